@@ -1,0 +1,1 @@
+//! Steerage decisions without effects.

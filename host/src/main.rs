@@ -1,0 +1,2 @@
+//! The steerage binary.
+fn main() {}
