@@ -1,0 +1,292 @@
+//! How a call ended, and whose fault it was: one closed type for every ending.
+//! Does not know HTTP, metrics or how a guest is run: `respond` maps these values to the outside.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::units::{Bytes, Fuel};
+
+/// How a call ended. A guest's failure is a value of this type, never an error of the host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The guest answered and its whole response was handed over.
+    Answered,
+    /// The guest executed a trap: a panic, an out-of-bounds access, a stack overflow.
+    Trapped(Trap),
+    /// The guest used all the fuel that one call may use.
+    OutOfFuel {
+        /// The app's fuel limit per call.
+        limit: Fuel,
+    },
+    /// The guest failed after the host refused to let its memory grow past the limit.
+    OutOfMemory {
+        /// The app's memory limit, all memories and tables together.
+        limit: Bytes,
+        /// What the instance would have used had the growth been allowed.
+        asked: Bytes,
+    },
+    /// The last response byte was not there when the app's timeout had passed.
+    TimedOut {
+        /// The app's wall-clock limit per call.
+        limit: Duration,
+    },
+    /// The response grew past the app's response body limit and was cut.
+    ResponseTooLarge {
+        /// The app's response body limit.
+        limit: Bytes,
+    },
+    /// The guest ended without a valid response.
+    NoAnswer {
+        /// What the guest did instead, in one line.
+        detail: String,
+    },
+    /// The client closed the connection before the response was complete.
+    ClientGone,
+    /// The call was never given to a guest.
+    Refused(Refusal),
+    /// The host failed to do its part; an operator must look.
+    HostFailed {
+        /// What failed, for the operator; never shown to the client.
+        detail: String,
+    },
+}
+
+/// A guest's trap: what it was and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trap {
+    /// The trap in one line, for example `wasm unreachable instruction executed`.
+    pub reason: String,
+    /// The guest's call stack, innermost frame first, symbolised where the module has names.
+    pub backtrace: Vec<String>,
+}
+
+/// Why a call was not given to a guest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// No app has a route for this host and path.
+    NoRoute,
+    /// The request names no host.
+    NoHost,
+    /// The request is malformed in a way that must not be guessed at.
+    BadRequest {
+        /// What is wrong with it, in one line.
+        detail: String,
+    },
+    /// The request body is larger than the app allows.
+    RequestTooLarge {
+        /// The app's request body limit.
+        limit: Bytes,
+    },
+    /// The app has as many running and waiting calls as it may have.
+    AppBusy {
+        /// The app's limit of calls running at once.
+        concurrency: u32,
+        /// The app's limit of calls waiting.
+        queue: u32,
+    },
+    /// The host has no room for another instance.
+    HostFull,
+    /// The host is shutting down.
+    Draining,
+    /// The request asks to switch protocols.
+    UpgradeUnsupported,
+}
+
+/// Who has to act for this ending not to come again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Fault {
+    /// Nobody: the call went well.
+    None,
+    /// The app's developer.
+    Guest,
+    /// The client that sent the request.
+    Client,
+    /// The operator of the host.
+    Host,
+}
+
+impl Outcome {
+    /// The stable code of this ending, used in problem documents, metrics, logs and events.
+    #[must_use]
+    pub fn cause(&self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Trapped(_) => "trapped",
+            Self::OutOfFuel { .. } => "out_of_fuel",
+            Self::OutOfMemory { .. } => "out_of_memory",
+            Self::TimedOut { .. } => "timed_out",
+            Self::ResponseTooLarge { .. } => "response_too_large",
+            Self::NoAnswer { .. } => "no_answer",
+            Self::ClientGone => "client_gone",
+            Self::Refused(refusal) => refusal.cause(),
+            Self::HostFailed { .. } => "host_failed",
+        }
+    }
+
+    /// Every cause code there is, in the order of [`Outcome`] and [`Refusal`].
+    pub const CAUSES: [&'static str; 17] = [
+        "answered",
+        "trapped",
+        "out_of_fuel",
+        "out_of_memory",
+        "timed_out",
+        "response_too_large",
+        "no_answer",
+        "client_gone",
+        "no_route",
+        "no_host",
+        "bad_request",
+        "request_too_large",
+        "app_busy",
+        "host_full",
+        "draining",
+        "upgrade_unsupported",
+        "host_failed",
+    ];
+
+    /// Whose fault this ending is.
+    #[must_use]
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Answered => Fault::None,
+            Self::Trapped(_)
+            | Self::OutOfFuel { .. }
+            | Self::OutOfMemory { .. }
+            | Self::TimedOut { .. }
+            | Self::ResponseTooLarge { .. }
+            | Self::NoAnswer { .. } => Fault::Guest,
+            Self::ClientGone => Fault::Client,
+            Self::Refused(refusal) => refusal.fault(),
+            Self::HostFailed { .. } => Fault::Host,
+        }
+    }
+
+    /// What the app's developer or the operator can do about it, in one sentence.
+    ///
+    /// `None` where nothing needs doing.
+    #[must_use]
+    pub fn advice(&self) -> Option<String> {
+        let advice = match self {
+            Self::Answered | Self::ClientGone => return None,
+            Self::Trapped(_) => {
+                "read the backtrace and the app's log lines of this call; build with debug names \
+                 for readable frames"
+                    .to_owned()
+            }
+            Self::OutOfFuel { limit } => format!(
+                "do less in one call, or raise [limits] fuel above {limit} in steerage.toml"
+            ),
+            Self::OutOfMemory { limit, asked } => format!(
+                "use less memory in one call, or raise [limits] memory from {limit} to at least \
+                 {asked} in steerage.toml"
+            ),
+            Self::TimedOut { limit } => format!(
+                "find what the call waited for, or raise [limits] timeout above {limit:?} in \
+                 steerage.toml"
+            ),
+            Self::ResponseTooLarge { limit } => format!(
+                "send less, or raise [limits] response_body above {limit} in steerage.toml"
+            ),
+            Self::NoAnswer { .. } => {
+                "make every path through the handler set a response before it returns".to_owned()
+            }
+            Self::Refused(refusal) => return refusal.advice(),
+            Self::HostFailed { .. } => {
+                "look at the host's own log for this call id".to_owned()
+            }
+        };
+        Some(advice)
+    }
+}
+
+impl Refusal {
+    /// The stable code of this refusal.
+    #[must_use]
+    pub fn cause(&self) -> &'static str {
+        match self {
+            Self::NoRoute => "no_route",
+            Self::NoHost => "no_host",
+            Self::BadRequest { .. } => "bad_request",
+            Self::RequestTooLarge { .. } => "request_too_large",
+            Self::AppBusy { .. } => "app_busy",
+            Self::HostFull => "host_full",
+            Self::Draining => "draining",
+            Self::UpgradeUnsupported => "upgrade_unsupported",
+        }
+    }
+
+    fn fault(&self) -> Fault {
+        match self {
+            Self::NoRoute
+            | Self::NoHost
+            | Self::BadRequest { .. }
+            | Self::RequestTooLarge { .. }
+            | Self::UpgradeUnsupported => Fault::Client,
+            Self::AppBusy { .. } => Fault::Guest,
+            Self::HostFull | Self::Draining => Fault::Host,
+        }
+    }
+
+    fn advice(&self) -> Option<String> {
+        match self {
+            Self::AppBusy { concurrency, queue } => Some(format!(
+                "make calls shorter, or raise [limits] concurrency above {concurrency} or queue \
+                 above {queue} in steerage.toml"
+            )),
+            Self::RequestTooLarge { limit } => Some(format!(
+                "send less, or raise [limits] request_body above {limit} in steerage.toml"
+            )),
+            Self::HostFull => Some("add hosts, or raise the host's instance slots".to_owned()),
+            Self::NoRoute
+            | Self::NoHost
+            | Self::BadRequest { .. }
+            | Self::Draining
+            | Self::UpgradeUnsupported => None,
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Answered => f.write_str("answered"),
+            Self::Trapped(trap) => write!(f, "the app trapped: {}", trap.reason),
+            Self::OutOfFuel { limit } => write!(f, "the app used all of its {limit} fuel"),
+            Self::OutOfMemory { limit, asked } => {
+                write!(f, "the app asked for {asked} of memory, its limit is {limit}")
+            }
+            Self::TimedOut { limit } => {
+                write!(f, "the app did not finish its response within {limit:?}")
+            }
+            Self::ResponseTooLarge { limit } => {
+                write!(f, "the app's response is larger than {limit}")
+            }
+            Self::NoAnswer { detail } => write!(f, "the app gave no answer: {detail}"),
+            Self::ClientGone => f.write_str("the client went away"),
+            Self::Refused(refusal) => write!(f, "{refusal}"),
+            Self::HostFailed { detail } => write!(f, "the host failed: {detail}"),
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoRoute => f.write_str("no app answers this host and path"),
+            Self::NoHost => f.write_str("the request names no host"),
+            Self::BadRequest { detail } => write!(f, "bad request: {detail}"),
+            Self::RequestTooLarge { limit } => {
+                write!(f, "the request body is larger than {limit}")
+            }
+            Self::AppBusy { concurrency, queue } => write!(
+                f,
+                "the app is busy: {concurrency} calls run and {queue} wait already"
+            ),
+            Self::HostFull => f.write_str("the host has no room for another instance"),
+            Self::Draining => f.write_str("the host is shutting down"),
+            Self::UpgradeUnsupported => {
+                f.write_str("protocol upgrades such as WebSocket are not supported")
+            }
+        }
+    }
+}
