@@ -66,7 +66,7 @@ pub enum Command {
     /// Print the completion script of a shell
     Completions(Completions),
     /// Compile one component for this machine; the host calls this on itself
-    #[command(hide = true, disable_help_flag = true)]
+    #[command(hide = true)]
     Compile(Compile),
 }
 
@@ -149,6 +149,9 @@ pub struct Build {
     /// The app's manifest
     #[arg(short, long, value_name = "FILE", default_value = "steerage.toml")]
     pub file: PathBuf,
+    /// Where cargo keeps what it builds; apps that share it compile the standard library once
+    #[arg(long, value_name = "DIR", env = "CARGO_TARGET_DIR")]
+    pub target_dir: Option<PathBuf>,
     #[command(flatten)]
     pub print: Print,
 }
@@ -313,8 +316,11 @@ pub struct Host {
     pub log_format: LogFormat,
     /// How long running calls may take to finish once the host is told to stop
     #[arg(long, value_name = "DURATION", env = "STEERAGE_DRAIN_TIMEOUT", default_value = "30s")]
-    #[arg(value_parser = super::human::parse_duration)]
+    #[arg(value_parser = steerage_core::units::parse_duration)]
     pub drain_timeout: std::time::Duration,
+    /// How many instances may live at once
+    #[arg(long, value_name = "COUNT", env = "STEERAGE_SLOTS")]
+    pub slots: Option<u32>,
     /// Directory for compiled code; inside the data directory when absent
     #[arg(long, value_name = "DIR", env = "STEERAGE_CACHE")]
     pub cache: Option<PathBuf>,
@@ -347,9 +353,14 @@ pub struct Completions {
 /// `steerage compile`, the host's own child process.
 #[derive(Debug, Args)]
 pub struct Compile {
-    /// What the host passes to itself
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    pub args: Vec<std::ffi::OsString>,
+    /// The binary to compile.
+    pub wasm: PathBuf,
+    /// Where to write the compiled code.
+    #[arg(long)]
+    pub out: PathBuf,
+    /// Most bytes of address space to use; 0 for no limit.
+    #[arg(long, default_value_t = 0)]
+    pub memory: u64,
 }
 
 #[cfg(test)]
@@ -424,10 +435,11 @@ mod tests {
     }
 
     #[test]
-    fn the_compile_child_takes_anything() {
-        let Ok(Command::Compile(compile)) = parse("steerage compile --in a -x b") else {
+    fn the_compile_child_is_called_as_the_host_calls_it() {
+        let Ok(Command::Compile(compile)) = parse("steerage compile a.wasm --out b --memory 9")
+        else {
             panic!("not a compile")
         };
-        assert_eq!(compile.args, ["--in", "a", "-x", "b"]);
+        assert_eq!((compile.out, compile.memory), (PathBuf::from("b"), 9));
     }
 }

@@ -76,29 +76,6 @@ pub fn short_digest(digest: &str) -> &str {
     hex.get(..12).unwrap_or(hex)
 }
 
-/// Reads a duration as flags take it: a whole number and `ms`, `s`, `m` or `h`.
-///
-/// # Errors
-///
-/// Says what a duration looks like.
-pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    let digits = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let unit_millis = match unit {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        _ => 0_u64,
-    };
-    match number.parse::<u64>() {
-        Ok(number) if unit_millis > 0 => {
-            Ok(Duration::from_millis(number.saturating_mul(unit_millis)))
-        }
-        _ => Err("write a whole number and its unit, such as 500ms, 30s, 5m or 1h".to_owned()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -143,14 +120,5 @@ mod tests {
         });
         assert_eq!(shown, ["0s", "59s", "1m", "3m10s", "11m", "2h5m", "1d1h", "10d"]);
         assert_eq!(since(Timestamp::from_second(5).unwrap_or(then), then), "0s");
-    }
-
-    #[test]
-    fn durations_are_read_as_written() {
-        assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(parse_duration("2m"), Ok(Duration::from_secs(120)));
-        for wrong in ["", "5", "s", "1.5s", "5 s", "-1s"] {
-            assert!(parse_duration(wrong).is_err(), "{wrong}");
-        }
     }
 }
