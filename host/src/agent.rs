@@ -1,0 +1,394 @@
+//! The story of a host catching up: from a wish (deploy, roll back, remove) to what is served.
+//! Compile, load, commit, publish: what is acknowledged is durable, what is refused leaves nothing.
+//! Does not parse requests and does not answer them; the API does.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use steerage_core::id::{AppName, Digest, Generation};
+use steerage_core::manifest::Manifest;
+use steerage_core::route::Conflict;
+
+use crate::blobs::{BlobError, Blobs};
+use crate::catalog::{AppState, Catalog, Deployed};
+use crate::manifest::{self, Mistakes};
+use crate::sandbox::compiler::{CompileError, Compiled};
+use crate::sandbox::module::{LoadError, Prepared, Sandbox, Spec};
+use crate::schedule::Gate;
+use crate::store::record::DeploymentRecord;
+use crate::store::{Store, StoreError};
+use crate::telemetry::calls::Calls;
+use crate::telemetry::events::{Event, Events, Severity};
+use crate::telemetry::logs::Logs;
+use crate::telemetry::metrics::AppMeter;
+
+/// Carries out operators' wishes on this host. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Agent {
+    inner: Arc<Inner>,
+}
+
+/// What the agent works with.
+#[derive(Debug)]
+pub struct Parts {
+    /// Runs guests.
+    pub sandbox: Sandbox,
+    /// Remembers deployments.
+    pub store: Store,
+    /// Holds components.
+    pub blobs: Blobs,
+    /// What is served.
+    pub catalog: Arc<Catalog>,
+    /// Guests' output.
+    pub logs: Arc<Logs>,
+    /// What happened.
+    pub events: Arc<Events>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    parts: Parts,
+    /// What each app keeps from one deployment to the next.
+    states: Mutex<BTreeMap<AppName, AppState>>,
+    /// Held from the last check to publishing, so that two wishes cannot both pass the check.
+    turn: tokio::sync::Mutex<()>,
+}
+
+/// Why a wish was not carried out. Nothing has changed then.
+#[derive(Debug, thiserror::Error)]
+pub enum DeployError {
+    /// The manifest has mistakes.
+    #[error("the manifest has {} mistakes", .0.iter().count())]
+    Manifest(Mistakes),
+    /// The manifest is for another app than the one named.
+    #[error("the manifest is for app {manifest}, not {asked}")]
+    OtherApp {
+        /// The name in the manifest.
+        manifest: AppName,
+        /// The name asked for.
+        asked: AppName,
+    },
+    /// The manifest says which component it wants, and this is another.
+    #[error("the component is {found}, the manifest demands {wanted}")]
+    OtherComponent {
+        /// What the manifest demands.
+        wanted: Digest,
+        /// What was to be deployed.
+        found: Digest,
+    },
+    /// The component has not been uploaded.
+    #[error("no component {0} on this host; upload it first")]
+    NoComponent(Digest),
+    /// Another app owns one of the routes.
+    #[error(transparent)]
+    Conflict(#[from] Conflict),
+    /// The component cannot be compiled.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+    /// The component cannot run with this manifest.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// There is no such app.
+    #[error("no app named {0} is deployed")]
+    NoApp(AppName),
+    /// There is no such deployment to go back to.
+    #[error("app {app} has no deployment {wanted} to go back to; it has {known}")]
+    NoDeployment {
+        /// The app.
+        app: AppName,
+        /// What was asked for.
+        wanted: String,
+        /// What there is.
+        known: String,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The component cannot be read.
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+    /// A background task of the host failed.
+    #[error("a task of the host failed: {0}")]
+    Task(String),
+}
+
+impl Agent {
+    /// An agent over these parts. Nothing is served until [`Agent::restore`] or a deploy.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        let (states, turn) = (Mutex::default(), tokio::sync::Mutex::new(()));
+        Self { inner: Arc::new(Inner { parts, states, turn }) }
+    }
+
+    /// What the agent works with.
+    #[must_use]
+    pub fn parts(&self) -> &Parts {
+        &self.inner.parts
+    }
+
+    /// Serves again what was deployed before the host stopped; returns how many apps. One that
+    /// cannot be served is told as an event and does not keep the others back.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn restore(&self) -> Result<usize, DeployError> {
+        let parts = self.parts();
+        let records = parts.store.current()?;
+        let mut n_served = 0;
+        for record in records {
+            let app = record.app.clone();
+            match self.revive(record).await {
+                Ok(()) => n_served += 1,
+                Err(error) => {
+                    tracing::error!(%app, error = chain(&error), "an app cannot be served again");
+                    parts.events.push(Event {
+                        app: Some(app),
+                        severity: Severity::Error,
+                        advice: Some("deploy the app again".to_owned()),
+                        ..Event::now("restore_failed", chain(&error))
+                    });
+                }
+            }
+        }
+        self.sweep()?;
+        Ok(n_served)
+    }
+
+    /// Deploys a component that was uploaded before, in place of the app's current deployment.
+    ///
+    /// # Errors
+    /// See [`DeployError`].
+    pub async fn deploy(
+        &self,
+        asked: Option<&AppName>,
+        manifest_text: String,
+        component: Digest,
+    ) -> Result<Arc<Deployed>, DeployError> {
+        let parts = self.parts();
+        let manifest = manifest::read(&manifest_text).map_err(DeployError::Manifest)?;
+        if let Some(asked) = asked
+            && *asked != manifest.name
+        {
+            return Err(DeployError::OtherApp { manifest: manifest.name, asked: asked.clone() });
+        }
+        if let Some(wanted) = manifest.sha256
+            && wanted != component
+        {
+            return Err(DeployError::OtherComponent { wanted, found: component });
+        }
+        if !parts.blobs.contains(&component) {
+            return Err(DeployError::NoComponent(component));
+        }
+        parts.catalog.check(&manifest)?;
+        let compiled = self.compile(component).await?;
+        let _turn = self.inner.turn.lock().await;
+        parts.catalog.check(&manifest)?;
+        let record = DeploymentRecord {
+            app: manifest.name.clone(),
+            generation: parts.store.next_generation(&manifest.name)?,
+            digest: component,
+            manifest: manifest_text,
+            kind: compiled.shape.kind.to_string(),
+            size: parts.blobs.size(&component)?,
+            deployed_at: now(),
+        };
+        let prepared = self.load(&manifest, record.generation, compiled).await?;
+        self.commit(record.clone()).await?;
+        self.publish(record, manifest, prepared, "deployed")
+    }
+
+    /// Goes back to an earlier deployment: the one before the current, or the one asked for.
+    ///
+    /// # Errors
+    /// See [`DeployError`].
+    pub async fn rollback(
+        &self,
+        app: &AppName,
+        to: Option<Generation>,
+    ) -> Result<Arc<Deployed>, DeployError> {
+        let parts = self.parts();
+        let _turn = self.inner.turn.lock().await;
+        let snapshot = parts.catalog.snapshot();
+        let current = snapshot.apps.get(app).map(|deployed| deployed.generation);
+        let history = parts.store.history(app)?;
+        if history.is_empty() {
+            return Err(DeployError::NoApp(app.clone()));
+        }
+        let wanted = |record: &&DeploymentRecord| match (to, current) {
+            (Some(to), _) => record.generation == to,
+            (None, Some(current)) => record.generation < current,
+            (None, None) => true,
+        };
+        let Some(record) = history.iter().filter(wanted).max_by_key(|record| record.generation)
+        else {
+            let known: Vec<String> =
+                history.iter().map(|record| record.generation.to_string()).collect();
+            return Err(DeployError::NoDeployment {
+                app: app.clone(),
+                wanted: to.map_or_else(|| "before the current one".to_owned(), |to| to.to_string()),
+                known: known.join(", "),
+            });
+        };
+        let record = record.clone();
+        let manifest = manifest::read(&record.manifest).map_err(DeployError::Manifest)?;
+        parts.catalog.check(&manifest)?;
+        let compiled = self.compile(record.digest).await?;
+        let prepared = self.load(&manifest, record.generation, compiled).await?;
+        parts.store.set_current(app, record.generation)?;
+        self.publish(record, manifest, prepared, "rolled_back")
+    }
+
+    /// Stops serving an app and forgets it. Calls that run end in peace.
+    ///
+    /// # Errors
+    /// There is no such app, or the store failed.
+    pub async fn remove(&self, app: &AppName) -> Result<(), DeployError> {
+        let parts = self.parts();
+        let _turn = self.inner.turn.lock().await;
+        if !parts.store.remove(app)? {
+            return Err(DeployError::NoApp(app.clone()));
+        }
+        parts.catalog.withdraw(app);
+        self.states().remove(app);
+        parts.logs.remove(app);
+        self.sweep()?;
+        parts.events.push(Event {
+            app: Some(app.clone()),
+            ..Event::now("removed", format!("{app} was removed"))
+        });
+        Ok(())
+    }
+
+    /// The app's deployments that can be gone back to, the oldest first.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub fn history(&self, app: &AppName) -> Result<Vec<DeploymentRecord>, DeployError> {
+        Ok(self.parts().store.history(app)?)
+    }
+
+    async fn revive(&self, record: DeploymentRecord) -> Result<(), DeployError> {
+        let manifest = manifest::read(&record.manifest).map_err(DeployError::Manifest)?;
+        let compiled = self.compile(record.digest).await?;
+        let prepared = self.load(&manifest, record.generation, compiled).await?;
+        let deployed = self.assemble(record, manifest, prepared);
+        Ok(self.parts().catalog.publish(deployed).map(drop)?)
+    }
+
+    async fn compile(&self, digest: Digest) -> Result<Compiled, DeployError> {
+        let parts = self.parts();
+        Ok(parts.sandbox.compile(digest, &parts.blobs.path(&digest)).await?)
+    }
+
+    /// Mapping and linking takes a good part of a millisecond: not on a thread that serves.
+    async fn load(
+        &self,
+        manifest: &Manifest,
+        generation: Generation,
+        compiled: Compiled,
+    ) -> Result<Prepared, DeployError> {
+        let state = self.state(manifest);
+        let spec = Spec {
+            generation,
+            limits: manifest.limits.clone(),
+            env: manifest.env.clone().into_iter().collect(),
+            reuse: manifest.instance.reuse.get(),
+            allowed_outbound_hosts: manifest.allowed_outbound_hosts.clone(),
+            log: state.log,
+            denied: state.meter.outbound_denied.clone(),
+        };
+        let sandbox = self.parts().sandbox.clone();
+        let loaded = tokio::task::spawn_blocking(move || sandbox.load(&compiled, spec)).await;
+        Ok(loaded.map_err(|error| DeployError::Task(error.to_string()))??)
+    }
+
+    async fn commit(&self, record: DeploymentRecord) -> Result<(), DeployError> {
+        let store = self.parts().store.clone();
+        let committed = tokio::task::spawn_blocking(move || store.commit(&record)).await;
+        Ok(committed.map_err(|error| DeployError::Task(error.to_string()))??)
+    }
+
+    fn publish(
+        &self,
+        record: DeploymentRecord,
+        manifest: Manifest,
+        prepared: Prepared,
+        kind: &'static str,
+    ) -> Result<Arc<Deployed>, DeployError> {
+        let parts = self.parts();
+        let (app, generation, digest) = (record.app.clone(), record.generation, record.digest);
+        let deployed = self.assemble(record, manifest, prepared);
+        deployed.state.gate.resize(deployed.prepared.limits());
+        let deployed = parts.catalog.publish(deployed)?;
+        parts.events.push(Event {
+            app: Some(app.clone()),
+            generation: Some(generation),
+            evidence: vec![("component".to_owned(), digest.to_string())],
+            ..Event::now(kind, format!("{app} now runs deployment {generation}"))
+        });
+        Ok(deployed)
+    }
+
+    fn assemble(
+        &self,
+        record: DeploymentRecord,
+        manifest: Manifest,
+        prepared: Prepared,
+    ) -> Deployed {
+        let state = self.state(&manifest);
+        Deployed {
+            app: record.app,
+            generation: record.generation,
+            digest: record.digest,
+            deployed_at: record.deployed_at,
+            size: record.size,
+            manifest,
+            manifest_text: record.manifest,
+            prepared,
+            state,
+        }
+    }
+
+    fn state(&self, manifest: &Manifest) -> AppState {
+        let mut states = self.states();
+        let fresh = || AppState {
+            gate: Gate::new(&manifest.limits),
+            meter: Arc::new(AppMeter::default()),
+            calls: Arc::new(Calls::default()),
+            log: self.parts().logs.app(&manifest.name),
+        };
+        states.entry(manifest.name.clone()).or_insert_with(fresh).clone()
+    }
+
+    fn states(&self) -> std::sync::MutexGuard<'_, BTreeMap<AppName, AppState>> {
+        self.inner.states.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Removes components and compiled code that no deployment can need again.
+    fn sweep(&self) -> Result<(), DeployError> {
+        let parts = self.parts();
+        let in_use = parts.store.digests_in_use()?;
+        let n_blobs = parts.blobs.remove_unused(&in_use)?;
+        let in_use: Vec<Digest> = in_use.into_iter().collect();
+        let n_code = parts.sandbox.compiler().keep_only(&in_use);
+        tracing::debug!(n_blobs, n_code, "swept what no deployment uses");
+        Ok(())
+    }
+}
+
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// An error with its causes, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}

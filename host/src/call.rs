@@ -1,0 +1,158 @@
+//! What the parts of one call share while it runs: whether it must stop, and how it ended.
+//! Does not know what a guest is, nor what is done with the ending.
+
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::task::AtomicWaker;
+use steerage_core::id::CallId;
+use steerage_core::outcome::Outcome;
+use steerage_core::units::{Bytes, Fuel};
+
+/// What one call took.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Usage {
+    /// Fuel consumed by the guest.
+    pub fuel: Fuel,
+    /// The most memory the instance had, all memories and tables together.
+    pub memory: Bytes,
+    /// CPU time the guest ran for, host functions it called included.
+    pub cpu: Duration,
+    /// Time to make the instance; zero when one was reused.
+    pub instantiate: Duration,
+}
+
+/// The state of one call, held by the task that runs the guest and by the response body.
+///
+/// Order matters: the guest's side says how it ended before it drops its store, so that whoever
+/// sees the body end can tell a finished response from a cut one.
+#[derive(Debug)]
+pub struct Call {
+    /// The call's id.
+    pub id: CallId,
+    ended: Mutex<Option<(Outcome, Usage)>>,
+    failed: AtomicBool,
+    stop: AtomicBool,
+    request_too_large: AtomicBool,
+    answered: AtomicBool,
+    stopper: AtomicWaker,
+    status: AtomicU16,
+    response_bytes: AtomicU64,
+}
+
+impl Call {
+    /// A call that has just been accepted.
+    #[must_use]
+    pub fn new(id: CallId) -> Self {
+        Self {
+            id,
+            ended: Mutex::new(None),
+            failed: AtomicBool::new(false),
+            stop: AtomicBool::new(false),
+            request_too_large: AtomicBool::new(false),
+            answered: AtomicBool::new(false),
+            stopper: AtomicWaker::new(),
+            status: AtomicU16::new(0),
+            response_bytes: AtomicU64::new(0),
+        }
+    }
+
+    /// The guest's side: it is over, this is how and what it took.
+    ///
+    /// An ending said earlier by [`Call::cut`] stays; usage is always taken.
+    pub fn end(&self, outcome: Outcome, usage: Usage) {
+        if outcome != Outcome::Answered {
+            self.failed.store(true, Ordering::Release);
+        }
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        let outcome = match ended.take() {
+            Some((earlier, _)) => earlier,
+            None => outcome,
+        };
+        *ended = Some((outcome, usage));
+    }
+
+    /// The response's side: it cannot go on, for this reason. The guest is told to stop.
+    ///
+    /// A failure the guest's side said first stays.
+    pub fn cut(&self, outcome: Outcome) {
+        {
+            let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+            match &mut *ended {
+                Some((said @ Outcome::Answered, _)) => *said = outcome,
+                Some(_) => {}
+                None => *ended = Some((outcome, Usage::default())),
+            }
+        }
+        self.failed.store(true, Ordering::Release);
+        self.stop.store(true, Ordering::Release);
+        self.stopper.wake();
+    }
+
+    /// How the call ended so far, if it did.
+    #[must_use]
+    pub fn ended(&self) -> Option<(Outcome, Usage)> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether the guest's side ended other than well, or the call was cut.
+    #[must_use]
+    pub fn failed(&self) -> bool {
+        self.failed.load(Ordering::Acquire)
+    }
+
+    /// Ready once the guest must stop. One waiter at a time.
+    pub fn poll_stop(&self, context: &mut Context<'_>) -> Poll<()> {
+        if self.stop.load(Ordering::Acquire) {
+            return Poll::Ready(());
+        }
+        self.stopper.register(context.waker());
+        if self.stop.load(Ordering::Acquire) { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// The request's side: the body went past what the app allows.
+    pub fn request_is_too_large(&self) {
+        self.request_too_large.store(true, Ordering::Release);
+    }
+
+    /// Whether the request body went past what the app allows.
+    #[must_use]
+    pub fn is_request_too_large(&self) -> bool {
+        self.request_too_large.load(Ordering::Acquire)
+    }
+
+    /// The guest's side: it has given its answer, a response or a refusal to give one.
+    pub fn set_answered(&self) {
+        self.answered.store(true, Ordering::Release);
+    }
+
+    /// Whether the guest has given its answer.
+    #[must_use]
+    pub fn is_answered(&self) -> bool {
+        self.answered.load(Ordering::Acquire)
+    }
+
+    /// Notes the status sent to the client.
+    pub fn set_status(&self, status: u16) {
+        self.status.store(status, Ordering::Relaxed);
+    }
+
+    /// The status sent to the client, 0 before one was.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        self.status.load(Ordering::Relaxed)
+    }
+
+    /// Counts response body bytes handed to the client's connection; returns the sum.
+    pub fn add_response_bytes(&self, bytes: u64) -> u64 {
+        self.response_bytes.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes)
+    }
+
+    /// Response body bytes handed to the client's connection so far.
+    #[must_use]
+    pub fn response_bytes(&self) -> u64 {
+        self.response_bytes.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,221 @@
+//! The story of one call: accept, route, admit, call, answer. The only file that knows the order.
+//! Each stage takes what the one before it returned, so that none can be skipped.
+
+pub mod head;
+pub mod inbound;
+pub mod tally;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use http::{HeaderMap, Method, Request, Response};
+use hyper::body::Incoming as IncomingBody;
+use steerage_core::id::CallId;
+use steerage_core::outcome::{Outcome, Refusal};
+
+use self::head::Peer;
+use self::inbound::RequestBody;
+use self::tally::Tally;
+use crate::catalog::{Catalog, Target};
+use crate::respond::{self, GuestBody, ResponseBody};
+use crate::sandbox::cgi::environment::Place;
+use crate::sandbox::http::{Answer, HeadSender};
+use crate::sandbox::instance::Inquiry;
+use crate::sandbox::verdict::Kind;
+use crate::schedule::{Permit, Schedule};
+use crate::shutdown::Shutdown;
+use crate::telemetry::events::Events;
+
+/// What every call needs of the host.
+#[derive(Debug)]
+pub struct Front {
+    /// What is served.
+    pub catalog: Arc<Catalog>,
+    /// Who may run.
+    pub schedule: Schedule,
+    /// Where failures are told.
+    pub events: Arc<Events>,
+    /// Whether the host is ending.
+    pub shutdown: Shutdown,
+    /// Calls refused before an app was found for them.
+    pub unrouted: AtomicU64,
+}
+
+/// Whatever must live until a response is over.
+pub type Kept = Arc<Tally>;
+
+/// A response of this host.
+pub type Reply = Response<ResponseBody<Kept>>;
+
+/// A request whose head is in order.
+struct Incoming {
+    id: CallId,
+    started_at: Instant,
+    host: String,
+    request: Request<IncomingBody>,
+}
+
+/// A request whose app is known, as the guest shall see it.
+struct Routed {
+    tally: Arc<Tally>,
+    target: Target,
+    place: Place,
+    request: Request<IncomingBody>,
+}
+
+/// A request that may run now.
+struct Admitted {
+    routed: Routed,
+    permit: Permit,
+    deadline: tokio::time::Instant,
+}
+
+/// What came of the call.
+struct Answered {
+    tally: Arc<Tally>,
+    target: Target,
+    is_head: bool,
+    answer: Option<Answer>,
+}
+
+/// Serves one request, from its head to the last byte of its answer.
+pub async fn serve(front: &Arc<Front>, peer: &Peer, request: Request<IncomingBody>) -> Reply {
+    let id = head::new_call_id();
+    let incoming = match Incoming::accept(id, request) {
+        Ok(incoming) => incoming,
+        Err(refusal) => return front.turn_away(id, refusal),
+    };
+    if let Some(report) = own_answer(&incoming, front) {
+        return report;
+    }
+    let routed = match incoming.route(front, peer) {
+        Ok(routed) => routed,
+        Err(refusal) => return front.turn_away(id, refusal),
+    };
+    let tally = routed.tally.clone();
+    match routed.admit(front).await {
+        Ok(admitted) => admitted.call(front, peer).await.reply(),
+        Err(refusal) => tally.refuse(refusal),
+    }
+}
+
+impl Front {
+    fn turn_away(&self, id: CallId, refusal: Refusal) -> Reply {
+        self.unrouted.fetch_add(1, Ordering::Relaxed);
+        tracing::debug!(call_id = %id, cause = refusal.cause(), "turned away");
+        respond::problem(&Outcome::Refused(refusal), id)
+    }
+}
+
+impl Incoming {
+    fn accept(id: CallId, request: Request<IncomingBody>) -> Result<Self, Refusal> {
+        let started_at = Instant::now();
+        head::check(&request)?;
+        let host = head::host(&request)?;
+        Ok(Self { id, started_at, host, request })
+    }
+
+    fn route(self, front: &Front, peer: &Peer) -> Result<Routed, Refusal> {
+        let Self { id, started_at, host, mut request } = self;
+        let snapshot = front.catalog.load();
+        let path = request.uri().path();
+        let found = snapshot.routes.find(&host, path).ok_or(Refusal::NoRoute)?;
+        let target = found.target.clone();
+        let mut extra = HeaderMap::new();
+        head::route_headers(&found, &mut extra);
+        let place = head::place(&found, path, peer);
+        let call = Tally::begin(front, id, started_at, &target, &request);
+        head::rewrite(request.headers_mut(), extra, id, peer, &host);
+        if target.deployed.prepared.kind() == Kind::Http03 {
+            head::complete_uri(&mut request, &host, peer);
+        }
+        Ok(Routed { tally: call, target, place, request })
+    }
+}
+
+impl Routed {
+    async fn admit(self, front: &Front) -> Result<Admitted, Refusal> {
+        if front.shutdown.has_begun() {
+            return Err(Refusal::Draining);
+        }
+        let deployed = &self.target.deployed;
+        let limits = deployed.prepared.limits();
+        if head::content_length(self.request.headers()).unwrap_or(0) > limits.request_body.get() {
+            return Err(Refusal::RequestTooLarge { limit: limits.request_body });
+        }
+        let deadline = tokio::time::Instant::from_std(self.tally.started_at() + limits.timeout);
+        let permit = front.schedule.admit(&deployed.state.gate, limits, deadline).await?;
+        Ok(Admitted { routed: self, permit, deadline })
+    }
+}
+
+impl Admitted {
+    async fn call(self, front: &Front, peer: &Peer) -> Answered {
+        let Self { routed: Routed { tally, target, place, request }, permit, deadline } = self;
+        let (head, answer) = HeadSender::new(tally.call().clone());
+        let is_head = request.method() == Method::HEAD;
+        let limit = target.deployed.prepared.limits().request_body;
+        let call = tally.call().clone();
+        let request = request.map(|body| RequestBody::new(body, limit, call));
+        let inquiry = Inquiry { request, https: peer.https, place, deadline, head };
+        let guest = {
+            let (tally, deployed) = (tally.clone(), target.deployed.clone());
+            async move {
+                deployed.prepared.run(tally.call(), inquiry).await;
+                drop(permit);
+            }
+        };
+        let mut watch = StopOnDrop { tally: &tally, armed: true };
+        front.schedule.run(guest).await;
+        let answer = answer.await.ok();
+        watch.armed = false;
+        drop(watch);
+        Answered { tally, target, is_head, answer }
+    }
+}
+
+impl Answered {
+    fn reply(self) -> Reply {
+        let Self { tally, target, is_head, answer } = self;
+        let call = tally.call().clone();
+        let limits = target.deployed.prepared.limits();
+        if call.is_request_too_large() {
+            return tally.refuse(Refusal::RequestTooLarge { limit: limits.request_body });
+        }
+        match answer {
+            Some(Ok(mut response)) => {
+                head::mark(response.headers_mut(), call.id);
+                call.set_status(response.status().as_u16());
+                GuestBody::attach(response, is_head, call, limits.response_body, tally)
+            }
+            Some(Err(detail)) => tally.fail(Outcome::NoAnswer { detail }),
+            None => tally.show_failure(),
+        }
+    }
+}
+
+/// Stops the guest when the client goes away before there is an answer.
+struct StopOnDrop<'t> {
+    tally: &'t Tally,
+    armed: bool,
+}
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        if self.armed {
+            self.tally.call().cut(Outcome::ClientGone);
+        }
+    }
+}
+
+/// What the host answers itself, below its reserved prefix, which no app can shadow.
+fn own_answer(incoming: &Incoming, front: &Front) -> Option<Reply> {
+    let path = incoming.request.uri().path().strip_prefix("/.well-known/steerage/")?;
+    let refusal = match path {
+        "health" if front.shutdown.has_begun() => Refusal::Draining,
+        "health" => return Some(Response::new(ResponseBody::Host("ok\n".into()))),
+        _ => Refusal::NoRoute,
+    };
+    Some(front.turn_away(incoming.id, refusal))
+}

@@ -1,0 +1,165 @@
+//! Settling one call: when the last of its parts is gone, it is counted, logged and told once.
+//! Does not decide how it ended; `Call` holds that.
+
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use http::{Method, Request};
+use steerage_core::id::CallId;
+use steerage_core::outcome::{Fault, Outcome, Refusal};
+
+use super::{Front, Reply};
+use crate::call::{Call, Usage};
+use crate::catalog::{Deployed, Target};
+use crate::respond;
+use crate::telemetry::calls::CallSummary;
+use crate::telemetry::events::{Event, Events, Severity};
+
+/// A path longer than this is cut where it is kept.
+const LONGEST_PATH: usize = 256;
+
+/// One call from its routing to its end. Held by the guest's side and by the response; recorded
+/// when both are gone.
+#[derive(Debug)]
+pub struct Tally {
+    call: Arc<Call>,
+    deployed: Arc<Deployed>,
+    events: Arc<Events>,
+    started_at: Instant,
+    method: Method,
+    path: String,
+    span: tracing::Span,
+}
+
+impl Tally {
+    /// Starts the record of a call.
+    pub fn begin<B>(
+        front: &Front,
+        id: CallId,
+        started_at: Instant,
+        target: &Target,
+        request: &Request<B>,
+    ) -> Arc<Self> {
+        let deployed = target.deployed.clone();
+        let path: String = request.uri().path().chars().take(LONGEST_PATH).collect();
+        let span = tracing::debug_span!(
+            "call",
+            call_id = %id,
+            app = %deployed.app,
+            deployment = %deployed.generation,
+            "http.request.method" = %request.method(),
+            "http.route" = ?target.route,
+            "url.path" = path,
+            "http.response.status_code" = tracing::field::Empty,
+            outcome = tracing::field::Empty,
+            fuel = tracing::field::Empty,
+        );
+        Arc::new(Self {
+            call: Arc::new(Call::new(id)),
+            deployed,
+            events: front.events.clone(),
+            started_at,
+            method: request.method().clone(),
+            path,
+            span,
+        })
+    }
+
+    /// What the parts of the call share.
+    #[must_use]
+    pub fn call(&self) -> &Arc<Call> {
+        &self.call
+    }
+
+    /// When the request came in.
+    #[must_use]
+    pub fn started_at(&self) -> Instant {
+        self.started_at
+    }
+
+    /// Ends the call as refused and answers it so.
+    pub fn refuse(&self, refusal: Refusal) -> Reply {
+        self.fail(Outcome::Refused(refusal))
+    }
+
+    /// Ends the call with `outcome`, unless it ended otherwise before, and answers it so.
+    pub fn fail(&self, outcome: Outcome) -> Reply {
+        self.call.cut(outcome);
+        self.show_failure()
+    }
+
+    /// Answers a call whose guest has ended without a response.
+    #[must_use]
+    pub fn show_failure(&self) -> Reply {
+        let outcome = match self.call.ended() {
+            Some((outcome, _)) if outcome != Outcome::Answered => outcome,
+            // The guest's side vanished without a word: its task was dropped or panicked.
+            _ => {
+                let detail = "the guest's task ended without saying how".to_owned();
+                self.call.cut(Outcome::HostFailed { detail: detail.clone() });
+                Outcome::HostFailed { detail }
+            }
+        };
+        let reply = respond::problem(&outcome, self.call.id);
+        self.call.set_status(reply.status().as_u16());
+        reply
+    }
+
+    fn tell(&self, outcome: &Outcome, usage: &Usage) {
+        let severity = match outcome.fault() {
+            Fault::None | Fault::Client => return,
+            Fault::Guest => Severity::Warning,
+            Fault::Host => Severity::Error,
+        };
+        let mut evidence = vec![
+            ("method".to_owned(), self.method.to_string()),
+            ("path".to_owned(), self.path.clone()),
+            ("fuel".to_owned(), usage.fuel.to_string()),
+            ("memory".to_owned(), usage.memory.to_string()),
+            ("cpu".to_owned(), format!("{:?}", usage.cpu)),
+        ];
+        if let Outcome::Trapped(trap) = outcome {
+            let frames = trap.backtrace.iter();
+            evidence.extend(frames.map(|frame| ("backtrace".to_owned(), frame.clone())));
+        }
+        self.events.push(Event {
+            app: Some(self.deployed.app.clone()),
+            generation: Some(self.deployed.generation),
+            call: Some(self.call.id),
+            severity,
+            evidence,
+            advice: outcome.advice(),
+            ..Event::now(outcome.cause(), outcome.to_string())
+        });
+    }
+}
+
+impl Drop for Tally {
+    fn drop(&mut self) {
+        let ended = self.call.ended();
+        let (outcome, usage) = ended.unwrap_or((Outcome::ClientGone, Usage::default()));
+        let duration = self.started_at.elapsed();
+        let status = self.call.status();
+        let state = &self.deployed.state;
+        let response_bytes = self.call.response_bytes();
+        state.meter.record(&outcome, status, duration, &usage, response_bytes);
+        self.tell(&outcome, &usage);
+        self.span.record("http.response.status_code", status);
+        self.span.record("outcome", outcome.cause());
+        self.span.record("fuel", usage.fuel.get());
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let began = now.saturating_sub(duration);
+        state.calls.push(CallSummary {
+            id: self.call.id,
+            at: u64::try_from(began.as_millis()).unwrap_or(u64::MAX),
+            generation: self.deployed.generation,
+            method: self.method.to_string(),
+            path: std::mem::take(&mut self.path),
+            status,
+            cause: outcome.cause(),
+            duration,
+            usage,
+            response_bytes,
+        });
+    }
+}

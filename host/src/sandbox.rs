@@ -1,0 +1,23 @@
+//! Running guests: what is compiled, one instance per call, and limits that hold.
+//! Does not know tenants, queues, routes or how an outcome is shown to a client.
+
+pub mod cgi;
+pub mod child;
+pub mod compiler;
+pub mod ending;
+pub mod engine;
+pub mod guest;
+pub mod http;
+pub mod instance;
+pub mod limiter;
+pub mod module;
+pub mod outbound;
+pub mod stdio;
+pub mod verdict;
+
+/// Most bytes a guest hands over in one piece of a body.
+///
+/// Two pieces may wait for a slow client, so this bounds what a call can hold outside its memory.
+pub const BODY_CHUNK: usize = 64 << 10;
+/// Fuel between two looks at the clock: some tens of microseconds of a guest's time.
+pub const SLICE: u64 = 200_000;

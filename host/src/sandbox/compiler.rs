@@ -1,0 +1,237 @@
+//! Compiling components, each in a child process of its own that can be stopped, and the cache of
+//! what was compiled. Compiled code is never accepted from outside: only this module writes it.
+//! Does not load or run what it compiled.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use steerage_core::id::Digest;
+use steerage_core::units::Bytes;
+use tokio::process::Command;
+use tokio::sync::Semaphore;
+
+use super::verdict::{Rejection, Shape};
+
+/// How compiling is bounded.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The program to start as `PROGRAM compile …`: normally this very binary.
+    pub program: PathBuf,
+    /// Where compiled code is kept.
+    pub cache: PathBuf,
+    /// Longest time one component may take.
+    pub timeout: Duration,
+    /// Most memory the child may take.
+    pub memory: Bytes,
+    /// How many components are compiled at once.
+    pub parallel: usize,
+}
+
+/// A component's compiled code on disk.
+#[derive(Clone, Debug)]
+pub struct Compiled {
+    /// What the component is and needs.
+    pub shape: Shape,
+    /// The file to map.
+    pub code: PathBuf,
+    /// Whether it had to be compiled now.
+    pub fresh: bool,
+}
+
+/// Why there is no compiled code.
+#[derive(Debug, thiserror::Error)]
+pub enum CompileError {
+    /// The component cannot run here, whatever the settings.
+    #[error("{0}")]
+    Rejected(Rejection),
+    /// Compiling took longer than allowed and was stopped.
+    #[error("compiling {digest} took longer than {limit:?} and was stopped")]
+    TimedOut {
+        /// The component.
+        digest: Digest,
+        /// The limit that it passed.
+        limit: Duration,
+    },
+    /// The compiler died, most likely because it ran out of the memory it may use.
+    #[error("the compiler stopped ({status}) on {digest}; it may use {memory} of memory: {said}")]
+    Died {
+        /// The component.
+        digest: Digest,
+        /// How the process ended.
+        status: std::process::ExitStatus,
+        /// The limit on its memory.
+        memory: Bytes,
+        /// The last line it wrote to stderr.
+        said: String,
+    },
+    /// The cache or the child process could not be used.
+    #[error("cannot {what}")]
+    Io {
+        /// What was tried, with the path.
+        what: String,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// What the child prints on stdout: one JSON value.
+#[derive(Debug, Deserialize, Serialize)]
+pub(super) enum Report {
+    Compiled(Shape),
+    Rejected(Rejection),
+}
+
+/// The compiler. Clones share its bounds.
+#[derive(Clone, Debug)]
+pub struct Compiler {
+    settings: Arc<Settings>,
+    /// Code is kept apart by what it was compiled for.
+    folder: PathBuf,
+    turns: Arc<Semaphore>,
+}
+
+impl Compiler {
+    /// Opens the cache for code that an engine with this compatibility key can map.
+    ///
+    /// # Errors
+    /// When the cache folder cannot be made.
+    pub fn open(settings: Settings, compatibility: u64) -> Result<Self, CompileError> {
+        let folder = settings.cache.join(format!("{compatibility:016x}"));
+        make_private_dir(&folder)
+            .map_err(|source| io_error("make the code cache", &folder, source))?;
+        let turns = Arc::new(Semaphore::new(settings.parallel.max(1)));
+        Ok(Self { settings: Arc::new(settings), folder, turns })
+    }
+
+    /// The compiled code of the component at `wasm`, from the cache where it is there.
+    ///
+    /// # Errors
+    /// See [`CompileError`].
+    pub async fn compile(&self, digest: Digest, wasm: &Path) -> Result<Compiled, CompileError> {
+        if let Some(compiled) = self.cached(digest) {
+            return Ok(compiled);
+        }
+        let turn = self.turns.acquire().await;
+        // Somebody else may have compiled it while this one waited.
+        if let Some(compiled) = self.cached(digest) {
+            return Ok(compiled);
+        }
+        let shape = self.run_child(digest, wasm).await?;
+        drop(turn);
+        Ok(Compiled { shape, code: self.code_path(digest), fresh: true })
+    }
+
+    /// Removes cached code that is not among `digests`; returns how many files went.
+    pub fn keep_only(&self, digests: &[Digest]) -> usize {
+        let Ok(entries) = fs::read_dir(&self.folder) else { return 0 };
+        let kept: std::collections::BTreeSet<String> = digests.iter().map(Digest::hex).collect();
+        entries
+            .filter_map(Result::ok)
+            .filter(|entry| {
+                let name = entry.file_name();
+                let stem = Path::new(&name).file_stem().map(|stem| stem.to_string_lossy());
+                !stem.is_some_and(|stem| kept.contains(stem.as_ref()))
+            })
+            .filter(|entry| fs::remove_file(entry.path()).is_ok())
+            .count()
+    }
+
+    fn cached(&self, digest: Digest) -> Option<Compiled> {
+        let code = self.code_path(digest);
+        if !code.exists() {
+            return None;
+        }
+        let text = fs::read(self.shape_path(digest)).ok()?;
+        let shape = serde_json::from_slice(&text).ok()?;
+        Some(Compiled { shape, code, fresh: false })
+    }
+
+    async fn run_child(&self, digest: Digest, wasm: &Path) -> Result<Shape, CompileError> {
+        let part = self.folder.join(format!("{}.{}.part", digest.hex(), std::process::id()));
+        let child = Command::new(&self.settings.program)
+            .arg("compile")
+            .arg(wasm)
+            .arg("--out")
+            .arg(&part)
+            .arg("--memory")
+            .arg(self.settings.memory.get().to_string())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|source| io_error("start the compiler", &self.settings.program, source))?;
+        let finished = tokio::time::timeout(self.settings.timeout, child.wait_with_output()).await;
+        let result = self.read_report(digest, finished);
+        if result.is_err() {
+            // Nothing half-made stays behind. The file may well not be there.
+            drop(fs::remove_file(&part));
+        }
+        let shape = result?;
+        self.publish(digest, &part, &shape)?;
+        Ok(shape)
+    }
+
+    fn read_report(
+        &self,
+        digest: Digest,
+        finished: Result<io::Result<std::process::Output>, tokio::time::error::Elapsed>,
+    ) -> Result<Shape, CompileError> {
+        let Ok(output) = finished else {
+            return Err(CompileError::TimedOut { digest, limit: self.settings.timeout });
+        };
+        let output = output
+            .map_err(|source| io_error("wait for the compiler", &self.settings.program, source))?;
+        match serde_json::from_slice(&output.stdout) {
+            Ok(Report::Compiled(shape)) if output.status.success() => Ok(shape),
+            Ok(Report::Rejected(rejection)) => Err(CompileError::Rejected(rejection)),
+            Ok(Report::Compiled(_)) | Err(_) => Err(CompileError::Died {
+                digest,
+                status: output.status,
+                memory: self.settings.memory,
+                said: last_line(&output.stderr),
+            }),
+        }
+    }
+
+    /// The shape first, then the code under its final name: code that is there is whole.
+    fn publish(&self, digest: Digest, part: &Path, shape: &Shape) -> Result<(), CompileError> {
+        let shape_path = self.shape_path(digest);
+        let text = serde_json::to_vec(shape)
+            .map_err(|error| io_error("write", &shape_path, io::Error::other(error)))?;
+        let shape_part = part.with_extension("shape");
+        fs::write(&shape_part, text)
+            .and_then(|()| fs::rename(&shape_part, &shape_path))
+            .map_err(|source| io_error("write", &shape_path, source))?;
+        let code = self.code_path(digest);
+        fs::rename(part, &code).map_err(|source| io_error("write", &code, source))
+    }
+
+    fn code_path(&self, digest: Digest) -> PathBuf {
+        self.folder.join(format!("{}.cwasm", digest.hex()))
+    }
+
+    fn shape_path(&self, digest: Digest) -> PathBuf {
+        self.folder.join(format!("{}.json", digest.hex()))
+    }
+}
+
+fn make_private_dir(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+fn io_error(what: &str, path: &Path, source: io::Error) -> CompileError {
+    CompileError::Io { what: format!("{what}: {}", path.display()), source }
+}
+
+fn last_line(stderr: &[u8]) -> String {
+    let text = String::from_utf8_lossy(stderr);
+    text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing").to_owned()
+}

@@ -1,0 +1,71 @@
+//! What a store holds for one guest, and the interfaces a guest can import.
+//! Guests get nothing they were not given: no files, no sockets, no environment of the host.
+
+use std::sync::Arc;
+
+use wasmtime::component::{Linker, ResourceTable};
+use wasmtime::Engine;
+use wasmtime_wasi::p1::WasiP1Ctx;
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+
+use super::limiter::Limiter;
+use super::outbound::Outbound;
+use super::stdio::Stdio;
+
+/// The data of a store that runs a component.
+#[expect(missing_debug_implementations, reason = "the contexts of wasmtime-wasi have none")]
+pub struct Guest {
+    pub(super) wasi: WasiCtx,
+    pub(super) http: WasiHttpCtx,
+    pub(super) table: ResourceTable,
+    pub(super) outbound: Outbound,
+    pub(super) limiter: Limiter,
+    pub(super) stdio: Arc<Stdio>,
+}
+
+impl WasiView for Guest {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl WasiHttpView for Guest {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { hooks: &mut self.outbound, table: &mut self.table, ctx: &mut self.http }
+    }
+}
+
+/// The data of a store that runs a core module.
+#[expect(missing_debug_implementations, reason = "the contexts of wasmtime-wasi have none")]
+pub struct CoreGuest {
+    pub(super) wasi: WasiP1Ctx,
+    pub(super) limiter: Limiter,
+    pub(super) stdio: Arc<Stdio>,
+}
+
+/// Everything a component can import: WASI 0.2 and 0.3 with `wasi:http`.
+///
+/// Files, sockets and name look-ups are linked, since many toolchains import them unasked, but a
+/// guest's context holds none, so that using one is an ordinary error in the guest.
+///
+/// # Errors
+/// When two interfaces collide, which would be a bug.
+pub fn component_linker(engine: &Engine) -> wasmtime::Result<Linker<Guest>> {
+    let mut linker = Linker::new(engine);
+    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
+    wasmtime_wasi::p3::add_to_linker(&mut linker)?;
+    wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
+    Ok(linker)
+}
+
+/// Everything a core module can import: WASI preview 1.
+///
+/// # Errors
+/// When two functions collide, which would be a bug.
+pub fn core_linker(engine: &Engine) -> wasmtime::Result<wasmtime::Linker<CoreGuest>> {
+    let mut linker = wasmtime::Linker::new(engine);
+    wasmtime_wasi::p1::add_to_linker_async(&mut linker, |guest: &mut CoreGuest| &mut guest.wasi)?;
+    Ok(linker)
+}

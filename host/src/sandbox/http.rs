@@ -1,0 +1,94 @@
+//! One call of a component that exports a `wasi:http` handler, 0.2 or 0.3.
+//! Does not make instances and does not judge how the call ended.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body::Body;
+use tokio::sync::oneshot;
+use wasmtime::Store;
+use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
+use wasmtime_wasi_http::{Error, WasiBody, WasiHttpView, p2, p3};
+
+use super::guest::Guest;
+use crate::call::Call;
+
+/// What a guest answers: a response, or in one line why there is none.
+pub type Answer = Result<http::Response<WasiBody>, String>;
+
+/// Where the head of the response and its body go, once the guest has made them.
+#[derive(Debug)]
+pub struct HeadSender {
+    call: Arc<Call>,
+    waiting: oneshot::Sender<Answer>,
+}
+
+impl HeadSender {
+    /// A sender, and where its answer arrives. Notes in `call` that there was one.
+    #[must_use]
+    pub fn new(call: Arc<Call>) -> (Self, oneshot::Receiver<Answer>) {
+        let (waiting, answer) = oneshot::channel();
+        (Self { call, waiting }, answer)
+    }
+
+    /// Sends the answer. Nobody may wait for it any more; the guest need not know.
+    pub fn send(self, answer: Answer) {
+        self.call.set_answered();
+        drop(self.waiting.send(answer));
+    }
+}
+
+/// Lets a 0.2 handler answer. Returns when the guest's function has returned.
+///
+/// # Errors
+/// A trap, or a failure of a host function.
+pub async fn call_p2<B>(
+    store: &mut Store<Guest>,
+    proxy: &p2::bindings::Proxy,
+    request: http::Request<B>,
+    https: bool,
+    head: HeadSender,
+) -> wasmtime::Result<()>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Error>,
+{
+    let scheme = if https { Scheme::Https } else { Scheme::Http };
+    let mut http = store.data_mut().http();
+    let request = http.new_incoming_request(scheme, request)?;
+    let out = http.new_response_outparam_from_callback(move |answer| {
+        head.send(answer.map_err(|code| format!("the guest returned error-code {code:?}")));
+    })?;
+    proxy.wasi_http_incoming_handler().call_handle(store, request, out).await
+}
+
+/// Lets a 0.3 handler answer. Returns when the guest has no task left, body included.
+///
+/// # Errors
+/// A trap, or a failure of a host function.
+pub async fn call_p3<B>(
+    store: &mut Store<Guest>,
+    service: &p3::bindings::Service,
+    request: http::Request<B>,
+    head: HeadSender,
+) -> wasmtime::Result<()>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Error>,
+{
+    let (request, request_done) = p3::Request::from_http(store.data_mut().http().hooks, request);
+    store
+        .run_concurrent(async move |accessor| -> wasmtime::Result<()> {
+            let answer = match service.handle(accessor, request).await? {
+                Ok(response) => {
+                    Ok(accessor.with(|store| response.into_http(store, request_done))?)
+                }
+                Err(code) => Err(format!("the guest returned error-code {code:?}")),
+            };
+            head.send(answer);
+            poll_fn(|context| accessor.poll_no_interesting_tasks(context)).await;
+            Ok(())
+        })
+        .await?
+}

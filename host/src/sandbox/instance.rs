@@ -1,0 +1,318 @@
+//! One call in one instance: makes or takes the instance, runs the guest, bounds it, says how it
+//! ended. Does not choose the thread it runs on and does not answer the client.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::{Arc, PoisonError};
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::Body;
+use steerage_core::outcome::Outcome;
+use tokio::time::Instant;
+use wasmtime::component::ResourceTable;
+use wasmtime::{Engine, Store};
+use wasmtime_wasi::p2::bindings::CommandPre;
+use wasmtime_wasi::{I32Exit, WasiCtx, WasiCtxBuilder};
+use wasmtime_wasi_http::{Error, WasiHttpCtx, p2, p3};
+
+use super::cgi::environment::{Place, variables};
+use super::cgi::output::Output;
+use super::ending::{Finish, judge};
+use super::guest::{CoreGuest, Guest};
+use super::http::{HeadSender, call_p2, call_p3};
+use super::limiter::Limiter;
+use super::module::{Pre, Prepared};
+use super::stdio::Stdio;
+use super::{SLICE, cgi};
+use crate::call::{Call, Usage};
+use crate::meter;
+use crate::telemetry::logs::Stream;
+
+/// A request on its way into a guest.
+#[derive(Debug)]
+pub struct Inquiry<B> {
+    /// The request as the guest shall see it.
+    pub request: http::Request<B>,
+    /// Whether the client came over TLS.
+    pub https: bool,
+    /// What a CGI program is told besides; ignored by other kinds.
+    pub place: Place,
+    /// When the guest is stopped.
+    pub deadline: Instant,
+    /// Where the response goes.
+    pub head: HeadSender,
+}
+
+/// An instance that has served a call and may serve another.
+pub(super) struct Idle {
+    store: Store<Guest>,
+    live: Live,
+    calls: u32,
+}
+
+enum Live {
+    Http02(p2::bindings::Proxy),
+    Http03(p3::bindings::Service),
+}
+
+impl Prepared {
+    /// Serves one call and says to `call` how it ended, before anything of the guest is dropped.
+    pub async fn run<B>(&self, call: &Call, inquiry: Inquiry<B>)
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Error>,
+    {
+        match &self.pre {
+            Pre::Http02(_) | Pre::Http03(_) => self.run_service(call, inquiry).await,
+            Pre::CgiComponent(pre) => self.run_command(pre, call, inquiry).await,
+            Pre::CgiModule(pre) => self.run_module(pre, call, inquiry).await,
+        }
+    }
+
+    async fn run_service<B>(&self, call: &Call, inquiry: Inquiry<B>)
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Error>,
+    {
+        let Inquiry { request, https, deadline, head, .. } = inquiry;
+        let (mut store, live, calls) = match self.take_idle(call) {
+            Some(idle) => (idle.store, Some(idle.live), idle.calls),
+            None => (self.service_store(call), None, 0),
+        };
+        let mut instantiate = Duration::ZERO;
+        let mut kept = None;
+        let guest = async {
+            self.start_call(&mut store)?;
+            let live = match live {
+                Some(live) => live,
+                None => {
+                    let started_at = std::time::Instant::now();
+                    let live = self.instantiate(&mut store).await?;
+                    instantiate = started_at.elapsed();
+                    live
+                }
+            };
+            match &live {
+                Live::Http02(proxy) => call_p2(&mut store, proxy, request, https, head).await?,
+                Live::Http03(service) => call_p3(&mut store, service, request, head).await?,
+            }
+            kept = Some(live);
+            Ok(())
+        };
+        let (finish, cpu) = bounded(call, deadline, guest).await;
+        let guest = store.data();
+        guest.stdio.finish_call();
+        let finish = match finish {
+            Finish::Returned if !call.is_answered() => Finish::ReturnedNothing,
+            finish => finish,
+        };
+        let outcome = judge(&finish, &guest.limiter, &self.limits);
+        let reusable = outcome == Outcome::Answered;
+        let memory = guest.limiter.peak();
+        call.end(outcome, self.usage(&store, memory, cpu, instantiate));
+        if let Some(live) = kept
+            && reusable
+            && calls + 1 < self.reuse
+        {
+            let idle = Idle { store, live, calls: calls + 1 };
+            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(idle);
+        }
+    }
+
+    async fn run_command<B>(&self, pre: &CommandPre<Guest>, call: &Call, inquiry: Inquiry<B>)
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Error>,
+    {
+        let (wasi, stdio, output) = self.program(call, inquiry.request, &inquiry.place, inquiry.head);
+        let mut store = Store::new(&self.engine, self.guest(wasi, stdio));
+        store.limiter(|guest| &mut guest.limiter);
+        let mut instantiate = Duration::ZERO;
+        let guest = async {
+            self.start_call(&mut store)?;
+            let started_at = std::time::Instant::now();
+            let command = pre.instantiate_async(&mut store).await?;
+            instantiate = started_at.elapsed();
+            // A program that returns an error has ended like one that exits with 1.
+            match command.wasi_cli_run().call_run(&mut store).await? {
+                Ok(()) => Ok(()),
+                Err(()) => Err(I32Exit(1).into()),
+            }
+        };
+        let (finish, cpu) = bounded(call, inquiry.deadline, guest).await;
+        let guest = store.data();
+        guest.stdio.finish_call();
+        let outcome = judge_program(finish, &output, call, &guest.limiter, self);
+        let memory = guest.limiter.peak();
+        call.end(outcome, self.usage(&store, memory, cpu, instantiate));
+    }
+
+    async fn run_module<B>(
+        &self,
+        pre: &wasmtime::InstancePre<CoreGuest>,
+        call: &Call,
+        inquiry: Inquiry<B>,
+    ) where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Error>,
+    {
+        let (mut wasi, stdio, output) =
+            self.program(call, inquiry.request, &inquiry.place, inquiry.head);
+        let guest =
+            CoreGuest { wasi: wasi.build_p1(), limiter: Limiter::new(self.limits.memory), stdio };
+        let mut store = Store::new(&self.engine, guest);
+        store.limiter(|guest| &mut guest.limiter);
+        let mut instantiate = Duration::ZERO;
+        let guest = async {
+            self.start_call(&mut store)?;
+            let started_at = std::time::Instant::now();
+            let instance = pre.instantiate_async(&mut store).await?;
+            instantiate = started_at.elapsed();
+            let start = instance.get_typed_func::<(), ()>(&mut store, "_start")?;
+            start.call_async(&mut store, ()).await
+        };
+        let (finish, cpu) = bounded(call, inquiry.deadline, guest).await;
+        let guest = store.data();
+        guest.stdio.finish_call();
+        let outcome = judge_program(finish, &output, call, &guest.limiter, self);
+        let memory = guest.limiter.peak();
+        call.end(outcome, self.usage(&store, memory, cpu, instantiate));
+    }
+
+    async fn instantiate(&self, store: &mut Store<Guest>) -> wasmtime::Result<Live> {
+        match &self.pre {
+            Pre::Http02(pre) => Ok(Live::Http02(pre.instantiate_async(store).await?)),
+            Pre::Http03(pre) => Ok(Live::Http03(pre.instantiate_async(store).await?)),
+            Pre::CgiComponent(_) | Pre::CgiModule(_) => {
+                Err(wasmtime::Error::msg("a CGI program has no handler"))
+            }
+        }
+    }
+
+    /// The context of a program: its environment and its stdin come from the request.
+    fn program<B>(
+        &self,
+        call: &Call,
+        request: http::Request<B>,
+        place: &Place,
+        head: HeadSender,
+    ) -> (WasiCtxBuilder, Arc<Stdio>, Output)
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Error>,
+    {
+        let (parts, body) = request.into_parts();
+        let stdio = Stdio::new(self.log.clone(), self.generation, call.id);
+        let output = Output::new(head);
+        let mut wasi = WasiCtx::builder();
+        wasi.arg(&place.script_name)
+            .envs(&self.env)
+            .envs(&variables(&parts, place))
+            .stdin(cgi::stdin(body))
+            .stdout(output.clone())
+            .stderr(stdio.stream(Stream::Stderr));
+        (wasi, stdio, output)
+    }
+
+    fn service_store(&self, call: &Call) -> Store<Guest> {
+        let stdio = Stdio::new(self.log.clone(), self.generation, call.id);
+        let mut wasi = WasiCtx::builder();
+        wasi.envs(&self.env)
+            .stdout(stdio.stream(Stream::Stdout))
+            .stderr(stdio.stream(Stream::Stderr));
+        let mut store = Store::new(&self.engine, self.guest(wasi, stdio));
+        store.limiter(|guest| &mut guest.limiter);
+        store
+    }
+
+    fn guest(&self, mut wasi: WasiCtxBuilder, stdio: Arc<Stdio>) -> Guest {
+        Guest {
+            wasi: wasi.build(),
+            http: WasiHttpCtx::new(),
+            table: ResourceTable::new(),
+            outbound: self.outbound.clone(),
+            limiter: Limiter::new(self.limits.memory),
+            stdio,
+        }
+    }
+
+    fn start_call<T>(&self, store: &mut Store<T>) -> wasmtime::Result<()> {
+        store.set_fuel(self.limits.fuel.get())?;
+        store.fuel_async_yield_interval(Some(SLICE))
+    }
+
+    fn take_idle(&self, call: &Call) -> Option<Idle> {
+        if self.reuse <= 1 {
+            return None;
+        }
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()?;
+        let guest = idle.store.data_mut();
+        guest.limiter.start_call();
+        guest.stdio.start_call(call.id);
+        Some(idle)
+    }
+
+    fn usage<T>(
+        &self,
+        store: &Store<T>,
+        memory: steerage_core::units::Bytes,
+        cpu: Duration,
+        instantiate: Duration,
+    ) -> Usage {
+        let left = store.get_fuel().unwrap_or(0);
+        let fuel = steerage_core::units::Fuel::new(self.limits.fuel.get().saturating_sub(left));
+        Usage { fuel, memory, cpu, instantiate }
+    }
+}
+
+/// Polls the guest until it ends, its time is over or nobody wants it any more; says which, and how
+/// much CPU time it took.
+async fn bounded(
+    call: &Call,
+    deadline: Instant,
+    guest: impl Future<Output = wasmtime::Result<()>>,
+) -> (Finish, Duration) {
+    let mut guest = pin!(guest);
+    let mut timer = pin!(tokio::time::sleep_until(deadline));
+    let mut cpu = Duration::ZERO;
+    let finish = poll_fn(|context| {
+        let started_at = meter::thread_cpu_time();
+        let polled = guest.as_mut().poll(context);
+        cpu += meter::thread_cpu_time().saturating_sub(started_at);
+        if let Poll::Ready(result) = polled {
+            return Poll::Ready(match result {
+                Ok(()) => Finish::Returned,
+                Err(error) => Finish::Failed(error),
+            });
+        }
+        if call.poll_stop(context).is_ready() {
+            return Poll::Ready(Finish::Stopped);
+        }
+        timer.as_mut().poll(context).map(|()| Finish::TimedOut)
+    })
+    .await;
+    (finish, cpu)
+}
+
+/// A program ends well when it exits with 0 after a whole response.
+fn judge_program(
+    finish: Finish,
+    output: &Output,
+    call: &Call,
+    limiter: &Limiter,
+    prepared: &Prepared,
+) -> Outcome {
+    let finish = match finish {
+        Finish::Failed(error) if matches!(error.downcast_ref(), Some(I32Exit(0))) => {
+            Finish::Returned
+        }
+        finish => finish,
+    };
+    let written = output.finish();
+    match (&finish, written) {
+        (Finish::Returned, Err(detail)) if !call.is_answered() => Outcome::NoAnswer { detail },
+        _ => judge(&finish, limiter, &prepared.limits),
+    }
+}

@@ -1,0 +1,168 @@
+//! A guest's stdout and stderr as log lines of its app.
+//! Does not limit rates or keep lines: the app's log does.
+
+use std::io;
+use std::mem;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use steerage_core::id::{CallId, Generation};
+use tokio::io::AsyncWrite;
+use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
+
+use crate::telemetry::logs::{AppLog, Stream};
+
+/// A line longer than this is cut into several.
+const LONGEST_LINE: usize = 16 << 10;
+/// Most bytes taken in one write.
+const WRITE_BUDGET: usize = 64 << 10;
+
+/// Both output streams of one instance.
+#[derive(Debug)]
+pub struct Stdio {
+    log: Arc<AppLog>,
+    generation: Generation,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    call: CallId,
+    out: Vec<u8>,
+    err: Vec<u8>,
+}
+
+impl Stdio {
+    /// The streams of an instance that serves `call` first.
+    pub fn new(log: Arc<AppLog>, generation: Generation, call: CallId) -> Arc<Self> {
+        let state = Mutex::new(State { call, out: Vec::new(), err: Vec::new() });
+        Arc::new(Self { log, generation, state })
+    }
+
+    /// From now on, lines belong to `call`.
+    pub fn start_call(&self, call: CallId) {
+        self.state().call = call;
+    }
+
+    /// Logs what is left of lines without an end.
+    pub fn finish_call(&self) {
+        let mut state = self.state();
+        for stream in [Stream::Stdout, Stream::Stderr] {
+            let line = mem::take(state.buffer(stream));
+            if !line.is_empty() {
+                self.push(state.call, stream, &line);
+            }
+        }
+    }
+
+    /// One of the two streams, to give to the guest.
+    pub fn stream(self: &Arc<Self>, stream: Stream) -> LogStream {
+        LogStream { stdio: self.clone(), stream }
+    }
+
+    fn write(&self, stream: Stream, mut bytes: &[u8]) {
+        let mut state = self.state();
+        let call = state.call;
+        while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
+            let (line, rest) = bytes.split_at(end);
+            let buffer = state.buffer(stream);
+            if buffer.is_empty() {
+                self.push(call, stream, line);
+            } else {
+                buffer.extend_from_slice(line);
+                let whole = mem::take(buffer);
+                self.push(call, stream, &whole);
+            }
+            bytes = rest.get(1..).unwrap_or_default();
+        }
+        let buffer = state.buffer(stream);
+        buffer.extend_from_slice(bytes);
+        if buffer.len() > LONGEST_LINE {
+            let whole = mem::take(buffer);
+            self.push(call, stream, &whole);
+        }
+    }
+
+    fn push(&self, call: CallId, stream: Stream, line: &[u8]) {
+        let text = String::from_utf8_lossy(line);
+        self.log.push(call, self.generation, stream, text.trim_end_matches('\r'));
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn buffer(&mut self, stream: Stream) -> &mut Vec<u8> {
+        match stream {
+            Stream::Stdout => &mut self.out,
+            Stream::Stderr => &mut self.err,
+        }
+    }
+}
+
+/// One output stream of a guest.
+#[derive(Clone, Debug)]
+pub struct LogStream {
+    stdio: Arc<Stdio>,
+    stream: Stream,
+}
+
+impl IsTerminal for LogStream {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for LogStream {
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(self.clone())
+    }
+}
+
+#[wasmtime_wasi::async_trait]
+impl Pollable for LogStream {
+    async fn ready(&mut self) {}
+}
+
+impl OutputStream for LogStream {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        self.stdio.write(self.stream, &bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(WRITE_BUDGET)
+    }
+}
+
+impl AsyncWrite for LogStream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.stdio.write(self.stream, bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,0 +1,300 @@
+//! The composition root: builds every part once, bottom up, and takes them down in order.
+//! Does not parse command lines and holds no logic of any part.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::{Duration, Instant};
+
+use steerage_core::units::Bytes;
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::agent::{Agent, DeployError, Parts};
+use crate::api::auth::{AuthError, Token};
+use crate::api::{self, ApiState};
+use crate::blobs::{BlobError, Blobs};
+use crate::catalog::Catalog;
+use crate::ingress::{self, Ingress, tls};
+use crate::request::Front;
+use crate::sandbox::compiler;
+use crate::sandbox::module::{Sandbox, SandboxError};
+use crate::schedule::{GuestThreads, Schedule};
+use crate::shutdown::Shutdown;
+use crate::store::{Store, StoreError};
+use crate::telemetry::events::{Event, Events};
+use crate::telemetry::logs::Logs;
+
+/// Most connections of callers at once.
+const CONNECTIONS: usize = 10_000;
+/// Longest wait for a request's head.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest wait for a client that neither sends nor reads.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+/// Most bytes of a request's head.
+const HEAD_SIZE: usize = 64 << 10;
+
+/// Everything a host can be told.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where callers come in; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Where operators come in; port 0 takes a free one.
+    pub admin: SocketAddr,
+    /// Where deployments and components are kept.
+    pub data: PathBuf,
+    /// Where compiled code is kept; below `data` unless given.
+    pub cache: Option<PathBuf>,
+    /// A file with the token that operators must show.
+    pub token_file: Option<PathBuf>,
+    /// Certificate and key for callers; plain text without.
+    pub tls: Option<tls::Files>,
+    /// How long calls may go on once the host was told to end.
+    pub drain_timeout: Duration,
+    /// How many instances may live at once.
+    pub slots: u32,
+    /// The program that compiles: this binary, unless a test says otherwise.
+    pub compiler: PathBuf,
+    /// Longest time to compile one component.
+    pub compile_timeout: Duration,
+    /// Most memory to compile one component.
+    pub compile_memory: Bytes,
+    /// Largest component taken.
+    pub max_component: Bytes,
+    /// Longest wait for a request's head.
+    pub head_timeout: Duration,
+    /// Longest wait for a client that neither sends nor reads.
+    pub idle_timeout: Duration,
+}
+
+/// Why a host did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data folder cannot be used.
+    #[error("cannot use the data folder {path}")]
+    Data {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The components cannot be used.
+    #[error(transparent)]
+    Blobs(#[from] BlobError),
+    /// Guests cannot be run.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    /// What was deployed cannot be read.
+    #[error("cannot read what was deployed")]
+    Restore(#[from] DeployError),
+    /// The admin listener would be open to strangers, or its token cannot be read.
+    #[error(transparent)]
+    Auth(#[from] AuthError),
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address} for {who}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Who would have come in there.
+        who: &'static str,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The system refused threads or signals.
+    #[error("the system refused threads or signals")]
+    System(#[source] io::Error),
+}
+
+/// A host that runs.
+#[derive(Debug)]
+pub struct Host {
+    /// Where callers come in.
+    pub listen: SocketAddr,
+    /// Where operators come in.
+    pub admin: SocketAddr,
+    /// Whether callers speak TLS.
+    pub is_tls: bool,
+    /// Apps served again from an earlier run.
+    pub n_restored: usize,
+    shutdown: Shutdown,
+    drain_timeout: Duration,
+    control: Runtime,
+    guests: GuestThreads,
+    ingress: Ingress,
+    events: Arc<Events>,
+}
+
+impl Settings {
+    /// Settings with every default, for a host that keeps its data in `data`.
+    #[must_use]
+    pub fn new(data: PathBuf, compiler: PathBuf) -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            admin: SocketAddr::from(([127, 0, 0, 1], 8081)),
+            data,
+            cache: None,
+            token_file: None,
+            tls: None,
+            drain_timeout: Duration::from_secs(30),
+            slots: crate::sandbox::engine::DEFAULT_SLOTS,
+            compiler,
+            compile_timeout: Duration::from_secs(60),
+            compile_memory: Bytes::mebi(4 << 10),
+            max_component: Bytes::mebi(100),
+            head_timeout: HEAD_TIMEOUT,
+            idle_timeout: IDLE_TIMEOUT,
+        }
+    }
+}
+
+/// Starts a host. When this returns, what was deployed before is served and both doors are open.
+///
+/// # Errors
+/// See [`StartError`].
+pub fn start(settings: Settings) -> Result<Host, StartError> {
+    let started_at = Instant::now();
+    let n_cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let token = settings.token_file.as_deref().map(Token::read).transpose()?;
+    api::auth::check_listen(settings.admin, token.as_ref())?;
+    make_dir(&settings.data)?;
+    let store = Store::open(&settings.data)?;
+    let blobs = Blobs::open(&settings.data.join("blobs"))?;
+    let sandbox = Sandbox::start(settings.slots, compiler_settings(&settings, n_cores))?;
+    let guests = GuestThreads::start(n_cores).map_err(StartError::System)?;
+    let schedule = Schedule::new(&guests, sandbox.slots());
+    let control = Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("control")
+        .enable_all()
+        .build()
+        .map_err(StartError::System)?;
+    let (catalog, events) = (Arc::<Catalog>::default(), Arc::new(Events::default()));
+    let logs = Arc::new(Logs::default());
+    let agent = Agent::new(Parts {
+        sandbox,
+        store,
+        blobs,
+        catalog: catalog.clone(),
+        logs,
+        events: events.clone(),
+    });
+    let n_restored = control.block_on(agent.restore())?;
+    let shutdown = Shutdown::default();
+    let front = Arc::new(Front {
+        catalog,
+        schedule,
+        events: events.clone(),
+        shutdown: shutdown.clone(),
+        unrouted: AtomicU64::new(0),
+    });
+    let admin_socket = control
+        .block_on(tokio::net::TcpListener::bind(settings.admin))
+        .map_err(|source| refused(settings.admin, "operators", source))?;
+    let admin = admin_socket.local_addr().map_err(StartError::System)?;
+    let door = ingress_settings(&settings, n_cores);
+    let ingress = Ingress::open(door, front.clone())
+        .map_err(|source| refused(settings.listen, "callers", source))?;
+    let state = ApiState {
+        agent,
+        front,
+        connections: ingress.connections.clone(),
+        token,
+        max_component: settings.max_component,
+        listen: ingress.listen,
+        started_at,
+    };
+    control.spawn(api::serve(admin_socket, state));
+    events.push(Event::now("started", format!("serving {n_restored} apps from before")));
+    Ok(Host {
+        listen: ingress.listen,
+        admin,
+        is_tls: settings.tls.is_some(),
+        n_restored,
+        shutdown,
+        drain_timeout: settings.drain_timeout,
+        control,
+        guests,
+        ingress,
+        events,
+    })
+}
+
+impl Host {
+    /// Serves until SIGTERM or SIGINT, then ends in order. A second signal ends at once; `false`
+    /// then, and when calls were broken off because their time was over.
+    ///
+    /// # Errors
+    /// The system refuses signal handlers.
+    pub fn run_until_signal(self) -> io::Result<bool> {
+        let calm = self.control.block_on(async {
+            let mut terminate = signal(SignalKind::terminate())?;
+            let mut interrupt = signal(SignalKind::interrupt())?;
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            tracing::info!("ending: no new calls, finishing those that run");
+            self.events.push(Event::now("stopping", "the host was told to end".to_owned()));
+            self.shutdown.begin();
+            io::Result::Ok(tokio::select! {
+                drained = self.shutdown.drained(self.drain_timeout) => drained,
+                _ = terminate.recv() => false,
+                _ = interrupt.recv() => false,
+            })
+        })?;
+        self.take_down();
+        Ok(calm)
+    }
+
+    /// Ends in order, waiting for calls at most as long as the settings say.
+    pub fn stop(self) {
+        self.shutdown.begin();
+        self.control.block_on(self.shutdown.drained(self.drain_timeout));
+        self.take_down();
+    }
+
+    fn take_down(self) {
+        self.shutdown.close();
+        self.ingress.join();
+        self.guests.stop();
+        self.control.shutdown_background();
+    }
+}
+
+fn make_dir(path: &std::path::Path) -> Result<(), StartError> {
+    std::fs::create_dir_all(path)
+        .map_err(|source| StartError::Data { path: path.to_owned(), source })
+}
+
+fn refused(address: SocketAddr, who: &'static str, source: io::Error) -> StartError {
+    StartError::Listen { address, who, source }
+}
+
+fn compiler_settings(settings: &Settings, n_cores: usize) -> compiler::Settings {
+    compiler::Settings {
+        program: settings.compiler.clone(),
+        cache: settings.cache.clone().unwrap_or_else(|| settings.data.join("code")),
+        timeout: settings.compile_timeout,
+        memory: settings.compile_memory,
+        parallel: n_cores.div_ceil(2),
+    }
+}
+
+fn ingress_settings(settings: &Settings, n_cores: usize) -> ingress::Settings {
+    ingress::Settings {
+        listen: settings.listen,
+        n_threads: n_cores,
+        n_connections: CONNECTIONS,
+        head_timeout: settings.head_timeout,
+        idle_timeout: settings.idle_timeout,
+        head_size: HEAD_SIZE,
+        tls: settings.tls.clone(),
+    }
+}

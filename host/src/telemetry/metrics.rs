@@ -1,0 +1,336 @@
+//! Every metric, declared once, with its unit in its name. Labels are bounded sets: apps, causes,
+//! status classes; never paths, hosts or digests.
+//! Does not collect in the background: numbers are read when somebody asks.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::{Registry, Unit};
+use steerage_core::outcome::Outcome;
+
+use crate::call::Usage;
+
+/// Upper bounds of the duration histogram, in seconds.
+const DURATION_BOUNDS: [f64; 14] = [
+    0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0,
+];
+const STATUS_CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
+
+/// The numbers of one app, written by its calls without any look-up.
+#[derive(Debug, Default)]
+pub struct AppMeter {
+    by_cause: [AtomicU64; Outcome::CAUSES.len()],
+    by_status: [AtomicU64; STATUS_CLASSES.len()],
+    duration: Buckets,
+    instantiate: Buckets,
+    fuel: AtomicU64,
+    cpu_nanoseconds: AtomicU64,
+    memory_peak: AtomicU64,
+    response_bytes: AtomicU64,
+    memory_refused: AtomicU64,
+    /// Outbound requests the policy refused.
+    pub outbound_denied: std::sync::Arc<AtomicU64>,
+}
+
+/// A histogram of durations.
+#[derive(Debug, Default)]
+struct Buckets {
+    counts: [AtomicU64; DURATION_BOUNDS.len() + 1],
+    nanoseconds: AtomicU64,
+}
+
+/// What is read of one app when somebody asks.
+#[derive(Clone, Debug)]
+pub struct AppReading {
+    /// The app's name.
+    pub app: String,
+    /// Calls that run.
+    pub running: u32,
+    /// Calls that wait.
+    pub waiting: u32,
+    /// Its memory limit in bytes.
+    pub memory_limit: u64,
+    /// Its counters.
+    pub meter: std::sync::Arc<AppMeter>,
+}
+
+/// What is read of the host when somebody asks.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct HostReading {
+    /// Instance slots in use.
+    pub slots_used: u32,
+    /// Instance slots there are.
+    pub slots_total: u32,
+    /// Open client connections.
+    pub connections: u64,
+    /// Calls refused before an app was found for them.
+    pub unrouted: u64,
+    /// Seconds since the host started.
+    pub uptime: Duration,
+}
+
+/// Where readings come from.
+pub trait Readings: Send + Sync + fmt::Debug + 'static {
+    /// All apps, in order of their names.
+    fn apps(&self) -> Vec<AppReading>;
+    /// The host itself.
+    fn host(&self) -> HostReading;
+}
+
+impl AppMeter {
+    /// Counts one call that is over.
+    pub fn record(&self, outcome: &Outcome, status: u16, duration: Duration, usage: &Usage, bytes: u64) {
+        let cause = outcome.cause();
+        let position = Outcome::CAUSES.iter().position(|known| *known == cause);
+        if let Some(counter) = position.and_then(|position| self.by_cause.get(position)) {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+        if let Some(counter) = self.by_status.get(usize::from(status / 100)) {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+        self.duration.record(duration);
+        if usage.instantiate > Duration::ZERO {
+            self.instantiate.record(usage.instantiate);
+        }
+        self.fuel.fetch_add(usage.fuel.get(), Ordering::Relaxed);
+        self.cpu_nanoseconds.fetch_add(nanoseconds(usage.cpu), Ordering::Relaxed);
+        self.memory_peak.fetch_max(usage.memory.get(), Ordering::Relaxed);
+        self.response_bytes.fetch_add(bytes, Ordering::Relaxed);
+        if matches!(outcome, Outcome::OutOfMemory { .. }) {
+            self.memory_refused.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Calls that are over, and those of them that did not end well through the app's fault.
+    #[must_use]
+    pub fn calls(&self) -> (u64, u64) {
+        let total = self.by_cause.iter().map(|count| count.load(Ordering::Relaxed)).sum();
+        // The causes from `trapped` to `no_answer` are the guest's own failures.
+        let failed = self.by_cause.iter().skip(1).take(6).map(|count| count.load(Ordering::Relaxed));
+        (total, failed.sum())
+    }
+
+    /// Fuel, CPU time and the highest memory of all calls so far.
+    #[must_use]
+    pub fn totals(&self) -> (u64, Duration, u64) {
+        (
+            self.fuel.load(Ordering::Relaxed),
+            Duration::from_nanos(self.cpu_nanoseconds.load(Ordering::Relaxed)),
+            self.memory_peak.load(Ordering::Relaxed),
+        )
+    }
+}
+
+impl Buckets {
+    fn record(&self, duration: Duration) {
+        let seconds = duration.as_secs_f64();
+        let position = DURATION_BOUNDS.iter().position(|bound| seconds <= *bound);
+        if let Some(count) = self.counts.get(position.unwrap_or(DURATION_BOUNDS.len())) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        self.nanoseconds.fetch_add(nanoseconds(duration), Ordering::Relaxed);
+    }
+
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+        let bounds = DURATION_BOUNDS.into_iter().chain([f64::MAX]);
+        let buckets: Vec<(f64, u64)> = bounds
+            .zip(&self.counts)
+            .map(|(bound, count)| (bound, count.load(Ordering::Relaxed)))
+            .collect();
+        let count = buckets.iter().map(|(_, count)| count).sum();
+        let sum = Duration::from_nanos(self.nanoseconds.load(Ordering::Relaxed)).as_secs_f64();
+        encoder.encode_histogram::<()>(sum, count, &buckets, None)
+    }
+}
+
+/// All metrics in the OpenMetrics text format, which Prometheus reads.
+///
+/// # Errors
+/// When the encoder fails, which would be a bug.
+pub fn encode(readings: impl Readings) -> Result<String, fmt::Error> {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Everything { readings }));
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &registry)?;
+    Ok(text)
+}
+
+#[derive(Debug)]
+struct Everything<R> {
+    readings: R,
+}
+
+impl<R: Readings> Collector for Everything<R> {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let apps = self.readings.apps();
+        encode_histograms(&mut encoder, &apps)?;
+        encode_counters(&mut encoder, &apps)?;
+        encode_gauges(&mut encoder, &apps)?;
+        encode_host(&mut encoder, &self.readings.host())
+    }
+}
+
+fn encode_histograms(encoder: &mut DescriptorEncoder<'_>, apps: &[AppReading]) -> fmt::Result {
+    let mut metric = encoder.encode_descriptor(
+        "http_server_request_duration",
+        "From accepting a request to the last response byte",
+        Some(&Unit::Seconds),
+        MetricType::Histogram,
+    )?;
+    for app in apps {
+        app.meter.duration.encode(metric.encode_family(&[("app", app.app.as_str())])?)?;
+    }
+    let mut metric = encoder.encode_descriptor(
+        "instantiate_duration",
+        "Time to make an instance for a call",
+        Some(&Unit::Seconds),
+        MetricType::Histogram,
+    )?;
+    for app in apps {
+        app.meter.instantiate.encode(metric.encode_family(&[("app", app.app.as_str())])?)?;
+    }
+    Ok(())
+}
+
+fn encode_counters(encoder: &mut DescriptorEncoder<'_>, apps: &[AppReading]) -> fmt::Result {
+    let mut metric = encoder.encode_descriptor(
+        "http_server_requests",
+        "Requests answered, by status class",
+        None,
+        MetricType::Counter,
+    )?;
+    for app in apps {
+        for (class, count) in STATUS_CLASSES.iter().zip(&app.meter.by_status) {
+            let count = count.load(Ordering::Relaxed);
+            if count > 0 {
+                let labels = [("app", app.app.as_str()), ("status", class)];
+                metric.encode_family(&labels)?.encode_counter::<(), _, u64>(&count, None)?;
+            }
+        }
+    }
+    let mut metric = encoder.encode_descriptor(
+        "guest_calls",
+        "Calls that are over, by the cause of their end",
+        None,
+        MetricType::Counter,
+    )?;
+    for app in apps {
+        for (cause, count) in Outcome::CAUSES.iter().zip(&app.meter.by_cause) {
+            let count = count.load(Ordering::Relaxed);
+            if count > 0 {
+                let labels = [("app", app.app.as_str()), ("cause", cause)];
+                metric.encode_family(&labels)?.encode_counter::<(), _, u64>(&count, None)?;
+            }
+        }
+    }
+    encode_sums(encoder, apps)
+}
+
+fn encode_sums(encoder: &mut DescriptorEncoder<'_>, apps: &[AppReading]) -> fmt::Result {
+    type Read = fn(&AppMeter) -> u64;
+    let sums: [(&str, &str, Option<Unit>, Read); 4] = [
+        ("guest_fuel", "Fuel consumed by guests", None, |meter| meter.fuel.load(Ordering::Relaxed)),
+        ("guest_memory_refused", "Calls that failed for want of memory", None, |meter| {
+            meter.memory_refused.load(Ordering::Relaxed)
+        }),
+        ("outbound_denied", "Outbound requests the app may not make", None, |meter| {
+            meter.outbound_denied.load(Ordering::Relaxed)
+        }),
+        ("http_server_response_body", "Response body bytes", Some(Unit::Bytes), |meter| {
+            meter.response_bytes.load(Ordering::Relaxed)
+        }),
+    ];
+    for (name, help, unit, read) in sums {
+        let mut metric =
+            encoder.encode_descriptor(name, help, unit.as_ref(), MetricType::Counter)?;
+        for app in apps {
+            let value = read(&app.meter);
+            let mut family = metric.encode_family(&[("app", app.app.as_str())])?;
+            family.encode_counter::<(), _, u64>(&value, None)?;
+        }
+    }
+    let mut metric = encoder.encode_descriptor(
+        "guest_cpu",
+        "CPU time guests ran for",
+        Some(&Unit::Seconds),
+        MetricType::Counter,
+    )?;
+    for app in apps {
+        let (_, cpu, _) = app.meter.totals();
+        let mut family = metric.encode_family(&[("app", app.app.as_str())])?;
+        family.encode_counter::<(), _, u64>(&cpu.as_secs_f64(), None)?;
+    }
+    let mut metric = encoder.encode_descriptor(
+        "requests_shed",
+        "Requests refused for want of room",
+        None,
+        MetricType::Counter,
+    )?;
+    for app in apps {
+        for reason in ["app_busy", "host_full"] {
+            let position = Outcome::CAUSES.iter().position(|cause| *cause == reason);
+            let count = position.and_then(|position| app.meter.by_cause.get(position));
+            let count = count.map_or(0, |count| count.load(Ordering::Relaxed));
+            let labels = [("app", app.app.as_str()), ("reason", reason)];
+            metric.encode_family(&labels)?.encode_counter::<(), _, u64>(&count, None)?;
+        }
+    }
+    Ok(())
+}
+
+fn encode_gauges(encoder: &mut DescriptorEncoder<'_>, apps: &[AppReading]) -> fmt::Result {
+    type Read = fn(&AppReading) -> u64;
+    let gauges: [(&str, &str, Option<Unit>, Read); 4] = [
+        ("http_server_active_requests", "Calls that run", None, |app| u64::from(app.running)),
+        ("http_server_waiting_requests", "Calls that wait", None, |app| u64::from(app.waiting)),
+        ("guest_memory_peak", "The most memory one call had", Some(Unit::Bytes), |app| {
+            app.meter.memory_peak.load(Ordering::Relaxed)
+        }),
+        ("guest_memory_limit", "Memory one call may have", Some(Unit::Bytes), |app| {
+            app.memory_limit
+        }),
+    ];
+    for (name, help, unit, read) in gauges {
+        let mut metric = encoder.encode_descriptor(name, help, unit.as_ref(), MetricType::Gauge)?;
+        for app in apps {
+            let mut family = metric.encode_family(&[("app", app.app.as_str())])?;
+            family.encode_gauge(&i64::try_from(read(app)).unwrap_or(i64::MAX))?;
+        }
+    }
+    Ok(())
+}
+
+fn encode_host(encoder: &mut DescriptorEncoder<'_>, host: &HostReading) -> fmt::Result {
+    let gauges = [
+        ("pool_slots_used", "Instance slots in use", u64::from(host.slots_used)),
+        ("pool_slots_total", "Instance slots there are", u64::from(host.slots_total)),
+        ("http_server_connections", "Open client connections", host.connections),
+        ("host_uptime_seconds", "Seconds since the host started", host.uptime.as_secs()),
+    ];
+    for (name, help, value) in gauges {
+        let gauge = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        encode_gauge(gauge, value)?;
+    }
+    let mut metric = encoder.encode_descriptor(
+        "http_server_unrouted_requests",
+        "Requests refused before an app was found for them",
+        None,
+        MetricType::Counter,
+    )?;
+    metric.encode_counter::<(), _, u64>(&host.unrouted, None)?;
+    let mut metric =
+        encoder.encode_descriptor("host_build", "The running version", None, MetricType::Info)?;
+    metric.encode_info(&[("version", env!("CARGO_PKG_VERSION"))])
+}
+
+fn encode_gauge(mut encoder: MetricEncoder<'_>, value: u64) -> fmt::Result {
+    encoder.encode_gauge(&i64::try_from(value).unwrap_or(i64::MAX))
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
