@@ -139,7 +139,6 @@ pub fn warn(line: &str) {
 }
 
 /// The colour convention of <https://no-color.org>, and the older one for simple terminals.
-#[expect(clippy::disallowed_methods, reason = "the command line may read the environment")]
 fn colours_wanted() -> bool {
     let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     !set("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
