@@ -1,0 +1,289 @@
+//! A real host process per test, on ports it chose itself, and a plain HTTP client to talk to it.
+//! Does not look inside the host: tests see what users see.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// Longest wait for anything that should come at once; only a failing test waits that long.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running host and its data.
+pub struct Host {
+    child: Child,
+    /// Kept open: a host whose stdout is closed would fail to print.
+    stdout: BufReader<std::process::ChildStdout>,
+    pub listen: String,
+    pub admin: String,
+    pub data: PathBuf,
+    _folder: Option<TempDir>,
+    client: Client<HttpConnector, Full<Bytes>>,
+    http2: Client<HttpConnector, Full<Bytes>>,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub struct Reply {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+impl Reply {
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("no JSON ({error}): {}", self.text()))
+    }
+
+    pub fn cause(&self) -> String {
+        self.json()["cause"].as_str().unwrap_or("none").to_owned()
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("")
+    }
+}
+
+pub fn steerage() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_steerage"))
+}
+
+impl Host {
+    /// A host with an empty data folder.
+    pub fn start() -> Self {
+        Self::with(&[])
+    }
+
+    /// The same, with more flags.
+    pub fn with(flags: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut host = Self::on(folder.path(), flags);
+        host._folder = Some(folder);
+        host
+    }
+
+    /// A host on a data folder that outlives it.
+    pub fn on(data: &Path, flags: &[&str]) -> Self {
+        // Compiled code is shared by all tests, so that each guest is compiled once.
+        let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("code");
+        let cache_flag = flags.contains(&"--cache");
+        let mut command = steerage();
+        command
+            .args(["host", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--data"])
+            .arg(data)
+            .args(flags)
+            .env("RUST_LOG", "warn")
+            .stdout(Stdio::piped());
+        if !cache_flag {
+            command.arg("--cache").arg(cache);
+        }
+        let mut child = command.spawn().unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let (mut listen, mut admin) = (String::new(), String::new());
+        while listen.is_empty() || admin.is_empty() {
+            let mut line = String::new();
+            assert!(stdout.read_line(&mut line).unwrap() > 0, "the host ended: {:?}", child.wait());
+            for word in line.split_whitespace() {
+                let Some((_, address)) = word.split_once("://") else { continue };
+                let address = address.trim_end_matches([',', '/']).to_owned();
+                if line.contains("admin") && !listen.is_empty() {
+                    admin = address;
+                } else if listen.is_empty() {
+                    listen = address;
+                }
+            }
+        }
+        Self {
+            child,
+            stdout,
+            listen,
+            admin,
+            data: data.to_owned(),
+            _folder: None,
+            client: Client::builder(TokioExecutor::new()).build_http(),
+            http2: Client::builder(TokioExecutor::new()).http2_only(true).build_http(),
+        }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.listen)
+    }
+
+    pub async fn get(&self, path: &str) -> Reply {
+        self.send(Request::get(self.url(path)).body(Full::default()).unwrap()).await
+    }
+
+    pub async fn get_from(&self, host: &str, path: &str) -> Reply {
+        let request = Request::get(self.url(path)).header("host", host);
+        self.send(request.body(Full::default()).unwrap()).await
+    }
+
+    pub async fn post(&self, path: &str, body: impl Into<Bytes>) -> Reply {
+        self.send(Request::post(self.url(path)).body(Full::new(body.into())).unwrap()).await
+    }
+
+    pub async fn send(&self, request: Request<Full<Bytes>>) -> Reply {
+        collect(self.client.request(request).await.unwrap()).await.unwrap()
+    }
+
+    pub async fn send_http2(&self, request: Request<Full<Bytes>>) -> Reply {
+        collect(self.http2.request(request).await.unwrap()).await.unwrap()
+    }
+
+    /// The response as it comes, for tests that watch a stream.
+    pub async fn stream(
+        &self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Response<hyper::body::Incoming>, hyper_util::client::legacy::Error> {
+        self.client.request(request).await
+    }
+
+    pub async fn admin(&self, method: &str, path: &str, body: impl Into<Bytes>) -> Reply {
+        let url = format!("http://{}{path}", self.admin);
+        let request = Request::builder()
+            .method(method)
+            .uri(url)
+            .header("content-type", "application/json")
+            .body(Full::new(body.into()))
+            .unwrap();
+        collect(self.client.request(request).await.unwrap()).await.unwrap()
+    }
+
+    /// Uploads a component and deploys it with this manifest text.
+    pub async fn try_deploy(&self, wasm: &[u8], manifest: &str) -> Reply {
+        let digest = digest(wasm);
+        let path = format!("/v1/blobs/{digest}");
+        let upload = self.admin("PUT", &path, wasm.to_vec()).await;
+        if !upload.status.is_success() {
+            return upload;
+        }
+        let name = manifest
+            .lines()
+            .find_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"'))
+            .expect("a manifest with a name");
+        let body = json!({ "manifest": manifest, "component": digest }).to_string();
+        self.admin("POST", &format!("/v1/apps/{name}/deployments"), body).await
+    }
+
+    /// The same, for a deploy that must work.
+    pub async fn deploy(&self, wasm: &[u8], manifest: &str) -> Value {
+        let reply = self.try_deploy(wasm, manifest).await;
+        assert!(reply.status.is_success(), "{}: {}", reply.status, reply.text());
+        reply.json()
+    }
+
+    /// Deploys a guest under `/NAME/...` with more manifest text.
+    pub async fn serve(&self, name: &str, wasm: &[u8], more: &str) {
+        self.deploy(wasm, &manifest(name, &format!("/{name}/..."), more)).await;
+    }
+
+    /// The app's last call, once it has been settled.
+    pub async fn last_call(&self, app: &str) -> Value {
+        let path = format!("/v1/apps/{app}/calls?limit=1");
+        self.until("a settled call", || async {
+            let reply = self.admin("GET", &path, "").await.json();
+            let calls = reply["calls"].as_array().or(reply.as_array()).cloned()?;
+            calls.last().cloned()
+        })
+        .await
+    }
+
+    /// Asks again until there is an answer, at most [`PATIENCE`].
+    pub async fn until<T, F>(&self, what: &str, mut ask: impl FnMut() -> F) -> T
+    where
+        F: Future<Output = Option<T>>,
+    {
+        let started_at = Instant::now();
+        loop {
+            if let Some(found) = ask().await {
+                return found;
+            }
+            assert!(started_at.elapsed() < PATIENCE, "no {what} in {PATIENCE:?}");
+            tokio::task::yield_now().await;
+        }
+    }
+
+    pub async fn metric(&self, line_start: &str) -> f64 {
+        let text = self.admin("GET", "/metrics", "").await.text();
+        let line = text.lines().find(|line| line.starts_with(line_start));
+        line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(0.0)
+    }
+
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").arg(format!("-{name}")).arg(self.pid().to_string());
+        assert!({ status }.status().unwrap().success());
+    }
+
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    pub fn wait(&mut self) -> ExitStatus {
+        let mut rest = String::new();
+        while self.stdout.read_line(&mut rest).unwrap() > 0 {}
+        self.child.wait().unwrap()
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        // It may have ended already.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+pub async fn collect(response: Response<hyper::body::Incoming>) -> Result<Reply, hyper::Error> {
+    let (head, body) = response.into_parts();
+    let body = body.collect().await?.to_bytes();
+    Ok(Reply { status: head.status, headers: head.headers, body })
+}
+
+pub fn digest(bytes: &[u8]) -> String {
+    use sha2::{Digest, Sha256};
+    let hash = Sha256::digest(bytes);
+    let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256:{hex}")
+}
+
+pub fn manifest(name: &str, path: &str, more: &str) -> String {
+    format!(
+        "name = \"{name}\"\nversion = \"1.0.0\"\nsource = \"{name}.wasm\"\n{more}\n\
+         [[route]]\npath = \"{path}\"\n"
+    )
+}
+
+pub fn wat(text: &str) -> Vec<u8> {
+    wat::parse_str(text).unwrap()
+}
+
+/// Sends raw bytes and reads what comes until the host closes.
+pub async fn raw(address: &str, bytes: &[u8]) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    // The host may close before it has read everything.
+    drop(stream.write_all(bytes).await);
+    let mut reply = Vec::new();
+    let read = stream.read_to_end(&mut reply);
+    drop(tokio::time::timeout(PATIENCE, read).await.expect("the host keeps the connection"));
+    String::from_utf8_lossy(&reply).into_owned()
+}
