@@ -49,9 +49,21 @@ pub fn duration(duration: Duration) -> String {
 
 /// How long ago something was, by its two largest units: `12s`, `3m`, `2h5m`, `3d4h`.
 ///
-/// A time that lies ahead, as between machines whose clocks differ, counts as now.
-pub fn since(then: Timestamp, now: Timestamp) -> String {
-    age(u64::try_from(now.as_second().saturating_sub(then.as_second())).unwrap_or(0))
+/// Both times are milliseconds since the epoch. A time that lies ahead, as between machines whose
+/// clocks differ, counts as now.
+pub fn since(then: u64, now: u64) -> String {
+    age(now.saturating_sub(then) / 1_000)
+}
+
+/// This moment in milliseconds since the epoch.
+pub fn now() -> u64 {
+    u64::try_from(Timestamp::now().as_millisecond()).unwrap_or(0)
+}
+
+/// The time of day in UTC of a moment in milliseconds since the epoch: `03:12:45.120Z`.
+pub fn clock(at: u64) -> String {
+    let moment = i64::try_from(at).ok().and_then(|at| Timestamp::from_millisecond(at).ok());
+    moment.map_or_else(|| "?".to_owned(), |moment| moment.strftime("%H:%M:%S.%3fZ").to_string())
 }
 
 fn age(seconds: u64) -> String {
@@ -114,11 +126,15 @@ mod tests {
 
     #[test]
     fn ages_drop_what_does_not_matter() {
-        let then = Timestamp::UNIX_EPOCH;
-        let shown = [0, 59, 60, 190, 660, 7_500, 90_000, 864_000].map(|seconds| {
-            since(then, Timestamp::from_second(seconds).unwrap_or(then))
-        });
+        let shown = [0, 59, 60, 190, 660, 7_500, 90_000, 864_000]
+            .map(|seconds| since(5_000, 5_000 + seconds * 1_000));
         assert_eq!(shown, ["0s", "59s", "1m", "3m10s", "11m", "2h5m", "1d1h", "10d"]);
-        assert_eq!(since(Timestamp::from_second(5).unwrap_or(then), then), "0s");
+        assert_eq!(since(5_000, 0), "0s");
+    }
+
+    #[test]
+    fn clocks_show_milliseconds() {
+        assert_eq!(clock(86_399_007), "23:59:59.007Z");
+        assert_eq!(clock(u64::MAX), "?");
     }
 }
