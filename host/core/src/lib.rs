@@ -1,1 +1,19 @@
-//! Steerage decisions without effects.
+//! Steerage decisions without effects: what to route where, whom to admit, how a call ended.
+//!
+//! Nothing here reads a clock, rolls a die, opens a socket or logs: time, sizes and requests are
+//! arguments, and the answer is a value. The dependency list of this package is the proof.
+//!
+//! Suggested reading order is the order of the modules below.
+
+#![forbid(unsafe_code)]
+
+pub mod admit;
+pub mod id;
+pub mod limits;
+pub mod manifest;
+pub mod outbound;
+pub mod outcome;
+pub mod route;
+pub mod units;
+
+mod quote;

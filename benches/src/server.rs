@@ -1,0 +1,84 @@
+//! Servers under measurement: started as processes of their own, and how much CPU time they used.
+//! Ends only what it started.
+
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+/// Longest wait for a server to listen.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A running server.
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) address: SocketAddr,
+}
+
+impl Server {
+    /// Starts a command that will listen on `address`, and waits until it does.
+    pub(crate) fn start(mut command: Command, address: SocketAddr) -> Result<Self> {
+        let shown = format!("{command:?}");
+        let child = command
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .with_context(|| format!("cannot start {shown}"))?;
+        let mut server = Self { child, address };
+        let started_at = Instant::now();
+        while TcpStream::connect(address).is_err() {
+            if let Some(status) = server.child.try_wait()? {
+                bail!("{shown} ended with {status}");
+            }
+            if started_at.elapsed() > START_TIMEOUT {
+                bail!("{shown} does not listen on {address}");
+            }
+            std::thread::yield_now();
+        }
+        Ok(server)
+    }
+
+    /// CPU time the process has used so far, all threads together.
+    pub(crate) fn cpu_time(&self) -> Result<Duration> {
+        let path = format!("/proc/{}/stat", self.child.id());
+        let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+        // The name may hold spaces; fields count from behind its closing parenthesis.
+        let (_, rest) = text.rsplit_once(')').context("an unknown format of /proc/PID/stat")?;
+        let fields: Vec<&str> = rest.split_whitespace().collect();
+        let ticks = |index: usize| -> Result<u64> {
+            Ok(fields.get(index).context("a short /proc/PID/stat")?.parse()?)
+        };
+        // Fields 14 and 15 of proc(5), in ticks of 10 ms.
+        Ok(Duration::from_millis((ticks(11)? + ticks(12)?) * 10))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended already.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// A loopback address nobody listens on.
+pub(crate) fn free_address() -> Result<SocketAddr> {
+    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?)
+}
+
+/// The release build of the host, built now if need be.
+pub(crate) fn steerage() -> Result<PathBuf> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let status = Command::new(cargo)
+        .args(["build", "--release", "-p", "steerage", "--bin", "steerage"])
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")))
+        .status()
+        .context("cannot start cargo to build the host")?;
+    if !status.success() {
+        bail!("the host does not build");
+    }
+    let this = std::env::current_exe()?;
+    Ok(this.with_file_name("steerage"))
+}

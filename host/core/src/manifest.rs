@@ -1,0 +1,230 @@
+//! What a developer says about an app: the content of `steerage.toml`, read and checked.
+//! Does not know TOML or files: the host reads those and reports mistakes by their place.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::num::NonZeroU32;
+
+use crate::id::{AppName, Digest};
+use crate::limits::{Limits, Violation};
+use crate::outbound::AllowedHost;
+use crate::quote::Quoted;
+use crate::route::Route;
+use crate::units::Weight;
+
+/// Everything a developer says about one app.
+///
+/// The fields are public because a manifest is data; [`Manifest::check`] states what holds of one
+/// that the host accepts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Manifest {
+    /// The app's name.
+    pub name: AppName,
+    /// The developer's own version of the app: free text, only ever shown.
+    pub version: String,
+    /// What the app is for, only ever shown.
+    pub description: Option<String>,
+    /// The path of the component, relative to the manifest's directory or absolute.
+    pub source: String,
+    /// What the component's digest has to be; `None` accepts whatever `source` holds.
+    pub sha256: Option<Digest>,
+    /// Where the app answers.
+    pub routes: Vec<Route>,
+    /// What it may use.
+    pub limits: Limits,
+    /// How its instances live.
+    pub instance: Instance,
+    /// Its share of a busy host.
+    pub weight: Weight,
+    /// The environment its guests see, and all of it.
+    pub env: BTreeMap<String, String>,
+    /// What its guests may call; empty means nothing.
+    pub allowed_outbound_hosts: Vec<AllowedHost>,
+    /// The shell command that makes `source`; `None` where there is nothing to build.
+    pub build_command: Option<String>,
+}
+
+/// How an app's instances live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Instance {
+    /// The most calls that one instance serves, one after the other; 1 gives every call a fresh
+    /// instance, so that no call ever sees what another one left behind.
+    pub reuse: NonZeroU32,
+}
+
+impl Default for Instance {
+    fn default() -> Self {
+        Self { reuse: NonZeroU32::MIN }
+    }
+}
+
+/// The most routes of one app: lookups slow down with routes that resemble each other, and one
+/// app must not be able to slow down those of others by much.
+pub const MAX_ROUTES: usize = 100;
+/// The most calls one instance may serve, after which even a guest that leaks starts afresh.
+pub const MAX_REUSE: u32 = 1_000_000;
+/// The most bytes of `version`: room for a Git describe.
+pub const LONGEST_VERSION: usize = 64;
+/// The most bytes of `description`: a line or two of a list.
+pub const LONGEST_DESCRIPTION: usize = 500;
+/// The most bytes of all names and values in `env` together; a guest gets them in each call.
+pub const LARGEST_ENV: usize = 64 << 10;
+
+/// A rule that a manifest breaks.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Broken {
+    /// There is nothing to show as version.
+    #[error("version is {}: expected 1 to {LONGEST_VERSION} bytes on one line", Quoted(.0))]
+    Version(String),
+    /// The description is overlong.
+    #[error("description has {0} bytes: at most {LONGEST_DESCRIPTION} are allowed")]
+    Description(usize),
+    /// The source is no path.
+    #[error("source is {}: expected the path of a component", Quoted(.0))]
+    Source(String),
+    /// Nobody could reach the app.
+    #[error("there is no route: at least one is needed")]
+    NoRoute,
+    /// There are too many routes.
+    #[error("there are {0} routes: at most {MAX_ROUTES} are allowed")]
+    Routes(usize),
+    /// Two routes match the same requests.
+    #[error("route {second} answers the same requests as route {first}")]
+    Duplicate {
+        /// The one that is written first.
+        first: Route,
+        /// The one that is written later.
+        second: Route,
+    },
+    /// A limit is out of bounds.
+    #[error(transparent)]
+    Limit(#[from] Violation),
+    /// An instance would be used too often.
+    #[error("reuse is {0}: at most {MAX_REUSE} is allowed")]
+    Reuse(u32),
+    /// A name in the environment is not one.
+    #[error(
+        "{} is not the name of a variable: expected letters, digits and _, not starting with a \
+         digit",
+        Quoted(.0)
+    )]
+    EnvName(String),
+    /// A value in the environment cannot be passed on.
+    #[error("the value of {0} has a NUL character")]
+    EnvValue(String),
+    /// The environment is too large.
+    #[error("env has {0} bytes: at most {LARGEST_ENV} are allowed")]
+    EnvSize(usize),
+    /// The command is empty or cannot be passed on.
+    #[error("the build command is {}: expected a shell command", Quoted(.0))]
+    Build(String),
+}
+
+impl Manifest {
+    /// Every rule the manifest breaks; none for one that a host accepts.
+    #[must_use]
+    pub fn check(&self) -> Vec<Broken> {
+        let mut broken = Vec::new();
+        broken.extend(check_version(&self.version));
+        broken.extend(self.description.as_deref().and_then(check_description));
+        broken.extend(check_source(&self.source));
+        if self.routes.is_empty() {
+            broken.push(Broken::NoRoute);
+        }
+        broken.extend(check_route_count(self.routes.len()));
+        broken.extend(duplicates(&self.routes).into_iter().map(|(_, duplicate)| duplicate));
+        broken.extend(self.limits.check().into_iter().map(Broken::Limit));
+        broken.extend(check_reuse(self.instance.reuse));
+        for (name, value) in &self.env {
+            broken.extend(check_env(name, value));
+        }
+        broken.extend(check_env_size(&self.env));
+        broken.extend(self.build_command.as_deref().and_then(check_build));
+        broken
+    }
+}
+
+/// Whether the text can stand as `version`.
+#[must_use]
+pub fn check_version(version: &str) -> Option<Broken> {
+    let fits = (1..=LONGEST_VERSION).contains(&version.len());
+    let broken = !fits || version.chars().any(char::is_control);
+    broken.then(|| Broken::Version(version.to_owned()))
+}
+
+/// Whether the text can stand as `description`.
+#[must_use]
+pub fn check_description(description: &str) -> Option<Broken> {
+    let bytes = description.len();
+    (bytes > LONGEST_DESCRIPTION).then_some(Broken::Description(bytes))
+}
+
+/// Whether the text can stand as `source`.
+///
+/// Any path will do: the manifest is read on the developer's own machine, and a host only ever
+/// sees the bytes that the path led to.
+#[must_use]
+pub fn check_source(source: &str) -> Option<Broken> {
+    let broken = source.is_empty() || source.contains('\0');
+    broken.then(|| Broken::Source(source.to_owned()))
+}
+
+/// Whether an app may have so many routes.
+#[must_use]
+pub fn check_route_count(routes: usize) -> Option<Broken> {
+    (routes > MAX_ROUTES).then_some(Broken::Routes(routes))
+}
+
+/// Each route that an earlier one of the list already covers, with its place in the list.
+#[must_use]
+pub fn duplicates(routes: &[Route]) -> Vec<(usize, Broken)> {
+    let mut first_of_shape: BTreeMap<Route, &Route> = BTreeMap::new();
+    let mut duplicates = Vec::new();
+    for (place, route) in routes.iter().enumerate() {
+        match first_of_shape.entry(route.shape()) {
+            Entry::Vacant(shape) => {
+                shape.insert(route);
+            }
+            Entry::Occupied(shape) => {
+                let (first, second) = ((*shape.get()).clone(), route.clone());
+                duplicates.push((place, Broken::Duplicate { first, second }));
+            }
+        }
+    }
+    duplicates
+}
+
+/// Whether an instance may serve so many calls.
+#[must_use]
+pub fn check_reuse(reuse: NonZeroU32) -> Option<Broken> {
+    (reuse.get() > MAX_REUSE).then_some(Broken::Reuse(reuse.get()))
+}
+
+/// Whether a variable of this name and value can be given to a guest.
+#[must_use]
+pub fn check_env(name: &str, value: &str) -> Option<Broken> {
+    let well_formed = !name.is_empty()
+        && !name.starts_with(|first: char| first.is_ascii_digit())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    if !well_formed {
+        Some(Broken::EnvName(name.to_owned()))
+    } else if value.contains('\0') {
+        Some(Broken::EnvValue(name.to_owned()))
+    } else {
+        None
+    }
+}
+
+/// Whether an environment of this size can be given to a guest.
+#[must_use]
+pub fn check_env_size(env: &BTreeMap<String, String>) -> Option<Broken> {
+    let bytes: usize = env.iter().map(|(name, value)| name.len() + value.len()).sum();
+    (bytes > LARGEST_ENV).then_some(Broken::EnvSize(bytes))
+}
+
+/// Whether the text can be given to a shell.
+#[must_use]
+pub fn check_build(command: &str) -> Option<Broken> {
+    let broken = command.trim().is_empty() || command.contains('\0');
+    broken.then(|| Broken::Build(command.to_owned()))
+}

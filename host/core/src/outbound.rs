@@ -1,0 +1,57 @@
+//! Which other hosts a guest may call, written the way Spin writes it.
+//! Does not resolve names or open connections: the caller asks before it resolves and again, with
+//! [`is_public`], for every address that the name resolved to.
+
+mod address;
+mod pattern;
+
+pub use self::address::is_public;
+pub use self::pattern::{AllowedHost, BadAllowedHost};
+
+/// What a policy says about one outbound request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// No entry covers it.
+    Denied,
+    /// An entry covers it.
+    Allowed {
+        /// Whether it may go to an address that is not public: only where the developer named
+        /// this very host or address, never by wildcard. Otherwise a guest that may call
+        /// "anything" could reach the operator's own network through a name that points there.
+        private_ok: bool,
+    },
+}
+
+/// Everything one app may call. Without entries it may call nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OutboundPolicy {
+    allowed: Vec<AllowedHost>,
+}
+
+impl OutboundPolicy {
+    /// Takes the manifest's entries; their order does not matter.
+    #[must_use]
+    pub fn new(allowed: Vec<AllowedHost>) -> Self {
+        Self { allowed }
+    }
+
+    /// Judges a request to `scheme://host:port`.
+    ///
+    /// Case does not matter in `scheme` and `host`, nor does one trailing dot of the host; an IPv6
+    /// address may stand in brackets or without.
+    #[must_use]
+    pub fn permits(&self, scheme: &str, host: &str, port: u16) -> Verdict {
+        let target = pattern::Target::new(scheme, host, port);
+        let mut verdict = Verdict::Denied;
+        for entry in self.allowed.iter().filter(|entry| entry.covers(&target)) {
+            if entry.names_its_host() {
+                return Verdict::Allowed { private_ok: true };
+            }
+            verdict = Verdict::Allowed { private_ok: false };
+        }
+        verdict
+    }
+}
+
+#[cfg(test)]
+mod tests;

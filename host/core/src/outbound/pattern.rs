@@ -1,0 +1,247 @@
+//! One entry of `allowed_outbound_hosts`: `scheme://host[:port]`.
+//! Does not know variables, address blocks or `self`, which Spin has beside these.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+
+use crate::quote::Quoted;
+use crate::route::HostName;
+
+/// One entry: a scheme, a host and ports that may be called.
+///
+/// - The scheme is `http`, `https` or `*` for both.
+/// - The host is a name, an address, `*` for every host, or `*.example.com` for every name below
+///   `example.com` at any depth, but not itself.
+/// - The port is a number, `8000..9000` with both ends included, or `*`; left out it is the
+///   scheme's own, 80 or 443.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AllowedHost {
+    scheme: Scheme,
+    host: Host,
+    ports: Ports,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scheme {
+    Http,
+    Https,
+    Any,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Host {
+    Name(HostName),
+    Below(HostName),
+    /// In canonical form: never an IPv6 address that means an IPv4 one.
+    Address(IpAddr),
+    Any,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Ports {
+    /// 80 for `http`, 443 for `https`.
+    OfScheme,
+    Within(RangeInclusive<u16>),
+}
+
+/// A text that is not an entry.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{} is not an allowed host: {rule}", Quoted(.value))]
+pub struct BadAllowedHost {
+    value: String,
+    rule: String,
+}
+
+/// What a guest wants to call, in canonical form.
+pub(super) struct Target {
+    /// `None` for schemes that no entry covers.
+    scheme: Option<Scheme>,
+    /// In lower case, without trailing dot and brackets.
+    name: String,
+    address: Option<IpAddr>,
+    port: u16,
+}
+
+impl AllowedHost {
+    /// Reads an entry as a developer wrote it.
+    ///
+    /// # Errors
+    ///
+    /// Fails with what is wrong or missing.
+    pub fn parse(text: &str) -> Result<Self, BadAllowedHost> {
+        read(text).map_err(|rule| BadAllowedHost { value: text.to_owned(), rule })
+    }
+
+    pub(super) fn covers(&self, target: &Target) -> bool {
+        target.scheme.is_some_and(|scheme| {
+            (self.scheme == Scheme::Any || self.scheme == scheme)
+                && self.ports.cover(scheme, target.port)
+                && self.host.covers(target)
+        })
+    }
+
+    /// Whether the entry names one host, by name or address, instead of a set of them.
+    pub(super) fn names_its_host(&self) -> bool {
+        matches!(self.host, Host::Name(_) | Host::Address(_))
+    }
+}
+
+impl Host {
+    fn covers(&self, target: &Target) -> bool {
+        match self {
+            Self::Name(name) => target.address.is_none() && name.as_str() == target.name,
+            Self::Below(name) => {
+                let label = target.name.strip_suffix(name.as_str());
+                target.address.is_none()
+                    && label.is_some_and(|label| label.len() > 1 && label.ends_with('.'))
+            }
+            Self::Address(address) => target.address == Some(*address),
+            Self::Any => true,
+        }
+    }
+}
+
+impl Ports {
+    fn cover(&self, scheme: Scheme, port: u16) -> bool {
+        match self {
+            Self::OfScheme => match scheme {
+                Scheme::Http => port == 80,
+                Scheme::Https => port == 443,
+                Scheme::Any => false,
+            },
+            Self::Within(ports) => ports.contains(&port),
+        }
+    }
+}
+
+impl Target {
+    pub(super) fn new(scheme: &str, host: &str, port: u16) -> Self {
+        let scheme = if scheme.eq_ignore_ascii_case("http") {
+            Some(Scheme::Http)
+        } else if scheme.eq_ignore_ascii_case("https") {
+            Some(Scheme::Https)
+        } else {
+            None
+        };
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let bare = bare.strip_suffix('.').unwrap_or(bare);
+        let address = bare.parse::<IpAddr>().ok().map(|address| address.to_canonical());
+        Self { scheme, name: bare.to_ascii_lowercase(), address, port }
+    }
+}
+
+impl FromStr for AllowedHost {
+    type Err = BadAllowedHost;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::parse(text)
+    }
+}
+
+impl fmt::Display for AllowedHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.scheme {
+            Scheme::Http => "http://",
+            Scheme::Https => "https://",
+            Scheme::Any => "*://",
+        })?;
+        match &self.host {
+            Host::Name(name) => write!(f, "{name}")?,
+            Host::Below(name) => write!(f, "*.{name}")?,
+            Host::Address(IpAddr::V4(address)) => write!(f, "{address}")?,
+            Host::Address(IpAddr::V6(address)) => write!(f, "[{address}]")?,
+            Host::Any => f.write_str("*")?,
+        }
+        match &self.ports {
+            Ports::OfScheme => Ok(()),
+            Ports::Within(ports) if (*ports.start(), *ports.end()) == (1, u16::MAX) => {
+                f.write_str(":*")
+            }
+            Ports::Within(ports) if ports.start() == ports.end() => write!(f, ":{}", ports.start()),
+            Ports::Within(ports) => write!(f, ":{}..{}", ports.start(), ports.end()),
+        }
+    }
+}
+
+fn read(text: &str) -> Result<AllowedHost, String> {
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return Err("expected scheme://host, such as https://api.example.com".to_owned());
+    };
+    let scheme = match scheme {
+        "http" => Scheme::Http,
+        "https" => Scheme::Https,
+        "*" => Scheme::Any,
+        _ => return Err("its scheme must be http, https or *".to_owned()),
+    };
+    let authority = rest.strip_suffix('/').unwrap_or(rest);
+    if authority.contains(['/', '?', '#']) {
+        return Err("a whole host is allowed or not; leave out the path".to_owned());
+    }
+    if authority.contains('@') {
+        return Err("a user name is not part of it".to_owned());
+    }
+    let (host, port) = split_port(authority)?;
+    Ok(AllowedHost { scheme, host: read_host(host)?, ports: read_ports(port)? })
+}
+
+/// Parts the host, brackets included, from what follows its colon.
+fn split_port(authority: &str) -> Result<(&str, Option<&str>), String> {
+    let host_end = match authority.strip_prefix('[') {
+        Some(inside) => match inside.find(']') {
+            Some(end) => end + 2,
+            None => return Err("an opening [ needs a closing ]".to_owned()),
+        },
+        None => authority.find(':').unwrap_or(authority.len()),
+    };
+    let (host, tail) = authority.split_at_checked(host_end).unwrap_or((authority, ""));
+    match tail.strip_prefix(':') {
+        Some(port) => Ok((host, Some(port))),
+        None if tail.is_empty() => Ok((host, None)),
+        None => Err("only a port may follow ]".to_owned()),
+    }
+}
+
+fn read_host(host: &str) -> Result<Host, String> {
+    if host == "*" {
+        return Ok(Host::Any);
+    }
+    if let Some(inside) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        let address = inside.parse::<Ipv6Addr>();
+        return match address {
+            Ok(address) => Ok(Host::Address(IpAddr::V6(address).to_canonical())),
+            Err(_) => Err("brackets hold an IPv6 address".to_owned()),
+        };
+    }
+    if let Ok(address) = host.parse::<Ipv4Addr>() {
+        return Ok(Host::Address(IpAddr::V4(address)));
+    }
+    let (name, below) = host.strip_prefix("*.").map_or((host, false), |name| (name, true));
+    let name = HostName::parse(name).map_err(|error| error.to_string())?;
+    // Resolvers read such names as addresses: 127.1, 0x7f.1, 2130706433.
+    let last_label = name.as_str().rsplit('.').next().unwrap_or_default();
+    if last_label.starts_with(|first: char| first.is_ascii_digit()) {
+        return Err("a name's last label must not start with a digit".to_owned());
+    }
+    Ok(if below { Host::Below(name) } else { Host::Name(name) })
+}
+
+fn read_ports(port: Option<&str>) -> Result<Ports, String> {
+    let Some(port) = port else {
+        return Ok(Ports::OfScheme);
+    };
+    if port == "*" {
+        return Ok(Ports::Within(1..=u16::MAX));
+    }
+    let (first, last) = port.split_once("..").unwrap_or((port, port));
+    match (read_port(first), read_port(last)) {
+        (Some(first), Some(last)) if first <= last => Ok(Ports::Within(first..=last)),
+        _ => Err("a port is 1 to 65535, a range such as 8000..9000, or *".to_owned()),
+    }
+}
+
+fn read_port(text: &str) -> Option<u16> {
+    let digits_only = text.bytes().all(|b| b.is_ascii_digit());
+    text.parse().ok().filter(|&port| digits_only && port > 0)
+}

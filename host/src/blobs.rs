@@ -1,0 +1,249 @@
+//! Components in a folder, each under its digest. A file that is there is whole and is what its
+//! name says. Does not know which deployment needs what.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
+use sha2::{Digest as _, Sha256};
+use steerage_core::id::Digest;
+use steerage_core::units;
+use tokio::io::AsyncWriteExt;
+
+/// Begins the names of files that are not whole yet.
+const PART: &str = "part-";
+
+/// The components of one host.
+#[derive(Clone, Debug)]
+pub struct Blobs {
+    folder: PathBuf,
+}
+
+/// Why a component was not taken or cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum BlobError {
+    /// It is larger than allowed.
+    #[error("the component is larger than {limit}")]
+    TooLarge {
+        /// The largest this host takes.
+        limit: units::Bytes,
+    },
+    /// The bytes are not those that were announced.
+    #[error("the bytes that came are {found}, announced was {wanted}")]
+    Mismatch {
+        /// What was announced.
+        wanted: Digest,
+        /// What came.
+        found: Digest,
+    },
+    /// The upload broke off.
+    #[error("the upload broke off after {received} bytes: {reason}")]
+    BrokenOff {
+        /// How much had come.
+        received: u64,
+        /// What the connection said.
+        reason: String,
+    },
+    /// The disk failed or is full.
+    #[error("cannot {what}")]
+    Io {
+        /// What was tried, with the path.
+        what: String,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// A file that goes away unless it is kept.
+struct Part {
+    path: PathBuf,
+    kept: bool,
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        if !self.kept {
+            // It may not have been made yet.
+            drop(fs::remove_file(&self.path));
+        }
+    }
+}
+
+impl Blobs {
+    /// Opens the folder, making it when there is none, and removes what an earlier run left
+    /// half-written.
+    ///
+    /// # Errors
+    /// The folder cannot be made or read.
+    pub fn open(folder: &Path) -> Result<Self, BlobError> {
+        fs::create_dir_all(folder).map_err(|error| failed("make", folder, error))?;
+        let blobs = Self { folder: folder.to_owned() };
+        for name in blobs.names()? {
+            if name.starts_with(PART) {
+                blobs.delete(&name)?;
+            }
+        }
+        Ok(blobs)
+    }
+
+    /// Takes a component as it comes. It is there for good when this returns, or not at all.
+    ///
+    /// # Errors
+    /// See [`BlobError`].
+    pub async fn put<E: ToString>(
+        &self,
+        wanted: Digest,
+        mut chunks: impl Stream<Item = Result<Bytes, E>> + Unpin,
+        limit: units::Bytes,
+    ) -> Result<u64, BlobError> {
+        let name = format!("{PART}{:016x}", fastrand::u64(..));
+        let mut part = Part { path: self.folder.join(name), kept: false };
+        let mut file = tokio::fs::File::create_new(&part.path)
+            .await
+            .map_err(|error| failed("make", &part.path, error))?;
+        let (mut hasher, mut received) = (Sha256::new(), 0);
+        while let Some(chunk) = chunks.next().await {
+            let chunk = chunk
+                .map_err(|error| BlobError::BrokenOff { received, reason: error.to_string() })?;
+            received += chunk.len() as u64;
+            if received > limit.get() {
+                return Err(BlobError::TooLarge { limit });
+            }
+            hasher.update(&chunk);
+            file.write_all(&chunk).await.map_err(|error| failed("write", &part.path, error))?;
+        }
+        let found = Digest::from_bytes(hasher.finalize().into());
+        if found != wanted {
+            return Err(BlobError::Mismatch { wanted, found });
+        }
+        file.sync_all().await.map_err(|error| failed("write", &part.path, error))?;
+        let path = self.path(&wanted);
+        fs::rename(&part.path, &path).map_err(|error| failed("write", &path, error))?;
+        part.kept = true;
+        // The name must survive a crash as well as the bytes.
+        fs::File::open(&self.folder)
+            .and_then(|folder| folder.sync_all())
+            .map_err(|error| failed("write", &self.folder, error))?;
+        Ok(received)
+    }
+
+    /// Where a component is, if it is there.
+    #[must_use]
+    pub fn path(&self, digest: &Digest) -> PathBuf {
+        self.folder.join(digest.hex())
+    }
+
+    /// Whether a component is there.
+    #[must_use]
+    pub fn contains(&self, digest: &Digest) -> bool {
+        self.path(digest).exists()
+    }
+
+    /// How many bytes a component has.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub fn size(&self, digest: &Digest) -> Result<u64, BlobError> {
+        let path = self.path(digest);
+        Ok(fs::metadata(&path).map_err(|error| failed("read", &path, error))?.len())
+    }
+
+    /// Removes one component, if it is there.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub fn remove(&self, digest: &Digest) -> Result<(), BlobError> {
+        if self.contains(digest) { self.delete(&digest.hex()) } else { Ok(()) }
+    }
+
+    /// Removes all components but these; returns how many went.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub fn remove_unused(&self, in_use: &BTreeSet<Digest>) -> Result<usize, BlobError> {
+        let in_use: BTreeSet<String> = in_use.iter().map(Digest::hex).collect();
+        let mut n_removed = 0;
+        for name in self.names()? {
+            if !name.starts_with(PART) && !in_use.contains(&name) {
+                self.delete(&name)?;
+                n_removed += 1;
+            }
+        }
+        Ok(n_removed)
+    }
+
+    fn names(&self) -> Result<Vec<String>, BlobError> {
+        let read = || -> io::Result<Vec<String>> {
+            fs::read_dir(&self.folder)?
+                .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+                .collect()
+        };
+        read().map_err(|error| failed("read", &self.folder, error))
+    }
+
+    fn delete(&self, name: &str) -> Result<(), BlobError> {
+        let path = self.folder.join(name);
+        fs::remove_file(&path).map_err(|error| failed("remove", &path, error))
+    }
+}
+
+fn failed(what: &str, path: &Path, source: io::Error) -> BlobError {
+    BlobError::Io { what: format!("{what} {}", path.display()), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+
+    use super::*;
+
+    const LIMIT: units::Bytes = units::Bytes::new(10);
+
+    fn digest_of(bytes: &[u8]) -> Digest {
+        Digest::from_bytes(Sha256::digest(bytes).into())
+    }
+
+    async fn put(
+        blobs: &Blobs,
+        wanted: Digest,
+        chunks: &[Result<&'static str, &'static str>],
+    ) -> Result<u64, BlobError> {
+        let chunks = chunks.iter().map(|chunk| chunk.map(|text| Bytes::from_static(text.as_bytes())));
+        blobs.put(wanted, stream::iter(chunks.collect::<Vec<_>>()), LIMIT).await
+    }
+
+    #[tokio::test]
+    async fn a_component_is_there_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let blobs = Blobs::open(folder.path()).unwrap();
+        let digest = digest_of(b"hello");
+        let broken = put(&blobs, digest, &[Ok("hel"), Err("gone")]).await.unwrap_err();
+        assert!(broken.to_string().contains("after 3 bytes: gone"), "{broken}");
+        let other = put(&blobs, digest, &[Ok("other")]).await.unwrap_err();
+        assert!(matches!(other, BlobError::Mismatch { .. }), "{other}");
+        let large = put(&blobs, digest, &[Ok("hello"), Ok("hello!")]).await.unwrap_err();
+        assert!(large.to_string().contains("larger than 10"), "{large}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        assert_eq!(put(&blobs, digest, &[Ok("hel"), Ok("lo")]).await.unwrap(), 5);
+        assert_eq!(fs::read(blobs.path(&digest)).unwrap(), b"hello");
+        assert_eq!(blobs.size(&digest).unwrap(), 5);
+    }
+
+    #[tokio::test]
+    async fn what_nobody_uses_goes_and_so_do_parts() {
+        let folder = tempfile::tempdir().unwrap();
+        let blobs = Blobs::open(folder.path()).unwrap();
+        let (kept, gone) = (digest_of(b"kept"), digest_of(b"gone"));
+        put(&blobs, kept, &[Ok("kept")]).await.unwrap();
+        put(&blobs, gone, &[Ok("gone")]).await.unwrap();
+        assert_eq!(blobs.remove_unused(&BTreeSet::from([kept])).unwrap(), 1);
+        fs::write(folder.path().join("part-7"), "half").unwrap();
+        let blobs = Blobs::open(folder.path()).unwrap();
+        assert!(blobs.contains(&kept) && !blobs.contains(&gone));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,115 @@
+//! Deployments as they are written to disk. These types have their own version and never change
+//! meaning; what the host works with is free to change. Does not know the database.
+
+use serde::{Deserialize, Serialize};
+use steerage_core::id::{AppName, Digest, Generation};
+
+/// The version written by this host.
+const VERSION: u32 = 1;
+
+/// One deployment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeploymentRecord {
+    /// The app.
+    pub app: AppName,
+    /// Which of its deployments.
+    pub generation: Generation,
+    /// The component.
+    pub digest: Digest,
+    /// The manifest as the developer wrote it.
+    pub manifest: String,
+    /// Which kind of guest the component is.
+    pub kind: String,
+    /// Bytes of the component.
+    pub size: u64,
+    /// Milliseconds since the epoch.
+    pub deployed_at: u64,
+}
+
+/// Why a record cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// A newer host wrote it.
+    #[error("a record of version {found} was written by a newer steerage; this one reads up to {VERSION}")]
+    Newer {
+        /// Its version.
+        found: u32,
+    },
+    /// It is damaged.
+    #[error("a record in the store is damaged: {0}")]
+    Damaged(String),
+}
+
+#[derive(Deserialize, Serialize)]
+struct Version {
+    v: u32,
+}
+
+#[derive(Deserialize, Serialize)]
+struct Written {
+    v: u32,
+    app: String,
+    generation: u64,
+    digest: String,
+    manifest: String,
+    kind: String,
+    size: u64,
+    deployed_at: u64,
+}
+
+impl DeploymentRecord {
+    /// The bytes to write.
+    ///
+    /// # Errors
+    /// Never, in practice.
+    pub fn encode(&self) -> Result<Vec<u8>, RecordError> {
+        let written = Written {
+            v: VERSION,
+            app: self.app.to_string(),
+            generation: self.generation.get(),
+            digest: self.digest.to_string(),
+            manifest: self.manifest.clone(),
+            kind: self.kind.clone(),
+            size: self.size,
+            deployed_at: self.deployed_at,
+        };
+        serde_json::to_vec(&written).map_err(damaged)
+    }
+
+    /// The record that was written as these bytes.
+    ///
+    /// # Errors
+    /// See [`RecordError`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
+        let Version { v } = serde_json::from_slice(bytes).map_err(damaged)?;
+        if v > VERSION {
+            return Err(RecordError::Newer { found: v });
+        }
+        let written: Written = serde_json::from_slice(bytes).map_err(damaged)?;
+        Ok(Self {
+            app: written.app.parse().map_err(damaged)?,
+            generation: Generation::new(written.generation)
+                .ok_or_else(|| damaged("generation 0"))?,
+            digest: written.digest.parse().map_err(damaged)?,
+            manifest: written.manifest,
+            kind: written.kind,
+            size: written.size,
+            deployed_at: written.deployed_at,
+        })
+    }
+}
+
+fn damaged(error: impl ToString) -> RecordError {
+    RecordError::Damaged(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_newer_record_is_refused_and_not_guessed_at() {
+        let error = DeploymentRecord::decode(br#"{"v": 2, "apps": []}"#).unwrap_err();
+        assert!(error.to_string().contains("version 2"), "{error}");
+    }
+}

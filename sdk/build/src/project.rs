@@ -1,0 +1,290 @@
+//! One build of one cargo project: what to make, with what, and where it ends up.
+//!
+//! It always builds for release: a debug guest costs its users ten times the fuel and teaches
+//! nothing that a host-side test does not.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use serde_json::Value;
+
+use crate::{
+    EncodeError, MissingToolchain, Progress, Toolchain,
+    cargo::{self, Built},
+    component,
+};
+
+/// What a build makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A component: an HTTP service (a `cdylib`), or a `wasi:cli` program (a binary).
+    Component,
+    /// A core module that starts at `_start`, which the host serves the CGI way.
+    CoreCommand,
+}
+
+/// A program that was built.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Artifact {
+    /// The name of the cargo target it was built from.
+    pub name: String,
+    /// What it is.
+    pub kind: Kind,
+    /// Where it is, under cargo's target directory.
+    pub path: PathBuf,
+    /// Its size.
+    pub bytes: u64,
+}
+
+/// A cargo project and how to build it.
+#[derive(Clone, Debug)]
+pub struct Project {
+    manifest_dir: PathBuf,
+    target_dir: Option<PathBuf>,
+    kind: Option<Kind>,
+    selection: Selection,
+    install_target: bool,
+}
+
+/// Which of the package's cargo targets are built.
+#[derive(Clone, Debug)]
+enum Selection {
+    /// What `cargo build` takes: the library and the binaries.
+    Default,
+    Examples,
+    Binary(String),
+}
+
+/// A build that did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// Install something.
+    #[error(transparent)]
+    Toolchain(#[from] MissingToolchain),
+    /// The directory is no cargo package; cargo's reason is attached.
+    #[error("{dir} is not a cargo package that can be built: {reason}", dir = .dir.display())]
+    NotAPackage {
+        /// Where `Cargo.toml` was looked for.
+        dir: PathBuf,
+        /// What cargo said.
+        reason: String,
+    },
+    /// Cargo failed and has already said why where [`Progress`] sent its output.
+    #[error("cargo could not build {dir} with {toolchain}", dir = .dir.display())]
+    Cargo {
+        /// The project.
+        dir: PathBuf,
+        /// What it was built with.
+        toolchain: Toolchain,
+    },
+    /// The project compiles, but to nothing that can be deployed.
+    #[error(
+        "{dir} builds no WebAssembly program: give it `[lib] crate-type = [\"cdylib\"]` for a \
+         service or a src/main.rs for a CGI program", dir = .dir.display()
+    )]
+    NothingBuilt {
+        /// The project.
+        dir: PathBuf,
+    },
+    /// One program was asked for and there are several.
+    #[error(
+        "{dir} builds several programs ({names}): say which one", dir = .dir.display(),
+        names = .names.join(", ")
+    )]
+    Several {
+        /// The project.
+        dir: PathBuf,
+        /// Their names.
+        names: Vec<String>,
+    },
+    /// The module is not fit to be a component.
+    #[error("{path} was built, but {source}", path = .path.display())]
+    Encode {
+        /// The core module.
+        path: PathBuf,
+        /// Why not.
+        source: EncodeError,
+    },
+    /// A file or a process could not be used.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was being done to which file.
+        what: String,
+        /// Why it failed.
+        source: io::Error,
+    },
+}
+
+impl Project {
+    /// The project whose `Cargo.toml` is in `manifest_dir`.
+    pub fn at(manifest_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            manifest_dir: manifest_dir.into(),
+            target_dir: None,
+            kind: None,
+            selection: Selection::Default,
+            install_target: false,
+        }
+    }
+
+    /// Builds this kind; without it, a component if the package has a `cdylib`, else a core command.
+    #[must_use]
+    pub fn kind(self, kind: Kind) -> Self {
+        Self { kind: Some(kind), ..self }
+    }
+
+    /// Builds under this directory instead of the project's own. Projects that share one compile
+    /// std and what else they share once.
+    #[must_use]
+    pub fn target_dir(self, target_dir: impl Into<PathBuf>) -> Self {
+        Self { target_dir: Some(target_dir.into()), ..self }
+    }
+
+    /// Builds the package's examples and nothing else.
+    #[must_use]
+    pub fn examples(self) -> Self {
+        Self { selection: Selection::Examples, ..self }
+    }
+
+    /// Builds this binary of the package and nothing else.
+    #[must_use]
+    pub fn binary(self, name: impl Into<String>) -> Self {
+        Self { selection: Selection::Binary(name.into()), ..self }
+    }
+
+    /// Allows `rustup target add` when the target is missing. It is given a minute.
+    #[must_use]
+    pub fn install_target(self, allowed: bool) -> Self {
+        Self { install_target: allowed, ..self }
+    }
+
+    /// Builds a project that makes one program.
+    ///
+    /// # Errors
+    ///
+    /// As [`Project::build`], and when there are several programs.
+    pub fn build_one(&self, progress: Progress<'_>) -> Result<Artifact, BuildError> {
+        let mut artifacts = self.build(progress)?;
+        match (artifacts.pop(), artifacts.is_empty()) {
+            (Some(artifact), true) => Ok(artifact),
+            (last, _) => {
+                artifacts.extend(last);
+                let names = artifacts.into_iter().map(|artifact| artifact.name).collect();
+                Err(BuildError::Several { dir: self.manifest_dir.clone(), names })
+            }
+        }
+    }
+
+    /// Builds everything selected; at least one program.
+    ///
+    /// # Errors
+    ///
+    /// Each [`BuildError`] says what the author can do.
+    pub fn build(&self, progress: Progress<'_>) -> Result<Vec<Artifact>, BuildError> {
+        let dir = fs::canonicalize(&self.manifest_dir)
+            .map_err(|source| io_error("find", &self.manifest_dir, source))?;
+        let kind = self.kind.map_or_else(|| default_kind(&dir), Ok)?;
+        let toolchain = if self.install_target {
+            Toolchain::detect_or_install(&dir, kind)?
+        } else {
+            Toolchain::detect(&dir, kind)?
+        };
+        let manifest = dir.join("Cargo.toml").display().to_string();
+        let command = self.command(&dir, &toolchain);
+        let (succeeded, built) = cargo::run(command, &manifest, progress)
+            .map_err(|source| io_error("run cargo in", &dir, source))?;
+        if !succeeded {
+            return Err(BuildError::Cargo { dir, toolchain });
+        }
+        if built.is_empty() {
+            return Err(BuildError::NothingBuilt { dir });
+        }
+        built.into_iter().map(|built| finish(built, kind)).collect()
+    }
+
+    fn command(&self, dir: &Path, toolchain: &Toolchain) -> Command {
+        let mut command = match toolchain {
+            Toolchain::Installed { .. } => cargo::clean_command("cargo"),
+            Toolchain::FromSource(source) => {
+                let mut command = cargo::clean_command(&source.cargo);
+                // Building std is an unstable flag that this rustc, though stable, must accept.
+                command.env("RUSTC", &source.rustc).env("RUSTC_BOOTSTRAP", "1");
+                command
+            }
+        };
+        command.current_dir(dir).args(["build", "--release", "--target", toolchain.triple()]);
+        command.arg("--message-format=json-render-diagnostics");
+        if let Toolchain::FromSource(source) = toolchain {
+            let flags = Value::from(source.rustflags());
+            command.arg("-Zbuild-std=std,panic_abort");
+            command.arg(format!("--config=target.{}.rustflags={flags}", toolchain.triple()));
+        }
+        match &self.selection {
+            Selection::Default => {}
+            Selection::Examples => _ = command.arg("--examples"),
+            Selection::Binary(name) => _ = command.args(["--bin", name]),
+        }
+        if let Some(target_dir) = &self.target_dir {
+            command.arg("--target-dir").arg(target_dir);
+        }
+        command
+    }
+}
+
+/// A package with a `cdylib` is a service; without one it is a program.
+fn default_kind(dir: &Path) -> Result<Kind, BuildError> {
+    let not_a_package =
+        |reason: &str| BuildError::NotAPackage { dir: dir.to_owned(), reason: reason.to_owned() };
+    let mut command = cargo::clean_command("cargo");
+    command.current_dir(dir).args(["metadata", "--no-deps", "--format-version=1"]);
+    let output = command.output().map_err(|source| io_error("run cargo in", dir, source))?;
+    if !output.status.success() {
+        return Err(not_a_package(String::from_utf8_lossy(&output.stderr).trim()));
+    }
+    let metadata: Value = serde_json::from_slice(&output.stdout)
+        .map_err(|error| not_a_package(&format!("cargo metadata cannot be read: {error}")))?;
+    let manifest = dir.join("Cargo.toml");
+    let packages = metadata["packages"].as_array().into_iter().flatten();
+    let package = packages
+        .into_iter()
+        .find(|package| package["manifest_path"].as_str().map(Path::new) == Some(&manifest))
+        .ok_or_else(|| not_a_package("it is a workspace without a package of its own"))?;
+    let mut crate_types = package["targets"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|target| target["crate_types"].as_array())
+        .flatten();
+    Ok(if crate_types.any(|crate_type| crate_type == "cdylib") {
+        Kind::Component
+    } else {
+        Kind::CoreCommand
+    })
+}
+
+/// Makes a component of what cargo built, if a component is wanted and it is none yet.
+fn finish(built: Built, kind: Kind) -> Result<Artifact, BuildError> {
+    let module = fs::read(&built.path).map_err(|source| io_error("read", &built.path, source))?;
+    if kind == Kind::CoreCommand || component::is_component(&module) {
+        return Ok(Artifact { name: built.name, kind, path: built.path, bytes: n_bytes(&module) });
+    }
+    let component = component::encode(&module)
+        .map_err(|source| BuildError::Encode { path: built.path.clone(), source })?;
+    let path = built.path.with_extension("component.wasm");
+    // An unchanged file keeps its time, so that who watches it does not rebuild for nothing.
+    if fs::read(&path).ok().as_ref() != Some(&component) {
+        fs::write(&path, &component).map_err(|source| io_error("write", &path, source))?;
+    }
+    Ok(Artifact { name: built.name, kind, path, bytes: n_bytes(&component) })
+}
+
+fn n_bytes(bytes: &[u8]) -> u64 {
+    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
+}
+
+fn io_error(verb: &str, path: &Path, source: io::Error) -> BuildError {
+    BuildError::Io { what: format!("cannot {verb} {}", path.display()), source }
+}
