@@ -16,6 +16,7 @@ pub struct Example {
 pub struct Villain {
     pub name: &'static str,
     pub about: &'static str,
+    pub path: &'static str,
     pub wat: &'static str,
     /// The limits it is deployed with.
     pub limits: &'static str,
@@ -29,6 +30,7 @@ pub const EXAMPLES: &[Example] = &[Example {
 
 pub const SPIN: Villain = Villain {
     name: "spin",
+    path: "/spin",
     about: "loops for ever",
     wat: r#"(module (memory (export "memory") 1)
   (func (export "_start") (loop $again (br $again))))"#,
@@ -37,6 +39,7 @@ pub const SPIN: Villain = Villain {
 
 pub const HOG: Villain = Villain {
     name: "hog",
+    path: "/hog",
     about: "takes memory until there is none, then crashes",
     wat: r#"(module (memory (export "memory") 1)
   (func (export "_start")
@@ -48,6 +51,7 @@ pub const HOG: Villain = Villain {
 
 pub const STALL: Villain = Villain {
     name: "stall",
+    path: "/stall",
     about: "loops for ever, with all the fuel it could ask for",
     wat: SPIN.wat,
     limits: "fuel = 100_000_000_000_000\ntimeout = \"1s\"",

@@ -15,6 +15,8 @@ use super::web::{Answer, Ask, Web};
 /// How many callers the hostile app gets at once, and how long.
 const ATTACKERS: usize = 4;
 const ATTACK: Duration = Duration::from_secs(2);
+/// A call is accounted for within moments of its end.
+const SETTLED: Duration = Duration::from_secs(10);
 
 /// Plays the whole demo.
 pub async fn play() -> anyhow::Result<()> {
@@ -90,9 +92,11 @@ fn deploy_examples(stage: &Stage, repository: &Path) -> anyhow::Result<()> {
 async fn call_examples(stage: &Stage, web: &Web) -> anyhow::Result<()> {
     let mut table = Table::new(&["CALL", ">STATUS", ">FUEL", ">MEMORY", ">CPU", ">TIME"]);
     for example in EXAMPLES {
+        let mut earlier = String::new();
         for ask in example.asks {
             let answer = web.send(*ask).await?;
-            let cost = last_call(stage, example.name)?;
+            let cost = last_call(stage, example.name, &earlier)?;
+            cost["id"].as_str().unwrap_or_default().clone_into(&mut earlier);
             table.row([
                 ask.to_text(),
                 answer.status.as_u16().to_string(),
@@ -140,7 +144,7 @@ async fn misbehave(stage: &Stage, web: &Web) -> anyhow::Result<()> {
 
 /// What one caller of the victim saw.
 struct Seen {
-    calls_per_second: f64,
+    n_calls_per_second: f64,
     slowest: Duration,
     middle: Duration,
 }
@@ -176,13 +180,113 @@ async fn attack(stage: &Stage, web: &Web) -> anyhow::Result<()> {
     for (when, seen) in [("alone", alone), ("under attack", beside)] {
         table.row([
             when.to_owned(),
-            format!("{:.0}", seen.calls_per_second),
+            format!("{:.0}", seen.n_calls_per_second),
             human::duration(seen.middle),
             human::duration(seen.slowest),
         ]);
     }
     say(&indent(&table.render()));
     say(&format!("  {n_stopped} endless loops were stopped meanwhile; no call of {} failed.", victim.name));
-    drop(stage);
+    if let Some(resident) = stage.resident_bytes() {
+        say(&format!("  The host holds {} of memory after it.", human::bytes(resident)));
+    }
     Ok(())
+}
+
+/// Calls one after the other for so long.
+async fn call_for(web: &Web, ask: Ask, limit: Duration) -> anyhow::Result<Seen> {
+    let started_at = Instant::now();
+    let mut times = Vec::new();
+    while started_at.elapsed() < limit {
+        let Answer { status, body, took } = web.send(ask).await?;
+        anyhow::ensure!(status.is_success(), "{} was answered {status}: {body}", ask.to_text());
+        times.push(took);
+    }
+    let elapsed = started_at.elapsed();
+    times.sort();
+    Ok(Seen {
+        n_calls_per_second: times.len() as f64 / elapsed.as_secs_f64(),
+        middle: times.get(times.len() / 2).copied().unwrap_or_default(),
+        slowest: times.last().copied().unwrap_or_default(),
+    })
+}
+
+fn deploy_villain(stage: &Stage, villain: &Villain) -> anyhow::Result<()> {
+    let Villain { name, path, wat, limits, .. } = villain;
+    let directory = stage.data.path().join(name);
+    std::fs::create_dir_all(&directory)
+        .with_context(|| format!("cannot make `{}`", directory.display()))?;
+    let wasm = wat::parse_str(wat).with_context(|| format!("{name} is not WebAssembly text"))?;
+    let manifest = format!(
+        "name = {name:?}\nversion = \"1\"\nsource = \"{name}.wasm\"\n\n[[route]]\npath = \
+         {path:?}\n\n[limits]\n{limits}\n"
+    );
+    std::fs::write(directory.join(format!("{name}.wasm")), wasm)
+        .and_then(|()| std::fs::write(directory.join("steerage.toml"), manifest))
+        .with_context(|| format!("cannot write to `{}`", directory.display()))?;
+    let manifest = directory.join("steerage.toml");
+    stage.steerage(&["deploy".as_ref(), "-f".as_ref(), manifest.as_os_str()])?;
+    Ok(())
+}
+
+/// The app's last call, as the host accounts for it. That is settled a moment after the last byte
+/// of the response, so a call that is not there yet is asked for again.
+fn last_call(stage: &Stage, app: &str, earlier: &str) -> anyhow::Result<Value> {
+    let asked_at = Instant::now();
+    loop {
+        let calls = json(&stage.steerage(&["calls", app, "-n", "1", "-o", "json"])?)?;
+        let last = calls["calls"].as_array().and_then(|calls| calls.last());
+        match last {
+            Some(call) if call["id"] != earlier => return Ok(call.clone()),
+            _ => anyhow::ensure!(asked_at.elapsed() < SETTLED, "no account of a call of {app}"),
+        }
+    }
+}
+
+fn end(stage: Stage) -> anyhow::Result<()> {
+    let took = stage.stop()?;
+    say(&format!("  SIGTERM: running calls finished, the host ended in {}.", human::duration(took)));
+    say("  Its data was thrown away; nothing of the demo is left.");
+    heading("How to go on");
+    say(
+        "  cargo install --path host       the `steerage` command\n  \
+           steerage new mine && cd mine    an app of your own\n  \
+           steerage up                     builds, serves and reloads it on http://127.0.0.1:3000\n  \
+           steerage host                   a host that keeps what you deploy\n  \
+           README.md                       five minutes, the manifest, limits and failures",
+    );
+    Ok(())
+}
+
+fn repository() -> anyhow::Result<PathBuf> {
+    let host = Path::new(env!("CARGO_MANIFEST_DIR"));
+    host.parent().map(Path::to_path_buf).context("the source tree is gone")
+}
+
+fn manifest(repository: &Path, example: &Example) -> PathBuf {
+    repository.join("examples").join(example.name).join("steerage.toml")
+}
+
+fn json(text: &str) -> anyhow::Result<Value> {
+    serde_json::from_str(text).with_context(|| format!("this should be JSON: {text}"))
+}
+
+fn number(value: &Value, name: &str) -> u64 {
+    value.get(name).and_then(Value::as_u64).unwrap_or_default()
+}
+
+fn title(text: &str) {
+    say(&format!("\n{text}\n{}", "=".repeat(text.len())));
+}
+
+fn heading(text: &str) {
+    say(&format!("\n{text}\n"));
+}
+
+fn indent(text: &str) -> String {
+    text.lines().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
+}
+
+fn say(text: &str) {
+    println!("{text}");
 }

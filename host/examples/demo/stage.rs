@@ -66,17 +66,12 @@ impl Stage {
 
     /// Runs a verb of the command line against this host and returns what it printed.
     pub fn steerage<A: AsRef<OsStr>>(&self, args: &[A]) -> anyhow::Result<String> {
-        let output = Command::new(&self.program)
-            .args(args)
-            .env("STEERAGE_ADMIN", &self.admin)
-            .env("NO_COLOR", "1")
-            .stdin(Stdio::null())
-            .output()
-            .with_context(|| format!("cannot run `{}`", self.program.display()))?;
-        if !output.status.success() {
-            bail!("{}", String::from_utf8_lossy(&output.stderr).trim());
-        }
-        Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
+        run(Command::new(&self.program).args(args).env("STEERAGE_ADMIN", &self.admin))
+    }
+
+    /// Runs a verb that needs no host.
+    pub fn without_host<A: AsRef<OsStr>>(args: &[A]) -> anyhow::Result<String> {
+        run(Command::new(program()?).args(args))
     }
 
     /// The host's resident memory, where the system tells.
@@ -115,6 +110,18 @@ impl Drop for Stage {
         self.child.kill().ok();
         self.child.wait().ok();
     }
+}
+
+fn run(command: &mut Command) -> anyhow::Result<String> {
+    let output = command
+        .env("NO_COLOR", "1")
+        .stdin(Stdio::null())
+        .output()
+        .context("cannot run the steerage command")?;
+    if !output.status.success() {
+        bail!("{}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
 }
 
 /// The host binary that was built beside this example.

@@ -53,20 +53,24 @@ pub(super) fn build(
         Some(command) => run_command(app, command, &mut progress)?,
         None => run_cargo(app, target_dir, progress)?,
     }
-    inspect(&app.source())
+    let source = app.source();
+    Ok(describe(&source, &read(&source)?))
 }
 
-/// Looks at a component without building it.
-pub(super) fn inspect(path: &Path) -> anyhow::Result<Built> {
-    let component = fs::read(path).with_context(|| {
+/// Reads a component that has been built.
+pub(super) fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+    fs::read(path).with_context(|| {
         format!("cannot read component `{}`; `steerage build` makes it", path.display())
-    })?;
-    let digest = Digest::from_bytes(Sha256::digest(&component).into());
-    Ok(Built {
+    })
+}
+
+/// Says what a component is, from its bytes.
+pub(super) fn describe(path: &Path, component: &[u8]) -> Built {
+    Built {
         path: path.to_path_buf(),
         bytes: component.len().try_into().unwrap_or(u64::MAX),
-        digest: digest.to_string(),
-    })
+        digest: Digest::from_bytes(Sha256::digest(component).into()).to_string(),
+    }
 }
 
 /// The command is a line for the shell, as people write it in a Makefile.

@@ -3,7 +3,6 @@
 
 use anyhow::Context as _;
 use steerage_build::Progress;
-use steerage_core::manifest::Manifest;
 use steerage_core::route::{HostPattern, Route, Segment};
 
 use super::app::App;
@@ -31,7 +30,7 @@ pub(super) async fn run(args: &Deploy) -> anyhow::Result<()> {
         return screen.json(&deployed);
     }
     screen.say(&served(screen, &deployed))?;
-    for line in ways_to_call(&app.manifest, &deployed.url) {
+    for line in ways_to_call(&app.manifest.routes, &deployed.url) {
         screen.hint(&line)?;
     }
     Ok(())
@@ -71,17 +70,16 @@ fn served(screen: Screen, deployed: &wire::Deployed) -> String {
 }
 
 /// The URLs of the app's routes, and one line to try it with.
-pub(super) fn ways_to_call(manifest: &Manifest, apps_url: &str) -> Vec<String> {
+pub(super) fn ways_to_call(routes: &[Route], apps_url: &str) -> Vec<String> {
     let apps_url = apps_url.trim_end_matches('/');
-    let mut lines: Vec<_> = manifest
-        .routes
+    let mut lines: Vec<_> = routes
         .iter()
         .map(|route| match host_of(&route.host) {
             Some(host) => format!("  {apps_url}{} for host {host}", example_path(route)),
             None => format!("  {apps_url}{}", example_path(route)),
         })
         .collect();
-    if let Some(route) = manifest.routes.first() {
+    if let Some(route) = routes.first() {
         let header = host_of(&route.host).map(|host| format!("-H 'Host: {host}' "));
         let header = header.unwrap_or_default();
         lines.push(format!("try: curl {header}{apps_url}{}", example_path(route)));
@@ -120,8 +118,17 @@ mod tests {
     use super::*;
 
     fn check(routes: &[&str], expect: Expect) {
-        let routes = routes.iter().map(|route| format!("{route:?}").parse().unwrap());
-        let _: Vec<Route> = routes.collect();
-        expect.assert_eq("");
+        let routes: Vec<Route> = routes.iter().map(|route| route.parse().unwrap()).collect();
+        expect.assert_eq(&ways_to_call(&routes, "http://127.0.0.1:8080/").join("\n"));
+    }
+
+    #[test]
+    fn patterns_become_urls_that_match_them() {
+        check(&["/", "/orders/:id", "/files/..."], expect![]);
+    }
+
+    #[test]
+    fn a_host_becomes_a_header() {
+        check(&["shop.example.com/cart", "*.example.org/..."], expect![]);
     }
 }

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use super::screen::warn;
 use crate::client;
+use crate::manifest::Mistakes;
 
 /// The exit codes of failures. Clap itself ends with 2 for a command line it cannot read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +22,16 @@ enum Code {
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Refused(pub String);
+
+/// A manifest that cannot be used: exit code 4. Shows every mistake, each with its place.
+#[derive(Debug, thiserror::Error)]
+#[error("the manifest has mistakes:\n{}", .mistakes.display(.file))]
+pub struct BadManifest {
+    /// The file, as the user named it.
+    pub file: String,
+    /// What is wrong in it.
+    pub mistakes: Mistakes,
+}
 
 /// Marks a command line that parses but makes no sense: exit code 2.
 #[derive(Debug, thiserror::Error)]
@@ -65,7 +76,7 @@ fn render(error: &anyhow::Error) -> String {
 
 fn code(error: &anyhow::Error) -> Code {
     for cause in error.chain() {
-        if cause.is::<Refused>() || cause.is::<crate::manifest::Mistakes>() {
+        if cause.is::<Refused>() || cause.is::<BadManifest>() {
             return Code::Refused;
         }
         if cause.is::<Misused>() {

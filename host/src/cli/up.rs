@@ -1,9 +1,9 @@
 //! `steerage up`: the app in this directory, built, served and built again when it changes.
 //! A real host with the same limits as in production; only its data is thrown away at the end.
 
-use std::path::{Path, PathBuf};
-use std::sync::mpsc;
-use std::time::Duration;
+use std::path::PathBuf;
+use std::pin::pin;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use futures_util::StreamExt as _;
@@ -11,11 +11,12 @@ use steerage_build::Progress;
 use steerage_core::id::AppName;
 use tokio::sync::watch;
 
-use super::app::App;
+use super::app::{App, directory_of, manifest_file};
 use super::args::{LogFormat, Up};
 use super::screen::{Screen, Tone, warn};
 use super::watch::Watch;
 use super::{build, deploy, ending, events, host, human, logs};
+use crate::api::wire;
 use crate::client::Client;
 use crate::serve::{self, Settings};
 
@@ -39,7 +40,7 @@ pub(super) fn run(args: &Up) -> anyhow::Result<()> {
         client: Client::new(&host::url(host.admin, false), None)
             .context("cannot use the host's own admin address")?,
         apps_url: host::url(host.listen, false),
-        file: args.file.clone(),
+        file: manifest_file(&args.file),
         name: watch::Sender::new(None),
     };
     let runtime = super::runtime()?;
@@ -74,12 +75,7 @@ impl Session {
             self.renew().await?;
             return std::future::pending().await;
         }
-        let directory = match self.file.parent() {
-            _ if self.file.is_dir() => self.file.as_path(),
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
-        let mut watch = Watch::start(directory)?;
+        let mut watch = Watch::start(&directory_of(&self.file))?;
         loop {
             if let Err(error) = self.renew().await {
                 warn(&ending::render(&error));
@@ -97,10 +93,10 @@ impl Session {
 
     /// One build and one deployment.
     async fn renew(&self) -> anyhow::Result<()> {
-        let started_at = std::time::Instant::now();
+        let started_at = Instant::now();
         let app = App::read(&self.file)?;
         let (app, built) = self.build(app).await?;
-        let deployed = deploy::app(&self.client, &app, self.screen).await?;
+        let deployed = deploy::send(&self.client, &app, self.screen).await?;
         let is_first = self.name.borrow().is_none();
         self.say(
             Tone::Good,
@@ -113,12 +109,46 @@ impl Session {
             ),
         );
         if is_first {
-            for line in deploy::ways_to_call(&app.manifest, &self.apps_url) {
-                self.screen.hint(&format!("  {line}"))?;
+            for line in deploy::ways_to_call(&app.manifest.routes, &self.apps_url) {
+                self.screen.hint(&line)?;
             }
         }
         self.name.send_replace(Some(app.manifest.name.clone()));
         Ok(())
+    }
+
+    /// Prints the app's log lines once it is deployed, until the host ends.
+    async fn print_logs(&self) -> anyhow::Result<()> {
+        let name = self.deployed_name().await?;
+        let cannot = || format!("cannot follow the log of {name}");
+        let mut lines = pin!(self.client.follow_logs(name.as_str(), 0).await.with_context(cannot)?);
+        while let Some(line) = lines.next().await {
+            logs::print(self.screen, &line.with_context(cannot)?)?;
+        }
+        anyhow::bail!("the host closed the log of {name}")
+    }
+
+    /// Prints failed calls and other warnings; deployments are told by `renew`.
+    async fn print_failures(&self) -> anyhow::Result<()> {
+        let cannot = "cannot follow the host's events";
+        let mut events = pin!(self.client.follow_events(None, 0).await.context(cannot)?);
+        while let Some(event) = events.next().await {
+            let event = event.context(cannot)?;
+            if event.severity > wire::Severity::Info {
+                events::print(self.screen, &event)?;
+            }
+        }
+        anyhow::bail!("the host closed its events")
+    }
+
+    async fn deployed_name(&self) -> anyhow::Result<AppName> {
+        let mut name = self.name.subscribe();
+        let name = name.wait_for(Option::is_some).await.context("nothing was deployed")?;
+        name.clone().context("nothing was deployed")
+    }
+
+    fn say(&self, tone: Tone, text: &str) {
+        self.screen.note(&self.screen.paint(tone, text));
     }
 
     /// Builds on a thread of its own; what the tools say is shown only if the build fails.

@@ -5,21 +5,15 @@ use serde::Serialize;
 
 use super::app::App;
 use super::args::Validate;
-use super::ending;
+use super::ending::BadManifest;
 use super::screen::Screen;
-use crate::manifest::Mistakes;
+use crate::api::wire;
 
 /// What `-o json` prints.
 #[derive(Debug, Serialize)]
 struct Verdict {
     valid: bool,
-    mistakes: Vec<Mistake>,
-}
-
-#[derive(Debug, Serialize)]
-struct Mistake {
-    place: String,
-    message: String,
+    mistakes: Vec<wire::Mistake>,
 }
 
 /// Runs the verb.
@@ -41,10 +35,12 @@ pub(super) fn run(args: &Validate) -> anyhow::Result<()> {
         }
         Err(error) => error,
     };
-    if let (true, Some(mistakes)) = (screen.is_json(), error.downcast_ref::<Mistakes>()) {
-        let mistakes = mistakes.iter().map(|mistake| Mistake {
-            place: mistake.place.to_string(),
-            message: mistake.message.to_string(),
+    if let (true, Some(bad)) = (screen.is_json(), error.downcast_ref::<BadManifest>()) {
+        let mistakes = bad.mistakes.iter().map(|mistake| wire::Mistake {
+            key: mistake.key.clone(),
+            line: Some(mistake.line),
+            column: Some(mistake.column),
+            message: mistake.message.clone(),
         });
         screen.json(&Verdict { valid: false, mistakes: mistakes.collect() })?;
     }
