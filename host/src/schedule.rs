@@ -63,7 +63,9 @@ impl GuestThreads {
             .thread_name("guest")
             .on_thread_start(|| {
                 // Where this is refused guests run at the same priority, which costs only latency.
-                drop(rustix::process::nice(GUEST_NICENESS));
+                if let Err(error) = rustix::process::nice(GUEST_NICENESS) {
+                    tracing::debug!(%error, "guest threads run at the priority of the others");
+                }
             })
             .enable_all()
             .build()?;

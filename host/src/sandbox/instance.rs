@@ -12,7 +12,7 @@ use http_body::Body;
 use steerage_core::outcome::Outcome;
 use tokio::time::Instant;
 use wasmtime::component::ResourceTable;
-use wasmtime::{Engine, Store};
+use wasmtime::Store;
 use wasmtime_wasi::p2::bindings::CommandPre;
 use wasmtime_wasi::{I32Exit, WasiCtx, WasiCtxBuilder};
 use wasmtime_wasi_http::{Error, WasiHttpCtx, p2, p3};

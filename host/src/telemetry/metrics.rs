@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder};
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 use steerage_core::outcome::Outcome;
@@ -19,6 +19,9 @@ const DURATION_BOUNDS: [f64; 14] = [
     0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0,
 ];
 const STATUS_CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
+
+/// The type of exemplar labels, of which there are none.
+type NoLabels = [(&'static str, &'static str); 0];
 
 /// The numbers of one app, written by its calls without any look-up.
 #[derive(Debug, Default)]
@@ -143,7 +146,7 @@ impl Buckets {
             .collect();
         let count = buckets.iter().map(|(_, count)| count).sum();
         let sum = Duration::from_nanos(self.nanoseconds.load(Ordering::Relaxed)).as_secs_f64();
-        encoder.encode_histogram::<()>(sum, count, &buckets, None)
+        encoder.encode_histogram::<NoLabels>(sum, count, &buckets, None)
     }
 }
 
@@ -208,7 +211,7 @@ fn encode_counters(encoder: &mut DescriptorEncoder<'_>, apps: &[AppReading]) -> 
             let count = count.load(Ordering::Relaxed);
             if count > 0 {
                 let labels = [("app", app.app.as_str()), ("status", class)];
-                metric.encode_family(&labels)?.encode_counter::<(), _, u64>(&count, None)?;
+                metric.encode_family(&labels)?.encode_counter::<NoLabels, _, u64>(&count, None)?;
             }
         }
     }
@@ -223,7 +226,7 @@ fn encode_counters(encoder: &mut DescriptorEncoder<'_>, apps: &[AppReading]) -> 
             let count = count.load(Ordering::Relaxed);
             if count > 0 {
                 let labels = [("app", app.app.as_str()), ("cause", cause)];
-                metric.encode_family(&labels)?.encode_counter::<(), _, u64>(&count, None)?;
+                metric.encode_family(&labels)?.encode_counter::<NoLabels, _, u64>(&count, None)?;
             }
         }
     }
@@ -249,8 +252,9 @@ fn encode_sums(encoder: &mut DescriptorEncoder<'_>, apps: &[AppReading]) -> fmt:
             encoder.encode_descriptor(name, help, unit.as_ref(), MetricType::Counter)?;
         for app in apps {
             let value = read(&app.meter);
-            let mut family = metric.encode_family(&[("app", app.app.as_str())])?;
-            family.encode_counter::<(), _, u64>(&value, None)?;
+            let labels = [("app", app.app.as_str())];
+            let mut family = metric.encode_family(&labels)?;
+            family.encode_counter::<NoLabels, _, u64>(&value, None)?;
         }
     }
     let mut metric = encoder.encode_descriptor(
@@ -261,8 +265,9 @@ fn encode_sums(encoder: &mut DescriptorEncoder<'_>, apps: &[AppReading]) -> fmt:
     )?;
     for app in apps {
         let (_, cpu, _) = app.meter.totals();
-        let mut family = metric.encode_family(&[("app", app.app.as_str())])?;
-        family.encode_counter::<(), _, u64>(&cpu.as_secs_f64(), None)?;
+        let labels = [("app", app.app.as_str())];
+        let mut family = metric.encode_family(&labels)?;
+        family.encode_counter::<NoLabels, _, u64>(&cpu.as_secs_f64(), None)?;
     }
     let mut metric = encoder.encode_descriptor(
         "requests_shed",
@@ -276,7 +281,7 @@ fn encode_sums(encoder: &mut DescriptorEncoder<'_>, apps: &[AppReading]) -> fmt:
             let count = position.and_then(|position| app.meter.by_cause.get(position));
             let count = count.map_or(0, |count| count.load(Ordering::Relaxed));
             let labels = [("app", app.app.as_str()), ("reason", reason)];
-            metric.encode_family(&labels)?.encode_counter::<(), _, u64>(&count, None)?;
+            metric.encode_family(&labels)?.encode_counter::<NoLabels, _, u64>(&count, None)?;
         }
     }
     Ok(())
@@ -297,7 +302,8 @@ fn encode_gauges(encoder: &mut DescriptorEncoder<'_>, apps: &[AppReading]) -> fm
     for (name, help, unit, read) in gauges {
         let mut metric = encoder.encode_descriptor(name, help, unit.as_ref(), MetricType::Gauge)?;
         for app in apps {
-            let mut family = metric.encode_family(&[("app", app.app.as_str())])?;
+            let labels = [("app", app.app.as_str())];
+            let mut family = metric.encode_family(&labels)?;
             family.encode_gauge(&i64::try_from(read(app)).unwrap_or(i64::MAX))?;
         }
     }
@@ -321,7 +327,7 @@ fn encode_host(encoder: &mut DescriptorEncoder<'_>, host: &HostReading) -> fmt::
         None,
         MetricType::Counter,
     )?;
-    metric.encode_counter::<(), _, u64>(&host.unrouted, None)?;
+    metric.encode_counter::<NoLabels, _, u64>(&host.unrouted, None)?;
     let mut metric =
         encoder.encode_descriptor("host_build", "The running version", None, MetricType::Info)?;
     metric.encode_info(&[("version", env!("CARGO_PKG_VERSION"))])
