@@ -21,6 +21,9 @@ pub(crate) const WASIP1: &str = "wasm32-wasip1";
 /// `rustup target add` gets this long: a download of 30 MB on a slow line, not a hung name server.
 const RUSTUP_TIME_LIMIT: Duration = Duration::from_secs(60);
 
+/// The oldest rustc that compiles the SDK: the minor version of the workspace's `rust-version`.
+const OLDEST_RUSTC_MINOR: u32 = 95;
+
 const WASI_LIBC: &str = "/usr/lib/wasm32-wasi";
 const PACKAGES: &str = "rustc-web cargo-web rust-web-src rust-web-llvm lld-22 wasi-libc \
                         libclang-rt-22-dev-wasm32";
@@ -200,8 +203,13 @@ impl SourceStd {
         if linker.is_none() {
             lacking.push("/usr/bin/wasm-ld-*".to_owned());
         }
-        if rustc.is_file() && !library_source(&rustc).is_some_and(|path| path.is_file()) {
-            lacking.push("the standard library's source".to_owned());
+        if rustc.is_file() {
+            if !minor_version(&rustc).is_some_and(|minor| minor >= OLDEST_RUSTC_MINOR) {
+                lacking.push(format!("{} of at least 1.{OLDEST_RUSTC_MINOR}", rustc.display()));
+            }
+            if !library_source(&rustc).is_some_and(|path| path.is_file()) {
+                lacking.push("the standard library's source".to_owned());
+            }
         }
         match linker {
             Some(linker) if lacking.is_empty() => Ok(Self { cargo, rustc, linker, libc }),
@@ -224,6 +232,13 @@ impl SourceStd {
             "-Clink-arg=--end-lib".to_owned(),
         ]
     }
+}
+
+/// 96 for `rustc 1.96.0 (…)`.
+fn minor_version(rustc: &Path) -> Option<u32> {
+    let output = Command::new(rustc).arg("--version").output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    text.strip_prefix("rustc 1.")?.split('.').next()?.parse().ok()
 }
 
 fn library_source(rustc: &Path) -> Option<PathBuf> {
