@@ -136,6 +136,7 @@ pub type Response = http::Response<Body>;
 /// The value the manifest's `[env]` gives `name`, if it gives one.
 ///
 /// It asks the host each time and nothing else; `std::env::var` works too and costs a kilobyte.
+#[must_use]
 pub fn variable(name: &str) -> Option<String> {
     let variables = wasip2::cli::environment::get_environment();
     variables.into_iter().find(|(key, _)| key == name).map(|(_, value)| value)
