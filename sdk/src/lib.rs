@@ -112,6 +112,8 @@ mod reply;
 mod router;
 mod sink;
 
+/// The crate whose types handlers use.
+pub use http;
 #[doc(no_inline)]
 pub use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 pub use steerage_sdk_macros::handler;
