@@ -27,6 +27,21 @@ use crate::id::AppName;
 ///
 /// Cloning takes constant time; an insertion or removal copies what lies between the root and the
 /// place of the change, and leaves earlier clones as they were.
+///
+/// ```
+/// # use steerage_core::{id::AppName, route::{Route, RouteTable}};
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let shop: AppName = "shop".parse()?;
+/// let mut table = RouteTable::new();
+/// table.insert(&"example.com/items/:item/...".parse::<Route>()?, &shop, "deployment 7")?;
+///
+/// let found = table.find("example.com:8080", "/items/42/photos").ok_or("no route")?;
+/// assert_eq!(*found.target, "deployment 7");
+/// assert_eq!(found.params, [("item", "42")]);
+/// assert_eq!(found.rest, Some("/photos"));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct RouteTable<T> {
     exact: OrdMap<HostName, Node<T>>,
