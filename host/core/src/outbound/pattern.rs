@@ -91,11 +91,11 @@ impl AllowedHost {
 impl Host {
     fn covers(&self, target: &Target) -> bool {
         match self {
-            Self::Name(name) => target.address.is_none() && name.as_str() == target.name,
+            // No name of an entry reads as an address, so neither of these covers one.
+            Self::Name(name) => name.as_str() == target.name,
             Self::Below(name) => {
                 let label = target.name.strip_suffix(name.as_str());
-                target.address.is_none()
-                    && label.is_some_and(|label| label.len() > 1 && label.ends_with('.'))
+                label.is_some_and(|label| label.len() > 1 && label.ends_with('.'))
             }
             Self::Address(address) => target.address == Some(*address),
             Self::Any => true,
