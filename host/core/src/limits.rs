@@ -165,6 +165,12 @@ mod tests {
             response_body: Bytes::new(u64::MAX),
         };
         let lines: Vec<_> = limits.check().iter().map(Violation::to_string).collect();
-        expect![].assert_eq(&lines.join("\n"));
+        expect![[r#"
+            memory is 8GiB: at most 4GiB is allowed
+            fuel is 0: at least 1K is allowed
+            timeout is 2h: at most 1h is allowed
+            concurrency is 4294967295: at most 10000 is allowed
+            queue is 4294967295: at most 100000 is allowed
+            response_body is 18446744073709551615B: at most 16GiB is allowed"#]].assert_eq(&lines.join("\n"));
     }
 }

@@ -58,6 +58,8 @@ impl Default for Instance {
     }
 }
 
+/// The version of an app that does not say: lower than any that does.
+pub const DEFAULT_VERSION: &str = "0.0.0";
 /// The most routes of one app: lookups slow down with routes that resemble each other, and one
 /// app must not be able to slow down those of others by much.
 pub const MAX_ROUTES: usize = 100;
