@@ -280,8 +280,7 @@ impl Client {
         timeout: Duration,
     ) -> Result<T, ClientError> {
         let json = serde_json::to_vec(said).map_err(|error| self.broken(&error))?;
-        let request =
-            self.request(Method::POST, path).header(CONTENT_TYPE, "application/json");
+        let request = self.request(Method::POST, path).header(CONTENT_TYPE, "application/json");
         let response = self.send(request, whole(json), timeout).await?;
         self.parse(response).await
     }

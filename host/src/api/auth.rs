@@ -131,8 +131,10 @@ pub(super) async fn guard(State(state): State<Shared>, request: Request, next: N
 
 fn check_token(token: &Token, request: &Request) -> Result<(), Refusal> {
     let Some(header) = request.headers().get(AUTHORIZATION) else {
-        return Err(Refusal::unauthorized("this host asks for a token: send it as `Authorization: \
-                                          Bearer TOKEN`, or give --token-file"));
+        return Err(Refusal::unauthorized(
+            "this host asks for a token: send it as `Authorization: \
+                                          Bearer TOKEN`, or give --token-file",
+        ));
     };
     let shown = header.as_bytes().split_at_checked("Bearer ".len());
     let is_right = shown.is_some_and(|(scheme, shown)| {
@@ -223,7 +225,9 @@ mod tests {
         for ours in ["localhost", "LOCALHOST:8081", "a.localhost", "127.0.0.1:8081", "[::1]:1"] {
             assert!(check(ours), "{ours}");
         }
-        for foreign in ["evil.example:8081", "localhost.evil.example", "10.0.0.1", "127.0.0.1.nip.io", ""] {
+        for foreign in
+            ["evil.example:8081", "localhost.evil.example", "10.0.0.1", "127.0.0.1.nip.io", ""]
+        {
             assert!(!check(foreign), "{foreign}");
         }
         let nameless = Request::get("/v1/apps").body(axum::body::Body::empty()).unwrap();

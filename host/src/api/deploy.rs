@@ -41,7 +41,8 @@ pub(super) async fn put_blob(
     state.check_open()?;
     let _busy = state.front.shutdown.busy();
     let limit = state.max_component;
-    let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let announced =
+        headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     let mut chunks = body.into_data_stream();
     let blobs = &state.agent.parts().blobs;
     let was_there = blobs.contains(&digest);
@@ -141,10 +142,7 @@ pub(super) async fn validate(
 }
 
 /// Works on even when the client goes away, and keeps the host from ending meanwhile.
-async fn to_the_end<T, F>(
-    state: &Shared,
-    work: impl FnOnce(Shared) -> F,
-) -> Result<T, Refusal>
+async fn to_the_end<T, F>(state: &Shared, work: impl FnOnce(Shared) -> F) -> Result<T, Refusal>
 where
     T: Send + 'static,
     F: Future<Output = Result<T, DeployError>> + Send + 'static,

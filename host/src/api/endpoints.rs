@@ -197,10 +197,7 @@ pub(super) const ENDPOINTS: [Endpoint; 16] = [
         operation: Operation::Logs,
         path: "/v1/apps/{app}/logs",
         summary: "What the app's guests printed, the oldest line first",
-        query: &[
-            Parameter { name: "lines", form: "integer", meaning: "how many at most" },
-            FOLLOW,
-        ],
+        query: &[Parameter { name: "lines", form: "integer", meaning: "how many at most" }, FOLLOW],
         returned: Returned::Lines("LogLines", "LogLine"),
         causes: &[Cause::BadRequest, Cause::NotFound],
         ..GUARDED

@@ -99,7 +99,8 @@ fn responses(endpoint: &Endpoint) -> Value {
     let mut responses = Map::new();
     for (status, meaning) in endpoint.success {
         let mut response = json!({ "description": meaning });
-        if let (Value::Object(response), Some(content)) = (&mut response, content(endpoint.returned))
+        if let (Value::Object(response), Some(content)) =
+            (&mut response, content(endpoint.returned))
         {
             response.insert("content".to_owned(), content);
         }
@@ -169,7 +170,8 @@ mod tests {
         let document = document();
         let text = document.to_string();
         let references = text.split("\"$ref\":\"#/components/schemas/").skip(1);
-        let names: BTreeSet<&str> = references.map(|rest| rest.split('"').next().unwrap()).collect();
+        let names: BTreeSet<&str> =
+            references.map(|rest| rest.split('"').next().unwrap()).collect();
         assert!(names.len() > 10, "{names:?}");
         for name in names {
             assert!(document["components"]["schemas"][name].is_object(), "{name}");

@@ -34,7 +34,10 @@ mod tests {
 
     #[test]
     fn values_of_the_environment_are_blanked_however_they_are_written() {
-        check("name = \"a\"\n[env]\nB = \"secret\" # b\nA = '''x\ny'''\n", "name = \"a\"\n[env]\nB = \"…\" # b\nA = \"…\"\n");
+        check(
+            "name = \"a\"\n[env]\nB = \"secret\" # b\nA = '''x\ny'''\n",
+            "name = \"a\"\n[env]\nB = \"…\" # b\nA = \"…\"\n",
+        );
         check("env = { A = \"secret\", B = 'x' }\n", "env = { A = \"…\", B = \"…\" }\n");
         check("env.A = \"é\"\nversion = \"é\"\n", "env.A = \"…\"\nversion = \"é\"\n");
         check("[env]\nA.B = \"secret\"\n[x]\n", "[env]\nA.B = \"…\"\n[x]\n");
