@@ -186,7 +186,10 @@ async fn attack(stage: &Stage, web: &Web) -> anyhow::Result<()> {
         ]);
     }
     say(&indent(&table.render()));
-    say(&format!("  {n_stopped} endless loops were stopped meanwhile; no call of {} failed.", victim.name));
+    say(&format!(
+        "  {n_stopped} endless loops were stopped meanwhile; no call of {} failed.",
+        victim.name
+    ));
     if let Some(resident) = stage.resident_bytes() {
         say(&format!("  The host holds {} of memory after it.", human::bytes(resident)));
     }
@@ -245,16 +248,17 @@ fn last_call(stage: &Stage, app: &str, earlier: &str) -> anyhow::Result<Value> {
 
 fn end(stage: Stage) -> anyhow::Result<()> {
     let took = stage.stop()?;
-    say(&format!("  SIGTERM: running calls finished, the host ended in {}.", human::duration(took)));
+    say(&format!(
+        "  SIGTERM: running calls finished, the host ended in {}.",
+        human::duration(took)
+    ));
     say("  Its data was thrown away; nothing of the demo is left.");
     heading("How to go on");
-    say(
-        "  cargo install --path host       the `steerage` command\n  \
+    say("  cargo install --path host       the `steerage` command\n  \
            steerage new mine && cd mine    an app of your own\n  \
            steerage up                     builds, serves and reloads it on http://127.0.0.1:3000\n  \
            steerage host                   a host that keeps what you deploy\n  \
-           README.md                       five minutes, the manifest, limits and failures",
-    );
+           README.md                       five minutes, the manifest, limits and failures");
     Ok(())
 }
 

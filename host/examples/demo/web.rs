@@ -80,8 +80,7 @@ impl Web {
             let body = response.into_body().collect().await.with_context(what)?.to_bytes();
             anyhow::Ok((status, String::from_utf8_lossy(&body).into_owned()))
         };
-        let (status, body) =
-            tokio::time::timeout(PATIENCE, whole).await.with_context(what)??;
+        let (status, body) = tokio::time::timeout(PATIENCE, whole).await.with_context(what)??;
         Ok(Answer { status, body, took: started_at.elapsed() })
     }
 }

@@ -124,11 +124,24 @@ mod tests {
 
     #[test]
     fn patterns_become_urls_that_match_them() {
-        check(&["/", "/orders/:id", "/files/..."], expect![]);
+        check(
+            &["/", "/orders/:id", "/files/..."],
+            expect![[r#"
+              http://127.0.0.1:8080/
+              http://127.0.0.1:8080/orders/id
+              http://127.0.0.1:8080/files/
+            try: curl http://127.0.0.1:8080/"#]],
+        );
     }
 
     #[test]
     fn a_host_becomes_a_header() {
-        check(&["shop.example.com/cart", "*.example.org/..."], expect![]);
+        check(
+            &["shop.example.com/cart", "*.example.org/..."],
+            expect![[r#"
+              http://127.0.0.1:8080/cart for host shop.example.com
+              http://127.0.0.1:8080/ for host any.example.org
+            try: curl -H 'Host: shop.example.com' http://127.0.0.1:8080/cart"#]],
+        );
     }
 }

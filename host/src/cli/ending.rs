@@ -50,12 +50,13 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
 
 /// `steerage logs app | head` ends when `head` does; that is not a failure.
 fn reader_is_gone(error: &anyhow::Error) -> bool {
-    error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>()).any(|cause| {
-        cause.kind() == io::ErrorKind::BrokenPipe
-    })
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
 }
 
-fn render(error: &anyhow::Error) -> String {
+pub(super) fn render(error: &anyhow::Error) -> String {
     let mut text = format!("error: {error}");
     let mut said = error.to_string();
     for cause in error.chain().skip(1) {
@@ -87,4 +88,22 @@ fn code(error: &anyhow::Error) -> Code {
         }
     }
     Code::Failed
+}
+
+fn client_code(error: &client::Error) -> Code {
+    match error {
+        client::Error::Unreachable { .. } => Code::Unreachable,
+        client::Error::Refused(problem) if problem.status < 500 => Code::Refused,
+        _ => Code::Failed,
+    }
+}
+
+/// What to do next, where the message itself does not say.
+fn advice(error: &anyhow::Error) -> Option<&'static str> {
+    match code(error) {
+        Code::Unreachable => {
+            Some("start a host with `steerage host`, or name another with --admin URL")
+        }
+        _ => None,
+    }
 }
