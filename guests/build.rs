@@ -1,9 +1,10 @@
 //! Builds the guest programs and writes the constants that name them.
 //!
 //! It does nothing when no source changed: the inner cargo keeps its own target directory, beside
-//! the outer one, so std is compiled once.
+//! the outer one's, so std is compiled once.
 
 use std::{
+    collections::BTreeMap,
     env,
     fmt::Write as _,
     fs,
@@ -13,17 +14,30 @@ use std::{
 use anyhow::Context as _;
 use steerage_build::{Artifact, Kind, Progress, Project};
 
+/// Everything the programs are made from; this script's own crates cargo watches itself.
+const SOURCES: [&str; 5] =
+    ["programs", "../sdk/Cargo.toml", "../sdk/src", "../sdk/macros", "../sdk/wit"];
+
 fn main() -> anyhow::Result<()> {
-    println!("cargo::rerun-if-changed=programs");
+    for source in SOURCES.iter().filter(|source| Path::new(source).exists()) {
+        println!("cargo::rerun-if-changed={source}");
+    }
     let out_dir = PathBuf::from(env::var_os("OUT_DIR").context("cargo sets OUT_DIR")?);
     let target_dir = inner_target_dir(&out_dir)?;
     let programs = Project::at("programs").target_dir(&target_dir);
-    let services = build(&programs.clone().examples().kind(Kind::Component))?;
-    let mut source = String::new();
-    for artifact in &services {
-        let name = artifact.name.to_uppercase();
-        writeln!(source, "pub const {name}: &str = {:?};", artifact.path)?;
+    let program = programs.clone().binary("cgi_echo");
+
+    let mut guests = BTreeMap::new();
+    for service in build(&programs.examples().kind(Kind::Component))? {
+        guests.insert(service.name.clone(), service);
     }
+    for module in build(&program.clone().kind(Kind::CoreCommand))? {
+        guests.insert(module.name.clone(), module);
+    }
+    for component in build(&program.kind(Kind::Component))? {
+        guests.insert(format!("{}_component", component.name), component);
+    }
+    let source = source(&guests, &target_dir)?;
     fs::write(out_dir.join("guests.rs"), source).context("the list of guests cannot be written")
 }
 
@@ -31,6 +45,28 @@ fn build(project: &Project) -> anyhow::Result<Vec<Artifact>> {
     let mut said = Vec::new();
     let built = project.build(Progress::Lines(&mut |line| said.push(line.to_owned())));
     built.with_context(|| format!("the guests do not build:\n{}", said.join("\n")))
+}
+
+/// One constant for each guest, and the macro that names them all.
+fn source(guests: &BTreeMap<String, Artifact>, target_dir: &Path) -> anyhow::Result<String> {
+    let mut source = String::new();
+    let mut calls = String::new();
+    for (name, guest) in guests {
+        let what = match guest.kind {
+            Kind::Component => "component",
+            Kind::CoreCommand => "core module",
+        };
+        writeln!(source, "/// The path of the guest `{name}`, a {what}.")?;
+        writeln!(source, "pub const {}: &str = {:?};", name.to_uppercase(), guest.path)?;
+        write!(calls, " $name!({name});")?;
+    }
+    writeln!(source, "/// Where guests are built; a build that shares it finds std compiled.")?;
+    writeln!(source, "pub const TARGET_DIR: &str = {target_dir:?};")?;
+    writeln!(source, "/// Calls a macro with the name of each guest, in lower case.")?;
+    writeln!(source, "///\n/// See the documentation of this crate.")?;
+    writeln!(source, "#[macro_export]")?;
+    writeln!(source, "macro_rules! foreach_guest {{ ($name:ident) => {{{calls} }}; }}")?;
+    Ok(source)
 }
 
 /// `target/guests`, found from `target/debug/build/steerage-guests-…/out`.

@@ -64,6 +64,7 @@ impl Error {
     }
 
     /// The status it is answered with.
+    #[must_use]
     pub fn status(&self) -> StatusCode {
         self.status
     }

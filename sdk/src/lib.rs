@@ -112,6 +112,8 @@ mod reply;
 mod router;
 mod sink;
 
+/// The crate whose types handlers use.
+pub use http;
 #[doc(no_inline)]
 pub use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 pub use steerage_sdk_macros::handler;
@@ -136,6 +138,7 @@ pub type Response = http::Response<Body>;
 /// The value the manifest's `[env]` gives `name`, if it gives one.
 ///
 /// It asks the host each time and nothing else; `std::env::var` works too and costs a kilobyte.
+#[must_use]
 pub fn variable(name: &str) -> Option<String> {
     let variables = wasip2::cli::environment::get_environment();
     variables.into_iter().find(|(key, _)| key == name).map(|(_, value)| value)

@@ -72,16 +72,16 @@ pub fn start(request: Request, timeouts: Timeouts) -> Result<Pending, OutboundEr
     let described = outgoing
         .set_method(&convert::wasi_method(&head.method))
         .and_then(|()| outgoing.set_scheme(uri.scheme().map(convert::wasi_scheme).as_ref()))
-        .and_then(|()| outgoing.set_authority(uri.authority().map(|authority| authority.as_str())))
+        .and_then(|()| outgoing.set_authority(uri.authority().map(http::uri::Authority::as_str)))
         .and_then(|()| {
-            outgoing.set_path_with_query(uri.path_and_query().map(|path| path.as_str()))
+            outgoing.set_path_with_query(uri.path_and_query().map(http::uri::PathAndQuery::as_str))
         });
     described.map_err(|()| ErrorCode::HttpRequestUriInvalid)?;
     let outgoing_body =
         outgoing.body().map_err(|()| ErrorCode::InternalError(Some("no body".to_owned())))?;
     let future = outgoing_handler::handle(outgoing, timeouts.options()?)?;
     // A body that fails midway makes the request fail, which waiting for it tells.
-    _ = body.send(outgoing_body);
+    drop(body.send(outgoing_body));
     Ok(Pending { future })
 }
 
@@ -128,11 +128,13 @@ impl Timeouts {
 
 impl OutboundError {
     /// Whether the manifest's `allowed_outbound_hosts` is the reason.
+    #[must_use]
     pub fn is_denied(&self) -> bool {
         matches!(self.code, ErrorCode::HttpRequestDenied | ErrorCode::DestinationIpProhibited)
     }
 
     /// The host's reason.
+    #[must_use]
     pub fn code(&self) -> &ErrorCode {
         &self.code
     }

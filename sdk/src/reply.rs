@@ -47,7 +47,7 @@ impl Responder {
         let Ok(body) = response.body() else { return };
         ResponseOutparam::set(self.out, Ok(response));
         // It fails when the caller has gone, whom nothing can be told.
-        _ = sink::write_bytes(body, bytes);
+        drop(sink::write_bytes(body, bytes));
     }
 
     /// Sends a response.

@@ -112,6 +112,7 @@ pub const fn delete(path: &'static str, handler: RouteHandler) -> Route {
 
 impl Router {
     /// These routes.
+    #[must_use]
     pub const fn new(routes: &'static [Route]) -> Self {
         Self { routes }
     }
@@ -199,6 +200,7 @@ impl Params {
     }
 
     /// What `:name` stood for.
+    #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(key, _)| *key == name).map(|(_, value)| value.as_str())
     }

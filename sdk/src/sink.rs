@@ -90,7 +90,7 @@ pub(crate) fn write_bytes(body: OutgoingBody, bytes: &[u8]) -> Result<(), Stream
         send(&stream, bytes)?;
     }
     // It fails when fewer bytes were sent than a content-length promised; the host has noticed.
-    _ = OutgoingBody::finish(body, None);
+    drop(OutgoingBody::finish(body, None));
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! Mistakes and their places: collected while reading, reported together in the file's order.
 //! Does not know what a manifest holds.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// Everything that is wrong with a manifest, in the order of the file; never nothing.
@@ -8,6 +9,8 @@ use std::fmt;
 pub struct Mistakes {
     /// At least one, ordered by line and column.
     all: Vec<Mistake>,
+    /// How many were found beyond those.
+    more: usize,
 }
 
 /// One mistake, and where it is.
@@ -25,7 +28,7 @@ pub struct Mistake {
 }
 
 impl Mistakes {
-    /// The mistakes, in the order of the file.
+    /// The mistakes, in the order of the file; the first few hundred where there are more.
     pub fn iter(&self) -> std::slice::Iter<'_, Mistake> {
         self.all.iter()
     }
@@ -65,7 +68,10 @@ impl fmt::Display for InFile<'_> {
             let separator = if index == 0 { "" } else { "\n" };
             write!(f, "{separator}{}:{mistake}", self.file)?;
         }
-        Ok(())
+        match self.mistakes.more {
+            0 => Ok(()),
+            more => write!(f, "\n{}: and {more} more mistakes", self.file),
+        }
     }
 }
 
@@ -79,28 +85,38 @@ impl fmt::Display for Mistake {
     }
 }
 
+/// The most mistakes that are told apart: more than anybody mends in one go, and few enough that
+/// a hostile manifest costs little.
+const MOST: usize = 200;
+
 /// Mistakes while they are being found.
 pub(super) struct Findings<'t> {
     text: &'t str,
+    /// The byte at which each line starts.
+    line_starts: Vec<usize>,
     syntax: Vec<Mistake>,
     content: Vec<Mistake>,
+    /// How many were found beyond [`MOST`].
+    more: usize,
 }
 
 impl<'t> Findings<'t> {
     pub(super) fn new(text: &'t str) -> Self {
-        Self { text, syntax: Vec::new(), content: Vec::new() }
+        let after_newlines = text.match_indices('\n').map(|(newline, _)| newline + 1);
+        let line_starts = std::iter::once(0).chain(after_newlines).collect();
+        Self { text, line_starts, syntax: Vec::new(), content: Vec::new(), more: 0 }
     }
 
     /// Notes that the text at this byte is not TOML.
     pub(super) fn syntax(&mut self, at: usize, message: &str) {
         let mistake = self.mistake(at, "", message.to_owned());
-        self.syntax.push(mistake);
+        self.syntax.extend(mistake);
     }
 
     /// Notes that what a key says, at this byte, is wrong.
     pub(super) fn wrong(&mut self, at: usize, key: &str, message: impl fmt::Display) {
         let mistake = self.mistake(at, key, message.to_string());
-        self.content.push(mistake);
+        self.content.extend(mistake);
     }
 
     /// Notes that a key should be in the table that starts at this byte.
@@ -114,22 +130,27 @@ impl<'t> Findings<'t> {
 
     /// The manifest, unless something was wrong.
     pub(super) fn finish<M>(self, manifest: Option<M>) -> Result<M, Mistakes> {
-        let Self { mut syntax, mut content, .. } = self;
+        let Self { mut syntax, mut content, more, .. } = self;
         // A line that is not TOML says nothing reliable besides.
-        content.retain(|mistake| syntax.iter().all(|syntax| syntax.line != mistake.line));
+        let unreadable: BTreeSet<usize> = syntax.iter().map(|mistake| mistake.line).collect();
+        content.retain(|mistake| !unreadable.contains(&mistake.line));
         syntax.append(&mut content);
         syntax.sort_by_key(|mistake| (mistake.line, mistake.column));
         match manifest {
             Some(manifest) if syntax.is_empty() => Ok(manifest),
-            _ => Err(Mistakes { all: syntax }),
+            _ => Err(Mistakes { all: syntax, more }),
         }
     }
 
-    fn mistake(&self, at: usize, key: &str, message: String) -> Mistake {
-        let before = self.text.get(..at).unwrap_or(self.text);
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        let line = before.bytes().filter(|&b| b == b'\n').count() + 1;
-        let column = before.get(line_start..).map_or(0, |line| line.chars().count()) + 1;
-        Mistake { key: key.to_owned(), line, column, message }
+    fn mistake(&mut self, at: usize, key: &str, message: String) -> Option<Mistake> {
+        if self.syntax.len() + self.content.len() == MOST {
+            self.more += 1;
+            return None;
+        }
+        let line = self.line_starts.partition_point(|&start| start <= at);
+        let line_start = self.line_starts.get(line.saturating_sub(1)).copied().unwrap_or(0);
+        let before = self.text.get(line_start..at).unwrap_or_default();
+        let column = before.chars().count() + 1;
+        Some(Mistake { key: key.to_owned(), line, column, message })
     }
 }

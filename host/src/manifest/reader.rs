@@ -50,7 +50,7 @@ impl<'d, 'i> Section<'d, 'i> {
 
     /// The table of this key. An absent one reads like an empty one.
     pub(super) fn section(&self, key: &str, findings: &mut Findings<'_>) -> Option<Self> {
-        self.get(key)?.section(&format!("a [{key}] table"), findings)
+        self.get(key)?.section(&format!("a table, [{key}]"), findings)
     }
 
     /// All values of the table, with their keys as written and the keys' places.

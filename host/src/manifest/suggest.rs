@@ -26,9 +26,14 @@ pub(super) fn for_unknown(key: &str, section: &str, sections: &[(&str, &[&str])]
 
 /// The key with the fewest slips between, if they are few for its length.
 fn nearest<'k>(plain: &str, keys: &[&'k str]) -> Option<&'k str> {
-    let slips = |key: &str| distance(plain, key);
-    let bearable = |key: &str| slips(key) <= key.chars().count().div_ceil(4).min(3);
-    keys.iter().copied().filter(|key| bearable(key)).min_by_key(|key| slips(key))
+    let bearable = |key: &str| key.len().div_ceil(4).min(3);
+    let slips = |key: &'k str| {
+        // Comparing lengths first spares the work for keys of absurd length.
+        let close = plain.len().abs_diff(key.len()) <= bearable(key);
+        close.then(|| (distance(plain, key), key)).filter(|&(slips, _)| slips <= bearable(key))
+    };
+    let near = keys.iter().filter_map(|&key| slips(key)).min_by_key(|&(slips, _)| slips);
+    near.map(|(_, key)| key)
 }
 
 /// How many letters must be put in, left out, replaced or swapped with their neighbour.

@@ -102,7 +102,7 @@ pub(crate) fn run(
         }
     };
     let mut child = command.spawn()?;
-    let built = match (read_stderr(&mut child), lines) {
+    let built = match (child.stderr.take(), lines) {
         (Some(stderr), Some(lines)) => thread::scope(|scope| {
             let reader = scope.spawn(|| read_artifacts(&mut child, manifest));
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
@@ -117,10 +117,6 @@ pub(crate) fn run(
     Ok((child.wait()?.success(), built))
 }
 
-fn read_stderr(child: &mut Child) -> Option<std::process::ChildStderr> {
-    child.stderr.take()
-}
-
 fn read_artifacts(child: &mut Child, manifest: &str) -> io::Result<Vec<Built>> {
     let Some(stdout) = child.stdout.take() else { return Ok(Vec::new()) };
     let mut built = Vec::new();
@@ -133,13 +129,49 @@ fn read_artifacts(child: &mut Child, manifest: &str) -> io::Result<Vec<Built>> {
 }
 
 fn wasm_files(message: &Value, manifest: &str) -> Vec<Built> {
-    if message["reason"] != "compiler-artifact" || message["manifest_path"] != manifest {
+    let text = |pointer| message.pointer(pointer).and_then(Value::as_str);
+    if text("/reason") != Some("compiler-artifact") || text("/manifest_path") != Some(manifest) {
         return Vec::new();
     }
-    let Some(name) = message["target"]["name"].as_str() else { return Vec::new() };
-    let files = message["filenames"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let Some(name) = text("/target/name") else { return Vec::new() };
+    let files = message.get("filenames").and_then(Value::as_array).into_iter().flatten();
     files
+        .filter_map(Value::as_str)
         .filter(|file| file.ends_with(".wasm"))
         .map(|file| Built { name: name.to_owned(), path: PathBuf::from(file) })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_packages_own_wasm_files_count() {
+        let check = |message: &str, expected: &[&str]| {
+            let built = wasm_files(&serde_json::from_str(message).unwrap(), "/app/Cargo.toml");
+            assert_eq!(built.iter().map(|built| &built.name).collect::<Vec<_>>(), expected);
+        };
+        check(
+            r#"{"reason": "compiler-artifact", "manifest_path": "/app/Cargo.toml",
+                "target": {"name": "app"}, "filenames": ["/t/app.wasm", "/t/libapp.rlib"]}"#,
+            &["app"],
+        );
+        check(
+            r#"{"reason": "compiler-artifact", "manifest_path": "/dep/Cargo.toml",
+                "target": {"name": "dep"}, "filenames": ["/t/dep.wasm"]}"#,
+            &[],
+        );
+        check(r#"{"reason": "build-finished", "success": true}"#, &[]);
+    }
+
+    #[test]
+    fn an_outer_build_does_not_leak_in() {
+        for name in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "RUSTC_WORKSPACE_WRAPPER", "CARGO"] {
+            assert!(is_leak(name), "{name}");
+        }
+        for name in ["PATH", "CARGO_HOME", "CARGO_MAKEFLAGS", "CARGO_HTTP_PROXY", "RUSTUP_HOME"] {
+            assert!(!is_leak(name), "{name}");
+        }
+    }
 }

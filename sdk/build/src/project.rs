@@ -247,22 +247,23 @@ fn default_kind(dir: &Path) -> Result<Kind, BuildError> {
     let metadata: Value = serde_json::from_slice(&output.stdout)
         .map_err(|error| not_a_package(&format!("cargo metadata cannot be read: {error}")))?;
     let manifest = dir.join("Cargo.toml");
-    let packages = metadata["packages"].as_array().into_iter().flatten();
-    let package = packages
-        .into_iter()
-        .find(|package| package["manifest_path"].as_str().map(Path::new) == Some(&manifest))
+    let is_own = |package: &&Value| {
+        let path = package.get("manifest_path").and_then(Value::as_str);
+        path.is_some_and(|path| Path::new(path) == manifest)
+    };
+    let package = list(&metadata, "packages")
+        .find(is_own)
         .ok_or_else(|| not_a_package("it is a workspace without a package of its own"))?;
-    let mut crate_types = package["targets"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|target| target["crate_types"].as_array())
-        .flatten();
+    let mut crate_types = list(package, "targets").flat_map(|target| list(target, "crate_types"));
     Ok(if crate_types.any(|crate_type| crate_type == "cdylib") {
         Kind::Component
     } else {
         Kind::CoreCommand
     })
+}
+
+fn list<'v>(value: &'v Value, key: &str) -> impl Iterator<Item = &'v Value> {
+    value.get(key).and_then(Value::as_array).into_iter().flatten()
 }
 
 /// Makes a component of what cargo built, if a component is wanted and it is none yet.

@@ -3,11 +3,12 @@
 //! It looks and asks; it never changes the machine, except [`add_target`], which callers opt into.
 
 use std::{
-    fmt,
+    fmt, io,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::mpsc,
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use crate::{Kind, cargo};
@@ -19,6 +20,9 @@ pub(crate) const WASIP1: &str = "wasm32-wasip1";
 
 /// `rustup target add` gets this long: a download of 30 MB on a slow line, not a hung name server.
 const RUSTUP_TIME_LIMIT: Duration = Duration::from_secs(60);
+
+/// The oldest rustc that compiles the SDK: the minor version of the workspace's `rust-version`.
+const OLDEST_RUSTC_MINOR: u32 = 95;
 
 const WASI_LIBC: &str = "/usr/lib/wasm32-wasi";
 const PACKAGES: &str = "rustc-web cargo-web rust-web-src rust-web-llvm lld-22 wasi-libc \
@@ -115,6 +119,7 @@ impl Toolchain {
     }
 
     /// The target that cargo is told to build for.
+    #[must_use]
     pub fn triple(&self) -> &'static str {
         match self {
             Self::Installed { triple } => triple,
@@ -154,22 +159,32 @@ fn is_installed(dir: &Path, triple: &str) -> bool {
 fn add_target(dir: &Path, triple: &str, limit: Duration) -> Result<(), String> {
     let mut command = cargo::clean_command("rustup");
     command.current_dir(dir).args(["target", "add", triple]);
-    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-    let mut child = child.map_err(|error| format!("rustup does not start: {error}"))?;
-    let started_at = Instant::now();
-    loop {
-        match child.try_wait() {
-            Ok(Some(status)) if status.success() => return Ok(()),
-            Ok(Some(status)) => return Err(format!("`rustup target add {triple}`: {status}")),
-            Ok(None) if started_at.elapsed() < limit => thread::sleep(Duration::from_millis(50)),
-            Ok(None) => {
-                // Killing fails only when it has just ended; either way it must be reaped.
-                _ = child.kill();
-                _ = child.wait();
-                return Err(format!("`rustup target add {triple}` took over {limit:?}"));
-            }
-            Err(error) => return Err(format!("rustup cannot be waited for: {error}")),
-        }
+    run_within(command, limit).map_err(|reason| format!("`rustup target add {triple}` {reason}"))
+}
+
+/// Runs a command that has no input, for at most `limit`. A failure says how it ended and what its
+/// last line on standard error was.
+fn run_within(mut command: Command, limit: Duration) -> Result<(), String> {
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(|error| format!("does not start: {error}"))?;
+    let (said, heard) = mpsc::sync_channel(1);
+    let stderr = child.stderr.take();
+    // The pipe closes when the command ends, which can be waited for with a time limit.
+    let reader = thread::spawn(move || {
+        let text = stderr.map(io::read_to_string);
+        said.send(text.and_then(Result::ok).unwrap_or_default())
+    });
+    let Ok(text) = heard.recv_timeout(limit) else {
+        // It may end by itself just now; either way it must be reaped, and the reader follows.
+        drop(child.kill());
+        drop(child.wait());
+        return Err(format!("took over {} s", limit.as_secs()));
+    };
+    drop(reader.join());
+    match child.wait() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(_) => Err(format!("failed: {}", text.lines().last().unwrap_or("it does not say why"))),
+        Err(error) => Err(format!("cannot be waited for: {error}")),
     }
 }
 
@@ -188,8 +203,13 @@ impl SourceStd {
         if linker.is_none() {
             lacking.push("/usr/bin/wasm-ld-*".to_owned());
         }
-        if rustc.is_file() && !library_source(&rustc).is_some_and(|path| path.is_file()) {
-            lacking.push("the standard library's source".to_owned());
+        if rustc.is_file() {
+            if !minor_version(&rustc).is_some_and(|minor| minor >= OLDEST_RUSTC_MINOR) {
+                lacking.push(format!("{} of at least 1.{OLDEST_RUSTC_MINOR}", rustc.display()));
+            }
+            if !library_source(&rustc).is_some_and(|path| path.is_file()) {
+                lacking.push("the standard library's source".to_owned());
+            }
         }
         match linker {
             Some(linker) if lacking.is_empty() => Ok(Self { cargo, rustc, linker, libc }),
@@ -214,6 +234,13 @@ impl SourceStd {
     }
 }
 
+/// 96 for `rustc 1.96.0 (…)`.
+fn minor_version(rustc: &Path) -> Option<u32> {
+    let output = Command::new(rustc).arg("--version").output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    text.strip_prefix("rustc 1.")?.split('.').next()?.parse().ok()
+}
+
 fn library_source(rustc: &Path) -> Option<PathBuf> {
     let output = Command::new(rustc).args(["--print", "sysroot"]).output().ok()?;
     let sysroot = String::from_utf8(output.stdout).ok()?;
@@ -226,4 +253,50 @@ fn newest_linker(dir: &Path) -> Option<PathBuf> {
         std::fs::read_dir(dir).ok()?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     let versions = names.filter_map(|name| name.strip_prefix("wasm-ld-")?.parse::<u32>().ok());
     versions.max().map(|version| dir.join(format!("wasm-ld-{version}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    #[test]
+    fn a_command_that_hangs_is_stopped() {
+        let refusal = run_within(shell("exec sleep 60"), Duration::from_millis(10)).unwrap_err();
+        assert_eq!(refusal, "took over 0 s");
+    }
+
+    #[test]
+    fn a_command_that_fails_says_why() {
+        let refusal = run_within(shell("echo no network >&2; exit 1"), Duration::MAX).unwrap_err();
+        assert_eq!(refusal, "failed: no network");
+        assert_eq!(run_within(shell("true"), Duration::MAX), Ok(()));
+    }
+
+    #[test]
+    fn the_newest_linker_is_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["wasm-ld-9", "wasm-ld-22", "wasm-ld-x", "ld"] {
+            std::fs::write(dir.path().join(name), "").unwrap();
+        }
+        assert_eq!(newest_linker(dir.path()), Some(dir.path().join("wasm-ld-22")));
+    }
+
+    #[test]
+    fn a_missing_toolchain_names_both_ways_out() {
+        let missing = MissingToolchain {
+            wanted: WASIP2,
+            lacking: vec!["/usr/bin/cargo".to_owned()],
+            rustup: Some("failed: no network".to_owned()),
+        };
+        let text = missing.to_string();
+        for part in ["rustup target add", "apt-get install", "/usr/bin/cargo", "no network"] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+    }
 }

@@ -17,7 +17,7 @@ pub fn handler(attribute: TokenStream, item: TokenStream) -> TokenStream {
         function_name(item.clone()).map(|name| export(&name))
     };
     let mut output = item;
-    output.extend(export.unwrap_or_else(|mistake| mistake.compile_error()));
+    output.extend(export.unwrap_or_else(Mistake::compile_error));
     output
 }
 

@@ -4,8 +4,8 @@
 //!
 //! Each host pattern has a tree of path segments, with an ordered map from literals to subtrees
 //! in each node. A lookup walks down at most as deep as the longest pattern and steps back where
-//! a branch ends without a match; it allocates only for parameters and capital letters in the
-//! host. Stepping back costs at most one visit of each node that matches the start of the path,
+//! a branch ends without a match; it allocates only for parameters and for hosts in capital letters or
+//! brackets. Stepping back costs at most one visit of each node that matches the start of the path,
 //! so patterns that mix literals and parameters at every segment are the costly ones; how many
 //! routes an app may have bounds them.
 

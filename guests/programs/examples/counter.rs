@@ -1,0 +1,17 @@
+//! Counts the calls this instance has served: 1 each time unless instances are reused.
+//!
+//! It keeps nothing anywhere else.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use guest_programs::reply;
+use wasip2::http::types::{IncomingRequest, ResponseOutparam};
+
+guest_programs::serve!(counter);
+
+static CALLS: AtomicU64 = AtomicU64::new(0);
+
+fn counter(_request: IncomingRequest, out: ResponseOutparam) {
+    let n_calls = CALLS.fetch_add(1, Ordering::Relaxed) + 1;
+    reply(out, 200, &format!("{n_calls}\n"));
+}

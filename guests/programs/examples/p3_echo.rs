@@ -1,0 +1,38 @@
+//! `echo` as a `wasi:http` 0.3 service: the head in the headers of the answer, the body streamed
+//! back with its trailers.
+//!
+//! `/spin` and `/trap` misbehave as their namesakes do, before the answer.
+
+use wasip3::{
+    http::types::{ErrorCode, Request, Response},
+    http_compat::{http_from_wasi_request, http_into_wasi_response},
+};
+
+struct Echo;
+
+impl wasip3::exports::http::handler::Guest for Echo {
+    async fn handle(request: Request) -> Result<Response, ErrorCode> {
+        let request = http_from_wasi_request(request)?;
+        match request.uri().path() {
+            "/spin" => spin(),
+            "/trap" => panic!("this guest traps on purpose"),
+            _ => {}
+        }
+        let response = http::Response::builder()
+            .header("content-type", "application/octet-stream")
+            .header("x-echo-method", request.method().as_str())
+            .header("x-echo-uri", request.uri().to_string())
+            .body(request.into_body())
+            .expect("a valid head");
+        http_into_wasi_response(response)
+    }
+}
+
+fn spin() -> ! {
+    let mut turns = 0_u64;
+    loop {
+        turns = std::hint::black_box(turns.wrapping_add(1));
+    }
+}
+
+wasip3::http::service::export!(Echo);

@@ -1,0 +1,81 @@
+#!/bin/sh
+# Makes sure that this machine can build Steerage and its guests: cargo, a C compiler, and a way to
+# compile to WebAssembly. It changes nothing when all of that is there, and then takes no time.
+# It does not install a Rust toolchain or a C compiler: how is the machine's owner's choice.
+#
+# Keep in step with src/toolchain.rs, which looks for the same things.
+set -eu
+
+targets="wasm32-wasip2 wasm32-wasip1"
+packages="rustc-web cargo-web rust-web-src rust-web-llvm lld-22 wasi-libc libclang-rt-22-dev-wasm32"
+rustup_seconds=60
+oldest_rustc=95    # the minor version in Cargo.toml's rust-version
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+has() { command -v "$1" >/dev/null 2>&1; }
+
+# Rustc prints where a target's libraries would be, whether or not they are there.
+targets_installed() {
+    for target in $targets; do
+        libdir=$(rustc --print target-libdir --target "$target" 2>/dev/null) || return 1
+        [ -d "$libdir" ] || return 1
+    done
+}
+
+# Debian's rustc with the standard library's source, a linker and a C library for WASI.
+source_recipe_installed() {
+    [ -x /usr/bin/cargo ] && [ -x /usr/bin/rustc ] || return 1
+    version=$(/usr/bin/rustc --version | sed 's/^rustc 1\.\([0-9]*\).*/\1/')
+    [ "$version" -ge "$oldest_rustc" ] 2>/dev/null || return 1
+    sysroot=$(/usr/bin/rustc --print sysroot 2>/dev/null) || return 1
+    [ -f "$sysroot/lib/rustlib/src/rust/library/std/Cargo.toml" ] || return 1
+    [ -f /usr/lib/wasm32-wasi/crt1-command.o ] || return 1
+    ls /usr/bin/wasm-ld-[0-9]* >/dev/null 2>&1
+}
+
+add_targets() {
+    has rustup || return 1
+    say "asking rustup for $targets"
+    # Unquoted on purpose: two targets. Without `timeout` (macOS) rustup's own limits must do.
+    if has timeout; then
+        timeout "$rustup_seconds" rustup target add $targets
+    else
+        rustup target add $targets
+    fi
+}
+
+install_packages() {
+    has apt-get || return 1
+    if [ "$(id -u)" = 0 ]; then
+        as_root=
+    elif has sudo && sudo -n true 2>/dev/null; then
+        as_root="sudo -n"
+    else
+        return 1
+    fi
+    say "installing $packages"
+    $as_root apt-get update -q >&2 &&
+        $as_root env DEBIAN_FRONTEND=noninteractive \
+            apt-get install -y -q --no-install-recommends $packages >&2
+}
+
+missing=0
+if ! has cargo || ! has rustc; then
+    say "cargo is missing: install Rust from https://rustup.rs or your distribution"
+    missing=1
+fi
+if ! has cc && ! has gcc && ! has clang; then
+    say "a C compiler is missing: on Debian, apt-get install gcc libc6-dev; on macOS, xcode-select --install"
+    missing=1
+fi
+[ "$missing" = 0 ] || exit 1
+
+targets_installed && exit 0
+source_recipe_installed && exit 0
+add_targets && targets_installed && exit 0
+install_packages && source_recipe_installed && exit 0
+
+say "this machine cannot compile to WebAssembly, and that could not be repaired. Either of these does:"
+say "  rustup target add $targets"
+say "  apt-get install --no-install-recommends $packages    (as root, on Debian 12)"
+exit 1
