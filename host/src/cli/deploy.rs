@@ -44,11 +44,10 @@ pub(super) async fn send(
 ) -> anyhow::Result<wire::Deployed> {
     let name = &app.manifest.name;
     let source = app.source();
-    let component = build::read(&source)?;
-    let built = build::describe(&source, &component);
+    let built = build::inspect(&source)?;
     let bar = screen.bar("uploading", built.bytes);
     client
-        .upload(&built.digest, component, |n_bytes| bar.set_position(n_bytes))
+        .upload(&built.digest, &source, |n_bytes| bar.set_position(n_bytes))
         .await
         .with_context(|| format!("cannot upload `{}` to {}", source.display(), client.url()))?;
     bar.finish_and_clear();

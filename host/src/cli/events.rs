@@ -21,7 +21,7 @@ pub(super) async fn run(args: &Events) -> anyhow::Result<()> {
         None => "cannot read the host's events".to_owned(),
     };
     if !args.follow {
-        let events = client.events(app, args.lines).await.with_context(cannot)?.events;
+        let events = client.events(app, args.lines).await.with_context(cannot)?;
         return events.iter().try_for_each(|event| print(screen, event));
     }
     let mut events = pin!(client.follow_events(app, args.lines).await.with_context(cannot)?);

@@ -17,7 +17,7 @@ pub(super) async fn run(args: &Logs) -> anyhow::Result<()> {
     let client = remote::connect(&args.remote)?;
     let cannot = || format!("cannot read the log of {}", args.app);
     if !args.follow {
-        let lines = client.logs(&args.app, args.lines).await.with_context(cannot)?.lines;
+        let lines = client.logs(&args.app, args.lines).await.with_context(cannot)?;
         if lines.is_empty() {
             screen.note(&format!("{} has written nothing yet", args.app));
         }
