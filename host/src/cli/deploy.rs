@@ -8,7 +8,7 @@ use steerage_core::route::{HostPattern, Route, Segment};
 use super::app::App;
 use super::args::Deploy;
 use super::screen::{Screen, Tone};
-use super::{build, human, remote};
+use super::{build, remote};
 use crate::api::wire;
 use crate::client::Client;
 
