@@ -120,7 +120,8 @@ async fn call_examples(stage: &Stage, web: &Web) -> anyhow::Result<()> {
 async fn misbehave(stage: &Stage, web: &Web) -> anyhow::Result<()> {
     let mut first = None;
     let mut earlier = String::new();
-    let mut table = Table::new(&["WHAT IT DOES", ">STATUS", "CALLER SEES", "CAUSE", ">STOPPED AFTER"]);
+    let mut table =
+        Table::new(&["WHAT IT DOES", ">STATUS", "CALLER SEES", "CAUSE", ">STOPPED AFTER"]);
     for (crime, ask) in CRIMES {
         let answer = web.send(*ask).await?;
         let call = last_call(stage, HOSTILE, &earlier)?;
