@@ -58,6 +58,8 @@ impl Default for Instance {
     }
 }
 
+/// The version of an app that does not say: lower than any that does.
+pub const DEFAULT_VERSION: &str = "0.0.0";
 /// The most routes of one app: lookups slow down with routes that resemble each other, and one
 /// app must not be able to slow down those of others by much.
 pub const MAX_ROUTES: usize = 100;
@@ -228,3 +230,6 @@ pub fn check_build(command: &str) -> Option<Broken> {
     let broken = command.trim().is_empty() || command.contains('\0');
     broken.then(|| Broken::Build(command.to_owned()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -90,4 +90,6 @@ impl fmt::Display for Route {
 }
 
 #[cfg(test)]
+mod laws;
+#[cfg(test)]
 mod tests;

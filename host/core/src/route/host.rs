@@ -95,16 +95,6 @@ impl HostPattern {
         }
         Ok(Self::Suffix(name))
     }
-
-    /// Whether the pattern covers a name that [`request_host`] gave.
-    #[must_use]
-    pub fn matches(&self, host: &str) -> bool {
-        match self {
-            Self::Exact(name) => name.as_str() == host,
-            Self::Suffix(name) => suffixes(host).any(|suffix| suffix == name.as_str()),
-            Self::Any => true,
-        }
-    }
 }
 
 impl FromStr for HostPattern {
@@ -127,7 +117,7 @@ impl fmt::Display for HostPattern {
 
 /// A request's host as the patterns know it: without port and trailing dot, in lower case.
 ///
-/// Allocates only where there are capital letters. What is no host name at all comes out as
+/// Allocates only for capital letters and IPv6 addresses. What is no host name at all comes out as
 /// something that no exact or suffix pattern matches.
 pub(crate) fn request_host(host: &str) -> Cow<'_, str> {
     let name = match host.rsplit_once(':') {
@@ -138,6 +128,9 @@ pub(crate) fn request_host(host: &str) -> Cow<'_, str> {
     let name = name.strip_suffix('.').unwrap_or(name);
     if name.len() > LONGEST {
         return Cow::Borrowed("");
+    }
+    if name.starts_with('[') {
+        return canonical(name).map_or(Cow::Borrowed(name), Cow::Owned);
     }
     if name.bytes().any(|b| b.is_ascii_uppercase()) {
         Cow::Owned(name.to_ascii_lowercase())

@@ -185,7 +185,10 @@ fn check_letters(part: &str) -> Result<(), String> {
                 let mut bytes = [0; 4];
                 let escaped: String =
                     other.encode_utf8(&mut bytes).bytes().map(|b| format!("%{b:02X}")).collect();
-                return Err(format!("write {} as {escaped}", other.escape_debug()));
+                return Err(format!(
+                    "write {} as {escaped}",
+                    Quoted(other.encode_utf8(&mut [0; 4]))
+                ));
             }
         }
     }

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn check(shown: Vec<Result<String, BadUnit>>, expect: Expect) {
+fn check(shown: Vec<Result<String, BadUnit>>, expect: &Expect) {
     let lines: Vec<_> =
         shown.into_iter().map(|shown| shown.unwrap_or_else(|error| error.to_string())).collect();
     expect.assert_eq(&lines.join("\n"));
@@ -54,7 +54,21 @@ fn sizes_read_as_people_write_them() {
             "1234567",
             "18446744073709551615",
         ]),
-        expect![],
+        &expect![[r#"
+            0 = 0 = 0
+            512 = 512 = 512B
+            999B = 999 = 999B
+            64MiB = 67108864 = 64MiB
+            64 MiB = 67108864 = 64MiB
+            64mi = 67108864 = 64MiB
+            10KB = 10000 = 10KB
+            10k = 10000 = 10KB
+            1.5GiB = 1610612736 = 1.5GiB
+            1_000_000 = 1000000 = 1MB
+            1536 = 1536 = 1536B
+            131072 = 131072 = 128KiB
+            1234567 = 1234567 = 1234567B
+            18446744073709551615 = 18446744073709551615 = 18446744073709551615B"#]],
     );
 }
 
@@ -77,7 +91,21 @@ fn what_is_no_size_is_refused() {
             "17179869184GiB",
             "0x10",
         ]),
-        expect![],
+        &expect![[r#"
+            "" is not a size: expected a number of bytes with an optional unit, such as 512, 10KB, 64MiB or 1.5GiB
+            "MiB" is not a size: expected a number of bytes with an optional unit, such as 512, 10KB, 64MiB or 1.5GiB
+            "-1" is not a size: expected a number of bytes with an optional unit, such as 512, 10KB, 64MiB or 1.5GiB
+            "64XB" is not a size: expected a number of bytes with an optional unit, such as 512, 10KB, 64MiB or 1.5GiB
+            "1.5" is not a size: expected a number of bytes with an optional unit, such as 512, 10KB, 64MiB or 1.5GiB
+            "0.1KiB" is not a size: expected a number of bytes with an optional unit, such as 512, 10KB, 64MiB or 1.5GiB
+            "1..5K" is not a size: expected a number of bytes with an optional unit, such as 512, 10KB, 64MiB or 1.5GiB
+            "1__0" is not a size: expected a number of bytes with an optional unit, such as 512, 10KB, 64MiB or 1.5GiB
+            "_1" is not a size: expected a number of bytes with an optional unit, such as 512, 10KB, 64MiB or 1.5GiB
+            ".5K" is not a size: expected a number of bytes with an optional unit, such as 512, 10KB, 64MiB or 1.5GiB
+            "64MiB " is not a size: expected a number of bytes with an optional unit, such as 512, 10KB, 64MiB or 1.5GiB
+            "18446744073709551616" is not a size: expected a number of bytes with an optional unit, such as 512, 10KB, 64MiB or 1.5GiB
+            "17179869184GiB" is not a size: expected a number of bytes with an optional unit, such as 512, 10KB, 64MiB or 1.5GiB
+            "0x10" is not a size: expected a number of bytes with an optional unit, such as 512, 10KB, 64MiB or 1.5GiB"#]],
     );
 }
 
@@ -85,7 +113,18 @@ fn what_is_no_size_is_refused() {
 fn fuel_reads_as_people_write_it() {
     check(
         fuel(&["0", "250_000", "500M", "2B", "2G", "1.5b", "1234567", "", "1.5", "10KB", "2 T"]),
-        expect![],
+        &expect![[r#"
+            0 = 0 = 0
+            250_000 = 250000 = 250K
+            500M = 500000000 = 500M
+            2B = 2000000000 = 2B
+            2G = 2000000000 = 2B
+            1.5b = 1500000000 = 1.5B
+            1234567 = 1234567 = 1234567
+            "" is not an amount of fuel: expected a whole number with an optional K, M, G or B, such as 250_000, 500M or 2B
+            "1.5" is not an amount of fuel: expected a whole number with an optional K, M, G or B, such as 250_000, 500M or 2B
+            "10KB" is not an amount of fuel: expected a whole number with an optional K, M, G or B, such as 250_000, 500M or 2B
+            "2 T" is not an amount of fuel: expected a whole number with an optional K, M, G or B, such as 250_000, 500M or 2B"#]],
     );
 }
 
@@ -95,7 +134,18 @@ fn durations_read_as_people_write_them() {
         durations(&[
             "500us", "250ms", "2s", "1m30s", "1h", "1.5h", "0s", "1h 30m", "90s", "1500ms", "1ns",
         ]),
-        expect![],
+        &expect![[r#"
+            500us = 500000ns = 500us
+            250ms = 250000000ns = 250ms
+            2s = 2000000000ns = 2s
+            1m30s = 90000000000ns = 1m30s
+            1h = 3600000000000ns = 1h
+            1.5h = 5400000000000ns = 1h30m
+            0s = 0ns = 0s
+            1h 30m = 5400000000000ns = 1h30m
+            90s = 90000000000ns = 1m30s
+            1500ms = 1500000000ns = 1.5s
+            1ns = 1ns = 1ns"#]],
     );
 }
 
@@ -115,7 +165,18 @@ fn what_is_no_duration_is_refused() {
             "1m30",
             "1 s s",
         ]),
-        expect![],
+        &expect![[r#"
+            "" is not a duration: expected numbers with units, such as 500us, 250ms, 2s, 1m30s or 1h
+            "30" is not a duration: expected numbers with units, such as 500us, 250ms, 2s, 1m30s or 1h
+            "s" is not a duration: expected numbers with units, such as 500us, 250ms, 2s, 1m30s or 1h
+            "-1s" is not a duration: expected numbers with units, such as 500us, 250ms, 2s, 1m30s or 1h
+            "1s1s" is not a duration: expected numbers with units, such as 500us, 250ms, 2s, 1m30s or 1h
+            "30s1m" is not a duration: expected numbers with units, such as 500us, 250ms, 2s, 1m30s or 1h
+            "1d" is not a duration: expected numbers with units, such as 500us, 250ms, 2s, 1m30s or 1h
+            "0.1ns" is not a duration: expected numbers with units, such as 500us, 250ms, 2s, 1m30s or 1h
+            "600000000h" is not a duration: expected numbers with units, such as 500us, 250ms, 2s, 1m30s or 1h
+            "1m30" is not a duration: expected numbers with units, such as 500us, 250ms, 2s, 1m30s or 1h
+            "1 s s" is not a duration: expected numbers with units, such as 500us, 250ms, 2s, 1m30s or 1h"#]],
     );
 }
 
@@ -124,7 +185,12 @@ fn a_weight_is_bounded_both_ways() {
     assert_eq!("1000".parse::<Weight>().map(Weight::get), Ok(1_000));
     check(
         ["0", "1001", "x", "+1", ""].map(|t| t.parse::<Weight>().map(|w| w.to_string())).into(),
-        expect![],
+        &expect![[r#"
+            "0" is not a weight: expected a whole number from 1 to 1000
+            "1001" is not a weight: expected a whole number from 1 to 1000
+            "x" is not a weight: expected a whole number from 1 to 1000
+            "+1" is not a weight: expected a whole number from 1 to 1000
+            "" is not a weight: expected a whole number from 1 to 1000"#]],
     );
 }
 
@@ -157,6 +223,6 @@ proptest! {
 
     #[test]
     fn no_text_makes_a_parser_panic(text in "\\PC{0,12}|[0-9._]{0,8}[a-zA-Z ]{0,4}") {
-        let _ = (Bytes::parse(&text), Fuel::parse(&text), parse_duration(&text));
+        let _read = (Bytes::parse(&text), Fuel::parse(&text), parse_duration(&text));
     }
 }

@@ -1,0 +1,29 @@
+# Two commands a newcomer needs: `make demo` and `make test`. Each does all of its own set-up.
+
+CARGO ?= cargo
+
+.PHONY: demo test check test-core bench doc setup
+
+demo: setup ## build everything from source, deploy the examples on loopback, show what calls cost
+	$(CARGO) build -p steerage --bin steerage --example demo
+	$(CARGO) run -q -p steerage --example demo
+
+test: setup ## every test there is
+	$(CARGO) test --workspace
+
+check: ## what CI checks before it tests
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
+
+test-core: ## the decisions alone: seconds, no wasm, no set-up
+	$(CARGO) test -p steerage-core
+
+bench: setup ## this host beside raw hyper, in one run
+	$(CARGO) run --release -p benches -- http
+
+doc: ## the documentation of every crate
+	$(CARGO) doc --workspace --no-deps --document-private-items
+
+setup: ## what building guests needs; quick when it is there already
+	sh sdk/build/setup.sh

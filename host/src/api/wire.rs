@@ -1,0 +1,339 @@
+//! What the control API says and is told, as JSON. Every name here is a promise to other programs.
+//! Does not use the core's types, which stay free to change, and does not translate: `observe` and
+//! `deploy` do. Times are milliseconds since the epoch; every other number has its unit in its name.
+
+mod problem;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::problem::{Mistake, Problem};
+
+/// The body of a deploy.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeployRequest {
+    /// The manifest, as TOML text.
+    pub manifest: String,
+    /// The digest of a component that was uploaded before.
+    pub component: String,
+}
+
+/// The body of a rollback.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RollbackRequest {
+    /// The generation to go back to; the one before the current where there is none.
+    #[serde(default)]
+    pub to: Option<u64>,
+}
+
+/// The body of a validation.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ValidateRequest {
+    /// The manifest, as TOML text.
+    pub manifest: String,
+}
+
+/// A manifest that has no mistakes.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Validated {
+    /// The app it describes.
+    pub app: String,
+    /// Its routes.
+    pub routes: Vec<String>,
+    /// Its limits, defaults filled in.
+    pub limits: Limits,
+}
+
+/// A component that this host now holds.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Blob {
+    /// Its digest.
+    pub digest: String,
+    /// Its size.
+    pub size_bytes: u64,
+}
+
+/// What a deploy or a rollback has put in place.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Deployed {
+    /// The app.
+    pub app: String,
+    /// Which of its deployments is served now.
+    pub generation: u64,
+    /// The digest of its component.
+    pub component: String,
+    /// Which kind of guest the component is.
+    pub kind: String,
+    /// The size of the component.
+    pub size_bytes: u64,
+    /// When it was first deployed.
+    pub deployed_at: u64,
+    /// Where the app answers, as `path` or `host/path`.
+    pub routes: Vec<String>,
+    /// Where this host serves its apps.
+    pub url: String,
+}
+
+/// One deployment that an app can be rolled back to, or that it runs now.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Deployment {
+    /// Which of the app's deployments.
+    pub generation: u64,
+    /// The developer's own version, where the manifest can still be read.
+    pub version: Option<String>,
+    /// The digest of its component.
+    pub component: String,
+    /// Which kind of guest the component is.
+    pub kind: String,
+    /// The size of the component.
+    pub size_bytes: u64,
+    /// When it was first deployed.
+    pub deployed_at: u64,
+    /// Whether it is the one that is served.
+    pub current: bool,
+}
+
+/// All apps, in order of their names.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct Apps {
+    /// The apps.
+    pub apps: Vec<AppSummary>,
+}
+
+/// One app in a line.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+pub struct AppSummary {
+    /// The app.
+    pub app: String,
+    /// The deployment it runs.
+    pub generation: u64,
+    /// The developer's own version.
+    pub version: String,
+    /// Which kind of guest it is.
+    pub kind: String,
+    /// The digest of its component.
+    pub component: String,
+    /// The size of its component.
+    pub size_bytes: u64,
+    /// When the deployment was first made.
+    pub deployed_at: u64,
+    /// Where it answers, as `path` or `host/path`.
+    pub routes: Vec<String>,
+    /// Calls that are over, since the host started.
+    pub calls: u64,
+    /// Those of them that failed through the app's own fault.
+    pub failed: u64,
+    /// Calls that run now.
+    pub running: u32,
+    /// Calls that wait now.
+    pub waiting: u32,
+    /// Fuel of all calls.
+    pub fuel: u64,
+    /// CPU time of all calls.
+    pub cpu_seconds: f64,
+    /// The most memory one call had.
+    pub memory_peak_bytes: u64,
+}
+
+/// One app with all its sides.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+pub struct AppDetail {
+    /// The same as in a list of apps.
+    #[serde(flatten)]
+    pub summary: AppSummary,
+    /// What the app is for.
+    pub description: Option<String>,
+    /// What it may use.
+    pub limits: Limits,
+    /// Calls one instance may serve; 1 means a fresh one for each.
+    pub reuse: u32,
+    /// Its share of a busy host.
+    pub weight: u32,
+    /// The names of its environment. Values are secrets and stay where they are.
+    pub env: Vec<String>,
+    /// Where it may send requests to.
+    pub allowed_outbound_hosts: Vec<String>,
+    /// Its manifest as the developer wrote it, with the values in `[env]` blanked out.
+    pub manifest: String,
+    /// Its deployments, the newest first.
+    pub deployments: Vec<Deployment>,
+}
+
+/// What an app may use, as people write it and as numbers.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Limits {
+    /// Memory of one instance, like `128MiB`.
+    pub memory: String,
+    /// The same in bytes.
+    pub memory_bytes: u64,
+    /// Fuel of one call.
+    pub fuel: u64,
+    /// Time of one call, like `30s`.
+    pub timeout: String,
+    /// The same in milliseconds.
+    pub timeout_ms: u64,
+    /// Calls that run at once.
+    pub concurrency: u32,
+    /// Calls that wait at once.
+    pub queue: u32,
+    /// The body of one request, like `10MiB`.
+    pub request_body: String,
+    /// The same in bytes.
+    pub request_body_bytes: u64,
+    /// The body of one response, like `100MiB`.
+    pub response_body: String,
+    /// The same in bytes.
+    pub response_body_bytes: u64,
+}
+
+/// An app's last calls, the oldest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Calls {
+    /// The calls.
+    pub calls: Vec<Call>,
+}
+
+/// One call that is over.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Call {
+    /// Its id, as the client was told it.
+    pub id: String,
+    /// When it came in.
+    pub at: u64,
+    /// The deployment that served it.
+    pub generation: u64,
+    /// The request's method.
+    pub method: String,
+    /// The request's path without its query.
+    pub path: String,
+    /// The status sent; 0 when none was.
+    pub status: u16,
+    /// How it ended, as a stable code.
+    pub cause: String,
+    /// From accepting the request to the last response byte.
+    pub duration_us: u64,
+    /// Fuel the guest took.
+    pub fuel: u64,
+    /// The most memory the instance had.
+    pub memory_bytes: u64,
+    /// CPU time the guest took.
+    pub cpu_us: u64,
+    /// Time to make the instance; 0 when one was reused.
+    pub instantiate_us: u64,
+    /// Bytes of response body.
+    pub response_bytes: u64,
+}
+
+/// What an app printed, the oldest line first.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub struct LogLines {
+    /// The lines.
+    pub lines: Vec<LogLine>,
+}
+
+/// One line that a guest printed.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct LogLine {
+    /// When.
+    pub at: u64,
+    /// The app that printed it.
+    pub app: String,
+    /// The deployment that printed it.
+    pub generation: u64,
+    /// The call it was printed in.
+    pub call: String,
+    /// `stdout` or `stderr`.
+    pub stream: Stream,
+    /// The line, without its end.
+    pub text: String,
+}
+
+/// Which of a guest's output streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// What happened, the oldest event first.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Events {
+    /// The events.
+    pub events: Vec<Event>,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Event {
+    /// Counts up from 1 since the host started.
+    pub id: u64,
+    /// When it last happened.
+    pub at: u64,
+    /// What happened, as a stable code.
+    pub kind: String,
+    /// Who should care.
+    pub severity: Severity,
+    /// The app it happened to.
+    pub app: Option<String>,
+    /// The deployment it happened to.
+    pub generation: Option<u64>,
+    /// The call it first happened in.
+    pub call: Option<String>,
+    /// What happened, in one sentence.
+    pub message: String,
+    /// What it was concluded from: limits, values used, a backtrace with a frame a line.
+    pub evidence: BTreeMap<String, String>,
+    /// What to do about it.
+    pub advice: Option<String>,
+    /// How often it happened.
+    pub count: u64,
+}
+
+/// Who should care about an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// A state changed.
+    Info,
+    /// An app's developer should look.
+    Warning,
+    /// The operator should look.
+    Error,
+}
+
+/// The host itself.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct HostInfo {
+    /// Its version.
+    pub version: String,
+    /// How long it has run.
+    pub uptime_s: u64,
+    /// Where callers come in.
+    pub listen: String,
+    /// Where operators come in.
+    pub admin: String,
+    /// Where this host serves its apps, as a URL.
+    pub url: String,
+    /// Apps it serves.
+    pub apps: usize,
+    /// Instance slots in use.
+    pub slots_used: u32,
+    /// Instance slots there are.
+    pub slots_total: u32,
+    /// Open connections of callers.
+    pub connections: u64,
+    /// Calls refused before an app was found for them.
+    pub unrouted: u64,
+    /// Whether the host is ending.
+    pub draining: bool,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,89 @@
+//! The verbs of the command line. `anyhow` lives here: what fails here ends the program.
+//! Each verb is a module; none holds a decision that the host or the core could make.
+
+use std::future::Future;
+
+use anyhow::Context as _;
+use clap::CommandFactory as _;
+
+mod app;
+pub mod args;
+mod build;
+mod calls;
+mod deploy;
+pub mod ending;
+mod events;
+mod host;
+pub mod human;
+mod list;
+mod logs;
+mod new;
+mod remote;
+mod rollback;
+mod screen;
+pub mod table;
+mod up;
+mod validate;
+mod watch;
+
+pub use self::args::Cli;
+use self::args::{Command, Completions, Version};
+use self::screen::Screen;
+use crate::sandbox::child;
+
+/// Runs one verb to its end.
+///
+/// # Errors
+///
+/// Whatever made the verb fail, with the object it was about; [`ending::report`] prints it.
+pub fn run(cli: Cli) -> anyhow::Result<()> {
+    match cli.command {
+        Command::New(args) => new::run(&args),
+        Command::Up(args) => up::run(&args),
+        Command::Build(args) => build::run(&args),
+        Command::Validate(args) => validate::run(&args),
+        Command::Deploy(args) => wait(deploy::run(&args)),
+        Command::Ps(args) => wait(list::ps(&args)),
+        Command::Show(args) => wait(list::show(&args)),
+        Command::Logs(args) => wait(logs::run(&args)),
+        Command::Events(args) => wait(events::run(&args)),
+        Command::Calls(args) => wait(calls::run(&args)),
+        Command::Rollback(args) => wait(rollback::rollback(&args)),
+        Command::Remove(args) => wait(rollback::remove(&args)),
+        Command::Host(args) => host::run(args),
+        Command::Version(args) => version(&args),
+        Command::Completions(args) => completions(&args),
+        Command::Compile(args) => {
+            let task = child::Task { wasm: args.wasm, out: args.out, memory: args.memory };
+            child::compile(&task)
+        }
+    }
+}
+
+/// Runs a verb that talks to a host.
+fn wait(verb: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    runtime()?.block_on(verb)
+}
+
+/// One thread is plenty for a client.
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")
+}
+
+fn version(args: &Version) -> anyhow::Result<()> {
+    let screen = Screen::new(args.print);
+    let version = env!("CARGO_PKG_VERSION");
+    if screen.is_json() {
+        return screen.json(&serde_json::json!({ "version": version }));
+    }
+    screen.say(&format!("steerage {version}"))
+}
+
+fn completions(args: &Completions) -> anyhow::Result<()> {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "steerage", &mut script);
+    Screen::plain(false).say(String::from_utf8_lossy(&script).trim_end())
+}

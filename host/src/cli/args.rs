@@ -1,0 +1,484 @@
+//! The command line as people type it: verbs, flags, their environment twins and help texts.
+//! Only describes; what a verb does is in the module of the same name.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Where a host offers its admin API unless told otherwise.
+pub const DEFAULT_ADMIN: &str = "127.0.0.1:8081";
+const DEFAULT_ADMIN_URL: &str = "http://127.0.0.1:8081";
+const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
+/// Where `up` serves: apart from a host's own default, so that both can run.
+const DEFAULT_UP_LISTEN: &str = "127.0.0.1:3000";
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  failed; the message says why
+  2  the command line was not understood
+  3  the host could not be reached
+  4  refused: the manifest, the component or the request is not acceptable as it is
+
+Every flag that names an environment variable can be set through it instead.";
+
+/// Runs many sandboxed WebAssembly services in one process, and looks after them.
+#[derive(Debug, Parser)]
+#[command(name = "steerage", version, after_help = EXIT_CODES, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The verbs, in the order people meet them.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start a new app from a template
+    New(New),
+    /// Build and run the app in this directory, again whenever its sources change
+    Up(Up),
+    /// Build the app's component
+    Build(Build),
+    /// Check a manifest and say everything that is wrong with it
+    Validate(Validate),
+    /// Send an app to a host and put it in place of its earlier deployment
+    Deploy(Deploy),
+    /// List the apps of a host
+    Ps(List),
+    /// Show one app: its deployments, routes and limits
+    Show(OneApp),
+    /// Print what an app wrote to stdout and stderr
+    Logs(Logs),
+    /// Print what happened to apps: deployments, failed calls, refusals
+    Events(Events),
+    /// Show an app's last calls: how each ended and what it cost
+    Calls(Calls),
+    /// Go back to an earlier deployment of an app
+    Rollback(Rollback),
+    /// Take an app off a host, with all its deployments
+    Remove(Remove),
+    /// Run a host
+    Host(Host),
+    /// Print the version
+    Version(Version),
+    /// Print the completion script of a shell
+    Completions(Completions),
+    /// Compile one component for this machine; the host calls this on itself
+    #[command(hide = true)]
+    Compile(Compile),
+}
+
+/// How to reach the host.
+#[derive(Debug, Clone, Args)]
+pub struct Remote {
+    /// The host's admin API
+    #[arg(long, value_name = "URL", env = "STEERAGE_ADMIN", default_value = DEFAULT_ADMIN_URL)]
+    pub admin: String,
+    /// File that holds the host's admin token
+    #[arg(long, value_name = "FILE", env = "STEERAGE_TOKEN_FILE")]
+    pub token_file: Option<PathBuf>,
+}
+
+/// How to print.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Print {
+    /// Print tables for people or JSON for programs
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value = "table")]
+    pub output: Format,
+    /// Print nothing but what was asked for: no progress, no hints
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+/// The two forms of printed data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Aligned columns, sizes and times as people write them.
+    Table,
+    /// JSON with stable field names; one object a line for logs and events.
+    Json,
+}
+
+/// `steerage new`.
+#[derive(Debug, Args)]
+pub struct New {
+    /// Name of the app and of the directory made for it
+    pub name: String,
+    /// What to start from
+    #[arg(long, value_enum, default_value = "http")]
+    pub template: Template,
+    /// Use the SDK in this directory instead of the published one
+    #[arg(long, value_name = "DIR", env = "STEERAGE_SDK")]
+    pub sdk: Option<PathBuf>,
+    /// Print nothing but errors
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+/// What a new app can start from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Template {
+    /// An HTTP service in Rust on the Steerage SDK.
+    Http,
+    /// A plain program that reads stdin and prints: one run per call, the CGI way.
+    Cgi,
+}
+
+/// `steerage up`.
+#[derive(Debug, Args)]
+pub struct Up {
+    /// The app's manifest
+    #[arg(short, long, value_name = "FILE", default_value = "steerage.toml")]
+    pub file: PathBuf,
+    /// Where to serve the app
+    #[arg(long, value_name = "ADDR", env = "STEERAGE_LISTEN", default_value = DEFAULT_UP_LISTEN)]
+    pub listen: SocketAddr,
+    /// Do not watch the sources
+    #[arg(long)]
+    pub once: bool,
+    /// Print nothing but the app's log lines and errors
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+/// `steerage build`.
+#[derive(Debug, Args)]
+pub struct Build {
+    /// The app's manifest
+    #[arg(short, long, value_name = "FILE", default_value = "steerage.toml")]
+    pub file: PathBuf,
+    /// Where cargo keeps what it builds; apps that share it compile the standard library once
+    #[arg(long, value_name = "DIR", env = "CARGO_TARGET_DIR")]
+    pub target_dir: Option<PathBuf>,
+    /// How to print.
+    #[command(flatten)]
+    pub print: Print,
+}
+
+/// `steerage validate`.
+#[derive(Debug, Args)]
+pub struct Validate {
+    /// The manifest to check
+    #[arg(short, long, value_name = "FILE", default_value = "steerage.toml")]
+    pub file: PathBuf,
+    /// How to print.
+    #[command(flatten)]
+    pub print: Print,
+}
+
+/// `steerage deploy`, of a manifest or of a bare component.
+#[derive(Debug, Args)]
+pub struct Deploy {
+    /// A component without a manifest; needs --name and --route
+    #[arg(value_name = "COMPONENT", conflicts_with = "file", requires_all = ["name", "route"])]
+    pub component: Option<PathBuf>,
+    /// The app's manifest
+    #[arg(short, long, value_name = "FILE", default_value = "steerage.toml")]
+    pub file: PathBuf,
+    /// The app's name, for a bare component
+    #[arg(long, value_name = "NAME", requires = "component")]
+    pub name: Option<String>,
+    /// The path to serve, for a bare component: /exact, /with/:parameter or /below/...
+    #[arg(long, value_name = "PATH", requires = "component")]
+    pub route: Option<String>,
+    /// The host name to serve, for a bare component: exact or *.suffix; any when absent
+    #[arg(long, value_name = "HOST", requires = "component")]
+    pub host: Option<String>,
+    /// Build the component first, as `steerage build` does
+    #[arg(long, conflicts_with = "component")]
+    pub build: bool,
+    /// How to reach the host.
+    #[command(flatten)]
+    pub remote: Remote,
+    /// How to print.
+    #[command(flatten)]
+    pub print: Print,
+}
+
+/// A verb about the whole host.
+#[derive(Debug, Args)]
+pub struct List {
+    /// How to reach the host.
+    #[command(flatten)]
+    pub remote: Remote,
+    /// How to print.
+    #[command(flatten)]
+    pub print: Print,
+}
+
+/// A verb about one app.
+#[derive(Debug, Args)]
+pub struct OneApp {
+    /// The app's name
+    pub app: String,
+    /// How to reach the host.
+    #[command(flatten)]
+    pub remote: Remote,
+    /// How to print.
+    #[command(flatten)]
+    pub print: Print,
+}
+
+/// `steerage logs`.
+#[derive(Debug, Args)]
+pub struct Logs {
+    /// The app's name
+    pub app: String,
+    /// Stay and print new lines as they come
+    #[arg(short = 'f', long)]
+    pub follow: bool,
+    /// How many of the kept lines to print
+    #[arg(short = 'n', long, value_name = "LINES", default_value_t = 100)]
+    pub lines: u32,
+    /// How to reach the host.
+    #[command(flatten)]
+    pub remote: Remote,
+    /// How to print.
+    #[command(flatten)]
+    pub print: Print,
+}
+
+/// `steerage events`.
+#[derive(Debug, Args)]
+pub struct Events {
+    /// Only this app's events
+    pub app: Option<String>,
+    /// Stay and print new events as they come
+    #[arg(short = 'f', long)]
+    pub follow: bool,
+    /// How many of the kept events to print
+    #[arg(short = 'n', long, value_name = "EVENTS", default_value_t = 50)]
+    pub lines: u32,
+    /// How to reach the host.
+    #[command(flatten)]
+    pub remote: Remote,
+    /// How to print.
+    #[command(flatten)]
+    pub print: Print,
+}
+
+/// `steerage calls`.
+#[derive(Debug, Args)]
+pub struct Calls {
+    /// The app's name
+    pub app: String,
+    /// How many calls to show
+    #[arg(short = 'n', long, value_name = "CALLS", default_value_t = 20)]
+    pub lines: u32,
+    /// How to reach the host.
+    #[command(flatten)]
+    pub remote: Remote,
+    /// How to print.
+    #[command(flatten)]
+    pub print: Print,
+}
+
+/// `steerage rollback`.
+#[derive(Debug, Args)]
+pub struct Rollback {
+    /// The app's name
+    pub app: String,
+    /// The generation to go back to; the one before the current when absent
+    #[arg(long, value_name = "GENERATION")]
+    pub to: Option<u64>,
+    /// How to reach the host.
+    #[command(flatten)]
+    pub remote: Remote,
+    /// How to print.
+    #[command(flatten)]
+    pub print: Print,
+}
+
+/// `steerage remove`.
+#[derive(Debug, Args)]
+pub struct Remove {
+    /// The app's name
+    pub app: String,
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
+    /// How to reach the host.
+    #[command(flatten)]
+    pub remote: Remote,
+    /// How to print.
+    #[command(flatten)]
+    pub print: Print,
+}
+
+/// `steerage host`.
+#[derive(Debug, Args)]
+pub struct Host {
+    /// Where callers reach the apps; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", env = "STEERAGE_LISTEN", default_value = DEFAULT_LISTEN)]
+    pub listen: SocketAddr,
+    /// Where operators reach the host; beyond loopback only with a token
+    #[arg(long, value_name = "ADDR", env = "STEERAGE_ADMIN_LISTEN", default_value = DEFAULT_ADMIN)]
+    pub admin: SocketAddr,
+    /// Directory for all the host keeps: desired state, components, compiled code
+    #[arg(long, value_name = "DIR", env = "STEERAGE_DATA", default_value = "steerage-data")]
+    pub data: PathBuf,
+    /// File that holds the token every admin request must carry
+    #[arg(long, value_name = "FILE", env = "STEERAGE_TOKEN_FILE")]
+    pub token_file: Option<PathBuf>,
+    /// Certificate chain in PEM; callers are then served over TLS
+    #[arg(long, value_name = "FILE", env = "STEERAGE_TLS_CERT", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// Private key in PEM that belongs to the certificate
+    #[arg(long, value_name = "FILE", env = "STEERAGE_TLS_KEY", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+    /// How the host writes its own log
+    #[arg(long, value_enum, value_name = "FORMAT", env = "STEERAGE_LOG_FORMAT")]
+    #[arg(default_value = "text")]
+    pub log_format: LogFormat,
+    /// How long running calls may take to finish once the host is told to stop
+    #[arg(long, value_name = "DURATION", env = "STEERAGE_DRAIN_TIMEOUT", default_value = "30s")]
+    #[arg(value_parser = steerage_core::units::parse_duration)]
+    pub drain_timeout: std::time::Duration,
+    /// How many instances may live at once
+    #[arg(long, value_name = "COUNT", env = "STEERAGE_SLOTS")]
+    pub slots: Option<u32>,
+    /// How long compiling one component may take
+    #[arg(long, value_name = "DURATION", env = "STEERAGE_COMPILE_TIMEOUT", default_value = "60s")]
+    #[arg(value_parser = steerage_core::units::parse_duration)]
+    pub compile_timeout: std::time::Duration,
+    /// How much memory compiling one component may take
+    #[arg(long, value_name = "SIZE", env = "STEERAGE_COMPILE_MEMORY", default_value = "4GiB")]
+    #[arg(value_parser = steerage_core::units::Bytes::parse)]
+    pub compile_memory: steerage_core::units::Bytes,
+    /// Largest component taken
+    #[arg(long, value_name = "SIZE", env = "STEERAGE_MAX_COMPONENT", default_value = "100MiB")]
+    #[arg(value_parser = steerage_core::units::Bytes::parse)]
+    pub max_component: steerage_core::units::Bytes,
+    /// How long a caller may take for the head of a request
+    #[arg(long, value_name = "DURATION", env = "STEERAGE_HEAD_TIMEOUT", default_value = "10s")]
+    #[arg(value_parser = steerage_core::units::parse_duration)]
+    pub head_timeout: std::time::Duration,
+    /// How long a caller may neither send nor read a byte
+    #[arg(long, value_name = "DURATION", env = "STEERAGE_IDLE_TIMEOUT", default_value = "75s")]
+    #[arg(value_parser = steerage_core::units::parse_duration)]
+    pub idle_timeout: std::time::Duration,
+    /// Directory for compiled code; inside the data directory when absent
+    #[arg(long, value_name = "DIR", env = "STEERAGE_CACHE")]
+    pub cache: Option<PathBuf>,
+}
+
+/// How the host writes its own log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// One readable line an event.
+    Text,
+    /// One JSON object an event.
+    Json,
+}
+
+/// `steerage version`.
+#[derive(Debug, Args)]
+pub struct Version {
+    /// How to print.
+    #[command(flatten)]
+    pub print: Print,
+}
+
+/// `steerage completions`.
+#[derive(Debug, Args)]
+pub struct Completions {
+    /// The shell to write for
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
+}
+
+/// `steerage compile`, the host's own child process.
+#[derive(Debug, Args)]
+pub struct Compile {
+    /// The binary to compile.
+    pub wasm: PathBuf,
+    /// Where to write the compiled code.
+    #[arg(long)]
+    pub out: PathBuf,
+    /// Most bytes of address space to use; 0 for no limit.
+    #[arg(long, default_value_t = 0)]
+    pub memory: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Command, String> {
+        Cli::try_parse_from(line.split_whitespace())
+            .map(|cli| cli.command)
+            .map_err(|error| error.to_string())
+    }
+
+    fn deploy(line: &str) -> Deploy {
+        match parse(line) {
+            Ok(Command::Deploy(deploy)) => deploy,
+            other => panic!("`{line}` gave {other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_manifest_is_deployed_with_the_fixed_form() {
+        let deploy = deploy("steerage deploy -f steerage.toml --admin http://10.0.0.1:8081");
+        assert_eq!(deploy.file, PathBuf::from("steerage.toml"));
+        assert_eq!(deploy.remote.admin, "http://10.0.0.1:8081");
+        assert_eq!(deploy.component, None);
+    }
+
+    #[test]
+    fn a_bare_component_is_deployed_with_the_fixed_form() {
+        let deploy = deploy(
+            "steerage deploy app.wasm --name echo --route /echo/... --host *.example.com --admin \
+             http://127.0.0.1:9",
+        );
+        assert_eq!(deploy.component, Some(PathBuf::from("app.wasm")));
+        assert_eq!(deploy.name.as_deref(), Some("echo"));
+        assert_eq!(deploy.route.as_deref(), Some("/echo/..."));
+        assert_eq!(deploy.host.as_deref(), Some("*.example.com"));
+        assert_eq!(deploy.remote.admin, "http://127.0.0.1:9");
+    }
+
+    #[test]
+    fn a_bare_component_needs_a_name_and_a_route() {
+        let error = parse("steerage deploy app.wasm --name echo").unwrap_err();
+        assert!(error.contains("--route <PATH>"), "{error}");
+    }
+
+    #[test]
+    fn a_manifest_names_itself() {
+        assert!(parse("steerage deploy -f steerage.toml --name echo").is_err());
+        assert!(parse("steerage deploy app.wasm -f steerage.toml --name a --route /").is_err());
+    }
+
+    #[test]
+    fn a_host_starts_with_the_fixed_form() {
+        let line = "steerage host --listen 127.0.0.1:0 --admin 127.0.0.1:0 --data /tmp/data";
+        let Ok(Command::Host(host)) = parse(line) else { panic!("not a host") };
+        assert_eq!(host.listen.port(), 0);
+        assert_eq!(host.data, PathBuf::from("/tmp/data"));
+        assert_eq!(host.drain_timeout, std::time::Duration::from_secs(30));
+    }
+
+    #[test]
+    fn a_key_without_its_certificate_is_refused() {
+        assert!(parse("steerage host --tls-key key.pem").is_err());
+    }
+
+    #[test]
+    fn the_compile_child_is_called_as_the_host_calls_it() {
+        let Ok(Command::Compile(compile)) = parse("steerage compile a.wasm --out b --memory 9")
+        else {
+            panic!("not a compile")
+        };
+        assert_eq!((compile.out, compile.memory), (PathBuf::from("b"), 9));
+    }
+}

@@ -1,0 +1,50 @@
+//! `steerage calls`: the last calls of an app, how each ended and what it cost.
+//! The host keeps a handful; metrics are the place for totals.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+use super::args::Calls;
+use super::screen::Screen;
+use super::table::Table;
+use super::{human, remote};
+use crate::api::wire;
+
+/// Runs the verb.
+pub(super) async fn run(args: &Calls) -> anyhow::Result<()> {
+    let screen = Screen::new(args.print);
+    let client = remote::connect(&args.remote)?;
+    let calls = client
+        .calls(&args.app, args.lines)
+        .await
+        .with_context(|| format!("cannot read the calls of {}", args.app))?;
+    if screen.is_json() {
+        return screen.json(&calls);
+    }
+    if calls.calls.is_empty() {
+        return screen.hint(&format!("{} has not been called yet", args.app));
+    }
+    screen.say(&table(&calls.calls, human::now()))
+}
+
+fn table(calls: &[wire::Call], now: u64) -> String {
+    let mut table = Table::new(&[
+        ">AGE", "CALL", "GEN", "REQUEST", ">STATUS", "OUTCOME", ">FUEL", ">MEMORY", ">CPU", ">TIME",
+    ]);
+    for call in calls {
+        table.row([
+            human::since(call.at, now),
+            call.id.get(..8).unwrap_or(&call.id).to_owned(),
+            call.generation.to_string(),
+            format!("{} {}", call.method, call.path),
+            call.status.to_string(),
+            call.cause.clone(),
+            human::count(call.fuel),
+            human::bytes(call.memory_bytes),
+            human::duration(Duration::from_micros(call.cpu_us)),
+            human::duration(Duration::from_micros(call.duration_us)),
+        ]);
+    }
+    table.render()
+}

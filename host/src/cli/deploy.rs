@@ -1,0 +1,146 @@
+//! `steerage deploy`: sends an app to a host and says how to call it.
+//! Uploads and asks; whether a deployment is acceptable is the host's to say.
+
+use anyhow::Context as _;
+use steerage_build::Progress;
+use steerage_core::route::{HostPattern, Route, Segment};
+
+use super::app::App;
+use super::args::Deploy;
+use super::screen::{Screen, Tone};
+use super::{build, remote};
+use crate::api::wire;
+use crate::client::Client;
+
+/// Runs the verb.
+pub(super) async fn run(args: &Deploy) -> anyhow::Result<()> {
+    let screen = Screen::new(args.print);
+    let app = match (&args.component, &args.name, &args.route) {
+        (Some(component), Some(name), Some(route)) => {
+            App::bare(component, name, route, args.host.as_deref())?
+        }
+        _ => App::read(&args.file)?,
+    };
+    let client = remote::connect(&args.remote)?;
+    if args.build {
+        build::build(&app, None, Progress::Inherit)?;
+    }
+    let deployed = send(&client, &app, screen).await?;
+    if screen.is_json() {
+        return screen.json(&deployed);
+    }
+    screen.say(&served(screen, &deployed))?;
+    for line in ways_to_call(&app.manifest.routes, &deployed.url) {
+        screen.hint(&line)?;
+    }
+    Ok(())
+}
+
+/// Uploads the component unless the host has it, and has it deployed.
+pub(super) async fn send(
+    client: &Client,
+    app: &App,
+    screen: Screen,
+) -> anyhow::Result<wire::Deployed> {
+    let name = &app.manifest.name;
+    let source = app.source();
+    let built = build::inspect(&source)?;
+    let bar = screen.bar("uploading", built.bytes);
+    client
+        .upload(&built.digest, &source, |n_bytes| bar.set_position(n_bytes))
+        .await
+        .with_context(|| format!("cannot upload `{}` to {}", source.display(), client.url()))?;
+    bar.finish_and_clear();
+    let spinner = screen.spinner("compiling");
+    let deployed = client
+        .deploy(name.as_str(), &app.text, &built.digest)
+        .await
+        .with_context(|| format!("cannot deploy {name} to {}", client.url()))?;
+    spinner.finish_and_clear();
+    Ok(deployed)
+}
+
+fn served(screen: Screen, deployed: &wire::Deployed) -> String {
+    format!(
+        "{} is served as generation {}",
+        screen.paint(Tone::Strong, &deployed.app),
+        deployed.generation,
+    )
+}
+
+/// The URLs of the app's routes, and one line to try it with.
+pub(super) fn ways_to_call(routes: &[Route], apps_url: &str) -> Vec<String> {
+    let apps_url = apps_url.trim_end_matches('/');
+    let mut lines: Vec<_> = routes
+        .iter()
+        .map(|route| match host_of(&route.host) {
+            Some(host) => format!("  {apps_url}{} for host {host}", example_path(route)),
+            None => format!("  {apps_url}{}", example_path(route)),
+        })
+        .collect();
+    if let Some(route) = routes.first() {
+        let header = host_of(&route.host).map(|host| format!("-H 'Host: {host}' "));
+        let header = header.unwrap_or_default();
+        lines.push(format!("try: curl {header}{apps_url}{}", example_path(route)));
+    }
+    lines
+}
+
+/// A host name that the pattern matches, if it does not match every one.
+fn host_of(pattern: &HostPattern) -> Option<String> {
+    match pattern {
+        HostPattern::Any => None,
+        HostPattern::Exact(name) => Some(name.to_string()),
+        HostPattern::Suffix(name) => Some(format!("any.{name}")),
+    }
+}
+
+/// A path that the route matches: each parameter filled with its own name.
+fn example_path(route: &Route) -> String {
+    let mut path = String::new();
+    for segment in route.path.segments() {
+        path.push('/');
+        path.push_str(match segment {
+            Segment::Literal(text) | Segment::Param(text) => text,
+        });
+    }
+    if path.is_empty() || route.path.has_rest() {
+        path.push('/');
+    }
+    path
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use super::*;
+
+    fn check(routes: &[&str], expect: Expect) {
+        let routes: Vec<Route> = routes.iter().map(|route| route.parse().unwrap()).collect();
+        expect.assert_eq(&ways_to_call(&routes, "http://127.0.0.1:8080/").join("\n"));
+    }
+
+    #[test]
+    fn patterns_become_urls_that_match_them() {
+        check(
+            &["/", "/orders/:id", "/files/..."],
+            expect![[r#"
+              http://127.0.0.1:8080/
+              http://127.0.0.1:8080/orders/id
+              http://127.0.0.1:8080/files/
+            try: curl http://127.0.0.1:8080/"#]],
+        );
+    }
+
+    #[test]
+    fn a_host_becomes_a_header() {
+        check(
+            &["shop.example.com/cart", "*.example.org/..."],
+            expect![[r#"
+              http://127.0.0.1:8080/cart for host shop.example.com
+              http://127.0.0.1:8080/ for host any.example.org
+            try: curl -H 'Host: shop.example.com' http://127.0.0.1:8080/cart"#]],
+        );
+    }
+}

@@ -1,0 +1,142 @@
+//! How a verb that failed ends: what is printed, and which exit code says it to programs.
+//! The codes are part of the command line's contract; `args` documents them in the help.
+
+use std::fmt::Write as _;
+use std::io;
+use std::process::ExitCode;
+
+use super::screen::warn;
+use crate::client::ClientError;
+use crate::manifest::Mistakes;
+
+/// The exit codes of failures. Clap itself ends with 2 for a command line it cannot read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Code {
+    Failed = 1,
+    Usage = 2,
+    Unreachable = 3,
+    Refused = 4,
+}
+
+/// Marks a failure that is the user's to mend in what they sent: exit code 4.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Refused(pub String);
+
+/// A manifest that cannot be used: exit code 4. Shows every mistake, each with its place.
+#[derive(Debug, thiserror::Error)]
+#[error("the manifest has mistakes:\n{}", .mistakes.display(.file))]
+pub struct BadManifest {
+    /// The file, as the user named it.
+    pub file: String,
+    /// What is wrong in it.
+    pub mistakes: Mistakes,
+}
+
+/// Marks a command line that parses but makes no sense: exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Misused(pub String);
+
+/// Prints the error with all its causes and chooses the exit code.
+#[must_use]
+pub fn report(error: &anyhow::Error) -> ExitCode {
+    if reader_is_gone(error) {
+        return ExitCode::SUCCESS;
+    }
+    warn(&render(error));
+    ExitCode::from(code(error) as u8)
+}
+
+/// `steerage logs app | head` ends when `head` does; that is not a failure.
+fn reader_is_gone(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+}
+
+pub(super) fn render(error: &anyhow::Error) -> String {
+    let mut text = format!("error: {error}");
+    let mut said = error.to_string();
+    for cause in error.chain().skip(1) {
+        let cause = cause.to_string();
+        // Some libraries repeat their cause in their own message.
+        if said.contains(&cause) {
+            continue;
+        }
+        let indented = cause.replace('\n', "\n    ");
+        write!(text, "\n  because: {indented}").ok();
+        said = cause;
+    }
+    text
+}
+
+fn code(error: &anyhow::Error) -> Code {
+    for cause in error.chain() {
+        if cause.is::<Refused>() || cause.is::<BadManifest>() {
+            return Code::Refused;
+        }
+        if cause.is::<Misused>() {
+            return Code::Usage;
+        }
+        if let Some(error) = cause.downcast_ref::<ClientError>() {
+            return client_code(error);
+        }
+    }
+    Code::Failed
+}
+
+fn client_code(error: &ClientError) -> Code {
+    match error {
+        ClientError::Unreachable { .. } => Code::Unreachable,
+        ClientError::Refused(problem) if problem.status < 500 => Code::Refused,
+        ClientError::BadUrl { .. } | ClientError::BadToken => Code::Usage,
+        ClientError::Refused(_) | ClientError::File { .. } | ClientError::Broken { .. } => {
+            Code::Failed
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context as _;
+    use expect_test::expect;
+
+    use super::*;
+    use crate::api::wire::Problem;
+
+    fn problem(status: u16) -> ClientError {
+        ClientError::Refused(Box::new(Problem {
+            kind: "urn:steerage:cause:route_conflict".to_owned(),
+            title: "Conflict".to_owned(),
+            status,
+            detail: "route /hello is owned by app greet".to_owned(),
+            cause: "route_conflict".to_owned(),
+            mistakes: Vec::new(),
+            owner: None,
+            route: None,
+        }))
+    }
+
+    fn failed(error: impl std::error::Error + Send + Sync + 'static) -> anyhow::Error {
+        Err::<(), _>(error).context("cannot deploy hello to http://127.0.0.1:8081").unwrap_err()
+    }
+
+    #[test]
+    fn a_program_can_tell_whose_turn_it_is() {
+        let url = "http://127.0.0.1:8081".to_owned();
+        let unreachable = ClientError::Unreachable { url: url.clone(), source: "gone".into() };
+        assert_eq!(code(&failed(unreachable)), Code::Unreachable);
+        assert_eq!(code(&failed(problem(409))), Code::Refused);
+        assert_eq!(code(&failed(problem(503))), Code::Failed);
+        assert_eq!(code(&failed(ClientError::BadUrl { url })), Code::Usage);
+        assert_eq!(code(&failed(Refused(String::new()))), Code::Refused);
+        assert_eq!(code(&failed(io::Error::other("disk"))), Code::Failed);
+    }
+
+    #[test]
+    fn causes_stand_below_what_they_caused() {
+        expect![].assert_eq(&render(&failed(problem(409))));
+    }
+}

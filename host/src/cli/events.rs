@@ -1,0 +1,55 @@
+//! `steerage events`: what happened on a host, the evidence, and what to do about it.
+//! Prints what the host tells; what an event means is written where it arises.
+
+use std::pin::pin;
+
+use anyhow::Context as _;
+use futures_util::StreamExt as _;
+
+use super::args::Events;
+use super::screen::{Screen, Tone};
+use super::{human, remote};
+use crate::api::wire;
+
+/// Runs the verb.
+pub(super) async fn run(args: &Events) -> anyhow::Result<()> {
+    let screen = Screen::new(args.print);
+    let client = remote::connect(&args.remote)?;
+    let app = args.app.as_deref();
+    let cannot = || match app {
+        Some(app) => format!("cannot read the events of {app}"),
+        None => "cannot read the host's events".to_owned(),
+    };
+    if !args.follow {
+        let events = client.events(app, args.lines).await.with_context(cannot)?;
+        return events.iter().try_for_each(|event| print(screen, event));
+    }
+    let mut events = pin!(client.follow_events(app, args.lines).await.with_context(cannot)?);
+    while let Some(event) = events.next().await {
+        print(screen, &event.with_context(cannot)?)?;
+    }
+    Ok(())
+}
+
+/// Prints one event, as data or as text.
+pub(super) fn print(screen: Screen, event: &wire::Event) -> anyhow::Result<()> {
+    if screen.is_json() { screen.json_line(event) } else { screen.say(&text(screen, event)) }
+}
+
+/// The event in one line, then its evidence and advice, indented.
+pub(super) fn text(screen: Screen, event: &wire::Event) -> String {
+    let at = screen.paint(Tone::Faint, &human::clock(event.at));
+    let app = event.app.as_deref().unwrap_or("host");
+    let tone = if event.severity == wire::Severity::Info { Tone::Good } else { Tone::Bad };
+    let kind = screen.paint(tone, &event.kind);
+    let times = if event.count > 1 { format!(" ({} times)", event.count) } else { String::new() };
+    let mut text = format!("{at}  {app}  {kind}  {}{times}", event.message);
+    for (name, value) in &event.evidence {
+        let value = value.replace('\n', "\n        ");
+        text.push_str(&format!("\n    {name}: {value}"));
+    }
+    if let Some(advice) = &event.advice {
+        text.push_str(&format!("\n    next: {advice}"));
+    }
+    text
+}

@@ -1,0 +1,140 @@
+//! Numbers as people write them: sizes, durations, ages, counts.
+//! Only for reading by people: JSON output carries plain numbers with their unit in the name.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+/// A size with three significant digits at most: `512 B`, `78.2 KiB`, `1.5 GiB`.
+pub fn bytes(size: u64) -> String {
+    scaled(size, 1024, &["B", "KiB", "MiB", "GiB", "TiB"], " ")
+}
+
+/// A count with three significant digits at most: `950`, `12.4k`, `3.1M`.
+pub fn count(number: u64) -> String {
+    scaled(number, 1000, &["", "k", "M", "G", "T"], "")
+}
+
+fn scaled(number: u64, step: u64, units: &[&str], gap: &str) -> String {
+    let mut divisor = 1_u64;
+    let mut units = units.iter().peekable();
+    while let Some(unit) = units.next() {
+        let whole = number / divisor;
+        // Past 999 the next unit reads better; at the last one there is none.
+        if whole < 1000 || units.peek().is_none() {
+            let tenth = (number % divisor).saturating_mul(10) / divisor;
+            return if divisor == 1 || whole >= 100 {
+                format!("{whole}{gap}{unit}")
+            } else {
+                format!("{whole}.{tenth}{gap}{unit}")
+            };
+        }
+        divisor = divisor.saturating_mul(step);
+    }
+    number.to_string()
+}
+
+/// A duration by its largest unit: `840 us`, `12.5 ms`, `3.2 s`, `4m10s`, `2h5m`, `3d4h`.
+pub fn duration(duration: Duration) -> String {
+    let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+    let seconds = duration.as_secs();
+    match seconds {
+        0 if micros < 1_000 => format!("{micros} us"),
+        0 if micros < 100_000 => format!("{}.{} ms", micros / 1_000, micros % 1_000 / 100),
+        0 => format!("{} ms", micros / 1_000),
+        1..60 => format!("{seconds}.{} s", duration.subsec_millis() / 100),
+        _ => age(seconds),
+    }
+}
+
+/// How long ago something was, by its two largest units: `12s`, `3m`, `2h5m`, `3d4h`.
+///
+/// Both times are milliseconds since the epoch. A time that lies ahead, as between machines whose
+/// clocks differ, counts as now.
+pub fn since(then: u64, now: u64) -> String {
+    age(now.saturating_sub(then) / 1_000)
+}
+
+/// This moment in milliseconds since the epoch.
+pub fn now() -> u64 {
+    u64::try_from(Timestamp::now().as_millisecond()).unwrap_or(0)
+}
+
+/// The time of day in UTC of a moment in milliseconds since the epoch: `03:12:45.120Z`.
+pub fn clock(at: u64) -> String {
+    let moment = i64::try_from(at).ok().and_then(|at| Timestamp::from_millisecond(at).ok());
+    moment.map_or_else(|| "?".to_owned(), |moment| moment.strftime("%H:%M:%S.%3fZ").to_string())
+}
+
+fn age(seconds: u64) -> String {
+    let pair = |large: u64, large_unit: &str, small: u64, small_unit: &str| {
+        if small == 0 || large >= 10 {
+            format!("{large}{large_unit}")
+        } else {
+            format!("{large}{large_unit}{small}{small_unit}")
+        }
+    };
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3_600 => pair(seconds / 60, "m", seconds % 60, "s"),
+        3_600..86_400 => pair(seconds / 3_600, "h", seconds % 3_600 / 60, "m"),
+        _ => pair(seconds / 86_400, "d", seconds % 86_400 / 3_600, "h"),
+    }
+}
+
+/// A digest short enough to read and long enough to recognise.
+pub fn short_digest(digest: &str) -> &str {
+    let hex = digest.strip_prefix("sha256:").unwrap_or(digest);
+    hex.get(..12).unwrap_or(hex)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_keep_three_digits() {
+        let shown = [0, 512, 999, 1_000, 1_536, 80_077, 233_000, 3_145_728, u64::MAX].map(bytes);
+        assert_eq!(
+            shown,
+            [
+                "0 B",
+                "512 B",
+                "999 B",
+                "0.9 KiB",
+                "1.5 KiB",
+                "78.2 KiB",
+                "227 KiB",
+                "3.0 MiB",
+                "16777215 TiB"
+            ]
+        );
+    }
+
+    #[test]
+    fn counts_keep_three_digits() {
+        let shown = [0, 950, 12_450, 3_140_000, 999_999_999].map(count);
+        assert_eq!(shown, ["0", "950", "12.4k", "3.1M", "999M"]);
+    }
+
+    #[test]
+    fn durations_use_their_largest_unit() {
+        let shown = [15, 1_250, 99_900, 250_000, 3_210_000, 250_000_000, 7_500_000_000]
+            .map(|micros| duration(Duration::from_micros(micros)));
+        assert_eq!(shown, ["15 us", "1.2 ms", "99.9 ms", "250 ms", "3.2 s", "4m10s", "2h5m"]);
+    }
+
+    #[test]
+    fn ages_drop_what_does_not_matter() {
+        let shown = [0, 59, 60, 190, 660, 7_500, 90_000, 864_000]
+            .map(|seconds| since(5_000, 5_000 + seconds * 1_000));
+        assert_eq!(shown, ["0s", "59s", "1m", "3m10s", "11m", "2h5m", "1d1h", "10d"]);
+        assert_eq!(since(5_000, 0), "0s");
+    }
+
+    #[test]
+    fn clocks_show_milliseconds() {
+        assert_eq!(clock(86_399_007), "23:59:59.007Z");
+        assert_eq!(clock(u64::MAX), "?");
+    }
+}

@@ -1,0 +1,254 @@
+//! `steerage ps` and `steerage show`: what a host serves, and one app with all its sides.
+//! Only arranges what the host tells.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+use super::args::{List, OneApp};
+use super::screen::Screen;
+use super::table::{Facts, Table};
+use super::{human, remote};
+use crate::api::wire;
+
+/// Lists the apps.
+pub(super) async fn ps(args: &List) -> anyhow::Result<()> {
+    let screen = Screen::new(args.print);
+    let client = remote::connect(&args.remote)?;
+    let apps = client.apps().await.context("cannot list the apps")?;
+    if screen.is_json() {
+        return screen.json(&apps);
+    }
+    if apps.apps.is_empty() {
+        return screen.hint("no apps yet; `steerage deploy` sends one");
+    }
+    screen.say(&apps_table(&apps.apps, human::now()))
+}
+
+/// Shows one app.
+pub(super) async fn show(args: &OneApp) -> anyhow::Result<()> {
+    let screen = Screen::new(args.print);
+    let client = remote::connect(&args.remote)?;
+    let app = client.app(&args.app).await.with_context(|| format!("cannot show {}", args.app))?;
+    if screen.is_json() {
+        return screen.json(&app);
+    }
+    let now = human::now();
+    let deployments = deployments_table(&app.deployments, now);
+    screen.say(&format!("{}\n\n{deployments}", facts(&app, now)))
+}
+
+fn apps_table(apps: &[wire::AppSummary], now: u64) -> String {
+    let mut table = Table::new(&[
+        "APP", ">GEN", "VERSION", ">AGE", ">CALLS", ">FAILED", ">RUNNING", ">PEAK", "ROUTES",
+    ]);
+    for app in apps {
+        table.row([
+            app.app.clone(),
+            app.generation.to_string(),
+            app.version.clone(),
+            human::since(app.deployed_at, now),
+            human::count(app.calls),
+            human::count(app.failed),
+            app.running.to_string(),
+            human::bytes(app.memory_peak_bytes),
+            first_routes(&app.routes),
+        ]);
+    }
+    table.render()
+}
+
+/// As many routes as a line of a list bears; `show` has them all.
+fn first_routes(routes: &[String]) -> String {
+    match routes {
+        [first, second, rest @ ..] if !rest.is_empty() => {
+            format!("{first} {second} and {} more", rest.len())
+        }
+        few => few.join(" "),
+    }
+}
+
+fn facts(detail: &wire::AppDetail, now: u64) -> String {
+    let (app, limits) = (&detail.summary, &detail.limits);
+    let mut facts = Facts::default();
+    facts.add("app", &*app.app);
+    facts.add("about", detail.description.clone().unwrap_or_default());
+    facts.add("version", &*app.version);
+    facts.add(
+        "deployment",
+        format!("generation {}, {} ago", app.generation, human::since(app.deployed_at, now)),
+    );
+    facts.add(
+        "component",
+        format!(
+            "{}, {}, {}",
+            human::short_digest(&app.component),
+            human::bytes(app.size_bytes),
+            app.kind
+        ),
+    );
+    facts.add("routes", app.routes.join("\n"));
+    facts.add(
+        "limits",
+        format!(
+            "memory {}, fuel {}, timeout {}\nconcurrency {}, queue {}\nrequest body {}, response \
+             body {}",
+            limits.memory,
+            human::count(limits.fuel),
+            limits.timeout,
+            limits.concurrency,
+            limits.queue,
+            limits.request_body,
+            limits.response_body
+        ),
+    );
+    facts.add("weight", detail.weight.to_string());
+    facts.add("instances", reuse(detail.reuse));
+    facts.add("environment", detail.env.join(" "));
+    facts.add("may call", detail.allowed_outbound_hosts.join("\n"));
+    facts.add(
+        "calls",
+        format!(
+            "{}, of which {} failed; {} running, {} waiting",
+            human::count(app.calls),
+            human::count(app.failed),
+            app.running,
+            app.waiting
+        ),
+    );
+    facts.add(
+        "used",
+        format!(
+            "{} fuel, {} of CPU, at most {} at once",
+            human::count(app.fuel),
+            human::duration(Duration::try_from_secs_f64(app.cpu_seconds).unwrap_or_default()),
+            human::bytes(app.memory_peak_bytes)
+        ),
+    );
+    facts.render()
+}
+
+fn reuse(n_calls: u32) -> String {
+    match n_calls {
+        0 | 1 => "fresh for each call".to_owned(),
+        n_calls => format!("each serves up to {n_calls} calls"),
+    }
+}
+
+fn deployments_table(deployments: &[wire::Deployment], now: u64) -> String {
+    let mut table = Table::new(&[">GEN", "VERSION", ">AGE", "COMPONENT", ">SIZE", ""]);
+    for deployment in deployments {
+        table.row([
+            deployment.generation.to_string(),
+            deployment.version.clone().unwrap_or_default(),
+            human::since(deployment.deployed_at, now),
+            human::short_digest(&deployment.component).to_owned(),
+            human::bytes(deployment.size_bytes),
+            if deployment.current { "served".to_owned() } else { String::new() },
+        ]);
+    }
+    table.render()
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use super::*;
+
+    const DIGEST: &str = "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+
+    fn summary(app: &str, routes: &[&str], calls: u64) -> wire::AppSummary {
+        wire::AppSummary {
+            app: app.to_owned(),
+            generation: 3,
+            version: "1.0.0".to_owned(),
+            kind: "http".to_owned(),
+            component: DIGEST.to_owned(),
+            size_bytes: 80_000,
+            deployed_at: 10_000,
+            routes: routes.iter().map(|&route| route.to_owned()).collect(),
+            calls,
+            failed: calls / 5_000,
+            running: 1,
+            waiting: 0,
+            fuel: calls * 10_000,
+            cpu_seconds: 1.5,
+            memory_peak_bytes: 1_200_000,
+        }
+    }
+
+    #[test]
+    fn apps_are_listed_one_a_line() {
+        let apps = [
+            summary("hello", &["/hello"], 0),
+            summary("shop", &["shop.example.com/...", "/a", "/b"], 12_345),
+        ];
+        expect![[r#"
+            APP    GEN  VERSION    AGE  CALLS  FAILED  RUNNING     PEAK  ROUTES
+            hello    3  1.0.0    3m10s      0       0        1  1.1 MiB  /hello
+            shop     3  1.0.0    3m10s  12.3k       2        1  1.1 MiB  shop.example.com/... /a and 1 more"#]].assert_eq(&apps_table(&apps, 200_000));
+    }
+
+    #[test]
+    fn an_app_is_shown_with_all_its_sides() {
+        let detail = wire::AppDetail {
+            summary: summary("shop", &["shop.example.com/...", "/a"], 12_345),
+            description: None,
+            limits: wire::Limits {
+                memory: "128MiB".to_owned(),
+                memory_bytes: 128 << 20,
+                fuel: 5_000_000_000,
+                timeout: "30s".to_owned(),
+                timeout_ms: 30_000,
+                concurrency: 100,
+                queue: 1_000,
+                request_body: "10MiB".to_owned(),
+                request_body_bytes: 10 << 20,
+                response_body: "100MiB".to_owned(),
+                response_body_bytes: 100 << 20,
+            },
+            reuse: 1,
+            weight: 1,
+            env: Vec::new(),
+            allowed_outbound_hosts: vec!["https://api.example.com".to_owned()],
+            manifest: String::new(),
+            deployments: Vec::new(),
+        };
+        expect![[r#"
+            app         shop
+            version     1.0.0
+            deployment  generation 3, 3m10s ago
+            component   9f86d081884c, 78.1 KiB, http
+            routes      shop.example.com/...
+                        /a
+            limits      memory 128MiB, fuel 5.0G, timeout 30s
+                        concurrency 100, queue 1000
+                        request body 10MiB, response body 100MiB
+            weight      1
+            instances   fresh for each call
+            may call    https://api.example.com
+            calls       12.3k, of which 2 failed; 1 running, 0 waiting
+            used        123M fuel, 1.5 s of CPU, at most 1.1 MiB at once"#]]
+        .assert_eq(&facts(&detail, 200_000));
+    }
+
+    #[test]
+    fn deployments_say_which_is_served() {
+        let deployment = |generation, current| wire::Deployment {
+            generation,
+            version: Some("1.0.0".to_owned()),
+            component: DIGEST.to_owned(),
+            kind: "http".to_owned(),
+            size_bytes: 80_000,
+            deployed_at: 10_000,
+            current,
+        };
+        let deployments = [deployment(2, true), deployment(1, false)];
+        expect![[r#"
+            GEN  VERSION    AGE  COMPONENT         SIZE
+              2  1.0.0    3m10s  9f86d081884c  78.1 KiB  served
+              1  1.0.0    3m10s  9f86d081884c  78.1 KiB"#]]
+        .assert_eq(&deployments_table(&deployments, 200_000));
+    }
+}

@@ -1,0 +1,145 @@
+//! Where verbs print: data to stdout, hints and progress to stderr.
+//! Decides on colour and quiet once; no other module of the program writes to the terminal.
+
+use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+
+use super::args::{Format, Print};
+
+/// How one run prints.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Screen {
+    format: Format,
+    quiet: bool,
+    colour: bool,
+}
+
+/// The meaning of a coloured word.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Tone {
+    /// It went well.
+    Good,
+    /// It went wrong.
+    Bad,
+    /// Of lesser weight than what is beside it.
+    Faint,
+    /// A heading.
+    Strong,
+}
+
+impl Screen {
+    /// The screen that these flags ask for.
+    pub(super) fn new(print: Print) -> Self {
+        Self {
+            format: print.output,
+            quiet: print.quiet,
+            colour: colours_wanted() && io::stdout().is_terminal(),
+        }
+    }
+
+    /// A screen for a verb that prints no data.
+    pub(super) fn plain(quiet: bool) -> Self {
+        Self::new(Print { output: Format::Table, quiet })
+    }
+
+    /// Whether data is wanted as JSON.
+    pub(super) fn is_json(self) -> bool {
+        self.format == Format::Json
+    }
+
+    /// Prints a line of data.
+    pub(super) fn say(self, line: &str) -> anyhow::Result<()> {
+        let mut stdout = io::stdout().lock();
+        writeln!(stdout, "{line}").and_then(|()| stdout.flush()).context("cannot write to stdout")
+    }
+
+    /// Prints a whole document of JSON.
+    pub(super) fn json(self, value: &impl Serialize) -> anyhow::Result<()> {
+        self.say(&serde_json::to_string_pretty(value).context("cannot write as JSON")?)
+    }
+
+    /// Prints one JSON object on a line of its own.
+    pub(super) fn json_line(self, value: &impl Serialize) -> anyhow::Result<()> {
+        self.say(&serde_json::to_string(value).context("cannot write as JSON")?)
+    }
+
+    /// Tells people what to know or do next; programs and `--quiet` are spared.
+    pub(super) fn hint(self, line: &str) -> anyhow::Result<()> {
+        if self.quiet || self.is_json() { Ok(()) } else { self.say(line) }
+    }
+
+    /// Tells of something on the way, beside the data.
+    pub(super) fn note(self, line: &str) {
+        if !self.quiet {
+            warn(line);
+        }
+    }
+
+    /// The word in the colour of its meaning, where colours are wanted.
+    pub(super) fn paint(self, tone: Tone, word: &str) -> String {
+        if !self.colour || self.is_json() {
+            return word.to_owned();
+        }
+        let code = match tone {
+            Tone::Good => "32",
+            Tone::Bad => "31",
+            Tone::Faint => "2",
+            Tone::Strong => "1",
+        };
+        format!("\u{1b}[{code}m{word}\u{1b}[0m")
+    }
+
+    /// A bar that fills as bytes are sent; hidden when nobody watches.
+    pub(super) fn bar(self, what: &str, length: u64) -> ProgressBar {
+        let style = "{msg:10} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec}";
+        self.progress(ProgressBar::new(length), style, what)
+    }
+
+    /// A sign of life for work of unknown length; hidden when nobody watches.
+    pub(super) fn spinner(self, what: &str) -> ProgressBar {
+        let spinner = self.progress(ProgressBar::new_spinner(), "{spinner} {msg} {elapsed}", what);
+        spinner.enable_steady_tick(Duration::from_millis(100));
+        spinner
+    }
+
+    fn progress(self, bar: ProgressBar, style: &str, what: &str) -> ProgressBar {
+        // indicatif hides itself when stderr is no terminal.
+        if self.quiet || self.is_json() {
+            return ProgressBar::hidden();
+        }
+        if let Ok(style) = ProgressStyle::with_template(style) {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        bar.set_message(what.to_owned());
+        bar
+    }
+
+    /// Asks a question that only `y` or `yes` agrees to; `None` when nobody can be asked.
+    pub(super) fn confirm(self, question: &str) -> anyhow::Result<Option<bool>> {
+        if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+            return Ok(None);
+        }
+        let mut stderr = io::stderr().lock();
+        write!(stderr, "{question} [y/N] ")
+            .and_then(|()| stderr.flush())
+            .context("cannot write to the terminal")?;
+        let mut answer = String::new();
+        io::stdin().lock().read_line(&mut answer).context("cannot read the answer")?;
+        Ok(Some(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")))
+    }
+}
+
+/// Writes a line to stderr. A terminal that is gone is no reason to fail.
+pub(super) fn warn(line: &str) {
+    writeln!(io::stderr().lock(), "{line}").ok();
+}
+
+/// The colour convention of <https://no-color.org>, and the older one for simple terminals.
+fn colours_wanted() -> bool {
+    let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    !set("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}

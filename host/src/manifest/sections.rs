@@ -1,0 +1,236 @@
+//! The keys of a manifest, and how each becomes a part of [`Manifest`].
+//! Does not know how TOML is parsed or places are found.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use steerage_core::limits::{Limits, MAX_CONCURRENCY, MAX_QUEUE};
+use steerage_core::manifest::{self, Broken, Instance, MAX_REUSE, Manifest};
+use steerage_core::outbound::AllowedHost;
+use steerage_core::route::{HostPattern, Route};
+use steerage_core::units::{BadUnit, Weight, parse_duration};
+use toml::de::DeTable;
+
+use super::findings::Findings;
+use super::reader::{Entry, Section};
+use super::suggest;
+
+/// Every section and its keys; the first is the top of the file.
+pub(super) const KEYS: [(&str, &[&str]); 6] = [
+    (
+        "",
+        &[
+            "name",
+            "version",
+            "description",
+            "source",
+            "sha256",
+            "route",
+            "limits",
+            "instance",
+            "share",
+            "env",
+            "allowed_outbound_hosts",
+            "build",
+        ],
+    ),
+    ("route", &["host", "path"]),
+    (
+        "limits",
+        &["memory", "fuel", "timeout", "concurrency", "queue", "request_body", "response_body"],
+    ),
+    ("instance", &["reuse"]),
+    ("share", &["weight"]),
+    ("build", &["command"]),
+];
+
+/// Reads the whole file; `None` where something that has no default is wrong or missing.
+pub(super) fn manifest(table: &DeTable<'_>, findings: &mut Findings<'_>) -> Option<Manifest> {
+    let top = Section::top(table);
+    refuse_unknown(&top, "", findings);
+    let name = top.need("name", r#"name = "my-app""#, findings).and_then(|e| e.parsed(findings));
+    let source = top
+        .need("source", r#"source = "app.wasm""#, findings)
+        .and_then(|entry| checked_text(&entry, manifest::check_source, findings));
+    let version = top
+        .get("version")
+        .and_then(|entry| checked_text(&entry, manifest::check_version, findings))
+        .unwrap_or_else(|| manifest::DEFAULT_VERSION.to_owned());
+    let description = top
+        .get("description")
+        .and_then(|entry| checked_text(&entry, manifest::check_description, findings));
+    let sha256 = top.get("sha256").and_then(|entry| entry.parsed(findings));
+    let routes = routes(&top, findings);
+    let limits = limits(&top, findings);
+    let instance = instance(&top, findings);
+    let weight = weight(&top, findings);
+    let env = env(&top, findings);
+    let allowed_outbound_hosts = allowed_hosts(&top, findings);
+    let build_command = build_command(&top, findings);
+    Some(Manifest {
+        name: name?,
+        version,
+        description,
+        source: source?,
+        sha256,
+        routes: routes?,
+        limits,
+        instance,
+        weight,
+        env,
+        allowed_outbound_hosts,
+        build_command,
+    })
+}
+
+fn refuse_unknown(section: &Section<'_, '_>, name: &str, findings: &mut Findings<'_>) {
+    let known = KEYS.iter().find_map(|&(section, keys)| (section == name).then_some(keys));
+    for (key, at, _) in section.entries() {
+        if !known.is_some_and(|keys| keys.contains(&key)) {
+            findings.wrong(at, &section.path(key), suggest::for_unknown(key, name, &KEYS));
+        }
+    }
+}
+
+fn checked_text(
+    entry: &Entry<'_, '_>,
+    check: impl Fn(&str) -> Option<Broken>,
+    findings: &mut Findings<'_>,
+) -> Option<String> {
+    let text = entry.text(findings)?;
+    entry.noted(check(text).map_or(Ok(()), Err), findings)?;
+    Some(text.to_owned())
+}
+
+fn routes(top: &Section<'_, '_>, findings: &mut Findings<'_>) -> Option<Vec<Route>> {
+    const EXPECTED: &str = "[[route]] tables, each with a path";
+    let entry = top.need("route", r#"[[route]] and below it path = "/...""#, findings)?;
+    let tables = entry.list(EXPECTED, findings)?;
+    if tables.is_empty() {
+        entry.noted::<()>(Err(Broken::NoRoute), findings);
+    }
+    if let Some(broken) = manifest::check_route_count(tables.len()) {
+        entry.noted::<()>(Err(broken), findings);
+    }
+    let mut routes = Vec::new();
+    let mut entries = Vec::new();
+    for table in tables {
+        let Some(section) = table.section(EXPECTED, findings) else { continue };
+        if let Some(route) = route(&section, findings) {
+            routes.push(route);
+            entries.push(table);
+        }
+    }
+    for (place, duplicate) in manifest::duplicates(&routes) {
+        if let Some(entry) = entries.get(place) {
+            entry.noted::<()>(Err(duplicate), findings);
+        }
+    }
+    Some(routes)
+}
+
+fn route(section: &Section<'_, '_>, findings: &mut Findings<'_>) -> Option<Route> {
+    refuse_unknown(section, "route", findings);
+    let path = section.need("path", r#"path = "/...""#, findings);
+    let path = path.and_then(|entry| entry.parsed(findings));
+    let host = match section.get("host") {
+        Some(entry) => entry.parsed(findings),
+        None => Some(HostPattern::Any),
+    };
+    Some(Route { host: host?, path: path? })
+}
+
+fn limits(top: &Section<'_, '_>, findings: &mut Findings<'_>) -> Limits {
+    let mut limits = Limits::default();
+    let Some(section) = top.section("limits", findings) else { return limits };
+    refuse_unknown(&section, "limits", findings);
+    // What cannot be read keeps its default, which breaks no bound, so it is reported once.
+    set(&mut limits.memory, section.get("memory").and_then(|e| e.amount(findings)));
+    set(&mut limits.fuel, section.get("fuel").and_then(|e| e.amount(findings)));
+    set(&mut limits.timeout, section.get("timeout").and_then(|e| duration(&e, findings)));
+    let concurrency = section.get("concurrency");
+    let concurrency = concurrency.and_then(|e| e.count(1..=MAX_CONCURRENCY, findings));
+    set(&mut limits.concurrency, concurrency.and_then(NonZeroU32::new));
+    set(&mut limits.queue, section.get("queue").and_then(|e| e.count(0..=MAX_QUEUE, findings)));
+    set(&mut limits.request_body, section.get("request_body").and_then(|e| e.amount(findings)));
+    set(&mut limits.response_body, section.get("response_body").and_then(|e| e.amount(findings)));
+    for violation in limits.check() {
+        if let Some(entry) = section.get(violation.key) {
+            entry.noted::<()>(Err(violation), findings);
+        }
+    }
+    limits
+}
+
+fn set<T>(limit: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *limit = value;
+    }
+}
+
+fn duration(entry: &Entry<'_, '_>, findings: &mut Findings<'_>) -> Option<Duration> {
+    /// Lets a duration be read like the other amounts.
+    struct Written(Duration);
+
+    impl std::str::FromStr for Written {
+        type Err = BadUnit;
+
+        fn from_str(text: &str) -> Result<Self, Self::Err> {
+            parse_duration(text).map(Self)
+        }
+    }
+
+    entry.amount(findings).map(|Written(duration)| duration)
+}
+
+fn instance(top: &Section<'_, '_>, findings: &mut Findings<'_>) -> Instance {
+    let mut instance = Instance::default();
+    if let Some(section) = top.section("instance", findings) {
+        refuse_unknown(&section, "instance", findings);
+        let reuse = section.get("reuse").and_then(|entry| entry.count(1..=MAX_REUSE, findings));
+        set(&mut instance.reuse, reuse.and_then(NonZeroU32::new));
+    }
+    instance
+}
+
+fn weight(top: &Section<'_, '_>, findings: &mut Findings<'_>) -> Weight {
+    let section = top.section("share", findings);
+    if let Some(section) = &section {
+        refuse_unknown(section, "share", findings);
+    }
+    let weight = section.and_then(|section| section.get("weight"));
+    let weight = weight.and_then(|entry| entry.count(1..=Weight::MAX, findings));
+    weight.and_then(|weight| Weight::new(weight).ok()).unwrap_or_default()
+}
+
+fn env(top: &Section<'_, '_>, findings: &mut Findings<'_>) -> BTreeMap<String, String> {
+    let mut env = BTreeMap::new();
+    let Some(section) = top.section("env", findings) else { return env };
+    for (name, key_at, entry) in section.entries() {
+        let Some(value) = entry.text(findings) else { continue };
+        match manifest::check_env(name, value) {
+            None => {
+                env.insert(name.to_owned(), value.to_owned());
+            }
+            Some(broken) => findings.wrong(key_at, &entry.key, broken),
+        }
+    }
+    if let (Some(broken), Some(entry)) = (manifest::check_env_size(&env), top.get("env")) {
+        entry.noted::<()>(Err(broken), findings);
+    }
+    env
+}
+
+fn allowed_hosts(top: &Section<'_, '_>, findings: &mut Findings<'_>) -> Vec<AllowedHost> {
+    let entry = top.get("allowed_outbound_hosts");
+    let hosts = entry.and_then(|entry| entry.list("an array of strings", findings));
+    hosts.unwrap_or_default().iter().filter_map(|host| host.parsed(findings)).collect()
+}
+
+fn build_command(top: &Section<'_, '_>, findings: &mut Findings<'_>) -> Option<String> {
+    let section = top.section("build", findings)?;
+    refuse_unknown(&section, "build", findings);
+    let command = section.need("command", r#"command = "cargo build""#, findings)?;
+    checked_text(&command, manifest::check_build, findings)
+}

@@ -1,0 +1,15 @@
+//! Real host processes, real Wasm, real sockets: one file per topic.
+#![expect(clippy::unwrap_used, clippy::panic, clippy::expect_used, reason = "tests fail by panicking")]
+#![expect(clippy::indexing_slicing, reason = "a missing field fails the test that reads it")]
+
+mod bad_input;
+mod calls;
+mod deploy;
+mod harness;
+mod http;
+mod limits;
+mod outbound;
+mod routing;
+mod seeing;
+mod shutdown;
+mod tidy;

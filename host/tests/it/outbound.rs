@@ -1,0 +1,70 @@
+//! Outbound requests: only where the manifest says, whatever a name resolves to.
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::service::service_fn;
+use steerage_guests as guests;
+use tokio::net::TcpListener;
+
+use crate::harness::{Host, Reply};
+
+/// A server to be called, on loopback.
+async fn target() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let answer = service_fn(|_| async {
+                Ok::<_, std::convert::Infallible>(http::Response::new(Full::new(Bytes::from("reached"))))
+            });
+            tokio::spawn(
+                hyper::server::conn::http1::Builder::new()
+                    .serve_connection(hyper_util::rt::TokioIo::new(stream), answer),
+            );
+        }
+    });
+    port
+}
+
+async fn call(host: &Host, app: &str, url: &str) -> Reply {
+    host.get(&format!("/{app}?url={url}")).await
+}
+
+#[tokio::test]
+async fn a_guest_reaches_only_what_its_manifest_allows() {
+    let port = target().await;
+    let host = Host::start();
+    let wasm = std::fs::read(guests::OUT).unwrap();
+    host.serve("none", &wasm, "").await;
+    let named = format!("allowed_outbound_hosts = [\"http://127.0.0.1:{port}\"]");
+    host.serve("named", &wasm, &named).await;
+    let local = format!("allowed_outbound_hosts = [\"http://localhost:{port}\"]");
+    host.serve("local", &wasm, &local).await;
+    host.serve("wild", &wasm, "allowed_outbound_hosts = [\"*://*:*\"]").await;
+    let url = format!("http://127.0.0.1:{port}/");
+    for (app, url, reached) in [
+        ("none", &url, false),
+        ("named", &url, true),
+        ("local", &format!("http://localhost:{port}/"), true),
+        ("local", &url, false),
+        // A wildcard does not open the private network, by address or by name.
+        ("wild", &url, false),
+        ("wild", &format!("http://localhost:{port}/"), false),
+        ("wild", &"http://169.254.169.254/latest/meta-data".to_owned(), false),
+        ("wild", &format!("http://[::ffff:127.0.0.1]:{port}/"), false),
+    ] {
+        let reply = call(&host, app, url).await;
+        assert_eq!(reply.text().contains("reached"), reached, "{app} {url}: {}", reply.text());
+    }
+    assert!(host.metric("outbound_denied_total{app=\"none\"}").await >= 1.0);
+    assert!(host.metric("outbound_denied_total{app=\"wild\"}").await >= 4.0);
+}
+
+#[tokio::test]
+async fn the_guest_is_told_that_it_was_denied() {
+    let host = Host::start();
+    host.serve("out", &std::fs::read(guests::OUT).unwrap(), "").await;
+    let reply = call(&host, "out", "http://example.com/").await;
+    assert!(reply.text().to_ascii_lowercase().contains("denied"), "{}", reply.text());
+}

@@ -1,0 +1,119 @@
+//! What operators and developers see: log lines, metrics, the API's own documents.
+
+use http_body_util::BodyExt;
+use steerage_guests as guests;
+
+use crate::harness::{Host, manifest};
+
+#[tokio::test]
+async fn what_a_guest_prints_is_kept_with_its_call() {
+    let host = Host::start();
+    host.deploy(&std::fs::read(guests::LOGGER).unwrap(), &manifest("logger", "/...", "")).await;
+    let reply = host.get("/?n=3").await;
+    assert_eq!(reply.status, 200);
+    let lines = host
+        .until("lines", || async {
+            let lines = host.admin("GET", "/v1/apps/logger/logs?lines=100", "").await.json();
+            let lines = lines["lines"].as_array().unwrap().clone();
+            (lines.len() >= 6).then_some(lines)
+        })
+        .await;
+    let of = |stream: &str| lines.iter().filter(|line| line["stream"] == stream).count();
+    assert_eq!((of("stdout"), of("stderr")), (3, 3));
+    assert!(lines.iter().all(|line| line["call"] == reply.header("x-request-id")), "{lines:?}");
+}
+
+#[tokio::test]
+async fn a_flood_of_lines_is_cut_and_the_cut_is_told() {
+    let host = Host::start();
+    host.deploy(&std::fs::read(guests::LOGGER).unwrap(), &manifest("logger", "/...", "")).await;
+    assert_eq!(host.get("/?n=5000").await.status, 200);
+    let dropped = host
+        .until("a word on what was dropped", || async {
+            // The next line after a quiet moment carries the count.
+            host.get("/?n=1").await;
+            let lines = host.admin("GET", "/v1/apps/logger/logs?lines=1000", "").await.json();
+            let lines = lines["lines"].as_array().unwrap().clone();
+            lines.into_iter().find(|line| line["text"].as_str().unwrap().contains("lines dropped"))
+        })
+        .await;
+    assert!(dropped["text"].as_str().unwrap().contains("lines a second"), "{dropped}");
+}
+
+#[tokio::test]
+async fn a_follower_sees_lines_as_they_come() {
+    let host = Host::start();
+    host.deploy(&std::fs::read(guests::LOGGER).unwrap(), &manifest("logger", "/...", "")).await;
+    let url = format!("http://{}/v1/apps/logger/logs?follow=true", host.admin);
+    let request = http::Request::get(url).body(Default::default()).unwrap();
+    let mut following = host.stream(request).await.unwrap();
+    host.get("/?n=1").await;
+    let mut text = String::new();
+    while text.matches("\"text\"").count() < 2 {
+        let frame = following.body_mut().frame().await.unwrap().unwrap();
+        text.push_str(&String::from_utf8_lossy(frame.data_ref().unwrap()));
+    }
+    assert!(text.contains("stdout") && text.contains("stderr"), "{text}");
+}
+
+#[tokio::test]
+async fn metrics_count_calls_by_app_and_cause() {
+    let host = Host::start();
+    host.deploy(&std::fs::read(guests::HELLO).unwrap(), &manifest("hello", "/hello", "")).await;
+    host.deploy(&std::fs::read(guests::TRAP).unwrap(), &manifest("trap", "/trap", "")).await;
+    for _ in 0..3 {
+        host.get("/hello").await;
+    }
+    host.get("/trap").await;
+    host.get("/nowhere").await;
+    for (line, least) in [
+        ("guest_calls_total{app=\"hello\",cause=\"answered\"}", 3.0),
+        ("guest_calls_total{app=\"trap\",cause=\"trapped\"}", 1.0),
+        ("http_server_requests_total{app=\"trap\",status=\"5xx\"}", 1.0),
+        ("http_server_request_duration_seconds_count{app=\"hello\"}", 3.0),
+        ("instantiate_duration_seconds_count{app=\"hello\"}", 3.0),
+        ("guest_fuel_total{app=\"hello\"}", 1.0),
+        ("guest_memory_peak_bytes{app=\"hello\"}", 65_536.0),
+        ("http_server_unrouted_requests_total", 1.0),
+        ("pool_slots_total", 16.0),
+    ] {
+        host.until(line, || async { (host.metric(line).await >= least).then_some(()) }).await;
+    }
+    assert!(host.metric("guest_cpu_seconds_total{app=\"hello\"}").await > 0.0);
+    let metrics = host.admin("GET", "/metrics", "").await;
+    assert!(metrics.text().ends_with("# EOF\n"));
+    assert!(!metrics.text().contains("/hello"), "paths are no labels");
+}
+
+#[tokio::test]
+async fn the_api_describes_itself() {
+    let host = Host::start();
+    let document = host.admin("GET", "/v1/openapi.json", "").await.json();
+    assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
+    assert!(document["paths"]["/v1/apps/{app}/deployments"]["post"].is_object(), "{document}");
+    assert_eq!(host.admin("GET", "/healthz", "").await.status, 200);
+    assert_eq!(host.admin("GET", "/readyz", "").await.status, 200);
+}
+
+#[tokio::test]
+async fn operators_beyond_loopback_need_a_token() {
+    let output = crate::harness::steerage()
+        .args(["host", "--listen", "127.0.0.1:0", "--admin", "0.0.0.0:0", "--data"])
+        .arg(tempfile::tempdir().unwrap().path())
+        .output()
+        .unwrap();
+    assert!(!output.status.success());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("token"), "{said}");
+    let folder = tempfile::tempdir().unwrap();
+    let token = folder.path().join("token");
+    std::fs::write(&token, "s3cret\n").unwrap();
+    let host = Host::with(&["--token-file", token.to_str().unwrap()]);
+    assert_eq!(host.admin("GET", "/v1/apps", "").await.status, 401);
+    assert_eq!(host.admin("GET", "/healthz", "").await.status, 200);
+    let request = http::Request::get(format!("http://{}/v1/apps", host.admin))
+        .header("authorization", "Bearer s3cret")
+        .body(Default::default())
+        .unwrap();
+    assert_eq!(host.send(request).await.status, 200);
+}
