@@ -1,12 +1,13 @@
 //! The control API as a typed client: for the command line and for tests.
 //! Does not retry and does not print: what to do about a failure is its caller's to say.
 
+mod error;
 mod follow;
 mod upload;
 
 use std::error::Error;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -24,6 +25,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use steerage_core::id::Digest;
 
+pub use self::error::ClientError;
 use crate::api::wire::{
     AppDetail, Apps, Calls, DeployRequest, Deployed, Event, Events, HostInfo, LogLine, LogLines,
     Problem, RollbackRequest, ValidateRequest, Validated,
@@ -47,49 +49,6 @@ pub struct Client {
     /// Without a slash at the end.
     url: String,
     token: Option<HeaderValue>,
-}
-
-/// Why the host did not do what was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum ClientError {
-    /// The URL cannot be one of a control API.
-    #[error("{url:?} is not the URL of a host: expected something like http://127.0.0.1:8081")]
-    BadUrl {
-        /// What was given.
-        url: String,
-    },
-    /// The token cannot be sent.
-    #[error("the token is empty or has characters that cannot be sent in a header")]
-    BadToken,
-    /// The component cannot be read.
-    #[error("cannot read {}", .path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// Nobody answers there.
-    #[error("is a host running at {url}? start one with `steerage host`")]
-    Unreachable {
-        /// Where.
-        url: String,
-        /// What the network said.
-        #[source]
-        source: Box<dyn Error + Send + Sync>,
-    },
-    /// The host answered, and refused.
-    #[error("{0}")]
-    Refused(Box<Problem>),
-    /// The connection broke, or what answered is not a host.
-    #[error("the answer of {url} broke off or makes no sense: {what}")]
-    Broken {
-        /// Where.
-        url: String,
-        /// What is wrong with it.
-        what: String,
-    },
 }
 
 impl Client {

@@ -97,8 +97,11 @@ async fn followed_lines_are_put_together_and_blank_ones_skipped() {
     };
     let all = format!("\n{}\n\n{}\n", line("one"), line("two"));
     let (first, second) = all.split_at(40);
-    let chunks = [first.to_owned(), second.to_owned()].map(Ok::<_, io::Error>);
-    let body = || async { axum::body::Body::from_stream(futures_util::stream::iter(chunks)) };
+    let chunks = [first.to_owned(), second.to_owned()].map(Ok::<_, std::convert::Infallible>);
+    let body = move || {
+        let chunks = futures_util::stream::iter(chunks.clone());
+        async { axum::body::Body::from_stream(chunks) }
+    };
     let client = serve(Router::new().route("/v1/apps/a/logs", get(body))).await;
     let lines: Vec<LogLine> =
         client.follow_logs("a", 9).await.unwrap().try_collect().await.unwrap();
