@@ -64,7 +64,7 @@ impl Client {
         if !is_http || uri.host().is_none_or(str::is_empty) || uri.query().is_some() {
             return Err(bad_url());
         }
-        let token = token.map(bearer).transpose()?;
+        let token = token.as_deref().map(bearer).transpose()?;
         let mut connector = HttpConnector::new();
         connector.enforce_http(false);
         connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
@@ -325,7 +325,7 @@ impl Client {
     }
 }
 
-fn bearer(token: String) -> Result<HeaderValue, ClientError> {
+fn bearer(token: &str) -> Result<HeaderValue, ClientError> {
     if token.trim().is_empty() {
         return Err(ClientError::BadToken);
     }
