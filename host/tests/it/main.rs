@@ -9,6 +9,7 @@
 
 mod bad_input;
 mod calls;
+mod cli;
 mod deploy;
 mod harness;
 mod http;
