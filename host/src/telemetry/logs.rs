@@ -111,14 +111,11 @@ impl AppLog {
     /// The last `n` lines, and every line from now on.
     #[must_use]
     pub fn follow(&self, n: usize) -> (Vec<LogLine>, broadcast::Receiver<LogLine>) {
-        let receiver = {
-            let mut state = self.state();
-            let state = state.get_or_insert_with(|| Box::new(State::new(Instant::now())));
-            let skipped = state.lines.len().saturating_sub(n);
-            let tail = state.lines.iter().skip(skipped).cloned().collect();
-            (tail, state.followers.subscribe())
-        };
-        receiver
+        let mut state = self.state();
+        let state = state.get_or_insert_with(|| Box::new(State::new(Instant::now())));
+        let skipped = state.lines.len().saturating_sub(n);
+        let tail = state.lines.iter().skip(skipped).cloned().collect();
+        (tail, state.followers.subscribe())
     }
 
     fn state(&self) -> MutexGuard<'_, Option<Box<State>>> {
