@@ -11,7 +11,7 @@ use futures_util::{Stream, StreamExt};
 use sha2::{Digest as _, Sha256};
 use steerage_core::id::Digest;
 use steerage_core::units;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 /// Begins the names of files that are not whole yet.
 const PART: &str = "part-";
@@ -105,18 +105,7 @@ impl Blobs {
         let mut file = tokio::fs::File::create_new(&part.path)
             .await
             .map_err(|error| failed("make", &part.path, error))?;
-        let (mut hasher, mut received) = (Sha256::new(), 0);
-        while let Some(chunk) = chunks.next().await {
-            let chunk = chunk
-                .map_err(|error| BlobError::BrokenOff { received, reason: error.to_string() })?;
-            received += chunk.len() as u64;
-            if received > limit.get() {
-                return Err(BlobError::TooLarge { limit });
-            }
-            hasher.update(&chunk);
-            file.write_all(&chunk).await.map_err(|error| failed("write", &part.path, error))?;
-        }
-        let found = Digest::from_bytes(hasher.finalize().into());
+        let (found, received) = receive(&mut chunks, limit, &mut file, &part.path).await?;
         if found != wanted {
             return Err(BlobError::Mismatch { wanted, found });
         }
@@ -191,12 +180,39 @@ impl Blobs {
     }
 }
 
+/// Writes all chunks to `file`, which is at `path`; returns their digest and how many bytes it were.
+async fn receive<E: ToString>(
+    chunks: &mut (impl Stream<Item = Result<Bytes, E>> + Unpin),
+    limit: units::Bytes,
+    file: &mut (impl AsyncWrite + Unpin),
+    path: &Path,
+) -> Result<(Digest, u64), BlobError> {
+    let (mut hasher, mut received) = (Sha256::new(), 0);
+    while let Some(chunk) = chunks.next().await {
+        let chunk =
+            chunk.map_err(|error| BlobError::BrokenOff { received, reason: error.to_string() })?;
+        received += chunk.len() as u64;
+        if received > limit.get() {
+            return Err(BlobError::TooLarge { limit });
+        }
+        hasher.update(&chunk);
+        file.write_all(&chunk).await.map_err(|error| failed("write", path, error))?;
+    }
+    // A tokio file writes behind its caller's back: only this tells whether the last write failed.
+    // `sync_all` does not; it would make a cut-off file durable and report success.
+    file.flush().await.map_err(|error| failed("write", path, error))?;
+    Ok((Digest::from_bytes(hasher.finalize().into()), received))
+}
+
 fn failed(what: &str, path: &Path, source: io::Error) -> BlobError {
     BlobError::Io { what: format!("{what} {}", path.display()), source }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
     use futures_util::stream;
 
     use super::*;
@@ -245,5 +261,36 @@ mod tests {
         let blobs = Blobs::open(folder.path()).unwrap();
         assert!(blobs.contains(&kept) && !blobs.contains(&gone));
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    /// Takes every write and only then finds that the disk is full, as files of tokio do.
+    struct FullDisk;
+
+    impl AsyncWrite for FullDisk {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Err(io::ErrorKind::StorageFull.into()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_is_full_at_the_last_write_is_told() {
+        let mut chunks = stream::iter([Ok::<_, io::Error>(Bytes::from_static(b"hello"))]);
+        let path = Path::new("/data/blobs/part-1");
+        let error = receive(&mut chunks, LIMIT, &mut FullDisk, path).await.unwrap_err();
+        let BlobError::Io { what, source } = error else { panic!("{error}") };
+        assert_eq!(what, "write /data/blobs/part-1");
+        assert_eq!(source.kind(), io::ErrorKind::StorageFull);
     }
 }
