@@ -228,7 +228,8 @@ mod tests {
         wanted: Digest,
         chunks: &[Result<&'static str, &'static str>],
     ) -> Result<u64, BlobError> {
-        let chunks = chunks.iter().map(|chunk| chunk.map(|text| Bytes::from_static(text.as_bytes())));
+        let chunks =
+            chunks.iter().map(|chunk| chunk.map(|text| Bytes::from_static(text.as_bytes())));
         blobs.put(wanted, stream::iter(chunks.collect::<Vec<_>>()), LIMIT).await
     }
 
