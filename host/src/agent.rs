@@ -260,6 +260,19 @@ impl Agent {
         Ok(())
     }
 
+    /// Removes a component that was uploaded and that no deployment came to use.
+    ///
+    /// # Errors
+    /// The store or the disk failed.
+    pub async fn forget(&self, component: Digest) -> Result<(), DeployError> {
+        let parts = self.parts();
+        let _turn = self.inner.turn.lock().await;
+        if !parts.store.digests_in_use()?.contains(&component) {
+            parts.blobs.remove(&component)?;
+        }
+        Ok(())
+    }
+
     /// The app's deployments that can be gone back to, the oldest first.
     ///
     /// # Errors

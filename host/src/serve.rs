@@ -208,7 +208,10 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         token,
         max_component: settings.max_component,
         listen: ingress.listen,
+        is_tls: settings.tls.is_some(),
+        admin,
         started_at,
+        under_way: api::UnderWay::default(),
     };
     control.spawn(api::serve(admin_socket, state));
     events.push(Event::now("started", format!("serving {n_restored} apps from before")));

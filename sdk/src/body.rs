@@ -189,7 +189,8 @@ impl Incoming {
         future.subscribe().block();
         match future.get() {
             Some(Ok(Ok(trailers))) => Ok(trailers),
-            Some(Ok(Err(code))) => Err(io::Error::other(code.to_string())),
+            // Naming the reason would bring the names of all of them along.
+            Some(Ok(Err(_))) => Err(io::ErrorKind::UnexpectedEof.into()),
             // It is ready, and this is the first time it is asked.
             Some(Err(())) | None => Ok(None),
         }

@@ -7,7 +7,7 @@ use std::io;
 
 use http::HeaderMap;
 use wasip2::{
-    http::types::OutgoingBody,
+    http::types::{Fields, OutgoingBody},
     io::streams::{OutputStream, StreamError},
 };
 
@@ -94,11 +94,11 @@ pub(crate) fn write_bytes(body: OutgoingBody, bytes: &[u8]) -> Result<(), Stream
     Ok(())
 }
 
-pub(crate) fn finish(
-    body: OutgoingBody,
-    trailers: Option<wasip2::http::types::Fields>,
-) -> io::Result<()> {
-    OutgoingBody::finish(body, trailers).map_err(|code| io::Error::other(code.to_string()))
+/// Ends a body. The host's reason for refusing is not printed: it can only be the length, and the
+/// names of forty other reasons would come along.
+pub(crate) fn finish(body: OutgoingBody, trailers: Option<Fields>) -> io::Result<()> {
+    let wrong_length = |_| io::Error::other("its length is not what content-length says");
+    OutgoingBody::finish(body, trailers).map_err(wrong_length)
 }
 
 /// Sends all of it; returns when the host has taken it.

@@ -1,10 +1,14 @@
 //! What a lookup and a change cost at 10, 1,000 and 100,000 routes.
 //! Does not measure requests: those go through the whole-host benchmark.
 
+#![expect(clippy::unwrap_used, reason = "without its table a benchmark has nothing to measure")]
+
 use std::hint::black_box;
 
-use criterion::{BatchSize, BenchmarkGroup, BenchmarkId, Criterion, criterion_group, criterion_main};
 use criterion::measurement::WallTime;
+use criterion::{
+    BatchSize, BenchmarkGroup, BenchmarkId, Criterion, criterion_group, criterion_main,
+};
 use steerage_core::id::AppName;
 use steerage_core::route::{Route, RouteTable};
 
@@ -35,7 +39,11 @@ fn table(routes: usize) -> RouteTable<usize> {
 }
 
 /// Requests for routes of one kind, spread over the table.
-fn requests(routes: usize, kind: usize, request: fn(usize) -> (String, String)) -> Vec<(String, String)> {
+fn requests(
+    routes: usize,
+    kind: usize,
+    request: fn(usize) -> (String, String),
+) -> Vec<(String, String)> {
     let places = routes / 4;
     (0..REQUESTS).map(|turn| request(turn * 7919 % places.max(1) * 4 + kind)).collect()
 }
@@ -62,15 +70,23 @@ fn lookups(criterion: &mut Criterion) {
     let host = || "www.example.org".to_owned();
     for size in SIZES {
         let table = table(size);
-        let literal = requests(size, 0, |n| ("www.example.org".to_owned(), format!("/svc-{n}/api/v1/status")));
+        let literal = requests(size, 0, |n| {
+            ("www.example.org".to_owned(), format!("/svc-{n}/api/v1/status"))
+        });
         find(&mut group, "literal", &table, &literal, true);
-        let param = requests(size, 1, |n| ("www.example.org".to_owned(), format!("/svc-{n}/users/ann/orders/77")));
+        let param = requests(size, 1, |n| {
+            ("www.example.org".to_owned(), format!("/svc-{n}/users/ann/orders/77"))
+        });
         find(&mut group, "param", &table, &param, true);
-        let rest = requests(size, 2, |n| ("www.example.org".to_owned(), format!("/svc-{n}/files/css/site.css")));
+        let rest = requests(size, 2, |n| {
+            ("www.example.org".to_owned(), format!("/svc-{n}/files/css/site.css"))
+        });
         find(&mut group, "rest", &table, &rest, true);
-        let by_host = requests(size, 3, |n| (format!("svc-{n}.example.com"), "/index.html".to_owned()));
+        let by_host =
+            requests(size, 3, |n| (format!("svc-{n}.example.com"), "/index.html".to_owned()));
         find(&mut group, "host", &table, &by_host, true);
-        let miss: Vec<_> = (0..REQUESTS).map(|n| (host(), format!("/other-{n}/api/v1/status"))).collect();
+        let miss: Vec<_> =
+            (0..REQUESTS).map(|n| (host(), format!("/other-{n}/api/v1/status"))).collect();
         find(&mut group, "miss", &table, &miss, false);
     }
     group.finish();

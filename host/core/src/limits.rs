@@ -100,15 +100,16 @@ impl Limits {
     #[must_use]
     pub fn check(&self) -> Vec<Violation> {
         let concurrency = self.concurrency.get();
-        let timeout = Shown(self.timeout);
+        let (timeout, shortest, longest) =
+            (Shown(self.timeout), Shown(MIN_TIMEOUT), Shown(MAX_TIMEOUT));
         [
-            outside("memory", self.memory, MIN_MEMORY, MAX_MEMORY),
-            outside("fuel", self.fuel, MIN_FUEL, MAX_FUEL),
-            outside("timeout", timeout, Shown(MIN_TIMEOUT), Shown(MAX_TIMEOUT)),
-            outside("concurrency", concurrency, 1, MAX_CONCURRENCY),
-            outside("queue", self.queue, 0, MAX_QUEUE),
-            outside("request_body", self.request_body, Bytes::ZERO, MAX_BODY),
-            outside("response_body", self.response_body, Bytes::ZERO, MAX_BODY),
+            outside("memory", &self.memory, &MIN_MEMORY, &MAX_MEMORY),
+            outside("fuel", &self.fuel, &MIN_FUEL, &MAX_FUEL),
+            outside("timeout", &timeout, &shortest, &longest),
+            outside("concurrency", &concurrency, &1, &MAX_CONCURRENCY),
+            outside("queue", &self.queue, &0, &MAX_QUEUE),
+            outside("request_body", &self.request_body, &Bytes::ZERO, &MAX_BODY),
+            outside("response_body", &self.response_body, &Bytes::ZERO, &MAX_BODY),
         ]
         .into_iter()
         .flatten()
@@ -118,9 +119,9 @@ impl Limits {
 
 fn outside<N: Ord + fmt::Display>(
     key: &'static str,
-    value: N,
-    least: N,
-    most: N,
+    value: &N,
+    least: &N,
+    most: &N,
 ) -> Option<Violation> {
     let bound = if value < least {
         format!("at least {least}")
@@ -171,6 +172,7 @@ mod tests {
             timeout is 2h: at most 1h is allowed
             concurrency is 4294967295: at most 10000 is allowed
             queue is 4294967295: at most 100000 is allowed
-            response_body is 18446744073709551615B: at most 16GiB is allowed"#]].assert_eq(&lines.join("\n"));
+            response_body is 18446744073709551615B: at most 16GiB is allowed"#]]
+        .assert_eq(&lines.join("\n"));
     }
 }

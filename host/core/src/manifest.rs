@@ -230,3 +230,6 @@ pub fn check_build(command: &str) -> Option<Broken> {
     let broken = command.trim().is_empty() || command.contains('\0');
     broken.then(|| Broken::Build(command.to_owned()))
 }
+
+#[cfg(test)]
+mod tests;

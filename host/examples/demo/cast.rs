@@ -1,58 +1,67 @@
-//! Who appears in the demo: the example apps with what they are asked, and two hostile ones.
-//! The examples are built from source by the stage; the hostile ones are short enough to read here.
+//! Who appears in the demo: the example apps, what they are asked, and how the hostile one behaves.
+//! Every app is a directory under `examples/`; nothing here is made up for the demo.
 
 use super::web::Ask;
 
-/// An example under `examples/`.
+/// An app under `examples/`.
 pub struct Example {
-    /// Its directory, which is also the app's name.
+    /// Its directory, which is also its name.
     pub name: &'static str,
     /// What it shows.
     pub about: &'static str,
+    /// What it is asked.
     pub asks: &'static [Ask],
 }
 
-/// A hostile program, as WebAssembly text: what it does is all there is.
-pub struct Villain {
-    pub name: &'static str,
-    pub about: &'static str,
-    pub path: &'static str,
-    pub wat: &'static str,
-    /// The limits it is deployed with.
-    pub limits: &'static str,
-}
+/// The app that others must not suffer from.
+pub const HOSTILE: &str = "hostile";
+/// The app that is called while the hostile one misbehaves.
+pub const VICTIM: &str = "hello";
+/// What the victim is asked.
+pub const VICTIM_ASK: Ask = Ask::get("/hello");
+/// The hostile app's endless loop.
+pub const LOOP: Ask = Ask::get("/hostile/loop");
 
-pub const EXAMPLES: &[Example] = &[Example {
-    name: "hello",
-    about: "a first service on the SDK",
-    asks: &[Ask::get("/hello"), Ask::get("/hello")],
-}];
+/// All apps, in the order they are deployed.
+pub const EXAMPLES: &[Example] = &[
+    Example { name: VICTIM, about: "the smallest service", asks: &[VICTIM_ASK, VICTIM_ASK] },
+    Example {
+        name: "api",
+        about: "a JSON API, its state in the URL",
+        asks: &[
+            Ask::get("/api/game/x---o----"),
+            Ask::post("/api/game/x---o----", r#"{"square": 8}"#),
+        ],
+    },
+    Example {
+        name: "markdown",
+        about: "real work: renders text",
+        asks: &[Ask::post("/markdown", include_str!("../../../README.md"))],
+    },
+    Example {
+        name: "cgi",
+        about: "a plain program, run the CGI way",
+        asks: &[Ask::post("/cgi", "some text to count")],
+    },
+    Example {
+        name: "shop-front",
+        about: "one of two apps behind one host name",
+        asks: &[Ask::get("/").at("shop.localhost")],
+    },
+    Example {
+        name: "shop-admin",
+        about: "the other one, from /admin on",
+        asks: &[Ask::get("/admin").at("shop.localhost").with_token("staff-only")],
+    },
+    Example { name: HOSTILE, about: "misbehaves in every way it can", asks: &[] },
+];
 
-pub const SPIN: Villain = Villain {
-    name: "spin",
-    path: "/spin",
-    about: "loops for ever",
-    wat: r#"(module (memory (export "memory") 1)
-  (func (export "_start") (loop $again (br $again))))"#,
-    limits: "fuel = 1_000_000_000\ntimeout = \"5s\"",
-};
-
-pub const HOG: Villain = Villain {
-    name: "hog",
-    path: "/hog",
-    about: "takes memory until there is none, then crashes",
-    wat: r#"(module (memory (export "memory") 1)
-  (func (export "_start")
-    (loop $more
-      (br_if $more (i32.ne (memory.grow (i32.const 16)) (i32.const -1))))
-    (unreachable)))"#,
-    limits: "memory = \"32MiB\"",
-};
-
-pub const STALL: Villain = Villain {
-    name: "stall",
-    path: "/stall",
-    about: "loops for ever, with all the fuel it could ask for",
-    wat: SPIN.wat,
-    limits: "fuel = 100_000_000_000_000\ntimeout = \"1s\"",
-};
+/// What the hostile app does, path by path.
+pub const CRIMES: &[(&str, Ask)] = &[
+    ("loops for ever", LOOP),
+    ("takes all memory", Ask::get("/hostile/memory")),
+    ("runs out of stack", Ask::get("/hostile/recursion")),
+    ("panics", Ask::get("/hostile/panic")),
+    ("answers, then loops", Ask::get("/hostile/late-loop")),
+    ("answers without end", Ask::get("/hostile/flood")),
+];

@@ -8,13 +8,15 @@ use serde_json::Value;
 use steerage::cli::human;
 use steerage::cli::table::Table;
 
-use super::cast::{self, EXAMPLES, Example, Villain};
+use super::cast::{CRIMES, EXAMPLES, Example, HOSTILE, LOOP, VICTIM, VICTIM_ASK};
 use super::stage::Stage;
 use super::web::{Answer, Ask, Web};
 
 /// How many callers the hostile app gets at once, and how long.
 const ATTACKERS: usize = 4;
 const ATTACK: Duration = Duration::from_secs(2);
+/// Of a backtrace, the innermost frames tell the story.
+const FRAMES_SHOWN: usize = 4;
 /// A call is accounted for within moments of its end.
 const SETTLED: Duration = Duration::from_secs(10);
 
@@ -41,7 +43,7 @@ pub async fn play() -> anyhow::Result<()> {
     let web = Web::new(&stage.apps);
     call_examples(&stage, &web).await?;
 
-    heading("5. Apps that misbehave");
+    heading("5. An app that misbehaves");
     misbehave(&stage, &web).await?;
 
     heading("6. A neighbour under attack");
@@ -68,7 +70,7 @@ fn build_examples(repository: &Path) -> anyhow::Result<()> {
         table.row([
             example.name.to_owned(),
             example.about.to_owned(),
-            human::bytes(number(&built, "bytes")),
+            human::bytes(number(&built, "size_bytes")),
             human::duration(started_at.elapsed()),
         ]);
     }
@@ -96,7 +98,7 @@ async fn call_examples(stage: &Stage, web: &Web) -> anyhow::Result<()> {
         for ask in example.asks {
             let answer = web.send(*ask).await?;
             let cost = last_call(stage, example.name, &earlier)?;
-            cost["id"].as_str().unwrap_or_default().clone_into(&mut earlier);
+            text(&cost, "id").clone_into(&mut earlier);
             table.row([
                 ask.to_text(),
                 answer.status.as_u16().to_string(),
@@ -116,30 +118,46 @@ async fn call_examples(stage: &Stage, web: &Web) -> anyhow::Result<()> {
 }
 
 async fn misbehave(stage: &Stage, web: &Web) -> anyhow::Result<()> {
-    let mut last = None;
-    let mut table = Table::new(&["APP", "WHAT IT DOES", ">STATUS", "CAUSE", ">AFTER"]);
-    for villain in [&cast::SPIN, &cast::HOG, &cast::STALL] {
-        deploy_villain(stage, villain)?;
-        let answer = web.send(Ask::get(villain.path)).await?;
-        let problem = json(&answer.body)?;
+    let mut first = None;
+    let mut earlier = String::new();
+    let mut table = Table::new(&["WHAT IT DOES", ">STATUS", "CALLER SEES", "CAUSE", ">STOPPED AFTER"]);
+    for (crime, ask) in CRIMES {
+        let answer = web.send(*ask).await?;
+        let call = last_call(stage, HOSTILE, &earlier)?;
+        text(&call, "id").clone_into(&mut earlier);
+        let seen = if answer.is_cut { "a stream that is cut" } else { "a problem document" };
         table.row([
-            villain.name.to_owned(),
-            villain.about.to_owned(),
+            (*crime).to_owned(),
             answer.status.as_u16().to_string(),
-            problem["cause"].as_str().unwrap_or("?").to_owned(),
+            seen.to_owned(),
+            text(&call, "cause").to_owned(),
             human::duration(answer.took),
         ]);
-        last = Some(problem);
+        first.get_or_insert(answer.body);
     }
     say(&indent(&table.render()));
-    say("  Each was held to its own limits. Its caller gets a problem document:");
-    if let Some(problem) = last {
-        say(&indent(&indent(&serde_json::to_string_pretty(&problem)?)));
+    say("  Each was held to the limits in its manifest. A caller gets a problem document:\n");
+    let problem = json(&first.unwrap_or_default())?;
+    say(&indent(&indent(&serde_json::to_string_pretty(&problem)?)));
+    say("\n  Its developer gets the evidence, and what to do:\n");
+    let events = stage.steerage(&["events", HOSTILE, "-o", "json"])?;
+    let is_panic = |line: &&str| line.contains("\"trapped\"");
+    if let Some(event) = events.lines().rev().find(is_panic) {
+        say(&indent(&indent(&event_text(&json(event)?))));
     }
-    let event = stage.steerage(&["events", cast::HOG.name, "-n", "1"])?;
-    say("  Its developer gets the evidence and what to do:");
-    say(&indent(&format!("$ steerage events {} -n 1\n{}", cast::HOG.name, event)));
     Ok(())
+}
+
+/// An event's message, evidence and advice, without what differs from run to run.
+fn event_text(event: &Value) -> String {
+    let mut lines = vec![format!("{}: {}", text(event, "kind"), text(event, "message"))];
+    for (name, value) in event["evidence"].as_object().into_iter().flatten() {
+        let value = value.as_str().unwrap_or_default();
+        lines.push(format!("  {name}:"));
+        lines.extend(value.lines().take(FRAMES_SHOWN).map(|line| format!("    {}", line.trim())));
+    }
+    lines.push(format!("  next: {}", text(event, "advice")));
+    lines.join("\n")
 }
 
 /// What one caller of the victim saw.
@@ -150,14 +168,11 @@ struct Seen {
 }
 
 async fn attack(stage: &Stage, web: &Web) -> anyhow::Result<()> {
-    let Some(victim) = EXAMPLES.first() else { return Ok(()) };
-    let Some(ask) = victim.asks.first().copied() else { return Ok(()) };
     say(&format!(
-        "  One caller calls {}, alone; then {ATTACKERS} others keep {} spinning beside it.",
-        victim.name,
-        cast::SPIN.name
+        "  One caller calls {VICTIM} over and over, first alone, then while {ATTACKERS} others keep \
+         the\n  endless loop of {HOSTILE} going.\n"
     ));
-    let alone = call_for(web, ask, ATTACK).await?;
+    let alone = call_for(web, VICTIM_ASK, ATTACK).await?;
     let until = Instant::now() + ATTACK;
     let attackers: Vec<_> = (0..ATTACKERS)
         .map(|_| {
@@ -165,13 +180,13 @@ async fn attack(stage: &Stage, web: &Web) -> anyhow::Result<()> {
             tokio::spawn(async move {
                 let mut n_stopped = 0_u64;
                 while Instant::now() < until {
-                    n_stopped += u64::from(web.send(Ask::get(cast::SPIN.path)).await.is_ok());
+                    n_stopped += u64::from(web.send(LOOP).await.is_ok());
                 }
                 n_stopped
             })
         })
         .collect();
-    let beside = call_for(web, ask, ATTACK).await?;
+    let beside = call_for(web, VICTIM_ASK, ATTACK).await?;
     let mut n_stopped = 0;
     for attacker in attackers {
         n_stopped += attacker.await.context("an attacker failed")?;
@@ -186,7 +201,9 @@ async fn attack(stage: &Stage, web: &Web) -> anyhow::Result<()> {
         ]);
     }
     say(&indent(&table.render()));
-    say(&format!("  {n_stopped} endless loops were stopped meanwhile; no call of {} failed.", victim.name));
+    say(&format!(
+        "  {n_stopped} endless loops were stopped meanwhile, and no call of {VICTIM} failed."
+    ));
     if let Some(resident) = stage.resident_bytes() {
         say(&format!("  The host holds {} of memory after it.", human::bytes(resident)));
     }
@@ -198,7 +215,7 @@ async fn call_for(web: &Web, ask: Ask, limit: Duration) -> anyhow::Result<Seen> 
     let started_at = Instant::now();
     let mut times = Vec::new();
     while started_at.elapsed() < limit {
-        let Answer { status, body, took } = web.send(ask).await?;
+        let Answer { status, body, took, .. } = web.send(ask).await?;
         anyhow::ensure!(status.is_success(), "{} was answered {status}: {body}", ask.to_text());
         times.push(took);
     }
@@ -211,24 +228,6 @@ async fn call_for(web: &Web, ask: Ask, limit: Duration) -> anyhow::Result<Seen> 
     })
 }
 
-fn deploy_villain(stage: &Stage, villain: &Villain) -> anyhow::Result<()> {
-    let Villain { name, path, wat, limits, .. } = villain;
-    let directory = stage.data.path().join(name);
-    std::fs::create_dir_all(&directory)
-        .with_context(|| format!("cannot make `{}`", directory.display()))?;
-    let wasm = wat::parse_str(wat).with_context(|| format!("{name} is not WebAssembly text"))?;
-    let manifest = format!(
-        "name = {name:?}\nversion = \"1\"\nsource = \"{name}.wasm\"\n\n[[route]]\npath = \
-         {path:?}\n\n[limits]\n{limits}\n"
-    );
-    std::fs::write(directory.join(format!("{name}.wasm")), wasm)
-        .and_then(|()| std::fs::write(directory.join("steerage.toml"), manifest))
-        .with_context(|| format!("cannot write to `{}`", directory.display()))?;
-    let manifest = directory.join("steerage.toml");
-    stage.steerage(&["deploy".as_ref(), "-f".as_ref(), manifest.as_os_str()])?;
-    Ok(())
-}
-
 /// The app's last call, as the host accounts for it. That is settled a moment after the last byte
 /// of the response, so a call that is not there yet is asked for again.
 fn last_call(stage: &Stage, app: &str, earlier: &str) -> anyhow::Result<Value> {
@@ -237,7 +236,7 @@ fn last_call(stage: &Stage, app: &str, earlier: &str) -> anyhow::Result<Value> {
         let calls = json(&stage.steerage(&["calls", app, "-n", "1", "-o", "json"])?)?;
         let last = calls["calls"].as_array().and_then(|calls| calls.last());
         match last {
-            Some(call) if call["id"] != earlier => return Ok(call.clone()),
+            Some(call) if text(call, "id") != earlier => return Ok(call.clone()),
             _ => anyhow::ensure!(asked_at.elapsed() < SETTLED, "no account of a call of {app}"),
         }
     }
@@ -245,16 +244,17 @@ fn last_call(stage: &Stage, app: &str, earlier: &str) -> anyhow::Result<Value> {
 
 fn end(stage: Stage) -> anyhow::Result<()> {
     let took = stage.stop()?;
-    say(&format!("  SIGTERM: running calls finished, the host ended in {}.", human::duration(took)));
+    say(&format!(
+        "  SIGTERM: running calls finished, the host ended in {}.",
+        human::duration(took)
+    ));
     say("  Its data was thrown away; nothing of the demo is left.");
     heading("How to go on");
-    say(
-        "  cargo install --path host       the `steerage` command\n  \
+    say("  cargo install --path host       the `steerage` command\n  \
            steerage new mine && cd mine    an app of your own\n  \
            steerage up                     builds, serves and reloads it on http://127.0.0.1:3000\n  \
            steerage host                   a host that keeps what you deploy\n  \
-           README.md                       five minutes, the manifest, limits and failures",
-    );
+           README.md                       five minutes, the manifest, limits and failures");
     Ok(())
 }
 
@@ -273,6 +273,10 @@ fn json(text: &str) -> anyhow::Result<Value> {
 
 fn number(value: &Value, name: &str) -> u64 {
     value.get(name).and_then(Value::as_u64).unwrap_or_default()
+}
+
+fn text<'a>(value: &'a Value, name: &str) -> &'a str {
+    value.get(name).and_then(Value::as_str).unwrap_or_default()
 }
 
 fn title(text: &str) {

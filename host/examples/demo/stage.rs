@@ -47,9 +47,11 @@ impl Stage {
             .stderr(log)
             .spawn()
             .with_context(|| format!("cannot start `{}`", program.display()))?;
-        let mut addresses = child.stdout.take().into_iter().flat_map(|stdout| {
-            BufReader::new(stdout).lines().map_while(Result::ok)
-        });
+        let mut addresses = child
+            .stdout
+            .take()
+            .into_iter()
+            .flat_map(|stdout| BufReader::new(stdout).lines().map_while(Result::ok));
         let mut address = |name: &str| {
             let line = addresses.next()?;
             Some(line.strip_prefix(name)?.trim().to_owned())

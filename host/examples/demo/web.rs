@@ -22,12 +22,16 @@ pub struct Ask {
     pub host: Option<&'static str>,
     pub path: &'static str,
     pub body: &'static str,
+    /// The bearer token, where the app asks for one.
+    pub token: Option<&'static str>,
 }
 
 /// What came back.
 pub struct Answer {
     pub status: StatusCode,
     pub body: String,
+    /// Whether the connection broke off before the end of the body.
+    pub is_cut: bool,
     pub took: Duration,
 }
 
@@ -40,15 +44,19 @@ pub struct Web {
 
 impl Ask {
     pub const fn get(path: &'static str) -> Self {
-        Self { method: "GET", host: None, path, body: "" }
+        Self { method: "GET", host: None, path, body: "", token: None }
     }
 
     pub const fn post(path: &'static str, body: &'static str) -> Self {
-        Self { method: "POST", host: None, path, body }
+        Self { method: "POST", host: None, path, body, token: None }
     }
 
     pub const fn at(self, host: &'static str) -> Self {
         Self { host: Some(host), ..self }
+    }
+
+    pub const fn with_token(self, token: &'static str) -> Self {
+        Self { token: Some(token), ..self }
     }
 
     /// The request as a reader would type it.
@@ -72,16 +80,32 @@ impl Web {
         if let Some(host) = ask.host {
             request = request.header("host", host);
         }
+        if let Some(token) = ask.token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
         let request = request.body(Full::from(ask.body)).with_context(what)?;
         let started_at = Instant::now();
-        let whole = async {
-            let response = self.client.request(request).await.with_context(what)?;
-            let status = response.status();
-            let body = response.into_body().collect().await.with_context(what)?.to_bytes();
-            anyhow::Ok((status, String::from_utf8_lossy(&body).into_owned()))
-        };
-        let (status, body) =
-            tokio::time::timeout(PATIENCE, whole).await.with_context(what)??;
-        Ok(Answer { status, body, took: started_at.elapsed() })
+        let (status, body, is_cut) = tokio::time::timeout(PATIENCE, self.fetch(request))
+            .await
+            .with_context(what)?
+            .with_context(what)?;
+        Ok(Answer { status, body, is_cut, took: started_at.elapsed() })
+    }
+
+    async fn fetch(
+        &self,
+        request: Request<Full<Bytes>>,
+    ) -> anyhow::Result<(StatusCode, String, bool)> {
+        let response = self.client.request(request).await?;
+        let status = response.status();
+        let mut body = response.into_body();
+        let mut bytes = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let Ok(frame) = frame else {
+                return Ok((status, String::from_utf8_lossy(&bytes).into_owned(), true));
+            };
+            bytes.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
+        }
+        Ok((status, String::from_utf8_lossy(&bytes).into_owned(), false))
     }
 }

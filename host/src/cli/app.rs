@@ -28,8 +28,7 @@ impl App {
             format!("cannot read manifest `{}`; `steerage new` makes one", path.display())
         })?;
         let file = path.display().to_string();
-        let manifest =
-            manifest::read(&text).map_err(|mistakes| BadManifest { file, mistakes })?;
+        let manifest = manifest::read(&text).map_err(|mistakes| BadManifest { file, mistakes })?;
         Ok(Self { manifest, text, directory: directory_of(&path) })
     }
 
@@ -102,6 +101,10 @@ mod tests {
     #[test]
     fn mistakes_of_a_bare_component_name_the_flag() {
         let app = App::bare(Path::new("app.wasm"), "../up", "echo", Some("a..b"));
-        expect![].assert_eq(&app.unwrap_err().to_string());
+        expect![[r#"
+            --name: "../up" is not an app name: only a-z, 0-9 and - are allowed
+            --host: "a..b" is not a host: each label has 1 to 63 characters
+            --route: "echo" is not a route's path: it must start with /"#]]
+        .assert_eq(&app.unwrap_err().to_string());
     }
 }

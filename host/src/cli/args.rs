@@ -152,6 +152,7 @@ pub struct Build {
     /// Where cargo keeps what it builds; apps that share it compile the standard library once
     #[arg(long, value_name = "DIR", env = "CARGO_TARGET_DIR")]
     pub target_dir: Option<PathBuf>,
+    /// How to print.
     #[command(flatten)]
     pub print: Print,
 }
@@ -162,6 +163,7 @@ pub struct Validate {
     /// The manifest to check
     #[arg(short, long, value_name = "FILE", default_value = "steerage.toml")]
     pub file: PathBuf,
+    /// How to print.
     #[command(flatten)]
     pub print: Print,
 }
@@ -187,8 +189,10 @@ pub struct Deploy {
     /// Build the component first, as `steerage build` does
     #[arg(long, conflicts_with = "component")]
     pub build: bool,
+    /// How to reach the host.
     #[command(flatten)]
     pub remote: Remote,
+    /// How to print.
     #[command(flatten)]
     pub print: Print,
 }
@@ -196,8 +200,10 @@ pub struct Deploy {
 /// A verb about the whole host.
 #[derive(Debug, Args)]
 pub struct List {
+    /// How to reach the host.
     #[command(flatten)]
     pub remote: Remote,
+    /// How to print.
     #[command(flatten)]
     pub print: Print,
 }
@@ -207,8 +213,10 @@ pub struct List {
 pub struct OneApp {
     /// The app's name
     pub app: String,
+    /// How to reach the host.
     #[command(flatten)]
     pub remote: Remote,
+    /// How to print.
     #[command(flatten)]
     pub print: Print,
 }
@@ -224,8 +232,10 @@ pub struct Logs {
     /// How many of the kept lines to print
     #[arg(short = 'n', long, value_name = "LINES", default_value_t = 100)]
     pub lines: u32,
+    /// How to reach the host.
     #[command(flatten)]
     pub remote: Remote,
+    /// How to print.
     #[command(flatten)]
     pub print: Print,
 }
@@ -241,8 +251,10 @@ pub struct Events {
     /// How many of the kept events to print
     #[arg(short = 'n', long, value_name = "EVENTS", default_value_t = 50)]
     pub lines: u32,
+    /// How to reach the host.
     #[command(flatten)]
     pub remote: Remote,
+    /// How to print.
     #[command(flatten)]
     pub print: Print,
 }
@@ -255,8 +267,10 @@ pub struct Calls {
     /// How many calls to show
     #[arg(short = 'n', long, value_name = "CALLS", default_value_t = 20)]
     pub lines: u32,
+    /// How to reach the host.
     #[command(flatten)]
     pub remote: Remote,
+    /// How to print.
     #[command(flatten)]
     pub print: Print,
 }
@@ -269,8 +283,10 @@ pub struct Rollback {
     /// The generation to go back to; the one before the current when absent
     #[arg(long, value_name = "GENERATION")]
     pub to: Option<u64>,
+    /// How to reach the host.
     #[command(flatten)]
     pub remote: Remote,
+    /// How to print.
     #[command(flatten)]
     pub print: Print,
 }
@@ -283,8 +299,10 @@ pub struct Remove {
     /// Do not ask
     #[arg(short, long)]
     pub yes: bool,
+    /// How to reach the host.
     #[command(flatten)]
     pub remote: Remote,
+    /// How to print.
     #[command(flatten)]
     pub print: Print,
 }
@@ -338,6 +356,7 @@ pub enum LogFormat {
 /// `steerage version`.
 #[derive(Debug, Args)]
 pub struct Version {
+    /// How to print.
     #[command(flatten)]
     pub print: Print,
 }

@@ -18,12 +18,20 @@ use super::human;
 use super::screen::Screen;
 use super::table::Facts;
 
-/// A component as it lies on disk. Its fields are what `-o json` prints.
-#[derive(Debug, Serialize)]
+/// A component as it lies on disk.
+#[derive(Debug)]
 pub(super) struct Built {
     pub(super) path: PathBuf,
     pub(super) bytes: u64,
-    pub(super) digest: String,
+    pub(super) digest: Digest,
+}
+
+/// What `-o json` prints.
+#[derive(Debug, Serialize)]
+struct Report {
+    component: String,
+    size_bytes: u64,
+    digest: String,
 }
 
 /// Runs the verb.
@@ -31,13 +39,14 @@ pub(super) fn run(args: &Build) -> anyhow::Result<()> {
     let screen = Screen::new(args.print);
     let app = App::read(&args.file)?;
     let built = build(&app, args.target_dir.as_deref(), Progress::Inherit)?;
+    let (component, digest) = (built.path.display().to_string(), built.digest.to_string());
     if screen.is_json() {
-        return screen.json(&built);
+        return screen.json(&Report { component, size_bytes: built.bytes, digest });
     }
     let mut facts = Facts::default();
-    facts.add("component", built.path.display().to_string());
+    facts.add("component", component);
     facts.add("size", human::bytes(built.bytes));
-    facts.add("digest", &*built.digest);
+    facts.add("digest", digest);
     screen.say(&facts.render())
 }
 
@@ -53,24 +62,19 @@ pub(super) fn build(
         Some(command) => run_command(app, command, &mut progress)?,
         None => run_cargo(app, target_dir, progress)?,
     }
-    let source = app.source();
-    Ok(describe(&source, &read(&source)?))
+    inspect(&app.source())
 }
 
-/// Reads a component that has been built.
-pub(super) fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
-    fs::read(path).with_context(|| {
+/// Looks at a component that has been built.
+pub(super) fn inspect(path: &Path) -> anyhow::Result<Built> {
+    let component = fs::read(path).with_context(|| {
         format!("cannot read component `{}`; `steerage build` makes it", path.display())
-    })
-}
-
-/// Says what a component is, from its bytes.
-pub(super) fn describe(path: &Path, component: &[u8]) -> Built {
-    Built {
+    })?;
+    Ok(Built {
         path: path.to_path_buf(),
         bytes: component.len().try_into().unwrap_or(u64::MAX),
-        digest: Digest::from_bytes(Sha256::digest(component).into()).to_string(),
-    }
+        digest: Digest::from_bytes(Sha256::digest(&component).into()),
+    })
 }
 
 /// The command is a line for the shell, as people write it in a Makefile.

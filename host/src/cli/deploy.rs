@@ -8,7 +8,7 @@ use steerage_core::route::{HostPattern, Route, Segment};
 use super::app::App;
 use super::args::Deploy;
 use super::screen::{Screen, Tone};
-use super::{build, human, remote};
+use super::{build, remote};
 use crate::api::wire;
 use crate::client::Client;
 
@@ -44,11 +44,10 @@ pub(super) async fn send(
 ) -> anyhow::Result<wire::Deployed> {
     let name = &app.manifest.name;
     let source = app.source();
-    let component = build::read(&source)?;
-    let built = build::describe(&source, &component);
+    let built = build::inspect(&source)?;
     let bar = screen.bar("uploading", built.bytes);
     client
-        .upload(&built.digest, component, |n_bytes| bar.set_position(n_bytes))
+        .upload(&built.digest, &source, |n_bytes| bar.set_position(n_bytes))
         .await
         .with_context(|| format!("cannot upload `{}` to {}", source.display(), client.url()))?;
     bar.finish_and_clear();
@@ -124,11 +123,24 @@ mod tests {
 
     #[test]
     fn patterns_become_urls_that_match_them() {
-        check(&["/", "/orders/:id", "/files/..."], expect![]);
+        check(
+            &["/", "/orders/:id", "/files/..."],
+            expect![[r#"
+              http://127.0.0.1:8080/
+              http://127.0.0.1:8080/orders/id
+              http://127.0.0.1:8080/files/
+            try: curl http://127.0.0.1:8080/"#]],
+        );
     }
 
     #[test]
     fn a_host_becomes_a_header() {
-        check(&["shop.example.com/cart", "*.example.org/..."], expect![]);
+        check(
+            &["shop.example.com/cart", "*.example.org/..."],
+            expect![[r#"
+              http://127.0.0.1:8080/cart for host shop.example.com
+              http://127.0.0.1:8080/ for host any.example.org
+            try: curl -H 'Host: shop.example.com' http://127.0.0.1:8080/cart"#]],
+        );
     }
 }

@@ -6,7 +6,7 @@ use std::io;
 use std::process::ExitCode;
 
 use super::screen::warn;
-use crate::client;
+use crate::client::ClientError;
 use crate::manifest::Mistakes;
 
 /// The exit codes of failures. Clap itself ends with 2 for a command line it cannot read.
@@ -50,12 +50,13 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
 
 /// `steerage logs app | head` ends when `head` does; that is not a failure.
 fn reader_is_gone(error: &anyhow::Error) -> bool {
-    error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>()).any(|cause| {
-        cause.kind() == io::ErrorKind::BrokenPipe
-    })
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
 }
 
-fn render(error: &anyhow::Error) -> String {
+pub(super) fn render(error: &anyhow::Error) -> String {
     let mut text = format!("error: {error}");
     let mut said = error.to_string();
     for cause in error.chain().skip(1) {
@@ -68,9 +69,6 @@ fn render(error: &anyhow::Error) -> String {
         write!(text, "\n  because: {indented}").ok();
         said = cause;
     }
-    if let Some(advice) = advice(error) {
-        write!(text, "\n  next: {advice}").ok();
-    }
     text
 }
 
@@ -82,9 +80,63 @@ fn code(error: &anyhow::Error) -> Code {
         if cause.is::<Misused>() {
             return Code::Usage;
         }
-        if let Some(error) = cause.downcast_ref::<client::Error>() {
+        if let Some(error) = cause.downcast_ref::<ClientError>() {
             return client_code(error);
         }
     }
     Code::Failed
+}
+
+fn client_code(error: &ClientError) -> Code {
+    match error {
+        ClientError::Unreachable { .. } => Code::Unreachable,
+        ClientError::Refused(problem) if problem.status < 500 => Code::Refused,
+        ClientError::BadUrl { .. } | ClientError::BadToken => Code::Usage,
+        ClientError::Refused(_) | ClientError::File { .. } | ClientError::Broken { .. } => {
+            Code::Failed
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context as _;
+    use expect_test::expect;
+
+    use super::*;
+    use crate::api::wire::Problem;
+
+    fn problem(status: u16) -> ClientError {
+        ClientError::Refused(Box::new(Problem {
+            kind: "urn:steerage:cause:route_conflict".to_owned(),
+            title: "Conflict".to_owned(),
+            status,
+            detail: "route /hello is owned by app greet".to_owned(),
+            cause: "route_conflict".to_owned(),
+            mistakes: Vec::new(),
+            owner: None,
+            route: None,
+        }))
+    }
+
+    fn failed(error: impl std::error::Error + Send + Sync + 'static) -> anyhow::Error {
+        Err::<(), _>(error).context("cannot deploy hello to http://127.0.0.1:8081").unwrap_err()
+    }
+
+    #[test]
+    fn a_program_can_tell_whose_turn_it_is() {
+        let url = "http://127.0.0.1:8081".to_owned();
+        let unreachable = ClientError::Unreachable { url: url.clone(), source: "gone".into() };
+        assert_eq!(code(&failed(unreachable)), Code::Unreachable);
+        assert_eq!(code(&failed(problem(409))), Code::Refused);
+        assert_eq!(code(&failed(problem(503))), Code::Failed);
+        assert_eq!(code(&failed(ClientError::BadUrl { url })), Code::Usage);
+        assert_eq!(code(&failed(Refused(String::new()))), Code::Refused);
+        assert_eq!(code(&failed(io::Error::other("disk"))), Code::Failed);
+    }
+
+    #[test]
+    fn causes_stand_below_what_they_caused() {
+        expect![].assert_eq(&render(&failed(problem(409))));
+    }
 }

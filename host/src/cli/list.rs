@@ -29,8 +29,7 @@ pub(super) async fn ps(args: &List) -> anyhow::Result<()> {
 pub(super) async fn show(args: &OneApp) -> anyhow::Result<()> {
     let screen = Screen::new(args.print);
     let client = remote::connect(&args.remote)?;
-    let app =
-        client.app(&args.app).await.with_context(|| format!("cannot show {}", args.app))?;
+    let app = client.app(&args.app).await.with_context(|| format!("cannot show {}", args.app))?;
     if screen.is_json() {
         return screen.json(&app);
     }
@@ -49,10 +48,10 @@ fn apps_table(apps: &[wire::AppSummary], now: u64) -> String {
             app.generation.to_string(),
             app.version.clone(),
             human::since(app.deployed_at, now),
-            human::count(app.usage.calls),
-            human::count(app.usage.failed),
-            app.usage.running.to_string(),
-            human::bytes(app.usage.memory_peak_bytes),
+            human::count(app.calls),
+            human::count(app.failed),
+            app.running.to_string(),
+            human::bytes(app.memory_peak_bytes),
             first_routes(&app.routes),
         ]);
     }
@@ -69,11 +68,11 @@ fn first_routes(routes: &[String]) -> String {
     }
 }
 
-fn facts(app: &wire::AppDetail, now: u64) -> String {
-    let (limits, usage) = (&app.limits, &app.usage);
+fn facts(detail: &wire::AppDetail, now: u64) -> String {
+    let (app, limits) = (&detail.summary, &detail.limits);
     let mut facts = Facts::default();
     facts.add("app", &*app.app);
-    facts.add("about", app.description.clone().unwrap_or_default());
+    facts.add("about", detail.description.clone().unwrap_or_default());
     facts.add("version", &*app.version);
     facts.add(
         "deployment",
@@ -103,27 +102,27 @@ fn facts(app: &wire::AppDetail, now: u64) -> String {
             limits.response_body
         ),
     );
-    facts.add("weight", app.weight.to_string());
-    facts.add("instances", reuse(app.reuse));
-    facts.add("environment", app.env.join(" "));
-    facts.add("may call", app.allowed_outbound_hosts.join("\n"));
+    facts.add("weight", detail.weight.to_string());
+    facts.add("instances", reuse(detail.reuse));
+    facts.add("environment", detail.env.join(" "));
+    facts.add("may call", detail.allowed_outbound_hosts.join("\n"));
     facts.add(
         "calls",
         format!(
             "{}, of which {} failed; {} running, {} waiting",
-            human::count(usage.calls),
-            human::count(usage.failed),
-            usage.running,
-            usage.waiting
+            human::count(app.calls),
+            human::count(app.failed),
+            app.running,
+            app.waiting
         ),
     );
     facts.add(
         "used",
         format!(
             "{} fuel, {} of CPU, at most {} at once",
-            human::count(usage.fuel),
-            human::duration(Duration::try_from_secs_f64(usage.cpu_seconds).unwrap_or_default()),
-            human::bytes(usage.memory_peak_bytes)
+            human::count(app.fuel),
+            human::duration(Duration::try_from_secs_f64(app.cpu_seconds).unwrap_or_default()),
+            human::bytes(app.memory_peak_bytes)
         ),
     );
     facts.render()
@@ -159,7 +158,7 @@ mod tests {
 
     const DIGEST: &str = "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
 
-    fn summary(app: &str, routes: &[&str], usage: wire::Usage) -> wire::AppSummary {
+    fn summary(app: &str, routes: &[&str], calls: u64) -> wire::AppSummary {
         wire::AppSummary {
             app: app.to_owned(),
             generation: 3,
@@ -169,24 +168,69 @@ mod tests {
             size_bytes: 80_000,
             deployed_at: 10_000,
             routes: routes.iter().map(|&route| route.to_owned()).collect(),
-            usage,
+            calls,
+            failed: calls / 5_000,
+            running: 1,
+            waiting: 0,
+            fuel: calls * 10_000,
+            cpu_seconds: 1.5,
+            memory_peak_bytes: 1_200_000,
         }
     }
 
     #[test]
     fn apps_are_listed_one_a_line() {
-        let usage = wire::Usage {
-            calls: 12_345,
-            failed: 2,
-            running: 1,
-            memory_peak_bytes: 1_200_000,
-            ..wire::Usage::default()
-        };
         let apps = [
-            summary("hello", &["/hello"], wire::Usage::default()),
-            summary("shop", &["shop.example.com/...", "/a", "/b"], usage),
+            summary("hello", &["/hello"], 0),
+            summary("shop", &["shop.example.com/...", "/a", "/b"], 12_345),
         ];
-        expect![].assert_eq(&apps_table(&apps, 200_000));
+        expect![[r#"
+            APP    GEN  VERSION    AGE  CALLS  FAILED  RUNNING     PEAK  ROUTES
+            hello    3  1.0.0    3m10s      0       0        1  1.1 MiB  /hello
+            shop     3  1.0.0    3m10s  12.3k       2        1  1.1 MiB  shop.example.com/... /a and 1 more"#]].assert_eq(&apps_table(&apps, 200_000));
+    }
+
+    #[test]
+    fn an_app_is_shown_with_all_its_sides() {
+        let detail = wire::AppDetail {
+            summary: summary("shop", &["shop.example.com/...", "/a"], 12_345),
+            description: None,
+            limits: wire::Limits {
+                memory: "128MiB".to_owned(),
+                memory_bytes: 128 << 20,
+                fuel: 5_000_000_000,
+                timeout: "30s".to_owned(),
+                timeout_ms: 30_000,
+                concurrency: 100,
+                queue: 1_000,
+                request_body: "10MiB".to_owned(),
+                request_body_bytes: 10 << 20,
+                response_body: "100MiB".to_owned(),
+                response_body_bytes: 100 << 20,
+            },
+            reuse: 1,
+            weight: 1,
+            env: Vec::new(),
+            allowed_outbound_hosts: vec!["https://api.example.com".to_owned()],
+            manifest: String::new(),
+            deployments: Vec::new(),
+        };
+        expect![[r#"
+            app         shop
+            version     1.0.0
+            deployment  generation 3, 3m10s ago
+            component   9f86d081884c, 78.1 KiB, http
+            routes      shop.example.com/...
+                        /a
+            limits      memory 128MiB, fuel 5.0G, timeout 30s
+                        concurrency 100, queue 1000
+                        request body 10MiB, response body 100MiB
+            weight      1
+            instances   fresh for each call
+            may call    https://api.example.com
+            calls       12.3k, of which 2 failed; 1 running, 0 waiting
+            used        123M fuel, 1.5 s of CPU, at most 1.1 MiB at once"#]]
+        .assert_eq(&facts(&detail, 200_000));
     }
 
     #[test]
@@ -201,6 +245,10 @@ mod tests {
             current,
         };
         let deployments = [deployment(2, true), deployment(1, false)];
-        expect![].assert_eq(&deployments_table(&deployments, 200_000));
+        expect![[r#"
+            GEN  VERSION    AGE  COMPONENT         SIZE
+              2  1.0.0    3m10s  9f86d081884c  78.1 KiB  served
+              1  1.0.0    3m10s  9f86d081884c  78.1 KiB"#]]
+        .assert_eq(&deployments_table(&deployments, 200_000));
     }
 }

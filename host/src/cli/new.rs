@@ -99,6 +99,13 @@ fn write(path: &Path, text: &str) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::manifest;
+
+    fn assert_toml(path: &str, text: &str) {
+        if let Err(error) = toml::de::DeTable::parse(text) {
+            panic!("{path}: {error}");
+        }
+    }
 
     #[test]
     fn every_placeholder_of_every_template_is_filled() {
@@ -106,15 +113,17 @@ mod tests {
             let filled = fill(text, "hello", "\"0.1\"");
             assert!(!filled.contains("{{"), "{path}: {filled}");
             if Path::new(path).extension().is_some_and(|extension| extension == "toml") {
-                filled.parse::<toml::Table>().unwrap_or_else(|error| panic!("{path}: {error}"));
+                assert_toml(path, &filled);
+            }
+            if *path == "steerage.toml" {
+                assert_eq!(manifest::read(&filled).unwrap().name.as_str(), "hello");
             }
         }
     }
 
     #[test]
     fn a_source_build_uses_the_sdk_beside_it() {
-        let line = format!("sdk = {}", sdk_dependency(None).unwrap());
-        assert!(line.parse::<toml::Table>().is_ok(), "{line}");
+        assert_toml("the SDK's line", &format!("sdk = {}", sdk_dependency(None).unwrap()));
     }
 
     #[test]

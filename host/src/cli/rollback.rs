@@ -41,10 +41,7 @@ pub(super) async fn remove(args: &Remove) -> anyhow::Result<()> {
         }
     }
     let client = remote::connect(&args.remote)?;
-    client
-        .remove(&args.app)
-        .await
-        .with_context(|| format!("cannot remove {}", args.app))?;
+    client.remove(&args.app).await.with_context(|| format!("cannot remove {}", args.app))?;
     if screen.is_json() {
         return screen.json(&serde_json::json!({ "removed": args.app }));
     }

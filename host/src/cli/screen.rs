@@ -12,7 +12,7 @@ use super::args::{Format, Print};
 
 /// How one run prints.
 #[derive(Debug, Clone, Copy)]
-pub struct Screen {
+pub(super) struct Screen {
     format: Format,
     quiet: bool,
     colour: bool,
@@ -20,7 +20,7 @@ pub struct Screen {
 
 /// The meaning of a coloured word.
 #[derive(Debug, Clone, Copy)]
-pub enum Tone {
+pub(super) enum Tone {
     /// It went well.
     Good,
     /// It went wrong.
@@ -33,7 +33,7 @@ pub enum Tone {
 
 impl Screen {
     /// The screen that these flags ask for.
-    pub fn new(print: Print) -> Self {
+    pub(super) fn new(print: Print) -> Self {
         Self {
             format: print.output,
             quiet: print.quiet,
@@ -42,45 +42,45 @@ impl Screen {
     }
 
     /// A screen for a verb that prints no data.
-    pub fn plain(quiet: bool) -> Self {
+    pub(super) fn plain(quiet: bool) -> Self {
         Self::new(Print { output: Format::Table, quiet })
     }
 
     /// Whether data is wanted as JSON.
-    pub fn is_json(self) -> bool {
+    pub(super) fn is_json(self) -> bool {
         self.format == Format::Json
     }
 
     /// Prints a line of data.
-    pub fn say(self, line: &str) -> anyhow::Result<()> {
+    pub(super) fn say(self, line: &str) -> anyhow::Result<()> {
         let mut stdout = io::stdout().lock();
         writeln!(stdout, "{line}").and_then(|()| stdout.flush()).context("cannot write to stdout")
     }
 
     /// Prints a whole document of JSON.
-    pub fn json(self, value: &impl Serialize) -> anyhow::Result<()> {
+    pub(super) fn json(self, value: &impl Serialize) -> anyhow::Result<()> {
         self.say(&serde_json::to_string_pretty(value).context("cannot write as JSON")?)
     }
 
     /// Prints one JSON object on a line of its own.
-    pub fn json_line(self, value: &impl Serialize) -> anyhow::Result<()> {
+    pub(super) fn json_line(self, value: &impl Serialize) -> anyhow::Result<()> {
         self.say(&serde_json::to_string(value).context("cannot write as JSON")?)
     }
 
     /// Tells people what to know or do next; programs and `--quiet` are spared.
-    pub fn hint(self, line: &str) -> anyhow::Result<()> {
+    pub(super) fn hint(self, line: &str) -> anyhow::Result<()> {
         if self.quiet || self.is_json() { Ok(()) } else { self.say(line) }
     }
 
     /// Tells of something on the way, beside the data.
-    pub fn note(self, line: &str) {
+    pub(super) fn note(self, line: &str) {
         if !self.quiet {
             warn(line);
         }
     }
 
     /// The word in the colour of its meaning, where colours are wanted.
-    pub fn paint(self, tone: Tone, word: &str) -> String {
+    pub(super) fn paint(self, tone: Tone, word: &str) -> String {
         if !self.colour || self.is_json() {
             return word.to_owned();
         }
@@ -94,13 +94,13 @@ impl Screen {
     }
 
     /// A bar that fills as bytes are sent; hidden when nobody watches.
-    pub fn bar(self, what: &str, length: u64) -> ProgressBar {
+    pub(super) fn bar(self, what: &str, length: u64) -> ProgressBar {
         let style = "{msg:10} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec}";
         self.progress(ProgressBar::new(length), style, what)
     }
 
     /// A sign of life for work of unknown length; hidden when nobody watches.
-    pub fn spinner(self, what: &str) -> ProgressBar {
+    pub(super) fn spinner(self, what: &str) -> ProgressBar {
         let spinner = self.progress(ProgressBar::new_spinner(), "{spinner} {msg} {elapsed}", what);
         spinner.enable_steady_tick(Duration::from_millis(100));
         spinner
@@ -119,7 +119,7 @@ impl Screen {
     }
 
     /// Asks a question that only `y` or `yes` agrees to; `None` when nobody can be asked.
-    pub fn confirm(self, question: &str) -> anyhow::Result<Option<bool>> {
+    pub(super) fn confirm(self, question: &str) -> anyhow::Result<Option<bool>> {
         if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
             return Ok(None);
         }
@@ -134,7 +134,7 @@ impl Screen {
 }
 
 /// Writes a line to stderr. A terminal that is gone is no reason to fail.
-pub fn warn(line: &str) {
+pub(super) fn warn(line: &str) {
     writeln!(io::stderr().lock(), "{line}").ok();
 }
 

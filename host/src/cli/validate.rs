@@ -38,8 +38,8 @@ pub(super) fn run(args: &Validate) -> anyhow::Result<()> {
     if let (true, Some(bad)) = (screen.is_json(), error.downcast_ref::<BadManifest>()) {
         let mistakes = bad.mistakes.iter().map(|mistake| wire::Mistake {
             key: mistake.key.clone(),
-            line: Some(mistake.line),
-            column: Some(mistake.column),
+            line: mistake.line,
+            column: mistake.column,
             message: mistake.message.clone(),
         });
         screen.json(&Verdict { valid: false, mistakes: mistakes.collect() })?;

@@ -114,7 +114,8 @@ mod tests {
         for source in ["src/lib.rs", "steerage.toml", "static/logo.svg", "src/target.rs"] {
             assert!(is_source(root, &root.join(source)), "{source}");
         }
-        let made = ["target/debug/x", ".git/index", "app.wasm", "Cargo.lock", "src/.lib.rs.swp", "a~"];
+        let made =
+            ["target/debug/x", ".git/index", "app.wasm", "Cargo.lock", "src/.lib.rs.swp", "a~"];
         for made in made {
             assert!(!is_source(root, &root.join(made)), "{made}");
         }

@@ -4,6 +4,7 @@
 use expect_test::{Expect, expect};
 use proptest::prelude::*;
 use steerage_core::route::{HostPattern, PathPattern};
+use steerage_core::units::show_duration;
 
 use super::*;
 
@@ -46,16 +47,44 @@ _EMPTY = ""
 command = "cargo build --release"
 "#;
 
-fn check(text: &str, expect: Expect) {
+fn check(text: &str, expect: &Expect) {
     let shown = match read(text) {
-        Ok(manifest) => format!("{manifest:#?}"),
+        Ok(manifest) => summary(&manifest),
         Err(mistakes) => mistakes.display("steerage.toml").to_string(),
     };
     expect.assert_eq(&shown);
 }
 
+/// All that a manifest says, as people write it.
+fn summary(manifest: &Manifest) -> String {
+    let Manifest { name, version, description, source, sha256, routes, .. } = manifest;
+    let Manifest { limits, instance, weight, env, allowed_outbound_hosts, .. } = manifest;
+    let digest = sha256.map(|digest| digest.short());
+    let routes: Vec<_> = routes.iter().map(ToString::to_string).collect();
+    let allowed: Vec<_> = allowed_outbound_hosts.iter().map(ToString::to_string).collect();
+    let timeout = show_duration(limits.timeout);
+    format!(
+        "{name} {version} {description:?}\n\
+         {source} {digest:?} {command:?}\n\
+         routes {routes}\n\
+         memory {memory}, fuel {fuel}, timeout {timeout}, concurrency {concurrency}, queue {queue}\n\
+         request {request}, response {response}, reuse {reuse}, weight {weight}\n\
+         env {env:?}\n\
+         allowed {allowed:?}",
+        command = manifest.build_command,
+        routes = routes.join(", "),
+        memory = limits.memory,
+        fuel = limits.fuel,
+        concurrency = limits.concurrency,
+        queue = limits.queue,
+        request = limits.request_body,
+        response = limits.response_body,
+        reuse = instance.reuse,
+    )
+}
+
 /// Checks what is wrong with these lines below an otherwise complete manifest.
-fn check_below(lines: &str, expect: Expect) {
+fn check_below(lines: &str, expect: &Expect) {
     let text = format!("name = \"a\"\nsource = \"a.wasm\"\nroute = [{{ path = \"/\" }}]\n{lines}");
     check(&text, expect);
 }
@@ -66,97 +95,14 @@ fn every_key_is_read() {
     assert_eq!(manifest.check(), []);
     check(
         FULL,
-        expect![[r#"
-        Manifest {
-            name: AppName(shop),
-            version: "1.4.2-3-gabcdef",
-            description: Some(
-                "Sells things",
-            ),
-            source: "../target/shop.wasm",
-            sha256: Some(
-                Digest(00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff),
-            ),
-            routes: [
-                Route {
-                    host: Suffix(
-                        HostName(
-                            "example.com",
-                        ),
-                    ),
-                    path: PathPattern {
-                        segments: [
-                            Literal(
-                                "shop",
-                            ),
-                            Param(
-                                "id",
-                            ),
-                        ],
-                        rest: true,
-                    },
-                },
-                Route {
-                    host: Any,
-                    path: PathPattern {
-                        segments: [],
-                        rest: false,
-                    },
-                },
-            ],
-            limits: Limits {
-                memory: Bytes(
-                    67108864,
-                ),
-                fuel: Fuel(
-                    2000000,
-                ),
-                timeout: 90s,
-                concurrency: 7,
-                queue: 0,
-                request_body: Bytes(
-                    1024,
-                ),
-                response_body: Bytes(
-                    1610612736,
-                ),
-            },
-            instance: Instance {
-                reuse: 128,
-            },
-            weight: Weight(
-                3,
-            ),
-            env: {
-                "GREETING": "hello",
-                "_EMPTY": "",
-            },
-            allowed_outbound_hosts: [
-                AllowedHost {
-                    scheme: Https,
-                    host: Name(
-                        HostName(
-                            "api.example.com",
-                        ),
-                    ),
-                    ports: OfScheme,
-                },
-                AllowedHost {
-                    scheme: Http,
-                    host: Below(
-                        HostName(
-                            "internal",
-                        ),
-                    ),
-                    ports: Within(
-                        8000..=9000,
-                    ),
-                },
-            ],
-            build_command: Some(
-                "cargo build --release",
-            ),
-        }"#]],
+        &expect![[r#"
+            shop 1.4.2-3-gabcdef Some("Sells things")
+            ../target/shop.wasm Some("001122334455") Some("cargo build --release")
+            routes *.example.com/shop/:id/..., /
+            memory 64MiB, fuel 2M, timeout 1m30s, concurrency 7, queue 0
+            request 1KiB, response 1.5GiB, reuse 128, weight 3
+            env {"GREETING": "hello", "_EMPTY": ""}
+            allowed ["https://api.example.com", "http://*.internal:8000..9000"]"#]],
     );
 }
 
@@ -164,49 +110,14 @@ fn every_key_is_read() {
 fn what_is_left_out_has_its_default() {
     check(
         "name = \"a\"\nsource = \"a.wasm\"\n[[route]]\npath = \"/...\"",
-        expect![[r#"
-        Manifest {
-            name: AppName(a),
-            version: "0.0.0",
-            description: None,
-            source: "a.wasm",
-            sha256: None,
-            routes: [
-                Route {
-                    host: Any,
-                    path: PathPattern {
-                        segments: [],
-                        rest: true,
-                    },
-                },
-            ],
-            limits: Limits {
-                memory: Bytes(
-                    134217728,
-                ),
-                fuel: Fuel(
-                    5000000000,
-                ),
-                timeout: 30s,
-                concurrency: 100,
-                queue: 1000,
-                request_body: Bytes(
-                    10485760,
-                ),
-                response_body: Bytes(
-                    104857600,
-                ),
-            },
-            instance: Instance {
-                reuse: 1,
-            },
-            weight: Weight(
-                1,
-            ),
-            env: {},
-            allowed_outbound_hosts: [],
-            build_command: None,
-        }"#]],
+        &expect![[r#"
+            a 0.0.0 None
+            a.wasm None None
+            routes /...
+            memory 128MiB, fuel 5B, timeout 30s, concurrency 100, queue 1000
+            request 10MiB, response 100MiB, reuse 1, weight 1
+            env {}
+            allowed []"#]],
     );
 }
 
@@ -214,14 +125,14 @@ fn what_is_left_out_has_its_default() {
 fn an_empty_file_lacks_what_has_no_default() {
     check(
         "",
-        expect![[r#"
+        &expect![[r#"
         steerage.toml:1:1: name: missing: write name = "my-app"
         steerage.toml:1:1: source: missing: write source = "app.wasm"
         steerage.toml:1:1: route: missing: write [[route]] and below it path = "/...""#]],
     );
     check(
         "[[route]]\nhost = \"a.b\"\n[build]\n",
-        expect![[r#"
+        &expect![[r#"
         steerage.toml:1:1: name: missing: write name = "my-app"
         steerage.toml:1:1: source: missing: write source = "app.wasm"
         steerage.toml:1:1: route[1].path: missing: write path = "/..."
@@ -229,7 +140,7 @@ fn an_empty_file_lacks_what_has_no_default() {
     );
     check(
         "name = \"a\"\nsource = \"b\"\nroute = []",
-        expect!["steerage.toml:3:9: route: there is no route: at least one is needed"],
+        &expect!["steerage.toml:3:9: route: there is no route: at least one is needed"],
     );
 }
 
@@ -279,7 +190,7 @@ DEBUG = true
 [build]
 comand = "make"
 "#,
-        expect![[r#"
+        &expect![[r#"
             steerage.toml:1:1: name: missing: write name = "my-app"
             steerage.toml:2:1: nmae: unknown key, did you mean name?
             steerage.toml:3:11: version: version is "": expected 1 to 64 bytes on one line
@@ -320,7 +231,7 @@ limits = 3
 env = []
 allowed_outbound_hosts = "http://a"
 "#,
-        expect![[r#"
+        &expect![[r#"
             steerage.toml:2:8: name: expected a string: write "5"
             steerage.toml:3:10: source: expected a string, found an array
             steerage.toml:4:9: route: expected [[route]] tables, each with a path, found a string
@@ -330,7 +241,7 @@ allowed_outbound_hosts = "http://a"
     );
     check_below(
         "[share]\nweight = 2.5",
-        expect![
+        &expect![
             "steerage.toml:5:10: share.weight: expected a whole number from 1 to 1000, found a number with a point"
         ],
     );
@@ -340,7 +251,7 @@ allowed_outbound_hosts = "http://a"
 fn a_key_in_the_wrong_section_is_sent_to_the_right_one() {
     check_below(
         "command = \"make\"\nhost = \"a.b\"\n[limits]\nallowed_outbound_hosts = []\n[nonsense]\nx = 1",
-        expect![[r#"
+        &expect![[r#"
             steerage.toml:4:1: command: unknown key here, command belongs into [build]
             steerage.toml:5:1: host: unknown key here, host belongs into [[route]]
             steerage.toml:7:1: limits.allowed_outbound_hosts: unknown key here, allowed_outbound_hosts belongs above the first [table]
@@ -352,7 +263,7 @@ fn a_key_in_the_wrong_section_is_sent_to_the_right_one() {
 fn bounds_are_those_of_the_core() {
     check_below(
         "[limits]\nmemory = \"8GiB\"\ntimeout = \"2h\"\nfuel = 0",
-        expect![[r#"
+        &expect![[r#"
         steerage.toml:5:10: limits.memory: memory is 8GiB: at most 4GiB is allowed
         steerage.toml:6:11: limits.timeout: timeout is 2h: at most 1h is allowed
         steerage.toml:7:8: limits.fuel: fuel is 0: at least 1K is allowed"#]],
@@ -369,24 +280,24 @@ fn bounds_are_those_of_the_core() {
 fn a_syntax_error_has_its_place_and_the_lines_around_it_are_still_checked() {
     check_below(
         "[limits]\nmemory = \"64XB\"\nfuel 3\nqueue = true",
-        expect![[r#"
+        &expect![[r#"
         steerage.toml:5:10: limits.memory: "64XB" is not a size: expected a number of bytes with an optional unit, such as 512, 10KB, 64MiB or 1.5GiB
         steerage.toml:6:6: key with no value, expected `=`"#]],
     );
     check_below(
         "version = \"1\n[limits\nmemory = \"64XB\"\nfuel 3\n",
-        expect![[r#"
+        &expect![[r#"
         steerage.toml:4:13: invalid basic string, expected `"`
         steerage.toml:5:8: unclosed table, expected `]`
         steerage.toml:7:6: key with no value, expected `=`"#]],
     );
     check(
         "name = \"a\"\nname = \"b\"\nsource = \"x\"",
-        expect!["steerage.toml:2:1: duplicate key"],
+        &expect!["steerage.toml:2:1: duplicate key"],
     );
     check(
         "\u{0}",
-        expect![[r#"
+        &expect![[r#"
         steerage.toml:1:1: invalid unquoted key, expected letters, numbers, `-`, `_`
         steerage.toml:1:2: key with no value, expected `=`"#]],
     );
@@ -396,11 +307,11 @@ fn a_syntax_error_has_its_place_and_the_lines_around_it_are_still_checked() {
 fn columns_count_characters() {
     check_below(
         "description = \"é\" x",
-        expect!["steerage.toml:4:19: unexpected key or value, expected newline, `#`"],
+        &expect!["steerage.toml:4:19: unexpected key or value, expected newline, `#`"],
     );
     check(
         "name = \"a\"\r\nsource = \"b\"\r\nroute = [{ path = \"é\", host = \"é\" }]",
-        expect![[r#"
+        &expect![[r#"
         steerage.toml:3:19: route[1].path: "é" is not a route's path: it must start with /
         steerage.toml:3:31: route[1].host: "é" is not a host: only a-z, 0-9, -, _ and dots are allowed; write other letters as xn--"#]],
     );
@@ -444,7 +355,7 @@ fn a_bare_manifest_is_canonical_and_says_what_is_wrong_with_its_arguments() {
     assert_eq!(read(&text).unwrap().source, "dir\\a \"b\"\n.wasm");
     check(
         &bare("Hello", "", Some("a:1"), "hi"),
-        expect![[r#"
+        &expect![[r#"
         steerage.toml:1:8: name: "Hello" is not an app name: only a-z, 0-9 and - are allowed
         steerage.toml:2:10: source: source is "": expected the path of a component
         steerage.toml:5:8: route[1].host: "a:1" is not a host: a port is not part of it; the host answers on its own ports

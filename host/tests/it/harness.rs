@@ -149,11 +149,11 @@ impl Host {
     }
 
     /// The response as it comes, for tests that watch a stream.
-    pub async fn stream(
+    pub fn stream(
         &self,
         request: Request<Full<Bytes>>,
-    ) -> Result<Response<hyper::body::Incoming>, hyper_util::client::legacy::Error> {
-        self.client.request(request).await
+    ) -> hyper_util::client::legacy::ResponseFuture {
+        self.client.request(request)
     }
 
     pub async fn admin(&self, method: &str, path: &str, body: impl Into<Bytes>) -> Reply {
@@ -228,8 +228,9 @@ impl Host {
     }
 
     pub fn signal(&self, name: &str) {
-        let status = Command::new("kill").arg(format!("-{name}")).arg(self.pid().to_string());
-        assert!({ status }.status().unwrap().success());
+        let pid = self.pid().to_string();
+        let status = Command::new("kill").args([&format!("-{name}"), &pid]).status();
+        assert!(status.unwrap().success());
     }
 
     pub fn kill(&mut self) {

@@ -39,6 +39,19 @@ pub struct Artifact {
     pub bytes: u64,
 }
 
+impl Artifact {
+    /// Puts a copy of it at `path`, unless the same bytes are there already: a file that did not
+    /// change keeps its time, so that who watches it does nothing for nothing. Says whether it wrote.
+    ///
+    /// # Errors
+    ///
+    /// When either file cannot be used.
+    pub fn copy_to(&self, path: &Path) -> Result<bool, BuildError> {
+        let bytes = fs::read(&self.path).map_err(|source| io_error("read", &self.path, source))?;
+        write_if_changed(path, &bytes)
+    }
+}
+
 /// A cargo project and how to build it.
 #[derive(Clone, Debug)]
 pub struct Project {
@@ -275,11 +288,20 @@ fn finish(built: Built, kind: Kind) -> Result<Artifact, BuildError> {
     let component = component::encode(&module)
         .map_err(|source| BuildError::Encode { path: built.path.clone(), source })?;
     let path = built.path.with_extension("component.wasm");
-    // An unchanged file keeps its time, so that who watches it does not rebuild for nothing.
-    if fs::read(&path).ok().as_ref() != Some(&component) {
-        fs::write(&path, &component).map_err(|source| io_error("write", &path, source))?;
-    }
+    write_if_changed(&path, &component)?;
     Ok(Artifact { name: built.name, kind, path, bytes: n_bytes(&component) })
+}
+
+fn write_if_changed(path: &Path, bytes: &[u8]) -> Result<bool, BuildError> {
+    if fs::read(path).is_ok_and(|old| old == bytes) {
+        return Ok(false);
+    }
+    // Whoever reads it meanwhile must not find half of it.
+    let unfinished = path.with_extension("unfinished");
+    fs::write(&unfinished, bytes)
+        .and_then(|()| fs::rename(&unfinished, path))
+        .map_err(|source| io_error("write", path, source))?;
+    Ok(true)
 }
 
 fn n_bytes(bytes: &[u8]) -> u64 {
@@ -288,4 +310,80 @@ fn n_bytes(bytes: &[u8]) -> u64 {
 
 fn io_error(verb: &str, path: &Path, source: io::Error) -> BuildError {
     BuildError::Io { what: format!("cannot {verb} {}", path.display()), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::SourceStd;
+
+    fn arguments(project: &Project, toolchain: &Toolchain) -> String {
+        let command = project.command(Path::new("/app"), toolchain);
+        let words = std::iter::once(command.get_program()).chain(command.get_args());
+        words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn an_installed_target_is_built_as_anyone_would() {
+        let toolchain = Toolchain::Installed { triple: "wasm32-wasip2" };
+        assert_eq!(
+            arguments(&Project::at("/app"), &toolchain),
+            "cargo build --release --target wasm32-wasip2 --message-format=json-render-diagnostics"
+        );
+        let project = Project::at("/app").binary("tool").target_dir("/t");
+        assert!(arguments(&project, &toolchain).ends_with(" --bin tool --target-dir /t"));
+    }
+
+    #[test]
+    fn programs_and_libraries_share_a_std_from_source() {
+        let toolchain = Toolchain::FromSource(SourceStd {
+            cargo: "/usr/bin/cargo".into(),
+            rustc: "/usr/bin/rustc".into(),
+            linker: "/usr/bin/wasm-ld-22".into(),
+            libc: "/usr/lib/wasm32-wasi".into(),
+        });
+        let flags = |project: Project| {
+            let arguments = arguments(&project, &toolchain);
+            arguments.split_once("--config=").map(|(_, flags)| flags.to_owned()).unwrap()
+        };
+        let (library, program) =
+            (flags(Project::at("/app")), flags(Project::at("/app").binary("b")));
+        assert!(program.starts_with(&library), "{program}");
+        assert!(library.contains(r#"rustflags=["-Clinker=/usr/bin/wasm-ld-22","#), "{library}");
+    }
+
+    #[test]
+    fn a_directory_without_a_package_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = Project::at(dir.path()).build(Progress::Inherit).unwrap_err();
+        assert!(matches!(&error, BuildError::NotAPackage { .. }), "{error}");
+        let error = Project::at(dir.path().join("gone")).build(Progress::Inherit).unwrap_err();
+        assert!(error.to_string().contains("gone"), "{error}");
+    }
+
+    #[test]
+    fn a_package_with_a_cdylib_is_a_service() {
+        let dir = tempfile::tempdir().unwrap();
+        let check = |manifest: &str, source: &str, expected| {
+            fs::create_dir_all(dir.path().join("src")).unwrap();
+            fs::write(dir.path().join(source), "").unwrap();
+            let package = "[package]\nname = \"app\"\n[workspace]\n";
+            fs::write(dir.path().join("Cargo.toml"), format!("{package}{manifest}")).unwrap();
+            assert_eq!(default_kind(&fs::canonicalize(dir.path()).unwrap()).unwrap(), expected);
+        };
+        check("", "src/main.rs", Kind::CoreCommand);
+        check("[lib]\ncrate-type = [\"cdylib\"]\n", "src/lib.rs", Kind::Component);
+    }
+
+    #[test]
+    fn a_copy_is_written_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("built.wasm");
+        fs::write(&path, "bytes").unwrap();
+        let artifact = Artifact { name: "app".into(), kind: Kind::Component, path, bytes: 5 };
+        let copy = dir.path().join("app.wasm");
+        assert!(artifact.copy_to(&copy).unwrap());
+        assert!(!artifact.copy_to(&copy).unwrap());
+        assert_eq!(fs::read(copy).unwrap(), b"bytes");
+    }
 }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn check_name(text: &str, expect: Expect) {
+fn check_name(text: &str, expect: &Expect) {
     let shown = match AppName::parse(text) {
         Ok(name) => name.to_string(),
         Err(error) => error.to_string(),
@@ -16,17 +16,17 @@ fn check_name(text: &str, expect: Expect) {
 
 #[test]
 fn an_app_name_is_a_dns_label_that_starts_with_a_letter() {
-    check_name("hello", expect!["hello"]);
-    check_name("a", expect!["a"]);
-    check_name("a-1--b", expect!["a-1--b"]);
-    check_name("", expect![[r#""" is not an app name: it is empty"#]]);
+    check_name("hello", &expect!["hello"]);
+    check_name("a", &expect!["a"]);
+    check_name("a-1--b", &expect!["a-1--b"]);
+    check_name("", &expect![[r#""" is not an app name: it is empty"#]]);
     check_name(
         "Hello",
-        expect![[r#""Hello" is not an app name: only a-z, 0-9 and - are allowed"#]],
+        &expect![[r#""Hello" is not an app name: only a-z, 0-9 and - are allowed"#]],
     );
-    check_name("../x", expect![[r#""../x" is not an app name: only a-z, 0-9 and - are allowed"#]]);
-    check_name("1st", expect![[r#""1st" is not an app name: it must start with a letter"#]]);
-    check_name("a-", expect![[r#""a-" is not an app name: it must not end with -"#]]);
+    check_name("../x", &expect![[r#""../x" is not an app name: only a-z, 0-9 and - are allowed"#]]);
+    check_name("1st", &expect![[r#""1st" is not an app name: it must start with a letter"#]]);
+    check_name("a-", &expect![[r#""a-" is not an app name: it must not end with -"#]]);
     assert!(AppName::parse(&"a".repeat(63)).is_ok());
     assert!(AppName::parse(&"a".repeat(64)).is_err());
 }

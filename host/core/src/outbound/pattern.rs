@@ -91,11 +91,11 @@ impl AllowedHost {
 impl Host {
     fn covers(&self, target: &Target) -> bool {
         match self {
-            Self::Name(name) => target.address.is_none() && name.as_str() == target.name,
+            // No name of an entry reads as an address, so neither of these covers one.
+            Self::Name(name) => name.as_str() == target.name,
             Self::Below(name) => {
                 let label = target.name.strip_suffix(name.as_str());
-                target.address.is_none()
-                    && label.is_some_and(|label| label.len() > 1 && label.ends_with('.'))
+                label.is_some_and(|label| label.len() > 1 && label.ends_with('.'))
             }
             Self::Address(address) => target.address == Some(*address),
             Self::Any => true,
@@ -219,12 +219,16 @@ fn read_host(host: &str) -> Result<Host, String> {
     }
     let (name, below) = host.strip_prefix("*.").map_or((host, false), |name| (name, true));
     let name = HostName::parse(name).map_err(|error| error.to_string())?;
-    // Resolvers read such names as addresses: 127.1, 0x7f.1, 2130706433.
-    let last_label = name.as_str().rsplit('.').next().unwrap_or_default();
-    if last_label.starts_with(|first: char| first.is_ascii_digit()) {
-        return Err("a name's last label must not start with a digit".to_owned());
+    if reads_as_address(name.as_str()) {
+        return Err("write an address as four numbers with dots".to_owned());
     }
     Ok(if below { Host::Below(name) } else { Host::Name(name) })
+}
+
+/// Whether resolvers take the name for an address: `127.1`, `0x7f.1`, `2130706433`.
+fn reads_as_address(name: &str) -> bool {
+    let last_label = name.rsplit('.').next().unwrap_or_default();
+    last_label.starts_with("0x") || last_label.bytes().all(|b| b.is_ascii_digit())
 }
 
 fn read_ports(port: Option<&str>) -> Result<Ports, String> {

@@ -95,16 +95,6 @@ impl HostPattern {
         }
         Ok(Self::Suffix(name))
     }
-
-    /// Whether the pattern covers a name that [`request_host`] gave.
-    #[must_use]
-    pub fn matches(&self, host: &str) -> bool {
-        match self {
-            Self::Exact(name) => name.as_str() == host,
-            Self::Suffix(name) => suffixes(host).any(|suffix| suffix == name.as_str()),
-            Self::Any => true,
-        }
-    }
 }
 
 impl FromStr for HostPattern {

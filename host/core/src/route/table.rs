@@ -3,12 +3,16 @@
 //! Does not publish or lock anything: whoever owns it swaps whole tables.
 //!
 //! Each host pattern has a tree of path segments, with an ordered map from literals to subtrees
-//! in each node. A lookup walks down at most as deep as the longest pattern and steps back where
-//! a branch ends without a match; it allocates only for parameters and for hosts in capital letters or
-//! brackets. Stepping back costs at most one visit of each node that matches the start of the path,
-//! so patterns that mix literals and parameters at every segment are the costly ones; how many
-//! routes an app may have bounds them.
+//! in each node. Ordered and not hashed, because that needs no random seed against crafted names;
+//! measured at 10 to 100,000 routes it looks up about as fast and changes three times faster.
+//!
+//! A lookup walks down at most as deep as the longest pattern and steps back where a branch ends
+//! without a match; it allocates only for parameters and for hosts in capital letters or
+//! brackets. Stepping back costs at most one visit of each node that matches the start of the
+//! path, so patterns that mix literals and parameters at every segment are the costly ones; how
+//! many routes an app may have bounds them.
 
+mod children;
 mod node;
 
 use imbl::OrdMap;
@@ -23,6 +27,21 @@ use crate::id::AppName;
 ///
 /// Cloning takes constant time; an insertion or removal copies what lies between the root and the
 /// place of the change, and leaves earlier clones as they were.
+///
+/// ```
+/// # use steerage_core::{id::AppName, route::{Route, RouteTable}};
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let shop: AppName = "shop".parse()?;
+/// let mut table = RouteTable::new();
+/// table.insert(&"example.com/items/:item/...".parse::<Route>()?, &shop, "deployment 7")?;
+///
+/// let found = table.find("example.com:8080", "/items/42/photos").ok_or("no route")?;
+/// assert_eq!(*found.target, "deployment 7");
+/// assert_eq!(found.params, [("item", "42")]);
+/// assert_eq!(found.rest, Some("/photos"));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct RouteTable<T> {
     exact: OrdMap<HostName, Node<T>>,

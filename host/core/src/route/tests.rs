@@ -10,7 +10,7 @@ fn shown<T: fmt::Display, E: fmt::Display>(read: Result<T, E>) -> String {
     read.map_or_else(|error| error.to_string(), |value| value.to_string())
 }
 
-fn check_parse(texts: &[&str], expect: Expect) {
+fn check_parse(texts: &[&str], expect: &Expect) {
     let lines: Vec<_> = texts.iter().map(|text| shown(text.parse::<Route>())).collect();
     expect.assert_eq(&lines.join("\n"));
 }
@@ -26,7 +26,7 @@ fn table(routes: &[&str]) -> RouteTable<String> {
 }
 
 /// Asks for each `host/path` and shows the winner with its parameters and rest.
-fn check_find(routes: &[&str], requests: &[&str], expect: Expect) {
+fn check_find(routes: &[&str], requests: &[&str], expect: &Expect) {
     let table = table(routes);
     let line = |request: &&str| {
         let (host, path) = request.split_at(request.find(['/', '*']).unwrap_or(request.len()));
@@ -68,7 +68,7 @@ fn a_route_shows_as_it_is_written_in_canonical_form() {
             "/.well-known/...",
             "/.well-known/steerages",
         ],
-        expect![[r#"
+        &expect![[r#"
             /
             /...
             /a
@@ -122,7 +122,7 @@ fn what_is_no_path_is_refused_with_the_rule() {
             "/.well-known/steerage/x",
             "/.well-known/steerage/...",
         ],
-        expect![[r#"
+        &expect![[r#"
             "" is not a route's path: it is empty; the root is /
             "/a/" is not a route's path: it has an empty segment; leave out doubled and trailing /
             "//" is not a route's path: it has an empty segment; leave out doubled and trailing /
@@ -174,7 +174,7 @@ fn what_is_no_host_is_refused_with_the_rule() {
             "[127.0.0.1]/",
             "a b/",
         ],
-        expect![[r#"
+        &expect![[r#"
             "example.com:80" is not a host: a port is not part of it; the host answers on its own ports
             "a..b" is not a host: each label has 1 to 63 characters
             ".a" is not a host: each label has 1 to 63 characters
@@ -205,7 +205,7 @@ fn exact_beats_parameter_beats_wildcard_from_left_to_right() {
             "/a/b", "/a/b/", "/a/c", "/a/c/d", "/a/b/c", "/c/b", "/c/d", "/c/b/d", "/c/d/e", "/",
             "/a",
         ],
-        expect![[r#"
+        &expect![[r#"
             /a/b -> /a/b
             /a/b/ -> /a/b
             /a/c -> /a/:x x=c
@@ -225,7 +225,7 @@ fn a_branch_without_an_end_is_stepped_back_from() {
     check_find(
         &["/a/b/c", "/:x/b/d", "/a/:y/e", "/a/..."],
         &["/a/b/c", "/a/b/d", "/a/b/e", "/z/b/d", "/z/b/c"],
-        expect![[r#"
+        &expect![[r#"
             /a/b/c -> /a/b/c
             /a/b/d -> /a/... rest="/b/d"
             /a/b/e -> /a/:y/e y=b
@@ -253,7 +253,7 @@ fn one_trailing_slash_is_not_significant() {
             "/users//edit",
             "/usersx",
         ],
-        expect![[r#"
+        &expect![[r#"
             / -> /
             // -> /
             /cart -> /cart
@@ -275,7 +275,7 @@ fn dots_and_escapes_are_matched_raw() {
     check_find(
         &["/a/...", "/b/:x", "/caf%C3%A9"],
         &["/a/../b/c", "/b/..", "/b/%2F", "/%61/x", "/caf%C3%A9", "/caf%c3%a9", "/A/x"],
-        expect![[r#"
+        &expect![[r#"
             /a/../b/c -> /a/... rest="/../b/c"
             /b/.. -> /b/:x x=..
             /b/%2F -> /b/:x x=%2F
@@ -305,7 +305,7 @@ fn a_more_specific_host_wins_and_falls_through_where_it_has_no_path() {
             ".com/x",
             ".example.com/y",
         ],
-        expect![[r#"
+        &expect![[r#"
             a.example.com/x -> a.example.com/x
             A.EXAMPLE.com.:8080/x -> a.example.com/x
             a.example.com/y -> *.example.com/y
@@ -335,7 +335,7 @@ fn an_address_is_a_host_but_has_no_suffix() {
             "x.1/a",
             "[::2]/b",
         ],
-        expect![[r#"
+        &expect![[r#"
             127.0.0.1/a -> 127.0.0.1/a
             127.0.0.1:80/a -> 127.0.0.1/a
             [::1]/a -> [::1]/a
@@ -359,7 +359,7 @@ fn what_is_no_path_or_belongs_to_the_host_finds_nothing() {
             "/.well-known/steeragex",
             "/.well-known/x",
         ],
-        expect![[r#"
+        &expect![[r#"
             * -> nothing
              -> nothing
             /.well-known/steerage -> nothing

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn check(shown: Vec<Result<String, BadUnit>>, expect: Expect) {
+fn check(shown: Vec<Result<String, BadUnit>>, expect: &Expect) {
     let lines: Vec<_> =
         shown.into_iter().map(|shown| shown.unwrap_or_else(|error| error.to_string())).collect();
     expect.assert_eq(&lines.join("\n"));
@@ -54,7 +54,7 @@ fn sizes_read_as_people_write_them() {
             "1234567",
             "18446744073709551615",
         ]),
-        expect![[r#"
+        &expect![[r#"
             0 = 0 = 0
             512 = 512 = 512B
             999B = 999 = 999B
@@ -91,7 +91,7 @@ fn what_is_no_size_is_refused() {
             "17179869184GiB",
             "0x10",
         ]),
-        expect![[r#"
+        &expect![[r#"
             "" is not a size: expected a number of bytes with an optional unit, such as 512, 10KB, 64MiB or 1.5GiB
             "MiB" is not a size: expected a number of bytes with an optional unit, such as 512, 10KB, 64MiB or 1.5GiB
             "-1" is not a size: expected a number of bytes with an optional unit, such as 512, 10KB, 64MiB or 1.5GiB
@@ -113,7 +113,7 @@ fn what_is_no_size_is_refused() {
 fn fuel_reads_as_people_write_it() {
     check(
         fuel(&["0", "250_000", "500M", "2B", "2G", "1.5b", "1234567", "", "1.5", "10KB", "2 T"]),
-        expect![[r#"
+        &expect![[r#"
             0 = 0 = 0
             250_000 = 250000 = 250K
             500M = 500000000 = 500M
@@ -134,7 +134,7 @@ fn durations_read_as_people_write_them() {
         durations(&[
             "500us", "250ms", "2s", "1m30s", "1h", "1.5h", "0s", "1h 30m", "90s", "1500ms", "1ns",
         ]),
-        expect![[r#"
+        &expect![[r#"
             500us = 500000ns = 500us
             250ms = 250000000ns = 250ms
             2s = 2000000000ns = 2s
@@ -165,7 +165,7 @@ fn what_is_no_duration_is_refused() {
             "1m30",
             "1 s s",
         ]),
-        expect![[r#"
+        &expect![[r#"
             "" is not a duration: expected numbers with units, such as 500us, 250ms, 2s, 1m30s or 1h
             "30" is not a duration: expected numbers with units, such as 500us, 250ms, 2s, 1m30s or 1h
             "s" is not a duration: expected numbers with units, such as 500us, 250ms, 2s, 1m30s or 1h
@@ -185,7 +185,7 @@ fn a_weight_is_bounded_both_ways() {
     assert_eq!("1000".parse::<Weight>().map(Weight::get), Ok(1_000));
     check(
         ["0", "1001", "x", "+1", ""].map(|t| t.parse::<Weight>().map(|w| w.to_string())).into(),
-        expect![[r#"
+        &expect![[r#"
             "0" is not a weight: expected a whole number from 1 to 1000
             "1001" is not a weight: expected a whole number from 1 to 1000
             "x" is not a weight: expected a whole number from 1 to 1000
@@ -223,6 +223,6 @@ proptest! {
 
     #[test]
     fn no_text_makes_a_parser_panic(text in "\\PC{0,12}|[0-9._]{0,8}[a-zA-Z ]{0,4}") {
-        let _ = (Bytes::parse(&text), Fuel::parse(&text), parse_duration(&text));
+        let _read = (Bytes::parse(&text), Fuel::parse(&text), parse_duration(&text));
     }
 }

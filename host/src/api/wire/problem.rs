@@ -33,12 +33,12 @@ pub struct Problem {
 /// One mistake in a manifest.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Mistake {
-    /// The key it is at, like `limits.memory`.
+    /// The key it is at, like `limits.memory`; empty for a syntax error.
     pub key: String,
-    /// The line, from 1, where there is one.
-    pub line: Option<usize>,
-    /// The column, from 1, where there is one.
-    pub column: Option<usize>,
+    /// The line, counted from 1.
+    pub line: usize,
+    /// The column, counted from 1 in characters.
+    pub column: usize,
     /// What is wrong.
     pub message: String,
 }
@@ -55,13 +55,7 @@ impl fmt::Display for Problem {
 
 impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(line) = self.line {
-            write!(f, "line {line}")?;
-            if let Some(column) = self.column {
-                write!(f, ", column {column}")?;
-            }
-            f.write_str(": ")?;
-        }
+        write!(f, "line {}, column {}: ", self.line, self.column)?;
         if !self.key.is_empty() {
             write!(f, "{}: ", self.key)?;
         }

@@ -102,9 +102,10 @@ fn a_problem_says_only_what_applies_and_reads_line_by_line() {
         column,
         message: "expected a size".to_owned(),
     };
-    problem.mistakes = vec![mistake("limits.memory", Some(3), Some(10)), mistake("", None, None)];
+    problem.mistakes = vec![mistake("limits.memory", 3, 10), mistake("", 9, 1)];
     assert_eq!(
         problem.to_string(),
-        "the manifest has 2 mistakes\nline 3, column 10: limits.memory: expected a size\nexpected a size"
+        "the manifest has 2 mistakes\nline 3, column 10: limits.memory: expected a size\n\
+         line 9, column 1: expected a size"
     );
 }

@@ -3,15 +3,14 @@
 
 use std::sync::Arc;
 
-use imbl::OrdMap;
-
 use super::Routed;
+use super::children::Children;
 use crate::route::{PathPattern, Segment};
 
 /// What may follow the segments that lead here.
 #[derive(Clone, Debug)]
 pub(super) struct Node<T> {
-    literals: OrdMap<Arc<str>, Arc<Self>>,
+    literals: Children<Arc<Self>>,
     param: Option<Arc<Self>>,
     /// The route whose pattern ends here.
     here: Place<T>,
@@ -24,7 +23,7 @@ pub(super) type Place<T> = Option<Arc<Routed<T>>>;
 
 impl<T> Default for Node<T> {
     fn default() -> Self {
-        Self { literals: OrdMap::new(), param: None, here: None, rest: None }
+        Self { literals: Children::default(), param: None, here: None, rest: None }
     }
 }
 
@@ -70,7 +69,7 @@ impl<T: Clone> Node<T> {
         let mut node = self;
         for segment in path.segments() {
             let child = match segment {
-                Segment::Literal(text) => node.literals.entry(Arc::clone(text)).or_default(),
+                Segment::Literal(text) => node.literals.get_or_default(text),
                 Segment::Param(_) => node.param.get_or_insert_default(),
             };
             node = Arc::make_mut(child);
@@ -95,7 +94,7 @@ impl<T: Clone> Node<T> {
         let removed = child.remove_at(tail, rest);
         if child.is_empty() {
             match segment {
-                Segment::Literal(text) => drop(self.literals.remove(text)),
+                Segment::Literal(text) => self.literals.remove(text),
                 Segment::Param(_) => self.param = None,
             }
         }

@@ -1,0 +1,100 @@
+//! Each rule of a manifest, broken by itself and all at once.
+//! Does not test how mistakes are found in a file: that is the host's part.
+
+use expect_test::{Expect, expect};
+
+use super::*;
+use crate::units::Bytes;
+
+fn valid() -> Manifest {
+    Manifest {
+        name: AppName::parse("a").unwrap(),
+        version: "1".to_owned(),
+        description: None,
+        source: "a.wasm".to_owned(),
+        sha256: None,
+        routes: vec!["/".parse().unwrap()],
+        limits: Limits::default(),
+        instance: Instance::default(),
+        weight: Weight::DEFAULT,
+        env: BTreeMap::new(),
+        allowed_outbound_hosts: Vec::new(),
+        build_command: None,
+    }
+}
+
+fn check(spoil: impl FnOnce(&mut Manifest), expect: &Expect) {
+    let mut manifest = valid();
+    spoil(&mut manifest);
+    let lines: Vec<_> = manifest.check().iter().map(Broken::to_string).collect();
+    expect.assert_eq(&lines.join("\n"));
+}
+
+fn routes(texts: &[&str]) -> Vec<Route> {
+    texts.iter().map(|text| text.parse().unwrap()).collect()
+}
+
+#[test]
+fn a_plain_manifest_breaks_no_rule() {
+    assert_eq!(valid().check(), []);
+}
+
+#[test]
+fn all_broken_rules_are_named_at_once() {
+    check(
+        |manifest| {
+            manifest.version = "1\n2".to_owned();
+            manifest.description = Some("x".repeat(501));
+            manifest.source = "a\0".to_owned();
+            manifest.routes = Vec::new();
+            manifest.limits.memory = Bytes::ZERO;
+            manifest.limits.queue = u32::MAX;
+            manifest.instance.reuse = NonZeroU32::MAX;
+            manifest.env.insert("A=B".to_owned(), String::new());
+            manifest.env.insert("NUL".to_owned(), "\0".to_owned());
+            manifest.env.insert("BIG".to_owned(), "x".repeat(LARGEST_ENV));
+            manifest.build_command = Some(" ".to_owned());
+        },
+        &expect![[r#"
+            version is "1\n2": expected 1 to 64 bytes on one line
+            description has 501 bytes: at most 500 are allowed
+            source is "a\0": expected the path of a component
+            there is no route: at least one is needed
+            memory is 0: at least 64KiB is allowed
+            queue is 4294967295: at most 100000 is allowed
+            reuse is 4294967295: at most 1000000 is allowed
+            "A=B" is not the name of a variable: expected letters, digits and _, not starting with a digit
+            the value of NUL has a NUL character
+            env has 65546 bytes: at most 65536 are allowed
+            the build command is " ": expected a shell command"#]],
+    );
+}
+
+#[test]
+fn routes_of_one_shape_are_duplicates() {
+    check(
+        |m| m.routes = routes(&["/:a", "/:b", "a.b/:a", "A.B/:c", "/:a/...", "/:a"]),
+        &expect![[r#"
+        route /:b answers the same requests as route /:a
+        route a.b/:c answers the same requests as route a.b/:a
+        route /:a answers the same requests as route /:a"#]],
+    );
+}
+
+#[test]
+fn an_app_has_a_bounded_number_of_routes() {
+    let numbered = |count: usize| (0..count).map(|n| format!("/{n}").parse().unwrap()).collect();
+    check(|m| m.routes = numbered(MAX_ROUTES), &expect![]);
+    check(
+        |m| m.routes = numbered(MAX_ROUTES + 1),
+        &expect!["there are 101 routes: at most 100 are allowed"],
+    );
+}
+
+#[test]
+fn names_of_variables_are_those_a_shell_can_use() {
+    assert_eq!(check_env("_A1", "any\nvalue é"), None);
+    for name in ["", "1A", "A-B", "A B", "É", "A=", "A\0"] {
+        assert_eq!(check_env(name, ""), Some(Broken::EnvName(name.to_owned())));
+    }
+}

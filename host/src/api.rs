@@ -1,0 +1,204 @@
+//! The operators' door: the control API, metrics and health on a listener of its own.
+//! Does not decide anything about apps: it reads requests, asks the agent, and says what it said.
+
+pub mod auth;
+pub mod wire;
+
+mod deploy;
+mod endpoints;
+mod follow;
+mod observe;
+mod openapi;
+mod problem;
+mod secrets;
+mod told;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Instant;
+
+use axum::Router;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{FromRequest, FromRequestParts, Json, Path, Query, Request};
+use axum::middleware;
+use axum::routing::{MethodRouter, delete, get, head, post, put};
+use http::request::Parts;
+use serde::de::DeserializeOwned;
+use steerage_core::id::{AppName, Digest};
+use steerage_core::units::Bytes;
+use tokio::net::TcpListener;
+
+pub use self::deploy::UnderWay;
+
+use self::auth::Token;
+use self::endpoints::{ENDPOINTS, Operation};
+use self::problem::{Cause, Refusal};
+use crate::agent::Agent;
+use crate::request::Front;
+
+/// What the control API works with.
+#[derive(Debug)]
+pub struct ApiState {
+    /// Carries out wishes.
+    pub agent: Agent,
+    /// What is served, and how it goes.
+    pub front: Arc<Front>,
+    /// Open connections of callers.
+    pub connections: Arc<AtomicU64>,
+    /// What operators must show; without one only this machine is let in.
+    pub token: Option<Token>,
+    /// Largest component taken.
+    pub max_component: Bytes,
+    /// Where callers come in.
+    pub listen: SocketAddr,
+    /// Whether callers speak TLS.
+    pub is_tls: bool,
+    /// Where operators come in.
+    pub admin: SocketAddr,
+    /// When the host started.
+    pub started_at: Instant,
+    /// Deploys that are not over.
+    pub under_way: UnderWay,
+}
+
+type Shared = Arc<ApiState>;
+
+/// Serves the control API until the host closes. While the host drains it still answers, so that
+/// operators can watch it end.
+pub async fn serve(listener: TcpListener, state: ApiState) {
+    let shutdown = state.front.shutdown.clone();
+    let served = axum::serve(listener, router(Arc::new(state)))
+        .with_graceful_shutdown(async move { shutdown.closed().await })
+        .await;
+    if let Err(error) = served {
+        tracing::error!(%error, "the admin listener failed");
+    }
+}
+
+fn router(state: Shared) -> Router {
+    let (mut guarded, mut open) = (Router::new(), Router::new());
+    for endpoint in &ENDPOINTS {
+        let handler = handler(endpoint.operation);
+        if endpoint.is_guarded {
+            guarded = guarded.route(endpoint.path, handler);
+        } else {
+            open = open.route(endpoint.path, handler);
+        }
+    }
+    guarded
+        .route_layer(middleware::from_fn_with_state(state.clone(), auth::guard))
+        .merge(open)
+        .fallback(no_such_path)
+        .method_not_allowed_fallback(no_such_method)
+        .with_state(state)
+}
+
+fn handler(operation: Operation) -> MethodRouter<Shared> {
+    match operation {
+        Operation::PutBlob => put(deploy::put_blob),
+        Operation::HeadBlob => head(deploy::head_blob),
+        Operation::Deploy => post(deploy::deploy),
+        Operation::ListApps => get(observe::apps),
+        Operation::ShowApp => get(observe::app),
+        Operation::RollBack => post(deploy::rollback),
+        Operation::Remove => delete(deploy::remove),
+        Operation::Calls => get(observe::calls),
+        Operation::Logs => get(observe::logs),
+        Operation::Events => get(observe::events),
+        Operation::Validate => post(deploy::validate),
+        Operation::Host => get(observe::host),
+        Operation::OpenApi => get(openapi::serve),
+        Operation::Metrics => get(observe::metrics),
+        Operation::Healthz => get(observe::healthz),
+        Operation::Readyz => get(observe::readyz),
+    }
+}
+
+async fn no_such_path(request: Request) -> Refusal {
+    let path = request.uri().path();
+    Refusal::new(Cause::NotFound, format!("no endpoint {path}; /v1/openapi.json lists them all"))
+}
+
+async fn no_such_method(request: Request) -> Refusal {
+    let (method, path) = (request.method(), request.uri().path());
+    let detail = format!("{path} does not take {method}; /v1/openapi.json says what it takes");
+    Refusal::new(Cause::MethodNotAllowed, detail)
+}
+
+impl ApiState {
+    /// Where callers reach the apps, as a URL. A host that listens on all addresses can only tell
+    /// the one that this machine itself can use.
+    fn url(&self) -> String {
+        let scheme = if self.is_tls { "https" } else { "http" };
+        let ip = match self.listen.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            ip => ip,
+        };
+        format!("{scheme}://{}", SocketAddr::new(ip, self.listen.port()))
+    }
+
+    /// Refuses changes once the host is ending.
+    fn check_open(&self) -> Result<(), Refusal> {
+        if self.front.shutdown.has_begun() { Err(Refusal::draining()) } else { Ok(()) }
+    }
+}
+
+/// The app named in the path.
+struct Named(AppName);
+
+/// The digest in the path.
+struct Addressed(Digest);
+
+/// A JSON body.
+struct Sent<T>(T);
+
+/// The query.
+struct Asked<T>(T);
+
+impl FromRequestParts<Shared> for Named {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &Shared) -> Result<Self, Refusal> {
+        in_path(parts, state).await.map(Self)
+    }
+}
+
+impl FromRequestParts<Shared> for Addressed {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &Shared) -> Result<Self, Refusal> {
+        in_path(parts, state).await.map(Self)
+    }
+}
+
+async fn in_path<T>(parts: &mut Parts, state: &Shared) -> Result<T, Refusal>
+where
+    T: std::str::FromStr<Err: std::fmt::Display>,
+{
+    let text: Result<Path<String>, PathRejection> = Path::from_request_parts(parts, state).await;
+    let Path(text) = text?;
+    text.parse().map_err(|error: T::Err| Refusal::new(Cause::BadRequest, error.to_string()))
+}
+
+impl<T: DeserializeOwned> FromRequest<Shared> for Sent<T> {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, state: &Shared) -> Result<Self, Refusal> {
+        let Json(body) = Json::from_request(request, state).await?;
+        Ok(Self(body))
+    }
+}
+
+impl<T: DeserializeOwned> FromRequestParts<Shared> for Asked<T> {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &Shared) -> Result<Self, Refusal> {
+        let Query(query) = Query::from_request_parts(parts, state).await?;
+        Ok(Self(query))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,222 @@
+//! The endpoints that change something: uploads, deploys, rollbacks, removals.
+//! A wish that was begun is carried out or undone even when its client goes away. Does not know
+//! how: that is the agent's story.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::{Body, BodyDataStream};
+use axum::extract::State;
+use futures_util::StreamExt;
+use http::header::{CONTENT_LENGTH, EXPECT};
+use http::{HeaderMap, StatusCode};
+use steerage_core::id::{Digest, Generation};
+use steerage_core::units::Bytes;
+
+use super::problem::{Cause, Refusal};
+use super::{Addressed, Named, Sent, Shared, told, wire};
+use crate::agent::DeployError;
+use crate::blobs::BlobError;
+use crate::manifest;
+
+/// Longest time to read on in a body that was refused, so that its sender hears the answer.
+const LINGER: Duration = Duration::from_secs(10);
+
+/// Deploys under way, by component: a component that one of them was refused stays while another
+/// may still need it.
+#[derive(Debug, Default)]
+pub struct UnderWay {
+    counts: Mutex<BTreeMap<Digest, usize>>,
+}
+
+/// `PUT /v1/blobs/{digest}`.
+pub(super) async fn put_blob(
+    State(state): State<Shared>,
+    Addressed(digest): Addressed,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<(StatusCode, Json<wire::Blob>), Refusal> {
+    state.check_open()?;
+    let _busy = state.front.shutdown.busy();
+    let limit = state.max_component;
+    let announced =
+        headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let mut chunks = body.into_data_stream();
+    let blobs = &state.agent.parts().blobs;
+    let was_there = blobs.contains(&digest);
+    let taken = if announced.is_some_and(|length: u64| length > limit.get()) {
+        Err(BlobError::TooLarge { limit })
+    } else {
+        blobs.put(digest, &mut chunks, limit).await
+    };
+    match taken {
+        Ok(size_bytes) => {
+            let status = if was_there { StatusCode::OK } else { StatusCode::CREATED };
+            Ok((status, Json(wire::Blob { digest: digest.to_string(), size_bytes })))
+        }
+        Err(error) => {
+            // Whoever waits for `100 Continue` has sent nothing that would have to be read.
+            if !headers.contains_key(EXPECT) {
+                discard(chunks, limit).await;
+            }
+            Err(error.into())
+        }
+    }
+}
+
+/// `HEAD /v1/blobs/{digest}`.
+pub(super) async fn head_blob(
+    State(state): State<Shared>,
+    Addressed(digest): Addressed,
+) -> Result<StatusCode, Refusal> {
+    if state.agent.parts().blobs.contains(&digest) {
+        return Ok(StatusCode::OK);
+    }
+    Err(DeployError::NoComponent(digest).into())
+}
+
+/// `POST /v1/apps/{app}/deployments`.
+pub(super) async fn deploy(
+    State(state): State<Shared>,
+    Named(app): Named,
+    Sent(request): Sent<wire::DeployRequest>,
+) -> Result<(StatusCode, Json<wire::Deployed>), Refusal> {
+    state.check_open()?;
+    let digest: Digest = request
+        .component
+        .parse()
+        .map_err(|error| Refusal::new(Cause::BadRequest, format!("component: {error}")))?;
+    let work = move |state: Shared| async move {
+        let way = state.under_way.enter(digest);
+        let deployed = state.agent.deploy(Some(&app), request.manifest, digest).await;
+        let is_last = way.leave();
+        if deployed.is_err() && is_last {
+            state.agent.forget(digest).await?;
+        }
+        deployed
+    };
+    let deployed = to_the_end(&state, work).await?;
+    Ok((StatusCode::CREATED, Json(told::deployed(&state.url(), &deployed))))
+}
+
+/// `POST /v1/apps/{app}/rollback`.
+pub(super) async fn rollback(
+    State(state): State<Shared>,
+    Named(app): Named,
+    Sent(request): Sent<wire::RollbackRequest>,
+) -> Result<Json<wire::Deployed>, Refusal> {
+    state.check_open()?;
+    let to = match request.to {
+        Some(0) => return Err(Refusal::new(Cause::BadRequest, "to: generations count from 1")),
+        Some(to) => Generation::new(to),
+        None => None,
+    };
+    let work = move |state: Shared| async move { state.agent.rollback(&app, to).await };
+    let deployed = to_the_end(&state, work).await?;
+    Ok(Json(told::deployed(&state.url(), &deployed)))
+}
+
+/// `DELETE /v1/apps/{app}`.
+pub(super) async fn remove(
+    State(state): State<Shared>,
+    Named(app): Named,
+) -> Result<StatusCode, Refusal> {
+    state.check_open()?;
+    let work = move |state: Shared| async move { state.agent.remove(&app).await };
+    to_the_end(&state, work).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `POST /v1/validate`.
+pub(super) async fn validate(
+    Sent(request): Sent<wire::ValidateRequest>,
+) -> Result<Json<wire::Validated>, Refusal> {
+    let manifest = manifest::read(&request.manifest)?;
+    Ok(Json(wire::Validated {
+        app: manifest.name.to_string(),
+        routes: told::routes(&manifest),
+        limits: told::limits(&manifest.limits),
+    }))
+}
+
+/// Works on even when the client goes away, and keeps the host from ending meanwhile.
+async fn to_the_end<T, F>(state: &Shared, work: impl FnOnce(Shared) -> F) -> Result<T, Refusal>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T, DeployError>> + Send + 'static,
+{
+    let busy = state.front.shutdown.busy();
+    let work = work(state.clone());
+    let task = tokio::spawn(async move {
+        let done = work.await;
+        drop(busy);
+        done
+    });
+    match task.await {
+        Ok(done) => Ok(done?),
+        Err(error) => Err(Refusal::internal(&error)),
+    }
+}
+
+/// Reads on in a refused body, so that the answer is not lost with the connection; not for ever,
+/// and not without bound.
+async fn discard(mut chunks: BodyDataStream, limit: Bytes) {
+    let read_on = async {
+        let mut left = limit.get().saturating_mul(2);
+        while let Some(Ok(chunk)) = chunks.next().await {
+            let Some(rest) = left.checked_sub(chunk.len() as u64) else { break };
+            left = rest;
+        }
+    };
+    // Out of time, the connection is cut; the sender has had its chance.
+    drop(tokio::time::timeout(LINGER, read_on).await);
+}
+
+impl UnderWay {
+    fn enter(&self, digest: Digest) -> Way<'_> {
+        *self.counts().entry(digest).or_default() += 1;
+        Way { under_way: self, digest }
+    }
+
+    fn counts(&self) -> MutexGuard<'_, BTreeMap<Digest, usize>> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One deploy under way.
+struct Way<'u> {
+    under_way: &'u UnderWay,
+    digest: Digest,
+}
+
+impl Way<'_> {
+    /// Ends it; whether no other deploy of the component is under way.
+    fn leave(self) -> bool {
+        let mut counts = self.under_way.counts();
+        let n_others = counts.get(&self.digest).map_or(0, |count| count.saturating_sub(1));
+        if n_others == 0 {
+            counts.remove(&self.digest);
+        } else {
+            counts.insert(self.digest, n_others);
+        }
+        n_others == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_last_deploy_of_a_component_may_forget_it() {
+        let under_way = UnderWay::default();
+        let (one, other) = (Digest::from_bytes([1; 32]), Digest::from_bytes([2; 32]));
+        let (first, second) = (under_way.enter(one), under_way.enter(one));
+        assert!(under_way.enter(other).leave());
+        assert!(!first.leave());
+        assert!(second.leave());
+        assert!(under_way.counts().is_empty());
+    }
+}

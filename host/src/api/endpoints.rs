@@ -1,0 +1,263 @@
+//! The endpoints of the control API, once: the router and the OpenAPI document are both made from
+//! this table, so that neither can know one the other does not.
+//! Does not handle requests.
+
+use super::problem::Cause;
+
+/// What can be asked of the control API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Operation {
+    PutBlob,
+    HeadBlob,
+    Deploy,
+    ListApps,
+    ShowApp,
+    RollBack,
+    Remove,
+    Calls,
+    Logs,
+    Events,
+    Validate,
+    Host,
+    OpenApi,
+    Metrics,
+    Healthz,
+    Readyz,
+}
+
+/// What a request carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sent {
+    Nothing,
+    Bytes,
+    /// JSON of the named schema.
+    Json(&'static str),
+}
+
+/// What an answer carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Returned {
+    Nothing,
+    /// Text of this content type.
+    Text(&'static str),
+    /// JSON of the named schema.
+    Json(&'static str),
+    /// JSON of the first schema, or with `follow=true` a line of the second for each that comes.
+    Lines(&'static str, &'static str),
+    /// JSON of any form.
+    AnyJson,
+}
+
+/// A parameter in the query.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Parameter {
+    pub(super) name: &'static str,
+    /// Its type, as in `openapi::schemas`.
+    pub(super) form: &'static str,
+    pub(super) meaning: &'static str,
+}
+
+/// One endpoint.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Endpoint {
+    pub(super) operation: Operation,
+    /// In lower case, as OpenAPI has it.
+    pub(super) method: &'static str,
+    pub(super) path: &'static str,
+    pub(super) summary: &'static str,
+    pub(super) query: &'static [Parameter],
+    pub(super) sent: Sent,
+    /// Statuses of success and what each means.
+    pub(super) success: &'static [(&'static str, &'static str)],
+    pub(super) returned: Returned,
+    /// Refusals beyond those that every guarded endpoint knows.
+    pub(super) causes: &'static [Cause],
+    /// Whether only those who show the token may use it.
+    pub(super) is_guarded: bool,
+}
+
+const FOLLOW: Parameter = Parameter {
+    name: "follow",
+    form: "boolean",
+    meaning: "stay and send what comes as lines of JSON; an empty line means that the host lives",
+};
+
+const GUARDED: Endpoint = Endpoint {
+    operation: Operation::Host,
+    method: "get",
+    path: "/v1/host",
+    summary: "The host itself",
+    query: &[],
+    sent: Sent::Nothing,
+    success: &[("200", "What was asked for")],
+    returned: Returned::Json("HostInfo"),
+    causes: &[],
+    is_guarded: true,
+};
+
+/// All of them.
+pub(super) const ENDPOINTS: [Endpoint; 16] = [
+    Endpoint {
+        operation: Operation::PutBlob,
+        method: "put",
+        path: "/v1/blobs/{digest}",
+        summary: "Upload a component; it is kept once its bytes have this digest",
+        sent: Sent::Bytes,
+        success: &[("200", "The host had it before"), ("201", "The host has it now")],
+        returned: Returned::Json("Blob"),
+        causes: &[Cause::BadRequest, Cause::DigestMismatch, Cause::TooLarge, Cause::Draining],
+        ..GUARDED
+    },
+    Endpoint {
+        operation: Operation::HeadBlob,
+        method: "head",
+        path: "/v1/blobs/{digest}",
+        summary: "Whether the host has a component",
+        success: &[("200", "It has")],
+        returned: Returned::Nothing,
+        causes: &[Cause::BadRequest, Cause::NotFound],
+        ..GUARDED
+    },
+    Endpoint {
+        operation: Operation::Deploy,
+        method: "post",
+        path: "/v1/apps/{app}/deployments",
+        summary: "Deploy an uploaded component in place of the app's current deployment",
+        sent: Sent::Json("DeployRequest"),
+        success: &[("201", "It is compiled, durable and served")],
+        returned: Returned::Json("Deployed"),
+        causes: &[
+            Cause::BadRequest,
+            Cause::BadManifest,
+            Cause::DigestMismatch,
+            Cause::NotFound,
+            Cause::RouteConflict,
+            Cause::TooLarge,
+            Cause::BadComponent,
+            Cause::CompileTimedOut,
+            Cause::CompileFailed,
+            Cause::MemoryLimit,
+            Cause::Draining,
+        ],
+        ..GUARDED
+    },
+    Endpoint {
+        operation: Operation::ListApps,
+        path: "/v1/apps",
+        summary: "All apps",
+        returned: Returned::Json("Apps"),
+        ..GUARDED
+    },
+    Endpoint {
+        operation: Operation::ShowApp,
+        path: "/v1/apps/{app}",
+        summary: "One app with its limits and deployments",
+        returned: Returned::Json("AppDetail"),
+        causes: &[Cause::BadRequest, Cause::NotFound],
+        ..GUARDED
+    },
+    Endpoint {
+        operation: Operation::RollBack,
+        method: "post",
+        path: "/v1/apps/{app}/rollback",
+        summary: "Go back to an earlier deployment",
+        sent: Sent::Json("RollbackRequest"),
+        success: &[("200", "It is served again")],
+        returned: Returned::Json("Deployed"),
+        causes: &[
+            Cause::BadRequest,
+            Cause::NotFound,
+            Cause::RouteConflict,
+            Cause::CompileTimedOut,
+            Cause::CompileFailed,
+            Cause::Draining,
+        ],
+        ..GUARDED
+    },
+    Endpoint {
+        operation: Operation::Remove,
+        method: "delete",
+        path: "/v1/apps/{app}",
+        summary: "Take an app off the host, with all its deployments",
+        success: &[("204", "It is gone; calls that run end in peace")],
+        returned: Returned::Nothing,
+        causes: &[Cause::BadRequest, Cause::NotFound, Cause::Draining],
+        ..GUARDED
+    },
+    Endpoint {
+        operation: Operation::Calls,
+        path: "/v1/apps/{app}/calls",
+        summary: "The app's last calls, the oldest first",
+        query: &[Parameter { name: "limit", form: "integer", meaning: "how many at most" }],
+        returned: Returned::Json("Calls"),
+        causes: &[Cause::BadRequest, Cause::NotFound],
+        ..GUARDED
+    },
+    Endpoint {
+        operation: Operation::Logs,
+        path: "/v1/apps/{app}/logs",
+        summary: "What the app's guests printed, the oldest line first",
+        query: &[Parameter { name: "lines", form: "integer", meaning: "how many at most" }, FOLLOW],
+        returned: Returned::Lines("LogLines", "LogLine"),
+        causes: &[Cause::BadRequest, Cause::NotFound],
+        ..GUARDED
+    },
+    Endpoint {
+        operation: Operation::Events,
+        path: "/v1/events",
+        summary: "What happened on the host, the oldest event first",
+        query: &[
+            Parameter { name: "app", form: "string", meaning: "only what happened to this app" },
+            Parameter { name: "limit", form: "integer", meaning: "how many at most" },
+            FOLLOW,
+        ],
+        returned: Returned::Lines("Events", "Event"),
+        causes: &[Cause::BadRequest],
+        ..GUARDED
+    },
+    Endpoint {
+        operation: Operation::Validate,
+        method: "post",
+        path: "/v1/validate",
+        summary: "Check a manifest without deploying anything",
+        sent: Sent::Json("ValidateRequest"),
+        success: &[("200", "It has no mistakes")],
+        returned: Returned::Json("Validated"),
+        causes: &[Cause::BadRequest, Cause::BadManifest, Cause::TooLarge],
+        ..GUARDED
+    },
+    GUARDED,
+    Endpoint {
+        operation: Operation::OpenApi,
+        path: "/v1/openapi.json",
+        summary: "This document",
+        returned: Returned::AnyJson,
+        ..GUARDED
+    },
+    Endpoint {
+        operation: Operation::Metrics,
+        path: "/metrics",
+        summary: "All metrics, as Prometheus reads them",
+        returned: Returned::Text("application/openmetrics-text"),
+        ..GUARDED
+    },
+    Endpoint {
+        operation: Operation::Healthz,
+        path: "/healthz",
+        summary: "Whether the process lives",
+        success: &[("200", "It does")],
+        returned: Returned::Text("text/plain"),
+        is_guarded: false,
+        ..GUARDED
+    },
+    Endpoint {
+        operation: Operation::Readyz,
+        path: "/readyz",
+        summary: "Whether the host takes new calls",
+        success: &[("200", "It does")],
+        returned: Returned::Text("text/plain"),
+        causes: &[Cause::Draining],
+        is_guarded: false,
+        ..GUARDED
+    },
+];

@@ -1,0 +1,177 @@
+//! The endpoints that only look: apps, calls, logs, events, the host, metrics, health.
+//! Changes nothing; where a value comes from is `told`'s to know.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use serde::Deserialize;
+use steerage_core::id::AppName;
+
+use super::problem::{Cause, Refusal};
+use super::{ApiState, Asked, Named, Shared, follow, told, wire};
+use crate::catalog::Deployed;
+use crate::telemetry::metrics::{self, AppReading, HostReading, Readings};
+
+/// How many of each are sent unless the client says otherwise.
+const DEFAULT_CALLS: usize = 20;
+const DEFAULT_LINES: usize = 100;
+const DEFAULT_EVENTS: usize = 50;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CallsQuery {
+    limit: Option<usize>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LogsQuery {
+    lines: Option<usize>,
+    #[serde(default)]
+    follow: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EventsQuery {
+    app: Option<String>,
+    limit: Option<usize>,
+    #[serde(default)]
+    follow: bool,
+}
+
+/// `GET /v1/apps`.
+pub(super) async fn apps(State(state): State<Shared>) -> Json<wire::Apps> {
+    let snapshot = state.front.catalog.snapshot();
+    let apps = snapshot.apps.values().map(|deployed| told::summary(deployed)).collect();
+    Json(wire::Apps { apps })
+}
+
+/// `GET /v1/apps/{app}`.
+pub(super) async fn app(
+    State(state): State<Shared>,
+    Named(app): Named,
+) -> Result<Json<wire::AppDetail>, Refusal> {
+    let deployed = state.deployed(&app)?;
+    let history = state.agent.history(&app)?;
+    Ok(Json(told::detail(&deployed, &history)))
+}
+
+/// `GET /v1/apps/{app}/calls`.
+pub(super) async fn calls(
+    State(state): State<Shared>,
+    Named(app): Named,
+    Asked(query): Asked<CallsQuery>,
+) -> Result<Json<wire::Calls>, Refusal> {
+    let deployed = state.deployed(&app)?;
+    let calls = deployed.state.calls.tail(query.limit.unwrap_or(DEFAULT_CALLS));
+    Ok(Json(wire::Calls { calls: calls.into_iter().map(told::call).collect() }))
+}
+
+/// `GET /v1/apps/{app}/logs`.
+pub(super) async fn logs(
+    State(state): State<Shared>,
+    Named(app): Named,
+    Asked(query): Asked<LogsQuery>,
+) -> Result<Response, Refusal> {
+    let log = state.deployed(&app)?.state.log.clone();
+    let n_lines = query.lines.unwrap_or(DEFAULT_LINES);
+    if query.follow {
+        let (tail, coming) = log.follow(n_lines);
+        let shutdown = state.front.shutdown.clone();
+        return Ok(follow::lines(app, tail, coming, shutdown));
+    }
+    let lines = log.tail(n_lines).into_iter().map(|line| told::line(&app, line)).collect();
+    Ok(Json(wire::LogLines { lines }).into_response())
+}
+
+/// `GET /v1/events`.
+pub(super) async fn events(
+    State(state): State<Shared>,
+    Asked(query): Asked<EventsQuery>,
+) -> Result<Response, Refusal> {
+    let app = query.app.map(|app| app.parse::<AppName>()).transpose();
+    let app = app.map_err(|error| Refusal::new(Cause::BadRequest, format!("app: {error}")))?;
+    let limit = query.limit.unwrap_or(DEFAULT_EVENTS);
+    let events = &state.front.events;
+    if query.follow {
+        let coming = events.follow();
+        let recent = events.recent(app.as_ref(), limit);
+        let shutdown = state.front.shutdown.clone();
+        return Ok(follow::events(app, recent, coming, shutdown));
+    }
+    let events = events.recent(app.as_ref(), limit).into_iter().map(told::event).collect();
+    Ok(Json(wire::Events { events }).into_response())
+}
+
+/// `GET /v1/host`.
+pub(super) async fn host(State(state): State<Shared>) -> Json<wire::HostInfo> {
+    let reading = state.reading();
+    Json(wire::HostInfo {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        uptime_s: reading.uptime.as_secs(),
+        listen: state.listen.to_string(),
+        admin: state.admin.to_string(),
+        url: state.url(),
+        apps: state.front.catalog.load().apps.len(),
+        slots_used: reading.slots_used,
+        slots_total: reading.slots_total,
+        connections: reading.connections,
+        unrouted: reading.unrouted,
+        draining: state.front.shutdown.has_begun(),
+    })
+}
+
+/// `GET /metrics`.
+pub(super) async fn metrics(State(state): State<Shared>) -> Result<Response, Refusal> {
+    let text = metrics::encode(Now(state)).map_err(|error| Refusal::internal(&error))?;
+    let form = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    Ok(([(CONTENT_TYPE, form)], text).into_response())
+}
+
+/// `GET /healthz`.
+pub(super) async fn healthz() -> Response {
+    ([(CACHE_CONTROL, "no-store")], "ok\n").into_response()
+}
+
+/// `GET /readyz`.
+pub(super) async fn readyz(State(state): State<Shared>) -> Result<Response, Refusal> {
+    state.check_open()?;
+    Ok(([(CACHE_CONTROL, "no-store")], "ready\n").into_response())
+}
+
+impl ApiState {
+    fn deployed(&self, app: &AppName) -> Result<Arc<Deployed>, Refusal> {
+        let snapshot = self.front.catalog.load();
+        snapshot.apps.get(app).cloned().ok_or_else(|| Refusal::no_app(app))
+    }
+
+    fn reading(&self) -> HostReading {
+        let (slots_used, slots_total) = self.front.schedule.slots();
+        HostReading {
+            slots_used,
+            slots_total,
+            connections: self.connections.load(Ordering::Relaxed),
+            unrouted: self.front.unrouted.load(Ordering::Relaxed),
+            uptime: self.started_at.elapsed(),
+        }
+    }
+}
+
+/// What the metrics are read from.
+#[derive(Debug)]
+struct Now(Shared);
+
+impl Readings for Now {
+    fn apps(&self) -> Vec<AppReading> {
+        self.0.front.catalog.load().apps.values().map(told::reading).collect()
+    }
+
+    fn host(&self) -> HostReading {
+        self.0.reading()
+    }
+}

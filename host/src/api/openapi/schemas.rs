@@ -1,0 +1,265 @@
+//! The schemas of `api::wire`, in a short notation: `type?` may be null, `[type]` is a list,
+//! `key-` may be missing, and what is no basic type is the name of another schema.
+//! A test compares them with what the wire types really write.
+
+use serde_json::{Map, Value, json};
+
+type Schema = (&'static str, &'static [(&'static str, &'static str)]);
+
+const SCHEMAS: [Schema; 20] = [
+    ("DeployRequest", &[("manifest", "string"), ("component", "string")]),
+    ("RollbackRequest", &[("to-", "integer?")]),
+    ("ValidateRequest", &[("manifest", "string")]),
+    ("Validated", &[("app", "string"), ("routes", "[string]"), ("limits", "Limits")]),
+    ("Blob", &[("digest", "string"), ("size_bytes", "integer")]),
+    (
+        "Deployed",
+        &[
+            ("app", "string"),
+            ("generation", "integer"),
+            ("component", "string"),
+            ("kind", "string"),
+            ("size_bytes", "integer"),
+            ("deployed_at", "integer"),
+            ("routes", "[string]"),
+            ("url", "string"),
+        ],
+    ),
+    (
+        "Deployment",
+        &[
+            ("generation", "integer"),
+            ("version", "string?"),
+            ("component", "string"),
+            ("kind", "string"),
+            ("size_bytes", "integer"),
+            ("deployed_at", "integer"),
+            ("current", "boolean"),
+        ],
+    ),
+    ("Apps", &[("apps", "[AppSummary]")]),
+    (
+        "AppSummary",
+        &[
+            ("app", "string"),
+            ("generation", "integer"),
+            ("version", "string"),
+            ("kind", "string"),
+            ("component", "string"),
+            ("size_bytes", "integer"),
+            ("deployed_at", "integer"),
+            ("routes", "[string]"),
+            ("calls", "integer"),
+            ("failed", "integer"),
+            ("running", "integer"),
+            ("waiting", "integer"),
+            ("fuel", "integer"),
+            ("cpu_seconds", "number"),
+            ("memory_peak_bytes", "integer"),
+        ],
+    ),
+    // Beside these an app in detail has what a summary has.
+    (
+        "AppDetail",
+        &[
+            ("description", "string?"),
+            ("limits", "Limits"),
+            ("reuse", "integer"),
+            ("weight", "integer"),
+            ("env", "[string]"),
+            ("allowed_outbound_hosts", "[string]"),
+            ("manifest", "string"),
+            ("deployments", "[Deployment]"),
+        ],
+    ),
+    (
+        "Limits",
+        &[
+            ("memory", "string"),
+            ("memory_bytes", "integer"),
+            ("fuel", "integer"),
+            ("timeout", "string"),
+            ("timeout_ms", "integer"),
+            ("concurrency", "integer"),
+            ("queue", "integer"),
+            ("request_body", "string"),
+            ("request_body_bytes", "integer"),
+            ("response_body", "string"),
+            ("response_body_bytes", "integer"),
+        ],
+    ),
+    ("Calls", &[("calls", "[Call]")]),
+    (
+        "Call",
+        &[
+            ("id", "string"),
+            ("at", "integer"),
+            ("generation", "integer"),
+            ("method", "string"),
+            ("path", "string"),
+            ("status", "integer"),
+            ("cause", "string"),
+            ("duration_us", "integer"),
+            ("fuel", "integer"),
+            ("memory_bytes", "integer"),
+            ("cpu_us", "integer"),
+            ("instantiate_us", "integer"),
+            ("response_bytes", "integer"),
+        ],
+    ),
+    ("LogLines", &[("lines", "[LogLine]")]),
+    (
+        "LogLine",
+        &[
+            ("at", "integer"),
+            ("app", "string"),
+            ("generation", "integer"),
+            ("call", "string"),
+            ("stream", "stdout|stderr"),
+            ("text", "string"),
+        ],
+    ),
+    ("Events", &[("events", "[Event]")]),
+    (
+        "Event",
+        &[
+            ("id", "integer"),
+            ("at", "integer"),
+            ("kind", "string"),
+            ("severity", "info|warning|error"),
+            ("app", "string?"),
+            ("generation", "integer?"),
+            ("call", "string?"),
+            ("message", "string"),
+            ("evidence", "{string}"),
+            ("advice", "string?"),
+            ("count", "integer"),
+        ],
+    ),
+    (
+        "HostInfo",
+        &[
+            ("version", "string"),
+            ("uptime_s", "integer"),
+            ("listen", "string"),
+            ("admin", "string"),
+            ("url", "string"),
+            ("apps", "integer"),
+            ("slots_used", "integer"),
+            ("slots_total", "integer"),
+            ("connections", "integer"),
+            ("unrouted", "integer"),
+            ("draining", "boolean"),
+        ],
+    ),
+    (
+        "Problem",
+        &[
+            ("type", "string"),
+            ("title", "string"),
+            ("status", "integer"),
+            ("detail", "string"),
+            ("cause", "string"),
+            ("mistakes-", "[Mistake]"),
+            ("owner-", "string"),
+            ("route-", "string"),
+        ],
+    ),
+    (
+        "Mistake",
+        &[("key", "string"), ("line", "integer"), ("column", "integer"), ("message", "string")],
+    ),
+];
+
+/// All schemas by name.
+pub(super) fn all() -> Value {
+    let schemas = SCHEMAS.iter().map(|(name, keys)| {
+        let mut schema = object(keys);
+        if *name == "AppDetail" {
+            schema = json!({ "allOf": [form("AppSummary"), schema] });
+        }
+        ((*name).to_owned(), schema)
+    });
+    Value::Object(schemas.collect())
+}
+
+fn object(keys: &[(&str, &str)]) -> Value {
+    let (mut properties, mut required) = (Map::new(), Vec::new());
+    for (key, notation) in keys {
+        let name = key.strip_suffix('-').unwrap_or(key);
+        properties.insert(name.to_owned(), form(notation));
+        if name == *key {
+            required.push(name);
+        }
+    }
+    json!({ "type": "object", "properties": properties, "required": required })
+}
+
+/// The schema that a notation stands for.
+pub(super) fn form(notation: &str) -> Value {
+    let inside = |open, close| notation.strip_prefix(open)?.strip_suffix(close);
+    if let Some(base) = notation.strip_suffix('?') {
+        return json!({ "type": [base, "null"] });
+    }
+    if let Some(item) = inside('[', ']') {
+        return json!({ "type": "array", "items": form(item) });
+    }
+    if let Some(value) = inside('{', '}') {
+        return json!({ "type": "object", "additionalProperties": form(value) });
+    }
+    if notation.contains('|') {
+        let values: Vec<&str> = notation.split('|').collect();
+        return json!({ "type": "string", "enum": values });
+    }
+    match notation {
+        "string" | "integer" | "number" | "boolean" => json!({ "type": notation }),
+        name => json!({ "$ref": format!("#/components/schemas/{name}") }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// The keys of each wire type, as its source has them.
+    fn written(source: &str, name: &str) -> BTreeSet<String> {
+        let start = source.find(&format!("pub struct {name} {{")).expect(name);
+        let body = source[start..].split("\n}").next().unwrap();
+        let fields = body.lines().filter_map(|line| {
+            let (key, _) = line.trim().strip_prefix("pub ")?.split_once(": ")?;
+            Some(key.to_owned())
+        });
+        fields.collect()
+    }
+
+    #[test]
+    fn schemas_have_the_keys_of_the_wire_types() {
+        let wire = concat!(include_str!("../wire.rs"), include_str!("../wire/problem.rs"));
+        let n_types = wire.matches("pub struct ").count();
+        assert_eq!(SCHEMAS.len(), n_types, "a wire type has no schema");
+        for (name, keys) in SCHEMAS {
+            let keys: BTreeSet<String> =
+                keys.iter().map(|(key, _)| key.trim_end_matches('-').to_owned()).collect();
+            let mut fields = written(wire, name);
+            if fields.remove("summary") {
+                assert_eq!(name, "AppDetail");
+            }
+            if name == "Problem" && fields.remove("kind") {
+                fields.insert("type".to_owned());
+            }
+            assert_eq!(keys, fields, "{name}");
+        }
+    }
+
+    #[test]
+    fn notations_stand_for_schemas() {
+        assert_eq!(form("string?"), json!({ "type": ["string", "null"] }));
+        let list = json!({ "type": "array", "items": { "$ref": "#/components/schemas/Call" } });
+        assert_eq!(form("[Call]"), list);
+        assert_eq!(form("a|b"), json!({ "type": "string", "enum": ["a", "b"] }));
+        let map = json!({ "type": "object", "additionalProperties": { "type": "string" } });
+        assert_eq!(form("{string}"), map);
+    }
+}

@@ -1,0 +1,300 @@
+//! Why a request was not carried out, as a problem document: the one place where refusals and
+//! failures of the control API become statuses and causes.
+//! Tells nothing of the host's inside: what went wrong there is in the host's own log.
+
+use std::error::Error;
+
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
+use axum::response::{IntoResponse, Response};
+use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, StatusCode};
+use steerage_core::id::AppName;
+use steerage_core::route::Conflict;
+
+use super::wire;
+use crate::agent::DeployError;
+use crate::blobs::BlobError;
+use crate::manifest::Mistakes;
+use crate::sandbox::compiler::CompileError;
+use crate::sandbox::module::LoadError;
+
+/// The kinds of refusal. Their codes are a promise; see [`Cause::code`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    BadRequest,
+    BadManifest,
+    DigestMismatch,
+    Unauthorized,
+    ForeignHost,
+    NotFound,
+    MethodNotAllowed,
+    RouteConflict,
+    TooLarge,
+    BadComponent,
+    CompileTimedOut,
+    CompileFailed,
+    MemoryLimit,
+    Draining,
+    Internal,
+}
+
+/// A request that is not carried out.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    cause: Cause,
+    detail: String,
+    mistakes: Vec<wire::Mistake>,
+    /// The app that has the route, and the route.
+    owned: Option<(String, String)>,
+}
+
+impl Cause {
+    /// The stable code.
+    pub(super) const fn code(self) -> &'static str {
+        match self {
+            Self::BadRequest => "bad_request",
+            Self::BadManifest => "bad_manifest",
+            Self::DigestMismatch => "digest_mismatch",
+            Self::Unauthorized => "unauthorized",
+            Self::ForeignHost => "foreign_host",
+            Self::NotFound => "not_found",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::RouteConflict => "route_conflict",
+            Self::TooLarge => "too_large",
+            Self::BadComponent => "bad_component",
+            Self::CompileTimedOut => "compile_timed_out",
+            Self::CompileFailed => "compile_failed",
+            Self::MemoryLimit => "memory_limit",
+            Self::Draining => "draining",
+            Self::Internal => "internal",
+        }
+    }
+
+    /// Its HTTP status.
+    pub(super) const fn status(self) -> StatusCode {
+        match self {
+            Self::BadRequest | Self::BadManifest | Self::DigestMismatch => StatusCode::BAD_REQUEST,
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::ForeignHost => StatusCode::FORBIDDEN,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::RouteConflict => StatusCode::CONFLICT,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BadComponent
+            | Self::CompileTimedOut
+            | Self::CompileFailed
+            | Self::MemoryLimit => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// The kind in words.
+    pub(super) const fn title(self) -> &'static str {
+        match self {
+            Self::BadRequest => "The request cannot be understood",
+            Self::BadManifest => "The manifest cannot be accepted",
+            Self::DigestMismatch => "The component is not the one that was announced",
+            Self::Unauthorized => "A token is needed",
+            Self::ForeignHost => "The request was sent to a name of another machine",
+            Self::NotFound => "There is no such thing",
+            Self::MethodNotAllowed => "This cannot be done here",
+            Self::RouteConflict => "Another app has the route",
+            Self::TooLarge => "The body is too large",
+            Self::BadComponent => "The component cannot run here",
+            Self::CompileTimedOut => "The component takes too long to compile",
+            Self::CompileFailed => "The component cannot be compiled",
+            Self::MemoryLimit => "The component needs more memory than it may have",
+            Self::Draining => "The host is ending",
+            Self::Internal => "The host failed",
+        }
+    }
+}
+
+impl Refusal {
+    /// A refusal with nothing to say beyond a sentence.
+    pub(super) fn new(cause: Cause, detail: impl Into<String>) -> Self {
+        Self { cause, detail: detail.into(), mistakes: Vec::new(), owned: None }
+    }
+
+    pub(super) fn unauthorized(detail: &str) -> Self {
+        Self::new(Cause::Unauthorized, detail)
+    }
+
+    pub(super) fn foreign_host(named: &str) -> Self {
+        let detail = format!(
+            "a host without a token only answers requests sent to 127.0.0.1, [::1] or localhost, \
+             not to {named:?}"
+        );
+        Self::new(Cause::ForeignHost, detail)
+    }
+
+    pub(super) fn no_app(app: &AppName) -> Self {
+        Self::from(DeployError::NoApp(app.clone()))
+    }
+
+    pub(super) fn draining() -> Self {
+        Self::new(Cause::Draining, "the host is ending and takes no changes; try again later")
+    }
+
+    /// The host failed: its log tells how, the client only learns that it did.
+    pub(super) fn internal(error: &(dyn Error + 'static)) -> Self {
+        tracing::error!(error = chain(error), "the control API failed");
+        Self::new(Cause::Internal, "the host could not do this; its log says why")
+    }
+
+    /// What kind of refusal this is.
+    pub(super) fn cause(&self) -> Cause {
+        self.cause
+    }
+
+    fn document(self) -> wire::Problem {
+        let (owner, route) = self.owned.unzip();
+        wire::Problem {
+            kind: format!("urn:steerage:cause:{}", self.cause.code()),
+            title: self.cause.title().to_owned(),
+            status: self.cause.status().as_u16(),
+            detail: self.detail,
+            cause: self.cause.code().to_owned(),
+            mistakes: self.mistakes,
+            owner,
+            route,
+        }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let cause = self.cause();
+        tracing::debug!(cause = cause.code(), detail = self.detail, "refused");
+        let mut response = (cause.status(), axum::Json(self.document())).into_response();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if cause == Cause::Unauthorized {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if cause == Cause::Draining {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("10"));
+        }
+        response
+    }
+}
+
+impl From<DeployError> for Refusal {
+    fn from(error: DeployError) -> Self {
+        match error {
+            DeployError::Manifest(mistakes) => Self::from(mistakes),
+            DeployError::OtherApp { .. } => Self::new(Cause::BadManifest, error.to_string()),
+            DeployError::OtherComponent { .. } => {
+                Self::new(Cause::DigestMismatch, error.to_string())
+            }
+            DeployError::NoComponent(_)
+            | DeployError::NoApp(_)
+            | DeployError::NoDeployment { .. } => Self::new(Cause::NotFound, error.to_string()),
+            DeployError::Conflict(conflict) => Self::from(conflict),
+            DeployError::Compile(error) => Self::from(error),
+            DeployError::Load(error) => Self::from(error),
+            DeployError::Blob(error) => Self::from(error),
+            DeployError::Store(_) | DeployError::Task(_) => Self::internal(&error),
+        }
+    }
+}
+
+impl From<Mistakes> for Refusal {
+    fn from(mistakes: Mistakes) -> Self {
+        let mistakes: Vec<wire::Mistake> = mistakes
+            .iter()
+            .map(|mistake| wire::Mistake {
+                key: mistake.key.clone(),
+                line: mistake.line,
+                column: mistake.column,
+                message: mistake.message.clone(),
+            })
+            .collect();
+        let detail = match mistakes.len() {
+            1 => "the manifest has a mistake".to_owned(),
+            n_mistakes => format!("the manifest has {n_mistakes} mistakes"),
+        };
+        Self { mistakes, ..Self::new(Cause::BadManifest, detail) }
+    }
+}
+
+impl From<Conflict> for Refusal {
+    fn from(conflict: Conflict) -> Self {
+        let owned = Some((conflict.owner.to_string(), conflict.route.to_string()));
+        Self { owned, ..Self::new(Cause::RouteConflict, conflict.to_string()) }
+    }
+}
+
+impl From<CompileError> for Refusal {
+    fn from(error: CompileError) -> Self {
+        match &error {
+            CompileError::Rejected(_) => Self::new(Cause::BadComponent, error.to_string()),
+            CompileError::TimedOut { .. } => Self::new(Cause::CompileTimedOut, error.to_string()),
+            CompileError::Died { memory, .. } => {
+                tracing::warn!(error = chain(&error), "a compiler died");
+                let detail = format!(
+                    "the compiler stopped before it was done, most likely for want of memory: it \
+                     may use {memory}"
+                );
+                Self::new(Cause::CompileFailed, detail)
+            }
+            CompileError::Io { .. } => Self::internal(&error),
+        }
+    }
+}
+
+impl From<LoadError> for Refusal {
+    fn from(error: LoadError) -> Self {
+        match &error {
+            LoadError::MemoryLimit { .. } => Self::new(Cause::MemoryLimit, error.to_string()),
+            LoadError::Rejected(_) => Self::new(Cause::BadComponent, error.to_string()),
+            LoadError::Map { .. } => Self::internal(&error),
+        }
+    }
+}
+
+impl From<BlobError> for Refusal {
+    fn from(error: BlobError) -> Self {
+        match &error {
+            BlobError::TooLarge { .. } => Self::new(Cause::TooLarge, error.to_string()),
+            BlobError::Mismatch { .. } => Self::new(Cause::DigestMismatch, error.to_string()),
+            BlobError::BrokenOff { .. } => Self::new(Cause::BadRequest, error.to_string()),
+            BlobError::Io { .. } => Self::internal(&error),
+        }
+    }
+}
+
+impl From<JsonRejection> for Refusal {
+    fn from(rejection: JsonRejection) -> Self {
+        let is_too_large = rejection.status() == StatusCode::PAYLOAD_TOO_LARGE;
+        let cause = if is_too_large { Cause::TooLarge } else { Cause::BadRequest };
+        Self::new(cause, rejection.body_text())
+    }
+}
+
+impl From<QueryRejection> for Refusal {
+    fn from(rejection: QueryRejection) -> Self {
+        Self::new(Cause::BadRequest, rejection.body_text())
+    }
+}
+
+impl From<PathRejection> for Refusal {
+    fn from(rejection: PathRejection) -> Self {
+        Self::new(Cause::BadRequest, rejection.body_text())
+    }
+}
+
+/// An error with its causes, in one line.
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,51 @@
+//! Keeps the values of an app's environment from being shown: they are often passwords.
+//! Does not keep them from the app, the store or whoever reads the host's disk.
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+const BLANK: &str = "\"…\"";
+
+/// The manifest with each value in `[env]` blanked out; nothing at all where it cannot be told
+/// which those are.
+pub(super) fn blank_env(manifest: &str) -> String {
+    let Ok(root) = DeTable::parse(manifest) else { return String::new() };
+    let env = root.get_ref().get("env").map(Spanned::get_ref);
+    let Some(DeValue::Table(env)) = env else { return manifest.to_owned() };
+    let mut spans: Vec<_> = env.values().map(Spanned::span).collect();
+    spans.sort_by_key(|span| span.start);
+    let (mut blanked, mut from) = (String::new(), 0);
+    for span in spans {
+        blanked.push_str(manifest.get(from..span.start).unwrap_or_default());
+        blanked.push_str(BLANK);
+        from = span.end;
+    }
+    blanked.push_str(manifest.get(from..).unwrap_or_default());
+    blanked
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(manifest: &str, expected: &str) {
+        assert_eq!(blank_env(manifest), expected);
+    }
+
+    #[test]
+    fn values_of_the_environment_are_blanked_however_they_are_written() {
+        check(
+            "name = \"a\"\n[env]\nB = \"secret\" # b\nA = '''x\ny'''\n",
+            "name = \"a\"\n[env]\nB = \"…\" # b\nA = \"…\"\n",
+        );
+        check("env = { A = \"secret\", B = 'x' }\n", "env = { A = \"…\", B = \"…\" }\n");
+        check("env.A = \"é\"\nversion = \"é\"\n", "env.A = \"…\"\nversion = \"é\"\n");
+        check("[env]\nA.B = \"secret\"\n[x]\n", "[env]\nA.B = \"…\"\n[x]\n");
+    }
+
+    #[test]
+    fn what_has_no_environment_stays_and_what_cannot_be_read_goes() {
+        check("name = \"a\" # note\n", "name = \"a\" # note\n");
+        check("env = [secret", "");
+    }
+}

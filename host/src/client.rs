@@ -1,0 +1,410 @@
+//! The control API as a typed client: for the command line and for tests.
+//! Does not retry and does not print: what to do about a failure is its caller's to say.
+
+mod follow;
+mod upload;
+
+use std::error::Error;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::Stream;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::{Client as Connections, Error as SendError};
+use hyper_util::rt::TokioExecutor;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use steerage_core::id::Digest;
+
+use crate::api::wire::{
+    AppDetail, Apps, Calls, DeployRequest, Deployed, Event, Events, HostInfo, LogLine, LogLines,
+    Problem, RollbackRequest, ValidateRequest, Validated,
+};
+
+/// Longest time to reach the host.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest wait for an answer that only has to be looked up.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest wait for an answer that takes a compiler, with others before it in the queue.
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(600);
+/// Largest answer that is read whole.
+const LARGEST_ANSWER: usize = 64 << 20;
+
+type Body = UnsyncBoxBody<Bytes, io::Error>;
+
+/// A host's control API. Nothing is sent until something is asked.
+#[derive(Clone, Debug)]
+pub struct Client {
+    connections: Connections<HttpsConnector<HttpConnector>, Body>,
+    /// Without a slash at the end.
+    url: String,
+    token: Option<HeaderValue>,
+}
+
+/// Why the host did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The URL cannot be one of a control API.
+    #[error("{url:?} is not the URL of a host: expected something like http://127.0.0.1:8081")]
+    BadUrl {
+        /// What was given.
+        url: String,
+    },
+    /// The token cannot be sent.
+    #[error("the token is empty or has characters that cannot be sent in a header")]
+    BadToken,
+    /// The component cannot be read.
+    #[error("cannot read {}", .path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Nobody answers there.
+    #[error("is a host running at {url}? start one with `steerage host`")]
+    Unreachable {
+        /// Where.
+        url: String,
+        /// What the network said.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// The host answered, and refused.
+    #[error("{0}")]
+    Refused(Box<Problem>),
+    /// The connection broke, or what answered is not a host.
+    #[error("the answer of {url} broke off or makes no sense: {what}")]
+    Broken {
+        /// Where.
+        url: String,
+        /// What is wrong with it.
+        what: String,
+    },
+}
+
+impl Client {
+    /// A client for the control API at `url`, showing `token`.
+    ///
+    /// # Errors
+    /// The URL or the token cannot be one.
+    pub fn new(url: &str, token: Option<String>) -> Result<Self, ClientError> {
+        let bad_url = || ClientError::BadUrl { url: url.to_owned() };
+        let trimmed = url.trim_end_matches('/');
+        let uri: Uri = trimmed.parse().map_err(|_| bad_url())?;
+        let is_http = matches!(uri.scheme_str(), Some("http" | "https"));
+        if !is_http || uri.host().is_none_or(str::is_empty) || uri.query().is_some() {
+            return Err(bad_url());
+        }
+        let token = token.map(bearer).transpose()?;
+        let mut connector = HttpConnector::new();
+        connector.enforce_http(false);
+        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        connector.set_nodelay(true);
+        let connector = HttpsConnectorBuilder::new()
+            .with_provider_and_webpki_roots(rustls::crypto::ring::default_provider())
+            .map_err(|_| bad_url())?
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(connector);
+        let connections = Connections::builder(TokioExecutor::new()).build(connector);
+        Ok(Self { connections, url: trimmed.to_owned(), token })
+    }
+
+    /// Where the host is.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Sends the component at `path`, unless the host has it. `on_progress` is told how many bytes
+    /// have gone.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn upload(
+        &self,
+        digest: &Digest,
+        path: &Path,
+        on_progress: impl FnMut(u64),
+    ) -> Result<(), ClientError> {
+        upload::run(self, digest, path, on_progress).await
+    }
+
+    /// Deploys an uploaded component with this manifest.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn deploy(
+        &self,
+        app: &str,
+        manifest: &str,
+        component: &Digest,
+    ) -> Result<Deployed, ClientError> {
+        let request =
+            DeployRequest { manifest: manifest.to_owned(), component: component.to_string() };
+        self.post(&app_path(app, "/deployments"), &request, CHANGE_TIMEOUT).await
+    }
+
+    /// Goes back to the deployment `to`, or to the one before the current.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn rollback(&self, app: &str, to: Option<u64>) -> Result<Deployed, ClientError> {
+        self.post(&app_path(app, "/rollback"), &RollbackRequest { to }, CHANGE_TIMEOUT).await
+    }
+
+    /// Takes an app off the host.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn remove(&self, app: &str) -> Result<(), ClientError> {
+        let request = self.request(Method::DELETE, &app_path(app, ""));
+        self.send(request, nothing(), CHANGE_TIMEOUT).await.map(drop)
+    }
+
+    /// Checks a manifest without deploying anything.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn validate(&self, manifest: &str) -> Result<Validated, ClientError> {
+        let request = ValidateRequest { manifest: manifest.to_owned() };
+        self.post("/v1/validate", &request, LOOK_TIMEOUT).await
+    }
+
+    /// All apps.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn apps(&self) -> Result<Apps, ClientError> {
+        self.get("/v1/apps").await
+    }
+
+    /// One app.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn app(&self, app: &str) -> Result<AppDetail, ClientError> {
+        self.get(&app_path(app, "")).await
+    }
+
+    /// The app's last calls, at most `limit`.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn calls(&self, app: &str, limit: u32) -> Result<Calls, ClientError> {
+        self.get(&app_path(app, &format!("/calls?limit={limit}"))).await
+    }
+
+    /// The last lines the app printed, at most `limit`.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn logs(&self, app: &str, limit: u32) -> Result<Vec<LogLine>, ClientError> {
+        let found: LogLines = self.get(&app_path(app, &format!("/logs?lines={limit}"))).await?;
+        Ok(found.lines)
+    }
+
+    /// The last lines the app printed, at most `limit`, and then every new one. Ends when the host
+    /// does or the app is removed.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn follow_logs(
+        &self,
+        app: &str,
+        limit: u32,
+    ) -> Result<impl Stream<Item = Result<LogLine, ClientError>> + Send + use<>, ClientError> {
+        self.follow(&app_path(app, &format!("/logs?lines={limit}&follow=true"))).await
+    }
+
+    /// The last events, of one app where one is named, at most `limit`.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn events(&self, app: Option<&str>, limit: u32) -> Result<Vec<Event>, ClientError> {
+        let found: Events = self.get(&events_path(app, limit)).await?;
+        Ok(found.events)
+    }
+
+    /// The last events, at most `limit`, and then every new one. Ends when the host does.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn follow_events(
+        &self,
+        app: Option<&str>,
+        limit: u32,
+    ) -> Result<impl Stream<Item = Result<Event, ClientError>> + Send + use<>, ClientError> {
+        self.follow(&format!("{}&follow=true", events_path(app, limit))).await
+    }
+
+    /// The host itself.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn host(&self) -> Result<HostInfo, ClientError> {
+        self.get("/v1/host").await
+    }
+
+    /// All metrics as text.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn metrics(&self) -> Result<String, ClientError> {
+        let request = self.request(Method::GET, "/metrics");
+        let response = self.send(request, nothing(), LOOK_TIMEOUT).await?;
+        let text = self.read(response).await?;
+        String::from_utf8(text.to_vec()).map_err(|error| self.broken(&error))
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        let request = self.request(Method::GET, path);
+        let response = self.send(request, nothing(), LOOK_TIMEOUT).await?;
+        self.parse(response).await
+    }
+
+    async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        said: &impl Serialize,
+        timeout: Duration,
+    ) -> Result<T, ClientError> {
+        let json = serde_json::to_vec(said).map_err(|error| self.broken(&error))?;
+        let request = self.request(Method::POST, path).header(CONTENT_TYPE, "application/json");
+        let response = self.send(request, whole(json), timeout).await?;
+        self.parse(response).await
+    }
+
+    async fn follow<T: DeserializeOwned + Send + 'static>(
+        &self,
+        path: &str,
+    ) -> Result<impl Stream<Item = Result<T, ClientError>> + Send + use<T>, ClientError> {
+        let request = self.request(Method::GET, path);
+        let response = self.send(request, nothing(), LOOK_TIMEOUT).await?;
+        Ok(follow::items(self.url.clone(), response.into_body()))
+    }
+
+    fn request(&self, method: Method, path: &str) -> http::request::Builder {
+        let request = Request::builder().method(method).uri(format!("{}{path}", self.url));
+        match &self.token {
+            Some(token) => request.header(AUTHORIZATION, token),
+            None => request,
+        }
+    }
+
+    /// The answer to a request, if it is one of success.
+    async fn send(
+        &self,
+        request: http::request::Builder,
+        body: Body,
+        timeout: Duration,
+    ) -> Result<Response<Incoming>, ClientError> {
+        let request = request.body(body).map_err(|error| self.broken(&error))?;
+        let answer = tokio::time::timeout(timeout, self.connections.request(request)).await;
+        let response = match answer {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => return Err(self.not_sent(error)),
+            Err(_) => return Err(self.broken(&format!("no answer within {timeout:?}"))),
+        };
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let status = response.status();
+        let text = self.read(response).await?;
+        Err(self.refused(status, &text))
+    }
+
+    fn refused(&self, status: StatusCode, text: &[u8]) -> ClientError {
+        match serde_json::from_slice::<Problem>(text) {
+            Ok(problem) => ClientError::Refused(Box::new(problem)),
+            Err(_) => self.broken(&format!("it says {status} and gives no reason")),
+        }
+    }
+
+    fn not_sent(&self, error: SendError) -> ClientError {
+        if error.is_connect() {
+            return ClientError::Unreachable { url: self.url.clone(), source: Box::new(error) };
+        }
+        // The library's own words say little; the first cause says what happened.
+        let mut cause: &dyn Error = &error;
+        while let Some(deeper) = cause.source() {
+            cause = deeper;
+        }
+        self.broken(&cause)
+    }
+
+    async fn parse<T: DeserializeOwned>(
+        &self,
+        response: Response<Incoming>,
+    ) -> Result<T, ClientError> {
+        let text = self.read(response).await?;
+        serde_json::from_slice(&text).map_err(|error| self.broken(&error))
+    }
+
+    async fn read(&self, response: Response<Incoming>) -> Result<Bytes, ClientError> {
+        let body = Limited::new(response.into_body(), LARGEST_ANSWER);
+        let read = tokio::time::timeout(LOOK_TIMEOUT, body.collect()).await;
+        match read {
+            Ok(Ok(body)) => Ok(body.to_bytes()),
+            Ok(Err(error)) => Err(self.broken(&error)),
+            Err(_) => Err(self.broken(&format!("it did not end within {LOOK_TIMEOUT:?}"))),
+        }
+    }
+
+    fn broken(&self, what: &impl ToString) -> ClientError {
+        ClientError::Broken { url: self.url.clone(), what: what.to_string() }
+    }
+}
+
+fn bearer(token: String) -> Result<HeaderValue, ClientError> {
+    if token.trim().is_empty() {
+        return Err(ClientError::BadToken);
+    }
+    let mut value = HeaderValue::try_from(format!("Bearer {}", token.trim()))
+        .map_err(|_| ClientError::BadToken)?;
+    // Keeps it out of debug output.
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+fn nothing() -> Body {
+    whole(Bytes::new())
+}
+
+fn whole(bytes: impl Into<Bytes>) -> Body {
+    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
+}
+
+fn app_path(app: &str, rest: &str) -> String {
+    format!("/v1/apps/{}{rest}", escape(app))
+}
+
+fn events_path(app: Option<&str>, limit: u32) -> String {
+    let of_app = app.map_or_else(String::new, |app| format!("&app={}", escape(app)));
+    format!("/v1/events?limit={limit}{of_app}")
+}
+
+/// Escapes all that could mean something in a path or query: a bad name is the host's to refuse.
+fn escape(name: &str) -> String {
+    let mut escaped = String::new();
+    for byte in name.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => escaped.push(byte.into()),
+            _ => escaped.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests;

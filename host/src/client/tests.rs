@@ -1,0 +1,113 @@
+//! What the client makes of hosts that are not there, refuse, or are no hosts.
+
+use std::net::SocketAddr;
+
+use axum::Router;
+use axum::http::HeaderMap;
+use axum::routing::{get, post, put};
+use futures_util::TryStreamExt;
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use super::*;
+
+async fn serve(router: Router) -> Client {
+    let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    Client::new(&url, Some("s3cret\n".to_owned())).unwrap()
+}
+
+#[test]
+fn only_urls_of_hosts_are_taken() {
+    for bad in ["", "127.0.0.1:8081", "ftp://a", "http://", "http://a/?b", "/v1"] {
+        let error = Client::new(bad, None).map(drop).unwrap_err();
+        assert!(matches!(error, ClientError::BadUrl { .. }), "{bad}: {error}");
+    }
+    assert_eq!(Client::new("https://a.example/x/", None).unwrap().url(), "https://a.example/x");
+    assert!(matches!(Client::new("http://a", Some(" ".into())), Err(ClientError::BadToken)));
+    let client = Client::new("http://a", Some("s3cret".into())).unwrap();
+    assert!(!format!("{client:?}").contains("s3cret"));
+}
+
+#[tokio::test]
+async fn a_host_that_is_not_there_is_asked_after() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let error = Client::new(&url, None).unwrap().apps().await.unwrap_err();
+    assert!(matches!(error, ClientError::Unreachable { .. }), "{error}");
+    let asked = format!("is a host running at {url}? start one with `steerage host`");
+    assert_eq!(error.to_string(), asked);
+}
+
+#[tokio::test]
+async fn refusals_come_with_their_reasons() {
+    let router = Router::new()
+        .route("/v1/host", get(|| async { (StatusCode::BAD_GATEWAY, "nginx") }))
+        .route(
+            "/v1/validate",
+            post(|headers: HeaderMap| async move {
+                assert_eq!(headers[AUTHORIZATION], "Bearer s3cret");
+                let problem = json!({
+                    "type": "t", "title": "t", "status": 400, "detail": "d", "cause": "c",
+                    "mistakes": [{ "key": "k", "line": 1, "column": 2, "message": "m" }],
+                });
+                (StatusCode::BAD_REQUEST, problem.to_string())
+            }),
+        );
+    let client = serve(router).await;
+    let error = client.validate("").await.unwrap_err();
+    assert_eq!(error.to_string(), "d\nline 1, column 2: k: m");
+    let error = client.host().await.unwrap_err();
+    assert!(error.to_string().contains("502 Bad Gateway"), "{error}");
+}
+
+#[tokio::test]
+async fn a_component_is_sent_once() {
+    let path = "/v1/blobs/{digest}";
+    let missing = put(|body: Bytes| async move {
+        assert_eq!(body.len(), 200_000);
+        StatusCode::CREATED
+    })
+    .head(|| async { StatusCode::NOT_FOUND });
+    let client = serve(Router::new().route(path, missing)).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("app.wasm");
+    std::fs::write(&file, vec![7; 200_000]).unwrap();
+    let digest = Digest::from_bytes([7; 32]);
+    let mut told = Vec::new();
+    client.upload(&digest, &file, |n_bytes| told.push(n_bytes)).await.unwrap();
+    assert!(told.is_sorted() && told.last() == Some(&200_000), "{told:?}");
+    let there = put(|| async { panic!("uploaded again") }).head(|| async { StatusCode::OK });
+    let client = serve(Router::new().route(path, there)).await;
+    client.upload(&digest, &file, |_| {}).await.unwrap();
+    let error = client.upload(&digest, &folder.path().join("none"), |_| {}).await.unwrap_err();
+    assert!(matches!(error, ClientError::File { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn followed_lines_are_put_together_and_blank_ones_skipped() {
+    let line = |text: &str| {
+        json!({
+            "at": 1, "app": "a", "generation": 1, "call": "c", "stream": "stdout", "text": text,
+        })
+        .to_string()
+    };
+    let all = format!("\n{}\n\n{}\n", line("one"), line("two"));
+    let (first, second) = all.split_at(40);
+    let chunks = [first.to_owned(), second.to_owned()].map(Ok::<_, io::Error>);
+    let body = async move || axum::body::Body::from_stream(futures_util::stream::iter(chunks));
+    let client = serve(Router::new().route("/v1/apps/a/logs", get(body))).await;
+    let lines: Vec<LogLine> =
+        client.follow_logs("a", 9).await.unwrap().try_collect().await.unwrap();
+    let texts: Vec<&str> = lines.iter().map(|line| line.text.as_str()).collect();
+    assert_eq!(texts, ["one", "two"]);
+}
+
+#[test]
+fn names_cannot_leave_their_place_in_the_path() {
+    assert_eq!(app_path("../a?b", "/calls"), "/v1/apps/%2E%2E%2Fa%3Fb/calls");
+    assert_eq!(events_path(Some("a&b"), 5), "/v1/events?limit=5&app=a%26b");
+    assert_eq!(events_path(None, 5), "/v1/events?limit=5");
+}
