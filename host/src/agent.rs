@@ -246,13 +246,14 @@ impl Agent {
     pub async fn remove(&self, app: &AppName) -> Result<(), DeployError> {
         let parts = self.parts();
         let _turn = self.inner.turn.lock().await;
+        let history = parts.store.history(app)?;
         if !parts.store.remove(app)? {
             return Err(DeployError::NoApp(app.clone()));
         }
         parts.catalog.withdraw(app);
         self.states().remove(app);
         parts.logs.remove(app);
-        self.sweep()?;
+        self.drop_unused(history.into_iter().map(|record| record.digest))?;
         parts.events.push(Event {
             app: Some(app.clone()),
             ..Event::now("removed", format!("{app} was removed"))
@@ -265,10 +266,20 @@ impl Agent {
     /// # Errors
     /// The store or the disk failed.
     pub async fn forget(&self, component: Digest) -> Result<(), DeployError> {
-        let parts = self.parts();
         let _turn = self.inner.turn.lock().await;
-        if !parts.store.digests_in_use()?.contains(&component) {
-            parts.blobs.remove(&component)?;
+        self.drop_unused([component])
+    }
+
+    /// Removes those of these components that no deployment needs, with their compiled code. Not
+    /// all unused ones: another may have been uploaded just now, to be deployed next.
+    fn drop_unused(&self, digests: impl IntoIterator<Item = Digest>) -> Result<(), DeployError> {
+        let parts = self.parts();
+        let in_use = parts.store.digests_in_use()?;
+        for digest in digests {
+            if !in_use.contains(&digest) {
+                parts.blobs.remove(&digest)?;
+                parts.sandbox.compiler().forget(digest);
+            }
         }
         Ok(())
     }
@@ -378,7 +389,8 @@ impl Agent {
         self.inner.states.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Removes components and compiled code that no deployment can need again.
+    /// Removes components and compiled code that no deployment needs. Only before anything can be
+    /// uploaded.
     fn sweep(&self) -> Result<(), DeployError> {
         let parts = self.parts();
         let in_use = parts.store.digests_in_use()?;

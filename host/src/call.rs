@@ -1,6 +1,7 @@
 //! What the parts of one call share while it runs: whether it must stop, and how it ended.
 //! Does not know what a guest is, nor what is done with the ending.
 
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -33,6 +34,8 @@ pub struct Call {
     /// The call's id.
     pub id: CallId,
     ended: Mutex<Option<(Outcome, Usage)>>,
+    over: AtomicBool,
+    waiter: AtomicWaker,
     failed: AtomicBool,
     stop: AtomicBool,
     request_too_large: AtomicBool,
@@ -49,6 +52,8 @@ impl Call {
         Self {
             id,
             ended: Mutex::new(None),
+            over: AtomicBool::new(false),
+            waiter: AtomicWaker::new(),
             failed: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             request_too_large: AtomicBool::new(false),
@@ -72,6 +77,24 @@ impl Call {
             None => outcome,
         };
         *ended = Some((outcome, usage));
+        drop(ended);
+        self.over.store(true, Ordering::Release);
+        self.waiter.wake();
+    }
+
+    /// Whether the guest's side is over.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.over.load(Ordering::Acquire)
+    }
+
+    /// Waits until the guest's side is over. One waiter at a time.
+    pub async fn over(&self) {
+        poll_fn(|context| {
+            self.waiter.register(context.waker());
+            if self.is_over() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
     }
 
     /// The response's side: it cannot go on, for this reason. The guest is told to stop.

@@ -1,12 +1,13 @@
 //! The control API as a typed client: for the command line and for tests.
 //! Does not retry and does not print: what to do about a failure is its caller's to say.
 
+mod error;
 mod follow;
 mod upload;
 
 use std::error::Error;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -24,6 +25,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use steerage_core::id::Digest;
 
+pub use self::error::ClientError;
 use crate::api::wire::{
     AppDetail, Apps, Calls, DeployRequest, Deployed, Event, Events, HostInfo, LogLine, LogLines,
     Problem, RollbackRequest, ValidateRequest, Validated,
@@ -49,49 +51,6 @@ pub struct Client {
     token: Option<HeaderValue>,
 }
 
-/// Why the host did not do what was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum ClientError {
-    /// The URL cannot be one of a control API.
-    #[error("{url:?} is not the URL of a host: expected something like http://127.0.0.1:8081")]
-    BadUrl {
-        /// What was given.
-        url: String,
-    },
-    /// The token cannot be sent.
-    #[error("the token is empty or has characters that cannot be sent in a header")]
-    BadToken,
-    /// The component cannot be read.
-    #[error("cannot read {}", .path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// Nobody answers there.
-    #[error("is a host running at {url}? start one with `steerage host`")]
-    Unreachable {
-        /// Where.
-        url: String,
-        /// What the network said.
-        #[source]
-        source: Box<dyn Error + Send + Sync>,
-    },
-    /// The host answered, and refused.
-    #[error("{0}")]
-    Refused(Box<Problem>),
-    /// The connection broke, or what answered is not a host.
-    #[error("the answer of {url} broke off or makes no sense: {what}")]
-    Broken {
-        /// Where.
-        url: String,
-        /// What is wrong with it.
-        what: String,
-    },
-}
-
 impl Client {
     /// A client for the control API at `url`, showing `token`.
     ///
@@ -105,7 +64,7 @@ impl Client {
         if !is_http || uri.host().is_none_or(str::is_empty) || uri.query().is_some() {
             return Err(bad_url());
         }
-        let token = token.map(bearer).transpose()?;
+        let token = token.as_deref().map(bearer).transpose()?;
         let mut connector = HttpConnector::new();
         connector.enforce_http(false);
         connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
@@ -366,7 +325,7 @@ impl Client {
     }
 }
 
-fn bearer(token: String) -> Result<HeaderValue, ClientError> {
+fn bearer(token: &str) -> Result<HeaderValue, ClientError> {
     if token.trim().is_empty() {
         return Err(ClientError::BadToken);
     }

@@ -235,7 +235,7 @@ impl Door {
         builder
             .timer(TokioTimer::new())
             .header_read_timeout(self.settings.head_timeout)
-            .max_buf_size(self.settings.head_size.max(8 << 10))
+            .max_header_size(self.settings.head_size)
             .pipeline_flush(true);
         builder
     }

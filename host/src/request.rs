@@ -17,6 +17,7 @@ use steerage_core::outcome::{Outcome, Refusal};
 use self::head::Peer;
 use self::inbound::RequestBody;
 use self::tally::Tally;
+use crate::call::Usage;
 use crate::catalog::{Catalog, Target};
 use crate::respond::{self, GuestBody, ResponseBody};
 use crate::sandbox::cgi::environment::Place;
@@ -161,14 +162,19 @@ impl Admitted {
         let inquiry = Inquiry { request, https: peer.https, place, deadline, head };
         let guest = {
             let (tally, deployed) = (tally.clone(), target.deployed.clone());
+            let ending = EndOnDrop(tally);
             async move {
-                deployed.prepared.run(tally.call(), inquiry).await;
-                drop(permit);
+                deployed.prepared.run(ending.0.call(), inquiry).await;
+                drop((ending, permit));
             }
         };
         let mut watch = StopOnDrop { tally: &tally, armed: true };
         front.schedule.run(guest).await;
         let answer = answer.await.ok();
+        if answer.is_none() {
+            // The guest gave up its right to answer and may run on: how it ends is the answer.
+            tally.call().over().await;
+        }
         watch.armed = false;
         drop(watch);
         Answered { tally, target, is_head, answer }
@@ -191,6 +197,18 @@ impl Answered {
             }
             Some(Err(detail)) => tally.fail(Outcome::NoAnswer { detail }),
             None => tally.show_failure(),
+        }
+    }
+}
+
+/// Says that the guest's side is over even when its task was dropped or panicked.
+struct EndOnDrop(Arc<Tally>);
+
+impl Drop for EndOnDrop {
+    fn drop(&mut self) {
+        if !self.0.call().is_over() {
+            let detail = "the guest's task ended without saying how".to_owned();
+            self.0.call().end(Outcome::HostFailed { detail }, Usage::default());
         }
     }
 }

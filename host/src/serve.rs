@@ -45,7 +45,7 @@ pub struct Settings {
     pub admin: SocketAddr,
     /// Where deployments and components are kept.
     pub data: PathBuf,
-    /// Where compiled code is kept; below `data` unless given.
+    /// Where compiled code is kept; below `data` unless given, and never cleaned up where it is.
     pub cache: Option<PathBuf>,
     /// A file with the token that operators must show.
     pub token_file: Option<PathBuf>,
@@ -284,6 +284,7 @@ fn compiler_settings(settings: &Settings, n_cores: usize) -> compiler::Settings 
     compiler::Settings {
         program: settings.compiler.clone(),
         cache: settings.cache.clone().unwrap_or_else(|| settings.data.join("code")),
+        is_shared: settings.cache.is_some(),
         timeout: settings.compile_timeout,
         memory: settings.compile_memory,
         parallel: n_cores.div_ceil(2),

@@ -1,6 +1,8 @@
 //! Keeps the values of an app's environment from being shown: they are often passwords.
 //! Does not keep them from the app, the store or whoever reads the host's disk.
 
+use std::ops::Range;
+
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -10,9 +12,9 @@ const BLANK: &str = "\"…\"";
 /// which those are.
 pub(super) fn blank_env(manifest: &str) -> String {
     let Ok(root) = DeTable::parse(manifest) else { return String::new() };
-    let env = root.get_ref().get("env").map(Spanned::get_ref);
-    let Some(DeValue::Table(env)) = env else { return manifest.to_owned() };
-    let mut spans: Vec<_> = env.values().map(Spanned::span).collect();
+    let Some(env) = root.get_ref().get("env") else { return manifest.to_owned() };
+    let mut spans = Vec::new();
+    values(env, &mut spans);
     spans.sort_by_key(|span| span.start);
     let (mut blanked, mut from) = (String::new(), 0);
     for span in spans {
@@ -22,6 +24,14 @@ pub(super) fn blank_env(manifest: &str) -> String {
     }
     blanked.push_str(manifest.get(from..).unwrap_or_default());
     blanked
+}
+
+/// Where the values in a table and in those within it are written.
+fn values(item: &Spanned<DeValue<'_>>, spans: &mut Vec<Range<usize>>) {
+    match item.get_ref() {
+        DeValue::Table(table) => table.values().for_each(|value| values(value, spans)),
+        _ => spans.push(item.span()),
+    }
 }
 
 #[cfg(test)]

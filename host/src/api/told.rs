@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use steerage_core::id::AppName;
+use steerage_core::id::{AppName, Generation};
 use steerage_core::manifest::Manifest;
 use steerage_core::units::show_duration;
 
@@ -158,7 +158,7 @@ pub(super) fn event(event: Event) -> wire::Event {
             Severity::Error => wire::Severity::Error,
         },
         app: event.app.map(|app| app.to_string()),
-        generation: event.generation.map(|generation| generation.get()),
+        generation: event.generation.map(Generation::get),
         call: event.call.map(|call| call.to_string()),
         message: event.message,
         evidence,

@@ -339,6 +339,26 @@ pub struct Host {
     /// How many instances may live at once
     #[arg(long, value_name = "COUNT", env = "STEERAGE_SLOTS")]
     pub slots: Option<u32>,
+    /// How long compiling one component may take
+    #[arg(long, value_name = "DURATION", env = "STEERAGE_COMPILE_TIMEOUT", default_value = "60s")]
+    #[arg(value_parser = steerage_core::units::parse_duration)]
+    pub compile_timeout: std::time::Duration,
+    /// How much memory compiling one component may take
+    #[arg(long, value_name = "SIZE", env = "STEERAGE_COMPILE_MEMORY", default_value = "4GiB")]
+    #[arg(value_parser = steerage_core::units::Bytes::parse)]
+    pub compile_memory: steerage_core::units::Bytes,
+    /// Largest component taken
+    #[arg(long, value_name = "SIZE", env = "STEERAGE_MAX_COMPONENT", default_value = "100MiB")]
+    #[arg(value_parser = steerage_core::units::Bytes::parse)]
+    pub max_component: steerage_core::units::Bytes,
+    /// How long a caller may take for the head of a request
+    #[arg(long, value_name = "DURATION", env = "STEERAGE_HEAD_TIMEOUT", default_value = "10s")]
+    #[arg(value_parser = steerage_core::units::parse_duration)]
+    pub head_timeout: std::time::Duration,
+    /// How long a caller may neither send nor read a byte
+    #[arg(long, value_name = "DURATION", env = "STEERAGE_IDLE_TIMEOUT", default_value = "75s")]
+    #[arg(value_parser = steerage_core::units::parse_duration)]
+    pub idle_timeout: std::time::Duration,
     /// Directory for compiled code; inside the data directory when absent
     #[arg(long, value_name = "DIR", env = "STEERAGE_CACHE")]
     pub cache: Option<PathBuf>,

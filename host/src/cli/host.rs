@@ -67,6 +67,11 @@ fn settings(args: Host) -> anyhow::Result<Settings> {
         tls,
         drain_timeout: args.drain_timeout,
         slots: args.slots.unwrap_or(defaults.slots),
+        compile_timeout: args.compile_timeout,
+        compile_memory: args.compile_memory,
+        max_component: args.max_component,
+        head_timeout: args.head_timeout,
+        idle_timeout: args.idle_timeout,
         ..defaults
     })
 }

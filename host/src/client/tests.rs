@@ -79,7 +79,8 @@ async fn a_component_is_sent_once() {
     let mut told = Vec::new();
     client.upload(&digest, &file, |n_bytes| told.push(n_bytes)).await.unwrap();
     assert!(told.is_sorted() && told.last() == Some(&200_000), "{told:?}");
-    let there = put(|| async { panic!("uploaded again") }).head(|| async { StatusCode::OK });
+    let again = || async { StatusCode::INTERNAL_SERVER_ERROR };
+    let there = put(again).head(|| async { StatusCode::OK });
     let client = serve(Router::new().route(path, there)).await;
     client.upload(&digest, &file, |_| {}).await.unwrap();
     let error = client.upload(&digest, &folder.path().join("none"), |_| {}).await.unwrap_err();
@@ -96,8 +97,11 @@ async fn followed_lines_are_put_together_and_blank_ones_skipped() {
     };
     let all = format!("\n{}\n\n{}\n", line("one"), line("two"));
     let (first, second) = all.split_at(40);
-    let chunks = [first.to_owned(), second.to_owned()].map(Ok::<_, io::Error>);
-    let body = async move || axum::body::Body::from_stream(futures_util::stream::iter(chunks));
+    let chunks = [first.to_owned(), second.to_owned()].map(Ok::<_, std::convert::Infallible>);
+    let body = move || {
+        let chunks = futures_util::stream::iter(chunks.clone());
+        async { axum::body::Body::from_stream(chunks) }
+    };
     let client = serve(Router::new().route("/v1/apps/a/logs", get(body))).await;
     let lines: Vec<LogLine> =
         client.follow_logs("a", 9).await.unwrap().try_collect().await.unwrap();

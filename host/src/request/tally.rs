@@ -92,13 +92,8 @@ impl Tally {
     #[must_use]
     pub fn show_failure(&self) -> Reply {
         let outcome = match self.call.ended() {
-            Some((outcome, _)) if outcome != Outcome::Answered => outcome,
-            // The guest's side vanished without a word: its task was dropped or panicked.
-            _ => {
-                let detail = "the guest's task ended without saying how".to_owned();
-                self.call.cut(Outcome::HostFailed { detail: detail.clone() });
-                Outcome::HostFailed { detail }
-            }
+            Some((outcome, _)) => outcome,
+            None => Outcome::HostFailed { detail: "the call ended without an outcome".to_owned() },
         };
         let reply = respond::problem(&outcome, self.call.id);
         self.call.set_status(reply.status().as_u16());

@@ -24,6 +24,8 @@ pub struct Settings {
     pub program: PathBuf,
     /// Where compiled code is kept.
     pub cache: PathBuf,
+    /// Whether other hosts keep their code there too, so that none may clean up.
+    pub is_shared: bool,
     /// Longest time one component may take.
     pub timeout: Duration,
     /// Most memory the child may take.
@@ -127,8 +129,12 @@ impl Compiler {
         Ok(Compiled { shape, code: self.code_path(digest), fresh: true })
     }
 
-    /// Removes cached code that is not among `digests`; returns how many files went.
+    /// Removes cached code that is not among `digests`, unless others use the cache too; returns how
+    /// many files went.
     pub fn keep_only(&self, digests: &[Digest]) -> usize {
+        if self.settings.is_shared {
+            return 0;
+        }
         let Ok(entries) = fs::read_dir(&self.folder) else { return 0 };
         let kept: std::collections::BTreeSet<String> = digests.iter().map(Digest::hex).collect();
         entries
@@ -142,6 +148,15 @@ impl Compiler {
             .count()
     }
 
+    /// Removes the compiled code of one component, unless others use the cache too.
+    pub fn forget(&self, digest: Digest) {
+        if !self.settings.is_shared {
+            // It may never have been compiled.
+            drop(fs::remove_file(self.code_path(digest)));
+            drop(fs::remove_file(self.shape_path(digest)));
+        }
+    }
+
     fn cached(&self, digest: Digest) -> Option<Compiled> {
         let code = self.code_path(digest);
         if !code.exists() {
@@ -153,7 +168,7 @@ impl Compiler {
     }
 
     async fn run_child(&self, digest: Digest, wasm: &Path) -> Result<Shape, CompileError> {
-        let part = self.folder.join(format!("{}.{}.part", digest.hex(), std::process::id()));
+        let part = self.folder.join(format!("{}.{:016x}.part", digest.hex(), fastrand::u64(..)));
         let child = Command::new(&self.settings.program)
             .arg("compile")
             .arg(wasm)

@@ -76,6 +76,8 @@ const PACKAGES: [&str; 7] = [
 const PREVIEW_1: &str = "wasi_snapshot_preview1";
 /// What one table element costs: a pointer.
 const ELEMENT: u64 = 8;
+/// Bytes of one page of memory.
+const PAGE: u64 = 64 << 10;
 
 /// Refuses what is not WebAssembly at all, and tells a component from a core module.
 ///
@@ -161,7 +163,7 @@ fn is_offered(name: &str, item: &ComponentItem) -> bool {
 }
 
 fn least_memory(needs: &wasmtime::ResourcesRequired) -> u64 {
-    let memory = needs.max_initial_memory_size.unwrap_or(0);
+    let memory = needs.max_initial_memory_size.unwrap_or(0).saturating_mul(PAGE);
     let table = needs.max_initial_table_size.unwrap_or(0);
     memory.saturating_add(table.saturating_mul(ELEMENT))
 }

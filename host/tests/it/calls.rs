@@ -11,9 +11,9 @@ fn read(path: &str) -> Vec<u8> {
 
 async fn echoes(wasm: &[u8]) {
     let host = Host::start();
-    host.serve("echo", wasm, "").await;
+    host.deploy(wasm, &manifest("echo", "/...", "")).await;
     let body = "x".repeat(300_000);
-    let reply = host.post("/echo/body", body.clone()).await;
+    let reply = host.post("/body", body.clone()).await;
     assert_eq!(reply.status, 200, "{}", reply.text());
     assert_eq!(reply.text(), body);
     let call = host.last_call("echo").await;
@@ -21,7 +21,7 @@ async fn echoes(wasm: &[u8]) {
     assert_eq!(call["status"], 200);
     assert_eq!(call["response_bytes"], 300_000);
     assert!(call["fuel"].as_u64().unwrap() > 0);
-    assert!(call["memory"].as_u64().unwrap() >= 65_536);
+    assert!(call["memory_bytes"].as_u64().unwrap() >= 65_536);
 }
 
 #[tokio::test]
@@ -102,8 +102,8 @@ async fn each_call_has_an_instance_of_its_own_unless_reuse_is_asked_for() {
 #[tokio::test]
 async fn a_response_streams_while_the_guest_still_works() {
     let host = Host::start();
-    host.serve("slow", &read(guests::SLOW), "").await;
-    let url = host.url("/slow/drip?n=3&ms=50");
+    host.deploy(&read(guests::SLOW), &manifest("slow", "/...", "")).await;
+    let url = host.url("/drip?n=3&ms=50");
     let request = http::Request::get(url).body(Default::default()).unwrap();
     let mut response = host.stream(request).await.unwrap();
     let mut frames = 0;

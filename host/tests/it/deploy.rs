@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde_json::json;
 use steerage_guests as guests;
 
-use crate::harness::{Host, digest, manifest, wat};
+use crate::harness::{Host, OWN_CODE, digest, manifest, wat};
 
 fn hello() -> Vec<u8> {
     std::fs::read(guests::HELLO).unwrap()
@@ -51,7 +51,7 @@ async fn an_acknowledged_deploy_survives_a_kill() {
     assert_eq!(host.get("/hello").await.status, 200);
     assert_eq!(host.get("/says").await.text(), "two");
     let app = host.admin("GET", "/v1/apps/says", "").await.json();
-    assert_eq!(app["history"].as_array().unwrap().len(), 2);
+    assert_eq!(app["deployments"].as_array().unwrap().len(), 2);
 }
 
 #[tokio::test]
@@ -159,7 +159,7 @@ async fn a_rollback_goes_one_back_or_where_it_is_told() {
 async fn a_removed_app_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let cache = folder.path().join("code");
-    let host = Host::on(folder.path(), &["--cache", cache.to_str().unwrap()]);
+    let host = Host::on(folder.path(), &[OWN_CODE]);
     host.deploy(&says("kept"), &manifest("kept", "/kept", "")).await;
     host.deploy(&says("gone"), &manifest("gone", "/gone", "")).await;
     let blobs = folder.path().join("blobs");

@@ -16,16 +16,19 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// Longest wait for anything that should come at once; only a failing test waits that long.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Pass as a flag for a host that keeps its compiled code to itself.
+pub(crate) const OWN_CODE: &str = "own code";
 
 /// A running host and its data.
-pub struct Host {
+pub(crate) struct Host {
     child: Child,
     /// Kept open: a host whose stdout is closed would fail to print.
     stdout: BufReader<std::process::ChildStdout>,
-    pub listen: String,
-    pub admin: String,
-    pub data: PathBuf,
+    pub(crate) listen: String,
+    pub(crate) admin: String,
+    pub(crate) data: PathBuf,
     _folder: Option<TempDir>,
     client: Client<HttpConnector, Full<Bytes>>,
     http2: Client<HttpConnector, Full<Bytes>>,
@@ -33,43 +36,43 @@ pub struct Host {
 
 /// What came back.
 #[derive(Debug)]
-pub struct Reply {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    pub body: Bytes,
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
 }
 
 impl Reply {
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body)
             .unwrap_or_else(|error| panic!("no JSON ({error}): {}", self.text()))
     }
 
-    pub fn cause(&self) -> String {
+    pub(crate) fn cause(&self) -> String {
         self.json()["cause"].as_str().unwrap_or("none").to_owned()
     }
 
-    pub fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("")
     }
 }
 
-pub fn steerage() -> Command {
+pub(crate) fn steerage() -> Command {
     Command::new(env!("CARGO_BIN_EXE_steerage"))
 }
 
 impl Host {
     /// A host with an empty data folder.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::with(&[])
     }
 
     /// The same, with more flags.
-    pub fn with(flags: &[&str]) -> Self {
+    pub(crate) fn with(flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut host = Self::on(folder.path(), flags);
         host._folder = Some(folder);
@@ -77,10 +80,11 @@ impl Host {
     }
 
     /// A host on a data folder that outlives it.
-    pub fn on(data: &Path, flags: &[&str]) -> Self {
+    pub(crate) fn on(data: &Path, flags: &[&str]) -> Self {
         // Compiled code is shared by all tests, so that each guest is compiled once.
         let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("code");
-        let cache_flag = flags.contains(&"--cache");
+        let own_code = flags.contains(&OWN_CODE);
+        let flags: Vec<&&str> = flags.iter().filter(|flag| **flag != OWN_CODE).collect();
         let mut command = steerage();
         command
             .args(["host", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--data"])
@@ -88,7 +92,7 @@ impl Host {
             .args(flags)
             .env("RUST_LOG", "warn")
             .stdout(Stdio::piped());
-        if !cache_flag {
+        if !own_code {
             command.arg("--cache").arg(cache);
         }
         let mut child = command.spawn().unwrap();
@@ -119,44 +123,44 @@ impl Host {
         }
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    pub fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.listen)
     }
 
-    pub async fn get(&self, path: &str) -> Reply {
+    pub(crate) async fn get(&self, path: &str) -> Reply {
         self.send(Request::get(self.url(path)).body(Full::default()).unwrap()).await
     }
 
-    pub async fn get_from(&self, host: &str, path: &str) -> Reply {
+    pub(crate) async fn get_from(&self, host: &str, path: &str) -> Reply {
         let request = Request::get(self.url(path)).header("host", host);
         self.send(request.body(Full::default()).unwrap()).await
     }
 
-    pub async fn post(&self, path: &str, body: impl Into<Bytes>) -> Reply {
+    pub(crate) async fn post(&self, path: &str, body: impl Into<Bytes>) -> Reply {
         self.send(Request::post(self.url(path)).body(Full::new(body.into())).unwrap()).await
     }
 
-    pub async fn send(&self, request: Request<Full<Bytes>>) -> Reply {
+    pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Reply {
         collect(self.client.request(request).await.unwrap()).await.unwrap()
     }
 
-    pub async fn send_http2(&self, request: Request<Full<Bytes>>) -> Reply {
+    pub(crate) async fn send_http2(&self, request: Request<Full<Bytes>>) -> Reply {
         collect(self.http2.request(request).await.unwrap()).await.unwrap()
     }
 
     /// The response as it comes, for tests that watch a stream.
-    pub fn stream(
+    pub(crate) fn stream(
         &self,
         request: Request<Full<Bytes>>,
     ) -> hyper_util::client::legacy::ResponseFuture {
         self.client.request(request)
     }
 
-    pub async fn admin(&self, method: &str, path: &str, body: impl Into<Bytes>) -> Reply {
+    pub(crate) async fn admin(&self, method: &str, path: &str, body: impl Into<Bytes>) -> Reply {
         let url = format!("http://{}{path}", self.admin);
         let request = Request::builder()
             .method(method)
@@ -168,7 +172,7 @@ impl Host {
     }
 
     /// Uploads a component and deploys it with this manifest text.
-    pub async fn try_deploy(&self, wasm: &[u8], manifest: &str) -> Reply {
+    pub(crate) async fn try_deploy(&self, wasm: &[u8], manifest: &str) -> Reply {
         let digest = digest(wasm);
         let path = format!("/v1/blobs/{digest}");
         let upload = self.admin("PUT", &path, wasm.to_vec()).await;
@@ -184,19 +188,19 @@ impl Host {
     }
 
     /// The same, for a deploy that must work.
-    pub async fn deploy(&self, wasm: &[u8], manifest: &str) -> Value {
+    pub(crate) async fn deploy(&self, wasm: &[u8], manifest: &str) -> Value {
         let reply = self.try_deploy(wasm, manifest).await;
         assert!(reply.status.is_success(), "{}: {}", reply.status, reply.text());
         reply.json()
     }
 
     /// Deploys a guest under `/NAME/...` with more manifest text.
-    pub async fn serve(&self, name: &str, wasm: &[u8], more: &str) {
+    pub(crate) async fn serve(&self, name: &str, wasm: &[u8], more: &str) {
         self.deploy(wasm, &manifest(name, &format!("/{name}/..."), more)).await;
     }
 
     /// The app's last call, once it has been settled.
-    pub async fn last_call(&self, app: &str) -> Value {
+    pub(crate) async fn last_call(&self, app: &str) -> Value {
         let path = format!("/v1/apps/{app}/calls?limit=1");
         self.until("a settled call", || async {
             let reply = self.admin("GET", &path, "").await.json();
@@ -207,7 +211,7 @@ impl Host {
     }
 
     /// Asks again until there is an answer, at most [`PATIENCE`].
-    pub async fn until<T, F>(&self, what: &str, mut ask: impl FnMut() -> F) -> T
+    pub(crate) async fn until<T, F>(&self, what: &str, mut ask: impl FnMut() -> F) -> T
     where
         F: Future<Output = Option<T>>,
     {
@@ -221,24 +225,24 @@ impl Host {
         }
     }
 
-    pub async fn metric(&self, line_start: &str) -> f64 {
+    pub(crate) async fn metric(&self, line_start: &str) -> f64 {
         let text = self.admin("GET", "/metrics", "").await.text();
         let line = text.lines().find(|line| line.starts_with(line_start));
         line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(0.0)
     }
 
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let pid = self.pid().to_string();
         let status = Command::new("kill").args([&format!("-{name}"), &pid]).status();
         assert!(status.unwrap().success());
     }
 
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    pub fn wait(&mut self) -> ExitStatus {
+    pub(crate) fn wait(&mut self) -> ExitStatus {
         let mut rest = String::new();
         while self.stdout.read_line(&mut rest).unwrap() > 0 {}
         self.child.wait().unwrap()
@@ -253,32 +257,53 @@ impl Drop for Host {
     }
 }
 
-pub async fn collect(response: Response<hyper::body::Incoming>) -> Result<Reply, hyper::Error> {
+pub(crate) async fn collect(response: Response<hyper::body::Incoming>) -> Result<Reply, hyper::Error> {
     let (head, body) = response.into_parts();
     let body = body.collect().await?.to_bytes();
     Ok(Reply { status: head.status, headers: head.headers, body })
 }
 
-pub fn digest(bytes: &[u8]) -> String {
+pub(crate) fn digest(bytes: &[u8]) -> String {
     use sha2::{Digest, Sha256};
     let hash = Sha256::digest(bytes);
     let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
     format!("sha256:{hex}")
 }
 
-pub fn manifest(name: &str, path: &str, more: &str) -> String {
+pub(crate) fn manifest(name: &str, path: &str, more: &str) -> String {
     format!(
         "name = \"{name}\"\nversion = \"1.0.0\"\nsource = \"{name}.wasm\"\n{more}\n\
          [[route]]\npath = \"{path}\"\n"
     )
 }
 
-pub fn wat(text: &str) -> Vec<u8> {
+pub(crate) fn wat(text: &str) -> Vec<u8> {
     wat::parse_str(text).unwrap()
 }
 
+/// A CGI program that reads its whole body before it says `ok`, and traps when it cannot.
+pub(crate) fn reader() -> Vec<u8> {
+    wat(r#"(module
+        (import "wasi_snapshot_preview1" "fd_read"
+            (func $read (param i32 i32 i32 i32) (result i32)))
+        (import "wasi_snapshot_preview1" "fd_write"
+            (func $write (param i32 i32 i32 i32) (result i32)))
+        (memory (export "memory") 2)
+        (data (i32.const 32) "\nok")
+        (func (export "_start")
+            (i32.store (i32.const 0) (i32.const 65536))
+            (i32.store (i32.const 4) (i32.const 65536))
+            (loop $more
+                (if (call $read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 8))
+                    (then unreachable))
+                (br_if $more (i32.load (i32.const 8))))
+            (i32.store (i32.const 0) (i32.const 32))
+            (i32.store (i32.const 4) (i32.const 3))
+            (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))))"#)
+}
+
 /// Sends raw bytes and reads what comes until the host closes.
-pub async fn raw(address: &str, bytes: &[u8]) -> String {
+pub(crate) async fn raw(address: &str, bytes: &[u8]) -> String {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
     // The host may close before it has read everything.
