@@ -6,7 +6,7 @@ CARGO ?= cargo
 
 demo: setup ## build everything from source, deploy the examples on loopback, show what calls cost
 	$(CARGO) build -p steerage --bin steerage --example demo
-	$(CARGO) run -q -p steerage --example demo
+	$(CARGO) run -q -p steerage --example demo -- $(if $(STAY),--stay)
 
 test: setup ## every test there is
 	$(CARGO) test --workspace

@@ -15,11 +15,10 @@ use anyhow::Context as _;
 use steerage_build::{Artifact, Kind, Progress, Project};
 
 /// Everything the programs are made from; this script's own crates cargo watches itself.
-const SOURCES: [&str; 5] =
-    ["programs", "../sdk/Cargo.toml", "../sdk/src", "../sdk/macros", "../sdk/wit"];
+const SOURCES: [&str; 4] = ["programs", "../sdk/Cargo.toml", "../sdk/src", "../sdk/macros"];
 
 fn main() -> anyhow::Result<()> {
-    for source in SOURCES.iter().filter(|source| Path::new(source).exists()) {
+    for source in SOURCES {
         println!("cargo::rerun-if-changed={source}");
     }
     let out_dir = PathBuf::from(env::var_os("OUT_DIR").context("cargo sets OUT_DIR")?);

@@ -2,22 +2,24 @@
 //! Compile, load, commit, publish: what is acknowledged is durable, what is refused leaves nothing.
 //! Does not parse requests and does not answer them; the API does.
 
+mod error;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use steerage_core::id::{AppName, Digest, Generation};
 use steerage_core::manifest::Manifest;
-use steerage_core::route::Conflict;
 
-use crate::blobs::{BlobError, Blobs};
+pub use self::error::DeployError;
+use crate::blobs::Blobs;
 use crate::catalog::{AppState, Catalog, Deployed};
-use crate::manifest::{self, Mistakes};
-use crate::sandbox::compiler::{CompileError, Compiled};
-use crate::sandbox::module::{LoadError, Prepared, Sandbox, Spec};
+use crate::manifest;
+use crate::sandbox::compiler::Compiled;
+use crate::sandbox::module::{Prepared, Sandbox, Spec};
 use crate::schedule::Gate;
+use crate::store::Store;
 use crate::store::record::DeploymentRecord;
-use crate::store::{Store, StoreError};
 use crate::telemetry::calls::Calls;
 use crate::telemetry::events::{Event, Events, Severity};
 use crate::telemetry::logs::Logs;
@@ -53,64 +55,6 @@ struct Inner {
     states: Mutex<BTreeMap<AppName, AppState>>,
     /// Held from the last check to publishing, so that two wishes cannot both pass the check.
     turn: tokio::sync::Mutex<()>,
-}
-
-/// Why a wish was not carried out. Nothing has changed then.
-#[derive(Debug, thiserror::Error)]
-pub enum DeployError {
-    /// The manifest has mistakes.
-    #[error("the manifest has {} mistakes", .0.iter().count())]
-    Manifest(Mistakes),
-    /// The manifest is for another app than the one named.
-    #[error("the manifest is for app {manifest}, not {asked}")]
-    OtherApp {
-        /// The name in the manifest.
-        manifest: AppName,
-        /// The name asked for.
-        asked: AppName,
-    },
-    /// The manifest says which component it wants, and this is another.
-    #[error("the component is {found}, the manifest demands {wanted}")]
-    OtherComponent {
-        /// What the manifest demands.
-        wanted: Digest,
-        /// What was to be deployed.
-        found: Digest,
-    },
-    /// The component has not been uploaded.
-    #[error("no component {0} on this host; upload it first")]
-    NoComponent(Digest),
-    /// Another app owns one of the routes.
-    #[error(transparent)]
-    Conflict(#[from] Conflict),
-    /// The component cannot be compiled.
-    #[error(transparent)]
-    Compile(#[from] CompileError),
-    /// The component cannot run with this manifest.
-    #[error(transparent)]
-    Load(#[from] LoadError),
-    /// There is no such app.
-    #[error("no app named {0} is deployed")]
-    NoApp(AppName),
-    /// There is no such deployment to go back to.
-    #[error("app {app} has no deployment {wanted} to go back to; it has {known}")]
-    NoDeployment {
-        /// The app.
-        app: AppName,
-        /// What was asked for.
-        wanted: String,
-        /// What there is.
-        known: String,
-    },
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The component cannot be read.
-    #[error(transparent)]
-    Blob(#[from] BlobError),
-    /// A background task of the host failed.
-    #[error("a task of the host failed: {0}")]
-    Task(String),
 }
 
 impl Agent {

@@ -109,9 +109,23 @@ impl Call {
                 None => *ended = Some((outcome, Usage::default())),
             }
         }
+        self.stop();
+    }
+
+    fn stop(&self) {
         self.failed.store(true, Ordering::Release);
         self.stop.store(true, Ordering::Release);
         self.stopper.wake();
+    }
+
+    /// The request's side: this is how it ended, whatever the guest made of it.
+    pub fn overrule(&self, outcome: Outcome) {
+        {
+            let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+            let usage = ended.take().map_or_else(Usage::default, |(_, usage)| usage);
+            *ended = Some((outcome, usage));
+        }
+        self.stop();
     }
 
     /// How the call ended so far, if it did.

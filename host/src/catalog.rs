@@ -100,7 +100,8 @@ impl Catalog {
         for route in &manifest.routes {
             // Only the route's place matters here, and any target tells as much.
             if let Some((_, other)) = snapshot.apps.get_min() {
-                let target = Target { deployed: other.clone(), route: HeaderValue::from_static("") };
+                let target =
+                    Target { deployed: other.clone(), route: HeaderValue::from_static("") };
                 snapshot.routes.insert(route, &manifest.name, target)?;
             }
         }
@@ -117,8 +118,8 @@ impl Catalog {
         snapshot.withdraw(&deployed.app);
         let deployed = Arc::new(deployed);
         for route in &deployed.manifest.routes {
-            let shown = HeaderValue::from_str(&route.to_string())
-                .unwrap_or(HeaderValue::from_static("?"));
+            let shown =
+                HeaderValue::from_str(&route.to_string()).unwrap_or(HeaderValue::from_static("?"));
             let target = Target { deployed: deployed.clone(), route: shown };
             snapshot.routes.insert(route, &deployed.app, target)?;
         }

@@ -235,8 +235,7 @@ impl Door {
         builder
             .timer(TokioTimer::new())
             .header_read_timeout(self.settings.head_timeout)
-            .max_header_size(self.settings.head_size)
-            .pipeline_flush(true);
+            .max_header_size(self.settings.head_size);
         builder
     }
 

@@ -187,7 +187,14 @@ impl Answered {
         let call = tally.call().clone();
         let limits = target.deployed.prepared.limits();
         if call.is_request_too_large() {
-            return tally.refuse(Refusal::RequestTooLarge { limit: limits.request_body });
+            call.overrule(Outcome::Refused(Refusal::RequestTooLarge {
+                limit: limits.request_body,
+            }));
+            return tally.show_failure();
+        }
+        // A guest that failed in its first slice has sent nothing yet, whatever it has set.
+        if call.is_over() && call.failed() {
+            return tally.show_failure();
         }
         match answer {
             Some(Ok(mut response)) => {

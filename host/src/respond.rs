@@ -93,8 +93,7 @@ pub fn problem<T>(outcome: &Outcome, call: CallId) -> Response<ResponseBody<T>> 
     let mut response = Response::new(ResponseBody::Host(Full::from(document.to_string())));
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    headers
-        .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     if let Ok(id) = HeaderValue::from_str(&call.to_string()) {
         headers.insert("x-request-id", id);
     }

@@ -306,3 +306,37 @@ impl From<Cow<'static, str>> for Body {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_is_read_in_pieces_and_the_rest_at_once() {
+        for mut body in [Body::from("abcdef"), Body::from("abcdef".to_owned()), streamed("abcdef")]
+        {
+            let mut piece = [0; 2];
+            assert_eq!(body.read(&mut piece).unwrap(), 2);
+            assert_eq!((&piece, body.bytes().unwrap().as_slice()), (b"ab", b"cdef".as_slice()));
+        }
+    }
+
+    #[test]
+    fn text_must_be_utf8() {
+        assert_eq!(Body::from(vec![0xff]).text().unwrap_err().status(), 400);
+        assert_eq!(Body::empty().text().unwrap(), "");
+    }
+
+    #[test]
+    fn a_stream_that_fails_has_no_bytes() {
+        let body = Body::stream(|sink| {
+            sink.write_all(b"half")?;
+            Err(io::Error::other("and no more"))
+        });
+        assert_eq!(body.bytes().unwrap_err().to_string(), "and no more");
+    }
+
+    fn streamed(text: &'static str) -> Body {
+        Body::stream(move |sink| text.bytes().try_for_each(|byte| sink.write_all(&[byte])))
+    }
+}

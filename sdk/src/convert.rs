@@ -89,10 +89,42 @@ pub(crate) fn fields(headers: &HeaderMap) -> Fields {
         match fields.append(name.as_str(), value.as_bytes()) {
             Ok(()) => {}
             Err(HeaderError::Forbidden) => {
-                eprintln!("header {} is the host's: left out", name.as_str())
+                eprintln!("header {} is the host's: left out", name.as_str());
             }
             Err(_) => eprintln!("header {} was refused by the host: left out", name.as_str()),
         }
     }
     fields
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_whole_or_only_a_path() {
+        let check = |scheme, authority: Option<&str>, path: Option<&str>, expected: &str| {
+            let uri = uri(scheme, authority.map(str::to_owned), path.map(str::to_owned));
+            assert_eq!(uri.unwrap().to_string(), expected);
+        };
+        check(Some(Scheme::Https), Some("a.test:1"), Some("/b?c"), "https://a.test:1/b?c");
+        check(Some(Scheme::Http), Some("a.test"), None, "http://a.test/");
+        check(None, Some("a.test"), Some("/b"), "/b");
+        check(Some(Scheme::Http), None, Some("/b"), "/b");
+    }
+
+    #[test]
+    fn what_is_no_address_is_the_callers_fault() {
+        let refused = uri(Some(Scheme::Http), Some("a b".to_owned()), None).unwrap_err();
+        assert_eq!(refused.status(), 400);
+        assert_eq!(method(WasiMethod::Other("GE T".to_owned())).unwrap_err().status(), 400);
+    }
+
+    #[test]
+    fn methods_survive_both_ways() {
+        for name in ["GET", "DELETE", "PROPFIND"] {
+            let there = wasi_method(&Method::from_bytes(name.as_bytes()).unwrap());
+            assert_eq!(method(there).unwrap().as_str(), name);
+        }
+    }
 }

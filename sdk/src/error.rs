@@ -107,3 +107,29 @@ impl<E: StdError + Send + Sync + 'static> From<E> for Error {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(error: Error, status: u16, text: &str) {
+        let response = error.into_response();
+        assert_eq!(response.status(), status);
+        assert_eq!(response.into_body().text().unwrap(), text);
+    }
+
+    #[test]
+    fn the_caller_reads_of_his_own_faults_only() {
+        check(Error::bad_request("no such month"), 400, "no such month");
+        check(Error::internal("the table is missing"), 500, "Internal Server Error");
+        let error = Error::from(std::io::Error::other("no route"));
+        check(error.with_status(StatusCode::BAD_GATEWAY), 502, "Bad Gateway");
+    }
+
+    #[test]
+    fn the_log_has_the_whole_chain() {
+        let cause = "x".parse::<u8>().unwrap_err();
+        let text = Error::from(std::io::Error::other(cause)).to_string();
+        assert!(text.starts_with("invalid digit found in string"), "{text}");
+    }
+}

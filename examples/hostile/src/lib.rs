@@ -23,7 +23,9 @@ fn serve(uri: Uri) -> Result {
                 sink.write_all(&[b'~'; 4096])?;
             }
         }))),
-        "/hostile" => Ok(Response::new("loop, late-loop, memory, recursion, panic, flood\n".into())),
+        "/hostile" => {
+            Ok(Response::new("loop, late-loop, memory, recursion, panic, flood\n".into()))
+        }
         path => Err(Error::not_found(format!("{path} is not how this app misbehaves\n"))),
     }
 }

@@ -9,7 +9,8 @@ struct Staff;
 
 impl Argument for Staff {
     fn take(incoming: &Incoming) -> Result<Self> {
-        let token = variable("ADMIN_TOKEN").ok_or_else(|| Error::internal("ADMIN_TOKEN is not set"))?;
+        let token =
+            variable("ADMIN_TOKEN").ok_or_else(|| Error::internal("ADMIN_TOKEN is not set"))?;
         let sent = incoming.header("authorization");
         let sent = sent.as_ref().and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
         if sent.is_some_and(|sent| is_same(sent.as_bytes(), token.as_bytes())) {

@@ -33,7 +33,10 @@ fn list(_request: Request, _params: Params) -> Result {
     Ok(page(Body::stream(move |sink| {
         use std::io::Write as _;
 
-        writeln!(sink, "<!doctype html><meta charset=utf-8><title>{shop}</title><h1>{shop}</h1><ul>")?;
+        writeln!(
+            sink,
+            "<!doctype html><meta charset=utf-8><title>{shop}</title><h1>{shop}</h1><ul>"
+        )?;
         for Product { id, name, .. } in &PRODUCTS {
             writeln!(sink, "<li><a href=\"/products/{id}\">{name}</a>")?;
         }

@@ -31,15 +31,15 @@ fn probe(request: IncomingRequest, out: ResponseOutparam) {
         lines += &format!("directory {path}\n");
     }
     let file = fs::read("/etc/passwd").map(|bytes| bytes.len());
-    lines += &format!("file {}\n", outcome(file.map_err(|error| error.kind())));
-    lines += &format!("resolve {}\n", outcome(resolve("localhost")));
+    lines += &format!("file {}\n", outcome(file.map_err(|error| error.kind().to_string())));
+    lines += &format!("resolve {}\n", outcome(resolve("localhost").map_err(|code| code.name())));
     let port = u16::try_from(number(&request, "port", 80)).expect("a port");
-    lines += &format!("connect {}\n", outcome(connect(port)));
+    lines += &format!("connect {}\n", outcome(connect(port).map_err(|code| code.name())));
     reply(out, 200, &lines);
 }
 
-fn outcome<T, E: std::fmt::Debug>(result: Result<T, E>) -> String {
-    result.map_or_else(|error| format!("denied {error:?}"), |_| "granted".to_owned())
+fn outcome<T, E: std::fmt::Display>(result: Result<T, E>) -> String {
+    result.map_or_else(|reason| format!("denied: {reason}"), |_| "granted".to_owned())
 }
 
 fn resolve(name: &str) -> Result<(), ErrorCode> {

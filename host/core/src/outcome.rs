@@ -184,16 +184,14 @@ impl Outcome {
                 "find what the call waited for, or raise [limits] timeout above {limit:?} in \
                  steerage.toml"
             ),
-            Self::ResponseTooLarge { limit } => format!(
-                "send less, or raise [limits] response_body above {limit} in steerage.toml"
-            ),
+            Self::ResponseTooLarge { limit } => {
+                format!("send less, or raise [limits] response_body above {limit} in steerage.toml")
+            }
             Self::NoAnswer { .. } => {
                 "make every path through the handler set a response before it returns".to_owned()
             }
             Self::Refused(refusal) => return refusal.advice(),
-            Self::HostFailed { .. } => {
-                "look at the host's own log for this call id".to_owned()
-            }
+            Self::HostFailed { .. } => "look at the host's own log for this call id".to_owned(),
         };
         Some(advice)
     }
@@ -278,10 +276,9 @@ impl fmt::Display for Refusal {
             Self::RequestTooLarge { limit } => {
                 write!(f, "the request body is larger than {limit}")
             }
-            Self::AppBusy { concurrency, queue } => write!(
-                f,
-                "the app is busy: {concurrency} calls run and {queue} wait already"
-            ),
+            Self::AppBusy { concurrency, queue } => {
+                write!(f, "the app is busy: {concurrency} calls run and {queue} wait already")
+            }
             Self::HostFull => f.write_str("the host has no room for another instance"),
             Self::Draining => f.write_str("the host is shutting down"),
             Self::UpgradeUnsupported => {

@@ -4,26 +4,26 @@
 use super::web::Ask;
 
 /// An app under `examples/`.
-pub struct Example {
+pub(crate) struct Example {
     /// Its directory, which is also its name.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// What it shows.
-    pub about: &'static str,
+    pub(crate) about: &'static str,
     /// What it is asked.
-    pub asks: &'static [Ask],
+    pub(crate) asks: &'static [Ask],
 }
 
 /// The app that others must not suffer from.
-pub const HOSTILE: &str = "hostile";
+pub(crate) const HOSTILE: &str = "hostile";
 /// The app that is called while the hostile one misbehaves.
-pub const VICTIM: &str = "hello";
+pub(crate) const VICTIM: &str = "hello";
 /// What the victim is asked.
-pub const VICTIM_ASK: Ask = Ask::get("/hello");
+pub(crate) const VICTIM_ASK: Ask = Ask::get("/hello");
 /// The hostile app's endless loop.
-pub const LOOP: Ask = Ask::get("/hostile/loop");
+pub(crate) const LOOP: Ask = Ask::get("/hostile/loop");
 
 /// All apps, in the order they are deployed.
-pub const EXAMPLES: &[Example] = &[
+pub(crate) const EXAMPLES: &[Example] = &[
     Example { name: VICTIM, about: "the smallest service", asks: &[VICTIM_ASK, VICTIM_ASK] },
     Example {
         name: "api",
@@ -57,7 +57,7 @@ pub const EXAMPLES: &[Example] = &[
 ];
 
 /// What the hostile app does, path by path.
-pub const CRIMES: &[(&str, Ask)] = &[
+pub(crate) const CRIMES: &[(&str, Ask)] = &[
     ("loops for ever", LOOP),
     ("takes all memory", Ask::get("/hostile/memory")),
     ("runs out of stack", Ask::get("/hostile/recursion")),

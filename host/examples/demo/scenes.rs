@@ -21,7 +21,7 @@ const FRAMES_SHOWN: usize = 4;
 const SETTLED: Duration = Duration::from_secs(10);
 
 /// Plays the whole demo.
-pub async fn play() -> anyhow::Result<()> {
+pub(crate) async fn play(stays: bool) -> anyhow::Result<()> {
     let repository = repository()?;
     title("Steerage: many sandboxed services in one process");
 
@@ -39,7 +39,7 @@ pub async fn play() -> anyhow::Result<()> {
     heading("3. Deployments");
     deploy_examples(&stage, &repository)?;
 
-    heading("4. Calls, each in a sandbox of its own");
+    heading("4. What each call cost");
     let web = Web::new(&stage.apps);
     call_examples(&stage, &web).await?;
 
@@ -49,12 +49,20 @@ pub async fn play() -> anyhow::Result<()> {
     heading("6. A neighbour under attack");
     attack(&stage, &web).await?;
 
+    if stays {
+        heading("The host stays until you press Ctrl-C");
+        say(&format!("  curl {}/hello", stage.apps));
+        say(&format!("  target/debug/steerage ps --admin {}", stage.admin));
+        tokio::signal::ctrl_c().await.context("cannot wait for Ctrl-C")?;
+    }
+
     heading("7. The end");
     end(stage)
 }
 
 fn build_examples(repository: &Path) -> anyhow::Result<()> {
-    let mut table = Table::new(&["APP", "WHAT IT SHOWS", ">COMPONENT", ">BUILT IN"]);
+    // A first build compiles the guests' standard library where no ready one can be had, which
+    // takes a minute: each app is told when it is done.
     for example in EXAMPLES {
         let started_at = Instant::now();
         let built = Stage::without_host(&[
@@ -66,28 +74,34 @@ fn build_examples(repository: &Path) -> anyhow::Result<()> {
             "-o".as_ref(),
             "json".as_ref(),
         ])?;
-        let built = json(&built)?;
-        table.row([
-            example.name.to_owned(),
-            example.about.to_owned(),
-            human::bytes(number(&built, "size_bytes")),
-            human::duration(started_at.elapsed()),
-        ]);
+        let size = human::bytes(number(&json(&built)?, "size_bytes"));
+        let took = human::duration(started_at.elapsed());
+        say(&format!("  {:11} {:38} {size:>9}  {took:>7}", example.name, example.about));
     }
-    say(&indent(&table.render()));
     Ok(())
 }
 
 fn deploy_examples(stage: &Stage, repository: &Path) -> anyhow::Result<()> {
+    let mut table = Table::new(&["APP", "ROUTES", ">DEPLOYED IN"]);
     for example in EXAMPLES {
         let started_at = Instant::now();
         let manifest = manifest(repository, example);
-        let printed = stage.steerage(&["deploy".as_ref(), "-f".as_ref(), manifest.as_os_str()])?;
-        say(&format!("  $ steerage deploy -f examples/{}/steerage.toml", example.name));
-        let first = printed.lines().next().unwrap_or_default();
-        say(&format!("    {first} after {}", human::duration(started_at.elapsed())));
+        let deployed = json(&stage.steerage(&[
+            "deploy".as_ref(),
+            "-f".as_ref(),
+            manifest.as_os_str(),
+            "-o".as_ref(),
+            "json".as_ref(),
+        ])?)?;
+        let routes = deployed["routes"].as_array().into_iter().flatten();
+        let routes: Vec<_> = routes.filter_map(Value::as_str).collect();
+        let took = human::duration(started_at.elapsed());
+        table.row([example.name.to_owned(), routes.join(" "), took]);
     }
-    say("  Compiled once and kept; a restart, even after kill -9, serves them again.");
+    say("  $ steerage deploy -f examples/hello/steerage.toml      ... and so on\n");
+    say(&indent(&table.render()));
+    say("\n  Compiled once and kept; a restart, even after kill -9, serves them again.");
+    say(&format!("  While the demo runs: curl {}/hello", stage.apps));
     Ok(())
 }
 
@@ -110,7 +124,7 @@ async fn call_examples(stage: &Stage, web: &Web) -> anyhow::Result<()> {
         }
     }
     say(&indent(&table.render()));
-    say("  Fuel counts instructions: the same call costs the same on every machine.");
+    say("\n  Fuel counts instructions: the same call costs the same on every machine.");
     if let Some(resident) = stage.resident_bytes() {
         say(&format!("  The host, with all apps, holds {} of memory.", human::bytes(resident)));
     }
@@ -120,7 +134,8 @@ async fn call_examples(stage: &Stage, web: &Web) -> anyhow::Result<()> {
 async fn misbehave(stage: &Stage, web: &Web) -> anyhow::Result<()> {
     let mut first = None;
     let mut earlier = String::new();
-    let mut table = Table::new(&["WHAT IT DOES", ">STATUS", "CALLER SEES", "CAUSE", ">STOPPED AFTER"]);
+    let mut table =
+        Table::new(&["WHAT IT DOES", ">STATUS", "CALLER SEES", "CAUSE", ">STOPPED AFTER"]);
     for (crime, ask) in CRIMES {
         let answer = web.send(*ask).await?;
         let call = last_call(stage, HOSTILE, &earlier)?;
@@ -136,7 +151,7 @@ async fn misbehave(stage: &Stage, web: &Web) -> anyhow::Result<()> {
         first.get_or_insert(answer.body);
     }
     say(&indent(&table.render()));
-    say("  Each was held to the limits in its manifest. A caller gets a problem document:\n");
+    say("\n  Each was held to the limits in its manifest. A caller gets a problem document:\n");
     let problem = json(&first.unwrap_or_default())?;
     say(&indent(&indent(&serde_json::to_string_pretty(&problem)?)));
     say("\n  Its developer gets the evidence, and what to do:\n");
@@ -148,13 +163,14 @@ async fn misbehave(stage: &Stage, web: &Web) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// An event's message, evidence and advice, without what differs from run to run.
+/// An event's message, evidence and advice, a long backtrace cut short.
 fn event_text(event: &Value) -> String {
     let mut lines = vec![format!("{}: {}", text(event, "kind"), text(event, "message"))];
     for (name, value) in event["evidence"].as_object().into_iter().flatten() {
         let value = value.as_str().unwrap_or_default();
-        lines.push(format!("  {name}:"));
-        lines.extend(value.lines().take(FRAMES_SHOWN).map(|line| format!("    {}", line.trim())));
+        let mut shown = value.lines().map(str::trim);
+        lines.push(format!("  {name}: {}", shown.next().unwrap_or_default()));
+        lines.extend(shown.take(FRAMES_SHOWN).map(|line| format!("    {line}")));
     }
     lines.push(format!("  next: {}", text(event, "advice")));
     lines.join("\n")
@@ -202,7 +218,7 @@ async fn attack(stage: &Stage, web: &Web) -> anyhow::Result<()> {
     }
     say(&indent(&table.render()));
     say(&format!(
-        "  {n_stopped} endless loops were stopped meanwhile, and no call of {VICTIM} failed."
+        "\n  {n_stopped} endless loops were stopped meanwhile, and no call of {VICTIM} failed."
     ));
     if let Some(resident) = stage.resident_bytes() {
         say(&format!("  The host holds {} of memory after it.", human::bytes(resident)));
@@ -254,6 +270,7 @@ fn end(stage: Stage) -> anyhow::Result<()> {
            steerage new mine && cd mine    an app of your own\n  \
            steerage up                     builds, serves and reloads it on http://127.0.0.1:3000\n  \
            steerage host                   a host that keeps what you deploy\n  \
+           make demo STAY=1                this, but the host stays until you press Ctrl-C\n  \
            README.md                       five minutes, the manifest, limits and failures");
     Ok(())
 }

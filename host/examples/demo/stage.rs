@@ -14,22 +14,22 @@ use rustix::process::{Pid, Signal};
 const STOP_LIMIT: Duration = Duration::from_secs(10);
 
 /// A running host and where it is reached.
-pub struct Stage {
+pub(crate) struct Stage {
     child: Child,
     /// Where callers come in.
-    pub apps: String,
+    pub(crate) apps: String,
     /// Where operators come in.
-    pub admin: String,
-    /// The host's data, gone when the stage is.
-    pub data: tempfile::TempDir,
+    pub(crate) admin: String,
+    /// Removed when the stage is dropped.
+    _data: tempfile::TempDir,
     /// How long the host took to be ready.
-    pub started_in: Duration,
+    pub(crate) started_in: Duration,
     program: PathBuf,
 }
 
 impl Stage {
     /// Starts the host and reads where it listens: it says so once both doors are open.
-    pub fn start() -> anyhow::Result<Self> {
+    pub(crate) fn start() -> anyhow::Result<Self> {
         let program = program()?;
         let data = tempfile::Builder::new()
             .prefix("steerage-demo-")
@@ -63,21 +63,21 @@ impl Stage {
             let log = std::fs::read_to_string(data.path().join("host.log")).unwrap_or_default();
             bail!("the host did not start; it said:\n{log}");
         };
-        Ok(Self { child, apps, admin, data, started_in: started_at.elapsed(), program })
+        Ok(Self { child, apps, admin, _data: data, started_in: started_at.elapsed(), program })
     }
 
     /// Runs a verb of the command line against this host and returns what it printed.
-    pub fn steerage<A: AsRef<OsStr>>(&self, args: &[A]) -> anyhow::Result<String> {
+    pub(crate) fn steerage<A: AsRef<OsStr>>(&self, args: &[A]) -> anyhow::Result<String> {
         run(Command::new(&self.program).args(args).env("STEERAGE_ADMIN", &self.admin))
     }
 
     /// Runs a verb that needs no host.
-    pub fn without_host<A: AsRef<OsStr>>(args: &[A]) -> anyhow::Result<String> {
+    pub(crate) fn without_host<A: AsRef<OsStr>>(args: &[A]) -> anyhow::Result<String> {
         run(Command::new(program()?).args(args))
     }
 
     /// The host's resident memory, where the system tells.
-    pub fn resident_bytes(&self) -> Option<u64> {
+    pub(crate) fn resident_bytes(&self) -> Option<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
         let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
         let kibibytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
@@ -85,7 +85,7 @@ impl Stage {
     }
 
     /// Ends the host as an operator would, and says how long that took.
-    pub fn stop(mut self) -> anyhow::Result<Duration> {
+    pub(crate) fn stop(mut self) -> anyhow::Result<Duration> {
         let asked_at = Instant::now();
         self.terminate();
         while asked_at.elapsed() < STOP_LIMIT {

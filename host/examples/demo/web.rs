@@ -16,64 +16,64 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A request as the demo writes it down.
 #[derive(Clone, Copy)]
-pub struct Ask {
-    pub method: &'static str,
+pub(crate) struct Ask {
+    pub(crate) method: &'static str,
     /// The `Host` header, where a route has one.
-    pub host: Option<&'static str>,
-    pub path: &'static str,
-    pub body: &'static str,
+    pub(crate) host: Option<&'static str>,
+    pub(crate) path: &'static str,
+    pub(crate) body: &'static str,
     /// The bearer token, where the app asks for one.
-    pub token: Option<&'static str>,
+    pub(crate) token: Option<&'static str>,
 }
 
 /// What came back.
-pub struct Answer {
-    pub status: StatusCode,
-    pub body: String,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) body: String,
     /// Whether the connection broke off before the end of the body.
-    pub is_cut: bool,
-    pub took: Duration,
+    pub(crate) is_cut: bool,
+    pub(crate) took: Duration,
 }
 
 /// A client that keeps its connections.
 #[derive(Clone)]
-pub struct Web {
+pub(crate) struct Web {
     client: Client<HttpConnector, Full<Bytes>>,
     base: String,
 }
 
 impl Ask {
-    pub const fn get(path: &'static str) -> Self {
+    pub(crate) const fn get(path: &'static str) -> Self {
         Self { method: "GET", host: None, path, body: "", token: None }
     }
 
-    pub const fn post(path: &'static str, body: &'static str) -> Self {
+    pub(crate) const fn post(path: &'static str, body: &'static str) -> Self {
         Self { method: "POST", host: None, path, body, token: None }
     }
 
-    pub const fn at(self, host: &'static str) -> Self {
+    pub(crate) const fn at(self, host: &'static str) -> Self {
         Self { host: Some(host), ..self }
     }
 
-    pub const fn with_token(self, token: &'static str) -> Self {
+    pub(crate) const fn with_token(self, token: &'static str) -> Self {
         Self { token: Some(token), ..self }
     }
 
     /// The request as a reader would type it.
-    pub fn to_text(self) -> String {
+    pub(crate) fn to_text(self) -> String {
         let host = self.host.map(|host| format!("{host} ")).unwrap_or_default();
         format!("{} {host}{}", self.method, self.path)
     }
 }
 
 impl Web {
-    pub fn new(base: &str) -> Self {
+    pub(crate) fn new(base: &str) -> Self {
         let client = Client::builder(TokioExecutor::new()).build_http();
         Self { client, base: base.to_owned() }
     }
 
     /// Sends the request and reads the whole answer.
-    pub async fn send(&self, ask: Ask) -> anyhow::Result<Answer> {
+    pub(crate) async fn send(&self, ask: Ask) -> anyhow::Result<Answer> {
         let what = || format!("no answer to {}", ask.to_text());
         let mut request =
             Request::builder().method(ask.method).uri(format!("{}{}", self.base, ask.path));

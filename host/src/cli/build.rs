@@ -2,6 +2,7 @@
 //! Does not talk to a host; `up` and `deploy --build` run the same steps before they do.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -82,7 +83,7 @@ fn run_command(app: &App, line: &str, progress: &mut Progress<'_>) -> anyhow::Re
     let mut command = Command::new("sh");
     command.args(["-c", line]).current_dir(app.directory()).stdin(Stdio::null());
     let status = match progress {
-        Progress::Inherit => command.stdout(std::io::stderr()).status(),
+        Progress::Inherit => command.stdout(io::stderr()).status(),
         Progress::Lines(lines) => command.output().map(|output| {
             for text in [&output.stdout, &output.stderr] {
                 String::from_utf8_lossy(text).lines().for_each(&mut **lines);
@@ -120,13 +121,35 @@ fn run_cargo(app: &App, target_dir: Option<&Path>, progress: Progress<'_>) -> an
 }
 
 /// Puts the component where the manifest expects it, whole or not at all: a host or a watcher
-/// that reads it meanwhile must not see half of it.
+/// that reads it meanwhile must not see half of it. One that is there already is left alone.
 fn place(from: &Path, to: &Path) -> anyhow::Result<()> {
-    if from == to {
-        return Ok(());
+    let copied = || -> io::Result<()> {
+        let component = fs::read(from)?;
+        if fs::read(to).is_ok_and(|there| there == component) {
+            return Ok(());
+        }
+        let name = to.file_name().unwrap_or_default().to_string_lossy();
+        // Hidden, so that `up` does not take it for a source.
+        let beside = to.with_file_name(format!(".{name}.new"));
+        fs::write(&beside, component)?;
+        fs::rename(&beside, to)
+    };
+    copied().with_context(|| format!("cannot copy `{}` to `{}`", from.display(), to.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_component_is_placed_whole_and_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let (from, to) = (directory.path().join("built.wasm"), directory.path().join("app.wasm"));
+        for content in ["first", "second"] {
+            fs::write(&from, content).unwrap();
+            place(&from, &to).unwrap();
+            assert_eq!(fs::read_to_string(&to).unwrap(), content);
+        }
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2);
     }
-    let beside = to.with_extension("wasm.new");
-    fs::copy(from, &beside)
-        .and_then(|_| fs::rename(&beside, to))
-        .with_context(|| format!("cannot copy `{}` to `{}`", from.display(), to.display()))
 }

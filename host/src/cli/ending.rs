@@ -59,8 +59,7 @@ fn reader_is_gone(error: &anyhow::Error) -> bool {
 pub(super) fn render(error: &anyhow::Error) -> String {
     let mut text = format!("error: {error}");
     let mut said = error.to_string();
-    for cause in error.chain().skip(1) {
-        let cause = cause.to_string();
+    for cause in causes(error) {
         // Some libraries repeat their cause in their own message.
         if said.contains(&cause) {
             continue;
@@ -70,6 +69,20 @@ pub(super) fn render(error: &anyhow::Error) -> String {
         said = cause;
     }
     text
+}
+
+/// What lies below the error itself. Of what a network library says only the last word counts:
+/// the layers above it name themselves and nothing else.
+fn causes(error: &anyhow::Error) -> Vec<String> {
+    let mut causes = Vec::new();
+    for cause in error.chain().skip(1) {
+        causes.push(cause.to_string());
+        if let Some(ClientError::Unreachable { .. }) = cause.downcast_ref() {
+            causes.push(error.root_cause().to_string());
+            break;
+        }
+    }
+    causes
 }
 
 fn code(error: &anyhow::Error) -> Code {
@@ -138,5 +151,9 @@ mod tests {
     #[test]
     fn causes_stand_below_what_they_caused() {
         expect![].assert_eq(&render(&failed(problem(409))));
+        let refused = io::Error::other(io::Error::other("connection refused"));
+        let url = "http://127.0.0.1:8081".to_owned();
+        let unreachable = ClientError::Unreachable { url, source: Box::new(refused) };
+        expect![].assert_eq(&render(&failed(unreachable)));
     }
 }

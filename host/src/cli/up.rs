@@ -1,6 +1,7 @@
 //! `steerage up`: the app in this directory, built, served and built again when it changes.
 //! A real host with the same limits as in production; only its data is thrown away at the end.
 
+use std::cell::RefCell;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::time::{Duration, Instant};
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use futures_util::StreamExt as _;
 use steerage_build::Progress;
-use steerage_core::id::AppName;
+use steerage_core::id::{AppName, Digest};
 use tokio::sync::watch;
 
 use super::app::{App, directory_of, manifest_file};
@@ -42,6 +43,7 @@ pub(super) fn run(args: &Up) -> anyhow::Result<()> {
         apps_url: host::url(host.listen, false),
         file: manifest_file(&args.file),
         name: watch::Sender::new(None),
+        served: RefCell::new(None),
     };
     let runtime = super::runtime()?;
     let result = runtime.block_on(async {
@@ -66,6 +68,8 @@ struct Session {
     file: PathBuf,
     /// The app's name, once it has been deployed.
     name: watch::Sender<Option<AppName>>,
+    /// The manifest and the component that were deployed last.
+    served: RefCell<Option<(String, Digest)>>,
 }
 
 impl Session {
@@ -95,7 +99,18 @@ impl Session {
     async fn renew(&self) -> anyhow::Result<()> {
         let started_at = Instant::now();
         let app = App::read(&self.file)?;
+        if let Some(before) = &*self.name.borrow()
+            && *before != app.manifest.name
+        {
+            let name = &app.manifest.name;
+            anyhow::bail!("the app was {before} and is {name} now; start `steerage up` again");
+        }
         let (app, built) = self.build(app).await?;
+        let wanted = (app.text.clone(), built.digest);
+        if self.served.borrow().as_ref() == Some(&wanted) {
+            self.say(Tone::Faint, "the component is the same as before");
+            return Ok(());
+        }
         let deployed = deploy::send(&self.client, &app, self.screen).await?;
         let is_first = self.name.borrow().is_none();
         self.say(
@@ -114,6 +129,7 @@ impl Session {
             }
         }
         self.name.send_replace(Some(app.manifest.name.clone()));
+        self.served.replace(Some(wanted));
         Ok(())
     }
 

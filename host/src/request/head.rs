@@ -238,7 +238,10 @@ mod tests {
         let cause = |headers: &[(&str, &str)]| {
             check(&request(headers)).err().map_or("none", |refusal| refusal.cause())
         };
-        assert_eq!(cause(&[("transfer-encoding", "chunked"), ("content-length", "3")]), "bad_request");
+        assert_eq!(
+            cause(&[("transfer-encoding", "chunked"), ("content-length", "3")]),
+            "bad_request"
+        );
         assert_eq!(cause(&[("content-length", "3"), ("content-length", "4")]), "bad_request");
         assert_eq!(cause(&[("host", "a"), ("host", "b")]), "bad_request");
         assert_eq!(cause(&[("upgrade", "WebSocket")]), "upgrade_unsupported");
@@ -260,7 +263,10 @@ mod tests {
         let trace = "0af7651916cd43dd8448eb211c80319c";
         let valid = format!("00-{trace}-b7ad6b7169203331-01");
         assert_eq!(parse_traceparent(&valid), Some((trace, "01")));
-        assert_eq!(parse_traceparent("00-00000000000000000000000000000000-b7ad6b7169203331-01"), None);
+        assert_eq!(
+            parse_traceparent("00-00000000000000000000000000000000-b7ad6b7169203331-01"),
+            None
+        );
         assert_eq!(parse_traceparent(&format!("{valid}-extra")), None);
         assert_eq!(parse_traceparent("nonsense"), None);
     }

@@ -81,9 +81,7 @@ where
     store
         .run_concurrent(async move |accessor| -> wasmtime::Result<()> {
             let answer = match service.handle(accessor, request).await? {
-                Ok(response) => {
-                    Ok(accessor.with(|store| response.into_http(store, request_done))?)
-                }
+                Ok(response) => Ok(accessor.with(|store| response.into_http(store, request_done))?),
                 Err(code) => Err(format!("the guest returned error-code {code:?}")),
             };
             head.send(answer);

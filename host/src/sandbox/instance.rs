@@ -11,8 +11,8 @@ use bytes::Bytes;
 use http_body::Body;
 use steerage_core::outcome::Outcome;
 use tokio::time::Instant;
-use wasmtime::component::ResourceTable;
 use wasmtime::Store;
+use wasmtime::component::ResourceTable;
 use wasmtime_wasi::p2::bindings::CommandPre;
 use wasmtime_wasi::{I32Exit, WasiCtx, WasiCtxBuilder};
 use wasmtime_wasi_http::{Error, WasiHttpCtx, p2, p3};
@@ -126,7 +126,8 @@ impl Prepared {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Error>,
     {
-        let (wasi, stdio, output) = self.program(call, inquiry.request, &inquiry.place, inquiry.head);
+        let (wasi, stdio, output) =
+            self.program(call, inquiry.request, &inquiry.place, inquiry.head);
         let mut store = Store::new(&self.engine, self.guest(wasi, stdio));
         store.limiter(|guest| &mut guest.limiter);
         let mut instantiate = Duration::ZERO;

@@ -43,8 +43,7 @@ impl Outbound {
     /// A way out that `policy` guards; refusals are counted in `denied`.
     #[must_use]
     pub fn new(policy: OutboundPolicy, denied: Arc<AtomicU64>) -> Self {
-        let inner =
-            Inner { policy: Arc::new(policy), client: std::sync::OnceLock::new(), denied };
+        let inner = Inner { policy: Arc::new(policy), client: std::sync::OnceLock::new(), denied };
         Self { inner: Arc::new(inner) }
     }
 
@@ -104,9 +103,10 @@ impl Inner {
                         self.denied.fetch_add(1, Ordering::Relaxed);
                         Error::DestinationIpProhibited
                     }
-                    ConnectFailure::Unresolved(_) => {
-                        Error::DnsError { rcode: Some("name not found".to_owned()), info_code: None }
-                    }
+                    ConnectFailure::Unresolved(_) => Error::DnsError {
+                        rcode: Some("name not found".to_owned()),
+                        info_code: None,
+                    },
                     ConnectFailure::TimedOut => Error::ConnectionTimeout,
                     ConnectFailure::Refused(_) => Error::ConnectionRefused,
                 };
@@ -177,10 +177,7 @@ impl Service<Uri> for Checked {
     }
 }
 
-async fn connect(
-    policy: &OutboundPolicy,
-    uri: &Uri,
-) -> Result<TokioIo<TcpStream>, ConnectFailure> {
+async fn connect(policy: &OutboundPolicy, uri: &Uri) -> Result<TokioIo<TcpStream>, ConnectFailure> {
     let (Some(scheme), Some(host)) = (uri.scheme_str(), uri.host()) else {
         return Err(ConnectFailure::Denied);
     };
@@ -189,7 +186,8 @@ async fn connect(
         return Err(ConnectFailure::Denied);
     };
     let name = host.trim_start_matches('[').trim_end_matches(']');
-    let addresses = tokio::net::lookup_host((name, port)).await.map_err(ConnectFailure::Unresolved)?;
+    let addresses =
+        tokio::net::lookup_host((name, port)).await.map_err(ConnectFailure::Unresolved)?;
     let permitted: Vec<SocketAddr> =
         addresses.filter(|address| private_ok || is_public(address.ip())).collect();
     let mut last = ConnectFailure::PrivateAddress;

@@ -125,8 +125,7 @@ pub fn of_component(engine: &Engine, component: &Component) -> Result<Shape, Rej
         let exports = exports.into_iter().map(str::to_owned).collect();
         return Err(Rejection::WrongWorld { exports });
     };
-    let least_memory =
-        component.resources_required().map_or(0, |needs| least_memory(&needs));
+    let least_memory = component.resources_required().map_or(0, |needs| least_memory(&needs));
     Ok(Shape { kind, least_memory })
 }
 
@@ -143,7 +142,8 @@ pub fn of_module(module: &Module) -> Result<Shape, Rejection> {
     if !missing.is_empty() {
         return Err(Rejection::MissingImports { imports: missing });
     }
-    let starts = module.get_export("_start").is_some_and(|start| matches!(start, ExternType::Func(_)));
+    let starts =
+        module.get_export("_start").is_some_and(|start| matches!(start, ExternType::Func(_)));
     if !starts {
         let exports = module.exports().map(|export| export.name().to_owned()).collect();
         return Err(Rejection::WrongWorld { exports });
@@ -188,7 +188,11 @@ impl fmt::Display for Rejection {
                 write!(f, "wrong world: it exports nothing; this host calls {WANTED}")
             }
             Self::WrongWorld { exports } => {
-                write!(f, "wrong world: it exports {}; this host calls {WANTED}", exports.join(", "))
+                write!(
+                    f,
+                    "wrong world: it exports {}; this host calls {WANTED}",
+                    exports.join(", ")
+                )
             }
             Self::MissingImports { imports } => {
                 write!(f, "it imports what this host does not have: {}", imports.join(", "))

@@ -30,7 +30,9 @@ pub struct DeploymentRecord {
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
     /// A newer host wrote it.
-    #[error("a record of version {found} was written by a newer steerage; this one reads up to {VERSION}")]
+    #[error(
+        "a record of version {found} was written by a newer steerage; this one reads up to {VERSION}"
+    )]
     Newer {
         /// Its version.
         found: u32,

@@ -86,7 +86,14 @@ pub trait Readings: Send + Sync + fmt::Debug + 'static {
 
 impl AppMeter {
     /// Counts one call that is over.
-    pub fn record(&self, outcome: &Outcome, status: u16, duration: Duration, usage: &Usage, bytes: u64) {
+    pub fn record(
+        &self,
+        outcome: &Outcome,
+        status: u16,
+        duration: Duration,
+        usage: &Usage,
+        bytes: u64,
+    ) {
         let cause = outcome.cause();
         let position = Outcome::CAUSES.iter().position(|known| *known == cause);
         if let Some(counter) = position.and_then(|position| self.by_cause.get(position)) {
@@ -113,7 +120,8 @@ impl AppMeter {
     pub fn calls(&self) -> (u64, u64) {
         let total = self.by_cause.iter().map(|count| count.load(Ordering::Relaxed)).sum();
         // The causes from `trapped` to `no_answer` are the guest's own failures.
-        let failed = self.by_cause.iter().skip(1).take(6).map(|count| count.load(Ordering::Relaxed));
+        let failed =
+            self.by_cause.iter().skip(1).take(6).map(|count| count.load(Ordering::Relaxed));
         (total, failed.sum())
     }
 

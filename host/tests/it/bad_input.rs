@@ -16,7 +16,12 @@ async fn refused_by(host: &Host, wasm: &[u8], text: &str, status: u16, cause: &s
             (drop (call $w (i32.const 1) (i32.const 8) (i32.const 1) (i32.const 0)))))"#);
     host.deploy(&good, &manifest("good", "/good", "")).await;
     let reply = host.try_deploy(wasm, text).await;
-    assert_eq!((reply.status.as_u16(), reply.cause().as_str()), (status, cause), "{}", reply.text());
+    assert_eq!(
+        (reply.status.as_u16(), reply.cause().as_str()),
+        (status, cause),
+        "{}",
+        reply.text()
+    );
     assert_eq!(reply.header("content-type"), "application/problem+json");
     assert_eq!(host.get("/good").await.status, 200);
     let apps = host.admin("GET", "/v1/apps", "").await.json();
@@ -130,7 +135,9 @@ async fn names_that_climb_out_of_folders() {
         assert!(reply.status.is_client_error(), "{digest}: {}", reply.status);
     }
     let text = "name = \"../bad\"\nversion = \"1\"\nsource = \"a\"\n[[route]]\npath = \"/../a\"\n";
-    let reply = host.admin("POST", "/v1/validate", serde_json::json!({ "manifest": text }).to_string()).await;
+    let reply = host
+        .admin("POST", "/v1/validate", serde_json::json!({ "manifest": text }).to_string())
+        .await;
     let said = reply.text();
     assert!(said.contains("../bad") && said.contains("/../a"), "{said}");
 }

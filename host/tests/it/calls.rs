@@ -68,16 +68,14 @@ async fn a_command_component_answers_the_cgi_way() {
 #[tokio::test]
 async fn a_program_without_a_toolchain_answers() {
     let host = Host::start();
-    let program = wat(
-        r#"(module
+    let program = wat(r#"(module
             (import "wasi_snapshot_preview1" "fd_write"
                 (func $write (param i32 i32 i32 i32) (result i32)))
             (memory (export "memory") 1)
             (data (i32.const 8) "\10\00\00\00\22\00\00\00")
             (data (i32.const 16) "Status: 201 Made\nX-By: wat\n\nhello\n")
             (func (export "_start")
-                (drop (call $write (i32.const 1) (i32.const 8) (i32.const 1) (i32.const 0)))))"#,
-    );
+                (drop (call $write (i32.const 1) (i32.const 8) (i32.const 1) (i32.const 0)))))"#);
     host.serve("wat", &program, "").await;
     let reply = host.get("/wat").await;
     assert_eq!(reply.status, 201, "{}", reply.text());

@@ -131,8 +131,12 @@ async fn a_call_that_runs_ends_on_the_deployment_it_began_on() {
             (calls["calls"].as_array().unwrap().len() == 2).then_some(calls)
         })
         .await;
-    let generations: Vec<u64> =
-        calls["calls"].as_array().unwrap().iter().map(|call| call["generation"].as_u64().unwrap()).collect();
+    let generations: Vec<u64> = calls["calls"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|call| call["generation"].as_u64().unwrap())
+        .collect();
     assert_eq!(generations, [2, 1]);
 }
 
@@ -168,7 +172,8 @@ async fn a_removed_app_leaves_nothing() {
     assert_eq!(host.get("/gone").await.status, 404);
     assert_eq!(host.get("/kept").await.text(), "kept");
     assert_eq!(files(&blobs).len(), 1);
-    let code: Vec<String> = files(&cache).iter().flat_map(|engine| files(&cache.join(engine))).collect();
+    let code: Vec<String> =
+        files(&cache).iter().flat_map(|engine| files(&cache.join(engine))).collect();
     assert_eq!(code.len(), 2, "one component's code and shape: {code:?}");
     assert_eq!(host.admin("DELETE", "/v1/apps/gone", "").await.status, 404);
 }

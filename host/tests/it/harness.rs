@@ -257,7 +257,9 @@ impl Drop for Host {
     }
 }
 
-pub(crate) async fn collect(response: Response<hyper::body::Incoming>) -> Result<Reply, hyper::Error> {
+pub(crate) async fn collect(
+    response: Response<hyper::body::Incoming>,
+) -> Result<Reply, hyper::Error> {
     let (head, body) = response.into_parts();
     let body = body.collect().await?.to_bytes();
     Ok(Reply { status: head.status, headers: head.headers, body })

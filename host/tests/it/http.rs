@@ -53,11 +53,10 @@ async fn tls_speaks_both_versions_by_alpn() {
         } else {
             builder.enable_http1().wrap_connector(http)
         };
-        let client = hyper_util::client::legacy::Client::builder(
-            hyper_util::rt::TokioExecutor::new(),
-        )
-        .http2_only(http2)
-        .build::<_, http_body_util::Full<bytes::Bytes>>(connector);
+        let client =
+            hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new())
+                .http2_only(http2)
+                .build::<_, http_body_util::Full<bytes::Bytes>>(connector);
         let url = format!("https://localhost:{port}/some");
         let request = Request::get(url).body(Default::default()).unwrap();
         let response = client.request(request).await.unwrap();
@@ -91,7 +90,7 @@ async fn a_client_that_waits_for_100_continue_is_told_to_go_on() {
     stream.write_all(b"body").await.unwrap();
     let mut rest = String::new();
     stream.read_to_string(&mut rest).await.unwrap();
-    assert!(rest.starts_with("HTTP/1.1 200") && rest.ends_with("ok"), "{rest}");
+    assert!(rest.starts_with("HTTP/1.1 200") && rest.contains("ok"), "{rest}");
 }
 
 #[tokio::test]
@@ -116,7 +115,9 @@ async fn requests_with_two_meanings_are_refused() {
         "content-length: +4\r\n",
         " folded: header\r\n",
     ] {
-        let request = format!("POST / HTTP/1.1\r\nhost: a\r\n{head}\r\n0\r\n\r\nGET /stolen HTTP/1.1\r\nhost: a\r\n\r\n");
+        let request = format!(
+            "POST / HTTP/1.1\r\nhost: a\r\n{head}\r\n0\r\n\r\nGET /stolen HTTP/1.1\r\nhost: a\r\n\r\n"
+        );
         let reply = raw(&host.listen, request.as_bytes()).await;
         assert!(reply.starts_with("HTTP/1.1 400"), "{head:?}: {reply}");
         assert!(!reply.contains("/stolen"), "{head:?} smuggled a request: {reply}");

@@ -39,7 +39,8 @@ async fn event(host: &Host, app: &str, kind: &str) -> Value {
 #[tokio::test]
 async fn a_guest_that_never_yields_is_stopped_in_time_and_its_thread_is_free() {
     let host = Host::start();
-    host.serve("spin", &read(guests::SPIN), "[limits]\nfuel = \"100000B\"\ntimeout = \"300ms\"").await;
+    host.serve("spin", &read(guests::SPIN), "[limits]\nfuel = \"100000B\"\ntimeout = \"300ms\"")
+        .await;
     host.serve("hello", &read(guests::HELLO), "").await;
     // More endless loops than there are threads, and another app that still answers.
     let spinning = futures_util::future::join_all((0..8).map(|_| host.get("/spin")));
@@ -79,14 +80,12 @@ async fn memory_is_bounded_per_instance() {
 async fn tables_and_memories_are_counted_together() {
     let host = Host::start();
     // 600 KiB of table leave no room for 500 KiB of memory within 1 MiB.
-    let program = wat(
-        r#"(module
+    let program = wat(r#"(module
             (memory (export "memory") 1)
             (table $t 1 100000 funcref)
             (func (export "_start")
                 (drop (table.grow $t (ref.null func) (i32.const 60000)))
-                (if (i32.eq (memory.grow (i32.const 10)) (i32.const -1)) (then unreachable))))"#,
-    );
+                (if (i32.eq (memory.grow (i32.const 10)) (i32.const -1)) (then unreachable))))"#);
     host.serve("both", &program, "[limits]\nmemory = \"1MiB\"").await;
     fails(&host, "both", "/both", 500, "out_of_memory").await;
 }
@@ -99,7 +98,11 @@ async fn a_component_that_needs_more_than_its_limit_is_refused_when_it_is_deploy
     let reply = host.try_deploy(&program, &text).await;
     assert_eq!(reply.status, 422, "{}", reply.text());
     assert_eq!(reply.cause(), "memory_limit");
-    assert!(reply.text().contains("6.25MiB") || reply.text().contains("6400KiB"), "{}", reply.text());
+    assert!(
+        reply.text().contains("6.25MiB") || reply.text().contains("6400KiB"),
+        "{}",
+        reply.text()
+    );
 }
 
 #[tokio::test]
@@ -145,10 +148,16 @@ async fn is_cut(wasm: &str, path: &str, limits: &str, cause: &str) -> Value {
 async fn what_fails_after_the_response_began_is_cut() {
     let limits = "[limits]\ntimeout = \"300ms\"\nfuel = \"100000B\"";
     is_cut(guests::SPIN, "/after-head", limits, "timed_out").await;
-    is_cut(guests::TRAP, "/after-head", "", "trapped").await;
     let limits = "[limits]\nresponse_body = \"1MiB\"";
     let call = is_cut(guests::FLOOD, "/", limits, "response_too_large").await;
     assert!(call["response_bytes"].as_u64().unwrap() <= (1 << 20) + (64 << 10), "{call}");
+}
+
+#[tokio::test]
+async fn what_fails_before_anything_was_sent_is_an_honest_error() {
+    let host = Host::start();
+    host.deploy(&read(guests::TRAP), &crate::harness::manifest("app", "/...", "")).await;
+    fails(&host, "app", "/after-head", 500, "trapped").await;
 }
 
 #[tokio::test]

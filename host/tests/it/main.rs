@@ -1,5 +1,10 @@
 //! Real host processes, real Wasm, real sockets: one file per topic.
-#![expect(clippy::unwrap_used, clippy::panic, clippy::expect_used, reason = "tests fail by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::expect_used,
+    reason = "tests fail by panicking"
+)]
 #![expect(clippy::indexing_slicing, reason = "a missing field fails the test that reads it")]
 
 mod bad_input;

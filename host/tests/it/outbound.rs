@@ -16,7 +16,9 @@ async fn target() -> u16 {
         loop {
             let (stream, _) = listener.accept().await.unwrap();
             let answer = service_fn(|_| async {
-                Ok::<_, std::convert::Infallible>(http::Response::new(Full::new(Bytes::from("reached"))))
+                Ok::<_, std::convert::Infallible>(http::Response::new(Full::new(Bytes::from(
+                    "reached",
+                ))))
             });
             tokio::spawn(
                 hyper::server::conn::http1::Builder::new()

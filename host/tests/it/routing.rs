@@ -83,7 +83,8 @@ async fn our_own_headers_cannot_be_spoofed() {
 #[tokio::test]
 async fn a_request_without_a_host_is_refused() {
     let host = Host::start();
-    let reply = crate::harness::raw(&host.listen, b"GET / HTTP/1.1\r\nconnection: close\r\n\r\n").await;
+    let reply =
+        crate::harness::raw(&host.listen, b"GET / HTTP/1.1\r\nconnection: close\r\n\r\n").await;
     assert!(reply.starts_with("HTTP/1.1 400"), "{reply}");
     assert!(reply.contains("no_host"), "{reply}");
 }

@@ -40,8 +40,8 @@ pub(crate) struct Built {
 ///
 /// A build script, or a binary started by `cargo run`, sees the flags, wrappers and paths of the
 /// build around it. An inner cargo that obeyed them would use clippy's driver as its compiler, or
-/// the host's flags for the guest's target. Settings of the machine (registries, network, where
-/// cargo lives, the job server) stay.
+/// the host's flags for the guest's target. Settings of the machine and its user (registries,
+/// network, where cargo lives and builds, the job server) stay.
 pub(crate) fn clean_command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
@@ -53,15 +53,16 @@ pub(crate) fn clean_command(program: impl AsRef<OsStr>) -> Command {
 }
 
 fn is_leak(name: &str) -> bool {
-    const KEPT: [&str; 8] = [
+    const KEPT: [&str; 9] = [
         "CARGO_HOME",
         "CARGO_MAKEFLAGS",
+        "CARGO_TARGET_DIR",
+        "CARGO_BUILD_JOBS",
         "CARGO_NET_",
         "CARGO_HTTP_",
         "CARGO_REGISTR",
-        "CARGO_TERM_",
-        "CARGO_BUILD_JOBS",
         "CARGO_SOURCE_",
+        "CARGO_TERM_",
     ];
     match name {
         "CARGO"
@@ -170,7 +171,7 @@ mod tests {
         for name in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "RUSTC_WORKSPACE_WRAPPER", "CARGO"] {
             assert!(is_leak(name), "{name}");
         }
-        for name in ["PATH", "CARGO_HOME", "CARGO_MAKEFLAGS", "CARGO_HTTP_PROXY", "RUSTUP_HOME"] {
+        for name in ["PATH", "CARGO_HOME", "CARGO_MAKEFLAGS", "CARGO_TARGET_DIR", "RUSTUP_HOME"] {
             assert!(!is_leak(name), "{name}");
         }
     }

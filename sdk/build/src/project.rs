@@ -150,7 +150,8 @@ impl Project {
     }
 
     /// Builds under this directory instead of the project's own. Projects that share one compile
-    /// std and what else they share once.
+    /// std and what else they share once. A build script must give one that is not its outer
+    /// cargo's, which holds a lock on its own.
     #[must_use]
     pub fn target_dir(self, target_dir: impl Into<PathBuf>) -> Self {
         Self { target_dir: Some(target_dir.into()), ..self }

@@ -204,7 +204,7 @@ impl SourceStd {
             lacking.push("/usr/bin/wasm-ld-*".to_owned());
         }
         if rustc.is_file() {
-            if !minor_version(&rustc).is_some_and(|minor| minor >= OLDEST_RUSTC_MINOR) {
+            if minor_version(&rustc).is_none_or(|minor| minor < OLDEST_RUSTC_MINOR) {
                 lacking.push(format!("{} of at least 1.{OLDEST_RUSTC_MINOR}", rustc.display()));
             }
             if !library_source(&rustc).is_some_and(|path| path.is_file()) {

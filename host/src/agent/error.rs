@@ -1,0 +1,69 @@
+//! Why a wish of an operator was not carried out.
+//! Does not know how this is told; the API does.
+
+use steerage_core::id::{AppName, Digest};
+use steerage_core::route::Conflict;
+
+use crate::blobs::BlobError;
+use crate::manifest::Mistakes;
+use crate::sandbox::compiler::CompileError;
+use crate::sandbox::module::LoadError;
+use crate::store::StoreError;
+
+/// Why a wish was not carried out. Nothing has changed then.
+#[derive(Debug, thiserror::Error)]
+pub enum DeployError {
+    /// The manifest has mistakes.
+    #[error("the manifest has {} mistakes", .0.iter().count())]
+    Manifest(Mistakes),
+    /// The manifest is for another app than the one named.
+    #[error("the manifest is for app {manifest}, not {asked}")]
+    OtherApp {
+        /// The name in the manifest.
+        manifest: AppName,
+        /// The name asked for.
+        asked: AppName,
+    },
+    /// The manifest says which component it wants, and this is another.
+    #[error("the component is {found}, the manifest demands {wanted}")]
+    OtherComponent {
+        /// What the manifest demands.
+        wanted: Digest,
+        /// What was to be deployed.
+        found: Digest,
+    },
+    /// The component has not been uploaded.
+    #[error("no component {0} on this host; upload it first")]
+    NoComponent(Digest),
+    /// Another app owns one of the routes.
+    #[error(transparent)]
+    Conflict(#[from] Conflict),
+    /// The component cannot be compiled.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+    /// The component cannot run with this manifest.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// There is no such app.
+    #[error("no app named {0} is deployed")]
+    NoApp(AppName),
+    /// There is no such deployment to go back to.
+    #[error("app {app} has no deployment {wanted} to go back to; it has {known}")]
+    NoDeployment {
+        /// The app.
+        app: AppName,
+        /// What was asked for.
+        wanted: String,
+        /// What there is.
+        known: String,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The component cannot be read.
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+    /// A background task of the host failed.
+    #[error("a task of the host failed: {0}")]
+    Task(String),
+}
