@@ -14,8 +14,8 @@ impl wasip3::exports::http::handler::Guest for Echo {
     async fn handle(request: Request) -> Result<Response, ErrorCode> {
         let request = http_from_wasi_request(request)?;
         match request.uri().path() {
-            "/spin" => spin(),
-            "/trap" => panic!("this guest traps on purpose"),
+            path if path.ends_with("/spin") => spin(),
+            path if path.ends_with("/trap") => panic!("this guest traps on purpose"),
             _ => {}
         }
         let response = http::Response::builder()

@@ -13,7 +13,7 @@ guest_programs::serve!(slow);
 
 fn slow(request: IncomingRequest, out: ResponseOutparam) {
     let ms = number(&request, "ms", 100);
-    if path(&request) == "/drip" {
+    if path(&request).ends_with("/drip") {
         drip(out, number(&request, "n", 10), ms);
     } else {
         sleep(ms);

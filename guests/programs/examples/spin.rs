@@ -10,7 +10,7 @@ use wasip2::http::types::{IncomingRequest, ResponseOutparam};
 guest_programs::serve!(spin);
 
 fn spin(request: IncomingRequest, out: ResponseOutparam) {
-    let answer = (path(&request) == "/after-head").then(|| Answer::start(out, 200, &[]));
+    let answer = (path(&request).ends_with("/after-head")).then(|| Answer::start(out, 200, &[]));
     if let Some(answer) = &answer {
         answer.send(b"started\n");
     }

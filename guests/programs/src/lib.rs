@@ -8,7 +8,8 @@ use wasip2::http::types::{
 };
 use wasip2::io::streams::{OutputStream, StreamError};
 
-/// The path without the query.
+/// The path without the query. Guests look at how it ends, since the route they are deployed at may
+/// put something before it.
 pub fn path(request: &IncomingRequest) -> String {
     let target = request.path_with_query().unwrap_or_default();
     target.split('?').next().unwrap_or_default().to_owned()

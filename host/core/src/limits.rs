@@ -31,9 +31,9 @@ pub struct Limits {
 
 /// 128 MiB: what other hosts of small services give, and enough for an interpreter in a guest.
 pub const DEFAULT_MEMORY: Bytes = Bytes::mebi(128);
-/// 5 billion: some seconds of one core, as a guest does about one to two units a nanosecond.
-/// Rendering a page takes about a thousandth of it, and a runaway loop ends soon.
-pub const DEFAULT_FUEL: Fuel = Fuel::new(5_000_000_000);
+/// 20 billion: 1.4 s of a tight loop (measured: 70 ms a billion) and some seconds of ordinary
+/// work. Rendering a page takes about a thousandth of it, and a runaway loop ends soon.
+pub const DEFAULT_FUEL: Fuel = Fuel::new(20_000_000_000);
 /// 30 s: as long as proxies and browsers' users commonly wait.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 /// 100: an app that waits 50 ms for a backend still serves 2,000 calls a second, and a whole app

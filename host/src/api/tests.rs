@@ -90,6 +90,7 @@ impl Drop for Door {
 
 fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> ApiState {
     let compiler = compiler::Settings {
+        is_shared: false,
         program: "/nonexistent/compiler".into(),
         cache: folder.join("code"),
         timeout: Duration::from_secs(1),

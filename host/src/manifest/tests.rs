@@ -114,7 +114,7 @@ fn what_is_left_out_has_its_default() {
             a 0.0.0 None
             a.wasm None None
             routes /...
-            memory 128MiB, fuel 5B, timeout 30s, concurrency 100, queue 1000
+            memory 128MiB, fuel 20B, timeout 30s, concurrency 100, queue 1000
             request 10MiB, response 100MiB, reuse 1, weight 1
             env {}
             allowed []"#]],

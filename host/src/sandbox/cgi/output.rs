@@ -263,7 +263,7 @@ mod tests {
 
     fn check(written: &[&str], expect: Result<(u16, &str), &str>) {
         let call =
-            std::sync::Arc::new(crate::call::Call::new(steerage_core::id::CallId::from_u128(1)));
+            Arc::new(crate::call::Call::new(steerage_core::id::CallId::from_u128(1)));
         let (head, response) = HeadSender::new(call);
         let output = Output::new(head);
         let mut trapped = None;
