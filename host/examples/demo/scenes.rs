@@ -93,7 +93,7 @@ fn deploy_examples(stage: &Stage, repository: &Path) -> anyhow::Result<()> {
             "-o".as_ref(),
             "json".as_ref(),
         ])?)?;
-        let routes = deployed["routes"].as_array().into_iter().flatten();
+        let routes = items(&deployed, "routes").iter();
         let routes: Vec<_> = routes.filter_map(Value::as_str).collect();
         let took = human::duration(started_at.elapsed());
         table.row([example.name.to_owned(), routes.join(" "), took]);
@@ -166,7 +166,7 @@ async fn misbehave(stage: &Stage, web: &Web) -> anyhow::Result<()> {
 /// An event's message, evidence and advice, a long backtrace cut short.
 fn event_text(event: &Value) -> String {
     let mut lines = vec![format!("{}: {}", text(event, "kind"), text(event, "message"))];
-    for (name, value) in event["evidence"].as_object().into_iter().flatten() {
+    for (name, value) in event.get("evidence").and_then(Value::as_object).into_iter().flatten() {
         let value = value.as_str().unwrap_or_default();
         let mut shown = value.lines().map(str::trim);
         lines.push(format!("  {name}: {}", shown.next().unwrap_or_default()));
@@ -250,8 +250,7 @@ fn last_call(stage: &Stage, app: &str, earlier: &str) -> anyhow::Result<Value> {
     let asked_at = Instant::now();
     loop {
         let calls = json(&stage.steerage(&["calls", app, "-n", "1", "-o", "json"])?)?;
-        let last = calls["calls"].as_array().and_then(|calls| calls.last());
-        match last {
+        match items(&calls, "calls").last() {
             Some(call) if text(call, "id") != earlier => return Ok(call.clone()),
             _ => anyhow::ensure!(asked_at.elapsed() < SETTLED, "no account of a call of {app}"),
         }
@@ -290,6 +289,10 @@ fn json(text: &str) -> anyhow::Result<Value> {
 
 fn number(value: &Value, name: &str) -> u64 {
     value.get(name).and_then(Value::as_u64).unwrap_or_default()
+}
+
+fn items<'a>(value: &'a Value, name: &str) -> &'a [Value] {
+    value.get(name).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
 fn text<'a>(value: &'a Value, name: &str) -> &'a str {

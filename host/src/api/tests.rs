@@ -93,6 +93,7 @@ fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> Api
         is_shared: false,
         program: "/nonexistent/compiler".into(),
         cache: folder.join("code"),
+        is_shared: false,
         timeout: Duration::from_secs(1),
         memory: Bytes::mebi(1),
         parallel: 1,

@@ -6,11 +6,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 /// A size with three significant digits at most: `512 B`, `78.2 KiB`, `1.5 GiB`.
+#[must_use]
 pub fn bytes(size: u64) -> String {
     scaled(size, 1024, &["B", "KiB", "MiB", "GiB", "TiB"], " ")
 }
 
 /// A count with three significant digits at most: `950`, `12.4k`, `3.1M`.
+#[must_use]
 pub fn count(number: u64) -> String {
     scaled(number, 1000, &["", "k", "M", "G", "T"], "")
 }
@@ -35,6 +37,7 @@ fn scaled(number: u64, step: u64, units: &[&str], gap: &str) -> String {
 }
 
 /// A duration by its largest unit: `840 us`, `12.5 ms`, `3.2 s`, `4m10s`, `2h5m`, `3d4h`.
+#[must_use]
 pub fn duration(duration: Duration) -> String {
     let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
     let seconds = duration.as_secs();
@@ -51,16 +54,19 @@ pub fn duration(duration: Duration) -> String {
 ///
 /// Both times are milliseconds since the epoch. A time that lies ahead, as between machines whose
 /// clocks differ, counts as now.
+#[must_use]
 pub fn since(then: u64, now: u64) -> String {
     age(now.saturating_sub(then) / 1_000)
 }
 
 /// This moment in milliseconds since the epoch.
+#[must_use]
 pub fn now() -> u64 {
     u64::try_from(Timestamp::now().as_millisecond()).unwrap_or(0)
 }
 
 /// The time of day in UTC of a moment in milliseconds since the epoch: `03:12:45.120Z`.
+#[must_use]
 pub fn clock(at: u64) -> String {
     let moment = i64::try_from(at).ok().and_then(|at| Timestamp::from_millisecond(at).ok());
     moment.map_or_else(|| "?".to_owned(), |moment| moment.strftime("%H:%M:%S.%3fZ").to_string())
@@ -83,6 +89,7 @@ fn age(seconds: u64) -> String {
 }
 
 /// A digest short enough to read and long enough to recognise.
+#[must_use]
 pub fn short_digest(digest: &str) -> &str {
     let hex = digest.strip_prefix("sha256:").unwrap_or(digest);
     hex.get(..12).unwrap_or(hex)

@@ -11,6 +11,7 @@ pub struct Table {
 
 impl Table {
     /// A table with these columns; a name that starts with `>` aligns its column to the right.
+    #[must_use]
     pub fn new(columns: &[&str]) -> Self {
         let mut inner = comfy_table::Table::new();
         inner.load_preset(presets::NOTHING);
@@ -32,6 +33,7 @@ impl Table {
     }
 
     /// The table as lines, without trailing blanks or a last line break.
+    #[must_use]
     pub fn render(&self) -> String {
         self.inner.trim_fmt()
     }
@@ -53,6 +55,7 @@ impl Facts {
     }
 
     /// The facts as lines, values aligned; further lines of a value are indented below it.
+    #[must_use]
     pub fn render(&self) -> String {
         let width = self.facts.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
         let lines = self.facts.iter().map(|(name, value)| {
