@@ -47,7 +47,22 @@ pub enum BlobError {
         /// What the connection said.
         reason: String,
     },
-    /// The disk failed or is full.
+    /// It is no longer what it was when it came.
+    #[error("the component {digest} was damaged on this host's disk; upload it again")]
+    Damaged {
+        /// What it was.
+        digest: Digest,
+    },
+    /// The disk is full.
+    #[error("the disk of this host is full: cannot {what}")]
+    Full {
+        /// What was tried, with the path.
+        what: String,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The disk failed.
     #[error("cannot {what}")]
     Io {
         /// What was tried, with the path.
@@ -141,6 +156,24 @@ impl Blobs {
         Ok(fs::metadata(&path).map_err(|error| failed("read", &path, error))?.len())
     }
 
+    /// Checks that a component still is what its name says, reading all of it: for when the disk's
+    /// word is not enough.
+    ///
+    /// # Errors
+    /// [`BlobError::Damaged`], or it cannot be read.
+    pub fn verify(&self, digest: &Digest) -> Result<(), BlobError> {
+        let path = self.path(digest);
+        let mut hasher = Sha256::new();
+        fs::File::open(&path)
+            .and_then(|mut file| io::copy(&mut file, &mut hasher))
+            .map_err(|error| failed("read", &path, error))?;
+        if hasher.finalize().as_slice() == digest.as_bytes() {
+            Ok(())
+        } else {
+            Err(BlobError::Damaged { digest: *digest })
+        }
+    }
+
     /// Removes one component, if it is there.
     ///
     /// # Errors
@@ -205,7 +238,13 @@ async fn receive<E: ToString>(
 }
 
 fn failed(what: &str, path: &Path, source: io::Error) -> BlobError {
-    BlobError::Io { what: format!("{what} {}", path.display()), source }
+    let what = format!("{what} {}", path.display());
+    match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            BlobError::Full { what, source }
+        }
+        _ => BlobError::Io { what, source },
+    }
 }
 
 #[cfg(test)]
@@ -290,8 +329,20 @@ mod tests {
         let mut chunks = stream::iter([Ok::<_, io::Error>(Bytes::from_static(b"hello"))]);
         let path = Path::new("/data/blobs/part-1");
         let error = receive(&mut chunks, LIMIT, &mut FullDisk, path).await.unwrap_err();
-        let BlobError::Io { what, source } = error else { panic!("{error}") };
-        assert_eq!(what, "write /data/blobs/part-1");
-        assert_eq!(source.kind(), io::ErrorKind::StorageFull);
+        assert!(matches!(error, BlobError::Full { .. }), "{error}");
+        assert!(error.to_string().contains("write /data/blobs/part-1"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_damaged_component_is_found_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let blobs = Blobs::open(folder.path()).unwrap();
+        let digest = digest_of(b"hello");
+        assert!(matches!(blobs.verify(&digest), Err(BlobError::Io { .. })));
+        put(&blobs, digest, &[Ok("hello")]).await.unwrap();
+        blobs.verify(&digest).unwrap();
+        fs::write(blobs.path(&digest), "hallo").unwrap();
+        let error = blobs.verify(&digest).unwrap_err().to_string();
+        assert!(error.contains(&digest.to_string()), "{error}");
     }
 }

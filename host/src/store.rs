@@ -116,14 +116,16 @@ impl Store {
         Ok(Self { database: Arc::new(database) })
     }
 
-    /// Adds a deployment and makes it the app's current one. Durable when this returns.
+    /// Adds a deployment and makes it the app's current one. Durable when this returns. Returns the
+    /// components of the old deployments that made room; others may still need them.
     ///
     /// # Errors
     /// The database failed; nothing has changed then.
-    pub fn commit(&self, record: &DeploymentRecord) -> Result<(), StoreError> {
+    pub fn commit(&self, record: &DeploymentRecord) -> Result<Vec<Digest>, StoreError> {
         let app = record.app.as_str();
         let bytes =
             record.encode().map_err(|source| unreadable(app, record.generation.get(), source))?;
+        let mut pruned = Vec::new();
         let transaction = self.database.begin_write()?;
         {
             let mut deployments = transaction.open_table(DEPLOYMENTS)?;
@@ -134,12 +136,18 @@ impl Store {
                 .collect::<Result<_, _>>()?;
             let n_old = kept.len().saturating_sub(KEPT);
             for generation in kept.into_iter().take(n_old) {
-                deployments.remove((app, generation))?;
+                let key = (app, generation);
+                if let Some(bytes) = deployments.remove(key)? {
+                    // A damaged record that goes anyway must not keep new ones out.
+                    let record = DeploymentRecord::decode(bytes.value()).ok();
+                    pruned.extend(record.map(|record| record.digest));
+                }
             }
             transaction.open_table(CURRENT)?.insert(app, record.generation.get())?;
             transaction.open_table(LAST)?.insert(app, record.generation.get())?;
         }
-        Ok(transaction.commit()?)
+        transaction.commit()?;
+        Ok(pruned)
     }
 
     /// Makes an earlier deployment the app's current one. Durable when this returns.
@@ -166,8 +174,8 @@ impl Store {
         let was_there = {
             let mut deployments = transaction.open_table(DEPLOYMENTS)?;
             deployments.retain_in((app, 0)..=(app, u64::MAX), |_, _| false)?;
-            let was_there = transaction.open_table(CURRENT)?.remove(app)?.is_some();
-            was_there
+            let mut current = transaction.open_table(CURRENT)?;
+            current.remove(app)?.is_some()
         };
         transaction.commit()?;
         Ok(was_there)
@@ -301,7 +309,10 @@ mod tests {
         let app: AppName = "a".parse().unwrap();
         for generation in 1..=30 {
             assert_eq!(store.next_generation(&app).unwrap().get(), generation);
-            store.commit(&record("a", generation)).unwrap();
+            let pruned = store.commit(&record("a", generation)).unwrap();
+            let oldest = generation.checked_sub(KEPT as u64).and_then(Generation::new);
+            let oldest = oldest.map(|oldest| record("a", oldest.get()).digest);
+            assert_eq!(pruned, oldest.into_iter().collect::<Vec<_>>());
         }
         assert_eq!(store.history(&app).unwrap().len(), KEPT);
         assert_eq!(store.digests_in_use().unwrap().len(), KEPT);
@@ -366,7 +377,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(FILE);
         let store = Store::open(folder.path()).unwrap();
-        (1..=9).for_each(|generation| store.commit(&record("a", generation)).unwrap());
+        (1..=9).for_each(|generation| drop(store.commit(&record("a", generation)).unwrap()));
         drop(store);
         let whole = fs::read(&path).unwrap();
         let mut dice = fastrand::Rng::with_seed(7);
