@@ -56,6 +56,10 @@ impl Client {
     ///
     /// # Errors
     /// The URL or the token cannot be one.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a client keeps its token; callers give it up"
+    )]
     pub fn new(url: &str, token: Option<String>) -> Result<Self, ClientError> {
         let bad_url = || ClientError::BadUrl { url: url.to_owned() };
         let trimmed = url.trim_end_matches('/');

@@ -174,8 +174,7 @@ impl Store {
         let was_there = {
             let mut deployments = transaction.open_table(DEPLOYMENTS)?;
             deployments.retain_in((app, 0)..=(app, u64::MAX), |_, _| false)?;
-            let mut current = transaction.open_table(CURRENT)?;
-            current.remove(app)?.is_some()
+            transaction.open_table(CURRENT)?.remove(app)?.is_some()
         };
         transaction.commit()?;
         Ok(was_there)

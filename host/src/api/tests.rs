@@ -90,10 +90,8 @@ impl Drop for Door {
 
 fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> ApiState {
     let compiler = compiler::Settings {
-        is_shared: false,
         program: "/nonexistent/compiler".into(),
         cache: folder.join("code"),
-        is_shared: false,
         timeout: Duration::from_secs(1),
         memory: Bytes::mebi(1),
         parallel: 1,

@@ -160,7 +160,6 @@ pub struct AppDetail {
     /// Its manifest as the developer wrote it, with the values in `[env]` blanked out.
     pub manifest: String,
     /// Its deployments, the newest first.
-    #[serde(rename = "history")]
     pub deployments: Vec<Deployment>,
 }
 

@@ -1,10 +1,14 @@
 //! The command line as people type it: verbs, flags, their environment twins and help texts.
 //! Only describes; what a verb does is in the module of the same name.
 
+mod host;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use self::host::Host;
 
 /// Where a host offers its admin API unless told otherwise.
 pub const DEFAULT_ADMIN: &str = "127.0.0.1:8081";
@@ -305,63 +309,6 @@ pub struct Remove {
     /// How to print.
     #[command(flatten)]
     pub print: Print,
-}
-
-/// `steerage host`.
-#[derive(Debug, Args)]
-pub struct Host {
-    /// Where callers reach the apps; port 0 takes a free one
-    #[arg(long, value_name = "ADDR", env = "STEERAGE_LISTEN", default_value = DEFAULT_LISTEN)]
-    pub listen: SocketAddr,
-    /// Where operators reach the host; beyond loopback only with a token
-    #[arg(long, value_name = "ADDR", env = "STEERAGE_ADMIN_LISTEN", default_value = DEFAULT_ADMIN)]
-    pub admin: SocketAddr,
-    /// Directory for all the host keeps: desired state, components, compiled code
-    #[arg(long, value_name = "DIR", env = "STEERAGE_DATA", default_value = "steerage-data")]
-    pub data: PathBuf,
-    /// File that holds the token every admin request must carry
-    #[arg(long, value_name = "FILE", env = "STEERAGE_TOKEN_FILE")]
-    pub token_file: Option<PathBuf>,
-    /// Certificate chain in PEM; callers are then served over TLS
-    #[arg(long, value_name = "FILE", env = "STEERAGE_TLS_CERT", requires = "tls_key")]
-    pub tls_cert: Option<PathBuf>,
-    /// Private key in PEM that belongs to the certificate
-    #[arg(long, value_name = "FILE", env = "STEERAGE_TLS_KEY", requires = "tls_cert")]
-    pub tls_key: Option<PathBuf>,
-    /// How the host writes its own log
-    #[arg(long, value_enum, value_name = "FORMAT", env = "STEERAGE_LOG_FORMAT")]
-    #[arg(default_value = "text")]
-    pub log_format: LogFormat,
-    /// How long running calls may take to finish once the host is told to stop
-    #[arg(long, value_name = "DURATION", env = "STEERAGE_DRAIN_TIMEOUT", default_value = "30s")]
-    #[arg(value_parser = steerage_core::units::parse_duration)]
-    pub drain_timeout: std::time::Duration,
-    /// How many instances may live at once
-    #[arg(long, value_name = "COUNT", env = "STEERAGE_SLOTS")]
-    pub slots: Option<u32>,
-    /// How long compiling one component may take
-    #[arg(long, value_name = "DURATION", env = "STEERAGE_COMPILE_TIMEOUT", default_value = "60s")]
-    #[arg(value_parser = steerage_core::units::parse_duration)]
-    pub compile_timeout: std::time::Duration,
-    /// How much memory compiling one component may take
-    #[arg(long, value_name = "SIZE", env = "STEERAGE_COMPILE_MEMORY", default_value = "4GiB")]
-    #[arg(value_parser = steerage_core::units::Bytes::parse)]
-    pub compile_memory: steerage_core::units::Bytes,
-    /// Largest component taken
-    #[arg(long, value_name = "SIZE", env = "STEERAGE_MAX_COMPONENT", default_value = "100MiB")]
-    #[arg(value_parser = steerage_core::units::Bytes::parse)]
-    pub max_component: steerage_core::units::Bytes,
-    /// How long a caller may take for the head of a request
-    #[arg(long, value_name = "DURATION", env = "STEERAGE_HEAD_TIMEOUT", default_value = "10s")]
-    #[arg(value_parser = steerage_core::units::parse_duration)]
-    pub head_timeout: std::time::Duration,
-    /// How long a caller may neither send nor read a byte
-    #[arg(long, value_name = "DURATION", env = "STEERAGE_IDLE_TIMEOUT", default_value = "75s")]
-    #[arg(value_parser = steerage_core::units::parse_duration)]
-    pub idle_timeout: std::time::Duration,
-    /// Directory for compiled code; inside the data directory when absent
-    #[arg(long, value_name = "DIR", env = "STEERAGE_CACHE")]
-    pub cache: Option<PathBuf>,
 }
 
 /// How the host writes its own log.

@@ -150,10 +150,17 @@ mod tests {
 
     #[test]
     fn causes_stand_below_what_they_caused() {
-        expect![].assert_eq(&render(&failed(problem(409))));
+        expect![[r#"
+            error: cannot deploy hello to http://127.0.0.1:8081
+              because: route /hello is owned by app greet"#]]
+        .assert_eq(&render(&failed(problem(409))));
         let refused = io::Error::other(io::Error::other("connection refused"));
         let url = "http://127.0.0.1:8081".to_owned();
         let unreachable = ClientError::Unreachable { url, source: Box::new(refused) };
-        expect![].assert_eq(&render(&failed(unreachable)));
+        expect![[r#"
+            error: cannot deploy hello to http://127.0.0.1:8081
+              because: is a host running at http://127.0.0.1:8081? start one with `steerage host`
+              because: connection refused"#]]
+        .assert_eq(&render(&failed(unreachable)));
     }
 }

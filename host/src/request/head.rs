@@ -107,7 +107,7 @@ pub fn host<B>(request: &Request<B>) -> Result<String, Refusal> {
 /// What the route tells the guest.
 pub fn route_headers(found: &Match<'_, '_, Target>, headers: &mut HeaderMap) {
     headers.insert(ROUTE, found.target.route.clone());
-    for (name, value) in found.params.iter() {
+    for (name, value) in &found.params {
         let name = HeaderName::try_from(format!("{PARAM}{name}"));
         if let (Ok(name), Ok(value)) = (name, HeaderValue::from_str(value)) {
             headers.insert(name, value);

@@ -78,11 +78,13 @@ impl Tally {
     }
 
     /// Ends the call as refused and answers it so.
+    #[must_use]
     pub fn refuse(&self, refusal: Refusal) -> Reply {
         self.fail(Outcome::Refused(refusal))
     }
 
     /// Ends the call with `outcome`, unless it ended otherwise before, and answers it so.
+    #[must_use]
     pub fn fail(&self, outcome: Outcome) -> Reply {
         self.call.cut(outcome);
         self.show_failure()
@@ -132,7 +134,7 @@ impl Tally {
 impl Drop for Tally {
     fn drop(&mut self) {
         let ended = self.call.ended();
-        let (outcome, usage) = ended.unwrap_or((Outcome::ClientGone, Usage::default()));
+        let (outcome, usage) = ended.unwrap_or_else(|| (Outcome::ClientGone, Usage::default()));
         let duration = self.started_at.elapsed();
         let status = self.call.status();
         let state = &self.deployed.state;

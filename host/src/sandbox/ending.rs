@@ -67,9 +67,8 @@ fn backtrace(error: &wasmtime::Error) -> Vec<String> {
 }
 
 fn frame(frame: &wasmtime::FrameInfo) -> String {
-    let name = frame
-        .func_name()
-        .map_or_else(|| format!("<function {}>", frame.func_index()), |name| demangled(name));
+    let name =
+        frame.func_name().map_or_else(|| format!("<function {}>", frame.func_index()), demangled);
     let place = frame.symbols().iter().find_map(|symbol| {
         let file = symbol.file()?;
         Some(format!(" at {file}:{}", symbol.line().unwrap_or(0)))

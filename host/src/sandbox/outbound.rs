@@ -205,5 +205,6 @@ async fn connect(policy: &OutboundPolicy, uri: &Uri) -> Result<TokioIo<TcpStream
 }
 
 fn port(uri: &Uri) -> u16 {
-    uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 })
+    let default = if uri.scheme_str() == Some("https") { 443 } else { 80 };
+    uri.port_u16().unwrap_or(default)
 }

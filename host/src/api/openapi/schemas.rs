@@ -69,7 +69,7 @@ const SCHEMAS: [Schema; 20] = [
             ("env", "[string]"),
             ("allowed_outbound_hosts", "[string]"),
             ("manifest", "string"),
-            ("history", "[Deployment]"),
+            ("deployments", "[Deployment]"),
         ],
     ),
     (
@@ -246,12 +246,8 @@ mod tests {
             if fields.remove("summary") {
                 assert_eq!(name, "AppDetail");
             }
-            for (renamed, field, key) in
-                [("Problem", "kind", "type"), ("AppDetail", "deployments", "history")]
-            {
-                if name == renamed && fields.remove(field) {
-                    fields.insert(key.to_owned());
-                }
+            if name == "Problem" && fields.remove("kind") {
+                fields.insert("type".to_owned());
             }
             assert_eq!(keys, fields, "{name}");
         }

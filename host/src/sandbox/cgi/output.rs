@@ -43,6 +43,7 @@ enum State {
 
 impl Output {
     /// An output whose response goes to `head`.
+    #[must_use]
     pub fn new(head: HeadSender) -> Self {
         let state = State::Head { read: BytesMut::new(), head };
         Self { state: Arc::new(Mutex::new(state)) }
@@ -225,7 +226,7 @@ impl Pollable for Output {
 
 impl OutputStream for Output {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        Output::write(self, bytes)
+        Self::write(self, bytes)
     }
 
     fn flush(&mut self) -> StreamResult<()> {
@@ -262,8 +263,7 @@ mod tests {
     use super::*;
 
     fn check(written: &[&str], expect: Result<(u16, &str), &str>) {
-        let call =
-            Arc::new(crate::call::Call::new(steerage_core::id::CallId::from_u128(1)));
+        let call = Arc::new(crate::call::Call::new(steerage_core::id::CallId::from_u128(1)));
         let (head, response) = HeadSender::new(call);
         let output = Output::new(head);
         let mut trapped = None;

@@ -1,0 +1,68 @@
+//! The flags of `steerage host`, each with its environment twin.
+//! Only describes; `cli::host` fills the settings from them.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use steerage_core::units::{Bytes, parse_duration};
+
+use super::{DEFAULT_ADMIN, DEFAULT_LISTEN, LogFormat};
+
+/// `steerage host`.
+#[derive(Debug, Args)]
+pub struct Host {
+    /// Where callers reach the apps; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", env = "STEERAGE_LISTEN", default_value = DEFAULT_LISTEN)]
+    pub listen: SocketAddr,
+    /// Where operators reach the host; beyond loopback only with a token
+    #[arg(long, value_name = "ADDR", env = "STEERAGE_ADMIN_LISTEN", default_value = DEFAULT_ADMIN)]
+    pub admin: SocketAddr,
+    /// Directory for all the host keeps: desired state, components, compiled code
+    #[arg(long, value_name = "DIR", env = "STEERAGE_DATA", default_value = "steerage-data")]
+    pub data: PathBuf,
+    /// File that holds the token every admin request must carry
+    #[arg(long, value_name = "FILE", env = "STEERAGE_TOKEN_FILE")]
+    pub token_file: Option<PathBuf>,
+    /// Certificate chain in PEM; callers are then served over TLS
+    #[arg(long, value_name = "FILE", env = "STEERAGE_TLS_CERT", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// Private key in PEM that belongs to the certificate
+    #[arg(long, value_name = "FILE", env = "STEERAGE_TLS_KEY", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+    /// How the host writes its own log
+    #[arg(long, value_enum, value_name = "FORMAT", env = "STEERAGE_LOG_FORMAT")]
+    #[arg(default_value = "text")]
+    pub log_format: LogFormat,
+    /// How long running calls may take to finish once the host is told to stop
+    #[arg(long, value_name = "DURATION", env = "STEERAGE_DRAIN_TIMEOUT", default_value = "30s")]
+    #[arg(value_parser = parse_duration)]
+    pub drain_timeout: Duration,
+    /// How many instances may live at once
+    #[arg(long, value_name = "COUNT", env = "STEERAGE_SLOTS")]
+    pub slots: Option<u32>,
+    /// How long compiling one component may take
+    #[arg(long, value_name = "DURATION", env = "STEERAGE_COMPILE_TIMEOUT", default_value = "60s")]
+    #[arg(value_parser = parse_duration)]
+    pub compile_timeout: Duration,
+    /// How much memory compiling one component may take
+    #[arg(long, value_name = "SIZE", env = "STEERAGE_COMPILE_MEMORY", default_value = "4GiB")]
+    #[arg(value_parser = Bytes::parse)]
+    pub compile_memory: Bytes,
+    /// Largest component taken
+    #[arg(long, value_name = "SIZE", env = "STEERAGE_MAX_COMPONENT", default_value = "100MiB")]
+    #[arg(value_parser = Bytes::parse)]
+    pub max_component: Bytes,
+    /// How long a caller may take for the head of a request
+    #[arg(long, value_name = "DURATION", env = "STEERAGE_HEAD_TIMEOUT", default_value = "10s")]
+    #[arg(value_parser = parse_duration)]
+    pub head_timeout: Duration,
+    /// How long a caller may neither send nor read a byte
+    #[arg(long, value_name = "DURATION", env = "STEERAGE_IDLE_TIMEOUT", default_value = "75s")]
+    #[arg(value_parser = parse_duration)]
+    pub idle_timeout: Duration,
+    /// Directory for compiled code; inside the data directory when absent
+    #[arg(long, value_name = "DIR", env = "STEERAGE_CACHE")]
+    pub cache: Option<PathBuf>,
+}
