@@ -12,7 +12,7 @@ use steerage_core::id::{AppName, Digest, Generation};
 use steerage_core::manifest::Manifest;
 
 pub use self::error::DeployError;
-use crate::blobs::Blobs;
+use crate::blobs::{BlobError, Blobs};
 use crate::catalog::{AppState, Catalog, Deployed};
 use crate::manifest;
 use crate::sandbox::compiler::Compiled;
@@ -127,6 +127,10 @@ impl Agent {
         parts.catalog.check(&manifest)?;
         let compiled = self.compile(component).await?;
         let _turn = self.inner.turn.lock().await;
+        // The only other app that used it may have been removed meanwhile.
+        if !parts.blobs.contains(&component) {
+            return Err(DeployError::NoComponent(component));
+        }
         parts.catalog.check(&manifest)?;
         let record = DeploymentRecord {
             app: manifest.name.clone(),
@@ -246,7 +250,25 @@ impl Agent {
 
     async fn compile(&self, digest: Digest) -> Result<Compiled, DeployError> {
         let parts = self.parts();
+        if !parts.sandbox.compiler().has(digest) {
+            self.verify(digest).await?;
+        }
         Ok(parts.sandbox.compile(digest, &parts.blobs.path(&digest)).await?)
+    }
+
+    /// Code is kept under the digest of what it was compiled from, so that must be true. A damaged
+    /// component goes, so that it can be uploaded again.
+    async fn verify(&self, digest: Digest) -> Result<(), DeployError> {
+        let blobs = self.parts().blobs.clone();
+        let verified = tokio::task::spawn_blocking(move || {
+            let verified = blobs.verify(&digest);
+            if let Err(BlobError::Damaged { .. }) = verified {
+                blobs.remove(&digest)?;
+            }
+            verified
+        })
+        .await;
+        Ok(verified.map_err(|error| DeployError::Task(error.to_string()))??)
     }
 
     /// Mapping and linking takes a good part of a millisecond: not on a thread that serves.
@@ -271,10 +293,17 @@ impl Agent {
         Ok(loaded.map_err(|error| DeployError::Task(error.to_string()))??)
     }
 
+    /// Once this returns well, the deployment is acknowledged, whatever becomes of old components.
     async fn commit(&self, record: DeploymentRecord) -> Result<(), DeployError> {
         let store = self.parts().store.clone();
         let committed = tokio::task::spawn_blocking(move || store.commit(&record)).await;
-        Ok(committed.map_err(|error| DeployError::Task(error.to_string()))??)
+        let pruned = committed.map_err(|error| DeployError::Task(error.to_string()))??;
+        if !pruned.is_empty()
+            && let Err(error) = self.drop_unused(pruned)
+        {
+            tracing::warn!(error = chain(&error), "old components stay on the disk");
+        }
+        Ok(())
     }
 
     fn publish(

@@ -11,7 +11,7 @@ use futures_util::{Stream, StreamExt};
 use sha2::{Digest as _, Sha256};
 use steerage_core::id::Digest;
 use steerage_core::units;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 /// Begins the names of files that are not whole yet.
 const PART: &str = "part-";
@@ -47,7 +47,22 @@ pub enum BlobError {
         /// What the connection said.
         reason: String,
     },
-    /// The disk failed or is full.
+    /// It is no longer what it was when it came.
+    #[error("the component {digest} was damaged on this host's disk; upload it again")]
+    Damaged {
+        /// What it was.
+        digest: Digest,
+    },
+    /// The disk is full.
+    #[error("the disk of this host is full: cannot {what}")]
+    Full {
+        /// What was tried, with the path.
+        what: String,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The disk failed.
     #[error("cannot {what}")]
     Io {
         /// What was tried, with the path.
@@ -105,18 +120,7 @@ impl Blobs {
         let mut file = tokio::fs::File::create_new(&part.path)
             .await
             .map_err(|error| failed("make", &part.path, error))?;
-        let (mut hasher, mut received) = (Sha256::new(), 0);
-        while let Some(chunk) = chunks.next().await {
-            let chunk = chunk
-                .map_err(|error| BlobError::BrokenOff { received, reason: error.to_string() })?;
-            received += chunk.len() as u64;
-            if received > limit.get() {
-                return Err(BlobError::TooLarge { limit });
-            }
-            hasher.update(&chunk);
-            file.write_all(&chunk).await.map_err(|error| failed("write", &part.path, error))?;
-        }
-        let found = Digest::from_bytes(hasher.finalize().into());
+        let (found, received) = receive(&mut chunks, limit, &mut file, &part.path).await?;
         if found != wanted {
             return Err(BlobError::Mismatch { wanted, found });
         }
@@ -150,6 +154,24 @@ impl Blobs {
     pub fn size(&self, digest: &Digest) -> Result<u64, BlobError> {
         let path = self.path(digest);
         Ok(fs::metadata(&path).map_err(|error| failed("read", &path, error))?.len())
+    }
+
+    /// Checks that a component still is what its name says, reading all of it: for when the disk's
+    /// word is not enough.
+    ///
+    /// # Errors
+    /// [`BlobError::Damaged`], or it cannot be read.
+    pub fn verify(&self, digest: &Digest) -> Result<(), BlobError> {
+        let path = self.path(digest);
+        let mut hasher = Sha256::new();
+        fs::File::open(&path)
+            .and_then(|mut file| io::copy(&mut file, &mut hasher))
+            .map_err(|error| failed("read", &path, error))?;
+        if hasher.finalize().as_slice() == digest.as_bytes() {
+            Ok(())
+        } else {
+            Err(BlobError::Damaged { digest: *digest })
+        }
     }
 
     /// Removes one component, if it is there.
@@ -191,12 +213,45 @@ impl Blobs {
     }
 }
 
+/// Writes all chunks to `file`, which is at `path`; returns their digest and how many bytes it were.
+async fn receive<E: ToString>(
+    chunks: &mut (impl Stream<Item = Result<Bytes, E>> + Unpin),
+    limit: units::Bytes,
+    file: &mut (impl AsyncWrite + Unpin),
+    path: &Path,
+) -> Result<(Digest, u64), BlobError> {
+    let (mut hasher, mut received) = (Sha256::new(), 0);
+    while let Some(chunk) = chunks.next().await {
+        let chunk =
+            chunk.map_err(|error| BlobError::BrokenOff { received, reason: error.to_string() })?;
+        received += chunk.len() as u64;
+        if received > limit.get() {
+            return Err(BlobError::TooLarge { limit });
+        }
+        hasher.update(&chunk);
+        file.write_all(&chunk).await.map_err(|error| failed("write", path, error))?;
+    }
+    // A tokio file writes behind its caller's back: only this tells whether the last write failed.
+    // `sync_all` does not; it would make a cut-off file durable and report success.
+    file.flush().await.map_err(|error| failed("write", path, error))?;
+    Ok((Digest::from_bytes(hasher.finalize().into()), received))
+}
+
 fn failed(what: &str, path: &Path, source: io::Error) -> BlobError {
-    BlobError::Io { what: format!("{what} {}", path.display()), source }
+    let what = format!("{what} {}", path.display());
+    match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            BlobError::Full { what, source }
+        }
+        _ => BlobError::Io { what, source },
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
     use futures_util::stream;
 
     use super::*;
@@ -246,5 +301,48 @@ mod tests {
         let blobs = Blobs::open(folder.path()).unwrap();
         assert!(blobs.contains(&kept) && !blobs.contains(&gone));
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    /// Takes every write and only then finds that the disk is full, as files of tokio do.
+    struct FullDisk;
+
+    impl AsyncWrite for FullDisk {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Err(io::ErrorKind::StorageFull.into()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_is_full_at_the_last_write_is_told() {
+        let mut chunks = stream::iter([Ok::<_, io::Error>(Bytes::from_static(b"hello"))]);
+        let path = Path::new("/data/blobs/part-1");
+        let error = receive(&mut chunks, LIMIT, &mut FullDisk, path).await.unwrap_err();
+        assert!(matches!(error, BlobError::Full { .. }), "{error}");
+        assert!(error.to_string().contains("write /data/blobs/part-1"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_damaged_component_is_found_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let blobs = Blobs::open(folder.path()).unwrap();
+        let digest = digest_of(b"hello");
+        assert!(matches!(blobs.verify(&digest), Err(BlobError::Io { .. })));
+        put(&blobs, digest, &[Ok("hello")]).await.unwrap();
+        blobs.verify(&digest).unwrap();
+        fs::write(blobs.path(&digest), "hallo").unwrap();
+        let error = blobs.verify(&digest).unwrap_err().to_string();
+        assert!(error.contains(&digest.to_string()), "{error}");
     }
 }

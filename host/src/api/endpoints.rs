@@ -105,7 +105,13 @@ pub(super) const ENDPOINTS: [Endpoint; 16] = [
         sent: Sent::Bytes,
         success: &[("200", "The host had it before"), ("201", "The host has it now")],
         returned: Returned::Json("Blob"),
-        causes: &[Cause::BadRequest, Cause::DigestMismatch, Cause::TooLarge, Cause::Draining],
+        causes: &[
+            Cause::BadRequest,
+            Cause::DigestMismatch,
+            Cause::TooLarge,
+            Cause::Draining,
+            Cause::DiskFull,
+        ],
         ..GUARDED
     },
     Endpoint {

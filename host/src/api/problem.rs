@@ -35,6 +35,7 @@ pub(super) enum Cause {
     CompileFailed,
     MemoryLimit,
     Draining,
+    DiskFull,
     Internal,
 }
 
@@ -66,6 +67,7 @@ impl Cause {
             Self::CompileFailed => "compile_failed",
             Self::MemoryLimit => "memory_limit",
             Self::Draining => "draining",
+            Self::DiskFull => "disk_full",
             Self::Internal => "internal",
         }
     }
@@ -85,6 +87,7 @@ impl Cause {
             | Self::CompileFailed
             | Self::MemoryLimit => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
+            Self::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -106,6 +109,7 @@ impl Cause {
             Self::CompileFailed => "The component cannot be compiled",
             Self::MemoryLimit => "The component needs more memory than it may have",
             Self::Draining => "The host is ending",
+            Self::DiskFull => "The host's disk is full",
             Self::Internal => "The host failed",
         }
     }
@@ -260,6 +264,12 @@ impl From<BlobError> for Refusal {
             BlobError::TooLarge { .. } => Self::new(Cause::TooLarge, error.to_string()),
             BlobError::Mismatch { .. } => Self::new(Cause::DigestMismatch, error.to_string()),
             BlobError::BrokenOff { .. } => Self::new(Cause::BadRequest, error.to_string()),
+            BlobError::Damaged { .. } => Self::new(Cause::NotFound, error.to_string()),
+            BlobError::Full { .. } => {
+                tracing::error!(error = chain(&error), "the disk is full");
+                let detail = "the disk of this host is full; its operator has to make room";
+                Self::new(Cause::DiskFull, detail)
+            }
             BlobError::Io { .. } => Self::internal(&error),
         }
     }

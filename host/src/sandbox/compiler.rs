@@ -157,6 +157,12 @@ impl Compiler {
         }
     }
 
+    /// Whether the component's compiled code is in the cache.
+    #[must_use]
+    pub fn has(&self, digest: Digest) -> bool {
+        self.cached(digest).is_some()
+    }
+
     fn cached(&self, digest: Digest) -> Option<Compiled> {
         let code = self.code_path(digest);
         if !code.exists() {

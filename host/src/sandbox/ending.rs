@@ -56,7 +56,7 @@ fn judge_failure(error: &wasmtime::Error, limiter: &Limiter, limits: &Limits) ->
 
 fn reason(error: &wasmtime::Error) -> String {
     match error.downcast_ref::<wasmtime::Trap>() {
-        Some(trap) => trap.to_string(),
+        Some(trap) => trap.to_string().trim_start_matches("wasm trap: ").to_owned(),
         None => error.root_cause().to_string(),
     }
 }

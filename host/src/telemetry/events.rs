@@ -1,7 +1,9 @@
-//! What happened on this host: who, the evidence, and what to do about it, in a bounded ring.
-//! Failures that repeat are counted instead of listed, so that one app cannot push out the others.
+//! What happened on this host: who, the evidence, and what to do about it, bounded in number.
+//! Failures that repeat are counted instead of listed, and when room runs out the app with the most
+//! events loses its oldest, so that no app can push out what happened to the others.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -10,10 +12,9 @@ use tokio::sync::broadcast;
 
 /// Events kept.
 const KEPT: usize = 1000;
-/// Failures of one kind and app within this time are one event, in milliseconds.
+/// Failures of one kind and app are one event for so long after the first, in milliseconds. Then
+/// they are told again, so that followers hear that it goes on.
 const SAME_WITHIN: u64 = 10_000;
-/// How far back a repeated failure is looked for.
-const LOOK_BACK: usize = 50;
 /// Events a follower may fall behind before it loses some.
 const FOLLOWER_LAG: usize = 256;
 
@@ -64,8 +65,21 @@ pub struct Events {
 
 #[derive(Debug, Default)]
 struct State {
-    ring: VecDeque<Event>,
+    /// By id, so in order of when each first happened.
+    events: BTreeMap<u64, Kept>,
+    /// The ids of each app's events, and of those that concern none. No list is empty.
+    of_app: BTreeMap<Option<AppName>, VecDeque<u64>>,
+    /// The newest event with each fingerprint, to count repetitions onto.
+    newest: BTreeMap<u64, u64>,
     last_id: u64,
+}
+
+#[derive(Debug)]
+struct Kept {
+    event: Event,
+    fingerprint: u64,
+    /// When it first happened.
+    since: u64,
 }
 
 impl Default for Events {
@@ -95,13 +109,15 @@ impl Event {
         }
     }
 
-    fn repeats(&self, earlier: &Self) -> bool {
-        self.severity > Severity::Info
-            && self.kind == earlier.kind
-            && self.app == earlier.app
-            && self.generation == earlier.generation
-            && self.message == earlier.message
-            && self.at.saturating_sub(earlier.at) <= SAME_WITHIN
+    /// What is the same in every repetition.
+    fn identity(&self) -> impl Hash + PartialEq {
+        (self.app.as_ref(), self.generation, self.kind, self.message.as_str())
+    }
+
+    fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.identity().hash(&mut hasher);
+        hasher.finish()
     }
 }
 
@@ -109,30 +125,20 @@ impl Events {
     /// Adds an event, or counts it onto the same one of a moment ago.
     pub fn push(&self, event: Event) {
         let mut state = self.state();
-        let recent = state.ring.iter_mut().rev().take(LOOK_BACK);
-        if let Some(same) = recent.into_iter().find(|earlier| event.repeats(earlier)) {
-            same.count += 1;
-            same.at = event.at;
-            return;
+        if let Some(event) = state.keep(event) {
+            // Sent in the order of their ids, by which followers know what they have seen: the lock
+            // is still held. Most of the time nobody follows.
+            drop(self.followers.send(event));
         }
-        state.last_id += 1;
-        let event = Event { id: state.last_id, ..event };
-        if state.ring.len() == KEPT {
-            state.ring.pop_front();
-        }
-        state.ring.push_back(event.clone());
-        drop(state);
-        // Nobody follows, most of the time.
-        drop(self.followers.send(event));
     }
 
     /// The last `n` events, of one app where one is named, oldest first.
     #[must_use]
     pub fn recent(&self, app: Option<&AppName>, n: usize) -> Vec<Event> {
         let state = self.state();
-        let wanted = |event: &&Event| app.is_none() || event.app.as_ref() == app;
-        let mut found: Vec<Event> =
-            state.ring.iter().rev().filter(wanted).take(n).cloned().collect();
+        let all = state.events.values().rev().map(|kept| &kept.event);
+        let wanted = all.filter(|event| app.is_none() || event.app.as_ref() == app);
+        let mut found: Vec<Event> = wanted.take(n).cloned().collect();
         found.reverse();
         found
     }
@@ -145,6 +151,49 @@ impl Events {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// The event with its id, or `None` when it was counted onto an earlier one.
+    fn keep(&mut self, event: Event) -> Option<Event> {
+        let fingerprint = event.fingerprint();
+        let earlier = self.newest.get(&fingerprint).and_then(|id| self.events.get_mut(id));
+        if let Some(earlier) = earlier
+            && event.severity > Severity::Info
+            && event.identity() == earlier.event.identity()
+            && event.at.saturating_sub(earlier.since) <= SAME_WITHIN
+        {
+            earlier.event.count += 1;
+            earlier.event.at = event.at;
+            return None;
+        }
+        if self.events.len() == KEPT {
+            self.drop_one();
+        }
+        self.last_id += 1;
+        let event = Event { id: self.last_id, ..event };
+        let kept = Kept { event: event.clone(), fingerprint, since: event.at };
+        self.events.insert(event.id, kept);
+        self.of_app.entry(event.app.clone()).or_default().push_back(event.id);
+        self.newest.insert(fingerprint, event.id);
+        Some(event)
+    }
+
+    /// Makes room: the oldest event goes of the app that has the most.
+    fn drop_one(&mut self) {
+        let Some((app, ids)) = self.of_app.iter_mut().max_by_key(|(_, ids)| ids.len()) else {
+            return;
+        };
+        let oldest = ids.pop_front();
+        if ids.is_empty() {
+            let app = app.clone();
+            self.of_app.remove(&app);
+        }
+        let Some(kept) = oldest.and_then(|id| self.events.remove(&id)) else { return };
+        if self.newest.get(&kept.fingerprint) == Some(&kept.event.id) {
+            self.newest.remove(&kept.fingerprint);
+        }
     }
 }
 
@@ -177,10 +226,60 @@ mod tests {
     }
 
     #[test]
-    fn what_happens_again_much_later_is_told_again() {
+    fn a_failure_that_goes_on_is_told_again_now_and_then() {
+        let events = Events::default();
+        for at in (0..=3 * SAME_WITHIN).step_by(100) {
+            events.push(failure("loop", at));
+        }
+        let counts: Vec<u64> = events.recent(None, 10).iter().map(|event| event.count).collect();
+        assert_eq!(counts, [101, 101, 99]);
+    }
+
+    #[test]
+    fn what_is_new_is_not_counted_onto_something_else() {
         let events = Events::default();
         events.push(failure("loop", 0));
-        events.push(failure("loop", SAME_WITHIN + 1));
-        assert_eq!(events.recent(None, 10).len(), 2);
+        events.push(Event { message: "another trap".to_owned(), ..failure("loop", 1) });
+        events.push(Event { generation: Generation::new(2), ..failure("loop", 2) });
+        events.push(failure("other", 3));
+        let deployed = Event { severity: Severity::Info, ..failure("loop", 4) };
+        events.push(Event { kind: "deployed", ..deployed.clone() });
+        events.push(Event { kind: "deployed", ..deployed });
+        assert_eq!(events.recent(None, 10).len(), 6);
+        events.push(failure("loop", 5));
+        assert_eq!(events.recent(None, 10)[0].count, 2);
+    }
+
+    #[test]
+    fn an_app_that_fails_in_ever_new_ways_pushes_out_only_itself() {
+        let events = Events::default();
+        events.push(Event::now("started", "serving 0 apps".to_owned()));
+        events.push(failure("calm", 0));
+        for n in 0..3 * KEPT as u64 {
+            let message = format!("wanted {n} bytes");
+            events.push(Event { message, ..failure("noisy", n) });
+        }
+        let all = events.recent(None, 2 * KEPT);
+        assert_eq!(all.len(), KEPT);
+        assert_eq!(all[0].kind, "started");
+        assert_eq!(all[1].app, "calm".parse().ok());
+        let newest = all.last().unwrap();
+        assert_eq!((newest.id, newest.at), (3 * KEPT as u64 + 2, 3 * KEPT as u64 - 1));
+        // Nothing is remembered of what is gone.
+        let state = events.state();
+        assert_eq!(state.newest.len(), KEPT);
+        assert_eq!(state.of_app.values().map(VecDeque::len).sum::<usize>(), KEPT);
+    }
+
+    #[tokio::test]
+    async fn followers_hear_of_a_repeated_failure_once() {
+        let events = Events::default();
+        let mut coming = events.follow();
+        for at in 0..3 {
+            events.push(failure("loop", at));
+        }
+        events.push(Event::now("stopping", String::new()));
+        assert_eq!(coming.recv().await.unwrap().kind, "trapped");
+        assert_eq!(coming.recv().await.unwrap().kind, "stopping");
     }
 }

@@ -12,8 +12,12 @@ use tokio::sync::broadcast;
 const KEPT_LINES: usize = 1000;
 /// Bytes of text kept of each app.
 const KEPT_BYTES: usize = 256 << 10;
+/// A line with more text than this is cut.
+const LONGEST_TEXT: usize = 16 << 10;
 /// Lines an app may print per second, and at once after a quiet time.
 const RATE: f64 = 500.0;
+/// While an app keeps printing too fast, this often a line tells how many were dropped.
+const NOTICE_EVERY: Duration = Duration::from_secs(1);
 /// Lines a follower may fall behind before it loses some.
 const FOLLOWER_LAG: usize = 1024;
 
@@ -47,7 +51,8 @@ pub struct Logs {
     apps: Mutex<BTreeMap<AppName, Arc<AppLog>>>,
 }
 
-/// The lines of one app. Costs next to nothing until the first line.
+/// The lines of one app. Costs next to nothing until the first line, and little until somebody
+/// follows: thousands of apps may log.
 #[derive(Debug, Default)]
 pub struct AppLog {
     state: Mutex<Option<Box<State>>>,
@@ -57,8 +62,12 @@ pub struct AppLog {
 struct State {
     lines: VecDeque<LogLine>,
     n_bytes: usize,
-    followers: broadcast::Sender<LogLine>,
+    /// There while somebody follows: a channel has room for all its lines from the start.
+    followers: Option<broadcast::Sender<LogLine>>,
     rate: Rate,
+    dropped: Option<Dropped>,
+    /// When it was last told that lines were dropped.
+    noticed_at: Option<Instant>,
 }
 
 /// A token bucket: as many lines as time has earned, no more than one second's worth at once.
@@ -66,7 +75,14 @@ struct State {
 struct Rate {
     tokens: f64,
     at: Instant,
-    n_dropped: u64,
+}
+
+/// Lines that were dropped and that nobody has been told of yet.
+#[derive(Debug)]
+struct Dropped {
+    n_lines: u64,
+    /// The last of them, without its text.
+    last: LogLine,
 }
 
 impl Logs {
@@ -85,27 +101,30 @@ impl Logs {
 impl AppLog {
     /// Takes a line, or counts it as dropped when the app prints too fast.
     pub fn push(&self, call: CallId, generation: Generation, stream: Stream, text: &str) {
-        let line = LogLine { at: now(), generation, call, stream, text: text.to_owned() };
-        self.push_at(line, Instant::now());
+        let line = LogLine { at: now(), generation, call, stream, text: String::new() };
+        self.push_at(line, text, Instant::now());
     }
 
-    fn push_at(&self, line: LogLine, now: Instant) {
+    fn push_at(&self, line: LogLine, text: &str, now: Instant) {
         let mut state = self.state();
         let state = state.get_or_insert_with(|| Box::new(State::new(now)));
-        let Some(n_dropped) = state.rate.take(now) else { return };
-        if n_dropped > 0 {
-            let text = format!("[{n_dropped} lines dropped: more than {RATE} lines a second]");
-            state.keep(LogLine { stream: Stream::Stderr, text, ..line.clone() });
+        if !state.rate.take(now) {
+            let n_lines = state.dropped.as_ref().map_or(0, |dropped| dropped.n_lines) + 1;
+            state.dropped = Some(Dropped { n_lines, last: line });
+            return;
         }
-        state.keep(line);
+        let is_due = state.noticed_at.is_none_or(|at| now.duration_since(at) >= NOTICE_EVERY);
+        if is_due && let Some(dropped) = state.dropped.take() {
+            state.noticed_at = Some(now);
+            state.keep(dropped.notice());
+        }
+        state.keep(LogLine { text: cut(text), ..line });
     }
 
-    /// The last `n` lines, oldest first.
+    /// The last `n` lines, oldest first. Where lines were dropped last of all, the last one says so.
     #[must_use]
     pub fn tail(&self, n: usize) -> Vec<LogLine> {
-        let state = self.state();
-        let Some(state) = state.as_ref() else { return Vec::new() };
-        state.lines.iter().skip(state.lines.len().saturating_sub(n)).cloned().collect()
+        self.state().as_ref().map_or_else(Vec::new, |state| state.tail(n))
     }
 
     /// The last `n` lines, and every line from now on.
@@ -113,9 +132,9 @@ impl AppLog {
     pub fn follow(&self, n: usize) -> (Vec<LogLine>, broadcast::Receiver<LogLine>) {
         let mut state = self.state();
         let state = state.get_or_insert_with(|| Box::new(State::new(Instant::now())));
-        let skipped = state.lines.len().saturating_sub(n);
-        let tail = state.lines.iter().skip(skipped).cloned().collect();
-        (tail, state.followers.subscribe())
+        let channel = || broadcast::channel(FOLLOWER_LAG).0;
+        let coming = state.followers.get_or_insert_with(channel).subscribe();
+        (state.tail(n), coming)
     }
 
     fn state(&self) -> MutexGuard<'_, Option<Box<State>>> {
@@ -125,36 +144,67 @@ impl AppLog {
 
 impl State {
     fn new(now: Instant) -> Self {
-        let (followers, _) = broadcast::channel(FOLLOWER_LAG);
-        let rate = Rate { tokens: RATE, at: now, n_dropped: 0 };
-        Self { lines: VecDeque::new(), n_bytes: 0, followers, rate }
+        Self {
+            lines: VecDeque::new(),
+            n_bytes: 0,
+            followers: None,
+            rate: Rate { tokens: RATE, at: now },
+            dropped: None,
+            noticed_at: None,
+        }
+    }
+
+    fn tail(&self, n: usize) -> Vec<LogLine> {
+        let notice = self.dropped.as_ref().map(Dropped::notice);
+        let n_all = self.lines.len() + usize::from(notice.is_some());
+        self.lines.iter().cloned().chain(notice).skip(n_all.saturating_sub(n)).collect()
     }
 
     fn keep(&mut self, line: LogLine) {
+        if let Some(followers) = &self.followers
+            && followers.send(line.clone()).is_err()
+        {
+            // The last follower has gone.
+            self.followers = None;
+        }
         self.n_bytes += line.text.len();
-        self.lines.push_back(line.clone());
+        self.lines.push_back(line);
         while self.lines.len() > KEPT_LINES || self.n_bytes > KEPT_BYTES {
             let Some(oldest) = self.lines.pop_front() else { break };
             self.n_bytes -= oldest.text.len();
         }
-        // Nobody follows, most of the time.
-        drop(self.followers.send(line));
     }
 }
 
 impl Rate {
-    /// `None` when the line is too many; otherwise how many were dropped before it.
-    fn take(&mut self, now: Instant) -> Option<u64> {
-        let passed: Duration = now.saturating_duration_since(self.at);
+    /// Whether one more line may be printed now.
+    fn take(&mut self, now: Instant) -> bool {
+        let earned = now.saturating_duration_since(self.at).as_secs_f64() * RATE;
+        self.tokens = (self.tokens + earned).min(RATE);
         self.at = now;
-        self.tokens = passed.as_secs_f64().mul_add(RATE, self.tokens).min(RATE);
         if self.tokens < 1.0 {
-            self.n_dropped += 1;
-            return None;
+            return false;
         }
         self.tokens -= 1.0;
-        Some(std::mem::take(&mut self.n_dropped))
+        true
     }
+}
+
+impl Dropped {
+    fn notice(&self) -> LogLine {
+        let n_lines = self.n_lines;
+        let text = format!("[{n_lines} lines dropped: more than {RATE} lines a second]");
+        LogLine { stream: Stream::Stderr, text, ..self.last.clone() }
+    }
+}
+
+/// The text that is kept of a line.
+fn cut(text: &str) -> String {
+    if text.len() <= LONGEST_TEXT {
+        return text.to_owned();
+    }
+    let (kept, rest) = text.split_at(text.floor_char_boundary(LONGEST_TEXT));
+    format!("{kept} [{} more bytes cut]", rest.len())
 }
 
 fn now() -> u64 {
@@ -166,14 +216,19 @@ fn now() -> u64 {
 mod tests {
     use super::*;
 
-    fn line(text: &str) -> LogLine {
-        LogLine {
+    fn push(log: &AppLog, text: &str, now: Instant) {
+        let line = LogLine {
             at: 0,
             generation: Generation::FIRST,
             call: CallId::from_u128(1),
             stream: Stream::Stdout,
-            text: text.to_owned(),
-        }
+            text: String::new(),
+        };
+        log.push_at(line, text, now);
+    }
+
+    fn texts(log: &AppLog, n: usize) -> Vec<String> {
+        log.tail(n).into_iter().map(|line| line.text).collect()
     }
 
     #[test]
@@ -181,13 +236,26 @@ mod tests {
         let log = AppLog::default();
         let start = Instant::now();
         for n in 0..2000 {
-            log.push_at(line(&n.to_string()), start);
+            push(&log, &n.to_string(), start);
         }
-        assert_eq!(log.tail(2000).len(), 500);
-        log.push_at(line("later"), start + Duration::from_secs(1));
-        let tail = log.tail(2);
-        assert_eq!(tail[0].text, "[1500 lines dropped: more than 500 lines a second]");
-        assert_eq!(tail[1].text, "later");
+        let notice = "[1500 lines dropped: more than 500 lines a second]";
+        // It is told even if the app never prints again.
+        assert_eq!(log.tail(2000).len(), 501);
+        assert_eq!(texts(&log, 2), ["499", notice]);
+        push(&log, "later", start + Duration::from_secs(1));
+        assert_eq!(texts(&log, 2), [notice, "later"]);
+    }
+
+    #[test]
+    fn a_flood_that_goes_on_leaves_more_lines_than_notices() {
+        let log = AppLog::default();
+        let start = Instant::now();
+        for n in 0..20_000 {
+            push(&log, "flood", start + Duration::from_micros(200) * n);
+        }
+        let n_notices =
+            texts(&log, KEPT_LINES).iter().filter(|text| text.contains("dropped")).count();
+        assert!((1..=3).contains(&n_notices), "{n_notices}");
     }
 
     #[test]
@@ -195,18 +263,43 @@ mod tests {
         let log = AppLog::default();
         let start = Instant::now();
         for n in 0..100 {
-            log.push_at(line(&"x".repeat(16 << 10)), start + Duration::from_secs(n));
+            push(&log, &"x".repeat(16 << 10), start + Duration::from_secs(n));
         }
         assert_eq!(log.tail(100).len(), KEPT_BYTES / (16 << 10));
+    }
+
+    #[test]
+    fn a_long_line_is_cut_between_characters() {
+        let log = AppLog::default();
+        push(&log, &format!("x{}", "ä".repeat(LONGEST_TEXT)), Instant::now());
+        let text = texts(&log, 1).remove(0);
+        assert!(text.len() < LONGEST_TEXT + 40, "{}", text.len());
+        assert!(text.ends_with("ä [16386 more bytes cut]"), "{}", &text[LONGEST_TEXT - 1..]);
     }
 
     #[tokio::test]
     async fn a_follower_sees_what_was_and_what_comes() {
         let log = AppLog::default();
-        log.push_at(line("before"), Instant::now());
+        push(&log, "before", Instant::now());
         let (tail, mut coming) = log.follow(10);
         assert_eq!(tail.len(), 1);
-        log.push_at(line("after"), Instant::now());
+        push(&log, "after", Instant::now());
         assert_eq!(coming.recv().await.unwrap().text, "after");
+    }
+
+    #[tokio::test]
+    async fn the_room_for_followers_goes_with_the_last_of_them() {
+        let log = AppLog::default();
+        let (_, first) = log.follow(0);
+        let (_, mut second) = log.follow(0);
+        drop(first);
+        push(&log, "one", Instant::now());
+        assert_eq!(second.recv().await.unwrap().text, "one");
+        drop(second);
+        push(&log, "two", Instant::now());
+        assert!(log.state().as_ref().unwrap().followers.is_none());
+        let (_, mut third) = log.follow(0);
+        push(&log, "three", Instant::now());
+        assert_eq!(third.recv().await.unwrap().text, "three");
     }
 }

@@ -179,6 +179,44 @@ async fn a_removed_app_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn deployments_too_old_to_go_back_to_leave_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = Host::on(folder.path(), &[OWN_CODE]);
+    for n in 1..=23 {
+        host.deploy(&says(&format!("version {n}")), &manifest("says", "/says", "")).await;
+    }
+    assert_eq!(host.get("/says").await.text(), "version 23");
+    let blobs = files(&folder.path().join("blobs"));
+    assert_eq!(blobs.len(), 20);
+    assert!(!blobs.iter().any(|name| digest(&says("version 3")).ends_with(name)));
+    let code = folder.path().join("code");
+    let code: Vec<String> =
+        files(&code).iter().flat_map(|engine| files(&code.join(engine))).collect();
+    assert_eq!(code.len(), 2 * 20, "code and shape of each: {code:?}");
+}
+
+#[tokio::test]
+async fn a_component_damaged_on_the_disk_is_found_out_and_can_be_sent_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = Host::on(folder.path(), &[OWN_CODE]);
+    let (whole, digest) = (says("whole"), digest(&says("whole")));
+    let path = format!("/v1/blobs/{digest}");
+    assert_eq!(host.admin("PUT", &path, whole.clone()).await.status, 201);
+    let blobs = folder.path().join("blobs");
+    let blob = blobs.join(&files(&blobs)[0]);
+    std::fs::write(&blob, says("holed")).unwrap();
+    let body = json!({ "manifest": manifest("says", "/says", ""), "component": digest });
+    let deploy = || host.admin("POST", "/v1/apps/says/deployments", body.to_string());
+    let reply = deploy().await;
+    assert_eq!((reply.status.as_u16(), reply.cause().as_str()), (404, "not_found"));
+    assert!(reply.text().contains("upload it again"), "{}", reply.text());
+    assert_eq!(host.admin("HEAD", &path, "").await.status, 404);
+    assert_eq!(host.admin("PUT", &path, whole).await.status, 201);
+    assert_eq!(deploy().await.status, 201);
+    assert_eq!(host.get("/says").await.text(), "whole");
+}
+
+#[tokio::test]
 async fn a_digest_in_the_manifest_is_enforced() {
     let host = Host::start();
     let (right, wrong) = (digest(&says("right")), digest(&says("wrong")));

@@ -83,6 +83,10 @@ fn uploads_are_refused_by_size_and_digest() {
     check(mismatch, 400, "digest_mismatch", &other.to_string());
     let unwanted = DeployError::OtherComponent { wanted: digest(), found: other };
     check(unwanted, 400, "digest_mismatch", &digest().to_string());
+    check(BlobError::Damaged { digest: digest() }, 404, "not_found", "upload it again");
+    let source = io::ErrorKind::StorageFull.into();
+    let full = BlobError::Full { what: "write /var/lib/part-1".to_owned(), source };
+    check(full, 507, "disk_full", "make room");
     check(DeployError::NoComponent(digest()), 404, "not_found", "upload it first");
     check(DeployError::NoApp("shop".parse().unwrap()), 404, "not_found", "shop");
 }
