@@ -144,6 +144,8 @@ impl Drop for Tally {
         self.span.record("http.response.status_code", status);
         self.span.record("outcome", outcome.cause());
         self.span.record("fuel", usage.fuel.get());
+        let duration_us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        tracing::debug!(parent: &self.span, duration_us, "call ended");
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let began = now.saturating_sub(duration);
         state.calls.push(CallSummary {

@@ -154,6 +154,8 @@ async fn each_template_builds_and_answers() {
 struct Up {
     child: Child,
     lines: mpsc::Receiver<String>,
+    /// What was read while another line was wanted: stdout and stderr come in no order.
+    passed: Vec<String>,
 }
 
 impl Up {
@@ -174,21 +176,23 @@ impl Up {
                 }
             });
         }
-        Self { child, lines }
+        Self { child, lines, passed: Vec::new() }
     }
 
-    /// The first line from now on that contains this.
-    fn line(&self, wanted: &str) -> String {
-        let mut seen = String::new();
+    /// A line that contains this and was not asked for before.
+    fn line(&mut self, wanted: &str) {
+        if let Some(position) = self.passed.iter().position(|line| line.contains(wanted)) {
+            self.passed.remove(position);
+            return;
+        }
         loop {
             let Ok(line) = self.lines.recv_timeout(PATIENCE) else {
-                panic!("no `{wanted}` in:\n{seen}")
+                panic!("no `{wanted}` in:\n{}", self.passed.join("\n"))
             };
             if line.contains(wanted) {
-                return line;
+                return;
             }
-            seen.push_str(&line);
-            seen.push('\n');
+            self.passed.push(line);
         }
     }
 }
@@ -212,7 +216,7 @@ fn up_serves_changes_and_survives_a_build_that_fails() {
     let script = app.path().join("build.sh");
     let copy = |guest: &str| format!("cp '{guest}' live.wasm\n");
     replace(&script, &copy(guests::ECHO));
-    let up = Up::start(app.path());
+    let mut up = Up::start(app.path());
     up.line("live generation 1 is served");
     up.line("try: curl http://127.0.0.1:");
     replace(&script, "echo the compiler is unhappy; exit 7\n");

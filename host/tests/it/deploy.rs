@@ -55,6 +55,19 @@ async fn an_acknowledged_deploy_survives_a_kill() {
 }
 
 #[tokio::test]
+async fn what_was_compiled_once_is_not_compiled_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut host = Host::on(folder.path(), &[OWN_CODE]);
+    host.deploy(&hello(), &manifest("hello", "/hello", "")).await;
+    host.kill();
+    // Nobody compiles within a millisecond: this host can only map what is there.
+    let host = Host::on(folder.path(), &[OWN_CODE, "--compile-timeout", "1ms"]);
+    assert_eq!(host.get("/hello").await.status, 200);
+    let reply = host.try_deploy(&says("new"), &manifest("says", "/says", "")).await;
+    assert_eq!(reply.cause(), "compile_timed_out", "{}", reply.text());
+}
+
+#[tokio::test]
 async fn a_kill_in_the_middle_of_a_deploy_leaves_nothing() {
     use tokio::io::AsyncWriteExt;
     let folder = tempfile::tempdir().unwrap();

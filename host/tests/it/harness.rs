@@ -1,7 +1,7 @@
 //! A real host process per test, on ports it chose itself, and a plain HTTP client to talk to it.
 //! Does not look inside the host: tests see what users see.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -81,6 +81,10 @@ impl Host {
 
     /// A host on a data folder that outlives it.
     pub(crate) fn on(data: &Path, flags: &[&str]) -> Self {
+        Self::spawn(Self::command(data, flags), data)
+    }
+
+    fn command(data: &Path, flags: &[&str]) -> Command {
         // Compiled code is shared by all tests, so that each guest is compiled once.
         let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("code");
         let own_code = flags.contains(&OWN_CODE);
@@ -95,6 +99,10 @@ impl Host {
         if !own_code {
             command.arg("--cache").arg(cache);
         }
+        command
+    }
+
+    fn spawn(mut command: Command, data: &Path) -> Self {
         let mut child = command.spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let (mut listen, mut admin) = (String::new(), String::new());
@@ -121,6 +129,24 @@ impl Host {
             client: Client::builder(TokioExecutor::new()).build_http(),
             http2: Client::builder(TokioExecutor::new()).http2_only(true).build_http(),
         }
+    }
+
+    /// The same, with a log of every call that can be read when it has ended.
+    pub(crate) fn logging(flags: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = Self::command(folder.path(), flags);
+        command.env("RUST_LOG", "steerage=debug").stderr(Stdio::piped());
+        let mut host = Self::spawn(command, folder.path());
+        host._folder = Some(folder);
+        host
+    }
+
+    /// Everything the host logged, once it has ended.
+    pub(crate) fn wait_for_log(&mut self) -> String {
+        let mut log = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+        self.wait();
+        log
     }
 
     pub(crate) fn pid(&self) -> u32 {

@@ -3,7 +3,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
 use http::{Request, Version};
+use http_body_util::{BodyExt, Full};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
 use steerage_guests as guests;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -53,10 +57,9 @@ async fn tls_speaks_both_versions_by_alpn() {
         } else {
             builder.enable_http1().wrap_connector(http)
         };
-        let client =
-            hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new())
-                .http2_only(http2)
-                .build::<_, http_body_util::Full<bytes::Bytes>>(connector);
+        let client = Client::builder(TokioExecutor::new())
+            .http2_only(http2)
+            .build::<_, Full<Bytes>>(connector);
         let url = format!("https://localhost:{port}/some");
         let request = Request::get(url).body(Default::default()).unwrap();
         let response = client.request(request).await.unwrap();
@@ -67,13 +70,31 @@ async fn tls_speaks_both_versions_by_alpn() {
 }
 
 #[tokio::test]
+async fn a_client_that_does_not_read_is_let_go() {
+    let host = Host::with(&["--idle-timeout", "1s"]);
+    let flood = std::fs::read(guests::FLOOD).unwrap();
+    let limits = "[limits]\nresponse_body = \"1GiB\"\nfuel = \"100000B\"";
+    host.deploy(&flood, &manifest("flood", "/...", limits)).await;
+    let mut stream = TcpStream::connect(&host.listen).await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    let call = host.last_call("flood").await;
+    assert_eq!(call["cause"], "client_gone", "{call}");
+    // What it had not read by then is all that was held for it.
+    assert!(call["memory_bytes"].as_u64().unwrap() < 8 << 20, "{call}");
+    drop(stream);
+}
+
+#[tokio::test]
 async fn trailers_go_through_both_ways() {
     let host = echo(&[]).await;
-    let request = b"POST /body HTTP/1.1\r\nhost: a\r\nconnection: close\r\nte: trailers\r\n\
-        trailer: x-sum\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nx-sum: 42\r\n\r\n";
-    let reply = raw(&host.listen, request).await;
-    assert!(reply.starts_with("HTTP/1.1 200"), "{reply}");
-    assert!(reply.contains("hi"), "{reply}");
+    let mut trailers = http::HeaderMap::new();
+    trailers.insert("x-sum", "42".parse().unwrap());
+    let body = Full::new(Bytes::from("hi")).with_trailers(async { Some(Ok(trailers)) });
+    let client = Client::builder(TokioExecutor::new()).http2_only(true).build_http();
+    let request = Request::post(host.url("/body")).body(body.boxed_unsync()).unwrap();
+    let body = client.request(request).await.unwrap().into_body().collect().await.unwrap();
+    assert_eq!(body.trailers().unwrap()["x-sum"], "42");
+    assert_eq!(body.to_bytes(), "hi");
 }
 
 #[tokio::test]

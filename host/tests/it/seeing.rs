@@ -86,6 +86,24 @@ async fn metrics_count_calls_by_app_and_cause() {
 }
 
 #[tokio::test]
+async fn the_hosts_own_log_has_a_span_for_each_call() {
+    let mut host = Host::logging(&["--log-format", "json"]);
+    host.deploy(&std::fs::read(guests::HELLO).unwrap(), &manifest("hello", "/hello", "")).await;
+    let reply = host.get("/hello").await;
+    host.last_call("hello").await;
+    host.signal("TERM");
+    let log = host.wait_for_log();
+    let lines: Vec<serde_json::Value> =
+        log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let ended = lines.iter().find(|line| line["fields"]["message"] == "call ended");
+    let span = &ended.unwrap_or_else(|| panic!("no end of a call: {log}"))["span"];
+    assert_eq!(span["name"], "call");
+    assert_eq!(span["app"], "hello");
+    assert_eq!(span["outcome"], "answered");
+    assert_eq!(span["call_id"], reply.header("x-request-id"));
+}
+
+#[tokio::test]
 async fn the_api_describes_itself() {
     let host = Host::start();
     let document = host.admin("GET", "/v1/openapi.json", "").await.json();
