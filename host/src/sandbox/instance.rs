@@ -30,6 +30,14 @@ use crate::call::{Call, Usage};
 use crate::meter;
 use crate::telemetry::logs::Stream;
 
+/// Most resources of the host (bodies, streams, timers, headers) one guest may hold: they are the
+/// host's memory, which the guest's own limit does not count.
+const MOST_RESOURCES: usize = 10_000;
+/// Most bytes one call of a host function may bring along, for the same reason.
+const MOST_PER_HOST_CALL: usize = 16 << 20;
+/// Most random bytes asked for at once, for the same reason.
+const MOST_RANDOM: u64 = 1 << 20;
+
 /// A request on its way into a guest.
 #[derive(Debug)]
 pub struct Inquiry<B> {
@@ -208,7 +216,8 @@ impl Prepared {
         let stdio = Stdio::new(self.log.clone(), self.generation, call.id);
         let output = Output::new(head);
         let mut wasi = WasiCtx::builder();
-        wasi.arg(&place.script_name)
+        wasi.max_random_size(MOST_RANDOM)
+            .arg(&place.script_name)
             .envs(&self.env)
             .envs(&variables(&parts, place))
             .stdin(cgi::stdin(body))
@@ -220,7 +229,8 @@ impl Prepared {
     fn service_store(&self, call: &Call) -> Store<Guest> {
         let stdio = Stdio::new(self.log.clone(), self.generation, call.id);
         let mut wasi = WasiCtx::builder();
-        wasi.envs(&self.env)
+        wasi.max_random_size(MOST_RANDOM)
+            .envs(&self.env)
             .stdout(stdio.stream(Stream::Stdout))
             .stderr(stdio.stream(Stream::Stderr));
         let mut store = Store::new(&self.engine, self.guest(wasi, stdio));
@@ -229,10 +239,12 @@ impl Prepared {
     }
 
     fn guest(&self, mut wasi: WasiCtxBuilder, stdio: Arc<Stdio>) -> Guest {
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(MOST_RESOURCES);
         Guest {
             wasi: wasi.build(),
             http: WasiHttpCtx::new(),
-            table: ResourceTable::new(),
+            table,
             outbound: self.outbound.clone(),
             limiter: Limiter::new(self.limits.memory),
             stdio,
@@ -241,6 +253,7 @@ impl Prepared {
 
     fn start_call<T>(&self, store: &mut Store<T>) -> wasmtime::Result<()> {
         store.set_fuel(self.limits.fuel.get())?;
+        store.set_hostcall_fuel(MOST_PER_HOST_CALL);
         store.fuel_async_yield_interval(Some(SLICE))
     }
 
