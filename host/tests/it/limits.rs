@@ -56,6 +56,16 @@ async fn a_guest_that_never_yields_is_stopped_in_time_and_its_thread_is_free() {
 }
 
 #[tokio::test]
+async fn a_program_that_never_yields_is_stopped_as_well() {
+    let host = Host::start();
+    let program =
+        wat(r#"(module (memory (export "memory") 1) (func (export "_start") (loop br 0)))"#);
+    let limits = "[limits]\nfuel = \"100000B\"\ntimeout = \"200ms\"";
+    host.serve("loop", &program, limits).await;
+    fails(&host, "loop", "/loop", 504, "timed_out").await;
+}
+
+#[tokio::test]
 async fn fuel_is_bounded_per_call() {
     let host = Host::start();
     host.serve("spin", &read(guests::SPIN), "[limits]\nfuel = \"10M\"").await;
