@@ -34,7 +34,8 @@ struct Entry {
 pub(crate) fn run(arguments: &HttpArguments) -> Result<()> {
     let host = steerage()?;
     let component = steerage_guests::HELLO;
-    let mut entries = vec![raw_entry(), host_entry(&host, component, 1), host_entry(&host, component, 1000)];
+    let mut entries =
+        vec![raw_entry(), host_entry(&host, component, 1), host_entry(&host, component, 1000)];
     for peer in &arguments.peers {
         entries.push(peer_entry(peer, component)?);
     }
@@ -122,9 +123,8 @@ fn peer_entry(peer: &str, component: &'static str) -> Result<Entry> {
     let line = line.to_owned();
     let start = move || {
         let address = free_address()?;
-        let line = line
-            .replace("{port}", &address.port().to_string())
-            .replace("{component}", component);
+        let line =
+            line.replace("{port}", &address.port().to_string()).replace("{component}", component);
         let mut command = Command::new("sh");
         command.arg("-c").arg(format!("exec {line}"));
         Ok((Server::start(command, address)?, None))

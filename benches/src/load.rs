@@ -50,11 +50,7 @@ pub(crate) fn press(address: SocketAddr, path: &str, settings: Settings) -> Resu
     })
 }
 
-async fn converse(
-    address: SocketAddr,
-    request: String,
-    until: Instant,
-) -> Result<Histogram<u64>> {
+async fn converse(address: SocketAddr, request: String, until: Instant) -> Result<Histogram<u64>> {
     let mut stream = TcpStream::connect(address).await.context("cannot connect")?;
     stream.set_nodelay(true)?;
     let mut latency = Histogram::new(3)?;

@@ -9,7 +9,10 @@
 
 mod bad_input;
 mod calls;
+mod cli;
 mod deploy;
+mod examples;
+mod guests;
 mod harness;
 mod http;
 mod limits;
