@@ -25,17 +25,17 @@ async fn echoes(wasm: &[u8]) {
 }
 
 #[tokio::test]
-async fn a_component_of_wasi_http_0_2_answers() {
+pub(crate) async fn a_component_of_wasi_http_0_2_answers() {
     echoes(&read(guests::ECHO)).await;
 }
 
 #[tokio::test]
-async fn a_component_of_wasi_http_0_3_answers() {
+pub(crate) async fn a_component_of_wasi_http_0_3_answers() {
     echoes(&read(guests::P3_ECHO)).await;
 }
 
 #[tokio::test]
-async fn a_core_module_answers_the_cgi_way() {
+pub(crate) async fn a_core_module_answers_the_cgi_way() {
     let host = Host::start();
     host.serve("cgi", &read(guests::CGI_ECHO), "[env]\nGREETING = \"hello\"").await;
     let reply = host.post("/cgi/below/it?a=b", "the body").await;
@@ -57,7 +57,7 @@ async fn a_core_module_answers_the_cgi_way() {
 }
 
 #[tokio::test]
-async fn a_command_component_answers_the_cgi_way() {
+pub(crate) async fn a_command_component_answers_the_cgi_way() {
     let host = Host::start();
     host.serve("cgi", &read(guests::CGI_ECHO_COMPONENT), "").await;
     let reply = host.post("/cgi/below", "the body").await;
@@ -84,7 +84,7 @@ async fn a_program_without_a_toolchain_answers() {
 }
 
 #[tokio::test]
-async fn each_call_has_an_instance_of_its_own_unless_reuse_is_asked_for() {
+pub(crate) async fn each_call_has_an_instance_of_its_own_unless_reuse_is_asked_for() {
     let host = Host::start();
     let counter = read(guests::COUNTER);
     host.serve("fresh", &counter, "").await;
@@ -98,7 +98,7 @@ async fn each_call_has_an_instance_of_its_own_unless_reuse_is_asked_for() {
 }
 
 #[tokio::test]
-async fn a_response_streams_while_the_guest_still_works() {
+pub(crate) async fn a_response_streams_while_the_guest_still_works() {
     let host = Host::start();
     host.deploy(&read(guests::SLOW), &manifest("slow", "/...", "")).await;
     let url = host.url("/drip?n=3&ms=50");
@@ -112,7 +112,7 @@ async fn a_response_streams_while_the_guest_still_works() {
 }
 
 #[tokio::test]
-async fn the_same_call_takes_the_same_fuel() {
+pub(crate) async fn the_same_call_takes_the_same_fuel() {
     let host = Host::start();
     host.serve("work", &read(guests::WORK), "").await;
     let mut fuel = Vec::new();
@@ -131,7 +131,7 @@ async fn the_same_call_takes_the_same_fuel() {
 }
 
 #[tokio::test]
-async fn the_sdk_costs_at_most_a_fifth_more_than_the_bindings() {
+pub(crate) async fn the_sdk_costs_at_most_a_fifth_more_than_the_bindings() {
     let host = Host::start();
     let mut cost = Vec::new();
     for (name, path) in [("plain", guests::HELLO), ("sdk", guests::HELLO_SDK)] {

@@ -1,229 +1,277 @@
-//! The command line from outside: what it prints, which code it ends with, what it leaves behind.
+//! The command line end to end: what people type, what it prints, and the exit codes programs see.
 
-use std::io::{BufRead as _, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::mpsc;
+use std::path::Path;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use steerage_guests as guests;
 
-use crate::harness::{Host, PATIENCE, manifest, steerage};
+use crate::harness::{Host, Said, manifest, run, run_in, steerage};
 
-fn run(directory: &Path, args: &[&str]) -> Output {
-    let mut command = steerage();
-    // What a developer has set for their own hosts must not reach the test's.
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("STEERAGE_")) {
-        command.env_remove(name);
+/// A host with one app, `greet`, deployed twice from its folder and called once.
+async fn greeted() -> (Host, tempfile::TempDir) {
+    let host = Host::start();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::copy(guests::LOGGER, folder.path().join("greet.wasm")).unwrap();
+    let text = manifest("greet", "/greet/...", "[env]\nSECRET = \"s3cret\"");
+    std::fs::write(folder.path().join("steerage.toml"), text).unwrap();
+    for _ in 0..2 {
+        host.run_in(folder.path(), &["deploy", "-f", "steerage.toml"]).done();
     }
-    command.current_dir(directory).args(args).stdin(Stdio::null()).output().unwrap()
+    assert_eq!(host.get("/greet?n=2").await.status, 200);
+    host.call_of("greet", "/greet").await;
+    (host, folder)
 }
 
-fn code(output: &Output) -> i32 {
-    output.status.code().unwrap()
-}
-
-fn stdout(output: &Output) -> String {
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{text}{}", stderr(output));
-    text
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-fn json(output: &Output) -> Value {
-    serde_json::from_str(&stdout(output)).unwrap()
-}
-
-fn admin(host: &Host) -> String {
-    format!("http://{}", host.admin)
-}
-
-/// A directory with a manifest and the echo guest as its component.
-fn echo_app(name: &str, more: &str) -> tempfile::TempDir {
-    let directory = tempfile::tempdir().unwrap();
-    std::fs::copy(guests::ECHO, directory.path().join(format!("{name}.wasm"))).unwrap();
-    let text = manifest(name, &format!("/{name}/..."), more);
-    std::fs::write(directory.path().join("steerage.toml"), text).unwrap();
-    directory
+fn refused(said: &Said, words: &[&str]) {
+    assert_eq!(said.code, 4, "{said:?}");
+    assert!(said.stderr.starts_with("error: "), "{said:?}");
+    for word in words {
+        assert!(said.stderr.contains(word), "no {word} in {}", said.stderr);
+    }
 }
 
 #[tokio::test]
-async fn both_fixed_forms_of_deploy_serve_the_app() {
+async fn a_manifest_is_deployed() {
     let host = Host::start();
-    let app = echo_app("first", "");
-    let url = admin(&host);
-    let deployed = run(app.path(), &["deploy", "-f", "steerage.toml", "--admin", &url]);
-    assert!(stdout(&deployed).contains(&format!("curl http://{}/first/", host.listen)));
-    let bare = ["deploy", guests::ECHO, "--name", "second", "--route", "/second/..."];
-    let bare = [&bare[..], &["--host", "b.example", "--admin", &url]].concat();
-    assert!(stdout(&run(app.path(), &bare)).contains("-H 'Host: b.example'"));
-    assert_eq!(host.get("/first/x").await.status, 200);
-    assert_eq!(host.get_from("b.example", "/second/x").await.status, 200);
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::copy(guests::HELLO, folder.path().join("hello.wasm")).unwrap();
+    let text = manifest("hello", "/hello", "");
+    std::fs::write(folder.path().join("steerage.toml"), text).unwrap();
+    let words = ["deploy", "-f", "steerage.toml", "-o", "json"];
+    let deployed = host.run_in(folder.path(), &words).done().json();
+    assert_eq!((&deployed["app"], &deployed["generation"]), (&json!("hello"), &json!(1)));
+    assert_eq!(deployed["routes"], json!(["/hello"]));
+    assert_eq!(host.get("/hello").await.status, 200);
+    let again = host.run_in(folder.path(), &["deploy"]).done();
+    assert!(again.stdout.contains("hello is served as generation 2"), "{again:?}");
+    assert!(again.stdout.contains(&format!("try: curl {}", host.url("/hello"))), "{again:?}");
+    let quiet = host.run_in(folder.path(), &["deploy", "--quiet"]).done();
+    assert!(!quiet.stdout.contains("try:") && quiet.stderr.is_empty(), "{quiet:?}");
 }
 
 #[tokio::test]
-async fn what_is_printed_as_json_has_the_names_of_the_api() {
+async fn a_bare_component_is_deployed() {
     let host = Host::start();
-    let app = echo_app("first", "");
-    let url = admin(&host);
-    let ask = |args: &[&str]| run(app.path(), &[args, &["--admin", &url, "-o", "json"]].concat());
-    assert_eq!(json(&ask(&["deploy", "-f", "."]))["generation"], 1);
-    assert_eq!(json(&ask(&["deploy", "-f", "."]))["generation"], 2);
-    assert_eq!(json(&ask(&["ps"]))["apps"][0]["app"], "first");
-    assert_eq!(json(&ask(&["show", "first"]))["limits"]["timeout_ms"], 30_000);
-    assert_eq!(host.get("/first/x").await.status, 200);
-    host.last_call("first").await;
-    assert_eq!(json(&ask(&["calls", "first"]))["calls"][0]["path"], "/first/x");
-    let events = stdout(&ask(&["events", "first"]));
-    let event: Value = serde_json::from_str(events.lines().next().unwrap()).unwrap();
-    assert_eq!((event["kind"].as_str(), event["app"].as_str()), (Some("deployed"), Some("first")));
-    assert_eq!(json(&ask(&["rollback", "first"]))["generation"], 1);
-    assert_eq!(json(&ask(&["remove", "first", "--yes"]))["removed"], "first");
-    assert_eq!(json(&ask(&["ps"]))["apps"].as_array().unwrap().len(), 0);
+    let words = ["deploy", guests::HELLO, "--name", "bare", "--route", "/bare/..."];
+    host.run(&words).done();
+    assert_eq!(host.get("/bare/below").await.status, 200);
+    let named = ["deploy", guests::HELLO, "--name", "named", "--route", "/", "--host", "a.test"];
+    let deployed = host.run(&[&named[..], &["-o", "json"]].concat()).done().json();
+    assert_eq!(deployed["routes"], json!(["a.test/"]));
+    assert_eq!(host.get_from("a.test", "/").await.status, 200);
+    assert_eq!(host.get_from("b.test", "/").await.status, 404);
+    refused(
+        &host.run(&["deploy", guests::HELLO, "--name", "../up", "--route", "bare"]),
+        &["--name", "--route", "must start with /"],
+    );
 }
 
 #[tokio::test]
-async fn exit_codes_say_whose_turn_it_is() {
-    let host = Host::start();
-    let url = admin(&host);
-    let (first, other) = (echo_app("first", ""), echo_app("other", ""));
-    let text = manifest("other", "/first/...", "");
-    std::fs::write(other.path().join("steerage.toml"), text).unwrap();
-    stdout(&run(first.path(), &["deploy", "--admin", &url]));
+async fn programs_read_json() {
+    let (host, _folder) = greeted().await;
+    let json_of = |words: &[&str]| host.run(&[words, &["-o", "json"]].concat()).done();
+    let apps = json_of(&["ps"]).json();
+    let [app] = &apps["apps"].as_array().unwrap()[..] else { panic!("one app: {apps}") };
+    assert_eq!((&app["app"], &app["generation"]), (&json!("greet"), &json!(2)));
+    assert_eq!((&app["calls"], &app["failed"]), (&json!(1), &json!(0)));
+    assert!(app["fuel"].as_u64().unwrap() > 0);
 
-    let conflict = run(other.path(), &["deploy", "--admin", &url]);
-    assert_eq!(code(&conflict), 4, "{}", stderr(&conflict));
-    assert!(stderr(&conflict).contains("first"), "{}", stderr(&conflict));
-    assert_eq!(code(&run(other.path(), &["show", "nobody", "--admin", &url])), 4);
-    assert_eq!(code(&run(other.path(), &["deploy", "app.wasm", "--name", "x"])), 2);
-    assert_eq!(code(&run(other.path(), &["remove", "first", "--admin", &url])), 2);
-    std::fs::remove_file(other.path().join("other.wasm")).unwrap();
-    assert_eq!(code(&run(other.path(), &["deploy", "--admin", &url])), 1);
-    drop(host);
-    let gone = run(first.path(), &["ps", "--admin", &url]);
-    assert_eq!(code(&gone), 3, "{}", stderr(&gone));
-    assert!(stderr(&gone).contains("steerage host"), "{}", stderr(&gone));
+    let shown = json_of(&["show", "greet"]).json();
+    assert_eq!(shown["limits"]["memory_bytes"], 128 << 20);
+    let current =
+        |deployment: &Value| (deployment["generation"].clone(), deployment["current"].clone());
+    let deployments: Vec<_> =
+        shown["deployments"].as_array().unwrap().iter().map(current).collect();
+    assert_eq!(deployments, [(json!(2), json!(true)), (json!(1), json!(false))]);
+
+    let calls = json_of(&["calls", "greet"]).json();
+    assert_eq!(calls["calls"][0]["cause"], "answered");
+    assert_eq!(calls["calls"][0]["method"], "GET");
+
+    let lines = json_of(&["logs", "greet"]).json_lines();
+    assert_eq!(lines.len(), 4, "two on each stream: {lines:?}");
+    assert!(lines.iter().all(|line| line["call"] == calls["calls"][0]["id"]), "{lines:?}");
+    assert_eq!(json_of(&["logs", "greet", "-n", "1"]).json_lines().len(), 1);
+
+    let events = json_of(&["events"]).json_lines();
+    let n_deployed = events.iter().filter(|event| event["kind"] == "deployed").count();
+    assert_eq!(n_deployed, 2, "{events:?}");
+
+    let back = json_of(&["rollback", "greet", "--to", "1"]).json();
+    assert_eq!(back["app"], "greet");
+    assert_eq!(json_of(&["remove", "greet", "--yes"]).json(), json!({ "removed": "greet" }));
+    assert_eq!(json_of(&["ps"]).json(), json!({ "apps": [] }));
+    assert_eq!(host.get("/greet").await.status, 404);
+}
+
+#[tokio::test]
+async fn people_read_tables() {
+    let (host, _folder) = greeted().await;
+    for (words, expected) in [
+        (&["ps"][..], &["APP", "greet", "/greet/..."][..]),
+        (&["show", "greet"], &["memory 128MiB", "served", "/greet/...", "SECRET"]),
+        (&["calls", "greet"], &["OUTCOME", "GET /greet", "200", "answered"]),
+        (&["logs", "greet"], &["0"]),
+        (&["events", "greet"], &["greet  deployed  "]),
+    ] {
+        let said = host.run(words).done();
+        for word in expected {
+            assert!(said.stdout.contains(word), "no {word} in {words:?}: {said:?}");
+        }
+        assert!(!said.stdout.contains('\u{1b}'), "colours in a pipe: {said:?}");
+        assert!(!said.stdout.contains("s3cret"), "the environment's values show: {said:?}");
+    }
+    let back = host.run(&["rollback", "greet"]).done();
+    assert!(back.stdout.contains("greet is served as generation"), "{back:?}");
+    let asked = host.run(&["remove", "greet"]);
+    assert_eq!(asked.code, 2, "{asked:?}");
+    assert!(asked.stderr.contains("--yes"), "{asked:?}");
+    assert_eq!(host.run(&["remove", "greet", "-y"]).done().stdout, "greet was removed\n");
+    let none = host.run(&["ps"]).done();
+    assert!(format!("{none:?}").contains("no apps yet"), "{none:?}");
+}
+
+#[tokio::test]
+async fn what_the_host_refuses_ends_with_4() {
+    let (host, folder) = greeted().await;
+    let words = ["deploy", guests::HELLO, "--name", "thief", "--route", "/greet/..."];
+    refused(&host.run(&words), &["cannot deploy thief", "/greet/...", "greet"]);
+    let text = folder.path().join("not.wasm");
+    std::fs::write(&text, "this is not Wasm").unwrap();
+    let words = ["deploy", text.to_str().unwrap(), "--name", "text", "--route", "/text"];
+    refused(&host.run(&words), &["cannot deploy text"]);
+    for words in [
+        &["show", "nobody"][..],
+        &["logs", "nobody"],
+        &["calls", "nobody"],
+        &["rollback", "nobody"],
+        &["remove", "nobody", "--yes"],
+        &["rollback", "greet", "--to", "99"],
+    ] {
+        let said = host.run(words);
+        refused(&said, &["because: "]);
+        assert!(said.stdout.is_empty(), "{said:?}");
+    }
+    let apps = host.run(&["ps", "-o", "json"]).done().json();
+    assert_eq!(apps["apps"].as_array().unwrap().len(), 1, "nothing is left behind: {apps}");
 }
 
 #[test]
-fn validate_reports_every_mistake_at_once() {
-    let directory = tempfile::tempdir().unwrap();
-    let text = "name = \"../up\"\nversion = \"1\"\nsource = \"a.wasm\"\nnmae = 1\n\n[limits]\n\
-                memory = \"lots\"\n\n[[route]]\npath = \"nope\"\n";
-    std::fs::write(directory.path().join("steerage.toml"), text).unwrap();
-    let output = run(directory.path(), &["validate"]);
-    assert_eq!(code(&output), 4);
-    for place in ["steerage.toml:1:", "steerage.toml:4:", "steerage.toml:7:", "steerage.toml:10:"] {
-        assert!(stderr(&output).contains(place), "no {place} in {}", stderr(&output));
+fn a_host_that_is_not_there_ends_with_3() {
+    // A port that was free a moment ago and that nobody listens on.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let url = format!("http://127.0.0.1:{port}");
+    for words in [
+        &["ps"][..],
+        &["events", "-o", "json"],
+        &["logs", "greet", "-f"],
+        &["deploy", guests::HELLO, "--name", "hello", "--route", "/hello"],
+    ] {
+        let said = run(&[words, &["--admin", &url]].concat());
+        assert_eq!(said.code, 3, "{said:?}");
+        assert!(said.stderr.contains(&format!("is a host running at {url}?")), "{said:?}");
+        assert!(said.stderr.contains("steerage host"), "{said:?}");
     }
-    let output = run(directory.path(), &["validate", "-o", "json"]);
-    let verdict: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(verdict["valid"], false);
-    assert_eq!(verdict["mistakes"].as_array().unwrap().len(), 4);
-    assert_eq!(verdict["mistakes"][0]["line"], 1);
 }
 
-#[tokio::test]
-async fn each_template_builds_and_answers() {
-    let host = Host::start();
-    let directory = tempfile::tempdir().unwrap();
-    let shared = Path::new(env!("CARGO_TARGET_TMPDIR")).join("templates");
-    for (name, template, answer) in
-        [("fresh-http", "http", "fresh-http is here"), ("fresh-cgi", "cgi", "Hello from fresh-cgi")]
+#[test]
+fn a_command_line_that_makes_no_sense_ends_with_2() {
+    for (words, hint) in [
+        (&["frobnicate"][..], "--help"),
+        (&["deploy", "app.wasm"], "--name <NAME>"),
+        (&["ps", "--admin", "not a url"], "not a url"),
+        (&["ps", "--admin"], "--admin <URL>"),
+    ] {
+        let said = run(words);
+        assert_eq!(said.code, 2, "{words:?}: {said:?}");
+        assert!(said.stderr.contains(hint), "{words:?}: {said:?}");
+    }
+}
+
+#[test]
+fn help_documents_the_exit_codes() {
+    let said = run(&["--help"]).done();
+    for line in ["0  done", "2  the command line", "3  the host could not", "4  refused"] {
+        assert!(said.stdout.contains(line), "{}", said.stdout);
+    }
+}
+
+#[test]
+fn validate_prints_every_mistake_with_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("steerage.toml");
+    let text = "name = \"Bad Name\"\nversion = \"1.0.0\"\nsource = \"a.wasm\"\nsauce = 1\n\n\
+                [[route]]\npath = \"a\"\n\n[limits]\nmemory = \"lots\"\n";
+    std::fs::write(&file, text).unwrap();
+    let said = run_in(folder.path(), &["validate"]);
+    refused(&said, &["the manifest has mistakes"]);
+    for place in ["steerage.toml:1:", "steerage.toml:4:1", "steerage.toml:7:", "steerage.toml:10:"]
     {
-        stdout(&run(directory.path(), &["new", name, "--template", template]));
-        let app = directory.path().join(name);
-        // Both have the same route, as the first app of anybody has.
-        let text = std::fs::read_to_string(app.join("steerage.toml")).unwrap();
-        let text = text.replace("[[route]]", &format!("[[route]]\nhost = \"{name}.example\""));
-        std::fs::write(app.join("steerage.toml"), text).unwrap();
-        stdout(&run(&app, &["build", "--target-dir", shared.to_str().unwrap()]));
-        stdout(&run(&app, &["deploy", "--admin", &admin(&host)]));
-        let reply = host.get_from(&format!("{name}.example"), "/").await;
-        assert_eq!(reply.status, 200, "{}", reply.text());
-        assert!(reply.text().contains(answer), "{}", reply.text());
+        assert!(said.stderr.contains(place), "no {place} in {}", said.stderr);
     }
-    let again = run(directory.path(), &["new", "fresh-cgi"]);
-    assert_eq!(code(&again), 4);
-}
-
-/// A running `steerage up` and the lines it prints.
-struct Up {
-    child: Child,
-    lines: mpsc::Receiver<String>,
-    /// What was read while another line was wanted: stdout and stderr come in no order.
-    passed: Vec<String>,
-}
-
-impl Up {
-    fn start(directory: &Path) -> Self {
-        let mut command: Command = steerage();
-        command.args(["up", "--listen", "127.0.0.1:0"]).current_dir(directory);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let (sender, lines) = mpsc::sync_channel(1_000);
-        let streams: [Box<dyn std::io::Read + Send>; 2] =
-            [Box::new(child.stdout.take().unwrap()), Box::new(child.stderr.take().unwrap())];
-        for stream in streams {
-            let sender = sender.clone();
-            std::thread::spawn(move || {
-                for line in BufReader::new(stream).lines().map_while(Result::ok) {
-                    if sender.send(line).is_err() {
-                        break;
-                    }
-                }
-            });
-        }
-        Self { child, lines, passed: Vec::new() }
-    }
-
-    /// A line that contains this and was not asked for before.
-    fn line(&mut self, wanted: &str) {
-        if let Some(position) = self.passed.iter().position(|line| line.contains(wanted)) {
-            self.passed.remove(position);
-            return;
-        }
-        loop {
-            let Ok(line) = self.lines.recv_timeout(PATIENCE) else {
-                panic!("no `{wanted}` in:\n{}", self.passed.join("\n"))
-            };
-            if line.contains(wanted) {
-                return;
-            }
-            self.passed.push(line);
-        }
-    }
-}
-
-impl Drop for Up {
-    fn drop(&mut self) {
-        // It may have ended already.
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
-
-fn replace(path: &PathBuf, text: &str) {
-    std::fs::write(path, text).unwrap();
+    let said = run_in(folder.path(), &["validate", "-o", "json"]);
+    assert_eq!(said.code, 4);
+    let verdict = said.json();
+    assert_eq!(verdict["valid"], false);
+    let mistakes = verdict["mistakes"].as_array().unwrap();
+    let lines: Vec<_> = mistakes.iter().map(|mistake| mistake["line"].as_u64().unwrap()).collect();
+    assert_eq!(lines, [1, 4, 7, 10]);
+    assert!(mistakes.iter().all(|mistake| mistake["column"].as_u64().unwrap() > 0));
+    let missing = run_in(folder.path(), &["validate", "-f", "nowhere.toml"]);
+    assert_eq!(missing.code, 1, "{missing:?}");
+    assert!(missing.stderr.contains("nowhere.toml"), "{missing:?}");
 }
 
 #[test]
-fn up_serves_changes_and_survives_a_build_that_fails() {
-    // The build command copies, so that the test is about `up` and not about cargo.
-    let app = echo_app("live", "[build]\ncommand = \"sh build.sh\"\n");
-    let script = app.path().join("build.sh");
-    let copy = |guest: &str| format!("cp '{guest}' live.wasm\n");
-    replace(&script, &copy(guests::ECHO));
-    let mut up = Up::start(app.path());
-    up.line("live generation 1 is served");
-    up.line("try: curl http://127.0.0.1:");
-    replace(&script, "echo the compiler is unhappy; exit 7\n");
-    up.line("the compiler is unhappy");
-    up.line("still serving the live from before");
-    replace(&script, &copy(guests::TRAP));
-    up.line("live generation 2 is served");
-    replace(&script, &format!("# nothing new\n{}", copy(guests::TRAP)));
-    up.line("the component is the same as before");
+fn version_and_completions_are_printed() {
+    let version = env!("CARGO_PKG_VERSION");
+    assert!(run(&["version"]).done().stdout.contains(version));
+    assert_eq!(run(&["version", "-o", "json"]).done().json()["version"], version);
+    assert_eq!(run(&["--version"]).done().stdout, format!("steerage {version}\n"));
+    for (shell, mark) in
+        [("bash", "complete -F"), ("zsh", "#compdef steerage"), ("fish", "complete -c steerage")]
+    {
+        let script = run(&["completions", shell]).done().stdout;
+        assert!(script.contains(mark) && script.contains("rollback"), "{shell}");
+        assert!(!script.contains("Compile one component"), "{shell} offers a hidden verb");
+    }
+}
+
+/// Makes an app from a template, builds it from source and deploys it.
+fn start_from(template: &str, host: &Host, folder: &Path) {
+    let sdk = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sdk");
+    let words = ["new", "mine", "--template", template, "--sdk", sdk.to_str().unwrap()];
+    let made = run_in(folder, &words).done();
+    assert!(made.stdout.contains("steerage up"), "it says how to go on: {made:?}");
+    let app = folder.join("mine");
+    run_in(&app, &["validate"]).done();
+    let built = steerage()
+        .args(["build", "-o", "json"])
+        .current_dir(&app)
+        .env("CARGO_TARGET_DIR", guests::TARGET_DIR)
+        .output()
+        .unwrap();
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    let built: Value = serde_json::from_slice(&built.stdout).unwrap();
+    assert!(built["digest"].as_str().unwrap().starts_with("sha256:"), "{built}");
+    host.run_in(&app, &["deploy"]).done();
+    refused(&run_in(folder, &["new", "mine"]), &["exists already"]);
+}
+
+#[tokio::test]
+async fn a_new_http_service_builds_deploys_and_answers() {
+    let (host, folder) = (Host::start(), tempfile::tempdir().unwrap());
+    start_from("http", &host, folder.path());
+    assert_eq!(host.get("/").await.text(), "mine is here. Try /hello/you\n");
+    assert_eq!(host.get("/hello/you?greeting=Ahoy").await.text(), "Ahoy, you!\n");
+    assert_eq!(host.get("/nowhere").await.status, 404);
+}
+
+#[tokio::test]
+async fn a_new_cgi_program_builds_deploys_and_answers() {
+    let (host, folder) = (Host::start(), tempfile::tempdir().unwrap());
+    start_from("cgi", &host, folder.path());
+    let text = host.post("/a/b", "four").await.text();
+    assert!(text.starts_with("Hello from mine!\nYou asked for POST /a/b\n"), "{text}");
+    assert!(text.ends_with("and sent 4 bytes.\n"), "{text}");
 }

@@ -65,7 +65,66 @@ pub(crate) fn steerage() -> Command {
     Command::new(env!("CARGO_BIN_EXE_steerage"))
 }
 
+/// How a run of the command line ended, and what it printed.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Said {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|error| panic!("no JSON ({error}): {self:?}"))
+    }
+
+    /// What was printed as one JSON object a line.
+    pub(crate) fn json_lines(&self) -> Vec<Value> {
+        self.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// The same, for a run that must have worked.
+    pub(crate) fn done(self) -> Self {
+        assert_eq!(self.code, 0, "{self:?}");
+        self
+    }
+}
+
+/// Runs the command line with these words, here.
+pub(crate) fn run<S: AsRef<std::ffi::OsStr>>(words: &[S]) -> Said {
+    run_in(Path::new("."), words)
+}
+
+/// The same, in another folder.
+pub(crate) fn run_in<S: AsRef<std::ffi::OsStr>>(folder: &Path, words: &[S]) -> Said {
+    let mut command = steerage();
+    command.current_dir(folder).args(words).stdin(Stdio::null());
+    for variable in ["STEERAGE_ADMIN", "STEERAGE_TOKEN_FILE", "STEERAGE_SDK"] {
+        command.env_remove(variable);
+    }
+    let output = command.output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Said {
+        code: output.status.code().expect("an exit code, not a signal"),
+        stdout: text(output.stdout),
+        stderr: text(output.stderr),
+    }
+}
+
 impl Host {
+    /// Runs the command line on this host.
+    pub(crate) fn run(&self, words: &[&str]) -> Said {
+        self.run_in(Path::new("."), words)
+    }
+
+    /// The same, in another folder.
+    pub(crate) fn run_in(&self, folder: &Path, words: &[&str]) -> Said {
+        let admin = format!("http://{}", self.admin);
+        let words: Vec<&str> = words.iter().copied().chain(["--admin", &admin]).collect();
+        run_in(folder, &words)
+    }
+
     /// A host with an empty data folder.
     pub(crate) fn start() -> Self {
         Self::with(&[])
@@ -186,6 +245,14 @@ impl Host {
         self.client.request(request)
     }
 
+    /// The same over HTTP/2.
+    pub(crate) fn stream_http2(
+        &self,
+        request: Request<Full<Bytes>>,
+    ) -> hyper_util::client::legacy::ResponseFuture {
+        self.http2.request(request)
+    }
+
     pub(crate) async fn admin(&self, method: &str, path: &str, body: impl Into<Bytes>) -> Reply {
         let url = format!("http://{}{path}", self.admin);
         let request = Request::builder()
@@ -232,6 +299,16 @@ impl Host {
             let reply = self.admin("GET", &path, "").await.json();
             let calls = reply["calls"].as_array().or(reply.as_array()).cloned()?;
             calls.last().cloned()
+        })
+        .await
+    }
+
+    /// The app's last settled call of this path.
+    pub(crate) async fn call_of(&self, app: &str, path: &str) -> Value {
+        let list = format!("/v1/apps/{app}/calls?limit=100");
+        self.until("a settled call of that path", || async {
+            let calls = self.admin("GET", &list, "").await.json()["calls"].as_array()?.clone();
+            calls.into_iter().rfind(|call| call["path"] == path)
         })
         .await
     }

@@ -37,7 +37,7 @@ async fn event(host: &Host, app: &str, kind: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_guest_that_never_yields_is_stopped_in_time_and_its_thread_is_free() {
+pub(crate) async fn a_guest_that_never_yields_is_stopped_in_time_and_its_thread_is_free() {
     let host = Host::start();
     host.serve("spin", &read(guests::SPIN), "[limits]\nfuel = \"100000B\"\ntimeout = \"300ms\"")
         .await;
@@ -76,7 +76,7 @@ async fn fuel_is_bounded_per_call() {
 }
 
 #[tokio::test]
-async fn memory_is_bounded_per_instance() {
+pub(crate) async fn memory_is_bounded_per_instance() {
     let host = Host::start();
     host.serve("hog", &read(guests::HOG), "[limits]\nmemory = \"16MiB\"").await;
     let call = fails(&host, "hog", "/hog", 500, "out_of_memory").await;
@@ -116,7 +116,7 @@ async fn a_component_that_needs_more_than_its_limit_is_refused_when_it_is_deploy
 }
 
 #[tokio::test]
-async fn a_trap_is_told_with_its_backtrace() {
+pub(crate) async fn a_trap_is_told_with_its_backtrace() {
     let host = Host::start();
     host.serve("trap", &read(guests::TRAP), "").await;
     fails(&host, "trap", "/trap", 500, "trapped").await;
@@ -128,7 +128,7 @@ async fn a_trap_is_told_with_its_backtrace() {
 }
 
 #[tokio::test]
-async fn a_guest_that_sets_no_response_is_a_bad_gateway() {
+pub(crate) async fn a_guest_that_sets_no_response_is_a_bad_gateway() {
     let host = Host::start();
     host.serve("noanswer", &read(guests::NOANSWER), "").await;
     fails(&host, "noanswer", "/noanswer", 502, "no_answer").await;
@@ -155,7 +155,7 @@ async fn is_cut(wasm: &str, path: &str, limits: &str, cause: &str) -> Value {
 }
 
 #[tokio::test]
-async fn what_fails_after_the_response_began_is_cut() {
+pub(crate) async fn what_fails_after_the_response_began_is_cut() {
     let limits = "[limits]\ntimeout = \"300ms\"\nfuel = \"100000B\"";
     is_cut(guests::SPIN, "/after-head", limits, "timed_out").await;
     let limits = "[limits]\nresponse_body = \"1MiB\"";

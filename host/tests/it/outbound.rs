@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use crate::harness::{Host, Reply};
 
 /// A server to be called, on loopback.
-async fn target() -> u16 {
+pub(crate) async fn target() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
@@ -34,7 +34,7 @@ async fn call(host: &Host, app: &str, url: &str) -> Reply {
 }
 
 #[tokio::test]
-async fn a_guest_reaches_only_what_its_manifest_allows() {
+pub(crate) async fn a_guest_reaches_only_what_its_manifest_allows() {
     let port = target().await;
     let host = Host::start();
     let wasm = std::fs::read(guests::OUT).unwrap();

@@ -6,7 +6,7 @@ use steerage_guests as guests;
 use crate::harness::{Host, manifest};
 
 #[tokio::test]
-async fn what_a_guest_prints_is_kept_with_its_call() {
+pub(crate) async fn what_a_guest_prints_is_kept_with_its_call() {
     let host = Host::start();
     host.deploy(&std::fs::read(guests::LOGGER).unwrap(), &manifest("logger", "/...", "")).await;
     let reply = host.get("/?n=3").await;
