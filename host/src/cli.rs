@@ -83,7 +83,12 @@ fn version(args: &Version) -> anyhow::Result<()> {
 }
 
 fn completions(args: &Completions) -> anyhow::Result<()> {
+    // The generators offer hidden verbs too, so they get a command without them.
+    let all = Cli::command();
+    let shown = all.get_subcommands().filter(|verb| !verb.is_hide_set()).cloned();
+    let mut command = clap::Command::new("steerage").version(env!("CARGO_PKG_VERSION"));
+    command = command.subcommands(shown);
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "steerage", &mut script);
+    clap_complete::generate(args.shell, &mut command, "steerage", &mut script);
     Screen::plain(false).say(String::from_utf8_lossy(&script).trim_end())
 }

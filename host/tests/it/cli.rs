@@ -233,7 +233,10 @@ fn version_and_completions_are_printed() {
     {
         let script = run(&["completions", shell]).done().stdout;
         assert!(script.contains(mark) && script.contains("rollback"), "{shell}");
-        assert!(!script.contains("Compile one component"), "{shell} offers a hidden verb");
+        assert!(
+            !script.contains("steerage__compile") && !script.contains("Compile one component"),
+            "{shell} offers a hidden verb"
+        );
     }
 }
 
