@@ -3,6 +3,7 @@
 
 use steerage_core::limits::Limits;
 use steerage_core::outcome::{Outcome, Refusal, Trap};
+use steerage_core::units::Bytes;
 use wasmtime::{PoolConcurrencyLimitError, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
@@ -49,6 +50,8 @@ fn judge_failure(error: &wasmtime::Error, limiter: &Limiter, limits: &Limits) ->
     }
     // A guest that cannot grow its memory usually aborts: the refusal is the cause, not the trap.
     if let Some(asked) = limiter.refused() {
+        // To the next mebibyte, as one would write it into a manifest.
+        let asked = Bytes::new(asked.get().div_ceil(1 << 20) << 20);
         return Outcome::OutOfMemory { limit: limits.memory, asked };
     }
     Outcome::Trapped(Trap { reason: reason(error), backtrace: backtrace(error) })
