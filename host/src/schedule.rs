@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::Poll;
+use std::time::Duration;
 
 use steerage_core::admit::{self, Decision};
 use steerage_core::limits::Limits;
@@ -19,6 +20,9 @@ use tokio::time::Instant;
 /// How far below the I/O threads the guest threads stand, so that a busy guest cannot starve the
 /// threads that read requests and write responses.
 const GUEST_NICENESS: i32 = 3;
+
+/// Longest wait for the slices that run when the threads are stopped.
+const STOP_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The right of one app to run calls, shared by all its deployments.
 #[derive(Debug)]
@@ -72,9 +76,9 @@ impl GuestThreads {
         Ok(Self { runtime })
     }
 
-    /// Ends the threads without waiting for guests that still run.
+    /// Ends the threads. Guests that still run are dropped between two of their slices.
     pub fn stop(self) {
-        self.runtime.shutdown_background();
+        self.runtime.shutdown_timeout(STOP_TIMEOUT);
     }
 }
 

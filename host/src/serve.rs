@@ -264,9 +264,10 @@ impl Host {
     }
 
     fn take_down(self) {
+        // Guests first: their timers stand on the clocks of the ingress threads.
+        self.guests.stop();
         self.shutdown.close();
         self.ingress.join();
-        self.guests.stop();
         self.control.shutdown_background();
     }
 }
