@@ -76,8 +76,14 @@ impl GuestThreads {
         Ok(Self { runtime })
     }
 
-    /// Ends the threads. Guests that still run are dropped between two of their slices.
+    /// Ends the threads without waiting for the slices that run. May be called anywhere.
     pub fn stop(self) {
+        self.runtime.shutdown_background();
+    }
+
+    /// Ends the threads. Guests that still run are dropped between two of their slices. Blocks, so
+    /// not to be called where futures are polled.
+    pub fn join(self) {
         self.runtime.shutdown_timeout(STOP_TIMEOUT);
     }
 }

@@ -265,7 +265,7 @@ impl Host {
 
     fn take_down(self) {
         // Guests first: their timers stand on the clocks of the ingress threads.
-        self.guests.stop();
+        self.guests.join();
         self.shutdown.close();
         self.ingress.join();
         self.control.shutdown_background();
