@@ -21,5 +21,5 @@ pub mod verdict;
 pub const BODY_CHUNK: usize = 64 << 10;
 /// Fuel between two looks at the clock: some 70 microseconds of a tight loop.
 ///
-/// A look costs about one microsecond, so this keeps both the cost and the wait of others small.
+/// Meant to keep both the cost of looking and the wait of others small; neither is measured yet.
 pub const SLICE: u64 = 1_000_000;

@@ -7,11 +7,11 @@ use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAlloc
 
 /// Bytes of each memory kept resident and reset by copying instead of being unmapped.
 ///
-/// Unmapping costs a TLB shoot-down on every core; a small guest dirties less than this.
+/// Unmapping costs a TLB shoot-down on every core; a small guest should dirty less than this (not measured).
 const MEMORY_KEEP_RESIDENT: usize = 256 << 10;
 /// The same for tables.
 const TABLE_KEEP_RESIDENT: usize = 64 << 10;
-/// Most elements of one table. JavaScript engines compiled to Wasm need some 15,000.
+/// Most elements of one table: generous, since engines compiled to Wasm have large ones.
 const TABLE_ELEMENTS: usize = 65_536;
 /// Most frames recorded of a trap's backtrace.
 const BACKTRACE_FRAMES: usize = 32;
@@ -37,7 +37,7 @@ fn code_config() -> Config {
         .consume_fuel(true)
         .wasm_component_model_async(true)
         .wasm_backtrace_max_frames(NonZeroUsize::new(BACKTRACE_FRAMES))
-        // Only native debuggers need it, and it is a quarter of the compiled code's size.
+        // Only native debuggers need it, and it makes compiled code larger.
         .native_unwind_info(false);
     config
 }
