@@ -8,8 +8,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use steerage_core::fair::TenantKey;
 use steerage_core::id::{AppName, Digest, Generation};
 use steerage_core::manifest::Manifest;
+use steerage_core::units::Weight;
 
 pub use self::error::DeployError;
 use crate::blobs::{BlobError, Blobs};
@@ -17,7 +19,7 @@ use crate::catalog::{AppState, Catalog, Deployed};
 use crate::manifest;
 use crate::sandbox::compiler::Compiled;
 use crate::sandbox::module::{Prepared, Sandbox, Spec};
-use crate::schedule::Gate;
+use crate::schedule::Schedule;
 use crate::store::Store;
 use crate::store::record::DeploymentRecord;
 use crate::telemetry::calls::Calls;
@@ -36,6 +38,8 @@ pub struct Agent {
 pub struct Parts {
     /// Runs guests.
     pub sandbox: Sandbox,
+    /// Who may run.
+    pub schedule: Schedule,
     /// Remembers deployments.
     pub store: Store,
     /// Holds components.
@@ -51,6 +55,8 @@ pub struct Parts {
 #[derive(Debug)]
 struct Inner {
     parts: Parts,
+    /// Whose apps these are.
+    tenant: TenantKey,
     /// What each app keeps from one deployment to the next.
     states: Mutex<BTreeMap<AppName, AppState>>,
     /// Held from the last check to publishing, so that two wishes cannot both pass the check.
@@ -61,8 +67,9 @@ impl Agent {
     /// An agent over these parts. Nothing is served until [`Agent::restore`] or a deploy.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
+        let tenant = parts.schedule.tenant(Weight::DEFAULT);
         let (states, turn) = (Mutex::default(), tokio::sync::Mutex::new(()));
-        Self { inner: Arc::new(Inner { parts, states, turn }) }
+        Self { inner: Arc::new(Inner { parts, tenant, states, turn }) }
     }
 
     /// What the agent works with.
@@ -316,7 +323,8 @@ impl Agent {
         let parts = self.parts();
         let (app, generation, digest) = (record.app.clone(), record.generation, record.digest);
         let deployed = self.assemble(record, manifest, prepared);
-        deployed.state.gate.resize(deployed.prepared.limits());
+        let weight = deployed.manifest.weight;
+        deployed.state.gate.reshape(deployed.prepared.limits(), self.inner.tenant, weight);
         let deployed = parts.catalog.publish(deployed)?;
         parts.events.push(Event {
             app: Some(app.clone()),
@@ -350,7 +358,7 @@ impl Agent {
     fn state(&self, manifest: &Manifest) -> AppState {
         let mut states = self.states();
         let fresh = || AppState {
-            gate: Gate::new(&manifest.limits),
+            gate: self.parts().schedule.gate(&manifest.limits, self.inner.tenant, manifest.weight),
             meter: Arc::new(AppMeter::default()),
             calls: Arc::new(Calls::default()),
             log: self.parts().logs.app(&manifest.name),

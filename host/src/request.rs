@@ -146,7 +146,8 @@ impl Routed {
             return Err(Refusal::RequestTooLarge { limit: limits.request_body });
         }
         let deadline = tokio::time::Instant::from_std(self.tally.started_at() + limits.timeout);
-        let permit = front.schedule.admit(&deployed.state.gate, limits, deadline).await?;
+        let now = self.tally.started_at();
+        let permit = deployed.state.gate.admit(limits, now, deadline).await?;
         Ok(Admitted { routed: self, permit, deadline })
     }
 }
@@ -169,7 +170,7 @@ impl Admitted {
             }
         };
         let mut watch = StopOnDrop { tally: &tally, armed: true };
-        front.schedule.run(guest).await;
+        front.schedule.run(&target.deployed.state.gate, guest).await;
         let answer = answer.await.ok();
         if answer.is_none() {
             // The guest gave up its right to answer and may run on: how it ends is the answer.

@@ -70,7 +70,11 @@ pub fn status(outcome: &Outcome) -> StatusCode {
             Refusal::NoHost | Refusal::BadRequest { .. } => StatusCode::BAD_REQUEST,
             Refusal::RequestTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Refusal::AppBusy { .. } => StatusCode::TOO_MANY_REQUESTS,
-            Refusal::HostFull | Refusal::Draining => StatusCode::SERVICE_UNAVAILABLE,
+            Refusal::TooLate { .. }
+            | Refusal::HostFull
+            | Refusal::HostBusy { .. }
+            | Refusal::HostMemory { .. }
+            | Refusal::Draining => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::UpgradeUnsupported => StatusCode::NOT_IMPLEMENTED,
         },
     }
@@ -97,10 +101,10 @@ pub fn problem<T>(outcome: &Outcome, call: CallId) -> Response<ResponseBody<T>> 
     if let Ok(id) = HeaderValue::from_str(&call.to_string()) {
         headers.insert("x-request-id", id);
     }
+    if status == StatusCode::SERVICE_UNAVAILABLE || status == StatusCode::TOO_MANY_REQUESTS {
+        headers.insert(header::RETRY_AFTER, RETRY_AFTER);
+    }
     match outcome {
-        Outcome::Refused(Refusal::AppBusy { .. } | Refusal::HostFull | Refusal::Draining) => {
-            headers.insert(header::RETRY_AFTER, RETRY_AFTER);
-        }
         // What is left of the body must not be taken for the next request.
         Outcome::Refused(Refusal::BadRequest { .. }) => {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));

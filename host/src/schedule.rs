@@ -1,59 +1,79 @@
-//! Who may run now, and where: admission per app and per host, and the threads guests run on.
-//! Knows no Wasm: it polls futures. Fair order between apps is the next issue's; today the guest
-//! threads take turns slice by slice.
+//! Who may run now, and where: admission per app and per host, and CPU time by fair shares.
+//! Knows no Wasm: it polls futures. Who is next is `core::fair`'s decision, whether a call starts,
+//! waits or is refused `core::admit`'s.
+//!
+//! A call's first slice runs where its request was read, since a hop to another thread costs more
+//! than a small call: freely while cores are idle, and by the grace of `core::fair` when they are
+//! not. Whatever does not end there, and all of an app that is ahead of its share, is polled by the
+//! guest threads in fair order.
 
-use std::future::poll_fn;
+mod gate;
+mod line;
+mod task;
+
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::task::Poll;
+use std::task::Context;
 use std::time::Duration;
 
-use steerage_core::admit::{self, Decision};
+use steerage_core::fair::{self, Charge, TenantKey};
 use steerage_core::limits::Limits;
-use steerage_core::outcome;
-use tokio::runtime::{Builder, Handle, Runtime};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::Instant;
+use steerage_core::units::{Fuel, Weight};
 
-/// How far below the I/O threads the guest threads stand, so that a busy guest cannot starve the
-/// threads that read requests and write responses.
-const GUEST_NICENESS: i32 = 3;
+pub use self::gate::{Gate, Permit};
+use self::line::{Line, Workers};
+use crate::meter;
 
-/// Longest wait for the slices that run when the threads are stopped.
-const STOP_TIMEOUT: Duration = Duration::from_millis(500);
+/// What is polled: a guest, to its end.
+type Guest = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// The right of one app to run calls, shared by all its deployments.
-#[derive(Debug)]
-pub struct Gate {
-    running: Arc<Semaphore>,
-    /// Calls that hold a permit; kept apart from the semaphore, whose size changes with a deploy.
-    n_running: AtomicU32,
-    n_waiting: AtomicU32,
-    size: AtomicU32,
+/// How the CPU is shared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CpuSettings {
+    /// Fuel between two looks at who else waits.
+    pub slice: Fuel,
+    /// Threads that poll guests; one per core.
+    pub threads: usize,
 }
 
-/// The right of one call to run. Held as long as the guest lives, body streaming included.
-#[derive(Debug)]
-pub struct Permit {
-    gate: Arc<Gate>,
-    _app: OwnedSemaphorePermit,
-    _slot: OwnedSemaphorePermit,
+/// How many calls may run and wait.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    /// Instances at once.
+    pub slots: u32,
+    /// Calls waiting at once, of all apps together.
+    pub queue: u32,
 }
 
 /// The host's scheduler. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Schedule {
-    guests: Handle,
-    slots: Arc<Semaphore>,
-    n_slots: u32,
+    line: Arc<Line>,
+    bounds: Arc<Bounds>,
 }
 
 /// The guest threads. Dropping it ends them with what runs there.
 #[derive(Debug)]
 pub struct GuestThreads {
-    runtime: Runtime,
+    workers: Workers,
+}
+
+/// What is bounded for the host as a whole.
+#[derive(Debug)]
+struct Bounds {
+    room: Room,
+    n_running: AtomicU32,
+    n_waiting: AtomicU32,
+}
+
+/// The right to poll one slice here.
+enum Turn {
+    /// Cores are idle: nobody is harmed.
+    Free,
+    /// Others wait, and this app is due.
+    Charged(Charge),
 }
 
 impl GuestThreads {
@@ -62,165 +82,89 @@ impl GuestThreads {
     /// # Errors
     /// When the system refuses threads.
     pub fn start(n_threads: usize) -> io::Result<Self> {
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(n_threads.max(1))
-            .thread_name("guest")
-            .on_thread_start(|| {
-                // Where this is refused guests run at the same priority, which costs only latency.
-                if let Err(error) = rustix::process::nice(GUEST_NICENESS) {
-                    tracing::debug!(%error, "guest threads run at the priority of the others");
-                }
-            })
-            .enable_all()
-            .build()?;
-        Ok(Self { runtime })
+        Ok(Self { workers: Workers::start(n_threads.max(1))? })
     }
 
     /// Ends the threads without waiting for the slices that run. May be called anywhere.
     pub fn stop(self) {
-        self.runtime.shutdown_background();
+        self.workers.end(Duration::ZERO);
     }
 
     /// Ends the threads. Guests that still run are dropped between two of their slices. Blocks, so
     /// not to be called where futures are polled.
     pub fn join(self) {
-        self.runtime.shutdown_timeout(STOP_TIMEOUT);
+        self.workers.end(line::STOP_TIMEOUT);
     }
 }
 
 impl Schedule {
-    /// A scheduler for `n_slots` instances at once on these threads.
+    /// A scheduler over these threads, with this much room.
     #[must_use]
-    pub fn new(threads: &GuestThreads, n_slots: u32) -> Self {
-        let slots = Arc::new(Semaphore::new(n_slots as usize));
-        Self { guests: threads.runtime.handle().clone(), slots, n_slots }
+    pub fn new(threads: &GuestThreads, room: Room) -> Self {
+        let bounds = Bounds { room, n_running: AtomicU32::new(0), n_waiting: AtomicU32::new(0) };
+        Self { line: threads.workers.line().clone(), bounds: Arc::new(bounds) }
     }
 
-    /// Waits for the right to run, first come first served within the app.
-    ///
-    /// # Errors
-    /// The app is busy past its queue, its queue did not move before `deadline`, or the host is
-    /// full.
-    pub async fn admit(
-        &self,
-        gate: &Arc<Gate>,
-        limits: &Limits,
-        deadline: Instant,
-    ) -> Result<Permit, outcome::Refusal> {
-        let app = match gate.running.clone().try_acquire_owned() {
-            Ok(permit) => permit,
-            Err(_) => gate.wait(limits, deadline).await?,
-        };
-        let Ok(slot) = self.slots.clone().try_acquire_owned() else {
-            return Err(outcome::Refusal::HostFull);
-        };
-        gate.n_running.fetch_add(1, Ordering::Relaxed);
-        Ok(Permit { gate: gate.clone(), _app: app, _slot: slot })
+    /// Adds a tenant, among whose busy apps its share of the CPU is divided.
+    #[must_use]
+    pub fn tenant(&self, weight: Weight) -> TenantKey {
+        self.line.queue().fair.add_tenant(weight)
     }
 
-    /// Runs a guest's first slice here, where its request was read: a small call ends within it,
-    /// and a hop to another thread would cost more than the call. What does not end moves to the
-    /// guest threads.
-    pub async fn run(&self, guest: impl Future<Output = ()> + Send + 'static) {
-        let mut guest: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(guest);
-        let first = poll_fn(|context| Poll::Ready(guest.as_mut().poll(context))).await;
-        if first.is_pending() {
-            self.guests.spawn(guest);
+    /// Makes the right of one app to run.
+    #[must_use]
+    pub fn gate(&self, limits: &Limits, tenant: TenantKey, weight: Weight) -> Arc<Gate> {
+        let key = self.line.queue().fair.add(tenant, weight);
+        Gate::new(key, self.line.clone(), self.bounds.clone(), limits)
+    }
+
+    /// Runs a guest to its end: its first slice here if it may, the rest on the guest threads.
+    pub async fn run(&self, gate: &Gate, guest: impl Future<Output = ()> + Send + 'static) {
+        let mut guest: Guest = Box::pin(guest);
+        if let Some(turn) = self.turn(gate) {
+            let polled = std::future::poll_fn(|context: &mut Context<'_>| {
+                meter::begin();
+                let polled = guest.as_mut().poll(context);
+                std::task::Poll::Ready(polled)
+            })
+            .await;
+            self.end_turn(gate, turn, meter::end());
+            if polled.is_ready() {
+                return;
+            }
         }
+        self.line.spawn(gate.key(), guest);
     }
 
     /// Instance slots in use, and how many there are.
     #[must_use]
     pub fn slots(&self) -> (u32, u32) {
-        let free = u32::try_from(self.slots.available_permits()).unwrap_or(self.n_slots);
-        (self.n_slots.saturating_sub(free), self.n_slots)
+        (self.bounds.n_running.load(Ordering::Relaxed), self.bounds.room.slots)
     }
-}
 
-impl Gate {
-    /// A gate as wide as `limits` say.
+    /// Calls that wait for their right to run, of all apps.
     #[must_use]
-    pub fn new(limits: &Limits) -> Arc<Self> {
-        let size = limits.concurrency.get();
-        Arc::new(Self {
-            running: Arc::new(Semaphore::new(size as usize)),
-            n_running: AtomicU32::new(0),
-            n_waiting: AtomicU32::new(0),
-            size: AtomicU32::new(size),
-        })
+    pub fn n_waiting(&self) -> u32 {
+        self.bounds.n_waiting.load(Ordering::Relaxed)
     }
 
-    /// Makes the gate as wide as a new deployment's limits say. Calls that run keep their right.
-    pub fn resize(&self, limits: &Limits) {
-        let size = limits.concurrency.get();
-        let before = self.size.swap(size, Ordering::AcqRel);
-        if size > before {
-            self.running.add_permits((size - before) as usize);
-        } else {
-            // Permits in use are taken back when their calls end.
-            let excess = before - size;
-            let taken = self.running.forget_permits(excess as usize);
-            let owed = excess.saturating_sub(u32::try_from(taken).unwrap_or(excess));
-            if owed > 0 {
-                let running = self.running.clone();
-                tokio::spawn(async move {
-                    if let Ok(permits) = running.acquire_many_owned(owed).await {
-                        permits.forget();
-                    }
-                });
+    fn turn(&self, gate: &Gate) -> Option<Turn> {
+        if self.line.enter() {
+            if gate.estimate() <= fair::LONGEST_HERE {
+                return Some(Turn::Free);
             }
+        } else if let Some(charge) = self.line.queue().fair.start_here(gate.key()) {
+            return Some(Turn::Charged(charge));
         }
+        self.line.leave();
+        None
     }
 
-    /// Calls that run, and calls that wait.
-    #[must_use]
-    pub fn load(&self) -> (u32, u32) {
-        (self.n_running.load(Ordering::Relaxed), self.n_waiting.load(Ordering::Relaxed))
-    }
-
-    async fn wait(
-        &self,
-        limits: &Limits,
-        deadline: Instant,
-    ) -> Result<OwnedSemaphorePermit, outcome::Refusal> {
-        let busy = || outcome::Refusal::AppBusy {
-            concurrency: limits.concurrency.get(),
-            queue: limits.queue,
-        };
-        let waiting = Waiting::enter(&self.n_waiting);
-        let running = self.n_running.load(Ordering::Relaxed).max(limits.concurrency.get());
-        match admit::decide(running, waiting.before, limits) {
-            Decision::Start | Decision::Wait => {}
-            Decision::Refuse(refusal) => return Err(refusal),
+    fn end_turn(&self, gate: &Gate, turn: Turn, used: Duration) {
+        gate.learn(used);
+        if let Turn::Charged(charge) = turn {
+            self.line.queue().fair.settle(charge, used);
         }
-        match tokio::time::timeout_at(deadline, self.running.clone().acquire_owned()).await {
-            Ok(Ok(permit)) => Ok(permit),
-            // The semaphore is never closed; time running out is the one way here.
-            Ok(Err(_)) | Err(_) => Err(busy()),
-        }
-    }
-}
-
-/// Counts a call as waiting for as long as it lives.
-struct Waiting<'g> {
-    count: &'g AtomicU32,
-    before: u32,
-}
-
-impl<'g> Waiting<'g> {
-    fn enter(count: &'g AtomicU32) -> Self {
-        Self { count, before: count.fetch_add(1, Ordering::AcqRel) }
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.count.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        self.gate.n_running.fetch_sub(1, Ordering::Relaxed);
+        self.line.leave();
     }
 }

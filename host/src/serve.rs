@@ -21,7 +21,7 @@ use crate::ingress::{self, Ingress, tls};
 use crate::request::Front;
 use crate::sandbox::compiler;
 use crate::sandbox::module::{Sandbox, SandboxError};
-use crate::schedule::{GuestThreads, Schedule};
+use crate::schedule::{GuestThreads, Room, Schedule};
 use crate::shutdown::Shutdown;
 use crate::store::{Store, StoreError};
 use crate::telemetry::events::{Event, Events};
@@ -29,6 +29,8 @@ use crate::telemetry::logs::Logs;
 
 /// Most connections of callers at once.
 const CONNECTIONS: usize = 10_000;
+/// Most calls waiting at once.
+const QUEUE: u32 = 10_000;
 /// Longest wait for a request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest wait for a client that neither sends nor reads.
@@ -168,7 +170,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     let blobs = Blobs::open(&settings.data.join("blobs"))?;
     let sandbox = Sandbox::start(settings.slots, compiler_settings(&settings, n_cores))?;
     let guests = GuestThreads::start(n_cores).map_err(StartError::System)?;
-    let schedule = Schedule::new(&guests, sandbox.slots());
+    let schedule = Schedule::new(&guests, Room { slots: sandbox.slots(), queue: QUEUE });
     let control = Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("control")
@@ -179,6 +181,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     let logs = Arc::new(Logs::default());
     let agent = Agent::new(Parts {
         sandbox,
+        schedule: schedule.clone(),
         store,
         blobs,
         catalog: catalog.clone(),

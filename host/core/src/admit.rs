@@ -1,6 +1,8 @@
 //! Decides whether one app's next call starts, waits or is refused.
-//! Knows nothing of other apps, of order within the queue or of time: the caller counts, and
+//! Knows nothing of other apps or of order within the queue: the caller counts and measures, and
 //! the fair sharing of a host among apps is another decision.
+
+use std::time::Duration;
 
 use crate::limits::Limits;
 use crate::outcome::Refusal;
@@ -16,19 +18,46 @@ pub enum Decision {
     Refuse(Refusal),
 }
 
+/// How an app's calls stand at the moment when another one arrives.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Standing {
+    /// Calls in guests.
+    pub running: u32,
+    /// Calls waiting.
+    pub queued: u32,
+    /// How long a call lately kept its right to run; zero when unknown.
+    pub hold: Duration,
+    /// How long it is until the new call is out of time.
+    pub left: Duration,
+}
+
+impl Standing {
+    /// How long a call that waits now will take until it is over: those before it go first, as many
+    /// at a time as may run.
+    #[must_use]
+    pub fn needs(&self, limits: &Limits) -> Duration {
+        let turns = self.queued / limits.concurrency.get() + 1;
+        self.hold.saturating_mul(turns.saturating_add(1))
+    }
+}
+
 /// Decides for a call of an app that has `running` calls in guests and `queued` calls waiting.
 ///
 /// A call never overtakes: it starts only if nothing waits and fewer than the app's
-/// `concurrency` calls run, and it waits only if fewer than the app's `queue` calls do.
+/// `concurrency` calls run, and it waits only if fewer than the app's `queue` calls do and it can be
+/// over before its time is: what cannot is refused now, while its client can still go elsewhere.
 #[must_use]
-pub fn decide(running: u32, queued: u32, limits: &Limits) -> Decision {
+pub fn decide(standing: &Standing, limits: &Limits) -> Decision {
     let concurrency = limits.concurrency.get();
-    if queued == 0 && running < concurrency {
+    let needs = standing.needs(limits);
+    if standing.queued == 0 && standing.running < concurrency {
         Decision::Start
-    } else if queued < limits.queue {
-        Decision::Wait
-    } else {
+    } else if standing.queued >= limits.queue {
         Decision::Refuse(Refusal::AppBusy { concurrency, queue: limits.queue })
+    } else if needs > standing.left {
+        Decision::Refuse(Refusal::TooLate { needs, limit: limits.timeout })
+    } else {
+        Decision::Wait
     }
 }
 
@@ -43,6 +72,23 @@ mod tests {
     fn limits(concurrency: u32, queue: u32) -> Limits {
         let concurrency = NonZeroU32::new(concurrency).unwrap();
         Limits { concurrency, queue, ..Limits::default() }
+    }
+
+    fn decide(running: u32, queued: u32, limits: &Limits) -> Decision {
+        super::decide(&Standing { running, queued, ..Standing::default() }, limits)
+    }
+
+    #[test]
+    fn a_call_that_cannot_be_over_in_time_is_refused_now() {
+        let limits = limits(2, 100);
+        let second = Duration::from_secs(1);
+        let standing = |queued| Standing { running: 2, queued, hold: second, left: 5 * second };
+        // With two at a time, the seventh in line starts its second after three others.
+        assert_eq!(super::decide(&standing(7), &limits), Decision::Wait);
+        assert_eq!(
+            super::decide(&standing(8), &limits),
+            Decision::Refuse(Refusal::TooLate { needs: 6 * second, limit: limits.timeout })
+        );
     }
 
     #[test]

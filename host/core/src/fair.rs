@@ -187,7 +187,7 @@ impl<T> Fair<T> {
         let at = flow.at.saturating_sub(amount).saturating_add(actual);
         self.move_to(key, at);
         let Some(Some(flow)) = self.flows.get_mut(key.0 as usize) else { return };
-        flow.learn(used);
+        flow.estimate = learn(flow.estimate, used);
         flow.n_running = flow.n_running.saturating_sub(1);
         self.n_running = self.n_running.saturating_sub(1);
         self.release(key);
@@ -296,13 +296,13 @@ impl<T> Fair<T> {
     }
 }
 
-impl<T> Flow<T> {
-    /// One long slice counts at once, short ones are believed slowly.
-    fn learn(&mut self, used: Duration) {
-        self.estimate = match self.estimate.checked_sub(used) {
-            Some(excess) => self.estimate.saturating_sub(excess / ESTIMATE_MEMORY),
-            None => used,
-        };
+/// The next estimate of what a slice takes: one long slice counts at once, short ones are believed
+/// slowly.
+#[must_use]
+pub fn learn(estimate: Duration, used: Duration) -> Duration {
+    match estimate.checked_sub(used) {
+        Some(excess) => estimate.saturating_sub(excess / ESTIMATE_MEMORY),
+        None => used,
     }
 }
 

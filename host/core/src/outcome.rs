@@ -84,8 +84,29 @@ pub enum Refusal {
         /// The app's limit of calls waiting.
         queue: u32,
     },
+    /// The call would still be waiting, or unfinished, when its time is over.
+    TooLate {
+        /// How long calls like it take now, waiting included.
+        needs: Duration,
+        /// The app's wall-clock limit per call.
+        limit: Duration,
+    },
     /// The host has no room for another instance.
     HostFull,
+    /// As many calls wait on this host as may wait.
+    HostBusy {
+        /// The host's limit of calls waiting.
+        queue: u32,
+    },
+    /// The host's memory is short, and this app holds the most beyond its share.
+    HostMemory {
+        /// What the app's instances hold together.
+        held: Bytes,
+        /// The app's share of the budget beside the others that hold memory.
+        share: Bytes,
+        /// What all instances of the host may hold.
+        budget: Bytes,
+    },
     /// The host is shutting down.
     Draining,
     /// The request asks to switch protocols.
@@ -124,7 +145,7 @@ impl Outcome {
     }
 
     /// Every cause code there is, in the order of [`Outcome`] and [`Refusal`].
-    pub const CAUSES: [&'static str; 17] = [
+    pub const CAUSES: [&'static str; 20] = [
         "answered",
         "trapped",
         "out_of_fuel",
@@ -138,7 +159,10 @@ impl Outcome {
         "bad_request",
         "request_too_large",
         "app_busy",
+        "too_late",
         "host_full",
+        "host_busy",
+        "host_memory",
         "draining",
         "upgrade_unsupported",
         "host_failed",
@@ -207,7 +231,10 @@ impl Refusal {
             Self::BadRequest { .. } => "bad_request",
             Self::RequestTooLarge { .. } => "request_too_large",
             Self::AppBusy { .. } => "app_busy",
+            Self::TooLate { .. } => "too_late",
             Self::HostFull => "host_full",
+            Self::HostBusy { .. } => "host_busy",
+            Self::HostMemory { .. } => "host_memory",
             Self::Draining => "draining",
             Self::UpgradeUnsupported => "upgrade_unsupported",
         }
@@ -220,8 +247,8 @@ impl Refusal {
             | Self::BadRequest { .. }
             | Self::RequestTooLarge { .. }
             | Self::UpgradeUnsupported => Fault::Client,
-            Self::AppBusy { .. } => Fault::Guest,
-            Self::HostFull | Self::Draining => Fault::Host,
+            Self::AppBusy { .. } | Self::TooLate { .. } | Self::HostMemory { .. } => Fault::Guest,
+            Self::HostFull | Self::HostBusy { .. } | Self::Draining => Fault::Host,
         }
     }
 
@@ -234,7 +261,18 @@ impl Refusal {
             Self::RequestTooLarge { limit } => Some(format!(
                 "send less, or raise [limits] request_body above {limit} in steerage.toml"
             )),
+            Self::TooLate { limit, .. } => Some(format!(
+                "make calls shorter, give the app more hosts or weight, or raise [limits] timeout \
+                 above {limit:?} in steerage.toml"
+            )),
             Self::HostFull => Some("add hosts, or raise the host's instance slots".to_owned()),
+            Self::HostBusy { queue } => {
+                Some(format!("add hosts, or raise the host's [queue] most above {queue}"))
+            }
+            Self::HostMemory { share, .. } => Some(format!(
+                "run fewer calls at once or use less memory in each, to stay within {share}; or \
+                 give the host more memory"
+            )),
             Self::NoRoute
             | Self::NoHost
             | Self::BadRequest { .. }
@@ -279,7 +317,15 @@ impl fmt::Display for Refusal {
             Self::AppBusy { concurrency, queue } => {
                 write!(f, "the app is busy: {concurrency} calls run and {queue} wait already")
             }
+            Self::TooLate { needs, limit } => {
+                write!(f, "calls of the app take {needs:.1?} now, its timeout is {limit:?}")
+            }
             Self::HostFull => f.write_str("the host has no room for another instance"),
+            Self::HostBusy { queue } => write!(f, "{queue} calls wait on this host already"),
+            Self::HostMemory { held, share, budget } => write!(
+                f,
+                "the host's memory is short: the app holds {held}, its share of {budget} is {share}"
+            ),
             Self::Draining => f.write_str("the host is shutting down"),
             Self::UpgradeUnsupported => {
                 f.write_str("protocol upgrades such as WebSocket are not supported")

@@ -18,7 +18,7 @@ use crate::blobs::Blobs;
 use crate::catalog::Catalog;
 use crate::sandbox::compiler;
 use crate::sandbox::module::Sandbox;
-use crate::schedule::{GuestThreads, Schedule};
+use crate::schedule::{GuestThreads, Room, Schedule};
 use crate::shutdown::Shutdown;
 use crate::store::Store;
 use crate::telemetry::events::{Event, Events};
@@ -98,8 +98,10 @@ fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> Api
         parallel: 1,
     };
     let (catalog, events) = (Arc::<Catalog>::default(), Arc::<Events>::default());
+    let schedule = Schedule::new(threads, Room { slots: 4, queue: 4 });
     let parts = Parts {
         sandbox: Sandbox::start(1, compiler).unwrap(),
+        schedule: schedule.clone(),
         store: Store::open(folder).unwrap(),
         blobs: Blobs::open(&folder.join("blobs")).unwrap(),
         catalog: catalog.clone(),
@@ -108,7 +110,7 @@ fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> Api
     };
     let front = Front {
         catalog,
-        schedule: Schedule::new(threads, 4),
+        schedule,
         events,
         shutdown: Shutdown::default(),
         unrouted: AtomicU64::new(3),

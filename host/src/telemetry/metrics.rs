@@ -284,7 +284,7 @@ fn encode_sums(encoder: &mut DescriptorEncoder<'_>, apps: &[AppReading]) -> fmt:
         MetricType::Counter,
     )?;
     for app in apps {
-        for reason in ["app_busy", "host_full"] {
+        for reason in ["app_busy", "too_late", "host_full", "host_busy", "host_memory"] {
             let position = Outcome::CAUSES.iter().position(|cause| *cause == reason);
             let count = position.and_then(|position| app.meter.by_cause.get(position));
             let count = count.map_or(0, |count| count.load(Ordering::Relaxed));

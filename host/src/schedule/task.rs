@@ -1,0 +1,121 @@
+//! One guest on its way through the line: polled by one thread at a time, put in line when woken.
+//! Does not choose its turn.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+use steerage_core::fair::FlowKey;
+
+use super::Guest;
+use super::line::Line;
+use crate::meter;
+
+/// Nobody has woken it, it is not in line.
+const ASLEEP: u8 = 0;
+/// In line.
+const WAITING: u8 = 1;
+/// Being polled.
+const RUNNING: u8 = 2;
+/// Being polled, and woken since that began.
+const WOKEN: u8 = 3;
+/// Over.
+const OVER: u8 = 4;
+
+/// A guest and where it stands.
+#[derive(Debug)]
+pub(super) struct Task {
+    pub(super) flow: FlowKey,
+    pub(super) number: u64,
+    line: Weak<Line>,
+    state: AtomicU8,
+    guest: Mutex<Option<Unshown>>,
+}
+
+/// A future, which has nothing to show.
+struct Unshown(Guest);
+
+impl std::fmt::Debug for Unshown {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Guest")
+    }
+}
+
+/// What came of a slice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Slice {
+    /// There is more to do at once.
+    Again,
+    /// It waits for something.
+    Asleep,
+    /// It has ended.
+    Over,
+}
+
+impl Task {
+    /// A task that is in line already.
+    pub(super) fn new(line: &Arc<Line>, flow: FlowKey, number: u64, guest: Guest) -> Arc<Self> {
+        Arc::new(Self {
+            flow,
+            number,
+            line: Arc::downgrade(line),
+            state: AtomicU8::new(WAITING),
+            guest: Mutex::new(Some(Unshown(guest))),
+        })
+    }
+
+    /// Polls one slice; says what came of it and what it took.
+    pub(super) fn run(self: &Arc<Self>) -> (Slice, Duration) {
+        let mut place = self.guest.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(Unshown(guest)) = &mut *place else { return (Slice::Over, Duration::ZERO) };
+        self.state.store(RUNNING, Ordering::Release);
+        let waker = Waker::from(self.clone());
+        let mut context = Context::from_waker(&waker);
+        meter::begin();
+        // A bug of the host that one guest hits must not take the others' thread away.
+        let polled = catch_unwind(AssertUnwindSafe(|| guest.as_mut().poll(&mut context)));
+        if !matches!(polled, Ok(Poll::Pending)) {
+            self.state.store(OVER, Ordering::Release);
+            *place = None;
+            return (Slice::Over, meter::end());
+        }
+        let used = meter::end();
+        let calm =
+            self.state.compare_exchange(RUNNING, ASLEEP, Ordering::AcqRel, Ordering::Acquire);
+        if calm.is_ok() {
+            return (Slice::Asleep, used);
+        }
+        self.state.store(WAITING, Ordering::Release);
+        (Slice::Again, used)
+    }
+
+    /// Drops the guest, unless it is being polled at this moment.
+    pub(super) fn abandon(&self) {
+        if let Ok(mut place) = self.guest.try_lock() {
+            self.state.store(OVER, Ordering::Release);
+            *place = None;
+        }
+    }
+}
+
+impl Wake for Task {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        let woken =
+            self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, |state| match state {
+                ASLEEP => Some(WAITING),
+                RUNNING => Some(WOKEN),
+                _ => None,
+            });
+        if woken == Ok(ASLEEP)
+            && let Some(line) = self.line.upgrade()
+        {
+            line.put(self.clone());
+        }
+    }
+}
