@@ -55,6 +55,7 @@ pub fn so_far() -> Duration {
 }
 
 /// Ends the piece at hand; says what it took.
+#[must_use]
 pub fn end() -> Duration {
     let Some(mut reading) = READING.get() else { return Duration::ZERO };
     let now = Instant::now();

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use http::{HeaderMap, Method, Request, Response};
+use http::{Method, Request, Response};
 use hyper::body::Incoming as IncomingBody;
 use steerage_core::id::CallId;
 use steerage_core::outcome::{Outcome, Refusal};
@@ -118,16 +118,16 @@ impl Incoming {
     }
 
     fn route(self, front: &Front, peer: &Peer) -> Result<Routed, Refusal> {
-        let Self { id, started_at, host, mut request } = self;
+        let Self { id, started_at, host, request } = self;
+        let (mut parts, body) = request.into_parts();
         let snapshot = front.catalog.load();
-        let path = request.uri().path();
+        let path = parts.uri.path();
         let found = snapshot.routes.find(&host, path).ok_or(Refusal::NoRoute)?;
         let target = found.target.clone();
-        let mut extra = HeaderMap::new();
-        head::route_headers(&found, &mut extra);
         let place = head::place(&found, path, peer);
-        let call = Tally::begin(front, id, started_at, &target, &request);
-        head::rewrite(request.headers_mut(), extra, id, peer, &host);
+        let call = Tally::begin(front, id, started_at, &target, &parts);
+        head::rewrite(&mut parts.headers, &found, id, peer, &host);
+        let mut request = Request::from_parts(parts, body);
         if target.deployed.prepared.kind() == Kind::Http03 {
             head::complete_uri(&mut request, &host, peer);
         }
@@ -199,9 +199,16 @@ impl Answered {
         }
         match answer {
             Some(Ok(mut response)) => {
+                let limit = limits.response_body;
+                if call.is_over() {
+                    match GuestBody::<Kept>::gather(response, &call, limit) {
+                        Some(gathered) => response = gathered,
+                        None => return tally.show_failure(),
+                    }
+                }
                 head::mark(response.headers_mut(), call.id);
                 call.set_status(response.status().as_u16());
-                GuestBody::attach(response, is_head, call, limits.response_body, tally)
+                GuestBody::attach(response, is_head, call, limit, tally)
             }
             Some(Err(detail)) => tally.fail(Outcome::NoAnswer { detail }),
             None => tally.show_failure(),

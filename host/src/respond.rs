@@ -1,6 +1,8 @@
 //! From an outcome to what the client sees: the one place that knows statuses, and the body that is
 //! cut when its guest fails. Does not decide how a call ended.
 
+mod gathered;
+
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -17,6 +19,8 @@ use wasmtime_wasi_http::WasiBody;
 
 use crate::call::Call;
 
+/// What a guest did that dropped its response's body before its end.
+const ABANDONED: &str = "the guest abandoned its response body";
 /// Seconds after which a refused client may try again.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 
@@ -37,7 +41,7 @@ pub struct GuestBody<T> {
     inner: WasiBody,
     call: Arc<Call>,
     limit: units::Bytes,
-    /// What the response's `Content-Length` promised.
+    /// What the response's `Content-Length` promises, the guest's or ours.
     promised: Option<u64>,
     complete: bool,
     _kept: T,
@@ -104,12 +108,9 @@ pub fn problem<T>(outcome: &Outcome, call: CallId) -> Response<ResponseBody<T>> 
     if status == StatusCode::SERVICE_UNAVAILABLE || status == StatusCode::TOO_MANY_REQUESTS {
         headers.insert(header::RETRY_AFTER, RETRY_AFTER);
     }
-    match outcome {
+    if matches!(outcome, Outcome::Refused(Refusal::BadRequest { .. })) {
         // What is left of the body must not be taken for the next request.
-        Outcome::Refused(Refusal::BadRequest { .. }) => {
-            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
-        _ => {}
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response
 }
@@ -125,6 +126,29 @@ fn detail(outcome: &Outcome) -> String {
 }
 
 impl<T> GuestBody<T> {
+    /// Takes what a guest that is over has left of its body. When that is all of it, as it is of
+    /// small answers, the body becomes one of known length. `None` when it is broken or too large:
+    /// `call` is told, and since nothing was sent yet, the client can be told as well.
+    #[must_use]
+    pub fn gather(
+        response: Response<WasiBody>,
+        call: &Call,
+        limit: units::Bytes,
+    ) -> Option<Response<WasiBody>> {
+        let (parts, body) = response.into_parts();
+        match gathered::gather(body) {
+            Ok((_, length)) if length > limit.get() => {
+                call.cut(Outcome::ResponseTooLarge { limit });
+                None
+            }
+            Ok((body, _)) => Some(Response::from_parts(parts, body)),
+            Err(_) => {
+                call.cut(Outcome::NoAnswer { detail: ABANDONED.to_owned() });
+                None
+            }
+        }
+    }
+
     /// Wraps the body of `response`; `kept` lives until it is over.
     pub fn attach(
         response: Response<WasiBody>,
@@ -142,6 +166,7 @@ impl<T> GuestBody<T> {
             || response.status() == StatusCode::NOT_MODIFIED;
         response.map(|inner| {
             let complete = has_no_body || inner.is_end_stream();
+            let promised = promised.or_else(|| inner.size_hint().exact());
             ResponseBody::Guest(Self { inner, call, limit, promised, complete, _kept: kept })
         })
     }
@@ -160,7 +185,7 @@ impl<T> GuestBody<T> {
     }
 
     fn cut(&mut self) -> Cut {
-        let outcome = Outcome::NoAnswer { detail: "the guest abandoned its response body".into() };
+        let outcome = Outcome::NoAnswer { detail: ABANDONED.to_owned() };
         self.call.cut(outcome);
         self.complete = true;
         let cause = self.call.ended().map_or("no_answer", |(outcome, _)| outcome.cause());

@@ -14,7 +14,7 @@
 //! - When nobody is left, all debts are forgiven.
 //!
 //! Order of calls: [`Fair::add`] a flow; [`Fair::enqueue`] what waits or [`Fair::start_here`] without
-//! queueing; [`Fair::next`] when a thread is free; [`Fair::settle`] after every slice that started.
+//! queueing; [`Fair::pop`] when a thread is free; [`Fair::settle`] after every slice that started.
 
 mod tenants;
 
@@ -29,8 +29,11 @@ use crate::units::Weight;
 const FIRST_ESTIMATE: Duration = Duration::from_micros(50);
 /// A flow whose slices take longer than this is not run where others' requests are read.
 pub const LONGEST_HERE: Duration = Duration::from_micros(250);
-/// How slowly an estimate forgets one long slice.
-const ESTIMATE_MEMORY: u32 = 8;
+/// How slowly an estimate follows slices that take longer: one that was held up by chance must not
+/// cost its flow much, one of many milliseconds must show at once.
+const ESTIMATE_RISE: u32 = 4;
+/// How slowly it follows slices that take less.
+const ESTIMATE_FALL: u32 = 8;
 
 /// CPU time divided by a share, in [`tenants::SHARE_UNIT`]ths of a nanosecond.
 type Virtual = u128;
@@ -60,6 +63,8 @@ pub struct Fair<T> {
     horizon: Virtual,
     n_waiting: usize,
     n_running: usize,
+    /// Flows of which something waits or runs.
+    n_busy: usize,
 }
 
 #[derive(Debug)]
@@ -86,6 +91,7 @@ impl<T> Default for Fair<T> {
             horizon: 0,
             n_waiting: 0,
             n_running: 0,
+            n_busy: 0,
         }
     }
 }
@@ -148,15 +154,16 @@ impl<T> Fair<T> {
         }
     }
 
-    /// Starts a slice past the line, where the caller stands: granted to a flow that has not had
-    /// more than its share, of which nothing waits, and whose slices are short.
+    /// Starts a slice past the line, where the caller stands: granted to a flow that would be next
+    /// in line or that is alone, of which nothing waits, and whose slices are short.
     #[must_use]
     pub fn start_here(&mut self, key: FlowKey) -> Option<Charge> {
         self.wake(key);
-        let clock = self.clock;
+        let next = self.ready.first().map(|(at, _)| *at);
         let flow = self.flow(key)?;
-        let may = flow.waiting.is_empty() && flow.at <= clock && flow.estimate <= LONGEST_HERE;
-        if may {
+        let is_due = flow.at <= next.unwrap_or(self.clock) || self.n_busy == 1;
+        if is_due && flow.waiting.is_empty() && flow.estimate <= LONGEST_HERE {
+            self.clock = self.clock.max(flow.at);
             return Some(self.start(key));
         }
         self.release(key);
@@ -164,7 +171,7 @@ impl<T> Fair<T> {
     }
 
     /// Takes what runs next, if anything waits.
-    pub fn next(&mut self) -> Option<(T, Charge)> {
+    pub fn pop(&mut self) -> Option<(T, Charge)> {
         let (at, key) = self.ready.pop_first()?;
         self.clock = self.clock.max(at);
         let flow = self.flows.get_mut(key.0 as usize)?.as_mut()?;
@@ -245,6 +252,7 @@ impl<T> Fair<T> {
         if !flow.is_busy {
             self.tenants.enter(flow.tenant, flow.weight);
             flow.is_busy = true;
+            self.n_busy += 1;
         }
         // With something in line it has waited its turn since it was put there.
         if flow.waiting.is_empty() {
@@ -285,6 +293,7 @@ impl<T> Fair<T> {
         if flow.is_busy {
             self.tenants.leave(flow.tenant, flow.weight);
             flow.is_busy = false;
+            self.n_busy = self.n_busy.saturating_sub(1);
         }
         if flow.is_removed {
             *place = None;
@@ -296,13 +305,12 @@ impl<T> Fair<T> {
     }
 }
 
-/// The next estimate of what a slice takes: one long slice counts at once, short ones are believed
-/// slowly.
+/// The next estimate of what a slice takes, after one that took `used`.
 #[must_use]
 pub fn learn(estimate: Duration, used: Duration) -> Duration {
     match estimate.checked_sub(used) {
-        Some(excess) => estimate.saturating_sub(excess / ESTIMATE_MEMORY),
-        None => used,
+        Some(excess) => estimate.saturating_sub(excess / ESTIMATE_FALL),
+        None => estimate.saturating_add((used.saturating_sub(estimate)) / ESTIMATE_RISE),
     }
 }
 

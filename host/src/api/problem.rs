@@ -253,7 +253,7 @@ impl From<LoadError> for Refusal {
         match &error {
             LoadError::MemoryLimit { .. } => Self::new(Cause::MemoryLimit, error.to_string()),
             LoadError::Rejected(_) => Self::new(Cause::BadComponent, error.to_string()),
-            LoadError::Map { .. } => Self::internal(&error),
+            LoadError::Map { .. } | LoadError::NoConcurrentEngine => Self::internal(&error),
         }
     }
 }

@@ -91,6 +91,9 @@ pub fn host<B>(request: &Request<B>) -> Result<String, Refusal> {
             if host.is_empty() {
                 return Err(Refusal::NoHost);
             }
+            if is_plain(host) {
+                return Ok(host.to_owned());
+            }
             parsed = host.parse::<Authority>().map_err(|_| bad())?;
             &parsed
         }
@@ -104,8 +107,14 @@ pub fn host<B>(request: &Request<B>) -> Result<String, Refusal> {
     Ok(authority.host().trim_end_matches('.').to_ascii_lowercase())
 }
 
+/// Whether a host is written as we compare it, as nearly all are: nothing to parse or change.
+fn is_plain(host: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    !host.ends_with('.') && host.bytes().all(|byte| plain(byte) || byte == b'.')
+}
+
 /// What the route tells the guest.
-pub fn route_headers(found: &Match<'_, '_, Target>, headers: &mut HeaderMap) {
+fn route_headers(found: &Match<'_, '_, Target>, headers: &mut HeaderMap) {
     headers.insert(ROUTE, found.target.route.clone());
     for (name, value) in &found.params {
         let name = HeaderName::try_from(format!("{PARAM}{name}"));
@@ -138,12 +147,27 @@ pub fn place(found: &Match<'_, '_, Target>, path: &str, peer: &Peer) -> Place {
 }
 
 /// Takes out what only we may say and says it.
-pub fn rewrite(headers: &mut HeaderMap, route: HeaderMap, id: CallId, peer: &Peer, host: &str) {
-    let spoofed: Vec<HeaderName> =
-        headers.keys().filter(|name| name.as_str().starts_with(OURS)).cloned().collect();
-    for name in spoofed {
-        headers.remove(name);
+pub fn rewrite(
+    headers: &mut HeaderMap,
+    found: &Match<'_, '_, Target>,
+    id: CallId,
+    peer: &Peer,
+    host: &str,
+) {
+    claim(headers, id, peer, host);
+    route_headers(found, headers);
+}
+
+fn claim(headers: &mut HeaderMap, id: CallId, peer: &Peer, host: &str) {
+    let is_ours = |name: &HeaderName| name.as_str().starts_with(OURS);
+    if headers.keys().any(is_ours) {
+        let spoofed: Vec<HeaderName> = headers.keys().filter(|n| is_ours(n)).cloned().collect();
+        for name in spoofed {
+            headers.remove(name);
+        }
     }
+    // What follows, in one allocation.
+    headers.reserve(8);
     headers.insert(FORWARDED_FOR, peer.remote_header.clone());
     let proto = if peer.https { "https" } else { "http" };
     headers.insert(FORWARDED_PROTO, HeaderValue::from_static(proto));
@@ -151,19 +175,27 @@ pub fn rewrite(headers: &mut HeaderMap, route: HeaderMap, id: CallId, peer: &Pee
     if let Some(host) = host {
         headers.insert(FORWARDED_HOST, host);
     }
-    if let Ok(id) = HeaderValue::from_str(&id.to_string()) {
-        headers.insert(REQUEST_ID, id);
-    }
+    mark(headers, id);
     if let Some(trace) = traceparent(headers.get(TRACEPARENT), id) {
         headers.insert(TRACEPARENT, trace);
     }
-    headers.extend(route);
 }
 
-/// Gives a response the call's id.
+/// Names the call.
 pub fn mark(headers: &mut HeaderMap, id: CallId) {
-    if let Ok(id) = HeaderValue::from_str(&id.to_string()) {
+    let mut digits = [0; 32];
+    hex(id.as_u128(), &mut digits);
+    if let Ok(id) = HeaderValue::from_bytes(&digits) {
         headers.insert(REQUEST_ID, id);
+    }
+}
+
+/// Writes the low digits of a number, as many as there is room for.
+fn hex(mut number: u128, digits: &mut [u8]) {
+    for digit in digits.iter_mut().rev() {
+        let nibble = u8::try_from(number & 15).unwrap_or(0);
+        *digit = if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 };
+        number >>= 4;
     }
 }
 
@@ -193,11 +225,18 @@ pub fn complete_uri<B>(request: &mut Request<B>, host: &str, peer: &Peer) {
 fn traceparent(sent: Option<&HeaderValue>, id: CallId) -> Option<HeaderValue> {
     let span = RANDOM.with_borrow_mut(|random| random.u64(1..));
     let sent = sent.and_then(|value| value.to_str().ok()).and_then(parse_traceparent);
-    let text = match sent {
-        Some((trace, flags)) => format!("00-{trace}-{span:016x}-{flags}"),
-        None => format!("00-{id}-{span:016x}-00"),
-    };
-    HeaderValue::from_str(&text).ok()
+    let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
+    let (trace, rest) = text.get_mut(3..)?.split_at_mut(32);
+    let (span_id, rest) = rest.get_mut(1..)?.split_at_mut(16);
+    hex(u128::from(span), span_id);
+    match sent {
+        Some((sent, flags)) => {
+            trace.copy_from_slice(sent.as_bytes());
+            rest.get_mut(1..)?.copy_from_slice(flags.as_bytes());
+        }
+        None => hex(id.as_u128(), trace),
+    }
+    HeaderValue::from_bytes(&text).ok()
 }
 
 /// Trace id and flags of a valid `traceparent`; see W3C Trace Context, 3.2.
@@ -252,6 +291,7 @@ mod tests {
     fn the_host_is_lower_case_and_without_port() {
         let found = |value: &str| host(&request(&[("host", value)]));
         assert_eq!(found("Example.ORG.:8080").unwrap(), "example.org");
+        assert_eq!(found("a-1.example.org").unwrap(), "a-1.example.org");
         assert_eq!(found("[::1]:80").unwrap(), "[::1]");
         assert_eq!(found("").unwrap_err(), Refusal::NoHost);
         assert_eq!(found("user@host").unwrap_err().cause(), "bad_request");
@@ -269,6 +309,11 @@ mod tests {
         );
         assert_eq!(parse_traceparent(&format!("{valid}-extra")), None);
         assert_eq!(parse_traceparent("nonsense"), None);
+        let id = CallId::from_u128(0xab);
+        let carried = traceparent(Some(&HeaderValue::from_str(&valid).unwrap()), id).unwrap();
+        assert_eq!(parse_traceparent(carried.to_str().unwrap()), Some((trace, "01")));
+        let new = traceparent(None, id).unwrap();
+        assert_eq!(parse_traceparent(new.to_str().unwrap()), Some((&*id.to_string(), "00")));
     }
 
     #[test]
@@ -289,7 +334,7 @@ mod tests {
             https: false,
         };
         let id = CallId::from_u128(7);
-        rewrite(&mut headers, HeaderMap::new(), id, &peer, "a.b");
+        claim(&mut headers, id, &peer, "a.b");
         assert!(!headers.contains_key("x-steerage-route"));
         assert!(!headers.contains_key("x-steerage-param-id"));
         assert_eq!(headers["x-forwarded-for"], "9.8.7.6");

@@ -4,7 +4,8 @@
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use http::{Method, Request};
+use http::Method;
+use http::request::Parts;
 use steerage_core::id::CallId;
 use steerage_core::outcome::{Fault, Outcome, Refusal};
 
@@ -15,7 +16,7 @@ use crate::respond;
 use crate::telemetry::calls::CallSummary;
 use crate::telemetry::events::{Event, Events, Severity};
 
-/// A path longer than this is cut where it is kept.
+/// A path of more bytes than this is cut where it is kept.
 const LONGEST_PATH: usize = 256;
 
 /// One call from its routing to its end. Held by the guest's side and by the response; recorded
@@ -27,27 +28,28 @@ pub struct Tally {
     events: Arc<Events>,
     started_at: Instant,
     method: Method,
-    path: String,
+    path: Box<str>,
     span: tracing::Span,
 }
 
 impl Tally {
     /// Starts the record of a call.
-    pub fn begin<B>(
+    pub fn begin(
         front: &Front,
         id: CallId,
         started_at: Instant,
         target: &Target,
-        request: &Request<B>,
+        request: &Parts,
     ) -> Arc<Self> {
         let deployed = target.deployed.clone();
-        let path: String = request.uri().path().chars().take(LONGEST_PATH).collect();
+        let path = request.uri.path();
+        let path = path.get(..path.floor_char_boundary(LONGEST_PATH)).unwrap_or(path);
         let span = tracing::debug_span!(
             "call",
             call_id = %id,
             app = %deployed.app,
             deployment = %deployed.generation,
-            "http.request.method" = %request.method(),
+            "http.request.method" = %request.method,
             "http.route" = ?target.route,
             "url.path" = path,
             "http.response.status_code" = tracing::field::Empty,
@@ -59,8 +61,8 @@ impl Tally {
             deployed,
             events: front.events.clone(),
             started_at,
-            method: request.method().clone(),
-            path,
+            method: request.method.clone(),
+            path: path.into(),
             span,
         })
     }
@@ -110,7 +112,7 @@ impl Tally {
         };
         let mut evidence = vec![
             ("method".to_owned(), self.method.to_string()),
-            ("path".to_owned(), self.path.clone()),
+            ("path".to_owned(), self.path.to_string()),
             ("fuel".to_owned(), usage.fuel.to_string()),
             ("memory".to_owned(), usage.memory.to_string()),
             ("cpu".to_owned(), format!("{:?}", usage.cpu)),
@@ -152,7 +154,7 @@ impl Drop for Tally {
             id: self.call.id,
             at: u64::try_from(began.as_millis()).unwrap_or(u64::MAX),
             generation: self.deployed.generation,
-            method: self.method.to_string(),
+            method: self.method.clone(),
             path: std::mem::take(&mut self.path),
             status,
             cause: outcome.cause(),

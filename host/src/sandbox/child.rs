@@ -10,7 +10,7 @@ use wasmtime::component::Component;
 use wasmtime::{Engine, Module};
 
 use super::compiler::Report;
-use super::engine;
+use super::engine::{self, Flavor};
 use super::verdict::{self, Rejection, Shape};
 
 /// What the child is told on its command line.
@@ -31,7 +31,7 @@ pub struct Task {
 pub fn compile(task: &Task) -> anyhow::Result<()> {
     confine(task.memory)?;
     let bytes = fs::read(&task.wasm)?;
-    let report = match examine(&engine::compiling()?, &bytes) {
+    let report = match examine(&bytes)? {
         Ok((shape, code)) => {
             write_durably(&task.out, &code)?;
             Report::Compiled(shape)
@@ -55,17 +55,41 @@ fn confine(memory: u64) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn examine(engine: &Engine, bytes: &[u8]) -> Result<(Shape, Vec<u8>), Rejection> {
-    let invalid = |error: wasmtime::Error| Rejection::Invalid { detail: format!("{error:#}") };
-    if verdict::is_component(bytes)? {
-        let component = Component::from_binary(engine, bytes).map_err(invalid)?;
-        let shape = verdict::of_component(engine, &component)?;
-        Ok((shape, component.serialize().map_err(invalid)?))
-    } else {
-        let module = Module::from_binary(engine, bytes).map_err(invalid)?;
-        let shape = verdict::of_module(&module)?;
-        Ok((shape, module.serialize().map_err(invalid)?))
+fn examine(bytes: &[u8]) -> anyhow::Result<Result<(Shape, Vec<u8>), Rejection>> {
+    let engine = engine::compiling(Flavor::Plain)?;
+    match verdict::is_component(bytes) {
+        Ok(true) => {}
+        Ok(false) => return Ok(compile_module(&engine, bytes)),
+        Err(rejection) => return Ok(Err(rejection)),
     }
+    // What needs the other engine is found invalid before any code is made.
+    if let Ok(component) = Component::from_binary(&engine, bytes)
+        && !verdict::imports_concurrent(&engine, &component)
+    {
+        return Ok(finish_component(&engine, Flavor::Plain, &component));
+    }
+    let engine = engine::compiling(Flavor::Concurrent)?;
+    let compiled = Component::from_binary(&engine, bytes).map_err(|error| invalid(&error));
+    Ok(compiled.and_then(|code| finish_component(&engine, Flavor::Concurrent, &code)))
+}
+
+fn finish_component(
+    engine: &Engine,
+    flavor: Flavor,
+    component: &Component,
+) -> Result<(Shape, Vec<u8>), Rejection> {
+    let shape = verdict::of_component(engine, flavor, component)?;
+    Ok((shape, component.serialize().map_err(|error| invalid(&error))?))
+}
+
+fn compile_module(engine: &Engine, bytes: &[u8]) -> Result<(Shape, Vec<u8>), Rejection> {
+    let module = Module::from_binary(engine, bytes).map_err(|error| invalid(&error))?;
+    let shape = verdict::of_module(&module)?;
+    Ok((shape, module.serialize().map_err(|error| invalid(&error))?))
+}
+
+fn invalid(error: &wasmtime::Error) -> Rejection {
+    Rejection::Invalid { detail: format!("{error:#}") }
 }
 
 fn write_durably(path: &Path, bytes: &[u8]) -> std::io::Result<()> {

@@ -1,8 +1,13 @@
-//! The one Wasmtime engine of this process: what code is compiled for and the pool instances live in.
+//! The Wasmtime engines of this process: what code is compiled for and the pools instances live in.
 //! Does not know components, calls or limits of an app.
+//!
+//! There are two. The component model's async features make Wasmtime keep a record of tasks around
+//! every call into a guest and out of it, which costs a small call a tenth of its time; so what does
+//! not use them, nearly all there is, runs on an engine without.
 
 use std::num::NonZeroUsize;
 
+use serde::{Deserialize, Serialize};
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 /// Bytes of each memory kept resident and reset by copying instead of being unmapped.
@@ -21,6 +26,16 @@ const LEAST_SLOTS: u32 = 16;
 /// How many instances may live at once, unless the operator says otherwise.
 pub const DEFAULT_SLOTS: u32 = 4096;
 
+/// Which of the two engines code is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Flavor {
+    /// Without the component model's async features.
+    Plain,
+    /// With them.
+    Concurrent,
+}
+
 /// Why the engine could not be built.
 #[derive(Debug, thiserror::Error)]
 #[error("the instance pool does not fit this machine's address space, even with {slots} slots")]
@@ -31,11 +46,13 @@ pub struct EngineError {
 }
 
 /// What compiled code depends on. The compiling child and the running host must agree on it.
-fn code_config() -> Config {
+fn code_config(flavor: Flavor) -> Config {
+    let is_concurrent = flavor == Flavor::Concurrent;
     let mut config = Config::new();
     config
         .consume_fuel(true)
-        .wasm_component_model_async(true)
+        .concurrency_support(is_concurrent)
+        .wasm_component_model_async(is_concurrent)
         .wasm_backtrace_max_frames(NonZeroUsize::new(BACKTRACE_FRAMES))
         // Only native debuggers need it, and it makes compiled code larger.
         .native_unwind_info(false);
@@ -46,8 +63,8 @@ fn code_config() -> Config {
 ///
 /// # Errors
 /// When the compiler does not support this machine.
-pub fn compiling() -> wasmtime::Result<Engine> {
-    Engine::new(&code_config())
+pub fn compiling(flavor: Flavor) -> wasmtime::Result<Engine> {
+    Engine::new(&code_config(flavor))
 }
 
 /// The engine that runs guests, with room for `slots` instances at once.
@@ -56,10 +73,10 @@ pub fn compiling() -> wasmtime::Result<Engine> {
 ///
 /// # Errors
 /// When not even a handful of slots fits.
-pub fn running(slots: u32) -> Result<(Engine, u32), EngineError> {
+pub fn running(flavor: Flavor, slots: u32) -> Result<(Engine, u32), EngineError> {
     let mut slots = slots.max(LEAST_SLOTS);
     loop {
-        let mut config = code_config();
+        let mut config = code_config(flavor);
         config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(slots)));
         match Engine::new(&config) {
             Ok(engine) => return Ok((engine, slots)),

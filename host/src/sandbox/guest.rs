@@ -9,6 +9,7 @@ use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
+use super::engine::Flavor;
 use super::limiter::Limiter;
 use super::outbound::Outbound;
 use super::stdio::Stdio;
@@ -44,19 +45,22 @@ pub struct CoreGuest {
     pub(super) stdio: Arc<Stdio>,
 }
 
-/// Everything a component can import: WASI 0.2 and 0.3 with `wasi:http`.
+/// Everything a component can import: WASI 0.2 and, where the engine has async features, 0.3, both
+/// with `wasi:http`.
 ///
 /// Files, sockets and name look-ups are linked, since many toolchains import them unasked, but a
 /// guest's context holds none, so that using one is an ordinary error in the guest.
 ///
 /// # Errors
 /// When two interfaces collide, which would be a bug.
-pub fn component_linker(engine: &Engine) -> wasmtime::Result<Linker<Guest>> {
+pub fn component_linker(engine: &Engine, flavor: Flavor) -> wasmtime::Result<Linker<Guest>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
-    wasmtime_wasi::p3::add_to_linker(&mut linker)?;
-    wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
+    if flavor == Flavor::Concurrent {
+        wasmtime_wasi::p3::add_to_linker(&mut linker)?;
+        wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
+    }
     Ok(linker)
 }
 

@@ -74,8 +74,9 @@ impl Prepared {
     {
         match &self.pre {
             Pre::Http02(_) | Pre::Http03(_) => self.run_service(call, inquiry).await,
-            Pre::CgiComponent(pre) => self.run_command(pre, call, inquiry).await,
-            Pre::CgiModule(pre) => self.run_module(pre, call, inquiry).await,
+            // Boxed, so that a small service does not move the room that these need.
+            Pre::CgiComponent(pre) => Box::pin(self.run_command(pre, call, inquiry)).await,
+            Pre::CgiModule(pre) => Box::pin(self.run_module(pre, call, inquiry)).await,
         }
     }
 
@@ -104,7 +105,9 @@ impl Prepared {
             };
             match &live {
                 Live::Http02(proxy) => call_p2(&mut store, proxy, request, https, head).await?,
-                Live::Http03(service) => call_p3(&mut store, service, request, head).await?,
+                Live::Http03(service) => {
+                    Box::pin(call_p3(&mut store, service, request, head)).await?;
+                }
             }
             kept = Some(live);
             Ok(())

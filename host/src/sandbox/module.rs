@@ -6,7 +6,7 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use steerage_core::id::{Digest, Generation};
 use steerage_core::limits::Limits;
@@ -19,7 +19,7 @@ use wasmtime_wasi_http::p2::bindings::ProxyPre;
 use wasmtime_wasi_http::p3::bindings::ServicePre;
 
 use super::compiler::{self, CompileError, Compiled, Compiler};
-use super::engine::{self, EngineError};
+use super::engine::{self, EngineError, Flavor};
 use super::guest::{self, CoreGuest, Guest};
 use super::instance::Idle;
 use super::outbound::Outbound;
@@ -29,12 +29,23 @@ use crate::telemetry::logs::AppLog;
 /// The part of the process that runs guests. Clones share everything.
 #[derive(Clone)]
 pub struct Sandbox {
-    engine: Engine,
+    plain: Engine,
     slots: u32,
     components: Arc<Linker<Guest>>,
     modules: Arc<wasmtime::Linker<CoreGuest>>,
+    /// Made when the first guest needs it: its pool takes address space and mappings.
+    concurrent: Arc<OnceLock<Option<Concurrent>>>,
     compiler: Compiler,
 }
+
+/// The engine for guests that use the component model's async features.
+struct Concurrent {
+    engine: Engine,
+    components: Linker<Guest>,
+}
+
+/// How many times fewer slots the engine for async features has.
+const CONCURRENT_PART: u32 = 4;
 
 /// Why no sandbox could be made.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +91,9 @@ pub enum LoadError {
         /// The app's limit.
         limit: Bytes,
     },
+    /// It uses the component model's async features, and there is no room for their engine.
+    #[error("no room for the instance pool of components that use async features")]
+    NoConcurrentEngine,
     /// Its imports do not match what the host offers under those names.
     #[error("{0}")]
     Rejected(Rejection),
@@ -122,13 +136,22 @@ impl Sandbox {
     /// # Errors
     /// See [`SandboxError`].
     pub fn start(slots: u32, compiler: compiler::Settings) -> Result<Self, SandboxError> {
-        let (engine, slots) = engine::running(slots)?;
-        let components = guest::component_linker(&engine).map_err(SandboxError::Linker)?;
-        let modules = guest::core_linker(&engine).map_err(SandboxError::Linker)?;
+        let (plain, slots) = engine::running(Flavor::Plain, slots)?;
+        let components =
+            guest::component_linker(&plain, Flavor::Plain).map_err(SandboxError::Linker)?;
+        let modules = guest::core_linker(&plain).map_err(SandboxError::Linker)?;
         let mut hasher = DefaultHasher::new();
-        engine.precompile_compatibility_hash().hash(&mut hasher);
+        // What the other engine is compiled for differs from this one in one setting.
+        plain.precompile_compatibility_hash().hash(&mut hasher);
         let compiler = Compiler::open(compiler, hasher.finish())?;
-        Ok(Self { engine, slots, components: components.into(), modules: modules.into(), compiler })
+        Ok(Self {
+            plain,
+            slots,
+            components: components.into(),
+            modules: modules.into(),
+            concurrent: Arc::default(),
+            compiler,
+        })
     }
 
     /// How many instances may live at once.
@@ -162,7 +185,7 @@ impl Sandbox {
         }
         let pre = self.link(compiled)?;
         Ok(Prepared {
-            engine: self.engine.clone(),
+            engine: self.lane(compiled.shape.flavor)?.0.clone(),
             pre,
             limits: spec.limits,
             env: spec.env,
@@ -180,12 +203,13 @@ impl Sandbox {
             LoadError::Rejected(Rejection::MissingImports { imports: vec![format!("{error:#}")] })
         };
         if compiled.shape.kind == Kind::CgiModule {
-            let module = self.map_module(&compiled.code)?;
+            let module = map_module(&self.plain, &compiled.code)?;
             let pre = self.modules.instantiate_pre(&module).map_err(unlinkable)?;
             return Ok(Pre::CgiModule(pre));
         }
-        let component = self.map_component(&compiled.code)?;
-        let pre = self.components.instantiate_pre(&component).map_err(unlinkable)?;
+        let (engine, components) = self.lane(compiled.shape.flavor)?;
+        let component = map_component(engine, &compiled.code)?;
+        let pre = components.instantiate_pre(&component).map_err(unlinkable)?;
         let pre = match compiled.shape.kind {
             Kind::Http02 => ProxyPre::new(pre).map(Pre::Http02),
             Kind::Http03 => ServicePre::new(pre).map(Pre::Http03),
@@ -196,19 +220,41 @@ impl Sandbox {
         })
     }
 
-    #[expect(unsafe_code, reason = "mapping compiled code is only offered as unsafe")]
-    fn map_component(&self, path: &Path) -> Result<Component, LoadError> {
-        // SAFETY: only our own compiler writes into the cache, into a folder only this user can
-        // enter, under a name that appears by rename when the file is whole; nothing changes it
-        // afterwards. Wasmtime checks that it was compiled for this engine.
-        unsafe { Component::deserialize_file(&self.engine, path) }.map_err(|e| map_error(path, e))
+    /// The engine of this flavor and what can be imported there.
+    fn lane(&self, flavor: Flavor) -> Result<(&Engine, &Linker<Guest>), LoadError> {
+        if flavor == Flavor::Plain {
+            return Ok((&self.plain, &self.components));
+        }
+        let made = self.concurrent.get_or_init(|| Concurrent::start(self.slots / CONCURRENT_PART));
+        let lane = made.as_ref().ok_or(LoadError::NoConcurrentEngine)?;
+        Ok((&lane.engine, &lane.components))
     }
+}
 
-    #[expect(unsafe_code, reason = "mapping compiled code is only offered as unsafe")]
-    fn map_module(&self, path: &Path) -> Result<Module, LoadError> {
-        // SAFETY: as in `map_component`.
-        unsafe { Module::deserialize_file(&self.engine, path) }.map_err(|e| map_error(path, e))
+impl Concurrent {
+    fn start(slots: u32) -> Option<Self> {
+        let (engine, _) = engine::running(Flavor::Concurrent, slots)
+            .inspect_err(|error| tracing::error!(%error, "no engine for async features"))
+            .ok()?;
+        let components = guest::component_linker(&engine, Flavor::Concurrent)
+            .inspect_err(|error| tracing::error!(%error, "no engine for async features"))
+            .ok()?;
+        Some(Self { engine, components })
     }
+}
+
+#[expect(unsafe_code, reason = "mapping compiled code is only offered as unsafe")]
+fn map_component(engine: &Engine, path: &Path) -> Result<Component, LoadError> {
+    // SAFETY: only our own compiler writes into the cache, into a folder only this user can enter,
+    // under a name that appears by rename when the file is whole; nothing changes it afterwards.
+    // Wasmtime checks that it was compiled for this engine.
+    unsafe { Component::deserialize_file(engine, path) }.map_err(|error| map_error(path, error))
+}
+
+#[expect(unsafe_code, reason = "mapping compiled code is only offered as unsafe")]
+fn map_module(engine: &Engine, path: &Path) -> Result<Module, LoadError> {
+    // SAFETY: as in `map_component`.
+    unsafe { Module::deserialize_file(engine, path) }.map_err(|error| map_error(path, error))
 }
 
 impl Prepared {

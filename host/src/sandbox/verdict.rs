@@ -8,6 +8,8 @@ use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::{Engine, ExternType, Module};
 
+use super::engine::Flavor;
+
 /// The kinds of guest this host serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -29,6 +31,8 @@ pub enum Kind {
 pub struct Shape {
     /// Which kind of guest it is.
     pub kind: Kind,
+    /// Which engine its code is for.
+    pub flavor: Flavor,
     /// Bytes its memories and tables take before it has run.
     pub least_memory: u64,
 }
@@ -103,7 +107,11 @@ pub fn is_component(bytes: &[u8]) -> Result<bool, Rejection> {
 ///
 /// # Errors
 /// [`Rejection::WrongWorld`] or [`Rejection::MissingImports`].
-pub fn of_component(engine: &Engine, component: &Component) -> Result<Shape, Rejection> {
+pub fn of_component(
+    engine: &Engine,
+    flavor: Flavor,
+    component: &Component,
+) -> Result<Shape, Rejection> {
     let world = component.component_type();
     let missing: Vec<String> = world
         .imports(engine)
@@ -126,7 +134,7 @@ pub fn of_component(engine: &Engine, component: &Component) -> Result<Shape, Rej
         return Err(Rejection::WrongWorld { exports });
     };
     let least_memory = component.resources_required().map_or(0, |needs| least_memory(&needs));
-    Ok(Shape { kind, least_memory })
+    Ok(Shape { kind, flavor, least_memory })
 }
 
 /// Checks that a core module is a preview-1 command.
@@ -148,7 +156,15 @@ pub fn of_module(module: &Module) -> Result<Shape, Rejection> {
         let exports = module.exports().map(|export| export.name().to_owned()).collect();
         return Err(Rejection::WrongWorld { exports });
     }
-    Ok(Shape { kind: Kind::CgiModule, least_memory: least_memory(&module.resources_required()) })
+    let least_memory = least_memory(&module.resources_required());
+    Ok(Shape { kind: Kind::CgiModule, flavor: Flavor::Plain, least_memory })
+}
+
+/// Whether a component that uses none of the async features itself needs an engine that has them,
+/// because it imports interfaces that do.
+#[must_use]
+pub fn imports_concurrent(engine: &Engine, component: &Component) -> bool {
+    component.component_type().imports(engine).any(|(name, _)| name.contains("@0.3."))
 }
 
 fn is_offered(name: &str, item: &ComponentItem) -> bool {

@@ -103,7 +103,7 @@ impl Line {
     fn serve(&self) {
         let mut queue = self.queue();
         while !queue.is_closed {
-            let Some((task, charge)) = queue.fair.next() else {
+            let Some((task, charge)) = queue.fair.pop() else {
                 queue = self.more.wait(queue).unwrap_or_else(PoisonError::into_inner);
                 continue;
             };
@@ -155,7 +155,7 @@ impl Workers {
         let tasks: Vec<Arc<Task>> = {
             let mut queue = self.line.queue();
             queue.is_closed = true;
-            while let Some((_, charge)) = queue.fair.next() {
+            while let Some((_, charge)) = queue.fair.pop() {
                 queue.fair.settle(charge, Duration::ZERO);
             }
             queue.tasks.drain().map(|(_, task)| task).collect()

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use http::Method;
 use steerage_core::id::{CallId, Generation};
 
 use crate::call::Usage;
@@ -22,9 +23,9 @@ pub struct CallSummary {
     /// The deployment that served it.
     pub generation: Generation,
     /// The request's method.
-    pub method: String,
+    pub method: Method,
     /// The request's path, without the query; cut when long.
-    pub path: String,
+    pub path: Box<str>,
     /// The status sent, 0 when none was.
     pub status: u16,
     /// The cause code of its outcome.

@@ -95,8 +95,11 @@ async fn the_sdk_writes_trailers() {
 async fn a_stream_that_fails_in_the_sdk_is_cut() {
     let host = parts("").await;
     let request = Request::get(host.url("/cut")).body(Full::default()).unwrap();
-    // The connection may end before the half was sent, but must not end as if that were all.
-    if let Ok(response) = host.stream(request).await {
+    // A guest that is over before anything was sent is an honest error. One that was held up may
+    // have sent its head, and must not end as if the half were all.
+    if let Ok(response) = host.stream(request).await
+        && response.status() != 502
+    {
         assert_eq!(response.status(), 200);
         assert!(response.into_body().collect().await.is_err(), "half passes for a whole");
     }

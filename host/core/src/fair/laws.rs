@@ -10,6 +10,8 @@ use super::*;
 const MICRO: u64 = 1_000;
 /// The longest slice of these simulations, in nanoseconds.
 const LONGEST: u64 = 200 * MICRO;
+/// `FIRST_ESTIMATE` in nanoseconds.
+const FIRST_NANOS: u64 = 50 * MICRO;
 
 /// A flow that always has work: `lines` items, each coming back after its slice.
 #[derive(Clone, Debug)]
@@ -62,7 +64,7 @@ impl Machine {
     fn dispatch(&mut self, flows: &[Busy]) {
         for server in &mut self.servers {
             if server.is_none() {
-                let Some((flow, charge)) = self.fair.next() else { return };
+                let Some((flow, charge)) = self.fair.pop() else { return };
                 let queued_at = self.queued_at[flow].pop_front().unwrap();
                 self.waited[flow] = self.waited[flow].max(self.now - queued_at);
                 let slice = flows[flow].slice;
@@ -140,7 +142,7 @@ proptest! {
         for one in 0..flows.len() {
             for other in 0..flows.len() {
                 let stretched = |flow: usize| machine.served[flow] / u64::from(flows[flow].weight);
-                let slice = |flow: usize| flows[flow].slice.max(FIRST_ESTIMATE.as_nanos() as u64)
+                let slice = |flow: usize| flows[flow].slice.max(FIRST_NANOS)
                     / u64::from(flows[flow].weight);
                 let gap = stretched(one).abs_diff(stretched(other));
                 // A slice of each, and the rounding of two divisions.
@@ -179,10 +181,10 @@ proptest! {
         for (flow, waited) in machine.waited.iter().enumerate() {
             // One of its items waits until all its lines and, for each slice of its own, the
             // weighted slices of all others have run, one more slice of each for what was begun.
-            let own = flows[flow].slice.max(FIRST_ESTIMATE.as_nanos() as u64);
+            let own = flows[flow].slice.max(FIRST_NANOS);
             let lines = flows[flow].lines as u64;
             let bound: u64 = flows.iter().enumerate().map(|(other, busy)| {
-                let slice = busy.slice.max(FIRST_ESTIMATE.as_nanos() as u64);
+                let slice = busy.slice.max(FIRST_NANOS);
                 if other == flow {
                     return lines * own;
                 }
@@ -226,20 +228,20 @@ proptest! {
         // One flow stays busy, so that no debt is forgiven meanwhile.
         let pin = fair.add(tenant, Weight::DEFAULT);
         fair.enqueue(pin, (9, 0));
-        let (_, pinned) = fair.next().unwrap();
+        let (_, pinned) = fair.pop().unwrap();
         let mut last = [0; 4];
         for (turn, (flow, micros, settle)) in arrivals.into_iter().enumerate() {
             fair.enqueue(keys[flow], (flow, turn + 1));
             prop_assert!(fair.n_waiting() > 0);
             if settle {
-                let ((flow, turn), charge) = fair.next().expect("something waits");
+                let ((flow, turn), charge) = fair.pop().expect("something waits");
                 prop_assert!(turn > last[flow], "an item overtook one of its own flow");
                 last[flow] = turn;
                 fair.settle(charge, Duration::from_micros(micros));
             }
             prop_assert_eq!(fair.check(), Ok(()));
         }
-        while let Some((_, charge)) = fair.next() {
+        while let Some((_, charge)) = fair.pop() {
             fair.settle(charge, Duration::ZERO);
         }
         fair.settle(pinned, Duration::ZERO);
@@ -259,7 +261,7 @@ fn a_tenant_with_many_apps_gets_no_more_than_one_with_a_single_app() {
     }
     let mut served = [0_u32; 10];
     for _ in 0..1000 {
-        let (flow, charge) = fair.next().unwrap();
+        let (flow, charge) = fair.pop().unwrap();
         served[flow] += 1;
         fair.settle(charge, FIRST_ESTIMATE);
         fair.enqueue(keys[flow], flow);
@@ -273,13 +275,13 @@ fn a_flow_over_its_share_goes_to_the_line() {
     let tenant = fair.add_tenant(Weight::DEFAULT);
     let (eager, calm) = (fair.add(tenant, weight(1)), fair.add(tenant, weight(1)));
     fair.enqueue(calm, ());
-    let (_, running) = fair.next().unwrap();
+    let (_, running) = fair.pop().unwrap();
     let first = fair.start_here(eager).expect("nothing was charged to it yet");
     fair.settle(first, Duration::from_micros(100));
     assert!(fair.start_here(eager).is_none(), "it is ahead of the clock");
     fair.settle(running, Duration::from_micros(150));
     fair.enqueue(calm, ());
-    let (_, running) = fair.next().unwrap();
+    let (_, running) = fair.pop().unwrap();
     assert!(fair.start_here(eager).is_some(), "the clock has passed it");
     fair.settle(running, Duration::ZERO);
 }
@@ -293,9 +295,9 @@ fn a_flow_of_long_slices_is_never_run_where_requests_are_read() {
     fair.settle(charge, Duration::from_millis(20));
     assert!(fair.start_here(key).is_none());
     // It earns the right back with short slices, in line.
-    for _ in 0..60 {
+    for _ in 0..50 {
         fair.enqueue(key, ());
-        let ((), charge) = fair.next().unwrap();
+        let ((), charge) = fair.pop().unwrap();
         fair.settle(charge, Duration::from_micros(10));
     }
     assert!(fair.start_here(key).is_some());
@@ -309,7 +311,7 @@ fn a_removed_flow_ends_in_peace_and_its_key_is_given_anew() {
     fair.enqueue(key, 1);
     fair.remove(key);
     assert_ne!(fair.add(tenant, Weight::DEFAULT), key);
-    let (item, charge) = fair.next().unwrap();
+    let (item, charge) = fair.pop().unwrap();
     assert_eq!(item, 1);
     fair.settle(charge, Duration::ZERO);
     assert_eq!(fair.add(tenant, Weight::DEFAULT), key);

@@ -1,0 +1,77 @@
+//! What a guest that is over had left of its body, taken in one go: its length is known, so a small
+//! answer is sent as one piece, and what is broken is found before anything was sent.
+//! Does not judge lengths or endings.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
+use wasmtime_wasi_http::{Error, WasiBody};
+
+/// Pieces that are here, and whatever is still to come.
+struct Gathered {
+    pieces: VecDeque<Frame<Bytes>>,
+    rest: Option<WasiBody>,
+}
+
+/// Takes what is there of `body` without waiting. Says how many bytes of data that was.
+///
+/// # Errors
+/// The body is broken: the guest abandoned it.
+pub(super) fn gather(mut body: WasiBody) -> Result<(WasiBody, u64), Error> {
+    let mut context = Context::from_waker(Waker::noop());
+    let (mut pieces, mut length) = (VecDeque::new(), 0);
+    let rest = loop {
+        match Pin::new(&mut body).poll_frame(&mut context) {
+            Poll::Ready(Some(frame)) => {
+                let frame = frame?;
+                length += frame.data_ref().map_or(0, Bytes::len) as u64;
+                pieces.push_back(frame);
+            }
+            Poll::Ready(None) => break None,
+            Poll::Pending => break Some(body),
+        }
+    };
+    Ok((Gathered { pieces, rest }.boxed_unsync(), length))
+}
+
+impl Body for Gathered {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        if let Some(piece) = self.pieces.pop_front() {
+            return Poll::Ready(Some(Ok(piece)));
+        }
+        match &mut self.rest {
+            Some(rest) => Pin::new(rest).poll_frame(context),
+            None => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.pieces.is_empty() && self.rest.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        if self.pieces.iter().any(Frame::is_trailers) {
+            // Trailers can only follow a body of unknown length.
+            return SizeHint::default();
+        }
+        let coming = self.rest.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint);
+        let here = self.pieces.iter().filter_map(Frame::data_ref);
+        let length: u64 = here.map(|piece| piece.len() as u64).sum();
+        let mut hint = SizeHint::default();
+        hint.set_lower(coming.lower().saturating_add(length));
+        if let Some(upper) = coming.upper() {
+            hint.set_upper(upper.saturating_add(length));
+        }
+        hint
+    }
+}
