@@ -164,10 +164,10 @@ impl Admitted {
         let guest = {
             let (tally, deployed) = (tally.clone(), target.deployed.clone());
             let ending = EndOnDrop(tally);
-            async move {
+            Box::pin(async move {
                 deployed.prepared.run(ending.0.call(), inquiry).await;
                 drop((ending, permit));
-            }
+            })
         };
         let mut watch = StopOnDrop { tally: &tally, armed: true };
         front.schedule.run(&target.deployed.state.gate, guest).await;

@@ -26,8 +26,9 @@ pub use self::gate::{Gate, Permit};
 use self::line::{Line, Workers};
 use crate::meter;
 
-/// What is polled: a guest, to its end.
-type Guest = Pin<Box<dyn Future<Output = ()> + Send>>;
+/// What is polled: a guest, to its end. Boxed by whoever makes it, since it is large and moving it is
+/// a part of what a small call costs.
+pub type Guest = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// How the CPU is shared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,8 +120,7 @@ impl Schedule {
     }
 
     /// Runs a guest to its end: its first slice here if it may, the rest on the guest threads.
-    pub async fn run(&self, gate: &Gate, guest: impl Future<Output = ()> + Send + 'static) {
-        let mut guest: Guest = Box::pin(guest);
+    pub async fn run(&self, gate: &Gate, mut guest: Guest) {
         if let Some(turn) = self.turn(gate) {
             let polled = std::future::poll_fn(|context: &mut Context<'_>| {
                 meter::begin();
