@@ -14,7 +14,9 @@ use steerage_core::manifest::Manifest;
 use steerage_core::units::Weight;
 
 pub use self::error::DeployError;
+use self::error::chain;
 use crate::blobs::{BlobError, Blobs};
+use crate::budget::Memory;
 use crate::catalog::{AppState, Catalog, Deployed};
 use crate::manifest;
 use crate::sandbox::compiler::Compiled;
@@ -40,6 +42,8 @@ pub struct Parts {
     pub sandbox: Sandbox,
     /// Who may run.
     pub schedule: Schedule,
+    /// Who may have how much memory.
+    pub memory: Arc<Memory>,
     /// Remembers deployments.
     pub store: Store,
     /// Holds components.
@@ -293,6 +297,7 @@ impl Agent {
             reuse: manifest.instance.reuse.get(),
             allowed_outbound_hosts: manifest.allowed_outbound_hosts.clone(),
             log: state.log,
+            memory: state.memory,
             denied: state.meter.outbound_denied.clone(),
         };
         let sandbox = self.parts().sandbox.clone();
@@ -324,6 +329,7 @@ impl Agent {
         let (app, generation, digest) = (record.app.clone(), record.generation, record.digest);
         let deployed = self.assemble(record, manifest, prepared);
         let weight = deployed.manifest.weight;
+        deployed.state.memory.set_weight(weight);
         deployed.state.gate.reshape(deployed.prepared.limits(), self.inner.tenant, weight);
         let deployed = parts.catalog.publish(deployed)?;
         parts.events.push(Event {
@@ -359,6 +365,7 @@ impl Agent {
         let mut states = self.states();
         let fresh = || AppState {
             gate: self.parts().schedule.gate(&manifest.limits, self.inner.tenant, manifest.weight),
+            memory: self.parts().memory.account(manifest.weight),
             meter: Arc::new(AppMeter::default()),
             calls: Arc::new(Calls::default()),
             log: self.parts().logs.app(&manifest.name),
@@ -386,15 +393,4 @@ impl Agent {
 fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// An error with its causes, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

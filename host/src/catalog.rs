@@ -10,6 +10,7 @@ use steerage_core::id::{AppName, Digest, Generation};
 use steerage_core::manifest::Manifest;
 use steerage_core::route::{Conflict, RouteTable};
 
+use crate::budget::Account;
 use crate::sandbox::module::Prepared;
 use crate::schedule::Gate;
 use crate::telemetry::calls::Calls;
@@ -21,6 +22,8 @@ use crate::telemetry::metrics::AppMeter;
 pub struct AppState {
     /// The right to run calls.
     pub gate: Arc<Gate>,
+    /// What its instances hold of the host's memory.
+    pub memory: Arc<Account>,
     /// Its counters.
     pub meter: Arc<AppMeter>,
     /// Its last calls.

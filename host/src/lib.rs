@@ -4,6 +4,7 @@
 pub mod agent;
 pub mod api;
 pub mod blobs;
+pub mod budget;
 pub mod call;
 pub mod catalog;
 pub mod cli;

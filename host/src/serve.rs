@@ -16,6 +16,7 @@ use crate::agent::{Agent, DeployError, Parts};
 use crate::api::auth::{AuthError, Token};
 use crate::api::{self, ApiState};
 use crate::blobs::{BlobError, Blobs};
+use crate::budget::{self, Memory, MemorySettings};
 use crate::catalog::Catalog;
 use crate::ingress::{self, Ingress, tls};
 use crate::request::Front;
@@ -29,6 +30,8 @@ use crate::telemetry::logs::Logs;
 
 /// Most connections of callers at once.
 const CONNECTIONS: usize = 10_000;
+/// How often the process's memory is looked at; five times as often when it is short.
+const MEMORY_LOOK: Duration = Duration::from_millis(25);
 /// Most calls waiting at once.
 const QUEUE: u32 = 10_000;
 /// Longest wait for a request's head.
@@ -57,6 +60,8 @@ pub struct Settings {
     pub drain_timeout: Duration,
     /// How many instances may live at once.
     pub slots: u32,
+    /// What the process may use of the machine's memory.
+    pub memory: MemorySettings,
     /// The program that compiles: this binary, unless a test says otherwise.
     pub compiler: PathBuf,
     /// Longest time to compile one component.
@@ -146,6 +151,10 @@ impl Settings {
             tls: None,
             drain_timeout: Duration::from_secs(30),
             slots: crate::sandbox::engine::DEFAULT_SLOTS,
+            memory: MemorySettings {
+                budget: Bytes::new(budget::of_this_machine().get() / 5 * 4),
+                overcommit: 2.0,
+            },
             compiler,
             compile_timeout: Duration::from_secs(60),
             compile_memory: Bytes::mebi(4 << 10),
@@ -177,11 +186,13 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         .enable_all()
         .build()
         .map_err(StartError::System)?;
+    let memory = Memory::new(settings.memory);
     let (catalog, events) = (Arc::<Catalog>::default(), Arc::new(Events::default()));
     let logs = Arc::new(Logs::default());
     let agent = Agent::new(Parts {
         sandbox,
         schedule: schedule.clone(),
+        memory: memory.clone(),
         store,
         blobs,
         catalog: catalog.clone(),
@@ -190,6 +201,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     });
     let n_restored = control.block_on(agent.restore())?;
     let shutdown = Shutdown::default();
+    let watched = catalog.clone();
     let front = Arc::new(Front {
         catalog,
         schedule,
@@ -217,6 +229,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         under_way: api::UnderWay::default(),
     };
     control.spawn(api::serve(admin_socket, state));
+    control.spawn(watch_memory(memory, watched));
     events.push(Event::now("started", format!("serving {n_restored} apps from before")));
     Ok(Host {
         listen: ingress.listen,
@@ -272,6 +285,20 @@ impl Host {
         self.shutdown.close();
         self.ingress.join();
         self.control.shutdown_background();
+    }
+}
+
+/// Looks at what the process uses, more often the less is left.
+async fn watch_memory(memory: Arc<Memory>, catalog: Arc<Catalog>) {
+    loop {
+        if memory.is_tight() {
+            for deployed in catalog.snapshot().apps.values() {
+                deployed.prepared.drop_idle();
+            }
+        }
+        memory.observe(budget::of_this_process());
+        let pause = if memory.is_tight() { MEMORY_LOOK / 5 } else { MEMORY_LOOK };
+        tokio::time::sleep(pause).await;
     }
 }
 

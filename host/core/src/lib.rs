@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 pub mod admit;
+pub mod budget;
 pub mod fair;
 pub mod id;
 pub mod limits;

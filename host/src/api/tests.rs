@@ -15,6 +15,7 @@ use tower_service::Service;
 use super::*;
 use crate::agent::Parts;
 use crate::blobs::Blobs;
+use crate::budget::{Memory, MemorySettings};
 use crate::catalog::Catalog;
 use crate::sandbox::compiler;
 use crate::sandbox::module::Sandbox;
@@ -102,6 +103,7 @@ fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> Api
     let parts = Parts {
         sandbox: Sandbox::start(1, compiler).unwrap(),
         schedule: schedule.clone(),
+        memory: Memory::new(MemorySettings { budget: Bytes::mebi(64), overcommit: 1.0 }),
         store: Store::open(folder).unwrap(),
         blobs: Blobs::open(&folder.join("blobs")).unwrap(),
         catalog: catalog.clone(),

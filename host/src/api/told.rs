@@ -174,6 +174,7 @@ pub(super) fn reading(deployed: &Arc<Deployed>) -> telemetry::metrics::AppReadin
         app: deployed.app.to_string(),
         running,
         waiting,
+        memory_used: deployed.state.memory.held().get(),
         memory_limit: deployed.manifest.limits.memory.get(),
         meter: deployed.state.meter.clone(),
     }

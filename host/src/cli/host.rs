@@ -11,6 +11,7 @@ use tracing_subscriber::EnvFilter;
 use super::args::{Format, Host, LogFormat, Print};
 use super::screen::Screen;
 use super::table::Facts;
+use crate::budget::MemorySettings;
 use crate::ingress::tls;
 use crate::serve::{self, Settings};
 
@@ -67,6 +68,10 @@ fn settings(args: Host) -> anyhow::Result<Settings> {
         tls,
         drain_timeout: args.drain_timeout,
         slots: args.slots.unwrap_or(defaults.slots),
+        memory: MemorySettings {
+            budget: args.memory_budget.unwrap_or(defaults.memory.budget),
+            overcommit: args.memory_overcommit,
+        },
         compile_timeout: args.compile_timeout,
         compile_memory: args.compile_memory,
         max_component: args.max_component,

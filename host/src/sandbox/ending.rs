@@ -42,13 +42,16 @@ fn judge_failure(error: &wasmtime::Error, limiter: &Limiter, limits: &Limits) ->
     if error.downcast_ref::<PoolConcurrencyLimitError>().is_some() {
         return Outcome::Refused(Refusal::HostFull);
     }
+    // A guest that gets no memory usually aborts: the refusal is the cause, not the trap.
+    if let Some(refusal) = limiter.host_refused() {
+        return Outcome::Refused(refusal.clone());
+    }
     if let Some(exit) = error.downcast_ref::<I32Exit>() {
         return Outcome::NoAnswer { detail: format!("the guest exited with status {}", exit.0) };
     }
     if matches!(error.downcast_ref::<wasmtime::Trap>(), Some(wasmtime::Trap::OutOfFuel)) {
         return Outcome::OutOfFuel { limit: limits.fuel };
     }
-    // A guest that cannot grow its memory usually aborts: the refusal is the cause, not the trap.
     if let Some(asked) = limiter.refused() {
         // To the next mebibyte, as one would write it into a manifest.
         let asked = Bytes::new(asked.get().div_ceil(1 << 20) << 20);

@@ -26,6 +26,7 @@ use super::limiter::Limiter;
 use super::module::{Pre, Prepared};
 use super::stdio::Stdio;
 use super::{SLICE, cgi};
+use crate::budget::Account;
 use crate::call::{Call, Usage};
 use crate::meter;
 use crate::telemetry::logs::Stream;
@@ -67,7 +68,7 @@ enum Live {
 
 impl Prepared {
     /// Serves one call and says to `call` how it ended, before anything of the guest is dropped.
-    pub async fn run<B>(&self, call: &Call, inquiry: Inquiry<B>)
+    pub async fn run<B>(&self, call: &Arc<Call>, inquiry: Inquiry<B>)
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Error>,
@@ -80,7 +81,7 @@ impl Prepared {
         }
     }
 
-    async fn run_service<B>(&self, call: &Call, inquiry: Inquiry<B>)
+    async fn run_service<B>(&self, call: &Arc<Call>, inquiry: Inquiry<B>)
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Error>,
@@ -112,7 +113,7 @@ impl Prepared {
             kept = Some(live);
             Ok(())
         };
-        let (finish, cpu) = bounded(call, deadline, guest).await;
+        let (finish, cpu) = bounded(call, &self.memory, deadline, guest).await;
         let guest = store.data();
         guest.stdio.finish_call();
         let finish = match finish {
@@ -132,7 +133,7 @@ impl Prepared {
         }
     }
 
-    async fn run_command<B>(&self, pre: &CommandPre<Guest>, call: &Call, inquiry: Inquiry<B>)
+    async fn run_command<B>(&self, pre: &CommandPre<Guest>, call: &Arc<Call>, inquiry: Inquiry<B>)
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Error>,
@@ -153,7 +154,7 @@ impl Prepared {
                 Err(()) => Err(I32Exit(1).into()),
             }
         };
-        let (finish, cpu) = bounded(call, inquiry.deadline, guest).await;
+        let (finish, cpu) = bounded(call, &self.memory, inquiry.deadline, guest).await;
         let guest = store.data();
         guest.stdio.finish_call();
         let outcome = judge_program(finish, &output, call, &guest.limiter, self);
@@ -164,7 +165,7 @@ impl Prepared {
     async fn run_module<B>(
         &self,
         pre: &wasmtime::InstancePre<CoreGuest>,
-        call: &Call,
+        call: &Arc<Call>,
         inquiry: Inquiry<B>,
     ) where
         B: Body<Data = Bytes> + Send + 'static,
@@ -172,8 +173,11 @@ impl Prepared {
     {
         let (mut wasi, stdio, output) =
             self.program(call, inquiry.request, &inquiry.place, inquiry.head);
-        let guest =
-            CoreGuest { wasi: wasi.build_p1(), limiter: Limiter::new(self.limits.memory), stdio };
+        let guest = CoreGuest {
+            wasi: wasi.build_p1(),
+            limiter: Limiter::new(self.limits.memory, self.memory.clone()),
+            stdio,
+        };
         let mut store = Store::new(&self.engine, guest);
         store.limiter(|guest| &mut guest.limiter);
         let mut instantiate = Duration::ZERO;
@@ -185,7 +189,7 @@ impl Prepared {
             let start = instance.get_typed_func::<(), ()>(&mut store, "_start")?;
             start.call_async(&mut store, ()).await
         };
-        let (finish, cpu) = bounded(call, inquiry.deadline, guest).await;
+        let (finish, cpu) = bounded(call, &self.memory, inquiry.deadline, guest).await;
         let guest = store.data();
         guest.stdio.finish_call();
         let outcome = judge_program(finish, &output, call, &guest.limiter, self);
@@ -206,7 +210,7 @@ impl Prepared {
     /// The context of a program: its environment and its stdin come from the request.
     fn program<B>(
         &self,
-        call: &Call,
+        call: &Arc<Call>,
         request: http::Request<B>,
         place: &Place,
         head: HeadSender,
@@ -229,7 +233,7 @@ impl Prepared {
         (wasi, stdio, output)
     }
 
-    fn service_store(&self, call: &Call) -> Store<Guest> {
+    fn service_store(&self, call: &Arc<Call>) -> Store<Guest> {
         let stdio = Stdio::new(self.log.clone(), self.generation, call.id);
         let mut wasi = WasiCtx::builder();
         wasi.max_random_size(MOST_RANDOM)
@@ -249,7 +253,7 @@ impl Prepared {
             http: WasiHttpCtx::new(),
             table,
             outbound: self.outbound.clone(),
-            limiter: Limiter::new(self.limits.memory),
+            limiter: Limiter::new(self.limits.memory, self.memory.clone()),
             stdio,
         }
     }
@@ -260,7 +264,7 @@ impl Prepared {
         store.fuel_async_yield_interval(Some(SLICE))
     }
 
-    fn take_idle(&self, call: &Call) -> Option<Idle> {
+    fn take_idle(&self, call: &Arc<Call>) -> Option<Idle> {
         if self.reuse <= 1 {
             return None;
         }
@@ -287,13 +291,14 @@ impl Prepared {
 /// Polls the guest until it ends, its time is over or nobody wants it any more; says which, and how
 /// much CPU time it took.
 async fn bounded(
-    call: &Call,
+    call: &Arc<Call>,
+    memory: &Account,
     deadline: Instant,
     guest: impl Future<Output = wasmtime::Result<()>>,
 ) -> (Finish, Duration) {
     let mut guest = pin!(guest);
     let mut timer = pin!(tokio::time::sleep_until(deadline));
-    let mut cpu = Duration::ZERO;
+    let (mut cpu, mut is_lent) = (Duration::ZERO, false);
     let finish = poll_fn(|context| {
         let polled = guest.as_mut().poll(context);
         // Whoever polls this has begun a piece of work; making the store belongs to it.
@@ -303,6 +308,11 @@ async fn bounded(
                 Ok(()) => Finish::Returned,
                 Err(error) => Finish::Failed(error),
             });
+        }
+        // What outlives its first slice can be ended for the memory it holds.
+        if !is_lent {
+            memory.lend(call);
+            is_lent = true;
         }
         if call.poll_stop(context).is_ready() {
             return Poll::Ready(Finish::Stopped);
@@ -317,7 +327,7 @@ async fn bounded(
 fn judge_program(
     finish: Finish,
     output: &Output,
-    call: &Call,
+    call: &Arc<Call>,
     limiter: &Limiter,
     prepared: &Prepared,
 ) -> Outcome {

@@ -6,7 +6,7 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use steerage_core::id::{Digest, Generation};
 use steerage_core::limits::Limits;
@@ -24,6 +24,7 @@ use super::guest::{self, CoreGuest, Guest};
 use super::instance::Idle;
 use super::outbound::Outbound;
 use super::verdict::{Kind, Rejection};
+use crate::budget::Account;
 use crate::telemetry::logs::AppLog;
 
 /// The part of the process that runs guests. Clones share everything.
@@ -76,6 +77,8 @@ pub struct Spec {
     pub allowed_outbound_hosts: Vec<AllowedHost>,
     /// Where its output goes.
     pub log: Arc<AppLog>,
+    /// What its instances hold of the host's memory.
+    pub memory: Arc<Account>,
     /// Counts refused outbound requests.
     pub denied: Arc<AtomicU64>,
 }
@@ -118,6 +121,7 @@ pub struct Prepared {
     pub(super) reuse: u32,
     pub(super) outbound: Outbound,
     pub(super) log: Arc<AppLog>,
+    pub(super) memory: Arc<Account>,
     pub(super) idle: Mutex<Vec<Idle>>,
     kind: Kind,
 }
@@ -193,6 +197,7 @@ impl Sandbox {
             reuse: spec.reuse,
             outbound: Outbound::new(OutboundPolicy::new(spec.allowed_outbound_hosts), spec.denied),
             log: spec.log,
+            memory: spec.memory,
             idle: Mutex::new(Vec::new()),
             kind: compiled.shape.kind,
         })
@@ -268,6 +273,12 @@ impl Prepared {
     #[must_use]
     pub fn is_cgi(&self) -> bool {
         matches!(self.kind, Kind::CgiComponent | Kind::CgiModule)
+    }
+
+    /// Gives up the instances that wait for another call.
+    pub fn drop_idle(&self) {
+        let idle = std::mem::take(&mut *self.idle.lock().unwrap_or_else(PoisonError::into_inner));
+        drop(idle);
     }
 
     /// Limits per call and per instance.

@@ -55,6 +55,8 @@ pub struct AppReading {
     pub running: u32,
     /// Calls that wait.
     pub waiting: u32,
+    /// Bytes its instances hold now.
+    pub memory_used: u64,
     /// Its memory limit in bytes.
     pub memory_limit: u64,
     /// Its counters.
@@ -297,11 +299,14 @@ fn encode_sums(encoder: &mut DescriptorEncoder<'_>, apps: &[AppReading]) -> fmt:
 
 fn encode_gauges(encoder: &mut DescriptorEncoder<'_>, apps: &[AppReading]) -> fmt::Result {
     type Read = fn(&AppReading) -> u64;
-    let gauges: [(&str, &str, Option<Unit>, Read); 4] = [
+    let gauges: [(&str, &str, Option<Unit>, Read); 5] = [
         ("http_server_active_requests", "Calls that run", None, |app| u64::from(app.running)),
         ("http_server_waiting_requests", "Calls that wait", None, |app| u64::from(app.waiting)),
         ("guest_memory_peak", "The most memory one call had", Some(Unit::Bytes), |app| {
             app.meter.memory_peak.load(Ordering::Relaxed)
+        }),
+        ("guest_memory_in_use", "Memory that instances hold", Some(Unit::Bytes), |app| {
+            app.memory_used
         }),
         ("guest_memory_limit", "Memory one call may have", Some(Unit::Bytes), |app| {
             app.memory_limit

@@ -53,7 +53,8 @@ impl Reply {
     }
 
     pub(crate) fn cause(&self) -> String {
-        self.json()["cause"].as_str().unwrap_or("none").to_owned()
+        let problem: Value = serde_json::from_slice(&self.body).unwrap_or_default();
+        problem["cause"].as_str().unwrap_or("none").to_owned()
     }
 
     pub(crate) fn header(&self, name: &str) -> &str {

@@ -12,6 +12,7 @@ mod calls;
 mod cli;
 mod deploy;
 mod examples;
+mod fair;
 mod guests;
 mod harness;
 mod http;

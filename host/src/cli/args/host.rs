@@ -47,6 +47,14 @@ pub struct Host {
     #[arg(long, value_name = "COUNT", env = "STEERAGE_SLOTS")]
     #[arg(help_heading = "Limits of the host")]
     pub slots: Option<u32>,
+    /// How much memory the host may use; four fifths of the machine when absent
+    #[arg(long, value_name = "SIZE", env = "STEERAGE_MEMORY_BUDGET", value_parser = Bytes::parse)]
+    #[arg(help_heading = "Limits of the host")]
+    pub memory_budget: Option<Bytes>,
+    /// How many times the memory budget instances may reserve together
+    #[arg(long, value_name = "FACTOR", env = "STEERAGE_MEMORY_OVERCOMMIT", default_value_t = 2.0)]
+    #[arg(help_heading = "Limits of the host")]
+    pub memory_overcommit: f64,
     /// How long compiling one component may take
     #[arg(long, value_name = "DURATION", env = "STEERAGE_COMPILE_TIMEOUT", default_value = "60s")]
     #[arg(value_parser = parse_duration)]

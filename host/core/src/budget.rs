@@ -1,0 +1,226 @@
+//! Who may take more of the host's memory, and who must give some back when it is short.
+//! Knows no instances or pages: the caller counts what each app holds and carries the verdict out.
+//!
+//! While there is room everybody gets what they ask for. The last eighth is kept for those within
+//! their share: there, the app that is furthest over its share is refused. When nothing is left, an
+//! app that is not the furthest over gets its memory all the same, from the one that is.
+
+use crate::units::{Bytes, Weight};
+
+/// The part of the budget that is kept for apps within their share: one in this many.
+const KEPT: u64 = 8;
+/// How far past the budget memory may be given before what was asked back has come: one in this
+/// many.
+const SLACK: u64 = 16;
+
+/// What one app holds of the host's memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holding {
+    /// How large the app's share is beside others'.
+    pub weight: Weight,
+    /// What its instances hold together.
+    pub held: Bytes,
+}
+
+/// What is asked, and what there is.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask {
+    /// Who asks: a place in the list of holdings.
+    pub asker: usize,
+    /// How much more it asks for.
+    pub more: Bytes,
+    /// What all may hold together.
+    pub budget: Bytes,
+    /// Whether the machine itself is short, whatever was counted.
+    pub is_short: bool,
+}
+
+/// What to answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// There is room.
+    Granted,
+    /// There is not, but the app in this place of the list holds more than it should: it has to
+    /// give some back.
+    GrantedFrom(usize),
+    /// The asker is furthest over its share, or nobody can give anything back fast enough.
+    Refused {
+        /// The asker's share.
+        share: Bytes,
+    },
+}
+
+/// Decides on an ask among all apps that hold memory, the asker among them.
+#[must_use]
+pub fn judge(ask: &Ask, holdings: &[Holding]) -> Verdict {
+    let total = sum(holdings).saturating_add(ask.more.get());
+    let budget = ask.budget.get();
+    if total <= budget - budget / KEPT && !ask.is_short {
+        return Verdict::Granted;
+    }
+    let after = |place: usize, holding: &Holding| {
+        let more = if place == ask.asker { ask.more.get() } else { 0 };
+        holding.held.get().saturating_add(more)
+    };
+    let over = |place: usize, holding: &Holding| {
+        after(place, holding) > share(holding.weight, holdings, ask.budget).get()
+    };
+    let furthest = holdings
+        .iter()
+        .enumerate()
+        .filter(|(place, holding)| over(*place, holding))
+        .max_by_key(|(place, holding)| {
+            // What it holds for each unit of weight; of two alike the later, so that the answer is
+            // the same however the list is walked.
+            let stretched = u128::from(after(*place, holding)) << 16;
+            (stretched / u128::from(holding.weight.get()), *place)
+        })
+        .map(|(place, _)| place);
+    let refused = || {
+        let weight = holdings.get(ask.asker).map_or(Weight::DEFAULT, |asker| asker.weight);
+        Verdict::Refused { share: share(weight, holdings, ask.budget) }
+    };
+    match furthest {
+        Some(place) if place == ask.asker => refused(),
+        _ if total <= budget => Verdict::Granted,
+        Some(place) if total <= budget.saturating_add(budget / SLACK) => {
+            Verdict::GrantedFrom(place)
+        }
+        Some(_) | None => refused(),
+    }
+}
+
+/// The place of the app that holds the most for its weight: who has to give something back when the
+/// machine itself is short. `None` when nobody holds anything.
+#[must_use]
+pub fn heaviest(holdings: &[Holding]) -> Option<usize> {
+    let by_weight = |(place, holding): &(usize, &Holding)| {
+        ((u128::from(holding.held.get()) << 16) / u128::from(holding.weight.get()), *place)
+    };
+    let held = |(_, holding): &(usize, &Holding)| holding.held > Bytes::ZERO;
+    holdings.iter().enumerate().filter(held).max_by_key(by_weight).map(|(place, _)| place)
+}
+
+/// The share of an app of this weight among all that hold memory.
+#[must_use]
+pub fn share(weight: Weight, holdings: &[Holding], budget: Bytes) -> Bytes {
+    let weights: u128 = holdings.iter().map(|holding| u128::from(holding.weight.get())).sum();
+    let part = u128::from(budget.get()) * u128::from(weight.get()) / weights.max(1);
+    Bytes::new(u64::try_from(part).unwrap_or(u64::MAX).min(budget.get()))
+}
+
+fn sum(holdings: &[Holding]) -> u64 {
+    holdings.iter().fold(0, |sum, holding| sum.saturating_add(holding.held.get()))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn holding(weight: u32, held: u64) -> Holding {
+        Holding { weight: Weight::new(weight).unwrap(), held: Bytes::new(held) }
+    }
+
+    fn ask(asker: usize, more: u64) -> Ask {
+        Ask { asker, more: Bytes::new(more), budget: Bytes::new(800), is_short: false }
+    }
+
+    #[test]
+    fn the_app_furthest_over_its_share_is_refused_and_nobody_else() {
+        let holdings = [holding(1, 600), holding(1, 90)];
+        assert_eq!(
+            judge(&ask(0, 50), &holdings),
+            Verdict::Refused { share: Bytes::new(400) },
+            "it would reach into what is kept for the other"
+        );
+        assert_eq!(judge(&ask(1, 50), &holdings), Verdict::Granted);
+        assert_eq!(judge(&ask(1, 140), &holdings), Verdict::GrantedFrom(0));
+    }
+
+    #[test]
+    fn a_lone_app_may_use_all_and_no_more() {
+        let holdings = [holding(1, 700)];
+        assert_eq!(judge(&ask(0, 100), &holdings), Verdict::Granted);
+        assert_eq!(judge(&ask(0, 101), &holdings), Verdict::Refused { share: Bytes::new(800) });
+    }
+
+    #[test]
+    fn weight_counts() {
+        let holdings = [holding(3, 600), holding(1, 150)];
+        assert_eq!(judge(&ask(0, 0), &holdings), Verdict::Granted, "600 is its share");
+        assert_eq!(judge(&ask(1, 60), &holdings), Verdict::Refused { share: Bytes::new(200) });
+    }
+
+    #[test]
+    fn a_short_machine_refuses_who_is_over_though_room_was_counted() {
+        let holdings = [holding(1, 500), holding(1, 10)];
+        let short = |asker| Ask { is_short: true, ..ask(asker, 10) };
+        assert_eq!(judge(&short(0), &holdings), Verdict::Refused { share: Bytes::new(400) });
+        assert_eq!(judge(&short(1), &holdings), Verdict::Granted);
+        assert_eq!(heaviest(&holdings), Some(0));
+    }
+
+    fn holdings() -> impl Strategy<Value = Vec<Holding>> {
+        let one = (1..5_u32, 0..400_u64).prop_map(|(weight, held)| holding(weight, held));
+        proptest::collection::vec(one, 1..6)
+    }
+
+    proptest! {
+        #[test]
+        fn who_stays_within_its_share_is_never_refused_while_the_rest_is_within_the_budget(
+            holdings in holdings(), asker in 0..6_usize, more in 0..300_u64,
+        ) {
+            let asker = asker % holdings.len();
+            let total: u64 = holdings.iter().map(|holding| holding.held.get()).sum();
+            let ask = ask(asker, more);
+            let share = share(holdings[asker].weight, &holdings, ask.budget);
+            let after = holdings[asker].held.get() + more;
+            let fits = total + more <= 800 + 800 / SLACK;
+            if after <= share.get() && fits {
+                let refused = matches!(judge(&ask, &holdings), Verdict::Refused { .. });
+                prop_assert!(!refused);
+            }
+        }
+
+        #[test]
+        fn what_was_granted_never_passes_the_slack(
+            holdings in holdings(), asker in 0..6_usize, more in 0..300_u64,
+        ) {
+            let asker = asker % holdings.len();
+            let total: u64 = holdings.iter().map(|holding| holding.held.get()).sum();
+            match judge(&ask(asker, more), &holdings) {
+                Verdict::Granted => prop_assert!(total + more <= 800),
+                Verdict::GrantedFrom(place) => {
+                    prop_assert!(total + more <= 850);
+                    prop_assert!(place != asker);
+                    let giver = &holdings[place];
+                    let due = share(giver.weight, &holdings, Bytes::new(800));
+                    prop_assert!(giver.held > due, "who gives back holds more than its share");
+                }
+                Verdict::Refused { .. } => prop_assert!(total + more > 700),
+            }
+        }
+
+        #[test]
+        fn a_refused_app_is_the_furthest_over_or_all_is_gone(
+            holdings in holdings(), asker in 0..6_usize, more in 1..300_u64,
+        ) {
+            let asker = asker % holdings.len();
+            let total: u64 = holdings.iter().map(|holding| holding.held.get()).sum();
+            if let Verdict::Refused { .. } = judge(&ask(asker, more), &holdings)
+                && total + more <= 850
+            {
+                let stretched = |place: usize| {
+                    let extra = if place == asker { more } else { 0 };
+                    u128::from(holdings[place].held.get() + extra) * 1000
+                        / u128::from(holdings[place].weight.get())
+                };
+                for place in 0..holdings.len() {
+                    prop_assert!(stretched(place) <= stretched(asker) + 1);
+                }
+            }
+        }
+    }
+}

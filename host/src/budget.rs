@@ -1,0 +1,355 @@
+//! The memory of this host: what each app's instances hold, bounded so that the kernel never has to
+//! end the process. Decides nothing: `core::budget` says who may take and who must give back.
+//! Does not count what is not a guest's memory; the watch over the whole process sees that.
+
+use std::fs;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use steerage_core::budget::{self, Ask, Holding, Verdict};
+use steerage_core::outcome::{Outcome, Refusal};
+use steerage_core::units::{Bytes, Weight};
+
+use crate::call::Call;
+
+/// How long a list of the apps that hold memory is good for.
+const LIST_AGE: Duration = Duration::from_millis(20);
+/// The part of the budget that the process may not reach without being short: one in this many.
+const SHORT: u64 = 16;
+/// Calls an account remembers before it first looks which of them are over.
+const LEAST_CALLS: usize = 64;
+
+/// How memory is bounded.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct MemorySettings {
+    /// What the process may use.
+    pub budget: Bytes,
+    /// How many times the budget instances may reserve together: guests reserve more than they
+    /// touch.
+    pub overcommit: f64,
+}
+
+/// The memory of the host, shared by all accounts.
+#[derive(Debug)]
+pub struct Memory {
+    settings: MemorySettings,
+    /// What instances may reserve together.
+    most: u64,
+    /// What they have reserved.
+    reserved: AtomicU64,
+    /// Whether the process uses nearly all it may, whatever was reserved.
+    is_short: AtomicBool,
+    accounts: Mutex<Accounts>,
+}
+
+#[derive(Debug)]
+struct Accounts {
+    all: Vec<Weak<Account>>,
+    holders: Vec<Arc<Account>>,
+    listed_at: Option<Instant>,
+}
+
+/// What one app's instances hold.
+#[derive(Debug)]
+pub struct Account {
+    memory: Arc<Memory>,
+    weight: AtomicU32,
+    held: AtomicU64,
+    /// Calls that can be ended for their memory, the latest last.
+    calls: Mutex<Vec<Weak<Call>>>,
+}
+
+impl Memory {
+    /// A budget that nobody has taken from yet.
+    #[must_use]
+    pub fn new(settings: MemorySettings) -> Arc<Self> {
+        Arc::new(Self {
+            settings,
+            most: stretch(settings.budget, settings.overcommit),
+            reserved: AtomicU64::new(0),
+            is_short: AtomicBool::new(false),
+            accounts: Mutex::new(Accounts {
+                all: Vec::new(),
+                holders: Vec::new(),
+                listed_at: None,
+            }),
+        })
+    }
+
+    /// Opens an app's account.
+    #[must_use]
+    pub fn account(self: &Arc<Self>, weight: Weight) -> Arc<Account> {
+        let account = Arc::new(Account {
+            memory: self.clone(),
+            weight: AtomicU32::new(weight.get()),
+            held: AtomicU64::new(0),
+            calls: Mutex::default(),
+        });
+        let mut accounts = self.accounts();
+        if accounts.all.len() == accounts.all.capacity() {
+            accounts.all.retain(|account| account.strong_count() > 0);
+        }
+        accounts.all.push(Arc::downgrade(&account));
+        account
+    }
+
+    /// What the process may use, and what instances have reserved of what they may.
+    #[must_use]
+    pub fn standing(&self) -> (Bytes, Bytes, Bytes) {
+        let reserved = Bytes::new(self.reserved.load(Ordering::Relaxed));
+        (self.settings.budget, reserved, Bytes::new(self.most))
+    }
+
+    /// Whether idle instances should be given up: memory is short, or soon will be.
+    #[must_use]
+    pub fn is_tight(&self) -> bool {
+        let reserved = self.reserved.load(Ordering::Relaxed);
+        reserved > self.most - self.most / 8 || self.is_short.load(Ordering::Relaxed)
+    }
+
+    /// Takes note of what the process uses. When that is more than it may, the app that holds most
+    /// for its weight loses its latest call; says whether there was one.
+    pub fn observe(&self, used: Bytes) -> bool {
+        let budget = self.settings.budget.get();
+        self.is_short.store(used.get() > budget - budget / SHORT, Ordering::Relaxed);
+        if used.get() <= budget {
+            return false;
+        }
+        let holders = self.holders(None);
+        let holdings: Vec<Holding> = holders.iter().map(|account| account.holding()).collect();
+        let Some(heaviest) = budget::heaviest(&holdings).and_then(|place| holders.get(place))
+        else {
+            return false;
+        };
+        let share = budget::share(heaviest.weight(), &holdings, self.settings.budget);
+        heaviest.end_latest(&heaviest.refusal(share))
+    }
+
+    /// The apps that hold memory, and the asker, whose place in the list is the last.
+    fn holders(&self, asker: Option<&Arc<Account>>) -> Vec<Arc<Account>> {
+        let mut accounts = self.accounts();
+        let now = Instant::now();
+        if accounts.listed_at.is_none_or(|at| now.saturating_duration_since(at) > LIST_AGE) {
+            let holds = |account: &Arc<Account>| account.held.load(Ordering::Relaxed) > 0;
+            accounts.holders =
+                accounts.all.iter().filter_map(Weak::upgrade).filter(holds).collect();
+            accounts.listed_at = Some(now);
+        }
+        let mut holders = accounts.holders.clone();
+        drop(accounts);
+        if let Some(asker) = asker {
+            holders.retain(|account| !Arc::ptr_eq(account, asker));
+            holders.push(asker.clone());
+        }
+        holders
+    }
+
+    fn accounts(&self) -> MutexGuard<'_, Accounts> {
+        self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Account {
+    /// Changes the app's share.
+    pub fn set_weight(&self, weight: Weight) {
+        self.weight.store(weight.get(), Ordering::Relaxed);
+    }
+
+    /// What the app's instances hold.
+    #[must_use]
+    pub fn held(&self) -> Bytes {
+        Bytes::new(self.held.load(Ordering::Relaxed))
+    }
+
+    /// Takes more memory for one of the app's instances.
+    ///
+    /// # Errors
+    /// The host is short of memory, and it is this app that holds too much.
+    pub fn reserve(self: &Arc<Self>, more: Bytes) -> Result<(), Refusal> {
+        let memory = &self.memory;
+        let total =
+            memory.reserved.fetch_add(more.get(), Ordering::Relaxed).saturating_add(more.get());
+        let easy = total <= memory.most - memory.most / 8;
+        if easy && !memory.is_short.load(Ordering::Relaxed) {
+            self.held.fetch_add(more.get(), Ordering::Relaxed);
+            return Ok(());
+        }
+        let judged = self.ask(more);
+        match &judged {
+            Ok(()) => self.held.fetch_add(more.get(), Ordering::Relaxed),
+            Err(_) => memory.reserved.fetch_sub(more.get(), Ordering::Relaxed),
+        };
+        judged
+    }
+
+    /// Gives memory of an instance back.
+    pub fn release(&self, bytes: Bytes) {
+        self.held.fetch_sub(bytes.get(), Ordering::Relaxed);
+        self.memory.reserved.fetch_sub(bytes.get(), Ordering::Relaxed);
+    }
+
+    /// Lets a call be ended should its memory be needed for others.
+    pub fn lend(&self, call: &Arc<Call>) {
+        let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        if calls.len() >= LEAST_CALLS && calls.len() == calls.capacity() {
+            calls.retain(|call| call.strong_count() > 0);
+        }
+        calls.push(Arc::downgrade(call));
+    }
+
+    fn ask(self: &Arc<Self>, more: Bytes) -> Result<(), Refusal> {
+        let holders = self.memory.holders(Some(self));
+        let holdings: Vec<Holding> = holders.iter().map(|account| account.holding()).collect();
+        let ask = Ask {
+            asker: holders.len().saturating_sub(1),
+            more,
+            budget: Bytes::new(self.memory.most),
+            is_short: self.memory.is_short.load(Ordering::Relaxed),
+        };
+        match budget::judge(&ask, &holdings) {
+            Verdict::Granted => Ok(()),
+            Verdict::GrantedFrom(place) => {
+                if let Some(giver) = holders.get(place) {
+                    let share = budget::share(giver.weight(), &holdings, ask.budget);
+                    giver.end_latest(&giver.refusal(share));
+                }
+                Ok(())
+            }
+            Verdict::Refused { share } => Err(self.refusal(share)),
+        }
+    }
+
+    fn holding(&self) -> Holding {
+        Holding { weight: self.weight(), held: self.held() }
+    }
+
+    fn weight(&self) -> Weight {
+        Weight::new(self.weight.load(Ordering::Relaxed)).unwrap_or_default()
+    }
+
+    fn refusal(&self, share: Bytes) -> Refusal {
+        Refusal::HostMemory { held: self.held(), share, budget: Bytes::new(self.memory.most) }
+    }
+
+    /// Ends the latest call that still runs; `false` when none does.
+    fn end_latest(&self, refusal: &Refusal) -> bool {
+        let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some(call) = calls.pop() {
+            if let Some(call) = call.upgrade()
+                && !call.is_over()
+            {
+                drop(calls);
+                call.cut(Outcome::Refused(refusal.clone()));
+                return true;
+            }
+        }
+        false
+    }
+}
+
+/// The memory of this machine: what it has, or what the process's control group allows, whichever is
+/// less.
+#[must_use]
+pub fn of_this_machine() -> Bytes {
+    let read = |path: &str| fs::read_to_string(path).ok();
+    let total = read("/proc/meminfo").and_then(|text| field(&text, "MemTotal:"));
+    let group = read("/proc/self/cgroup");
+    let own = group.as_deref().and_then(|text| text.lines().find_map(|l| l.strip_prefix("0::")));
+    let bounds = [
+        own.map(|group| format!("/sys/fs/cgroup{group}/memory.max")),
+        Some("/sys/fs/cgroup/memory.max".to_owned()),
+        Some("/sys/fs/cgroup/memory/memory.limit_in_bytes".to_owned()),
+    ];
+    let bounds = bounds.into_iter().flatten();
+    let bound = bounds.filter_map(|path| read(&path)?.trim().parse::<u64>().ok()).min();
+    // A machine that does not say is taken for a small one.
+    let total = total.unwrap_or(512 << 20);
+    Bytes::new(bound.map_or(total, |bound| bound.min(total)))
+}
+
+/// Anonymous memory that this process uses: the file-backed rest can be dropped by the kernel.
+#[must_use]
+pub fn of_this_process() -> Bytes {
+    let text = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    Bytes::new(field(&text, "RssAnon:").unwrap_or(0))
+}
+
+/// A field of a file in `/proc` that counts in kibibytes, in bytes.
+fn field(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes << 10)
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a factor chosen by hand needs no exact product, and the cast saturates"
+)]
+fn stretch(budget: Bytes, factor: f64) -> u64 {
+    (budget.get() as f64 * factor.max(1.0)) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use steerage_core::id::CallId;
+
+    use super::*;
+
+    fn memory(budget: u64) -> Arc<Memory> {
+        Memory::new(MemorySettings { budget: Bytes::new(budget), overcommit: 1.0 })
+    }
+
+    #[test]
+    fn what_is_given_back_can_be_taken_again() {
+        let memory = memory(800);
+        let account = memory.account(Weight::DEFAULT);
+        account.reserve(Bytes::new(800)).unwrap();
+        let refusal = account.reserve(Bytes::new(1)).unwrap_err();
+        assert_eq!(refusal.cause(), "host_memory");
+        account.release(Bytes::new(800));
+        account.reserve(Bytes::new(800)).unwrap();
+        assert_eq!(memory.standing().1, Bytes::new(800));
+    }
+
+    #[test]
+    fn an_app_within_its_share_gets_memory_from_the_one_beyond() {
+        let memory = memory(800);
+        let (greedy, modest) = (memory.account(Weight::DEFAULT), memory.account(Weight::DEFAULT));
+        let calls: Vec<_> = (0..3).map(|n| Arc::new(Call::new(CallId::from_u128(n)))).collect();
+        for call in &calls {
+            greedy.reserve(Bytes::new(233)).unwrap();
+            greedy.lend(call);
+        }
+        modest.reserve(Bytes::new(120)).unwrap();
+        let ended: Vec<bool> = calls.iter().map(|call| call.failed()).collect();
+        assert_eq!(ended, [false, false, true], "the latest call of the greedy app was ended");
+        assert!(greedy.reserve(Bytes::new(50)).is_err());
+    }
+
+    #[test]
+    fn a_process_beyond_its_budget_costs_the_heaviest_app_a_call() {
+        let memory = memory(800);
+        let (heavy, light) = (memory.account(Weight::DEFAULT), memory.account(Weight::DEFAULT));
+        heavy.reserve(Bytes::new(200)).unwrap();
+        light.reserve(Bytes::new(100)).unwrap();
+        let call = Arc::new(Call::new(CallId::from_u128(1)));
+        heavy.lend(&call);
+        assert!(!memory.observe(Bytes::new(800)));
+        assert!(memory.is_tight());
+        assert!(memory.observe(Bytes::new(801)));
+        assert!(call.failed());
+        assert!(!memory.observe(Bytes::new(801)), "it has no other call");
+        assert!(!memory.observe(Bytes::new(700)));
+        assert!(!memory.is_tight());
+    }
+
+    #[test]
+    fn this_machine_has_memory_and_this_process_uses_some() {
+        assert!(of_this_machine() > Bytes::mebi(64));
+        assert!(of_this_process() > Bytes::ZERO);
+        assert!(of_this_process() < of_this_machine());
+    }
+}
