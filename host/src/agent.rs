@@ -294,7 +294,7 @@ impl Agent {
             generation,
             limits: manifest.limits.clone(),
             env: manifest.env.clone().into_iter().collect(),
-            reuse: manifest.instance.reuse.get(),
+            instance: manifest.instance,
             allowed_outbound_hosts: manifest.allowed_outbound_hosts.clone(),
             log: state.log,
             memory: state.memory,

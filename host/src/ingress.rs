@@ -21,6 +21,7 @@ use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
 use self::patience::Patient;
+use crate::priority;
 use crate::request::head::Peer;
 use crate::request::{self, Front};
 use crate::shutdown::Shutdown;
@@ -100,6 +101,7 @@ impl Ingress {
             let door = door.clone();
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let thread = thread::Builder::new().name("ingress".to_owned()).spawn(move || {
+                priority::prompt();
                 runtime.block_on(door.accept(socket));
                 // Connections still open belong to clients that were given their time.
                 runtime.shutdown_background();

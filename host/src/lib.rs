@@ -12,6 +12,7 @@ pub mod client;
 pub mod ingress;
 pub mod manifest;
 pub mod meter;
+pub mod priority;
 pub mod request;
 pub mod respond;
 pub mod sandbox;

@@ -4,13 +4,14 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::num::NonZeroU32;
+use std::time::Duration;
 
 use crate::id::{AppName, Digest};
 use crate::limits::{Limits, Violation};
 use crate::outbound::AllowedHost;
 use crate::quote::Quoted;
 use crate::route::Route;
-use crate::units::Weight;
+use crate::units::{Bytes, Weight};
 
 /// Everything a developer says about one app.
 ///
@@ -50,11 +51,39 @@ pub struct Instance {
     /// The most calls that one instance serves, one after the other; 1 gives every call a fresh
     /// instance, so that no call ever sees what another one left behind.
     pub reuse: NonZeroU32,
+    /// The longest that one instance serves calls, whatever their number.
+    pub max_age: Duration,
+    /// How much more memory than after it was made an instance may have and still serve another
+    /// call: memories never shrink, so one large call would be paid for by all that follow.
+    pub max_growth: Bytes,
+}
+
+/// How worn an instance is that has served a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wear {
+    /// Calls it has served.
+    pub calls: u32,
+    /// How long ago it was made.
+    pub age: Duration,
+    /// By how much its memory has grown since.
+    pub growth: Bytes,
+}
+
+impl Instance {
+    /// Whether an instance that is so worn may serve another call.
+    #[must_use]
+    pub fn keeps(&self, wear: &Wear) -> bool {
+        wear.calls < self.reuse.get() && wear.age < self.max_age && wear.growth <= self.max_growth
+    }
 }
 
 impl Default for Instance {
     fn default() -> Self {
-        Self { reuse: NonZeroU32::MIN }
+        Self {
+            reuse: NonZeroU32::MIN,
+            max_age: Duration::from_secs(300),
+            max_growth: Bytes::mebi(16),
+        }
     }
 }
 

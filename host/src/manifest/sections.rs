@@ -40,7 +40,7 @@ pub(super) const KEYS: [(&str, &[&str]); 6] = [
         "limits",
         &["memory", "fuel", "timeout", "concurrency", "queue", "request_body", "response_body"],
     ),
-    ("instance", &["reuse"]),
+    ("instance", &["reuse", "max_age", "max_growth"]),
     ("share", &["weight"]),
     ("build", &["command"]),
 ];
@@ -190,6 +190,10 @@ fn instance(top: &Section<'_, '_>, findings: &mut Findings<'_>) -> Instance {
         refuse_unknown(&section, "instance", findings);
         let reuse = section.get("reuse").and_then(|entry| entry.count(1..=MAX_REUSE, findings));
         set(&mut instance.reuse, reuse.and_then(NonZeroU32::new));
+        let max_age = section.get("max_age").and_then(|entry| duration(&entry, findings));
+        set(&mut instance.max_age, max_age);
+        let max_growth = section.get("max_growth").and_then(|entry| entry.amount(findings));
+        set(&mut instance.max_growth, max_growth);
     }
     instance
 }

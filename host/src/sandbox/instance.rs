@@ -7,9 +7,10 @@ use std::sync::{Arc, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http_body::Body;
+use steerage_core::manifest::Wear;
 use steerage_core::outcome::Outcome;
+use steerage_core::units::{Bytes, Fuel};
 use tokio::time::Instant;
 use wasmtime::Store;
 use wasmtime::component::ResourceTable;
@@ -59,6 +60,14 @@ pub(super) struct Idle {
     store: Store<Guest>,
     live: Live,
     calls: u32,
+    made: Made,
+}
+
+/// How an instance began.
+#[derive(Clone, Copy)]
+struct Made {
+    at: std::time::Instant,
+    memory: Bytes,
 }
 
 enum Live {
@@ -70,7 +79,7 @@ impl Prepared {
     /// Serves one call and says to `call` how it ended, before anything of the guest is dropped.
     pub async fn run<B>(&self, call: &Arc<Call>, inquiry: Inquiry<B>)
     where
-        B: Body<Data = Bytes> + Send + 'static,
+        B: Body<Data = bytes::Bytes> + Send + 'static,
         B::Error: Into<Error>,
     {
         match &self.pre {
@@ -83,13 +92,13 @@ impl Prepared {
 
     async fn run_service<B>(&self, call: &Arc<Call>, inquiry: Inquiry<B>)
     where
-        B: Body<Data = Bytes> + Send + 'static,
+        B: Body<Data = bytes::Bytes> + Send + 'static,
         B::Error: Into<Error>,
     {
         let Inquiry { request, https, deadline, head, .. } = inquiry;
-        let (mut store, live, calls) = match self.take_idle(call) {
-            Some(idle) => (idle.store, Some(idle.live), idle.calls),
-            None => (self.service_store(call), None, 0),
+        let (mut store, live, calls, made) = match self.take_idle(call) {
+            Some(idle) => (idle.store, Some(idle.live), idle.calls, Some(idle.made)),
+            None => (self.service_store(call), None, 0, None),
         };
         let mut instantiate = Duration::ZERO;
         let mut kept = None;
@@ -104,13 +113,20 @@ impl Prepared {
                     live
                 }
             };
+            let made = match made {
+                None if self.is_reusing() => Some(Made {
+                    at: std::time::Instant::now(),
+                    memory: store.data().limiter.used(),
+                }),
+                made => made,
+            };
             match &live {
                 Live::Http02(proxy) => call_p2(&mut store, proxy, request, https, head).await?,
                 Live::Http03(service) => {
                     Box::pin(call_p3(&mut store, service, request, head)).await?;
                 }
             }
-            kept = Some(live);
+            kept = made.map(|made| (live, made));
             Ok(())
         };
         let (finish, cpu) = bounded(call, &self.memory, deadline, guest).await;
@@ -124,18 +140,18 @@ impl Prepared {
         let reusable = outcome == Outcome::Answered;
         let memory = guest.limiter.peak();
         call.end(outcome, self.usage(&store, memory, cpu, instantiate));
-        if let Some(live) = kept
+        if let Some((live, made)) = kept
             && reusable
-            && calls + 1 < self.reuse
+            && self.instance.keeps(&wear(&store, calls + 1, &made))
         {
-            let idle = Idle { store, live, calls: calls + 1 };
+            let idle = Idle { store, live, calls: calls + 1, made };
             self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(idle);
         }
     }
 
     async fn run_command<B>(&self, pre: &CommandPre<Guest>, call: &Arc<Call>, inquiry: Inquiry<B>)
     where
-        B: Body<Data = Bytes> + Send + 'static,
+        B: Body<Data = bytes::Bytes> + Send + 'static,
         B::Error: Into<Error>,
     {
         let (wasi, stdio, output) =
@@ -168,7 +184,7 @@ impl Prepared {
         call: &Arc<Call>,
         inquiry: Inquiry<B>,
     ) where
-        B: Body<Data = Bytes> + Send + 'static,
+        B: Body<Data = bytes::Bytes> + Send + 'static,
         B::Error: Into<Error>,
     {
         let (mut wasi, stdio, output) =
@@ -216,7 +232,7 @@ impl Prepared {
         head: HeadSender,
     ) -> (WasiCtxBuilder, Arc<Stdio>, Output)
     where
-        B: Body<Data = Bytes> + Send + 'static,
+        B: Body<Data = bytes::Bytes> + Send + 'static,
         B::Error: Into<Error>,
     {
         let (parts, body) = request.into_parts();
@@ -264,11 +280,22 @@ impl Prepared {
         store.fuel_async_yield_interval(Some(SLICE))
     }
 
+    fn is_reusing(&self) -> bool {
+        self.instance.reuse.get() > 1
+    }
+
     fn take_idle(&self, call: &Arc<Call>) -> Option<Idle> {
-        if self.reuse <= 1 {
+        if !self.is_reusing() {
             return None;
         }
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()?;
+        let mut idle = loop {
+            let mut waiting = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+            let idle = waiting.pop()?;
+            drop(waiting);
+            if idle.made.at.elapsed() < self.instance.max_age {
+                break idle;
+            }
+        };
         let guest = idle.store.data_mut();
         guest.limiter.start_call();
         guest.stdio.start_call(call.id);
@@ -278,14 +305,19 @@ impl Prepared {
     fn usage<T>(
         &self,
         store: &Store<T>,
-        memory: steerage_core::units::Bytes,
+        memory: Bytes,
         cpu: Duration,
         instantiate: Duration,
     ) -> Usage {
         let left = store.get_fuel().unwrap_or(0);
-        let fuel = steerage_core::units::Fuel::new(self.limits.fuel.get().saturating_sub(left));
+        let fuel = Fuel::new(self.limits.fuel.get().saturating_sub(left));
         Usage { fuel, memory, cpu, instantiate }
     }
+}
+
+fn wear(store: &Store<Guest>, calls: u32, made: &Made) -> Wear {
+    let growth = store.data().limiter.used().get().saturating_sub(made.memory.get());
+    Wear { calls, age: made.at.elapsed(), growth: Bytes::new(growth) }
 }
 
 /// Polls the guest until it ends, its time is over or nobody wants it any more; says which, and how

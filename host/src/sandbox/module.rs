@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use steerage_core::id::{Digest, Generation};
 use steerage_core::limits::Limits;
+use steerage_core::manifest;
 use steerage_core::outbound::{AllowedHost, OutboundPolicy};
 use steerage_core::units::Bytes;
 use wasmtime::component::{Component, Linker};
@@ -71,8 +72,8 @@ pub struct Spec {
     pub limits: Limits,
     /// The guest's environment, whole.
     pub env: Vec<(String, String)>,
-    /// Calls one instance may serve; 1 means a fresh one for each.
-    pub reuse: u32,
+    /// How instances live.
+    pub instance: manifest::Instance,
     /// Where the guest may send requests to.
     pub allowed_outbound_hosts: Vec<AllowedHost>,
     /// Where its output goes.
@@ -118,7 +119,7 @@ pub struct Prepared {
     pub(super) limits: Limits,
     pub(super) env: Vec<(String, String)>,
     pub(super) generation: Generation,
-    pub(super) reuse: u32,
+    pub(super) instance: manifest::Instance,
     pub(super) outbound: Outbound,
     pub(super) log: Arc<AppLog>,
     pub(super) memory: Arc<Account>,
@@ -194,7 +195,7 @@ impl Sandbox {
             limits: spec.limits,
             env: spec.env,
             generation: spec.generation,
-            reuse: spec.reuse,
+            instance: spec.instance,
             outbound: Outbound::new(OutboundPolicy::new(spec.allowed_outbound_hosts), spec.denied),
             log: spec.log,
             memory: spec.memory,

@@ -14,10 +14,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 
 use super::Guest;
 use super::task::{Slice, Task};
-
-/// How far below the I/O threads the guest threads stand, so that a busy guest cannot starve the
-/// threads that read requests and write responses.
-const GUEST_NICENESS: i32 = 3;
+use crate::priority;
 
 /// Longest wait for the slices that run when the threads are stopped.
 pub(super) const STOP_TIMEOUT: Duration = Duration::from_millis(500);
@@ -133,6 +130,7 @@ impl Workers {
         let io = Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("guest-io")
+            .on_thread_start(priority::prompt)
             .enable_all()
             .build()?;
         let line = Arc::new(Line::new(n_threads));
@@ -178,10 +176,7 @@ impl Workers {
 }
 
 fn work(line: &Line, io: &Handle, ending: &SyncSender<()>) {
-    // Where this is refused guests run at the same priority, which costs only latency.
-    if let Err(error) = rustix::process::nice(GUEST_NICENESS) {
-        tracing::debug!(%error, "guest threads run at the priority of the others");
-    }
+    priority::patient();
     let entered = io.enter();
     line.serve();
     drop(entered);

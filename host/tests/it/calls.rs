@@ -89,9 +89,11 @@ pub(crate) async fn each_call_has_an_instance_of_its_own_unless_reuse_is_asked_f
     let counter = read(guests::COUNTER);
     host.serve("fresh", &counter, "").await;
     host.serve("reused", &counter, "[instance]\nreuse = 3").await;
+    host.serve("aged", &counter, "[instance]\nreuse = 3\nmax_age = \"0s\"").await;
     let mut counts = Vec::new();
     for _ in 0..4 {
         assert_eq!(host.get("/fresh").await.text().trim(), "1");
+        assert_eq!(host.get("/aged").await.text().trim(), "1");
         counts.push(host.get("/reused").await.text().trim().to_owned());
     }
     assert_eq!(counts, ["1", "2", "3", "1"]);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 const LONGEST_FILE: usize = 400;
 
 /// Which level each module of the host stands on; it may use only lower ones. See ARCHITECTURE.md.
-const LEVELS: [(&str, u32); 21] = [
+const LEVELS: [(&str, u32); 22] = [
     ("cli", 8),
     ("serve", 7),
     ("client", 6),
@@ -25,6 +25,7 @@ const LEVELS: [(&str, u32); 21] = [
     ("telemetry", 1),
     ("call", 0),
     ("meter", 0),
+    ("priority", 0),
     ("shutdown", 0),
     ("lib", 9),
     ("main", 9),

@@ -4,7 +4,6 @@
 use expect_test::{Expect, expect};
 
 use super::*;
-use crate::units::Bytes;
 
 fn valid() -> Manifest {
     Manifest {
@@ -97,4 +96,20 @@ fn names_of_variables_are_those_a_shell_can_use() {
     for name in ["", "1A", "A-B", "A B", "É", "A=", "A\0"] {
         assert_eq!(check_env(name, ""), Some(Broken::EnvName(name.to_owned())));
     }
+}
+
+#[test]
+fn an_instance_is_given_up_for_its_calls_its_age_or_its_growth() {
+    let instance = Instance {
+        reuse: NonZeroU32::new(3).unwrap(),
+        max_age: Duration::from_secs(10),
+        max_growth: Bytes::new(100),
+    };
+    let fresh = Wear { calls: 1, age: Duration::ZERO, growth: Bytes::ZERO };
+    assert!(instance.keeps(&fresh));
+    assert!(!instance.keeps(&Wear { calls: 3, ..fresh }));
+    assert!(!instance.keeps(&Wear { age: Duration::from_secs(10), ..fresh }));
+    assert!(instance.keeps(&Wear { growth: Bytes::new(100), ..fresh }));
+    assert!(!instance.keeps(&Wear { growth: Bytes::new(101), ..fresh }));
+    assert!(!Instance::default().keeps(&fresh), "a fresh instance for each call");
 }
