@@ -11,11 +11,12 @@ mod gate;
 mod line;
 mod task;
 
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::task::Context;
+use std::task::Poll;
 use std::time::Duration;
 
 use steerage_core::fair::{self, Charge, TenantKey};
@@ -69,12 +70,11 @@ struct Bounds {
     n_waiting: AtomicU32,
 }
 
-/// The right to poll one slice here.
-enum Turn {
-    /// Cores are idle: nobody is harmed.
-    Free,
-    /// Others wait, and this app is due.
-    Charged(Charge),
+/// The right to poll one slice here. Given back on every path, a panic of the guest's included.
+struct Turn<'s> {
+    line: &'s Line,
+    /// What was charged for it; nothing while cores are idle, since nobody is harmed.
+    charge: Option<Charge>,
 }
 
 impl GuestThreads {
@@ -121,14 +121,15 @@ impl Schedule {
 
     /// Runs a guest to its end: its first slice here if it may, the rest on the guest threads.
     pub async fn run(&self, gate: &Gate, mut guest: Guest) {
-        if let Some(turn) = self.turn(gate) {
-            let polled = std::future::poll_fn(|context: &mut Context<'_>| {
+        if let Some(mut turn) = self.turn(gate) {
+            let polled = poll_fn(|context| {
                 meter::begin();
-                let polled = guest.as_mut().poll(context);
-                std::task::Poll::Ready(polled)
+                Poll::Ready(guest.as_mut().poll(context))
             })
             .await;
-            self.end_turn(gate, turn, meter::end());
+            let used = meter::end();
+            gate.learn(used);
+            turn.settle(used);
             if polled.is_ready() {
                 return;
             }
@@ -148,23 +149,29 @@ impl Schedule {
         self.bounds.n_waiting.load(Ordering::Relaxed)
     }
 
-    fn turn(&self, gate: &Gate) -> Option<Turn> {
-        if self.line.enter() {
-            if gate.estimate() <= fair::LONGEST_HERE {
-                return Some(Turn::Free);
-            }
-        } else if let Some(charge) = self.line.queue().fair.start_here(gate.key()) {
-            return Some(Turn::Charged(charge));
+    fn turn(&self, gate: &Gate) -> Option<Turn<'_>> {
+        let line = &*self.line;
+        let is_idle = line.enter();
+        let mut turn = Turn { line, charge: None };
+        if is_idle {
+            return (gate.estimate() <= fair::LONGEST_HERE).then_some(turn);
         }
-        self.line.leave();
-        None
+        turn.charge = Some(line.queue().fair.start_here(gate.key())?);
+        Some(turn)
     }
+}
 
-    fn end_turn(&self, gate: &Gate, turn: Turn, used: Duration) {
-        gate.learn(used);
-        if let Turn::Charged(charge) = turn {
+impl Turn<'_> {
+    fn settle(&mut self, used: Duration) {
+        if let Some(charge) = self.charge.take() {
             self.line.queue().fair.settle(charge, used);
         }
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.settle(Duration::ZERO);
         self.line.leave();
     }
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use steerage_core::units::Bytes;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
@@ -174,6 +175,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     let n_cores = std::thread::available_parallelism().map_or(1, usize::from);
     let token = settings.token_file.as_deref().map(Token::read).transpose()?;
     api::auth::check_listen(settings.admin, token.as_ref())?;
+    raise_open_files();
     make_dir(&settings.data)?;
     let store = Store::open(&settings.data)?;
     let blobs = Blobs::open(&settings.data.join("blobs"))?;
@@ -299,6 +301,16 @@ async fn watch_memory(memory: Arc<Memory>, catalog: Arc<Catalog>) {
         memory.observe(budget::of_this_process());
         let pause = if memory.is_tight() { MEMORY_LOOK / 5 } else { MEMORY_LOOK };
         tokio::time::sleep(pause).await;
+    }
+}
+
+/// Lets the process open as many files as it may: each connection is one, and the usual limit of
+/// 1,024 is there for programs that cannot count further.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, "the limit of open files cannot be raised");
     }
 }
 
