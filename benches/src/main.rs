@@ -1,9 +1,11 @@
 //! Whole-host benches: us and the alternatives in the same run, printed as ratios.
 //! Not timed tests: nothing here fails because a machine is slow.
 
+mod host;
 mod http;
 mod load;
 mod raw;
+mod report;
 mod server;
 
 use std::net::SocketAddr;
@@ -23,7 +25,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Bench {
     /// Hello over HTTP: raw hyper, a fresh instance per call, a reused instance, and peers
-    Http(HttpArguments),
+    Http(http::Arguments),
     /// A bare hyper server, started by `http`
     #[command(hide = true)]
     Raw {
@@ -32,34 +34,27 @@ enum Bench {
     },
 }
 
-#[derive(clap::Args)]
-pub(crate) struct HttpArguments {
-    /// Seconds measured of each server
+/// How long to measure, and where to write what was found.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Common {
+    /// Seconds measured of each thing
     #[arg(long, default_value_t = 5)]
     seconds: u64,
     /// Seconds of load before measuring
     #[arg(long, default_value_t = 1)]
     warmup: u64,
-    /// Keep-alive connections
-    #[arg(long, default_value_t = 32)]
-    connections: usize,
-    /// How often the whole round of servers is measured; the best of each is shown
-    #[arg(long, default_value_t = 3)]
-    rounds: usize,
-    /// Another server to measure: NAME=COMMAND, with {port} and {component} filled in
-    #[arg(long = "peer", value_name = "NAME=COMMAND")]
-    peers: Vec<String>,
     /// Also write the results as JSON to this file
     #[arg(long)]
     json: Option<PathBuf>,
 }
 
-impl HttpArguments {
-    fn load(&self, seconds: u64) -> load::Settings {
-        load::Settings {
-            connections: self.connections.max(1),
-            duration: Duration::from_secs(seconds.max(1)),
-        }
+impl Common {
+    fn duration(&self) -> Duration {
+        Duration::from_secs(self.seconds.max(1))
+    }
+
+    fn warmup(&self) -> Duration {
+        Duration::from_secs(self.warmup)
     }
 }
 

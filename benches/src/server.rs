@@ -40,6 +40,15 @@ impl Server {
         Ok(server)
     }
 
+    /// Bytes of memory that are the process's own: not files, not shared.
+    pub(crate) fn memory(&self) -> Result<u64> {
+        let path = format!("/proc/{}/status", self.child.id());
+        let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+        let line = text.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+        let kibibytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
+        Ok(kibibytes.context("no RssAnon in /proc/PID/status")?.parse::<u64>()? << 10)
+    }
+
     /// CPU time the process has used so far, all threads together.
     pub(crate) fn cpu_time(&self) -> Result<Duration> {
         let path = format!("/proc/{}/stat", self.child.id());
@@ -71,8 +80,17 @@ pub(crate) fn free_address() -> Result<SocketAddr> {
 /// The release build of the host, built now if need be.
 pub(crate) fn steerage() -> Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo)
-        .args(["build", "--release", "-p", "steerage", "--bin", "steerage"])
+    let mut command = Command::new(cargo);
+    // Together with this crate, so that both use one build of the host and of what is below it.
+    command.args(["build", "--release", "-p", "steerage", "-p", "benches"]);
+    // What `cargo run` says of this crate would make build scripts think that theirs has changed.
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&name);
+        }
+    }
+    let status = command
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")))
         .status()
         .context("cannot start cargo to build the host")?;
