@@ -1,6 +1,7 @@
 //! Whole-host benches: us and the alternatives in the same run, printed as ratios.
 //! Not timed tests: nothing here fails because a machine is slow.
 
+mod fair;
 mod host;
 mod http;
 mod load;
@@ -26,6 +27,8 @@ struct Arguments {
 enum Bench {
     /// Hello over HTTP: raw hyper, a fresh instance per call, a reused instance, and peers
     Http(http::Arguments),
+    /// One app beside hostile ones: its throughput, its latency, and CPU shares against weights
+    Fair(fair::Arguments),
     /// A bare hyper server, started by `http`
     #[command(hide = true)]
     Raw {
@@ -61,6 +64,7 @@ impl Common {
 fn main() -> Result<()> {
     match Arguments::parse().bench {
         Bench::Http(arguments) => http::run(&arguments),
+        Bench::Fair(arguments) => fair::run(&arguments),
         Bench::Raw { listen } => raw::serve(listen),
     }
 }

@@ -66,6 +66,17 @@ async fn a_program_that_never_yields_is_stopped_as_well() {
 }
 
 #[tokio::test]
+pub(crate) async fn a_guest_that_copies_in_bulk_is_stopped_in_time() {
+    let host = Host::start();
+    let limits = "[limits]\nfuel = \"100000B\"\ntimeout = \"300ms\"";
+    host.serve("copy", &read(guests::COPY), limits).await;
+    assert_eq!(host.get("/copy?n=3").await.text(), "3 copies of 8388608 bytes\n");
+    // Fuel counts the bytes, so a program of few instructions cannot work for nothing.
+    assert!(host.last_call("copy").await["fuel"].as_u64().unwrap() > 3 * 8_388_608);
+    fails(&host, "copy", "/copy", 504, "timed_out").await;
+}
+
+#[tokio::test]
 async fn fuel_is_bounded_per_call() {
     let host = Host::start();
     host.serve("spin", &read(guests::SPIN), "[limits]\nfuel = \"10M\"").await;
