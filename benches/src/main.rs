@@ -5,6 +5,7 @@ mod fair;
 mod host;
 mod http;
 mod load;
+mod overload;
 mod raw;
 mod report;
 mod server;
@@ -29,6 +30,8 @@ enum Bench {
     Http(http::Arguments),
     /// One app beside hostile ones: its throughput, its latency, and CPU shares against weights
     Fair(fair::Arguments),
+    /// Four times the load an app can carry: goodput, time to refuse, memory
+    Overload(overload::Arguments),
     /// A bare hyper server, started by `http`
     #[command(hide = true)]
     Raw {
@@ -65,6 +68,7 @@ fn main() -> Result<()> {
     match Arguments::parse().bench {
         Bench::Http(arguments) => http::run(&arguments),
         Bench::Fair(arguments) => fair::run(&arguments),
+        Bench::Overload(arguments) => overload::run(&arguments),
         Bench::Raw { listen } => raw::serve(listen),
     }
 }
