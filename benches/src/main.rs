@@ -1,9 +1,11 @@
 //! Whole-host benches: us and the alternatives in the same run, printed as ratios.
 //! Not timed tests: nothing here fails because a machine is slow.
 
+mod apps;
 mod fair;
 mod host;
 mod http;
+mod live;
 mod load;
 mod overload;
 mod raw;
@@ -32,6 +34,8 @@ enum Bench {
     Fair(fair::Arguments),
     /// Four times the load an app can carry: goodput, time to refuse, memory
     Overload(overload::Arguments),
+    /// How many instances can be alive at once, and what each costs
+    Live(live::Arguments),
     /// A bare hyper server, started by `http`
     #[command(hide = true)]
     Raw {
@@ -69,6 +73,7 @@ fn main() -> Result<()> {
         Bench::Http(arguments) => http::run(&arguments),
         Bench::Fair(arguments) => fair::run(&arguments),
         Bench::Overload(arguments) => overload::run(&arguments),
+        Bench::Live(arguments) => live::run(&arguments),
         Bench::Raw { listen } => raw::serve(listen),
     }
 }

@@ -49,6 +49,13 @@ impl Server {
         Ok(kibibytes.context("no RssAnon in /proc/PID/status")?.parse::<u64>()? << 10)
     }
 
+    /// Mappings of the process's address space.
+    pub(crate) fn mappings(&self) -> Result<u64> {
+        let path = format!("/proc/{}/maps", self.child.id());
+        let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+        Ok(u64::try_from(text.lines().count())?)
+    }
+
     /// CPU time the process has used so far, all threads together.
     pub(crate) fn cpu_time(&self) -> Result<Duration> {
         let path = format!("/proc/{}/stat", self.child.id());
