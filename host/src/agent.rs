@@ -4,110 +4,89 @@
 
 mod error;
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use steerage_core::fair::TenantKey;
 use steerage_core::id::{AppName, Digest, Generation};
 use steerage_core::manifest::Manifest;
-use steerage_core::units::Weight;
+use tokio::sync::MutexGuard;
 
 pub use self::error::DeployError;
-use self::error::chain;
-use crate::blobs::{BlobError, Blobs};
-use crate::budget::Memory;
-use crate::catalog::{AppState, Catalog, Deployed};
+use crate::catalog::shelf::{Parts, Shelf};
+use crate::catalog::{App, Deployed, Snapshot};
 use crate::manifest;
-use crate::sandbox::compiler::Compiled;
-use crate::sandbox::module::{Prepared, Sandbox, Spec};
-use crate::schedule::Schedule;
-use crate::store::Store;
+use crate::store::index::IndexRecord;
 use crate::store::record::DeploymentRecord;
-use crate::telemetry::calls::Calls;
-use crate::telemetry::events::{Event, Events, Severity};
-use crate::telemetry::logs::Logs;
-use crate::telemetry::metrics::AppMeter;
+use crate::telemetry::chain;
+use crate::telemetry::events::{Event, Severity};
 
 /// Carries out operators' wishes on this host. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Agent {
-    inner: Arc<Inner>,
-}
-
-/// What the agent works with.
-#[derive(Debug)]
-pub struct Parts {
-    /// Runs guests.
-    pub sandbox: Sandbox,
-    /// Who may run.
-    pub schedule: Schedule,
-    /// Who may have how much memory.
-    pub memory: Arc<Memory>,
-    /// Remembers deployments.
-    pub store: Store,
-    /// Holds components.
-    pub blobs: Blobs,
-    /// What is served.
-    pub catalog: Arc<Catalog>,
-    /// Guests' output.
-    pub logs: Arc<Logs>,
-    /// What happened.
-    pub events: Arc<Events>,
-}
-
-#[derive(Debug)]
-struct Inner {
-    parts: Parts,
-    /// Whose apps these are.
-    tenant: TenantKey,
-    /// What each app keeps from one deployment to the next.
-    states: Mutex<BTreeMap<AppName, AppState>>,
+    shelf: Shelf,
     /// Held from the last check to publishing, so that two wishes cannot both pass the check.
-    turn: tokio::sync::Mutex<()>,
+    turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Agent {
-    /// An agent over these parts. Nothing is served until [`Agent::restore`] or a deploy.
+    /// An agent that works with this shelf and its parts. Nothing is served until
+    /// [`Agent::restore`] or a deploy.
     #[must_use]
-    pub fn new(parts: Parts) -> Self {
-        let tenant = parts.schedule.tenant(Weight::DEFAULT);
-        let (states, turn) = (Mutex::default(), tokio::sync::Mutex::new(()));
-        Self { inner: Arc::new(Inner { parts, tenant, states, turn }) }
+    pub fn new(shelf: Shelf) -> Self {
+        Self { shelf, turn: Arc::default() }
     }
 
     /// What the agent works with.
     #[must_use]
     pub fn parts(&self) -> &Parts {
-        &self.inner.parts
+        self.shelf.parts()
     }
 
-    /// Serves again what was deployed before the host stopped; returns how many apps. One that
-    /// cannot be served is told as an event and does not keep the others back.
+    /// Serves again what was deployed before the host stopped, without reading any of it; returns
+    /// how many apps. One that cannot be served is told as an event and does not keep the others
+    /// back.
     ///
     /// # Errors
     /// The store cannot be read.
-    pub async fn restore(&self) -> Result<usize, DeployError> {
+    pub fn restore(&self) -> Result<usize, DeployError> {
         let parts = self.parts();
-        let records = parts.store.current()?;
-        let mut n_served = 0;
-        for record in records {
-            let app = record.app.clone();
-            match self.revive(record).await {
-                Ok(()) => n_served += 1,
-                Err(error) => {
-                    tracing::error!(%app, error = chain(&error), "an app cannot be served again");
-                    parts.events.push(Event {
-                        app: Some(app),
-                        severity: Severity::Error,
-                        advice: Some("deploy the app again".to_owned()),
-                        ..Event::now("restore_failed", chain(&error))
-                    });
-                }
+        let mut snapshot = Snapshot::default();
+        parts.store.each_current(|name, record| {
+            let added = record.map_err(|error| chain(&error)).and_then(|record| {
+                let app = App::new(record).map_err(|error| error.to_string())?;
+                snapshot.add(Arc::new(app)).map_err(|error| error.to_string())
+            });
+            if let Err(error) = added {
+                tracing::error!(app = name, error, "an app cannot be served again");
+                parts.events.push(Event {
+                    app: name.parse().ok(),
+                    severity: Severity::Error,
+                    advice: Some("deploy the app again".to_owned()),
+                    ..Event::now("restore_failed", error)
+                });
             }
-        }
-        self.sweep()?;
+        })?;
+        let n_served = snapshot.apps.len();
+        parts.catalog.replace(snapshot);
         Ok(n_served)
+    }
+
+    /// Removes components and compiled code that no deployment needs and that have been there since
+    /// before `since`. Takes its time: there may be very many to look at.
+    pub async fn sweep(self, since: SystemTime) {
+        let swept = tokio::task::spawn_blocking(move || {
+            let parts = self.parts();
+            let is_needed = |digest: &Digest| Ok(parts.store.is_used(digest)?);
+            let discard = |digest| self.drop_unused(&self.turn.blocking_lock(), [digest]);
+            parts.blobs.sweep::<DeployError>(since, is_needed, discard)?;
+            let is_needed = |digest: &Digest| parts.store.is_used(digest).unwrap_or(true);
+            let n_files = parts.sandbox.compiler().sweep(since, is_needed);
+            tracing::debug!(n_files, "swept compiled code that no deployment needs");
+            Ok::<(), DeployError>(())
+        });
+        if let Ok(Err(error)) = swept.await {
+            tracing::warn!(error = chain(&error), "what no deployment needs stays on the disk");
+        }
     }
 
     /// Deploys a component that was uploaded before, in place of the app's current deployment.
@@ -119,7 +98,7 @@ impl Agent {
         asked: Option<&AppName>,
         manifest_text: String,
         component: Digest,
-    ) -> Result<Arc<Deployed>, DeployError> {
+    ) -> Result<Arc<App>, DeployError> {
         let parts = self.parts();
         let manifest = manifest::read(&manifest_text).map_err(DeployError::Manifest)?;
         if let Some(asked) = asked
@@ -136,25 +115,26 @@ impl Agent {
             return Err(DeployError::NoComponent(component));
         }
         parts.catalog.check(&manifest)?;
-        let compiled = self.compile(component).await?;
-        let _turn = self.inner.turn.lock().await;
+        self.shelf.compile(component).await?;
+        let turn = self.turn.lock().await;
         // The only other app that used it may have been removed meanwhile.
         if !parts.blobs.contains(&component) {
             return Err(DeployError::NoComponent(component));
         }
         parts.catalog.check(&manifest)?;
+        let generation = parts.store.next_generation(&manifest.name)?;
+        let deployed = self.shelf.prepare(&manifest, generation, component).await?;
         let record = DeploymentRecord {
             app: manifest.name.clone(),
-            generation: parts.store.next_generation(&manifest.name)?,
+            generation,
             digest: component,
             manifest: manifest_text,
-            kind: compiled.shape.kind.to_string(),
+            kind: deployed.prepared.kind().to_string(),
             size: parts.blobs.size(&component)?,
             deployed_at: now(),
         };
-        let prepared = self.load(&manifest, record.generation, compiled).await?;
-        self.commit(record.clone()).await?;
-        self.publish(record, manifest, prepared, "deployed")
+        self.commit(&turn, record.clone()).await?;
+        self.publish(&record, &manifest, deployed, "deployed")
     }
 
     /// Goes back to an earlier deployment: the one before the current, or the one asked for.
@@ -165,11 +145,10 @@ impl Agent {
         &self,
         app: &AppName,
         to: Option<Generation>,
-    ) -> Result<Arc<Deployed>, DeployError> {
+    ) -> Result<Arc<App>, DeployError> {
         let parts = self.parts();
-        let _turn = self.inner.turn.lock().await;
-        let snapshot = parts.catalog.snapshot();
-        let current = snapshot.apps.get(app).map(|deployed| deployed.generation);
+        let _turn = self.turn.lock().await;
+        let current = parts.catalog.app(app).map(|app| app.generation);
         let history = parts.store.history(app)?;
         if history.is_empty() {
             return Err(DeployError::NoApp(app.clone()));
@@ -192,10 +171,9 @@ impl Agent {
         let record = record.clone();
         let manifest = manifest::read(&record.manifest).map_err(DeployError::Manifest)?;
         parts.catalog.check(&manifest)?;
-        let compiled = self.compile(record.digest).await?;
-        let prepared = self.load(&manifest, record.generation, compiled).await?;
+        let deployed = self.shelf.prepare(&manifest, record.generation, record.digest).await?;
         parts.store.set_current(app, record.generation)?;
-        self.publish(record, manifest, prepared, "rolled_back")
+        self.publish(&record, &manifest, deployed, "rolled_back")
     }
 
     /// Stops serving an app and forgets it. Calls that run end in peace.
@@ -204,15 +182,10 @@ impl Agent {
     /// There is no such app, or the store failed.
     pub async fn remove(&self, app: &AppName) -> Result<(), DeployError> {
         let parts = self.parts();
-        let _turn = self.inner.turn.lock().await;
-        let history = parts.store.history(app)?;
-        if !parts.store.remove(app)? {
-            return Err(DeployError::NoApp(app.clone()));
-        }
-        parts.catalog.withdraw(app);
-        self.states().remove(app);
-        parts.logs.remove(app);
-        self.drop_unused(history.into_iter().map(|record| record.digest))?;
+        let turn = self.turn.lock().await;
+        let unused = parts.store.remove(app)?.ok_or_else(|| DeployError::NoApp(app.clone()))?;
+        self.shelf.withdraw(app);
+        self.drop_unused(&turn, unused)?;
         parts.events.push(Event {
             app: Some(app.clone()),
             ..Event::now("removed", format!("{app} was removed"))
@@ -225,17 +198,19 @@ impl Agent {
     /// # Errors
     /// The store or the disk failed.
     pub async fn forget(&self, component: Digest) -> Result<(), DeployError> {
-        let _turn = self.inner.turn.lock().await;
-        self.drop_unused([component])
+        self.drop_unused(&self.turn.lock().await, [component])
     }
 
     /// Removes those of these components that no deployment needs, with their compiled code. Not
     /// all unused ones: another may have been uploaded just now, to be deployed next.
-    fn drop_unused(&self, digests: impl IntoIterator<Item = Digest>) -> Result<(), DeployError> {
+    fn drop_unused(
+        &self,
+        _turn: &MutexGuard<'_, ()>,
+        digests: impl IntoIterator<Item = Digest>,
+    ) -> Result<(), DeployError> {
         let parts = self.parts();
-        let in_use = parts.store.digests_in_use()?;
         for digest in digests {
-            if !in_use.contains(&digest) {
+            if !parts.store.is_used(&digest)? {
                 parts.blobs.remove(&digest)?;
                 parts.sandbox.compiler().forget(digest);
             }
@@ -251,68 +226,16 @@ impl Agent {
         Ok(self.parts().store.history(app)?)
     }
 
-    async fn revive(&self, record: DeploymentRecord) -> Result<(), DeployError> {
-        let manifest = manifest::read(&record.manifest).map_err(DeployError::Manifest)?;
-        let compiled = self.compile(record.digest).await?;
-        let prepared = self.load(&manifest, record.generation, compiled).await?;
-        let deployed = self.assemble(record, manifest, prepared);
-        Ok(self.parts().catalog.publish(deployed).map(drop)?)
-    }
-
-    async fn compile(&self, digest: Digest) -> Result<Compiled, DeployError> {
-        let parts = self.parts();
-        if !parts.sandbox.compiler().has(digest) {
-            self.verify(digest).await?;
-        }
-        Ok(parts.sandbox.compile(digest, &parts.blobs.path(&digest)).await?)
-    }
-
-    /// Code is kept under the digest of what it was compiled from, so that must be true. A damaged
-    /// component goes, so that it can be uploaded again.
-    async fn verify(&self, digest: Digest) -> Result<(), DeployError> {
-        let blobs = self.parts().blobs.clone();
-        let verified = tokio::task::spawn_blocking(move || {
-            let verified = blobs.verify(&digest);
-            if let Err(BlobError::Damaged { .. }) = verified {
-                blobs.remove(&digest)?;
-            }
-            verified
-        })
-        .await;
-        Ok(verified.map_err(|error| DeployError::Task(error.to_string()))??)
-    }
-
-    /// Mapping and linking takes a good part of a millisecond: not on a thread that serves.
-    async fn load(
-        &self,
-        manifest: &Manifest,
-        generation: Generation,
-        compiled: Compiled,
-    ) -> Result<Prepared, DeployError> {
-        let state = self.state(manifest);
-        let spec = Spec {
-            generation,
-            limits: manifest.limits.clone(),
-            env: manifest.env.clone().into_iter().collect(),
-            instance: manifest.instance,
-            allowed_outbound_hosts: manifest.allowed_outbound_hosts.clone(),
-            log: state.log,
-            memory: state.memory,
-            denied: state.meter.outbound_denied.clone(),
-        };
-        let sandbox = self.parts().sandbox.clone();
-        let loaded = tokio::task::spawn_blocking(move || sandbox.load(&compiled, spec)).await;
-        Ok(loaded.map_err(|error| DeployError::Task(error.to_string()))??)
-    }
-
     /// Once this returns well, the deployment is acknowledged, whatever becomes of old components.
-    async fn commit(&self, record: DeploymentRecord) -> Result<(), DeployError> {
+    async fn commit(
+        &self,
+        turn: &MutexGuard<'_, ()>,
+        record: DeploymentRecord,
+    ) -> Result<(), DeployError> {
         let store = self.parts().store.clone();
         let committed = tokio::task::spawn_blocking(move || store.commit(&record)).await;
         let pruned = committed.map_err(|error| DeployError::Task(error.to_string()))??;
-        if !pruned.is_empty()
-            && let Err(error) = self.drop_unused(pruned)
-        {
+        if let Err(error) = self.drop_unused(turn, pruned) {
             tracing::warn!(error = chain(&error), "old components stay on the disk");
         }
         Ok(())
@@ -320,73 +243,26 @@ impl Agent {
 
     fn publish(
         &self,
-        record: DeploymentRecord,
-        manifest: Manifest,
-        prepared: Prepared,
+        record: &DeploymentRecord,
+        manifest: &Manifest,
+        deployed: Deployed,
         kind: &'static str,
-    ) -> Result<Arc<Deployed>, DeployError> {
-        let parts = self.parts();
-        let (app, generation, digest) = (record.app.clone(), record.generation, record.digest);
-        let deployed = self.assemble(record, manifest, prepared);
-        let weight = deployed.manifest.weight;
-        deployed.state.memory.set_weight(weight);
-        deployed.state.gate.reshape(deployed.prepared.limits(), self.inner.tenant, weight);
-        let deployed = parts.catalog.publish(deployed)?;
-        parts.events.push(Event {
-            app: Some(app.clone()),
+    ) -> Result<Arc<App>, DeployError> {
+        let state = deployed.state.clone();
+        let index =
+            IndexRecord::of(record).map_err(|error| DeployError::Task(error.to_string()))?;
+        let app = App::new(index).map_err(|error| DeployError::Task(error.to_string()))?;
+        let app = self.shelf.publish(app, deployed)?;
+        state.memory.set_weight(manifest.weight);
+        state.gate.reshape(&manifest.limits, self.shelf.tenant(), manifest.weight);
+        let (name, generation) = (&app.name, app.generation);
+        self.parts().events.push(Event {
+            app: Some(name.clone()),
             generation: Some(generation),
-            evidence: vec![("component".to_owned(), digest.to_string())],
-            ..Event::now(kind, format!("{app} now runs deployment {generation}"))
+            evidence: vec![("component".to_owned(), app.digest.to_string())],
+            ..Event::now(kind, format!("{name} now runs deployment {generation}"))
         });
-        Ok(deployed)
-    }
-
-    fn assemble(
-        &self,
-        record: DeploymentRecord,
-        manifest: Manifest,
-        prepared: Prepared,
-    ) -> Deployed {
-        let state = self.state(&manifest);
-        Deployed {
-            app: record.app,
-            generation: record.generation,
-            digest: record.digest,
-            deployed_at: record.deployed_at,
-            size: record.size,
-            manifest,
-            manifest_text: record.manifest,
-            prepared,
-            state,
-        }
-    }
-
-    fn state(&self, manifest: &Manifest) -> AppState {
-        let mut states = self.states();
-        let fresh = || AppState {
-            gate: self.parts().schedule.gate(&manifest.limits, self.inner.tenant, manifest.weight),
-            memory: self.parts().memory.account(manifest.weight),
-            meter: Arc::new(AppMeter::default()),
-            calls: Arc::new(Calls::default()),
-            log: self.parts().logs.app(&manifest.name),
-        };
-        states.entry(manifest.name.clone()).or_insert_with(fresh).clone()
-    }
-
-    fn states(&self) -> std::sync::MutexGuard<'_, BTreeMap<AppName, AppState>> {
-        self.inner.states.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Removes components and compiled code that no deployment needs. Only before anything can be
-    /// uploaded.
-    fn sweep(&self) -> Result<(), DeployError> {
-        let parts = self.parts();
-        let in_use = parts.store.digests_in_use()?;
-        let n_blobs = parts.blobs.remove_unused(&in_use)?;
-        let in_use: Vec<Digest> = in_use.into_iter().collect();
-        let n_code = parts.sandbox.compiler().keep_only(&in_use);
-        tracing::debug!(n_blobs, n_code, "swept what no deployment uses");
-        Ok(())
+        Ok(app)
     }
 }
 

@@ -1,10 +1,10 @@
 //! Components in a folder, each under its digest. A file that is there is whole and is what its
 //! name says. Does not know which deployment needs what.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
@@ -89,20 +89,13 @@ impl Drop for Part {
 }
 
 impl Blobs {
-    /// Opens the folder, making it when there is none, and removes what an earlier run left
-    /// half-written.
+    /// Opens the folder, making it when there is none.
     ///
     /// # Errors
-    /// The folder cannot be made or read.
+    /// The folder cannot be made.
     pub fn open(folder: &Path) -> Result<Self, BlobError> {
         fs::create_dir_all(folder).map_err(|error| failed("make", folder, error))?;
-        let blobs = Self { folder: folder.to_owned() };
-        for name in blobs.names()? {
-            if name.starts_with(PART) {
-                blobs.delete(&name)?;
-            }
-        }
-        Ok(blobs)
+        Ok(Self { folder: folder.to_owned() })
     }
 
     /// Takes a component as it comes. It is there for good when this returns, or not at all.
@@ -182,29 +175,40 @@ impl Blobs {
         if self.contains(digest) { self.delete(&digest.hex()) } else { Ok(()) }
     }
 
-    /// Removes all components but these; returns how many went.
+    /// Removes what was half-written before `since`, and offers every component that has been there
+    /// since before then and that `is_needed` denies to `discard`. Reads the folder piece by piece:
+    /// there may be very many.
     ///
     /// # Errors
-    /// The disk failed.
-    pub fn remove_unused(&self, in_use: &BTreeSet<Digest>) -> Result<usize, BlobError> {
-        let in_use: BTreeSet<String> = in_use.iter().map(Digest::hex).collect();
-        let mut n_removed = 0;
-        for name in self.names()? {
-            if !name.starts_with(PART) && !in_use.contains(&name) {
-                self.delete(&name)?;
-                n_removed += 1;
+    /// The disk failed, or whatever else `E` stands for.
+    pub fn sweep<E: From<BlobError>>(
+        &self,
+        since: SystemTime,
+        mut is_needed: impl FnMut(&Digest) -> Result<bool, E>,
+        mut discard: impl FnMut(Digest) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let unreadable = |error| failed("read", &self.folder, error);
+        for entry in fs::read_dir(&self.folder).map_err(unreadable)? {
+            let entry = entry.map_err(unreadable)?;
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            let is_older = || {
+                // One that has gone meanwhile need not go.
+                let changed_at = entry.metadata().and_then(|file| file.modified());
+                changed_at.is_ok_and(|at| at < since)
+            };
+            if name.starts_with(PART) {
+                if is_older() {
+                    self.delete(&name)?;
+                }
+            } else if let Ok(digest) = name.parse::<Digest>()
+                && !is_needed(&digest)?
+                && is_older()
+            {
+                discard(digest)?;
             }
         }
-        Ok(n_removed)
-    }
-
-    fn names(&self) -> Result<Vec<String>, BlobError> {
-        let read = || -> io::Result<Vec<String>> {
-            fs::read_dir(&self.folder)?
-                .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
-                .collect()
-        };
-        read().map_err(|error| failed("read", &self.folder, error))
+        Ok(())
     }
 
     fn delete(&self, name: &str) -> Result<(), BlobError> {
@@ -251,6 +255,7 @@ fn failed(what: &str, path: &Path, source: io::Error) -> BlobError {
 mod tests {
     use std::pin::Pin;
     use std::task::{Context, Poll};
+    use std::time::Duration;
 
     use futures_util::stream;
 
@@ -290,17 +295,22 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_nobody_uses_goes_and_so_do_parts() {
+    async fn only_what_is_old_and_unused_is_swept() {
         let folder = tempfile::tempdir().unwrap();
         let blobs = Blobs::open(folder.path()).unwrap();
         let (kept, gone) = (digest_of(b"kept"), digest_of(b"gone"));
         put(&blobs, kept, &[Ok("kept")]).await.unwrap();
         put(&blobs, gone, &[Ok("gone")]).await.unwrap();
-        assert_eq!(blobs.remove_unused(&BTreeSet::from([kept])).unwrap(), 1);
         fs::write(folder.path().join("part-7"), "half").unwrap();
-        let blobs = Blobs::open(folder.path()).unwrap();
+        fs::write(folder.path().join("notes"), "not ours").unwrap();
+        let sweep = |since| {
+            blobs.sweep(since, |digest| Ok(*digest == kept), |digest| blobs.remove(&digest))
+        };
+        sweep(SystemTime::UNIX_EPOCH).unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 4);
+        sweep(SystemTime::now() + Duration::from_secs(60)).unwrap();
         assert!(blobs.contains(&kept) && !blobs.contains(&gone));
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
     }
 
     /// Takes every write and only then finds that the disk is full, as files of tokio do.

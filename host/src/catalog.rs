@@ -1,15 +1,23 @@
-//! What this host serves right now: one immutable snapshot of routes and deployments, swapped whole.
-//! Does not compile, store or decide: the agent does, and publishes here.
+//! What this host serves right now: one immutable snapshot of routes and apps, swapped whole.
+//! An app is light until it is called; `shelf` brings its code and takes it away again. Decides
+//! nothing: the agent does, and publishes here.
 
+mod app;
+mod mapped;
+pub mod shelf;
+
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::{ArcSwap, Guard};
 use http::HeaderValue;
 use imbl::OrdMap;
-use steerage_core::id::{AppName, Digest, Generation};
+use steerage_core::id::{AppName, Generation};
 use steerage_core::manifest::Manifest;
 use steerage_core::route::{Conflict, RouteTable};
 
+pub use self::app::{App, BadApp};
+pub use self::mapped::MappedSettings;
 use crate::budget::Account;
 use crate::sandbox::module::Prepared;
 use crate::schedule::Gate;
@@ -39,16 +47,6 @@ pub struct Deployed {
     pub app: AppName,
     /// Which of its deployments this is.
     pub generation: Generation,
-    /// The component.
-    pub digest: Digest,
-    /// When it was deployed, in milliseconds since the epoch.
-    pub deployed_at: u64,
-    /// Bytes of the component as it was uploaded.
-    pub size: u64,
-    /// The manifest it was deployed with.
-    pub manifest: Manifest,
-    /// That manifest as the developer wrote it.
-    pub manifest_text: String,
     /// Its code, linked.
     pub prepared: Prepared,
     /// What it shares with the app's other deployments.
@@ -56,6 +54,15 @@ pub struct Deployed {
 }
 
 /// Where a route leads.
+#[derive(Clone, Debug)]
+pub struct Signpost {
+    /// The app.
+    pub app: Arc<App>,
+    /// Which of its routes this is.
+    place: usize,
+}
+
+/// What a call is for.
 #[derive(Clone, Debug)]
 pub struct Target {
     /// The deployment.
@@ -68,9 +75,9 @@ pub struct Target {
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     /// All routes of all apps.
-    pub routes: RouteTable<Target>,
+    pub routes: RouteTable<Signpost>,
     /// All apps.
-    pub apps: OrdMap<AppName, Arc<Deployed>>,
+    pub apps: OrdMap<AppName, Arc<App>>,
 }
 
 /// The current snapshot. A call that began on an old one ends on it.
@@ -93,60 +100,99 @@ impl Catalog {
         self.current.load_full()
     }
 
+    /// The app of this name.
+    #[must_use]
+    pub fn app(&self, name: &AppName) -> Option<Arc<App>> {
+        self.current.load().apps.get(name).cloned()
+    }
+
     /// Checks that an app could have these routes, without giving them.
     ///
     /// # Errors
     /// Another app has one of them.
     pub fn check(&self, manifest: &Manifest) -> Result<(), Conflict> {
-        let mut snapshot = Snapshot::clone(&self.current.load());
-        snapshot.withdraw(&manifest.name);
-        for route in &manifest.routes {
-            // Only the route's place matters here, and any target tells as much.
-            if let Some((_, other)) = snapshot.apps.get_min() {
-                let target =
-                    Target { deployed: other.clone(), route: HeaderValue::from_static("") };
-                snapshot.routes.insert(route, &manifest.name, target)?;
+        let snapshot = self.current.load();
+        for wanted in &manifest.routes {
+            if let Some(there) = snapshot.routes.get(wanted)
+                && there.owner != manifest.name
+            {
+                let (route, owner) = (there.route.clone(), there.owner.clone());
+                return Err(Conflict { wanted: wanted.clone(), route, owner });
             }
         }
         Ok(())
     }
 
-    /// Publishes a deployment in place of the app's earlier one.
+    /// Publishes an app in place of the one of its name, which is returned.
     ///
     /// # Errors
     /// Another app has one of its routes; nothing has changed then.
-    pub fn publish(&self, deployed: Deployed) -> Result<Arc<Deployed>, Conflict> {
+    pub fn publish(&self, app: Arc<App>) -> Result<Option<Arc<App>>, Conflict> {
         let _turn = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         let mut snapshot = Snapshot::clone(&self.current.load());
-        snapshot.withdraw(&deployed.app);
-        let deployed = Arc::new(deployed);
-        for route in &deployed.manifest.routes {
-            let shown =
-                HeaderValue::from_str(&route.to_string()).unwrap_or(HeaderValue::from_static("?"));
-            let target = Target { deployed: deployed.clone(), route: shown };
-            snapshot.routes.insert(route, &deployed.app, target)?;
-        }
-        snapshot.apps.insert(deployed.app.clone(), deployed.clone());
+        let replaced = snapshot.withdraw(&app.name);
+        snapshot.add(app)?;
         self.current.store(Arc::new(snapshot));
-        Ok(deployed)
+        Ok(replaced)
     }
 
-    /// Takes an app out. `false` when there was none.
-    pub fn withdraw(&self, app: &AppName) -> bool {
+    /// Takes an app out and returns it, if there was one.
+    pub fn withdraw(&self, app: &AppName) -> Option<Arc<App>> {
         let _turn = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         let mut snapshot = Snapshot::clone(&self.current.load());
-        let was_there = snapshot.withdraw(app);
+        let withdrawn = snapshot.withdraw(app)?;
         self.current.store(Arc::new(snapshot));
-        was_there
+        Some(withdrawn)
+    }
+
+    /// Publishes everything at once: for a start.
+    pub fn replace(&self, snapshot: Snapshot) {
+        let _turn = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        self.current.store(Arc::new(snapshot));
     }
 }
 
 impl Snapshot {
-    fn withdraw(&mut self, app: &AppName) -> bool {
-        let Some(deployed) = self.apps.remove(app) else { return false };
-        for route in &deployed.manifest.routes {
-            self.routes.remove(route);
+    /// Adds an app with its routes.
+    ///
+    /// # Errors
+    /// Another app has one of them; nothing has changed then.
+    pub fn add(&mut self, app: Arc<App>) -> Result<(), Conflict> {
+        let routes = app.routes();
+        for (place, route) in routes.iter().enumerate() {
+            let signpost = Signpost { app: app.clone(), place };
+            if let Err(conflict) = self.routes.insert(route, &app.name, signpost) {
+                for added in routes.iter().take(place) {
+                    self.routes.remove(added);
+                }
+                return Err(conflict);
+            }
         }
-        true
+        self.apps.insert(app.name.clone(), app);
+        Ok(())
+    }
+
+    fn withdraw(&mut self, app: &AppName) -> Option<Arc<App>> {
+        let app = self.apps.remove(app)?;
+        for route in app.routes() {
+            self.routes.remove(&route);
+        }
+        Some(app)
+    }
+}
+
+impl Deployed {
+    /// Tells its limits where they are read of the app.
+    fn tell_limits(&self) {
+        let memory = self.prepared.limits().memory.get();
+        self.state.meter.memory_limit.store(memory, Ordering::Relaxed);
+    }
+}
+
+impl Signpost {
+    /// The route as the manifest has it, to tell the guest.
+    #[must_use]
+    pub fn route(&self) -> HeaderValue {
+        self.app.shown_route(self.place)
     }
 }

@@ -10,6 +10,7 @@ pub mod catalog;
 pub mod cli;
 pub mod client;
 pub mod ingress;
+pub mod kernel;
 pub mod manifest;
 pub mod meter;
 pub mod priority;

@@ -18,6 +18,7 @@ use self::head::Peer;
 use self::inbound::RequestBody;
 use self::tally::Tally;
 use crate::call::Usage;
+use crate::catalog::shelf::{Shelf, Unready};
 use crate::catalog::{Catalog, Target};
 use crate::respond::{self, GuestBody, ResponseBody};
 use crate::sandbox::cgi::environment::Place;
@@ -33,13 +34,15 @@ use crate::telemetry::events::Events;
 pub struct Front {
     /// What is served.
     pub catalog: Arc<Catalog>,
+    /// Where the code is of what is served.
+    pub shelf: Shelf,
     /// Who may run.
     pub schedule: Schedule,
     /// Where failures are told.
     pub events: Arc<Events>,
     /// Whether the host is ending.
     pub shutdown: Shutdown,
-    /// Calls refused before an app was found for them.
+    /// Calls refused before an app was found and ready for them.
     pub unrouted: AtomicU64,
 }
 
@@ -85,14 +88,14 @@ pub async fn serve(front: &Arc<Front>, peer: &Peer, request: Request<IncomingBod
     let id = head::new_call_id();
     let incoming = match Incoming::accept(id, request) {
         Ok(incoming) => incoming,
-        Err(refusal) => return front.turn_away(id, refusal),
+        Err(refusal) => return front.turn_away(id, Outcome::Refused(refusal)),
     };
     if let Some(report) = own_answer(&incoming, front) {
         return report;
     }
-    let routed = match incoming.route(front, peer) {
+    let routed = match incoming.route(front, peer).await {
         Ok(routed) => routed,
-        Err(refusal) => return front.turn_away(id, refusal),
+        Err(outcome) => return front.turn_away(id, outcome),
     };
     let tally = routed.tally.clone();
     match routed.admit(front).await {
@@ -102,10 +105,10 @@ pub async fn serve(front: &Arc<Front>, peer: &Peer, request: Request<IncomingBod
 }
 
 impl Front {
-    fn turn_away(&self, id: CallId, refusal: Refusal) -> Reply {
+    fn turn_away(&self, id: CallId, outcome: Outcome) -> Reply {
         self.unrouted.fetch_add(1, Ordering::Relaxed);
-        tracing::debug!(call_id = %id, cause = refusal.cause(), "turned away");
-        respond::problem(&Outcome::Refused(refusal), id)
+        tracing::debug!(call_id = %id, cause = outcome.cause(), "turned away");
+        respond::problem(&outcome, id)
     }
 }
 
@@ -117,16 +120,26 @@ impl Incoming {
         Ok(Self { id, started_at, host, request })
     }
 
-    fn route(self, front: &Front, peer: &Peer) -> Result<Routed, Refusal> {
+    async fn route(self, front: &Front, peer: &Peer) -> Result<Routed, Outcome> {
         let Self { id, started_at, host, request } = self;
         let (mut parts, body) = request.into_parts();
-        let snapshot = front.catalog.load();
-        let path = parts.uri.path();
-        let found = snapshot.routes.find(&host, path).ok_or(Refusal::NoRoute)?;
-        let target = found.target.clone();
-        let place = head::place(&found, path, peer);
+        let (ready, route, place) = {
+            let snapshot = front.catalog.load();
+            let path = parts.uri.path();
+            let found = snapshot.routes.find(&host, path);
+            let found = found.ok_or(Outcome::Refused(Refusal::NoRoute))?;
+            let (route, place) = (found.target.route(), head::place(&found, path, peer));
+            head::rewrite(&mut parts.headers, &found, id, peer, &host);
+            let app = &found.target.app;
+            app.touch(front.shelf.clock(started_at));
+            (app.deployed().ok_or_else(|| app.clone()), route, place)
+        };
+        let deployed = match ready {
+            Ok(deployed) => deployed,
+            Err(app) => front.shelf.load(&app).await?,
+        };
+        let target = Target { deployed, route };
         let call = Tally::begin(front, id, started_at, &target, &parts);
-        head::rewrite(&mut parts.headers, &found, id, peer, &host);
         let mut request = Request::from_parts(parts, body);
         if target.deployed.prepared.kind() == Kind::Http03 {
             head::complete_uri(&mut request, &host, peer);
@@ -216,6 +229,16 @@ impl Answered {
     }
 }
 
+impl From<Unready> for Outcome {
+    fn from(unready: Unready) -> Self {
+        match unready {
+            Unready::Gone => Self::Refused(Refusal::NoRoute),
+            Unready::Busy => Self::Refused(Refusal::NotReady),
+            Unready::Failed(detail) => Self::HostFailed { detail },
+        }
+    }
+}
+
 /// Says that the guest's side is over even when its task was dropped or panicked.
 struct EndOnDrop(Arc<Tally>);
 
@@ -250,5 +273,5 @@ fn own_answer(incoming: &Incoming, front: &Front) -> Option<Reply> {
         "health" => return Some(Response::new(ResponseBody::Host("ok\n".into()))),
         _ => Refusal::NoRoute,
     };
-    Some(front.turn_away(incoming.id, refusal))
+    Some(front.turn_away(incoming.id, Outcome::Refused(refusal)))
 }

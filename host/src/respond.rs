@@ -78,6 +78,7 @@ pub fn status(outcome: &Outcome) -> StatusCode {
             | Refusal::HostFull
             | Refusal::HostBusy { .. }
             | Refusal::HostMemory { .. }
+            | Refusal::NotReady
             | Refusal::Draining => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::UpgradeUnsupported => StatusCode::NOT_IMPLEMENTED,
         },

@@ -10,6 +10,7 @@ pub mod guest;
 pub mod http;
 pub mod instance;
 pub mod limiter;
+mod linked;
 pub mod module;
 pub mod outbound;
 pub mod stdio;

@@ -6,31 +6,34 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use steerage_core::units::Bytes;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::agent::{Agent, DeployError, Parts};
+use crate::agent::{Agent, DeployError};
 use crate::api::auth::{AuthError, Token};
 use crate::api::{self, ApiState};
 use crate::blobs::{BlobError, Blobs};
 use crate::budget::{self, Memory, MemorySettings};
-use crate::catalog::Catalog;
+use crate::catalog::shelf::{Parts, Shelf};
+use crate::catalog::{Catalog, MappedSettings};
 use crate::ingress::{self, Ingress, tls};
+use crate::kernel;
 use crate::request::Front;
 use crate::sandbox::compiler;
+use crate::sandbox::engine::DEFAULT_SLOTS;
 use crate::sandbox::module::{Sandbox, SandboxError};
 use crate::schedule::{GuestThreads, Room, Schedule};
 use crate::shutdown::Shutdown;
 use crate::store::{Store, StoreError};
 use crate::telemetry::events::{Event, Events};
-use crate::telemetry::logs::Logs;
 
 /// Most connections of callers at once.
-const CONNECTIONS: usize = 10_000;
+pub const CONNECTIONS: usize = 10_000;
+/// Files open beside connections and code, with room to spare.
+const FILES: u64 = 1000;
 /// How often the process's memory is looked at; five times as often when it is short.
 const MEMORY_LOOK: Duration = Duration::from_millis(25);
 /// Most calls waiting at once.
@@ -63,6 +66,8 @@ pub struct Settings {
     pub slots: u32,
     /// What the process may use of the machine's memory.
     pub memory: MemorySettings,
+    /// How much code may be mapped, and for how long.
+    pub mapped: MappedSettings,
     /// The program that compiles: this binary, unless a test says otherwise.
     pub compiler: PathBuf,
     /// Longest time to compile one component.
@@ -151,7 +156,8 @@ impl Settings {
             token_file: None,
             tls: None,
             drain_timeout: Duration::from_secs(30),
-            slots: crate::sandbox::engine::DEFAULT_SLOTS,
+            slots: DEFAULT_SLOTS,
+            mapped: MappedSettings::fitting(DEFAULT_SLOTS, CONNECTIONS),
             memory: MemorySettings {
                 budget: Bytes::new(budget::of_this_machine().get() / 5 * 4),
                 overcommit: 2.0,
@@ -172,10 +178,12 @@ impl Settings {
 /// See [`StartError`].
 pub fn start(settings: Settings) -> Result<Host, StartError> {
     let started_at = Instant::now();
+    // What is on the disk from before this is an earlier run's. The doors open much later.
+    let since = SystemTime::now();
+    kernel::raise_open_files(CONNECTIONS as u64 + u64::from(settings.mapped.most) + FILES);
     let n_cores = std::thread::available_parallelism().map_or(1, usize::from);
     let token = settings.token_file.as_deref().map(Token::read).transpose()?;
     api::auth::check_listen(settings.admin, token.as_ref())?;
-    raise_open_files();
     make_dir(&settings.data)?;
     let store = Store::open(&settings.data)?;
     let blobs = Blobs::open(&settings.data.join("blobs"))?;
@@ -190,22 +198,23 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         .map_err(StartError::System)?;
     let memory = Memory::new(settings.memory);
     let (catalog, events) = (Arc::<Catalog>::default(), Arc::new(Events::default()));
-    let logs = Arc::new(Logs::default());
-    let agent = Agent::new(Parts {
+    let parts = Parts {
         sandbox,
         schedule: schedule.clone(),
         memory: memory.clone(),
         store,
         blobs,
         catalog: catalog.clone(),
-        logs,
+        logs: Arc::default(),
         events: events.clone(),
-    });
-    let n_restored = control.block_on(agent.restore())?;
+    };
+    let shelf = Shelf::new(parts, settings.mapped);
+    let agent = Agent::new(shelf.clone());
+    let n_restored = agent.restore()?;
     let shutdown = Shutdown::default();
-    let watched = catalog.clone();
     let front = Arc::new(Front {
         catalog,
+        shelf: shelf.clone(),
         schedule,
         events: events.clone(),
         shutdown: shutdown.clone(),
@@ -218,6 +227,8 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     let door = ingress_settings(&settings, n_cores);
     let ingress = Ingress::open(door, front.clone())
         .map_err(|source| refused(settings.listen, "callers", source))?;
+    control.spawn(agent.clone().sweep(since));
+    control.spawn(shelf.clone().keep_tidy());
     let state = ApiState {
         agent,
         front,
@@ -231,7 +242,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         under_way: api::UnderWay::default(),
     };
     control.spawn(api::serve(admin_socket, state));
-    control.spawn(watch_memory(memory, watched));
+    control.spawn(watch_memory(memory, shelf));
     events.push(Event::now("started", format!("serving {n_restored} apps from before")));
     Ok(Host {
         listen: ingress.listen,
@@ -291,26 +302,14 @@ impl Host {
 }
 
 /// Looks at what the process uses, more often the less is left.
-async fn watch_memory(memory: Arc<Memory>, catalog: Arc<Catalog>) {
+async fn watch_memory(memory: Arc<Memory>, shelf: Shelf) {
     loop {
         if memory.is_tight() {
-            for deployed in catalog.snapshot().apps.values() {
-                deployed.prepared.drop_idle();
-            }
+            shelf.drop_idle();
         }
         memory.observe(budget::of_this_process());
         let pause = if memory.is_tight() { MEMORY_LOOK / 5 } else { MEMORY_LOOK };
         tokio::time::sleep(pause).await;
-    }
-}
-
-/// Lets the process open as many files as it may: each connection is one, and the usual limit of
-/// 1,024 is there for programs that cannot count further.
-fn raise_open_files() {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    if let Err(error) = setrlimit(Resource::Nofile, raised) {
-        tracing::warn!(%error, "the limit of open files cannot be raised");
     }
 }
 

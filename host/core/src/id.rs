@@ -94,6 +94,9 @@ pub struct BadDigest {
 }
 
 impl Digest {
+    /// How many bytes it has.
+    pub const LENGTH: usize = 32;
+
     /// Takes the 32 bytes that a SHA-256 computation gave.
     #[must_use]
     pub fn from_bytes(bytes: [u8; 32]) -> Self {

@@ -13,6 +13,7 @@ pub mod fair;
 pub mod id;
 pub mod limits;
 pub mod manifest;
+pub mod mapped;
 pub mod outbound;
 pub mod outcome;
 pub mod route;

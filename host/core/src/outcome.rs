@@ -107,6 +107,9 @@ pub enum Refusal {
         /// What all instances of the host may hold.
         budget: Bytes,
     },
+    /// The app's code is not ready to run yet, and too many wait for code already or this call has
+    /// waited long enough.
+    NotReady,
     /// The host is shutting down.
     Draining,
     /// The request asks to switch protocols.
@@ -145,7 +148,7 @@ impl Outcome {
     }
 
     /// Every cause code there is, in the order of [`Outcome`] and [`Refusal`].
-    pub const CAUSES: [&'static str; 20] = [
+    pub const CAUSES: [&'static str; 21] = [
         "answered",
         "trapped",
         "out_of_fuel",
@@ -163,6 +166,7 @@ impl Outcome {
         "host_full",
         "host_busy",
         "host_memory",
+        "not_ready",
         "draining",
         "upgrade_unsupported",
         "host_failed",
@@ -235,6 +239,7 @@ impl Refusal {
             Self::HostFull => "host_full",
             Self::HostBusy { .. } => "host_busy",
             Self::HostMemory { .. } => "host_memory",
+            Self::NotReady => "not_ready",
             Self::Draining => "draining",
             Self::UpgradeUnsupported => "upgrade_unsupported",
         }
@@ -248,7 +253,7 @@ impl Refusal {
             | Self::RequestTooLarge { .. }
             | Self::UpgradeUnsupported => Fault::Client,
             Self::AppBusy { .. } | Self::TooLate { .. } | Self::HostMemory { .. } => Fault::Guest,
-            Self::HostFull | Self::HostBusy { .. } | Self::Draining => Fault::Host,
+            Self::HostFull | Self::HostBusy { .. } | Self::NotReady | Self::Draining => Fault::Host,
         }
     }
 
@@ -273,6 +278,10 @@ impl Refusal {
                 "run fewer calls at once or use less memory in each, to stay within {share}; or \
                  give the host more memory"
             )),
+            Self::NotReady => Some(
+                "call again: after an upgrade of the host each app is compiled at its first call"
+                    .to_owned(),
+            ),
             Self::NoRoute
             | Self::NoHost
             | Self::BadRequest { .. }
@@ -326,6 +335,7 @@ impl fmt::Display for Refusal {
                 f,
                 "the host's memory is short: the app holds {held}, its share of {budget} is {share}"
             ),
+            Self::NotReady => f.write_str("the app's code is not ready to run yet"),
             Self::Draining => f.write_str("the host is shutting down"),
             Self::UpgradeUnsupported => {
                 f.write_str("protocol upgrades such as WebSocket are not supported")

@@ -5,6 +5,7 @@ use steerage_core::id::{AppName, Digest};
 use steerage_core::route::Conflict;
 
 use crate::blobs::BlobError;
+use crate::catalog::shelf::ShelfError;
 use crate::manifest::Mistakes;
 use crate::sandbox::compiler::CompileError;
 use crate::sandbox::module::LoadError;
@@ -68,13 +69,15 @@ pub enum DeployError {
     Task(String),
 }
 
-/// An error with its causes, in one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
+impl From<ShelfError> for DeployError {
+    fn from(error: ShelfError) -> Self {
+        match error {
+            ShelfError::Manifest(mistakes) => Self::Manifest(mistakes),
+            ShelfError::Store(error) => Self::Store(error),
+            ShelfError::Blob(error) => Self::Blob(error),
+            ShelfError::Compile(error) => Self::Compile(error),
+            ShelfError::Load(error) => Self::Load(error),
+            error => Self::Task(error.to_string()),
+        }
     }
-    text
 }

@@ -13,7 +13,7 @@ use steerage_core::id::AppName;
 
 use super::problem::{Cause, Refusal};
 use super::{ApiState, Asked, Named, Shared, follow, told, wire};
-use crate::catalog::Deployed;
+use crate::catalog::App;
 use crate::telemetry::metrics::{self, AppReading, HostReading, Readings};
 
 /// How many of each are sent unless the client says otherwise.
@@ -47,7 +47,7 @@ pub(super) struct EventsQuery {
 /// `GET /v1/apps`.
 pub(super) async fn apps(State(state): State<Shared>) -> Json<wire::Apps> {
     let snapshot = state.front.catalog.snapshot();
-    let apps = snapshot.apps.values().map(|deployed| told::summary(deployed)).collect();
+    let apps = snapshot.apps.values().map(|app| told::summary(app)).collect();
     Json(wire::Apps { apps })
 }
 
@@ -56,9 +56,12 @@ pub(super) async fn app(
     State(state): State<Shared>,
     Named(app): Named,
 ) -> Result<Json<wire::AppDetail>, Refusal> {
-    let deployed = state.deployed(&app)?;
-    let history = state.agent.history(&app)?;
-    Ok(Json(told::detail(&deployed, &history)))
+    let app = state.app(&app)?;
+    let history = state.agent.history(&app.name)?;
+    let current = history.iter().find(|record| record.generation == app.generation);
+    // It may have been removed just now.
+    let current = current.ok_or_else(|| Refusal::no_app(&app.name))?;
+    Ok(Json(told::detail(&app, current, &history)?))
 }
 
 /// `GET /v1/apps/{app}/calls`.
@@ -67,8 +70,9 @@ pub(super) async fn calls(
     Named(app): Named,
     Asked(query): Asked<CallsQuery>,
 ) -> Result<Json<wire::Calls>, Refusal> {
-    let deployed = state.deployed(&app)?;
-    let calls = deployed.state.calls.tail(query.limit.unwrap_or(DEFAULT_CALLS));
+    let app = state.app(&app)?;
+    let limit = query.limit.unwrap_or(DEFAULT_CALLS);
+    let calls = app.state().map(|state| state.calls.tail(limit)).unwrap_or_default();
     Ok(Json(wire::Calls { calls: calls.into_iter().map(told::call).collect() }))
 }
 
@@ -78,7 +82,14 @@ pub(super) async fn logs(
     Named(app): Named,
     Asked(query): Asked<LogsQuery>,
 ) -> Result<Response, Refusal> {
-    let log = state.deployed(&app)?.state.log.clone();
+    let served = state.app(&app)?;
+    let logs = &state.agent.parts().logs;
+    // Only a follower of an app that was never called makes it a log before its time.
+    let log = match served.state() {
+        Some(state) => state.log.clone(),
+        None if query.follow => logs.app(&app),
+        None => Arc::default(),
+    };
     let n_lines = query.lines.unwrap_or(DEFAULT_LINES);
     if query.follow {
         let (tail, coming) = log.follow(n_lines);
@@ -117,7 +128,8 @@ pub(super) async fn host(State(state): State<Shared>) -> Json<wire::HostInfo> {
         listen: state.listen.to_string(),
         admin: state.admin.to_string(),
         url: state.url(),
-        apps: state.front.catalog.load().apps.len(),
+        apps: reading.apps,
+        apps_mapped: reading.apps_mapped,
         slots_used: reading.slots_used,
         slots_total: reading.slots_total,
         connections: reading.connections,
@@ -145,9 +157,8 @@ pub(super) async fn readyz(State(state): State<Shared>) -> Result<Response, Refu
 }
 
 impl ApiState {
-    fn deployed(&self, app: &AppName) -> Result<Arc<Deployed>, Refusal> {
-        let snapshot = self.front.catalog.load();
-        snapshot.apps.get(app).cloned().ok_or_else(|| Refusal::no_app(app))
+    fn app(&self, app: &AppName) -> Result<Arc<App>, Refusal> {
+        self.front.catalog.app(app).ok_or_else(|| Refusal::no_app(app))
     }
 
     fn reading(&self) -> HostReading {
@@ -155,6 +166,8 @@ impl ApiState {
         HostReading {
             slots_used,
             slots_total,
+            apps: self.front.catalog.load().apps.len() as u64,
+            apps_mapped: self.front.shelf.n_mapped() as u64,
             connections: self.connections.load(Ordering::Relaxed),
             unrouted: self.front.unrouted.load(Ordering::Relaxed),
             uptime: self.started_at.elapsed(),
@@ -168,7 +181,7 @@ struct Now(Shared);
 
 impl Readings for Now {
     fn apps(&self) -> Vec<AppReading> {
-        self.0.front.catalog.load().apps.values().map(told::reading).collect()
+        self.0.front.catalog.load().apps.values().filter_map(|app| told::reading(app)).collect()
     }
 
     fn host(&self) -> HostReading {

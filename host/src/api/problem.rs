@@ -2,8 +2,6 @@
 //! failures of the control API become statuses and causes.
 //! Tells nothing of the host's inside: what went wrong there is in the host's own log.
 
-use std::error::Error;
-
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -17,6 +15,7 @@ use crate::blobs::BlobError;
 use crate::manifest::Mistakes;
 use crate::sandbox::compiler::CompileError;
 use crate::sandbox::module::LoadError;
+use crate::telemetry::chain;
 
 /// The kinds of refusal. Their codes are a promise; see [`Cause::code`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,7 +141,7 @@ impl Refusal {
     }
 
     /// The host failed: its log tells how, the client only learns that it did.
-    pub(super) fn internal(error: &(dyn Error + 'static)) -> Self {
+    pub(super) fn internal(error: &dyn std::error::Error) -> Self {
         tracing::error!(error = chain(error), "the control API failed");
         Self::new(Cause::Internal, "the host could not do this; its log says why")
     }
@@ -293,17 +292,6 @@ impl From<PathRejection> for Refusal {
     fn from(rejection: PathRejection) -> Self {
         Self::new(Cause::BadRequest, rejection.body_text())
     }
-}
-
-/// An error with its causes, in one line.
-fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

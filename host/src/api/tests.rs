@@ -13,10 +13,10 @@ use sha2::{Digest as _, Sha256};
 use tower_service::Service;
 
 use super::*;
-use crate::agent::Parts;
 use crate::blobs::Blobs;
 use crate::budget::{Memory, MemorySettings};
-use crate::catalog::Catalog;
+use crate::catalog::shelf::{Parts, Shelf};
+use crate::catalog::{Catalog, MappedSettings};
 use crate::sandbox::compiler;
 use crate::sandbox::module::Sandbox;
 use crate::schedule::{GuestThreads, Room, Schedule};
@@ -110,15 +110,17 @@ fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> Api
         logs: Arc::<Logs>::default(),
         events: events.clone(),
     };
+    let shelf = Shelf::new(parts, MappedSettings { most: 4, idle: Duration::from_secs(60) });
     let front = Front {
         catalog,
+        shelf: shelf.clone(),
         schedule,
         events,
         shutdown: Shutdown::default(),
         unrouted: AtomicU64::new(3),
     };
     ApiState {
-        agent: Agent::new(parts),
+        agent: Agent::new(shelf),
         front: Arc::new(front),
         connections: Arc::default(),
         token,

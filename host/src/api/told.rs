@@ -1,14 +1,14 @@
 //! What the host knows, in the API's words. Only translates: asks nobody and decides nothing.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use steerage_core::id::{AppName, Generation};
 use steerage_core::manifest::Manifest;
 use steerage_core::units::show_duration;
 
 use super::{secrets, wire};
-use crate::catalog::Deployed;
+use crate::catalog::App;
+use crate::manifest::Mistakes;
 use crate::store::record::DeploymentRecord;
 use crate::telemetry::calls::CallSummary;
 use crate::telemetry::events::{Event, Severity};
@@ -16,33 +16,36 @@ use crate::telemetry::logs::{LogLine, Stream};
 use crate::{manifest, telemetry};
 
 /// A deployment that was just put in place on a host that serves its apps at `url`.
-pub(super) fn deployed(url: &str, deployed: &Deployed) -> wire::Deployed {
+pub(super) fn deployed(url: &str, app: &App) -> wire::Deployed {
     wire::Deployed {
-        app: deployed.app.to_string(),
-        generation: deployed.generation.get(),
-        component: deployed.digest.to_string(),
-        kind: deployed.prepared.kind().to_string(),
-        size_bytes: deployed.size,
-        deployed_at: deployed.deployed_at,
-        routes: routes(&deployed.manifest),
+        app: app.name.to_string(),
+        generation: app.generation.get(),
+        component: app.digest.to_string(),
+        kind: app.kind.to_string(),
+        size_bytes: app.size,
+        deployed_at: app.deployed_at,
+        routes: app.route_texts().map(str::to_owned).collect(),
         url: url.to_owned(),
     }
 }
 
 /// One app in a line.
-pub(super) fn summary(deployed: &Deployed) -> wire::AppSummary {
-    let (running, waiting) = deployed.state.gate.load();
-    let (calls, failed) = deployed.state.meter.calls();
-    let (fuel, cpu, memory_peak_bytes) = deployed.state.meter.totals();
+pub(super) fn summary(app: &App) -> wire::AppSummary {
+    // An app that was never called has no numbers yet.
+    let state = app.state();
+    let (running, waiting) = state.map(|state| state.gate.load()).unwrap_or_default();
+    let (calls, failed) = state.map(|state| state.meter.calls()).unwrap_or_default();
+    let (fuel, cpu, memory_peak_bytes) =
+        state.map(|state| state.meter.totals()).unwrap_or_default();
     wire::AppSummary {
-        app: deployed.app.to_string(),
-        generation: deployed.generation.get(),
-        version: deployed.manifest.version.clone(),
-        kind: deployed.prepared.kind().to_string(),
-        component: deployed.digest.to_string(),
-        size_bytes: deployed.size,
-        deployed_at: deployed.deployed_at,
-        routes: routes(&deployed.manifest),
+        app: app.name.to_string(),
+        generation: app.generation.get(),
+        version: app.version.to_string(),
+        kind: app.kind.to_string(),
+        component: app.digest.to_string(),
+        size_bytes: app.size,
+        deployed_at: app.deployed_at,
+        routes: app.route_texts().map(str::to_owned).collect(),
         calls,
         failed,
         running,
@@ -53,24 +56,28 @@ pub(super) fn summary(deployed: &Deployed) -> wire::AppSummary {
     }
 }
 
-/// One app with all its sides.
-pub(super) fn detail(deployed: &Deployed, history: &[DeploymentRecord]) -> wire::AppDetail {
-    let manifest = &deployed.manifest;
-    let deployments = history.iter().rev().map(|record| deployment(deployed, record));
-    wire::AppDetail {
-        summary: summary(deployed),
-        description: manifest.description.clone(),
+/// One app with all its sides, of which `current` and `history` are the deployments.
+pub(super) fn detail(
+    app: &App,
+    current: &DeploymentRecord,
+    history: &[DeploymentRecord],
+) -> Result<wire::AppDetail, Mistakes> {
+    let manifest = manifest::read(&current.manifest)?;
+    let deployments = history.iter().rev().map(|record| deployment(app, record));
+    Ok(wire::AppDetail {
+        summary: summary(app),
+        description: manifest.description,
         limits: limits(&manifest.limits),
         reuse: manifest.instance.reuse.get(),
         weight: manifest.weight.get(),
-        env: manifest.env.keys().cloned().collect(),
+        env: manifest.env.into_keys().collect(),
         allowed_outbound_hosts: texts(&manifest.allowed_outbound_hosts),
-        manifest: secrets::blank_env(&deployed.manifest_text),
+        manifest: secrets::blank_env(&current.manifest),
         deployments: deployments.collect(),
-    }
+    })
 }
 
-fn deployment(current: &Deployed, record: &DeploymentRecord) -> wire::Deployment {
+fn deployment(current: &App, record: &DeploymentRecord) -> wire::Deployment {
     wire::Deployment {
         generation: record.generation.get(),
         version: manifest::read(&record.manifest).ok().map(|manifest| manifest.version),
@@ -167,17 +174,17 @@ pub(super) fn event(event: Event) -> wire::Event {
     }
 }
 
-/// What the metrics need of one app.
-pub(super) fn reading(deployed: &Arc<Deployed>) -> telemetry::metrics::AppReading {
-    let (running, waiting) = deployed.state.gate.load();
-    telemetry::metrics::AppReading {
-        app: deployed.app.to_string(),
+/// What the metrics need of one app; nothing of one that was never called.
+pub(super) fn reading(app: &App) -> Option<telemetry::metrics::AppReading> {
+    let state = app.state()?;
+    let (running, waiting) = state.gate.load();
+    Some(telemetry::metrics::AppReading {
+        app: app.name.to_string(),
         running,
         waiting,
-        memory_used: deployed.state.memory.held().get(),
-        memory_limit: deployed.manifest.limits.memory.get(),
-        meter: deployed.state.meter.clone(),
-    }
+        memory_used: state.memory.held().get(),
+        meter: state.meter.clone(),
+    })
 }
 
 fn texts(items: &[impl ToString]) -> Vec<String> {

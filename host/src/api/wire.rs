@@ -322,7 +322,9 @@ pub struct HostInfo {
     /// Where this host serves its apps, as a URL.
     pub url: String,
     /// Apps it serves.
-    pub apps: usize,
+    pub apps: u64,
+    /// Those of them whose code is mapped.
+    pub apps_mapped: u64,
     /// Instance slots in use.
     pub slots_used: u32,
     /// Instance slots there are.

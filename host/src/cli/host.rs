@@ -12,6 +12,7 @@ use super::args::{Format, Host, LogFormat, Print};
 use super::screen::Screen;
 use super::table::Facts;
 use crate::budget::MemorySettings;
+use crate::catalog::MappedSettings;
 use crate::ingress::tls;
 use crate::serve::{self, Settings};
 
@@ -60,6 +61,8 @@ fn settings(args: Host) -> anyhow::Result<Settings> {
         (Some(certificate), Some(key)) => Some(tls::Files { certificate, key }),
         _ => None,
     };
+    let slots = args.slots.unwrap_or(defaults.slots);
+    let fitting = MappedSettings::fitting(slots, serve::CONNECTIONS);
     Ok(Settings {
         listen: args.listen,
         admin: args.admin,
@@ -67,7 +70,11 @@ fn settings(args: Host) -> anyhow::Result<Settings> {
         token_file: args.token_file,
         tls,
         drain_timeout: args.drain_timeout,
-        slots: args.slots.unwrap_or(defaults.slots),
+        slots,
+        mapped: MappedSettings {
+            most: args.mapped_apps.unwrap_or(fitting.most),
+            idle: args.mapped_idle,
+        },
         memory: MemorySettings {
             budget: args.memory_budget.unwrap_or(defaults.memory.budget),
             overcommit: args.memory_overcommit,

@@ -11,7 +11,7 @@ use steerage_core::id::CallId;
 use steerage_core::outcome::Refusal;
 use steerage_core::route::Match;
 
-use crate::catalog::Target;
+use crate::catalog::Signpost;
 use crate::sandbox::cgi::environment::Place;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -114,8 +114,8 @@ fn is_plain(host: &str) -> bool {
 }
 
 /// What the route tells the guest.
-fn route_headers(found: &Match<'_, '_, Target>, headers: &mut HeaderMap) {
-    headers.insert(ROUTE, found.target.route.clone());
+fn route_headers(found: &Match<'_, '_, Signpost>, headers: &mut HeaderMap) {
+    headers.insert(ROUTE, found.target.route());
     for (name, value) in &found.params {
         let name = HeaderName::try_from(format!("{PARAM}{name}"));
         if let (Ok(name), Ok(value)) = (name, HeaderValue::from_str(value)) {
@@ -129,7 +129,7 @@ fn route_headers(found: &Match<'_, '_, Target>, headers: &mut HeaderMap) {
 
 /// What a CGI program is told of where it stands.
 #[must_use]
-pub fn place(found: &Match<'_, '_, Target>, path: &str, peer: &Peer) -> Place {
+pub fn place(found: &Match<'_, '_, Signpost>, path: &str, peer: &Peer) -> Place {
     let mut place = Place {
         remote: peer.remote.ip(),
         port: peer.local.port(),
@@ -137,7 +137,7 @@ pub fn place(found: &Match<'_, '_, Target>, path: &str, peer: &Peer) -> Place {
         script_name: String::new(),
         path_info: String::new(),
     };
-    if found.target.deployed.prepared.is_cgi() {
+    if found.target.app.kind.is_cgi() {
         let rest = found.rest.unwrap_or("");
         let script = path.strip_suffix(rest).unwrap_or(path).trim_end_matches('/');
         script.clone_into(&mut place.script_name);
@@ -149,7 +149,7 @@ pub fn place(found: &Match<'_, '_, Target>, path: &str, peer: &Peer) -> Place {
 /// Takes out what only we may say and says it.
 pub fn rewrite(
     headers: &mut HeaderMap,
-    found: &Match<'_, '_, Target>,
+    found: &Match<'_, '_, Signpost>,
     id: CallId,
     peer: &Peer,
     host: &str,

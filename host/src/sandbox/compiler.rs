@@ -2,18 +2,19 @@
 //! what was compiled. Compiled code is never accepted from outside: only this module writes it.
 //! Does not load or run what it compiled.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, PoisonError, Weak};
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use steerage_core::id::Digest;
 use steerage_core::units::Bytes;
 use tokio::process::Command;
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex, Semaphore};
 
 use super::verdict::{Rejection, Shape};
 
@@ -37,6 +38,8 @@ pub struct Settings {
 /// A component's compiled code on disk.
 #[derive(Clone, Debug)]
 pub struct Compiled {
+    /// The component.
+    pub digest: Digest,
     /// What the component is and needs.
     pub shape: Shape,
     /// The file to map.
@@ -96,6 +99,8 @@ pub struct Compiler {
     /// Code is kept apart by what it was compiled for.
     folder: PathBuf,
     turns: Arc<Semaphore>,
+    /// A lock for each component that is being compiled, so that it is compiled once.
+    under_way: Arc<std::sync::Mutex<BTreeMap<Digest, Weak<Mutex<()>>>>>,
 }
 
 impl Compiler {
@@ -108,7 +113,7 @@ impl Compiler {
         make_private_dir(&folder)
             .map_err(|source| io_error("make the code cache", &folder, source))?;
         let turns = Arc::new(Semaphore::new(settings.parallel.max(1)));
-        Ok(Self { settings: Arc::new(settings), folder, turns })
+        Ok(Self { settings: Arc::new(settings), folder, turns, under_way: Arc::default() })
     }
 
     /// The compiled code of the component at `wasm`, from the cache where it is there.
@@ -119,58 +124,74 @@ impl Compiler {
         if let Some(compiled) = self.cached(digest) {
             return Ok(compiled);
         }
+        let alone = self.lock_of(digest);
+        let alone = alone.lock().await;
         let turn = self.turns.acquire().await;
         // Somebody else may have compiled it while this one waited.
         if let Some(compiled) = self.cached(digest) {
             return Ok(compiled);
         }
         let shape = self.run_child(digest, wasm).await?;
-        drop(turn);
-        Ok(Compiled { shape, code: self.code_path(digest), fresh: true })
+        drop((turn, alone));
+        Ok(Compiled { digest, shape, code: self.code_path(digest), fresh: true })
     }
 
-    /// Removes cached code that is not among `digests`, unless others use the cache too; returns how
-    /// many files went.
-    pub fn keep_only(&self, digests: &[Digest]) -> usize {
+    /// Removes cached code that has been there since before `since` and that nobody needs, unless
+    /// others use the cache too; returns how many files went. `is_needed` is asked for each file.
+    pub fn sweep(&self, since: SystemTime, mut is_needed: impl FnMut(&Digest) -> bool) -> usize {
         if self.settings.is_shared {
             return 0;
         }
         let Ok(entries) = fs::read_dir(&self.folder) else { return 0 };
-        let kept: std::collections::BTreeSet<String> = digests.iter().map(Digest::hex).collect();
         entries
             .filter_map(Result::ok)
             .filter(|entry| {
-                let name = entry.file_name();
-                let stem = Path::new(&name).file_stem().map(|stem| stem.to_string_lossy());
-                !stem.is_some_and(|stem| kept.contains(stem.as_ref()))
+                let (name, hex) = (entry.file_name(), 2 * Digest::LENGTH);
+                let name = name.to_string_lossy();
+                let is_part = name.ends_with(".part") || name.ends_with(".shape");
+                let digest = name.get(..hex).and_then(|hex| hex.parse().ok());
+                is_part || !digest.is_some_and(|digest| is_needed(&digest))
             })
-            .filter(|entry| fs::remove_file(entry.path()).is_ok())
+            .filter(|entry| is_older(entry, since) && fs::remove_file(entry.path()).is_ok())
             .count()
     }
 
-    /// Removes the compiled code of one component, unless others use the cache too.
+    /// Removes the compiled code of one component that no deployment needs, unless others use the
+    /// cache too.
     pub fn forget(&self, digest: Digest) {
         if !self.settings.is_shared {
-            // It may never have been compiled.
-            drop(fs::remove_file(self.code_path(digest)));
-            drop(fs::remove_file(self.shape_path(digest)));
+            self.discard(digest);
         }
     }
 
-    /// Whether the component's compiled code is in the cache.
-    #[must_use]
-    pub fn has(&self, digest: Digest) -> bool {
-        self.cached(digest).is_some()
+    /// Removes compiled code that cannot be used, so that it is compiled again.
+    pub fn discard(&self, digest: Digest) {
+        // It may never have been compiled.
+        drop(fs::remove_file(self.code_path(digest)));
+        drop(fs::remove_file(self.shape_path(digest)));
     }
 
-    fn cached(&self, digest: Digest) -> Option<Compiled> {
+    /// The component's compiled code, if it is in the cache.
+    #[must_use]
+    pub fn cached(&self, digest: Digest) -> Option<Compiled> {
         let code = self.code_path(digest);
         if !code.exists() {
             return None;
         }
         let text = fs::read(self.shape_path(digest)).ok()?;
         let shape = serde_json::from_slice(&text).ok()?;
-        Some(Compiled { shape, code, fresh: false })
+        Some(Compiled { digest, shape, code, fresh: false })
+    }
+
+    fn lock_of(&self, digest: Digest) -> Arc<Mutex<()>> {
+        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        under_way.retain(|_, lock| lock.strong_count() > 0);
+        if let Some(lock) = under_way.get(&digest).and_then(Weak::upgrade) {
+            return lock;
+        }
+        let lock = Arc::default();
+        under_way.insert(digest, Arc::downgrade(&lock));
+        lock
     }
 
     async fn run_child(&self, digest: Digest, wasm: &Path) -> Result<Shape, CompileError> {
@@ -241,6 +262,10 @@ impl Compiler {
     fn shape_path(&self, digest: Digest) -> PathBuf {
         self.folder.join(format!("{}.json", digest.hex()))
     }
+}
+
+fn is_older(file: &fs::DirEntry, than: SystemTime) -> bool {
+    file.metadata().and_then(|file| file.modified()).is_ok_and(|at| at < than)
 }
 
 fn make_private_dir(path: &Path) -> io::Result<()> {

@@ -24,7 +24,8 @@ use super::ending::{Finish, judge};
 use super::guest::{CoreGuest, Guest};
 use super::http::{HeadSender, call_p2, call_p3};
 use super::limiter::Limiter;
-use super::module::{Pre, Prepared};
+use super::linked::Pre;
+use super::module::Prepared;
 use super::stdio::Stdio;
 use super::{SLICE, cgi};
 use crate::budget::Account;
@@ -82,7 +83,7 @@ impl Prepared {
         B: Body<Data = bytes::Bytes> + Send + 'static,
         B::Error: Into<Error>,
     {
-        match &self.pre {
+        match &self.linked.pre {
             Pre::Http02(_) | Pre::Http03(_) => self.run_service(call, inquiry).await,
             // Boxed, so that a small service does not move the room that these need.
             Pre::CgiComponent(pre) => Box::pin(self.run_command(pre, call, inquiry)).await,
@@ -214,7 +215,7 @@ impl Prepared {
     }
 
     async fn instantiate(&self, store: &mut Store<Guest>) -> wasmtime::Result<Live> {
-        match &self.pre {
+        match &self.linked.pre {
             Pre::Http02(pre) => Ok(Live::Http02(pre.instantiate_async(store).await?)),
             Pre::Http03(pre) => Ok(Live::Http03(pre.instantiate_async(store).await?)),
             Pre::CgiComponent(_) | Pre::CgiModule(_) => {

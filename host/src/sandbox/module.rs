@@ -6,23 +6,20 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use rustix::io::Errno;
 use steerage_core::id::{Digest, Generation};
 use steerage_core::limits::Limits;
 use steerage_core::manifest;
 use steerage_core::outbound::{AllowedHost, OutboundPolicy};
 use steerage_core::units::Bytes;
-use wasmtime::component::{Component, Linker};
-use wasmtime::{Engine, InstancePre, Module};
-use wasmtime_wasi::p2::bindings::CommandPre;
-use wasmtime_wasi_http::p2::bindings::ProxyPre;
-use wasmtime_wasi_http::p3::bindings::ServicePre;
+use wasmtime::Engine;
 
 use super::compiler::{self, CompileError, Compiled, Compiler};
 use super::engine::{self, EngineError, Flavor};
-use super::guest::{self, CoreGuest, Guest};
 use super::instance::Idle;
+use super::linked::{Linked, Links};
 use super::outbound::Outbound;
 use super::verdict::{Kind, Rejection};
 use crate::budget::Account;
@@ -31,23 +28,10 @@ use crate::telemetry::logs::AppLog;
 /// The part of the process that runs guests. Clones share everything.
 #[derive(Clone)]
 pub struct Sandbox {
-    plain: Engine,
     slots: u32,
-    components: Arc<Linker<Guest>>,
-    modules: Arc<wasmtime::Linker<CoreGuest>>,
-    /// Made when the first guest needs it: its pool takes address space and mappings.
-    concurrent: Arc<OnceLock<Option<Concurrent>>>,
+    links: Arc<Links>,
     compiler: Compiler,
 }
-
-/// The engine for guests that use the component model's async features.
-struct Concurrent {
-    engine: Engine,
-    components: Linker<Guest>,
-}
-
-/// How many times fewer slots the engine for async features has.
-const CONCURRENT_PART: u32 = 4;
 
 /// Why no sandbox could be made.
 #[derive(Debug, thiserror::Error)]
@@ -112,10 +96,24 @@ pub enum LoadError {
     },
 }
 
+impl LoadError {
+    /// Whether the code itself is at fault, and not the system that would not map it.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        let Self::Map { source, .. } = self else { return false };
+        let is_system = |cause: &(dyn std::error::Error + 'static)| {
+            // An empty file is an invalid argument to map.
+            let errno = cause.downcast_ref::<Errno>();
+            cause.is::<std::io::Error>() || errno.is_some_and(|errno| *errno != Errno::INVAL)
+        };
+        !source.chain().any(is_system)
+    }
+}
+
 /// A deployment's code, linked, with all that every call of it needs.
 pub struct Prepared {
     pub(super) engine: Engine,
-    pub(super) pre: Pre,
+    pub(super) linked: Arc<Linked>,
     pub(super) limits: Limits,
     pub(super) env: Vec<(String, String)>,
     pub(super) generation: Generation,
@@ -127,14 +125,6 @@ pub struct Prepared {
     kind: Kind,
 }
 
-/// Linked code of each kind.
-pub(super) enum Pre {
-    Http02(ProxyPre<Guest>),
-    Http03(ServicePre<Guest>),
-    CgiComponent(CommandPre<Guest>),
-    CgiModule(InstancePre<CoreGuest>),
-}
-
 impl Sandbox {
     /// Makes the engine with room for `slots` instances and opens the code cache.
     ///
@@ -142,21 +132,12 @@ impl Sandbox {
     /// See [`SandboxError`].
     pub fn start(slots: u32, compiler: compiler::Settings) -> Result<Self, SandboxError> {
         let (plain, slots) = engine::running(Flavor::Plain, slots)?;
-        let components =
-            guest::component_linker(&plain, Flavor::Plain).map_err(SandboxError::Linker)?;
-        let modules = guest::core_linker(&plain).map_err(SandboxError::Linker)?;
         let mut hasher = DefaultHasher::new();
         // What the other engine is compiled for differs from this one in one setting.
         plain.precompile_compatibility_hash().hash(&mut hasher);
         let compiler = Compiler::open(compiler, hasher.finish())?;
-        Ok(Self {
-            plain,
-            slots,
-            components: components.into(),
-            modules: modules.into(),
-            concurrent: Arc::default(),
-            compiler,
-        })
+        let links = Links::new(plain, slots).map_err(SandboxError::Linker)?.into();
+        Ok(Self { slots, links, compiler })
     }
 
     /// How many instances may live at once.
@@ -179,7 +160,7 @@ impl Sandbox {
         self.compiler.compile(digest, wasm).await
     }
 
-    /// Maps compiled code and links it.
+    /// Maps compiled code and links it, unless another deployment uses the same already.
     ///
     /// # Errors
     /// See [`LoadError`].
@@ -188,10 +169,10 @@ impl Sandbox {
         if least > spec.limits.memory {
             return Err(LoadError::MemoryLimit { least, limit: spec.limits.memory });
         }
-        let pre = self.link(compiled)?;
+        let linked = self.links.get(compiled)?;
         Ok(Prepared {
-            engine: self.lane(compiled.shape.flavor)?.0.clone(),
-            pre,
+            engine: linked.engine.clone(),
+            linked,
             limits: spec.limits,
             env: spec.env,
             generation: spec.generation,
@@ -203,64 +184,6 @@ impl Sandbox {
             kind: compiled.shape.kind,
         })
     }
-
-    fn link(&self, compiled: &Compiled) -> Result<Pre, LoadError> {
-        let unlinkable = |error: wasmtime::Error| {
-            LoadError::Rejected(Rejection::MissingImports { imports: vec![format!("{error:#}")] })
-        };
-        if compiled.shape.kind == Kind::CgiModule {
-            let module = map_module(&self.plain, &compiled.code)?;
-            let pre = self.modules.instantiate_pre(&module).map_err(unlinkable)?;
-            return Ok(Pre::CgiModule(pre));
-        }
-        let (engine, components) = self.lane(compiled.shape.flavor)?;
-        let component = map_component(engine, &compiled.code)?;
-        let pre = components.instantiate_pre(&component).map_err(unlinkable)?;
-        let pre = match compiled.shape.kind {
-            Kind::Http02 => ProxyPre::new(pre).map(Pre::Http02),
-            Kind::Http03 => ServicePre::new(pre).map(Pre::Http03),
-            Kind::CgiComponent | Kind::CgiModule => CommandPre::new(pre).map(Pre::CgiComponent),
-        };
-        pre.map_err(|error| {
-            LoadError::Rejected(Rejection::WrongWorld { exports: vec![format!("{error:#}")] })
-        })
-    }
-
-    /// The engine of this flavor and what can be imported there.
-    fn lane(&self, flavor: Flavor) -> Result<(&Engine, &Linker<Guest>), LoadError> {
-        if flavor == Flavor::Plain {
-            return Ok((&self.plain, &self.components));
-        }
-        let made = self.concurrent.get_or_init(|| Concurrent::start(self.slots / CONCURRENT_PART));
-        let lane = made.as_ref().ok_or(LoadError::NoConcurrentEngine)?;
-        Ok((&lane.engine, &lane.components))
-    }
-}
-
-impl Concurrent {
-    fn start(slots: u32) -> Option<Self> {
-        let (engine, _) = engine::running(Flavor::Concurrent, slots)
-            .inspect_err(|error| tracing::error!(%error, "no engine for async features"))
-            .ok()?;
-        let components = guest::component_linker(&engine, Flavor::Concurrent)
-            .inspect_err(|error| tracing::error!(%error, "no engine for async features"))
-            .ok()?;
-        Some(Self { engine, components })
-    }
-}
-
-#[expect(unsafe_code, reason = "mapping compiled code is only offered as unsafe")]
-fn map_component(engine: &Engine, path: &Path) -> Result<Component, LoadError> {
-    // SAFETY: only our own compiler writes into the cache, into a folder only this user can enter,
-    // under a name that appears by rename when the file is whole; nothing changes it afterwards.
-    // Wasmtime checks that it was compiled for this engine.
-    unsafe { Component::deserialize_file(engine, path) }.map_err(|error| map_error(path, error))
-}
-
-#[expect(unsafe_code, reason = "mapping compiled code is only offered as unsafe")]
-fn map_module(engine: &Engine, path: &Path) -> Result<Module, LoadError> {
-    // SAFETY: as in `map_component`.
-    unsafe { Module::deserialize_file(engine, path) }.map_err(|error| map_error(path, error))
 }
 
 impl Prepared {
@@ -273,7 +196,7 @@ impl Prepared {
     /// Whether the request is given to the guest the CGI way.
     #[must_use]
     pub fn is_cgi(&self) -> bool {
-        matches!(self.kind, Kind::CgiComponent | Kind::CgiModule)
+        self.kind.is_cgi()
     }
 
     /// Gives up the instances that wait for another call.
@@ -287,10 +210,6 @@ impl Prepared {
     pub fn limits(&self) -> &Limits {
         &self.limits
     }
-}
-
-fn map_error(path: &Path, source: wasmtime::Error) -> LoadError {
-    LoadError::Map { path: path.display().to_string(), source }
 }
 
 impl fmt::Debug for Sandbox {

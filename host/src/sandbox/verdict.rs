@@ -184,6 +184,21 @@ fn least_memory(needs: &wasmtime::ResourcesRequired) -> u64 {
     memory.saturating_add(table.saturating_mul(ELEMENT))
 }
 
+impl Kind {
+    /// Whether the request is given to the guest the CGI way.
+    #[must_use]
+    pub fn is_cgi(self) -> bool {
+        matches!(self, Self::CgiComponent | Self::CgiModule)
+    }
+
+    /// The kind of this name, if there is one.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        let all = [Self::Http02, Self::Http03, Self::CgiComponent, Self::CgiModule];
+        all.into_iter().find(|kind| kind.to_string() == name)
+    }
+}
+
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -40,6 +40,12 @@ pub enum RecordError {
     /// It is damaged.
     #[error("a record in the store is damaged: {0}")]
     Damaged(String),
+    /// This host does not accept its manifest.
+    #[error("its manifest cannot be read: {first}")]
+    Manifest {
+        /// The first of the mistakes.
+        first: String,
+    },
 }
 
 #[derive(Deserialize, Serialize)]

@@ -35,6 +35,8 @@ pub struct AppMeter {
     memory_peak: AtomicU64,
     response_bytes: AtomicU64,
     memory_refused: AtomicU64,
+    /// Memory one call of the app may have, in bytes.
+    pub memory_limit: AtomicU64,
     /// Outbound requests the policy refused.
     pub outbound_denied: std::sync::Arc<AtomicU64>,
 }
@@ -57,8 +59,6 @@ pub struct AppReading {
     pub waiting: u32,
     /// Bytes its instances hold now.
     pub memory_used: u64,
-    /// Its memory limit in bytes.
-    pub memory_limit: u64,
     /// Its counters.
     pub meter: std::sync::Arc<AppMeter>,
 }
@@ -70,6 +70,10 @@ pub struct HostReading {
     pub slots_used: u32,
     /// Instance slots there are.
     pub slots_total: u32,
+    /// Apps that are deployed.
+    pub apps: u64,
+    /// Apps whose code is mapped.
+    pub apps_mapped: u64,
     /// Open client connections.
     pub connections: u64,
     /// Calls refused before an app was found for them.
@@ -80,7 +84,7 @@ pub struct HostReading {
 
 /// Where readings come from.
 pub trait Readings: Send + Sync + fmt::Debug + 'static {
-    /// All apps, in order of their names.
+    /// All apps that were called, in order of their names.
     fn apps(&self) -> Vec<AppReading>;
     /// The host itself.
     fn host(&self) -> HostReading;
@@ -286,7 +290,8 @@ fn encode_sums(encoder: &mut DescriptorEncoder<'_>, apps: &[AppReading]) -> fmt:
         MetricType::Counter,
     )?;
     for app in apps {
-        for reason in ["app_busy", "too_late", "host_full", "host_busy", "host_memory"] {
+        for reason in ["app_busy", "too_late", "host_full", "host_busy", "host_memory", "not_ready"]
+        {
             let position = Outcome::CAUSES.iter().position(|cause| *cause == reason);
             let count = position.and_then(|position| app.meter.by_cause.get(position));
             let count = count.map_or(0, |count| count.load(Ordering::Relaxed));
@@ -309,7 +314,7 @@ fn encode_gauges(encoder: &mut DescriptorEncoder<'_>, apps: &[AppReading]) -> fm
             app.memory_used
         }),
         ("guest_memory_limit", "Memory one call may have", Some(Unit::Bytes), |app| {
-            app.memory_limit
+            app.meter.memory_limit.load(Ordering::Relaxed)
         }),
     ];
     for (name, help, unit, read) in gauges {
@@ -327,6 +332,8 @@ fn encode_host(encoder: &mut DescriptorEncoder<'_>, host: &HostReading) -> fmt::
     let gauges = [
         ("pool_slots_used", "Instance slots in use", u64::from(host.slots_used)),
         ("pool_slots_total", "Instance slots there are", u64::from(host.slots_total)),
+        ("apps", "Apps that are deployed", host.apps),
+        ("apps_mapped", "Apps whose code is mapped", host.apps_mapped),
         ("http_server_connections", "Open client connections", host.connections),
         ("host_uptime_seconds", "Seconds since the host started", host.uptime.as_secs()),
     ];

@@ -7,27 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde_json::json;
 use steerage_guests as guests;
 
-use crate::harness::{Host, OWN_CODE, digest, manifest, wat};
+use crate::harness::{Host, OWN_CODE, digest, manifest, says};
 
 fn hello() -> Vec<u8> {
     std::fs::read(guests::HELLO).unwrap()
-}
-
-/// A CGI program that prints a text: a distinct component per text.
-fn says(text: &str) -> Vec<u8> {
-    let output = format!("\\n{text}");
-    let length = text.len() + 1;
-    wat(&format!(
-        r#"(module
-            (import "wasi_snapshot_preview1" "fd_write"
-                (func $write (param i32 i32 i32 i32) (result i32)))
-            (memory (export "memory") 1)
-            (data (i32.const 16) "{output}")
-            (func (export "_start")
-                (i32.store (i32.const 8) (i32.const 16))
-                (i32.store (i32.const 12) (i32.const {length}))
-                (drop (call $write (i32.const 1) (i32.const 8) (i32.const 1) (i32.const 0)))))"#
-    ))
 }
 
 fn files(folder: &Path) -> Vec<String> {
@@ -91,7 +74,7 @@ async fn a_kill_in_the_middle_of_a_deploy_leaves_nothing() {
     assert!(uploaded.status.is_success());
     host.kill();
     let host = Host::on(folder.path(), &[]);
-    assert_eq!(files(&blobs), Vec::<String>::new());
+    host.until("no blob", || async { files(&blobs).is_empty().then_some(()) }).await;
     assert!(host.admin("GET", "/v1/apps", "").await.json()["apps"].as_array().unwrap().is_empty());
 }
 

@@ -387,6 +387,23 @@ pub(crate) fn wat(text: &str) -> Vec<u8> {
     wat::parse_str(text).unwrap()
 }
 
+/// A CGI program that prints a text: a distinct component per text.
+pub(crate) fn says(text: &str) -> Vec<u8> {
+    let output = format!("\\n{text}");
+    let length = text.len() + 1;
+    wat(&format!(
+        r#"(module
+            (import "wasi_snapshot_preview1" "fd_write"
+                (func $write (param i32 i32 i32 i32) (result i32)))
+            (memory (export "memory") 1)
+            (data (i32.const 16) "{output}")
+            (func (export "_start")
+                (i32.store (i32.const 8) (i32.const 16))
+                (i32.store (i32.const 12) (i32.const {length}))
+                (drop (call $write (i32.const 1) (i32.const 8) (i32.const 1) (i32.const 0)))))"#
+    ))
+}
+
 /// A CGI program that reads its whole body before it says `ok`, and traps when it cannot.
 pub(crate) fn reader() -> Vec<u8> {
     wat(r#"(module

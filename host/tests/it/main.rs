@@ -17,6 +17,7 @@ mod guests;
 mod harness;
 mod http;
 mod limits;
+mod many;
 mod outbound;
 mod routing;
 mod seeing;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 const LONGEST_FILE: usize = 400;
 
 /// Which level each module of the host stands on; it may use only lower ones. See ARCHITECTURE.md.
-const LEVELS: [(&str, u32); 22] = [
+const LEVELS: [(&str, u32); 23] = [
     ("cli", 8),
     ("serve", 7),
     ("client", 6),
@@ -24,6 +24,7 @@ const LEVELS: [(&str, u32); 22] = [
     ("budget", 1),
     ("telemetry", 1),
     ("call", 0),
+    ("kernel", 0),
     ("meter", 0),
     ("priority", 0),
     ("shutdown", 0),

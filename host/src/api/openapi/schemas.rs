@@ -145,6 +145,7 @@ const SCHEMAS: [Schema; 20] = [
             ("admin", "string"),
             ("url", "string"),
             ("apps", "integer"),
+            ("apps_mapped", "integer"),
             ("slots_used", "integer"),
             ("slots_total", "integer"),
             ("connections", "integer"),

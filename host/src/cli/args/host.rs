@@ -55,6 +55,15 @@ pub struct Host {
     #[arg(long, value_name = "FACTOR", env = "STEERAGE_MEMORY_OVERCOMMIT", default_value_t = 2.0)]
     #[arg(help_heading = "Limits of the host")]
     pub memory_overcommit: f64,
+    /// How many apps may have their code mapped; as many as the kernel has room for when absent
+    #[arg(long, value_name = "COUNT", env = "STEERAGE_MAPPED_APPS")]
+    #[arg(help_heading = "Limits of the host")]
+    pub mapped_apps: Option<u32>,
+    /// How long an app that nobody calls keeps its code mapped
+    #[arg(long, value_name = "DURATION", env = "STEERAGE_MAPPED_IDLE", default_value = "5m")]
+    #[arg(value_parser = parse_duration)]
+    #[arg(help_heading = "Limits of the host")]
+    pub mapped_idle: Duration,
     /// How long compiling one component may take
     #[arg(long, value_name = "DURATION", env = "STEERAGE_COMPILE_TIMEOUT", default_value = "60s")]
     #[arg(value_parser = parse_duration)]

@@ -1,0 +1,182 @@
+//! One app as a host holds it while nobody calls it: some hundred bytes, made from the store's index.
+//! Does not bring its code: `shelf` does, and leaves it here for the calls to take.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use arc_swap::ArcSwapOption;
+use http::HeaderValue;
+use steerage_core::id::{AppName, Digest, Generation};
+use steerage_core::route::Route;
+
+use super::{AppState, Deployed};
+use crate::sandbox::verdict::Kind;
+use crate::store::index::IndexRecord;
+
+/// One deployment of an app that is served, whether its code is mapped or not.
+#[derive(Debug)]
+pub struct App {
+    /// Its name.
+    pub name: AppName,
+    /// Which of its deployments this is.
+    pub generation: Generation,
+    /// The component.
+    pub digest: Digest,
+    /// Which kind of guest it is.
+    pub kind: Kind,
+    /// The developer's own version of it.
+    pub version: Box<str>,
+    /// Bytes of the component as it was uploaded.
+    pub size: u64,
+    /// When it was deployed, in milliseconds since the epoch.
+    pub deployed_at: u64,
+    /// Its routes as the manifest has them, each in the form in which guests are told.
+    routes: Box<[HeaderValue]>,
+    /// Its code with what belongs to it, while it is mapped.
+    deployed: ArcSwapOption<Deployed>,
+    /// Made at its first call.
+    state: OnceLock<Box<AppState>>,
+    /// When it was called last, on the clock of the shelf.
+    used_at: AtomicU64,
+}
+
+/// Why an app cannot be served as the store has it.
+#[derive(Debug, thiserror::Error)]
+pub enum BadApp {
+    /// This host does not know such guests.
+    #[error("it is a guest of the unknown kind {0:?}")]
+    Kind(String),
+    /// This host does not understand one of its routes.
+    #[error("its route {0:?} is none")]
+    Route(String),
+}
+
+impl App {
+    /// The app that the index describes, without code.
+    ///
+    /// # Errors
+    /// This host does not understand the description.
+    pub fn new(record: IndexRecord) -> Result<Self, BadApp> {
+        let Some(kind) = Kind::named(&record.kind) else { return Err(BadApp::Kind(record.kind)) };
+        let mut routes = Vec::with_capacity(record.routes.len());
+        for route in record.routes {
+            match HeaderValue::from_str(&route) {
+                Ok(shown) if route.parse::<Route>().is_ok() => routes.push(shown),
+                _ => return Err(BadApp::Route(route)),
+            }
+        }
+        Ok(Self {
+            name: record.app,
+            generation: record.generation,
+            digest: record.digest,
+            kind,
+            version: record.version.into(),
+            size: record.size,
+            deployed_at: record.deployed_at,
+            routes: routes.into(),
+            deployed: ArcSwapOption::empty(),
+            state: OnceLock::new(),
+            used_at: AtomicU64::new(0),
+        })
+    }
+
+    /// The same app with its code mapped, in place of `before`, the same app as it was.
+    pub(super) fn ready(self, deployed: Arc<Deployed>) -> Self {
+        let state = OnceLock::from(Box::new(deployed.state.clone()));
+        Self { deployed: ArcSwapOption::new(Some(deployed)), state, ..self }
+    }
+
+    /// Its code, if it is mapped.
+    #[must_use]
+    pub fn deployed(&self) -> Option<Arc<Deployed>> {
+        self.deployed.load_full()
+    }
+
+    /// What it keeps from one deployment to the next, unless it has never been called.
+    #[must_use]
+    pub fn state(&self) -> Option<&AppState> {
+        self.state.get().map(AsRef::as_ref)
+    }
+
+    /// The same, made if there is none.
+    pub(super) fn state_or(&self, make: impl FnOnce() -> AppState) -> &AppState {
+        self.state.get_or_init(|| Box::new(make()))
+    }
+
+    /// Where it answers.
+    #[must_use]
+    pub fn routes(&self) -> Vec<Route> {
+        self.route_texts().filter_map(|text| text.parse().ok()).collect()
+    }
+
+    /// The same as texts.
+    pub fn route_texts(&self) -> impl Iterator<Item = &str> {
+        self.routes.iter().filter_map(|shown| shown.to_str().ok())
+    }
+
+    pub(super) fn shown_route(&self, place: usize) -> HeaderValue {
+        self.routes.get(place).cloned().unwrap_or(HeaderValue::from_static("?"))
+    }
+
+    /// Notes that it is called at this time. Written only when it has changed, since all threads
+    /// read what lies beside it.
+    pub fn touch(&self, now: u64) {
+        if self.used_at.load(Ordering::Relaxed) != now {
+            self.used_at.store(now, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn used_at(&self) -> u64 {
+        self.used_at.load(Ordering::Relaxed)
+    }
+
+    /// Whether calls of it run, as far as its mapped code knows.
+    pub(super) fn is_busy(&self) -> bool {
+        // One is what this app holds itself.
+        self.deployed.load().as_ref().is_some_and(|deployed| Arc::strong_count(deployed) > 1)
+    }
+
+    pub(super) fn map(&self, deployed: Arc<Deployed>) {
+        self.deployed.store(Some(deployed));
+    }
+
+    /// Takes its code away; calls that run keep theirs to their end.
+    pub(super) fn unmap(&self) -> Option<Arc<Deployed>> {
+        self.deployed.swap(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> IndexRecord {
+        IndexRecord {
+            app: "shop".parse().unwrap(),
+            generation: Generation::FIRST,
+            digest: Digest::from_bytes([1; 32]),
+            version: "1.0".to_owned(),
+            routes: vec!["a.b/c/:d".to_owned(), "/x/...".to_owned()],
+            kind: "http-0.2".to_owned(),
+            size: 1,
+            deployed_at: 2,
+        }
+    }
+
+    #[test]
+    fn an_app_knows_its_routes_without_a_manifest() {
+        let app = App::new(record()).unwrap();
+        assert_eq!(app.route_texts().collect::<Vec<_>>(), ["a.b/c/:d", "/x/..."]);
+        assert_eq!(app.routes().len(), 2);
+        assert_eq!(app.shown_route(1), "/x/...");
+        assert!(app.deployed().is_none() && app.state().is_none() && !app.is_busy());
+    }
+
+    #[test]
+    fn what_this_host_does_not_understand_is_refused() {
+        let error = App::new(IndexRecord { kind: "tcp-9".to_owned(), ..record() }).unwrap_err();
+        assert_eq!(error.to_string(), "it is a guest of the unknown kind \"tcp-9\"");
+        let error = App::new(IndexRecord { routes: vec!["x".to_owned()], ..record() }).unwrap_err();
+        assert_eq!(error.to_string(), "its route \"x\" is none");
+    }
+}

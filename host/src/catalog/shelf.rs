@@ -1,0 +1,384 @@
+//! Brings the code of an app when it is called and takes it away when it is not: reads the
+//! deployment, maps and links its code, once however many calls wait for it. Compiles only where
+//! compiled code is missing or damaged, as after an upgrade of the host.
+//! Does not decide what is deployed: the agent does, and has code brought here before it publishes.
+
+mod error;
+mod loads;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use steerage_core::fair::TenantKey;
+use steerage_core::id::{AppName, Digest, Generation};
+use steerage_core::manifest::Manifest;
+use steerage_core::route::Conflict;
+use steerage_core::units::Weight;
+use tokio::sync::Semaphore;
+
+pub use self::error::{ShelfError, Unready};
+use self::loads::{Joined, Load, Loads};
+use super::mapped::Mapped;
+use super::{App, AppState, Catalog, Deployed, MappedSettings};
+use crate::blobs::{BlobError, Blobs};
+use crate::budget::Memory;
+use crate::manifest;
+use crate::sandbox::compiler::Compiled;
+use crate::sandbox::module::{Prepared, Sandbox, Spec};
+use crate::schedule::Schedule;
+use crate::store::Store;
+use crate::telemetry::calls::Calls;
+use crate::telemetry::chain;
+use crate::telemetry::events::{Event, Events, Severity};
+use crate::telemetry::logs::Logs;
+use crate::telemetry::metrics::AppMeter;
+
+/// How many deployments are read and mapped at once. More would only wait for each other: it is
+/// work for the CPU, and a little for the disk.
+const PARALLEL: usize = 4;
+/// Longest wait of a call for code, which is for a compiler then. As many calls wait as there are
+/// clients, so nothing else bounds them.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a failure is the answer to all calls before it is tried again.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// Shortest and longest time between two looks for code that is not called.
+const TIDY_EVERY: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(60));
+
+/// What the shelf works with, and the agent on top of it.
+#[derive(Debug)]
+pub struct Parts {
+    /// Runs guests.
+    pub sandbox: Sandbox,
+    /// Who may run.
+    pub schedule: Schedule,
+    /// Who may have how much memory.
+    pub memory: Arc<Memory>,
+    /// Remembers deployments.
+    pub store: Store,
+    /// Holds components.
+    pub blobs: Blobs,
+    /// What is served.
+    pub catalog: Arc<Catalog>,
+    /// Guests' output.
+    pub logs: Arc<Logs>,
+    /// What happened.
+    pub events: Arc<Events>,
+}
+
+/// The code of this host's apps. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Shelf {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    parts: Parts,
+    /// Whose apps these are.
+    tenant: TenantKey,
+    mapped: Mapped,
+    idle: Duration,
+    loads: Arc<Loads>,
+    turns: Semaphore,
+    started_at: Instant,
+}
+
+impl Shelf {
+    /// A shelf over these parts, with nothing mapped.
+    #[must_use]
+    pub fn new(parts: Parts, settings: MappedSettings) -> Self {
+        let tenant = parts.schedule.tenant(Weight::DEFAULT);
+        let inner = Inner {
+            parts,
+            tenant,
+            mapped: Mapped::new(settings.most),
+            idle: settings.idle,
+            loads: Arc::default(),
+            turns: Semaphore::new(PARALLEL),
+            started_at: Instant::now(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// What it works with.
+    #[must_use]
+    pub fn parts(&self) -> &Parts {
+        &self.inner.parts
+    }
+
+    /// How many apps have their code mapped.
+    #[must_use]
+    pub fn n_mapped(&self) -> usize {
+        self.inner.mapped.len()
+    }
+
+    /// A time on the clock by which apps are used.
+    #[must_use]
+    pub fn clock(&self, at: Instant) -> u64 {
+        let since = at.saturating_duration_since(self.inner.started_at);
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// The code of an app that was found without it. Waits for it at most for a while.
+    ///
+    /// # Errors
+    /// See [`Unready`].
+    pub async fn load(&self, app: &Arc<App>) -> Result<Arc<Deployed>, Unready> {
+        let mut coming = match self.inner.loads.join(app) {
+            Joined::Waiting(coming) => coming,
+            Joined::First(load, coming) => {
+                // On its own: this call may be given up, and others wait for it too.
+                tokio::spawn(self.clone().see_to(load, app.clone()));
+                coming
+            }
+            Joined::Full => return Err(Unready::Busy),
+        };
+        match tokio::time::timeout(PATIENCE, coming.wait_for(Option::is_some)).await {
+            Ok(Ok(brought)) => brought.clone().unwrap_or(Err(Unready::Busy)),
+            Ok(Err(_)) => Err(Unready::Failed("whoever was bringing its code is gone".to_owned())),
+            Err(_) => Err(Unready::Busy),
+        }
+    }
+
+    /// Compiled code of a component, compiled now if it is not there.
+    ///
+    /// # Errors
+    /// The component cannot be read or compiled.
+    pub async fn compile(&self, digest: Digest) -> Result<Compiled, ShelfError> {
+        let parts = self.parts();
+        if let Some(compiled) = parts.sandbox.compiler().cached(digest) {
+            return Ok(compiled);
+        }
+        self.verify(digest).await?;
+        Ok(parts.sandbox.compile(digest, &parts.blobs.path(&digest)).await?)
+    }
+
+    /// Makes a deployment ready to be called.
+    ///
+    /// # Errors
+    /// See [`ShelfError`].
+    pub async fn prepare(
+        &self,
+        manifest: &Manifest,
+        generation: Generation,
+        digest: Digest,
+    ) -> Result<Deployed, ShelfError> {
+        let state = self.state(manifest);
+        let spec = spec(manifest.clone(), generation, &state);
+        // Code that is there may turn out to be damaged, and is then compiled again.
+        for _ in 0..2 {
+            self.compile(digest).await?;
+            let (shelf, spec) = (self.clone(), spec.clone());
+            if let Some(prepared) = self.blocking(move || shelf.map(digest, spec)).await? {
+                return Ok(Deployed { app: manifest.name.clone(), generation, prepared, state });
+            }
+        }
+        Err(ShelfError::Unusable(digest))
+    }
+
+    /// Publishes a deployment that was made ready, in place of the app's earlier one.
+    ///
+    /// # Errors
+    /// Another app has one of its routes; nothing has changed then.
+    pub fn publish(&self, app: App, deployed: Deployed) -> Result<Arc<App>, Conflict> {
+        let Inner { parts, mapped, .. } = &*self.inner;
+        // It is mapped already, so where calls run in all others it is one too many for a while.
+        self.discard(mapped.make_room().0);
+        deployed.tell_limits();
+        let app = Arc::new(app.ready(Arc::new(deployed)));
+        app.touch(self.clock(Instant::now()));
+        let replaced = parts.catalog.publish(app.clone())?;
+        mapped.note(&app);
+        self.discard(replaced.and_then(|replaced| mapped.forget(&replaced)));
+        Ok(app)
+    }
+
+    /// Stops serving an app, if it is served.
+    pub fn withdraw(&self, name: &AppName) {
+        let withdrawn = self.parts().catalog.withdraw(name);
+        self.discard(withdrawn.and_then(|app| self.inner.mapped.forget(&app)));
+        self.parts().logs.remove(name);
+    }
+
+    /// Gives up all instances that wait for another call.
+    pub fn drop_idle(&self) {
+        for deployed in self.inner.mapped.all().iter().filter_map(|app| app.deployed()) {
+            deployed.prepared.drop_idle();
+        }
+    }
+
+    /// Takes away, again and again, the code and the instances that nobody has called lately. Never
+    /// ends.
+    pub async fn keep_tidy(self) {
+        let (shortest, longest) = TIDY_EVERY;
+        let every = (self.inner.idle / 4).clamp(shortest, longest);
+        let mut ticks = tokio::time::interval(every);
+        let mut looked_at = 0;
+        loop {
+            ticks.tick().await;
+            let now = self.clock(Instant::now());
+            let idle = u64::try_from(self.inner.idle.as_millis()).unwrap_or(u64::MAX);
+            let (unmapped, left) = self.inner.mapped.unmap_idle(now.saturating_sub(idle));
+            self.discard(unmapped);
+            let resting = left.iter().filter(|app| app.used_at() < looked_at);
+            for deployed in resting.filter_map(|app| app.deployed()) {
+                deployed.prepared.drop_idle();
+            }
+            looked_at = now;
+        }
+    }
+
+    /// Sees to it that code comes, and that all who wait for it are told.
+    async fn see_to(self, load: Load, app: Arc<App>) {
+        let brought = self.bring(&app).await;
+        if let Err(error) = &brought {
+            self.tell(&app, error);
+        }
+        let brought = brought.map_err(|error| Unready::from(&error));
+        let has_failed = matches!(brought, Err(Unready::Failed(_)));
+        load.tell(brought);
+        if has_failed {
+            // So that clients who keep calling do not keep the disk and the compiler busy.
+            tokio::time::sleep(RETRY_AFTER).await;
+        }
+    }
+
+    async fn bring(&self, app: &Arc<App>) -> Result<Arc<Deployed>, ShelfError> {
+        let fetch = || {
+            let (shelf, app) = (self.clone(), app.clone());
+            self.blocking(move || shelf.fetch(&app))
+        };
+        if let Some(deployed) = fetch().await? {
+            return Ok(deployed);
+        }
+        self.compile(app.digest).await?;
+        fetch().await?.ok_or(ShelfError::Unusable(app.digest))
+    }
+
+    /// Reads a deployment, maps its code and leaves it with the app; `None` where there is none to
+    /// map. In one go and by few at once, so that no more is mapped than may be, but for those few.
+    fn fetch(&self, app: &Arc<App>) -> Result<Option<Arc<Deployed>>, ShelfError> {
+        let Inner { parts, mapped, .. } = &*self.inner;
+        let (unmapped, has_room) = mapped.make_room();
+        self.discard(unmapped);
+        if !has_room {
+            return Err(ShelfError::NoRoom);
+        }
+        let manifest = self.read(app)?;
+        let state = app.state_or(|| self.new_state(&manifest)).clone();
+        let spec = spec(manifest, app.generation, &state);
+        let Some(prepared) = self.map(app.digest, spec)? else { return Ok(None) };
+        let (name, generation) = (app.name.clone(), app.generation);
+        let deployed = Arc::new(Deployed { app: name, generation, prepared, state });
+        deployed.tell_limits();
+        mapped.keep(&parts.catalog, app, deployed.clone());
+        Ok(Some(deployed))
+    }
+
+    fn read(&self, app: &App) -> Result<Manifest, ShelfError> {
+        let record = self.parts().store.deployment(&app.name, app.generation)?;
+        let record = record.ok_or(ShelfError::Gone)?;
+        manifest::read(&record.manifest).map_err(ShelfError::Manifest)
+    }
+
+    /// Maps and links compiled code; `None` where it has yet to be compiled, or again since it is
+    /// damaged.
+    fn map(&self, digest: Digest, spec: Spec) -> Result<Option<Prepared>, ShelfError> {
+        let sandbox = &self.parts().sandbox;
+        let Some(compiled) = sandbox.compiler().cached(digest) else { return Ok(None) };
+        match sandbox.load(&compiled, spec) {
+            Err(error) if error.is_damage() => {
+                tracing::warn!(%digest, error = chain(&error), "compiled code is damaged");
+                sandbox.compiler().discard(digest);
+                Ok(None)
+            }
+            loaded => Ok(Some(loaded?)),
+        }
+    }
+
+    /// Code is kept under the digest of what it was compiled from, so that must be true. A damaged
+    /// component goes, so that it can be uploaded again.
+    async fn verify(&self, digest: Digest) -> Result<(), ShelfError> {
+        let blobs = self.parts().blobs.clone();
+        self.blocking(move || {
+            let verified = blobs.verify(&digest);
+            if let Err(BlobError::Damaged { .. }) = verified {
+                blobs.remove(&digest)?;
+            }
+            Ok(verified?)
+        })
+        .await
+    }
+
+    /// What the app keeps from its earlier deployments, or something new where it has none.
+    fn state(&self, manifest: &Manifest) -> AppState {
+        match self.parts().catalog.app(&manifest.name) {
+            Some(app) => app.state_or(|| self.new_state(manifest)).clone(),
+            None => self.new_state(manifest),
+        }
+    }
+
+    fn new_state(&self, manifest: &Manifest) -> AppState {
+        let Inner { parts, tenant, .. } = &*self.inner;
+        AppState {
+            gate: parts.schedule.gate(&manifest.limits, *tenant, manifest.weight),
+            memory: parts.memory.account(manifest.weight),
+            meter: Arc::new(AppMeter::default()),
+            calls: Arc::new(Calls::default()),
+            log: parts.logs.app(&manifest.name),
+        }
+    }
+
+    /// Whose apps these are.
+    #[must_use]
+    pub fn tenant(&self) -> TenantKey {
+        self.inner.tenant
+    }
+
+    /// Does what takes a good part of a millisecond, or waits for the disk, on a thread that serves
+    /// nobody.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, ShelfError> + Send + 'static,
+    ) -> Result<T, ShelfError> {
+        // Nothing closes the semaphore.
+        let _turn = self.inner.turns.acquire().await;
+        let done = tokio::task::spawn_blocking(work).await;
+        done.map_err(|error| ShelfError::Task(error.to_string()))?
+    }
+
+    /// Drops code, which unmaps it unless calls run, on a thread that serves nobody.
+    fn discard(&self, unmapped: impl IntoIterator<Item = Arc<Deployed>>) {
+        let unmapped: Vec<_> = unmapped.into_iter().collect();
+        if !unmapped.is_empty() {
+            tokio::task::spawn_blocking(move || drop(unmapped));
+        }
+    }
+
+    fn tell(&self, app: &App, error: &ShelfError) {
+        if matches!(error, ShelfError::Gone | ShelfError::NoRoom) {
+            return;
+        }
+        tracing::error!(app = %app.name, error = chain(error), "an app's code cannot be had");
+        self.parts().events.push(Event {
+            app: Some(app.name.clone()),
+            generation: Some(app.generation),
+            severity: Severity::Error,
+            advice: Some("deploy the app again, or roll it back".to_owned()),
+            ..Event::now("load_failed", chain(error))
+        });
+    }
+}
+
+fn spec(manifest: Manifest, generation: Generation, state: &AppState) -> Spec {
+    Spec {
+        generation,
+        limits: manifest.limits,
+        env: manifest.env.into_iter().collect(),
+        instance: manifest.instance,
+        allowed_outbound_hosts: manifest.allowed_outbound_hosts,
+        log: state.log.clone(),
+        memory: state.memory.clone(),
+        denied: state.meter.outbound_denied.clone(),
+    }
+}

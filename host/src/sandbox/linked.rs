@@ -1,0 +1,161 @@
+//! Compiled code, mapped and linked: once for each component, however many deployments use it.
+//! Knows nothing of a deployment: no limits, no environment.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+
+use steerage_core::id::Digest;
+use wasmtime::component::{Component, Linker};
+use wasmtime::{Engine, InstancePre, Module};
+use wasmtime_wasi::p2::bindings::CommandPre;
+use wasmtime_wasi_http::p2::bindings::ProxyPre;
+use wasmtime_wasi_http::p3::bindings::ServicePre;
+
+use super::compiler::Compiled;
+use super::engine::{self, Flavor};
+use super::guest::{self, CoreGuest, Guest};
+use super::module::LoadError;
+use super::verdict::{Kind, Rejection};
+
+/// How many times fewer slots the engine for async features has.
+const CONCURRENT_PART: u32 = 4;
+
+/// What links code, and all code that is linked and in use.
+pub(super) struct Links {
+    plain: Lane,
+    modules: wasmtime::Linker<CoreGuest>,
+    /// Made when the first guest needs it: its pool takes address space and mappings.
+    concurrent: OnceLock<Option<Lane>>,
+    slots: u32,
+    /// Only as long as a deployment uses it: each takes mappings and an open file.
+    live: Mutex<BTreeMap<Digest, Weak<Linked>>>,
+}
+
+/// An engine, and what can be imported there.
+struct Lane {
+    engine: Engine,
+    components: Linker<Guest>,
+}
+
+/// The linked code of one component. Unmapped when the last that uses it lets go.
+pub(super) struct Linked {
+    pub(super) pre: Pre,
+    pub(super) engine: Engine,
+    digest: Digest,
+    links: Arc<Links>,
+}
+
+/// Linked code of each kind.
+pub(super) enum Pre {
+    Http02(ProxyPre<Guest>),
+    Http03(ServicePre<Guest>),
+    CgiComponent(CommandPre<Guest>),
+    CgiModule(InstancePre<CoreGuest>),
+}
+
+impl Links {
+    /// Links for an engine without async features, which has so many slots.
+    pub(super) fn new(plain: Engine, slots: u32) -> wasmtime::Result<Self> {
+        let modules = guest::core_linker(&plain)?;
+        let components = guest::component_linker(&plain, Flavor::Plain)?;
+        let plain = Lane { engine: plain, components };
+        let (concurrent, live) = (OnceLock::new(), Mutex::default());
+        Ok(Self { plain, modules, concurrent, slots, live })
+    }
+
+    /// The linked code of a component, mapped now unless somebody uses it already.
+    pub(super) fn get(self: &Arc<Self>, compiled: &Compiled) -> Result<Arc<Linked>, LoadError> {
+        let digest = compiled.digest;
+        let live = || self.live().get(&digest).and_then(Weak::upgrade);
+        if let Some(linked) = live() {
+            return Ok(linked);
+        }
+        // Not under the lock: it takes a good part of a millisecond.
+        let lane = self.lane(compiled.shape.flavor)?;
+        let (pre, engine) = (self.link(lane, compiled)?, lane.engine.clone());
+        let linked = Arc::new(Linked { pre, engine, digest, links: self.clone() });
+        let mut all = self.live();
+        // Another may have been as fast. Ours then goes when the lock is free again.
+        match all.get(&digest).and_then(Weak::upgrade) {
+            Some(other) => Ok(other),
+            None => {
+                all.insert(digest, Arc::downgrade(&linked));
+                Ok(linked.clone())
+            }
+        }
+    }
+
+    fn link(&self, lane: &Lane, compiled: &Compiled) -> Result<Pre, LoadError> {
+        let unlinkable = |error: wasmtime::Error| {
+            LoadError::Rejected(Rejection::MissingImports { imports: vec![format!("{error:#}")] })
+        };
+        if compiled.shape.kind == Kind::CgiModule {
+            let module = map_module(&lane.engine, &compiled.code)?;
+            let pre = self.modules.instantiate_pre(&module).map_err(unlinkable)?;
+            return Ok(Pre::CgiModule(pre));
+        }
+        let component = map_component(&lane.engine, &compiled.code)?;
+        let pre = lane.components.instantiate_pre(&component).map_err(unlinkable)?;
+        let pre = match compiled.shape.kind {
+            Kind::Http02 => ProxyPre::new(pre).map(Pre::Http02),
+            Kind::Http03 => ServicePre::new(pre).map(Pre::Http03),
+            Kind::CgiComponent | Kind::CgiModule => CommandPre::new(pre).map(Pre::CgiComponent),
+        };
+        pre.map_err(|error| {
+            LoadError::Rejected(Rejection::WrongWorld { exports: vec![format!("{error:#}")] })
+        })
+    }
+
+    fn lane(&self, flavor: Flavor) -> Result<&Lane, LoadError> {
+        if flavor == Flavor::Plain {
+            return Ok(&self.plain);
+        }
+        let made = self.concurrent.get_or_init(|| Lane::concurrent(self.slots / CONCURRENT_PART));
+        made.as_ref().ok_or(LoadError::NoConcurrentEngine)
+    }
+
+    fn live(&self) -> MutexGuard<'_, BTreeMap<Digest, Weak<Linked>>> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Lane {
+    fn concurrent(slots: u32) -> Option<Self> {
+        let (engine, _) = engine::running(Flavor::Concurrent, slots)
+            .inspect_err(|error| tracing::error!(%error, "no engine for async features"))
+            .ok()?;
+        let components = guest::component_linker(&engine, Flavor::Concurrent)
+            .inspect_err(|error| tracing::error!(%error, "no engine for async features"))
+            .ok()?;
+        Some(Self { engine, components })
+    }
+}
+
+impl Drop for Linked {
+    fn drop(&mut self) {
+        let mut all = self.links.live();
+        // It may have been mapped anew since the last that used this let go.
+        if all.get(&self.digest).is_some_and(|linked| linked.strong_count() == 0) {
+            all.remove(&self.digest);
+        }
+    }
+}
+
+#[expect(unsafe_code, reason = "mapping compiled code is only offered as unsafe")]
+fn map_component(engine: &Engine, path: &Path) -> Result<Component, LoadError> {
+    // SAFETY: only our own compiler writes into the cache, into a folder only this user can enter,
+    // under a name that appears by rename when the file is whole; nothing changes it afterwards.
+    // Wasmtime checks that it was compiled for this engine.
+    unsafe { Component::deserialize_file(engine, path) }.map_err(|error| map_error(path, error))
+}
+
+#[expect(unsafe_code, reason = "mapping compiled code is only offered as unsafe")]
+fn map_module(engine: &Engine, path: &Path) -> Result<Module, LoadError> {
+    // SAFETY: as in `map_component`.
+    unsafe { Module::deserialize_file(engine, path) }.map_err(|error| map_error(path, error))
+}
+
+fn map_error(path: &Path, source: wasmtime::Error) -> LoadError {
+    LoadError::Map { path: path.display().to_string(), source }
+}

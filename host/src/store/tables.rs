@@ -1,0 +1,168 @@
+//! The tables of the store and what holds between them, within one write transaction: every
+//! deployment has its reference, and every app that is served has its current one in the index.
+//! Does not open the database and commits nothing.
+
+use redb::{ReadableTable, ReadableTableMetadata, Table, TableDefinition, WriteTransaction};
+use steerage_core::id::{AppName, Digest};
+
+use super::error::{StoreError, unreadable};
+use super::index::IndexRecord;
+use super::record::DeploymentRecord;
+
+/// Deployments by app and generation.
+pub(super) const DEPLOYMENTS: TableDefinition<'_, (&str, u64), &[u8]> =
+    TableDefinition::new("deployments");
+/// Which generation of each app is served.
+pub(super) const CURRENT: TableDefinition<'_, &str, u64> = TableDefinition::new("current");
+/// The highest generation each app ever had, so that none is given twice.
+pub(super) const LAST: TableDefinition<'_, &str, u64> = TableDefinition::new("last");
+/// What routing and lists need of each app's current deployment.
+pub(super) const INDEX: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("index");
+/// Which deployments need a component, so that nobody has to read them all to find out.
+pub(super) const REFS: TableDefinition<'_, ([u8; 32], &str, u64), ()> =
+    TableDefinition::new("refs");
+/// Deployments of an app kept to go back to.
+pub(super) const KEPT: usize = 20;
+/// Stands in `REFS` for the component of a deployment that cannot be read. While there is one,
+/// every component may be in use.
+const UNKNOWN: [u8; 32] = [0; 32];
+
+/// All tables, open for writing.
+pub(super) struct Tables<'t> {
+    deployments: Table<'t, (&'static str, u64), &'static [u8]>,
+    current: Table<'t, &'static str, u64>,
+    last: Table<'t, &'static str, u64>,
+    index: Table<'t, &'static str, &'static [u8]>,
+    refs: Table<'t, ([u8; 32], &'static str, u64), ()>,
+}
+
+impl<'t> Tables<'t> {
+    /// Opens all tables, making those that are not there yet.
+    pub(super) fn open(transaction: &'t WriteTransaction) -> Result<Self, redb::Error> {
+        Ok(Self {
+            deployments: transaction.open_table(DEPLOYMENTS)?,
+            current: transaction.open_table(CURRENT)?,
+            last: transaction.open_table(LAST)?,
+            index: transaction.open_table(INDEX)?,
+            refs: transaction.open_table(REFS)?,
+        })
+    }
+
+    /// Whether a host that did not know the references has written here.
+    pub(super) fn is_old(&self) -> Result<bool, redb::Error> {
+        Ok(self.refs.len()? != self.deployments.len()?)
+    }
+
+    /// Makes index and references again from the deployments. What cannot be read is left out of
+    /// the index, where reading it finds that out again and tells.
+    pub(super) fn rebuild(&mut self) -> Result<(), redb::Error> {
+        self.refs.retain(|_, ()| false)?;
+        self.index.retain(|_, _| false)?;
+        for entry in self.deployments.iter()? {
+            let (key, bytes) = entry?;
+            let (app, generation) = key.value();
+            let record = DeploymentRecord::decode(bytes.value()).ok();
+            let digest = record.as_ref().map_or(UNKNOWN, |record| *record.digest.as_bytes());
+            self.refs.insert((digest, app, generation), ())?;
+            let current = self.current.get(app)?.map(|current| current.value());
+            let index = record.filter(|_| current == Some(generation));
+            let index = index.and_then(|record| IndexRecord::of(&record).ok()?.encode().ok());
+            if let Some(index) = index {
+                self.index.insert(app, index.as_slice())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds a deployment, makes it the current one, and lets go of those there is no room for.
+    /// Returns the components of the latter; others may need them.
+    pub(super) fn add(&mut self, record: &DeploymentRecord) -> Result<Vec<Digest>, StoreError> {
+        let (app, generation) = (record.app.as_str(), record.generation.get());
+        let bytes = record.encode().map_err(|source| unreadable(app, generation, source))?;
+        self.deployments.insert((app, generation), bytes.as_slice())?;
+        self.refs.insert((*record.digest.as_bytes(), app, generation), ())?;
+        self.last.insert(app, generation)?;
+        self.point(record)?;
+        let kept = self.generations(app)?;
+        let n_old = kept.len().saturating_sub(KEPT);
+        let mut dropped = Vec::new();
+        for generation in kept.into_iter().take(n_old) {
+            dropped.extend(self.drop_one(app, generation)?);
+        }
+        Ok(dropped)
+    }
+
+    /// Makes a deployment that is there the app's current one.
+    pub(super) fn point(&mut self, record: &DeploymentRecord) -> Result<(), StoreError> {
+        let (app, generation) = (record.app.as_str(), record.generation.get());
+        let index = IndexRecord::of(record).and_then(|index| index.encode());
+        let index = index.map_err(|source| unreadable(app, generation, source))?;
+        self.current.insert(app, generation)?;
+        self.index.insert(app, index.as_slice())?;
+        Ok(())
+    }
+
+    /// The bytes of a deployment.
+    pub(super) fn deployment(
+        &self,
+        app: &str,
+        generation: u64,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        let bytes = self.deployments.get((app, generation))?;
+        Ok(bytes.map(|bytes| bytes.value().to_vec()))
+    }
+
+    /// Forgets an app; returns the components of its deployments, or `None` if there was no app.
+    pub(super) fn remove(&mut self, app: &AppName) -> Result<Option<Vec<Digest>>, StoreError> {
+        let app = app.as_str();
+        let was_there = self.current.remove(app)?.is_some();
+        self.index.remove(app)?;
+        let mut dropped = Vec::new();
+        for generation in self.generations(app)? {
+            dropped.extend(self.drop_one(app, generation)?);
+        }
+        Ok(was_there.then_some(dropped))
+    }
+
+    /// Those of the components that no deployment needs.
+    pub(super) fn unused(&self, mut digests: Vec<Digest>) -> Result<Vec<Digest>, StoreError> {
+        digests.sort_unstable();
+        digests.dedup();
+        let mut unused = Vec::new();
+        for digest in digests {
+            if !is_used(&self.refs, &digest)? {
+                unused.push(digest);
+            }
+        }
+        Ok(unused)
+    }
+
+    fn generations(&self, app: &str) -> Result<Vec<u64>, StoreError> {
+        let all = self.deployments.range((app, 0)..=(app, u64::MAX))?;
+        Ok(all.map(|entry| entry.map(|(key, _)| key.value().1)).collect::<Result<_, _>>()?)
+    }
+
+    /// Takes out one deployment; returns its component. A damaged record that goes anyway must not
+    /// keep new ones out.
+    fn drop_one(&mut self, app: &str, generation: u64) -> Result<Option<Digest>, StoreError> {
+        let Some(bytes) = self.deployments.remove((app, generation))? else { return Ok(None) };
+        let digest = DeploymentRecord::decode(bytes.value()).ok().map(|record| record.digest);
+        let named = digest.map_or(UNKNOWN, |digest| *digest.as_bytes());
+        self.refs.remove((named, app, generation))?;
+        Ok(digest)
+    }
+}
+
+/// Whether any deployment needs the component, as far as that can be known.
+pub(super) fn is_used(
+    refs: &impl ReadableTable<([u8; 32], &'static str, u64), ()>,
+    digest: &Digest,
+) -> Result<bool, StoreError> {
+    for digest in [*digest.as_bytes(), UNKNOWN] {
+        let first = refs.range((digest, "", 0)..)?.next().transpose()?;
+        if first.is_some_and(|(key, _)| key.value().0 == digest) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
