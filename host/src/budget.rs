@@ -136,13 +136,12 @@ impl Memory {
                 accounts.all.iter().filter_map(Weak::upgrade).filter(holds).collect();
             accounts.listed_at = Some(now);
         }
-        let mut holders = accounts.holders.clone();
-        drop(accounts);
         if let Some(asker) = asker {
-            holders.retain(|account| !Arc::ptr_eq(account, asker));
-            holders.push(asker.clone());
+            // The last, and from now on in the list, since it is about to hold something.
+            accounts.holders.retain(|account| !Arc::ptr_eq(account, asker));
+            accounts.holders.push(asker.clone());
         }
-        holders
+        accounts.holders.clone()
     }
 
     fn accounts(&self) -> MutexGuard<'_, Accounts> {
@@ -204,6 +203,8 @@ impl Account {
         let ask = Ask {
             asker: holders.len().saturating_sub(1),
             more,
+            // What is asked for was added already.
+            total: Bytes::new(self.memory.reserved.load(Ordering::Relaxed)).saturating_sub(more),
             budget: Bytes::new(self.memory.most),
             is_short: self.memory.is_short.load(Ordering::Relaxed),
         };

@@ -29,6 +29,8 @@ pub struct Ask {
     pub asker: usize,
     /// How much more it asks for.
     pub more: Bytes,
+    /// What all hold together now.
+    pub total: Bytes,
     /// What all may hold together.
     pub budget: Bytes,
     /// Whether the machine itself is short, whatever was counted.
@@ -53,7 +55,7 @@ pub enum Verdict {
 /// Decides on an ask among all apps that hold memory, the asker among them.
 #[must_use]
 pub fn judge(ask: &Ask, holdings: &[Holding]) -> Verdict {
-    let total = sum(holdings).saturating_add(ask.more.get());
+    let total = ask.total.get().saturating_add(ask.more.get());
     let budget = ask.budget.get();
     if total <= budget - budget / KEPT && !ask.is_short {
         return Verdict::Granted;
@@ -109,10 +111,6 @@ pub fn share(weight: Weight, holdings: &[Holding], budget: Bytes) -> Bytes {
     Bytes::new(u64::try_from(part).unwrap_or(u64::MAX).min(budget.get()))
 }
 
-fn sum(holdings: &[Holding]) -> u64 {
-    holdings.iter().fold(0, |sum, holding| sum.saturating_add(holding.held.get()))
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -124,7 +122,14 @@ mod tests {
     }
 
     fn ask(asker: usize, more: u64) -> Ask {
-        Ask { asker, more: Bytes::new(more), budget: Bytes::new(800), is_short: false }
+        let (more, budget) = (Bytes::new(more), Bytes::new(800));
+        Ask { asker, more, total: Bytes::ZERO, budget, is_short: false }
+    }
+
+    /// Judges when the list is all there is.
+    fn judge(ask: &Ask, holdings: &[Holding]) -> Verdict {
+        let total = holdings.iter().map(|holding| holding.held.get()).sum();
+        super::judge(&Ask { total: Bytes::new(total), ..*ask }, holdings)
     }
 
     #[test]

@@ -19,9 +19,14 @@ async fn fails(host: &Host, app: &str, path: &str, status: u16, cause: &str) -> 
     assert_eq!(problem["cause"], cause);
     assert_eq!(problem["status"], status);
     assert_eq!(problem["call_id"].as_str().unwrap().len(), 32);
-    let call = host.last_call(app).await;
+    let list = format!("/v1/apps/{app}/calls?limit=100");
+    let call = host
+        .until("the settled call", || async {
+            let calls = host.admin("GET", &list, "").await.json()["calls"].as_array()?.clone();
+            calls.into_iter().find(|call| call["id"] == problem["call_id"])
+        })
+        .await;
     assert_eq!(call["cause"], cause);
-    assert_eq!(call["id"], problem["call_id"]);
     call
 }
 
