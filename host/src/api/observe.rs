@@ -61,7 +61,7 @@ pub(super) async fn app(
     let current = history.iter().find(|record| record.generation == app.generation);
     // It may have been removed just now.
     let current = current.ok_or_else(|| Refusal::no_app(&app.name))?;
-    Ok(Json(told::detail(&app, current, &history)?))
+    Ok(Json(told::detail(&app, current, &history, &state.agent.parts().limits)?))
 }
 
 /// `GET /v1/apps/{app}/calls`.

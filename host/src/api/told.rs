@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use steerage_core::id::{AppName, Generation};
+use steerage_core::limits::LimitsPolicy;
 use steerage_core::manifest::Manifest;
 use steerage_core::units::show_duration;
 
@@ -61,8 +62,9 @@ pub(super) fn detail(
     app: &App,
     current: &DeploymentRecord,
     history: &[DeploymentRecord],
+    policy: &LimitsPolicy,
 ) -> Result<wire::AppDetail, Mistakes> {
-    let manifest = manifest::read(&current.manifest)?;
+    let manifest = manifest::reread(&current.manifest, policy)?;
     let deployments = history.iter().rev().map(|record| deployment(app, record));
     Ok(wire::AppDetail {
         summary: summary(app),
@@ -80,13 +82,19 @@ pub(super) fn detail(
 fn deployment(current: &App, record: &DeploymentRecord) -> wire::Deployment {
     wire::Deployment {
         generation: record.generation.get(),
-        version: manifest::read(&record.manifest).ok().map(|manifest| manifest.version),
+        version: version(&record.manifest),
         component: record.digest.to_string(),
         kind: record.kind.clone(),
         size_bytes: record.size,
         deployed_at: record.deployed_at,
         current: record.generation == current.generation,
     }
+}
+
+/// The developer's own version, where the manifest can still be read.
+fn version(manifest: &str) -> Option<String> {
+    let policy = LimitsPolicy::default();
+    manifest::read(manifest, &policy).ok().map(|manifest| manifest.version)
 }
 
 /// Where an app answers.
