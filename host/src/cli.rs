@@ -24,6 +24,7 @@ mod remote;
 mod rollback;
 mod screen;
 pub mod table;
+mod top;
 mod up;
 mod validate;
 mod watch;
@@ -50,6 +51,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Logs(args) => wait(logs::run(&args)),
         Command::Events(args) => wait(events::run(&args)),
         Command::Calls(args) => wait(calls::run(&args)),
+        Command::Top(args) => wait(top::run(&args)),
         Command::Rollback(args) => wait(rollback::rollback(&args)),
         Command::Remove(args) => wait(rollback::remove(&args)),
         Command::Host(args) => host::run(&args),

@@ -5,6 +5,7 @@ mod groups;
 
 use std::fs::{self, File};
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::io::fcntl_dupfd_cloexec;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -93,7 +94,14 @@ fn memory() -> Bytes {
     Bytes::new(total.unwrap_or(1 << 30))
 }
 
-/// Memory that this process has in use and that is its own, as the kernel counts it.
+/// CPU time of this process, all its threads together.
+#[must_use]
+pub fn process_cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::try_from(time).unwrap_or_default()
+}
+
+/// Memory of this process that is in RAM now, mapped files included.
 #[must_use]
 pub fn resident_memory() -> Bytes {
     Bytes::new(kilobytes(&read("/proc/self/status"), "VmRSS").unwrap_or(0))

@@ -165,6 +165,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         listen: ingress.listen,
         is_tls: settings.tls.is_some(),
         admin,
+        most_mapped: settings.mapped.most,
         started_at,
         under_way: api::UnderWay::default(),
     };

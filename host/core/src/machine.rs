@@ -37,7 +37,7 @@ pub struct Machine {
 /// What the operator has said, or nobody, of how instances are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
-    /// Memory that all instances together may hold.
+    /// Memory that the host may use, its instances included.
     pub budget: Bytes,
     /// Bytes of each slot's memory that stay with it between two instances.
     pub keep_resident: Bytes,

@@ -137,6 +137,7 @@ fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> Api
         listen: SocketAddr::from(([0, 0, 0, 0], 8080)),
         is_tls: false,
         admin: SocketAddr::from(([127, 0, 0, 1], 8081)),
+        most_mapped: 16,
         started_at: Instant::now(),
         under_way: UnderWay::default(),
     }

@@ -68,6 +68,7 @@ pub(super) fn detail(
     let deployments = history.iter().rev().map(|record| deployment(app, record));
     Ok(wire::AppDetail {
         summary: summary(app),
+        tenant: manifest.tenant.to_string(),
         description: manifest.description,
         limits: limits(&manifest.limits),
         reuse: manifest.instance.reuse.get(),
@@ -192,6 +193,29 @@ pub(super) fn reading(app: &App) -> Option<telemetry::metrics::AppReading> {
         waiting,
         memory_used: state.memory.held().get(),
         meter: state.meter.clone(),
+    })
+}
+
+/// What one app uses; `None` for one that nobody has called.
+pub(super) fn usage(app: &App) -> Option<wire::AppUsage> {
+    let telemetry::metrics::AppReading { app, running, waiting, memory_used, meter } =
+        reading(app)?;
+    let (calls, failed) = meter.calls();
+    if calls == 0 && running == 0 && waiting == 0 {
+        return None;
+    }
+    let (fuel, cpu, _) = meter.totals();
+    let refused = meter.refused().filter(|(_, count)| *count > 0);
+    Some(wire::AppUsage {
+        app,
+        cpu_seconds: cpu.as_secs_f64(),
+        fuel,
+        memory_bytes: memory_used,
+        calls,
+        failed,
+        refused: refused.map(|(cause, count)| (cause.to_owned(), count)).collect(),
+        running,
+        waiting,
     })
 }
 

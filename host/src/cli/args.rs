@@ -2,6 +2,7 @@
 //! Only describes; what a verb does is in the module of the same name.
 
 mod host;
+mod top;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use self::host::{Check, Doctor, Flags, Host, HostVerb, Wishes};
+pub use self::top::{Sort, Top};
 
 const DEFAULT_ADMIN_URL: &str = "http://127.0.0.1:8081";
 /// Where `up` serves: apart from a host's own default, so that both can run.
@@ -56,6 +58,8 @@ pub enum Command {
     Events(Events),
     /// Show an app's last calls: how each ended and what it cost
     Calls(Calls),
+    /// Show which apps use the CPU, memory and slots of a host, live
+    Top(Top),
     /// Go back to an earlier deployment of an app
     Rollback(Rollback),
     /// Take an app off a host, with all its deployments

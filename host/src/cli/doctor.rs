@@ -96,7 +96,7 @@ fn facts(settings: &Settings) -> String {
     facts.add(
         "memory",
         format!(
-            "{} for all instances together, which may reserve {} times that",
+            "{} for the host; its instances may reserve {} times that",
             Bytes::mebi(memory.budget.get() >> 20),
             memory.overcommit
         ),

@@ -141,7 +141,7 @@ pub const KNOBS: [Knob; 40] = [
         "memory.budget",
         ("memory-budget", "STEERAGE_MEMORY_BUDGET"),
         ("SIZE|PERCENT", "80%"),
-        "Memory that all instances together may hold",
+        "Memory that the host may use, all its instances included",
     ),
     knob(
         "memory.overcommit",

@@ -1,8 +1,12 @@
 //! What operators set and what comes of it: files, flags, small machines, narrow limits.
 
-use serde_json::Value;
+use std::process::Stdio;
 
-use crate::harness::{Host, manifest, run, steerage, wat};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::harness::{Host, manifest, reader, run, steerage, wat};
 
 /// A CGI program that says `ok`.
 fn hello() -> Vec<u8> {
@@ -152,15 +156,14 @@ async fn a_host_in_a_small_address_space_makes_itself_small() {
 
 #[tokio::test]
 async fn no_more_connections_than_the_operator_wants() {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let host = Host::with(&["--connections", "1", "--idle-timeout", "1h"]);
-    let first = tokio::net::TcpStream::connect(&host.listen).await.unwrap();
+    let first = TcpStream::connect(&host.listen).await.unwrap();
     let open = || async {
         let n_open = host.admin("GET", "/v1/host", "").await.json()["connections"].as_u64();
         n_open.filter(|n_open| *n_open == 1)
     };
     host.until("a connection", open).await;
-    let mut second = tokio::net::TcpStream::connect(&host.listen).await.unwrap();
+    let mut second = TcpStream::connect(&host.listen).await.unwrap();
     let request = b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
     second.write_all(request).await.unwrap();
     let info = host.admin("GET", "/v1/host", "").await.json();
@@ -186,4 +189,65 @@ fn the_doctor_says_what_to_change_to_what() {
     assert_eq!(check("cores")["verdict"], "warn");
     assert!(check("cores")["change"].as_str().unwrap().starts_with("[cpu] threads = "));
     assert_eq!(check("memory")["verdict"], "ok");
+}
+
+#[tokio::test]
+async fn usage_names_the_apps_that_were_called_and_why_calls_were_refused() {
+    let host = Host::start();
+    host.serve("called", &hello(), "").await;
+    host.serve("idle", &hello(), "").await;
+    host.serve("full", &reader(), "[limits]\nconcurrency = 1\nqueue = 0").await;
+    assert_eq!(host.get("/called/").await.text(), "ok");
+    host.last_call("called").await;
+    // A body that does not end keeps the only place there is.
+    let mut held = TcpStream::connect(&host.listen).await.unwrap();
+    let head = b"POST /full/ HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\n";
+    held.write_all(head).await.unwrap();
+    let running = || async {
+        let app = host.admin("GET", "/v1/apps/full", "").await.json();
+        (app["running"] == 1).then_some(())
+    };
+    host.until("a running call", running).await;
+    assert_eq!(host.get("/full/").await.cause(), "app_busy");
+    let usage = host.admin("GET", "/v1/usage", "").await.json();
+    let apps = usage["apps"].as_array().unwrap();
+    let names: Vec<&str> = apps.iter().map(|app| app["app"].as_str().unwrap()).collect();
+    assert_eq!(names, ["called", "full"]);
+    assert_eq!(apps[1]["refused"], json!({ "app_busy": 1 }));
+    assert_eq!((&apps[1]["running"], &apps[0]["calls"]), (&1.into(), &1.into()));
+    let totals = &usage["host"];
+    assert_eq!((&totals["apps"], &totals["slots_used"]), (&3.into(), &1.into()));
+    assert!(totals["cpu_seconds"].as_f64().unwrap() > 0.0);
+    assert!(totals["resident_bytes"].as_u64().unwrap() > 1 << 20);
+    assert!(totals["memory_budget_bytes"].as_u64().unwrap() > 1 << 20);
+}
+
+#[tokio::test]
+async fn top_makes_rates_of_what_happens_while_it_looks() {
+    let host = Host::start();
+    host.serve("busy", &hello(), "").await;
+    let admin = format!("http://{}", host.admin);
+    let words = ["top", "--once", "--interval", "300ms", "-o", "json", "--admin", &admin];
+    let mut top = steerage().args(words).stdout(Stdio::piped()).spawn().unwrap();
+    while top.try_wait().unwrap().is_none() {
+        assert_eq!(host.get("/busy/").await.text(), "ok");
+    }
+    let said: Value = serde_json::from_reader(top.stdout.unwrap()).unwrap();
+    assert!(said["interval_s"].as_f64().unwrap() >= 0.3, "{said}");
+    assert!(said["apps"][0]["calls_per_s"].as_f64().unwrap() > 1.0, "{said}");
+    assert!(said["host_cpu"].as_f64().unwrap() > 0.0, "{said}");
+    let shown = host.run(&["top", "--once", "--interval", "100ms", "--sort", "calls", "-n", "1"]);
+    assert!(shown.done().stdout.contains("busy"));
+    assert_eq!(host.run(&["top", "--interval", "1ms"]).code, 2);
+}
+
+#[tokio::test]
+async fn an_app_says_whose_it_is() {
+    let host = Host::with(&["--tenants", "acme=3"]);
+    host.deploy(&hello(), &manifest("theirs", "/theirs", "tenant = \"acme\"")).await;
+    host.deploy(&hello(), &manifest("nobodys", "/nobodys", "")).await;
+    let tenant = |app: &str| host.run(&["show", app, "-o", "json"]).done().json()["tenant"].clone();
+    assert_eq!((tenant("theirs"), tenant("nobodys")), ("acme".into(), "default".into()));
+    let bad = host.try_deploy(&hello(), &manifest("bad", "/bad", "tenant = \"Acme Inc\"")).await;
+    assert_eq!(bad.cause(), "bad_manifest");
 }
