@@ -100,7 +100,8 @@ impl Agent {
         component: Digest,
     ) -> Result<Arc<App>, DeployError> {
         let parts = self.parts();
-        let manifest = manifest::read(&manifest_text).map_err(DeployError::Manifest)?;
+        let manifest =
+            manifest::read(&manifest_text, &parts.limits).map_err(DeployError::Manifest)?;
         if let Some(asked) = asked
             && *asked != manifest.name
         {
@@ -169,7 +170,8 @@ impl Agent {
             });
         };
         let record = record.clone();
-        let manifest = manifest::read(&record.manifest).map_err(DeployError::Manifest)?;
+        let manifest =
+            manifest::reread(&record.manifest, &parts.limits).map_err(DeployError::Manifest)?;
         parts.catalog.check(&manifest)?;
         let deployed = self.shelf.prepare(&manifest, record.generation, record.digest).await?;
         parts.store.set_current(app, record.generation)?;

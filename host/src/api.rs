@@ -56,6 +56,8 @@ pub struct ApiState {
     pub is_tls: bool,
     /// Where operators come in.
     pub admin: SocketAddr,
+    /// Apps that may have their code mapped at once.
+    pub most_mapped: u32,
     /// When the host started.
     pub started_at: Instant,
     /// Deploys that are not over.
@@ -108,6 +110,7 @@ fn handler(operation: Operation) -> MethodRouter<Shared> {
         Operation::Events => get(observe::events),
         Operation::Validate => post(deploy::validate),
         Operation::Host => get(observe::host),
+        Operation::Usage => get(observe::usage),
         Operation::OpenApi => get(openapi::serve),
         Operation::Metrics => get(observe::metrics),
         Operation::Healthz => get(observe::healthz),

@@ -249,26 +249,6 @@ impl Account {
     }
 }
 
-/// The memory of this machine: what it has, or what the process's control group allows, whichever is
-/// less.
-#[must_use]
-pub fn of_this_machine() -> Bytes {
-    let read = |path: &str| fs::read_to_string(path).ok();
-    let total = read("/proc/meminfo").and_then(|text| field(&text, "MemTotal:"));
-    let group = read("/proc/self/cgroup");
-    let own = group.as_deref().and_then(|text| text.lines().find_map(|l| l.strip_prefix("0::")));
-    let bounds = [
-        own.map(|group| format!("/sys/fs/cgroup{group}/memory.max")),
-        Some("/sys/fs/cgroup/memory.max".to_owned()),
-        Some("/sys/fs/cgroup/memory/memory.limit_in_bytes".to_owned()),
-    ];
-    let bounds = bounds.into_iter().flatten();
-    let bound = bounds.filter_map(|path| read(&path)?.trim().parse::<u64>().ok()).min();
-    // A machine that does not say is taken for a small one.
-    let total = total.unwrap_or(512 << 20);
-    Bytes::new(bound.map_or(total, |bound| bound.min(total)))
-}
-
 /// Anonymous memory that this process uses: the file-backed rest can be dropped by the kernel.
 #[must_use]
 pub fn of_this_process() -> Bytes {
@@ -348,9 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn this_machine_has_memory_and_this_process_uses_some() {
-        assert!(of_this_machine() > Bytes::mebi(64));
+    fn this_process_uses_memory() {
         assert!(of_this_process() > Bytes::ZERO);
-        assert!(of_this_process() < of_this_machine());
     }
 }

@@ -5,12 +5,14 @@ use std::future::Future;
 
 use anyhow::Context as _;
 use clap::CommandFactory as _;
+use steerage_core::units::Bytes;
 
 mod app;
 pub mod args;
 mod build;
 mod calls;
 mod deploy;
+mod doctor;
 pub mod ending;
 mod events;
 mod host;
@@ -22,12 +24,13 @@ mod remote;
 mod rollback;
 mod screen;
 pub mod table;
+mod top;
 mod up;
 mod validate;
 mod watch;
 
 pub use self::args::Cli;
-use self::args::{Command, Completions, Version};
+use self::args::{Command, Compile, Completions, Version};
 use self::screen::Screen;
 use crate::sandbox::child;
 
@@ -48,14 +51,17 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Logs(args) => wait(logs::run(&args)),
         Command::Events(args) => wait(events::run(&args)),
         Command::Calls(args) => wait(calls::run(&args)),
+        Command::Top(args) => wait(top::run(&args)),
         Command::Rollback(args) => wait(rollback::rollback(&args)),
         Command::Remove(args) => wait(rollback::remove(&args)),
-        Command::Host(args) => host::run(args),
+        Command::Host(args) => host::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Version(args) => version(&args),
         Command::Completions(args) => completions(&args),
         Command::Compile(args) => {
-            let task = child::Task { wasm: args.wasm, out: args.out, memory: args.memory };
-            child::compile(&task)
+            let largest_memory = Bytes::new(args.largest_memory);
+            let Compile { wasm, out, memory, .. } = args;
+            child::compile(&child::Task { wasm, out, memory, largest_memory })
         }
     }
 }

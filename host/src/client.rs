@@ -28,7 +28,7 @@ use steerage_core::id::Digest;
 pub use self::error::ClientError;
 use crate::api::wire::{
     AppDetail, Apps, Calls, DeployRequest, Deployed, Event, Events, HostInfo, LogLine, LogLines,
-    Problem, RollbackRequest, ValidateRequest, Validated,
+    Problem, RollbackRequest, Usage, ValidateRequest, Validated,
 };
 
 /// Longest time to reach the host.
@@ -217,6 +217,14 @@ impl Client {
     /// See [`ClientError`].
     pub async fn host(&self) -> Result<HostInfo, ClientError> {
         self.get("/v1/host").await
+    }
+
+    /// What the host and the apps that were called use.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn usage(&self) -> Result<Usage, ClientError> {
+        self.get("/v1/usage").await
     }
 
     /// All metrics as text.

@@ -52,7 +52,7 @@ const H2_STREAMS: u32 = 256;
 /// How often an HTTP/2 client is asked whether it is still there.
 const H2_PING: Duration = Duration::from_secs(30);
 /// Connections the kernel holds until they are accepted.
-const BACKLOG: i32 = 1024;
+pub const BACKLOG: i32 = 1024;
 /// Bytes that tell HTTP/2 from HTTP/1.
 const FIRST_BYTES: usize = 3;
 
@@ -172,8 +172,10 @@ impl Door {
         &self,
         listener: &TcpListener,
     ) -> io::Result<(TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
-        let room = self.room.clone().acquire_owned().await.map_err(io::Error::other)?;
         let (stream, remote) = listener.accept().await?;
+        // In this order, since room that one thread holds for whoever comes is missing to another
+        // that somebody has come to.
+        let room = self.room.clone().acquire_owned().await.map_err(io::Error::other)?;
         Ok((stream, remote, room))
     }
 

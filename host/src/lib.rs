@@ -9,6 +9,8 @@ pub mod call;
 pub mod catalog;
 pub mod cli;
 pub mod client;
+pub mod config;
+pub mod document;
 pub mod ingress;
 pub mod kernel;
 pub mod manifest;

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant, SystemTime};
 
-use steerage_core::units::Bytes;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -16,71 +15,26 @@ use crate::agent::{Agent, DeployError};
 use crate::api::auth::{AuthError, Token};
 use crate::api::{self, ApiState};
 use crate::blobs::{BlobError, Blobs};
-use crate::budget::{self, Memory, MemorySettings};
+use crate::budget::{self, Memory};
+use crate::catalog::Catalog;
 use crate::catalog::shelf::{Parts, Shelf};
-use crate::catalog::{Catalog, MappedSettings};
-use crate::ingress::{self, Ingress, tls};
+pub use crate::config::Settings;
+use crate::ingress::{self, Ingress};
 use crate::kernel;
 use crate::request::Front;
 use crate::sandbox::compiler;
-use crate::sandbox::engine::DEFAULT_SLOTS;
 use crate::sandbox::module::{Sandbox, SandboxError};
 use crate::schedule::{GuestThreads, Room, Schedule};
 use crate::shutdown::Shutdown;
 use crate::store::{Store, StoreError};
 use crate::telemetry::events::{Event, Events};
 
-/// Most connections of callers at once.
-pub const CONNECTIONS: usize = 10_000;
 /// Files open beside connections and code, with room to spare.
 const FILES: u64 = 1000;
 /// How often the process's memory is looked at; five times as often when it is short.
 const MEMORY_LOOK: Duration = Duration::from_millis(25);
-/// Most calls waiting at once.
-const QUEUE: u32 = 10_000;
-/// Longest wait for a request's head.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// Longest wait for a client that neither sends nor reads.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 /// Most bytes of a request's head.
 const HEAD_SIZE: usize = 64 << 10;
-
-/// Everything a host can be told.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Where callers come in; port 0 takes a free one.
-    pub listen: SocketAddr,
-    /// Where operators come in; port 0 takes a free one.
-    pub admin: SocketAddr,
-    /// Where deployments and components are kept.
-    pub data: PathBuf,
-    /// Where compiled code is kept; below `data` unless given, and never cleaned up where it is.
-    pub cache: Option<PathBuf>,
-    /// A file with the token that operators must show.
-    pub token_file: Option<PathBuf>,
-    /// Certificate and key for callers; plain text without.
-    pub tls: Option<tls::Files>,
-    /// How long calls may go on once the host was told to end.
-    pub drain_timeout: Duration,
-    /// How many instances may live at once.
-    pub slots: u32,
-    /// What the process may use of the machine's memory.
-    pub memory: MemorySettings,
-    /// How much code may be mapped, and for how long.
-    pub mapped: MappedSettings,
-    /// The program that compiles: this binary, unless a test says otherwise.
-    pub compiler: PathBuf,
-    /// Longest time to compile one component.
-    pub compile_timeout: Duration,
-    /// Most memory to compile one component.
-    pub compile_memory: Bytes,
-    /// Largest component taken.
-    pub max_component: Bytes,
-    /// Longest wait for a request's head.
-    pub head_timeout: Duration,
-    /// Longest wait for a client that neither sends nor reads.
-    pub idle_timeout: Duration,
-}
 
 /// Why a host did not start.
 #[derive(Debug, thiserror::Error)]
@@ -144,34 +98,6 @@ pub struct Host {
     events: Arc<Events>,
 }
 
-impl Settings {
-    /// Settings with every default, for a host that keeps its data in `data`.
-    #[must_use]
-    pub fn new(data: PathBuf, compiler: PathBuf) -> Self {
-        Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
-            admin: SocketAddr::from(([127, 0, 0, 1], 8081)),
-            data,
-            cache: None,
-            token_file: None,
-            tls: None,
-            drain_timeout: Duration::from_secs(30),
-            slots: DEFAULT_SLOTS,
-            mapped: MappedSettings::fitting(DEFAULT_SLOTS, CONNECTIONS),
-            memory: MemorySettings {
-                budget: Bytes::new(budget::of_this_machine().get() / 5 * 4),
-                overcommit: 2.0,
-            },
-            compiler,
-            compile_timeout: Duration::from_secs(60),
-            compile_memory: Bytes::mebi(4 << 10),
-            max_component: Bytes::mebi(100),
-            head_timeout: HEAD_TIMEOUT,
-            idle_timeout: IDLE_TIMEOUT,
-        }
-    }
-}
-
 /// Starts a host. When this returns, what was deployed before is served and both doors are open.
 ///
 /// # Errors
@@ -180,16 +106,16 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     let started_at = Instant::now();
     // What is on the disk from before this is an earlier run's. The doors open much later.
     let since = SystemTime::now();
-    kernel::raise_open_files(CONNECTIONS as u64 + u64::from(settings.mapped.most) + FILES);
+    kernel::raise_open_files(settings.connections as u64 + u64::from(settings.mapped.most) + FILES);
     let n_cores = std::thread::available_parallelism().map_or(1, usize::from);
     let token = settings.token_file.as_deref().map(Token::read).transpose()?;
     api::auth::check_listen(settings.admin, token.as_ref())?;
     make_dir(&settings.data)?;
     let store = Store::open(&settings.data)?;
     let blobs = Blobs::open(&settings.data.join("blobs"))?;
-    let sandbox = Sandbox::start(settings.slots, compiler_settings(&settings, n_cores))?;
-    let guests = GuestThreads::start(n_cores).map_err(StartError::System)?;
-    let schedule = Schedule::new(&guests, Room { slots: sandbox.slots(), queue: QUEUE });
+    let sandbox = Sandbox::start(settings.pool, compiler_settings(&settings, n_cores))?;
+    let guests = GuestThreads::start(settings.cpu.threads).map_err(StartError::System)?;
+    let schedule = Schedule::new(&guests, Room { slots: sandbox.slots(), queue: settings.queue });
     let control = Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("control")
@@ -207,6 +133,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         catalog: catalog.clone(),
         logs: Arc::default(),
         events: events.clone(),
+        limits: settings.limits.clone(),
     };
     let shelf = Shelf::new(parts, settings.mapped);
     let agent = Agent::new(shelf.clone());
@@ -238,6 +165,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         listen: ingress.listen,
         is_tls: settings.tls.is_some(),
         admin,
+        most_mapped: settings.mapped.most,
         started_at,
         under_way: api::UnderWay::default(),
     };
@@ -329,6 +257,7 @@ fn compiler_settings(settings: &Settings, n_cores: usize) -> compiler::Settings 
         is_shared: settings.cache.is_some(),
         timeout: settings.compile_timeout,
         memory: settings.compile_memory,
+        largest_memory: settings.pool.largest_memory,
         parallel: n_cores.div_ceil(2),
     }
 }
@@ -337,7 +266,7 @@ fn ingress_settings(settings: &Settings, n_cores: usize) -> ingress::Settings {
     ingress::Settings {
         listen: settings.listen,
         n_threads: n_cores,
-        n_connections: CONNECTIONS,
+        n_connections: settings.connections,
         head_timeout: settings.head_timeout,
         idle_timeout: settings.idle_timeout,
         head_size: HEAD_SIZE,

@@ -1,12 +1,36 @@
-//! Names of things: apps, components, deployments and calls.
+//! Names of things: apps, tenants, components, deployments and calls.
 //! Each is parsed once at the edge and then carried as its type; nothing here makes up a new id,
 //! for that takes randomness or a counter, which belong to the effects.
+
+mod tenant;
 
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::quote::Quoted;
+
+pub use self::tenant::{BadTenantName, TenantName};
+
+/// The most bytes of a name: the longest label DNS carries.
+const LONGEST_NAME: usize = 63;
+
+/// The rule for names that the text breaks; they have the form of DNS labels.
+fn broken_rule(text: &str) -> Option<&'static str> {
+    Some(if text.is_empty() {
+        "it is empty"
+    } else if text.len() > LONGEST_NAME {
+        "it is longer than 63 characters"
+    } else if !text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-')) {
+        "only a-z, 0-9 and - are allowed"
+    } else if !text.starts_with(|first: char| first.is_ascii_lowercase()) {
+        "it must start with a letter"
+    } else if text.ends_with('-') {
+        "it must not end with -"
+    } else {
+        return None;
+    })
+}
 
 /// The name a developer deploys an app under: 1 to 63 of `a-z`, `0-9` and `-`, starting with a
 /// letter and not ending with `-`, so that it is also a valid DNS label.
@@ -28,7 +52,7 @@ pub struct BadAppName {
 
 impl AppName {
     /// The most bytes a name has: the longest label DNS carries.
-    pub const LONGEST: usize = 63;
+    pub const LONGEST: usize = LONGEST_NAME;
 
     /// Reads a name as a developer wrote it.
     ///
@@ -36,20 +60,10 @@ impl AppName {
     ///
     /// Fails with the rule that the text breaks.
     pub fn parse(text: &str) -> Result<Self, BadAppName> {
-        let rule = if text.is_empty() {
-            "it is empty"
-        } else if text.len() > Self::LONGEST {
-            "it is longer than 63 characters"
-        } else if !text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-')) {
-            "only a-z, 0-9 and - are allowed"
-        } else if !text.starts_with(|first: char| first.is_ascii_lowercase()) {
-            "it must start with a letter"
-        } else if text.ends_with('-') {
-            "it must not end with -"
-        } else {
-            return Ok(Self(Arc::from(text)));
-        };
-        Err(BadAppName { value: text.to_owned(), rule })
+        match broken_rule(text) {
+            None => Ok(Self(Arc::from(text))),
+            Some(rule) => Err(BadAppName { value: text.to_owned(), rule }),
+        }
     }
 
     /// The name as text.

@@ -9,9 +9,11 @@
 
 pub mod admit;
 pub mod budget;
+pub mod doctor;
 pub mod fair;
 pub mod id;
 pub mod limits;
+pub mod machine;
 pub mod manifest;
 pub mod mapped;
 pub mod outbound;

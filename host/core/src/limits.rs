@@ -69,6 +69,21 @@ pub const MAX_QUEUE: u32 = 100_000;
 /// 16 GiB in either direction: bodies are streamed, so this bounds traffic only.
 pub const MAX_BODY: Bytes = Bytes::mebi(16 << 10);
 
+/// What a host gives apps that do not say, and the most it lets them ask for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LimitsPolicy {
+    /// For apps that do not say.
+    pub default: Limits,
+    /// The most that is granted.
+    pub maximum: Limits,
+}
+
+impl Default for LimitsPolicy {
+    fn default() -> Self {
+        Self { default: Limits::default(), maximum: Limits::MOST }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -96,24 +111,59 @@ pub struct Violation {
 }
 
 impl Limits {
-    /// Every limit outside its bounds, in the order of the fields; none for limits a host accepts.
+    /// The most that any host grants.
+    pub const MOST: Self = Self {
+        memory: MAX_MEMORY,
+        fuel: MAX_FUEL,
+        timeout: MAX_TIMEOUT,
+        concurrency: match NonZeroU32::new(MAX_CONCURRENCY) {
+            Some(calls) => calls,
+            None => NonZeroU32::MIN,
+        },
+        queue: MAX_QUEUE,
+        request_body: MAX_BODY,
+        response_body: MAX_BODY,
+    };
+
+    /// Every limit outside its bounds, in the order of the fields; none for limits that some host
+    /// accepts.
     #[must_use]
     pub fn check(&self) -> Vec<Violation> {
-        let concurrency = self.concurrency.get();
-        let (timeout, shortest, longest) =
-            (Shown(self.timeout), Shown(MIN_TIMEOUT), Shown(MAX_TIMEOUT));
+        self.check_within(&Self::MOST)
+    }
+
+    /// The same for a host that grants no more than `most`.
+    #[must_use]
+    pub fn check_within(&self, most: &Self) -> Vec<Violation> {
+        let timeout = Shown(self.timeout);
+        let (shortest, longest) = (Shown(MIN_TIMEOUT), Shown(most.timeout));
+        let none = Bytes::ZERO;
         [
-            outside("memory", &self.memory, &MIN_MEMORY, &MAX_MEMORY),
-            outside("fuel", &self.fuel, &MIN_FUEL, &MAX_FUEL),
+            outside("memory", &self.memory, &MIN_MEMORY, &most.memory),
+            outside("fuel", &self.fuel, &MIN_FUEL, &most.fuel),
             outside("timeout", &timeout, &shortest, &longest),
-            outside("concurrency", &concurrency, &1, &MAX_CONCURRENCY),
-            outside("queue", &self.queue, &0, &MAX_QUEUE),
-            outside("request_body", &self.request_body, &Bytes::ZERO, &MAX_BODY),
-            outside("response_body", &self.response_body, &Bytes::ZERO, &MAX_BODY),
+            outside("concurrency", &self.concurrency, &NonZeroU32::MIN, &most.concurrency),
+            outside("queue", &self.queue, &0, &most.queue),
+            outside("request_body", &self.request_body, &none, &most.request_body),
+            outside("response_body", &self.response_body, &none, &most.response_body),
         ]
         .into_iter()
         .flatten()
         .collect()
+    }
+
+    /// These limits, cut down to no more than `most`.
+    #[must_use]
+    pub fn at_most(&self, most: &Self) -> Self {
+        Self {
+            memory: self.memory.min(most.memory),
+            fuel: self.fuel.min(most.fuel),
+            timeout: self.timeout.min(most.timeout),
+            concurrency: self.concurrency.min(most.concurrency),
+            queue: self.queue.min(most.queue),
+            request_body: self.request_body.min(most.request_body),
+            response_body: self.response_body.min(most.response_body),
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::btree_map::Entry;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use crate::id::{AppName, Digest};
+use crate::id::{AppName, Digest, TenantName};
 use crate::limits::{Limits, Violation};
 use crate::outbound::AllowedHost;
 use crate::quote::Quoted;
@@ -21,6 +21,8 @@ use crate::units::{Bytes, Weight};
 pub struct Manifest {
     /// The app's name.
     pub name: AppName,
+    /// Whose app it is.
+    pub tenant: TenantName,
     /// The developer's own version of the app: free text, only ever shown.
     pub version: String,
     /// What the app is for, only ever shown.

@@ -131,9 +131,10 @@ pub(super) async fn remove(
 
 /// `POST /v1/validate`.
 pub(super) async fn validate(
+    State(state): State<Shared>,
     Sent(request): Sent<wire::ValidateRequest>,
 ) -> Result<Json<wire::Validated>, Refusal> {
-    let manifest = manifest::read(&request.manifest)?;
+    let manifest = manifest::read(&request.manifest, &state.agent.parts().limits)?;
     Ok(Json(wire::Validated {
         app: manifest.name.to_string(),
         routes: told::routes(&manifest),

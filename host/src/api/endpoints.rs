@@ -19,6 +19,7 @@ pub(super) enum Operation {
     Events,
     Validate,
     Host,
+    Usage,
     OpenApi,
     Metrics,
     Healthz,
@@ -96,7 +97,7 @@ const GUARDED: Endpoint = Endpoint {
 };
 
 /// All of them.
-pub(super) const ENDPOINTS: [Endpoint; 16] = [
+pub(super) const ENDPOINTS: [Endpoint; 17] = [
     Endpoint {
         operation: Operation::PutBlob,
         method: "put",
@@ -233,6 +234,13 @@ pub(super) const ENDPOINTS: [Endpoint; 16] = [
         ..GUARDED
     },
     GUARDED,
+    Endpoint {
+        operation: Operation::Usage,
+        path: "/v1/usage",
+        summary: "What the host and the apps that were called use, as counters since its start",
+        returned: Returned::Json("Usage"),
+        ..GUARDED
+    },
     Endpoint {
         operation: Operation::OpenApi,
         path: "/v1/openapi.json",

@@ -14,6 +14,7 @@ use steerage_core::id::AppName;
 use super::problem::{Cause, Refusal};
 use super::{ApiState, Asked, Named, Shared, follow, told, wire};
 use crate::catalog::App;
+use crate::kernel;
 use crate::telemetry::metrics::{self, AppReading, HostReading, Readings};
 
 /// How many of each are sent unless the client says otherwise.
@@ -61,7 +62,7 @@ pub(super) async fn app(
     let current = history.iter().find(|record| record.generation == app.generation);
     // It may have been removed just now.
     let current = current.ok_or_else(|| Refusal::no_app(&app.name))?;
-    Ok(Json(told::detail(&app, current, &history)?))
+    Ok(Json(told::detail(&app, current, &history, &state.agent.parts().limits)?))
 }
 
 /// `GET /v1/apps/{app}/calls`.
@@ -135,6 +136,31 @@ pub(super) async fn host(State(state): State<Shared>) -> Json<wire::HostInfo> {
         connections: reading.connections,
         unrouted: reading.unrouted,
         draining: state.front.shutdown.has_begun(),
+    })
+}
+
+/// `GET /v1/usage`.
+pub(super) async fn usage(State(state): State<Shared>) -> Json<wire::Usage> {
+    let (snapshot, reading) = (state.front.catalog.snapshot(), state.reading());
+    let (memory_budget, reserved, _) = state.agent.parts().memory.standing();
+    Json(wire::Usage {
+        uptime_ms: u64::try_from(reading.uptime.as_millis()).unwrap_or(u64::MAX),
+        host: wire::HostUsage {
+            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            cpu_seconds: kernel::process_cpu_time().as_secs_f64(),
+            resident_bytes: kernel::resident_memory().get(),
+            memory_bytes: reserved.get(),
+            memory_budget_bytes: memory_budget.get(),
+            slots_used: reading.slots_used,
+            slots_total: reading.slots_total,
+            apps: snapshot.apps.len(),
+            apps_mapped: reading.apps_mapped,
+            apps_mapped_most: state.most_mapped,
+            connections: reading.connections,
+            waiting: state.front.schedule.n_waiting(),
+            unrouted: reading.unrouted,
+        },
+        apps: snapshot.apps.values().filter_map(|app| told::usage(app)).collect(),
     })
 }
 

@@ -10,6 +10,7 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
+use steerage_core::limits::LimitsPolicy;
 use tower_service::Service;
 
 use super::*;
@@ -18,6 +19,7 @@ use crate::budget::{Memory, MemorySettings};
 use crate::catalog::shelf::{Parts, Shelf};
 use crate::catalog::{Catalog, MappedSettings};
 use crate::sandbox::compiler;
+use crate::sandbox::engine::{PoolSettings, Slots};
 use crate::sandbox::module::Sandbox;
 use crate::schedule::{GuestThreads, Room, Schedule};
 use crate::shutdown::Shutdown;
@@ -96,12 +98,18 @@ fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> Api
         is_shared: false,
         timeout: Duration::from_secs(1),
         memory: Bytes::mebi(1),
+        largest_memory: Bytes::mebi(16),
         parallel: 1,
+    };
+    let pool = PoolSettings {
+        slots: Slots::AtMost(1),
+        keep_resident: Bytes::ZERO,
+        largest_memory: Bytes::mebi(16),
     };
     let (catalog, events) = (Arc::<Catalog>::default(), Arc::<Events>::default());
     let schedule = Schedule::new(threads, Room { slots: 4, queue: 4 });
     let parts = Parts {
-        sandbox: Sandbox::start(1, compiler).unwrap(),
+        sandbox: Sandbox::start(pool, compiler).unwrap(),
         schedule: schedule.clone(),
         memory: Memory::new(MemorySettings { budget: Bytes::mebi(64), overcommit: 1.0 }),
         store: Store::open(folder).unwrap(),
@@ -109,6 +117,7 @@ fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> Api
         catalog: catalog.clone(),
         logs: Arc::<Logs>::default(),
         events: events.clone(),
+        limits: LimitsPolicy::default(),
     };
     let shelf = Shelf::new(parts, MappedSettings { most: 4, idle: Duration::from_secs(60) });
     let front = Front {
@@ -128,6 +137,7 @@ fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> Api
         listen: SocketAddr::from(([0, 0, 0, 0], 8080)),
         is_tls: false,
         admin: SocketAddr::from(([127, 0, 0, 1], 8081)),
+        most_mapped: 16,
         started_at: Instant::now(),
         under_way: UnderWay::default(),
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use steerage_core::id::{AppName, Generation};
+use steerage_core::limits::LimitsPolicy;
 use steerage_core::manifest::Manifest;
 use steerage_core::units::show_duration;
 
@@ -61,11 +62,13 @@ pub(super) fn detail(
     app: &App,
     current: &DeploymentRecord,
     history: &[DeploymentRecord],
+    policy: &LimitsPolicy,
 ) -> Result<wire::AppDetail, Mistakes> {
-    let manifest = manifest::read(&current.manifest)?;
+    let manifest = manifest::reread(&current.manifest, policy)?;
     let deployments = history.iter().rev().map(|record| deployment(app, record));
     Ok(wire::AppDetail {
         summary: summary(app),
+        tenant: manifest.tenant.to_string(),
         description: manifest.description,
         limits: limits(&manifest.limits),
         reuse: manifest.instance.reuse.get(),
@@ -80,13 +83,19 @@ pub(super) fn detail(
 fn deployment(current: &App, record: &DeploymentRecord) -> wire::Deployment {
     wire::Deployment {
         generation: record.generation.get(),
-        version: manifest::read(&record.manifest).ok().map(|manifest| manifest.version),
+        version: version(&record.manifest),
         component: record.digest.to_string(),
         kind: record.kind.clone(),
         size_bytes: record.size,
         deployed_at: record.deployed_at,
         current: record.generation == current.generation,
     }
+}
+
+/// The developer's own version, where the manifest can still be read.
+fn version(manifest: &str) -> Option<String> {
+    let policy = LimitsPolicy::default();
+    manifest::read(manifest, &policy).ok().map(|manifest| manifest.version)
 }
 
 /// Where an app answers.
@@ -184,6 +193,29 @@ pub(super) fn reading(app: &App) -> Option<telemetry::metrics::AppReading> {
         waiting,
         memory_used: state.memory.held().get(),
         meter: state.meter.clone(),
+    })
+}
+
+/// What one app uses; `None` for one that nobody has called.
+pub(super) fn usage(app: &App) -> Option<wire::AppUsage> {
+    let telemetry::metrics::AppReading { app, running, waiting, memory_used, meter } =
+        reading(app)?;
+    let (calls, failed) = meter.calls();
+    if calls == 0 && running == 0 && waiting == 0 {
+        return None;
+    }
+    let (fuel, cpu, _) = meter.totals();
+    let refused = meter.refused().filter(|(_, count)| *count > 0);
+    Some(wire::AppUsage {
+        app,
+        cpu_seconds: cpu.as_secs_f64(),
+        fuel,
+        memory_bytes: memory_used,
+        calls,
+        failed,
+        refused: refused.map(|(cause, count)| (cause.to_owned(), count)).collect(),
+        running,
+        waiting,
     })
 }
 

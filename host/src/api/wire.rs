@@ -3,12 +3,14 @@
 //! `deploy` do. Times are milliseconds since the epoch; every other number has its unit in its name.
 
 mod problem;
+mod usage;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::problem::{Mistake, Problem};
+pub use self::usage::{AppUsage, HostUsage, Usage};
 
 /// The body of a deploy.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -145,6 +147,8 @@ pub struct AppDetail {
     /// The same as in a list of apps.
     #[serde(flatten)]
     pub summary: AppSummary,
+    /// Whose app it is.
+    pub tenant: String,
     /// What the app is for.
     pub description: Option<String>,
     /// What it may use.

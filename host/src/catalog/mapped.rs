@@ -6,15 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use steerage_core::id::AppName;
-use steerage_core::mapped::{self, Room, Standing};
+use steerage_core::mapped::{self, Standing};
 
 use super::{App, Catalog, Deployed};
-use crate::{budget, kernel};
-
-/// How long code stays mapped that nobody calls.
-///
-/// Mapping it again costs a first call most of a millisecond; keeping it costs some ten KiB.
-const IDLE: Duration = Duration::from_secs(300);
 
 /// How much code may be mapped, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,21 +19,6 @@ pub struct MappedSettings {
     /// How long an app keeps its mapped code, and its instances that wait for another call, without
     /// being called.
     pub idle: Duration,
-}
-
-impl MappedSettings {
-    /// As many as there is room for beside `slots` instances and these many connections.
-    #[must_use]
-    pub fn fitting(slots: u32, connections: usize) -> Self {
-        let room = Room {
-            mappings: kernel::max_map_count(),
-            files: kernel::open_files(),
-            memory: budget::of_this_machine().get(),
-            slots,
-            connections: connections as u64,
-        };
-        Self { most: mapped::most(&room), idle: IDLE }
-    }
 }
 
 /// The apps whose code is mapped.

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use steerage_core::fair::TenantKey;
 use steerage_core::id::{AppName, Digest, Generation};
+use steerage_core::limits::LimitsPolicy;
 use steerage_core::manifest::Manifest;
 use steerage_core::route::Conflict;
 use steerage_core::units::Weight;
@@ -63,6 +64,8 @@ pub struct Parts {
     pub logs: Arc<Logs>,
     /// What happened.
     pub events: Arc<Events>,
+    /// What apps may use.
+    pub limits: LimitsPolicy,
 }
 
 /// The code of this host's apps. Clones share it.
@@ -278,7 +281,7 @@ impl Shelf {
     fn read(&self, app: &App) -> Result<Manifest, ShelfError> {
         let record = self.parts().store.deployment(&app.name, app.generation)?;
         let record = record.ok_or(ShelfError::Gone)?;
-        manifest::read(&record.manifest).map_err(ShelfError::Manifest)
+        manifest::reread(&record.manifest, &self.parts().limits).map_err(ShelfError::Manifest)
     }
 
     /// Maps and links compiled code; `None` where it has yet to be compiled, or again since it is

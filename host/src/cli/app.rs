@@ -5,10 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use steerage_core::limits::LimitsPolicy;
 use steerage_core::manifest::Manifest;
 
 use super::ending::{BadManifest, Refused};
-use crate::manifest;
+use crate::manifest::{self, Mistakes};
 
 /// A manifest and where it was found.
 #[derive(Debug)]
@@ -28,7 +29,7 @@ impl App {
             format!("cannot read manifest `{}`; `steerage new` makes one", path.display())
         })?;
         let file = path.display().to_string();
-        let manifest = manifest::read(&text).map_err(|mistakes| BadManifest { file, mistakes })?;
+        let manifest = read(&text).map_err(|mistakes| BadManifest { file, mistakes })?;
         Ok(Self { manifest, text, directory: directory_of(&path) })
     }
 
@@ -41,7 +42,7 @@ impl App {
     ) -> anyhow::Result<Self> {
         let file = component.file_name().unwrap_or(component.as_os_str()).to_string_lossy();
         let text = manifest::bare(name, &file, host, route);
-        let manifest = manifest::read(&text).map_err(|mistakes| {
+        let manifest = read(&text).map_err(|mistakes| {
             let lines = mistakes.iter().map(|mistake| {
                 let flag = match mistake.key.as_str() {
                     "name" => "--name",
@@ -70,6 +71,11 @@ impl App {
     pub(super) fn build_command(&self) -> Option<&str> {
         self.manifest.build_command.as_deref()
     }
+}
+
+/// What is too much for the host that it is sent to, only that host can say.
+fn read(text: &str) -> Result<Manifest, Mistakes> {
+    manifest::read(text, &LimitsPolicy::default())
 }
 
 /// The manifest that a path means: a file, or the one in a directory.

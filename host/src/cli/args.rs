@@ -2,13 +2,15 @@
 //! Only describes; what a verb does is in the module of the same name.
 
 mod host;
+mod top;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub use self::host::{Host, LogFormat};
+pub use self::host::{Check, Doctor, Flags, Host, HostVerb, Wishes};
+pub use self::top::{Sort, Top};
 
 const DEFAULT_ADMIN_URL: &str = "http://127.0.0.1:8081";
 /// Where `up` serves: apart from a host's own default, so that both can run.
@@ -20,7 +22,7 @@ Exit codes:
   1  failed; the message says why
   2  the command line was not understood
   3  the host could not be reached
-  4  refused: the manifest, the component or the request is not acceptable as it is
+  4  refused: the manifest, the settings, the component or the request is not acceptable as it is
 
 Every flag that names an environment variable can be set through it instead.";
 
@@ -56,12 +58,16 @@ pub enum Command {
     Events(Events),
     /// Show an app's last calls: how each ended and what it cost
     Calls(Calls),
+    /// Show which apps use the CPU, memory and slots of a host, live
+    Top(Top),
     /// Go back to an earlier deployment of an app
     Rollback(Rollback),
     /// Take an app off a host, with all its deployments
     Remove(Remove),
     /// Run a host
     Host(Host),
+    /// Say what this machine can carry, and which settings stand in the way
+    Doctor(Doctor),
     /// Print the version
     Version(Version),
     /// Print the completion script of a shell
@@ -335,6 +341,9 @@ pub struct Compile {
     /// Most bytes of address space to use; 0 for no limit.
     #[arg(long, default_value_t = 0)]
     pub memory: u64,
+    /// Bytes of address space that the memory of each of its instances will have.
+    #[arg(long)]
+    pub largest_memory: u64,
 }
 
 #[cfg(test)]
@@ -398,22 +407,26 @@ mod tests {
     fn a_host_starts_with_the_fixed_form() {
         let line = "steerage host --listen 127.0.0.1:0 --admin 127.0.0.1:0 --data /tmp/data";
         let Ok(Command::Host(host)) = parse(line) else { panic!("not a host") };
-        assert_eq!(host.listen.port(), 0);
-        assert_eq!(host.data, PathBuf::from("/tmp/data"));
-        assert_eq!(host.drain_timeout, std::time::Duration::from_secs(30));
+        let said = |key| host.wishes.flags.said.iter().find(|(said, _)| *said == key);
+        assert_eq!(said("listen").unwrap().1, "127.0.0.1:0");
+        assert_eq!(said("data").unwrap().1, "/tmp/data");
+        assert_eq!(said("drain_timeout"), None);
+        assert!(host.verb.is_none());
     }
 
     #[test]
-    fn a_key_without_its_certificate_is_refused() {
-        assert!(parse("steerage host --tls-key key.pem").is_err());
+    fn a_file_of_settings_is_checked_by_the_host_verb() {
+        let line = "steerage host check host.toml";
+        let Ok(Command::Host(host)) = parse(line) else { panic!("not a host") };
+        let Some(HostVerb::Check(check)) = host.verb else { panic!("not a check") };
+        assert_eq!(check.file, PathBuf::from("host.toml"));
     }
 
     #[test]
     fn the_compile_child_is_called_as_the_host_calls_it() {
-        let Ok(Command::Compile(compile)) = parse("steerage compile a.wasm --out b --memory 9")
-        else {
-            panic!("not a compile")
-        };
+        let line = "steerage compile a.wasm --out b --memory 9 --largest-memory 8";
+        let Ok(Command::Compile(compile)) = parse(line) else { panic!("not a compile") };
         assert_eq!((compile.out, compile.memory), (PathBuf::from("b"), 9));
+        assert_eq!(compile.largest_memory, 8);
     }
 }

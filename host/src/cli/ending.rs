@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use super::screen::warn;
 use crate::client::ClientError;
+use crate::config::Wrong;
 use crate::manifest::Mistakes;
 
 /// The exit codes of failures. Clap itself ends with 2 for a command line it cannot read.
@@ -32,6 +33,11 @@ pub struct BadManifest {
     /// What is wrong in it.
     pub mistakes: Mistakes,
 }
+
+/// Settings of a host that cannot be used: exit code 4. Shows every mistake, each with its place.
+#[derive(Debug, thiserror::Error)]
+#[error("the settings have mistakes:\n{0}")]
+pub struct BadConfig(pub Wrong);
 
 /// Marks a command line that parses but makes no sense: exit code 2.
 #[derive(Debug, thiserror::Error)]
@@ -87,7 +93,7 @@ fn causes(error: &anyhow::Error) -> Vec<String> {
 
 fn code(error: &anyhow::Error) -> Code {
     for cause in error.chain() {
-        if cause.is::<Refused>() || cause.is::<BadManifest>() {
+        if cause.is::<Refused>() || cause.is::<BadManifest>() || cause.is::<BadConfig>() {
             return Code::Refused;
         }
         if cause.is::<Misused>() {

@@ -1,28 +1,36 @@
-//! `steerage host`: a host in this process, until it is told to stop.
-//! Fills in the settings; `serve` builds and runs the host.
+//! `steerage host`: a host in this process, until it is told to stop; and a check of its settings.
+//! Reads the file of settings; `config` makes settings of it, `serve` builds and runs the host.
 
+use std::fs;
 use std::io::{self, IsTerminal as _};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use serde::Serialize;
+use steerage_core::doctor;
 use tracing_subscriber::EnvFilter;
 
-use super::args::{Format, Host, LogFormat, Print};
+use super::args::{Check, Format, Host, HostVerb, Print, Wishes};
+use super::ending::{BadConfig, Misused};
 use super::screen::Screen;
 use super::table::Facts;
-use crate::budget::MemorySettings;
-use crate::catalog::MappedSettings;
-use crate::ingress::tls;
-use crate::serve::{self, Settings};
+use crate::api::wire;
+use crate::config::{File, LogFormat, Settings, Wrong};
+use crate::{kernel, serve};
 
 /// What is logged when `RUST_LOG` does not say.
 const DEFAULT_LOG: &str = "info";
 
 /// Runs the verb.
-pub(super) fn run(args: Host) -> anyhow::Result<()> {
-    start_log(args.log_format, DEFAULT_LOG);
-    let host = serve::start(settings(args)?).context("the host cannot start")?;
+pub(super) fn run(args: &Host) -> anyhow::Result<()> {
+    if let Some(HostVerb::Check(check)) = &args.verb {
+        return self::check(args, check);
+    }
+    let settings = settings(&args.wishes, args.wishes.config.as_deref())?;
+    start_log(settings.log_format, DEFAULT_LOG);
+    warn_of_troubles(&settings);
+    let host = serve::start(settings).context("the host cannot start")?;
     // Whoever started this with port 0 learns the addresses here, once both doors are open.
     let mut facts = Facts::default();
     facts.add("apps", url(host.listen, host.is_tls));
@@ -55,35 +63,69 @@ pub(super) fn start_log(format: LogFormat, default: &str) {
     started.ok();
 }
 
-fn settings(args: Host) -> anyhow::Result<Settings> {
-    let defaults = Settings::new(args.data, this_program()?);
-    let tls = match (args.tls_cert, args.tls_key) {
-        (Some(certificate), Some(key)) => Some(tls::Files { certificate, key }),
-        _ => None,
-    };
-    let slots = args.slots.unwrap_or(defaults.slots);
-    let fitting = MappedSettings::fitting(slots, serve::CONNECTIONS);
-    Ok(Settings {
-        listen: args.listen,
-        admin: args.admin,
-        cache: args.cache,
-        token_file: args.token_file,
-        tls,
-        drain_timeout: args.drain_timeout,
-        slots,
-        mapped: MappedSettings {
-            most: args.mapped_apps.unwrap_or(fitting.most),
-            idle: args.mapped_idle,
-        },
-        memory: MemorySettings {
-            budget: args.memory_budget.unwrap_or(defaults.memory.budget),
-            overcommit: args.memory_overcommit,
-        },
-        compile_timeout: args.compile_timeout,
-        compile_memory: args.compile_memory,
-        max_component: args.max_component,
-        head_timeout: args.head_timeout,
-        idle_timeout: args.idle_timeout,
-        ..defaults
-    })
+/// The settings that an operator wishes for, with this file.
+pub(super) fn settings(wishes: &Wishes, file: Option<&Path>) -> anyhow::Result<Settings> {
+    let file = file.map(read).transpose()?;
+    let program = this_program()?;
+    Settings::read(&wishes.flags.said, file.as_ref(), &kernel::machine(), program).map_err(refused)
+}
+
+fn read(path: &Path) -> anyhow::Result<File> {
+    let name = path.display().to_string();
+    let text =
+        fs::read_to_string(path).with_context(|| format!("cannot read settings `{name}`"))?;
+    Ok(File { name, text })
+}
+
+/// A mistake in the file is told apart from one on the command line by the exit code.
+fn refused(wrong: Wrong) -> anyhow::Error {
+    if wrong.file.is_some() {
+        BadConfig(wrong).into()
+    } else {
+        Misused(format!("the settings have mistakes:\n{wrong}")).into()
+    }
+}
+
+/// What the machine lacks is told at the start too, since nobody runs the doctor every day.
+fn warn_of_troubles(settings: &Settings) {
+    for finding in doctor::examine(&kernel::machine(), &settings.wanted()) {
+        let Some(trouble) = finding.trouble else { continue };
+        let doctor::Trouble { why, change, .. } = trouble;
+        tracing::warn!(found = finding.found, change, "{}: {why}", finding.subject);
+    }
+}
+
+/// What `-o json` prints of a check.
+#[derive(Debug, Serialize)]
+struct Checked {
+    valid: bool,
+    mistakes: Vec<wire::Mistake>,
+}
+
+fn check(args: &Host, check: &Check) -> anyhow::Result<()> {
+    let screen = Screen::new(check.print);
+    match settings(&args.wishes, Some(&check.file)) {
+        Ok(_) if screen.is_json() => screen.json(&Checked { valid: true, mistakes: Vec::new() }),
+        Ok(_) => {
+            let file = check.file.display();
+            screen.hint(&format!("{file} is valid; `steerage doctor --config {file}` says more"))
+        }
+        Err(error) => {
+            if let (true, Some(BadConfig(wrong))) = (screen.is_json(), error.downcast_ref()) {
+                screen.json(&Checked { valid: false, mistakes: mistakes(wrong) })?;
+            }
+            Err(error)
+        }
+    }
+}
+
+fn mistakes(wrong: &Wrong) -> Vec<wire::Mistake> {
+    let in_file = wrong.file.iter().flat_map(|(_, mistakes)| mistakes.iter());
+    let in_file = in_file.map(|mistake| wire::Mistake {
+        key: mistake.key.clone(),
+        line: mistake.line,
+        column: mistake.column,
+        message: mistake.message.clone(),
+    });
+    in_file.collect()
 }

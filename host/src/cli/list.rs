@@ -72,6 +72,7 @@ fn facts(detail: &wire::AppDetail, now: u64) -> String {
     let (app, limits) = (&detail.summary, &detail.limits);
     let mut facts = Facts::default();
     facts.add("app", &*app.app);
+    facts.add("tenant", &*detail.tenant);
     facts.add("about", detail.description.clone().unwrap_or_default());
     facts.add("version", &*app.version);
     facts.add(
@@ -194,6 +195,7 @@ mod tests {
     fn an_app_is_shown_with_all_its_sides() {
         let detail = wire::AppDetail {
             summary: summary("shop", &["shop.example.com/...", "/a"], 12_345),
+            tenant: "default".to_owned(),
             description: None,
             limits: wire::Limits {
                 memory: "128MiB".to_owned(),
@@ -217,6 +219,7 @@ mod tests {
         };
         expect![[r#"
             app         shop
+            tenant      default
             version     1.0.0
             deployment  generation 3, 3m10s ago
             component   9f86d081884c, 78.1 KiB, http

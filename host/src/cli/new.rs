@@ -116,7 +116,8 @@ mod tests {
                 assert_toml(path, &filled);
             }
             if *path == "steerage.toml" {
-                assert_eq!(manifest::read(&filled).unwrap().name.as_str(), "hello");
+                let manifest = manifest::read(&filled, &Default::default()).unwrap();
+                assert_eq!(manifest.name.as_str(), "hello");
             }
         }
     }

@@ -57,6 +57,22 @@ impl Screen {
         writeln!(stdout, "{line}").and_then(|()| stdout.flush()).context("cannot write to stdout")
     }
 
+    /// Shows a text in place of what the terminal shows; below it where there is no terminal.
+    pub(super) fn redraw(self, text: &str) -> anyhow::Result<()> {
+        if !io::stdout().is_terminal() {
+            return self.say(&format!("{text}\n"));
+        }
+        // Home, the text with the rest of each line cleared, and then all below.
+        let text = text.replace('\n', "\u{1b}[K\n");
+        self.say(&format!("\u{1b}[H{text}\u{1b}[K\u{1b}[J"))
+    }
+
+    /// How many lines the terminal has; `None` where there is none.
+    pub(super) fn n_lines(self) -> Option<usize> {
+        let terminal = console::Term::stdout();
+        terminal.size_checked().map(|(lines, _)| lines.into())
+    }
+
     /// Prints a whole document of JSON.
     pub(super) fn json(self, value: &impl Serialize) -> anyhow::Result<()> {
         self.say(&serde_json::to_string_pretty(value).context("cannot write as JSON")?)

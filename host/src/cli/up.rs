@@ -13,13 +13,14 @@ use steerage_core::id::{AppName, Digest};
 use tokio::sync::watch;
 
 use super::app::{App, directory_of, manifest_file};
-use super::args::{LogFormat, Up};
+use super::args::Up;
 use super::screen::{Screen, Tone, warn};
 use super::watch::Watch;
 use super::{build, deploy, ending, events, host, human, logs};
 use crate::api::wire;
 use crate::client::Client;
-use crate::serve::{self, Settings};
+use crate::config::{LogFormat, Settings};
+use crate::serve;
 
 /// Calls that still run when the developer presses Ctrl-C are given this long: nobody waits.
 const DRAIN: Duration = Duration::from_secs(1);

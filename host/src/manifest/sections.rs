@@ -5,16 +5,14 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use steerage_core::limits::{Limits, MAX_CONCURRENCY, MAX_QUEUE};
+use steerage_core::limits::{Limits, LimitsPolicy, MAX_CONCURRENCY, MAX_QUEUE};
 use steerage_core::manifest::{self, Broken, Instance, MAX_REUSE, Manifest};
 use steerage_core::outbound::AllowedHost;
 use steerage_core::route::{HostPattern, Route};
 use steerage_core::units::{BadUnit, Weight, parse_duration};
 use toml::de::DeTable;
 
-use super::findings::Findings;
-use super::reader::{Entry, Section};
-use super::suggest;
+use crate::document::{self, Entry, Findings, Section};
 
 /// Every section and its keys; the first is the top of the file.
 pub(super) const KEYS: [(&str, &[&str]); 6] = [
@@ -22,6 +20,7 @@ pub(super) const KEYS: [(&str, &[&str]); 6] = [
         "",
         &[
             "name",
+            "tenant",
             "version",
             "description",
             "source",
@@ -46,10 +45,15 @@ pub(super) const KEYS: [(&str, &[&str]); 6] = [
 ];
 
 /// Reads the whole file; `None` where something that has no default is wrong or missing.
-pub(super) fn manifest(table: &DeTable<'_>, findings: &mut Findings<'_>) -> Option<Manifest> {
+pub(super) fn manifest(
+    table: &DeTable<'_>,
+    policy: &LimitsPolicy,
+    findings: &mut Findings<'_>,
+) -> Option<Manifest> {
     let top = Section::top(table);
     refuse_unknown(&top, "", findings);
     let name = top.need("name", r#"name = "my-app""#, findings).and_then(|e| e.parsed(findings));
+    let tenant = top.get("tenant").and_then(|entry| entry.parsed(findings)).unwrap_or_default();
     let source = top
         .need("source", r#"source = "app.wasm""#, findings)
         .and_then(|entry| checked_text(&entry, manifest::check_source, findings));
@@ -62,7 +66,7 @@ pub(super) fn manifest(table: &DeTable<'_>, findings: &mut Findings<'_>) -> Opti
         .and_then(|entry| checked_text(&entry, manifest::check_description, findings));
     let sha256 = top.get("sha256").and_then(|entry| entry.parsed(findings));
     let routes = routes(&top, findings);
-    let limits = limits(&top, findings);
+    let limits = limits(&top, policy, findings);
     let instance = instance(&top, findings);
     let weight = weight(&top, findings);
     let env = env(&top, findings);
@@ -70,6 +74,7 @@ pub(super) fn manifest(table: &DeTable<'_>, findings: &mut Findings<'_>) -> Opti
     let build_command = build_command(&top, findings);
     Some(Manifest {
         name: name?,
+        tenant,
         version,
         description,
         source: source?,
@@ -85,12 +90,7 @@ pub(super) fn manifest(table: &DeTable<'_>, findings: &mut Findings<'_>) -> Opti
 }
 
 fn refuse_unknown(section: &Section<'_, '_>, name: &str, findings: &mut Findings<'_>) {
-    let known = KEYS.iter().find_map(|&(section, keys)| (section == name).then_some(keys));
-    for (key, at, _) in section.entries() {
-        if !known.is_some_and(|keys| keys.contains(&key)) {
-            findings.wrong(at, &section.path(key), suggest::for_unknown(key, name, &KEYS));
-        }
-    }
+    document::refuse_unknown(section, name, &KEYS, findings);
 }
 
 fn checked_text(
@@ -141,8 +141,8 @@ fn route(section: &Section<'_, '_>, findings: &mut Findings<'_>) -> Option<Route
     Some(Route { host: host?, path: path? })
 }
 
-fn limits(top: &Section<'_, '_>, findings: &mut Findings<'_>) -> Limits {
-    let mut limits = Limits::default();
+fn limits(top: &Section<'_, '_>, policy: &LimitsPolicy, findings: &mut Findings<'_>) -> Limits {
+    let mut limits = policy.default.clone();
     let Some(section) = top.section("limits", findings) else { return limits };
     refuse_unknown(&section, "limits", findings);
     // What cannot be read keeps its default, which breaks no bound, so it is reported once.
@@ -155,7 +155,7 @@ fn limits(top: &Section<'_, '_>, findings: &mut Findings<'_>) -> Limits {
     set(&mut limits.queue, section.get("queue").and_then(|e| e.count(0..=MAX_QUEUE, findings)));
     set(&mut limits.request_body, section.get("request_body").and_then(|e| e.amount(findings)));
     set(&mut limits.response_body, section.get("response_body").and_then(|e| e.amount(findings)));
-    for violation in limits.check() {
+    for violation in limits.check_within(&policy.maximum) {
         if let Some(entry) = section.get(violation.key) {
             entry.noted::<()>(Err(violation), findings);
         }

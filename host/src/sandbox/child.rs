@@ -6,6 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use rustix::process::{Resource, Rlimit, Signal};
+use steerage_core::units::Bytes;
 use wasmtime::component::Component;
 use wasmtime::{Engine, Module};
 
@@ -22,6 +23,8 @@ pub struct Task {
     pub out: PathBuf,
     /// Most address space to use, in bytes; 0 for no limit.
     pub memory: u64,
+    /// Address space that the memory of each of its instances will have.
+    pub largest_memory: Bytes,
 }
 
 /// Compiles and prints a report. The process should exit right after.
@@ -31,7 +34,7 @@ pub struct Task {
 pub fn compile(task: &Task) -> anyhow::Result<()> {
     confine(task.memory)?;
     let bytes = fs::read(&task.wasm)?;
-    let report = match examine(&bytes)? {
+    let report = match examine(&bytes, task.largest_memory)? {
         Ok((shape, code)) => {
             write_durably(&task.out, &code)?;
             Report::Compiled(shape)
@@ -49,14 +52,20 @@ fn confine(memory: u64) -> anyhow::Result<()> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     rustix::process::nice(10)?;
     if memory > 0 {
+        // A limit that this process was started with stays where it is lower.
+        let before = rustix::process::getrlimit(Resource::As).maximum;
+        let memory = before.map_or(memory, |before| before.min(memory));
         let limit = Rlimit { current: Some(memory), maximum: Some(memory) };
         rustix::process::setrlimit(Resource::As, limit)?;
     }
     Ok(())
 }
 
-fn examine(bytes: &[u8]) -> anyhow::Result<Result<(Shape, Vec<u8>), Rejection>> {
-    let engine = engine::compiling(Flavor::Plain)?;
+fn examine(
+    bytes: &[u8],
+    largest_memory: Bytes,
+) -> anyhow::Result<Result<(Shape, Vec<u8>), Rejection>> {
+    let engine = engine::compiling(Flavor::Plain, largest_memory)?;
     match verdict::is_component(bytes) {
         Ok(true) => {}
         Ok(false) => return Ok(compile_module(&engine, bytes)),
@@ -68,7 +77,7 @@ fn examine(bytes: &[u8]) -> anyhow::Result<Result<(Shape, Vec<u8>), Rejection>> 
     {
         return Ok(finish_component(&engine, Flavor::Plain, &component));
     }
-    let engine = engine::compiling(Flavor::Concurrent)?;
+    let engine = engine::compiling(Flavor::Concurrent, largest_memory)?;
     let compiled = Component::from_binary(&engine, bytes).map_err(|error| invalid(&error));
     Ok(compiled.and_then(|code| finish_component(&engine, Flavor::Concurrent, &code)))
 }

@@ -31,6 +31,8 @@ pub struct Settings {
     pub timeout: Duration,
     /// Most memory the child may take.
     pub memory: Bytes,
+    /// Address space that the memory of each instance will have.
+    pub largest_memory: Bytes,
     /// How many components are compiled at once.
     pub parallel: usize,
 }
@@ -203,6 +205,8 @@ impl Compiler {
             .arg(&part)
             .arg("--memory")
             .arg(self.settings.memory.get().to_string())
+            .arg("--largest-memory")
+            .arg(self.settings.largest_memory.get().to_string())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -8,23 +8,47 @@
 use std::num::NonZeroUsize;
 
 use serde::{Deserialize, Serialize};
+use steerage_core::machine::{self, LEAST_SLOTS};
+use steerage_core::units::Bytes;
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
-/// Bytes of each memory kept resident and reset by copying instead of being unmapped.
-///
-/// Unmapping costs a TLB shoot-down on every core; a small guest should dirty less than this (not measured).
-const MEMORY_KEEP_RESIDENT: usize = 256 << 10;
-/// The same for tables.
+/// Bytes of each table kept resident and reset by copying instead of being unmapped.
 const TABLE_KEEP_RESIDENT: usize = 64 << 10;
 /// Most elements of one table: generous, since engines compiled to Wasm have large ones.
 const TABLE_ELEMENTS: usize = 65_536;
 /// Most frames recorded of a trap's backtrace.
 const BACKTRACE_FRAMES: usize = 32;
-/// Fewer slots than this are not worth starting a host for.
-const LEAST_SLOTS: u32 = 16;
 
-/// How many instances may live at once, unless the operator says otherwise.
-pub const DEFAULT_SLOTS: u32 = 4096;
+/// Where instances live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolSettings {
+    /// How many may live at once.
+    pub slots: Slots,
+    /// Bytes of each memory kept resident and reset by copying instead of being unmapped.
+    ///
+    /// Unmapping costs a TLB shoot-down on every core; a small guest should dirty less than this.
+    pub keep_resident: Bytes,
+    /// Address space for each instance's memory: the most that any app's limit may be.
+    pub largest_memory: Bytes,
+}
+
+/// How many instances may live at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Slots {
+    /// What an operator asked for: as many or none.
+    Exactly(u32),
+    /// What was computed: fewer where the address space has no room after all.
+    AtMost(u32),
+}
+
+impl Slots {
+    /// The number, if it fits.
+    #[must_use]
+    pub fn most(self) -> u32 {
+        let (Self::Exactly(slots) | Self::AtMost(slots)) = self;
+        slots
+    }
+}
 
 /// Which of the two engines code is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -46,7 +70,7 @@ pub struct EngineError {
 }
 
 /// What compiled code depends on. The compiling child and the running host must agree on it.
-fn code_config(flavor: Flavor) -> Config {
+fn code_config(flavor: Flavor, largest_memory: Bytes) -> Config {
     let is_concurrent = flavor == Flavor::Concurrent;
     let mut config = Config::new();
     config
@@ -54,6 +78,9 @@ fn code_config(flavor: Flavor) -> Config {
         .concurrency_support(is_concurrent)
         .wasm_component_model_async(is_concurrent)
         .wasm_backtrace_max_frames(NonZeroUsize::new(BACKTRACE_FRAMES))
+        // Where a memory has less than all a guest can address, its code checks each access.
+        .memory_reservation(largest_memory.get())
+        .memory_guard_size(machine::guard(largest_memory).get())
         // Only native debuggers need it, and it makes compiled code larger.
         .native_unwind_info(false);
     config
@@ -63,30 +90,33 @@ fn code_config(flavor: Flavor) -> Config {
 ///
 /// # Errors
 /// When the compiler does not support this machine.
-pub fn compiling(flavor: Flavor) -> wasmtime::Result<Engine> {
-    Engine::new(&code_config(flavor))
+pub fn compiling(flavor: Flavor, largest_memory: Bytes) -> wasmtime::Result<Engine> {
+    Engine::new(&code_config(flavor, largest_memory))
 }
 
-/// The engine that runs guests, with room for `slots` instances at once.
-///
-/// Takes fewer slots, halving, when the address space has no room; the second value says how many.
+/// The engine that runs guests; the second value says how many slots it has.
 ///
 /// # Errors
-/// When not even a handful of slots fits.
-pub fn running(flavor: Flavor, slots: u32) -> Result<(Engine, u32), EngineError> {
-    let mut slots = slots.max(LEAST_SLOTS);
+/// When the slots that were asked for do not fit the address space, or where none were asked for not
+/// even a handful.
+pub fn running(flavor: Flavor, settings: &PoolSettings) -> Result<(Engine, u32), EngineError> {
+    let mut slots = settings.slots.most().max(LEAST_SLOTS);
+    let least = match settings.slots {
+        Slots::Exactly(slots) => slots,
+        Slots::AtMost(_) => LEAST_SLOTS,
+    };
     loop {
-        let mut config = code_config(flavor);
-        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(slots)));
+        let mut config = code_config(flavor, settings.largest_memory);
+        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(settings, slots)));
         match Engine::new(&config) {
             Ok(engine) => return Ok((engine, slots)),
-            Err(source) if slots / 2 < LEAST_SLOTS => return Err(EngineError { slots, source }),
+            Err(source) if slots / 2 < least => return Err(EngineError { slots, source }),
             Err(_) => slots /= 2,
         }
     }
 }
 
-fn pool(slots: u32) -> PoolingAllocationConfig {
+fn pool(settings: &PoolSettings, slots: u32) -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
     // A component adapted from preview 1 is four core instances with one memory and two tables.
     pool.total_component_instances(slots)
@@ -98,8 +128,9 @@ fn pool(slots: u32) -> PoolingAllocationConfig {
         .max_core_instance_size(4 << 20)
         .max_memories_per_module(8)
         .max_tables_per_module(8)
+        .max_memory_size(settings.largest_memory.as_usize())
         .table_elements(TABLE_ELEMENTS)
-        .linear_memory_keep_resident(MEMORY_KEEP_RESIDENT)
+        .linear_memory_keep_resident(settings.keep_resident.as_usize())
         .table_keep_resident(TABLE_KEEP_RESIDENT)
         .pagemap_scan(Enabled::Auto);
     pool

@@ -13,7 +13,7 @@ use wasmtime_wasi_http::p2::bindings::ProxyPre;
 use wasmtime_wasi_http::p3::bindings::ServicePre;
 
 use super::compiler::Compiled;
-use super::engine::{self, Flavor};
+use super::engine::{self, Flavor, PoolSettings, Slots};
 use super::guest::{self, CoreGuest, Guest};
 use super::module::LoadError;
 use super::verdict::{Kind, Rejection};
@@ -27,7 +27,7 @@ pub(super) struct Links {
     modules: wasmtime::Linker<CoreGuest>,
     /// Made when the first guest needs it: its pool takes address space and mappings.
     concurrent: OnceLock<Option<Lane>>,
-    slots: u32,
+    pool: PoolSettings,
     /// Only as long as a deployment uses it: each takes mappings and an open file.
     live: Mutex<BTreeMap<Digest, Weak<Linked>>>,
 }
@@ -55,13 +55,13 @@ pub(super) enum Pre {
 }
 
 impl Links {
-    /// Links for an engine without async features, which has so many slots.
-    pub(super) fn new(plain: Engine, slots: u32) -> wasmtime::Result<Self> {
+    /// Links for an engine without async features, which has this pool.
+    pub(super) fn new(plain: Engine, pool: PoolSettings) -> wasmtime::Result<Self> {
         let modules = guest::core_linker(&plain)?;
         let components = guest::component_linker(&plain, Flavor::Plain)?;
         let plain = Lane { engine: plain, components };
         let (concurrent, live) = (OnceLock::new(), Mutex::default());
-        Ok(Self { plain, modules, concurrent, slots, live })
+        Ok(Self { plain, modules, concurrent, pool, live })
     }
 
     /// The linked code of a component, mapped now unless somebody uses it already.
@@ -111,7 +111,9 @@ impl Links {
         if flavor == Flavor::Plain {
             return Ok(&self.plain);
         }
-        let made = self.concurrent.get_or_init(|| Lane::concurrent(self.slots / CONCURRENT_PART));
+        let slots = Slots::AtMost(self.pool.slots.most() / CONCURRENT_PART);
+        let pool = PoolSettings { slots, ..self.pool };
+        let made = self.concurrent.get_or_init(|| Lane::concurrent(&pool));
         made.as_ref().ok_or(LoadError::NoConcurrentEngine)
     }
 
@@ -121,8 +123,8 @@ impl Links {
 }
 
 impl Lane {
-    fn concurrent(slots: u32) -> Option<Self> {
-        let (engine, _) = engine::running(Flavor::Concurrent, slots)
+    fn concurrent(pool: &PoolSettings) -> Option<Self> {
+        let (engine, _) = engine::running(Flavor::Concurrent, pool)
             .inspect_err(|error| tracing::error!(%error, "no engine for async features"))
             .ok()?;
         let components = guest::component_linker(&engine, Flavor::Concurrent)

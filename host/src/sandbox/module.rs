@@ -17,7 +17,7 @@ use steerage_core::units::Bytes;
 use wasmtime::Engine;
 
 use super::compiler::{self, CompileError, Compiled, Compiler};
-use super::engine::{self, EngineError, Flavor};
+use super::engine::{self, EngineError, Flavor, PoolSettings, Slots};
 use super::instance::Idle;
 use super::linked::{Linked, Links};
 use super::outbound::Outbound;
@@ -126,17 +126,19 @@ pub struct Prepared {
 }
 
 impl Sandbox {
-    /// Makes the engine with room for `slots` instances and opens the code cache.
+    /// Makes the engine with its pool and opens the code cache.
     ///
     /// # Errors
     /// See [`SandboxError`].
-    pub fn start(slots: u32, compiler: compiler::Settings) -> Result<Self, SandboxError> {
-        let (plain, slots) = engine::running(Flavor::Plain, slots)?;
+    pub fn start(pool: PoolSettings, compiler: compiler::Settings) -> Result<Self, SandboxError> {
+        let (plain, slots) = engine::running(Flavor::Plain, &pool)?;
         let mut hasher = DefaultHasher::new();
         // What the other engine is compiled for differs from this one in one setting.
         plain.precompile_compatibility_hash().hash(&mut hasher);
         let compiler = Compiler::open(compiler, hasher.finish())?;
-        let links = Links::new(plain, slots).map_err(SandboxError::Linker)?.into();
+        let links = Links::new(plain, PoolSettings { slots: Slots::AtMost(slots), ..pool })
+            .map_err(SandboxError::Linker)?
+            .into();
         Ok(Self { slots, links, compiler })
     }
 

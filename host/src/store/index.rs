@@ -6,6 +6,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 use steerage_core::id::{AppName, Digest, Generation};
+use steerage_core::limits::LimitsPolicy;
 
 use super::record::{DeploymentRecord, RecordError};
 use crate::manifest;
@@ -55,10 +56,11 @@ impl IndexRecord {
     /// # Errors
     /// Its manifest cannot be read by this host.
     pub fn of(record: &DeploymentRecord) -> Result<Self, RecordError> {
-        let manifest = manifest::read(&record.manifest).map_err(|mistakes| {
-            let first = mistakes.iter().next().map(|mistake| mistake.message.clone());
-            RecordError::Manifest { first: first.unwrap_or_default() }
-        })?;
+        let manifest =
+            manifest::reread(&record.manifest, &LimitsPolicy::default()).map_err(|mistakes| {
+                let first = mistakes.iter().next().map(|mistake| mistake.message.clone());
+                RecordError::Manifest { first: first.unwrap_or_default() }
+            })?;
         Ok(Self {
             app: record.app.clone(),
             generation: record.generation,

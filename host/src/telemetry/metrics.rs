@@ -18,6 +18,9 @@ use crate::call::Usage;
 const DURATION_BOUNDS: [f64; 14] = [
     0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0,
 ];
+/// The causes that are want of room.
+const SHED: [&str; 6] =
+    ["app_busy", "too_late", "host_full", "host_busy", "host_memory", "not_ready"];
 const STATUS_CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /// The type of exemplar labels, of which there are none.
@@ -129,6 +132,14 @@ impl AppMeter {
         let failed =
             self.by_cause.iter().skip(1).take(6).map(|count| count.load(Ordering::Relaxed));
         (total, failed.sum())
+    }
+
+    /// Calls that were refused for want of room, by cause.
+    pub fn refused(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let causes = Outcome::CAUSES.iter().zip(&self.by_cause);
+        causes
+            .filter(|(cause, _)| SHED.contains(cause))
+            .map(|(cause, count)| (*cause, count.load(Ordering::Relaxed)))
     }
 
     /// Fuel, CPU time and the highest memory of all calls so far.
@@ -290,11 +301,7 @@ fn encode_sums(encoder: &mut DescriptorEncoder<'_>, apps: &[AppReading]) -> fmt:
         MetricType::Counter,
     )?;
     for app in apps {
-        for reason in ["app_busy", "too_late", "host_full", "host_busy", "host_memory", "not_ready"]
-        {
-            let position = Outcome::CAUSES.iter().position(|cause| *cause == reason);
-            let count = position.and_then(|position| app.meter.by_cause.get(position));
-            let count = count.map_or(0, |count| count.load(Ordering::Relaxed));
+        for (reason, count) in app.meter.refused() {
             let labels = [("app", app.app.as_str()), ("reason", reason)];
             metric.encode_family(&labels)?.encode_counter::<NoLabels, _, u64>(&count, None)?;
         }

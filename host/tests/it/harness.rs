@@ -191,6 +191,19 @@ impl Host {
         }
     }
 
+    /// A host whose address space is limited to so many KiB, as `ulimit -v` does.
+    pub(crate) fn in_address_space(kibibytes: u64, flags: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let inner = Self::command(folder.path(), flags);
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("ulimit -v {kibibytes}; exec \"$0\" \"$@\"")]);
+        command.arg(inner.get_program()).args(inner.get_args());
+        command.env("RUST_LOG", "error").stdout(Stdio::piped());
+        let mut host = Self::spawn(command, folder.path());
+        host._folder = Some(folder);
+        host
+    }
+
     /// The same, with a log of every call that can be read when it has ended.
     pub(crate) fn logging(flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();

@@ -16,6 +16,7 @@ mod fair;
 mod guests;
 mod harness;
 mod http;
+mod knobs;
 mod limits;
 mod many;
 mod outbound;

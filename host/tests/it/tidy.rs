@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 const LONGEST_FILE: usize = 400;
 
 /// Which level each module of the host stands on; it may use only lower ones. See ARCHITECTURE.md.
-const LEVELS: [(&str, u32); 23] = [
+const LEVELS: [(&str, u32); 25] = [
     ("cli", 8),
     ("serve", 7),
     ("client", 6),
+    ("config", 6),
     ("ingress", 5),
     ("api", 5),
     ("request", 4),
@@ -24,6 +25,7 @@ const LEVELS: [(&str, u32); 23] = [
     ("budget", 1),
     ("telemetry", 1),
     ("call", 0),
+    ("document", 0),
     ("kernel", 0),
     ("meter", 0),
     ("priority", 0),

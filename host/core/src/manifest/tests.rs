@@ -8,6 +8,7 @@ use super::*;
 fn valid() -> Manifest {
     Manifest {
         name: AppName::parse("a").unwrap(),
+        tenant: TenantName::default(),
         version: "1".to_owned(),
         description: None,
         source: "a.wasm".to_owned(),

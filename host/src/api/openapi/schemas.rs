@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 type Schema = (&'static str, &'static [(&'static str, &'static str)]);
 
-const SCHEMAS: [Schema; 20] = [
+const SCHEMAS: [Schema; 23] = [
     ("DeployRequest", &[("manifest", "string"), ("component", "string")]),
     ("RollbackRequest", &[("to-", "integer?")]),
     ("ValidateRequest", &[("manifest", "string")]),
@@ -62,6 +62,7 @@ const SCHEMAS: [Schema; 20] = [
     (
         "AppDetail",
         &[
+            ("tenant", "string"),
             ("description", "string?"),
             ("limits", "Limits"),
             ("reuse", "integer"),
@@ -153,6 +154,39 @@ const SCHEMAS: [Schema; 20] = [
             ("draining", "boolean"),
         ],
     ),
+    ("Usage", &[("uptime_ms", "integer"), ("host", "HostUsage"), ("apps", "[AppUsage]")]),
+    (
+        "HostUsage",
+        &[
+            ("cores", "integer"),
+            ("cpu_seconds", "number"),
+            ("resident_bytes", "integer"),
+            ("memory_bytes", "integer"),
+            ("memory_budget_bytes", "integer"),
+            ("slots_used", "integer"),
+            ("slots_total", "integer"),
+            ("apps", "integer"),
+            ("apps_mapped", "integer"),
+            ("apps_mapped_most", "integer"),
+            ("connections", "integer"),
+            ("waiting", "integer"),
+            ("unrouted", "integer"),
+        ],
+    ),
+    (
+        "AppUsage",
+        &[
+            ("app", "string"),
+            ("cpu_seconds", "number"),
+            ("fuel", "integer"),
+            ("memory_bytes", "integer"),
+            ("calls", "integer"),
+            ("failed", "integer"),
+            ("refused", "{integer}"),
+            ("running", "integer"),
+            ("waiting", "integer"),
+        ],
+    ),
     (
         "Problem",
         &[
@@ -237,7 +271,11 @@ mod tests {
 
     #[test]
     fn schemas_have_the_keys_of_the_wire_types() {
-        let wire = concat!(include_str!("../wire.rs"), include_str!("../wire/problem.rs"));
+        let wire = concat!(
+            include_str!("../wire.rs"),
+            include_str!("../wire/problem.rs"),
+            include_str!("../wire/usage.rs")
+        );
         let n_types = wire.matches("pub struct ").count();
         assert_eq!(SCHEMAS.len(), n_types, "a wire type has no schema");
         for (name, keys) in SCHEMAS {

@@ -29,7 +29,8 @@ fn digest() -> Digest {
 
 #[test]
 fn every_mistake_of_a_manifest_is_listed_with_its_place() {
-    let mistakes = crate::manifest::read("name = \"a b\"\ncolour = 1\n").unwrap_err();
+    let mistakes =
+        crate::manifest::read("name = \"a b\"\ncolour = 1\n", &Default::default()).unwrap_err();
     let n_mistakes = mistakes.iter().count();
     let problem = document(DeployError::Manifest(mistakes));
     assert_eq!((problem.status, problem.cause.as_str()), (400, "bad_manifest"));

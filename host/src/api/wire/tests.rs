@@ -56,6 +56,7 @@ fn an_app_in_detail_has_the_keys_of_a_summary_beside_its_own() {
     };
     let detail = AppDetail {
         summary,
+        tenant: "default".to_owned(),
         description: None,
         limits,
         reuse: 1,

@@ -1,101 +1,123 @@
-//! The flags of `steerage host`, each with its environment twin.
-//! Only describes; `cli::host` makes settings of them.
+//! The command lines of `steerage host` and `steerage doctor`: a flag and an environment variable for
+//! every setting of the configuration.
+//! Only describes: the settings are in `config`, and so are their bounds and defaults.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
-use clap::{Args, ValueEnum};
-use steerage_core::units::{Bytes, parse_duration};
+use clap::builder::StyledStr;
+use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Subcommand};
 
-const DEFAULT_ADMIN: &str = "127.0.0.1:8081";
-const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
+use super::Print;
+use crate::config::{KNOBS, Knob};
 
 /// `steerage host`.
 #[derive(Debug, Args)]
 pub struct Host {
-    /// Where callers reach the apps; port 0 takes a free one
-    #[arg(long, value_name = "ADDR", env = "STEERAGE_LISTEN", default_value = DEFAULT_LISTEN)]
-    pub listen: SocketAddr,
-    /// Where operators reach the host; beyond loopback only with a token
-    #[arg(long, value_name = "ADDR", env = "STEERAGE_ADMIN_LISTEN", default_value = DEFAULT_ADMIN)]
-    pub admin: SocketAddr,
-    /// Directory for all the host keeps: desired state, components, compiled code
-    #[arg(long, value_name = "DIR", env = "STEERAGE_DATA", default_value = "steerage-data")]
-    pub data: PathBuf,
-    /// Directory for compiled code, never cleaned up; inside the data directory when absent
-    #[arg(long, value_name = "DIR", env = "STEERAGE_CACHE")]
-    pub cache: Option<PathBuf>,
-    /// File that holds the token every admin request must carry
-    #[arg(long, value_name = "FILE", env = "STEERAGE_TOKEN_FILE")]
-    pub token_file: Option<PathBuf>,
-    /// Certificate chain in PEM; callers are then served over TLS
-    #[arg(long, value_name = "FILE", env = "STEERAGE_TLS_CERT", requires = "tls_key")]
-    pub tls_cert: Option<PathBuf>,
-    /// Private key in PEM that belongs to the certificate
-    #[arg(long, value_name = "FILE", env = "STEERAGE_TLS_KEY", requires = "tls_cert")]
-    pub tls_key: Option<PathBuf>,
-    /// How the host writes its own log
-    #[arg(long, value_enum, value_name = "FORMAT", env = "STEERAGE_LOG_FORMAT")]
-    #[arg(default_value = "text")]
-    pub log_format: LogFormat,
-    /// How long running calls may take to finish once the host is told to stop
-    #[arg(long, value_name = "DURATION", env = "STEERAGE_DRAIN_TIMEOUT", default_value = "30s")]
-    #[arg(value_parser = parse_duration)]
-    pub drain_timeout: Duration,
-    /// How many instances may live at once
-    #[arg(long, value_name = "COUNT", env = "STEERAGE_SLOTS")]
-    #[arg(help_heading = "Limits of the host")]
-    pub slots: Option<u32>,
-    /// How much memory the host may use; four fifths of the machine when absent
-    #[arg(long, value_name = "SIZE", env = "STEERAGE_MEMORY_BUDGET", value_parser = Bytes::parse)]
-    #[arg(help_heading = "Limits of the host")]
-    pub memory_budget: Option<Bytes>,
-    /// How many times the memory budget instances may reserve together
-    #[arg(long, value_name = "FACTOR", env = "STEERAGE_MEMORY_OVERCOMMIT", default_value_t = 2.0)]
-    #[arg(help_heading = "Limits of the host")]
-    pub memory_overcommit: f64,
-    /// How many apps may have their code mapped; as many as the kernel has room for when absent
-    #[arg(long, value_name = "COUNT", env = "STEERAGE_MAPPED_APPS")]
-    #[arg(help_heading = "Limits of the host")]
-    pub mapped_apps: Option<u32>,
-    /// How long an app that nobody calls keeps its code mapped
-    #[arg(long, value_name = "DURATION", env = "STEERAGE_MAPPED_IDLE", default_value = "5m")]
-    #[arg(value_parser = parse_duration)]
-    #[arg(help_heading = "Limits of the host")]
-    pub mapped_idle: Duration,
-    /// How long compiling one component may take
-    #[arg(long, value_name = "DURATION", env = "STEERAGE_COMPILE_TIMEOUT", default_value = "60s")]
-    #[arg(value_parser = parse_duration)]
-    #[arg(help_heading = "Limits of the host")]
-    pub compile_timeout: Duration,
-    /// How much memory compiling one component may take
-    #[arg(long, value_name = "SIZE", env = "STEERAGE_COMPILE_MEMORY", default_value = "4GiB")]
-    #[arg(value_parser = Bytes::parse)]
-    #[arg(help_heading = "Limits of the host")]
-    pub compile_memory: Bytes,
-    /// Largest component taken
-    #[arg(long, value_name = "SIZE", env = "STEERAGE_MAX_COMPONENT", default_value = "100MiB")]
-    #[arg(value_parser = Bytes::parse)]
-    #[arg(help_heading = "Limits of the host")]
-    pub max_component: Bytes,
-    /// How long a caller may take for the head of a request
-    #[arg(long, value_name = "DURATION", env = "STEERAGE_HEAD_TIMEOUT", default_value = "10s")]
-    #[arg(value_parser = parse_duration)]
-    #[arg(help_heading = "Limits of the host")]
-    pub head_timeout: Duration,
-    /// How long a caller may neither send nor read a byte
-    #[arg(long, value_name = "DURATION", env = "STEERAGE_IDLE_TIMEOUT", default_value = "75s")]
-    #[arg(value_parser = parse_duration)]
-    #[arg(help_heading = "Limits of the host")]
-    pub idle_timeout: Duration,
+    /// What the host shall be.
+    #[command(flatten)]
+    pub wishes: Wishes,
+    /// What to do instead of running.
+    #[command(subcommand)]
+    pub verb: Option<HostVerb>,
 }
 
-/// How the host writes its own log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// One readable line an event.
-    Text,
-    /// One JSON object an event.
-    Json,
+/// What can be done besides running a host.
+#[derive(Debug, Subcommand)]
+pub enum HostVerb {
+    /// Check a file of settings and say everything that is wrong with it, for this machine
+    Check(Check),
+}
+
+/// `steerage host check`.
+#[derive(Debug, Args)]
+pub struct Check {
+    /// The file to check
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// How to print.
+    #[command(flatten)]
+    pub print: Print,
+}
+
+/// `steerage doctor`.
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// What the host shall be.
+    #[command(flatten)]
+    pub wishes: Wishes,
+    /// How to print.
+    #[command(flatten)]
+    pub print: Print,
+}
+
+/// What an operator wants a host to be.
+#[derive(Debug, Args)]
+pub struct Wishes {
+    /// File of settings in TOML; flags and environment variables go before it
+    #[arg(long, value_name = "FILE", env = "STEERAGE_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// The settings that are flags or environment variables.
+    #[command(flatten)]
+    pub flags: Flags,
+}
+
+/// What was said of settings, by key. Not read yet: the configuration reads the file and this in one
+/// way, and tells all mistakes at once.
+#[derive(Debug, Default)]
+pub struct Flags {
+    /// Keys and what was said of them.
+    pub said: Vec<(&'static str, String)>,
+}
+
+impl FromArgMatches for Flags {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut flags = Self::default();
+        flags.update_from_arg_matches(matches)?;
+        Ok(flags)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        let said = KNOBS.iter().filter_map(|knob| {
+            let text = matches.get_one::<String>(knob.key)?;
+            Some((knob.key, text.clone()))
+        });
+        self.said = said.collect();
+        Ok(())
+    }
+}
+
+impl Args for Flags {
+    fn augment_args(command: Command) -> Command {
+        KNOBS.iter().fold(command, |command, knob| command.arg(flag(knob)))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+fn flag(knob: &Knob) -> Arg {
+    let default = match knob.default {
+        "" => String::new(),
+        default => format!(" [default: {default}]"),
+    };
+    let argument = Arg::new(knob.key)
+        .long(knob.flag)
+        .env(knob.env)
+        .value_name(knob.form)
+        .help(StyledStr::from(format!("{}{default}", knob.help)));
+    match heading(knob) {
+        Some(heading) => argument.help_heading(heading),
+        None => argument,
+    }
+}
+
+fn heading(knob: &Knob) -> Option<&'static str> {
+    Some(match knob.section() {
+        "memory" | "instances" | "apps" | "cpu" | "queue" => "Size of the host",
+        "limits.default" => "What an app gets that does not say",
+        "limits.maximum" => "The most an app may ask for",
+        _ if knob.key == "tenants" => "Size of the host",
+        _ => return None,
+    })
 }

@@ -1,5 +1,5 @@
 //! Takes typed values out of TOML tables, and notes a finding where it cannot.
-//! Does not know which keys there are: `sections` does.
+//! Does not know which keys there are: whoever reads a document does.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -10,7 +10,8 @@ use toml::de::{DeInteger, DeTable, DeValue};
 use super::findings::Findings;
 
 /// A table, and where it is.
-pub(super) struct Section<'d, 'i> {
+#[derive(Clone)]
+pub(crate) struct Section<'d, 'i> {
     table: &'d DeTable<'i>,
     /// What keys' paths start with: nothing at the top, else `limits.` and the like.
     prefix: String,
@@ -18,24 +19,24 @@ pub(super) struct Section<'d, 'i> {
 }
 
 /// A value, its key's path, and where it is.
-pub(super) struct Entry<'d, 'i> {
-    pub(super) key: String,
-    pub(super) at: usize,
+pub(crate) struct Entry<'d, 'i> {
+    pub(crate) key: String,
+    pub(crate) at: usize,
     value: &'d DeValue<'i>,
 }
 
 impl<'d, 'i> Section<'d, 'i> {
-    pub(super) fn top(table: &'d DeTable<'i>) -> Self {
+    pub(crate) fn top(table: &'d DeTable<'i>) -> Self {
         Self { table, prefix: String::new(), at: 0 }
     }
 
-    pub(super) fn get(&self, key: &str) -> Option<Entry<'d, 'i>> {
+    pub(crate) fn get(&self, key: &str) -> Option<Entry<'d, 'i>> {
         let value = self.table.get(key)?;
         Some(Entry { key: self.path(key), at: value.span().start, value: value.get_ref() })
     }
 
     /// Like `get`, but notes the absence, with an example of what to write.
-    pub(super) fn need(
+    pub(crate) fn need(
         &self,
         key: &str,
         example: &str,
@@ -49,12 +50,12 @@ impl<'d, 'i> Section<'d, 'i> {
     }
 
     /// The table of this key. An absent one reads like an empty one.
-    pub(super) fn section(&self, key: &str, findings: &mut Findings<'_>) -> Option<Self> {
+    pub(crate) fn section(&self, key: &str, findings: &mut Findings<'_>) -> Option<Self> {
         self.get(key)?.section(&format!("a table, [{key}]"), findings)
     }
 
     /// All values of the table, with their keys as written and the keys' places.
-    pub(super) fn entries(&self) -> impl Iterator<Item = (&'d str, usize, Entry<'d, 'i>)> {
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (&'d str, usize, Entry<'d, 'i>)> {
         self.table.iter().map(|(key, value)| {
             let name = &**key.get_ref();
             let at = value.span().start;
@@ -63,13 +64,13 @@ impl<'d, 'i> Section<'d, 'i> {
         })
     }
 
-    pub(super) fn path(&self, key: &str) -> String {
+    pub(crate) fn path(&self, key: &str) -> String {
         format!("{}{key}", self.prefix)
     }
 }
 
 impl<'d, 'i> Entry<'d, 'i> {
-    pub(super) fn text(&self, findings: &mut Findings<'_>) -> Option<&'d str> {
+    pub(crate) fn text(&self, findings: &mut Findings<'_>) -> Option<&'d str> {
         match self.value {
             DeValue::String(text) => Some(text),
             // The commonest slip, and easily said how to mend it.
@@ -81,7 +82,7 @@ impl<'d, 'i> Entry<'d, 'i> {
     }
 
     /// A string that the type can be read from.
-    pub(super) fn parsed<T: FromStr<Err: fmt::Display>>(
+    pub(crate) fn parsed<T: FromStr<Err: fmt::Display>>(
         &self,
         findings: &mut Findings<'_>,
     ) -> Option<T> {
@@ -89,7 +90,7 @@ impl<'d, 'i> Entry<'d, 'i> {
     }
 
     /// A string or a whole number that the type can be read from.
-    pub(super) fn amount<T: FromStr<Err: fmt::Display>>(
+    pub(crate) fn amount<T: FromStr<Err: fmt::Display>>(
         &self,
         findings: &mut Findings<'_>,
     ) -> Option<T> {
@@ -101,8 +102,19 @@ impl<'d, 'i> Entry<'d, 'i> {
         self.noted(amount, findings)
     }
 
+    /// A string, a number or a boolean, as the text that stands for it.
+    pub(crate) fn scalar(&self, findings: &mut Findings<'_>) -> Option<String> {
+        match self.value {
+            DeValue::String(text) => Some(text.to_string()),
+            DeValue::Integer(number) => Some(in_decimal(number)),
+            DeValue::Float(number) => Some(number.to_string()),
+            DeValue::Boolean(flag) => Some(flag.to_string()),
+            other => self.wrong_type("a string or a number", other, findings),
+        }
+    }
+
     /// A whole number within bounds.
-    pub(super) fn count(
+    pub(crate) fn count(
         &self,
         bounds: RangeInclusive<u32>,
         findings: &mut Findings<'_>,
@@ -119,7 +131,7 @@ impl<'d, 'i> Entry<'d, 'i> {
     }
 
     /// The elements of an array, each under its number, counted from 1.
-    pub(super) fn list(&self, expected: &str, findings: &mut Findings<'_>) -> Option<Vec<Self>> {
+    pub(crate) fn list(&self, expected: &str, findings: &mut Findings<'_>) -> Option<Vec<Self>> {
         let DeValue::Array(elements) = self.value else {
             return self.wrong_type(expected, self.value, findings);
         };
@@ -131,7 +143,11 @@ impl<'d, 'i> Entry<'d, 'i> {
         Some(numbered.collect())
     }
 
-    pub(super) fn section(
+    pub(crate) fn is_table(&self) -> bool {
+        matches!(self.value, DeValue::Table(_))
+    }
+
+    pub(crate) fn section(
         &self,
         expected: &str,
         findings: &mut Findings<'_>,
@@ -145,7 +161,7 @@ impl<'d, 'i> Entry<'d, 'i> {
     }
 
     /// The value, or `None` and a finding.
-    pub(super) fn noted<T>(
+    pub(crate) fn noted<T>(
         &self,
         value: Result<T, impl fmt::Display>,
         findings: &mut Findings<'_>,

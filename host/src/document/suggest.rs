@@ -4,7 +4,7 @@
 /// The message for a key that the section does not have.
 ///
 /// `sections` lists every section's name and keys, the top of the file under an empty name.
-pub(super) fn for_unknown(key: &str, section: &str, sections: &[(&str, &[&str])]) -> String {
+pub(crate) fn for_unknown(key: &str, section: &str, sections: &[(&str, &[&str])]) -> String {
     let plain = key.to_lowercase().replace('-', "_");
     let here = sections.iter().find_map(|&(name, keys)| (name == section).then_some(keys));
     let here = here.unwrap_or_default();

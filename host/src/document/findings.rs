@@ -1,10 +1,10 @@
 //! Mistakes and their places: collected while reading, reported together in the file's order.
-//! Does not know what a manifest holds.
+//! Does not know what a document holds.
 
 use std::collections::BTreeSet;
 use std::fmt;
 
-/// Everything that is wrong with a manifest, in the order of the file; never nothing.
+/// Everything that is wrong with a document, in the order of the file; never nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mistakes {
     /// At least one, ordered by line and column.
@@ -86,11 +86,11 @@ impl fmt::Display for Mistake {
 }
 
 /// The most mistakes that are told apart: more than anybody mends in one go, and few enough that
-/// a hostile manifest costs little.
+/// a hostile document costs little.
 const MOST: usize = 200;
 
 /// Mistakes while they are being found.
-pub(super) struct Findings<'t> {
+pub(crate) struct Findings<'t> {
     text: &'t str,
     /// The byte at which each line starts.
     line_starts: Vec<usize>,
@@ -101,20 +101,20 @@ pub(super) struct Findings<'t> {
 }
 
 impl<'t> Findings<'t> {
-    pub(super) fn new(text: &'t str) -> Self {
+    pub(crate) fn new(text: &'t str) -> Self {
         let after_newlines = text.match_indices('\n').map(|(newline, _)| newline + 1);
         let line_starts = std::iter::once(0).chain(after_newlines).collect();
         Self { text, line_starts, syntax: Vec::new(), content: Vec::new(), more: 0 }
     }
 
     /// Notes that the text at this byte is not TOML.
-    pub(super) fn syntax(&mut self, at: usize, message: &str) {
+    pub(crate) fn syntax(&mut self, at: usize, message: &str) {
         let mistake = self.mistake(at, "", message.to_owned());
         self.syntax.extend(mistake);
     }
 
     /// Notes that what a key says, at this byte, is wrong.
-    pub(super) fn wrong(&mut self, at: usize, key: &str, message: impl fmt::Display) {
+    pub(crate) fn wrong(&mut self, at: usize, key: &str, message: impl fmt::Display) {
         let mistake = self.mistake(at, key, message.to_string());
         self.content.extend(mistake);
     }
@@ -122,22 +122,22 @@ impl<'t> Findings<'t> {
     /// Notes that a key should be in the table that starts at this byte.
     ///
     /// After a syntax error nothing can be said to be missing: it may be in what was skipped.
-    pub(super) fn missing(&mut self, at: usize, key: &str, example: &str) {
+    pub(crate) fn missing(&mut self, at: usize, key: &str, example: &str) {
         if self.syntax.is_empty() {
             self.wrong(at, key, format_args!("missing: write {example}"));
         }
     }
 
-    /// The manifest, unless something was wrong.
-    pub(super) fn finish<M>(self, manifest: Option<M>) -> Result<M, Mistakes> {
+    /// What was read, unless something was wrong.
+    pub(crate) fn finish<D>(self, document: Option<D>) -> Result<D, Mistakes> {
         let Self { mut syntax, mut content, more, .. } = self;
         // A line that is not TOML says nothing reliable besides.
         let unreadable: BTreeSet<usize> = syntax.iter().map(|mistake| mistake.line).collect();
         content.retain(|mistake| !unreadable.contains(&mistake.line));
         syntax.append(&mut content);
         syntax.sort_by_key(|mistake| (mistake.line, mistake.column));
-        match manifest {
-            Some(manifest) if syntax.is_empty() => Ok(manifest),
+        match document {
+            Some(document) if syntax.is_empty() => Ok(document),
             _ => Err(Mistakes { all: syntax, more }),
         }
     }

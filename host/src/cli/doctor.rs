@@ -1,0 +1,160 @@
+//! `steerage doctor`: what a host on this machine would be, what the machine lacks for it, and which
+//! setting to change to what.
+//! Only shows: `core::doctor` judges, `kernel` looks.
+
+use serde::Serialize;
+use steerage_core::doctor::{self, Finding, Verdict};
+use steerage_core::units::{Bytes, show_duration};
+
+use super::args::Doctor;
+use super::host;
+use super::screen::{Screen, Tone};
+use super::table::Facts;
+use crate::config::Settings;
+use crate::kernel;
+
+/// What `-o json` prints.
+#[derive(Debug, Serialize)]
+struct Report {
+    settings: Effective,
+    checks: Vec<Check>,
+}
+
+/// The settings in effect, computed ones included.
+#[derive(Debug, Serialize)]
+struct Effective {
+    slots: u32,
+    largest_memory_bytes: u64,
+    keep_resident_bytes: u64,
+    memory_budget_bytes: u64,
+    memory_overcommit: f64,
+    mapped_apps: u32,
+    idle_apps_s: u64,
+    threads: usize,
+    slice_fuel: u64,
+    queue: u32,
+    connections: usize,
+}
+
+#[derive(Debug, Serialize)]
+struct Check {
+    subject: &'static str,
+    verdict: &'static str,
+    found: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    change: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trade: Option<String>,
+}
+
+/// Runs the verb.
+pub(super) fn run(args: &Doctor) -> anyhow::Result<()> {
+    let screen = Screen::new(args.print);
+    let settings = host::settings(&args.wishes, args.wishes.config.as_deref())?;
+    let findings = doctor::examine(&kernel::machine(), &settings.wanted());
+    let n_failed = findings.iter().filter(|finding| finding.verdict == Verdict::Fail).count();
+    if screen.is_json() {
+        let checks = findings.into_iter().map(check).collect();
+        screen.json(&Report { settings: effective(&settings), checks })?;
+    } else {
+        screen.say(&format!("{}\n\n{}", facts(&settings), shown(screen, &findings)))?;
+    }
+    anyhow::ensure!(n_failed == 0, "a host cannot run well here: {n_failed} checks failed");
+    Ok(())
+}
+
+fn effective(settings: &Settings) -> Effective {
+    Effective {
+        slots: settings.pool.slots.most(),
+        largest_memory_bytes: settings.pool.largest_memory.get(),
+        keep_resident_bytes: settings.pool.keep_resident.get(),
+        memory_budget_bytes: settings.memory.budget.get(),
+        memory_overcommit: settings.memory.overcommit,
+        mapped_apps: settings.mapped.most,
+        idle_apps_s: settings.mapped.idle.as_secs(),
+        threads: settings.cpu.threads,
+        slice_fuel: settings.cpu.slice.get(),
+        queue: settings.queue,
+        connections: settings.connections,
+    }
+}
+
+fn facts(settings: &Settings) -> String {
+    let Settings { memory, pool, mapped, cpu, limits, .. } = settings;
+    let mut facts = Facts::default();
+    facts.add(
+        "instances",
+        format!(
+            "{} at once, each with up to {} of memory, {} kept between two",
+            pool.slots.most(),
+            pool.largest_memory,
+            pool.keep_resident
+        ),
+    );
+    facts.add(
+        "memory",
+        format!(
+            "{} for the host; its instances may reserve {} times that",
+            Bytes::mebi(memory.budget.get() >> 20),
+            memory.overcommit
+        ),
+    );
+    let idle = show_duration(mapped.idle);
+    facts.add("apps", format!("{} with mapped code, unmapped after {idle}", mapped.most));
+    facts.add("cpu", format!("{} guest threads, slices of {} fuel", cpu.threads, cpu.slice));
+    facts.add(
+        "doors",
+        format!("{} connections, {} calls waiting", settings.connections, settings.queue),
+    );
+    let (default, maximum) = (&limits.default, &limits.maximum);
+    facts.add(
+        "an app",
+        format!(
+            "gets {} and {}, {} calls at once; may ask for {} and {}, {} calls at once",
+            default.memory,
+            show_duration(default.timeout),
+            default.concurrency,
+            maximum.memory,
+            show_duration(maximum.timeout),
+            maximum.concurrency
+        ),
+    );
+    facts.render()
+}
+
+/// One line a check, and below it what is wrong and what to do.
+fn shown(screen: Screen, findings: &[Finding]) -> String {
+    let width = findings.iter().map(|finding| finding.subject.len()).max().unwrap_or(0);
+    let lines = findings.iter().map(|finding| {
+        let word = match finding.verdict {
+            Verdict::Ok => screen.paint(Tone::Good, "ok  "),
+            Verdict::Warn => screen.paint(Tone::Strong, "warn"),
+            Verdict::Fail => screen.paint(Tone::Bad, "fail"),
+        };
+        let mut text = format!("{word}  {:width$}  {}", finding.subject, finding.found);
+        if let Some(trouble) = &finding.trouble {
+            for (name, said) in
+                [("why", &trouble.why), ("change", &trouble.change), ("costs", &trouble.trade)]
+            {
+                text.push_str(&format!("\n      {name:6}  {said}"));
+            }
+        }
+        text
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn check(finding: Finding) -> Check {
+    let (why, change, trade) = match finding.trouble {
+        Some(trouble) => (Some(trouble.why), Some(trouble.change), Some(trouble.trade)),
+        None => (None, None, None),
+    };
+    let verdict = match finding.verdict {
+        Verdict::Ok => "ok",
+        Verdict::Warn => "warn",
+        Verdict::Fail => "fail",
+    };
+    Check { subject: finding.subject, verdict, found: finding.found, why, change, trade }
+}

@@ -1,0 +1,318 @@
+//! `steerage top`: which apps use a host's CPU, memory and slots, again and again.
+//! Makes rates of two readings of the host's counters; the host keeps none.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use serde::Serialize;
+
+use super::args::{Sort, Top};
+use super::screen::{Screen, Tone};
+use super::table::Table;
+use super::{human, remote};
+use crate::api::wire::{AppUsage, HostUsage, Usage};
+
+/// Apps shown where neither the operator nor a terminal says how many.
+const LINES: usize = 20;
+/// Lines of the terminal that are not apps: the host's, a gap, the header, the cursor's.
+const OTHER_LINES: usize = 6;
+
+/// What was used in one interval.
+#[derive(Debug, PartialEq, Serialize)]
+struct Interval {
+    interval_s: f64,
+    /// Cores' worth of CPU time that the whole process took.
+    host_cpu: f64,
+    host: HostUsage,
+    /// How many apps there are to show, shown or not.
+    apps_active: usize,
+    apps: Vec<Row>,
+}
+
+/// What one app used in one interval.
+#[derive(Debug, PartialEq, Serialize)]
+struct Row {
+    app: String,
+    /// Cores' worth of CPU time.
+    cpu: f64,
+    memory_bytes: u64,
+    calls_per_s: f64,
+    failed_per_s: f64,
+    refused_per_s: f64,
+    /// Refused calls of the interval, by cause.
+    refused: BTreeMap<String, u64>,
+    running: u32,
+    waiting: u32,
+}
+
+/// Runs the verb.
+pub(super) async fn run(args: &Top) -> anyhow::Result<()> {
+    tokio::select! {
+        ended = watch(args) => ended,
+        interrupted = tokio::signal::ctrl_c() => interrupted.context("cannot wait for Ctrl-C"),
+    }
+}
+
+async fn watch(args: &Top) -> anyhow::Result<()> {
+    let screen = Screen::new(args.print);
+    let client = remote::connect(&args.remote)?;
+    let cannot = "cannot read what the host uses";
+    let mut before = client.usage().await.context(cannot)?;
+    loop {
+        tokio::time::sleep(args.interval).await;
+        let now = client.usage().await.context(cannot)?;
+        let mut interval = Interval::between(&before, &now, args.sort);
+        if screen.is_json() {
+            interval.apps.truncate(args.lines.unwrap_or(usize::MAX));
+            screen.json_line(&interval)?;
+        } else {
+            let fitting = || screen.n_lines().map(|n_lines| n_lines.saturating_sub(OTHER_LINES));
+            interval.apps.truncate(args.lines.or_else(fitting).unwrap_or(LINES));
+            let text = show(screen, client.url(), &now, &interval);
+            if args.once { screen.say(&text)? } else { screen.redraw(&text)? }
+        }
+        if args.once {
+            return Ok(());
+        }
+        before = now;
+    }
+}
+
+impl Interval {
+    fn between(before: &Usage, now: &Usage, sort: Sort) -> Self {
+        let nothing = Usage::default();
+        // A host that was started again counts from zero.
+        let before = if before.uptime_ms <= now.uptime_ms { before } else { &nothing };
+        let passed = Duration::from_millis(now.uptime_ms - before.uptime_ms);
+        let seconds = passed.as_secs_f64().max(0.001);
+        let earlier: BTreeMap<&str, &AppUsage> =
+            before.apps.iter().map(|app| (app.app.as_str(), app)).collect();
+        let new = AppUsage::default();
+        let row = |now: &AppUsage| {
+            Row::between(earlier.get(now.app.as_str()).copied().unwrap_or(&new), now, seconds)
+        };
+        let mut apps: Vec<Row> = now.apps.iter().map(row).collect();
+        sort_by(&mut apps, sort);
+        Self {
+            interval_s: seconds,
+            host_cpu: rate(before.host.cpu_seconds, now.host.cpu_seconds, seconds),
+            host: now.host.clone(),
+            apps_active: apps.len(),
+            apps,
+        }
+    }
+}
+
+impl Row {
+    fn between(before: &AppUsage, now: &AppUsage, seconds: f64) -> Self {
+        let refused = now.refused.iter().map(|(cause, count)| {
+            let earlier = before.refused.get(cause).copied().unwrap_or(0);
+            (cause.clone(), count.saturating_sub(earlier))
+        });
+        let refused: BTreeMap<String, u64> = refused.filter(|(_, count)| *count > 0).collect();
+        Self {
+            app: now.app.clone(),
+            cpu: rate(before.cpu_seconds, now.cpu_seconds, seconds),
+            memory_bytes: now.memory_bytes,
+            calls_per_s: count_rate(before.calls, now.calls, seconds),
+            failed_per_s: count_rate(before.failed, now.failed, seconds),
+            refused_per_s: count_rate(0, refused.values().sum(), seconds),
+            refused,
+            running: now.running,
+            waiting: now.waiting,
+        }
+    }
+}
+
+fn rate(before: f64, now: f64, seconds: f64) -> f64 {
+    // An app that was removed and deployed again counts from zero.
+    if now < before { now / seconds } else { (now - before) / seconds }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a rate for people; counts stay far below 2^52")]
+fn count_rate(before: u64, now: u64, seconds: f64) -> f64 {
+    rate(before as f64, now as f64, seconds)
+}
+
+/// The most first; those that are equal by calls and then by name, so that lines stay in place.
+fn sort_by(rows: &mut [Row], sort: Sort) {
+    rows.sort_by(|a, b| {
+        let first = match sort {
+            Sort::Cpu => b.cpu.total_cmp(&a.cpu),
+            Sort::Memory => b.memory_bytes.cmp(&a.memory_bytes),
+            Sort::Calls => b.calls_per_s.total_cmp(&a.calls_per_s),
+            Sort::Refused => b.refused_per_s.total_cmp(&a.refused_per_s),
+        };
+        let by_calls = b.calls_per_s.total_cmp(&a.calls_per_s);
+        first.then(by_calls).then_with(|| a.app.cmp(&b.app))
+    });
+}
+
+fn show(screen: Screen, url: &str, now: &Usage, interval: &Interval) -> String {
+    let hidden = interval.apps_active - interval.apps.len();
+    let mut text = format!("{}\n\n{}", heading(screen, url, now, interval), table(&interval.apps));
+    if hidden > 0 {
+        text.push_str(&format!("\n{}", screen.paint(Tone::Faint, &format!("and {hidden} more"))));
+    }
+    text
+}
+
+fn heading(screen: Screen, url: &str, now: &Usage, interval: &Interval) -> String {
+    let host = &interval.host;
+    let up = human::since(0, now.uptime_ms);
+    format!(
+        "{}  up {up}, {} of {} cores, {} resident, {} connections, {} calls waiting\n\
+         {} of {} slots, {} of {} of memory, {} apps, {} of {} mapped",
+        screen.paint(Tone::Strong, url),
+        decimal(interval.host_cpu),
+        host.cores,
+        human::bytes(host.resident_bytes),
+        host.connections,
+        host.waiting,
+        host.slots_used,
+        host.slots_total,
+        human::bytes(host.memory_bytes),
+        human::bytes(host.memory_budget_bytes),
+        host.apps,
+        host.apps_mapped,
+        host.apps_mapped_most
+    )
+}
+
+fn table(rows: &[Row]) -> String {
+    let mut table = Table::new(&[
+        "APP",
+        ">CPU",
+        ">MEMORY",
+        ">CALLS/S",
+        ">FAILED/S",
+        ">REFUSED/S",
+        ">RUNNING",
+        ">WAITING",
+        "WHY",
+    ]);
+    for row in rows {
+        table.row([
+            row.app.clone(),
+            percent(row.cpu),
+            human::bytes(row.memory_bytes),
+            decimal(row.calls_per_s),
+            decimal(row.failed_per_s),
+            decimal(row.refused_per_s),
+            row.running.to_string(),
+            row.waiting.to_string(),
+            why(&row.refused),
+        ]);
+    }
+    table.render()
+}
+
+/// The causes of refusals, the commonest first.
+fn why(refused: &BTreeMap<String, u64>) -> String {
+    let mut causes: Vec<(&String, &u64)> = refused.iter().collect();
+    causes.sort_by_key(|(_, count)| Reverse(**count));
+    causes.into_iter().map(|(cause, _)| cause.as_str()).collect::<Vec<_>>().join(" ")
+}
+
+/// Percent of one core.
+fn percent(cores: f64) -> String {
+    format!("{:.1}%", cores * 100.0)
+}
+
+/// Few digits: what is large needs none behind the point.
+fn decimal(number: f64) -> String {
+    if number == 0.0 {
+        "0".to_owned()
+    } else if number < 100.0 {
+        format!("{number:.1}")
+    } else {
+        format!("{number:.0}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use super::*;
+
+    fn app(name: &str, cpu_seconds: f64, calls: u64, refused: &[(&str, u64)]) -> AppUsage {
+        AppUsage {
+            app: name.to_owned(),
+            cpu_seconds,
+            calls,
+            failed: calls / 100,
+            memory_bytes: calls * 100,
+            refused: refused.iter().map(|(cause, n)| ((*cause).to_owned(), *n)).collect(),
+            running: 1,
+            ..AppUsage::default()
+        }
+    }
+
+    fn usage(uptime_ms: u64, cpu_seconds: f64, apps: Vec<AppUsage>) -> Usage {
+        let host = HostUsage {
+            cores: 4,
+            cpu_seconds,
+            resident_bytes: 80 << 20,
+            memory_bytes: 5 << 20,
+            memory_budget_bytes: 12 << 30,
+            slots_used: 3,
+            slots_total: 10_079,
+            apps: 1_000,
+            apps_mapped: 40,
+            apps_mapped_most: 1_008,
+            connections: 7,
+            waiting: 2,
+            unrouted: 0,
+        };
+        Usage { uptime_ms, host, apps }
+    }
+
+    fn two_readings() -> (Usage, Usage) {
+        let before = usage(60_000, 10.0, vec![app("busy", 5.0, 1_000, &[("app_busy", 10)])]);
+        let apps = vec![
+            app("busy", 6.0, 1_100, &[("app_busy", 10), ("host_memory", 4), ("too_late", 6)]),
+            app("idle", 0.5, 0, &[]),
+            app("new", 0.01, 50, &[]),
+        ];
+        (before, usage(62_000, 13.0, apps))
+    }
+
+    #[test]
+    fn two_readings_make_rates() {
+        let (before, now) = two_readings();
+        let interval = Interval::between(&before, &now, Sort::Cpu);
+        let text = show(Screen::plain(true), "http://127.0.0.1:8081", &now, &interval);
+        expect![[r#"
+            http://127.0.0.1:8081  up 1m2s, 1.5 of 4 cores, 80.0 MiB resident, 7 connections, 2 calls waiting
+            3 of 10079 slots, 5.0 MiB of 12.0 GiB of memory, 1000 apps, 40 of 1008 mapped
+
+            APP     CPU   MEMORY  CALLS/S  FAILED/S  REFUSED/S  RUNNING  WAITING  WHY
+            busy  50.0%  107 KiB     50.0       0.5        5.0        1        0  too_late host_memory
+            idle  25.0%      0 B        0         0          0        1        0
+            new    0.5%  4.8 KiB     25.0         0          0        1        0"#]].assert_eq(&text);
+    }
+
+    #[test]
+    fn the_most_of_what_is_asked_for_comes_first() {
+        let (before, now) = two_readings();
+        let order = |sort| {
+            let interval = Interval::between(&before, &now, sort);
+            interval.apps.into_iter().map(|row| row.app).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(order(Sort::Cpu), "busy idle new");
+        assert_eq!(order(Sort::Memory), "busy new idle");
+        assert_eq!(order(Sort::Calls), "busy new idle");
+        assert_eq!(order(Sort::Refused), "busy new idle");
+    }
+
+    #[test]
+    fn a_host_that_was_started_again_counts_from_zero() {
+        let (before, now) = two_readings();
+        let interval = Interval::between(&now, &before, Sort::Cpu);
+        assert_eq!(interval.interval_s, 60.0);
+        assert!(interval.apps.iter().all(|row| row.cpu >= 0.0 && row.calls_per_s >= 0.0));
+    }
+}

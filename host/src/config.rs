@@ -1,0 +1,243 @@
+//! What an operator wants, from the command line, the environment and a file, checked against the
+//! machine and against itself: `Settings` that a host can start with, or every mistake at once.
+//! Does not open files, start anything or know clap: `cli` does.
+//!
+//! A flag goes before its environment variable, that before the file, and the file before the
+//! default. What is wrong is told wherever it stands, overridden or not.
+
+mod check;
+mod knobs;
+mod said;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use steerage_core::doctor::Wanted;
+use steerage_core::id::TenantName;
+use steerage_core::limits::LimitsPolicy;
+use steerage_core::machine::{Machine, Shape};
+use steerage_core::units::{Bytes, Fuel, Weight};
+
+pub use self::knobs::{KNOBS, Knob};
+pub use self::said::WrongFlag;
+use crate::budget::MemorySettings;
+use crate::catalog::MappedSettings;
+use crate::document::Mistakes;
+use crate::ingress::{self, tls};
+use crate::kernel;
+use crate::sandbox::engine::{PoolSettings, Slots};
+use crate::schedule::CpuSettings;
+
+/// Everything a host can be told.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where callers come in; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Where operators come in; port 0 takes a free one.
+    pub admin: SocketAddr,
+    /// Where deployments and components are kept.
+    pub data: PathBuf,
+    /// Where compiled code is kept; below `data` unless given, and never cleaned up where it is.
+    pub cache: Option<PathBuf>,
+    /// A file with the token that operators must show.
+    pub token_file: Option<PathBuf>,
+    /// Certificate and key for callers; plain text without.
+    pub tls: Option<tls::Files>,
+    /// How the host writes its own log.
+    pub log_format: LogFormat,
+    /// How long calls may go on once the host was told to end.
+    pub drain_timeout: Duration,
+    /// Most connections of callers at once.
+    pub connections: usize,
+    /// The program that compiles: this binary, unless a test says otherwise.
+    pub compiler: PathBuf,
+    /// Longest time to compile one component.
+    pub compile_timeout: Duration,
+    /// Most memory to compile one component.
+    pub compile_memory: Bytes,
+    /// Largest component taken.
+    pub max_component: Bytes,
+    /// Longest wait for a request's head.
+    pub head_timeout: Duration,
+    /// Longest wait for a client that neither sends nor reads.
+    pub idle_timeout: Duration,
+    /// What the host may use of the machine's memory.
+    pub memory: MemorySettings,
+    /// Where instances live.
+    pub pool: PoolSettings,
+    /// Apps whose code is mapped.
+    pub mapped: MappedSettings,
+    /// How the CPU is shared.
+    pub cpu: CpuSettings,
+    /// Most calls waiting at once, of all apps together.
+    pub queue: u32,
+    /// What apps may use.
+    pub limits: LimitsPolicy,
+    /// Shares of tenants; one that is not among them weighs 1.
+    pub tenants: BTreeMap<TenantName, Weight>,
+}
+
+/// How the host writes its own log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One readable line an event.
+    #[default]
+    Text,
+    /// One JSON object an event.
+    Json,
+}
+
+/// A file with settings, as it was read.
+#[derive(Clone, Debug)]
+pub struct File {
+    /// Its name, for messages.
+    pub name: String,
+    /// What it holds.
+    pub text: String,
+}
+
+/// Everything that is wrong with what an operator wants; never nothing.
+#[derive(Clone, Debug)]
+pub struct Wrong {
+    /// On the command line or in the environment.
+    pub flags: Vec<WrongFlag>,
+    /// In the file of this name.
+    pub file: Option<(String, Mistakes)>,
+}
+
+/// 80 % of the machine's memory: the rest is for the kernel, its buffers, compiling children and other
+/// programs.
+const BUDGET_PERCENT: u64 = 80;
+/// Most instances hold half of what they reserved, so twice as many fit; the budget still holds.
+const OVERCOMMIT: f64 = 2.0;
+/// 256 KiB: what a small guest dirties, stack and heap; resetting it costs less than giving it back.
+const KEEP_RESIDENT: Bytes = Bytes::new(256 << 10);
+/// 5 minutes: an app that is called now and then stays mapped between two calls of a person.
+const IDLE_APPS: Duration = Duration::from_secs(300);
+/// 200,000: 15 to 100 microseconds of a guest that computes.
+const SLICE: Fuel = Fuel::new(200_000);
+/// 10,000 each: an idle connection costs 39 KiB (measured), so some hundred MiB in all.
+const CONNECTIONS: usize = 10_000;
+const QUEUE: u32 = 10_000;
+
+impl Settings {
+    /// Settings with every default, for a host on this machine that keeps its data in `data` and
+    /// compiles with `compiler`.
+    #[must_use]
+    pub fn new(data: PathBuf, compiler: PathBuf) -> Self {
+        Self::fitting(&kernel::machine(), data, compiler)
+    }
+
+    /// The same for a machine that is given.
+    fn fitting(machine: &Machine, data: PathBuf, compiler: PathBuf) -> Self {
+        let largest_memory = machine.default_largest_memory();
+        let mut settings = Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            admin: SocketAddr::from(([127, 0, 0, 1], 8081)),
+            data,
+            cache: None,
+            token_file: None,
+            tls: None,
+            log_format: LogFormat::Text,
+            drain_timeout: Duration::from_secs(30),
+            connections: CONNECTIONS,
+            compiler,
+            compile_timeout: Duration::from_secs(60),
+            compile_memory: Bytes::mebi(4 << 10),
+            max_component: Bytes::mebi(100),
+            head_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(75),
+            memory: MemorySettings {
+                budget: percent_of(machine.usable_memory(), BUDGET_PERCENT),
+                overcommit: OVERCOMMIT,
+            },
+            pool: PoolSettings {
+                slots: Slots::AtMost(0),
+                keep_resident: KEEP_RESIDENT,
+                largest_memory,
+            },
+            mapped: MappedSettings { most: 0, idle: IDLE_APPS },
+            cpu: CpuSettings { slice: SLICE, threads: machine.cores },
+            queue: QUEUE,
+            limits: LimitsPolicy::default(),
+            tenants: BTreeMap::new(),
+        };
+        settings.limits.maximum.memory = largest_memory;
+        settings.limits.default = settings.limits.default.at_most(&settings.limits.maximum);
+        settings.fit(machine);
+        settings
+    }
+
+    /// Computes what depends on other settings.
+    fn fit(&mut self, machine: &Machine) {
+        let shape = Shape {
+            budget: self.memory.budget,
+            keep_resident: self.pool.keep_resident,
+            largest_memory: self.pool.largest_memory,
+        };
+        if let Slots::AtMost(slots) = &mut self.pool.slots {
+            *slots = machine.default_slots(&shape);
+        }
+        self.mapped.most = machine.default_mapped(self.pool.slots.most(), self.connections);
+    }
+
+    /// Reads what an operator said, and checks that a host can be so.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn read(
+        flags: &[(&'static str, String)],
+        file: Option<&File>,
+        machine: &Machine,
+        compiler: PathBuf,
+    ) -> Result<Self, Wrong> {
+        check::read(flags, file, machine, compiler)
+    }
+
+    /// How large the host is to be, for those who judge the machine.
+    #[must_use]
+    pub fn wanted(&self) -> Wanted {
+        Wanted {
+            slots: self.pool.slots.most(),
+            largest_memory: self.pool.largest_memory,
+            mapped: self.mapped.most,
+            connections: self.connections,
+            budget: self.memory.budget,
+            threads: self.cpu.threads,
+            backlog: ingress::BACKLOG.unsigned_abs().into(),
+            disk: kernel::free_disk(&self.data),
+        }
+    }
+}
+
+/// So many percent of an amount.
+fn percent_of(amount: Bytes, percent: u64) -> Bytes {
+    let part = u128::from(amount.get()) * u128::from(percent) / 100;
+    Bytes::new(u64::try_from(part).unwrap_or(u64::MAX))
+}
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let flags = self.flags.iter().map(ToString::to_string);
+        let file = self.file.iter().map(|(name, mistakes)| mistakes.display(name).to_string());
+        f.write_str(&flags.chain(file).collect::<Vec<_>>().join("\n"))
+    }
+}
+
+impl std::error::Error for Wrong {}
+
+impl fmt::Display for WrongFlag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let knob = KNOBS.iter().find(|knob| knob.flag == self.flag);
+        match knob {
+            Some(knob) => write!(f, "--{} ({}): {}", knob.flag, knob.env, self.message),
+            None => write!(f, "{}: {}", self.flag, self.message),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

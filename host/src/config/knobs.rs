@@ -1,0 +1,318 @@
+//! Every setting of a host, once: its key in the file, its flag, its environment variable, and what
+//! is shown of it. The command line, the file's reader and the tests are made from this table.
+//! Does not hold values and does not read any; `examples/host.toml` says what each costs and buys.
+
+/// One setting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Knob {
+    /// Where it is in the file: its sections and its name, with dots between.
+    pub key: &'static str,
+    /// Its flag, without the dashes.
+    pub flag: &'static str,
+    /// Its environment variable.
+    pub env: &'static str,
+    /// What its value is, as the help shows it.
+    pub form: &'static str,
+    /// What it is unless somebody says, as the help shows it; empty where it is nothing.
+    pub default: &'static str,
+    /// What it is for, in half a line.
+    pub help: &'static str,
+}
+
+impl Knob {
+    /// The section of the file that it is in; empty for the top of the file.
+    #[must_use]
+    pub fn section(&self) -> &'static str {
+        self.key.rsplit_once('.').map_or("", |(section, _)| section)
+    }
+
+    /// Its name in that section.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.key.rsplit_once('.').map_or(self.key, |(_, name)| name)
+    }
+}
+
+/// The key of the tenants, who stand in a table of their own in the file.
+pub(super) const TENANTS: &str = "tenants";
+
+const fn knob(
+    key: &'static str,
+    (flag, env): (&'static str, &'static str),
+    (form, default): (&'static str, &'static str),
+    help: &'static str,
+) -> Knob {
+    Knob { key, flag, env, form, default, help }
+}
+
+/// All of them, in the order of the help and of the sample file.
+pub const KNOBS: [Knob; 40] = [
+    knob(
+        "listen",
+        ("listen", "STEERAGE_LISTEN"),
+        ("ADDR", "127.0.0.1:8080"),
+        "Where callers reach the apps; port 0 takes a free one",
+    ),
+    knob(
+        "admin",
+        ("admin", "STEERAGE_ADMIN_LISTEN"),
+        ("ADDR", "127.0.0.1:8081"),
+        "Where operators reach the host; beyond loopback only with a token",
+    ),
+    knob(
+        "data",
+        ("data", "STEERAGE_DATA"),
+        ("DIR", "steerage-data"),
+        "Directory for all the host keeps: desired state, components, compiled code",
+    ),
+    knob(
+        "cache",
+        ("cache", "STEERAGE_CACHE"),
+        ("DIR", "inside the data directory"),
+        "Directory for compiled code, never cleaned up where it is given",
+    ),
+    knob(
+        "token_file",
+        ("token-file", "STEERAGE_TOKEN_FILE"),
+        ("FILE", ""),
+        "File that holds the token every admin request must carry",
+    ),
+    knob(
+        "tls_cert",
+        ("tls-cert", "STEERAGE_TLS_CERT"),
+        ("FILE", ""),
+        "Certificate chain in PEM; callers are then served over TLS",
+    ),
+    knob(
+        "tls_key",
+        ("tls-key", "STEERAGE_TLS_KEY"),
+        ("FILE", ""),
+        "Private key in PEM that belongs to the certificate",
+    ),
+    knob(
+        "log_format",
+        ("log-format", "STEERAGE_LOG_FORMAT"),
+        ("FORMAT", "text"),
+        "How the host writes its own log: text or json",
+    ),
+    knob(
+        "drain_timeout",
+        ("drain-timeout", "STEERAGE_DRAIN_TIMEOUT"),
+        ("DURATION", "30s"),
+        "How long running calls may take to finish once the host is told to stop",
+    ),
+    knob(
+        "connections",
+        ("connections", "STEERAGE_CONNECTIONS"),
+        ("COUNT", "10000"),
+        "Connections of callers at once; more wait in the kernel",
+    ),
+    knob(
+        "head_timeout",
+        ("head-timeout", "STEERAGE_HEAD_TIMEOUT"),
+        ("DURATION", "10s"),
+        "How long a caller may take for the head of a request",
+    ),
+    knob(
+        "idle_timeout",
+        ("idle-timeout", "STEERAGE_IDLE_TIMEOUT"),
+        ("DURATION", "75s"),
+        "How long a caller may neither send nor read a byte",
+    ),
+    knob(
+        "compile_timeout",
+        ("compile-timeout", "STEERAGE_COMPILE_TIMEOUT"),
+        ("DURATION", "60s"),
+        "How long compiling one component may take",
+    ),
+    knob(
+        "compile_memory",
+        ("compile-memory", "STEERAGE_COMPILE_MEMORY"),
+        ("SIZE", "4GiB"),
+        "How much memory compiling one component may take; 0 for no limit",
+    ),
+    knob(
+        "max_component",
+        ("max-component", "STEERAGE_MAX_COMPONENT"),
+        ("SIZE", "100MiB"),
+        "Largest component taken",
+    ),
+    knob(
+        "memory.budget",
+        ("memory-budget", "STEERAGE_MEMORY_BUDGET"),
+        ("SIZE|PERCENT", "80%"),
+        "Memory that the host may use, all its instances included",
+    ),
+    knob(
+        "memory.overcommit",
+        ("memory-overcommit", "STEERAGE_MEMORY_OVERCOMMIT"),
+        ("FACTOR", "2.0"),
+        "How many times the budget instances may reserve together",
+    ),
+    knob(
+        "instances.slots",
+        ("slots", "STEERAGE_SLOTS"),
+        ("COUNT", "what fits the machine"),
+        "How many instances may live at once",
+    ),
+    knob(
+        "instances.keep_resident",
+        ("keep-resident", "STEERAGE_KEEP_RESIDENT"),
+        ("SIZE", "256KiB"),
+        "Memory that stays with a slot between two instances",
+    ),
+    knob(
+        "instances.largest_memory",
+        ("largest-memory", "STEERAGE_LARGEST_MEMORY"),
+        ("SIZE", "4GiB, less in a small address space"),
+        "Address space for an instance's memory: the most any app can ask for",
+    ),
+    knob(
+        "apps.mapped",
+        ("mapped-apps", "STEERAGE_MAPPED_APPS"),
+        ("COUNT", "what fits the machine"),
+        "Apps at once whose compiled code is mapped",
+    ),
+    knob(
+        "apps.idle",
+        ("mapped-idle", "STEERAGE_MAPPED_IDLE"),
+        ("DURATION", "5m"),
+        "How long code stays mapped that nobody calls",
+    ),
+    knob(
+        "cpu.slice",
+        ("slice", "STEERAGE_SLICE"),
+        ("FUEL", "200K"),
+        "How far a guest runs between two looks at who else waits",
+    ),
+    knob(
+        "cpu.threads",
+        ("threads", "STEERAGE_THREADS"),
+        ("COUNT", "one per core"),
+        "Threads that run guests",
+    ),
+    knob(
+        "queue.most",
+        ("queue", "STEERAGE_QUEUE"),
+        ("COUNT", "10000"),
+        "Calls that may wait at once, of all apps together",
+    ),
+    knob(
+        "limits.default.memory",
+        ("default-memory", "STEERAGE_DEFAULT_MEMORY"),
+        ("SIZE", "128MiB"),
+        "Memory of one instance",
+    ),
+    knob(
+        "limits.default.fuel",
+        ("default-fuel", "STEERAGE_DEFAULT_FUEL"),
+        ("FUEL", "20B"),
+        "Work of one call",
+    ),
+    knob(
+        "limits.default.timeout",
+        ("default-timeout", "STEERAGE_DEFAULT_TIMEOUT"),
+        ("DURATION", "30s"),
+        "Time of one call",
+    ),
+    knob(
+        "limits.default.concurrency",
+        ("default-concurrency", "STEERAGE_DEFAULT_CONCURRENCY"),
+        ("COUNT", "100"),
+        "Calls running at once",
+    ),
+    knob(
+        "limits.default.queue",
+        ("default-queue", "STEERAGE_DEFAULT_QUEUE"),
+        ("COUNT", "1000"),
+        "Calls waiting at once",
+    ),
+    knob(
+        "limits.default.request_body",
+        ("default-request-body", "STEERAGE_DEFAULT_REQUEST_BODY"),
+        ("SIZE", "10MiB"),
+        "Body of one request",
+    ),
+    knob(
+        "limits.default.response_body",
+        ("default-response-body", "STEERAGE_DEFAULT_RESPONSE_BODY"),
+        ("SIZE", "100MiB"),
+        "Body of one response",
+    ),
+    knob(
+        "limits.maximum.memory",
+        ("maximum-memory", "STEERAGE_MAXIMUM_MEMORY"),
+        ("SIZE", "largest-memory"),
+        "Memory of one instance",
+    ),
+    knob(
+        "limits.maximum.fuel",
+        ("maximum-fuel", "STEERAGE_MAXIMUM_FUEL"),
+        ("FUEL", "100000B"),
+        "Work of one call",
+    ),
+    knob(
+        "limits.maximum.timeout",
+        ("maximum-timeout", "STEERAGE_MAXIMUM_TIMEOUT"),
+        ("DURATION", "1h"),
+        "Time of one call",
+    ),
+    knob(
+        "limits.maximum.concurrency",
+        ("maximum-concurrency", "STEERAGE_MAXIMUM_CONCURRENCY"),
+        ("COUNT", "10000"),
+        "Calls running at once",
+    ),
+    knob(
+        "limits.maximum.queue",
+        ("maximum-queue", "STEERAGE_MAXIMUM_QUEUE"),
+        ("COUNT", "100000"),
+        "Calls waiting at once",
+    ),
+    knob(
+        "limits.maximum.request_body",
+        ("maximum-request-body", "STEERAGE_MAXIMUM_REQUEST_BODY"),
+        ("SIZE", "16GiB"),
+        "Body of one request",
+    ),
+    knob(
+        "limits.maximum.response_body",
+        ("maximum-response-body", "STEERAGE_MAXIMUM_RESPONSE_BODY"),
+        ("SIZE", "16GiB"),
+        "Body of one response",
+    ),
+    knob(
+        TENANTS,
+        ("tenants", "STEERAGE_TENANTS"),
+        ("NAME=WEIGHT,...", "every tenant weighs 1"),
+        "Tenants' shares of a busy host, divided among each one's busy apps",
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_flag_has_its_environment_twin() {
+        for knob in &KNOBS {
+            let named_after = format!("STEERAGE_{}", knob.flag.to_uppercase().replace('-', "_"));
+            // STEERAGE_ADMIN is where the other verbs find a host.
+            let expected = if knob.key == "admin" { "STEERAGE_ADMIN_LISTEN" } else { &named_after };
+            assert_eq!(knob.env, expected);
+            if knob.section().is_empty() {
+                assert_eq!(knob.flag.replace('-', "_"), knob.key);
+            }
+        }
+    }
+
+    #[test]
+    fn no_two_settings_share_a_name() {
+        let names =
+            |name: fn(&Knob) -> &'static str| KNOBS.iter().map(name).collect::<BTreeSet<_>>().len();
+        assert_eq!(names(|knob| knob.key), KNOBS.len());
+        assert_eq!(names(|knob| knob.flag), KNOBS.len());
+    }
+}

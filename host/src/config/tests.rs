@@ -1,0 +1,222 @@
+//! What operators write and what comes of it: precedence, defaults, and each mistake with its place.
+//! Does not test how sizes, durations or TOML are read: those have their own tests.
+
+use expect_test::{Expect, expect};
+
+use super::*;
+
+fn machine() -> Machine {
+    Machine {
+        cores: 4,
+        memory: Bytes::mebi(16 << 10),
+        memory_limit: None,
+        mappings: 65_530,
+        open_files: 1 << 20,
+        address_space: Bytes::mebi(86 << 20),
+        address_limit: None,
+        backlog: 4096,
+        overcommit: 0,
+        huge_pages: "madvise".to_owned(),
+        kernel: (6, 12),
+        may_yield: true,
+    }
+}
+
+fn read_on(
+    machine: &Machine,
+    flags: &[(&'static str, &str)],
+    text: &str,
+) -> Result<Settings, String> {
+    let flags: Vec<_> = flags.iter().map(|(key, text)| (*key, (*text).to_owned())).collect();
+    let file = File { name: "host.toml".to_owned(), text: text.to_owned() };
+    Settings::read(&flags, Some(&file), machine, PathBuf::from("steerage"))
+        .map_err(|wrong| wrong.to_string())
+}
+
+fn read(flags: &[(&'static str, &str)], text: &str) -> Settings {
+    read_on(&machine(), flags, text).unwrap()
+}
+
+fn check(flags: &[(&'static str, &str)], text: &str, expect: &Expect) {
+    expect.assert_eq(&read_on(&machine(), flags, text).unwrap_err());
+}
+
+#[test]
+fn without_a_word_everything_is_computed_from_the_machine() {
+    let settings = read(&[], "");
+    assert_eq!(settings.memory.budget, percent_of(machine().memory, 80));
+    assert_eq!(settings.pool.slots, Slots::AtMost(10_079));
+    assert_eq!(settings.pool.largest_memory, Bytes::mebi(4096));
+    assert_eq!((settings.mapped.most, settings.cpu.threads), (1_008, 4));
+    assert_eq!(settings.limits, LimitsPolicy::default());
+    assert!(settings.tenants.is_empty() && settings.tls.is_none());
+}
+
+#[test]
+fn a_flag_goes_before_the_file_and_the_file_before_the_default() {
+    let text = "connections = 5\ndata = \"file\"\n[instances]\nslots = 100\n[cpu]\nthreads = 2";
+    let settings = read(&[("instances.slots", "200"), ("data", "flag")], text);
+    assert_eq!(settings.pool.slots, Slots::Exactly(200));
+    assert_eq!(settings.data, PathBuf::from("flag"));
+    assert_eq!((settings.connections, settings.cpu.threads), (5, 2));
+    assert_eq!(settings.queue, QUEUE);
+}
+
+#[test]
+fn what_depends_on_a_setting_follows_it() {
+    let settings = read(&[], "[instances]\nlargest_memory = \"64MiB\"\nslots = 1000");
+    assert_eq!(settings.limits.maximum.memory, Bytes::mebi(64));
+    assert_eq!(settings.limits.default.memory, Bytes::mebi(64));
+    assert_eq!(settings.mapped.most, (65_530 - 1024 - 6 * 1000) / 4);
+    let settings = read(&[], "[memory]\nbudget = \"400MiB\"");
+    assert_eq!(settings.pool.slots, Slots::AtMost(1_280));
+    let settings = read(&[], "[limits.maximum]\ntimeout = \"5s\"\nmemory = \"1GiB\"");
+    assert_eq!(settings.limits.default.timeout, Duration::from_secs(5));
+    assert_eq!(settings.limits.default.memory, Bytes::mebi(128));
+}
+
+#[test]
+fn a_limited_group_counts_as_the_machine() {
+    let contained = Machine { memory_limit: Some(Bytes::mebi(512)), ..machine() };
+    let settings = read_on(&contained, &[], "[memory]\nbudget = \"50%\"").unwrap();
+    assert_eq!(settings.memory.budget, Bytes::mebi(256));
+    let error = read_on(&contained, &[], "[memory]\nbudget = \"1GiB\"").unwrap_err();
+    assert_eq!(error, "host.toml:2:10: memory.budget: is 1GiB: this machine has 512MiB");
+}
+
+#[test]
+fn tenants_may_be_named_in_both_places() {
+    let settings = read(
+        &[("tenants", "acme=7, ops=1")],
+        "[tenants.acme]\nweight = 2\n[tenants.b]\nweight = 3",
+    );
+    let tenants = settings.tenants.iter().map(|(name, weight)| format!("{name}={weight}"));
+    assert_eq!(tenants.collect::<Vec<_>>(), ["acme=7", "b=3", "ops=1"]);
+}
+
+#[test]
+fn every_mistake_is_told_at_once_with_its_place() {
+    let text = "\
+listn = \"127.0.0.1:80\"
+admin = 8081
+tls_key = \"key.pem\"
+head_timeout = \"0s\"
+drain_timeout = 30
+
+[memory]
+budget = \"120%\"
+overcommit = 0.5
+
+[instances]
+slots = 30000
+largest_memory = \"8GiB\"
+
+[cpu]
+slice = 0
+threads = 0
+
+[limits.default]
+memory = \"2GiB\"
+concurrency = 0
+
+[limits.maximum]
+memory = \"1GiB\"
+fuel = 3
+
+[tenants.Acme]
+weight = 0
+
+[tenants.b]
+weights = 2
+
+[queue]
+most = -1
+";
+    check(
+        &[("log_format", "xml"), ("tenants", "a")],
+        text,
+        &expect![[r#"
+            --log-format (STEERAGE_LOG_FORMAT): "xml" is no format: expected text or json
+            --tenants (STEERAGE_TENANTS): "a" is not a tenant's share: expected NAME=WEIGHT
+            host.toml:1:1: listn: unknown key, did you mean listen?
+            host.toml:2:9: admin: "8081" is no address: expected IP:PORT, such as 127.0.0.1:8080
+            host.toml:3:11: tls_key: needs its certificate too: tls_cert
+            host.toml:4:16: head_timeout: is 0s: at least 1ms is allowed
+            host.toml:5:17: drain_timeout: "30" is not a duration: expected numbers with units, such as 500us, 250ms, 2s, 1m30s or 1h
+            host.toml:8:10: memory.budget: is 120%: at most 100% is allowed
+            host.toml:9:14: memory.overcommit: is 0.5: 1.0 to 100.0 is allowed
+            host.toml:12:9: instances.slots: is 30000: the address space has room for 21824 with 4GiB each
+            host.toml:13:18: instances.largest_memory: is 8GiB: at most 4GiB is allowed
+            host.toml:16:9: cpu.slice: is 0: at least 10K is allowed
+            host.toml:17:11: cpu.threads: is 0: at least 1 is allowed
+            host.toml:20:10: limits.default.memory: is 2GiB: at most 1GiB is allowed
+            host.toml:21:15: limits.default.concurrency: "0" is not a whole number that can be used here
+            host.toml:25:8: limits.maximum.fuel: is 3: at least 1K is allowed
+            host.toml:27:10: tenants.Acme: "Acme" is not a tenant's name: only a-z, 0-9 and - are allowed
+            host.toml:28:10: tenants.Acme.weight: "0" is not a weight: expected a whole number from 1 to 1000
+            host.toml:30:1: tenants.b.weight: missing: write weight = 2
+            host.toml:31:1: tenants.b.weights: unknown key, did you mean weight?
+            host.toml:34:8: queue.most: "-1" is not a whole number that can be used here"#]],
+    );
+}
+
+#[test]
+fn a_mistake_in_the_file_is_told_even_where_a_flag_goes_before_it() {
+    check(
+        &[("queue.most", "5")],
+        "[queue]\nmost = \"many\"",
+        &expect![[
+            r#"host.toml:2:8: queue.most: "many" is not a whole number that can be used here"#
+        ]],
+    );
+}
+
+#[test]
+fn what_is_said_by_a_flag_is_blamed_on_the_flag() {
+    let text = "[limits.maximum]\nmemory = \"64MiB\"";
+    check(
+        &[("limits.default.memory", "1GiB")],
+        text,
+        &expect!["--default-memory (STEERAGE_DEFAULT_MEMORY): is 1GiB: at most 64MiB is allowed"],
+    );
+    check(
+        &[],
+        "limits = 3\nmemory = []",
+        &expect![[r#"
+        host.toml:1:10: limits: expected a table, [limits], found an integer
+        host.toml:2:10: memory: expected a table, [memory], found an array"#]],
+    );
+}
+
+const SAMPLE: &str = include_str!("../../../examples/host.toml");
+
+#[test]
+fn the_sample_says_the_defaults() {
+    let (sample, default) = (read(&[], SAMPLE), read(&[], ""));
+    let acme = TenantName::parse("acme").unwrap();
+    assert_eq!(sample.tenants.get(&acme).map(|weight| weight.get()), Some(2));
+    let without = Settings { tenants: BTreeMap::new(), ..sample };
+    assert_eq!(format!("{without:?}"), format!("{default:?}"));
+}
+
+#[test]
+fn the_sample_has_every_setting_and_all_of_them_can_be_switched_on() {
+    let lines = SAMPLE.lines().map(|line| {
+        // A line that is a setting behind a #.
+        let setting = line.strip_prefix("# ").filter(|rest| {
+            let name = rest.split_once(" = ").map_or("", |(name, _)| name);
+            KNOBS.iter().any(|knob| knob.name() == name)
+        });
+        setting.unwrap_or(line)
+    });
+    let all = lines.collect::<Vec<_>>().join("\n");
+    read(&[], &all);
+    let table = toml::de::DeTable::parse(&all).unwrap();
+    for knob in &KNOBS {
+        let section = knob.section().split('.').filter(|part| !part.is_empty());
+        let section = section.fold(table.get_ref(), |table, part| {
+            table.get(part).and_then(|value| value.get_ref().as_table()).unwrap()
+        });
+        assert!(section.contains_key(knob.name()), "{} is not in the sample", knob.key);
+    }
+}

@@ -1,0 +1,55 @@
+//! Reads TOML documents so that every mistake is found at once, each with its place and what would be
+//! right. Does not know what a document is about and does not open files.
+//!
+//! Not serde: that stops at the first mistake, and what people write deserves better.
+
+mod findings;
+mod reader;
+mod suggest;
+
+use toml::de::DeTable;
+
+pub(crate) use self::findings::Findings;
+pub use self::findings::{Mistake, Mistakes};
+pub(crate) use self::reader::{Entry, Section};
+pub(crate) use self::suggest::for_unknown;
+
+/// The most bytes of a document: a hundred times what a large one has.
+const LONGEST: usize = 256 << 10;
+
+/// Reads a text with the function given. It returns `None` where something that has no default is
+/// wrong or missing, and notes what; after a syntax error it sees the rest of the text, as far as
+/// that can be told apart.
+pub(crate) fn read<D>(
+    text: &str,
+    take: impl FnOnce(&DeTable<'_>, &mut Findings<'_>) -> Option<D>,
+) -> Result<D, Mistakes> {
+    if text.len() > LONGEST {
+        let mut findings = Findings::new("");
+        findings.syntax(0, &format!("it has {} bytes, at most {LONGEST} are allowed", text.len()));
+        return findings.finish(None);
+    }
+    let mut findings = Findings::new(text);
+    let (root, syntax_errors) = DeTable::parse_recoverable(text);
+    for error in &syntax_errors {
+        findings.syntax(error.span().map_or(0, |span| span.start), error.message());
+    }
+    let document = take(root.get_ref(), &mut findings);
+    findings.finish(document)
+}
+
+/// Notes every key of a section that is not among those of `sections`: the names of all sections
+/// with their keys, the top of the file under an empty name.
+pub(crate) fn refuse_unknown(
+    section: &Section<'_, '_>,
+    name: &str,
+    sections: &[(&str, &[&str])],
+    findings: &mut Findings<'_>,
+) {
+    let known = sections.iter().find_map(|&(section, keys)| (section == name).then_some(keys));
+    for (key, at, _) in section.entries() {
+        if !known.is_some_and(|keys| keys.contains(&key)) {
+            findings.wrong(at, &section.path(key), for_unknown(key, name, sections));
+        }
+    }
+}
