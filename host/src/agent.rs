@@ -256,7 +256,8 @@ impl Agent {
         let app = App::new(index).map_err(|error| DeployError::Task(error.to_string()))?;
         let app = self.shelf.publish(app, deployed)?;
         state.memory.set_weight(manifest.weight);
-        state.gate.reshape(&manifest.limits, self.shelf.tenant(), manifest.weight);
+        let schedule = &self.parts().schedule;
+        schedule.reshape(&state.gate, &manifest.limits, &manifest.tenant, manifest.weight);
         let (name, generation) = (&app.name, app.generation);
         self.parts().events.push(Event {
             app: Some(name.clone()),

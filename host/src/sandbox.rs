@@ -20,5 +20,3 @@ pub mod verdict;
 ///
 /// Two pieces may wait for a slow client, so this bounds what a call can hold outside its memory.
 pub const BODY_CHUNK: usize = 64 << 10;
-/// Fuel between two looks at who else waits: 15 to 100 microseconds of a guest that computes.
-pub const SLICE: u64 = 200_000;

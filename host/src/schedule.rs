@@ -10,7 +10,9 @@
 mod gate;
 mod line;
 mod task;
+mod tenants;
 
+use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
@@ -19,12 +21,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
-use steerage_core::fair::{self, Charge, TenantKey};
+use steerage_core::fair::{self, Charge};
+use steerage_core::id::TenantName;
 use steerage_core::limits::Limits;
 use steerage_core::units::{Fuel, Weight};
 
 pub use self::gate::{Gate, Permit};
 use self::line::{Line, Workers};
+use self::tenants::Tenants;
 use crate::meter;
 
 /// What is polled: a guest, to its end. Boxed by whoever makes it, since it is large and moving it is
@@ -54,6 +58,7 @@ pub struct Room {
 pub struct Schedule {
     line: Arc<Line>,
     bounds: Arc<Bounds>,
+    tenants: Arc<Tenants>,
 }
 
 /// The guest threads. Dropping it ends them with what runs there.
@@ -99,24 +104,32 @@ impl GuestThreads {
 }
 
 impl Schedule {
-    /// A scheduler over these threads, with this much room.
+    /// A scheduler over these threads, with this much room, for tenants that weigh so much.
     #[must_use]
-    pub fn new(threads: &GuestThreads, room: Room) -> Self {
+    pub fn new(threads: &GuestThreads, room: Room, weights: BTreeMap<TenantName, Weight>) -> Self {
         let bounds = Bounds { room, n_running: AtomicU32::new(0), n_waiting: AtomicU32::new(0) };
-        Self { line: threads.workers.line().clone(), bounds: Arc::new(bounds) }
+        Self {
+            line: threads.workers.line().clone(),
+            bounds: Arc::new(bounds),
+            tenants: Arc::new(Tenants::new(weights)),
+        }
     }
 
-    /// Adds a tenant, among whose busy apps its share of the CPU is divided.
+    /// Makes the right of one app to run. Its tenant's share of the CPU is divided among those of
+    /// the tenant's apps that are busy.
     #[must_use]
-    pub fn tenant(&self, weight: Weight) -> TenantKey {
-        self.line.queue().fair.add_tenant(weight)
-    }
-
-    /// Makes the right of one app to run.
-    #[must_use]
-    pub fn gate(&self, limits: &Limits, tenant: TenantKey, weight: Weight) -> Arc<Gate> {
+    pub fn gate(&self, limits: &Limits, tenant: &TenantName, weight: Weight) -> Arc<Gate> {
+        let tenant = self.tenants.key(&self.line, tenant);
         let key = self.line.queue().fair.add(tenant, weight);
         Gate::new(key, self.line.clone(), self.bounds.clone(), limits)
+    }
+
+    /// Makes a gate as wide, and the app's share as large, as a new deployment says. Calls that run
+    /// keep their right.
+    pub fn reshape(&self, gate: &Arc<Gate>, limits: &Limits, tenant: &TenantName, weight: Weight) {
+        let tenant = self.tenants.key(&self.line, tenant);
+        self.line.queue().fair.set_weight(gate.key(), tenant, weight);
+        gate.reshape(limits);
     }
 
     /// Runs a guest to its end: its first slice here if it may, the rest on the guest threads.

@@ -113,9 +113,11 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     make_dir(&settings.data)?;
     let store = Store::open(&settings.data)?;
     let blobs = Blobs::open(&settings.data.join("blobs"))?;
-    let sandbox = Sandbox::start(settings.pool, compiler_settings(&settings, n_cores))?;
+    let sandbox =
+        Sandbox::start(settings.pool, settings.cpu.slice, compiler_settings(&settings, n_cores))?;
     let guests = GuestThreads::start(settings.cpu.threads).map_err(StartError::System)?;
-    let schedule = Schedule::new(&guests, Room { slots: sandbox.slots(), queue: settings.queue });
+    let room = Room { slots: sandbox.slots(), queue: settings.queue };
+    let schedule = Schedule::new(&guests, room, settings.tenants.clone());
     let control = Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("control")

@@ -1,5 +1,6 @@
 //! The router as a whole, over a host without apps: doors, limits and leftovers.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path as FilePath;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use steerage_core::limits::LimitsPolicy;
+use steerage_core::units::Fuel;
 use tower_service::Service;
 
 use super::*;
@@ -107,9 +109,9 @@ fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> Api
         largest_memory: Bytes::mebi(16),
     };
     let (catalog, events) = (Arc::<Catalog>::default(), Arc::<Events>::default());
-    let schedule = Schedule::new(threads, Room { slots: 4, queue: 4 });
+    let schedule = Schedule::new(threads, Room { slots: 4, queue: 4 }, BTreeMap::new());
     let parts = Parts {
-        sandbox: Sandbox::start(pool, compiler).unwrap(),
+        sandbox: Sandbox::start(pool, Fuel::new(200_000), compiler).unwrap(),
         schedule: schedule.clone(),
         memory: Memory::new(MemorySettings { budget: Bytes::mebi(64), overcommit: 1.0 }),
         store: Store::open(folder).unwrap(),

@@ -9,12 +9,10 @@ mod loads;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use steerage_core::fair::TenantKey;
 use steerage_core::id::{AppName, Digest, Generation};
 use steerage_core::limits::LimitsPolicy;
 use steerage_core::manifest::Manifest;
 use steerage_core::route::Conflict;
-use steerage_core::units::Weight;
 use tokio::sync::Semaphore;
 
 pub use self::error::{ShelfError, Unready};
@@ -77,8 +75,6 @@ pub struct Shelf {
 #[derive(Debug)]
 struct Inner {
     parts: Parts,
-    /// Whose apps these are.
-    tenant: TenantKey,
     mapped: Mapped,
     idle: Duration,
     loads: Arc<Loads>,
@@ -90,10 +86,8 @@ impl Shelf {
     /// A shelf over these parts, with nothing mapped.
     #[must_use]
     pub fn new(parts: Parts, settings: MappedSettings) -> Self {
-        let tenant = parts.schedule.tenant(Weight::DEFAULT);
         let inner = Inner {
             parts,
-            tenant,
             mapped: Mapped::new(settings.most),
             idle: settings.idle,
             loads: Arc::default(),
@@ -322,20 +316,14 @@ impl Shelf {
     }
 
     fn new_state(&self, manifest: &Manifest) -> AppState {
-        let Inner { parts, tenant, .. } = &*self.inner;
+        let parts = self.parts();
         AppState {
-            gate: parts.schedule.gate(&manifest.limits, *tenant, manifest.weight),
+            gate: parts.schedule.gate(&manifest.limits, &manifest.tenant, manifest.weight),
             memory: parts.memory.account(manifest.weight),
             meter: Arc::new(AppMeter::default()),
             calls: Arc::new(Calls::default()),
             log: parts.logs.app(&manifest.name),
         }
-    }
-
-    /// Whose apps these are.
-    #[must_use]
-    pub fn tenant(&self) -> TenantKey {
-        self.inner.tenant
     }
 
     /// Does what takes a good part of a millisecond, or waits for the disk, on a thread that serves

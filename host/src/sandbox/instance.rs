@@ -18,6 +18,7 @@ use wasmtime_wasi::p2::bindings::CommandPre;
 use wasmtime_wasi::{I32Exit, WasiCtx, WasiCtxBuilder};
 use wasmtime_wasi_http::{Error, WasiHttpCtx, p2, p3};
 
+use super::cgi;
 use super::cgi::environment::{Place, variables};
 use super::cgi::output::Output;
 use super::ending::{Finish, judge};
@@ -27,7 +28,6 @@ use super::limiter::Limiter;
 use super::linked::Pre;
 use super::module::Prepared;
 use super::stdio::Stdio;
-use super::{SLICE, cgi};
 use crate::budget::Account;
 use crate::call::{Call, Usage};
 use crate::meter;
@@ -278,7 +278,7 @@ impl Prepared {
     fn start_call<T>(&self, store: &mut Store<T>) -> wasmtime::Result<()> {
         store.set_fuel(self.limits.fuel.get())?;
         store.set_hostcall_fuel(MOST_PER_HOST_CALL);
-        store.fuel_async_yield_interval(Some(SLICE))
+        store.fuel_async_yield_interval(Some(self.slice.get()))
     }
 
     fn is_reusing(&self) -> bool {

@@ -13,7 +13,7 @@ use steerage_core::id::{Digest, Generation};
 use steerage_core::limits::Limits;
 use steerage_core::manifest;
 use steerage_core::outbound::{AllowedHost, OutboundPolicy};
-use steerage_core::units::Bytes;
+use steerage_core::units::{Bytes, Fuel};
 use wasmtime::Engine;
 
 use super::compiler::{self, CompileError, Compiled, Compiler};
@@ -30,6 +30,7 @@ use crate::telemetry::logs::AppLog;
 pub struct Sandbox {
     slots: u32,
     links: Arc<Links>,
+    slice: Fuel,
     compiler: Compiler,
 }
 
@@ -118,6 +119,7 @@ pub struct Prepared {
     pub(super) env: Vec<(String, String)>,
     pub(super) generation: Generation,
     pub(super) instance: manifest::Instance,
+    pub(super) slice: Fuel,
     pub(super) outbound: Outbound,
     pub(super) log: Arc<AppLog>,
     pub(super) memory: Arc<Account>,
@@ -126,11 +128,15 @@ pub struct Prepared {
 }
 
 impl Sandbox {
-    /// Makes the engine with its pool and opens the code cache.
+    /// Makes the engine with its pool and opens the code cache. Guests yield every `slice`.
     ///
     /// # Errors
     /// See [`SandboxError`].
-    pub fn start(pool: PoolSettings, compiler: compiler::Settings) -> Result<Self, SandboxError> {
+    pub fn start(
+        pool: PoolSettings,
+        slice: Fuel,
+        compiler: compiler::Settings,
+    ) -> Result<Self, SandboxError> {
         let (plain, slots) = engine::running(Flavor::Plain, &pool)?;
         let mut hasher = DefaultHasher::new();
         // What the other engine is compiled for differs from this one in one setting.
@@ -139,7 +145,7 @@ impl Sandbox {
         let links = Links::new(plain, PoolSettings { slots: Slots::AtMost(slots), ..pool })
             .map_err(SandboxError::Linker)?
             .into();
-        Ok(Self { slots, links, compiler })
+        Ok(Self { slots, links, slice, compiler })
     }
 
     /// How many instances may live at once.
@@ -179,6 +185,7 @@ impl Sandbox {
             env: spec.env,
             generation: spec.generation,
             instance: spec.instance,
+            slice: self.slice,
             outbound: Outbound::new(OutboundPolicy::new(spec.allowed_outbound_hosts), spec.denied),
             log: spec.log,
             memory: spec.memory,

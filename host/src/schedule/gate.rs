@@ -7,10 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use steerage_core::admit::{self, Decision, Standing};
-use steerage_core::fair::{self, FlowKey, TenantKey};
+use steerage_core::fair::{self, FlowKey};
 use steerage_core::limits::Limits;
 use steerage_core::outcome::Refusal;
-use steerage_core::units::Weight;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -94,10 +93,8 @@ impl Gate {
         }
     }
 
-    /// Makes the gate as wide, and the app's share as large, as a new deployment says. Calls that
-    /// run keep their right.
-    pub fn reshape(self: &Arc<Self>, limits: &Limits, tenant: TenantKey, weight: Weight) {
-        self.line.queue().fair.set_weight(self.key, tenant, weight);
+    /// Makes the gate as wide as a new deployment says. Calls that run keep their right.
+    pub(super) fn reshape(self: &Arc<Self>, limits: &Limits) {
         self.width.store(limits.concurrency.get(), Ordering::SeqCst);
         self.hand_on();
     }
