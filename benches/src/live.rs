@@ -31,8 +31,6 @@ const STREAMS: usize = 100;
 const CALLS_OF_AN_APP: usize = 8_000;
 /// When no instance has been added for this long, there will be no more.
 const STANDSTILL: Duration = Duration::from_secs(5);
-/// A host that has used a twentieth of this much CPU time in this time does nothing for its guests.
-const QUIET: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_millis(200);
 const WAIT: Duration = Duration::from_secs(3600);
 const KIBIBYTE: f64 = 1024.0;
@@ -167,15 +165,7 @@ fn most_alive(host: &Host, wanted: usize, began_at: Instant) -> Result<(u64, Dur
             (most, last_at) = (n_live, Instant::now());
         }
     }
-    let mut used = host.server.cpu_time()?;
-    loop {
-        load::pause(QUIET);
-        let now = host.server.cpu_time()?;
-        if now.saturating_sub(used) < QUIET / 20 {
-            break;
-        }
-        used = now;
-    }
+    host.server.settle()?;
     Ok((number(&host.state()?, "slots_used")?, last_at - began_at))
 }
 

@@ -2,12 +2,16 @@
 //! Not timed tests: nothing here fails because a machine is slow.
 
 mod apps;
+mod cold;
+mod dense;
 mod fair;
+mod fleet;
 mod host;
 mod http;
 mod live;
 mod load;
 mod overload;
+mod plain;
 mod raw;
 mod report;
 mod server;
@@ -34,6 +38,10 @@ enum Bench {
     Fair(fair::Arguments),
     /// Four times the load an app can carry: goodput, time to refuse, memory
     Overload(overload::Arguments),
+    /// Memory and start of a host with very many apps that nobody calls
+    Dense(dense::Arguments),
+    /// The first call of an app whose code is on disk
+    Cold(cold::Arguments),
     /// How many instances can be alive at once, and what each costs
     Live(live::Arguments),
     /// A bare hyper server, started by `http`
@@ -73,6 +81,8 @@ fn main() -> Result<()> {
         Bench::Http(arguments) => http::run(&arguments),
         Bench::Fair(arguments) => fair::run(&arguments),
         Bench::Overload(arguments) => overload::run(&arguments),
+        Bench::Dense(arguments) => dense::run(&arguments),
+        Bench::Cold(arguments) => cold::run(&arguments),
         Bench::Live(arguments) => live::run(&arguments),
         Bench::Raw { listen } => raw::serve(listen),
     }
