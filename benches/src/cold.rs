@@ -1,7 +1,7 @@
 //! The first call of an app whose compiled code is on disk: what a caller waits for it.
 //! The code has been in the system's cache since it was written; a cold disk is not measured.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
@@ -12,7 +12,6 @@ use crate::apps::Template;
 use crate::fleet::Fleet;
 use crate::plain::Plain;
 use crate::report::{Report, Target, table};
-use crate::server::steerage;
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Arguments {
@@ -25,11 +24,10 @@ pub(crate) struct Arguments {
 }
 
 /// Deploys, restarts the host, and calls each app twice.
-pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let program = steerage()?;
+pub(crate) fn run(program: &Path, arguments: &Arguments) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let template = Template::hello()?;
-    let fleet = Fleet { program: &program, data: folder.path(), template: &template };
+    let fleet = Fleet { program, data: folder.path(), template: &template };
     eprintln!("deploying {} apps", arguments.apps);
     fleet.fill(arguments.apps)?;
     let host = fleet.start()?;

@@ -12,7 +12,6 @@ use crate::apps::Template;
 use crate::fleet::Fleet;
 use crate::plain::Plain;
 use crate::report::{Report, Target, table};
-use crate::server::steerage;
 
 /// Apps that are called, to see that they are served.
 const CALLED: u32 = 100;
@@ -44,15 +43,14 @@ struct Found {
 }
 
 /// Measures each size on a folder of its own.
-pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let program = steerage()?;
+pub(crate) fn run(program: &Path, arguments: &Arguments) -> Result<()> {
     let template = Template::tiny(Duration::ZERO)?;
     let mut all = Vec::new();
     for &n_apps in &arguments.apps {
         let folder = tempfile::tempdir()?;
         let kept = arguments.keep.as_ref().map(|keep| keep.join(format!("{n_apps}-apps")));
         let data = kept.as_deref().unwrap_or_else(|| folder.path());
-        let found = measure(&program, data, &template, n_apps);
+        let found = measure(program, data, &template, n_apps);
         all.push(found.with_context(|| format!("{n_apps} apps"))?);
     }
     print(&all);

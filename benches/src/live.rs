@@ -23,7 +23,6 @@ use crate::apps::Template;
 use crate::host::{App, Host};
 use crate::load;
 use crate::report::{Report, Target, table};
-use crate::server::steerage;
 
 /// Calls of one connection: half of what our HTTP/2 takes.
 const STREAMS: usize = 100;
@@ -80,15 +79,14 @@ struct Raised {
 }
 
 /// Tries with the kernel as it is, and with more mappings where asked to.
-pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let program = steerage()?;
+pub(crate) fn run(program: &Path, arguments: &Arguments) -> Result<()> {
     let mappings = std::fs::read_to_string(MAPPINGS).unwrap_or_default();
     let title = format!("vm.max_map_count = {}", mappings.trim());
-    let mut all = vec![fill(&program, arguments.instances, title)?];
+    let mut all = vec![fill(program, arguments.instances, title)?];
     if arguments.raise {
         let _raised = Raised::to(MANY_MAPPINGS)?;
         let title = format!("vm.max_map_count = {MANY_MAPPINGS}");
-        all.push(fill(&program, arguments.raised_instances, title)?);
+        all.push(fill(program, arguments.raised_instances, title)?);
     }
     print(&all);
     let mut report = Report::new("live");

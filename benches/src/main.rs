@@ -26,6 +26,9 @@ use clap::{Parser, Subcommand};
 #[derive(Parser)]
 #[command(about = "Measures Steerage beside its alternatives, in one run")]
 struct Arguments {
+    /// Measure this build of the host; one of this source is built when absent
+    #[arg(long, value_name = "PATH", global = true)]
+    host: Option<PathBuf>,
     #[command(subcommand)]
     bench: Bench,
 }
@@ -77,13 +80,15 @@ impl Common {
 }
 
 fn main() -> Result<()> {
-    match Arguments::parse().bench {
-        Bench::Http(arguments) => http::run(&arguments),
-        Bench::Fair(arguments) => fair::run(&arguments),
-        Bench::Overload(arguments) => overload::run(&arguments),
-        Bench::Dense(arguments) => dense::run(&arguments),
-        Bench::Cold(arguments) => cold::run(&arguments),
-        Bench::Live(arguments) => live::run(&arguments),
+    let Arguments { host, bench } = Arguments::parse();
+    let host = || host.map_or_else(server::steerage, Ok);
+    match bench {
+        Bench::Http(arguments) => http::run(&host()?, &arguments),
+        Bench::Fair(arguments) => fair::run(&host()?, &arguments),
+        Bench::Dense(arguments) => dense::run(&host()?, &arguments),
+        Bench::Cold(arguments) => cold::run(&host()?, &arguments),
+        Bench::Overload(arguments) => overload::run(&host()?, &arguments),
+        Bench::Live(arguments) => live::run(&host()?, &arguments),
         Bench::Raw { listen } => raw::serve(listen),
     }
 }
