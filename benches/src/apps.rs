@@ -1,7 +1,6 @@
 //! Components that the benches make: small ones, and as many distinct ones as wanted.
 //! Does not deploy them.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
@@ -25,7 +24,7 @@ impl Template {
 
     /// A service in Rust, as its author would build it, that answers in the body.
     pub(crate) fn hello() -> Result<Self> {
-        let wasm = std::fs::read(PathBuf::from(steerage_guests::HELLO))?;
+        let wasm = std::fs::read(steerage_guests::HELLO)?;
         Ok(Self { wasm, start: "Hello ", text: "Hello, world!" })
     }
 
@@ -34,23 +33,30 @@ impl Template {
         format!("{}{number:07}", self.start)
     }
 
-    /// The component, or code compiled from it, with this number's text in place of its own.
-    pub(crate) fn copy(&self, bytes: &[u8], number: u32) -> Result<Vec<u8>> {
-        let answer = self.answer(number);
-        let (text, answer) = (self.text.as_bytes(), answer.as_bytes());
-        let mut copy = bytes.to_vec();
-        let mut n_found = 0;
-        let mut place = 0;
-        while let Some(window) = copy.get_mut(place..place + text.len()) {
-            if window == text {
-                window.copy_from_slice(answer);
-                n_found += 1;
-            }
-            place += 1;
-        }
-        if n_found == 0 {
-            bail!("{:?} is nowhere in the component", self.text);
-        }
-        Ok(copy)
+    /// The component with this number's text in place of its own.
+    pub(crate) fn copy(&self, number: u32) -> Result<Vec<u8>> {
+        replaced(&self.wasm, self.text, &self.answer(number))
     }
+
+    /// Code compiled from copy 0, with the text of another.
+    pub(crate) fn code(&self, of_zero: &[u8], number: u32) -> Result<Vec<u8>> {
+        replaced(of_zero, &self.answer(0), &self.answer(number))
+    }
+}
+
+fn replaced(bytes: &[u8], from: &str, to: &str) -> Result<Vec<u8>> {
+    let mut copy = bytes.to_vec();
+    let mut n_found = 0;
+    let mut place = 0;
+    while let Some(window) = copy.get_mut(place..place + from.len()) {
+        if window == from.as_bytes() {
+            window.copy_from_slice(to.as_bytes());
+            n_found += 1;
+        }
+        place += 1;
+    }
+    if n_found == 0 {
+        bail!("{from:?} is nowhere in the component");
+    }
+    Ok(copy)
 }

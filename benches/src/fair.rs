@@ -14,7 +14,6 @@ use crate::Common;
 use crate::host::{App, Host};
 use crate::load::{self, Plan, Press, Tally};
 use crate::report::{Report, Target, table};
-use crate::server::steerage;
 
 const VICTIM: App<'_> = App { name: "victim", source: steerage_guests::HELLO, more: "" };
 /// Calls that never end of themselves end after this, and are made again.
@@ -81,18 +80,17 @@ const HOSTILITIES: [Hostility; 4] = [
 ];
 
 /// Measures all three, each on a host of its own.
-pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let program = steerage()?;
+pub(crate) fn run(program: &Path, arguments: &Arguments) -> Result<()> {
     let mut report = Report::new("fair");
     let wanted = |part| arguments.only.is_none_or(|only| only == part);
     if wanted(Part::Throughput) {
-        throughput(&program, arguments, &mut report).context("throughput")?;
+        throughput(program, arguments, &mut report).context("throughput")?;
     }
     if wanted(Part::Latency) {
-        latency(&program, arguments, &mut report).context("latency")?;
+        latency(program, arguments, &mut report).context("latency")?;
     }
     if wanted(Part::Shares) {
-        shares(&program, arguments, &mut report).context("shares")?;
+        shares(program, arguments, &mut report).context("shares")?;
     }
     report.finish(arguments.common.json.as_deref())
 }

@@ -1,8 +1,7 @@
 //! Our own host as a server under measurement: apps are deployed to it, its metrics are read.
 //! Goes through the command line and the API, as anybody would.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -12,6 +11,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::load::{self, Plan};
+use crate::plain::Plain;
 use crate::server::{Server, free_address};
 
 /// A running host.
@@ -39,7 +39,8 @@ impl App<'_> {
         format!("/{}/", self.name)
     }
 
-    fn manifest(&self) -> String {
+    /// The text of its manifest.
+    pub(crate) fn manifest(&self) -> String {
         let Self { name, source, more } = self;
         format!(
             "name = {name:?}\nversion = \"1.0.0\"\nsource = {source:?}\n{more}\n\
@@ -134,15 +135,11 @@ impl Host {
     }
 
     fn read(&self, path: &str) -> Result<String> {
-        let mut stream = TcpStream::connect(self.admin)?;
-        let host = self.admin;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")?;
-        let mut text = String::new();
-        stream.read_to_string(&mut text)?;
-        let (head, body) = text.split_once("\r\n\r\n").context("half an answer")?;
-        if !head.starts_with("HTTP/1.1 200") {
+        let (status, text) = Plain::connect(self.admin)?.ask("GET", path, b"")?;
+        if status != 200 {
             bail!("{path}: {text}");
         }
+        let (_, body) = text.split_once("\r\n\r\n").context("half an answer")?;
         Ok(body.to_owned())
     }
 }

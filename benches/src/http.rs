@@ -11,7 +11,7 @@ use crate::Common;
 use crate::host::{App, Host};
 use crate::load::{self, Plan};
 use crate::report::{Report, Target, table};
-use crate::server::{Server, free_address, steerage};
+use crate::server::{Server, free_address};
 
 const HYPER: &str = "hyper, no Wasm";
 const FRESH: &str = "steerage, fresh instance";
@@ -71,13 +71,12 @@ impl Started {
 }
 
 /// Measures every server in turn, as often as asked, and prints the best of each.
-pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let program = steerage()?;
+pub(crate) fn run(program: &Path, arguments: &Arguments) -> Result<()> {
     let mut entries = vec![
         raw_entry(),
-        host_entry(FRESH, &program, &[], ""),
-        host_entry(REUSED, &program, &[], "[instance]\nreuse = 1000"),
-        host_entry(ONE_CORE, &program, &["taskset", "-c", "0"], ""),
+        host_entry(FRESH, program, &[], ""),
+        host_entry(REUSED, program, &[], "[instance]\nreuse = 1000"),
+        host_entry(ONE_CORE, program, &["taskset", "-c", "0"], ""),
     ];
     if let Some(wasmtime) = wasmtime(arguments) {
         let line =

@@ -23,7 +23,6 @@ use crate::apps::Template;
 use crate::host::{App, Host};
 use crate::load;
 use crate::report::{Report, Target, table};
-use crate::server::steerage;
 
 /// Calls of one connection: half of what our HTTP/2 takes.
 const STREAMS: usize = 100;
@@ -31,8 +30,6 @@ const STREAMS: usize = 100;
 const CALLS_OF_AN_APP: usize = 8_000;
 /// When no instance has been added for this long, there will be no more.
 const STANDSTILL: Duration = Duration::from_secs(5);
-/// A host that has used a twentieth of this much CPU time in this time does nothing for its guests.
-const QUIET: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_millis(200);
 const WAIT: Duration = Duration::from_secs(3600);
 const KIBIBYTE: f64 = 1024.0;
@@ -82,15 +79,14 @@ struct Raised {
 }
 
 /// Tries with the kernel as it is, and with more mappings where asked to.
-pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let program = steerage()?;
+pub(crate) fn run(program: &Path, arguments: &Arguments) -> Result<()> {
     let mappings = std::fs::read_to_string(MAPPINGS).unwrap_or_default();
     let title = format!("vm.max_map_count = {}", mappings.trim());
-    let mut all = vec![fill(&program, arguments.instances, title)?];
+    let mut all = vec![fill(program, arguments.instances, title)?];
     if arguments.raise {
         let _raised = Raised::to(MANY_MAPPINGS)?;
         let title = format!("vm.max_map_count = {MANY_MAPPINGS}");
-        all.push(fill(&program, arguments.raised_instances, title)?);
+        all.push(fill(program, arguments.raised_instances, title)?);
     }
     print(&all);
     let mut report = Report::new("live");
@@ -167,15 +163,7 @@ fn most_alive(host: &Host, wanted: usize, began_at: Instant) -> Result<(u64, Dur
             (most, last_at) = (n_live, Instant::now());
         }
     }
-    let mut used = host.server.cpu_time()?;
-    loop {
-        load::pause(QUIET);
-        let now = host.server.cpu_time()?;
-        if now.saturating_sub(used) < QUIET / 20 {
-            break;
-        }
-        used = now;
-    }
+    host.server.settle()?;
     Ok((number(&host.state()?, "slots_used")?, last_at - began_at))
 }
 

@@ -1,6 +1,7 @@
 //! An HTTP/1.1 load generator, on a thread of its own for each server under load.
 //! Understands just enough HTTP to find the end of a response; a generator must cost little.
 
+pub(crate) mod answer;
 mod conversation;
 mod pace;
 

@@ -2,12 +2,16 @@
 //! Not timed tests: nothing here fails because a machine is slow.
 
 mod apps;
+mod cold;
+mod dense;
 mod fair;
+mod fleet;
 mod host;
 mod http;
 mod live;
 mod load;
 mod overload;
+mod plain;
 mod raw;
 mod report;
 mod server;
@@ -22,6 +26,9 @@ use clap::{Parser, Subcommand};
 #[derive(Parser)]
 #[command(about = "Measures Steerage beside its alternatives, in one run")]
 struct Arguments {
+    /// Measure this build of the host; one of this source is built when absent
+    #[arg(long, value_name = "PATH", global = true)]
+    host: Option<PathBuf>,
     #[command(subcommand)]
     bench: Bench,
 }
@@ -34,6 +41,10 @@ enum Bench {
     Fair(fair::Arguments),
     /// Four times the load an app can carry: goodput, time to refuse, memory
     Overload(overload::Arguments),
+    /// Memory and start of a host with very many apps that nobody calls
+    Dense(dense::Arguments),
+    /// The first call of an app whose code is on disk
+    Cold(cold::Arguments),
     /// How many instances can be alive at once, and what each costs
     Live(live::Arguments),
     /// A bare hyper server, started by `http`
@@ -69,11 +80,15 @@ impl Common {
 }
 
 fn main() -> Result<()> {
-    match Arguments::parse().bench {
-        Bench::Http(arguments) => http::run(&arguments),
-        Bench::Fair(arguments) => fair::run(&arguments),
-        Bench::Overload(arguments) => overload::run(&arguments),
-        Bench::Live(arguments) => live::run(&arguments),
+    let Arguments { host, bench } = Arguments::parse();
+    let host = || host.map_or_else(server::steerage, Ok);
+    match bench {
+        Bench::Http(arguments) => http::run(&host()?, &arguments),
+        Bench::Fair(arguments) => fair::run(&host()?, &arguments),
+        Bench::Dense(arguments) => dense::run(&host()?, &arguments),
+        Bench::Cold(arguments) => cold::run(&host()?, &arguments),
+        Bench::Overload(arguments) => overload::run(&host()?, &arguments),
+        Bench::Live(arguments) => live::run(&host()?, &arguments),
         Bench::Raw { listen } => raw::serve(listen),
     }
 }

@@ -2,6 +2,7 @@
 //! whether memory stays bounded.
 //! One app that computes, and callers that do not wait for each other and go away after a while.
 
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,6 @@ use crate::Common;
 use crate::host::{App, Host};
 use crate::load::{self, Plan, Press, Tally};
 use crate::report::{Report, Target, table};
-use crate::server::steerage;
 
 const APP: App<'_> =
     App { name: "work", source: steerage_guests::WORK, more: "[limits]\ntimeout = \"1s\"" };
@@ -40,10 +40,9 @@ pub(crate) struct Arguments {
 }
 
 /// Finds out what can be carried, and then asks for more.
-pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let program = steerage()?;
+pub(crate) fn run(program: &Path, arguments: &Arguments) -> Result<()> {
     let common = &arguments.common;
-    let host = Host::start(&program, Command::new(&program), &[])?;
+    let host = Host::start(program, Command::new(program), &[])?;
     host.deploy(&APP)?;
     let rounds = host.rounds_of_work(APP.name, CALL)?;
     let path = format!("{}?n={rounds}", APP.path());

@@ -8,26 +8,33 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use crate::load::pause;
+
 /// Longest wait for a server to listen.
-const START_TIMEOUT: Duration = Duration::from_secs(60);
+const START_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// A server that has used less than a twentieth of this much CPU time in this time has little to do.
+const QUIET: Duration = Duration::from_secs(1);
 
 /// A running server.
 pub(crate) struct Server {
     child: Child,
     pub(crate) address: SocketAddr,
+    /// From its start until it listened, to a millisecond.
+    pub(crate) start_time: Duration,
 }
 
 impl Server {
     /// Starts a command that will listen on `address`, and waits until it does.
     pub(crate) fn start(mut command: Command, address: SocketAddr) -> Result<Self> {
         let shown = format!("{command:?}");
+        let started_at = Instant::now();
         let child = command
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .with_context(|| format!("cannot start {shown}"))?;
-        let mut server = Self { child, address };
-        let started_at = Instant::now();
+        let mut server = Self { child, address, start_time: Duration::ZERO };
         while TcpStream::connect(address).is_err() {
             if let Some(status) = server.child.try_wait()? {
                 bail!("{shown} ended with {status}");
@@ -35,8 +42,10 @@ impl Server {
             if started_at.elapsed() > START_TIMEOUT {
                 bail!("{shown} does not listen on {address}");
             }
-            std::thread::yield_now();
+            // Not busily: that would take a core from the server.
+            pause(Duration::from_millis(1));
         }
+        server.start_time = started_at.elapsed();
         Ok(server)
     }
 
@@ -47,6 +56,19 @@ impl Server {
         let line = text.lines().find_map(|line| line.strip_prefix("RssAnon:"));
         let kibibytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
         Ok(kibibytes.context("no RssAnon in /proc/PID/status")?.parse::<u64>()? << 10)
+    }
+
+    /// Waits until the process has little to do.
+    pub(crate) fn settle(&self) -> Result<()> {
+        let mut used = self.cpu_time()?;
+        loop {
+            pause(QUIET);
+            let now = self.cpu_time()?;
+            if now.saturating_sub(used) < QUIET / 20 {
+                return Ok(());
+            }
+            used = now;
+        }
     }
 
     /// Mappings of the process's address space.
