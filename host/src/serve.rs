@@ -118,12 +118,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     let guests = GuestThreads::start(settings.cpu.threads).map_err(StartError::System)?;
     let room = Room { slots: sandbox.slots(), queue: settings.queue };
     let schedule = Schedule::new(&guests, room, settings.tenants.clone());
-    let control = Builder::new_multi_thread()
-        .worker_threads(1)
-        .thread_name("control")
-        .enable_all()
-        .build()
-        .map_err(StartError::System)?;
+    let control = control_runtime().map_err(StartError::System)?;
     let memory = Memory::new(settings.memory);
     let (catalog, events) = (Arc::<Catalog>::default(), Arc::new(Events::default()));
     let parts = Parts {
@@ -241,6 +236,11 @@ async fn watch_memory(memory: Arc<Memory>, shelf: Shelf) {
         let pause = if memory.is_tight() { MEMORY_LOOK / 5 } else { MEMORY_LOOK };
         tokio::time::sleep(pause).await;
     }
+}
+
+/// Where operators are served: one thread, beside those of callers and guests.
+fn control_runtime() -> io::Result<Runtime> {
+    Builder::new_multi_thread().worker_threads(1).thread_name("control").enable_all().build()
 }
 
 fn make_dir(path: &std::path::Path) -> Result<(), StartError> {
