@@ -15,8 +15,16 @@ use crate::call::Call;
 
 /// How long a list of the apps that hold memory is good for.
 const LIST_AGE: Duration = Duration::from_millis(20);
-/// The part of the budget that the process may not reach without being short: one in this many.
-const SHORT: u64 = 16;
+/// The last part of the budget, in which the process is short: one in this many.
+const SHORT: u64 = 8;
+/// The last part of that, which is kept free by ending calls, since memory is taken between two looks
+/// and given back a moment after a call is told to end.
+const SPENT: u64 = 16;
+/// How fast all guests together may take memory, in bytes a second: as fast as some cores can have
+/// the kernel clear pages. Says how long may pass until the next look.
+const FASTEST: u64 = 4 << 30;
+/// Shortest and longest time between two looks.
+const LOOKS: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(25));
 /// Calls an account remembers before it first looks which of them are over.
 const LEAST_CALLS: usize = 64;
 
@@ -108,12 +116,20 @@ impl Memory {
         reserved > self.most - self.most / 8 || self.is_short.load(Ordering::Relaxed)
     }
 
-    /// Takes note of what the process uses. When that is more than it may, the app that holds most
+    /// How long to wait for the next look when the process uses so much.
+    #[must_use]
+    pub fn next_look(&self, used: Bytes) -> Duration {
+        let left = self.settings.budget.saturating_sub(used).get();
+        let until_full = left.saturating_mul(1_000_000) / FASTEST;
+        Duration::from_micros(until_full / 2).clamp(LOOKS.0, LOOKS.1)
+    }
+
+    /// Takes note of what the process uses. When that is nearly all it may, the app that holds most
     /// for its weight loses its latest call; says whether there was one.
     pub fn observe(&self, used: Bytes) -> bool {
         let budget = self.settings.budget.get();
         self.is_short.store(used.get() > budget - budget / SHORT, Ordering::Relaxed);
-        if used.get() <= budget {
+        if used.get() <= budget - budget / SPENT {
             return false;
         }
         let holders = self.holders(None);
@@ -318,11 +334,11 @@ mod tests {
         light.reserve(Bytes::new(100)).unwrap();
         let call = Arc::new(Call::new(CallId::from_u128(1)));
         heavy.lend(&call);
-        assert!(!memory.observe(Bytes::new(800)));
+        assert!(!memory.observe(Bytes::new(750)));
         assert!(memory.is_tight());
-        assert!(memory.observe(Bytes::new(801)));
+        assert!(memory.observe(Bytes::new(751)));
         assert!(call.failed());
-        assert!(!memory.observe(Bytes::new(801)), "it has no other call");
+        assert!(!memory.observe(Bytes::new(751)), "it has no other call");
         assert!(!memory.observe(Bytes::new(700)));
         assert!(!memory.is_tight());
     }

@@ -21,6 +21,7 @@ use crate::catalog::shelf::{Parts, Shelf};
 pub use crate::config::Settings;
 use crate::ingress::{self, Ingress};
 use crate::kernel;
+use crate::priority;
 use crate::request::Front;
 use crate::sandbox::compiler;
 use crate::sandbox::module::{Sandbox, SandboxError};
@@ -31,8 +32,6 @@ use crate::telemetry::events::{Event, Events};
 
 /// Files open beside connections and code, with room to spare.
 const FILES: u64 = 1000;
-/// How often the process's memory is looked at; five times as often when it is short.
-const MEMORY_LOOK: Duration = Duration::from_millis(25);
 /// Most bytes of a request's head.
 const HEAD_SIZE: usize = 64 << 10;
 
@@ -232,15 +231,20 @@ async fn watch_memory(memory: Arc<Memory>, shelf: Shelf) {
         if memory.is_tight() {
             shelf.drop_idle();
         }
-        memory.observe(budget::of_this_process());
-        let pause = if memory.is_tight() { MEMORY_LOOK / 5 } else { MEMORY_LOOK };
-        tokio::time::sleep(pause).await;
+        let used = budget::of_this_process();
+        memory.observe(used);
+        tokio::time::sleep(memory.next_look(used)).await;
     }
 }
 
-/// Where operators are served: one thread, beside those of callers and guests.
+/// Where operators are served and memory is watched: one thread, beside those of callers and guests.
 fn control_runtime() -> io::Result<Runtime> {
-    Builder::new_multi_thread().worker_threads(1).thread_name("control").enable_all().build()
+    Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("control")
+        .on_thread_start(priority::prompt)
+        .enable_all()
+        .build()
 }
 
 fn make_dir(path: &std::path::Path) -> Result<(), StartError> {
