@@ -220,8 +220,7 @@ impl Door {
             let (front, peer, working) = (front.clone(), peer.clone(), activity.enter());
             async move {
                 let reply = request::serve(&front, &peer, request).await;
-                drop(working);
-                Ok::<_, std::convert::Infallible>(reply)
+                Ok::<_, std::convert::Infallible>(reply.map(|body| working.on(body)))
             }
         });
         let io = TokioIo::new(stream);

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use http_body::{Body, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
@@ -28,6 +29,13 @@ pub struct Activity(Arc<AtomicUsize>);
 /// Lives while something is being computed for the client.
 #[derive(Debug)]
 pub struct Working(Activity);
+
+/// A response body that is being computed until it has been taken or given up.
+#[derive(Debug)]
+pub struct Computed<B> {
+    body: B,
+    _working: Working,
+}
 
 /// One direction's wait. The timer is made at the first wait and moved on later ones.
 #[derive(Debug, Default)]
@@ -65,6 +73,33 @@ impl Activity {
 impl Drop for Working {
     fn drop(&mut self) {
         self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Working {
+    /// Goes on while this body comes.
+    pub fn on<B>(self, body: B) -> Computed<B> {
+        Computed { body, _working: self }
+    }
+}
+
+impl<B: Body + Unpin> Body for Computed<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

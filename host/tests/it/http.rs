@@ -179,3 +179,15 @@ async fn a_head_request_gets_no_body_and_counts_as_answered() {
     assert_eq!((reply.status.as_u16(), reply.body.len()), (200, 0));
     assert_eq!(host.last_call("echo").await["cause"], "answered");
 }
+
+#[tokio::test]
+async fn a_client_that_reads_is_not_given_up_however_slow_its_guest_is() {
+    let host = Host::with(&["--idle-timeout", "500ms"]);
+    let wasm = std::fs::read(guests::SLOW).unwrap();
+    host.deploy(&wasm, &manifest("slow", "/...", "")).await;
+    let request = || Request::get(host.url("/drip?n=2&ms=1200")).body(Full::default()).unwrap();
+    let (one, two) = tokio::join!(host.send(request()), host.send_http2(request()));
+    for reply in [one, two] {
+        assert_eq!((reply.status.as_u16(), reply.text().as_str()), (200, "chunk 1\nchunk 2\n"));
+    }
+}
