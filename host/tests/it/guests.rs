@@ -22,8 +22,10 @@ use crate::limits::a_guest_that_never_yields_is_stopped_in_time_and_its_thread_i
 use crate::limits::a_guest_that_sets_no_response_is_a_bad_gateway as noanswer;
 use crate::limits::a_trap_is_told_with_its_backtrace as trap;
 use crate::limits::memory_is_bounded_per_instance as hog;
+use crate::limits::what_a_guest_holds_of_the_host_is_bounded as hoard;
 use crate::limits::what_fails_after_the_response_began_is_cut as flood;
 use crate::outbound::a_guest_reaches_only_what_its_manifest_allows as out;
+use crate::outbound::a_guest_that_calls_itself_has_no_more_calls_than_it_may as fork;
 use crate::outbound::target;
 use crate::seeing::what_a_guest_prints_is_kept_with_its_call as logger;
 use a_guest_gets_nothing_it_was_not_given as probe;

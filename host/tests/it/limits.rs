@@ -151,6 +151,14 @@ pub(crate) async fn a_guest_that_sets_no_response_is_a_bad_gateway() {
 }
 
 #[tokio::test]
+pub(crate) async fn what_a_guest_holds_of_the_host_is_bounded() {
+    let host = Host::start();
+    host.serve("hoard", &read(guests::HOARD), "").await;
+    assert_eq!(host.get("/hoard?n=9000").await.text(), "9000 held\n");
+    fails(&host, "hoard", "/hoard", 500, "trapped").await;
+}
+
+#[tokio::test]
 async fn a_slow_guest_is_stopped_by_the_clock() {
     let host = Host::start();
     host.serve("slow", &read(guests::SLOW), "[limits]\ntimeout = \"200ms\"").await;

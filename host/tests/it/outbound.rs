@@ -70,3 +70,18 @@ async fn the_guest_is_told_that_it_was_denied() {
     let reply = call(&host, "out", "http://example.com/").await;
     assert!(reply.text().to_ascii_lowercase().contains("denied"), "{}", reply.text());
 }
+
+#[tokio::test]
+pub(crate) async fn a_guest_that_calls_itself_has_no_more_calls_than_it_may() {
+    let host = Host::start();
+    let port = host.listen.rsplit(':').next().unwrap();
+    let more = format!(
+        "allowed_outbound_hosts = [\"http://127.0.0.1:{port}\"]\n\
+         [limits]\nconcurrency = 8\nqueue = 0\ntimeout = \"20s\""
+    );
+    host.serve("fork", &std::fs::read(guests::FORK).unwrap(), &more).await;
+    let reply = host.get(&format!("/fork?port={port}")).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    assert!(host.metric("guest_calls_total{app=\"fork\",cause=\"app_busy\"}").await >= 1.0);
+    assert_eq!(host.metric("http_server_active_requests{app=\"fork\"}").await, 0.0);
+}
