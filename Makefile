@@ -1,8 +1,10 @@
 # Two commands a newcomer needs: `make demo` and `make test`. Each does all of its own set-up.
 
 CARGO ?= cargo
+SOAK_SECONDS ?= 180
+SOAK_CALLS ?= 1000000
 
-.PHONY: demo test check test-core bench doc setup
+.PHONY: demo test soak check test-core bench doc setup
 
 demo: setup ## build everything from source, deploy the examples on loopback, show what calls cost
 	$(CARGO) build -p steerage --bin steerage --example demo
@@ -10,6 +12,10 @@ demo: setup ## build everything from source, deploy the examples on loopback, sh
 
 test: setup ## every test there is
 	$(CARGO) test --workspace
+
+soak: setup ## hostile apps for SOAK_SECONDS beside two that behave, and SOAK_CALLS small calls
+	STEERAGE_SOAK_SECONDS=$(SOAK_SECONDS) STEERAGE_SOAK_CALLS=$(SOAK_CALLS) \
+		$(CARGO) test --workspace --test soak -- --nocapture
 
 check: ## what CI checks before it tests
 	$(CARGO) fmt --all --check
