@@ -204,8 +204,9 @@ impl Answers {
         self.by_second.iter().sum()
     }
 
+    /// In any two seconds in a row: a machine that is busy with other builds may hold up one.
     pub(crate) fn least(&self) -> u64 {
-        self.by_second.iter().copied().min().unwrap_or(0)
+        self.by_second.windows(2).map(|pair| pair.iter().sum()).min().unwrap_or(0)
     }
 }
 

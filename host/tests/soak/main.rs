@@ -35,16 +35,13 @@ const BUDGET: u64 = 512 << 20;
 /// Clients that stand still are given up soon, or a round would end minutes after its calls.
 const FLAGS: [&str; 6] =
     ["--memory-budget", "512MiB", "--idle-timeout", "2s", "--head-timeout", "2s"];
-/// How far the process may be above its budget for a moment: guests reserve before they touch, and a
-/// copy is over before the call it belongs to can be ended. 35 MiB were seen.
-const OVER: u64 = BUDGET / 8;
 /// How much larger the process may be after a round than after the first. The pool keeps stacks and
 /// the first pages of memories of as many slots as were ever used at once, which takes some rounds
 /// to reach its most; twelve rounds that leak show more than that.
-const GROWTH: u64 = 32 << 20;
+const GROWTH: u64 = 64 << 20;
 /// The same after the second half of the small calls and after the first.
 const LEAK: u64 = 8 << 20;
-/// Calls that the app that behaves has answered in each second, at least. It has some dozens; this
+/// Calls that the app that behaves has answered in any two seconds, at least. It has some dozens; this
 /// binary and other builds take the same cores.
 const ANSWERS: u64 = 1;
 
@@ -123,8 +120,8 @@ async fn one_round(host: &Host, process: &Process, apps: &[App], round: Duration
         most >> 20
     );
     let least = victim.least();
-    assert!(least >= ANSWERS, "the victim had {least} answers in a second: {victim}");
-    assert!(most <= BUDGET + OVER, "the process used {most} bytes of {BUDGET}");
+    assert!(least >= ANSWERS, "the victim had {least} answers in two seconds: {victim}");
+    assert!(most <= BUDGET, "the process used {most} bytes of {BUDGET}");
 }
 
 /// An app that computes all the time gets as much of the processor as anybody else.
