@@ -30,6 +30,8 @@ const STREAMS: usize = 100;
 const CALLS_OF_AN_APP: usize = 8_000;
 /// When no instance has been added for this long, there will be no more.
 const STANDSTILL: Duration = Duration::from_secs(5);
+/// More instances than this do not have 4 GiB of address space each.
+const FULL_SIZE: usize = 20_000;
 const LOOK: Duration = Duration::from_millis(200);
 const WAIT: Duration = Duration::from_secs(3600);
 const KIBIBYTE: f64 = 1024.0;
@@ -106,7 +108,10 @@ pub(crate) fn run(program: &Path, arguments: &Arguments) -> Result<()> {
 fn fill(program: &Path, wanted: usize, title: String) -> Result<Found> {
     eprintln!("{wanted} instances, {title}");
     let slots = wanted.to_string();
-    let flags = ["--slots", &slots, "--idle-timeout", "1h", "--drain-timeout", "1ms"];
+    let mut flags = vec!["--slots", &slots, "--idle-timeout", "1h", "--drain-timeout", "1ms"];
+    if wanted > FULL_SIZE {
+        flags.extend(["--largest-memory", "1GiB"]);
+    }
     let host = Host::start(program, Command::new(program), &flags)?;
     let folder = tempfile::tempdir()?;
     let wasm = folder.path().join("wait.wasm");

@@ -4,10 +4,7 @@
 
 use std::fmt;
 
-use crate::machine::{
-    FILES_OF_HOST, LEAST_SLOTS, MAPPINGS_OF_CODE, MAPPINGS_OF_HOST, MAPPINGS_OF_INSTANCE,
-    MOST_MEMORY, Machine,
-};
+use crate::machine::{FILES_OF_HOST, LEAST_SLOTS, MAPPINGS_OF_CODE, MOST_MEMORY, Machine};
 use crate::mapped;
 use crate::units::Bytes;
 
@@ -95,9 +92,7 @@ pub fn examine(machine: &Machine, wanted: &Wanted) -> Vec<Finding> {
 }
 
 fn mappings(machine: &Machine, wanted: &Wanted) -> Finding {
-    let instances = u64::from(wanted.slots).saturating_mul(MAPPINGS_OF_INSTANCE);
-    let code = u64::from(wanted.mapped).saturating_mul(MAPPINGS_OF_CODE);
-    let needed = MAPPINGS_OF_HOST.saturating_add(instances).saturating_add(code);
+    let needed = Machine::mappings_for(wanted.slots, wanted.mapped);
     let least = MAPPINGS_OF_CODE * u64::from(mapped::LEAST);
     let subject = "vm.max_map_count";
     // The fewest mapped apps are taken for granted when the default is computed.

@@ -55,6 +55,8 @@ const ENOUGH_SLOTS: u32 = 256;
 /// which are there from the start, and four pieces of its memory: written, initial, more written, not
 /// mapped yet.
 pub const MAPPINGS_OF_INSTANCE: u64 = 6;
+/// Those of them that are there from the start.
+pub const MAPPINGS_OF_STACK: u64 = 2;
 /// One part in so many of the mappings is left for apps' code where nobody says how many slots.
 const PART_FOR_CODE: u64 = 16;
 /// Mappings of one app's code: headers, code, data, and what is around them.
@@ -97,10 +99,20 @@ impl Machine {
         fitting(self.address_space.get(), slot(largest_memory))
     }
 
-    /// How many instances can live before the mappings are used up.
+    /// How many slots there are mappings for when a host starts. Fewer instances than that can live
+    /// at once: a live one needs more than a stack.
     #[must_use]
     pub fn slots_in_mappings(&self) -> u32 {
-        fitting(self.mappings.saturating_sub(MAPPINGS_OF_HOST), MAPPINGS_OF_INSTANCE)
+        fitting(self.mappings.saturating_sub(MAPPINGS_OF_HOST), MAPPINGS_OF_STACK)
+    }
+
+    /// The value for `vm.max_map_count` with which these instances and apps with mapped code have what
+    /// they need.
+    #[must_use]
+    pub fn mappings_for(slots: u32, mapped: u32) -> u64 {
+        let instances = u64::from(slots).saturating_mul(MAPPINGS_OF_INSTANCE);
+        let code = u64::from(mapped).saturating_mul(MAPPINGS_OF_CODE);
+        MAPPINGS_OF_HOST.saturating_add(instances).saturating_add(code)
     }
 
     /// The address space for each instance's memory, unless the operator says otherwise: as much as

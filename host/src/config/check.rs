@@ -124,13 +124,20 @@ fn pool(said: &mut Said<'_, '_>, settings: &mut Settings, machine: &Machine) {
     };
     pool.slots = Slots::Exactly(slots);
     let most = machine.slots_in_address_space(pool.largest_memory);
-    if slots > most {
+    let with_stacks = machine.slots_in_mappings();
+    let why = if slots > most {
         let each = pool.largest_memory;
-        said.wrong(
-            "instances.slots",
-            format!("is {slots}: the address space has room for {most} with {each} each"),
-        );
-    }
+        format!("the address space has room for {most} with {each} each; lower largest_memory")
+    } else if slots > with_stacks {
+        let enough = Machine::mappings_for(slots, 0).next_power_of_two();
+        format!(
+            "vm.max_map_count = {} has room for {with_stacks}; sysctl -w vm.max_map_count={enough}",
+            machine.mappings
+        )
+    } else {
+        return;
+    };
+    said.wrong("instances.slots", format!("is {slots}: {why}"));
 }
 
 fn limits(said: &mut Said<'_, '_>, settings: &mut Settings) {

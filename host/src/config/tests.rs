@@ -145,7 +145,7 @@ most = -1
             host.toml:5:17: drain_timeout: "30" is not a duration: expected numbers with units, such as 500us, 250ms, 2s, 1m30s or 1h
             host.toml:8:10: memory.budget: is 120%: at most 100% is allowed
             host.toml:9:14: memory.overcommit: is 0.5: 1.0 to 100.0 is allowed
-            host.toml:12:9: instances.slots: is 30000: the address space has room for 21824 with 4GiB each
+            host.toml:12:9: instances.slots: is 30000: the address space has room for 21824 with 4GiB each; lower largest_memory
             host.toml:13:18: instances.largest_memory: is 8GiB: at most 4GiB is allowed
             host.toml:16:9: cpu.slice: is 0: at least 10K is allowed
             host.toml:17:11: cpu.threads: is 0: at least 1 is allowed
@@ -158,6 +158,17 @@ most = -1
             host.toml:31:1: tenants.b.weights: unknown key, did you mean weight?
             host.toml:34:8: queue.most: "-1" is not a whole number that can be used here"#]],
     );
+}
+
+#[test]
+fn slots_need_a_stack_each_from_the_start() {
+    let key = "instances.slots";
+    let most = "is 32254: vm.max_map_count = 65530 has room for 32253; sysctl -w \
+                vm.max_map_count=262144";
+    let sizes = "[instances]\nlargest_memory = \"1GiB\"";
+    assert_eq!(read(&[(key, "32253")], sizes).pool.slots, Slots::Exactly(32_253));
+    let error = read_on(&machine(), &[(key, "32254")], sizes).unwrap_err();
+    assert_eq!(error, format!("--slots (STEERAGE_SLOTS): {most}"));
 }
 
 #[test]

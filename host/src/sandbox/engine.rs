@@ -62,7 +62,9 @@ pub enum Flavor {
 
 /// Why the engine could not be built.
 #[derive(Debug, thiserror::Error)]
-#[error("the instance pool does not fit this machine's address space, even with {slots} slots")]
+#[error(
+    "the instance pool does not fit this machine's address space and mappings, even with {slots} slots"
+)]
 pub struct EngineError {
     slots: u32,
     #[source]

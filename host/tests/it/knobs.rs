@@ -177,9 +177,9 @@ async fn no_more_connections_than_the_operator_wants() {
 
 #[test]
 fn the_doctor_says_what_to_change_to_what() {
-    let flags = ["doctor", "--slots", "50000", "--largest-memory", "64MiB", "--threads", "1000"];
+    let flags = ["doctor", "--slots", "20000", "--largest-memory", "64MiB", "--threads", "1000"];
     let said = run(&flags).done();
-    assert!(said.stdout.contains("50000 at once"), "{}", said.stdout);
+    assert!(said.stdout.contains("20000 at once"), "{}", said.stdout);
     assert!(said.stdout.contains("sysctl -w vm.max_map_count="), "{}", said.stdout);
     let report = run(&[&flags[..], &["-o", "json"]].concat()).done().json();
     let check = |subject: &str| {
