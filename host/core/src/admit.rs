@@ -45,7 +45,9 @@ impl Standing {
 ///
 /// A call never overtakes: it starts only if nothing waits and fewer than the app's
 /// `concurrency` calls run, and it waits only if fewer than the app's `queue` calls do and it can be
-/// over before its time is: what cannot is refused now, while its client can still go elsewhere.
+/// over in half the time it has: what cannot is refused now, while its client can still go elsewhere.
+/// Half, since in an overload calls get longer while they wait, and one that is ended by the clock
+/// has used up what two others could have been answered with.
 #[must_use]
 pub fn decide(standing: &Standing, limits: &Limits) -> Decision {
     let concurrency = limits.concurrency.get();
@@ -54,7 +56,7 @@ pub fn decide(standing: &Standing, limits: &Limits) -> Decision {
         Decision::Start
     } else if standing.queued >= limits.queue {
         Decision::Refuse(Refusal::AppBusy { concurrency, queue: limits.queue })
-    } else if needs > standing.left {
+    } else if needs.saturating_mul(2) > standing.left {
         Decision::Refuse(Refusal::TooLate { needs, limit: limits.timeout })
     } else {
         Decision::Wait
@@ -82,7 +84,7 @@ mod tests {
     fn a_call_that_cannot_be_over_in_time_is_refused_now() {
         let limits = limits(2, 100);
         let second = Duration::from_secs(1);
-        let standing = |queued| Standing { running: 2, queued, hold: second, left: 5 * second };
+        let standing = |queued| Standing { running: 2, queued, hold: second, left: 10 * second };
         // With two at a time, the seventh in line starts its second after three others.
         assert_eq!(super::decide(&standing(7), &limits), Decision::Wait);
         assert_eq!(
