@@ -54,8 +54,8 @@ pub(crate) fn run(program: &Path, arguments: &Arguments) -> Result<()> {
     eprintln!("{rate:.0} requests/s, {} times that", arguments.times);
     let plan = Plan::closed(host.address(), &path, arguments.connections);
     let press = Press::start(plan.open(rate).give_up(GIVE_UP))?;
-    drop(press.measure(common.warmup())?);
-    drop(press.take());
+    // What waits and what callers still wait for has grown to its full size by then.
+    drop(press.measure(common.warmup().max(GIVE_UP))?);
     let half = common.duration() / 2;
     let early = most_memory(&host, half)?;
     let late = most_memory(&host, half)?;
