@@ -133,7 +133,7 @@ impl Schedule {
     }
 
     /// Runs a guest to its end: its first slice here if it may, the rest on the guest threads.
-    pub async fn run(&self, gate: &Gate, mut guest: Guest) {
+    pub async fn run(&self, gate: &Arc<Gate>, mut guest: Guest) {
         if let Some(mut turn) = self.turn(gate) {
             let polled = poll_fn(|context| {
                 meter::begin();
@@ -147,7 +147,7 @@ impl Schedule {
                 return;
             }
         }
-        self.line.spawn(gate.key(), guest);
+        self.line.spawn(gate.clone(), guest);
     }
 
     /// Instance slots in use, and how many there are.
@@ -188,3 +188,6 @@ impl Drop for Turn<'_> {
         self.line.leave();
     }
 }
+
+#[cfg(test)]
+mod tests;

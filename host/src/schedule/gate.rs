@@ -33,7 +33,8 @@ pub struct Gate {
     waiting: Mutex<VecDeque<oneshot::Sender<Place>>>,
     /// How long calls kept their permits lately, in nanoseconds; measured only while others wait.
     hold: AtomicU64,
-    /// What a slice takes where requests are read, in nanoseconds.
+    /// What a slice takes, wherever it runs, in nanoseconds: what can be asked without the lock of
+    /// the line. `core::fair` has its own for the slices that it charges.
     estimate: AtomicU64,
 }
 
@@ -107,6 +108,10 @@ impl Gate {
 
     pub(super) fn key(&self) -> FlowKey {
         self.key
+    }
+
+    pub(super) fn line(&self) -> &Line {
+        &self.line
     }
 
     pub(super) fn estimate(&self) -> Duration {

@@ -9,11 +9,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use steerage_core::fair::{Charge, Fair, FlowKey};
+use steerage_core::fair::{Charge, Fair};
 use tokio::runtime::{Builder, Handle, Runtime};
 
-use super::Guest;
 use super::task::{Slice, Task};
+use super::{Gate, Guest};
 use crate::priority;
 
 /// Longest wait for the slices that run when the threads are stopped.
@@ -72,16 +72,16 @@ impl Line {
     }
 
     /// Puts a new guest in line.
-    pub(super) fn spawn(self: &Arc<Self>, flow: FlowKey, guest: Guest) {
+    pub(super) fn spawn(&self, gate: Arc<Gate>, guest: Guest) {
         let mut queue = self.queue();
         if queue.is_closed {
             drop(queue);
             return;
         }
         queue.n_spawned += 1;
-        let task = Task::new(self, flow, queue.n_spawned, guest);
+        let task = Task::new(gate, queue.n_spawned, guest);
         queue.tasks.insert(task.number, task.clone());
-        queue.fair.enqueue(flow, task);
+        queue.fair.enqueue(task.gate.key(), task);
         drop(queue);
         self.n_busy.fetch_add(1, Ordering::Relaxed);
         self.more.notify_one();
@@ -91,7 +91,7 @@ impl Line {
     pub(super) fn put(&self, task: Arc<Task>) {
         self.n_busy.fetch_add(1, Ordering::Relaxed);
         let mut queue = self.queue();
-        queue.fair.enqueue(task.flow, task);
+        queue.fair.enqueue(task.gate.key(), task);
         drop(queue);
         self.more.notify_one();
     }
@@ -111,14 +111,19 @@ impl Line {
 
     fn slice(&self, task: Arc<Task>, charge: Charge) -> MutexGuard<'_, Queue> {
         let (slice, used) = task.run();
+        task.gate.learn(used);
         let mut queue = self.queue();
         queue.fair.settle(charge, used);
         match slice {
-            Slice::Again => queue.fair.enqueue(task.flow, task),
+            Slice::Again => queue.fair.enqueue(task.gate.key(), task),
             Slice::Asleep => self.leave(),
             Slice::Over => {
                 self.leave();
-                queue.tasks.remove(&task.number);
+                let listed = queue.tasks.remove(&task.number);
+                // It may be the last that knows of its app, whose end takes the lock.
+                drop(queue);
+                drop((listed, task));
+                return self.queue();
             }
         }
         queue

@@ -3,14 +3,11 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use steerage_core::fair::FlowKey;
-
-use super::Guest;
-use super::line::Line;
+use super::{Gate, Guest};
 use crate::meter;
 
 /// Nobody has woken it, it is not in line.
@@ -27,9 +24,9 @@ const OVER: u8 = 4;
 /// A guest and where it stands.
 #[derive(Debug)]
 pub(super) struct Task {
-    pub(super) flow: FlowKey,
+    /// Whose it is, and by which line.
+    pub(super) gate: Arc<Gate>,
     pub(super) number: u64,
-    line: Weak<Line>,
     state: AtomicU8,
     guest: Mutex<Option<Unshown>>,
 }
@@ -56,11 +53,10 @@ pub(super) enum Slice {
 
 impl Task {
     /// A task that is in line already.
-    pub(super) fn new(line: &Arc<Line>, flow: FlowKey, number: u64, guest: Guest) -> Arc<Self> {
+    pub(super) fn new(gate: Arc<Gate>, number: u64, guest: Guest) -> Arc<Self> {
         Arc::new(Self {
-            flow,
+            gate,
             number,
-            line: Arc::downgrade(line),
             state: AtomicU8::new(WAITING),
             guest: Mutex::new(Some(Unshown(guest))),
         })
@@ -112,10 +108,8 @@ impl Wake for Task {
                 RUNNING => Some(WOKEN),
                 _ => None,
             });
-        if woken == Ok(ASLEEP)
-            && let Some(line) = self.line.upgrade()
-        {
-            line.put(self.clone());
+        if woken == Ok(ASLEEP) {
+            self.gate.line().put(self.clone());
         }
     }
 }

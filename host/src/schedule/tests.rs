@@ -1,0 +1,94 @@
+//! Where guests run: here or on the guest threads. Who is next is `core::fair`'s, proved there.
+
+use std::collections::BTreeMap;
+use std::hint::black_box;
+use std::thread;
+use std::time::Instant;
+
+use steerage_core::id::TenantName;
+use tokio::sync::oneshot;
+
+use super::*;
+
+fn schedule(threads: &GuestThreads) -> Schedule {
+    Schedule::new(threads, Room { slots: 4, queue: 4 }, BTreeMap::new())
+}
+
+fn gate(schedule: &Schedule) -> Arc<Gate> {
+    schedule.gate(&Limits::default(), &TenantName::default(), Weight::DEFAULT)
+}
+
+/// Whether a short guest of the app runs on the thread that calls this.
+async fn runs_here(schedule: &Schedule, gate: &Arc<Gate>) -> bool {
+    let (tell, told) = oneshot::channel();
+    let guest = async move {
+        tell.send(thread::current().id()).unwrap();
+    };
+    schedule.run(gate, Box::pin(guest)).await;
+    told.await.unwrap() == thread::current().id()
+}
+
+fn compute(for_at_least: Duration) {
+    let began_at = Instant::now();
+    while began_at.elapsed() < for_at_least {
+        black_box(0);
+    }
+}
+
+#[tokio::test]
+async fn an_app_of_long_slices_earns_the_right_to_run_here_back() {
+    let threads = GuestThreads::start(4).unwrap();
+    let schedule = schedule(&threads);
+    let gate = gate(&schedule);
+    assert!(runs_here(&schedule, &gate).await);
+    schedule.run(&gate, Box::pin(async { compute(Duration::from_millis(20)) })).await;
+    assert!(!runs_here(&schedule, &gate).await, "its slices are long");
+    let mut n_short = 0;
+    while !runs_here(&schedule, &gate).await {
+        n_short += 1;
+        assert!(n_short < 200, "one long slice is held against it for good");
+    }
+    threads.stop();
+}
+
+#[tokio::test]
+async fn a_guest_that_does_not_end_here_goes_on_elsewhere() {
+    let threads = GuestThreads::start(4).unwrap();
+    let schedule = schedule(&threads);
+    let gate = gate(&schedule);
+    let (tell, told) = oneshot::channel();
+    let guest = async move {
+        let began_on = thread::current().id();
+        tokio::task::yield_now().await;
+        tell.send((began_on, thread::current().id())).unwrap();
+    };
+    schedule.run(&gate, Box::pin(guest)).await;
+    let (began_on, ended_on) = told.await.unwrap();
+    assert_eq!(began_on, thread::current().id());
+    assert_ne!(ended_on, began_on);
+    threads.stop();
+}
+
+#[tokio::test]
+async fn an_app_that_is_removed_while_its_guest_runs_takes_nobody_along() {
+    let threads = GuestThreads::start(1).unwrap();
+    let schedule = schedule(&threads);
+    let (gone, stays) = (gate(&schedule), gate(&schedule));
+    let (tell, told) = oneshot::channel::<()>();
+    let guest = async move {
+        told.await.unwrap();
+    };
+    schedule.run(&gone, Box::pin(guest)).await;
+    drop(gone);
+    // The guest's end is now the end of what is known of the app.
+    tell.send(()).unwrap();
+    let (tell, told) = oneshot::channel();
+    let guest = async move {
+        tokio::task::yield_now().await;
+        tell.send(()).unwrap();
+    };
+    schedule.run(&stays, Box::pin(guest)).await;
+    let patience = Duration::from_secs(20);
+    tokio::time::timeout(patience, told).await.expect("the line stands still").unwrap();
+    threads.stop();
+}
