@@ -2,7 +2,6 @@
 //! end the process. Decides nothing: `core::budget` says who may take and who must give back.
 //! Does not count what is not a guest's memory; the watch over the whole process sees that.
 
-use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -23,7 +22,8 @@ const SPENT: u64 = 16;
 /// How fast all guests together may take memory, in bytes a second: as fast as some cores can have
 /// the kernel clear pages. Says how long may pass until the next look.
 const FASTEST: u64 = 4 << 30;
-/// Shortest and longest time between two looks.
+/// Shortest and longest time between two looks. The longest is also how late idle instances are given
+/// up once reservations get tight, which no look at the process shows.
 const LOOKS: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(25));
 /// Calls an account remembers before it first looks which of them are over.
 const LEAST_CALLS: usize = 64;
@@ -42,8 +42,9 @@ pub struct MemorySettings {
 #[derive(Debug)]
 pub struct Memory {
     settings: MemorySettings,
-    /// What instances may reserve together.
+    /// What instances may reserve together, and up to where nobody need be asked.
     most: u64,
+    easy: u64,
     /// What they have reserved.
     reserved: AtomicU64,
     /// Whether the process uses nearly all it may, whatever was reserved.
@@ -72,9 +73,11 @@ impl Memory {
     /// A budget that nobody has taken from yet.
     #[must_use]
     pub fn new(settings: MemorySettings) -> Arc<Self> {
+        let most = stretch(settings.budget, settings.overcommit);
         Arc::new(Self {
             settings,
-            most: stretch(settings.budget, settings.overcommit),
+            most,
+            easy: budget::easy(Bytes::new(most)).get(),
             reserved: AtomicU64::new(0),
             is_short: AtomicBool::new(false),
             accounts: Mutex::new(Accounts {
@@ -113,7 +116,7 @@ impl Memory {
     #[must_use]
     pub fn is_tight(&self) -> bool {
         let reserved = self.reserved.load(Ordering::Relaxed);
-        reserved > self.most - self.most / 8 || self.is_short.load(Ordering::Relaxed)
+        reserved > self.easy || self.is_short.load(Ordering::Relaxed)
     }
 
     /// How long to wait for the next look when the process uses so much.
@@ -185,8 +188,7 @@ impl Account {
         let memory = &self.memory;
         let total =
             memory.reserved.fetch_add(more.get(), Ordering::Relaxed).saturating_add(more.get());
-        let easy = total <= memory.most - memory.most / 8;
-        if easy && !memory.is_short.load(Ordering::Relaxed) {
+        if total <= memory.easy && !memory.is_short.load(Ordering::Relaxed) {
             self.held.fetch_add(more.get(), Ordering::Relaxed);
             return Ok(());
         }
@@ -265,20 +267,6 @@ impl Account {
     }
 }
 
-/// Anonymous memory that this process uses: the file-backed rest can be dropped by the kernel.
-#[must_use]
-pub fn of_this_process() -> Bytes {
-    let text = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    Bytes::new(field(&text, "RssAnon:").unwrap_or(0))
-}
-
-/// A field of a file in `/proc` that counts in kibibytes, in bytes.
-fn field(text: &str, name: &str) -> Option<u64> {
-    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kibibytes << 10)
-}
-
 #[expect(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
@@ -341,10 +329,5 @@ mod tests {
         assert!(!memory.observe(Bytes::new(751)), "it has no other call");
         assert!(!memory.observe(Bytes::new(700)));
         assert!(!memory.is_tight());
-    }
-
-    #[test]
-    fn this_process_uses_memory() {
-        assert!(of_this_process() > Bytes::ZERO);
     }
 }

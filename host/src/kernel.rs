@@ -107,6 +107,12 @@ pub fn resident_memory() -> Bytes {
     Bytes::new(kilobytes(&read("/proc/self/status"), "VmRSS").unwrap_or(0))
 }
 
+/// Memory of this process that only it can give back: the kernel can drop what is backed by files.
+#[must_use]
+pub fn anonymous_memory() -> Bytes {
+    Bytes::new(kilobytes(&read("/proc/self/status"), "RssAnon").unwrap_or(0))
+}
+
 /// The largest piece that can still be reserved: the largest hole between mappings, and no more
 /// than the limit leaves.
 fn address_space(limit: Option<Bytes>) -> Bytes {
@@ -171,6 +177,7 @@ mod tests {
         assert!(machine.cores > 0 && machine.memory > Bytes::mebi(64));
         assert!(machine.address_space > Bytes::mebi(1 << 10));
         assert!(machine.kernel > (2, 6));
+        assert!(Bytes::ZERO < anonymous_memory() && anonymous_memory() < resident_memory());
         assert!(free_disk(Path::new("not/there/yet")).is_some());
     }
 }

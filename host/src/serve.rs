@@ -15,7 +15,7 @@ use crate::agent::{Agent, DeployError};
 use crate::api::auth::{AuthError, Token};
 use crate::api::{self, ApiState};
 use crate::blobs::{BlobError, Blobs};
-use crate::budget::{self, Memory};
+use crate::budget::Memory;
 use crate::catalog::Catalog;
 use crate::catalog::shelf::{Parts, Shelf};
 pub use crate::config::Settings;
@@ -231,7 +231,7 @@ async fn watch_memory(memory: Arc<Memory>, shelf: Shelf) {
         if memory.is_tight() {
             shelf.drop_idle();
         }
-        let used = budget::of_this_process();
+        let used = kernel::anonymous_memory();
         memory.observe(used);
         tokio::time::sleep(memory.next_look(used)).await;
     }

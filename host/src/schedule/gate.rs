@@ -31,6 +31,9 @@ pub struct Gate {
     n_waiting: AtomicU32,
     width: AtomicU32,
     waiting: Mutex<VecDeque<oneshot::Sender<Place>>>,
+    /// How many of them have given up since the line was last cleared: looking at all of them for
+    /// each refusal would make refusing dear just when there is much to refuse.
+    n_gone: AtomicU32,
     /// How long calls kept their permits lately, in nanoseconds; measured only while others wait.
     hold: AtomicU64,
     /// What a slice takes, wherever it runs, in nanoseconds: what can be asked without the lock of
@@ -66,6 +69,7 @@ impl Gate {
             n_waiting: AtomicU32::new(0),
             width: AtomicU32::new(limits.concurrency.get()),
             waiting: Mutex::default(),
+            n_gone: AtomicU32::new(0),
             hold: AtomicU64::new(0),
             estimate: AtomicU64::new(0),
         })
@@ -132,10 +136,14 @@ impl Gate {
     async fn wait(self: &Arc<Self>, limits: &Limits, deadline: Instant) -> Result<Place, Refusal> {
         let _counted = Waiting::enter(&self.bounds)?;
         let turn = self.line_up(limits, deadline)?;
+        let mut in_line = InLine { gate: self, is_served: false };
         // A permit may have come free before this call was in line.
         self.hand_on();
         match tokio::time::timeout_at(deadline, turn).await {
-            Ok(Ok(place)) => Ok(place),
+            Ok(Ok(place)) => {
+                in_line.is_served = true;
+                Ok(place)
+            }
             // Nobody drops a sender that is in line; time running out is the one way here.
             Ok(Err(_)) | Err(_) => {
                 Err(Refusal::TooLate { needs: self.hold(), limit: limits.timeout })
@@ -156,8 +164,7 @@ impl Gate {
             left: deadline.saturating_duration_since(Instant::now()),
         };
         let mut decision = admit::decide(&standing(&waiting), limits);
-        if matches!(decision, Decision::Refuse(_)) {
-            // Some of those before it may have gone away.
+        if matches!(decision, Decision::Refuse(_)) && self.n_gone.swap(0, Ordering::Relaxed) > 0 {
             waiting.retain(|sender| !sender.is_closed());
             decision = admit::decide(&standing(&waiting), limits);
         }
@@ -229,6 +236,20 @@ impl Drop for Place {
         if gate.n_waiting.load(Ordering::SeqCst) > 0 {
             gate.measure(self.since.elapsed());
             gate.hand_on();
+        }
+    }
+}
+
+/// Counts a call as gone that leaves its line without having had its turn.
+struct InLine<'g> {
+    gate: &'g Gate,
+    is_served: bool,
+}
+
+impl Drop for InLine<'_> {
+    fn drop(&mut self) {
+        if !self.is_served {
+            self.gate.n_gone.fetch_add(1, Ordering::Relaxed);
         }
     }
 }

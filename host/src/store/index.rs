@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use steerage_core::id::{AppName, Digest, Generation};
 use steerage_core::limits::LimitsPolicy;
 
-use super::record::{DeploymentRecord, RecordError};
+use super::record::{DeploymentRecord, RecordError, damaged};
 use crate::manifest;
 
 /// The version written by this host.
@@ -112,10 +112,6 @@ impl IndexRecord {
             deployed_at: written.t,
         })
     }
-}
-
-fn damaged(error: impl ToString) -> RecordError {
-    RecordError::Damaged(error.to_string())
 }
 
 #[cfg(test)]

@@ -107,7 +107,8 @@ impl DeploymentRecord {
     }
 }
 
-fn damaged(error: impl ToString) -> RecordError {
+/// Why a record cannot be read, from whatever found it so.
+pub(super) fn damaged(error: impl ToString) -> RecordError {
     RecordError::Damaged(error.to_string())
 }
 
