@@ -49,6 +49,8 @@ const ANSWERS: u64 = 1;
 /// app gets of an empty machine says nothing about its share.
 const TAIL: Duration = Duration::from_secs(2);
 
+/// How long each app that needs time is called alone first.
+const ALONE_FOR: Duration = Duration::from_millis(200);
 /// One test at a time: each takes the whole machine.
 static ALONE: Mutex<()> = Mutex::const_new(());
 
@@ -79,6 +81,9 @@ async fn hostile_neighbours_harm_nobody_and_leave_nothing() {
     host.get("/victim").await;
     let fresh = settled(&host, &process, None).await;
     eprintln!("before: {fresh}");
+    for app in apps.iter().filter(|app| app.needs_time()) {
+        app.client.run(host.listen.clone(), app.path(), Instant::now() + ALONE_FOR).await;
+    }
     let mut first: Option<Settled> = None;
     for number in 1..=n_rounds {
         one_round(&host, &process, &apps, round).await;
