@@ -14,11 +14,9 @@ use crate::call::Call;
 
 /// How long a list of the apps that hold memory is good for.
 const LIST_AGE: Duration = Duration::from_millis(20);
-/// The last part of the budget, in which the process is short: one in this many.
-const SHORT: u64 = 8;
-/// The last part of that, which is kept free by ending calls, since memory is taken between two looks
-/// and given back a moment after a call is told to end.
-const SPENT: u64 = 16;
+/// The least that is kept free by ending calls, where the budget is large enough: what guests can
+/// take between two looks and until a call that was told to end has given back what it holds.
+const FREE: u64 = 64 << 20;
 /// How fast all guests together may take memory, in bytes a second: as fast as some cores can have
 /// the kernel clear pages. Says how long may pass until the next look.
 const FASTEST: u64 = 4 << 30;
@@ -128,13 +126,15 @@ impl Memory {
     }
 
     /// Takes note of what the process uses. When that is nearly all it may, the app that holds most
-    /// for its weight loses its latest call; says whether there was one.
+    /// for its weight loses its latest calls, more of them the more it is; says whether there were any.
     pub fn observe(&self, used: Bytes) -> bool {
         let budget = self.settings.budget.get();
-        self.is_short.store(used.get() > budget - budget / SHORT, Ordering::Relaxed);
-        if used.get() <= budget - budget / SPENT {
+        let free = (budget / 16).max(FREE.min(budget / 8));
+        self.is_short.store(used.get() > budget - 2 * free, Ordering::Relaxed);
+        let Some(excess) = used.get().checked_sub(budget - free).filter(|excess| *excess > 0)
+        else {
             return false;
-        }
+        };
         let holders = self.holders(None);
         let holdings: Vec<Holding> = holders.iter().map(|account| account.holding()).collect();
         let Some(heaviest) = budget::heaviest(&holdings).and_then(|place| holders.get(place))
@@ -142,7 +142,9 @@ impl Memory {
             return false;
         };
         let share = budget::share(heaviest.weight(), &holdings, self.settings.budget);
-        heaviest.end_latest(&heaviest.refusal(share))
+        let refusal = heaviest.refusal(share);
+        let n_calls = excess / FREE * 2 + 1;
+        (0..n_calls).take_while(|_| heaviest.end_latest(&refusal)).count() > 0
     }
 
     /// The apps that hold memory, and the asker, whose place in the list is the last.
@@ -218,13 +220,14 @@ impl Account {
     fn ask(self: &Arc<Self>, more: Bytes) -> Result<(), Refusal> {
         let holders = self.memory.holders(Some(self));
         let holdings: Vec<Holding> = holders.iter().map(|account| account.holding()).collect();
+        let real = self.memory.settings.budget;
         let ask = Ask {
             asker: holders.len().saturating_sub(1),
             more,
             // What is asked for was added already.
             total: Bytes::new(self.memory.reserved.load(Ordering::Relaxed)).saturating_sub(more),
             budget: Bytes::new(self.memory.most),
-            is_short: self.memory.is_short.load(Ordering::Relaxed),
+            short_of: self.memory.is_short.load(Ordering::Relaxed).then_some(real),
         };
         match budget::judge(&ask, &holdings) {
             Verdict::Granted => Ok(()),
@@ -322,12 +325,12 @@ mod tests {
         light.reserve(Bytes::new(100)).unwrap();
         let call = Arc::new(Call::new(CallId::from_u128(1)));
         heavy.lend(&call);
-        assert!(!memory.observe(Bytes::new(750)));
-        assert!(memory.is_tight());
-        assert!(memory.observe(Bytes::new(751)));
-        assert!(call.failed());
-        assert!(!memory.observe(Bytes::new(751)), "it has no other call");
         assert!(!memory.observe(Bytes::new(700)));
+        assert!(memory.is_tight());
+        assert!(memory.observe(Bytes::new(701)));
+        assert!(call.failed());
+        assert!(!memory.observe(Bytes::new(701)), "it has no other call");
+        assert!(!memory.observe(Bytes::new(600)));
         assert!(!memory.is_tight());
     }
 }

@@ -140,13 +140,19 @@ impl Call {
         self.failed.load(Ordering::Acquire)
     }
 
+    /// Whether the guest must stop.
+    #[must_use]
+    pub fn must_stop(&self) -> bool {
+        self.stop.load(Ordering::Acquire)
+    }
+
     /// Ready once the guest must stop. One waiter at a time.
     pub fn poll_stop(&self, context: &mut Context<'_>) -> Poll<()> {
-        if self.stop.load(Ordering::Acquire) {
+        if self.must_stop() {
             return Poll::Ready(());
         }
         self.stopper.register(context.waker());
-        if self.stop.load(Ordering::Acquire) { Poll::Ready(()) } else { Poll::Pending }
+        if self.must_stop() { Poll::Ready(()) } else { Poll::Pending }
     }
 
     /// The request's side: the body went past what the app allows.

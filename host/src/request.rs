@@ -183,7 +183,7 @@ impl Admitted {
             })
         };
         let mut watch = StopOnDrop { tally: &tally, armed: true };
-        front.schedule.run(&target.deployed.state.gate, guest).await;
+        front.schedule.run(&target.deployed.state.gate, tally.call(), guest).await;
         let answer = answer.await.ok();
         if answer.is_none() {
             // The guest gave up its right to answer and may run on: how it ends is the answer.

@@ -29,6 +29,7 @@ use steerage_core::units::{Fuel, Weight};
 pub use self::gate::{Gate, Permit};
 use self::line::{Line, Workers};
 use self::tenants::Tenants;
+use crate::call::Call;
 use crate::meter;
 
 /// What is polled: a guest, to its end. Boxed by whoever makes it, since it is large and moving it is
@@ -132,8 +133,9 @@ impl Schedule {
         gate.reshape(limits);
     }
 
-    /// Runs a guest to its end: its first slice here if it may, the rest on the guest threads.
-    pub async fn run(&self, gate: &Arc<Gate>, mut guest: Guest) {
+    /// Runs a guest to its end: its first slice here if it may, the rest on the guest threads. When
+    /// `call` must stop, the guest is polled next, whoever waits: ending gives back what it holds.
+    pub async fn run(&self, gate: &Arc<Gate>, call: &Arc<Call>, mut guest: Guest) {
         if let Some(mut turn) = self.turn(gate) {
             let polled = poll_fn(|context| {
                 meter::begin();
@@ -147,7 +149,7 @@ impl Schedule {
                 return;
             }
         }
-        self.line.spawn(gate.clone(), guest);
+        self.line.spawn(gate.clone(), call.clone(), guest);
     }
 
     /// Instance slots in use, and how many there are.

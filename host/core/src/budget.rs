@@ -39,8 +39,8 @@ pub struct Ask {
     pub total: Bytes,
     /// What all may hold together.
     pub budget: Bytes,
-    /// Whether the machine itself is short, whatever was counted.
-    pub is_short: bool,
+    /// What the process may use, when it uses nearly all of it, whatever was counted.
+    pub short_of: Option<Bytes>,
 }
 
 /// What to answer.
@@ -51,7 +51,8 @@ pub enum Verdict {
     /// There is not, but the app in this place of the list holds more than it should: it has to
     /// give some back.
     GrantedFrom(usize),
-    /// The asker is furthest over its share, or nobody can give anything back fast enough.
+    /// The asker is furthest over its share, over its share of what is short, or nobody can give
+    /// anything back fast enough.
     Refused {
         /// The asker's share.
         share: Bytes,
@@ -63,13 +64,22 @@ pub enum Verdict {
 pub fn judge(ask: &Ask, holdings: &[Holding]) -> Verdict {
     let total = ask.total.get().saturating_add(ask.more.get());
     let budget = ask.budget.get();
-    if total <= easy(ask.budget).get() && !ask.is_short {
-        return Verdict::Granted;
-    }
     let after = |place: usize, holding: &Holding| {
         let more = if place == ask.asker { ask.more.get() } else { 0 };
         holding.held.get().saturating_add(more)
     };
+    let weight = holdings.get(ask.asker).map_or(Weight::DEFAULT, |asker| asker.weight);
+    if let Some(budget) = ask.short_of {
+        // Reservations have room, pages have not: all who are over stop growing, since taking
+        // memory back from one at a time is slower than many can take it.
+        let share = share(weight, holdings, budget);
+        if holdings.get(ask.asker).is_some_and(|asker| after(ask.asker, asker) > share.get()) {
+            return Verdict::Refused { share };
+        }
+    }
+    if total <= easy(ask.budget).get() {
+        return Verdict::Granted;
+    }
     let over = |place: usize, holding: &Holding| {
         after(place, holding) > share(holding.weight, holdings, ask.budget).get()
     };
@@ -84,10 +94,7 @@ pub fn judge(ask: &Ask, holdings: &[Holding]) -> Verdict {
             (stretched / u128::from(holding.weight.get()), *place)
         })
         .map(|(place, _)| place);
-    let refused = || {
-        let weight = holdings.get(ask.asker).map_or(Weight::DEFAULT, |asker| asker.weight);
-        Verdict::Refused { share: share(weight, holdings, ask.budget) }
-    };
+    let refused = || Verdict::Refused { share: share(weight, holdings, ask.budget) };
     match furthest {
         Some(place) if place == ask.asker => refused(),
         _ if total <= budget => Verdict::Granted,
@@ -129,7 +136,7 @@ mod tests {
 
     fn ask(asker: usize, more: u64) -> Ask {
         let (more, budget) = (Bytes::new(more), Bytes::new(800));
-        Ask { asker, more, total: Bytes::ZERO, budget, is_short: false }
+        Ask { asker, more, total: Bytes::ZERO, budget, short_of: None }
     }
 
     /// Judges when the list is all there is.
@@ -166,9 +173,11 @@ mod tests {
 
     #[test]
     fn a_short_machine_refuses_who_is_over_though_room_was_counted() {
-        let holdings = [holding(1, 500), holding(1, 10)];
-        let short = |asker| Ask { is_short: true, ..ask(asker, 10) };
-        assert_eq!(judge(&short(0), &holdings), Verdict::Refused { share: Bytes::new(400) });
+        let holdings = [holding(1, 200), holding(1, 10), holding(1, 150)];
+        let short = |asker| Ask { short_of: Some(Bytes::new(300)), ..ask(asker, 10) };
+        for over in [0, 2] {
+            assert_eq!(judge(&short(over), &holdings), Verdict::Refused { share: Bytes::new(100) });
+        }
         assert_eq!(judge(&short(1), &holdings), Verdict::Granted);
         assert_eq!(heaviest(&holdings), Some(0));
     }

@@ -333,6 +333,10 @@ async fn bounded(
     let mut timer = pin!(tokio::time::sleep_until(deadline));
     let (mut cpu, mut is_lent) = (Duration::ZERO, false);
     let finish = poll_fn(|context| {
+        // Told to stop between two slices, it does not get another.
+        if call.must_stop() {
+            return Poll::Ready(Finish::Stopped);
+        }
         let polled = guest.as_mut().poll(context);
         // Whoever polls this has begun a piece of work; making the store belongs to it.
         cpu += meter::so_far();

@@ -1,7 +1,7 @@
 //! The line of guests that want a core, and the threads that serve it in fair order.
 //! Does not know what a guest is or who may get in line.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -14,6 +14,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 
 use super::task::{Slice, Task};
 use super::{Gate, Guest};
+use crate::call::Call;
 use crate::priority;
 
 /// Longest wait for the slices that run when the threads are stopped.
@@ -32,6 +33,9 @@ pub(super) struct Line {
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     pub(super) fair: Fair<Arc<Task>>,
+    /// Those of them whose calls must stop. Each keeps its place in `fair` as well, where it is found
+    /// to be over when its turn comes.
+    stopping: VecDeque<Arc<Task>>,
     /// Every task that is not over, so that those asleep can be dropped in the end.
     tasks: HashMap<u64, Arc<Task>>,
     n_spawned: u64,
@@ -72,27 +76,31 @@ impl Line {
     }
 
     /// Puts a new guest in line.
-    pub(super) fn spawn(&self, gate: Arc<Gate>, guest: Guest) {
+    pub(super) fn spawn(&self, gate: Arc<Gate>, call: Arc<Call>, guest: Guest) {
         let mut queue = self.queue();
         if queue.is_closed {
             drop(queue);
             return;
         }
         queue.n_spawned += 1;
-        let task = Task::new(gate, queue.n_spawned, guest);
+        let task = Task::new(gate, call, queue.n_spawned, guest);
         queue.tasks.insert(task.number, task.clone());
-        queue.fair.enqueue(task.gate.key(), task);
         drop(queue);
-        self.n_busy.fetch_add(1, Ordering::Relaxed);
-        self.more.notify_one();
+        // Whom the call would tell so far is where its request was read, if anybody.
+        task.watch_stop();
+        self.put(task);
     }
 
     /// Puts a guest that was woken in line.
     pub(super) fn put(&self, task: Arc<Task>) {
         self.n_busy.fetch_add(1, Ordering::Relaxed);
-        let mut queue = self.queue();
-        queue.fair.enqueue(task.gate.key(), task);
-        drop(queue);
+        self.queue().line_up(task);
+        self.more.notify_one();
+    }
+
+    /// Has a guest polled next that is in line and whose call must stop.
+    pub(super) fn hurry(&self, task: Arc<Task>) {
+        self.queue().stopping.push_back(task);
         self.more.notify_one();
     }
 
@@ -100,6 +108,15 @@ impl Line {
     fn serve(&self) {
         let mut queue = self.queue();
         while !queue.is_closed {
+            if let Some(task) = queue.stopping.pop_front() {
+                drop(queue);
+                // It ends in this slice, which is charged to nobody: what is there to settle is
+                // settled in its turn.
+                task.run();
+                drop(task);
+                queue = self.queue();
+                continue;
+            }
             let Some((task, charge)) = queue.fair.pop() else {
                 queue = self.more.wait(queue).unwrap_or_else(PoisonError::into_inner);
                 continue;
@@ -111,11 +128,13 @@ impl Line {
 
     fn slice(&self, task: Arc<Task>, charge: Charge) -> MutexGuard<'_, Queue> {
         let (slice, used) = task.run();
-        task.gate.learn(used);
+        if slice != Slice::Over || used > Duration::ZERO {
+            task.gate.learn(used);
+        }
         let mut queue = self.queue();
         queue.fair.settle(charge, used);
         match slice {
-            Slice::Again => queue.fair.enqueue(task.gate.key(), task),
+            Slice::Again => queue.line_up(task),
             Slice::Asleep => self.leave(),
             Slice::Over => {
                 self.leave();
@@ -127,6 +146,15 @@ impl Line {
             }
         }
         queue
+    }
+}
+
+impl Queue {
+    fn line_up(&mut self, task: Arc<Task>) {
+        if task.must_stop() {
+            self.stopping.push_back(task.clone());
+        }
+        self.fair.enqueue(task.gate.key(), task);
     }
 }
 
@@ -161,6 +189,7 @@ impl Workers {
             while let Some((_, charge)) = queue.fair.pop() {
                 queue.fair.settle(charge, Duration::ZERO);
             }
+            queue.stopping.clear();
             queue.tasks.drain().map(|(_, task)| task).collect()
         };
         self.line.more.notify_all();

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use super::{Gate, Guest};
+use crate::call::Call;
 use crate::meter;
 
 /// Nobody has woken it, it is not in line.
@@ -27,6 +28,7 @@ pub(super) struct Task {
     /// Whose it is, and by which line.
     pub(super) gate: Arc<Gate>,
     pub(super) number: u64,
+    call: Arc<Call>,
     state: AtomicU8,
     guest: Mutex<Option<Unshown>>,
 }
@@ -53,10 +55,11 @@ pub(super) enum Slice {
 
 impl Task {
     /// A task that is in line already.
-    pub(super) fn new(gate: Arc<Gate>, number: u64, guest: Guest) -> Arc<Self> {
+    pub(super) fn new(gate: Arc<Gate>, call: Arc<Call>, number: u64, guest: Guest) -> Arc<Self> {
         Arc::new(Self {
             gate,
             number,
+            call,
             state: AtomicU8::new(WAITING),
             guest: Mutex::new(Some(Unshown(guest))),
         })
@@ -87,6 +90,19 @@ impl Task {
         (Slice::Again, used)
     }
 
+    /// Has its call tell it when it must stop.
+    pub(super) fn watch_stop(self: &Arc<Self>) {
+        let waker = Waker::from(self.clone());
+        if self.call.poll_stop(&mut Context::from_waker(&waker)).is_ready() {
+            waker.wake();
+        }
+    }
+
+    /// Whether its call must stop.
+    pub(super) fn must_stop(&self) -> bool {
+        self.call.must_stop()
+    }
+
     /// Drops the guest, unless it is being polled at this moment.
     pub(super) fn abandon(&self) {
         if let Ok(mut place) = self.guest.try_lock() {
@@ -108,8 +124,10 @@ impl Wake for Task {
                 RUNNING => Some(WOKEN),
                 _ => None,
             });
-        if woken == Ok(ASLEEP) {
-            self.gate.line().put(self.clone());
+        match woken {
+            Ok(ASLEEP) => self.gate.line().put(self.clone()),
+            Err(WAITING) if self.must_stop() => self.gate.line().hurry(self.clone()),
+            _ => {}
         }
     }
 }

@@ -5,10 +5,12 @@ use std::hint::black_box;
 use std::thread;
 use std::time::Instant;
 
-use steerage_core::id::TenantName;
+use steerage_core::id::{CallId, TenantName};
+use steerage_core::outcome::Outcome;
 use tokio::sync::oneshot;
 
 use super::*;
+use crate::call::Call;
 
 fn schedule(threads: &GuestThreads) -> Schedule {
     Schedule::new(threads, Room { slots: 4, queue: 4 }, BTreeMap::new())
@@ -24,8 +26,12 @@ async fn runs_here(schedule: &Schedule, gate: &Arc<Gate>) -> bool {
     let guest = async move {
         tell.send(thread::current().id()).unwrap();
     };
-    schedule.run(gate, Box::pin(guest)).await;
+    schedule.run(gate, &call(), Box::pin(guest)).await;
     told.await.unwrap() == thread::current().id()
+}
+
+fn call() -> Arc<Call> {
+    Arc::new(Call::new(CallId::from_u128(1)))
 }
 
 fn compute(for_at_least: Duration) {
@@ -41,7 +47,7 @@ async fn an_app_of_long_slices_earns_the_right_to_run_here_back() {
     let schedule = schedule(&threads);
     let gate = gate(&schedule);
     assert!(runs_here(&schedule, &gate).await);
-    schedule.run(&gate, Box::pin(async { compute(Duration::from_millis(20)) })).await;
+    schedule.run(&gate, &call(), Box::pin(async { compute(Duration::from_millis(20)) })).await;
     assert!(!runs_here(&schedule, &gate).await, "its slices are long");
     let mut n_short = 0;
     while !runs_here(&schedule, &gate).await {
@@ -62,7 +68,7 @@ async fn a_guest_that_does_not_end_here_goes_on_elsewhere() {
         tokio::task::yield_now().await;
         tell.send((began_on, thread::current().id())).unwrap();
     };
-    schedule.run(&gate, Box::pin(guest)).await;
+    schedule.run(&gate, &call(), Box::pin(guest)).await;
     let (began_on, ended_on) = told.await.unwrap();
     assert_eq!(began_on, thread::current().id());
     assert_ne!(ended_on, began_on);
@@ -78,7 +84,7 @@ async fn an_app_that_is_removed_while_its_guest_runs_takes_nobody_along() {
     let guest = async move {
         told.await.unwrap();
     };
-    schedule.run(&gone, Box::pin(guest)).await;
+    schedule.run(&gone, &call(), Box::pin(guest)).await;
     drop(gone);
     // The guest's end is now the end of what is known of the app.
     tell.send(()).unwrap();
@@ -87,8 +93,44 @@ async fn an_app_that_is_removed_while_its_guest_runs_takes_nobody_along() {
         tokio::task::yield_now().await;
         tell.send(()).unwrap();
     };
-    schedule.run(&stays, Box::pin(guest)).await;
+    schedule.run(&stays, &call(), Box::pin(guest)).await;
     let patience = Duration::from_secs(20);
     tokio::time::timeout(patience, told).await.expect("the line stands still").unwrap();
+    threads.stop();
+}
+
+#[tokio::test]
+async fn a_call_that_must_stop_does_not_wait_for_its_turn() {
+    let threads = GuestThreads::start(1).unwrap();
+    let schedule = schedule(&threads);
+    let gate = gate(&schedule);
+    let n_slices = Arc::new(AtomicU32::new(0));
+    for _ in 0..50 {
+        let n_slices = n_slices.clone();
+        let guest = poll_fn(move |context| {
+            n_slices.fetch_add(1, Ordering::SeqCst);
+            compute(Duration::from_millis(1));
+            context.waker().wake_by_ref();
+            Poll::<()>::Pending
+        });
+        schedule.run(&gate, &call(), Box::pin(guest)).await;
+    }
+    let (stopped, (tell, told)) = (call(), oneshot::channel());
+    let guest = {
+        let (stopped, n_slices, mut tell) = (stopped.clone(), n_slices.clone(), Some(tell));
+        poll_fn(move |context| {
+            if stopped.poll_stop(context).is_ready() {
+                tell.take().unwrap().send(n_slices.load(Ordering::SeqCst)).unwrap();
+                return Poll::Ready(());
+            }
+            context.waker().wake_by_ref();
+            Poll::Pending
+        })
+    };
+    schedule.run(&gate, &stopped, Box::pin(guest)).await;
+    let before = n_slices.load(Ordering::SeqCst);
+    stopped.cut(Outcome::ClientGone);
+    let after = told.await.unwrap();
+    assert!(after - before <= 3, "{} slices of others went first", after - before);
     threads.stop();
 }
