@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::time::{ClockId, clock_gettime};
 
 /// Up to this, time that passed is taken for time that was used.
-const SHORT: Duration = Duration::from_micros(200);
+const SHORT: Duration = Duration::from_micros(40);
 /// How old the last answer of the kernel may be when a piece begins. What the thread did in between
 /// is charged to a piece that turns out long, so this bounds the mistake.
 const FRESH: Duration = Duration::from_micros(250);
@@ -33,7 +33,10 @@ thread_local! {
 
 /// Begins a piece of work on this thread.
 pub fn begin() {
-    let now = Instant::now();
+    begin_at(Instant::now());
+}
+
+fn begin_at(now: Instant) {
     let reading = match READING.get() {
         Some(last) if now.saturating_duration_since(last.asked_at) < FRESH => {
             Reading { began_at: now, ..last }
@@ -54,11 +57,23 @@ pub fn so_far() -> Duration {
     used(&reading, thread_cpu_time(), passed)
 }
 
+/// Ends the piece at hand and begins another; says what the former took.
+#[must_use]
+pub fn next() -> Duration {
+    let now = Instant::now();
+    let used = end_at(now);
+    begin_at(now);
+    used
+}
+
 /// Ends the piece at hand; says what it took.
 #[must_use]
 pub fn end() -> Duration {
+    end_at(Instant::now())
+}
+
+fn end_at(now: Instant) -> Duration {
     let Some(mut reading) = READING.get() else { return Duration::ZERO };
-    let now = Instant::now();
     let passed = now.saturating_duration_since(reading.began_at);
     if passed <= SHORT {
         reading.accounted += passed;
