@@ -12,9 +12,10 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use http::HeaderValue;
+use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -24,6 +25,7 @@ use self::patience::Patient;
 use crate::priority;
 use crate::request::head::Peer;
 use crate::request::{self, Front};
+use crate::schedule::errand;
 use crate::shutdown::Shutdown;
 
 /// How the door stands.
@@ -140,6 +142,7 @@ impl Door {
                 return;
             }
         };
+        let helping = tokio::task::spawn(self.front.schedule.help());
         let shutdown = self.front.shutdown.clone();
         let mut ending = std::pin::pin!(shutdown.begun());
         loop {
@@ -155,7 +158,7 @@ impl Door {
                         door.serve(stream, remote).await;
                         drop(room);
                     };
-                    tokio::task::spawn(connection);
+                    tokio::task::spawn(errand::charged(connection));
                 }
                 Err(error) => {
                     // Out of file descriptors, most likely: wait for some to be closed.
@@ -166,6 +169,7 @@ impl Door {
         }
         drop(listener);
         self.front.shutdown.closed().await;
+        helping.abort();
     }
 
     async fn accept_one(
@@ -223,12 +227,12 @@ impl Door {
                 Ok::<_, std::convert::Infallible>(reply.map(|body| working.on(body)))
             }
         });
-        let io = TokioIo::new(stream);
+        let stream = TokioIo::new(stream);
         if is_http2 {
-            let connection = self.http2().serve_connection(io, service);
+            let connection = self.http2().serve_connection(stream, service);
             drive(connection, &shutdown, http2::Connection::graceful_shutdown).await
         } else {
-            let connection = self.http1().serve_connection(io, service);
+            let connection = self.http1().serve_connection(stream, service);
             drive(connection, &shutdown, http1::Connection::graceful_shutdown).await
         }
     }
@@ -242,8 +246,8 @@ impl Door {
         builder
     }
 
-    fn http2(&self) -> http2::Builder<TokioExecutor> {
-        let mut builder = http2::Builder::new(TokioExecutor::new());
+    fn http2(&self) -> http2::Builder<Streams> {
+        let mut builder = http2::Builder::new(Streams);
         let head_size = u32::try_from(self.settings.head_size).unwrap_or(u32::MAX);
         builder
             .timer(TokioTimer::new())
@@ -253,6 +257,19 @@ impl Door {
             .max_header_list_size(head_size)
             .max_send_buf_size(H2_SEND_BUFFER);
         builder
+    }
+}
+
+/// Starts what hyper does for each HTTP/2 stream.
+#[derive(Clone, Debug)]
+struct Streams;
+
+impl<F> Executor<F> for Streams
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    fn execute(&self, stream: F) {
+        tokio::task::spawn(errand::charged(stream));
     }
 }
 

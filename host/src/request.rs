@@ -25,7 +25,7 @@ use crate::sandbox::cgi::environment::Place;
 use crate::sandbox::http::{Answer, HeadSender};
 use crate::sandbox::instance::Inquiry;
 use crate::sandbox::verdict::Kind;
-use crate::schedule::{Permit, Schedule};
+use crate::schedule::{Permit, Schedule, errand};
 use crate::shutdown::Shutdown;
 use crate::telemetry::events::Events;
 
@@ -138,6 +138,7 @@ impl Incoming {
             Ok(deployed) => deployed,
             Err(app) => front.shelf.load(&app).await?,
         };
+        errand::is_for(&deployed.state.gate);
         let target = Target { deployed, route };
         let call = Tally::begin(front, id, started_at, &target, &parts);
         let mut request = Request::from_parts(parts, body);

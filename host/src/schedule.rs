@@ -3,11 +3,14 @@
 //! waits or is refused `core::admit`'s.
 //!
 //! A call's first slice runs where its request was read, since a hop to another thread costs more
-//! than a small call: freely while cores are idle, and by the grace of `core::fair` when they are
-//! not. Whatever does not end there, and all of an app that is ahead of its share, is polled by the
-//! guest threads in fair order.
+//! than a small call: freely while cores are idle and one app asks alone, and by the grace of
+//! `core::fair` otherwise. Whatever does not end there, and all of an app that is ahead of its share,
+//! is polled in fair order: apps of short slices by the threads that read requests, between two looks
+//! at what there is to read, apps of long ones by the guest threads.
 
+pub mod errand;
 mod gate;
+mod helper;
 mod line;
 mod task;
 mod tenants;
@@ -30,7 +33,6 @@ pub use self::gate::{Gate, Permit};
 use self::line::{Line, Workers};
 use self::tenants::Tenants;
 use crate::call::Call;
-use crate::meter;
 
 /// What is polled: a guest, to its end. Boxed by whoever makes it, since it is large and moving it is
 /// a part of what a small call costs.
@@ -62,7 +64,7 @@ pub struct Schedule {
     tenants: Arc<Tenants>,
 }
 
-/// The guest threads. Dropping it ends them with what runs there.
+/// The guest threads, of which there is one per core. Dropping it ends them with what runs there.
 #[derive(Debug)]
 pub struct GuestThreads {
     workers: Workers,
@@ -78,8 +80,9 @@ struct Bounds {
 
 /// The right to poll one slice here. Given back on every path, a panic of the guest's included.
 struct Turn<'s> {
-    line: &'s Line,
-    /// What was charged for it; nothing while cores are idle, since nobody is harmed.
+    gate: &'s Gate,
+    /// What was charged for it; nothing while cores are idle and no other app asks, since nobody is
+    /// harmed.
     charge: Option<Charge>,
 }
 
@@ -138,11 +141,11 @@ impl Schedule {
     pub async fn run(&self, gate: &Arc<Gate>, call: &Arc<Call>, mut guest: Guest) {
         if let Some(mut turn) = self.turn(gate) {
             let polled = poll_fn(|context| {
-                meter::begin();
+                errand::pause();
                 Poll::Ready(guest.as_mut().poll(context))
             })
             .await;
-            let used = meter::end();
+            let used = errand::resume();
             gate.learn(used);
             turn.settle(used);
             if polled.is_ready() {
@@ -150,6 +153,12 @@ impl Schedule {
             }
         }
         self.line.spawn(gate.clone(), call.clone(), guest);
+    }
+
+    /// Serves the line on this thread for good, besides what else its runtime does. To be spawned
+    /// on each thread that reads requests.
+    pub fn help(&self) -> impl Future<Output = ()> + Send + use<> {
+        helper::help(self.line.clone())
     }
 
     /// Instance slots in use, and how many there are.
@@ -164,14 +173,14 @@ impl Schedule {
         self.bounds.n_waiting.load(Ordering::Relaxed)
     }
 
-    fn turn(&self, gate: &Gate) -> Option<Turn<'_>> {
-        let line = &*self.line;
+    fn turn<'g>(&self, gate: &'g Gate) -> Option<Turn<'g>> {
+        let line = gate.line();
         let is_idle = line.enter();
-        let mut turn = Turn { line, charge: None };
-        if is_idle {
+        let mut turn = Turn { gate, charge: None };
+        if !line.is_contended(gate.key()) && is_idle {
             return (gate.estimate() <= fair::LONGEST_HERE).then_some(turn);
         }
-        turn.charge = Some(line.queue().fair.start_here(gate.key())?);
+        turn.charge = Some(line.queue().fair.start_here(gate.key(), line.now())?);
         Some(turn)
     }
 }
@@ -179,7 +188,7 @@ impl Schedule {
 impl Turn<'_> {
     fn settle(&mut self, used: Duration) {
         if let Some(charge) = self.charge.take() {
-            self.line.queue().fair.settle(charge, used);
+            self.gate.line().settle(charge, self.gate, used);
         }
     }
 }
@@ -187,7 +196,7 @@ impl Turn<'_> {
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         self.settle(Duration::ZERO);
-        self.line.leave();
+        self.gate.line().leave();
     }
 }
 

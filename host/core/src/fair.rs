@@ -1,53 +1,64 @@
 //! Who runs next when more want the CPU than there is: weighted fair queueing over virtual time.
-//! Knows no threads, clocks or guests: the caller says who waits and what each slice took.
+//! Knows no threads, clocks or guests: the caller says who waits, what each slice took, and when.
 //!
-//! A *flow* is one app. Each flow has a virtual time: the CPU time it was charged, divided by its
-//! share. The flow with the least virtual time runs next. What a slice will cost is not known when
-//! it starts, so an estimate is charged then and settled against the measured time afterwards (the
-//! way Kubernetes' API priority and fairness charges requests). The rules between flows are those of
-//! start-time fair queueing (Goyal, Vin and Cheng, 1996):
+//! A *flow* is one app, and flows belong to tenants. Each of both has a virtual time: the CPU time it
+//! was charged, divided by its weight. The tenant with the least virtual time runs next, and of it
+//! the flow with the least. What a slice will cost is not known when it starts, so an estimate is
+//! charged then and settled against the measured time afterwards (the way Kubernetes' API priority
+//! and fairness charges requests). The rules on each level are those of start-time fair queueing
+//! (Goyal, Vin and Cheng, 1996):
 //!
 //! - The *clock* is the virtual time of the latest slice that started, so it follows a flow that runs
 //!   alone, and a second flow that arrives then does not find the first one in debt.
-//! - A flow that comes back from idleness starts at the clock: it banked nothing, it owes nothing
-//!   that it did not run up itself.
+//! - A flow that comes back starts at the clock: it banked nothing, it owes nothing that it did not
+//!   run up itself.
 //! - When nobody is left, all debts are forgiven.
+//!
+//! Two levels, and not shares of one: among sixty flows of one tenant a slice would count sixty
+//! times on the one scale, and a single flow of another would wait for one of each.
+//!
+//! A flow whose last slice has ended is not gone at once. It *lingers* for [`LINGER`], since a caller
+//! with few connections asks again when it was answered: meanwhile who has had more than it is not
+//! run past the line.
 //!
 //! Order of calls: [`Fair::add`] a flow; [`Fair::enqueue`] what waits or [`Fair::start_here`] without
 //! queueing; [`Fair::pop`] when a thread is free; [`Fair::settle`] after every slice that started.
 
-mod tenants;
+mod flow;
+mod level;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
-pub use self::tenants::TenantKey;
-use self::tenants::Tenants;
+use self::flow::Flow;
+pub use self::flow::{FIRST_ESTIMATE, LINGER, LONGEST_HERE, learn};
+use self::level::{Level, Seat, Virtual, stretch};
 use crate::units::Weight;
-
-/// What a slice is taken to cost before the first one of its flow was measured.
-const FIRST_ESTIMATE: Duration = Duration::from_micros(50);
-/// A flow whose slices take longer than this is not run where others' requests are read.
-pub const LONGEST_HERE: Duration = Duration::from_micros(250);
-/// How slowly an estimate follows slices that take longer: one that was held up by chance must not
-/// cost its flow much, one of many milliseconds must show at once.
-const ESTIMATE_RISE: u32 = 4;
-/// How slowly it follows slices that take less.
-const ESTIMATE_FALL: u32 = 8;
-
-/// CPU time divided by a share, in [`tenants::SHARE_UNIT`]ths of a nanosecond.
-type Virtual = u128;
 
 /// Names a flow of one [`Fair`]. Given anew to another flow once its own was removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FlowKey(u32);
+
+impl FlowKey {
+    /// A number that no other flow has; never 0.
+    #[must_use]
+    pub fn number(self) -> u32 {
+        self.0.saturating_add(1)
+    }
+}
+
+/// Names a tenant of one [`Fair`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TenantKey(u32);
 
 /// What was charged for a slice that runs; to be handed back with the measured time.
 #[derive(Debug)]
 #[must_use = "a slice that is not settled is charged by estimate for good"]
 pub struct Charge {
     flow: FlowKey,
-    amount: Virtual,
+    tenant: TenantKey,
+    of_flow: Virtual,
+    of_tenant: Virtual,
 }
 
 /// Flows, and what of each waits.
@@ -55,29 +66,20 @@ pub struct Charge {
 pub struct Fair<T> {
     flows: Vec<Option<Flow<T>>>,
     free: Vec<u32>,
-    tenants: Tenants,
-    /// Flows of which something waits, by virtual time. Agrees with `Flow::waiting`.
-    ready: BTreeSet<(Virtual, FlowKey)>,
-    clock: Virtual,
-    /// The most virtual time any flow has: where the clock goes when nobody is left.
-    horizon: Virtual,
+    tenants: Vec<Tenant>,
+    /// Tenants of which some flow is present.
+    level: Level<TenantKey>,
+    /// Flows that linger, and until when, as far as was known when they were put here.
+    lingering: VecDeque<(Duration, FlowKey)>,
     n_waiting: usize,
     n_running: usize,
-    /// Flows of which something waits or runs.
-    n_busy: usize,
 }
 
 #[derive(Debug)]
-struct Flow<T> {
-    tenant: TenantKey,
+struct Tenant {
     weight: Weight,
-    at: Virtual,
-    waiting: VecDeque<T>,
-    n_running: usize,
-    estimate: Duration,
-    /// Whether the tenant's share is divided among this flow too.
-    is_busy: bool,
-    is_removed: bool,
+    seat: Seat,
+    level: Level<FlowKey>,
 }
 
 impl<T> Default for Fair<T> {
@@ -85,35 +87,27 @@ impl<T> Default for Fair<T> {
         Self {
             flows: Vec::new(),
             free: Vec::new(),
-            tenants: Tenants::default(),
-            ready: BTreeSet::new(),
-            clock: 0,
-            horizon: 0,
+            tenants: Vec::new(),
+            level: Level::default(),
+            lingering: VecDeque::new(),
             n_waiting: 0,
             n_running: 0,
-            n_busy: 0,
         }
     }
 }
 
 impl<T> Fair<T> {
-    /// Adds a tenant, among whose busy flows its share is divided.
+    /// Adds a tenant, whose share is divided among those of its flows that are busy: owning many
+    /// apps buys no more CPU than owning one.
     pub fn add_tenant(&mut self, weight: Weight) -> TenantKey {
-        self.tenants.add(weight)
+        let key = TenantKey(u32::try_from(self.tenants.len()).unwrap_or(u32::MAX));
+        self.tenants.push(Tenant { weight, seat: Seat::default(), level: Level::default() });
+        key
     }
 
-    /// Adds a flow.
+    /// Adds a flow of a tenant that was added.
     pub fn add(&mut self, tenant: TenantKey, weight: Weight) -> FlowKey {
-        let flow = Flow {
-            tenant,
-            weight,
-            at: self.clock,
-            waiting: VecDeque::new(),
-            n_running: 0,
-            estimate: FIRST_ESTIMATE,
-            is_busy: false,
-            is_removed: false,
-        };
+        let flow = Flow::new(tenant, weight);
         if let Some(index) = self.free.pop()
             && let Some(place) = self.flows.get_mut(index as usize)
         {
@@ -125,79 +119,102 @@ impl<T> Fair<T> {
         FlowKey(index)
     }
 
-    /// Changes a flow's share, from its next slice on.
+    /// Changes a flow's owner and weight, from its next slice on.
     pub fn set_weight(&mut self, key: FlowKey, tenant: TenantKey, weight: Weight) {
-        let Some(Some(flow)) = self.flows.get_mut(key.0 as usize) else { return };
-        if flow.is_busy {
-            self.tenants.leave(flow.tenant, flow.weight);
-            self.tenants.enter(tenant, weight);
+        let Some(flow) = self.flow(key) else { return };
+        let (was_present, moves) = (flow.seat.is_present, flow.tenant != tenant);
+        if moves {
+            self.depart(key);
         }
+        let Some(flow) = self.flow_mut(key) else { return };
         (flow.tenant, flow.weight) = (tenant, weight);
+        if moves {
+            // Virtual times of different tenants cannot be compared.
+            flow.seat = Seat::default();
+        }
+        if moves && was_present {
+            self.arrive(key);
+            self.show_ready(key);
+        }
     }
 
     /// Removes a flow. What of it waits or runs goes on; its key is given anew after that.
     pub fn remove(&mut self, key: FlowKey) {
-        if let Some(Some(flow)) = self.flows.get_mut(key.0 as usize) {
-            flow.is_removed = true;
+        let Some(flow) = self.flow_mut(key) else { return };
+        flow.is_removed = true;
+        if flow.is_idle() {
+            self.depart(key);
         }
-        self.release(key);
     }
 
     /// Puts something in its flow's line.
     pub fn enqueue(&mut self, key: FlowKey, item: T) {
-        self.wake(key);
-        let Some(Some(flow)) = self.flows.get_mut(key.0 as usize) else { return };
+        self.arrive(key);
+        let Some(flow) = self.flow_mut(key) else { return };
         flow.waiting.push_back(item);
         self.n_waiting += 1;
-        if flow.waiting.len() == 1 {
-            self.ready.insert((flow.at, key));
-        }
+        self.show_ready(key);
     }
 
-    /// Starts a slice past the line, where the caller stands: granted to a flow that would be next
-    /// in line or that is alone, of which nothing waits, and whose slices are short.
+    /// Starts a slice past the line, where the caller stands: granted to a flow whose slices are
+    /// short and that was given no more than any other that is present.
     #[must_use]
-    pub fn start_here(&mut self, key: FlowKey) -> Option<Charge> {
-        self.wake(key);
-        let next = self.ready.first().map(|(at, _)| *at);
+    pub fn start_here(&mut self, key: FlowKey, now: Duration) -> Option<Charge> {
+        self.expire(now);
+        self.arrive(key);
         let flow = self.flow(key)?;
-        let is_due = flow.at <= next.unwrap_or(self.clock) || self.n_busy == 1;
-        if is_due && flow.waiting.is_empty() && flow.estimate <= LONGEST_HERE {
-            self.clock = self.clock.max(flow.at);
+        let tenant = self.tenants.get(flow.tenant.0 as usize)?;
+        let is_least = self.level.is_least(&tenant.seat) && tenant.level.is_least(&flow.seat);
+        if is_least && flow.is_short() {
             return Some(self.start(key));
         }
-        self.release(key);
+        self.rest(key, now);
         None
+    }
+
+    /// Whether what runs next is of a flow whose slices are short, if anything waits.
+    #[must_use]
+    pub fn is_next_short(&self) -> Option<bool> {
+        let tenant = self.tenants.get(self.level.next()?.0 as usize)?;
+        Some(self.flow(tenant.level.next()?)?.is_short())
     }
 
     /// Takes what runs next, if anything waits.
     pub fn pop(&mut self) -> Option<(T, Charge)> {
-        let (at, key) = self.ready.pop_first()?;
-        self.clock = self.clock.max(at);
-        let flow = self.flows.get_mut(key.0 as usize)?.as_mut()?;
-        let item = flow.waiting.pop_front()?;
+        let tenant = self.tenants.get(self.level.next()?.0 as usize)?;
+        let key = tenant.level.next()?;
+        let item = self.flow_mut(key)?.waiting.pop_front()?;
         self.n_waiting -= 1;
         let charge = self.start(key);
-        if let Some(flow) = self.flow(key)
-            && !flow.waiting.is_empty()
-        {
-            self.ready.insert((flow.at, key));
-        }
+        self.show_ready(key);
         Some((item, charge))
     }
 
     /// Ends a slice that took `used`.
-    pub fn settle(&mut self, charge: Charge, used: Duration) {
-        let Charge { flow: key, amount } = charge;
-        let Some(Some(flow)) = self.flows.get(key.0 as usize) else { return };
-        let actual = self.tenants.stretch(used, flow.tenant, flow.weight);
-        let at = flow.at.saturating_sub(amount).saturating_add(actual);
-        self.move_to(key, at);
+    pub fn settle(&mut self, charge: Charge, used: Duration, now: Duration) {
+        self.expire(now);
+        let Charge { flow: key, tenant: tenant_key, of_flow, of_tenant } = charge;
         let Some(Some(flow)) = self.flows.get_mut(key.0 as usize) else { return };
         flow.estimate = learn(flow.estimate, used);
         flow.n_running = flow.n_running.saturating_sub(1);
         self.n_running = self.n_running.saturating_sub(1);
-        self.release(key);
+        let Some(tenant) = self.tenants.get_mut(tenant_key.0 as usize) else { return };
+        let actual = stretch(used, tenant.weight);
+        self.level.charge(tenant_key, &mut tenant.seat, of_tenant, actual);
+        // What was charged before a flow changed hands stays with its former owner.
+        if flow.tenant == tenant_key {
+            let actual = stretch(used, flow.weight);
+            tenant.level.charge(key, &mut flow.seat, of_flow, actual);
+        }
+        self.rest(key, now);
+    }
+
+    /// Charges a flow for what was done for it outside its slices.
+    pub fn charge(&mut self, key: FlowKey, used: Duration) {
+        let Some(Some(flow)) = self.flows.get_mut(key.0 as usize) else { return };
+        let Some(tenant) = self.tenants.get_mut(flow.tenant.0 as usize) else { return };
+        tenant.level.charge(key, &mut flow.seat, 0, stretch(used, flow.weight));
+        self.level.charge(flow.tenant, &mut tenant.seat, 0, stretch(used, tenant.weight));
     }
 
     /// Things that wait, of all flows.
@@ -212,10 +229,11 @@ impl<T> Fair<T> {
         self.n_running
     }
 
-    /// What the flow's next slice is taken to cost.
-    #[must_use]
-    pub fn estimate(&self, key: FlowKey) -> Duration {
-        self.flow(key).map_or(FIRST_ESTIMATE, |flow| flow.estimate)
+    /// Says what the flow's next slice is taken to cost, where its last ones were not charged.
+    pub fn expect(&mut self, key: FlowKey, estimate: Duration) {
+        if let Some(flow) = self.flow_mut(key) {
+            flow.estimate = estimate;
+        }
     }
 
     /// What must hold at any time.
@@ -223,94 +241,137 @@ impl<T> Fair<T> {
     /// # Errors
     /// The first thing that does not.
     pub fn check(&self) -> Result<(), String> {
-        let flows = || self.flows.iter().flatten();
-        let ready = flows().filter(|flow| !flow.waiting.is_empty()).count();
-        let waiting: usize = flows().map(|flow| flow.waiting.len()).sum();
-        let running: usize = flows().map(|flow| flow.n_running).sum();
-        let listed = self.ready.iter().all(|(at, key)| {
-            self.flow(*key).is_some_and(|flow| flow.at == *at && !flow.waiting.is_empty())
-        });
+        let flows = || {
+            let numbered = (0..).map(FlowKey).zip(&self.flows);
+            numbered.filter_map(|(key, flow)| Some((key, flow.as_ref()?)))
+        };
+        let waiting: usize = flows().map(|(_, flow)| flow.waiting.len()).sum();
+        let running: usize = flows().map(|(_, flow)| flow.n_running).sum();
+        let tenants = || (0..).map(TenantKey).zip(&self.tenants);
         let claims = [
-            (ready == self.ready.len() && listed, "ready lists exactly the flows that wait"),
             (waiting == self.n_waiting, "what waits is counted"),
             (running == self.n_running, "what runs is counted"),
-            (flows().all(|flow| flow.at <= self.horizon), "nobody is beyond the horizon"),
+            (
+                flows().all(|(_, flow)| flow.seat.is_present || flow.is_idle()),
+                "who waits or runs is present",
+            ),
+            (
+                tenants().all(|(_, tenant)| tenant.seat.is_present != tenant.level.is_empty()),
+                "a tenant is present when a flow of it is",
+            ),
         ];
-        match claims.into_iter().find(|(holds, _)| !holds) {
-            Some((_, claim)) => Err(format!("it does not hold that {claim}")),
-            None => Ok(()),
-        }
+        let broken =
+            claims.into_iter().find(|(holds, _)| !holds).map(|(_, claim)| claim.to_owned());
+        let broken = broken
+            .or_else(|| self.level.check(tenants().map(|(key, tenant)| (key, &tenant.seat))))
+            .or_else(|| {
+                tenants().find_map(|(owner, tenant)| {
+                    let own = flows().filter(|(_, flow)| flow.tenant == owner);
+                    tenant.level.check(own.map(|(key, flow)| (key, &flow.seat)))
+                })
+            });
+        broken.map_or(Ok(()), |claim| Err(format!("it does not hold that {claim}")))
     }
 
     fn flow(&self, key: FlowKey) -> Option<&Flow<T>> {
         self.flows.get(key.0 as usize)?.as_ref()
     }
 
-    /// Brings a flow that was idle to the clock.
-    fn wake(&mut self, key: FlowKey) {
+    fn flow_mut(&mut self, key: FlowKey) -> Option<&mut Flow<T>> {
+        self.flows.get_mut(key.0 as usize)?.as_mut()
+    }
+
+    /// Has a flow take part, and its tenant. Who of them has nothing in line comes to the clock;
+    /// with something in line it has waited its turn since it was put there.
+    fn arrive(&mut self, key: FlowKey) {
         let Some(Some(flow)) = self.flows.get_mut(key.0 as usize) else { return };
-        if !flow.is_busy {
-            self.tenants.enter(flow.tenant, flow.weight);
-            flow.is_busy = true;
-            self.n_busy += 1;
+        let Some(tenant) = self.tenants.get_mut(flow.tenant.0 as usize) else { return };
+        if !tenant.level.has_ready() {
+            self.level.arrive(flow.tenant, &mut tenant.seat);
         }
-        // With something in line it has waited its turn since it was put there.
-        if flow.waiting.is_empty() {
-            flow.at = flow.at.max(self.clock);
-            self.horizon = self.horizon.max(flow.at);
+        if flow.waiting.is_empty() || !flow.seat.is_present {
+            tenant.level.arrive(key, &mut flow.seat);
         }
+    }
+
+    /// Tells both levels whether anything of a flow waits.
+    fn show_ready(&mut self, key: FlowKey) {
+        let Some(Some(flow)) = self.flows.get_mut(key.0 as usize) else { return };
+        let Some(tenant) = self.tenants.get_mut(flow.tenant.0 as usize) else { return };
+        tenant.level.set_ready(key, &mut flow.seat, !flow.waiting.is_empty());
+        self.level.set_ready(flow.tenant, &mut tenant.seat, tenant.level.has_ready());
     }
 
     /// Charges a flow for the slice that starts.
     fn start(&mut self, key: FlowKey) -> Charge {
-        let Some(Some(flow)) = self.flows.get_mut(key.0 as usize) else {
-            return Charge { flow: key, amount: 0 };
-        };
-        let amount = self.tenants.stretch(flow.estimate, flow.tenant, flow.weight);
-        flow.at = flow.at.saturating_add(amount);
+        let mut charge = Charge { flow: key, tenant: TenantKey(0), of_flow: 0, of_tenant: 0 };
+        let Some(Some(flow)) = self.flows.get_mut(key.0 as usize) else { return charge };
+        let Some(tenant) = self.tenants.get_mut(flow.tenant.0 as usize) else { return charge };
+        charge.tenant = flow.tenant;
+        charge.of_flow = stretch(flow.estimate, flow.weight);
+        charge.of_tenant = stretch(flow.estimate, tenant.weight);
+        self.level.start(&tenant.seat);
+        tenant.level.start(&flow.seat);
+        self.level.charge(flow.tenant, &mut tenant.seat, 0, charge.of_tenant);
+        tenant.level.charge(key, &mut flow.seat, 0, charge.of_flow);
         flow.n_running += 1;
         self.n_running += 1;
-        self.horizon = self.horizon.max(flow.at);
-        Charge { flow: key, amount }
+        charge
     }
 
-    fn move_to(&mut self, key: FlowKey, at: Virtual) {
+    /// Lets a flow linger of which nothing runs or waits any more.
+    fn rest(&mut self, key: FlowKey, now: Duration) {
         let Some(Some(flow)) = self.flows.get_mut(key.0 as usize) else { return };
-        if self.ready.remove(&(flow.at, key)) {
-            self.ready.insert((at, key));
-        }
-        flow.at = at;
-        self.horizon = self.horizon.max(at);
-    }
-
-    /// Lets go of a flow of which nothing runs or waits any more.
-    fn release(&mut self, key: FlowKey) {
-        let Some(place) = self.flows.get_mut(key.0 as usize) else { return };
-        let Some(flow) = place else { return };
-        if flow.n_running > 0 || !flow.waiting.is_empty() {
+        if !flow.is_idle() {
             return;
         }
-        if flow.is_busy {
-            self.tenants.leave(flow.tenant, flow.weight);
-            flow.is_busy = false;
-            self.n_busy = self.n_busy.saturating_sub(1);
-        }
         if flow.is_removed {
+            self.depart(key);
+            return;
+        }
+        flow.lingers_until = now.saturating_add(LINGER);
+        if !flow.is_lingering {
+            flow.is_lingering = true;
+            self.lingering.push_back((flow.lingers_until, key));
+        }
+    }
+
+    /// Lets go of those who have lingered long enough.
+    fn expire(&mut self, now: Duration) {
+        while let Some(&(until, key)) = self.lingering.front()
+            && until <= now
+        {
+            self.lingering.pop_front();
+            let Some(Some(flow)) = self.flows.get_mut(key.0 as usize) else { continue };
+            flow.is_lingering = false;
+            if !flow.is_idle() {
+                continue;
+            }
+            if flow.lingers_until > now {
+                flow.is_lingering = true;
+                self.lingering.push_back((flow.lingers_until, key));
+            } else {
+                self.depart(key);
+            }
+        }
+    }
+
+    fn depart(&mut self, key: FlowKey) {
+        let Some(place) = self.flows.get_mut(key.0 as usize) else { return };
+        let Some(flow) = place else { return };
+        if flow.seat.is_present
+            && let Some(tenant) = self.tenants.get_mut(flow.tenant.0 as usize)
+        {
+            tenant.level.depart(key, &mut flow.seat);
+            self.level.set_ready(flow.tenant, &mut tenant.seat, tenant.level.has_ready());
+            if tenant.level.is_empty() {
+                self.level.depart(flow.tenant, &mut tenant.seat);
+            }
+        }
+        if flow.is_removed && flow.is_idle() && !flow.is_lingering {
             *place = None;
             self.free.push(key.0);
         }
-        if self.n_waiting == 0 && self.n_running == 0 {
-            self.clock = self.horizon;
-        }
-    }
-}
-
-/// The next estimate of what a slice takes, after one that took `used`.
-#[must_use]
-pub fn learn(estimate: Duration, used: Duration) -> Duration {
-    match estimate.checked_sub(used) {
-        Some(excess) => estimate.saturating_sub(excess / ESTIMATE_FALL),
-        None => estimate.saturating_add((used.saturating_sub(estimate)) / ESTIMATE_RISE),
     }
 }
 

@@ -39,6 +39,8 @@ pub struct Gate {
     /// What a slice takes, wherever it runs, in nanoseconds: what can be asked without the lock of
     /// the line. `core::fair` has its own for the slices that it charges.
     estimate: AtomicU64,
+    /// I/O work done for the app that it was not charged for yet, in nanoseconds.
+    owed: AtomicU64,
 }
 
 /// The right of one call to run. Held as long as the guest lives, body streaming included.
@@ -71,7 +73,8 @@ impl Gate {
             waiting: Mutex::default(),
             n_gone: AtomicU32::new(0),
             hold: AtomicU64::new(0),
-            estimate: AtomicU64::new(0),
+            estimate: AtomicU64::new(nanoseconds(fair::FIRST_ESTIMATE)),
+            owed: AtomicU64::new(0),
         })
     }
 
@@ -124,8 +127,22 @@ impl Gate {
 
     pub(super) fn learn(&self, used: Duration) {
         let learned = fair::learn(self.estimate(), used);
-        let nanoseconds = u64::try_from(learned.as_nanos()).unwrap_or(u64::MAX);
-        self.estimate.store(nanoseconds, Ordering::Relaxed);
+        self.estimate.store(nanoseconds(learned), Ordering::Relaxed);
+    }
+
+    /// Notes I/O work done for the app. While no other app asks, nobody is to be protected from it.
+    pub(super) fn owe(&self, used: Duration) {
+        if self.line.is_mixed() {
+            self.owed.fetch_add(nanoseconds(used), Ordering::Relaxed);
+        }
+    }
+
+    /// The I/O work that is to be charged now.
+    pub(super) fn take_owed(&self) -> Option<Duration> {
+        if self.owed.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        Some(Duration::from_nanos(self.owed.swap(0, Ordering::Relaxed)))
     }
 
     fn take(&self) -> bool {
@@ -198,7 +215,7 @@ impl Gate {
     }
 
     fn measure(&self, held: Duration) {
-        let held = u64::try_from(held.as_nanos()).unwrap_or(u64::MAX);
+        let held = nanoseconds(held);
         let before = self.hold.load(Ordering::Relaxed);
         let learned = if before == 0 {
             held
@@ -271,6 +288,10 @@ impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.0.n_waiting.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Counts one more, unless there are as many as there may be.

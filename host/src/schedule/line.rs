@@ -1,17 +1,18 @@
-//! The line of guests that want a core, and the threads that serve it in fair order.
+//! The line of guests that want a core, and who serves it in fair order.
 //! Does not know what a guest is or who may get in line.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use steerage_core::fair::{Charge, Fair};
+use steerage_core::fair::{Charge, Fair, FlowKey, LINGER};
 use tokio::runtime::{Builder, Handle, Runtime};
 
+use super::helper::Bell;
 use super::task::{Slice, Task};
 use super::{Gate, Guest};
 use crate::call::Call;
@@ -28,6 +29,18 @@ pub(super) struct Line {
     /// Slices that run or wait, here and where requests are read.
     n_busy: AtomicUsize,
     n_threads: usize,
+    crowd: Crowd,
+    began_at: Instant,
+}
+
+/// Whether more than one app has asked lately. While it is one, nobody needs to be charged.
+#[derive(Debug, Default)]
+struct Crowd {
+    /// The number of the app that asked last, plus one.
+    latest: AtomicU32,
+    is_mixed: AtomicBool,
+    /// Until when it is, in nanoseconds since the line began.
+    mixed_until: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -40,6 +53,20 @@ pub(super) struct Queue {
     tasks: HashMap<u64, Arc<Task>>,
     n_spawned: u64,
     is_closed: bool,
+    pub(super) n_helpers: usize,
+    /// Helpers that have nothing to do.
+    parked: Vec<Arc<Bell>>,
+    /// Guest threads that have nothing to do.
+    n_asleep: usize,
+}
+
+/// Who runs slices.
+#[derive(Debug)]
+pub(super) enum Server {
+    /// The guest threads: what is of long slices, and everything where nobody helps.
+    Guests,
+    /// A thread that reads requests, known by its bell.
+    Helper(Arc<Bell>),
 }
 
 /// The threads that serve a line, and the runtime whose clocks and sockets guests use there.
@@ -58,7 +85,46 @@ impl Line {
             more: Condvar::new(),
             n_busy: AtomicUsize::new(0),
             n_threads,
+            crowd: Crowd::default(),
+            began_at: Instant::now(),
         }
+    }
+
+    /// Time since the line began.
+    pub(super) fn now(&self) -> Duration {
+        self.began_at.elapsed()
+    }
+
+    /// Notes that an app asks; says whether others have lately.
+    pub(super) fn is_contended(&self, key: FlowKey) -> bool {
+        let crowd = &self.crowd;
+        let is_same = crowd.latest.load(Ordering::Relaxed) == key.number();
+        if is_same && !self.is_mixed() {
+            return false;
+        }
+        let now = self.now();
+        if is_same {
+            let until = Duration::from_nanos(crowd.mixed_until.load(Ordering::Relaxed));
+            crowd.is_mixed.store(now < until, Ordering::Relaxed);
+            return now < until;
+        }
+        let is_first = crowd.latest.swap(key.number(), Ordering::Relaxed) == 0;
+        let until = u64::try_from((now + LINGER).as_nanos()).unwrap_or(u64::MAX);
+        crowd.mixed_until.store(until, Ordering::Relaxed);
+        crowd.is_mixed.store(!is_first, Ordering::Relaxed);
+        !is_first
+    }
+
+    /// Whether more than one app has asked lately, when last looked at.
+    pub(super) fn is_mixed(&self) -> bool {
+        self.crowd.is_mixed.load(Ordering::Relaxed)
+    }
+
+    /// Ends a slice that was charged, wherever it ran.
+    pub(super) fn settle(&self, charge: Charge, gate: &Gate, used: Duration) {
+        let mut queue = self.queue();
+        queue.settle(charge, gate, used, self.now());
+        self.release(queue);
     }
 
     pub(super) fn queue(&self) -> MutexGuard<'_, Queue> {
@@ -83,6 +149,7 @@ impl Line {
             return;
         }
         queue.n_spawned += 1;
+        queue.fair.expect(gate.key(), gate.estimate());
         let task = Task::new(gate, call, queue.n_spawned, guest);
         queue.tasks.insert(task.number, task.clone());
         drop(queue);
@@ -94,14 +161,62 @@ impl Line {
     /// Puts a guest that was woken in line.
     pub(super) fn put(&self, task: Arc<Task>) {
         self.n_busy.fetch_add(1, Ordering::Relaxed);
-        self.queue().line_up(task);
-        self.more.notify_one();
+        let mut queue = self.queue();
+        queue.line_up(task);
+        self.release(queue);
     }
 
     /// Has a guest polled next that is in line and whose call must stop.
     pub(super) fn hurry(&self, task: Arc<Task>) {
         self.queue().stopping.push_back(task);
         self.more.notify_one();
+    }
+
+    /// What the server is to run next. A helper that is given nothing is rung when there is more.
+    pub(super) fn take(&self, by: &Server) -> Option<(Arc<Task>, Charge)> {
+        let mut queue = self.queue();
+        let taken = queue.take(by);
+        if taken.is_none()
+            && let Server::Helper(bell) = by
+        {
+            queue.parked.push(bell.clone());
+        }
+        self.release(queue);
+        taken
+    }
+
+    /// Runs what was taken; says what it took.
+    pub(super) fn slice(&self, task: Arc<Task>, charge: Charge) -> Duration {
+        let (slice, used) = task.run();
+        if slice != Slice::Over || used > Duration::ZERO {
+            task.gate.learn(used);
+        }
+        let mut queue = self.queue();
+        queue.settle(charge, &task.gate, used, self.now());
+        if slice == Slice::Again && !queue.is_closed {
+            queue.line_up(task);
+            self.release(queue);
+            return used;
+        }
+        self.leave();
+        let listed = if slice == Slice::Over { queue.tasks.remove(&task.number) } else { None };
+        self.release(queue);
+        if slice == Slice::Again {
+            // The line was closed meanwhile, and whoever did could not drop what was running.
+            task.abandon();
+        }
+        // It may be the last that knows of its app, whose end takes the lock.
+        drop((listed, task));
+        used
+    }
+
+    /// A helper is gone.
+    pub(super) fn dismiss(&self, bell: &Arc<Bell>) {
+        let mut queue = self.queue();
+        queue.n_helpers = queue.n_helpers.saturating_sub(1);
+        queue.parked.retain(|parked| !Arc::ptr_eq(parked, bell));
+        // It may have been rung for what others are to do now.
+        self.release(queue);
     }
 
     /// Serves the line until it is closed.
@@ -115,41 +230,70 @@ impl Line {
                 task.run();
                 drop(task);
                 queue = self.queue();
-                continue;
-            }
-            let Some((task, charge)) = queue.fair.pop() else {
+            } else if let Some((task, charge)) = queue.take(&Server::Guests) {
+                self.release(queue);
+                self.slice(task, charge);
+                queue = self.queue();
+            } else {
+                // Woken for what was to be stopped, it may have slept through what is not for it.
+                if let Some(Server::Helper(bell)) = queue.whom_to_wake() {
+                    bell.ring();
+                }
+                queue.n_asleep += 1;
                 queue = self.more.wait(queue).unwrap_or_else(PoisonError::into_inner);
-                continue;
-            };
-            drop(queue);
-            queue = self.slice(task, charge);
+                queue.n_asleep -= 1;
+            }
         }
     }
 
-    fn slice(&self, task: Arc<Task>, charge: Charge) -> MutexGuard<'_, Queue> {
-        let (slice, used) = task.run();
-        if slice != Slice::Over || used > Duration::ZERO {
-            task.gate.learn(used);
+    /// Lets go of the queue, and wakes who is to serve what is next in it.
+    fn release(&self, mut queue: MutexGuard<'_, Queue>) {
+        let wake = queue.whom_to_wake();
+        drop(queue);
+        match wake {
+            Some(Server::Helper(bell)) => bell.ring(),
+            Some(Server::Guests) => self.more.notify_one(),
+            None => {}
         }
-        let mut queue = self.queue();
-        queue.fair.settle(charge, used);
-        match slice {
-            Slice::Again => queue.line_up(task),
-            Slice::Asleep => self.leave(),
-            Slice::Over => {
-                self.leave();
-                let listed = queue.tasks.remove(&task.number);
-                // It may be the last that knows of its app, whose end takes the lock.
-                drop(queue);
-                drop((listed, task));
-                return self.queue();
-            }
-        }
-        queue
     }
 }
 
 impl Queue {
+    fn settle(&mut self, charge: Charge, gate: &Gate, used: Duration, now: Duration) {
+        self.fair.settle(charge, used, now);
+        if let Some(owed) = gate.take_owed() {
+            self.fair.charge(gate.key(), owed);
+        }
+    }
+
+    /// What the server is to run next, if that is for it to run.
+    fn take(&mut self, by: &Server) -> Option<(Arc<Task>, Charge)> {
+        if self.is_closed || self.is_next_for_helpers()? != matches!(by, Server::Helper(_)) {
+            return None;
+        }
+        self.fair.pop()
+    }
+
+    /// Who sleeps and is to serve what is next.
+    fn whom_to_wake(&mut self) -> Option<Server> {
+        let is_for_guests = !self.stopping.is_empty() && self.n_asleep > 0;
+        if is_for_guests || !self.is_next_for_helpers()? {
+            return (self.n_asleep > 0).then_some(Server::Guests);
+        }
+        let here = self.parked.iter().position(|bell| bell.is_here());
+        let bell = match here {
+            Some(index) => self.parked.swap_remove(index),
+            None => self.parked.pop()?,
+        };
+        Some(Server::Helper(bell))
+    }
+
+    /// The order is kept between apps of short and of long slices: what is next waits for those who
+    /// serve it, and the others wait with it.
+    fn is_next_for_helpers(&self) -> Option<bool> {
+        self.fair.is_next_short().map(|is_short| is_short && self.n_helpers > 0)
+    }
+
     fn line_up(&mut self, task: Arc<Task>) {
         if task.must_stop() {
             self.stopping.push_back(task.clone());
@@ -187,7 +331,7 @@ impl Workers {
             let mut queue = self.line.queue();
             queue.is_closed = true;
             while let Some((_, charge)) = queue.fair.pop() {
-                queue.fair.settle(charge, Duration::ZERO);
+                queue.fair.settle(charge, Duration::ZERO, self.line.now());
             }
             queue.stopping.clear();
             queue.tasks.drain().map(|(_, task)| task).collect()

@@ -75,6 +75,76 @@ async fn a_guest_that_does_not_end_here_goes_on_elsewhere() {
     threads.stop();
 }
 
+/// Where a guest's two slices run, the first of which takes so long.
+async fn two_slices(
+    schedule: &Schedule,
+    gate: &Arc<Gate>,
+    first: Duration,
+) -> oneshot::Receiver<[thread::ThreadId; 2]> {
+    let (tell, told) = oneshot::channel();
+    let guest = async move {
+        let began_on = thread::current().id();
+        compute(first);
+        tokio::task::yield_now().await;
+        tell.send([began_on, thread::current().id()]).unwrap();
+    };
+    schedule.run(gate, &call(), Box::pin(guest)).await;
+    told
+}
+
+#[tokio::test]
+async fn short_slices_go_on_where_requests_are_read_and_long_ones_do_not() {
+    let threads = GuestThreads::start(1).unwrap();
+    let schedule = schedule(&threads);
+    let gate = gate(&schedule);
+    let helper = tokio::spawn(schedule.help());
+    tokio::task::yield_now().await;
+    let here = thread::current().id();
+    let told = two_slices(&schedule, &gate, Duration::ZERO).await;
+    assert_eq!(told.await.unwrap(), [here; 2]);
+    let told = two_slices(&schedule, &gate, Duration::from_millis(20)).await;
+    let [began_on, ended_on] = told.await.unwrap();
+    assert_eq!(began_on, here);
+    assert_ne!(ended_on, here);
+    helper.abort();
+    threads.stop();
+}
+
+#[tokio::test]
+async fn what_is_left_by_a_thread_that_read_requests_is_not_forgotten() {
+    let threads = GuestThreads::start(1).unwrap();
+    let schedule = schedule(&threads);
+    let gate = gate(&schedule);
+    let helper = tokio::spawn(schedule.help());
+    tokio::task::yield_now().await;
+    let told = two_slices(&schedule, &gate, Duration::ZERO).await;
+    // It was rung for the second slice by now.
+    helper.abort();
+    let [began_on, ended_on] = told.await.unwrap();
+    assert_ne!(began_on, ended_on);
+    threads.stop();
+}
+
+#[tokio::test]
+async fn work_on_connections_is_owed_while_others_ask() {
+    let threads = GuestThreads::start(1).unwrap();
+    let schedule = schedule(&threads);
+    let (one, other) = (gate(&schedule), gate(&schedule));
+    let schedule = &schedule;
+    let work = |gate: Arc<Gate>| async move {
+        errand::is_for(&gate);
+        assert!(runs_here(schedule, &gate).await);
+        compute(Duration::from_millis(1));
+    };
+    errand::charged(work(one.clone())).await;
+    assert_eq!(one.take_owed(), None, "it is alone");
+    errand::charged(work(other.clone())).await;
+    let owed = other.take_owed().expect("the first was here a moment ago");
+    assert!(owed >= Duration::from_micros(900), "{owed:?}");
+    assert_eq!(one.take_owed(), None);
+    threads.stop();
+}
+
 #[tokio::test]
 async fn an_app_that_is_removed_while_its_guest_runs_takes_nobody_along() {
     let threads = GuestThreads::start(1).unwrap();

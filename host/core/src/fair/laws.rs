@@ -1,10 +1,11 @@
 //! The laws of fair queueing, proved on simulated machines: servers that poll, flows that arrive,
 //! slices of any length. Time is a number here.
 
-use std::collections::VecDeque;
+mod machine;
 
 use proptest::prelude::*;
 
+use self::machine::{Busy, Machine, Reader};
 use super::*;
 
 const MICRO: u64 = 1_000;
@@ -12,107 +13,11 @@ const MICRO: u64 = 1_000;
 const LONGEST: u64 = 200 * MICRO;
 /// `FIRST_ESTIMATE` in nanoseconds.
 const FIRST_NANOS: u64 = 50 * MICRO;
-
-/// A flow that always has work: `lines` items, each coming back after its slice.
-#[derive(Clone, Debug)]
-struct Busy {
-    weight: u32,
-    lines: usize,
-    slice: u64,
-    from: u64,
-    until: u64,
-}
-
-/// A machine of `n_servers` that serves flows by turns of a [`Fair`].
-struct Machine {
-    fair: Fair<usize>,
-    keys: Vec<FlowKey>,
-    now: u64,
-    servers: Vec<Option<(u64, usize, Charge, u64)>>,
-    served: Vec<u64>,
-    /// Longest wait of any item of each flow.
-    waited: Vec<u64>,
-    queued_at: Vec<VecDeque<u64>>,
-}
+/// Where the time does not matter.
+const NOW: Duration = Duration::ZERO;
 
 fn weight(weight: u32) -> Weight {
     Weight::new(weight).unwrap()
-}
-
-impl Machine {
-    fn new(n_servers: usize, weights: &[u32]) -> Self {
-        let mut fair = Fair::default();
-        let tenant = fair.add_tenant(Weight::DEFAULT);
-        let keys: Vec<_> = weights.iter().map(|w| fair.add(tenant, weight(*w))).collect();
-        let n = keys.len();
-        Self {
-            fair,
-            keys,
-            now: 0,
-            servers: (0..n_servers).map(|_| None).collect(),
-            served: vec![0; n],
-            waited: vec![0; n],
-            queued_at: vec![VecDeque::new(); n],
-        }
-    }
-
-    fn enqueue(&mut self, flow: usize) {
-        self.queued_at[flow].push_back(self.now);
-        self.fair.enqueue(self.keys[flow], flow);
-    }
-
-    fn dispatch(&mut self, flows: &[Busy]) {
-        for server in &mut self.servers {
-            if server.is_none() {
-                let Some((flow, charge)) = self.fair.pop() else { return };
-                let queued_at = self.queued_at[flow].pop_front().unwrap();
-                self.waited[flow] = self.waited[flow].max(self.now - queued_at);
-                let slice = flows[flow].slice;
-                *server = Some((self.now + slice, flow, charge, slice));
-            }
-        }
-    }
-
-    /// Runs until `end`, starting flows when their time comes.
-    fn run(&mut self, flows: &[Busy], end: u64) {
-        let mut coming: Vec<usize> = (0..flows.len()).collect();
-        for turn in 0_u64.. {
-            let now = self.now;
-            coming.retain(|flow| {
-                let starts = flows[*flow].from <= now;
-                if starts {
-                    for _ in 0..flows[*flow].lines {
-                        self.queued_at[*flow].push_back(now);
-                        self.fair.enqueue(self.keys[*flow], *flow);
-                    }
-                }
-                !starts
-            });
-            self.dispatch(flows);
-            if turn.is_multiple_of(97) {
-                self.fair.check().unwrap();
-            }
-            let ends = self.servers.iter().flatten().map(|(at, ..)| *at).min();
-            let starts = coming.iter().map(|flow| flows[*flow].from).min();
-            let Some(next) = ends.into_iter().chain(starts).min() else { return };
-            self.now = next;
-            if self.now > end {
-                return;
-            }
-            for index in 0..self.servers.len() {
-                let due = self.servers[index].as_ref().is_some_and(|(at, ..)| *at == self.now);
-                if let Some((_, flow, charge, used)) =
-                    due.then(|| self.servers[index].take()).flatten()
-                {
-                    self.served[flow] += used;
-                    self.fair.settle(charge, Duration::from_nanos(used));
-                    if self.now < flows[flow].until {
-                        self.enqueue(flow);
-                    }
-                }
-            }
-        }
-    }
 }
 
 fn busy() -> impl Strategy<Value = Busy> {
@@ -161,13 +66,13 @@ proptest! {
             weight: *weight, lines: 16, slice: micros * MICRO, from: 0, until: u64::MAX,
         }).collect();
         let mut machine = Machine::new(n_servers, &weights_of);
-        let end = 1_000_000 * MICRO;
+        let end = 100_000 * MICRO;
         machine.run(&flows, end);
         let all: u64 = machine.served.iter().sum();
         let sum: u32 = weights_of.iter().sum();
         for (flow, served) in machine.served.iter().enumerate() {
             let due = all * u64::from(weights_of[flow]) / u64::from(sum);
-            // Within 3 % over any second is what the host promises.
+            // The host promises as much over a whole second.
             prop_assert!(served.abs_diff(due) * 100 <= due * 3, "{served} of {due}");
         }
     }
@@ -197,7 +102,7 @@ proptest! {
 
     #[test]
     fn idle_time_earns_nothing_and_a_lone_run_owes_nothing(
-        late in 1..200_u64,
+        late in 1..50_u64,
         slice in 1..=LONGEST / MICRO,
         other in 1..=LONGEST / MICRO,
     ) {
@@ -237,14 +142,14 @@ proptest! {
                 let ((flow, turn), charge) = fair.pop().expect("something waits");
                 prop_assert!(turn > last[flow], "an item overtook one of its own flow");
                 last[flow] = turn;
-                fair.settle(charge, Duration::from_micros(micros));
+                fair.settle(charge, Duration::from_micros(micros), NOW);
             }
             prop_assert_eq!(fair.check(), Ok(()));
         }
         while let Some((_, charge)) = fair.pop() {
-            fair.settle(charge, Duration::ZERO);
+            fair.settle(charge, Duration::ZERO, NOW);
         }
-        fair.settle(pinned, Duration::ZERO);
+        fair.settle(pinned, Duration::ZERO, NOW);
         prop_assert_eq!((fair.n_waiting(), fair.n_running()), (0, 0));
     }
 }
@@ -263,7 +168,7 @@ fn a_tenant_with_many_apps_gets_no_more_than_one_with_a_single_app() {
     for _ in 0..1000 {
         let (flow, charge) = fair.pop().unwrap();
         served[flow] += 1;
-        fair.settle(charge, FIRST_ESTIMATE);
+        fair.settle(charge, FIRST_ESTIMATE, NOW);
         fair.enqueue(keys[flow], flow);
     }
     assert!((490..=510).contains(&served[9]), "{served:?}");
@@ -276,14 +181,42 @@ fn a_flow_over_its_share_goes_to_the_line() {
     let (eager, calm) = (fair.add(tenant, weight(1)), fair.add(tenant, weight(1)));
     fair.enqueue(calm, ());
     let (_, running) = fair.pop().unwrap();
-    let first = fair.start_here(eager).expect("nothing was charged to it yet");
-    fair.settle(first, Duration::from_micros(100));
-    assert!(fair.start_here(eager).is_none(), "it is ahead of the clock");
-    fair.settle(running, Duration::from_micros(150));
-    fair.enqueue(calm, ());
-    let (_, running) = fair.pop().unwrap();
-    assert!(fair.start_here(eager).is_some(), "the clock has passed it");
-    fair.settle(running, Duration::ZERO);
+    let first = fair.start_here(eager, NOW).expect("nothing was charged to it yet");
+    fair.settle(first, Duration::from_micros(100), NOW);
+    assert!(fair.start_here(eager, NOW).is_none(), "it has had more");
+    fair.settle(running, Duration::from_micros(150), NOW);
+    assert!(fair.start_here(eager, NOW).is_some(), "the other has had more");
+    assert_eq!(fair.check(), Ok(()));
+}
+
+#[test]
+fn who_was_answered_a_moment_ago_still_counts() {
+    let mut fair: Fair<()> = Fair::default();
+    let tenant = fair.add_tenant(Weight::DEFAULT);
+    let (eager, calm) = (fair.add(tenant, weight(1)), fair.add(tenant, weight(1)));
+    let once = fair.start_here(calm, NOW).unwrap();
+    fair.settle(once, Duration::from_micros(20), NOW);
+    let once = fair.start_here(eager, NOW).unwrap();
+    fair.settle(once, Duration::from_micros(30), NOW);
+    assert!(fair.start_here(eager, LINGER / 2).is_none(), "the other may ask at any moment");
+    let alone = fair.start_here(eager, LINGER).expect("the other is gone");
+    fair.settle(alone, Duration::from_micros(30), LINGER);
+    assert_eq!(fair.check(), Ok(()));
+}
+
+#[test]
+fn what_was_done_outside_of_slices_counts() {
+    let mut fair: Fair<()> = Fair::default();
+    let tenant = fair.add_tenant(Weight::DEFAULT);
+    let (one, other) = (fair.add(tenant, weight(1)), fair.add(tenant, weight(1)));
+    for key in [one, other] {
+        let slice = fair.start_here(key, NOW).unwrap();
+        fair.settle(slice, Duration::from_micros(20), NOW);
+    }
+    fair.charge(one, Duration::from_micros(5));
+    assert!(fair.start_here(one, NOW).is_none());
+    assert!(fair.start_here(other, NOW).is_some());
+    assert_eq!(fair.check(), Ok(()));
 }
 
 #[test]
@@ -291,16 +224,88 @@ fn a_flow_of_long_slices_is_never_run_where_requests_are_read() {
     let mut fair: Fair<()> = Fair::default();
     let tenant = fair.add_tenant(Weight::DEFAULT);
     let key = fair.add(tenant, Weight::DEFAULT);
-    let charge = fair.start_here(key).unwrap();
-    fair.settle(charge, Duration::from_millis(20));
-    assert!(fair.start_here(key).is_none());
+    let charge = fair.start_here(key, NOW).unwrap();
+    fair.settle(charge, Duration::from_millis(20), NOW);
+    assert!(fair.start_here(key, NOW).is_none());
     // It earns the right back with short slices, in line.
     for _ in 0..50 {
         fair.enqueue(key, ());
         let ((), charge) = fair.pop().unwrap();
-        fair.settle(charge, Duration::from_micros(10));
+        fair.settle(charge, Duration::from_micros(10), NOW);
     }
-    assert!(fair.start_here(key).is_some());
+    assert!(fair.start_here(key, NOW).is_some());
+}
+
+#[test]
+fn many_flows_of_one_tenant_do_not_hold_up_another() {
+    let mut fair = Fair::default();
+    let (many, single) = (fair.add_tenant(weight(1)), fair.add_tenant(weight(1)));
+    let keys: Vec<_> = (0..64).map(|_| fair.add(many, Weight::DEFAULT)).collect();
+    let calm = fair.add(single, Weight::DEFAULT);
+    for key in &keys {
+        fair.enqueue(*key, *key);
+    }
+    let slice = Duration::from_micros(100);
+    let mut granted = 0;
+    for turn in 0..1000_u32 {
+        let now = slice * turn;
+        let (key, charge) = fair.pop().unwrap();
+        // Once in each of the others' slices it asks for a fifth of one.
+        if let Some(short) = fair.start_here(calm, now) {
+            granted += 1;
+            fair.settle(short, slice / 5, now);
+        }
+        fair.settle(charge, slice, now);
+        fair.enqueue(key, key);
+    }
+    // But for the beginning, where estimates were wrong.
+    assert!(granted >= 990, "{granted}");
+    assert_eq!(fair.check(), Ok(()));
+}
+
+#[test]
+fn a_flow_that_changes_hands_is_charged_to_its_new_owner() {
+    let mut fair = Fair::default();
+    let (old, new) = (fair.add_tenant(weight(1)), fair.add_tenant(weight(3)));
+    let (moved, stayed) = (fair.add(old, weight(1)), fair.add(old, weight(1)));
+    for key in [moved, stayed] {
+        fair.enqueue(key, key);
+        fair.enqueue(key, key);
+    }
+    let (_, running) = fair.pop().unwrap();
+    fair.set_weight(moved, new, weight(2));
+    assert_eq!(fair.check(), Ok(()));
+    fair.settle(running, Duration::from_micros(70), NOW);
+    let mut served = [0_u32; 2];
+    for _ in 0..400 {
+        let (key, charge) = fair.pop().unwrap();
+        served[usize::from(key == stayed)] += 1;
+        fair.settle(charge, FIRST_ESTIMATE, NOW);
+        fair.enqueue(key, key);
+        assert_eq!(fair.check(), Ok(()));
+    }
+    assert!((298..=302).contains(&served[0]), "{served:?}");
+}
+
+proptest! {
+    #[test]
+    fn asking_on_many_connections_buys_nothing(
+        many in 8..100_usize,
+        calm in 20..60_u64,
+        eager in 20..60_u64,
+        pause in 1..40_u64,
+    ) {
+        let mut fair = Fair::default();
+        let tenant = fair.add_tenant(Weight::DEFAULT);
+        let keys = [(); 2].map(|()| fair.add(tenant, Weight::DEFAULT));
+        let (slices, pause) = ([calm * MICRO, eager * MICRO], pause * MICRO);
+        let mut reader = Reader::new(fair, keys);
+        // Four callers who pause for less than their own four slices could keep a core busy.
+        reader.run(slices, pause, [4, many], 30_000 * MICRO);
+        prop_assert_eq!(reader.fair.check(), Ok(()));
+        let [calm, eager] = reader.served;
+        prop_assert!(calm * 100 >= (calm + eager) * 45, "{} of {}", calm, calm + eager);
+    }
 }
 
 #[test]
@@ -313,6 +318,6 @@ fn a_removed_flow_ends_in_peace_and_its_key_is_given_anew() {
     assert_ne!(fair.add(tenant, Weight::DEFAULT), key);
     let (item, charge) = fair.pop().unwrap();
     assert_eq!(item, 1);
-    fair.settle(charge, Duration::ZERO);
+    fair.settle(charge, Duration::ZERO, NOW);
     assert_eq!(fair.add(tenant, Weight::DEFAULT), key);
 }

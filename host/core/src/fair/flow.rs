@@ -1,0 +1,70 @@
+//! One app in the line: what of it waits and runs, and what its slices are taken to cost.
+//! Does not know where it stands among others: its [`Seat`] does.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::TenantKey;
+use super::level::Seat;
+use crate::units::Weight;
+
+/// What a slice is taken to cost before the first one of its flow was measured.
+pub const FIRST_ESTIMATE: Duration = Duration::from_micros(50);
+/// A flow whose slices take longer than this is not run where others' requests are read.
+pub const LONGEST_HERE: Duration = Duration::from_micros(250);
+/// How long a flow counts as present after its last slice: many times what a caller nearby needs to
+/// ask again.
+pub const LINGER: Duration = Duration::from_millis(5);
+/// How slowly an estimate follows slices that take longer: one that was held up by chance must not
+/// cost its flow much, one of many milliseconds must show at once.
+const ESTIMATE_RISE: u32 = 4;
+/// How slowly it follows slices that take less.
+const ESTIMATE_FALL: u32 = 8;
+
+#[derive(Debug)]
+pub(super) struct Flow<T> {
+    pub(super) tenant: TenantKey,
+    pub(super) weight: Weight,
+    pub(super) seat: Seat,
+    pub(super) waiting: VecDeque<T>,
+    pub(super) n_running: usize,
+    pub(super) estimate: Duration,
+    pub(super) lingers_until: Duration,
+    /// Whether `Fair::lingering` has it.
+    pub(super) is_lingering: bool,
+    pub(super) is_removed: bool,
+}
+
+impl<T> Flow<T> {
+    pub(super) fn new(tenant: TenantKey, weight: Weight) -> Self {
+        Self {
+            tenant,
+            weight,
+            seat: Seat::default(),
+            waiting: VecDeque::new(),
+            n_running: 0,
+            estimate: FIRST_ESTIMATE,
+            lingers_until: Duration::ZERO,
+            is_lingering: false,
+            is_removed: false,
+        }
+    }
+
+    pub(super) fn is_short(&self) -> bool {
+        self.estimate <= LONGEST_HERE
+    }
+
+    /// Whether nothing of it runs or waits.
+    pub(super) fn is_idle(&self) -> bool {
+        self.n_running == 0 && self.waiting.is_empty()
+    }
+}
+
+/// The next estimate of what a slice takes, after one that took `used`.
+#[must_use]
+pub fn learn(estimate: Duration, used: Duration) -> Duration {
+    match estimate.checked_sub(used) {
+        Some(excess) => estimate.saturating_sub(excess / ESTIMATE_FALL),
+        None => estimate.saturating_add((used.saturating_sub(estimate)) / ESTIMATE_RISE),
+    }
+}

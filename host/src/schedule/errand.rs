@@ -1,0 +1,66 @@
+//! Charges the work of reading requests and writing responses to the app that it is done for.
+//! Does not know what a connection is: it measures how long futures are polled.
+//!
+//! A slice that runs where its request was read is measured and charged for itself, so the work on
+//! the connection is what comes before and after it.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Gate;
+use crate::meter;
+
+/// The connection that this thread works on.
+#[derive(Default)]
+struct AtHand {
+    /// The app whose request it carried last.
+    gate: Option<Arc<Gate>>,
+    used: Duration,
+}
+
+thread_local! {
+    static AT_HAND: RefCell<AtHand> = RefCell::default();
+}
+
+/// Does the work of a connection, at the cost of the app whose request it carried last. What a first
+/// request costs until its app is known is charged to that app as well.
+pub async fn charged<T>(work: impl Future<Output = T>) -> T {
+    let mut work = pin!(work);
+    let mut gate = None;
+    poll_fn(|context| {
+        AT_HAND.set(AtHand { gate: gate.take(), used: Duration::ZERO });
+        meter::begin();
+        let polled = work.as_mut().poll(context);
+        let used = meter::end();
+        let at_hand = AT_HAND.take();
+        gate = at_hand.gate;
+        if let Some(gate) = &gate {
+            gate.owe(at_hand.used + used);
+        }
+        polled
+    })
+    .await
+}
+
+/// Says which app the work at hand is for, from now on.
+pub fn is_for(gate: &Arc<Gate>) {
+    AT_HAND.with_borrow_mut(|at_hand| {
+        if !at_hand.gate.as_ref().is_some_and(|known| Arc::ptr_eq(known, gate)) {
+            at_hand.gate = Some(gate.clone());
+        }
+    });
+}
+
+/// A slice begins here.
+pub(super) fn pause() {
+    let used = meter::next();
+    AT_HAND.with_borrow_mut(|at_hand| at_hand.used += used);
+}
+
+/// The slice has ended; says what it took.
+pub(super) fn resume() -> Duration {
+    meter::next()
+}

@@ -1,0 +1,76 @@
+//! Slices of guests on a thread that reads requests, while there is nothing to read.
+//! Does not choose whose: `line` hands them out.
+//!
+//! A guest thread would have to be woken for a slice, would share the core with the thread that reads,
+//! and would have to wake it for the answer: more than a small call costs. And who asks on this
+//! thread waits for the slice at hand and not for the kernel to take a guest thread off the core.
+
+use std::sync::Arc;
+use std::thread::{self, ThreadId};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::line::{Line, Server};
+
+/// How long slices follow each other until the thread looks at what there is to read.
+const ROUND: Duration = Duration::from_micros(50);
+
+/// Wakes one helper.
+#[derive(Debug)]
+pub(super) struct Bell {
+    notify: Notify,
+    thread: ThreadId,
+}
+
+/// A helper at work. Says that it is gone when it is dropped.
+struct Helper {
+    line: Arc<Line>,
+    bell: Arc<Bell>,
+}
+
+impl Bell {
+    /// Wakes the helper, or has it not fall asleep.
+    pub(super) fn ring(&self) {
+        self.notify.notify_one();
+    }
+
+    /// Whether it can be rung without waking another thread.
+    pub(super) fn is_here(&self) -> bool {
+        self.thread == thread::current().id()
+    }
+}
+
+/// Serves the line until the future is dropped.
+pub(super) async fn help(line: Arc<Line>) {
+    let bell = Arc::new(Bell { notify: Notify::new(), thread: thread::current().id() });
+    line.queue().n_helpers += 1;
+    let helper = Helper { line, bell };
+    loop {
+        if helper.round() {
+            tokio::task::yield_now().await;
+        } else {
+            helper.bell.notify.notified().await;
+        }
+    }
+}
+
+impl Helper {
+    /// Serves the line for a while; says whether there may be more to do.
+    fn round(&self) -> bool {
+        let mut used = Duration::ZERO;
+        while used < ROUND {
+            let Some((task, charge)) = self.line.take(&Server::Helper(self.bell.clone())) else {
+                return false;
+            };
+            used += self.line.slice(task, charge);
+        }
+        true
+    }
+}
+
+impl Drop for Helper {
+    fn drop(&mut self) {
+        self.line.dismiss(&self.bell);
+    }
+}
