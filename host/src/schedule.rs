@@ -11,6 +11,7 @@
 pub mod errand;
 mod gate;
 mod helper;
+mod hold;
 mod line;
 mod task;
 mod tenants;

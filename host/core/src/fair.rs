@@ -172,6 +172,22 @@ impl<T> Fair<T> {
         None
     }
 
+    /// Whether a flow was given more than another that is present.
+    pub fn is_ahead(&mut self, key: FlowKey, now: Duration) -> bool {
+        self.expire(now);
+        let Some(flow) = self.flow(key) else { return false };
+        let Some(tenant) = self.tenants.get(flow.tenant.0 as usize) else { return false };
+        !(self.level.is_least(&tenant.seat) && tenant.level.is_least(&flow.seat))
+    }
+
+    /// Where a flow that is present stands: who has less is to be served first.
+    #[must_use]
+    pub fn standing(&self, key: FlowKey) -> Option<impl Ord + use<T>> {
+        let flow = self.flow(key).filter(|flow| flow.seat.is_present)?;
+        let tenant = self.tenants.get(flow.tenant.0 as usize)?;
+        Some((tenant.seat.at, flow.tenant, flow.seat.at))
+    }
+
     /// Whether what runs next is of a flow whose slices are short, if anything waits.
     #[must_use]
     pub fn is_next_short(&self) -> Option<bool> {

@@ -1,5 +1,6 @@
-//! Charges the work of reading requests and writing responses to the app that it is done for.
-//! Does not know what a connection is: it measures how long futures are polled.
+//! Charges the work of reading requests and writing responses to the app that it is done for, and
+//! leaves it for later while the app is ahead of others. Does not know what a connection is: it
+//! measures how long futures are polled.
 //!
 //! A slice that runs where its request was read is measured and charged for itself, so the work on
 //! the connection is what comes before and after it.
@@ -8,9 +9,11 @@ use std::cell::RefCell;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use super::Gate;
+use super::hold::Hold;
 use crate::meter;
 
 /// The connection that this thread works on.
@@ -29,8 +32,12 @@ thread_local! {
 /// request costs until its app is known is charged to that app as well.
 pub async fn charged<T>(work: impl Future<Output = T>) -> T {
     let mut work = pin!(work);
-    let mut gate = None;
+    let mut gate: Option<Arc<Gate>> = None;
+    let mut hold = Hold::default();
     poll_fn(|context| {
+        if gate.as_ref().is_some_and(|gate| hold.holds(gate, context.waker())) {
+            return Poll::Pending;
+        }
         AT_HAND.set(AtHand { gate: gate.take(), used: Duration::ZERO });
         meter::begin();
         let polled = work.as_mut().poll(context);

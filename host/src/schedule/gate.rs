@@ -137,6 +137,11 @@ impl Gate {
         }
     }
 
+    /// Whether the app was given more than another that asks.
+    pub(super) fn is_ahead(&self) -> bool {
+        self.line.is_ahead(self.key)
+    }
+
     /// The I/O work that is to be charged now.
     pub(super) fn take_owed(&self) -> Option<Duration> {
         if self.owed.load(Ordering::Relaxed) == 0 {

@@ -11,10 +11,11 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use super::hold;
 use super::line::{Line, Server};
 
 /// How long slices follow each other until the thread looks at what there is to read.
-const ROUND: Duration = Duration::from_micros(50);
+const ROUND: Duration = Duration::from_micros(20);
 
 /// Wakes one helper.
 #[derive(Debug)]
@@ -46,8 +47,10 @@ pub(super) async fn help(line: Arc<Line>) {
     let bell = Arc::new(Bell { notify: Notify::new(), thread: thread::current().id() });
     line.queue().n_helpers += 1;
     let helper = Helper { line, bell };
+    hold::served_by(Some(helper.bell.clone()));
     loop {
-        if helper.round() {
+        let is_more = helper.round();
+        if hold::release(&helper.line) || is_more {
             tokio::task::yield_now().await;
         } else {
             helper.bell.notify.notified().await;
@@ -72,5 +75,6 @@ impl Helper {
 impl Drop for Helper {
     fn drop(&mut self) {
         self.line.dismiss(&self.bell);
+        hold::served_by(None);
     }
 }

@@ -120,6 +120,11 @@ impl Line {
         self.crowd.is_mixed.load(Ordering::Relaxed)
     }
 
+    /// Whether the app was given more than another that asks.
+    pub(super) fn is_ahead(&self, key: FlowKey) -> bool {
+        self.is_mixed() && self.queue().fair.is_ahead(key, self.now())
+    }
+
     /// Ends a slice that was charged, wherever it ran.
     pub(super) fn settle(&self, charge: Charge, gate: &Gate, used: Duration) {
         let mut queue = self.queue();
@@ -178,6 +183,7 @@ impl Line {
         let taken = queue.take(by);
         if taken.is_none()
             && let Server::Helper(bell) = by
+            && !queue.parked.iter().any(|parked| Arc::ptr_eq(parked, bell))
         {
             queue.parked.push(bell.clone());
         }

@@ -146,6 +146,41 @@ async fn work_on_connections_is_owed_while_others_ask() {
 }
 
 #[tokio::test]
+async fn work_on_connections_of_an_app_that_is_ahead_comes_later() {
+    let threads = GuestThreads::start(1).unwrap();
+    let schedule = schedule(&threads);
+    let (ahead, behind) = (gate(&schedule), gate(&schedule));
+    let helper = tokio::spawn(schedule.help());
+    tokio::task::yield_now().await;
+    let order = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let connection = |gate: &Arc<Gate>, slice: Duration, n_pauses: usize| {
+        let (schedule, gate, order) = (schedule.clone(), gate.clone(), order.clone());
+        let work = async move {
+            errand::is_for(&gate);
+            schedule.run(&gate, &call(), Box::pin(async move { compute(slice) })).await;
+            for _ in 0..n_pauses {
+                tokio::task::yield_now().await;
+            }
+            order.lock().unwrap().push(gate.key());
+        };
+        tokio::spawn(errand::charged(work))
+    };
+    connection(&behind, Duration::ZERO, 0).await.unwrap();
+    connection(&ahead, Duration::from_micros(200), 0).await.unwrap();
+    order.lock().unwrap().clear();
+    let held: Vec<_> = (0..20).map(|_| connection(&ahead, Duration::ZERO, 1)).collect();
+    connection(&behind, Duration::ZERO, 2).await.unwrap();
+    let n_before = order.lock().unwrap().len() - 1;
+    assert!(n_before <= 6, "{n_before} connections of an app that is ahead went first");
+    for connection in held {
+        connection.await.unwrap();
+    }
+    assert_eq!(order.lock().unwrap().len(), 21, "one is held for good");
+    helper.abort();
+    threads.stop();
+}
+
+#[tokio::test]
 async fn an_app_that_is_removed_while_its_guest_runs_takes_nobody_along() {
     let threads = GuestThreads::start(1).unwrap();
     let schedule = schedule(&threads);
