@@ -1,10 +1,9 @@
 //! How much CPU time the piece of work at hand has taken on this thread.
 //! Does not keep sums and does not know whom the time is charged to.
 //!
-//! Asking the kernel costs more than half a microsecond on a virtual machine, a tenth of what a small
-//! call costs altogether; reading the clock costs a twentieth of that. So a short piece is taken to
-//! have cost the time that passed, and only when more has passed, which may mean that the thread was
-//! interrupted, is the kernel asked how much of it was ours.
+//! Asking the kernel costs 0.52 us on a virtual machine where reading the clock costs 0.02. So a short
+//! piece is taken to have cost the time that passed, and only when more has passed, which may mean
+//! that the thread was interrupted, is the kernel asked how much of it was ours.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};

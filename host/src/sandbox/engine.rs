@@ -2,7 +2,7 @@
 //! Does not know components, calls or limits of an app.
 //!
 //! There are two. The component model's async features make Wasmtime keep a record of tasks around
-//! every call into a guest and out of it, which costs a small call a tenth of its time; so what does
+//! every call into a guest and out of it, which each small call would pay for; so what does
 //! not use them, nearly all there is, runs on an engine without.
 
 use std::num::NonZeroUsize;

@@ -17,6 +17,9 @@ use super::line::{Line, Server};
 /// How long slices follow each other until the thread looks at what there is to read.
 const ROUND: Duration = Duration::from_micros(20);
 
+/// The same while one app asks alone: its slices would be slowed by looking more often.
+const ROUND_ALONE: Duration = Duration::from_micros(200);
+
 /// Wakes one helper.
 #[derive(Debug)]
 pub(super) struct Bell {
@@ -62,7 +65,8 @@ impl Helper {
     /// Serves the line for a while; says whether there may be more to do.
     fn round(&self) -> bool {
         let mut used = Duration::ZERO;
-        while used < ROUND {
+        let round = if self.line.is_mixed() { ROUND } else { ROUND_ALONE };
+        while used < round {
             let Some((task, charge)) = self.line.take(&Server::Helper(self.bell.clone())) else {
                 return false;
             };

@@ -191,7 +191,8 @@ impl Line {
         taken
     }
 
-    /// Runs what was taken; says what it took.
+    /// Runs what was taken; says what it took. Wakes nobody, since the server takes again: what it just
+    /// put back is most likely for itself.
     pub(super) fn slice(&self, task: Arc<Task>, charge: Charge) -> Duration {
         let (slice, used) = task.run();
         if slice != Slice::Over || used > Duration::ZERO {
@@ -201,12 +202,12 @@ impl Line {
         queue.settle(charge, &task.gate, used, self.now());
         if slice == Slice::Again && !queue.is_closed {
             queue.line_up(task);
-            self.release(queue);
+            drop(queue);
             return used;
         }
         self.leave();
         let listed = if slice == Slice::Over { queue.tasks.remove(&task.number) } else { None };
-        self.release(queue);
+        drop(queue);
         if slice == Slice::Again {
             // The line was closed meanwhile, and whoever did could not drop what was running.
             task.abandon();
