@@ -117,7 +117,8 @@ const OVERCOMMIT: f64 = 2.0;
 const KEEP_RESIDENT: Bytes = Bytes::new(256 << 10);
 /// 5 minutes: an app that is called now and then stays mapped between two calls of a person.
 const IDLE_APPS: Duration = Duration::from_secs(300);
-/// 200,000: 15 to 100 microseconds of a guest that computes.
+/// 200,000: 22 microseconds of a loop that only counts (measured), more where an instruction of the
+/// guest takes more than one of the processor.
 const SLICE: Fuel = Fuel::new(200_000);
 /// 10,000 each: an idle connection costs 39 KiB (measured), so some hundred MiB in all.
 const CONNECTIONS: usize = 10_000;

@@ -331,7 +331,8 @@ fn disk(wanted: &Wanted) -> Finding {
             why: "components, their compiled code and the store need room; deploys fail without"
                 .to_owned(),
             change: "free space there, or set data to a folder on a larger disk".to_owned(),
-            trade: "an app takes its component and four times as much for compiled code".to_owned(),
+            trade: "an app takes its component and three times as much for compiled code"
+                .to_owned(),
         },
     )
 }

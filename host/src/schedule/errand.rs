@@ -5,7 +5,7 @@
 //! A slice that runs where its request was read is measured and charged for itself, so the work on
 //! the connection is what comes before and after it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
@@ -26,6 +26,7 @@ struct AtHand {
 
 thread_local! {
     static AT_HAND: RefCell<AtHand> = RefCell::default();
+    static N_DONE: Cell<u64> = const { Cell::new(0) };
 }
 
 /// Does the work of a connection, at the cost of the app whose request it carried last. What a first
@@ -42,6 +43,7 @@ pub async fn charged<T>(work: impl Future<Output = T>) -> T {
         meter::begin();
         let polled = work.as_mut().poll(context);
         let used = meter::end();
+        N_DONE.set(N_DONE.get() + 1);
         let at_hand = AT_HAND.take();
         gate = at_hand.gate;
         if let Some(gate) = &gate {
@@ -50,6 +52,11 @@ pub async fn charged<T>(work: impl Future<Output = T>) -> T {
         polled
     })
     .await
+}
+
+/// How often connections were worked on by this thread.
+pub(super) fn n_done() -> u64 {
+    N_DONE.get()
 }
 
 /// Says which app the work at hand is for, from now on.

@@ -11,14 +11,16 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::hold;
 use super::line::{Line, Server};
+use super::{errand, hold};
 
 /// How long slices follow each other until the thread looks at what there is to read.
 const ROUND: Duration = Duration::from_micros(20);
 
-/// The same while one app asks alone: its slices would be slowed by looking more often.
-const ROUND_ALONE: Duration = Duration::from_micros(200);
+/// The same when there was nothing to read for [`QUIET`]: looking more often would slow the slices.
+const LONG_ROUND: Duration = Duration::from_micros(200);
+
+const QUIET: Duration = Duration::from_millis(1);
 
 /// Wakes one helper.
 #[derive(Debug)]
@@ -31,6 +33,10 @@ pub(super) struct Bell {
 struct Helper {
     line: Arc<Line>,
     bell: Arc<Bell>,
+    /// How often connections had been worked on here when last looked at.
+    n_errands: u64,
+    /// Slices since that changed.
+    quiet: Duration,
 }
 
 impl Bell {
@@ -49,7 +55,7 @@ impl Bell {
 pub(super) async fn help(line: Arc<Line>) {
     let bell = Arc::new(Bell { notify: Notify::new(), thread: thread::current().id() });
     line.queue().n_helpers += 1;
-    let helper = Helper { line, bell };
+    let mut helper = Helper { line, bell, n_errands: 0, quiet: Duration::ZERO };
     hold::served_by(Some(helper.bell.clone()));
     loop {
         let is_more = helper.round();
@@ -63,15 +69,20 @@ pub(super) async fn help(line: Arc<Line>) {
 
 impl Helper {
     /// Serves the line for a while; says whether there may be more to do.
-    fn round(&self) -> bool {
+    fn round(&mut self) -> bool {
+        let n_errands = errand::n_done();
+        if n_errands != self.n_errands {
+            (self.n_errands, self.quiet) = (n_errands, Duration::ZERO);
+        }
         let mut used = Duration::ZERO;
-        let round = if self.line.is_mixed() { ROUND } else { ROUND_ALONE };
+        let round = if self.quiet < QUIET { ROUND } else { LONG_ROUND };
         while used < round {
             let Some((task, charge)) = self.line.take(&Server::Helper(self.bell.clone())) else {
                 return false;
             };
             used += self.line.slice(task, charge);
         }
+        self.quiet += used;
         true
     }
 }
