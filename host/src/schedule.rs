@@ -137,7 +137,7 @@ impl Schedule {
         gate.reshape(limits);
     }
 
-    /// Runs a guest to its end: its first slice here if it may, the rest on the guest threads. When
+    /// Runs a guest to its end: its first slice here if it may, the rest in line. When
     /// `call` must stop, the guest is polled next, whoever waits: ending gives back what it holds.
     pub async fn run(&self, gate: &Arc<Gate>, call: &Arc<Call>, mut guest: Guest) {
         if let Some(mut turn) = self.turn(gate) {
@@ -157,7 +157,7 @@ impl Schedule {
     }
 
     /// Serves the line on this thread for good, besides what else its runtime does. To be spawned
-    /// on each thread that reads requests.
+    /// on each thread that reads requests; as many help as threads are to run guests.
     pub fn help(&self) -> impl Future<Output = ()> + Send + use<> {
         helper::help(self.line.clone())
     }

@@ -162,10 +162,7 @@ impl<T> Fair<T> {
     pub fn start_here(&mut self, key: FlowKey, now: Duration) -> Option<Charge> {
         self.expire(now);
         self.arrive(key);
-        let flow = self.flow(key)?;
-        let tenant = self.tenants.get(flow.tenant.0 as usize)?;
-        let is_least = self.level.is_least(&tenant.seat) && tenant.level.is_least(&flow.seat);
-        if is_least && flow.is_short() {
+        if self.is_least(key)? && self.flow(key)?.is_short() {
             return Some(self.start(key));
         }
         self.rest(key, now);
@@ -175,9 +172,7 @@ impl<T> Fair<T> {
     /// Whether a flow was given more than another that is present.
     pub fn is_ahead(&mut self, key: FlowKey, now: Duration) -> bool {
         self.expire(now);
-        let Some(flow) = self.flow(key) else { return false };
-        let Some(tenant) = self.tenants.get(flow.tenant.0 as usize) else { return false };
-        !(self.level.is_least(&tenant.seat) && tenant.level.is_least(&flow.seat))
+        self.is_least(key) == Some(false)
     }
 
     /// Where a flow that is present stands: who has less is to be served first.
@@ -287,6 +282,13 @@ impl<T> Fair<T> {
                 })
             });
         broken.map_or(Ok(()), |claim| Err(format!("it does not hold that {claim}")))
+    }
+
+    /// Whether a flow was given no more than any other that is present.
+    fn is_least(&self, key: FlowKey) -> Option<bool> {
+        let flow = self.flow(key)?;
+        let tenant = self.tenants.get(flow.tenant.0 as usize)?;
+        Some(self.level.is_least(&tenant.seat) && tenant.level.is_least(&flow.seat))
     }
 
     fn flow(&self, key: FlowKey) -> Option<&Flow<T>> {

@@ -2,8 +2,8 @@
 //! Does not choose whose: `line` hands them out.
 //!
 //! A guest thread would have to be woken for a slice, would share the core with the thread that reads,
-//! and would have to wake it for the answer: more than a small call costs. And who asks on this
-//! thread waits for the slice at hand and not for the kernel to take a guest thread off the core.
+//! and would have to wake it for the answer. And who asks on this thread waits for the slice at hand
+//! and not for the kernel to take a guest thread off the core.
 
 use std::sync::Arc;
 use std::thread::{self, ThreadId};
@@ -32,7 +32,7 @@ pub(super) struct Bell {
 /// A helper at work. Says that it is gone when it is dropped.
 struct Helper {
     line: Arc<Line>,
-    bell: Arc<Bell>,
+    server: Server,
     /// How often connections had been worked on here when last looked at.
     n_errands: u64,
     /// Slices since that changed.
@@ -51,18 +51,21 @@ impl Bell {
     }
 }
 
-/// Serves the line until the future is dropped.
+/// Serves the line until the future is dropped; does nothing where enough threads do.
 pub(super) async fn help(line: Arc<Line>) {
     let bell = Arc::new(Bell { notify: Notify::new(), thread: thread::current().id() });
-    line.queue().n_helpers += 1;
-    let mut helper = Helper { line, bell, n_errands: 0, quiet: Duration::ZERO };
-    hold::served_by(Some(helper.bell.clone()));
+    if !line.engage(&bell) {
+        return;
+    }
+    hold::served_by(Some(bell.clone()));
+    let server = Server::Helper(bell.clone());
+    let mut helper = Helper { line, server, n_errands: 0, quiet: Duration::ZERO };
     loop {
         let is_more = helper.round();
         if hold::release(&helper.line) || is_more {
             tokio::task::yield_now().await;
         } else {
-            helper.bell.notify.notified().await;
+            bell.notify.notified().await;
         }
     }
 }
@@ -77,7 +80,7 @@ impl Helper {
         let mut used = Duration::ZERO;
         let round = if self.quiet < QUIET { ROUND } else { LONG_ROUND };
         while used < round {
-            let Some((task, charge)) = self.line.take(&Server::Helper(self.bell.clone())) else {
+            let Some((task, charge)) = self.line.take(&self.server) else {
                 return false;
             };
             used += self.line.slice(task, charge);
@@ -89,7 +92,7 @@ impl Helper {
 
 impl Drop for Helper {
     fn drop(&mut self) {
-        self.line.dismiss(&self.bell);
+        self.line.dismiss(&self.server);
         hold::served_by(None);
     }
 }

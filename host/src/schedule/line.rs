@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use steerage_core::fair::{Charge, Fair, FlowKey, LINGER};
 use tokio::runtime::{Builder, Handle, Runtime};
 
+use super::gate::nanoseconds;
 use super::helper::Bell;
 use super::task::{Slice, Task};
 use super::{Gate, Guest};
@@ -53,8 +54,8 @@ pub(super) struct Queue {
     tasks: HashMap<u64, Arc<Task>>,
     n_spawned: u64,
     is_closed: bool,
-    pub(super) n_helpers: usize,
-    /// Helpers that have nothing to do.
+    helpers: Vec<Arc<Bell>>,
+    /// Those of them that have nothing to do.
     parked: Vec<Arc<Bell>>,
     /// Guest threads that have nothing to do.
     n_asleep: usize,
@@ -109,7 +110,7 @@ impl Line {
             return now < until;
         }
         let is_first = crowd.latest.swap(key.number(), Ordering::Relaxed) == 0;
-        let until = u64::try_from((now + LINGER).as_nanos()).unwrap_or(u64::MAX);
+        let until = nanoseconds(now + LINGER);
         crowd.mixed_until.store(until, Ordering::Relaxed);
         crowd.is_mixed.store(!is_first, Ordering::Relaxed);
         !is_first
@@ -129,7 +130,8 @@ impl Line {
     pub(super) fn settle(&self, charge: Charge, gate: &Gate, used: Duration) {
         let mut queue = self.queue();
         queue.settle(charge, gate, used, self.now());
-        self.release(queue);
+        let own = queue.own();
+        self.release(queue, own);
     }
 
     pub(super) fn queue(&self) -> MutexGuard<'_, Queue> {
@@ -168,7 +170,8 @@ impl Line {
         self.n_busy.fetch_add(1, Ordering::Relaxed);
         let mut queue = self.queue();
         queue.line_up(task);
-        self.release(queue);
+        let own = queue.own();
+        self.release(queue, own);
     }
 
     /// Has a guest polled next that is in line and whose call must stop.
@@ -187,7 +190,7 @@ impl Line {
         {
             queue.parked.push(bell.clone());
         }
-        self.release(queue);
+        self.release(queue, 0);
         taken
     }
 
@@ -217,13 +220,24 @@ impl Line {
         used
     }
 
-    /// A helper is gone.
-    pub(super) fn dismiss(&self, bell: &Arc<Bell>) {
+    /// Takes a helper on, unless there are as many as threads are to run guests.
+    pub(super) fn engage(&self, bell: &Arc<Bell>) -> bool {
         let mut queue = self.queue();
-        queue.n_helpers = queue.n_helpers.saturating_sub(1);
+        let has_room = queue.helpers.len() < self.n_threads;
+        if has_room {
+            queue.helpers.push(bell.clone());
+        }
+        has_room
+    }
+
+    /// A helper is gone.
+    pub(super) fn dismiss(&self, helper: &Server) {
+        let Server::Helper(bell) = helper else { return };
+        let mut queue = self.queue();
+        queue.helpers.retain(|known| !Arc::ptr_eq(known, bell));
         queue.parked.retain(|parked| !Arc::ptr_eq(parked, bell));
         // It may have been rung for what others are to do now.
-        self.release(queue);
+        self.release(queue, 0);
     }
 
     /// Serves the line until it is closed.
@@ -238,14 +252,10 @@ impl Line {
                 drop(task);
                 queue = self.queue();
             } else if let Some((task, charge)) = queue.take(&Server::Guests) {
-                self.release(queue);
+                self.release(queue, 0);
                 self.slice(task, charge);
                 queue = self.queue();
             } else {
-                // Woken for what was to be stopped, it may have slept through what is not for it.
-                if let Some(Server::Helper(bell)) = queue.whom_to_wake() {
-                    bell.ring();
-                }
                 queue.n_asleep += 1;
                 queue = self.more.wait(queue).unwrap_or_else(PoisonError::into_inner);
                 queue.n_asleep -= 1;
@@ -253,10 +263,15 @@ impl Line {
         }
     }
 
-    /// Lets go of the queue, and wakes who is to serve what is next in it.
-    fn release(&self, mut queue: MutexGuard<'_, Queue>) {
-        let wake = queue.whom_to_wake();
+    /// Lets go of the queue, and wakes who is to serve what is next in it, where more waits than
+    /// what this thread's `own` helper will take in a moment.
+    fn release(&self, mut queue: MutexGuard<'_, Queue>, own: usize) {
+        let wake = queue.whom_to_wake(own);
+        let stops = !queue.stopping.is_empty() && queue.n_asleep > 0;
         drop(queue);
+        if stops {
+            self.more.notify_one();
+        }
         match wake {
             Some(Server::Helper(bell)) => bell.ring(),
             Some(Server::Guests) => self.more.notify_one(),
@@ -281,11 +296,19 @@ impl Queue {
         self.fair.pop()
     }
 
+    /// How much of what waits the helper of this thread takes without being rung.
+    fn own(&self) -> usize {
+        let is_here = |bells: &[Arc<Bell>]| bells.iter().any(|bell| bell.is_here());
+        usize::from(is_here(&self.helpers) && !is_here(&self.parked))
+    }
+
     /// Who sleeps and is to serve what is next.
-    fn whom_to_wake(&mut self) -> Option<Server> {
-        let is_for_guests = !self.stopping.is_empty() && self.n_asleep > 0;
-        if is_for_guests || !self.is_next_for_helpers()? {
+    fn whom_to_wake(&mut self, own: usize) -> Option<Server> {
+        if !self.is_next_for_helpers()? {
             return (self.n_asleep > 0).then_some(Server::Guests);
+        }
+        if self.fair.n_waiting() <= own {
+            return None;
         }
         let here = self.parked.iter().position(|bell| bell.is_here());
         let bell = match here {
@@ -298,7 +321,7 @@ impl Queue {
     /// The order is kept between apps of short and of long slices: what is next waits for those who
     /// serve it, and the others wait with it.
     fn is_next_for_helpers(&self) -> Option<bool> {
-        self.fair.is_next_short().map(|is_short| is_short && self.n_helpers > 0)
+        self.fair.is_next_short().map(|is_short| is_short && !self.helpers.is_empty())
     }
 
     fn line_up(&mut self, task: Arc<Task>) {

@@ -20,6 +20,13 @@ fn weight(weight: u32) -> Weight {
     Weight::new(weight).unwrap()
 }
 
+fn two_of_one_tenant<T>() -> (Fair<T>, [FlowKey; 2]) {
+    let mut fair = Fair::default();
+    let tenant = fair.add_tenant(Weight::DEFAULT);
+    let keys = [(); 2].map(|()| fair.add(tenant, Weight::DEFAULT));
+    (fair, keys)
+}
+
 fn busy() -> impl Strategy<Value = Busy> {
     (1..6_u32, 1..8_usize, 1..=LONGEST / MICRO).prop_map(|(weight, lines, micros)| Busy {
         weight,
@@ -102,7 +109,7 @@ proptest! {
 
     #[test]
     fn idle_time_earns_nothing_and_a_lone_run_owes_nothing(
-        late in 1..50_u64,
+        late in 1..200_u64,
         slice in 1..=LONGEST / MICRO,
         other in 1..=LONGEST / MICRO,
     ) {
@@ -176,9 +183,7 @@ fn a_tenant_with_many_apps_gets_no_more_than_one_with_a_single_app() {
 
 #[test]
 fn a_flow_over_its_share_goes_to_the_line() {
-    let mut fair = Fair::default();
-    let tenant = fair.add_tenant(Weight::DEFAULT);
-    let (eager, calm) = (fair.add(tenant, weight(1)), fair.add(tenant, weight(1)));
+    let (mut fair, [eager, calm]) = two_of_one_tenant();
     fair.enqueue(calm, ());
     let (_, running) = fair.pop().unwrap();
     let first = fair.start_here(eager, NOW).expect("nothing was charged to it yet");
@@ -191,9 +196,7 @@ fn a_flow_over_its_share_goes_to_the_line() {
 
 #[test]
 fn who_was_answered_a_moment_ago_still_counts() {
-    let mut fair: Fair<()> = Fair::default();
-    let tenant = fair.add_tenant(Weight::DEFAULT);
-    let (eager, calm) = (fair.add(tenant, weight(1)), fair.add(tenant, weight(1)));
+    let (mut fair, [eager, calm]) = two_of_one_tenant::<()>();
     let once = fair.start_here(calm, NOW).unwrap();
     fair.settle(once, Duration::from_micros(20), NOW);
     let once = fair.start_here(eager, NOW).unwrap();
@@ -206,9 +209,7 @@ fn who_was_answered_a_moment_ago_still_counts() {
 
 #[test]
 fn what_was_done_outside_of_slices_counts() {
-    let mut fair: Fair<()> = Fair::default();
-    let tenant = fair.add_tenant(Weight::DEFAULT);
-    let (one, other) = (fair.add(tenant, weight(1)), fair.add(tenant, weight(1)));
+    let (mut fair, [one, other]) = two_of_one_tenant::<()>();
     for key in [one, other] {
         let slice = fair.start_here(key, NOW).unwrap();
         fair.settle(slice, Duration::from_micros(20), NOW);
@@ -295,9 +296,7 @@ proptest! {
         eager in 20..60_u64,
         pause in 1..40_u64,
     ) {
-        let mut fair = Fair::default();
-        let tenant = fair.add_tenant(Weight::DEFAULT);
-        let keys = [(); 2].map(|()| fair.add(tenant, Weight::DEFAULT));
+        let (fair, keys) = two_of_one_tenant();
         let (slices, pause) = ([calm * MICRO, eager * MICRO], pause * MICRO);
         let mut reader = Reader::new(fair, keys);
         // Four callers who pause for less than their own four slices could keep a core busy.
