@@ -133,7 +133,7 @@ impl Schedule {
     /// keep their right.
     pub fn reshape(&self, gate: &Arc<Gate>, limits: &Limits, tenant: &TenantName, weight: Weight) {
         let tenant = self.tenants.key(&self.line, tenant);
-        self.line.queue().fair.set_weight(gate.key(), tenant, weight);
+        self.line.set_weight(gate.key(), tenant, weight);
         gate.reshape(limits);
     }
 

@@ -3,13 +3,15 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
+use std::mem;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use steerage_core::fair::{Charge, Fair, FlowKey, LINGER};
+use steerage_core::fair::{Charge, Fair, FlowKey, LINGER, TenantKey};
+use steerage_core::units::Weight;
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use super::gate::nanoseconds;
@@ -134,6 +136,13 @@ impl Line {
         self.release(queue, own);
     }
 
+    /// Changes an app's owner and weight, which may change who is next and who is to serve it.
+    pub(super) fn set_weight(&self, key: FlowKey, tenant: TenantKey, weight: Weight) {
+        let mut queue = self.queue();
+        queue.fair.set_weight(key, tenant, weight);
+        self.release(queue, 0);
+    }
+
     pub(super) fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -242,6 +251,7 @@ impl Line {
 
     /// Serves the line until it is closed.
     fn serve(&self) {
+        let mut has_served = false;
         let mut queue = self.queue();
         while !queue.is_closed {
             if let Some(task) = queue.stopping.pop_front() {
@@ -254,8 +264,15 @@ impl Line {
             } else if let Some((task, charge)) = queue.take(&Server::Guests) {
                 self.release(queue, 0);
                 self.slice(task, charge);
+                has_served = true;
                 queue = self.queue();
             } else {
+                // Nobody was told of what it put back itself, which may be for helpers by now.
+                if mem::take(&mut has_served)
+                    && let Some(Server::Helper(bell)) = queue.whom_to_wake(0)
+                {
+                    bell.ring();
+                }
                 queue.n_asleep += 1;
                 queue = self.more.wait(queue).unwrap_or_else(PoisonError::into_inner);
                 queue.n_asleep -= 1;

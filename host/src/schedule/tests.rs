@@ -123,6 +123,33 @@ async fn short_slices_go_on_where_requests_are_read_and_long_ones_do_not() {
 }
 
 #[tokio::test]
+async fn a_guest_whose_slices_become_short_comes_back_to_where_requests_are_read() {
+    let threads = GuestThreads::start(1).unwrap();
+    let schedule = schedule(&threads);
+    let gate = gate(&schedule);
+    let helper = tokio::spawn(schedule.help());
+    tokio::task::yield_now().await;
+    let (tell, told) = oneshot::channel();
+    let (mut n_slices, mut tell) = (0, Some(tell));
+    let guest = poll_fn(move |context| {
+        n_slices += 1;
+        if n_slices > 200 {
+            tell.take().unwrap().send(thread::current().id()).unwrap();
+            return Poll::Ready(());
+        }
+        compute(Duration::from_millis(if n_slices == 1 { 20 } else { 0 }));
+        context.waker().wake_by_ref();
+        Poll::Pending
+    });
+    schedule.run(&gate, &call(), Box::pin(guest)).await;
+    let patience = Duration::from_secs(20);
+    let ended_on = tokio::time::timeout(patience, told).await.expect("the line stands still");
+    assert_eq!(ended_on.unwrap(), thread::current().id());
+    helper.abort();
+    threads.stop();
+}
+
+#[tokio::test]
 async fn a_lone_guest_disturbs_nobody_who_has_nothing_to_do() {
     let threads = GuestThreads::start(2).unwrap();
     let schedule = schedule(&threads);
