@@ -8,6 +8,7 @@
 //! is polled in fair order: apps of short slices by the threads that read requests, between two looks
 //! at what there is to read, apps of long ones by the guest threads.
 
+mod crowd;
 pub mod errand;
 mod gate;
 mod helper;

@@ -4,17 +4,17 @@
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::mem;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use steerage_core::fair::{Charge, Fair, FlowKey, LINGER, TenantKey};
+use steerage_core::fair::{Charge, Fair, FlowKey, TenantKey};
 use steerage_core::units::Weight;
 use tokio::runtime::{Builder, Handle, Runtime};
 
-use super::gate::nanoseconds;
+use super::crowd::Crowd;
 use super::helper::Bell;
 use super::task::{Slice, Task};
 use super::{Gate, Guest};
@@ -34,16 +34,6 @@ pub(super) struct Line {
     n_threads: usize,
     crowd: Crowd,
     began_at: Instant,
-}
-
-/// Whether more than one app has asked lately. While it is one, nobody needs to be charged.
-#[derive(Debug, Default)]
-struct Crowd {
-    /// The number of the app that asked last, plus one.
-    latest: AtomicU32,
-    is_mixed: AtomicBool,
-    /// Until when it is, in nanoseconds since the line began.
-    mixed_until: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -100,27 +90,12 @@ impl Line {
 
     /// Notes that an app asks; says whether others have lately.
     pub(super) fn is_contended(&self, key: FlowKey) -> bool {
-        let crowd = &self.crowd;
-        let is_same = crowd.latest.load(Ordering::Relaxed) == key.number();
-        if is_same && !self.is_mixed() {
-            return false;
-        }
-        let now = self.now();
-        if is_same {
-            let until = Duration::from_nanos(crowd.mixed_until.load(Ordering::Relaxed));
-            crowd.is_mixed.store(now < until, Ordering::Relaxed);
-            return now < until;
-        }
-        let is_first = crowd.latest.swap(key.number(), Ordering::Relaxed) == 0;
-        let until = nanoseconds(now + LINGER);
-        crowd.mixed_until.store(until, Ordering::Relaxed);
-        crowd.is_mixed.store(!is_first, Ordering::Relaxed);
-        !is_first
+        self.crowd.enter(key, || self.now())
     }
 
     /// Whether more than one app has asked lately, when last looked at.
     pub(super) fn is_mixed(&self) -> bool {
-        self.crowd.is_mixed.load(Ordering::Relaxed)
+        self.crowd.is_mixed()
     }
 
     /// Whether the app was given more than another that asks.
