@@ -111,7 +111,7 @@ async fn people_read_tables() {
         (&["ps"][..], &["APP", "greet", "/greet/..."][..]),
         (&["show", "greet"], &["memory 128MiB", "served", "/greet/...", "SECRET"]),
         (&["calls", "greet"], &["OUTCOME", "GET /greet", "200", "answered"]),
-        (&["logs", "greet"], &["0"]),
+        (&["logs", "greet"], &["  out 1 ", "  err 2 "]),
         (&["events", "greet"], &["greet  deployed  "]),
     ] {
         let said = host.run(words).done();
