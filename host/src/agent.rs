@@ -14,9 +14,9 @@ use tokio::sync::MutexGuard;
 pub use self::error::DeployError;
 use crate::catalog::shelf::{Parts, Shelf};
 use crate::catalog::{App, Deployed, Snapshot};
+use crate::ledger::index::IndexRecord;
+use crate::ledger::record::DeploymentRecord;
 use crate::manifest;
-use crate::store::index::IndexRecord;
-use crate::store::record::DeploymentRecord;
 use crate::telemetry::chain;
 use crate::telemetry::events::{Event, Severity};
 
@@ -47,11 +47,11 @@ impl Agent {
     /// back.
     ///
     /// # Errors
-    /// The store cannot be read.
+    /// The ledger cannot be read.
     pub fn restore(&self) -> Result<usize, DeployError> {
         let parts = self.parts();
         let mut snapshot = Snapshot::default();
-        parts.store.each_current(|name, record| {
+        parts.ledger.each_current(|name, record| {
             let added = record.map_err(|error| chain(&error)).and_then(|record| {
                 let app = App::new(record).map_err(|error| error.to_string())?;
                 snapshot.add(Arc::new(app)).map_err(|error| error.to_string())
@@ -76,10 +76,10 @@ impl Agent {
     pub async fn sweep(self, since: SystemTime) {
         let swept = tokio::task::spawn_blocking(move || {
             let parts = self.parts();
-            let is_needed = |digest: &Digest| Ok(parts.store.is_used(digest)?);
+            let is_needed = |digest: &Digest| Ok(parts.ledger.is_used(digest)?);
             let discard = |digest| self.drop_unused(&self.turn.blocking_lock(), [digest]);
             parts.blobs.sweep::<DeployError>(since, is_needed, discard)?;
-            let is_needed = |digest: &Digest| parts.store.is_used(digest).unwrap_or(true);
+            let is_needed = |digest: &Digest| parts.ledger.is_used(digest).unwrap_or(true);
             let n_files = parts.sandbox.compiler().sweep(since, is_needed);
             tracing::debug!(n_files, "swept compiled code that no deployment needs");
             Ok::<(), DeployError>(())
@@ -123,7 +123,7 @@ impl Agent {
             return Err(DeployError::NoComponent(component));
         }
         parts.catalog.check(&manifest)?;
-        let generation = parts.store.next_generation(&manifest.name)?;
+        let generation = parts.ledger.next_generation(&manifest.name)?;
         let deployed = self.shelf.prepare(&manifest, generation, component).await?;
         let record = DeploymentRecord {
             app: manifest.name.clone(),
@@ -150,7 +150,7 @@ impl Agent {
         let parts = self.parts();
         let _turn = self.turn.lock().await;
         let current = parts.catalog.app(app).map(|app| app.generation);
-        let history = parts.store.history(app)?;
+        let history = parts.ledger.history(app)?;
         if history.is_empty() {
             return Err(DeployError::NoApp(app.clone()));
         }
@@ -174,18 +174,18 @@ impl Agent {
             manifest::reread(&record.manifest, &parts.limits).map_err(DeployError::Manifest)?;
         parts.catalog.check(&manifest)?;
         let deployed = self.shelf.prepare(&manifest, record.generation, record.digest).await?;
-        parts.store.set_current(app, record.generation)?;
+        parts.ledger.set_current(app, record.generation)?;
         self.publish(&record, &manifest, deployed, "rolled_back")
     }
 
     /// Stops serving an app and forgets it. Calls that run end in peace.
     ///
     /// # Errors
-    /// There is no such app, or the store failed.
+    /// There is no such app, or the ledger failed.
     pub async fn remove(&self, app: &AppName) -> Result<(), DeployError> {
         let parts = self.parts();
         let turn = self.turn.lock().await;
-        let unused = parts.store.remove(app)?.ok_or_else(|| DeployError::NoApp(app.clone()))?;
+        let unused = parts.ledger.remove(app)?.ok_or_else(|| DeployError::NoApp(app.clone()))?;
         self.shelf.withdraw(app);
         self.drop_unused(&turn, unused)?;
         parts.events.push(Event {
@@ -198,7 +198,7 @@ impl Agent {
     /// Removes a component that was uploaded and that no deployment came to use.
     ///
     /// # Errors
-    /// The store or the disk failed.
+    /// The ledger or the disk failed.
     pub async fn forget(&self, component: Digest) -> Result<(), DeployError> {
         self.drop_unused(&self.turn.lock().await, [component])
     }
@@ -212,7 +212,7 @@ impl Agent {
     ) -> Result<(), DeployError> {
         let parts = self.parts();
         for digest in digests {
-            if !parts.store.is_used(&digest)? {
+            if !parts.ledger.is_used(&digest)? {
                 parts.blobs.remove(&digest)?;
                 parts.sandbox.compiler().forget(digest);
             }
@@ -223,9 +223,9 @@ impl Agent {
     /// The app's deployments that can be gone back to, the oldest first.
     ///
     /// # Errors
-    /// The store failed.
+    /// The ledger failed.
     pub fn history(&self, app: &AppName) -> Result<Vec<DeploymentRecord>, DeployError> {
-        Ok(self.parts().store.history(app)?)
+        Ok(self.parts().ledger.history(app)?)
     }
 
     /// Once this returns well, the deployment is acknowledged, whatever becomes of old components.
@@ -234,8 +234,8 @@ impl Agent {
         turn: &MutexGuard<'_, ()>,
         record: DeploymentRecord,
     ) -> Result<(), DeployError> {
-        let store = self.parts().store.clone();
-        let committed = tokio::task::spawn_blocking(move || store.commit(&record)).await;
+        let ledger = self.parts().ledger.clone();
+        let committed = tokio::task::spawn_blocking(move || ledger.commit(&record)).await;
         let pruned = committed.map_err(|error| DeployError::Task(error.to_string()))??;
         if let Err(error) = self.drop_unused(turn, pruned) {
             tracing::warn!(error = chain(&error), "old components stay on the disk");

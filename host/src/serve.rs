@@ -21,13 +21,13 @@ use crate::catalog::shelf::{Parts, Shelf};
 pub use crate::config::Settings;
 use crate::ingress::{self, Ingress};
 use crate::kernel;
+use crate::ledger::{Ledger, LedgerError};
 use crate::priority;
 use crate::request::Front;
 use crate::sandbox::compiler;
 use crate::sandbox::module::{Sandbox, SandboxError};
 use crate::schedule::{GuestThreads, Room, Schedule};
 use crate::shutdown::Shutdown;
-use crate::store::{Store, StoreError};
 use crate::telemetry::events::{Event, Events};
 
 /// Files open beside connections and code, with room to spare.
@@ -47,9 +47,9 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
-    /// The store cannot be opened.
+    /// The ledger cannot be opened.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Ledger(#[from] LedgerError),
     /// The components cannot be used.
     #[error(transparent)]
     Blobs(#[from] BlobError),
@@ -110,7 +110,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     let token = settings.token_file.as_deref().map(Token::read).transpose()?;
     api::auth::check_listen(settings.admin, token.as_ref())?;
     make_dir(&settings.data)?;
-    let store = Store::open(&settings.data)?;
+    let ledger = Ledger::open(&settings.data)?;
     let blobs = Blobs::open(&settings.data.join("blobs"))?;
     let sandbox =
         Sandbox::start(settings.pool, settings.cpu.slice, compiler_settings(&settings, n_cores))?;
@@ -124,7 +124,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         sandbox,
         schedule: schedule.clone(),
         memory: memory.clone(),
-        store,
+        ledger,
         blobs,
         catalog: catalog.clone(),
         logs: Arc::default(),

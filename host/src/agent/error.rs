@@ -6,10 +6,10 @@ use steerage_core::route::Conflict;
 
 use crate::blobs::BlobError;
 use crate::catalog::shelf::ShelfError;
+use crate::ledger::LedgerError;
 use crate::manifest::Mistakes;
 use crate::sandbox::compiler::CompileError;
 use crate::sandbox::module::LoadError;
-use crate::store::StoreError;
 
 /// Why a wish was not carried out. Nothing has changed then.
 #[derive(Debug, thiserror::Error)]
@@ -58,9 +58,9 @@ pub enum DeployError {
         /// What there is.
         known: String,
     },
-    /// The store failed.
+    /// The ledger failed.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Ledger(#[from] LedgerError),
     /// The component cannot be read.
     #[error(transparent)]
     Blob(#[from] BlobError),
@@ -73,7 +73,7 @@ impl From<ShelfError> for DeployError {
     fn from(error: ShelfError) -> Self {
         match error {
             ShelfError::Manifest(mistakes) => Self::Manifest(mistakes),
-            ShelfError::Store(error) => Self::Store(error),
+            ShelfError::Ledger(error) => Self::Ledger(error),
             ShelfError::Blob(error) => Self::Blob(error),
             ShelfError::Compile(error) => Self::Compile(error),
             ShelfError::Load(error) => Self::Load(error),

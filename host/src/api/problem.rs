@@ -198,7 +198,7 @@ impl From<DeployError> for Refusal {
             DeployError::Compile(error) => Self::from(error),
             DeployError::Load(error) => Self::from(error),
             DeployError::Blob(error) => Self::from(error),
-            DeployError::Store(_) | DeployError::Task(_) => Self::internal(&error),
+            DeployError::Ledger(_) | DeployError::Task(_) => Self::internal(&error),
         }
     }
 }

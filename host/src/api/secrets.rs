@@ -1,5 +1,5 @@
 //! Keeps the values of an app's environment from being shown: they are often passwords.
-//! Does not keep them from the app, the store or whoever reads the host's disk.
+//! Does not keep them from the app, the ledger or whoever reads the host's disk.
 
 use std::ops::Range;
 

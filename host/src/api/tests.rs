@@ -20,12 +20,12 @@ use crate::blobs::Blobs;
 use crate::budget::{Memory, MemorySettings};
 use crate::catalog::shelf::{Parts, Shelf};
 use crate::catalog::{Catalog, MappedSettings};
+use crate::ledger::Ledger;
 use crate::sandbox::compiler;
 use crate::sandbox::engine::{PoolSettings, Slots};
 use crate::sandbox::module::Sandbox;
 use crate::schedule::{GuestThreads, Room, Schedule};
 use crate::shutdown::Shutdown;
-use crate::store::Store;
 use crate::telemetry::events::{Event, Events};
 use crate::telemetry::logs::Logs;
 
@@ -114,7 +114,7 @@ fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> Api
         sandbox: Sandbox::start(pool, Fuel::new(200_000), compiler).unwrap(),
         schedule: schedule.clone(),
         memory: Memory::new(MemorySettings { budget: Bytes::mebi(64), overcommit: 1.0 }),
-        store: Store::open(folder).unwrap(),
+        ledger: Ledger::open(folder).unwrap(),
         blobs: Blobs::open(&folder.join("blobs")).unwrap(),
         catalog: catalog.clone(),
         logs: Arc::<Logs>::default(),

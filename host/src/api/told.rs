@@ -9,8 +9,8 @@ use steerage_core::units::show_duration;
 
 use super::{secrets, wire};
 use crate::catalog::App;
+use crate::ledger::record::DeploymentRecord;
 use crate::manifest::Mistakes;
-use crate::store::record::DeploymentRecord;
 use crate::telemetry::calls::CallSummary;
 use crate::telemetry::events::{Event, Severity};
 use crate::telemetry::logs::{LogLine, Stream};

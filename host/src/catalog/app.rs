@@ -1,4 +1,4 @@
-//! One app as a host holds it while nobody calls it: some hundred bytes, made from the store's index.
+//! One app as a host holds it while nobody calls it: some hundred bytes, made from the ledger's index.
 //! Does not bring its code: `shelf` does, and leaves it here for the calls to take.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,8 +10,8 @@ use steerage_core::id::{AppName, Digest, Generation};
 use steerage_core::route::Route;
 
 use super::{AppState, Deployed};
+use crate::ledger::index::IndexRecord;
 use crate::sandbox::verdict::Kind;
-use crate::store::index::IndexRecord;
 
 /// One deployment of an app that is served, whether its code is mapped or not.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ pub struct App {
     used_at: AtomicU64,
 }
 
-/// Why an app cannot be served as the store has it.
+/// Why an app cannot be served as the ledger has it.
 #[derive(Debug, thiserror::Error)]
 pub enum BadApp {
     /// This host does not know such guests.

@@ -21,11 +21,11 @@ use super::mapped::Mapped;
 use super::{App, AppState, Catalog, Deployed, MappedSettings};
 use crate::blobs::{BlobError, Blobs};
 use crate::budget::Memory;
+use crate::ledger::Ledger;
 use crate::manifest;
 use crate::sandbox::compiler::Compiled;
 use crate::sandbox::module::{Prepared, Sandbox, Spec};
 use crate::schedule::Schedule;
-use crate::store::Store;
 use crate::telemetry::calls::Calls;
 use crate::telemetry::chain;
 use crate::telemetry::events::{Event, Events, Severity};
@@ -53,7 +53,7 @@ pub struct Parts {
     /// Who may have how much memory.
     pub memory: Arc<Memory>,
     /// Remembers deployments.
-    pub store: Store,
+    pub ledger: Ledger,
     /// Holds components.
     pub blobs: Blobs,
     /// What is served.
@@ -273,7 +273,7 @@ impl Shelf {
     }
 
     fn read(&self, app: &App) -> Result<Manifest, ShelfError> {
-        let record = self.parts().store.deployment(&app.name, app.generation)?;
+        let record = self.parts().ledger.deployment(&app.name, app.generation)?;
         let record = record.ok_or(ShelfError::Gone)?;
         manifest::reread(&record.manifest, &self.parts().limits).map_err(ShelfError::Manifest)
     }

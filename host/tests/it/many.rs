@@ -8,8 +8,8 @@ use futures_util::stream;
 use http::Request;
 use http_body_util::{BodyExt, StreamBody};
 use serde_json::Value;
-use steerage::store::Store;
-use steerage::store::record::DeploymentRecord;
+use steerage::ledger::Ledger;
+use steerage::ledger::record::DeploymentRecord;
 use steerage_core::id::{Digest, Generation};
 use steerage_guests as guests;
 
@@ -267,11 +267,11 @@ async fn a_start_reads_no_deployment_and_one_that_is_bad_keeps_nobody_back() {
     const N_APPS: usize = 2000;
     let folder = tempfile::tempdir().unwrap();
     deployed(folder.path(), &["a"], &[]).await;
-    let store = Store::open(folder.path()).unwrap();
+    let ledger = Ledger::open(folder.path()).unwrap();
     let mut records: Vec<_> = (1..N_APPS).map(|n| record(n, "cgi-module")).collect();
     records.push(record(N_APPS, "of-the-future"));
-    store.commit_all(&records).unwrap();
-    drop(store);
+    ledger.commit_all(&records).unwrap();
+    drop(ledger);
     damage(folder.path(), 2..=N_APPS);
     let host = Host::on(folder.path(), &[]);
     let info = host.admin("GET", "/v1/host", "").await.json();
@@ -301,9 +301,9 @@ async fn what_no_deployment_needs_is_swept_after_a_start() {
     let (kept, gone) =
         (code_file(folder.path(), &says("kept")), code_file(folder.path(), &says("gone")));
     // As if the host had been killed between forgetting an app and removing its files.
-    let store = Store::open(folder.path()).unwrap();
-    store.remove(&"gone".parse().unwrap()).unwrap();
-    drop(store);
+    let ledger = Ledger::open(folder.path()).unwrap();
+    ledger.remove(&"gone".parse().unwrap()).unwrap();
+    drop(ledger);
     let host = Host::on(folder.path(), &[OWN_CODE]);
     host.until("no code", || async { (!gone.exists()).then_some(()) }).await;
     let blobs = std::fs::read_dir(folder.path().join("blobs")).unwrap().count();

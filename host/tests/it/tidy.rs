@@ -18,7 +18,7 @@ const LEVELS: [(&str, u32); 25] = [
     ("catalog", 3),
     ("schedule", 2),
     ("sandbox", 2),
-    ("store", 2),
+    ("ledger", 2),
     ("blobs", 2),
     ("respond", 2),
     ("manifest", 1),

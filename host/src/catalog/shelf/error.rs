@@ -4,10 +4,10 @@
 use steerage_core::id::Digest;
 
 use crate::blobs::BlobError;
+use crate::ledger::LedgerError;
 use crate::manifest::Mistakes;
 use crate::sandbox::compiler::CompileError;
 use crate::sandbox::module::LoadError;
-use crate::store::StoreError;
 use crate::telemetry::chain;
 
 /// Why an app's code cannot be had.
@@ -24,7 +24,7 @@ pub enum ShelfError {
     Manifest(Mistakes),
     /// The record cannot be read.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Ledger(#[from] LedgerError),
     /// The component cannot be read, which must be compiled again.
     #[error(transparent)]
     Blob(#[from] BlobError),

@@ -84,7 +84,7 @@ mod tests {
     use steerage_core::id::Digest;
 
     use super::*;
-    use crate::store::index::IndexRecord;
+    use crate::ledger::index::IndexRecord;
 
     fn app(name: &str) -> App {
         let record = IndexRecord {

@@ -38,7 +38,7 @@ pub enum RecordError {
         found: u32,
     },
     /// It is damaged.
-    #[error("a record in the store is damaged: {0}")]
+    #[error("a record in the ledger is damaged: {0}")]
     Damaged(String),
     /// This host does not accept its manifest.
     #[error("its manifest cannot be read: {first}")]

@@ -1,4 +1,4 @@
-//! Why the store failed, told apart by what an operator can do about it.
+//! Why the ledger failed, told apart by what an operator can do about it.
 //! Does not know what was asked of it.
 
 use std::io;
@@ -8,9 +8,9 @@ use steerage_core::id::{AppName, Generation};
 
 use super::record::RecordError;
 
-/// Why the store failed.
+/// Why the ledger failed.
 #[derive(Debug, thiserror::Error)]
-pub enum StoreError {
+pub enum LedgerError {
     /// Another process has it open.
     #[error("{path} is in use by another host; stop that one or give another --data folder")]
     InUse {
@@ -18,7 +18,7 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// The system does not let it be read or written.
-    #[error("cannot open the store {path}")]
+    #[error("cannot open the ledger {path}")]
     Open {
         /// The database file.
         path: PathBuf,
@@ -26,9 +26,9 @@ pub enum StoreError {
         #[source]
         source: io::Error,
     },
-    /// The file is not a store, or no longer.
+    /// The file is not a ledger, or no longer.
     #[error(
-        "cannot open the store {path}: it is damaged or of another version ({reason}); restore it \
+        "cannot open the ledger {path}: it is damaged or of another version ({reason}); restore it \
          from a copy, or move it away to start empty"
     )]
     Damaged {
@@ -38,7 +38,7 @@ pub enum StoreError {
         reason: String,
     },
     /// A record cannot be read.
-    #[error("cannot read deployment {generation} of {app} in the store")]
+    #[error("cannot read deployment {generation} of {app} in the ledger")]
     Record {
         /// The app.
         app: String,
@@ -49,7 +49,7 @@ pub enum StoreError {
         source: RecordError,
     },
     /// There is no such deployment.
-    #[error("the store has no deployment {generation} of {app}")]
+    #[error("the ledger has no deployment {generation} of {app}")]
     NoDeployment {
         /// The app.
         app: AppName,
@@ -57,14 +57,14 @@ pub enum StoreError {
         generation: Generation,
     },
     /// The database failed, most likely because the disk is full.
-    #[error("the store failed")]
+    #[error("the ledger failed")]
     Database(#[from] redb::Error),
 }
 
 /// Lets `?` take any of the database's many errors.
 macro_rules! from_redb {
     ($($error:ty),*) => {
-        $(impl From<$error> for StoreError {
+        $(impl From<$error> for LedgerError {
             fn from(error: $error) -> Self {
                 Self::Database(error.into())
             }
@@ -74,17 +74,17 @@ macro_rules! from_redb {
 from_redb!(redb::TransactionError, redb::TableError, redb::StorageError, redb::CommitError);
 
 /// Why the database at `path` was not opened.
-pub(super) fn refused(path: PathBuf, error: redb::Error) -> StoreError {
+pub(super) fn refused(path: PathBuf, error: redb::Error) -> LedgerError {
     match error {
-        redb::Error::DatabaseAlreadyOpen => StoreError::InUse { path },
+        redb::Error::DatabaseAlreadyOpen => LedgerError::InUse { path },
         // What is no database at all shows as data that makes no sense.
         redb::Error::Io(source) if source.kind() != io::ErrorKind::InvalidData => {
-            StoreError::Open { path, source }
+            LedgerError::Open { path, source }
         }
-        error => StoreError::Damaged { path, reason: error.to_string() },
+        error => LedgerError::Damaged { path, reason: error.to_string() },
     }
 }
 
-pub(super) fn unreadable(app: &str, generation: u64, source: RecordError) -> StoreError {
-    StoreError::Record { app: app.to_owned(), generation, source }
+pub(super) fn unreadable(app: &str, generation: u64, source: RecordError) -> LedgerError {
+    LedgerError::Record { app: app.to_owned(), generation, source }
 }

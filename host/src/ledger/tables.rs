@@ -1,11 +1,11 @@
-//! The tables of the store and what holds between them, within one write transaction: every
+//! The tables of the ledger and what holds between them, within one write transaction: every
 //! deployment has its reference, and every app that is served has its current one in the index.
 //! Does not open the database and commits nothing.
 
 use redb::{ReadableTable, ReadableTableMetadata, Table, TableDefinition, WriteTransaction};
 use steerage_core::id::{AppName, Digest};
 
-use super::error::{StoreError, unreadable};
+use super::error::{LedgerError, unreadable};
 use super::index::IndexRecord;
 use super::record::DeploymentRecord;
 
@@ -76,7 +76,7 @@ impl<'t> Tables<'t> {
 
     /// Adds a deployment, makes it the current one, and lets go of those there is no room for.
     /// Returns the components of the latter; others may need them.
-    pub(super) fn add(&mut self, record: &DeploymentRecord) -> Result<Vec<Digest>, StoreError> {
+    pub(super) fn add(&mut self, record: &DeploymentRecord) -> Result<Vec<Digest>, LedgerError> {
         let (app, generation) = (record.app.as_str(), record.generation.get());
         let bytes = record.encode().map_err(|source| unreadable(app, generation, source))?;
         self.deployments.insert((app, generation), bytes.as_slice())?;
@@ -93,7 +93,7 @@ impl<'t> Tables<'t> {
     }
 
     /// Makes a deployment that is there the app's current one.
-    pub(super) fn point(&mut self, record: &DeploymentRecord) -> Result<(), StoreError> {
+    pub(super) fn point(&mut self, record: &DeploymentRecord) -> Result<(), LedgerError> {
         let (app, generation) = (record.app.as_str(), record.generation.get());
         let index = IndexRecord::of(record).and_then(|index| index.encode());
         let index = index.map_err(|source| unreadable(app, generation, source))?;
@@ -107,13 +107,13 @@ impl<'t> Tables<'t> {
         &self,
         app: &str,
         generation: u64,
-    ) -> Result<Option<Vec<u8>>, StoreError> {
+    ) -> Result<Option<Vec<u8>>, LedgerError> {
         let bytes = self.deployments.get((app, generation))?;
         Ok(bytes.map(|bytes| bytes.value().to_vec()))
     }
 
     /// Forgets an app; returns the components of its deployments, or `None` if there was no app.
-    pub(super) fn remove(&mut self, app: &AppName) -> Result<Option<Vec<Digest>>, StoreError> {
+    pub(super) fn remove(&mut self, app: &AppName) -> Result<Option<Vec<Digest>>, LedgerError> {
         let app = app.as_str();
         let was_there = self.current.remove(app)?.is_some();
         self.index.remove(app)?;
@@ -125,7 +125,7 @@ impl<'t> Tables<'t> {
     }
 
     /// Those of the components that no deployment needs.
-    pub(super) fn unused(&self, mut digests: Vec<Digest>) -> Result<Vec<Digest>, StoreError> {
+    pub(super) fn unused(&self, mut digests: Vec<Digest>) -> Result<Vec<Digest>, LedgerError> {
         digests.sort_unstable();
         digests.dedup();
         let mut unused = Vec::new();
@@ -137,14 +137,14 @@ impl<'t> Tables<'t> {
         Ok(unused)
     }
 
-    fn generations(&self, app: &str) -> Result<Vec<u64>, StoreError> {
+    fn generations(&self, app: &str) -> Result<Vec<u64>, LedgerError> {
         let all = self.deployments.range((app, 0)..=(app, u64::MAX))?;
         Ok(all.map(|entry| entry.map(|(key, _)| key.value().1)).collect::<Result<_, _>>()?)
     }
 
     /// Takes out one deployment; returns its component. A damaged record that goes anyway must not
     /// keep new ones out.
-    fn drop_one(&mut self, app: &str, generation: u64) -> Result<Option<Digest>, StoreError> {
+    fn drop_one(&mut self, app: &str, generation: u64) -> Result<Option<Digest>, LedgerError> {
         let Some(bytes) = self.deployments.remove((app, generation))? else { return Ok(None) };
         let digest = DeploymentRecord::decode(bytes.value()).ok().map(|record| record.digest);
         let named = digest.map_or(UNKNOWN, |digest| *digest.as_bytes());
@@ -157,7 +157,7 @@ impl<'t> Tables<'t> {
 pub(super) fn is_used(
     refs: &impl ReadableTable<([u8; 32], &'static str, u64), ()>,
     digest: &Digest,
-) -> Result<bool, StoreError> {
+) -> Result<bool, LedgerError> {
     for digest in [*digest.as_bytes(), UNKNOWN] {
         let first = refs.range((digest, "", 0)..)?.next().transpose()?;
         if first.is_some_and(|(key, _)| key.value().0 == digest) {

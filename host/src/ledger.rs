@@ -15,7 +15,7 @@ use std::sync::Arc;
 use redb::{Database, ReadableDatabase, ReadableTable, WriteTransaction};
 use steerage_core::id::{AppName, Digest, Generation};
 
-pub use self::error::StoreError;
+pub use self::error::LedgerError;
 use self::error::{refused, unreadable};
 use self::index::IndexRecord;
 use self::record::DeploymentRecord;
@@ -26,29 +26,31 @@ const FILE: &str = "steerage.redb";
 /// a read; what is worth more here is that idle apps take no memory.
 const CACHE: usize = 4 << 20;
 
-/// The store. Clones share it; one write at a time.
+/// The ledger. Clones share it; one write at a time.
 #[derive(Clone, Debug)]
-pub struct Store {
+pub struct Ledger {
     database: Arc<Database>,
 }
 
-impl Store {
-    /// Opens the store in a folder, or makes an empty one.
+impl Ledger {
+    /// Opens the ledger in a folder, or makes an empty one.
     ///
     /// # Errors
-    /// See [`StoreError`].
-    pub fn open(folder: &Path) -> Result<Self, StoreError> {
+    /// See [`LedgerError`].
+    pub fn open(folder: &Path) -> Result<Self, LedgerError> {
         let path = folder.join(FILE);
         // The database panics on some damage instead of saying so.
         let opened = panic::catch_unwind(|| create(&path));
         let database = match opened {
             Ok(Ok(database)) => database,
             Ok(Err(error)) => return Err(refused(path, error)),
-            Err(_) => return Err(StoreError::Damaged { path, reason: "it makes no sense".into() }),
+            Err(_) => {
+                return Err(LedgerError::Damaged { path, reason: "it makes no sense".into() });
+            }
         };
         // The file's name must survive a crash as well as what is in it.
         let synced = fs::File::open(folder).and_then(|folder| folder.sync_all());
-        synced.map_err(|source| StoreError::Open { path, source })?;
+        synced.map_err(|source| LedgerError::Open { path, source })?;
         Ok(Self { database: Arc::new(database) })
     }
 
@@ -57,7 +59,7 @@ impl Store {
     ///
     /// # Errors
     /// The database failed; nothing has changed then.
-    pub fn commit(&self, record: &DeploymentRecord) -> Result<Vec<Digest>, StoreError> {
+    pub fn commit(&self, record: &DeploymentRecord) -> Result<Vec<Digest>, LedgerError> {
         self.commit_all(slice::from_ref(record))
     }
 
@@ -65,7 +67,7 @@ impl Store {
     ///
     /// # Errors
     /// The database failed; nothing has changed then.
-    pub fn commit_all(&self, records: &[DeploymentRecord]) -> Result<Vec<Digest>, StoreError> {
+    pub fn commit_all(&self, records: &[DeploymentRecord]) -> Result<Vec<Digest>, LedgerError> {
         self.write(|tables| {
             let mut dropped = Vec::new();
             for record in records {
@@ -79,10 +81,10 @@ impl Store {
     ///
     /// # Errors
     /// There is no such deployment, or the database failed; nothing has changed then.
-    pub fn set_current(&self, app: &AppName, generation: Generation) -> Result<(), StoreError> {
+    pub fn set_current(&self, app: &AppName, generation: Generation) -> Result<(), LedgerError> {
         self.write(|tables| {
             let Some(bytes) = tables.deployment(app.as_str(), generation.get())? else {
-                return Err(StoreError::NoDeployment { app: app.clone(), generation });
+                return Err(LedgerError::NoDeployment { app: app.clone(), generation });
             };
             tables.point(&decode((app.as_str(), generation.get()), &bytes)?)
         })
@@ -93,7 +95,7 @@ impl Store {
     ///
     /// # Errors
     /// The database failed; nothing has changed then.
-    pub fn remove(&self, app: &AppName) -> Result<Option<Vec<Digest>>, StoreError> {
+    pub fn remove(&self, app: &AppName) -> Result<Option<Vec<Digest>>, LedgerError> {
         self.write(|tables| {
             let dropped = tables.remove(app)?;
             dropped.map(|digests| tables.unused(digests)).transpose()
@@ -107,8 +109,8 @@ impl Store {
     /// The database failed.
     pub fn each_current(
         &self,
-        mut show: impl FnMut(&str, Result<IndexRecord, StoreError>),
-    ) -> Result<(), StoreError> {
+        mut show: impl FnMut(&str, Result<IndexRecord, LedgerError>),
+    ) -> Result<(), LedgerError> {
         let transaction = self.database.begin_read()?;
         let deployments = transaction.open_table(DEPLOYMENTS)?;
         let index = transaction.open_table(INDEX)?;
@@ -136,7 +138,7 @@ impl Store {
         &self,
         app: &AppName,
         generation: Generation,
-    ) -> Result<Option<DeploymentRecord>, StoreError> {
+    ) -> Result<Option<DeploymentRecord>, LedgerError> {
         let transaction = self.database.begin_read()?;
         let key = (app.as_str(), generation.get());
         let bytes = transaction.open_table(DEPLOYMENTS)?.get(key)?;
@@ -147,7 +149,7 @@ impl Store {
     ///
     /// # Errors
     /// The database failed or holds a record this version cannot read.
-    pub fn history(&self, app: &AppName) -> Result<Vec<DeploymentRecord>, StoreError> {
+    pub fn history(&self, app: &AppName) -> Result<Vec<DeploymentRecord>, LedgerError> {
         let transaction = self.database.begin_read()?;
         let deployments = transaction.open_table(DEPLOYMENTS)?;
         let mut records = Vec::new();
@@ -163,7 +165,7 @@ impl Store {
     ///
     /// # Errors
     /// The database failed.
-    pub fn next_generation(&self, app: &AppName) -> Result<Generation, StoreError> {
+    pub fn next_generation(&self, app: &AppName) -> Result<Generation, LedgerError> {
         let transaction = self.database.begin_read()?;
         let last = transaction.open_table(LAST)?.get(app.as_str())?.map(|last| last.value());
         Ok(last.and_then(Generation::new).map_or(Generation::FIRST, Generation::next))
@@ -174,15 +176,15 @@ impl Store {
     ///
     /// # Errors
     /// The database failed.
-    pub fn is_used(&self, digest: &Digest) -> Result<bool, StoreError> {
+    pub fn is_used(&self, digest: &Digest) -> Result<bool, LedgerError> {
         is_used(&self.database.begin_read()?.open_table(REFS)?, digest)
     }
 
     /// Changes the tables in one transaction, or not at all.
     fn write<T>(
         &self,
-        change: impl FnOnce(&mut Tables<'_>) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
+        change: impl FnOnce(&mut Tables<'_>) -> Result<T, LedgerError>,
+    ) -> Result<T, LedgerError> {
         let transaction = begin_write(&self.database)?;
         let changed = change(&mut Tables::open(&transaction)?)?;
         transaction.commit()?;
@@ -219,12 +221,12 @@ fn read_index((app, generation): (&str, u64), bytes: &[u8]) -> Option<IndexRecor
 }
 
 /// The same, made from the deployment itself.
-fn index_of((app, generation): (&str, u64), bytes: &[u8]) -> Result<IndexRecord, StoreError> {
+fn index_of((app, generation): (&str, u64), bytes: &[u8]) -> Result<IndexRecord, LedgerError> {
     let record = decode((app, generation), bytes)?;
     IndexRecord::of(&record).map_err(|source| unreadable(app, generation, source))
 }
 
-fn decode((app, generation): (&str, u64), bytes: &[u8]) -> Result<DeploymentRecord, StoreError> {
+fn decode((app, generation): (&str, u64), bytes: &[u8]) -> Result<DeploymentRecord, LedgerError> {
     DeploymentRecord::decode(bytes).map_err(|source| unreadable(app, generation, source))
 }
 
@@ -249,13 +251,13 @@ mod tests {
     }
 
     /// What is served, and in order of names what cannot be.
-    fn current(store: &Store) -> (Vec<IndexRecord>, Vec<String>) {
+    fn current(ledger: &Ledger) -> (Vec<IndexRecord>, Vec<String>) {
         let (mut found, mut broken) = (Vec::new(), Vec::new());
-        let show = |_: &str, shown: Result<IndexRecord, StoreError>| match shown {
+        let show = |_: &str, shown: Result<IndexRecord, LedgerError>| match shown {
             Ok(record) => found.push(record),
             Err(error) => broken.push(error.to_string()),
         };
-        store.each_current(show).unwrap();
+        ledger.each_current(show).unwrap();
         (found, broken)
     }
 
@@ -266,68 +268,68 @@ mod tests {
     #[test]
     fn what_was_committed_is_there_after_reopening() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(folder.path()).unwrap();
-        store.commit(&record("b", 1)).unwrap();
-        store.commit(&record("a", 1)).unwrap();
-        store.commit(&record("a", 2)).unwrap();
-        drop(store);
-        let store = Store::open(folder.path()).unwrap();
-        assert_eq!(current(&store).0, [index("a", 2), index("b", 1)]);
+        let ledger = Ledger::open(folder.path()).unwrap();
+        ledger.commit(&record("b", 1)).unwrap();
+        ledger.commit(&record("a", 1)).unwrap();
+        ledger.commit(&record("a", 2)).unwrap();
+        drop(ledger);
+        let ledger = Ledger::open(folder.path()).unwrap();
+        assert_eq!(current(&ledger).0, [index("a", 2), index("b", 1)]);
         let a = "a".parse().unwrap();
-        assert_eq!(store.history(&a).unwrap(), [record("a", 1), record("a", 2)]);
-        store.set_current(&a, Generation::FIRST).unwrap();
-        assert_eq!(current(&store).0, [index("a", 1), index("b", 1)]);
-        assert_eq!(store.deployment(&a, Generation::FIRST).unwrap(), Some(record("a", 1)));
-        assert_eq!(store.deployment(&a, Generation::new(3).unwrap()).unwrap(), None);
-        assert_eq!(store.next_generation(&a).unwrap().get(), 3);
+        assert_eq!(ledger.history(&a).unwrap(), [record("a", 1), record("a", 2)]);
+        ledger.set_current(&a, Generation::FIRST).unwrap();
+        assert_eq!(current(&ledger).0, [index("a", 1), index("b", 1)]);
+        assert_eq!(ledger.deployment(&a, Generation::FIRST).unwrap(), Some(record("a", 1)));
+        assert_eq!(ledger.deployment(&a, Generation::new(3).unwrap()).unwrap(), None);
+        assert_eq!(ledger.next_generation(&a).unwrap().get(), 3);
     }
 
     #[test]
     fn old_deployments_make_room_and_their_numbers_are_not_given_again() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(folder.path()).unwrap();
+        let ledger = Ledger::open(folder.path()).unwrap();
         let app: AppName = "a".parse().unwrap();
         for generation in 1..=30 {
-            assert_eq!(store.next_generation(&app).unwrap().get(), generation);
-            let pruned = store.commit(&record("a", generation)).unwrap();
+            assert_eq!(ledger.next_generation(&app).unwrap().get(), generation);
+            let pruned = ledger.commit(&record("a", generation)).unwrap();
             let oldest = generation.checked_sub(KEPT as u64).and_then(Generation::new);
             let oldest = oldest.map(|oldest| record("a", oldest.get()).digest);
             assert_eq!(pruned, oldest.into_iter().collect::<Vec<_>>());
         }
-        assert_eq!(store.history(&app).unwrap().len(), KEPT);
-        let n_used = |store: &Store| {
+        assert_eq!(ledger.history(&app).unwrap().len(), KEPT);
+        let n_used = |ledger: &Ledger| {
             let all = (1..=30).map(|n| Digest::from_bytes([n; 32]));
-            all.filter(|digest| store.is_used(digest).unwrap()).count()
+            all.filter(|digest| ledger.is_used(digest).unwrap()).count()
         };
-        assert_eq!(n_used(&store), KEPT);
-        assert_eq!(store.remove(&app).unwrap().unwrap().len(), KEPT);
-        assert_eq!(store.remove(&app).unwrap(), None);
-        assert_eq!(n_used(&store), 0);
-        assert!(store.history(&app).unwrap().is_empty());
-        assert_eq!(store.next_generation(&app).unwrap().get(), 31);
+        assert_eq!(n_used(&ledger), KEPT);
+        assert_eq!(ledger.remove(&app).unwrap().unwrap().len(), KEPT);
+        assert_eq!(ledger.remove(&app).unwrap(), None);
+        assert_eq!(n_used(&ledger), 0);
+        assert!(ledger.history(&app).unwrap().is_empty());
+        assert_eq!(ledger.next_generation(&app).unwrap().get(), 31);
     }
 
     #[test]
     fn a_second_host_on_the_same_folder_is_told_so() {
         let folder = tempfile::tempdir().unwrap();
-        let _store = Store::open(folder.path()).unwrap();
-        let error = Store::open(folder.path()).unwrap_err();
+        let _store = Ledger::open(folder.path()).unwrap();
+        let error = Ledger::open(folder.path()).unwrap_err();
         assert!(error.to_string().contains("in use by another host"), "{error}");
     }
 
     #[test]
     fn what_was_acknowledged_survives_a_kill() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(folder.path()).unwrap();
+        let ledger = Ledger::open(folder.path()).unwrap();
         let app: AppName = "a".parse().unwrap();
         for generation in 1..=9 {
-            store.commit(&record("a", generation)).unwrap();
+            ledger.commit(&record("a", generation)).unwrap();
             // The file as it is while the host runs is what a kill leaves behind.
             let killed = tempfile::tempdir().unwrap();
             fs::copy(folder.path().join(FILE), killed.path().join(FILE)).unwrap();
-            let reopened = Store::open(killed.path()).unwrap();
+            let reopened = Ledger::open(killed.path()).unwrap();
             assert_eq!(current(&reopened).0, [index("a", generation)]);
-            assert_eq!(reopened.history(&app).unwrap(), store.history(&app).unwrap());
+            assert_eq!(reopened.history(&app).unwrap(), ledger.history(&app).unwrap());
             assert_eq!(reopened.next_generation(&app).unwrap().get(), generation + 1);
         }
     }
@@ -335,30 +337,30 @@ mod tests {
     #[test]
     fn a_deployment_that_is_not_there_does_not_become_current() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(folder.path()).unwrap();
-        store.commit(&record("a", 1)).unwrap();
+        let ledger = Ledger::open(folder.path()).unwrap();
+        ledger.commit(&record("a", 1)).unwrap();
         let (app, missing) = ("a".parse().unwrap(), Generation::new(7).unwrap());
-        let error = store.set_current(&app, missing).unwrap_err();
-        assert_eq!(error.to_string(), "the store has no deployment 7 of a");
-        assert_eq!(current(&store).0, [index("a", 1)]);
+        let error = ledger.set_current(&app, missing).unwrap_err();
+        assert_eq!(error.to_string(), "the ledger has no deployment 7 of a");
+        assert_eq!(current(&ledger).0, [index("a", 1)]);
     }
 
     #[test]
     fn a_component_is_used_until_the_last_deployment_that_needs_it_goes() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(folder.path()).unwrap();
+        let ledger = Ledger::open(folder.path()).unwrap();
         let (a, b) =
             (record("a", 1), DeploymentRecord { digest: record("a", 1).digest, ..record("b", 1) });
-        assert_eq!(store.commit_all(&[a.clone(), b.clone()]).unwrap(), []);
-        assert_eq!(store.remove(&b.app).unwrap(), Some(Vec::new()));
-        assert!(store.is_used(&a.digest).unwrap());
-        assert_eq!(store.remove(&a.app).unwrap(), Some(vec![a.digest]));
-        assert!(!store.is_used(&a.digest).unwrap());
+        assert_eq!(ledger.commit_all(&[a.clone(), b.clone()]).unwrap(), []);
+        assert_eq!(ledger.remove(&b.app).unwrap(), Some(Vec::new()));
+        assert!(ledger.is_used(&a.digest).unwrap());
+        assert_eq!(ledger.remove(&a.app).unwrap(), Some(vec![a.digest]));
+        assert!(!ledger.is_used(&a.digest).unwrap());
     }
 
-    /// Makes the store what a host wrote that knew neither index nor references.
-    fn make_old(store: &Store) {
-        let transaction = store.database.begin_write().unwrap();
+    /// Makes the ledger what a host wrote that knew neither index nor references.
+    fn make_old(ledger: &Ledger) {
+        let transaction = ledger.database.begin_write().unwrap();
         transaction.delete_table(INDEX).unwrap();
         transaction.delete_table(REFS).unwrap();
         transaction.commit().unwrap();
@@ -367,27 +369,27 @@ mod tests {
     #[test]
     fn an_older_store_is_read_once_and_then_indexed() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(folder.path()).unwrap();
-        store.commit_all(&[record("a", 1), record("a", 2), record("b", 3)]).unwrap();
-        store.set_current(&record("a", 1).app, Generation::FIRST).unwrap();
-        make_old(&store);
-        drop(store);
-        let store = Store::open(folder.path()).unwrap();
-        assert_eq!(current(&store), (vec![index("a", 1), index("b", 3)], Vec::new()));
-        assert!((1..=3).all(|n| store.is_used(&record("a", n).digest).unwrap()));
-        assert!(!store.is_used(&record("a", 4).digest).unwrap());
-        let transaction = store.database.begin_read().unwrap();
+        let ledger = Ledger::open(folder.path()).unwrap();
+        ledger.commit_all(&[record("a", 1), record("a", 2), record("b", 3)]).unwrap();
+        ledger.set_current(&record("a", 1).app, Generation::FIRST).unwrap();
+        make_old(&ledger);
+        drop(ledger);
+        let ledger = Ledger::open(folder.path()).unwrap();
+        assert_eq!(current(&ledger), (vec![index("a", 1), index("b", 3)], Vec::new()));
+        assert!((1..=3).all(|n| ledger.is_used(&record("a", n).digest).unwrap()));
+        assert!(!ledger.is_used(&record("a", 4).digest).unwrap());
+        let transaction = ledger.database.begin_read().unwrap();
         assert!(transaction.open_table(INDEX).unwrap().get("b").unwrap().is_some());
     }
 
     #[test]
     fn a_store_an_older_host_wrote_to_meanwhile_is_understood() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(folder.path()).unwrap();
-        store.commit_all(&[record("a", 1), record("b", 1)]).unwrap();
+        let ledger = Ledger::open(folder.path()).unwrap();
+        ledger.commit_all(&[record("a", 1), record("b", 1)]).unwrap();
         // An older host deploys `a` again and removes `b`.
         let bytes = record("a", 2).encode().unwrap();
-        let transaction = store.database.begin_write().unwrap();
+        let transaction = ledger.database.begin_write().unwrap();
         let mut deployments = transaction.open_table(DEPLOYMENTS).unwrap();
         deployments.insert(("a", 2), bytes.as_slice()).unwrap();
         deployments.remove(("b", 1)).unwrap();
@@ -395,41 +397,41 @@ mod tests {
         transaction.open_table(CURRENT).unwrap().insert("a", 2).unwrap();
         transaction.open_table(CURRENT).unwrap().remove("b").unwrap();
         transaction.commit().unwrap();
-        assert_eq!(current(&store), (vec![index("a", 2)], Vec::new()));
+        assert_eq!(current(&ledger), (vec![index("a", 2)], Vec::new()));
     }
 
     #[test]
     fn one_record_that_cannot_be_read_keeps_nothing_back_but_itself() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(folder.path()).unwrap();
-        store.commit_all(&[record("a", 1), record("b", 1), record("c", 1)]).unwrap();
-        let transaction = store.database.begin_write().unwrap();
+        let ledger = Ledger::open(folder.path()).unwrap();
+        ledger.commit_all(&[record("a", 1), record("b", 1), record("c", 1)]).unwrap();
+        let transaction = ledger.database.begin_write().unwrap();
         let newer = br#"{"v": 9}"#.as_slice();
         transaction.open_table(DEPLOYMENTS).unwrap().insert(("b", 1), newer).unwrap();
         transaction.commit().unwrap();
-        make_old(&store);
-        drop(store);
-        let store = Store::open(folder.path()).unwrap();
-        let (served, broken) = current(&store);
+        make_old(&ledger);
+        drop(ledger);
+        let ledger = Ledger::open(folder.path()).unwrap();
+        let (served, broken) = current(&ledger);
         assert_eq!(served, [index("a", 1), index("c", 1)]);
-        assert_eq!(broken, ["cannot read deployment 1 of b in the store"]);
+        assert_eq!(broken, ["cannot read deployment 1 of b in the ledger"]);
         // Nobody knows which component it needs.
-        assert!(store.is_used(&Digest::from_bytes([77; 32])).unwrap());
-        assert_eq!(store.remove(&"a".parse().unwrap()).unwrap(), Some(Vec::new()));
-        assert_eq!(store.remove(&"b".parse().unwrap()).unwrap(), Some(Vec::new()));
-        assert!(!store.is_used(&Digest::from_bytes([77; 32])).unwrap());
+        assert!(ledger.is_used(&Digest::from_bytes([77; 32])).unwrap());
+        assert_eq!(ledger.remove(&"a".parse().unwrap()).unwrap(), Some(Vec::new()));
+        assert_eq!(ledger.remove(&"b".parse().unwrap()).unwrap(), Some(Vec::new()));
+        assert!(!ledger.is_used(&Digest::from_bytes([77; 32])).unwrap());
     }
 
     #[test]
     fn a_record_of_a_newer_host_is_named() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(folder.path()).unwrap();
-        let transaction = store.database.begin_write().unwrap();
+        let ledger = Ledger::open(folder.path()).unwrap();
+        let transaction = ledger.database.begin_write().unwrap();
         let newer = br#"{"v": 9}"#.as_slice();
         transaction.open_table(DEPLOYMENTS).unwrap().insert(("a", 3), newer).unwrap();
         transaction.commit().unwrap();
-        let error = store.history(&"a".parse().unwrap()).unwrap_err();
-        assert_eq!(error.to_string(), "cannot read deployment 3 of a in the store");
+        let error = ledger.history(&"a".parse().unwrap()).unwrap_err();
+        assert_eq!(error.to_string(), "cannot read deployment 3 of a in the ledger");
         let source = std::error::Error::source(&error).unwrap().to_string();
         assert!(source.contains("version 9"), "{source}");
     }
@@ -438,9 +440,9 @@ mod tests {
     fn a_damaged_file_is_refused_and_never_ends_the_host() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(FILE);
-        let store = Store::open(folder.path()).unwrap();
-        (1..=9).for_each(|generation| drop(store.commit(&record("a", generation)).unwrap()));
-        drop(store);
+        let ledger = Ledger::open(folder.path()).unwrap();
+        (1..=9).for_each(|generation| drop(ledger.commit(&record("a", generation)).unwrap()));
+        drop(ledger);
         let whole = fs::read(&path).unwrap();
         let mut dice = fastrand::Rng::with_seed(7);
         let mut n_refused = 0;
@@ -452,9 +454,9 @@ mod tests {
                 (0..200).for_each(|_| bytes[dice.usize(..whole.len())] ^= 1 << dice.u8(..8));
             }
             fs::write(&path, bytes).unwrap();
-            if let Err(error) = Store::open(folder.path()) {
+            if let Err(error) = Ledger::open(folder.path()) {
                 let text = error.to_string();
-                assert!(text.contains("cannot open the store"), "round {round}: {text}");
+                assert!(text.contains("cannot open the ledger"), "round {round}: {text}");
                 n_refused += 1;
             }
         }
@@ -466,21 +468,21 @@ mod tests {
         for text in ["", "not a database, but long enough"] {
             let folder = tempfile::tempdir().unwrap();
             fs::write(folder.path().join(FILE), text.repeat(999)).unwrap();
-            let error = Store::open(folder.path());
+            let error = Ledger::open(folder.path());
             if text.is_empty() {
-                // An empty file is a store that was never written.
+                // An empty file is a ledger that was never written.
                 assert_eq!(current(&error.unwrap()), (Vec::new(), Vec::new()));
                 continue;
             }
             let error = error.unwrap_err().to_string();
-            assert!(error.contains("cannot open the store"), "{error}");
+            assert!(error.contains("cannot open the ledger"), "{error}");
             assert!(error.contains("restore it from a copy"), "{error}");
         }
     }
 
     #[test]
     fn a_folder_that_is_not_there_is_not_called_damaged() {
-        let error = Store::open(Path::new("/nonexistent")).unwrap_err();
-        assert_eq!(error.to_string(), "cannot open the store /nonexistent/steerage.redb");
+        let error = Ledger::open(Path::new("/nonexistent")).unwrap_err();
+        assert_eq!(error.to_string(), "cannot open the ledger /nonexistent/steerage.redb");
     }
 }
