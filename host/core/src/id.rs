@@ -2,6 +2,7 @@
 //! Each is parsed once at the edge and then carried as its type; nothing here makes up a new id,
 //! for that takes randomness or a counter, which belong to the effects.
 
+mod host;
 mod tenant;
 
 use std::fmt;
@@ -10,6 +11,7 @@ use std::sync::Arc;
 
 use crate::quote::Quoted;
 
+pub use self::host::{BadHostName, HostName};
 pub use self::tenant::{BadTenantName, TenantName};
 
 /// The most bytes of a name: the longest label DNS carries.

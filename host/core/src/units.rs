@@ -3,6 +3,7 @@
 
 mod decimal;
 mod duration;
+mod millicpu;
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -11,6 +12,7 @@ use std::str::FromStr;
 use crate::quote::Quoted;
 
 pub use self::duration::{parse_duration, show_duration};
+pub use self::millicpu::Millicpu;
 
 /// A text that is not an amount of the unit asked for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
