@@ -3,6 +3,8 @@
 //! Does not parse requests and does not answer them; the API does.
 
 mod error;
+mod follow;
+mod wish;
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -14,6 +16,7 @@ use tokio::sync::MutexGuard;
 pub use self::error::DeployError;
 use crate::catalog::shelf::{Parts, Shelf};
 use crate::catalog::{App, Deployed, Snapshot};
+use crate::fleet::Fleet;
 use crate::ledger::index::IndexRecord;
 use crate::ledger::record::DeploymentRecord;
 use crate::manifest;
@@ -24,6 +27,8 @@ use crate::telemetry::events::{Event, Severity};
 #[derive(Clone, Debug)]
 pub struct Agent {
     shelf: Shelf,
+    /// Where wishes are made durable; this host's ledger where it is alone.
+    fleet: Option<Fleet>,
     /// Held from the last check to publishing, so that two wishes cannot both pass the check.
     turn: Arc<tokio::sync::Mutex<()>>,
 }
@@ -32,8 +37,8 @@ impl Agent {
     /// An agent that works with this shelf and its parts. Nothing is served until
     /// [`Agent::restore`] or a deploy.
     #[must_use]
-    pub fn new(shelf: Shelf) -> Self {
-        Self { shelf, turn: Arc::default() }
+    pub fn new(shelf: Shelf, fleet: Option<Fleet>) -> Self {
+        Self { shelf, fleet, turn: Arc::default() }
     }
 
     /// What the agent works with.
@@ -117,6 +122,11 @@ impl Agent {
         }
         parts.catalog.check(&manifest)?;
         self.shelf.compile(component).await?;
+        if let Some(fleet) = &self.fleet {
+            let wish = self.wish_deployed(fleet, &manifest, &manifest_text, component, None);
+            let record = wish.await?;
+            return self.serve_wished(fleet, record).await;
+        }
         let turn = self.turn.lock().await;
         // The only other app that used it may have been removed meanwhile.
         if !parts.blobs.contains(&component) {
@@ -147,6 +157,10 @@ impl Agent {
         app: &AppName,
         to: Option<Generation>,
     ) -> Result<Arc<App>, DeployError> {
+        if let Some(fleet) = &self.fleet {
+            let record = self.wish_rolled_back(fleet, app, to).await?;
+            return self.serve_wished(fleet, record).await;
+        }
         let parts = self.parts();
         let _turn = self.turn.lock().await;
         let current = parts.catalog.app(app).map(|app| app.generation);
@@ -183,6 +197,14 @@ impl Agent {
     /// # Errors
     /// There is no such app, or the ledger failed.
     pub async fn remove(&self, app: &AppName) -> Result<(), DeployError> {
+        if let Some(fleet) = &self.fleet {
+            self.wish_removed(fleet, app).await?;
+            return self.forget_app(app).await;
+        }
+        self.remove_here(app).await
+    }
+
+    async fn remove_here(&self, app: &AppName) -> Result<(), DeployError> {
         let parts = self.parts();
         let turn = self.turn.lock().await;
         let unused = parts.ledger.remove(app)?.ok_or_else(|| DeployError::NoApp(app.clone()))?;

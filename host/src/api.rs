@@ -6,6 +6,7 @@ pub mod wire;
 
 mod deploy;
 mod endpoints;
+mod fleet;
 mod follow;
 mod observe;
 mod openapi;
@@ -25,7 +26,7 @@ use axum::middleware;
 use axum::routing::{MethodRouter, delete, get, head, post, put};
 use http::request::Parts;
 use serde::de::DeserializeOwned;
-use steerage_core::id::{AppName, Digest};
+use steerage_core::id::{AppName, Digest, HostName};
 use steerage_core::units::Bytes;
 use tokio::net::TcpListener;
 
@@ -58,6 +59,8 @@ pub struct ApiState {
     pub admin: SocketAddr,
     /// Apps that may have their code mapped at once.
     pub most_mapped: u32,
+    /// What placement keeps free beyond what apps use, in percent of that.
+    pub headroom: u32,
     /// When the host started.
     pub started_at: Instant,
     /// Deploys that are not over.
@@ -109,6 +112,11 @@ fn handler(operation: Operation) -> MethodRouter<Shared> {
         Operation::Logs => get(observe::logs),
         Operation::Events => get(observe::events),
         Operation::Validate => post(deploy::validate),
+        Operation::Hosts => get(fleet::hosts),
+        Operation::SetStanding => put(fleet::set_standing),
+        Operation::Scale => put(fleet::scale),
+        Operation::Replicas => get(fleet::replicas),
+        Operation::Plan => get(fleet::plan),
         Operation::Host => get(observe::host),
         Operation::Usage => get(observe::usage),
         Operation::OpenApi => get(openapi::serve),
@@ -151,6 +159,9 @@ impl ApiState {
 /// The app named in the path.
 struct Named(AppName);
 
+/// The host named in the path.
+struct OfHost(HostName);
+
 /// The digest in the path.
 struct Addressed(Digest);
 
@@ -161,6 +172,14 @@ struct Sent<T>(T);
 struct Asked<T>(T);
 
 impl FromRequestParts<Shared> for Named {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &Shared) -> Result<Self, Refusal> {
+        in_path(parts, state).await.map(Self)
+    }
+}
+
+impl FromRequestParts<Shared> for OfHost {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, state: &Shared) -> Result<Self, Refusal> {

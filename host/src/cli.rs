@@ -16,6 +16,7 @@ mod doctor;
 pub mod ending;
 mod events;
 mod host;
+mod hosts;
 pub mod human;
 mod list;
 mod logs;
@@ -54,6 +55,11 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Top(args) => wait(top::run(&args)),
         Command::Rollback(args) => wait(rollback::rollback(&args)),
         Command::Remove(args) => wait(rollback::remove(&args)),
+        Command::Hosts(args) => wait(hosts::hosts(&args)),
+        Command::Drain(args) => wait(hosts::drain(&args)),
+        Command::Cordon(args) => wait(hosts::cordon(&args)),
+        Command::Uncordon(args) => wait(hosts::uncordon(&args)),
+        Command::Scale(args) => wait(hosts::scale(&args)),
         Command::Host(args) => host::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Version(args) => version(&args),

@@ -2,6 +2,7 @@
 //! Does not retry and does not print: what to do about a failure is its caller's to say.
 
 mod error;
+mod fleet;
 mod follow;
 mod upload;
 
@@ -250,8 +251,18 @@ impl Client {
         said: &impl Serialize,
         timeout: Duration,
     ) -> Result<T, ClientError> {
+        self.send_json(Method::POST, path, said, timeout).await
+    }
+
+    async fn send_json<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        said: &impl Serialize,
+        timeout: Duration,
+    ) -> Result<T, ClientError> {
         let json = serde_json::to_vec(said).map_err(|error| self.broken(&error))?;
-        let request = self.request(Method::POST, path).header(CONTENT_TYPE, "application/json");
+        let request = self.request(method, path).header(CONTENT_TYPE, "application/json");
         let response = self.send(request, whole(json), timeout).await?;
         self.parse(response).await
     }

@@ -6,6 +6,7 @@
 //! default. What is wrong is told wherever it stands, overridden or not.
 
 mod check;
+mod fleet;
 mod knobs;
 mod said;
 
@@ -21,6 +22,7 @@ use steerage_core::limits::LimitsPolicy;
 use steerage_core::machine::{Machine, Shape};
 use steerage_core::units::{Bytes, Fuel, Weight};
 
+pub use self::fleet::FleetSettings;
 pub use self::knobs::{KNOBS, Knob};
 pub use self::said::WrongFlag;
 use crate::budget::MemorySettings;
@@ -78,6 +80,8 @@ pub struct Settings {
     pub limits: LimitsPolicy,
     /// Shares of tenants; one that is not among them weighs 1.
     pub tenants: BTreeMap<TenantName, Weight>,
+    /// The fleet it belongs to; `None` for a host on its own.
+    pub fleet: Option<FleetSettings>,
 }
 
 /// How the host writes its own log.
@@ -165,6 +169,7 @@ impl Settings {
             queue: QUEUE,
             limits: LimitsPolicy::default(),
             tenants: BTreeMap::new(),
+            fleet: None,
         };
         settings.limits.maximum.memory = largest_memory;
         settings.limits.default = settings.limits.default.at_most(&settings.limits.maximum);

@@ -1,4 +1,5 @@
-//! The callers' door: sockets, TLS, HTTP/1.1 and HTTP/2, and patience with slow clients.
+//! The callers' door, and beside it that of the fleet's other hosts: sockets, TLS, HTTP/1.1 and
+//! HTTP/2, and patience with slow clients.
 //! Does not know apps: every request goes to `request::serve`.
 
 pub mod patience;
@@ -45,6 +46,17 @@ pub struct Settings {
     pub head_size: usize,
     /// How to speak TLS; plain text without.
     pub tls: Option<tls::Files>,
+    /// Where other hosts come in, if this one is not alone.
+    pub peers: Option<PeerDoor>,
+}
+
+/// Where other hosts come in.
+#[derive(Clone, Debug)]
+pub struct PeerDoor {
+    /// Where to listen; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// How to tell hosts of the fleet from others; everybody is let in without.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
 }
 
 /// Longest unsent remainder held per HTTP/2 stream.
@@ -63,12 +75,16 @@ const FIRST_BYTES: usize = 3;
 pub struct Ingress {
     /// Where it listens.
     pub listen: SocketAddr,
+    /// Where it listens for other hosts.
+    pub peers: Option<SocketAddr>,
     /// Open connections.
     pub connections: Arc<AtomicU64>,
     threads: Vec<JoinHandle<()>>,
 }
 
 struct Door {
+    /// Whether those who come in are hosts of the fleet.
+    is_fleet: bool,
     front: Arc<Front>,
     settings: Settings,
     tls: Option<TlsAcceptor>,
@@ -84,33 +100,57 @@ impl Ingress {
     /// The address is taken or not ours, or the TLS files are unusable.
     pub fn open(settings: Settings, front: Arc<Front>) -> io::Result<Self> {
         let tls = settings.tls.as_ref().map(tls::acceptor).transpose()?;
-        let first = bind(settings.listen)?;
-        let listen = first.local_addr()?;
-        let mut sockets = vec![first];
-        for _ in 1..settings.n_threads.max(1) {
-            sockets.push(bind(listen)?);
-        }
+        let (listen, sockets) = sockets(settings.listen, settings.n_threads)?;
         let connections = Arc::new(AtomicU64::new(0));
-        let door = Arc::new(Door {
-            front,
+        let room = Arc::new(Semaphore::new(settings.n_connections));
+        let callers = Arc::new(Door {
+            is_fleet: false,
+            front: front.clone(),
             tls,
-            room: Arc::new(Semaphore::new(settings.n_connections)),
+            room,
             connections: connections.clone(),
-            settings,
+            settings: settings.clone(),
         });
+        let (mut peers, mut peer_sockets) = (None, Vec::new());
+        if let Some(door) = &settings.peers {
+            let (listen, sockets) = sockets_for_peers(door.listen, settings.n_threads)?;
+            let door = Door {
+                is_fleet: true,
+                front,
+                tls: door.tls.clone().map(TlsAcceptor::from),
+                // As many as there are hosts and threads of theirs, which no caller can take away.
+                room: Arc::new(Semaphore::new(settings.n_connections)),
+                connections: Arc::default(),
+                settings: settings.clone(),
+            };
+            peers = Some((listen, Arc::new(door)));
+            peer_sockets = sockets;
+        }
+        let mut peer_sockets = peer_sockets.into_iter();
         let mut threads = Vec::with_capacity(sockets.len());
         for socket in sockets {
-            let door = door.clone();
+            let door = callers.clone();
+            let beside = peers.as_ref().map(|(_, door)| door.clone()).zip(peer_sockets.next());
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let thread = thread::Builder::new().name("ingress".to_owned()).spawn(move || {
                 priority::prompt();
-                runtime.block_on(door.accept(socket));
+                runtime.block_on(async move {
+                    let helping = tokio::task::spawn(door.front.schedule.help());
+                    match beside {
+                        Some((peers, peer_socket)) => {
+                            tokio::join!(door.accept(socket), peers.accept(peer_socket));
+                        }
+                        None => door.accept(socket).await,
+                    }
+                    helping.abort();
+                });
                 // Connections still open belong to clients that were given their time.
                 runtime.shutdown_background();
             })?;
             threads.push(thread);
         }
-        Ok(Self { listen, connections, threads })
+        let peers = peers.map(|(listen, _)| listen);
+        Ok(Self { listen, peers, connections, threads })
     }
 
     /// Waits until all threads have ended, which they do once a shutdown has drained.
@@ -121,6 +161,28 @@ impl Ingress {
             }
         }
     }
+}
+
+/// A socket for each thread, all on one port.
+fn sockets(
+    listen: SocketAddr,
+    n_threads: usize,
+) -> io::Result<(SocketAddr, Vec<std::net::TcpListener>)> {
+    let first = bind(listen)?;
+    let listen = first.local_addr()?;
+    let mut sockets = vec![first];
+    for _ in 1..n_threads.max(1) {
+        sockets.push(bind(listen)?);
+    }
+    Ok((listen, sockets))
+}
+
+fn sockets_for_peers(
+    listen: SocketAddr,
+    n_threads: usize,
+) -> io::Result<(SocketAddr, Vec<std::net::TcpListener>)> {
+    let refused = |error| io::Error::other(format!("{listen}, for other hosts: {error}"));
+    sockets(listen, n_threads).map_err(refused)
 }
 
 fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
@@ -142,7 +204,6 @@ impl Door {
                 return;
             }
         };
-        let helping = tokio::task::spawn(self.front.schedule.help());
         let shutdown = self.front.shutdown.clone();
         let mut ending = std::pin::pin!(shutdown.begun());
         loop {
@@ -169,7 +230,6 @@ impl Door {
         }
         drop(listener);
         self.front.shutdown.closed().await;
-        helping.abort();
     }
 
     async fn accept_one(
@@ -200,6 +260,7 @@ impl Door {
             remote_header: HeaderValue::from_str(&remote.ip().to_string())?,
             local: stream.local_addr()?,
             https: self.tls.is_some(),
+            is_fleet: self.is_fleet,
         };
         let Some(acceptor) = &self.tls else {
             let is_http2 = within(self.settings.head_timeout, speaks_http2(&stream)).await??;

@@ -94,6 +94,13 @@ fn memory() -> Bytes {
     Bytes::new(total.unwrap_or(1 << 30))
 }
 
+/// The machine's own name, in lower case; empty where it has none.
+#[must_use]
+pub fn machine_name() -> String {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim().to_ascii_lowercase()
+}
+
 /// CPU time of this process, all its threads together.
 #[must_use]
 pub fn process_cpu_time() -> Duration {

@@ -1,8 +1,12 @@
 //! The story of one call: accept, route, admit, call, answer. The only file that knows the order.
 //! Each stage takes what the one before it returned, so that none can be skipped.
 
+mod door;
+mod elsewhere;
 pub mod head;
+mod hop;
 pub mod inbound;
+mod letter;
 pub mod tally;
 
 use std::sync::Arc;
@@ -15,11 +19,12 @@ use steerage_core::id::CallId;
 use steerage_core::outcome::{Outcome, Refusal};
 
 use self::head::Peer;
-use self::inbound::RequestBody;
+use self::inbound::{Inbound, RequestBody};
 use self::tally::Tally;
 use crate::call::Usage;
 use crate::catalog::shelf::{Shelf, Unready};
 use crate::catalog::{Catalog, Target};
+use crate::fleet::Fleet;
 use crate::respond::{self, GuestBody, ResponseBody};
 use crate::sandbox::cgi::environment::Place;
 use crate::sandbox::http::{Answer, HeadSender};
@@ -44,6 +49,21 @@ pub struct Front {
     pub shutdown: Shutdown,
     /// Calls refused before an app was found and ready for them.
     pub unrouted: AtomicU64,
+    /// The other hosts, if there are any.
+    pub fleet: Option<Fleet>,
+    /// Calls that were passed on.
+    pub hops: Hops,
+}
+
+/// Calls that were passed on to other hosts.
+#[derive(Debug, Default)]
+pub struct Hops {
+    /// Times a host was asked.
+    pub sent: AtomicU64,
+    /// Times another one had to be, since the first broke.
+    pub again: AtomicU64,
+    /// Calls that were served here since nobody answered who should.
+    pub fallen_back: AtomicU64,
 }
 
 /// Whatever must live until a response is over.
@@ -53,11 +73,11 @@ pub type Kept = Arc<Tally>;
 pub type Reply = Response<ResponseBody<Kept>>;
 
 /// A request whose head is in order.
-struct Incoming {
+struct Incoming<B = Inbound> {
     id: CallId,
     started_at: Instant,
     host: String,
-    request: Request<IncomingBody>,
+    request: Request<B>,
 }
 
 /// A request whose app is known, as the guest shall see it.
@@ -65,7 +85,7 @@ struct Routed {
     tally: Arc<Tally>,
     target: Target,
     place: Place,
-    request: Request<IncomingBody>,
+    request: Request<Inbound>,
 }
 
 /// A request that may run now.
@@ -85,13 +105,40 @@ struct Answered {
 
 /// Serves one request, from its head to the last byte of its answer.
 pub async fn serve(front: &Arc<Front>, peer: &Peer, request: Request<IncomingBody>) -> Reply {
-    let id = head::new_call_id();
-    let incoming = match Incoming::accept(id, request) {
+    let request = request.map(Inbound::Coming);
+    if !peer.is_fleet {
+        return tell_story(front, peer, head::new_call_id(), request).await;
+    }
+    let mut request = match door::answer(front, request).await {
+        Ok(reply) => return reply,
+        Err(request) => request,
+    };
+    let reply = match hop::take(request.headers_mut()) {
+        Some((client, id)) => tell_story(front, &client, id, request).await,
+        None => tell_story(front, peer, head::new_call_id(), request).await,
+    };
+    respond::tell_refusal(reply, &elsewhere::REFUSED)
+}
+
+async fn tell_story(
+    front: &Arc<Front>,
+    peer: &Peer,
+    id: CallId,
+    request: Request<Inbound>,
+) -> Reply {
+    let mut incoming = match Incoming::accept(id, request) {
         Ok(incoming) => incoming,
         Err(refusal) => return front.turn_away(id, Outcome::Refused(refusal)),
     };
     if let Some(report) = own_answer(&incoming, front) {
         return report;
+    }
+    // One hop at most: what another host passed on is served here.
+    if let Some(fleet) = front.fleet.as_ref().filter(|_| !peer.is_fleet) {
+        incoming = match elsewhere::send(front, fleet, peer, incoming).await {
+            Ok(reply) => return reply,
+            Err(incoming) => incoming,
+        };
     }
     let routed = match incoming.route(front, peer).await {
         Ok(routed) => routed,
@@ -113,7 +160,7 @@ impl Front {
 }
 
 impl Incoming {
-    fn accept(id: CallId, request: Request<IncomingBody>) -> Result<Self, Refusal> {
+    fn accept(id: CallId, request: Request<Inbound>) -> Result<Self, Refusal> {
         let started_at = Instant::now();
         head::check(&request)?;
         let host = head::host(&request)?;

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
+use http_body_util::combinators::UnsyncBoxBody;
 use serde_json::json;
 use steerage_core::id::CallId;
 use steerage_core::outcome::{Outcome, Refusal};
@@ -31,7 +32,13 @@ pub enum ResponseBody<T> {
     Host(Full<Bytes>),
     /// Made by a guest.
     Guest(GuestBody<T>),
+    /// Made by another host, or read from the disk for one.
+    Elsewhere(UnsyncBoxBody<Bytes, Cut>),
 }
+
+/// Stands in a response that is a refusal, beside its document.
+#[derive(Clone, Copy, Debug)]
+struct RefusedAs(&'static str);
 
 /// A guest's response body: bounded, and cut when the guest fails.
 ///
@@ -53,6 +60,23 @@ pub struct GuestBody<T> {
 #[error("the response was cut: {cause}")]
 pub struct Cut {
     cause: &'static str,
+}
+
+impl Cut {
+    /// A response that was cut for this cause.
+    #[must_use]
+    pub fn by(cause: &'static str) -> Self {
+        Self { cause }
+    }
+}
+
+/// Says in a header whether the response is a refusal, and which.
+#[must_use]
+pub fn tell_refusal<B>(mut response: Response<B>, name: &http::HeaderName) -> Response<B> {
+    if let Some(RefusedAs(cause)) = response.extensions().get().copied() {
+        response.headers_mut().insert(name, HeaderValue::from_static(cause));
+    }
+    response
 }
 
 /// The status of an outcome that did not produce a response of its own.
@@ -101,6 +125,9 @@ pub fn problem<T>(outcome: &Outcome, call: CallId) -> Response<ResponseBody<T>> 
     });
     let mut response = Response::new(ResponseBody::Host(Full::from(document.to_string())));
     *response.status_mut() = status;
+    if let Outcome::Refused(_) = outcome {
+        response.extensions_mut().insert(RefusedAs(cause));
+    }
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     if let Ok(id) = HeaderValue::from_str(&call.to_string()) {
@@ -251,6 +278,7 @@ impl<T: Unpin> Body for ResponseBody<T> {
                 .poll_frame(context)
                 .map(|frame| frame.map(|frame| frame.map_err(|never| match never {}))),
             Self::Guest(body) => Pin::new(body).poll_frame(context),
+            Self::Elsewhere(body) => Pin::new(body).poll_frame(context),
         }
     }
 
@@ -258,6 +286,7 @@ impl<T: Unpin> Body for ResponseBody<T> {
         match self {
             Self::Host(body) => body.is_end_stream(),
             Self::Guest(body) => body.is_end_stream(),
+            Self::Elsewhere(body) => body.is_end_stream(),
         }
     }
 
@@ -265,6 +294,7 @@ impl<T: Unpin> Body for ResponseBody<T> {
         match self {
             Self::Host(body) => body.size_hint(),
             Self::Guest(body) => body.size_hint(),
+            Self::Elsewhere(body) => body.size_hint(),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! The composition root: builds every part once, bottom up, and takes them down in order.
 //! Does not parse command lines and holds no logic of any part.
 
+mod fleet;
+
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -8,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant, SystemTime};
 
+use steerage_core::id::HostName;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -19,15 +22,17 @@ use crate::budget::Memory;
 use crate::catalog::Catalog;
 use crate::catalog::shelf::{Parts, Shelf};
 pub use crate::config::Settings;
+use crate::identity::IdentityError;
 use crate::ingress::{self, Ingress};
 use crate::kernel;
 use crate::ledger::{Ledger, LedgerError};
 use crate::priority;
-use crate::request::Front;
+use crate::request::{Front, Hops};
 use crate::sandbox::compiler;
 use crate::sandbox::module::{Sandbox, SandboxError};
 use crate::schedule::{GuestThreads, Room, Schedule};
 use crate::shutdown::Shutdown;
+use crate::store::StoreError;
 use crate::telemetry::events::{Event, Events};
 
 /// Files open beside connections and code, with room to spare.
@@ -50,6 +55,22 @@ pub enum StartError {
     /// The ledger cannot be opened.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    /// The fleet's store cannot be used.
+    #[error("cannot use the fleet's store")]
+    Store(#[source] StoreError),
+    /// The certificates of the fleet cannot be used.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The certificate is another host's.
+    #[error(
+        "the certificate is for host {certified}, and this one is named {said}: issue one for {said}, or start it with --name {certified}"
+    )]
+    OtherIdentity {
+        /// The name that was said.
+        said: HostName,
+        /// The name in the certificate.
+        certified: HostName,
+    },
     /// The components cannot be used.
     #[error(transparent)]
     Blobs(#[from] BlobError),
@@ -118,6 +139,9 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     let room = Room { slots: sandbox.slots(), queue: settings.queue };
     let schedule = Schedule::new(&guests, room, settings.tenants.clone());
     let control = control_runtime().map_err(StartError::System)?;
+    let joined = settings.fleet.as_ref();
+    let joined = joined.map(|fleet| fleet::join(fleet, &settings.data, &control)).transpose()?;
+    let fleet = joined.as_ref().map(|joined| joined.fleet.clone());
     let memory = Memory::new(settings.memory);
     let (catalog, events) = (Arc::<Catalog>::default(), Arc::new(Events::default()));
     let parts = Parts {
@@ -130,9 +154,11 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         logs: Arc::default(),
         events: events.clone(),
         limits: settings.limits.clone(),
+        peers: fleet.as_ref().map(|fleet| fleet.peers().clone()),
+        max_component: settings.max_component,
     };
     let shelf = Shelf::new(parts, settings.mapped);
-    let agent = Agent::new(shelf.clone());
+    let agent = Agent::new(shelf.clone(), fleet.clone());
     let n_restored = agent.restore()?;
     let shutdown = Shutdown::default();
     let front = Arc::new(Front {
@@ -142,15 +168,22 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         events: events.clone(),
         shutdown: shutdown.clone(),
         unrouted: AtomicU64::new(0),
+        fleet,
+        hops: Hops::default(),
     });
     let admin_socket = control
         .block_on(tokio::net::TcpListener::bind(settings.admin))
         .map_err(|source| refused(settings.admin, "operators", source))?;
     let admin = admin_socket.local_addr().map_err(StartError::System)?;
-    let door = ingress_settings(&settings, n_cores);
+    let mut door = ingress_settings(&settings, n_cores);
+    door.peers = joined.as_ref().map(|joined| joined.door.clone());
     let ingress = Ingress::open(door, front.clone())
         .map_err(|source| refused(settings.listen, "callers", source))?;
     control.spawn(agent.clone().sweep(since));
+    if let (Some(joined), Some(peers)) = (joined, ingress.peers) {
+        let doors = fleet::Doors { listen: ingress.listen, admin, peers };
+        joined.start(&settings, &doors, agent.clone(), &shutdown, &control);
+    }
     control.spawn(shelf.clone().keep_tidy());
     let state = ApiState {
         agent,
@@ -162,6 +195,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         is_tls: settings.tls.is_some(),
         admin,
         most_mapped: settings.mapped.most,
+        headroom: settings.fleet.as_ref().map_or(0, |fleet| fleet.headroom),
         started_at,
         under_way: api::UnderWay::default(),
     };
@@ -277,5 +311,6 @@ fn ingress_settings(settings: &Settings, n_cores: usize) -> ingress::Settings {
         idle_timeout: settings.idle_timeout,
         head_size: HEAD_SIZE,
         tls: settings.tls.clone(),
+        peers: None,
     }
 }

@@ -18,6 +18,8 @@ pub mod manifest;
 pub mod mapped;
 pub mod outbound;
 pub mod outcome;
+pub mod place;
+pub mod reconcile;
 pub mod route;
 pub mod units;
 

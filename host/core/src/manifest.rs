@@ -1,6 +1,8 @@
 //! What a developer says about an app: the content of `steerage.toml`, read and checked.
 //! Does not know TOML or files: the host reads those and reports mistakes by their place.
 
+mod placement;
+
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::num::NonZeroU32;
@@ -12,6 +14,8 @@ use crate::outbound::AllowedHost;
 use crate::quote::Quoted;
 use crate::route::Route;
 use crate::units::{Bytes, Weight};
+
+pub use self::placement::{HIGHEST_PRIORITY, LONGEST_LABEL, MAX_REPLICAS, Placement, check_label};
 
 /// Everything a developer says about one app.
 ///
@@ -43,6 +47,8 @@ pub struct Manifest {
     pub env: BTreeMap<String, String>,
     /// What its guests may call; empty means nothing.
     pub allowed_outbound_hosts: Vec<AllowedHost>,
+    /// Where it may run in a fleet.
+    pub placement: Placement,
     /// The shell command that makes `source`; `None` where there is nothing to build.
     pub build_command: Option<String>,
 }
@@ -148,6 +154,17 @@ pub enum Broken {
     /// The environment is too large.
     #[error("env has {0} bytes: at most {LARGEST_ENV} are allowed")]
     EnvSize(usize),
+    /// A label is not one.
+    #[error("{}", placement::shown(.0))]
+    Label(String),
+    /// Fewer replicas at most than at least.
+    #[error("max is {max}: at least min, which is {min}")]
+    Replicas {
+        /// Fewest.
+        min: u32,
+        /// Most.
+        max: u32,
+    },
     /// The command is empty or cannot be passed on.
     #[error("the build command is {}: expected a shell command", Quoted(.0))]
     Build(String),
@@ -172,9 +189,18 @@ impl Manifest {
             broken.extend(check_env(name, value));
         }
         broken.extend(check_env_size(&self.env));
+        broken.extend(check_replicas(self.placement.min, self.placement.max));
+        let labels = &self.placement.labels;
+        broken.extend(labels.keys().chain(labels.values()).filter_map(|text| check_label(text)));
         broken.extend(self.build_command.as_deref().and_then(check_build));
         broken
     }
+}
+
+/// Whether there may be so many replicas.
+#[must_use]
+pub fn check_replicas(min: u32, max: u32) -> Option<Broken> {
+    (max < min).then_some(Broken::Replicas { min, max })
 }
 
 /// Whether the text can stand as `version`.

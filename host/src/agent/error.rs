@@ -10,6 +10,7 @@ use crate::ledger::LedgerError;
 use crate::manifest::Mistakes;
 use crate::sandbox::compiler::CompileError;
 use crate::sandbox::module::LoadError;
+use crate::store::StoreError;
 
 /// Why a wish was not carried out. Nothing has changed then.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +65,17 @@ pub enum DeployError {
     /// The component cannot be read.
     #[error(transparent)]
     Blob(#[from] BlobError),
+    /// The store that all hosts share does not take it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// No host that answers has the component.
+    #[error("no host has component {digest}: {asked}")]
+    Missing {
+        /// The component.
+        digest: Digest,
+        /// What the hosts said.
+        asked: String,
+    },
     /// A background task of the host failed.
     #[error("a task of the host failed: {0}")]
     Task(String),
@@ -77,6 +89,7 @@ impl From<ShelfError> for DeployError {
             ShelfError::Blob(error) => Self::Blob(error),
             ShelfError::Compile(error) => Self::Compile(error),
             ShelfError::Load(error) => Self::Load(error),
+            ShelfError::Missing { digest, asked } => Self::Missing { digest, asked },
             error => Self::Task(error.to_string()),
         }
     }

@@ -18,6 +18,11 @@ pub(super) enum Operation {
     Logs,
     Events,
     Validate,
+    Hosts,
+    SetStanding,
+    Scale,
+    Replicas,
+    Plan,
     Host,
     Usage,
     OpenApi,
@@ -83,6 +88,9 @@ const FOLLOW: Parameter = Parameter {
     meaning: "stay and send what comes as lines of JSON; an empty line means that the host lives",
 };
 
+const FLEET_CHANGE: &[Cause] =
+    &[Cause::BadRequest, Cause::NotFound, Cause::StoreAway, Cause::Overtaken, Cause::Draining];
+
 const GUARDED: Endpoint = Endpoint {
     operation: Operation::Host,
     method: "get",
@@ -97,7 +105,7 @@ const GUARDED: Endpoint = Endpoint {
 };
 
 /// All of them.
-pub(super) const ENDPOINTS: [Endpoint; 17] = [
+pub(super) const ENDPOINTS: [Endpoint; 22] = [
     Endpoint {
         operation: Operation::PutBlob,
         method: "put",
@@ -144,6 +152,8 @@ pub(super) const ENDPOINTS: [Endpoint; 17] = [
             Cause::CompileTimedOut,
             Cause::CompileFailed,
             Cause::MemoryLimit,
+            Cause::StoreAway,
+            Cause::Overtaken,
             Cause::Draining,
         ],
         ..GUARDED
@@ -177,6 +187,8 @@ pub(super) const ENDPOINTS: [Endpoint; 17] = [
             Cause::RouteConflict,
             Cause::CompileTimedOut,
             Cause::CompileFailed,
+            Cause::StoreAway,
+            Cause::Overtaken,
             Cause::Draining,
         ],
         ..GUARDED
@@ -188,7 +200,7 @@ pub(super) const ENDPOINTS: [Endpoint; 17] = [
         summary: "Take an app off the host, with all its deployments",
         success: &[("204", "It is gone; calls that run end in peace")],
         returned: Returned::Nothing,
-        causes: &[Cause::BadRequest, Cause::NotFound, Cause::Draining],
+        causes: FLEET_CHANGE,
         ..GUARDED
     },
     Endpoint {
@@ -231,6 +243,57 @@ pub(super) const ENDPOINTS: [Endpoint; 17] = [
         success: &[("200", "It has no mistakes")],
         returned: Returned::Json("Validated"),
         causes: &[Cause::BadRequest, Cause::BadManifest, Cause::TooLarge],
+        ..GUARDED
+    },
+    Endpoint {
+        operation: Operation::Hosts,
+        path: "/v1/hosts",
+        summary: "All hosts of the fleet",
+        returned: Returned::Json("Hosts"),
+        causes: &[Cause::NotFound],
+        ..GUARDED
+    },
+    Endpoint {
+        operation: Operation::SetStanding,
+        method: "put",
+        path: "/v1/hosts/{host}/standing",
+        summary: "Cordon a host, drain it, or open it again",
+        sent: Sent::Json("StandingRequest"),
+        success: &[("200", "It is wished; `GET /v1/hosts` tells how far it is")],
+        returned: Returned::Json("HostSummary"),
+        causes: FLEET_CHANGE,
+        ..GUARDED
+    },
+    Endpoint {
+        operation: Operation::Scale,
+        method: "put",
+        path: "/v1/apps/{app}/scale",
+        summary: "Say how many replicas an app shall have",
+        sent: Sent::Json("ScaleRequest"),
+        success: &[("200", "It is wished; placement sees to it")],
+        returned: Returned::Json("Replicas"),
+        causes: FLEET_CHANGE,
+        ..GUARDED
+    },
+    Endpoint {
+        operation: Operation::Replicas,
+        path: "/v1/apps/{app}/replicas",
+        summary: "Where an app runs, and how far that is",
+        returned: Returned::Json("Replicas"),
+        causes: &[Cause::BadRequest, Cause::NotFound],
+        ..GUARDED
+    },
+    Endpoint {
+        operation: Operation::Plan,
+        path: "/v1/plan",
+        summary: "What would move if the fleet were planned now, and why",
+        query: &[Parameter {
+            name: "consolidate",
+            form: "boolean",
+            meaning: "whether hosts shall be emptied that others can absorb",
+        }],
+        returned: Returned::Json("Plan"),
+        causes: &[Cause::BadRequest, Cause::NotFound],
         ..GUARDED
     },
     GUARDED,

@@ -15,6 +15,7 @@ use crate::blobs::BlobError;
 use crate::manifest::Mistakes;
 use crate::sandbox::compiler::CompileError;
 use crate::sandbox::module::LoadError;
+use crate::store::StoreError;
 use crate::telemetry::chain;
 
 /// The kinds of refusal. Their codes are a promise; see [`Cause::code`].
@@ -35,6 +36,8 @@ pub(super) enum Cause {
     MemoryLimit,
     Draining,
     DiskFull,
+    StoreAway,
+    Overtaken,
     Internal,
 }
 
@@ -67,6 +70,8 @@ impl Cause {
             Self::MemoryLimit => "memory_limit",
             Self::Draining => "draining",
             Self::DiskFull => "disk_full",
+            Self::StoreAway => "store_away",
+            Self::Overtaken => "overtaken",
             Self::Internal => "internal",
         }
     }
@@ -79,13 +84,13 @@ impl Cause {
             Self::ForeignHost => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::RouteConflict => StatusCode::CONFLICT,
+            Self::RouteConflict | Self::Overtaken => StatusCode::CONFLICT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BadComponent
             | Self::CompileTimedOut
             | Self::CompileFailed
             | Self::MemoryLimit => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Draining | Self::StoreAway => StatusCode::SERVICE_UNAVAILABLE,
             Self::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -109,6 +114,8 @@ impl Cause {
             Self::MemoryLimit => "The component needs more memory than it may have",
             Self::Draining => "The host is ending",
             Self::DiskFull => "The host's disk is full",
+            Self::StoreAway => "The fleet's store does not answer",
+            Self::Overtaken => "Others changed the same thing",
             Self::Internal => "The host failed",
         }
     }
@@ -176,7 +183,7 @@ impl IntoResponse for Refusal {
         if cause == Cause::Unauthorized {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        if cause == Cause::Draining {
+        if matches!(cause, Cause::Draining | Cause::StoreAway) {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("10"));
         }
         response
@@ -198,7 +205,24 @@ impl From<DeployError> for Refusal {
             DeployError::Compile(error) => Self::from(error),
             DeployError::Load(error) => Self::from(error),
             DeployError::Blob(error) => Self::from(error),
+            DeployError::Store(error) => Self::from(error),
+            DeployError::Missing { .. } => Self::new(Cause::StoreAway, error.to_string()),
             DeployError::Ledger(_) | DeployError::Task(_) => Self::internal(&error),
+        }
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        match &error {
+            StoreError::Away { .. } => {
+                let detail = format!(
+                    "{error}; apps are served as before, changes are taken again once it answers"
+                );
+                Self::new(Cause::StoreAway, detail)
+            }
+            StoreError::Conflict { .. } => Self::new(Cause::Overtaken, error.to_string()),
+            _ => Self::internal(&error),
         }
     }
 }

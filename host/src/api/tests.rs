@@ -21,6 +21,7 @@ use crate::budget::{Memory, MemorySettings};
 use crate::catalog::shelf::{Parts, Shelf};
 use crate::catalog::{Catalog, MappedSettings};
 use crate::ledger::Ledger;
+use crate::request::Hops;
 use crate::sandbox::compiler;
 use crate::sandbox::engine::{PoolSettings, Slots};
 use crate::sandbox::module::Sandbox;
@@ -120,6 +121,8 @@ fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> Api
         logs: Arc::<Logs>::default(),
         events: events.clone(),
         limits: LimitsPolicy::default(),
+        peers: None,
+        max_component: Bytes::mebi(1),
     };
     let shelf = Shelf::new(parts, MappedSettings { most: 4, idle: Duration::from_secs(60) });
     let front = Front {
@@ -129,9 +132,11 @@ fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> Api
         events,
         shutdown: Shutdown::default(),
         unrouted: AtomicU64::new(3),
+        fleet: None,
+        hops: Hops::default(),
     };
     ApiState {
-        agent: Agent::new(shelf),
+        agent: Agent::new(shelf, None),
         front: Arc::new(front),
         connections: Arc::default(),
         token,
@@ -140,6 +145,7 @@ fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> Api
         is_tls: false,
         admin: SocketAddr::from(([127, 0, 0, 1], 8081)),
         most_mapped: 16,
+        headroom: 0,
         started_at: Instant::now(),
         under_way: UnderWay::default(),
     }

@@ -2,6 +2,7 @@
 //! Does not use the core's types, which stay free to change, and does not translate: `observe` and
 //! `deploy` do. Times are milliseconds since the epoch; every other number has its unit in its name.
 
+mod fleet;
 mod problem;
 mod usage;
 
@@ -9,6 +10,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::fleet::{
+    HostSummary, Hosts, Plan, PlannedMove, Replica, Replicas, ScaleRequest, StandingRequest,
+    Unplaced,
+};
 pub use self::problem::{Mistake, Problem};
 pub use self::usage::{AppUsage, HostUsage, Usage};
 

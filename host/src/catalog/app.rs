@@ -86,6 +86,12 @@ impl App {
         Self { deployed: ArcSwapOption::new(Some(deployed)), state, ..self }
     }
 
+    /// The same app with what `before`, its earlier deployment, keeps.
+    pub(super) fn with_state_of(self, before: &Self) -> Self {
+        let state = before.state.get().cloned().map_or_else(OnceLock::new, OnceLock::from);
+        Self { state, ..self }
+    }
+
     /// Its code, if it is mapped.
     #[must_use]
     pub fn deployed(&self) -> Option<Arc<Deployed>> {

@@ -3,6 +3,7 @@
 //! compiled code is missing or damaged, as after an upgrade of the host.
 //! Does not decide what is deployed: the agent does, and has code brought here before it publishes.
 
+mod carry;
 mod error;
 mod loads;
 
@@ -13,14 +14,17 @@ use steerage_core::id::{AppName, Digest, Generation};
 use steerage_core::limits::LimitsPolicy;
 use steerage_core::manifest::Manifest;
 use steerage_core::route::Conflict;
+use steerage_core::units::Bytes;
 use tokio::sync::Semaphore;
 
+pub use self::carry::COMPONENTS;
 pub use self::error::{ShelfError, Unready};
 use self::loads::{Joined, Load, Loads};
 use super::mapped::Mapped;
 use super::{App, AppState, Catalog, Deployed, MappedSettings};
 use crate::blobs::{BlobError, Blobs};
 use crate::budget::Memory;
+use crate::forward::Peers;
 use crate::ledger::Ledger;
 use crate::manifest;
 use crate::sandbox::compiler::Compiled;
@@ -64,6 +68,10 @@ pub struct Parts {
     pub events: Arc<Events>,
     /// What apps may use.
     pub limits: LimitsPolicy,
+    /// The other hosts, if there are any.
+    pub peers: Option<Peers>,
+    /// Largest component taken.
+    pub max_component: Bytes,
 }
 
 /// The code of this host's apps. Clones share it.
@@ -146,6 +154,8 @@ impl Shelf {
         if let Some(compiled) = parts.sandbox.compiler().cached(digest) {
             return Ok(compiled);
         }
+        // Any host may come to run an app whose calls it passed on until now.
+        self.obtain(digest).await?;
         self.verify(digest).await?;
         Ok(parts.sandbox.compile(digest, &parts.blobs.path(&digest)).await?)
     }
@@ -188,6 +198,22 @@ impl Shelf {
         mapped.note(&app);
         self.discard(replaced.and_then(|replaced| mapped.forget(&replaced)));
         Ok(app)
+    }
+
+    /// Publishes an app whose code is not brought now, in place of its earlier deployment, with what
+    /// that one keeps.
+    ///
+    /// # Errors
+    /// Another app has one of its routes; nothing has changed then.
+    pub fn publish_light(&self, app: App) -> Result<(), Conflict> {
+        let Inner { parts, mapped, .. } = &*self.inner;
+        let app = match parts.catalog.app(&app.name) {
+            Some(before) => app.with_state_of(&before),
+            None => app,
+        };
+        let replaced = parts.catalog.publish(Arc::new(app))?;
+        self.discard(replaced.and_then(|replaced| mapped.forget(&replaced)));
+        Ok(())
     }
 
     /// Stops serving an app, if it is served.

@@ -1,6 +1,7 @@
 //! The command line as people type it: verbs, flags, their environment twins and help texts.
 //! Only describes; what a verb does is in the module of the same name.
 
+mod fleet;
 mod host;
 mod top;
 
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use self::fleet::{Drain, OneHost, Scale};
 pub use self::host::{Check, Doctor, Flags, Host, HostVerb, Wishes};
 pub use self::top::{Sort, Top};
 
@@ -64,6 +66,16 @@ pub enum Command {
     Rollback(Rollback),
     /// Take an app off a host, with all its deployments
     Remove(Remove),
+    /// List the hosts of a fleet
+    Hosts(List),
+    /// Send everything on a host elsewhere, and wait until it is there
+    Drain(Drain),
+    /// Let nothing new come to a host
+    Cordon(OneHost),
+    /// Open a host again that was cordoned or drained
+    Uncordon(OneHost),
+    /// Say how many replicas an app shall have
+    Scale(Scale),
     /// Run a host
     Host(Host),
     /// Say what this machine can carry, and which settings stand in the way

@@ -82,6 +82,7 @@ fn settings(said: &mut Said<'_, '_>, machine: &Machine, compiler: PathBuf) -> Se
     said.set("queue.most", &mut settings.queue, |text| count(text, 0, MANY));
     limits(said, &mut settings);
     settings.tenants = said.tenants();
+    settings.fleet = super::fleet::read(said, &settings);
     settings
 }
 
@@ -170,7 +171,7 @@ fn limits_of(said: &mut Said<'_, '_>, section: &str, mut limits: Limits) -> Limi
     limits
 }
 
-fn address(text: &str) -> Result<std::net::SocketAddr, String> {
+pub(super) fn address(text: &str) -> Result<std::net::SocketAddr, String> {
     text.parse()
         .map_err(|_| format!("{text:?} is no address: expected IP:PORT, such as 127.0.0.1:8080"))
 }
@@ -215,7 +216,7 @@ fn within<V: PartialOrd + fmt::Display>(value: V, least: V, most: V) -> Result<V
     bounded(value, least, most, V::to_string)
 }
 
-fn bounded<V: PartialOrd>(
+pub(super) fn bounded<V: PartialOrd>(
     value: V,
     least: V,
     most: V,

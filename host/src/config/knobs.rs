@@ -46,7 +46,7 @@ const fn knob(
 }
 
 /// All of them, in the order of the help and of the sample file.
-pub const KNOBS: [Knob; 40] = [
+pub const KNOBS: [Knob; 50] = [
     knob(
         "listen",
         ("listen", "STEERAGE_LISTEN"),
@@ -286,6 +286,66 @@ pub const KNOBS: [Knob; 40] = [
         ("tenants", "STEERAGE_TENANTS"),
         ("NAME=WEIGHT,...", "every tenant weighs 1"),
         "Tenants' shares of a busy host, divided among each one's busy apps",
+    ),
+    knob(
+        "fleet.store",
+        ("store", "STEERAGE_STORE"),
+        ("URL", ""),
+        "The fleet's store, such as etcd://a:2379,b:2379,c:2379; without one this host is alone",
+    ),
+    knob(
+        "fleet.name",
+        ("name", "STEERAGE_NAME"),
+        ("NAME", "the machine's own name"),
+        "This host's name in its fleet",
+    ),
+    knob(
+        "fleet.zone",
+        ("zone", "STEERAGE_ZONE"),
+        ("NAME", "default"),
+        "What fails together with this host: replicas are spread over zones",
+    ),
+    knob(
+        "fleet.labels",
+        ("labels", "STEERAGE_LABELS"),
+        ("NAME=VALUE,...", ""),
+        "What apps may ask of a host, such as disk=ssd",
+    ),
+    knob(
+        "fleet.peer",
+        ("peer", "STEERAGE_PEER"),
+        ("ADDR", "port 8082 beside --listen"),
+        "Where other hosts come in; port 0 takes a free one",
+    ),
+    knob(
+        "fleet.peer_address",
+        ("peer-address", "STEERAGE_PEER_ADDRESS"),
+        ("ADDR", "that of --peer"),
+        "Where other hosts reach this one",
+    ),
+    knob(
+        "fleet.lease",
+        ("lease", "STEERAGE_LEASE"),
+        ("DURATION", "3s"),
+        "How long a host counts as there that is not heard of",
+    ),
+    knob(
+        "fleet.identity",
+        ("identity", "STEERAGE_IDENTITY"),
+        ("DIR", ""),
+        "Certificates by which hosts know each other, made by `steerage cert issue`",
+    ),
+    knob(
+        "fleet.insecure_peers",
+        ("insecure-peers", "STEERAGE_INSECURE_PEERS"),
+        ("BOOL", "false"),
+        "Let hosts speak plain text with each other: only for trying out",
+    ),
+    knob(
+        "fleet.headroom",
+        ("headroom", "STEERAGE_HEADROOM"),
+        ("PERCENT", "20%"),
+        "What is kept free for an app beyond what it was seen to use",
     ),
 ];
 

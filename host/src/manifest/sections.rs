@@ -1,6 +1,8 @@
 //! The keys of a manifest, and how each becomes a part of [`Manifest`].
 //! Does not know how TOML is parsed or places are found.
 
+mod placement;
+
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -15,7 +17,7 @@ use toml::de::DeTable;
 use crate::document::{self, Entry, Findings, Section};
 
 /// Every section and its keys; the first is the top of the file.
-pub(super) const KEYS: [(&str, &[&str]); 6] = [
+pub(super) const KEYS: [(&str, &[&str]); 9] = [
     (
         "",
         &[
@@ -31,6 +33,9 @@ pub(super) const KEYS: [(&str, &[&str]); 6] = [
             "share",
             "env",
             "allowed_outbound_hosts",
+            "replicas",
+            "resources",
+            "placement",
             "build",
         ],
     ),
@@ -41,6 +46,9 @@ pub(super) const KEYS: [(&str, &[&str]); 6] = [
     ),
     ("instance", &["reuse", "max_age", "max_growth"]),
     ("share", &["weight"]),
+    ("replicas", &["min", "max"]),
+    ("resources", &["cpu", "memory"]),
+    ("placement", &["labels", "apart_from", "zones", "priority"]),
     ("build", &["command"]),
 ];
 
@@ -71,6 +79,7 @@ pub(super) fn manifest(
     let weight = weight(&top, findings);
     let env = env(&top, findings);
     let allowed_outbound_hosts = allowed_hosts(&top, findings);
+    let placement = placement::read(&top, findings);
     let build_command = build_command(&top, findings);
     Some(Manifest {
         name: name?,
@@ -85,11 +94,12 @@ pub(super) fn manifest(
         weight,
         env,
         allowed_outbound_hosts,
+        placement,
         build_command,
     })
 }
 
-fn refuse_unknown(section: &Section<'_, '_>, name: &str, findings: &mut Findings<'_>) {
+pub(super) fn refuse_unknown(section: &Section<'_, '_>, name: &str, findings: &mut Findings<'_>) {
     document::refuse_unknown(section, name, &KEYS, findings);
 }
 
@@ -163,7 +173,7 @@ fn limits(top: &Section<'_, '_>, policy: &LimitsPolicy, findings: &mut Findings<
     limits
 }
 
-fn set<T>(limit: &mut T, value: Option<T>) {
+pub(super) fn set<T>(limit: &mut T, value: Option<T>) {
     if let Some(value) = value {
         *limit = value;
     }

@@ -36,12 +36,20 @@ pub struct Peer {
     pub local: SocketAddr,
     /// Whether the connection is TLS.
     pub https: bool,
+    /// Whether the other end is a host of the fleet, or one has passed the request on.
+    pub is_fleet: bool,
 }
 
 /// A fresh call id. Ids need to be different, not secret.
 #[must_use]
 pub fn new_call_id() -> CallId {
     CallId::from_u128(RANDOM.with_borrow_mut(|random| random.u128(1..)))
+}
+
+/// A number below `bound`; none is below 0.
+#[must_use]
+pub fn random_below(bound: usize) -> Option<usize> {
+    (bound > 0).then(|| RANDOM.with_borrow_mut(|random| random.usize(..bound)))
 }
 
 thread_local! {
@@ -332,6 +340,7 @@ mod tests {
             remote_header: HeaderValue::from_static("9.8.7.6"),
             local: "127.0.0.1:80".parse().unwrap(),
             https: false,
+            is_fleet: false,
         };
         let id = CallId::from_u128(7);
         claim(&mut headers, id, &peer, "a.b");

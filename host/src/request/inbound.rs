@@ -1,5 +1,5 @@
-//! A request body on its way into a guest, bounded by the app's limit.
-//! Does not buffer: the guest's reading sets the pace.
+//! A request body: as it comes, or held where it may have to be sent twice; and on its way into a
+//! guest, bounded by the app's limit. Buffers nothing that is not small and asked to be held.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -7,16 +7,58 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::Full;
 use hyper::body::Incoming;
 use steerage_core::units;
 use wasmtime_wasi_http::Error;
 
 use crate::call::Call;
 
+/// A request's body, from wherever it is.
+#[derive(Debug)]
+pub enum Inbound {
+    /// On its way from the client.
+    Coming(Incoming),
+    /// All of it.
+    Held(Full<Bytes>),
+}
+
+impl Body for Inbound {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match self.get_mut() {
+            Self::Coming(body) => Pin::new(body).poll_frame(context),
+            Self::Held(body) => {
+                let frame = Pin::new(body).poll_frame(context);
+                frame.map(|frame| frame.map(|frame| frame.map_err(|never| match never {})))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Coming(body) => body.is_end_stream(),
+            Self::Held(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Coming(body) => body.size_hint(),
+            Self::Held(body) => body.size_hint(),
+        }
+    }
+}
+
 /// A bounded request body.
 #[derive(Debug)]
 pub struct RequestBody {
-    inner: Incoming,
+    inner: Inbound,
     left: u64,
     limit: units::Bytes,
     call: Arc<Call>,
@@ -25,7 +67,7 @@ pub struct RequestBody {
 impl RequestBody {
     /// Lets `limit` bytes of `inner` through; a body that goes on is noted in `call`.
     #[must_use]
-    pub fn new(inner: Incoming, limit: units::Bytes, call: Arc<Call>) -> Self {
+    pub fn new(inner: Inbound, limit: units::Bytes, call: Arc<Call>) -> Self {
         Self { inner, left: limit.get(), limit, call }
     }
 }

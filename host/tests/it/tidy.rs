@@ -6,21 +6,27 @@ use std::path::{Path, PathBuf};
 const LONGEST_FILE: usize = 400;
 
 /// Which level each module of the host stands on; it may use only lower ones. See ARCHITECTURE.md.
-const LEVELS: [(&str, u32); 25] = [
+const LEVELS: [(&str, u32); 31] = [
     ("cli", 8),
     ("serve", 7),
     ("client", 6),
     ("config", 6),
     ("ingress", 5),
     ("api", 5),
+    ("member", 5),
     ("request", 4),
+    ("placement", 4),
     ("agent", 4),
     ("catalog", 3),
+    ("fleet", 3),
     ("schedule", 2),
     ("sandbox", 2),
+    ("forward", 2),
     ("ledger", 2),
+    ("store", 2),
     ("blobs", 2),
     ("respond", 2),
+    ("identity", 1),
     ("manifest", 1),
     ("budget", 1),
     ("telemetry", 1),

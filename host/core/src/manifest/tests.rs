@@ -19,6 +19,7 @@ fn valid() -> Manifest {
         weight: Weight::DEFAULT,
         env: BTreeMap::new(),
         allowed_outbound_hosts: Vec::new(),
+        placement: Placement::default(),
         build_command: None,
     }
 }

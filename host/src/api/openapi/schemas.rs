@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 type Schema = (&'static str, &'static [(&'static str, &'static str)]);
 
-const SCHEMAS: [Schema; 23] = [
+const SCHEMAS: [Schema; 32] = [
     ("DeployRequest", &[("manifest", "string"), ("component", "string")]),
     ("RollbackRequest", &[("to-", "integer?")]),
     ("ValidateRequest", &[("manifest", "string")]),
@@ -204,6 +204,50 @@ const SCHEMAS: [Schema; 23] = [
         "Mistake",
         &[("key", "string"), ("line", "integer"), ("column", "integer"), ("message", "string")],
     ),
+    ("StandingRequest", &[("standing", "open|cordoned|draining")]),
+    ("ScaleRequest", &[("replicas", "integer")]),
+    ("Hosts", &[("asked", "string"), ("store_answers", "boolean"), ("hosts", "[HostSummary]")]),
+    (
+        "HostSummary",
+        &[
+            ("host", "string"),
+            ("zone", "string"),
+            ("labels", "any"),
+            ("listen", "string"),
+            ("address", "string"),
+            ("standing", "open|cordoned|draining"),
+            ("state", "answers|silent|gone|unregistered"),
+            ("replicas", "integer"),
+            ("ready", "integer"),
+            ("cpu_millicores", "integer"),
+            ("cpu_used_millicores", "integer"),
+            ("memory_bytes", "integer"),
+            ("memory_used_bytes", "integer"),
+            ("version", "string"),
+        ],
+    ),
+    (
+        "Replicas",
+        &[
+            ("app", "string"),
+            ("generation", "integer"),
+            ("wanted", "integer"),
+            ("min", "integer"),
+            ("max", "integer"),
+            ("ready", "integer"),
+            ("hosts", "[Replica]"),
+        ],
+    ),
+    (
+        "Replica",
+        &[("host", "string"), ("state", "ready|starting|leaving"), ("generation", "integer?")],
+    ),
+    ("Plan", &[("moves", "[PlannedMove]"), ("unplaced", "[Unplaced]"), ("spare", "[string]")]),
+    (
+        "PlannedMove",
+        &[("app", "string"), ("from", "string?"), ("to", "string?"), ("why", "string")],
+    ),
+    ("Unplaced", &[("app", "string"), ("replicas", "integer"), ("lacks", "string")]),
 ];
 
 /// All schemas by name.

@@ -34,6 +34,14 @@ pub enum ShelfError {
     /// The code cannot be mapped or linked.
     #[error(transparent)]
     Load(#[from] LoadError),
+    /// No host that answers has the component.
+    #[error("no host has component {digest}: {asked}")]
+    Missing {
+        /// The component.
+        digest: Digest,
+        /// What the hosts said.
+        asked: String,
+    },
     /// It was compiled just now and still cannot be mapped.
     #[error("the code that was compiled of {0} cannot be used")]
     Unusable(Digest),

@@ -117,6 +117,7 @@ fn heading(knob: &Knob) -> Option<&'static str> {
         "memory" | "instances" | "apps" | "cpu" | "queue" => "Size of the host",
         "limits.default" => "What an app gets that does not say",
         "limits.maximum" => "The most an app may ask for",
+        "fleet" => "The fleet it belongs to",
         _ if knob.key == "tenants" => "Size of the host",
         _ => return None,
     })

@@ -1,0 +1,126 @@
+//! What a host of a fleet does to serve what was decided elsewhere: it fetches and prepares code, or
+//! only learns routes, or forgets an app. Refuses nothing that is durable in the store already.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use steerage_core::id::{AppName, Generation};
+
+use super::{Agent, DeployError};
+use crate::catalog::App;
+use crate::fleet::{Fleet, keys};
+use crate::ledger::index::IndexRecord;
+use crate::ledger::record::DeploymentRecord;
+use crate::manifest;
+use crate::store::StoreError;
+
+/// How long a deploy waits for the hosts it is placed on. It is durable before.
+const SETTLED_WITHIN: Duration = Duration::from_secs(10);
+
+impl Agent {
+    /// The deployment, from this host's ledger or from the store.
+    ///
+    /// # Errors
+    /// Neither has it, or neither can be read.
+    pub async fn recall(
+        &self,
+        fleet: &Fleet,
+        app: &AppName,
+        generation: Generation,
+    ) -> Result<DeploymentRecord, DeployError> {
+        if let Some(record) = self.parts().ledger.deployment(app, generation)? {
+            return Ok(record);
+        }
+        let key = keys::deployment(app, generation);
+        let entry = fleet.store().get(&key).await?;
+        let entry = entry.ok_or(StoreError::Damaged { what: format!("{key} is missing") })?;
+        DeploymentRecord::decode(&entry.value)
+            .map_err(|error| StoreError::Damaged { what: format!("{key}: {error}") }.into())
+    }
+
+    /// Has the code of a deployment at hand and serves it, in place of the app's earlier one.
+    ///
+    /// # Errors
+    /// No host has its component, or this one cannot run it. The earlier deployment is served on.
+    pub async fn prepare(&self, record: DeploymentRecord) -> Result<(), DeployError> {
+        let parts = self.parts();
+        let manifest =
+            manifest::reread(&record.manifest, &parts.limits).map_err(DeployError::Manifest)?;
+        self.shelf.obtain(record.digest).await?;
+        self.shelf.compile(record.digest).await?;
+        let turn = self.turn.lock().await;
+        let deployed = self.shelf.prepare(&manifest, record.generation, record.digest).await?;
+        self.keep(&turn, &record).await?;
+        self.publish(&record, &manifest, deployed, "deployed")?;
+        Ok(())
+    }
+
+    /// Learns the routes of a deployment that runs elsewhere.
+    ///
+    /// # Errors
+    /// This host does not understand it, or the ledger failed.
+    pub async fn follow(&self, record: DeploymentRecord) -> Result<(), DeployError> {
+        let task = |error: &dyn std::fmt::Display| DeployError::Task(error.to_string());
+        let index = IndexRecord::of(&record).map_err(|error| task(&error))?;
+        let app = App::new(index).map_err(|error| task(&error))?;
+        let turn = self.turn.lock().await;
+        self.keep(&turn, &record).await?;
+        self.shelf.publish_light(app)?;
+        Ok(())
+    }
+
+    /// Serves what was just wished for through this host, and waits a while until those hosts have
+    /// its code at hand that it is placed on.
+    pub(super) async fn serve_wished(
+        &self,
+        fleet: &Fleet,
+        record: DeploymentRecord,
+    ) -> Result<Arc<App>, DeployError> {
+        let (app, generation) = (record.app.clone(), record.generation);
+        if fleet.view().ready.get(&app).is_some_and(|ready| ready.contains_key(fleet.me())) {
+            self.prepare(record).await?;
+        } else {
+            self.follow(record).await?;
+        }
+        let mut changes = fleet.changes();
+        let ready = async {
+            while !fleet.view().is_ready_everywhere(&app, generation.get()) {
+                if changes.changed().await.is_err() {
+                    break;
+                }
+            }
+        };
+        if tokio::time::timeout(SETTLED_WITHIN, ready).await.is_err() {
+            tracing::warn!(%app, %generation, "deployed, but not ready where it is placed yet");
+        }
+        let served = self.parts().catalog.app(&app);
+        served.ok_or_else(|| DeployError::Task(format!("{app} was removed meanwhile")))
+    }
+
+    /// Forgets an app, if there is one of this name.
+    ///
+    /// # Errors
+    /// The ledger failed.
+    pub async fn forget_app(&self, app: &AppName) -> Result<(), DeployError> {
+        match self.remove_here(app).await {
+            Err(DeployError::NoApp(_)) => {
+                self.shelf.withdraw(app);
+                Ok(())
+            }
+            removed => removed,
+        }
+    }
+
+    /// Keeps a deployment in the ledger as the app's current one.
+    async fn keep(
+        &self,
+        turn: &tokio::sync::MutexGuard<'_, ()>,
+        record: &DeploymentRecord,
+    ) -> Result<(), DeployError> {
+        let ledger = &self.parts().ledger;
+        if ledger.deployment(&record.app, record.generation)?.is_some() {
+            return Ok(ledger.set_current(&record.app, record.generation)?);
+        }
+        self.commit(turn, record.clone()).await
+    }
+}

@@ -1,0 +1,316 @@
+//! A wish of an operator in a fleet: made durable in the store, where every host finds it. The
+//! component is on a second host before a deployment is acknowledged. What was overtaken by another
+//! wish is tried again on what that one left.
+
+use std::collections::BTreeSet;
+
+use steerage_core::id::{AppName, Digest, Generation};
+use steerage_core::manifest::Manifest;
+use steerage_core::route::{Conflict, Route};
+
+use super::{Agent, DeployError, now};
+use crate::fleet::record::{self, AppRecord, CanaryRecord};
+use crate::fleet::{Fleet, keys};
+use crate::ledger::record::DeploymentRecord;
+use crate::manifest;
+use crate::store::{Commit, Entry, Guard, StoreError, Write};
+use crate::telemetry::events::{Event, Severity};
+
+/// How often a wish is tried that others overtake.
+const TRIES: usize = 8;
+/// Deployments kept to go back to.
+const KEPT: usize = 20;
+/// Other hosts that have a component before its deployment is acknowledged.
+const COPIES: usize = 2;
+
+/// What is in the store of an app before a wish.
+struct Before {
+    app: Option<Entry>,
+    record: Option<AppRecord>,
+    last: Option<Entry>,
+}
+
+impl Agent {
+    /// Makes a deployment durable in the store; returns it as this host serves it.
+    pub(super) async fn wish_deployed(
+        &self,
+        fleet: &Fleet,
+        manifest: &Manifest,
+        text: &str,
+        component: Digest,
+        canary: Option<u32>,
+    ) -> Result<DeploymentRecord, DeployError> {
+        let parts = self.parts();
+        let size = parts.blobs.size(&component)?;
+        self.bring_copies(fleet, component).await;
+        for _ in 0..TRIES {
+            let before = Before::read(fleet, &manifest.name).await?;
+            let generation = before.next_generation();
+            let deployed = self.shelf.prepare(manifest, generation, component).await?;
+            let deployment = DeploymentRecord {
+                app: manifest.name.clone(),
+                generation,
+                digest: component,
+                manifest: text.to_owned(),
+                kind: deployed.prepared.kind().to_string(),
+                size,
+                deployed_at: now(),
+            };
+            let record = before.with(manifest, generation, canary);
+            let mut commit = before.commit(&manifest.name, &record);
+            commit.guards.push(guard(keys::last(&manifest.name), before.last.as_ref()));
+            let encoded = deployment.encode().map_err(|e| DeployError::Task(e.to_string()))?;
+            put(&mut commit, keys::deployment(&manifest.name, generation), encoded);
+            let number = generation.get().to_string().into_bytes();
+            put(&mut commit, keys::last(&manifest.name), number);
+            self.claim(fleet, &manifest.name, &manifest.routes, &mut commit).await?;
+            match fleet.store().commit(commit).await {
+                Ok(_) => {
+                    self.prune(fleet, &record, &deployment.app).await;
+                    return Ok(deployment);
+                }
+                Err(StoreError::Conflict { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(StoreError::Conflict { key: Some(keys::app(&manifest.name)) }.into())
+    }
+
+    /// Makes an earlier deployment current again.
+    pub(super) async fn wish_rolled_back(
+        &self,
+        fleet: &Fleet,
+        app: &AppName,
+        to: Option<Generation>,
+    ) -> Result<DeploymentRecord, DeployError> {
+        for _ in 0..TRIES {
+            let before = Before::read(fleet, app).await?;
+            let Some(current) = &before.record else { return Err(DeployError::NoApp(app.clone())) };
+            let kept = deployments(fleet, app).await?;
+            let wanted = kept.iter().rev().find(|kept| match to {
+                Some(to) => kept.generation == to,
+                None => kept.generation.get() < current.generation,
+            });
+            let Some(wanted) = wanted else {
+                let known: Vec<String> = kept.iter().map(|k| k.generation.to_string()).collect();
+                return Err(DeployError::NoDeployment {
+                    app: app.clone(),
+                    wanted: to.map_or_else(|| "before the current one".into(), |to| to.to_string()),
+                    known: known.join(", "),
+                });
+            };
+            let manifest = manifest::reread(&wanted.manifest, &self.parts().limits)
+                .map_err(DeployError::Manifest)?;
+            let record = before.with(&manifest, wanted.generation, None);
+            let mut commit = before.commit(app, &record);
+            self.claim(fleet, app, &manifest.routes, &mut commit).await?;
+            match fleet.store().commit(commit).await {
+                Ok(_) => return Ok(wanted.clone()),
+                Err(StoreError::Conflict { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(StoreError::Conflict { key: Some(keys::app(app)) }.into())
+    }
+
+    /// Changes what is wanted of an app besides its deployment.
+    ///
+    /// # Errors
+    /// There is no such app, or the store does not answer.
+    pub async fn wish_changed(
+        &self,
+        fleet: &Fleet,
+        app: &AppName,
+        change: impl Fn(&mut AppRecord),
+    ) -> Result<AppRecord, DeployError> {
+        for _ in 0..TRIES {
+            let before = Before::read(fleet, app).await?;
+            let Some(mut record) = before.record.clone() else {
+                return Err(DeployError::NoApp(app.clone()));
+            };
+            change(&mut record);
+            match fleet.store().commit(before.commit(app, &record)).await {
+                Ok(_) => return Ok(record),
+                Err(StoreError::Conflict { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(StoreError::Conflict { key: Some(keys::app(app)) }.into())
+    }
+
+    /// Takes an app out of the store, with its deployments and routes. Its number stays, so that no
+    /// generation is given twice.
+    pub(super) async fn wish_removed(
+        &self,
+        fleet: &Fleet,
+        app: &AppName,
+    ) -> Result<(), DeployError> {
+        for _ in 0..TRIES {
+            let before = Before::read(fleet, app).await?;
+            if before.app.is_none() {
+                return Err(DeployError::NoApp(app.clone()));
+            }
+            let kept = deployments(fleet, app).await?;
+            let mut routes = BTreeSet::new();
+            for deployment in &kept {
+                let manifest = manifest::reread(&deployment.manifest, &self.parts().limits);
+                routes.extend(manifest.iter().flat_map(|m| m.routes.iter().map(keys::route)));
+            }
+            let mut commit = Commit {
+                guards: vec![guard(keys::app(app), before.app.as_ref())],
+                writes: vec![Write::Delete(keys::app(app))],
+            };
+            for deployment in &kept {
+                commit.writes.push(Write::Delete(keys::deployment(app, deployment.generation)));
+            }
+            for key in routes.into_iter().take(MOST_ROUTES) {
+                if owner(fleet, &key).await?.is_some_and(|(owner, _)| owner == app.as_str()) {
+                    commit.writes.push(Write::Delete(key));
+                }
+            }
+            match fleet.store().commit(commit).await {
+                Ok(_) => return Ok(()),
+                Err(StoreError::Conflict { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(StoreError::Conflict { key: Some(keys::app(app)) }.into())
+    }
+
+    /// Brings a component to other hosts. In a fleet where nobody else answers it stays here alone,
+    /// which is told.
+    async fn bring_copies(&self, fleet: &Fleet, component: Digest) {
+        let n_others = fleet.view().hosts.len().saturating_sub(1);
+        let n_copies = self.shelf.spread(component, COPIES.min(n_others)).await;
+        if n_copies == 0 && n_others > 0 {
+            self.parts().events.push(Event {
+                severity: Severity::Warning,
+                advice: Some("see that other hosts can be reached: `steerage hosts`".to_owned()),
+                ..Event::now(
+                    "no_copy",
+                    format!("component {component} is on this host only: no other one took it"),
+                )
+            });
+        }
+    }
+
+    /// Lets go of deployments there is no room for. That it fails harms nobody: the next deploy tries
+    /// again.
+    async fn prune(&self, fleet: &Fleet, record: &AppRecord, app: &AppName) {
+        let Ok(kept) = deployments(fleet, app).await else { return };
+        let n_old = kept.len().saturating_sub(KEPT);
+        let old = kept.iter().take(n_old).filter(|kept| kept.generation.get() != record.generation);
+        let writes = old.map(|kept| Write::Delete(keys::deployment(app, kept.generation)));
+        let commit = Commit { guards: Vec::new(), writes: writes.collect() };
+        if !commit.writes.is_empty() {
+            drop(fleet.store().commit(commit).await);
+        }
+    }
+
+    /// Claims routes for an app, unless another one has them.
+    async fn claim(
+        &self,
+        fleet: &Fleet,
+        app: &AppName,
+        routes: &[Route],
+        commit: &mut Commit,
+    ) -> Result<(), DeployError> {
+        for route in routes.iter().take(MOST_ROUTES) {
+            let key = keys::route(route);
+            match owner(fleet, &key).await? {
+                None => {
+                    commit.guards.push(Guard::Absent(key.clone()));
+                    put(commit, key, app.as_str().as_bytes().to_vec());
+                }
+                Some((owner, entry)) if owner == app.as_str() => {
+                    commit.guards.push(Guard::At(key, entry.revision));
+                }
+                Some((owner, _)) => {
+                    let owner = owner.parse().map_err(|_| StoreError::Damaged {
+                        what: format!("{key} names {owner:?}, which is no app"),
+                    })?;
+                    let (wanted, route) = (route.clone(), route.clone());
+                    return Err(Conflict { wanted, route, owner }.into());
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// As many routes as one commit has room for, beside the records themselves; see the store's bound.
+const MOST_ROUTES: usize = 70;
+
+impl Before {
+    async fn read(fleet: &Fleet, app: &AppName) -> Result<Self, DeployError> {
+        let (app_key, last_key) = (keys::app(app), keys::last(app));
+        let app = fleet.store().get(&app_key).await?;
+        let last = fleet.store().get(&last_key).await?;
+        let record = app.as_ref().map(|entry| record::decode(&app_key, &entry.value));
+        let record = record.transpose().map_err(|e| StoreError::Damaged { what: e.to_string() })?;
+        Ok(Self { app, record, last })
+    }
+
+    fn next_generation(&self) -> Generation {
+        let number = self.last.as_ref().and_then(|entry| std::str::from_utf8(&entry.value).ok());
+        let number = number.and_then(|text| text.parse().ok()).and_then(Generation::new);
+        number.map_or(Generation::FIRST, Generation::next)
+    }
+
+    /// What is wanted once this deployment is. One on trial leaves the current one in place.
+    fn with(&self, manifest: &Manifest, generation: Generation, canary: Option<u32>) -> AppRecord {
+        if let (Some(record), Some(share)) = (&self.record, canary) {
+            let canary = CanaryRecord { generation: generation.get(), share, since: now() };
+            return AppRecord { canary: Some(canary), ..record.clone() };
+        }
+        let placement = &manifest.placement;
+        let replicas = self.record.as_ref().map_or(placement.min, |record| record.replicas);
+        AppRecord {
+            generation: generation.get(),
+            replicas: replicas.clamp(placement.min, placement.max),
+            min: placement.min,
+            max: placement.max,
+            cpu_m: placement.cpu.map(steerage_core::units::Millicpu::get),
+            memory: placement.memory.map(steerage_core::units::Bytes::get),
+            priority: placement.priority,
+            labels: placement.labels.clone(),
+            apart_from: placement.apart_from.iter().map(ToString::to_string).collect(),
+            zones: placement.zones,
+            canary: None,
+        }
+    }
+
+    /// A commit of this record, if nobody has changed it meanwhile.
+    fn commit(&self, app: &AppName, record: &AppRecord) -> Commit {
+        let mut commit = Commit { guards: Vec::new(), writes: Vec::new() };
+        commit.guards.push(guard(keys::app(app), self.app.as_ref()));
+        put(&mut commit, keys::app(app), record::encode(record));
+        commit
+    }
+}
+
+fn guard(key: String, entry: Option<&Entry>) -> Guard {
+    match entry {
+        Some(entry) => Guard::At(key, entry.revision),
+        None => Guard::Absent(key),
+    }
+}
+
+fn put(commit: &mut Commit, key: String, value: Vec<u8>) {
+    commit.writes.push(Write::Put { key, value, lease: None });
+}
+
+async fn owner(fleet: &Fleet, key: &str) -> Result<Option<(String, Entry)>, DeployError> {
+    let entry = fleet.store().get(key).await?;
+    Ok(entry.map(|entry| (String::from_utf8_lossy(&entry.value).into_owned(), entry)))
+}
+
+/// The deployments of an app that the store keeps and this host can read, the oldest first.
+pub(super) async fn deployments(
+    fleet: &Fleet,
+    app: &AppName,
+) -> Result<Vec<DeploymentRecord>, DeployError> {
+    let seen = fleet.store().read(&keys::deployments(app)).await?;
+    let records = seen.entries.iter().filter_map(|e| DeploymentRecord::decode(&e.value).ok());
+    Ok(records.collect())
+}

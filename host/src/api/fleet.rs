@@ -1,0 +1,206 @@
+//! The endpoints that speak of the fleet: hosts and what is wanted of them, replicas, plans.
+//! Does not place anything: what is wished here goes to the store, and placement sees it there.
+
+use axum::Json;
+use axum::extract::State;
+use serde::Deserialize;
+use steerage_core::id::{AppName, HostName};
+use steerage_core::manifest::MAX_REPLICAS;
+use steerage_core::place::{self, Aims};
+
+use super::problem::{Cause, Refusal};
+use super::{ApiState, Asked, Named, OfHost, Sent, Shared, wire};
+use crate::fleet::record::{self, HostRecord, HostWish};
+use crate::fleet::{Fleet, View, keys};
+use crate::forward::Health;
+use crate::placement;
+use crate::store::{Commit, Write};
+
+/// `GET /v1/hosts`.
+pub(super) async fn hosts(State(state): State<Shared>) -> Result<Json<wire::Hosts>, Refusal> {
+    let fleet = state.fleet()?;
+    let view = fleet.view();
+    let hosts = view.all_hosts().map(|(name, record)| summary(fleet, &view, name, record));
+    let mut hosts: Vec<_> = hosts.collect();
+    hosts.sort_by(|one, other| one.host.cmp(&other.host));
+    let (asked, store_answers) = (fleet.me().to_string(), !fleet.is_cut_off());
+    Ok(Json(wire::Hosts { asked, store_answers, hosts }))
+}
+
+/// `PUT /v1/hosts/{host}/standing`.
+pub(super) async fn set_standing(
+    State(state): State<Shared>,
+    OfHost(host): OfHost,
+    Sent(request): Sent<wire::StandingRequest>,
+) -> Result<Json<wire::HostSummary>, Refusal> {
+    state.check_open()?;
+    let fleet = state.fleet()?;
+    let view = fleet.view();
+    let Some(record) = view.host(&host) else {
+        let known: Vec<_> = view.all_hosts().map(|(name, _)| name.to_string()).collect();
+        let detail = format!("no host named {host}; there are {}", known.join(", "));
+        return Err(Refusal::new(Cause::NotFound, detail));
+    };
+    let key = keys::host_wanted(&host);
+    let put = |drain| {
+        let value = record::encode(&HostWish { drain });
+        Write::Put { key: key.clone(), value, lease: None }
+    };
+    let write = match &*request.standing {
+        "open" => Write::Delete(key.clone()),
+        "cordoned" => put(false),
+        "draining" => put(true),
+        other => {
+            let detail = format!("standing is {other:?}: expected open, cordoned or draining");
+            return Err(Refusal::new(Cause::BadRequest, detail));
+        }
+    };
+    fleet.store().commit(Commit { guards: Vec::new(), writes: vec![write] }).await?;
+    let mut told = summary(fleet, &view, &host, record);
+    told.standing = request.standing;
+    Ok(Json(told))
+}
+
+/// `PUT /v1/apps/{app}/scale`.
+pub(super) async fn scale(
+    State(state): State<Shared>,
+    Named(app): Named,
+    Sent(request): Sent<wire::ScaleRequest>,
+) -> Result<Json<wire::Replicas>, Refusal> {
+    state.check_open()?;
+    let fleet = state.fleet()?;
+    let wanted = request.replicas;
+    if !(1..=MAX_REPLICAS).contains(&wanted) {
+        let detail = format!("replicas is {wanted}: 1 to {MAX_REPLICAS} is allowed");
+        return Err(Refusal::new(Cause::BadRequest, detail));
+    }
+    let change = |record: &mut record::AppRecord| {
+        (record.replicas, record.min, record.max) = (wanted, wanted, wanted);
+    };
+    let record = state.agent.wish_changed(fleet, &app, change).await?;
+    let mut told = replicas_of(&fleet.view(), &app)?;
+    (told.wanted, told.min, told.max) = (record.replicas, record.min, record.max);
+    Ok(Json(told))
+}
+
+/// `GET /v1/apps/{app}/replicas`.
+pub(super) async fn replicas(
+    State(state): State<Shared>,
+    Named(app): Named,
+) -> Result<Json<wire::Replicas>, Refusal> {
+    Ok(Json(replicas_of(&state.fleet()?.view(), &app)?))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PlanQuery {
+    #[serde(default)]
+    consolidate: bool,
+}
+
+/// `GET /v1/plan`.
+pub(super) async fn plan(
+    State(state): State<Shared>,
+    Asked(query): Asked<PlanQuery>,
+) -> Result<Json<wire::Plan>, Refusal> {
+    let fleet = state.fleet()?;
+    let view = placement::of(fleet, &fleet.view(), state.headroom);
+    let aims = Aims { consolidate: query.consolidate, ..Aims::default() };
+    let planned = tokio::task::spawn_blocking(move || place::plan(&view, &aims)).await;
+    let plan = planned.map_err(|error| Refusal::internal(&error))?;
+    let text = |name: &Option<HostName>| name.as_ref().map(ToString::to_string);
+    let moves = plan.moves.iter().map(|step| wire::PlannedMove {
+        app: step.app.to_string(),
+        from: text(&step.from),
+        to: text(&step.to),
+        why: step.why.to_string(),
+    });
+    let unplaced = plan.unplaced.iter().map(|unplaced| wire::Unplaced {
+        app: unplaced.app.to_string(),
+        replicas: unplaced.replicas,
+        lacks: unplaced.lacks.to_string(),
+    });
+    Ok(Json(wire::Plan {
+        moves: moves.collect(),
+        unplaced: unplaced.collect(),
+        spare: plan.spare.iter().map(ToString::to_string).collect(),
+    }))
+}
+
+impl ApiState {
+    fn fleet(&self) -> Result<&Fleet, Refusal> {
+        self.front.fleet.as_ref().ok_or_else(|| {
+            let detail = "this host is alone; it joins a fleet with --store etcd://...";
+            Refusal::new(Cause::NotFound, detail)
+        })
+    }
+}
+
+fn summary(fleet: &Fleet, view: &View, name: &HostName, record: &HostRecord) -> wire::HostSummary {
+    let standing = match view.wishes.get(name) {
+        None => "open",
+        Some(HostWish { drain: false }) => "cordoned",
+        Some(HostWish { drain: true }) => "draining",
+    };
+    let health = fleet.peers().named(name).map(|peer| peer.health());
+    let state = match health {
+        _ if name == fleet.me() => "answers",
+        Some(Health::Answers) if !view.hosts.contains_key(name) => "unregistered",
+        Some(Health::Answers) => "answers",
+        Some(Health::Gone) => "gone",
+        Some(Health::Silent) | None => "silent",
+    };
+    let n_replicas = view.assigned.values().filter(|(hosts, _)| hosts.contains(name)).count();
+    let n_ready = view.ready.values().filter(|hosts| hosts.contains_key(name)).count();
+    let used = view.usage.get(name);
+    let used = used.iter().flat_map(|usage| usage.apps.values());
+    let (cpu, memory) =
+        used.fold((0, 0), |(cpu, memory), app| (cpu + app.cpu_m, memory + app.memory));
+    wire::HostSummary {
+        host: name.to_string(),
+        zone: record.zone.clone(),
+        labels: record.labels.clone(),
+        listen: record.listen.to_string(),
+        address: record.address.to_string(),
+        standing: standing.to_owned(),
+        state: state.to_owned(),
+        replicas: u32::try_from(n_replicas).unwrap_or(u32::MAX),
+        ready: u32::try_from(n_ready).unwrap_or(u32::MAX),
+        cpu_millicores: record.cpu_m,
+        cpu_used_millicores: cpu,
+        memory_bytes: record.memory,
+        memory_used_bytes: memory,
+        version: record.version.clone(),
+    }
+}
+
+fn replicas_of(view: &View, app: &AppName) -> Result<wire::Replicas, Refusal> {
+    let (record, _) = view.apps.get(app).ok_or_else(|| Refusal::no_app(app))?;
+    let assigned = view.assigned_to(app).cloned().unwrap_or_default();
+    let ready = view.ready.get(app).cloned().unwrap_or_default();
+    let generation = |host: &HostName| ready.get(host).map(|ready| ready.generation);
+    let placed = assigned.iter().map(|host| {
+        let is_ready = generation(host) == Some(record.generation);
+        (host, if is_ready { "ready" } else { "starting" })
+    });
+    let leaving =
+        ready.keys().filter(|host| !assigned.contains(*host)).map(|host| (host, "leaving"));
+    let hosts: Vec<wire::Replica> = placed
+        .chain(leaving)
+        .map(|(host, state)| wire::Replica {
+            host: host.to_string(),
+            state: state.to_owned(),
+            generation: generation(host),
+        })
+        .collect();
+    let n_ready = hosts.iter().filter(|replica| replica.state == "ready").count();
+    Ok(wire::Replicas {
+        app: app.to_string(),
+        generation: record.generation,
+        wanted: record.replicas,
+        min: record.min,
+        max: record.max,
+        ready: u32::try_from(n_ready).unwrap_or(u32::MAX),
+        hosts,
+    })
+}

@@ -1,0 +1,131 @@
+//! What the control API says of a fleet: hosts, replicas, plans. A host that is alone has none.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// All hosts of the fleet, in order of their names.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Hosts {
+    /// The host that says this.
+    pub asked: String,
+    /// Whether it hears of the store; if not, this is what it knew last.
+    pub store_answers: bool,
+    /// The hosts.
+    pub hosts: Vec<HostSummary>,
+}
+
+/// One host in a line.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct HostSummary {
+    /// Its name.
+    pub host: String,
+    /// What fails together with it.
+    pub zone: String,
+    /// What apps may ask for.
+    pub labels: BTreeMap<String, String>,
+    /// Where callers reach it.
+    pub listen: String,
+    /// Where other hosts reach it.
+    pub address: String,
+    /// What operators want of it: `open`, `cordoned` or `draining`.
+    pub standing: String,
+    /// Whether it answers: `answers`, `silent`, `gone`, or `unregistered` where only the store has
+    /// lost it.
+    pub state: String,
+    /// Replicas that shall run on it.
+    pub replicas: u32,
+    /// Apps whose code it has at hand.
+    pub ready: u32,
+    /// Thousandths of a core that it has, and of which apps use some.
+    pub cpu_millicores: u64,
+    /// What apps used lately.
+    pub cpu_used_millicores: u64,
+    /// Memory that it has for apps.
+    pub memory_bytes: u64,
+    /// What apps hold.
+    pub memory_used_bytes: u64,
+    /// The program's version.
+    pub version: String,
+}
+
+/// The body of a change of what is wanted of a host.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct StandingRequest {
+    /// `open`, `cordoned` (nothing new) or `draining` (everything goes elsewhere).
+    pub standing: String,
+}
+
+/// The body of a change of how many replicas are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScaleRequest {
+    /// How many, from now on and until the next deploy that says otherwise.
+    pub replicas: u32,
+}
+
+/// Where an app runs.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Replicas {
+    /// The app.
+    pub app: String,
+    /// The deployment that is wanted.
+    pub generation: u64,
+    /// Replicas that are wanted.
+    pub wanted: u32,
+    /// Fewest that load leaves.
+    pub min: u32,
+    /// Most that load brings.
+    pub max: u32,
+    /// How many of them are ready.
+    pub ready: u32,
+    /// The hosts it is placed on, or that still have its code at hand.
+    pub hosts: Vec<Replica>,
+}
+
+/// One replica.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Replica {
+    /// Where.
+    pub host: String,
+    /// `ready`, `starting`, or `leaving` where it is no longer placed there.
+    pub state: String,
+    /// The deployment whose code is at hand.
+    pub generation: Option<u64>,
+}
+
+/// What would move if the fleet were planned now.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Plan {
+    /// Moves, each with its reason.
+    pub moves: Vec<PlannedMove>,
+    /// What does not fit.
+    pub unplaced: Vec<Unplaced>,
+    /// Hosts that could be given back.
+    pub spare: Vec<String>,
+}
+
+/// One move.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct PlannedMove {
+    /// The app.
+    pub app: String,
+    /// Where a replica leaves; nowhere where one starts.
+    pub from: Option<String>,
+    /// Where it goes; nowhere where one stops.
+    pub to: Option<String>,
+    /// Why.
+    pub why: String,
+}
+
+/// Replicas that do not fit anywhere.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Unplaced {
+    /// The app.
+    pub app: String,
+    /// How many.
+    pub replicas: u32,
+    /// What they lack.
+    pub lacks: String,
+}

@@ -1,0 +1,130 @@
+//! Components between hosts: fetched from whichever has them, brought to others before a deployment
+//! is acknowledged. Every byte is verified where it arrives.
+//! Does not know which host should have which.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
+use http::{Request, StatusCode};
+use http_body_util::{BodyExt, Empty, StreamBody};
+use steerage_core::id::Digest;
+use tokio_util::io::ReaderStream;
+
+use super::{Shelf, ShelfError};
+use crate::forward::{Body, Health, Peer};
+use crate::telemetry::chain;
+
+/// Where hosts ask each other for components.
+pub const COMPONENTS: &str = "/.well-known/steerage/fleet/blobs/";
+/// How often a transfer says how far it is.
+const PROGRESS: Duration = Duration::from_secs(1);
+
+impl Shelf {
+    /// Sees to it that a component is here, fetching it from another host where it is not.
+    ///
+    /// # Errors
+    /// No host that answers has it.
+    pub async fn obtain(&self, digest: Digest) -> Result<(), ShelfError> {
+        let parts = self.parts();
+        if parts.blobs.contains(&digest) {
+            return Ok(());
+        }
+        let Some(peers) = &parts.peers else { return Ok(()) };
+        let mut asked = Vec::new();
+        for peer in peers.all().into_iter().filter(|peer| peer.health() == Health::Answers) {
+            match self.fetch_from(&peer, digest).await {
+                Ok(true) => return Ok(()),
+                Ok(false) => asked.push(format!("{} does not have it", peer.name)),
+                Err(why) => asked.push(format!("{}: {why}", peer.name)),
+            }
+        }
+        let asked =
+            if asked.is_empty() { "no other host answers".into() } else { asked.join(", ") };
+        Err(ShelfError::Missing { digest, asked })
+    }
+
+    async fn fetch_from(&self, peer: &Arc<Peer>, digest: Digest) -> Result<bool, String> {
+        let parts = self.parts();
+        let body: Body = Empty::<Bytes>::new().map_err(|never| match never {}).boxed_unsync();
+        let request = Request::get(uri(&digest)).body(body).map_err(|error| error.to_string())?;
+        let (response, in_flight) = peer.send(request).await.map_err(|error| error.to_string())?;
+        if response.status() != StatusCode::OK {
+            return Ok(false);
+        }
+        let size = http_body::Body::size_hint(response.body()).exact();
+        let chunks = response.into_body().into_data_stream();
+        let what = format!("component {digest} from {}", peer.name);
+        let mut chunks = Box::pin(with_progress(chunks, what, size));
+        let taken = parts.blobs.put(digest, &mut chunks, parts.max_component).await;
+        drop(in_flight);
+        taken.map(|_| true).map_err(|error| chain(&error))
+    }
+
+    /// Brings a component to `wanted` other hosts; returns how many have it then. Fewer answer
+    /// where the fleet is smaller.
+    pub async fn spread(&self, digest: Digest, wanted: usize) -> usize {
+        let Some(peers) = &self.parts().peers else { return 0 };
+        let mut n_have = 0;
+        for peer in peers.all().into_iter().filter(|peer| peer.health() == Health::Answers) {
+            if n_have == wanted {
+                break;
+            }
+            match self.bring_to(&peer, digest).await {
+                Ok(()) => n_have += 1,
+                Err(why) => {
+                    tracing::warn!(host = %peer.name, %digest, why, "cannot bring it there")
+                }
+            }
+        }
+        n_have
+    }
+
+    async fn bring_to(&self, peer: &Arc<Peer>, digest: Digest) -> Result<(), String> {
+        let blobs = &self.parts().blobs;
+        let size = blobs.size(&digest).map_err(|error| chain(&error))?;
+        let file = tokio::fs::File::open(blobs.path(&digest)).await;
+        let file = file.map_err(|error| error.to_string())?;
+        let chunks = ReaderStream::with_capacity(file, 64 << 10);
+        let what = format!("component {digest} to {}", peer.name);
+        let frames = with_progress(chunks, what, Some(size)).map(|chunk| match chunk {
+            Ok(bytes) => Ok(http_body::Frame::data(bytes)),
+            Err(error) => Err(error.into()),
+        });
+        let body: Body = StreamBody::new(frames).boxed_unsync();
+        let request = Request::put(uri(&digest)).body(body).map_err(|error| error.to_string())?;
+        let (response, _in_flight) = peer.send(request).await.map_err(|error| error.to_string())?;
+        if response.status().is_success() {
+            return Ok(());
+        }
+        let status = response.status();
+        let text = response.into_body().collect().await.map(http_body_util::Collected::to_bytes);
+        Err(format!("{status}: {}", String::from_utf8_lossy(&text.unwrap_or_default())))
+    }
+}
+
+fn uri(digest: &Digest) -> String {
+    format!("http://fleet{COMPONENTS}{digest}")
+}
+
+/// Logs now and then how much has passed.
+fn with_progress<E>(
+    chunks: impl Stream<Item = Result<Bytes, E>> + Send,
+    what: String,
+    size: Option<u64>,
+) -> impl Stream<Item = Result<Bytes, E>> + Send {
+    let (mut passed, mut told_at, began_at) = (0u64, Instant::now(), Instant::now());
+    tracing::info!(size, "{what}: begins");
+    chunks.inspect(move |chunk| {
+        let Ok(bytes) = chunk else { return };
+        passed += bytes.len() as u64;
+        if Some(passed) == size {
+            let took_ms = u64::try_from(began_at.elapsed().as_millis()).unwrap_or(u64::MAX);
+            tracing::info!(bytes = passed, took_ms, "{what}: done");
+        } else if told_at.elapsed() >= PROGRESS {
+            told_at = Instant::now();
+            tracing::info!(bytes = passed, of = size, "{what}");
+        }
+    })
+}

@@ -1,0 +1,53 @@
+//! The command lines of the verbs that speak of a fleet.
+//! Only describes.
+
+use clap::Args;
+
+use super::{Print, Remote};
+
+/// `steerage drain`.
+#[derive(Debug, Args)]
+pub struct Drain {
+    /// The host's name
+    pub host: String,
+    /// Come back at once instead of when everything has gone elsewhere
+    #[arg(long)]
+    pub no_wait: bool,
+    /// How long to wait at most, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    pub timeout: u64,
+    /// How to reach a host of the fleet.
+    #[command(flatten)]
+    pub remote: Remote,
+    /// How to print.
+    #[command(flatten)]
+    pub print: Print,
+}
+
+/// `steerage cordon` and `steerage uncordon`.
+#[derive(Debug, Args)]
+pub struct OneHost {
+    /// The host's name
+    pub host: String,
+    /// How to reach a host of the fleet.
+    #[command(flatten)]
+    pub remote: Remote,
+    /// How to print.
+    #[command(flatten)]
+    pub print: Print,
+}
+
+/// `steerage scale`.
+#[derive(Debug, Args)]
+pub struct Scale {
+    /// The app's name
+    pub app: String,
+    /// How many replicas it shall have
+    pub replicas: u32,
+    /// How to reach a host of the fleet.
+    #[command(flatten)]
+    pub remote: Remote,
+    /// How to print.
+    #[command(flatten)]
+    pub print: Print,
+}

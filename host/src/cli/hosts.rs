@@ -1,0 +1,160 @@
+//! `steerage hosts`, `drain`, `cordon`, `uncordon` and `scale`: a fleet's hosts, and what is wanted of
+//! them. Only asks and arranges what it is told.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+
+use super::args::{Drain, List, OneHost, Scale};
+use super::screen::{Screen, Tone};
+use super::table::Table;
+use super::{human, remote};
+use crate::api::wire;
+use crate::client::Client;
+
+/// How often a drain looks how far it is.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// Lists the hosts.
+pub(super) async fn hosts(args: &List) -> anyhow::Result<()> {
+    let screen = Screen::new(args.print);
+    let client = remote::connect(&args.remote)?;
+    let hosts = client.hosts().await.context("cannot list the hosts")?;
+    if screen.is_json() {
+        return screen.json(&hosts);
+    }
+    if !hosts.store_answers {
+        let asked = &hosts.asked;
+        screen.note(&format!("{asked} does not hear of the store: this is what it knew last"));
+    }
+    screen.say(&hosts_table(&hosts))
+}
+
+fn hosts_table(hosts: &wire::Hosts) -> String {
+    let mut table = Table::new(&[
+        "HOST",
+        "ZONE",
+        "STANDING",
+        "STATE",
+        ">REPLICAS",
+        ">READY",
+        ">CPU",
+        ">OF",
+        ">MEMORY",
+        ">OF",
+        "CALLERS",
+        "VERSION",
+    ]);
+    for host in &hosts.hosts {
+        let mark = if host.host == hosts.asked { "*" } else { "" };
+        table.row([
+            format!("{}{mark}", host.host),
+            host.zone.clone(),
+            host.standing.clone(),
+            host.state.clone(),
+            host.replicas.to_string(),
+            host.ready.to_string(),
+            cores(host.cpu_used_millicores),
+            cores(host.cpu_millicores),
+            human::bytes(host.memory_used_bytes),
+            human::bytes(host.memory_bytes),
+            host.listen.clone(),
+            host.version.clone(),
+        ]);
+    }
+    table.render()
+}
+
+/// Cores with two digits behind the point; whole ones without.
+fn cores(millicores: u64) -> String {
+    let (whole, rest) = (millicores / 1000, millicores % 1000 / 10);
+    if rest == 0 { whole.to_string() } else { format!("{whole}.{rest:02}") }
+}
+
+/// Sends everything elsewhere, and waits until it is there.
+pub(super) async fn drain(args: &Drain) -> anyhow::Result<()> {
+    let screen = Screen::new(args.print);
+    let client = remote::connect(&args.remote)?;
+    let host = client
+        .set_standing(&args.host, "draining")
+        .await
+        .with_context(|| format!("cannot drain {}", args.host))?;
+    let host = if args.no_wait { host } else { wait_until_empty(screen, &client, args).await? };
+    if screen.is_json() {
+        return screen.json(&host);
+    }
+    let name = screen.paint(Tone::Strong, &args.host);
+    if args.no_wait {
+        screen.say(&format!("{name} is draining; `steerage hosts` tells how far it is"))
+    } else {
+        screen.say(&format!("{name} is empty; it can be stopped, or opened again with uncordon"))
+    }
+}
+
+async fn wait_until_empty(
+    screen: Screen,
+    client: &Client,
+    args: &Drain,
+) -> anyhow::Result<wire::HostSummary> {
+    let until = Instant::now() + Duration::from_secs(args.timeout);
+    let progress = screen.spinner("waiting for its replicas to start elsewhere");
+    loop {
+        let hosts = client.hosts().await.context("cannot see how far it is")?;
+        let Some(host) = hosts.hosts.into_iter().find(|host| host.host == args.host) else {
+            anyhow::bail!("{} has left the fleet", args.host);
+        };
+        if host.replicas == 0 && host.ready == 0 && host.standing == "draining" {
+            progress.finish_and_clear();
+            return Ok(host);
+        }
+        progress
+            .set_message(format!("{} replicas left, {} still ready", host.replicas, host.ready));
+        anyhow::ensure!(
+            Instant::now() < until,
+            "{} still has {} replicas after {} s; `steerage plan` says what has no room elsewhere",
+            args.host,
+            host.replicas.max(host.ready),
+            args.timeout
+        );
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// Lets nothing new come to a host.
+pub(super) async fn cordon(args: &OneHost) -> anyhow::Result<()> {
+    stand(args, "cordoned", "gets no new replicas; those it has stay").await
+}
+
+/// Opens a host again.
+pub(super) async fn uncordon(args: &OneHost) -> anyhow::Result<()> {
+    stand(args, "open", "is open for replicas").await
+}
+
+async fn stand(args: &OneHost, standing: &str, done: &str) -> anyhow::Result<()> {
+    let screen = Screen::new(args.print);
+    let client = remote::connect(&args.remote)?;
+    let host = client
+        .set_standing(&args.host, standing)
+        .await
+        .with_context(|| format!("cannot change {}", args.host))?;
+    if screen.is_json() {
+        return screen.json(&host);
+    }
+    screen.say(&format!("{} {done}", screen.paint(Tone::Strong, &args.host)))
+}
+
+/// Says how many replicas an app shall have.
+pub(super) async fn scale(args: &Scale) -> anyhow::Result<()> {
+    let screen = Screen::new(args.print);
+    let client = remote::connect(&args.remote)?;
+    let told = client
+        .scale(&args.app, args.replicas)
+        .await
+        .with_context(|| format!("cannot scale {}", args.app))?;
+    if screen.is_json() {
+        return screen.json(&told);
+    }
+    let app = screen.paint(Tone::Strong, &args.app);
+    screen.say(&format!("{app} shall have {} replicas; it has {} now", told.wanted, told.ready))?;
+    screen.hint("`steerage show` tells where they are")
+}

@@ -1,0 +1,55 @@
+//! What can be asked of a host about its fleet.
+
+use http::Method;
+
+use super::{CHANGE_TIMEOUT, Client, ClientError, app_path};
+use crate::api::wire::{HostSummary, Hosts, Plan, Replicas, ScaleRequest, StandingRequest};
+
+impl Client {
+    /// All hosts of the fleet.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn hosts(&self) -> Result<Hosts, ClientError> {
+        self.get("/v1/hosts").await
+    }
+
+    /// Says what is wanted of a host: `open`, `cordoned` or `draining`.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn set_standing(
+        &self,
+        host: &str,
+        standing: &str,
+    ) -> Result<HostSummary, ClientError> {
+        let request = StandingRequest { standing: standing.to_owned() };
+        let path = format!("/v1/hosts/{}/standing", super::escape(host));
+        self.send_json(Method::PUT, &path, &request, CHANGE_TIMEOUT).await
+    }
+
+    /// Says how many replicas an app shall have.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn scale(&self, app: &str, replicas: u32) -> Result<Replicas, ClientError> {
+        let request = ScaleRequest { replicas };
+        self.send_json(Method::PUT, &app_path(app, "/scale"), &request, CHANGE_TIMEOUT).await
+    }
+
+    /// Where an app runs.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn replicas(&self, app: &str) -> Result<Replicas, ClientError> {
+        self.get(&app_path(app, "/replicas")).await
+    }
+
+    /// What would move if the fleet were planned now.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn plan(&self, consolidate: bool) -> Result<Plan, ClientError> {
+        self.get(if consolidate { "/v1/plan?consolidate=true" } else { "/v1/plan" }).await
+    }
+}

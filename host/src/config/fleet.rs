@@ -1,0 +1,143 @@
+//! What an operator says about the fleet that a host belongs to, and what must be said together.
+//! Does not reach anybody.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use steerage_core::id::HostName;
+use steerage_core::manifest;
+use steerage_core::units::parse_duration;
+
+use super::Settings;
+use super::check::{address, bounded};
+use super::said::Said;
+use crate::kernel;
+use crate::store::StoreSettings;
+
+/// The lease: etcd grants no shorter one than 2 s with its defaults.
+const LEASES: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(600));
+/// 3 s: long enough for a machine that is busy, short enough that apps come back before a person has
+/// looked twice.
+const LEASE: Duration = Duration::from_secs(3);
+/// 20 %: what Autopilot's users ask for beyond what they use in the 95th of a hundred looks is twice
+/// that; instances cost little to start elsewhere, so less is enough.
+const HEADROOM: u32 = 20;
+const MOST_HEADROOM: u32 = 1000;
+
+/// The fleet that a host belongs to.
+#[derive(Clone, Debug)]
+pub struct FleetSettings {
+    /// What all hosts share.
+    pub store: StoreSettings,
+    /// This host's name in it.
+    pub name: HostName,
+    /// What fails together with it.
+    pub zone: String,
+    /// What apps may ask for.
+    pub labels: BTreeMap<String, String>,
+    /// Where it takes requests of other hosts; port 0 takes a free one.
+    pub peer: SocketAddr,
+    /// Where other hosts reach it, if that is not where it listens.
+    pub peer_address: Option<SocketAddr>,
+    /// How long the others take it for alive that do not hear of it.
+    pub lease: Duration,
+    /// The folder with the certificates by which hosts know each other; `None` for plain text.
+    pub identity: Option<PathBuf>,
+    /// What is kept free beyond what apps use, in percent of that.
+    pub headroom: u32,
+}
+
+/// Reads what was said of a fleet; `None` where there is none.
+pub(super) fn read(said: &mut Said<'_, '_>, settings: &Settings) -> Option<FleetSettings> {
+    let store = said.take("fleet.store", StoreSettings::parse);
+    let name = said.take("fleet.name", HostName::parse);
+    let zone = said.take("fleet.zone", label).unwrap_or_else(|| "default".to_owned());
+    let labels = said.take("fleet.labels", labels).unwrap_or_default();
+    let peer = said.take("fleet.peer", address);
+    let peer_address = said.take("fleet.peer_address", address);
+    let lease = said.take("fleet.lease", |text| {
+        let lease = parse_duration(text).map_err(|error| error.to_string())?;
+        bounded(lease, LEASES.0, LEASES.1, |lease| steerage_core::units::show_duration(*lease))
+    });
+    let identity = said.take("fleet.identity", |text| {
+        if text.is_empty() { Err("is empty: expected a folder") } else { Ok(PathBuf::from(text)) }
+    });
+    let insecure = said.take("fleet.insecure_peers", |text| {
+        text.parse().map_err(|_| format!("{text:?} is neither true nor false"))
+    });
+    let headroom = said.take("fleet.headroom", |text| {
+        let number = text.strip_suffix('%').unwrap_or(text).trim();
+        let percent = number.parse().map_err(|_| format!("{text:?} is no percentage"))?;
+        bounded(percent, 0, MOST_HEADROOM, |percent| format!("{percent}%"))
+    });
+    if !said.has("fleet.store") {
+        lonely(said);
+        return None;
+    }
+    if identity.is_none() && insecure != Some(true) && !said.has("fleet.identity") {
+        said.wrong(
+            "fleet.store",
+            "needs --identity DIR, made by `steerage cert issue`: hosts speak mutual TLS with each \
+             other; --insecure-peers true is for trying out on one machine"
+                .to_owned(),
+        );
+    }
+    let peer = peer.unwrap_or_else(|| SocketAddr::new(settings.listen.ip(), DEFAULT_PEER_PORT));
+    if peer.ip().is_unspecified() && peer_address.is_none() {
+        said.wrong(
+            "fleet.peer",
+            format!("is {peer}: other hosts need one address; say it with --peer-address"),
+        );
+    }
+    let name = name.or_else(|| HostName::parse(&kernel::machine_name()).ok());
+    if name.is_none() && !said.has("fleet.name") {
+        said.wrong(
+            "fleet.store",
+            "needs --name: this machine's own name cannot be a host's".to_owned(),
+        );
+    }
+    Some(FleetSettings {
+        store: store?,
+        name: name?,
+        zone,
+        labels,
+        peer,
+        peer_address,
+        lease: lease.unwrap_or(LEASE),
+        identity: if insecure == Some(true) { None } else { identity },
+        headroom: headroom.unwrap_or(HEADROOM),
+    })
+}
+
+/// Where other hosts come in unless somebody says.
+const DEFAULT_PEER_PORT: u16 = 8082;
+
+/// What only says something about a fleet is a mistake without one: it would be silently ignored.
+fn lonely(said: &mut Said<'_, '_>) {
+    for key in ["fleet.name", "fleet.peer", "fleet.identity", "fleet.labels"] {
+        if said.has(key) {
+            said.wrong(key, "needs --store too: without one this host is alone".to_owned());
+        }
+    }
+}
+
+fn label(text: &str) -> Result<String, String> {
+    match manifest::check_label(text) {
+        Some(broken) => Err(broken.to_string()),
+        None => Ok(text.to_owned()),
+    }
+}
+
+/// `NAME=VALUE`, with commas between.
+fn labels(text: &str) -> Result<BTreeMap<String, String>, String> {
+    let pairs = text.split(',').map(str::trim).filter(|pair| !pair.is_empty());
+    let read = pairs.map(|pair| {
+        let (name, value) = pair
+            .split_once('=')
+            .ok_or_else(|| format!("{pair:?} is no label: expected NAME=VALUE"))?;
+        Ok((label(name)?, label(value)?))
+    });
+    read.collect()
+}

@@ -1,0 +1,197 @@
+//! The fleet as this host knows it: an immutable view of the store, swapped whole, and for each app
+//! the hosts that can answer for it. Kin of `catalog`, which holds what this host itself serves.
+//! Reads and writes no store: `member` does, and tells what came; decides no placement.
+
+pub mod keys;
+pub mod record;
+mod saved;
+mod view;
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use imbl::OrdMap;
+use steerage_core::id::{AppName, HostName};
+use tokio::sync::watch;
+
+pub use self::view::{Told, View};
+use crate::forward::{Health, Peer, Peers};
+use crate::store::{Change, Seen, Store};
+
+/// What a host knows of its fleet. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Fleet {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    me: HostName,
+    store: Store,
+    peers: Peers,
+    view: ArcSwap<View>,
+    table: ArcSwap<OrdMap<AppName, Arc<Replicas>>>,
+    /// Held by whoever makes the next view.
+    next: Mutex<()>,
+    changed: watch::Sender<u64>,
+    is_cut_off: AtomicBool,
+    copy: PathBuf,
+}
+
+/// Who can answer for an app.
+#[derive(Debug, Default)]
+pub struct Replicas {
+    /// Whether this host is one of them.
+    pub is_here: bool,
+    /// The others.
+    pub elsewhere: Vec<Arc<Peer>>,
+}
+
+impl Fleet {
+    /// What the host `me` knows of its fleet: what it knew when it ran last, which is kept in the
+    /// file `copy`, until the store says more.
+    #[must_use]
+    pub fn new(me: HostName, store: Store, peers: Peers, copy: PathBuf) -> Self {
+        let view = saved::read(&copy);
+        let inner = Inner {
+            me,
+            store,
+            peers,
+            view: ArcSwap::default(),
+            table: ArcSwap::default(),
+            next: Mutex::default(),
+            changed: watch::channel(0).0,
+            is_cut_off: AtomicBool::new(true),
+            copy,
+        };
+        let fleet = Self { inner: Arc::new(inner) };
+        fleet.swap(view, None);
+        fleet
+    }
+
+    /// This host's name.
+    #[must_use]
+    pub fn me(&self) -> &HostName {
+        &self.inner.me
+    }
+
+    /// What all hosts share.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.inner.store
+    }
+
+    /// The other hosts.
+    #[must_use]
+    pub fn peers(&self) -> &Peers {
+        &self.inner.peers
+    }
+
+    /// The view of this moment, to keep.
+    #[must_use]
+    pub fn view(&self) -> Arc<View> {
+        self.inner.view.load_full()
+    }
+
+    /// Changes with every view.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.inner.changed.subscribe()
+    }
+
+    /// Who can answer for an app; `None` where the fleet does not know the app.
+    #[must_use]
+    pub fn replicas(&self, app: &AppName) -> Option<Arc<Replicas>> {
+        self.inner.table.load().get(app).cloned()
+    }
+
+    /// Whether the store did not answer the last time this host asked.
+    #[must_use]
+    pub fn is_cut_off(&self) -> bool {
+        self.inner.is_cut_off.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether the store answers; returns whether that is news.
+    pub fn note_cut_off(&self, is_cut_off: bool) -> bool {
+        self.inner.is_cut_off.swap(is_cut_off, Ordering::Relaxed) != is_cut_off
+    }
+
+    /// Takes all that the store holds. Hosts that it does not know any more, but that still answer
+    /// this one, stay known: more likely the store was away than they are.
+    pub fn replace(&self, seen: &Seen) -> Told {
+        let _turn = self.inner.next.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.inner.view.load_full();
+        let (mut view, told) = View::read(seen);
+        view.keep_answering(&before, |host, run| self.answers(host, run));
+        self.swap(view, None);
+        told
+    }
+
+    /// Takes what has changed in the store.
+    pub fn apply(&self, changes: &[Change]) -> Told {
+        let _turn = self.inner.next.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.inner.view.load_full();
+        let mut view = View::clone(&before);
+        let told = view.apply(changes, |host, run| self.answers(host, run));
+        self.swap(view, (!told.hosts_changed).then_some(&told));
+        told
+    }
+
+    /// Forgets hosts that the store does not know and that have fallen silent by now.
+    pub fn forget_silent(&self) {
+        let _turn = self.inner.next.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.inner.view.load_full();
+        let mut view = View::clone(&before);
+        if view.forget_silent(|host, run| self.answers(host, run)) {
+            self.swap(view, None);
+        }
+    }
+
+    /// Keeps what is known on the disk, for a start without the store.
+    pub fn save(&self) {
+        saved::write(&self.inner.copy, &self.view());
+    }
+
+    fn answers(&self, host: &HostName, run: u64) -> bool {
+        let peer = self.inner.peers.named(host);
+        peer.is_some_and(|peer| peer.run == run && peer.health() == Health::Answers)
+    }
+
+    /// Makes `view` the current one, with the table of those apps that changed, or of all.
+    fn swap(&self, view: View, changed: Option<&Told>) {
+        let mut table = OrdMap::clone(&self.inner.table.load());
+        let peers = &self.inner.peers;
+        if changed.is_none() {
+            for (name, host) in view.all_hosts().filter(|(name, _)| **name != self.inner.me) {
+                drop(peers.know(name, host.address, host.run));
+            }
+            peers.keep_only(|name| view.host(name).is_some());
+            table = OrdMap::new();
+        }
+        let all = || view.apps.keys().collect::<Vec<_>>();
+        for app in changed.map_or_else(all, |told| told.apps.iter().collect()) {
+            if view.apps.contains_key(app) {
+                table.insert(app.clone(), Arc::new(self.replicas_in(&view, app)));
+            } else {
+                table.remove(app);
+            }
+        }
+        self.inner.table.store(Arc::new(table));
+        self.inner.view.store(Arc::new(view));
+        self.inner.changed.send_modify(|n_views| *n_views += 1);
+    }
+
+    fn replicas_in(&self, view: &View, app: &AppName) -> Replicas {
+        let mut replicas = Replicas::default();
+        for host in view.answering(app) {
+            if *host == self.inner.me {
+                replicas.is_here = true;
+            } else {
+                replicas.elsewhere.extend(self.inner.peers.named(host));
+            }
+        }
+        replicas
+    }
+}

@@ -1,0 +1,82 @@
+//! The keys of the store, and who alone writes each: `desired/` the API, `assigned/` placement,
+//! `observed/` the host it names.
+//! Does not know what is kept under them: `record` does.
+
+use steerage_core::id::{AppName, Generation, HostName};
+use steerage_core::route::Route;
+
+/// What operators want of each app.
+pub const APPS: &str = "desired/apps/";
+/// What operators want of each host.
+pub const HOSTS_WANTED: &str = "desired/hosts/";
+/// Where each app shall run.
+pub const ASSIGNED: &str = "assigned/";
+/// The hosts that are there.
+pub const HOSTS: &str = "observed/hosts/";
+/// Which host has which app's code at hand.
+pub const READY: &str = "observed/ready/";
+/// What apps use on each host.
+pub const USE: &str = "observed/use/";
+
+/// What operators want of an app.
+#[must_use]
+pub fn app(app: &AppName) -> String {
+    format!("{APPS}{app}")
+}
+
+/// The deployments of an app that are kept.
+#[must_use]
+pub fn deployments(app: &AppName) -> String {
+    format!("desired/deployments/{app}/")
+}
+
+/// One deployment; its number is padded so that keys stand in order.
+#[must_use]
+pub fn deployment(app: &AppName, generation: Generation) -> String {
+    format!("{}{:020}", deployments(app), generation.get())
+}
+
+/// The highest generation an app of this name ever had.
+#[must_use]
+pub fn last(app: &AppName) -> String {
+    format!("desired/last/{app}")
+}
+
+/// Whose a route is. Routes that answer the same requests have one key, whatever their parameters
+/// are called.
+#[must_use]
+pub fn route(route: &Route) -> String {
+    let text = route.to_string();
+    let parts = text.split('/').map(|part| if part.starts_with(':') { ":" } else { part });
+    format!("desired/routes/{}", parts.collect::<Vec<_>>().join("/"))
+}
+
+/// What operators want of a host.
+#[must_use]
+pub fn host_wanted(host: &HostName) -> String {
+    format!("{HOSTS_WANTED}{host}")
+}
+
+/// Where an app shall run.
+#[must_use]
+pub fn assigned(app: &AppName) -> String {
+    format!("{ASSIGNED}{app}")
+}
+
+/// A host that is there.
+#[must_use]
+pub fn host(host: &HostName) -> String {
+    format!("{HOSTS}{host}")
+}
+
+/// That a host has an app's code at hand.
+#[must_use]
+pub fn ready(host: &HostName, app: &AppName) -> String {
+    format!("{READY}{host}/{app}")
+}
+
+/// What apps use on a host.
+#[must_use]
+pub fn usage(host: &HostName) -> String {
+    format!("{USE}{host}")
+}

@@ -1,0 +1,208 @@
+//! What is kept in the store, as it is written there. Every record has a version; one that a newer
+//! host wrote is refused and not guessed at. Does not know keys, nor what follows from a record.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// The version written by this host.
+pub const VERSION: u32 = 1;
+
+/// Why a record cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// A newer host wrote it.
+    #[error(
+        "{key} has version {found}, written by a newer steerage; this one reads up to {VERSION}: \
+         upgrade this host"
+    )]
+    Newer {
+        /// Where it is.
+        key: String,
+        /// Its version.
+        found: u32,
+    },
+    /// It is damaged.
+    #[error("{key} is damaged: {why}")]
+    Damaged {
+        /// Where it is.
+        key: String,
+        /// What is wrong.
+        why: String,
+    },
+}
+
+/// What operators want of an app: which of its deployments, how many replicas, and what placement
+/// has to know of the manifest.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct AppRecord {
+    /// The deployment that is served.
+    pub generation: u64,
+    /// Replicas wanted now, between `min` and `max`.
+    pub replicas: u32,
+    /// Fewest replicas.
+    pub min: u32,
+    /// Most replicas.
+    pub max: u32,
+    /// Thousandths of a core that one replica was said to need.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_m: Option<u64>,
+    /// Bytes that one replica was said to need.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<u64>,
+    /// Who goes first where there is no room for all.
+    #[serde(default)]
+    pub priority: i32,
+    /// Labels that a host must have.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Apps that must not be on the same host.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub apart_from: BTreeSet<String>,
+    /// Whether every replica needs a zone of its own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub zones: bool,
+    /// A deployment that is tried on a part of the calls.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<CanaryRecord>,
+}
+
+/// A deployment on trial.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct CanaryRecord {
+    /// Which.
+    pub generation: u64,
+    /// Calls out of ten thousand that it gets.
+    pub share: u32,
+    /// When it began, in milliseconds since the epoch, as the host said that took the wish.
+    pub since: u64,
+}
+
+/// What operators want of a host.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct HostWish {
+    /// Whether everything on it shall go elsewhere; otherwise only nothing new comes.
+    pub drain: bool,
+}
+
+/// Where an app shall run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub struct AssignedRecord {
+    /// The hosts, in the order of their names.
+    pub hosts: BTreeSet<String>,
+}
+
+/// A host that is there.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct HostRecord {
+    /// Which data folder it runs on, whatever it is called.
+    pub id: String,
+    /// Which of its runs this is.
+    pub run: u64,
+    /// Where it takes requests of other hosts.
+    pub address: SocketAddr,
+    /// Where callers come in.
+    pub listen: SocketAddr,
+    /// Where operators come in.
+    pub admin: SocketAddr,
+    /// What fails together.
+    pub zone: String,
+    /// What apps may ask for.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// Thousandths of a core that it has for apps.
+    pub cpu_m: u64,
+    /// Bytes that it has for apps.
+    pub memory: u64,
+    /// The program's version.
+    pub version: String,
+}
+
+/// That a host has an app's code at hand.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct ReadyRecord {
+    /// Of which deployment.
+    pub generation: u64,
+    /// Of which deployment on trial, besides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<u64>,
+}
+
+/// What apps use on a host, all in one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub struct UseRecord {
+    /// By app.
+    pub apps: BTreeMap<String, AppUse>,
+}
+
+/// What one app uses on one host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub struct AppUse {
+    /// Thousandths of a core lately.
+    pub cpu_m: u64,
+    /// The same, exceeded in one of twenty looks only.
+    pub cpu_high_m: u64,
+    /// Bytes at the last look.
+    pub memory: u64,
+    /// The most bytes in any look.
+    pub memory_high: u64,
+    /// Calls a second lately.
+    pub calls: u64,
+    /// Calls of ten thousand that failed lately, by the app's or the host's fault.
+    pub failed: u32,
+    /// How many looks stand behind this.
+    pub looks: u32,
+}
+
+#[derive(Deserialize)]
+struct Version {
+    v: u32,
+}
+
+#[derive(Serialize)]
+struct Written<'r, R> {
+    v: u32,
+    #[serde(flatten)]
+    record: &'r R,
+}
+
+/// The bytes to write.
+#[must_use]
+pub fn encode<R: Serialize>(record: &R) -> Vec<u8> {
+    // Records are maps with text as keys and numbers as values, which JSON can always hold.
+    serde_json::to_vec(&Written { v: VERSION, record }).unwrap_or_default()
+}
+
+/// The record that was written as these bytes under this key.
+///
+/// # Errors
+/// See [`RecordError`].
+pub fn decode<R: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<R, RecordError> {
+    let damaged = |error: serde_json::Error| RecordError::Damaged {
+        key: key.to_owned(),
+        why: error.to_string(),
+    };
+    let Version { v } = serde_json::from_slice(bytes).map_err(damaged)?;
+    if v > VERSION {
+        return Err(RecordError::Newer { key: key.to_owned(), found: v });
+    }
+    serde_json::from_slice(bytes).map_err(damaged)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_reads_back_and_what_is_newer_is_refused() {
+        let record = HostWish { drain: true };
+        let bytes = encode(&record);
+        assert_eq!(decode::<HostWish>("desired/hosts/a", &bytes).unwrap(), record);
+        let error = decode::<HostWish>("desired/hosts/a", br#"{"v": 2, "gone": 1}"#).unwrap_err();
+        assert!(error.to_string().contains("desired/hosts/a has version 2"), "{error}");
+        let error = decode::<HostWish>("desired/hosts/a", b"{").unwrap_err();
+        assert!(error.to_string().contains("is damaged"), "{error}");
+    }
+}

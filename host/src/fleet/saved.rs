@@ -1,0 +1,95 @@
+//! What a host keeps of its view on its own disk, so that it can start and serve without the store:
+//! who the others are and where apps run. Deployments themselves are in the ledger.
+//! Loses nothing that matters when it is damaged: the store knows better.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::record::{AppRecord, AssignedRecord, HostRecord, ReadyRecord};
+use super::view::View;
+use crate::store::Revision;
+
+#[derive(Default, Deserialize, Serialize)]
+struct Saved {
+    apps: BTreeMap<String, AppRecord>,
+    assigned: BTreeMap<String, AssignedRecord>,
+    hosts: BTreeMap<String, HostRecord>,
+    ready: BTreeMap<String, BTreeMap<String, ReadyRecord>>,
+}
+
+/// What was known; nothing where there is no file or none that can be read.
+pub(super) fn read(path: &Path) -> View {
+    let saved: Saved = match fs::read(path) {
+        Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_else(|error| {
+            tracing::warn!(path = %path.display(), %error, "the copy of the fleet is damaged");
+            Saved::default()
+        }),
+        Err(_) => Saved::default(),
+    };
+    let none = Revision(0);
+    let mut view = View::default();
+    for (app, record) in saved.apps {
+        if let Ok(app) = app.parse() {
+            view.apps.insert(app, (Arc::new(record), none));
+        }
+    }
+    for (app, record) in saved.assigned {
+        if let Ok(app) = app.parse() {
+            let hosts = record.hosts.iter().filter_map(|host| host.parse().ok()).collect();
+            view.assigned.insert(app, (hosts, none));
+        }
+    }
+    for (host, record) in saved.hosts {
+        if let Ok(host) = host.parse() {
+            view.lingering.insert(host, Arc::new(record));
+        }
+    }
+    for (app, hosts) in saved.ready {
+        let hosts = hosts.into_iter().filter_map(|(host, ready)| Some((host.parse().ok()?, ready)));
+        if let Ok(app) = app.parse() {
+            view.ready.insert(app, hosts.collect());
+        }
+    }
+    view
+}
+
+/// Writes what is known, whole or not at all.
+pub(super) fn write(path: &Path, view: &View) {
+    let text = |name: &dyn std::fmt::Display| name.to_string();
+    let saved = Saved {
+        apps: view.apps.iter().map(|(app, (record, _))| (text(app), (**record).clone())).collect(),
+        assigned: view
+            .assigned
+            .iter()
+            .map(|(app, (hosts, _))| {
+                (text(app), AssignedRecord { hosts: hosts.iter().map(|host| text(host)).collect() })
+            })
+            .collect(),
+        hosts: view.all_hosts().map(|(host, record)| (text(host), (**record).clone())).collect(),
+        ready: view
+            .ready
+            .iter()
+            .map(|(app, hosts)| {
+                let hosts = hosts.iter().map(|(host, ready)| (text(host), ready.clone()));
+                (text(app), hosts.collect())
+            })
+            .collect(),
+    };
+    let write = || -> std::io::Result<()> {
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        serde_json::to_writer(&mut file, &saved)?;
+        file.flush()?;
+        file.as_file().sync_all()?;
+        file.persist(path)?;
+        Ok(())
+    };
+    if let Err(error) = write() {
+        tracing::warn!(path = %path.display(), %error, "cannot keep a copy of the fleet");
+    }
+}

@@ -1,0 +1,249 @@
+//! One immutable view of what the store holds, and how it follows from what changed there.
+//! Does not read the store. A record that cannot be read is told and changes nothing: the rest of
+//! the fleet goes on.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use imbl::{OrdMap, OrdSet};
+use serde::de::DeserializeOwned;
+use steerage_core::id::{AppName, HostName};
+
+use super::keys;
+use super::record::{
+    self, AppRecord, AssignedRecord, HostRecord, HostWish, ReadyRecord, UseRecord,
+};
+use crate::store::{Change, Revision, Seen};
+
+/// Everything the store holds that hosts act on, at one revision.
+#[derive(Clone, Debug, Default)]
+pub struct View {
+    /// What operators want of each app, and since which revision.
+    pub apps: OrdMap<AppName, (Arc<AppRecord>, Revision)>,
+    /// What operators want of hosts.
+    pub wishes: OrdMap<HostName, HostWish>,
+    /// Where each app shall run, and since which revision.
+    pub assigned: OrdMap<AppName, (OrdSet<HostName>, Revision)>,
+    /// The hosts that are registered.
+    pub hosts: OrdMap<HostName, Arc<HostRecord>>,
+    /// Hosts that the store has lost and that answer nevertheless.
+    pub lingering: OrdMap<HostName, Arc<HostRecord>>,
+    /// Who has whose code at hand.
+    pub ready: OrdMap<AppName, OrdMap<HostName, ReadyRecord>>,
+    /// What apps use on each host.
+    pub usage: OrdMap<HostName, Arc<UseRecord>>,
+}
+
+/// What came of a change.
+#[derive(Debug, Default)]
+pub struct Told {
+    /// Apps of which anything changed.
+    pub apps: BTreeSet<AppName>,
+    /// Whether hosts came, went or changed.
+    pub hosts_changed: bool,
+    /// Records that could not be used, as texts.
+    pub troubles: Vec<String>,
+}
+
+impl View {
+    /// The view of all that the store holds.
+    #[must_use]
+    pub fn read(seen: &Seen) -> (Self, Told) {
+        let (mut view, mut told) = (Self::default(), Told::default());
+        for entry in &seen.entries {
+            view.take(&entry.key, Some(&entry.value), entry.revision, &mut told);
+        }
+        told.hosts_changed = true;
+        (view, told)
+    }
+
+    /// Takes changes; `answers` tells whether a host answers this one in that run of it.
+    pub fn apply(&mut self, changes: &[Change], answers: impl Fn(&HostName, u64) -> bool) -> Told {
+        let mut told = Told::default();
+        // A lease that ends takes all keys of its host at once. Where the host answers, it is the
+        // store that lost it.
+        let lost: Vec<HostName> = changes
+            .iter()
+            .filter(|change| change.value.is_none())
+            .filter_map(|change| change.key.strip_prefix(keys::HOSTS)?.parse().ok())
+            .filter(|host| self.hosts.get(host).is_some_and(|record| answers(host, record.run)))
+            .collect();
+        for host in &lost {
+            if let Some(record) = self.hosts.get(host) {
+                self.lingering.insert(host.clone(), record.clone());
+            }
+        }
+        for change in changes {
+            let is_of_lost = change.value.is_none()
+                && change.key.strip_prefix(keys::READY).is_some_and(|rest| {
+                    lost.iter().any(|host| {
+                        rest.strip_prefix(host.as_str()).is_some_and(|rest| rest.starts_with('/'))
+                    })
+                });
+            if !is_of_lost {
+                self.take(&change.key, change.value.as_deref(), change.revision, &mut told);
+            }
+        }
+        told
+    }
+
+    /// Keeps hosts that only `before` knows, where they answer.
+    pub fn keep_answering(&mut self, before: &Self, answers: impl Fn(&HostName, u64) -> bool) {
+        for (host, record) in before.all_hosts() {
+            if self.hosts.contains_key(host) || !answers(host, record.run) {
+                continue;
+            }
+            self.lingering.insert(host.clone(), record.clone());
+            for (app, hosts) in &before.ready {
+                if let Some(ready) = hosts.get(host) {
+                    self.ready.entry(app.clone()).or_default().insert(host.clone(), ready.clone());
+                }
+            }
+        }
+    }
+
+    /// Forgets hosts that the store has lost and that do not answer any more; whether there were any.
+    pub fn forget_silent(&mut self, answers: impl Fn(&HostName, u64) -> bool) -> bool {
+        let silent: Vec<HostName> = self
+            .lingering
+            .iter()
+            .filter(|(host, record)| !answers(host, record.run))
+            .map(|(host, _)| host.clone())
+            .collect();
+        for host in &silent {
+            self.lingering.remove(host);
+            self.forget_ready(host);
+        }
+        !silent.is_empty()
+    }
+
+    /// All hosts that are there as far as this host knows.
+    pub fn all_hosts(&self) -> impl Iterator<Item = (&HostName, &Arc<HostRecord>)> {
+        self.hosts.iter().chain(self.lingering.iter())
+    }
+
+    /// One of them.
+    #[must_use]
+    pub fn host(&self, name: &HostName) -> Option<&Arc<HostRecord>> {
+        self.hosts.get(name).or_else(|| self.lingering.get(name))
+    }
+
+    /// The hosts an app is assigned to, whether they are there or not.
+    #[must_use]
+    pub fn assigned_to(&self, app: &AppName) -> Option<&OrdSet<HostName>> {
+        self.assigned.get(app).map(|(hosts, _)| hosts)
+    }
+
+    /// The hosts that should be asked for an app: those it is assigned to that have its code at
+    /// hand; failing these, whoever has it, as the one it leaves; failing these, those it will run on.
+    #[must_use]
+    pub fn answering(&self, app: &AppName) -> Vec<&HostName> {
+        let is_there = |host: &&HostName| self.host(host).is_some();
+        let assigned = || self.assigned_to(app).into_iter().flatten().filter(is_there);
+        let ready = self.ready.get(app);
+        let has_code = |host: &&HostName| ready.is_some_and(|ready| ready.contains_key(*host));
+        let best: Vec<_> = assigned().filter(has_code).collect();
+        if !best.is_empty() {
+            return best;
+        }
+        let leaving: Vec<_> = ready.into_iter().flat_map(OrdMap::keys).filter(is_there).collect();
+        if leaving.is_empty() { assigned().collect() } else { leaving }
+    }
+
+    /// Whether every host that an app is assigned to has this deployment's code at hand.
+    #[must_use]
+    pub fn is_ready_everywhere(&self, app: &AppName, generation: u64) -> bool {
+        let Some(assigned) = self.assigned_to(app) else { return false };
+        let ready = self.ready.get(app);
+        !assigned.is_empty()
+            && assigned.iter().all(|host| {
+                ready
+                    .and_then(|ready| ready.get(host))
+                    .is_some_and(|ready| ready.generation == generation)
+            })
+    }
+
+    fn take(&mut self, key: &str, value: Option<&[u8]>, revision: Revision, told: &mut Told) {
+        if let Err(trouble) = self.try_take(key, value, revision, told) {
+            told.troubles.push(trouble);
+        }
+    }
+
+    fn try_take(
+        &mut self,
+        key: &str,
+        value: Option<&[u8]>,
+        revision: Revision,
+        told: &mut Told,
+    ) -> Result<(), String> {
+        if let Some(name) = key.strip_prefix(keys::APPS) {
+            let (app, record) = named(key, name, value)?;
+            told.apps.insert(AppName::clone(&app));
+            put(&mut self.apps, app, record.map(|record| (Arc::new(record), revision)));
+        } else if let Some(name) = key.strip_prefix(keys::ASSIGNED) {
+            let (app, record) = named::<AppName, AssignedRecord>(key, name, value)?;
+            told.apps.insert(app.clone());
+            let hosts = record.map(|record| {
+                record.hosts.iter().filter_map(|host| host.parse().ok()).collect::<OrdSet<_>>()
+            });
+            put(&mut self.assigned, app, hosts.map(|hosts| (hosts, revision)));
+        } else if let Some(rest) = key.strip_prefix(keys::READY) {
+            let (host, name) = rest.split_once('/').ok_or("a ready key without an app")?;
+            let host: HostName = host.parse().map_err(|error| format!("{key}: {error}"))?;
+            let (app, record) = named(key, name, value)?;
+            told.apps.insert(AppName::clone(&app));
+            self.take_ready(app, host, record);
+        } else if let Some(name) = key.strip_prefix(keys::HOSTS_WANTED) {
+            let (host, record) = named(key, name, value)?;
+            put(&mut self.wishes, host, record);
+        } else if let Some(name) = key.strip_prefix(keys::HOSTS) {
+            let (host, record) = named::<HostName, HostRecord>(key, name, value)?;
+            told.hosts_changed = true;
+            if record.is_some() {
+                self.lingering.remove(&host);
+            }
+            put(&mut self.hosts, host, record.map(Arc::new));
+        } else if let Some(name) = key.strip_prefix(keys::USE) {
+            let (host, record) = named(key, name, value)?;
+            put(&mut self.usage, host, record.map(Arc::new));
+        }
+        // Other keys are read where they are needed.
+        Ok(())
+    }
+
+    fn take_ready(&mut self, app: AppName, host: HostName, record: Option<ReadyRecord>) {
+        let mut ready = self.ready.get(&app).cloned().unwrap_or_default();
+        put(&mut ready, host, record);
+        put(&mut self.ready, app, (!ready.is_empty()).then_some(ready));
+    }
+
+    fn forget_ready(&mut self, host: &HostName) {
+        let with: Vec<AppName> = self
+            .ready
+            .iter()
+            .filter(|(_, hosts)| hosts.contains_key(host))
+            .map(|(app, _)| app.clone())
+            .collect();
+        for app in with {
+            self.take_ready(app, host.clone(), None);
+        }
+    }
+}
+
+fn put<K: Ord + Clone, V: Clone>(map: &mut OrdMap<K, V>, key: K, value: Option<V>) {
+    match value {
+        Some(value) => drop(map.insert(key, value)),
+        None => drop(map.remove(&key)),
+    }
+}
+
+/// The name at the end of a key, and the record under it.
+fn named<N, R>(key: &str, name: &str, value: Option<&[u8]>) -> Result<(N, Option<R>), String>
+where
+    N: std::str::FromStr<Err: std::fmt::Display>,
+    R: DeserializeOwned,
+{
+    let name = name.parse().map_err(|error| format!("{key}: {error}"))?;
+    let record = value.map(|value| record::decode(key, value)).transpose();
+    Ok((name, record.map_err(|error| error.to_string())?))
+}

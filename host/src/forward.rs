@@ -1,0 +1,235 @@
+//! Requests to the other hosts of the fleet: pooled HTTP/2, a connection for each thread and host,
+//! and what is known of whether a host answers.
+//! Does not decide which host is asked, and does not ask another one: `request` does.
+
+mod connect;
+mod watch;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::combinators::UnsyncBoxBody;
+use hyper::body::Incoming;
+use steerage_core::id::HostName;
+use tokio::sync::watch as tokio_watch;
+
+pub use self::watch::keep_watch;
+
+/// Whatever went wrong while a body was read.
+pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
+/// The body of a request to another host.
+pub type Body = UnsyncBoxBody<Bytes, BodyError>;
+
+/// What is known of a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// It answered the last time it was asked, or has not been asked yet.
+    Answers,
+    /// It did not answer in time, or a connection to it broke: skipped until it answers again.
+    Silent,
+    /// Its machine answers and says that nobody listens: its process is gone.
+    Gone,
+}
+
+/// The other hosts. Clones share them.
+#[derive(Clone, Debug)]
+pub struct Peers {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    tls: Option<Arc<rustls::ClientConfig>>,
+    by_name: Mutex<BTreeMap<HostName, Arc<Peer>>>,
+    next_key: AtomicU64,
+    changed: Arc<tokio_watch::Sender<u64>>,
+}
+
+/// Another host, in one of its runs.
+#[derive(Debug)]
+pub struct Peer {
+    /// Its name.
+    pub name: HostName,
+    /// Where it takes requests of other hosts.
+    pub address: SocketAddr,
+    /// Which of its runs this is.
+    pub run: u64,
+    tls: Option<Arc<rustls::ClientConfig>>,
+    /// Under what this thread keeps its connection.
+    key: u64,
+    in_flight: AtomicUsize,
+    health: AtomicU8,
+    changed: Arc<tokio_watch::Sender<u64>>,
+}
+
+/// A request that was not answered.
+#[derive(Debug, thiserror::Error)]
+#[error("{host} at {address} does not answer: {why}")]
+pub struct Broken {
+    /// The host that was asked.
+    pub host: HostName,
+    /// Where it was asked.
+    pub address: SocketAddr,
+    /// What happened.
+    pub why: String,
+    /// The request, where nothing of it was sent.
+    pub unsent: Option<Box<Request<Body>>>,
+}
+
+impl Peers {
+    /// Nobody yet; they are asked over TLS with this configuration, in plain text without.
+    #[must_use]
+    pub fn new(tls: Option<Arc<rustls::ClientConfig>>) -> Self {
+        let inner = Inner {
+            tls,
+            by_name: Mutex::default(),
+            next_key: AtomicU64::new(0),
+            changed: Arc::new(tokio_watch::channel(0).0),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// The host of this name in this run, made known if it is not.
+    #[must_use]
+    pub fn know(&self, name: &HostName, address: SocketAddr, run: u64) -> Arc<Peer> {
+        let mut by_name = self.inner.by_name.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(peer) = by_name.get(name)
+            && (peer.address, peer.run) == (address, run)
+        {
+            return peer.clone();
+        }
+        let peer = Arc::new(Peer {
+            name: name.clone(),
+            address,
+            run,
+            tls: self.inner.tls.clone(),
+            key: self.inner.next_key.fetch_add(1, Ordering::Relaxed),
+            in_flight: AtomicUsize::new(0),
+            health: AtomicU8::new(0),
+            changed: self.inner.changed.clone(),
+        });
+        by_name.insert(name.clone(), peer.clone());
+        peer
+    }
+
+    /// Forgets every host that is not among these.
+    pub fn keep_only(&self, is_known: impl Fn(&HostName) -> bool) {
+        let mut by_name = self.inner.by_name.lock().unwrap_or_else(PoisonError::into_inner);
+        by_name.retain(|name, _| is_known(name));
+    }
+
+    /// The host of this name.
+    #[must_use]
+    pub fn named(&self, name: &HostName) -> Option<Arc<Peer>> {
+        self.inner.by_name.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// All that are known, in the order of their names.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<Peer>> {
+        let by_name = self.inner.by_name.lock().unwrap_or_else(PoisonError::into_inner);
+        by_name.values().cloned().collect()
+    }
+
+    /// Changes whenever it becomes known that a host answers or does not.
+    #[must_use]
+    pub fn changes(&self) -> tokio_watch::Receiver<u64> {
+        self.inner.changed.subscribe()
+    }
+}
+
+impl Peer {
+    /// Requests that are under way to it from here.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// What is known of it.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        match self.health.load(Ordering::Relaxed) {
+            0 => Health::Answers,
+            1 => Health::Silent,
+            _ => Health::Gone,
+        }
+    }
+
+    /// Asks it; returns its answer's head, and its body as it comes.
+    ///
+    /// # Errors
+    /// It could not be reached, or the connection broke before the answer began.
+    pub async fn send(
+        self: &Arc<Self>,
+        request: Request<Body>,
+    ) -> Result<(Response<Incoming>, InFlight), Broken> {
+        let in_flight = InFlight::enter(self);
+        let mut sender = match connect::connection(self).await {
+            Ok(sender) => sender,
+            Err(why) => return Err(self.broken(why, Some(request))),
+        };
+        match sender.try_send_request(request).await {
+            Ok(response) => {
+                self.note(Health::Answers);
+                Ok((response, in_flight))
+            }
+            Err(mut error) => {
+                let unsent = error.take_message();
+                Err(self.broken(chain(error.error()), unsent))
+            }
+        }
+    }
+
+    fn broken(&self, why: String, unsent: Option<Request<Body>>) -> Broken {
+        let (host, address) = (self.name.clone(), self.address);
+        Broken { host, address, why, unsent: unsent.map(Box::new) }
+    }
+
+    /// Keeps what was learnt of it; tells those who wait when that is news.
+    fn note(&self, health: Health) {
+        let code = match health {
+            Health::Answers => 0,
+            Health::Silent => 1,
+            Health::Gone => 2,
+        };
+        if self.health.load(Ordering::Relaxed) != code
+            && self.health.swap(code, Ordering::Relaxed) != code
+        {
+            tracing::info!(host = %self.name, ?health, "what is known of a host has changed");
+            self.changed.send_modify(|n_changes| *n_changes += 1);
+        }
+    }
+}
+
+/// Counts a request for as long as it is under way.
+#[derive(Debug)]
+pub struct InFlight(Arc<Peer>);
+
+impl InFlight {
+    fn enter(peer: &Arc<Peer>) -> Self {
+        peer.in_flight.fetch_add(1, Ordering::Relaxed);
+        Self(peer.clone())
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// An error with all its causes on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,81 @@
+//! Watches whether the other hosts answer: asks each now and then, and those that fell silent more
+//! often, so that they are used again as soon as they are back.
+//! Does not act on what it finds.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::{BodyExt, Empty};
+use tokio::task::JoinSet;
+
+use super::{Body, Health, Peer, Peers, connect};
+
+/// How often a host that answers is asked. A connection that breaks is noticed at once besides.
+const EVERY: Duration = Duration::from_millis(500);
+/// How often one that does not is asked.
+const EVERY_SILENT: Duration = Duration::from_millis(100);
+/// How long it may take to answer.
+const PATIENCE: Duration = Duration::from_millis(750);
+/// What is asked: whether it is ready for callers.
+const QUESTION: &str = "http://fleet/.well-known/steerage/health";
+
+/// Watches until it is dropped.
+pub async fn keep_watch(peers: Peers) {
+    let mut watched: JoinSet<u64> = JoinSet::new();
+    let mut known = std::collections::BTreeSet::new();
+    let mut ticks = tokio::time::interval(EVERY_SILENT);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            Some(ended) = watched.join_next() => {
+                if let Ok(key) = ended {
+                    known.remove(&key);
+                }
+            }
+        }
+        for peer in peers.all() {
+            if known.insert(peer.key) {
+                let peers = peers.clone();
+                watched.spawn(watch_one(peers, peer));
+            }
+        }
+    }
+}
+
+/// Watches one host for as long as it is known.
+async fn watch_one(peers: Peers, peer: Arc<Peer>) -> u64 {
+    let mut changes = peers.changes();
+    loop {
+        let is_known = peers.named(&peer.name).is_some_and(|now| Arc::ptr_eq(&now, &peer));
+        if !is_known {
+            return peer.key;
+        }
+        changes.mark_unchanged();
+        ask(&peer).await;
+        if peer.health() == Health::Answers {
+            // Any news may be about this host.
+            drop(tokio::time::timeout(EVERY, changes.changed()).await);
+        } else {
+            tokio::time::sleep(EVERY_SILENT).await;
+        }
+    }
+}
+
+/// Asks whether it answers. That it is not ready for callers does not matter: others skip it by
+/// what it says of itself.
+async fn ask(peer: &Arc<Peer>) {
+    let body: Body = Empty::<Bytes>::new().map_err(|never| match never {}).boxed_unsync();
+    let Ok(request) = Request::get(QUESTION).body(body) else { return };
+    let asked = async {
+        let mut sender = connect::connection(peer).await?;
+        sender.try_send_request(request).await.map_err(|error| error.error().to_string())
+    };
+    match tokio::time::timeout(PATIENCE, asked).await {
+        Ok(Ok(_)) => peer.note(Health::Answers),
+        // The kernel said that nobody listens, which was noted where the connection was tried.
+        Ok(Err(_)) if peer.health() == Health::Gone => {}
+        Ok(Err(_)) | Err(_) => peer.note(Health::Silent),
+    }
+}

@@ -1,0 +1,123 @@
+//! The story of the fleet being planned: the view becomes a plan, and the plan is written where it is
+//! still about the same view. Any host may plan; the one whose name comes first does, among those
+//! that answer, so that no election is needed and the loss of the planner needs none either.
+//! Decides nothing itself: `core::place` does. Two planners at once are harmless, since what one has
+//! written the other's commit does not find unchanged.
+
+mod view;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use imbl::OrdSet;
+use steerage_core::id::{AppName, HostName};
+use steerage_core::place::{self, Aims, Plan};
+
+use crate::fleet::record::{self, AssignedRecord};
+use crate::fleet::{Fleet, View, keys};
+use crate::forward::Health;
+use crate::shutdown::Shutdown;
+use crate::store::{Commit, Guard, StoreError, Write};
+use crate::telemetry::chain;
+
+pub use self::view::{Demands, of};
+
+/// News is gathered for so long before a plan is made: a deploy is several changes.
+const GATHER: Duration = Duration::from_millis(20);
+/// A plan is made this often even without news, since use changes slowly.
+const EVERY: Duration = Duration::from_secs(10);
+
+/// Plans until the host closes.
+pub async fn keep_planning(fleet: Fleet, headroom: u32, shutdown: Shutdown) {
+    let (mut changes, mut health) = (fleet.changes(), fleet.peers().changes());
+    while !shutdown.has_begun() {
+        if is_planner(&fleet) && !fleet.is_cut_off() {
+            match plan_once(&fleet, headroom).await {
+                Ok(0) => {}
+                Ok(n_apps) => tracing::info!(n_apps, "placed apps"),
+                Err(StoreError::Conflict { .. }) => {
+                    // The view that comes with what overtook this plan makes the next one.
+                    tracing::debug!("a plan was overtaken");
+                }
+                Err(error) => tracing::debug!(error = chain(&error), "a plan cannot be written"),
+            }
+        }
+        tokio::select! {
+            _ = changes.changed() => {}
+            _ = health.changed() => {}
+            () = tokio::time::sleep(EVERY) => {}
+            () = shutdown.begun() => return,
+        }
+        tokio::time::sleep(GATHER).await;
+        changes.mark_unchanged();
+        health.mark_unchanged();
+    }
+}
+
+/// Whether this host comes first among those that answer.
+fn is_planner(fleet: &Fleet) -> bool {
+    let view = fleet.view();
+    let first = view.hosts.keys().find(|host| *host == fleet.me() || answers(fleet, host));
+    first == Some(fleet.me())
+}
+
+fn answers(fleet: &Fleet, host: &HostName) -> bool {
+    fleet.peers().named(host).is_some_and(|peer| peer.health() == Health::Answers)
+}
+
+/// Makes one plan and writes it; returns of how many apps.
+async fn plan_once(fleet: &Fleet, headroom: u32) -> Result<usize, StoreError> {
+    let view = fleet.view();
+    let now = of(fleet, &view, headroom);
+    // Planning takes seconds where there are a million replicas.
+    let planned = tokio::task::spawn_blocking(move || place::plan(&now, &Aims::default())).await;
+    let Ok(plan) = planned else { return Ok(0) };
+    for unplaced in &plan.unplaced {
+        tracing::warn!(app = %unplaced.app, "no room for {} replicas: {}", unplaced.replicas, unplaced.lacks);
+    }
+    write(fleet, &view, &plan).await
+}
+
+/// Writes what the plan changes, app by app, each only where it is as the plan saw it.
+async fn write(fleet: &Fleet, view: &View, plan: &Plan) -> Result<usize, StoreError> {
+    let mut after: BTreeMap<AppName, BTreeSet<HostName>> = BTreeMap::new();
+    for step in &plan.moves {
+        let hosts = after.entry(step.app.clone()).or_insert_with(|| {
+            let now = view.assigned_to(&step.app).map(OrdSet::iter);
+            now.into_iter().flatten().cloned().collect()
+        });
+        if let Some(from) = &step.from {
+            hosts.remove(from);
+        }
+        if let Some(to) = &step.to {
+            hosts.insert(to.clone());
+        }
+        tracing::info!("{step}");
+    }
+    let gone = view.assigned.keys().filter(|app| !view.apps.contains_key(*app));
+    let deletes: Vec<&AppName> = gone.collect();
+    let n_apps = after.len() + deletes.len();
+    let mut changes: Vec<(Guard, Write)> = Vec::with_capacity(n_apps);
+    for (app, hosts) in &after {
+        let hosts = hosts.iter().map(ToString::to_string).collect();
+        let value = record::encode(&AssignedRecord { hosts });
+        let write = Write::Put { key: keys::assigned(app), value, lease: None };
+        changes.push((guard(view, app), write));
+    }
+    for app in deletes {
+        changes.push((guard(view, app), Write::Delete(keys::assigned(app))));
+    }
+    for batch in changes.chunks(crate::store::MOST_WRITES) {
+        let (guards, writes) = batch.iter().cloned().unzip();
+        fleet.store().commit(Commit { guards, writes }).await?;
+    }
+    Ok(n_apps)
+}
+
+fn guard(view: &View, app: &AppName) -> Guard {
+    let key = keys::assigned(app);
+    match view.assigned.get(app) {
+        Some((_, revision)) => Guard::At(key, *revision),
+        None => Guard::Absent(key),
+    }
+}

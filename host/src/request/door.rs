@@ -1,0 +1,74 @@
+//! What hosts ask each other for besides calls: components, to take and to give.
+//! Only hosts of the fleet get here. Does not know who needs which component.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use http::{Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Full, StreamBody};
+use steerage_core::id::Digest;
+use tokio_util::io::ReaderStream;
+
+use super::inbound::Inbound;
+use super::{Front, Reply};
+use crate::catalog::shelf::COMPONENTS;
+use crate::respond::{Cut, ResponseBody};
+use crate::telemetry::chain;
+
+/// Answers if another host asks for a component or brings one; gives the request back otherwise.
+pub(super) async fn answer(
+    front: &Arc<Front>,
+    request: Request<Inbound>,
+) -> Result<Reply, Request<Inbound>> {
+    let path = request.uri().path();
+    let Some(digest) = path.strip_prefix(COMPONENTS).map(str::parse::<Digest>) else {
+        return Err(request);
+    };
+    let Ok(digest) = digest else { return Ok(said(StatusCode::BAD_REQUEST, "no digest")) };
+    Ok(match *request.method() {
+        Method::GET => give(front, digest).await,
+        Method::PUT => take(front, digest, request.into_body()).await,
+        _ => said(StatusCode::METHOD_NOT_ALLOWED, "GET or PUT"),
+    })
+}
+
+async fn give(front: &Front, digest: Digest) -> Reply {
+    let blobs = &front.shelf.parts().blobs;
+    let (Ok(file), Ok(size)) =
+        (tokio::fs::File::open(blobs.path(&digest)).await, blobs.size(&digest))
+    else {
+        return said(StatusCode::NOT_FOUND, "not here");
+    };
+    let chunks = ReaderStream::with_capacity(file, 64 << 10);
+    let frames = chunks.map(|chunk| match chunk {
+        Ok(bytes) => Ok(http_body::Frame::data(bytes)),
+        Err(_) => Err(Cut::by("disk")),
+    });
+    let body = ResponseBody::Elsewhere(StreamBody::new(frames).boxed_unsync());
+    let mut response = Response::new(body);
+    response.headers_mut().insert(header::CONTENT_LENGTH, size.into());
+    response
+}
+
+async fn take(front: &Front, digest: Digest, body: Inbound) -> Reply {
+    let parts = front.shelf.parts();
+    if parts.blobs.contains(&digest) {
+        return said(StatusCode::OK, "was here");
+    }
+    let mut chunks = body.into_data_stream();
+    match parts.blobs.put(digest, &mut chunks, parts.max_component).await {
+        Ok(_) => said(StatusCode::CREATED, "taken"),
+        Err(error) => {
+            tracing::warn!(%digest, error = chain(&error), "a component from another host");
+            said(StatusCode::UNPROCESSABLE_ENTITY, &chain(&error))
+        }
+    }
+}
+
+fn said(status: StatusCode, text: &str) -> Reply {
+    let text = Bytes::copy_from_slice(text.as_bytes());
+    let mut response = Response::new(ResponseBody::Host(Full::new(text)));
+    *response.status_mut() = status;
+    response
+}

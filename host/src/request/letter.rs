@@ -1,0 +1,206 @@
+//! A request that is passed on to another host, and perhaps to a further one when that breaks: what
+//! of it can be sent again, and the answer as far as it can be held back until it is whole.
+//! Does not choose hosts.
+
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{Method, Request, Response, Uri, Version};
+use http_body::{Body as _, Frame, SizeHint};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming as IncomingBody;
+
+use super::head::{self, Peer};
+use super::inbound::Inbound;
+use super::{Incoming, hop};
+use crate::forward::{self, BodyError, Broken, InFlight};
+
+/// Longest body, of a request or of an answer, that is held to be sent again or to be whole.
+const HELD: u64 = 64 << 10;
+
+/// A request on its way to another host.
+pub(super) struct Letter {
+    incoming: Incoming<()>,
+    body: Content,
+    is_idempotent: bool,
+}
+
+enum Content {
+    Held(Bytes),
+    Coming(Arc<Coming>),
+}
+
+/// A body that is read as it is sent. It stays ours, so that it can be used where nothing was read.
+struct Coming {
+    body: Mutex<Inbound>,
+    was_read: AtomicBool,
+}
+
+/// What came back.
+pub(super) enum Posted {
+    /// An answer; its body may still be coming.
+    Answered(Response<Reading>),
+    /// Nothing, and the request can be sent once more.
+    Again(Broken),
+    /// Nothing, and it cannot: who knows what it has done.
+    Lost(Broken),
+}
+
+/// An answer's body.
+pub(super) enum Reading {
+    Whole(Full<Bytes>),
+    Coming(IncomingBody, InFlight),
+}
+
+impl Letter {
+    /// Takes a request as it came. A small body is read now, so that it can be sent twice.
+    pub(super) async fn write(incoming: Incoming, peer: &Peer) -> Result<Self, hyper::Error> {
+        let Incoming { id, started_at, host, request } = incoming;
+        let (mut parts, body) = request.into_parts();
+        let is_idempotent = parts.method.is_idempotent();
+        let is_small = body.is_end_stream() || body.size_hint().exact().is_some_and(|n| n <= HELD);
+        let body = if is_small {
+            Content::Held(body.collect().await?.to_bytes())
+        } else {
+            let (body, was_read) = (Mutex::new(body), AtomicBool::new(false));
+            Content::Coming(Arc::new(Coming { body, was_read }))
+        };
+        complete(&mut parts, &host);
+        hop::tell(&mut parts.headers, peer, id);
+        let request = Request::from_parts(parts, ());
+        Ok(Self { incoming: Incoming { id, started_at, host, request }, body, is_idempotent })
+    }
+
+    /// Sends it.
+    pub(super) async fn post(&self, to: &Arc<forward::Peer>) -> Posted {
+        let sent = to.send(self.copy()).await;
+        let (response, in_flight) = match sent {
+            Ok(answered) => answered,
+            Err(broken) => return self.broken(broken),
+        };
+        let is_small = response.body().size_hint().exact().is_some_and(|n| n <= HELD);
+        if !is_small || !self.is_idempotent {
+            return Posted::Answered(response.map(|body| Reading::Coming(body, in_flight)));
+        }
+        // Held back until it is whole, so that it can be asked for again while nobody has seen a part.
+        let (parts, body) = response.into_parts();
+        match Limited::new(body, usize::try_from(HELD).unwrap_or(usize::MAX)).collect().await {
+            Ok(whole) => {
+                let body = Reading::Whole(Full::new(whole.to_bytes()));
+                Posted::Answered(Response::from_parts(parts, body))
+            }
+            Err(error) => {
+                let (host, address) = (to.name.clone(), to.address);
+                let why = format!("its answer broke off: {error}");
+                self.broken(Broken { host, address, why, unsent: None })
+            }
+        }
+    }
+
+    fn broken(&self, broken: Broken) -> Posted {
+        let is_unread = match &self.body {
+            Content::Held(_) => true,
+            Content::Coming(coming) => !coming.was_read.load(Ordering::Acquire),
+        };
+        if is_unread && (self.is_idempotent || broken.unsent.is_some()) {
+            Posted::Again(broken)
+        } else {
+            Posted::Lost(broken)
+        }
+    }
+
+    /// Whether nothing of a body is gone that cannot come again.
+    pub(super) fn is_whole(&self) -> bool {
+        match &self.body {
+            Content::Held(_) => true,
+            Content::Coming(coming) => !coming.was_read.load(Ordering::Acquire),
+        }
+    }
+
+    /// The request again, to be served here.
+    pub(super) fn open(self) -> Incoming {
+        let Incoming { id, started_at, host, request } = self.incoming;
+        let body = match self.body {
+            Content::Held(bytes) => Inbound::Held(Full::new(bytes)),
+            Content::Coming(coming) => {
+                let mut kept = coming.body.lock().unwrap_or_else(PoisonError::into_inner);
+                std::mem::replace(&mut *kept, Inbound::Held(Full::default()))
+            }
+        };
+        let mut request = request.map(|()| body);
+        // What was told to others is not for this host's guests.
+        drop(hop::take(request.headers_mut()));
+        Incoming { id, started_at, host, request }
+    }
+
+    pub(super) fn id(&self) -> steerage_core::id::CallId {
+        self.incoming.id
+    }
+
+    fn copy(&self) -> Request<forward::Body> {
+        let body = match &self.body {
+            Content::Held(bytes) => {
+                Full::new(bytes.clone()).map_err(|never| match never {}).boxed_unsync()
+            }
+            Content::Coming(coming) => Lent(coming.clone()).boxed_unsync(),
+        };
+        let head = &self.incoming.request;
+        let mut copy = Request::new(body);
+        *copy.method_mut() = head.method().clone();
+        *copy.uri_mut() = head.uri().clone();
+        *copy.headers_mut() = head.headers().clone();
+        *copy.version_mut() = Version::HTTP_2;
+        copy
+    }
+}
+
+/// HTTP/2 needs the whole address of what is asked for.
+fn complete(parts: &mut Parts, host: &str) {
+    let sent = parts.headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
+    let authority = parts.uri.authority().cloned();
+    let authority = authority.or_else(|| sent.and_then(|sent| sent.parse().ok()));
+    let authority = authority.or_else(|| host.parse().ok());
+    let mut uri = Uri::default().into_parts();
+    uri.scheme = Some(Scheme::HTTP);
+    // A host for those who sent none, as HTTP/1.0 clients may; routes without a host take any.
+    uri.authority = authority.or_else(|| Some(Authority::from_static("localhost")));
+    let path = parts.uri.path_and_query().cloned();
+    uri.path_and_query = path.or_else(|| Some(PathAndQuery::from_static("/")));
+    if let Ok(uri) = Uri::from_parts(uri) {
+        parts.uri = uri;
+    }
+    if head::content_length(&parts.headers) == Some(0) && parts.method == Method::GET {
+        parts.headers.remove(http::header::CONTENT_LENGTH);
+    }
+}
+
+/// A body on its way out that stays with the letter.
+struct Lent(Arc<Coming>);
+
+impl http_body::Body for Lent {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let mut body = self.0.body.lock().unwrap_or_else(PoisonError::into_inner);
+        let frame = std::task::ready!(Pin::new(&mut *body).poll_frame(context));
+        self.0.was_read.store(true, Ordering::Release);
+        Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.body.lock().unwrap_or_else(PoisonError::into_inner).is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.body.lock().unwrap_or_else(PoisonError::into_inner).size_hint()
+    }
+}
