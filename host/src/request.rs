@@ -117,7 +117,7 @@ pub async fn serve(front: &Arc<Front>, peer: &Peer, request: Request<IncomingBod
         Some((client, id)) => tell_story(front, &client, id, request).await,
         None => tell_story(front, peer, head::new_call_id(), request).await,
     };
-    respond::tell_refusal(reply, &elsewhere::REFUSED)
+    respond::for_host(reply, &elsewhere::REFUSED)
 }
 
 async fn tell_story(

@@ -70,9 +70,14 @@ impl Cut {
     }
 }
 
-/// Says in a header whether the response is a refusal, and which.
+/// Completes a response for another host: says in a header whether it is a refusal, and which; and how
+/// long it is, which HTTP/2 leaves out and the caller may want to know.
 #[must_use]
-pub fn tell_refusal<B>(mut response: Response<B>, name: &http::HeaderName) -> Response<B> {
+pub fn for_host<B: Body>(mut response: Response<B>, name: &http::HeaderName) -> Response<B> {
+    let is_unsaid = !response.headers().contains_key(header::CONTENT_LENGTH);
+    if let Some(length) = response.body().size_hint().exact().filter(|_| is_unsaid) {
+        response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
+    }
     if let Some(RefusedAs(cause)) = response.extensions().get().copied() {
         response.headers_mut().insert(name, HeaderValue::from_static(cause));
     }

@@ -259,7 +259,28 @@ fn a_key_in_the_wrong_section_is_sent_to_the_right_one() {
             steerage.toml:4:1: command: unknown key here, command belongs into [build]
             steerage.toml:5:1: host: unknown key here, host belongs into [[route]]
             steerage.toml:7:1: limits.allowed_outbound_hosts: unknown key here, allowed_outbound_hosts belongs above the first [table]
-            steerage.toml:8:2: nonsense: unknown key, expected one of name, tenant, version, description, source, sha256, route, limits, instance, share, env, allowed_outbound_hosts, build"#]],
+            steerage.toml:8:2: nonsense: unknown key, expected one of name, tenant, version, description, source, sha256, route, limits, instance, share, env, allowed_outbound_hosts, replicas, resources, placement, build"#]],
+    );
+}
+
+#[test]
+fn where_an_app_may_run_is_read_and_mistakes_are_told() {
+    let text = "name = \"a\"\nsource = \"b\"\n[[route]]\npath = \"/\"\n\
+                [replicas]\nmin = 2\n[resources]\ncpu = 0.25\nmemory = \"64MiB\"\n\
+                [placement]\nlabels = { disk = \"ssd\" }\napart_from = [\"b\"]\nzones = true\n\
+                priority = -5\n";
+    let placement = read(text).unwrap().placement;
+    assert_eq!((placement.min, placement.max), (2, 2));
+    assert_eq!(placement.cpu.unwrap().get(), 250);
+    assert_eq!(placement.memory.unwrap().get(), 64 << 20);
+    assert_eq!(placement.labels.get("disk").unwrap(), "ssd");
+    assert_eq!(placement.apart_from.iter().next().unwrap().as_str(), "b");
+    assert!(placement.zones);
+    assert_eq!(placement.priority, -5);
+    check_below(
+        "[replicas]\nmin = 3\nmax = 2\n[resources]\ncpu = \"much\"\n[placement]\npriority = 5000\n\
+         zones = \"maybe\"\nlabels = { \"a b\" = \"x\" }",
+        &expect![[r#""#]],
     );
 }
 

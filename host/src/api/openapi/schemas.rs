@@ -212,7 +212,7 @@ const SCHEMAS: [Schema; 32] = [
         &[
             ("host", "string"),
             ("zone", "string"),
-            ("labels", "any"),
+            ("labels", "{string}"),
             ("listen", "string"),
             ("address", "string"),
             ("standing", "open|cordoned|draining"),
@@ -317,6 +317,7 @@ mod tests {
     fn schemas_have_the_keys_of_the_wire_types() {
         let wire = concat!(
             include_str!("../wire.rs"),
+            include_str!("../wire/fleet.rs"),
             include_str!("../wire/problem.rs"),
             include_str!("../wire/usage.rs")
         );
