@@ -10,6 +10,7 @@ mod view;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use imbl::OrdMap;
@@ -37,6 +38,8 @@ struct Inner {
     next: Mutex<()>,
     changed: watch::Sender<u64>,
     is_cut_off: AtomicBool,
+    /// When the store answered again after it had not.
+    back_at: Mutex<Option<Instant>>,
     copy: PathBuf,
 }
 
@@ -64,6 +67,7 @@ impl Fleet {
             next: Mutex::default(),
             changed: watch::channel(0).0,
             is_cut_off: AtomicBool::new(true),
+            back_at: Mutex::default(),
             copy,
         };
         let fleet = Self { inner: Arc::new(inner) };
@@ -115,7 +119,19 @@ impl Fleet {
 
     /// Notes whether the store answers; returns whether that is news.
     pub fn note_cut_off(&self, is_cut_off: bool) -> bool {
-        self.inner.is_cut_off.swap(is_cut_off, Ordering::Relaxed) != is_cut_off
+        let is_news = self.inner.is_cut_off.swap(is_cut_off, Ordering::Relaxed) != is_cut_off;
+        if is_news && !is_cut_off {
+            *self.inner.back_at.lock().unwrap_or_else(PoisonError::into_inner) =
+                Some(Instant::now());
+        }
+        is_news
+    }
+
+    /// For how long the store has answered without a break.
+    #[must_use]
+    pub fn connected_for(&self) -> Duration {
+        let back_at = *self.inner.back_at.lock().unwrap_or_else(PoisonError::into_inner);
+        back_at.filter(|_| !self.is_cut_off()).map_or(Duration::ZERO, |at| at.elapsed())
     }
 
     /// Takes all that the store holds. Hosts that it does not know any more, but that still answer

@@ -27,12 +27,24 @@ const GATHER: Duration = Duration::from_millis(20);
 /// A plan is made this often even without news, since use changes slowly.
 const EVERY: Duration = Duration::from_secs(10);
 
+/// How placement goes about it.
+#[derive(Clone, Copy, Debug)]
+pub struct PlanSettings {
+    /// What is kept free beyond what apps use, in percent of that.
+    pub headroom: u32,
+    /// How long hosts are given to come back after the store, or this host, was away: it would be a
+    /// pity to move what is about to be there again.
+    pub patience: Duration,
+}
+
 /// Plans until the host closes.
-pub async fn keep_planning(fleet: Fleet, headroom: u32, shutdown: Shutdown) {
+pub async fn keep_planning(fleet: Fleet, settings: PlanSettings, shutdown: Shutdown) {
     let (mut changes, mut health) = (fleet.changes(), fleet.peers().changes());
     while !shutdown.has_begun() {
-        if is_planner(&fleet) && !fleet.is_cut_off() {
-            match plan_once(&fleet, headroom).await {
+        let is_early = fleet.connected_for() < settings.patience;
+        let waits = is_early && misses_hosts(&fleet.view());
+        if is_planner(&fleet) && !fleet.is_cut_off() && !waits {
+            match plan_once(&fleet, &settings).await {
                 Ok(0) => {}
                 Ok(n_apps) => tracing::info!(n_apps, "placed apps"),
                 Err(StoreError::Conflict { .. }) => {
@@ -45,7 +57,7 @@ pub async fn keep_planning(fleet: Fleet, headroom: u32, shutdown: Shutdown) {
         tokio::select! {
             _ = changes.changed() => {}
             _ = health.changed() => {}
-            () = tokio::time::sleep(EVERY) => {}
+            () = tokio::time::sleep(if waits { settings.patience / 4 } else { EVERY }) => {}
             () = shutdown.begun() => return,
         }
         tokio::time::sleep(GATHER).await;
@@ -61,14 +73,19 @@ fn is_planner(fleet: &Fleet) -> bool {
     first == Some(fleet.me())
 }
 
+/// Whether apps are assigned to hosts that are not there.
+fn misses_hosts(view: &View) -> bool {
+    view.assigned.values().any(|(hosts, _)| hosts.iter().any(|host| view.host(host).is_none()))
+}
+
 fn answers(fleet: &Fleet, host: &HostName) -> bool {
     fleet.peers().named(host).is_some_and(|peer| peer.health() == Health::Answers)
 }
 
 /// Makes one plan and writes it; returns of how many apps.
-async fn plan_once(fleet: &Fleet, headroom: u32) -> Result<usize, StoreError> {
+async fn plan_once(fleet: &Fleet, settings: &PlanSettings) -> Result<usize, StoreError> {
     let view = fleet.view();
-    let now = of(fleet, &view, headroom);
+    let now = of(fleet, &view, settings.headroom);
     // Planning takes seconds where there are a million replicas.
     let planned = tokio::task::spawn_blocking(move || place::plan(&now, &Aims::default())).await;
     let Ok(plan) = planned else { return Ok(0) };

@@ -20,6 +20,7 @@ pub mod outbound;
 pub mod outcome;
 pub mod place;
 pub mod reconcile;
+pub mod replicas;
 pub mod route;
 pub mod units;
 

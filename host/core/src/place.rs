@@ -73,20 +73,66 @@ impl fmt::Display for Move {
 }
 pub fn plan(view: &View, _: &Aims) -> Plan {
     let mut plan = Plan { moves: vec![], unplaced: vec![], spare: vec![] };
-    let open: Vec<_> = view.hosts.iter().filter(|(_, h)| matches!(h.standing, Standing::Open)).map(|(n, _)| n).collect();
+    let open: Vec<_> = view
+        .hosts
+        .iter()
+        .filter(|(_, h)| matches!(h.standing, Standing::Open))
+        .map(|(n, _)| n)
+        .collect();
     let mut load: BTreeMap<&HostName, usize> = BTreeMap::new();
-    for app in view.apps.values() { for h in &app.on { *load.entry(h).or_default() += 1; } }
+    for app in view.apps.values() {
+        for h in &app.on {
+            *load.entry(h).or_default() += 1;
+        }
+    }
     for (name, app) in &view.apps {
-        let mut on: BTreeSet<&HostName> = app.on.iter().filter(|h| view.hosts.get(*h).is_some_and(|h| !matches!(h.standing, Standing::Draining))).collect();
+        let mut on: BTreeSet<&HostName> = app
+            .on
+            .iter()
+            .filter(|h| {
+                view.hosts.get(*h).is_some_and(|h| !matches!(h.standing, Standing::Draining))
+            })
+            .collect();
         let mut gone: Vec<_> = app.on.iter().filter(|h| !on.contains(h)).cloned().collect();
         while on.len() < app.replicas as usize {
-            let Some(best) = open.iter().filter(|h| !on.contains(**h)).min_by_key(|h| (load.get(**h).copied().unwrap_or(0), **h)) else { break };
-            *load.entry(best).or_default() += 1; on.insert(best);
-            plan.moves.push(Move { app: name.clone(), from: gone.pop(), to: Some((*best).clone()), why: "stub".into() });
+            let Some(best) = open
+                .iter()
+                .filter(|h| !on.contains(**h))
+                .min_by_key(|h| (load.get(**h).copied().unwrap_or(0), **h))
+            else {
+                break;
+            };
+            *load.entry(best).or_default() += 1;
+            on.insert(best);
+            plan.moves.push(Move {
+                app: name.clone(),
+                from: gone.pop(),
+                to: Some((*best).clone()),
+                why: "stub".into(),
+            });
         }
-        while on.len() > app.replicas as usize { let last = on.pop_last(); plan.moves.push(Move { app: name.clone(), from: last.cloned(), to: None, why: "stub".into() }); }
-        if on.len() >= app.replicas as usize { for g in gone { plan.moves.push(Move { app: name.clone(), from: Some(g), to: None, why: "stub".into() }); } }
+        while on.len() > app.replicas as usize {
+            let last = on.pop_last();
+            plan.moves.push(Move {
+                app: name.clone(),
+                from: last.cloned(),
+                to: None,
+                why: "stub".into(),
+            });
+        }
+        if on.len() >= app.replicas as usize {
+            for g in gone {
+                plan.moves.push(Move {
+                    app: name.clone(),
+                    from: Some(g),
+                    to: None,
+                    why: "stub".into(),
+                });
+            }
+        }
     }
     plan
 }
-pub fn demand(a: Option<Room>, _: Option<Room>, _: u32) -> Room { a.unwrap_or(Room { cpu: Millicpu::ZERO, memory: Bytes::ZERO }) }
+pub fn demand(a: Option<Room>, _: Option<Room>, _: u32) -> Room {
+    a.unwrap_or(Room { cpu: Millicpu::ZERO, memory: Bytes::ZERO })
+}

@@ -40,8 +40,8 @@ impl Agent {
         component: Digest,
         canary: Option<u32>,
     ) -> Result<DeploymentRecord, DeployError> {
-        let parts = self.parts();
-        let size = parts.blobs.size(&component)?;
+        check_store(fleet)?;
+        let size = self.parts().blobs.size(&component)?;
         self.bring_copies(fleet, component).await;
         for _ in 0..TRIES {
             let before = Before::read(fleet, &manifest.name).await?;
@@ -241,8 +241,18 @@ impl Agent {
 /// As many routes as one commit has room for, beside the records themselves; see the store's bound.
 const MOST_ROUTES: usize = 70;
 
+/// Refuses at once what would wait for a store that is known to be away.
+pub(super) fn check_store(fleet: &Fleet) -> Result<(), StoreError> {
+    if fleet.is_cut_off() {
+        let why = "this host has lost it and tries to reach it".to_owned();
+        return Err(StoreError::Away { why });
+    }
+    Ok(())
+}
+
 impl Before {
     async fn read(fleet: &Fleet, app: &AppName) -> Result<Self, DeployError> {
+        check_store(fleet)?;
         let (app_key, last_key) = (keys::app(app), keys::last(app));
         let app = fleet.store().get(&app_key).await?;
         let last = fleet.store().get(&last_key).await?;
@@ -264,10 +274,8 @@ impl Before {
             return AppRecord { canary: Some(canary), ..record.clone() };
         }
         let placement = &manifest.placement;
-        let replicas = self.record.as_ref().map_or(placement.min, |record| record.replicas);
         AppRecord {
             generation: generation.get(),
-            replicas: replicas.clamp(placement.min, placement.max),
             min: placement.min,
             max: placement.max,
             cpu_m: placement.cpu.map(steerage_core::units::Millicpu::get),

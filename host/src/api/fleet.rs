@@ -14,7 +14,7 @@ use crate::fleet::record::{self, HostRecord, HostWish};
 use crate::fleet::{Fleet, View, keys};
 use crate::forward::Health;
 use crate::placement;
-use crate::store::{Commit, Write};
+use crate::store::{Commit, StoreError, Write};
 
 /// `GET /v1/hosts`.
 pub(super) async fn hosts(State(state): State<Shared>) -> Result<Json<wire::Hosts>, Refusal> {
@@ -55,6 +55,10 @@ pub(super) async fn set_standing(
             return Err(Refusal::new(Cause::BadRequest, detail));
         }
     };
+    if fleet.is_cut_off() {
+        let why = "this host has lost it and tries to reach it".to_owned();
+        return Err(StoreError::Away { why }.into());
+    }
     fleet.store().commit(Commit { guards: Vec::new(), writes: vec![write] }).await?;
     let mut told = summary(fleet, &view, &host, record);
     told.standing = request.standing;
@@ -75,11 +79,11 @@ pub(super) async fn scale(
         return Err(Refusal::new(Cause::BadRequest, detail));
     }
     let change = |record: &mut record::AppRecord| {
-        (record.replicas, record.min, record.max) = (wanted, wanted, wanted);
+        (record.min, record.max) = (wanted, wanted);
     };
     let record = state.agent.wish_changed(fleet, &app, change).await?;
     let mut told = replicas_of(&fleet.view(), &app)?;
-    (told.wanted, told.min, told.max) = (record.replicas, record.min, record.max);
+    (told.wanted, told.min, told.max) = (record.min, record.min, record.max);
     Ok(Json(told))
 }
 
@@ -197,7 +201,7 @@ fn replicas_of(view: &View, app: &AppName) -> Result<wire::Replicas, Refusal> {
     Ok(wire::Replicas {
         app: app.to_string(),
         generation: record.generation,
-        wanted: record.replicas,
+        wanted: u32::try_from(assigned.len()).unwrap_or(u32::MAX).clamp(record.min, record.max),
         min: record.min,
         max: record.max,
         ready: u32::try_from(n_ready).unwrap_or(u32::MAX),

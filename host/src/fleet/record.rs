@@ -34,14 +34,12 @@ pub enum RecordError {
     },
 }
 
-/// What operators want of an app: which of its deployments, how many replicas, and what placement
+/// What operators want of an app: which of its deployments, how many replicas at least and at most, and what placement
 /// has to know of the manifest.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct AppRecord {
     /// The deployment that is served.
     pub generation: u64,
-    /// Replicas wanted now, between `min` and `max`.
-    pub replicas: u32,
     /// Fewest replicas.
     pub min: u32,
     /// Most replicas.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use steerage_core::id::{AppName, HostName};
 use steerage_core::place::{self, Room, Spread, Standing};
+use steerage_core::replicas::{self, Load};
 use steerage_core::units::{Bytes, Millicpu};
 
 use crate::fleet::record::{AppRecord, AppUse, HostRecord};
@@ -19,7 +20,7 @@ const LEAST: Room = Room { cpu: Millicpu::new(1), memory: Bytes::mebi(1) };
 /// Looks before what was seen is believed: a minute.
 const LOOKS: u32 = 30;
 
-/// The most that each app was seen to use on any host.
+/// What each app was seen to use: the most on any host, but all hosts' recent use together.
 pub type Demands<'v> = BTreeMap<&'v str, AppUse>;
 
 /// What placement decides on.
@@ -31,6 +32,7 @@ pub fn of(fleet: &Fleet, view: &View, headroom: u32) -> place::View {
         most.cpu_high_m = most.cpu_high_m.max(used.cpu_high_m);
         most.memory_high = most.memory_high.max(used.memory_high);
         most.looks = most.looks.max(used.looks);
+        most.cpu_m = most.cpu_m.saturating_add(used.cpu_m);
     }
     let hosts = view.all_hosts().filter(|(name, _)| is_there(fleet, view, name));
     place::View {
@@ -90,16 +92,21 @@ fn app(
         cpu: Millicpu::new(seen.cpu_high_m).max(LEAST.cpu),
         memory: Bytes::new(seen.memory_high).max(LEAST.memory),
     });
+    let assigned = view.assigned_to(name);
+    let load = Load {
+        min: record.min,
+        max: record.max,
+        now: assigned.map_or(0, |hosts| u32::try_from(hosts.len()).unwrap_or(u32::MAX)),
+        used: Millicpu::new(seen.get(name.as_str()).map_or(0, |seen| seen.cpu_m)),
+        target: record.cpu_m.map_or(replicas::TARGET, Millicpu::new),
+    };
     place::App {
-        replicas: record.replicas,
+        replicas: replicas::wanted(&load),
         demand: place::demand(Some(declared), measured, headroom),
         priority: record.priority,
         needs: record.labels.clone(),
         apart_from: record.apart_from.iter().filter_map(|app| app.parse().ok()).collect(),
-        on: view
-            .assigned_to(name)
-            .map(|hosts| hosts.iter().cloned().collect())
-            .unwrap_or_else(BTreeSet::new),
+        on: assigned.map(|hosts| hosts.iter().cloned().collect()).unwrap_or_else(BTreeSet::new),
         spread: if record.zones { Spread::Zones } else { Spread::BestEffort },
     }
 }

@@ -18,7 +18,7 @@ use crate::identity::Identity;
 use crate::ingress::PeerDoor;
 use crate::kernel;
 use crate::member::{self, Member};
-use crate::placement;
+use crate::placement::{self, PlanSettings};
 use crate::shutdown::Shutdown;
 use crate::store::Store;
 
@@ -95,6 +95,7 @@ impl Joined {
             version: env!("CARGO_PKG_VERSION").to_owned(),
         };
         let fleet = self.fleet;
+        let plan = PlanSettings { headroom: settings.headroom, patience: settings.lease };
         let member = Member {
             agent,
             fleet: fleet.clone(),
@@ -103,7 +104,7 @@ impl Joined {
             shutdown: shutdown.clone(),
         };
         control.spawn(member.live());
-        control.spawn(placement::keep_planning(fleet, settings.headroom, shutdown.clone()));
+        control.spawn(placement::keep_planning(fleet, plan, shutdown.clone()));
     }
 }
 
