@@ -280,7 +280,12 @@ fn where_an_app_may_run_is_read_and_mistakes_are_told() {
     check_below(
         "[replicas]\nmin = 3\nmax = 2\n[resources]\ncpu = \"much\"\n[placement]\npriority = 5000\n\
          zones = \"maybe\"\nlabels = { \"a b\" = \"x\" }",
-        &expect![[r#""#]],
+        &expect![[r#"
+            steerage.toml:6:7: replicas.max: max is 2: at least min, which is 3
+            steerage.toml:8:7: resources.cpu: "much" is not an amount of cpu: expected a number of cores such as 2 or 0.25, or of thousandths such as 250m
+            steerage.toml:10:12: placement.priority: "5000" is no priority: expected a whole number from -1000 to 1000
+            steerage.toml:11:9: placement.zones: "maybe" is neither true nor false
+            steerage.toml:12:12: placement.labels.a b: "a b" is no label: expected 1 to 63 letters, digits, -, _, . or /"#]],
     );
 }
 
