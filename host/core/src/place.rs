@@ -1,138 +1,103 @@
-//! stub
-#![allow(missing_docs, clippy::todo)]
-use crate::id::*;
-use crate::units::*;
-use std::collections::*;
-use std::fmt;
-use std::sync::Arc;
-#[derive(Clone, Copy, Debug)]
-pub struct Room {
-    pub cpu: Millicpu,
-    pub memory: Bytes,
-}
-#[derive(Clone, Copy, Debug)]
-pub enum Standing {
-    Open,
-    Cordoned,
-    Draining,
-}
-#[derive(Clone, Copy, Debug)]
-pub enum Spread {
-    Zones,
-    BestEffort,
-}
-#[derive(Clone, Debug)]
-pub struct Host {
-    pub zone: Arc<str>,
-    pub labels: BTreeMap<String, String>,
-    pub capacity: Room,
-    pub standing: Standing,
-}
-#[derive(Clone, Debug)]
-pub struct App {
-    pub replicas: u32,
-    pub demand: Room,
-    pub priority: i32,
-    pub needs: BTreeMap<String, String>,
-    pub apart_from: BTreeSet<AppName>,
-    pub on: BTreeSet<HostName>,
-    pub spread: Spread,
-}
-#[derive(Clone, Debug)]
-pub struct View {
-    pub hosts: BTreeMap<HostName, Host>,
-    pub apps: BTreeMap<AppName, App>,
-}
-#[derive(Clone, Debug, Default)]
+//! Which app runs on which hosts: from a view of the fleet at one moment to a plan that names every
+//! move with its reason, and every replica that does not fit with what it lacks.
+//!
+//! Pure and deterministic: the same view gives the same plan, and planning an applied plan changes
+//! nothing. Hard are capacity, labels, spread, `apart_from` and the standing of hosts. Soft, in this
+//! order: priority, few moves, few hosts, balance. An app has at most one replica on a host, which
+//! serves any number of calls at once.
+//!
+//! Does not know stores, health or load: whoever makes the view does.
+
+mod check;
+mod dense;
+mod empty;
+mod fill;
+mod keep;
+#[cfg(test)]
+mod laws;
+mod score;
+mod view;
+mod why;
+
+use crate::id::{AppName, HostName};
+use crate::units::{Bytes, Millicpu};
+
+pub use self::check::check;
+use self::dense::Dense;
+pub use self::view::{App, Host, Room, Spread, Standing, View};
+pub use self::why::{Lacks, Why};
+
+/// What a plan is to achieve besides placing what is wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Aims {
+    /// Whether hosts shall be emptied whose replicas others can take.
     pub consolidate: bool,
 }
-#[derive(Clone, Debug)]
+
+/// What to do so that the fleet becomes what is wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
+    /// In the order of the apps, and of the hosts that are left.
     pub moves: Vec<Move>,
+    /// What has no room, in the order of the apps.
     pub unplaced: Vec<Unplaced>,
+    /// Hosts that have nothing to do then, and could be given back.
     pub spare: Vec<HostName>,
 }
-#[derive(Clone, Debug)]
+
+/// One replica that starts, stops, or both.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Move {
+    /// The app.
     pub app: AppName,
+    /// Where it stops; nowhere where one more starts.
     pub from: Option<HostName>,
+    /// Where it starts; nowhere where one stops.
     pub to: Option<HostName>,
-    pub why: String,
+    /// Why.
+    pub why: Why,
 }
-#[derive(Clone, Debug)]
+
+/// Replicas of one app that have no room.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unplaced {
+    /// The app.
     pub app: AppName,
+    /// How many.
     pub replicas: u32,
-    pub lacks: String,
+    /// What they lack.
+    pub lacks: Lacks,
 }
-impl fmt::Display for Move {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.app)
+
+/// Plans a fleet.
+#[must_use]
+pub fn plan(view: &View, aims: &Aims) -> Plan {
+    let mut dense = Dense::new(view);
+    keep::settle(&mut dense);
+    let mut missing = fill::fill(&mut dense);
+    // Emptying a host may leave room that was in pieces before.
+    while aims.consolidate && empty::consolidate(&mut dense) {
+        missing = fill::fill(&mut dense);
+    }
+    fill::give_up(&mut dense, missing);
+    dense.plan()
+}
+
+/// What one replica needs: what it was seen to use at most times, with so much headroom in percent of
+/// that, once it is known; what was declared before that; next to nothing where neither is known. So
+/// over-commit is by evidence, as in Autopilot (Rzadca et al., EuroSys 2020).
+#[must_use]
+pub fn demand(declared: Option<Room>, measured_high: Option<Room>, headroom_percent: u32) -> Room {
+    let Some(seen) = measured_high else { return declared.unwrap_or(LEAST) };
+    let with_headroom = |amount: u64| {
+        let more = u128::from(amount) * u128::from(headroom_percent) / 100;
+        amount.saturating_add(u64::try_from(more).unwrap_or(u64::MAX))
+    };
+    Room {
+        cpu: Millicpu::new(with_headroom(seen.cpu.get())),
+        memory: Bytes::new(with_headroom(seen.memory.get())),
     }
 }
-pub fn plan(view: &View, _: &Aims) -> Plan {
-    let mut plan = Plan { moves: vec![], unplaced: vec![], spare: vec![] };
-    let open: Vec<_> = view
-        .hosts
-        .iter()
-        .filter(|(_, h)| matches!(h.standing, Standing::Open))
-        .map(|(n, _)| n)
-        .collect();
-    let mut load: BTreeMap<&HostName, usize> = BTreeMap::new();
-    for app in view.apps.values() {
-        for h in &app.on {
-            *load.entry(h).or_default() += 1;
-        }
-    }
-    for (name, app) in &view.apps {
-        let mut on: BTreeSet<&HostName> = app
-            .on
-            .iter()
-            .filter(|h| {
-                view.hosts.get(*h).is_some_and(|h| !matches!(h.standing, Standing::Draining))
-            })
-            .collect();
-        let mut gone: Vec<_> = app.on.iter().filter(|h| !on.contains(h)).cloned().collect();
-        while on.len() < app.replicas as usize {
-            let Some(best) = open
-                .iter()
-                .filter(|h| !on.contains(**h))
-                .min_by_key(|h| (load.get(**h).copied().unwrap_or(0), **h))
-            else {
-                break;
-            };
-            *load.entry(best).or_default() += 1;
-            on.insert(best);
-            plan.moves.push(Move {
-                app: name.clone(),
-                from: gone.pop(),
-                to: Some((*best).clone()),
-                why: "stub".into(),
-            });
-        }
-        while on.len() > app.replicas as usize {
-            let last = on.pop_last();
-            plan.moves.push(Move {
-                app: name.clone(),
-                from: last.cloned(),
-                to: None,
-                why: "stub".into(),
-            });
-        }
-        if on.len() >= app.replicas as usize {
-            for g in gone {
-                plan.moves.push(Move {
-                    app: name.clone(),
-                    from: Some(g),
-                    to: None,
-                    why: "stub".into(),
-                });
-            }
-        }
-    }
-    plan
-}
-pub fn demand(a: Option<Room>, _: Option<Room>, _: u32) -> Room {
-    a.unwrap_or(Room { cpu: Millicpu::ZERO, memory: Bytes::ZERO })
-}
+
+/// What an app is taken to need of which nothing is known.
+const LEAST: Room = Room { cpu: Millicpu::new(1), memory: Bytes::mebi(1) };

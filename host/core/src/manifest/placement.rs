@@ -53,10 +53,8 @@ impl Default for Placement {
     }
 }
 
-/// Whether the text can be a label's name or value.
-///
-/// # Errors
-/// The rule it breaks.
+/// The rule that the text breaks as a label's name or value, if any.
+#[must_use]
 pub fn check_label(text: &str) -> Option<Broken> {
     let is_fine = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'/');
     let is_label = !text.is_empty() && text.len() <= LONGEST_LABEL && text.bytes().all(is_fine);

@@ -1,0 +1,200 @@
+//! Where what is missing goes: to the best host that has room; failing that, where moving one replica
+//! elsewhere makes room; failing that, where replicas of lower priority have to go.
+//! Goes on until nothing more can be placed, so that planning the result changes nothing.
+
+use super::dense::{AppIndex, Dense, Free, HostIndex};
+use super::view::Standing;
+use super::why::Why;
+
+/// As many hosts are looked at for making room, those that are short of the least.
+const CLOSEST: usize = 64;
+
+/// Places what is missing; returns the apps of which something still is.
+pub(super) fn fill(dense: &mut Dense<'_>) -> Vec<AppIndex> {
+    let mut queue: Vec<AppIndex> =
+        (0..dense.apps.len()).filter(|app| dense.missing(*app) > 0).collect();
+    loop {
+        queue.sort_by_cached_key(|app| order(dense, *app));
+        let mut tried = Tried::default();
+        let mut displaced = Vec::new();
+        let mut has_progressed = false;
+        for app in &queue {
+            while dense.missing(*app) > 0 && place_one(dense, *app, &mut tried, &mut displaced) {
+                has_progressed = true;
+            }
+        }
+        queue.extend(displaced);
+        queue.sort_unstable();
+        queue.dedup();
+        queue.retain(|app| dense.missing(*app) > 0);
+        if !has_progressed || queue.is_empty() {
+            return queue;
+        }
+    }
+}
+
+/// Notes what has no room, and why.
+pub(super) fn give_up(dense: &mut Dense<'_>, missing: Vec<AppIndex>) {
+    for app in missing {
+        let n_missing = dense.missing(app);
+        let lacks = dense.lacks(app);
+        if let Some(at) = dense.apps.get_mut(app) {
+            at.unplaced = Some((n_missing, lacks));
+        }
+        dense.stay_where_drained(app);
+    }
+}
+
+/// The more important first, and of those the larger, which are harder to place.
+fn order(
+    dense: &Dense<'_>,
+    app: AppIndex,
+) -> (std::cmp::Reverse<i32>, std::cmp::Reverse<u64>, AppIndex) {
+    let at = dense.apps.get(app);
+    let priority = at.map_or(0, |at| at.app.priority);
+    let size = at.map_or(0, |at| dense.size(at.need));
+    (std::cmp::Reverse(priority), std::cmp::Reverse(size), app)
+}
+
+/// What could not be placed since the last success: what asks for no less, and no more freely, cannot
+/// be placed either.
+#[derive(Default)]
+struct Tried {
+    plain: Vec<(i32, Free)>,
+}
+
+impl Tried {
+    fn has_failed(&self, priority: i32, need: Free) -> bool {
+        self.plain.iter().any(|(failed, least)| {
+            priority <= *failed && need.cpu >= least.cpu && need.memory >= least.memory
+        })
+    }
+
+    fn note(&mut self, priority: i32, need: Free) {
+        self.plain.retain(|(failed, least)| {
+            *failed > priority || least.cpu < need.cpu || least.memory < need.memory
+        });
+        self.plain.push((priority, need));
+    }
+}
+
+fn place_one(
+    dense: &mut Dense<'_>,
+    app: AppIndex,
+    tried: &mut Tried,
+    displaced: &mut Vec<AppIndex>,
+) -> bool {
+    let Some(at) = dense.apps.get(app) else { return false };
+    let (priority, need) = (at.app.priority, at.need);
+    let is_plain = at.is_plain();
+    if is_plain && tried.has_failed(priority, need) {
+        return false;
+    }
+    if let Some(host) = dense.best(app, |_| true) {
+        dense.put(app, host, Why::Wanted);
+        return true;
+    }
+    if make_room(dense, app) || evict(dense, app, displaced) {
+        tried.plain.clear();
+        return true;
+    }
+    if is_plain {
+        tried.note(priority, need);
+    }
+    false
+}
+
+/// Moves one replica elsewhere, where that lets this one in.
+fn make_room(dense: &mut Dense<'_>, app: AppIndex) -> bool {
+    let Some(at) = dense.apps.get(app) else { return false };
+    let (need, name) = (at.need, at.name.clone());
+    let mut close: Vec<(i64, HostIndex)> = (0..dense.hosts.len())
+        .filter(|host| dense.may_be_on(at, *host))
+        .map(|host| (dense.shortage(host, need), host))
+        .collect();
+    if close.len() > CLOSEST {
+        close.select_nth_unstable(CLOSEST);
+        close.truncate(CLOSEST);
+    }
+    close.sort_unstable();
+    for (_, host) in close {
+        let Some(there) = dense.hosts.get(host) else { continue };
+        let mut others: Vec<(u64, AppIndex)> = there
+            .apps
+            .iter()
+            .filter_map(|other| {
+                let at = dense.apps.get(*other)?;
+                let helps = dense.free(host).holds_without(need, at.need);
+                helps.then(|| (dense.size(at.need), *other))
+            })
+            .collect();
+        others.sort_unstable();
+        for (_, other) in others {
+            let Some(to) = dense.best(other, |to| to != host) else { continue };
+            dense.take(other, host, Why::MakesRoom(name.clone()));
+            dense.put(other, to, Why::MakesRoom(name.clone()));
+            dense.put(app, host, Why::Wanted);
+            return true;
+        }
+    }
+    false
+}
+
+/// Takes off replicas of lower priority, where that lets this one in: of the lowest priority, and as
+/// few as can be.
+fn evict(dense: &mut Dense<'_>, app: AppIndex, displaced: &mut Vec<AppIndex>) -> bool {
+    let Some(at) = dense.apps.get(app) else { return false };
+    let (need, priority, name) = (at.need, at.app.priority, at.name.clone());
+    if dense.lowest_priority() >= priority {
+        return false;
+    }
+    let mut best: Option<((i32, usize, HostIndex), Vec<AppIndex>)> = None;
+    for host in 0..dense.hosts.len() {
+        let is_open = dense.hosts.get(host).is_some_and(|at| at.standing == Standing::Open);
+        if !is_open || !dense.may_be_on(at, host) {
+            continue;
+        }
+        let Some(victims) = victims(dense, host, need, priority) else { continue };
+        let highest = victims.iter().filter_map(|app| dense.apps.get(*app));
+        let highest = highest.map(|at| at.app.priority).max().unwrap_or(i32::MIN);
+        let cost = (highest, victims.len(), host);
+        if best.as_ref().is_none_or(|(least, _)| cost < *least) {
+            best = Some((cost, victims));
+        }
+    }
+    let Some(((_, _, host), victims)) = best else { return false };
+    for victim in victims {
+        dense.take(victim, host, Why::Evicted(name.clone()));
+        displaced.push(victim);
+    }
+    dense.put(app, host, Why::Wanted);
+    true
+}
+
+/// Who has to go from a host, if that is enough.
+fn victims(dense: &Dense<'_>, host: HostIndex, need: Free, priority: i32) -> Option<Vec<AppIndex>> {
+    let mut lower: Vec<(i32, std::cmp::Reverse<u64>, AppIndex)> = dense
+        .hosts
+        .get(host)?
+        .apps
+        .iter()
+        .filter_map(|app| {
+            let at = dense.apps.get(*app)?;
+            let key = (at.app.priority, std::cmp::Reverse(dense.size(at.need)), *app);
+            (at.app.priority < priority).then_some(key)
+        })
+        .collect();
+    lower.sort_unstable();
+    let mut gone = Free { cpu: 0, memory: 0 };
+    let mut victims = Vec::new();
+    for (_, _, app) in lower {
+        let at = dense.apps.get(app)?;
+        gone.cpu = gone.cpu.saturating_add(at.need.cpu);
+        gone.memory = gone.memory.saturating_add(at.need.memory);
+        victims.push(app);
+        if dense.free(host).holds_without(need, gone) {
+            return Some(victims);
+        }
+    }
+    None
+}

@@ -1,0 +1,140 @@
+//! Why something moves, and what is lacking where it cannot: as data, and as sentences for people.
+
+use std::fmt;
+
+use super::view::Room;
+use crate::id::AppName;
+use crate::units::{Bytes, Millicpu};
+
+use super::{Move, Unplaced};
+
+/// Why a replica starts, stops or moves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// The app wants more replicas than it has.
+    Wanted,
+    /// The app has more than it wants.
+    Surplus,
+    /// Its host is not there any more.
+    HostGone,
+    /// Its host is drained.
+    Draining,
+    /// Its host does not have the labels it needs.
+    Labels,
+    /// Its host has less room than what is on it needs by now.
+    Full,
+    /// It must not be on one host with this app.
+    Apart(AppName),
+    /// It must not be in one zone with another replica.
+    Zone,
+    /// An app of higher priority needs the room.
+    Evicted(AppName),
+    /// It makes room for an app that fits nowhere else.
+    MakesRoom(AppName),
+    /// Its host is emptied, since others can take all that is on it.
+    Consolidated,
+}
+
+/// What replicas lack that have no room: how many hosts were looked at, and why each will not do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lacks {
+    /// What one replica needs.
+    pub needs: Room,
+    /// All hosts.
+    pub hosts: u32,
+    /// Hosts that take nothing new.
+    pub closed: u32,
+    /// Hosts without the labels.
+    pub unlabelled: u32,
+    /// Hosts that have a replica of the app already.
+    pub taken: u32,
+    /// Hosts with an app that it must not meet.
+    pub apart: u32,
+    /// Hosts in a zone that has a replica already.
+    pub zone: u32,
+    /// Hosts that would do but for the processor.
+    pub short_of_cpu: u32,
+    /// Hosts that would do but for the memory.
+    pub short_of_memory: u32,
+    /// The most processor time free on a host that is short of something.
+    pub most_cpu: Millicpu,
+    /// The most memory free on one.
+    pub most_memory: Bytes,
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Wanted => f.write_str("more replicas are wanted"),
+            Self::Surplus => f.write_str("fewer replicas are wanted"),
+            Self::HostGone => f.write_str("the host is gone"),
+            Self::Draining => f.write_str("the host is drained"),
+            Self::Labels => f.write_str("the host does not have the labels it needs"),
+            Self::Full => f.write_str("the host has too little room by now"),
+            Self::Apart(app) => write!(f, "it must not be on one host with {app}"),
+            Self::Zone => f.write_str("another replica is in the same zone"),
+            Self::Evicted(app) => write!(f, "{app} has a higher priority and needs the room"),
+            Self::MakesRoom(app) => write!(f, "it makes room for {app}, which fits nowhere else"),
+            Self::Consolidated => f.write_str("the host can be emptied"),
+        }
+    }
+}
+
+impl fmt::Display for Move {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { app, from, to, why } = self;
+        match (from, to) {
+            (Some(from), Some(to)) => write!(f, "{app}: {from} -> {to}, since {why}"),
+            (None, Some(to)) => write!(f, "{app}: starts on {to}, since {why}"),
+            (Some(from), None) => write!(f, "{app}: stops on {from}, since {why}"),
+            (None, None) => write!(f, "{app}: stays"),
+        }
+    }
+}
+
+impl fmt::Display for Lacks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Room { cpu, memory } = self.needs;
+        write!(f, "needs {cpu} cpu and {memory}; ")?;
+        match self.hosts {
+            0 => return f.write_str("there is no host"),
+            1 => f.write_str("the only host")?,
+            hosts => write!(f, "of {hosts} hosts")?,
+        }
+        let mut parts = Vec::new();
+        let mut add = |count: u32, what: String| {
+            if count > 0 {
+                parts.push(format!("{count} {what}"));
+            }
+        };
+        add(self.closed, "cordoned or drained".to_owned());
+        add(self.unlabelled, "without its labels".to_owned());
+        add(self.taken, "with a replica already".to_owned());
+        add(self.apart, "with an app it must not meet".to_owned());
+        add(self.zone, "in a zone with a replica".to_owned());
+        add(self.short_of_cpu, format!("short of cpu (at most {} free)", self.most_cpu));
+        let most = Bytes::new(self.most_memory.get() >> 20 << 20);
+        add(self.short_of_memory, format!("short of memory (at most {most} free)"));
+        write!(f, ": {}", parts.join(", "))
+    }
+}
+
+impl fmt::Display for Unplaced {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { app, replicas, lacks } = self;
+        write!(f, "{app}: no room for {replicas} of its replicas: {lacks}")
+    }
+}
+
+impl Lacks {
+    /// Notes a host that is short of room.
+    pub(super) fn short(&mut self, free: Room) {
+        if free.cpu < self.needs.cpu {
+            self.short_of_cpu += 1;
+        } else {
+            self.short_of_memory += 1;
+        }
+        self.most_cpu = self.most_cpu.max(free.cpu);
+        self.most_memory = self.most_memory.max(free.memory);
+    }
+}
