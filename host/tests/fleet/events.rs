@@ -249,8 +249,8 @@ fn part_hosts(world: &mut World) -> anyhow::Result<Happened> {
     Ok(Happened::default())
 }
 
-/// Deploys of one app through one host that is killed at a moment between the beginning of each and a
-/// little after its end.
+/// Deploys of one app through one host that is killed at a moment between the beginning of each and as
+/// long after its end.
 fn kill_in_deploys(world: &mut World) -> anyhow::Result<Happened> {
     let (host, name) = (3, "probe".to_owned());
     let said = world.deploy(host, &says("probe 0"), &manifest(&name))?;
@@ -264,7 +264,7 @@ fn kill_in_deploys(world: &mut World) -> anyhow::Result<Happened> {
     let mut last = "probe 00".to_owned();
     for round in 1..=n_deploys {
         let text = format!("probe {round}");
-        let after = usual.mul_f64(1.2 * f64::from(round - 1) / f64::from(n_deploys));
+        let after = usual.mul_f64(2.0 * f64::from(round) / f64::from(n_deploys));
         let is_acknowledged = killed_deploy(world, host, &text, after)?;
         let found = probe(world, &name)?;
         ensure!(found == text || found == last, "neither {last} nor {text}: {found}");

@@ -4,7 +4,8 @@
 //!
 //! `STEERAGE_FLEET_QUORUM_SECONDS` is how long etcd is without a quorum (5), `STEERAGE_FLEET_DEPLOYS`
 //! how many deploys are interrupted (6), `STEERAGE_FLEET_ONLY` a part of the names of the events to
-//! try (all), `STEERAGE_FLEET_LOG` what the hosts log (`info`).
+//! try (all), `STEERAGE_FLEET_ROUNDS` how often each (1), `STEERAGE_FLEET_LOG` what the hosts log
+//! (`info`).
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -49,7 +50,9 @@ fn no_request_is_lost_whatever_happens_to_the_fleet() {
     let only = std::env::var("STEERAGE_FLEET_ONLY").unwrap_or_default();
     let (mut trials, mut wrong) = (Vec::new(), Vec::new());
     let mut world = None;
-    for event in EVENTS.iter().filter(|event| event.name.contains(&*only)) {
+    let n_rounds = setting("STEERAGE_FLEET_ROUNDS").unwrap_or(1);
+    let chosen = EVENTS.iter().filter(|event| event.name.contains(&*only));
+    for event in chosen.flat_map(|event| (0..n_rounds).map(move |_| event)) {
         let mut here = match world.take() {
             Some(world) => world,
             None => {

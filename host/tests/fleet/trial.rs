@@ -2,7 +2,6 @@
 //! all trials. Does not know how an event is brought about.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
@@ -116,7 +115,7 @@ fn judge(event: &Event, happened: Happened, records: &[Record], mut wrong: Vec<S
             failed.push(record);
         }
     }
-    wrong.extend(tell(&failed));
+    wrong.extend(tell(&failed, happened.to));
     if let Some(target) = event.target.restored
         && let Some(restored) = happened.restored
         && restored > target
@@ -150,7 +149,7 @@ fn longest_gap<'r>(answered: impl Iterator<Item = &'r Record>) -> Duration {
 }
 
 /// Failed requests in a few lines: how many of a kind, where, when and why.
-fn tell(failed: &[&Record]) -> Vec<String> {
+fn tell(failed: &[&Record], lost: Option<usize>) -> Vec<String> {
     let mut kinds: BTreeMap<(usize, &str), Vec<&Record>> = BTreeMap::new();
     for record in failed {
         let why = record.failure.as_deref().unwrap_or_default();
@@ -160,9 +159,10 @@ fn tell(failed: &[&Record]) -> Vec<String> {
         let first = records[0];
         let method = if first.is_idempotent { "GET" } else { "POST" };
         format!(
-            "{} failed at {}, the first {method} {} sent {:?} after the load began{}, after {:?}: {why}",
+            "{} failed at {}{}, the first {method} {} sent {:?} after the load began{}, after {:?}: {why}",
             records.len(),
             HOSTS[host],
+            if lost == Some(host) { " itself" } else { "" },
             first.path,
             first.at,
             if first.is_retried { " and tried twice" } else { "" },
@@ -190,7 +190,8 @@ pub(crate) fn table(trials: &[Seen]) -> String {
              {slowest:>7} {restored:>8}  {missed}{target}{}{note}",
             if note.is_empty() { "" } else { "; " },
         );
-        drop(writeln!(text, "{line}"));
+        text.push_str(&line);
+        text.push('\n');
     }
     text
 }

@@ -71,7 +71,6 @@ pub(crate) struct World {
 /// An app's replicas, as a host tells them.
 #[derive(Debug)]
 pub(crate) struct Replicas {
-    pub(crate) generation: u64,
     pub(crate) wanted: u64,
     /// The hosts it is placed on or has code on, and the state of it there.
     pub(crate) states: BTreeMap<String, String>,
@@ -381,7 +380,6 @@ impl World {
             (text("host"), text("state"))
         });
         Ok(Replicas {
-            generation: told["generation"].as_u64().unwrap_or_default(),
             wanted: told["wanted"].as_u64().unwrap_or_default(),
             states: states.collect(),
         })
@@ -435,7 +433,7 @@ impl World {
 
     /// Lets time pass.
     pub(crate) fn pause(&self, time: Duration) {
-        self.runtime.block_on(tokio::time::sleep(time));
+        self.runtime.block_on(async { tokio::time::sleep(time).await });
     }
 
     /// Copies what all processes wrote to a folder.
