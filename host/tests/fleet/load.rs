@@ -63,6 +63,15 @@ pub(crate) struct Record {
     pub(crate) is_silent: bool,
 }
 
+/// The longest time without an answer to anybody.
+pub(crate) fn longest_gap(records: &[Record]) -> Duration {
+    let answered = records.iter().filter(|record| record.failure.is_none());
+    let mut at: Vec<Duration> = answered.map(|record| record.at + record.took).collect();
+    at.sort_unstable();
+    let gaps = at.iter().zip(at.iter().skip(1)).map(|(one, next)| *next - *one);
+    gaps.max().unwrap_or_default()
+}
+
 /// Load that goes on until it is stopped.
 #[derive(Debug)]
 pub(crate) struct Load {
@@ -104,8 +113,9 @@ async fn ask_on(
     stopped: &AtomicBool,
 ) -> Vec<Record> {
     let mut probes = JoinSet::new();
-    for host in 0..client.hosts.len() {
-        probes.spawn(client.clone().watch(host));
+    for host in &client.hosts {
+        let host = host.clone();
+        probes.spawn(async move { host.watch().await });
     }
     let mut ticks = interval(Duration::from_micros(1_000_000 / RATE));
     // A moment without this thread is no reason to ask for less.
@@ -129,7 +139,7 @@ async fn ask_on(
 
 #[derive(Debug)]
 struct Client {
-    hosts: Vec<Host>,
+    hosts: Vec<Arc<Host>>,
     turn: AtomicUsize,
 }
 
@@ -155,10 +165,8 @@ enum Tried {
 
 impl Client {
     fn new(hosts: Vec<SocketAddr>) -> Self {
-        let host = |address| Host {
-            address,
-            is_well: AtomicBool::new(true),
-            idle: Mutex::default(),
+        let host = |address| {
+            Arc::new(Host { address, is_well: AtomicBool::new(true), idle: Mutex::default() })
         };
         Self { hosts: hosts.into_iter().map(host).collect(), turn: AtomicUsize::new(0) }
     }
@@ -166,16 +174,14 @@ impl Client {
     async fn record(self: Arc<Self>, ask: Ask, began_at: Instant) -> Record {
         let sent_at = Instant::now();
         let is_idempotent = ask.method.is_idempotent();
-        let mut host = self.next(None);
-        let mut tried = self.hosts[host].attempt(&ask).await;
+        let (mut place, mut tried) = self.try_next(None, &ask).await;
         let goes_again = match &tried {
             Tried::Unsent(_) => true,
             Tried::Broken(_) => is_idempotent,
             Tried::Answered | Tried::Wrong(_) | Tried::Silent => false,
         };
         if goes_again {
-            host = self.next(Some(host));
-            tried = self.hosts[host].attempt(&ask).await;
+            (place, tried) = self.try_next(Some(place), &ask).await;
         }
         let is_silent = matches!(tried, Tried::Silent);
         let failure = match tried {
@@ -185,35 +191,37 @@ impl Client {
         };
         let (at, took) = (sent_at - began_at, sent_at.elapsed());
         let (path, is_retried) = (ask.path, goes_again);
-        Record { at, took, is_idempotent, path, host, is_retried, failure, is_silent }
+        Record { at, took, is_idempotent, path, host: place, is_retried, failure, is_silent }
     }
 
-    /// The host whose turn it is, among those that are well and not this one.
-    fn next(&self, but: Option<usize>) -> usize {
+    /// Asks the host whose turn it is, among those that are well and not this one. If none is well,
+    /// any other has to do.
+    async fn try_next(&self, but: Option<usize>, ask: &Ask) -> (usize, Tried) {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        let n_hosts = self.hosts.len();
-        let order = || (0..n_hosts).map(|step| (turn + step) % n_hosts);
-        let well = order().find(|host| {
-            Some(*host) != but && self.hosts[*host].is_well.load(Ordering::Relaxed)
-        });
-        well.or_else(|| order().find(|host| Some(*host) != but)).unwrap_or(0)
-    }
-
-    /// Asks a host now and then whether it is well.
-    async fn watch(self: Arc<Self>, host: usize) {
-        let (every, patience) = PROBE;
-        let host = &self.hosts[host];
-        let ask =
-            Ask { method: Method::GET, path: HEALTH.to_owned(), begins: "ok".to_owned() };
-        loop {
-            let tried = timeout(patience, host.attempt(&ask)).await;
-            host.is_well.store(matches!(tried, Ok(Tried::Answered)), Ordering::Relaxed);
-            sleep(every).await;
+        let order = || {
+            let places = self.hosts.iter().enumerate().cycle().skip(turn % self.hosts.len());
+            places.take(self.hosts.len()).filter(|(place, _)| Some(*place) != but)
+        };
+        let well = order().find(|(_, host)| host.is_well.load(Ordering::Relaxed));
+        match well.or_else(|| order().next()) {
+            Some((place, host)) => (place, host.attempt(ask).await),
+            None => (0, Tried::Unsent("there is no other host".to_owned())),
         }
     }
 }
 
 impl Host {
+    /// Asks it now and then whether it is well.
+    async fn watch(&self) {
+        let (every, patience) = PROBE;
+        let ask = Ask { method: Method::GET, path: HEALTH.to_owned(), begins: "ok".to_owned() };
+        loop {
+            let tried = timeout(patience, self.attempt(&ask)).await;
+            self.is_well.store(matches!(tried, Ok(Tried::Answered)), Ordering::Relaxed);
+            sleep(every).await;
+        }
+    }
+
     async fn attempt(&self, ask: &Ask) -> Tried {
         let tried = match self.connection().await {
             Ok(sender) => match timeout(ANSWER, self.exchange(sender, ask)).await {

@@ -10,7 +10,7 @@ use steerage_guests as guests;
 
 use crate::events::{Event, Failures, Happened};
 use crate::harness::says;
-use crate::load::{Ask, Load, Record};
+use crate::load::{Ask, Load, Record, longest_gap};
 use crate::world::{HOSTS, World};
 
 /// Apps under load, of two replicas each.
@@ -133,19 +133,11 @@ fn judge(event: &Event, happened: Happened, records: &[Record], mut wrong: Vec<S
         n_failed: failed.len(),
         n_allowed,
         n_retried: records.iter().filter(|record| record.is_retried).count(),
-        longest_gap: longest_gap(answered.clone()),
+        longest_gap: longest_gap(records),
         slowest: answered.map(|record| record.took).max().unwrap_or_default(),
         happened,
         wrong,
     }
-}
-
-/// The longest time without an answer to anybody.
-fn longest_gap<'r>(answered: impl Iterator<Item = &'r Record>) -> Duration {
-    let mut at: Vec<Duration> = answered.map(|record| record.at + record.took).collect();
-    at.sort_unstable();
-    let gaps = at.windows(2).map(|pair| pair[1] - pair[0]);
-    gaps.max().unwrap_or_default()
 }
 
 /// Failed requests in a few lines: how many of a kind, where, when and why.
