@@ -253,7 +253,7 @@ fn show(stage: &Stage, args: &[&str]) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn words<'w>(words: &[&'w str]) -> Vec<&'w OsStr> {
+fn words<'w>(words: &'w [&'w str]) -> Vec<&'w OsStr> {
     words.iter().map(OsStr::new).collect()
 }
 
