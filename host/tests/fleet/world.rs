@@ -172,9 +172,9 @@ impl World {
                 host.as_ref(),
                 "--address".as_ref(),
                 address.as_ref(),
-                "--authority".as_ref(),
-                authority.as_ref(),
                 "--dir".as_ref(),
+                authority.as_ref(),
+                "--out".as_ref(),
                 identity.as_ref(),
             ])?;
         }
