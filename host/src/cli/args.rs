@@ -1,6 +1,7 @@
 //! The command line as people type it: verbs, flags, their environment twins and help texts.
 //! Only describes; what a verb does is in the module of the same name.
 
+mod cert;
 mod fleet;
 mod host;
 mod top;
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use self::cert::{Cert, CertInit, CertIssue, CertVerb};
 pub use self::fleet::{Drain, OneHost, Scale};
 pub use self::host::{Check, Doctor, Flags, Host, HostVerb, Wishes};
 pub use self::top::{Sort, Top};
@@ -76,6 +78,8 @@ pub enum Command {
     Uncordon(OneHost),
     /// Say how many replicas an app shall have
     Scale(Scale),
+    /// Make the certificates by which the hosts of a fleet know each other
+    Cert(Cert),
     /// Run a host
     Host(Host),
     /// Say what this machine can carry, and which settings stand in the way

@@ -2,7 +2,7 @@
 //! started again on their data. Tests are skipped with a message where etcd is not installed.
 
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -142,11 +142,6 @@ impl Etcd {
             assert!(since.elapsed() < PATIENCE, "{error}\n{}", log());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-    }
-
-    /// Where a test may put what belongs to it.
-    pub(crate) fn folder(&self) -> &Path {
-        self.folder.path()
     }
 }
 
