@@ -9,7 +9,7 @@ use steerage_core::id::AppName;
 
 use super::Shared;
 use crate::fleet::keys;
-use crate::fleet::record::{self, AppUse, UseRecord};
+use crate::fleet::record::{self, AppUse, TrialUse, UseRecord};
 use crate::store::{Commit, Write};
 use crate::telemetry::chain;
 
@@ -51,7 +51,14 @@ pub(super) async fn report(shared: &Shared) {
             let (_, cpu, _) = state.meter.totals();
             let reading = Reading { at: Instant::now(), cpu, calls, failed };
             let memory = apps.entry(app.name.clone()).or_default();
-            if let Some(now) = memory.look(reading, state.memory.held().get()) {
+            let trial = app.trial();
+            let tried = trial.as_ref().map_or(0, |trial| trial.deployed.state.memory.held().get());
+            if let Some(trial) = trial {
+                let (generation, old, canary) =
+                    (trial.generation().get(), trial.old.read(), trial.canary.read());
+                told.trials.insert(app.name.to_string(), TrialUse::of(generation, &old, &canary));
+            }
+            if let Some(now) = memory.look(reading, state.memory.held().get() + tried) {
                 told.apps.insert(app.name.to_string(), now);
             }
         }
