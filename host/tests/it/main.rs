@@ -9,6 +9,7 @@
 
 mod bad_input;
 mod calls;
+mod canary;
 mod cli;
 mod deploy;
 mod examples;

@@ -267,7 +267,12 @@ const SCHEMAS: [Schema; 35] = [
     ),
     (
         "Replica",
-        &[("host", "string"), ("state", "ready|starting|leaving"), ("generation", "integer?")],
+        &[
+            ("host", "string"),
+            ("state", "ready|starting|leaving"),
+            ("generation", "integer?"),
+            ("canary", "integer?"),
+        ],
     ),
     ("Plan", &[("moves", "[PlannedMove]"), ("unplaced", "[Unplaced]"), ("spare", "[string]")]),
     (
