@@ -60,7 +60,9 @@ pub enum DeployError {
         known: String,
     },
     /// There is nothing that a canary could be compared with.
-    #[error("no app named {0} is deployed that a canary could be tried beside; deploy it without one")]
+    #[error(
+        "no app named {0} is deployed that a canary could be tried beside; deploy it without one"
+    )]
     CanaryOfNothing(AppName),
     /// This host is alone, and canaries are tried by fleets.
     #[error("this host is alone and tries no canaries; it joins a fleet with --store etcd://...")]

@@ -42,7 +42,7 @@ impl Agent {
             record.canary = record.canary.take().filter(|c| c.generation != canary.generation);
         };
         self.wish_changed(fleet, app, change).await?;
-        self.shelf.end_trial(app);
+        self.end_trial(app, None);
         Ok(())
     }
 

@@ -149,7 +149,10 @@ pub(super) async fn validate(
 }
 
 /// Works on even when the client goes away, and keeps the host from ending meanwhile.
-pub(super) async fn to_the_end<T, F>(state: &Shared, work: impl FnOnce(Shared) -> F) -> Result<T, Refusal>
+pub(super) async fn to_the_end<T, F>(
+    state: &Shared,
+    work: impl FnOnce(Shared) -> F,
+) -> Result<T, Refusal>
 where
     T: Send + 'static,
     F: Future<Output = Result<T, DeployError>> + Send + 'static,

@@ -3,7 +3,9 @@
 use http::Method;
 
 use super::{CHANGE_TIMEOUT, Client, ClientError, app_path, nothing};
-use crate::api::wire::{Deployed, HostSummary, Hosts, Plan, Replicas, ScaleRequest, StandingRequest};
+use crate::api::wire::{
+    Deployed, HostSummary, Hosts, Plan, Replicas, ScaleRequest, StandingRequest,
+};
 
 impl Client {
     /// All hosts of the fleet.

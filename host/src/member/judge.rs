@@ -14,8 +14,8 @@ use crate::placement;
 use crate::telemetry::chain;
 use crate::telemetry::events::{Event, Severity};
 
-/// How often is looked. Hosts report every other second.
-const EVERY: Duration = Duration::from_secs(1);
+/// How often is looked. Hosts report as often while there is a trial.
+const EVERY: Duration = Duration::from_millis(500);
 
 /// A canary that does worse.
 #[derive(Debug)]

@@ -12,8 +12,8 @@ use tokio::task::JoinSet;
 
 use super::{Member, Shared};
 use crate::agent::{Agent, DeployError};
-use crate::fleet::{Fleet, keys};
 use crate::fleet::record::{self, ReadyRecord};
+use crate::fleet::{Fleet, keys};
 use crate::store::{Commit, LeaseId, Write};
 use crate::telemetry::chain;
 use crate::telemetry::events::Severity;
@@ -85,7 +85,9 @@ pub(super) async fn settle(shared: &Shared) {
                 break;
             }
             let had = announced.ready.get(&app).map(|(generation, _)| *generation);
-            let step = next_step(&standing(member, &app, had));
+            let standing = standing(member, &app, had);
+            announced.note_trial(&app, standing.tried);
+            let step = next_step(&standing);
             if step == Step::Rest {
                 continue;
             }
@@ -199,14 +201,20 @@ impl Announced {
     fn note(&mut self, app: &AppName, step: Step) {
         match step {
             Step::Prepare(generation) => drop(self.ready.insert(app.clone(), (generation, None))),
-            Step::Try(_) | Step::EndTrial => {
-                let Some((_, tried)) = self.ready.get_mut(app) else { return };
-                *tried = if let Step::Try(generation) = step { Some(generation) } else { None };
-            }
             Step::Retire | Step::Forget => drop(self.ready.remove(app)),
-            Step::Rest | Step::Follow(_) => return,
+            Step::Rest | Step::Follow(_) | Step::Try(_) | Step::EndTrial => return,
         }
         self.due.insert(app.clone());
+    }
+
+    /// Notes what is tried, however that came to be: a trial ends with what it was published beside.
+    fn note_trial(&mut self, app: &AppName, tried: Option<Generation>) {
+        if let Some((_, told)) = self.ready.get_mut(app)
+            && *told != tried
+        {
+            *told = tried;
+            self.due.insert(app.clone());
+        }
     }
 
     /// Writes what is due, as far as the store takes it.

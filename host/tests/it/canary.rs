@@ -209,7 +209,8 @@ async fn a_canary_gets_its_share_and_is_promoted() {
 #[tokio::test]
 async fn a_canary_that_fails_is_taken_back_and_says_why() {
     let Some(fleet) = fleet_with_shop().await else { return };
-    let traps = wat(r#"(module (memory (export "memory") 1) (func (export "_start") unreachable))"#);
+    let traps =
+        wat(r#"(module (memory (export "memory") 1) (func (export "_start") unreachable))"#);
     let (status, begun) = fleet.try_out(&traps, "20%").await;
     assert_eq!(status, 201, "{begun}");
 
@@ -226,7 +227,10 @@ async fn a_canary_that_fails_is_taken_back_and_says_why() {
     println!("{n_failed} of {n_calls} calls failed before it was taken back: {taken_back}");
     assert_eq!(taken_back["generation"], 2);
     let why = taken_back["why"].as_str().unwrap();
-    assert!(why.starts_with("100.00 % of its calls failed, of the old deployment's 0.00 %"), "{why}");
+    assert!(
+        why.starts_with("100.00 % of its calls failed, of the old deployment's 0.00 %"),
+        "{why}"
+    );
     for host in &fleet.hosts {
         host.until("end of the trial", || async {
             let shown = fleet.show(host).await;
@@ -254,6 +258,43 @@ async fn a_canary_that_fails_is_taken_back_and_says_why() {
     all_old(&fleet).await;
 }
 
+/// A CGI program that counts to a hundred million before it says `slow`.
+fn dawdles() -> Vec<u8> {
+    wat(r#"(module
+        (import "wasi_snapshot_preview1" "fd_write"
+            (func $write (param i32 i32 i32 i32) (result i32)))
+        (memory (export "memory") 1)
+        (data (i32.const 16) "\nslow")
+        (func (export "_start") (local $n i32)
+            (local.set $n (i32.const 100000000))
+            (loop $more
+                (local.set $n (i32.sub (local.get $n) (i32.const 1)))
+                (br_if $more (local.get $n)))
+            (i32.store (i32.const 8) (i32.const 16))
+            (i32.store (i32.const 12) (i32.const 5))
+            (drop (call $write (i32.const 1) (i32.const 8) (i32.const 1) (i32.const 0)))))"#)
+}
+
+#[tokio::test]
+async fn a_canary_that_is_slow_is_taken_back() {
+    let Some(fleet) = fleet_with_shop().await else { return };
+    let (status, begun) = fleet.try_out(&dawdles(), "20%").await;
+    assert_eq!(status, 201, "{begun}");
+    let mut n_calls = 0;
+    let mut taken_back = Value::Null;
+    while taken_back.is_null() {
+        assert!(n_calls < 20_000, "after {n_calls} calls it is still on trial");
+        let answers = fleet.call(60).await;
+        assert_eq!(answers.of("old") + answers.of("slow"), 60, "{answers:?}");
+        n_calls += 60;
+        taken_back = fleet.show(fleet.first()).await["taken_back"].clone();
+    }
+    println!("taken back after {n_calls} calls: {taken_back}");
+    let why = taken_back["why"].as_str().unwrap();
+    assert!(why.starts_with("its slowest twentieth of calls takes"), "{why}");
+    all_old(&fleet).await;
+}
+
 #[tokio::test]
 async fn operators_take_a_canary_back() {
     let Some(fleet) = fleet_with_shop().await else { return };
@@ -277,7 +318,8 @@ async fn all_old(fleet: &Fleet) {
         host.until("end of the trial everywhere", || async {
             let replicas = host.admin("GET", "/v1/apps/shop/replicas", "").await.json();
             let hosts = replicas["hosts"].as_array()?;
-            let is_over = |replica: &Value| replica["state"] == "ready" && replica["canary"].is_null();
+            let is_over =
+                |replica: &Value| replica["state"] == "ready" && replica["canary"].is_null();
             hosts.iter().all(is_over).then_some(())
         })
         .await;
@@ -291,7 +333,8 @@ async fn a_host_that_is_alone_says_that_it_tries_no_canaries() {
     let host = Host::start();
     let wasm = says("old");
     host.serve("shop", &wasm, "").await;
-    let body = json!({ "manifest": shop(), "component": digest(&wasm), "canary": "5%" }).to_string();
+    let body =
+        json!({ "manifest": shop(), "component": digest(&wasm), "canary": "5%" }).to_string();
     let reply = host.admin("POST", "/v1/apps/shop/deployments", body).await;
     assert_eq!((reply.status.as_u16(), reply.cause()), (400, "bad_request".to_owned()));
     assert!(reply.text().contains("this host is alone"), "{}", reply.text());

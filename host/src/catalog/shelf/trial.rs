@@ -44,6 +44,7 @@ impl Shelf {
     }
 
     /// Gives the current deployment all calls again; returns what was on trial.
+    #[must_use]
     pub fn end_trial(&self, app: &AppName) -> Option<Arc<Trial>> {
         let ended = self.parts().catalog.app(app)?.set_trial(None)?;
         self.discard([ended.deployed.clone()]);
