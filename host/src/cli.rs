@@ -22,6 +22,7 @@ pub mod human;
 mod list;
 mod logs;
 mod new;
+mod promote;
 mod remote;
 mod rollback;
 mod screen;
@@ -54,6 +55,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Events(args) => wait(events::run(&args)),
         Command::Calls(args) => wait(calls::run(&args)),
         Command::Top(args) => wait(top::run(&args)),
+        Command::Promote(args) => wait(promote::run(&args)),
         Command::Rollback(args) => wait(rollback::rollback(&args)),
         Command::Remove(args) => wait(rollback::remove(&args)),
         Command::Hosts(args) => wait(hosts::hosts(&args)),

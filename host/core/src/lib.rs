@@ -9,6 +9,7 @@
 
 pub mod admit;
 pub mod budget;
+pub mod canary;
 pub mod doctor;
 pub mod fair;
 pub mod id;

@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use steerage_core::canary::Share;
 
 pub use self::cert::{Cert, CertInit, CertIssue, CertVerb};
 pub use self::fleet::{Drain, OneHost, Scale};
@@ -64,7 +65,9 @@ pub enum Command {
     Calls(Calls),
     /// Show which apps use the CPU, memory and slots of a host, live
     Top(Top),
-    /// Go back to an earlier deployment of an app
+    /// Give the deployment that is on trial as a canary all calls
+    Promote(OneApp),
+    /// Go back to an earlier deployment of an app, or take its canary back
     Rollback(Rollback),
     /// Take an app off a host, with all its deployments
     Remove(Remove),
@@ -212,6 +215,9 @@ pub struct Deploy {
     /// Build the component first, as `steerage build` does
     #[arg(long, conflicts_with = "component")]
     pub build: bool,
+    /// Try it on so many of the calls, like 5%, beside the deployment that is served
+    #[arg(long, value_name = "SHARE")]
+    pub canary: Option<Share>,
     /// How to reach the host.
     #[command(flatten)]
     pub remote: Remote,
@@ -303,7 +309,8 @@ pub struct Calls {
 pub struct Rollback {
     /// The app's name
     pub app: String,
-    /// The generation to go back to; the one before the current when absent
+    /// The generation to go back to; when absent, a canary is taken back, or else the one before the
+    /// current is served again
     #[arg(long, value_name = "GENERATION")]
     pub to: Option<u64>,
     /// How to reach the host.

@@ -10,6 +10,7 @@
 mod bad_input;
 mod calls;
 mod certs;
+mod canary;
 mod cli;
 mod deploy;
 mod etcd;
