@@ -18,7 +18,9 @@ pub mod manifest;
 pub mod mapped;
 pub mod outbound;
 pub mod outcome;
+pub mod pack;
 pub mod route;
+pub mod sheet;
 pub mod units;
 
 mod quote;
