@@ -20,6 +20,7 @@ pub mod human;
 mod list;
 mod logs;
 mod new;
+mod plan;
 mod remote;
 mod rollback;
 mod screen;
@@ -54,6 +55,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Top(args) => wait(top::run(&args)),
         Command::Rollback(args) => wait(rollback::rollback(&args)),
         Command::Remove(args) => wait(rollback::remove(&args)),
+        Command::Plan(args) => plan::run(&args),
         Command::Host(args) => host::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Version(args) => version(&args),

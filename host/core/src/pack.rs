@@ -16,6 +16,7 @@ pub use self::fleet::{Group, Load, Wishes};
 pub use self::kind::{BadKind, Kind, Price};
 pub use self::room::Room;
 pub use self::today::{Standing, Today};
+use crate::units::{Bytes, Millicpu};
 
 /// One machine of the packed fleet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -146,28 +147,38 @@ fn least(loads: &[(usize, &Load)], kinds: &[Kind]) -> (u64, Price) {
 
 impl fmt::Display for Lack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mebi = |room: &Room| room.memory.get().div_ceil(1 << 20);
+        let memory = |room: &Room| Bytes::mebi(room.memory.get().div_ceil(1 << 20));
         match self {
-            Self::Cpu(need, most) => {
-                write!(
-                    f,
-                    "needs {} cpu, and no kind of machine has more than {}",
-                    need.cpu, most.cpu
-                )
-            }
+            Self::Cpu(need, most) => write!(
+                f,
+                "needs {} cpu, and no kind of machine has more than {}",
+                Cores(need.cpu),
+                Cores(most.cpu)
+            ),
             Self::Memory(need, most) => write!(
                 f,
-                "needs {}MiB of memory, and no kind of machine has more than {}MiB",
-                mebi(need),
-                mebi(most)
+                "needs {} of memory, and no kind of machine has more than {}",
+                memory(need),
+                memory(most)
             ),
             Self::Both(need) => write!(
                 f,
-                "needs {} cpu and {}MiB of memory, and no kind of machine has both",
-                need.cpu,
-                mebi(need)
+                "needs {} cpu and {} of memory, and no kind of machine has both",
+                Cores(need.cpu),
+                memory(need)
             ),
         }
+    }
+}
+
+/// Processors with as many decimals as it takes.
+struct Cores(Millicpu);
+
+impl fmt::Display for Cores {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let milli = self.0.get();
+        let text = format!("{}.{:03}", milli / 1000, milli % 1000);
+        f.write_str(text.trim_end_matches('0').trim_end_matches('.'))
     }
 }
 

@@ -2,6 +2,7 @@
 //! Only describes; what a verb does is in the module of the same name.
 
 mod host;
+mod plan;
 mod top;
 
 use std::net::SocketAddr;
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use self::host::{Check, Doctor, Flags, Host, HostVerb, Wishes};
+pub use self::plan::{Apart, Drawing, Plan};
 pub use self::top::{Sort, Top};
 
 const DEFAULT_ADMIN_URL: &str = "http://127.0.0.1:8081";
@@ -23,6 +25,7 @@ Exit codes:
   2  the command line was not understood
   3  the host could not be reached
   4  refused: the manifest, the settings, the component or the request is not acceptable as it is
+255  no plan could be made; of `steerage plan` only
 
 Every flag that names an environment variable can be set through it instead.";
 
@@ -64,6 +67,8 @@ pub enum Command {
     Rollback(Rollback),
     /// Take an app off a host, with all its deployments
     Remove(Remove),
+    /// Plan a fleet on paper: what a spreadsheet of apps would take, packed
+    Plan(Plan),
     /// Run a host
     Host(Host),
     /// Say what this machine can carry, and which settings stand in the way

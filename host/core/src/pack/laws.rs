@@ -6,7 +6,6 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::sheet::Label;
-use crate::units::{Bytes, Millicpu};
 
 fn room(cpu: u64, mebi: u64) -> Room {
     Room { cpu: Millicpu::new(cpu), memory: Bytes::mebi(mebi) }
@@ -137,7 +136,7 @@ fn what_fits_nowhere_says_what_is_lacking() {
         said,
         [
             "needs 5 cpu, and no kind of machine has more than 4",
-            "needs 9000MiB of memory, and no kind of machine has more than 8192MiB",
+            "needs 9000MiB of memory, and no kind of machine has more than 8GiB",
             "needs 3 cpu and 8000MiB of memory, and no kind of machine has both",
         ]
     );

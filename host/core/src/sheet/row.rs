@@ -92,7 +92,8 @@ impl<'s> Reader<'s> {
     fn unit_of(&self, resource: Resource, column: &Column, body: &[Line]) -> Option<Unit> {
         let bare = body.iter().filter_map(|line| {
             match Cell::read(line.cells.get(column.at)?, self.mark) {
-                Cell::Amount { number, unit: "" } => Some(number),
+                // Nothing is nothing in every unit.
+                Cell::Amount { number, unit: "" } if number > Number::whole(0) => Some(number),
                 _ => None,
             }
         });
@@ -131,7 +132,12 @@ impl<'s> Reader<'s> {
             if column.heading.is_total {
                 assumed.push(format!("\"{title}\" is of all replicas together"));
             }
-            if column.heading.is_average {
+            let is_first = self
+                .columns
+                .of_role(column.heading.role)
+                .first()
+                .is_some_and(|first| first.at == column.at);
+            if column.heading.is_average && is_first {
                 assumed.push(format!(
                     "\"{title}\" is an average and hides peaks; a 95th percentile plans better"
                 ));
@@ -337,6 +343,7 @@ impl Reader<'_> {
             Cell::Amount { number, unit } => (number, unit),
         };
         let unit = match named {
+            "" if number == Number::whole(0) => Some(Unit::Times(1, 1)),
             "" => self.units.get(&column.at).copied(),
             named => unit::named(resource, named),
         };

@@ -122,7 +122,6 @@ fn what_cannot_be_used_is_said() {
             row 14 good: machine is "M1": the same app is on the same machine in row 2, and is counted once
             assumed: bare numbers under "cpu" are cores
             assumed: bare numbers under "cpu_used" are cores
-            assumed: bare numbers under "memory" are GiB
         "##]],
     );
 }
