@@ -36,8 +36,10 @@ pub(crate) async fn play() -> anyhow::Result<()> {
     heading("3. Deployed once");
     deploy(&stage, &repository)?;
     show_replicas(&stage).await?;
-    say("\n  Placement chose the hosts: apart from each other, in two zones. Every host answers for\n  \
-         every app, itself or through the host next to it.");
+    say(
+        "\n  Placement chose the hosts: apart from each other, in two zones. Every host answers for\n  \
+         every app, itself or through the host next to it.",
+    );
 
     heading("4. A host is killed under load");
     kill(&mut stage).await?;
@@ -71,7 +73,9 @@ fn build_examples(stage: &Stage, repository: &Path) -> anyhow::Result<()> {
 async fn start(stage: &mut Stage) -> anyhow::Result<()> {
     stage.certify()?;
     say("  $ steerage cert init; steerage cert issue ada      ... and so on");
-    say("  The fleet's own authority, and a certificate for each host: without one a host gets nothing.\n");
+    say(
+        "  The fleet's own authority, and a certificate for each host: without one a host gets nothing.\n",
+    );
     for (name, _) in HOSTS {
         stage.start(name)?;
     }
@@ -115,7 +119,10 @@ async fn kill(stage: &mut Stage) -> anyhow::Result<()> {
         "  kill -9 {victim}, which had most replicas, while callers ask all three hosts in turn.\n"
     ));
     tell(&records)?;
-    say(&format!("  All replicas were back, on the hosts left, after {}.\n", human::duration(restored)));
+    say(&format!(
+        "  All replicas were back, on the hosts left, after {}.\n",
+        human::duration(restored)
+    ));
     show_replicas(stage).await?;
     stage.start(&victim)
 }
@@ -135,7 +142,9 @@ async fn drain(stage: &mut Stage) -> anyhow::Result<()> {
     tell(&records)?;
     say("");
     show(stage, &["hosts"])?;
-    say(&format!("\n  {emptied} is empty and can be switched off; `steerage uncordon {emptied}` opens it again."));
+    say(&format!(
+        "\n  {emptied} is empty and can be switched off; `steerage uncordon {emptied}` opens it again."
+    ));
     Ok(())
 }
 
@@ -144,7 +153,8 @@ fn tell(records: &[Record]) -> anyhow::Result<()> {
     let failed: Vec<_> = records.iter().filter_map(|record| record.failure.as_deref()).collect();
     let n_again = records.iter().filter(|record| record.is_retried).count();
     let slowest = records.iter().map(|record| record.took).max().unwrap_or_default();
-    let mut table = Table::new(&[">REQUESTS", ">FAILED", ">SENT AGAIN", ">LONGEST GAP", ">SLOWEST"]);
+    let mut table =
+        Table::new(&[">REQUESTS", ">FAILED", ">SENT AGAIN", ">LONGEST GAP", ">SLOWEST"]);
     table.row([
         records.len().to_string(),
         failed.len().to_string(),

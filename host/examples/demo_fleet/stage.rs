@@ -70,7 +70,8 @@ impl Stage {
             .spawn()
             .with_context(|| format!("cannot start `{}`", etcd.display()))?;
         let running = Running(child);
-        let host = |(name, _)| Host { name, running: None, apps: String::new(), admin: String::new() };
+        let host =
+            |(name, _)| Host { name, running: None, apps: String::new(), admin: String::new() };
         let hosts = HOSTS.map(host).into();
         let is_certified = false;
         Ok(Self { program, is_certified, store, hosts, _store: running, folder })

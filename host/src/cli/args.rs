@@ -4,6 +4,7 @@
 mod cert;
 mod fleet;
 mod host;
+mod plan;
 mod top;
 
 use std::net::SocketAddr;
@@ -15,6 +16,7 @@ use steerage_core::canary::Share;
 pub use self::cert::{Cert, CertInit, CertIssue, CertVerb};
 pub use self::fleet::{Drain, OneHost, Scale};
 pub use self::host::{Check, Doctor, Flags, Host, HostVerb, Wishes};
+pub use self::plan::{Apart, Drawing, Plan};
 pub use self::top::{Sort, Top};
 
 const DEFAULT_ADMIN_URL: &str = "http://127.0.0.1:8081";
@@ -28,6 +30,7 @@ Exit codes:
   2  the command line was not understood
   3  the host could not be reached
   4  refused: the manifest, the settings, the component or the request is not acceptable as it is
+255  no plan could be made; of `steerage plan` only
 
 Every flag that names an environment variable can be set through it instead.";
 
@@ -83,6 +86,8 @@ pub enum Command {
     Scale(Scale),
     /// Make the certificates by which the hosts of a fleet know each other
     Cert(Cert),
+    /// Plan a fleet on paper: what a spreadsheet of apps would take, packed
+    Plan(Plan),
     /// Run a host
     Host(Host),
     /// Say what this machine can carry, and which settings stand in the way

@@ -61,10 +61,7 @@ pub(crate) const EVENTS: [Event; 13] = [
     Event {
         name: "kill -9 of a host",
         act: kill,
-        target: Target {
-            failures: Failures::Posts,
-            restored: Some(Duration::from_secs(2)),
-        },
+        target: Target { failures: Failures::Posts, restored: Some(Duration::from_secs(2)) },
     },
     Event {
         name: "SIGSTOP of a host",
@@ -436,4 +433,3 @@ fn via(host: usize) -> usize {
 fn apps() -> Vec<String> {
     (0..APPS).map(app).collect()
 }
-

@@ -168,7 +168,14 @@ fn tell(failed: &[&Record], lost: Option<usize>) -> Vec<String> {
 pub(crate) fn table(trials: &[Seen]) -> String {
     let mut text = format!(
         "{:34} {:>8} {:>6} {:>7} {:>7} {:>7} {:>7} {:>8}  target\n",
-        "event under load", "requests", "failed", "allowed", "retried", "gap", "slowest", "restored"
+        "event under load",
+        "requests",
+        "failed",
+        "allowed",
+        "retried",
+        "gap",
+        "slowest",
+        "restored"
     );
     for seen in trials {
         let Seen { event, n_requests, n_failed, n_allowed, n_retried, .. } = seen;

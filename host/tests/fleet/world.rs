@@ -403,8 +403,8 @@ impl World {
                 for app in apps {
                     let replicas = self.replicas(host, app)?;
                     let n_ready = replicas.ready().count();
-                    let is_whole = n_ready as u64 == replicas.wanted
-                        && replicas.states.len() == n_ready;
+                    let is_whole =
+                        n_ready as u64 == replicas.wanted && replicas.states.len() == n_ready;
                     ensure!(is_whole, "{app}: {replicas:?}");
                 }
                 Ok(())

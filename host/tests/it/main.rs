@@ -9,8 +9,8 @@
 
 mod bad_input;
 mod calls;
-mod certs;
 mod canary;
+mod certs;
 mod cli;
 mod deploy;
 mod etcd;
