@@ -11,7 +11,7 @@ pub mod tally;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::{Method, Request, Response};
 use hyper::body::Incoming as IncomingBody;
@@ -33,6 +33,9 @@ use crate::sandbox::verdict::Kind;
 use crate::schedule::{Permit, Schedule, errand};
 use crate::shutdown::Shutdown;
 use crate::telemetry::events::Events;
+
+/// How long a host of a fleet waits for the end of an answer whose head is there.
+const WHOLE_WITHIN: Duration = Duration::from_millis(3);
 
 /// What every call needs of the host.
 #[derive(Debug)]
@@ -219,6 +222,7 @@ impl Admitted {
         let Self { routed: Routed { tally, target, place, request }, permit, deadline } = self;
         let (head, answer) = HeadSender::new(tally.call().clone());
         let is_head = request.method() == Method::HEAD;
+        let is_idempotent = request.method().is_idempotent();
         let limit = target.deployed.prepared.limits().request_body;
         let call = tally.call().clone();
         let request = request.map(|body| RequestBody::new(body, limit, call));
@@ -237,6 +241,11 @@ impl Admitted {
         if answer.is_none() {
             // The guest gave up its right to answer and may run on: how it ends is the answer.
             tally.call().over().await;
+        }
+        if front.fleet.is_some() && is_idempotent && !tally.call().is_over() {
+            // A small answer that goes out in one piece is there whole, or not at all and asked for
+            // again, should this host be lost just now.
+            drop(tokio::time::timeout(WHOLE_WITHIN, tally.call().over()).await);
         }
         watch.armed = false;
         drop(watch);

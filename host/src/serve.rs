@@ -19,9 +19,9 @@ use crate::api::auth::{AuthError, Token};
 use crate::api::{self, ApiState};
 use crate::blobs::{BlobError, Blobs};
 use crate::budget::Memory;
-use crate::catalog::Catalog;
 use crate::catalog::shelf::{Parts, Shelf};
 pub use crate::config::Settings;
+use crate::fleet::Fleet;
 use crate::identity::IdentityError;
 use crate::ingress::{self, Ingress};
 use crate::kernel;
@@ -132,7 +132,6 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     api::auth::check_listen(settings.admin, token.as_ref())?;
     make_dir(&settings.data)?;
     let ledger = Ledger::open(&settings.data)?;
-    let blobs = Blobs::open(&settings.data.join("blobs"))?;
     let sandbox =
         Sandbox::start(settings.pool, settings.cpu.slice, compiler_settings(&settings, n_cores))?;
     let guests = GuestThreads::start(settings.cpu.threads).map_err(StartError::System)?;
@@ -142,21 +141,9 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     let joined = settings.fleet.as_ref();
     let joined = joined.map(|fleet| fleet::join(fleet, &settings.data, &control)).transpose()?;
     let fleet = joined.as_ref().map(|joined| joined.fleet.clone());
-    let memory = Memory::new(settings.memory);
-    let (catalog, events) = (Arc::<Catalog>::default(), Arc::new(Events::default()));
-    let parts = Parts {
-        sandbox,
-        schedule: schedule.clone(),
-        memory: memory.clone(),
-        ledger,
-        blobs,
-        catalog: catalog.clone(),
-        logs: Arc::default(),
-        events: events.clone(),
-        limits: settings.limits.clone(),
-        peers: fleet.as_ref().map(|fleet| fleet.peers().clone()),
-        max_component: settings.max_component,
-    };
+    let parts = parts(&settings, sandbox, schedule.clone(), ledger, fleet.as_ref())?;
+    let (memory, catalog, events) =
+        (parts.memory.clone(), parts.catalog.clone(), parts.events.clone());
     let shelf = Shelf::new(parts, settings.mapped);
     let agent = Agent::new(shelf.clone(), fleet.clone());
     let n_restored = agent.restore()?;
@@ -213,6 +200,29 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         guests,
         ingress,
         events,
+    })
+}
+
+/// What apps are served with.
+fn parts(
+    settings: &Settings,
+    sandbox: Sandbox,
+    schedule: Schedule,
+    ledger: Ledger,
+    fleet: Option<&Fleet>,
+) -> Result<Parts, StartError> {
+    Ok(Parts {
+        sandbox,
+        schedule,
+        memory: Memory::new(settings.memory),
+        ledger,
+        blobs: Blobs::open(&settings.data.join("blobs"))?,
+        catalog: Arc::default(),
+        logs: Arc::default(),
+        events: Arc::default(),
+        limits: settings.limits.clone(),
+        peers: fleet.map(|fleet| fleet.peers().clone()),
+        max_component: settings.max_component,
     })
 }
 

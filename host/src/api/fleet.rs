@@ -109,7 +109,7 @@ pub(super) async fn plan(
 ) -> Result<Json<wire::Plan>, Refusal> {
     let fleet = state.fleet()?;
     let view = placement::of(fleet, &fleet.view(), state.headroom);
-    let aims = Aims { consolidate: query.consolidate, ..Aims::default() };
+    let aims = Aims { consolidate: query.consolidate };
     let planned = tokio::task::spawn_blocking(move || place::plan(&view, &aims)).await;
     let plan = planned.map_err(|error| Refusal::internal(&error))?;
     let text = |name: &Option<HostName>| name.as_ref().map(ToString::to_string);

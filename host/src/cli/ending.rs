@@ -51,9 +51,17 @@ pub struct Misused(pub String);
 #[error("no plan can be made")]
 pub struct NoPlan;
 
+/// Marks a plan that was shown and would change something: exit code 1, and nothing more to say.
+#[derive(Debug, thiserror::Error)]
+#[error("the plan would change something")]
+pub struct WouldChange;
+
 /// Prints the error with all its causes and chooses the exit code.
 #[must_use]
 pub fn report(error: &anyhow::Error) -> ExitCode {
+    if error.is::<WouldChange>() {
+        return ExitCode::from(1);
+    }
     if reader_is_gone(error) {
         return ExitCode::SUCCESS;
     }

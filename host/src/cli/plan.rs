@@ -1,9 +1,10 @@
-//! `steerage plan`: what a fleet would take, without touching any.
-//! Only reads, prints and draws; `core::sheet` understands and `core::pack` decides.
+//! `steerage plan`: what would move in a fleet that runs, or what a fleet on paper would take, without
+//! touching any. Only reads, asks, prints and draws; `core::place`, `core::sheet` and `core::pack` decide.
 
 mod file;
 mod json;
 mod paper;
+mod running;
 mod svg;
 mod tell;
 
@@ -18,13 +19,7 @@ const EXAMPLE: &str = "--host 'm6i.large=2cpu,8GiB,0.096/h'";
 
 /// Runs the verb.
 pub(super) fn run(args: &Plan) -> anyhow::Result<()> {
-    let Some(fleet) = &args.fleet else {
-        let message = format!(
-            "there is nothing to plan: give the spreadsheet of your fleet and the machines to pack \
-             it on, such as --fleet fleet.csv {EXAMPLE}"
-        );
-        return Err(Misused(message).into());
-    };
+    let Some(fleet) = &args.fleet else { return super::wait(running::run(args)) };
     if args.host.is_empty() {
         let message = format!(
             "there is nothing to pack on: give each kind of machine with its name, cpu, memory and \

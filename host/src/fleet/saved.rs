@@ -81,7 +81,7 @@ pub(super) fn write(path: &Path, view: &View) {
             .collect(),
     };
     let write = || -> std::io::Result<()> {
-        let folder = path.parent().unwrap_or(Path::new("."));
+        let folder = path.parent().unwrap_or_else(|| Path::new("."));
         let mut file = tempfile::NamedTempFile::new_in(folder)?;
         serde_json::to_writer(&mut file, &saved)?;
         file.flush()?;

@@ -1,7 +1,7 @@
 //! From what the fleet knows to what placement decides on: hosts with their room, apps with what they
 //! need. Decides nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use steerage_core::id::{AppName, HostName};
 use steerage_core::place::{self, Room, Spread, Standing};
@@ -106,7 +106,7 @@ fn app(
         priority: record.priority,
         needs: record.labels.clone(),
         apart_from: record.apart_from.iter().filter_map(|app| app.parse().ok()).collect(),
-        on: assigned.map(|hosts| hosts.iter().cloned().collect()).unwrap_or_else(BTreeSet::new),
+        on: assigned.map(|hosts| hosts.iter().cloned().collect()).unwrap_or_default(),
         spread: if record.zones { Spread::Zones } else { Spread::BestEffort },
     }
 }

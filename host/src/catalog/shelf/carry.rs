@@ -74,7 +74,7 @@ impl Shelf {
             match self.bring_to(&peer, digest).await {
                 Ok(()) => n_have += 1,
                 Err(why) => {
-                    tracing::warn!(host = %peer.name, %digest, why, "cannot bring it there")
+                    tracing::warn!(host = %peer.name, %digest, why, "cannot bring it there");
                 }
             }
         }

@@ -6,18 +6,21 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use steerage_core::pack::Kind;
 
-use super::Print;
+use super::{Print, Remote};
 
 const EXAMPLE: &str = "\
 Example:
   steerage plan --fleet fleet.csv --host 'm6i.large=2cpu,8GiB,0.096/h' \\
     --today 'm5.xlarge=4cpu,16GiB,0.192/h'
 
+  steerage plan                    what would move in the fleet that --admin belongs to, and why
+
 The spreadsheet needs columns of apps, cpu and memory; measured use, replicas, today's machine and
 its kind are read where there are any. Headings and units may be written in most ways.
 
 Exit codes:
-  0  done
+  0  done; in a fleet that runs: nothing would move
+  1  in a fleet that runs: something would move, or has no room
   2  the command line was not understood
 255  no plan could be made; the message says why";
 
@@ -49,6 +52,12 @@ pub struct Plan {
     /// How many machines, and how many rows that could not be used, to list
     #[arg(short = 'n', long, value_name = "LINES", default_value_t = 20)]
     pub lines: usize,
+    /// Plan as if hosts were to be emptied that others can absorb
+    #[arg(long, conflicts_with = "fleet")]
+    pub consolidate: bool,
+    /// How to reach a host of the fleet.
+    #[command(flatten)]
+    pub remote: Remote,
     /// How to print.
     #[command(flatten)]
     pub print: Print,
