@@ -203,7 +203,7 @@ fn subject(
     path: &Path,
     chain: &[CertificateDer<'_>],
 ) -> Result<(HostName, Timestamp), IdentityError> {
-    let der = chain.first().map(|der| der.as_ref()).unwrap_or_default();
+    let der = chain.first().map(AsRef::as_ref).unwrap_or_default();
     let (_, parsed) = X509Certificate::from_der(der).map_err(|error| bad(path, error))?;
     let no_name = |why: String| IdentityError::NoName { path: path.to_owned(), why };
     let common = parsed.subject().iter_common_name().next().and_then(|name| name.as_str().ok());
