@@ -104,12 +104,10 @@ fn broken(causes: &str, address: &str) -> Trouble {
     {
         // A member that ends does the same, so this is no proof.
         let next = match address.split_once("://") {
-            Some(("https", _)) if says("handshake eof") => {
-                "if it always hangs up, it may speak no TLS: write etcd:// in --store"
-            }
             Some(("https", _)) => {
                 "if it always hangs up, it does not take this host's certificate: see ?cert= and \
-                 ?key= in --store, and etcd's --trusted-ca-file"
+                 ?key= in --store, and etcd's --trusted-ca-file; or it may speak no TLS: write \
+                 etcd://"
             }
             Some(_) => "if it always hangs up, it may speak TLS only: write etcds:// in --store",
             None => "it hung up",
