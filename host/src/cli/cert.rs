@@ -74,17 +74,7 @@ fn issue(args: &CertIssue) -> anyhow::Result<()> {
     let authority = Authority::read(&args.dir)?;
     authority.check_days(args.days)?;
     let keys = KeyPair::generate().context("cannot make a key")?;
-    let mut names = vec![name.to_string()];
-    names.extend(addresses.into_iter().filter(|address| *address != name.as_str()));
-    let mut params = params(args.days);
-    let with_names = CertificateParams::new(names).context("cannot write the host's addresses")?;
-    params.subject_alt_names = with_names.subject_alt_names;
-    params.distinguished_name.push(DnType::CommonName, name.as_str());
-    params.is_ca = IsCa::ExplicitNoCa;
-    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages =
-        vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-    params.use_authority_key_identifier_extension = true;
+    let params = of_host(&name, addresses, args.days)?;
     let made = params.signed_by(&keys, &authority.issuer).context("cannot sign the certificate")?;
     make_folder(&out)?;
     fs::write(out.join(CA), &authority.pem)
@@ -159,6 +149,26 @@ fn params(days: u32) -> CertificateParams {
     params.not_before = (now - EARLIER).into();
     params.not_after = (now + DAY * days).into();
     params
+}
+
+/// What a host's certificate says: it is a host of that name, and where it is reached.
+fn of_host(
+    name: &HostName,
+    addresses: Vec<String>,
+    days: u32,
+) -> anyhow::Result<CertificateParams> {
+    let mut names = vec![name.to_string()];
+    names.extend(addresses.into_iter().filter(|address| *address != name.as_str()));
+    let mut params = params(days);
+    let with_names = CertificateParams::new(names).context("cannot write the host's addresses")?;
+    params.subject_alt_names = with_names.subject_alt_names;
+    params.distinguished_name.push(DnType::CommonName, name.as_str());
+    params.is_ca = IsCa::ExplicitNoCa;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages =
+        vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    params.use_authority_key_identifier_extension = true;
+    Ok(params)
 }
 
 fn checked(address: &str) -> Result<String, Refused> {

@@ -98,6 +98,21 @@ fn broken(causes: &str, address: &str) -> Trouble {
         let next = "etcd does not take this host's certificate: see ?cert= and ?key=, and etcd's \
                     --trusted-ca-file";
         Trouble::Misled(StoreError::Denied { why: format!("{address}: {causes}: {next}") })
+    } else if ["closed", "broken pipe", "reset by peer", "invalid size", "eof"]
+        .into_iter()
+        .any(says)
+    {
+        // A member that ends does the same, so this is no proof.
+        let next = match address.split_once("://") {
+            Some(("https", _)) => {
+                "if it always hangs up, it does not take this host's certificate: see ?cert= and \
+                 ?key= in --store, and etcd's --trusted-ca-file; or it may speak no TLS: write \
+                 etcd://"
+            }
+            Some(_) => "if it always hangs up, it may speak TLS only: write etcds:// in --store",
+            None => "it hung up",
+        };
+        Trouble::Away(format!("{address}: {causes}; {next}"))
     } else {
         Trouble::Away(format!("{address}: {causes}"))
     }
