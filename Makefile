@@ -4,11 +4,15 @@ CARGO ?= cargo
 SOAK_SECONDS ?= 180
 SOAK_CALLS ?= 1000000
 
-.PHONY: demo test soak check test-core bench doc setup
+.PHONY: demo demo-fleet test soak check test-core bench doc setup
 
 demo: setup ## build everything from source, deploy the examples on loopback, show what calls cost
 	$(CARGO) build -p steerage --bin steerage --example demo
 	$(CARGO) run -q -p steerage --example demo -- $(if $(STAY),--stay)
+
+demo-fleet: setup ## etcd and three hosts on loopback; one is killed under load, one emptied
+	$(CARGO) build -p steerage --bin steerage --example demo_fleet
+	$(CARGO) run -q -p steerage --example demo_fleet
 
 test: setup ## every test there is
 	$(CARGO) test --workspace

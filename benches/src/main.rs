@@ -11,6 +11,7 @@ mod http;
 mod live;
 mod load;
 mod overload;
+mod place;
 mod plain;
 mod raw;
 mod report;
@@ -47,6 +48,8 @@ enum Bench {
     Cold(cold::Arguments),
     /// How many instances can be alive at once, and what each costs
     Live(live::Arguments),
+    /// Placement: machines a cell needs, beside the rules of others, and how fast plans are made
+    Place(place::Arguments),
     /// A bare hyper server, started by `http`
     #[command(hide = true)]
     Raw {
@@ -89,6 +92,7 @@ fn main() -> Result<()> {
         Bench::Cold(arguments) => cold::run(&host()?, &arguments),
         Bench::Overload(arguments) => overload::run(&host()?, &arguments),
         Bench::Live(arguments) => live::run(&host()?, &arguments),
+        Bench::Place(arguments) => place::run(&arguments),
         Bench::Raw { listen } => raw::serve(listen),
     }
 }

@@ -11,6 +11,7 @@ mod app;
 pub mod args;
 mod build;
 mod calls;
+mod cert;
 mod deploy;
 mod doctor;
 pub mod ending;
@@ -21,6 +22,7 @@ pub mod human;
 mod list;
 mod logs;
 mod new;
+mod plan;
 mod promote;
 mod remote;
 mod rollback;
@@ -62,6 +64,8 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Cordon(args) => wait(hosts::cordon(&args)),
         Command::Uncordon(args) => wait(hosts::uncordon(&args)),
         Command::Scale(args) => wait(hosts::scale(&args)),
+        Command::Cert(args) => cert::run(&args),
+        Command::Plan(args) => plan::run(&args),
         Command::Host(args) => host::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Version(args) => version(&args),

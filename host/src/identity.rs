@@ -1,24 +1,256 @@
-//! stub
-#![allow(missing_docs, clippy::todo)]
-use std::path::Path;
+//! Who this host is to the other hosts of its fleet: a certificate of the fleet's own authority, and
+//! the TLS settings that let in nobody else. `steerage cert issue` makes the folder this reads.
+//! Does not issue or renew, and speaks with nobody.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::{CertificateError, ClientConfig, RootCertStore, ServerConfig};
 use steerage_core::id::HostName;
-#[derive(Debug)]
-pub struct Identity;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+/// The file with the authority's certificate.
+pub const CA: &str = "ca.pem";
+/// The file with the host's own certificate.
+pub const CERTIFICATE: &str = "host.pem";
+/// The file with the host's private key.
+pub const KEY: &str = "host.key";
+
+/// Who this host is, and whom it believes.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    name: HostName,
+    ends: Timestamp,
+    server: Arc<ServerConfig>,
+    client: Arc<ClientConfig>,
+}
+
+/// Why a folder makes no identity.
 #[derive(Debug, thiserror::Error)]
-#[error("x")]
-pub struct IdentityError;
+pub enum IdentityError {
+    /// A file cannot be read.
+    #[error("cannot read {path}: it is made by `steerage cert issue NAME --out DIR`")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A file holds something else.
+    #[error("cannot use {path}: {why}")]
+    Bad {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The certificate is of another authority.
+    #[error(
+        "{path} is of another authority than the one in {CA} beside it: issue it with the fleet's \
+         own, `steerage cert issue --dir FLEET-CA`"
+    )]
+    OtherAuthority {
+        /// The certificate.
+        path: PathBuf,
+    },
+    /// The certificate's time is over.
+    #[error(
+        "{path} expired at {ended}, and it is {now} here: issue another with `steerage cert issue`"
+    )]
+    Expired {
+        /// The certificate.
+        path: PathBuf,
+        /// When.
+        ended: Timestamp,
+        /// The time by this machine's clock.
+        now: Timestamp,
+    },
+    /// The certificate's time has not begun.
+    #[error(
+        "{path} is valid from {begins}, and it is {now} here: the clocks of this machine and of the \
+         one that issued it differ; set them right"
+    )]
+    NotYet {
+        /// The certificate.
+        path: PathBuf,
+        /// When it begins.
+        begins: Timestamp,
+        /// The time by this machine's clock.
+        now: Timestamp,
+    },
+    /// The certificate does not name a host.
+    #[error("{path} is not a host's certificate: {why}")]
+    NoName {
+        /// The certificate.
+        path: PathBuf,
+        /// What it says instead.
+        why: String,
+    },
+}
+
 impl Identity {
-    pub fn load(_: &Path) -> Result<Self, IdentityError> {
-        todo!()
+    /// Reads the folder and checks that what is in it belongs together and is valid now.
+    ///
+    /// # Errors
+    /// Which file is not as it should be, and what to do; see [`IdentityError`].
+    pub fn load(folder: &Path) -> Result<Self, IdentityError> {
+        let (ca, own, key) = (folder.join(CA), folder.join(CERTIFICATE), folder.join(KEY));
+        let roots = Arc::new(roots(&ca)?);
+        let chain = certificates(&own)?;
+        let (name, ends) = subject(&own, &chain)?;
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let verifier = WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone());
+        let verifier = verifier.build().map_err(|error| bad(&ca, error))?;
+        check(&own, &chain, &*verifier)?;
+        let key_der = private_key(&key)?;
+        let server = server(&provider, verifier, (chain.clone(), key_der.clone_key()));
+        let server = server.map_err(|error| bad(&key, does_not_fit(&error)))?;
+        let client = client(&provider, roots, (chain, key_der));
+        let client = client.map_err(|error| bad(&key, does_not_fit(&error)))?;
+        Ok(Self { name, ends, server: Arc::new(server), client: Arc::new(client) })
     }
-    pub fn server(&self) -> Arc<rustls::ServerConfig> {
-        todo!()
+    /// For the door through which other hosts come: who has no certificate of the authority gets
+    /// nothing.
+    #[must_use]
+    pub fn server(&self) -> Arc<ServerConfig> {
+        self.server.clone()
     }
-    pub fn client(&self) -> Arc<rustls::ClientConfig> {
-        todo!()
+
+    /// For connections to other hosts: shows this host's certificate, and believes only who has one
+    /// of the authority that is for the name that was asked for.
+    #[must_use]
+    pub fn client(&self) -> Arc<ClientConfig> {
+        self.client.clone()
     }
+
+    /// The name the certificate is for.
+    #[must_use]
     pub fn name(&self) -> &HostName {
-        todo!()
+        &self.name
     }
+
+    /// When the certificate's time is over.
+    #[must_use]
+    pub fn ends(&self) -> Timestamp {
+        self.ends
+    }
+}
+
+fn server(
+    provider: &Arc<CryptoProvider>,
+    verifier: Arc<dyn ClientCertVerifier>,
+    (chain, key): (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>),
+) -> Result<ServerConfig, rustls::Error> {
+    let mut config = ServerConfig::builder_with_provider(provider.clone())
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(chain, key)?;
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    Ok(config)
+}
+
+fn client(
+    provider: &Arc<CryptoProvider>,
+    roots: Arc<RootCertStore>,
+    (chain, key): (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>),
+) -> Result<ClientConfig, rustls::Error> {
+    let mut config = ClientConfig::builder_with_provider(provider.clone())
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_root_certificates(roots)
+        .with_client_auth_cert(chain, key)?;
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    Ok(config)
+}
+
+fn roots(path: &Path) -> Result<RootCertStore, IdentityError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(path)? {
+        roots.add(certificate).map_err(|error| bad(path, error))?;
+    }
+    Ok(roots)
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
+    let text = read(path)?;
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
+    let found = found.map_err(|error| bad(path, error))?;
+    if found.is_empty() {
+        return Err(bad(path, "it holds no certificate in PEM"));
+    }
+    Ok(found)
+}
+
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, IdentityError> {
+    let text = read(path)?;
+    PrivateKeyDer::from_pem_slice(&text).map_err(|_| bad(path, "it holds no private key in PEM"))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, IdentityError> {
+    fs::read(path).map_err(|source| IdentityError::Read { path: path.to_owned(), source })
+}
+
+/// Whom the certificate is for, and until when.
+fn subject(
+    path: &Path,
+    chain: &[CertificateDer<'_>],
+) -> Result<(HostName, Timestamp), IdentityError> {
+    let der = chain.first().map(|der| der.as_ref()).unwrap_or_default();
+    let (_, parsed) = X509Certificate::from_der(der).map_err(|error| bad(path, error))?;
+    let no_name = |why: String| IdentityError::NoName { path: path.to_owned(), why };
+    let common = parsed.subject().iter_common_name().next().and_then(|name| name.as_str().ok());
+    let common = common.ok_or_else(|| no_name("its subject has no common name".to_owned()))?;
+    let name = HostName::parse(common).map_err(|error| no_name(error.to_string()))?;
+    let ends = Timestamp::from_second(parsed.validity().not_after.timestamp());
+    Ok((name, ends.map_err(|error| bad(path, error))?))
+}
+
+/// Whether other hosts would believe the certificate now.
+fn check(
+    path: &Path,
+    chain: &[CertificateDer<'_>],
+    verifier: &dyn ClientCertVerifier,
+) -> Result<(), IdentityError> {
+    let Some((own, between)) = chain.split_first() else { return Ok(()) };
+    let now = UnixTime::now();
+    let Err(error) = verifier.verify_client_cert(own, between, now) else { return Ok(()) };
+    let (path, now) = (path.to_owned(), stamp(now));
+    Err(match error {
+        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)
+        | rustls::Error::InvalidCertificate(CertificateError::BadSignature) => {
+            IdentityError::OtherAuthority { path }
+        }
+        rustls::Error::InvalidCertificate(CertificateError::ExpiredContext {
+            not_after, ..
+        }) => IdentityError::Expired { path, ended: stamp(not_after), now },
+        rustls::Error::InvalidCertificate(CertificateError::NotValidYetContext {
+            not_before,
+            ..
+        }) => IdentityError::NotYet { path, begins: stamp(not_before), now },
+        error => bad(&path, error),
+    })
+}
+
+fn stamp(time: UnixTime) -> Timestamp {
+    let since = SignedDuration::from_secs(i64::try_from(time.as_secs()).unwrap_or(i64::MAX));
+    Timestamp::from_duration(since).unwrap_or(Timestamp::MAX)
+}
+
+fn does_not_fit(error: &rustls::Error) -> String {
+    match error {
+        rustls::Error::InconsistentKeys(_) => format!("it is not the key of {CERTIFICATE}"),
+        error => error.to_string(),
+    }
+}
+
+fn bad(path: &Path, why: impl ToString) -> IdentityError {
+    IdentityError::Bad { path: path.to_owned(), why: why.to_string() }
 }

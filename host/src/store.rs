@@ -1,19 +1,25 @@
 //! What all hosts of a fleet share: a small store of keys with revisions, which can be watched, is
 //! changed only where it is as the writer saw it, and forgets what stands under a lease that ended.
-//! Consensus, leases and watching are etcd's; none of it is written here. Does not know records.
+//! One contract over two stores: etcd, whose consensus, leases and watching are not written again
+//! here, and a file for a host that is alone. Does not know records.
 
+mod embedded;
 mod error;
 mod etcd;
 mod settings;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use self::embedded::{Embedded, EmbeddedLease, EmbeddedWatch};
 pub use self::error::StoreError;
 use self::etcd::{Etcd, EtcdLease, EtcdWatch};
-pub use self::settings::{BadStore, StoreSettings};
+pub use self::settings::{BadStore, EtcdSettings, StoreSettings, TlsFiles};
 
-/// As many writes go into one commit: etcd takes 128 unless it is told otherwise.
+/// As many writes go into one commit, and as many guards: etcd takes 128 unless it is told otherwise.
 pub const MOST_WRITES: usize = 100;
+/// As many bytes go into one commit, keys and values: etcd takes 1.5 MiB, with what it adds.
+pub const MOST_BYTES: usize = 1 << 20;
 
 /// A moment in the store's history; later ones are larger.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,7 +66,7 @@ pub enum Guard {
 }
 
 /// Names a lease.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LeaseId(pub i64);
 
 /// One change to be made.
@@ -82,92 +88,141 @@ pub enum Write {
 /// Changes that are made together, or not at all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Commit {
-    /// What must hold.
+    /// What must hold; at most [`MOST_WRITES`].
     pub guards: Vec<Guard>,
-    /// What is changed then; at most [`MOST_WRITES`].
+    /// What is changed then; at most [`MOST_WRITES`] of together [`MOST_BYTES`], each key once.
     pub writes: Vec<Write>,
 }
 
 /// The store. Clones share its connections.
 #[derive(Clone, Debug)]
-pub struct Store {
-    etcd: Etcd,
+pub struct Store(Kind);
+
+#[derive(Clone, Debug)]
+enum Kind {
+    Embedded(Embedded),
+    Etcd(Etcd),
 }
 
 /// Changes as they come.
 #[derive(Debug)]
-pub struct Watch {
-    etcd: EtcdWatch,
+pub struct Watch(KindOfWatch);
+
+#[derive(Debug)]
+enum KindOfWatch {
+    Embedded(EmbeddedWatch),
+    Etcd(Box<EtcdWatch>),
 }
 
-/// A lease; what stands under it goes when it ends.
+/// A lease; what stands under it goes when it ends. Dropping it changes nothing: it ends when its
+/// time is over.
 #[derive(Debug)]
 pub struct Lease {
-    etcd: EtcdLease,
+    id: LeaseId,
+    ttl: Duration,
+    kind: KindOfLease,
+}
+
+#[derive(Debug)]
+enum KindOfLease {
+    Embedded(EmbeddedLease),
+    Etcd(EtcdLease),
 }
 
 impl Store {
-    /// A store that nobody has asked yet: whether it answers shows at the first question, so that a
-    /// host starts without it.
+    /// Opens the embedded store, or prepares to ask etcd. Nobody asks etcd yet: whether it answers
+    /// shows at the first question, so that a host starts without it.
     ///
     /// # Errors
-    /// The settings cannot be used.
+    /// The settings, or the files they name, cannot be used.
     pub async fn open(settings: &StoreSettings) -> Result<Self, StoreError> {
-        Ok(Self { etcd: Etcd::open(settings).await? })
+        Ok(Self(match settings {
+            StoreSettings::Embedded(folder) => Kind::Embedded(Embedded::open(folder).await?),
+            StoreSettings::Etcd(settings) => Kind::Etcd(Etcd::open(settings).await?),
+        }))
     }
 
-    /// Everything below a prefix, at one revision.
+    /// Everything below a prefix, at one revision. What was committed before this is asked is in it.
     ///
     /// # Errors
     /// See [`StoreError`].
     pub async fn read(&self, prefix: &str) -> Result<Seen, StoreError> {
-        self.etcd.read(prefix).await
+        match &self.0 {
+            Kind::Embedded(embedded) => embedded.read(prefix).await,
+            Kind::Etcd(etcd) => etcd.read(prefix).await,
+        }
     }
 
-    /// What is under a key.
+    /// What is under a key. What was committed before this is asked is seen.
     ///
     /// # Errors
     /// See [`StoreError`].
     pub async fn get(&self, key: &str) -> Result<Option<Entry>, StoreError> {
-        self.etcd.get(key).await
+        match &self.0 {
+            Kind::Embedded(embedded) => embedded.get(key).await,
+            Kind::Etcd(etcd) => etcd.get(key).await,
+        }
     }
 
     /// Every change below a prefix after a revision, in their order.
     ///
     /// # Errors
-    /// See [`StoreError`].
+    /// See [`StoreError`]; that a revision is too long ago may also show at [`Watch::next`].
     pub async fn watch(&self, prefix: &str, after: Revision) -> Result<Watch, StoreError> {
-        Ok(Watch { etcd: self.etcd.watch(prefix, after).await? })
+        Ok(Watch(match &self.0 {
+            Kind::Embedded(embedded) => KindOfWatch::Embedded(embedded.watch(prefix, after)),
+            Kind::Etcd(etcd) => KindOfWatch::Etcd(Box::new(etcd.watch(prefix, after).await?)),
+        }))
     }
 
-    /// Makes changes, if the guards hold. What fails with [`StoreError::Away`] may have happened all
-    /// the same.
+    /// Makes changes, if the guards hold, and returns when they were made.
+    ///
+    /// What fails with [`StoreError::Away`] may have happened all the same. A commit without guards
+    /// may be made twice when a member of the store is lost meanwhile.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] where a guard does not hold; see [`StoreError`].
+    /// [`StoreError::Conflict`] where a guard does not hold, [`StoreError::LeaseLost`] where a lease
+    /// has ended; see [`StoreError`].
     pub async fn commit(&self, commit: Commit) -> Result<Revision, StoreError> {
-        if commit.writes.len() > MOST_WRITES {
-            return Err(StoreError::TooLarge { writes: commit.writes.len() });
+        check(&commit)?;
+        match &self.0 {
+            Kind::Embedded(embedded) => embedded.commit(commit).await,
+            Kind::Etcd(etcd) => etcd.commit(&commit).await,
         }
-        self.etcd.commit(&commit).await
     }
 
-    /// A lease that ends when it is not kept alive for so long.
+    /// A lease that ends when it is not kept alive for so long. The time is rounded up to seconds,
+    /// and the store may grant more.
     ///
     /// # Errors
     /// See [`StoreError`].
     pub async fn grant(&self, ttl: Duration) -> Result<Lease, StoreError> {
-        Ok(Lease { etcd: self.etcd.grant(ttl).await? })
+        let seconds = ttl.as_millis().div_ceil(1000).max(1);
+        let seconds = u32::try_from(seconds).unwrap_or(u32::MAX);
+        match &self.0 {
+            Kind::Embedded(embedded) => {
+                let ttl = Duration::from_secs(seconds.into());
+                let (id, lease) = embedded.grant(ttl);
+                Ok(Lease { id, ttl, kind: KindOfLease::Embedded(lease) })
+            }
+            Kind::Etcd(etcd) => {
+                let (id, ttl, lease) = etcd.grant(seconds).await?;
+                Ok(Lease { id, ttl, kind: KindOfLease::Etcd(lease) })
+            }
+        }
     }
 }
 
 impl Watch {
-    /// Waits for the next changes; never none.
+    /// Waits for the next changes; never none. When this future is dropped, no change is lost.
     ///
     /// # Errors
     /// The watch has ended: whoever watches reads again.
     pub async fn next(&mut self) -> Result<Vec<Change>, StoreError> {
-        self.etcd.next().await
+        match &mut self.0 {
+            KindOfWatch::Embedded(watch) => watch.next().await,
+            KindOfWatch::Etcd(watch) => watch.next().await,
+        }
     }
 }
 
@@ -175,28 +230,75 @@ impl Lease {
     /// Its name.
     #[must_use]
     pub fn id(&self) -> LeaseId {
-        self.etcd.id
+        self.id
     }
 
     /// How long it lives when it is not kept alive, as it was granted.
     #[must_use]
     pub fn ttl(&self) -> Duration {
-        self.etcd.ttl
+        self.ttl
     }
 
-    /// Gives it its full time again.
+    /// Gives it its full time again, and says how long that is.
     ///
     /// # Errors
     /// [`StoreError::LeaseLost`] where it has ended; see [`StoreError`].
     pub async fn keep_alive(&mut self) -> Result<Duration, StoreError> {
-        self.etcd.keep_alive().await
+        match &self.kind {
+            KindOfLease::Embedded(lease) => lease.keep_alive()?,
+            KindOfLease::Etcd(lease) => lease.keep_alive().await?,
+        }
+        Ok(self.ttl)
     }
 
-    /// Ends it now.
+    /// Ends it now; not an error where it has ended already.
     ///
     /// # Errors
     /// See [`StoreError`].
     pub async fn revoke(self) -> Result<(), StoreError> {
-        self.etcd.revoke().await
+        match self.kind {
+            KindOfLease::Embedded(lease) => lease.revoke().await,
+            KindOfLease::Etcd(lease) => lease.revoke().await,
+        }
     }
+}
+
+impl Guard {
+    fn key(&self) -> &str {
+        match self {
+            Self::Absent(key) | Self::At(key, _) => key,
+        }
+    }
+}
+
+impl Write {
+    fn key(&self) -> &str {
+        match self {
+            Self::Put { key, .. } | Self::Delete(key) => key,
+        }
+    }
+
+    fn size(&self) -> usize {
+        match self {
+            Self::Put { key, value, .. } => key.len() + value.len(),
+            Self::Delete(key) => key.len(),
+        }
+    }
+}
+
+/// What no store takes, so that both refuse the same.
+fn check(commit: &Commit) -> Result<(), StoreError> {
+    let bytes = commit.writes.iter().map(Write::size).sum();
+    for (count, unit, most) in [
+        (commit.guards.len(), "guards", MOST_WRITES),
+        (commit.writes.len(), "writes", MOST_WRITES),
+        (bytes, "bytes", MOST_BYTES),
+    ] {
+        if count > most {
+            return Err(StoreError::TooLarge { count, unit, most });
+        }
+    }
+    let mut keys = BTreeSet::new();
+    let twice = commit.writes.iter().map(Write::key).find(|&key| !keys.insert(key));
+    twice.map_or(Ok(()), |key| Err(StoreError::Twice { key: key.to_owned() }))
 }

@@ -2,6 +2,7 @@
 # Makes sure that this machine can build Steerage and its guests: cargo, a C compiler, and a way to
 # compile to WebAssembly. It changes nothing when all of that is there, and then takes no time.
 # It does not install a Rust toolchain or a C compiler: how is the machine's owner's choice.
+# Tests of fleets need etcd; it is installed where apt can be used, and those tests are skipped else.
 #
 # Keep in step with src/toolchain.rs, which looks for the same things.
 set -eu
@@ -44,7 +45,8 @@ add_targets() {
     fi
 }
 
-install_packages() {
+# install PACKAGE...
+install() {
     has apt-get || return 1
     if [ "$(id -u)" = 0 ]; then
         as_root=
@@ -53,10 +55,18 @@ install_packages() {
     else
         return 1
     fi
-    say "installing $packages"
+    say "installing $*"
     $as_root apt-get update -q >&2 &&
         $as_root env DEBIAN_FRONTEND=noninteractive \
-            apt-get install -y -q --no-install-recommends $packages >&2
+            apt-get install -y -q --no-install-recommends "$@" >&2
+}
+
+# The package starts etcd as a service of the machine; nothing here uses that one.
+has_etcd() {
+    for program in /usr/bin/etcd /usr/sbin/etcd /usr/local/bin/etcd; do
+        [ -x "$program" ] && return 0
+    done
+    return 1
 }
 
 missing=0
@@ -70,10 +80,14 @@ if ! has cc && ! has gcc && ! has clang; then
 fi
 [ "$missing" = 0 ] || exit 1
 
+if ! has_etcd && ! { install etcd-server && has_etcd; }; then
+    say "etcd is missing, so tests of fleets are skipped: apt-get install etcd-server, as root"
+fi
+
 targets_installed && exit 0
 source_recipe_installed && exit 0
 add_targets && targets_installed && exit 0
-install_packages && source_recipe_installed && exit 0
+install $packages && source_recipe_installed && exit 0
 
 say "this machine cannot compile to WebAssembly, and that could not be repaired. Either of these does:"
 say "  rustup target add $targets"

@@ -19,10 +19,12 @@ pub mod manifest;
 pub mod mapped;
 pub mod outbound;
 pub mod outcome;
+pub mod pack;
 pub mod place;
 pub mod reconcile;
 pub mod replicas;
 pub mod route;
+pub mod sheet;
 pub mod units;
 
 mod quote;

@@ -1,8 +1,10 @@
 //! The command line as people type it: verbs, flags, their environment twins and help texts.
 //! Only describes; what a verb does is in the module of the same name.
 
+mod cert;
 mod fleet;
 mod host;
+mod plan;
 mod top;
 
 use std::net::SocketAddr;
@@ -11,8 +13,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use steerage_core::canary::Share;
 
+pub use self::cert::{Cert, CertInit, CertIssue, CertVerb};
 pub use self::fleet::{Drain, OneHost, Scale};
 pub use self::host::{Check, Doctor, Flags, Host, HostVerb, Wishes};
+pub use self::plan::{Apart, Drawing, Plan};
 pub use self::top::{Sort, Top};
 
 const DEFAULT_ADMIN_URL: &str = "http://127.0.0.1:8081";
@@ -26,6 +30,7 @@ Exit codes:
   2  the command line was not understood
   3  the host could not be reached
   4  refused: the manifest, the settings, the component or the request is not acceptable as it is
+255  no plan could be made; of `steerage plan` only
 
 Every flag that names an environment variable can be set through it instead.";
 
@@ -79,6 +84,10 @@ pub enum Command {
     Uncordon(OneHost),
     /// Say how many replicas an app shall have
     Scale(Scale),
+    /// Make the certificates by which the hosts of a fleet know each other
+    Cert(Cert),
+    /// Plan a fleet on paper: what a spreadsheet of apps would take, packed
+    Plan(Plan),
     /// Run a host
     Host(Host),
     /// Say what this machine can carry, and which settings stand in the way

@@ -5,9 +5,9 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use bytes::Bytes;
+use futures_util::{StreamExt, stream};
 use http::{HeaderName, Response};
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, BodyStream, StreamBody};
 use steerage_core::outcome::{Outcome, Refusal};
 
 use super::head::{self, Peer};
@@ -99,12 +99,13 @@ fn reply(mut response: Response<Reading>, letter: &Letter) -> Reply {
     *response.version_mut() = http::Version::HTTP_11;
     response.map(|body| match body {
         Reading::Whole(bytes) => ResponseBody::Host(bytes),
-        Reading::Coming(body, in_flight) => {
-            let body = body.map_frame(move |frame| {
+        Reading::Coming(held, body, in_flight) => {
+            let coming = BodyStream::new(body).map(move |frame| {
                 let _under_way = &in_flight;
-                frame.map_data(|data: Bytes| data)
+                frame.map_err(|_| Cut::by("host_lost"))
             });
-            ResponseBody::Elsewhere(body.map_err(|_| Cut::by("host_lost")).boxed_unsync())
+            let all = stream::iter(held.into_iter().map(Ok)).chain(coming);
+            ResponseBody::Elsewhere(StreamBody::new(all).boxed_unsync())
         }
     })
 }

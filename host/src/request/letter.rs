@@ -6,13 +6,14 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Request, Response, Uri, Version};
 use http_body::{Body as _, Frame, SizeHint};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming as IncomingBody;
 
 use super::head::{self, Peer};
@@ -22,6 +23,9 @@ use crate::forward::{self, BodyError, Broken, InFlight};
 
 /// Longest body, of a request or of an answer, that is held to be sent again or to be whole.
 const HELD: u64 = 64 << 10;
+/// How long an answer is held whose length is not known: a small one is whole by then, unless its host
+/// is very busy, and one that streams for long can wait so much once.
+const HELD_FOR: Duration = Duration::from_millis(50);
 
 /// A request on its way to another host.
 pub(super) struct Letter {
@@ -54,7 +58,8 @@ pub(super) enum Posted {
 /// An answer's body.
 pub(super) enum Reading {
     Whole(Full<Bytes>),
-    Coming(IncomingBody, InFlight),
+    /// What has come already, and what is coming.
+    Coming(Vec<Frame<Bytes>>, IncomingBody, InFlight),
 }
 
 impl Letter {
@@ -83,17 +88,14 @@ impl Letter {
             Ok(answered) => answered,
             Err(broken) => return self.broken(broken),
         };
-        let is_small = response.body().size_hint().exact().is_some_and(|n| n <= HELD);
-        if !is_small || !self.is_idempotent {
-            return Posted::Answered(response.map(|body| Reading::Coming(body, in_flight)));
+        let is_long = response.body().size_hint().lower() > HELD;
+        if is_long || !self.is_idempotent {
+            let coming = |body| Reading::Coming(Vec::new(), body, in_flight);
+            return Posted::Answered(response.map(coming));
         }
-        // Held back until it is whole, so that it can be asked for again while nobody has seen a part.
         let (parts, body) = response.into_parts();
-        match Limited::new(body, usize::try_from(HELD).unwrap_or(usize::MAX)).collect().await {
-            Ok(whole) => {
-                let body = Reading::Whole(Full::new(whole.to_bytes()));
-                Posted::Answered(Response::from_parts(parts, body))
-            }
+        match hold(body, in_flight).await {
+            Ok(reading) => Posted::Answered(Response::from_parts(parts, reading)),
             Err(error) => {
                 let (host, address) = (to.name.clone(), to.address);
                 let why = format!("its answer broke off: {error}");
@@ -156,6 +158,44 @@ impl Letter {
         *copy.headers_mut() = head.headers().clone();
         *copy.version_mut() = Version::HTTP_2;
         copy
+    }
+}
+
+/// Holds an answer back until it is whole, so that it can be asked for again while nobody has seen a
+/// part of it; not for long, and not much of it.
+async fn hold(mut body: IncomingBody, in_flight: InFlight) -> Result<Reading, hyper::Error> {
+    let until = tokio::time::Instant::now() + HELD_FOR;
+    let (mut held, mut n_bytes) = (Vec::new(), 0);
+    while n_bytes <= HELD {
+        match tokio::time::timeout_at(until, body.frame()).await {
+            Err(_) => break,
+            Ok(None) => {
+                let data =
+                    held.into_iter().filter_map(|frame: Frame<Bytes>| frame.into_data().ok());
+                return Ok(Reading::Whole(Full::new(joined(data.collect()))));
+            }
+            Ok(Some(frame)) => {
+                let frame = frame?;
+                let is_data = frame.is_data();
+                n_bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
+                held.push(frame);
+                if !is_data {
+                    break;
+                }
+            }
+        }
+    }
+    Ok(Reading::Coming(held, body, in_flight))
+}
+
+fn joined(mut pieces: Vec<Bytes>) -> Bytes {
+    match (pieces.len(), pieces.pop()) {
+        (1, Some(only)) => only,
+        (_, None) => Bytes::new(),
+        (_, Some(last)) => {
+            pieces.push(last);
+            pieces.concat().into()
+        }
     }
 }
 

@@ -1,18 +1,22 @@
 //! Why the store did not do what it was asked, by what the caller can do next.
+//! Does not know which kind of store it was.
+
+use std::path::PathBuf;
 
 /// Why the store did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// What a commit was about has changed since its maker looked: look again.
+    /// A guard does not hold: others changed what the commit is about since its maker looked. Look
+    /// again.
     #[error("others changed {} meanwhile", .key.as_deref().unwrap_or("the same"))]
     Conflict {
-        /// What was to be written, if that is known.
+        /// What was guarded, if that is known.
         key: Option<String>,
     },
-    /// It does not answer, or has no quorum: try later.
+    /// It does not answer, or has no quorum: try later. A commit may have happened all the same.
     #[error("the store does not answer: {why}")]
     Away {
-        /// What happened.
+        /// What happened, and with which member.
         why: String,
     },
     /// What was asked for is too long ago: read everything again.
@@ -22,24 +26,63 @@ pub enum StoreError {
     #[error("the lease has ended")]
     LeaseLost,
     /// It does not let this host in.
-    #[error("the store refuses this host: {why}; see its users and certificates")]
+    #[error("the store refuses this host: {why}")]
     Denied {
-        /// What it said.
+        /// What it said, and what to do.
+        why: String,
+    },
+    /// Whoever answers is not the store, going by its certificate.
+    #[error("the store cannot be trusted: {why}")]
+    Untrusted {
+        /// What is wrong with the certificate, and what to do.
         why: String,
     },
     /// More at once than the store takes.
-    #[error("a commit of {writes} writes: at most {} are taken", super::MOST_WRITES)]
+    #[error("a commit of {count} {unit}: at most {most} are taken")]
     TooLarge {
         /// How many.
-        writes: usize,
+        count: usize,
+        /// Of what.
+        unit: &'static str,
+        /// How many it takes.
+        most: usize,
+    },
+    /// A commit in which two writes are about one key.
+    #[error("a commit that writes {key} twice")]
+    Twice {
+        /// The key.
+        key: String,
     },
     /// The address cannot be one.
     #[error("the store cannot be reached like this: {0}")]
     BadAddress(String),
+    /// A file that is needed to reach it cannot be used.
+    #[error("cannot use {path} for the store: {why}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
     /// What is in it makes no sense to this host.
     #[error("{what}")]
     Damaged {
         /// What, and where.
         what: String,
     },
+    /// The embedded store failed, most likely because the disk is full.
+    #[error("the embedded store failed")]
+    Database(#[from] redb::Error),
 }
+
+/// Lets `?` take any of the database's many errors.
+macro_rules! from_redb {
+    ($($error:ty),*) => {
+        $(impl From<$error> for StoreError {
+            fn from(error: $error) -> Self {
+                Self::Database(error.into())
+            }
+        })*
+    };
+}
+from_redb!(redb::TransactionError, redb::TableError, redb::StorageError, redb::CommitError);

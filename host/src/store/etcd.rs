@@ -2,118 +2,107 @@
 //! A member that is cut off from the others hangs instead of refusing, so every try has its own time.
 //! Does not elect, replicate or expire anything: etcd does.
 
+mod error;
+mod member;
+mod watch;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use etcd_client::{
-    Client, Compare, CompareOp, ConnectOptions, Error, EventType, GetOptions, PutOptions, Txn,
-    TxnOp, WatchOptions, WatchStream,
+    Client, Compare, CompareOp, Error, GetOptions, KeyValue, PutOptions, ResponseHeader, Txn,
+    TxnOp, TxnOpResponse, TxnResponse, WatchOptions,
 };
 
-use super::{
-    Change, Commit, Entry, Guard, LeaseId, Revision, Seen, StoreError, StoreSettings, Write,
-};
+use self::error::Trouble;
+use self::member::Member;
+pub(super) use self::watch::EtcdWatch;
+use super::{Commit, Entry, EtcdSettings, Guard, LeaseId, Revision, Seen, StoreError, Write};
 
-/// Entries of one page: a page is one answer, and those have a bound of some MiB.
+/// Entries of one page.
 const PAGE: i64 = 1000;
+/// Longest answer that is taken: a page of the largest values that are written.
+const MOST_ANSWER: usize = 256 << 20;
 /// Longest wait for one member, while another may answer.
 const ONE_TRY: Duration = Duration::from_millis(800);
-/// How often an idle connection is tried, and how long that may take.
-const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(1));
+/// How long members are left alone that are choosing a leader.
+const ELECTION_PAUSE: Duration = Duration::from_millis(100);
 
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(super) struct Etcd {
-    members: Arc<[(String, Client)]>,
+    members: Arc<[Member]>,
     /// The member that answered last.
     current: Arc<AtomicUsize>,
     prefix: Arc<str>,
     timeout: Duration,
 }
 
-impl std::fmt::Debug for Etcd {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let members: Vec<&str> = self.members.iter().map(|(url, _)| url.as_str()).collect();
-        f.debug_struct("Etcd").field("members", &members).field("prefix", &self.prefix).finish()
-    }
-}
-
-pub(super) struct EtcdWatch {
-    stream: WatchStream,
-    prefix: Arc<str>,
-}
-
-impl std::fmt::Debug for EtcdWatch {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("EtcdWatch").finish_non_exhaustive()
-    }
-}
-
 #[derive(Debug)]
 pub(super) struct EtcdLease {
-    pub(super) id: LeaseId,
-    pub(super) ttl: Duration,
+    id: i64,
     etcd: Etcd,
 }
 
 impl Etcd {
-    pub(super) async fn open(settings: &StoreSettings) -> Result<Self, StoreError> {
-        let mut members = Vec::new();
-        for url in &settings.members {
-            let mut options = ConnectOptions::new()
-                .with_connect_timeout(ONE_TRY)
-                .with_keep_alive(KEEP_ALIVE.0, KEEP_ALIVE.1)
-                .with_keep_alive_while_idle(true)
-                .with_require_leader(true);
-            if let Some((name, password)) = &settings.user {
-                options = options.with_user(name, password);
-            }
-            let client = Client::connect([url], Some(options)).await;
-            members.push((url.clone(), client.map_err(|error| told(&error))?));
-        }
+    pub(super) async fn open(settings: &EtcdSettings) -> Result<Self, StoreError> {
         Ok(Self {
-            members: members.into(),
+            members: member::all(settings).await?.into(),
             current: Arc::default(),
             prefix: settings.prefix.as_str().into(),
             timeout: settings.timeout,
         })
     }
 
-    /// Asks the members in turn, until one answers or time is over.
+    /// Asks the members in turn until one answers or time is over. They are asked again only while
+    /// they choose a leader: one that cannot be reached now will not be in a moment.
     async fn ask<T, F>(&self, question: impl Fn(Client) -> F) -> Result<T, StoreError>
     where
         F: Future<Output = Result<T, Error>>,
     {
         let asked = async {
-            let first = self.current.load(Ordering::Relaxed);
-            let mut last = StoreError::Away { why: "no member".to_owned() };
-            for offset in 0..self.members.len() {
-                let place = (first + offset) % self.members.len();
-                let Some((url, client)) = self.members.get(place) else { break };
-                match tokio::time::timeout(ONE_TRY, question(client.clone())).await {
-                    Ok(Ok(answer)) => {
-                        self.current.store(place, Ordering::Relaxed);
-                        return Ok(answer);
-                    }
-                    Ok(Err(error)) => match told(&error) {
-                        StoreError::Away { why } => {
-                            last = StoreError::Away { why: format!("{url}: {why}") };
-                        }
-                        error => return Err(error),
-                    },
-                    Err(_) => {
-                        let why = format!("{url} said nothing for {ONE_TRY:?}");
-                        last = StoreError::Away { why };
-                    }
+            loop {
+                match self.ask_each(&question).await {
+                    Err(Trouble::NoLeader(_)) => tokio::time::sleep(ELECTION_PAUSE).await,
+                    Err(trouble) => return Err(trouble.into()),
+                    Ok(answer) => return Ok(answer),
                 }
             }
-            self.current.store(first + 1, Ordering::Relaxed);
-            Err(last)
         };
         let in_time = tokio::time::timeout(self.timeout, asked).await;
         in_time.unwrap_or_else(|_| {
-            Err(StoreError::Away { why: format!("no member answered within {:?}", self.timeout) })
+            let members: Vec<&str> = self.members.iter().map(|member| &*member.address).collect();
+            let why = format!("no answer from {} within {:?}", members.join(" and "), self.timeout);
+            Err(StoreError::Away { why })
         })
+    }
+
+    async fn ask_each<T, F>(&self, question: &impl Fn(Client) -> F) -> Result<T, Trouble>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        let first = self.current.load(Ordering::Relaxed);
+        let mut worst: Option<Trouble> = None;
+        for offset in 0..self.members.len() {
+            let place = first.wrapping_add(offset) % self.members.len();
+            let Some(member) = self.members.get(place) else { break };
+            match one_try(member, question).await {
+                Ok(answer) => {
+                    self.current.store(place, Ordering::Relaxed);
+                    return Ok(answer);
+                }
+                Err(Trouble::Answer(answer)) => return Err(Trouble::Answer(answer)),
+                // Another one may do better.
+                Err(trouble) => {
+                    worst = Some(match worst {
+                        Some(worst) => worst.or(trouble),
+                        None => trouble,
+                    });
+                }
+            }
+        }
+        self.current.store(first.wrapping_add(1), Ordering::Relaxed);
+        Err(worst.unwrap_or_else(|| Trouble::Away("it has no members".to_owned())))
     }
 
     fn whole(&self, key: &str) -> String {
@@ -123,43 +112,39 @@ impl Etcd {
     pub(super) async fn read(&self, prefix: &str) -> Result<Seen, StoreError> {
         let start = self.whole(prefix);
         let end = after_all(&start);
-        let mut seen = Seen::default();
+        let mut seen: Option<Seen> = None;
         let mut from = start.into_bytes();
         loop {
             let mut options = GetOptions::new().with_range(end.clone()).with_limit(PAGE);
-            if seen.revision.0 > 0 {
+            if let Some(seen) = &seen {
                 options = options.with_revision(signed(seen.revision.0));
             }
-            let answer = self
-                .ask(|client| {
-                    let (from, options) = (from.clone(), options.clone());
-                    async move { client.kv_client().get(from, Some(options)).await }
-                })
-                .await?;
-            if seen.revision.0 == 0 {
-                let revision = answer.header().map_or(0, etcd_client::ResponseHeader::revision);
-                seen.revision = Revision(unsigned(revision));
-            }
-            for kv in answer.kvs() {
-                seen.entries.push(self.entry(kv)?);
+            let page = self.ask(|client| {
+                let (from, options) = (from.clone(), options.clone());
+                let mut kv = client.kv_client().max_decoding_message_size(MOST_ANSWER);
+                async move { kv.get(from, Some(options)).await }
+            });
+            let page = page.await?;
+            let revision = revision(page.header());
+            let seen_now = seen.get_or_insert_with(|| Seen { entries: Vec::new(), revision });
+            for kv in page.kvs() {
+                seen_now.entries.push(self.entry(kv)?);
                 from = kv.key().to_vec();
                 from.push(0);
             }
-            if !answer.more() {
-                return Ok(seen);
+            if !page.more() {
+                return Ok(seen.unwrap_or_default());
             }
         }
     }
 
     pub(super) async fn get(&self, key: &str) -> Result<Option<Entry>, StoreError> {
         let key = self.whole(key);
-        let answer = self
-            .ask(|client| {
-                let key = key.clone();
-                async move { client.kv_client().get(key, None).await }
-            })
-            .await?;
-        answer.kvs().first().map(|kv| self.entry(kv)).transpose()
+        let asked = self.ask(|client| {
+            let key = key.clone();
+            async move { client.kv_client().get(key, None).await }
+        });
+        asked.await?.kvs().first().map(|kv| self.entry(kv)).transpose()
     }
 
     pub(super) async fn watch(
@@ -170,59 +155,74 @@ impl Etcd {
         let start = self.whole(prefix);
         let end = after_all(&start);
         let options = WatchOptions::new().with_range(end).with_start_revision(signed(after.0) + 1);
-        let stream = self
-            .ask(|client| {
-                let (start, options) = (start.clone(), options.clone());
-                async move { client.watch_client().watch(start, Some(options)).await }
-            })
-            .await?;
-        Ok(EtcdWatch { stream, prefix: self.prefix.clone() })
+        let asked = self.ask(|client| {
+            let (start, options) = (start.clone(), options.clone());
+            let mut watches = client.watch_client().max_decoding_message_size(MOST_ANSWER);
+            async move { watches.watch(start, Some(options)).await }
+        });
+        Ok(EtcdWatch::new(asked.await?, self.clone()))
     }
 
     pub(super) async fn commit(&self, commit: &Commit) -> Result<Revision, StoreError> {
-        let answer = self
-            .ask(|client| {
-                let transaction = self.transaction(commit);
-                async move { client.kv_client().txn(transaction).await }
-            })
-            .await?;
+        let tries = AtomicUsize::new(0);
+        let asked = self.ask(|client| {
+            tries.fetch_add(1, Ordering::Relaxed);
+            let transaction = self.transaction(commit);
+            async move { client.kv_client().txn(transaction).await }
+        });
+        let answer = asked.await?;
         if answer.succeeded() {
-            let revision = answer.header().map_or(0, etcd_client::ResponseHeader::revision);
-            return Ok(Revision(unsigned(revision)));
+            return Ok(revision(answer.header()));
         }
         // A try whose answer was lost may have done it, and the next one found it done.
-        self.is_done(commit).await?.ok_or_else(|| {
-            let key = commit.writes.iter().map(|write| match write {
-                Write::Put { key, .. } | Write::Delete(key) => key.clone(),
-            });
-            StoreError::Conflict { key: key.into_iter().next() }
-        })
+        if tries.into_inner() > 1
+            && let Some(done) = self.is_done(commit).await?
+        {
+            return Ok(done);
+        }
+        Err(StoreError::Conflict { key: broken_guard(commit, &answer) })
     }
 
-    /// When everything that a commit puts is there, the revision of that.
+    /// When everything that a commit puts is there, written at once under the same leases and later
+    /// than what it was guarded by: the revision of that.
     async fn is_done(&self, commit: &Commit) -> Result<Option<Revision>, StoreError> {
-        let mut latest = None;
-        for write in &commit.writes {
-            let Write::Put { key, value, .. } = write else { continue };
-            match self.get(key).await? {
-                Some(entry) if entry.value == *value => latest = latest.max(Some(entry.revision)),
+        let asked = self.ask(|client| {
+            let gets = commit.writes.iter().map(|write| TxnOp::get(self.whole(write.key()), None));
+            let transaction = Txn::new().and_then(gets.collect::<Vec<_>>());
+            async move { client.kv_client().txn(transaction).await }
+        });
+        let answer = asked.await?;
+        let mut done = None;
+        for (write, got) in commit.writes.iter().zip(gets(&answer)) {
+            match (write, got) {
+                (Write::Delete(_), None) => {}
+                (Write::Put { value, lease, .. }, Some(kv)) => {
+                    let is_same = kv.value() == *value
+                        && kv.lease() == lease.map_or(0, |lease| lease.0)
+                        && done.is_none_or(|done| done == kv.mod_revision());
+                    if !is_same {
+                        return Ok(None);
+                    }
+                    done = Some(kv.mod_revision());
+                }
                 _ => return Ok(None),
             }
         }
-        // That of another writer, who put the same long ago, is older than what the guards name.
-        let is_new = commit.guards.iter().all(|guard| match guard {
-            Guard::At(_, revision) => latest > Some(*revision),
-            Guard::Absent(_) => true,
+        let done = done.map(|done| Revision(unsigned(done)));
+        let guarded = commit.guards.iter().filter_map(|guard| match guard {
+            Guard::At(_, revision) => Some(*revision),
+            Guard::Absent(_) => None,
         });
-        Ok(latest.filter(|_| is_new))
+        Ok(done.filter(|done| guarded.max().is_none_or(|guarded| *done > guarded)))
     }
 
     fn transaction(&self, commit: &Commit) -> Txn {
-        let guards = commit.guards.iter().map(|guard| match guard {
-            Guard::Absent(key) => Compare::mod_revision(self.whole(key), CompareOp::Equal, 0),
-            Guard::At(key, revision) => {
-                Compare::mod_revision(self.whole(key), CompareOp::Equal, signed(revision.0))
-            }
+        let guards = commit.guards.iter().map(|guard| {
+            let revision = match guard {
+                Guard::Absent(_) => 0,
+                Guard::At(_, revision) => signed(revision.0),
+            };
+            Compare::mod_revision(self.whole(guard.key()), CompareOp::Equal, revision)
         });
         let writes = commit.writes.iter().map(|write| match write {
             Write::Put { key, value, lease } => {
@@ -231,71 +231,97 @@ impl Etcd {
             }
             Write::Delete(key) => TxnOp::delete(self.whole(key), None),
         });
-        Txn::new().when(guards.collect::<Vec<_>>()).and_then(writes.collect::<Vec<_>>())
+        // So that a conflict can say what it is about.
+        let looks = commit.guards.iter().map(|guard| {
+            TxnOp::get(self.whole(guard.key()), Some(GetOptions::new().with_keys_only()))
+        });
+        Txn::new()
+            .when(guards.collect::<Vec<_>>())
+            .and_then(writes.collect::<Vec<_>>())
+            .or_else(looks.collect::<Vec<_>>())
     }
 
-    pub(super) async fn grant(&self, ttl: Duration) -> Result<EtcdLease, StoreError> {
-        let seconds = i64::try_from(ttl.as_millis().div_ceil(1000)).unwrap_or(i64::MAX);
-        let answer = self
-            .ask(|client| async move { client.lease_client().grant(seconds, None).await })
-            .await?;
-        let ttl = Duration::from_secs(unsigned(answer.ttl()));
-        Ok(EtcdLease { id: LeaseId(answer.id()), ttl, etcd: self.clone() })
+    pub(super) async fn grant(
+        &self,
+        seconds: u32,
+    ) -> Result<(LeaseId, Duration, EtcdLease), StoreError> {
+        let asked = self.ask(|client| async move {
+            client.lease_client().grant(i64::from(seconds), None).await
+        });
+        let granted = asked.await?;
+        let ttl = Duration::from_secs(unsigned(granted.ttl()));
+        let id = granted.id();
+        Ok((LeaseId(id), ttl, EtcdLease { id, etcd: self.clone() }))
     }
 
-    fn entry(&self, kv: &etcd_client::KeyValue) -> Result<Entry, StoreError> {
+    fn entry(&self, kv: &KeyValue) -> Result<Entry, StoreError> {
         Ok(Entry {
-            key: relative(&self.prefix, kv.key())?,
+            key: self.relative(kv.key())?,
             value: kv.value().to_vec(),
             revision: Revision(unsigned(kv.mod_revision())),
         })
     }
-}
 
-impl EtcdWatch {
-    pub(super) async fn next(&mut self) -> Result<Vec<Change>, StoreError> {
-        loop {
-            let message = self.stream.message().await.map_err(|error| told(&error))?;
-            let Some(message) = message else {
-                return Err(StoreError::Away { why: "the watch ended".to_owned() });
-            };
-            if message.compact_revision() > 0 {
-                return Err(StoreError::Compacted);
-            }
-            if message.canceled() {
-                return Err(StoreError::Away { why: message.cancel_reason().to_owned() });
-            }
-            let mut changes = Vec::with_capacity(message.events().len());
-            for event in message.events() {
-                let Some(kv) = event.kv() else { continue };
-                let is_put = event.event_type() == EventType::Put;
-                changes.push(Change {
-                    key: relative(&self.prefix, kv.key())?,
-                    value: is_put.then(|| kv.value().to_vec()),
-                    revision: Revision(unsigned(kv.mod_revision())),
-                });
-            }
-            if !changes.is_empty() {
-                return Ok(changes);
-            }
-        }
+    fn relative(&self, key: &[u8]) -> Result<String, StoreError> {
+        let prefix = &*self.prefix;
+        let key = std::str::from_utf8(key).ok().and_then(|key| key.strip_prefix(prefix));
+        let what = || format!("a key below {prefix} in the store is no text");
+        key.map(str::to_owned).ok_or_else(|| StoreError::Damaged { what: what() })
     }
 }
 
 impl EtcdLease {
-    pub(super) async fn keep_alive(&mut self) -> Result<Duration, StoreError> {
-        let id = self.id.0;
-        // It reads the first answer itself, and that is all there is to know.
+    pub(super) async fn keep_alive(&self) -> Result<(), StoreError> {
+        let id = self.id;
+        // It waits for the first answer itself, and refuses one that says that no time is left.
         let asked =
             self.etcd.ask(|client| async move { client.lease_client().keep_alive(id).await });
-        asked.await.map(|_| self.ttl)
+        asked.await.map(drop)
     }
 
     pub(super) async fn revoke(self) -> Result<(), StoreError> {
-        let id = self.id.0;
+        let id = self.id;
         let asked = self.etcd.ask(|client| async move { client.lease_client().revoke(id).await });
-        asked.await.map(drop)
+        match asked.await {
+            Ok(_) | Err(StoreError::LeaseLost) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
+}
+
+async fn one_try<T, F>(member: &Member, question: &impl Fn(Client) -> F) -> Result<T, Trouble>
+where
+    F: Future<Output = Result<T, Error>>,
+{
+    let asked = async { question(member.client().await?).await };
+    let trouble = match tokio::time::timeout(ONE_TRY, asked).await {
+        Ok(Ok(answer)) => return Ok(answer),
+        Ok(Err(error)) => Trouble::of(&error, &member.address),
+        Err(_) => Trouble::Away(format!("no answer from {} within {ONE_TRY:?}", member.address)),
+    };
+    if !matches!(trouble, Trouble::Answer(_)) {
+        // A connection that leads nowhere would be waited for again and again.
+        member.forget();
+    }
+    Err(trouble)
+}
+
+/// The first guard that did not hold, going by what the transaction found.
+fn broken_guard(commit: &Commit, answer: &TxnResponse) -> Option<String> {
+    let found = gets(answer).map(|kv| kv.map_or(0, |kv| unsigned(kv.mod_revision())));
+    let broken = commit.guards.iter().zip(found).find(|(guard, found)| match guard {
+        Guard::Absent(_) => *found > 0,
+        Guard::At(_, revision) => *found != revision.0,
+    });
+    broken.map(|(guard, _)| guard.key().to_owned())
+}
+
+/// What each look of a transaction found.
+fn gets(answer: &TxnResponse) -> impl Iterator<Item = Option<KeyValue>> {
+    answer.op_responses().into_iter().filter_map(|response| match response {
+        TxnOpResponse::Get(got) => Some(got.kvs().first().cloned()),
+        _ => None,
+    })
 }
 
 /// The first key behind all that begin with this one.
@@ -310,10 +336,8 @@ fn after_all(prefix: &str) -> Vec<u8> {
     vec![0]
 }
 
-fn relative(prefix: &str, key: &[u8]) -> Result<String, StoreError> {
-    let key = std::str::from_utf8(key).ok().and_then(|key| key.strip_prefix(prefix));
-    key.map(str::to_owned)
-        .ok_or_else(|| StoreError::Damaged { what: format!("a key below {prefix} is no text") })
+fn revision(header: Option<&ResponseHeader>) -> Revision {
+    Revision(header.map_or(0, |header| unsigned(header.revision())))
 }
 
 fn signed(number: u64) -> i64 {
@@ -322,32 +346,4 @@ fn signed(number: u64) -> i64 {
 
 fn unsigned(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
-}
-
-/// What an error means for the caller.
-fn told(error: &Error) -> StoreError {
-    let why = match error {
-        Error::GRpcStatus(status) => {
-            let message = status.message();
-            if message.contains("required revision has been compacted") {
-                return StoreError::Compacted;
-            }
-            if message.contains("requested lease not found") {
-                return StoreError::LeaseLost;
-            }
-            let is_refused = message.contains("authentication failed")
-                || message.contains("invalid auth token")
-                || message.contains("user name is empty")
-                || message.contains("permission denied");
-            if is_refused {
-                return StoreError::Denied { why: message.to_owned() };
-            }
-            message.to_owned()
-        }
-        Error::LeaseKeepAliveError(_) => return StoreError::LeaseLost,
-        Error::InvalidArgs(why) => return StoreError::BadAddress(why.clone()),
-        Error::InvalidUri(uri) => return StoreError::BadAddress(uri.to_string()),
-        other => other.to_string(),
-    };
-    StoreError::Away { why }
 }

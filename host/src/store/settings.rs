@@ -1,23 +1,48 @@
 //! Where the store is, as operators write it.
+//! Does not reach it, and does not read the files it names.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Where the store is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoreSettings {
-    /// URLs of its members.
+pub enum StoreSettings {
+    /// In this folder: for a host that is alone.
+    Embedded(PathBuf),
+    /// In etcd, for all hosts of a fleet.
+    Etcd(EtcdSettings),
+}
+
+/// How to reach etcd, 3.4 or later.
+#[derive(Clone, PartialEq, Eq)]
+pub struct EtcdSettings {
+    /// Its members, each `HOST:PORT`.
     pub members: Vec<String>,
-    /// Who to be there, with a password.
-    pub user: Option<(String, String)>,
-    /// What all keys start with.
+    /// What all keys start with; begins and ends with a slash.
     pub prefix: String,
-    /// Longest wait for one answer.
+    /// The files for TLS; `None` speaks plain text.
+    pub tls: Option<TlsFiles>,
+    /// Who to be there, and the password.
+    pub user: Option<(String, String)>,
+    /// Longest wait for one answer, over all members.
     pub timeout: Duration,
+}
+
+/// The files for TLS, all PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The authority that etcd's certificates are of.
+    pub ca: PathBuf,
+    /// This host's own certificate and its key, where etcd asks for one.
+    pub own: Option<(PathBuf, PathBuf)>,
 }
 
 /// A text that says nowhere.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is no store: {why}; expected etcd://HOST:PORT,HOST:PORT, or etcds:// for TLS")]
+#[error(
+    "{text:?} is no store: {why}; expected etcd://HOST:PORT,HOST:PORT, or for TLS \
+     etcds://HOST:PORT?ca=FILE&cert=FILE&key=FILE"
+)]
 pub struct BadStore {
     text: String,
     why: &'static str,
@@ -25,43 +50,104 @@ pub struct BadStore {
 
 /// Two seconds: a leader that is lost is replaced in one, with etcd's defaults.
 const TIMEOUT: Duration = Duration::from_secs(2);
+const PREFIX: &str = "/steerage/";
+
+impl std::fmt::Debug for EtcdSettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Settings are printed into logs; passwords are not.
+        f.debug_struct("EtcdSettings")
+            .field("members", &self.members)
+            .field("prefix", &self.prefix)
+            .field("tls", &self.tls)
+            .field("user", &self.user.as_ref().map(|(name, _)| name))
+            .field("timeout", &self.timeout)
+            .finish()
+    }
+}
 
 impl StoreSettings {
-    /// Reads `etcd://a:2379,b:2379`, `etcds://` for TLS, with `USER:PASSWORD@` before the members.
+    /// Reads `etcd://USER:PASSWORD@a:2379,b:2379/PREFIX`, where user and prefix may be left out;
+    /// `etcds://` for TLS, with `?ca=FILE` and, for a certificate of one's own,
+    /// `&cert=FILE&key=FILE`.
     ///
     /// # Errors
     /// The rule that the text breaks.
     pub fn parse(text: &str) -> Result<Self, BadStore> {
-        let bad = |why| BadStore { text: text.to_owned(), why };
-        let (scheme, rest) = match text.split_once("://") {
-            Some(("etcd", rest)) => ("http", rest),
-            Some(("etcds", rest)) => ("https", rest),
-            Some(_) => return Err(bad("its kind is not known")),
-            None => return Err(bad("it does not say its kind")),
+        EtcdSettings::parse(text)
+            .map(Self::Etcd)
+            .map_err(|why| BadStore { text: without_password(text), why })
+    }
+}
+
+impl EtcdSettings {
+    fn parse(text: &str) -> Result<Self, &'static str> {
+        let (is_tls, rest) = match text.split_once("://") {
+            Some(("etcd", rest)) => (false, rest),
+            Some(("etcds", rest)) => (true, rest),
+            Some(_) => return Err("its kind is not known"),
+            None => return Err("it does not say its kind"),
         };
         let (user, rest) = match rest.rsplit_once('@') {
             Some((user, rest)) => {
-                let (name, password) = user.split_once(':').ok_or(bad("a user has a password"))?;
+                let (name, password) = user.split_once(':').ok_or("a user needs a password")?;
                 (Some((name.to_owned(), password.to_owned())), rest)
             }
             None => (None, rest),
         };
-        let (rest, prefix) = match rest.split_once('/') {
-            Some((rest, prefix)) if !prefix.trim_matches('/').is_empty() => {
-                (rest, format!("/{}/", prefix.trim_matches('/')))
-            }
-            Some((rest, _)) => (rest, "/steerage/".to_owned()),
-            None => (rest, "/steerage/".to_owned()),
+        let (rest, options) = rest.split_once('?').unwrap_or((rest, ""));
+        let (members, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+        let prefix = match prefix.trim_matches('/') {
+            "" => PREFIX.to_owned(),
+            prefix => format!("/{prefix}/"),
         };
-        let mut members = Vec::new();
-        for member in rest.split(',').map(str::trim) {
-            let (host, port) = member.rsplit_once(':').ok_or(bad("a member has no port"))?;
-            if host.is_empty() || port.parse::<u16>().is_err() {
-                return Err(bad("a member is not HOST:PORT"));
-            }
-            members.push(format!("{scheme}://{member}"));
+        let members = members.split(',').map(|one| member(one.trim())).collect::<Result<_, _>>()?;
+        Ok(Self { members, prefix, tls: tls(is_tls, options)?, user, timeout: TIMEOUT })
+    }
+}
+
+fn member(text: &str) -> Result<String, &'static str> {
+    let (host, port) = text.rsplit_once(':').ok_or("a member has no port")?;
+    let is_bare_ipv6 = host.contains(':') && !host.starts_with('[');
+    if host.is_empty() || is_bare_ipv6 || port.parse::<u16>().is_err() {
+        return Err("a member is not HOST:PORT");
+    }
+    Ok(text.to_owned())
+}
+
+fn tls(is_tls: bool, options: &str) -> Result<Option<TlsFiles>, &'static str> {
+    let (mut ca, mut cert, mut key) = (None, None, None);
+    for option in options.split('&').filter(|option| !option.is_empty()) {
+        let file = match option.split_once('=') {
+            Some(("ca", file)) => ca.insert(file),
+            Some(("cert", file)) => cert.insert(file),
+            Some(("key", file)) => key.insert(file),
+            _ => return Err("behind the ? only ca=, cert= and key= are known"),
+        };
+        if file.is_empty() {
+            return Err("a file has no name");
         }
-        Ok(Self { members, user, prefix, timeout: TIMEOUT })
+    }
+    let own = match (cert, key) {
+        (Some(cert), Some(key)) => Some((PathBuf::from(cert), PathBuf::from(key))),
+        (None, None) => None,
+        _ => return Err("cert= and key= need each other"),
+    };
+    match (is_tls, ca) {
+        (true, Some(ca)) => Ok(Some(TlsFiles { ca: ca.into(), own })),
+        (true, None) => Err("etcds:// needs ?ca=FILE, the authority of etcd's certificates"),
+        (false, None) if own.is_none() => Ok(None),
+        (false, _) => Err("certificates need etcds://"),
+    }
+}
+
+/// What was written, fit to be shown.
+fn without_password(text: &str) -> String {
+    match text.rsplit_once('@') {
+        Some((before, rest)) => {
+            let kind = before.split_once("://").map_or("", |(kind, _)| kind);
+            format!("{kind}://***@{rest}")
+        }
+        None => text.to_owned(),
     }
 }
 
@@ -69,24 +155,55 @@ impl StoreSettings {
 mod tests {
     use super::*;
 
+    fn etcd(text: &str) -> EtcdSettings {
+        match StoreSettings::parse(text).unwrap() {
+            StoreSettings::Etcd(settings) => settings,
+            StoreSettings::Embedded(_) => panic!("{text} is not embedded"),
+        }
+    }
+
     #[test]
     fn members_users_and_prefixes_are_read() {
-        let read = StoreSettings::parse("etcd://a:1,[::1]:2").unwrap();
-        assert_eq!(read.members, ["http://a:1", "http://[::1]:2"]);
-        assert_eq!((read.user, &*read.prefix), (None, "/steerage/"));
-        let read = StoreSettings::parse("etcds://me:p@ss@a:1/fleets/one").unwrap();
-        assert_eq!(read.members, ["https://a:1"]);
-        assert_eq!(read.user.unwrap(), ("me".to_owned(), "p@ss".to_owned()));
+        let read = etcd("etcd://a:1, [::1]:2");
+        assert_eq!(read.members, ["a:1", "[::1]:2"]);
+        assert_eq!((read.user, &*read.prefix, read.tls), (None, "/steerage/", None));
+        let read = etcd("etcds://me:p@s/s?@a:1/fleets/one/?ca=/x/ca.pem&cert=c&key=k");
+        assert_eq!(read.members, ["a:1"]);
+        assert_eq!(read.user.unwrap(), ("me".to_owned(), "p@s/s?".to_owned()));
         assert_eq!(read.prefix, "/fleets/one/");
+        let own = Some(("c".into(), "k".into()));
+        assert_eq!(read.tls, Some(TlsFiles { ca: "/x/ca.pem".into(), own }));
+        let read = etcd("etcds://a:1?ca=ca.pem");
+        assert_eq!(read.tls, Some(TlsFiles { ca: "ca.pem".into(), own: None }));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
         for (bad, why) in [
             ("a:1", "kind"),
             ("zk://a:1", "kind is not known"),
             ("etcd://a", "no port"),
             ("etcd://:1", "HOST:PORT"),
+            ("etcd://::1:1", "HOST:PORT"),
+            ("etcd://a:1,", "no port"),
+            ("etcd://a:99999", "HOST:PORT"),
             ("etcd://me@a:1", "password"),
+            ("etcds://a:1", "?ca=FILE"),
+            ("etcds://a:1?ca=", "no name"),
+            ("etcds://a:1?ca=a&cert=b", "need each other"),
+            ("etcds://a:1?ca=a&password=b", "only ca="),
+            ("etcd://a:1?ca=a", "need etcds://"),
         ] {
             let error = StoreSettings::parse(bad).unwrap_err().to_string();
-            assert!(error.contains(why), "{error}");
+            assert!(error.contains(why), "{bad}: {error}");
         }
+    }
+
+    #[test]
+    fn passwords_are_not_shown() {
+        let error = StoreSettings::parse("etcd://me:secret@a").unwrap_err().to_string();
+        assert!(!error.contains("secret") && error.contains("***@a"), "{error}");
+        let shown = format!("{:?}", StoreSettings::parse("etcd://me:secret@a:1").unwrap());
+        assert!(!shown.contains("secret"), "{shown}");
     }
 }

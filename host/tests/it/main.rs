@@ -10,8 +10,10 @@
 mod bad_input;
 mod calls;
 mod canary;
+mod certs;
 mod cli;
 mod deploy;
+mod etcd;
 mod examples;
 mod fair;
 mod guests;
@@ -24,5 +26,6 @@ mod outbound;
 mod routing;
 mod seeing;
 mod shutdown;
+mod store;
 mod tidy;
 mod up;

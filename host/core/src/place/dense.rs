@@ -21,15 +21,30 @@ pub(super) type AppIndex = usize;
 pub(super) struct Dense<'v> {
     pub(super) hosts: Vec<DenseHost<'v>>,
     pub(super) apps: Vec<DenseApp<'v>>,
-    /// What is free on each host; less than nothing where it is over-full. Apart from the rest, since
-    /// nearly all hosts are passed over by looking at this.
-    free: Vec<Free>,
+    /// What is looked at of every host for every replica, and nothing else: nearly all hosts are passed
+    /// over by what is free.
+    lanes: Vec<Lane>,
     /// Which hosts have the labels, for each set of labels that apps ask for.
     labelled: Vec<Vec<bool>>,
     /// One over what a host has of each on average.
     mean_cpu_unit: f64,
     mean_memory_unit: f64,
     lowest_priority: i32,
+    by_name: BTreeMap<&'v str, HostIndex>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Lane {
+    /// Less than nothing where the host is over-full.
+    free: Free,
+    /// One over what it has of each, for scores.
+    cpu_unit: f64,
+    memory_unit: f64,
+    zone: u32,
+    /// Whether it takes replicas.
+    is_open: bool,
+    /// Whether nothing is on it.
+    is_idle: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -42,10 +57,7 @@ pub(super) struct Free {
 pub(super) struct DenseHost<'v> {
     pub(super) name: &'v HostName,
     pub(super) standing: Standing,
-    pub(super) zone: usize,
-    /// One over what it has of each, for scores.
-    cpu_unit: f64,
-    memory_unit: f64,
+    pub(super) zone: u32,
     /// The apps on it, in no order.
     pub(super) apps: Vec<AppIndex>,
 }
@@ -71,17 +83,23 @@ impl<'v> Dense<'v> {
         let mut zones = BTreeMap::new();
         for host in view.hosts.values() {
             let n_zones = zones.len();
-            zones.entry(&*host.zone).or_insert(n_zones);
+            let number = u32::try_from(n_zones).unwrap_or(u32::MAX);
+            zones.entry(&*host.zone).or_insert(number);
         }
         let hosts = view.hosts.iter().map(|(name, host)| DenseHost {
             name,
             standing: host.standing,
             zone: zones.get(&*host.zone).copied().unwrap_or(0),
-            cpu_unit: unit(host.capacity.cpu.get()),
-            memory_unit: unit(host.capacity.memory.get()),
             apps: Vec::new(),
         });
-        let free = view.hosts.values().map(|host| Free::of(&host.capacity));
+        let lanes = view.hosts.values().map(|host| Lane {
+            free: Free::of(&host.capacity),
+            cpu_unit: unit(host.capacity.cpu.get()),
+            memory_unit: unit(host.capacity.memory.get()),
+            zone: zones.get(&*host.zone).copied().unwrap_or(0),
+            is_open: host.standing == Standing::Open,
+            is_idle: true,
+        });
         let all = view.hosts.values().fold(Room::default(), |all, host| all.plus(&host.capacity));
         let n_hosts = view.hosts.len().max(1) as u64;
         let mut dense = Self {
@@ -90,7 +108,8 @@ impl<'v> Dense<'v> {
             lowest_priority: view.apps.values().map(|app| app.priority).min().unwrap_or(0),
             hosts: hosts.collect(),
             apps: Vec::with_capacity(view.apps.len()),
-            free: free.collect(),
+            lanes: lanes.collect(),
+            by_name: view.hosts.keys().map(HostName::as_str).zip(0..).collect(),
             labelled: Vec::new(),
         };
         let mut classes = BTreeMap::new();
@@ -145,7 +164,7 @@ impl<'v> Dense<'v> {
 
     /// What is free on a host.
     pub(super) fn free(&self, host: HostIndex) -> Free {
-        self.free.get(host).copied().unwrap_or(Free { cpu: 0, memory: 0 })
+        self.lanes.get(host).map_or(Free { cpu: 0, memory: 0 }, |lane| lane.free)
     }
 
     /// Puts a replica on a host where it was from the start.
@@ -179,11 +198,12 @@ impl<'v> Dense<'v> {
     }
 
     fn change(&mut self, app: AppIndex, host: HostIndex, sign: i64) {
-        let (Some(changed), Some(on), Some(free)) =
-            (self.apps.get_mut(app), self.hosts.get_mut(host), self.free.get_mut(host))
+        let (Some(changed), Some(on), Some(lane)) =
+            (self.apps.get_mut(app), self.hosts.get_mut(host), self.lanes.get_mut(host))
         else {
             return;
         };
+        let free = &mut lane.free;
         free.cpu = free.cpu.saturating_sub(sign.saturating_mul(changed.need.cpu));
         free.memory = free.memory.saturating_sub(sign.saturating_mul(changed.need.memory));
         if sign > 0 {
@@ -195,6 +215,12 @@ impl<'v> Dense<'v> {
                 on.apps.swap_remove(place);
             }
         }
+        lane.is_idle = on.apps.is_empty();
+    }
+
+    /// The number of a host.
+    pub(super) fn index(&self, name: &HostName) -> Option<HostIndex> {
+        self.by_name.get(name.as_str()).copied()
     }
 
     /// Whether nothing but room keeps a replica from a host.
@@ -240,38 +266,55 @@ impl<'v> Dense<'v> {
         allowed: impl Fn(HostIndex) -> bool,
     ) -> Option<HostIndex> {
         let app = self.apps.get(app)?;
-        let need = app.need;
+        let zones: Vec<u32> =
+            app.on.iter().filter_map(|on| self.hosts.get(*on).map(|host| host.zone)).collect();
+        let is_free = app.labels.is_none() && app.apart.is_empty() && app.on.is_empty();
+        let may = |host: HostIndex| (is_free || self.may_be_on(app, host)) && allowed(host);
+        self.scan(app.need, &zones, may)
+    }
+
+    /// The best host for something that has a need and no wishes.
+    pub(super) fn best_for(&self, demand: &Room) -> Option<HostIndex> {
+        self.scan(Free::of(demand), &[], |_| true)
+    }
+
+    /// The best of all hosts that have room and where it may be; `zones` are those of the replicas
+    /// there are.
+    fn scan(
+        &self,
+        need: Free,
+        zones: &[u32],
+        may: impl Fn(HostIndex) -> bool,
+    ) -> Option<HostIndex> {
         let mut best: Option<Score> = None;
-        for (host, free) in self.free.iter().enumerate() {
-            if free.cpu < need.cpu || free.memory < need.memory {
+        for (host, lane) in self.lanes.iter().enumerate() {
+            if lane.free.cpu < need.cpu || lane.free.memory < need.memory || !lane.is_open {
                 continue;
             }
-            let Some(at) = self.hosts.get(host) else { continue };
-            let is_idle = at.apps.is_empty();
-            // Nearly all hosts have room at first, and all of them are idle.
-            if is_idle && app.on.is_empty() && best.is_some_and(|best| !best.is_idle) {
+            let in_zone = zones.iter().filter(|zone| **zone == lane.zone).count();
+            let in_zone = u32::try_from(in_zone).unwrap_or(u32::MAX);
+            // Cheap to see, and true of nearly all hosts at first, since all of them are idle.
+            let is_worse =
+                best.is_some_and(|best| (in_zone, lane.is_idle) > (best.in_zone, best.is_idle));
+            if is_worse {
                 continue;
             }
-            if !self.may_be_on(app, host) || !allowed(host) {
-                continue;
-            }
-            let left = |free: i64, need: i64| u64::try_from(free - need).unwrap_or(0);
-            let score = Score {
-                in_zone: if app.on.is_empty() { 0 } else { self.n_in_zone(app, host) },
-                is_idle,
-                waste: waste(
-                    left(free.cpu, need.cpu),
-                    at.cpu_unit,
-                    left(free.memory, need.memory),
-                    at.memory_unit,
-                ),
-                host: u32::try_from(host).unwrap_or(u32::MAX),
-            };
-            if best.is_none_or(|best| score < best) {
+            let score = lane.score(host, need, in_zone);
+            if best.is_none_or(|best| score < best) && may(host) {
                 best = Some(score);
             }
         }
         best.map(|best| best.host as HostIndex)
+    }
+
+    /// Takes room on a host for something that is no app of the view.
+    pub(super) fn occupy(&mut self, host: HostIndex, demand: &Room) {
+        let need = Free::of(demand);
+        if let Some(lane) = self.lanes.get_mut(host) {
+            lane.free.cpu = lane.free.cpu.saturating_sub(need.cpu);
+            lane.free.memory = lane.free.memory.saturating_sub(need.memory);
+            lane.is_idle = false;
+        }
     }
 
     /// Why a replica fits nowhere.
@@ -320,7 +363,7 @@ impl<'v> Dense<'v> {
             !stays
         });
         for name in stay {
-            if let Ok(host) = self.hosts.binary_search_by(|host| host.name.cmp(name)) {
+            if let Some(host) = self.index(name) {
                 self.keep(app, host);
             }
         }
@@ -329,7 +372,10 @@ impl<'v> Dense<'v> {
     /// What has become of the view, as a plan.
     pub(super) fn plan(self) -> Plan {
         let mut plan = Plan::default();
-        for app in &self.apps {
+        let is_touched = |app: &&DenseApp<'_>| {
+            !app.left.is_empty() || !app.came.is_empty() || app.unplaced.is_some()
+        };
+        for app in self.apps.iter().filter(is_touched) {
             let was = |host: HostIndex| {
                 self.hosts.get(host).is_some_and(|host| app.app.on.contains(host.name))
             };
@@ -364,6 +410,20 @@ impl<'v> Dense<'v> {
         let spare = self.hosts.iter().filter(|host| host.apps.is_empty());
         plan.spare = spare.map(|host| host.name.clone()).collect();
         plan
+    }
+}
+
+impl Lane {
+    fn score(&self, host: HostIndex, need: Free, in_zone: u32) -> Score {
+        let left = |free: i64, need: i64| u64::try_from(free - need).unwrap_or(0);
+        let cpu = left(self.free.cpu, need.cpu);
+        let memory = left(self.free.memory, need.memory);
+        Score {
+            in_zone,
+            is_idle: self.is_idle,
+            waste: waste(cpu, self.cpu_unit, memory, self.memory_unit),
+            host: u32::try_from(host).unwrap_or(u32::MAX),
+        }
     }
 }
 
@@ -415,8 +475,8 @@ impl Dense<'_> {
 
     /// How much a host is used, in millionths of it: the more used of both resources.
     pub(super) fn used(&self, host: HostIndex) -> u64 {
-        let Some(at) = self.hosts.get(host) else { return 0 };
-        let free = self.free(host).room();
+        let Some(at) = self.lanes.get(host) else { return 0 };
+        let free = at.free.room();
         #[expect(clippy::cast_precision_loss, reason = "a size to sort by")]
         let part = |free: u64, unit: f64| 1.0 - free as f64 * unit;
         let used = part(free.cpu.get(), at.cpu_unit).max(part(free.memory.get(), at.memory_unit));
@@ -432,8 +492,8 @@ impl Dense<'_> {
 
     /// How much a host lacks for a need, in millionths of all it has.
     pub(super) fn shortage(&self, host: HostIndex, need: Free) -> i64 {
-        let Some(at) = self.hosts.get(host) else { return i64::MAX };
-        let free = self.free(host);
+        let Some(at) = self.lanes.get(host) else { return i64::MAX };
+        let free = at.free;
         #[expect(clippy::cast_precision_loss, reason = "a size to sort by")]
         let part = |lacks: i64, unit: f64| lacks.max(0) as f64 * unit * 1e6;
         let lacks = part(need.cpu - free.cpu, at.cpu_unit)

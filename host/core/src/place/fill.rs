@@ -2,6 +2,9 @@
 //! elsewhere makes room; failing that, where replicas of lower priority have to go.
 //! Goes on until nothing more can be placed, so that planning the result changes nothing.
 
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::dense::{AppIndex, Dense, Free, HostIndex};
 use super::view::Standing;
 use super::why::Why;
@@ -9,12 +12,62 @@ use super::why::Why;
 /// As many hosts are looked at for making room, those that are short of the least.
 const CLOSEST: usize = 64;
 
+/// In which order replicas of equal priority are placed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    /// The largest first, which are the hardest to place.
+    Largest,
+    /// By name, which has nothing to do with size.
+    Name,
+    /// The largest first but for these, which come last: where not all fit, a few large ones are left
+    /// out instead of many small ones.
+    LargestBut(BTreeSet<AppIndex>),
+}
+
+/// How many replicas have no room, those of the highest priority first.
+pub(super) fn left_out(dense: &Dense<'_>, missing: &[AppIndex]) -> Vec<(i32, u32)> {
+    let mut by_priority: BTreeMap<i32, u32> = BTreeMap::new();
+    for app in missing {
+        let priority = dense.apps.get(*app).map_or(0, |at| at.app.priority);
+        *by_priority.entry(priority).or_default() += dense.missing(*app);
+    }
+    // Of two such lists the lesser is the better: at the first difference it has the lower priority,
+    // or fewer replicas of the same, or nothing at all.
+    by_priority.into_iter().rev().collect()
+}
+
+/// Of the lowest priority that is left out, the largest that together are as large as all that is.
+pub(super) fn set_aside(dense: &Dense<'_>, missing: &[AppIndex]) -> BTreeSet<AppIndex> {
+    let size = |app: AppIndex| dense.apps.get(app).map_or(0, |at| dense.size(at.need));
+    let priority = |app: AppIndex| dense.apps.get(app).map_or(0, |at| at.app.priority);
+    let Some(lowest) = missing.iter().map(|app| priority(*app)).min() else {
+        return BTreeSet::new();
+    };
+    let mut due: u64 =
+        missing.iter().map(|app| size(*app).saturating_mul(dense.missing(*app).into())).sum();
+    // What was there before this plan stays.
+    let is_new = |app: &AppIndex| dense.apps.get(*app).is_some_and(|at| at.app.on.is_empty());
+    let mut largest: Vec<AppIndex> =
+        (0..dense.apps.len()).filter(|app| priority(*app) == lowest && is_new(app)).collect();
+    largest.sort_by_cached_key(|app| (Reverse(size(*app)), *app));
+    let mut aside = BTreeSet::new();
+    for app in largest {
+        if due == 0 {
+            break;
+        }
+        let replicas = dense.apps.get(app).map_or(0, |at| u64::from(at.app.replicas));
+        due = due.saturating_sub(size(app).saturating_mul(replicas));
+        aside.insert(app);
+    }
+    aside
+}
+
 /// Places what is missing; returns the apps of which something still is.
-pub(super) fn fill(dense: &mut Dense<'_>) -> Vec<AppIndex> {
+pub(super) fn fill(dense: &mut Dense<'_>, order: &Order) -> Vec<AppIndex> {
     let mut queue: Vec<AppIndex> =
         (0..dense.apps.len()).filter(|app| dense.missing(*app) > 0).collect();
     loop {
-        queue.sort_by_cached_key(|app| order(dense, *app));
+        queue.sort_by_cached_key(|app| place_in_line(dense, *app, order));
         let mut tried = Tried::default();
         let mut displaced = Vec::new();
         let mut has_progressed = false;
@@ -45,15 +98,21 @@ pub(super) fn give_up(dense: &mut Dense<'_>, missing: Vec<AppIndex>) {
     }
 }
 
-/// The more important first, and of those the larger, which are harder to place.
-fn order(
+/// The more important first.
+fn place_in_line(
     dense: &Dense<'_>,
     app: AppIndex,
-) -> (std::cmp::Reverse<i32>, std::cmp::Reverse<u64>, AppIndex) {
+    order: &Order,
+) -> (Reverse<i32>, bool, Reverse<u64>, AppIndex) {
     let at = dense.apps.get(app);
     let priority = at.map_or(0, |at| at.app.priority);
     let size = at.map_or(0, |at| dense.size(at.need));
-    (std::cmp::Reverse(priority), std::cmp::Reverse(size), app)
+    let (is_aside, size) = match order {
+        Order::Largest => (false, size),
+        Order::Name => (false, 0),
+        Order::LargestBut(aside) => (aside.contains(&app), size),
+    };
+    (Reverse(priority), is_aside, Reverse(size), app)
 }
 
 /// What could not be placed since the last success: what asks for no less, and no more freely, cannot
@@ -173,14 +232,14 @@ fn evict(dense: &mut Dense<'_>, app: AppIndex, displaced: &mut Vec<AppIndex>) ->
 
 /// Who has to go from a host, if that is enough.
 fn victims(dense: &Dense<'_>, host: HostIndex, need: Free, priority: i32) -> Option<Vec<AppIndex>> {
-    let mut lower: Vec<(i32, std::cmp::Reverse<u64>, AppIndex)> = dense
+    let mut lower: Vec<(i32, Reverse<u64>, AppIndex)> = dense
         .hosts
         .get(host)?
         .apps
         .iter()
         .filter_map(|app| {
             let at = dense.apps.get(*app)?;
-            let key = (at.app.priority, std::cmp::Reverse(dense.size(at.need)), *app);
+            let key = (at.app.priority, Reverse(dense.size(at.need)), *app);
             (at.app.priority < priority).then_some(key)
         })
         .collect();

@@ -20,8 +20,7 @@ pub(super) fn settle(dense: &mut Dense<'_>) {
 fn keep_where_allowed(dense: &mut Dense<'_>, app: AppIndex) {
     let Some(on) = dense.apps.get(app).map(|app| &app.app.on) else { return };
     for name in on {
-        let found = dense.hosts.binary_search_by(|host| host.name.cmp(name));
-        let Ok(host) = found else {
+        let Some(host) = dense.index(name) else {
             dense.note_left(app, name, Why::HostGone);
             continue;
         };

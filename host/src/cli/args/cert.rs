@@ -1,0 +1,61 @@
+//! The command line of `steerage cert`.
+//! Only describes.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+const DEFAULT_DIR: &str = "fleet-ca";
+
+/// `steerage cert`.
+#[derive(Debug, Args)]
+pub struct Cert {
+    /// What to make.
+    #[command(subcommand)]
+    pub verb: CertVerb,
+}
+
+/// What can be made.
+#[derive(Debug, Subcommand)]
+pub enum CertVerb {
+    /// Make the fleet's own authority, once
+    Init(CertInit),
+    /// Make a host's certificate
+    Issue(CertIssue),
+}
+
+/// `steerage cert init`.
+#[derive(Debug, Args)]
+pub struct CertInit {
+    /// Folder for the authority; whoever can read ca.key in it can let hosts into the fleet
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_DIR)]
+    pub dir: PathBuf,
+    /// How many days the authority is valid
+    #[arg(long, default_value_t = 3650, value_parser = clap::value_parser!(u32).range(1..=36500))]
+    pub days: u32,
+    /// Print nothing but errors
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+/// `steerage cert issue`.
+#[derive(Debug, Args)]
+pub struct CertIssue {
+    /// The host's name in the fleet, as `steerage host --name` says it
+    pub name: String,
+    /// Folder with the authority
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_DIR)]
+    pub dir: PathBuf,
+    /// An address or DNS name of the host, besides its name; may be given again
+    #[arg(long, value_name = "IP|DNS")]
+    pub address: Vec<String>,
+    /// Folder for the host's files; the host's name unless said otherwise
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// How many days the certificate is valid
+    #[arg(long, default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=3650))]
+    pub days: u32,
+    /// Print nothing but errors
+    #[arg(short, long)]
+    pub quiet: bool,
+}

@@ -1,0 +1,102 @@
+//! One member of etcd and the connection to it, made when it is first needed and again after trouble.
+//! Does not decide which member is asked.
+
+use std::fmt;
+use std::fs;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use etcd_client::{Certificate, Client, ConnectOptions, Error, Identity, TlsOptions};
+
+use super::super::{EtcdSettings, StoreError, TlsFiles};
+use super::ONE_TRY;
+
+/// How often a connection in use is tried, and how long that may take. etcd hangs up on whoever does
+/// it more often than every 5 s, or while nothing is asked.
+const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(6), Duration::from_secs(2));
+
+pub(super) struct Member {
+    /// `http://HOST:PORT` or `https://HOST:PORT`.
+    pub(super) address: String,
+    options: ConnectOptions,
+    client: Mutex<Option<Client>>,
+}
+
+impl fmt::Debug for Member {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Member").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+/// All members; nobody is asked yet.
+pub(super) async fn all(settings: &EtcdSettings) -> Result<Vec<Member>, StoreError> {
+    let mut options = ConnectOptions::new()
+        .with_connect_timeout(ONE_TRY)
+        .with_keep_alive(KEEP_ALIVE.0, KEEP_ALIVE.1)
+        .with_keep_alive_while_idle(false)
+        .with_auto_token_refresh(true)
+        .with_require_leader(true);
+    if let Some(files) = &settings.tls {
+        options = options.with_tls(tls(files)?);
+    }
+    let kind = if settings.tls.is_some() { "https" } else { "http" };
+    let mut members = Vec::new();
+    for member in &settings.members {
+        let address = format!("{kind}://{member}");
+        // Without a user this only looks at the address and at the certificates.
+        Client::connect([&address], Some(options.clone())).await.map_err(|error| {
+            StoreError::BadAddress(format!("{address}: {}", super::error::causes(&error)))
+        })?;
+        members.push(Member { address, options: options.clone(), client: Mutex::default() });
+    }
+    if let Some((name, password)) = &settings.user {
+        for member in &mut members {
+            member.options = member.options.clone().with_user(name, password);
+        }
+    }
+    Ok(members)
+}
+
+impl Member {
+    /// The connection; where etcd has users, this is where it is asked whether this is one.
+    pub(super) async fn client(&self) -> Result<Client, Error> {
+        if let Some(client) = &*self.kept() {
+            return Ok(client.clone());
+        }
+        let client = Client::connect([&self.address], Some(self.options.clone())).await?;
+        *self.kept() = Some(client.clone());
+        Ok(client)
+    }
+
+    /// Lets the next question make a new connection.
+    pub(super) fn forget(&self) {
+        *self.kept() = None;
+    }
+
+    fn kept(&self) -> std::sync::MutexGuard<'_, Option<Client>> {
+        self.client.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn tls(files: &TlsFiles) -> Result<TlsOptions, StoreError> {
+    let ca = Certificate::from_pem(read(&files.ca, "CERTIFICATE-----")?);
+    let options = TlsOptions::new().ca_certificate(ca);
+    let Some((certificate, key)) = &files.own else { return Ok(options) };
+    let (certificate, key) =
+        (read(certificate, "CERTIFICATE-----")?, read(key, "PRIVATE KEY-----")?);
+    Ok(options.identity(Identity::from_pem(certificate, key)))
+}
+
+/// Reads a PEM file. One that holds something else would only be ignored later on.
+fn read(path: &Path, kind: &str) -> Result<String, StoreError> {
+    let unusable = |why: String| StoreError::File { path: path.to_owned(), why };
+    let text = fs::read_to_string(path).map_err(|error| unusable(error.to_string()))?;
+    if !text.contains(kind) {
+        return Err(unusable(format!(
+            "it holds no {} in PEM",
+            kind.trim_matches('-').to_lowercase()
+        )));
+    }
+    Ok(text)
+}

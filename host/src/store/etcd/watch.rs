@@ -1,0 +1,97 @@
+//! Changes as etcd tells them, and whether it is still there to tell them.
+//! Does not begin again when it ends: whoever watches reads everything first.
+
+use std::time::Duration;
+
+use etcd_client::{EventType, WatchResponse, WatchStream};
+use tokio::time::Instant;
+
+use super::super::{Change, Revision, StoreError};
+use super::error::Trouble;
+use super::{Etcd, unsigned};
+
+/// After so much silence etcd is asked to say something.
+const ASK_AFTER: Duration = Duration::from_secs(1);
+/// After so long without the answer it is gone.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+
+pub(in super::super) struct EtcdWatch {
+    stream: WatchStream,
+    etcd: Etcd,
+    /// When it last said something, or its silence was last looked at.
+    heard_at: Instant,
+    /// When it was asked to say something, if that is not answered yet.
+    asked_at: Option<Instant>,
+}
+
+impl std::fmt::Debug for EtcdWatch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EtcdWatch").field("etcd", &self.etcd).finish_non_exhaustive()
+    }
+}
+
+impl EtcdWatch {
+    pub(super) fn new(stream: WatchStream, etcd: Etcd) -> Self {
+        Self { stream, etcd, heard_at: Instant::now(), asked_at: None }
+    }
+
+    pub(in super::super) async fn next(&mut self) -> Result<Vec<Change>, StoreError> {
+        loop {
+            let until = match self.asked_at {
+                Some(asked_at) => asked_at + ANSWER_WITHIN,
+                None => self.heard_at + ASK_AFTER,
+            };
+            // The stream is looked at first: who comes late finds there what was told meanwhile.
+            let heard = tokio::time::timeout_at(until, self.stream.message()).await;
+            let Ok(heard) = heard else {
+                self.ask().await?;
+                continue;
+            };
+            self.heard_at = Instant::now();
+            self.asked_at = None;
+            let message = heard.map_err(|error| Trouble::of(&error, "the watch"))?;
+            let Some(message) = message else { return Err(away("it ended the watch")) };
+            let changes = self.changes(&message)?;
+            if !changes.is_empty() {
+                return Ok(changes);
+            }
+        }
+    }
+
+    /// Asks for a sign of life, or gives up when the last one asked for has not come.
+    async fn ask(&mut self) -> Result<(), StoreError> {
+        if self.asked_at.is_some() {
+            return Err(away(&format!("the watch heard nothing for {ANSWER_WITHIN:?}")));
+        }
+        self.asked_at = Some(Instant::now());
+        let asked = tokio::time::timeout(ANSWER_WITHIN, self.stream.request_progress()).await;
+        match asked {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(Trouble::of(&error, "the watch").into()),
+            Err(_) => Err(away("the watch cannot be asked")),
+        }
+    }
+
+    fn changes(&self, message: &WatchResponse) -> Result<Vec<Change>, StoreError> {
+        if message.compact_revision() > 0 {
+            return Err(StoreError::Compacted);
+        }
+        if message.canceled() {
+            return Err(Trouble::told(message.cancel_reason(), "the watch").into());
+        }
+        let changes = message.events().iter().filter_map(|event| {
+            let kv = event.kv()?;
+            let is_put = event.event_type() == EventType::Put;
+            Some(self.etcd.relative(kv.key()).map(|key| Change {
+                key,
+                value: is_put.then(|| kv.value().to_vec()),
+                revision: Revision(unsigned(kv.mod_revision())),
+            }))
+        });
+        changes.collect()
+    }
+}
+
+fn away(why: &str) -> StoreError {
+    StoreError::Away { why: why.to_owned() }
+}

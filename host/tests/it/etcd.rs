@@ -1,0 +1,162 @@
+//! Real etcd on ports of its own, for tests: one member or a few, which can be killed, stopped and
+//! started again on their data. Tests are skipped with a message where etcd is not installed.
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use steerage::store::{EtcdSettings, Store, StoreError, StoreSettings};
+use tempfile::TempDir;
+
+use crate::harness::PATIENCE;
+
+const PROGRAMS: [&str; 3] = ["/usr/bin/etcd", "/usr/sbin/etcd", "/usr/local/bin/etcd"];
+
+/// Some members that know each other; gone with their data when this is dropped.
+pub(crate) struct Etcd {
+    members: Vec<Member>,
+    flags: Vec<String>,
+    folder: TempDir,
+}
+
+struct Member {
+    client: u16,
+    peer: u16,
+    child: Option<Child>,
+}
+
+/// Where etcd is, if it is installed; says so if not.
+fn program() -> Option<PathBuf> {
+    let found = PROGRAMS.into_iter().map(PathBuf::from).find(|path| path.exists());
+    if found.is_none() {
+        eprintln!(
+            "SKIPPED: this test needs etcd: `make setup` installs it as root, or `apt-get install \
+             etcd-server`"
+        );
+    }
+    found
+}
+
+impl Etcd {
+    /// Starts so many members; `None` where etcd is not installed.
+    pub(crate) fn start(n_members: usize) -> Option<Self> {
+        Self::start_with(n_members, "http", &[])
+    }
+
+    /// The same, with more flags, and clients spoken with by this scheme.
+    pub(crate) fn start_with(n_members: usize, scheme: &str, flags: &[String]) -> Option<Self> {
+        program()?;
+        // All are held until all are known, so that none is given twice.
+        let held: Vec<TcpListener> =
+            (0..2 * n_members).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let ports: Vec<u16> = held.iter().map(|it| it.local_addr().unwrap().port()).collect();
+        drop(held);
+        let members =
+            ports.chunks(2).map(|ports| Member { client: ports[0], peer: ports[1], child: None });
+        let flags = flags.iter().cloned().chain([format!("scheme={scheme}")]).collect();
+        let folder = tempfile::tempdir().unwrap();
+        let mut etcd = Self { members: members.collect(), flags, folder };
+        (0..n_members).for_each(|member| etcd.run(member));
+        Some(etcd)
+    }
+
+    /// Starts a member that is not running, on its data.
+    pub(crate) fn run(&mut self, member: usize) {
+        let scheme = self.flags.last().unwrap().strip_prefix("scheme=").unwrap();
+        let cluster = self.members.iter().enumerate();
+        let cluster = cluster.map(|(n, one)| format!("m{n}=http://127.0.0.1:{}", one.peer));
+        let cluster = cluster.collect::<Vec<_>>().join(",");
+        let Member { client, peer, .. } = self.members[member];
+        let log = std::fs::File::create(self.folder.path().join(format!("log{member}"))).unwrap();
+        let child = Command::new(program().unwrap())
+            .arg(format!("--name=m{member}"))
+            .arg(format!("--data-dir={}", self.folder.path().join(format!("m{member}")).display()))
+            .arg(format!("--listen-client-urls={scheme}://127.0.0.1:{client}"))
+            .arg(format!("--advertise-client-urls={scheme}://127.0.0.1:{client}"))
+            .arg(format!("--listen-peer-urls=http://127.0.0.1:{peer}"))
+            .arg(format!("--initial-advertise-peer-urls=http://127.0.0.1:{peer}"))
+            .arg(format!("--initial-cluster={cluster}"))
+            .args(&self.flags[..self.flags.len() - 1])
+            .env_clear()
+            .env("ETCD_UNSUPPORTED_ARCH", std::env::consts::ARCH)
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.members[member].child = Some(child);
+    }
+
+    /// Ends a member as `kill -9` does.
+    pub(crate) fn kill(&mut self, member: usize) {
+        if let Some(mut child) = self.members[member].child.take() {
+            drop(child.kill());
+            child.wait().unwrap();
+        }
+    }
+
+    /// Lets a member stand still, or go on.
+    pub(crate) fn signal(&self, member: usize, signal: Signal) {
+        let child = self.members[member].child.as_ref().unwrap();
+        kill_process(Pid::from_child(child), signal).unwrap();
+    }
+
+    /// `HOST:PORT` of a member.
+    pub(crate) fn address(&self, member: usize) -> String {
+        format!("127.0.0.1:{}", self.members[member].client)
+    }
+
+    /// `HOST:PORT` of all members, with commas between, as `--store` takes them.
+    pub(crate) fn addresses(&self) -> String {
+        let all: Vec<String> = (0..self.members.len()).map(|member| self.address(member)).collect();
+        all.join(",")
+    }
+
+    /// What `--store` says for it.
+    pub(crate) fn url(&self) -> String {
+        format!("etcd://{}", self.addresses())
+    }
+
+    /// How to reach it.
+    pub(crate) fn settings(&self) -> EtcdSettings {
+        settings(&self.url())
+    }
+
+    /// The store in it, once it answers.
+    pub(crate) async fn store(&self) -> Store {
+        let store = open(&self.url()).await.unwrap();
+        self.answers(&store).await;
+        store
+    }
+
+    /// Waits until it answers.
+    pub(crate) async fn answers(&self, store: &Store) {
+        let since = Instant::now();
+        while let Err(error) = store.get("").await {
+            let log = || std::fs::read_to_string(self.folder.path().join("log0")).unwrap();
+            assert!(matches!(error, StoreError::Away { .. }), "{error}");
+            assert!(since.elapsed() < PATIENCE, "{error}\n{}", log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+impl Drop for Etcd {
+    fn drop(&mut self) {
+        (0..self.members.len()).for_each(|member| self.kill(member));
+    }
+}
+
+/// What the text says of etcd.
+pub(crate) fn settings(url: &str) -> EtcdSettings {
+    match StoreSettings::parse(url).unwrap() {
+        StoreSettings::Etcd(settings) => settings,
+        StoreSettings::Embedded(_) => panic!("{url} is not etcd"),
+    }
+}
+
+/// The store that the text says.
+pub(crate) async fn open(url: &str) -> Result<Store, StoreError> {
+    Store::open(&StoreSettings::parse(url).unwrap()).await
+}
