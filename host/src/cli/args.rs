@@ -420,6 +420,13 @@ mod tests {
     }
 
     #[test]
+    fn a_canary_gets_a_share_of_the_calls() {
+        assert_eq!(deploy("steerage deploy --canary 0.5%").canary.unwrap().get(), 50);
+        let error = parse("steerage deploy --canary 100%").unwrap_err();
+        assert!(error.contains("at most 99.99% of the calls"), "{error}");
+    }
+
+    #[test]
     fn a_bare_component_needs_a_name_and_a_route() {
         let error = parse("steerage deploy app.wasm --name echo").unwrap_err();
         assert!(error.contains("--route <PATH>"), "{error}");

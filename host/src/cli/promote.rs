@@ -66,3 +66,53 @@ pub(super) fn shown(detail: &wire::AppDetail, now: u64) -> Option<String> {
         canary.hosts
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use super::*;
+
+    fn check(canary: Option<wire::Canary>, taken_back: Option<wire::TakenBack>, shows: Expect) {
+        let detail = serde_json::json!({
+            "app": "shop", "generation": 3, "version": "1", "kind": "http", "component": "",
+            "size_bytes": 0, "deployed_at": 0, "routes": [], "calls": 0, "failed": 0,
+            "running": 0, "waiting": 0, "fuel": 0, "cpu_seconds": 0.0, "memory_peak_bytes": 0,
+            "tenant": "default", "description": null, "reuse": 1, "weight": 1, "env": [],
+            "allowed_outbound_hosts": [], "manifest": "", "deployments": [],
+            "limits": {
+                "memory": "", "memory_bytes": 0, "fuel": 0, "timeout": "", "timeout_ms": 0,
+                "concurrency": 0, "queue": 0, "request_body": "", "request_body_bytes": 0,
+                "response_body": "", "response_body_bytes": 0,
+            },
+        });
+        // What an older host says has neither.
+        let detail: wire::AppDetail = serde_json::from_value(detail).unwrap();
+        let detail = wire::AppDetail { canary, taken_back, ..detail };
+        shows.assert_eq(&shown(&detail, 200_000).unwrap_or_default());
+    }
+
+    #[test]
+    fn both_sides_stand_beside_each_other() {
+        check(None, None, expect![""]);
+        let side = |calls, failed| wire::CanarySide { calls, failed, p50_us: 900, p95_us: 4_100 };
+        let canary = wire::Canary {
+            generation: 4,
+            share: "5%".to_owned(),
+            share_percent: 5.0,
+            since: 10_000,
+            trying: 2,
+            hosts: 3,
+            verdict: "fine".to_owned(),
+            old: side(19_000, 3),
+            canary: side(1_000, 0),
+        };
+        check(Some(canary), None, expect![[r#"
+            CANARY        GEN  CALLS  FAILED     P50     P95
+            served          3  19.0k       3  900 us  4.1 ms
+            on trial, 5%    4   1.0k       0  900 us  4.1 ms
+            for 3m10s, on 2 of 3 hosts: it does as well as the one served"#]]);
+        let taken_back = wire::TakenBack { generation: 4, why: "it fails".to_owned(), at: 170_000 };
+        check(None, Some(taken_back), expect!["canary generation 4 was taken back 30s ago: it fails"]);
+    }
+}
