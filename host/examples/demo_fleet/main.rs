@@ -14,9 +14,8 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-    let result = runtime
-        .map_err(anyhow::Error::from)
-        .and_then(|runtime| runtime.block_on(scenes::play()));
+    let result =
+        runtime.map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(scenes::play()));
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

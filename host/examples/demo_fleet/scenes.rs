@@ -34,10 +34,12 @@ pub(crate) async fn play() -> anyhow::Result<()> {
     start(&mut stage).await?;
 
     heading("3. Deployed once");
-    deploy(&stage, &repository)?;
+    deploy(&stage, &repository).await?;
     show_replicas(&stage).await?;
-    say("\n  Placement chose the hosts: apart from each other, in two zones. Every host answers for\n  \
-         every app, itself or through the host next to it.");
+    say(
+        "\n  Placement chose the hosts: apart from each other, in two zones. Every host answers for\n  \
+         every app, itself or through the host next to it.",
+    );
 
     heading("4. A host is killed under load");
     kill(&mut stage).await?;
@@ -71,7 +73,9 @@ fn build_examples(stage: &Stage, repository: &Path) -> anyhow::Result<()> {
 async fn start(stage: &mut Stage) -> anyhow::Result<()> {
     stage.certify()?;
     say("  $ steerage cert init; steerage cert issue ada      ... and so on");
-    say("  The fleet's own authority, and a certificate for each host: without one a host gets nothing.\n");
+    say(
+        "  The fleet's own authority, and a certificate for each host: without one a host gets nothing.\n",
+    );
     for (name, _) in HOSTS {
         stage.start(name)?;
     }
@@ -85,17 +89,22 @@ async fn start(stage: &mut Stage) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn deploy(stage: &Stage, repository: &Path) -> anyhow::Result<()> {
+async fn deploy(stage: &Stage, repository: &Path) -> anyhow::Result<()> {
     let (via, _) = HOSTS[0];
+    let mut table = Table::new(&["", ">READY AFTER"]);
     for (app, ..) in APPS {
         let started_at = Instant::now();
         let manifest = manifest(repository, app);
         stage.steerage(via, &["deploy".as_ref(), "-f".as_ref(), manifest.as_os_str()])?;
-        stage.steerage(via, &words(&["scale", app, &REPLICAS.to_string()]))?;
         let took = human::duration(started_at.elapsed());
-        say(&format!("  $ steerage deploy -f examples/{app}/steerage.toml"));
-        say(&format!("  $ steerage scale {app} {REPLICAS:<36} {took:>7}"));
+        table.row([format!("$ steerage deploy -f examples/{app}/steerage.toml"), took]);
+        let started_at = Instant::now();
+        stage.steerage(via, &words(&["scale", app, &REPLICAS.to_string()]))?;
+        wait_for_replicas(stage, via, app, None).await?;
+        let took = human::duration(started_at.elapsed());
+        table.row([format!("$ steerage scale {app} {REPLICAS}"), took]);
     }
+    say(&indent(&table.render()));
     say("");
     Ok(())
 }
@@ -107,7 +116,9 @@ async fn kill(stage: &mut Stage) -> anyhow::Result<()> {
     tokio::time::sleep(MARGIN).await;
     let killed_at = Instant::now();
     stage.kill(&victim)?;
-    wait_for_replicas(stage, via, &victim).await?;
+    for (app, ..) in APPS {
+        wait_for_replicas(stage, via, app, Some(&victim)).await?;
+    }
     let restored = killed_at.elapsed();
     tokio::time::sleep(MARGIN).await;
     let records = load.stop()?;
@@ -115,7 +126,10 @@ async fn kill(stage: &mut Stage) -> anyhow::Result<()> {
         "  kill -9 {victim}, which had most replicas, while callers ask all three hosts in turn.\n"
     ));
     tell(&records)?;
-    say(&format!("  All replicas were back, on the hosts left, after {}.\n", human::duration(restored)));
+    say(&format!(
+        "  All replicas were back, on the hosts left, after {}.\n",
+        human::duration(restored)
+    ));
     show_replicas(stage).await?;
     stage.start(&victim)
 }
@@ -131,11 +145,12 @@ async fn drain(stage: &mut Stage) -> anyhow::Result<()> {
     let took = human::duration(began_at.elapsed());
     tokio::time::sleep(MARGIN).await;
     let records = load.stop()?;
-    say(&format!("  $ steerage drain {emptied:48} {took:>7}\n"));
+    say(&format!("  $ steerage drain {emptied}      empty after {took}\n"));
     tell(&records)?;
-    say("");
     show(stage, &["hosts"])?;
-    say(&format!("\n  {emptied} is empty and can be switched off; `steerage uncordon {emptied}` opens it again."));
+    say(&format!(
+        "\n  {emptied} is empty and can be switched off; `steerage uncordon {emptied}` opens it again."
+    ));
     Ok(())
 }
 
@@ -144,7 +159,8 @@ fn tell(records: &[Record]) -> anyhow::Result<()> {
     let failed: Vec<_> = records.iter().filter_map(|record| record.failure.as_deref()).collect();
     let n_again = records.iter().filter(|record| record.is_retried).count();
     let slowest = records.iter().map(|record| record.took).max().unwrap_or_default();
-    let mut table = Table::new(&[">REQUESTS", ">FAILED", ">SENT AGAIN", ">LONGEST GAP", ">SLOWEST"]);
+    let mut table =
+        Table::new(&[">REQUESTS", ">FAILED", ">SENT AGAIN", ">LONGEST GAP", ">SLOWEST"]);
     table.row([
         records.len().to_string(),
         failed.len().to_string(),
@@ -185,19 +201,21 @@ async fn wait_for_hosts(stage: &Stage, via: &str) -> anyhow::Result<()> {
     .await
 }
 
-/// Waits until every app has its replicas elsewhere than on this host.
-async fn wait_for_replicas(stage: &Stage, via: &str, lost: &str) -> anyhow::Result<()> {
+/// Waits until an app has its replicas elsewhere than on this host, if one is named.
+async fn wait_for_replicas(
+    stage: &Stage,
+    via: &str,
+    app: &str,
+    lost: Option<&str>,
+) -> anyhow::Result<()> {
     let client = stage.client(via)?;
-    for (app, ..) in APPS {
-        until("replicas elsewhere", async || {
-            let told = client.replicas(app).await?;
-            let is_here = |replica: &&_| is_ready(replica) && replica.host != lost;
-            let n_ready = told.hosts.iter().filter(is_here).count();
-            Ok((n_ready >= REPLICAS as usize).then_some(()))
-        })
-        .await?;
-    }
-    Ok(())
+    until("replicas elsewhere", async || {
+        let told = client.replicas(app).await?;
+        let is_there = |replica: &&_| is_ready(replica) && Some(&*replica.host) != lost;
+        let n_ready = told.hosts.iter().filter(is_there).count();
+        Ok((n_ready >= REPLICAS as usize).then_some(()))
+    })
+    .await
 }
 
 fn is_ready(replica: &steerage::api::wire::Replica) -> bool {

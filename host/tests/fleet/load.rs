@@ -256,7 +256,8 @@ impl Host {
     }
 
     async fn exchange(&self, mut sender: SendRequest<Full<Bytes>>, ask: &Ask) -> Tried {
-        let body = if ask.method == Method::POST { Bytes::from("a few bytes") } else { Bytes::new() };
+        let body =
+            if ask.method == Method::POST { Bytes::from("a few bytes") } else { Bytes::new() };
         let request = Request::builder()
             .method(ask.method.clone())
             .uri(&ask.path)

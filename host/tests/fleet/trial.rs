@@ -168,12 +168,19 @@ fn tell(failed: &[&Record], lost: Option<usize>) -> Vec<String> {
 pub(crate) fn table(trials: &[Seen]) -> String {
     let mut text = format!(
         "{:34} {:>8} {:>6} {:>7} {:>7} {:>7} {:>7} {:>8}  target\n",
-        "event under load", "requests", "failed", "allowed", "retried", "gap", "slowest", "restored"
+        "event under load",
+        "requests",
+        "failed",
+        "allowed",
+        "retried",
+        "gap",
+        "slowest",
+        "restored"
     );
     for seen in trials {
         let Seen { event, n_requests, n_failed, n_allowed, n_retried, .. } = seen;
         let ms = |time: Duration| format!("{} ms", time.as_millis());
-        let restored = seen.happened.restored.map_or("".to_owned(), ms);
+        let restored = seen.happened.restored.map(ms).unwrap_or_default();
         let (gap, slowest) = (ms(seen.longest_gap), ms(seen.slowest));
         let (target, note) = (seen.target.to_text(), &seen.happened.note);
         let missed = if seen.wrong.is_empty() { "" } else { "MISSED: " };
