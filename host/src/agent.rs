@@ -4,11 +4,13 @@
 
 mod error;
 mod follow;
+mod trial;
 mod wish;
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use steerage_core::canary::Share;
 use steerage_core::id::{AppName, Digest, Generation};
 use steerage_core::manifest::Manifest;
 use tokio::sync::MutexGuard;
@@ -94,7 +96,8 @@ impl Agent {
         }
     }
 
-    /// Deploys a component that was uploaded before, in place of the app's current deployment.
+    /// Deploys a component that was uploaded before, in place of the app's current deployment, or as
+    /// a canary that gets a share of its calls.
     ///
     /// # Errors
     /// See [`DeployError`].
@@ -103,8 +106,12 @@ impl Agent {
         asked: Option<&AppName>,
         manifest_text: String,
         component: Digest,
+        canary: Option<Share>,
     ) -> Result<Arc<App>, DeployError> {
         let parts = self.parts();
+        if canary.is_some() && self.fleet.is_none() {
+            return Err(DeployError::CanaryAlone);
+        }
         let manifest =
             manifest::read(&manifest_text, &parts.limits).map_err(DeployError::Manifest)?;
         if let Some(asked) = asked
@@ -123,9 +130,12 @@ impl Agent {
         parts.catalog.check(&manifest)?;
         self.shelf.compile(component).await?;
         if let Some(fleet) = &self.fleet {
-            let wish = self.wish_deployed(fleet, &manifest, &manifest_text, component, None);
+            let wish = self.wish_deployed(fleet, &manifest, &manifest_text, component, canary);
             let record = wish.await?;
-            return self.serve_wished(fleet, record).await;
+            return match canary {
+                Some(_) => self.see_tried(fleet, &record).await,
+                None => self.serve_wished(fleet, record).await,
+            };
         }
         let turn = self.turn.lock().await;
         // The only other app that used it may have been removed meanwhile.

@@ -4,6 +4,7 @@
 pub mod auth;
 pub mod wire;
 
+mod canary;
 mod deploy;
 mod endpoints;
 mod fleet;
@@ -107,6 +108,8 @@ fn handler(operation: Operation) -> MethodRouter<Shared> {
         Operation::ListApps => get(observe::apps),
         Operation::ShowApp => get(observe::app),
         Operation::RollBack => post(deploy::rollback),
+        Operation::Promote => post(canary::promote),
+        Operation::EndCanary => delete(canary::end),
         Operation::Remove => delete(deploy::remove),
         Operation::Calls => get(observe::calls),
         Operation::Logs => get(observe::logs),

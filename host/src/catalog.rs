@@ -5,6 +5,7 @@
 mod app;
 mod mapped;
 pub mod shelf;
+mod trial;
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,6 +19,7 @@ use steerage_core::route::{Conflict, RouteTable};
 
 pub use self::app::{App, BadApp};
 pub use self::mapped::MappedSettings;
+pub use self::trial::{Count, Trial};
 use crate::budget::Account;
 use crate::sandbox::module::Prepared;
 use crate::schedule::Gate;
@@ -69,6 +71,8 @@ pub struct Target {
     pub deployed: Arc<Deployed>,
     /// The route as the manifest has it, to tell the guest.
     pub route: HeaderValue,
+    /// Where it is counted, while a deployment is on trial.
+    pub count: Option<Arc<Count>>,
 }
 
 /// Everything that is served, at one moment.

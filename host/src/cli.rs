@@ -22,6 +22,8 @@ pub mod human;
 mod list;
 mod logs;
 mod new;
+mod plan;
+mod promote;
 mod remote;
 mod rollback;
 mod screen;
@@ -54,6 +56,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Events(args) => wait(events::run(&args)),
         Command::Calls(args) => wait(calls::run(&args)),
         Command::Top(args) => wait(top::run(&args)),
+        Command::Promote(args) => wait(promote::run(&args)),
         Command::Rollback(args) => wait(rollback::rollback(&args)),
         Command::Remove(args) => wait(rollback::remove(&args)),
         Command::Hosts(args) => wait(hosts::hosts(&args)),
@@ -62,6 +65,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Uncordon(args) => wait(hosts::uncordon(&args)),
         Command::Scale(args) => wait(hosts::scale(&args)),
         Command::Cert(args) => cert::run(&args),
+        Command::Plan(args) => plan::run(&args),
         Command::Host(args) => host::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Version(args) => version(&args),

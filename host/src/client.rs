@@ -104,7 +104,7 @@ impl Client {
         upload::run(self, digest, path, on_progress).await
     }
 
-    /// Deploys an uploaded component with this manifest.
+    /// Deploys an uploaded component with this manifest, or tries it on a share of the calls.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -113,9 +113,10 @@ impl Client {
         app: &str,
         manifest: &str,
         component: &Digest,
+        canary: Option<&str>,
     ) -> Result<Deployed, ClientError> {
-        let request =
-            DeployRequest { manifest: manifest.to_owned(), component: component.to_string() };
+        let (manifest, canary) = (manifest.to_owned(), canary.map(str::to_owned));
+        let request = DeployRequest { manifest, component: component.to_string(), canary };
         self.post(&app_path(app, "/deployments"), &request, CHANGE_TIMEOUT).await
     }
 

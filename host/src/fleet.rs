@@ -5,6 +5,7 @@
 pub mod keys;
 pub mod record;
 mod saved;
+mod trial;
 mod view;
 
 use std::path::PathBuf;

@@ -77,6 +77,18 @@ impl Ledger {
         })
     }
 
+    /// Adds a deployment without making it the app's current one. Durable when this returns; returns
+    /// the same as [`Ledger::commit`].
+    ///
+    /// # Errors
+    /// The database failed; nothing has changed then.
+    pub fn keep(&self, record: &DeploymentRecord) -> Result<Vec<Digest>, LedgerError> {
+        self.write(|tables| {
+            let dropped = tables.keep(record)?;
+            tables.unused(dropped)
+        })
+    }
+
     /// Makes an earlier deployment the app's current one. Durable when this returns.
     ///
     /// # Errors
@@ -343,6 +355,22 @@ mod tests {
         let error = ledger.set_current(&app, missing).unwrap_err();
         assert_eq!(error.to_string(), "the ledger has no deployment 7 of a");
         assert_eq!(current(&ledger).0, [index("a", 1)]);
+    }
+
+    #[test]
+    fn what_is_only_kept_is_not_current_and_never_pushes_that_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = Ledger::open(folder.path()).unwrap();
+        ledger.commit(&record("a", 1)).unwrap();
+        for generation in 2..=40 {
+            ledger.keep(&record("a", generation)).unwrap();
+        }
+        assert_eq!(current(&ledger).0, [index("a", 1)]);
+        let app = "a".parse().unwrap();
+        assert_eq!(ledger.history(&app).unwrap().len(), KEPT);
+        assert_eq!(ledger.next_generation(&app).unwrap().get(), 41);
+        ledger.set_current(&app, Generation::new(40).unwrap()).unwrap();
+        assert_eq!(current(&ledger).0, [index("a", 40)]);
     }
 
     #[test]

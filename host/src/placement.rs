@@ -67,7 +67,8 @@ pub async fn keep_planning(fleet: Fleet, settings: PlanSettings, shutdown: Shutd
 }
 
 /// Whether this host comes first among those that answer.
-fn is_planner(fleet: &Fleet) -> bool {
+#[must_use]
+pub fn is_planner(fleet: &Fleet) -> bool {
     let view = fleet.view();
     let first = view.hosts.keys().find(|host| *host == fleet.me() || answers(fleet, host));
     first == Some(fleet.me())

@@ -170,7 +170,7 @@ impl Incoming {
     async fn route(self, front: &Front, peer: &Peer) -> Result<Routed, Outcome> {
         let Self { id, started_at, host, request } = self;
         let (mut parts, body) = request.into_parts();
-        let (ready, route, place) = {
+        let (ready, route, place, count) = {
             let snapshot = front.catalog.load();
             let path = parts.uri.path();
             let found = snapshot.routes.find(&host, path);
@@ -179,14 +179,15 @@ impl Incoming {
             head::rewrite(&mut parts.headers, &found, id, peer, &host);
             let app = &found.target.app;
             app.touch(front.shelf.clock(started_at));
-            (app.deployed().ok_or_else(|| app.clone()), route, place)
+            let (ready, count) = app.pick(head::draw);
+            (ready.ok_or_else(|| app.clone()), route, place, count)
         };
         let deployed = match ready {
             Ok(deployed) => deployed,
             Err(app) => front.shelf.load(&app).await?,
         };
         errand::is_for(&deployed.state.gate);
-        let target = Target { deployed, route };
+        let target = Target { deployed, route, count };
         let call = Tally::begin(front, id, started_at, &target, &parts);
         let mut request = Request::from_parts(parts, body);
         if target.deployed.prepared.kind() == Kind::Http03 {

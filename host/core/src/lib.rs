@@ -9,6 +9,7 @@
 
 pub mod admit;
 pub mod budget;
+pub mod canary;
 pub mod doctor;
 pub mod fair;
 pub mod id;
@@ -18,10 +19,12 @@ pub mod manifest;
 pub mod mapped;
 pub mod outbound;
 pub mod outcome;
+pub mod pack;
 pub mod place;
 pub mod reconcile;
 pub mod replicas;
 pub mod route;
+pub mod sheet;
 pub mod units;
 
 mod quote;

@@ -12,6 +12,8 @@ pub struct Standing {
     pub served: Option<Generation>,
     /// The deployment whose code the host has announced to have at hand.
     pub announced: Option<Generation>,
+    /// The deployment that gets a part of the calls here.
+    pub tried: Option<Generation>,
 }
 
 /// What the fleet wants of an app.
@@ -25,6 +27,8 @@ pub struct Wanted {
     pub is_placed: bool,
     /// Whether every host it shall run on has this deployment's code at hand.
     pub is_ready: bool,
+    /// The deployment that shall be tried wherever this one runs.
+    pub canary: Option<Generation>,
 }
 
 /// What a host does next about an app.
@@ -36,6 +40,10 @@ pub enum Step {
     Prepare(Generation),
     /// Know its routes, and pass its calls on.
     Follow(Generation),
+    /// Have the code of this one at hand as well, and give it its part of the calls.
+    Try(Generation),
+    /// Give it no more calls: the current one gets all.
+    EndTrial,
     /// Stop announcing: others serve it now.
     Retire,
     /// Forget the app.
@@ -45,10 +53,39 @@ pub enum Step {
 /// The next step.
 #[must_use]
 pub fn next_step(standing: &Standing) -> Step {
-    let Standing { wanted, served, announced } = *standing;
+    let Standing { wanted, served, announced, tried } = *standing;
     let Some(wanted) = wanted else {
         return if served.is_some() || announced.is_some() { Step::Forget } else { Step::Rest };
     };
+    // First of all, and it cannot fail: a canary that is taken back harms somebody.
+    if tried.is_some() && tried != wanted.canary {
+        return Step::EndTrial;
+    }
+    match next_of_current(&wanted, served, announced) {
+        Step::Rest => next_of_canary(&wanted, announced, tried),
+        step => step,
+    }
+}
+
+/// What is next about the deployment on trial, once the current one is as it shall be.
+fn next_of_canary(
+    wanted: &Wanted,
+    announced: Option<Generation>,
+    tried: Option<Generation>,
+) -> Step {
+    match (wanted.canary, tried) {
+        (Some(canary), None) if announced == Some(wanted.generation) => Step::Try(canary),
+        // What runs elsewhere is tried there.
+        (_, Some(_)) if announced.is_none() => Step::EndTrial,
+        _ => Step::Rest,
+    }
+}
+
+fn next_of_current(
+    wanted: &Wanted,
+    served: Option<Generation>,
+    announced: Option<Generation>,
+) -> Step {
     let generation = wanted.generation;
     let is_new = served != Some(generation);
     if wanted.is_here || (announced.is_some() && !wanted.is_placed) {
@@ -76,20 +113,27 @@ mod tests {
     }
 
     fn wanted() -> impl Strategy<Value = Wanted> {
-        (generation(), any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
-            |(generation, is_here, is_placed, is_ready)| Wanted {
+        let canary = proptest::option::of(generation());
+        (generation(), any::<bool>(), any::<bool>(), any::<bool>(), canary).prop_map(
+            |(generation, is_here, is_placed, is_ready, canary)| Wanted {
                 generation,
                 is_here,
                 is_placed: is_placed || is_here,
                 is_ready: is_ready && (is_placed || is_here),
+                canary: canary.filter(|canary| *canary != generation),
             },
         )
     }
 
     fn standing() -> impl Strategy<Value = Standing> {
         let option = || proptest::option::of(generation());
-        (proptest::option::of(wanted()), option(), option())
-            .prop_map(|(wanted, served, announced)| Standing { wanted, served, announced })
+        (proptest::option::of(wanted()), option(), option(), option()).prop_map(
+            |(wanted, served, announced, tried)| {
+                // Something is tried beside what is served only.
+                let tried = tried.filter(|_| served.is_some());
+                Standing { wanted, served, announced, tried }
+            },
+        )
     }
 
     fn carry_out(standing: &mut Standing, step: Step) {
@@ -97,17 +141,25 @@ mod tests {
             Step::Rest => {}
             Step::Prepare(generation) => {
                 (standing.served, standing.announced) = (Some(generation), Some(generation));
+                // What is published anew has nothing beside it.
+                standing.tried = None;
             }
-            Step::Follow(generation) => standing.served = Some(generation),
+            Step::Follow(generation) => {
+                (standing.served, standing.tried) = (Some(generation), None);
+            }
+            Step::Try(generation) => standing.tried = Some(generation),
+            Step::EndTrial => standing.tried = None,
             Step::Retire => standing.announced = None,
-            Step::Forget => (standing.served, standing.announced) = (None, None),
+            Step::Forget => {
+                (standing.served, standing.announced, standing.tried) = (None, None, None);
+            }
         }
     }
 
     proptest! {
         #[test]
         fn steps_end_and_reach_what_is_wanted(mut standing in standing()) {
-            for _ in 0..3 {
+            for _ in 0..4 {
                 let step = next_step(&standing);
                 carry_out(&mut standing, step);
             }
@@ -117,12 +169,22 @@ mod tests {
                 Some(wanted) if wanted.is_here => {
                     prop_assert_eq!(standing.served, Some(wanted.generation));
                     prop_assert_eq!(standing.announced, Some(wanted.generation));
+                    prop_assert_eq!(standing.tried, wanted.canary);
                 }
                 Some(wanted) if wanted.is_ready => {
                     prop_assert_eq!(standing.served, Some(wanted.generation));
                     prop_assert_eq!(standing.announced, None);
+                    prop_assert_eq!(standing.tried, None);
                 }
                 Some(_) => {}
+            }
+        }
+
+        #[test]
+        fn a_canary_that_is_taken_back_gets_no_call_while_others_act(standing in standing()) {
+            let wanted = standing.wanted.and_then(|wanted| wanted.canary);
+            if standing.tried != wanted && standing.tried.is_some() && standing.wanted.is_some() {
+                prop_assert_eq!(next_step(&standing), Step::EndTrial);
             }
         }
 

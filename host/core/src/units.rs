@@ -1,7 +1,7 @@
 //! Units as types, read and shown the way people write them: bytes, fuel, weights, durations.
 //! Does not know what a sensible amount is: that is for `limits` to say.
 
-mod decimal;
+pub(crate) mod decimal;
 mod duration;
 mod millicpu;
 

@@ -59,6 +59,27 @@ pub enum DeployError {
         /// What there is.
         known: String,
     },
+    /// There is nothing that a canary could be compared with.
+    #[error(
+        "no app named {0} is deployed that a canary could be tried beside; deploy it without one"
+    )]
+    CanaryOfNothing(AppName),
+    /// This host is alone, and canaries are tried by fleets.
+    #[error("this host is alone and tries no canaries; it joins a fleet with --store etcd://...")]
+    CanaryAlone,
+    /// One deployment is on trial already.
+    #[error(
+        "deployment {generation} of {app} is on trial already; promote it or roll it back first"
+    )]
+    CanaryRuns {
+        /// The app.
+        app: AppName,
+        /// The deployment on trial.
+        generation: u64,
+    },
+    /// None is.
+    #[error("no deployment of {0} is on trial")]
+    NoCanary(AppName),
     /// The ledger failed.
     #[error(transparent)]
     Ledger(#[from] LedgerError),

@@ -82,19 +82,31 @@ impl Agent {
         } else {
             self.follow(record).await?;
         }
+        let is_ready = || fleet.view().is_ready_everywhere(&app, generation.get());
+        self.settled(fleet, &app, generation, is_ready).await;
+        let served = self.parts().catalog.app(&app);
+        served.ok_or_else(|| DeployError::Task(format!("{app} was removed meanwhile")))
+    }
+
+    /// Waits a while until the hosts have done what was wished.
+    pub(super) async fn settled(
+        &self,
+        fleet: &Fleet,
+        app: &AppName,
+        generation: Generation,
+        is_settled: impl Fn() -> bool,
+    ) {
         let mut changes = fleet.changes();
-        let ready = async {
-            while !fleet.view().is_ready_everywhere(&app, generation.get()) {
+        let settled = async {
+            while !is_settled() {
                 if changes.changed().await.is_err() {
                     break;
                 }
             }
         };
-        if tokio::time::timeout(SETTLED_WITHIN, ready).await.is_err() {
+        if tokio::time::timeout(SETTLED_WITHIN, settled).await.is_err() {
             tracing::warn!(%app, %generation, "deployed, but not ready where it is placed yet");
         }
-        let served = self.parts().catalog.app(&app);
-        served.ok_or_else(|| DeployError::Task(format!("{app} was removed meanwhile")))
     }
 
     /// Forgets an app, if there is one of this name.

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use steerage_core::canary::Share;
 use steerage_core::id::{AppName, Digest, Generation};
 use steerage_core::manifest::Manifest;
 use steerage_core::route::{Conflict, Route};
@@ -17,16 +18,16 @@ use crate::store::{Commit, Entry, Guard, StoreError, Write};
 use crate::telemetry::events::{Event, Severity};
 
 /// How often a wish is tried that others overtake.
-const TRIES: usize = 8;
+pub(super) const TRIES: usize = 8;
 /// Deployments kept to go back to.
 const KEPT: usize = 20;
 /// Other hosts that have a component before its deployment is acknowledged.
 const COPIES: usize = 2;
 
 /// What is in the store of an app before a wish.
-struct Before {
+pub(super) struct Before {
     app: Option<Entry>,
-    record: Option<AppRecord>,
+    pub(super) record: Option<AppRecord>,
     last: Option<Entry>,
 }
 
@@ -38,13 +39,16 @@ impl Agent {
         manifest: &Manifest,
         text: &str,
         component: Digest,
-        canary: Option<u32>,
+        canary: Option<Share>,
     ) -> Result<DeploymentRecord, DeployError> {
         check_store(fleet)?;
         let size = self.parts().blobs.size(&component)?;
         self.bring_copies(fleet, component).await;
         for _ in 0..TRIES {
             let before = Before::read(fleet, &manifest.name).await?;
+            if canary.is_some() {
+                before.check_canary(&manifest.name)?;
+            }
             let generation = before.next_generation();
             let deployed = self.shelf.prepare(manifest, generation, component).await?;
             let deployment = DeploymentRecord {
@@ -89,6 +93,8 @@ impl Agent {
             let kept = deployments(fleet, app).await?;
             let wanted = kept.iter().rev().find(|kept| match to {
                 Some(to) => kept.generation == to,
+                // What is on trial goes first.
+                None if current.canary.is_some() => kept.generation.get() == current.generation,
                 None => kept.generation.get() < current.generation,
             });
             let Some(wanted) = wanted else {
@@ -208,7 +214,7 @@ impl Agent {
     }
 
     /// Claims routes for an app, unless another one has them.
-    async fn claim(
+    pub(super) async fn claim(
         &self,
         fleet: &Fleet,
         app: &AppName,
@@ -251,7 +257,7 @@ pub(super) fn check_store(fleet: &Fleet) -> Result<(), StoreError> {
 }
 
 impl Before {
-    async fn read(fleet: &Fleet, app: &AppName) -> Result<Self, DeployError> {
+    pub(super) async fn read(fleet: &Fleet, app: &AppName) -> Result<Self, DeployError> {
         check_store(fleet)?;
         let (app_key, last_key) = (keys::app(app), keys::last(app));
         let app = fleet.store().get(&app_key).await?;
@@ -268,10 +274,16 @@ impl Before {
     }
 
     /// What is wanted once this deployment is. One on trial leaves the current one in place.
-    fn with(&self, manifest: &Manifest, generation: Generation, canary: Option<u32>) -> AppRecord {
+    pub(super) fn with(
+        &self,
+        manifest: &Manifest,
+        generation: Generation,
+        canary: Option<Share>,
+    ) -> AppRecord {
         if let (Some(record), Some(share)) = (&self.record, canary) {
-            let canary = CanaryRecord { generation: generation.get(), share, since: now() };
-            return AppRecord { canary: Some(canary), ..record.clone() };
+            let (generation, share) = (generation.get(), share.get());
+            let canary = Some(CanaryRecord { generation, share, since: now() });
+            return AppRecord { canary, taken_back: None, ..record.clone() };
         }
         let placement = &manifest.placement;
         AppRecord {
@@ -285,14 +297,37 @@ impl Before {
             apart_from: placement.apart_from.iter().map(ToString::to_string).collect(),
             zones: placement.zones,
             canary: None,
+            taken_back: None,
         }
     }
 
-    /// A commit of this record, if nobody has changed it meanwhile.
-    fn commit(&self, app: &AppName, record: &AppRecord) -> Commit {
+    /// Whether a canary can be tried beside what there is.
+    fn check_canary(&self, app: &AppName) -> Result<(), DeployError> {
+        let Some(record) = &self.record else {
+            return Err(DeployError::CanaryOfNothing(app.clone()));
+        };
+        match &record.canary {
+            None => Ok(()),
+            Some(CanaryRecord { generation, .. }) => {
+                Err(DeployError::CanaryRuns { app: app.clone(), generation: *generation })
+            }
+        }
+    }
+
+    /// A commit of this record, if nobody has changed it meanwhile. A deployment that was on trial
+    /// and does not become the current one goes, so that nobody goes back to it.
+    pub(super) fn commit(&self, app: &AppName, record: &AppRecord) -> Commit {
         let mut commit = Commit { guards: Vec::new(), writes: Vec::new() };
         commit.guards.push(guard(keys::app(app), self.app.as_ref()));
         put(&mut commit, keys::app(app), record::encode(record));
+        let tried = self.record.as_ref().and_then(|before| before.canary.as_ref());
+        if let Some(tried) = tried
+            && record.canary.is_none()
+            && record.generation != tried.generation
+            && let Some(generation) = Generation::new(tried.generation)
+        {
+            commit.writes.push(Write::Delete(keys::deployment(app, generation)));
+        }
         commit
     }
 }

@@ -12,6 +12,7 @@ use axum::extract::State;
 use futures_util::StreamExt;
 use http::header::{CONTENT_LENGTH, EXPECT};
 use http::{HeaderMap, StatusCode};
+use steerage_core::canary::Share;
 use steerage_core::id::{Digest, Generation};
 use steerage_core::units::Bytes;
 
@@ -88,9 +89,12 @@ pub(super) async fn deploy(
         .component
         .parse()
         .map_err(|error| Refusal::new(Cause::BadRequest, format!("component: {error}")))?;
+    let share = request.canary.as_deref().map(str::parse::<Share>).transpose();
+    let share =
+        share.map_err(|error| Refusal::new(Cause::BadRequest, format!("canary: {error}")))?;
     let work = move |state: Shared| async move {
         let way = state.under_way.enter(digest);
-        let deployed = state.agent.deploy(Some(&app), request.manifest, digest).await;
+        let deployed = state.agent.deploy(Some(&app), request.manifest, digest, share).await;
         let is_last = way.leave();
         if deployed.is_err() && is_last {
             state.agent.forget(digest).await?;
@@ -98,7 +102,9 @@ pub(super) async fn deploy(
         deployed
     };
     let deployed = to_the_end(&state, work).await?;
-    Ok((StatusCode::CREATED, Json(told::deployed(&state.url(), &deployed))))
+    let canary = share.map(|share| share.to_string());
+    let told = told::deployed(&state.url(), &deployed);
+    Ok((StatusCode::CREATED, Json(wire::Deployed { canary, ..told })))
 }
 
 /// `POST /v1/apps/{app}/rollback`.
@@ -143,7 +149,10 @@ pub(super) async fn validate(
 }
 
 /// Works on even when the client goes away, and keeps the host from ending meanwhile.
-async fn to_the_end<T, F>(state: &Shared, work: impl FnOnce(Shared) -> F) -> Result<T, Refusal>
+pub(super) async fn to_the_end<T, F>(
+    state: &Shared,
+    work: impl FnOnce(Shared) -> F,
+) -> Result<T, Refusal>
 where
     T: Send + 'static,
     F: Future<Output = Result<T, DeployError>> + Send + 'static,

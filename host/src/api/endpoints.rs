@@ -13,6 +13,8 @@ pub(super) enum Operation {
     ListApps,
     ShowApp,
     RollBack,
+    Promote,
+    EndCanary,
     Remove,
     Calls,
     Logs,
@@ -105,7 +107,7 @@ const GUARDED: Endpoint = Endpoint {
 };
 
 /// All of them.
-pub(super) const ENDPOINTS: [Endpoint; 22] = [
+pub(super) const ENDPOINTS: [Endpoint; 24] = [
     Endpoint {
         operation: Operation::PutBlob,
         method: "put",
@@ -137,9 +139,9 @@ pub(super) const ENDPOINTS: [Endpoint; 22] = [
         operation: Operation::Deploy,
         method: "post",
         path: "/v1/apps/{app}/deployments",
-        summary: "Deploy an uploaded component in place of the app's current deployment",
+        summary: "Deploy an uploaded component in place of the app's current deployment, or try it",
         sent: Sent::Json("DeployRequest"),
-        success: &[("201", "It is compiled, durable and served")],
+        success: &[("201", "It is compiled, durable and served, or tried")],
         returned: Returned::Json("Deployed"),
         causes: &[
             Cause::BadRequest,
@@ -147,6 +149,7 @@ pub(super) const ENDPOINTS: [Endpoint; 22] = [
             Cause::DigestMismatch,
             Cause::NotFound,
             Cause::RouteConflict,
+            Cause::CanaryRuns,
             Cause::TooLarge,
             Cause::BadComponent,
             Cause::CompileTimedOut,
@@ -177,7 +180,7 @@ pub(super) const ENDPOINTS: [Endpoint; 22] = [
         operation: Operation::RollBack,
         method: "post",
         path: "/v1/apps/{app}/rollback",
-        summary: "Go back to an earlier deployment",
+        summary: "Go back to an earlier deployment; one on trial is only taken back",
         sent: Sent::Json("RollbackRequest"),
         success: &[("200", "It is served again")],
         returned: Returned::Json("Deployed"),
@@ -191,6 +194,35 @@ pub(super) const ENDPOINTS: [Endpoint; 22] = [
             Cause::Overtaken,
             Cause::Draining,
         ],
+        ..GUARDED
+    },
+    Endpoint {
+        operation: Operation::Promote,
+        method: "post",
+        path: "/v1/apps/{app}/promote",
+        summary: "Make the deployment on trial the current one",
+        success: &[("200", "It is served")],
+        returned: Returned::Json("Deployed"),
+        causes: &[
+            Cause::BadRequest,
+            Cause::NotFound,
+            Cause::RouteConflict,
+            Cause::CompileTimedOut,
+            Cause::CompileFailed,
+            Cause::StoreAway,
+            Cause::Overtaken,
+            Cause::Draining,
+        ],
+        ..GUARDED
+    },
+    Endpoint {
+        operation: Operation::EndCanary,
+        method: "delete",
+        path: "/v1/apps/{app}/canary",
+        summary: "Take the deployment on trial back",
+        success: &[("204", "The current one gets all calls again")],
+        returned: Returned::Nothing,
+        causes: FLEET_CHANGE,
         ..GUARDED
     },
     Endpoint {

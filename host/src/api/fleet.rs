@@ -195,6 +195,7 @@ fn replicas_of(view: &View, app: &AppName) -> Result<wire::Replicas, Refusal> {
             host: host.to_string(),
             state: state.to_owned(),
             generation: generation(host),
+            canary: ready.get(host).and_then(|ready| ready.canary),
         })
         .collect();
     let n_ready = hosts.iter().filter(|replica| replica.state == "ready").count();

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use steerage_core::id::AppName;
 
 use super::problem::{Cause, Refusal};
-use super::{ApiState, Asked, Named, Shared, follow, told, wire};
+use super::{ApiState, Asked, Named, Shared, canary, follow, told, wire};
 use crate::catalog::App;
 use crate::kernel;
 use crate::telemetry::metrics::{self, AppReading, HostReading, Readings};
@@ -62,7 +62,9 @@ pub(super) async fn app(
     let current = history.iter().find(|record| record.generation == app.generation);
     // It may have been removed just now.
     let current = current.ok_or_else(|| Refusal::no_app(&app.name))?;
-    Ok(Json(told::detail(&app, current, &history, &state.agent.parts().limits)?))
+    let (canary, taken_back) = canary::of(&state, &app.name);
+    let detail = told::detail(&app, current, &history, &state.agent.parts().limits)?;
+    Ok(Json(wire::AppDetail { canary, taken_back, ..detail }))
 }
 
 /// `GET /v1/apps/{app}/calls`.

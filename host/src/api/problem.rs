@@ -29,6 +29,7 @@ pub(super) enum Cause {
     NotFound,
     MethodNotAllowed,
     RouteConflict,
+    CanaryRuns,
     TooLarge,
     BadComponent,
     CompileTimedOut,
@@ -63,6 +64,7 @@ impl Cause {
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::RouteConflict => "route_conflict",
+            Self::CanaryRuns => "canary_runs",
             Self::TooLarge => "too_large",
             Self::BadComponent => "bad_component",
             Self::CompileTimedOut => "compile_timed_out",
@@ -84,7 +86,7 @@ impl Cause {
             Self::ForeignHost => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::RouteConflict | Self::Overtaken => StatusCode::CONFLICT,
+            Self::RouteConflict | Self::CanaryRuns | Self::Overtaken => StatusCode::CONFLICT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BadComponent
             | Self::CompileTimedOut
@@ -107,6 +109,7 @@ impl Cause {
             Self::NotFound => "There is no such thing",
             Self::MethodNotAllowed => "This cannot be done here",
             Self::RouteConflict => "Another app has the route",
+            Self::CanaryRuns => "A deployment is on trial already",
             Self::TooLarge => "The body is too large",
             Self::BadComponent => "The component cannot run here",
             Self::CompileTimedOut => "The component takes too long to compile",
@@ -200,7 +203,11 @@ impl From<DeployError> for Refusal {
             }
             DeployError::NoComponent(_)
             | DeployError::NoApp(_)
+            | DeployError::NoCanary(_)
+            | DeployError::CanaryOfNothing(_)
             | DeployError::NoDeployment { .. } => Self::new(Cause::NotFound, error.to_string()),
+            DeployError::CanaryAlone => Self::new(Cause::BadRequest, error.to_string()),
+            DeployError::CanaryRuns { .. } => Self::new(Cause::CanaryRuns, error.to_string()),
             DeployError::Conflict(conflict) => Self::from(conflict),
             DeployError::Compile(error) => Self::from(error),
             DeployError::Load(error) => Self::from(error),

@@ -21,6 +21,7 @@ pub(super) fn deployed(url: &str, app: &App) -> wire::Deployed {
     wire::Deployed {
         app: app.name.to_string(),
         generation: app.generation.get(),
+        canary: None,
         component: app.digest.to_string(),
         kind: app.kind.to_string(),
         size_bytes: app.size,
@@ -77,6 +78,8 @@ pub(super) fn detail(
         allowed_outbound_hosts: texts(&manifest.allowed_outbound_hosts),
         manifest: secrets::blank_env(&current.manifest),
         deployments: deployments.collect(),
+        canary: None,
+        taken_back: None,
     })
 }
 

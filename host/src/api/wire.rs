@@ -2,6 +2,7 @@
 //! Does not use the core's types, which stay free to change, and does not translate: `observe` and
 //! `deploy` do. Times are milliseconds since the epoch; every other number has its unit in its name.
 
+mod canary;
 mod fleet;
 mod problem;
 mod usage;
@@ -10,6 +11,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::canary::{Canary, CanarySide, TakenBack};
 pub use self::fleet::{
     HostSummary, Hosts, Plan, PlannedMove, Replica, Replicas, ScaleRequest, StandingRequest,
     Unplaced,
@@ -25,6 +27,10 @@ pub struct DeployRequest {
     pub manifest: String,
     /// The digest of a component that was uploaded before.
     pub component: String,
+    /// The share of the calls that it gets beside the current deployment, like `5%`; where there is
+    /// none it takes that one's place.
+    #[serde(default)]
+    pub canary: Option<String>,
 }
 
 /// The body of a rollback.
@@ -71,6 +77,8 @@ pub struct Deployed {
     pub app: String,
     /// Which of its deployments is served now.
     pub generation: u64,
+    /// The share of the calls that it gets, where it is only tried.
+    pub canary: Option<String>,
     /// The digest of its component.
     pub component: String,
     /// Which kind of guest the component is.
@@ -170,6 +178,10 @@ pub struct AppDetail {
     pub manifest: String,
     /// Its deployments, the newest first.
     pub deployments: Vec<Deployment>,
+    /// The one that is on trial.
+    pub canary: Option<Canary>,
+    /// The last one that was on trial and did worse, until the next deploy.
+    pub taken_back: Option<TakenBack>,
 }
 
 /// What an app may use, as people write it and as numbers.

@@ -9,7 +9,7 @@ use http::HeaderValue;
 use steerage_core::id::{AppName, Digest, Generation};
 use steerage_core::route::Route;
 
-use super::{AppState, Deployed};
+use super::{AppState, Count, Deployed, Trial};
 use crate::ledger::index::IndexRecord;
 use crate::sandbox::verdict::Kind;
 
@@ -36,6 +36,8 @@ pub struct App {
     deployed: ArcSwapOption<Deployed>,
     /// Made at its first call.
     state: OnceLock<Box<AppState>>,
+    /// The deployment on trial beside it.
+    trial: ArcSwapOption<Trial>,
     /// When it was called last, on the clock of the shelf.
     used_at: AtomicU64,
 }
@@ -75,6 +77,7 @@ impl App {
             deployed_at: record.deployed_at,
             routes: routes.into(),
             deployed: ArcSwapOption::empty(),
+            trial: ArcSwapOption::empty(),
             state: OnceLock::new(),
             used_at: AtomicU64::new(0),
         })
@@ -96,6 +99,30 @@ impl App {
     #[must_use]
     pub fn deployed(&self) -> Option<Arc<Deployed>> {
         self.deployed.load_full()
+    }
+
+    /// The deployment that a call is for, and where the call is counted: the one on trial where
+    /// `draw`, a number below `Share::WHOLE`, is in its share; otherwise its own code, if that is
+    /// mapped.
+    pub fn pick(&self, draw: impl FnOnce() -> u32) -> (Option<Arc<Deployed>>, Option<Arc<Count>>) {
+        match &*self.trial.load() {
+            None => (self.deployed(), None),
+            Some(trial) if trial.share.takes(draw()) => {
+                (Some(trial.deployed.clone()), Some(trial.canary.clone()))
+            }
+            Some(trial) => (self.deployed(), Some(trial.old.clone())),
+        }
+    }
+
+    /// The deployment on trial beside it.
+    #[must_use]
+    pub fn trial(&self) -> Option<Arc<Trial>> {
+        self.trial.load_full()
+    }
+
+    /// Puts a deployment on trial, or none; returns the one that was.
+    pub(super) fn set_trial(&self, trial: Option<Arc<Trial>>) -> Option<Arc<Trial>> {
+        self.trial.swap(trial)
     }
 
     /// What it keeps from one deployment to the next, unless it has never been called.

@@ -6,6 +6,8 @@
 mod carry;
 mod error;
 mod loads;
+mod tidy;
+mod trial;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -44,8 +46,6 @@ const PARALLEL: usize = 4;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a failure is the answer to all calls before it is tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-/// Shortest and longest time between two looks for code that is not called.
-const TIDY_EVERY: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(60));
 
 /// What the shelf works with, and the agent on top of it.
 #[derive(Debug)]
@@ -170,7 +170,16 @@ impl Shelf {
         generation: Generation,
         digest: Digest,
     ) -> Result<Deployed, ShelfError> {
-        let state = self.state(manifest);
+        self.prepare_with(manifest, generation, digest, self.state(manifest)).await
+    }
+
+    async fn prepare_with(
+        &self,
+        manifest: &Manifest,
+        generation: Generation,
+        digest: Digest,
+        state: AppState,
+    ) -> Result<Deployed, ShelfError> {
         let spec = spec(manifest.clone(), generation, &state);
         // Code that is there may turn out to be damaged, and is then compiled again.
         for _ in 0..2 {
@@ -196,7 +205,7 @@ impl Shelf {
         app.touch(self.clock(Instant::now()));
         let replaced = parts.catalog.publish(app.clone())?;
         mapped.note(&app);
-        self.discard(replaced.and_then(|replaced| mapped.forget(&replaced)));
+        self.let_go(replaced);
         Ok(app)
     }
 
@@ -206,49 +215,19 @@ impl Shelf {
     /// # Errors
     /// Another app has one of its routes; nothing has changed then.
     pub fn publish_light(&self, app: App) -> Result<(), Conflict> {
-        let Inner { parts, mapped, .. } = &*self.inner;
+        let parts = self.parts();
         let app = match parts.catalog.app(&app.name) {
             Some(before) => app.with_state_of(&before),
             None => app,
         };
-        let replaced = parts.catalog.publish(Arc::new(app))?;
-        self.discard(replaced.and_then(|replaced| mapped.forget(&replaced)));
+        self.let_go(parts.catalog.publish(Arc::new(app))?);
         Ok(())
     }
 
     /// Stops serving an app, if it is served.
     pub fn withdraw(&self, name: &AppName) {
-        let withdrawn = self.parts().catalog.withdraw(name);
-        self.discard(withdrawn.and_then(|app| self.inner.mapped.forget(&app)));
+        self.let_go(self.parts().catalog.withdraw(name));
         self.parts().logs.remove(name);
-    }
-
-    /// Gives up all instances that wait for another call.
-    pub fn drop_idle(&self) {
-        for deployed in self.inner.mapped.all().iter().filter_map(|app| app.deployed()) {
-            deployed.prepared.drop_idle();
-        }
-    }
-
-    /// Takes away, again and again, the code and the instances that nobody has called lately. Never
-    /// ends.
-    pub async fn keep_tidy(self) {
-        let (shortest, longest) = TIDY_EVERY;
-        let every = (self.inner.idle / 4).clamp(shortest, longest);
-        let mut ticks = tokio::time::interval(every);
-        let mut looked_at = 0;
-        loop {
-            ticks.tick().await;
-            let now = self.clock(Instant::now());
-            let idle = u64::try_from(self.inner.idle.as_millis()).unwrap_or(u64::MAX);
-            let (unmapped, left) = self.inner.mapped.unmap_idle(now.saturating_sub(idle));
-            self.discard(unmapped);
-            let resting = left.iter().filter(|app| app.used_at() < looked_at);
-            for deployed in resting.filter_map(|app| app.deployed()) {
-                deployed.prepared.drop_idle();
-            }
-            looked_at = now;
-        }
     }
 
     /// Sees to it that code comes, and that all who wait for it are told.
@@ -362,6 +341,13 @@ impl Shelf {
         let _turn = self.inner.turns.acquire().await;
         let done = tokio::task::spawn_blocking(work).await;
         done.map_err(|error| ShelfError::Task(error.to_string()))?
+    }
+
+    /// Drops the code of an app that is served no longer.
+    fn let_go(&self, app: Option<Arc<App>>) {
+        let Some(app) = app else { return };
+        let trial = app.set_trial(None).map(|trial| trial.deployed.clone());
+        self.discard(self.inner.mapped.forget(&app).into_iter().chain(trial));
     }
 
     /// Drops code, which unmaps it unless calls run, on a thread that serves nobody.

@@ -4,16 +4,19 @@
 mod cert;
 mod fleet;
 mod host;
+mod plan;
 mod top;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use steerage_core::canary::Share;
 
 pub use self::cert::{Cert, CertInit, CertIssue, CertVerb};
 pub use self::fleet::{Drain, OneHost, Scale};
 pub use self::host::{Check, Doctor, Flags, Host, HostVerb, Wishes};
+pub use self::plan::{Apart, Drawing, Plan};
 pub use self::top::{Sort, Top};
 
 const DEFAULT_ADMIN_URL: &str = "http://127.0.0.1:8081";
@@ -27,6 +30,7 @@ Exit codes:
   2  the command line was not understood
   3  the host could not be reached
   4  refused: the manifest, the settings, the component or the request is not acceptable as it is
+255  no plan could be made; of `steerage plan` only
 
 Every flag that names an environment variable can be set through it instead.";
 
@@ -64,7 +68,9 @@ pub enum Command {
     Calls(Calls),
     /// Show which apps use the CPU, memory and slots of a host, live
     Top(Top),
-    /// Go back to an earlier deployment of an app
+    /// Give the deployment that is on trial as a canary all calls
+    Promote(OneApp),
+    /// Go back to an earlier deployment of an app, or take its canary back
     Rollback(Rollback),
     /// Take an app off a host, with all its deployments
     Remove(Remove),
@@ -80,6 +86,8 @@ pub enum Command {
     Scale(Scale),
     /// Make the certificates by which the hosts of a fleet know each other
     Cert(Cert),
+    /// Plan a fleet on paper: what a spreadsheet of apps would take, packed
+    Plan(Plan),
     /// Run a host
     Host(Host),
     /// Say what this machine can carry, and which settings stand in the way
@@ -212,6 +220,9 @@ pub struct Deploy {
     /// Build the component first, as `steerage build` does
     #[arg(long, conflicts_with = "component")]
     pub build: bool,
+    /// Try it on so many of the calls, like 5%, beside the deployment that is served
+    #[arg(long, value_name = "SHARE")]
+    pub canary: Option<Share>,
     /// How to reach the host.
     #[command(flatten)]
     pub remote: Remote,
@@ -303,7 +314,8 @@ pub struct Calls {
 pub struct Rollback {
     /// The app's name
     pub app: String,
-    /// The generation to go back to; the one before the current when absent
+    /// The generation to go back to; when absent, a canary is taken back, or else the one before the
+    /// current is served again
     #[arg(long, value_name = "GENERATION")]
     pub to: Option<u64>,
     /// How to reach the host.

@@ -93,7 +93,9 @@ fn issue(args: &CertIssue) -> anyhow::Result<()> {
     write_new(&certificate, &made.pem(), 0o644)?;
     // What the host will say of it is better said here.
     let identity = Identity::load(&out)
-        .inspect_err(|_| [&certificate, &key].into_iter().for_each(|file| drop(fs::remove_file(file))))
+        .inspect_err(|_| {
+            [&certificate, &key].into_iter().for_each(|file| drop(fs::remove_file(file)))
+        })
         .with_context(|| format!("{} cannot issue certificates", args.dir.display()))?;
     let (screen, out) = (Screen::plain(args.quiet), out.display());
     screen.hint(&format!(

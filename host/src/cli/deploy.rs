@@ -3,6 +3,7 @@
 
 use anyhow::Context as _;
 use steerage_build::Progress;
+use steerage_core::canary::Share;
 use steerage_core::route::{HostPattern, Route, Segment};
 
 use super::app::App;
@@ -25,11 +26,18 @@ pub(super) async fn run(args: &Deploy) -> anyhow::Result<()> {
     if args.build {
         build::build(&app, None, Progress::Inherit)?;
     }
-    let deployed = send(&client, &app, screen).await?;
+    let deployed = send(&client, &app, args.canary, screen).await?;
     if screen.is_json() {
         return screen.json(&deployed);
     }
     screen.say(&served(screen, &deployed))?;
+    if deployed.canary.is_some() {
+        let name = &deployed.app;
+        screen.hint(&format!("`steerage show {name}` tells how it does beside the one served"))?;
+        return screen.hint(&format!(
+            "`steerage promote {name}` gives it all calls, `steerage rollback {name}` none"
+        ));
+    }
     for line in ways_to_call(&app.manifest.routes, &deployed.url) {
         screen.hint(&line)?;
     }
@@ -40,6 +48,7 @@ pub(super) async fn run(args: &Deploy) -> anyhow::Result<()> {
 pub(super) async fn send(
     client: &Client,
     app: &App,
+    canary: Option<Share>,
     screen: Screen,
 ) -> anyhow::Result<wire::Deployed> {
     let name = &app.manifest.name;
@@ -52,8 +61,9 @@ pub(super) async fn send(
         .with_context(|| format!("cannot upload `{}` to {}", source.display(), client.url()))?;
     bar.finish_and_clear();
     let spinner = screen.spinner("compiling");
+    let canary = canary.map(|share| share.to_string());
     let deployed = client
-        .deploy(name.as_str(), &app.text, &built.digest)
+        .deploy(name.as_str(), &app.text, &built.digest, canary.as_deref())
         .await
         .with_context(|| format!("cannot deploy {name} to {}", client.url()))?;
     spinner.finish_and_clear();
@@ -61,6 +71,10 @@ pub(super) async fn send(
 }
 
 fn served(screen: Screen, deployed: &wire::Deployed) -> String {
+    if let Some(share) = &deployed.canary {
+        let app = screen.paint(Tone::Strong, &deployed.app);
+        return format!("{share} of the calls of {app} go to generation {}", deployed.generation);
+    }
     format!(
         "{} is served as generation {}",
         screen.paint(Tone::Strong, &deployed.app),

@@ -17,6 +17,7 @@ enum Code {
     Usage = 2,
     Unreachable = 3,
     Refused = 4,
+    NoPlan = 255,
 }
 
 /// Marks a failure that is the user's to mend in what they sent: exit code 4.
@@ -43,6 +44,12 @@ pub struct BadConfig(pub Wrong);
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Misused(pub String);
+
+/// Marks whatever kept `steerage plan` from a plan: exit code 255, since 1 says that there is one
+/// with changes in it.
+#[derive(Debug, thiserror::Error)]
+#[error("no plan can be made")]
+pub struct NoPlan;
 
 /// Prints the error with all its causes and chooses the exit code.
 #[must_use]
@@ -92,6 +99,10 @@ fn causes(error: &anyhow::Error) -> Vec<String> {
 }
 
 fn code(error: &anyhow::Error) -> Code {
+    // It is a context around its cause, which only the error as a whole knows.
+    if error.is::<NoPlan>() {
+        return Code::NoPlan;
+    }
     for cause in error.chain() {
         if cause.is::<Refused>() || cause.is::<BadManifest>() || cause.is::<BadConfig>() {
             return Code::Refused;
@@ -152,6 +163,7 @@ mod tests {
         assert_eq!(code(&failed(ClientError::BadUrl { url })), Code::Usage);
         assert_eq!(code(&failed(Refused(String::new()))), Code::Refused);
         assert_eq!(code(&failed(io::Error::other("disk"))), Code::Failed);
+        assert_eq!(code(&failed(Refused(String::new())).context(NoPlan)), Code::NoPlan);
     }
 
     #[test]

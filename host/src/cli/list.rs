@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use super::args::{List, OneApp};
 use super::screen::Screen;
 use super::table::{Facts, Table};
-use super::{human, remote};
+use super::{human, promote, remote};
 use crate::api::wire;
 
 /// Lists the apps.
@@ -35,7 +35,11 @@ pub(super) async fn show(args: &OneApp) -> anyhow::Result<()> {
     }
     let now = human::now();
     let deployments = deployments_table(&app.deployments, now);
-    screen.say(&format!("{}\n\n{deployments}", facts(&app, now)))
+    screen.say(&format!("{}\n\n{deployments}", facts(&app, now)))?;
+    match promote::shown(&app, now) {
+        Some(canary) => screen.say(&format!("\n{canary}")),
+        None => Ok(()),
+    }
 }
 
 fn apps_table(apps: &[wire::AppSummary], now: u64) -> String {
@@ -216,6 +220,8 @@ mod tests {
             allowed_outbound_hosts: vec!["https://api.example.com".to_owned()],
             manifest: String::new(),
             deployments: Vec::new(),
+            canary: None,
+            taken_back: None,
         };
         expect![[r#"
             app         shop

@@ -112,7 +112,7 @@ impl Session {
             self.say(Tone::Faint, "the component is the same as before");
             return Ok(());
         }
-        let deployed = deploy::send(&self.client, &app, self.screen).await?;
+        let deployed = deploy::send(&self.client, &app, None, self.screen).await?;
         let is_first = self.name.borrow().is_none();
         self.say(
             Tone::Good,

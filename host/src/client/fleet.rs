@@ -2,8 +2,10 @@
 
 use http::Method;
 
-use super::{CHANGE_TIMEOUT, Client, ClientError, app_path};
-use crate::api::wire::{HostSummary, Hosts, Plan, Replicas, ScaleRequest, StandingRequest};
+use super::{CHANGE_TIMEOUT, Client, ClientError, app_path, nothing};
+use crate::api::wire::{
+    Deployed, HostSummary, Hosts, Plan, Replicas, ScaleRequest, StandingRequest,
+};
 
 impl Client {
     /// All hosts of the fleet.
@@ -35,6 +37,24 @@ impl Client {
     pub async fn scale(&self, app: &str, replicas: u32) -> Result<Replicas, ClientError> {
         let request = ScaleRequest { replicas };
         self.send_json(Method::PUT, &app_path(app, "/scale"), &request, CHANGE_TIMEOUT).await
+    }
+
+    /// Makes the deployment on trial the current one.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn promote(&self, app: &str) -> Result<Deployed, ClientError> {
+        let request = self.request(Method::POST, &app_path(app, "/promote"));
+        self.parse(self.send(request, nothing(), CHANGE_TIMEOUT).await?).await
+    }
+
+    /// Takes the deployment on trial back.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn end_canary(&self, app: &str) -> Result<(), ClientError> {
+        let request = self.request(Method::DELETE, &app_path(app, "/canary"));
+        self.send(request, nothing(), CHANGE_TIMEOUT).await.map(drop)
     }
 
     /// Where an app runs.

@@ -65,6 +65,20 @@ pub struct AppRecord {
     /// A deployment that is tried on a part of the calls.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary: Option<CanaryRecord>,
+    /// The last one that was taken back by itself, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taken_back: Option<TakenBack>,
+}
+
+/// A deployment that was on trial and did worse than the current one.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct TakenBack {
+    /// Which.
+    pub generation: u64,
+    /// In what it did worse, in a sentence.
+    pub why: String,
+    /// When, in milliseconds since the epoch, as the host said that took it back.
+    pub at: u64,
 }
 
 /// A deployment on trial.
@@ -133,6 +147,31 @@ pub struct ReadyRecord {
 pub struct UseRecord {
     /// By app.
     pub apps: BTreeMap<String, AppUse>,
+    /// What deployments on trial did, by app.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub trials: BTreeMap<String, TrialUse>,
+}
+
+/// What the two deployments of an app did on one host since the trial began there.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct TrialUse {
+    /// The deployment on trial.
+    pub generation: u64,
+    /// What the current one did.
+    pub old: SideUse,
+    /// What the one on trial did.
+    pub canary: SideUse,
+}
+
+/// What one of them did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub struct SideUse {
+    /// Calls that tell something of it.
+    pub calls: u64,
+    /// Those that failed.
+    pub failed: u64,
+    /// How many of each class of durations; see `core::canary`.
+    pub durations: Vec<(u8, u64)>,
 }
 
 /// What one app uses on one host.

@@ -77,16 +77,36 @@ impl<'t> Tables<'t> {
     /// Adds a deployment, makes it the current one, and lets go of those there is no room for.
     /// Returns the components of the latter; others may need them.
     pub(super) fn add(&mut self, record: &DeploymentRecord) -> Result<Vec<Digest>, LedgerError> {
+        self.put(record)?;
+        self.point(record)?;
+        self.make_room(record)
+    }
+
+    /// The same, without making it the current one.
+    pub(super) fn keep(&mut self, record: &DeploymentRecord) -> Result<Vec<Digest>, LedgerError> {
+        self.put(record)?;
+        self.make_room(record)
+    }
+
+    fn put(&mut self, record: &DeploymentRecord) -> Result<(), LedgerError> {
         let (app, generation) = (record.app.as_str(), record.generation.get());
         let bytes = record.encode().map_err(|source| unreadable(app, generation, source))?;
         self.deployments.insert((app, generation), bytes.as_slice())?;
         self.refs.insert((*record.digest.as_bytes(), app, generation), ())?;
-        self.last.insert(app, generation)?;
-        self.point(record)?;
+        // An earlier one may be kept after a later one was.
+        let last = self.last.get(app)?.map_or(0, |last| last.value());
+        self.last.insert(app, generation.max(last))?;
+        Ok(())
+    }
+
+    /// Lets go of the oldest deployments beyond those that are kept, but for the current one.
+    fn make_room(&mut self, record: &DeploymentRecord) -> Result<Vec<Digest>, LedgerError> {
+        let app = record.app.as_str();
         let kept = self.generations(app)?;
         let n_old = kept.len().saturating_sub(KEPT);
+        let current = self.current.get(app)?.map(|current| current.value());
         let mut dropped = Vec::new();
-        for generation in kept.into_iter().take(n_old) {
+        for generation in kept.into_iter().filter(|kept| Some(*kept) != current).take(n_old) {
             dropped.extend(self.drop_one(app, generation)?);
         }
         Ok(dropped)

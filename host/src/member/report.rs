@@ -7,14 +7,18 @@ use std::time::{Duration, Instant};
 
 use steerage_core::id::AppName;
 
-use super::Shared;
+use super::{Member, Shared};
+use crate::catalog::Trial;
 use crate::fleet::keys;
-use crate::fleet::record::{self, AppUse, UseRecord};
+use crate::fleet::record::{self, AppUse, TrialUse, UseRecord};
 use crate::store::{Commit, Write};
 use crate::telemetry::chain;
 
 /// How often is looked, and told.
 const EVERY: Duration = Duration::from_secs(2);
+/// How many times meanwhile the counts of deployments on trial are told, so that a bad one is taken
+/// back soon.
+const TRIALS: u32 = 4;
 /// So many looks are kept, of which the high percentile is taken: ten minutes.
 const LOOKS: usize = 300;
 /// One look of so many may be higher than what is called high.
@@ -39,21 +43,24 @@ struct Reading {
 pub(super) async fn report(shared: &Shared) {
     let Shared { member, lease, .. } = shared;
     let mut apps: BTreeMap<AppName, Memory> = BTreeMap::new();
-    let mut ticks = tokio::time::interval(EVERY);
-    loop {
+    let mut told = UseRecord::default();
+    let mut ticks = tokio::time::interval(EVERY / TRIALS);
+    for n_tick in (0..TRIALS).cycle() {
         ticks.tick().await;
-        let snapshot = member.agent.parts().catalog.snapshot();
-        apps.retain(|app, _| snapshot.apps.contains_key(app));
-        let mut told = UseRecord::default();
-        for app in snapshot.apps.values() {
-            let Some(state) = app.state() else { continue };
-            let (calls, failed) = state.meter.calls();
-            let (_, cpu, _) = state.meter.totals();
-            let reading = Reading { at: Instant::now(), cpu, calls, failed };
-            let memory = apps.entry(app.name.clone()).or_default();
-            if let Some(now) = memory.look(reading, state.memory.held().get()) {
-                told.apps.insert(app.name.to_string(), now);
-            }
+        if n_tick == 0 {
+            told = look_at_all(member, &mut apps);
+        } else if told.trials.is_empty() {
+            continue;
+        } else {
+            let served = &member.agent.parts().catalog;
+            told.trials = told
+                .trials
+                .keys()
+                .filter_map(|name| {
+                    let app = served.app(&name.parse().ok()?)?;
+                    Some((name.clone(), counted(&*app.trial()?)))
+                })
+                .collect();
         }
         let lease = *lease.borrow();
         let Some(lease) = lease else { continue };
@@ -64,6 +71,32 @@ pub(super) async fn report(shared: &Shared) {
             tracing::debug!(error = chain(&error), "cannot report what apps use");
         }
     }
+}
+
+fn look_at_all(member: &Member, apps: &mut BTreeMap<AppName, Memory>) -> UseRecord {
+    let snapshot = member.agent.parts().catalog.snapshot();
+    apps.retain(|app, _| snapshot.apps.contains_key(app));
+    let mut told = UseRecord::default();
+    for app in snapshot.apps.values() {
+        let Some(state) = app.state() else { continue };
+        let (calls, failed) = state.meter.calls();
+        let (_, cpu, _) = state.meter.totals();
+        let reading = Reading { at: Instant::now(), cpu, calls, failed };
+        let mut held = state.memory.held().get();
+        if let Some(trial) = app.trial() {
+            held += trial.deployed.state.memory.held().get();
+            told.trials.insert(app.name.to_string(), counted(&trial));
+        }
+        let memory = apps.entry(app.name.clone()).or_default();
+        if let Some(now) = memory.look(reading, held) {
+            told.apps.insert(app.name.to_string(), now);
+        }
+    }
+    told
+}
+
+fn counted(trial: &Trial) -> TrialUse {
+    TrialUse::of(trial.generation().get(), &trial.old.read(), &trial.canary.read())
 }
 
 impl Memory {

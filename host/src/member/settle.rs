@@ -11,9 +11,9 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use super::{Member, Shared};
-use crate::agent::DeployError;
-use crate::fleet::keys;
+use crate::agent::{Agent, DeployError};
 use crate::fleet::record::{self, ReadyRecord};
+use crate::fleet::{Fleet, keys};
 use crate::store::{Commit, LeaseId, Write};
 use crate::telemetry::chain;
 use crate::telemetry::events::Severity;
@@ -62,7 +62,7 @@ struct Looked {
 #[derive(Default)]
 struct Announced {
     lease: Option<LeaseId>,
-    ready: BTreeMap<AppName, Generation>,
+    ready: BTreeMap<AppName, (Generation, Option<Generation>)>,
     /// What is to be written.
     due: BTreeSet<AppName>,
 }
@@ -84,8 +84,10 @@ pub(super) async fn settle(shared: &Shared) {
                 later.spawn(async { app });
                 break;
             }
-            let had = announced.ready.get(&app).copied();
-            let step = next_step(&standing(member, &app, had));
+            let had = announced.ready.get(&app).map(|(generation, _)| *generation);
+            let standing = standing(member, &app, had);
+            announced.note_trial(&app, standing.tried);
+            let step = next_step(&standing);
             if step == Step::Rest {
                 continue;
             }
@@ -138,7 +140,9 @@ pub(super) async fn settle(shared: &Shared) {
 /// How an app stands here.
 fn standing(member: &Member, app: &AppName, announced: Option<Generation>) -> Standing {
     let (fleet, view) = (&member.fleet, member.fleet.view());
-    let served = member.agent.parts().catalog.app(app).map(|app| app.generation);
+    let app_here = member.agent.parts().catalog.app(app);
+    let served = app_here.as_ref().map(|app| app.generation);
+    let tried = app_here.and_then(|app| app.trial()).map(|trial| trial.generation());
     let wanted = view.apps.get(app).and_then(|(record, _)| {
         let generation = Generation::new(record.generation)?;
         let assigned = view.assigned_to(app);
@@ -147,13 +151,14 @@ fn standing(member: &Member, app: &AppName, announced: Option<Generation>) -> St
             is_here: assigned.is_some_and(|hosts| hosts.contains(fleet.me())),
             is_placed: assigned.is_some_and(|hosts| !hosts.is_empty()),
             is_ready: view.is_ready_everywhere(app, record.generation),
+            canary: record.canary.as_ref().and_then(|canary| Generation::new(canary.generation)),
         })
     });
     // Until the store was read once, what is here is all that is known.
     if wanted.is_none() && fleet.is_cut_off() {
         return Standing::default();
     }
-    Standing { wanted, served, announced }
+    Standing { wanted, served, announced, tried }
 }
 
 /// Carries out one step.
@@ -162,6 +167,13 @@ async fn look(member: Member, app: AppName, step: Step) -> Looked {
     let done = match step {
         Step::Rest | Step::Retire => Ok(()),
         Step::Forget => agent.forget_app(&app).await,
+        Step::Try(generation) => try_out(agent, fleet, &app, generation).await,
+        Step::EndTrial => {
+            let view = fleet.view();
+            let record = view.apps.get(&app).map(|(record, _)| record);
+            agent.end_trial(&app, record.and_then(|record| record.taken_back.as_ref()));
+            Ok(())
+        }
         Step::Follow(generation) => match agent.recall(fleet, &app, generation).await {
             Ok(record) => agent.follow(record).await,
             Err(error) => Err(error),
@@ -174,14 +186,35 @@ async fn look(member: Member, app: AppName, step: Step) -> Looked {
     Looked { app, step, failed: done.err() }
 }
 
+async fn try_out(
+    agent: &Agent,
+    fleet: &Fleet,
+    app: &AppName,
+    generation: Generation,
+) -> Result<(), DeployError> {
+    let Some(share) = Agent::wanted_share(fleet, app, generation) else { return Ok(()) };
+    let record = agent.recall(fleet, app, generation).await?;
+    agent.try_out(record, share).await
+}
+
 impl Announced {
     fn note(&mut self, app: &AppName, step: Step) {
         match step {
-            Step::Prepare(generation) => drop(self.ready.insert(app.clone(), generation)),
+            Step::Prepare(generation) => drop(self.ready.insert(app.clone(), (generation, None))),
             Step::Retire | Step::Forget => drop(self.ready.remove(app)),
-            Step::Rest | Step::Follow(_) => return,
+            Step::Rest | Step::Follow(_) | Step::Try(_) | Step::EndTrial => return,
         }
         self.due.insert(app.clone());
+    }
+
+    /// Notes what is tried, however that came to be: a trial ends with what it was published beside.
+    fn note_trial(&mut self, app: &AppName, tried: Option<Generation>) {
+        if let Some((_, told)) = self.ready.get_mut(app)
+            && *told != tried
+        {
+            *told = tried;
+            self.due.insert(app.clone());
+        }
     }
 
     /// Writes what is due, as far as the store takes it.
@@ -197,8 +230,9 @@ impl Announced {
             let writes = batch.iter().map(|app| {
                 let key = keys::ready(me, app);
                 match self.ready.get(app) {
-                    Some(generation) => {
-                        let ready = ReadyRecord { generation: generation.get(), canary: None };
+                    Some((generation, tried)) => {
+                        let canary = tried.map(Generation::get);
+                        let ready = ReadyRecord { generation: generation.get(), canary };
                         Write::Put { key, value: record::encode(&ready), lease: Some(lease) }
                     }
                     None => Write::Delete(key),

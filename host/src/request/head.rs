@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use http::header::{CONTENT_LENGTH, HOST, HeaderName, TRANSFER_ENCODING, UPGRADE};
 use http::uri::{Authority, Scheme};
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version};
+use steerage_core::canary::Share;
 use steerage_core::id::CallId;
 use steerage_core::outcome::Refusal;
 use steerage_core::route::Match;
@@ -50,6 +51,12 @@ pub fn new_call_id() -> CallId {
 #[must_use]
 pub fn random_below(bound: usize) -> Option<usize> {
     (bound > 0).then(|| RANDOM.with_borrow_mut(|random| random.usize(..bound)))
+}
+
+/// A number that decides whether a call is a canary's.
+#[must_use]
+pub fn draw() -> u32 {
+    RANDOM.with_borrow_mut(|random| random.u32(..Share::WHOLE))
 }
 
 thread_local! {

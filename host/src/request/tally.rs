@@ -11,7 +11,7 @@ use steerage_core::outcome::{Fault, Outcome, Refusal};
 
 use super::{Front, Reply};
 use crate::call::{Call, Usage};
-use crate::catalog::{Deployed, Target};
+use crate::catalog::{Count, Deployed, Target};
 use crate::respond;
 use crate::telemetry::calls::CallSummary;
 use crate::telemetry::events::{Event, Events, Severity};
@@ -25,6 +25,7 @@ const LONGEST_PATH: usize = 256;
 pub struct Tally {
     call: Arc<Call>,
     deployed: Arc<Deployed>,
+    count: Option<Arc<Count>>,
     events: Arc<Events>,
     started_at: Instant,
     method: Method,
@@ -59,6 +60,7 @@ impl Tally {
         Arc::new(Self {
             call: Arc::new(Call::new(id)),
             deployed,
+            count: target.count.clone(),
             events: front.events.clone(),
             started_at,
             method: request.method.clone(),
@@ -142,6 +144,9 @@ impl Drop for Tally {
         let state = &self.deployed.state;
         let response_bytes = self.call.response_bytes();
         state.meter.record(&outcome, status, duration, &usage, response_bytes);
+        if let Some(count) = &self.count {
+            count.record(&outcome, status, duration);
+        }
         self.tell(&outcome, &usage);
         self.span.record("http.response.status_code", status);
         self.span.record("outcome", outcome.cause());

@@ -182,7 +182,11 @@ impl EmbeddedWatch {
 
 impl EmbeddedLease {
     pub(super) fn keep_alive(&self) -> Result<(), StoreError> {
-        if lock(&self.inner.leases).keep_alive(self.id) { Ok(()) } else { Err(StoreError::LeaseLost) }
+        if lock(&self.inner.leases).keep_alive(self.id) {
+            Ok(())
+        } else {
+            Err(StoreError::LeaseLost)
+        }
     }
 
     pub(super) async fn revoke(self) -> Result<(), StoreError> {

@@ -48,13 +48,16 @@ fn an_authority_and_certificates_are_made_and_the_next_step_said() {
     let folder = folder();
     let made = run_in(folder.path(), &["cert", "init"]).done();
     assert!(made.stdout.contains("steerage cert issue NAME --dir fleet-ca"), "{made:?}");
-    let mode = |path: &str| {
-        fs::metadata(folder.path().join(path)).unwrap().permissions().mode() & 0o777
-    };
+    let mode =
+        |path: &str| fs::metadata(folder.path().join(path)).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode("fleet-ca/ca.key"), mode("fleet-ca")), (0o600, 0o700));
-    let words = ["cert", "issue", "h1.example", "--address", "10.0.0.1", "--address", "h1", "--out"];
+    let words =
+        ["cert", "issue", "h1.example", "--address", "10.0.0.1", "--address", "h1", "--out"];
     let made = run_in(folder.path(), &[&words[..], &["certs/h1"]].concat()).done();
-    assert!(made.stdout.contains("steerage host --name h1.example --identity certs/h1"), "{made:?}");
+    assert!(
+        made.stdout.contains("steerage host --name h1.example --identity certs/h1"),
+        "{made:?}"
+    );
     assert_eq!(mode("certs/h1/host.key"), 0o600);
     let identity = identity(&folder.path().join("certs/h1"));
     assert_eq!(identity.name().as_str(), "h1.example");
@@ -242,8 +245,7 @@ fn shown(folder: &Path, files: [&str; 3]) -> [PathBuf; 3] {
 #[tokio::test]
 async fn etcd_behind_tls_is_spoken_with_and_only_the_right_one() {
     let (ours, theirs) = (fleet(&["etcd", "h1"]), fleet(&["h1"]));
-    let [ca, cert, key] =
-        shown(ours.path(), ["fleet-ca/ca.pem", "etcd/host.pem", "etcd/host.key"]);
+    let [ca, cert, key] = shown(ours.path(), ["fleet-ca/ca.pem", "etcd/host.pem", "etcd/host.key"]);
     let flags = [
         format!("--trusted-ca-file={}", ca.display()),
         format!("--cert-file={}", cert.display()),

@@ -53,11 +53,8 @@ impl Etcd {
             (0..2 * n_members).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
         let ports: Vec<u16> = held.iter().map(|it| it.local_addr().unwrap().port()).collect();
         drop(held);
-        let members = ports.chunks(2).map(|ports| Member {
-            client: ports[0],
-            peer: ports[1],
-            child: None,
-        });
+        let members =
+            ports.chunks(2).map(|ports| Member { client: ports[0], peer: ports[1], child: None });
         let flags = flags.iter().cloned().chain([format!("scheme={scheme}")]).collect();
         let folder = tempfile::tempdir().unwrap();
         let mut etcd = Self { members: members.collect(), flags, folder };

@@ -9,6 +9,7 @@
 
 mod bad_input;
 mod calls;
+mod canary;
 mod certs;
 mod cli;
 mod deploy;

@@ -101,7 +101,8 @@ async fn everything_below_a_prefix_is_read_at_one_revision() {
 async fn more_than_a_page_is_read_whole_and_in_order() {
     on_both(async |store| {
         for batch in 0..25 {
-            let keys = (0..MOST_WRITES).map(|n| put(&format!("n/{:05}", batch * MOST_WRITES + n), ""));
+            let keys =
+                (0..MOST_WRITES).map(|n| put(&format!("n/{:05}", batch * MOST_WRITES + n), ""));
             write(&store, &keys.collect::<Vec<_>>()).await;
         }
         let seen = store.read("n/").await.unwrap();
@@ -240,7 +241,8 @@ async fn a_lease_that_is_given_back_ends_at_once() {
         let lease = store.grant(Duration::from_secs(600)).await.unwrap();
         let other = store.grant(Duration::from_secs(600)).await.unwrap();
         assert_ne!(lease.id(), other.id());
-        let made = write(&store, &[put_under(lease.id(), "r/a"), put_under(lease.id(), "r/b")]).await;
+        let made =
+            write(&store, &[put_under(lease.id(), "r/a"), put_under(lease.id(), "r/b")]).await;
         let taken = write(&store, &[put_under(other.id(), "r/b")]).await;
         let mut watch = store.watch("r/", taken).await.unwrap();
         lease.revoke().await.unwrap();

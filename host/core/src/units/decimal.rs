@@ -6,7 +6,7 @@ const MOST_DECIMALS: u32 = 3;
 
 /// Splits off the number at the start of the text: digits, `_` and at most what looks like a
 /// point. Spaces between number and unit are dropped.
-pub(super) fn split(text: &str) -> (&str, &str) {
+pub(crate) fn split(text: &str) -> (&str, &str) {
     let end =
         text.find(|letter: char| !matches!(letter, '0'..='9' | '_' | '.')).unwrap_or(text.len());
     let (number, unit) = text.split_at_checked(end).unwrap_or((text, ""));
@@ -14,7 +14,7 @@ pub(super) fn split(text: &str) -> (&str, &str) {
 }
 
 /// The number times the scale, if that is a whole number that fits.
-pub(super) fn scaled(number: &str, scale: u64) -> Option<u64> {
+pub(crate) fn scaled(number: &str, scale: u64) -> Option<u64> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
     let whole = digits(whole)?;
     let decimals = u32::try_from(fraction.bytes().filter(|&b| b != b'_').count()).ok()?;

@@ -6,8 +6,8 @@ use serde_json::{Map, Value, json};
 
 type Schema = (&'static str, &'static [(&'static str, &'static str)]);
 
-const SCHEMAS: [Schema; 32] = [
-    ("DeployRequest", &[("manifest", "string"), ("component", "string")]),
+const SCHEMAS: [Schema; 35] = [
+    ("DeployRequest", &[("manifest", "string"), ("component", "string"), ("canary-", "string?")]),
     ("RollbackRequest", &[("to-", "integer?")]),
     ("ValidateRequest", &[("manifest", "string")]),
     ("Validated", &[("app", "string"), ("routes", "[string]"), ("limits", "Limits")]),
@@ -17,6 +17,7 @@ const SCHEMAS: [Schema; 32] = [
         &[
             ("app", "string"),
             ("generation", "integer"),
+            ("canary", "string?"),
             ("component", "string"),
             ("kind", "string"),
             ("size_bytes", "integer"),
@@ -71,8 +72,34 @@ const SCHEMAS: [Schema; 32] = [
             ("allowed_outbound_hosts", "[string]"),
             ("manifest", "string"),
             ("deployments", "[Deployment]"),
+            ("canary", "Canary?"),
+            ("taken_back", "TakenBack?"),
         ],
     ),
+    (
+        "Canary",
+        &[
+            ("generation", "integer"),
+            ("share", "string"),
+            ("share_percent", "number"),
+            ("since", "integer"),
+            ("trying", "integer"),
+            ("hosts", "integer"),
+            ("verdict", "too_early|fine|worse"),
+            ("old", "CanarySide"),
+            ("canary", "CanarySide"),
+        ],
+    ),
+    (
+        "CanarySide",
+        &[
+            ("calls", "integer"),
+            ("failed", "integer"),
+            ("p50_us", "integer"),
+            ("p95_us", "integer"),
+        ],
+    ),
+    ("TakenBack", &[("generation", "integer"), ("why", "string"), ("at", "integer")]),
     (
         "Limits",
         &[
@@ -240,7 +267,12 @@ const SCHEMAS: [Schema; 32] = [
     ),
     (
         "Replica",
-        &[("host", "string"), ("state", "ready|starting|leaving"), ("generation", "integer?")],
+        &[
+            ("host", "string"),
+            ("state", "ready|starting|leaving"),
+            ("generation", "integer?"),
+            ("canary", "integer?"),
+        ],
     ),
     ("Plan", &[("moves", "[PlannedMove]"), ("unplaced", "[Unplaced]"), ("spare", "[string]")]),
     (
@@ -278,7 +310,10 @@ fn object(keys: &[(&str, &str)]) -> Value {
 pub(super) fn form(notation: &str) -> Value {
     let inside = |open, close| notation.strip_prefix(open)?.strip_suffix(close);
     if let Some(base) = notation.strip_suffix('?') {
-        return json!({ "type": [base, "null"] });
+        return match base {
+            "string" | "integer" | "number" | "boolean" => json!({ "type": [base, "null"] }),
+            name => json!({ "anyOf": [form(name), { "type": "null" }] }),
+        };
     }
     if let Some(item) = inside('[', ']') {
         return json!({ "type": "array", "items": form(item) });
@@ -317,6 +352,7 @@ mod tests {
     fn schemas_have_the_keys_of_the_wire_types() {
         let wire = concat!(
             include_str!("../wire.rs"),
+            include_str!("../wire/canary.rs"),
             include_str!("../wire/fleet.rs"),
             include_str!("../wire/problem.rs"),
             include_str!("../wire/usage.rs")
@@ -340,6 +376,8 @@ mod tests {
     #[test]
     fn notations_stand_for_schemas() {
         assert_eq!(form("string?"), json!({ "type": ["string", "null"] }));
+        let call = json!({ "$ref": "#/components/schemas/Call" });
+        assert_eq!(form("Call?"), json!({ "anyOf": [call, { "type": "null" }] }));
         let list = json!({ "type": "array", "items": { "$ref": "#/components/schemas/Call" } });
         assert_eq!(form("[Call]"), list);
         assert_eq!(form("a|b"), json!({ "type": "string", "enum": ["a", "b"] }));

@@ -93,6 +93,8 @@ pub struct Replica {
     pub state: String,
     /// The deployment whose code is at hand.
     pub generation: Option<u64>,
+    /// The one that is tried beside it.
+    pub canary: Option<u64>,
 }
 
 /// What would move if the fleet were planned now.

@@ -65,6 +65,8 @@ fn an_app_in_detail_has_the_keys_of_a_summary_beside_its_own() {
         allowed_outbound_hosts: Vec::new(),
         manifest: String::new(),
         deployments: Vec::new(),
+        canary: None,
+        taken_back: None,
     };
     let json = serde_json::to_value(&detail).unwrap();
     assert_eq!((&json["app"], &json["reuse"]), (&json!("shop"), &json!(1)));

@@ -2,7 +2,7 @@
 //! Knows what a guard means; does not know when leases end.
 
 use redb::{
-    ReadTransaction, ReadableTable, ReadOnlyTable, Table, TableDefinition, TableError,
+    ReadOnlyTable, ReadTransaction, ReadableTable, Table, TableDefinition, TableError,
     WriteTransaction,
 };
 
@@ -80,7 +80,10 @@ impl<'t> Tables<'t> {
     }
 
     /// Makes the writes at the next revision; the revision stays where nothing changes.
-    pub(super) fn write(&mut self, writes: &[Write]) -> Result<(Revision, Vec<Change>), StoreError> {
+    pub(super) fn write(
+        &mut self,
+        writes: &[Write],
+    ) -> Result<(Revision, Vec<Change>), StoreError> {
         let latest = self.latest.get(())?.map_or(FIRST, |latest| latest.value());
         let next = latest + 1;
         let mut changes = Vec::new();

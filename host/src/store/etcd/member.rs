@@ -93,7 +93,10 @@ fn read(path: &Path, kind: &str) -> Result<String, StoreError> {
     let unusable = |why: String| StoreError::File { path: path.to_owned(), why };
     let text = fs::read_to_string(path).map_err(|error| unusable(error.to_string()))?;
     if !text.contains(kind) {
-        return Err(unusable(format!("it holds no {} in PEM", kind.trim_matches('-').to_lowercase())));
+        return Err(unusable(format!(
+            "it holds no {} in PEM",
+            kind.trim_matches('-').to_lowercase()
+        )));
     }
     Ok(text)
 }

@@ -1,0 +1,174 @@
+//! A deployment on trial, from the wish of an operator to its end: promoted, taken back, or replaced.
+//! Does not judge it.
+
+use std::sync::Arc;
+
+use steerage_core::canary::Share;
+use steerage_core::id::{AppName, Generation};
+
+use super::wish::{Before, TRIES, deployments};
+use super::{Agent, DeployError};
+use crate::catalog::App;
+use crate::fleet::record::{AppRecord, TakenBack};
+use crate::fleet::{Fleet, keys};
+use crate::ledger::index::IndexRecord;
+use crate::ledger::record::DeploymentRecord;
+use crate::manifest;
+use crate::store::StoreError;
+use crate::telemetry::chain;
+use crate::telemetry::events::Event;
+
+impl Agent {
+    /// Makes the deployment on trial the app's current one.
+    ///
+    /// # Errors
+    /// None is on trial, or see [`DeployError`].
+    pub async fn promote(&self, app: &AppName) -> Result<Arc<App>, DeployError> {
+        let Some(fleet) = &self.fleet else { return Err(DeployError::NoCanary(app.clone())) };
+        let record = self.wish_promoted(fleet, app).await?;
+        self.serve_wished(fleet, record).await
+    }
+
+    /// Takes the deployment on trial back, as an operator wishes.
+    ///
+    /// # Errors
+    /// None is on trial, or the store does not answer.
+    pub async fn end_canary(&self, app: &AppName) -> Result<(), DeployError> {
+        let Some(fleet) = &self.fleet else { return Err(DeployError::NoCanary(app.clone())) };
+        let before = Before::read(fleet, app).await?;
+        let Some(record) = before.record else { return Err(DeployError::NoApp(app.clone())) };
+        let canary = record.canary.ok_or_else(|| DeployError::NoCanary(app.clone()))?;
+        let change = |record: &mut AppRecord| {
+            record.canary = record.canary.take().filter(|c| c.generation != canary.generation);
+        };
+        self.wish_changed(fleet, app, change).await?;
+        self.end_trial(app, None);
+        Ok(())
+    }
+
+    /// Takes a deployment on trial back since it does worse, and keeps why; whether it was still on
+    /// trial.
+    ///
+    /// # Errors
+    /// There is no such app, or the store does not answer.
+    pub async fn take_back(
+        &self,
+        fleet: &Fleet,
+        app: &AppName,
+        taken_back: TakenBack,
+    ) -> Result<bool, DeployError> {
+        let change = |record: &mut AppRecord| {
+            if record.canary.as_ref().is_some_and(|c| c.generation == taken_back.generation) {
+                record.canary = None;
+                record.taken_back = Some(taken_back.clone());
+            }
+        };
+        let record = self.wish_changed(fleet, app, change).await?;
+        Ok(record.taken_back == Some(taken_back))
+    }
+
+    async fn wish_promoted(
+        &self,
+        fleet: &Fleet,
+        app: &AppName,
+    ) -> Result<DeploymentRecord, DeployError> {
+        for _ in 0..TRIES {
+            let before = Before::read(fleet, app).await?;
+            let Some(current) = &before.record else { return Err(DeployError::NoApp(app.clone())) };
+            let Some(canary) = &current.canary else {
+                return Err(DeployError::NoCanary(app.clone()));
+            };
+            let kept = deployments(fleet, app).await?;
+            let promoted = kept.into_iter().find(|kept| kept.generation.get() == canary.generation);
+            let promoted = promoted.ok_or_else(|| StoreError::Damaged {
+                what: format!("deployment {} of {app} is missing", canary.generation),
+            })?;
+            let manifest = manifest::reread(&promoted.manifest, &self.parts().limits)
+                .map_err(DeployError::Manifest)?;
+            let record = before.with(&manifest, promoted.generation, None);
+            let mut commit = before.commit(app, &record);
+            self.claim(fleet, app, &manifest.routes, &mut commit).await?;
+            match fleet.store().commit(commit).await {
+                Ok(_) => return Ok(promoted),
+                Err(StoreError::Conflict { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(StoreError::Conflict { key: Some(keys::app(app)) }.into())
+    }
+
+    /// Has the code of a deployment at hand and gives it a part of its app's calls, which the current
+    /// deployment serves otherwise.
+    ///
+    /// # Errors
+    /// No host has its component, or this one cannot run it. The current deployment gets all calls
+    /// then.
+    pub async fn try_out(&self, record: DeploymentRecord, share: Share) -> Result<(), DeployError> {
+        let parts = self.parts();
+        let manifest =
+            manifest::reread(&record.manifest, &parts.limits).map_err(DeployError::Manifest)?;
+        self.shelf.obtain(record.digest).await?;
+        self.shelf.compile(record.digest).await?;
+        let (app, generation) = (record.app.clone(), record.generation);
+        let turn = self.turn.lock().await;
+        let deployed = self.shelf.prepare_trial(&manifest, generation, record.digest).await?;
+        let ledger = parts.ledger.clone();
+        let kept = tokio::task::spawn_blocking(move || ledger.keep(&record)).await;
+        let pruned = kept.map_err(|error| DeployError::Task(error.to_string()))??;
+        if let Err(error) = self.drop_unused(&turn, pruned) {
+            tracing::warn!(error = chain(&error), "old components stay on the disk");
+        }
+        if parts.catalog.app(&app).is_some_and(|served| served.generation == generation) {
+            // It was promoted meanwhile.
+            return Ok(());
+        }
+        self.shelf.try_out(deployed, share)?;
+        parts.events.push(Event {
+            app: Some(app.clone()),
+            generation: Some(generation),
+            ..Event::now("canary_began", format!("{share} of {app} is deployment {generation} now"))
+        });
+        Ok(())
+    }
+
+    /// Gives the current deployment all calls of an app again. `why` tells of the fleet what ended
+    /// the trial.
+    pub fn end_trial(&self, app: &AppName, why: Option<&TakenBack>) {
+        let Some(trial) = self.shelf.end_trial(app) else { return };
+        let generation = trial.generation();
+        let why = why.filter(|why| why.generation == generation.get());
+        let reason = why.map_or("promoted, taken back or replaced", |why| why.why.as_str());
+        self.parts().events.push(Event {
+            app: Some(app.clone()),
+            generation: Some(generation),
+            ..Event::now(
+                "canary_ended",
+                format!("deployment {generation} of {app} is no longer on trial: {reason}"),
+            )
+        });
+    }
+
+    /// Waits a while until those hosts try a deployment that its app is placed on. Returns it as it
+    /// would be served.
+    pub(super) async fn see_tried(
+        &self,
+        fleet: &Fleet,
+        record: &DeploymentRecord,
+    ) -> Result<Arc<App>, DeployError> {
+        let (app, generation) = (&record.app, record.generation);
+        let is_tried = || fleet.view().is_tried_everywhere(app, generation.get());
+        self.settled(fleet, app, generation, is_tried).await;
+        let task = |error: &dyn std::fmt::Display| DeployError::Task(error.to_string());
+        let index = IndexRecord::of(record).map_err(|error| task(&error))?;
+        Ok(Arc::new(App::new(index).map_err(|error| task(&error))?))
+    }
+
+    /// The share that the fleet wants a deployment on trial to have, if it wants it to be.
+    #[must_use]
+    pub fn wanted_share(fleet: &Fleet, app: &AppName, generation: Generation) -> Option<Share> {
+        let view = fleet.view();
+        let canary = view.apps.get(app)?.0.canary.as_ref()?;
+        let is_that = canary.generation == generation.get();
+        is_that.then(|| Share::new(canary.share).ok()).flatten()
+    }
+}

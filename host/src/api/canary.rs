@@ -1,0 +1,85 @@
+//! The endpoints that end a trial, and what is told of one.
+//! Does not begin one: that is a deploy.
+
+use axum::Json;
+use axum::extract::State;
+use http::StatusCode;
+use steerage_core::canary::{self, Margin, Share, Side, Verdict};
+use steerage_core::id::AppName;
+
+use super::deploy::to_the_end;
+use super::problem::Refusal;
+use super::{ApiState, Named, Shared, told, wire};
+use crate::fleet::View;
+use crate::fleet::record::CanaryRecord;
+
+/// `POST /v1/apps/{app}/promote`.
+pub(super) async fn promote(
+    State(state): State<Shared>,
+    Named(app): Named,
+) -> Result<Json<wire::Deployed>, Refusal> {
+    state.check_open()?;
+    let work = move |state: Shared| async move { state.agent.promote(&app).await };
+    let deployed = to_the_end(&state, work).await?;
+    Ok(Json(told::deployed(&state.url(), &deployed)))
+}
+
+/// `DELETE /v1/apps/{app}/canary`.
+pub(super) async fn end(
+    State(state): State<Shared>,
+    Named(app): Named,
+) -> Result<StatusCode, Refusal> {
+    state.check_open()?;
+    let work = move |state: Shared| async move { state.agent.end_canary(&app).await };
+    to_the_end(&state, work).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// What the fleet knows of a trial of an app: the one that goes on, and the last that it ended itself.
+pub(super) fn of(
+    state: &ApiState,
+    app: &AppName,
+) -> (Option<wire::Canary>, Option<wire::TakenBack>) {
+    let Some(view) = state.front.fleet.as_ref().map(crate::fleet::Fleet::view) else {
+        return (None, None);
+    };
+    let Some((record, _)) = view.apps.get(app) else { return (None, None) };
+    let canary = record.canary.as_ref().map(|canary| shown(&view, app, canary));
+    let taken_back = record.taken_back.clone().map(|taken| wire::TakenBack {
+        generation: taken.generation,
+        why: taken.why,
+        at: taken.at,
+    });
+    (canary, taken_back)
+}
+
+fn shown(view: &View, app: &AppName, record: &CanaryRecord) -> wire::Canary {
+    let (old, canary) = view.trial(app, record.generation);
+    let verdict = match canary::judge(&old, &canary, &Margin::STATED) {
+        Verdict::TooEarly => "too_early",
+        Verdict::Fine => "fine",
+        Verdict::Worse(_) => "worse",
+    };
+    let n_hosts = view.assigned_to(app).map_or(0, imbl::OrdSet::len);
+    let n_trying = view.trying(app, record.generation).count();
+    wire::Canary {
+        generation: record.generation,
+        share: Share::new(record.share).map_or_else(|_| "none".into(), |share| share.to_string()),
+        share_percent: f64::from(record.share) / 100.0,
+        since: record.since,
+        trying: u32::try_from(n_trying).unwrap_or(u32::MAX),
+        hosts: u32::try_from(n_hosts).unwrap_or(u32::MAX),
+        verdict: verdict.to_owned(),
+        old: side(&old),
+        canary: side(&canary),
+    }
+}
+
+fn side(side: &Side) -> wire::CanarySide {
+    wire::CanarySide {
+        calls: side.calls,
+        failed: side.failed,
+        p50_us: side.durations.exceeded_by(5000),
+        p95_us: side.durations.exceeded_by(500),
+    }
+}

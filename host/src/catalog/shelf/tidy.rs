@@ -1,0 +1,47 @@
+//! Taking away code and instances that nobody calls.
+//! Does not decide which code goes for want of room: `core::mapped` does.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::Shelf;
+use crate::catalog::{App, Deployed};
+
+/// Shortest and longest time between two looks for code that is not called.
+const TIDY_EVERY: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(60));
+
+impl Shelf {
+    /// Gives up all instances that wait for another call.
+    pub fn drop_idle(&self) {
+        for deployed in self.inner.mapped.all().iter().flat_map(|app| code_of(app)) {
+            deployed.prepared.drop_idle();
+        }
+    }
+
+    /// Takes away, again and again, the code and the instances that nobody has called lately. Never
+    /// ends.
+    pub async fn keep_tidy(self) {
+        let (shortest, longest) = TIDY_EVERY;
+        let every = (self.inner.idle / 4).clamp(shortest, longest);
+        let mut ticks = tokio::time::interval(every);
+        let mut looked_at = 0;
+        loop {
+            ticks.tick().await;
+            let now = self.clock(Instant::now());
+            let idle = u64::try_from(self.inner.idle.as_millis()).unwrap_or(u64::MAX);
+            let (unmapped, left) = self.inner.mapped.unmap_idle(now.saturating_sub(idle));
+            self.discard(unmapped);
+            let resting = left.iter().filter(|app| app.used_at() < looked_at);
+            for deployed in resting.flat_map(|app| code_of(app)) {
+                deployed.prepared.drop_idle();
+            }
+            looked_at = now;
+        }
+    }
+}
+
+/// The mapped code of an app, with that of a deployment on trial.
+fn code_of(app: &App) -> impl Iterator<Item = Arc<Deployed>> + use<> {
+    let trial = app.trial().map(|trial| trial.deployed.clone());
+    app.deployed().into_iter().chain(trial)
+}

@@ -1,0 +1,53 @@
+//! The code of a deployment on trial: made ready beside that of the current one, given its part of the
+//! calls, and taken away again.
+//! Does not decide what is tried: the agent does.
+
+use std::sync::Arc;
+
+use steerage_core::canary::Share;
+use steerage_core::id::{AppName, Digest, Generation};
+use steerage_core::manifest::Manifest;
+
+use super::{Shelf, ShelfError};
+use crate::catalog::{AppState, Deployed, Trial};
+
+impl Shelf {
+    /// Makes a deployment ready to be tried beside the current one of its app, with a gate and memory
+    /// of its own; numbers, last calls and log lines go where the app's go.
+    ///
+    /// # Errors
+    /// See [`ShelfError`].
+    pub async fn prepare_trial(
+        &self,
+        manifest: &Manifest,
+        generation: Generation,
+        digest: Digest,
+    ) -> Result<Deployed, ShelfError> {
+        let parts = self.parts();
+        let state = AppState {
+            gate: parts.schedule.gate(&manifest.limits, &manifest.tenant, manifest.weight),
+            memory: parts.memory.account(manifest.weight),
+            ..self.state(manifest)
+        };
+        self.prepare_with(manifest, generation, digest, state).await
+    }
+
+    /// Gives a deployment its part of its app's calls, from now on.
+    ///
+    /// # Errors
+    /// The app is not served any more.
+    pub fn try_out(&self, deployed: Deployed, share: Share) -> Result<(), ShelfError> {
+        let app = self.parts().catalog.app(&deployed.app).ok_or(ShelfError::Gone)?;
+        let trial = Arc::new(Trial::new(deployed, share));
+        self.discard(app.set_trial(Some(trial)).map(|before| before.deployed.clone()));
+        Ok(())
+    }
+
+    /// Gives the current deployment all calls again; returns what was on trial.
+    #[must_use]
+    pub fn end_trial(&self, app: &AppName) -> Option<Arc<Trial>> {
+        let ended = self.parts().catalog.app(app)?.set_trial(None)?;
+        self.discard([ended.deployed.clone()]);
+        Some(ended)
+    }
+}

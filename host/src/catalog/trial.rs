@@ -1,0 +1,114 @@
+//! A deployment on trial beside an app's current one: its code, its part of the calls, and what both
+//! did since it began, apart from each other.
+//! Does not judge: `core::canary` does, of what all hosts report.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use steerage_core::canary::{Durations, Share, Side};
+use steerage_core::id::Generation;
+use steerage_core::outcome::{Fault, Outcome};
+
+use super::Deployed;
+
+/// A deployment on trial.
+#[derive(Debug)]
+pub struct Trial {
+    /// Its code, which stays mapped for as long as the trial lasts. It has a gate and memory of its
+    /// own, so that one that hangs takes no room from the current one.
+    pub deployed: Arc<Deployed>,
+    /// Its part of the calls.
+    pub share: Share,
+    /// What the current deployment did meanwhile.
+    pub old: Arc<Count>,
+    /// What this one did.
+    pub canary: Arc<Count>,
+}
+
+/// What one of the two did, written by its calls.
+#[derive(Debug)]
+pub struct Count {
+    calls: AtomicU64,
+    failed: AtomicU64,
+    durations: [AtomicU64; Durations::CLASSES],
+}
+
+impl Trial {
+    /// A trial that begins now.
+    #[must_use]
+    pub fn new(deployed: Deployed, share: Share) -> Self {
+        let (old, canary) = Default::default();
+        Self { deployed: Arc::new(deployed), share, old, canary }
+    }
+
+    /// The deployment on trial.
+    #[must_use]
+    pub fn generation(&self) -> Generation {
+        self.deployed.generation
+    }
+}
+
+impl Default for Count {
+    fn default() -> Self {
+        let durations = std::array::from_fn(|_| AtomicU64::new(0));
+        Self { calls: AtomicU64::new(0), failed: AtomicU64::new(0), durations }
+    }
+}
+
+impl Count {
+    /// Counts one call that is over, unless it says nothing of the deployment.
+    pub fn record(&self, outcome: &Outcome, status: u16, duration: Duration) {
+        let has_failed = match outcome.fault() {
+            // What an app answers itself is its own doing.
+            Fault::None => status >= 500,
+            Fault::Guest => true,
+            Fault::Client | Fault::Host => return,
+        };
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        self.failed.fetch_add(u64::from(has_failed), Ordering::Relaxed);
+        if matches!(outcome, Outcome::Refused(_)) {
+            // It was quick, but did nothing.
+            return;
+        }
+        let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        if let Some(count) = self.durations.get(Durations::class(micros)) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// What was counted so far.
+    #[must_use]
+    pub fn read(&self) -> Side {
+        let mut durations = Durations::default();
+        for (class, count) in self.durations.iter().enumerate() {
+            durations.add(class, count.load(Ordering::Relaxed));
+        }
+        // Failures first: there must never be more of them than calls.
+        let failed = self.failed.load(Ordering::Relaxed);
+        Side { calls: self.calls.load(Ordering::Relaxed).max(failed), failed, durations }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use steerage_core::outcome::Refusal;
+
+    use super::*;
+
+    #[test]
+    fn what_says_nothing_of_a_deployment_is_not_counted() {
+        let count = Count::default();
+        let took = Duration::from_millis(3);
+        count.record(&Outcome::Answered, 200, took);
+        count.record(&Outcome::Answered, 404, took);
+        count.record(&Outcome::Answered, 500, took);
+        count.record(&Outcome::NoAnswer { detail: String::new() }, 502, took);
+        count.record(&Outcome::ClientGone, 0, took);
+        count.record(&Outcome::HostFailed { detail: String::new() }, 500, took);
+        count.record(&Outcome::Refused(Refusal::AppBusy { concurrency: 1, queue: 1 }), 503, took);
+        count.record(&Outcome::Refused(Refusal::NotReady), 503, took);
+        let side = count.read();
+        assert_eq!((side.calls, side.failed, side.durations.count()), (5, 3, 4));
+    }
+}

@@ -1,0 +1,95 @@
+//! What all hosts together report of a deployment on trial, and how it is written.
+//! Does not judge it.
+
+use steerage_core::canary::{Durations, Side};
+use steerage_core::id::{AppName, HostName};
+
+use super::View;
+use super::record::{SideUse, TrialUse};
+
+impl View {
+    /// What the current deployment and the one on trial did, on all hosts together.
+    #[must_use]
+    pub fn trial(&self, app: &AppName, generation: u64) -> (Side, Side) {
+        let (mut old, mut canary) = (Side::default(), Side::default());
+        let reports = self.usage.values().filter_map(|usage| usage.trials.get(app.as_str()));
+        for report in reports.filter(|report| report.generation == generation) {
+            report.old.add_to(&mut old);
+            report.canary.add_to(&mut canary);
+        }
+        (old, canary)
+    }
+
+    /// The hosts an app is assigned to that try this deployment of it.
+    pub fn trying(&self, app: &AppName, generation: u64) -> impl Iterator<Item = &HostName> {
+        let ready = self.ready.get(app);
+        let tries = move |host: &&HostName| {
+            ready
+                .and_then(|ready| ready.get(*host)?.canary)
+                .is_some_and(|tried| tried == generation)
+        };
+        self.assigned_to(app).into_iter().flatten().filter(tries)
+    }
+
+    /// Whether every host that an app is assigned to tries this deployment of it.
+    #[must_use]
+    pub fn is_tried_everywhere(&self, app: &AppName, generation: u64) -> bool {
+        let n_assigned = self.assigned_to(app).map_or(0, imbl::OrdSet::len);
+        n_assigned > 0 && self.trying(app, generation).count() == n_assigned
+    }
+}
+
+impl TrialUse {
+    /// A report of what was counted.
+    #[must_use]
+    pub fn of(generation: u64, old: &Side, canary: &Side) -> Self {
+        Self { generation, old: SideUse::of(old), canary: SideUse::of(canary) }
+    }
+}
+
+impl SideUse {
+    fn of(side: &Side) -> Self {
+        let durations = side.durations.counts().collect();
+        Self { calls: side.calls, failed: side.failed, durations }
+    }
+
+    fn add_to(&self, side: &mut Side) {
+        side.calls = side.calls.saturating_add(self.calls);
+        side.failed = side.failed.saturating_add(self.failed);
+        for (class, count) in &self.durations {
+            side.durations.add(usize::from((*class).min(LAST)), *count);
+        }
+    }
+}
+
+/// The last class that this version knows; a newer host may know more.
+#[expect(clippy::cast_possible_truncation, reason = "there are 112 classes")]
+const LAST: u8 = (Durations::CLASSES - 1) as u8;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::fleet::record::UseRecord;
+
+    fn side(calls: u64, failed: u64, millis: u64) -> Side {
+        let mut durations = Durations::default();
+        durations.add(Durations::class(millis * 1000), calls);
+        Side { calls, failed, durations }
+    }
+
+    #[test]
+    fn what_hosts_report_of_the_same_trial_is_added_up() {
+        let mut view = View::default();
+        let shop: AppName = "shop".parse().unwrap();
+        for (host, generation, n_calls) in [("h1", 4, 100), ("h2", 4, 50), ("h3", 3, 1000)] {
+            let report = TrialUse::of(generation, &side(n_calls, 0, 5), &side(n_calls / 10, 2, 9));
+            let trials = [("shop".to_owned(), report)].into();
+            let used = UseRecord { trials, ..UseRecord::default() };
+            view.usage.insert(host.parse().unwrap(), Arc::new(used));
+        }
+        assert_eq!(view.trial(&shop, 4), (side(150, 0, 5), side(15, 4, 9)));
+        assert_eq!(view.trial(&shop, 5), (Side::default(), Side::default()));
+    }
+}

@@ -1,0 +1,137 @@
+//! Taking back canaries that do worse: the host that plans looks at what all hosts report of them.
+//! Promotes none, and does not say what is worse: `core::canary` does.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use steerage_core::canary::{self, Margin, Side, Verdict, Worse};
+use steerage_core::id::{AppName, Generation};
+
+use super::Member;
+use crate::fleet::View;
+use crate::fleet::record::TakenBack;
+use crate::placement;
+use crate::telemetry::chain;
+use crate::telemetry::events::{Event, Severity};
+
+/// How often is looked. Hosts report as often while there is a trial.
+const EVERY: Duration = Duration::from_millis(500);
+
+/// A canary that does worse.
+#[derive(Debug)]
+struct Bad {
+    app: AppName,
+    generation: u64,
+    worse: Worse,
+    old: Side,
+    canary: Side,
+}
+
+/// Judges until it is dropped.
+pub(super) async fn judge(member: &Member) {
+    let mut ticks = tokio::time::interval(EVERY);
+    loop {
+        ticks.tick().await;
+        if member.fleet.is_cut_off() || !placement::is_planner(&member.fleet) {
+            continue;
+        }
+        for bad in found(&member.fleet.view()) {
+            let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            let taken_back = TakenBack {
+                generation: bad.generation,
+                why: bad.worse.to_string(),
+                at: u64::try_from(at.as_millis()).unwrap_or(u64::MAX),
+            };
+            let done = member.agent.take_back(&member.fleet, &bad.app, taken_back).await;
+            match done {
+                Ok(true) => tell(member, &bad),
+                // Somebody else was first.
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::warn!(app = %bad.app, error = chain(&error), "a canary does worse and cannot be taken back yet");
+                }
+            }
+        }
+    }
+}
+
+/// The canaries that do worse.
+fn found(view: &View) -> Vec<Bad> {
+    let reported = view.usage.values().flat_map(|usage| usage.trials.keys());
+    let apps: BTreeSet<AppName> = reported.filter_map(|app| app.parse().ok()).collect();
+    let bad = apps.into_iter().filter_map(|app| {
+        let generation = view.apps.get(&app)?.0.canary.as_ref()?.generation;
+        let (old, canary) = view.trial(&app, generation);
+        match canary::judge(&old, &canary, &Margin::STATED) {
+            Verdict::TooEarly | Verdict::Fine => None,
+            Verdict::Worse(worse) => Some(Bad { app, generation, worse, old, canary }),
+        }
+    });
+    bad.collect()
+}
+
+fn tell(member: &Member, bad: &Bad) {
+    let Bad { app, generation, worse, old, canary } = bad;
+    let mut evidence = Vec::new();
+    for (name, side) in [("old", old), ("canary", canary)] {
+        let slow = side.durations.exceeded_by(Margin::STATED.slow);
+        evidence.push((format!("{name}_calls"), side.calls.to_string()));
+        evidence.push((format!("{name}_failed"), side.failed.to_string()));
+        evidence.push((format!("{name}_p95"), format!("{:?}", Duration::from_micros(slow))));
+    }
+    tracing::warn!(%app, generation, %worse, "took a canary back");
+    member.agent.parts().events.push(Event {
+        app: Some(app.clone()),
+        generation: Generation::new(*generation),
+        severity: Severity::Warning,
+        evidence,
+        advice: Some(format!("see `steerage calls {app}` and `steerage logs {app}`")),
+        ..Event::now(
+            "canary_rolled_back",
+            format!("deployment {generation} of {app} was taken back: {worse}"),
+        )
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use steerage_core::canary::Durations;
+
+    use super::*;
+    use crate::fleet::record::{AppRecord, TrialUse, UseRecord, decode};
+    use crate::store::Revision;
+
+    fn side(calls: u64, failed: u64) -> Side {
+        let mut durations = Durations::default();
+        durations.add(Durations::class(5000), calls);
+        Side { calls, failed, durations }
+    }
+
+    #[test]
+    fn only_what_is_on_trial_now_is_taken_back() {
+        let record = br#"{"v": 1, "generation": 1, "replicas": 1, "min": 1, "max": 1,
+            "canary": {"generation": 2, "share": 500, "since": 0}}"#;
+        let record: AppRecord = decode("desired/apps/shop", record).unwrap();
+        let mut view = View::default();
+        let shop: AppName = "shop".parse().unwrap();
+        view.apps.insert(shop.clone(), (Arc::new(record), Revision(1)));
+        for (host, generation) in [("h1", 2), ("h2", 2), ("h3", 9)] {
+            let report = TrialUse::of(generation, &side(1000, 0), &side(60, 30));
+            let trials = [("shop".to_owned(), report)].into();
+            let used = UseRecord { trials, ..UseRecord::default() };
+            view.usage.insert(host.parse().unwrap(), Arc::new(used));
+        }
+        let bad = found(&view);
+        assert_eq!(bad.len(), 1);
+        assert_eq!((bad[0].generation, bad[0].canary.calls, bad[0].old.calls), (2, 120, 2000));
+        let mut record = AppRecord::clone(&view.apps[&shop].0);
+        record.canary.as_mut().unwrap().generation = 9;
+        view.apps.insert(shop.clone(), (Arc::new(record.clone()), Revision(2)));
+        assert_eq!(found(&view)[0].canary.calls, 60);
+        record.canary = None;
+        view.apps.insert(shop, (Arc::new(record), Revision(3)));
+        assert!(found(&view).is_empty());
+    }
+}

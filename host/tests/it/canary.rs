@@ -1,0 +1,352 @@
+//! A deployment on trial in a fleet of three real hosts over a real etcd: it gets its share, a bad one
+//! is taken back and says why, a good one is promoted, and the current one fails nobody meanwhile.
+
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::harness::{Host, digest, manifest, says, wat};
+
+/// Requests under way at once while the fleet is called.
+const AT_ONCE: usize = 6;
+
+/// An etcd with one member.
+struct Etcd {
+    child: Child,
+    url: String,
+    _folder: TempDir,
+}
+
+impl Etcd {
+    /// `None` where this machine has none.
+    async fn start() -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let (clients, peers) = (free_address(), free_address());
+        let peers = format!("http://{peers}");
+        let child = Command::new("etcd")
+            .arg("--data-dir")
+            .arg(folder.path())
+            .args(["--listen-client-urls", &format!("http://{clients}")])
+            .args(["--advertise-client-urls", &format!("http://{clients}")])
+            .args(["--listen-peer-urls", &peers, "--initial-advertise-peer-urls", &peers])
+            .args(["--initial-cluster", &format!("default={peers}")])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        let child = match child {
+            Ok(child) => child,
+            Err(error) => {
+                eprintln!("skipped: no etcd here ({error}); apt-get install etcd-server");
+                return None;
+            }
+        };
+        let etcd = Self { child, url: format!("etcd://{clients}"), _folder: folder };
+        while tokio::net::TcpStream::connect(&clients).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+        Some(etcd)
+    }
+}
+
+impl Drop for Etcd {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// etcd cannot choose its port itself.
+fn free_address() -> String {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
+
+struct Fleet {
+    hosts: Vec<Host>,
+    _etcd: Etcd,
+}
+
+/// What came of many requests, by what they were answered.
+#[derive(Debug, Default)]
+struct Answers(BTreeMap<String, usize>);
+
+impl Answers {
+    fn of(&self, answer: &str) -> usize {
+        self.0.get(answer).copied().unwrap_or(0)
+    }
+}
+
+impl Fleet {
+    async fn start() -> Option<Self> {
+        let etcd = Etcd::start().await?;
+        let names = ["h1", "h2", "h3"];
+        let hosts: Vec<Host> = names
+            .iter()
+            .map(|name| {
+                let flags = ["--store", &etcd.url, "--name", name, "--zone", name];
+                let peers = ["--peer", "127.0.0.1:0", "--insecure-peers", "true"];
+                Host::with(&[&flags[..], &peers[..]].concat())
+            })
+            .collect();
+        for host in &hosts {
+            host.until("fleet of three", || async {
+                let hosts = host.admin("GET", "/v1/hosts", "").await.json();
+                let all = hosts["hosts"].as_array()?;
+                let n_answer = all.iter().filter(|host| host["state"] == "answers").count();
+                (n_answer == 3).then_some(())
+            })
+            .await;
+        }
+        Some(Self { hosts, _etcd: etcd })
+    }
+
+    fn first(&self) -> &Host {
+        &self.hosts[0]
+    }
+
+    async fn show(&self, host: &Host) -> Value {
+        host.admin("GET", "/v1/apps/shop", "").await.json()
+    }
+
+    /// Deploys as a canary; returns the status and what was said.
+    async fn try_out(&self, wasm: &[u8], share: &str) -> (u16, Value) {
+        let digest = digest(wasm);
+        let upload = self.first().admin("PUT", &format!("/v1/blobs/{digest}"), wasm.to_vec()).await;
+        assert!(upload.status.is_success(), "{}", upload.text());
+        let body = json!({ "manifest": shop(), "component": digest, "canary": share }).to_string();
+        let reply = self.first().admin("POST", "/v1/apps/shop/deployments", body).await;
+        (reply.status.as_u16(), reply.json())
+    }
+
+    /// So many requests, over all hosts.
+    async fn call(&self, n_calls: usize) -> Answers {
+        let mut answers = Answers::default();
+        for round in 0..n_calls.div_ceil(AT_ONCE) {
+            let calls = (0..AT_ONCE).map(|place| {
+                let host = &self.hosts[(round + place) % self.hosts.len()];
+                host.get("/shop/")
+            });
+            for reply in join_all(calls).await {
+                let answer = if reply.status == 200 { reply.text() } else { reply.cause() };
+                *answers.0.entry(answer).or_default() += 1;
+            }
+        }
+        answers
+    }
+}
+
+fn shop() -> String {
+    manifest("shop", "/shop/...", "[replicas]\nmin = 2\nmax = 2")
+}
+
+/// Starts the fleet, with `old` served by it; `None` where there is no etcd.
+async fn fleet_with_shop() -> Option<Fleet> {
+    let fleet = Fleet::start().await?;
+    let (status, refused) = fleet.try_out(&says("early"), "5%").await;
+    assert_eq!((status, &refused["cause"]), (404, &json!("not_found")), "{refused}");
+    assert!(refused["detail"].as_str().unwrap().contains("deploy it without one"), "{refused}");
+    fleet.first().deploy(&says("old"), &shop()).await;
+    for host in &fleet.hosts {
+        host.until("an answer of every host", || async {
+            (host.get("/shop/").await.text() == "old").then_some(())
+        })
+        .await;
+    }
+    Some(fleet)
+}
+
+#[tokio::test]
+async fn a_canary_gets_its_share_and_is_promoted() {
+    let Some(fleet) = fleet_with_shop().await else { return };
+    for share in ["0%", "100%", "5"] {
+        let (status, refused) = fleet.try_out(&says("new"), share).await;
+        assert_eq!((status, &refused["cause"]), (400, &json!("bad_request")), "{refused}");
+        assert!(refused["detail"].as_str().unwrap().starts_with("canary: "), "{refused}");
+    }
+    let reply = fleet.first().admin("POST", "/v1/apps/shop/promote", "").await;
+    assert_eq!((reply.status.as_u16(), reply.cause()), (404, "not_found".to_owned()));
+
+    let new = says("new");
+    let (answers, (status, begun)) = tokio::join!(fleet.call(600), fleet.try_out(&new, "20%"));
+    assert_eq!((status, &begun["canary"]), (201, &json!("20%")), "{begun}");
+    assert_eq!(answers.of("old") + answers.of("new"), 600, "{answers:?}");
+    assert_eq!(begun["generation"], 2);
+    let (status, refused) = fleet.try_out(&says("third"), "5%").await;
+    assert_eq!((status, &refused["cause"]), (409, &json!("canary_runs")), "{refused}");
+
+    let n_calls = 1500;
+    let answers = fleet.call(n_calls).await;
+    assert_eq!(answers.of("old") + answers.of("new"), n_calls, "{answers:?}");
+    // Five standard deviations: once in two million runs.
+    let (expected, around) = (300, 80);
+    assert!(answers.of("new").abs_diff(expected) <= around, "{answers:?}");
+    for host in &fleet.hosts {
+        let shown = host
+            .until("figures of all calls", || async {
+                let shown = fleet.show(host).await;
+                let of = |side: &str| shown["canary"][side]["calls"].as_u64().unwrap();
+                (of("old") + of("canary") >= n_calls as u64).then_some(shown)
+            })
+            .await;
+        assert_eq!(shown["generation"], 1);
+        let canary = &shown["canary"];
+        let n_tried = canary["canary"]["calls"].as_u64().unwrap();
+        assert!(n_tried >= answers.of("new") as u64, "{canary}");
+        assert_eq!(canary["verdict"], "fine", "{canary}");
+        assert_eq!((&canary["generation"], &canary["trying"]), (&json!(2), &json!(2)), "{canary}");
+    }
+
+    let shown = fleet.first().run(&["show", "shop"]).done().stdout;
+    assert!(shown.contains("on trial, 20%"), "{shown}");
+    let promote = fleet.first().admin("POST", "/v1/apps/shop/promote", "");
+    let (answers, promoted) = tokio::join!(fleet.call(600), promote);
+    assert_eq!(promoted.json()["generation"], 2);
+    assert_eq!(answers.of("old") + answers.of("new"), 600, "{answers:?}");
+    let answers = fleet.call(120).await;
+    assert_eq!(answers.of("new"), 120, "{answers:?}");
+    let shown = fleet.show(fleet.first()).await;
+    assert_eq!((&shown["generation"], &shown["canary"]), (&json!(2), &Value::Null));
+}
+
+#[tokio::test]
+async fn a_canary_that_fails_is_taken_back_and_says_why() {
+    let Some(fleet) = fleet_with_shop().await else { return };
+    let traps =
+        wat(r#"(module (memory (export "memory") 1) (func (export "_start") unreachable))"#);
+    let (status, begun) = fleet.try_out(&traps, "20%").await;
+    assert_eq!(status, 201, "{begun}");
+
+    let (mut n_failed, mut n_calls) = (0, 0);
+    let mut taken_back = Value::Null;
+    while taken_back.is_null() {
+        assert!(n_calls < 20_000, "{n_failed} of {n_calls} failed, and it is still on trial");
+        let answers = fleet.call(60).await;
+        // Nobody fails but the canary.
+        assert_eq!(answers.of("old") + answers.of("trapped"), 60, "{answers:?}");
+        (n_failed, n_calls) = (n_failed + answers.of("trapped"), n_calls + 60);
+        taken_back = fleet.show(fleet.first()).await["taken_back"].clone();
+    }
+    println!("{n_failed} of {n_calls} calls failed before it was taken back: {taken_back}");
+    assert_eq!(taken_back["generation"], 2);
+    let why = taken_back["why"].as_str().unwrap();
+    assert!(
+        why.starts_with("100.00 % of its calls failed, of the old deployment's 0.00 %"),
+        "{why}"
+    );
+    for host in &fleet.hosts {
+        host.until("end of the trial", || async {
+            let shown = fleet.show(host).await;
+            (shown["canary"].is_null() && shown["taken_back"] == taken_back).then_some(())
+        })
+        .await;
+    }
+    all_old(&fleet).await;
+
+    // The host that plans tells the evidence; it is the one whose name comes first.
+    let events = fleet.first().admin("GET", "/v1/events?app=shop", "").await.json();
+    let told = events["events"].as_array().unwrap();
+    let event = told.iter().find(|event| event["kind"] == "canary_rolled_back").unwrap();
+    assert_eq!((&event["generation"], &event["severity"]), (&json!(2), &json!("warning")));
+    let evidence = &event["evidence"];
+    assert_eq!(evidence["old_failed"], "0", "{evidence}");
+    assert_eq!(evidence["canary_failed"], evidence["canary_calls"], "{evidence}");
+    let shown = fleet.first().run(&["show", "shop"]).done().stdout;
+    assert!(shown.contains("canary generation 2 was taken back"), "{shown}");
+
+    // Nobody goes back to it by mistake.
+    fleet.first().deploy(&says("third"), &shop()).await;
+    let reply = fleet.first().admin("POST", "/v1/apps/shop/rollback", "{}").await.json();
+    assert_eq!(reply["generation"], 1, "{reply}");
+    all_old(&fleet).await;
+}
+
+/// A CGI program that counts to a hundred million before it says `slow`.
+fn dawdles() -> Vec<u8> {
+    wat(r#"(module
+        (import "wasi_snapshot_preview1" "fd_write"
+            (func $write (param i32 i32 i32 i32) (result i32)))
+        (memory (export "memory") 1)
+        (data (i32.const 16) "\nslow")
+        (func (export "_start") (local $n i32)
+            (local.set $n (i32.const 100000000))
+            (loop $more
+                (local.set $n (i32.sub (local.get $n) (i32.const 1)))
+                (br_if $more (local.get $n)))
+            (i32.store (i32.const 8) (i32.const 16))
+            (i32.store (i32.const 12) (i32.const 5))
+            (drop (call $write (i32.const 1) (i32.const 8) (i32.const 1) (i32.const 0)))))"#)
+}
+
+#[tokio::test]
+async fn a_canary_that_is_slow_is_taken_back() {
+    let Some(fleet) = fleet_with_shop().await else { return };
+    let (status, begun) = fleet.try_out(&dawdles(), "20%").await;
+    assert_eq!(status, 201, "{begun}");
+    let mut n_calls = 0;
+    let mut taken_back = Value::Null;
+    while taken_back.is_null() {
+        assert!(n_calls < 20_000, "after {n_calls} calls it is still on trial");
+        let answers = fleet.call(60).await;
+        assert_eq!(answers.of("old") + answers.of("slow"), 60, "{answers:?}");
+        n_calls += 60;
+        taken_back = fleet.show(fleet.first()).await["taken_back"].clone();
+    }
+    println!("taken back after {n_calls} calls: {taken_back}");
+    let why = taken_back["why"].as_str().unwrap();
+    assert!(why.starts_with("its slowest twentieth of calls takes"), "{why}");
+    all_old(&fleet).await;
+}
+
+#[tokio::test]
+async fn operators_take_a_canary_back() {
+    let Some(fleet) = fleet_with_shop().await else { return };
+    let (status, _) = fleet.try_out(&says("new"), "50%").await;
+    assert_eq!(status, 201);
+    let said = fleet.first().run(&["rollback", "shop"]).done().stdout;
+    assert!(said.contains("shop is served as generation 1"), "{said}");
+    all_old(&fleet).await;
+    let (status, begun) = fleet.try_out(&says("new"), "50%").await;
+    assert_eq!((status, &begun["generation"]), (201, &json!(3)), "{begun}");
+    let reply = fleet.first().admin("DELETE", "/v1/apps/shop/canary", "").await;
+    assert_eq!(reply.status, 204, "{}", reply.text());
+    all_old(&fleet).await;
+    let reply = fleet.first().admin("DELETE", "/v1/apps/shop/canary", "").await;
+    assert_eq!((reply.status.as_u16(), reply.cause()), (404, "not_found".to_owned()));
+    let (status, _) = fleet.try_out(&says("new"), "50%").await;
+    assert_eq!(status, 201);
+    let said = fleet.first().run(&["promote", "shop"]).done().stdout;
+    assert!(said.contains("shop is served as generation 4"), "{said}");
+}
+
+/// Waits until no host tries anything; then only the old deployment answers.
+async fn all_old(fleet: &Fleet) {
+    for host in &fleet.hosts {
+        host.until("end of the trial everywhere", || async {
+            let replicas = host.admin("GET", "/v1/apps/shop/replicas", "").await.json();
+            let hosts = replicas["hosts"].as_array()?;
+            let is_over =
+                |replica: &Value| replica["state"] == "ready" && replica["canary"].is_null();
+            hosts.iter().all(is_over).then_some(())
+        })
+        .await;
+    }
+    let answers = fleet.call(120).await;
+    assert_eq!(answers.of("old"), 120, "{answers:?}");
+}
+
+#[tokio::test]
+async fn a_host_that_is_alone_says_that_it_tries_no_canaries() {
+    let host = Host::start();
+    let wasm = says("old");
+    host.serve("shop", &wasm, "").await;
+    let body =
+        json!({ "manifest": shop(), "component": digest(&wasm), "canary": "5%" }).to_string();
+    let reply = host.admin("POST", "/v1/apps/shop/deployments", body).await;
+    assert_eq!((reply.status.as_u16(), reply.cause()), (400, "bad_request".to_owned()));
+    assert!(reply.text().contains("this host is alone"), "{}", reply.text());
+    let reply = host.admin("POST", "/v1/apps/shop/promote", "").await;
+    assert_eq!((reply.status.as_u16(), reply.cause()), (404, "not_found".to_owned()));
+}
