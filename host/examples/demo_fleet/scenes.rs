@@ -34,7 +34,7 @@ pub(crate) async fn play() -> anyhow::Result<()> {
     start(&mut stage).await?;
 
     heading("3. Deployed once");
-    deploy(&stage, &repository)?;
+    deploy(&stage, &repository).await?;
     show_replicas(&stage).await?;
     say(
         "\n  Placement chose the hosts: apart from each other, in two zones. Every host answers for\n  \
@@ -89,17 +89,22 @@ async fn start(stage: &mut Stage) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn deploy(stage: &Stage, repository: &Path) -> anyhow::Result<()> {
+async fn deploy(stage: &Stage, repository: &Path) -> anyhow::Result<()> {
     let (via, _) = HOSTS[0];
+    let mut table = Table::new(&["", ">READY AFTER"]);
     for (app, ..) in APPS {
         let started_at = Instant::now();
         let manifest = manifest(repository, app);
         stage.steerage(via, &["deploy".as_ref(), "-f".as_ref(), manifest.as_os_str()])?;
-        stage.steerage(via, &words(&["scale", app, &REPLICAS.to_string()]))?;
         let took = human::duration(started_at.elapsed());
-        say(&format!("  $ steerage deploy -f examples/{app}/steerage.toml"));
-        say(&format!("  $ steerage scale {app} {REPLICAS:<36} {took:>7}"));
+        table.row([format!("$ steerage deploy -f examples/{app}/steerage.toml"), took]);
+        let started_at = Instant::now();
+        stage.steerage(via, &words(&["scale", app, &REPLICAS.to_string()]))?;
+        wait_for_replicas(stage, via, app, None).await?;
+        let took = human::duration(started_at.elapsed());
+        table.row([format!("$ steerage scale {app} {REPLICAS}"), took]);
     }
+    say(&indent(&table.render()));
     say("");
     Ok(())
 }
@@ -111,7 +116,9 @@ async fn kill(stage: &mut Stage) -> anyhow::Result<()> {
     tokio::time::sleep(MARGIN).await;
     let killed_at = Instant::now();
     stage.kill(&victim)?;
-    wait_for_replicas(stage, via, &victim).await?;
+    for (app, ..) in APPS {
+        wait_for_replicas(stage, via, app, Some(&victim)).await?;
+    }
     let restored = killed_at.elapsed();
     tokio::time::sleep(MARGIN).await;
     let records = load.stop()?;
@@ -138,9 +145,8 @@ async fn drain(stage: &mut Stage) -> anyhow::Result<()> {
     let took = human::duration(began_at.elapsed());
     tokio::time::sleep(MARGIN).await;
     let records = load.stop()?;
-    say(&format!("  $ steerage drain {emptied:48} {took:>7}\n"));
+    say(&format!("  $ steerage drain {emptied}      empty after {took}\n"));
     tell(&records)?;
-    say("");
     show(stage, &["hosts"])?;
     say(&format!(
         "\n  {emptied} is empty and can be switched off; `steerage uncordon {emptied}` opens it again."
@@ -195,19 +201,21 @@ async fn wait_for_hosts(stage: &Stage, via: &str) -> anyhow::Result<()> {
     .await
 }
 
-/// Waits until every app has its replicas elsewhere than on this host.
-async fn wait_for_replicas(stage: &Stage, via: &str, lost: &str) -> anyhow::Result<()> {
+/// Waits until an app has its replicas elsewhere than on this host, if one is named.
+async fn wait_for_replicas(
+    stage: &Stage,
+    via: &str,
+    app: &str,
+    lost: Option<&str>,
+) -> anyhow::Result<()> {
     let client = stage.client(via)?;
-    for (app, ..) in APPS {
-        until("replicas elsewhere", async || {
-            let told = client.replicas(app).await?;
-            let is_here = |replica: &&_| is_ready(replica) && replica.host != lost;
-            let n_ready = told.hosts.iter().filter(is_here).count();
-            Ok((n_ready >= REPLICAS as usize).then_some(()))
-        })
-        .await?;
-    }
-    Ok(())
+    until("replicas elsewhere", async || {
+        let told = client.replicas(app).await?;
+        let is_there = |replica: &&_| is_ready(replica) && Some(&*replica.host) != lost;
+        let n_ready = told.hosts.iter().filter(is_there).count();
+        Ok((n_ready >= REPLICAS as usize).then_some(()))
+    })
+    .await
 }
 
 fn is_ready(replica: &steerage::api::wire::Replica) -> bool {

@@ -23,7 +23,6 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// The store and the fleet.
 pub(crate) struct Stage {
     program: PathBuf,
-    is_certified: bool,
     /// Where the store answers.
     pub(crate) store: SocketAddr,
     hosts: Vec<Host>,
@@ -73,16 +72,11 @@ impl Stage {
         let host =
             |(name, _)| Host { name, running: None, apps: String::new(), admin: String::new() };
         let hosts = HOSTS.map(host).into();
-        let is_certified = false;
-        Ok(Self { program, is_certified, store, hosts, _store: running, folder })
+        Ok(Self { program, store, hosts, _store: running, folder })
     }
 
     /// Makes the fleet's own authority, and a certificate for each host.
-    pub(crate) fn certify(&mut self) -> anyhow::Result<()> {
-        if self.run(&["cert".as_ref(), "--help".as_ref()]).is_err() {
-            return Ok(());
-        }
-        self.is_certified = true;
+    pub(crate) fn certify(&self) -> anyhow::Result<()> {
         let authority = self.folder.path().join("authority");
         self.run(&["cert".as_ref(), "init".as_ref(), "--dir".as_ref(), authority.as_os_str()])?;
         for (name, _) in HOSTS {
@@ -110,17 +104,13 @@ impl Stage {
         let (_, zone) = HOSTS.into_iter().find(|(known, _)| *known == name).context("no host")?;
         let log_path = self.folder.path().join(format!("{name}.log"));
         let log = File::options().create(true).append(true).open(&log_path);
-        let mut command = Command::new(&self.program);
-        match self.is_certified {
-            true => command.arg("host").arg("--identity").arg(self.identity(name)),
-            false => command.args(["host", "--insecure-peers", "true"]),
-        };
-        let mut child = command
-            .args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+        let mut child = Command::new(&self.program)
+            .args(["host", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
             .args(["--peer", "127.0.0.1:0", "--drain-timeout", "5s", "--data"])
             .arg(self.folder.path().join(name))
             .args(["--store", &format!("etcd://{}", self.store)])
-            .args(["--name", name, "--zone", zone])
+            .args(["--name", name, "--zone", zone, "--identity"])
+            .arg(self.identity(name))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log.context("no log for a host")?)

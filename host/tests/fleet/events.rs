@@ -121,8 +121,8 @@ fn update(world: &mut World) -> anyhow::Result<Happened> {
     let said = world.deploy(1, &says(&format!("{name} updated")), &manifest(&name))?;
     ensure!(said.is_success(), "{said:?}");
     let acknowledged = began_at.elapsed();
-    for host in 0..HOSTS.len() {
-        world.until(&format!("update at {}", HOSTS[host]), || {
+    for (host, at) in HOSTS.iter().enumerate() {
+        world.until(&format!("update at {at}"), || {
             let said = world.get(host, &format!("/{name}"))?;
             ensure!(said.text.contains("updated"), "{said:?}");
             Ok(())
@@ -135,10 +135,10 @@ fn update(world: &mut World) -> anyhow::Result<Happened> {
 }
 
 fn restart_all(world: &mut World) -> anyhow::Result<Happened> {
-    for host in 0..HOSTS.len() {
+    for (host, name) in HOSTS.iter().enumerate() {
         world.signal(host, Signal::TERM)?;
         let status = world.wait_for_end(host)?;
-        ensure!(status.success(), "{} ended with {status}", HOSTS[host]);
+        ensure!(status.success(), "{name} ended with {status}");
         world.start_host(host)?;
         world.settle(&apps())?;
     }
@@ -246,80 +246,121 @@ fn part_hosts(world: &mut World) -> anyhow::Result<Happened> {
     Ok(Happened::default())
 }
 
-/// Deploys of one app through one host that is killed at a moment between the beginning of each and as
-/// long after its end.
+/// A process that is killed.
+#[derive(Clone, Copy, Debug)]
+enum Victim {
+    Host(usize),
+    Member(usize),
+}
+
+/// The host that deploys go through.
+const DOOR: usize = 3;
+/// Who is killed, in turn: mostly the host that is asked, and some that take part.
+const VICTIMS: [Victim; 6] = [
+    Victim::Host(DOOR),
+    Victim::Host(0),
+    Victim::Host(DOOR),
+    Victim::Member(0),
+    Victim::Host(DOOR),
+    Victim::Host(1),
+];
+
+/// Deploys of one app, during each of which a process is killed: at moments from the beginning of a
+/// deploy to as long after its end. A deploy that was not acknowledged may have been done: whole, or
+/// not at all.
 fn kill_in_deploys(world: &mut World) -> anyhow::Result<Happened> {
-    let (host, name) = (3, "probe".to_owned());
-    let said = world.deploy(host, &says("probe 0"), &manifest(&name))?;
+    let name = "probe";
+    let mut last = "probe 0".to_owned();
+    let said = world.deploy(DOOR, &says("probe before"), &manifest(name))?;
     ensure!(said.is_success(), "{said:?}");
     let began_at = Instant::now();
-    let said = world.deploy(host, &says("probe 00"), &manifest(&name))?;
+    let said = world.deploy(DOOR, &says(&last), &manifest(name))?;
     ensure!(said.is_success(), "{said:?}");
     let usual = began_at.elapsed();
     let n_deploys: u32 = crate::setting("STEERAGE_FLEET_DEPLOYS").unwrap_or(6);
     let (mut n_acknowledged, mut n_found) = (0, 0);
-    let mut last = "probe 00".to_owned();
-    for round in 1..=n_deploys {
+    for (round, victim) in (1..=n_deploys).zip(VICTIMS.into_iter().cycle()) {
         let text = format!("probe {round}");
         let after = usual.mul_f64(2.0 * f64::from(round) / f64::from(n_deploys));
-        let is_acknowledged = killed_deploy(world, host, &text, after)?;
-        let found = probe(world, &name)?;
-        ensure!(found == text || found == last, "neither {last} nor {text}: {found}");
-        ensure!(found == text || !is_acknowledged, "acknowledged, but lost: {text}, not {found}");
+        let is_acknowledged = killed_deploy(world, victim, &text, after)?;
+        let found = probe(world, name, victim)?;
+        let what = format!("{victim:?} was killed {after:?} after the deploy of {text} began");
+        ensure!(found == text || found == last, "neither {last} nor {text}: {found}; {what}");
+        ensure!(found == text || !is_acknowledged, "acknowledged, but lost: {found}; {what}");
         n_acknowledged += u32::from(is_acknowledged);
         n_found += u32::from(found == text);
         last = found;
-        world.start_host(host)?;
+        match victim {
+            Victim::Host(host) => world.start_host(host)?,
+            Victim::Member(member) => {
+                world.start_member(member)?;
+                world.wait_for_member(member)?;
+            }
+        }
         world.settle(&apps())?;
-        // A host that comes back knows no other truth.
-        let now = world.until("the probe at the host that was killed", || {
-            let said = world.get(host, "/probe")?;
-            ensure!(said.is_success() && said.text == last, "{said:?}, not {last}");
-            Ok(said.text)
-        })?;
-        ensure!(now == last, "{now} after the restart, {last} before");
+        // A host that comes back learns what became of it.
+        for (host, at) in HOSTS.iter().enumerate() {
+            world.until(&format!("{last} at {at}; {what}"), || {
+                let said = world.get(host, "/probe")?;
+                ensure!(said.is_success() && said.text == last, "{said:?}");
+                Ok(())
+            })?;
+        }
     }
     leftovers(world)?;
-    world.admin(0, Method::DELETE, &format!("/v1/apps/{name}"), "")?;
+    let said = world.admin(0, Method::DELETE, &format!("/v1/apps/{name}"), "")?;
+    ensure!(said.is_success(), "{said:?}");
     let note = format!("{n_deploys} deploys, {n_acknowledged} acknowledged, {n_found} survived");
-    Ok(Happened { to: Some(host), restored: None, note })
+    Ok(Happened { note, ..Happened::default() })
 }
 
-/// Whether the deploy was acknowledged before the host was killed.
+/// Whether the deploy was acknowledged, although a process was killed.
 fn killed_deploy(
     world: &mut World,
-    host: usize,
+    victim: Victim,
     text: &str,
     after: Duration,
 ) -> anyhow::Result<bool> {
     let (wasm, manifest) = (says(text), manifest("probe"));
-    let pid = world.pid(host)?;
+    let pid = match victim {
+        Victim::Host(host) => world.pid(host)?,
+        Victim::Member(member) => world.pid_of_member(member)?,
+    };
     let killer = std::thread::spawn(move || {
         std::thread::park_timeout(after);
         rustix::process::kill_process(pid, Signal::KILL)
     });
     // The connection breaks when the host is gone.
-    let said = world.deploy(host, &wasm, &manifest);
+    let said = world.deploy(DOOR, &wasm, &manifest);
     killer.join().map_err(|_| anyhow::anyhow!("the killer panicked"))??;
-    world.kill_host(host)?;
+    match victim {
+        Victim::Host(host) => world.kill_host(host)?,
+        Victim::Member(member) => world.kill_member(member)?,
+    }
     Ok(said.is_ok_and(|said| said.is_success()))
 }
 
 /// What the probe says at every host that is there, once they agree.
-fn probe(world: &World, name: &str) -> anyhow::Result<String> {
+fn probe(world: &World, name: &str, victim: Victim) -> anyhow::Result<String> {
+    let lost = match victim {
+        Victim::Host(host) => Some(host),
+        Victim::Member(_) => None,
+    };
+    let other = lost.map_or(0, via);
     let path = format!("/{name}");
     world.until("one answer of the probe", || {
         let mut texts = Vec::new();
-        for host in 0..HOSTS.len() - 1 {
+        for (host, name) in HOSTS.iter().enumerate().filter(|(host, _)| Some(*host) != lost) {
             let said = world.get(host, &path)?;
-            ensure!(said.is_success(), "{}: {said:?}", HOSTS[host]);
+            ensure!(said.is_success(), "{name}: {said:?}");
             texts.push(said.text);
         }
         let first = texts.first().cloned().context("no hosts")?;
         ensure!(texts.iter().all(|text| *text == first), "{texts:?}");
         // And it is the one that is wanted, at all replicas that are wanted.
-        let replicas = world.replicas(0, name)?;
-        let n_ready = replicas.ready().filter(|ready| *ready != HOSTS[3]).count();
+        let replicas = world.replicas(other, name)?;
+        let lost = lost.map(|host| HOSTS[host]);
+        let n_ready = replicas.ready().filter(|ready| Some(*ready) != lost).count();
         ensure!(n_ready as u64 >= replicas.wanted, "{replicas:?}");
         Ok(first)
     })
@@ -363,10 +404,10 @@ fn without_quorum() -> Duration {
 /// Fails unless every host refuses a change, clearly and soon; says how long the slowest took.
 fn changes_refused(world: &World) -> anyhow::Result<Duration> {
     let mut slowest = Duration::ZERO;
-    for host in 0..HOSTS.len() {
+    for (host, name) in HOSTS.iter().enumerate() {
         let began_at = Instant::now();
         let said = world.admin(host, Method::PUT, &scale_path(&app(2)), scale_body(2))?;
-        ensure!(said.status == 503, "{} without a quorum: {said:?}", HOSTS[host]);
+        ensure!(said.status == 503, "{name} without a quorum: {said:?}");
         ensure!(said.text.contains("store"), "this does not say why: {said:?}");
         slowest = slowest.max(began_at.elapsed());
     }
@@ -376,8 +417,8 @@ fn changes_refused(world: &World) -> anyhow::Result<Duration> {
 /// How long until a change is accepted through every host.
 fn change_accepted(world: &World) -> anyhow::Result<Duration> {
     let began_at = Instant::now();
-    for host in 0..HOSTS.len() {
-        world.until(&format!("change through {}", HOSTS[host]), || {
+    for (host, name) in HOSTS.iter().enumerate() {
+        world.until(&format!("change through {name}"), || {
             let said = world.admin(host, Method::PUT, &scale_path(&app(2)), scale_body(2))?;
             ensure!(said.is_success(), "{said:?}");
             Ok(())

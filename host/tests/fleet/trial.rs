@@ -180,7 +180,7 @@ pub(crate) fn table(trials: &[Seen]) -> String {
     for seen in trials {
         let Seen { event, n_requests, n_failed, n_allowed, n_retried, .. } = seen;
         let ms = |time: Duration| format!("{} ms", time.as_millis());
-        let restored = seen.happened.restored.map_or("".to_owned(), ms);
+        let restored = seen.happened.restored.map(ms).unwrap_or_default();
         let (gap, slowest) = (ms(seen.longest_gap), ms(seen.slowest));
         let (target, note) = (seen.target.to_text(), &seen.happened.note);
         let missed = if seen.wrong.is_empty() { "" } else { "MISSED: " };

@@ -62,7 +62,6 @@ pub(crate) struct World {
     runtime: tokio::runtime::Runtime,
     program: PathBuf,
     etcd: PathBuf,
-    is_certified: bool,
     folder: TempDir,
     // Last, so that the processes are gone before their machines are.
     network: Network,
@@ -138,11 +137,10 @@ impl World {
             runtime: tokio::runtime::Builder::new_current_thread().enable_all().build()?,
             program: program_here,
             etcd: program("etcd").context("no etcd")?,
-            is_certified: false,
             folder,
             network,
         };
-        world.is_certified = world.certify()?;
+        world.certify()?;
         for member in 0..MEMBERS.len() {
             world.start_member(member)?;
         }
@@ -157,10 +155,7 @@ impl World {
     }
 
     /// Makes an authority for this fleet, and a certificate for each host.
-    fn certify(&self) -> anyhow::Result<bool> {
-        if self.verb(&["cert".as_ref(), "--help".as_ref()]).is_err() {
-            return Ok(false);
-        }
+    fn certify(&self) -> anyhow::Result<()> {
         let authority = self.folder.path().join("authority");
         self.verb(&["cert".as_ref(), "init".as_ref(), "--dir".as_ref(), authority.as_ref()])?;
         for host in HOSTS {
@@ -178,7 +173,7 @@ impl World {
                 identity.as_ref(),
             ])?;
         }
-        Ok(true)
+        Ok(())
     }
 
     fn identity(&self, host: &str) -> PathBuf {
@@ -228,6 +223,7 @@ impl World {
         let store = MEMBERS.map(|name| format!("{}:2379", self.network.address(name))).join(",");
         let zone = if host < 2 { "east" } else { "west" };
         let at = |port| SocketAddr::new(address, port).to_string();
+        let log = std::env::var("STEERAGE_FLEET_LOG").unwrap_or_else(|_| "info".to_owned());
         let mut command = self.network.command(name, &self.program);
         command
             .args(["host", "--listen", &at(8080), "--admin", &at(8081), "--peer", &at(8082)])
@@ -237,12 +233,10 @@ impl World {
             .arg(self.folder.path().join("token"))
             .args(["--store", &format!("etcd://{store}"), "--name", name, "--zone", zone])
             .args(["--lease", &format!("{}s", LEASE.as_secs()), "--memory-budget", "1GiB"])
-            .env("RUST_LOG", std::env::var("STEERAGE_FLEET_LOG").unwrap_or("info".into()))
+            .arg("--identity")
+            .arg(self.identity(name))
+            .env("RUST_LOG", log)
             .env("NO_COLOR", "1");
-        match self.is_certified {
-            true => command.arg("--identity").arg(self.identity(name)),
-            false => command.args(["--insecure-peers", "true"]),
-        };
         self.hosts[host].start(command)
     }
 
@@ -259,6 +253,11 @@ impl World {
     /// A host's process.
     pub(crate) fn pid(&self, host: usize) -> anyhow::Result<Pid> {
         self.hosts[host].pid()
+    }
+
+    /// The process of a member.
+    pub(crate) fn pid_of_member(&self, member: usize) -> anyhow::Result<Pid> {
+        self.members[member].pid()
     }
 
     /// Waits for a host's own end.
@@ -388,8 +387,8 @@ impl World {
     /// Waits until the fleet is at rest: all hosts answer each other, hear of the store, and have
     /// every replica of these apps at hand.
     pub(crate) fn settle(&self, apps: &[String]) -> anyhow::Result<()> {
-        for host in 0..HOSTS.len() {
-            self.until(&format!("{} at rest", HOSTS[host]), || {
+        for (host, name) in HOSTS.iter().enumerate() {
+            self.until(&format!("rest at {name}"), || {
                 let said = self.admin(host, Method::GET, "/v1/hosts", "")?;
                 ensure!(said.is_success(), "{said:?}");
                 let told = said.json()?;
