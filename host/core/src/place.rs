@@ -15,7 +15,9 @@ mod fill;
 mod keep;
 #[cfg(test)]
 mod laws;
+mod made;
 mod score;
+mod search;
 mod view;
 mod why;
 

@@ -107,12 +107,20 @@ mod tests {
             old: side(19_000, 3),
             canary: side(1_000, 0),
         };
-        check(Some(canary), None, expect![[r#"
+        check(
+            Some(canary),
+            None,
+            expect![[r#"
             CANARY        GEN  CALLS  FAILED     P50     P95
             served          3  19.0k       3  900 us  4.1 ms
             on trial, 5%    4   1.0k       0  900 us  4.1 ms
-            for 3m10s, on 2 of 3 hosts: it does as well as the one served"#]]);
+            for 3m10s, on 2 of 3 hosts: it does as well as the one served"#]],
+        );
         let taken_back = wire::TakenBack { generation: 4, why: "it fails".to_owned(), at: 170_000 };
-        check(None, Some(taken_back), expect!["canary generation 4 was taken back 30s ago: it fails"]);
+        check(
+            None,
+            Some(taken_back),
+            expect!["canary generation 4 was taken back 30s ago: it fails"],
+        );
     }
 }

@@ -4,10 +4,8 @@
 
 use std::collections::BTreeMap;
 
-use super::score::{Score, waste};
 use super::view::{App, Room, Spread, Standing, View};
 use super::why::{Lacks, Why};
-use super::{Move, Plan, Unplaced};
 use crate::id::{AppName, HostName};
 use crate::units::{Bytes, Millicpu};
 
@@ -23,28 +21,28 @@ pub(super) struct Dense<'v> {
     pub(super) apps: Vec<DenseApp<'v>>,
     /// What is looked at of every host for every replica, and nothing else: nearly all hosts are passed
     /// over by what is free.
-    lanes: Vec<Lane>,
+    pub(super) lanes: Vec<Lane>,
     /// Which hosts have the labels, for each set of labels that apps ask for.
     labelled: Vec<Vec<bool>>,
     /// One over what a host has of each on average.
-    mean_cpu_unit: f64,
-    mean_memory_unit: f64,
+    pub(super) mean_cpu_unit: f64,
+    pub(super) mean_memory_unit: f64,
     lowest_priority: i32,
     by_name: BTreeMap<&'v str, HostIndex>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Lane {
+pub(super) struct Lane {
     /// Less than nothing where the host is over-full.
-    free: Free,
+    pub(super) free: Free,
     /// One over what it has of each, for scores.
-    cpu_unit: f64,
-    memory_unit: f64,
-    zone: u32,
+    pub(super) cpu_unit: f64,
+    pub(super) memory_unit: f64,
+    pub(super) zone: u32,
     /// Whether it takes replicas.
-    is_open: bool,
+    pub(super) is_open: bool,
     /// Whether nothing is on it.
-    is_idle: bool,
+    pub(super) is_idle: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -67,14 +65,14 @@ pub(super) struct DenseApp<'v> {
     pub(super) name: &'v AppName,
     pub(super) app: &'v App,
     pub(super) need: Free,
-    labels: Option<usize>,
+    pub(super) labels: Option<usize>,
     pub(super) apart: Vec<AppIndex>,
     /// Where it is by now.
     pub(super) on: Vec<HostIndex>,
     /// Where it was and is not any more, with the reason.
-    left: Vec<(&'v HostName, Why)>,
+    pub(super) left: Vec<(&'v HostName, Why)>,
     /// Where it came to, with the reason.
-    came: Vec<(HostIndex, Why)>,
+    pub(super) came: Vec<(HostIndex, Why)>,
     pub(super) unplaced: Option<(u32, Lacks)>,
 }
 
@@ -245,7 +243,7 @@ impl<'v> Dense<'v> {
             .any(|other| self.apps.get(*other).is_some_and(|other| other.on.contains(&host)))
     }
 
-    fn shares_zone(&self, app: &DenseApp<'_>, host: HostIndex) -> bool {
+    pub(super) fn shares_zone(&self, app: &DenseApp<'_>, host: HostIndex) -> bool {
         app.app.spread == Spread::Zones && self.n_in_zone(app, host) > 0
     }
 
@@ -259,54 +257,6 @@ impl<'v> Dense<'v> {
         u32::try_from(there.count()).unwrap_or(u32::MAX)
     }
 
-    /// The best host for one more replica; `allowed` may rule some out.
-    pub(super) fn best(
-        &self,
-        app: AppIndex,
-        allowed: impl Fn(HostIndex) -> bool,
-    ) -> Option<HostIndex> {
-        let app = self.apps.get(app)?;
-        let zones: Vec<u32> =
-            app.on.iter().filter_map(|on| self.hosts.get(*on).map(|host| host.zone)).collect();
-        let is_free = app.labels.is_none() && app.apart.is_empty() && app.on.is_empty();
-        let may = |host: HostIndex| (is_free || self.may_be_on(app, host)) && allowed(host);
-        self.scan(app.need, &zones, may)
-    }
-
-    /// The best host for something that has a need and no wishes.
-    pub(super) fn best_for(&self, demand: &Room) -> Option<HostIndex> {
-        self.scan(Free::of(demand), &[], |_| true)
-    }
-
-    /// The best of all hosts that have room and where it may be; `zones` are those of the replicas
-    /// there are.
-    fn scan(
-        &self,
-        need: Free,
-        zones: &[u32],
-        may: impl Fn(HostIndex) -> bool,
-    ) -> Option<HostIndex> {
-        let mut best: Option<Score> = None;
-        for (host, lane) in self.lanes.iter().enumerate() {
-            if lane.free.cpu < need.cpu || lane.free.memory < need.memory || !lane.is_open {
-                continue;
-            }
-            let in_zone = zones.iter().filter(|zone| **zone == lane.zone).count();
-            let in_zone = u32::try_from(in_zone).unwrap_or(u32::MAX);
-            // Cheap to see, and true of nearly all hosts at first, since all of them are idle.
-            let is_worse =
-                best.is_some_and(|best| (in_zone, lane.is_idle) > (best.in_zone, best.is_idle));
-            if is_worse {
-                continue;
-            }
-            let score = lane.score(host, need, in_zone);
-            if best.is_none_or(|best| score < best) && may(host) {
-                best = Some(score);
-            }
-        }
-        best.map(|best| best.host as HostIndex)
-    }
-
     /// Takes room on a host for something that is no app of the view.
     pub(super) fn occupy(&mut self, host: HostIndex, demand: &Room) {
         let need = Free::of(demand);
@@ -315,30 +265,6 @@ impl<'v> Dense<'v> {
             lane.free.memory = lane.free.memory.saturating_sub(need.memory);
             lane.is_idle = false;
         }
-    }
-
-    /// Why a replica fits nowhere.
-    pub(super) fn lacks(&self, app: AppIndex) -> Lacks {
-        let mut lacks = Lacks::default();
-        let Some(app) = self.apps.get(app) else { return lacks };
-        lacks.needs = app.app.demand;
-        for (host, at) in self.hosts.iter().enumerate() {
-            lacks.hosts += 1;
-            if app.on.contains(&host) {
-                lacks.taken += 1;
-            } else if at.standing != Standing::Open {
-                lacks.closed += 1;
-            } else if !self.has_labels(app, host) {
-                lacks.unlabelled += 1;
-            } else if self.meets(app, host) {
-                lacks.apart += 1;
-            } else if self.shares_zone(app, host) {
-                lacks.zone += 1;
-            } else {
-                lacks.short(self.free(host).room());
-            }
-        }
-        lacks
     }
 
     /// Replicas that an app still wants.
@@ -368,72 +294,15 @@ impl<'v> Dense<'v> {
             }
         }
     }
-
-    /// What has become of the view, as a plan.
-    pub(super) fn plan(self) -> Plan {
-        let mut plan = Plan::default();
-        let is_touched = |app: &&DenseApp<'_>| {
-            !app.left.is_empty() || !app.came.is_empty() || app.unplaced.is_some()
-        };
-        for app in self.apps.iter().filter(is_touched) {
-            let was = |host: HostIndex| {
-                self.hosts.get(host).is_some_and(|host| app.app.on.contains(host.name))
-            };
-            let is = |name: &HostName| {
-                app.on.iter().any(|on| self.hosts.get(*on).is_some_and(|host| host.name == name))
-            };
-            let mut left =
-                app.left.iter().filter(|(name, _)| app.app.on.contains(*name) && !is(name));
-            let mut left: Vec<_> = left.by_ref().collect();
-            left.sort_by_key(|(name, _)| *name);
-            left.dedup_by_key(|(name, _)| *name);
-            let mut left = left.into_iter();
-            let mut came: Vec<_> = app.came.iter().filter(|(host, _)| !was(*host)).collect();
-            came.sort_by_key(|(host, _)| *host);
-            for (host, why) in came {
-                let to = self.hosts.get(*host).map(|host| host.name.clone());
-                let (from, why) = match left.next() {
-                    Some((from, why)) => (Some((*from).clone()), why.clone()),
-                    None => (None, why.clone()),
-                };
-                plan.moves.push(Move { app: app.name.clone(), from, to, why });
-            }
-            for (from, why) in left {
-                let (from, why) = (Some((*from).clone()), why.clone());
-                plan.moves.push(Move { app: app.name.clone(), from, to: None, why });
-            }
-            if let Some((replicas, lacks)) = &app.unplaced {
-                let (app, lacks) = (app.name.clone(), lacks.clone());
-                plan.unplaced.push(Unplaced { app, replicas: *replicas, lacks });
-            }
-        }
-        let spare = self.hosts.iter().filter(|host| host.apps.is_empty());
-        plan.spare = spare.map(|host| host.name.clone()).collect();
-        plan
-    }
-}
-
-impl Lane {
-    fn score(&self, host: HostIndex, need: Free, in_zone: u32) -> Score {
-        let left = |free: i64, need: i64| u64::try_from(free - need).unwrap_or(0);
-        let cpu = left(self.free.cpu, need.cpu);
-        let memory = left(self.free.memory, need.memory);
-        Score {
-            in_zone,
-            is_idle: self.is_idle,
-            waste: waste(cpu, self.cpu_unit, memory, self.memory_unit),
-            host: u32::try_from(host).unwrap_or(u32::MAX),
-        }
-    }
 }
 
 impl Free {
-    fn of(room: &Room) -> Self {
+    pub(super) fn of(room: &Room) -> Self {
         let signed = |amount: u64| i64::try_from(amount).unwrap_or(i64::MAX);
         Self { cpu: signed(room.cpu.get()), memory: signed(room.memory.get()) }
     }
 
-    fn room(self) -> Room {
+    pub(super) fn room(self) -> Room {
         let amount = |free: i64| u64::try_from(free).unwrap_or(0);
         Room { cpu: Millicpu::new(amount(self.cpu)), memory: Bytes::new(amount(self.memory)) }
     }
@@ -456,54 +325,6 @@ fn unit(capacity: u64) -> f64 {
 }
 
 impl Dense<'_> {
-    /// How large a need is against all hosts together, in millionths: the larger of both resources.
-    pub(super) fn size(&self, need: Free) -> u64 {
-        let part = |need: i64, unit: f64| {
-            #[expect(clippy::cast_precision_loss, reason = "a size to sort by")]
-            let part = need as f64 * unit * 1e6;
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "never negative, and saturates"
-            )]
-            {
-                part as u64
-            }
-        };
-        part(need.cpu, self.mean_cpu_unit).max(part(need.memory, self.mean_memory_unit))
-    }
-
-    /// How much a host is used, in millionths of it: the more used of both resources.
-    pub(super) fn used(&self, host: HostIndex) -> u64 {
-        let Some(at) = self.lanes.get(host) else { return 0 };
-        let free = at.free.room();
-        #[expect(clippy::cast_precision_loss, reason = "a size to sort by")]
-        let part = |free: u64, unit: f64| 1.0 - free as f64 * unit;
-        let used = part(free.cpu.get(), at.cpu_unit).max(part(free.memory.get(), at.memory_unit));
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "between 0 and 1, in millionths"
-        )]
-        {
-            (used.clamp(0.0, 1.0) * 1e6) as u64
-        }
-    }
-
-    /// How much a host lacks for a need, in millionths of all it has.
-    pub(super) fn shortage(&self, host: HostIndex, need: Free) -> i64 {
-        let Some(at) = self.lanes.get(host) else { return i64::MAX };
-        let free = at.free;
-        #[expect(clippy::cast_precision_loss, reason = "a size to sort by")]
-        let part = |lacks: i64, unit: f64| lacks.max(0) as f64 * unit * 1e6;
-        let lacks = part(need.cpu - free.cpu, at.cpu_unit)
-            + part(need.memory - free.memory, at.memory_unit);
-        #[expect(clippy::cast_possible_truncation, reason = "a size to sort by, and saturates")]
-        {
-            lacks as i64
-        }
-    }
-
     /// The lowest priority of any app.
     pub(super) fn lowest_priority(&self) -> i32 {
         self.lowest_priority
