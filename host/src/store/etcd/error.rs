@@ -98,10 +98,7 @@ fn broken(causes: &str, address: &str) -> Trouble {
         let next = "etcd does not take this host's certificate: see ?cert= and ?key=, and etcd's \
                     --trusted-ca-file";
         Trouble::Misled(StoreError::Denied { why: format!("{address}: {causes}: {next}") })
-    } else if ["closed", "broken pipe", "reset by peer", "invalid size", "eof"]
-        .into_iter()
-        .any(says)
-    {
+    } else if ["closed", "broken pipe", "reset", "invalid size", "eof"].into_iter().any(says) {
         // A member that ends does the same, so this is no proof.
         let next = match address.split_once("://") {
             Some(("https", _)) => {
