@@ -1,6 +1,6 @@
 #!/bin/sh
-# Makes sure that this machine can build Steerage and its guests: cargo, a C compiler, and a way to
-# compile to WebAssembly. It changes nothing when all of that is there, and then takes no time.
+# Makes sure that this machine can build Steerage and its guests: cargo, a C compiler, protoc, and a way
+# to compile to WebAssembly. It changes nothing when all of that is there, and then takes no time.
 # It does not install a Rust toolchain or a C compiler: how is the machine's owner's choice.
 # Tests of fleets need etcd; it is installed where apt can be used, and those tests are skipped else.
 #
@@ -79,6 +79,18 @@ if ! has cc && ! has gcc && ! has clang; then
     missing=1
 fi
 [ "$missing" = 0 ] || exit 1
+
+# Of etcd-client's build: it makes its client from etcd's own definitions.
+has_protoc() {
+    [ -n "${PROTOC:-}" ] || has protoc
+}
+
+if ! has_protoc && ! { install protobuf-compiler libprotobuf-dev && has_protoc; }; then
+    say "protoc is missing, without which the client of etcd cannot be built. One of these does:"
+    say "  apt-get install protobuf-compiler libprotobuf-dev    (as root)"
+    say "  brew install protobuf"
+    exit 1
+fi
 
 if ! has_etcd && ! { install etcd-server && has_etcd; }; then
     say "etcd is missing, so tests of fleets are skipped: apt-get install etcd-server, as root"
