@@ -3,6 +3,7 @@
 //! Does not know apps: every request goes to `request::serve`.
 
 pub mod patience;
+mod sockets;
 pub mod tls;
 
 use std::io;
@@ -13,21 +14,22 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use http::HeaderValue;
+use http::header::CONNECTION;
 use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
 use self::patience::Patient;
+pub use self::sockets::BACKLOG;
+use self::sockets::{sockets, sockets_for_peers};
 use crate::priority;
 use crate::request::head::Peer;
 use crate::request::{self, Front};
 use crate::schedule::errand;
-use crate::shutdown::Shutdown;
 
 /// How the door stands.
 #[derive(Clone, Debug)]
@@ -48,6 +50,9 @@ pub struct Settings {
     pub tls: Option<tls::Files>,
     /// Where other hosts come in, if this one is not alone.
     pub peers: Option<PeerDoor>,
+    /// How long callers are still let in once the host is ending, so that those who choose hosts see
+    /// that it is not ready before it is gone. Makes sense where others answer meanwhile.
+    pub lame_duck: Duration,
 }
 
 /// Where other hosts come in.
@@ -65,8 +70,6 @@ const H2_SEND_BUFFER: usize = 64 << 10;
 const H2_STREAMS: u32 = 256;
 /// How often an HTTP/2 client is asked whether it is still there.
 const H2_PING: Duration = Duration::from_secs(30);
-/// Connections the kernel holds until they are accepted.
-pub const BACKLOG: i32 = 1024;
 /// Bytes that tell HTTP/2 from HTTP/1.
 const FIRST_BYTES: usize = 3;
 
@@ -163,38 +166,6 @@ impl Ingress {
     }
 }
 
-/// A socket for each thread, all on one port.
-fn sockets(
-    listen: SocketAddr,
-    n_threads: usize,
-) -> io::Result<(SocketAddr, Vec<std::net::TcpListener>)> {
-    let first = bind(listen)?;
-    let listen = first.local_addr()?;
-    let mut sockets = vec![first];
-    for _ in 1..n_threads.max(1) {
-        sockets.push(bind(listen)?);
-    }
-    Ok((listen, sockets))
-}
-
-fn sockets_for_peers(
-    listen: SocketAddr,
-    n_threads: usize,
-) -> io::Result<(SocketAddr, Vec<std::net::TcpListener>)> {
-    let refused = |error| io::Error::other(format!("{listen}, for other hosts: {error}"));
-    sockets(listen, n_threads).map_err(refused)
-}
-
-fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
-    socket.set_reuse_port(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
-}
-
 impl Door {
     async fn accept(self: Arc<Self>, socket: std::net::TcpListener) {
         let listener = match TcpListener::from_std(socket) {
@@ -205,7 +176,7 @@ impl Door {
             }
         };
         let shutdown = self.front.shutdown.clone();
-        let mut ending = std::pin::pin!(shutdown.begun());
+        let mut ending = std::pin::pin!(self.closing());
         loop {
             let accepted = tokio::select! {
                 biased; // The end comes first, or a flood of connections would delay it.
@@ -230,6 +201,16 @@ impl Door {
         }
         drop(listener);
         self.front.shutdown.closed().await;
+    }
+
+    /// Returns once nobody is let in any more.
+    async fn closing(&self) {
+        let shutdown = &self.front.shutdown;
+        shutdown.begun().await;
+        tokio::select! {
+            () = tokio::time::sleep(self.settings.lame_duck) => {}
+            () = shutdown.closed() => {}
+        }
     }
 
     async fn accept_one(
@@ -278,23 +259,26 @@ impl Door {
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     {
         let front = self.front.clone();
-        let shutdown = front.shutdown.clone();
-        let activity = stream.activity();
+        let (activity, closes) = (stream.activity(), !self.settings.lame_duck.is_zero());
         let peer = Arc::new(peer);
         let service = service_fn(move |request| {
             let (front, peer, working) = (front.clone(), peer.clone(), activity.enter());
             async move {
-                let reply = request::serve(&front, &peer, request).await;
+                let is_http1 = request.version() < http::Version::HTTP_2;
+                let mut reply = request::serve(&front, &peer, request).await;
+                if closes && is_http1 && front.shutdown.has_begun() {
+                    reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
                 Ok::<_, std::convert::Infallible>(reply.map(|body| working.on(body)))
             }
         });
         let stream = TokioIo::new(stream);
         if is_http2 {
             let connection = self.http2().serve_connection(stream, service);
-            drive(connection, &shutdown, http2::Connection::graceful_shutdown).await
+            drive(connection, self.closing(), http2::Connection::graceful_shutdown).await
         } else {
             let connection = self.http1().serve_connection(stream, service);
-            drive(connection, &shutdown, http1::Connection::graceful_shutdown).await
+            drive(connection, self.closing(), http1::Connection::graceful_shutdown).await
         }
     }
 
@@ -339,7 +323,7 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// Serves a connection until it ends, or asks it to end when the host does.
 async fn drive<C>(
     connection: C,
-    shutdown: &Shutdown,
+    closing: impl Future<Output = ()>,
     end: fn(std::pin::Pin<&mut C>),
 ) -> Result<(), BoxError>
 where
@@ -348,7 +332,7 @@ where
     let mut connection = std::pin::pin!(connection);
     tokio::select! {
         ended = &mut connection => return Ok(ended?),
-        () = shutdown.begun() => {}
+        () = closing => {}
     }
     end(connection.as_mut());
     Ok(connection.await?)

@@ -37,6 +37,9 @@ use crate::telemetry::events::{Event, Events};
 
 /// Files open beside connections and code, with room to spare.
 const FILES: u64 = 1000;
+/// How long a host of a fleet that is ending still lets callers in: as long as it takes load balancers
+/// to look at its health.
+const LAME_DUCK: Duration = Duration::from_secs(1);
 /// Most bytes of a request's head.
 const HEAD_SIZE: usize = 64 << 10;
 
@@ -322,5 +325,9 @@ fn ingress_settings(settings: &Settings, n_cores: usize) -> ingress::Settings {
         head_size: HEAD_SIZE,
         tls: settings.tls.clone(),
         peers: None,
+        lame_duck: match settings.fleet {
+            Some(_) => LAME_DUCK.min(settings.drain_timeout / 2),
+            None => Duration::ZERO,
+        },
     }
 }
