@@ -75,7 +75,7 @@ fn every_row_that_could_not_be_used_is_named() {
     let text = plan_example(&[]).done().stdout;
     for words in [
         "22 machines today, 8 packed: 70 % less a month",
-        "cost a month  2803.20",
+        "cost a month   2803.20",
         "ml-training: needs 7.32 cpu, and no kind of machine has more than 4",
         " 50  pdf-render     CPU request   1-2    row left out   it is a range",
         "4 rows could not be used",
@@ -165,8 +165,7 @@ fn what_is_no_plan_ends_with_255_and_says_what_to_do() {
     }
     let fleet = example();
     for (words, hint) in [
-        (&["plan"][..], "--fleet fleet.csv --host 'm6i.large=2cpu,8GiB,0.096/h'"),
-        (&["plan", "--fleet", &fleet], "--host 'm6i.large=2cpu,8GiB,0.096/h'"),
+        (&["plan", "--fleet", &fleet][..], "--host 'm6i.large=2cpu,8GiB,0.096/h'"),
         (&["plan", "--fleet", &fleet, "--host", "m6i.large"], "expected NAME=CPU,MEMORY,PRICE"),
         (&["plan", "--fleet", &fleet, "--host", LARGE, "--host", "a=1,1GiB"], "some have none"),
         (&["plan", "--fleet", &fleet, "--host", LARGE, "--headroom", "lots"], "percentage"),

@@ -125,7 +125,7 @@ impl Paper {
             self.loads.len()
         ));
         assumed.push(
-            "of an app with several replicas no machine holds more than half of them, rounded up"
+            "no machine holds two replicas of an app, since one serves any number of calls at once"
                 .to_owned(),
         );
         assumed.push(
