@@ -66,8 +66,8 @@ pub struct Packing {
 
 /// Places all replicas that fit any of the kinds, on as cheap a choice of machines as it finds.
 ///
-/// Never more on a machine than it has; never all replicas of a load on one machine, where it has
-/// several. Loads of different groups share none. The same input gives the same packing.
+/// Never more on a machine than it has, and never two replicas of a load on one machine, as on the
+/// hosts of a fleet. Loads of different groups share none. The same input gives the same packing.
 /// Takes time in proportion to the replicas times the loads of a group.
 #[must_use]
 pub fn pack(loads: &[Load], kinds: &[Kind]) -> Packing {
@@ -117,13 +117,15 @@ fn lack(need: Room, kinds: &[Kind]) -> Option<Lack> {
 }
 
 /// The volume bound: of each resource, all that is needed over the most one machine has, and the
-/// least that so much of it costs in any kind. The larger of the two resources counts.
+/// least that so much of it costs in any kind. The larger of the two resources counts, or the load of
+/// most replicas, since each takes a machine of its own.
 fn least(loads: &[(usize, &Load)], kinds: &[Kind]) -> (u64, Price) {
     let total = loads
         .iter()
         .fold(Room::default(), |total, (_, load)| total.plus(load.need.times(load.replicas)));
     let of = |room: Room| [room.cpu.get(), room.memory.get()];
-    let (mut machines, mut price) = (1, 0);
+    let replicas = loads.iter().map(|(_, load)| u64::from(load.replicas)).max();
+    let (mut machines, mut price) = (replicas.unwrap_or(0), 0);
     for (at, needed) in of(total).into_iter().enumerate() {
         let has = |kind: &Kind| of(kind.room).get(at).copied().unwrap_or(1).max(1);
         let most = kinds.iter().map(has).max().unwrap_or(1);

@@ -23,6 +23,7 @@ mod knobs;
 mod limits;
 mod many;
 mod outbound;
+mod plan;
 mod routing;
 mod seeing;
 mod shutdown;

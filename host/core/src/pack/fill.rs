@@ -9,8 +9,6 @@ struct Rest {
     load: usize,
     need: Room,
     left: u32,
-    /// The most replicas on one machine: half of them, so that the loss of one never takes all.
-    most: u32,
 }
 
 /// Places every replica of the loads, of which each fits some kind, on machines of the kind
@@ -51,15 +49,11 @@ pub(super) fn fill(loads: &[(usize, &Load)], kinds: &[Kind], base: &Kind) -> Vec
 
 impl Rest {
     fn new(index: usize, load: &Load) -> Self {
-        let most = load.replicas.div_ceil(2).max(1);
-        Self { load: index, need: load.need, left: load.replicas, most }
+        Self { load: index, need: load.need, left: load.replicas }
     }
 
     fn put(&mut self, holds: &mut Vec<(usize, u32)>, free: &mut Room) {
-        match holds.iter_mut().find(|(load, _)| *load == self.load) {
-            Some((_, count)) => *count += 1,
-            None => holds.push((self.load, 1)),
-        }
+        holds.push((self.load, 1));
         self.left = self.left.saturating_sub(1);
         *free = free.minus(self.need);
     }
@@ -76,8 +70,9 @@ fn best<'r>(
     let [free_cpu, free_memory] = free.shares(whole);
     let mut best: Option<(u128, &mut Rest)> = None;
     for rest in rests {
-        let held = holds.iter().find_map(|(load, count)| (*load == rest.load).then_some(*count));
-        if rest.left == 0 || held.unwrap_or(0) >= rest.most || !free.holds(rest.need) {
+        // A host runs one replica of an app, which serves any number of calls at once.
+        let is_held = holds.iter().any(|(load, _)| *load == rest.load);
+        if rest.left == 0 || is_held || !free.holds(rest.need) {
             continue;
         }
         let [cpu, memory] = rest.need.shares(whole);

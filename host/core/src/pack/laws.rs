@@ -65,8 +65,8 @@ fn check(loads: &[Load], kinds: &[Kind], packing: &Packing) -> Result<(), String
             if load.group != machine.group {
                 return Err(format!("{load:?} is among another group: {machine:?}"));
             }
-            if load.replicas > 1 && *count >= load.replicas {
-                return Err(format!("all replicas of {load:?} are on one machine"));
+            if *count != 1 {
+                return Err(format!("two replicas of {load:?} are on one machine"));
             }
             placed[*index] += count;
         }

@@ -23,6 +23,7 @@ pub(super) struct Report {
     unplaced: Vec<Unplaced>,
     complaints: Vec<Complaint>,
     assumed: Vec<String>,
+    missing: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -143,6 +144,7 @@ pub(super) fn report(paper: &Paper) -> Report {
         unplaced: unplaced.collect(),
         complaints: complaints.collect(),
         assumed: paper.assumed.clone(),
+        missing: paper.missing.clone(),
     }
 }
 

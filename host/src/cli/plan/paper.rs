@@ -30,6 +30,8 @@ pub(super) struct Paper {
     /// Machines of today, by their index, that stay for what fits no kind of machine.
     pub(super) kept: Vec<usize>,
     pub(super) assumed: Vec<String>,
+    /// What the figures should have in them and have not.
+    pub(super) missing: Vec<String>,
 }
 
 /// A fleet added up.
@@ -83,8 +85,10 @@ impl Paper {
             after,
             kept,
             assumed: Vec::new(),
+            missing: Vec::new(),
         };
         paper.assumed = paper.assumptions(wishes, &described);
+        paper.missing = paper.about_missing();
         if file.is_old {
             let latin = "the file is not in UTF-8 and was read as Latin-1";
             paper.assumed.push(latin.to_owned());
@@ -121,7 +125,7 @@ impl Paper {
             self.loads.len()
         ));
         assumed.push(
-            "of an app with several replicas no machine holds more than half of them, rounded up"
+            "no machine holds two replicas of an app, since one serves any number of calls at once"
                 .to_owned(),
         );
         assumed.push(
@@ -138,7 +142,6 @@ impl Paper {
             assumed.push(environments.to_owned());
         }
         assumed.extend(self.about_today(described));
-        assumed.extend(self.about_missing());
         assumed
     }
 
@@ -160,6 +163,19 @@ impl Paper {
             missing.push(format!(
                 "{} rows could not be used, and the packed machines have no room for what they are about",
                 rows.len()
+            ));
+        }
+        let Today { machines, n_nowhere, left_out, .. } = &self.today;
+        if *n_nowhere > 0 && !machines.is_empty() {
+            missing.push(format!(
+                "{n_nowhere} replicas name no machine: they are packed, and on no machine of today"
+            ));
+        }
+        if !left_out.is_empty() {
+            let names: Vec<&str> = left_out.iter().map(Label::as_str).collect();
+            missing.push(format!(
+                "machines that only rows which were left out name do not count: {}",
+                few(&names)
             ));
         }
         if !self.kept.is_empty() {
@@ -186,14 +202,14 @@ impl Paper {
         if !nowhere.is_empty() {
             missing.push(format!(
                 "what a machine for these would cost is missing, since they fit none: {}",
-                nowhere.join(", ")
+                few(&nowhere)
             ));
         }
         missing
     }
 
     fn about_today(&self, described: &[Kind]) -> Vec<String> {
-        let Today { machines, n_nowhere, left_out, n_unnamed, undescribed } = &self.today;
+        let Today { machines, n_unnamed, undescribed, .. } = &self.today;
         let mut assumed = Vec::new();
         let first = described.first().map_or("", |kind| kind.name.as_str());
         if machines.is_empty() {
@@ -212,18 +228,6 @@ impl Paper {
                  --today '{kind}=CPU,MEMORY,PRICE' describes them"
             ));
         }
-        if *n_nowhere > 0 {
-            assumed.push(format!(
-                "{n_nowhere} replicas name no machine: they are packed, and on no machine of today"
-            ));
-        }
-        if !left_out.is_empty() {
-            let names: Vec<&str> = left_out.iter().map(Label::as_str).collect();
-            assumed.push(format!(
-                "machines that only rows which were left out name do not count: {}",
-                names.join(", ")
-            ));
-        }
         let over = machines.iter().filter(|machine| {
             let asked = sum(&machine.holds, &self.loads, |load| load.used);
             !machine.room.holds(asked)
@@ -233,7 +237,7 @@ impl Paper {
             assumed.push(format!(
                 "these machines of today would hold more than they have, so they are larger than was \
                  assumed or the sheet is wrong: {}",
-                over.join(", ")
+                few(&over)
             ));
         }
         assumed
@@ -251,6 +255,16 @@ fn kept(today: &Today, packing: &Packing) -> Vec<usize> {
 pub(super) fn staying(machine: &Standing, packing: &Packing) -> Vec<(usize, u32)> {
     let stays = |load: usize| packing.unplaced.iter().any(|unplaced| unplaced.load == load);
     machine.holds.iter().filter(|(load, _)| stays(*load)).copied().collect()
+}
+
+/// The first of many names.
+fn few(names: &[&str]) -> String {
+    match names.split_at_checked(8) {
+        Some((first, rest)) if rest.len() > 1 => {
+            format!("{} and {} more", first.join(", "), rest.len())
+        }
+        _ => names.join(", "),
+    }
 }
 
 fn no_rows(sheet: &Sheet, path: &Path) -> String {

@@ -2,7 +2,6 @@
 //! them, today's above the packed ones.
 //! Needs nothing from elsewhere: no fonts, no styles, no scripts.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use steerage_core::pack::{Load, Room};
@@ -15,7 +14,7 @@ const COLOURS: [&str; 12] = [
     "#4477aa", "#ee7733", "#228833", "#aa3377", "#ccbb44", "#66ccee", "#882255", "#44aa99",
     "#dd8899", "#997700", "#332288", "#99ddaa",
 ];
-const OTHERS: &str = "#9aa3ad";
+const OTHERS: &str = "#7d8792";
 const N_COLUMNS: usize = 4;
 const WIDTH: f64 = 1240.0;
 const MARGIN: f64 = 28.0;
@@ -41,8 +40,8 @@ struct Shown<'p> {
 
 struct Picture<'p> {
     paper: &'p Paper,
-    /// The colours of the largest apps, by load.
-    colours: BTreeMap<usize, &'static str>,
+    /// The largest apps by load, the largest first, and their colours.
+    colours: Vec<(usize, &'static str)>,
     /// What the longest bars stand for.
     longest: Room,
     svg: String,
@@ -103,7 +102,7 @@ pub(super) fn draw(paper: &Paper) -> String {
 }
 
 /// The apps that need most get colours of their own.
-fn colours(paper: &Paper) -> BTreeMap<usize, &'static str> {
+fn colours(paper: &Paper) -> Vec<(usize, &'static str)> {
     let all = paper.after.need;
     let mut loads: Vec<(u128, usize)> = paper
         .loads
@@ -150,7 +149,7 @@ impl Picture<'_> {
 
     fn legend(&mut self) {
         let mut shown: Vec<(String, &str)> = Vec::new();
-        for (&load, &colour) in &self.colours {
+        for &(load, colour) in &self.colours {
             let name = self.paper.loads.get(load).map_or("", |load| &load.name);
             shown.push((cut(name, 24), colour));
         }
@@ -216,7 +215,11 @@ impl Picture<'_> {
             let y = top + below;
             let has = of(machine.room) as f64;
             let length = BAR * has / of(self.longest).max(1) as f64;
-            self.rect((x, y), (length, height), r##"fill="#e8ebee""##);
+            self.rect(
+                (x, y),
+                (length, height),
+                r##"fill="#f4f6f8" stroke="#d0d7de" stroke-width="0.8""##,
+            );
             let pieces = self.pieces(machine.holds, of, shows_asked);
             let total: f64 = pieces.iter().map(|piece| piece.1.max(piece.2)).sum();
             // What is more than there is would not fit the bar: all of it shrinks, and a red edge says so.
@@ -255,7 +258,8 @@ impl Picture<'_> {
 
     fn piece(&mut self, index: usize, (x, y): (f64, f64), (width, height): (f64, f64), need: f64) {
         let Some(load) = self.paper.loads.get(index) else { return };
-        let colour = self.colours.get(&index).copied().unwrap_or(OTHERS);
+        let own = self.colours.iter().find(|(load, _)| *load == index);
+        let colour = own.map_or(OTHERS, |(_, colour)| colour);
         let name = escaped(&load.name);
         writeln!(self.svg, "<g><title>{name}</title>").ok();
         let edge = r##"stroke="#ffffff" stroke-width="0.6""##;

@@ -44,6 +44,7 @@ pub(super) fn tell(paper: &Paper, lines: usize) -> String {
     section("MACHINES PACKED", machines_packed(paper, lines));
     section("DOES NOT FIT", unplaced(paper));
     section("ROWS AND CELLS THAT COULD NOT BE USED", complaints(paper, lines));
+    section("NOT IN THESE FIGURES", list(&paper.missing));
     section("PASSED OVER", skipped(paper));
     section("ASSUMED", list(&paper.assumed));
     text
