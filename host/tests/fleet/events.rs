@@ -254,8 +254,10 @@ fn part_from_store(world: &mut World) -> anyhow::Result<Happened> {
     // Longer than its lease: the others take what it had.
     world.pause(LEASE + Duration::from_secs(3));
     let name = app(3);
+    let began_at = Instant::now();
     let said = world.deploy(via(host), &says(&format!("{name} updated")), &manifest(&name))?;
     ensure!(said.is_success(), "{said:?}");
+    let note = format!("a deploy elsewhere took {} ms", began_at.elapsed().as_millis());
     let answers = apps().iter().map(|app| world.get(host, &format!("/{app}"))).collect::<Vec<_>>();
     let change = world.admin(host, Method::PUT, &scale_path(&app(2)), scale_body(2));
     world.network().join(HOSTS[host], &MEMBERS)?;
@@ -272,7 +274,7 @@ fn part_from_store(world: &mut World) -> anyhow::Result<Happened> {
         ensure!(said.text.contains("updated"), "{said:?}");
         Ok(())
     })?;
-    Ok(Happened { to: Some(host), ..Happened::default() })
+    Ok(Happened { to: Some(host), note, ..Happened::default() })
 }
 
 fn part_hosts(world: &mut World) -> anyhow::Result<Happened> {
