@@ -53,7 +53,7 @@ pub(crate) struct Happened {
 const NONE: Target = Target { failures: Failures::None, restored: None };
 
 /// All of them. Each begins with a fleet at rest, and leaves one that comes to rest by itself.
-pub(crate) const EVENTS: [Event; 13] = [
+pub(crate) const EVENTS: [Event; 14] = [
     Event { name: "nothing", act: nothing, target: NONE },
     Event { name: "drain of a host", act: drain, target: NONE },
     Event { name: "rolling update of an app", act: update, target: NONE },
@@ -81,6 +81,7 @@ pub(crate) const EVENTS: [Event; 13] = [
     },
     Event { name: "one etcd member killed", act: lose_member, target: NONE },
     Event { name: "etcd without a quorum", act: lose_quorum, target: NONE },
+    Event { name: "a host restarted without etcd", act: restart_without_store, target: NONE },
     Event { name: "etcd restarted from disk", act: restart_store, target: NONE },
     Event { name: "a host cut off from etcd", act: part_from_store, target: NONE },
     Event {
@@ -181,14 +182,41 @@ fn cut(world: &mut World) -> anyhow::Result<Happened> {
 }
 
 fn lose_member(world: &mut World) -> anyhow::Result<Happened> {
-    world.kill_member(0)?;
-    world.pause(Duration::from_secs(2));
-    // Two of three decide.
+    let leader = world.leader()?;
+    world.kill_member(leader)?;
+    // Two of three decide, once they have agreed on a leader.
     let accepted = change_accepted(world)?;
-    world.start_member(0)?;
-    world.wait_for_member(0)?;
-    let note = format!("a change took {} ms meanwhile", accepted.as_millis());
+    world.pause(Duration::from_secs(2));
+    world.start_member(leader)?;
+    world.wait_for_member(leader)?;
+    let note = format!("it led; changes accepted again after {} ms", accepted.as_millis());
     Ok(Happened { note, ..Happened::default() })
+}
+
+/// A host that starts without the store knows what it knew.
+fn restart_without_store(world: &mut World) -> anyhow::Result<Happened> {
+    let host = busiest(world, 2)?;
+    world.kill_member(0)?;
+    world.kill_member(1)?;
+    world.pause(Duration::from_secs(1));
+    world.signal(host, Signal::TERM)?;
+    let status = world.wait_for_end(host)?;
+    ensure!(status.success(), "{} ended with {status}", HOSTS[host]);
+    let began_at = Instant::now();
+    world.start_host(host)?;
+    for app in apps() {
+        world.until(&format!("{app} at {}", HOSTS[host]), || {
+            let said = world.get(host, &format!("/{app}"))?;
+            ensure!(said.is_success(), "{said:?}");
+            Ok(())
+        })?;
+    }
+    let restored = Some(began_at.elapsed());
+    world.pause(Duration::from_secs(1));
+    world.start_member(0)?;
+    world.start_member(1)?;
+    world.settle(&apps())?;
+    Ok(Happened { to: Some(host), restored, ..Happened::default() })
 }
 
 fn lose_quorum(world: &mut World) -> anyhow::Result<Happened> {
@@ -225,6 +253,11 @@ fn part_from_store(world: &mut World) -> anyhow::Result<Happened> {
     world.network().part(HOSTS[host], &MEMBERS)?;
     // Longer than its lease: the others take what it had.
     world.pause(LEASE + Duration::from_secs(3));
+    let name = app(3);
+    let began_at = Instant::now();
+    let said = world.deploy(via(host), &says(&format!("{name} updated")), &manifest(&name))?;
+    ensure!(said.is_success(), "{said:?}");
+    let note = format!("a deploy elsewhere took {} ms", began_at.elapsed().as_millis());
     let answers = apps().iter().map(|app| world.get(host, &format!("/{app}"))).collect::<Vec<_>>();
     let change = world.admin(host, Method::PUT, &scale_path(&app(2)), scale_body(2));
     world.network().join(HOSTS[host], &MEMBERS)?;
@@ -235,7 +268,13 @@ fn part_from_store(world: &mut World) -> anyhow::Result<Happened> {
     let change = change?;
     ensure!(change.status == 503, "a change through {}: {change:?}", HOSTS[host]);
     world.settle(&apps())?;
-    Ok(Happened { to: Some(host), ..Happened::default() })
+    // What it knew meanwhile is not what is wanted now.
+    world.until(&format!("update at {}", HOSTS[host]), || {
+        let said = world.get(host, &format!("/{name}"))?;
+        ensure!(said.text.contains("updated"), "{said:?}");
+        Ok(())
+    })?;
+    Ok(Happened { to: Some(host), note, ..Happened::default() })
 }
 
 fn part_hosts(world: &mut World) -> anyhow::Result<Happened> {

@@ -451,6 +451,23 @@ impl World {
         MEMBERS.map(|name| self.network.address(name)).to_vec()
     }
 
+    /// The member that leads.
+    pub(crate) fn leader(&self) -> anyhow::Result<usize> {
+        for (member, name) in MEMBERS.iter().enumerate() {
+            let address = format!("{}:2379", self.network.address(name));
+            let leads = self.wait(async {
+                let mut store = etcd_client::Client::connect([address], None).await?;
+                let status = store.status().await?;
+                let id = status.header().context("a status without a header")?.member_id();
+                anyhow::Ok(status.leader() == id)
+            })?;
+            if leads {
+                return Ok(member);
+            }
+        }
+        bail!("no member leads")
+    }
+
     /// Runs something that waits.
     pub(crate) fn wait<T>(&self, what: impl Future<Output = T>) -> T {
         self.runtime.block_on(what)
