@@ -175,7 +175,6 @@ impl Door {
                 return;
             }
         };
-        let shutdown = self.front.shutdown.clone();
         let mut ending = std::pin::pin!(self.closing());
         loop {
             let accepted = tokio::select! {
