@@ -27,6 +27,7 @@ mod promote;
 mod remote;
 mod rollback;
 mod screen;
+mod simulate;
 pub mod table;
 mod top;
 mod up;
@@ -65,6 +66,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Uncordon(args) => wait(hosts::uncordon(&args)),
         Command::Scale(args) => wait(hosts::scale(&args)),
         Command::Cert(args) => cert::run(&args),
+        Command::Simulate(args) => simulate::run(&args),
         Command::Plan(args) => plan::run(&args),
         Command::Host(args) => host::run(&args),
         Command::Doctor(args) => doctor::run(&args),

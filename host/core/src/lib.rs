@@ -26,5 +26,6 @@ pub mod replicas;
 pub mod route;
 pub mod sheet;
 pub mod units;
+pub mod world;
 
 mod quote;

@@ -5,6 +5,7 @@ mod cert;
 mod fleet;
 mod host;
 mod plan;
+mod simulate;
 mod top;
 
 use std::net::SocketAddr;
@@ -17,6 +18,7 @@ pub use self::cert::{Cert, CertInit, CertIssue, CertVerb};
 pub use self::fleet::{Drain, OneHost, Scale};
 pub use self::host::{Check, Doctor, Flags, Host, HostVerb, Wishes};
 pub use self::plan::{Apart, Drawing, Plan};
+pub use self::simulate::Simulate;
 pub use self::top::{Sort, Top};
 
 const DEFAULT_ADMIN_URL: &str = "http://127.0.0.1:8081";
@@ -86,7 +88,9 @@ pub enum Command {
     Scale(Scale),
     /// Make the certificates by which the hosts of a fleet know each other
     Cert(Cert),
-    /// Plan a fleet on paper: what a spreadsheet of apps would take, packed
+    /// Live through the history of a fleet made up from a seed: failures, moves, utilisation
+    Simulate(Simulate),
+    /// Say what would move in a fleet and why, or what a spreadsheet of apps would take, packed
     Plan(Plan),
     /// Run a host
     Host(Host),
