@@ -144,19 +144,38 @@ impl View {
         let has_code = |host: &&HostName| ready.is_some_and(|ready| ready.contains_key(*host));
         let best: Vec<_> = assigned().filter(has_code).collect();
         if !best.is_empty() {
-            return best;
+            return self.up_to_date(app, best);
         }
         let leaving: Vec<_> = ready.into_iter().flat_map(OrdMap::keys).filter(is_there).collect();
         if leaving.is_empty() { assigned().collect() } else { leaving }
     }
 
-    /// Whether every host that an app is assigned to has this deployment's code at hand.
+    /// Those of the hosts that do not serve an older deployment because they no longer hear of the
+    /// store; all where none is left.
+    fn up_to_date<'v>(&self, app: &AppName, hosts: Vec<&'v HostName>) -> Vec<&'v HostName> {
+        if self.lingering.is_empty() {
+            return hosts;
+        }
+        let wanted = self.apps.get(app).map(|(record, _)| record.generation);
+        let ready = self.ready.get(app);
+        let is_old = |host: &HostName| {
+            let has = ready.and_then(|ready| ready.get(host)).map(|ready| ready.generation);
+            self.lingering.contains_key(host) && has != wanted
+        };
+        let current: Vec<_> = hosts.iter().copied().filter(|host| !is_old(host)).collect();
+        if current.is_empty() { hosts } else { current }
+    }
+
+    /// Whether every host that an app is assigned to has this deployment's code at hand. Hosts that
+    /// do not hear of the store are not waited for: they cannot know that there is something to do.
     #[must_use]
     pub fn is_ready_everywhere(&self, app: &AppName, generation: u64) -> bool {
         let Some(assigned) = self.assigned_to(app) else { return false };
         let ready = self.ready.get(app);
-        !assigned.is_empty()
-            && assigned.iter().all(|host| {
+        let mut reached =
+            assigned.iter().filter(|host| !self.lingering.contains_key(*host)).peekable();
+        reached.peek().is_some()
+            && reached.all(|host| {
                 ready
                     .and_then(|ready| ready.get(host))
                     .is_some_and(|ready| ready.generation == generation)
@@ -246,4 +265,99 @@ where
     let name = name.parse().map_err(|error| format!("{key}: {error}"))?;
     let record = value.map(|value| record::decode(key, value)).transpose();
     Ok((name, record.map_err(|error| error.to_string())?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Entry;
+
+    fn entry(key: &str, value: &str) -> Entry {
+        let value = format!("{{\"v\": 1, {value}}}").into_bytes();
+        Entry { key: key.to_owned(), value, revision: Revision(1) }
+    }
+
+    fn put_host(name: &str) -> Entry {
+        let value = format!(
+            "\"id\": \"{name}\", \"run\": 7, \"address\": \"127.0.0.1:1\", \"listen\": \"127.0.0.1:2\", \
+             \"admin\": \"127.0.0.1:3\", \"zone\": \"z\", \"cpu_m\": 1000, \"memory\": 9, \"version\": \"1\""
+        );
+        entry(&format!("observed/hosts/{name}"), &value)
+    }
+
+    fn ready(host: &str, generation: u64) -> Entry {
+        entry(&format!("observed/ready/{host}/shop"), &format!("\"generation\": {generation}"))
+    }
+
+    fn deleted(key: &str) -> Change {
+        Change { key: key.to_owned(), value: None, revision: Revision(2) }
+    }
+
+    fn shop() -> AppName {
+        "shop".parse().unwrap()
+    }
+
+    fn names(hosts: &[&HostName]) -> Vec<String> {
+        hosts.iter().map(ToString::to_string).collect()
+    }
+
+    /// `shop` in generation 2 on a and b, of which only a is ready; c still has it.
+    fn view() -> View {
+        let entries = vec![
+            entry("assigned/shop", "\"hosts\": [\"a\", \"b\"]"),
+            entry("desired/apps/shop", "\"generation\": 2, \"min\": 2, \"max\": 2"),
+            put_host("a"),
+            put_host("b"),
+            put_host("c"),
+            ready("a", 2),
+            ready("c", 1),
+        ];
+        let (view, told) = View::read(&Seen { entries, revision: Revision(1) });
+        assert_eq!(told.troubles, Vec::<String>::new());
+        view
+    }
+
+    #[test]
+    fn those_answer_that_are_placed_and_ready_or_else_who_leaves_or_else_who_comes() {
+        let mut view = view();
+        assert_eq!(names(&view.answering(&shop())), ["a"]);
+        assert!(!view.is_ready_everywhere(&shop(), 2));
+        view.apply(&[deleted("observed/ready/a/shop")], |_, _| true);
+        assert_eq!(names(&view.answering(&shop())), ["c"]);
+        view.apply(&[deleted("observed/ready/c/shop")], |_, _| true);
+        assert_eq!(names(&view.answering(&shop())), ["a", "b"]);
+    }
+
+    #[test]
+    fn a_host_that_the_store_has_lost_stays_while_it_answers() {
+        let lost = [deleted("observed/hosts/a"), deleted("observed/ready/a/shop")];
+        let (mut kept, mut gone) = (view(), view());
+        kept.apply(&lost, |host, run| host.as_str() == "a" && run == 7);
+        assert_eq!(names(&kept.answering(&shop())), ["a"]);
+        assert!(!kept.hosts.keys().any(|host| host.as_str() == "a"));
+        gone.apply(&lost, |_, _| false);
+        assert_eq!(names(&gone.answering(&shop())), ["c"]);
+        assert!(kept.forget_silent(|_, _| false));
+        assert_eq!(names(&kept.answering(&shop())), ["c"]);
+    }
+
+    #[test]
+    fn nobody_waits_for_a_host_that_cannot_hear_of_what_is_new() {
+        let mut view = view();
+        view.apply(&[deleted("observed/hosts/b")], |_, _| true);
+        assert!(view.is_ready_everywhere(&shop(), 2));
+        // And it is not asked while it serves what is old.
+        let old = Change { value: Some(ready("b", 1).value), ..deleted("observed/ready/b/shop") };
+        view.apply(&[old], |_, _| true);
+        assert_eq!(names(&view.answering(&shop())), ["a"]);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_told_and_changes_nothing_else() {
+        let mut view = view();
+        let newer = Change { value: Some(b"{\"v\": 9}".to_vec()), ..deleted("assigned/shop") };
+        let told = view.apply(&[newer, deleted("observed/ready/c/shop")], |_, _| true);
+        assert!(told.troubles.concat().contains("written by a newer steerage"), "{told:?}");
+        assert_eq!(names(&view.answering(&shop())), ["a"]);
+    }
 }
