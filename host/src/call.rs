@@ -155,6 +155,13 @@ impl Call {
         if self.must_stop() { Poll::Ready(()) } else { Poll::Pending }
     }
 
+    /// Forgets who is to be told that the guest must stop.
+    ///
+    /// Whoever that is may hold this call, and would keep it, and itself, for good.
+    pub fn forget_stopper(&self) {
+        drop(self.stopper.take());
+    }
+
     /// The request's side: the body went past what the app allows.
     pub fn request_is_too_large(&self) {
         self.request_too_large.store(true, Ordering::Release);

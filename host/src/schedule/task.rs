@@ -76,8 +76,7 @@ impl Task {
         // A bug of the host that one guest hits must not take the others' thread away.
         let polled = catch_unwind(AssertUnwindSafe(|| guest.as_mut().poll(&mut context)));
         if !matches!(polled, Ok(Poll::Pending)) {
-            self.state.store(OVER, Ordering::Release);
-            *place = None;
+            self.end(&mut place);
             return (Slice::Over, meter::end());
         }
         let used = meter::end();
@@ -106,9 +105,16 @@ impl Task {
     /// Drops the guest, unless it is being polled at this moment.
     pub(super) fn abandon(&self) {
         if let Ok(mut place) = self.guest.try_lock() {
-            self.state.store(OVER, Ordering::Release);
-            *place = None;
+            self.end(&mut place);
         }
+    }
+
+    /// Drops the guest for good. The call holds this task for as long as it would have it told to
+    /// stop, and this task holds the call.
+    fn end(&self, place: &mut Option<Unshown>) {
+        self.state.store(OVER, Ordering::Release);
+        *place = None;
+        self.call.forget_stopper();
     }
 }
 

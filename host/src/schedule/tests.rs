@@ -87,6 +87,60 @@ async fn a_guest_that_does_not_end_here_goes_on_elsewhere() {
     threads.stop();
 }
 
+/// A guest that wants to know when it must stop, as all do, and needs a second slice.
+async fn two_watchful_slices(call: Arc<Call>) {
+    let mut is_first = true;
+    poll_fn(|context| {
+        assert!(call.poll_stop(context).is_pending());
+        if !std::mem::replace(&mut is_first, false) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_guest_that_ended_in_line_leaves_nothing_of_its_call() {
+    let threads = GuestThreads::start(1).unwrap();
+    let schedule = schedule(&threads);
+    let gate = gate(&schedule);
+    let call = call();
+    let left = Arc::downgrade(&call);
+    let (tell, told) = oneshot::channel();
+    let guest = {
+        let call = call.clone();
+        async move {
+            two_watchful_slices(call).await;
+            tell.send(()).unwrap();
+        }
+    };
+    schedule.run(&gate, &call, Box::pin(guest)).await;
+    drop(call);
+    told.await.unwrap();
+    // The thread that ran it may hold the call for another moment.
+    tokio::task::spawn_blocking(|| threads.join()).await.unwrap();
+    assert_eq!(left.strong_count(), 0, "somebody holds the call for good");
+}
+
+#[tokio::test]
+async fn a_guest_that_is_abandoned_in_line_leaves_nothing_of_its_call() {
+    let threads = GuestThreads::start(1).unwrap();
+    let schedule = schedule(&threads);
+    let gate = gate(&schedule);
+    let call = call();
+    let left = Arc::downgrade(&call);
+    let endless = {
+        let call = call.clone();
+        poll_fn(move |context| call.poll_stop(context))
+    };
+    schedule.run(&gate, &call, Box::pin(endless)).await;
+    drop(call);
+    tokio::task::spawn_blocking(|| threads.join()).await.unwrap();
+    assert_eq!(left.strong_count(), 0, "somebody holds the call for good");
+}
+
 /// Where a guest's two slices run, the first of which takes so long.
 async fn two_slices(
     schedule: &Schedule,
