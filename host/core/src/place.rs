@@ -16,6 +16,7 @@ mod keep;
 #[cfg(test)]
 mod laws;
 mod made;
+mod names;
 mod score;
 mod search;
 mod view;

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use super::names::Names;
 use super::view::{App, Room, Spread, Standing, View};
 use super::why::{Lacks, Why};
 use crate::id::{AppName, HostName};
@@ -28,7 +29,7 @@ pub(super) struct Dense<'v> {
     pub(super) mean_cpu_unit: f64,
     pub(super) mean_memory_unit: f64,
     lowest_priority: i32,
-    by_name: BTreeMap<&'v str, HostIndex>,
+    by_name: Names<'v>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -107,7 +108,7 @@ impl<'v> Dense<'v> {
             hosts: hosts.collect(),
             apps: Vec::with_capacity(view.apps.len()),
             lanes: lanes.collect(),
-            by_name: view.hosts.keys().map(HostName::as_str).zip(0..).collect(),
+            by_name: Names::new(view.hosts.keys()),
             labelled: Vec::new(),
         };
         let mut classes = BTreeMap::new();
@@ -218,7 +219,7 @@ impl<'v> Dense<'v> {
 
     /// The number of a host.
     pub(super) fn index(&self, name: &HostName) -> Option<HostIndex> {
-        self.by_name.get(name.as_str()).copied()
+        self.by_name.get(name)
     }
 
     /// Whether nothing but room keeps a replica from a host.
