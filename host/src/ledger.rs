@@ -1,22 +1,23 @@
 //! What was deployed, kept for good: one embedded database per host.
 //! Does not hold components; the records name them by digest.
 
+mod backing;
 mod error;
 pub mod index;
 pub mod record;
 mod tables;
 
 use std::fs;
-use std::panic;
 use std::path::Path;
 use std::slice;
 use std::sync::Arc;
 
-use redb::{Database, ReadableDatabase, ReadableTable, WriteTransaction};
+use redb::{Builder, Database, ReadableDatabase, ReadableTable, WriteTransaction};
 use steerage_core::id::{AppName, Digest, Generation};
 
+use self::backing::Backing;
 pub use self::error::LedgerError;
-use self::error::{refused, unreadable};
+use self::error::unreadable;
 use self::index::IndexRecord;
 use self::record::DeploymentRecord;
 use self::tables::{CURRENT, DEPLOYMENTS, INDEX, LAST, REFS, Tables, is_used};
@@ -29,7 +30,7 @@ const CACHE: usize = 4 << 20;
 /// The ledger. Clones share it; one write at a time.
 #[derive(Clone, Debug)]
 pub struct Ledger {
-    database: Arc<Database>,
+    backing: Arc<Backing>,
 }
 
 impl Ledger {
@@ -39,19 +40,11 @@ impl Ledger {
     /// See [`LedgerError`].
     pub fn open(folder: &Path) -> Result<Self, LedgerError> {
         let path = folder.join(FILE);
-        // The database panics on some damage instead of saying so.
-        let opened = panic::catch_unwind(|| create(&path));
-        let database = match opened {
-            Ok(Ok(database)) => database,
-            Ok(Err(error)) => return Err(refused(path, error)),
-            Err(_) => {
-                return Err(LedgerError::Damaged { path, reason: "it makes no sense".into() });
-            }
-        };
+        let backing = Backing::open(path.clone())?;
         // The file's name must survive a crash as well as what is in it.
         let synced = fs::File::open(folder).and_then(|folder| folder.sync_all());
         synced.map_err(|source| LedgerError::Open { path, source })?;
-        Ok(Self { database: Arc::new(database) })
+        Ok(Self { backing: Arc::new(backing) })
     }
 
     /// Adds a deployment and makes it the app's current one. Durable when this returns. Returns the
@@ -123,23 +116,25 @@ impl Ledger {
         &self,
         mut show: impl FnMut(&str, Result<IndexRecord, LedgerError>),
     ) -> Result<(), LedgerError> {
-        let transaction = self.database.begin_read()?;
-        let deployments = transaction.open_table(DEPLOYMENTS)?;
-        let index = transaction.open_table(INDEX)?;
-        for entry in transaction.open_table(CURRENT)?.iter()? {
-            let (app, generation) = entry?;
-            let key = (app.value(), generation.value());
-            let indexed = index.get(key.0)?.and_then(|bytes| read_index(key, bytes.value()));
-            let shown = match indexed {
-                Some(indexed) => Ok(indexed),
-                None => {
-                    let bytes = deployments.get(key)?;
-                    index_of(key, bytes.as_ref().map_or(&[], |bytes| bytes.value()))
-                }
-            };
-            show(key.0, shown);
-        }
-        Ok(())
+        self.backing.with(|database| {
+            let transaction = database.begin_read()?;
+            let deployments = transaction.open_table(DEPLOYMENTS)?;
+            let index = transaction.open_table(INDEX)?;
+            for entry in transaction.open_table(CURRENT)?.iter()? {
+                let (app, generation) = entry?;
+                let key = (app.value(), generation.value());
+                let indexed = index.get(key.0)?.and_then(|bytes| read_index(key, bytes.value()));
+                let shown = match indexed {
+                    Some(indexed) => Ok(indexed),
+                    None => {
+                        let bytes = deployments.get(key)?;
+                        index_of(key, bytes.as_ref().map_or(&[], |bytes| bytes.value()))
+                    }
+                };
+                show(key.0, shown);
+            }
+            Ok(())
+        })
     }
 
     /// One deployment, if it is kept.
@@ -151,10 +146,12 @@ impl Ledger {
         app: &AppName,
         generation: Generation,
     ) -> Result<Option<DeploymentRecord>, LedgerError> {
-        let transaction = self.database.begin_read()?;
-        let key = (app.as_str(), generation.get());
-        let bytes = transaction.open_table(DEPLOYMENTS)?.get(key)?;
-        bytes.map(|bytes| decode(key, bytes.value())).transpose()
+        self.backing.with(|database| {
+            let transaction = database.begin_read()?;
+            let key = (app.as_str(), generation.get());
+            let bytes = transaction.open_table(DEPLOYMENTS)?.get(key)?;
+            bytes.map(|bytes| decode(key, bytes.value())).transpose()
+        })
     }
 
     /// An app's deployments that are kept, the oldest first.
@@ -162,14 +159,16 @@ impl Ledger {
     /// # Errors
     /// The database failed or holds a record this version cannot read.
     pub fn history(&self, app: &AppName) -> Result<Vec<DeploymentRecord>, LedgerError> {
-        let transaction = self.database.begin_read()?;
-        let deployments = transaction.open_table(DEPLOYMENTS)?;
-        let mut records = Vec::new();
-        for entry in deployments.range((app.as_str(), 0)..=(app.as_str(), u64::MAX))? {
-            let (key, bytes) = entry?;
-            records.push(decode(key.value(), bytes.value())?);
-        }
-        Ok(records)
+        self.backing.with(|database| {
+            let transaction = database.begin_read()?;
+            let deployments = transaction.open_table(DEPLOYMENTS)?;
+            let mut records = Vec::new();
+            for entry in deployments.range((app.as_str(), 0)..=(app.as_str(), u64::MAX))? {
+                let (key, bytes) = entry?;
+                records.push(decode(key.value(), bytes.value())?);
+            }
+            Ok(records)
+        })
     }
 
     /// The generation of the app's next deployment. Never one that was given before, not even to
@@ -178,9 +177,11 @@ impl Ledger {
     /// # Errors
     /// The database failed.
     pub fn next_generation(&self, app: &AppName) -> Result<Generation, LedgerError> {
-        let transaction = self.database.begin_read()?;
-        let last = transaction.open_table(LAST)?.get(app.as_str())?.map(|last| last.value());
-        Ok(last.and_then(Generation::new).map_or(Generation::FIRST, Generation::next))
+        self.backing.with(|database| {
+            let transaction = database.begin_read()?;
+            let last = transaction.open_table(LAST)?.get(app.as_str())?.map(|last| last.value());
+            Ok(last.and_then(Generation::new).map_or(Generation::FIRST, Generation::next))
+        })
     }
 
     /// Whether a deployment that is kept needs the component. While there is a deployment that
@@ -189,7 +190,7 @@ impl Ledger {
     /// # Errors
     /// The database failed.
     pub fn is_used(&self, digest: &Digest) -> Result<bool, LedgerError> {
-        is_used(&self.database.begin_read()?.open_table(REFS)?, digest)
+        self.backing.with(|database| is_used(&database.begin_read()?.open_table(REFS)?, digest))
     }
 
     /// Changes the tables in one transaction, or not at all.
@@ -197,15 +198,24 @@ impl Ledger {
         &self,
         change: impl FnOnce(&mut Tables<'_>) -> Result<T, LedgerError>,
     ) -> Result<T, LedgerError> {
-        let transaction = begin_write(&self.database)?;
-        let changed = change(&mut Tables::open(&transaction)?)?;
-        transaction.commit()?;
-        Ok(changed)
+        self.backing.check_room()?;
+        self.backing.with(|database| {
+            let transaction = begin_write(database)?;
+            let changed = change(&mut Tables::open(&transaction)?)?;
+            transaction.commit()?;
+            Ok(changed)
+        })
     }
 }
 
+fn builder() -> Builder {
+    let mut builder = Database::builder();
+    builder.set_cache_size(CACHE);
+    builder
+}
+
 fn create(path: &Path) -> Result<Database, redb::Error> {
-    let database = Database::builder().set_cache_size(CACHE).create(path)?;
+    let database = builder().create(path)?;
     let transaction = begin_write(&database)?;
     {
         let mut tables = Tables::open(&transaction)?;
@@ -386,9 +396,32 @@ mod tests {
         assert!(!ledger.is_used(&a.digest).unwrap());
     }
 
+    fn begin_write(ledger: &Ledger) -> WriteTransaction {
+        ledger.backing.with(|database| Ok(database.begin_write()?)).unwrap()
+    }
+
+    #[test]
+    fn what_was_there_is_read_on_after_the_disk_has_failed() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = Ledger::open(folder.path()).unwrap();
+        ledger.commit(&record("a", 1)).unwrap();
+        // As the database says it from the first failure on.
+        let broken = |_: &Database| Err::<(), _>(redb::Error::PreviousIo.into());
+        assert!(ledger.backing.with(broken).is_err());
+        assert_eq!(current(&ledger).0, [index("a", 1)]);
+        ledger.commit(&record("a", 2)).unwrap();
+        // Nor for good where the file was away meanwhile.
+        let (path, away) = (folder.path().join(FILE), folder.path().join("away"));
+        fs::rename(&path, &away).unwrap();
+        assert!(ledger.backing.with(broken).is_err());
+        assert!(ledger.history(&"a".parse().unwrap()).is_err());
+        fs::rename(&away, &path).unwrap();
+        assert_eq!(current(&ledger).0, [index("a", 2)]);
+    }
+
     /// Makes the ledger what a host wrote that knew neither index nor references.
     fn make_old(ledger: &Ledger) {
-        let transaction = ledger.database.begin_write().unwrap();
+        let transaction = begin_write(ledger);
         transaction.delete_table(INDEX).unwrap();
         transaction.delete_table(REFS).unwrap();
         transaction.commit().unwrap();
@@ -406,7 +439,7 @@ mod tests {
         assert_eq!(current(&ledger), (vec![index("a", 1), index("b", 3)], Vec::new()));
         assert!((1..=3).all(|n| ledger.is_used(&record("a", n).digest).unwrap()));
         assert!(!ledger.is_used(&record("a", 4).digest).unwrap());
-        let transaction = ledger.database.begin_read().unwrap();
+        let transaction = ledger.backing.with(|database| Ok(database.begin_read()?)).unwrap();
         assert!(transaction.open_table(INDEX).unwrap().get("b").unwrap().is_some());
     }
 
@@ -417,7 +450,7 @@ mod tests {
         ledger.commit_all(&[record("a", 1), record("b", 1)]).unwrap();
         // An older host deploys `a` again and removes `b`.
         let bytes = record("a", 2).encode().unwrap();
-        let transaction = ledger.database.begin_write().unwrap();
+        let transaction = begin_write(&ledger);
         let mut deployments = transaction.open_table(DEPLOYMENTS).unwrap();
         deployments.insert(("a", 2), bytes.as_slice()).unwrap();
         deployments.remove(("b", 1)).unwrap();
@@ -433,7 +466,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let ledger = Ledger::open(folder.path()).unwrap();
         ledger.commit_all(&[record("a", 1), record("b", 1), record("c", 1)]).unwrap();
-        let transaction = ledger.database.begin_write().unwrap();
+        let transaction = begin_write(&ledger);
         let newer = br#"{"v": 9}"#.as_slice();
         transaction.open_table(DEPLOYMENTS).unwrap().insert(("b", 1), newer).unwrap();
         transaction.commit().unwrap();
@@ -454,7 +487,7 @@ mod tests {
     fn a_record_of_a_newer_host_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let ledger = Ledger::open(folder.path()).unwrap();
-        let transaction = ledger.database.begin_write().unwrap();
+        let transaction = begin_write(&ledger);
         let newer = br#"{"v": 9}"#.as_slice();
         transaction.open_table(DEPLOYMENTS).unwrap().insert(("a", 3), newer).unwrap();
         transaction.commit().unwrap();

@@ -102,6 +102,14 @@ pub enum DeployError {
     Task(String),
 }
 
+impl DeployError {
+    /// Whether it is for want of room on this host's disk, which is nobody's but its operator's to mend.
+    #[must_use]
+    pub fn is_full_disk(&self) -> bool {
+        matches!(self, Self::Ledger(LedgerError::Full { .. }) | Self::Blob(BlobError::Full { .. }))
+    }
+}
+
 impl From<ShelfError> for DeployError {
     fn from(error: ShelfError) -> Self {
         match error {

@@ -90,8 +90,14 @@ const FOLLOW: Parameter = Parameter {
     meaning: "stay and send what comes as lines of JSON; an empty line means that the host lives",
 };
 
-const FLEET_CHANGE: &[Cause] =
-    &[Cause::BadRequest, Cause::NotFound, Cause::StoreAway, Cause::Overtaken, Cause::Draining];
+const FLEET_CHANGE: &[Cause] = &[
+    Cause::BadRequest,
+    Cause::NotFound,
+    Cause::StoreAway,
+    Cause::Overtaken,
+    Cause::BadRecord,
+    Cause::Draining,
+];
 
 const GUARDED: Endpoint = Endpoint {
     operation: Operation::Host,
@@ -157,6 +163,7 @@ pub(super) const ENDPOINTS: [Endpoint; 24] = [
             Cause::MemoryLimit,
             Cause::StoreAway,
             Cause::Overtaken,
+            Cause::BadRecord,
             Cause::Draining,
         ],
         ..GUARDED
@@ -192,6 +199,7 @@ pub(super) const ENDPOINTS: [Endpoint; 24] = [
             Cause::CompileFailed,
             Cause::StoreAway,
             Cause::Overtaken,
+            Cause::BadRecord,
             Cause::Draining,
         ],
         ..GUARDED
@@ -211,6 +219,7 @@ pub(super) const ENDPOINTS: [Endpoint; 24] = [
             Cause::CompileFailed,
             Cause::StoreAway,
             Cause::Overtaken,
+            Cause::BadRecord,
             Cause::Draining,
         ],
         ..GUARDED

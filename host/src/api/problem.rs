@@ -12,6 +12,7 @@ use steerage_core::route::Conflict;
 use super::wire;
 use crate::agent::DeployError;
 use crate::blobs::BlobError;
+use crate::ledger::LedgerError;
 use crate::manifest::Mistakes;
 use crate::sandbox::compiler::CompileError;
 use crate::sandbox::module::LoadError;
@@ -39,6 +40,7 @@ pub(super) enum Cause {
     DiskFull,
     StoreAway,
     Overtaken,
+    BadRecord,
     Internal,
 }
 
@@ -74,6 +76,7 @@ impl Cause {
             Self::DiskFull => "disk_full",
             Self::StoreAway => "store_away",
             Self::Overtaken => "overtaken",
+            Self::BadRecord => "bad_record",
             Self::Internal => "internal",
         }
     }
@@ -94,7 +97,7 @@ impl Cause {
             | Self::MemoryLimit => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Draining | Self::StoreAway => StatusCode::SERVICE_UNAVAILABLE,
             Self::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
-            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::BadRecord | Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
@@ -119,6 +122,7 @@ impl Cause {
             Self::DiskFull => "The host's disk is full",
             Self::StoreAway => "The fleet's store does not answer",
             Self::Overtaken => "Others changed the same thing",
+            Self::BadRecord => "The store holds what this host cannot read",
             Self::Internal => "The host failed",
         }
     }
@@ -154,6 +158,12 @@ impl Refusal {
     pub(super) fn internal(error: &dyn std::error::Error) -> Self {
         tracing::error!(error = chain(error), "the control API failed");
         Self::new(Cause::Internal, "the host could not do this; its log says why")
+    }
+
+    fn disk_full(error: &dyn std::error::Error) -> Self {
+        tracing::error!(error = chain(error), "the disk is full");
+        let detail = "the disk of this host is full; its operator has to make room";
+        Self::new(Cause::DiskFull, detail)
     }
 
     /// What kind of refusal this is.
@@ -214,6 +224,7 @@ impl From<DeployError> for Refusal {
             DeployError::Blob(error) => Self::from(error),
             DeployError::Store(error) => Self::from(error),
             DeployError::Missing { .. } => Self::new(Cause::StoreAway, error.to_string()),
+            DeployError::Ledger(LedgerError::Full { .. }) => Self::disk_full(&error),
             DeployError::Ledger(_) | DeployError::Task(_) => Self::internal(&error),
         }
     }
@@ -228,7 +239,11 @@ impl From<StoreError> for Refusal {
                 );
                 Self::new(Cause::StoreAway, detail)
             }
+            StoreError::Denied { .. } | StoreError::Untrusted { .. } => {
+                Self::new(Cause::StoreAway, error.to_string())
+            }
             StoreError::Conflict { .. } => Self::new(Cause::Overtaken, error.to_string()),
+            StoreError::Damaged { .. } => Self::new(Cause::BadRecord, error.to_string()),
             _ => Self::internal(&error),
         }
     }
@@ -295,11 +310,7 @@ impl From<BlobError> for Refusal {
             BlobError::Mismatch { .. } => Self::new(Cause::DigestMismatch, error.to_string()),
             BlobError::BrokenOff { .. } => Self::new(Cause::BadRequest, error.to_string()),
             BlobError::Damaged { .. } => Self::new(Cause::NotFound, error.to_string()),
-            BlobError::Full { .. } => {
-                tracing::error!(error = chain(&error), "the disk is full");
-                let detail = "the disk of this host is full; its operator has to make room";
-                Self::new(Cause::DiskFull, detail)
-            }
+            BlobError::Full { .. } => Self::disk_full(&error),
             BlobError::Io { .. } => Self::internal(&error),
         }
     }

@@ -56,9 +56,42 @@ pub enum LedgerError {
         /// Which of its deployments.
         generation: Generation,
     },
-    /// The database failed, most likely because the disk is full.
+    /// There is no room for what was to be written.
+    #[error("the disk of this host is full: cannot write the ledger")]
+    Full {
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The database failed.
     #[error("the ledger failed")]
-    Database(#[from] redb::Error),
+    Database(#[source] redb::Error),
+}
+
+impl LedgerError {
+    /// Whether the database refuses everything after this until it is opened again.
+    pub(super) fn breaks_database(&self) -> bool {
+        matches!(
+            self,
+            Self::Full { .. } | Self::Database(redb::Error::Io(_) | redb::Error::PreviousIo)
+        )
+    }
+}
+
+impl From<redb::Error> for LedgerError {
+    fn from(error: redb::Error) -> Self {
+        match error {
+            redb::Error::Io(source)
+                if matches!(
+                    source.kind(),
+                    io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+                ) =>
+            {
+                Self::Full { source }
+            }
+            error => Self::Database(error),
+        }
+    }
 }
 
 /// Lets `?` take any of the database's many errors.
@@ -66,7 +99,7 @@ macro_rules! from_redb {
     ($($error:ty),*) => {
         $(impl From<$error> for LedgerError {
             fn from(error: $error) -> Self {
-                Self::Database(error.into())
+                redb::Error::from(error).into()
             }
         })*
     };
