@@ -15,7 +15,9 @@ use crate::manifest;
 use crate::store::StoreError;
 
 /// How long a deploy waits for the hosts it is placed on. It is durable before.
-const SETTLED_WITHIN: Duration = Duration::from_secs(10);
+pub(super) const SETTLED_WITHIN: Duration = Duration::from_secs(10);
+/// How long it waits to be placed at all: a plan takes milliseconds, and there may be no room.
+const PLACED_WITHIN: Duration = Duration::from_secs(2);
 
 impl Agent {
     /// The deployment, from this host's ledger or from the store.
@@ -64,9 +66,9 @@ impl Agent {
         let index = IndexRecord::of(&record).map_err(|error| task(&error))?;
         let app = App::new(index).map_err(|error| task(&error))?;
         let turn = self.turn.lock().await;
-        self.keep(&turn, &record).await?;
+        // Callers are answered even where the disk takes nothing more.
         self.shelf.publish_light(app)?;
-        Ok(())
+        self.keep(&turn, &record).await
     }
 
     /// Serves what was just wished for through this host, and waits a while until those hosts have
@@ -82,20 +84,30 @@ impl Agent {
         } else {
             self.follow(record).await?;
         }
+        let is_placed = || fleet.view().assigned_to(&app).is_some_and(|hosts| !hosts.is_empty());
+        if !self.settled(fleet, PLACED_WITHIN, is_placed).await {
+            tracing::warn!(%app, %generation, "deployed, but placed nowhere yet");
+            return self.served(&app);
+        }
         let is_ready = || fleet.view().is_ready_everywhere(&app, generation.get());
-        self.settled(fleet, &app, generation, is_ready).await;
-        let served = self.parts().catalog.app(&app);
+        if !self.settled(fleet, SETTLED_WITHIN, is_ready).await {
+            tracing::warn!(%app, %generation, "deployed, but not ready where it is placed yet");
+        }
+        self.served(&app)
+    }
+
+    fn served(&self, app: &AppName) -> Result<Arc<App>, DeployError> {
+        let served = self.parts().catalog.app(app);
         served.ok_or_else(|| DeployError::Task(format!("{app} was removed meanwhile")))
     }
 
-    /// Waits a while until the hosts have done what was wished.
+    /// Waits at most for a while until the hosts have done what was wished; whether they have.
     pub(super) async fn settled(
         &self,
         fleet: &Fleet,
-        app: &AppName,
-        generation: Generation,
+        within: Duration,
         is_settled: impl Fn() -> bool,
-    ) {
+    ) -> bool {
         let mut changes = fleet.changes();
         let settled = async {
             while !is_settled() {
@@ -104,9 +116,7 @@ impl Agent {
                 }
             }
         };
-        if tokio::time::timeout(SETTLED_WITHIN, settled).await.is_err() {
-            tracing::warn!(%app, %generation, "deployed, but not ready where it is placed yet");
-        }
+        tokio::time::timeout(within, settled).await.is_ok()
     }
 
     /// Forgets an app, if there is one of this name.

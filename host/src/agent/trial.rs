@@ -6,6 +6,7 @@ use std::sync::Arc;
 use steerage_core::canary::Share;
 use steerage_core::id::{AppName, Generation};
 
+use super::follow::SETTLED_WITHIN;
 use super::wish::{Before, TRIES, deployments};
 use super::{Agent, DeployError};
 use crate::catalog::App;
@@ -157,7 +158,9 @@ impl Agent {
     ) -> Result<Arc<App>, DeployError> {
         let (app, generation) = (&record.app, record.generation);
         let is_tried = || fleet.view().is_tried_everywhere(app, generation.get());
-        self.settled(fleet, app, generation, is_tried).await;
+        if !self.settled(fleet, SETTLED_WITHIN, is_tried).await {
+            tracing::warn!(%app, %generation, "on trial, but not tried yet where it is placed");
+        }
         let task = |error: &dyn std::fmt::Display| DeployError::Task(error.to_string());
         let index = IndexRecord::of(record).map_err(|error| task(&error))?;
         Ok(Arc::new(App::new(index).map_err(|error| task(&error))?))

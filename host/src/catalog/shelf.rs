@@ -8,6 +8,7 @@ mod error;
 mod loads;
 mod tidy;
 mod trial;
+mod verify;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -296,20 +297,6 @@ impl Shelf {
             }
             loaded => Ok(Some(loaded?)),
         }
-    }
-
-    /// Code is kept under the digest of what it was compiled from, so that must be true. A damaged
-    /// component goes, so that it can be uploaded again.
-    async fn verify(&self, digest: Digest) -> Result<(), ShelfError> {
-        let blobs = self.parts().blobs.clone();
-        self.blocking(move || {
-            let verified = blobs.verify(&digest);
-            if let Err(BlobError::Damaged { .. }) = verified {
-                blobs.remove(&digest)?;
-            }
-            Ok(verified?)
-        })
-        .await
     }
 
     /// What the app keeps from its earlier deployments, or something new where it has none.

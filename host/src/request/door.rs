@@ -35,10 +35,15 @@ pub(super) async fn answer(
 
 async fn give(front: &Front, digest: Digest) -> Reply {
     let blobs = &front.shelf.parts().blobs;
+    if blobs.contains(&digest)
+        && let Err(error) = front.shelf.verify(digest).await
+    {
+        return said(StatusCode::NOT_FOUND, &chain(&error));
+    }
     let (Ok(file), Ok(size)) =
         (tokio::fs::File::open(blobs.path(&digest)).await, blobs.size(&digest))
     else {
-        return said(StatusCode::NOT_FOUND, "not here");
+        return said(StatusCode::NOT_FOUND, "it does not have it");
     };
     let chunks = ReaderStream::with_capacity(file, 64 << 10);
     let frames = chunks.map(|chunk| match chunk {
@@ -53,7 +58,7 @@ async fn give(front: &Front, digest: Digest) -> Reply {
 
 async fn take(front: &Front, digest: Digest, body: Inbound) -> Reply {
     let parts = front.shelf.parts();
-    if parts.blobs.contains(&digest) {
+    if parts.blobs.contains(&digest) && front.shelf.verify(digest).await.is_ok() {
         return said(StatusCode::OK, "was here");
     }
     let mut chunks = body.into_data_stream();

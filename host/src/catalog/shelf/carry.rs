@@ -7,12 +7,14 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
-use http::{Request, StatusCode};
+use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty, StreamBody};
+use hyper::body::Incoming;
 use steerage_core::id::Digest;
 use tokio_util::io::ReaderStream;
 
 use super::{Shelf, ShelfError};
+use crate::blobs::BlobError;
 use crate::forward::{Body, Health, Peer};
 use crate::telemetry::chain;
 
@@ -25,7 +27,7 @@ impl Shelf {
     /// Sees to it that a component is here, fetching it from another host where it is not.
     ///
     /// # Errors
-    /// No host that answers has it.
+    /// No host that answers has it, or this one has no room for it.
     pub async fn obtain(&self, digest: Digest) -> Result<(), ShelfError> {
         let parts = self.parts();
         if parts.blobs.contains(&digest) {
@@ -35,23 +37,24 @@ impl Shelf {
         let mut asked = Vec::new();
         for peer in peers.all().into_iter().filter(|peer| peer.health() == Health::Answers) {
             match self.fetch_from(&peer, digest).await {
-                Ok(true) => return Ok(()),
-                Ok(false) => asked.push(format!("{} does not have it", peer.name)),
-                Err(why) => asked.push(format!("{}: {why}", peer.name)),
+                Ok(()) => return Ok(()),
+                Err(NotTaken::Full(error)) => return Err(error.into()),
+                Err(NotTaken::There(why)) => asked.push(format!("{}: {why}", peer.name)),
             }
         }
         let asked =
-            if asked.is_empty() { "no other host answers".into() } else { asked.join(", ") };
+            if asked.is_empty() { "no other host answers".into() } else { asked.join("; ") };
         Err(ShelfError::Missing { digest, asked })
     }
 
-    async fn fetch_from(&self, peer: &Arc<Peer>, digest: Digest) -> Result<bool, String> {
+    async fn fetch_from(&self, peer: &Arc<Peer>, digest: Digest) -> Result<(), NotTaken> {
         let parts = self.parts();
+        let there = |error: &dyn std::error::Error| NotTaken::There(chain(error));
         let body: Body = Empty::<Bytes>::new().map_err(|never| match never {}).boxed_unsync();
-        let request = Request::get(uri(&digest)).body(body).map_err(|error| error.to_string())?;
-        let (response, in_flight) = peer.send(request).await.map_err(|error| error.to_string())?;
+        let request = Request::get(uri(&digest)).body(body).map_err(|error| there(&error))?;
+        let (response, in_flight) = peer.send(request).await.map_err(|error| there(&error))?;
         if response.status() != StatusCode::OK {
-            return Ok(false);
+            return Err(NotTaken::There(text_of(response).await));
         }
         let size = http_body::Body::size_hint(response.body()).exact();
         let chunks = response.into_body().into_data_stream();
@@ -59,7 +62,11 @@ impl Shelf {
         let mut chunks = Box::pin(with_progress(chunks, what, size));
         let taken = parts.blobs.put(digest, &mut chunks, parts.max_component).await;
         drop(in_flight);
-        taken.map(|_| true).map_err(|error| chain(&error))
+        match taken {
+            Ok(_) => Ok(()),
+            Err(error @ BlobError::Full { .. }) => Err(NotTaken::Full(error)),
+            Err(error) => Err(there(&error)),
+        }
     }
 
     /// Brings a component to `wanted` other hosts; returns how many have it then. Fewer answer
@@ -98,10 +105,22 @@ impl Shelf {
         if response.status().is_success() {
             return Ok(());
         }
-        let status = response.status();
-        let text = response.into_body().collect().await.map(http_body_util::Collected::to_bytes);
-        Err(format!("{status}: {}", String::from_utf8_lossy(&text.unwrap_or_default())))
+        Err(text_of(response).await)
     }
+}
+
+/// Why a component was not taken from another host.
+enum NotTaken {
+    /// There is no room for it here: no other host can help.
+    Full(BlobError),
+    /// The other one does not have it, or does not answer, as a text.
+    There(String),
+}
+
+/// What another host said instead.
+async fn text_of(response: Response<Incoming>) -> String {
+    let text = response.into_body().collect().await.map(http_body_util::Collected::to_bytes);
+    String::from_utf8_lossy(&text.unwrap_or_default()).into_owned()
 }
 
 fn uri(digest: &Digest) -> String {

@@ -1,0 +1,43 @@
+//! Finding components that the disk has changed, before they are compiled or given to other hosts.
+//! Does not fetch them anew: who needs one does.
+
+use steerage_core::id::Digest;
+
+use super::{Shelf, ShelfError};
+use crate::blobs::BlobError;
+use crate::telemetry::events::{Event, Severity};
+
+/// What to do about a component that the disk has changed.
+const DAMAGED_ADVICE: &str = "it is fetched from another host when it is needed, or comes with the \
+                              next deploy of its app; check the disk of this host";
+
+impl Shelf {
+    /// Whether a component here still is what its name says: code is kept under the digest of what it
+    /// was compiled from, and other hosts ask for it by that. A damaged one goes, so that it can be
+    /// fetched or uploaded again.
+    ///
+    /// # Errors
+    /// [`BlobError::Damaged`], or it cannot be read.
+    pub async fn verify(&self, digest: Digest) -> Result<(), ShelfError> {
+        let parts = self.parts();
+        let blobs = parts.blobs.clone();
+        let verified = self
+            .blocking(move || {
+                let verified = blobs.verify(&digest);
+                if let Err(BlobError::Damaged { .. }) = verified {
+                    blobs.remove(&digest)?;
+                }
+                Ok(verified?)
+            })
+            .await;
+        if let Err(error @ ShelfError::Blob(BlobError::Damaged { .. })) = &verified {
+            tracing::error!(%digest, "a component is damaged and was removed");
+            parts.events.push(Event {
+                severity: Severity::Error,
+                advice: Some(DAMAGED_ADVICE.to_owned()),
+                ..Event::now("component_damaged", error.to_string())
+            });
+        }
+        verified
+    }
+}
