@@ -25,6 +25,7 @@ mod new;
 mod plan;
 mod promote;
 mod remote;
+mod replicas;
 mod rollback;
 mod screen;
 mod simulate;

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use imbl::OrdMap;
 use steerage_core::id::{AppName, HostName};
 use tokio::sync::watch;
@@ -42,6 +42,8 @@ struct Inner {
     /// When the store answered again after it had not.
     back_at: Mutex<Option<Instant>>,
     copy: PathBuf,
+    /// Why this host is not one of the fleet, where it is not.
+    trouble: ArcSwapOption<String>,
 }
 
 /// Who can answer for an app.
@@ -70,6 +72,7 @@ impl Fleet {
             is_cut_off: AtomicBool::new(true),
             back_at: Mutex::default(),
             copy,
+            trouble: ArcSwapOption::empty(),
         };
         let fleet = Self { inner: Arc::new(inner) };
         fleet.swap(view, None);
@@ -126,6 +129,17 @@ impl Fleet {
                 Some(Instant::now());
         }
         is_news
+    }
+
+    /// Notes why this host is not registered; nothing once it is.
+    pub fn note_trouble(&self, trouble: Option<String>) {
+        self.inner.trouble.store(trouble.map(Arc::new));
+    }
+
+    /// Why this host is not registered, and what to do about it.
+    #[must_use]
+    pub fn trouble(&self) -> Option<Arc<String>> {
+        self.inner.trouble.load_full()
     }
 
     /// For how long the store has answered without a break.

@@ -7,7 +7,7 @@ mod watch;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -18,6 +18,10 @@ use steerage_core::id::HostName;
 use tokio::sync::watch as tokio_watch;
 
 pub use self::watch::keep_watch;
+
+/// Clocks differ that are so many seconds apart: far more than an answer takes, and less than anybody
+/// who looks at times of two hosts would take for the same.
+const CLOCKS_DIFFER: i64 = 30;
 
 /// Whatever went wrong while a body was read.
 pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
@@ -63,6 +67,7 @@ pub struct Peer {
     key: u64,
     in_flight: AtomicUsize,
     health: AtomicU8,
+    clock_ahead: AtomicI64,
     changed: Arc<tokio_watch::Sender<u64>>,
 }
 
@@ -110,6 +115,7 @@ impl Peers {
             key: self.inner.next_key.fetch_add(1, Ordering::Relaxed),
             in_flight: AtomicUsize::new(0),
             health: AtomicU8::new(0),
+            clock_ahead: AtomicI64::new(0),
             changed: self.inner.changed.clone(),
         });
         by_name.insert(name.clone(), peer.clone());
@@ -157,6 +163,14 @@ impl Peer {
             1 => Health::Silent,
             _ => Health::Gone,
         }
+    }
+
+    /// By how many seconds its clock is ahead of this host's, or behind if that is less than nothing,
+    /// where it is so much that times which both tell cannot be compared.
+    #[must_use]
+    pub fn clock_ahead(&self) -> Option<i64> {
+        let ahead = self.clock_ahead.load(Ordering::Relaxed);
+        (ahead.abs() >= CLOCKS_DIFFER).then_some(ahead)
     }
 
     /// Asks it; returns its answer's head, and its body as it comes.

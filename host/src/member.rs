@@ -2,6 +2,7 @@
 //! app at a time, and reports. Serves on with what it knows when the store is away.
 //! Does not decide where apps run: placement does.
 
+mod clocks;
 mod judge;
 mod lease;
 mod mirror;
@@ -67,6 +68,7 @@ impl Member {
             until_closed(&member.shutdown, settle::settle(&shared)),
             until_closed(&member.shutdown, report::report(&shared)),
             until_closed(&member.shutdown, judge::judge(member)),
+            until_closed(&member.shutdown, clocks::watch(member)),
             until_closed(&member.shutdown, mirror::forget_silent(&member.fleet)),
             until_closed(&member.shutdown, forward::keep_watch(member.fleet.peers().clone())),
         );

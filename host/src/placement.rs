@@ -4,10 +4,12 @@
 //! Decides nothing itself: `core::place` does. Two planners at once are harmless, since what one has
 //! written the other's commit does not find unchanged.
 
+mod news;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use imbl::OrdSet;
 use steerage_core::id::{AppName, HostName};
@@ -19,7 +21,9 @@ use crate::forward::Health;
 use crate::shutdown::Shutdown;
 use crate::store::{Commit, Guard, StoreError, Write};
 use crate::telemetry::chain;
+use crate::telemetry::events::Events;
 
+use self::news::News;
 pub use self::view::{Demands, of};
 
 /// News is gathered for so long before a plan is made: a deploy is several changes.
@@ -35,18 +39,36 @@ pub struct PlanSettings {
     /// How long hosts are given to come back after the store, or this host, was away: it would be a
     /// pity to move what is about to be there again.
     pub patience: Duration,
+    /// How long nothing must have moved before hosts are emptied; `None` for never.
+    pub consolidate: Option<Duration>,
 }
 
 /// Plans until the host closes.
-pub async fn keep_planning(fleet: Fleet, settings: PlanSettings, shutdown: Shutdown) {
+pub async fn keep_planning(
+    fleet: Fleet,
+    settings: PlanSettings,
+    events: Arc<Events>,
+    shutdown: Shutdown,
+) {
     let (mut changes, mut health) = (fleet.changes(), fleet.peers().changes());
+    let mut news = News::new(events);
+    // Since when nothing has moved.
+    let mut quiet_since = Instant::now();
     while !shutdown.has_begun() {
         let is_early = fleet.connected_for() < settings.patience;
         let waits = is_early && misses_hosts(&fleet.view());
+        let is_quiet = settings.consolidate.is_some_and(|quiet| quiet_since.elapsed() >= quiet);
         if is_planner(&fleet) && !fleet.is_cut_off() && !waits {
-            match plan_once(&fleet, &settings).await {
-                Ok(0) => {}
-                Ok(n_apps) => tracing::info!(n_apps, "placed apps"),
+            let aims = Aims { consolidate: is_quiet };
+            match plan_once(&fleet, &settings, aims, &mut news).await {
+                Ok(n_apps) => {
+                    if n_apps > 0 {
+                        tracing::info!(n_apps, "placed apps");
+                    }
+                    if n_apps > 0 || is_quiet {
+                        quiet_since = Instant::now();
+                    }
+                }
                 Err(StoreError::Conflict { .. }) => {
                     // The view that comes with what overtook this plan makes the next one.
                     tracing::debug!("a plan was overtaken");
@@ -54,10 +76,14 @@ pub async fn keep_planning(fleet: Fleet, settings: PlanSettings, shutdown: Shutd
                 Err(error) => tracing::debug!(error = chain(&error), "a plan cannot be written"),
             }
         }
+        let next = if waits { settings.patience / 4 } else { EVERY };
+        let quiet_in =
+            settings.consolidate.map(|quiet| quiet.saturating_sub(quiet_since.elapsed()));
+        let next = quiet_in.filter(|left| !left.is_zero()).map_or(next, |left| next.min(left));
         tokio::select! {
             _ = changes.changed() => {}
             _ = health.changed() => {}
-            () = tokio::time::sleep(if waits { settings.patience / 4 } else { EVERY }) => {}
+            () = tokio::time::sleep(next) => {}
             () = shutdown.begun() => return,
         }
         tokio::time::sleep(GATHER).await;
@@ -84,16 +110,21 @@ fn answers(fleet: &Fleet, host: &HostName) -> bool {
 }
 
 /// Makes one plan and writes it; returns of how many apps.
-async fn plan_once(fleet: &Fleet, settings: &PlanSettings) -> Result<usize, StoreError> {
+async fn plan_once(
+    fleet: &Fleet,
+    settings: &PlanSettings,
+    aims: Aims,
+    news: &mut News,
+) -> Result<usize, StoreError> {
     let view = fleet.view();
     let now = of(fleet, &view, settings.headroom);
     // Planning takes seconds where there are a million replicas.
-    let planned = tokio::task::spawn_blocking(move || place::plan(&now, &Aims::default())).await;
+    let planned = tokio::task::spawn_blocking(move || place::plan(&now, &aims)).await;
     let Ok(plan) = planned else { return Ok(0) };
-    for unplaced in &plan.unplaced {
-        tracing::warn!(app = %unplaced.app, "no room for {} replicas: {}", unplaced.replicas, unplaced.lacks);
-    }
-    write(fleet, &view, &plan).await
+    news.tell_room(&plan);
+    let n_apps = write(fleet, &view, &plan).await?;
+    news.tell_emptied(&plan);
+    Ok(n_apps)
 }
 
 /// Writes what the plan changes, app by app, each only where it is as the plan saw it.

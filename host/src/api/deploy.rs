@@ -17,7 +17,7 @@ use steerage_core::id::{Digest, Generation};
 use steerage_core::units::Bytes;
 
 use super::problem::{Cause, Refusal};
-use super::{Addressed, Named, Sent, Shared, told, wire};
+use super::{Addressed, Named, Sent, Shared, fleet, told, wire};
 use crate::agent::DeployError;
 use crate::blobs::BlobError;
 use crate::manifest;
@@ -103,8 +103,9 @@ pub(super) async fn deploy(
     };
     let deployed = to_the_end(&state, work).await?;
     let canary = share.map(|share| share.to_string());
+    let replicas = fleet::placed_if_any(&state, &deployed.name).await;
     let told = told::deployed(&state.url(), &deployed);
-    Ok((StatusCode::CREATED, Json(wire::Deployed { canary, ..told })))
+    Ok((StatusCode::CREATED, Json(wire::Deployed { canary, replicas, ..told })))
 }
 
 /// `POST /v1/apps/{app}/rollback`.
@@ -121,7 +122,8 @@ pub(super) async fn rollback(
     };
     let work = move |state: Shared| async move { state.agent.rollback(&app, to).await };
     let deployed = to_the_end(&state, work).await?;
-    Ok(Json(told::deployed(&state.url(), &deployed)))
+    let replicas = fleet::placed_if_any(&state, &deployed.name).await;
+    Ok(Json(wire::Deployed { replicas, ..told::deployed(&state.url(), &deployed) }))
 }
 
 /// `DELETE /v1/apps/{app}`.

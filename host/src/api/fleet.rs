@@ -24,7 +24,8 @@ pub(super) async fn hosts(State(state): State<Shared>) -> Result<Json<wire::Host
     let mut hosts: Vec<_> = hosts.collect();
     hosts.sort_by(|one, other| one.host.cmp(&other.host));
     let (asked, store_answers) = (fleet.me().to_string(), !fleet.is_cut_off());
-    Ok(Json(wire::Hosts { asked, store_answers, hosts }))
+    let trouble = fleet.trouble().map(|trouble| trouble.to_string());
+    Ok(Json(wire::Hosts { asked, store_answers, trouble, hosts }))
 }
 
 /// `PUT /v1/hosts/{host}/standing`.
@@ -82,7 +83,7 @@ pub(super) async fn scale(
         (record.min, record.max) = (wanted, wanted);
     };
     let record = state.agent.wish_changed(fleet, &app, change).await?;
-    let mut told = replicas_of(&fleet.view(), &app)?;
+    let mut told = replicas_of(&fleet.view(), &app).ok_or_else(|| Refusal::no_app(&app))?;
     (told.wanted, told.min, told.max) = (record.min, record.min, record.max);
     Ok(Json(told))
 }
@@ -92,7 +93,30 @@ pub(super) async fn replicas(
     State(state): State<Shared>,
     Named(app): Named,
 ) -> Result<Json<wire::Replicas>, Refusal> {
-    Ok(Json(replicas_of(&state.fleet()?.view(), &app)?))
+    let fleet = state.fleet()?;
+    Ok(Json(placed(fleet, &app, state.headroom).await.ok_or_else(|| Refusal::no_app(&app))?))
+}
+
+/// The same for what is told along with other things; `None` also where this host is alone.
+pub(super) async fn placed_if_any(state: &ApiState, app: &AppName) -> Option<wire::Replicas> {
+    placed(state.front.fleet.as_ref()?, app, state.headroom).await
+}
+
+/// Where an app runs, and what is lacking where some of it does not; `None` where the fleet does not
+/// know it.
+async fn placed(fleet: &Fleet, app: &AppName, headroom: u32) -> Option<wire::Replicas> {
+    let view = fleet.view();
+    let mut told = replicas_of(&view, app)?;
+    let n_placed = view.assigned_to(app).map_or(0, imbl::OrdSet::len);
+    if n_placed < usize::try_from(told.wanted).unwrap_or(usize::MAX) {
+        // Any host may plan, so this one knows as well as the one that does.
+        let now = placement::of(fleet, &view, headroom);
+        let planned = tokio::task::spawn_blocking(move || place::plan(&now, &Aims::default()));
+        let plan = planned.await.unwrap_or_default();
+        let unplaced = plan.unplaced.into_iter().find(|unplaced| unplaced.app == *app);
+        told.lacks = unplaced.map(|unplaced| unplaced.lacks.to_string());
+    }
+    Some(told)
 }
 
 #[derive(Debug, Deserialize)]
@@ -146,7 +170,8 @@ fn summary(fleet: &Fleet, view: &View, name: &HostName, record: &HostRecord) -> 
         Some(HostWish { drain: false }) => "cordoned",
         Some(HostWish { drain: true }) => "draining",
     };
-    let health = fleet.peers().named(name).map(|peer| peer.health());
+    let peer = fleet.peers().named(name);
+    let health = peer.as_ref().map(|peer| peer.health());
     let state = match health {
         _ if name == fleet.me() => "answers",
         Some(Health::Answers) if !view.hosts.contains_key(name) => "unregistered",
@@ -174,12 +199,13 @@ fn summary(fleet: &Fleet, view: &View, name: &HostName, record: &HostRecord) -> 
         cpu_used_millicores: cpu,
         memory_bytes: record.memory,
         memory_used_bytes: memory,
+        clock_ahead_seconds: peer.and_then(|peer| peer.clock_ahead()).unwrap_or(0),
         version: record.version.clone(),
     }
 }
 
-fn replicas_of(view: &View, app: &AppName) -> Result<wire::Replicas, Refusal> {
-    let (record, _) = view.apps.get(app).ok_or_else(|| Refusal::no_app(app))?;
+fn replicas_of(view: &View, app: &AppName) -> Option<wire::Replicas> {
+    let (record, _) = view.apps.get(app)?;
     let assigned = view.assigned_to(app).cloned().unwrap_or_default();
     let ready = view.ready.get(app).cloned().unwrap_or_default();
     let generation = |host: &HostName| ready.get(host).map(|ready| ready.generation);
@@ -199,7 +225,7 @@ fn replicas_of(view: &View, app: &AppName) -> Result<wire::Replicas, Refusal> {
         })
         .collect();
     let n_ready = hosts.iter().filter(|replica| replica.state == "ready").count();
-    Ok(wire::Replicas {
+    Some(wire::Replicas {
         app: app.to_string(),
         generation: record.generation,
         wanted: u32::try_from(assigned.len()).unwrap_or(u32::MAX).clamp(record.min, record.max),
@@ -207,5 +233,6 @@ fn replicas_of(view: &View, app: &AppName) -> Result<wire::Replicas, Refusal> {
         max: record.max,
         ready: u32::try_from(n_ready).unwrap_or(u32::MAX),
         hosts,
+        lacks: None,
     })
 }

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use steerage_core::id::AppName;
 
 use super::problem::{Cause, Refusal};
-use super::{ApiState, Asked, Named, Shared, canary, follow, told, wire};
+use super::{ApiState, Asked, Named, Shared, canary, fleet, follow, told, wire};
 use crate::catalog::App;
 use crate::kernel;
 use crate::telemetry::metrics::{self, AppReading, HostReading, Readings};
@@ -64,7 +64,8 @@ pub(super) async fn app(
     let current = current.ok_or_else(|| Refusal::no_app(&app.name))?;
     let (canary, taken_back) = canary::of(&state, &app.name);
     let detail = told::detail(&app, current, &history, &state.agent.parts().limits)?;
-    Ok(Json(wire::AppDetail { canary, taken_back, ..detail }))
+    let replicas = fleet::placed_if_any(&state, &app.name).await;
+    Ok(Json(wire::AppDetail { canary, taken_back, replicas, ..detail }))
 }
 
 /// `GET /v1/apps/{app}/calls`.

@@ -28,6 +28,7 @@ pub(super) fn deployed(url: &str, app: &App) -> wire::Deployed {
         deployed_at: app.deployed_at,
         routes: app.route_texts().map(str::to_owned).collect(),
         url: url.to_owned(),
+        replicas: None,
     }
 }
 
@@ -80,6 +81,7 @@ pub(super) fn detail(
         deployments: deployments.collect(),
         canary: None,
         taken_back: None,
+        replicas: None,
     })
 }
 

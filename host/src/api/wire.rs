@@ -91,6 +91,9 @@ pub struct Deployed {
     pub routes: Vec<String>,
     /// Where this host serves its apps.
     pub url: String,
+    /// Where it runs in the fleet; nothing where the host is alone.
+    #[serde(default)]
+    pub replicas: Option<Replicas>,
 }
 
 /// One deployment that an app can be rolled back to, or that it runs now.
@@ -182,6 +185,9 @@ pub struct AppDetail {
     pub canary: Option<Canary>,
     /// The last one that was on trial and did worse, until the next deploy.
     pub taken_back: Option<TakenBack>,
+    /// Where it runs in the fleet; nothing where the host is alone.
+    #[serde(default)]
+    pub replicas: Option<Replicas>,
 }
 
 /// What an app may use, as people write it and as numbers.

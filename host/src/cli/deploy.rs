@@ -9,7 +9,7 @@ use steerage_core::route::{HostPattern, Route, Segment};
 use super::app::App;
 use super::args::Deploy;
 use super::screen::{Screen, Tone};
-use super::{build, remote};
+use super::{build, remote, replicas};
 use crate::api::wire;
 use crate::client::Client;
 
@@ -31,6 +31,9 @@ pub(super) async fn run(args: &Deploy) -> anyhow::Result<()> {
         return screen.json(&deployed);
     }
     screen.say(&served(screen, &deployed))?;
+    if let Some(placed) = &deployed.replicas {
+        screen.say(&indented("replicas: ", &replicas::shown(screen, placed)))?;
+    }
     if deployed.canary.is_some() {
         let name = &deployed.app;
         screen.hint(&format!("`steerage show {name}` tells how it does beside the one served"))?;
@@ -68,6 +71,11 @@ pub(super) async fn send(
         .with_context(|| format!("cannot deploy {name} to {}", client.url()))?;
     spinner.finish_and_clear();
     Ok(deployed)
+}
+
+/// A text of some lines behind a word, all of them indented.
+fn indented(word: &str, text: &str) -> String {
+    format!("  {word}{}", text.replace('\n', "\n    "))
 }
 
 fn served(screen: Screen, deployed: &wire::Deployed) -> String {

@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use steerage_core::units::show_duration;
 
 use super::args::{Drain, List, OneHost, Scale};
 use super::screen::{Screen, Tone};
@@ -27,7 +28,37 @@ pub(super) async fn hosts(args: &List) -> anyhow::Result<()> {
         let asked = &hosts.asked;
         screen.note(&format!("{asked} does not hear of the store: this is what it knew last"));
     }
-    screen.say(&hosts_table(&hosts))
+    if let Some(trouble) = &hosts.trouble {
+        screen.note(&format!("the host that was asked says: {trouble}"));
+    }
+    screen.say(&hosts_table(&hosts))?;
+    for host in hosts.hosts.iter().filter(|host| host.clock_ahead_seconds != 0) {
+        let gap = Duration::from_secs(host.clock_ahead_seconds.unsigned_abs());
+        let way = if host.clock_ahead_seconds > 0 { "ahead of" } else { "behind" };
+        let (name, gap, asked) = (&host.host, show_duration(gap), &hosts.asked);
+        screen.note(&format!("the clock of {name} is {gap} {way} that of {asked}"));
+    }
+    match idle(&hosts) {
+        Some(idle) => screen.hint(&idle),
+        None => Ok(()),
+    }
+}
+
+/// Which hosts have nothing to do while others have.
+fn idle(hosts: &wire::Hosts) -> Option<String> {
+    let is_idle = |host: &&wire::HostSummary| host.replicas == 0 && host.ready == 0;
+    let idle: Vec<_> = hosts.hosts.iter().filter(is_idle).map(|host| &*host.host).collect();
+    let (some, their) = match idle.len() {
+        0 => return None,
+        n if n == hosts.hosts.len() => return None,
+        1 => ("host has", "it"),
+        _ => ("hosts have", "them"),
+    };
+    let names = idle.join(", ");
+    Some(format!(
+        "{} {some} nothing to do: {names}; drain and stop {their} to give machines back",
+        idle.len()
+    ))
 }
 
 fn hosts_table(hosts: &wire::Hosts) -> String {

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use super::args::{List, OneApp};
 use super::screen::Screen;
 use super::table::{Facts, Table};
-use super::{human, promote, remote};
+use super::{human, promote, remote, replicas};
 use crate::api::wire;
 
 /// Lists the apps.
@@ -35,7 +35,7 @@ pub(super) async fn show(args: &OneApp) -> anyhow::Result<()> {
     }
     let now = human::now();
     let deployments = deployments_table(&app.deployments, now);
-    screen.say(&format!("{}\n\n{deployments}", facts(&app, now)))?;
+    screen.say(&format!("{}\n\n{deployments}", facts(screen, &app, now)))?;
     match promote::shown(&app, now) {
         Some(canary) => screen.say(&format!("\n{canary}")),
         None => Ok(()),
@@ -72,7 +72,7 @@ fn first_routes(routes: &[String]) -> String {
     }
 }
 
-fn facts(detail: &wire::AppDetail, now: u64) -> String {
+fn facts(screen: Screen, detail: &wire::AppDetail, now: u64) -> String {
     let (app, limits) = (&detail.summary, &detail.limits);
     let mut facts = Facts::default();
     facts.add("app", &*app.app);
@@ -93,6 +93,9 @@ fn facts(detail: &wire::AppDetail, now: u64) -> String {
         ),
     );
     facts.add("routes", app.routes.join("\n"));
+    if let Some(replicas) = &detail.replicas {
+        facts.add("replicas", replicas::shown(screen, replicas));
+    }
     facts.add(
         "limits",
         format!(
@@ -111,10 +114,12 @@ fn facts(detail: &wire::AppDetail, now: u64) -> String {
     facts.add("instances", reuse(detail.reuse));
     facts.add("environment", detail.env.join(" "));
     facts.add("may call", detail.allowed_outbound_hosts.join("\n"));
+    // Each host counts its own.
+    let here = if detail.replicas.is_some() { "here: " } else { "" };
     facts.add(
         "calls",
         format!(
-            "{}, of which {} failed; {} running, {} waiting",
+            "{here}{}, of which {} failed; {} running, {} waiting",
             human::count(app.calls),
             human::count(app.failed),
             app.running,
@@ -222,6 +227,7 @@ mod tests {
             deployments: Vec::new(),
             canary: None,
             taken_back: None,
+            replicas: None,
         };
         expect![[r#"
             app         shop
@@ -239,7 +245,7 @@ mod tests {
             may call    https://api.example.com
             calls       12.3k, of which 2 failed; 1 running, 0 waiting
             used        123M fuel, 1.5 s of CPU, at most 1.1 MiB at once"#]]
-        .assert_eq(&facts(&detail, 200_000));
+        .assert_eq(&facts(Screen::plain(false), &detail, 200_000));
     }
 
     #[test]

@@ -25,6 +25,10 @@ const LEASE: Duration = Duration::from_secs(3);
 /// that; instances cost little to start elsewhere, so less is enough.
 const HEADROOM: u32 = 20;
 const MOST_HEADROOM: u32 = 1000;
+/// 5 min: what a machine that is given back saves is counted in hours, and what moves is as good as
+/// new after seconds.
+const QUIET: Duration = Duration::from_secs(300);
+const QUIETS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(7 * 86_400));
 
 /// The fleet that a host belongs to.
 #[derive(Clone, Debug)]
@@ -47,6 +51,9 @@ pub struct FleetSettings {
     pub identity: Option<PathBuf>,
     /// What is kept free beyond what apps use, in percent of that.
     pub headroom: u32,
+    /// How long nothing must have moved before hosts are emptied that others can take the replicas of;
+    /// `None` for never.
+    pub consolidate: Option<Duration>,
 }
 
 /// Reads what was said of a fleet; `None` where there is none.
@@ -72,6 +79,7 @@ pub(super) fn read(said: &mut Said<'_, '_>, settings: &Settings) -> Option<Fleet
         let percent = number.parse().map_err(|_| format!("{text:?} is no percentage"))?;
         bounded(percent, 0, MOST_HEADROOM, |percent| format!("{percent}%"))
     });
+    let consolidate = said.take("fleet.consolidate", quiet);
     if !said.has("fleet.store") {
         lonely(said);
         return None;
@@ -108,6 +116,7 @@ pub(super) fn read(said: &mut Said<'_, '_>, settings: &Settings) -> Option<Fleet
         lease: lease.unwrap_or(LEASE),
         identity: if insecure == Some(true) { None } else { identity },
         headroom: headroom.unwrap_or(HEADROOM),
+        consolidate: consolidate.unwrap_or(Some(QUIET)),
     })
 }
 
@@ -121,6 +130,16 @@ fn lonely(said: &mut Said<'_, '_>) {
             said.wrong(key, "needs --store too: without one this host is alone".to_owned());
         }
     }
+}
+
+fn quiet(text: &str) -> Result<Option<Duration>, String> {
+    if text == "never" {
+        return Ok(None);
+    }
+    let wrong = |error: &dyn std::fmt::Display| format!("{error}; or never");
+    let quiet = parse_duration(text).map_err(|error| wrong(&error))?;
+    let show = |quiet: &Duration| steerage_core::units::show_duration(*quiet);
+    bounded(quiet, QUIETS.0, QUIETS.1, show).map(Some)
 }
 
 fn label(text: &str) -> Result<String, String> {

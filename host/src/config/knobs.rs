@@ -46,7 +46,7 @@ const fn knob(
 }
 
 /// All of them, in the order of the help and of the sample file.
-pub const KNOBS: [Knob; 50] = [
+pub const KNOBS: [Knob; 51] = [
     knob(
         "listen",
         ("listen", "STEERAGE_LISTEN"),
@@ -346,6 +346,12 @@ pub const KNOBS: [Knob; 50] = [
         ("headroom", "STEERAGE_HEADROOM"),
         ("PERCENT", "20%"),
         "What is kept free for an app beyond what it was seen to use",
+    ),
+    knob(
+        "fleet.consolidate",
+        ("consolidate", "STEERAGE_CONSOLIDATE"),
+        ("DURATION", "5m"),
+        "Empty hosts whose replicas others can take, when nothing moved for so long; or never",
     ),
 ];
 

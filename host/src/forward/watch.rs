@@ -3,10 +3,12 @@
 //! Does not act on what it finds.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::Request;
+use http::header::DATE;
+use http::{HeaderMap, Request};
 use http_body_util::{BodyExt, Empty};
 use tokio::task::JoinSet;
 
@@ -73,9 +75,24 @@ async fn ask(peer: &Arc<Peer>) {
         sender.try_send_request(request).await.map_err(|error| error.error().to_string())
     };
     match tokio::time::timeout(PATIENCE, asked).await {
-        Ok(Ok(_)) => peer.note(Health::Answers),
+        Ok(Ok(response)) => {
+            if let Some(ahead) = clock_ahead(response.headers(), SystemTime::now()) {
+                peer.clock_ahead.store(ahead, Ordering::Relaxed);
+            }
+            peer.note(Health::Answers);
+        }
         // The kernel said that nobody listens, which was noted where the connection was tried.
         Ok(Err(_)) if peer.health() == Health::Gone => {}
         Ok(Err(_)) | Err(_) => peer.note(Health::Silent),
     }
+}
+
+/// By how many seconds the clock of whoever answered so is ahead of `now` (RFC 9110, 6.6.1).
+fn clock_ahead(headers: &HeaderMap, now: SystemTime) -> Option<i64> {
+    let theirs = httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()?;
+    let seconds = |gap: Duration| i64::try_from(gap.as_secs()).unwrap_or(i64::MAX);
+    Some(match theirs.duration_since(now) {
+        Ok(ahead) => seconds(ahead),
+        Err(behind) => -seconds(behind.duration()),
+    })
 }

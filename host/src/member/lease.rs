@@ -2,11 +2,14 @@
 //! it goes when the host does.
 //! Does not write what it is about.
 
+use std::net::SocketAddr;
 use std::time::Duration;
+
+use steerage_core::id::HostName;
 
 use super::{Member, Shared, pause};
 use crate::fleet::keys;
-use crate::fleet::record::{self, HostRecord};
+use crate::fleet::record::{self, HostRecord, RecordError};
 use crate::store::{Commit, Guard, Lease, StoreError, Write};
 use crate::telemetry::chain;
 use crate::telemetry::events::Severity;
@@ -22,6 +25,7 @@ pub(super) async fn hold(shared: &Shared) {
         match register(member).await {
             Ok(lease) => {
                 n_failures = 0;
+                member.fleet.note_trouble(None);
                 told.send_replace(Some(lease.id()));
                 // What others announced under an earlier lease of this host is gone with it.
                 shared.settle.all(member);
@@ -68,16 +72,37 @@ async fn beat(member: &Member, mut lease: Lease) {
     }
 }
 
-async fn register(member: &Member) -> Result<Lease, StoreError> {
+/// Why a host is not registered.
+#[derive(Debug, thiserror::Error)]
+enum Unregistered {
+    /// Somebody else has its name.
+    #[error("another host named {name} is registered, from {address} in zone {zone}")]
+    NameTaken {
+        /// The name.
+        name: HostName,
+        /// Where other hosts reach the other one.
+        address: SocketAddr,
+        /// Where that is.
+        zone: String,
+    },
+    /// The other's record cannot be read.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// The store did not do it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+async fn register(member: &Member) -> Result<Lease, Unregistered> {
     let store = member.fleet.store();
     let key = keys::host(member.fleet.me());
     let guard = match store.get(&key).await? {
         None => Guard::Absent(key.clone()),
         Some(entry) => {
-            let other: HostRecord = record::decode(&key, &entry.value)
-                .map_err(|error| StoreError::Damaged { what: error.to_string() })?;
+            let other: HostRecord = record::decode(&key, &entry.value)?;
             if other.id != member.record.id {
-                return Err(StoreError::Damaged { what: two_of_a_name(member, &other) });
+                let (name, zone) = (member.fleet.me().clone(), other.zone);
+                return Err(Unregistered::NameTaken { name, address: other.address, zone });
             }
             // An earlier run on the same data: it is over, since the data lets in one only.
             Guard::At(key.clone(), entry.revision)
@@ -91,21 +116,20 @@ async fn register(member: &Member) -> Result<Lease, StoreError> {
     Ok(lease)
 }
 
-fn two_of_a_name(member: &Member, other: &HostRecord) -> String {
-    format!(
-        "another host named {} is registered, from {} in zone {}: give this one another --name, or \
-         stop that one",
-        member.fleet.me(),
-        other.address,
-        other.zone
-    )
-}
-
 /// Tells what is wrong, once and not at every try.
-fn complain(member: &Member, error: &StoreError, n_failures: u32) {
+fn complain(member: &Member, error: &Unregistered, n_failures: u32) {
+    let trouble = format!("it is not registered in the fleet: {}", chain(error));
+    let advice = match error {
+        Unregistered::NameTaken { .. } => {
+            "give this host another --name, or stop the other one; what had the name before and is \
+             gone loses it with its lease"
+        }
+        Unregistered::Record(_) => "update this host, or stop the one that wrote the record",
+        Unregistered::Store(_) => "see that the store runs, in its own log; this host tries on",
+    };
+    member.fleet.note_trouble(Some(format!("{trouble}; {advice}")));
     if n_failures == 0 {
-        tracing::error!(error = chain(error), "cannot register in the fleet; trying on");
-        let advice = "see `steerage hosts` on another host, and the store's own log";
-        member.tell("not_registered", Severity::Error, chain(error), advice);
+        tracing::error!(error = chain(error), advice, "cannot register in the fleet; trying on");
+        member.tell("not_registered", Severity::Error, trouble, advice);
     }
 }

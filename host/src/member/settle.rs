@@ -254,7 +254,11 @@ fn complain(member: &Member, app: &AppName, error: &DeployError, n_failures: u32
     tracing::warn!(%app, error = chain(error), n_failures, "cannot catch up with an app; trying on");
     if n_failures == 0 {
         let detail = format!("{app} cannot be brought up here: {}", chain(error));
-        let advice = "what it served before is served on; see `steerage events` of other hosts";
+        let advice = if error.is_full_disk() {
+            "make room on the disk of this host, which then catches up; others answer for it meanwhile"
+        } else {
+            "what it served before is served on; see `steerage events` of other hosts"
+        };
         member.tell("not_ready", Severity::Error, detail, advice);
     }
 }

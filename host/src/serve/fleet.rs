@@ -95,7 +95,12 @@ impl Joined {
             version: env!("CARGO_PKG_VERSION").to_owned(),
         };
         let fleet = self.fleet;
-        let plan = PlanSettings { headroom: settings.headroom, patience: settings.lease };
+        let plan = PlanSettings {
+            headroom: settings.headroom,
+            patience: settings.lease,
+            consolidate: settings.consolidate,
+        };
+        let events = agent.parts().events.clone();
         let member = Member {
             agent,
             fleet: fleet.clone(),
@@ -104,7 +109,7 @@ impl Joined {
             shutdown: shutdown.clone(),
         };
         control.spawn(member.live());
-        control.spawn(placement::keep_planning(fleet, plan, shutdown.clone()));
+        control.spawn(placement::keep_planning(fleet, plan, events, shutdown.clone()));
     }
 }
 

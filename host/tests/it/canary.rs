@@ -2,71 +2,19 @@
 //! is taken back and says why, a good one is promoted, and the current one fails nobody meanwhile.
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
-use std::process::{Child, Command, Stdio};
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
+use crate::fleet::Fleet;
 use crate::harness::{Host, digest, manifest, says, wat};
 
 /// Requests under way at once while the fleet is called.
 const AT_ONCE: usize = 6;
 
-/// An etcd with one member.
-struct Etcd {
-    child: Child,
-    url: String,
-    _folder: TempDir,
-}
-
-impl Etcd {
-    /// `None` where this machine has none.
-    async fn start() -> Option<Self> {
-        let folder = tempfile::tempdir().unwrap();
-        let (clients, peers) = (free_address(), free_address());
-        let peers = format!("http://{peers}");
-        let child = Command::new("etcd")
-            .arg("--data-dir")
-            .arg(folder.path())
-            .args(["--listen-client-urls", &format!("http://{clients}")])
-            .args(["--advertise-client-urls", &format!("http://{clients}")])
-            .args(["--listen-peer-urls", &peers, "--initial-advertise-peer-urls", &peers])
-            .args(["--initial-cluster", &format!("default={peers}")])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn();
-        let child = match child {
-            Ok(child) => child,
-            Err(error) => {
-                eprintln!("skipped: no etcd here ({error}); apt-get install etcd-server");
-                return None;
-            }
-        };
-        let etcd = Self { child, url: format!("etcd://{clients}"), _folder: folder };
-        while tokio::net::TcpStream::connect(&clients).await.is_err() {
-            tokio::task::yield_now().await;
-        }
-        Some(etcd)
-    }
-}
-
-impl Drop for Etcd {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
-
-/// etcd cannot choose its port itself.
-fn free_address() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
-}
-
-struct Fleet {
-    hosts: Vec<Host>,
-    _etcd: Etcd,
+/// The fleet, and what is tried on it.
+struct Tried {
+    fleet: Fleet,
 }
 
 /// What came of many requests, by what they were answered.
@@ -79,32 +27,13 @@ impl Answers {
     }
 }
 
-impl Fleet {
-    async fn start() -> Option<Self> {
-        let etcd = Etcd::start().await?;
-        let names = ["h1", "h2", "h3"];
-        let hosts: Vec<Host> = names
-            .iter()
-            .map(|name| {
-                let flags = ["--store", &etcd.url, "--name", name, "--zone", name];
-                let peers = ["--peer", "127.0.0.1:0", "--insecure-peers", "true"];
-                Host::with(&[&flags[..], &peers[..]].concat())
-            })
-            .collect();
-        for host in &hosts {
-            host.until("fleet of three", || async {
-                let hosts = host.admin("GET", "/v1/hosts", "").await.json();
-                let all = hosts["hosts"].as_array()?;
-                let n_answer = all.iter().filter(|host| host["state"] == "answers").count();
-                (n_answer == 3).then_some(())
-            })
-            .await;
-        }
-        Some(Self { hosts, _etcd: etcd })
+impl Tried {
+    fn first(&self) -> &Host {
+        self.fleet.first()
     }
 
-    fn first(&self) -> &Host {
-        &self.hosts[0]
+    fn hosts(&self) -> &[Host] {
+        &self.fleet.hosts
     }
 
     async fn show(&self, host: &Host) -> Value {
@@ -126,7 +55,7 @@ impl Fleet {
         let mut answers = Answers::default();
         for round in 0..n_calls.div_ceil(AT_ONCE) {
             let calls = (0..AT_ONCE).map(|place| {
-                let host = &self.hosts[(round + place) % self.hosts.len()];
+                let host = &self.hosts()[(round + place) % self.hosts().len()];
                 host.get("/shop/")
             });
             for reply in join_all(calls).await {
@@ -143,13 +72,13 @@ fn shop() -> String {
 }
 
 /// Starts the fleet, with `old` served by it; `None` where there is no etcd.
-async fn fleet_with_shop() -> Option<Fleet> {
-    let fleet = Fleet::start().await?;
+async fn fleet_with_shop() -> Option<Tried> {
+    let fleet = Tried { fleet: Fleet::start(3).await? };
     let (status, refused) = fleet.try_out(&says("early"), "5%").await;
     assert_eq!((status, &refused["cause"]), (404, &json!("not_found")), "{refused}");
     assert!(refused["detail"].as_str().unwrap().contains("deploy it without one"), "{refused}");
     fleet.first().deploy(&says("old"), &shop()).await;
-    for host in &fleet.hosts {
+    for host in fleet.hosts() {
         host.until("an answer of every host", || async {
             (host.get("/shop/").await.text() == "old").then_some(())
         })
@@ -183,7 +112,7 @@ async fn a_canary_gets_its_share_and_is_promoted() {
     // Five standard deviations: once in two million runs.
     let (expected, around) = (300, 80);
     assert!(answers.of("new").abs_diff(expected) <= around, "{answers:?}");
-    for host in &fleet.hosts {
+    for host in fleet.hosts() {
         let shown = host
             .until("figures of all calls", || async {
                 let shown = fleet.show(host).await;
@@ -236,7 +165,7 @@ async fn a_canary_that_fails_is_taken_back_and_says_why() {
         why.starts_with("100.00 % of its calls failed, of the old deployment's 0.00 %"),
         "{why}"
     );
-    for host in &fleet.hosts {
+    for host in fleet.hosts() {
         host.until("end of the trial", || async {
             let shown = fleet.show(host).await;
             (shown["canary"].is_null() && shown["taken_back"] == taken_back).then_some(())
@@ -322,8 +251,8 @@ async fn operators_take_a_canary_back() {
 }
 
 /// Waits until no host tries anything; then only the old deployment answers.
-async fn all_old(fleet: &Fleet) {
-    for host in &fleet.hosts {
+async fn all_old(fleet: &Tried) {
+    for host in fleet.hosts() {
         host.until("end of the trial everywhere", || async {
             let replicas = host.admin("GET", "/v1/apps/shop/replicas", "").await.json();
             let hosts = replicas["hosts"].as_array()?;

@@ -144,6 +144,16 @@ impl Host {
         Self::spawn(Self::command(data, flags), data)
     }
 
+    /// A host with an empty data folder and more in its environment.
+    pub(crate) fn with_env(flags: &[&str], env: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = Self::command(folder.path(), flags);
+        command.envs(env.iter().copied());
+        let mut host = Self::spawn(command, folder.path());
+        host._folder = Some(folder);
+        host
+    }
+
     fn command(data: &Path, flags: &[&str]) -> Command {
         // Compiled code is shared by all tests, so that each guest is compiled once.
         let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("code");

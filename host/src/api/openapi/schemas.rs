@@ -24,6 +24,7 @@ const SCHEMAS: [Schema; 35] = [
             ("deployed_at", "integer"),
             ("routes", "[string]"),
             ("url", "string"),
+            ("replicas", "Replicas?"),
         ],
     ),
     (
@@ -74,6 +75,7 @@ const SCHEMAS: [Schema; 35] = [
             ("deployments", "[Deployment]"),
             ("canary", "Canary?"),
             ("taken_back", "TakenBack?"),
+            ("replicas", "Replicas?"),
         ],
     ),
     (
@@ -233,7 +235,15 @@ const SCHEMAS: [Schema; 35] = [
     ),
     ("StandingRequest", &[("standing", "open|cordoned|draining")]),
     ("ScaleRequest", &[("replicas", "integer")]),
-    ("Hosts", &[("asked", "string"), ("store_answers", "boolean"), ("hosts", "[HostSummary]")]),
+    (
+        "Hosts",
+        &[
+            ("asked", "string"),
+            ("store_answers", "boolean"),
+            ("trouble", "string?"),
+            ("hosts", "[HostSummary]"),
+        ],
+    ),
     (
         "HostSummary",
         &[
@@ -250,6 +260,7 @@ const SCHEMAS: [Schema; 35] = [
             ("cpu_used_millicores", "integer"),
             ("memory_bytes", "integer"),
             ("memory_used_bytes", "integer"),
+            ("clock_ahead_seconds", "integer"),
             ("version", "string"),
         ],
     ),
@@ -263,6 +274,7 @@ const SCHEMAS: [Schema; 35] = [
             ("max", "integer"),
             ("ready", "integer"),
             ("hosts", "[Replica]"),
+            ("lacks", "string?"),
         ],
     ),
     (

@@ -11,6 +11,9 @@ pub struct Hosts {
     pub asked: String,
     /// Whether it hears of the store; if not, this is what it knew last.
     pub store_answers: bool,
+    /// Why the host that says this is not registered itself, and what to do about it.
+    #[serde(default)]
+    pub trouble: Option<String>,
     /// The hosts.
     pub hosts: Vec<HostSummary>,
 }
@@ -45,6 +48,10 @@ pub struct HostSummary {
     pub memory_bytes: u64,
     /// What apps hold.
     pub memory_used_bytes: u64,
+    /// How far its clock is ahead of that of the host that says this; less than nothing where it is
+    /// behind. Seconds within which clocks may differ without harm are told as 0.
+    #[serde(default)]
+    pub clock_ahead_seconds: i64,
     /// The program's version.
     pub version: String,
 }
@@ -82,6 +89,9 @@ pub struct Replicas {
     pub ready: u32,
     /// The hosts it is placed on, or that still have its code at hand.
     pub hosts: Vec<Replica>,
+    /// What replicas lack that are placed nowhere.
+    #[serde(default)]
+    pub lacks: Option<String>,
 }
 
 /// One replica.

@@ -1,0 +1,104 @@
+//! A fleet follows what its apps use: replicas come and go with load, and hosts are emptied that are
+//! not needed.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures_util::future::join_all;
+use serde_json::Value;
+
+use crate::fleet::Fleet;
+use crate::harness::{Host, manifest, says, wat};
+
+/// A CGI program that counts to twenty million before it says `done`.
+fn works() -> Vec<u8> {
+    wat(r#"(module
+        (import "wasi_snapshot_preview1" "fd_write"
+            (func $write (param i32 i32 i32 i32) (result i32)))
+        (memory (export "memory") 1)
+        (data (i32.const 16) "\ndone")
+        (func (export "_start") (local $n i32)
+            (local.set $n (i32.const 20000000))
+            (loop $more
+                (local.set $n (i32.sub (local.get $n) (i32.const 1)))
+                (br_if $more (local.get $n)))
+            (i32.store (i32.const 8) (i32.const 16))
+            (i32.store (i32.const 12) (i32.const 5))
+            (drop (call $write (i32.const 1) (i32.const 8) (i32.const 1) (i32.const 0)))))"#)
+}
+
+/// Calls a path on these hosts, one after the other, until told to stop; all calls must be answered.
+async fn keep_calling(hosts: &[Host], path: &str, answer: &str, stop: &AtomicBool) -> usize {
+    let mut n_calls = 0;
+    while !stop.load(Ordering::Relaxed) {
+        for host in hosts {
+            let reply = host.get(path).await;
+            assert_eq!((reply.status.as_u16(), &*reply.text()), (200, answer));
+            n_calls += 1;
+        }
+    }
+    n_calls
+}
+
+#[tokio::test]
+async fn replicas_follow_load_between_min_and_max() {
+    let Some(fleet) = Fleet::start(3).await else { return };
+    let more = "[replicas]\nmin = 1\nmax = 3\n[resources]\ncpu = \"100m\"";
+    fleet.first().deploy(&works(), &manifest("busy", "/busy/...", more)).await;
+    fleet.ready_on("busy", 1).await;
+    fleet.all_answer("/busy/", "done").await;
+    let stop = AtomicBool::new(false);
+    let callers = (0..2).map(|_| keep_calling(&fleet.hosts, "/busy/", "done", &stop));
+    let watcher = async {
+        let on = fleet.ready_on("busy", 3).await;
+        stop.store(true, Ordering::Relaxed);
+        on
+    };
+    let (on, n_calls) = tokio::join!(watcher, join_all(callers));
+    assert_eq!(on, ["h1", "h2", "h3"]);
+    println!("three replicas after {} calls", n_calls.iter().sum::<usize>());
+    let shown = fleet.first().run(&["show", "busy"]).done().stdout;
+    assert!(shown.contains("3 of 3 ready (1 to 3 by load): h1, h2, h3"), "{shown}");
+    // Nobody calls any more.
+    fleet.ready_on("busy", 1).await;
+}
+
+#[tokio::test]
+async fn hosts_are_emptied_that_others_can_take_the_replicas_of() {
+    let Some(fleet) = Fleet::start_with(3, &["--consolidate", "1s"]).await else { return };
+    // One app on each of two hosts, which took it while nobody else did.
+    for (app, open) in [("one", "h1"), ("two", "h3")] {
+        for host in ["h1", "h2", "h3"] {
+            fleet.stand(host, if host == open { "open" } else { "cordoned" }).await;
+        }
+        fleet.first().deploy(&says(app), &manifest(app, &format!("/{app}/..."), "")).await;
+        assert_eq!(fleet.ready_on(app, 1).await, [open]);
+        fleet.all_answer(&format!("/{app}/"), app).await;
+    }
+    let stop = AtomicBool::new(false);
+    let callers = [
+        keep_calling(&fleet.hosts, "/one/", "one", &stop),
+        keep_calling(&fleet.hosts, "/two/", "two", &stop),
+    ];
+    let emptied = async {
+        for host in ["h1", "h2"] {
+            fleet.stand(host, "open").await;
+        }
+        let emptied = fleet.event(fleet.first(), "host_emptied").await;
+        let (one, two) = (fleet.ready_on("one", 1).await, fleet.ready_on("two", 1).await);
+        assert_eq!(one, two, "{emptied}");
+        stop.store(true, Ordering::Relaxed);
+        emptied
+    };
+    let (emptied, _) = tokio::join!(emptied, join_all(callers));
+    let told = emptied["message"].as_str().unwrap();
+    assert!(
+        told.starts_with("h1 was emptied: h3") || told.starts_with("h3 was emptied: h1"),
+        "{told}"
+    );
+    assert!(emptied["advice"].as_str().unwrap().contains("steerage drain"), "{emptied}");
+    let said = fleet.first().run(&["hosts"]).done();
+    assert!(said.stdout.contains("2 hosts have nothing to do: "), "{said:?}");
+    // It is at rest now: planning what was planned moves nothing.
+    let plan = fleet.first().admin("GET", "/v1/plan?consolidate=true", "").await.json();
+    assert_eq!(plan["moves"], Value::Array(Vec::new()), "{plan}");
+}
