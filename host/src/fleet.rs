@@ -6,6 +6,7 @@ pub mod keys;
 pub mod record;
 mod saved;
 mod trial;
+mod usage;
 mod view;
 
 use std::path::PathBuf;
@@ -103,7 +104,7 @@ impl Fleet {
         self.inner.view.load_full()
     }
 
-    /// Changes with every view.
+    /// Changes with every view but those in which only what apps use is new.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.inner.changed.subscribe()
@@ -166,7 +167,12 @@ impl Fleet {
         let before = self.inner.view.load_full();
         let mut view = View::clone(&before);
         let told = view.apply(changes, |host, run| self.answers(host, run));
-        self.swap(view, (!told.hosts_changed).then_some(&told));
+        if told.is_news() {
+            self.swap(view, (!told.hosts_changed).then_some(&told));
+        } else {
+            // What apps use is no reason to wake anybody: it changes all the time.
+            self.inner.view.store(Arc::new(view));
+        }
         told
     }
 

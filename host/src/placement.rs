@@ -28,8 +28,11 @@ pub use self::view::{Demands, of};
 
 /// News is gathered for so long before a plan is made: a deploy is several changes.
 const GATHER: Duration = Duration::from_millis(20);
-/// A plan is made this often even without news, since use changes slowly.
-const EVERY: Duration = Duration::from_secs(10);
+/// A plan is made this often even without news, since use changes and is no news: soon enough for load
+/// to be followed, and less often where planning takes long.
+const EVERY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(10));
+/// Plans without news take one part of so many of the time.
+const SHARE: u32 = 50;
 
 /// How placement goes about it.
 #[derive(Clone, Copy, Debug)]
@@ -54,12 +57,14 @@ pub async fn keep_planning(
     let mut news = News::new(events);
     // Since when nothing has moved.
     let mut quiet_since = Instant::now();
+    let mut every = EVERY.0;
     while !shutdown.has_begun() {
         let is_early = fleet.connected_for() < settings.patience;
         let waits = is_early && misses_hosts(&fleet.view());
         let is_quiet = settings.consolidate.is_some_and(|quiet| quiet_since.elapsed() >= quiet);
         if is_planner(&fleet) && !fleet.is_cut_off() && !waits {
             let aims = Aims { consolidate: is_quiet };
+            let began_at = Instant::now();
             match plan_once(&fleet, &settings, aims, &mut news).await {
                 Ok(n_apps) => {
                     if n_apps > 0 {
@@ -75,8 +80,9 @@ pub async fn keep_planning(
                 }
                 Err(error) => tracing::debug!(error = chain(&error), "a plan cannot be written"),
             }
+            every = (began_at.elapsed() * SHARE).clamp(EVERY.0, EVERY.1);
         }
-        let next = if waits { settings.patience / 4 } else { EVERY };
+        let next = if waits { settings.patience / 4 } else { every };
         let quiet_in =
             settings.consolidate.map(|quiet| quiet.saturating_sub(quiet_since.elapsed()));
         let next = quiet_in.filter(|left| !left.is_zero()).map_or(next, |left| next.min(left));

@@ -181,10 +181,9 @@ fn summary(fleet: &Fleet, view: &View, name: &HostName, record: &HostRecord) -> 
     };
     let n_replicas = view.assigned.values().filter(|(hosts, _)| hosts.contains(name)).count();
     let n_ready = view.ready.values().filter(|hosts| hosts.contains_key(name)).count();
-    let used = view.usage.get(name);
-    let used = used.iter().flat_map(|usage| usage.apps.values());
-    let (cpu, memory) =
-        used.fold((0, 0), |(cpu, memory), app| (cpu + app.cpu_m, memory + app.memory));
+    let (cpu, memory) = view
+        .used_on(name)
+        .fold((0, 0), |(cpu, memory), (_, app)| (cpu + app.cpu_m, memory + app.memory));
     wire::HostSummary {
         host: name.to_string(),
         zone: record.zone.clone(),

@@ -25,7 +25,7 @@ pub use self::error::{ShelfError, Unready};
 use self::loads::{Joined, Load, Loads};
 use super::mapped::Mapped;
 use super::{App, AppState, Catalog, Deployed, MappedSettings};
-use crate::blobs::{BlobError, Blobs};
+use crate::blobs::Blobs;
 use crate::budget::Memory;
 use crate::forward::Peers;
 use crate::ledger::Ledger;

@@ -75,8 +75,8 @@ pub fn ready(host: &HostName, app: &AppName) -> String {
     format!("{READY}{host}/{app}")
 }
 
-/// What apps use on a host.
+/// What apps use on a host, in parts that count from 0.
 #[must_use]
-pub fn usage(host: &HostName) -> String {
-    format!("{USE}{host}")
+pub fn usage(host: &HostName, part: u32) -> String {
+    format!("{USE}{host}/{part}")
 }

@@ -142,10 +142,15 @@ pub struct ReadyRecord {
     pub canary: Option<u64>,
 }
 
-/// What apps use on a host, all in one.
+/// What apps use on a host, or a part of them: there may be more than one record of the store holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct UseRecord {
-    /// By app.
+    /// Whether apps that the host has at hand and does not list, in any part, were looked at for long
+    /// enough to say that they use nothing. Counts in the first part only.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub rest_is_idle: bool,
+    /// By app: those that used something, and those that have been looked at for a short time only.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub apps: BTreeMap<String, AppUse>,
     /// What deployments on trial did, by app.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -177,20 +182,42 @@ pub struct SideUse {
 /// What one app uses on one host.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct AppUse {
-    /// Thousandths of a core lately.
+    /// Thousandths of a core lately, rounded up.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub cpu_m: u64,
     /// The same, exceeded in one of twenty looks only.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub cpu_high_m: u64,
     /// Bytes at the last look.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub memory: u64,
     /// The most bytes in any look.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub memory_high: u64,
-    /// Calls a second lately.
-    pub calls: u64,
-    /// Calls of ten thousand that failed lately, by the app's or the host's fault.
-    pub failed: u32,
     /// How many looks stand behind this.
     pub looks: u32,
+}
+
+impl AppUse {
+    /// Looks before what was seen is believed: a minute.
+    pub const BELIEVED: u32 = 30;
+
+    /// Whether enough looks stand behind this.
+    #[must_use]
+    pub fn is_believed(&self) -> bool {
+        self.looks >= Self::BELIEVED
+    }
+
+    /// Whether nothing was used in any look that is remembered.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        (self.cpu_m, self.cpu_high_m, self.memory, self.memory_high) == (0, 0, 0, 0)
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's way")]
+fn is_zero(amount: &u64) -> bool {
+    *amount == 0
 }
 
 #[derive(Deserialize)]

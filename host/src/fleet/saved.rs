@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::record::{AppRecord, AssignedRecord, HostRecord, ReadyRecord};
+use super::record::{AppRecord, AppUse, AssignedRecord, HostRecord, ReadyRecord};
 use super::view::View;
 use crate::store::Revision;
 
@@ -20,6 +20,8 @@ struct Saved {
     assigned: BTreeMap<String, AssignedRecord>,
     hosts: BTreeMap<String, HostRecord>,
     ready: BTreeMap<String, BTreeMap<String, ReadyRecord>>,
+    #[serde(default)]
+    used: BTreeMap<String, AppUse>,
 }
 
 /// What was known; nothing where there is no file or none that can be read.
@@ -55,13 +57,23 @@ pub(super) fn read(path: &Path) -> View {
             view.ready.insert(app, hosts.collect());
         }
     }
+    for (app, used) in saved.used {
+        if let Ok(app) = app.parse() {
+            view.remembered.insert(app, used);
+        }
+    }
     view
 }
 
 /// Writes what is known, whole or not at all.
 pub(super) fn write(path: &Path, view: &View) {
     let text = |name: &dyn std::fmt::Display| name.to_string();
+    // What was told last comes after what is remembered.
+    let remembered = view.remembered.iter().map(|(app, used)| (text(app), *used));
+    let told = view.usage.keys().flat_map(|host| view.used_on(host));
+    let told = told.filter(|(_, used)| used.is_believed());
     let saved = Saved {
+        used: remembered.chain(told.map(|(app, used)| (app.to_owned(), *used))).collect(),
         apps: view.apps.iter().map(|(app, (record, _))| (text(app), (**record).clone())).collect(),
         assigned: view
             .assigned

@@ -12,7 +12,8 @@ impl View {
     #[must_use]
     pub fn trial(&self, app: &AppName, generation: u64) -> (Side, Side) {
         let (mut old, mut canary) = (Side::default(), Side::default());
-        let reports = self.usage.values().filter_map(|usage| usage.trials.get(app.as_str()));
+        let parts = self.usage.values().flat_map(imbl::OrdMap::values);
+        let reports = parts.filter_map(|part| part.trials.get(app.as_str()));
         for report in reports.filter(|report| report.generation == generation) {
             report.old.add_to(&mut old);
             report.canary.add_to(&mut canary);
@@ -68,8 +69,6 @@ const LAST: u8 = (Durations::CLASSES - 1) as u8;
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::fleet::record::UseRecord;
 
@@ -87,7 +86,7 @@ mod tests {
             let report = TrialUse::of(generation, &side(n_calls, 0, 5), &side(n_calls / 10, 2, 9));
             let trials = [("shop".to_owned(), report)].into();
             let used = UseRecord { trials, ..UseRecord::default() };
-            view.usage.insert(host.parse().unwrap(), Arc::new(used));
+            view.take_use(host.parse().unwrap(), 0, Some(used));
         }
         assert_eq!(view.trial(&shop, 4), (side(150, 0, 5), side(15, 4, 9)));
         assert_eq!(view.trial(&shop, 5), (Side::default(), Side::default()));

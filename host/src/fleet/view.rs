@@ -11,7 +11,7 @@ use steerage_core::id::{AppName, HostName};
 
 use super::keys;
 use super::record::{
-    self, AppRecord, AssignedRecord, HostRecord, HostWish, ReadyRecord, UseRecord,
+    self, AppRecord, AppUse, AssignedRecord, HostRecord, HostWish, ReadyRecord, UseRecord,
 };
 use crate::store::{Change, Revision, Seen};
 
@@ -30,8 +30,10 @@ pub struct View {
     pub lingering: OrdMap<HostName, Arc<HostRecord>>,
     /// Who has whose code at hand.
     pub ready: OrdMap<AppName, OrdMap<HostName, ReadyRecord>>,
-    /// What apps use on each host.
-    pub usage: OrdMap<HostName, Arc<UseRecord>>,
+    /// What apps use on each host, in the parts in which it is told.
+    pub usage: OrdMap<HostName, OrdMap<u32, Arc<UseRecord>>>,
+    /// What apps used on hosts that are gone, so that it is not unknown again when they start elsewhere.
+    pub remembered: OrdMap<AppName, AppUse>,
 }
 
 /// What came of a change.
@@ -41,8 +43,18 @@ pub struct Told {
     pub apps: BTreeSet<AppName>,
     /// Whether hosts came, went or changed.
     pub hosts_changed: bool,
+    /// Whether operators want something else of hosts.
+    pub wishes_changed: bool,
     /// Records that could not be used, as texts.
     pub troubles: Vec<String>,
+}
+
+impl Told {
+    /// Whether anything came but what apps use, which is looked at now and then and not at once.
+    #[must_use]
+    pub fn is_news(&self) -> bool {
+        self.hosts_changed || self.wishes_changed || !self.apps.is_empty()
+    }
 }
 
 impl View {
@@ -87,8 +99,9 @@ impl View {
         told
     }
 
-    /// Keeps hosts that only `before` knows, where they answer.
+    /// Keeps hosts that only `before` knows, where they answer, and what was used on the others.
     pub fn keep_answering(&mut self, before: &Self, answers: impl Fn(&HostName, u64) -> bool) {
+        self.remember(before);
         for (host, record) in before.all_hosts() {
             if self.hosts.contains_key(host) || !answers(host, record.run) {
                 continue;
@@ -198,6 +211,9 @@ impl View {
         if let Some(name) = key.strip_prefix(keys::APPS) {
             let (app, record) = named(key, name, value)?;
             told.apps.insert(AppName::clone(&app));
+            if record.is_none() {
+                self.remembered.remove(&app);
+            }
             put(&mut self.apps, app, record.map(|record| (Arc::new(record), revision)));
         } else if let Some(name) = key.strip_prefix(keys::ASSIGNED) {
             let (app, record) = named::<AppName, AssignedRecord>(key, name, value)?;
@@ -214,6 +230,7 @@ impl View {
             self.take_ready(app, host, record);
         } else if let Some(name) = key.strip_prefix(keys::HOSTS_WANTED) {
             let (host, record) = named(key, name, value)?;
+            told.wishes_changed = true;
             put(&mut self.wishes, host, record);
         } else if let Some(name) = key.strip_prefix(keys::HOSTS) {
             let (host, record) = named::<HostName, HostRecord>(key, name, value)?;
@@ -222,9 +239,11 @@ impl View {
                 self.lingering.remove(&host);
             }
             put(&mut self.hosts, host, record.map(Arc::new));
-        } else if let Some(name) = key.strip_prefix(keys::USE) {
+        } else if let Some(rest) = key.strip_prefix(keys::USE) {
+            let (name, part) = rest.split_once('/').unwrap_or((rest, "0"));
+            let part = part.parse().map_err(|error| format!("{key}: {error}"))?;
             let (host, record) = named(key, name, value)?;
-            put(&mut self.usage, host, record.map(Arc::new));
+            self.take_use(host, part, record);
         }
         // Other keys are read where they are needed.
         Ok(())
@@ -249,7 +268,7 @@ impl View {
     }
 }
 
-fn put<K: Ord + Clone, V: Clone>(map: &mut OrdMap<K, V>, key: K, value: Option<V>) {
+pub(super) fn put<K: Ord + Clone, V: Clone>(map: &mut OrdMap<K, V>, key: K, value: Option<V>) {
     match value {
         Some(value) => drop(map.insert(key, value)),
         None => drop(map.remove(&key)),

@@ -57,7 +57,8 @@ pub(super) async fn judge(member: &Member) {
 
 /// The canaries that do worse.
 fn found(view: &View) -> Vec<Bad> {
-    let reported = view.usage.values().flat_map(|usage| usage.trials.keys());
+    let parts = view.usage.values().flat_map(imbl::OrdMap::values);
+    let reported = parts.flat_map(|part| part.trials.keys());
     let apps: BTreeSet<AppName> = reported.filter_map(|app| app.parse().ok()).collect();
     let bad = apps.into_iter().filter_map(|app| {
         let generation = view.apps.get(&app)?.0.canary.as_ref()?.generation;
@@ -121,7 +122,8 @@ mod tests {
             let report = TrialUse::of(generation, &side(1000, 0), &side(60, 30));
             let trials = [("shop".to_owned(), report)].into();
             let used = UseRecord { trials, ..UseRecord::default() };
-            view.usage.insert(host.parse().unwrap(), Arc::new(used));
+            let parts = [(0u32, Arc::new(used))].into_iter().collect();
+            view.usage.insert(host.parse().unwrap(), parts);
         }
         let bad = found(&view);
         assert_eq!(bad.len(), 1);

@@ -2,7 +2,9 @@
 //! everything is read again: a lost event is harmless.
 //! Does not act on it: `settle` does.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
 
 use super::{Member, Shared, pause};
 use crate::fleet::{Fleet, Told, keys};
@@ -10,15 +12,22 @@ use crate::store::{Seen, StoreError};
 use crate::telemetry::chain;
 use crate::telemetry::events::Severity;
 
-/// The copy on the disk is written when nothing has come for so long, or so long after.
+/// The copy on the disk is written so long after a change, with all that has come by then.
 const SAVE_AFTER: Duration = Duration::from_millis(300);
+/// Of the time, writing it takes one part of so many at most: it is the larger the more apps there are.
+const SAVE_SHARE: u32 = 20;
 
 /// Takes what comes until it is dropped.
 pub(super) async fn mirror(shared: &Shared) {
+    let unsaved = Notify::new();
+    tokio::join!(take_all(shared, &unsaved), keep_saved(&shared.member.fleet, &unsaved));
+}
+
+async fn take_all(shared: &Shared, unsaved: &Notify) {
     let Shared { member, .. } = shared;
     let mut n_failures = 0;
     loop {
-        match follow(shared, &mut n_failures).await {
+        match follow(shared, unsaved, &mut n_failures).await {
             Ok(never) => match never {},
             Err(StoreError::Compacted) => {}
             Err(error) => {
@@ -37,8 +46,21 @@ pub(super) async fn mirror(shared: &Shared) {
     }
 }
 
+/// Writes the copy whenever something has changed, and not all the time.
+async fn keep_saved(fleet: &Fleet, unsaved: &Notify) {
+    let mut wait = SAVE_AFTER;
+    loop {
+        unsaved.notified().await;
+        tokio::time::sleep(wait).await;
+        let (saved, began_at) = (fleet.clone(), Instant::now());
+        drop(tokio::task::spawn_blocking(move || saved.save()).await);
+        wait = SAVE_AFTER.max(began_at.elapsed() * SAVE_SHARE);
+    }
+}
+
 async fn follow(
     shared: &Shared,
+    unsaved: &Notify,
     n_failures: &mut u32,
 ) -> Result<std::convert::Infallible, StoreError> {
     let Shared { member, settle, .. } = shared;
@@ -55,26 +77,15 @@ async fn follow(
     complain(member, &told);
     // Also what the store does not know any more.
     settle.all(member);
-    fleet.save();
+    unsaved.notify_one();
     let mut watch = store.watch("", since).await?;
-    let mut is_saved = true;
     loop {
-        let changes = if is_saved {
-            watch.next().await?
-        } else {
-            match tokio::time::timeout(SAVE_AFTER, watch.next()).await {
-                Ok(changes) => changes?,
-                Err(_) => {
-                    let fleet = fleet.clone();
-                    drop(tokio::task::spawn_blocking(move || fleet.save()).await);
-                    is_saved = true;
-                    continue;
-                }
-            }
-        };
+        let changes = watch.next().await?;
         let told = fleet.apply(&changes);
         complain(member, &told);
-        is_saved &= told.apps.is_empty() && !told.hosts_changed;
+        if told.hosts_changed || !told.apps.is_empty() {
+            unsaved.notify_one();
+        }
         settle.add(told.apps);
     }
 }

@@ -1,5 +1,6 @@
-//! Reporting what apps use on this host, all in one record, so that placement goes by what is used
-//! and not by what was asked for.
+//! Reporting what apps use on this host, so that placement goes by what is used and not by what was
+//! asked for. Apps that use nothing are not listed, and what has hardly changed is not told again: a
+//! store bears thousands of hosts with thousands of apps each only if most have no news.
 //! Measures nothing itself: it reads the meters of the calls.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -11,10 +12,10 @@ use super::{Member, Shared};
 use crate::catalog::Trial;
 use crate::fleet::keys;
 use crate::fleet::record::{self, AppUse, TrialUse, UseRecord};
-use crate::store::{Commit, Write};
+use crate::store::{Commit, LeaseId, Write};
 use crate::telemetry::chain;
 
-/// How often is looked, and told.
+/// How often is looked, and told what is news.
 const EVERY: Duration = Duration::from_secs(2);
 /// How many times meanwhile the counts of deployments on trial are told, so that a bad one is taken
 /// back soon.
@@ -23,11 +24,19 @@ const TRIALS: u32 = 4;
 const LOOKS: usize = 300;
 /// One look of so many may be higher than what is called high.
 const ONE_OF: usize = 20;
+/// Apps in one record: some 200 KiB.
+const APPS_IN_PART: usize = 2_000;
+/// What differs by less than one part of so many, and by less than the least, is no news.
+const NEWS_FROM: u64 = 10;
+const LEAST_CPU: u64 = 5;
+const LEAST_MEMORY: u64 = 1 << 20;
 
 /// Looks at one app.
 #[derive(Debug, Default)]
 pub struct Memory {
-    looks: VecDeque<(u64, u64)>,
+    /// Thousandths of a core and KiB, the latest last; empty while all of them would be nothing.
+    looks: VecDeque<(u32, u32)>,
+    n_looks: u32,
     before: Option<Reading>,
 }
 
@@ -35,130 +44,293 @@ pub struct Memory {
 struct Reading {
     at: Instant,
     cpu: Duration,
-    calls: u64,
-    failed: u64,
+}
+
+/// What was told last.
+#[derive(Debug, Default)]
+struct Told {
+    lease: Option<LeaseId>,
+    parts: BTreeMap<u32, UseRecord>,
 }
 
 /// Reports until it is dropped.
 pub(super) async fn report(shared: &Shared) {
     let Shared { member, lease, .. } = shared;
     let mut apps: BTreeMap<AppName, Memory> = BTreeMap::new();
-    let mut told = UseRecord::default();
-    let mut ticks = tokio::time::interval(EVERY / TRIALS);
+    let (mut told, mut now) = (Told::default(), BTreeMap::new());
+    let (mut n_looks, mut ticks) = (0, tokio::time::interval(EVERY / TRIALS));
     for n_tick in (0..TRIALS).cycle() {
         ticks.tick().await;
         if n_tick == 0 {
-            told = look_at_all(member, &mut apps);
-        } else if told.trials.is_empty() {
+            n_looks += 1;
+            now = look_at_all(member, &mut apps, n_looks, told.n_parts());
+        } else if !count_trials(member, &mut now) {
             continue;
-        } else {
-            let served = &member.agent.parts().catalog;
-            told.trials = told
-                .trials
-                .keys()
-                .filter_map(|name| {
-                    let app = served.app(&name.parse().ok()?)?;
-                    Some((name.clone(), counted(&*app.trial()?)))
-                })
-                .collect();
         }
         let lease = *lease.borrow();
-        let Some(lease) = lease else { continue };
-        let (key, value) = (keys::usage(member.fleet.me()), record::encode(&told));
-        let writes = vec![Write::Put { key, value, lease: Some(lease) }];
-        let commit = Commit { guards: Vec::new(), writes };
-        if let Err(error) = member.fleet.store().commit(commit).await {
-            tracing::debug!(error = chain(&error), "cannot report what apps use");
+        if let Some(lease) = lease {
+            told.tell(member, lease, &now).await;
         }
     }
 }
 
-fn look_at_all(member: &Member, apps: &mut BTreeMap<AppName, Memory>) -> UseRecord {
+/// Takes a look at all apps; what they use, in parts.
+fn look_at_all(
+    member: &Member,
+    apps: &mut BTreeMap<AppName, Memory>,
+    n_looks: u32,
+    n_parts: u32,
+) -> BTreeMap<u32, UseRecord> {
     let snapshot = member.agent.parts().catalog.snapshot();
     apps.retain(|app, _| snapshot.apps.contains_key(app));
-    let mut told = UseRecord::default();
+    let mut whole = UseRecord::default();
     for app in snapshot.apps.values() {
         let Some(state) = app.state() else { continue };
-        let (calls, failed) = state.meter.calls();
         let (_, cpu, _) = state.meter.totals();
-        let reading = Reading { at: Instant::now(), cpu, calls, failed };
         let mut held = state.memory.held().get();
         if let Some(trial) = app.trial() {
             held += trial.deployed.state.memory.held().get();
-            told.trials.insert(app.name.to_string(), counted(&trial));
+            whole.trials.insert(app.name.to_string(), counted(&trial));
         }
         let memory = apps.entry(app.name.clone()).or_default();
-        if let Some(now) = memory.look(reading, held) {
-            told.apps.insert(app.name.to_string(), now);
+        let now = memory.look(Reading { at: Instant::now(), cpu }, held);
+        // What is young here may be so because the host is; then the rest is not said to be idle.
+        let is_young = !now.is_believed() && n_looks >= AppUse::BELIEVED;
+        if is_young || !now.is_idle() {
+            whole.apps.insert(app.name.to_string(), now);
         }
     }
-    told
+    whole.rest_is_idle = n_looks >= AppUse::BELIEVED;
+    in_parts(whole, n_parts)
+}
+
+/// Divides a record, into no fewer parts than before unless these are mostly empty: what does not
+/// change shall stay where it is.
+fn in_parts(whole: UseRecord, n_before: u32) -> BTreeMap<u32, UseRecord> {
+    let n_needed = whole.apps.len().div_ceil(APPS_IN_PART).max(1).next_power_of_two();
+    let n_needed = u32::try_from(n_needed).unwrap_or(u32::MAX);
+    let n_parts = if n_needed < n_before / 4 { n_needed } else { n_needed.max(n_before) };
+    let mut parts: BTreeMap<u32, UseRecord> =
+        (0..n_parts).map(|part| (part, UseRecord::default())).collect();
+    let UseRecord { rest_is_idle, apps, trials } = whole;
+    for (app, used) in apps {
+        if let Some(part) = parts.get_mut(&(hash(&app) % n_parts)) {
+            part.apps.insert(app, used);
+        }
+    }
+    if let Some(first) = parts.get_mut(&0) {
+        (first.rest_is_idle, first.trials) = (rest_is_idle, trials);
+    }
+    parts
+}
+
+/// FNV-1a (Fowler, Noll, Vo): the same in every run, so that a new run of a host divides alike.
+fn hash(name: &str) -> u32 {
+    name.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+}
+
+/// Counts deployments on trial anew; whether there are any.
+fn count_trials(member: &Member, now: &mut BTreeMap<u32, UseRecord>) -> bool {
+    let Some(first) = now.get_mut(&0).filter(|first| !first.trials.is_empty()) else {
+        return false;
+    };
+    let served = &member.agent.parts().catalog;
+    first.trials = first
+        .trials
+        .keys()
+        .filter_map(|name| {
+            let app = served.app(&name.parse().ok()?)?;
+            Some((name.clone(), counted(&*app.trial()?)))
+        })
+        .collect();
+    true
 }
 
 fn counted(trial: &Trial) -> TrialUse {
     TrialUse::of(trial.generation().get(), &trial.old.read(), &trial.canary.read())
 }
 
-impl Memory {
-    /// Takes one look; `None` at the first, which has nothing to compare with.
-    fn look(&mut self, reading: Reading, memory: u64) -> Option<AppUse> {
-        let before = self.before.replace(reading)?;
-        let passed = reading.at.saturating_duration_since(before.at);
-        let micros = passed.as_micros().max(1);
-        let used = reading.cpu.saturating_sub(before.cpu).as_micros();
-        let cpu_m = u64::try_from(used * 1000 / micros).unwrap_or(u64::MAX);
-        let n_calls = reading.calls.saturating_sub(before.calls);
-        let n_failed = reading.failed.saturating_sub(before.failed);
-        self.looks.push_back((cpu_m, memory));
-        if self.looks.len() > LOOKS {
-            self.looks.pop_front();
+impl Told {
+    fn n_parts(&self) -> u32 {
+        u32::try_from(self.parts.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Tells what is news, each part on its own.
+    async fn tell(&mut self, member: &Member, lease: LeaseId, now: &BTreeMap<u32, UseRecord>) {
+        if self.lease != Some(lease) {
+            // What was told under another lease is gone with it.
+            *self = Self { lease: Some(lease), parts: BTreeMap::new() };
         }
-        let failed = n_failed.saturating_mul(10_000).checked_div(n_calls).unwrap_or(0);
-        Some(AppUse {
-            cpu_m,
-            cpu_high_m: high(self.looks.iter().map(|(cpu, _)| *cpu)),
-            memory,
-            memory_high: self.looks.iter().map(|(_, memory)| *memory).max().unwrap_or(0),
-            calls: u64::try_from(u128::from(n_calls) * 1_000_000 / micros).unwrap_or(u64::MAX),
-            failed: u32::try_from(failed).unwrap_or(u32::MAX),
-            looks: u32::try_from(self.looks.len()).unwrap_or(u32::MAX),
-        })
+        let gone = self.parts.keys().filter(|part| !now.contains_key(*part));
+        let due = now.iter().filter(|(part, record)| self.is_news(**part, record));
+        let due: Vec<(u32, Option<UseRecord>)> = gone
+            .map(|part| (*part, None))
+            .chain(due.map(|(part, record)| (*part, Some(record.clone()))))
+            .collect();
+        for (part, record) in due {
+            let key = keys::usage(member.fleet.me(), part);
+            let write = match &record {
+                Some(record) => {
+                    Write::Put { key, value: record::encode(record), lease: Some(lease) }
+                }
+                None => Write::Delete(key),
+            };
+            let commit = Commit { guards: Vec::new(), writes: vec![write] };
+            if let Err(error) = member.fleet.store().commit(commit).await {
+                tracing::debug!(error = chain(&error), "cannot report what apps use");
+                return;
+            }
+            match record {
+                Some(record) => drop(self.parts.insert(part, record)),
+                None => drop(self.parts.remove(&part)),
+            }
+        }
+    }
+
+    fn is_news(&self, part: u32, now: &UseRecord) -> bool {
+        let Some(told) = self.parts.get(&part) else { return true };
+        told.rest_is_idle != now.rest_is_idle
+            || told.trials != now.trials
+            || told.apps.len() != now.apps.len()
+            || now
+                .apps
+                .iter()
+                .any(|(app, now)| told.apps.get(app).is_none_or(|told| differs(told, now)))
     }
 }
 
-/// What is exceeded by one of twenty only.
-fn high(values: impl Iterator<Item = u64>) -> u64 {
-    let mut values: Vec<u64> = values.collect();
-    values.sort_unstable();
-    let n_above = values.len() / ONE_OF;
-    values.iter().rev().nth(n_above).copied().unwrap_or(0)
+/// Whether an app uses much more or less than was told.
+fn differs(told: &AppUse, now: &AppUse) -> bool {
+    let is_far = |told: u64, now: u64, least: u64| {
+        told.abs_diff(now) > (told.max(now) / NEWS_FROM).max(least)
+    };
+    told.is_believed() != now.is_believed()
+        || is_far(told.cpu_m, now.cpu_m, LEAST_CPU)
+        || is_far(told.cpu_high_m, now.cpu_high_m, LEAST_CPU)
+        || is_far(told.memory, now.memory, LEAST_MEMORY)
+        || is_far(told.memory_high, now.memory_high, LEAST_MEMORY)
+}
+
+impl Memory {
+    /// Takes one look. The first has nothing to compare with and sees no use of the processor.
+    fn look(&mut self, reading: Reading, memory: u64) -> AppUse {
+        let before = self.before.replace(reading).unwrap_or(reading);
+        let passed = reading.at.saturating_duration_since(before.at);
+        let micros = passed.as_micros().max(1);
+        let used = reading.cpu.saturating_sub(before.cpu).as_micros();
+        // Rounded up: thousands of apps that use a little use something.
+        let cpu_m = u32::try_from((used * 1000).div_ceil(micros)).unwrap_or(u32::MAX);
+        let kibibytes = u32::try_from(memory.div_ceil(1024)).unwrap_or(u32::MAX);
+        self.n_looks = self.n_looks.saturating_add(1);
+        self.looks.push_back((cpu_m, kibibytes));
+        if self.looks.len() > LOOKS {
+            self.looks.pop_front();
+        }
+        if self.looks.iter().all(|look| *look == (0, 0)) {
+            self.looks = VecDeque::new();
+        }
+        let most = self.looks.iter().map(|(_, memory)| *memory).max().unwrap_or(0);
+        AppUse {
+            cpu_m: cpu_m.into(),
+            cpu_high_m: self.high_cpu().into(),
+            memory,
+            memory_high: u64::from(most) * 1024,
+            looks: self.n_looks.min(u32::try_from(LOOKS).unwrap_or(u32::MAX)),
+        }
+    }
+
+    /// What is exceeded in one of twenty looks only.
+    fn high_cpu(&self) -> u32 {
+        let n_looks = usize::try_from(self.n_looks).unwrap_or(LOOKS).min(LOOKS);
+        let mut values: Vec<u32> = self.looks.iter().map(|(cpu, _)| *cpu).collect();
+        values.sort_unstable();
+        // Looks that are not kept saw nothing.
+        values.iter().rev().nth(n_looks / ONE_OF).copied().unwrap_or(0)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_rare_peak_is_not_what_an_app_needs() {
-        assert_eq!(high([5; 19].into_iter().chain([900])), 5);
-        assert_eq!(high([5; 10].into_iter().chain([900])), 900);
-        assert_eq!(high(std::iter::empty()), 0);
+    const MIB: u64 = 1 << 20;
+
+    /// Looks every two seconds at an app that uses so many thousandths of a core each time.
+    fn looked(memory: &mut Memory, start: Instant, uses: &[(u64, u64)]) -> AppUse {
+        let mut cpu = memory.before.map_or(Duration::ZERO, |before| before.cpu);
+        let mut at = memory.before.map_or(start, |before| before.at);
+        let mut seen = AppUse::default();
+        for (cpu_m, held) in uses {
+            at += EVERY;
+            cpu += Duration::from_micros(cpu_m * 2_000);
+            seen = memory.look(Reading { at, cpu }, *held);
+        }
+        seen
     }
 
     #[test]
     fn a_look_is_a_rate_since_the_one_before() {
-        let start = Instant::now();
-        let reading = |seconds, cpu_ms, calls, failed| Reading {
-            at: start + Duration::from_secs(seconds),
-            cpu: Duration::from_millis(cpu_ms),
-            calls,
-            failed,
-        };
+        let (start, mut memory) = (Instant::now(), Memory::default());
+        let seen = looked(&mut memory, start, &[(999, 10 * MIB)]);
+        assert_eq!((seen.cpu_m, seen.memory, seen.looks), (0, 10 * MIB, 1));
+        let seen = looked(&mut memory, start, &[(250, 30 * MIB)]);
+        assert_eq!((seen.cpu_m, seen.cpu_high_m), (250, 250));
+        let seen = looked(&mut memory, start, &[(0, 20 * MIB)]);
+        assert_eq!((seen.cpu_m, seen.memory, seen.memory_high), (0, 20 * MIB, 30 * MIB));
+    }
+
+    #[test]
+    fn a_rare_peak_is_not_what_an_app_needs() {
+        let (start, mut memory) = (Instant::now(), Memory::default());
+        let seen = looked(&mut memory, start, &[[(5, 0); 19].as_slice(), &[(900, 0)]].concat());
+        assert_eq!((seen.cpu_m, seen.cpu_high_m), (900, 5));
+        // Idle for long, then busy for some looks of three hundred.
         let mut memory = Memory::default();
-        assert_eq!(memory.look(reading(0, 0, 0, 0), 10), None);
-        let seen = memory.look(reading(2, 500, 100, 1), 30).unwrap();
-        assert_eq!((seen.cpu_m, seen.calls, seen.failed), (250, 50, 100));
-        let seen = memory.look(reading(4, 500, 100, 1), 20).unwrap();
-        assert_eq!((seen.cpu_m, seen.memory, seen.memory_high, seen.looks), (0, 20, 30, 2));
+        looked(&mut memory, start, &[(0, 0); 400]);
+        assert_eq!(memory.looks.capacity(), 0, "nothing is kept of what does nothing");
+        assert_eq!(looked(&mut memory, start, &[(900, 0); 15]).cpu_high_m, 0);
+        assert_eq!(looked(&mut memory, start, &[(900, 0)]).cpu_high_m, 900);
+        let seen = looked(&mut memory, start, &[(0, 0); 300]);
+        assert!(seen.is_idle() && seen.is_believed(), "{seen:?}");
+    }
+
+    fn uses(n_apps: usize, cpu_m: u64) -> UseRecord {
+        let used = AppUse { cpu_m, looks: 40, ..AppUse::default() };
+        let apps = (0..n_apps).map(|n| (format!("app-{n}"), used)).collect();
+        UseRecord { rest_is_idle: true, apps, ..UseRecord::default() }
+    }
+
+    #[test]
+    fn parts_are_small_enough_and_stay_what_they_are() {
+        for (n_apps, n_before, n_parts) in [
+            (0, 0, 1),
+            (2_000, 1, 1),
+            (2_001, 1, 2),
+            (100_000, 1, 64),
+            (30_000, 64, 64),
+            (9, 64, 1),
+        ] {
+            let parts = in_parts(uses(n_apps, 1), n_before);
+            assert_eq!(parts.len(), n_parts, "{n_apps} after {n_before}");
+            assert_eq!(parts.values().map(|part| part.apps.len()).sum::<usize>(), n_apps);
+            assert!(parts[&0].rest_is_idle);
+            let longest = parts.values().map(|part| record::encode(part).len()).max().unwrap();
+            assert!(longest < crate::store::MOST_BYTES / 2, "{longest} bytes of {n_apps}");
+        }
+    }
+
+    #[test]
+    fn what_has_hardly_changed_is_no_news() {
+        let parts = in_parts(uses(3, 100), 1);
+        let told = Told { lease: None, parts };
+        let is_news = |now: &UseRecord| told.is_news(0, now);
+        assert!(!is_news(&uses(3, 105)) && !is_news(&uses(3, 110)));
+        assert!(is_news(&uses(3, 120)) && is_news(&uses(2, 100)) && is_news(&uses(4, 100)));
+        let mut young = uses(3, 100);
+        young.apps.values_mut().for_each(|used| used.looks = 2);
+        assert!(is_news(&young));
+        young.apps.values_mut().for_each(|used| used.looks = 300);
+        assert!(!is_news(&young));
+        assert!(told.is_news(1, &UseRecord::default()));
     }
 }

@@ -12,13 +12,12 @@ use crate::fleet::record::{AppRecord, AppUse, HostRecord};
 use crate::fleet::{Fleet, View};
 use crate::forward::Health;
 
-/// What a replica is taken to need of which nothing is known: a hundredth of a core and some
-/// instances' memory. It is soon known.
+/// What a replica is taken to need that is to be placed, where nothing is known: a hundredth of a core
+/// and some instances' memory. It is soon known.
 const UNKNOWN: Room = Room { cpu: Millicpu::new(10), memory: Bytes::mebi(16) };
-/// The least a replica is taken to need: an app nobody calls may be called.
-const LEAST: Room = Room { cpu: Millicpu::new(1), memory: Bytes::mebi(1) };
-/// Looks before what was seen is believed: a minute.
-const LOOKS: u32 = 30;
+/// What a replica needs that does nothing: its place in tables, and what the first call of it brings
+/// before anybody has looked.
+const IDLE: Room = Room { cpu: Millicpu::new(0), memory: Bytes::new(64 << 10) };
 
 /// What each app was seen to use: the most on any host, but all hosts' recent use together.
 pub type Demands<'v> = BTreeMap<&'v str, AppUse>;
@@ -27,8 +26,8 @@ pub type Demands<'v> = BTreeMap<&'v str, AppUse>;
 #[must_use]
 pub fn of(fleet: &Fleet, view: &View, headroom: u32) -> place::View {
     let mut seen: Demands<'_> = BTreeMap::new();
-    for (app, used) in view.usage.values().flat_map(|usage| &usage.apps) {
-        let most = seen.entry(app.as_str()).or_default();
+    for (app, used) in view.usage.keys().flat_map(|host| view.used_on(host)) {
+        let most = seen.entry(app).or_default();
         most.cpu_high_m = most.cpu_high_m.max(used.cpu_high_m);
         most.memory_high = most.memory_high.max(used.memory_high);
         most.looks = most.looks.max(used.looks);
@@ -40,7 +39,9 @@ pub fn of(fleet: &Fleet, view: &View, headroom: u32) -> place::View {
         apps: view
             .apps
             .iter()
-            .map(|(name, (record, _))| (name.clone(), app(view, name, record, &seen, headroom)))
+            .map(|(name, (record, _))| {
+                (name.clone(), app(view, name, record, seen.get(name.as_str()), headroom))
+            })
             .collect(),
     }
 }
@@ -81,32 +82,147 @@ fn app(
     view: &View,
     name: &AppName,
     record: &AppRecord,
-    seen: &Demands<'_>,
+    seen: Option<&AppUse>,
     headroom: u32,
 ) -> place::App {
-    let declared = Room {
-        cpu: record.cpu_m.map_or(UNKNOWN.cpu, Millicpu::new),
-        memory: record.memory.map_or(UNKNOWN.memory, Bytes::new),
-    };
-    let measured = seen.get(name.as_str()).filter(|seen| seen.looks >= LOOKS).map(|seen| Room {
-        cpu: Millicpu::new(seen.cpu_high_m).max(LEAST.cpu),
-        memory: Bytes::new(seen.memory_high).max(LEAST.memory),
-    });
     let assigned = view.assigned_to(name);
     let load = Load {
         min: record.min,
         max: record.max,
         now: assigned.map_or(0, |hosts| u32::try_from(hosts.len()).unwrap_or(u32::MAX)),
-        used: Millicpu::new(seen.get(name.as_str()).map_or(0, |seen| seen.cpu_m)),
+        used: Millicpu::new(seen.map_or(0, |seen| seen.cpu_m)),
         target: record.cpu_m.map_or(replicas::TARGET, Millicpu::new),
+    };
+    let declared = Room {
+        cpu: record.cpu_m.map_or(UNKNOWN.cpu, Millicpu::new),
+        memory: record.memory.map_or(UNKNOWN.memory, Bytes::new),
     };
     place::App {
         replicas: replicas::wanted(&load),
-        demand: place::demand(Some(declared), measured, headroom),
+        demand: place::demand(Some(declared), measured(view, name, record, seen), headroom),
         priority: record.priority,
         needs: record.labels.clone(),
         apart_from: record.apart_from.iter().filter_map(|app| app.parse().ok()).collect(),
         on: assigned.map(|hosts| hosts.iter().cloned().collect()).unwrap_or_default(),
         spread: if record.zones { Spread::Zones } else { Spread::BestEffort },
+    }
+}
+
+/// What one replica was seen to need, if anybody can say: the hosts that have it; failing these, those
+/// that had it and are gone. What nobody has declared and is placed already is taken for what was seen
+/// so far: it must not be driven away because its host has just begun to look.
+fn measured(
+    view: &View,
+    name: &AppName,
+    record: &AppRecord,
+    seen: Option<&AppUse>,
+) -> Option<Room> {
+    let room = |used: &AppUse| Room {
+        cpu: Millicpu::new(used.cpu_high_m).max(IDLE.cpu),
+        memory: Bytes::new(used.memory_high).max(IDLE.memory),
+    };
+    if let Some(seen) = seen.filter(|seen| seen.is_believed()) {
+        return Some(room(seen));
+    }
+    let assigned = view.assigned_to(name);
+    if assigned.is_some_and(|hosts| hosts.iter().any(|host| view.is_idle_on(name, host))) {
+        return Some(IDLE);
+    }
+    if let Some(remembered) = view.remembered.get(name) {
+        return Some(room(remembered));
+    }
+    let is_declared = record.cpu_m.is_some() || record.memory.is_some();
+    let is_placed = assigned.is_some_and(|hosts| !hosts.is_empty());
+    (is_placed && !is_declared).then(|| seen.map_or(IDLE, room))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use steerage_core::id::HostName;
+
+    use super::*;
+    use crate::fleet::record::{ReadyRecord, UseRecord};
+    use crate::store::Revision;
+
+    const MIB: u64 = 1 << 20;
+
+    /// A fleet in which `shop` is placed on `h1`, if at all, and what it was said to need.
+    fn fleet(declared: Option<u64>, is_placed: bool) -> (View, AppName, AppRecord) {
+        let shop: AppName = "shop".parse().unwrap();
+        let record: AppRecord = serde_json::from_value(serde_json::json!({
+            "generation": 1, "min": 1, "max": 1, "cpu_m": declared
+        }))
+        .unwrap();
+        let mut view = View::default();
+        view.apps.insert(shop.clone(), (Arc::new(record.clone()), Revision(1)));
+        if is_placed {
+            let hosts = [h1()].into_iter().collect();
+            view.assigned.insert(shop.clone(), (hosts, Revision(1)));
+            let ready = ReadyRecord { generation: 1, canary: None };
+            view.ready.insert(shop.clone(), [(h1(), ready)].into_iter().collect());
+        }
+        (view, shop, record)
+    }
+
+    fn h1() -> HostName {
+        "h1".parse().unwrap()
+    }
+
+    fn used(cpu_m: u64, looks: u32) -> AppUse {
+        AppUse { cpu_m, cpu_high_m: cpu_m, memory: MIB, memory_high: 2 * MIB, looks }
+    }
+
+    fn tells(view: &mut View, rest_is_idle: bool, shop: Option<AppUse>) {
+        let apps = shop.map(|used| ("shop".to_owned(), used)).into_iter().collect();
+        let told = UseRecord { rest_is_idle, apps, ..UseRecord::default() };
+        view.usage.insert(h1(), [(0u32, Arc::new(told))].into_iter().collect());
+    }
+
+    /// Thousandths of a core and KiB that one replica is taken to need.
+    fn need((view, shop, record): &(View, AppName, AppRecord)) -> (u64, u64) {
+        let seen =
+            view.used_on(&h1()).find(|(app, _)| *app == shop.as_str()).map(|(_, used)| *used);
+        let demand = app(view, shop, record, seen.as_ref(), 20).demand;
+        (demand.cpu.get(), demand.memory.get() / 1024)
+    }
+
+    #[test]
+    fn what_was_seen_counts_once_it_is_believed_and_what_was_declared_before() {
+        let mut fleet = fleet(Some(500), true);
+        assert_eq!(need(&fleet), (500, 16 * 1024));
+        tells(&mut fleet.0, false, Some(used(100, 29)));
+        assert_eq!(need(&fleet), (500, 16 * 1024));
+        tells(&mut fleet.0, true, Some(used(100, 30)));
+        assert_eq!(need(&fleet), (120, 2457));
+        // The host lists only what does something.
+        tells(&mut fleet.0, true, None);
+        assert_eq!(need(&fleet), (0, 76));
+    }
+
+    #[test]
+    fn what_was_seen_is_not_unknown_again_when_its_host_is_gone() {
+        for (told, needs) in [(Some(used(100, 60)), (120, 2457)), (None, (0, 76))] {
+            let mut fleet = fleet(Some(500), true);
+            tells(&mut fleet.0, true, told);
+            let before = fleet.0.clone();
+            fleet.0.usage.clear();
+            assert_eq!(need(&fleet), (500, 16 * 1024));
+            fleet.0.keep_answering(&before, |_, _| false);
+            assert_eq!(need(&fleet), needs);
+            // It starts anew, and its host has only just begun to look.
+            tells(&mut fleet.0, false, Some(used(3, 1)));
+            assert_eq!(need(&fleet), needs);
+        }
+    }
+
+    #[test]
+    fn what_nobody_has_declared_is_reckoned_with_only_while_it_is_placed() {
+        assert_eq!(need(&fleet(None, false)), (10, 16 * 1024));
+        let mut fleet = fleet(None, true);
+        assert_eq!(need(&fleet), (0, 76), "thousands may be on a host that has just begun to look");
+        tells(&mut fleet.0, false, Some(used(100, 2)));
+        assert_eq!(need(&fleet), (120, 2457));
     }
 }

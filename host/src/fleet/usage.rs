@@ -1,0 +1,171 @@
+//! What apps use, as hosts tell it: by host and by app, and remembered of hosts that are gone.
+//! Does not say what an app needs: placement does.
+
+use std::sync::Arc;
+
+use steerage_core::id::{AppName, HostName};
+
+use super::View;
+use super::record::{AppUse, UseRecord};
+use super::view::put;
+
+/// What one host tells, in parts.
+type Parts = imbl::OrdMap<u32, Arc<UseRecord>>;
+
+impl View {
+    /// What apps use on a host, those that it lists.
+    pub fn used_on(&self, host: &HostName) -> impl Iterator<Item = (&str, &AppUse)> {
+        let parts = self.usage.get(host).into_iter().flat_map(imbl::OrdMap::values);
+        parts.flat_map(|part| part.apps.iter().map(|(app, used)| (app.as_str(), used)))
+    }
+
+    /// Whether a host has an app at hand, and has looked at it for long enough to say that it uses
+    /// nothing there.
+    #[must_use]
+    pub fn is_idle_on(&self, app: &AppName, host: &HostName) -> bool {
+        let Some(parts) = self.usage.get(host) else { return false };
+        parts.get(&0).is_some_and(|first| first.rest_is_idle)
+            && self.ready.get(app).is_some_and(|ready| ready.contains_key(host))
+            && parts.values().all(|part| !part.apps.contains_key(app.as_str()))
+    }
+
+    /// Takes one part of what a host tells; remembers what it told before where that is gone.
+    pub(super) fn take_use(&mut self, host: HostName, part: u32, record: Option<UseRecord>) {
+        let mut parts = self.usage.get(&host).cloned().unwrap_or_default();
+        if record.is_none()
+            && let Some(gone) = parts.get(&part)
+        {
+            self.remember_part(gone);
+            if gone.rest_is_idle {
+                self.remember_idle(&host, &parts);
+            }
+        }
+        put(&mut parts, part, record.map(Arc::new));
+        put(&mut self.usage, host, (!parts.is_empty()).then_some(parts));
+    }
+
+    /// Takes over what another view remembers, and what was told there by hosts that this one does not
+    /// hear of.
+    pub(super) fn remember(&mut self, before: &Self) {
+        for (app, used) in &before.remembered {
+            if self.apps.contains_key(app) {
+                self.remembered.insert(app.clone(), *used);
+            }
+        }
+        for (host, parts) in &before.usage {
+            if !self.usage.contains_key(host) {
+                parts.values().for_each(|part| self.remember_part(part));
+                if parts.get(&0).is_some_and(|first| first.rest_is_idle) {
+                    self.remember_idle(host, parts);
+                }
+            }
+        }
+    }
+
+    /// Remembers that apps used nothing that were placed on a host and are listed in none of its parts.
+    fn remember_idle(&mut self, host: &HostName, parts: &Parts) {
+        let is_listed =
+            |app: &AppName| parts.values().any(|part| part.apps.contains_key(app.as_str()));
+        let idle: Vec<AppName> = self
+            .assigned
+            .iter()
+            .filter(|(app, (hosts, _))| hosts.contains(host) && !is_listed(app))
+            .map(|(app, _)| app.clone())
+            .collect();
+        let nothing = AppUse { looks: AppUse::BELIEVED, ..AppUse::default() };
+        for app in idle {
+            self.remembered.entry(app).or_insert(nothing);
+        }
+    }
+
+    fn remember_part(&mut self, part: &UseRecord) {
+        for (app, used) in part.apps.iter().filter(|(_, used)| used.is_believed()) {
+            if let Ok(app) = app.parse::<AppName>()
+                && self.apps.contains_key(&app)
+            {
+                self.remembered.insert(app, *used);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fleet::record::{AppRecord, ReadyRecord, decode};
+    use crate::store::Revision;
+
+    fn used(cpu_high_m: u64, looks: u32) -> AppUse {
+        AppUse { cpu_high_m, looks, ..AppUse::default() }
+    }
+
+    fn part(rest_is_idle: bool, apps: &[(&str, AppUse)]) -> UseRecord {
+        let apps = apps.iter().map(|(app, used)| ((*app).to_owned(), *used)).collect();
+        UseRecord { rest_is_idle, apps, ..UseRecord::default() }
+    }
+
+    fn view(apps: &[&str]) -> View {
+        let record = br#"{"v": 1, "generation": 1, "min": 1, "max": 1}"#;
+        let record: AppRecord = decode("desired/apps/a", record).unwrap();
+        let mut view = View::default();
+        for app in apps {
+            let app: AppName = app.parse().unwrap();
+            view.apps.insert(app, (Arc::new(record.clone()), Revision(1)));
+        }
+        view
+    }
+
+    #[test]
+    fn what_a_host_told_is_remembered_when_it_is_gone() {
+        let (mut view, h1) = (view(&["a", "b", "idle"]), "h1".parse::<HostName>().unwrap());
+        for app in ["b", "idle"] {
+            let hosts = [h1.clone()].into_iter().collect();
+            view.assigned.insert(app.parse().unwrap(), (hosts, Revision(1)));
+        }
+        let told = [("a", used(300, 60)), ("b", used(900, 3)), ("removed", used(5, 60))];
+        view.take_use(h1.clone(), 0, Some(part(true, &told[..1])));
+        view.take_use(h1.clone(), 1, Some(part(false, &told[1..])));
+        assert_eq!(view.used_on(&h1).count(), 3);
+        for part in [0, 1] {
+            view.take_use(h1.clone(), part, None);
+        }
+        assert_eq!(view.used_on(&h1).count(), 0);
+        assert!(view.usage.is_empty());
+        let a: AppName = "a".parse().unwrap();
+        assert_eq!(view.remembered.get(&a).unwrap().cpu_high_m, 300);
+        // Neither what was hardly looked at nor what nobody wants.
+        let remembered: Vec<_> = view.remembered.iter().map(|(app, _)| app.as_str()).collect();
+        assert_eq!(remembered, ["a", "idle"]);
+    }
+
+    #[test]
+    fn a_view_that_is_read_anew_remembers_the_one_before() {
+        let (mut before, h1) = (view(&["a", "b"]), "h1".parse::<HostName>().unwrap());
+        before.take_use(h1.clone(), 0, Some(part(true, &[("a", used(300, 60))])));
+        before.remembered.insert("b".parse().unwrap(), used(7, 60));
+        let mut after = view(&["a"]);
+        after.remember(&before);
+        assert_eq!(after.remembered.len(), 1);
+        assert_eq!(after.remembered.get(&"a".parse::<AppName>().unwrap()).unwrap().cpu_high_m, 300);
+        let mut heard = view(&["a"]);
+        heard.take_use(h1, 0, Some(part(true, &[])));
+        heard.remember(&before);
+        assert!(heard.remembered.is_empty(), "it is heard what it uses");
+    }
+
+    #[test]
+    fn what_a_host_does_not_list_is_idle_where_it_is_at_hand() {
+        let (mut view, h1) = (view(&["a", "b"]), "h1".parse::<HostName>().unwrap());
+        let (a, b): (AppName, AppName) = ("a".parse().unwrap(), "b".parse().unwrap());
+        view.take_use(h1.clone(), 1, Some(part(false, &[("b", used(0, 2))])));
+        let ready = ReadyRecord { generation: 1, canary: None };
+        for app in [&a, &b] {
+            view.ready.insert(app.clone(), [(h1.clone(), ready.clone())].into_iter().collect());
+        }
+        assert!(!view.is_idle_on(&a, &h1), "the host has looked for a short time only");
+        view.take_use(h1.clone(), 0, Some(part(true, &[])));
+        assert!(view.is_idle_on(&a, &h1) && !view.is_idle_on(&b, &h1));
+        view.ready.remove(&a);
+        assert!(!view.is_idle_on(&a, &h1), "it is not at hand there");
+    }
+}
