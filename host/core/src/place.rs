@@ -77,6 +77,9 @@ pub struct Unplaced {
     pub replicas: u32,
     /// What they lack.
     pub lacks: Lacks,
+    /// Hosts that are drained and keep one of them each, since it can go nowhere else, in the order of
+    /// their names.
+    pub stays_on: Vec<HostName>,
 }
 
 /// Plans a fleet. Who plans one again and again keeps a [`Planner`].

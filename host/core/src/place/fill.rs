@@ -9,6 +9,7 @@ use super::Unplaced;
 use super::dense::{AppIndex, Dense, Free, HostIndex};
 use super::view::Standing;
 use super::why::Why;
+use crate::id::HostName;
 
 /// As many hosts are looked at for making room, those that are short of the least.
 const CLOSEST: usize = 64;
@@ -95,21 +96,23 @@ pub(super) fn give_up(dense: &mut Dense, missing: Vec<AppIndex>) -> Vec<Unplaced
     let mut unplaced = Vec::new();
     for app in missing {
         let (replicas, lacks) = (dense.missing(app), dense.lacks(app));
-        stay_where_drained(dense, app);
+        let stays_on = stay_where_drained(dense, app);
         let Some(at) = dense.apps.get(app) else { continue };
-        unplaced.push(Unplaced { app: at.name.clone(), replicas, lacks });
+        unplaced.push(Unplaced { app: at.name.clone(), replicas, lacks, stays_on });
     }
     unplaced
 }
 
-fn stay_where_drained(dense: &mut Dense, app: AppIndex) {
-    let Some(at) = dense.apps.get(app) else { return };
+fn stay_where_drained(dense: &mut Dense, app: AppIndex) -> Vec<HostName> {
+    let Some(at) = dense.apps.get(app) else { return Vec::new() };
     let is_drained = |host: &HostIndex| dense.standing(*host) == Some(Standing::Draining);
     let n_missing = usize::try_from(at.missing()).unwrap_or(usize::MAX);
     let stay: Vec<HostIndex> = at.was.iter().filter(is_drained).take(n_missing).collect();
-    for host in stay {
-        dense.put(app, host, Why::Draining);
+    for host in &stay {
+        dense.put(app, *host, Why::Draining);
     }
+    let names = stay.into_iter().filter_map(|host| dense.hosts.get(host));
+    names.map(|host| host.name.clone()).collect()
 }
 
 /// The more important first.

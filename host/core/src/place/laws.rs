@@ -148,6 +148,8 @@ proptest! {
             let told = lacks.closed + lacks.unlabelled + lacks.taken + lacks.apart + lacks.zone
                 + lacks.short_of_cpu + lacks.short_of_memory;
             prop_assert_eq!(told, lacks.hosts, "{}", unplaced);
+            let on_drained = app.on.iter().filter(|on| after.hosts[*on].standing == Standing::Draining);
+            prop_assert!(unplaced.stays_on.iter().eq(on_drained), "{}", unplaced);
             if app.needs.is_empty() && app.spread == Spread::BestEffort && app.apart_from.is_empty() {
                 for (name, host) in &after.hosts {
                     let is_shunned = after.apps.values().any(|other| {
@@ -218,7 +220,7 @@ fn a_drained_host_gives_up_what_has_room_elsewhere_and_keeps_the_rest() {
         &fleet(hosts, vec![on(app(1, 800, 32)), on(app(1, 800, 32))]),
         &expect![[r#"
         a0: h0 -> h1, since the host is drained
-        a1: no room for 1 of its replicas: needs 800m cpu and 32MiB; of 2 hosts: 1 cordoned or drained, 1 short of cpu (at most 200m free)"#]],
+        a1: no room for 1 of its replicas, stays on h0 meanwhile: needs 800m cpu and 32MiB; of 2 hosts: 1 cordoned or drained, 1 short of cpu (at most 200m free)"#]],
     );
 }
 
@@ -233,7 +235,7 @@ fn the_higher_priority_goes_first_and_the_lower_says_what_it_lacks() {
         &expect![[r#"
         a0: stops on h0, since a1 has a higher priority and needs the room
         a1: starts on h0, since more replicas are wanted
-        a0: no room for 1 of its replicas: needs 900m cpu and 32MiB; the only host: 1 short of cpu (at most 100m free)"#]],
+        a0: no room for 1 of its replicas: needs 900m cpu and 32MiB; the only host is short of cpu (100m free)"#]],
     );
 }
 
