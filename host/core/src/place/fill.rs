@@ -132,11 +132,13 @@ fn place_in_line(
     (Reverse(priority), is_aside, Reverse(size), app)
 }
 
-/// What could not be placed since the last success: what asks for no less, and no more freely, cannot
-/// be placed either.
+/// What could not be placed since room was last made: what asks for no less, and no more freely, cannot
+/// be placed either. Room is only taken meanwhile.
 #[derive(Default)]
 struct Tried {
     plain: Vec<(i32, Free)>,
+    /// Needs for which no host has room at all.
+    nowhere: Vec<Free>,
 }
 
 impl Tried {
@@ -151,6 +153,20 @@ impl Tried {
             *failed > priority || least.cpu < need.cpu || least.memory < need.memory
         });
         self.plain.push((priority, need));
+    }
+
+    /// Whether any host has room, whatever else keeps a replica from it.
+    fn is_room(&mut self, dense: &Dense, need: Free) -> bool {
+        let is_more = |least: &Free| need.cpu >= least.cpu && need.memory >= least.memory;
+        if self.nowhere.iter().any(is_more) {
+            return false;
+        }
+        let is_room = dense.is_room(need);
+        if !is_room {
+            self.nowhere.retain(|least| least.cpu < need.cpu || least.memory < need.memory);
+            self.nowhere.push(need);
+        }
+        is_room
     }
 }
 
@@ -170,8 +186,8 @@ fn place_one(
         dense.put(app, host, Why::Wanted);
         return true;
     }
-    if make_room(dense, app) || evict(dense, app, displaced) {
-        tried.plain.clear();
+    if make_room(dense, app, tried) || evict(dense, app, displaced) {
+        *tried = Tried::default();
         return true;
     }
     if is_plain {
@@ -181,7 +197,7 @@ fn place_one(
 }
 
 /// Moves one replica elsewhere, where that lets this one in.
-fn make_room(dense: &mut Dense, app: AppIndex) -> bool {
+fn make_room(dense: &mut Dense, app: AppIndex, tried: &mut Tried) -> bool {
     let Some(at) = dense.apps.get(app) else { return false };
     let (need, name) = (at.need, at.name.clone());
     let mut close: Vec<(i64, HostIndex)> = (0..dense.hosts.len())
@@ -206,6 +222,10 @@ fn make_room(dense: &mut Dense, app: AppIndex) -> bool {
             .collect();
         others.sort_unstable();
         for (_, other) in others {
+            let is_room = dense.apps.get(other).is_some_and(|at| tried.is_room(dense, at.need));
+            if !is_room {
+                continue;
+            }
             let Some(to) = dense.best(other, |to| to != host) else { continue };
             dense.take(other, host, Why::MakesRoom(name.clone()));
             dense.put(other, to, Why::MakesRoom(name.clone()));

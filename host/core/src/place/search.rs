@@ -26,6 +26,12 @@ impl Dense {
         self.scan(Free::of(demand), &[], |_| true)
     }
 
+    /// Whether any host has room for a need.
+    pub(super) fn is_room(&self, need: Free) -> bool {
+        let has = |lane: &Lane| lane.free.cpu >= need.cpu && lane.free.memory >= need.memory;
+        self.lanes.iter().any(|lane| lane.is_open && has(lane))
+    }
+
     /// The best of all hosts that have room and where it may be; `zones` are those of the replicas
     /// there are.
     fn scan(
