@@ -8,15 +8,20 @@
 //!
 //! Does not know stores, health or load: whoever makes the view does.
 
+mod build;
 mod check;
 mod dense;
+mod draft;
 mod empty;
+mod few;
 mod fill;
 mod keep;
+mod labels;
 #[cfg(test)]
 mod laws;
 mod made;
 mod names;
+mod planner;
 mod score;
 mod search;
 mod view;
@@ -28,6 +33,7 @@ use crate::units::{Bytes, Millicpu};
 pub use self::check::check;
 use self::dense::Dense;
 use self::fill::Order;
+pub use self::planner::Planner;
 pub use self::view::{App, Host, Room, Spread, Standing, View};
 pub use self::why::{Lacks, Why};
 
@@ -71,66 +77,50 @@ pub struct Unplaced {
     pub replicas: u32,
     /// What they lack.
     pub lacks: Lacks,
+    /// Hosts that are drained and keep one of them each, since it can go nowhere else, in the order of
+    /// their names.
+    pub stays_on: Vec<HostName>,
 }
 
-/// Plans a fleet.
+/// Plans a fleet. Who plans one again and again keeps a [`Planner`].
 #[must_use]
 pub fn plan(view: &View, aims: &Aims) -> Plan {
-    let (mut dense, mut missing) = filled(view);
-    // Emptying a host may leave room that was in pieces before.
-    while aims.consolidate && empty::consolidate(&mut dense) {
-        missing = fill::fill(&mut dense, &Order::Largest);
-    }
-    fill::give_up(&mut dense, missing);
-    dense.plan()
+    draw(&mut Dense::new(view), aims)
 }
 
-/// The fleet with what could be placed, and the apps of which something could not. Where the largest
-/// first does not place everything, other orders are tried, and the best of all is kept.
-fn filled(view: &View) -> (Dense<'_>, Vec<usize>) {
-    let fill_in = |order: &Order| {
-        let mut dense = Dense::new(view);
-        keep::settle(&mut dense);
-        let missing = fill::fill(&mut dense, order);
-        (dense, missing)
-    };
-    let mut best = fill_in(&Order::Largest);
-    if best.1.is_empty() {
+/// Makes a plan, and leaves the fleet as it is once that is carried out.
+fn draw(dense: &mut Dense, aims: &Aims) -> Plan {
+    keep::settle(dense);
+    let mut missing = fill_best(dense);
+    // Emptying a host may leave room that was in pieces before.
+    while aims.consolidate && empty::consolidate(dense) {
+        missing = fill::fill(dense, &Order::Largest);
+    }
+    let unplaced = fill::give_up(dense, missing);
+    dense.plan(unplaced)
+}
+
+/// Places what can be placed; returns the apps of which something could not. Where the largest first
+/// does not place everything, other orders are tried, and the best of all is kept.
+fn fill_best(dense: &mut Dense) -> Vec<dense::AppIndex> {
+    let settled = dense.draft.len();
+    let mut best = fill::fill(dense, &Order::Largest);
+    if best.is_empty() {
         return best;
     }
-    let aside = fill::set_aside(&best.0, &best.1);
+    let aside = fill::set_aside(dense, &best);
     for order in [Order::LargestBut(aside), Order::Name] {
-        let other = fill_in(&order);
-        if fill::left_out(&other.0, &other.1) < fill::left_out(&best.0, &best.1) {
+        let least = fill::left_out(dense, &best);
+        let undone = dense.go_back(settled);
+        let other = fill::fill(dense, &order);
+        if fill::left_out(dense, &other) < least {
             best = other;
+        } else {
+            dense.go_back(settled);
+            dense.redo(undone);
         }
     }
     best
-}
-
-/// Decides one replica at a time, for those who cannot wait for a plan. Keeps the fleet as it was, with
-/// what it has decided since.
-#[derive(Debug)]
-pub struct Planner<'v> {
-    dense: Dense<'v>,
-}
-
-impl<'v> Planner<'v> {
-    /// A planner for a fleet as it is.
-    #[must_use]
-    pub fn new(view: &'v View) -> Self {
-        let mut dense = Dense::new(view);
-        keep::settle(&mut dense);
-        Self { dense }
-    }
-
-    /// The best host for one more replica with this need and no wishes, which is taken as placed there;
-    /// `None` where it fits nowhere.
-    pub fn decide(&mut self, demand: &Room) -> Option<&'v HostName> {
-        let host = self.dense.best_for(demand)?;
-        self.dense.occupy(host, demand);
-        self.dense.hosts.get(host).map(|host| host.name)
-    }
 }
 
 /// What one replica needs: what it was seen to use at most times, with so much headroom in percent of

@@ -1,12 +1,15 @@
-//! A view as flat arrays, so that looking at ten thousand hosts for a replica takes microseconds.
-//! Hosts and apps are numbered in the order of their names. Holds what is on which host while a plan
-//! is made; does not decide anything.
+//! A fleet as flat arrays, so that looking at ten thousand hosts for a replica takes microseconds.
+//! Hosts and apps are numbered in the order of their names. Holds what is on which host, and answers
+//! what is asked about it; does not decide anything, nor know how it is made of a view or changed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use super::draft::Change;
+use super::few::Few;
+use super::labels::{LabelSet, Labels};
 use super::names::Names;
-use super::view::{App, Room, Spread, Standing, View};
-use super::why::{Lacks, Why};
+use super::view::{Room, Spread, Standing};
 use crate::id::{AppName, HostName};
 use crate::units::{Bytes, Millicpu};
 
@@ -15,21 +18,35 @@ pub(super) type HostIndex = usize;
 /// An app by its number.
 pub(super) type AppIndex = usize;
 
-/// The view, and what has become of it so far.
+/// The fleet with every replica where it is and may stay, and what a plan that is being made has
+/// changed of that.
 #[derive(Debug)]
-pub(super) struct Dense<'v> {
-    pub(super) hosts: Vec<DenseHost<'v>>,
-    pub(super) apps: Vec<DenseApp<'v>>,
+pub(super) struct Dense {
+    /// First those of the view in the order of their names, then those that apps still name and that
+    /// are gone. Those that go later keep their number.
+    pub(super) hosts: Vec<DenseHost>,
+    pub(super) apps: Vec<DenseApp>,
     /// What is looked at of every host for every replica, and nothing else: nearly all hosts are passed
     /// over by what is free.
     pub(super) lanes: Vec<Lane>,
-    /// Which hosts have the labels, for each set of labels that apps ask for.
-    labelled: Vec<Vec<bool>>,
+    pub(super) labels: Labels,
+    pub(super) zones: BTreeMap<Arc<str>, u32>,
     /// One over what a host has of each on average.
     pub(super) mean_cpu_unit: f64,
     pub(super) mean_memory_unit: f64,
-    lowest_priority: i32,
-    by_name: Names<'v>,
+    /// No app has a lower priority.
+    pub(super) lowest_priority: i32,
+    pub(super) by_name: Names,
+    /// The numbers of those that were gone from the start.
+    pub(super) strangers: BTreeMap<HostName, HostIndex>,
+    /// Apps that have not just as many replicas as they want, all of them where they may stay.
+    pub(super) due: BTreeSet<AppIndex>,
+    /// Hosts where apps may be that must not meet; all others have none.
+    pub(super) crowded: BTreeSet<HostIndex>,
+    /// Hosts of which it has to be counted anew what is free.
+    pub(super) uncounted: BTreeSet<HostIndex>,
+    /// What the plan has changed so far.
+    pub(super) draft: Vec<Change>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -53,112 +70,39 @@ pub(super) struct Free {
 }
 
 #[derive(Debug)]
-pub(super) struct DenseHost<'v> {
-    pub(super) name: &'v HostName,
-    pub(super) standing: Standing,
-    pub(super) zone: u32,
+pub(super) struct DenseHost {
+    pub(super) name: HostName,
+    pub(super) capacity: Room,
+    /// None where it is gone.
+    pub(super) standing: Option<Standing>,
     /// The apps on it, in no order.
     pub(super) apps: Vec<AppIndex>,
 }
 
 #[derive(Debug)]
-pub(super) struct DenseApp<'v> {
-    pub(super) name: &'v AppName,
-    pub(super) app: &'v App,
+pub(super) struct DenseApp {
+    pub(super) name: AppName,
     pub(super) need: Free,
-    pub(super) labels: Option<usize>,
-    pub(super) apart: Vec<AppIndex>,
+    /// Where the view has it, in the order of the names.
+    pub(super) was: Few,
     /// Where it is by now.
-    pub(super) on: Vec<HostIndex>,
-    /// Where it was and is not any more, with the reason.
-    pub(super) left: Vec<(&'v HostName, Why)>,
-    /// Where it came to, with the reason.
-    pub(super) came: Vec<(HostIndex, Why)>,
-    pub(super) unplaced: Option<(u32, Lacks)>,
+    pub(super) on: Few,
+    pub(super) apart: Few,
+    pub(super) replicas: u32,
+    pub(super) priority: i32,
+    pub(super) labels: LabelSet,
+    pub(super) spread: Spread,
 }
 
-impl<'v> Dense<'v> {
-    pub(super) fn new(view: &'v View) -> Self {
-        let mut zones = BTreeMap::new();
-        for host in view.hosts.values() {
-            let n_zones = zones.len();
-            let number = u32::try_from(n_zones).unwrap_or(u32::MAX);
-            zones.entry(&*host.zone).or_insert(number);
-        }
-        let hosts = view.hosts.iter().map(|(name, host)| DenseHost {
-            name,
-            standing: host.standing,
-            zone: zones.get(&*host.zone).copied().unwrap_or(0),
-            apps: Vec::new(),
-        });
-        let lanes = view.hosts.values().map(|host| Lane {
-            free: Free::of(&host.capacity),
-            cpu_unit: unit(host.capacity.cpu.get()),
-            memory_unit: unit(host.capacity.memory.get()),
-            zone: zones.get(&*host.zone).copied().unwrap_or(0),
-            is_open: host.standing == Standing::Open,
-            is_idle: true,
-        });
-        let all = view.hosts.values().fold(Room::default(), |all, host| all.plus(&host.capacity));
-        let n_hosts = view.hosts.len().max(1) as u64;
-        let mut dense = Self {
-            mean_cpu_unit: unit(all.cpu.get() / n_hosts),
-            mean_memory_unit: unit(all.memory.get() / n_hosts),
-            lowest_priority: view.apps.values().map(|app| app.priority).min().unwrap_or(0),
-            hosts: hosts.collect(),
-            apps: Vec::with_capacity(view.apps.len()),
-            lanes: lanes.collect(),
-            by_name: Names::new(view.hosts.keys()),
-            labelled: Vec::new(),
-        };
-        let mut classes = BTreeMap::new();
-        for (name, app) in &view.apps {
-            let labels = (!app.needs.is_empty()).then(|| {
-                *classes.entry(&app.needs).or_insert_with(|| {
-                    let has = |host: &super::Host| {
-                        app.needs.iter().all(|(name, value)| host.labels.get(name) == Some(value))
-                    };
-                    dense.labelled.push(view.hosts.values().map(has).collect());
-                    dense.labelled.len() - 1
-                })
-            });
-            dense.apps.push(DenseApp {
-                name,
-                app,
-                need: Free::of(&app.demand),
-                labels,
-                apart: Vec::new(),
-                on: Vec::with_capacity(app.on.len()),
-                left: Vec::new(),
-                came: Vec::new(),
-                unplaced: None,
-            });
-        }
-        dense.set_apart(view);
-        dense
+impl Dense {
+    /// The number of a host that is there or that an app names.
+    pub(super) fn index(&self, name: &HostName) -> Option<HostIndex> {
+        self.by_name.get(name).or_else(|| self.strangers.get(name).copied())
     }
 
-    fn set_apart(&mut self, view: &View) {
-        let speaks = view.apps.values().any(|app| !app.apart_from.is_empty());
-        if !speaks {
-            return;
-        }
-        let index: BTreeMap<&AppName, AppIndex> =
-            view.apps.keys().enumerate().map(|(index, name)| (name, index)).collect();
-        for (one, app) in view.apps.values().enumerate() {
-            for other in app.apart_from.iter().filter_map(|other| index.get(other).copied()) {
-                if one == other {
-                    continue;
-                }
-                for (from, to) in [(one, other), (other, one)] {
-                    if let Some(app) = self.apps.get_mut(from)
-                        && !app.apart.contains(&to)
-                    {
-                        app.apart.push(to);
-                    }
-                }
-            }
-        }
+    /// The number of an app.
+    pub(super) fn app_index(&self, name: &AppName) -> Option<AppIndex> {
+        self.apps.binary_search_by(|app| app.name.cmp(name)).ok()
     }
 
     /// What is free on a host.
@@ -166,50 +110,61 @@ impl<'v> Dense<'v> {
         self.lanes.get(host).map_or(Free { cpu: 0, memory: 0 }, |lane| lane.free)
     }
 
-    /// Puts a replica on a host where it was from the start.
-    pub(super) fn keep(&mut self, app: AppIndex, host: HostIndex) {
-        self.change(app, host, 1);
+    /// What may happen to a host; `None` where it is gone.
+    pub(super) fn standing(&self, host: HostIndex) -> Option<Standing> {
+        self.hosts.get(host).and_then(|host| host.standing)
     }
 
-    /// Puts a replica on a host.
-    pub(super) fn put(&mut self, app: AppIndex, host: HostIndex, why: Why) {
-        self.change(app, host, 1);
-        if let Some(app) = self.apps.get_mut(app) {
-            app.came.push((host, why));
-        }
+    /// Whether nothing but room keeps a replica from a host.
+    pub(super) fn may_be_on(&self, app: &DenseApp, host: HostIndex) -> bool {
+        self.standing(host) == Some(Standing::Open)
+            && self.labels.has(app.labels, host)
+            && !app.on.contains(host)
+            && !self.meets(app, host)
+            && !self.shares_zone(app, host)
     }
 
-    /// Takes a replica off a host.
-    pub(super) fn take(&mut self, app: AppIndex, host: HostIndex, why: Why) {
-        self.change(app, host, -1);
-        let name = self.hosts.get(host).map(|host| host.name);
-        if let (Some(app), Some(name)) = (self.apps.get_mut(app), name) {
-            app.came.retain(|(came, _)| *came != host);
-            app.left.push((name, why));
-        }
+    /// Whether an app that it must not meet is on the host.
+    pub(super) fn meets(&self, app: &DenseApp, host: HostIndex) -> bool {
+        app.apart
+            .iter()
+            .any(|other| self.apps.get(other).is_some_and(|other| other.on.contains(host)))
     }
 
-    /// Notes a replica that is not where it was.
-    pub(super) fn note_left(&mut self, app: AppIndex, host: &'v HostName, why: Why) {
-        if let Some(app) = self.apps.get_mut(app) {
-            app.left.push((host, why));
-        }
+    pub(super) fn shares_zone(&self, app: &DenseApp, host: HostIndex) -> bool {
+        app.spread == Spread::Zones && self.n_in_zone(&app.on, host) > 0
     }
 
-    fn change(&mut self, app: AppIndex, host: HostIndex, sign: i64) {
+    /// How many of these hosts are in the zone of that one.
+    pub(super) fn n_in_zone(&self, on: &Few, host: HostIndex) -> u32 {
+        let there = on.iter().filter(|on| self.same_zone(*on, host));
+        u32::try_from(there.count()).unwrap_or(u32::MAX)
+    }
+
+    pub(super) fn same_zone(&self, one: HostIndex, other: HostIndex) -> bool {
+        let zone = |host: HostIndex| self.lanes.get(host).map(|lane| lane.zone);
+        zone(one).is_some() && zone(one) == zone(other)
+    }
+
+    /// Replicas that an app still wants.
+    pub(super) fn missing(&self, app: AppIndex) -> u32 {
+        self.apps.get(app).map_or(0, DenseApp::missing)
+    }
+
+    /// Puts a replica on a host, or takes it off.
+    pub(super) fn change(&mut self, app: AppIndex, host: HostIndex, is_put: bool) {
         let (Some(changed), Some(on), Some(lane)) =
             (self.apps.get_mut(app), self.hosts.get_mut(host), self.lanes.get_mut(host))
         else {
             return;
         };
-        let free = &mut lane.free;
-        free.cpu = free.cpu.saturating_sub(sign.saturating_mul(changed.need.cpu));
-        free.memory = free.memory.saturating_sub(sign.saturating_mul(changed.need.memory));
-        if sign > 0 {
+        if is_put {
+            lane.free = lane.free.minus(changed.need);
             changed.on.push(host);
             on.apps.push(app);
         } else {
-            changed.on.retain(|kept| *kept != host);
+            lane.free = lane.free.plus(changed.need);
+            changed.on.remove(host);
             if let Some(place) = on.apps.iter().position(|kept| *kept == app) {
                 on.apps.swap_remove(place);
             }
@@ -217,83 +172,51 @@ impl<'v> Dense<'v> {
         lane.is_idle = on.apps.is_empty();
     }
 
-    /// The number of a host.
-    pub(super) fn index(&self, name: &HostName) -> Option<HostIndex> {
-        self.by_name.get(name)
-    }
-
-    /// Whether nothing but room keeps a replica from a host.
-    pub(super) fn may_be_on(&self, app: &DenseApp<'_>, host: HostIndex) -> bool {
-        self.hosts.get(host).is_some_and(|at| at.standing == Standing::Open)
-            && self.has_labels(app, host)
-            && !app.on.contains(&host)
-            && !self.meets(app, host)
-            && !self.shares_zone(app, host)
-    }
-
-    pub(super) fn has_labels(&self, app: &DenseApp<'_>, host: HostIndex) -> bool {
-        let Some(labels) = app.labels else { return true };
-        let labelled = self.labelled.get(labels).and_then(|labelled| labelled.get(host));
-        labelled.copied().unwrap_or(false)
-    }
-
-    /// Whether an app that it must not meet is on the host.
-    pub(super) fn meets(&self, app: &DenseApp<'_>, host: HostIndex) -> bool {
-        app.apart
-            .iter()
-            .any(|other| self.apps.get(*other).is_some_and(|other| other.on.contains(&host)))
-    }
-
-    pub(super) fn shares_zone(&self, app: &DenseApp<'_>, host: HostIndex) -> bool {
-        app.app.spread == Spread::Zones && self.n_in_zone(app, host) > 0
-    }
-
-    /// How many replicas are in the host's zone.
-    pub(super) fn n_in_zone(&self, app: &DenseApp<'_>, host: HostIndex) -> u32 {
-        let zone = self.hosts.get(host).map(|host| host.zone);
-        let there = app
-            .on
-            .iter()
-            .filter(|on| zone.is_some() && self.hosts.get(**on).map(|host| host.zone) == zone);
-        u32::try_from(there.count()).unwrap_or(u32::MAX)
-    }
-
-    /// Takes room on a host for something that is no app of the view.
+    /// Takes room on a host for something that is no app of the view, until the host is counted anew.
     pub(super) fn occupy(&mut self, host: HostIndex, demand: &Room) {
-        let need = Free::of(demand);
         if let Some(lane) = self.lanes.get_mut(host) {
-            lane.free.cpu = lane.free.cpu.saturating_sub(need.cpu);
-            lane.free.memory = lane.free.memory.saturating_sub(need.memory);
+            lane.free = lane.free.minus(Free::of(demand));
             lane.is_idle = false;
+            self.uncounted.insert(host);
         }
     }
 
-    /// Replicas that an app still wants.
-    pub(super) fn missing(&self, app: AppIndex) -> u32 {
-        self.apps.get(app).map_or(0, |app| {
-            app.app.replicas.saturating_sub(u32::try_from(app.on.len()).unwrap_or(u32::MAX))
-        })
+    /// Counts what is free where that may be wrong by now: from what is there, and not by what came and
+    /// went, so that it is the same whatever happened before.
+    pub(super) fn count(&mut self) {
+        for host in std::mem::take(&mut self.uncounted) {
+            let (Some(at), Some(lane)) = (self.hosts.get(host), self.lanes.get_mut(host)) else {
+                continue;
+            };
+            let needs = at.apps.iter().filter_map(|app| self.apps.get(*app)).map(|app| app.need);
+            lane.free = needs.fold(Free::of(&at.capacity), Free::minus);
+            lane.is_idle = at.apps.is_empty();
+        }
     }
 
-    /// Puts replicas back on hosts that are drained, where nobody else has room for them.
-    pub(super) fn stay_where_drained(&mut self, app: AppIndex) {
-        let Some(at) = self.apps.get_mut(app) else { return };
-        let mut n_missing =
-            at.app.replicas.saturating_sub(u32::try_from(at.on.len()).unwrap_or(u32::MAX));
-        let mut stay = Vec::new();
-        at.left.retain(|(host, why)| {
-            let stays = *why == Why::Draining && n_missing > 0;
-            if stays {
-                n_missing -= 1;
-                stay.push(*host);
-            }
-            !stays
-        });
-        for name in stay {
-            if let Some(host) = self.index(name) {
-                self.keep(app, host);
-            }
-        }
+    /// Notes what a host has on average.
+    pub(super) fn weigh(&mut self) {
+        let there = || self.hosts.iter().filter(|host| host.standing.is_some());
+        let all = there().fold(Room::default(), |all, host| all.plus(&host.capacity));
+        let n_hosts = there().count().max(1) as u64;
+        self.mean_cpu_unit = unit(all.cpu.get() / n_hosts);
+        self.mean_memory_unit = unit(all.memory.get() / n_hosts);
+    }
+}
+
+impl DenseApp {
+    /// Whether nothing but room decides where it may be.
+    pub(super) fn is_plain(&self) -> bool {
+        self.is_free() && self.spread == Spread::BestEffort
+    }
+
+    /// Whether nothing but room decides where its next replica may be.
+    pub(super) fn is_free(&self) -> bool {
+        self.labels == Labels::NONE && self.apart.is_empty() && self.on.is_empty()
+    }
+
+    pub(super) fn missing(&self) -> u32 {
+        self.replicas.saturating_sub(u32::try_from(self.on.len()).unwrap_or(u32::MAX))
     }
 }
 
@@ -308,6 +231,20 @@ impl Free {
         Room { cpu: Millicpu::new(amount(self.cpu)), memory: Bytes::new(amount(self.memory)) }
     }
 
+    fn plus(self, other: Self) -> Self {
+        Self {
+            cpu: self.cpu.saturating_add(other.cpu),
+            memory: self.memory.saturating_add(other.memory),
+        }
+    }
+
+    fn minus(self, other: Self) -> Self {
+        Self {
+            cpu: self.cpu.saturating_sub(other.cpu),
+            memory: self.memory.saturating_sub(other.memory),
+        }
+    }
+
     /// Whether this is less than nothing.
     pub(super) fn is_over(self) -> bool {
         self.cpu < 0 || self.memory < 0
@@ -315,50 +252,13 @@ impl Free {
 
     /// Whether a replica with this need fits once one with that need has gone.
     pub(super) fn holds_without(self, need: Self, gone: Self) -> bool {
-        self.cpu.saturating_add(gone.cpu) >= need.cpu
-            && self.memory.saturating_add(gone.memory) >= need.memory
+        let free = self.plus(gone);
+        free.cpu >= need.cpu && free.memory >= need.memory
     }
 }
 
+/// One over what there is of something, nothing where there is none of it.
 #[expect(clippy::cast_precision_loss, reason = "a score, not an amount")]
-fn unit(capacity: u64) -> f64 {
+pub(super) fn unit(capacity: u64) -> f64 {
     if capacity == 0 { 0.0 } else { 1.0 / capacity as f64 }
-}
-
-impl Dense<'_> {
-    /// The lowest priority of any app.
-    pub(super) fn lowest_priority(&self) -> i32 {
-        self.lowest_priority
-    }
-
-    pub(super) fn same_zone(&self, one: HostIndex, other: HostIndex) -> bool {
-        let zone = |host: HostIndex| self.hosts.get(host).map(|host| host.zone);
-        zone(one) == zone(other)
-    }
-
-    /// Takes back a move of this plan.
-    pub(super) fn undo_move(&mut self, app: AppIndex, from: HostIndex, to: HostIndex) {
-        self.change(app, to, -1);
-        self.change(app, from, 1);
-        let name = self.hosts.get(from).map(|host| host.name);
-        let Some(at) = self.apps.get_mut(app) else { return };
-        at.came.retain(|(came, _)| *came != to);
-        if let Some(place) = at.left.iter().rposition(|(left, _)| Some(*left) == name) {
-            at.left.remove(place);
-        }
-        // It may have come there in this very plan.
-        if name.is_some_and(|name| !at.app.on.contains(name)) {
-            at.came.push((from, Why::Wanted));
-        }
-    }
-}
-
-impl DenseApp<'_> {
-    /// Whether nothing but room decides where it may be.
-    pub(super) fn is_plain(&self) -> bool {
-        self.labels.is_none()
-            && self.apart.is_empty()
-            && self.on.is_empty()
-            && self.app.spread == Spread::BestEffort
-    }
 }

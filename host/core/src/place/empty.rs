@@ -6,7 +6,7 @@ use super::view::Standing;
 use super::why::Why;
 
 /// Empties as many hosts as can be, one after the other, until none can; whether any was.
-pub(super) fn consolidate(dense: &mut Dense<'_>) -> bool {
+pub(super) fn consolidate(dense: &mut Dense) -> bool {
     let mut has_emptied = false;
     loop {
         let mut hosts: Vec<(u64, HostIndex)> = (0..dense.hosts.len())
@@ -14,7 +14,7 @@ pub(super) fn consolidate(dense: &mut Dense<'_>) -> bool {
                 dense
                     .hosts
                     .get(*host)
-                    .is_some_and(|at| at.standing == Standing::Open && !at.apps.is_empty())
+                    .is_some_and(|at| at.standing == Some(Standing::Open) && !at.apps.is_empty())
             })
             .map(|host| (dense.used(host), host))
             .collect();
@@ -32,7 +32,7 @@ pub(super) fn consolidate(dense: &mut Dense<'_>) -> bool {
 
 /// Sends everything on a host to others that have something to do already; nothing where one replica
 /// finds no room.
-fn empty(dense: &mut Dense<'_>, host: HostIndex) -> bool {
+fn empty(dense: &mut Dense, host: HostIndex) -> bool {
     let Some(at) = dense.hosts.get(host) else { return false };
     let mut apps: Vec<(std::cmp::Reverse<u64>, AppIndex)> = at
         .apps
@@ -40,27 +40,24 @@ fn empty(dense: &mut Dense<'_>, host: HostIndex) -> bool {
         .filter_map(|app| Some((std::cmp::Reverse(dense.size(dense.apps.get(*app)?.need)), *app)))
         .collect();
     apps.sort_unstable();
-    let mut moved: Vec<(AppIndex, HostIndex)> = Vec::new();
+    let before = dense.draft.len();
     for (_, app) in apps {
         // It is still here while it looks, so its own zone counts as taken by it.
-        let zone = dense.apps.get(app).map_or(0, |at| dense.n_in_zone(at, host));
+        let zone = dense.apps.get(app).map_or(0, |at| dense.n_in_zone(&at.on, host));
         let is_used = |to: HostIndex| {
             to != host
                 && dense.hosts.get(to).is_some_and(|at| !at.apps.is_empty())
                 && dense.apps.get(app).is_some_and(|at| {
                     let same = dense.same_zone(to, host);
-                    dense.n_in_zone(at, to) < zone + u32::from(same)
+                    dense.n_in_zone(&at.on, to) < zone + u32::from(same)
                 })
         };
         let Some(to) = dense.best(app, is_used) else {
-            for (app, to) in moved.into_iter().rev() {
-                dense.undo_move(app, host, to);
-            }
+            dense.go_back(before);
             return false;
         };
         dense.take(app, host, Why::Consolidated);
         dense.put(app, to, Why::Consolidated);
-        moved.push((app, to));
     }
     true
 }

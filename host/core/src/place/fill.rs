@@ -5,9 +5,11 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::Unplaced;
 use super::dense::{AppIndex, Dense, Free, HostIndex};
 use super::view::Standing;
 use super::why::Why;
+use crate::id::HostName;
 
 /// As many hosts are looked at for making room, those that are short of the least.
 const CLOSEST: usize = 64;
@@ -25,10 +27,10 @@ pub(super) enum Order {
 }
 
 /// How many replicas have no room, those of the highest priority first.
-pub(super) fn left_out(dense: &Dense<'_>, missing: &[AppIndex]) -> Vec<(i32, u32)> {
+pub(super) fn left_out(dense: &Dense, missing: &[AppIndex]) -> Vec<(i32, u32)> {
     let mut by_priority: BTreeMap<i32, u32> = BTreeMap::new();
     for app in missing {
-        let priority = dense.apps.get(*app).map_or(0, |at| at.app.priority);
+        let priority = dense.apps.get(*app).map_or(0, |at| at.priority);
         *by_priority.entry(priority).or_default() += dense.missing(*app);
     }
     // Of two such lists the lesser is the better: at the first difference it has the lower priority,
@@ -37,16 +39,16 @@ pub(super) fn left_out(dense: &Dense<'_>, missing: &[AppIndex]) -> Vec<(i32, u32
 }
 
 /// Of the lowest priority that is left out, the largest that together are as large as all that is.
-pub(super) fn set_aside(dense: &Dense<'_>, missing: &[AppIndex]) -> BTreeSet<AppIndex> {
+pub(super) fn set_aside(dense: &Dense, missing: &[AppIndex]) -> BTreeSet<AppIndex> {
     let size = |app: AppIndex| dense.apps.get(app).map_or(0, |at| dense.size(at.need));
-    let priority = |app: AppIndex| dense.apps.get(app).map_or(0, |at| at.app.priority);
+    let priority = |app: AppIndex| dense.apps.get(app).map_or(0, |at| at.priority);
     let Some(lowest) = missing.iter().map(|app| priority(*app)).min() else {
         return BTreeSet::new();
     };
     let mut due: u64 =
         missing.iter().map(|app| size(*app).saturating_mul(dense.missing(*app).into())).sum();
     // What was there before this plan stays.
-    let is_new = |app: &AppIndex| dense.apps.get(*app).is_some_and(|at| at.app.on.is_empty());
+    let is_new = |app: &AppIndex| dense.apps.get(*app).is_some_and(|at| at.was.is_empty());
     let mut largest: Vec<AppIndex> =
         (0..dense.apps.len()).filter(|app| priority(*app) == lowest && is_new(app)).collect();
     largest.sort_by_cached_key(|app| (Reverse(size(*app)), *app));
@@ -55,7 +57,7 @@ pub(super) fn set_aside(dense: &Dense<'_>, missing: &[AppIndex]) -> BTreeSet<App
         if due == 0 {
             break;
         }
-        let replicas = dense.apps.get(app).map_or(0, |at| u64::from(at.app.replicas));
+        let replicas = dense.apps.get(app).map_or(0, |at| u64::from(at.replicas));
         due = due.saturating_sub(size(app).saturating_mul(replicas));
         aside.insert(app);
     }
@@ -63,9 +65,12 @@ pub(super) fn set_aside(dense: &Dense<'_>, missing: &[AppIndex]) -> BTreeSet<App
 }
 
 /// Places what is missing; returns the apps of which something still is.
-pub(super) fn fill(dense: &mut Dense<'_>, order: &Order) -> Vec<AppIndex> {
-    let mut queue: Vec<AppIndex> =
-        (0..dense.apps.len()).filter(|app| dense.missing(*app) > 0).collect();
+pub(super) fn fill(dense: &mut Dense, order: &Order) -> Vec<AppIndex> {
+    let touched = dense.draft.iter().map(|change| change.app);
+    let due = dense.due.iter().copied().chain(touched);
+    let mut queue: Vec<AppIndex> = due.filter(|app| dense.missing(*app) > 0).collect();
+    queue.sort_unstable();
+    queue.dedup();
     loop {
         queue.sort_by_cached_key(|app| place_in_line(dense, *app, order));
         let mut tried = Tried::default();
@@ -86,26 +91,38 @@ pub(super) fn fill(dense: &mut Dense<'_>, order: &Order) -> Vec<AppIndex> {
     }
 }
 
-/// Notes what has no room, and why.
-pub(super) fn give_up(dense: &mut Dense<'_>, missing: Vec<AppIndex>) {
+/// What has no room, and why. Where it was on a drained host, it stays there.
+pub(super) fn give_up(dense: &mut Dense, missing: Vec<AppIndex>) -> Vec<Unplaced> {
+    let mut unplaced = Vec::new();
     for app in missing {
-        let n_missing = dense.missing(app);
-        let lacks = dense.lacks(app);
-        if let Some(at) = dense.apps.get_mut(app) {
-            at.unplaced = Some((n_missing, lacks));
-        }
-        dense.stay_where_drained(app);
+        let (replicas, lacks) = (dense.missing(app), dense.lacks(app));
+        let stays_on = stay_where_drained(dense, app);
+        let Some(at) = dense.apps.get(app) else { continue };
+        unplaced.push(Unplaced { app: at.name.clone(), replicas, lacks, stays_on });
     }
+    unplaced
+}
+
+fn stay_where_drained(dense: &mut Dense, app: AppIndex) -> Vec<HostName> {
+    let Some(at) = dense.apps.get(app) else { return Vec::new() };
+    let is_drained = |host: &HostIndex| dense.standing(*host) == Some(Standing::Draining);
+    let n_missing = usize::try_from(at.missing()).unwrap_or(usize::MAX);
+    let stay: Vec<HostIndex> = at.was.iter().filter(is_drained).take(n_missing).collect();
+    for host in &stay {
+        dense.put(app, *host, Why::Draining);
+    }
+    let names = stay.into_iter().filter_map(|host| dense.hosts.get(host));
+    names.map(|host| host.name.clone()).collect()
 }
 
 /// The more important first.
 fn place_in_line(
-    dense: &Dense<'_>,
+    dense: &Dense,
     app: AppIndex,
     order: &Order,
 ) -> (Reverse<i32>, bool, Reverse<u64>, AppIndex) {
     let at = dense.apps.get(app);
-    let priority = at.map_or(0, |at| at.app.priority);
+    let priority = at.map_or(0, |at| at.priority);
     let size = at.map_or(0, |at| dense.size(at.need));
     let (is_aside, size) = match order {
         Order::Largest => (false, size),
@@ -115,11 +132,13 @@ fn place_in_line(
     (Reverse(priority), is_aside, Reverse(size), app)
 }
 
-/// What could not be placed since the last success: what asks for no less, and no more freely, cannot
-/// be placed either.
+/// What could not be placed since room was last made: what asks for no less, and no more freely, cannot
+/// be placed either. Room is only taken meanwhile.
 #[derive(Default)]
 struct Tried {
     plain: Vec<(i32, Free)>,
+    /// Needs for which no host has room at all.
+    nowhere: Vec<Free>,
 }
 
 impl Tried {
@@ -135,16 +154,30 @@ impl Tried {
         });
         self.plain.push((priority, need));
     }
+
+    /// Whether any host has room, whatever else keeps a replica from it.
+    fn is_room(&mut self, dense: &Dense, need: Free) -> bool {
+        let is_more = |least: &Free| need.cpu >= least.cpu && need.memory >= least.memory;
+        if self.nowhere.iter().any(is_more) {
+            return false;
+        }
+        let is_room = dense.is_room(need);
+        if !is_room {
+            self.nowhere.retain(|least| least.cpu < need.cpu || least.memory < need.memory);
+            self.nowhere.push(need);
+        }
+        is_room
+    }
 }
 
 fn place_one(
-    dense: &mut Dense<'_>,
+    dense: &mut Dense,
     app: AppIndex,
     tried: &mut Tried,
     displaced: &mut Vec<AppIndex>,
 ) -> bool {
     let Some(at) = dense.apps.get(app) else { return false };
-    let (priority, need) = (at.app.priority, at.need);
+    let (priority, need) = (at.priority, at.need);
     let is_plain = at.is_plain();
     if is_plain && tried.has_failed(priority, need) {
         return false;
@@ -153,8 +186,8 @@ fn place_one(
         dense.put(app, host, Why::Wanted);
         return true;
     }
-    if make_room(dense, app) || evict(dense, app, displaced) {
-        tried.plain.clear();
+    if make_room(dense, app, tried) || evict(dense, app, displaced) {
+        *tried = Tried::default();
         return true;
     }
     if is_plain {
@@ -164,7 +197,7 @@ fn place_one(
 }
 
 /// Moves one replica elsewhere, where that lets this one in.
-fn make_room(dense: &mut Dense<'_>, app: AppIndex) -> bool {
+fn make_room(dense: &mut Dense, app: AppIndex, tried: &mut Tried) -> bool {
     let Some(at) = dense.apps.get(app) else { return false };
     let (need, name) = (at.need, at.name.clone());
     let mut close: Vec<(i64, HostIndex)> = (0..dense.hosts.len())
@@ -189,6 +222,10 @@ fn make_room(dense: &mut Dense<'_>, app: AppIndex) -> bool {
             .collect();
         others.sort_unstable();
         for (_, other) in others {
+            let is_room = dense.apps.get(other).is_some_and(|at| tried.is_room(dense, at.need));
+            if !is_room {
+                continue;
+            }
             let Some(to) = dense.best(other, |to| to != host) else { continue };
             dense.take(other, host, Why::MakesRoom(name.clone()));
             dense.put(other, to, Why::MakesRoom(name.clone()));
@@ -201,21 +238,20 @@ fn make_room(dense: &mut Dense<'_>, app: AppIndex) -> bool {
 
 /// Takes off replicas of lower priority, where that lets this one in: of the lowest priority, and as
 /// few as can be.
-fn evict(dense: &mut Dense<'_>, app: AppIndex, displaced: &mut Vec<AppIndex>) -> bool {
+fn evict(dense: &mut Dense, app: AppIndex, displaced: &mut Vec<AppIndex>) -> bool {
     let Some(at) = dense.apps.get(app) else { return false };
-    let (need, priority, name) = (at.need, at.app.priority, at.name.clone());
-    if dense.lowest_priority() >= priority {
+    let (need, priority, name) = (at.need, at.priority, at.name.clone());
+    if dense.lowest_priority >= priority {
         return false;
     }
     let mut best: Option<((i32, usize, HostIndex), Vec<AppIndex>)> = None;
     for host in 0..dense.hosts.len() {
-        let is_open = dense.hosts.get(host).is_some_and(|at| at.standing == Standing::Open);
-        if !is_open || !dense.may_be_on(at, host) {
+        if !dense.may_be_on(at, host) {
             continue;
         }
         let Some(victims) = victims(dense, host, need, priority) else { continue };
         let highest = victims.iter().filter_map(|app| dense.apps.get(*app));
-        let highest = highest.map(|at| at.app.priority).max().unwrap_or(i32::MIN);
+        let highest = highest.map(|at| at.priority).max().unwrap_or(i32::MIN);
         let cost = (highest, victims.len(), host);
         if best.as_ref().is_none_or(|(least, _)| cost < *least) {
             best = Some((cost, victims));
@@ -231,7 +267,7 @@ fn evict(dense: &mut Dense<'_>, app: AppIndex, displaced: &mut Vec<AppIndex>) ->
 }
 
 /// Who has to go from a host, if that is enough.
-fn victims(dense: &Dense<'_>, host: HostIndex, need: Free, priority: i32) -> Option<Vec<AppIndex>> {
+fn victims(dense: &Dense, host: HostIndex, need: Free, priority: i32) -> Option<Vec<AppIndex>> {
     let mut lower: Vec<(i32, Reverse<u64>, AppIndex)> = dense
         .hosts
         .get(host)?
@@ -239,8 +275,8 @@ fn victims(dense: &Dense<'_>, host: HostIndex, need: Free, priority: i32) -> Opt
         .iter()
         .filter_map(|app| {
             let at = dense.apps.get(*app)?;
-            let key = (at.app.priority, Reverse(dense.size(at.need)), *app);
-            (at.app.priority < priority).then_some(key)
+            let key = (at.priority, Reverse(dense.size(at.need)), *app);
+            (at.priority < priority).then_some(key)
         })
         .collect();
     lower.sort_unstable();

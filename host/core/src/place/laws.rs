@@ -7,11 +7,11 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn room(cpu: u64, memory: u64) -> Room {
+pub(super) fn room(cpu: u64, memory: u64) -> Room {
     Room { cpu: Millicpu::new(cpu), memory: Bytes::mebi(memory) }
 }
 
-fn host(zone: u8, cpu: u64, memory: u64) -> Host {
+pub(super) fn host(zone: u8, cpu: u64, memory: u64) -> Host {
     Host {
         zone: format!("z{zone}").into(),
         labels: BTreeMap::new(),
@@ -20,7 +20,7 @@ fn host(zone: u8, cpu: u64, memory: u64) -> Host {
     }
 }
 
-fn app(replicas: u32, cpu: u64, memory: u64) -> App {
+pub(super) fn app(replicas: u32, cpu: u64, memory: u64) -> App {
     App {
         replicas,
         demand: room(cpu, memory),
@@ -32,19 +32,19 @@ fn app(replicas: u32, cpu: u64, memory: u64) -> App {
     }
 }
 
-fn host_name(number: usize) -> HostName {
+pub(super) fn host_name(number: usize) -> HostName {
     format!("h{number}").parse().unwrap()
 }
 
-fn app_name(number: usize) -> AppName {
+pub(super) fn app_name(number: usize) -> AppName {
     format!("a{number}").parse().unwrap()
 }
 
-fn ssd() -> BTreeMap<String, String> {
+pub(super) fn ssd() -> BTreeMap<String, String> {
     BTreeMap::from([("disk".to_owned(), "ssd".to_owned())])
 }
 
-fn any_host() -> impl Strategy<Value = Host> {
+pub(super) fn any_host() -> impl Strategy<Value = Host> {
     let standing = prop_oneof![
         8 => Just(Standing::Open), 1 => Just(Standing::Cordoned), 1 => Just(Standing::Draining)
     ];
@@ -57,7 +57,7 @@ fn any_host() -> impl Strategy<Value = Host> {
     )
 }
 
-fn any_app(n_hosts: usize, n_apps: usize) -> impl Strategy<Value = App> {
+pub(super) fn any_app(n_hosts: usize, n_apps: usize) -> impl Strategy<Value = App> {
     let on = proptest::collection::btree_set(0..n_hosts + 2, 0..4);
     let apart = proptest::collection::btree_set(0..n_apps, 0..2);
     let apart = prop_oneof![4 => Just(BTreeSet::new()), 1 => apart];
@@ -75,7 +75,7 @@ fn any_app(n_hosts: usize, n_apps: usize) -> impl Strategy<Value = App> {
     )
 }
 
-fn any_view() -> impl Strategy<Value = View> {
+pub(super) fn any_view() -> impl Strategy<Value = View> {
     (0usize..8, 0usize..16).prop_flat_map(|(n_hosts, n_apps)| {
         let hosts = proptest::collection::vec(any_host(), n_hosts);
         let apps = proptest::collection::vec(any_app(n_hosts, n_apps), n_apps);
@@ -148,6 +148,8 @@ proptest! {
             let told = lacks.closed + lacks.unlabelled + lacks.taken + lacks.apart + lacks.zone
                 + lacks.short_of_cpu + lacks.short_of_memory;
             prop_assert_eq!(told, lacks.hosts, "{}", unplaced);
+            let on_drained = app.on.iter().filter(|on| after.hosts[*on].standing == Standing::Draining);
+            prop_assert!(unplaced.stays_on.iter().eq(on_drained), "{}", unplaced);
             if app.needs.is_empty() && app.spread == Spread::BestEffort && app.apart_from.is_empty() {
                 for (name, host) in &after.hosts {
                     let is_shunned = after.apps.values().any(|other| {
@@ -174,7 +176,7 @@ proptest! {
     }
 }
 
-fn fleet(hosts: Vec<Host>, apps: Vec<App>) -> View {
+pub(super) fn fleet(hosts: Vec<Host>, apps: Vec<App>) -> View {
     View {
         hosts: hosts.into_iter().enumerate().map(|(n, host)| (host_name(n), host)).collect(),
         apps: apps.into_iter().enumerate().map(|(n, app)| (app_name(n), app)).collect(),
@@ -218,7 +220,7 @@ fn a_drained_host_gives_up_what_has_room_elsewhere_and_keeps_the_rest() {
         &fleet(hosts, vec![on(app(1, 800, 32)), on(app(1, 800, 32))]),
         &expect![[r#"
         a0: h0 -> h1, since the host is drained
-        a1: no room for 1 of its replicas: needs 800m cpu and 32MiB; of 2 hosts: 1 cordoned or drained, 1 short of cpu (at most 200m free)"#]],
+        a1: no room for 1 of its replicas, stays on h0 meanwhile: needs 800m cpu and 32MiB; of 2 hosts: 1 cordoned or drained, 1 short of cpu (at most 200m free)"#]],
     );
 }
 
@@ -233,7 +235,7 @@ fn the_higher_priority_goes_first_and_the_lower_says_what_it_lacks() {
         &expect![[r#"
         a0: stops on h0, since a1 has a higher priority and needs the room
         a1: starts on h0, since more replicas are wanted
-        a0: no room for 1 of its replicas: needs 900m cpu and 32MiB; the only host: 1 short of cpu (at most 100m free)"#]],
+        a0: no room for 1 of its replicas: needs 900m cpu and 32MiB; the only host is short of cpu (100m free)"#]],
     );
 }
 

@@ -2,50 +2,58 @@
 //! Decides nothing.
 
 use super::dense::{Dense, DenseApp, HostIndex};
+use super::draft::{Change, What};
+use super::why::Why;
 use super::{Move, Plan, Unplaced};
 use crate::id::HostName;
 
-impl Dense<'_> {
+impl Dense {
     /// What has become of the view, as a plan.
-    pub(super) fn plan(self) -> Plan {
-        let mut plan = Plan::default();
-        let is_touched = |app: &&DenseApp<'_>| {
-            !app.left.is_empty() || !app.came.is_empty() || app.unplaced.is_some()
-        };
-        for app in self.apps.iter().filter(is_touched) {
-            let was = |host: HostIndex| {
-                self.hosts.get(host).is_some_and(|host| app.app.on.contains(host.name))
-            };
-            let is = |name: &HostName| {
-                app.on.iter().any(|on| self.hosts.get(*on).is_some_and(|host| host.name == name))
-            };
-            let mut left =
-                app.left.iter().filter(|(name, _)| app.app.on.contains(*name) && !is(name));
-            let mut left: Vec<_> = left.by_ref().collect();
-            left.sort_by_key(|(name, _)| *name);
-            left.dedup_by_key(|(name, _)| *name);
-            let mut left = left.into_iter();
-            let mut came: Vec<_> = app.came.iter().filter(|(host, _)| !was(*host)).collect();
-            came.sort_by_key(|(host, _)| *host);
-            for (host, why) in came {
-                let to = self.hosts.get(*host).map(|host| host.name.clone());
-                let (from, why) = match left.next() {
-                    Some((from, why)) => (Some((*from).clone()), why.clone()),
-                    None => (None, why.clone()),
-                };
-                plan.moves.push(Move { app: app.name.clone(), from, to, why });
-            }
-            for (from, why) in left {
-                let (from, why) = (Some((*from).clone()), why.clone());
-                plan.moves.push(Move { app: app.name.clone(), from, to: None, why });
-            }
-            if let Some((replicas, lacks)) = &app.unplaced {
-                let (app, lacks) = (app.name.clone(), lacks.clone());
-                plan.unplaced.push(Unplaced { app, replicas: *replicas, lacks });
+    pub(super) fn plan(&self, unplaced: Vec<Unplaced>) -> Plan {
+        let mut changes: Vec<&Change> = self.draft.iter().collect();
+        changes.sort_by_key(|change| change.app);
+        let mut moves = Vec::new();
+        for changes in changes.chunk_by(|one, other| one.app == other.app) {
+            let app = changes.first().and_then(|change| self.apps.get(change.app));
+            if let Some(app) = app {
+                self.add_moves(app, changes, &mut moves);
             }
         }
-        let spare = self.hosts.iter().filter(|host| host.apps.is_empty());
-        plan.spare = spare.map(|host| host.name.clone()).collect();
-        plan
+        let spare = self.hosts.iter();
+        let spare = spare.filter(|host| host.standing.is_some() && host.apps.is_empty());
+        Plan { moves, unplaced, spare: spare.map(|host| host.name.clone()).collect() }
+    }
+
+    fn add_moves(&self, app: &DenseApp, changes: &[&Change], moves: &mut Vec<Move>) {
+        let (mut left, mut came): (Vec<&Change>, Vec<&Change>) = (Vec::new(), Vec::new());
+        for change in changes {
+            let was_there = app.was.contains(change.host);
+            let is_there = app.on.contains(change.host);
+            match change.what {
+                What::Put if !was_there && is_there => {
+                    came.retain(|other| other.host != change.host);
+                    came.push(change);
+                }
+                What::Lost | What::Taken if was_there && !is_there => left.push(change),
+                _ => {}
+            }
+        }
+        let name = |host: HostIndex| self.hosts.get(host).map(|host| &host.name);
+        left.sort_by_key(|change| name(change.host));
+        left.dedup_by_key(|change| change.host);
+        came.sort_by_key(|change| change.host);
+        let mut left = left.into_iter();
+        let mut add = |from: Option<&Change>, to: Option<&Change>| {
+            let named = |at: Option<&Change>| -> Option<HostName> { name(at?.host).cloned() };
+            // What only starts may have been moved in this very plan; that is nobody's concern.
+            let why = from.map_or(Why::Wanted, |change| change.why.clone());
+            moves.push(Move { app: app.name.clone(), from: named(from), to: named(to), why });
+        };
+        for change in came {
+            add(left.next(), Some(change));
+        }
+        for change in left {
+            add(Some(change), None);
+        }
     }
 }

@@ -6,13 +6,13 @@ use crate::id::HostName;
 
 /// The numbers of names, found by FNV-1a (Fowler, Noll, Vo) and linear probing.
 #[derive(Debug)]
-pub(super) struct Names<'v> {
-    slots: Vec<Option<(&'v str, usize)>>,
+pub(super) struct Names {
+    slots: Vec<Option<(HostName, usize)>>,
 }
 
-impl<'v> Names<'v> {
+impl Names {
     /// Numbers the names in their order.
-    pub(super) fn new(names: impl ExactSizeIterator<Item = &'v HostName>) -> Self {
+    pub(super) fn new<'n>(names: impl ExactSizeIterator<Item = &'n HostName>) -> Self {
         // At most half full, so that probing ends soon.
         let n_slots = (names.len() * 2).next_power_of_two().max(2);
         let mut slots = vec![None; n_slots];
@@ -20,7 +20,7 @@ impl<'v> Names<'v> {
             let mut place = hash(name.as_str());
             while let Some(slot) = slots.get_mut(place & (n_slots - 1)) {
                 if slot.is_none() {
-                    *slot = Some((name.as_str(), number));
+                    *slot = Some((name.clone(), number));
                     break;
                 }
                 place = place.wrapping_add(1);
@@ -33,9 +33,10 @@ impl<'v> Names<'v> {
     pub(super) fn get(&self, name: &HostName) -> Option<usize> {
         let mut place = hash(name.as_str());
         loop {
-            let (known, number) = (*self.slots.get(place & (self.slots.len() - 1))?)?;
-            if known == name.as_str() {
-                return Some(number);
+            let slot = self.slots.get(place & (self.slots.len() - 1))?;
+            let (known, number) = slot.as_ref()?;
+            if known == name {
+                return Some(*number);
             }
             place = place.wrapping_add(1);
         }

@@ -14,6 +14,12 @@ pub(super) struct Score {
     pub(super) host: u32,
 }
 
+impl Score {
+    /// That of no host.
+    pub(super) const WORST: Self =
+        Self { in_zone: u32::MAX, is_idle: true, waste: u64::MAX, host: u32::MAX };
+}
+
 /// How badly what is left of a host can be used once a replica is on it: by how unequal the parts are
 /// that are left of its processor and its memory, since what is left of one without the other is
 /// stranded; and a little by how much is left, so that of equally balanced hosts the fuller comes first.

@@ -6,7 +6,7 @@ use super::score::{Score, waste};
 use super::view::{Room, Standing};
 use super::why::Lacks;
 
-impl Dense<'_> {
+impl Dense {
     /// The best host for one more replica; `allowed` may rule some out.
     pub(super) fn best(
         &self,
@@ -15,8 +15,8 @@ impl Dense<'_> {
     ) -> Option<HostIndex> {
         let app = self.apps.get(app)?;
         let zones: Vec<u32> =
-            app.on.iter().filter_map(|on| self.hosts.get(*on).map(|host| host.zone)).collect();
-        let is_free = app.labels.is_none() && app.apart.is_empty() && app.on.is_empty();
+            app.on.iter().filter_map(|on| self.lanes.get(on).map(|lane| lane.zone)).collect();
+        let is_free = app.is_free();
         let may = |host: HostIndex| (is_free || self.may_be_on(app, host)) && allowed(host);
         self.scan(app.need, &zones, may)
     }
@@ -24,6 +24,12 @@ impl Dense<'_> {
     /// The best host for something that has a need and no wishes.
     pub(super) fn best_for(&self, demand: &Room) -> Option<HostIndex> {
         self.scan(Free::of(demand), &[], |_| true)
+    }
+
+    /// Whether any host has room for a need.
+    pub(super) fn is_room(&self, need: Free) -> bool {
+        let has = |lane: &Lane| lane.free.cpu >= need.cpu && lane.free.memory >= need.memory;
+        self.lanes.iter().any(|lane| lane.is_open && has(lane))
     }
 
     /// The best of all hosts that have room and where it may be; `zones` are those of the replicas
@@ -34,39 +40,37 @@ impl Dense<'_> {
         zones: &[u32],
         may: impl Fn(HostIndex) -> bool,
     ) -> Option<HostIndex> {
-        let mut best: Option<Score> = None;
+        let mut best = Score::WORST;
         for (host, lane) in self.lanes.iter().enumerate() {
             if lane.free.cpu < need.cpu || lane.free.memory < need.memory || !lane.is_open {
                 continue;
             }
-            let in_zone = zones.iter().filter(|zone| **zone == lane.zone).count();
-            let in_zone = u32::try_from(in_zone).unwrap_or(u32::MAX);
+            let in_zone = zones.iter().map(|zone| u32::from(*zone == lane.zone)).sum();
             // Cheap to see, and true of nearly all hosts at first, since all of them are idle.
-            let is_worse =
-                best.is_some_and(|best| (in_zone, lane.is_idle) > (best.in_zone, best.is_idle));
-            if is_worse {
+            if (in_zone, lane.is_idle) > (best.in_zone, best.is_idle) {
                 continue;
             }
             let score = lane.score(host, need, in_zone);
-            if best.is_none_or(|best| score < best) && may(host) {
-                best = Some(score);
+            if score < best && may(host) {
+                best = score;
             }
         }
-        best.map(|best| best.host as HostIndex)
+        (best < Score::WORST).then_some(best.host as HostIndex)
     }
 
     /// Why a replica fits nowhere.
     pub(super) fn lacks(&self, app: AppIndex) -> Lacks {
         let mut lacks = Lacks::default();
         let Some(app) = self.apps.get(app) else { return lacks };
-        lacks.needs = app.app.demand;
+        lacks.needs = app.need.room();
         for (host, at) in self.hosts.iter().enumerate() {
+            let Some(standing) = at.standing else { continue };
             lacks.hosts += 1;
-            if app.on.contains(&host) {
+            if app.on.contains(host) {
                 lacks.taken += 1;
-            } else if at.standing != Standing::Open {
+            } else if standing != Standing::Open {
                 lacks.closed += 1;
-            } else if !self.has_labels(app, host) {
+            } else if !self.labels.has(app.labels, host) {
                 lacks.unlabelled += 1;
             } else if self.meets(app, host) {
                 lacks.apart += 1;

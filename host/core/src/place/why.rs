@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::view::Room;
-use crate::id::AppName;
+use crate::id::{AppName, HostName};
 use crate::units::{Bytes, Millicpu};
 
 use super::{Move, Unplaced};
@@ -96,33 +96,56 @@ impl fmt::Display for Lacks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Room { cpu, memory } = self.needs;
         write!(f, "needs {cpu} cpu and {memory}; ")?;
-        match self.hosts {
-            0 => return f.write_str("there is no host"),
-            1 => f.write_str("the only host")?,
-            hosts => write!(f, "of {hosts} hosts")?,
+        if self.hosts == 0 {
+            return f.write_str("there is no host");
         }
-        let mut parts = Vec::new();
-        let mut add = |count: u32, what: String| {
-            if count > 0 {
-                parts.push(format!("{count} {what}"));
-            }
-        };
-        add(self.closed, "cordoned or drained".to_owned());
-        add(self.unlabelled, "without its labels".to_owned());
-        add(self.taken, "with a replica already".to_owned());
-        add(self.apart, "with an app it must not meet".to_owned());
-        add(self.zone, "in a zone with a replica".to_owned());
-        add(self.short_of_cpu, format!("short of cpu (at most {} free)", self.most_cpu));
-        let most = Bytes::new(self.most_memory.get() >> 20 << 20);
-        add(self.short_of_memory, format!("short of memory (at most {most} free)"));
-        write!(f, ": {}", parts.join(", "))
+        let free_cpu = self.most_cpu;
+        let free_memory = Bytes::new(self.most_memory.get() >> 20 << 20);
+        // How many hosts, what is said of many, and what of an only one.
+        let reasons = [
+            (self.closed, "cordoned or drained".to_owned(), "is cordoned or drained".to_owned()),
+            (self.unlabelled, "without its labels".to_owned(), "lacks its labels".to_owned()),
+            (self.taken, "with a replica already".to_owned(), "has a replica already".to_owned()),
+            (
+                self.apart,
+                "with an app it must not meet".to_owned(),
+                "has an app it must not meet".to_owned(),
+            ),
+            (
+                self.zone,
+                "in a zone with a replica".to_owned(),
+                "is in a zone with a replica".to_owned(),
+            ),
+            (
+                self.short_of_cpu,
+                format!("short of cpu (at most {free_cpu} free)"),
+                format!("is short of cpu ({free_cpu} free)"),
+            ),
+            (
+                self.short_of_memory,
+                format!("short of memory (at most {free_memory} free)"),
+                format!("is short of memory ({free_memory} free)"),
+            ),
+        ];
+        let told = reasons.iter().filter(|(count, ..)| *count > 0);
+        if self.hosts == 1 {
+            let told: Vec<&str> = told.map(|(_, _, only)| only.as_str()).collect();
+            return write!(f, "the only host {}", told.join(", "));
+        }
+        let told: Vec<String> = told.map(|(count, many, _)| format!("{count} {many}")).collect();
+        write!(f, "of {} hosts: {}", self.hosts, told.join(", "))
     }
 }
 
 impl fmt::Display for Unplaced {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { app, replicas, lacks } = self;
-        write!(f, "{app}: no room for {replicas} of its replicas: {lacks}")
+        let Self { app, replicas, lacks, stays_on } = self;
+        write!(f, "{app}: no room for {replicas} of its replicas")?;
+        if !stays_on.is_empty() {
+            let hosts: Vec<&str> = stays_on.iter().map(HostName::as_str).collect();
+            write!(f, ", stays on {} meanwhile", hosts.join(", "))?;
+        }
+        write!(f, ": {lacks}")
     }
 }
 
