@@ -19,6 +19,7 @@ use imbl::OrdMap;
 use steerage_core::id::{AppName, HostName};
 use tokio::sync::watch;
 
+pub use self::usage::part_of;
 pub use self::view::{Told, View};
 use crate::forward::{Health, Peer, Peers};
 use crate::store::{Change, Seen, Store};

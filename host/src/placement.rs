@@ -4,6 +4,7 @@
 //! Decides nothing itself: `core::place` does. Two planners at once are harmless, since what one has
 //! written the other's commit does not find unchanged.
 
+mod kept;
 mod news;
 mod view;
 
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use imbl::OrdSet;
 use steerage_core::id::{AppName, HostName};
-use steerage_core::place::{self, Aims, Plan};
+use steerage_core::place::{Aims, Plan};
 
 use crate::fleet::record::{self, AssignedRecord};
 use crate::fleet::{Fleet, View, keys};
@@ -23,8 +24,9 @@ use crate::store::{Commit, Guard, StoreError, Write};
 use crate::telemetry::chain;
 use crate::telemetry::events::Events;
 
+use self::kept::Kept;
 use self::news::News;
-pub use self::view::{Demands, of};
+pub use self::view::of;
 
 /// News is gathered for so long before a plan is made: a deploy is several changes.
 const GATHER: Duration = Duration::from_millis(20);
@@ -54,10 +56,10 @@ pub async fn keep_planning(
     shutdown: Shutdown,
 ) {
     let (mut changes, mut health) = (fleet.changes(), fleet.peers().changes());
-    let mut news = News::new(events);
+    let mut planning = Planning { kept: Kept::new(settings.headroom), news: News::new(events) };
     // Since when nothing has moved.
     let mut quiet_since = Instant::now();
-    let mut every = EVERY.0;
+    let (mut every, mut use_taken_at) = (EVERY.0, Instant::now());
     while !shutdown.has_begun() {
         let is_early = fleet.connected_for() < settings.patience;
         let waits = is_early && misses_hosts(&fleet.view());
@@ -65,7 +67,8 @@ pub async fn keep_planning(
         if is_planner(&fleet) && !fleet.is_cut_off() && !waits {
             let aims = Aims { consolidate: is_quiet };
             let began_at = Instant::now();
-            match plan_once(&fleet, &settings, aims, &mut news).await {
+            let with_use = is_quiet || use_taken_at.elapsed() >= every;
+            match planning.plan_once(&fleet, with_use, aims).await {
                 Ok(n_apps) => {
                     if n_apps > 0 {
                         tracing::info!(n_apps, "placed apps");
@@ -80,7 +83,10 @@ pub async fn keep_planning(
                 }
                 Err(error) => tracing::debug!(error = chain(&error), "a plan cannot be written"),
             }
-            every = (began_at.elapsed() * SHARE).clamp(EVERY.0, EVERY.1);
+            if with_use {
+                use_taken_at = Instant::now();
+                every = (began_at.elapsed() * SHARE).clamp(EVERY.0, EVERY.1);
+            }
         }
         let next = if waits { settings.patience / 4 } else { every };
         let quiet_in =
@@ -115,26 +121,46 @@ fn answers(fleet: &Fleet, host: &HostName) -> bool {
     fleet.peers().named(host).is_some_and(|peer| peer.health() == Health::Answers)
 }
 
-/// Makes one plan and writes it; returns of how many apps.
-async fn plan_once(
-    fleet: &Fleet,
-    settings: &PlanSettings,
-    aims: Aims,
-    news: &mut News,
-) -> Result<usize, StoreError> {
-    let view = fleet.view();
-    let now = of(fleet, &view, settings.headroom);
-    // Planning takes seconds where there are a million replicas.
-    let planned = tokio::task::spawn_blocking(move || place::plan(&now, &aims)).await;
-    let Ok(plan) = planned else { return Ok(0) };
-    news.tell_room(&plan);
-    let n_apps = write(fleet, &view, &plan).await?;
-    news.tell_emptied(&plan);
-    Ok(n_apps)
+/// What is kept between plans.
+#[derive(Debug)]
+struct Planning {
+    kept: Kept,
+    news: News,
+}
+
+impl Planning {
+    /// Makes one plan and writes it; returns of how many apps.
+    async fn plan_once(
+        &mut self,
+        fleet: &Fleet,
+        with_use: bool,
+        aims: Aims,
+    ) -> Result<usize, StoreError> {
+        let view = fleet.view();
+        let (planned_for, planned_in) = (fleet.clone(), view.clone());
+        let anew = Kept::new(self.kept.headroom());
+        let mut kept = std::mem::replace(&mut self.kept, anew);
+        // Planning takes seconds where there are a million replicas.
+        let planned = tokio::task::spawn_blocking(move || {
+            let plan = kept.plan(&planned_for, &planned_in, with_use, aims);
+            (kept, plan)
+        });
+        let Ok((kept, plan)) = planned.await else { return Ok(0) };
+        self.kept = kept;
+        self.news.tell_room(&plan);
+        let n_apps = write(fleet, &view, &plan, self.kept.orphans()).await?;
+        self.news.tell_emptied(&plan);
+        Ok(n_apps)
+    }
 }
 
 /// Writes what the plan changes, app by app, each only where it is as the plan saw it.
-async fn write(fleet: &Fleet, view: &View, plan: &Plan) -> Result<usize, StoreError> {
+async fn write(
+    fleet: &Fleet,
+    view: &View,
+    plan: &Plan,
+    orphans: &BTreeSet<AppName>,
+) -> Result<usize, StoreError> {
     let mut after: BTreeMap<AppName, BTreeSet<HostName>> = BTreeMap::new();
     for step in &plan.moves {
         let hosts = after.entry(step.app.clone()).or_insert_with(|| {
@@ -149,9 +175,7 @@ async fn write(fleet: &Fleet, view: &View, plan: &Plan) -> Result<usize, StoreEr
         }
         tracing::info!("{step}");
     }
-    let gone = view.assigned.keys().filter(|app| !view.apps.contains_key(*app));
-    let deletes: Vec<&AppName> = gone.collect();
-    let n_apps = after.len() + deletes.len();
+    let n_apps = after.len() + orphans.len();
     let mut changes: Vec<(Guard, Write)> = Vec::with_capacity(n_apps);
     for (app, hosts) in &after {
         let hosts = hosts.iter().map(ToString::to_string).collect();
@@ -159,7 +183,7 @@ async fn write(fleet: &Fleet, view: &View, plan: &Plan) -> Result<usize, StoreEr
         let write = Write::Put { key: keys::assigned(app), value, lease: None };
         changes.push((guard(view, app), write));
     }
-    for app in deletes {
+    for app in orphans {
         changes.push((guard(view, app), Write::Delete(keys::assigned(app))));
     }
     for batch in changes.chunks(crate::store::MOST_WRITES) {

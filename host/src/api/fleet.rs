@@ -147,6 +147,7 @@ pub(super) async fn plan(
         app: unplaced.app.to_string(),
         replicas: unplaced.replicas,
         lacks: unplaced.lacks.to_string(),
+        stays_on: unplaced.stays_on.iter().map(ToString::to_string).collect(),
     });
     Ok(Json(wire::Plan {
         moves: moves.collect(),

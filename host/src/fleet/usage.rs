@@ -19,6 +19,27 @@ impl View {
         parts.flat_map(|part| part.apps.iter().map(|(app, used)| (app.as_str(), used)))
     }
 
+    /// What an app uses: the most that one host tells, but all hosts' recent use together; `None` where
+    /// no host that has it at hand or shall have lists it.
+    #[must_use]
+    pub fn used_by(&self, app: &AppName) -> Option<AppUse> {
+        let ready = self.ready.get(app).into_iter().flat_map(imbl::OrdMap::keys);
+        let assigned = self.assigned_to(app).into_iter().flatten();
+        let only_assigned = assigned
+            .filter(|host| self.ready.get(app).is_none_or(|ready| !ready.contains_key(*host)));
+        let told = ready.chain(only_assigned).filter_map(|host| listed(self.usage.get(host)?, app));
+        told.fold(None, |all: Option<AppUse>, used| {
+            let all = all.unwrap_or_default();
+            Some(AppUse {
+                cpu_m: all.cpu_m.saturating_add(used.cpu_m),
+                cpu_high_m: all.cpu_high_m.max(used.cpu_high_m),
+                memory: all.memory.saturating_add(used.memory),
+                memory_high: all.memory_high.max(used.memory_high),
+                looks: all.looks.max(used.looks),
+            })
+        })
+    }
+
     /// Whether a host has an app at hand, and has looked at it for long enough to say that it uses
     /// nothing there.
     #[must_use]
@@ -26,7 +47,7 @@ impl View {
         let Some(parts) = self.usage.get(host) else { return false };
         parts.get(&0).is_some_and(|first| first.rest_is_idle)
             && self.ready.get(app).is_some_and(|ready| ready.contains_key(host))
-            && parts.values().all(|part| !part.apps.contains_key(app.as_str()))
+            && listed(parts, app).is_none()
     }
 
     /// Takes one part of what a host tells; remembers what it told before where that is gone.
@@ -64,12 +85,10 @@ impl View {
 
     /// Remembers that apps used nothing that were placed on a host and are listed in none of its parts.
     fn remember_idle(&mut self, host: &HostName, parts: &Parts) {
-        let is_listed =
-            |app: &AppName| parts.values().any(|part| part.apps.contains_key(app.as_str()));
         let idle: Vec<AppName> = self
             .assigned
             .iter()
-            .filter(|(app, (hosts, _))| hosts.contains(host) && !is_listed(app))
+            .filter(|(app, (hosts, _))| hosts.contains(host) && listed(parts, app).is_none())
             .map(|(app, _)| app.clone())
             .collect();
         let nothing = AppUse { looks: AppUse::BELIEVED, ..AppUse::default() };
@@ -87,6 +106,22 @@ impl View {
             }
         }
     }
+}
+
+/// What a host tells of an app, if it lists it.
+fn listed<'p>(parts: &'p Parts, app: &AppName) -> Option<&'p AppUse> {
+    let n_parts = u32::try_from(parts.len()).unwrap_or(u32::MAX);
+    parts.get(&part_of(app.as_str(), n_parts))?.apps.get(app.as_str())
+}
+
+/// In which of so many parts an app is told. By FNV-1a (Fowler, Noll, Vo): the same for all hosts and
+/// in every run.
+#[must_use]
+pub fn part_of(app: &str, n_parts: u32) -> u32 {
+    let hash = app
+        .bytes()
+        .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    hash % n_parts.max(1)
 }
 
 #[cfg(test)]
@@ -123,8 +158,11 @@ mod tests {
             view.assigned.insert(app.parse().unwrap(), (hosts, Revision(1)));
         }
         let told = [("a", used(300, 60)), ("b", used(900, 3)), ("removed", used(5, 60))];
-        view.take_use(h1.clone(), 0, Some(part(true, &told[..1])));
-        view.take_use(h1.clone(), 1, Some(part(false, &told[1..])));
+        for number in [0, 1] {
+            let here = told.iter().filter(|(app, _)| part_of(app, 2) == number);
+            let here: Vec<_> = here.copied().collect();
+            view.take_use(h1.clone(), number, Some(part(number == 0, &here)));
+        }
         assert_eq!(view.used_on(&h1).count(), 3);
         for part in [0, 1] {
             view.take_use(h1.clone(), part, None);
@@ -157,13 +195,13 @@ mod tests {
     fn what_a_host_does_not_list_is_idle_where_it_is_at_hand() {
         let (mut view, h1) = (view(&["a", "b"]), "h1".parse::<HostName>().unwrap());
         let (a, b): (AppName, AppName) = ("a".parse().unwrap(), "b".parse().unwrap());
-        view.take_use(h1.clone(), 1, Some(part(false, &[("b", used(0, 2))])));
+        view.take_use(h1.clone(), 0, Some(part(false, &[("b", used(0, 2))])));
         let ready = ReadyRecord { generation: 1, canary: None };
         for app in [&a, &b] {
             view.ready.insert(app.clone(), [(h1.clone(), ready.clone())].into_iter().collect());
         }
         assert!(!view.is_idle_on(&a, &h1), "the host has looked for a short time only");
-        view.take_use(h1.clone(), 0, Some(part(true, &[])));
+        view.take_use(h1.clone(), 0, Some(part(true, &[("b", used(0, 2))])));
         assert!(view.is_idle_on(&a, &h1) && !view.is_idle_on(&b, &h1));
         view.ready.remove(&a);
         assert!(!view.is_idle_on(&a, &h1), "it is not at hand there");

@@ -10,8 +10,8 @@ use steerage_core::id::AppName;
 
 use super::{Member, Shared};
 use crate::catalog::Trial;
-use crate::fleet::keys;
 use crate::fleet::record::{self, AppUse, TrialUse, UseRecord};
+use crate::fleet::{keys, part_of};
 use crate::store::{Commit, LeaseId, Write};
 use crate::telemetry::chain;
 
@@ -114,7 +114,7 @@ fn in_parts(whole: UseRecord, n_before: u32) -> BTreeMap<u32, UseRecord> {
         (0..n_parts).map(|part| (part, UseRecord::default())).collect();
     let UseRecord { rest_is_idle, apps, trials } = whole;
     for (app, used) in apps {
-        if let Some(part) = parts.get_mut(&(hash(&app) % n_parts)) {
+        if let Some(part) = parts.get_mut(&part_of(&app, n_parts)) {
             part.apps.insert(app, used);
         }
     }
@@ -122,11 +122,6 @@ fn in_parts(whole: UseRecord, n_before: u32) -> BTreeMap<u32, UseRecord> {
         (first.rest_is_idle, first.trials) = (rest_is_idle, trials);
     }
     parts
-}
-
-/// FNV-1a (Fowler, Noll, Vo): the same in every run, so that a new run of a host divides alike.
-fn hash(name: &str) -> u32 {
-    name.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
 
 /// Counts deployments on trial anew; whether there are any.

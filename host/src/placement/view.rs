@@ -19,31 +19,22 @@ const UNKNOWN: Room = Room { cpu: Millicpu::new(10), memory: Bytes::mebi(16) };
 /// before anybody has looked.
 const IDLE: Room = Room { cpu: Millicpu::new(0), memory: Bytes::new(64 << 10) };
 
-/// What each app was seen to use: the most on any host, but all hosts' recent use together.
-pub type Demands<'v> = BTreeMap<&'v str, AppUse>;
-
 /// What placement decides on.
 #[must_use]
 pub fn of(fleet: &Fleet, view: &View, headroom: u32) -> place::View {
-    let mut seen: Demands<'_> = BTreeMap::new();
-    for (app, used) in view.usage.keys().flat_map(|host| view.used_on(host)) {
-        let most = seen.entry(app).or_default();
-        most.cpu_high_m = most.cpu_high_m.max(used.cpu_high_m);
-        most.memory_high = most.memory_high.max(used.memory_high);
-        most.looks = most.looks.max(used.looks);
-        most.cpu_m = most.cpu_m.saturating_add(used.cpu_m);
-    }
-    let hosts = view.all_hosts().filter(|(name, _)| is_there(fleet, view, name));
+    let apps = view.apps.iter();
     place::View {
-        hosts: hosts.map(|(name, record)| (name.clone(), host(view, name, record))).collect(),
-        apps: view
-            .apps
-            .iter()
-            .map(|(name, (record, _))| {
-                (name.clone(), app(view, name, record, seen.get(name.as_str()), headroom))
-            })
+        hosts: hosts(fleet, view),
+        apps: apps
+            .map(|(name, (record, _))| (name.clone(), app(view, name, record, headroom)))
             .collect(),
     }
+}
+
+/// The hosts that are there.
+pub(super) fn hosts(fleet: &Fleet, view: &View) -> BTreeMap<HostName, place::Host> {
+    let hosts = view.all_hosts().filter(|(name, _)| is_there(fleet, view, name));
+    hosts.map(|(name, record)| (name.clone(), host(view, name, record))).collect()
 }
 
 /// Whether a host is there to be placed on, or at least to keep what it has. One whose machine says
@@ -78,19 +69,15 @@ fn host(view: &View, name: &HostName, record: &HostRecord) -> place::Host {
     }
 }
 
-fn app(
-    view: &View,
-    name: &AppName,
-    record: &AppRecord,
-    seen: Option<&AppUse>,
-    headroom: u32,
-) -> place::App {
+/// What is wanted of an app, and what it needs.
+pub(super) fn app(view: &View, name: &AppName, record: &AppRecord, headroom: u32) -> place::App {
     let assigned = view.assigned_to(name);
+    let seen = view.used_by(name);
     let load = Load {
         min: record.min,
         max: record.max,
         now: assigned.map_or(0, |hosts| u32::try_from(hosts.len()).unwrap_or(u32::MAX)),
-        used: Millicpu::new(seen.map_or(0, |seen| seen.cpu_m)),
+        used: Millicpu::new(seen.as_ref().map_or(0, |seen| seen.cpu_m)),
         target: record.cpu_m.map_or(replicas::TARGET, Millicpu::new),
     };
     let declared = Room {
@@ -99,7 +86,11 @@ fn app(
     };
     place::App {
         replicas: replicas::wanted(&load),
-        demand: place::demand(Some(declared), measured(view, name, record, seen), headroom),
+        demand: place::demand(
+            Some(declared),
+            measured(view, name, record, seen.as_ref()),
+            headroom,
+        ),
         priority: record.priority,
         needs: record.labels.clone(),
         apart_from: record.apart_from.iter().filter_map(|app| app.parse().ok()).collect(),
@@ -182,9 +173,7 @@ mod tests {
 
     /// Thousandths of a core and KiB that one replica is taken to need.
     fn need((view, shop, record): &(View, AppName, AppRecord)) -> (u64, u64) {
-        let seen =
-            view.used_on(&h1()).find(|(app, _)| *app == shop.as_str()).map(|(_, used)| *used);
-        let demand = app(view, shop, record, seen.as_ref(), 20).demand;
+        let demand = app(view, shop, record, 20).demand;
         (demand.cpu.get(), demand.memory.get() / 1024)
     }
 

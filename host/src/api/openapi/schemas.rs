@@ -291,7 +291,15 @@ const SCHEMAS: [Schema; 35] = [
         "PlannedMove",
         &[("app", "string"), ("from", "string?"), ("to", "string?"), ("why", "string")],
     ),
-    ("Unplaced", &[("app", "string"), ("replicas", "integer"), ("lacks", "string")]),
+    (
+        "Unplaced",
+        &[
+            ("app", "string"),
+            ("replicas", "integer"),
+            ("lacks", "string"),
+            ("stays_on", "[string]"),
+        ],
+    ),
 ];
 
 /// All schemas by name.

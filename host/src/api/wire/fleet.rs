@@ -140,4 +140,7 @@ pub struct Unplaced {
     pub replicas: u32,
     /// What they lack.
     pub lacks: String,
+    /// Hosts that are drained and keep one of them meanwhile.
+    #[serde(default)]
+    pub stays_on: Vec<String>,
 }

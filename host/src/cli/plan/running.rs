@@ -41,14 +41,18 @@ fn tell(screen: Screen, plan: &wire::Plan) -> String {
     if !plan.unplaced.is_empty() {
         let heading = screen.paint(Tone::Bad, "has no room");
         let lines = plan.unplaced.iter().map(|unplaced| {
-            let wire::Unplaced { app, replicas, lacks } = unplaced;
-            format!("  {app}: {replicas} {}: {lacks}", replica_word(*replicas))
+            let wire::Unplaced { app, replicas, lacks, stays_on } = unplaced;
+            let stays = match stays_on.join(", ") {
+                hosts if hosts.is_empty() => hosts,
+                hosts => format!(" (stays on {hosts} meanwhile)"),
+            };
+            format!("  {app}: {replicas} {}{stays}: {lacks}", replica_word(*replicas))
         });
         let lines: Vec<String> = lines.collect();
         parts.push(format!("{heading}\n{}", lines.join("\n")));
     }
     if !plan.spare.is_empty() {
-        parts.push(format!("nothing to do then: {}", plan.spare.join(", ")));
+        parts.push(format!("could be given back then: {}", plan.spare.join(", ")));
     }
     parts.join("\n\n")
 }

@@ -1,0 +1,182 @@
+//! The planner that is kept between plans, led after what the fleet knows: where little is new, little
+//! is done, so that the loss of a host is planned for in a millisecond or two.
+//! Decides nothing.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use imbl::ordmap::DiffItem;
+use steerage_core::id::{AppName, HostName};
+use steerage_core::place::{Aims, Plan, Planner};
+
+use super::view;
+use crate::fleet::{Fleet, View};
+
+/// A planner, and the view that it was led to.
+#[derive(Debug)]
+pub(super) struct Kept {
+    headroom: u32,
+    last: Option<(Arc<View>, Planner)>,
+    /// Apps that are assigned and not wanted.
+    orphans: BTreeSet<AppName>,
+}
+
+impl Kept {
+    /// Nothing yet.
+    pub(super) fn new(headroom: u32) -> Self {
+        Self { headroom, last: None, orphans: BTreeSet::new() }
+    }
+
+    /// Plans the fleet as it is in this view. What apps use is taken from it only where `with_use` says
+    /// so: it changes all the time, and everything has to be looked at.
+    pub(super) fn plan(
+        &mut self,
+        fleet: &Fleet,
+        now: &Arc<View>,
+        with_use: bool,
+        aims: Aims,
+    ) -> Plan {
+        let (before, mut planner) = match self.last.take() {
+            Some(last) => last,
+            None => {
+                self.orphans = orphans(now);
+                (now.clone(), Planner::new(view::of(fleet, now, self.headroom)))
+            }
+        };
+        follow_hosts(&mut planner, fleet, now);
+        let changed = if with_use { all(&before, now) } else { changed(&before, now) };
+        for app in changed {
+            self.follow_app(&mut planner, now, &app);
+        }
+        let plan = planner.plan(&aims);
+        self.last = Some((now.clone(), planner));
+        plan
+    }
+
+    /// What is kept free beyond what apps use, in percent of that.
+    pub(super) fn headroom(&self) -> u32 {
+        self.headroom
+    }
+
+    /// Apps that are assigned and that nobody wants any more.
+    pub(super) fn orphans(&self) -> &BTreeSet<AppName> {
+        &self.orphans
+    }
+
+    fn follow_app(&mut self, planner: &mut Planner, now: &View, name: &AppName) {
+        let record = now.apps.get(name).map(|(record, _)| record);
+        if record.is_none() && now.assigned.contains_key(name) {
+            self.orphans.insert(name.clone());
+        } else {
+            self.orphans.remove(name);
+        }
+        let app = record.map(|record| view::app(now, name, record, self.headroom));
+        if planner.view().apps.get(name) != app.as_ref() {
+            planner.set_app(name, app);
+        }
+    }
+}
+
+fn follow_hosts(planner: &mut Planner, fleet: &Fleet, now: &View) {
+    let hosts = view::hosts(fleet, now);
+    let known = planner.view().hosts.keys();
+    let gone: Vec<HostName> = known.filter(|name| !hosts.contains_key(*name)).cloned().collect();
+    for name in gone {
+        planner.set_host(&name, None);
+    }
+    for (name, host) in hosts {
+        if planner.view().hosts.get(&name) != Some(&host) {
+            planner.set_host(&name, Some(host));
+        }
+    }
+}
+
+fn orphans(now: &View) -> BTreeSet<AppName> {
+    now.assigned.keys().filter(|app| !now.apps.contains_key(*app)).cloned().collect()
+}
+
+/// Every app of either view.
+fn all(before: &View, now: &View) -> BTreeSet<AppName> {
+    let apps = [&before.apps, &now.apps].into_iter().flat_map(imbl::OrdMap::keys);
+    let assigned = [&before.assigned, &now.assigned].into_iter().flat_map(imbl::OrdMap::keys);
+    apps.chain(assigned).cloned().collect()
+}
+
+/// The apps of which something else is wanted, or that were assigned elsewhere. The parts that two
+/// views share are passed over.
+fn changed(before: &View, now: &View) -> BTreeSet<AppName> {
+    fn name<V>(item: DiffItem<'_, '_, AppName, V>) -> AppName {
+        match item {
+            DiffItem::Add(name, _) | DiffItem::Remove(name, _) => name.clone(),
+            DiffItem::Update { new: (name, _), .. } => name.clone(),
+        }
+    }
+    let wanted = before.apps.diff(&now.apps).map(name);
+    wanted.chain(before.assigned.diff(&now.assigned).map(name)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use steerage_core::place;
+
+    use super::*;
+    use crate::forward::Peers;
+    use crate::store::{Change, Revision, Store, StoreSettings};
+
+    /// A change of something at random, as the store would tell it.
+    fn change(random: &mut fastrand::Rng, revision: u64) -> Change {
+        let (app, host) = (format!("a{}", random.u8(..8)), format!("h{}", random.u8(..5)));
+        let hosts: BTreeSet<String> =
+            (0..random.u8(..3)).map(|_| format!("h{}", random.u8(..5))).collect();
+        let used = json!({
+            "v": 1, "rest_is_idle": random.bool(),
+            "apps": { app.clone(): { "cpu_m": random.u32(..900), "cpu_high_m": 700, "looks": 40 } }
+        });
+        let (key, value) = match random.u8(..10) {
+            0..=2 => {
+                let wanted = json!({
+                    "v": 1, "generation": 1, "min": 1, "max": random.u8(1..4),
+                    "cpu_m": random.u32(100..900), "priority": random.i32(0..2)
+                });
+                (format!("desired/apps/{app}"), wanted)
+            }
+            3..=5 => (format!("assigned/{app}"), json!({ "v": 1, "hosts": hosts })),
+            6..=7 => {
+                let here = json!({
+                    "v": 1, "id": host, "run": 1, "address": "127.0.0.1:1", "listen": "127.0.0.1:2",
+                    "admin": "127.0.0.1:3", "zone": host, "cpu_m": 1000, "memory": 1_u64 << 30,
+                    "version": "1"
+                });
+                (format!("observed/hosts/{host}"), here)
+            }
+            8 => (format!("desired/hosts/{host}"), json!({ "v": 1, "drain": random.bool() })),
+            _ => (format!("observed/use/{host}/0"), used),
+        };
+        let value = (random.u8(..4) > 0).then(|| value.to_string().into_bytes());
+        Change { key, value, revision: Revision(revision) }
+    }
+
+    #[tokio::test]
+    async fn what_is_kept_plans_as_what_is_made_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&StoreSettings::Embedded(folder.path().to_owned())).await.unwrap();
+        let me = "h0".parse().unwrap();
+        let fleet = Fleet::new(me, store, Peers::new(None), folder.path().join("copy"));
+        let mut random = fastrand::Rng::with_seed(11);
+        let mut kept = Kept::new(20);
+        let (mut n_moves, mut n_unplaced) = (0, 0);
+        for revision in 1..=2_000 {
+            let change = change(&mut random, revision);
+            let with_use = change.key.starts_with("observed/use/") || random.u8(..8) == 0;
+            let told = fleet.apply(&[change]);
+            assert!(told.troubles.is_empty(), "{told:?}");
+            let (view, aims) = (fleet.view(), Aims { consolidate: random.bool() });
+            let plan = kept.plan(&fleet, &view, with_use, aims);
+            assert_eq!(plan, place::plan(&view::of(&fleet, &view, 20), &aims), "at {revision}");
+            assert_eq!(*kept.orphans(), orphans(&view), "at {revision}");
+            (n_moves, n_unplaced) = (n_moves + plan.moves.len(), n_unplaced + plan.unplaced.len());
+        }
+        assert!(n_moves > 1_000 && n_unplaced > 1_000, "{n_moves} and {n_unplaced}");
+    }
+}
