@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde_json::json;
 use steerage_core::place::{self, Aims, View};
-use steerage_core::units::{Bytes, Millicpu};
+use steerage_core::units::{Bytes, Cpu};
 
 use self::cell::{Cell, Rule, Size, app, name};
 use crate::report::{Report, Target, table};
@@ -169,12 +169,12 @@ fn forget_caches() {
 fn planned(n_hosts: usize, n_replicas: usize) -> Result<(View, Duration)> {
     let mut view = Cell { machines: machines(n_hosts), tasks: Vec::new() }.view(n_hosts);
     let mut random = fastrand::Rng::with_seed(7);
-    let capacity: u64 = view.hosts.values().map(|host| host.capacity.cpu.get()).sum();
+    let capacity: u64 = view.hosts.values().map(|host| host.capacity.cpu.as_millis()).sum();
     let each = capacity * 7 / 10 / n_replicas as u64;
     for number in 0..n_replicas / 2 {
         let cpu = random.u64(each / 2..each * 3 / 2);
         let memory = cpu * random.u64(2..6);
-        let demand = place::Room { cpu: Millicpu::new(cpu), memory: Bytes::mebi(memory) };
+        let demand = place::Room { cpu: Cpu::milli(cpu), memory: Bytes::mebi(memory) };
         let name = name(&format!("a{number:07}")).context("a name")?;
         view.apps.insert(name, app(2, demand));
     }
@@ -198,7 +198,7 @@ fn machines(n_hosts: usize) -> Vec<Size> {
 /// How many single decisions are made a second: where one more replica goes in a fleet that is there.
 fn decisions(view: &View) -> f64 {
     let mut planner = place::Planner::new(view.clone());
-    let demand = place::Room { cpu: Millicpu::new(100), memory: Bytes::mebi(256) };
+    let demand = place::Room { cpu: Cpu::milli(100), memory: Bytes::mebi(256) };
     let (mut n_decided, began_at) = (0u32, Instant::now());
     while began_at.elapsed() < Duration::from_secs(2) {
         for _ in 0..100 {

@@ -137,6 +137,17 @@ impl Ledger {
         })
     }
 
+    /// Whether this is the app's current deployment.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub fn is_current(&self, app: &AppName, generation: Generation) -> Result<bool, LedgerError> {
+        self.backing.with(|database| {
+            let current = database.begin_read()?.open_table(CURRENT)?.get(app.as_str())?;
+            Ok(current.is_some_and(|current| current.value() == generation.get()))
+        })
+    }
+
     /// One deployment, if it is kept.
     ///
     /// # Errors
@@ -300,6 +311,9 @@ mod tests {
         let a = "a".parse().unwrap();
         assert_eq!(ledger.history(&a).unwrap(), [record("a", 1), record("a", 2)]);
         ledger.set_current(&a, Generation::FIRST).unwrap();
+        assert!(ledger.is_current(&a, Generation::FIRST).unwrap());
+        assert!(!ledger.is_current(&a, Generation::new(2).unwrap()).unwrap());
+        assert!(!ledger.is_current(&"none".parse().unwrap(), Generation::FIRST).unwrap());
         assert_eq!(current(&ledger).0, [index("a", 1), index("b", 1)]);
         assert_eq!(ledger.deployment(&a, Generation::FIRST).unwrap(), Some(record("a", 1)));
         assert_eq!(ledger.deployment(&a, Generation::new(3).unwrap()).unwrap(), None);

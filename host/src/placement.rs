@@ -33,6 +33,8 @@ const GATHER: Duration = Duration::from_millis(20);
 /// A plan is made this often even without news, since use changes and is no news: soon enough for load
 /// to be followed, and less often where planning takes long.
 const EVERY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(10));
+/// As many moves of one plan are told one by one in the log.
+const TOLD: usize = 20;
 /// Plans without news take one part of so many of the time.
 const SHARE: u32 = 50;
 
@@ -162,7 +164,7 @@ async fn write(
     orphans: &BTreeSet<AppName>,
 ) -> Result<usize, StoreError> {
     let mut after: BTreeMap<AppName, BTreeSet<HostName>> = BTreeMap::new();
-    for step in &plan.moves {
+    for (number, step) in plan.moves.iter().enumerate() {
         let hosts = after.entry(step.app.clone()).or_insert_with(|| {
             let now = view.assigned_to(&step.app).map(OrdSet::iter);
             now.into_iter().flatten().cloned().collect()
@@ -173,7 +175,14 @@ async fn write(
         if let Some(to) = &step.to {
             hosts.insert(to.clone());
         }
-        tracing::info!("{step}");
+        if number < TOLD {
+            tracing::info!("{step}");
+        } else {
+            tracing::debug!("{step}");
+        }
+    }
+    if plan.moves.len() > TOLD {
+        tracing::info!("and {} moves more", plan.moves.len() - TOLD);
     }
     let n_apps = after.len() + orphans.len();
     let mut changes: Vec<(Guard, Write)> = Vec::with_capacity(n_apps);

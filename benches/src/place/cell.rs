@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use steerage_core::place::{App, Host, Room, Spread, Standing, View};
-use steerage_core::units::{Bytes, Millicpu};
+use steerage_core::units::{Bytes, Cpu};
 
 /// What a machine has, or a task asks for: thousandths of a core, and MiB.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -156,7 +156,7 @@ impl Cell {
 
 impl Size {
     pub(super) fn room(self) -> Room {
-        Room { cpu: Millicpu::new(self.cpu), memory: Bytes::mebi(self.memory) }
+        Room { cpu: Cpu::milli(self.cpu), memory: Bytes::mebi(self.memory) }
     }
 }
 

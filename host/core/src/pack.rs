@@ -16,7 +16,7 @@ pub use self::fleet::{Group, Load, Wishes};
 pub use self::kind::{BadKind, Kind, Price};
 pub use self::room::Room;
 pub use self::today::{Standing, Today};
-use crate::units::{Bytes, Millicpu};
+use crate::units::{Bytes, Cpu};
 
 /// One machine of the packed fleet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,7 +123,7 @@ fn least(loads: &[(usize, &Load)], kinds: &[Kind]) -> (u64, Price) {
     let total = loads
         .iter()
         .fold(Room::default(), |total, (_, load)| total.plus(load.need.times(load.replicas)));
-    let of = |room: Room| [room.cpu.get(), room.memory.get()];
+    let of = |room: Room| [room.cpu.get_micro(), room.memory.get()];
     let replicas = loads.iter().map(|(_, load)| u64::from(load.replicas)).max();
     let (mut machines, mut price) = (replicas.unwrap_or(0), 0);
     for (at, needed) in of(total).into_iter().enumerate() {
@@ -174,11 +174,11 @@ impl fmt::Display for Lack {
 }
 
 /// Processors with as many decimals as it takes.
-struct Cores(Millicpu);
+struct Cores(Cpu);
 
 impl fmt::Display for Cores {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let milli = self.0.get();
+        let milli = self.0.as_millis();
         let text = format!("{}.{:03}", milli / 1000, milli % 1000);
         f.write_str(text.trim_end_matches('0').trim_end_matches('.'))
     }

@@ -28,7 +28,7 @@ mod view;
 mod why;
 
 use crate::id::{AppName, HostName};
-use crate::units::{Bytes, Millicpu};
+use crate::units::{Bytes, Cpu};
 
 pub use self::check::check;
 use self::dense::Dense;
@@ -134,10 +134,10 @@ pub fn demand(declared: Option<Room>, measured_high: Option<Room>, headroom_perc
         amount.saturating_add(u64::try_from(more).unwrap_or(u64::MAX))
     };
     Room {
-        cpu: Millicpu::new(with_headroom(seen.cpu.get())),
+        cpu: Cpu::micro(with_headroom(seen.cpu.get_micro())),
         memory: Bytes::new(with_headroom(seen.memory.get())),
     }
 }
 
 /// What an app is taken to need of which nothing is known.
-const LEAST: Room = Room { cpu: Millicpu::new(1), memory: Bytes::mebi(1) };
+const LEAST: Room = Room { cpu: Cpu::milli(1), memory: Bytes::mebi(1) };

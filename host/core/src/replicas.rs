@@ -2,7 +2,7 @@
 //! Does not place them, and keeps no memory: what there are now is its memory, so that whoever decides
 //! next comes to the same.
 
-use crate::units::Millicpu;
+use crate::units::Cpu;
 
 /// More replicas come where those there are use more than so many percent of what one is for.
 pub const FULL: u64 = 80;
@@ -11,7 +11,7 @@ pub const FULL: u64 = 80;
 pub const EMPTY: u64 = 50;
 /// What one replica is for where the manifest does not say: half a core, since every call on a core of
 /// its own is as fast as can be.
-pub const TARGET: Millicpu = Millicpu::new(500);
+pub const TARGET: Cpu = Cpu::milli(500);
 
 /// What decides the number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,9 +23,9 @@ pub struct Load {
     /// Replicas there are.
     pub now: u32,
     /// What all of them use together.
-    pub used: Millicpu,
+    pub used: Cpu,
     /// What one replica is for.
-    pub target: Millicpu,
+    pub target: Cpu,
 }
 
 /// How many there shall be.
@@ -34,8 +34,8 @@ pub fn wanted(load: &Load) -> u32 {
     let Load { min, max, now, used, target } = *load;
     let now = now.clamp(min, max.max(min));
     let fit = |percent: u64| {
-        let each = (target.get().max(1) * percent / 100).max(1);
-        u32::try_from(used.get().div_ceil(each)).unwrap_or(u32::MAX)
+        let each = (target.get_micro().max(1) * percent / 100).max(1);
+        u32::try_from(used.get_micro().div_ceil(each)).unwrap_or(u32::MAX)
     };
     let (least, most) = (fit(FULL), fit(EMPTY));
     // Within [least, most] nothing changes.
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     fn load(now: u32, used: u64) -> Load {
-        Load { min: 1, max: 10, now, used: Millicpu::new(used), target: Millicpu::new(500) }
+        Load { min: 1, max: 10, now, used: Cpu::milli(used), target: Cpu::milli(500) }
     }
 
     #[test]
@@ -69,7 +69,7 @@ mod tests {
             target in 1u64..5_000,
         ) {
             let load = Load {
-                min, max: min + more, now, used: Millicpu::new(used), target: Millicpu::new(target),
+                min, max: min + more, now, used: Cpu::milli(used), target: Cpu::milli(target),
             };
             let first = wanted(&load);
             prop_assert!((min..=min + more).contains(&first));

@@ -19,7 +19,7 @@ pub use self::cell::Why;
 use self::columns::Columns;
 pub use self::columns::NoHeader;
 use self::row::{Reader, Reading};
-use crate::units::{Bytes, Millicpu};
+use crate::units::{Bytes, Cpu};
 
 /// What apps take of a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,7 +74,7 @@ pub struct Line {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Amounts {
     /// Processor time.
-    pub cpu: Option<Millicpu>,
+    pub cpu: Option<Cpu>,
     /// Memory.
     pub memory: Option<Bytes>,
 }

@@ -1,9 +1,9 @@
 //! Units as types, read and shown the way people write them: bytes, fuel, weights, durations.
 //! Does not know what a sensible amount is: that is for `limits` to say.
 
+mod cpu;
 pub(crate) mod decimal;
 mod duration;
-mod millicpu;
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -11,8 +11,8 @@ use std::str::FromStr;
 
 use crate::quote::Quoted;
 
+pub use self::cpu::Cpu;
 pub use self::duration::{parse_duration, show_duration};
-pub use self::millicpu::Millicpu;
 
 /// A text that is not an amount of the unit asked for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

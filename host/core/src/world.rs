@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use self::random::Random;
 use crate::id::{AppName, HostName};
 use crate::place::{self, Aims, App, Host, Plan, Room, Spread, Standing, View};
-use crate::units::{Bytes, Millicpu};
+use crate::units::{Bytes, Cpu};
 
 /// What world there is to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +44,7 @@ const TURNOVER: u64 = 100;
 /// One app in so many has another load each hour.
 const CHANGES: u64 = 10;
 /// What a host has: 16 cores and 64 GiB.
-const HOST: Room = Room { cpu: Millicpu::cores(16), memory: Bytes::mebi(64 << 10) };
+const HOST: Room = Room { cpu: Cpu::cores(16), memory: Bytes::mebi(64 << 10) };
 
 /// What happened in an hour.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -202,8 +202,8 @@ impl World {
         for app in self.view.apps.values_mut() {
             if self.random.below(CHANGES) == 0 {
                 let percent = 50 + self.random.below(101);
-                let cpu = (app.demand.cpu.get() * percent / 100).clamp(5, 8_000);
-                app.demand.cpu = Millicpu::new(cpu);
+                let cpu = (app.demand.cpu.as_millis() * percent / 100).clamp(5, 8_000);
+                app.demand.cpu = Cpu::milli(cpu);
             }
         }
     }
@@ -215,7 +215,7 @@ impl World {
         let replicas = 1 + u32::try_from(self.random.below(3)).unwrap_or(0);
         let app = App {
             replicas,
-            demand: Room { cpu: Millicpu::new(cpu), memory: Bytes::mebi(memory) },
+            demand: Room { cpu: Cpu::milli(cpu), memory: Bytes::mebi(memory) },
             priority: i32::from(self.random.below(10) == 0),
             needs: BTreeMap::new(),
             apart_from: BTreeSet::new(),
@@ -254,7 +254,7 @@ impl World {
             let all = each.saturating_mul(used.len() as u64).max(1);
             u32::try_from(asked.saturating_mul(1000) / all).unwrap_or(u32::MAX)
         };
-        told.cpu_used = part(asked.cpu.get(), HOST.cpu.get());
+        told.cpu_used = part(asked.cpu.get_micro(), HOST.cpu.get_micro());
         told.memory_used = part(asked.memory.get() >> 20, HOST.memory.get() >> 20);
     }
 }

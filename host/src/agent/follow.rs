@@ -140,6 +140,10 @@ impl Agent {
         record: &DeploymentRecord,
     ) -> Result<(), DeployError> {
         let ledger = &self.parts().ledger;
+        // Writing is what takes longest where thousands of apps come to a host at once.
+        if ledger.is_current(&record.app, record.generation)? {
+            return Ok(());
+        }
         if ledger.deployment(&record.app, record.generation)?.is_some() {
             return Ok(ledger.set_current(&record.app, record.generation)?);
         }

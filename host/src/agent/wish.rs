@@ -291,7 +291,7 @@ impl Before {
             generation: generation.get(),
             min: placement.min,
             max: placement.max,
-            cpu_m: placement.cpu.map(steerage_core::units::Millicpu::get),
+            cpu_m: placement.cpu.map(steerage_core::units::Cpu::as_millis),
             memory: placement.memory.map(steerage_core::units::Bytes::get),
             priority: placement.priority,
             labels: placement.labels.clone(),

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use steerage_core::id::{AppName, HostName};
 use steerage_core::manifest::MAX_REPLICAS;
 use steerage_core::place::{self, Aims};
+use steerage_core::units::Cpu;
 
 use super::problem::{Cause, Refusal};
 use super::{ApiState, Asked, Named, OfHost, Sent, Shared, wire};
@@ -184,7 +185,7 @@ fn summary(fleet: &Fleet, view: &View, name: &HostName, record: &HostRecord) -> 
     let n_ready = view.ready.values().filter(|hosts| hosts.contains_key(name)).count();
     let (cpu, memory) = view
         .used_on(name)
-        .fold((0, 0), |(cpu, memory), (_, app)| (cpu + app.cpu_m, memory + app.memory));
+        .fold((0, 0), |(cpu, memory), (_, app)| (cpu + app.cpu_u, memory + app.memory));
     wire::HostSummary {
         host: name.to_string(),
         zone: record.zone.clone(),
@@ -196,7 +197,7 @@ fn summary(fleet: &Fleet, view: &View, name: &HostName, record: &HostRecord) -> 
         replicas: u32::try_from(n_replicas).unwrap_or(u32::MAX),
         ready: u32::try_from(n_ready).unwrap_or(u32::MAX),
         cpu_millicores: record.cpu_m,
-        cpu_used_millicores: cpu,
+        cpu_used_millicores: Cpu::micro(cpu).as_millis(),
         memory_bytes: record.memory,
         memory_used_bytes: memory,
         clock_ahead_seconds: peer.and_then(|peer| peer.clock_ahead()).unwrap_or(0),

@@ -182,12 +182,12 @@ pub struct SideUse {
 /// What one app uses on one host.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct AppUse {
-    /// Thousandths of a core lately, rounded up.
+    /// Millionths of a core lately.
     #[serde(default, skip_serializing_if = "is_zero")]
-    pub cpu_m: u64,
-    /// The same, exceeded in one of twenty looks only.
+    pub cpu_u: u64,
+    /// The same on average of half a minute, exceeded in one of twenty only.
     #[serde(default, skip_serializing_if = "is_zero")]
-    pub cpu_high_m: u64,
+    pub cpu_high_u: u64,
     /// Bytes at the last look.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub memory: u64,
@@ -211,7 +211,7 @@ impl AppUse {
     /// Whether nothing was used in any look that is remembered.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        (self.cpu_m, self.cpu_high_m, self.memory, self.memory_high) == (0, 0, 0, 0)
+        (self.cpu_u, self.cpu_high_u, self.memory, self.memory_high) == (0, 0, 0, 0)
     }
 }
 

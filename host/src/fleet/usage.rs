@@ -31,8 +31,8 @@ impl View {
         told.fold(None, |all: Option<AppUse>, used| {
             let all = all.unwrap_or_default();
             Some(AppUse {
-                cpu_m: all.cpu_m.saturating_add(used.cpu_m),
-                cpu_high_m: all.cpu_high_m.max(used.cpu_high_m),
+                cpu_u: all.cpu_u.saturating_add(used.cpu_u),
+                cpu_high_u: all.cpu_high_u.max(used.cpu_high_u),
                 memory: all.memory.saturating_add(used.memory),
                 memory_high: all.memory_high.max(used.memory_high),
                 looks: all.looks.max(used.looks),
@@ -130,8 +130,8 @@ mod tests {
     use crate::fleet::record::{AppRecord, ReadyRecord, decode};
     use crate::store::Revision;
 
-    fn used(cpu_high_m: u64, looks: u32) -> AppUse {
-        AppUse { cpu_high_m, looks, ..AppUse::default() }
+    fn used(cpu_high_u: u64, looks: u32) -> AppUse {
+        AppUse { cpu_high_u, looks, ..AppUse::default() }
     }
 
     fn part(rest_is_idle: bool, apps: &[(&str, AppUse)]) -> UseRecord {
@@ -170,7 +170,7 @@ mod tests {
         assert_eq!(view.used_on(&h1).count(), 0);
         assert!(view.usage.is_empty());
         let a: AppName = "a".parse().unwrap();
-        assert_eq!(view.remembered.get(&a).unwrap().cpu_high_m, 300);
+        assert_eq!(view.remembered.get(&a).unwrap().cpu_high_u, 300);
         // Neither what was hardly looked at nor what nobody wants.
         let remembered: Vec<_> = view.remembered.iter().map(|(app, _)| app.as_str()).collect();
         assert_eq!(remembered, ["a", "idle"]);
@@ -184,7 +184,7 @@ mod tests {
         let mut after = view(&["a"]);
         after.remember(&before);
         assert_eq!(after.remembered.len(), 1);
-        assert_eq!(after.remembered.get(&"a".parse::<AppName>().unwrap()).unwrap().cpu_high_m, 300);
+        assert_eq!(after.remembered.get(&"a".parse::<AppName>().unwrap()).unwrap().cpu_high_u, 300);
         let mut heard = view(&["a"]);
         heard.take_use(h1, 0, Some(part(true, &[])));
         heard.remember(&before);

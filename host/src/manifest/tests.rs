@@ -271,7 +271,7 @@ fn where_an_app_may_run_is_read_and_mistakes_are_told() {
                 priority = -5\n";
     let placement = read(text).unwrap().placement;
     assert_eq!((placement.min, placement.max), (2, 2));
-    assert_eq!(placement.cpu.unwrap().get(), 250);
+    assert_eq!(placement.cpu.unwrap().as_millis(), 250);
     assert_eq!(placement.memory.unwrap().get(), 64 << 20);
     assert_eq!(placement.labels.get("disk").unwrap(), "ssd");
     assert_eq!(placement.apart_from.iter().next().unwrap().as_str(), "b");

@@ -20,22 +20,35 @@ const EVERY: Duration = Duration::from_secs(2);
 /// How many times meanwhile the counts of deployments on trial are told, so that a bad one is taken
 /// back soon.
 const TRIALS: u32 = 4;
-/// So many looks are kept, of which the high percentile is taken: ten minutes.
-const LOOKS: usize = 300;
-/// One look of so many may be higher than what is called high.
+/// Looks in a window, half a minute: shorter bursts are what shares of a host and headroom are for. Of
+/// thousands of apps that are called now and then, the busiest seconds of each add up to many times
+/// what all use.
+const LOOKS: u32 = 15;
+/// So many windows are kept: ten minutes.
+const WINDOWS: usize = 20;
+/// One window of so many may be higher than what is called high.
 const ONE_OF: usize = 20;
 /// Apps in one record: some 200 KiB.
 const APPS_IN_PART: usize = 2_000;
-/// What differs by less than one part of so many, and by less than the least, is no news.
+/// What differs by less than one part of so many, and by less than the least, is no news that is told
+/// at once.
 const NEWS_FROM: u64 = 10;
-const LEAST_CPU: u64 = 5;
+const LEAST_CPU: u64 = 5_000;
 const LEAST_MEMORY: u64 = 1 << 20;
+/// What is no such news is told so long after.
+const LATER: Duration = Duration::from_secs(20);
 
 /// Looks at one app.
 #[derive(Debug, Default)]
 pub struct Memory {
-    /// Thousandths of a core and KiB, the latest last; empty while all of them would be nothing.
-    looks: VecDeque<(u32, u32)>,
+    /// The window that has begun: looks in it, millionths of a core in all of them, most KiB in one.
+    n_in_window: u32,
+    cpu_in_window: u64,
+    memory_in_window: u32,
+    /// The windows before it, the latest last: millionths of a core on average and most KiB. Empty while
+    /// all of them would be nothing.
+    windows: VecDeque<(u32, u32)>,
+    n_windows: usize,
     n_looks: u32,
     before: Option<Reading>,
 }
@@ -50,7 +63,7 @@ struct Reading {
 #[derive(Debug, Default)]
 struct Told {
     lease: Option<LeaseId>,
-    parts: BTreeMap<u32, UseRecord>,
+    parts: BTreeMap<u32, (Instant, UseRecord)>,
 }
 
 /// Reports until it is dropped.
@@ -176,15 +189,16 @@ impl Told {
                 return;
             }
             match record {
-                Some(record) => drop(self.parts.insert(part, record)),
+                Some(record) => drop(self.parts.insert(part, (Instant::now(), record))),
                 None => drop(self.parts.remove(&part)),
             }
         }
     }
 
     fn is_news(&self, part: u32, now: &UseRecord) -> bool {
-        let Some(told) = self.parts.get(&part) else { return true };
-        told.rest_is_idle != now.rest_is_idle
+        let Some((told_at, told)) = self.parts.get(&part) else { return true };
+        (told_at.elapsed() >= LATER && told != now)
+            || told.rest_is_idle != now.rest_is_idle
             || told.trials != now.trials
             || told.apps.len() != now.apps.len()
             || now
@@ -200,8 +214,8 @@ fn differs(told: &AppUse, now: &AppUse) -> bool {
         told.abs_diff(now) > (told.max(now) / NEWS_FROM).max(least)
     };
     told.is_believed() != now.is_believed()
-        || is_far(told.cpu_m, now.cpu_m, LEAST_CPU)
-        || is_far(told.cpu_high_m, now.cpu_high_m, LEAST_CPU)
+        || is_far(told.cpu_u, now.cpu_u, LEAST_CPU)
+        || is_far(told.cpu_high_u, now.cpu_high_u, LEAST_CPU)
         || is_far(told.memory, now.memory, LEAST_MEMORY)
         || is_far(told.memory_high, now.memory_high, LEAST_MEMORY)
 }
@@ -211,38 +225,57 @@ impl Memory {
     fn look(&mut self, reading: Reading, memory: u64) -> AppUse {
         let before = self.before.replace(reading).unwrap_or(reading);
         let passed = reading.at.saturating_duration_since(before.at);
-        let micros = passed.as_micros().max(1);
-        let used = reading.cpu.saturating_sub(before.cpu).as_micros();
-        // Rounded up: thousands of apps that use a little use something.
-        let cpu_m = u32::try_from((used * 1000).div_ceil(micros)).unwrap_or(u32::MAX);
-        let kibibytes = u32::try_from(memory.div_ceil(1024)).unwrap_or(u32::MAX);
+        let nanos = reading.cpu.saturating_sub(before.cpu).as_nanos();
+        let cpu_u = u64::try_from(nanos * 1000 / passed.as_micros().max(1)).unwrap_or(u64::MAX);
         self.n_looks = self.n_looks.saturating_add(1);
-        self.looks.push_back((cpu_m, kibibytes));
-        if self.looks.len() > LOOKS {
-            self.looks.pop_front();
+        self.n_in_window += 1;
+        self.cpu_in_window = self.cpu_in_window.saturating_add(cpu_u);
+        let kibibytes = u32::try_from(memory.div_ceil(1024)).unwrap_or(u32::MAX);
+        self.memory_in_window = self.memory_in_window.max(kibibytes);
+        if self.n_in_window == LOOKS {
+            self.end_window();
         }
-        if self.looks.iter().all(|look| *look == (0, 0)) {
-            self.looks = VecDeque::new();
-        }
-        let most = self.looks.iter().map(|(_, memory)| *memory).max().unwrap_or(0);
+        let most = self.windows.iter().map(|(_, memory)| *memory).max().unwrap_or(0);
         AppUse {
-            cpu_m: cpu_m.into(),
-            cpu_high_m: self.high_cpu().into(),
+            cpu_u,
+            cpu_high_u: self.high_cpu().into(),
             memory,
-            memory_high: u64::from(most) * 1024,
-            looks: self.n_looks.min(u32::try_from(LOOKS).unwrap_or(u32::MAX)),
+            memory_high: u64::from(most.max(self.memory_in_window)) * 1024,
+            looks: self.n_looks.min(MOST_LOOKS),
         }
     }
 
-    /// What is exceeded in one of twenty looks only.
+    fn end_window(&mut self) {
+        self.windows.push_back((self.average(), self.memory_in_window));
+        if self.windows.len() > WINDOWS {
+            self.windows.pop_front();
+        }
+        if self.windows.iter().all(|window| *window == (0, 0)) {
+            self.windows = VecDeque::new();
+        }
+        self.n_windows = (self.n_windows + 1).min(WINDOWS);
+        (self.n_in_window, self.cpu_in_window, self.memory_in_window) = (0, 0, 0);
+    }
+
+    /// Of the window that has begun.
+    fn average(&self) -> u32 {
+        u32::try_from(self.cpu_in_window / u64::from(self.n_in_window.max(1))).unwrap_or(u32::MAX)
+    }
+
+    /// What is exceeded in one of twenty windows only; before there is one, what was seen so far.
     fn high_cpu(&self) -> u32 {
-        let n_looks = usize::try_from(self.n_looks).unwrap_or(LOOKS).min(LOOKS);
-        let mut values: Vec<u32> = self.looks.iter().map(|(cpu, _)| *cpu).collect();
+        if self.n_windows == 0 {
+            return self.average();
+        }
+        let mut values: Vec<u32> = self.windows.iter().map(|(cpu, _)| *cpu).collect();
         values.sort_unstable();
-        // Looks that are not kept saw nothing.
-        values.iter().rev().nth(n_looks / ONE_OF).copied().unwrap_or(0)
+        // Windows that are not kept saw nothing.
+        values.iter().rev().nth(self.n_windows / ONE_OF).copied().unwrap_or(0)
     }
 }
+
+/// Looks that are counted.
+const MOST_LOOKS: u32 = 1000;
 
 #[cfg(test)]
 mod tests {
@@ -267,30 +300,40 @@ mod tests {
     fn a_look_is_a_rate_since_the_one_before() {
         let (start, mut memory) = (Instant::now(), Memory::default());
         let seen = looked(&mut memory, start, &[(999, 10 * MIB)]);
-        assert_eq!((seen.cpu_m, seen.memory, seen.looks), (0, 10 * MIB, 1));
+        assert_eq!((seen.cpu_u, seen.memory, seen.looks), (0, 10 * MIB, 1));
         let seen = looked(&mut memory, start, &[(250, 30 * MIB)]);
-        assert_eq!((seen.cpu_m, seen.cpu_high_m), (250, 250));
+        assert_eq!((seen.cpu_u, seen.cpu_high_u), (250_000, 125_000));
         let seen = looked(&mut memory, start, &[(0, 20 * MIB)]);
-        assert_eq!((seen.cpu_m, seen.memory, seen.memory_high), (0, 20 * MIB, 30 * MIB));
+        assert_eq!((seen.cpu_u, seen.memory, seen.memory_high), (0, 20 * MIB, 30 * MIB));
     }
 
     #[test]
     fn a_rare_peak_is_not_what_an_app_needs() {
         let (start, mut memory) = (Instant::now(), Memory::default());
-        let seen = looked(&mut memory, start, &[[(5, 0); 19].as_slice(), &[(900, 0)]].concat());
-        assert_eq!((seen.cpu_m, seen.cpu_high_m), (900, 5));
-        // Idle for long, then busy for some looks of three hundred.
+        // Nineteen windows of little, and one of much.
+        let windows = [[(30, 0); 19 * 15].as_slice(), &[(900, 0); 15]].concat();
+        let seen = looked(&mut memory, start, &windows);
+        assert_eq!((seen.cpu_u, seen.cpu_high_u), (900_000, 30_000));
+        assert_eq!(looked(&mut memory, start, &[(900, 0); 15]).cpu_high_u, 900_000);
+        // Within a window seconds are evened out.
         let mut memory = Memory::default();
-        looked(&mut memory, start, &[(0, 0); 400]);
-        assert_eq!(memory.looks.capacity(), 0, "nothing is kept of what does nothing");
-        assert_eq!(looked(&mut memory, start, &[(900, 0); 15]).cpu_high_m, 0);
-        assert_eq!(looked(&mut memory, start, &[(900, 0)]).cpu_high_m, 900);
+        let burst = [[(0, 0); 14].as_slice(), &[(900, 0)]].concat();
+        assert_eq!(looked(&mut memory, start, &burst.repeat(3)).cpu_high_u, 60_000);
+    }
+
+    #[test]
+    fn nothing_is_kept_of_what_does_nothing() {
+        let (start, mut memory) = (Instant::now(), Memory::default());
+        let seen = looked(&mut memory, start, &[(0, 0); 405]);
+        assert!(seen.is_idle() && seen.is_believed() && memory.windows.capacity() == 0, "{seen:?}");
+        assert_eq!(looked(&mut memory, start, &[(900, 0); 15]).cpu_high_u, 0);
+        assert_eq!(looked(&mut memory, start, &[(900, 0); 15]).cpu_high_u, 900_000);
         let seen = looked(&mut memory, start, &[(0, 0); 300]);
-        assert!(seen.is_idle() && seen.is_believed(), "{seen:?}");
+        assert!(seen.is_idle() && memory.windows.capacity() == 0, "{seen:?}");
     }
 
     fn uses(n_apps: usize, cpu_m: u64) -> UseRecord {
-        let used = AppUse { cpu_m, looks: 40, ..AppUse::default() };
+        let used = AppUse { cpu_u: cpu_m * 1000, looks: 40, ..AppUse::default() };
         let apps = (0..n_apps).map(|n| (format!("app-{n}"), used)).collect();
         UseRecord { rest_is_idle: true, apps, ..UseRecord::default() }
     }
@@ -316,7 +359,8 @@ mod tests {
 
     #[test]
     fn what_has_hardly_changed_is_no_news() {
-        let parts = in_parts(uses(3, 100), 1);
+        let parts = in_parts(uses(3, 100), 1).into_iter();
+        let parts = parts.map(|(part, record)| (part, (Instant::now(), record))).collect();
         let told = Told { lease: None, parts };
         let is_news = |now: &UseRecord| told.is_news(0, now);
         assert!(!is_news(&uses(3, 105)) && !is_news(&uses(3, 110)));

@@ -94,7 +94,8 @@ pub(super) async fn settle(shared: &Shared) {
             busy.insert(app.clone());
             work.spawn(look(member.clone(), app, step));
         }
-        if work.is_empty() {
+        // As soon as there is a batch, so that others count on what is ready while the rest is not.
+        if work.is_empty() || announced.due.len() >= BATCH {
             let lease = *lease.borrow();
             announced.write(member, lease).await;
         }
@@ -219,7 +220,7 @@ impl Announced {
 
     /// Writes what is due, as far as the store takes it.
     async fn write(&mut self, member: &Member, lease: Option<LeaseId>) {
-        let Some(lease) = lease else { return };
+        let Some(lease) = lease.filter(|_| !member.fleet.is_cut_off()) else { return };
         if self.lease != Some(lease) {
             self.due.extend(self.ready.keys().cloned());
             self.lease = Some(lease);

@@ -131,7 +131,7 @@ mod tests {
             (0..random.u8(..3)).map(|_| format!("h{}", random.u8(..5))).collect();
         let used = json!({
             "v": 1, "rest_is_idle": random.bool(),
-            "apps": { app.clone(): { "cpu_m": random.u32(..900), "cpu_high_m": 700, "looks": 40 } }
+            "apps": { app.clone(): { "cpu_u": random.u32(..900_000), "cpu_high_u": 700_000, "looks": 40 } }
         });
         let (key, value) = match random.u8(..10) {
             0..=2 => {

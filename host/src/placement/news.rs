@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use steerage_core::id::{AppName, HostName};
-use steerage_core::place::{Plan, Why};
+use steerage_core::place::{Plan, Unplaced, Why};
 
 use crate::telemetry::events::{Event, Events, Severity};
 
@@ -15,6 +15,9 @@ const NO_ROOM_ADVICE: &str = "add a host, free room, or let it ask for less in [
 /// What to do with a host that was emptied.
 const EMPTIED_ADVICE: &str =
     "to give it back, `steerage drain` it and stop it; or keep it as room for growth";
+
+/// As many apps are told one by one of one plan.
+const TOLD: usize = 10;
 
 /// What was told so far.
 #[derive(Debug)]
@@ -32,27 +35,41 @@ impl News {
 
     /// Tells which apps have no room that had, and the other way round.
     pub(super) fn tell_room(&mut self, plan: &Plan) {
-        let mut now = BTreeMap::new();
-        for unplaced in &plan.unplaced {
-            now.insert(unplaced.app.clone(), unplaced.replicas);
-            if self.unplaced.get(&unplaced.app) == Some(&unplaced.replicas) {
-                continue;
-            }
+        let now: BTreeMap<AppName, u32> =
+            plan.unplaced.iter().map(|app| (app.app.clone(), app.replicas)).collect();
+        let is_new = |app: &&Unplaced| self.unplaced.get(&app.app) != Some(&app.replicas);
+        let new: Vec<&Unplaced> = plan.unplaced.iter().filter(is_new).collect();
+        for unplaced in new.iter().take(TOLD) {
             tracing::warn!("{unplaced}");
-            self.events.push(Event {
-                severity: Severity::Error,
-                app: Some(unplaced.app.clone()),
-                advice: Some(NO_ROOM_ADVICE.to_owned()),
-                ..Event::now("no_room", unplaced.to_string())
-            });
+            self.tell("no_room", Some(&unplaced.app), unplaced.to_string(), NO_ROOM_ADVICE);
         }
-        for app in self.unplaced.keys().filter(|app| !now.contains_key(*app)) {
-            self.events.push(Event {
-                app: Some(app.clone()),
-                ..Event::now("has_room", format!("all replicas of {app} have room now"))
-            });
+        if new.len() > TOLD {
+            let (more, all) = (new.len() - TOLD, now.len());
+            let message =
+                format!("{more} apps more have no room; {all} in all, see `steerage plan`");
+            tracing::warn!("{message}");
+            self.tell("no_room", None, message, NO_ROOM_ADVICE);
+        }
+        let gone: Vec<&AppName> =
+            self.unplaced.keys().filter(|app| !now.contains_key(*app)).collect();
+        for app in gone.iter().take(TOLD) {
+            let message = format!("all replicas of {app} have room now");
+            self.tell("has_room", Some(app), message, "");
+        }
+        if gone.len() > TOLD {
+            let message = format!("{} apps more have room now", gone.len() - TOLD);
+            self.tell("has_room", None, message, "");
         }
         self.unplaced = now;
+    }
+
+    fn tell(&self, kind: &'static str, app: Option<&AppName>, message: String, advice: &str) {
+        self.events.push(Event {
+            severity: if advice.is_empty() { Severity::Info } else { Severity::Error },
+            app: app.cloned(),
+            advice: (!advice.is_empty()).then(|| advice.to_owned()),
+            ..Event::now(kind, message)
+        });
     }
 
     /// Tells which hosts have nothing to do because their replicas went to others.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use steerage_core::id::{AppName, HostName};
 use steerage_core::place::{self, Room, Spread, Standing};
 use steerage_core::replicas::{self, Load};
-use steerage_core::units::{Bytes, Millicpu};
+use steerage_core::units::{Bytes, Cpu};
 
 use crate::fleet::record::{AppRecord, AppUse, HostRecord};
 use crate::fleet::{Fleet, View};
@@ -14,10 +14,10 @@ use crate::forward::Health;
 
 /// What a replica is taken to need that is to be placed, where nothing is known: a hundredth of a core
 /// and some instances' memory. It is soon known.
-const UNKNOWN: Room = Room { cpu: Millicpu::new(10), memory: Bytes::mebi(16) };
+const UNKNOWN: Room = Room { cpu: Cpu::milli(10), memory: Bytes::mebi(16) };
 /// What a replica needs that does nothing: its place in tables, and what the first call of it brings
 /// before anybody has looked.
-const IDLE: Room = Room { cpu: Millicpu::new(0), memory: Bytes::new(64 << 10) };
+const IDLE: Room = Room { cpu: Cpu::ZERO, memory: Bytes::new(64 << 10) };
 
 /// What placement decides on.
 #[must_use]
@@ -64,7 +64,7 @@ fn host(view: &View, name: &HostName, record: &HostRecord) -> place::Host {
     place::Host {
         zone: record.zone.as_str().into(),
         labels: record.labels.clone(),
-        capacity: Room { cpu: Millicpu::new(record.cpu_m), memory: Bytes::new(record.memory) },
+        capacity: Room { cpu: Cpu::milli(record.cpu_m), memory: Bytes::new(record.memory) },
         standing,
     }
 }
@@ -77,11 +77,11 @@ pub(super) fn app(view: &View, name: &AppName, record: &AppRecord, headroom: u32
         min: record.min,
         max: record.max,
         now: assigned.map_or(0, |hosts| u32::try_from(hosts.len()).unwrap_or(u32::MAX)),
-        used: Millicpu::new(seen.as_ref().map_or(0, |seen| seen.cpu_m)),
-        target: record.cpu_m.map_or(replicas::TARGET, Millicpu::new),
+        used: Cpu::micro(seen.as_ref().map_or(0, |seen| seen.cpu_u)),
+        target: record.cpu_m.map_or(replicas::TARGET, Cpu::milli),
     };
     let declared = Room {
-        cpu: record.cpu_m.map_or(UNKNOWN.cpu, Millicpu::new),
+        cpu: record.cpu_m.map_or(UNKNOWN.cpu, Cpu::milli),
         memory: record.memory.map_or(UNKNOWN.memory, Bytes::new),
     };
     place::App {
@@ -109,7 +109,7 @@ fn measured(
     seen: Option<&AppUse>,
 ) -> Option<Room> {
     let room = |used: &AppUse| Room {
-        cpu: Millicpu::new(used.cpu_high_m).max(IDLE.cpu),
+        cpu: Cpu::micro(used.cpu_high_u).max(IDLE.cpu),
         memory: Bytes::new(used.memory_high).max(IDLE.memory),
     };
     if let Some(seen) = seen.filter(|seen| seen.is_believed()) {
@@ -162,7 +162,13 @@ mod tests {
     }
 
     fn used(cpu_m: u64, looks: u32) -> AppUse {
-        AppUse { cpu_m, cpu_high_m: cpu_m, memory: MIB, memory_high: 2 * MIB, looks }
+        AppUse {
+            cpu_u: cpu_m * 1000,
+            cpu_high_u: cpu_m * 1000,
+            memory: MIB,
+            memory_high: 2 * MIB,
+            looks,
+        }
     }
 
     fn tells(view: &mut View, rest_is_idle: bool, shop: Option<AppUse>) {
@@ -174,7 +180,7 @@ mod tests {
     /// Thousandths of a core and KiB that one replica is taken to need.
     fn need((view, shop, record): &(View, AppName, AppRecord)) -> (u64, u64) {
         let demand = app(view, shop, record, 20).demand;
-        (demand.cpu.get(), demand.memory.get() / 1024)
+        (demand.cpu.as_millis(), demand.memory.get() / 1024)
     }
 
     #[test]

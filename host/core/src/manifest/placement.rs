@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::id::AppName;
 use crate::quote::Quoted;
-use crate::units::{Bytes, Millicpu};
+use crate::units::{Bytes, Cpu};
 
 use super::Broken;
 
@@ -24,7 +24,7 @@ pub struct Placement {
     /// Most replicas; load decides between the two.
     pub max: u32,
     /// What one replica needs, until it is known what it uses.
-    pub cpu: Option<Millicpu>,
+    pub cpu: Option<Cpu>,
     /// The same for memory.
     pub memory: Option<Bytes>,
     /// Labels that a host must have.

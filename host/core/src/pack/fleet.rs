@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::Room;
 use crate::sheet::{Amounts, Label, Row};
-use crate::units::{Bytes, Millicpu};
+use crate::units::{Bytes, Cpu};
 
 /// One app, or the part of it that runs apart from the rest of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,7 +104,7 @@ fn need(asked: Amounts, used: Amounts, headroom_percent: u32) -> Room {
         amount.saturating_add(u64::try_from(headroom.div_ceil(100)).unwrap_or(u64::MAX))
     };
     let measured = Amounts {
-        cpu: used.cpu.map(|cpu| Millicpu::new(above(cpu.get()))),
+        cpu: used.cpu.map(|cpu| Cpu::micro(above(cpu.get_micro()))),
         memory: used.memory.map(|memory| Bytes::new(above(memory.get()))),
     };
     first(measured, asked)

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use super::Room;
 use crate::quote::Quoted;
 use crate::sheet::Label;
-use crate::units::{Bytes, Millicpu};
+use crate::units::{Bytes, Cpu};
 
 /// Hours of a month as bills count them: 365 days in 12 parts.
 const MONTH: u64 = 730;
@@ -106,7 +106,7 @@ impl FromStr for Kind {
                 let price =
                     Price::parse(part).ok_or_else(|| bad("its price is not like 0.096/h"))?;
                 hourly = Some(price);
-            } else if let (None, Ok(cpus)) = (cpu, Millicpu::parse(part)) {
+            } else if let (None, Ok(cpus)) = (cpu, Cpu::parse(part)) {
                 cpu = Some(cpus);
             } else if let (None, Ok(bytes)) = (memory, Bytes::parse(part)) {
                 memory = Some(bytes);
@@ -115,7 +115,7 @@ impl FromStr for Kind {
             }
         }
         let room = Room {
-            cpu: cpu.filter(|cpu| *cpu > Millicpu::ZERO).ok_or_else(|| bad("it has no cpu"))?,
+            cpu: cpu.filter(|cpu| *cpu > Cpu::ZERO).ok_or_else(|| bad("it has no cpu"))?,
             memory: memory
                 .filter(|size| *size > Bytes::ZERO)
                 .ok_or_else(|| bad("it has no memory"))?,
@@ -138,7 +138,7 @@ mod tests {
         ] {
             let kind: Kind = text.parse().unwrap();
             assert_eq!(kind.name.as_str(), "m6i.large");
-            assert_eq!(kind.room, Room { cpu: Millicpu::cores(2), memory: Bytes::mebi(8192) });
+            assert_eq!(kind.room, Room { cpu: Cpu::cores(2), memory: Bytes::mebi(8192) });
             assert_eq!(kind.hourly, Some(Price(96_000)), "{text}");
             assert_eq!(kind.hourly.unwrap().monthly().to_string(), "70.08");
         }

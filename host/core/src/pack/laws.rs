@@ -8,7 +8,7 @@ use super::*;
 use crate::sheet::Label;
 
 fn room(cpu: u64, mebi: u64) -> Room {
-    Room { cpu: Millicpu::new(cpu), memory: Bytes::mebi(mebi) }
+    Room { cpu: Cpu::milli(cpu), memory: Bytes::mebi(mebi) }
 }
 
 fn load(index: usize, replicas: u32, need: Room, zone: &str) -> Load {

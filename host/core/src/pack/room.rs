@@ -1,13 +1,13 @@
 //! What a machine has and an app takes: processor time and memory together.
 //! Does not know what either is for.
 
-use crate::units::{Bytes, Millicpu};
+use crate::units::{Bytes, Cpu};
 
 /// An amount of both resources.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Room {
     /// Processor time.
-    pub cpu: Millicpu,
+    pub cpu: Cpu,
     /// Memory.
     pub memory: Bytes,
 }
@@ -41,7 +41,7 @@ impl Room {
     #[must_use]
     pub fn times(self, count: u32) -> Self {
         Self {
-            cpu: Millicpu::new(self.cpu.get().saturating_mul(count.into())),
+            cpu: Cpu::micro(self.cpu.get_micro().saturating_mul(count.into())),
             memory: Bytes::new(self.memory.get().saturating_mul(count.into())),
         }
     }
@@ -49,6 +49,9 @@ impl Room {
     /// How much of the other this is, in millionths, of each resource.
     pub(super) fn shares(self, whole: Self) -> [u128; 2] {
         let share = |part: u64, whole: u64| u128::from(part) * 1_000_000 / u128::from(whole.max(1));
-        [share(self.cpu.get(), whole.cpu.get()), share(self.memory.get(), whole.memory.get())]
+        [
+            share(self.cpu.get_micro(), whole.cpu.get_micro()),
+            share(self.memory.get(), whole.memory.get()),
+        ]
     }
 }

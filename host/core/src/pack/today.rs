@@ -41,7 +41,7 @@ pub struct Today {
 #[derive(Default)]
 struct Said<'s> {
     kind: Option<&'s Label>,
-    room: (Option<crate::units::Millicpu>, Option<crate::units::Bytes>),
+    room: (Option<crate::units::Cpu>, Option<crate::units::Bytes>),
     holds: BTreeMap<usize, u32>,
 }
 

@@ -63,7 +63,7 @@ impl Dense {
         let capacity = host.map_or_else(Room::default, |host| host.capacity);
         Lane {
             free: Free::of(&capacity),
-            cpu_unit: unit(capacity.cpu.get()),
+            cpu_unit: unit(capacity.cpu.get_micro()),
             memory_unit: unit(capacity.memory.get()),
             zone: host.map_or(0, |host| self.zone(host)),
             is_open: host.is_some_and(|host| host.standing == Standing::Open),

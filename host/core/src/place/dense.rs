@@ -11,7 +11,7 @@ use super::labels::{LabelSet, Labels};
 use super::names::Names;
 use super::view::{Room, Spread, Standing};
 use crate::id::{AppName, HostName};
-use crate::units::{Bytes, Millicpu};
+use crate::units::{Bytes, Cpu};
 
 /// A host by its number.
 pub(super) type HostIndex = usize;
@@ -199,7 +199,7 @@ impl Dense {
         let there = || self.hosts.iter().filter(|host| host.standing.is_some());
         let all = there().fold(Room::default(), |all, host| all.plus(&host.capacity));
         let n_hosts = there().count().max(1) as u64;
-        self.mean_cpu_unit = unit(all.cpu.get() / n_hosts);
+        self.mean_cpu_unit = unit(all.cpu.get_micro() / n_hosts);
         self.mean_memory_unit = unit(all.memory.get() / n_hosts);
     }
 }
@@ -223,12 +223,12 @@ impl DenseApp {
 impl Free {
     pub(super) fn of(room: &Room) -> Self {
         let signed = |amount: u64| i64::try_from(amount).unwrap_or(i64::MAX);
-        Self { cpu: signed(room.cpu.get()), memory: signed(room.memory.get()) }
+        Self { cpu: signed(room.cpu.get_micro()), memory: signed(room.memory.get()) }
     }
 
     pub(super) fn room(self) -> Room {
         let amount = |free: i64| u64::try_from(free).unwrap_or(0);
-        Room { cpu: Millicpu::new(amount(self.cpu)), memory: Bytes::new(amount(self.memory)) }
+        Room { cpu: Cpu::micro(amount(self.cpu)), memory: Bytes::new(amount(self.memory)) }
     }
 
     fn plus(self, other: Self) -> Self {

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::*;
 
 pub(super) fn room(cpu: u64, memory: u64) -> Room {
-    Room { cpu: Millicpu::new(cpu), memory: Bytes::mebi(memory) }
+    Room { cpu: Cpu::milli(cpu), memory: Bytes::mebi(memory) }
 }
 
 pub(super) fn host(zone: u8, cpu: u64, memory: u64) -> Host {

@@ -106,7 +106,8 @@ impl Dense {
         let free = at.free.room();
         #[expect(clippy::cast_precision_loss, reason = "a size to sort by")]
         let part = |free: u64, unit: f64| 1.0 - free as f64 * unit;
-        let used = part(free.cpu.get(), at.cpu_unit).max(part(free.memory.get(), at.memory_unit));
+        let used =
+            part(free.cpu.get_micro(), at.cpu_unit).max(part(free.memory.get(), at.memory_unit));
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use super::Plan;
 use crate::id::{AppName, HostName};
-use crate::units::{Bytes, Millicpu};
+use crate::units::{Bytes, Cpu};
 
 /// An amount of a machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Room {
     /// Processor time.
-    pub cpu: Millicpu,
+    pub cpu: Cpu,
     /// Memory.
     pub memory: Bytes,
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::view::Room;
 use crate::id::{AppName, HostName};
-use crate::units::{Bytes, Millicpu};
+use crate::units::{Bytes, Cpu};
 
 use super::{Move, Unplaced};
 
@@ -57,7 +57,7 @@ pub struct Lacks {
     /// Hosts that would do but for the memory.
     pub short_of_memory: u32,
     /// The most processor time free on a host that is short of something.
-    pub most_cpu: Millicpu,
+    pub most_cpu: Cpu,
     /// The most memory free on one.
     pub most_memory: Bytes,
 }

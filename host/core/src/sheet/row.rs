@@ -8,7 +8,7 @@ use super::columns::{Column, Columns};
 use super::number::{self, Mark, Number};
 use super::unit::{self, Unit};
 use super::{Amounts, Complaint, Label, Line, Resource, Role, Row};
-use crate::units::{Bytes, Millicpu};
+use crate::units::{Bytes, Cpu};
 
 /// The most replicas of one row: beyond, a column of something else was taken for them.
 const MOST_REPLICAS: u64 = 100_000;
@@ -227,7 +227,7 @@ impl Reads<'_> {
         }
         let (cpu_asked, cpu_used) = self.amount(Resource::Cpu);
         let (memory_asked, memory_used) = self.amount(Resource::Memory);
-        let cpus = |amount: Option<u64>| amount.map(Millicpu::new);
+        let cpus = |amount: Option<u64>| amount.map(Cpu::milli);
         let bytes = |amount: Option<u64>| amount.map(Bytes::new);
         let capacity = Amounts {
             cpu: cpus(self.cells(Role::Capacity(Resource::Cpu), Resource::Cpu, None)),

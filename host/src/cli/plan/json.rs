@@ -208,7 +208,7 @@ fn apps(holds: &[(usize, u32)], loads: &[Load]) -> Vec<App> {
 }
 
 fn amount(room: Room) -> Amount {
-    Amount { cpu_millis: room.cpu.get(), memory_bytes: room.memory.get() }
+    Amount { cpu_millis: room.cpu.as_millis(), memory_bytes: room.memory.get() }
 }
 
 fn monthly(hourly: Price) -> f64 {

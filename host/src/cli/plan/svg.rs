@@ -29,7 +29,7 @@ const MOST_DRAWN: usize = 240;
 type Bar = (fn(Room) -> u64, f64, f64);
 
 const BARS: [Bar; 2] =
-    [(|room| room.cpu.get(), 21.0, 18.0), (|room| room.memory.get(), 40.0, 10.0)];
+    [(|room| room.cpu.get_micro(), 21.0, 18.0), (|room| room.memory.get(), 40.0, 10.0)];
 
 /// One machine to draw.
 struct Shown<'p> {
@@ -112,8 +112,8 @@ fn colours(paper: &Paper) -> Vec<(usize, &'static str)> {
             let need = load.need.times(load.replicas);
             let share =
                 |part: u64, whole: u64| u128::from(part) * 1_000_000 / u128::from(whole.max(1));
-            let size =
-                share(need.cpu.get(), all.cpu.get()) + share(need.memory.get(), all.memory.get());
+            let size = share(need.cpu.get_micro(), all.cpu.get_micro())
+                + share(need.memory.get(), all.memory.get());
             (size, index)
         })
         .collect();
@@ -186,7 +186,7 @@ impl Picture<'_> {
         let summary = format!(
             "{title}: {} machines{cost}; {} % of the cpu and {} % of the memory are used",
             tally.n_machines,
-            share(tally.used.cpu.get(), tally.has.cpu.get()),
+            share(tally.used.cpu.get_micro(), tally.has.cpu.get_micro()),
             share(tally.used.memory.get(), tally.has.memory.get()),
         );
         self.text(MARGIN, 16, "#1b1f24", &summary);

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use steerage_core::pack::{Load, Price, Room, Unplaced};
 use steerage_core::sheet::{Label, Skipped};
-use steerage_core::units::Millicpu;
+use steerage_core::units::Cpu;
 
 use super::paper::{Paper, Tally, staying, sum};
 use crate::cli::human;
@@ -22,7 +22,7 @@ type Resource = (&'static str, fn(Room) -> u64, fn(u64) -> String);
 type Part = (&'static str, fn(&Tally) -> Room);
 
 const RESOURCES: [Resource; 2] = [
-    ("cpu", |room| room.cpu.get(), |amount| cores(Millicpu::new(amount))),
+    ("cpu", |room| room.cpu.get_micro(), |amount| cores(Cpu::micro(amount))),
     ("memory", |room| room.memory.get(), human::bytes),
 ];
 const PARTS: [Part; 3] = [
@@ -260,7 +260,10 @@ fn times(count: u32) -> String {
 }
 
 fn percents(part: Room, whole: Room) -> [String; 2] {
-    [percent(part.cpu.get(), whole.cpu.get()), percent(part.memory.get(), whole.memory.get())]
+    [
+        percent(part.cpu.get_micro(), whole.cpu.get_micro()),
+        percent(part.memory.get(), whole.memory.get()),
+    ]
 }
 
 fn percent(part: u64, whole: u64) -> String {
@@ -274,8 +277,8 @@ pub(super) fn cost(hourly: Option<Price>) -> String {
 }
 
 /// Processors as people count them.
-pub(super) fn cores(cpu: Millicpu) -> String {
-    match cpu.get() {
+pub(super) fn cores(cpu: Cpu) -> String {
+    match cpu.as_millis() {
         milli @ ..1_000 => format!("{}.{:02}", milli / 1000, milli % 1000 / 10),
         milli @ ..100_000 => format!("{}.{}", milli / 1000, milli % 1000 / 100),
         milli => (milli / 1000).to_string(),
