@@ -78,6 +78,9 @@ pub type Reply = Response<ResponseBody<Kept>>;
 /// A request whose head is in order.
 struct Incoming<B = Inbound> {
     id: CallId,
+    /// Whether the host was ending when it came. What came before is one of the calls that are finished,
+    /// however far it was.
+    is_late: bool,
     started_at: Instant,
     host: String,
     request: Request<B>,
@@ -85,6 +88,7 @@ struct Incoming<B = Inbound> {
 
 /// A request whose app is known, as the guest shall see it.
 struct Routed {
+    is_late: bool,
     tally: Arc<Tally>,
     target: Target,
     place: Place,
@@ -129,7 +133,8 @@ async fn tell_story(
     id: CallId,
     request: Request<Inbound>,
 ) -> Reply {
-    let mut incoming = match Incoming::accept(id, request) {
+    let is_late = front.shutdown.has_begun();
+    let mut incoming = match Incoming::accept(id, is_late, request) {
         Ok(incoming) => incoming,
         Err(refusal) => return front.turn_away(id, Outcome::Refused(refusal)),
     };
@@ -163,15 +168,15 @@ impl Front {
 }
 
 impl Incoming {
-    fn accept(id: CallId, request: Request<Inbound>) -> Result<Self, Refusal> {
+    fn accept(id: CallId, is_late: bool, request: Request<Inbound>) -> Result<Self, Refusal> {
         let started_at = Instant::now();
         head::check(&request)?;
         let host = head::host(&request)?;
-        Ok(Self { id, started_at, host, request })
+        Ok(Self { id, is_late, started_at, host, request })
     }
 
     async fn route(self, front: &Front, peer: &Peer) -> Result<Routed, Outcome> {
-        let Self { id, started_at, host, request } = self;
+        let Self { id, is_late, started_at, host, request } = self;
         let (mut parts, body) = request.into_parts();
         let (ready, route, place, count) = {
             let snapshot = front.catalog.load();
@@ -196,13 +201,13 @@ impl Incoming {
         if target.deployed.prepared.kind() == Kind::Http03 {
             head::complete_uri(&mut request, &host, peer);
         }
-        Ok(Routed { tally: call, target, place, request })
+        Ok(Routed { is_late, tally: call, target, place, request })
     }
 }
 
 impl Routed {
     async fn admit(self, front: &Front) -> Result<Admitted, Refusal> {
-        if front.shutdown.has_begun() {
+        if self.is_late {
             return Err(Refusal::Draining);
         }
         let deployed = &self.target.deployed;
@@ -219,7 +224,8 @@ impl Routed {
 
 impl Admitted {
     async fn call(self, front: &Front, peer: &Peer) -> Answered {
-        let Self { routed: Routed { tally, target, place, request }, permit, deadline } = self;
+        let Self { routed, permit, deadline } = self;
+        let Routed { tally, target, place, request, .. } = routed;
         let (head, answer) = HeadSender::new(tally.call().clone());
         let is_head = request.method() == Method::HEAD;
         let is_idempotent = request.method().is_idempotent();

@@ -31,7 +31,7 @@ pub(super) async fn send(
     incoming: Incoming,
 ) -> Result<Reply, Incoming> {
     let Some(mut left) = hosts_for(front, fleet, &incoming) else { return Err(incoming) };
-    let id = incoming.id;
+    let (id, is_late) = (incoming.id, incoming.is_late);
     let Ok(letter) = Letter::write(incoming, peer).await else {
         return Ok(front.turn_away(id, Outcome::ClientGone));
     };
@@ -53,7 +53,7 @@ pub(super) async fn send(
             }
         }
     }
-    if front.shutdown.has_begun() {
+    if is_late {
         let draining = || front.turn_away(id, Outcome::Refused(Refusal::Draining));
         return Ok(refused.map_or_else(draining, |refused| reply(refused, &letter)));
     }
@@ -67,7 +67,7 @@ fn hosts_for(front: &Front, fleet: &Fleet, incoming: &Incoming) -> Option<Vec<Ar
     let snapshot = front.catalog.load();
     let found = snapshot.routes.find(&incoming.host, incoming.request.uri().path())?;
     let replicas = fleet.replicas(&found.target.app.name);
-    if front.shutdown.has_begun() {
+    if incoming.is_late {
         // Those that are here are about to go, so anybody else will do.
         let elsewhere = replicas.map(|replicas| replicas.elsewhere.clone()).unwrap_or_default();
         return Some(if elsewhere.is_empty() { fleet.peers().all() } else { elsewhere });

@@ -65,7 +65,7 @@ pub(super) enum Reading {
 impl Letter {
     /// Takes a request as it came. A small body is read now, so that it can be sent twice.
     pub(super) async fn write(incoming: Incoming, peer: &Peer) -> Result<Self, hyper::Error> {
-        let Incoming { id, started_at, host, request } = incoming;
+        let Incoming { id, is_late, started_at, host, request } = incoming;
         let (mut parts, body) = request.into_parts();
         let is_idempotent = parts.method.is_idempotent();
         let is_small = body.is_end_stream() || body.size_hint().exact().is_some_and(|n| n <= HELD);
@@ -78,7 +78,11 @@ impl Letter {
         complete(&mut parts, &host);
         hop::tell(&mut parts.headers, peer, id);
         let request = Request::from_parts(parts, ());
-        Ok(Self { incoming: Incoming { id, started_at, host, request }, body, is_idempotent })
+        Ok(Self {
+            incoming: Incoming { id, is_late, started_at, host, request },
+            body,
+            is_idempotent,
+        })
     }
 
     /// Sends it.
@@ -126,7 +130,7 @@ impl Letter {
 
     /// The request again, to be served here.
     pub(super) fn open(self) -> Incoming {
-        let Incoming { id, started_at, host, request } = self.incoming;
+        let Incoming { id, is_late, started_at, host, request } = self.incoming;
         let body = match self.body {
             Content::Held(bytes) => Inbound::Held(Full::new(bytes)),
             Content::Coming(coming) => {
@@ -137,7 +141,7 @@ impl Letter {
         let mut request = request.map(|()| body);
         // What was told to others is not for this host's guests.
         drop(hop::take(request.headers_mut()));
-        Incoming { id, started_at, host, request }
+        Incoming { id, is_late, started_at, host, request }
     }
 
     pub(super) fn id(&self) -> steerage_core::id::CallId {

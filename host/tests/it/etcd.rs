@@ -100,6 +100,10 @@ impl Etcd {
     pub(crate) fn signal(&self, member: usize, signal: Signal) {
         let child = self.members[member].child.as_ref().unwrap();
         kill_process(Pid::from_child(child), signal).unwrap();
+        // The kernel stops one thread after the other, and until then they answer.
+        while signal == Signal::STOP && !stands_still(child.id()) {
+            std::thread::yield_now();
+        }
     }
 
     /// `HOST:PORT` of a member.
@@ -146,6 +150,15 @@ impl Drop for Etcd {
     fn drop(&mut self) {
         (0..self.members.len()).for_each(|member| self.kill(member));
     }
+}
+
+/// Whether all threads of a process are stopped.
+fn stands_still(pid: u32) -> bool {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    tasks.flatten().all(|task| {
+        let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+    })
 }
 
 /// What the text says of etcd.
