@@ -153,7 +153,7 @@ async fn tell_story(
         Err(outcome) => return front.turn_away(id, outcome),
     };
     let tally = routed.tally.clone();
-    match routed.admit(front).await {
+    match routed.admit().await {
         Ok(admitted) => admitted.call(front, peer).await.reply(),
         Err(refusal) => tally.refuse(refusal),
     }
@@ -206,7 +206,7 @@ impl Incoming {
 }
 
 impl Routed {
-    async fn admit(self, front: &Front) -> Result<Admitted, Refusal> {
+    async fn admit(self) -> Result<Admitted, Refusal> {
         if self.is_late {
             return Err(Refusal::Draining);
         }
