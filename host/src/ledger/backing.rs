@@ -56,7 +56,9 @@ impl Backing {
     /// Refuses what the disk most likely has no room for.
     pub(super) fn check_room(&self) -> Result<(), LedgerError> {
         let Ok(disk) = rustix::fs::statvfs(&self.path) else { return Ok(()) };
-        if disk.f_bavail.saturating_mul(disk.f_frsize) < LEAST_FREE {
+        // Some file systems over a network do not tell.
+        let is_told = disk.f_blocks > 0;
+        if is_told && disk.f_bavail.saturating_mul(disk.f_frsize) < LEAST_FREE {
             return Err(LedgerError::Full { source: io::ErrorKind::StorageFull.into() });
         }
         Ok(())
