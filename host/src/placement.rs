@@ -91,9 +91,6 @@ pub async fn keep_planning(
             }
         }
         let next = if waits { settings.patience / 4 } else { every };
-        let quiet_in =
-            settings.consolidate.map(|quiet| quiet.saturating_sub(quiet_since.elapsed()));
-        let next = quiet_in.filter(|left| !left.is_zero()).map_or(next, |left| next.min(left));
         tokio::select! {
             _ = changes.changed() => {}
             _ = health.changed() => {}

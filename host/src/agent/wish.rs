@@ -43,7 +43,6 @@ impl Agent {
     ) -> Result<DeploymentRecord, DeployError> {
         check_store(fleet)?;
         let size = self.parts().blobs.size(&component)?;
-        self.shelf.verify(component).await?;
         self.bring_copies(fleet, component).await;
         for _ in 0..TRIES {
             let before = Before::read(fleet, &manifest.name).await?;

@@ -72,10 +72,12 @@ pub(super) async fn head_blob(
     State(state): State<Shared>,
     Addressed(digest): Addressed,
 ) -> Result<StatusCode, Refusal> {
-    if state.agent.parts().blobs.contains(&digest) {
-        return Ok(StatusCode::OK);
+    if !state.agent.parts().blobs.contains(&digest) {
+        return Err(DeployError::NoComponent(digest).into());
     }
-    Err(DeployError::NoComponent(digest).into())
+    // Whoever asks will not upload it where it is there: so it must be whole.
+    state.front.shelf.verify(digest).await.map_err(DeployError::from)?;
+    Ok(StatusCode::OK)
 }
 
 /// `POST /v1/apps/{app}/deployments`.

@@ -56,8 +56,8 @@ fn idle(hosts: &wire::Hosts) -> Option<String> {
     };
     let names = idle.join(", ");
     Some(format!(
-        "{} {some} nothing to do: {names}; drain and stop {their} to give machines back",
-        idle.len()
+        "{} {some} nothing to do: {names}; to give {their} back, drain and stop {their}",
+        idle.len(),
     ))
 }
 

@@ -36,18 +36,20 @@ impl Kept {
         with_use: bool,
         aims: Aims,
     ) -> Plan {
-        let (before, mut planner) = match self.last.take() {
-            Some(last) => last,
+        let mut planner = match self.last.take() {
+            Some((before, mut planner)) => {
+                follow_hosts(&mut planner, fleet, now);
+                let changed = if with_use { all(&before, now) } else { changed(&before, now) };
+                for app in changed {
+                    self.follow_app(&mut planner, now, &app);
+                }
+                planner
+            }
             None => {
                 self.orphans = orphans(now);
-                (now.clone(), Planner::new(view::of(fleet, now, self.headroom)))
+                Planner::new(view::of(fleet, now, self.headroom))
             }
         };
-        follow_hosts(&mut planner, fleet, now);
-        let changed = if with_use { all(&before, now) } else { changed(&before, now) };
-        for app in changed {
-            self.follow_app(&mut planner, now, &app);
-        }
         let plan = planner.plan(&aims);
         self.last = Some((now.clone(), planner));
         plan

@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use crate::fleet::Fleet;
-use crate::harness::{Host, digest, manifest, says, wat};
+use crate::harness::{Host, digest, manifest, says, wat, works};
 
 /// Requests under way at once while the fleet is called.
 const AT_ONCE: usize = 6;
@@ -192,27 +192,10 @@ async fn a_canary_that_fails_is_taken_back_and_says_why() {
     all_old(&fleet).await;
 }
 
-/// A CGI program that counts to a hundred million before it says `slow`.
-fn dawdles() -> Vec<u8> {
-    wat(r#"(module
-        (import "wasi_snapshot_preview1" "fd_write"
-            (func $write (param i32 i32 i32 i32) (result i32)))
-        (memory (export "memory") 1)
-        (data (i32.const 16) "\nslow")
-        (func (export "_start") (local $n i32)
-            (local.set $n (i32.const 100000000))
-            (loop $more
-                (local.set $n (i32.sub (local.get $n) (i32.const 1)))
-                (br_if $more (local.get $n)))
-            (i32.store (i32.const 8) (i32.const 16))
-            (i32.store (i32.const 12) (i32.const 5))
-            (drop (call $write (i32.const 1) (i32.const 8) (i32.const 1) (i32.const 0)))))"#)
-}
-
 #[tokio::test]
 async fn a_canary_that_is_slow_is_taken_back() {
     let Some(fleet) = fleet_with_shop().await else { return };
-    let (status, begun) = fleet.try_out(&dawdles(), "20%").await;
+    let (status, begun) = fleet.try_out(&works(100_000_000, "slow"), "20%").await;
     assert_eq!(status, 201, "{begun}");
     let mut n_calls = 0;
     let mut taken_back = Value::Null;

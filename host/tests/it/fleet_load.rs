@@ -7,24 +7,7 @@ use futures_util::future::join_all;
 use serde_json::Value;
 
 use crate::fleet::Fleet;
-use crate::harness::{Host, manifest, says, wat};
-
-/// A CGI program that counts to twenty million before it says `done`.
-fn works() -> Vec<u8> {
-    wat(r#"(module
-        (import "wasi_snapshot_preview1" "fd_write"
-            (func $write (param i32 i32 i32 i32) (result i32)))
-        (memory (export "memory") 1)
-        (data (i32.const 16) "\ndone")
-        (func (export "_start") (local $n i32)
-            (local.set $n (i32.const 20000000))
-            (loop $more
-                (local.set $n (i32.sub (local.get $n) (i32.const 1)))
-                (br_if $more (local.get $n)))
-            (i32.store (i32.const 8) (i32.const 16))
-            (i32.store (i32.const 12) (i32.const 5))
-            (drop (call $write (i32.const 1) (i32.const 8) (i32.const 1) (i32.const 0)))))"#)
-}
+use crate::harness::{Host, manifest, says, works};
 
 /// Calls a path on these hosts, one after the other, until told to stop; all calls must be answered.
 async fn keep_calling(hosts: &[Host], path: &str, answer: &str, stop: &AtomicBool) -> usize {
@@ -43,7 +26,7 @@ async fn keep_calling(hosts: &[Host], path: &str, answer: &str, stop: &AtomicBoo
 async fn replicas_follow_load_between_min_and_max() {
     let Some(fleet) = Fleet::start(3).await else { return };
     let more = "[replicas]\nmin = 1\nmax = 3\n[resources]\ncpu = \"100m\"";
-    fleet.first().deploy(&works(), &manifest("busy", "/busy/...", more)).await;
+    fleet.first().deploy(&works(20_000_000, "done"), &manifest("busy", "/busy/...", more)).await;
     fleet.ready_on("busy", 1).await;
     fleet.all_answer("/busy/", "done").await;
     let stop = AtomicBool::new(false);

@@ -126,11 +126,9 @@ async fn a_damaged_component_is_fetched_from_whoever_has_it_whole() {
     assert!(!copies[0].exists());
 
     // Now nobody has it whole.
-    damage(&copies[1]);
     damage(&copies[2]);
-    fs::create_dir_all(fleet.hosts[1].data.join("blobs")).unwrap();
-    fleet.stand("h2", "open").await;
     fs::remove_file(&copies[1]).unwrap();
+    fleet.stand("h2", "open").await;
     scale(fleet.first(), "app", 3).await;
     let event = fleet.event(&fleet.hosts[1], "not_ready").await;
     has(
@@ -139,7 +137,8 @@ async fn a_damaged_component_is_fetched_from_whoever_has_it_whole() {
         &["app cannot be brought up here", "no host has component", "h1: ", "h3: "],
     );
     fleet.all_answer("/app/", "whole").await;
-    // The next deploy brings it again.
+    // The next deploy brings it again, even through a host that has something under its name.
+    fs::write(&copies[0], b"damaged").unwrap();
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("app.wasm"), &wasm).unwrap();
     let manifest = one_replica("app").replace("max = 1", "max = 3").replace("min = 1", "min = 3");
