@@ -149,7 +149,8 @@ pub struct UseRecord {
     /// enough to say that they use nothing. Counts in the first part only.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub rest_is_idle: bool,
-    /// By app: those that used something, and those that have been looked at for a short time only.
+    /// By app: those that used something, and those that were asked resources for and have been at hand
+    /// for a short time only.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub apps: BTreeMap<String, AppUse>,
     /// What deployments on trial did, by app.

@@ -6,12 +6,14 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use steerage_core::id::AppName;
+use imbl::OrdMap;
+use imbl::ordmap::DiffItem;
+use steerage_core::id::{AppName, HostName};
 
 use super::{Member, Shared};
 use crate::catalog::Trial;
-use crate::fleet::record::{self, AppUse, TrialUse, UseRecord};
-use crate::fleet::{keys, part_of};
+use crate::fleet::record::{self, AppRecord, AppUse, ReadyRecord, TrialUse, UseRecord};
+use crate::fleet::{View, keys, part_of};
 use crate::store::{Commit, LeaseId, Write};
 use crate::telemetry::chain;
 
@@ -49,7 +51,6 @@ pub struct Memory {
     /// all of them would be nothing.
     windows: VecDeque<(u32, u32)>,
     n_windows: usize,
-    n_looks: u32,
     before: Option<Reading>,
 }
 
@@ -57,6 +58,16 @@ pub struct Memory {
 struct Reading {
     at: Instant,
     cpu: Duration,
+}
+
+/// Apps that have come to be at hand here a short time ago, and were asked resources for: until they
+/// have been looked at for long enough, these count and not that they do nothing yet. Of an app that is
+/// here for longer and is called for the first time, it is known that it did nothing before.
+#[derive(Debug, Default)]
+struct Young {
+    /// By app, the look at which it was there.
+    since: BTreeMap<AppName, u32>,
+    before: OrdMap<AppName, OrdMap<HostName, ReadyRecord>>,
 }
 
 /// What was told last.
@@ -70,13 +81,16 @@ struct Told {
 pub(super) async fn report(shared: &Shared) {
     let Shared { member, lease, .. } = shared;
     let mut apps: BTreeMap<AppName, Memory> = BTreeMap::new();
-    let (mut told, mut now) = (Told::default(), BTreeMap::new());
+    let (mut told, mut now, mut young) = (Told::default(), BTreeMap::new(), Young::default());
     let (mut n_looks, mut ticks) = (0, tokio::time::interval(EVERY / TRIALS));
     for n_tick in (0..TRIALS).cycle() {
         ticks.tick().await;
         if n_tick == 0 {
             n_looks += 1;
-            now = look_at_all(member, &mut apps, n_looks, told.n_parts());
+            young.look(&member.fleet.view(), member.fleet.me(), n_looks);
+            let mut whole = look_at_all(member, &mut apps, n_looks);
+            young.add_to(&mut whole, n_looks);
+            now = in_parts(whole, told.n_parts());
         } else if !count_trials(member, &mut now) {
             continue;
         }
@@ -87,16 +101,11 @@ pub(super) async fn report(shared: &Shared) {
     }
 }
 
-/// Takes a look at all apps; what they use, in parts.
-fn look_at_all(
-    member: &Member,
-    apps: &mut BTreeMap<AppName, Memory>,
-    n_looks: u32,
-    n_parts: u32,
-) -> BTreeMap<u32, UseRecord> {
+/// Takes a look at all apps; what those use that use anything.
+fn look_at_all(member: &Member, apps: &mut BTreeMap<AppName, Memory>, n_looks: u32) -> UseRecord {
     let snapshot = member.agent.parts().catalog.snapshot();
     apps.retain(|app, _| snapshot.apps.contains_key(app));
-    let mut whole = UseRecord::default();
+    let mut whole = UseRecord { rest_is_idle: n_looks >= AppUse::BELIEVED, ..UseRecord::default() };
     for app in snapshot.apps.values() {
         let Some(state) = app.state() else { continue };
         let (_, cpu, _) = state.meter.totals();
@@ -106,15 +115,45 @@ fn look_at_all(
             whole.trials.insert(app.name.to_string(), counted(&trial));
         }
         let memory = apps.entry(app.name.clone()).or_default();
-        let now = memory.look(Reading { at: Instant::now(), cpu }, held);
-        // What is young here may be so because the host is; then the rest is not said to be idle.
-        let is_young = !now.is_believed() && n_looks >= AppUse::BELIEVED;
-        if is_young || !now.is_idle() {
-            whole.apps.insert(app.name.to_string(), now);
+        let used = memory.look(Reading { at: Instant::now(), cpu }, held);
+        if !used.is_idle() {
+            whole.apps.insert(app.name.to_string(), AppUse { looks: n_looks, ..used });
         }
     }
-    whole.rest_is_idle = n_looks >= AppUse::BELIEVED;
-    in_parts(whole, n_parts)
+    whole
+}
+
+impl Young {
+    /// Notes what has come to be at hand, and what is not young any more. While the host itself is young,
+    /// it says of nothing that it is idle, so there is nothing to note.
+    fn look(&mut self, view: &View, me: &HostName, n_looks: u32) {
+        let here = |ready: &OrdMap<HostName, ReadyRecord>| ready.contains_key(me);
+        for item in self.before.diff(&view.ready) {
+            let (app, was_here, is_here) = match item {
+                DiffItem::Add(app, ready) => (app, false, here(ready)),
+                DiffItem::Update { old: (_, old), new: (app, new) } => (app, here(old), here(new)),
+                DiffItem::Remove(app, _) => (app, true, false),
+            };
+            let asks = |record: &AppRecord| record.cpu_m.is_some() || record.memory.is_some();
+            if !is_here {
+                self.since.remove(app);
+            } else if !was_here
+                && n_looks >= AppUse::BELIEVED
+                && view.apps.get(app).is_some_and(|(record, _)| asks(record))
+            {
+                self.since.insert(app.clone(), n_looks);
+            }
+        }
+        self.before = view.ready.clone();
+        self.since.retain(|_, since| n_looks - *since < AppUse::BELIEVED);
+    }
+
+    /// Lists those that are young, with how long they have been looked at.
+    fn add_to(&self, whole: &mut UseRecord, n_looks: u32) {
+        for (app, since) in &self.since {
+            whole.apps.entry(app.to_string()).or_default().looks = n_looks - since;
+        }
+    }
 }
 
 /// Divides a record, into no fewer parts than before unless these are mostly empty: what does not
@@ -221,13 +260,13 @@ fn differs(told: &AppUse, now: &AppUse) -> bool {
 }
 
 impl Memory {
-    /// Takes one look. The first has nothing to compare with and sees no use of the processor.
+    /// Takes one look; how many there were is not known here. The first has nothing to compare with and
+    /// sees no use of the processor.
     fn look(&mut self, reading: Reading, memory: u64) -> AppUse {
         let before = self.before.replace(reading).unwrap_or(reading);
         let passed = reading.at.saturating_duration_since(before.at);
         let nanos = reading.cpu.saturating_sub(before.cpu).as_nanos();
         let cpu_u = u64::try_from(nanos * 1000 / passed.as_micros().max(1)).unwrap_or(u64::MAX);
-        self.n_looks = self.n_looks.saturating_add(1);
         self.n_in_window += 1;
         self.cpu_in_window = self.cpu_in_window.saturating_add(cpu_u);
         let kibibytes = u32::try_from(memory.div_ceil(1024)).unwrap_or(u32::MAX);
@@ -241,7 +280,7 @@ impl Memory {
             cpu_high_u: self.high_cpu().into(),
             memory,
             memory_high: u64::from(most.max(self.memory_in_window)) * 1024,
-            looks: self.n_looks.min(MOST_LOOKS),
+            looks: 0,
         }
     }
 
@@ -274,12 +313,12 @@ impl Memory {
     }
 }
 
-/// Looks that are counted.
-const MOST_LOOKS: u32 = 1000;
-
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::store::Revision;
 
     const MIB: u64 = 1 << 20;
 
@@ -300,7 +339,7 @@ mod tests {
     fn a_look_is_a_rate_since_the_one_before() {
         let (start, mut memory) = (Instant::now(), Memory::default());
         let seen = looked(&mut memory, start, &[(999, 10 * MIB)]);
-        assert_eq!((seen.cpu_u, seen.memory, seen.looks), (0, 10 * MIB, 1));
+        assert_eq!((seen.cpu_u, seen.memory), (0, 10 * MIB));
         let seen = looked(&mut memory, start, &[(250, 30 * MIB)]);
         assert_eq!((seen.cpu_u, seen.cpu_high_u), (250_000, 125_000));
         let seen = looked(&mut memory, start, &[(0, 20 * MIB)]);
@@ -325,11 +364,51 @@ mod tests {
     fn nothing_is_kept_of_what_does_nothing() {
         let (start, mut memory) = (Instant::now(), Memory::default());
         let seen = looked(&mut memory, start, &[(0, 0); 405]);
-        assert!(seen.is_idle() && seen.is_believed() && memory.windows.capacity() == 0, "{seen:?}");
+        assert!(seen.is_idle() && memory.windows.capacity() == 0, "{seen:?}");
         assert_eq!(looked(&mut memory, start, &[(900, 0); 15]).cpu_high_u, 0);
         assert_eq!(looked(&mut memory, start, &[(900, 0); 15]).cpu_high_u, 900_000);
         let seen = looked(&mut memory, start, &[(0, 0); 300]);
         assert!(seen.is_idle() && memory.windows.capacity() == 0, "{seen:?}");
+    }
+
+    #[test]
+    fn what_was_asked_for_counts_until_an_app_was_looked_at_and_not_again_at_its_first_call() {
+        let me: HostName = "h1".parse().unwrap();
+        let (mut view, mut young) = (View::default(), Young::default());
+        let wants = |cpu_m: Option<u64>| {
+            let record = serde_json::json!({ "generation": 1, "min": 1, "max": 1, "cpu_m": cpu_m });
+            (Arc::new(serde_json::from_value::<AppRecord>(record).unwrap()), Revision(1))
+        };
+        for (app, cpu_m) in [("early", Some(500)), ("asks", Some(500)), ("asks-not", None)] {
+            view.apps.insert(app.parse().unwrap(), wants(cpu_m));
+        }
+        let come = |view: &mut View, app: &str, host: &str| {
+            let ready = ReadyRecord { generation: 1, canary: None };
+            let ready = [(host.parse().unwrap(), ready)].into_iter().collect();
+            view.ready.insert(app.parse().unwrap(), ready);
+        };
+        let mut told = |view: &View, n_looks: u32, calls: &[&str]| {
+            let used = AppUse { cpu_u: 7, looks: n_looks, ..AppUse::default() };
+            let apps = calls.iter().map(|app| ((*app).to_owned(), used)).collect();
+            let mut whole = UseRecord { apps, ..UseRecord::default() };
+            young.look(view, &me, n_looks);
+            young.add_to(&mut whole, n_looks);
+            let apps = whole.apps.into_iter().map(|(app, used)| (app, used.is_believed()));
+            apps.collect::<Vec<_>>()
+        };
+        come(&mut view, "early", "h1");
+        assert_eq!(told(&view, 1, &[]), []);
+        come(&mut view, "asks", "h1");
+        come(&mut view, "asks-not", "h1");
+        let asks = |is_believed| ("asks".to_owned(), is_believed);
+        assert_eq!(told(&view, 40, &[]), [asks(false)], "it does nothing, and that is no news yet");
+        assert_eq!(told(&view, 69, &["asks"]), [asks(false)]);
+        assert_eq!(told(&view, 70, &["asks"]), [asks(true)]);
+        assert_eq!(told(&view, 90, &["early"]), [("early".to_owned(), true)], "its first call");
+        come(&mut view, "asks", "h2");
+        assert_eq!(told(&view, 91, &[]), []);
+        come(&mut view, "asks", "h1");
+        assert_eq!(told(&view, 92, &[]), [asks(false)], "it came anew");
     }
 
     fn uses(n_apps: usize, cpu_m: u64) -> UseRecord {

@@ -120,7 +120,11 @@ fn measured(
         return Some(IDLE);
     }
     if let Some(remembered) = view.remembered.get(name) {
-        return Some(room(remembered));
+        // It is here for a short time, and may have become more than it was.
+        let so_far = seen.map_or(IDLE, room);
+        let before = room(remembered);
+        let (cpu, memory) = (before.cpu.max(so_far.cpu), before.memory.max(so_far.memory));
+        return Some(Room { cpu, memory });
     }
     let is_declared = record.cpu_m.is_some() || record.memory.is_some();
     let is_placed = assigned.is_some_and(|hosts| !hosts.is_empty());
@@ -207,8 +211,10 @@ mod tests {
             fleet.0.keep_answering(&before, |_, _| false);
             assert_eq!(need(&fleet), needs);
             // It starts anew, and its host has only just begun to look.
-            tells(&mut fleet.0, false, Some(used(3, 1)));
-            assert_eq!(need(&fleet), needs);
+            tells(&mut fleet.0, true, Some(used(0, 1)));
+            assert_eq!(need(&fleet), (needs.0, 2457));
+            tells(&mut fleet.0, true, Some(used(900, 2)));
+            assert_eq!(need(&fleet), (1080, 2457), "more than before");
         }
     }
 
