@@ -31,5 +31,6 @@ mod routing;
 mod seeing;
 mod shutdown;
 mod store;
+mod telling;
 mod tidy;
 mod up;
