@@ -14,7 +14,7 @@ use crate::call::{Call, Usage};
 use crate::catalog::{Count, Deployed, Target};
 use crate::respond;
 use crate::telemetry::calls::CallSummary;
-use crate::telemetry::events::{Event, Events, Severity};
+use crate::telemetry::events::{Event, Severity};
 
 /// A path of more bytes than this is cut where it is kept.
 const LONGEST_PATH: usize = 256;
@@ -26,7 +26,7 @@ pub struct Tally {
     call: Arc<Call>,
     deployed: Arc<Deployed>,
     count: Option<Arc<Count>>,
-    events: Arc<Events>,
+    front: Arc<Front>,
     started_at: Instant,
     method: Method,
     path: Box<str>,
@@ -36,7 +36,7 @@ pub struct Tally {
 impl Tally {
     /// Starts the record of a call.
     pub fn begin(
-        front: &Front,
+        front: &Arc<Front>,
         id: CallId,
         started_at: Instant,
         target: &Target,
@@ -61,7 +61,7 @@ impl Tally {
             call: Arc::new(Call::new(id)),
             deployed,
             count: target.count.clone(),
-            events: front.events.clone(),
+            front: front.clone(),
             started_at,
             method: request.method.clone(),
             path: path.into(),
@@ -79,6 +79,12 @@ impl Tally {
     #[must_use]
     pub fn started_at(&self) -> Instant {
         self.started_at
+    }
+
+    /// Whether the host has given up the calls that still run.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.front.shutdown.is_cut()
     }
 
     /// Ends the call as refused and answers it so.
@@ -144,7 +150,7 @@ impl Tally {
             let frames = trap.backtrace.iter();
             evidence.extend(frames.map(|frame| ("backtrace".to_owned(), frame.clone())));
         }
-        self.events.push(Event {
+        self.front.events.push(Event {
             app: Some(self.deployed.app.clone()),
             generation: Some(self.deployed.generation),
             call: Some(self.call.id),
