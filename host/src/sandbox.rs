@@ -7,6 +7,7 @@ pub mod compiler;
 pub mod ending;
 pub mod engine;
 pub mod guest;
+mod held;
 pub mod http;
 pub mod instance;
 pub mod limiter;

@@ -20,8 +20,15 @@ use crate::respond::{Cut, ResponseBody};
 /// By this a host tells another that it refused before anything ran.
 pub(super) const REFUSED: HeaderName = HeaderName::from_static("x-steerage-refused");
 /// Refusals that are about the host that was asked; another one may not refuse.
-const OF_HOST: [&str; 6] =
-    ["draining", "not_ready", "host_full", "host_busy", "host_memory", "no_route"];
+const OF_HOST: [&str; 7] = [
+    "draining",
+    "not_ready",
+    "host_full",
+    "host_busy",
+    "host_memory",
+    "host_exhausted",
+    "no_route",
+];
 
 /// Passes a request on if its app runs elsewhere; returns it where it is for this host.
 pub(super) async fn send(

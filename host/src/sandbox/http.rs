@@ -1,11 +1,13 @@
 //! One call of a component that exports a `wasi:http` handler, 0.2 or 0.3.
 //! Does not make instances and does not judge how the call ended.
 
+use std::fmt;
 use std::future::poll_fn;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body::Body;
+use steerage_core::excerpt::{self, excerpt};
 use tokio::sync::oneshot;
 use wasmtime::Store;
 use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
@@ -58,7 +60,7 @@ where
     let mut http = store.data_mut().http();
     let request = http.new_incoming_request(scheme, request)?;
     let out = http.new_response_outparam_from_callback(move |answer| {
-        head.send(answer.map_err(|code| format!("the guest returned error-code {code:?}")));
+        head.send(answer.map_err(|code| refused(&code)));
     })?;
     proxy.wasi_http_incoming_handler().call_handle(store, request, out).await
 }
@@ -82,11 +84,16 @@ where
         .run_concurrent(async move |accessor| -> wasmtime::Result<()> {
             let answer = match service.handle(accessor, request).await? {
                 Ok(response) => Ok(accessor.with(|store| response.into_http(store, request_done))?),
-                Err(code) => Err(format!("the guest returned error-code {code:?}")),
+                Err(code) => Err(refused(&code)),
             };
             head.send(answer);
             poll_fn(|context| accessor.poll_no_interesting_tasks(context)).await;
             Ok(())
         })
         .await?
+}
+
+/// The error code that a guest returned instead of a response, which may carry any text of its own.
+fn refused(code: &impl fmt::Debug) -> String {
+    excerpt(excerpt::MESSAGE, format_args!("the guest returned error-code {code:?}"))
 }

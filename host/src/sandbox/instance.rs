@@ -13,10 +13,9 @@ use steerage_core::outcome::Outcome;
 use steerage_core::units::{Bytes, Fuel};
 use tokio::time::Instant;
 use wasmtime::Store;
-use wasmtime::component::ResourceTable;
 use wasmtime_wasi::p2::bindings::CommandPre;
 use wasmtime_wasi::{I32Exit, WasiCtx, WasiCtxBuilder};
-use wasmtime_wasi_http::{Error, WasiHttpCtx, p2, p3};
+use wasmtime_wasi_http::{Error, p2, p3};
 
 use super::cgi;
 use super::cgi::environment::{Place, variables};
@@ -33,10 +32,8 @@ use crate::call::{Call, Usage};
 use crate::meter;
 use crate::telemetry::logs::Stream;
 
-/// Most resources of the host (bodies, streams, timers, headers) one guest may hold: they are the
-/// host's memory, which the guest's own limit does not count.
-const MOST_RESOURCES: usize = 10_000;
-/// Most bytes one call of a host function may bring along, for the same reason.
+/// Most bytes one call of a host function may bring along: they are the host's memory, which the
+/// guest's own limit does not count.
 const MOST_PER_HOST_CALL: usize = 16 << 20;
 /// Most random bytes asked for at once, for the same reason.
 const MOST_RANDOM: u64 = 1 << 20;
@@ -263,16 +260,8 @@ impl Prepared {
     }
 
     fn guest(&self, mut wasi: WasiCtxBuilder, stdio: Arc<Stdio>) -> Guest {
-        let mut table = ResourceTable::new();
-        table.set_max_capacity(MOST_RESOURCES);
-        Guest {
-            wasi: wasi.build(),
-            http: WasiHttpCtx::new(),
-            table,
-            outbound: self.outbound.clone(),
-            limiter: Limiter::new(self.limits.memory, self.memory.clone()),
-            stdio,
-        }
+        let limiter = Limiter::new(self.limits.memory, self.memory.clone());
+        Guest::new(wasi.build(), self.outbound.clone(), limiter, stdio)
     }
 
     fn start_call<T>(&self, store: &mut Store<T>) -> wasmtime::Result<()> {

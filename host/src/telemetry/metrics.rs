@@ -19,8 +19,15 @@ const DURATION_BOUNDS: [f64; 14] = [
     0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0,
 ];
 /// The causes that are want of room.
-const SHED: [&str; 6] =
-    ["app_busy", "too_late", "host_full", "host_busy", "host_memory", "not_ready"];
+const SHED: [&str; 7] = [
+    "app_busy",
+    "too_late",
+    "host_full",
+    "host_busy",
+    "host_memory",
+    "host_exhausted",
+    "not_ready",
+];
 const STATUS_CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /// The type of exemplar labels, of which there are none.
