@@ -42,11 +42,18 @@ pub(super) fn text(screen: Screen, event: &wire::Event) -> String {
     let app = event.app.as_deref().unwrap_or("host");
     let tone = if event.severity == wire::Severity::Info { Tone::Good } else { Tone::Bad };
     let kind = screen.paint(tone, &event.kind);
-    let times = if event.count > 1 { format!(" ({} times)", event.count) } else { String::new() };
+    let times = match event.count {
+        0 | 1 => String::new(),
+        count => format!(" ({count} times since {})", human::clock(event.first_at)),
+    };
     let mut text = format!("{at}  {app}  {kind}  {}{times}", event.message);
     for (name, value) in &event.evidence {
         let value = value.replace('\n', "\n        ");
         text.push_str(&format!("\n    {name}: {value}"));
+    }
+    if let Some(call) = &event.call {
+        // As `logs` and `calls` show it.
+        text.push_str(&format!("\n    call: {}", call.get(..8).unwrap_or(call)));
     }
     if let Some(advice) = &event.advice {
         text.push_str(&format!("\n    next: {advice}"));
