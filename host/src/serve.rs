@@ -2,6 +2,7 @@
 //! Does not parse command lines and holds no logic of any part.
 
 mod fleet;
+mod watch;
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,6 +15,7 @@ use steerage_core::id::HostName;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 
+use self::watch::{MemoryWatch, Watched};
 use crate::agent::{Agent, DeployError};
 use crate::api::auth::{AuthError, Token};
 use crate::api::{self, ApiState};
@@ -116,6 +118,7 @@ pub struct Host {
     shutdown: Shutdown,
     drain_timeout: Duration,
     control: Runtime,
+    memory_watch: MemoryWatch,
     guests: GuestThreads,
     ingress: Ingress,
     events: Arc<Events>,
@@ -145,8 +148,8 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     let joined = joined.map(|fleet| fleet::join(fleet, &settings.data, &control)).transpose()?;
     let fleet = joined.as_ref().map(|joined| joined.fleet.clone());
     let parts = parts(&settings, sandbox, schedule.clone(), ledger, fleet.as_ref())?;
-    let (memory, catalog, events) =
-        (parts.memory.clone(), parts.catalog.clone(), parts.events.clone());
+    let (memory, logs) = (parts.memory.clone(), parts.logs.clone());
+    let (catalog, events) = (parts.catalog.clone(), parts.events.clone());
     let shelf = Shelf::new(parts, settings.mapped);
     let agent = Agent::new(shelf.clone(), fleet.clone());
     let n_restored = agent.restore()?;
@@ -190,7 +193,8 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         under_way: api::UnderWay::default(),
     };
     control.spawn(api::serve(admin_socket, state));
-    control.spawn(watch_memory(memory, shelf));
+    let watched = Watched { memory, shelf, logs, events: events.clone() };
+    let memory_watch = MemoryWatch::start(watched).map_err(StartError::System)?;
     events.push(Event::now("started", format!("serving {n_restored} apps from before")));
     Ok(Host {
         listen: ingress.listen,
@@ -200,6 +204,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         shutdown,
         drain_timeout: settings.drain_timeout,
         control,
+        memory_watch,
         guests,
         ingress,
         events,
@@ -268,23 +273,12 @@ impl Host {
         self.guests.join();
         self.shutdown.close();
         self.ingress.join();
+        self.memory_watch.join();
         self.control.shutdown_background();
     }
 }
 
-/// Looks at what the process uses, more often the less is left.
-async fn watch_memory(memory: Arc<Memory>, shelf: Shelf) {
-    loop {
-        if memory.is_tight() {
-            shelf.drop_idle();
-        }
-        let used = kernel::anonymous_memory();
-        memory.observe(used);
-        tokio::time::sleep(memory.next_look(used)).await;
-    }
-}
-
-/// Where operators are served and memory is watched: one thread, beside those of callers and guests.
+/// Where operators are served: one thread, beside those of callers and guests.
 fn control_runtime() -> io::Result<Runtime> {
     Builder::new_multi_thread()
         .worker_threads(1)
