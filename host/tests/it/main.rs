@@ -21,6 +21,7 @@ mod fleet_load;
 mod fleet_trouble;
 mod guests;
 mod harness;
+mod held;
 mod http;
 mod knobs;
 mod limits;
