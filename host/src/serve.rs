@@ -15,7 +15,7 @@ use steerage_core::id::HostName;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 
-use self::watch::{MemoryWatch, Watched};
+use self::watch::MemoryWatch;
 use crate::agent::{Agent, DeployError};
 use crate::api::auth::{AuthError, Token};
 use crate::api::{self, ApiState};
@@ -148,7 +148,6 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     let joined = joined.map(|fleet| fleet::join(fleet, &settings.data, &control)).transpose()?;
     let fleet = joined.as_ref().map(|joined| joined.fleet.clone());
     let parts = parts(&settings, sandbox, schedule.clone(), ledger, fleet.as_ref())?;
-    let (memory, logs) = (parts.memory.clone(), parts.logs.clone());
     let (catalog, events) = (parts.catalog.clone(), parts.events.clone());
     let shelf = Shelf::new(parts, settings.mapped);
     let agent = Agent::new(shelf.clone(), fleet.clone());
@@ -193,8 +192,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         under_way: api::UnderWay::default(),
     };
     control.spawn(api::serve(admin_socket, state));
-    let watched = Watched { memory, shelf, logs, events: events.clone() };
-    let memory_watch = MemoryWatch::start(watched).map_err(StartError::System)?;
+    let memory_watch = MemoryWatch::start(shelf).map_err(StartError::System)?;
     events.push(Event::now("started", format!("serving {n_restored} apps from before")));
     Ok(Host {
         listen: ingress.listen,
@@ -227,6 +225,7 @@ fn parts(
         blobs: Blobs::open(&settings.data.join("blobs"))?,
         catalog: Arc::default(),
         logs: Arc::default(),
+        calls: Arc::default(),
         events: Arc::default(),
         limits: settings.limits.clone(),
         peers: fleet.map(|fleet| fleet.peers().clone()),

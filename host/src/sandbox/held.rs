@@ -11,9 +11,9 @@ use steerage_core::units::Bytes;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi_http::FieldMap;
 use wasmtime_wasi_http::p2::bindings::http::types::{Method, Scheme};
-use wasmtime_wasi_http::p2::body::HostOutgoingBody;
+use wasmtime_wasi_http::p2::body::{HostIncomingBody, HostOutgoingBody};
 use wasmtime_wasi_http::p2::types::{
-    HostIncomingResponse, HostOutgoingRequest, HostOutgoingResponse,
+    HostFutureIncomingResponse, HostIncomingResponse, HostOutgoingRequest, HostOutgoingResponse,
 };
 use wasmtime_wasi_http::p3;
 
@@ -32,6 +32,8 @@ const EVERY: u32 = 16;
 const A_CALL: usize = 8;
 /// What a resource costs beside what it refers to: its place in the table and its own fields.
 const RESOURCE: usize = 512;
+/// What a response of another server may have read ahead on its connection.
+const READ_AHEAD: usize = 32 << 10;
 /// What a body may have written and not had taken: two chunks.
 const BODY: usize = 2 * BODY_CHUNK;
 /// Headers of more lines than this are not added up.
@@ -80,6 +82,8 @@ fn weight(resource: &(dyn Any + Send)) -> usize {
         fields(&request.headers).saturating_add(words)
     } else if let Some(response) = resource.downcast_ref::<HostIncomingResponse>() {
         fields(&response.headers)
+    } else if resource.is::<HostIncomingBody>() || resource.is::<HostFutureIncomingResponse>() {
+        READ_AHEAD
     } else if let Some(request) = resource.downcast_ref::<p3::Request>() {
         let path = request.path_with_query.as_ref().map_or(0, |path| path.as_str().len());
         let authority = request.authority.as_ref().map_or(0, |authority| authority.as_str().len());

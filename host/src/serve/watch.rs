@@ -3,15 +3,14 @@
 //! Decides nothing: `budget` says what a look leads to.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
-use crate::budget::{Memory, Observed};
+use crate::budget::Observed;
 use crate::catalog::shelf::Shelf;
 use crate::kernel;
-use crate::telemetry::events::{Event, Events, Place, Severity};
-use crate::telemetry::logs::Logs;
+use crate::telemetry::events::{Event, Place, Severity};
 
 /// The thread, until it is ended.
 #[derive(Debug)]
@@ -20,25 +19,16 @@ pub(super) struct MemoryWatch {
     thread: JoinHandle<()>,
 }
 
-/// What the thread looks at and what it can do about it.
-#[derive(Debug)]
-pub(super) struct Watched {
-    pub(super) memory: Arc<Memory>,
-    pub(super) shelf: Shelf,
-    pub(super) logs: Arc<Logs>,
-    pub(super) events: Arc<Events>,
-}
-
 impl MemoryWatch {
     /// Starts looking.
     ///
     /// # Errors
     /// The system refuses a thread.
-    pub(super) fn start(watched: Watched) -> io::Result<Self> {
+    pub(super) fn start(shelf: Shelf) -> io::Result<Self> {
         let (end, ended) = sync_channel(1);
         let thread = thread::Builder::new()
             .name("memory".to_owned())
-            .spawn(move || watched.look_until(&ended))?;
+            .spawn(move || look_until(&shelf, &ended))?;
         Ok(Self { end, thread })
     }
 
@@ -49,30 +39,30 @@ impl MemoryWatch {
     }
 }
 
-impl Watched {
-    /// Looks at what the process uses, more often the less is left.
-    fn look_until(&self, ended: &Receiver<()>) {
-        let mut next_look = std::time::Duration::ZERO;
-        while ended.recv_timeout(next_look) == Err(RecvTimeoutError::Timeout) {
-            next_look = self.look();
-        }
+/// Looks at what the process uses, more often the less is left.
+fn look_until(shelf: &Shelf, ended: &Receiver<()>) {
+    let mut next_look = Duration::ZERO;
+    while ended.recv_timeout(next_look) == Err(RecvTimeoutError::Timeout) {
+        next_look = look(shelf);
     }
+}
 
-    fn look(&self) -> std::time::Duration {
-        if self.memory.is_tight() {
-            self.shelf.drop_idle();
-        }
-        self.logs.shrink();
-        let used = kernel::anonymous_memory();
-        if self.memory.observe(used) == Observed::Exhausted {
-            let exhausted = self.memory.exhausted();
-            self.events.push(Event {
-                severity: Severity::Error,
-                place: Place::ANY,
-                advice: exhausted.advice(),
-                ..Event::now(exhausted.cause(), exhausted.to_string())
-            });
-        }
-        self.memory.next_look(used)
+fn look(shelf: &Shelf) -> Duration {
+    let parts = shelf.parts();
+    if parts.memory.is_tight() {
+        shelf.drop_idle();
     }
+    parts.logs.shrink();
+    parts.calls.shrink();
+    let used = kernel::anonymous_memory();
+    if parts.memory.observe(used) == Observed::Exhausted {
+        let exhausted = parts.memory.exhausted();
+        parts.events.push(Event {
+            severity: Severity::Error,
+            place: Place::ANY,
+            advice: exhausted.advice(),
+            ..Event::now(exhausted.cause(), exhausted.to_string())
+        });
+    }
+    parts.memory.next_look(used)
 }
