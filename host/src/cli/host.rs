@@ -159,7 +159,7 @@ mod tests {
         for (wished, filter) in [
             (None, format!("info,{silent}")),
             (Some(""), format!("info,{silent}")),
-            (Some("no filter at all ="), format!("info,{silent}")),
+            (Some("steerage=loud"), format!("info,{silent}")),
             (Some("debug"), format!("debug,{silent}")),
             (
                 Some("warn,wasmtime_wasi=trace"),
