@@ -314,7 +314,7 @@ pub struct Event {
     /// Counts up from 1 since the host started.
     pub id: u64,
     /// When it first happened.
-    #[serde(default)]
+    #[serde(with = "time", default)]
     pub first_at: u64,
     /// When it last happened.
     #[serde(with = "time")]

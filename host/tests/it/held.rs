@@ -200,7 +200,7 @@ async fn each_different_failure_is_told_and_the_same_one_is_counted() {
         assert_eq!(events.len(), 2, "{events:?}");
         for event in events {
             assert_eq!(event["count"], 2, "{event}");
-            assert!(event["first_at"].as_u64() <= event["at"].as_u64(), "{event}");
+            assert!(event["first_at"].as_str() <= event["at"].as_str(), "{event}");
         }
         for name in names {
             let tells =
@@ -223,7 +223,7 @@ async fn refusals_are_one_event_that_counts_and_hide_nothing() {
     assert_eq!(refused[0]["count"], n_refused);
     let all = events(&host, "").await;
     assert!(all.iter().any(|event| event["kind"] == "deployed"), "{all:?}");
-    let times: Vec<u64> = all.iter().map(|event| event["at"].as_u64().unwrap()).collect();
+    let times: Vec<&str> = all.iter().map(|event| event["at"].as_str().unwrap()).collect();
     assert!(times.is_sorted(), "in the order in which they last happened: {times:?}");
     // And the reader sees how often, since when, and where to look.
     let shown = host.run(&["events", "slow"]).done().stdout;
@@ -276,4 +276,14 @@ async fn a_guest_cannot_make_the_host_log_above_debug() {
         assert!(log.contains("ending"), "the host logs: {log}");
         assert!(!log.contains("sock_send") && !log.contains("sock_accept"), "{filter}: {log}");
     }
+}
+
+#[tokio::test]
+async fn nothing_an_operator_asks_for_holds_up_the_watch_over_memory() {
+    let host = Host::start();
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", host.pid())).unwrap();
+    let names: Vec<String> = tasks
+        .map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).unwrap())
+        .collect();
+    assert!(names.iter().any(|name| name.trim() == "memory"), "a thread of its own: {names:?}");
 }

@@ -157,6 +157,7 @@ const SCHEMAS: [Schema; 35] = [
         "Event",
         &[
             ("id", "integer"),
+            ("first_at", "time"),
             ("at", "time"),
             ("kind", "string"),
             ("severity", "info|warning|error"),
