@@ -35,6 +35,9 @@ use crate::telemetry::logs::Stream;
 /// Most bytes one call of a host function may bring along: they are the host's memory, which the
 /// guest's own limit does not count.
 const MOST_PER_HOST_CALL: usize = 16 << 20;
+/// Most handles of the component model that may live in one store. Guests make them without any
+/// function of the host, and each takes some dozen bytes of it.
+const MOST_HANDLES: usize = 20_000;
 /// Most random bytes asked for at once, for the same reason.
 const MOST_RANDOM: u64 = 1 << 20;
 
@@ -237,10 +240,11 @@ impl Prepared {
         let stdio = Stdio::new(self.log.clone(), self.generation, call.id);
         let output = Output::new(head);
         let mut wasi = WasiCtx::builder();
+        for (name, value) in variables(&parts, place, &self.env) {
+            wasi.env(name, value);
+        }
         wasi.max_random_size(MOST_RANDOM)
             .arg(&place.script_name)
-            .envs(&self.env)
-            .envs(&variables(&parts, place))
             .stdin(cgi::stdin(body))
             .stdout(output.clone())
             .stderr(stdio.stream(Stream::Stderr));
@@ -267,6 +271,7 @@ impl Prepared {
     fn start_call<T>(&self, store: &mut Store<T>) -> wasmtime::Result<()> {
         store.set_fuel(self.limits.fuel.get())?;
         store.set_hostcall_fuel(MOST_PER_HOST_CALL);
+        store.set_max_component_handles(MOST_HANDLES);
         store.fuel_async_yield_interval(Some(self.slice.get()))
     }
 

@@ -28,6 +28,8 @@ mod limits;
 mod many;
 mod outbound;
 mod plan;
+mod request_heads;
+mod response_heads;
 mod routing;
 mod seeing;
 mod shutdown;
