@@ -140,6 +140,9 @@ pub enum Refusal {
     /// The app's code is not ready to run yet, and too many wait for code already or this call has
     /// waited long enough.
     NotReady,
+    /// No replica of the app answers, and the host that was called may not run it: it lacks labels that
+    /// the app needs, or has an app that it must not meet.
+    NoReplica,
     /// The host is shutting down.
     Draining,
     /// The request asks to switch protocols.
@@ -294,6 +297,7 @@ impl Refusal {
             Self::HostMemory { .. } => "host_memory",
             Self::HostExhausted { .. } => "host_exhausted",
             Self::NotReady => "not_ready",
+            Self::NoReplica => "no_replica",
             Self::Draining => "draining",
             Self::UpgradeUnsupported => "upgrade_unsupported",
         }
@@ -311,6 +315,7 @@ impl Refusal {
             | Self::HostBusy { .. }
             | Self::HostExhausted { .. }
             | Self::NotReady
+            | Self::NoReplica
             | Self::Draining => Fault::Host,
         }
     }
@@ -346,6 +351,11 @@ impl Refusal {
             ),
             Self::NotReady => Some(
                 "call again: after an upgrade of the host each app is compiled at its first call"
+                    .to_owned(),
+            ),
+            Self::NoReplica => Some(
+                "see `steerage show` and `steerage hosts`: more replicas, or more hosts with its \
+                 labels, keep it served when one is lost"
                     .to_owned(),
             ),
             Self::NoRoute

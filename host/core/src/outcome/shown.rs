@@ -66,6 +66,9 @@ impl fmt::Display for Refusal {
                 held.about()
             ),
             Self::NotReady => f.write_str("the app's code is not ready to run yet"),
+            Self::NoReplica => f.write_str(
+                "no replica of the app answers, and its labels or apart_from keep it off this host",
+            ),
             Self::Draining => f.write_str("the host is shutting down"),
             Self::UpgradeUnsupported => {
                 f.write_str("protocol upgrades such as WebSocket are not supported")
