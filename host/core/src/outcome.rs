@@ -181,7 +181,7 @@ impl Outcome {
     }
 
     /// Every cause code there is, in the order of [`Outcome`] and [`Refusal`].
-    pub const CAUSES: [&'static str; 22] = [
+    pub const CAUSES: [&'static str; 23] = [
         "answered",
         "trapped",
         "out_of_fuel",
@@ -201,6 +201,7 @@ impl Outcome {
         "host_memory",
         "host_exhausted",
         "not_ready",
+        "no_replica",
         "draining",
         "upgrade_unsupported",
         "host_failed",
