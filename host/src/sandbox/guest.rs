@@ -9,6 +9,7 @@ use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
+use super::checked;
 use super::engine::Flavor;
 use super::held::{MOST_FIELDS, MOST_RESOURCES, Scales};
 use super::limiter::Limiter;
@@ -94,6 +95,7 @@ pub fn component_linker(engine: &Engine, flavor: Flavor) -> wasmtime::Result<Lin
         wasmtime_wasi::p3::add_to_linker(&mut linker)?;
         wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
     }
+    checked::components(&mut linker)?;
     Ok(linker)
 }
 
@@ -104,5 +106,6 @@ pub fn component_linker(engine: &Engine, flavor: Flavor) -> wasmtime::Result<Lin
 pub fn core_linker(engine: &Engine) -> wasmtime::Result<wasmtime::Linker<CoreGuest>> {
     let mut linker = wasmtime::Linker::new(engine);
     wasmtime_wasi::p1::add_to_linker_async(&mut linker, |guest: &mut CoreGuest| &mut guest.wasi)?;
+    checked::preview1(&mut linker)?;
     Ok(linker)
 }
