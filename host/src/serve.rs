@@ -5,6 +5,7 @@ mod doors;
 mod files;
 mod fleet;
 mod running;
+mod watch;
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,6 +19,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use self::files::Files;
 pub use self::running::Host;
+use self::watch::MemoryWatch;
 use crate::agent::{Agent, DeployError};
 use crate::api::auth::AuthError;
 use crate::api::{self, ApiState};
@@ -131,7 +133,6 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     // What is on the disk from before this is an earlier run's. The doors open much later.
     let since = SystemTime::now();
     kernel::raise_open_files(settings.connections as u64 + u64::from(settings.mapped.most) + FILES);
-    let n_connections = doors::connections(&settings);
     let n_cores = std::thread::available_parallelism().map_or(1, usize::from);
     let (files, tls) = Files::read(&settings)?;
     let reload = Reload::default();
@@ -149,8 +150,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     let joined = joined.map(|fleet| fleet::join(fleet, &settings.data, &control)).transpose()?;
     let fleet = joined.as_ref().map(|joined| joined.fleet.clone());
     let parts = parts(&settings, sandbox, schedule.clone(), ledger, fleet.as_ref())?;
-    let (memory, catalog, events) =
-        (parts.memory.clone(), parts.catalog.clone(), parts.events.clone());
+    let (catalog, events) = (parts.catalog.clone(), parts.events.clone());
     let shelf = Shelf::new(parts, settings.mapped);
     let agent = Agent::new(shelf.clone(), fleet.clone());
     let n_restored = agent.restore()?;
@@ -169,7 +169,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     let (admin, admin_socket) = open_admin(settings.admin, &control)?;
     let peers = joined.as_ref().map(|joined| joined.door.clone());
     let descriptors = doors::descriptors(&events);
-    let door = doors::ingress(&settings, n_cores, n_connections, peers);
+    let door = doors::ingress(&settings, n_cores, peers);
     let ingress = open_ingress(door, tls, &front, &descriptors)?;
     control.spawn(agent.clone().sweep(since));
     if let (Some(joined), Some(peers)) = (joined, ingress.peers) {
@@ -194,7 +194,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         under_way: api::UnderWay::default(),
     };
     control.spawn(api::serve(admin_socket, doors::operators(&settings), descriptors, state));
-    control.spawn(watch_memory(memory, shelf));
+    let memory_watch = MemoryWatch::start(shelf).map_err(StartError::System)?;
     events.push(Event::now("started", format!("serving {n_restored} apps from before")));
     Ok(Host {
         listen: ingress.listen,
@@ -207,6 +207,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         lame_duck: settings.lame_duck,
         is_in_fleet: settings.fleet.is_some(),
         control,
+        memory_watch,
         guests,
         ingress,
         events,
@@ -253,6 +254,7 @@ fn parts(
         blobs: Blobs::open(&settings.data.join("blobs"))?,
         catalog: Arc::default(),
         logs: Arc::default(),
+        calls: Arc::default(),
         events: Arc::default(),
         limits: settings.limits.clone(),
         peers: fleet.map(|fleet| fleet.peers().clone()),
@@ -260,25 +262,12 @@ fn parts(
     })
 }
 
-/// Looks at what the process uses, more often the less is left.
-async fn watch_memory(memory: Arc<Memory>, shelf: Shelf) {
-    loop {
-        if memory.is_tight() {
-            shelf.drop_idle();
-        }
-        let used = kernel::anonymous_memory();
-        memory.observe(used);
-        tokio::time::sleep(memory.next_look(used)).await;
-    }
-}
-
 /// Two may be busy for long, with a view and an operator's list, and one is left.
 const CONTROL_THREADS: usize = 3;
 
-/// Where operators are served, memory is watched and a host keeps its place in its fleet, beside the
-/// threads of callers and guests. More than one: reading a store of a hundred thousand apps anew, or a
-/// list of all of them, takes a second in which the lease of this host must be kept alive and its
-/// probes answered.
+/// Where operators are served and a host keeps its place in its fleet, beside the threads of callers
+/// and guests. More than one: reading a store of a hundred thousand apps anew, or a list of all of
+/// them, takes a second in which the lease of this host must be kept alive and its probes answered.
 fn control_runtime() -> io::Result<Runtime> {
     Builder::new_multi_thread()
         .worker_threads(CONTROL_THREADS)

@@ -25,7 +25,7 @@ const OPERATORS: usize = 100;
 const FILES_KEPT: usize = 8;
 
 /// How many connections of callers there are files for; says so when they are fewer than wanted.
-pub(super) fn connections(settings: &Settings) -> usize {
+fn connections(settings: &Settings) -> usize {
     let (wanted, limit) = (settings.connections, kernel::open_files());
     let granted = machine::connections_in(limit, wanted, settings.mapped.most);
     if granted < wanted {
@@ -58,10 +58,9 @@ pub(super) fn descriptors(events: &Arc<Events>) -> Arc<Descriptors> {
 pub(super) fn ingress(
     settings: &Settings,
     n_threads: usize,
-    n_connections: usize,
     peers: Option<PeerDoor>,
 ) -> ingress::Settings {
-    let door = door(settings, n_connections);
+    let door = door(settings, connections(settings));
     ingress::Settings { listen: settings.listen, n_threads, door, peers }
 }
 

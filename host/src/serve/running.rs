@@ -10,6 +10,7 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 
+use super::watch::MemoryWatch;
 use crate::ingress::Ingress;
 use crate::reload::Reload;
 use crate::schedule::GuestThreads;
@@ -42,6 +43,7 @@ pub struct Host {
     /// Whether other hosts may send calls here.
     pub(super) is_in_fleet: bool,
     pub(super) control: Runtime,
+    pub(super) memory_watch: MemoryWatch,
     pub(super) guests: GuestThreads,
     pub(super) ingress: Ingress,
     pub(super) events: Arc<Events>,
@@ -140,6 +142,7 @@ impl Host {
         }
         self.shutdown.close();
         self.ingress.join();
+        self.memory_watch.join();
         self.control.shutdown_background();
         is_calm
     }
