@@ -126,7 +126,7 @@ impl Tally {
             "set [instance] reuse = {n_served}, or build the guest with a toolchain whose instances \
              take more requests"
         );
-        self.events.push(Event {
+        self.front.events.push(Event {
             app: Some(self.deployed.app.clone()),
             generation: Some(self.deployed.generation),
             call: Some(self.call.id),
@@ -149,7 +149,7 @@ impl Tally {
             place: self.place(outcome),
         };
         // Before anything is made of it: the next thousand may be refused for the same reason.
-        if self.events.counted(&same) {
+        if self.front.events.counted(&same) {
             return;
         }
         let mut evidence = vec![
