@@ -31,6 +31,15 @@ pub(super) enum Tone {
     Strong,
 }
 
+/// What becomes of what a compiler or another tool says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tools {
+    /// It goes to stderr as it comes.
+    Shown,
+    /// It is shown if the tool fails.
+    Gathered,
+}
+
 impl Screen {
     /// The screen that these flags ask for.
     pub(super) fn new(print: Print) -> Self {
@@ -107,6 +116,11 @@ impl Screen {
             Tone::Strong => "1",
         };
         format!("\u{1b}[{code}m{word}\u{1b}[0m")
+    }
+
+    /// Where the tools that a verb runs say what they do: nowhere, with `--quiet`, until they fail.
+    pub(super) fn tools(self) -> Tools {
+        if self.quiet { Tools::Gathered } else { Tools::Shown }
     }
 
     /// A bar that fills as bytes are sent; hidden when nobody watches.
