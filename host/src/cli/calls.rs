@@ -22,7 +22,8 @@ pub(super) async fn run(args: &Calls) -> anyhow::Result<()> {
     if screen.is_json() {
         return screen.json(&calls);
     }
-    if calls.calls.is_empty() {
+    // Who asks for no lines learns nothing of how many there are.
+    if calls.calls.is_empty() && args.lines > 0 {
         return screen.hint(&format!("{} has not been called yet", args.app));
     }
     screen.say(&table(&calls.calls, human::now()))
