@@ -7,6 +7,7 @@ pub mod head;
 mod hop;
 pub mod inbound;
 mod letter;
+mod one_app;
 pub mod tally;
 
 use std::sync::Arc;
@@ -56,6 +57,8 @@ pub struct Front {
     pub fleet: Option<Fleet>,
     /// Calls that were passed on.
     pub hops: Hops,
+    /// Whether one app has the host to itself, as in `steerage up`: it answers under every name.
+    pub is_for_one_app: bool,
 }
 
 /// Calls that were passed on to other hosts.
@@ -187,8 +190,11 @@ impl Incoming {
         let (ready, route, place, count) = {
             let snapshot = front.catalog.load();
             let path = parts.uri.path();
-            let found = snapshot.routes.find(&host, path);
-            let found = found.ok_or(Outcome::Refused(Refusal::NoRoute))?;
+            let found = match snapshot.routes.find(&host, path) {
+                None if front.is_for_one_app => one_app::find(&snapshot.routes, path),
+                found => found.ok_or(Refusal::NoRoute),
+            };
+            let found = found.map_err(Outcome::Refused)?;
             let (route, place) = (found.target.route(), head::place(&found, path, peer));
             head::rewrite(&mut parts.headers, &found, id, peer, &host);
             let app = &found.target.app;

@@ -108,6 +108,7 @@ pub fn status(outcome: &Outcome) -> StatusCode {
             | Refusal::HostBusy { .. }
             | Refusal::HostMemory { .. }
             | Refusal::NotReady
+            | Refusal::NotBuilt
             | Refusal::Draining => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::UpgradeUnsupported => StatusCode::NOT_IMPLEMENTED,
         },

@@ -110,6 +110,8 @@ pub enum Refusal {
     /// The app's code is not ready to run yet, and too many wait for code already or this call has
     /// waited long enough.
     NotReady,
+    /// The host serves one app while somebody works on it, and that has not been built yet.
+    NotBuilt,
     /// The host is shutting down.
     Draining,
     /// The request asks to switch protocols.
@@ -239,7 +241,7 @@ impl Refusal {
             Self::HostFull => "host_full",
             Self::HostBusy { .. } => "host_busy",
             Self::HostMemory { .. } => "host_memory",
-            Self::NotReady => "not_ready",
+            Self::NotReady | Self::NotBuilt => "not_ready",
             Self::Draining => "draining",
             Self::UpgradeUnsupported => "upgrade_unsupported",
         }
@@ -253,7 +255,11 @@ impl Refusal {
             | Self::RequestTooLarge { .. }
             | Self::UpgradeUnsupported => Fault::Client,
             Self::AppBusy { .. } | Self::TooLate { .. } | Self::HostMemory { .. } => Fault::Guest,
-            Self::HostFull | Self::HostBusy { .. } | Self::NotReady | Self::Draining => Fault::Host,
+            Self::HostFull
+            | Self::HostBusy { .. }
+            | Self::NotReady
+            | Self::NotBuilt
+            | Self::Draining => Fault::Host,
         }
     }
 
@@ -285,6 +291,7 @@ impl Refusal {
             Self::NoRoute
             | Self::NoHost
             | Self::BadRequest { .. }
+            | Self::NotBuilt
             | Self::Draining
             | Self::UpgradeUnsupported => None,
         }
@@ -336,6 +343,10 @@ impl fmt::Display for Refusal {
                 "the host's memory is short: the app holds {held}, its share of {budget} is {share}"
             ),
             Self::NotReady => f.write_str("the app's code is not ready to run yet"),
+            Self::NotBuilt => f.write_str(
+                "the app is not built yet: it is building, or its build failed, which the terminal of \
+                 `steerage up` tells",
+            ),
             Self::Draining => f.write_str("the host is shutting down"),
             Self::UpgradeUnsupported => {
                 f.write_str("protocol upgrades such as WebSocket are not supported")

@@ -134,6 +134,7 @@ fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> Api
         unrouted: AtomicU64::new(3),
         fleet: None,
         hops: Hops::default(),
+        is_for_one_app: false,
     };
     ApiState {
         agent: Agent::new(shelf, None),

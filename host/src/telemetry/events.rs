@@ -15,6 +15,9 @@ const KEPT: usize = 1000;
 /// Failures of one kind and app are one event for so long after the first, in milliseconds. Then
 /// they are told again, so that followers hear that it goes on.
 const SAME_WITHIN: u64 = 10_000;
+/// Frames of a backtrace, from the innermost, that tell where a call failed. Those further out say
+/// how it came there, which a recursion does in ever new ways.
+const SAME_FRAMES: usize = 16;
 /// Events a follower may fall behind before it loses some.
 const FOLLOWER_LAG: usize = 256;
 
@@ -61,6 +64,8 @@ pub struct Event {
 pub struct Events {
     state: Mutex<State>,
     followers: broadcast::Sender<Event>,
+    /// Those that hear of repetitions.
+    repeats: broadcast::Sender<Event>,
 }
 
 #[derive(Debug, Default)]
@@ -82,10 +87,17 @@ struct Kept {
     since: u64,
 }
 
+/// What became of an event.
+enum Told {
+    New(Event),
+    Again(Event),
+}
+
 impl Default for Events {
     fn default() -> Self {
         let (followers, _) = broadcast::channel(FOLLOWER_LAG);
-        Self { state: Mutex::default(), followers }
+        let (repeats, _) = broadcast::channel(FOLLOWER_LAG);
+        Self { state: Mutex::default(), followers, repeats }
     }
 }
 
@@ -109,9 +121,11 @@ impl Event {
         }
     }
 
-    /// What is the same in every repetition.
+    /// What is the same in every repetition: two traps at two places are two events.
     fn identity(&self) -> impl Hash + PartialEq {
-        (self.app.as_ref(), self.generation, self.kind, self.message.as_str())
+        let frames = self.evidence.iter().filter(|(name, _)| name == "backtrace");
+        let place: Vec<&str> = frames.map(|(_, frame)| frame.as_str()).take(SAME_FRAMES).collect();
+        (self.app.as_ref(), self.generation, self.kind, self.message.as_str(), place)
     }
 
     fn fingerprint(&self) -> u64 {
@@ -125,10 +139,11 @@ impl Events {
     /// Adds an event, or counts it onto the same one of a moment ago.
     pub fn push(&self, event: Event) {
         let mut state = self.state();
-        if let Some(event) = state.keep(event) {
-            // Sent in the order of their ids, by which followers know what they have seen: the lock
-            // is still held. Most of the time nobody follows.
-            drop(self.followers.send(event));
+        // Sent in the order of their ids, by which followers know what they have seen: the lock is
+        // still held. Most of the time nobody follows.
+        match state.keep(event) {
+            Told::New(event) => drop(self.followers.send(event)),
+            Told::Again(event) => drop(self.repeats.send(event)),
         }
     }
 
@@ -149,14 +164,21 @@ impl Events {
         self.followers.subscribe()
     }
 
+    /// What is only counted for all others: each repetition from now on, with its own call and with
+    /// how often it has happened.
+    #[must_use]
+    pub fn follow_repeats(&self) -> broadcast::Receiver<Event> {
+        self.repeats.subscribe()
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
-    /// The event with its id, or `None` when it was counted onto an earlier one.
-    fn keep(&mut self, event: Event) -> Option<Event> {
+    /// The event with its id, its own or that of the earlier one it was counted onto.
+    fn keep(&mut self, event: Event) -> Told {
         let fingerprint = event.fingerprint();
         let earlier = self.newest.get(&fingerprint).and_then(|id| self.events.get_mut(id));
         if let Some(earlier) = earlier
@@ -166,7 +188,11 @@ impl State {
         {
             earlier.event.count += 1;
             earlier.event.at = event.at;
-            return None;
+            return Told::Again(Event {
+                id: earlier.event.id,
+                count: earlier.event.count,
+                ..event
+            });
         }
         if self.events.len() == KEPT {
             self.drop_one();
@@ -177,7 +203,7 @@ impl State {
         self.events.insert(event.id, kept);
         self.of_app.entry(event.app.clone()).or_default().push_back(event.id);
         self.newest.insert(fingerprint, event.id);
-        Some(event)
+        Told::New(event)
     }
 
     /// Makes room: the oldest event goes of the app that has the most.
@@ -269,6 +295,27 @@ mod tests {
         let state = events.state();
         assert_eq!(state.newest.len(), KEPT);
         assert_eq!(state.of_app.values().map(VecDeque::len).sum::<usize>(), KEPT);
+    }
+
+    #[test]
+    fn two_places_are_two_events() {
+        let events = Events::default();
+        let mut repeats = events.follow_repeats();
+        let at = |place: &str, n_outer: usize| {
+            let inner = (0..SAME_FRAMES).map(|n| format!("{n}: {place}"));
+            let outer = (0..n_outer).map(|n| format!("{n}: outer"));
+            let frames = inner.chain(outer).map(|frame| ("backtrace".to_owned(), frame));
+            Event { evidence: frames.collect(), ..failure("loop", 0) }
+        };
+        events.push(at("main", 1));
+        events.push(at("helper", 1));
+        events.push(Event { call: Some(CallId::from_u128(7)), ..at("main", 2) });
+        let counts: Vec<u64> = events.recent(None, 9).iter().map(|event| event.count).collect();
+        assert_eq!(counts, [2, 1]);
+        let again = repeats.try_recv().unwrap();
+        assert_eq!((again.id, again.count), (1, 2));
+        assert_eq!(again.call, Some(CallId::from_u128(7)), "the call that failed now");
+        assert!(repeats.try_recv().is_err());
     }
 
     #[tokio::test]
