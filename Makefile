@@ -4,7 +4,7 @@ CARGO ?= cargo
 SOAK_SECONDS ?= 180
 SOAK_CALLS ?= 1000000
 
-.PHONY: demo demo-fleet test soak check test-core bench doc setup
+.PHONY: demo demo-fleet test soak check deny test-core bench doc setup
 
 demo: setup ## build everything from source, deploy the examples on loopback, show what calls cost
 	$(CARGO) build -p steerage --bin steerage --example demo
@@ -25,6 +25,10 @@ check: ## what CI checks before it tests
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
+	.ci/deny
+
+deny: ## licences, bans, sources and advisories of what is depended on
+	.ci/deny
 
 test-core: ## the decisions alone: seconds, no wasm, no set-up
 	$(CARGO) test -p steerage-core

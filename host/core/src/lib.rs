@@ -17,6 +17,7 @@ pub mod limits;
 pub mod machine;
 pub mod manifest;
 pub mod mapped;
+pub mod network;
 pub mod outbound;
 pub mod outcome;
 pub mod pack;

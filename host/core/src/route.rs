@@ -27,6 +27,7 @@
 //! - `/.well-known/steerage` and everything below it belong to the host: no route may name it, and
 //!   no request for it finds a route.
 
+mod authority;
 mod host;
 mod path;
 mod table;
@@ -34,6 +35,7 @@ mod table;
 use std::fmt;
 use std::str::FromStr;
 
+pub use self::authority::{Authority, BadAuthority};
 pub use self::host::{BadHost, HostName, HostPattern};
 pub use self::path::{BadPath, PathPattern, Segment, is_reserved};
 pub use self::table::{Conflict, Match, RouteTable, Routed};

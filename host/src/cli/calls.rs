@@ -22,9 +22,11 @@ pub(super) async fn run(args: &Calls) -> anyhow::Result<()> {
     if screen.is_json() {
         return screen.json(&calls);
     }
-    // Who asks for no lines learns nothing of how many there are.
-    if calls.calls.is_empty() && args.lines > 0 {
-        return screen.hint(&format!("{} has not been called yet", args.app));
+    if calls.calls.is_empty() {
+        if args.lines == 0 {
+            return screen.hint("no calls were asked for (-n 0)");
+        }
+        return screen.hint(&format!("this host keeps no calls of {}", args.app));
     }
     screen.say(&table(&calls.calls, human::now()))
 }

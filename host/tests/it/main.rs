@@ -32,5 +32,6 @@ mod routing;
 mod seeing;
 mod shutdown;
 mod store;
+mod telling;
 mod tidy;
 mod up;

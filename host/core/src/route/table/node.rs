@@ -18,6 +18,10 @@ pub(super) struct Node<T> {
     rest: Place<T>,
 }
 
+/// A search that stepped back too often.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TooManyVisits;
+
 /// Where a route is or could be.
 pub(super) type Place<T> = Option<Arc<Routed<T>>>;
 
@@ -38,18 +42,32 @@ impl<T: Clone> Node<T> {
             && self.rest.is_none()
     }
 
-    /// The best route for what is left of a path, `None` meaning that it ends here.
-    pub(super) fn find(&self, path: Option<&str>) -> Option<&Routed<T>> {
+    /// The best route for what is left of a path, `None` meaning that it ends here. Takes one of
+    /// `visits` for each node that it looks at.
+    ///
+    /// # Errors
+    /// There were no visits left.
+    pub(super) fn find(
+        &self,
+        path: Option<&str>,
+        visits: &mut usize,
+    ) -> Result<Option<&Routed<T>>, TooManyVisits> {
+        *visits = visits.checked_sub(1).ok_or(TooManyVisits)?;
         let Some(path) = path else {
-            return self.here.as_deref().or(self.rest.as_deref());
+            return Ok(self.here.as_deref().or(self.rest.as_deref()));
         };
         let (segment, tail) = match path.split_once('/') {
             Some((segment, tail)) => (segment, Some(tail)),
             None => (path, None),
         };
-        let literal = || self.literals.get(segment)?.find(tail);
-        let param = || self.param.as_ref().filter(|_| !segment.is_empty())?.find(tail);
-        literal().or_else(param).or(self.rest.as_deref())
+        let literal = self.literals.get(segment);
+        let param = self.param.as_ref().filter(|_| !segment.is_empty());
+        for child in literal.into_iter().chain(param) {
+            if let Some(found) = child.find(tail, visits)? {
+                return Ok(Some(found));
+            }
+        }
+        Ok(self.rest.as_deref())
     }
 
     /// The route of exactly this pattern, parameters' names aside.
@@ -101,11 +119,12 @@ impl<T: Clone> Node<T> {
         removed
     }
 
-    /// Adds the routes of this node and of those below it.
-    pub(super) fn collect<'t>(&'t self, all: &mut Vec<&'t Routed<T>>) {
-        all.extend(self.here.as_deref().into_iter().chain(self.rest.as_deref()));
+    /// Adds the routes of this node and of those below it, in the order in which they win: of the
+    /// routes that match a path, the first is the best.
+    pub(super) fn collect<'t>(&'t self, all: &mut Vec<&'t Arc<Routed<T>>>) {
         for child in self.literals.values().chain(&self.param) {
             child.collect(all);
         }
+        all.extend(self.here.iter().chain(&self.rest));
     }
 }
