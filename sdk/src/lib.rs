@@ -6,8 +6,8 @@
 //!
 //! # A first service
 //!
-//! `Cargo.toml` names the SDK and asks for a library that the host can load; the profile makes it
-//! small and quick to start:
+//! `steerage new greeter` makes it, with the SDK's source in `steerage-sdk`. `Cargo.toml` names that
+//! and asks for a library that the host can load; the profile makes it small and quick to start:
 //!
 //! ```toml
 //! [package]
@@ -18,7 +18,7 @@
 //! crate-type = ["cdylib"]
 //!
 //! [dependencies]
-//! steerage-sdk = "0.1"
+//! steerage-sdk = { path = "steerage-sdk" }
 //!
 //! [profile.release]
 //! opt-level = "s"
@@ -63,6 +63,7 @@
 //! source = "greeter.wasm"
 //!
 //! [[route]]
+//! host = "greeter.localhost"
 //! path = "/..."
 //! ```
 //!

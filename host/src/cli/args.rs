@@ -145,7 +145,7 @@ pub struct New {
     /// What to start from
     #[arg(long, value_enum, default_value = "http")]
     pub template: Template,
-    /// Use the SDK in this directory instead of the published one
+    /// Use the SDK in this directory instead of the one that this program carries
     #[arg(long, value_name = "DIR", env = "STEERAGE_SDK")]
     pub sdk: Option<PathBuf>,
     /// Print nothing but errors

@@ -44,15 +44,16 @@ const SDK_PACKAGE: &[File] = &[
 /// else has it.
 const SDK_SOURCES: &[File] = include!(concat!(env!("OUT_DIR"), "/sdk_sources.rs"));
 
-/// Makes the app a workspace, so that one around it leaves it alone.
-const OWN_WORKSPACE: &str = "\n# On its own, also where there is a workspace around it that does not list it.\n[workspace]\n";
+/// What a package says that is no member of a workspace: there the workspace's root says it for all.
+const ROOT: &str = include_str!("templates/root.toml");
 
 /// What is filled into a template.
 struct Values<'v> {
     name: &'v str,
     /// The directory of the SDK, as Cargo.toml says it.
     sdk: &'v str,
-    workspace: &'v str,
+    /// What only the root of a workspace says.
+    root: &'v str,
 }
 
 /// Runs the verb.
@@ -74,14 +75,14 @@ pub(super) fn run(args: &New) -> anyhow::Result<()> {
         write_sdk(&directory.join(SDK_FOLDER))?;
     }
     let sdk = sdk.as_deref().unwrap_or(SDK_FOLDER);
-    let mut values = Values { name: name.as_str(), sdk, workspace: "" };
+    let mut values = Values { name: name.as_str(), sdk, root: "" };
     for (path, text) in files(args.template) {
         write(&directory.join(path), &values.fill(text))?;
     }
     // Where a workspace around it lists it, cargo finds it to be a member, which must not be a
     // workspace itself. Anywhere else it becomes one, and then builds wherever it is moved to.
     if !Project::at(&directory).is_member() {
-        values.workspace = OWN_WORKSPACE;
+        values.root = ROOT;
         for (path, text) in files(args.template).iter().filter(|(path, _)| *path == "Cargo.toml") {
             write(&directory.join(path), &values.fill(text))?;
         }
@@ -108,7 +109,7 @@ impl Values<'_> {
         // TOML basic strings escape as Rust's debug form does for any path people have.
         text.replace("{{name}}", self.name)
             .replace("{{sdk}}", &format!("{{ path = {:?} }}", self.sdk))
-            .replace("{{workspace}}", self.workspace)
+            .replace("{{root}}", self.root.trim_end())
             .replace("{{version}}", env!("CARGO_PKG_VERSION"))
     }
 }
@@ -130,7 +131,7 @@ fn given_sdk(given: &Path) -> anyhow::Result<String> {
 }
 
 fn write_sdk(folder: &Path) -> anyhow::Result<()> {
-    let values = Values { name: "", sdk: "", workspace: "" };
+    let values = Values { name: "", sdk: "", root: "" };
     for (path, text) in SDK_PACKAGE {
         write(&folder.join(path), &values.fill(text))?;
     }
@@ -163,7 +164,7 @@ mod tests {
 
     #[test]
     fn every_placeholder_of_every_template_is_filled() {
-        let values = Values { name: "hello", sdk: "../sdk", workspace: OWN_WORKSPACE };
+        let values = Values { name: "hello", sdk: "../sdk", root: ROOT };
         for (path, text) in HTTP.iter().chain(CGI).chain(SDK_PACKAGE) {
             let filled = values.fill(text);
             assert!(!filled.contains("{{") && !filled.contains("}}"), "{path}: {filled}");
@@ -181,7 +182,7 @@ mod tests {
     fn the_sdk_that_is_carried_needs_what_the_one_of_this_source_needs() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         let read = |path: &str| fs::read_to_string(root.join(path)).unwrap();
-        let values = Values { name: "", sdk: "", workspace: "" };
+        let values = Values { name: "", sdk: "", root: "" };
         let texts = [read("Cargo.toml"), read("sdk/Cargo.toml"), values.fill(SDK_PACKAGE[0].1)];
         let [shared, own, carried] =
             texts.each_ref().map(|text| DeTable::parse(text).unwrap().into_inner());

@@ -59,10 +59,17 @@ impl Watch {
         Ok(watch)
     }
 
-    /// Watches these from now on. What they are now is what a build sees that follows.
+    /// Watches these from now on. Of what was watched before, nothing is taken for seen that was
+    /// not: somebody may have saved it a moment ago.
     pub(super) fn follow(&mut self, sources: Sources) -> anyhow::Result<()> {
         self.sources = sources;
-        self.seen = self.look()?;
+        let mut now = self.look()?;
+        for (path, stamp) in &mut now.files {
+            if let Some(seen) = self.seen.files.get(path) {
+                stamp.clone_from(seen);
+            }
+        }
+        self.seen = now;
         Ok(())
     }
 
@@ -188,6 +195,20 @@ mod tests {
         rename("// by sed");
         let changed = watch.next().await.unwrap();
         assert_eq!(names(&changed, folder.path()), ["lib.rs"]);
+    }
+
+    #[tokio::test]
+    async fn what_is_saved_while_sources_are_added_is_noticed() {
+        let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        fs::write(folder.path().join("lib.rs"), "//").unwrap();
+        fs::write(other.path().join("shared.rs"), "//").unwrap();
+        let mut watch = watch(folder.path());
+        fs::write(folder.path().join("lib.rs"), "// saved").unwrap();
+        let manifest = folder.path().join("steerage.toml");
+        watch.follow(Sources::of(&manifest, &[], &[other.path().to_owned()]).unwrap()).unwrap();
+        assert_eq!(names(&watch.next().await.unwrap(), folder.path()), ["lib.rs"]);
+        fs::write(other.path().join("shared.rs"), "// saved").unwrap();
+        assert_eq!(names(&watch.next().await.unwrap(), other.path()), ["shared.rs"]);
     }
 
     #[tokio::test]

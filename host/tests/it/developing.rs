@@ -121,20 +121,6 @@ async fn the_address_of_the_apps_is_not_that_of_operators() {
     }
 }
 
-#[tokio::test]
-async fn no_lines_are_no_lines() {
-    let host = Host::start();
-    host.serve("echo", &std::fs::read(guests::ECHO).unwrap(), "").await;
-    host.get("/echo").await;
-    host.last_call("echo").await;
-    let said = host.run(&["calls", "echo", "-n", "0"]).done();
-    assert!(
-        said.stdout.starts_with("AGE") || said.stdout.trim_start().starts_with("AGE"),
-        "{said:?}"
-    );
-    assert_eq!(host.run(&["logs", "echo", "-n", "0"]).done().stderr, "");
-}
-
 #[test]
 fn verbs_of_other_tools_are_told_ours() {
     let said = run(&["list"]);

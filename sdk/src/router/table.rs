@@ -48,19 +48,24 @@ pub(super) const fn check_path(path: &str) {
 
 #[track_caller]
 const fn check_letters(segment: &[u8]) {
-    if let [b'*', ..] | [.., b'*'] = segment {
-        panic!("a route's path has no *: write :name for one segment, or /... at its end");
-    }
+    assert!(
+        !matches!(segment, [b'*', ..] | [.., b'*']),
+        "a route's path has no *: write :name for one segment, or /... at its end"
+    );
     let mut rest = segment;
     while let Some((letter, tail)) = rest.split_first() {
-        match letter {
-            b'{' | b'}' | b'<' | b'>' | b'[' | b']' => {
-                panic!("a parameter of a route's path is written :name, and all that follows /...")
-            }
-            b'?' | b'#' => panic!("a route's path ends before the query: `query` reads that"),
-            b'!'..=b'~' => {}
-            _ => panic!("a route's path is as it is sent: write other letters as %20 or %C3%A9"),
-        }
+        assert!(
+            !matches!(letter, b'{' | b'}' | b'<' | b'>' | b'[' | b']'),
+            "a parameter of a route's path is written :name, and all that follows /..."
+        );
+        assert!(
+            !matches!(letter, b'?' | b'#'),
+            "a route's path ends before the query: `query` reads that"
+        );
+        assert!(
+            matches!(letter, b'!'..=b'~'),
+            "a route's path is as it is sent: write other letters as %20 or %C3%A9"
+        );
         rest = tail;
     }
 }

@@ -46,7 +46,7 @@ fn explain(mut error: Error, words: &[OsString]) -> Error {
     }
     // Clap's own usage line names what came from the environment as if it had to be typed.
     if error.get(ContextKind::Usage).is_some() {
-        let usage = verb_of(&mut command, words).render_usage();
+        let usage = verb_of(&command, words).render_usage();
         error.insert(ContextKind::Usage, ContextValue::StyledStr(usage));
     }
     error
@@ -58,17 +58,13 @@ fn verb_for(word: &str) -> Option<&'static str> {
 }
 
 /// The verb that the words name, with the verbs below it.
-fn verb_of<'c>(command: &'c mut clap::Command, words: &[OsString]) -> &'c mut clap::Command {
+fn verb_of(command: &clap::Command, words: &[OsString]) -> clap::Command {
     let mut verb = command;
-    for word in words.iter().skip(1).map(|word| word.to_string_lossy()) {
-        if verb.find_subcommand(&*word).is_none() {
-            break;
-        }
-        // It was there a moment ago; asked twice since the first answer would be borrowed for good.
-        let Some(below) = verb.find_subcommand_mut(&*word) else { unreachable!() };
+    for word in words.iter().skip(1) {
+        let Some(below) = verb.find_subcommand(word) else { break };
         verb = below;
     }
-    verb
+    verb.clone()
 }
 
 #[cfg(test)]

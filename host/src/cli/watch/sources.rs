@@ -142,7 +142,8 @@ impl Root {
 
 impl Stamp {
     fn of(path: &Path, before: Option<&Self>) -> Option<Self> {
-        let metadata = fs::metadata(path).ok()?;
+        // Reading a pipe or a socket would wait for whoever writes it.
+        let metadata = fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
         let (modified, n_bytes) = (metadata.modified().ok(), metadata.len());
         if let Some(before) = before
             && (before.modified, before.n_bytes) == (modified, n_bytes)
