@@ -182,7 +182,7 @@ pub const KNOBS: [Knob; 51] = [
     knob(
         "cpu.slice",
         ("slice", "STEERAGE_SLICE"),
-        ("FUEL", "200K"),
+        ("FUEL", "200k"),
         "How far a guest runs between two looks at who else waits",
     ),
     knob(
@@ -206,7 +206,7 @@ pub const KNOBS: [Knob; 51] = [
     knob(
         "limits.default.fuel",
         ("default-fuel", "STEERAGE_DEFAULT_FUEL"),
-        ("FUEL", "20B"),
+        ("FUEL", "20G"),
         "Work of one call",
     ),
     knob(
@@ -248,7 +248,7 @@ pub const KNOBS: [Knob; 51] = [
     knob(
         "limits.maximum.fuel",
         ("maximum-fuel", "STEERAGE_MAXIMUM_FUEL"),
-        ("FUEL", "100000B"),
+        ("FUEL", "100000G"),
         "Work of one call",
     ),
     knob(
