@@ -96,7 +96,18 @@ pub(super) fn run(app: &App, wish: &Wish, mut progress: Progress<'_>) -> anyhow:
         }
         None => run_cargo(app, wish, progress)?,
     };
+    check(&path)?;
     inspect(&path)
+}
+
+/// Refuses what a build made that cannot be a component; of what is deployed the host says more.
+fn check(path: &Path) -> anyhow::Result<()> {
+    let made = fs::read(path).with_context(|| {
+        format!("the build made no `{}`, which the manifest names as source", path.display())
+    })?;
+    let Some(what) = no_wasm(&made) else { return Ok(()) };
+    let (path, size) = (path.display(), human::bytes(made.len() as u64));
+    Err(Refused(format!("`{path}` is no WebAssembly binary: it is {what}, {size}")).into())
 }
 
 /// Looks at a component that has been built.
@@ -104,12 +115,6 @@ pub(super) fn inspect(path: &Path) -> anyhow::Result<Built> {
     let component = fs::read(path).with_context(|| {
         format!("cannot read component `{}`; `steerage build` makes it", path.display())
     })?;
-    if let Some(what) = no_wasm(&component) {
-        let (path, size) = (path.display(), human::bytes(component.len() as u64));
-        return Err(
-            Refused(format!("`{path}` is no WebAssembly binary: it is {what}, {size}")).into()
-        );
-    }
     Ok(Built {
         path: path.to_path_buf(),
         bytes: component.len().try_into().unwrap_or(u64::MAX),
@@ -215,11 +220,11 @@ mod tests {
             (b"asm\0", "something else"),
         ] {
             fs::write(&file, bytes).unwrap();
-            let error = inspect(&file).unwrap_err();
+            let error = check(&file).unwrap_err();
             assert!(error.is::<Refused>() && error.to_string().contains(what), "{what}: {error}");
         }
         fs::write(&file, b"\0asm\x01\0\0\0").unwrap();
-        assert_eq!(inspect(&file).unwrap().bytes, 8);
+        check(&file).unwrap();
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 mod failures;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -67,6 +67,7 @@ pub(super) fn run(args: &Up) -> anyhow::Result<()> {
         file: fs::canonicalize(&file).unwrap_or(file),
         is_quick: !args.release,
         name: watch::Sender::new(None),
+        started_at: Cell::new(Instant::now()),
         served: RefCell::new(None),
     };
     session.say(Tone::Faint, &format!("at {}/ once it is built", session.apps_url));
@@ -122,6 +123,8 @@ struct Session {
     is_quick: bool,
     /// The app's name, once it has been deployed.
     name: watch::Sender<Option<AppName>>,
+    /// When the last build began.
+    started_at: Cell<Instant>,
     /// The manifest and the component that were deployed last.
     served: RefCell<Option<(String, Digest)>>,
 }
@@ -130,8 +133,8 @@ impl Session {
     /// Builds and deploys, now and after every change, until the watch ends.
     async fn develop(&self, once: bool) -> anyhow::Result<()> {
         if once {
-            let app = App::read(&self.file)?;
-            self.renew(app).await?;
+            let (app, built) = self.build(App::read(&self.file)?).await?;
+            self.deploy(&app, &built).await?;
             return std::future::pending().await;
         }
         let directory = directory_of(&self.file);
@@ -161,17 +164,17 @@ impl Session {
             None => Builder::Cargo,
         };
         self.follow(watch, &patterns, builder).await?;
-        let result = self.renew(app).await;
+        let built = self.build(app).await;
+        // Here, and not after the deployment: what is written from now on, no build writes.
         for path in watch.build_ended(builder)? {
             let path = watching::shown(&path, directory);
             let told = format!("{path} is written by the build: name it in .gitignore");
             self.say(Tone::Faint, &told);
         }
-        if result.is_ok() {
-            // Which packages it is built from, cargo may know only now.
-            self.follow(watch, &patterns, builder).await?;
-        }
-        result
+        let (app, built) = built?;
+        // Which packages it is built from, cargo may know only now.
+        self.follow(watch, &patterns, builder).await?;
+        self.deploy(&app, &built).await
     }
 
     /// Watches what the manifest says, or the directory, and the packages it is built from.
@@ -190,29 +193,23 @@ impl Session {
             }
         };
         let sources = Sources::of(&self.file, patterns, &others)?;
-        for path in sources.missing() {
-            let path = watching::shown(path, &directory_of(&self.file));
-            warn(&format!("[build] watch names `{path}`, which is not there"));
+        if watch.follow(sources.clone())? {
+            for path in sources.missing() {
+                let path = watching::shown(path, &directory_of(&self.file));
+                warn(&format!("[build] watch names `{path}`, which is not there"));
+            }
         }
-        watch.follow(sources)
+        Ok(())
     }
 
-    /// One build and one deployment.
-    async fn renew(&self, app: App) -> anyhow::Result<()> {
-        let started_at = Instant::now();
-        if let Some(before) = &*self.name.borrow()
-            && *before != app.manifest.name
-        {
-            let name = &app.manifest.name;
-            anyhow::bail!("the app was {before} and is {name} now; start `steerage up` again");
-        }
-        let (app, built) = self.build(app).await?;
+    /// Deploys what was built, unless it is what was deployed before.
+    async fn deploy(&self, app: &App, built: &Built) -> anyhow::Result<()> {
         let wanted = (app.text.clone(), built.digest);
         if self.served.borrow().as_ref() == Some(&wanted) {
             self.say(Tone::Faint, "the component is the same as before");
             return Ok(());
         }
-        let deployed = deploy::send(&self.client, &app, &built, None, self.screen).await?;
+        let deployed = deploy::send(&self.client, app, built, None, self.screen).await?;
         let is_first = self.name.borrow().is_none();
         self.say(
             Tone::Good,
@@ -221,7 +218,7 @@ impl Session {
                 app.manifest.name,
                 deployed.generation,
                 human::bytes(built.bytes),
-                human::duration(started_at.elapsed())
+                human::duration(self.started_at.get().elapsed())
             ),
         );
         if is_first {
@@ -258,6 +255,13 @@ impl Session {
 
     /// Builds on a thread of its own; what the tools say is shown only if the build fails.
     async fn build(&self, app: App) -> anyhow::Result<(App, Built)> {
+        self.started_at.set(Instant::now());
+        if let Some(before) = &*self.name.borrow()
+            && *before != app.manifest.name
+        {
+            let name = &app.manifest.name;
+            anyhow::bail!("the app was {before} and is {name} now; start `steerage up` again");
+        }
         let spinner = self.screen.spinner("building");
         let shown = spinner.clone();
         let wish = if self.is_quick { Wish::quick() } else { Wish::release(None) };

@@ -60,8 +60,11 @@ impl Watch {
     }
 
     /// Watches these from now on. Of what was watched before, nothing is taken for seen that was
-    /// not: somebody may have saved it a moment ago.
-    pub(super) fn follow(&mut self, sources: Sources) -> anyhow::Result<()> {
+    /// not: somebody may have saved it a moment ago. Says whether they are others than before.
+    pub(super) fn follow(&mut self, sources: Sources) -> anyhow::Result<bool> {
+        if self.sources.said == sources.said {
+            return Ok(false);
+        }
         self.sources = sources;
         let mut now = self.look()?;
         for (path, stamp) in &mut now.files {
@@ -70,7 +73,7 @@ impl Watch {
             }
         }
         self.seen = now;
-        Ok(())
+        Ok(true)
     }
 
     /// A build begins: what changed until now, it sees.

@@ -22,6 +22,8 @@ const MADE: [&str; 3] = ["target", "node_modules", "__pycache__"];
 #[derive(Clone, Debug)]
 pub(crate) struct Sources {
     roots: Vec<Root>,
+    /// What they were made of: patterns, and what is beside them.
+    pub(crate) said: (Vec<String>, Vec<PathBuf>),
 }
 
 /// A file, or a directory with all below it that is a source.
@@ -66,7 +68,7 @@ impl Sources {
             roots.push(Root::of(directory, pattern)?);
         }
         roots.extend(others.iter().map(|path| whole(path)));
-        Ok(Self { roots })
+        Ok(Self { roots, said: (patterns.to_vec(), others.to_vec()) })
     }
 
     /// Every root that is not there.
