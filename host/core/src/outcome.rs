@@ -112,6 +112,9 @@ pub enum Refusal {
     NotReady,
     /// The host serves one app while somebody works on it, and that has not been built yet.
     NotBuilt,
+    /// No replica of the app answers, and the host that was called may not run it: it lacks labels that
+    /// the app needs, or has an app that it must not meet.
+    NoReplica,
     /// The host is shutting down.
     Draining,
     /// The request asks to switch protocols.
@@ -242,6 +245,7 @@ impl Refusal {
             Self::HostBusy { .. } => "host_busy",
             Self::HostMemory { .. } => "host_memory",
             Self::NotReady | Self::NotBuilt => "not_ready",
+            Self::NoReplica => "no_replica",
             Self::Draining => "draining",
             Self::UpgradeUnsupported => "upgrade_unsupported",
         }
@@ -259,6 +263,7 @@ impl Refusal {
             | Self::HostBusy { .. }
             | Self::NotReady
             | Self::NotBuilt
+            | Self::NoReplica
             | Self::Draining => Fault::Host,
         }
     }
@@ -286,6 +291,11 @@ impl Refusal {
             )),
             Self::NotReady => Some(
                 "call again: after an upgrade of the host each app is compiled at its first call"
+                    .to_owned(),
+            ),
+            Self::NoReplica => Some(
+                "see `steerage show` and `steerage hosts`: more replicas, or more hosts with its \
+                 labels, keep it served when one is lost"
                     .to_owned(),
             ),
             Self::NoRoute
@@ -346,6 +356,9 @@ impl fmt::Display for Refusal {
             Self::NotBuilt => f.write_str(
                 "the app is not built yet: it is building, or its build failed, which the terminal of \
                  `steerage up` tells",
+            ),
+            Self::NoReplica => f.write_str(
+                "no replica of the app answers, and its labels or apart_from keep it off this host",
             ),
             Self::Draining => f.write_str("the host is shutting down"),
             Self::UpgradeUnsupported => {

@@ -135,6 +135,7 @@ fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> Api
         fleet: None,
         hops: Hops::default(),
         is_for_one_app: false,
+        trusted_proxies: Vec::new(),
     };
     ApiState {
         agent: Agent::new(shelf, None),
