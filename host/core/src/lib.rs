@@ -11,6 +11,7 @@ pub mod admit;
 pub mod budget;
 pub mod canary;
 pub mod doctor;
+pub mod excerpt;
 pub mod expiry;
 pub mod fair;
 pub mod id;
@@ -28,6 +29,7 @@ pub mod replicas;
 pub mod retry;
 pub mod route;
 pub mod sheet;
+pub mod slots;
 pub mod units;
 pub mod world;
 
