@@ -164,6 +164,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         unrouted: AtomicU64::new(0),
         fleet,
         hops: Hops::default(),
+        is_for_one_app: settings.is_for_one_app,
         trusted_proxies: settings.trusted_proxies.clone(),
     });
     let (admin, admin_socket) = open_admin(settings.admin, &control)?;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::broadcast;
 use tokio::time::Instant;
 
 use super::watch::MemoryWatch;
@@ -75,6 +76,12 @@ impl Ends {
 }
 
 impl Host {
+    /// Failures from now on that events only count, each by itself.
+    #[must_use]
+    pub fn follow_repeats(&self) -> broadcast::Receiver<Event> {
+        self.events.follow_repeats()
+    }
+
     /// Serves until SIGTERM or SIGINT, then ends in order; SIGHUP has files read again. A second
     /// signal ends it at once. `false` when calls were broken off, by that or because their time was
     /// over.
