@@ -55,6 +55,7 @@ pub(super) fn run(args: &Up) -> anyhow::Result<()> {
         listen: args.listen,
         admin: ([127, 0, 0, 1], 0).into(),
         drain_timeout: DRAIN,
+        lame_duck: Duration::ZERO,
         is_for_one_app: true,
         ..Settings::new(data.path().to_path_buf(), host::this_program()?)
     })
