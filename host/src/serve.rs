@@ -30,9 +30,10 @@ use crate::priority;
 use crate::request::{Front, Hops};
 use crate::sandbox::compiler;
 use crate::sandbox::module::{Sandbox, SandboxError};
+use crate::sandbox::outbound::{Egress, OwnDoors};
 use crate::schedule::{GuestThreads, Room, Schedule};
 use crate::shutdown::Shutdown;
-use crate::store::StoreError;
+use crate::store::{StoreError, StoreSettings};
 use crate::telemetry::events::{Event, Events};
 
 /// Files open beside connections and code, with room to spare.
@@ -135,8 +136,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     api::auth::check_listen(settings.admin, token.as_ref())?;
     make_dir(&settings.data)?;
     let ledger = Ledger::open(&settings.data)?;
-    let sandbox =
-        Sandbox::start(settings.pool, settings.cpu.slice, compiler_settings(&settings, n_cores))?;
+    let sandbox = sandbox(&settings, n_cores)?;
     let guests = GuestThreads::start(settings.cpu.threads).map_err(StartError::System)?;
     let room = Room { slots: sandbox.slots(), queue: settings.queue };
     let schedule = Schedule::new(&guests, room, settings.tenants.clone());
@@ -169,6 +169,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     door.peers = joined.as_ref().map(|joined| joined.door.clone());
     let ingress = Ingress::open(door, front.clone())
         .map_err(|source| refused(settings.listen, "callers", source))?;
+    shelf.parts().sandbox.set_doors(own_doors(&settings, admin, ingress.peers));
     control.spawn(agent.clone().sweep(since));
     if let (Some(joined), Some(peers)) = (joined, ingress.peers) {
         let doors = fleet::Doors { listen: ingress.listen, admin, peers };
@@ -204,6 +205,22 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         ingress,
         events,
     })
+}
+
+/// What runs guests.
+fn sandbox(settings: &Settings, n_cores: usize) -> Result<Sandbox, SandboxError> {
+    let egress = Egress::new(settings.outbound_private.clone(), kernel::open_files());
+    let compiler = compiler_settings(settings, n_cores);
+    Sandbox::start(settings.pool, settings.cpu.slice, compiler, egress)
+}
+
+/// Where no guest may go, whatever the settings open.
+fn own_doors(settings: &Settings, admin: SocketAddr, peer: Option<SocketAddr>) -> OwnDoors {
+    let store = match settings.fleet.as_ref().map(|fleet| &fleet.store) {
+        Some(StoreSettings::Etcd(etcd)) => etcd.members.clone(),
+        Some(StoreSettings::Embedded(_)) | None => Vec::new(),
+    };
+    OwnDoors { admin, peer, store }
 }
 
 /// What apps are served with.

@@ -142,7 +142,17 @@ impl OutboundError {
 
 impl fmt::Display for OutboundError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "outbound request failed: {}", self.code)
+        write!(f, "outbound request failed: {}", self.code)?;
+        // Who reads this asks who can allow it; the host's event `outbound_denied` has the very line.
+        f.write_str(match self.code {
+            ErrorCode::HttpRequestDenied => {
+                "; add the host to allowed_outbound_hosts in the app's manifest"
+            }
+            ErrorCode::DestinationIpProhibited => {
+                "; the address is not public: its operator opens it with --outbound-private"
+            }
+            _ => "",
+        })
     }
 }
 

@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use futures_util::StreamExt as _;
 use steerage_build::Progress;
 use steerage_core::id::{AppName, Digest};
+use steerage_core::outbound::PrivateNetworks;
 use tokio::sync::watch;
 
 use super::app::{App, directory_of, manifest_file};
@@ -34,6 +35,8 @@ pub(super) fn run(args: &Up) -> anyhow::Result<()> {
         listen: args.listen,
         admin: ([127, 0, 0, 1], 0).into(),
         drain_timeout: DRAIN,
+        // What an app calls while it is written is most often on this machine, too.
+        outbound_private: PrivateNetworks::loopback(),
         ..Settings::new(data.path().to_path_buf(), host::this_program()?)
     })
     .context("the host cannot start")?;

@@ -269,7 +269,7 @@ impl Prepared {
             wasi: wasi.build(),
             http: WasiHttpCtx::new(),
             table,
-            outbound: self.outbound.clone(),
+            outbound: self.outbound.for_instance(),
             limiter: Limiter::new(self.limits.memory, self.memory.clone()),
             stdio,
         }
