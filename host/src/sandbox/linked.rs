@@ -146,8 +146,9 @@ impl Drop for Linked {
 
 #[expect(unsafe_code, reason = "mapping compiled code is only offered as unsafe")]
 fn map_component(engine: &Engine, path: &Path) -> Result<Component, LoadError> {
-    // SAFETY: only our own compiler writes into the cache, into a folder only this user can enter,
-    // under a name that appears by rename when the file is whole; nothing changes it afterwards.
+    // SAFETY: only our own compiler writes into the cache, into a folder only this user can write to,
+    // which `trust` looks after, under a name that appears by rename when the file is whole; nothing
+    // changes it afterwards.
     // Wasmtime checks that it was compiled for this engine.
     unsafe { Component::deserialize_file(engine, path) }.map_err(|error| map_error(path, error))
 }
