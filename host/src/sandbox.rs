@@ -6,14 +6,18 @@ pub mod child;
 pub mod compiler;
 pub mod ending;
 pub mod engine;
+pub mod examine;
 pub mod guest;
 pub mod http;
 pub mod instance;
 pub mod limiter;
 mod linked;
 pub mod module;
+pub mod needs;
 pub mod outbound;
+pub mod sections;
 pub mod stdio;
+mod trust;
 pub mod verdict;
 
 /// Most bytes a guest hands over in one piece of a body.
