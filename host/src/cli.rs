@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use clap::CommandFactory as _;
 use steerage_core::units::Bytes;
 
+mod again;
 mod app;
 pub mod args;
 mod build;
@@ -33,6 +34,7 @@ pub mod table;
 mod top;
 mod up;
 mod validate;
+mod visible;
 mod watch;
 
 pub use self::args::Cli;

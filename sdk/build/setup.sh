@@ -61,7 +61,20 @@ install() {
             apt-get install -y -q --no-install-recommends "$@" >&2
 }
 
-# The package starts etcd as a service of the machine; nothing here uses that one.
+# take PACKAGE PATH: puts one program of a Debian package into /usr/local/bin. The package itself is
+# not installed, since those of etcd and prometheus would start a service of the machine.
+take() {
+    has apt-get && has dpkg-deb && [ -w /usr/local/bin ] || return 1
+    say "taking $(basename "$2") from the package $1"
+    folder=$(mktemp -d) &&
+        apt-get update -q >&2 &&
+        (cd "$folder" && apt-get download -q "$1" >&2 && dpkg-deb --extract ./*.deb tree) &&
+        cp "$folder/tree/$2" /usr/local/bin/ && chmod 755 "/usr/local/bin/$(basename "$2")"
+    taken=$?
+    rm -rf "$folder"
+    return $taken
+}
+
 has_etcd() {
     for program in /usr/bin/etcd /usr/sbin/etcd /usr/local/bin/etcd; do
         [ -x "$program" ] && return 0
@@ -92,9 +105,12 @@ if ! has_protoc && ! { install protobuf-compiler libprotobuf-dev && has_protoc; 
     exit 1
 fi
 
-if ! has_etcd && ! { install etcd-server && has_etcd; }; then
+if ! has_etcd && ! { take etcd-server usr/bin/etcd && has_etcd; }; then
     say "etcd is missing, so tests of fleets are skipped: apt-get install etcd-server, as root"
 fi
+
+# A test has the metrics checked by Prometheus' own checker, and is skipped without.
+has promtool || take prometheus usr/bin/promtool || true
 
 # A test sets the clock of one host wrong with it, and is skipped without.
 ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || install libfaketime || true

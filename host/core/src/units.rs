@@ -125,14 +125,14 @@ impl fmt::Display for Bytes {
 
 /// An amount of work a guest does, in units of the engine's fuel: about one per Wasm instruction.
 ///
-/// Reads whole numbers with `_` between digits where wanted and an optional `K`, `M`, `G` or
+/// Reads whole numbers with `_` between digits where wanted and an optional `k`, `M`, `G` or
 /// `B` (a thousand, a million, a billion, a billion): `500M`, `2B`, `1.5G`, `250_000`. Shows the
-/// shortest text that reads back as the same amount.
+/// shortest text that reads back as the same amount, always with `G` for a billion, as all tables do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fuel(u64);
 
 const FUEL_UNITS: [(&str, u64); 4] =
-    [("B", 1_000_000_000), ("M", 1_000_000), ("K", 1_000), ("", 1)];
+    [("G", 1_000_000_000), ("M", 1_000_000), ("k", 1_000), ("", 1)];
 
 impl Fuel {
     /// No fuel.
@@ -176,13 +176,14 @@ impl Fuel {
     /// below 2^64.
     pub fn parse(text: &str) -> Result<Self, BadUnit> {
         let (number, unit) = decimal::split(text);
-        let unit = unit.to_ascii_uppercase();
-        let unit = if unit == "G" { "B" } else { unit.as_str() };
-        let scale = FUEL_UNITS.iter().find_map(|&(name, scale)| (unit == name).then_some(scale));
+        let unit = if unit.eq_ignore_ascii_case("B") { "G" } else { unit };
+        let scale = FUEL_UNITS
+            .iter()
+            .find_map(|&(name, scale)| unit.eq_ignore_ascii_case(name).then_some(scale));
         scale.and_then(|scale| decimal::scaled(number, scale)).map(Self).ok_or_else(|| BadUnit {
             value: text.to_owned(),
             kind: "an amount of fuel",
-            expected: "a whole number with an optional K, M, G or B, such as 250_000, 500M or 2B",
+            expected: "a whole number with an optional k, M, G or B, such as 250_000, 500M or 2G",
         })
     }
 }

@@ -356,7 +356,7 @@ pub(super) const ENDPOINTS: [Endpoint; 24] = [
         operation: Operation::Metrics,
         path: "/metrics",
         summary: "All metrics, as Prometheus reads them",
-        returned: Returned::Text("application/openmetrics-text"),
+        returned: Returned::Text("text/plain"),
         ..GUARDED
     },
     Endpoint {

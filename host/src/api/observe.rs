@@ -7,7 +7,8 @@ use std::sync::atomic::Ordering;
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::HeaderMap;
+use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, VARY};
 use serde::Deserialize;
 use steerage_core::id::AppName;
 
@@ -15,6 +16,7 @@ use super::problem::{Cause, Refusal};
 use super::{ApiState, Asked, Named, Shared, canary, fleet, follow, told, wire};
 use crate::catalog::App;
 use crate::kernel;
+use crate::telemetry::metrics::form::Form;
 use crate::telemetry::metrics::{self, AppReading, HostReading, Readings};
 
 /// How many of each are sent unless the client says otherwise.
@@ -167,11 +169,15 @@ pub(super) async fn usage(State(state): State<Shared>) -> Json<wire::Usage> {
     })
 }
 
-/// `GET /metrics`.
-pub(super) async fn metrics(State(state): State<Shared>) -> Result<Response, Refusal> {
+/// `GET /metrics`, in the form that the `Accept` header asks for.
+pub(super) async fn metrics(
+    State(state): State<Shared>,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let form = Form::accepted(headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()));
     let text = metrics::encode(Now(state)).map_err(|error| Refusal::internal(&error))?;
-    let form = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    Ok(([(CONTENT_TYPE, form)], text).into_response())
+    let headers = [(CONTENT_TYPE, form.content_type()), (VARY, "accept")];
+    Ok((headers, form.write(text)).into_response())
 }
 
 /// `GET /healthz`.

@@ -40,6 +40,8 @@ pub(super) fn summary(app: &App) -> wire::AppSummary {
     let (calls, failed) = state.map(|state| state.meter.calls()).unwrap_or_default();
     let (fuel, cpu, memory_peak_bytes) =
         state.map(|state| state.meter.totals()).unwrap_or_default();
+    let errors = state.map(|state| state.meter.errors()).unwrap_or_default();
+    let refused = state.map(|state| state.meter.refused().map(|(_, count)| count).sum());
     wire::AppSummary {
         app: app.name.to_string(),
         generation: app.generation.get(),
@@ -51,6 +53,8 @@ pub(super) fn summary(app: &App) -> wire::AppSummary {
         routes: app.route_texts().map(str::to_owned).collect(),
         calls,
         failed,
+        errors,
+        refused: refused.unwrap_or_default(),
         running,
         waiting,
         fuel,
@@ -218,6 +222,7 @@ pub(super) fn usage(app: &App) -> Option<wire::AppUsage> {
         memory_bytes: memory_used,
         calls,
         failed,
+        errors: meter.errors(),
         refused: refused.map(|(cause, count)| (cause.to_owned(), count)).collect(),
         running,
         waiting,

@@ -1,10 +1,11 @@
 //! What the control API says and is told, as JSON. Every name here is a promise to other programs.
 //! Does not use the core's types, which stay free to change, and does not translate: `observe` and
-//! `deploy` do. Times are milliseconds since the epoch; every other number has its unit in its name.
+//! `deploy` do. Moments are texts of RFC 3339; every number has its unit in its name.
 
 mod canary;
 mod fleet;
 mod problem;
+mod time;
 mod usage;
 
 use std::collections::BTreeMap;
@@ -86,6 +87,7 @@ pub struct Deployed {
     /// The size of the component.
     pub size_bytes: u64,
     /// When it was first deployed.
+    #[serde(with = "time")]
     pub deployed_at: u64,
     /// Where the app answers, as `path` or `host/path`.
     pub routes: Vec<String>,
@@ -110,6 +112,7 @@ pub struct Deployment {
     /// The size of the component.
     pub size_bytes: u64,
     /// When it was first deployed.
+    #[serde(with = "time")]
     pub deployed_at: u64,
     /// Whether it is the one that is served.
     pub current: bool,
@@ -138,6 +141,7 @@ pub struct AppSummary {
     /// The size of its component.
     pub size_bytes: u64,
     /// When the deployment was first made.
+    #[serde(with = "time")]
     pub deployed_at: u64,
     /// Where it answers, as `path` or `host/path`.
     pub routes: Vec<String>,
@@ -145,6 +149,12 @@ pub struct AppSummary {
     pub calls: u64,
     /// Those of them that failed through the app's own fault.
     pub failed: u64,
+    /// Those of them that the app itself answered with a status of class 5xx.
+    #[serde(default)]
+    pub errors: u64,
+    /// Those of them that were refused for want of room.
+    #[serde(default)]
+    pub refused: u64,
     /// Calls that run now.
     pub running: u32,
     /// Calls that wait now.
@@ -230,6 +240,7 @@ pub struct Call {
     /// Its id, as the client was told it.
     pub id: String,
     /// When it came in.
+    #[serde(with = "time")]
     pub at: u64,
     /// The deployment that served it.
     pub generation: u64,
@@ -266,6 +277,7 @@ pub struct LogLines {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct LogLine {
     /// When.
+    #[serde(with = "time")]
     pub at: u64,
     /// The app that printed it.
     pub app: String,
@@ -302,6 +314,7 @@ pub struct Event {
     /// Counts up from 1 since the host started.
     pub id: u64,
     /// When it last happened.
+    #[serde(with = "time")]
     pub at: u64,
     /// What happened, as a stable code.
     pub kind: String,

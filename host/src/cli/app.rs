@@ -9,7 +9,7 @@ use steerage_core::limits::LimitsPolicy;
 use steerage_core::manifest::Manifest;
 
 use super::ending::{BadManifest, Refused};
-use crate::manifest::{self, Mistakes};
+use crate::manifest::{self, Mistakes, Overrides};
 
 /// A manifest and where it was found.
 #[derive(Debug)]
@@ -24,12 +24,24 @@ pub(super) struct App {
 impl App {
     /// Reads the manifest in this file, or in this directory.
     pub(super) fn read(path: &Path) -> anyhow::Result<Self> {
+        Self::read_with(path, &Overrides::default())
+    }
+
+    /// The same, with what flags say in place of it.
+    pub(super) fn read_with(path: &Path, overrides: &Overrides<'_>) -> anyhow::Result<Self> {
         let path = manifest_file(path);
-        let text = fs::read_to_string(&path).with_context(|| {
+        let mut text = fs::read_to_string(&path).with_context(|| {
             format!("cannot read manifest `{}`; `steerage new` makes one", path.display())
         })?;
         let file = path.display().to_string();
-        let manifest = read(&text).map_err(|mistakes| BadManifest { file, mistakes })?;
+        let mut manifest =
+            read(&text).map_err(|mistakes| BadManifest { file: file.clone(), mistakes })?;
+        if !overrides.is_empty() {
+            text = overrides
+                .apply(&text)
+                .with_context(|| format!("the flags cannot be put into `{file}`"))?;
+            manifest = read(&text).map_err(|mistakes| refused(&mistakes))?;
+        }
         Ok(Self { manifest, text, directory: directory_of(&path) })
     }
 
@@ -42,18 +54,7 @@ impl App {
     ) -> anyhow::Result<Self> {
         let file = component.file_name().unwrap_or(component.as_os_str()).to_string_lossy();
         let text = manifest::bare(name, &file, host, route);
-        let manifest = read(&text).map_err(|mistakes| {
-            let lines = mistakes.iter().map(|mistake| {
-                let flag = match mistake.key.as_str() {
-                    "name" => "--name",
-                    key if key.ends_with("host") => "--host",
-                    key if key.ends_with("path") => "--route",
-                    key => key,
-                };
-                format!("{flag}: {}", mistake.message)
-            });
-            Refused(lines.collect::<Vec<_>>().join("\n"))
-        })?;
+        let manifest = read(&text).map_err(|mistakes| refused(&mistakes))?;
         Ok(Self { manifest, text, directory: directory_of(component) })
     }
 
@@ -71,6 +72,20 @@ impl App {
     pub(super) fn build_command(&self) -> Option<&str> {
         self.manifest.build_command.as_deref()
     }
+}
+
+/// Mistakes in what flags said, each beside its flag.
+fn refused(mistakes: &Mistakes) -> Refused {
+    let lines = mistakes.iter().map(|mistake| {
+        let flag = match mistake.key.as_str() {
+            "name" => "--name",
+            key if key.ends_with("host") => "--host",
+            key if key.ends_with("path") => "--route",
+            key => key,
+        };
+        format!("{flag}: {}", mistake.message)
+    });
+    Refused(lines.collect::<Vec<_>>().join("\n"))
 }
 
 /// What is too much for the host that it is sent to, only that host can say.

@@ -212,14 +212,15 @@ pub struct Deploy {
     /// The app's manifest
     #[arg(short, long, value_name = "FILE", default_value = "steerage.toml")]
     pub file: PathBuf,
-    /// The app's name, for a bare component
-    #[arg(long, value_name = "NAME", requires = "component")]
+    /// The app's name, in place of the manifest's
+    #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
-    /// The path to serve, for a bare component: /exact, /with/:parameter or /below/...
-    #[arg(long, value_name = "PATH", requires = "component")]
+    /// The one path to serve, in place of the manifest's routes: /exact, /with/:parameter or
+    /// /below/...
+    #[arg(long, value_name = "PATH")]
     pub route: Option<String>,
-    /// The host name to serve, for a bare component: exact or *.suffix; any when absent
-    #[arg(long, value_name = "HOST", requires = "component")]
+    /// The host name to serve, in place of the manifest's: exact or *.suffix
+    #[arg(long, value_name = "HOST")]
     pub host: Option<String>,
     /// Build the component first, as `steerage build` does
     #[arg(long, conflicts_with = "component")]
@@ -437,8 +438,8 @@ mod tests {
     }
 
     #[test]
-    fn a_manifest_names_itself() {
-        assert!(parse("steerage deploy -f steerage.toml --name echo").is_err());
+    fn flags_may_stand_beside_a_manifest_and_a_component_may_not() {
+        assert!(parse("steerage deploy -f steerage.toml --name echo").is_ok());
         assert!(parse("steerage deploy app.wasm -f steerage.toml --name a --route /").is_err());
     }
 

@@ -23,7 +23,10 @@ pub(super) async fn run(args: &Calls) -> anyhow::Result<()> {
         return screen.json(&calls);
     }
     if calls.calls.is_empty() {
-        return screen.hint(&format!("{} has not been called yet", args.app));
+        if args.lines == 0 {
+            return screen.hint("no calls were asked for (-n 0)");
+        }
+        return screen.hint(&format!("this host keeps no calls of {}", args.app));
     }
     screen.say(&table(&calls.calls, human::now()))
 }

@@ -12,6 +12,7 @@ use super::screen::{Screen, Tone};
 use super::{build, remote, replicas};
 use crate::api::wire;
 use crate::client::Client;
+use crate::manifest::Overrides;
 
 /// Runs the verb.
 pub(super) async fn run(args: &Deploy) -> anyhow::Result<()> {
@@ -20,7 +21,7 @@ pub(super) async fn run(args: &Deploy) -> anyhow::Result<()> {
         (Some(component), Some(name), Some(route)) => {
             App::bare(component, name, route, args.host.as_deref())?
         }
-        _ => App::read(&args.file)?,
+        _ => App::read_with(&args.file, &overrides(args))?,
     };
     let client = remote::connect(&args.remote)?;
     if args.build {
@@ -45,6 +46,12 @@ pub(super) async fn run(args: &Deploy) -> anyhow::Result<()> {
         screen.hint(&line)?;
     }
     Ok(())
+}
+
+/// What the flags say in place of the manifest.
+fn overrides(args: &Deploy) -> Overrides<'_> {
+    let Deploy { name, route, host, .. } = args;
+    Overrides { name: name.as_deref(), path: route.as_deref(), host: host.as_deref() }
 }
 
 /// Uploads the component unless the host has it, and has it deployed.

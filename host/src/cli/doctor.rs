@@ -7,9 +7,9 @@ use steerage_core::doctor::{self, Finding, Verdict};
 use steerage_core::units::{Bytes, show_duration};
 
 use super::args::Doctor;
-use super::host;
 use super::screen::{Screen, Tone};
 use super::table::Facts;
+use super::{host, human};
 use crate::config::Settings;
 use crate::kernel;
 
@@ -61,7 +61,8 @@ pub(super) fn run(args: &Doctor) -> anyhow::Result<()> {
     } else {
         screen.say(&format!("{}\n\n{}", facts(&settings), shown(screen, &findings)))?;
     }
-    anyhow::ensure!(n_failed == 0, "a host cannot run well here: {n_failed} checks failed");
+    let failed = human::many(n_failed, "check");
+    anyhow::ensure!(n_failed == 0, "a host cannot run well here: {failed} failed");
     Ok(())
 }
 

@@ -5,7 +5,9 @@ use std::fmt::Write as _;
 use std::io;
 use std::process::ExitCode;
 
-use super::screen::warn;
+use serde_json::json;
+
+use super::screen::{self, warn};
 use crate::client::ClientError;
 use crate::config::Wrong;
 use crate::manifest::Mistakes;
@@ -65,8 +67,35 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
     if reader_is_gone(error) {
         return ExitCode::SUCCESS;
     }
-    warn(&render(error));
-    ExitCode::from(code(error) as u8)
+    let code = code(error);
+    if screen::is_json() {
+        // One line, so that a program which reads lines has it whole.
+        warn(&serde_json::to_string(&problem(error, code)).unwrap_or_else(|_| render(error)));
+    } else {
+        warn(&render(error));
+    }
+    ExitCode::from(code as u8)
+}
+
+/// The failure as a problem document (RFC 9457): the host's own where the host refused.
+fn problem(error: &anyhow::Error, code: Code) -> serde_json::Value {
+    let refused = error.chain().find_map(|cause| match cause.downcast_ref() {
+        Some(ClientError::Refused(problem)) => serde_json::to_value(problem).ok(),
+        _ => None,
+    });
+    refused.unwrap_or_else(|| {
+        let (cause, title) = match code {
+            Code::Failed => ("failed", "The command failed"),
+            Code::Usage => ("usage", "The command line makes no sense"),
+            Code::Unreachable => ("unreachable", "The host could not be reached"),
+            Code::Refused => ("refused", "What was sent is not acceptable as it is"),
+            Code::NoPlan => ("no_plan", "No plan can be made"),
+        };
+        let text = render(error);
+        let detail = text.strip_prefix("error: ").unwrap_or(&text);
+        let kind = format!("urn:steerage:cause:{cause}");
+        json!({ "type": kind, "title": title, "detail": detail, "cause": cause })
+    })
 }
 
 /// `steerage logs app | head` ends when `head` does; that is not a failure.

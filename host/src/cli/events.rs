@@ -6,8 +6,10 @@ use std::pin::pin;
 use anyhow::Context as _;
 use futures_util::StreamExt as _;
 
+use super::again::following;
 use super::args::Events;
 use super::screen::{Screen, Tone};
+use super::visible::visible;
 use super::{human, remote};
 use crate::api::wire;
 
@@ -24,7 +26,8 @@ pub(super) async fn run(args: &Events) -> anyhow::Result<()> {
         let events = client.events(app, args.lines).await.with_context(cannot)?;
         return events.iter().try_for_each(|event| print(screen, event));
     }
-    let mut events = pin!(client.follow_events(app, args.lines).await.with_context(cannot)?);
+    let mut events =
+        pin!(following(screen, args.lines, |n_events| { client.follow_events(app, n_events) }));
     while let Some(event) = events.next().await {
         print(screen, &event.with_context(cannot)?)?;
     }
@@ -43,13 +46,14 @@ pub(super) fn text(screen: Screen, event: &wire::Event) -> String {
     let tone = if event.severity == wire::Severity::Info { Tone::Good } else { Tone::Bad };
     let kind = screen.paint(tone, &event.kind);
     let times = if event.count > 1 { format!(" ({} times)", event.count) } else { String::new() };
-    let mut text = format!("{at}  {app}  {kind}  {}{times}", event.message);
+    // Indented, so that no line of a message can pass for an event of its own.
+    let told = |text: &str| visible(text).replace('\n', "\n        ");
+    let mut text = format!("{at}  {app}  {kind}  {}{times}", told(&event.message));
     for (name, value) in &event.evidence {
-        let value = value.replace('\n', "\n        ");
-        text.push_str(&format!("\n    {name}: {value}"));
+        text.push_str(&format!("\n    {name}: {}", told(value)));
     }
     if let Some(advice) = &event.advice {
-        text.push_str(&format!("\n    next: {advice}"));
+        text.push_str(&format!("\n    next: {}", told(advice)));
     }
     text
 }

@@ -17,6 +17,12 @@ pub fn count(number: u64) -> String {
     scaled(number, 1000, &["", "k", "M", "G", "T"], "")
 }
 
+/// So many of something: `1 app`, `2 apps`.
+#[must_use]
+pub fn many(number: usize, word: &str) -> String {
+    format!("{number} {word}{}", if number == 1 { "" } else { "s" })
+}
+
 fn scaled(number: u64, step: u64, units: &[&str], gap: &str) -> String {
     let mut divisor = 1_u64;
     let mut units = units.iter().peekable();

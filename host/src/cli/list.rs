@@ -44,7 +44,8 @@ pub(super) async fn show(args: &OneApp) -> anyhow::Result<()> {
 
 fn apps_table(apps: &[wire::AppSummary], now: u64) -> String {
     let mut table = Table::new(&[
-        "APP", ">GEN", "VERSION", ">AGE", ">CALLS", ">FAILED", ">RUNNING", ">PEAK", "ROUTES",
+        "APP", ">GEN", "VERSION", ">AGE", ">CALLS", ">FAILED", ">5XX", ">REFUSED", ">RUNNING",
+        ">PEAK", "ROUTES",
     ]);
     for app in apps {
         table.row([
@@ -54,6 +55,8 @@ fn apps_table(apps: &[wire::AppSummary], now: u64) -> String {
             human::since(app.deployed_at, now),
             human::count(app.calls),
             human::count(app.failed),
+            human::count(app.errors),
+            human::count(app.refused),
             app.running.to_string(),
             human::bytes(app.memory_peak_bytes),
             first_routes(&app.routes),
@@ -119,9 +122,11 @@ fn facts(screen: Screen, detail: &wire::AppDetail, now: u64) -> String {
     facts.add(
         "calls",
         format!(
-            "{here}{}, of which {} failed; {} running, {} waiting",
+            "{here}{}, of which {} failed, {} were answered 5xx, {} refused; {} running, {} waiting",
             human::count(app.calls),
             human::count(app.failed),
+            human::count(app.errors),
+            human::count(app.refused),
             app.running,
             app.waiting
         ),
@@ -180,6 +185,8 @@ mod tests {
             routes: routes.iter().map(|&route| route.to_owned()).collect(),
             calls,
             failed: calls / 5_000,
+            errors: 0,
+            refused: 0,
             running: 1,
             waiting: 0,
             fuel: calls * 10_000,
@@ -195,9 +202,9 @@ mod tests {
             summary("shop", &["shop.example.com/...", "/a", "/b"], 12_345),
         ];
         expect![[r#"
-            APP    GEN  VERSION    AGE  CALLS  FAILED  RUNNING     PEAK  ROUTES
-            hello    3  1.0.0    3m10s      0       0        1  1.1 MiB  /hello
-            shop     3  1.0.0    3m10s  12.3k       2        1  1.1 MiB  shop.example.com/... /a and 1 more"#]].assert_eq(&apps_table(&apps, 200_000));
+            APP    GEN  VERSION    AGE  CALLS  FAILED  5XX  REFUSED  RUNNING     PEAK  ROUTES
+            hello    3  1.0.0    3m10s      0       0    0        0        1  1.1 MiB  /hello
+            shop     3  1.0.0    3m10s  12.3k       2    0        0        1  1.1 MiB  shop.example.com/... /a and 1 more"#]].assert_eq(&apps_table(&apps, 200_000));
     }
 
     #[test]
@@ -243,7 +250,7 @@ mod tests {
             weight      1
             instances   fresh for each call
             may call    https://api.example.com
-            calls       12.3k, of which 2 failed; 1 running, 0 waiting
+            calls       12.3k, of which 2 failed, 0 were answered 5xx, 0 refused; 1 running, 0 waiting
             used        123M fuel, 1.5 s of CPU, at most 1.1 MiB at once"#]]
         .assert_eq(&facts(Screen::plain(false), &detail, 200_000));
     }

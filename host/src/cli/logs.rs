@@ -6,8 +6,10 @@ use std::pin::pin;
 use anyhow::Context as _;
 use futures_util::StreamExt as _;
 
+use super::again::following;
 use super::args::Logs;
 use super::screen::{Screen, Tone};
+use super::visible::visible;
 use super::{human, remote};
 use crate::api::wire;
 
@@ -23,7 +25,8 @@ pub(super) async fn run(args: &Logs) -> anyhow::Result<()> {
         }
         return lines.iter().try_for_each(|line| print(screen, line));
     }
-    let mut lines = pin!(client.follow_logs(&args.app, args.lines).await.with_context(cannot)?);
+    let mut lines =
+        pin!(following(screen, args.lines, |n_lines| { client.follow_logs(&args.app, n_lines) }));
     while let Some(line) = lines.next().await {
         print(screen, &line.with_context(cannot)?)?;
     }
@@ -37,7 +40,7 @@ pub(super) fn print(screen: Screen, line: &wire::LogLine) -> anyhow::Result<()> 
 
 fn text(screen: Screen, line: &wire::LogLine) -> String {
     let head = format!("{} {}", human::clock(line.at), short_call(&line.call));
-    format!("{}  {}", screen.paint(Tone::Faint, &head), line.text)
+    format!("{}  {}", screen.paint(Tone::Faint, &head), visible(&line.text))
 }
 
 fn short_call(call: &str) -> &str {

@@ -2,6 +2,7 @@
 //! Decides on colour and quiet once; no other module of the program writes to the terminal.
 
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -9,6 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use super::args::{Format, Print};
+use super::visible::{visible, visible_but, visible_json};
 
 /// How one run prints.
 #[derive(Debug, Clone, Copy)]
@@ -31,9 +33,24 @@ pub(super) enum Tone {
     Strong,
 }
 
+/// How each tone begins, in the order of their declaration, and how all of them end.
+const COLOURS: [&str; 5] = ["\u{1b}[32m", "\u{1b}[31m", "\u{1b}[2m", "\u{1b}[1m", "\u{1b}[0m"];
+
+/// Whether this run prints JSON. Failures are printed where no screen is at hand any more, and who
+/// asked for JSON reads them as JSON, too.
+static IS_JSON: AtomicBool = AtomicBool::new(false);
+
+/// Whether this run prints JSON.
+pub(super) fn is_json() -> bool {
+    IS_JSON.load(Ordering::Relaxed)
+}
+
 impl Screen {
     /// The screen that these flags ask for.
     pub(super) fn new(print: Print) -> Self {
+        if print.output == Format::Json {
+            IS_JSON.store(true, Ordering::Relaxed);
+        }
         Self {
             format: print.output,
             quiet: print.quiet,
@@ -51,10 +68,11 @@ impl Screen {
         self.format == Format::Json
     }
 
-    /// Prints a line of data.
+    /// Prints a line of data. What a terminal would obey is shown as its code: much of what is
+    /// printed was written by guests, by callers, or by who deployed an app.
     pub(super) fn say(self, line: &str) -> anyhow::Result<()> {
-        let mut stdout = io::stdout().lock();
-        writeln!(stdout, "{line}").and_then(|()| stdout.flush()).context("cannot write to stdout")
+        let colours: &[&str] = if self.colour { &COLOURS } else { &[] };
+        print(&visible_but(line, colours))
     }
 
     /// Shows a text in place of what the terminal shows; below it where there is no terminal.
@@ -63,8 +81,9 @@ impl Screen {
             return self.say(&format!("{text}\n"));
         }
         // Home, the text with the rest of each line cleared, and then all below.
-        let text = text.replace('\n', "\u{1b}[K\n");
-        self.say(&format!("\u{1b}[H{text}\u{1b}[K\u{1b}[J"))
+        let colours: &[&str] = if self.colour { &COLOURS } else { &[] };
+        let text = visible_but(text, colours).replace('\n', "\u{1b}[K\n");
+        print(&format!("\u{1b}[H{text}\u{1b}[K\u{1b}[J"))
     }
 
     /// How many lines the terminal has; `None` where there is none.
@@ -75,12 +94,14 @@ impl Screen {
 
     /// Prints a whole document of JSON.
     pub(super) fn json(self, value: &impl Serialize) -> anyhow::Result<()> {
-        self.say(&serde_json::to_string_pretty(value).context("cannot write as JSON")?)
+        let text = serde_json::to_string_pretty(value).context("cannot write as JSON")?;
+        print(&visible_json(&text))
     }
 
     /// Prints one JSON object on a line of its own.
     pub(super) fn json_line(self, value: &impl Serialize) -> anyhow::Result<()> {
-        self.say(&serde_json::to_string(value).context("cannot write as JSON")?)
+        let text = serde_json::to_string(value).context("cannot write as JSON")?;
+        print(&visible_json(&text))
     }
 
     /// Tells people what to know or do next; programs and `--quiet` are spared.
@@ -100,13 +121,14 @@ impl Screen {
         if !self.colour || self.is_json() {
             return word.to_owned();
         }
-        let code = match tone {
-            Tone::Good => "32",
-            Tone::Bad => "31",
-            Tone::Faint => "2",
-            Tone::Strong => "1",
+        let [good, bad, faint, strong, end] = COLOURS;
+        let start = match tone {
+            Tone::Good => good,
+            Tone::Bad => bad,
+            Tone::Faint => faint,
+            Tone::Strong => strong,
         };
-        format!("\u{1b}[{code}m{word}\u{1b}[0m")
+        format!("{start}{}{end}", visible(word))
     }
 
     /// A bar that fills as bytes are sent; hidden when nobody watches.
@@ -151,7 +173,12 @@ impl Screen {
 
 /// Writes a line to stderr. A terminal that is gone is no reason to fail.
 pub(super) fn warn(line: &str) {
-    writeln!(io::stderr().lock(), "{line}").ok();
+    writeln!(io::stderr().lock(), "{}", visible(line)).ok();
+}
+
+fn print(line: &str) -> anyhow::Result<()> {
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "{line}").and_then(|()| stdout.flush()).context("cannot write to stdout")
 }
 
 /// The colour convention of <https://no-color.org>, and the older one for simple terminals.

@@ -40,6 +40,7 @@ struct Row {
     memory_bytes: u64,
     calls_per_s: f64,
     failed_per_s: f64,
+    errors_per_s: f64,
     refused_per_s: f64,
     /// Refused calls of the interval, by cause.
     refused: BTreeMap<String, u64>,
@@ -118,6 +119,7 @@ impl Row {
             memory_bytes: now.memory_bytes,
             calls_per_s: count_rate(before.calls, now.calls, seconds),
             failed_per_s: count_rate(before.failed, now.failed, seconds),
+            errors_per_s: count_rate(before.errors, now.errors, seconds),
             refused_per_s: count_rate(0, refused.values().sum(), seconds),
             refused,
             running: now.running,
@@ -164,7 +166,7 @@ fn heading(screen: Screen, url: &str, now: &Usage, interval: &Interval) -> Strin
     let up = human::since(0, now.uptime_ms);
     format!(
         "{}  up {up}, {} of {} cores, {} resident, {} connections, {} calls waiting\n\
-         {} of {} slots, {} of {} of memory, {} apps, {} of {} mapped",
+         {} of {} slots, {} of {} of memory, {}, {} of {} mapped",
         screen.paint(Tone::Strong, url),
         decimal(interval.host_cpu),
         host.cores,
@@ -175,7 +177,7 @@ fn heading(screen: Screen, url: &str, now: &Usage, interval: &Interval) -> Strin
         host.slots_total,
         human::bytes(host.memory_bytes),
         human::bytes(host.memory_budget_bytes),
-        host.apps,
+        human::many(host.apps, "app"),
         host.apps_mapped,
         host.apps_mapped_most
     )
@@ -188,6 +190,7 @@ fn table(rows: &[Row]) -> String {
         ">MEMORY",
         ">CALLS/S",
         ">FAILED/S",
+        ">5XX/S",
         ">REFUSED/S",
         ">RUNNING",
         ">WAITING",
@@ -200,6 +203,7 @@ fn table(rows: &[Row]) -> String {
             human::bytes(row.memory_bytes),
             decimal(row.calls_per_s),
             decimal(row.failed_per_s),
+            decimal(row.errors_per_s),
             decimal(row.refused_per_s),
             row.running.to_string(),
             row.waiting.to_string(),
@@ -289,10 +293,10 @@ mod tests {
             http://127.0.0.1:8081  up 1m2s, 1.5 of 4 cores, 80.0 MiB resident, 7 connections, 2 calls waiting
             3 of 10079 slots, 5.0 MiB of 12.0 GiB of memory, 1000 apps, 40 of 1008 mapped
 
-            APP     CPU   MEMORY  CALLS/S  FAILED/S  REFUSED/S  RUNNING  WAITING  WHY
-            busy  50.0%  107 KiB     50.0       0.5        5.0        1        0  too_late host_memory
-            idle  25.0%      0 B        0         0          0        1        0
-            new    0.5%  4.8 KiB     25.0         0          0        1        0"#]].assert_eq(&text);
+            APP     CPU   MEMORY  CALLS/S  FAILED/S  5XX/S  REFUSED/S  RUNNING  WAITING  WHY
+            busy  50.0%  107 KiB     50.0       0.5      0        5.0        1        0  too_late host_memory
+            idle  25.0%      0 B        0         0      0          0        1        0
+            new    0.5%  4.8 KiB     25.0         0      0          0        1        0"#]].assert_eq(&text);
     }
 
     #[test]

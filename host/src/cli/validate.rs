@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::app::App;
 use super::args::Validate;
 use super::ending::BadManifest;
+use super::human;
 use super::screen::Screen;
 use crate::api::wire;
 
@@ -26,11 +27,11 @@ pub(super) fn run(args: &Validate) -> anyhow::Result<()> {
         }
         Ok(app) => {
             let n_routes = app.manifest.routes.len();
-            let plural = if n_routes == 1 { "" } else { "s" };
             return screen.hint(&format!(
-                "{} is valid: app {} with {n_routes} route{plural}",
+                "{} is valid: app {} with {}",
                 args.file.display(),
-                app.manifest.name
+                app.manifest.name,
+                human::many(n_routes, "route")
             ));
         }
         Err(error) => error,

@@ -118,7 +118,7 @@ fn what_is_left_out_has_its_default() {
             a 0.0.0 None
             a.wasm None None
             routes /...
-            memory 128MiB, fuel 20B, timeout 30s, concurrency 100, queue 1000
+            memory 128MiB, fuel 20G, timeout 30s, concurrency 100, queue 1000
             request 10MiB, response 100MiB, reuse 1, weight 1
             env {}
             allowed []"#]],
@@ -294,9 +294,9 @@ fn bounds_are_those_of_the_core() {
     check_below(
         "[limits]\nmemory = \"8GiB\"\ntimeout = \"2h\"\nfuel = 0",
         &expect![[r#"
-        steerage.toml:5:10: limits.memory: memory is 8GiB: at most 4GiB is allowed
-        steerage.toml:6:11: limits.timeout: timeout is 2h: at most 1h is allowed
-        steerage.toml:7:8: limits.fuel: fuel is 0: at least 1K is allowed"#]],
+            steerage.toml:5:10: limits.memory: memory is 8GiB: at most 4GiB is allowed
+            steerage.toml:6:11: limits.timeout: timeout is 2h: at most 1h is allowed
+            steerage.toml:7:8: limits.fuel: fuel is 0: at least 1k is allowed"#]],
     );
     let routes = "[[route]]\npath = \"/a\"\n".repeat(101);
     let text = format!("name = \"a\"\nsource = \"b\"\n{routes}");

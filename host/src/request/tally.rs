@@ -51,7 +51,7 @@ impl Tally {
             app = %deployed.app,
             deployment = %deployed.generation,
             "http.request.method" = %request.method,
-            "http.route" = ?target.route,
+            "http.route" = target.route.to_str().unwrap_or_default(),
             "url.path" = path,
             "http.response.status_code" = tracing::field::Empty,
             outcome = tracing::field::Empty,

@@ -2,6 +2,8 @@
 //! status classes; never paths, hosts or digests.
 //! Does not collect in the background: numbers are read when somebody asks.
 
+pub mod form;
+
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -15,8 +17,9 @@ use steerage_core::outcome::Outcome;
 use crate::call::Usage;
 
 /// Upper bounds of the duration histogram, in seconds.
-const DURATION_BOUNDS: [f64; 14] = [
-    0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0,
+const DURATION_BOUNDS: [f64; 17] = [
+    0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+    5.0, 10.0, 30.0,
 ];
 /// The causes that are want of room.
 const SHED: [&str; 6] =
@@ -38,6 +41,7 @@ pub struct AppMeter {
     memory_peak: AtomicU64,
     response_bytes: AtomicU64,
     memory_refused: AtomicU64,
+    errors: AtomicU64,
     /// Memory one call of the app may have, in bytes.
     pub memory_limit: AtomicU64,
     /// Outbound requests the policy refused.
@@ -119,6 +123,9 @@ impl AppMeter {
         self.cpu_nanoseconds.fetch_add(nanoseconds(usage.cpu), Ordering::Relaxed);
         self.memory_peak.fetch_max(usage.memory.get(), Ordering::Relaxed);
         self.response_bytes.fetch_add(bytes, Ordering::Relaxed);
+        if matches!(outcome, Outcome::Answered) && status >= 500 {
+            self.errors.fetch_add(1, Ordering::Relaxed);
+        }
         if matches!(outcome, Outcome::OutOfMemory { .. }) {
             self.memory_refused.fetch_add(1, Ordering::Relaxed);
         }
@@ -132,6 +139,13 @@ impl AppMeter {
         let failed =
             self.by_cause.iter().skip(1).take(6).map(|count| count.load(Ordering::Relaxed));
         (total, failed.sum())
+    }
+
+    /// Calls that the app itself answered with a status of class 5xx. The sandbox sees no failure in
+    /// them, and callers do.
+    #[must_use]
+    pub fn errors(&self) -> u64 {
+        self.errors.load(Ordering::Relaxed)
     }
 
     /// Calls that were refused for want of room, by cause.
@@ -164,7 +178,7 @@ impl Buckets {
     }
 
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
-        let bounds = DURATION_BOUNDS.into_iter().chain([f64::MAX]);
+        let bounds = DURATION_BOUNDS.into_iter().chain([f64::INFINITY]);
         let buckets: Vec<(f64, u64)> = bounds
             .zip(&self.counts)
             .map(|(bound, count)| (bound, count.load(Ordering::Relaxed)))
@@ -338,7 +352,7 @@ fn encode_gauges(encoder: &mut DescriptorEncoder<'_>, apps: &[AppReading]) -> fm
 fn encode_host(encoder: &mut DescriptorEncoder<'_>, host: &HostReading) -> fmt::Result {
     let gauges = [
         ("pool_slots_used", "Instance slots in use", u64::from(host.slots_used)),
-        ("pool_slots_total", "Instance slots there are", u64::from(host.slots_total)),
+        ("pool_slots", "Instance slots there are", u64::from(host.slots_total)),
         ("apps", "Apps that are deployed", host.apps),
         ("apps_mapped", "Apps whose code is mapped", host.apps_mapped),
         ("http_server_connections", "Open client connections", host.connections),

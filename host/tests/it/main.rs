@@ -33,5 +33,6 @@ mod routing;
 mod seeing;
 mod shutdown;
 mod store;
+mod telling;
 mod tidy;
 mod up;

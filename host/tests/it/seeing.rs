@@ -1,5 +1,9 @@
 //! What operators and developers see: log lines, metrics, the API's own documents.
 
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
 use http_body_util::BodyExt;
 use steerage_guests as guests;
 
@@ -75,14 +79,54 @@ async fn metrics_count_calls_by_app_and_cause() {
         ("guest_fuel_total{app=\"hello\"}", 1.0),
         ("guest_memory_peak_bytes{app=\"hello\"}", 65_536.0),
         ("http_server_unrouted_requests_total", 1.0),
-        ("pool_slots_total", 16.0),
+        ("pool_slots ", 16.0),
     ] {
         host.until(line, || async { (host.metric(line).await >= least).then_some(()) }).await;
     }
     assert!(host.metric("guest_cpu_seconds_total{app=\"hello\"}").await > 0.0);
     let metrics = host.admin("GET", "/metrics", "").await;
-    assert!(metrics.text().ends_with("# EOF\n"));
     assert!(!metrics.text().contains("/hello"), "paths are no labels");
+    let open = http::Request::get(format!("http://{}/metrics", host.admin))
+        .header("accept", "application/openmetrics-text")
+        .body(Default::default());
+    let open = host.stream(open.unwrap()).await.unwrap();
+    let form = open.headers()["content-type"].to_str().unwrap().to_owned();
+    assert!(form.starts_with("application/openmetrics-text"), "{form}");
+    let open = open.into_body().collect().await.unwrap().to_bytes();
+    assert!(open.ends_with(b"# EOF\n"));
+}
+
+#[tokio::test]
+async fn prometheus_own_checker_accepts_the_metrics() {
+    let Some(promtool) = promtool() else {
+        println!("skipped: promtool is not here; `make setup` brings it where apt can be used");
+        return;
+    };
+    let host = Host::start();
+    host.deploy(&std::fs::read(guests::HELLO).unwrap(), &manifest("hello", "/hello", "")).await;
+    host.get("/hello").await;
+    host.last_call("hello").await;
+    let metrics = host.admin("GET", "/metrics", "").await.text();
+    assert!(metrics.contains("le=\"+Inf\""), "{metrics}");
+    let mut check = Command::new(promtool)
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    check.stdin.take().unwrap().write_all(metrics.as_bytes()).unwrap();
+    let said = check.wait_with_output().unwrap();
+    let text = format!(
+        "{}{}",
+        String::from_utf8_lossy(&said.stdout),
+        String::from_utf8_lossy(&said.stderr)
+    );
+    assert!(said.status.success() && text.trim().is_empty(), "{text}\n{metrics}");
+}
+
+fn promtool() -> Option<&'static Path> {
+    ["/usr/bin/promtool", "/usr/local/bin/promtool"].map(Path::new).into_iter().find(|p| p.exists())
 }
 
 #[tokio::test]

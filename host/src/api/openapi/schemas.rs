@@ -1,5 +1,6 @@
 //! The schemas of `api::wire`, in a short notation: `type?` may be null, `[type]` is a list,
-//! `key-` may be missing, and what is no basic type is the name of another schema.
+//! `key-` may be missing, `time` is a moment, and what is no basic type is the name of another
+//! schema.
 //! A test compares them with what the wire types really write.
 
 use serde_json::{Map, Value, json};
@@ -21,7 +22,7 @@ const SCHEMAS: [Schema; 35] = [
             ("component", "string"),
             ("kind", "string"),
             ("size_bytes", "integer"),
-            ("deployed_at", "integer"),
+            ("deployed_at", "time"),
             ("routes", "[string]"),
             ("url", "string"),
             ("replicas", "Replicas?"),
@@ -35,7 +36,7 @@ const SCHEMAS: [Schema; 35] = [
             ("component", "string"),
             ("kind", "string"),
             ("size_bytes", "integer"),
-            ("deployed_at", "integer"),
+            ("deployed_at", "time"),
             ("current", "boolean"),
         ],
     ),
@@ -49,10 +50,12 @@ const SCHEMAS: [Schema; 35] = [
             ("kind", "string"),
             ("component", "string"),
             ("size_bytes", "integer"),
-            ("deployed_at", "integer"),
+            ("deployed_at", "time"),
             ("routes", "[string]"),
             ("calls", "integer"),
             ("failed", "integer"),
+            ("errors", "integer"),
+            ("refused", "integer"),
             ("running", "integer"),
             ("waiting", "integer"),
             ("fuel", "integer"),
@@ -84,7 +87,7 @@ const SCHEMAS: [Schema; 35] = [
             ("generation", "integer"),
             ("share", "string"),
             ("share_percent", "number"),
-            ("since", "integer"),
+            ("since", "time"),
             ("trying", "integer"),
             ("hosts", "integer"),
             ("verdict", "too_early|fine|worse"),
@@ -101,7 +104,7 @@ const SCHEMAS: [Schema; 35] = [
             ("p95_us", "integer"),
         ],
     ),
-    ("TakenBack", &[("generation", "integer"), ("why", "string"), ("at", "integer")]),
+    ("TakenBack", &[("generation", "integer"), ("why", "string"), ("at", "time")]),
     (
         "Limits",
         &[
@@ -123,7 +126,7 @@ const SCHEMAS: [Schema; 35] = [
         "Call",
         &[
             ("id", "string"),
-            ("at", "integer"),
+            ("at", "time"),
             ("generation", "integer"),
             ("method", "string"),
             ("path", "string"),
@@ -141,7 +144,7 @@ const SCHEMAS: [Schema; 35] = [
     (
         "LogLine",
         &[
-            ("at", "integer"),
+            ("at", "time"),
             ("app", "string"),
             ("generation", "integer"),
             ("call", "string"),
@@ -154,7 +157,7 @@ const SCHEMAS: [Schema; 35] = [
         "Event",
         &[
             ("id", "integer"),
-            ("at", "integer"),
+            ("at", "time"),
             ("kind", "string"),
             ("severity", "info|warning|error"),
             ("app", "string?"),
@@ -211,6 +214,7 @@ const SCHEMAS: [Schema; 35] = [
             ("memory_bytes", "integer"),
             ("calls", "integer"),
             ("failed", "integer"),
+            ("errors", "integer"),
             ("refused", "{integer}"),
             ("running", "integer"),
             ("waiting", "integer"),
@@ -347,6 +351,7 @@ pub(super) fn form(notation: &str) -> Value {
     }
     match notation {
         "string" | "integer" | "number" | "boolean" => json!({ "type": notation }),
+        "time" => json!({ "type": "string", "format": "date-time" }),
         name => json!({ "$ref": format!("#/components/schemas/{name}") }),
     }
 }

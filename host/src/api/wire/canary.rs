@@ -12,6 +12,7 @@ pub struct Canary {
     /// The same in percent.
     pub share_percent: f64,
     /// Since when.
+    #[serde(with = "super::time")]
     pub since: u64,
     /// Hosts that try it.
     pub trying: u32,
@@ -46,5 +47,6 @@ pub struct TakenBack {
     /// In what it did worse.
     pub why: String,
     /// When.
+    #[serde(with = "super::time")]
     pub at: u64,
 }

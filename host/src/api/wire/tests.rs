@@ -35,6 +35,8 @@ fn an_app_in_detail_has_the_keys_of_a_summary_beside_its_own() {
         routes: vec!["/shop/...".to_owned()],
         calls: 5,
         failed: 1,
+        errors: 0,
+        refused: 0,
         running: 0,
         waiting: 0,
         fuel: 100,

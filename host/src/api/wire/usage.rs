@@ -62,6 +62,9 @@ pub struct AppUsage {
     pub calls: u64,
     /// Those of them that failed through the app's own fault.
     pub failed: u64,
+    /// Those of them that the app itself answered with a status of class 5xx.
+    #[serde(default)]
+    pub errors: u64,
     /// Those of them that were refused for want of room, by cause.
     pub refused: BTreeMap<String, u64>,
     /// Calls that run now.

@@ -13,6 +13,7 @@ use steerage_core::sheet::{Complaint, Label, Sheet, Why};
 use super::file::File;
 use crate::cli::args::{Apart, Plan};
 use crate::cli::ending::Refused;
+use crate::cli::human;
 
 /// Everything there is to show.
 #[derive(Debug)]
@@ -161,8 +162,8 @@ impl Paper {
         rows.dedup();
         if !rows.is_empty() {
             missing.push(format!(
-                "{} rows could not be used, and the packed machines have no room for what they are about",
-                rows.len()
+                "{} could not be used, and the packed machines have no room for what was meant there",
+                human::many(rows.len(), "row")
             ));
         }
         let Today { machines, n_nowhere, left_out, .. } = &self.today;

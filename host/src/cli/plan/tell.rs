@@ -52,10 +52,7 @@ pub(super) fn tell(paper: &Paper, lines: usize) -> String {
 
 /// What the plan comes to, in a sentence.
 pub(super) fn headline(paper: &Paper) -> String {
-    let n_machines = |tally: &Tally| match tally.n_machines {
-        1 => "1 machine".to_owned(),
-        n => format!("{n} machines"),
-    };
+    let n_machines = |tally: &Tally| human::many(tally.n_machines, "machine");
     let mut text = match &paper.before {
         Some(before) => format!("{} today, {} packed", n_machines(before), paper.after.n_machines),
         None => format!("{} packed", n_machines(&paper.after)),
@@ -70,15 +67,18 @@ pub(super) fn headline(paper: &Paper) -> String {
 
 /// What was read of the sheet.
 fn rows(paper: &Paper) -> String {
-    let n_replicas: u64 = paper.loads.iter().map(|load| u64::from(load.replicas)).sum();
-    let (sheet, n_loads) = (&paper.sheet, paper.loads.len());
+    let n_replicas: usize = paper.loads.iter().map(|load| load.replicas as usize).sum();
+    let sheet = &paper.sheet;
     let mut text = format!(
-        "{}: {} rows of {n_loads} apps with {n_replicas} replicas",
+        "{}: {} of {} with {}",
         paper.fleet,
-        sheet.rows.len()
+        human::many(sheet.rows.len(), "row"),
+        human::many(paper.loads.len(), "app"),
+        human::many(n_replicas, "replica")
     );
     if sheet.n_lost > 0 {
-        write!(text, "; {} rows left out, see below", sheet.n_lost).ok();
+        let lost = human::many(sheet.n_lost as usize, "row");
+        write!(text, "; {lost} left out, see below").ok();
     }
     text
 }

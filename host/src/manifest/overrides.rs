@@ -1,0 +1,155 @@
+//! What flags of the command line say in place of a manifest, written into its text: name, path, host.
+//! Does not check values: the text is read back by the same code as any other.
+
+use toml_edit::{ArrayOfTables, DocumentMut, Item, Table, TomlError, value};
+
+/// What is said in place of a manifest.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Overrides<'t> {
+    /// The app's name.
+    pub name: Option<&'t str>,
+    /// The only path that is served, on the host of the manifest's first route.
+    pub path: Option<&'t str>,
+    /// The host of every route.
+    pub host: Option<&'t str>,
+}
+
+impl Overrides<'_> {
+    /// Whether nothing is said.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.name.is_none() && self.path.is_none() && self.host.is_none()
+    }
+
+    /// The text of a manifest with all of this in it. Its comments and its order stay.
+    ///
+    /// # Errors
+    /// When the text is no TOML.
+    pub fn apply(&self, manifest: &str) -> Result<String, TomlError> {
+        let mut document: DocumentMut = manifest.parse()?;
+        if let Some(name) = self.name {
+            set(&mut document, "name", name);
+        }
+        if self.path.is_some() || self.host.is_some() {
+            let mut routes = routes(&document);
+            if self.path.is_some() {
+                routes.truncate(1);
+            }
+            if routes.is_empty() {
+                routes.push(Table::new());
+            }
+            let routes = routes.into_iter().map(|mut route| {
+                for (key, text) in [("host", self.host), ("path", self.path)] {
+                    if let Some(text) = text {
+                        set(&mut route, key, text);
+                    }
+                }
+                route
+            });
+            document.insert("route", Item::ArrayOfTables(routes.collect::<ArrayOfTables>()));
+        }
+        Ok(document.to_string())
+    }
+}
+
+/// The routes, however they are written: `[[route]]` or `route = [{ .. }]`.
+fn routes(document: &DocumentMut) -> Vec<Table> {
+    let item = document.get("route").cloned();
+    match item.map(Item::into_array_of_tables) {
+        Some(Ok(tables)) => tables.into_iter().collect(),
+        Some(Err(_)) | None => Vec::new(),
+    }
+}
+
+/// Changes a value where it stands, so that the comments around it stay.
+fn set(table: &mut Table, key: &str, text: &str) {
+    match table.get_mut(key) {
+        Some(item) => *item = value(text),
+        None => {
+            table.insert(key, value(text));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use super::*;
+
+    const SHOP: &str = "name = \"shop\" # ours\nsource = \"shop.wasm\"\n\n[[route]]\nhost = \"a.test\"\n\
+                        path = \"/a\"\n\n[[route]]\npath = \"/b\"\n\n[limits]\nfuel = 5000\n";
+
+    fn check(overrides: Overrides<'_>, text: &str, expect: Expect) {
+        expect.assert_eq(&overrides.apply(text).unwrap());
+    }
+
+    #[test]
+    fn a_name_takes_the_place_of_the_manifests() {
+        check(
+            Overrides { name: Some("staging"), ..Overrides::default() },
+            SHOP,
+            expect![[r#"
+                name = "staging"
+                source = "shop.wasm"
+
+                [[route]]
+                host = "a.test"
+                path = "/a"
+
+                [[route]]
+                path = "/b"
+
+                [limits]
+                fuel = 5000
+            "#]],
+        );
+    }
+
+    #[test]
+    fn a_path_takes_the_place_of_all_routes_and_keeps_the_first_ones_host() {
+        check(
+            Overrides { path: Some("/s"), ..Overrides::default() },
+            SHOP,
+            expect![[r#"
+                name = "shop" # ours
+                source = "shop.wasm"
+
+                [[route]]
+                host = "a.test"
+                path = "/s"
+
+                [limits]
+                fuel = 5000
+            "#]],
+        );
+    }
+
+    #[test]
+    fn a_host_is_every_routes() {
+        check(
+            Overrides { host: Some("b.test"), ..Overrides::default() },
+            "name = \"shop\"\nroute = [{ path = \"/a\" }, { path = \"/b\", host = \"a.test\" }]\n",
+            expect![[r#"
+                name = "shop"
+
+                [[route]]
+                path = "/a"
+                host = "b.test"
+
+                [[route]]
+                path = "/b"
+                host = "b.test"
+            "#]],
+        );
+    }
+
+    #[test]
+    fn quotes_in_a_flag_stay_in_its_value() {
+        let overrides = Overrides { name: Some("a\"\nsource = \"b"), ..Overrides::default() };
+        let text = overrides.apply("name = \"shop\"\n").unwrap();
+        let document: DocumentMut = text.parse().unwrap();
+        assert_eq!(document["name"].as_str(), Some("a\"\nsource = \"b"));
+        assert_eq!(document.len(), 1);
+    }
+}
