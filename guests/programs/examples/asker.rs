@@ -61,7 +61,8 @@ fn length(future: &FutureIncomingResponse) -> Result<u64, ErrorCode> {
             Err(StreamError::Closed) => break Ok(()),
             Err(StreamError::LastOperationFailed(error)) => {
                 let code = wasip2::http::types::http_error_code(&error);
-                break Err(code.unwrap_or(ErrorCode::InternalError(None)));
+                let said = || ErrorCode::InternalError(Some(error.to_debug_string()));
+                break Err(code.unwrap_or_else(said));
             }
         }
     };
@@ -70,8 +71,11 @@ fn length(future: &FutureIncomingResponse) -> Result<u64, ErrorCode> {
     ended.map(|()| n_read)
 }
 
-/// The variant's name without what it carries.
+/// The variant's name without what it carries, but for what has no code of its own.
 fn name(code: &ErrorCode) -> String {
+    if let ErrorCode::InternalError(Some(said)) = code {
+        return said.clone();
+    }
     let text = format!("{code:?}");
     let text = text.strip_prefix("ErrorCode::").unwrap_or(&text);
     text.split(['(', ' ', '{']).next().unwrap_or_default().to_owned()

@@ -49,7 +49,7 @@ const MOST_BUFFERED: usize = 64 << 10;
 type Answer = (Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>);
 
 /// The way out for one deployment's calls. Connections are kept, and never shared with others.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Outbound {
     inner: Arc<Inner>,
     /// The turns of this instance's requests; made when it sends the first.
@@ -130,6 +130,14 @@ impl Outbound {
     }
 }
 
+impl Drop for Outbound {
+    fn drop(&mut self) {
+        if let Some(turns) = &self.turns {
+            turns.close();
+        }
+    }
+}
+
 impl Inner {
     async fn send(
         self: Arc<Self>,
@@ -150,7 +158,7 @@ impl Inner {
         let patience = Patience::of(&options);
         let turn = match timeout_at(patience.connect_until, turns.acquire_owned()).await {
             Ok(Ok(turn)) => turn,
-            // Nobody closes the semaphore, so the time is over.
+            // The time is over, or the instance.
             _ => return Err(Error::ConnectionLimitReached),
         };
         let response = self.exchange(request, &destination, is_named, &patience).await?;

@@ -3,8 +3,8 @@
 //! Does not make connections.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use hyper::client::conn::http1::SendRequest;
 use wasmtime_wasi_http::WasiBody;
@@ -13,6 +13,8 @@ use super::connect::Destination;
 
 /// How long an unused connection is kept. Files are short before connecting is dear.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
+/// How often those are looked for that have waited for so long.
+const SWEEP: Duration = Duration::from_secs(5);
 /// Unused connections to one destination.
 const MOST_IDLE: usize = 8;
 
@@ -30,12 +32,15 @@ struct State {
     /// The newest of each destination last. No list is empty.
     idle: BTreeMap<Destination, Vec<Idle>>,
     last_id: u64,
+    /// Whether a task looks for those that have waited too long. None does while none wait.
+    is_swept: bool,
 }
 
 #[derive(Debug)]
 struct Idle {
     /// Counts up, so it says which waits for longest.
     id: u64,
+    since: Instant,
     sender: Sender,
 }
 
@@ -57,7 +62,7 @@ impl Connections {
         taken
     }
 
-    /// Keeps a connection once the response on it was read to its end, and for a while.
+    /// Keeps a connection for a while, once the response on it was read to its end.
     pub(super) fn keep(self: &Arc<Self>, destination: Destination, mut sender: Sender) {
         // Not the connections themselves: they go with the deployment.
         let all = Arc::downgrade(self);
@@ -67,11 +72,8 @@ impl Connections {
                 return;
             }
             let Some(connections) = all.upgrade() else { return };
-            let id = connections.put(destination.clone(), sender);
-            drop(connections);
-            tokio::time::sleep(IDLE_TIMEOUT).await;
-            if let Some(connections) = all.upgrade() {
-                connections.drop_idle(&destination, id);
+            if connections.put(destination, sender) {
+                tokio::spawn(sweep(all));
             }
         });
     }
@@ -88,16 +90,28 @@ impl Connections {
         true
     }
 
-    fn put(&self, destination: Destination, sender: Sender) -> u64 {
+    /// Lets a connection wait; whether somebody must begin to look for those that do so too long.
+    fn put(&self, destination: Destination, sender: Sender) -> bool {
         let mut state = self.state();
         state.last_id += 1;
-        let id = state.last_id;
+        let (id, since) = (state.last_id, Instant::now());
         let waiting = state.idle.entry(destination).or_default();
         if waiting.len() >= MOST_IDLE {
             waiting.remove(0);
         }
-        waiting.push(Idle { id, sender });
-        id
+        waiting.push(Idle { id, since, sender });
+        !std::mem::replace(&mut state.is_swept, true)
+    }
+
+    /// Closes those that have waited too long; whether any are left.
+    fn drop_old(&self) -> bool {
+        let mut state = self.state();
+        state.idle.retain(|_, waiting| {
+            waiting.retain(|idle| idle.since.elapsed() < IDLE_TIMEOUT && !idle.sender.is_closed());
+            !waiting.is_empty()
+        });
+        state.is_swept = !state.idle.is_empty();
+        state.is_swept
     }
 
     fn drop_idle(&self, destination: &Destination, id: u64) {
@@ -111,5 +125,16 @@ impl Connections {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Looks for connections that have waited too long until none wait. One task for all of them: a task
+/// for each would outlive the connection it is about.
+async fn sweep(all: Weak<Connections>) {
+    loop {
+        tokio::time::sleep(SWEEP).await;
+        if !all.upgrade().is_some_and(|connections| connections.drop_old()) {
+            return;
+        }
     }
 }
