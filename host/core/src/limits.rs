@@ -218,7 +218,7 @@ mod tests {
         let lines: Vec<_> = limits.check().iter().map(Violation::to_string).collect();
         expect![[r#"
             memory is 8GiB: at most 4GiB is allowed
-            fuel is 0: at least 1K is allowed
+            fuel is 0: at least 1k is allowed
             timeout is 2h: at most 1h is allowed
             concurrency is 4294967295: at most 10000 is allowed
             queue is 4294967295: at most 100000 is allowed

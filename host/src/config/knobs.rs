@@ -182,7 +182,7 @@ pub const KNOBS: [Knob; 52] = [
     knob(
         "cpu.slice",
         ("slice", "STEERAGE_SLICE"),
-        ("FUEL", "200K"),
+        ("FUEL", "200k"),
         "How far a guest runs between two looks at who else waits",
     ),
     knob(
@@ -212,7 +212,7 @@ pub const KNOBS: [Knob; 52] = [
     knob(
         "limits.default.fuel",
         ("default-fuel", "STEERAGE_DEFAULT_FUEL"),
-        ("FUEL", "20B"),
+        ("FUEL", "20G"),
         "Work of one call",
     ),
     knob(
@@ -254,7 +254,7 @@ pub const KNOBS: [Knob; 52] = [
     knob(
         "limits.maximum.fuel",
         ("maximum-fuel", "STEERAGE_MAXIMUM_FUEL"),
-        ("FUEL", "100000B"),
+        ("FUEL", "100000G"),
         "Work of one call",
     ),
     knob(

@@ -147,11 +147,11 @@ most = -1
             host.toml:9:14: memory.overcommit: is 0.5: 1.0 to 100.0 is allowed
             host.toml:12:9: instances.slots: is 30000: the address space has room for 21824 with 4GiB each; lower largest_memory
             host.toml:13:18: instances.largest_memory: is 8GiB: at most 4GiB is allowed
-            host.toml:16:9: cpu.slice: is 0: at least 10K is allowed
+            host.toml:16:9: cpu.slice: is 0: at least 10k is allowed
             host.toml:17:11: cpu.threads: is 0: at least 1 is allowed
             host.toml:20:10: limits.default.memory: is 2GiB: at most 1GiB is allowed
             host.toml:21:15: limits.default.concurrency: "0" is not a whole number that can be used here
-            host.toml:25:8: limits.maximum.fuel: is 3: at least 1K is allowed
+            host.toml:25:8: limits.maximum.fuel: is 3: at least 1k is allowed
             host.toml:27:10: tenants.Acme: "Acme" is not a tenant's name: only a-z, 0-9 and - are allowed
             host.toml:28:10: tenants.Acme.weight: "0" is not a weight: expected a whole number from 1 to 1000
             host.toml:30:1: tenants.b.weight: missing: write weight = 2

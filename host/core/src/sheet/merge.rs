@@ -18,13 +18,14 @@ pub(super) fn merge(sheet: &mut Sheet) {
     settle_replicas(sheet);
 }
 
-/// A row about an app where it was listed before is the same replica written twice.
+/// A row about an app on a machine where it was listed before is the same replica written twice. Of
+/// rows that name no machine nobody knows: each counts, since a plan that is too small hurts more.
 fn drop_duplicates(sheet: &mut Sheet) {
     let title = |role| sheet.columns.iter().find(|(of, _)| *of == role).map(|(_, title)| title);
-    let column = title(Role::Machine).or_else(|| title(Role::App)).cloned().unwrap_or_default();
+    let column = title(Role::Machine).cloned().unwrap_or_default();
     let mut seen: BTreeMap<(Of<'_>, Option<&Label>, Vec<&Label>), u64> = BTreeMap::new();
     let mut duplicates = BTreeMap::new();
-    for row in &sheet.rows {
+    for row in sheet.rows.iter().filter(|row| !row.machines.is_empty()) {
         let mut machines: Vec<&Label> = row.machines.iter().collect();
         machines.sort_unstable();
         let first = *seen.entry((of(row), row.zone.as_ref(), machines)).or_insert(row.number);
@@ -40,7 +41,7 @@ fn drop_duplicates(sheet: &mut Sheet) {
             row: row.number,
             app: row.app.to_string(),
             column: column.clone(),
-            value: if names.is_empty() { row.app.to_string() } else { names.join(", ") },
+            value: names.join(", "),
             why: Why::Duplicate(duplicates.get(&row.number).copied().unwrap_or_default()),
             loses_row: true,
         });

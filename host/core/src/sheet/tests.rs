@@ -127,6 +127,22 @@ fn what_cannot_be_used_is_said() {
 }
 
 #[test]
+fn equal_rows_without_a_machine_are_replicas_and_not_the_same_one_twice() {
+    check(
+        "app|cpu|memory\n\
+         shop|1|1 GiB\n\
+         shop|1|1 GiB",
+        '|',
+        &expect![[r#"
+            2 shop x1 asked 1/1GiB used -/- on 
+            3 shop x1 asked 1/1GiB used -/- on 
+            assumed: bare numbers under "cpu" are cores
+            assumed: each row is one replica, no column says how many
+        "#]],
+    );
+}
+
+#[test]
 fn titles_comments_totals_and_repeated_headings_are_passed_over() {
     let text = "Fleet of 2026|||\n|||\nApp|CPU|Memory (GiB)|Note\n# production|||\nshop|1|2|x\n|||\n\
                 App|CPU|Memory (GiB)|Note\nTotal|1|2|\n|Sum:|2|\n// done|||";

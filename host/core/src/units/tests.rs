@@ -115,16 +115,16 @@ fn fuel_reads_as_people_write_it() {
         fuel(&["0", "250_000", "500M", "2B", "2G", "1.5b", "1234567", "", "1.5", "10KB", "2 T"]),
         &expect![[r#"
             0 = 0 = 0
-            250_000 = 250000 = 250K
+            250_000 = 250000 = 250k
             500M = 500000000 = 500M
-            2B = 2000000000 = 2B
-            2G = 2000000000 = 2B
-            1.5b = 1500000000 = 1.5B
+            2B = 2000000000 = 2G
+            2G = 2000000000 = 2G
+            1.5b = 1500000000 = 1.5G
             1234567 = 1234567 = 1234567
-            "" is not an amount of fuel: expected a whole number with an optional K, M, G or B, such as 250_000, 500M or 2B
-            "1.5" is not an amount of fuel: expected a whole number with an optional K, M, G or B, such as 250_000, 500M or 2B
-            "10KB" is not an amount of fuel: expected a whole number with an optional K, M, G or B, such as 250_000, 500M or 2B
-            "2 T" is not an amount of fuel: expected a whole number with an optional K, M, G or B, such as 250_000, 500M or 2B"#]],
+            "" is not an amount of fuel: expected a whole number with an optional k, M, G or B, such as 250_000, 500M or 2G
+            "1.5" is not an amount of fuel: expected a whole number with an optional k, M, G or B, such as 250_000, 500M or 2G
+            "10KB" is not an amount of fuel: expected a whole number with an optional k, M, G or B, such as 250_000, 500M or 2G
+            "2 T" is not an amount of fuel: expected a whole number with an optional k, M, G or B, such as 250_000, 500M or 2G"#]],
     );
 }
 

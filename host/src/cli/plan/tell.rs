@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use steerage_core::pack::{Load, Price, Room, Unplaced};
+use steerage_core::pack::{Load, Price, Room, Today, Unplaced};
 use steerage_core::sheet::{Label, Skipped};
 use steerage_core::units::Cpu;
 
@@ -62,6 +62,13 @@ pub(super) fn headline(paper: &Paper) -> String {
         Some(percent) => write!(text, ": {} % more a month", -percent).ok(),
         None => None,
     };
+    // A figure that stands on a guess says so itself: what is assumed stands far below.
+    let Today { n_unnamed, undescribed, .. } = &paper.today;
+    let n_guessed = *n_unnamed + undescribed.values().sum::<u32>();
+    if paper.before.is_some() && n_guessed > 0 {
+        let machines = human::many(n_guessed as usize, "machine");
+        write!(text, ", if the kind of {machines} is guessed right (see ASSUMED)").ok();
+    }
     text
 }
 
