@@ -85,6 +85,7 @@ type Files = (OwnedSemaphorePermit, OwnedSemaphorePermit);
 
 impl Charge {
     /// Calls `charge` with CPU time that was used.
+    #[must_use]
     pub fn to(charge: impl Fn(Duration) + Send + Sync + 'static) -> Self {
         Self(Arc::new(charge))
     }

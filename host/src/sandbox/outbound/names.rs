@@ -128,7 +128,11 @@ mod tests {
     async fn an_app_whose_look_ups_hang_leaves_places_to_others() {
         let all = Arc::new(Semaphore::new(MOST_THREADS));
         let (hanging, other) = (Names::new(all.clone()), Names::new(all));
-        let all_own = hanging.of_this_app.clone().acquire_many_owned(MOST_PER_APP as u32).await;
+        let all_own = hanging
+            .of_this_app
+            .clone()
+            .acquire_many_owned(u32::try_from(MOST_PER_APP).unwrap())
+            .await;
         let waits = tokio::time::timeout(Duration::from_millis(50), hanging.resolve("localhost"));
         assert!(waits.await.is_err());
         assert!(other.resolve("localhost").await.is_ok());
