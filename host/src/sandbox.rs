@@ -14,6 +14,7 @@ pub mod limiter;
 mod linked;
 pub mod module;
 pub mod needs;
+mod offered;
 pub mod outbound;
 pub mod sections;
 pub mod stdio;

@@ -8,7 +8,8 @@ use steerage_core::units::Bytes;
 
 use super::engine::Flavor;
 use super::needs::Needs;
-use super::sections::{Import, Sections};
+use super::offered;
+use super::sections::Sections;
 
 /// The kinds of guest this host serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -112,113 +113,6 @@ pub enum Rejection {
 pub const WANTED: &str = "wasi:http/incoming-handler@0.2 or wasi:http/handler@0.3 (a service), \
                           wasi:cli/run@0.2 or a core module with _start (a CGI program)";
 
-/// Interfaces that every component may import, of 0.2 and of 0.3.
-const INTERFACES: [(&str, &[&str], &[&str]); 7] = [
-    (
-        "wasi:cli/",
-        &[
-            "environment",
-            "exit",
-            "stdin",
-            "stdout",
-            "stderr",
-            "terminal-input",
-            "terminal-output",
-            "terminal-stdin",
-            "terminal-stdout",
-            "terminal-stderr",
-        ],
-        &[
-            "environment",
-            "exit",
-            "stdin",
-            "stdout",
-            "stderr",
-            "terminal-input",
-            "terminal-output",
-            "terminal-stdin",
-            "terminal-stdout",
-            "terminal-stderr",
-            "types",
-        ],
-    ),
-    (
-        "wasi:clocks/",
-        &["monotonic-clock", "wall-clock"],
-        &["monotonic-clock", "system-clock", "types"],
-    ),
-    ("wasi:filesystem/", &["preopens", "types"], &["preopens", "types"]),
-    ("wasi:http/", &["outgoing-handler", "types"], &["client", "types"]),
-    ("wasi:io/", &["error", "poll", "streams"], &[]),
-    (
-        "wasi:random/",
-        &["insecure", "insecure-seed", "random"],
-        &["insecure", "insecure-seed", "random"],
-    ),
-    (
-        "wasi:sockets/",
-        &[
-            "instance-network",
-            "ip-name-lookup",
-            "network",
-            "tcp",
-            "tcp-create-socket",
-            "udp",
-            "udp-create-socket",
-        ],
-        &["ip-name-lookup", "types"],
-    ),
-];
-/// The only module a core module may import from, and what is in it.
-const PREVIEW_1: &str = "wasi_snapshot_preview1";
-const PREVIEW_1_FUNCTIONS: [&str; 46] = [
-    "args_get",
-    "args_sizes_get",
-    "clock_res_get",
-    "clock_time_get",
-    "environ_get",
-    "environ_sizes_get",
-    "fd_advise",
-    "fd_allocate",
-    "fd_close",
-    "fd_datasync",
-    "fd_fdstat_get",
-    "fd_fdstat_set_flags",
-    "fd_fdstat_set_rights",
-    "fd_filestat_get",
-    "fd_filestat_set_size",
-    "fd_filestat_set_times",
-    "fd_pread",
-    "fd_prestat_dir_name",
-    "fd_prestat_get",
-    "fd_pwrite",
-    "fd_read",
-    "fd_readdir",
-    "fd_renumber",
-    "fd_seek",
-    "fd_sync",
-    "fd_tell",
-    "fd_write",
-    "path_create_directory",
-    "path_filestat_get",
-    "path_filestat_set_times",
-    "path_link",
-    "path_open",
-    "path_readlink",
-    "path_remove_directory",
-    "path_rename",
-    "path_symlink",
-    "path_unlink_file",
-    "poll_oneoff",
-    "proc_exit",
-    "proc_raise",
-    "random_get",
-    "sched_yield",
-    "sock_accept",
-    "sock_recv",
-    "sock_send",
-    "sock_shutdown",
-];
 /// Names that a refusal lists, and how much of each.
 const MOST_NAMES: usize = 20;
 const LONGEST_NAME: usize = 100;
@@ -248,7 +142,7 @@ pub fn is_component(bytes: &[u8]) -> Result<bool, Rejection> {
 /// # Errors
 /// [`Rejection::WrongWorld`] or [`Rejection::MissingImports`].
 pub fn kind_of_component(sections: &Sections<'_>) -> Result<Kind, Rejection> {
-    let missing = sections.imports.iter().filter(|import| !is_offered(import));
+    let missing = sections.imports.iter().filter(|import| !offered::has_import(import));
     refuse_missing(missing.map(|import| import.name.to_owned()).collect())?;
     let exports = |prefix: &str| sections.exports.iter().any(|name| name.starts_with(prefix));
     if exports("wasi:http/handler@0.3.") {
@@ -294,20 +188,6 @@ fn refuse_missing(mut imports: Vec<String>) -> Result<(), Rejection> {
 fn wrong_world(sections: &Sections<'_>) -> Rejection {
     let exports = sections.exports.iter().map(|name| (*name).to_owned()).collect();
     Rejection::WrongWorld { exports }
-}
-
-fn is_offered(import: &Import<'_>) -> bool {
-    let package = INTERFACES.iter().find(|(package, ..)| import.name.starts_with(package));
-    let Some((package, zero_two, zero_three)) = package else {
-        // A world may import plain types; they need nothing from the host.
-        return import.is_type;
-    };
-    let rest = import.name.get(package.len()..).unwrap_or_default();
-    let (interface, version) = rest.split_once('@').unwrap_or((rest, ""));
-    let has = |names: &[&str], version_start| {
-        version.starts_with(version_start) && names.contains(&interface)
-    };
-    has(zero_two, "0.2.") || has(zero_three, "0.3.")
 }
 
 /// Names with commas between, as many as a person reads.
