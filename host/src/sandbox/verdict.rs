@@ -169,7 +169,7 @@ pub fn kind_of_module(sections: &Sections<'_>) -> Result<Kind, Rejection> {
     let missing: Vec<String> = sections
         .imports
         .iter()
-        .filter(|import| import.name != PREVIEW_1 || !PREVIEW_1_FUNCTIONS.contains(&import.field))
+        .filter(|import| !offered::has_function(import.name, import.field))
         .map(|import| format!("{}.{}", import.name, import.field))
         .collect();
     let starts = sections.exports.contains(&"_start");
