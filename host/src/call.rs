@@ -38,7 +38,6 @@ pub struct Call {
     waiter: AtomicWaker,
     failed: AtomicBool,
     stop: AtomicBool,
-    request_too_large: AtomicBool,
     answered: AtomicBool,
     stopper: AtomicWaker,
     status: AtomicU16,
@@ -56,7 +55,6 @@ impl Call {
             waiter: AtomicWaker::new(),
             failed: AtomicBool::new(false),
             stop: AtomicBool::new(false),
-            request_too_large: AtomicBool::new(false),
             answered: AtomicBool::new(false),
             stopper: AtomicWaker::new(),
             status: AtomicU16::new(0),
@@ -160,17 +158,6 @@ impl Call {
     /// Whoever that is may hold this call, and would keep it, and itself, for good.
     pub fn forget_stopper(&self) {
         drop(self.stopper.take());
-    }
-
-    /// The request's side: the body went past what the app allows.
-    pub fn request_is_too_large(&self) {
-        self.request_too_large.store(true, Ordering::Release);
-    }
-
-    /// Whether the request body went past what the app allows.
-    #[must_use]
-    pub fn is_request_too_large(&self) -> bool {
-        self.request_too_large.load(Ordering::Acquire)
     }
 
     /// The guest's side: it has given its answer, a response or a refusal to give one.

@@ -20,6 +20,7 @@ use steerage_core::doctor::Wanted;
 use steerage_core::id::TenantName;
 use steerage_core::limits::LimitsPolicy;
 use steerage_core::machine::{Machine, Shape};
+use steerage_core::network::Network;
 use steerage_core::outbound::PrivateNetworks;
 use steerage_core::units::{Bytes, Fuel, Weight};
 
@@ -67,6 +68,8 @@ pub struct Settings {
     pub head_timeout: Duration,
     /// Longest wait for a client that neither sends nor reads.
     pub idle_timeout: Duration,
+    /// Where proxies are that are believed when they say whom a request comes from.
+    pub trusted_proxies: Vec<Network>,
     /// What the host may use of the machine's memory.
     pub memory: MemorySettings,
     /// Where instances live.
@@ -158,6 +161,7 @@ impl Settings {
             max_component: Bytes::mebi(100),
             head_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),
+            trusted_proxies: Vec::new(),
             memory: MemorySettings {
                 budget: percent_of(machine.usable_memory(), BUDGET_PERCENT),
                 overcommit: OVERCOMMIT,

@@ -22,18 +22,23 @@ pub use crate::document::{Mistake, Mistakes};
 /// Fails with all mistakes found. After a syntax error the rest of the file is still read, as far
 /// as it can be told apart.
 pub fn read(text: &str, policy: &LimitsPolicy) -> Result<Manifest, Mistakes> {
-    document::read(text, |table, findings| sections::manifest(table, policy, findings))
+    document::read(text, |table, findings| {
+        sections::refuse_env_of_requests(table, findings);
+        sections::manifest(table, policy, findings)
+    })
 }
 
 /// Reads a manifest that was accepted before. What it asks for beyond the policy, which may have
-/// become narrower since, is cut down: an app that was deployed stays deployed.
+/// become narrower since, is cut down, and names that only later became those of requests are left:
+/// an app that was deployed stays deployed.
 ///
 /// # Errors
 ///
 /// As [`read`].
 pub fn reread(text: &str, policy: &LimitsPolicy) -> Result<Manifest, Mistakes> {
     let widest = LimitsPolicy { maximum: Limits::MOST, ..policy.clone() };
-    let mut manifest = read(text, &widest)?;
+    let mut manifest =
+        document::read(text, |table, findings| sections::manifest(table, &widest, findings))?;
     manifest.limits = manifest.limits.at_most(&policy.maximum);
     Ok(manifest)
 }

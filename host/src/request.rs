@@ -7,7 +7,10 @@ pub mod head;
 mod hop;
 pub mod inbound;
 mod letter;
+mod proxied;
 pub mod tally;
+mod told;
+mod trace;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,16 +19,18 @@ use std::time::{Duration, Instant};
 use http::{Method, Request, Response};
 use hyper::body::Incoming as IncomingBody;
 use steerage_core::id::CallId;
+use steerage_core::network::Network;
 use steerage_core::outcome::{Outcome, Refusal};
 
-use self::head::Peer;
+use self::head::{Peer, REQUEST_ID};
 use self::inbound::{Inbound, RequestBody};
+use self::proxied::Proxied;
 use self::tally::Tally;
 use crate::call::Usage;
 use crate::catalog::shelf::{Shelf, Unready};
 use crate::catalog::{Catalog, Target};
 use crate::fleet::Fleet;
-use crate::respond::{self, GuestBody, ResponseBody};
+use crate::respond::{self, ResponseBody, guest};
 use crate::sandbox::cgi::environment::Place;
 use crate::sandbox::http::{Answer, HeadSender};
 use crate::sandbox::instance::Inquiry;
@@ -56,6 +61,8 @@ pub struct Front {
     pub fleet: Option<Fleet>,
     /// Calls that were passed on.
     pub hops: Hops,
+    /// Where proxies are that are believed when they say whom a request comes from.
+    pub trusted_proxies: Vec<Network>,
 }
 
 /// Calls that were passed on to other hosts.
@@ -112,36 +119,78 @@ struct Answered {
 
 /// Serves one request, from its head to the last byte of its answer.
 pub async fn serve(front: &Arc<Front>, peer: &Peer, request: Request<IncomingBody>) -> Reply {
-    let request = request.map(Inbound::Coming);
-    if !peer.is_fleet {
-        return tell_story(front, peer, head::new_call_id(), request).await;
-    }
-    // In a box: what a fleet needs would make the future of every call larger, which is moved.
-    Box::pin(serve_host(front, peer, request)).await
+    let mut request = request.map(Inbound::Coming);
+    let is_head = request.method() == Method::HEAD;
+    // In boxes: what few calls need would make the future of every call larger, which is moved.
+    let reply = if peer.is_fleet {
+        return Box::pin(serve_host(front, peer, request)).await;
+    } else if front.trusts(peer) {
+        Box::pin(serve_proxied(front, peer, request)).await
+    } else {
+        let id = head::new_call_id();
+        let host = told_to_guests(&mut request, id, peer);
+        tell_story(front, peer, id, host, request).await
+    };
+    if is_head { respond::without_body(reply) } else { reply }
 }
 
 /// The same for another host of the fleet.
 async fn serve_host(front: &Arc<Front>, peer: &Peer, request: Request<Inbound>) -> Reply {
+    let is_head = request.method() == Method::HEAD;
     let mut request = match door::answer(front, request).await {
         Ok(reply) => return reply,
         Err(request) => request,
     };
     let reply = match hop::take(request.headers_mut()) {
-        Some((client, id)) => tell_story(front, &client, id, request).await,
-        None => tell_story(front, peer, head::new_call_id(), request).await,
+        Some((client, id)) => {
+            // What guests are told was put there by the host before this one.
+            let host = head::read(&mut request, &client);
+            tell_story(front, &client, id, host, request).await
+        }
+        None => {
+            let id = head::new_call_id();
+            let host = told_to_guests(&mut request, id, peer);
+            tell_story(front, peer, id, host, request).await
+        }
     };
-    respond::for_host(reply, &elsewhere::REFUSED)
+    let reply = if is_head { respond::without_body(reply) } else { reply };
+    respond::for_host(reply, &elsewhere::REFUSED, is_head)
+}
+
+/// The same for a proxy that says whom a request comes from.
+async fn serve_proxied(front: &Arc<Front>, proxy: &Peer, mut request: Request<Inbound>) -> Reply {
+    let proxied = Proxied::read(request.headers(), proxy, &front.trusted_proxies);
+    let id = proxied.call_id.unwrap_or_else(head::new_call_id);
+    let host = told_to_guests(&mut request, id, &proxied.client);
+    proxied.tell(request.headers_mut());
+    let mut reply = tell_story(front, &proxied.client, id, host, request).await;
+    if let Some(id) = proxied.request_id {
+        reply.headers_mut().insert(REQUEST_ID, id);
+    }
+    reply
+}
+
+/// Reads a client's head, and makes of it what guests are told. Says which host it is for.
+fn told_to_guests(
+    request: &mut Request<Inbound>,
+    id: CallId,
+    client: &Peer,
+) -> Result<String, Refusal> {
+    let host = head::read(request, client)?;
+    told::tell(request.headers_mut(), id, client);
+    Ok(host)
 }
 
 async fn tell_story(
     front: &Arc<Front>,
     peer: &Peer,
     id: CallId,
+    host: Result<String, Refusal>,
     request: Request<Inbound>,
 ) -> Reply {
-    let is_late = front.shutdown.has_begun();
-    let mut incoming = match Incoming::accept(id, is_late, request) {
-        Ok(incoming) => incoming,
+    let (is_late, started_at) = (front.shutdown.has_begun(), Instant::now());
+    let mut incoming = match host {
+        Ok(host) => Incoming { id, is_late, started_at, host, request },
         Err(refusal) => return front.turn_away(id, Outcome::Refused(refusal)),
     };
     if let Some(report) = own_answer(&incoming, front) {
@@ -166,6 +215,11 @@ async fn tell_story(
 }
 
 impl Front {
+    fn trusts(&self, peer: &Peer) -> bool {
+        let address = peer.remote.ip();
+        self.trusted_proxies.iter().any(|network| network.contains(address))
+    }
+
     fn turn_away(&self, id: CallId, outcome: Outcome) -> Reply {
         self.unrouted.fetch_add(1, Ordering::Relaxed);
         tracing::debug!(call_id = %id, cause = outcome.cause(), "turned away");
@@ -174,13 +228,6 @@ impl Front {
 }
 
 impl Incoming {
-    fn accept(id: CallId, is_late: bool, request: Request<Inbound>) -> Result<Self, Refusal> {
-        let started_at = Instant::now();
-        head::check(&request)?;
-        let host = head::host(&request)?;
-        Ok(Self { id, is_late, started_at, host, request })
-    }
-
     async fn route(self, front: &Front, peer: &Peer) -> Result<Routed, Outcome> {
         let Self { id, is_late, started_at, host, request } = self;
         let (mut parts, body) = request.into_parts();
@@ -189,8 +236,8 @@ impl Incoming {
             let path = parts.uri.path();
             let found = snapshot.routes.find(&host, path);
             let found = found.ok_or(Outcome::Refused(Refusal::NoRoute))?;
-            let (route, place) = (found.target.route(), head::place(&found, path, peer));
-            head::rewrite(&mut parts.headers, &found, id, peer, &host);
+            let (route, place) = (found.target.route(), told::place(&found, path, peer));
+            told::tell_route(&found, &mut parts.headers);
             let app = &found.target.app;
             app.touch(front.shelf.clock(started_at));
             let (ready, count) = app.pick(head::draw);
@@ -205,7 +252,7 @@ impl Incoming {
         let call = Tally::begin(front, id, started_at, &target, &parts);
         let mut request = Request::from_parts(parts, body);
         if target.deployed.prepared.kind() == Kind::Http03 {
-            head::complete_uri(&mut request, &host, peer);
+            head::complete_uri(&mut request, peer.https);
         }
         Ok(Routed { is_late, tally: call, target, place, request })
     }
@@ -254,7 +301,7 @@ impl Admitted {
             // The guest gave up its right to answer and may run on: how it ends is the answer.
             tally.call().over().await;
         }
-        if front.fleet.is_some() && is_idempotent && !tally.call().is_over() {
+        if peer.is_fleet && is_idempotent && !tally.call().is_over() {
             // A small answer that goes out in one piece is there whole, or not at all and asked for
             // again, should this host be lost just now.
             drop(tokio::time::timeout(WHOLE_WITHIN, tally.call().over()).await);
@@ -269,32 +316,23 @@ impl Answered {
     fn reply(self) -> Reply {
         let Self { tally, target, is_head, answer } = self;
         let call = tally.call().clone();
-        let limits = target.deployed.prepared.limits();
-        if call.is_request_too_large() {
-            call.overrule(Outcome::Refused(Refusal::RequestTooLarge {
-                limit: limits.request_body,
-            }));
+        // What failed before anything was sent is told, whatever response was set by then.
+        if call.failed() {
             return tally.show_failure();
         }
-        // A guest that failed in its first slice has sent nothing yet, whatever it has set.
-        if call.is_over() && call.failed() {
-            return tally.show_failure();
-        }
-        match answer {
-            Some(Ok(mut response)) => {
-                let limit = limits.response_body;
-                if call.is_over() {
-                    match GuestBody::<Kept>::gather(response, &call, limit) {
-                        Some(gathered) => response = gathered,
-                        None => return tally.show_failure(),
-                    }
-                }
-                head::mark(response.headers_mut(), call.id);
-                call.set_status(response.status().as_u16());
-                GuestBody::attach(response, is_head, call, limit, tally)
+        let response = match answer {
+            Some(Ok(response)) => response,
+            Some(Err(detail)) => return tally.fail(Outcome::NoAnswer { detail }),
+            None => return tally.show_failure(),
+        };
+        call.set_status(response.status().as_u16());
+        let limit = target.deployed.prepared.limits().response_body;
+        match guest::answer(response, is_head, &call, limit, tally.clone()) {
+            Ok(mut reply) => {
+                head::mark(reply.headers_mut(), call.id);
+                reply
             }
-            Some(Err(detail)) => tally.fail(Outcome::NoAnswer { detail }),
-            None => tally.show_failure(),
+            Err(outcome) => tally.fail(outcome),
         }
     }
 }

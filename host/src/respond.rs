@@ -1,10 +1,11 @@
-//! From an outcome to what the client sees: the one place that knows statuses, and the body that is
-//! cut when its guest fails. Does not decide how a call ended.
+//! From an outcome to what the client sees: the one place that knows statuses. What guests answer
+//! themselves is read in `head` and sent in `guest`. Does not decide how a call ended.
 
 mod gathered;
+pub mod guest;
+pub mod head;
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -15,19 +16,15 @@ use http_body_util::combinators::UnsyncBoxBody;
 use serde_json::json;
 use steerage_core::id::CallId;
 use steerage_core::outcome::{Outcome, Refusal};
-use steerage_core::units;
-use wasmtime_wasi_http::WasiBody;
 
-use crate::call::Call;
+use self::guest::GuestBody;
 
-/// What a guest did that dropped its response's body before its end.
-const ABANDONED: &str = "the guest abandoned its response body";
 /// Seconds after which a refused client may try again.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 
 /// The body of any response of this host.
 #[derive(Debug)]
-pub enum ResponseBody<T> {
+pub enum ResponseBody<T: Send + 'static> {
     /// Made by the host: a problem document or a health report.
     Host(Full<Bytes>),
     /// Made by a guest.
@@ -39,20 +36,6 @@ pub enum ResponseBody<T> {
 /// Stands in a response that is a refusal, beside its document.
 #[derive(Clone, Copy, Debug)]
 struct RefusedAs(&'static str);
-
-/// A guest's response body: bounded, and cut when the guest fails.
-///
-/// `T` is whatever must live until the response is over.
-#[derive(Debug)]
-pub struct GuestBody<T> {
-    inner: WasiBody,
-    call: Arc<Call>,
-    limit: units::Bytes,
-    /// What the response's `Content-Length` promises, the guest's or ours.
-    promised: Option<u64>,
-    complete: bool,
-    _kept: T,
-}
 
 /// The response was cut: the connection or stream is broken off, so that nobody takes a part for
 /// the whole.
@@ -70,11 +53,38 @@ impl Cut {
     }
 }
 
-/// Completes a response for another host: says in a header whether it is a refusal, and which; and how
-/// long it is, which HTTP/2 leaves out and the caller may want to know.
+/// The same answer for a HEAD request: without its body, whose length it still tells.
 #[must_use]
-pub fn for_host<B: Body>(mut response: Response<B>, name: &http::HeaderName) -> Response<B> {
-    let is_unsaid = !response.headers().contains_key(header::CONTENT_LENGTH);
+pub fn without_body<T: Send + 'static>(
+    response: Response<ResponseBody<T>>,
+) -> Response<ResponseBody<T>> {
+    let (mut head, body) = response.into_parts();
+    let body = match body {
+        ResponseBody::Host(body) => {
+            let length = body.size_hint().exact().filter(|length| *length > 0);
+            if let Some(length) = length {
+                head.headers.entry(header::CONTENT_LENGTH).or_insert_with(|| length.into());
+            }
+            ResponseBody::Host(Full::default())
+        }
+        body => body,
+    };
+    Response::from_parts(head, body)
+}
+
+/// Completes a response for another host: says in a header whether it is a refusal, and which; and how
+/// long it is, which HTTP/2 leaves out and the caller may want to know. `is_head` for the answer to a
+/// HEAD request, whose length is not that of its body.
+#[must_use]
+pub fn for_host<B: Body>(
+    mut response: Response<B>,
+    name: &http::HeaderName,
+    is_head: bool,
+) -> Response<B> {
+    let bodiless = [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED];
+    let is_unsaid = !is_head
+        && !bodiless.contains(&response.status())
+        && !response.headers().contains_key(header::CONTENT_LENGTH);
     if let Some(length) = response.body().size_hint().exact().filter(|_| is_unsaid) {
         response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
     }
@@ -117,7 +127,7 @@ pub fn status(outcome: &Outcome) -> StatusCode {
 /// An RFC 9457 problem document: what happened, with a stable `cause` and the call's id, and
 /// nothing of the host's or the guest's inside.
 #[must_use]
-pub fn problem<T>(outcome: &Outcome, call: CallId) -> Response<ResponseBody<T>> {
+pub fn problem<T: Send + 'static>(outcome: &Outcome, call: CallId) -> Response<ResponseBody<T>> {
     let status = status(outcome);
     let cause = outcome.cause();
     let document = json!({
@@ -158,119 +168,7 @@ fn detail(outcome: &Outcome) -> String {
     }
 }
 
-impl<T> GuestBody<T> {
-    /// Takes what a guest that is over has left of its body. When that is all of it, as it is of
-    /// small answers, the body becomes one of known length. `None` when it is broken or too large:
-    /// `call` is told, and since nothing was sent yet, the client can be told as well.
-    #[must_use]
-    pub fn gather(
-        response: Response<WasiBody>,
-        call: &Call,
-        limit: units::Bytes,
-    ) -> Option<Response<WasiBody>> {
-        let (parts, body) = response.into_parts();
-        match gathered::gather(body) {
-            Ok((_, length)) if length > limit.get() => {
-                call.cut(Outcome::ResponseTooLarge { limit });
-                None
-            }
-            Ok((body, _)) => Some(Response::from_parts(parts, body)),
-            Err(_) => {
-                call.cut(Outcome::NoAnswer { detail: ABANDONED.to_owned() });
-                None
-            }
-        }
-    }
-
-    /// Wraps the body of `response`; `kept` lives until it is over.
-    pub fn attach(
-        response: Response<WasiBody>,
-        is_head: bool,
-        call: Arc<Call>,
-        limit: units::Bytes,
-        kept: T,
-    ) -> Response<ResponseBody<T>> {
-        let promised = response
-            .headers()
-            .get(header::CONTENT_LENGTH)
-            .and_then(|length| length.to_str().ok()?.parse().ok());
-        let has_no_body = is_head
-            || response.status() == StatusCode::NO_CONTENT
-            || response.status() == StatusCode::NOT_MODIFIED;
-        response.map(|inner| {
-            let complete = has_no_body || inner.is_end_stream();
-            let promised = promised.or_else(|| inner.size_hint().exact());
-            ResponseBody::Guest(Self { inner, call, limit, promised, complete, _kept: kept })
-        })
-    }
-
-    fn count(&mut self, bytes: usize) -> Result<(), Cut> {
-        let sum = self.call.add_response_bytes(bytes as u64);
-        if sum > self.limit.get() {
-            let outcome = Outcome::ResponseTooLarge { limit: self.limit };
-            let cause = outcome.cause();
-            self.call.cut(outcome);
-            return Err(Cut { cause });
-        }
-        // With a promised length nobody asks for the end of the stream.
-        self.complete |= self.promised == Some(sum);
-        Ok(())
-    }
-
-    fn cut(&mut self) -> Cut {
-        let outcome = Outcome::NoAnswer { detail: ABANDONED.to_owned() };
-        self.call.cut(outcome);
-        self.complete = true;
-        let cause = self.call.ended().map_or("no_answer", |(outcome, _)| outcome.cause());
-        Cut { cause }
-    }
-}
-
-impl<T: Unpin> Body for GuestBody<T> {
-    type Data = Bytes;
-    type Error = Cut;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
-        match std::task::ready!(Pin::new(&mut self.inner).poll_frame(context)) {
-            Some(Ok(frame)) => {
-                if let Some(data) = frame.data_ref() {
-                    let length = data.len();
-                    if let Err(cut) = self.count(length) {
-                        return Poll::Ready(Some(Err(cut)));
-                    }
-                }
-                Poll::Ready(Some(Ok(frame)))
-            }
-            // A guest that fails drops its end of the body, which looks like a good end.
-            None if !self.call.failed() => {
-                self.complete = true;
-                Poll::Ready(None)
-            }
-            None | Some(Err(_)) => Poll::Ready(Some(Err(self.cut()))),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
-    }
-}
-
-impl<T> Drop for GuestBody<T> {
-    fn drop(&mut self) {
-        if !self.complete {
-            self.call.cut(Outcome::ClientGone);
-        }
-    }
-}
-
-impl<T: Unpin> Body for ResponseBody<T> {
+impl<T: Send + Unpin + 'static> Body for ResponseBody<T> {
     type Data = Bytes;
     type Error = Cut;
 

@@ -160,6 +160,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         unrouted: AtomicU64::new(0),
         fleet,
         hops: Hops::default(),
+        trusted_proxies: settings.trusted_proxies.clone(),
     });
     let admin_socket = control
         .block_on(tokio::net::TcpListener::bind(settings.admin))

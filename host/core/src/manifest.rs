@@ -148,6 +148,12 @@ pub enum Broken {
         Quoted(.0)
     )]
     EnvName(String),
+    /// A name in the environment is one that requests set.
+    #[error(
+        "{0} is set by each request of a CGI program (RFC 3875), as are HTTP_* and others: choose \
+         another name"
+    )]
+    EnvOfRequests(String),
     /// A value in the environment cannot be passed on.
     #[error("the value of {0} has a NUL character")]
     EnvValue(String),
@@ -187,6 +193,7 @@ impl Manifest {
         broken.extend(check_reuse(self.instance.reuse));
         for (name, value) in &self.env {
             broken.extend(check_env(name, value));
+            broken.extend(check_env_of_requests(name));
         }
         broken.extend(check_env_size(&self.env));
         broken.extend(check_replicas(self.placement.min, self.placement.max));
@@ -272,6 +279,38 @@ pub fn check_env(name: &str, value: &str) -> Option<Broken> {
     } else {
         None
     }
+}
+
+/// Variables that a request sets in a CGI program, beside HTTP_*: those of RFC 3875, 4.1, and two that
+/// all servers add.
+const OF_REQUESTS: [&str; 19] = [
+    "AUTH_TYPE",
+    "CONTENT_LENGTH",
+    "CONTENT_TYPE",
+    "GATEWAY_INTERFACE",
+    "HTTPS",
+    "PATH_INFO",
+    "PATH_TRANSLATED",
+    "QUERY_STRING",
+    "REMOTE_ADDR",
+    "REMOTE_HOST",
+    "REMOTE_IDENT",
+    "REMOTE_USER",
+    "REQUEST_METHOD",
+    "REQUEST_URI",
+    "SCRIPT_NAME",
+    "SERVER_NAME",
+    "SERVER_PORT",
+    "SERVER_PROTOCOL",
+    "SERVER_SOFTWARE",
+];
+
+/// Whether an app may name a variable so that requests do not set themselves. It holds for guests that
+/// are no CGI programs as well: a manifest says nothing of the kind of its component.
+#[must_use]
+pub fn check_env_of_requests(name: &str) -> Option<Broken> {
+    let is_of_requests = name.starts_with("HTTP_") || OF_REQUESTS.contains(&name);
+    is_of_requests.then(|| Broken::EnvOfRequests(name.to_owned()))
 }
 
 /// Whether an environment of this size can be given to a guest.

@@ -138,6 +138,7 @@ fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> Api
         unrouted: AtomicU64::new(3),
         fleet: None,
         hops: Hops::default(),
+        trusted_proxies: Vec::new(),
     };
     ApiState {
         agent: Agent::new(shelf, None),

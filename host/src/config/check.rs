@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use steerage_core::limits::{Limits, Violation};
 use steerage_core::machine::{LEAST_MEMORY, LEAST_SLOTS, MOST_MEMORY, Machine};
+use steerage_core::network::Network;
 use steerage_core::outbound::PrivateNetworks;
 use steerage_core::units::{Bytes, Fuel, parse_duration, show_duration};
 
@@ -100,6 +101,7 @@ fn doors(said: &mut Said<'_, '_>, settings: &mut Settings) {
         "json" => Ok(LogFormat::Json),
         other => Err(format!("{other:?} is no format: expected text or json")),
     });
+    said.set("trusted_proxies", &mut settings.trusted_proxies, Network::parse_list);
     settings.cache = said.take("cache", path);
     settings.token_file = said.take("token_file", path);
     settings.tls = match (said.take("tls_cert", path), said.take("tls_key", path)) {

@@ -46,7 +46,7 @@ const fn knob(
 }
 
 /// All of them, in the order of the help and of the sample file.
-pub const KNOBS: [Knob; 52] = [
+pub const KNOBS: [Knob; 53] = [
     knob(
         "listen",
         ("listen", "STEERAGE_LISTEN"),
@@ -118,6 +118,12 @@ pub const KNOBS: [Knob; 52] = [
         ("idle-timeout", "STEERAGE_IDLE_TIMEOUT"),
         ("DURATION", "75s"),
         "How long a caller may neither send nor read a byte",
+    ),
+    knob(
+        "trusted_proxies",
+        ("trusted-proxies", "STEERAGE_TRUSTED_PROXIES"),
+        ("NETWORK,...", ""),
+        "Proxies that are believed when they say whom a request comes from, such as 10.0.0.0/8",
     ),
     knob(
         "compile_timeout",

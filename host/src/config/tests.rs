@@ -85,6 +85,21 @@ fn a_limited_group_counts_as_the_machine() {
 }
 
 #[test]
+fn trusted_proxies_are_networks() {
+    assert_eq!(read(&[], "").trusted_proxies, []);
+    let settings = read(&[], "trusted_proxies = \"10.0.0.0/8, ::1\"");
+    let shown: Vec<_> = settings.trusted_proxies.iter().map(ToString::to_string).collect();
+    assert_eq!(shown, ["10.0.0.0/8", "::1/128"]);
+    check(
+        &[("trusted_proxies", "10.0.0.0/40")],
+        "trusted_proxies = \"localhost\"",
+        &expect![[r#"
+            --trusted-proxies (STEERAGE_TRUSTED_PROXIES): "10.0.0.0/40" is no network: it has more bits than an address
+            host.toml:1:19: trusted_proxies: "localhost" is no network: expected an address, or ADDRESS/BITS such as 10.0.0.0/8"#]],
+    );
+}
+
+#[test]
 fn tenants_may_be_named_in_both_places() {
     let settings = read(
         &[("tenants", "acme=7, ops=1")],

@@ -236,6 +236,18 @@ fn env(top: &Section<'_, '_>, findings: &mut Findings<'_>) -> BTreeMap<String, S
     env
 }
 
+/// Notes variables that requests set.
+pub(super) fn refuse_env_of_requests(table: &DeTable<'_>, findings: &mut Findings<'_>) {
+    // That it is a table is noted where it is read.
+    let mut unnoted = Findings::new("");
+    let Some(section) = Section::top(table).section("env", &mut unnoted) else { return };
+    for (name, key_at, entry) in section.entries() {
+        if let Some(broken) = manifest::check_env_of_requests(name) {
+            findings.wrong(key_at, &entry.key, broken);
+        }
+    }
+}
+
 fn allowed_hosts(top: &Section<'_, '_>, findings: &mut Findings<'_>) -> Vec<AllowedHost> {
     let entry = top.get("allowed_outbound_hosts");
     let hosts = entry.and_then(|entry| entry.list("an array of strings", findings));

@@ -404,6 +404,25 @@ fn path() -> impl Strategy<Value = String> {
     })
 }
 
+#[test]
+fn a_variable_of_requests_is_refused_with_its_place_and_left_where_it_was_accepted() {
+    let text = "\
+name = \"a\"
+source = \"a.wasm\"
+[env]
+HTTP_HOST = \"x\"
+OTHER = \"y\"
+[[route]]
+path = \"/\"
+";
+    let mistakes = read(text).unwrap_err().to_string();
+    assert!(
+        mistakes.starts_with("steerage.toml:4:1: env.HTTP_HOST: HTTP_HOST is set by"),
+        "{mistakes}"
+    );
+    assert_eq!(reread(text, &LimitsPolicy::default()).unwrap().env.len(), 2);
+}
+
 proptest! {
     #[test]
     fn a_bare_manifest_reads_back_its_arguments(

@@ -32,8 +32,9 @@ pub(super) async fn send(
 ) -> Result<Reply, Incoming> {
     let Some(mut left) = hosts_for(front, fleet, &incoming) else { return Err(incoming) };
     let (id, is_late) = (incoming.id, incoming.is_late);
-    let Ok(letter) = Letter::write(incoming, peer).await else {
-        return Ok(front.turn_away(id, Outcome::ClientGone));
+    let letter = match Letter::write(incoming, peer).await {
+        Ok(letter) => letter,
+        Err(unread) => return Ok(front.turn_away(id, unread.into())),
     };
     let mut refused = None;
     while let Some(to) = choose(&mut left) {
@@ -46,6 +47,9 @@ pub(super) async fn send(
             Posted::Again(broken) => {
                 front.hops.again.fetch_add(1, Ordering::Relaxed);
                 tracing::debug!(call_id = %id, %broken, "asking another host");
+            }
+            Posted::Lost(_) if letter.is_broken() => {
+                return Ok(front.turn_away(id, Outcome::ClientGone));
             }
             Posted::Lost(broken) => {
                 let detail = broken.to_string();

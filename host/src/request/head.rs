@@ -1,37 +1,27 @@
-//! Reading and rewriting request heads: what is refused, what the guest is told besides, and which
-//! headers are ours alone. Does not look at bodies.
+//! The one reading of a request's head: what is refused, and which host it is for. Does not look at
+//! bodies, and what guests are told besides is in `told`.
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
 
 use http::header::{CONTENT_LENGTH, HOST, HeaderName, TRANSFER_ENCODING, UPGRADE};
-use http::uri::{Authority, Scheme};
+use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version};
 use steerage_core::canary::Share;
 use steerage_core::id::CallId;
 use steerage_core::outcome::Refusal;
-use steerage_core::route::Match;
+use steerage_core::route::Authority;
 
-use crate::catalog::Signpost;
-use crate::sandbox::cgi::environment::Place;
-
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-const ROUTE: HeaderName = HeaderName::from_static("x-steerage-route");
-const REST: HeaderName = HeaderName::from_static("x-steerage-rest");
-/// Every header below this prefix is ours: a client's copy never reaches a guest.
-const OURS: &str = "x-steerage-";
-const PARAM: &str = "x-steerage-param-";
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The longest method, in bytes: the longest of IANA's registry has 17.
+const LONGEST_METHOD: usize = 32;
 
 /// The other end of a connection.
 #[derive(Clone, Debug)]
 pub struct Peer {
     /// The client's address.
     pub remote: SocketAddr,
-    /// The client's IP address as a header value.
+    /// The client's IP address as a header value, and those of trusted proxies behind it.
     pub remote_header: HeaderValue,
     /// The address the client connected to.
     pub local: SocketAddr,
@@ -44,44 +34,84 @@ pub struct Peer {
 /// A fresh call id. Ids need to be different, not secret.
 #[must_use]
 pub fn new_call_id() -> CallId {
-    CallId::from_u128(RANDOM.with_borrow_mut(|random| random.u128(1..)))
+    CallId::from_u128(random(|random| random.u128(1..)))
 }
 
 /// A number below `bound`; none is below 0.
 #[must_use]
 pub fn random_below(bound: usize) -> Option<usize> {
-    (bound > 0).then(|| RANDOM.with_borrow_mut(|random| random.usize(..bound)))
+    (bound > 0).then(|| random(|random| random.usize(..bound)))
 }
 
 /// A number that decides whether a call is a canary's.
 #[must_use]
 pub fn draw() -> u32 {
-    RANDOM.with_borrow_mut(|random| random.u32(..Share::WHOLE))
+    random(|random| random.u32(..Share::WHOLE))
+}
+
+/// Something random, that need not be secret.
+pub(super) fn random<T>(draw: impl FnOnce(&mut fastrand::Rng) -> T) -> T {
+    RANDOM.with_borrow_mut(draw)
 }
 
 thread_local! {
     static RANDOM: RefCell<fastrand::Rng> = RefCell::new(fastrand::Rng::new());
 }
 
-/// Refuses heads that could mean different things to different readers, and protocol switches.
+/// Reads a head, and says which host it is for: lower case, without a port. The request then names
+/// that host in its `Host` header and nowhere else, so that whoever reads it is told the same.
 ///
 /// # Errors
 /// The refusal.
-pub fn check<B>(request: &Request<B>) -> Result<(), Refusal> {
+pub fn read<B>(request: &mut Request<B>, peer: &Peer) -> Result<String, Refusal> {
+    check(request)?;
+    if request.uri().authority().is_none()
+        && let Some(host) = plain_host(request.headers())
+    {
+        return Ok(host);
+    }
+    let sent = sent_authority(request)?;
+    let Some(text) = sent.or_else(|| default_authority(request.version(), peer)) else {
+        return Err(Refusal::NoHost);
+    };
+    let authority = Authority::parse(&text).map_err(bad)?;
+    let (host, form) = (authority.host.to_string(), authority.to_string());
+    request.headers_mut().insert(HOST, HeaderValue::try_from(form).map_err(bad)?);
+    if request.uri().authority().is_some() {
+        let path = request.uri().path_and_query().cloned();
+        *request.uri_mut() = path.map_or_else(Uri::default, Uri::from);
+    }
+    Ok(host)
+}
+
+/// Refuses heads that could mean different things to different readers, and protocol switches.
+fn check<B>(request: &Request<B>) -> Result<(), Refusal> {
     let headers = request.headers();
-    let bad = |detail: &str| Err(Refusal::BadRequest { detail: detail.to_owned() });
+    let length = request.method().as_str().len();
+    if length > LONGEST_METHOD {
+        let most = LONGEST_METHOD;
+        return Err(bad(format!("the method has {length} bytes: at most {most} are allowed")));
+    }
     // RFC 9112, 6.1: both together is how requests are smuggled past proxies.
     if headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH) {
-        return bad("both Transfer-Encoding and Content-Length");
+        return Err(bad("both Transfer-Encoding and Content-Length"));
+    }
+    // The guest is given the body without its chunks. Of another coding it would not be told, and two
+    // readers of `chunked, chunked` need not agree.
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    if let Some(first) = codings.next()
+        && (codings.next().is_some() || !first.as_bytes().eq_ignore_ascii_case(b"chunked"))
+    {
+        return Err(bad("a Transfer-Encoding other than chunked"));
     }
     let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
     if let Some(first) = lengths.next()
         && lengths.any(|length| length != first)
     {
-        return bad("conflicting Content-Length headers");
+        return Err(bad("conflicting Content-Length headers"));
     }
     if headers.get_all(HOST).iter().nth(1).is_some() {
-        return bad("more than one Host header");
+        return Err(bad("more than one Host header"));
     }
     let websocket = |upgrade: &HeaderValue| {
         upgrade.to_str().is_ok_and(|names| names.to_ascii_lowercase().contains("websocket"))
@@ -92,108 +122,45 @@ pub fn check<B>(request: &Request<B>) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The host a request is for: lower case, without a port.
-///
-/// # Errors
-/// There is none, or it is no host.
-pub fn host<B>(request: &Request<B>) -> Result<String, Refusal> {
-    let bad = || Refusal::BadRequest { detail: "the Host header is no host name".to_owned() };
-    let parsed;
-    let authority = match (request.uri().authority(), request.headers().get(HOST)) {
-        (Some(authority), _) => authority,
-        (None, Some(host)) => {
-            let host = host.to_str().map_err(|_| bad())?;
-            if host.is_empty() {
-                return Err(Refusal::NoHost);
-            }
-            if is_plain(host) {
-                return Ok(host.to_owned());
-            }
-            parsed = host.parse::<Authority>().map_err(|_| bad())?;
-            &parsed
-        }
-        // HTTP/1.0 clients need not send one; they reach routes without a host.
-        (None, None) if request.version() == Version::HTTP_10 => return Ok(String::new()),
-        (None, None) => return Err(Refusal::NoHost),
-    };
-    if authority.as_str().contains('@') {
-        return Err(bad());
-    }
-    Ok(authority.host().trim_end_matches('.').to_ascii_lowercase())
+/// The host of a header that is in its one form already, as nearly all are.
+fn plain_host(headers: &HeaderMap) -> Option<String> {
+    let text = headers.get(HOST)?.to_str().ok()?;
+    let authority = Authority::parse(text).ok()?;
+    authority.is_spelt(text).then(|| authority.host.into_owned())
 }
 
-/// Whether a host is written as we compare it, as nearly all are: nothing to parse or change.
-fn is_plain(host: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    !host.ends_with('.') && host.bytes().all(|byte| plain(byte) || byte == b'.')
+/// The authority that the client sent, if any.
+fn sent_authority<B>(request: &Request<B>) -> Result<Option<String>, Refusal> {
+    let header = request
+        .headers()
+        .get(HOST)
+        .map(|host| host.to_str().map_err(|_| bad("the Host header is no host name")));
+    let header = header.transpose()?.filter(|host| !host.is_empty());
+    let Some(target) = request.uri().authority() else { return Ok(header.map(str::to_owned)) };
+    // RFC 9112, 3.2.2: the target's authority takes the place of the header. RFC 9113, 8.3.1: over
+    // HTTP/2 they must not differ.
+    if request.version() >= Version::HTTP_2
+        && let Some(header) = header
+        && Authority::parse(header).map_err(bad)?
+            != Authority::parse(target.as_str()).map_err(bad)?
+    {
+        return Err(bad("the Host header differs from :authority"));
+    }
+    Ok(Some(target.as_str().to_owned()))
 }
 
-/// What the route tells the guest.
-fn route_headers(found: &Match<'_, '_, Signpost>, headers: &mut HeaderMap) {
-    headers.insert(ROUTE, found.target.route());
-    for (name, value) in &found.params {
-        let name = HeaderName::try_from(format!("{PARAM}{name}"));
-        if let (Ok(name), Ok(value)) = (name, HeaderValue::from_str(value)) {
-            headers.insert(name, value);
-        }
-    }
-    if let Some(Ok(rest)) = found.rest.map(HeaderValue::from_str) {
-        headers.insert(REST, rest);
-    }
+/// The host of a client that need not send one: where it connected to.
+fn default_authority(version: Version, peer: &Peer) -> Option<String> {
+    let is_usual = peer.local.port() == if peer.https { 443 } else { 80 };
+    (version <= Version::HTTP_10).then(|| match (peer.local, is_usual) {
+        (SocketAddr::V6(local), true) => format!("[{}]", local.ip()),
+        (SocketAddr::V4(local), true) => local.ip().to_string(),
+        (local, false) => local.to_string(),
+    })
 }
 
-/// What a CGI program is told of where it stands.
-#[must_use]
-pub fn place(found: &Match<'_, '_, Signpost>, path: &str, peer: &Peer) -> Place {
-    let mut place = Place {
-        remote: peer.remote.ip(),
-        port: peer.local.port(),
-        https: peer.https,
-        script_name: String::new(),
-        path_info: String::new(),
-    };
-    if found.target.app.kind.is_cgi() {
-        let rest = found.rest.unwrap_or("");
-        let script = path.strip_suffix(rest).unwrap_or(path).trim_end_matches('/');
-        script.clone_into(&mut place.script_name);
-        path.strip_prefix(script).unwrap_or("").clone_into(&mut place.path_info);
-    }
-    place
-}
-
-/// Takes out what only we may say and says it.
-pub fn rewrite(
-    headers: &mut HeaderMap,
-    found: &Match<'_, '_, Signpost>,
-    id: CallId,
-    peer: &Peer,
-    host: &str,
-) {
-    claim(headers, id, peer, host);
-    route_headers(found, headers);
-}
-
-fn claim(headers: &mut HeaderMap, id: CallId, peer: &Peer, host: &str) {
-    let is_ours = |name: &HeaderName| name.as_str().starts_with(OURS);
-    if headers.keys().any(is_ours) {
-        let spoofed: Vec<HeaderName> = headers.keys().filter(|n| is_ours(n)).cloned().collect();
-        for name in spoofed {
-            headers.remove(name);
-        }
-    }
-    // What follows, in one allocation.
-    headers.reserve(8);
-    headers.insert(FORWARDED_FOR, peer.remote_header.clone());
-    let proto = if peer.https { "https" } else { "http" };
-    headers.insert(FORWARDED_PROTO, HeaderValue::from_static(proto));
-    let host = headers.get(HOST).cloned().or_else(|| HeaderValue::from_str(host).ok());
-    if let Some(host) = host {
-        headers.insert(FORWARDED_HOST, host);
-    }
-    mark(headers, id);
-    if let Some(trace) = traceparent(headers.get(TRACEPARENT), id) {
-        headers.insert(TRACEPARENT, trace);
-    }
+fn bad(detail: impl std::fmt::Display) -> Refusal {
+    Refusal::BadRequest { detail: detail.to_string() }
 }
 
 /// Names the call.
@@ -206,7 +173,7 @@ pub fn mark(headers: &mut HeaderMap, id: CallId) {
 }
 
 /// Writes the low digits of a number, as many as there is room for.
-fn hex(mut number: u128, digits: &mut [u8]) {
+pub(super) fn hex(mut number: u128, digits: &mut [u8]) {
     for digit in digits.iter_mut().rev() {
         let nibble = u8::try_from(number & 15).unwrap_or(0);
         *digit = if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 };
@@ -220,140 +187,133 @@ pub fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// Gives the URI a scheme and an authority, which `wasi:http` 0.3 takes from there.
-pub fn complete_uri<B>(request: &mut Request<B>, host: &str, peer: &Peer) {
+/// Gives the URI a scheme and an authority, which `wasi:http` 0.3 and HTTP/2 take from there: those of
+/// the `Host` header, once the head was read.
+pub fn complete_uri<B>(request: &mut Request<B>, https: bool) {
     let mut parts = request.uri().clone().into_parts();
-    if parts.authority.is_none() {
-        let sent = request.headers().get(HOST).and_then(|host| host.to_str().ok());
-        parts.authority = sent.unwrap_or(host).parse().ok();
-    }
+    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+    parts.authority = host.and_then(|host| host.parse().ok());
     if parts.authority.is_some() {
-        parts.scheme = Some(if peer.https { Scheme::HTTPS } else { Scheme::HTTP });
+        parts.scheme = Some(if https { Scheme::HTTPS } else { Scheme::HTTP });
+        let path = parts.path_and_query.take();
+        parts.path_and_query = path.or_else(|| Some(PathAndQuery::from_static("/")));
     }
     if let Ok(uri) = Uri::from_parts(parts) {
         *request.uri_mut() = uri;
     }
 }
 
-/// The W3C trace context for the guest: the client's trace with a span of ours, or a new trace that
-/// carries the call's id.
-fn traceparent(sent: Option<&HeaderValue>, id: CallId) -> Option<HeaderValue> {
-    let span = RANDOM.with_borrow_mut(|random| random.u64(1..));
-    let sent = sent.and_then(|value| value.to_str().ok()).and_then(parse_traceparent);
-    let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
-    let (trace, rest) = text.get_mut(3..)?.split_at_mut(32);
-    let (span_id, rest) = rest.get_mut(1..)?.split_at_mut(16);
-    hex(u128::from(span), span_id);
-    match sent {
-        Some((sent, flags)) => {
-            trace.copy_from_slice(sent.as_bytes());
-            rest.get_mut(1..)?.copy_from_slice(flags.as_bytes());
-        }
-        None => hex(id.as_u128(), trace),
-    }
-    HeaderValue::from_bytes(&text).ok()
-}
-
-/// Trace id and flags of a valid `traceparent`; see W3C Trace Context, 3.2.
-fn parse_traceparent(text: &str) -> Option<(&str, &str)> {
-    let mut fields = text.split('-');
-    let (version, trace, span, flags) =
-        (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
-    let hex = |field: &str, length: usize| {
-        field.len() == length
-            && field.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
-    };
-    let zero = |field: &str| field.bytes().all(|byte| byte == b'0');
-    let valid = hex(version, 2)
-        && version != "ff"
-        && (version != "00" || fields.next().is_none())
-        && hex(trace, 32)
-        && !zero(trace)
-        && hex(span, 16)
-        && !zero(span)
-        && hex(flags, 2);
-    valid.then_some((trace, flags))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn request(headers: &[(&str, &str)]) -> Request<()> {
-        let mut request = Request::builder().uri("/a");
+    fn peer(local: &str) -> Peer {
+        Peer {
+            remote: "9.8.7.6:5".parse().unwrap(),
+            remote_header: HeaderValue::from_static("9.8.7.6"),
+            local: local.parse().unwrap(),
+            https: false,
+            is_fleet: false,
+        }
+    }
+
+    fn request(version: Version, uri: &str, headers: &[(&str, &str)]) -> Request<()> {
+        let mut request = Request::builder().version(version).uri(uri);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         request.body(()).unwrap()
     }
 
+    fn cause(mut request: Request<()>) -> &'static str {
+        read(&mut request, &peer("127.0.0.1:80")).err().map_or("none", |refusal| refusal.cause())
+    }
+
+    /// The host that routes see, and the `Host` header and URI that guests see.
+    fn told(version: Version, uri: &str, host: Option<&str>) -> String {
+        let headers: Vec<_> = host.map(|host| ("host", host)).into_iter().collect();
+        let mut request = request(version, uri, &headers);
+        match read(&mut request, &peer("127.0.0.1:8080")) {
+            Ok(host) => {
+                let header = request.headers()[HOST].to_str().unwrap();
+                format!("{host} {header} {}", request.uri())
+            }
+            Err(refusal) => refusal.cause().to_owned(),
+        }
+    }
+
     #[test]
     fn ambiguous_heads_are_refused() {
-        let cause = |headers: &[(&str, &str)]| {
-            check(&request(headers)).err().map_or("none", |refusal| refusal.cause())
-        };
+        let cause = |headers: &[(&str, &str)]| cause(request(Version::HTTP_11, "/a", headers));
         assert_eq!(
             cause(&[("transfer-encoding", "chunked"), ("content-length", "3")]),
             "bad_request"
         );
         assert_eq!(cause(&[("content-length", "3"), ("content-length", "4")]), "bad_request");
+        for coding in ["gzip, chunked", "chunked, chunked", "identity", "identity, chunked"] {
+            assert_eq!(cause(&[("transfer-encoding", coding)]), "bad_request", "{coding}");
+        }
+        assert_eq!(cause(&[("transfer-encoding", "Chunked"), ("host", "a")]), "none");
         assert_eq!(cause(&[("host", "a"), ("host", "b")]), "bad_request");
+        assert_eq!(cause(&[("host", "a"), ("host", "a")]), "bad_request");
         assert_eq!(cause(&[("upgrade", "WebSocket")]), "upgrade_unsupported");
         assert_eq!(cause(&[("upgrade", "h2c"), ("host", "a")]), "none");
     }
 
     #[test]
-    fn the_host_is_lower_case_and_without_port() {
-        let found = |value: &str| host(&request(&[("host", value)]));
-        assert_eq!(found("Example.ORG.:8080").unwrap(), "example.org");
-        assert_eq!(found("a-1.example.org").unwrap(), "a-1.example.org");
-        assert_eq!(found("[::1]:80").unwrap(), "[::1]");
-        assert_eq!(found("").unwrap_err(), Refusal::NoHost);
-        assert_eq!(found("user@host").unwrap_err().cause(), "bad_request");
-        assert_eq!(host(&request(&[])).unwrap_err(), Refusal::NoHost);
+    fn a_method_is_short() {
+        for (length, expect) in [(LONGEST_METHOD, "none"), (LONGEST_METHOD + 1, "bad_request")] {
+            let mut request = request(Version::HTTP_11, "/a", &[("host", "a")]);
+            *request.method_mut() = Method::from_bytes(&vec![b'M'; length]).unwrap();
+            assert_eq!(cause(request), expect, "{length}");
+        }
     }
 
     #[test]
-    fn only_a_valid_trace_is_carried_on() {
-        let trace = "0af7651916cd43dd8448eb211c80319c";
-        let valid = format!("00-{trace}-b7ad6b7169203331-01");
-        assert_eq!(parse_traceparent(&valid), Some((trace, "01")));
-        assert_eq!(
-            parse_traceparent("00-00000000000000000000000000000000-b7ad6b7169203331-01"),
-            None
-        );
-        assert_eq!(parse_traceparent(&format!("{valid}-extra")), None);
-        assert_eq!(parse_traceparent("nonsense"), None);
-        let id = CallId::from_u128(0xab);
-        let carried = traceparent(Some(&HeaderValue::from_str(&valid).unwrap()), id).unwrap();
-        assert_eq!(parse_traceparent(carried.to_str().unwrap()), Some((trace, "01")));
-        let new = traceparent(None, id).unwrap();
-        assert_eq!(parse_traceparent(new.to_str().unwrap()), Some((&*id.to_string(), "00")));
+    fn one_host_is_read_and_told() {
+        let http1 = |uri: &str, host: &str| told(Version::HTTP_11, uri, Some(host));
+        assert_eq!(http1("/p?q", "a-1.example.org"), "a-1.example.org a-1.example.org /p?q");
+        assert_eq!(http1("/", "Example.ORG.:8080"), "example.org example.org:8080 /");
+        assert_eq!(http1("/", "[0::1]:80"), "[::1] [::1]:80 /");
+        assert_eq!(http1("/", ""), "no_host");
+        for wrong in ["user@host", "a b", "a/b", "a:x", "a,b", "::1"] {
+            assert_eq!(http1("/", wrong), "bad_request", "{wrong}");
+        }
+        // The target's authority takes the place of the header.
+        assert_eq!(http1("http://A.test/p?q", "b.test"), "a.test a.test /p?q");
+        assert_eq!(http1("http://a.test:81", "b.test"), "a.test a.test:81 /");
+        assert_eq!(http1("http://a.test/", "user@host"), "a.test a.test /");
+        assert_eq!(told(Version::HTTP_11, "http://a.test/", None), "a.test a.test /");
+        assert_eq!(http1("http://user@a.test/", "a.test"), "bad_request");
+        assert_eq!(told(Version::HTTP_11, "/", None), "no_host");
     }
 
     #[test]
-    fn a_client_cannot_speak_for_us() {
-        let mut headers = request(&[
-            ("host", "a.b"),
-            ("x-steerage-route", "/admin"),
-            ("x-steerage-param-id", "1"),
-            ("x-forwarded-for", "1.2.3.4"),
-            ("x-request-id", "mine"),
-        ])
-        .headers()
-        .clone();
-        let peer = Peer {
-            remote: "9.8.7.6:5".parse().unwrap(),
-            remote_header: HeaderValue::from_static("9.8.7.6"),
-            local: "127.0.0.1:80".parse().unwrap(),
-            https: false,
-            is_fleet: false,
-        };
-        let id = CallId::from_u128(7);
-        claim(&mut headers, id, &peer, "a.b");
-        assert!(!headers.contains_key("x-steerage-route"));
-        assert!(!headers.contains_key("x-steerage-param-id"));
-        assert_eq!(headers["x-forwarded-for"], "9.8.7.6");
-        assert_eq!(headers["x-request-id"].to_str().unwrap(), id.to_string());
+    fn over_http_2_the_header_must_not_differ() {
+        let http2 = |host: Option<&str>| told(Version::HTTP_2, "http://a.test/p", host);
+        assert_eq!(http2(None), "a.test a.test /p");
+        assert_eq!(http2(Some("A.test.")), "a.test a.test /p");
+        assert_eq!(http2(Some("b.test")), "bad_request");
+        assert_eq!(http2(Some("a.test:81")), "bad_request");
+        assert_eq!(told(Version::HTTP_2, "/p", Some("b.test")), "b.test b.test /p");
+        assert_eq!(told(Version::HTTP_2, "/p", None), "no_host");
+    }
+
+    #[test]
+    fn who_need_not_name_a_host_means_where_it_connected_to() {
+        assert_eq!(told(Version::HTTP_10, "/", None), "127.0.0.1 127.0.0.1:8080 /");
+        assert_eq!(told(Version::HTTP_10, "/", Some("")), "127.0.0.1 127.0.0.1:8080 /");
+        assert_eq!(told(Version::HTTP_10, "/", Some("a")), "a a /");
+        let default = |local: &str| default_authority(Version::HTTP_10, &peer(local)).unwrap();
+        assert_eq!(default("10.0.0.1:80"), "10.0.0.1");
+        assert_eq!(default("[::1]:80"), "[::1]");
+        assert_eq!(default("[::1]:443"), "[::1]:443");
+    }
+
+    #[test]
+    fn a_uri_is_completed_from_the_host() {
+        let mut request = request(Version::HTTP_11, "/p?q", &[("host", "a:81")]);
+        complete_uri(&mut request, true);
+        assert_eq!(request.uri(), "https://a:81/p?q");
     }
 }

@@ -3,28 +3,17 @@
 
 use std::net::SocketAddr;
 
+use http::header::TRAILER;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use steerage_core::id::CallId;
 
 use super::head::Peer;
+use crate::respond::head::{OF_CONNECTION, remove};
 
 const HOP: HeaderName = HeaderName::from_static("x-steerage-hop");
-/// Headers that are about one connection only; see RFC 9110, 7.6.1.
-const OF_CONNECTION: [&str; 7] = [
-    "connection",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
-
 /// Prepares headers for the next host.
 pub(super) fn tell(headers: &mut HeaderMap, peer: &Peer, id: CallId) {
-    for name in OF_CONNECTION {
-        headers.remove(name);
-    }
+    remove(headers, |name| OF_CONNECTION.contains(name) || *name == TRAILER);
     let scheme = if peer.https { "https" } else { "http" };
     let text = format!("{} {} {scheme} {:032x}", peer.remote, peer.local, id.as_u128());
     if let Ok(hop) = HeaderValue::try_from(text) {

@@ -1,6 +1,7 @@
 //! A request body: as it comes, or held where it may have to be sent twice; and on its way into a
 //! guest, bounded by the app's limit. Buffers nothing that is not small and asked to be held.
 
+use std::io::ErrorKind;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -9,10 +10,13 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use hyper::body::Incoming;
+use steerage_core::outcome::{Outcome, Refusal};
 use steerage_core::units;
 use wasmtime_wasi_http::Error;
 
+use super::told;
 use crate::call::Call;
+use crate::respond::head::remove;
 
 /// A request's body, from wherever it is.
 #[derive(Debug)]
@@ -55,6 +59,19 @@ impl Body for Inbound {
     }
 }
 
+/// How a call ends whose request body cannot be read to its end.
+fn broken(error: &hyper::Error) -> Outcome {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref());
+    match cause.map(std::io::Error::kind) {
+        // Chunks that are none; the client is still there.
+        Some(ErrorKind::InvalidInput | ErrorKind::InvalidData) => {
+            let detail = "the chunks of the request body are malformed".to_owned();
+            Outcome::Refused(Refusal::BadRequest { detail })
+        }
+        _ => Outcome::ClientGone,
+    }
+}
+
 /// A bounded request body.
 #[derive(Debug)]
 pub struct RequestBody {
@@ -65,10 +82,18 @@ pub struct RequestBody {
 }
 
 impl RequestBody {
-    /// Lets `limit` bytes of `inner` through; a body that goes on is noted in `call`.
+    /// Lets `limit` bytes of `inner` through. A body that goes on, or breaks off, ends `call`.
     #[must_use]
     pub fn new(inner: Inbound, limit: units::Bytes, call: Arc<Call>) -> Self {
         Self { inner, left: limit.get(), limit, call }
+    }
+
+    /// Ends the call, whatever the guest makes of it, unless it is over: a program's stdin is read
+    /// ahead of it.
+    fn end(&self, outcome: Outcome) {
+        if !self.call.is_over() {
+            self.call.overrule(outcome);
+        }
     }
 }
 
@@ -82,17 +107,28 @@ impl Body for RequestBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let frame = match std::task::ready!(Pin::new(&mut self.inner).poll_frame(context)) {
             None => return Poll::Ready(None),
-            Some(Err(error)) => return Poll::Ready(Some(Err(Error::Hyper(error)))),
+            Some(Err(error)) => {
+                self.end(broken(&error));
+                return Poll::Ready(Some(Err(Error::Hyper(error))));
+            }
             Some(Ok(frame)) => frame,
         };
         if let Some(data) = frame.data_ref() {
             let Some(left) = self.left.checked_sub(data.len() as u64) else {
-                self.call.request_is_too_large();
-                return Poll::Ready(Some(Err(Error::HttpRequestBodySize(Some(self.limit.get())))));
+                let limit = self.limit;
+                self.end(Outcome::Refused(Refusal::RequestTooLarge { limit }));
+                return Poll::Ready(Some(Err(Error::HttpRequestBodySize(Some(limit.get())))));
             };
             self.left = left;
         }
-        Poll::Ready(Some(Ok(frame)))
+        // What a client may not say in a head, it may not say in trailers.
+        Poll::Ready(Some(Ok(match frame.into_trailers() {
+            Ok(mut trailers) => {
+                remove(&mut trailers, told::is_not_the_clients);
+                Frame::trailers(trailers)
+            }
+            Err(frame) => frame,
+        })))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -9,12 +9,11 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::request::Parts;
-use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{Method, Request, Response, Uri, Version};
+use http::{Method, Request, Response, Version};
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming as IncomingBody;
+use steerage_core::outcome::{Outcome, Refusal};
 
 use super::head::{self, Peer};
 use super::inbound::Inbound;
@@ -26,6 +25,9 @@ const HELD: u64 = 64 << 10;
 /// How long an answer is held whose length is not known: a small one is whole by then, unless its host
 /// is very busy, and one that streams for long can wait so much once.
 const HELD_FOR: Duration = Duration::from_millis(50);
+
+/// How long a client may take for a body that is held: as long as an app has by default.
+const READ_WITHIN: Duration = Duration::from_secs(30);
 
 /// A request on its way to another host.
 pub(super) struct Letter {
@@ -43,6 +45,28 @@ enum Content {
 struct Coming {
     body: Mutex<Inbound>,
     was_read: AtomicBool,
+    /// Whether the client broke it off.
+    is_broken: AtomicBool,
+}
+
+/// Why a small body could not be read.
+pub(super) enum Unread {
+    /// The client broke it off.
+    Broken,
+    /// It did not come within [`READ_WITHIN`].
+    InTime,
+}
+
+impl From<Unread> for Outcome {
+    fn from(unread: Unread) -> Self {
+        match unread {
+            Unread::Broken => Self::ClientGone,
+            Unread::InTime => {
+                let detail = format!("the request body did not come within {READ_WITHIN:?}");
+                Self::Refused(Refusal::BadRequest { detail })
+            }
+        }
+    }
 }
 
 /// What came back.
@@ -64,20 +88,26 @@ pub(super) enum Reading {
 
 impl Letter {
     /// Takes a request as it came. A small body is read now, so that it can be sent twice.
-    pub(super) async fn write(incoming: Incoming, peer: &Peer) -> Result<Self, hyper::Error> {
+    pub(super) async fn write(incoming: Incoming, peer: &Peer) -> Result<Self, Unread> {
         let Incoming { id, is_late, started_at, host, request } = incoming;
-        let (mut parts, body) = request.into_parts();
+        let (parts, body) = request.into_parts();
         let is_idempotent = parts.method.is_idempotent();
         let is_small = body.is_end_stream() || body.size_hint().exact().is_some_and(|n| n <= HELD);
         let body = if is_small {
-            Content::Held(body.collect().await?.to_bytes())
+            // While this waits, nothing else ends a client that sends a byte now and then.
+            let collected = tokio::time::timeout(READ_WITHIN, body.collect()).await;
+            let collected = collected.map_err(|_| Unread::InTime)?;
+            Content::Held(collected.map_err(|_| Unread::Broken)?.to_bytes())
         } else {
-            let (body, was_read) = (Mutex::new(body), AtomicBool::new(false));
-            Content::Coming(Arc::new(Coming { body, was_read }))
+            Content::Coming(Arc::new(Coming {
+                body: Mutex::new(body),
+                was_read: AtomicBool::new(false),
+                is_broken: AtomicBool::new(false),
+            }))
         };
-        complete(&mut parts, &host);
-        hop::tell(&mut parts.headers, peer, id);
-        let request = Request::from_parts(parts, ());
+        let mut request = Request::from_parts(parts, ());
+        complete(&mut request);
+        hop::tell(request.headers_mut(), peer, id);
         Ok(Self {
             incoming: Incoming { id, is_late, started_at, host, request },
             body,
@@ -125,6 +155,14 @@ impl Letter {
         match &self.body {
             Content::Held(_) => true,
             Content::Coming(coming) => !coming.was_read.load(Ordering::Acquire),
+        }
+    }
+
+    /// Whether the client broke its body off.
+    pub(super) fn is_broken(&self) -> bool {
+        match &self.body {
+            Content::Held(_) => false,
+            Content::Coming(coming) => coming.is_broken.load(Ordering::Acquire),
         }
     }
 
@@ -204,22 +242,10 @@ fn joined(mut pieces: Vec<Bytes>) -> Bytes {
 }
 
 /// HTTP/2 needs the whole address of what is asked for.
-fn complete(parts: &mut Parts, host: &str) {
-    let sent = parts.headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
-    let authority = parts.uri.authority().cloned();
-    let authority = authority.or_else(|| sent.and_then(|sent| sent.parse().ok()));
-    let authority = authority.or_else(|| host.parse().ok());
-    let mut uri = Uri::default().into_parts();
-    uri.scheme = Some(Scheme::HTTP);
-    // A host for those who sent none, as HTTP/1.0 clients may; routes without a host take any.
-    uri.authority = authority.or_else(|| Some(Authority::from_static("localhost")));
-    let path = parts.uri.path_and_query().cloned();
-    uri.path_and_query = path.or_else(|| Some(PathAndQuery::from_static("/")));
-    if let Ok(uri) = Uri::from_parts(uri) {
-        parts.uri = uri;
-    }
-    if head::content_length(&parts.headers) == Some(0) && parts.method == Method::GET {
-        parts.headers.remove(http::header::CONTENT_LENGTH);
+fn complete(request: &mut Request<()>) {
+    head::complete_uri(request, false);
+    if head::content_length(request.headers()) == Some(0) && request.method() == Method::GET {
+        request.headers_mut().remove(http::header::CONTENT_LENGTH);
     }
 }
 
@@ -237,6 +263,9 @@ impl http_body::Body for Lent {
         let mut body = self.0.body.lock().unwrap_or_else(PoisonError::into_inner);
         let frame = std::task::ready!(Pin::new(&mut *body).poll_frame(context));
         self.0.was_read.store(true, Ordering::Release);
+        if matches!(frame, Some(Err(_))) {
+            self.0.is_broken.store(true, Ordering::Release);
+        }
         Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
     }
 

@@ -11,17 +11,27 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use wasmtime_wasi_http::{Error, WasiBody};
 
+/// What was there of a body.
+pub(super) struct Gathered {
+    /// All of the body: what was there, and whatever is still to come.
+    pub(super) body: WasiBody,
+    /// Bytes of data that were there.
+    pub(super) length: u64,
+    /// Whether nothing is to come.
+    pub(super) is_whole: bool,
+}
+
 /// Pieces that are here, and whatever is still to come.
-struct Gathered {
+struct Pieces {
     pieces: VecDeque<Frame<Bytes>>,
     rest: Option<WasiBody>,
 }
 
-/// Takes what is there of `body` without waiting. Says how many bytes of data that was.
+/// Takes what is there of `body` without waiting.
 ///
 /// # Errors
 /// The body is broken: the guest abandoned it.
-pub(super) fn gather(mut body: WasiBody) -> Result<(WasiBody, u64), Error> {
+pub(super) fn gather(mut body: WasiBody) -> Result<Gathered, Error> {
     let mut context = Context::from_waker(Waker::noop());
     let (mut pieces, mut length) = (VecDeque::new(), 0);
     let rest = loop {
@@ -35,10 +45,11 @@ pub(super) fn gather(mut body: WasiBody) -> Result<(WasiBody, u64), Error> {
             Poll::Pending => break Some(body),
         }
     };
-    Ok((Gathered { pieces, rest }.boxed_unsync(), length))
+    let is_whole = rest.is_none();
+    Ok(Gathered { body: Pieces { pieces, rest }.boxed_unsync(), length, is_whole })
 }
 
-impl Body for Gathered {
+impl Body for Pieces {
     type Data = Bytes;
     type Error = Error;
 

@@ -2,6 +2,7 @@
 //! response on stdout. Does not decide limits and does not make stores.
 
 pub mod environment;
+mod head;
 pub mod output;
 
 use std::pin::Pin;

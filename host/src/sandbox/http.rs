@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body::Body;
+use steerage_core::outcome::Outcome;
 use tokio::sync::oneshot;
 use wasmtime::Store;
 use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
@@ -36,6 +37,13 @@ impl HeadSender {
     pub fn send(self, answer: Answer) {
         self.call.set_answered();
         drop(self.waiting.send(answer));
+    }
+
+    /// Ends the call: what the guest wrote, or began to, is no response, for this reason. What it does
+    /// next does not matter any more.
+    pub fn refuse(self, detail: String) {
+        self.call.set_answered();
+        self.call.cut(Outcome::NoAnswer { detail });
     }
 }
 
@@ -81,7 +89,9 @@ where
     store
         .run_concurrent(async move |accessor| -> wasmtime::Result<()> {
             let answer = match service.handle(accessor, request).await? {
-                Ok(response) => Ok(accessor.with(|store| response.into_http(store, request_done))?),
+                Ok(response) => accessor
+                    .with(|store| response.into_http(store, request_done))
+                    .map_err(|error| format!("its response cannot be sent: {error:#}")),
                 Err(code) => Err(format!("the guest returned error-code {code:?}")),
             };
             head.send(answer);

@@ -240,10 +240,11 @@ impl Prepared {
         let stdio = Stdio::new(self.log.clone(), self.generation, call.id);
         let output = Output::new(head);
         let mut wasi = WasiCtx::builder();
+        for (name, value) in variables(&parts, place, &self.env) {
+            wasi.env(name, value);
+        }
         wasi.max_random_size(MOST_RANDOM)
             .arg(&place.script_name)
-            .envs(&self.env)
-            .envs(&variables(&parts, place))
             .stdin(cgi::stdin(body))
             .stdout(output.clone())
             .stderr(stdio.stream(Stream::Stderr));

@@ -29,6 +29,8 @@ mod many;
 mod outbound;
 mod outbound_bounds;
 mod plan;
+mod request_heads;
+mod response_heads;
 mod routing;
 mod seeing;
 mod shutdown;

@@ -93,6 +93,17 @@ fn an_app_has_a_bounded_number_of_routes() {
 }
 
 #[test]
+fn what_requests_set_is_not_the_manifests() {
+    for name in ["REQUEST_METHOD", "HTTP_HOST", "HTTP_", "HTTPS", "REMOTE_USER", "REQUEST_URI"] {
+        let broken = check_env_of_requests(name).unwrap();
+        assert!(broken.to_string().contains(name), "{broken}");
+    }
+    for name in ["http_proxy", "HTTP", "MY_HTTP_HOST", "request_method", "PATH", "SERVER"] {
+        assert_eq!(check_env_of_requests(name), None, "{name}");
+    }
+}
+
+#[test]
 fn names_of_variables_are_those_a_shell_can_use() {
     assert_eq!(check_env("_A1", "any\nvalue é"), None);
     for name in ["", "1A", "A-B", "A B", "É", "A=", "A\0"] {

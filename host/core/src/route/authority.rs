@@ -39,6 +39,17 @@ impl<'t> Authority<'t> {
     pub fn parse(text: &'t str) -> Result<Self, BadAuthority> {
         read(text).map_err(|rule| BadAuthority { value: text.to_owned(), rule })
     }
+
+    /// Whether the text is how the authority shows.
+    #[must_use]
+    pub fn is_spelt(&self, text: &str) -> bool {
+        let Some(rest) = text.strip_prefix(&*self.host) else { return false };
+        match (self.port, rest.strip_prefix(':')) {
+            (None, _) => rest.is_empty(),
+            (Some(port), Some(digits)) => digits.parse() == Ok(port) && !digits.starts_with('0'),
+            (Some(_), None) => false,
+        }
+    }
 }
 
 impl fmt::Display for Authority<'_> {
@@ -118,6 +129,7 @@ mod tests {
             ("[::1]", "[::1]"),
         ] {
             assert_eq!(shown(text), form, "{text}");
+            assert_eq!(Authority::parse(text).unwrap().is_spelt(text), text == form, "{text}");
         }
     }
 

@@ -7,8 +7,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
-use bytes::{Bytes, BytesMut};
-use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use bytes::Bytes;
 use http_body::Frame;
 use http_body_util::BodyExt;
 use tokio::io::AsyncWrite;
@@ -17,11 +16,10 @@ use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 use wasmtime_wasi_http::Error;
 
+use super::head::Incomplete;
 use crate::sandbox::BODY_CHUNK;
 use crate::sandbox::http::HeadSender;
 
-/// A head larger than this is not a head.
-const LARGEST_HEAD: usize = 64 << 10;
 /// Chunks of body held for a slow client before the program has to wait.
 const CHUNKS_AHEAD: usize = 2;
 
@@ -34,7 +32,7 @@ pub struct Output {
 #[derive(Debug)]
 enum State {
     /// The blank line has not come yet.
-    Head { read: BytesMut, head: HeadSender },
+    Head { incomplete: Incomplete, head: HeadSender },
     /// The head has been sent on.
     Body { chunks: mpsc::Sender<Bytes> },
     /// Nothing more is taken.
@@ -45,7 +43,7 @@ impl Output {
     /// An output whose response goes to `head`.
     #[must_use]
     pub fn new(head: HeadSender) -> Self {
-        let state = State::Head { read: BytesMut::new(), head };
+        let state = State::Head { incomplete: Incomplete::default(), head };
         Self { state: Arc::new(Mutex::new(state)) }
     }
 
@@ -56,12 +54,12 @@ impl Output {
     pub fn finish(&self) -> Result<(), String> {
         let mut state = self.state();
         match mem::replace(&mut *state, State::Closed) {
-            State::Head { read, .. } if read.is_empty() => {
+            State::Head { incomplete, .. } if incomplete.len() == 0 => {
                 Err("the program ended without writing anything to stdout".to_owned())
             }
-            State::Head { read, .. } => Err(format!(
+            State::Head { incomplete, .. } => Err(format!(
                 "the program wrote {} bytes and no blank line, so no CGI header ended",
-                read.len()
+                incomplete.len()
             )),
             State::Body { .. } | State::Closed => Ok(()),
         }
@@ -70,7 +68,7 @@ impl Output {
     fn write(&self, bytes: Bytes) -> StreamResult<()> {
         let mut state = self.state();
         let (next, result) = match mem::replace(&mut *state, State::Closed) {
-            State::Head { read, head } => read_head(read, head, &bytes)?,
+            State::Head { incomplete, head } => read_head(incomplete, head, &bytes)?,
             State::Body { chunks } => match chunks.try_send(bytes) {
                 Ok(()) => (State::Body { chunks }, Ok(())),
                 Err(_) => return Err(StreamError::Closed),
@@ -104,27 +102,21 @@ impl Output {
     }
 }
 
-/// Takes bytes while the head is incomplete. An invalid head traps the program: nothing it writes
-/// after that could be sent.
+/// Takes bytes while the head is incomplete. After an invalid head nothing is taken any more, since
+/// nothing of it could be sent.
 fn read_head(
-    mut read: BytesMut,
+    mut incomplete: Incomplete,
     head: HeadSender,
-    bytes: &Bytes,
+    written: &Bytes,
 ) -> StreamResult<(State, StreamResult<()>)> {
-    read.extend_from_slice(bytes);
-    let Some((length, skip)) = end_of_head(&read) else {
-        if read.len() > LARGEST_HEAD {
-            let size = read.len();
-            return Err(StreamError::trap(&format!("{size} bytes of CGI header without an end")));
+    let (response, rest) = match incomplete.push(written) {
+        Ok(Some(read)) => read,
+        Ok(None) => return Ok((State::Head { incomplete, head }, Ok(()))),
+        Err(reason) => {
+            head.refuse(reason);
+            return Err(StreamError::Closed);
         }
-        return Ok((State::Head { read, head }, Ok(())));
     };
-    let text = read.split_to(length);
-    let response = match parse_head(&text) {
-        Ok(response) => response,
-        Err(reason) => return Err(StreamError::trap(&format!("invalid CGI header: {reason}"))),
-    };
-    let rest = read.split_off(skip).freeze();
     let (chunks, taken) = mpsc::channel(CHUNKS_AHEAD);
     let body = Chunks { taken }.map_err(|never: std::convert::Infallible| match never {});
     let body = body.map_err(|error: Error| error).boxed_unsync();
@@ -133,52 +125,6 @@ fn read_head(
         return Err(StreamError::Closed);
     }
     Ok((State::Body { chunks }, Ok(())))
-}
-
-/// Where the head ends and how long the blank line is. Both line ends are in use.
-fn end_of_head(read: &[u8]) -> Option<(usize, usize)> {
-    let mut start = 0;
-    loop {
-        let line_end = start + read.get(start..)?.iter().position(|byte| *byte == b'\n')?;
-        match read.get(start..line_end)? {
-            b"" => return Some((start, 1)),
-            b"\r" => return Some((start, 2)),
-            _ => start = line_end + 1,
-        }
-    }
-}
-
-fn parse_head(text: &[u8]) -> Result<Response<()>, String> {
-    let mut status = None;
-    let mut response = Response::new(());
-    for line in text.split(|byte| *byte == b'\n') {
-        let line = line.trim_ascii();
-        if line.is_empty() {
-            continue;
-        }
-        let shown = String::from_utf8_lossy(line);
-        let Some(colon) = line.iter().position(|byte| *byte == b':') else {
-            return Err(format!("`{shown}` is not NAME: VALUE"));
-        };
-        let (name, value) = line.split_at(colon);
-        let value = value.get(1..).unwrap_or_default().trim_ascii();
-        if name.eq_ignore_ascii_case(b"status") {
-            let code = value.get(..3).and_then(|code| StatusCode::from_bytes(code).ok());
-            status = Some(code.ok_or_else(|| format!("`{shown}` has no status of three digits"))?);
-            continue;
-        }
-        let name = HeaderName::from_bytes(name).map_err(|_| format!("`{shown}` has a bad name"))?;
-        if wasmtime_wasi_http::DEFAULT_FORBIDDEN_HEADERS.contains(&name) {
-            continue;
-        }
-        let value =
-            HeaderValue::from_bytes(value).map_err(|_| format!("`{shown}` has a bad value"))?;
-        response.headers_mut().append(name, value);
-    }
-    let redirects = response.headers().contains_key(header::LOCATION);
-    let default = if redirects { StatusCode::FOUND } else { StatusCode::OK };
-    *response.status_mut() = status.unwrap_or(default);
-    Ok(response)
 }
 
 struct Chunks {
@@ -264,18 +210,18 @@ mod tests {
 
     fn check(written: &[&str], expect: Result<(u16, &str), &str>) {
         let call = Arc::new(crate::call::Call::new(steerage_core::id::CallId::from_u128(1)));
-        let (head, response) = HeadSender::new(call);
+        let (head, response) = HeadSender::new(call.clone());
         let output = Output::new(head);
-        let mut trapped = None;
-        for text in written {
-            if let Err(error) = output.write(Bytes::from(text.as_bytes().to_vec())) {
-                trapped = Some(error.to_string());
-            }
-        }
+        let taken =
+            written.iter().map(|text| output.write(Bytes::from(text.as_bytes().to_vec())).is_ok());
+        let is_taken = taken.fold(true, |all, taken| all && taken);
         let finished = output.finish();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let found = match (trapped, finished) {
-            (Some(reason), _) => Err(reason),
+        let found = match (call.ended(), finished) {
+            (Some((outcome, _)), _) => {
+                assert!(!is_taken && call.must_stop(), "a program goes on without a head");
+                Err(outcome.to_string())
+            }
             (None, Err(reason)) => Err(reason),
             (None, Ok(())) => runtime.block_on(async {
                 let response = response.await.unwrap().unwrap();
@@ -292,18 +238,16 @@ mod tests {
     }
 
     #[test]
-    fn a_head_may_come_in_pieces_and_with_either_line_end() {
-        check(&["Content-Type: text/plain\n\nhi"], Ok((200, "hi")));
+    fn what_a_program_writes_is_its_response() {
         check(&["Status: 404 Not Found\r\n", "X: y\r\n\r", "\nno", "pe"], Ok((404, "nope")));
-        check(&["Location: /else\n\n"], Ok((302, "")));
         check(&["\nbody only"], Ok((200, "body only")));
     }
 
     #[test]
-    fn what_is_no_head_is_refused_with_the_reason() {
+    fn what_is_no_head_is_no_answer() {
         check(&[], Err("without writing anything"));
         check(&["hello"], Err("wrote 5 bytes and no blank line"));
         check(&["hello\n\n"], Err("`hello` is not NAME: VALUE"));
-        check(&["Status: abc\n\n"], Err("no status of three digits"));
+        check(&["Status: abc\n\n", "more"], Err("no status of three digits"));
     }
 }

@@ -1,0 +1,205 @@
+//! What the guest is told of a request besides what its client said, and which headers are therefore
+//! not the client's to say. Does not look at hosts, bodies or routes.
+
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, TE};
+use http::{HeaderMap, HeaderValue};
+use steerage_core::id::CallId;
+use steerage_core::route::Match;
+
+use super::head::{Peer, mark};
+use super::trace;
+use crate::catalog::Signpost;
+use crate::respond::head::{OF_CONNECTION, is_ours, remove};
+use crate::sandbox::cgi::environment::Place;
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const ROUTE: HeaderName = HeaderName::from_static("x-steerage-route");
+const REST: HeaderName = HeaderName::from_static("x-steerage-rest");
+const PARAM: &str = "x-steerage-param-";
+
+/// Headers by which programs and frameworks let a proxy tell them the client's address, scheme, host
+/// or path, or by which they would be told to use a proxy (`proxy`, as CGI's HTTP_PROXY). The host
+/// tells these things in `x-forwarded-for`, `-proto` and `-host`; whoever reads another one would
+/// believe the client.
+const OF_PROXIES: [&str; 20] = [
+    "cf-connecting-ip",
+    "client-ip",
+    "fastly-client-ip",
+    "forwarded",
+    "forwarded-for",
+    "front-end-https",
+    "proxy",
+    "true-client-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-host",
+    "x-original-for",
+    "x-original-forwarded-for",
+    "x-original-host",
+    "x-original-proto",
+    "x-original-url",
+    "x-real-ip",
+    "x-rewrite-url",
+    "x-scheme",
+    "x-url-scheme",
+];
+
+/// Whether no client's copy of this header reaches a guest.
+///
+/// Names have letters, digits and `-` only, as nginx and Apache have it: CGI and what follows it make
+/// the same variable of `x_forwarded_for` and `x-forwarded-for`, and some of `x.forwarded.for`.
+pub(super) fn is_not_the_clients(name: &HeaderName) -> bool {
+    let text = name.as_str();
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    text.starts_with("x-forwarded")
+        || is_ours(name)
+        || !text.bytes().all(is_plain)
+        || OF_PROXIES.contains(&text)
+        || (OF_CONNECTION.contains(name) && *name != TE)
+}
+
+/// Takes out what is not the client's to say, and says it. The request's host is settled.
+pub(super) fn tell(headers: &mut HeaderMap, id: CallId, peer: &Peer) {
+    remove_named_by_connection(headers);
+    remove(headers, is_not_the_clients);
+    // What follows and what the route tells, in one allocation.
+    headers.reserve(8);
+    headers.insert(FORWARDED_FOR, peer.remote_header.clone());
+    let proto = if peer.https { "https" } else { "http" };
+    headers.insert(FORWARDED_PROTO, HeaderValue::from_static(proto));
+    if let Some(host) = headers.get(HOST).cloned() {
+        headers.insert(FORWARDED_HOST, host);
+    }
+    mark(headers, id);
+    trace::carry_on(headers, id);
+}
+
+/// Takes out what is about the client's connection only; see RFC 9110, 7.6.1.
+fn remove_named_by_connection(headers: &mut HeaderMap) {
+    let values = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    let named: Vec<HeaderName> = values
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        // Said by nearly all that send this header; they name no header.
+        .filter(|name| !["keep-alive", "close"].contains(name))
+        .filter_map(|name| HeaderName::try_from(name).ok())
+        // These say what the request is, whoever names them.
+        .filter(|name| *name != HOST && *name != CONTENT_LENGTH)
+        .collect();
+    for name in named {
+        headers.remove(name);
+    }
+}
+
+/// Says where the route leads.
+pub(super) fn tell_route(found: &Match<'_, '_, Signpost>, headers: &mut HeaderMap) {
+    headers.insert(ROUTE, found.target.route());
+    for (name, value) in &found.params {
+        let name = HeaderName::try_from(format!("{PARAM}{name}"));
+        if let (Ok(name), Ok(value)) = (name, HeaderValue::from_str(value)) {
+            headers.insert(name, value);
+        }
+    }
+    if let Some(Ok(rest)) = found.rest.map(HeaderValue::from_str) {
+        headers.insert(REST, rest);
+    }
+}
+
+/// What a CGI program is told of where it stands.
+pub(super) fn place(found: &Match<'_, '_, Signpost>, path: &str, peer: &Peer) -> Place {
+    let mut place = Place {
+        remote: peer.remote.ip(),
+        port: peer.local.port(),
+        https: peer.https,
+        script_name: String::new(),
+        path_info: String::new(),
+    };
+    if found.target.app.kind.is_cgi() {
+        let rest = found.rest.unwrap_or("");
+        let script = path.strip_suffix(rest).unwrap_or(path).trim_end_matches('/');
+        script.clone_into(&mut place.script_name);
+        path.strip_prefix(script).unwrap_or("").clone_into(&mut place.path_info);
+    }
+    place
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(said: &[(&str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in said {
+            headers.append(HeaderName::try_from(*name).unwrap(), value.parse().unwrap());
+        }
+        let peer = Peer {
+            remote: "9.8.7.6:5".parse().unwrap(),
+            remote_header: HeaderValue::from_static("9.8.7.6"),
+            local: "127.0.0.1:80".parse().unwrap(),
+            https: false,
+            is_fleet: false,
+        };
+        tell(&mut headers, CallId::from_u128(7), &peer);
+        headers
+    }
+
+    #[test]
+    fn a_client_cannot_speak_for_us() {
+        let headers = told(&[
+            ("host", "a.b"),
+            ("x-steerage-route", "evil"),
+            ("x-steerage-param-id", "evil"),
+            ("x_steerage-param-id", "evil"),
+            ("x_forwarded_for", "evil"),
+            ("x.forwarded.for", "evil"),
+            ("x-forwarded-for", "evil"),
+            ("x-forwarded-port", "evil"),
+            ("x-forwarded-prefix", "evil"),
+            ("x-forwarded", "evil"),
+            ("forwarded", "for=evil"),
+            ("x-real-ip", "evil"),
+            ("x-original-url", "evil"),
+            ("x-rewrite-url", "evil"),
+            ("proxy", "evil"),
+            ("x-request-id", "evil"),
+            ("x-forwarded-host", "evil"),
+            ("x-forwarded-proto", "evil"),
+        ]);
+        let evil = headers.values().any(|value| value.to_str().unwrap().contains("evil"));
+        assert!(!evil, "{headers:?}");
+        assert_eq!(headers["x-forwarded-for"], "9.8.7.6");
+        assert_eq!(headers["x-forwarded-proto"], "http");
+        assert_eq!(headers["x-forwarded-host"], "a.b");
+        assert_eq!(headers["x-request-id"].to_str().unwrap(), CallId::from_u128(7).to_string());
+    }
+
+    #[test]
+    fn what_is_the_clients_own_is_left() {
+        let own = [("accept", "a"), ("cookie", "b"), ("authorization", "c"), ("x-api-key", "d")];
+        let headers = told(&own);
+        for (name, value) in own {
+            assert_eq!(headers[name], value);
+        }
+    }
+
+    #[test]
+    fn headers_of_the_connection_stay_behind() {
+        let headers = told(&[
+            ("host", "a"),
+            ("content-length", "3"),
+            ("connection", "close, x-hop, host, Content-Length, x-forwarded-for"),
+            ("keep-alive", "1"),
+            ("x-hop", "1"),
+            ("x-end", "1"),
+            ("te", "trailers"),
+        ]);
+        for gone in ["connection", "keep-alive", "x-hop"] {
+            assert!(!headers.contains_key(gone), "{gone}");
+        }
+        for there in ["host", "content-length", "x-end", "te", "x-forwarded-for"] {
+            assert!(headers.contains_key(there), "{there}");
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! A guest's response on its way out: the length that its head announces is the length of its body, or
+//! the client is told. A body is bounded, and cut when its guest fails.
+//! Does not know how guests run or end.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{Response, StatusCode, header};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::{BodyExt, Empty, Full};
+use steerage_core::outcome::Outcome;
+use steerage_core::units;
+use wasmtime_wasi_http::WasiBody;
+
+use super::head::{self, Promise};
+use super::{Cut, ResponseBody, gathered};
+use crate::call::Call;
+
+/// What a guest did that dropped its response's body before its end.
+const ABANDONED: &str = "the guest abandoned its response body";
+
+/// A guest's response body.
+///
+/// `T` is whatever must live until the response is over.
+#[derive(Debug)]
+pub struct GuestBody<T: Send + 'static> {
+    inner: WasiBody,
+    call: Arc<Call>,
+    limit: units::Bytes,
+    /// How long the body is, by its head or by itself.
+    promised: Option<u64>,
+    sent: u64,
+    /// Whether the client has all that it was promised.
+    complete: bool,
+    /// Whether nothing is to come of `inner`.
+    ended: bool,
+    kept: Option<T>,
+}
+
+/// Makes a guest's response one that can be sent; `kept` lives until it is over.
+///
+/// # Errors
+/// How the call ended instead. Nothing was sent yet, so the client can be told.
+pub fn answer<T: Send + Unpin + 'static>(
+    response: Response<WasiBody>,
+    is_head: bool,
+    call: &Arc<Call>,
+    limit: units::Bytes,
+    kept: T,
+) -> Result<Response<ResponseBody<T>>, Outcome> {
+    let (mut head, mut body) = response.into_parts();
+    let promise = head::read(&mut head, is_head).map_err(no_answer)?;
+    if call.is_over() {
+        let gathered = gathered::gather(body).map_err(|_| no_answer(ABANDONED.to_owned()))?;
+        check(&promise, &gathered, limit)?;
+        // What GET would have answered, of which HEAD tells the length.
+        if is_head && promise.length.is_none() && gathered.is_whole && gathered.length > 0 {
+            head.headers.insert(header::CONTENT_LENGTH, gathered.length.into());
+        }
+        body = gathered.body;
+    }
+    if !promise.has_body {
+        if head.status == StatusCode::RESET_CONTENT {
+            head.headers.insert(header::CONTENT_LENGTH, 0.into());
+        }
+        swallow(body, call.clone(), None, kept);
+        return Ok(Response::from_parts(head, ResponseBody::Host(Full::default())));
+    }
+    let promised = promise.length.or_else(|| body.size_hint().exact());
+    let (call, kept) = (call.clone(), Some(kept));
+    let mut body = GuestBody {
+        inner: body,
+        call,
+        limit,
+        promised,
+        sent: 0,
+        complete: false,
+        ended: false,
+        kept,
+    };
+    body.complete = body.is_end_stream() || promised == Some(0);
+    Ok(Response::from_parts(head, ResponseBody::Guest(body)))
+}
+
+/// Compares a body with its head, as far as it is there.
+fn check(
+    promise: &Promise,
+    gathered: &gathered::Gathered,
+    limit: units::Bytes,
+) -> Result<(), Outcome> {
+    let length = gathered.length;
+    if length > limit.get() {
+        return Err(Outcome::ResponseTooLarge { limit });
+    }
+    // An answer to HEAD may tell the length of a body that it does not have.
+    let is_told_only = !promise.has_body && length == 0;
+    match promise.length {
+        Some(promised) if length > promised || (gathered.is_whole && length < promised) => {
+            if is_told_only {
+                Ok(())
+            } else {
+                Err(no_answer(differs(promised, length)))
+            }
+        }
+        _ => Ok(()),
+    }
+}
+
+fn differs(promised: u64, sent: u64) -> String {
+    format!("its Content-Length is {promised}, and its body has {sent} bytes")
+}
+
+fn no_answer(detail: String) -> Outcome {
+    Outcome::NoAnswer { detail }
+}
+
+/// Takes what a guest still writes of a body that nobody reads to its end: one that was not asked for,
+/// or of which the client has all that was `promised`. A guest whose writes failed there would be blamed
+/// for it, and one that writes more than it promised would not.
+fn swallow<T: Send + 'static>(mut body: WasiBody, call: Arc<Call>, promised: Option<u64>, kept: T) {
+    if call.is_over() || body.is_end_stream() {
+        return;
+    }
+    // Without a runtime the host is ending, and the guest with it.
+    let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+    // It ends with the guest, which the call's timeout bounds.
+    drop(runtime.spawn(async move {
+        while let Some(Ok(frame)) = body.frame().await {
+            let surplus = frame.data_ref().map_or(0, Bytes::len) as u64;
+            if let Some(promised) = promised.filter(|_| surplus > 0) {
+                call.cut(no_answer(differs(promised, promised.saturating_add(surplus))));
+            }
+        }
+        drop(kept);
+    }));
+}
+
+impl<T: Send + 'static> GuestBody<T> {
+    /// Counts bytes that are about to be sent.
+    fn count(&mut self, bytes: u64) -> Result<(), Cut> {
+        let sum = self.sent.saturating_add(bytes);
+        if sum > self.limit.get() {
+            return Err(self.cut(Outcome::ResponseTooLarge { limit: self.limit }));
+        }
+        if let Some(promised) = self.promised.filter(|promised| sum > *promised) {
+            return Err(self.cut(no_answer(differs(promised, sum))));
+        }
+        self.sent = sum;
+        self.call.add_response_bytes(bytes);
+        // With a promised length nobody asks for the end of the stream.
+        self.complete |= self.promised == Some(sum);
+        Ok(())
+    }
+
+    /// The guest says that this was all of it.
+    fn finish(&mut self) -> Result<(), Cut> {
+        self.ended = true;
+        if self.call.failed() {
+            // A guest that fails drops its end of the body, which looks like a good end.
+            return Err(self.cut(no_answer(ABANDONED.to_owned())));
+        }
+        match self.promised {
+            Some(promised) if promised != self.sent => {
+                Err(self.cut(no_answer(differs(promised, self.sent))))
+            }
+            _ => {
+                self.complete = true;
+                Ok(())
+            }
+        }
+    }
+
+    fn cut(&mut self, outcome: Outcome) -> Cut {
+        self.call.cut(outcome);
+        self.complete = true;
+        self.promised = None;
+        Cut::by(self.call.ended().map_or("no_answer", |(outcome, _)| outcome.cause()))
+    }
+
+    fn is_short(&self) -> bool {
+        self.promised.is_some_and(|promised| promised != self.sent)
+    }
+}
+
+impl<T: Send + Unpin + 'static> Body for GuestBody<T> {
+    type Data = Bytes;
+    type Error = Cut;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        let frame = match std::task::ready!(Pin::new(&mut self.inner).poll_frame(context)) {
+            Some(Ok(frame)) => frame,
+            Some(Err(_)) => {
+                self.ended = true;
+                let cut = self.cut(no_answer(ABANDONED.to_owned()));
+                return Poll::Ready(Some(Err(cut)));
+            }
+            None => return Poll::Ready(self.finish().err().map(Err)),
+        };
+        Poll::Ready(Some(match frame.into_trailers() {
+            // Trailers are last. Whoever sends them on does not ask whether more comes, and a client
+            // that does not take them has everything else.
+            Ok(mut trailers) => self.finish().map(|()| {
+                head::clean_trailers(&mut trailers);
+                Frame::trailers(trailers)
+            }),
+            Err(frame) => {
+                let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
+                self.count(bytes).map(|()| frame)
+            }
+        }))
+    }
+
+    /// A body that is shorter than promised has an end that must be asked for, since it is an error.
+    fn is_end_stream(&self) -> bool {
+        !self.is_short() && self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self.promised {
+            // By this hyper counts; the head says the same.
+            Some(promised) => SizeHint::with_exact(promised.saturating_sub(self.sent)),
+            None => self.inner.size_hint(),
+        }
+    }
+}
+
+impl<T: Send + 'static> Drop for GuestBody<T> {
+    fn drop(&mut self) {
+        if !self.complete {
+            self.call.cut(Outcome::ClientGone);
+            return;
+        }
+        let Some(kept) = self.kept.take().filter(|_| !self.ended) else { return };
+        let nothing = Empty::new().map_err(|never| match never {}).boxed_unsync();
+        let rest = std::mem::replace(&mut self.inner, nothing);
+        swallow(rest, self.call.clone(), self.promised, kept);
+    }
+}

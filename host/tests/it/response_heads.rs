@@ -1,0 +1,335 @@
+//! What guests say in the heads of their responses: what is not true, or not theirs to say, reaches
+//! nobody, in whichever world it was said and wherever it would have gone.
+
+use std::time::Duration;
+
+use http::{Method, Request};
+use http_body_util::{BodyExt, Full};
+use steerage_guests as guests;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::fleet::Fleet;
+use crate::harness::{Host, PATIENCE, Reply, manifest, raw, reader, says, wat};
+
+/// A CGI program that writes these texts one after the other, and works for some slices after each, so
+/// that what it has written goes out before it ends.
+fn streams(texts: &[&str]) -> Vec<u8> {
+    writes(texts, 3_000_000)
+}
+
+/// The same, which is over in its first slice.
+fn answers(text: &str) -> Vec<u8> {
+    writes(&[text], 0)
+}
+
+fn writes(texts: &[&str], work: u32) -> Vec<u8> {
+    let (mut data, mut code, mut at) = (String::new(), String::new(), 64);
+    for text in texts {
+        let bytes: String = text.bytes().map(|byte| format!("\\{byte:02x}")).collect();
+        let length = text.len();
+        data += &format!("(data (i32.const {at}) \"{bytes}\")\n");
+        code += &format!("(call $say (i32.const {at}) (i32.const {length}))\n");
+        at += length;
+    }
+    let work = if work == 0 {
+        String::new()
+    } else {
+        format!(
+            "(local.set $n (i32.const {work}))
+             (loop $more
+                (local.set $n (i32.sub (local.get $n) (i32.const 1)))
+                (br_if $more (local.get $n)))"
+        )
+    };
+    wat(&format!(
+        r#"(module
+            (import "wasi_snapshot_preview1" "fd_write"
+                (func $write (param i32 i32 i32 i32) (result i32)))
+            (memory (export "memory") 2)
+            {data}
+            (func $say (param $at i32) (param $length i32) (local $n i32)
+                (i32.store (i32.const 0) (local.get $at))
+                (i32.store (i32.const 4) (local.get $length))
+                (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))
+                {work})
+            (func (export "_start") {code}))"#
+    ))
+}
+
+/// A 0.2 or CGI app under `/bad`, and one that answers `good` under `/good`.
+async fn beside_good(bad: &[u8]) -> Host {
+    let host = Host::start();
+    host.deploy(bad, &manifest("bad", "/bad", "")).await;
+    host.deploy(&says("good"), &manifest("good", "/good", "")).await;
+    host
+}
+
+/// Both apps asked on one connection that is kept, as a proxy in front would.
+async fn one_connection(host: &Host, method: &str) -> String {
+    let both = format!(
+        "{method} /bad HTTP/1.1\r\nhost: a\r\n\r\n\
+         GET /good HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"
+    );
+    raw(&host.listen, both.as_bytes()).await
+}
+
+/// The event that the app's developer is told.
+async fn told(host: &Host, kind: &str) -> String {
+    host.until(kind, || async {
+        let events = host.admin("GET", "/v1/events?app=bad&limit=50", "").await.json();
+        let events = events["events"].as_array()?.clone();
+        let event = events.into_iter().find(|event| event["kind"] == kind)?;
+        Some(event["message"].as_str()?.to_owned())
+    })
+    .await
+}
+
+fn no_answer(reply: &Reply, what: &str) {
+    let found = (reply.status.as_u16(), reply.cause());
+    assert_eq!(found, (502, "no_answer".to_owned()), "{what}: {}", reply.text());
+}
+
+#[tokio::test]
+async fn a_head_that_is_not_true_is_no_answer() {
+    let invented = "Content-Length: 2\n\nhiHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil";
+    for (text, detail) in [
+        (invented, "its Content-Length is 2, and its body has 44 bytes"),
+        ("Content-Length: 0\n\nevil", "its Content-Length is 0"),
+        ("Content-Length: 100\n\n0123456789", "is 100, and its body has 10 bytes"),
+        ("Content-Length: abc\n\nabc", "`abc`: expected digits"),
+        ("Content-Length: +3\n\nabc", "`+3`: expected digits"),
+        ("Content-Length: 3, 3\n\nabc", "`3, 3`: expected digits"),
+        ("Content-Length: 3\nContent-Length: 3\n\nabc", "more than one Content-Length"),
+        ("Status: 101 Switching Protocols\nUpgrade: x\n\nevil", "its status is 101"),
+        ("Status: 103\nLink: x\n\n", "its status is 103"),
+        ("Status: 600\n\n", "its status is 600"),
+        ("Status: 1000\n\n", "`Status: 1000` has no status of three digits"),
+        ("evil\n\n", "`evil` is not NAME: VALUE"),
+    ] {
+        let host = beside_good(&answers(text)).await;
+        let both = one_connection(&host, "GET").await;
+        assert!(both.starts_with("HTTP/1.1 502"), "{text:?}: {both}");
+        assert_eq!(both.matches("HTTP/1.1").count(), 2, "{text:?}: {both}");
+        assert!(both.ends_with("good") && !both.contains("evil"), "{text:?}: {both}");
+        let request = Request::get(host.url("/bad")).body(Full::default()).unwrap();
+        no_answer(&host.send_http2(request).await, text);
+        let message = told(&host, "no_answer").await;
+        assert!(message.contains(detail), "{text:?}: {message}");
+    }
+}
+
+#[tokio::test]
+async fn a_true_length_goes_through() {
+    for text in ["Content-Length: 4\n\ntrue", "content-length:004\n\ntrue", "X: y\n\ntrue"] {
+        let host = beside_good(&answers(text)).await;
+        let both = one_connection(&host, "GET").await;
+        assert!(
+            both.starts_with("HTTP/1.1 200") && both.contains("\r\n\r\ntrueHTTP/1.1"),
+            "{both}"
+        );
+        let request = Request::get(host.url("/bad")).body(Full::default()).unwrap();
+        assert_eq!(host.send_http2(request).await.text(), "true");
+    }
+    let host = beside_good(&streams(&["Content-Length: 8\n\ntr", "ue", "true"])).await;
+    let both = one_connection(&host, "GET").await;
+    assert!(both.contains("\r\n\r\ntruetrueHTTP/1.1") && both.ends_with("good"), "{both}");
+    assert_eq!(host.last_call("bad").await["cause"], "answered");
+}
+
+#[tokio::test]
+async fn a_stream_shorter_than_announced_is_cut_and_the_apps_fault() {
+    let host = beside_good(&streams(&["Content-Length: 100\n\n", "01234567890123456789"])).await;
+    let both = one_connection(&host, "GET").await;
+    assert!(both.contains("content-length: 100") && both.ends_with("0123456789"), "{both}");
+    assert_eq!(host.last_call("bad").await["cause"], "no_answer");
+    let message = told(&host, "no_answer").await;
+    assert!(message.contains("is 100, and its body has 20 bytes"), "{message}");
+    let request = Request::get(host.url("/bad")).body(Full::default()).unwrap();
+    let response = host.stream_http2(request).await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert!(response.into_body().collect().await.is_err(), "a part passes for the whole");
+}
+
+#[tokio::test]
+async fn a_stream_longer_than_announced_is_cut_before_the_surplus() {
+    // All of it at once, and after what was announced had gone.
+    for texts in
+        [&["Content-Length: 5\n\n", "12345evil"][..], &["Content-Length: 5\n\n", "12345", "evil"]]
+    {
+        let host = beside_good(&streams(texts)).await;
+        let both = one_connection(&host, "GET").await;
+        assert!(both.contains("content-length: 5") && !both.contains("evil"), "{both}");
+        assert_eq!(host.last_call("bad").await["cause"], "no_answer", "{texts:?}");
+        let message = told(&host, "no_answer").await;
+        assert!(message.contains("is 5, and its body has 9 bytes"), "{message}");
+        let request = Request::get(host.url("/bad")).body(Full::default()).unwrap();
+        let response = host.stream_http2(request).await.unwrap();
+        let ended = response.into_body().collect().await;
+        assert!(ended.is_err(), "{texts:?}: {ended:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_response_that_has_no_body_gets_none() {
+    for (text, status) in [
+        ("Status: 204\nContent-Length: 4\n\nevil", "204"),
+        ("Status: 204\n\nevil", "204"),
+        ("Status: 304\nContent-Length: 4\nETag: x\n\n", "304"),
+        ("Status: 205\n\nevil", "205"),
+    ] {
+        for bad in [answers(text.trim_end_matches("evil")), streams(&[text])] {
+            let host = beside_good(&bad).await;
+            let both = one_connection(&host, "GET").await;
+            assert!(both.starts_with(&format!("HTTP/1.1 {status}")), "{text:?}: {both}");
+            assert!(both.ends_with("good") && !both.contains("evil"), "{text:?}: {both}");
+            let first = both.split("\r\n\r\n").next().unwrap().to_owned();
+            assert_eq!(first.contains("content-length"), status == "205", "{text:?}: {first}");
+            let request = Request::get(host.url("/bad")).body(Full::default()).unwrap();
+            let reply = host.send_http2(request).await;
+            assert_eq!((reply.status.as_str(), reply.body.len()), (status, 0), "{text:?}");
+            assert_eq!(host.last_call("bad").await["cause"], "answered", "{text:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn head_is_answered_as_get_without_the_body() {
+    let texts = [
+        ("X: y\n\nfour", answers("X: y\n\nfour"), "4"),
+        ("told", answers("Content-Length: 4\n\n"), "4"),
+        ("streamed", streams(&["Content-Length: 8\n\n", "four", "four"]), "8"),
+        ("streamed, no length", streams(&["X: y\n\n", "four", "four"]), ""),
+    ];
+    for (what, bad, length) in texts {
+        let host = beside_good(&bad).await;
+        let both = one_connection(&host, "HEAD").await;
+        let (first, second) = both.split_once("\r\n\r\n").unwrap();
+        assert!(first.starts_with("HTTP/1.1 200") && second.starts_with("HTTP/1.1 200"), "{both}");
+        let said = format!("content-length: {length}");
+        assert_eq!(first.contains(&said), !length.is_empty(), "{what}: {first}");
+        let request = Request::head(host.url("/bad")).body(Full::default()).unwrap();
+        let reply = host.send_http2(request).await;
+        assert_eq!((reply.header("content-length"), reply.body.len()), (length, 0), "{what}");
+        // A guest whose body nobody asked for has done nothing wrong.
+        assert_eq!(host.last_call("bad").await["cause"], "answered", "{what}");
+        let missing = Request::head(host.url("/missing")).body(Full::default()).unwrap();
+        let reply = host.send_http2(missing).await;
+        assert_eq!((reply.status.as_u16(), reply.body.len()), (404, 0));
+        assert_ne!(reply.header("content-length"), "0", "HEAD tells another length than GET");
+    }
+}
+
+#[tokio::test]
+async fn a_guest_speaks_neither_for_hosts_nor_for_the_connection() {
+    let said = "X-Steerage-Refused: host_full\nX-Steerage-Route: /x\nConnection: close, x-own\n\
+        Keep-Alive: timeout=1\nProxy-Connection: close\nTE: trailers\nX-Own: kept\n\nsaid";
+    let host = beside_good(&answers(said)).await;
+    let both = one_connection(&host, "GET").await;
+    assert!(both.contains("x-own: kept") && both.ends_with("good"), "{both}");
+    for name in ["x-steerage-", "keep-alive", "proxy-connection", "\nte: "] {
+        assert!(!both.to_lowercase().contains(name), "{name}: {both}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_guest_says_goes_through_another_host_as_through_one() {
+    let Some(fleet) = Fleet::start(2).await else { return };
+    let one = |name: &str| {
+        manifest(
+            name,
+            &format!("/{name}"),
+            "[replicas]\nmin = 1\nmax = 1\n[limits]\ntimeout = \"20s\"",
+        )
+    };
+    let first = fleet.first();
+    let refused = "X-Steerage-Refused: host_full\n\nexecuted";
+    first.deploy(&answers(refused), &one("refused")).await;
+    first.deploy(&answers("Content-Length: 2\n\ntoo long"), &one("long")).await;
+    first.deploy(&answers("Status: 101\n\n"), &one("status")).await;
+    first.deploy(&answers("Status: 204\n\n"), &one("none")).await;
+    first.deploy(&answers("\nfour"), &one("four")).await;
+    first.deploy(&streams(&["Content-Length: 100\n\n", "short"]), &one("short")).await;
+    for app in ["refused", "long", "status", "none", "four", "short"] {
+        fleet.ready_on(app, 1).await;
+    }
+    for host in &fleet.hosts {
+        // Hosts hear of a deployment one after the other.
+        let ask = async |method: Method, path: &str| {
+            host.until("app", || async {
+                let request = Request::builder().method(method.clone()).uri(host.url(path));
+                let reply = host.send(request.body(Full::default()).unwrap()).await;
+                (reply.status != 404).then_some(reply)
+            })
+            .await
+        };
+        let reply = ask(Method::POST, "/refused").await;
+        assert_eq!((reply.text().as_str(), reply.header("x-steerage-refused")), ("executed", ""));
+        no_answer(&ask(Method::GET, "/long").await, "long");
+        no_answer(&ask(Method::GET, "/status").await, "status");
+        let reply = ask(Method::GET, "/none").await;
+        assert_eq!((reply.status.as_u16(), reply.headers.get("content-length")), (204, None));
+        let reply = ask(Method::HEAD, "/four").await;
+        assert_eq!((reply.status.as_u16(), reply.header("content-length")), (200, "4"));
+        let request = Request::get(host.url("/short")).body(Full::default()).unwrap();
+        if let Ok(response) = host.stream(request).await
+            && response.status() != 500
+        {
+            assert_eq!(response.status(), 200);
+            assert!(response.into_body().collect().await.is_err(), "a part passes for the whole");
+        }
+    }
+    // Each host was asked once; a guest that is believed to have refused would be asked again.
+    let mut n_calls = 0;
+    for host in &fleet.hosts {
+        let calls = host.admin("GET", "/v1/apps/refused/calls?limit=100", "").await.json();
+        n_calls += calls["calls"].as_array().map_or(0, Vec::len);
+    }
+    assert_eq!(n_calls, 2);
+}
+
+#[tokio::test]
+async fn an_upload_that_the_client_breaks_off_is_the_clients() {
+    let host = Host::start();
+    host.deploy(&reader(), &manifest("bad", "/...", "")).await;
+    for start in
+        ["content-length: 100\r\n\r\n0123456789", "transfer-encoding: chunked\r\n\r\n5\r\n123"]
+    {
+        let mut stream = TcpStream::connect(&host.listen).await.unwrap();
+        let path = if start.contains("chunked") { "/chunked" } else { "/length" };
+        let request = format!("POST {path} HTTP/1.1\r\nhost: a\r\n{start}");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        host.until("running call", || async {
+            let running = host.metric("http_server_active_requests{app=\"bad\"}").await;
+            (running >= 1.0).then_some(())
+        })
+        .await;
+        drop(stream);
+        assert_eq!(host.call_of("bad", path).await["cause"], "client_gone", "{start:?}");
+    }
+    // Chunks that are none: the client is still there.
+    let request =
+        b"POST /malformed HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n";
+    let reply = raw(&host.listen, request).await;
+    assert!(reply.starts_with("HTTP/1.1 400") && reply.contains("malformed"), "{reply}");
+    let events = host.admin("GET", "/v1/events?app=bad&limit=50", "").await.json();
+    let events = events["events"].as_array().unwrap();
+    assert!(events.iter().all(|event| event["kind"] == "deployed"), "{events:?}");
+}
+
+#[tokio::test]
+async fn a_client_that_takes_no_trailers_has_everything_else() {
+    let host = Host::start();
+    let wasm = std::fs::read(guests::SDK_PARTS).unwrap();
+    host.deploy(&wasm, &manifest("parts", "/...", "")).await;
+    let mut stream = TcpStream::connect(&host.listen).await.unwrap();
+    stream.write_all(b"GET /stream?n=1000 HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    let mut reply = Vec::new();
+    let read = async {
+        while !reply.ends_with(b"\r\n0\r\n\r\n") {
+            assert!(stream.read_buf(&mut reply).await.unwrap() > 0, "it was cut");
+        }
+    };
+    tokio::time::timeout(PATIENCE.max(Duration::from_secs(1)), read).await.unwrap();
+    assert_eq!(host.call_of("parts", "/stream").await["cause"], "answered");
+}
