@@ -4,6 +4,7 @@
 
 mod error;
 mod follow;
+mod routes;
 mod trial;
 mod wish;
 

@@ -26,6 +26,7 @@ use tokio_rustls::TlsAcceptor;
 use self::patience::Patient;
 pub use self::sockets::BACKLOG;
 use self::sockets::{sockets, sockets_for_peers};
+use crate::forward;
 use crate::priority;
 use crate::request::head::Peer;
 use crate::request::{self, Front};
@@ -300,6 +301,13 @@ impl Door {
             .max_concurrent_streams(H2_STREAMS)
             .max_header_list_size(head_size)
             .max_send_buf_size(H2_SEND_BUFFER);
+        if self.is_fleet {
+            // All apps of a host come on one connection: a body that nobody reads keeps back no other.
+            builder
+                .max_concurrent_streams(forward::STREAMS)
+                .initial_stream_window_size(forward::STREAM_WINDOW)
+                .initial_connection_window_size(forward::CONNECTION_WINDOW);
+        }
         builder
     }
 }

@@ -118,6 +118,7 @@ pub fn status(outcome: &Outcome) -> StatusCode {
             | Refusal::HostBusy { .. }
             | Refusal::HostMemory { .. }
             | Refusal::NotReady
+            | Refusal::NoReplica
             | Refusal::Draining => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::UpgradeUnsupported => StatusCode::NOT_IMPLEMENTED,
         },

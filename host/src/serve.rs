@@ -302,10 +302,16 @@ async fn watch_memory(memory: Arc<Memory>, shelf: Shelf) {
     }
 }
 
-/// Where operators are served and memory is watched: one thread, beside those of callers and guests.
+/// Two may be busy for long, with a view and an operator's list, and one is left.
+const CONTROL_THREADS: usize = 3;
+
+/// Where operators are served, memory is watched and a host keeps its place in its fleet, beside the
+/// threads of callers and guests. More than one: reading a store of a hundred thousand apps anew, or a
+/// list of all of them, takes a second in which the lease of this host must be kept alive and its
+/// probes answered.
 fn control_runtime() -> io::Result<Runtime> {
     Builder::new_multi_thread()
-        .worker_threads(1)
+        .worker_threads(CONTROL_THREADS)
         .thread_name("control")
         .on_thread_start(priority::prompt)
         .enable_all()

@@ -110,6 +110,9 @@ pub enum Refusal {
     /// The app's code is not ready to run yet, and too many wait for code already or this call has
     /// waited long enough.
     NotReady,
+    /// No replica of the app answers, and the host that was called may not run it: it lacks labels that
+    /// the app needs, or has an app that it must not meet.
+    NoReplica,
     /// The host is shutting down.
     Draining,
     /// The request asks to switch protocols.
@@ -240,6 +243,7 @@ impl Refusal {
             Self::HostBusy { .. } => "host_busy",
             Self::HostMemory { .. } => "host_memory",
             Self::NotReady => "not_ready",
+            Self::NoReplica => "no_replica",
             Self::Draining => "draining",
             Self::UpgradeUnsupported => "upgrade_unsupported",
         }
@@ -253,7 +257,11 @@ impl Refusal {
             | Self::RequestTooLarge { .. }
             | Self::UpgradeUnsupported => Fault::Client,
             Self::AppBusy { .. } | Self::TooLate { .. } | Self::HostMemory { .. } => Fault::Guest,
-            Self::HostFull | Self::HostBusy { .. } | Self::NotReady | Self::Draining => Fault::Host,
+            Self::HostFull
+            | Self::HostBusy { .. }
+            | Self::NotReady
+            | Self::NoReplica
+            | Self::Draining => Fault::Host,
         }
     }
 
@@ -280,6 +288,11 @@ impl Refusal {
             )),
             Self::NotReady => Some(
                 "call again: after an upgrade of the host each app is compiled at its first call"
+                    .to_owned(),
+            ),
+            Self::NoReplica => Some(
+                "see `steerage show` and `steerage hosts`: more replicas, or more hosts with its \
+                 labels, keep it served when one is lost"
                     .to_owned(),
             ),
             Self::NoRoute
@@ -336,6 +349,9 @@ impl fmt::Display for Refusal {
                 "the host's memory is short: the app holds {held}, its share of {budget} is {share}"
             ),
             Self::NotReady => f.write_str("the app's code is not ready to run yet"),
+            Self::NoReplica => f.write_str(
+                "no replica of the app answers, and its labels or apart_from keep it off this host",
+            ),
             Self::Draining => f.write_str("the host is shutting down"),
             Self::UpgradeUnsupported => {
                 f.write_str("protocol upgrades such as WebSocket are not supported")

@@ -10,7 +10,7 @@ use super::again::following;
 use super::args::Events;
 use super::screen::{Screen, Tone};
 use super::visible::visible;
-use super::{human, remote};
+use super::{human, remote, whose};
 use crate::api::wire;
 
 /// Runs the verb.
@@ -18,6 +18,7 @@ pub(super) async fn run(args: &Events) -> anyhow::Result<()> {
     let screen = Screen::new(args.print);
     let client = remote::connect(&args.remote)?;
     let app = args.app.as_deref();
+    whose::tell(screen, &client, None).await;
     let cannot = || match app {
         Some(app) => format!("cannot read the events of {app}"),
         None => "cannot read the host's events".to_owned(),

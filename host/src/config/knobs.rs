@@ -365,6 +365,12 @@ pub const KNOBS: [Knob; 53] = [
         ("DURATION", "5m"),
         "Empty hosts whose replicas others can take, when nothing moved for so long; or never",
     ),
+    knob(
+        "fleet.store_history",
+        ("store-history", "STEERAGE_STORE_HISTORY"),
+        ("DURATION", "5m"),
+        "How much of its history etcd keeps: it is compacted to that; or never",
+    ),
 ];
 
 #[cfg(test)]

@@ -107,7 +107,7 @@ mod tests {
     fn side(calls: u64, failed: u64) -> Side {
         let mut durations = Durations::default();
         durations.add(Durations::class(5000), calls);
-        Side { calls, failed, durations }
+        Side { calls, failed, durations, ..Side::default() }
     }
 
     #[test]
