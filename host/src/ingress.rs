@@ -30,6 +30,7 @@ use crate::forward;
 use crate::priority;
 use crate::request::head::Peer;
 use crate::request::{self, Front};
+use crate::sandbox::engine;
 use crate::schedule::errand;
 
 /// How the door stands.
@@ -138,6 +139,7 @@ impl Ingress {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let thread = thread::Builder::new().name("ingress".to_owned()).spawn(move || {
                 priority::prompt();
+                engine::ready_thread();
                 runtime.block_on(async move {
                     let helping = tokio::task::spawn(door.front.schedule.help());
                     match beside {

@@ -261,7 +261,8 @@ impl Routed {
         }
         let deadline = tokio::time::Instant::from_std(self.tally.started_at() + limits.timeout);
         let now = self.tally.started_at();
-        let permit = deployed.state.gate.admit(limits, now, deadline).await?;
+        let needs = deployed.prepared.slots();
+        let permit = deployed.state.gate.admit(limits, needs, now, deadline).await?;
         Ok(Admitted { routed: self, permit, deadline })
     }
 }

@@ -2,6 +2,7 @@
 //! Does not know tenants, queues, routes or how an outcome is shown to a client.
 
 pub mod cgi;
+mod checked;
 pub mod child;
 pub mod compiler;
 pub mod ending;
@@ -9,14 +10,19 @@ pub mod engine;
 pub mod examine;
 pub mod guest;
 pub mod http;
+mod idle;
 pub mod instance;
 pub mod limiter;
 mod linked;
+mod loan;
 pub mod module;
 pub mod needs;
 mod offered;
 pub mod outbound;
+mod pace;
+mod reuse;
 pub mod sections;
+mod service;
 pub mod stdio;
 mod trust;
 pub mod verdict;

@@ -28,9 +28,9 @@ use crate::kernel;
 use crate::ledger::{Ledger, LedgerError};
 use crate::priority;
 use crate::request::{Front, Hops};
-use crate::sandbox::compiler;
 use crate::sandbox::module::{Sandbox, SandboxError};
 use crate::sandbox::outbound::{Egress, OwnDoors};
+use crate::sandbox::{compiler, engine};
 use crate::schedule::{GuestThreads, Room, Schedule};
 use crate::shutdown::Shutdown;
 use crate::store::{StoreError, StoreSettings};
@@ -136,8 +136,10 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     api::auth::check_listen(settings.admin, token.as_ref())?;
     make_dir(&settings.data)?;
     let ledger = Ledger::open(&settings.data)?;
+    // Before there are instances, which may take all address space.
+    let guests = GuestThreads::start_ready(settings.cpu.threads, engine::ready_thread)
+        .map_err(StartError::System)?;
     let sandbox = sandbox(&settings, n_cores)?;
-    let guests = GuestThreads::start(settings.cpu.threads).map_err(StartError::System)?;
     let room = Room { slots: sandbox.slots(), queue: settings.queue };
     let schedule = Schedule::new(&guests, room, settings.tenants.clone());
     let control = control_runtime().map_err(StartError::System)?;

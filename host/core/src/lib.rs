@@ -28,6 +28,7 @@ pub mod replicas;
 pub mod retry;
 pub mod route;
 pub mod sheet;
+pub mod slots;
 pub mod units;
 pub mod world;
 

@@ -52,9 +52,15 @@ pub(super) fn this_program() -> anyhow::Result<PathBuf> {
     std::env::current_exe().context("cannot find the program that is running")
 }
 
+/// These warn of what a guest calls, as often as it calls, unless somebody asks for just that.
+const QUIET: &str = "wasmtime_wasi=error";
+
 /// Starts the host's own log on stderr; only the first call of a process counts.
 pub(super) fn start_log(format: LogFormat, default: &str) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    let wanted = std::env::var(EnvFilter::DEFAULT_ENV).unwrap_or_default();
+    let wanted = if wanted.is_empty() { default } else { &wanted };
+    let filter = EnvFilter::try_new(format!("{QUIET},{wanted}"));
+    let filter = filter.unwrap_or_else(|_| EnvFilter::new(format!("{QUIET},{default}")));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     let started = match format {
         LogFormat::Text => log.with_ansi(io::stderr().is_terminal()).try_init(),

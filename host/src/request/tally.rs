@@ -106,6 +106,27 @@ impl Tally {
         reply
     }
 
+    /// Tells that the host does not do as the manifest says.
+    fn tell_of_reuse(&self, n_served: u32) {
+        let calls = if n_served == 1 { "1 call" } else { &format!("{n_served} calls") };
+        let message = format!(
+            "an instance answers no more than {calls}: one that had was asked again and gave no \
+             answer, a fresh one did; instances of this deployment serve {calls} from now on"
+        );
+        let advice = format!(
+            "set [instance] reuse = {n_served}, or build the guest with a toolchain whose instances \
+             take more requests"
+        );
+        self.events.push(Event {
+            app: Some(self.deployed.app.clone()),
+            generation: Some(self.deployed.generation),
+            call: Some(self.call.id),
+            severity: Severity::Warning,
+            advice: Some(advice),
+            ..Event::now("reuse_refused", message)
+        });
+    }
+
     fn tell(&self, outcome: &Outcome, usage: &Usage) {
         let severity = match outcome.fault() {
             Fault::None | Fault::Client => return,
@@ -148,6 +169,9 @@ impl Drop for Tally {
             count.record(&outcome, status, duration);
         }
         self.tell(&outcome, &usage);
+        if let Some(n_served) = self.call.most_served() {
+            self.tell_of_reuse(n_served);
+        }
         self.span.record("http.response.status_code", status);
         self.span.record("outcome", outcome.cause());
         self.span.record("fuel", usage.fuel.get());

@@ -9,6 +9,7 @@ use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
+use super::checked;
 use super::engine::Flavor;
 use super::limiter::Limiter;
 use super::outbound::Outbound;
@@ -63,6 +64,7 @@ pub fn component_linker(engine: &Engine, flavor: Flavor) -> wasmtime::Result<Lin
         wasmtime_wasi::p3::add_to_linker(&mut linker)?;
         wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
     }
+    checked::components(&mut linker)?;
     Ok(linker)
 }
 
@@ -73,5 +75,6 @@ pub fn component_linker(engine: &Engine, flavor: Flavor) -> wasmtime::Result<Lin
 pub fn core_linker(engine: &Engine) -> wasmtime::Result<wasmtime::Linker<CoreGuest>> {
     let mut linker = wasmtime::Linker::new(engine);
     wasmtime_wasi::p1::add_to_linker_async(&mut linker, |guest: &mut CoreGuest| &mut guest.wasi)?;
+    checked::preview1(&mut linker)?;
     Ok(linker)
 }

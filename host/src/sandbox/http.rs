@@ -2,7 +2,7 @@
 //! Does not make instances and does not judge how the call ended.
 
 use std::future::poll_fn;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use http_body::Body;
@@ -22,7 +22,20 @@ pub type Answer = Result<http::Response<WasiBody>, String>;
 #[derive(Debug)]
 pub struct HeadSender {
     call: Arc<Call>,
-    waiting: oneshot::Sender<Answer>,
+    waiting: Waiting,
+}
+
+#[derive(Debug)]
+enum Waiting {
+    Own(oneshot::Sender<Answer>),
+    Lent(Arc<Mutex<Option<oneshot::Sender<Answer>>>>),
+}
+
+/// Where a sender is had back from that was lent.
+#[derive(Debug)]
+pub(super) struct Lender {
+    call: Arc<Call>,
+    waiting: Arc<Mutex<Option<oneshot::Sender<Answer>>>>,
 }
 
 impl HeadSender {
@@ -30,13 +43,19 @@ impl HeadSender {
     #[must_use]
     pub fn new(call: Arc<Call>) -> (Self, oneshot::Receiver<Answer>) {
         let (waiting, answer) = oneshot::channel();
-        (Self { call, waiting }, answer)
+        (Self { call, waiting: Waiting::Own(waiting) }, answer)
     }
 
     /// Sends the answer. Nobody may wait for it any more; the guest need not know.
     pub fn send(self, answer: Answer) {
         self.call.set_answered();
-        drop(self.waiting.send(answer));
+        let waiting = match self.waiting {
+            Waiting::Own(waiting) => Some(waiting),
+            Waiting::Lent(waiting) => take(&waiting),
+        };
+        if let Some(waiting) = waiting {
+            drop(waiting.send(answer));
+        }
     }
 
     /// Ends the call: what the guest wrote, or began to, is no response, for this reason. What it does
@@ -45,6 +64,30 @@ impl HeadSender {
         self.call.set_answered();
         self.call.cut(Outcome::NoAnswer { detail });
     }
+
+    /// A sender whose answer goes the same way, and the means to have this one back should it have
+    /// none.
+    pub(super) fn lend(self) -> (Self, Lender) {
+        let Self { call, waiting } = self;
+        let waiting = match waiting {
+            Waiting::Own(waiting) => Arc::new(Mutex::new(Some(waiting))),
+            Waiting::Lent(waiting) => waiting,
+        };
+        let lender = Lender { call: call.clone(), waiting: waiting.clone() };
+        (Self { call, waiting: Waiting::Lent(waiting) }, lender)
+    }
+}
+
+impl Lender {
+    /// The sender, unless an answer was sent.
+    pub(super) fn back(self) -> Option<HeadSender> {
+        let waiting = take(&self.waiting)?;
+        Some(HeadSender { call: self.call, waiting: Waiting::Own(waiting) })
+    }
+}
+
+fn take(waiting: &Mutex<Option<oneshot::Sender<Answer>>>) -> Option<oneshot::Sender<Answer>> {
+    waiting.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
 /// Lets a 0.2 handler answer. Returns when the guest's function has returned.

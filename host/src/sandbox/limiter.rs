@@ -7,12 +7,11 @@ use steerage_core::outcome::Refusal;
 use steerage_core::units::Bytes;
 use wasmtime::ResourceLimiter;
 
+use super::engine::{MOST_CORE_INSTANCES, MOST_MEMORIES, MOST_TABLES};
 use crate::budget::Account;
 
 /// What one table element costs: a pointer.
 const ELEMENT: u64 = 8;
-/// Most core instances, memories and tables in one store; Wasmtime's own default.
-const MOST_PARTS: usize = 10_000;
 
 /// Counts and bounds what one store's memories and tables take.
 #[derive(Debug)]
@@ -112,15 +111,15 @@ impl ResourceLimiter for Limiter {
     }
 
     fn instances(&self) -> usize {
-        MOST_PARTS
+        MOST_CORE_INSTANCES as usize
     }
 
     fn tables(&self) -> usize {
-        MOST_PARTS
+        MOST_TABLES as usize
     }
 
     fn memories(&self) -> usize {
-        MOST_PARTS
+        MOST_MEMORIES as usize
     }
 }
 

@@ -99,19 +99,25 @@ impl Logs {
 }
 
 impl AppLog {
-    /// Takes a line, or counts it as dropped when the app prints too fast.
-    pub fn push(&self, call: CallId, generation: Generation, stream: Stream, text: &str) {
+    /// Takes a line, or counts it as dropped when the app prints too fast; says whether it took it.
+    pub fn push(&self, call: CallId, generation: Generation, stream: Stream, text: &str) -> bool {
         let line = LogLine { at: now(), generation, call, stream, text: String::new() };
-        self.push_at(line, text, Instant::now());
+        self.push_at(line, text, Instant::now())
     }
 
-    fn push_at(&self, line: LogLine, text: &str, now: Instant) {
+    /// Counts lines as dropped of an app that has just been found to print too fast.
+    pub fn skip(&self, call: CallId, generation: Generation, stream: Stream, n_lines: u64) {
+        let line = LogLine { at: now(), generation, call, stream, text: String::new() };
+        let mut state = self.state();
+        state.get_or_insert_with(|| Box::new(State::new(Instant::now()))).drop_lines(n_lines, line);
+    }
+
+    fn push_at(&self, line: LogLine, text: &str, now: Instant) -> bool {
         let mut state = self.state();
         let state = state.get_or_insert_with(|| Box::new(State::new(now)));
         if !state.rate.take(now) {
-            let n_lines = state.dropped.as_ref().map_or(0, |dropped| dropped.n_lines) + 1;
-            state.dropped = Some(Dropped { n_lines, last: line });
-            return;
+            state.drop_lines(1, line);
+            return false;
         }
         let is_due = state.noticed_at.is_none_or(|at| now.duration_since(at) >= NOTICE_EVERY);
         if is_due && let Some(dropped) = state.dropped.take() {
@@ -119,6 +125,7 @@ impl AppLog {
             state.keep(dropped.notice());
         }
         state.keep(LogLine { text: cut(text), ..line });
+        true
     }
 
     /// The last `n` lines, oldest first. Where lines were dropped last of all, the last one says so.
@@ -158,6 +165,11 @@ impl State {
         let notice = self.dropped.as_ref().map(Dropped::notice);
         let n_all = self.lines.len() + usize::from(notice.is_some());
         self.lines.iter().cloned().chain(notice).skip(n_all.saturating_sub(n)).collect()
+    }
+
+    fn drop_lines(&mut self, n_lines: u64, last: LogLine) {
+        let before = self.dropped.as_ref().map_or(0, |dropped| dropped.n_lines);
+        self.dropped = Some(Dropped { n_lines: before.saturating_add(n_lines), last });
     }
 
     fn keep(&mut self, line: LogLine) {

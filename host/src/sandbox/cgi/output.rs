@@ -19,6 +19,7 @@ use wasmtime_wasi_http::Error;
 use super::head::Incomplete;
 use crate::sandbox::BODY_CHUNK;
 use crate::sandbox::http::HeadSender;
+use crate::sandbox::pace;
 
 /// Chunks of body held for a slow client before the program has to wait.
 const CHUNKS_AHEAD: usize = 2;
@@ -163,6 +164,7 @@ impl StdoutStream for Output {
 #[wasmtime_wasi::async_trait]
 impl Pollable for Output {
     async fn ready(&mut self) {
+        pace::rest().await;
         if let Some(chunks) = self.waits_for() {
             // An error means the client has gone; the next write will say so.
             drop(chunks.reserve().await);
