@@ -259,6 +259,7 @@ impl Routed {
         if head::content_length(self.request.headers()).unwrap_or(0) > limits.request_body.get() {
             return Err(Refusal::RequestTooLarge { limit: limits.request_body });
         }
+        deployed.state.memory.admit()?;
         let deadline = tokio::time::Instant::from_std(self.tally.started_at() + limits.timeout);
         let now = self.tally.started_at();
         let needs = deployed.prepared.slots();

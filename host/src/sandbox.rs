@@ -9,6 +9,7 @@ pub mod ending;
 pub mod engine;
 pub mod examine;
 pub mod guest;
+mod held;
 pub mod http;
 mod idle;
 pub mod instance;

@@ -34,7 +34,7 @@ use crate::sandbox::compiler::Compiled;
 use crate::sandbox::module::{Prepared, Sandbox, Spec};
 use crate::sandbox::outbound::{Charge, Denials};
 use crate::schedule::Schedule;
-use crate::telemetry::calls::Calls;
+use crate::telemetry::calls::AllCalls;
 use crate::telemetry::chain;
 use crate::telemetry::events::{Event, Events, Severity};
 use crate::telemetry::logs::Logs;
@@ -66,6 +66,8 @@ pub struct Parts {
     pub catalog: Arc<Catalog>,
     /// Guests' output.
     pub logs: Arc<Logs>,
+    /// Their last calls.
+    pub calls: Arc<AllCalls>,
     /// What happened.
     pub events: Arc<Events>,
     /// What apps may use.
@@ -337,7 +339,7 @@ impl Shelf {
             gate: parts.schedule.gate(&manifest.limits, &manifest.tenant, manifest.weight),
             memory: parts.memory.account(manifest.weight),
             meter: Arc::new(AppMeter::default()),
-            calls: Arc::new(Calls::default()),
+            calls: parts.calls.ring(),
             log: parts.logs.app(&manifest.name),
         }
     }

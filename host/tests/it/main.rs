@@ -26,6 +26,7 @@ mod fleet_store;
 mod fleet_trouble;
 mod guests;
 mod harness;
+mod held;
 mod host_calls;
 mod http;
 mod knobs;

@@ -165,7 +165,7 @@ pub(crate) async fn one_call_takes_few_connections_and_its_neighbour_none_the_le
     let host = asker(port, "[limits]\ntimeout = \"10s\"").await;
     let more = format!("allowed_outbound_hosts = [\"http://127.0.0.1:{good}\"]");
     host.serve("out", &std::fs::read(guests::OUT).unwrap(), &more).await;
-    let flooding = format!("/asker/?port={port}&n=500");
+    let flooding = format!("/asker/?port={port}&n=200");
     let flooding = host.get(&flooding);
     let neighbour = async {
         host.until("as many connections as a call may have", || async {
