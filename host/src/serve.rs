@@ -14,6 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 use steerage_core::id::HostName;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::broadcast;
 
 use self::watch::MemoryWatch;
 use crate::agent::{Agent, DeployError};
@@ -164,6 +165,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         unrouted: AtomicU64::new(0),
         fleet,
         hops: Hops::default(),
+        is_for_one_app: settings.is_for_one_app,
         trusted_proxies: settings.trusted_proxies.clone(),
     });
     let admin_socket = control
@@ -254,6 +256,12 @@ fn parts(
 }
 
 impl Host {
+    /// Failures from now on that events only count, each by itself.
+    #[must_use]
+    pub fn follow_repeats(&self) -> broadcast::Receiver<Event> {
+        self.events.follow_repeats()
+    }
+
     /// Serves until SIGTERM or SIGINT, then ends in order. A second signal ends at once; `false`
     /// then, and when calls were broken off because their time was over.
     ///

@@ -139,6 +139,7 @@ fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> Api
         unrouted: AtomicU64::new(3),
         fleet: None,
         hops: Hops::default(),
+        is_for_one_app: false,
         trusted_proxies: Vec::new(),
     };
     ApiState {

@@ -13,6 +13,7 @@ mod canary;
 mod certs;
 mod cli;
 mod deploy;
+mod developing;
 mod etcd;
 mod examined;
 mod examples;
