@@ -38,10 +38,11 @@ use crate::priority;
 use crate::reload::Reload;
 use crate::request::{Front, Hops};
 use crate::sandbox::module::{Sandbox, SandboxError};
+use crate::sandbox::outbound::{Egress, OwnDoors};
 use crate::sandbox::{compiler, engine};
 use crate::schedule::{GuestThreads, Room, Schedule};
 use crate::shutdown::Shutdown;
-use crate::store::StoreError;
+use crate::store::{StoreError, StoreSettings};
 use crate::telemetry::events::Event;
 
 /// Files open beside connections and code, with room to spare.
@@ -141,8 +142,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     // Before there are instances, which may take all address space.
     let guests = GuestThreads::start_ready(settings.cpu.threads, engine::ready_thread)
         .map_err(StartError::System)?;
-    let sandbox =
-        Sandbox::start(settings.pool, settings.cpu.slice, compiler_settings(&settings, n_cores))?;
+    let sandbox = sandbox(&settings, n_cores)?;
     let room = Room { slots: sandbox.slots(), queue: settings.queue };
     let schedule = Schedule::new(&guests, room, settings.tenants.clone());
     let control = control_runtime().map_err(StartError::System)?;
@@ -172,6 +172,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     let descriptors = doors::descriptors(&events);
     let door = doors::ingress(&settings, n_cores, peers);
     let ingress = open_ingress(door, tls, &front, &descriptors)?;
+    shelf.parts().sandbox.set_doors(own_doors(&settings, admin, ingress.peers));
     control.spawn(agent.clone().sweep(since));
     if let (Some(joined), Some(peers)) = (joined, ingress.peers) {
         let doors = fleet::Doors { listen: ingress.listen, admin, peers };
@@ -237,6 +238,22 @@ fn open_ingress(
         (Who::Peers, Some(peers)) => refused(peers, ("other hosts", "--peer"), source),
         _ => refused(listen, ("callers", "--listen"), source),
     })
+}
+
+/// What runs guests.
+fn sandbox(settings: &Settings, n_cores: usize) -> Result<Sandbox, SandboxError> {
+    let egress = Egress::new(settings.outbound_private.clone(), kernel::open_files());
+    let compiler = compiler_settings(settings, n_cores);
+    Sandbox::start(settings.pool, settings.cpu.slice, compiler, egress)
+}
+
+/// Where no guest may go, whatever the settings open.
+fn own_doors(settings: &Settings, admin: SocketAddr, peer: Option<SocketAddr>) -> OwnDoors {
+    let store = match settings.fleet.as_ref().map(|fleet| &fleet.store) {
+        Some(StoreSettings::Etcd(etcd)) => etcd.members.clone(),
+        Some(StoreSettings::Embedded(_)) | None => Vec::new(),
+    };
+    OwnDoors { admin, peer, store }
 }
 
 /// What apps are served with.

@@ -210,6 +210,12 @@ pub const KNOBS: [Knob; 54] = [
         "Calls that may wait at once, of all apps together",
     ),
     knob(
+        "outbound.private",
+        ("outbound-private", "STEERAGE_OUTBOUND_PRIVATE"),
+        ("NETWORK,...", "none"),
+        "Private networks that apps may reach whose manifest names the host, such as 10.0.0.0/8",
+    ),
+    knob(
         "limits.default.memory",
         ("default-memory", "STEERAGE_DEFAULT_MEMORY"),
         ("SIZE", "128MiB"),
