@@ -46,7 +46,7 @@ const fn knob(
 }
 
 /// All of them, in the order of the help and of the sample file.
-pub const KNOBS: [Knob; 54] = [
+pub const KNOBS: [Knob; 55] = [
     knob(
         "listen",
         ("listen", "STEERAGE_LISTEN"),
