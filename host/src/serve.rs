@@ -1,6 +1,7 @@
 //! The composition root: builds every part once, bottom up, and takes them down in order.
 //! Does not parse command lines and holds no logic of any part.
 
+mod disk;
 mod fleet;
 mod watch;
 
@@ -16,6 +17,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::broadcast;
 
+pub use self::disk::keep_private;
 use self::watch::MemoryWatch;
 use crate::agent::{Agent, DeployError};
 use crate::api::auth::{AuthError, Token};
@@ -62,6 +64,17 @@ pub enum StartError {
     /// The ledger cannot be opened.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    /// There are components, and no ledger that says what they are for.
+    #[error(
+        "the ledger {path} is missing or empty, and {blobs} holds components: nothing was changed; \
+         restore the ledger from a copy, or move {blobs} away as well to start with nothing deployed"
+    )]
+    LedgerLost {
+        /// Where the ledger should be.
+        path: PathBuf,
+        /// Where the components are.
+        blobs: PathBuf,
+    },
     /// The fleet's store cannot be used.
     #[error("cannot use the fleet's store")]
     Store(#[source] StoreError),
@@ -138,7 +151,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     let n_cores = std::thread::available_parallelism().map_or(1, usize::from);
     let token = settings.token_file.as_deref().map(Token::read).transpose()?;
     api::auth::check_listen(settings.admin, token.as_ref())?;
-    make_dir(&settings.data)?;
+    disk::prepare(&settings.data)?;
     let ledger = Ledger::open(&settings.data)?;
     // Before there are instances, which may take all address space.
     let guests = GuestThreads::start_ready(settings.cpu.threads, engine::ready_thread)
@@ -183,6 +196,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         joined.start(&settings, &doors, agent.clone(), &shutdown, &control);
     }
     control.spawn(shelf.clone().keep_tidy());
+    control.spawn(disk::watch(agent.parts().ledger.clone(), events.clone()));
     let state = ApiState {
         agent,
         front,
@@ -244,7 +258,7 @@ fn parts(
         schedule,
         memory: Memory::new(settings.memory),
         ledger,
-        blobs: Blobs::open(&settings.data.join("blobs"))?,
+        blobs: Blobs::open(&settings.data.join(disk::BLOBS))?,
         catalog: Arc::default(),
         logs: Arc::default(),
         calls: Arc::default(),
@@ -318,11 +332,6 @@ fn control_runtime() -> io::Result<Runtime> {
         .on_thread_start(priority::prompt)
         .enable_all()
         .build()
-}
-
-fn make_dir(path: &std::path::Path) -> Result<(), StartError> {
-    std::fs::create_dir_all(path)
-        .map_err(|source| StartError::Data { path: path.to_owned(), source })
 }
 
 fn refused(address: SocketAddr, who: &'static str, source: io::Error) -> StartError {
