@@ -1,6 +1,7 @@
 //! The composition root: builds every part once, bottom up, and takes them down in order.
 //! Does not parse command lines and holds no logic of any part.
 
+mod disk;
 mod doors;
 mod files;
 mod fleet;
@@ -17,6 +18,7 @@ use std::time::{Instant, SystemTime};
 use steerage_core::id::HostName;
 use tokio::runtime::{Builder, Runtime};
 
+pub use self::disk::keep_private;
 use self::files::Files;
 pub use self::running::Host;
 use self::watch::MemoryWatch;
@@ -63,6 +65,17 @@ pub enum StartError {
     /// The ledger cannot be opened.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    /// There are components, and no ledger that says what they are for.
+    #[error(
+        "the ledger {path} is missing or empty, and {blobs} holds components: nothing was changed; \
+         restore the ledger from a copy, or move {blobs} away as well to start with nothing deployed"
+    )]
+    LedgerLost {
+        /// Where the ledger should be.
+        path: PathBuf,
+        /// Where the components are.
+        blobs: PathBuf,
+    },
     /// The fleet's store cannot be used.
     #[error("cannot use the fleet's store")]
     Store(#[source] StoreError),
@@ -137,7 +150,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     let n_cores = std::thread::available_parallelism().map_or(1, usize::from);
     let (files, tls) = Files::read(&settings)?;
     let reload = Reload::default();
-    make_dir(&settings.data)?;
+    disk::prepare(&settings.data)?;
     let ledger = Ledger::open(&settings.data)?;
     // Before there are instances, which may take all address space.
     let guests = GuestThreads::start_ready(settings.cpu.threads, engine::ready_thread)
@@ -181,6 +194,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     control.spawn(shelf.clone().keep_tidy());
     let token = files.token.clone();
     files.follow(&reload, &events, &control);
+    control.spawn(disk::watch(agent.parts().ledger.clone(), events.clone()));
     let state = ApiState {
         agent,
         front,
@@ -269,7 +283,7 @@ fn parts(
         schedule,
         memory: Memory::new(settings.memory),
         ledger,
-        blobs: Blobs::open(&settings.data.join("blobs"))?,
+        blobs: Blobs::open(&settings.data.join(disk::BLOBS))?,
         catalog: Arc::default(),
         logs: Arc::default(),
         calls: Arc::default(),
@@ -293,11 +307,6 @@ fn control_runtime() -> io::Result<Runtime> {
         .on_thread_start(priority::prompt)
         .enable_all()
         .build()
-}
-
-fn make_dir(path: &std::path::Path) -> Result<(), StartError> {
-    std::fs::create_dir_all(path)
-        .map_err(|source| StartError::Data { path: path.to_owned(), source })
 }
 
 fn refused(

@@ -17,7 +17,7 @@ use crate::fleet::record::{self, HostRecord, HostWish};
 use crate::fleet::{Fleet, View, keys};
 use crate::forward::Health;
 use crate::placement;
-use crate::store::{Commit, StoreError, Write};
+use crate::store::{Commit, Write};
 
 /// `GET /v1/hosts`.
 pub(super) async fn hosts(State(state): State<Shared>) -> Result<Json<wire::Hosts>, Refusal> {
@@ -67,11 +67,7 @@ pub(super) async fn set_standing(
             return Err(Refusal::new(Cause::BadRequest, detail));
         }
     };
-    if fleet.is_cut_off() {
-        let why = "this host has lost it and tries to reach it".to_owned();
-        return Err(StoreError::Away { why }.into());
-    }
-    fleet.store().commit(Commit { guards: Vec::new(), writes: vec![write] }).await?;
+    fleet.commit(Commit { guards: Vec::new(), writes: vec![write] }).await?;
     let mut told = summary(fleet, &view, &Counts::of(&view), (&host, record));
     told.standing = request.standing;
     Ok(Json(told))
