@@ -10,6 +10,7 @@ mod progress;
 mod room;
 pub mod sockets;
 mod streams;
+mod timer;
 pub mod tls;
 pub mod upload;
 

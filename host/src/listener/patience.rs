@@ -13,10 +13,11 @@ use std::time::Duration;
 
 use http_body::{Body, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 
 use super::connection::{Answering, Connection};
 use super::progress;
+use super::timer::Timer;
 
 /// How HTTP/2 begins with prior knowledge; no method of HTTP/1 begins so.
 const HTTP2_START: &[u8; 3] = b"PRI";
@@ -72,37 +73,6 @@ pub struct Answer<B: Body> {
     /// What did not fit the piece before.
     rest: Option<B::Data>,
     _answering: Answering,
-}
-
-/// Wakes at a time that may move. Made at the first wait.
-#[derive(Debug, Default)]
-struct Timer(Option<Pin<Box<Sleep>>>);
-
-impl Timer {
-    /// Ready at `deadline`, which may be another one at each poll.
-    fn poll(&mut self, deadline: Instant, context: &mut Context<'_>) -> Poll<()> {
-        let timer = self.0.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-        if timer.deadline() > deadline {
-            timer.as_mut().reset(deadline);
-        }
-        // One that stands at an earlier time fires in vain once, and is moved on then.
-        while timer.as_mut().poll(context).is_ready() {
-            if timer.deadline() >= deadline {
-                return Poll::Ready(());
-            }
-            timer.as_mut().reset(deadline);
-        }
-        Poll::Pending
-    }
-
-    /// Wakes within `limit`, to look again: who is idle by then may have been so for a while, and
-    /// nobody tells when an answer was taken.
-    fn look_again(&mut self, limit: Duration, context: &mut Context<'_>) {
-        let timer = self.0.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
-        while timer.as_mut().poll(context).is_ready() {
-            timer.as_mut().reset(Instant::now() + limit);
-        }
-    }
 }
 
 impl<S> Patient<S> {
