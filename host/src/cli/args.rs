@@ -7,23 +7,24 @@ mod host;
 mod plan;
 mod simulate;
 mod top;
+mod up;
+mod words;
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use steerage_core::canary::Share;
 
 pub use self::cert::{Cert, CertInit, CertIssue, CertVerb};
-pub use self::fleet::{Drain, OneHost, Scale};
+pub use self::fleet::{Drain, Fleet, FleetChange, FleetVerb, OneHost, Scale};
 pub use self::host::{Check, Doctor, Flags, Host, HostVerb, Wishes};
 pub use self::plan::{Apart, Drawing, Plan};
 pub use self::simulate::Simulate;
 pub use self::top::{Sort, Top};
+pub use self::up::Up;
+pub use self::words::parse;
 
 const DEFAULT_ADMIN_URL: &str = "http://127.0.0.1:8081";
-/// Where `up` serves: apart from a host's own default, so that both can run.
-const DEFAULT_UP_LISTEN: &str = "127.0.0.1:3000";
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -86,6 +87,8 @@ pub enum Command {
     Uncordon(OneHost),
     /// Say how many replicas an app shall have
     Scale(Scale),
+    /// Say which store a host follows, after that was lost or restored
+    Fleet(Fleet),
     /// Make the certificates by which the hosts of a fleet know each other
     Cert(Cert),
     /// Live through the history of a fleet made up from a seed: failures, moves, utilisation
@@ -144,7 +147,7 @@ pub struct New {
     /// What to start from
     #[arg(long, value_enum, default_value = "http")]
     pub template: Template,
-    /// Use the SDK in this directory instead of the published one
+    /// Use the SDK in this directory instead of the one that this program carries
     #[arg(long, value_name = "DIR", env = "STEERAGE_SDK")]
     pub sdk: Option<PathBuf>,
     /// Print nothing but errors
@@ -159,23 +162,6 @@ pub enum Template {
     Http,
     /// A plain program that reads stdin and prints: one run per call, the CGI way.
     Cgi,
-}
-
-/// `steerage up`.
-#[derive(Debug, Args)]
-pub struct Up {
-    /// The app's manifest
-    #[arg(short, long, value_name = "FILE", default_value = "steerage.toml")]
-    pub file: PathBuf,
-    /// Where to serve the app
-    #[arg(long, value_name = "ADDR", env = "STEERAGE_LISTEN", default_value = DEFAULT_UP_LISTEN)]
-    pub listen: SocketAddr,
-    /// Do not watch the sources
-    #[arg(long)]
-    pub once: bool,
-    /// Print nothing but the app's log lines and errors
-    #[arg(short, long)]
-    pub quiet: bool,
 }
 
 /// `steerage build`.
