@@ -9,6 +9,7 @@ mod deploy;
 mod endpoints;
 mod fleet;
 mod follow;
+mod lineage;
 mod observe;
 mod openapi;
 mod problem;
@@ -119,6 +120,8 @@ fn handler(operation: Operation) -> MethodRouter<Shared> {
         Operation::SetStanding => put(fleet::set_standing),
         Operation::Scale => put(fleet::scale),
         Operation::Replicas => get(fleet::replicas),
+        Operation::Adopt => post(lineage::adopt),
+        Operation::Import => post(lineage::import),
         Operation::Plan => get(fleet::plan),
         Operation::Host => get(observe::host),
         Operation::Usage => get(observe::usage),

@@ -1,6 +1,7 @@
 //! The composition root: builds every part once, bottom up, and takes them down in order.
 //! Does not parse command lines and holds no logic of any part.
 
+mod disk;
 mod fleet;
 mod watch;
 
@@ -16,6 +17,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::broadcast;
 
+pub use self::disk::keep_private;
 use self::watch::MemoryWatch;
 use crate::agent::{Agent, DeployError};
 use crate::api::auth::{AuthError, Token};
@@ -32,10 +34,11 @@ use crate::ledger::{Ledger, LedgerError};
 use crate::priority;
 use crate::request::{Front, Hops};
 use crate::sandbox::module::{Sandbox, SandboxError};
+use crate::sandbox::outbound::{Egress, OwnDoors};
 use crate::sandbox::{compiler, engine};
 use crate::schedule::{GuestThreads, Room, Schedule};
 use crate::shutdown::Shutdown;
-use crate::store::StoreError;
+use crate::store::{StoreError, StoreSettings};
 use crate::telemetry::events::{Event, Events};
 
 /// Files open beside connections and code, with room to spare.
@@ -61,6 +64,17 @@ pub enum StartError {
     /// The ledger cannot be opened.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    /// There are components, and no ledger that says what they are for.
+    #[error(
+        "the ledger {path} is missing or empty, and {blobs} holds components: nothing was changed; \
+         restore the ledger from a copy, or move {blobs} away as well to start with nothing deployed"
+    )]
+    LedgerLost {
+        /// Where the ledger should be.
+        path: PathBuf,
+        /// Where the components are.
+        blobs: PathBuf,
+    },
     /// The fleet's store cannot be used.
     #[error("cannot use the fleet's store")]
     Store(#[source] StoreError),
@@ -137,13 +151,12 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     let n_cores = std::thread::available_parallelism().map_or(1, usize::from);
     let token = settings.token_file.as_deref().map(Token::read).transpose()?;
     api::auth::check_listen(settings.admin, token.as_ref())?;
-    make_dir(&settings.data)?;
+    disk::prepare(&settings.data)?;
     let ledger = Ledger::open(&settings.data)?;
     // Before there are instances, which may take all address space.
     let guests = GuestThreads::start_ready(settings.cpu.threads, engine::ready_thread)
         .map_err(StartError::System)?;
-    let sandbox =
-        Sandbox::start(settings.pool, settings.cpu.slice, compiler_settings(&settings, n_cores))?;
+    let sandbox = sandbox(&settings, n_cores)?;
     let room = Room { slots: sandbox.slots(), queue: settings.queue };
     let schedule = Schedule::new(&guests, room, settings.tenants.clone());
     let control = control_runtime().map_err(StartError::System)?;
@@ -176,12 +189,14 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     door.peers = joined.as_ref().map(|joined| joined.door.clone());
     let ingress = Ingress::open(door, front.clone())
         .map_err(|source| refused(settings.listen, "callers", source))?;
+    shelf.parts().sandbox.set_doors(own_doors(&settings, admin, ingress.peers));
     control.spawn(agent.clone().sweep(since));
     if let (Some(joined), Some(peers)) = (joined, ingress.peers) {
         let doors = fleet::Doors { listen: ingress.listen, admin, peers };
         joined.start(&settings, &doors, agent.clone(), &shutdown, &control);
     }
     control.spawn(shelf.clone().keep_tidy());
+    control.spawn(disk::watch(agent.parts().ledger.clone(), events.clone()));
     let state = ApiState {
         agent,
         front,
@@ -214,6 +229,22 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     })
 }
 
+/// What runs guests.
+fn sandbox(settings: &Settings, n_cores: usize) -> Result<Sandbox, SandboxError> {
+    let egress = Egress::new(settings.outbound_private.clone(), kernel::open_files());
+    let compiler = compiler_settings(settings, n_cores);
+    Sandbox::start(settings.pool, settings.cpu.slice, compiler, egress)
+}
+
+/// Where no guest may go, whatever the settings open.
+fn own_doors(settings: &Settings, admin: SocketAddr, peer: Option<SocketAddr>) -> OwnDoors {
+    let store = match settings.fleet.as_ref().map(|fleet| &fleet.store) {
+        Some(StoreSettings::Etcd(etcd)) => etcd.members.clone(),
+        Some(StoreSettings::Embedded(_)) | None => Vec::new(),
+    };
+    OwnDoors { admin, peer, store }
+}
+
 /// What apps are served with.
 fn parts(
     settings: &Settings,
@@ -227,7 +258,7 @@ fn parts(
         schedule,
         memory: Memory::new(settings.memory),
         ledger,
-        blobs: Blobs::open(&settings.data.join("blobs"))?,
+        blobs: Blobs::open(&settings.data.join(disk::BLOBS))?,
         catalog: Arc::default(),
         logs: Arc::default(),
         calls: Arc::default(),
@@ -301,11 +332,6 @@ fn control_runtime() -> io::Result<Runtime> {
         .on_thread_start(priority::prompt)
         .enable_all()
         .build()
-}
-
-fn make_dir(path: &std::path::Path) -> Result<(), StartError> {
-    std::fs::create_dir_all(path)
-        .map_err(|source| StartError::Data { path: path.to_owned(), source })
 }
 
 fn refused(address: SocketAddr, who: &'static str, source: io::Error) -> StartError {

@@ -39,7 +39,9 @@ pub(super) enum Cause {
     MemoryLimit,
     Draining,
     DiskFull,
+    DataLost,
     StoreAway,
+    NotRegistered,
     Overtaken,
     BadRecord,
     Internal,
@@ -76,7 +78,9 @@ impl Cause {
             Self::MemoryLimit => "memory_limit",
             Self::Draining => "draining",
             Self::DiskFull => "disk_full",
+            Self::DataLost => "data_lost",
             Self::StoreAway => "store_away",
+            Self::NotRegistered => "not_registered",
             Self::Overtaken => "overtaken",
             Self::BadRecord => "bad_record",
             Self::Internal => "internal",
@@ -99,7 +103,9 @@ impl Cause {
             | Self::CompileTimedOut
             | Self::CompileFailed
             | Self::MemoryLimit => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::Draining | Self::StoreAway => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Draining | Self::StoreAway | Self::NotRegistered | Self::DataLost => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
             Self::BadRecord | Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -125,7 +131,9 @@ impl Cause {
             Self::MemoryLimit => "The component needs more memory than it may have",
             Self::Draining => "The host is ending",
             Self::DiskFull => "The host's disk is full",
+            Self::DataLost => "The host's data folder is gone",
             Self::StoreAway => "The fleet's store does not answer",
+            Self::NotRegistered => "The host is not one of the fleet",
             Self::Overtaken => "Others changed the same thing",
             Self::BadRecord => "The store holds what this host cannot read",
             Self::Internal => "The host failed",
@@ -221,7 +229,9 @@ impl From<DeployError> for Refusal {
             | DeployError::NoCanary(_)
             | DeployError::CanaryOfNothing(_)
             | DeployError::NoDeployment { .. } => Self::new(Cause::NotFound, error.to_string()),
-            DeployError::CanaryAlone => Self::new(Cause::BadRequest, error.to_string()),
+            DeployError::CanaryAlone | DeployError::Alone => {
+                Self::new(Cause::BadRequest, error.to_string())
+            }
             DeployError::CanaryRuns { .. } => Self::new(Cause::CanaryRuns, error.to_string()),
             DeployError::CanaryTakenBack { .. } => {
                 Self::new(Cause::CanaryTakenBack, error.to_string())
@@ -234,6 +244,9 @@ impl From<DeployError> for Refusal {
             DeployError::Store(error) => Self::from(error),
             DeployError::Missing { .. } => Self::new(Cause::StoreAway, error.to_string()),
             DeployError::Ledger(LedgerError::Full { .. }) => Self::disk_full(&error),
+            DeployError::Ledger(LedgerError::Page { .. }) => {
+                Self::new(Cause::Internal, error.to_string())
+            }
             DeployError::Ledger(_) | DeployError::Task(_) => Self::internal(&error),
         }
     }
@@ -251,6 +264,7 @@ impl From<StoreError> for Refusal {
             StoreError::Denied { .. } | StoreError::Untrusted { .. } => {
                 Self::new(Cause::StoreAway, error.to_string())
             }
+            StoreError::NotFollowed { .. } => Self::new(Cause::NotRegistered, error.to_string()),
             StoreError::Conflict { .. } => Self::new(Cause::Overtaken, error.to_string()),
             StoreError::Damaged { .. } => Self::new(Cause::BadRecord, error.to_string()),
             _ => Self::internal(&error),
@@ -297,6 +311,7 @@ impl From<CompileError> for Refusal {
                 );
                 Self::new(Cause::CompileFailed, detail)
             }
+            CompileError::Full { .. } => Self::disk_full(&error),
             CompileError::Io { .. } => Self::internal(&error),
         }
     }

@@ -35,6 +35,7 @@ pub(super) fn run(args: &Host) -> anyhow::Result<()> {
     let settings = settings(&args.wishes, args.wishes.config.as_deref())?;
     start_log(settings.log_format, DEFAULT_LOG);
     warn_of_troubles(&settings);
+    serve::keep_private();
     let host = serve::start(settings).context("the host cannot start")?;
     // Whoever started this with port 0 learns the addresses here, once both doors are open.
     let mut facts = Facts::default();

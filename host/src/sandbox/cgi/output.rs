@@ -222,7 +222,7 @@ mod tests {
         let output = Output::new(head);
         let taken =
             written.iter().map(|text| output.write(Bytes::from(text.as_bytes().to_vec())).is_ok());
-        let is_taken = taken.fold(true, |all, taken| all && taken);
+        let is_taken = taken.fold(true, |all, taken| all & taken);
         let finished = output.finish();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let found = match (call.ended(), finished) {
