@@ -120,11 +120,18 @@ impl Gate {
         deadline: Instant,
     ) -> Result<Permit, Refusal> {
         let is_free = self.n_waiting.load(Ordering::SeqCst) == 0;
-        let place = if is_free && self.reach(needs) == Reach::Taken {
-            Place { gate: self.clone(), needs, since: now.into() }
-        } else {
-            self.wait(limits, needs, deadline).await?
-        };
+        let reached = if is_free { self.reach(needs) } else { Reach::NoPlace };
+        if reached == Reach::Taken {
+            let place = Place { gate: self.clone(), needs, since: now.into() };
+            return Ok(Permit { _place: place });
+        }
+        let waited = self.wait(limits, needs, deadline).await;
+        if waited.is_err() && reached == Reach::NoSlot {
+            // Reaching for slots, it had a place for a moment, which somebody may have missed who is in
+            // line now, and who is not known to wait for slots.
+            self.hand_on();
+        }
+        let place = waited?;
         Ok(Permit { _place: place })
     }
 
