@@ -85,6 +85,8 @@ pub struct Settings {
     pub tenants: BTreeMap<TenantName, Weight>,
     /// The fleet it belongs to; `None` for a host on its own.
     pub fleet: Option<FleetSettings>,
+    /// Whether one app has the host to itself and answers under every name: `steerage up` only.
+    pub is_for_one_app: bool,
 }
 
 /// How the host writes its own log.
@@ -174,6 +176,7 @@ impl Settings {
             limits: LimitsPolicy::default(),
             tenants: BTreeMap::new(),
             fleet: None,
+            is_for_one_app: false,
         };
         settings.limits.maximum.memory = largest_memory;
         settings.limits.default = settings.limits.default.at_most(&settings.limits.maximum);

@@ -8,6 +8,7 @@ pub mod compiler;
 pub mod ending;
 pub mod engine;
 pub mod guest;
+mod held;
 pub mod http;
 mod idle;
 pub mod instance;

@@ -2,6 +2,7 @@
 //! Does not parse command lines and holds no logic of any part.
 
 mod fleet;
+mod watch;
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,7 +14,9 @@ use std::time::{Duration, Instant, SystemTime};
 use steerage_core::id::HostName;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::broadcast;
 
+use self::watch::MemoryWatch;
 use crate::agent::{Agent, DeployError};
 use crate::api::auth::{AuthError, Token};
 use crate::api::{self, ApiState};
@@ -116,6 +119,7 @@ pub struct Host {
     shutdown: Shutdown,
     drain_timeout: Duration,
     control: Runtime,
+    memory_watch: MemoryWatch,
     guests: GuestThreads,
     ingress: Ingress,
     events: Arc<Events>,
@@ -147,8 +151,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     let joined = joined.map(|fleet| fleet::join(fleet, &settings.data, &control)).transpose()?;
     let fleet = joined.as_ref().map(|joined| joined.fleet.clone());
     let parts = parts(&settings, sandbox, schedule.clone(), ledger, fleet.as_ref())?;
-    let (memory, catalog, events) =
-        (parts.memory.clone(), parts.catalog.clone(), parts.events.clone());
+    let (catalog, events) = (parts.catalog.clone(), parts.events.clone());
     let shelf = Shelf::new(parts, settings.mapped);
     let agent = Agent::new(shelf.clone(), fleet.clone());
     let n_restored = agent.restore()?;
@@ -162,6 +165,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         unrouted: AtomicU64::new(0),
         fleet,
         hops: Hops::default(),
+        is_for_one_app: settings.is_for_one_app,
         trusted_proxies: settings.trusted_proxies.clone(),
     });
     let admin_socket = control
@@ -193,7 +197,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         under_way: api::UnderWay::default(),
     };
     control.spawn(api::serve(admin_socket, state));
-    control.spawn(watch_memory(memory, shelf));
+    let memory_watch = MemoryWatch::start(shelf).map_err(StartError::System)?;
     events.push(Event::now("started", format!("serving {n_restored} apps from before")));
     Ok(Host {
         listen: ingress.listen,
@@ -203,6 +207,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         shutdown,
         drain_timeout: settings.drain_timeout,
         control,
+        memory_watch,
         guests,
         ingress,
         events,
@@ -225,6 +230,7 @@ fn parts(
         blobs: Blobs::open(&settings.data.join("blobs"))?,
         catalog: Arc::default(),
         logs: Arc::default(),
+        calls: Arc::default(),
         events: Arc::default(),
         limits: settings.limits.clone(),
         peers: fleet.map(|fleet| fleet.peers().clone()),
@@ -233,6 +239,12 @@ fn parts(
 }
 
 impl Host {
+    /// Failures from now on that events only count, each by itself.
+    #[must_use]
+    pub fn follow_repeats(&self) -> broadcast::Receiver<Event> {
+        self.events.follow_repeats()
+    }
+
     /// Serves until SIGTERM or SIGINT, then ends in order. A second signal ends at once; `false`
     /// then, and when calls were broken off because their time was over.
     ///
@@ -271,29 +283,17 @@ impl Host {
         self.guests.join();
         self.shutdown.close();
         self.ingress.join();
+        self.memory_watch.join();
         self.control.shutdown_background();
-    }
-}
-
-/// Looks at what the process uses, more often the less is left.
-async fn watch_memory(memory: Arc<Memory>, shelf: Shelf) {
-    loop {
-        if memory.is_tight() {
-            shelf.drop_idle();
-        }
-        let used = kernel::anonymous_memory();
-        memory.observe(used);
-        tokio::time::sleep(memory.next_look(used)).await;
     }
 }
 
 /// Two may be busy for long, with a view and an operator's list, and one is left.
 const CONTROL_THREADS: usize = 3;
 
-/// Where operators are served, memory is watched and a host keeps its place in its fleet, beside the
-/// threads of callers and guests. More than one: reading a store of a hundred thousand apps anew, or a
-/// list of all of them, takes a second in which the lease of this host must be kept alive and its
-/// probes answered.
+/// Where operators are served and a host keeps its place in its fleet, beside the threads of callers
+/// and guests. More than one: reading a store of a hundred thousand apps anew, or a list of all of
+/// them, takes a second in which the lease of this host must be kept alive and its probes answered.
 fn control_runtime() -> io::Result<Runtime> {
     Builder::new_multi_thread()
         .worker_threads(CONTROL_THREADS)

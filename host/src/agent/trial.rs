@@ -126,7 +126,7 @@ impl Agent {
         parts.events.push(Event {
             app: Some(app.clone()),
             generation: Some(generation),
-            ..Event::now("canary_began", format!("{share} of {app} is deployment {generation} now"))
+            ..Event::now("canary_began", format!("{share} of {app} is generation {generation} now"))
         });
         Ok(())
     }
@@ -143,7 +143,7 @@ impl Agent {
             generation: Some(generation),
             ..Event::now(
                 "canary_ended",
-                format!("deployment {generation} of {app} is no longer on trial: {reason}"),
+                format!("generation {generation} of {app} is no longer on trial: {reason}"),
             )
         });
     }

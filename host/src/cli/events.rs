@@ -46,12 +46,19 @@ pub(super) fn text(screen: Screen, event: &wire::Event) -> String {
     let app = event.app.as_deref().unwrap_or("host");
     let tone = if event.severity == wire::Severity::Info { Tone::Good } else { Tone::Bad };
     let kind = screen.paint(tone, &event.kind);
-    let times = if event.count > 1 { format!(" ({} times)", event.count) } else { String::new() };
+    let times = match event.count {
+        0 | 1 => String::new(),
+        count => format!(" ({count} times since {})", human::clock(event.first_at)),
+    };
     // Indented, so that no line of a message can pass for an event of its own.
     let told = |text: &str| visible(text).replace('\n', "\n        ");
     let mut text = format!("{at}  {app}  {kind}  {}{times}", told(&event.message));
     for (name, value) in &event.evidence {
         text.push_str(&format!("\n    {name}: {}", told(value)));
+    }
+    if let Some(call) = &event.call {
+        // As `logs` and `calls` show it.
+        text.push_str(&format!("\n    call: {}", call.get(..8).unwrap_or(call)));
     }
     if let Some(advice) = &event.advice {
         text.push_str(&format!("\n    next: {}", told(advice)));

@@ -89,7 +89,7 @@ fn tell(member: &Member, bad: &Bad) {
         advice: Some(format!("see `steerage calls {app}` and `steerage logs {app}`")),
         ..Event::now(
             "canary_rolled_back",
-            format!("deployment {generation} of {app} was taken back: {worse}"),
+            format!("generation {generation} of {app} was taken back: {worse}"),
         )
     });
 }

@@ -23,8 +23,15 @@ use crate::respond::{Cut, ResponseBody};
 /// By this a host tells another that it refused before anything ran.
 pub(super) const REFUSED: HeaderName = HeaderName::from_static("x-steerage-refused");
 /// Refusals that are about the host that was asked; another one may not refuse.
-const OF_HOST: [&str; 6] =
-    ["draining", "not_ready", "host_full", "host_busy", "host_memory", "no_route"];
+const OF_HOST: [&str; 7] = [
+    "draining",
+    "not_ready",
+    "host_full",
+    "host_busy",
+    "host_memory",
+    "host_exhausted",
+    "no_route",
+];
 
 /// Those of them that mean that there is much to do, everywhere perhaps.
 const FOR_WANT_OF_ROOM: [&str; 3] = ["host_full", "host_busy", "host_memory"];

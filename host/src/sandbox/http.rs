@@ -1,11 +1,13 @@
 //! One call of a component that exports a `wasi:http` handler, 0.2 or 0.3.
 //! Does not make instances and does not judge how the call ended.
 
+use std::fmt;
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use http_body::Body;
+use steerage_core::excerpt::{self, excerpt};
 use steerage_core::outcome::Outcome;
 use tokio::sync::oneshot;
 use wasmtime::Store;
@@ -109,7 +111,7 @@ where
     let mut http = store.data_mut().http();
     let request = http.new_incoming_request(scheme, request)?;
     let out = http.new_response_outparam_from_callback(move |answer| {
-        head.send(answer.map_err(|code| format!("the guest returned error-code {code:?}")));
+        head.send(answer.map_err(|code| refused(&code)));
     })?;
     proxy.wasi_http_incoming_handler().call_handle(store, request, out).await
 }
@@ -135,11 +137,16 @@ where
                 Ok(response) => accessor
                     .with(|store| response.into_http(store, request_done))
                     .map_err(|error| format!("its response cannot be sent: {error:#}")),
-                Err(code) => Err(format!("the guest returned error-code {code:?}")),
+                Err(code) => Err(refused(&code)),
             };
             head.send(answer);
             poll_fn(|context| accessor.poll_no_interesting_tasks(context)).await;
             Ok(())
         })
         .await?
+}
+
+/// The error code that a guest returned instead of a response, which may carry any text of its own.
+fn refused(code: &impl fmt::Debug) -> String {
+    excerpt(excerpt::MESSAGE, format_args!("the guest returned error-code {code:?}"))
 }

@@ -12,10 +12,9 @@ use steerage_core::outcome::Outcome;
 use steerage_core::units::{Bytes, Fuel};
 use tokio::time::Instant;
 use wasmtime::Store;
-use wasmtime::component::ResourceTable;
 use wasmtime_wasi::p2::bindings::CommandPre;
 use wasmtime_wasi::{I32Exit, WasiCtx, WasiCtxBuilder};
-use wasmtime_wasi_http::{Error, WasiHttpCtx};
+use wasmtime_wasi_http::Error;
 
 use super::cgi;
 use super::cgi::environment::{Place, variables};
@@ -34,9 +33,9 @@ use crate::call::{Call, Usage};
 use crate::meter;
 use crate::telemetry::logs::Stream;
 
-/// Most resources of the host (bodies, streams, timers, headers) one guest may hold: they are the
-/// host's memory, which the guest's own limit does not count.
-const MOST_RESOURCES: usize = 10_000;
+/// Most handles of the component model that may live in one store. Guests make them without any
+/// function of the host, and each takes some dozen bytes of it.
+const MOST_HANDLES: usize = 20_000;
 /// Most random bytes asked for at once: as many as browsers give. They take a good part of 100 us.
 pub(super) const MOST_RANDOM: u64 = 64 << 10;
 
@@ -166,21 +165,14 @@ impl Prepared {
     }
 
     pub(super) fn guest(&self, mut wasi: WasiCtxBuilder, stdio: Arc<Stdio>) -> Guest {
-        let mut table = ResourceTable::new();
-        table.set_max_capacity(MOST_RESOURCES);
-        Guest {
-            wasi: wasi.build(),
-            http: WasiHttpCtx::new(),
-            table,
-            outbound: self.outbound.clone(),
-            limiter: Limiter::new(self.limits.memory, self.memory.clone()),
-            stdio,
-        }
+        let limiter = Limiter::new(self.limits.memory, self.memory.clone());
+        Guest::new(wasi.build(), self.outbound.clone(), limiter, stdio)
     }
 
     pub(super) fn start_call<T>(&self, store: &mut Store<T>) -> wasmtime::Result<()> {
         store.set_fuel(self.limits.fuel.get())?;
         store.set_hostcall_fuel(MOST_PER_HOST_CALL);
+        store.set_max_component_handles(MOST_HANDLES);
         store.fuel_async_yield_interval(Some(self.slice.get()))
     }
 

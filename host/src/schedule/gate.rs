@@ -348,14 +348,15 @@ impl Drop for Place {
         let gate = &self.gate;
         gate.n_slots.fetch_sub(self.needs, Ordering::SeqCst);
         gate.bounds.give_back(self.needs);
-        let was_last = gate.n_running.fetch_sub(1, Ordering::SeqCst) == 1;
+        let is_at_rest = gate.n_running.fetch_sub(1, Ordering::SeqCst) == 1;
         if gate.n_waiting.load(Ordering::SeqCst) > 0 {
             gate.measure(self.since.elapsed());
             gate.hand_on();
-        } else if was_last {
-            gate.hold.store(0, Ordering::Relaxed);
-        } else {
+        } else if !is_at_rest {
             gate.measure(self.since.elapsed());
+        }
+        if gate.load() == (0, 0) {
+            gate.hold.store(0, Ordering::Relaxed);
         }
         gate.bounds.lend_on();
     }

@@ -406,12 +406,12 @@ async fn joins(gate: &Arc<Gate>) -> Result<tokio::task::JoinHandle<Permit>, Refu
     }
 }
 
-/// A gate whose calls were found to take three seconds, one of which runs.
+/// A gate whose calls were found to take a second and a half, one of which runs.
 async fn slow_crowd(schedule: &Schedule) -> (Arc<Gate>, Permit) {
     let gate = schedule.gate(&narrow(), &TenantName::default(), Weight::DEFAULT);
     let first = admit(&gate).await.unwrap();
     let second = joins(&gate).await.unwrap();
-    tokio::time::advance(Duration::from_secs(3)).await;
+    tokio::time::advance(Duration::from_millis(1500)).await;
     drop(first);
     let second = second.await.unwrap();
     assert!(matches!(joins(&gate).await, Err(Refusal::TooLate { .. })));

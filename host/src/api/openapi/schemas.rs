@@ -159,6 +159,7 @@ const SCHEMAS: [Schema; 35] = [
         "Event",
         &[
             ("id", "integer"),
+            ("first_at", "time"),
             ("at", "time"),
             ("kind", "string"),
             ("severity", "info|warning|error"),

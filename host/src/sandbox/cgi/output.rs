@@ -70,6 +70,12 @@ impl Output {
         let mut state = self.state();
         let (next, result) = match mem::replace(&mut *state, State::Closed) {
             State::Head { incomplete, head } => read_head(incomplete, head, &bytes)?,
+            // Two chunks may wait for a slow client: what a program may have the host hold.
+            State::Body { .. } if bytes.len() > BODY_CHUNK => {
+                let size = bytes.len();
+                let most = format!("{size} bytes written at once, {BODY_CHUNK} may be");
+                return Err(StreamError::trap(&most));
+            }
             State::Body { chunks } => match chunks.try_send(bytes) {
                 Ok(()) => (State::Body { chunks }, Ok(())),
                 Err(_) => return Err(StreamError::Closed),
