@@ -128,7 +128,9 @@ async fn services_of_both_versions_are_read_as_programs_are() {
             let request = Request::post(host.url(&format!("/{name}/body?{query}")));
             request.body(Full::from(body.to_owned())).unwrap()
         };
-        for status in [101, 103, 199, 600, 999] {
+        // 0.3 has no status of 600 and more: its bindings leave such a one out.
+        let beyond = if name == "p2" { &[600, 999][..] } else { &[] };
+        for status in [101, 103, 199].iter().chain(beyond) {
             let query = format!("status={status}");
             no_answer(&host.send(post(&query, "")).await, &query);
             no_answer(&host.send_http2(post(&query, "")).await, &query);
