@@ -4,6 +4,7 @@
 
 mod error;
 mod follow;
+mod routes;
 mod trial;
 mod wish;
 
@@ -295,7 +296,7 @@ impl Agent {
             app: Some(name.clone()),
             generation: Some(generation),
             evidence: vec![("component".to_owned(), app.digest.to_string())],
-            ..Event::now(kind, format!("{name} now runs deployment {generation}"))
+            ..Event::now(kind, format!("{name} now runs generation {generation}"))
         });
         Ok(app)
     }

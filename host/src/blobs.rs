@@ -109,7 +109,7 @@ impl Blobs {
         limit: units::Bytes,
     ) -> Result<u64, BlobError> {
         let name = format!("{PART}{:016x}", fastrand::u64(..));
-        let mut part = Part { path: self.folder.join(name), kept: false };
+        let part = Part { path: self.folder.join(name), kept: false };
         let mut file = tokio::fs::File::create_new(&part.path)
             .await
             .map_err(|error| failed("make", &part.path, error))?;
@@ -118,13 +118,19 @@ impl Blobs {
             return Err(BlobError::Mismatch { wanted, found });
         }
         file.sync_all().await.map_err(|error| failed("write", &part.path, error))?;
-        let path = self.path(&wanted);
-        fs::rename(&part.path, &path).map_err(|error| failed("write", &path, error))?;
-        part.kept = true;
-        // The name must survive a crash as well as the bytes.
-        fs::File::open(&self.folder)
-            .and_then(|folder| folder.sync_all())
-            .map_err(|error| failed("write", &self.folder, error))?;
+        let (folder, path) = (self.folder.clone(), self.path(&wanted));
+        // Elsewhere, since a disk may stand still for a second: other hosts bring components through
+        // the threads that serve callers.
+        let kept = tokio::task::spawn_blocking(move || {
+            let mut part = part;
+            fs::rename(&part.path, &path).map_err(|error| failed("write", &path, error))?;
+            part.kept = true;
+            // The name must survive a crash as well as the bytes.
+            fs::File::open(&folder)
+                .and_then(|folder| folder.sync_all())
+                .map_err(|error| failed("write", &folder, error))
+        });
+        kept.await.map_err(|error| failed("write", &self.folder, io::Error::other(error)))??;
         Ok(received)
     }
 

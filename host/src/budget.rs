@@ -1,6 +1,7 @@
 //! The memory of this host: what each app's instances hold, bounded so that the kernel never has to
 //! end the process. Decides nothing: `core::budget` says who may take and who must give back.
-//! Does not count what is not a guest's memory; the watch over the whole process sees that.
+//! Counts what the host holds for a guest with it, and nothing else: the watch over the whole process
+//! sees the rest, and where that is too much new calls are refused and nobody's are ended.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -47,13 +48,19 @@ pub struct Memory {
     reserved: AtomicU64,
     /// Whether the process uses nearly all it may, whatever was reserved.
     is_short: AtomicBool,
+    /// What it used when it was last looked at, and when it was first: before any app ran.
+    used: AtomicU64,
+    used_first: AtomicU64,
+    /// Whether it uses too much, and it is not apps that hold it.
+    is_exhausted: AtomicBool,
     accounts: Mutex<Accounts>,
 }
 
 #[derive(Debug)]
 struct Accounts {
     all: Vec<Weak<Account>>,
-    holders: Vec<Arc<Account>>,
+    /// Shared with whoever judges by it, so that nobody copies it under the lock.
+    holders: Arc<Vec<Arc<Account>>>,
     listed_at: Option<Instant>,
 }
 
@@ -67,6 +74,17 @@ pub struct Account {
     calls: Mutex<Vec<Weak<Call>>>,
 }
 
+/// What a look at the process led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Observed {
+    /// It uses no more than it may, or nobody had anything to give.
+    Fine,
+    /// Calls of the app that holds most were ended.
+    Ended,
+    /// It uses too much, and apps hold little of it: new calls are refused from now on.
+    Exhausted,
+}
+
 impl Memory {
     /// A budget that nobody has taken from yet.
     #[must_use]
@@ -78,9 +96,12 @@ impl Memory {
             easy: budget::easy(Bytes::new(most)).get(),
             reserved: AtomicU64::new(0),
             is_short: AtomicBool::new(false),
+            used: AtomicU64::new(0),
+            used_first: AtomicU64::new(0),
+            is_exhausted: AtomicBool::new(false),
             accounts: Mutex::new(Accounts {
                 all: Vec::new(),
-                holders: Vec::new(),
+                holders: Arc::default(),
                 listed_at: None,
             }),
         })
@@ -126,43 +147,83 @@ impl Memory {
     }
 
     /// Takes note of what the process uses. When that is nearly all it may, the app that holds most
-    /// for its weight loses its latest calls, more of them the more it is; says whether there were any.
-    pub fn observe(&self, used: Bytes) -> bool {
+    /// for its weight loses its latest calls, more of them the more it is; or where apps hold little of
+    /// it, no new calls are taken until it is less.
+    pub fn observe(&self, used: Bytes) -> Observed {
+        // Zero where the system does not tell; then nothing is ever too much.
+        self.used.store(used.get(), Ordering::Relaxed);
+        let first = match self.used_first.load(Ordering::Relaxed) {
+            0 => {
+                self.used_first.store(used.get(), Ordering::Relaxed);
+                used
+            }
+            first => Bytes::new(first),
+        };
         let budget = self.settings.budget.get();
         let free = (budget / 16).max(FREE.min(budget / 8));
         self.is_short.store(used.get() > budget - 2 * free, Ordering::Relaxed);
-        let Some(excess) = used.get().checked_sub(budget - free).filter(|excess| *excess > 0)
-        else {
-            return false;
-        };
-        let holders = self.holders(None);
+        let excess = used.get().checked_sub(budget - free).filter(|excess| *excess > 0);
+        let held = Bytes::new(self.reserved.load(Ordering::Relaxed));
+        let is_of_apps = budget::is_of_apps(used, held, first);
+        self.is_exhausted.store(excess.is_some() && !is_of_apps, Ordering::Relaxed);
+        let Some(excess) = excess else { return Observed::Fine };
+        if !is_of_apps {
+            return Observed::Exhausted;
+        }
+        let holders = self.holders();
         let holdings: Vec<Holding> = holders.iter().map(|account| account.holding()).collect();
         let Some(heaviest) = budget::heaviest(&holdings).and_then(|place| holders.get(place))
         else {
-            return false;
+            return Observed::Fine;
         };
         let share = budget::share(heaviest.weight(), &holdings, self.settings.budget);
         let refusal = heaviest.refusal(share);
         let n_calls = excess / FREE * 2 + 1;
-        (0..n_calls).take_while(|_| heaviest.end_latest(&refusal)).count() > 0
+        let n_ended = (0..n_calls).take_while(|_| heaviest.end_latest(&refusal)).count();
+        if n_ended > 0 { Observed::Ended } else { Observed::Fine }
     }
 
-    /// The apps that hold memory, and the asker, whose place in the list is the last.
-    fn holders(&self, asker: Option<&Arc<Account>>) -> Vec<Arc<Account>> {
+    /// The refusal of what the machine does not have, whatever was counted.
+    #[must_use]
+    pub fn exhausted(&self) -> Refusal {
+        Refusal::HostExhausted {
+            used: Bytes::new(self.used.load(Ordering::Relaxed)),
+            budget: self.settings.budget,
+            held: Bytes::new(self.reserved.load(Ordering::Relaxed)),
+        }
+    }
+
+    /// The apps that hold memory, as of a moment ago.
+    fn holders(&self) -> Arc<Vec<Arc<Account>>> {
         let mut accounts = self.accounts();
         let now = Instant::now();
         if accounts.listed_at.is_none_or(|at| now.saturating_duration_since(at) > LIST_AGE) {
             let holds = |account: &Arc<Account>| account.held.load(Ordering::Relaxed) > 0;
-            accounts.holders =
-                accounts.all.iter().filter_map(Weak::upgrade).filter(holds).collect();
+            let holders = accounts.all.iter().filter_map(Weak::upgrade).filter(holds).collect();
+            accounts.holders = Arc::new(holders);
             accounts.listed_at = Some(now);
         }
-        if let Some(asker) = asker {
-            // The last, and from now on in the list, since it is about to hold something.
-            accounts.holders.retain(|account| !Arc::ptr_eq(account, asker));
-            accounts.holders.push(asker.clone());
-        }
         accounts.holders.clone()
+    }
+
+    /// The same with the asker, and its place in it: it is about to hold something.
+    fn holders_with(&self, asker: &Arc<Account>) -> (Arc<Vec<Arc<Account>>>, usize) {
+        let is_asker = |account: &Arc<Account>| Arc::ptr_eq(account, asker);
+        let holders = self.holders();
+        // Looked for without the lock, under which others wait for their own verdict.
+        if let Some(place) = holders.iter().position(is_asker) {
+            return (holders, place);
+        }
+        drop(holders);
+        let mut accounts = self.accounts();
+        if let Some(place) = accounts.holders.iter().position(is_asker) {
+            return (accounts.holders.clone(), place);
+        }
+        // Copied where somebody judges by the list just now; otherwise it only grows.
+        let holders = Arc::make_mut(&mut accounts.holders);
+        holders.push(asker.clone());
+        let place = holders.len() - 1;
+        (accounts.holders.clone(), place)
     }
 
     fn accounts(&self) -> MutexGuard<'_, Accounts> {
@@ -180,6 +241,23 @@ impl Account {
     #[must_use]
     pub fn held(&self) -> Bytes {
         Bytes::new(self.held.load(Ordering::Relaxed))
+    }
+
+    /// Whether the app may have another call: not while the process uses too much that no app holds.
+    ///
+    /// # Errors
+    /// Says how much it uses.
+    pub fn admit(&self) -> Result<(), Refusal> {
+        if self.memory.is_exhausted.load(Ordering::Relaxed) {
+            return Err(self.exhausted());
+        }
+        Ok(())
+    }
+
+    /// The refusal of what the machine does not have, whatever was counted.
+    #[must_use]
+    pub fn exhausted(&self) -> Refusal {
+        self.memory.exhausted()
     }
 
     /// Takes more memory for one of the app's instances.
@@ -218,11 +296,11 @@ impl Account {
     }
 
     fn ask(self: &Arc<Self>, more: Bytes) -> Result<(), Refusal> {
-        let holders = self.memory.holders(Some(self));
+        let (holders, asker) = self.memory.holders_with(self);
         let holdings: Vec<Holding> = holders.iter().map(|account| account.holding()).collect();
         let real = self.memory.settings.budget;
         let ask = Ask {
-            asker: holders.len().saturating_sub(1),
+            asker,
             more,
             // What is asked for was added already.
             total: Bytes::new(self.memory.reserved.load(Ordering::Relaxed)).saturating_sub(more),
@@ -325,12 +403,41 @@ mod tests {
         light.reserve(Bytes::new(100)).unwrap();
         let call = Arc::new(Call::new(CallId::from_u128(1)));
         heavy.lend(&call);
-        assert!(!memory.observe(Bytes::new(700)));
+        assert_eq!(memory.observe(Bytes::new(100)), Observed::Fine, "used from the start");
+        assert_eq!(memory.observe(Bytes::new(700)), Observed::Fine);
         assert!(memory.is_tight());
-        assert!(memory.observe(Bytes::new(701)));
+        assert_eq!(memory.observe(Bytes::new(701)), Observed::Ended);
         assert!(call.failed());
-        assert!(!memory.observe(Bytes::new(701)), "it has no other call");
-        assert!(!memory.observe(Bytes::new(600)));
+        assert_eq!(memory.observe(Bytes::new(701)), Observed::Fine, "it has no other call");
+        assert_eq!(memory.observe(Bytes::new(600)), Observed::Fine);
         assert!(!memory.is_tight());
+    }
+
+    #[test]
+    fn a_process_full_of_what_no_app_holds_ends_no_call_and_takes_no_new_one() {
+        let memory = memory(800);
+        let account = memory.account(Weight::DEFAULT);
+        assert_eq!(memory.observe(Bytes::new(50)), Observed::Fine);
+        account.reserve(Bytes::new(200)).unwrap();
+        let call = Arc::new(Call::new(CallId::from_u128(1)));
+        account.lend(&call);
+        assert_eq!(memory.observe(Bytes::new(790)), Observed::Exhausted);
+        assert!(!call.failed());
+        assert_eq!(account.admit().unwrap_err().cause(), "host_exhausted");
+        assert_eq!(memory.observe(Bytes::new(600)), Observed::Fine);
+        account.admit().unwrap();
+    }
+
+    #[test]
+    fn who_asks_is_judged_with_all_others_however_old_the_list_is() {
+        let memory = memory(800);
+        let accounts: Vec<_> = (0..3).map(|_| memory.account(Weight::DEFAULT)).collect();
+        // The list is made by an ask at which nobody held anything.
+        accounts[0].reserve(Bytes::new(701)).unwrap();
+        let call = Arc::new(Call::new(CallId::from_u128(1)));
+        accounts[0].lend(&call);
+        accounts[1].reserve(Bytes::new(50)).unwrap();
+        accounts[2].reserve(Bytes::new(60)).unwrap();
+        assert!(call.failed(), "the first gives: it holds more than its share");
     }
 }

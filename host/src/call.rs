@@ -2,7 +2,7 @@
 //! Does not know what a guest is, nor what is done with the ending.
 
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -39,6 +39,8 @@ pub struct Call {
     failed: AtomicBool,
     stop: AtomicBool,
     answered: AtomicBool,
+    /// Calls that an instance had served which did not answer this one; 0 where it is not so.
+    served_before: AtomicU32,
     stopper: AtomicWaker,
     status: AtomicU16,
     response_bytes: AtomicU64,
@@ -56,6 +58,7 @@ impl Call {
             failed: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             answered: AtomicBool::new(false),
+            served_before: AtomicU32::new(0),
             stopper: AtomicWaker::new(),
             status: AtomicU16::new(0),
             response_bytes: AtomicU64::new(0),
@@ -169,6 +172,19 @@ impl Call {
     #[must_use]
     pub fn is_answered(&self) -> bool {
         self.answered.load(Ordering::Acquire)
+    }
+
+    /// The guest's side: this call was the first to show that an instance answers no more than
+    /// `n_served` calls.
+    pub fn note_most_served(&self, n_served: u32) {
+        self.served_before.store(n_served, Ordering::Release);
+    }
+
+    /// How many calls an instance of the deployment answers, where this call was the first to show
+    /// it.
+    #[must_use]
+    pub fn most_served(&self) -> Option<u32> {
+        Some(self.served_before.load(Ordering::Acquire)).filter(|n_served| *n_served > 0)
     }
 
     /// Notes the status sent to the client.

@@ -36,6 +36,7 @@ mod up;
 mod validate;
 mod visible;
 mod watch;
+mod whose;
 
 pub use self::args::Cli;
 use self::args::{Command, Compile, Completions, Version};

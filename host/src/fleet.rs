@@ -9,6 +9,7 @@ mod trial;
 mod usage;
 mod view;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,6 +20,7 @@ use imbl::OrdMap;
 use steerage_core::id::{AppName, HostName};
 use tokio::sync::watch;
 
+use self::record::HostRecord;
 pub use self::usage::part_of;
 pub use self::view::{Told, View};
 use crate::forward::{Health, Peer, Peers};
@@ -41,12 +43,42 @@ struct Inner {
     next: Mutex<()>,
     changed: watch::Sender<u64>,
     is_cut_off: AtomicBool,
+    /// Whether this host knows the fleet's apps: of an earlier run, or since it has followed all that the
+    /// store held.
+    is_known: AtomicBool,
     /// When the store answered again after it had not.
     back_at: Mutex<Option<Instant>>,
     copy: PathBuf,
     /// Why this host is not one of the fleet, where it is not.
     trouble: ArcSwapOption<String>,
+    /// Hosts that were lost while this one runs and have not come back.
+    lost: Mutex<BTreeMap<HostName, Lost>>,
 }
+
+/// A host that was lost.
+#[derive(Clone, Debug)]
+pub struct Lost {
+    /// What it was.
+    pub record: Arc<HostRecord>,
+    since: Instant,
+}
+
+impl Lost {
+    /// One that was lost just now.
+    #[must_use]
+    pub fn now(record: Arc<HostRecord>) -> Self {
+        Self { record, since: Instant::now() }
+    }
+
+    /// How long ago that was.
+    #[must_use]
+    pub fn for_how_long(&self) -> Duration {
+        self.since.elapsed()
+    }
+}
+
+/// A lost host is remembered for so long: a day, so that who comes in the morning sees it.
+const LOST_FOR: Duration = Duration::from_secs(86_400);
 
 /// Who can answer for an app.
 #[derive(Debug, Default)]
@@ -62,7 +94,7 @@ impl Fleet {
     /// file `copy`, until the store says more.
     #[must_use]
     pub fn new(me: HostName, store: Store, peers: Peers, copy: PathBuf) -> Self {
-        let view = saved::read(&copy);
+        let (view, is_known) = (saved::read(&copy), copy.exists());
         let inner = Inner {
             me,
             store,
@@ -72,9 +104,11 @@ impl Fleet {
             next: Mutex::default(),
             changed: watch::channel(0).0,
             is_cut_off: AtomicBool::new(true),
+            is_known: AtomicBool::new(is_known),
             back_at: Mutex::default(),
             copy,
             trouble: ArcSwapOption::empty(),
+            lost: Mutex::default(),
         };
         let fleet = Self { inner: Arc::new(inner) };
         fleet.swap(view, None);
@@ -117,6 +151,12 @@ impl Fleet {
         self.inner.table.load().get(app).cloned()
     }
 
+    /// Whether an app may run on a host, also where it is not placed there; see [`View::may_run`].
+    #[must_use]
+    pub fn may_run(&self, app: &AppName, host: &HostName) -> bool {
+        self.inner.view.load().may_run(app, host)
+    }
+
     /// Whether the store did not answer the last time this host asked.
     #[must_use]
     pub fn is_cut_off(&self) -> bool {
@@ -133,6 +173,17 @@ impl Fleet {
         is_news
     }
 
+    /// Whether this host knows which apps there are. Before, it would say of every one that there is none.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        self.inner.is_known.load(Ordering::Relaxed)
+    }
+
+    /// Notes that it does.
+    pub fn note_known(&self) {
+        self.inner.is_known.store(true, Ordering::Relaxed);
+    }
+
     /// Notes why this host is not registered; nothing once it is.
     pub fn note_trouble(&self, trouble: Option<String>) {
         self.inner.trouble.store(trouble.map(Arc::new));
@@ -142,6 +193,24 @@ impl Fleet {
     #[must_use]
     pub fn trouble(&self) -> Option<Arc<String>> {
         self.inner.trouble.load_full()
+    }
+
+    /// Notes that a host was lost, or with `None` that it is not; returns what was noted before.
+    pub fn note_lost(&self, host: HostName, lost: Option<Lost>) -> Option<Lost> {
+        let mut all = self.inner.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|_, lost| lost.for_how_long() < LOST_FOR);
+        match lost {
+            Some(lost) => all.insert(host, lost),
+            None => all.remove(&host),
+        }
+    }
+
+    /// The hosts that were lost and have not come back, in the order of their names.
+    #[must_use]
+    pub fn lost(&self) -> Vec<(HostName, Lost)> {
+        let all = self.inner.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        let recent = all.iter().filter(|(_, lost)| lost.for_how_long() < LOST_FOR);
+        recent.map(|(host, lost)| (host.clone(), lost.clone())).collect()
     }
 
     /// For how long the store has answered without a break.

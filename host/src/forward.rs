@@ -1,15 +1,17 @@
-//! Requests to the other hosts of the fleet: pooled HTTP/2, a connection for each thread and host,
+//! Requests to the other hosts of the fleet: pooled HTTP/2, connections for each thread and host,
 //! and what is known of whether a host answers.
 //! Does not decide which host is asked, and does not ask another one: `request` does.
 
 mod connect;
 mod watch;
+mod why;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
@@ -18,10 +20,20 @@ use steerage_core::id::HostName;
 use tokio::sync::watch as tokio_watch;
 
 pub use self::watch::keep_watch;
+pub use self::why::Why;
 
 /// Clocks differ that are so many seconds apart: far more than an answer takes, and less than anybody
 /// who looks at times of two hosts would take for the same.
 const CLOCKS_DIFFER: i64 = 30;
+
+/// Requests that a host takes at once on one connection from another one.
+pub const STREAMS: u32 = 256;
+/// Bytes of one body that may be under way unread, in either direction. On a network with an answer in
+/// 2 ms this is still 60 MB a second for one body.
+pub const STREAM_WINDOW: u32 = 128 << 10;
+/// The same of a whole connection: as much as all bodies on it together, so that those which nobody
+/// reads never keep back another one.
+pub const CONNECTION_WINDOW: u32 = STREAMS * STREAM_WINDOW;
 
 /// Whatever went wrong while a body was read.
 pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
@@ -67,6 +79,8 @@ pub struct Peer {
     key: u64,
     in_flight: AtomicUsize,
     health: AtomicU8,
+    /// Why it did not answer, while it does not.
+    why: ArcSwapOption<Why>,
     clock_ahead: AtomicI64,
     changed: Arc<tokio_watch::Sender<u64>>,
 }
@@ -115,6 +129,7 @@ impl Peers {
             key: self.inner.next_key.fetch_add(1, Ordering::Relaxed),
             in_flight: AtomicUsize::new(0),
             health: AtomicU8::new(0),
+            why: ArcSwapOption::empty(),
             clock_ahead: AtomicI64::new(0),
             changed: self.inner.changed.clone(),
         });
@@ -165,6 +180,22 @@ impl Peer {
         }
     }
 
+    /// Why it does not answer, where that is known.
+    #[must_use]
+    pub fn why(&self) -> Option<Arc<Why>> {
+        self.why.load_full()
+    }
+
+    /// Keeps why it does not answer. What is about certificates is kept over what follows from it: the
+    /// side that is refused hears of that once, and of broken connections ever after.
+    fn note_why(&self, said: &str) {
+        let why = Why::new(said);
+        let is_known = self.why.load().as_ref().is_some_and(|why| why.is_about_certificates());
+        if why.is_about_certificates() || !is_known {
+            self.why.store(Some(Arc::new(why)));
+        }
+    }
+
     /// By how many seconds its clock is ahead of this host's, or behind if that is less than nothing,
     /// where it is so much that times which both tell cannot be compared.
     #[must_use]
@@ -181,11 +212,12 @@ impl Peer {
         self: &Arc<Self>,
         request: Request<Body>,
     ) -> Result<(Response<Incoming>, InFlight), Broken> {
-        let in_flight = InFlight::enter(self);
-        let mut sender = match connect::connection(self).await {
-            Ok(sender) => sender,
+        let mut in_flight = InFlight::enter(self);
+        let (mut sender, stream) = match connect::connection(self).await {
+            Ok(connection) => connection,
             Err(why) => return Err(self.broken(why, Some(request))),
         };
+        in_flight.stream = Some(stream);
         match sender.try_send_request(request).await {
             Ok(response) => {
                 self.note(Health::Answers);
@@ -200,6 +232,8 @@ impl Peer {
 
     fn broken(&self, why: String, unsent: Option<Request<Body>>) -> Broken {
         let (host, address) = (self.name.clone(), self.address);
+        let known = self.why().filter(|why| why.is_about_certificates());
+        let why = known.map_or(why, |why| why.to_string());
         Broken { host, address, why, unsent: unsent.map(Box::new) }
     }
 
@@ -210,6 +244,9 @@ impl Peer {
             Health::Silent => 1,
             Health::Gone => 2,
         };
+        if health == Health::Answers && self.why.load().is_some() {
+            self.why.store(None);
+        }
         if self.health.load(Ordering::Relaxed) != code
             && self.health.swap(code, Ordering::Relaxed) != code
         {
@@ -221,18 +258,22 @@ impl Peer {
 
 /// Counts a request for as long as it is under way.
 #[derive(Debug)]
-pub struct InFlight(Arc<Peer>);
+pub struct InFlight {
+    peer: Arc<Peer>,
+    /// Its place on a connection.
+    stream: Option<connect::Stream>,
+}
 
 impl InFlight {
     fn enter(peer: &Arc<Peer>) -> Self {
         peer.in_flight.fetch_add(1, Ordering::Relaxed);
-        Self(peer.clone())
+        Self { peer: peer.clone(), stream: None }
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.peer.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -1,19 +1,22 @@
 //! Who this host is to the other hosts of its fleet: a certificate of the fleet's own authority, and
 //! the TLS settings that let in nobody else. `steerage cert issue` makes the folder this reads.
-//! Does not issue or renew, and speaks with nobody.
+//! Does not issue or renew, does not look by itself whether there is a new one, and speaks with nobody.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use jiff::{SignedDuration, Timestamp};
+use rustls::client::ResolvesClientCert;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
-use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
-use rustls::{CertificateError, ClientConfig, RootCertStore, ServerConfig};
+use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
+use rustls::{CertificateError, ClientConfig, RootCertStore, ServerConfig, SignatureScheme};
 use steerage_core::id::HostName;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
@@ -24,13 +27,40 @@ pub const CERTIFICATE: &str = "host.pem";
 /// The file with the host's private key.
 pub const KEY: &str = "host.key";
 
-/// Who this host is, and whom it believes.
+/// Who this host is, and whom it believes. Clones share the certificate, which can be read again.
 #[derive(Clone, Debug)]
 pub struct Identity {
+    folder: PathBuf,
     name: HostName,
-    ends: Timestamp,
+    own: Arc<Own>,
     server: Arc<ServerConfig>,
     client: Arc<ClientConfig>,
+}
+
+/// The certificate that is shown now. Connections that are open keep the one they began with.
+#[derive(Debug)]
+struct Own(ArcSwap<Shown>);
+
+#[derive(Debug)]
+struct Shown {
+    key: Arc<CertifiedKey>,
+    ends: Timestamp,
+}
+
+impl ResolvesServerCert for Own {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.load().key.clone())
+    }
+}
+
+impl ResolvesClientCert for Own {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.load().key.clone())
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
 }
 
 /// Why a folder makes no identity.
@@ -103,21 +133,46 @@ impl Identity {
     /// # Errors
     /// Which file is not as it should be, and what to do; see [`IdentityError`].
     pub fn load(folder: &Path) -> Result<Self, IdentityError> {
-        let (ca, own, key) = (folder.join(CA), folder.join(CERTIFICATE), folder.join(KEY));
+        let ca = folder.join(CA);
         let roots = Arc::new(roots(&ca)?);
-        let chain = certificates(&own)?;
-        let (name, ends) = subject(&own, &chain)?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let verifier = WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone());
-        let verifier = verifier.build().map_err(|error| bad(&ca, error))?;
-        check(&own, &chain, &*verifier)?;
-        let key_der = private_key(&key)?;
-        let server = server(&provider, verifier, (chain.clone(), key_der.clone_key()));
-        let server = server.map_err(|error| bad(&key, does_not_fit(&error)))?;
-        let client = client(&provider, roots, (chain, key_der));
-        let client = client.map_err(|error| bad(&key, does_not_fit(&error)))?;
-        Ok(Self { name, ends, server: Arc::new(server), client: Arc::new(client) })
+        let verifier = verifier(&ca, &roots, &provider)?;
+        let (name, shown) = shown(folder, &*verifier, &provider)?;
+        let own = Arc::new(Own(ArcSwap::from_pointee(shown)));
+        let server = server(&provider, verifier, own.clone()).map_err(|error| bad(&ca, error))?;
+        let client = client(&provider, roots, own.clone()).map_err(|error| bad(&ca, error))?;
+        let (server, client) = (Arc::new(server), Arc::new(client));
+        Ok(Self { folder: folder.to_owned(), name, own, server, client })
     }
+
+    /// Reads the host's own certificate and key again, and shows them from now on; whether they are
+    /// other ones. The authority stays what it was at the start.
+    ///
+    /// # Errors
+    /// They cannot be used, and the ones before are shown on.
+    pub fn reload(&self) -> Result<bool, IdentityError> {
+        let ca = self.folder.join(CA);
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let verifier = verifier(&ca, &Arc::new(roots(&ca)?), &provider)?;
+        let (name, shown) = shown(&self.folder, &*verifier, &provider)?;
+        if name != self.name {
+            let path = self.folder.join(CERTIFICATE);
+            let why = format!("it is for {name}, and this host is {}", self.name);
+            return Err(IdentityError::NoName { path, why });
+        }
+        let is_new = self.own.0.load().key.cert != shown.key.cert;
+        if is_new {
+            self.own.0.store(Arc::new(shown));
+        }
+        Ok(is_new)
+    }
+
+    /// The files that [`Identity::reload`] reads.
+    #[must_use]
+    pub fn files(&self) -> [PathBuf; 2] {
+        [self.folder.join(CERTIFICATE), self.folder.join(KEY)]
+    }
+
     /// For the door through which other hosts come: who has no certificate of the authority gets
     /// nothing.
     #[must_use]
@@ -141,19 +196,44 @@ impl Identity {
     /// When the certificate's time is over.
     #[must_use]
     pub fn ends(&self) -> Timestamp {
-        self.ends
+        self.own.0.load().ends
     }
+}
+
+fn verifier(
+    ca: &Path,
+    roots: &Arc<RootCertStore>,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<dyn ClientCertVerifier>, IdentityError> {
+    let verifier =
+        WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone()).build();
+    verifier.map_err(|error| bad(ca, error))
+}
+
+/// The certificate and the key in a folder, and whom they are for.
+fn shown(
+    folder: &Path,
+    verifier: &dyn ClientCertVerifier,
+    provider: &CryptoProvider,
+) -> Result<(HostName, Shown), IdentityError> {
+    let (own, key) = (folder.join(CERTIFICATE), folder.join(KEY));
+    let chain = certificates(&own)?;
+    let (name, ends) = subject(&own, &chain)?;
+    check(&own, &chain, verifier)?;
+    let certified = CertifiedKey::from_der(chain, private_key(&key)?, provider);
+    let key = Arc::new(certified.map_err(|error| bad(&key, does_not_fit(&error)))?);
+    Ok((name, Shown { key, ends }))
 }
 
 fn server(
     provider: &Arc<CryptoProvider>,
     verifier: Arc<dyn ClientCertVerifier>,
-    (chain, key): (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>),
+    own: Arc<Own>,
 ) -> Result<ServerConfig, rustls::Error> {
     let mut config = ServerConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_client_cert_verifier(verifier)
-        .with_single_cert(chain, key)?;
+        .with_cert_resolver(own);
     config.alpn_protocols = vec![b"h2".to_vec()];
     Ok(config)
 }
@@ -161,12 +241,12 @@ fn server(
 fn client(
     provider: &Arc<CryptoProvider>,
     roots: Arc<RootCertStore>,
-    (chain, key): (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>),
+    own: Arc<Own>,
 ) -> Result<ClientConfig, rustls::Error> {
     let mut config = ClientConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_root_certificates(roots)
-        .with_client_auth_cert(chain, key)?;
+        .with_client_cert_resolver(own);
     config.alpn_protocols = vec![b"h2".to_vec()];
     Ok(config)
 }

@@ -26,9 +26,11 @@ use tokio_rustls::TlsAcceptor;
 use self::patience::Patient;
 pub use self::sockets::BACKLOG;
 use self::sockets::{sockets, sockets_for_peers};
+use crate::forward;
 use crate::priority;
 use crate::request::head::Peer;
 use crate::request::{self, Front};
+use crate::sandbox::engine;
 use crate::schedule::errand;
 
 /// How the door stands.
@@ -137,6 +139,7 @@ impl Ingress {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let thread = thread::Builder::new().name("ingress".to_owned()).spawn(move || {
                 priority::prompt();
+                engine::ready_thread();
                 runtime.block_on(async move {
                     let helping = tokio::task::spawn(door.front.schedule.help());
                     match beside {
@@ -300,6 +303,13 @@ impl Door {
             .max_concurrent_streams(H2_STREAMS)
             .max_header_list_size(head_size)
             .max_send_buf_size(H2_SEND_BUFFER);
+        if self.is_fleet {
+            // All apps of a host come on one connection: a body that nobody reads keeps back no other.
+            builder
+                .max_concurrent_streams(forward::STREAMS)
+                .initial_stream_window_size(forward::STREAM_WINDOW)
+                .initial_connection_window_size(forward::CONNECTION_WINDOW);
+        }
         builder
     }
 }

@@ -2,7 +2,10 @@
 //! app at a time, and reports. Serves on with what it knows when the store is away.
 //! Does not decide where apps run: placement does.
 
+mod attendance;
+mod certificate;
 mod clocks;
+mod history;
 mod judge;
 mod lease;
 mod mirror;
@@ -19,9 +22,10 @@ use crate::agent::Agent;
 use crate::fleet::Fleet;
 use crate::fleet::record::HostRecord;
 use crate::forward;
+use crate::identity::Identity;
 use crate::shutdown::Shutdown;
 use crate::store::LeaseId;
-use crate::telemetry::events::{Event, Severity};
+use crate::telemetry::events::{Event, Events, Severity};
 
 pub use self::report::Memory;
 
@@ -39,6 +43,10 @@ pub struct Member {
     pub record: HostRecord,
     /// How long it counts as there that is not heard of.
     pub ttl: Duration,
+    /// By what other hosts know this one, unless they believe anybody.
+    pub identity: Option<Identity>,
+    /// How much of its history the store keeps; `None` where this is not ours to say.
+    pub history: Option<Duration>,
     /// Whether it is ending.
     pub shutdown: Shutdown,
 }
@@ -61,16 +69,41 @@ impl Member {
             settle: settle::Queue::default(),
         });
         shared.settle.all(&shared.member);
-        let member = &shared.member;
+        // Each on its own: whoever takes long must not keep the lease from being kept alive.
         tokio::join!(
-            lease::hold(&shared),
-            until_closed(&member.shutdown, mirror::mirror(&shared)),
-            until_closed(&member.shutdown, settle::settle(&shared)),
-            until_closed(&member.shutdown, report::report(&shared)),
-            until_closed(&member.shutdown, judge::judge(member)),
-            until_closed(&member.shutdown, clocks::watch(member)),
-            until_closed(&member.shutdown, mirror::forget_silent(&member.fleet)),
-            until_closed(&member.shutdown, forward::keep_watch(member.fleet.peers().clone())),
+            part(&shared, "lease", |all| async move { lease::hold(&all).await }),
+            part(&shared, "mirror", |all| async move {
+                until_closed(&all.member.shutdown, mirror::mirror(&all)).await;
+            }),
+            part(&shared, "settle", |all| async move {
+                until_closed(&all.member.shutdown, settle::settle(&all)).await;
+            }),
+            part(&shared, "report", |all| async move {
+                until_closed(&all.member.shutdown, report::report(&all)).await;
+            }),
+            part(&shared, "judge", |all| async move {
+                until_closed(&all.member.shutdown, judge::judge(&all.member)).await;
+            }),
+            part(&shared, "clocks", |all| async move {
+                until_closed(&all.member.shutdown, clocks::watch(&all.member)).await;
+            }),
+            part(&shared, "certificate", |all| async move {
+                until_closed(&all.member.shutdown, certificate::watch(&all.member)).await;
+            }),
+            part(&shared, "attendance", |all| async move {
+                until_closed(&all.member.shutdown, attendance::watch(&all.member)).await;
+            }),
+            part(&shared, "history", |all| async move {
+                until_closed(&all.member.shutdown, history::keep_short(&all.member)).await;
+            }),
+            part(&shared, "peers", |all| async move {
+                let (fleet, shutdown) = (&all.member.fleet, &all.member.shutdown);
+                until_closed(shutdown, mirror::forget_silent(fleet)).await;
+            }),
+            part(&shared, "probes", |all| async move {
+                let peers = all.member.fleet.peers().clone();
+                until_closed(&all.member.shutdown, forward::keep_watch(peers)).await;
+            }),
         );
     }
 
@@ -83,6 +116,36 @@ impl Member {
     }
 }
 
+/// One part of the story, as a task of its own.
+async fn part<F>(shared: &Arc<Shared>, name: &'static str, work: fn(Arc<Shared>) -> F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let events = &shared.member.agent.parts().events;
+    supervise(name, events, || work(shared.clone())).await;
+}
+
+/// Does work in a task of its own, and begins it again when it panics: a host that answers and whose
+/// planner, say, is gone would be worse than none, since nobody takes its place.
+pub async fn supervise<F>(name: &'static str, events: &Events, work: impl Fn() -> F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    while let Err(error) = tokio::spawn(work()).await {
+        if !error.is_panic() {
+            return;
+        }
+        tracing::error!(name, %error, "a part of the host failed; beginning it again");
+        let detail = format!("the part of this host called {name} failed: {error}");
+        events.push(Event {
+            severity: Severity::Error,
+            advice: Some("this is a fault of steerage: report it with the host's log".to_owned()),
+            ..Event::now("host_fault", detail)
+        });
+        tokio::time::sleep(PAUSE.1).await;
+    }
+}
+
 async fn until_closed(shutdown: &Shutdown, work: impl Future<Output = ()>) {
     tokio::select! {
         () = work => {}
@@ -90,10 +153,12 @@ async fn until_closed(shutdown: &Shutdown, work: impl Future<Output = ()>) {
     }
 }
 
-/// The pause after so many failures in a row.
+/// The pause after so many failures in a row: half of what it may be and a part of the other half by
+/// chance. All hosts of a fleet lose the store in the same moment, and must not all come back in one.
 fn pause(n_failures: u32) -> Duration {
     let (shortest, longest) = PAUSE;
-    shortest.saturating_mul(1 << n_failures.min(6)).min(longest)
+    let most = shortest.saturating_mul(1 << n_failures.min(6)).min(longest);
+    most.mul_f64(0.5 + fastrand::f64() / 2.0)
 }
 
 /// Where other hosts reach this one.
@@ -103,5 +168,38 @@ pub fn reachable(listens: SocketAddr, said: Option<SocketAddr>) -> SocketAddr {
         Some(said) if said.port() == 0 => SocketAddr::new(said.ip(), listens.port()),
         Some(said) => said,
         None => listens,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_panics_is_told_and_begun_again() {
+        let (events, n_runs) = (Events::default(), Arc::new(AtomicUsize::new(0)));
+        let run = || {
+            let n_runs = n_runs.clone();
+            async move { assert!(n_runs.fetch_add(1, Ordering::SeqCst) > 1, "not yet") }
+        };
+        supervise("test", &events, run).await;
+        assert_eq!(n_runs.load(Ordering::SeqCst), 3);
+        let told = events.recent(None, 10);
+        assert!(
+            !told.is_empty() && told.iter().all(|event| event.kind == "host_fault"),
+            "{told:?}"
+        );
+    }
+
+    #[test]
+    fn pauses_grow_to_a_bound_and_are_not_the_same_for_all() {
+        for n_failures in 0..40 {
+            let most = PAUSE.0.saturating_mul(1 << n_failures.min(6)).min(PAUSE.1);
+            let pauses: Vec<Duration> = (0..50).map(|_| pause(n_failures)).collect();
+            assert!(pauses.iter().all(|pause| *pause >= most / 2 && *pause <= most), "{pauses:?}");
+            assert!(pauses.iter().any(|pause| *pause != pauses[0]));
+        }
     }
 }

@@ -56,6 +56,12 @@ pub fn so_far() -> Duration {
     used(&reading, thread_cpu_time(), passed)
 }
 
+/// How long ago the piece at hand began by the clock; zero when none was begun.
+#[must_use]
+pub fn passed() -> Duration {
+    READING.get().map_or(Duration::ZERO, |reading| reading.began_at.elapsed())
+}
+
 /// Ends the piece at hand and begins another; says what the former took.
 #[must_use]
 pub fn next() -> Duration {

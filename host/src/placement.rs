@@ -6,35 +6,34 @@
 
 mod kept;
 mod news;
+mod quiet;
 mod view;
+mod write;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use imbl::OrdSet;
-use steerage_core::id::{AppName, HostName};
-use steerage_core::place::{Aims, Plan};
+use steerage_core::id::HostName;
+use steerage_core::place::Aims;
 
-use crate::fleet::record::{self, AssignedRecord};
-use crate::fleet::{Fleet, View, keys};
+use crate::fleet::{Fleet, View};
 use crate::forward::Health;
 use crate::shutdown::Shutdown;
-use crate::store::{Commit, Guard, StoreError, Write};
+use crate::store::StoreError;
 use crate::telemetry::chain;
 use crate::telemetry::events::Events;
 
 use self::kept::Kept;
 use self::news::News;
+use self::quiet::Quiet;
 pub use self::view::of;
+use self::write::write;
 
 /// News is gathered for so long before a plan is made: a deploy is several changes.
 const GATHER: Duration = Duration::from_millis(20);
 /// A plan is made this often even without news, since use changes and is no news: soon enough for load
 /// to be followed, and less often where planning takes long.
 const EVERY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(10));
-/// As many moves of one plan are told one by one in the log.
-const TOLD: usize = 20;
 /// Plans without news take one part of so many of the time.
 const SHARE: u32 = 50;
 
@@ -59,36 +58,40 @@ pub async fn keep_planning(
 ) {
     let (mut changes, mut health) = (fleet.changes(), fleet.peers().changes());
     let mut planning = Planning { kept: Kept::new(settings.headroom), news: News::new(events) };
-    // Since when nothing has moved.
-    let mut quiet_since = Instant::now();
+    let mut quiet = Quiet::default();
     let (mut every, mut use_taken_at) = (EVERY.0, Instant::now());
     while !shutdown.has_begun() {
         let is_early = fleet.connected_for() < settings.patience;
         let waits = is_early && misses_hosts(&fleet.view());
-        let is_quiet = settings.consolidate.is_some_and(|quiet| quiet_since.elapsed() >= quiet);
         if is_planner(&fleet) && !fleet.is_cut_off() && !waits {
-            let aims = Aims { consolidate: is_quiet };
             let began_at = Instant::now();
+            let is_quiet = quiet.lasts(began_at, settings.consolidate);
+            // Hosts are not emptied while another one is in trouble: what it has may have to go
+            // somewhere in a moment.
+            let aims = Aims { consolidate: is_quiet && all_answer(&fleet) };
             let with_use = is_quiet || use_taken_at.elapsed() >= every;
             match planning.plan_once(&fleet, with_use, aims).await {
                 Ok(n_apps) => {
+                    planning.news.tell_written();
                     if n_apps > 0 {
                         tracing::info!(n_apps, "placed apps");
                     }
                     if n_apps > 0 || is_quiet {
-                        quiet_since = Instant::now();
+                        quiet.begin(Instant::now());
                     }
                 }
                 Err(StoreError::Conflict { .. }) => {
                     // The view that comes with what overtook this plan makes the next one.
                     tracing::debug!("a plan was overtaken");
                 }
-                Err(error) => tracing::debug!(error = chain(&error), "a plan cannot be written"),
+                Err(error) => planning.news.tell_failed(&chain(&error)),
             }
             if with_use {
                 use_taken_at = Instant::now();
                 every = (began_at.elapsed() * SHARE).clamp(EVERY.0, EVERY.1);
             }
+        } else {
+            quiet.forget();
         }
         let next = if waits { settings.patience / 4 } else { every };
         tokio::select! {
@@ -109,6 +112,13 @@ pub fn is_planner(fleet: &Fleet) -> bool {
     let view = fleet.view();
     let first = view.hosts.keys().find(|host| *host == fleet.me() || answers(fleet, host));
     first == Some(fleet.me())
+}
+
+/// Whether every host that is known is registered and answers.
+fn all_answer(fleet: &Fleet) -> bool {
+    let view = fleet.view();
+    view.lingering.is_empty()
+        && view.hosts.keys().all(|host| host == fleet.me() || answers(fleet, host))
 }
 
 /// Whether apps are assigned to hosts that are not there.
@@ -141,68 +151,21 @@ impl Planning {
         let mut kept = std::mem::replace(&mut self.kept, anew);
         // Planning takes seconds where there are a million replicas.
         let planned = tokio::task::spawn_blocking(move || {
-            let plan = kept.plan(&planned_for, &planned_in, with_use, aims);
+            let first = Aims { consolidate: false };
+            let mut plan = kept.plan(&planned_for, &planned_in, with_use, first);
+            // Only where nothing else is to be moved: what was lost goes first, and by itself.
+            if aims.consolidate && plan.moves.is_empty() {
+                plan = kept.plan(&planned_for, &planned_in, false, aims);
+            }
             (kept, plan)
         });
-        let Ok((kept, plan)) = planned.await else { return Ok(0) };
+        let (kept, plan) = planned.await.map_err(|error| StoreError::Damaged {
+            what: format!("making a plan failed, which is a fault of steerage: {error}"),
+        })?;
         self.kept = kept;
         self.news.tell_room(&plan);
         let n_apps = write(fleet, &view, &plan, self.kept.orphans()).await?;
         self.news.tell_emptied(&plan);
         Ok(n_apps)
-    }
-}
-
-/// Writes what the plan changes, app by app, each only where it is as the plan saw it.
-async fn write(
-    fleet: &Fleet,
-    view: &View,
-    plan: &Plan,
-    orphans: &BTreeSet<AppName>,
-) -> Result<usize, StoreError> {
-    let mut after: BTreeMap<AppName, BTreeSet<HostName>> = BTreeMap::new();
-    for (number, step) in plan.moves.iter().enumerate() {
-        let hosts = after.entry(step.app.clone()).or_insert_with(|| {
-            let now = view.assigned_to(&step.app).map(OrdSet::iter);
-            now.into_iter().flatten().cloned().collect()
-        });
-        if let Some(from) = &step.from {
-            hosts.remove(from);
-        }
-        if let Some(to) = &step.to {
-            hosts.insert(to.clone());
-        }
-        if number < TOLD {
-            tracing::info!("{step}");
-        } else {
-            tracing::debug!("{step}");
-        }
-    }
-    if plan.moves.len() > TOLD {
-        tracing::info!("and {} moves more", plan.moves.len() - TOLD);
-    }
-    let n_apps = after.len() + orphans.len();
-    let mut changes: Vec<(Guard, Write)> = Vec::with_capacity(n_apps);
-    for (app, hosts) in &after {
-        let hosts = hosts.iter().map(ToString::to_string).collect();
-        let value = record::encode(&AssignedRecord { hosts });
-        let write = Write::Put { key: keys::assigned(app), value, lease: None };
-        changes.push((guard(view, app), write));
-    }
-    for app in orphans {
-        changes.push((guard(view, app), Write::Delete(keys::assigned(app))));
-    }
-    for batch in changes.chunks(crate::store::MOST_WRITES) {
-        let (guards, writes) = batch.iter().cloned().unzip();
-        fleet.store().commit(Commit { guards, writes }).await?;
-    }
-    Ok(n_apps)
-}
-
-fn guard(view: &View, app: &AppName) -> Guard {
-    let key = keys::assigned(app);
-    match view.assigned.get(app) {
-        Some((_, revision)) => Guard::At(key, *revision),
-        None => Guard::Absent(key),
     }
 }

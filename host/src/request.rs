@@ -5,6 +5,7 @@ mod door;
 mod elsewhere;
 pub mod head;
 mod hop;
+mod hops;
 pub mod inbound;
 mod letter;
 mod proxied;
@@ -23,6 +24,7 @@ use steerage_core::network::Network;
 use steerage_core::outcome::{Outcome, Refusal};
 
 use self::head::{Peer, REQUEST_ID};
+pub use self::hops::Hops;
 use self::inbound::{Inbound, RequestBody};
 use self::proxied::Proxied;
 use self::tally::Tally;
@@ -63,17 +65,6 @@ pub struct Front {
     pub hops: Hops,
     /// Where proxies are that are believed when they say whom a request comes from.
     pub trusted_proxies: Vec<Network>,
-}
-
-/// Calls that were passed on to other hosts.
-#[derive(Debug, Default)]
-pub struct Hops {
-    /// Times a host was asked.
-    pub sent: AtomicU64,
-    /// Times another one had to be, since the first broke.
-    pub again: AtomicU64,
-    /// Calls that were served here since nobody answered who should.
-    pub fallen_back: AtomicU64,
 }
 
 /// Whatever must live until a response is over.
@@ -268,9 +259,11 @@ impl Routed {
         if head::content_length(self.request.headers()).unwrap_or(0) > limits.request_body.get() {
             return Err(Refusal::RequestTooLarge { limit: limits.request_body });
         }
+        deployed.state.memory.admit()?;
         let deadline = tokio::time::Instant::from_std(self.tally.started_at() + limits.timeout);
         let now = self.tally.started_at();
-        let permit = deployed.state.gate.admit(limits, now, deadline).await?;
+        let needs = deployed.prepared.slots();
+        let permit = deployed.state.gate.admit(limits, needs, now, deadline).await?;
         Ok(Admitted { routed: self, permit, deadline })
     }
 }
@@ -378,6 +371,10 @@ fn own_answer(incoming: &Incoming, front: &Front) -> Option<Reply> {
     let path = incoming.request.uri().path().strip_prefix("/.well-known/steerage/")?;
     let refusal = match path {
         "health" if front.shutdown.has_begun() => Refusal::Draining,
+        // To it, every app is one that there is not.
+        "health" if front.fleet.as_ref().is_some_and(|fleet| !fleet.is_known()) => {
+            Refusal::NotReady
+        }
         "health" => return Some(Response::new(ResponseBody::Host("ok\n".into()))),
         _ => Refusal::NoRoute,
     };

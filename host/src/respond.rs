@@ -117,7 +117,9 @@ pub fn status(outcome: &Outcome) -> StatusCode {
             | Refusal::HostFull
             | Refusal::HostBusy { .. }
             | Refusal::HostMemory { .. }
+            | Refusal::HostExhausted { .. }
             | Refusal::NotReady
+            | Refusal::NoReplica
             | Refusal::Draining => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::UpgradeUnsupported => StatusCode::NOT_IMPLEMENTED,
         },
@@ -164,6 +166,9 @@ fn detail(outcome: &Outcome) -> String {
         Outcome::Trapped(_) => "the app failed while it handled this request".to_owned(),
         Outcome::NoAnswer { .. } => "the app gave no valid answer".to_owned(),
         Outcome::HostFailed { .. } => "the host failed to run the app".to_owned(),
+        Outcome::Refused(Refusal::HostExhausted { .. }) => {
+            "the host has no memory left for another call".to_owned()
+        }
         shown => shown.to_string(),
     }
 }

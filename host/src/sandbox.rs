@@ -2,17 +2,24 @@
 //! Does not know tenants, queues, routes or how an outcome is shown to a client.
 
 pub mod cgi;
+mod checked;
 pub mod child;
 pub mod compiler;
 pub mod ending;
 pub mod engine;
 pub mod guest;
+mod held;
 pub mod http;
+mod idle;
 pub mod instance;
 pub mod limiter;
 mod linked;
+mod loan;
 pub mod module;
 pub mod outbound;
+mod pace;
+mod reuse;
+mod service;
 pub mod stdio;
 pub mod verdict;
 

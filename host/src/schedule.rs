@@ -14,6 +14,7 @@ mod gate;
 mod helper;
 mod hold;
 mod line;
+mod room;
 mod task;
 mod tenants;
 
@@ -22,7 +23,6 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -33,6 +33,7 @@ use steerage_core::units::{Fuel, Weight};
 
 pub use self::gate::{Gate, Permit};
 use self::line::{Line, Workers};
+use self::room::Bounds;
 use self::tenants::Tenants;
 use crate::call::Call;
 
@@ -52,7 +53,7 @@ pub struct CpuSettings {
 /// How many calls may run and wait.
 #[derive(Clone, Copy, Debug)]
 pub struct Room {
-    /// Instances at once.
+    /// Instance slots: instances at once, where each needs one.
     pub slots: u32,
     /// Calls waiting at once, of all apps together.
     pub queue: u32,
@@ -72,14 +73,6 @@ pub struct GuestThreads {
     workers: Workers,
 }
 
-/// What is bounded for the host as a whole.
-#[derive(Debug)]
-struct Bounds {
-    room: Room,
-    n_running: AtomicU32,
-    n_waiting: AtomicU32,
-}
-
 /// The right to poll one slice here. Given back on every path, a panic of the guest's included.
 struct Turn<'s> {
     gate: &'s Gate,
@@ -94,7 +87,15 @@ impl GuestThreads {
     /// # Errors
     /// When the system refuses threads.
     pub fn start(n_threads: usize) -> io::Result<Self> {
-        Ok(Self { workers: Workers::start(n_threads.max(1))? })
+        Self::start_ready(n_threads, || ())
+    }
+
+    /// The same, where each thread does this before anything else.
+    ///
+    /// # Errors
+    /// When the system refuses threads.
+    pub fn start_ready(n_threads: usize, ready: fn()) -> io::Result<Self> {
+        Ok(Self { workers: Workers::start(n_threads.max(1), ready)? })
     }
 
     /// Ends the threads without waiting for the slices that run. May be called anywhere.
@@ -113,10 +114,9 @@ impl Schedule {
     /// A scheduler over these threads, with this much room, for tenants that weigh so much.
     #[must_use]
     pub fn new(threads: &GuestThreads, room: Room, weights: BTreeMap<TenantName, Weight>) -> Self {
-        let bounds = Bounds { room, n_running: AtomicU32::new(0), n_waiting: AtomicU32::new(0) };
         Self {
             line: threads.workers.line().clone(),
-            bounds: Arc::new(bounds),
+            bounds: Arc::new(Bounds::new(room)),
             tenants: Arc::new(Tenants::new(weights)),
         }
     }
@@ -127,7 +127,7 @@ impl Schedule {
     pub fn gate(&self, limits: &Limits, tenant: &TenantName, weight: Weight) -> Arc<Gate> {
         let tenant = self.tenants.key(&self.line, tenant);
         let key = self.line.queue().fair.add(tenant, weight);
-        Gate::new(key, self.line.clone(), self.bounds.clone(), limits)
+        Gate::new(key, self.line.clone(), self.bounds.clone(), limits, weight)
     }
 
     /// Makes a gate as wide, and the app's share as large, as a new deployment says. Calls that run
@@ -135,7 +135,7 @@ impl Schedule {
     pub fn reshape(&self, gate: &Arc<Gate>, limits: &Limits, tenant: &TenantName, weight: Weight) {
         let tenant = self.tenants.key(&self.line, tenant);
         self.line.set_weight(gate.key(), tenant, weight);
-        gate.reshape(limits);
+        gate.reshape(limits, weight);
     }
 
     /// Runs a guest to its end: its first slice here if it may, the rest in line. When
@@ -166,13 +166,13 @@ impl Schedule {
     /// Instance slots in use, and how many there are.
     #[must_use]
     pub fn slots(&self) -> (u32, u32) {
-        (self.bounds.n_running.load(Ordering::Relaxed), self.bounds.room.slots)
+        self.bounds.slots()
     }
 
     /// Calls that wait for their right to run, of all apps.
     #[must_use]
     pub fn n_waiting(&self) -> u32 {
-        self.bounds.n_waiting.load(Ordering::Relaxed)
+        self.bounds.n_waiting()
     }
 
     fn turn<'g>(&self, gate: &'g Gate) -> Option<Turn<'g>> {

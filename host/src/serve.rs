@@ -2,6 +2,7 @@
 //! Does not parse command lines and holds no logic of any part.
 
 mod fleet;
+mod watch;
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,6 +15,7 @@ use steerage_core::id::HostName;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 
+use self::watch::MemoryWatch;
 use crate::agent::{Agent, DeployError};
 use crate::api::auth::{AuthError, Token};
 use crate::api::{self, ApiState};
@@ -28,8 +30,8 @@ use crate::kernel;
 use crate::ledger::{Ledger, LedgerError};
 use crate::priority;
 use crate::request::{Front, Hops};
-use crate::sandbox::compiler;
 use crate::sandbox::module::{Sandbox, SandboxError};
+use crate::sandbox::{compiler, engine};
 use crate::schedule::{GuestThreads, Room, Schedule};
 use crate::shutdown::Shutdown;
 use crate::store::StoreError;
@@ -116,6 +118,7 @@ pub struct Host {
     shutdown: Shutdown,
     drain_timeout: Duration,
     control: Runtime,
+    memory_watch: MemoryWatch,
     guests: GuestThreads,
     ingress: Ingress,
     events: Arc<Events>,
@@ -135,9 +138,11 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     api::auth::check_listen(settings.admin, token.as_ref())?;
     make_dir(&settings.data)?;
     let ledger = Ledger::open(&settings.data)?;
+    // Before there are instances, which may take all address space.
+    let guests = GuestThreads::start_ready(settings.cpu.threads, engine::ready_thread)
+        .map_err(StartError::System)?;
     let sandbox =
         Sandbox::start(settings.pool, settings.cpu.slice, compiler_settings(&settings, n_cores))?;
-    let guests = GuestThreads::start(settings.cpu.threads).map_err(StartError::System)?;
     let room = Room { slots: sandbox.slots(), queue: settings.queue };
     let schedule = Schedule::new(&guests, room, settings.tenants.clone());
     let control = control_runtime().map_err(StartError::System)?;
@@ -145,8 +150,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     let joined = joined.map(|fleet| fleet::join(fleet, &settings.data, &control)).transpose()?;
     let fleet = joined.as_ref().map(|joined| joined.fleet.clone());
     let parts = parts(&settings, sandbox, schedule.clone(), ledger, fleet.as_ref())?;
-    let (memory, catalog, events) =
-        (parts.memory.clone(), parts.catalog.clone(), parts.events.clone());
+    let (catalog, events) = (parts.catalog.clone(), parts.events.clone());
     let shelf = Shelf::new(parts, settings.mapped);
     let agent = Agent::new(shelf.clone(), fleet.clone());
     let n_restored = agent.restore()?;
@@ -191,7 +195,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         under_way: api::UnderWay::default(),
     };
     control.spawn(api::serve(admin_socket, state));
-    control.spawn(watch_memory(memory, shelf));
+    let memory_watch = MemoryWatch::start(shelf).map_err(StartError::System)?;
     events.push(Event::now("started", format!("serving {n_restored} apps from before")));
     Ok(Host {
         listen: ingress.listen,
@@ -201,6 +205,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         shutdown,
         drain_timeout: settings.drain_timeout,
         control,
+        memory_watch,
         guests,
         ingress,
         events,
@@ -223,6 +228,7 @@ fn parts(
         blobs: Blobs::open(&settings.data.join("blobs"))?,
         catalog: Arc::default(),
         logs: Arc::default(),
+        calls: Arc::default(),
         events: Arc::default(),
         limits: settings.limits.clone(),
         peers: fleet.map(|fleet| fleet.peers().clone()),
@@ -269,26 +275,20 @@ impl Host {
         self.guests.join();
         self.shutdown.close();
         self.ingress.join();
+        self.memory_watch.join();
         self.control.shutdown_background();
     }
 }
 
-/// Looks at what the process uses, more often the less is left.
-async fn watch_memory(memory: Arc<Memory>, shelf: Shelf) {
-    loop {
-        if memory.is_tight() {
-            shelf.drop_idle();
-        }
-        let used = kernel::anonymous_memory();
-        memory.observe(used);
-        tokio::time::sleep(memory.next_look(used)).await;
-    }
-}
+/// Two may be busy for long, with a view and an operator's list, and one is left.
+const CONTROL_THREADS: usize = 3;
 
-/// Where operators are served and memory is watched: one thread, beside those of callers and guests.
+/// Where operators are served and a host keeps its place in its fleet, beside the threads of callers
+/// and guests. More than one: reading a store of a hundred thousand apps anew, or a list of all of
+/// them, takes a second in which the lease of this host must be kept alive and its probes answered.
 fn control_runtime() -> io::Result<Runtime> {
     Builder::new_multi_thread()
-        .worker_threads(1)
+        .worker_threads(CONTROL_THREADS)
         .thread_name("control")
         .on_thread_start(priority::prompt)
         .enable_all()

@@ -3,6 +3,7 @@
 //! One contract over two stores: etcd, whose consensus, leases and watching are not written again
 //! here, and a file for a host that is alone. Does not know records.
 
+mod batch;
 mod embedded;
 mod error;
 mod etcd;
@@ -11,13 +12,14 @@ mod settings;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+pub use self::batch::in_commits;
 use self::embedded::{Embedded, EmbeddedLease, EmbeddedWatch};
 pub use self::error::StoreError;
 use self::etcd::{Etcd, EtcdLease, EtcdWatch};
 pub use self::settings::{BadStore, EtcdSettings, StoreSettings, TlsFiles};
 
 /// As many writes go into one commit, and as many guards: etcd takes 128 unless it is told otherwise.
-pub const MOST_WRITES: usize = 100;
+pub const MOST_WRITES: usize = 120;
 /// As many bytes go into one commit, keys and values: etcd takes 1.5 MiB, with what it adds.
 pub const MOST_BYTES: usize = 1 << 20;
 
@@ -63,6 +65,17 @@ pub enum Guard {
     Absent(String),
     /// What is under the key was written then, and not touched since.
     At(String, Revision),
+}
+
+/// How full the store is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fill {
+    /// Bytes that its file takes, what is free in it included.
+    pub bytes: u64,
+    /// Bytes that it may take; `None` where it does not say (etcd before 3.6).
+    pub quota: Option<u64>,
+    /// Whether it takes no writes any more until somebody makes room.
+    pub is_full: bool,
 }
 
 /// Names a lease.
@@ -191,6 +204,30 @@ impl Store {
         }
     }
 
+    /// Forgets what was overwritten or deleted before a revision, so that the store does not grow with
+    /// every change. Who watches from before that reads everything again. The embedded store forgets
+    /// by itself.
+    ///
+    /// # Errors
+    /// [`StoreError::Compacted`] where that was forgotten already; see [`StoreError`].
+    pub async fn compact(&self, before: Revision) -> Result<(), StoreError> {
+        match &self.0 {
+            Kind::Embedded(_) => Ok(()),
+            Kind::Etcd(etcd) => etcd.compact(before).await,
+        }
+    }
+
+    /// How full it is; nothing of the embedded store, whose bound is the disk.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn fill(&self) -> Result<Fill, StoreError> {
+        match &self.0 {
+            Kind::Embedded(_) => Ok(Fill::default()),
+            Kind::Etcd(etcd) => etcd.fill().await,
+        }
+    }
+
     /// A lease that ends when it is not kept alive for so long. The time is rounded up to seconds,
     /// and the store may grant more.
     ///
@@ -264,7 +301,9 @@ impl Lease {
 }
 
 impl Guard {
-    fn key(&self) -> &str {
+    /// What it is about.
+    #[must_use]
+    pub fn key(&self) -> &str {
         match self {
             Self::Absent(key) | Self::At(key, _) => key,
         }
@@ -272,7 +311,9 @@ impl Guard {
 }
 
 impl Write {
-    fn key(&self) -> &str {
+    /// What it changes.
+    #[must_use]
+    pub fn key(&self) -> &str {
         match self {
             Self::Put { key, .. } | Self::Delete(key) => key,
         }

@@ -7,6 +7,11 @@ use std::time::Duration;
 use crate::limits::Limits;
 use crate::outcome::Refusal;
 
+/// How slowly the length of calls is learned when they get longer.
+const HOLD_RISE: u32 = 8;
+/// How slowly when they get shorter.
+const HOLD_FALL: u32 = 2;
+
 /// What to do with a call that has just arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
@@ -27,6 +32,9 @@ pub struct Standing {
     pub queued: u32,
     /// How long a call lately kept its right to run; zero when unknown.
     pub hold: Duration,
+    /// How many calls run at a time while others wait: the app's `concurrency`, or fewer where the host
+    /// has no more slots for it.
+    pub at_once: u32,
     /// How long it is until the new call is out of time.
     pub left: Duration,
 }
@@ -35,9 +43,26 @@ impl Standing {
     /// How long a call that waits now will take until it is over: those before it go first, as many
     /// at a time as may run.
     #[must_use]
-    pub fn needs(&self, limits: &Limits) -> Duration {
-        let turns = self.queued / limits.concurrency.get() + 1;
+    pub fn needs(&self) -> Duration {
+        let turns = self.queued / self.at_once.max(1) + 1;
         self.hold.saturating_mul(turns.saturating_add(1))
+    }
+}
+
+/// How long calls are taken to keep their right to run, after one that kept it for `held`; `before` is
+/// zero when nothing is known.
+///
+/// Follows slowly when calls get longer, since one that was held up says little about the next, and
+/// fast when they get shorter: a call that waits in vain costs its caller some patience, one that is
+/// refused in vain is lost.
+#[must_use]
+pub fn learn(before: Duration, held: Duration) -> Duration {
+    if before.is_zero() {
+        return held;
+    }
+    match held.checked_sub(before) {
+        Some(more) => before.saturating_add(more / HOLD_RISE),
+        None => held.saturating_add((before.saturating_sub(held)) / HOLD_FALL),
     }
 }
 
@@ -51,7 +76,7 @@ impl Standing {
 #[must_use]
 pub fn decide(standing: &Standing, limits: &Limits) -> Decision {
     let concurrency = limits.concurrency.get();
-    let needs = standing.needs(limits);
+    let needs = standing.needs();
     if standing.queued == 0 && standing.running < concurrency {
         Decision::Start
     } else if standing.queued >= limits.queue {
@@ -84,13 +109,26 @@ mod tests {
     fn a_call_that_cannot_be_over_in_time_is_refused_now() {
         let limits = limits(2, 100);
         let second = Duration::from_secs(1);
-        let standing = |queued| Standing { running: 2, queued, hold: second, left: 10 * second };
+        let standing =
+            |queued| Standing { running: 2, queued, hold: second, at_once: 2, left: 10 * second };
         // With two at a time, the seventh in line starts its second after three others.
         assert_eq!(super::decide(&standing(7), &limits), Decision::Wait);
         assert_eq!(
             super::decide(&standing(8), &limits),
             Decision::Refuse(Refusal::TooLate { needs: 6 * second, limit: limits.timeout })
         );
+    }
+
+    #[test]
+    fn short_calls_are_believed_soon_and_long_ones_slowly() {
+        let millis = Duration::from_millis;
+        assert_eq!(learn(Duration::ZERO, millis(1500)), millis(1500));
+        assert_eq!(learn(millis(80), millis(160)), millis(90));
+        let mut hold = millis(1500);
+        for _ in 0..8 {
+            hold = learn(hold, millis(5));
+        }
+        assert!(hold < millis(12), "{hold:?}");
     }
 
     #[test]

@@ -16,6 +16,8 @@ pub struct Margin {
     pub calls: u64,
     /// Failed calls of the canary after which its other calls are not waited for.
     pub failed: u64,
+    /// And so many calls of the old one must there be then, failed or not, to compare with.
+    pub few: u64,
     /// The canary may fail so many calls of ten thousand more than the old one.
     pub failed_more: u64,
     /// And so many times as many.
@@ -30,7 +32,8 @@ pub struct Margin {
 
 impl Margin {
     /// What the host goes by. A hundred calls, since fewer tell nothing of one in a hundred; ten
-    /// failures, so that a canary that only fails harms no more than some ten callers. One call in a
+    /// failures beside twenty calls of the old one, so that a canary that only fails harms no more than
+    /// some ten callers, also of an app that is seldom called. One call in a
     /// hundred is what a caller who tries again does not notice, and twice as many what a service that
     /// fails now and then does on a bad day. The slowest twentieth, since it is made of enough calls
     /// to be compared after a hundred, as the slowest hundredth is not. Half as long again is seen by
@@ -38,6 +41,7 @@ impl Margin {
     pub const STATED: Self = Self {
         calls: 100,
         failed: 10,
+        few: 20,
         failed_more: 100,
         failed_times: 2,
         slow: 500,
@@ -56,6 +60,9 @@ pub struct Side {
     pub failed: u64,
     /// How long they took.
     pub durations: Durations,
+    /// How long those lasted that their callers gave up; `calls` does not hold them. What lasted longer
+    /// than is allowed counts as failed: a deployment that hangs fails nobody who waits for ever.
+    pub abandoned: Durations,
 }
 
 /// What is to be said of a canary.
@@ -80,6 +87,8 @@ pub enum Worse {
         old: u64,
         /// As many may.
         allowed: u64,
+        /// Those of the canary's that were given up by their callers after too long.
+        given_up: u64,
     },
     /// It takes too long.
     Slow {
@@ -95,13 +104,14 @@ pub enum Worse {
 impl std::fmt::Display for Worse {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match *self {
-            Self::Fails { canary, old, allowed } => write!(
-                f,
-                "{} of its calls failed, of the old deployment's {}; up to {} is allowed",
-                percent(canary),
-                percent(old),
-                percent(allowed)
-            ),
+            Self::Fails { canary, old, allowed, given_up } => {
+                write!(f, "{} of its calls failed, ", percent(canary))?;
+                if given_up > 0 {
+                    write!(f, "{} given up by callers after too long, ", percent(given_up))?;
+                }
+                let (old, allowed) = (percent(old), percent(allowed));
+                write!(f, "of the old deployment's {old}; up to {allowed} is allowed")
+            }
             Self::Slow { canary, old, allowed } => write!(
                 f,
                 "its slowest twentieth of calls takes {} and more, the old deployment's {}; up to \
@@ -117,30 +127,64 @@ impl std::fmt::Display for Worse {
 /// What is to be said of a canary that did this while the old deployment did that.
 #[must_use]
 pub fn judge(old: &Side, canary: &Side, margin: &Margin) -> Verdict {
-    let has_failed_enough = canary.failed >= margin.failed;
-    if old.calls < margin.calls || (canary.calls < margin.calls && !has_failed_enough) {
-        return Verdict::TooEarly;
-    }
-    // One failure more than there was: none in few calls does not mean that there will be none.
-    let old_rate = rate(old.failed + 1, old.calls + 1);
-    let most = old_rate.saturating_mul(margin.failed_times);
-    let allowed = most.max(old_rate.saturating_add(margin.failed_more)).min(WHOLE);
-    if exceeds(canary.failed, canary.calls, allowed) {
-        let (canary, old) = (rate(canary.failed, canary.calls), rate(old.failed, old.calls));
-        return Verdict::Worse(Worse::Fails { canary, old, allowed });
-    }
-    if canary.calls < margin.calls {
-        return Verdict::TooEarly;
-    }
     let old_slow = old.durations.exceeded_by(margin.slow);
-    let longer = old_slow.saturating_mul(margin.slower_tenths) / 10;
-    let allowed = longer.max(old_slow.saturating_add(margin.slower_by));
-    let n_slow = canary.durations.longer_than(allowed);
+    let Allowed { failed: allowed, longest } = Allowed::beside(old, margin);
+    let (old_calls, old_failed, _) = old.within(longest);
+    let (calls, failed, n_given_up) = canary.within(longest);
+    let has_failed_enough = failed >= margin.failed && old_calls >= margin.few;
+    let are_enough = old_calls >= margin.calls && calls >= margin.calls;
+    if !are_enough && !has_failed_enough {
+        return Verdict::TooEarly;
+    }
+    if exceeds(failed, calls, allowed) {
+        let (canary, old) = (rate(failed, calls), rate(old_failed, old_calls));
+        let given_up = rate(n_given_up, calls);
+        return Verdict::Worse(Worse::Fails { canary, old, allowed, given_up });
+    }
+    if !are_enough {
+        return Verdict::TooEarly;
+    }
+    let n_slow = canary.durations.longer_than(longest);
     if exceeds(n_slow, canary.durations.count(), margin.slow) {
         let canary = canary.durations.exceeded_by(margin.slow);
-        return Verdict::Worse(Worse::Slow { canary, old: old_slow, allowed });
+        return Verdict::Worse(Worse::Slow { canary, old: old_slow, allowed: longest });
     }
     Verdict::Fine
+}
+
+/// What a canary may do beside an old deployment, before chance is allowed for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Allowed {
+    /// Calls of ten thousand that may fail.
+    pub failed: u64,
+    /// Microseconds that its slowest twentieth may take.
+    pub longest: u64,
+}
+
+impl Allowed {
+    /// What it may do, since the old one did this.
+    #[must_use]
+    pub fn beside(old: &Side, margin: &Margin) -> Self {
+        let slow = old.durations.exceeded_by(margin.slow);
+        let longer = slow.saturating_mul(margin.slower_tenths) / 10;
+        let longest = longer.max(slow.saturating_add(margin.slower_by));
+        let (calls, failed, _) = old.within(longest);
+        // One failure more than there was: none in few calls does not mean that there will be none.
+        let rate = rate(failed.saturating_add(1), calls.saturating_add(1));
+        let most = rate.saturating_mul(margin.failed_times);
+        let failed = most.max(rate.saturating_add(margin.failed_more)).min(WHOLE);
+        Self { failed, longest }
+    }
+}
+
+impl Side {
+    /// Its calls and failures, and how many of these are calls that were given up after so many
+    /// microseconds.
+    fn within(&self, longest: u64) -> (u64, u64, u64) {
+        let n_given_up = self.abandoned.longer_than(longest);
+        let failed = self.failed.saturating_add(n_given_up);
+        (self.calls.saturating_add(n_given_up), failed, n_given_up)
+    }
 }
 
 /// Rates are counted of so many calls.

@@ -1,7 +1,8 @@
 //! How a call ended, and whose fault it was: one closed type for every ending.
 //! Does not know HTTP, metrics or how a guest is run: `respond` maps these values to the outside.
 
-use std::fmt;
+mod shown;
+
 use std::time::Duration;
 
 use crate::units::{Bytes, Fuel};
@@ -17,6 +18,8 @@ pub enum Outcome {
     OutOfFuel {
         /// The app's fuel limit per call.
         limit: Fuel,
+        /// Where the guest was when nothing was left, innermost frame first.
+        backtrace: Vec<String>,
     },
     /// The guest failed after the host refused to let its memory grow past the limit.
     OutOfMemory {
@@ -24,6 +27,8 @@ pub enum Outcome {
         limit: Bytes,
         /// What the instance would have used had the growth been allowed.
         asked: Bytes,
+        /// What took it there.
+        excess: Excess,
     },
     /// The last response byte was not there when the app's timeout had passed.
     TimedOut {
@@ -49,6 +54,22 @@ pub enum Outcome {
         /// What failed, for the operator; never shown to the client.
         detail: String,
     },
+}
+
+/// What took an instance past its memory limit, since each has another remedy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Excess {
+    /// What this one call needed.
+    OneCall,
+    /// What earlier calls left behind in an instance that serves several.
+    Kept {
+        /// Calls that it had served.
+        calls: u32,
+        /// By how much its memory had grown since the first of them.
+        grown: Bytes,
+    },
+    /// What the host holds for it: headers, bodies and other resources that it made and kept.
+    Resources,
 }
 
 /// A guest's trap: what it was and where.
@@ -107,9 +128,21 @@ pub enum Refusal {
         /// What all instances of the host may hold.
         budget: Bytes,
     },
+    /// The process uses nearly all it may, and it is not guests that hold it.
+    HostExhausted {
+        /// What the process uses.
+        used: Bytes,
+        /// What it may use.
+        budget: Bytes,
+        /// What instances hold together.
+        held: Bytes,
+    },
     /// The app's code is not ready to run yet, and too many wait for code already or this call has
     /// waited long enough.
     NotReady,
+    /// No replica of the app answers, and the host that was called may not run it: it lacks labels that
+    /// the app needs, or has an app that it must not meet.
+    NoReplica,
     /// The host is shutting down.
     Draining,
     /// The request asks to switch protocols.
@@ -148,7 +181,7 @@ impl Outcome {
     }
 
     /// Every cause code there is, in the order of [`Outcome`] and [`Refusal`].
-    pub const CAUSES: [&'static str; 21] = [
+    pub const CAUSES: [&'static str; 23] = [
         "answered",
         "trapped",
         "out_of_fuel",
@@ -166,11 +199,23 @@ impl Outcome {
         "host_full",
         "host_busy",
         "host_memory",
+        "host_exhausted",
         "not_ready",
+        "no_replica",
         "draining",
         "upgrade_unsupported",
         "host_failed",
     ];
+
+    /// Where the guest was when it ended, innermost frame first; empty where that is not known.
+    #[must_use]
+    pub fn backtrace(&self) -> &[String] {
+        match self {
+            Self::Trapped(trap) => &trap.backtrace,
+            Self::OutOfFuel { backtrace, .. } => backtrace,
+            _ => &[],
+        }
+    }
 
     /// Whose fault this ending is.
     #[must_use]
@@ -201,13 +246,25 @@ impl Outcome {
                  for readable frames"
                     .to_owned()
             }
-            Self::OutOfFuel { limit } => format!(
+            Self::OutOfFuel { limit, .. } => format!(
                 "do less in one call, or raise [limits] fuel above {limit} in steerage.toml"
             ),
-            Self::OutOfMemory { limit, asked } => format!(
-                "use less memory in one call, or raise [limits] memory from {limit} to at least \
-                 {asked} in steerage.toml"
-            ),
+            Self::OutOfMemory { limit, asked, excess } => match excess {
+                Excess::OneCall => format!(
+                    "use less memory in one call, or raise [limits] memory from {limit} to at \
+                     least {asked} in steerage.toml"
+                ),
+                Excess::Kept { calls, grown } => format!(
+                    "this looks like a leak: over {calls} calls the instance grew by {}; free what \
+                     a call allocates before it returns, or lower [instance] reuse or max_growth \
+                     in steerage.toml",
+                    grown.about()
+                ),
+                Excess::Resources => format!(
+                    "drop headers, bodies and requests once they are used, or raise [limits] \
+                     memory above {limit} in steerage.toml"
+                ),
+            },
             Self::TimedOut { limit } => format!(
                 "find what the call waited for, or raise [limits] timeout above {limit:?} in \
                  steerage.toml"
@@ -240,7 +297,9 @@ impl Refusal {
             Self::HostFull => "host_full",
             Self::HostBusy { .. } => "host_busy",
             Self::HostMemory { .. } => "host_memory",
+            Self::HostExhausted { .. } => "host_exhausted",
             Self::NotReady => "not_ready",
+            Self::NoReplica => "no_replica",
             Self::Draining => "draining",
             Self::UpgradeUnsupported => "upgrade_unsupported",
         }
@@ -254,11 +313,18 @@ impl Refusal {
             | Self::RequestTooLarge { .. }
             | Self::UpgradeUnsupported => Fault::Client,
             Self::AppBusy { .. } | Self::TooLate { .. } | Self::HostMemory { .. } => Fault::Guest,
-            Self::HostFull | Self::HostBusy { .. } | Self::NotReady | Self::Draining => Fault::Host,
+            Self::HostFull
+            | Self::HostBusy { .. }
+            | Self::HostExhausted { .. }
+            | Self::NotReady
+            | Self::NoReplica
+            | Self::Draining => Fault::Host,
         }
     }
 
-    fn advice(&self) -> Option<String> {
+    /// What can be done about it, in one sentence; `None` where nothing needs doing.
+    #[must_use]
+    pub fn advice(&self) -> Option<String> {
         match self {
             Self::AppBusy { concurrency, queue } => Some(format!(
                 "make calls shorter, or raise [limits] concurrency above {concurrency} or queue \
@@ -276,11 +342,22 @@ impl Refusal {
                 Some(format!("add hosts, or raise the host's [queue] most above {queue}"))
             }
             Self::HostMemory { share, .. } => Some(format!(
-                "run fewer calls at once or use less memory in each, to stay within {share}; or \
-                 give the host more memory"
+                "run fewer calls at once or use less memory in each, to stay within {}; or give \
+                 the host more memory",
+                share.about()
             )),
+            Self::HostExhausted { .. } => Some(
+                "look for what the host itself holds: connections, bodies that clients do not \
+                 take, certificates, log lines; or give it more memory"
+                    .to_owned(),
+            ),
             Self::NotReady => Some(
                 "call again: after an upgrade of the host each app is compiled at its first call"
+                    .to_owned(),
+            ),
+            Self::NoReplica => Some(
+                "see `steerage show` and `steerage hosts`: more replicas, or more hosts with its \
+                 labels, keep it served when one is lost"
                     .to_owned(),
             ),
             Self::NoRoute
@@ -288,59 +365,6 @@ impl Refusal {
             | Self::BadRequest { .. }
             | Self::Draining
             | Self::UpgradeUnsupported => None,
-        }
-    }
-}
-
-impl fmt::Display for Outcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Answered => f.write_str("answered"),
-            Self::Trapped(trap) => write!(f, "the app trapped: {}", trap.reason),
-            Self::OutOfFuel { limit } => write!(f, "the app used all of its {limit} fuel"),
-            Self::OutOfMemory { limit, asked } => {
-                write!(f, "the app asked for {asked} of memory, its limit is {limit}")
-            }
-            Self::TimedOut { limit } => {
-                write!(f, "the app did not finish its response within {limit:?}")
-            }
-            Self::ResponseTooLarge { limit } => {
-                write!(f, "the app's response is larger than {limit}")
-            }
-            Self::NoAnswer { detail } => write!(f, "the app gave no answer: {detail}"),
-            Self::ClientGone => f.write_str("the client went away"),
-            Self::Refused(refusal) => write!(f, "{refusal}"),
-            Self::HostFailed { detail } => write!(f, "the host failed: {detail}"),
-        }
-    }
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoRoute => f.write_str("no app answers this host and path"),
-            Self::NoHost => f.write_str("the request names no host"),
-            Self::BadRequest { detail } => write!(f, "bad request: {detail}"),
-            Self::RequestTooLarge { limit } => {
-                write!(f, "the request body is larger than {limit}")
-            }
-            Self::AppBusy { concurrency, queue } => {
-                write!(f, "the app is busy: {concurrency} calls run and {queue} wait already")
-            }
-            Self::TooLate { needs, limit } => {
-                write!(f, "calls of the app take {needs:.1?} now, its timeout is {limit:?}")
-            }
-            Self::HostFull => f.write_str("the host has no room for another instance"),
-            Self::HostBusy { queue } => write!(f, "{queue} calls wait on this host already"),
-            Self::HostMemory { held, share, budget } => write!(
-                f,
-                "the host's memory is short: the app holds {held}, its share of {budget} is {share}"
-            ),
-            Self::NotReady => f.write_str("the app's code is not ready to run yet"),
-            Self::Draining => f.write_str("the host is shutting down"),
-            Self::UpgradeUnsupported => {
-                f.write_str("protocol upgrades such as WebSocket are not supported")
-            }
         }
     }
 }

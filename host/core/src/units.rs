@@ -41,6 +41,10 @@ const BYTE_UNITS: [(&str, u64); 7] = [
     ("B", 1),
 ];
 
+/// The units in which a person is told an amount.
+const BINARY_UNITS: [(&str, u64); 4] =
+    [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
+
 impl Bytes {
     /// No bytes.
     pub const ZERO: Self = Self(0);
@@ -85,6 +89,13 @@ impl Bytes {
     #[must_use]
     pub fn saturating_sub(self, other: Self) -> Self {
         Self(self.0.saturating_sub(other.0))
+    }
+
+    /// The amount as one tells it to a person: the largest binary unit of which there is one, and one
+    /// decimal, such as `63.1MiB`. Not exact, so nothing reads it back.
+    #[must_use]
+    pub fn about(self) -> String {
+        decimal::about(self.0, &BINARY_UNITS)
     }
 
     /// Reads an amount as people write it.
@@ -166,6 +177,13 @@ impl Fuel {
     #[must_use]
     pub fn saturating_sub(self, other: Self) -> Self {
         Self(self.0.saturating_sub(other.0))
+    }
+
+    /// The amount as one tells it to a person, with one decimal, such as `1.2M`. Not exact, so
+    /// nothing reads it back.
+    #[must_use]
+    pub fn about(self) -> String {
+        decimal::about(self.0, &FUEL_UNITS)
     }
 
     /// Reads an amount as people write it.

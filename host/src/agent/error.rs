@@ -12,7 +12,7 @@ use crate::sandbox::compiler::CompileError;
 use crate::sandbox::module::LoadError;
 use crate::store::StoreError;
 
-/// Why a wish was not carried out. Nothing has changed then.
+/// Why a wish was not carried out. Nothing has changed then, but for [`DeployError::Unsure`].
 #[derive(Debug, thiserror::Error)]
 pub enum DeployError {
     /// The manifest has mistakes.
@@ -89,6 +89,30 @@ pub enum DeployError {
     /// The store that all hosts share does not take it.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The store was asked to make it durable and did not say whether it has: it may have happened.
+    #[error(
+        "the store did not say whether it took the change of {app}: {source}; see `steerage show {app}` \
+         before you try again"
+    )]
+    Unsure {
+        /// The app.
+        app: AppName,
+        /// What the store said, or did not say.
+        source: StoreError,
+    },
+    /// The canary that was to be rolled back was taken back before, by the fleet itself.
+    #[error(
+        "the canary of {app}, deployment {taken_back}, was taken back already: deployment {current} has \
+         all calls; to go back behind that one, say which it shall be: `steerage rollback {app} --to N`"
+    )]
+    CanaryTakenBack {
+        /// The app.
+        app: AppName,
+        /// The deployment that was on trial.
+        taken_back: u64,
+        /// The one that is served.
+        current: u64,
+    },
     /// No host that answers has the component.
     #[error("no host has component {digest}: {asked}")]
     Missing {
@@ -103,6 +127,20 @@ pub enum DeployError {
 }
 
 impl DeployError {
+    /// Why a commit about an app came to nothing, if it did.
+    pub(super) fn of_commit(app: &AppName, error: StoreError) -> Self {
+        match error {
+            StoreError::Away { .. } => Self::Unsure { app: app.clone(), source: error },
+            error => Self::Store(error),
+        }
+    }
+
+    /// Whether the wish may be durable all the same, so that what it needs must stay.
+    #[must_use]
+    pub fn may_have_happened(&self) -> bool {
+        matches!(self, Self::Unsure { .. })
+    }
+
     /// Whether it is for want of room on this host's disk, which is nobody's but its operator's to mend.
     #[must_use]
     pub fn is_full_disk(&self) -> bool {

@@ -13,6 +13,7 @@ use crate::ledger::index::IndexRecord;
 use crate::ledger::record::DeploymentRecord;
 use crate::manifest;
 use crate::store::StoreError;
+use crate::telemetry::chain;
 
 /// How long a deploy waits for the hosts it is placed on. It is durable before.
 pub(super) const SETTLED_WITHIN: Duration = Duration::from_secs(10);
@@ -79,26 +80,27 @@ impl Agent {
         record: DeploymentRecord,
     ) -> Result<Arc<App>, DeployError> {
         let (app, generation) = (record.app.clone(), record.generation);
-        if fleet.view().ready.get(&app).is_some_and(|ready| ready.contains_key(fleet.me())) {
-            self.prepare(record).await?;
-        } else {
-            self.follow(record).await?;
+        let is_here =
+            fleet.view().ready.get(&app).is_some_and(|ready| ready.contains_key(fleet.me()));
+        let followed = match is_here {
+            true => self.prepare(record.clone()).await,
+            false => self.follow(record.clone()).await,
+        };
+        if let Err(error) = followed {
+            // It is durable by now, and the others serve it: this host tries on by itself, and tells
+            // when it does not get on.
+            tracing::warn!(%app, %generation, error = chain(&error), "deployed, but not served here yet");
         }
         let is_placed = || fleet.view().assigned_to(&app).is_some_and(|hosts| !hosts.is_empty());
         if !self.settled(fleet, PLACED_WITHIN, is_placed).await {
             tracing::warn!(%app, %generation, "deployed, but placed nowhere yet");
-            return self.served(&app);
+            return as_served(&record);
         }
         let is_ready = || fleet.view().is_ready_everywhere(&app, generation.get());
         if !self.settled(fleet, SETTLED_WITHIN, is_ready).await {
             tracing::warn!(%app, %generation, "deployed, but not ready where it is placed yet");
         }
-        self.served(&app)
-    }
-
-    fn served(&self, app: &AppName) -> Result<Arc<App>, DeployError> {
-        let served = self.parts().catalog.app(app);
-        served.ok_or_else(|| DeployError::Task(format!("{app} was removed meanwhile")))
+        as_served(&record)
     }
 
     /// Waits at most for a while until the hosts have done what was wished; whether they have.
@@ -149,4 +151,11 @@ impl Agent {
         }
         self.commit(turn, record.clone()).await
     }
+}
+
+/// A deployment as it is served, or will be.
+pub(super) fn as_served(record: &DeploymentRecord) -> Result<Arc<App>, DeployError> {
+    let task = |error: &dyn std::fmt::Display| DeployError::Task(error.to_string());
+    let index = IndexRecord::of(record).map_err(|error| task(&error))?;
+    Ok(Arc::new(App::new(index).map_err(|error| task(&error))?))
 }

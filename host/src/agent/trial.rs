@@ -6,13 +6,12 @@ use std::sync::Arc;
 use steerage_core::canary::Share;
 use steerage_core::id::{AppName, Generation};
 
-use super::follow::SETTLED_WITHIN;
+use super::follow::{SETTLED_WITHIN, as_served};
 use super::wish::{Before, TRIES, deployments};
 use super::{Agent, DeployError};
 use crate::catalog::App;
 use crate::fleet::record::{AppRecord, TakenBack};
 use crate::fleet::{Fleet, keys};
-use crate::ledger::index::IndexRecord;
 use crate::ledger::record::DeploymentRecord;
 use crate::manifest;
 use crate::store::StoreError;
@@ -92,7 +91,7 @@ impl Agent {
             match fleet.store().commit(commit).await {
                 Ok(_) => return Ok(promoted),
                 Err(StoreError::Conflict { .. }) => {}
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(DeployError::of_commit(app, error)),
             }
         }
         Err(StoreError::Conflict { key: Some(keys::app(app)) }.into())
@@ -127,7 +126,7 @@ impl Agent {
         parts.events.push(Event {
             app: Some(app.clone()),
             generation: Some(generation),
-            ..Event::now("canary_began", format!("{share} of {app} is deployment {generation} now"))
+            ..Event::now("canary_began", format!("{share} of {app} is generation {generation} now"))
         });
         Ok(())
     }
@@ -144,7 +143,7 @@ impl Agent {
             generation: Some(generation),
             ..Event::now(
                 "canary_ended",
-                format!("deployment {generation} of {app} is no longer on trial: {reason}"),
+                format!("generation {generation} of {app} is no longer on trial: {reason}"),
             )
         });
     }
@@ -161,9 +160,7 @@ impl Agent {
         if !self.settled(fleet, SETTLED_WITHIN, is_tried).await {
             tracing::warn!(%app, %generation, "on trial, but not tried yet where it is placed");
         }
-        let task = |error: &dyn std::fmt::Display| DeployError::Task(error.to_string());
-        let index = IndexRecord::of(record).map_err(|error| task(&error))?;
-        Ok(Arc::new(App::new(index).map_err(|error| task(&error))?))
+        as_served(record)
     }
 
     /// The share that the fleet wants a deployment on trial to have, if it wants it to be.

@@ -2,19 +2,16 @@
 //! component is on a second host before a deployment is acknowledged. What was overtaken by another
 //! wish is tried again on what that one left.
 
-use std::collections::BTreeSet;
-
 use steerage_core::canary::Share;
 use steerage_core::id::{AppName, Digest, Generation};
-use steerage_core::manifest::Manifest;
-use steerage_core::route::{Conflict, Route};
+use steerage_core::manifest::{Manifest, Placement};
 
 use super::{Agent, DeployError, now};
 use crate::fleet::record::{self, AppRecord, CanaryRecord};
 use crate::fleet::{Fleet, keys};
 use crate::ledger::record::DeploymentRecord;
 use crate::manifest;
-use crate::store::{Commit, Entry, Guard, StoreError, Write};
+use crate::store::{Commit, Entry, Guard, MOST_WRITES, Revision, StoreError, Write};
 use crate::telemetry::events::{Event, Severity};
 
 /// How often a wish is tried that others overtake.
@@ -69,12 +66,12 @@ impl Agent {
             put(&mut commit, keys::last(&manifest.name), number);
             self.claim(fleet, &manifest.name, &manifest.routes, &mut commit).await?;
             match fleet.store().commit(commit).await {
-                Ok(_) => {
-                    self.prune(fleet, &record, &deployment.app).await;
+                Ok(at) => {
+                    self.prune(fleet, &record, &deployment.app, at).await;
                     return Ok(deployment);
                 }
                 Err(StoreError::Conflict { .. }) => {}
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(DeployError::of_commit(&manifest.name, error)),
             }
         }
         Err(StoreError::Conflict { key: Some(keys::app(&manifest.name)) }.into())
@@ -90,6 +87,13 @@ impl Agent {
         for _ in 0..TRIES {
             let before = Before::read(fleet, app).await?;
             let Some(current) = &before.record else { return Err(DeployError::NoApp(app.clone())) };
+            if to.is_none()
+                && let Some(taken_back) = &current.taken_back
+            {
+                // Whoever saw a bad canary means that one, and not what is served beside it.
+                let (taken_back, current) = (taken_back.generation, current.generation);
+                return Err(DeployError::CanaryTakenBack { app: app.clone(), taken_back, current });
+            }
             let kept = deployments(fleet, app).await?;
             let wanted = kept.iter().rev().find(|kept| match to {
                 Some(to) => kept.generation == to,
@@ -107,13 +111,15 @@ impl Agent {
             };
             let manifest = manifest::reread(&wanted.manifest, &self.parts().limits)
                 .map_err(DeployError::Manifest)?;
-            let record = before.with(&manifest, wanted.generation, None);
+            let mut record = before.with(&manifest, wanted.generation, None);
+            // What an operator said in a rush holds on, whatever the earlier manifest says.
+            record.scaled = current.scaled;
             let mut commit = before.commit(app, &record);
             self.claim(fleet, app, &manifest.routes, &mut commit).await?;
             match fleet.store().commit(commit).await {
                 Ok(_) => return Ok(wanted.clone()),
                 Err(StoreError::Conflict { .. }) => {}
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(DeployError::of_commit(app, error)),
             }
         }
         Err(StoreError::Conflict { key: Some(keys::app(app)) }.into())
@@ -138,7 +144,7 @@ impl Agent {
             match fleet.store().commit(before.commit(app, &record)).await {
                 Ok(_) => return Ok(record),
                 Err(StoreError::Conflict { .. }) => {}
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(DeployError::of_commit(app, error)),
             }
         }
         Err(StoreError::Conflict { key: Some(keys::app(app)) }.into())
@@ -157,11 +163,6 @@ impl Agent {
                 return Err(DeployError::NoApp(app.clone()));
             }
             let kept = deployments(fleet, app).await?;
-            let mut routes = BTreeSet::new();
-            for deployment in &kept {
-                let manifest = manifest::reread(&deployment.manifest, &self.parts().limits);
-                routes.extend(manifest.iter().flat_map(|m| m.routes.iter().map(keys::route)));
-            }
             let mut commit = Commit {
                 guards: vec![guard(keys::app(app), before.app.as_ref())],
                 writes: vec![Write::Delete(keys::app(app))],
@@ -169,15 +170,14 @@ impl Agent {
             for deployment in &kept {
                 commit.writes.push(Write::Delete(keys::deployment(app, deployment.generation)));
             }
-            for key in routes.into_iter().take(MOST_ROUTES) {
-                if owner(fleet, &key).await?.is_some_and(|(owner, _)| owner == app.as_str()) {
-                    commit.writes.push(Write::Delete(key));
-                }
-            }
+            let routes = self.claimed(fleet, app, &kept).await?;
             match fleet.store().commit(commit).await {
-                Ok(_) => return Ok(()),
+                Ok(_) => {
+                    self.release(fleet, routes).await;
+                    return Ok(());
+                }
                 Err(StoreError::Conflict { .. }) => {}
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(DeployError::of_commit(app, error)),
             }
         }
         Err(StoreError::Conflict { key: Some(keys::app(app)) }.into())
@@ -200,52 +200,24 @@ impl Agent {
         }
     }
 
-    /// Lets go of deployments there is no room for. That it fails harms nobody: the next deploy tries
+    /// Lets go of deployments there is no room for, if the app is still as it was committed then:
+    /// somebody may go back to one of them just now. That it fails harms nobody: the next deploy tries
     /// again.
-    async fn prune(&self, fleet: &Fleet, record: &AppRecord, app: &AppName) {
+    async fn prune(&self, fleet: &Fleet, record: &AppRecord, app: &AppName, at: Revision) {
         let Ok(kept) = deployments(fleet, app).await else { return };
-        let n_old = kept.len().saturating_sub(KEPT);
-        let old = kept.iter().take(n_old).filter(|kept| kept.generation.get() != record.generation);
+        let n_old = kept.len().saturating_sub(KEPT).min(MOST_WRITES);
+        let tried = record.canary.as_ref().map(|canary| canary.generation);
+        let is_needed =
+            |generation: u64| generation == record.generation || Some(generation) == tried;
+        let old = kept.iter().take(n_old).filter(|kept| !is_needed(kept.generation.get()));
         let writes = old.map(|kept| Write::Delete(keys::deployment(app, kept.generation)));
-        let commit = Commit { guards: Vec::new(), writes: writes.collect() };
+        let guards = vec![Guard::At(keys::app(app), at)];
+        let commit = Commit { guards, writes: writes.collect() };
         if !commit.writes.is_empty() {
             drop(fleet.store().commit(commit).await);
         }
     }
-
-    /// Claims routes for an app, unless another one has them.
-    pub(super) async fn claim(
-        &self,
-        fleet: &Fleet,
-        app: &AppName,
-        routes: &[Route],
-        commit: &mut Commit,
-    ) -> Result<(), DeployError> {
-        for route in routes.iter().take(MOST_ROUTES) {
-            let key = keys::route(route);
-            match owner(fleet, &key).await? {
-                None => {
-                    commit.guards.push(Guard::Absent(key.clone()));
-                    put(commit, key, app.as_str().as_bytes().to_vec());
-                }
-                Some((owner, entry)) if owner == app.as_str() => {
-                    commit.guards.push(Guard::At(key, entry.revision));
-                }
-                Some((owner, _)) => {
-                    let owner = owner.parse().map_err(|_| StoreError::Damaged {
-                        what: format!("{key} names {owner:?}, which is no app"),
-                    })?;
-                    let (wanted, route) = (route.clone(), route.clone());
-                    return Err(Conflict { wanted, route, owner }.into());
-                }
-            }
-        }
-        Ok(())
-    }
 }
-
-/// As many routes as one commit has room for, beside the records themselves; see the store's bound.
-const MOST_ROUTES: usize = 70;
 
 /// Refuses at once what would wait for a store that is known to be away.
 pub(super) fn check_store(fleet: &Fleet) -> Result<(), StoreError> {
@@ -296,9 +268,16 @@ impl Before {
             labels: placement.labels.clone(),
             apart_from: placement.apart_from.iter().map(ToString::to_string).collect(),
             zones: placement.zones,
+            scaled: self.scaled(placement),
             canary: None,
             taken_back: None,
         }
+    }
+
+    /// How many replicas an operator asked for, unless the developer has asked for others since.
+    fn scaled(&self, placement: &Placement) -> Option<u32> {
+        let record = self.record.as_ref()?;
+        record.scaled.filter(|_| (record.min, record.max) == (placement.min, placement.max))
     }
 
     /// Whether a canary can be tried beside what there is.
@@ -332,20 +311,15 @@ impl Before {
     }
 }
 
-fn guard(key: String, entry: Option<&Entry>) -> Guard {
+pub(super) fn guard(key: String, entry: Option<&Entry>) -> Guard {
     match entry {
         Some(entry) => Guard::At(key, entry.revision),
         None => Guard::Absent(key),
     }
 }
 
-fn put(commit: &mut Commit, key: String, value: Vec<u8>) {
+pub(super) fn put(commit: &mut Commit, key: String, value: Vec<u8>) {
     commit.writes.push(Write::Put { key, value, lease: None });
-}
-
-async fn owner(fleet: &Fleet, key: &str) -> Result<Option<(String, Entry)>, DeployError> {
-    let entry = fleet.store().get(key).await?;
-    Ok(entry.map(|entry| (String::from_utf8_lossy(&entry.value).into_owned(), entry)))
 }
 
 /// The deployments of an app that the store keeps and this host can read, the oldest first.

@@ -4,7 +4,7 @@
 use axum::Json;
 use axum::extract::State;
 use http::StatusCode;
-use steerage_core::canary::{self, Margin, Share, Side, Verdict};
+use steerage_core::canary::{self, Allowed, Margin, Share, Side, Verdict};
 use steerage_core::id::AppName;
 
 use super::deploy::to_the_end;
@@ -60,6 +60,7 @@ fn shown(view: &View, app: &AppName, record: &CanaryRecord) -> wire::Canary {
         Verdict::Fine => "fine",
         Verdict::Worse(_) => "worse",
     };
+    let allowed = Allowed::beside(&old, &Margin::STATED);
     let n_hosts = view.assigned_to(app).map_or(0, imbl::OrdSet::len);
     let n_trying = view.trying(app, record.generation).count();
     wire::Canary {
@@ -70,6 +71,9 @@ fn shown(view: &View, app: &AppName, record: &CanaryRecord) -> wire::Canary {
         trying: u32::try_from(n_trying).unwrap_or(u32::MAX),
         hosts: u32::try_from(n_hosts).unwrap_or(u32::MAX),
         verdict: verdict.to_owned(),
+        allowed_failed_percent: f64::from(u32::try_from(allowed.failed).unwrap_or(u32::MAX))
+            / 100.0,
+        allowed_p95_us: allowed.longest,
         old: side(&old),
         canary: side(&canary),
     }

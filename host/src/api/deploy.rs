@@ -98,7 +98,8 @@ pub(super) async fn deploy(
         let way = state.under_way.enter(digest);
         let deployed = state.agent.deploy(Some(&app), request.manifest, digest, share).await;
         let is_last = way.leave();
-        if deployed.is_err() && is_last {
+        // What may be durable needs its component, of which this may be the only copy.
+        if deployed.as_ref().is_err_and(|error| !error.may_have_happened()) && is_last {
             state.agent.forget(digest).await?;
         }
         deployed

@@ -1,6 +1,8 @@
 //! The endpoints that speak of the fleet: hosts and what is wanted of them, replicas, plans.
 //! Does not place anything: what is wished here goes to the store, and placement sees it there.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::extract::State;
 use serde::Deserialize;
@@ -21,8 +23,16 @@ use crate::store::{Commit, StoreError, Write};
 pub(super) async fn hosts(State(state): State<Shared>) -> Result<Json<wire::Hosts>, Refusal> {
     let fleet = state.fleet()?;
     let view = fleet.view();
-    let hosts = view.all_hosts().map(|(name, record)| summary(fleet, &view, name, record));
-    let mut hosts: Vec<_> = hosts.collect();
+    let counts = Counts::of(&view);
+    let hosts =
+        view.all_hosts().map(|(name, record)| summary(fleet, &view, &counts, (name, record)));
+    let lost = fleet.lost().into_iter().filter(|(name, _)| view.host(name).is_none());
+    let lost = lost.map(|(name, lost)| {
+        let told = summary(fleet, &view, &counts, (&name, &lost.record));
+        let lost_seconds = Some(lost.for_how_long().as_secs());
+        wire::HostSummary { state: "lost".to_owned(), lost_seconds, ..told }
+    });
+    let mut hosts: Vec<_> = hosts.chain(lost).collect();
     hosts.sort_by(|one, other| one.host.cmp(&other.host));
     let (asked, store_answers) = (fleet.me().to_string(), !fleet.is_cut_off());
     let trouble = fleet.trouble().map(|trouble| trouble.to_string());
@@ -62,7 +72,7 @@ pub(super) async fn set_standing(
         return Err(StoreError::Away { why }.into());
     }
     fleet.store().commit(Commit { guards: Vec::new(), writes: vec![write] }).await?;
-    let mut told = summary(fleet, &view, &host, record);
+    let mut told = summary(fleet, &view, &Counts::of(&view), (&host, record));
     told.standing = request.standing;
     Ok(Json(told))
 }
@@ -80,12 +90,10 @@ pub(super) async fn scale(
         let detail = format!("replicas is {wanted}: 1 to {MAX_REPLICAS} is allowed");
         return Err(Refusal::new(Cause::BadRequest, detail));
     }
-    let change = |record: &mut record::AppRecord| {
-        (record.min, record.max) = (wanted, wanted);
-    };
-    let record = state.agent.wish_changed(fleet, &app, change).await?;
+    let change = |record: &mut record::AppRecord| record.scaled = Some(wanted);
+    state.agent.wish_changed(fleet, &app, change).await?;
     let mut told = replicas_of(&fleet.view(), &app).ok_or_else(|| Refusal::no_app(&app))?;
-    (told.wanted, told.min, told.max) = (record.min, record.min, record.max);
+    (told.wanted, told.min, told.max) = (wanted, wanted, wanted);
     Ok(Json(told))
 }
 
@@ -111,8 +119,10 @@ async fn placed(fleet: &Fleet, app: &AppName, headroom: u32) -> Option<wire::Rep
     let n_placed = view.assigned_to(app).map_or(0, imbl::OrdSet::len);
     if n_placed < usize::try_from(told.wanted).unwrap_or(usize::MAX) {
         // Any host may plan, so this one knows as well as the one that does.
-        let now = placement::of(fleet, &view, headroom);
-        let planned = tokio::task::spawn_blocking(move || place::plan(&now, &Aims::default()));
+        let (fleet, view) = (fleet.clone(), view.clone());
+        let planned = tokio::task::spawn_blocking(move || {
+            place::plan(&placement::of(&fleet, &view, headroom), &Aims::default())
+        });
         let plan = planned.await.unwrap_or_default();
         let unplaced = plan.unplaced.into_iter().find(|unplaced| unplaced.app == *app);
         told.lacks = unplaced.map(|unplaced| unplaced.lacks.to_string());
@@ -133,9 +143,12 @@ pub(super) async fn plan(
     Asked(query): Asked<PlanQuery>,
 ) -> Result<Json<wire::Plan>, Refusal> {
     let fleet = state.fleet()?;
-    let view = placement::of(fleet, &fleet.view(), state.headroom);
-    let aims = Aims { consolidate: query.consolidate };
-    let planned = tokio::task::spawn_blocking(move || place::plan(&view, &aims)).await;
+    let (headroom, aims) = (state.headroom, Aims { consolidate: query.consolidate });
+    let planned_for = fleet.clone();
+    let planned = tokio::task::spawn_blocking(move || {
+        place::plan(&placement::of(&planned_for, &planned_for.view(), headroom), &aims)
+    });
+    let planned = planned.await;
     let plan = planned.map_err(|error| Refusal::internal(&error))?;
     let text = |name: &Option<HostName>| name.as_ref().map(ToString::to_string);
     let moves = plan.moves.iter().map(|step| wire::PlannedMove {
@@ -154,6 +167,7 @@ pub(super) async fn plan(
         moves: moves.collect(),
         unplaced: unplaced.collect(),
         spare: plan.spare.iter().map(ToString::to_string).collect(),
+        store_answers: !fleet.is_cut_off(),
     }))
 }
 
@@ -166,7 +180,32 @@ impl ApiState {
     }
 }
 
-fn summary(fleet: &Fleet, view: &View, name: &HostName, record: &HostRecord) -> wire::HostSummary {
+/// How many apps are where, counted once for all hosts.
+#[derive(Default)]
+struct Counts<'v> {
+    replicas: BTreeMap<&'v HostName, u32>,
+    ready: BTreeMap<&'v HostName, u32>,
+}
+
+impl<'v> Counts<'v> {
+    fn of(view: &'v View) -> Self {
+        let mut counts = Self::default();
+        for host in view.assigned.values().flat_map(|(hosts, _)| hosts.iter()) {
+            *counts.replicas.entry(host).or_default() += 1;
+        }
+        for host in view.ready.values().flat_map(imbl::OrdMap::keys) {
+            *counts.ready.entry(host).or_default() += 1;
+        }
+        counts
+    }
+}
+
+fn summary(
+    fleet: &Fleet,
+    view: &View,
+    counts: &Counts<'_>,
+    (name, record): (&HostName, &HostRecord),
+) -> wire::HostSummary {
     let standing = match view.wishes.get(name) {
         None => "open",
         Some(HostWish { drain: false }) => "cordoned",
@@ -181,8 +220,6 @@ fn summary(fleet: &Fleet, view: &View, name: &HostName, record: &HostRecord) -> 
         Some(Health::Gone) => "gone",
         Some(Health::Silent) | None => "silent",
     };
-    let n_replicas = view.assigned.values().filter(|(hosts, _)| hosts.contains(name)).count();
-    let n_ready = view.ready.values().filter(|hosts| hosts.contains_key(name)).count();
     let (cpu, memory) = view
         .used_on(name)
         .fold((0, 0), |(cpu, memory), (_, app)| (cpu + app.cpu_u, memory + app.memory));
@@ -192,10 +229,13 @@ fn summary(fleet: &Fleet, view: &View, name: &HostName, record: &HostRecord) -> 
         labels: record.labels.clone(),
         listen: record.listen.to_string(),
         address: record.address.to_string(),
+        admin: Some(record.admin.to_string()),
         standing: standing.to_owned(),
         state: state.to_owned(),
-        replicas: u32::try_from(n_replicas).unwrap_or(u32::MAX),
-        ready: u32::try_from(n_ready).unwrap_or(u32::MAX),
+        why: peer.as_ref().and_then(|peer| peer.why()).map(|why| why.to_string()),
+        lost_seconds: None,
+        replicas: counts.replicas.get(name).copied().unwrap_or(0),
+        ready: counts.ready.get(name).copied().unwrap_or(0),
         cpu_millicores: record.cpu_m,
         cpu_used_millicores: Cpu::micro(cpu).as_millis(),
         memory_bytes: record.memory,
@@ -226,12 +266,13 @@ fn replicas_of(view: &View, app: &AppName) -> Option<wire::Replicas> {
         })
         .collect();
     let n_ready = hosts.iter().filter(|replica| replica.state == "ready").count();
+    let (min, max) = record.bounds();
     Some(wire::Replicas {
         app: app.to_string(),
         generation: record.generation,
-        wanted: u32::try_from(assigned.len()).unwrap_or(u32::MAX).clamp(record.min, record.max),
-        min: record.min,
-        max: record.max,
+        wanted: u32::try_from(assigned.len()).unwrap_or(u32::MAX).clamp(min, max.max(min)),
+        min,
+        max,
         ready: u32::try_from(n_ready).unwrap_or(u32::MAX),
         hosts,
         lacks: None,

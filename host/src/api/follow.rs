@@ -54,7 +54,9 @@ pub(super) fn lines(
     coming: Receiver<LogLine>,
     shutdown: Shutdown,
 ) -> Response {
-    answer(Lines { app, last: None }, tail, coming, shutdown)
+    let mut source = Lines { app, last: None };
+    let tail = tail.into_iter().filter_map(|line| source.told(line)).collect();
+    answer(source, tail, coming, shutdown)
 }
 
 /// What happened, then what happens.
@@ -64,7 +66,10 @@ pub(super) fn events(
     coming: Receiver<Event>,
     shutdown: Shutdown,
 ) -> Response {
-    answer(Events { app, last_id: 0 }, recent, coming, shutdown)
+    // They come in the order in which they last happened; what was told later has a larger id.
+    let last_id = recent.iter().map(|event| event.id).max().unwrap_or(0);
+    let tail = recent.into_iter().filter_map(|event| json(&told::event(event))).collect();
+    answer(Events { app, last_id }, tail, coming, shutdown)
 }
 
 impl Source for Lines {
@@ -103,12 +108,11 @@ impl Source for Events {
 }
 
 fn answer<S: Source>(
-    mut source: S,
-    tail: Vec<S::Item>,
+    source: S,
+    tail: Vec<Bytes>,
     coming: Receiver<S::Item>,
     shutdown: Shutdown,
 ) -> Response {
-    let tail: Vec<Bytes> = tail.into_iter().filter_map(|item| source.told(item)).collect();
     // Something is sent at once, so that the client knows it is being served.
     let start = if tail.is_empty() { Bytes::from_static(b"\n") } else { tail.concat().into() };
     let following = stream::unfold((source, coming), move |(mut source, mut coming)| {

@@ -188,6 +188,10 @@ pub(super) async fn healthz() -> Response {
 /// `GET /readyz`.
 pub(super) async fn readyz(State(state): State<Shared>) -> Result<Response, Refusal> {
     state.check_open()?;
+    if state.front.fleet.as_ref().is_some_and(|fleet| !fleet.is_known()) {
+        let detail = "this host does not know yet which apps its fleet has; it reads the store";
+        return Err(Refusal::new(Cause::StoreAway, detail));
+    }
     Ok(([(CACHE_CONTROL, "no-store")], "ready\n").into_response())
 }
 

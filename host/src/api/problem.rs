@@ -31,6 +31,7 @@ pub(super) enum Cause {
     MethodNotAllowed,
     RouteConflict,
     CanaryRuns,
+    CanaryTakenBack,
     TooLarge,
     BadComponent,
     CompileTimedOut,
@@ -67,6 +68,7 @@ impl Cause {
             Self::MethodNotAllowed => "method_not_allowed",
             Self::RouteConflict => "route_conflict",
             Self::CanaryRuns => "canary_runs",
+            Self::CanaryTakenBack => "canary_taken_back",
             Self::TooLarge => "too_large",
             Self::BadComponent => "bad_component",
             Self::CompileTimedOut => "compile_timed_out",
@@ -89,7 +91,9 @@ impl Cause {
             Self::ForeignHost => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::RouteConflict | Self::CanaryRuns | Self::Overtaken => StatusCode::CONFLICT,
+            Self::RouteConflict | Self::CanaryRuns | Self::CanaryTakenBack | Self::Overtaken => {
+                StatusCode::CONFLICT
+            }
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BadComponent
             | Self::CompileTimedOut
@@ -113,6 +117,7 @@ impl Cause {
             Self::MethodNotAllowed => "This cannot be done here",
             Self::RouteConflict => "Another app has the route",
             Self::CanaryRuns => "A deployment is on trial already",
+            Self::CanaryTakenBack => "The canary was taken back already",
             Self::TooLarge => "The body is too large",
             Self::BadComponent => "The component cannot run here",
             Self::CompileTimedOut => "The component takes too long to compile",
@@ -218,6 +223,10 @@ impl From<DeployError> for Refusal {
             | DeployError::NoDeployment { .. } => Self::new(Cause::NotFound, error.to_string()),
             DeployError::CanaryAlone => Self::new(Cause::BadRequest, error.to_string()),
             DeployError::CanaryRuns { .. } => Self::new(Cause::CanaryRuns, error.to_string()),
+            DeployError::CanaryTakenBack { .. } => {
+                Self::new(Cause::CanaryTakenBack, error.to_string())
+            }
+            DeployError::Unsure { .. } => Self::new(Cause::StoreAway, error.to_string()),
             DeployError::Conflict(conflict) => Self::from(conflict),
             DeployError::Compile(error) => Self::from(error),
             DeployError::Load(error) => Self::from(error),

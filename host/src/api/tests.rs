@@ -119,6 +119,7 @@ fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> Api
         blobs: Blobs::open(&folder.join("blobs")).unwrap(),
         catalog: catalog.clone(),
         logs: Arc::<Logs>::default(),
+        calls: Arc::default(),
         events: events.clone(),
         limits: LimitsPolicy::default(),
         peers: None,

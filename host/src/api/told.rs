@@ -175,6 +175,7 @@ pub(super) fn event(event: Event) -> wire::Event {
     }
     wire::Event {
         id: event.id,
+        first_at: event.first_at,
         at: event.at,
         kind: event.kind.to_owned(),
         severity: match event.severity {

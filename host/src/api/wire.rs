@@ -313,6 +313,9 @@ pub struct Events {
 pub struct Event {
     /// Counts up from 1 since the host started.
     pub id: u64,
+    /// When it first happened.
+    #[serde(with = "time", default)]
+    pub first_at: u64,
     /// When it last happened.
     #[serde(with = "time")]
     pub at: u64,
@@ -324,7 +327,7 @@ pub struct Event {
     pub app: Option<String>,
     /// The deployment it happened to.
     pub generation: Option<u64>,
-    /// The call it first happened in.
+    /// A call it happened in, of the last ones.
     pub call: Option<String>,
     /// What happened, in one sentence.
     pub message: String,

@@ -33,7 +33,7 @@ use crate::manifest;
 use crate::sandbox::compiler::Compiled;
 use crate::sandbox::module::{Prepared, Sandbox, Spec};
 use crate::schedule::Schedule;
-use crate::telemetry::calls::Calls;
+use crate::telemetry::calls::AllCalls;
 use crate::telemetry::chain;
 use crate::telemetry::events::{Event, Events, Severity};
 use crate::telemetry::logs::Logs;
@@ -65,6 +65,8 @@ pub struct Parts {
     pub catalog: Arc<Catalog>,
     /// Guests' output.
     pub logs: Arc<Logs>,
+    /// Their last calls.
+    pub calls: Arc<AllCalls>,
     /// What happened.
     pub events: Arc<Events>,
     /// What apps may use.
@@ -313,7 +315,7 @@ impl Shelf {
             gate: parts.schedule.gate(&manifest.limits, &manifest.tenant, manifest.weight),
             memory: parts.memory.account(manifest.weight),
             meter: Arc::new(AppMeter::default()),
-            calls: Arc::new(Calls::default()),
+            calls: parts.calls.ring(),
             log: parts.logs.app(&manifest.name),
         }
     }

@@ -32,6 +32,8 @@ pub struct Count {
     calls: AtomicU64,
     failed: AtomicU64,
     durations: [AtomicU64; Durations::CLASSES],
+    /// Of calls that their callers gave up.
+    abandoned: [AtomicU64; Durations::CLASSES],
 }
 
 impl Trial {
@@ -51,15 +53,24 @@ impl Trial {
 
 impl Default for Count {
     fn default() -> Self {
-        let durations = std::array::from_fn(|_| AtomicU64::new(0));
-        Self { calls: AtomicU64::new(0), failed: AtomicU64::new(0), durations }
+        let none = || std::array::from_fn(|_| AtomicU64::new(0));
+        let (calls, failed) = Default::default();
+        Self { calls, failed, durations: none(), abandoned: none() }
     }
 }
 
 impl Count {
     /// Counts one call that is over, unless it says nothing of the deployment.
     pub fn record(&self, outcome: &Outcome, status: u16, duration: Duration) {
+        let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        let count_in = |classes: &[AtomicU64; Durations::CLASSES]| {
+            if let Some(count) = classes.get(Durations::class(micros)) {
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+        };
         let has_failed = match outcome.fault() {
+            // How long it lasted tells whether the caller had reason to.
+            _ if matches!(outcome, Outcome::ClientGone) => return count_in(&self.abandoned),
             // What an app answers itself is its own doing.
             Fault::None => status >= 500,
             Fault::Guest => true,
@@ -71,22 +82,24 @@ impl Count {
             // It was quick, but did nothing.
             return;
         }
-        let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-        if let Some(count) = self.durations.get(Durations::class(micros)) {
-            count.fetch_add(1, Ordering::Relaxed);
-        }
+        count_in(&self.durations);
     }
 
     /// What was counted so far.
     #[must_use]
     pub fn read(&self) -> Side {
-        let mut durations = Durations::default();
-        for (class, count) in self.durations.iter().enumerate() {
-            durations.add(class, count.load(Ordering::Relaxed));
-        }
+        let all = |classes: &[AtomicU64; Durations::CLASSES]| {
+            let mut durations = Durations::default();
+            for (class, count) in classes.iter().enumerate() {
+                durations.add(class, count.load(Ordering::Relaxed));
+            }
+            durations
+        };
+        let (durations, abandoned) = (all(&self.durations), all(&self.abandoned));
         // Failures first: there must never be more of them than calls.
         let failed = self.failed.load(Ordering::Relaxed);
-        Side { calls: self.calls.load(Ordering::Relaxed).max(failed), failed, durations }
+        let calls = self.calls.load(Ordering::Relaxed).max(failed);
+        Side { calls, failed, durations, abandoned }
     }
 }
 
@@ -110,5 +123,6 @@ mod tests {
         count.record(&Outcome::Refused(Refusal::NotReady), 503, took);
         let side = count.read();
         assert_eq!((side.calls, side.failed, side.durations.count()), (5, 3, 4));
+        assert_eq!(side.abandoned.count(), 1);
     }
 }

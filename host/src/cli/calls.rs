@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use super::args::Calls;
 use super::screen::Screen;
 use super::table::Table;
-use super::{human, remote};
+use super::{human, remote, whose};
 use crate::api::wire;
 
 /// Runs the verb.
@@ -22,6 +22,7 @@ pub(super) async fn run(args: &Calls) -> anyhow::Result<()> {
     if screen.is_json() {
         return screen.json(&calls);
     }
+    whose::tell(screen, &client, Some(&args.app)).await;
     if calls.calls.is_empty() {
         if args.lines == 0 {
             return screen.hint("no calls were asked for (-n 0)");

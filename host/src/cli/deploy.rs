@@ -29,11 +29,15 @@ pub(super) async fn run(args: &Deploy) -> anyhow::Result<()> {
     }
     let deployed = send(&client, &app, args.canary, screen).await?;
     if screen.is_json() {
-        return screen.json(&deployed);
+        screen.json(&deployed)?;
+        return check_placed(&deployed);
     }
     screen.say(&served(screen, &deployed))?;
     if let Some(placed) = &deployed.replicas {
         screen.say(&indented("replicas: ", &replicas::shown(screen, placed)))?;
+        if placed.generation > deployed.generation && deployed.canary.is_none() {
+            screen.note(&format!("generation {} has replaced it meanwhile", placed.generation));
+        }
     }
     if deployed.canary.is_some() {
         let name = &deployed.app;
@@ -45,7 +49,21 @@ pub(super) async fn run(args: &Deploy) -> anyhow::Result<()> {
     for line in ways_to_call(&app.manifest.routes, &deployed.url) {
         screen.hint(&line)?;
     }
-    Ok(())
+    check_placed(&deployed)
+}
+
+/// Ends with exit code 1 where no host has room for the app: it is durable, and whoever deploys by
+/// program must hear that it does not run where it should.
+fn check_placed(deployed: &wire::Deployed) -> anyhow::Result<()> {
+    let lacks = deployed.replicas.as_ref().filter(|placed| placed.ready == 0);
+    match lacks.and_then(|placed| placed.lacks.as_ref()) {
+        Some(_) => anyhow::bail!(
+            "{} is deployed as generation {}, but no host has room for a replica of it",
+            deployed.app,
+            deployed.generation
+        ),
+        None => Ok(()),
+    }
 }
 
 /// What the flags say in place of the manifest.

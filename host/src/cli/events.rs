@@ -10,7 +10,7 @@ use super::again::following;
 use super::args::Events;
 use super::screen::{Screen, Tone};
 use super::visible::visible;
-use super::{human, remote};
+use super::{human, remote, whose};
 use crate::api::wire;
 
 /// Runs the verb.
@@ -18,6 +18,7 @@ pub(super) async fn run(args: &Events) -> anyhow::Result<()> {
     let screen = Screen::new(args.print);
     let client = remote::connect(&args.remote)?;
     let app = args.app.as_deref();
+    whose::tell(screen, &client, None).await;
     let cannot = || match app {
         Some(app) => format!("cannot read the events of {app}"),
         None => "cannot read the host's events".to_owned(),
@@ -45,12 +46,19 @@ pub(super) fn text(screen: Screen, event: &wire::Event) -> String {
     let app = event.app.as_deref().unwrap_or("host");
     let tone = if event.severity == wire::Severity::Info { Tone::Good } else { Tone::Bad };
     let kind = screen.paint(tone, &event.kind);
-    let times = if event.count > 1 { format!(" ({} times)", event.count) } else { String::new() };
+    let times = match event.count {
+        0 | 1 => String::new(),
+        count => format!(" ({count} times since {})", human::clock(event.first_at)),
+    };
     // Indented, so that no line of a message can pass for an event of its own.
     let told = |text: &str| visible(text).replace('\n', "\n        ");
     let mut text = format!("{at}  {app}  {kind}  {}{times}", told(&event.message));
     for (name, value) in &event.evidence {
         text.push_str(&format!("\n    {name}: {}", told(value)));
+    }
+    if let Some(call) = &event.call {
+        // As `logs` and `calls` show it.
+        text.push_str(&format!("\n    call: {}", call.get(..8).unwrap_or(call)));
     }
     if let Some(advice) = &event.advice {
         text.push_str(&format!("\n    next: {}", told(advice)));

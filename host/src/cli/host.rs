@@ -1,6 +1,7 @@
 //! `steerage host`: a host in this process, until it is told to stop; and a check of its settings.
 //! Reads the file of settings; `config` makes settings of it, `serve` builds and runs the host.
 
+use std::env;
 use std::fs;
 use std::io::{self, IsTerminal as _};
 use std::net::SocketAddr;
@@ -21,6 +22,10 @@ use crate::{kernel, serve};
 
 /// What is logged when `RUST_LOG` does not say.
 const DEFAULT_LOG: &str = "info";
+/// What runs guests logs as warnings what guests do: one function of preview 1, called in a loop, is
+/// gigabytes a minute. It also opens a span for each call of a host function, which costs more than
+/// many of these functions. Silent unless `RUST_LOG` names them.
+const OF_GUESTS: [&str; 3] = ["wasmtime_wasi", "wasmtime_wasi_http", "wasmtime_wasi_io"];
 
 /// Runs the verb.
 pub(super) fn run(args: &Host) -> anyhow::Result<()> {
@@ -49,18 +54,32 @@ pub(super) fn url(address: SocketAddr, is_tls: bool) -> String {
 
 /// This program, which is also the compiler that a host starts.
 pub(super) fn this_program() -> anyhow::Result<PathBuf> {
-    std::env::current_exe().context("cannot find the program that is running")
+    env::current_exe().context("cannot find the program that is running")
 }
 
 /// Starts the host's own log on stderr; only the first call of a process counts.
 pub(super) fn start_log(format: LogFormat, default: &str) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    let filter = EnvFilter::new(log_filter(env::var("RUST_LOG").ok(), default));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     let started = match format {
         LogFormat::Text => log.with_ansi(io::stderr().is_terminal()).try_init(),
         LogFormat::Json => log.json().with_current_span(true).with_span_list(false).try_init(),
     };
     started.ok();
+}
+
+fn log_filter(wished: Option<String>, default: &str) -> String {
+    // A filter that cannot be read is as good as none.
+    let wished = wished.filter(|wished| EnvFilter::builder().parse(wished).is_ok());
+    let mut filter = wished.filter(|wished| !wished.is_empty()).unwrap_or_else(|| default.into());
+    let named = |target: &str| {
+        filter.split(',').any(|directive| directive.split(['=', '[']).next() == Some(target))
+    };
+    let silenced: Vec<_> = OF_GUESTS.into_iter().filter(|target| !named(target)).collect();
+    for target in silenced {
+        filter.push_str(&format!(",{target}=off"));
+    }
+    filter
 }
 
 /// The settings that an operator wishes for, with this file.
@@ -128,4 +147,26 @@ fn mistakes(wrong: &Wrong) -> Vec<wire::Mistake> {
         message: mistake.message.clone(),
     });
     in_file.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_guests_cause_is_not_logged_unless_it_is_named() {
+        let silent = "wasmtime_wasi=off,wasmtime_wasi_http=off,wasmtime_wasi_io=off";
+        for (wished, filter) in [
+            (None, format!("info,{silent}")),
+            (Some(""), format!("info,{silent}")),
+            (Some("steerage=loud"), format!("info,{silent}")),
+            (Some("debug"), format!("debug,{silent}")),
+            (
+                Some("warn,wasmtime_wasi=trace"),
+                "warn,wasmtime_wasi=trace,wasmtime_wasi_http=off,wasmtime_wasi_io=off".to_owned(),
+            ),
+        ] {
+            assert_eq!(log_filter(wished.map(str::to_owned), DEFAULT_LOG), filter);
+        }
+    }
 }

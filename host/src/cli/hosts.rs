@@ -38,6 +38,12 @@ pub(super) async fn hosts(args: &List) -> anyhow::Result<()> {
         let (name, gap, asked) = (&host.host, show_duration(gap), &hosts.asked);
         screen.note(&format!("the clock of {name} is {gap} {way} that of {asked}"));
     }
+    for host in &hosts.hosts {
+        if let Some(why) = host.why.as_ref().filter(|_| host.state == "silent") {
+            screen.note(&format!("{} is silent: {why}", host.host));
+        }
+    }
+    screen.hint(&format!("* was asked: states are as {} sees them", hosts.asked))?;
     match idle(&hosts) {
         Some(idle) => screen.hint(&idle),
         None => Ok(()),
@@ -46,11 +52,12 @@ pub(super) async fn hosts(args: &List) -> anyhow::Result<()> {
 
 /// Which hosts have nothing to do while others have.
 fn idle(hosts: &wire::Hosts) -> Option<String> {
+    let there = || hosts.hosts.iter().filter(|host| host.lost_seconds.is_none());
     let is_idle = |host: &&wire::HostSummary| host.replicas == 0 && host.ready == 0;
-    let idle: Vec<_> = hosts.hosts.iter().filter(is_idle).map(|host| &*host.host).collect();
+    let idle: Vec<_> = there().filter(is_idle).map(|host| &*host.host).collect();
     let (some, their) = match idle.len() {
         0 => return None,
-        n if n == hosts.hosts.len() => return None,
+        n if n == there().count() => return None,
         1 => ("host has", "it"),
         _ => ("hosts have", "them"),
     };
@@ -82,7 +89,12 @@ fn hosts_table(hosts: &wire::Hosts) -> String {
             format!("{}{mark}", host.host),
             host.zone.clone(),
             host.standing.clone(),
-            host.state.clone(),
+            match host.lost_seconds {
+                Some(seconds) => {
+                    format!("lost {} ago", show_duration(Duration::from_secs(seconds)))
+                }
+                None => host.state.clone(),
+            },
             host.replicas.to_string(),
             host.ready.to_string(),
             cores(host.cpu_used_millicores),
@@ -129,6 +141,7 @@ async fn wait_until_empty(
 ) -> anyhow::Result<wire::HostSummary> {
     let until = Instant::now() + Duration::from_secs(args.timeout);
     let progress = screen.spinner("waiting for its replicas to start elsewhere");
+    let (mut has_told, mut n_looks) = (false, 0);
     loop {
         let hosts = client.hosts().await.context("cannot see how far it is")?;
         let Some(host) = hosts.hosts.into_iter().find(|host| host.host == args.host) else {
@@ -138,17 +151,37 @@ async fn wait_until_empty(
             progress.finish_and_clear();
             return Ok(host);
         }
+        n_looks += 1;
+        // A plan is more work than a look.
+        if !has_told && n_looks % 8 == 2 {
+            has_told = tell_stuck(screen, client, &args.host).await;
+        }
         progress
             .set_message(format!("{} replicas left, {} still ready", host.replicas, host.ready));
         anyhow::ensure!(
             Instant::now() < until,
-            "{} still has {} replicas after {} s; `steerage plan` says what has no room elsewhere",
+            "{} still has {} {} after {} s; `steerage plan` says what has no room elsewhere",
             args.host,
             host.replicas.max(host.ready),
+            if host.replicas.max(host.ready) == 1 { "replica" } else { "replicas" },
             args.timeout
         );
         tokio::time::sleep(LOOK_EVERY).await;
     }
+}
+
+/// Tells what stays on a host that is drained since it has no room elsewhere, which the planner knows
+/// at once; whether there is any.
+async fn tell_stuck(screen: Screen, client: &Client, host: &str) -> bool {
+    // A plan that cannot be had is no reason to end: it is looked again.
+    let Ok(plan) = client.plan(false).await else { return false };
+    let stuck = plan.unplaced.iter().filter(|app| app.stays_on.iter().any(|on| on == host));
+    let mut has_told = false;
+    for app in stuck {
+        screen.note(&format!("{} has no room elsewhere and stays: {}", app.app, app.lacks));
+        has_told = true;
+    }
+    has_told
 }
 
 /// Lets nothing new come to a host.

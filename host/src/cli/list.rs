@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use super::args::{List, OneApp};
 use super::screen::Screen;
 use super::table::{Facts, Table};
-use super::{human, promote, remote, replicas};
+use super::{human, promote, remote, replicas, whose};
 use crate::api::wire;
 
 /// Lists the apps.
@@ -22,7 +22,9 @@ pub(super) async fn ps(args: &List) -> anyhow::Result<()> {
     if apps.apps.is_empty() {
         return screen.hint("no apps yet; `steerage deploy` sends one");
     }
-    screen.say(&apps_table(&apps.apps, human::now()))
+    screen.say(&apps_table(&apps.apps, human::now()))?;
+    whose::tell(screen, &client, None).await;
+    Ok(())
 }
 
 /// Shows one app.

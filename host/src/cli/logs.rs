@@ -10,7 +10,7 @@ use super::again::following;
 use super::args::Logs;
 use super::screen::{Screen, Tone};
 use super::visible::visible;
-use super::{human, remote};
+use super::{human, remote, whose};
 use crate::api::wire;
 
 /// Runs the verb.
@@ -18,6 +18,7 @@ pub(super) async fn run(args: &Logs) -> anyhow::Result<()> {
     let screen = Screen::new(args.print);
     let client = remote::connect(&args.remote)?;
     let cannot = || format!("cannot read the log of {}", args.app);
+    whose::tell(screen, &client, Some(&args.app)).await;
     if !args.follow {
         let lines = client.logs(&args.app, args.lines).await.with_context(cannot)?;
         if lines.is_empty() {

@@ -39,9 +39,9 @@ pub(super) fn shown(detail: &wire::AppDetail, now: u64) -> Option<String> {
         });
     };
     let verdict = match &*canary.verdict {
-        "too_early" => "too few calls yet to say how it does",
-        "fine" => "it does as well as the one served",
-        _ => "it does worse and is being taken back",
+        "too_early" => "too few calls yet to say how it does".to_owned(),
+        "fine" => format!("within what is allowed, {}", allowed(canary)),
+        _ => "it does worse and is being taken back".to_owned(),
     };
     let mut table = Table::new(&["CANARY", ">GEN", ">CALLS", ">FAILED", ">P50", ">P95"]);
     let share = format!("on trial, {}", canary.share);
@@ -65,6 +65,22 @@ pub(super) fn shown(detail: &wire::AppDetail, now: u64) -> Option<String> {
         canary.trying,
         canary.hosts
     ))
+}
+
+/// How near it is to what is taken for worse. Processor and memory are not looked at.
+fn allowed(canary: &wire::Canary) -> String {
+    let calls = canary.canary.calls.max(1);
+    let failed = {
+        let hundredths = u128::from(canary.canary.failed) * 10_000 / u128::from(calls);
+        format!("{}.{:02} %", hundredths / 100, hundredths % 100)
+    };
+    let p95 = |micros| human::duration(Duration::from_micros(micros));
+    format!(
+        "which is up to {:.2} % failed ({failed}) and a P95 of {} ({}); fuel and memory are not judged",
+        canary.allowed_failed_percent,
+        p95(canary.allowed_p95_us),
+        p95(canary.canary.p95_us),
+    )
 }
 
 #[cfg(test)]
@@ -104,6 +120,8 @@ mod tests {
             trying: 2,
             hosts: 3,
             verdict: "fine".to_owned(),
+            allowed_failed_percent: 1.02,
+            allowed_p95_us: 24_100,
             old: side(19_000, 3),
             canary: side(1_000, 0),
         };
@@ -114,7 +132,7 @@ mod tests {
             CANARY        GEN  CALLS  FAILED     P50     P95
             served          3  19.0k       3  900 us  4.1 ms
             on trial, 5%    4   1.0k       0  900 us  4.1 ms
-            for 3m10s, on 2 of 3 hosts: it does as well as the one served"#]],
+            for 3m10s, on 2 of 3 hosts: within what is allowed, which is up to 1.02 % failed (0.00 %) and a P95 of 24.1 ms (4.1 ms); fuel and memory are not judged"#]],
         );
         let taken_back = wire::TakenBack { generation: 4, why: "it fails".to_owned(), at: 170_000 };
         check(

@@ -28,6 +28,8 @@ const MOST_HEADROOM: u32 = 1000;
 /// 5 min: what a machine that is given back saves is counted in hours, and what moves is as good as
 /// new after seconds.
 const QUIET: Duration = Duration::from_secs(300);
+/// 5 min, as Kubernetes keeps of its etcd: a host that stood still for less goes on with its watch.
+const HISTORY: Duration = Duration::from_secs(300);
 const QUIETS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(7 * 86_400));
 
 /// The fleet that a host belongs to.
@@ -54,6 +56,8 @@ pub struct FleetSettings {
     /// How long nothing must have moved before hosts are emptied that others can take the replicas of;
     /// `None` for never.
     pub consolidate: Option<Duration>,
+    /// How much of the store's history is kept; `None` where whoever runs it sees to that.
+    pub history: Option<Duration>,
 }
 
 /// Reads what was said of a fleet; `None` where there is none.
@@ -80,6 +84,7 @@ pub(super) fn read(said: &mut Said<'_, '_>, settings: &Settings) -> Option<Fleet
         bounded(percent, 0, MOST_HEADROOM, |percent| format!("{percent}%"))
     });
     let consolidate = said.take("fleet.consolidate", quiet);
+    let history = said.take("fleet.store_history", quiet);
     if !said.has("fleet.store") {
         lonely(said);
         return None;
@@ -117,6 +122,7 @@ pub(super) fn read(said: &mut Said<'_, '_>, settings: &Settings) -> Option<Fleet
         identity: if insecure == Some(true) { None } else { identity },
         headroom: headroom.unwrap_or(HEADROOM),
         consolidate: consolidate.unwrap_or(Some(QUIET)),
+        history: history.unwrap_or(Some(HISTORY)),
     })
 }
 

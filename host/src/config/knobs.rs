@@ -46,7 +46,7 @@ const fn knob(
 }
 
 /// All of them, in the order of the help and of the sample file.
-pub const KNOBS: [Knob; 52] = [
+pub const KNOBS: [Knob; 53] = [
     knob(
         "listen",
         ("listen", "STEERAGE_LISTEN"),
@@ -358,6 +358,12 @@ pub const KNOBS: [Knob; 52] = [
         ("consolidate", "STEERAGE_CONSOLIDATE"),
         ("DURATION", "5m"),
         "Empty hosts whose replicas others can take, when nothing moved for so long; or never",
+    ),
+    knob(
+        "fleet.store_history",
+        ("store-history", "STEERAGE_STORE_HISTORY"),
+        ("DURATION", "5m"),
+        "How much of its history etcd keeps: it is compacted to that; or never",
     ),
 ];
 

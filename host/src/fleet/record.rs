@@ -40,10 +40,14 @@ pub enum RecordError {
 pub struct AppRecord {
     /// The deployment that is served.
     pub generation: u64,
-    /// Fewest replicas.
+    /// Fewest replicas, as the manifest says.
     pub min: u32,
-    /// Most replicas.
+    /// Most replicas, as the manifest says.
     pub max: u32,
+    /// How many there shall be instead, as an operator said. It outlives deployments whose manifest says
+    /// the same as the one before, and every rollback.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scaled: Option<u32>,
     /// Thousandths of a core that one replica was said to need.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu_m: Option<u64>,
@@ -68,6 +72,14 @@ pub struct AppRecord {
     /// The last one that was taken back by itself, and why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub taken_back: Option<TakenBack>,
+}
+
+impl AppRecord {
+    /// Fewest and most replicas by now.
+    #[must_use]
+    pub fn bounds(&self) -> (u32, u32) {
+        self.scaled.map_or((self.min, self.max), |scaled| (scaled, scaled))
+    }
 }
 
 /// A deployment that was on trial and did worse than the current one.
@@ -178,6 +190,9 @@ pub struct SideUse {
     pub failed: u64,
     /// How many of each class of durations; see `core::canary`.
     pub durations: Vec<(u8, u64)>,
+    /// The same of calls that their callers gave up.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub abandoned: Vec<(u8, u64)>,
 }
 
 /// What one app uses on one host.

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write;
+use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -37,7 +37,7 @@ pub(super) fn read(path: &Path) -> View {
     let mut view = View::default();
     for (app, record) in saved.apps {
         if let Ok(app) = app.parse() {
-            view.apps.insert(app, (Arc::new(record), none));
+            view.put_app(app, Some(record), none);
         }
     }
     for (app, record) in saved.assigned {
@@ -95,8 +95,11 @@ pub(super) fn write(path: &Path, view: &View) {
     let write = || -> std::io::Result<()> {
         let folder = path.parent().unwrap_or_else(|| Path::new("."));
         let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        serde_json::to_writer(&mut file, &saved)?;
-        file.flush()?;
+        // JSON is written token by token.
+        let mut writer = BufWriter::new(&mut file);
+        serde_json::to_writer(&mut writer, &saved)?;
+        writer.flush()?;
+        drop(writer);
         file.as_file().sync_all()?;
         file.persist(path)?;
         Ok(())

@@ -50,15 +50,24 @@ impl TrialUse {
 
 impl SideUse {
     fn of(side: &Side) -> Self {
-        let durations = side.durations.counts().collect();
-        Self { calls: side.calls, failed: side.failed, durations }
+        let (durations, abandoned) = (side.durations.counts(), side.abandoned.counts());
+        Self {
+            calls: side.calls,
+            failed: side.failed,
+            durations: durations.collect(),
+            abandoned: abandoned.collect(),
+        }
     }
 
     fn add_to(&self, side: &mut Side) {
         side.calls = side.calls.saturating_add(self.calls);
         side.failed = side.failed.saturating_add(self.failed);
-        for (class, count) in &self.durations {
-            side.durations.add(usize::from((*class).min(LAST)), *count);
+        for (counts, durations) in
+            [(&self.durations, &mut side.durations), (&self.abandoned, &mut side.abandoned)]
+        {
+            for (class, count) in counts {
+                durations.add(usize::from((*class).min(LAST)), *count);
+            }
         }
     }
 }
@@ -75,7 +84,9 @@ mod tests {
     fn side(calls: u64, failed: u64, millis: u64) -> Side {
         let mut durations = Durations::default();
         durations.add(Durations::class(millis * 1000), calls);
-        Side { calls, failed, durations }
+        let mut abandoned = Durations::default();
+        abandoned.add(Durations::class(90_000_000), failed);
+        Side { calls, failed, durations, abandoned }
     }
 
     #[test]

@@ -34,6 +34,8 @@ pub struct View {
     pub usage: OrdMap<HostName, OrdMap<u32, Arc<UseRecord>>>,
     /// What apps used on hosts that are gone, so that it is not unknown again when they start elsewhere.
     pub remembered: OrdMap<AppName, AppUse>,
+    /// The apps that must not meet others; see [`View::may_run`].
+    shy: OrdSet<AppName>,
 }
 
 /// What came of a change.
@@ -195,6 +197,35 @@ impl View {
             })
     }
 
+    /// Whether an app may run on a host at all, placed there or not: the host has its labels, and no app
+    /// is there that it must not meet or that must not meet it.
+    #[must_use]
+    pub fn may_run(&self, app: &AppName, host: &HostName) -> bool {
+        let Some((record, _)) = self.apps.get(app) else { return true };
+        let is_on = |app: &AppName| {
+            self.assigned_to(app).is_some_and(|hosts| hosts.contains(host))
+                || self.ready.get(app).is_some_and(|ready| ready.contains_key(host))
+        };
+        let labels = self.host(host).map(|record| &record.labels);
+        let has = |(name, value)| labels.is_some_and(|labels| labels.get(name) == Some(value));
+        let others = record.apart_from.iter().filter_map(|other| other.parse().ok());
+        let shuns = |other: &&AppName| {
+            self.apps.get(*other).is_some_and(|(other, _)| other.apart_from.contains(app.as_str()))
+        };
+        record.labels.iter().all(has)
+            && !others.filter(|other| other != app).any(|other: AppName| is_on(&other))
+            && !self.shy.iter().filter(|other| *other != app).filter(shuns).any(is_on)
+    }
+
+    /// Takes what is wanted of an app.
+    pub(super) fn put_app(&mut self, app: AppName, record: Option<AppRecord>, revision: Revision) {
+        match &record {
+            Some(record) if !record.apart_from.is_empty() => drop(self.shy.insert(app.clone())),
+            _ => drop(self.shy.remove(&app)),
+        }
+        put(&mut self.apps, app, record.map(|record| (Arc::new(record), revision)));
+    }
+
     fn take(&mut self, key: &str, value: Option<&[u8]>, revision: Revision, told: &mut Told) {
         if let Err(trouble) = self.try_take(key, value, revision, told) {
             told.troubles.push(trouble);
@@ -214,7 +245,7 @@ impl View {
             if record.is_none() {
                 self.remembered.remove(&app);
             }
-            put(&mut self.apps, app, record.map(|record| (Arc::new(record), revision)));
+            self.put_app(app, record, revision);
         } else if let Some(name) = key.strip_prefix(keys::ASSIGNED) {
             let (app, record) = named::<AppName, AssignedRecord>(key, name, value)?;
             told.apps.insert(app.clone());
@@ -369,6 +400,50 @@ mod tests {
         let old = Change { value: Some(ready("b", 1).value), ..deleted("observed/ready/b/shop") };
         view.apply(&[old], |_, _| true);
         assert_eq!(names(&view.answering(&shop())), ["a"]);
+    }
+
+    #[test]
+    fn an_app_runs_only_where_its_labels_and_its_neighbours_let_it() {
+        let host = |name: &str, labels: &str| {
+            let mut host = put_host(name);
+            let text = String::from_utf8(host.value).unwrap();
+            host.value =
+                text.replace("\"zone\"", &format!("\"labels\": {labels}, \"zone\"")).into();
+            host
+        };
+        let app = |name: &str, more: &str| {
+            let value = format!("\"generation\": 1, \"min\": 1, \"max\": 1{more}");
+            entry(&format!("desired/apps/{name}"), &value)
+        };
+        let entries = vec![
+            app("any", ""),
+            app("eu", ", \"labels\": {\"region\": \"eu\"}"),
+            app("shy", ", \"apart_from\": [\"loud\", \"shy\"]"),
+            app("loud", ""),
+            entry("assigned/loud", "\"hosts\": [\"a\"]"),
+            entry("assigned/shy", "\"hosts\": [\"b\"]"),
+            host("a", "{\"region\": \"us\"}"),
+            host("b", "{\"region\": \"eu\", \"disk\": \"ssd\"}"),
+        ];
+        let (mut view, told) = View::read(&Seen { entries, revision: Revision(1) });
+        assert_eq!(told.troubles, Vec::<String>::new());
+        let may = |view: &View, app: &str| {
+            let app = app.parse().unwrap();
+            let hosts = ["a", "b", "unknown"].iter();
+            hosts.map(|host| view.may_run(&app, &host.parse().unwrap())).collect::<Vec<_>>()
+        };
+        assert_eq!(may(&view, "any"), [true, true, true]);
+        assert_eq!(may(&view, "not-known-yet"), [true, true, true]);
+        assert_eq!(may(&view, "eu"), [false, true, false]);
+        assert_eq!(may(&view, "shy"), [false, true, true]);
+        assert_eq!(may(&view, "loud"), [true, false, true], "though it is the other that says so");
+        view.apply(&[deleted("assigned/shy"), deleted("assigned/loud")], |_, _| true);
+        assert_eq!((may(&view, "shy")[0], may(&view, "loud")[1]), (true, true));
+        // What leaves is still there.
+        let leaves =
+            Change { value: Some(ready("a", 1).value), ..deleted("observed/ready/a/loud") };
+        view.apply(&[leaves], |_, _| true);
+        assert!(!may(&view, "shy")[0]);
     }
 
     #[test]

@@ -1,11 +1,14 @@
-//! One HTTP/2 connection to another host for each thread that asks it. A connection stays with its
-//! thread, so that threads share nothing, and is made again when it broke.
+//! HTTP/2 connections to another host for each thread that asks it: one, and more while there are so
+//! many requests under way that one more would wait for another to end. What waits would wait here, where
+//! no app's queue bounds it and no fairness is known: on the other host both are.
+//! A connection stays with its thread, so that threads share nothing, and is made again when it broke.
 //! Does not send requests.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hyper::client::conn::http2::{self, SendRequest};
@@ -15,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::{Body, Health, Peer};
+use super::{Body, CONNECTION_WINDOW, Health, Peer, STREAM_WINDOW, STREAMS};
 
 /// Longest wait for a connection and for the handshake on it: hosts of one fleet are near.
 const CONNECT: Duration = Duration::from_millis(700);
@@ -26,19 +29,78 @@ const PING: Duration = Duration::from_millis(250);
 const PONG: Duration = Duration::from_millis(750);
 /// Unsent bytes held per stream.
 const SEND_BUFFER: usize = 256 << 10;
-/// What a stream may have under way towards us.
-const STREAM_WINDOW: u32 = 1 << 20;
-/// The same for all streams of a connection together.
-const CONNECTION_WINDOW: u32 = 8 << 20;
+/// With so many requests under way on each connection another one is made, which takes a moment.
+const BUSY: usize = STREAMS as usize / 2;
+/// With so many it is waited for: some are left for requests that are counted a little late.
+const FULL: usize = STREAMS as usize - 16;
+/// With so few on the first one, others that have none are given up.
+const CALM: usize = STREAMS as usize / 4;
+/// Connections of one thread to one host: together some 7,700 requests.
+const MOST: usize = 32;
 
-type Slot = Arc<tokio::sync::Mutex<Option<SendRequest<Body>>>>;
+type Slot = Arc<tokio::sync::Mutex<Pool>>;
+
+/// The connections of one thread to one host.
+#[derive(Debug, Default)]
+struct Pool {
+    open: Vec<Connection>,
+    /// Whether another one is being made.
+    is_growing: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Connection {
+    sender: SendRequest<Body>,
+    n_streams: Arc<AtomicUsize>,
+}
+
+/// A request's place on a connection, given up when this is dropped.
+#[derive(Debug)]
+pub(super) struct Stream(Arc<AtomicUsize>);
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Connection {
+    fn new(sender: SendRequest<Body>) -> Self {
+        Self { sender, n_streams: Arc::default() }
+    }
+
+    fn n_streams(&self) -> usize {
+        self.n_streams.load(Ordering::Relaxed)
+    }
+
+    fn enter(&self) -> (SendRequest<Body>, Stream) {
+        self.n_streams.fetch_add(1, Ordering::Relaxed);
+        (self.sender.clone(), Stream(self.n_streams.clone()))
+    }
+}
+
+impl Pool {
+    /// Lets go of connections that are closed or not needed any more.
+    fn tidy(&mut self) {
+        self.open.retain(|connection| !connection.sender.is_closed());
+        if self.open.first().is_some_and(|first| first.n_streams() < CALM) {
+            while self.open.len() > 1 && self.open.pop_if(|last| last.n_streams() == 0).is_some() {}
+        }
+    }
+
+    /// The first that is not busy, or else the least busy one.
+    fn best(&self) -> Option<&Connection> {
+        let free = self.open.iter().find(|connection| connection.n_streams() < BUSY);
+        free.or_else(|| self.open.iter().min_by_key(|connection| connection.n_streams()))
+    }
+}
 
 thread_local! {
     static CONNECTIONS: RefCell<HashMap<u64, Slot>> = RefCell::default();
 }
 
-/// This thread's connection to the host, made now where there is none.
-pub(super) async fn connection(peer: &Arc<Peer>) -> Result<SendRequest<Body>, String> {
+/// A connection of this thread to the host with room for a request, made now where there is none.
+pub(super) async fn connection(peer: &Arc<Peer>) -> Result<(SendRequest<Body>, Stream), String> {
     let slot = CONNECTIONS.with_borrow_mut(|connections| {
         if let Some(slot) = connections.get(&peer.key) {
             return slot.clone();
@@ -46,23 +108,44 @@ pub(super) async fn connection(peer: &Arc<Peer>) -> Result<SendRequest<Body>, St
         // What nobody uses any more belongs to runs that are over.
         connections.retain(|_, slot| {
             Arc::strong_count(slot) > 1
-                || slot
-                    .try_lock()
-                    .is_ok_and(|sender| sender.as_ref().is_some_and(|sender| !sender.is_closed()))
+                || slot.try_lock().is_ok_and(|mut pool| {
+                    pool.tidy();
+                    !pool.open.is_empty()
+                })
         });
         connections.entry(peer.key).or_default().clone()
     });
-    // Others who want the same connection wait for it instead of making their own.
-    let mut kept = slot.lock().await;
-    if let Some(sender) = &*kept
-        && !sender.is_closed()
-    {
-        return Ok(sender.clone());
+    // Others who want a connection that is being made wait for it instead of making their own.
+    let mut pool = slot.lock().await;
+    pool.tidy();
+    let n_open = pool.open.len();
+    match pool.best().map(|best| (best.n_streams(), best.enter())) {
+        Some((n_streams, found)) if n_streams < FULL => {
+            if n_streams >= BUSY && n_open < MOST && !pool.is_growing {
+                pool.is_growing = true;
+                tokio::spawn(grow(slot.clone(), peer.clone()));
+            }
+            return Ok(found);
+        }
+        Some(_) if n_open >= MOST => {
+            return Err(format!(
+                "{MOST} connections are full of requests that it has not answered"
+            ));
+        }
+        _ => {}
     }
-    *kept = None;
-    let sender = open(peer).await?;
-    *kept = Some(sender.clone());
-    Ok(sender)
+    let connection = Connection::new(open(peer).await?);
+    let entered = connection.enter();
+    pool.open.push(connection);
+    Ok(entered)
+}
+
+/// Makes another connection, while requests go on over those there are.
+async fn grow(slot: Slot, peer: Arc<Peer>) {
+    let opened = open(&peer).await;
+    let mut pool = slot.lock().await;
+    pool.is_growing = false;
+    pool.open.extend(opened.ok().map(Connection::new));
 }
 
 /// Opens a connection that nobody shares.
@@ -71,12 +154,15 @@ pub(super) async fn open(peer: &Arc<Peer>) -> Result<SendRequest<Body>, String> 
         Ok(Ok(sender)) => Ok(sender),
         Ok(Err(error)) => {
             let is_gone = error.kind() == io::ErrorKind::ConnectionRefused;
+            peer.note_why(&error.to_string());
             peer.note(if is_gone { Health::Gone } else { Health::Silent });
             Err(error.to_string())
         }
         Err(_) => {
+            let why = format!("no connection within {CONNECT:?}");
+            peer.note_why(&why);
             peer.note(Health::Silent);
-            Err(format!("no connection within {CONNECT:?}"))
+            Err(why)
         }
     }
 }
@@ -109,6 +195,7 @@ where
     tokio::spawn(async move {
         if let Err(error) = connection.await {
             tracing::debug!(host = %peer.name, %error, "a connection to another host broke");
+            peer.note_why(&super::chain(&error));
             // At once, long before its lease ends; whoever watches asks whether that is true.
             if peer.health() == Health::Answers {
                 peer.note(Health::Silent);

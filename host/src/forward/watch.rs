@@ -71,8 +71,8 @@ async fn ask(peer: &Arc<Peer>) {
     let body: Body = Empty::<Bytes>::new().map_err(|never| match never {}).boxed_unsync();
     let Ok(request) = Request::get(QUESTION).body(body) else { return };
     let asked = async {
-        let mut sender = connect::connection(peer).await?;
-        sender.try_send_request(request).await.map_err(|error| error.error().to_string())
+        let (mut sender, _stream) = connect::connection(peer).await?;
+        sender.try_send_request(request).await.map_err(|error| super::chain(error.error()))
     };
     match tokio::time::timeout(PATIENCE, asked).await {
         Ok(Ok(response)) => {
@@ -83,7 +83,14 @@ async fn ask(peer: &Arc<Peer>) {
         }
         // The kernel said that nobody listens, which was noted where the connection was tried.
         Ok(Err(_)) if peer.health() == Health::Gone => {}
-        Ok(Err(_)) | Err(_) => peer.note(Health::Silent),
+        Ok(Err(why)) => {
+            peer.note_why(&why);
+            peer.note(Health::Silent);
+        }
+        Err(_) => {
+            peer.note_why(&format!("no answer within {PATIENCE:?}"));
+            peer.note(Health::Silent);
+        }
     }
 }
 

@@ -89,7 +89,7 @@ fn tell(member: &Member, bad: &Bad) {
         advice: Some(format!("see `steerage calls {app}` and `steerage logs {app}`")),
         ..Event::now(
             "canary_rolled_back",
-            format!("deployment {generation} of {app} was taken back: {worse}"),
+            format!("generation {generation} of {app} was taken back: {worse}"),
         )
     });
 }
@@ -107,7 +107,7 @@ mod tests {
     fn side(calls: u64, failed: u64) -> Side {
         let mut durations = Durations::default();
         durations.add(Durations::class(5000), calls);
-        Side { calls, failed, durations }
+        Side { calls, failed, durations, ..Side::default() }
     }
 
     #[test]

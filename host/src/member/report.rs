@@ -117,7 +117,9 @@ fn look_at_all(member: &Member, apps: &mut BTreeMap<AppName, Memory>, n_looks: u
         let memory = apps.entry(app.name.clone()).or_default();
         let used = memory.look(Reading { at: Instant::now(), cpu }, held);
         if !used.is_idle() {
-            whole.apps.insert(app.name.to_string(), AppUse { looks: n_looks, ..used });
+            // No more than are needed to be believed: a number that only counts would be news for ever.
+            let looks = n_looks.min(AppUse::BELIEVED);
+            whole.apps.insert(app.name.to_string(), AppUse { looks, ..used });
         }
     }
     whole
@@ -447,8 +449,18 @@ mod tests {
         let mut young = uses(3, 100);
         young.apps.values_mut().for_each(|used| used.looks = 2);
         assert!(is_news(&young));
-        young.apps.values_mut().for_each(|used| used.looks = 300);
-        assert!(!is_news(&young));
         assert!(told.is_news(1, &UseRecord::default()));
+    }
+
+    #[test]
+    fn what_goes_on_as_it_was_is_never_news_again() {
+        let mut parts = in_parts(uses(3, 100), 1);
+        let long_ago = Instant::now().checked_sub(LATER * 2).unwrap();
+        let told = parts.clone().into_iter().map(|(part, record)| (part, (long_ago, record)));
+        let told = Told { lease: None, parts: told.collect() };
+        assert!(!told.is_news(0, &parts[&0]));
+        let first = parts.get_mut(&0).unwrap();
+        first.apps.values_mut().for_each(|used| used.cpu_u += LEAST_CPU);
+        assert!(told.is_news(0, first), "a small change, a while later");
     }
 }

@@ -9,6 +9,7 @@ use steerage_core::id::{AppName, Generation};
 use steerage_core::reconcile::{Standing, Step, Wanted, next_step};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::{Member, Shared};
 use crate::agent::{Agent, DeployError};
@@ -22,6 +23,10 @@ use crate::telemetry::events::Severity;
 const PARALLEL: usize = 8;
 /// When a failure is tried again, and at most how long after several.
 const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+/// What is ready is announced so soon, though others that would go into the same commit are not.
+const SOON: Duration = Duration::from_millis(200);
+/// After so many looks others have their turn.
+const YIELD: usize = 256;
 /// As many announcements go into one commit; see the store's bound.
 const BATCH: usize = 100;
 
@@ -65,76 +70,132 @@ struct Announced {
     ready: BTreeMap<AppName, (Generation, Option<Generation>)>,
     /// What is to be written.
     due: BTreeSet<AppName>,
+    /// Since when there is anything, or since the store did not take it.
+    due_since: Option<Instant>,
+}
+
+/// What is under way.
+#[derive(Default)]
+struct UnderWay {
+    work: JoinSet<Looked>,
+    busy: BTreeSet<AppName>,
+    /// Of those that are busy, the ones to look at again as soon as they are not.
+    again: BTreeSet<AppName>,
+    /// Those for which there was no place.
+    waiting: BTreeSet<AppName>,
+    failures: BTreeMap<AppName, u32>,
+    /// Those that are tried again later.
+    later: JoinSet<AppName>,
 }
 
 /// Sees to apps until it is dropped.
 pub(super) async fn settle(shared: &Shared) {
     let Shared { member, lease, settle: queue } = shared;
-    let mut announced = Announced::default();
-    let mut failures: BTreeMap<AppName, u32> = BTreeMap::new();
-    let (mut work, mut busy) = (JoinSet::new(), BTreeSet::new());
-    let mut later: JoinSet<AppName> = JoinSet::new();
+    let (mut announced, mut under_way) = (Announced::default(), UnderWay::default());
     let mut leases = lease.subscribe();
     loop {
-        while work.len() < PARALLEL
-            && let Some(app) = queue.take()
-        {
-            if busy.contains(&app) {
-                // Whoever is at it looks again when done.
-                later.spawn(async { app });
-                break;
+        let mut n_looked = 0;
+        while let Some(app) = queue.take().or_else(|| under_way.next_waiting()) {
+            under_way.begin(member, queue, &mut announced, app);
+            n_looked += 1;
+            if n_looked % YIELD == 0 {
+                // A hundred thousand apps are looked at when a host registers.
+                tokio::task::yield_now().await;
             }
-            let had = announced.ready.get(&app).map(|(generation, _)| *generation);
-            let standing = standing(member, &app, had);
-            announced.note_trial(&app, standing.tried);
-            let step = next_step(&standing);
-            if step == Step::Rest {
-                continue;
-            }
-            busy.insert(app.clone());
-            work.spawn(look(member.clone(), app, step));
         }
-        // As soon as there is a batch, so that others count on what is ready while the rest is not.
-        if work.is_empty() || announced.due.len() >= BATCH {
+        // Soon, and many at once where there are many: others count on what is ready while the rest is
+        // not.
+        if announced.is_due(under_way.work.is_empty()) {
             let lease = *lease.borrow();
             announced.write(member, lease).await;
         }
+        if !member.fleet.is_known() && !member.fleet.is_cut_off() && under_way.knows_all(member) {
+            member.fleet.note_known();
+            tracing::info!("every app of the fleet is known: ready for callers");
+        }
+        let due_at = announced.due_at();
         tokio::select! {
             () = queue.news.notified() => {}
             Ok(()) = leases.changed() => {
                 if announced.lease != *leases.borrow_and_update() {
-                    announced.due.extend(announced.ready.keys().cloned());
+                    announced.tell_all();
                 }
             }
-            Some(Ok(app)) = later.join_next() => {
-                if busy.contains(&app) {
-                    let app = app.clone();
-                    later.spawn(async move { tokio::time::sleep(Duration::from_millis(5)).await; app });
-                } else {
-                    queue.add([app]);
-                }
+            Some(Ok(app)) = under_way.later.join_next() => queue.add([app]),
+            Some(Ok(looked)) = under_way.work.join_next() => {
+                under_way.end(member, queue, &mut announced, looked);
             }
-            Some(Ok(looked)) = work.join_next() => {
-                let Looked { app, step, failed } = looked;
-                busy.remove(&app);
-                match failed {
-                    None => {
-                        failures.remove(&app);
-                        announced.note(&app, step);
-                        queue.add([app]);
-                    }
-                    Some(error) => {
-                        let n_failures = failures.entry(app.clone()).or_default();
-                        complain(member, &app, &error, *n_failures);
-                        let (shortest, longest) = RETRY;
-                        let pause = shortest.saturating_mul(1 << (*n_failures).min(8)).min(longest);
-                        *n_failures += 1;
-                        later.spawn(async move { tokio::time::sleep(pause).await; app });
-                    }
-                }
-            }
-            () = tokio::time::sleep(Duration::from_millis(200)), if !announced.due.is_empty() => {}
+            () = tokio::time::sleep_until(due_at), if !announced.due.is_empty() => {}
         }
+    }
+}
+
+impl UnderWay {
+    /// Takes the next step about an app, or notes that it is to be taken.
+    fn begin(&mut self, member: &Member, queue: &Queue, announced: &mut Announced, app: AppName) {
+        let had = announced.ready.get(&app).map(|(generation, _)| *generation);
+        let standing = standing(member, &app, had);
+        announced.note_trial(&app, standing.tried);
+        match next_step(&standing) {
+            Step::Rest => {}
+            Step::EndTrial => {
+                // It waits for nobody: others may compile for a minute, and it harms callers.
+                end_trial(member, &app);
+                queue.add([app]);
+            }
+            _ if self.busy.contains(&app) => drop(self.again.insert(app)),
+            _ if self.work.len() >= PARALLEL => drop(self.waiting.insert(app)),
+            step => {
+                self.busy.insert(app.clone());
+                self.work.spawn(look(member.clone(), app, step));
+            }
+        }
+    }
+
+    /// Takes what a step came to.
+    fn end(&mut self, member: &Member, queue: &Queue, announced: &mut Announced, looked: Looked) {
+        let Looked { app, step, failed } = looked;
+        self.busy.remove(&app);
+        let has_news = self.again.remove(&app);
+        match failed {
+            None => {
+                self.failures.remove(&app);
+                announced.note(&app, step);
+                queue.add([app]);
+            }
+            Some(error) => {
+                let n_failures = self.failures.entry(app.clone()).or_default();
+                complain(member, &app, &error, *n_failures);
+                let (shortest, longest) = RETRY;
+                let pause = shortest.saturating_mul(1 << (*n_failures).min(8)).min(longest);
+                *n_failures += 1;
+                if has_news {
+                    queue.add([app.clone()]);
+                }
+                self.later.spawn(async move {
+                    tokio::time::sleep(pause).await;
+                    app
+                });
+            }
+        }
+    }
+
+    /// Whether this host has looked at every app of the fleet, and serves those that it can.
+    fn knows_all(&self, member: &Member) -> bool {
+        let served = member.agent.parts().catalog.snapshot();
+        self.work.is_empty()
+            && self.waiting.is_empty()
+            && member
+                .fleet
+                .view()
+                .apps
+                .keys()
+                .all(|app| served.apps.contains_key(app) || self.failures.contains_key(app))
+    }
+
+    /// Another one for which there is a place by now.
+    fn next_waiting(&mut self) -> Option<AppName> {
+        if self.work.len() < PARALLEL { self.waiting.pop_first() } else { None }
     }
 }
 
@@ -166,15 +227,9 @@ fn standing(member: &Member, app: &AppName, announced: Option<Generation>) -> St
 async fn look(member: Member, app: AppName, step: Step) -> Looked {
     let (agent, fleet) = (&member.agent, &member.fleet);
     let done = match step {
-        Step::Rest | Step::Retire => Ok(()),
+        Step::Rest | Step::Retire | Step::EndTrial => Ok(()),
         Step::Forget => agent.forget_app(&app).await,
         Step::Try(generation) => try_out(agent, fleet, &app, generation).await,
-        Step::EndTrial => {
-            let view = fleet.view();
-            let record = view.apps.get(&app).map(|(record, _)| record);
-            agent.end_trial(&app, record.and_then(|record| record.taken_back.as_ref()));
-            Ok(())
-        }
         Step::Follow(generation) => match agent.recall(fleet, &app, generation).await {
             Ok(record) => agent.follow(record).await,
             Err(error) => Err(error),
@@ -185,6 +240,12 @@ async fn look(member: Member, app: AppName, step: Step) -> Looked {
         },
     };
     Looked { app, step, failed: done.err() }
+}
+
+fn end_trial(member: &Member, app: &AppName) {
+    let view = member.fleet.view();
+    let record = view.apps.get(app).map(|(record, _)| record);
+    member.agent.end_trial(app, record.and_then(|record| record.taken_back.as_ref()));
 }
 
 async fn try_out(
@@ -199,13 +260,35 @@ async fn try_out(
 }
 
 impl Announced {
+    /// Notes that something of an app is to be written.
+    fn is_to_tell(&mut self, app: AppName) {
+        self.due.insert(app);
+        self.due_since.get_or_insert_with(Instant::now);
+    }
+
+    fn tell_all(&mut self) {
+        let all: Vec<AppName> = self.ready.keys().cloned().collect();
+        all.into_iter().for_each(|app| self.is_to_tell(app));
+    }
+
+    /// When what is to be written is written at the latest.
+    fn due_at(&self) -> Instant {
+        self.due_since.unwrap_or_else(Instant::now) + SOON
+    }
+
+    /// Whether it is time to write: nothing more will come soon, or it is a batch, or long enough ago.
+    fn is_due(&self, is_all: bool) -> bool {
+        let is_late = Instant::now() >= self.due_at();
+        !self.due.is_empty() && (is_all || is_late || self.due.len() >= BATCH)
+    }
+
     fn note(&mut self, app: &AppName, step: Step) {
         match step {
             Step::Prepare(generation) => drop(self.ready.insert(app.clone(), (generation, None))),
             Step::Retire | Step::Forget => drop(self.ready.remove(app)),
             Step::Rest | Step::Follow(_) | Step::Try(_) | Step::EndTrial => return,
         }
-        self.due.insert(app.clone());
+        self.is_to_tell(app.clone());
     }
 
     /// Notes what is tried, however that came to be: a trial ends with what it was published beside.
@@ -214,15 +297,17 @@ impl Announced {
             && *told != tried
         {
             *told = tried;
-            self.due.insert(app.clone());
+            self.is_to_tell(app.clone());
         }
     }
 
     /// Writes what is due, as far as the store takes it.
     async fn write(&mut self, member: &Member, lease: Option<LeaseId>) {
+        // What fails is tried again as soon as what is new.
+        self.due_since = Some(Instant::now());
         let Some(lease) = lease.filter(|_| !member.fleet.is_cut_off()) else { return };
         if self.lease != Some(lease) {
-            self.due.extend(self.ready.keys().cloned());
+            self.tell_all();
             self.lease = Some(lease);
         }
         let me = member.fleet.me();
@@ -248,6 +333,7 @@ impl Announced {
                 self.due.remove(&app);
             }
         }
+        self.due_since = None;
     }
 }
 

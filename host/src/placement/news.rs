@@ -12,9 +12,17 @@ use crate::telemetry::events::{Event, Events, Severity};
 /// What to do where an app has no room.
 const NO_ROOM_ADVICE: &str = "add a host, free room, or let it ask for less in [resources]; until then \
                               whichever host is called runs it itself";
+/// What to do where there is room, but not for it.
+const NO_PLACE_ADVICE: &str = "add a host that it may run on, or ask for fewer replicas in [replicas] or \
+                               for less in [placement]; room is not what is lacking";
 /// What to do with a host that was emptied.
 const EMPTIED_ADVICE: &str =
     "to give it back, `steerage drain` it and stop it; or keep it as room for growth";
+
+/// What to do where plans cannot be written.
+const FAILED_ADVICE: &str = "until then no replica is placed or moved, also where a host is lost; calls \
+                             are answered meanwhile. See the store's own log and `etcdctl endpoint \
+                             status`; this host tries on";
 
 /// As many apps are told one by one of one plan.
 const TOLD: usize = 10;
@@ -25,12 +33,31 @@ pub(super) struct News {
     events: Arc<Events>,
     /// How many replicas of each app had no room the last time.
     unplaced: BTreeMap<AppName, u32>,
+    /// Whether the last plan could not be written.
+    has_failed: bool,
 }
 
 impl News {
     /// Nothing yet.
     pub(super) fn new(events: Arc<Events>) -> Self {
-        Self { events, unplaced: BTreeMap::new() }
+        Self { events, unplaced: BTreeMap::new(), has_failed: false }
+    }
+
+    /// Tells that a plan cannot be written, and why.
+    pub(super) fn tell_failed(&mut self, why: &str) {
+        if std::mem::replace(&mut self.has_failed, true) {
+            tracing::debug!(why, "a plan cannot be written");
+            return;
+        }
+        tracing::error!(why, "a plan cannot be written; trying on");
+        self.tell("plan_failed", None, format!("no plan can be written: {why}"), FAILED_ADVICE);
+    }
+
+    /// Tells that plans are written again, where they could not be.
+    pub(super) fn tell_written(&mut self) {
+        if std::mem::replace(&mut self.has_failed, false) {
+            self.tell("plan_written", None, "plans are written again".to_owned(), "");
+        }
     }
 
     /// Tells which apps have no room that had, and the other way round.
@@ -41,7 +68,9 @@ impl News {
         let new: Vec<&Unplaced> = plan.unplaced.iter().filter(is_new).collect();
         for unplaced in new.iter().take(TOLD) {
             tracing::warn!("{unplaced}");
-            self.tell("no_room", Some(&unplaced.app), unplaced.to_string(), NO_ROOM_ADVICE);
+            let is_short = unplaced.lacks.short_of_cpu + unplaced.lacks.short_of_memory > 0;
+            let advice = if is_short { NO_ROOM_ADVICE } else { NO_PLACE_ADVICE };
+            self.tell("no_room", Some(&unplaced.app), unplaced.to_string(), advice);
         }
         if new.len() > TOLD {
             let (more, all) = (new.len() - TOLD, now.len());

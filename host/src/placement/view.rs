@@ -73,9 +73,10 @@ fn host(view: &View, name: &HostName, record: &HostRecord) -> place::Host {
 pub(super) fn app(view: &View, name: &AppName, record: &AppRecord, headroom: u32) -> place::App {
     let assigned = view.assigned_to(name);
     let seen = view.used_by(name);
+    let (min, max) = record.bounds();
     let load = Load {
-        min: record.min,
-        max: record.max,
+        min,
+        max,
         now: assigned.map_or(0, |hosts| u32::try_from(hosts.len()).unwrap_or(u32::MAX)),
         used: Cpu::micro(seen.as_ref().map_or(0, |seen| seen.cpu_u)),
         target: record.cpu_m.map_or(replicas::TARGET, Cpu::milli),

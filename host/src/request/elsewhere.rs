@@ -1,5 +1,6 @@
 //! The story of a call whose app runs elsewhere: one hop to the less loaded of two replicas, another
-//! replica when that breaks before the answer begins, and this host itself when no replica answers.
+//! replica when that breaks before the answer begins, and this host itself when no replica answers and
+//! it may run the app.
 //! Does not know where apps run: the fleet does.
 
 use std::sync::Arc;
@@ -8,7 +9,9 @@ use std::sync::atomic::Ordering;
 use futures_util::{StreamExt, stream};
 use http::{HeaderName, Response};
 use http_body_util::{BodyExt, BodyStream, StreamBody};
+use steerage_core::id::AppName;
 use steerage_core::outcome::{Outcome, Refusal};
+use steerage_core::retry;
 
 use super::head::{self, Peer};
 use super::letter::{Letter, Posted, Reading};
@@ -20,8 +23,18 @@ use crate::respond::{Cut, ResponseBody};
 /// By this a host tells another that it refused before anything ran.
 pub(super) const REFUSED: HeaderName = HeaderName::from_static("x-steerage-refused");
 /// Refusals that are about the host that was asked; another one may not refuse.
-const OF_HOST: [&str; 6] =
-    ["draining", "not_ready", "host_full", "host_busy", "host_memory", "no_route"];
+const OF_HOST: [&str; 7] = [
+    "draining",
+    "not_ready",
+    "host_full",
+    "host_busy",
+    "host_memory",
+    "host_exhausted",
+    "no_route",
+];
+
+/// Those of them that mean that there is much to do, everywhere perhaps.
+const FOR_WANT_OF_ROOM: [&str; 3] = ["host_full", "host_busy", "host_memory"];
 
 /// Passes a request on if its app runs elsewhere; returns it where it is for this host.
 pub(super) async fn send(
@@ -30,18 +43,29 @@ pub(super) async fn send(
     peer: &Peer,
     incoming: Incoming,
 ) -> Result<Reply, Incoming> {
-    let Some(mut left) = hosts_for(front, fleet, &incoming) else { return Err(incoming) };
+    let (app, mut left) = match way_of(front, fleet, &incoming) {
+        Way::Here => return Err(incoming),
+        Way::Nowhere => return Ok(front.turn_away(incoming.id, NO_REPLICA)),
+        Way::Elsewhere(app, hosts) => (app, hosts),
+    };
     let (id, is_late) = (incoming.id, incoming.is_late);
     let letter = match Letter::write(incoming, peer).await {
         Ok(letter) => letter,
         Err(unread) => return Ok(front.turn_away(id, unread.into())),
     };
     let mut refused = None;
-    while let Some(to) = choose(&mut left) {
-        front.hops.sent.fetch_add(1, Ordering::Relaxed);
+    for _ in 0..retry::TRIES {
+        let Some(to) = choose(&mut left) else { break };
+        front.hops.count();
         match letter.post(&to).await {
             Posted::Answered(response) => match refused_by_host(&response) {
-                true if letter.is_whole() => refused = Some(response),
+                Some(cause) if letter.is_whole() => {
+                    // A fleet that is full is asked again now and then only.
+                    if FOR_WANT_OF_ROOM.contains(&cause) && !front.hops.may_retry() {
+                        return Ok(reply(response, &letter));
+                    }
+                    refused = Some(response);
+                }
                 _ => return Ok(reply(response, &letter)),
             },
             Posted::Again(broken) => {
@@ -57,27 +81,56 @@ pub(super) async fn send(
             }
         }
     }
-    if is_late {
-        let draining = || front.turn_away(id, Outcome::Refused(Refusal::Draining));
-        return Ok(refused.map_or_else(draining, |refused| reply(refused, &letter)));
+    let last_word = match is_late {
+        true => Some(Outcome::Refused(Refusal::Draining)),
+        false => (!fleet.may_run(&app, fleet.me())).then_some(NO_REPLICA),
+    };
+    if let Some(outcome) = last_word {
+        let turned_away = || front.turn_away(id, outcome);
+        return Ok(refused.map_or_else(turned_away, |refused| reply(refused, &letter)));
     }
-    // Any host can run any app.
+    // Any host can run any app that may run there.
     front.hops.fallen_back.fetch_add(1, Ordering::Relaxed);
     Err(letter.open())
 }
 
-/// The hosts to ask, if this one is not to serve the request itself.
-fn hosts_for(front: &Front, fleet: &Fleet, incoming: &Incoming) -> Option<Vec<Arc<forward::Peer>>> {
+/// Who serves a request.
+enum Way {
+    /// This host.
+    Here,
+    /// Nobody: no replica is known, and this host may not run the app.
+    Nowhere,
+    /// One of these hosts.
+    Elsewhere(AppName, Vec<Arc<forward::Peer>>),
+}
+
+const NO_REPLICA: Outcome = Outcome::Refused(Refusal::NoReplica);
+
+fn way_of(front: &Front, fleet: &Fleet, incoming: &Incoming) -> Way {
     let snapshot = front.catalog.load();
-    let found = snapshot.routes.find(&incoming.host, incoming.request.uri().path())?;
-    let replicas = fleet.replicas(&found.target.app.name);
+    let Some(found) = snapshot.routes.find(&incoming.host, incoming.request.uri().path()) else {
+        return Way::Here;
+    };
+    let app = &found.target.app.name;
+    let replicas = fleet.replicas(app);
     if incoming.is_late {
-        // Those that are here are about to go, so anybody else will do.
+        // Those that are here are about to go, so anybody else will do who may.
         let elsewhere = replicas.map(|replicas| replicas.elsewhere.clone()).unwrap_or_default();
-        return Some(if elsewhere.is_empty() { fleet.peers().all() } else { elsewhere });
+        if !elsewhere.is_empty() {
+            return Way::Elsewhere(app.clone(), elsewhere);
+        }
+        let mut all = fleet.peers().all();
+        all.retain(|peer| fleet.may_run(app, &peer.name));
+        return Way::Elsewhere(app.clone(), all);
     }
-    let replicas = replicas?;
-    (!replicas.is_here && !replicas.elsewhere.is_empty()).then(|| replicas.elsewhere.clone())
+    match replicas {
+        Some(replicas) if !replicas.is_here => match replicas.elsewhere.is_empty() {
+            false => Way::Elsewhere(app.clone(), replicas.elsewhere.clone()),
+            true if fleet.may_run(app, fleet.me()) => Way::Here,
+            true => Way::Nowhere,
+        },
+        _ => Way::Here,
+    }
 }
 
 /// Takes out the less loaded of two that answer, chosen at random; see Mitzenmacher, The Power of Two
@@ -92,9 +145,10 @@ fn choose(left: &mut Vec<Arc<forward::Peer>>) -> Option<Arc<forward::Peer>> {
     Some(left.swap_remove(best))
 }
 
-fn refused_by_host(response: &Response<Reading>) -> bool {
-    let cause = response.headers().get(REFUSED).and_then(|cause| cause.to_str().ok());
-    cause.is_some_and(|cause| OF_HOST.contains(&cause))
+/// The cause, where it is about the host and not about the app.
+fn refused_by_host(response: &Response<Reading>) -> Option<&'static str> {
+    let cause = response.headers().get(REFUSED)?.to_str().ok()?;
+    OF_HOST.into_iter().find(|of_host| *of_host == cause)
 }
 
 fn reply(mut response: Response<Reading>, letter: &Letter) -> Reply {

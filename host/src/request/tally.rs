@@ -14,10 +14,12 @@ use crate::call::{Call, Usage};
 use crate::catalog::{Count, Deployed, Target};
 use crate::respond;
 use crate::telemetry::calls::CallSummary;
-use crate::telemetry::events::{Event, Events, Severity};
+use crate::telemetry::events::{Event, Events, Place, Same, Severity};
 
 /// A path of more bytes than this is cut where it is kept.
 const LONGEST_PATH: usize = 256;
+/// The same of a method; none that is in use is half as long.
+const LONGEST_METHOD: usize = 32;
 
 /// One call from its routing to its end. Held by the guest's side and by the response; recorded
 /// when both are gone.
@@ -45,12 +47,13 @@ impl Tally {
         let deployed = target.deployed.clone();
         let path = request.uri.path();
         let path = path.get(..path.floor_char_boundary(LONGEST_PATH)).unwrap_or(path);
+        let method = cut(&request.method);
         let span = tracing::debug_span!(
             "call",
             call_id = %id,
             app = %deployed.app,
             deployment = %deployed.generation,
-            "http.request.method" = %request.method,
+            "http.request.method" = %method,
             "http.route" = target.route.to_str().unwrap_or_default(),
             "url.path" = path,
             "http.response.status_code" = tracing::field::Empty,
@@ -63,7 +66,7 @@ impl Tally {
             count: target.count.clone(),
             events: front.events.clone(),
             started_at,
-            method: request.method.clone(),
+            method,
             path: path.into(),
             span,
         })
@@ -106,32 +109,75 @@ impl Tally {
         reply
     }
 
+    /// Tells that the host does not do as the manifest says.
+    fn tell_of_reuse(&self, n_served: u32) {
+        let calls = if n_served == 1 { "1 call" } else { &format!("{n_served} calls") };
+        let message = format!(
+            "an instance answers no more than {calls}: one that had was asked again and gave no \
+             answer, a fresh one did; instances of this deployment serve {calls} from now on"
+        );
+        let advice = format!(
+            "set [instance] reuse = {n_served}, or build the guest with a toolchain whose instances \
+             take more requests"
+        );
+        self.events.push(Event {
+            app: Some(self.deployed.app.clone()),
+            generation: Some(self.deployed.generation),
+            call: Some(self.call.id),
+            severity: Severity::Warning,
+            advice: Some(advice),
+            ..Event::now("reuse_refused", message)
+        });
+    }
+
     fn tell(&self, outcome: &Outcome, usage: &Usage) {
         let severity = match outcome.fault() {
             Fault::None | Fault::Client => return,
             Fault::Guest => Severity::Warning,
             Fault::Host => Severity::Error,
         };
+        let same = Same {
+            app: Some(&self.deployed.app),
+            generation: Some(self.deployed.generation),
+            kind: outcome.cause(),
+            place: self.place(outcome),
+        };
+        // Before anything is made of it: the next thousand may be refused for the same reason.
+        if self.events.counted(&same) {
+            return;
+        }
         let mut evidence = vec![
             ("method".to_owned(), self.method.to_string()),
             ("path".to_owned(), self.path.to_string()),
-            ("fuel".to_owned(), usage.fuel.to_string()),
-            ("memory".to_owned(), usage.memory.to_string()),
-            ("cpu".to_owned(), format!("{:?}", usage.cpu)),
+            ("fuel".to_owned(), usage.fuel.about()),
+            ("memory".to_owned(), usage.memory.about()),
+            ("cpu".to_owned(), format!("{:.1?}", usage.cpu)),
         ];
-        if let Outcome::Trapped(trap) = outcome {
-            let frames = trap.backtrace.iter();
-            evidence.extend(frames.map(|frame| ("backtrace".to_owned(), frame.clone())));
-        }
+        let frames = outcome.backtrace().iter();
+        evidence.extend(frames.map(|frame| ("backtrace".to_owned(), frame.clone())));
         self.events.push(Event {
             app: Some(self.deployed.app.clone()),
-            generation: Some(self.deployed.generation),
+            generation: same.generation,
+            place: same.place,
             call: Some(self.call.id),
             severity,
             evidence,
             advice: outcome.advice(),
             ..Event::now(outcome.cause(), outcome.to_string())
         });
+    }
+
+    /// Where a failure happened: in these frames of the guest, or where none are known on this path,
+    /// for this reason. A call that was refused happened nowhere.
+    fn place(&self, outcome: &Outcome) -> Place {
+        match outcome {
+            Outcome::Refused(_) => Place::ANY,
+            Outcome::NoAnswer { detail } | Outcome::HostFailed { detail } => {
+                Place::of((&self.path, without_amounts(detail)))
+            }
+            _ if outcome.backtrace().is_empty() => Place::of(&self.path),
+            _ => Place::of(outcome.backtrace()),
+        }
     }
 }
 
@@ -148,6 +194,9 @@ impl Drop for Tally {
             count.record(&outcome, status, duration);
         }
         self.tell(&outcome, &usage);
+        if let Some(n_served) = self.call.most_served() {
+            self.tell_of_reuse(n_served);
+        }
         self.span.record("http.response.status_code", status);
         self.span.record("outcome", outcome.cause());
         self.span.record("fuel", usage.fuel.get());
@@ -167,5 +216,28 @@ impl Drop for Tally {
             usage,
             response_bytes,
         });
+    }
+}
+
+/// The method as it is kept: a caller may send any.
+fn cut(method: &Method) -> Method {
+    let kept = method.as_str().as_bytes().get(..LONGEST_METHOD);
+    kept.and_then(|kept| Method::from_bytes(kept).ok()).unwrap_or_else(|| method.clone())
+}
+
+/// The reason without its figures, which differ where the reason does not.
+fn without_amounts(reason: &str) -> String {
+    reason.chars().filter(|char| !char.is_ascii_digit()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_method_is_cut_and_no_other() {
+        assert_eq!(cut(&Method::OPTIONS), Method::OPTIONS);
+        let long = Method::from_bytes(&[b'X'; 60_000]).unwrap();
+        assert_eq!(cut(&long).as_str(), "X".repeat(LONGEST_METHOD));
     }
 }

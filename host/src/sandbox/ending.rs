@@ -1,6 +1,7 @@
 //! From what Wasmtime says about the end of a call to an `Outcome`.
 //! Does not run guests and does not know how an outcome is shown.
 
+use steerage_core::excerpt::{self, excerpt};
 use steerage_core::limits::Limits;
 use steerage_core::outcome::{Outcome, Refusal, Trap};
 use steerage_core::units::Bytes;
@@ -8,6 +9,11 @@ use wasmtime::{PoolConcurrencyLimitError, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
 use super::limiter::Limiter;
+
+/// Most bytes of all frames of a backtrace, so that an event has room for what else it tells.
+const BACKTRACE: usize = excerpt::EVIDENCE - 2 * excerpt::MESSAGE;
+/// Most bytes of the name of a source file.
+const PLACE: usize = 96;
 
 /// How the future that ran a guest came to its end.
 #[derive(Debug)]
@@ -50,12 +56,12 @@ fn judge_failure(error: &wasmtime::Error, limiter: &Limiter, limits: &Limits) ->
         return Outcome::NoAnswer { detail: format!("the guest exited with status {}", exit.0) };
     }
     if matches!(error.downcast_ref::<wasmtime::Trap>(), Some(wasmtime::Trap::OutOfFuel)) {
-        return Outcome::OutOfFuel { limit: limits.fuel };
+        return Outcome::OutOfFuel { limit: limits.fuel, backtrace: backtrace(error) };
     }
-    if let Some(asked) = limiter.refused() {
+    if let Some((asked, excess)) = limiter.refused() {
         // To the next mebibyte, as one would write it into a manifest.
         let asked = Bytes::new(asked.get().div_ceil(1 << 20) << 20);
-        return Outcome::OutOfMemory { limit: limits.memory, asked };
+        return Outcome::OutOfMemory { limit: limits.memory, asked, excess };
     }
     Outcome::Trapped(Trap { reason: reason(error), backtrace: backtrace(error) })
 }
@@ -63,26 +69,37 @@ fn judge_failure(error: &wasmtime::Error, limiter: &Limiter, limits: &Limits) ->
 fn reason(error: &wasmtime::Error) -> String {
     match error.downcast_ref::<wasmtime::Trap>() {
         Some(trap) => trap.to_string().trim_start_matches("wasm trap: ").to_owned(),
-        None => error.root_cause().to_string(),
+        // It may quote the guest.
+        None => excerpt(excerpt::MESSAGE, error.root_cause()),
     }
 }
 
+/// The frames as far as there is room. Names and files are the guest's own: kilobytes of code can
+/// name megabytes, so they are cut while they are written.
+
 fn backtrace(error: &wasmtime::Error) -> Vec<String> {
     let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else { return Vec::new() };
-    backtrace.frames().iter().map(frame).collect()
+    let mut room = BACKTRACE;
+    let mut frames = Vec::new();
+    for shown in backtrace.frames().iter().map(frame) {
+        let Some(left) = room.checked_sub(shown.len()) else { break };
+        room = left;
+        frames.push(shown);
+    }
+    frames
 }
 
 fn frame(frame: &wasmtime::FrameInfo) -> String {
-    let name =
-        frame.func_name().map_or_else(|| format!("<function {}>", frame.func_index()), demangled);
     let place = frame.symbols().iter().find_map(|symbol| {
-        let file = symbol.file()?;
-        Some(format!(" at {file}:{}", symbol.line().unwrap_or(0)))
+        let (file, line) = (symbol.file()?, symbol.line().unwrap_or(0));
+        Some(format!(" at {}:{line}", excerpt(PLACE, file)))
     });
-    format!("{name}{}", place.unwrap_or_default())
-}
-
-/// The name as its author wrote it, without the hash that rustc adds.
-fn demangled(name: &str) -> String {
-    format!("{:#}", rustc_demangle::demangle(name))
+    let place = place.unwrap_or_default();
+    let most = excerpt::FRAME.saturating_sub(place.len());
+    let name = match frame.func_name() {
+        // As its author wrote it, without the hash that rustc adds.
+        Some(name) => excerpt(most, format_args!("{:#}", rustc_demangle::demangle(name))),
+        None => format!("<function {}>", frame.func_index()),
+    };
+    name + &place
 }

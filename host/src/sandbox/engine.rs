@@ -16,6 +16,15 @@ use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAlloc
 const TABLE_KEEP_RESIDENT: usize = 64 << 10;
 /// Most elements of one table: generous, since engines compiled to Wasm have large ones.
 const TABLE_ELEMENTS: usize = 65_536;
+/// Most core instances of one component. One that was adapted from preview 1 has four, a Python
+/// program with its libraries some thirty; each is memory of the host that nobody is charged for.
+pub const MOST_CORE_INSTANCES: u32 = 40;
+/// Most memories of one module, or of one component with all that it is composed of.
+pub const MOST_MEMORIES: u32 = 4;
+/// Most tables of one module, or of one component with all that it is composed of.
+pub const MOST_TABLES: u32 = 8;
+/// Tables that a slot has beside its one memory.
+const TABLES_PER_SLOT: u32 = 2;
 /// Most frames recorded of a trap's backtrace.
 const BACKTRACE_FRAMES: usize = 32;
 
@@ -48,6 +57,12 @@ impl Slots {
         let (Self::Exactly(slots) | Self::AtMost(slots)) = self;
         slots
     }
+}
+
+/// Has this thread what it needs to run guests. To be called when it starts: later the instances may
+/// have taken all address space, and who cannot be given it then ends the process.
+pub fn ready_thread() {
+    Engine::tls_eager_initialize();
 }
 
 /// Which of the two engines code is for.
@@ -118,18 +133,28 @@ pub fn running(flavor: Flavor, settings: &PoolSettings) -> Result<(Engine, u32),
     }
 }
 
+/// How many slots one instance with so many memories and tables takes.
+#[must_use]
+pub fn slots_for(n_memories: u32, n_tables: u32) -> u32 {
+    n_memories.max(n_tables.div_ceil(TABLES_PER_SLOT)).max(1)
+}
+
 fn pool(settings: &PoolSettings, slots: u32) -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
-    // A component adapted from preview 1 is four core instances with one memory and two tables.
+    // A component adapted from preview 1 has one memory and two tables: a slot. Of core instances
+    // the pool keeps a number only, so there are enough for every component that is let in.
     pool.total_component_instances(slots)
-        .total_core_instances(slots.saturating_mul(4))
+        .total_core_instances(slots.saturating_mul(MOST_CORE_INSTANCES))
         .total_memories(slots)
-        .total_tables(slots.saturating_mul(2))
+        .total_tables(slots.saturating_mul(TABLES_PER_SLOT))
         .total_stacks(slots)
+        .max_core_instances_per_component(MOST_CORE_INSTANCES)
+        .max_memories_per_component(MOST_MEMORIES)
+        .max_tables_per_component(MOST_TABLES)
         .max_component_instance_size(4 << 20)
         .max_core_instance_size(4 << 20)
-        .max_memories_per_module(8)
-        .max_tables_per_module(8)
+        .max_memories_per_module(MOST_MEMORIES)
+        .max_tables_per_module(MOST_TABLES)
         .max_memory_size(settings.largest_memory.as_usize())
         .table_elements(TABLE_ELEMENTS)
         .linear_memory_keep_resident(settings.keep_resident.as_usize())

@@ -9,7 +9,9 @@ use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
+use super::checked;
 use super::engine::Flavor;
+use super::held::{MOST_FIELDS, MOST_RESOURCES, Scales};
 use super::limiter::Limiter;
 use super::outbound::Outbound;
 use super::stdio::Stdio;
@@ -23,16 +25,48 @@ pub struct Guest {
     pub(super) outbound: Outbound,
     pub(super) limiter: Limiter,
     pub(super) stdio: Arc<Stdio>,
+    scales: Scales,
+}
+
+impl Guest {
+    /// A guest that holds nothing yet.
+    pub(super) fn new(
+        wasi: WasiCtx,
+        outbound: Outbound,
+        limiter: Limiter,
+        stdio: Arc<Stdio>,
+    ) -> Self {
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(MOST_RESOURCES);
+        let mut http = WasiHttpCtx::new();
+        http.set_field_size_limit(MOST_FIELDS);
+        Self { wasi, http, table, outbound, limiter, stdio, scales: Scales::new() }
+    }
+
+    /// Every call of a host function begins here: looks now and then what the guest makes the host
+    /// hold. Too much is taken away at once, and the function that finds its resource gone ends the
+    /// guest: until its slice is over it could take the same again many times.
+    #[inline]
+    fn look(&mut self) {
+        if let Some(weight) = self.scales.look(&mut self.table)
+            && !self.limiter.hold(weight)
+        {
+            self.table = ResourceTable::new();
+            self.table.set_max_capacity(0);
+        }
+    }
 }
 
 impl WasiView for Guest {
     fn ctx(&mut self) -> WasiCtxView<'_> {
+        self.look();
         WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
     }
 }
 
 impl WasiHttpView for Guest {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
+        self.look();
         WasiHttpCtxView { hooks: &mut self.outbound, table: &mut self.table, ctx: &mut self.http }
     }
 }
@@ -61,6 +95,7 @@ pub fn component_linker(engine: &Engine, flavor: Flavor) -> wasmtime::Result<Lin
         wasmtime_wasi::p3::add_to_linker(&mut linker)?;
         wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
     }
+    checked::components(&mut linker)?;
     Ok(linker)
 }
 
@@ -71,5 +106,6 @@ pub fn component_linker(engine: &Engine, flavor: Flavor) -> wasmtime::Result<Lin
 pub fn core_linker(engine: &Engine) -> wasmtime::Result<wasmtime::Linker<CoreGuest>> {
     let mut linker = wasmtime::Linker::new(engine);
     wasmtime_wasi::p1::add_to_linker_async(&mut linker, |guest: &mut CoreGuest| &mut guest.wasi)?;
+    checked::preview1(&mut linker)?;
     Ok(linker)
 }

@@ -1,11 +1,13 @@
 //! One call of a component that exports a `wasi:http` handler, 0.2 or 0.3.
 //! Does not make instances and does not judge how the call ended.
 
+use std::fmt;
 use std::future::poll_fn;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use http_body::Body;
+use steerage_core::excerpt::{self, excerpt};
 use steerage_core::outcome::Outcome;
 use tokio::sync::oneshot;
 use wasmtime::Store;
@@ -22,7 +24,20 @@ pub type Answer = Result<http::Response<WasiBody>, String>;
 #[derive(Debug)]
 pub struct HeadSender {
     call: Arc<Call>,
-    waiting: oneshot::Sender<Answer>,
+    waiting: Waiting,
+}
+
+#[derive(Debug)]
+enum Waiting {
+    Own(oneshot::Sender<Answer>),
+    Lent(Arc<Mutex<Option<oneshot::Sender<Answer>>>>),
+}
+
+/// Where a sender is had back from that was lent.
+#[derive(Debug)]
+pub(super) struct Lender {
+    call: Arc<Call>,
+    waiting: Arc<Mutex<Option<oneshot::Sender<Answer>>>>,
 }
 
 impl HeadSender {
@@ -30,13 +45,19 @@ impl HeadSender {
     #[must_use]
     pub fn new(call: Arc<Call>) -> (Self, oneshot::Receiver<Answer>) {
         let (waiting, answer) = oneshot::channel();
-        (Self { call, waiting }, answer)
+        (Self { call, waiting: Waiting::Own(waiting) }, answer)
     }
 
     /// Sends the answer. Nobody may wait for it any more; the guest need not know.
     pub fn send(self, answer: Answer) {
         self.call.set_answered();
-        drop(self.waiting.send(answer));
+        let waiting = match self.waiting {
+            Waiting::Own(waiting) => Some(waiting),
+            Waiting::Lent(waiting) => take(&waiting),
+        };
+        if let Some(waiting) = waiting {
+            drop(waiting.send(answer));
+        }
     }
 
     /// Ends the call: what the guest wrote, or began to, is no response, for this reason. What it does
@@ -45,6 +66,30 @@ impl HeadSender {
         self.call.set_answered();
         self.call.cut(Outcome::NoAnswer { detail });
     }
+
+    /// A sender whose answer goes the same way, and the means to have this one back should it have
+    /// none.
+    pub(super) fn lend(self) -> (Self, Lender) {
+        let Self { call, waiting } = self;
+        let waiting = match waiting {
+            Waiting::Own(waiting) => Arc::new(Mutex::new(Some(waiting))),
+            Waiting::Lent(waiting) => waiting,
+        };
+        let lender = Lender { call: call.clone(), waiting: waiting.clone() };
+        (Self { call, waiting: Waiting::Lent(waiting) }, lender)
+    }
+}
+
+impl Lender {
+    /// The sender, unless an answer was sent.
+    pub(super) fn back(self) -> Option<HeadSender> {
+        let waiting = take(&self.waiting)?;
+        Some(HeadSender { call: self.call, waiting: Waiting::Own(waiting) })
+    }
+}
+
+fn take(waiting: &Mutex<Option<oneshot::Sender<Answer>>>) -> Option<oneshot::Sender<Answer>> {
+    waiting.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
 /// Lets a 0.2 handler answer. Returns when the guest's function has returned.
@@ -66,7 +111,7 @@ where
     let mut http = store.data_mut().http();
     let request = http.new_incoming_request(scheme, request)?;
     let out = http.new_response_outparam_from_callback(move |answer| {
-        head.send(answer.map_err(|code| format!("the guest returned error-code {code:?}")));
+        head.send(answer.map_err(|code| refused(&code)));
     })?;
     proxy.wasi_http_incoming_handler().call_handle(store, request, out).await
 }
@@ -92,11 +137,16 @@ where
                 Ok(response) => accessor
                     .with(|store| response.into_http(store, request_done))
                     .map_err(|error| format!("its response cannot be sent: {error:#}")),
-                Err(code) => Err(format!("the guest returned error-code {code:?}")),
+                Err(code) => Err(refused(&code)),
             };
             head.send(answer);
             poll_fn(|context| accessor.poll_no_interesting_tasks(context)).await;
             Ok(())
         })
         .await?
+}
+
+/// The error code that a guest returned instead of a response, which may carry any text of its own.
+fn refused(code: &impl fmt::Debug) -> String {
+    excerpt(excerpt::MESSAGE, format_args!("the guest returned error-code {code:?}"))
 }

@@ -3,43 +3,41 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use http_body::Body;
-use steerage_core::manifest::Wear;
 use steerage_core::outcome::Outcome;
 use steerage_core::units::{Bytes, Fuel};
 use tokio::time::Instant;
 use wasmtime::Store;
-use wasmtime::component::ResourceTable;
 use wasmtime_wasi::p2::bindings::CommandPre;
 use wasmtime_wasi::{I32Exit, WasiCtx, WasiCtxBuilder};
-use wasmtime_wasi_http::{Error, WasiHttpCtx, p2, p3};
+use wasmtime_wasi_http::Error;
 
 use super::cgi;
 use super::cgi::environment::{Place, variables};
 use super::cgi::output::Output;
+use super::checked::MOST_PER_HOST_CALL;
 use super::ending::{Finish, judge};
 use super::guest::{CoreGuest, Guest};
-use super::http::{HeadSender, call_p2, call_p3};
+use super::http::HeadSender;
 use super::limiter::Limiter;
 use super::linked::Pre;
 use super::module::Prepared;
+use super::pace;
 use super::stdio::Stdio;
 use crate::budget::Account;
 use crate::call::{Call, Usage};
 use crate::meter;
 use crate::telemetry::logs::Stream;
 
-/// Most resources of the host (bodies, streams, timers, headers) one guest may hold: they are the
-/// host's memory, which the guest's own limit does not count.
-const MOST_RESOURCES: usize = 10_000;
-/// Most bytes one call of a host function may bring along, for the same reason.
-const MOST_PER_HOST_CALL: usize = 16 << 20;
-/// Most random bytes asked for at once, for the same reason.
-const MOST_RANDOM: u64 = 1 << 20;
+/// Most handles of the component model that may live in one store. Guests make them without any
+/// function of the host, and each takes some dozen bytes of it.
+const MOST_HANDLES: usize = 20_000;
+/// Most random bytes asked for at once: as many as browsers give. They take a good part of 100 us.
+pub(super) const MOST_RANDOM: u64 = 64 << 10;
 
 /// A request on its way into a guest.
 #[derive(Debug)]
@@ -54,26 +52,6 @@ pub struct Inquiry<B> {
     pub deadline: Instant,
     /// Where the response goes.
     pub head: HeadSender,
-}
-
-/// An instance that has served a call and may serve another.
-pub(super) struct Idle {
-    store: Store<Guest>,
-    live: Live,
-    calls: u32,
-    made: Made,
-}
-
-/// How an instance began.
-#[derive(Clone, Copy)]
-struct Made {
-    at: std::time::Instant,
-    memory: Bytes,
-}
-
-enum Live {
-    Http02(p2::bindings::Proxy),
-    Http03(p3::bindings::Service),
 }
 
 impl Prepared {
@@ -91,65 +69,6 @@ impl Prepared {
         }
     }
 
-    async fn run_service<B>(&self, call: &Arc<Call>, inquiry: Inquiry<B>)
-    where
-        B: Body<Data = bytes::Bytes> + Send + 'static,
-        B::Error: Into<Error>,
-    {
-        let Inquiry { request, https, deadline, head, .. } = inquiry;
-        let (mut store, live, calls, made) = match self.take_idle(call) {
-            Some(idle) => (idle.store, Some(idle.live), idle.calls, Some(idle.made)),
-            None => (self.service_store(call), None, 0, None),
-        };
-        let mut instantiate = Duration::ZERO;
-        let mut kept = None;
-        let guest = async {
-            self.start_call(&mut store)?;
-            let live = match live {
-                Some(live) => live,
-                None => {
-                    let started_at = std::time::Instant::now();
-                    let live = self.instantiate(&mut store).await?;
-                    instantiate = started_at.elapsed();
-                    live
-                }
-            };
-            let made = match made {
-                None if self.is_reusing() => Some(Made {
-                    at: std::time::Instant::now(),
-                    memory: store.data().limiter.used(),
-                }),
-                made => made,
-            };
-            match &live {
-                Live::Http02(proxy) => call_p2(&mut store, proxy, request, https, head).await?,
-                Live::Http03(service) => {
-                    Box::pin(call_p3(&mut store, service, request, head)).await?;
-                }
-            }
-            kept = made.map(|made| (live, made));
-            Ok(())
-        };
-        let (finish, cpu) = bounded(call, &self.memory, deadline, guest).await;
-        let guest = store.data();
-        guest.stdio.finish_call();
-        let finish = match finish {
-            Finish::Returned if !call.is_answered() => Finish::ReturnedNothing,
-            finish => finish,
-        };
-        let outcome = judge(&finish, &guest.limiter, &self.limits);
-        let reusable = outcome == Outcome::Answered;
-        let memory = guest.limiter.peak();
-        call.end(outcome, self.usage(&store, memory, cpu, instantiate));
-        if let Some((live, made)) = kept
-            && reusable
-            && self.instance.keeps(&wear(&store, calls + 1, &made))
-        {
-            let idle = Idle { store, live, calls: calls + 1, made };
-            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(idle);
-        }
-    }
-
     async fn run_command<B>(&self, pre: &CommandPre<Guest>, call: &Arc<Call>, inquiry: Inquiry<B>)
     where
         B: Body<Data = bytes::Bytes> + Send + 'static,
@@ -157,8 +76,10 @@ impl Prepared {
     {
         let (wasi, stdio, output) =
             self.program(call, inquiry.request, &inquiry.place, inquiry.head);
+        let _seat = self.seat();
         let mut store = Store::new(&self.engine, self.guest(wasi, stdio));
         store.limiter(|guest| &mut guest.limiter);
+        pace::keep(&mut store);
         let mut instantiate = Duration::ZERO;
         let guest = async {
             self.start_call(&mut store)?;
@@ -195,8 +116,10 @@ impl Prepared {
             limiter: Limiter::new(self.limits.memory, self.memory.clone()),
             stdio,
         };
+        let _seat = self.seat();
         let mut store = Store::new(&self.engine, guest);
         store.limiter(|guest| &mut guest.limiter);
+        pace::keep(&mut store);
         let mut instantiate = Duration::ZERO;
         let guest = async {
             self.start_call(&mut store)?;
@@ -212,16 +135,6 @@ impl Prepared {
         let outcome = judge_program(finish, &output, call, &guest.limiter, self);
         let memory = guest.limiter.peak();
         call.end(outcome, self.usage(&store, memory, cpu, instantiate));
-    }
-
-    async fn instantiate(&self, store: &mut Store<Guest>) -> wasmtime::Result<Live> {
-        match &self.linked.pre {
-            Pre::Http02(pre) => Ok(Live::Http02(pre.instantiate_async(store).await?)),
-            Pre::Http03(pre) => Ok(Live::Http03(pre.instantiate_async(store).await?)),
-            Pre::CgiComponent(_) | Pre::CgiModule(_) => {
-                Err(wasmtime::Error::msg("a CGI program has no handler"))
-            }
-        }
     }
 
     /// The context of a program: its environment and its stdin come from the request.
@@ -251,60 +164,19 @@ impl Prepared {
         (wasi, stdio, output)
     }
 
-    fn service_store(&self, call: &Arc<Call>) -> Store<Guest> {
-        let stdio = Stdio::new(self.log.clone(), self.generation, call.id);
-        let mut wasi = WasiCtx::builder();
-        wasi.max_random_size(MOST_RANDOM)
-            .envs(&self.env)
-            .stdout(stdio.stream(Stream::Stdout))
-            .stderr(stdio.stream(Stream::Stderr));
-        let mut store = Store::new(&self.engine, self.guest(wasi, stdio));
-        store.limiter(|guest| &mut guest.limiter);
-        store
+    pub(super) fn guest(&self, mut wasi: WasiCtxBuilder, stdio: Arc<Stdio>) -> Guest {
+        let limiter = Limiter::new(self.limits.memory, self.memory.clone());
+        Guest::new(wasi.build(), self.outbound.clone(), limiter, stdio)
     }
 
-    fn guest(&self, mut wasi: WasiCtxBuilder, stdio: Arc<Stdio>) -> Guest {
-        let mut table = ResourceTable::new();
-        table.set_max_capacity(MOST_RESOURCES);
-        Guest {
-            wasi: wasi.build(),
-            http: WasiHttpCtx::new(),
-            table,
-            outbound: self.outbound.clone(),
-            limiter: Limiter::new(self.limits.memory, self.memory.clone()),
-            stdio,
-        }
-    }
-
-    fn start_call<T>(&self, store: &mut Store<T>) -> wasmtime::Result<()> {
+    pub(super) fn start_call<T>(&self, store: &mut Store<T>) -> wasmtime::Result<()> {
         store.set_fuel(self.limits.fuel.get())?;
         store.set_hostcall_fuel(MOST_PER_HOST_CALL);
+        store.set_max_component_handles(MOST_HANDLES);
         store.fuel_async_yield_interval(Some(self.slice.get()))
     }
 
-    fn is_reusing(&self) -> bool {
-        self.instance.reuse.get() > 1
-    }
-
-    fn take_idle(&self, call: &Arc<Call>) -> Option<Idle> {
-        if !self.is_reusing() {
-            return None;
-        }
-        let mut idle = loop {
-            let mut waiting = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-            let idle = waiting.pop()?;
-            drop(waiting);
-            if idle.made.at.elapsed() < self.instance.max_age {
-                break idle;
-            }
-        };
-        let guest = idle.store.data_mut();
-        guest.limiter.start_call();
-        guest.stdio.start_call(call.id);
-        Some(idle)
-    }
-
-    fn usage<T>(
+    pub(super) fn usage<T>(
         &self,
         store: &Store<T>,
         memory: Bytes,
@@ -317,14 +189,9 @@ impl Prepared {
     }
 }
 
-fn wear(store: &Store<Guest>, calls: u32, made: &Made) -> Wear {
-    let growth = store.data().limiter.used().get().saturating_sub(made.memory.get());
-    Wear { calls, age: made.at.elapsed(), growth: Bytes::new(growth) }
-}
-
 /// Polls the guest until it ends, its time is over or nobody wants it any more; says which, and how
 /// much CPU time it took.
-async fn bounded(
+pub(super) async fn bounded(
     call: &Arc<Call>,
     memory: &Account,
     deadline: Instant,
@@ -354,6 +221,10 @@ async fn bounded(
         }
         if call.poll_stop(context).is_ready() {
             return Poll::Ready(Finish::Stopped);
+        }
+        // The timer is told of the time by a thread that may be this one, busy with slices.
+        if deadline <= Instant::now() {
+            return Poll::Ready(Finish::TimedOut);
         }
         timer.as_mut().poll(context).map(|()| Finish::TimedOut)
     })

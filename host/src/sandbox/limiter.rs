@@ -1,28 +1,41 @@
-//! The memory limit of one instance: all its memories and tables counted together.
-//! Does not count what the host itself holds for a guest: buffers, resources, compiled code.
+//! The memory limit of one instance: all its memories and tables counted together, and beside them
+//! what the host holds for it. Does not weigh that: `held` does; and does not count compiled code.
 
 use std::sync::Arc;
 
-use steerage_core::outcome::Refusal;
+use steerage_core::outcome::{Excess, Refusal};
 use steerage_core::units::Bytes;
 use wasmtime::ResourceLimiter;
 
+use super::engine::{MOST_CORE_INSTANCES, MOST_MEMORIES, MOST_TABLES};
 use crate::budget::Account;
 
 /// What one table element costs: a pointer.
 const ELEMENT: u64 = 8;
-/// Most core instances, memories and tables in one store; Wasmtime's own default.
-const MOST_PARTS: usize = 10_000;
 
-/// Counts and bounds what one store's memories and tables take.
+/// What the host may hold for an instance beside as much as the instance itself may have: room for
+/// the headers and bodies of a call, however small the app's own limit is.
+const HELD_BESIDE: u64 = 4 << 20;
+/// An instance that has grown by this part of its limit over earlier calls leaks: one in this many.
+const LEAK: u64 = 4;
+
+/// Counts and bounds what one store's memories and tables take, and what the host holds for them.
 #[derive(Debug)]
 pub struct Limiter {
     account: Arc<Account>,
     limit: u64,
     used: u64,
     peak: u64,
-    /// The total that was asked for when growth was last refused.
-    refused: Option<u64>,
+    /// What the memory or table that grew last was given, to take back should the system refuse it.
+    last: u64,
+    /// What the host holds for the instance.
+    held: u64,
+    /// Calls that the instance has served before this one, and what it had after the first.
+    earlier: (u32, u64),
+    /// What it had when this call began.
+    began: u64,
+    /// The total that was asked for when growth was last refused, or what the host would have held.
+    refused: Option<(u64, Excess)>,
     /// Why the host refused growth that the limit allows, the last time it did.
     host_refused: Option<Refusal>,
 }
@@ -31,7 +44,18 @@ impl Limiter {
     /// A limiter that allows `limit` in total, of what the app's account has.
     #[must_use]
     pub fn new(limit: Bytes, account: Arc<Account>) -> Self {
-        Self { account, limit: limit.get(), used: 0, peak: 0, refused: None, host_refused: None }
+        Self {
+            account,
+            limit: limit.get(),
+            used: 0,
+            peak: 0,
+            last: 0,
+            held: 0,
+            earlier: (0, 0),
+            began: 0,
+            refused: None,
+            host_refused: None,
+        }
     }
 
     /// Why the host refused growth that the limit allows, if it did.
@@ -52,24 +76,48 @@ impl Limiter {
         Bytes::new(self.peak)
     }
 
-    /// What the instance would have used had its last refused growth been allowed.
+    /// What the instance would have used had its last refused growth been allowed, and why so much.
     #[must_use]
-    pub fn refused(&self) -> Option<Bytes> {
-        self.refused.map(Bytes::new)
+    pub fn refused(&self) -> Option<(Bytes, Excess)> {
+        self.refused.map(|(total, excess)| (Bytes::new(total), excess))
+    }
+
+    /// Takes note of what the host holds for the instance now. `false` when that is more than the
+    /// instance's own limit and some room beside it, or than the host has: it must not go on then.
+    pub fn hold(&mut self, held: Bytes) -> bool {
+        let (before, held) = (self.held, held.get());
+        if held > self.limit.saturating_add(HELD_BESIDE) {
+            self.refused = Some((held, Excess::Resources));
+            return false;
+        }
+        if let Some(more) = held.checked_sub(before) {
+            if let Err(refusal) = self.account.reserve(Bytes::new(more)) {
+                self.host_refused = Some(refusal);
+                return false;
+            }
+        } else {
+            self.account.release(Bytes::new(before - held));
+        }
+        self.held = held;
+        true
     }
 
     /// Forgets a refusal of an earlier call, for an instance that serves another one.
     pub fn start_call(&mut self) {
+        let (n_calls, first) = self.earlier;
+        self.earlier = (n_calls.saturating_add(1), if n_calls == 0 { self.used } else { first });
         self.refused = None;
         self.host_refused = None;
         self.peak = self.used;
+        self.began = self.used;
     }
 
     fn grow(&mut self, current: u64, desired: u64, most: Option<u64>) -> bool {
         let grown = desired.saturating_sub(current);
         let total = self.used.saturating_add(grown);
+        self.last = 0;
         if total > self.limit {
-            self.refused = Some(total);
+            self.refused = Some((total, self.excess()));
             return false;
         }
         if most.is_some_and(|most| desired > most) {
@@ -80,14 +128,38 @@ impl Limiter {
             return false;
         }
         self.used = total;
+        self.last = grown;
         self.peak = self.peak.max(total);
         true
+    }
+
+    /// Whether it is this call that needs too much, or the ones before it left too much.
+    fn excess(&self) -> Excess {
+        let (calls, first) = self.earlier;
+        // What the instance had when this call began: memories never shrink, so no later peak of
+        // an earlier call is above it.
+        let grown = self.began.saturating_sub(first);
+        if grown > 0 && grown >= self.limit / LEAK {
+            Excess::Kept { calls, grown: Bytes::new(grown) }
+        } else {
+            Excess::OneCall
+        }
+    }
+
+    /// The system did not give what was granted: it is nobody's, and its want is not the guest's.
+    fn growth_failed(&mut self) {
+        self.used = self.used.saturating_sub(self.last);
+        self.account.release(Bytes::new(self.last));
+        if self.last > 0 {
+            self.host_refused = Some(self.account.exhausted());
+        }
+        self.last = 0;
     }
 }
 
 impl Drop for Limiter {
     fn drop(&mut self) {
-        self.account.release(Bytes::new(self.used));
+        self.account.release(Bytes::new(self.used.saturating_add(self.held)));
     }
 }
 
@@ -101,6 +173,12 @@ impl ResourceLimiter for Limiter {
         Ok(self.grow(current as u64, desired as u64, maximum.map(|most| most as u64)))
     }
 
+    fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        tracing::debug!(%error, "memory that was granted could not be had");
+        self.growth_failed();
+        Ok(())
+    }
+
     fn table_growing(
         &mut self,
         current: usize,
@@ -111,16 +189,22 @@ impl ResourceLimiter for Limiter {
         Ok(self.grow(bytes(current), bytes(desired), maximum.map(bytes)))
     }
 
+    fn table_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        tracing::debug!(%error, "a table that was granted could not be had");
+        self.growth_failed();
+        Ok(())
+    }
+
     fn instances(&self) -> usize {
-        MOST_PARTS
+        MOST_CORE_INSTANCES as usize
     }
 
     fn tables(&self) -> usize {
-        MOST_PARTS
+        MOST_TABLES as usize
     }
 
     fn memories(&self) -> usize {
-        MOST_PARTS
+        MOST_MEMORIES as usize
     }
 }
 
@@ -165,7 +249,7 @@ mod tests {
         assert!(limiter.memory_growing(0, 600, None).unwrap());
         assert!(limiter.table_growing(0, 50, None).unwrap());
         assert!(!limiter.table_growing(50, 51, None).unwrap());
-        assert_eq!(limiter.refused(), Some(Bytes::new(1008)));
+        assert_eq!(limiter.refused(), Some((Bytes::new(1008), Excess::OneCall)));
         assert_eq!(limiter.peak(), Bytes::new(1000));
     }
 
@@ -174,6 +258,51 @@ mod tests {
         let mut limiter = limiter(1000, 100_000);
         assert!(!limiter.memory_growing(0, 600, Some(500)).unwrap());
         assert_eq!(limiter.refused(), None);
+    }
+
+    #[test]
+    fn growth_that_the_system_refuses_is_given_back_and_blamed_on_the_host() {
+        let mut limiter = limiter(1000, 100_000);
+        assert!(limiter.memory_growing(0, 600, None).unwrap());
+        assert!(limiter.memory_growing(600, 900, None).unwrap());
+        limiter.memory_grow_failed(wasmtime::Error::msg("no pages")).unwrap();
+        assert_eq!((limiter.used(), limiter.account.held()), (Bytes::new(600), Bytes::new(600)));
+        assert_eq!(limiter.host_refused().map(Refusal::cause), Some("host_exhausted"));
+        // What is refused by a limit is not the system's: it was never granted.
+        limiter.start_call();
+        assert!(!limiter.memory_growing(600, 2000, None).unwrap());
+        limiter.memory_grow_failed(wasmtime::Error::msg("refused")).unwrap();
+        assert_eq!((limiter.used(), limiter.host_refused()), (Bytes::new(600), None));
+    }
+
+    #[test]
+    fn what_the_host_holds_is_charged_and_bounded() {
+        let mut limiter = limiter(1000, 1 << 30);
+        let account = limiter.account.clone();
+        assert!(limiter.memory_growing(0, 500, None).unwrap());
+        assert!(limiter.hold(Bytes::new(700)));
+        assert_eq!(account.held(), Bytes::new(1200));
+        assert!(limiter.hold(Bytes::new(100)));
+        assert_eq!(account.held(), Bytes::new(600));
+        let too_much = Bytes::new(1001 + HELD_BESIDE);
+        assert!(!limiter.hold(too_much));
+        assert_eq!(limiter.refused(), Some((too_much, Excess::Resources)));
+        drop(limiter);
+        assert_eq!(account.held(), Bytes::ZERO);
+    }
+
+    #[test]
+    fn an_instance_that_grew_from_call_to_call_is_told_to_leak() {
+        let mut limiter = limiter(1000, 100_000);
+        assert!(limiter.memory_growing(0, 300, None).unwrap());
+        for had in [300, 400, 500, 600] {
+            limiter.start_call();
+            assert!(limiter.memory_growing(had, had + 100, None).unwrap());
+        }
+        limiter.start_call();
+        assert!(!limiter.memory_growing(700, 1001, None).unwrap());
+        let leak = Excess::Kept { calls: 5, grown: Bytes::new(400) };
+        assert_eq!(limiter.refused(), Some((Bytes::new(1001), leak)));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use steerage_core::id::Digest;
 use wasmtime::component::{Component, Linker};
-use wasmtime::{Engine, InstancePre, Module};
+use wasmtime::{Engine, InstancePre, Module, ResourcesRequired};
 use wasmtime_wasi::p2::bindings::CommandPre;
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
 use wasmtime_wasi_http::p3::bindings::ServicePre;
@@ -15,6 +15,7 @@ use wasmtime_wasi_http::p3::bindings::ServicePre;
 use super::compiler::Compiled;
 use super::engine::{self, Flavor, PoolSettings, Slots};
 use super::guest::{self, CoreGuest, Guest};
+use super::idle::Pool;
 use super::module::LoadError;
 use super::verdict::{Kind, Rejection};
 
@@ -32,9 +33,12 @@ pub(super) struct Links {
     live: Mutex<BTreeMap<Digest, Weak<Linked>>>,
 }
 
-/// An engine, and what can be imported there.
+/// An engine, its slots, and what can be imported there.
 struct Lane {
     engine: Engine,
+    pool: Arc<Pool>,
+    /// Slots of the host that one of this engine stands for.
+    worth: u32,
     components: Linker<Guest>,
 }
 
@@ -42,6 +46,11 @@ struct Lane {
 pub(super) struct Linked {
     pub(super) pre: Pre,
     pub(super) engine: Engine,
+    pub(super) pool: Arc<Pool>,
+    /// Slots of the engine that an instance takes.
+    pub(super) needs: u32,
+    /// Slots of the host that a call is charged.
+    pub(super) charge: u32,
     digest: Digest,
     links: Arc<Links>,
 }
@@ -59,7 +68,8 @@ impl Links {
     pub(super) fn new(plain: Engine, pool: PoolSettings) -> wasmtime::Result<Self> {
         let modules = guest::core_linker(&plain)?;
         let components = guest::component_linker(&plain, Flavor::Plain)?;
-        let plain = Lane { engine: plain, components };
+        let slots = Pool::new(pool.slots.most());
+        let plain = Lane { engine: plain, pool: slots, worth: 1, components };
         let (concurrent, live) = (OnceLock::new(), Mutex::default());
         Ok(Self { plain, modules, concurrent, pool, live })
     }
@@ -73,8 +83,16 @@ impl Links {
         }
         // Not under the lock: it takes a good part of a millisecond.
         let lane = self.lane(compiled.shape.flavor)?;
-        let (pre, engine) = (self.link(lane, compiled)?, lane.engine.clone());
-        let linked = Arc::new(Linked { pre, engine, digest, links: self.clone() });
+        let (pre, needs) = self.link(lane, compiled)?;
+        let linked = Arc::new(Linked {
+            pre,
+            engine: lane.engine.clone(),
+            pool: lane.pool.clone(),
+            needs,
+            charge: needs.saturating_mul(lane.worth),
+            digest,
+            links: self.clone(),
+        });
         let mut all = self.live();
         // Another may have been as fast. Ours then goes when the lock is free again.
         match all.get(&digest).and_then(Weak::upgrade) {
@@ -86,25 +104,28 @@ impl Links {
         }
     }
 
-    fn link(&self, lane: &Lane, compiled: &Compiled) -> Result<Pre, LoadError> {
+    /// Maps and links code; says how many slots an instance of it takes, too.
+    fn link(&self, lane: &Lane, compiled: &Compiled) -> Result<(Pre, u32), LoadError> {
         let unlinkable = |error: wasmtime::Error| {
             LoadError::Rejected(Rejection::MissingImports { imports: vec![format!("{error:#}")] })
         };
         if compiled.shape.kind == Kind::CgiModule {
             let module = map_module(&lane.engine, &compiled.code)?;
             let pre = self.modules.instantiate_pre(&module).map_err(unlinkable)?;
-            return Ok(Pre::CgiModule(pre));
+            return Ok((Pre::CgiModule(pre), slots_of(Some(module.resources_required()))));
         }
         let component = map_component(&lane.engine, &compiled.code)?;
+        let needs = slots_of(component.resources_required());
         let pre = lane.components.instantiate_pre(&component).map_err(unlinkable)?;
         let pre = match compiled.shape.kind {
             Kind::Http02 => ProxyPre::new(pre).map(Pre::Http02),
             Kind::Http03 => ServicePre::new(pre).map(Pre::Http03),
             Kind::CgiComponent | Kind::CgiModule => CommandPre::new(pre).map(Pre::CgiComponent),
         };
-        pre.map_err(|error| {
+        let pre = pre.map_err(|error| {
             LoadError::Rejected(Rejection::WrongWorld { exports: vec![format!("{error:#}")] })
-        })
+        })?;
+        Ok((pre, needs))
     }
 
     fn lane(&self, flavor: Flavor) -> Result<&Lane, LoadError> {
@@ -124,13 +145,15 @@ impl Links {
 
 impl Lane {
     fn concurrent(pool: &PoolSettings) -> Option<Self> {
-        let (engine, _) = engine::running(Flavor::Concurrent, pool)
+        let (engine, slots) = engine::running(Flavor::Concurrent, pool)
             .inspect_err(|error| tracing::error!(%error, "no engine for async features"))
             .ok()?;
         let components = guest::component_linker(&engine, Flavor::Concurrent)
             .inspect_err(|error| tracing::error!(%error, "no engine for async features"))
             .ok()?;
-        Some(Self { engine, components })
+        // A call there is charged so many times more that the host has no more room for calls than
+        // this engine has slots.
+        Some(Self { engine, pool: Pool::new(slots), worth: CONCURRENT_PART, components })
     }
 }
 
@@ -142,6 +165,12 @@ impl Drop for Linked {
             all.remove(&self.digest);
         }
     }
+}
+
+/// How many slots an instance takes that needs so much; most where that is not known.
+fn slots_of(needs: Option<ResourcesRequired>) -> u32 {
+    let most = engine::slots_for(engine::MOST_MEMORIES, engine::MOST_TABLES);
+    needs.map_or(most, |needs| engine::slots_for(needs.num_memories, needs.num_tables))
 }
 
 #[expect(unsafe_code, reason = "mapping compiled code is only offered as unsafe")]

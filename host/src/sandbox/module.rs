@@ -5,8 +5,9 @@ use std::collections::hash_map::DefaultHasher;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use rustix::io::Errno;
 use steerage_core::id::{Digest, Generation};
@@ -18,9 +19,10 @@ use wasmtime::Engine;
 
 use super::compiler::{self, CompileError, Compiled, Compiler};
 use super::engine::{self, EngineError, Flavor, PoolSettings, Slots};
-use super::instance::Idle;
+use super::idle::{Nest, Seat};
 use super::linked::{Linked, Links};
 use super::outbound::Outbound;
+use super::reuse::Reuse;
 use super::verdict::{Kind, Rejection};
 use crate::budget::Account;
 use crate::telemetry::logs::AppLog;
@@ -123,7 +125,8 @@ pub struct Prepared {
     pub(super) outbound: Outbound,
     pub(super) log: Arc<AppLog>,
     pub(super) memory: Arc<Account>,
-    pub(super) idle: Mutex<Vec<Idle>>,
+    pub(super) idle: Arc<Nest>,
+    pub(super) reuse: Reuse,
     kind: Kind,
 }
 
@@ -180,6 +183,8 @@ impl Sandbox {
         let linked = self.links.get(compiled)?;
         Ok(Prepared {
             engine: linked.engine.clone(),
+            idle: linked.pool.nest(),
+            reuse: Reuse::default(),
             linked,
             limits: spec.limits,
             env: spec.env,
@@ -189,7 +194,6 @@ impl Sandbox {
             outbound: Outbound::new(OutboundPolicy::new(spec.allowed_outbound_hosts), spec.denied),
             log: spec.log,
             memory: spec.memory,
-            idle: Mutex::new(Vec::new()),
             kind: compiled.shape.kind,
         })
     }
@@ -208,10 +212,19 @@ impl Prepared {
         self.kind.is_cgi()
     }
 
-    /// Gives up the instances that wait for another call.
-    pub fn drop_idle(&self) {
-        let idle = std::mem::take(&mut *self.idle.lock().unwrap_or_else(PoisonError::into_inner));
-        drop(idle);
+    /// Slots of the host that a call needs.
+    #[must_use]
+    pub fn slots(&self) -> u32 {
+        self.linked.charge
+    }
+
+    pub(super) fn seat(&self) -> Seat {
+        self.linked.pool.seat(self.linked.needs)
+    }
+
+    /// Gives up the instances that have waited for another call for so long.
+    pub fn drop_idle(&self, for_at_least: Duration) {
+        self.idle.give_up(for_at_least);
     }
 
     /// Limits per call and per instance.

@@ -1,5 +1,6 @@
 //! A guest's stdout and stderr as log lines of its app.
-//! Does not limit rates or keep lines: the app's log does.
+//! Does not limit rates or keep lines: the app's log does. Once that takes no more, the rest of a
+//! write costs a look for line ends, so that printing does not hold a thread for long.
 
 use std::io;
 use std::mem;
@@ -11,8 +12,9 @@ use bytes::Bytes;
 use steerage_core::id::{CallId, Generation};
 use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
-use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 
+use super::pace;
 use crate::telemetry::logs::{AppLog, Stream};
 
 /// A line longer than this is cut into several.
@@ -69,14 +71,17 @@ impl Stdio {
         while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
             let (line, rest) = bytes.split_at(end);
             let buffer = state.buffer(stream);
-            if buffer.is_empty() {
-                self.push(call, stream, line);
+            let is_taken = if buffer.is_empty() {
+                self.push(call, stream, line)
             } else {
                 buffer.extend_from_slice(line);
                 let whole = mem::take(buffer);
-                self.push(call, stream, &whole);
-            }
+                self.push(call, stream, &whole)
+            };
             bytes = rest.get(1..).unwrap_or_default();
+            if !is_taken {
+                bytes = self.skip(call, stream, bytes);
+            }
         }
         let buffer = state.buffer(stream);
         buffer.extend_from_slice(bytes);
@@ -86,9 +91,20 @@ impl Stdio {
         }
     }
 
-    fn push(&self, call: CallId, stream: Stream, line: &[u8]) {
+    /// Counts the whole lines among the bytes as dropped; gives back what is left after them.
+    fn skip<'b>(&self, call: CallId, stream: Stream, bytes: &'b [u8]) -> &'b [u8] {
+        let n_lines = bytes.iter().map(|byte| u64::from(*byte == b'\n')).sum();
+        if n_lines == 0 {
+            return bytes;
+        }
+        self.log.skip(call, self.generation, stream, n_lines);
+        let start = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        bytes.get(start..).unwrap_or_default()
+    }
+
+    fn push(&self, call: CallId, stream: Stream, line: &[u8]) -> bool {
         let text = String::from_utf8_lossy(line);
-        self.log.push(call, self.generation, stream, text.trim_end_matches('\r'));
+        self.log.push(call, self.generation, stream, text.trim_end_matches('\r'))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -130,11 +146,19 @@ impl StdoutStream for LogStream {
 
 #[wasmtime_wasi::async_trait]
 impl Pollable for LogStream {
-    async fn ready(&mut self) {}
+    async fn ready(&mut self) {
+        // A guest may write megabytes in one host call, which are written in pieces.
+        pace::rest().await;
+    }
 }
 
 impl OutputStream for LogStream {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        if bytes.len() > WRITE_BUDGET {
+            let n = bytes.len();
+            let text = format!("a write of {n} bytes, where check-write allows {WRITE_BUDGET}");
+            return Err(StreamError::trap(&text));
+        }
         self.stdio.write(self.stream, &bytes);
         Ok(())
     }
@@ -154,6 +178,7 @@ impl AsyncWrite for LogStream {
         _context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        let bytes = bytes.get(..WRITE_BUDGET).unwrap_or(bytes);
         self.stdio.write(self.stream, bytes);
         Poll::Ready(Ok(bytes.len()))
     }

@@ -1,8 +1,9 @@
-//! The right of one app to run calls: so many at once, so many waiting, first come first served.
-//! Decides nothing: `core::admit` does, this counts and wakes.
+//! The right of one app to run calls: so many at once, so many waiting, first come first served, as
+//! far as the host has instance slots for them.
+//! Decides nothing: `core::admit` and `core::slots` do, this counts and wakes.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -10,14 +11,13 @@ use steerage_core::admit::{self, Decision, Standing};
 use steerage_core::fair::{self, FlowKey};
 use steerage_core::limits::Limits;
 use steerage_core::outcome::Refusal;
+use steerage_core::slots;
+use steerage_core::units::Weight;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::Bounds;
 use super::line::Line;
-
-/// How slowly the measured length of calls follows the latest.
-const HOLD_MEMORY: u64 = 8;
+use super::room::{Bounds, Waiting};
 
 /// The right of one app to run, shared by all its deployments.
 #[derive(Debug)]
@@ -26,15 +26,22 @@ pub struct Gate {
     line: Arc<Line>,
     bounds: Arc<Bounds>,
     n_running: AtomicU32,
+    /// Slots that those hold together.
+    n_slots: AtomicU32,
+    weight: AtomicU32,
+    /// Whether the host knows that calls wait here for slots, and not for the app's own places.
+    is_short: AtomicBool,
     /// Calls in `waiting`; looked at before the lock is taken, so that calls that need not wait
     /// never take it.
     n_waiting: AtomicU32,
     width: AtomicU32,
-    waiting: Mutex<VecDeque<oneshot::Sender<Place>>>,
+    waiting: Mutex<VecDeque<Waiter>>,
     /// How many of them have given up since the line was last cleared: looking at all of them for
     /// each refusal would make refusing dear just when there is much to refuse.
     n_gone: AtomicU32,
-    /// How long calls kept their permits lately, in nanoseconds; measured only while others wait.
+    /// How long calls kept their permits since something of the app last ran without a break, in
+    /// nanoseconds; 0 when that is not known. What was true of an earlier crowd is not held against
+    /// the next one, since who is refused for it would never be measured.
     hold: AtomicU64,
     /// What a slice takes, wherever it runs, in nanoseconds: what can be asked without the lock of
     /// the line. `core::fair` has its own for the slices that it charges.
@@ -46,14 +53,32 @@ pub struct Gate {
 /// The right of one call to run. Held as long as the guest lives, body streaming included.
 #[derive(Debug)]
 pub struct Permit {
-    place: Place,
+    _place: Place,
 }
 
-/// One of an app's places, without a slot of the host yet.
+/// One of an app's places, with the slots of the host that its instance needs.
 #[derive(Debug)]
 struct Place {
     gate: Arc<Gate>,
+    needs: u32,
     since: Instant,
+}
+
+/// A call that waits.
+#[derive(Debug)]
+struct Waiter {
+    needs: u32,
+    turn: oneshot::Sender<Place>,
+}
+
+/// What came of reaching for a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reach {
+    Taken,
+    /// As many calls of the app run as may.
+    NoPlace,
+    /// The app may have no more of the host's slots now.
+    NoSlot,
 }
 
 impl Gate {
@@ -62,12 +87,16 @@ impl Gate {
         line: Arc<Line>,
         bounds: Arc<Bounds>,
         limits: &Limits,
+        weight: Weight,
     ) -> Arc<Self> {
         Arc::new(Self {
             key,
             line,
             bounds,
             n_running: AtomicU32::new(0),
+            n_slots: AtomicU32::new(0),
+            weight: AtomicU32::new(weight.get()),
+            is_short: AtomicBool::new(false),
             n_waiting: AtomicU32::new(0),
             width: AtomicU32::new(limits.concurrency.get()),
             waiting: Mutex::default(),
@@ -78,32 +107,33 @@ impl Gate {
         })
     }
 
-    /// Waits for the right to run, first come first served.
+    /// Waits for the right to run an instance that needs so many slots, first come first served.
     ///
     /// # Errors
     /// The app is busy past its queue, the call could not be over before its `deadline`, or the
-    /// host is full.
+    /// host has no slots for it.
     pub async fn admit(
         self: &Arc<Self>,
         limits: &Limits,
+        needs: u32,
         now: std::time::Instant,
         deadline: Instant,
     ) -> Result<Permit, Refusal> {
-        let place = if self.n_waiting.load(Ordering::SeqCst) == 0 && self.take() {
-            Place { gate: self.clone(), since: now.into() }
+        let is_free = self.n_waiting.load(Ordering::SeqCst) == 0;
+        let place = if is_free && self.reach(needs) == Reach::Taken {
+            Place { gate: self.clone(), needs, since: now.into() }
         } else {
-            self.wait(limits, deadline).await?
+            self.wait(limits, needs, deadline).await?
         };
-        if take(&self.bounds.n_running, self.bounds.room.slots) {
-            Ok(Permit { place })
-        } else {
-            Err(Refusal::HostFull)
-        }
+        Ok(Permit { _place: place })
     }
 
     /// Makes the gate as wide as a new deployment says. Calls that run keep their right.
-    pub(super) fn reshape(self: &Arc<Self>, limits: &Limits) {
+    pub(super) fn reshape(self: &Arc<Self>, limits: &Limits, weight: Weight) {
         self.width.store(limits.concurrency.get(), Ordering::SeqCst);
+        self.weight.store(weight.get(), Ordering::SeqCst);
+        // What an earlier deployment took says nothing about this one.
+        self.hold.store(0, Ordering::Relaxed);
         self.hand_on();
     }
 
@@ -150,14 +180,47 @@ impl Gate {
         Some(Duration::from_nanos(self.owed.swap(0, Ordering::Relaxed)))
     }
 
-    fn take(&self) -> bool {
-        let width = self.width.load(Ordering::Relaxed);
-        take(&self.n_running, width)
+    /// Takes a place and the slots, or neither.
+    fn reach(&self, needs: u32) -> Reach {
+        if !take(&self.n_running, self.width.load(Ordering::SeqCst)) {
+            return Reach::NoPlace;
+        }
+        // Two that reach at once may both be let in where one should be. The host's own number is
+        // never passed.
+        let held = self.n_slots.load(Ordering::SeqCst);
+        if self.bounds.take(|free| {
+            slots::may_take(&slots::Ask { held, needs, free, weight: self.weight() })
+                .then_some(needs)
+        }) {
+            self.n_slots.fetch_add(needs, Ordering::SeqCst);
+            return Reach::Taken;
+        }
+        self.n_running.fetch_sub(1, Ordering::SeqCst);
+        Reach::NoSlot
     }
 
-    async fn wait(self: &Arc<Self>, limits: &Limits, deadline: Instant) -> Result<Place, Refusal> {
+    fn weight(&self) -> Weight {
+        Weight::new(self.weight.load(Ordering::SeqCst)).unwrap_or_default()
+    }
+
+    /// Where the app stands among those that wait for slots: the least is served first.
+    pub(super) fn rank(&self) -> u64 {
+        slots::rank(self.n_slots.load(Ordering::SeqCst), self.weight())
+    }
+
+    /// Whether the app has places left, so that slots are what its calls wait for.
+    fn lacks_slots(&self) -> bool {
+        self.n_running.load(Ordering::SeqCst) < self.width.load(Ordering::SeqCst)
+    }
+
+    async fn wait(
+        self: &Arc<Self>,
+        limits: &Limits,
+        needs: u32,
+        deadline: Instant,
+    ) -> Result<Place, Refusal> {
         let _counted = Waiting::enter(&self.bounds)?;
-        let turn = self.line_up(limits, deadline)?;
+        let turn = self.line_up(limits, needs, deadline)?;
         let mut in_line = InLine { gate: self, is_served: false };
         // A permit may have come free before this call was in line.
         self.hand_on();
@@ -167,6 +230,7 @@ impl Gate {
                 Ok(place)
             }
             // Nobody drops a sender that is in line; time running out is the one way here.
+            Ok(Err(_)) | Err(_) if self.lacks_slots() => Err(Refusal::HostFull),
             Ok(Err(_)) | Err(_) => {
                 Err(Refusal::TooLate { needs: self.hold(), limit: limits.timeout })
             }
@@ -176,65 +240,82 @@ impl Gate {
     fn line_up(
         &self,
         limits: &Limits,
+        needs: u32,
         deadline: Instant,
     ) -> Result<oneshot::Receiver<Place>, Refusal> {
         let mut waiting = self.lock();
+        let (n_running, lacks_slots) = (self.n_running.load(Ordering::SeqCst), self.lacks_slots());
         let standing = |waiting: &VecDeque<_>| Standing {
-            running: self.n_running.load(Ordering::Relaxed).max(limits.concurrency.get()),
+            running: limits.concurrency.get(),
             queued: u32::try_from(waiting.len()).unwrap_or(u32::MAX),
             hold: self.hold(),
+            at_once: if lacks_slots { n_running } else { limits.concurrency.get() },
             left: deadline.saturating_duration_since(Instant::now()),
         };
         let mut decision = admit::decide(&standing(&waiting), limits);
         if matches!(decision, Decision::Refuse(_)) && self.n_gone.swap(0, Ordering::Relaxed) > 0 {
-            waiting.retain(|sender| !sender.is_closed());
+            waiting.retain(|waiter| !waiter.turn.is_closed());
             decision = admit::decide(&standing(&waiting), limits);
         }
         if let Decision::Refuse(refusal) = decision {
-            return Err(refusal);
+            // It is not the app that is busy.
+            return Err(if lacks_slots { Refusal::HostFull } else { refusal });
         }
         let (sender, turn) = oneshot::channel();
-        waiting.push_back(sender);
+        waiting.push_back(Waiter { needs, turn: sender });
         self.count(&waiting);
         Ok(turn)
     }
 
-    /// Gives places that are free to those who wait.
-    fn hand_on(self: &Arc<Self>) {
+    /// Gives places that are free to those who wait. Says whether some still do for want of slots; the
+    /// host knows of them then.
+    pub(super) fn hand_on(self: &Arc<Self>) -> bool {
+        let mut is_known = false;
         loop {
             let mut waiting = self.lock();
-            while waiting.front().is_some_and(oneshot::Sender::is_closed) {
+            while waiting.front().is_some_and(|waiter| waiter.turn.is_closed()) {
                 waiting.pop_front();
             }
-            let next = if waiting.is_empty() || !self.take() { None } else { waiting.pop_front() };
+            let reached = waiting.front().map(|waiter| self.reach(waiter.needs));
+            let next = if reached == Some(Reach::Taken) { waiting.pop_front() } else { None };
             self.count(&waiting);
             drop(waiting);
-            let Some(next) = next else { return };
-            // Who went away in this moment drops the place, which hands it on.
-            drop(next.send(Place { gate: self.clone(), since: Instant::now() }));
+            if let Some(next) = next {
+                // Who went away in this moment drops the place, which hands it on.
+                let place = Place { gate: self.clone(), needs: next.needs, since: Instant::now() };
+                drop(next.turn.send(place));
+                continue;
+            }
+            if reached != Some(Reach::NoSlot) || is_known {
+                return reached == Some(Reach::NoSlot);
+            }
+            // Slots may have come free before the host knew that they are wanted here: once more.
+            if !self.is_short.swap(true, Ordering::SeqCst) {
+                self.bounds.note_short(self);
+            }
+            is_known = true;
         }
     }
 
-    fn count(&self, waiting: &VecDeque<oneshot::Sender<Place>>) {
+    /// The host has taken the app off the list of those that wait for slots.
+    pub(super) fn is_off_the_list(&self) {
+        self.is_short.store(false, Ordering::SeqCst);
+    }
+
+    fn count(&self, waiting: &VecDeque<Waiter>) {
         self.n_waiting.store(u32::try_from(waiting.len()).unwrap_or(u32::MAX), Ordering::SeqCst);
     }
 
     fn measure(&self, held: Duration) {
-        let held = nanoseconds(held);
-        let before = self.hold.load(Ordering::Relaxed);
-        let learned = if before == 0 {
-            held
-        } else {
-            (before - before / HOLD_MEMORY).saturating_add(held / HOLD_MEMORY)
-        };
-        self.hold.store(learned, Ordering::Relaxed);
+        let learned = admit::learn(self.hold(), held);
+        self.hold.store(nanoseconds(learned), Ordering::Relaxed);
     }
 
     fn hold(&self) -> Duration {
         Duration::from_nanos(self.hold.load(Ordering::Relaxed))
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<oneshot::Sender<Place>>> {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Waiter>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -245,20 +326,21 @@ impl Drop for Gate {
     }
 }
 
-impl Drop for Permit {
-    fn drop(&mut self) {
-        self.place.gate.bounds.n_running.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 impl Drop for Place {
     fn drop(&mut self) {
         let gate = &self.gate;
-        gate.n_running.fetch_sub(1, Ordering::SeqCst);
+        gate.n_slots.fetch_sub(self.needs, Ordering::SeqCst);
+        gate.bounds.give_back(self.needs);
+        let was_last = gate.n_running.fetch_sub(1, Ordering::SeqCst) == 1;
         if gate.n_waiting.load(Ordering::SeqCst) > 0 {
             gate.measure(self.since.elapsed());
             gate.hand_on();
+        } else if was_last {
+            gate.hold.store(0, Ordering::Relaxed);
+        } else {
+            gate.measure(self.since.elapsed());
         }
+        gate.bounds.lend_on();
     }
 }
 
@@ -276,30 +358,13 @@ impl Drop for InLine<'_> {
     }
 }
 
-/// Counts a call as waiting on the host for as long as it lives.
-struct Waiting<'b>(&'b Bounds);
-
-impl<'b> Waiting<'b> {
-    fn enter(bounds: &'b Bounds) -> Result<Self, Refusal> {
-        if take(&bounds.n_waiting, bounds.room.queue) {
-            Ok(Self(bounds))
-        } else {
-            Err(Refusal::HostBusy { queue: bounds.room.queue })
-        }
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.n_waiting.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 pub(super) fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Counts one more, unless there are as many as there may be.
-fn take(count: &AtomicU32, most: u32) -> bool {
-    count.fetch_update(Ordering::SeqCst, Ordering::Relaxed, |n| (n < most).then_some(n + 1)).is_ok()
+pub(super) fn take(count: &AtomicU32, most: u32) -> bool {
+    // Sequentially consistent even where it fails: who found no place looks whether one came free
+    // after it is in line, and who gives one back looks whether somebody is. One of both must see.
+    count.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| (n < most).then_some(n + 1)).is_ok()
 }

@@ -325,7 +325,7 @@ impl Queue {
 }
 
 impl Workers {
-    pub(super) fn start(n_threads: usize) -> io::Result<Self> {
+    pub(super) fn start(n_threads: usize, ready: fn()) -> io::Result<Self> {
         let io = Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("guest-io")
@@ -337,6 +337,7 @@ impl Workers {
         for _ in 0..n_threads {
             let (line, io, ending) = (line.clone(), io.handle().clone(), ending.clone());
             thread::Builder::new().name("guest".to_owned()).spawn(move || {
+                ready();
                 work(&line, &io, &ending);
             })?;
         }
@@ -349,15 +350,18 @@ impl Workers {
 
     /// Ends the threads, waiting at most this long for the slices that run, and drops the guests.
     pub(super) fn end(self, patience: Duration) {
-        let tasks: Vec<Arc<Task>> = {
+        // Dropped without the lock: a task may be the last that knows of its gate, whose end takes it.
+        let mut waiting = Vec::new();
+        let (stopping, tasks) = {
             let mut queue = self.line.queue();
             queue.is_closed = true;
-            while let Some((_, charge)) = queue.fair.pop() {
+            while let Some((task, charge)) = queue.fair.pop() {
                 queue.fair.settle(charge, Duration::ZERO, self.line.now());
+                waiting.push(task);
             }
-            queue.stopping.clear();
-            queue.tasks.drain().map(|(_, task)| task).collect()
+            (mem::take(&mut queue.stopping), mem::take(&mut queue.tasks))
         };
+        drop((waiting, stopping));
         self.line.more.notify_all();
         let until = Instant::now() + patience;
         for _ in 0..self.n_threads {
@@ -367,7 +371,7 @@ impl Workers {
             }
         }
         let entered = self.io.enter();
-        for task in tasks {
+        for task in tasks.into_values() {
             task.abandon();
         }
         drop(entered);

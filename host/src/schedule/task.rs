@@ -3,7 +3,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, TryLockError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
@@ -67,7 +67,14 @@ impl Task {
 
     /// Polls one slice; says what came of it and what it took.
     pub(super) fn run(self: &Arc<Self>) -> (Slice, Duration) {
-        let mut place = self.guest.lock().unwrap_or_else(PoisonError::into_inner);
+        // A task whose call must stop is in line twice, and so may be taken by two threads. The one
+        // that comes second does not wait: the first has begun after the call was told to stop, so the
+        // guest ends in its hands.
+        let mut place = match self.guest.try_lock() {
+            Ok(place) => place,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return (Slice::Over, Duration::ZERO),
+        };
         let Some(Unshown(guest)) = &mut *place else { return (Slice::Over, Duration::ZERO) };
         self.state.store(RUNNING, Ordering::Release);
         let waker = Waker::from(self.clone());

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Instant;
 
 use steerage_core::id::{CallId, TenantName};
-use steerage_core::outcome::Outcome;
+use steerage_core::outcome::{Outcome, Refusal};
 use tokio::sync::oneshot;
 
 use super::*;
@@ -372,4 +373,127 @@ async fn a_call_that_must_stop_does_not_wait_for_its_turn() {
     let after = told.await.unwrap();
     assert!(after - before <= 3, "{} slices of others went first", after - before);
     threads.stop();
+}
+
+/// Four seconds for each call of an app that runs one at a time.
+fn narrow() -> Limits {
+    Limits {
+        concurrency: std::num::NonZeroU32::MIN,
+        queue: 10,
+        timeout: Duration::from_secs(4),
+        ..Limits::default()
+    }
+}
+
+async fn admit(gate: &Arc<Gate>) -> Result<Permit, Refusal> {
+    let now = tokio::time::Instant::now();
+    gate.admit(&narrow(), 1, now.into_std(), now + narrow().timeout).await
+}
+
+/// A call that waits, unless it was refused.
+async fn joins(gate: &Arc<Gate>) -> Result<tokio::task::JoinHandle<Permit>, Refusal> {
+    let (gate, before) = (gate.clone(), gate.load().1);
+    let known = gate.clone();
+    let mut waits = tokio::spawn(async move { admit(&gate).await });
+    loop {
+        tokio::task::yield_now().await;
+        if waits.is_finished() {
+            return Err((&mut waits).await.unwrap().unwrap_err());
+        }
+        if known.load().1 > before {
+            return Ok(tokio::spawn(async move { waits.await.unwrap().unwrap() }));
+        }
+    }
+}
+
+/// A gate whose calls were found to take three seconds, one of which runs.
+async fn slow_crowd(schedule: &Schedule) -> (Arc<Gate>, Permit) {
+    let gate = schedule.gate(&narrow(), &TenantName::default(), Weight::DEFAULT);
+    let first = admit(&gate).await.unwrap();
+    let second = joins(&gate).await.unwrap();
+    tokio::time::advance(Duration::from_secs(3)).await;
+    drop(first);
+    let second = second.await.unwrap();
+    assert!(matches!(joins(&gate).await, Err(Refusal::TooLate { .. })));
+    (gate, second)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_crowd_that_has_gone_is_not_held_against_the_next() {
+    let threads = GuestThreads::start(1).unwrap();
+    let schedule = schedule(&threads);
+    let (gate, last) = slow_crowd(&schedule).await;
+    drop(last);
+    let first = admit(&gate).await.unwrap();
+    let waiting = joins(&gate).await.unwrap();
+    drop(first);
+    drop(waiting.await.unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_deployment_is_not_held_to_how_long_calls_took_before() {
+    let threads = GuestThreads::start(1).unwrap();
+    let schedule = schedule(&threads);
+    let (gate, last) = slow_crowd(&schedule).await;
+    schedule.reshape(&gate, &narrow(), &TenantName::default(), Weight::DEFAULT);
+    let waiting = joins(&gate).await.unwrap();
+    drop(last);
+    drop(waiting.await.unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn slots_that_come_free_go_to_the_app_that_has_the_least() {
+    let threads = GuestThreads::start(1).unwrap();
+    let room = Room { slots: 18, queue: 100 };
+    let schedule = Schedule::new(&threads, room, BTreeMap::new());
+    let limits = Limits::default();
+    let open = || schedule.gate(&limits, &TenantName::default(), Weight::DEFAULT);
+    let (greedy, late) = (open(), open());
+    let take = |gate: &Arc<Gate>| {
+        let (gate, limits, now) = (gate.clone(), limits.clone(), tokio::time::Instant::now());
+        tokio::spawn(async move {
+            gate.admit(&limits, 1, now.into_std(), now + limits.timeout).await.unwrap()
+        })
+    };
+    let mut held = Vec::new();
+    for _ in 0..16 {
+        held.push(take(&greedy).await.unwrap());
+    }
+    assert_eq!(schedule.slots(), (16, 18));
+    let more: Vec<_> = (0..8).map(|_| take(&greedy)).collect();
+    let others: Vec<_> = (0..8).map(|_| take(&late)).collect();
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!((greedy.load(), late.load()), ((16, 8), (1, 7)));
+    // As the greedy app's calls end, the other comes to hold as much.
+    held.truncate(8);
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!((greedy.load(), late.load()), ((8, 8), (8, 0)));
+    drop(held);
+    for call in more.into_iter().chain(others) {
+        drop(call.await.unwrap());
+    }
+    assert_eq!((schedule.slots().0, schedule.n_waiting()), (0, 0));
+}
+
+#[tokio::test]
+async fn who_comes_second_to_a_guest_does_not_wait_for_the_first() {
+    let threads = GuestThreads::start(1).unwrap();
+    let schedule = schedule(&threads);
+    let (began, has_begun) = std::sync::mpsc::sync_channel(1);
+    let (go, may_go) = std::sync::mpsc::sync_channel::<()>(1);
+    let guest = async move {
+        began.send(()).unwrap();
+        may_go.recv().unwrap();
+    };
+    let task = task::Task::new(gate(&schedule), call(), 1, Box::pin(guest));
+    let first = task.clone();
+    let polls = thread::spawn(move || first.run().0);
+    has_begun.recv().unwrap();
+    assert_eq!(task.run(), (task::Slice::Over, Duration::ZERO));
+    go.send(()).unwrap();
+    assert_eq!(polls.join().unwrap(), task::Slice::Over);
 }

@@ -31,6 +31,7 @@ const COPY: &str = "fleet.json";
 pub(super) struct Joined {
     pub(super) fleet: Fleet,
     pub(super) door: PeerDoor,
+    identity: Option<Identity>,
     settings: FleetSettings,
     id: String,
 }
@@ -64,6 +65,7 @@ pub(super) fn join(
     Ok(Joined {
         fleet: Fleet::new(settings.name.clone(), store, peers, data.join(COPY)),
         door: PeerDoor { listen: settings.peer, tls: identity.as_ref().map(Identity::server) },
+        identity,
         settings: settings.clone(),
         id,
     })
@@ -106,10 +108,17 @@ impl Joined {
             fleet: fleet.clone(),
             record,
             ttl: settings.lease,
+            identity: self.identity,
+            history: settings.history,
             shutdown: shutdown.clone(),
         };
         control.spawn(member.live());
-        control.spawn(placement::keep_planning(fleet, plan, events, shutdown.clone()));
+        let shutdown = shutdown.clone();
+        control.spawn(async move {
+            let planning =
+                || placement::keep_planning(fleet.clone(), plan, events.clone(), shutdown.clone());
+            member::supervise("planner", &events, planning).await;
+        });
     }
 }
 

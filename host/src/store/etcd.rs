@@ -18,10 +18,13 @@ use etcd_client::{
 use self::error::Trouble;
 use self::member::Member;
 pub(super) use self::watch::EtcdWatch;
-use super::{Commit, Entry, EtcdSettings, Guard, LeaseId, Revision, Seen, StoreError, Write};
+use super::{Commit, Entry, EtcdSettings, Fill, Guard, LeaseId, Revision, Seen, StoreError, Write};
 
 /// Entries of one page.
 const PAGE: i64 = 1000;
+/// How often a page is asked for again, and after which pause.
+const PAGE_TRIES: u32 = 5;
+const PAGE_PAUSE: Duration = Duration::from_millis(500);
 /// Longest answer that is taken: a page of the largest values that are written.
 const MOST_ANSWER: usize = 256 << 20;
 /// Longest wait for one member, while another may answer.
@@ -86,7 +89,9 @@ impl Etcd {
         for offset in 0..self.members.len() {
             let place = first.wrapping_add(offset) % self.members.len();
             let Some(member) = self.members.get(place) else { break };
-            match one_try(member, question).await {
+            // An only one is waited for: a store that takes a second is slow, and not away.
+            let within = if self.members.len() == 1 { self.timeout / 10 * 9 } else { ONE_TRY };
+            match one_try(member, question, within).await {
                 Ok(answer) => {
                     self.current.store(place, Ordering::Relaxed);
                     return Ok(answer);
@@ -114,6 +119,7 @@ impl Etcd {
         let end = after_all(&start);
         let mut seen: Option<Seen> = None;
         let mut from = start.into_bytes();
+        let mut n_tries = 0;
         loop {
             let mut options = GetOptions::new().with_range(end.clone()).with_limit(PAGE);
             if let Some(seen) = &seen {
@@ -124,7 +130,18 @@ impl Etcd {
                 let mut kv = client.kv_client().max_decoding_message_size(MOST_ANSWER);
                 async move { kv.get(from, Some(options)).await }
             });
-            let page = page.await?;
+            let page = match page.await {
+                Ok(page) => page,
+                // Where it went on: beginning anew each time, many hosts that read at once would keep
+                // a store that is slow as slow as it is.
+                Err(StoreError::Away { .. }) if seen.is_some() && n_tries < PAGE_TRIES => {
+                    n_tries += 1;
+                    tokio::time::sleep(PAGE_PAUSE.mul_f64(0.5 + fastrand::f64())).await;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            n_tries = 0;
             let revision = revision(page.header());
             let seen_now = seen.get_or_insert_with(|| Seen { entries: Vec::new(), revision });
             for kv in page.kvs() {
@@ -241,6 +258,25 @@ impl Etcd {
             .or_else(looks.collect::<Vec<_>>())
     }
 
+    pub(super) async fn compact(&self, before: Revision) -> Result<(), StoreError> {
+        let revision = signed(before.0);
+        let asked =
+            self.ask(|client| async move { client.kv_client().compact(revision, None).await });
+        asked.await.map(drop)
+    }
+
+    /// How full the member is that is asked; an alarm is of all of them. It is taken from the status,
+    /// since only an administrator of etcd may ask for alarms.
+    pub(super) async fn fill(&self) -> Result<Fill, StoreError> {
+        let asked = self.ask(|client| async move { client.maintenance_client().status().await });
+        let status = asked.await?;
+        Ok(Fill {
+            bytes: unsigned(status.db_size()),
+            quota: Some(unsigned(status.db_size_quota())).filter(|quota| *quota > 0),
+            is_full: status.errors().iter().any(|alarm| alarm.contains("NOSPACE")),
+        })
+    }
+
     pub(super) async fn grant(
         &self,
         seconds: u32,
@@ -289,15 +325,19 @@ impl EtcdLease {
     }
 }
 
-async fn one_try<T, F>(member: &Member, question: &impl Fn(Client) -> F) -> Result<T, Trouble>
+async fn one_try<T, F>(
+    member: &Member,
+    question: &impl Fn(Client) -> F,
+    within: Duration,
+) -> Result<T, Trouble>
 where
     F: Future<Output = Result<T, Error>>,
 {
     let asked = async { question(member.client().await?).await };
-    let trouble = match tokio::time::timeout(ONE_TRY, asked).await {
+    let trouble = match tokio::time::timeout(within, asked).await {
         Ok(Ok(answer)) => return Ok(answer),
         Ok(Err(error)) => Trouble::of(&error, &member.address),
-        Err(_) => Trouble::Away(format!("no answer from {} within {ONE_TRY:?}", member.address)),
+        Err(_) => Trouble::Away(format!("no answer from {} within {within:?}", member.address)),
     };
     if !matches!(trouble, Trouble::Answer(_)) {
         // A connection that leads nowhere would be waited for again and again.

@@ -1,20 +1,22 @@
-//! What happened on this host: who, the evidence, and what to do about it, bounded in number.
-//! Failures that repeat are counted instead of listed, and when room runs out the app with the most
-//! events loses its oldest, so that no app can push out what happened to the others.
+//! What happened on this host: who, the evidence, and what to do about it, bounded in number and in
+//! bytes. Failures of one kind in one place are one event that counts; no app can push out what
+//! happened to the others. Does not know what a failure means: whoever tells it does.
 
-use std::collections::{BTreeMap, VecDeque};
+mod kept;
+
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use steerage_core::excerpt::{self, excerpt};
 use steerage_core::id::{AppName, CallId, Generation};
 use tokio::sync::broadcast;
 
-/// Events kept.
-const KEPT: usize = 1000;
-/// Failures of one kind and app are one event for so long after the first, in milliseconds. Then
-/// they are told again, so that followers hear that it goes on.
-const SAME_WITHIN: u64 = 10_000;
+use self::kept::Kept;
+
+/// A failure that goes on is told again after so long, in milliseconds, so that followers hear of it
+/// and what is shown of it is fresh. In between it is only counted.
+const TOLD_AGAIN: u64 = 10_000;
 /// Events a follower may fall behind before it loses some.
 const FOLLOWER_LAG: usize = 256;
 
@@ -32,9 +34,11 @@ pub enum Severity {
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// Counts up from 1 since the host started.
+    /// Counts up from 1 since the host started; a new one each time it is told.
     pub id: u64,
-    /// Milliseconds since the epoch, of the last time it happened.
+    /// Milliseconds since the epoch, of the first time it happened.
+    pub first_at: u64,
+    /// The same of the last time.
     pub at: u64,
     /// What happened, as a stable code: a verb, or the cause of a failed call.
     pub kind: &'static str,
@@ -44,7 +48,9 @@ pub struct Event {
     pub app: Option<AppName>,
     /// The deployment it happened to.
     pub generation: Option<Generation>,
-    /// The call it happened in, the first one when it repeated.
+    /// Where it happened: equal for what has the same cause, whatever the amounts.
+    pub place: Place,
+    /// The call it happened in, of those that were told the latest.
     pub call: Option<CallId>,
     /// What happened, in one sentence.
     pub message: String,
@@ -56,51 +62,66 @@ pub struct Event {
     pub count: u64,
 }
 
+/// Where something happened, as a number that stands for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place(u64);
+
+/// What is the same in every repetition of a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Same<'e> {
+    /// The app it happens to.
+    pub app: Option<&'e AppName>,
+    /// The deployment it happens to.
+    pub generation: Option<Generation>,
+    /// What happens.
+    pub kind: &'static str,
+    /// Where.
+    pub place: Place,
+}
+
 /// The last events.
 #[derive(Debug)]
 pub struct Events {
-    state: Mutex<State>,
+    kept: Mutex<Kept>,
     followers: broadcast::Sender<Event>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    /// By id, so in order of when each first happened.
-    events: BTreeMap<u64, Kept>,
-    /// The ids of each app's events, and of those that concern none. No list is empty.
-    of_app: BTreeMap<Option<AppName>, VecDeque<u64>>,
-    /// The newest event with each fingerprint, to count repetitions onto.
-    newest: BTreeMap<u64, u64>,
-    last_id: u64,
-}
-
-#[derive(Debug)]
-struct Kept {
-    event: Event,
-    fingerprint: u64,
-    /// When it first happened.
-    since: u64,
 }
 
 impl Default for Events {
     fn default() -> Self {
         let (followers, _) = broadcast::channel(FOLLOWER_LAG);
-        Self { state: Mutex::default(), followers }
+        Self { kept: Mutex::default(), followers }
+    }
+}
+
+impl Place {
+    /// The place that all failures of a kind share.
+    pub const ANY: Self = Self(0);
+
+    /// The place that these values name.
+    #[must_use]
+    pub fn of(names: impl Hash) -> Self {
+        let mut hasher = DefaultHasher::new();
+        names.hash(&mut hasher);
+        // Zero is taken.
+        Self(hasher.finish() | 1)
     }
 }
 
 impl Event {
-    /// An event of this moment that concerns no app; set the other fields by struct update.
+    /// An event of this moment that concerns no app; set the other fields by struct update. What it
+    /// says is where it happened, unless that is set, too.
     #[must_use]
     pub fn now(kind: &'static str, message: String) -> Self {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let at = now();
         Self {
             id: 0,
-            at: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
+            first_at: at,
+            at,
             kind,
             severity: Severity::Info,
             app: None,
             generation: None,
+            place: Place::of(&message),
             call: None,
             message,
             evidence: Vec::new(),
@@ -110,176 +131,87 @@ impl Event {
     }
 
     /// What is the same in every repetition.
-    fn identity(&self) -> impl Hash + PartialEq {
-        (self.app.as_ref(), self.generation, self.kind, self.message.as_str())
+    fn same(&self) -> Same<'_> {
+        Same {
+            app: self.app.as_ref(),
+            generation: self.generation,
+            kind: self.kind,
+            place: self.place,
+        }
     }
 
-    fn fingerprint(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        self.identity().hash(&mut hasher);
-        hasher.finish()
+    /// Cuts what is longer than an event's parts may be, whoever wrote it.
+    fn bounded(mut self) -> Self {
+        let cut = |text: String| match text.len() > excerpt::MESSAGE {
+            true => excerpt(excerpt::MESSAGE, text),
+            false => text,
+        };
+        self.message = cut(self.message);
+        self.advice = self.advice.map(cut);
+        let mut room = excerpt::EVIDENCE;
+        self.evidence.retain_mut(|(name, value)| {
+            if name.len() + value.len() > room {
+                *value = excerpt(room.saturating_sub(name.len()), &*value);
+            }
+            let left = room.checked_sub(name.len() + value.len());
+            room = left.unwrap_or(0);
+            left.is_some()
+        });
+        self
+    }
+
+    /// Bytes of text.
+    fn size(&self) -> usize {
+        let evidence: usize =
+            self.evidence.iter().map(|(name, value)| name.len() + value.len()).sum();
+        self.message.len() + self.advice.as_ref().map_or(0, String::len) + evidence
     }
 }
 
 impl Events {
-    /// Adds an event, or counts it onto the same one of a moment ago.
-    pub fn push(&self, event: Event) {
-        let mut state = self.state();
-        if let Some(event) = state.keep(event) {
-            // Sent in the order of their ids, by which followers know what they have seen: the lock
-            // is still held. Most of the time nobody follows.
-            drop(self.followers.send(event));
-        }
+    /// Counts a failure onto the event that tells of it already. `false` when there is none, or it
+    /// should be told again: the whole event is wanted then.
+    ///
+    /// Refused calls come by the thousand; this is all that most of them cost.
+    #[must_use]
+    pub fn counted(&self, same: &Same<'_>) -> bool {
+        self.kept().count(same, now())
     }
 
-    /// The last `n` events, of one app where one is named, oldest first.
+    /// Adds an event, or counts it onto the one that tells of it already.
+    pub fn push(&self, event: Event) {
+        let event = event.bounded();
+        let mut kept = self.kept();
+        if event.severity > Severity::Info && kept.count(&event.same(), event.at) {
+            return;
+        }
+        let event = kept.tell(event);
+        // Sent in the order of their ids, by which followers know what they have seen: the lock
+        // is still held. Most of the time nobody follows.
+        drop(self.followers.send(event));
+    }
+
+    /// The last `n` events, of one app where one is named, in the order in which they last happened.
     #[must_use]
     pub fn recent(&self, app: Option<&AppName>, n: usize) -> Vec<Event> {
-        let state = self.state();
-        let all = state.events.values().rev().map(|kept| &kept.event);
-        let wanted = all.filter(|event| app.is_none() || event.app.as_ref() == app);
-        let mut found: Vec<Event> = wanted.take(n).cloned().collect();
-        found.reverse();
-        found
+        self.kept().recent(app, n)
     }
 
-    /// Every new event from now on; repetitions are not told again.
+    /// Every event that is told from now on.
     #[must_use]
     pub fn follow(&self) -> broadcast::Receiver<Event> {
         self.followers.subscribe()
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
-    /// The event with its id, or `None` when it was counted onto an earlier one.
-    fn keep(&mut self, event: Event) -> Option<Event> {
-        let fingerprint = event.fingerprint();
-        let earlier = self.newest.get(&fingerprint).and_then(|id| self.events.get_mut(id));
-        if let Some(earlier) = earlier
-            && event.severity > Severity::Info
-            && event.identity() == earlier.event.identity()
-            && event.at.saturating_sub(earlier.since) <= SAME_WITHIN
-        {
-            earlier.event.count += 1;
-            earlier.event.at = event.at;
-            return None;
-        }
-        if self.events.len() == KEPT {
-            self.drop_one();
-        }
-        self.last_id += 1;
-        let event = Event { id: self.last_id, ..event };
-        let kept = Kept { event: event.clone(), fingerprint, since: event.at };
-        self.events.insert(event.id, kept);
-        self.of_app.entry(event.app.clone()).or_default().push_back(event.id);
-        self.newest.insert(fingerprint, event.id);
-        Some(event)
-    }
-
-    /// Makes room: the oldest event goes of the app that has the most.
-    fn drop_one(&mut self) {
-        let Some((app, ids)) = self.of_app.iter_mut().max_by_key(|(_, ids)| ids.len()) else {
-            return;
-        };
-        let oldest = ids.pop_front();
-        if ids.is_empty() {
-            let app = app.clone();
-            self.of_app.remove(&app);
-        }
-        let Some(kept) = oldest.and_then(|id| self.events.remove(&id)) else { return };
-        if self.newest.get(&kept.fingerprint) == Some(&kept.event.id) {
-            self.newest.remove(&kept.fingerprint);
-        }
-    }
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn failure(app: &str, at: u64) -> Event {
-        Event {
-            app: Some(app.parse().unwrap()),
-            severity: Severity::Warning,
-            at,
-            ..Event::now("trapped", "the app trapped".to_owned())
-        }
-    }
-
-    #[test]
-    fn a_crash_loop_is_one_event() {
-        let events = Events::default();
-        events.push(failure("calm", 0));
-        for at in 0..5000 {
-            events.push(failure("loop", at));
-        }
-        let all = events.recent(None, 10);
-        assert_eq!(all.len(), 2);
-        assert_eq!(all[1].count, 5000);
-        assert_eq!(all[1].at, 4999);
-        let calm = "calm".parse().unwrap();
-        assert_eq!(events.recent(Some(&calm), 10).len(), 1);
-    }
-
-    #[test]
-    fn a_failure_that_goes_on_is_told_again_now_and_then() {
-        let events = Events::default();
-        for at in (0..=3 * SAME_WITHIN).step_by(100) {
-            events.push(failure("loop", at));
-        }
-        let counts: Vec<u64> = events.recent(None, 10).iter().map(|event| event.count).collect();
-        assert_eq!(counts, [101, 101, 99]);
-    }
-
-    #[test]
-    fn what_is_new_is_not_counted_onto_something_else() {
-        let events = Events::default();
-        events.push(failure("loop", 0));
-        events.push(Event { message: "another trap".to_owned(), ..failure("loop", 1) });
-        events.push(Event { generation: Generation::new(2), ..failure("loop", 2) });
-        events.push(failure("other", 3));
-        let deployed = Event { severity: Severity::Info, ..failure("loop", 4) };
-        events.push(Event { kind: "deployed", ..deployed.clone() });
-        events.push(Event { kind: "deployed", ..deployed });
-        assert_eq!(events.recent(None, 10).len(), 6);
-        events.push(failure("loop", 5));
-        assert_eq!(events.recent(None, 10)[0].count, 2);
-    }
-
-    #[test]
-    fn an_app_that_fails_in_ever_new_ways_pushes_out_only_itself() {
-        let events = Events::default();
-        events.push(Event::now("started", "serving 0 apps".to_owned()));
-        events.push(failure("calm", 0));
-        for n in 0..3 * KEPT as u64 {
-            let message = format!("wanted {n} bytes");
-            events.push(Event { message, ..failure("noisy", n) });
-        }
-        let all = events.recent(None, 2 * KEPT);
-        assert_eq!(all.len(), KEPT);
-        assert_eq!(all[0].kind, "started");
-        assert_eq!(all[1].app, "calm".parse().ok());
-        let newest = all.last().unwrap();
-        assert_eq!((newest.id, newest.at), (3 * KEPT as u64 + 2, 3 * KEPT as u64 - 1));
-        // Nothing is remembered of what is gone.
-        let state = events.state();
-        assert_eq!(state.newest.len(), KEPT);
-        assert_eq!(state.of_app.values().map(VecDeque::len).sum::<usize>(), KEPT);
-    }
-
-    #[tokio::test]
-    async fn followers_hear_of_a_repeated_failure_once() {
-        let events = Events::default();
-        let mut coming = events.follow();
-        for at in 0..3 {
-            events.push(failure("loop", at));
-        }
-        events.push(Event::now("stopping", String::new()));
-        assert_eq!(coming.recv().await.unwrap().kind, "trapped");
-        assert_eq!(coming.recv().await.unwrap().kind, "stopping");
-    }
-}
+mod tests;

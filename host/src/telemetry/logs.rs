@@ -2,6 +2,7 @@
 //! Does not write to disk: whoever wants lines for good follows them.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -12,6 +13,11 @@ use tokio::sync::broadcast;
 const KEPT_LINES: usize = 1000;
 /// Bytes of text kept of each app.
 const KEPT_BYTES: usize = 256 << 10;
+/// Bytes kept of all apps together, the lines' own fields included. Beyond it the lines go of those apps
+/// that have printed nothing for the longest time.
+const KEPT_OF_ALL: usize = 64 << 20;
+/// What a line takes beside its text.
+const LINE: usize = size_of::<LogLine>();
 /// A line with more text than this is cut.
 const LONGEST_TEXT: usize = 16 << 10;
 /// Lines an app may print per second, and at once after a quiet time.
@@ -49,6 +55,8 @@ pub struct LogLine {
 #[derive(Debug, Default)]
 pub struct Logs {
     apps: Mutex<BTreeMap<AppName, Arc<AppLog>>>,
+    /// Bytes kept of all apps.
+    n_bytes: Arc<AtomicUsize>,
 }
 
 /// The lines of one app. Costs next to nothing until the first line, and little until somebody
@@ -56,12 +64,15 @@ pub struct Logs {
 #[derive(Debug, Default)]
 pub struct AppLog {
     state: Mutex<Option<Box<State>>>,
+    /// Bytes kept of all apps.
+    n_bytes_of_all: Arc<AtomicUsize>,
 }
 
 #[derive(Debug)]
 struct State {
     lines: VecDeque<LogLine>,
     n_bytes: usize,
+    n_bytes_of_all: Arc<AtomicUsize>,
     /// There while somebody follows: a channel has room for all its lines from the start.
     followers: Option<broadcast::Sender<LogLine>>,
     rate: Rate,
@@ -89,7 +100,33 @@ impl Logs {
     /// The lines of an app; empty ones where it has printed nothing yet.
     pub fn app(&self, app: &AppName) -> Arc<AppLog> {
         let mut apps = self.apps.lock().unwrap_or_else(PoisonError::into_inner);
-        apps.entry(app.clone()).or_default().clone()
+        let new = || AppLog { n_bytes_of_all: self.n_bytes.clone(), ..AppLog::default() };
+        apps.entry(app.clone()).or_insert_with(|| Arc::new(new())).clone()
+    }
+
+    /// Drops lines where all apps together have more than is kept. To be called now and then.
+    pub fn shrink(&self) {
+        self.shrink_to(KEPT_OF_ALL);
+    }
+
+    fn shrink_to(&self, most: usize) {
+        if self.n_bytes.load(Ordering::Relaxed) <= most {
+            return;
+        }
+        let logs: Vec<Arc<AppLog>> = {
+            let apps = self.apps.lock().unwrap_or_else(PoisonError::into_inner);
+            apps.values().cloned().collect()
+        };
+        let last_at = |log: &Arc<AppLog>| Some((log.last_at()?, log.clone()));
+        let mut printed: Vec<(u64, Arc<AppLog>)> = logs.iter().filter_map(last_at).collect();
+        printed.sort_by_key(|(at, _)| *at);
+        // To three quarters, so that the next look finds nothing to do.
+        for (_, log) in printed {
+            if self.n_bytes.load(Ordering::Relaxed) <= most / 4 * 3 {
+                return;
+            }
+            log.forget();
+        }
     }
 
     /// Forgets an app's lines.
@@ -99,19 +136,26 @@ impl Logs {
 }
 
 impl AppLog {
-    /// Takes a line, or counts it as dropped when the app prints too fast.
-    pub fn push(&self, call: CallId, generation: Generation, stream: Stream, text: &str) {
+    /// Takes a line, or counts it as dropped when the app prints too fast; says whether it took it.
+    pub fn push(&self, call: CallId, generation: Generation, stream: Stream, text: &str) -> bool {
         let line = LogLine { at: now(), generation, call, stream, text: String::new() };
-        self.push_at(line, text, Instant::now());
+        self.push_at(line, text, Instant::now())
     }
 
-    fn push_at(&self, line: LogLine, text: &str, now: Instant) {
+    /// Counts lines as dropped of an app that has just been found to print too fast.
+    pub fn skip(&self, call: CallId, generation: Generation, stream: Stream, n_lines: u64) {
+        let line = LogLine { at: now(), generation, call, stream, text: String::new() };
         let mut state = self.state();
-        let state = state.get_or_insert_with(|| Box::new(State::new(now)));
+        let new = || Box::new(State::new(Instant::now(), &self.n_bytes_of_all));
+        state.get_or_insert_with(new).drop_lines(n_lines, line);
+    }
+
+    fn push_at(&self, line: LogLine, text: &str, now: Instant) -> bool {
+        let mut state = self.state();
+        let state = state.get_or_insert_with(|| Box::new(State::new(now, &self.n_bytes_of_all)));
         if !state.rate.take(now) {
-            let n_lines = state.dropped.as_ref().map_or(0, |dropped| dropped.n_lines) + 1;
-            state.dropped = Some(Dropped { n_lines, last: line });
-            return;
+            state.drop_lines(1, line);
+            return false;
         }
         let is_due = state.noticed_at.is_none_or(|at| now.duration_since(at) >= NOTICE_EVERY);
         if is_due && let Some(dropped) = state.dropped.take() {
@@ -119,6 +163,7 @@ impl AppLog {
             state.keep(dropped.notice());
         }
         state.keep(LogLine { text: cut(text), ..line });
+        true
     }
 
     /// The last `n` lines, oldest first. Where lines were dropped last of all, the last one says so.
@@ -131,10 +176,24 @@ impl AppLog {
     #[must_use]
     pub fn follow(&self, n: usize) -> (Vec<LogLine>, broadcast::Receiver<LogLine>) {
         let mut state = self.state();
-        let state = state.get_or_insert_with(|| Box::new(State::new(Instant::now())));
+        let new = || Box::new(State::new(Instant::now(), &self.n_bytes_of_all));
+        let state = state.get_or_insert_with(new);
         let channel = || broadcast::channel(FOLLOWER_LAG).0;
         let coming = state.followers.get_or_insert_with(channel).subscribe();
         (state.tail(n), coming)
+    }
+
+    /// When the last line was printed that is kept.
+    fn last_at(&self) -> Option<u64> {
+        self.state().as_ref()?.lines.back().map(|line| line.at)
+    }
+
+    /// Drops all lines; followers stay.
+    fn forget(&self) {
+        if let Some(state) = &mut *self.state() {
+            state.drop_until(0, 0);
+            state.lines.shrink_to_fit();
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, Option<Box<State>>> {
@@ -143,10 +202,11 @@ impl AppLog {
 }
 
 impl State {
-    fn new(now: Instant) -> Self {
+    fn new(now: Instant, n_bytes_of_all: &Arc<AtomicUsize>) -> Self {
         Self {
             lines: VecDeque::new(),
             n_bytes: 0,
+            n_bytes_of_all: n_bytes_of_all.clone(),
             followers: None,
             rate: Rate { tokens: RATE, at: now },
             dropped: None,
@@ -160,6 +220,11 @@ impl State {
         self.lines.iter().cloned().chain(notice).skip(n_all.saturating_sub(n)).collect()
     }
 
+    fn drop_lines(&mut self, n_lines: u64, last: LogLine) {
+        let before = self.dropped.as_ref().map_or(0, |dropped| dropped.n_lines);
+        self.dropped = Some(Dropped { n_lines: before.saturating_add(n_lines), last });
+    }
+
     fn keep(&mut self, line: LogLine) {
         if let Some(followers) = &self.followers
             && followers.send(line.clone()).is_err()
@@ -168,11 +233,24 @@ impl State {
             self.followers = None;
         }
         self.n_bytes += line.text.len();
+        self.n_bytes_of_all.fetch_add(line.text.len() + LINE, Ordering::Relaxed);
         self.lines.push_back(line);
-        while self.lines.len() > KEPT_LINES || self.n_bytes > KEPT_BYTES {
+        self.drop_until(KEPT_LINES, KEPT_BYTES);
+    }
+
+    /// Drops the oldest lines until there are no more, and no more text, than so.
+    fn drop_until(&mut self, n_lines: usize, n_bytes: usize) {
+        while self.lines.len() > n_lines || self.n_bytes > n_bytes {
             let Some(oldest) = self.lines.pop_front() else { break };
             self.n_bytes -= oldest.text.len();
+            self.n_bytes_of_all.fetch_sub(oldest.text.len() + LINE, Ordering::Relaxed);
         }
+    }
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        self.drop_until(0, 0);
     }
 }
 
@@ -266,6 +344,35 @@ mod tests {
             push(&log, &"x".repeat(16 << 10), start + Duration::from_secs(n));
         }
         assert_eq!(log.tail(100).len(), KEPT_BYTES / (16 << 10));
+    }
+
+    #[test]
+    fn what_all_apps_together_keep_is_bounded_and_the_quiet_ones_lose_theirs() {
+        let logs = Logs::default();
+        let start = Instant::now();
+        for app in 0..10_u64 {
+            let log = logs.app(&format!("app-{app}").parse().unwrap());
+            let line = LogLine {
+                at: app,
+                generation: Generation::FIRST,
+                call: CallId::from_u128(1),
+                stream: Stream::Stdout,
+                text: String::new(),
+            };
+            log.push_at(line, &"x".repeat(10_000), start);
+        }
+        let n_bytes = || logs.n_bytes.load(Ordering::Relaxed);
+        assert_eq!(n_bytes(), 10 * (10_000 + LINE));
+        logs.shrink_to(10 * (10_000 + LINE));
+        assert_eq!(n_bytes(), 10 * (10_000 + LINE), "as much as may be");
+        logs.shrink_to(40_000);
+        assert!((20_000..=30_000).contains(&n_bytes()), "{}", n_bytes());
+        let n_lines = |app: u64| logs.app(&format!("app-{app}").parse().unwrap()).tail(9).len();
+        assert_eq!((n_lines(0), n_lines(7), n_lines(8), n_lines(9)), (0, 0, 1, 1));
+        for app in [8, 9] {
+            logs.remove(&format!("app-{app}").parse().unwrap());
+        }
+        assert_eq!(n_bytes(), 0);
     }
 
     #[test]

@@ -22,8 +22,15 @@ const DURATION_BOUNDS: [f64; 17] = [
     5.0, 10.0, 30.0,
 ];
 /// The causes that are want of room.
-const SHED: [&str; 6] =
-    ["app_busy", "too_late", "host_full", "host_busy", "host_memory", "not_ready"];
+const SHED: [&str; 7] = [
+    "app_busy",
+    "too_late",
+    "host_full",
+    "host_busy",
+    "host_memory",
+    "host_exhausted",
+    "not_ready",
+];
 const STATUS_CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /// The type of exemplar labels, of which there are none.

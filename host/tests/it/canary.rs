@@ -2,6 +2,7 @@
 //! is taken back and says why, a good one is promoted, and the current one fails nobody meanwhile.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -209,6 +210,36 @@ async fn a_canary_that_is_slow_is_taken_back() {
     println!("taken back after {n_calls} calls: {taken_back}");
     let why = taken_back["why"].as_str().unwrap();
     assert!(why.starts_with("its slowest twentieth of calls takes"), "{why}");
+    all_old(&fleet).await;
+}
+
+#[tokio::test]
+async fn a_canary_that_hangs_is_taken_back_though_its_callers_give_up() {
+    let Some(fleet) = fleet_with_shop().await else { return };
+    // Some seconds of work, for which nobody waits.
+    let (status, begun) = fleet.try_out(&works(4_000_000_000, "never"), "20%").await;
+    assert_eq!(status, 201, "{begun}");
+    let mut n_calls = 0;
+    let mut taken_back = Value::Null;
+    let fleet_now = &fleet;
+    while taken_back.is_null() {
+        assert!(n_calls < 3_000, "after {n_calls} calls it is still on trial");
+        let calls = (0..AT_ONCE).map(|place| async move {
+            let host = &fleet_now.hosts()[place % fleet_now.hosts().len()];
+            let patience = Duration::from_millis(700);
+            let reply = tokio::time::timeout(patience, host.get("/shop/")).await.ok()?;
+            Some((reply.status.as_u16(), reply.text()))
+        });
+        for reply in join_all(calls).await.into_iter().flatten() {
+            assert_eq!(reply, (200, "old".to_owned()));
+        }
+        n_calls += AT_ONCE;
+        taken_back = fleet.show(fleet.first()).await["taken_back"].clone();
+    }
+    println!("taken back after {n_calls} calls: {taken_back}");
+    assert_eq!(taken_back["generation"], 2);
+    let why = taken_back["why"].as_str().unwrap();
+    assert!(why.contains("given up by callers after too long"), "{why}");
     all_old(&fleet).await;
 }
 

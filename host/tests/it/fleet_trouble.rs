@@ -66,7 +66,9 @@ async fn an_app_that_fits_no_host_says_what_it_lacks_and_is_served_all_the_same(
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("huge.wasm"), says("here")).unwrap();
     fs::write(folder.path().join("steerage.toml"), huge("900GiB")).unwrap();
-    let said = fleet.first().run_in(folder.path(), &["deploy"]).done();
+    let said = fleet.first().run_in(folder.path(), &["deploy"]);
+    assert_eq!(said.code, 1, "it is durable, and runs nowhere: {said:?}");
+    assert!(said.stderr.contains("no host has room for a replica of it"), "{said:?}");
     let lacks =
         ["huge is served as generation 1", "0 of 1 ready", "no room", "needs 10m cpu and 900GiB"];
     for words in lacks {

@@ -27,6 +27,7 @@ use crate::limits::what_fails_after_the_response_began_is_cut as flood;
 use crate::outbound::a_guest_reaches_only_what_its_manifest_allows as out;
 use crate::outbound::a_guest_that_calls_itself_has_no_more_calls_than_it_may as fork;
 use crate::outbound::target;
+use crate::reuse::a_guest_that_takes_one_request_is_noticed as once;
 use crate::seeing::what_a_guest_prints_is_kept_with_its_call as logger;
 use a_guest_gets_nothing_it_was_not_given as probe;
 use the_sdk_streams_bodies_both_ways as sdk_parts;

@@ -216,9 +216,14 @@ impl Host {
 
     /// The same, with a log of every call that can be read when it has ended.
     pub(crate) fn logging(flags: &[&str]) -> Self {
+        Self::logging_as("steerage=debug", flags)
+    }
+
+    /// The same with another filter of what is logged.
+    pub(crate) fn logging_as(filter: &str, flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut command = Self::command(folder.path(), flags);
-        command.env("RUST_LOG", "steerage=debug").stderr(Stdio::piped());
+        command.env("RUST_LOG", filter).stderr(Stdio::piped());
         let mut host = Self::spawn(command, folder.path());
         host._folder = Some(folder);
         host

@@ -251,3 +251,16 @@ async fn an_app_says_whose_it_is() {
     let bad = host.try_deploy(&hello(), &manifest("bad", "/bad", "tenant = \"Acme Inc\"")).await;
     assert_eq!(bad.cause(), "bad_manifest");
 }
+
+#[tokio::test]
+async fn a_crowd_in_a_small_address_space_is_answered() {
+    let host = Host::in_address_space(2_000_000, &[]);
+    host.serve("hello", &hello(), "").await;
+    host.serve("taker", &taker(100), "").await;
+    for path in ["/hello/", "/taker/"] {
+        for reply in futures_util::future::join_all((0..50).map(|_| host.get(path))).await {
+            assert_eq!(reply.text(), "ok", "{}", reply.status);
+        }
+    }
+    assert_eq!(host.get("/hello/").await.text(), "ok");
+}

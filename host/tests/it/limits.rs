@@ -154,7 +154,7 @@ pub(crate) async fn a_guest_that_sets_no_response_is_a_bad_gateway() {
 pub(crate) async fn what_a_guest_holds_of_the_host_is_bounded() {
     let host = Host::start();
     host.serve("hoard", &read(guests::HOARD), "").await;
-    assert_eq!(host.get("/hoard?n=9000").await.text(), "9000 held\n");
+    assert_eq!(host.get("/hoard?n=900").await.text(), "900 held\n");
     fails(&host, "hoard", "/hoard", 500, "trapped").await;
 }
 
@@ -235,30 +235,6 @@ async fn an_app_has_no_more_calls_than_it_may() {
         call.abort();
     }
     assert_eq!(waiting.await.unwrap().unwrap().status(), 200);
-}
-
-#[tokio::test]
-async fn a_full_host_refuses_and_goes_on() {
-    let host = Host::with(&["--slots", "16"]);
-    host.serve("slow", &read(guests::SLOW), "[limits]\ntimeout = \"20s\"").await;
-    let hold: Vec<_> = (0..16)
-        .map(|_| {
-            let url = host.url("/slow?ms=10000");
-            tokio::spawn(host.stream(http::Request::get(url).body(Default::default()).unwrap()))
-        })
-        .collect();
-    host.until("full host", || async {
-        (host.metric("pool_slots_used").await >= 16.0).then_some(())
-    })
-    .await;
-    let refused = host.get("/slow?ms=1").await;
-    assert_eq!((refused.status.as_u16(), refused.cause().as_str()), (503, "host_full"));
-    assert_eq!(refused.header("retry-after"), "1");
-    for call in hold {
-        call.abort();
-    }
-    host.until("room", || async { (host.get("/slow?ms=1").await.status == 200).then_some(()) })
-        .await;
 }
 
 #[tokio::test]

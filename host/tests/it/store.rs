@@ -106,10 +106,29 @@ async fn more_than_a_page_is_read_whole_and_in_order() {
             write(&store, &keys.collect::<Vec<_>>()).await;
         }
         let seen = store.read("n/").await.unwrap();
-        assert_eq!(seen.entries.len(), 2_500);
+        assert_eq!(seen.entries.len(), 25 * MOST_WRITES);
         assert!(seen.entries.is_sorted_by(|a, b| a.key < b.key));
     })
     .await;
+}
+
+#[tokio::test]
+async fn what_was_overwritten_before_a_revision_is_forgotten_when_it_is_said_so() {
+    let Some(etcd) = Etcd::start(1) else { return };
+    let store = etcd.store().await;
+    let first = write(&store, &[put("c/a", "1")]).await;
+    write(&store, &[put("c/a", "2")]).await;
+    let last = write(&store, &[put("c/a", "3")]).await;
+    store.compact(last).await.unwrap();
+    assert!(matches!(store.compact(last).await, Err(StoreError::Compacted)));
+    let ended = match store.watch("c/", first).await {
+        Ok(mut watch) => watch.next().await.map(drop),
+        Err(error) => Err(error),
+    };
+    assert!(matches!(ended, Err(StoreError::Compacted)), "{ended:?}");
+    assert_eq!(store.get("c/a").await.unwrap(), Some(entry("c/a", "3", last)));
+    let fill = store.fill().await.unwrap();
+    assert!(fill.bytes > 0 && !fill.is_full, "{fill:?}");
 }
 
 #[tokio::test]
@@ -193,7 +212,7 @@ async fn what_no_store_takes_is_refused_by_both() {
     on_both(async |store| {
         let many: Vec<Write> = (0..=MOST_WRITES).map(|n| put(&n.to_string(), "")).collect();
         let error = commit(&store, &[], &many).await.unwrap_err();
-        assert_eq!(error.to_string(), "a commit of 101 writes: at most 100 are taken");
+        assert_eq!(error.to_string(), "a commit of 121 writes: at most 120 are taken");
         let guards: Vec<Guard> = (0..MOST_WRITES).map(|n| absent(&n.to_string())).collect();
         commit(&store, &guards, &many[..MOST_WRITES]).await.unwrap();
         let large = "x".repeat(MOST_BYTES);

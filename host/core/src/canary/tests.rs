@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn side(calls: u64, failed: u64, durations: &[(u64, u64)]) -> Side {
-    let mut side = Side { calls, failed, durations: Durations::default() };
+    let mut side = Side { calls, failed, ..Side::default() };
     for (millis, count) in durations {
         side.durations.add(Durations::class(millis * 1000), *count);
     }
@@ -29,7 +29,43 @@ fn few_calls_say_nothing_unless_they_fail() {
         verdict(&old, &side(10, 10, &[(5, 10)])),
         "100.00 % of its calls failed, of the old deployment's 0.00 %; up to 1.04 % is allowed"
     );
-    assert_eq!(verdict(&side(99, 0, &[(5, 99)]), &side(900, 900, &[(5, 900)])), "too early");
+    // An app that is seldom called has no hundred calls of the old one to compare with.
+    let quiet = side(20, 0, &[(5, 20)]);
+    assert!(verdict(&quiet, &side(10, 10, &[(5, 10)])).starts_with("100.00 % of its calls failed"));
+    assert!(verdict(&side(99, 0, &[(5, 99)]), &side(900, 900, &[])).starts_with("100.00 %"));
+    assert_eq!(verdict(&side(19, 0, &[(5, 19)]), &side(900, 900, &[])), "too early");
+    assert_eq!(verdict(&quiet, &side(900, 9, &[(5, 900)])), "too early");
+    assert_eq!(verdict(&quiet, &side(900, 0, &[(900, 900)])), "too early", "slow is for later");
+    assert_eq!(verdict(&side(20, 20, &[]), &side(900, 900, &[])), "too early");
+}
+
+fn given_up(mut side: Side, durations: &[(u64, u64)]) -> Side {
+    for (millis, count) in durations {
+        side.abandoned.add(Durations::class(millis * 1000), *count);
+    }
+    side
+}
+
+#[test]
+fn what_callers_give_up_counts_as_failed_once_it_takes_too_long() {
+    let old = side(2000, 0, &[(5, 2000)]);
+    // It hangs, and everybody goes away after five seconds.
+    let hangs = given_up(Side::default(), &[(5_000, 10)]);
+    assert_eq!(
+        verdict(&old, &hangs),
+        "100.00 % of its calls failed, 100.00 % given up by callers after too long, of the old \
+         deployment's 0.00 %; up to 1.04 % is allowed"
+    );
+    let sometimes = given_up(side(100, 0, &[(5, 100)]), &[(5_000, 12)]);
+    assert!(verdict(&old, &sometimes).starts_with("10.71 % of its calls failed, 10.71 % given"));
+    // People who go away at once say nothing, and streams that are left say nothing where the old one's
+    // are left as well.
+    assert_eq!(verdict(&old, &given_up(side(100, 0, &[(5, 100)]), &[(5, 500)])), "fine");
+    let streams = given_up(old, &[(60_000, 400)]);
+    assert_eq!(verdict(&streams, &given_up(side(100, 0, &[(5, 100)]), &[(60_000, 20)])), "fine");
+    // The old one hangs as well.
+    let hung = given_up(Side::default(), &[(5_000, 200)]);
+    assert_eq!(verdict(&hung, &hung), "fine");
 }
 
 #[test]
@@ -83,9 +119,9 @@ fn counts() -> impl Strategy<Value = Vec<(u64, u64)>> {
 }
 
 fn sides() -> impl Strategy<Value = Side> {
-    (counts(), 0u64..=10_000).prop_map(|(durations, failed)| {
+    (counts(), counts(), 0u64..=10_000).prop_map(|(durations, left, failed)| {
         let calls = durations.iter().map(|(_, count)| count).sum::<u64>();
-        side(calls, calls * failed / 10_000, &durations)
+        given_up(side(calls, calls * failed / 10_000, &durations), &left)
     })
 }
 

@@ -55,6 +55,17 @@ pub(super) fn shortest(amount: u64, units: &[(&str, u64)]) -> String {
     texts.min_by_key(String::len).unwrap_or_else(|| amount.to_string())
 }
 
+/// The amount in the first of the units of which there is a whole one, cut to one decimal.
+pub(super) fn about(amount: u64, units: &[(&str, u64)]) -> String {
+    let fitting = units.iter().find(|(_, scale)| amount >= *scale);
+    let Some(&(unit, scale)) = fitting.filter(|(_, scale)| *scale > 1) else {
+        return shortest(amount, units);
+    };
+    // The rest is below the scale, which is at most 10^9 or 2^30.
+    let (whole, tenth) = (amount / scale, amount % scale * 10 / scale);
+    if tenth == 0 { format!("{whole}{unit}") } else { format!("{whole}.{tenth}{unit}") }
+}
+
 /// The amount in units of the scale, if few decimals say it exactly.
 fn exactly(amount: u64, scale: u64) -> Option<String> {
     let whole = amount.checked_div(scale)?;

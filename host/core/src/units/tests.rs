@@ -206,6 +206,22 @@ fn sums_saturate_or_say_that_they_do_not_fit() {
     assert_eq!(Fuel::ZERO.saturating_sub(most), Fuel::ZERO);
 }
 
+#[test]
+fn people_are_told_one_decimal() {
+    for (amount, bytes, fuel) in [
+        (0, "0", "0"),
+        (999, "999B", "999"),
+        (1_024, "1KiB", "1k"),
+        (1_100, "1KiB", "1.1k"),
+        (66_126_992, "63MiB", "66.1M"),
+        (89_478_485, "85.3MiB", "89.4M"),
+        (20_000_000_000, "18.6GiB", "20G"),
+        (u64::MAX, "17179869183.9GiB", "18446744073.7G"),
+    ] {
+        assert_eq!((&*Bytes::new(amount).about(), &*Fuel::new(amount).about()), (bytes, fuel));
+    }
+}
+
 /// Amounts of every magnitude, round ones among them.
 fn amounts() -> impl Strategy<Value = u64> {
     (any::<u64>(), 0..64u32, prop::sample::select(vec![1, 1_000, 1_024, 1_000_000, 1 << 30]))

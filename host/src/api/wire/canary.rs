@@ -20,6 +20,12 @@ pub struct Canary {
     pub hosts: u32,
     /// What is to be said of it: `too_early`, `fine` or `worse`.
     pub verdict: String,
+    /// So many percent of the canary's calls may fail, beside what the current one did.
+    #[serde(default)]
+    pub allowed_failed_percent: f64,
+    /// And so much may its slowest twentieth take.
+    #[serde(default)]
+    pub allowed_p95_us: u64,
     /// What the current deployment did meanwhile, on all hosts.
     pub old: CanarySide,
     /// What the one on trial did.

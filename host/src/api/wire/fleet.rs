@@ -31,11 +31,20 @@ pub struct HostSummary {
     pub listen: String,
     /// Where other hosts reach it.
     pub address: String,
+    /// Where operators reach it, as it says itself: perhaps on its own machine only.
+    #[serde(default)]
+    pub admin: Option<String>,
     /// What operators want of it: `open`, `cordoned` or `draining`.
     pub standing: String,
-    /// Whether it answers: `answers`, `silent`, `gone`, or `unregistered` where only the store has
-    /// lost it.
+    /// Whether it answers: `answers`, `silent`, `gone`, `unregistered` where only the store has lost
+    /// it, or `lost` for a day after its lease has ended.
     pub state: String,
+    /// Why it does not answer, where that is known.
+    #[serde(default)]
+    pub why: Option<String>,
+    /// How long ago it was lost.
+    #[serde(default)]
+    pub lost_seconds: Option<u64>,
     /// Replicas that shall run on it.
     pub replicas: u32,
     /// Apps whose code it has at hand.
@@ -68,7 +77,8 @@ pub struct StandingRequest {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ScaleRequest {
-    /// How many, from now on and until the next deploy that says otherwise.
+    /// How many, from now on, over deploys and rollbacks, until a manifest is deployed whose
+    /// `[replicas]` says something else than the one before.
     pub replicas: u32,
 }
 
@@ -116,6 +126,15 @@ pub struct Plan {
     pub unplaced: Vec<Unplaced>,
     /// Hosts that could be given back.
     pub spare: Vec<String>,
+    /// Whether the host that made the plan hears of the store; otherwise it is of what it knew last,
+    /// and nothing moves.
+    #[serde(default = "hears")]
+    pub store_answers: bool,
+}
+
+/// What an earlier version meant that did not say.
+fn hears() -> bool {
+    true
 }
 
 /// One move.

@@ -15,11 +15,15 @@ use tokio_util::io::ReaderStream;
 
 use super::{Shelf, ShelfError};
 use crate::blobs::BlobError;
-use crate::forward::{Body, Health, Peer};
+use crate::forward::{Body, Health, Peer, Peers};
 use crate::telemetry::chain;
 
 /// Where hosts ask each other for components.
 pub const COMPONENTS: &str = "/.well-known/steerage/fleet/blobs/";
+/// How long a transfer may take at least, and how much more for each so many bytes: a host whose disk
+/// stands still is not waited for, and slow lines are.
+const PATIENCE: Duration = Duration::from_secs(15);
+const BYTES_A_SECOND: u64 = 256 << 10;
 /// How often a transfer says how far it is.
 const PROGRESS: Duration = Duration::from_secs(1);
 
@@ -35,8 +39,11 @@ impl Shelf {
         }
         let Some(peers) = &parts.peers else { return Ok(()) };
         let mut asked = Vec::new();
-        for peer in peers.all().into_iter().filter(|peer| peer.health() == Health::Answers) {
-            match self.fetch_from(&peer, digest).await {
+        for peer in answering(peers) {
+            let within = patience(parts.max_component.get());
+            let fetched = tokio::time::timeout(within, self.fetch_from(&peer, digest)).await;
+            let too_long = || NotTaken::There(format!("not there within {within:?}"));
+            match fetched.unwrap_or_else(|_| Err(too_long())) {
                 Ok(()) => return Ok(()),
                 Err(NotTaken::Full(error)) => return Err(error.into()),
                 Err(NotTaken::There(why)) => asked.push(format!("{}: {why}", peer.name)),
@@ -52,7 +59,9 @@ impl Shelf {
         let there = |error: &dyn std::error::Error| NotTaken::There(chain(error));
         let body: Body = Empty::<Bytes>::new().map_err(|never| match never {}).boxed_unsync();
         let request = Request::get(uri(&digest)).body(body).map_err(|error| there(&error))?;
-        let (response, in_flight) = peer.send(request).await.map_err(|error| there(&error))?;
+        let asked = tokio::time::timeout(PATIENCE, peer.send(request)).await;
+        let asked = asked.map_err(|_| NotTaken::There(format!("no answer within {PATIENCE:?}")))?;
+        let (response, in_flight) = asked.map_err(|error| there(&error))?;
         if response.status() != StatusCode::OK {
             return Err(NotTaken::There(text_of(response).await));
         }
@@ -74,11 +83,18 @@ impl Shelf {
     pub async fn spread(&self, digest: Digest, wanted: usize) -> usize {
         let Some(peers) = &self.parts().peers else { return 0 };
         let mut n_have = 0;
-        for peer in peers.all().into_iter().filter(|peer| peer.health() == Health::Answers) {
+        let within = patience(self.parts().blobs.size(&digest).unwrap_or(0));
+        let mut others = answering(peers);
+        // Beginning with another one for each component, so that not all are brought to the same few.
+        let first = digest.as_bytes().first().map_or(0, |byte| usize::from(*byte));
+        let first = first.checked_rem(others.len()).unwrap_or(0);
+        others.rotate_left(first);
+        for peer in others {
             if n_have == wanted {
                 break;
             }
-            match self.bring_to(&peer, digest).await {
+            let brought = tokio::time::timeout(within, self.bring_to(&peer, digest)).await;
+            match brought.unwrap_or_else(|_| Err(format!("not taken within {within:?}"))) {
                 Ok(()) => n_have += 1,
                 Err(why) => {
                     tracing::warn!(host = %peer.name, %digest, why, "cannot bring it there");
@@ -107,6 +123,17 @@ impl Shelf {
         }
         Err(text_of(response).await)
     }
+}
+
+fn answering(peers: &Peers) -> Vec<Arc<Peer>> {
+    let mut all = peers.all();
+    all.retain(|peer| peer.health() == Health::Answers);
+    all
+}
+
+/// How long a transfer of so many bytes may take.
+fn patience(n_bytes: u64) -> Duration {
+    PATIENCE.saturating_add(Duration::from_secs(n_bytes / BYTES_A_SECOND))
 }
 
 /// Why a component was not taken from another host.

@@ -14,28 +14,26 @@ impl Shelf {
     /// Gives up all instances that wait for another call.
     pub fn drop_idle(&self) {
         for deployed in self.inner.mapped.all().iter().flat_map(|app| code_of(app)) {
-            deployed.prepared.drop_idle();
+            deployed.prepared.drop_idle(Duration::ZERO);
         }
     }
 
-    /// Takes away, again and again, the code and the instances that nobody has called lately. Never
-    /// ends.
+    /// Takes away, again and again, the code and the instances that nobody has called lately, and of
+    /// the instances of apps that are called those that are not needed any more. Never ends.
     pub async fn keep_tidy(self) {
         let (shortest, longest) = TIDY_EVERY;
         let every = (self.inner.idle / 4).clamp(shortest, longest);
         let mut ticks = tokio::time::interval(every);
-        let mut looked_at = 0;
         loop {
             ticks.tick().await;
             let now = self.clock(Instant::now());
             let idle = u64::try_from(self.inner.idle.as_millis()).unwrap_or(u64::MAX);
             let (unmapped, left) = self.inner.mapped.unmap_idle(now.saturating_sub(idle));
             self.discard(unmapped);
-            let resting = left.iter().filter(|app| app.used_at() < looked_at);
-            for deployed in resting.flat_map(|app| code_of(app)) {
-                deployed.prepared.drop_idle();
+            // What came last is taken first, so who is not needed waits from one look to the next.
+            for deployed in left.iter().flat_map(|app| code_of(app)) {
+                deployed.prepared.drop_idle(every);
             }
-            looked_at = now;
         }
     }
 }

@@ -20,6 +20,12 @@ pub(super) async fn run(args: &Plan) -> anyhow::Result<()> {
     } else {
         screen.say(&tell(screen, &plan)).context(NoPlan)?;
     }
+    if !plan.store_answers {
+        // What it says is of what was known last, and nothing of it happens now.
+        let text = "the host that was asked does not hear of the store: this is of what it knew last, \
+                    and nothing moves until the store answers";
+        return Err(anyhow::anyhow!(text).context(NoPlan));
+    }
     if plan.moves.is_empty() && plan.unplaced.is_empty() {
         return Ok(());
     }

@@ -19,6 +19,7 @@ use wasmtime_wasi_http::Error;
 use super::head::Incomplete;
 use crate::sandbox::BODY_CHUNK;
 use crate::sandbox::http::HeadSender;
+use crate::sandbox::pace;
 
 /// Chunks of body held for a slow client before the program has to wait.
 const CHUNKS_AHEAD: usize = 2;
@@ -69,6 +70,12 @@ impl Output {
         let mut state = self.state();
         let (next, result) = match mem::replace(&mut *state, State::Closed) {
             State::Head { incomplete, head } => read_head(incomplete, head, &bytes)?,
+            // Two chunks may wait for a slow client: what a program may have the host hold.
+            State::Body { .. } if bytes.len() > BODY_CHUNK => {
+                let size = bytes.len();
+                let most = format!("{size} bytes written at once, {BODY_CHUNK} may be");
+                return Err(StreamError::trap(&most));
+            }
             State::Body { chunks } => match chunks.try_send(bytes) {
                 Ok(()) => (State::Body { chunks }, Ok(())),
                 Err(_) => return Err(StreamError::Closed),
@@ -163,6 +170,7 @@ impl StdoutStream for Output {
 #[wasmtime_wasi::async_trait]
 impl Pollable for Output {
     async fn ready(&mut self) {
+        pace::rest().await;
         if let Some(chunks) = self.waits_for() {
             // An error means the client has gone; the next write will say so.
             drop(chunks.reserve().await);

@@ -1,0 +1,138 @@
+//! A plan written into the store, where the hosts that it concerns find it.
+//! Does not decide anything: what the plan says is written, or left to the next one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use imbl::OrdSet;
+use steerage_core::id::{AppName, HostName};
+use steerage_core::place::Plan;
+
+use crate::fleet::record::{self, AssignedRecord};
+use crate::fleet::{Fleet, View, keys};
+use crate::store::{Commit, Guard, Store, StoreError, Write, in_commits};
+
+/// As many moves of one plan are told one by one in the log.
+const TOLD: usize = 20;
+
+/// Writes what the plan changes, app by app, each only where it is as the plan saw it; returns of how
+/// many apps. What others changed meanwhile is left out, and the rest is written all the same: the
+/// loss of a host moves thousands of apps, of which one may just be deployed anew.
+///
+/// # Errors
+/// The store does not take it.
+pub(super) async fn write(
+    fleet: &Fleet,
+    view: &View,
+    plan: &Plan,
+    orphans: &BTreeSet<AppName>,
+) -> Result<usize, StoreError> {
+    let mut after: BTreeMap<AppName, BTreeSet<HostName>> = BTreeMap::new();
+    for (number, step) in plan.moves.iter().enumerate() {
+        let hosts = after.entry(step.app.clone()).or_insert_with(|| {
+            let now = view.assigned_to(&step.app).map(OrdSet::iter);
+            now.into_iter().flatten().cloned().collect()
+        });
+        if let Some(from) = &step.from {
+            hosts.remove(from);
+        }
+        if let Some(to) = &step.to {
+            hosts.insert(to.clone());
+        }
+        if number < TOLD {
+            tracing::info!("{step}");
+        } else {
+            tracing::debug!("{step}");
+        }
+    }
+    if plan.moves.len() > TOLD {
+        tracing::info!("and {} moves more", plan.moves.len() - TOLD);
+    }
+    let n_apps = after.len() + orphans.len();
+    let mut changes: Vec<(Guard, Write)> = Vec::with_capacity(n_apps);
+    for (app, hosts) in &after {
+        let hosts = hosts.iter().map(ToString::to_string).collect();
+        let value = record::encode(&AssignedRecord { hosts });
+        let write = Write::Put { key: keys::assigned(app), value, lease: None };
+        changes.push((guard(view, app), write));
+    }
+    for app in orphans {
+        changes.push((guard(view, app), Write::Delete(keys::assigned(app))));
+    }
+    let mut n_written = 0;
+    for commit in in_commits(changes) {
+        n_written += commit_what_holds(fleet.store(), commit).await?;
+    }
+    Ok(n_written)
+}
+
+/// Commits those changes whose guards hold; returns how many.
+async fn commit_what_holds(store: &Store, mut commit: Commit) -> Result<usize, StoreError> {
+    while !commit.writes.is_empty() {
+        let broken = match store.commit(commit.clone()).await {
+            Ok(_) => return Ok(commit.writes.len()),
+            Err(StoreError::Conflict { key: Some(key) }) => key,
+            Err(error) => return Err(error),
+        };
+        let n_before = commit.writes.len();
+        commit.guards.retain(|guard| guard.key() != broken);
+        commit.writes.retain(|write| write.key() != broken);
+        if commit.writes.len() == n_before {
+            // It is about something else than what is written: nothing would come of another try.
+            return Err(StoreError::Conflict { key: Some(broken) });
+        }
+        tracing::debug!(key = broken, "changed meanwhile, and left to the next plan");
+    }
+    Ok(0)
+}
+
+fn guard(view: &View, app: &AppName) -> Guard {
+    let key = keys::assigned(app);
+    match view.assigned.get(app) {
+        Some((_, revision)) => Guard::At(key, *revision),
+        None => Guard::Absent(key),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use steerage_core::place::{Move, Why};
+
+    use super::*;
+    use crate::forward::Peers;
+    use crate::store::StoreSettings;
+
+    #[tokio::test]
+    async fn what_others_changed_meanwhile_keeps_back_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&StoreSettings::Embedded(folder.path().to_owned())).await.unwrap();
+        let fleet =
+            Fleet::new("h1".parse().unwrap(), store, Peers::new(None), folder.path().join("copy"));
+        let assigned = |app: &str, host: &str| {
+            let record = AssignedRecord { hosts: [host.to_owned()].into() };
+            let key = keys::assigned(&app.parse().unwrap());
+            Write::Put { key, value: record::encode(&record), lease: None }
+        };
+        let commit = |writes| fleet.store().commit(Commit { guards: Vec::new(), writes });
+        commit(vec![assigned("a", "h9"), assigned("b", "h9")]).await.unwrap();
+        let (view, _) = View::read(&fleet.store().read("").await.unwrap());
+        // Of 300 apps, in three commits, somebody else places four.
+        for app in ["a", "app-100", "app-101", "app-299"] {
+            commit(vec![assigned(app, "h7")]).await.unwrap();
+        }
+        let apps = ["a".to_owned(), "b".to_owned()].into_iter();
+        let apps = apps.chain((0..300).map(|n| format!("app-{n:03}")));
+        let moves = apps.map(|app| Move {
+            app: app.parse().unwrap(),
+            from: (app.len() == 1).then(|| "h9".parse().unwrap()),
+            to: Some("h2".parse().unwrap()),
+            why: Why::Wanted,
+        });
+        let plan = Plan { moves: moves.collect(), ..Plan::default() };
+        assert_eq!(write(&fleet, &view, &plan, &BTreeSet::new()).await.unwrap(), 298);
+        let (view, _) = View::read(&fleet.store().read("").await.unwrap());
+        for (app, host) in [("a", "h7"), ("b", "h2"), ("app-099", "h2"), ("app-299", "h7")] {
+            let on = view.assigned_to(&app.parse().unwrap()).unwrap();
+            assert_eq!(on.iter().map(HostName::as_str).collect::<Vec<_>>(), [host], "{app}");
+        }
+    }
+}

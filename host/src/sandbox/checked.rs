@@ -1,0 +1,119 @@
+//! Host functions whose work grows with a list that the guest hands over: the length of the list is
+//! looked at first. Does not do the work: `wasmtime-wasi` does.
+
+use steerage_core::units::Bytes;
+use wasmtime::component::{self, Resource};
+use wasmtime::{Caller, Extern, Linker, StoreContextMut};
+use wasmtime_wasi::p1::WasiP1Ctx;
+use wasmtime_wasi::p1::wasi_snapshot_preview1::{self, WasiSnapshotPreview1};
+use wasmtime_wasi::p2::DynPollable;
+use wasmtime_wasi::p2::bindings::io::poll::Host;
+use wiggle::GuestMemory;
+
+use super::guest::{CoreGuest, Guest};
+
+/// Most bytes one call of a host function may bring along: they are the host's memory, which the
+/// guest's own limit does not count, and the host's time. Sixteen pieces of a body.
+pub(super) const MOST_PER_HOST_CALL: usize = 1 << 20;
+/// Most bytes a program may read or write at once, as programs do that print a whole file: they are
+/// not copied, and the guest yields between pieces of them.
+const MOST_AT_ONCE: Bytes = Bytes::mebi(16);
+/// Most buffers of one read or write: `IOV_MAX` of Linux.
+const MOST_BUFFERS: u32 = 1024;
+/// Most events waited for at once: each is a timer or a stream, and all are looked at whenever one
+/// comes.
+const MOST_EVENTS: u32 = 1024;
+/// What a program is told of a list that is longer: `errno::inval`.
+const INVALID: i32 = 28;
+
+const PREVIEW1: &str = "wasi_snapshot_preview1";
+
+/// Puts checks before the functions of preview 1.
+///
+/// # Errors
+/// When a function has another type, which would be a bug.
+pub(super) fn preview1(linker: &mut Linker<CoreGuest>) -> wasmtime::Result<()> {
+    linker.allow_shadowing(true);
+    let wrap = |(file, buffers, n, out): (i32, i32, i32, i32)| (file, buffers, n, out);
+    linker.func_wrap_async(
+        PREVIEW1,
+        "fd_read",
+        move |mut caller: Caller<'_, CoreGuest>, from| {
+            let (file, buffers, n, out) = wrap(from);
+            Box::new(async move {
+                if n.cast_unsigned() > MOST_BUFFERS {
+                    return Ok(INVALID);
+                }
+                let (mut memory, wasi) = parts(&mut caller)?;
+                wasi.set_hostcall_fuel(MOST_AT_ONCE.as_usize());
+                wasi_snapshot_preview1::fd_read(wasi, &mut memory, file, buffers, n, out).await
+            })
+        },
+    )?;
+    linker.func_wrap_async(
+        PREVIEW1,
+        "fd_write",
+        move |mut caller: Caller<'_, CoreGuest>, to| {
+            let (file, buffers, n, out) = wrap(to);
+            Box::new(async move {
+                if n.cast_unsigned() > MOST_BUFFERS {
+                    return Ok(INVALID);
+                }
+                let (mut memory, wasi) = parts(&mut caller)?;
+                wasi.set_hostcall_fuel(MOST_AT_ONCE.as_usize());
+                wasi_snapshot_preview1::fd_write(wasi, &mut memory, file, buffers, n, out).await
+            })
+        },
+    )?;
+    linker.func_wrap_async(
+        PREVIEW1,
+        "poll_oneoff",
+        move |mut caller: Caller<'_, CoreGuest>, of| {
+            let (asked, events, n, out) = wrap(of);
+            Box::new(async move {
+                if n.cast_unsigned() > MOST_EVENTS {
+                    return Ok(INVALID);
+                }
+                let (mut memory, wasi) = parts(&mut caller)?;
+                wasi.set_hostcall_fuel(MOST_PER_HOST_CALL);
+                wasi_snapshot_preview1::poll_oneoff(wasi, &mut memory, asked, events, n, out).await
+            })
+        },
+    )?;
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
+/// Puts checks before the functions that components import.
+///
+/// # Errors
+/// When a function has another type, which would be a bug.
+pub(super) fn components(linker: &mut component::Linker<Guest>) -> wasmtime::Result<()> {
+    linker.allow_shadowing(true);
+    linker.instance("wasi:io/poll@0.2.12")?.func_wrap_async(
+        "poll",
+        |mut store: StoreContextMut<'_, Guest>, (asked,): (Vec<Resource<DynPollable>>,)| {
+            Box::new(async move {
+                if asked.len() > MOST_EVENTS as usize {
+                    let n = asked.len();
+                    wasmtime::bail!(
+                        "{n} pollables in one `poll`, where {MOST_EVENTS} are the most"
+                    );
+                }
+                Ok((Host::poll(&mut store.data_mut().table, asked).await?,))
+            })
+        },
+    )?;
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
+fn parts<'a>(
+    caller: &'a mut Caller<'_, CoreGuest>,
+) -> wasmtime::Result<(GuestMemory<'a>, &'a mut WasiP1Ctx)> {
+    let Some(Extern::Memory(memory)) = caller.get_export("memory") else {
+        wasmtime::bail!("missing required memory export");
+    };
+    let (memory, guest) = memory.data_and_store_mut(caller);
+    Ok((GuestMemory::Unshared(memory), &mut guest.wasi))
+}

@@ -1,0 +1,176 @@
+//! What the host holds for one guest: the weight of the resources in its table.
+//! Does not bound it: the limiter does. Weighs by looking, since the types are not ours to count in.
+//!
+//! The order of magnitude is what matters: a body is taken to be as full as it may get, and headers
+//! of many lines as large as they may be.
+
+use std::any::Any;
+
+use http::HeaderMap;
+use steerage_core::units::Bytes;
+use wasmtime::component::ResourceTable;
+use wasmtime_wasi_http::FieldMap;
+use wasmtime_wasi_http::p2::bindings::http::types::{Method, Scheme};
+use wasmtime_wasi_http::p2::body::{HostIncomingBody, HostOutgoingBody};
+use wasmtime_wasi_http::p2::types::{
+    HostFutureIncomingResponse, HostIncomingResponse, HostOutgoingRequest, HostOutgoingResponse,
+};
+use wasmtime_wasi_http::p3;
+
+use super::BODY_CHUNK;
+
+/// Most bytes of the headers that a guest makes: as much as a request brings, so that it can pass on
+/// what it was given.
+pub(super) const MOST_FIELDS: usize = 64 << 10;
+/// Most resources of the host (bodies, streams, timers, headers) one guest may hold.
+pub(super) const MOST_RESOURCES: usize = 1_000;
+
+/// Calls of host functions between two looks, beside one for every few resources: a look then costs
+/// some nanoseconds for each call, whatever the guest holds, and sees what few calls have added.
+const EVERY: u32 = 16;
+/// Resources looked at for each call of a host function.
+const A_CALL: usize = 8;
+/// What a resource costs beside what it refers to: its place in the table and its own fields.
+const RESOURCE: usize = 512;
+/// What a response of another server may have read ahead on its connection.
+const READ_AHEAD: usize = 32 << 10;
+/// What a body may have written and not had taken: two chunks.
+const BODY: usize = 2 * BODY_CHUNK;
+/// Headers of more lines than this are not added up.
+const MOST_LINES: usize = 32;
+
+/// When to look again.
+#[derive(Debug)]
+pub(super) struct Scales {
+    /// Calls of host functions until then.
+    left: u32,
+}
+
+impl Scales {
+    pub(super) fn new() -> Self {
+        Self { left: EVERY }
+    }
+
+    /// Counts a call of a host function; what the guest's resources weigh when it is time to look.
+    #[inline]
+    pub(super) fn look(&mut self, table: &mut ResourceTable) -> Option<Bytes> {
+        self.left = self.left.saturating_sub(1);
+        (self.left == 0).then(|| self.weigh(table))
+    }
+
+    #[cold]
+    fn weigh(&mut self, table: &mut ResourceTable) -> Bytes {
+        let (mut n_resources, mut bytes) = (0, 0_usize);
+        for resource in table.iter_mut() {
+            n_resources += 1;
+            bytes = bytes.saturating_add(RESOURCE).saturating_add(weight(resource));
+        }
+        self.left = EVERY.saturating_add(u32::try_from(n_resources / A_CALL).unwrap_or(u32::MAX));
+        Bytes::new(bytes as u64)
+    }
+}
+
+fn weight(resource: &(dyn Any + Send)) -> usize {
+    if let Some(map) = resource.downcast_ref::<FieldMap>() {
+        fields(map)
+    } else if resource.is::<HostOutgoingBody>() {
+        BODY
+    } else if let Some(response) = resource.downcast_ref::<HostOutgoingResponse>() {
+        fields(&response.headers).saturating_add(body(response.body.is_some()))
+    } else if let Some(request) = resource.downcast_ref::<HostOutgoingRequest>() {
+        let words = words(request).saturating_add(body(request.body.is_some()));
+        fields(&request.headers).saturating_add(words)
+    } else if let Some(response) = resource.downcast_ref::<HostIncomingResponse>() {
+        fields(&response.headers)
+    } else if resource.is::<HostIncomingBody>() || resource.is::<HostFutureIncomingResponse>() {
+        READ_AHEAD
+    } else if let Some(request) = resource.downcast_ref::<p3::Request>() {
+        let path = request.path_with_query.as_ref().map_or(0, |path| path.as_str().len());
+        let authority = request.authority.as_ref().map_or(0, |authority| authority.as_str().len());
+        let words = path.saturating_add(authority).saturating_add(request.method.as_str().len());
+        fields(&request.headers).saturating_add(words)
+    } else if let Some(response) = resource.downcast_ref::<p3::Response>() {
+        fields(&response.headers)
+    } else {
+        // The request that came in is bounded by its door; the rest is small.
+        0
+    }
+}
+
+fn body(is_there: bool) -> usize {
+    if is_there { BODY } else { 0 }
+}
+
+/// What a request says beside its headers, each part as long as the guest likes.
+fn words(request: &HostOutgoingRequest) -> usize {
+    let method = match &request.method {
+        Method::Other(method) => method.len(),
+        _ => 0,
+    };
+    let scheme = match &request.scheme {
+        Some(Scheme::Other(scheme)) => scheme.len(),
+        _ => 0,
+    };
+    let authority = request.authority.as_ref().map_or(0, String::len);
+    let path = request.path_with_query.as_ref().map_or(0, String::len);
+    [method, scheme, authority, path].into_iter().fold(0, usize::saturating_add)
+}
+
+fn fields(map: &HeaderMap) -> usize {
+    if map.len() > MOST_LINES {
+        return MOST_FIELDS;
+    }
+    // What the map keeps for each line beside its text.
+    let line = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
+        name.as_str().len() + value.len() + 2 * size_of::<http::HeaderValue>()
+    };
+    map.iter().map(line).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(value: usize) -> FieldMap {
+        let mut map = FieldMap::new_mutable(MOST_FIELDS);
+        let value = http::HeaderValue::from_str(&"x".repeat(value)).unwrap();
+        map.append_raw(http::HeaderName::from_static("x"), value).unwrap();
+        map
+    }
+
+    #[test]
+    fn headers_weigh_what_they_hold_and_bodies_what_they_may() {
+        let mut table = ResourceTable::new();
+        let weigh = |table: &mut ResourceTable| Scales::new().weigh(table).get();
+        for _ in 0..10 {
+            table.push(map(10_000)).unwrap();
+        }
+        let ten = weigh(&mut table);
+        assert!((100_000..110_000).contains(&ten), "{ten}");
+        let size = MOST_FIELDS;
+        let (body, _) = HostOutgoingBody::new(
+            wasmtime_wasi_http::p2::body::StreamContext::Response,
+            None,
+            1,
+            size,
+        );
+        table.push(body).unwrap();
+        assert_eq!(weigh(&mut table), ten + (BODY + RESOURCE) as u64);
+    }
+
+    #[test]
+    fn a_look_comes_after_few_calls_and_later_the_more_there_is() {
+        let mut table = ResourceTable::new();
+        for _ in 0..80 {
+            table.push(map(1)).unwrap();
+        }
+        let mut scales = Scales::new();
+        let mut looks = Vec::new();
+        for n in 1..=60 {
+            if scales.look(&mut table).is_some() {
+                looks.push(n);
+            }
+        }
+        assert_eq!(looks, [16, 42], "sixteen, then ten more for eighty resources");
+    }
+}

@@ -1,0 +1,117 @@
+//! The slots that the instances of one engine take, and the instances that wait for another call.
+//! Does not decide who may run: `schedule` does. What waits gives its slots up to whoever runs.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use super::service::Idle;
+
+/// The slots of one engine.
+#[derive(Default)]
+pub(super) struct Pool {
+    most: u32,
+    /// Slots that instances take, those that wait included.
+    n_taken: AtomicU32,
+    /// Where instances wait that could be given up.
+    nests: Mutex<Vec<Weak<Nest>>>,
+}
+
+/// The instances of one deployment that wait for another call, the latest last.
+#[derive(Default)]
+pub(super) struct Nest {
+    waiting: Mutex<VecDeque<Resting>>,
+}
+
+/// The slots of one instance. To be dropped after it.
+pub(super) struct Seat {
+    pool: Arc<Pool>,
+    n_slots: u32,
+}
+
+struct Resting {
+    since: Instant,
+    idle: Idle,
+}
+
+impl Pool {
+    pub(super) fn new(most: u32) -> Arc<Self> {
+        Arc::new(Self { most, ..Self::default() })
+    }
+
+    /// Takes slots for an instance. Where there are none left, instances that wait are given up, the
+    /// one that has waited the longest first, whosever it is.
+    ///
+    /// Where that is not enough, there are more calls than slots; Wasmtime says so then.
+    pub(super) fn seat(self: &Arc<Self>, n_slots: u32) -> Seat {
+        let seat = Seat { pool: self.clone(), n_slots };
+        let mut n_taken = self.n_taken.fetch_add(n_slots, Ordering::SeqCst).saturating_add(n_slots);
+        while n_taken > self.most && self.give_up_oldest() {
+            n_taken = self.n_taken.load(Ordering::SeqCst);
+        }
+        seat
+    }
+
+    /// A place for the instances of a deployment that wait.
+    pub(super) fn nest(&self) -> Arc<Nest> {
+        let nest = Arc::new(Nest::default());
+        let mut nests = self.nests();
+        nests.retain(|nest| nest.strong_count() > 0);
+        nests.push(Arc::downgrade(&nest));
+        nest
+    }
+
+    fn give_up_oldest(&self) -> bool {
+        let nests: Vec<_> = self.nests().iter().filter_map(Weak::upgrade).collect();
+        let oldest = nests.iter().filter_map(|nest| Some((nest.waits_since()?, nest)));
+        let Some((_, nest)) = oldest.min_by_key(|(since, _)| *since) else { return false };
+        // Whoever was faster has made room as well.
+        let given_up = nest.waiting().pop_front();
+        // Without the lock: it takes some microseconds.
+        drop(given_up);
+        true
+    }
+
+    fn nests(&self) -> MutexGuard<'_, Vec<Weak<Nest>>> {
+        self.nests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Nest {
+    /// The instance that came last: its memory is the likeliest to be in the caches still.
+    pub(super) fn take(&self) -> Option<Idle> {
+        self.waiting().pop_back().map(|resting| resting.idle)
+    }
+
+    pub(super) fn put(&self, idle: Idle) {
+        let resting = Resting { since: Instant::now(), idle };
+        self.waiting().push_back(resting);
+    }
+
+    /// Gives up what has waited for so long.
+    pub(super) fn give_up(&self, for_at_least: Duration) {
+        let given_up: Vec<_> = {
+            let mut waiting = self.waiting();
+            let young = |resting: &Resting| resting.since.elapsed() < for_at_least;
+            let n_old = waiting.iter().position(young).unwrap_or(waiting.len());
+            waiting.drain(..n_old).collect()
+        };
+        // Without the lock: it takes some microseconds each.
+        drop(given_up);
+    }
+
+    fn waits_since(&self) -> Option<Instant> {
+        self.waiting().front().map(|resting| resting.since)
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, VecDeque<Resting>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.pool.n_taken.fetch_sub(self.n_slots, Ordering::SeqCst);
+    }
+}

@@ -1,0 +1,100 @@
+//! A request that is lent to a guest and can be had back as long as nothing of its body was taken and
+//! nothing was answered. Does not decide when that is worth the copy of its head.
+
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use http::Request;
+use http_body::{Body, Frame, SizeHint};
+
+use super::http::{HeadSender, Lender};
+use super::instance::Inquiry;
+
+/// What is needed to ask again.
+pub(super) struct Loan<B> {
+    head: Request<()>,
+    body: Lent<B>,
+    sender: Lender,
+    rest: Rest,
+}
+
+struct Rest {
+    https: bool,
+    place: super::cgi::environment::Place,
+    deadline: tokio::time::Instant,
+}
+
+/// The body of a request that may be asked for again.
+pub(super) struct Lent<B> {
+    body: Arc<Mutex<Pin<Box<B>>>>,
+    is_used: Arc<AtomicBool>,
+}
+
+/// An inquiry that is lent, and what can be asked for again.
+pub(super) fn lend<B>(inquiry: Inquiry<B>) -> (Inquiry<Lent<B>>, Loan<B>) {
+    let Inquiry { request, https, place, deadline, head } = inquiry;
+    let (parts, body) = request.into_parts();
+    let is_used = Arc::default();
+    let body = Lent { body: Arc::new(Mutex::new(Box::pin(body))), is_used };
+    let (lent, sender) = head.lend();
+    let head = Request::from_parts(parts.clone(), ());
+    let loan = Loan { head, body: body.clone(), sender, rest: Rest { https, place, deadline } };
+    (loan.rest.inquiry(Request::from_parts(parts, body), lent), loan)
+}
+
+impl<B> Loan<B> {
+    /// The same inquiry, unless a part of the body was taken or an answer was given.
+    pub(super) fn back(self) -> Option<Inquiry<Lent<B>>> {
+        if self.body.is_used.load(Ordering::Acquire) {
+            return None;
+        }
+        let sender = self.sender.back()?;
+        Some(self.rest.inquiry(self.head.map(|()| self.body), sender))
+    }
+}
+
+impl Rest {
+    fn inquiry<B>(&self, request: Request<Lent<B>>, head: HeadSender) -> Inquiry<Lent<B>> {
+        let place = self.place.clone();
+        Inquiry { request, https: self.https, place, deadline: self.deadline, head }
+    }
+}
+
+impl<B> Lent<B> {
+    /// The lock is never waited for: one guest at a time has the body.
+    fn body(&self) -> MutexGuard<'_, Pin<Box<B>>> {
+        self.body.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<B> Clone for Lent<B> {
+    fn clone(&self) -> Self {
+        Self { body: self.body.clone(), is_used: self.is_used.clone() }
+    }
+}
+
+impl<B: Body> Body for Lent<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let polled = self.body().as_mut().poll_frame(context);
+        if polled.is_ready() {
+            self.is_used.store(true, Ordering::Release);
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body().is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body().size_hint()
+    }
+}

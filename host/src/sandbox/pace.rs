@@ -1,0 +1,109 @@
+//! Ends a guest's slice when its time is over, although its fuel is not: host calls take time and no
+//! fuel. Does not bound one host call, and does not charge the time: whoever polls the guest measures
+//! it.
+//!
+//! Wasmtime asks a hook before and after each host call. The hook cannot take fuel away, since what is
+//! said of fuel would then depend on how fast the machine is; it makes the guest yield.
+
+use std::cell::Cell;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use wasmtime::{CallHook, CallHookHandler, Store, StoreContextMut};
+
+use crate::meter;
+
+/// A slice that has used so much of the CPU ends with the host call at hand. Many times what a slice of
+/// fuel takes, so guests that compute do not notice.
+const LONGEST_SLICE: Duration = Duration::from_millis(2);
+/// The clock is read after every so many host calls: reading it costs as much as a small one.
+const LOOK_EVERY: u32 = 4;
+
+thread_local! {
+    /// Host calls that have returned on this thread since the clock was read.
+    static N_CALLS: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Has the guests of this store yield when their slice has lasted too long.
+pub(super) fn keep<T: Send + 'static>(store: &mut Store<T>) {
+    store.call_hook_async(Hook);
+}
+
+/// Whether the slice at hand has lasted too long. Time in which the kernel had others run does not
+/// count: it is not the guest's, and asking how much that was is dear.
+pub(super) fn is_over() -> bool {
+    meter::passed() >= LONGEST_SLICE && meter::so_far() >= LONGEST_SLICE
+}
+
+/// Waits for the next slice where this one has lasted too long: for host calls that do their work in
+/// pieces.
+pub(super) async fn rest() {
+    if is_over() {
+        Yield { is_done: false }.await;
+    }
+}
+
+/// Has no size, so that boxing it for a store, or what it returns for a call, allocates nothing.
+struct Hook;
+
+/// What the hook returns nearly always.
+struct GoOn;
+
+struct Yield {
+    is_done: bool,
+}
+
+type Decided<'a> = Pin<Box<dyn Future<Output = wasmtime::Result<()>> + Send + 'a>>;
+
+impl<T: Send + 'static> CallHookHandler<T> for Hook {
+    // What `async_trait` would make of it, but that it decides now, and boxes nothing for going on.
+    fn handle_call_event<'hook, 'store, 'a>(
+        &'hook self,
+        _: StoreContextMut<'store, T>,
+        event: CallHook,
+    ) -> Decided<'a>
+    where
+        'hook: 'a,
+        'store: 'a,
+        Self: 'a,
+    {
+        if !matches!(event, CallHook::ReturningFromHost) {
+            return Box::pin(GoOn);
+        }
+        let n_calls = N_CALLS.get() + 1;
+        if n_calls < LOOK_EVERY {
+            N_CALLS.set(n_calls);
+            return Box::pin(GoOn);
+        }
+        N_CALLS.set(0);
+        if is_over() {
+            return Box::pin(async {
+                Yield { is_done: false }.await;
+                Ok(())
+            });
+        }
+        Box::pin(GoOn)
+    }
+}
+
+impl Future for GoOn {
+    type Output = wasmtime::Result<()>;
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Future for Yield {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        if self.is_done {
+            return Poll::Ready(());
+        }
+        self.is_done = true;
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+}

@@ -1,0 +1,221 @@
+//! Calls of a component with a handler, in a fresh instance or in one that has served before.
+//! Does not know programs, which never serve twice, and does not bound a call: `instance` does.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes as Chunk;
+use http_body::Body;
+use steerage_core::manifest::Wear;
+use steerage_core::outcome::Outcome;
+use steerage_core::units::Bytes;
+use wasmtime::Store;
+use wasmtime_wasi::WasiCtx;
+use wasmtime_wasi_http::{Error, p2, p3};
+
+use super::ending::{Finish, judge};
+use super::guest::Guest;
+use super::http::{call_p2, call_p3};
+use super::idle::Seat;
+use super::instance::{Inquiry, MOST_RANDOM, bounded};
+use super::linked::Pre;
+use super::loan;
+use super::module::Prepared;
+use super::pace;
+use super::stdio::Stdio;
+use crate::call::{Call, Usage};
+use crate::telemetry::logs::Stream;
+
+/// An instance that has served a call and may serve another.
+pub(super) struct Idle {
+    store: Store<Guest>,
+    live: Live,
+    calls: u32,
+    made: Made,
+    /// Below the store, which is dropped first.
+    seat: Seat,
+}
+
+/// How an instance began.
+#[derive(Clone, Copy)]
+struct Made {
+    at: std::time::Instant,
+    memory: Bytes,
+}
+
+enum Live {
+    Http02(p2::bindings::Proxy),
+    Http03(p3::bindings::Service),
+}
+
+/// A store, with its instance where it has served before.
+struct Serving {
+    store: Store<Guest>,
+    live: Option<(Live, Made)>,
+    calls: u32,
+    /// Below the store, which is dropped first.
+    seat: Seat,
+}
+
+/// What came of a call.
+struct Served {
+    outcome: Outcome,
+    usage: Usage,
+    serving: Serving,
+}
+
+impl Prepared {
+    pub(super) async fn run_service<B>(&self, call: &Arc<Call>, inquiry: Inquiry<B>)
+    where
+        B: Body<Data = Chunk> + Send + 'static,
+        B::Error: Into<Error>,
+    {
+        let serving = self.take_idle(call).unwrap_or_else(|| self.fresh(call));
+        if serving.live.is_some() && self.reuse.is_trial(serving.calls) {
+            // In a box, as it is rare.
+            return Box::pin(self.run_on_trial(call, serving, inquiry)).await;
+        }
+        let served = self.serve(call, serving, inquiry).await;
+        self.settle(call, served);
+    }
+
+    /// Serves a call in an instance that may be of the kind that takes no more of them: where it gives
+    /// no answer, a fresh one is asked.
+    async fn run_on_trial<B>(&self, call: &Arc<Call>, serving: Serving, inquiry: Inquiry<B>)
+    where
+        B: Body<Data = Chunk> + Send + 'static,
+        B::Error: Into<Error>,
+    {
+        let n_served = serving.calls;
+        let (inquiry, loan) = loan::lend(inquiry);
+        let served = self.serve(call, serving, inquiry).await;
+        let has_failed = matches!(
+            served.outcome,
+            Outcome::NoAnswer { .. } | Outcome::Trapped(_) | Outcome::OutOfMemory { .. }
+        );
+        let again = if has_failed && !call.must_stop() { loan.back() } else { None };
+        let Some(inquiry) = again else { return self.settle(call, served) };
+        let lost = served.usage;
+        drop(served);
+        let mut served = self.serve(call, self.fresh(call), inquiry).await;
+        served.usage.cpu += lost.cpu;
+        if served.outcome == Outcome::Answered && self.reuse.note_failed(n_served) {
+            call.note_most_served(n_served);
+        }
+        self.settle(call, served);
+    }
+
+    async fn serve<B>(&self, call: &Arc<Call>, mut serving: Serving, inquiry: Inquiry<B>) -> Served
+    where
+        B: Body<Data = Chunk> + Send + 'static,
+        B::Error: Into<Error>,
+    {
+        let Inquiry { request, https, deadline, head, .. } = inquiry;
+        let (store, known) = (&mut serving.store, serving.live.take());
+        let mut instantiate = Duration::ZERO;
+        let mut kept = None;
+        let guest = async {
+            self.start_call(store)?;
+            let (live, made) = match known {
+                Some(known) => known,
+                None => {
+                    let started_at = std::time::Instant::now();
+                    let live = self.instantiate(store).await?;
+                    instantiate = started_at.elapsed();
+                    let memory = store.data().limiter.used();
+                    (live, Made { at: started_at, memory })
+                }
+            };
+            match &live {
+                Live::Http02(proxy) => call_p2(store, proxy, request, https, head).await?,
+                Live::Http03(service) => {
+                    Box::pin(call_p3(store, service, request, head)).await?;
+                }
+            }
+            kept = Some((live, made));
+            Ok(())
+        };
+        let (finish, cpu) = bounded(call, &self.memory, deadline, guest).await;
+        serving.live = kept;
+        let guest = serving.store.data();
+        guest.stdio.finish_call();
+        let finish = match finish {
+            Finish::Returned if !call.is_answered() => Finish::ReturnedNothing,
+            finish => finish,
+        };
+        let outcome = judge(&finish, &guest.limiter, &self.limits);
+        let memory = guest.limiter.peak();
+        let usage = self.usage(&serving.store, memory, cpu, instantiate);
+        Served { outcome, usage, serving }
+    }
+
+    /// Says how the call ended, before the instance is dropped or waits for another.
+    fn settle(&self, call: &Arc<Call>, served: Served) {
+        let Served { outcome, usage, serving } = served;
+        let has_answered = outcome == Outcome::Answered;
+        call.end(outcome, usage);
+        let Serving { store, live, calls, seat } = serving;
+        let calls = calls.saturating_add(1);
+        if !self.is_reusing() || !has_answered {
+            return;
+        }
+        self.reuse.note_answered(calls);
+        if let Some((live, made)) = live
+            && self.reuse.allows(calls)
+            && self.instance.keeps(&wear(&store, calls, &made))
+        {
+            self.idle.put(Idle { store, live, calls, made, seat });
+        }
+    }
+
+    async fn instantiate(&self, store: &mut Store<Guest>) -> wasmtime::Result<Live> {
+        match &self.linked.pre {
+            Pre::Http02(pre) => Ok(Live::Http02(pre.instantiate_async(store).await?)),
+            Pre::Http03(pre) => Ok(Live::Http03(pre.instantiate_async(store).await?)),
+            Pre::CgiComponent(_) | Pre::CgiModule(_) => {
+                Err(wasmtime::Error::msg("a CGI program has no handler"))
+            }
+        }
+    }
+
+    fn fresh(&self, call: &Arc<Call>) -> Serving {
+        // The slots first, so that they are there for what is made.
+        let seat = self.seat();
+        let stdio = Stdio::new(self.log.clone(), self.generation, call.id);
+        let mut wasi = WasiCtx::builder();
+        wasi.max_random_size(MOST_RANDOM)
+            .envs(&self.env)
+            .stdout(stdio.stream(Stream::Stdout))
+            .stderr(stdio.stream(Stream::Stderr));
+        let mut store = Store::new(&self.engine, self.guest(wasi, stdio));
+        store.limiter(|guest| &mut guest.limiter);
+        pace::keep(&mut store);
+        Serving { store, live: None, calls: 0, seat }
+    }
+
+    fn is_reusing(&self) -> bool {
+        self.instance.reuse.get() > 1
+    }
+
+    fn take_idle(&self, call: &Arc<Call>) -> Option<Serving> {
+        if !self.is_reusing() {
+            return None;
+        }
+        let idle = loop {
+            let idle = self.idle.take()?;
+            if idle.made.at.elapsed() < self.instance.max_age && self.reuse.allows(idle.calls) {
+                break idle;
+            }
+        };
+        let Idle { mut store, live, calls, made, seat } = idle;
+        let guest = store.data_mut();
+        guest.limiter.start_call();
+        guest.stdio.start_call(call.id);
+        Some(Serving { store, live: Some((live, made)), calls, seat })
+    }
+}
+
+fn wear(store: &Store<Guest>, calls: u32, made: &Made) -> Wear {
+    let growth = store.data().limiter.used().get().saturating_sub(made.memory.get());
+    Wear { calls, age: made.at.elapsed(), growth: Bytes::new(growth) }
+}

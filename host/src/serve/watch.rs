@@ -1,0 +1,68 @@
+//! The watch over the memory of the process: a thread of its own, since an operator's request or a
+//! slow disk must not hold it up while guests take what is left.
+//! Decides nothing: `budget` says what a look leads to.
+
+use std::io;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crate::budget::Observed;
+use crate::catalog::shelf::Shelf;
+use crate::kernel;
+use crate::telemetry::events::{Event, Place, Severity};
+
+/// The thread, until it is ended.
+#[derive(Debug)]
+pub(super) struct MemoryWatch {
+    end: SyncSender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl MemoryWatch {
+    /// Starts looking.
+    ///
+    /// # Errors
+    /// The system refuses a thread.
+    pub(super) fn start(shelf: Shelf) -> io::Result<Self> {
+        let (end, ended) = sync_channel(1);
+        let thread = thread::Builder::new()
+            .name("memory".to_owned())
+            .spawn(move || look_until(&shelf, &ended))?;
+        Ok(Self { end, thread })
+    }
+
+    /// Ends it and waits until it has.
+    pub(super) fn join(self) {
+        drop(self.end);
+        drop(self.thread.join());
+    }
+}
+
+/// Looks at what the process uses, more often the less is left.
+fn look_until(shelf: &Shelf, ended: &Receiver<()>) {
+    let mut next_look = Duration::ZERO;
+    while ended.recv_timeout(next_look) == Err(RecvTimeoutError::Timeout) {
+        next_look = look(shelf);
+    }
+}
+
+fn look(shelf: &Shelf) -> Duration {
+    let parts = shelf.parts();
+    if parts.memory.is_tight() {
+        shelf.drop_idle();
+    }
+    parts.logs.shrink();
+    parts.calls.shrink();
+    let used = kernel::anonymous_memory();
+    if parts.memory.observe(used) == Observed::Exhausted {
+        let exhausted = parts.memory.exhausted();
+        parts.events.push(Event {
+            severity: Severity::Error,
+            place: Place::ANY,
+            advice: exhausted.advice(),
+            ..Event::now(exhausted.cause(), exhausted.to_string())
+        });
+    }
+    parts.memory.next_look(used)
+}

@@ -1,0 +1,179 @@
+//! The events that are kept: which is told already, which goes when room runs out.
+//! Does not make events and has no clock.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use steerage_core::id::AppName;
+
+use super::{Event, Place, Same, Severity, TOLD_AGAIN};
+
+/// Events kept.
+pub(super) const KEPT: usize = 1000;
+/// Bytes of text in them.
+pub(super) const KEPT_BYTES: usize = 4 << 20;
+/// Failures kept of one app: the rest of a page is for what happened to others.
+pub(super) const OF_APP: usize = 32;
+/// Places in which failures of one kind and deployment are told apart. What happens elsewhere is one
+/// event: callers choose paths, and a guest may have as many places as it has functions.
+pub(super) const PLACES: usize = 8;
+/// A failure that was quiet for so long, in milliseconds, is a new one when it comes again.
+pub(super) const OVER_AFTER: u64 = 600_000;
+
+/// The last events.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    /// By id, so in order of when each was told last.
+    events: BTreeMap<u64, Told>,
+    n_bytes: usize,
+    /// The ids of the failures of each app and of what else happened to it, and the same of the host.
+    /// No list is empty.
+    queues: BTreeMap<(Option<AppName>, bool), Queue>,
+    /// The newest event of each failure, by its fingerprint.
+    newest: BTreeMap<u64, u64>,
+    /// How many of them there are of each kind, by the fingerprint that has no place.
+    n_places: BTreeMap<u64, usize>,
+    last_id: u64,
+}
+
+#[derive(Debug)]
+struct Told {
+    event: Event,
+    /// When it was told: `at` moves with every repetition.
+    told_at: u64,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    ids: VecDeque<u64>,
+    n_bytes: usize,
+}
+
+impl Kept {
+    /// Counts a failure onto the event that tells of it, if that was told a moment ago.
+    pub(super) fn count(&mut self, same: &Same<'_>, at: u64) -> bool {
+        let place = self.place(same);
+        let Some(told) = self.newest(&Same { place, ..*same }) else { return false };
+        if at.saturating_sub(told.told_at) > TOLD_AGAIN {
+            return false;
+        }
+        told.event.count += 1;
+        told.event.at = told.event.at.max(at);
+        true
+    }
+
+    /// Takes an event, and with it the count of the one that told of the same before.
+    pub(super) fn tell(&mut self, mut event: Event) -> Event {
+        let is_failure = event.severity > Severity::Info;
+        if is_failure {
+            event.place = self.place(&event.same());
+            let same = fingerprint(&event.same());
+            if let Some(Told { event: earlier, .. }) = self.newest(&event.same())
+                && event.at.saturating_sub(earlier.at) <= OVER_AFTER
+            {
+                let (id, count, first_at) = (earlier.id, earlier.count, earlier.first_at);
+                self.remove(id);
+                event.count += count;
+                event.first_at = first_at;
+            }
+            self.last_id += 1;
+            let before = self.newest.insert(same, self.last_id);
+            if before.is_none() {
+                *self.n_places.entry(kind(&event.same())).or_default() += 1;
+            }
+        } else {
+            self.last_id += 1;
+        }
+        event.id = self.last_id;
+        let queue = self.queues.entry((event.app.clone(), is_failure)).or_default();
+        queue.ids.push_back(event.id);
+        queue.n_bytes += event.size();
+        self.n_bytes += event.size();
+        self.events.insert(event.id, Told { told_at: event.at, event: event.clone() });
+        self.make_room(&event);
+        event
+    }
+
+    /// The last `n` events in the order in which they last happened.
+    pub(super) fn recent(&self, app: Option<&AppName>, n: usize) -> Vec<Event> {
+        let all = self.events.values().map(|told| &told.event);
+        let wanted = all.filter(|event| app.is_none() || event.app.as_ref() == app);
+        let mut wanted: Vec<&Event> = wanted.collect();
+        wanted.sort_by_key(|event| (event.at, event.id));
+        wanted.iter().skip(wanted.len().saturating_sub(n)).map(|event| (*event).clone()).collect()
+    }
+
+    fn newest(&mut self, same: &Same<'_>) -> Option<&mut Told> {
+        let id = self.newest.get(&fingerprint(same))?;
+        self.events.get_mut(id).filter(|told| told.event.same() == *same)
+    }
+
+    /// Its own place, or the one it shares with others where too many are known.
+    fn place(&self, same: &Same<'_>) -> Place {
+        let is_known = self.newest.contains_key(&fingerprint(same));
+        let n_places = self.n_places.get(&kind(same)).copied().unwrap_or(0);
+        if is_known || n_places < PLACES { same.place } else { Place::ANY }
+    }
+
+    /// Drops the oldest event of whoever has too many, or the most when room has run out for all.
+    fn make_room(&mut self, newest: &Event) {
+        let own = (newest.app.clone(), newest.severity > Severity::Info);
+        let of_app = self.queues.get(&own).filter(|queue| queue.ids.len() > OF_APP);
+        let oldest = of_app.and_then(|queue| queue.ids.front().copied());
+        if let Some(oldest) = oldest.filter(|_| newest.app.is_some()) {
+            self.remove(oldest);
+        }
+        while self.events.len() > KEPT || self.n_bytes > KEPT_BYTES {
+            let too_many = self.events.len() > KEPT;
+            let size = |queue: &&Queue| if too_many { queue.ids.len() } else { queue.n_bytes };
+            let largest = self.queues.values().max_by_key(size);
+            let Some(oldest) = largest.and_then(|queue| queue.ids.front().copied()) else { break };
+            self.remove(oldest);
+        }
+    }
+
+    fn remove(&mut self, id: u64) {
+        let Some(Told { event, .. }) = self.events.remove(&id) else { return };
+        self.n_bytes -= event.size();
+        let queue = (event.app.clone(), event.severity > Severity::Info);
+        if let Some(ids) = self.queues.get_mut(&queue) {
+            ids.n_bytes -= event.size();
+            // Nearly always the first.
+            if let Some(place) = ids.ids.iter().position(|one| *one == id) {
+                ids.ids.remove(place);
+            }
+            if ids.ids.is_empty() {
+                self.queues.remove(&queue);
+            }
+        }
+        let same = fingerprint(&event.same());
+        if self.newest.get(&same) == Some(&id) {
+            self.newest.remove(&same);
+            let of_kind = kind(&event.same());
+            if let Some(n_places) = self.n_places.get_mut(&of_kind) {
+                *n_places -= 1;
+                if *n_places == 0 {
+                    self.n_places.remove(&of_kind);
+                }
+            }
+        }
+    }
+
+    /// Entries beside the events themselves, to see that nothing is remembered of what is gone.
+    #[cfg(test)]
+    pub(super) fn n_remembered(&self) -> (usize, usize, usize) {
+        let queued = self.queues.values().map(|queue| queue.ids.len()).sum();
+        (self.newest.len(), self.n_places.values().sum(), queued)
+    }
+}
+
+fn fingerprint(same: &Same<'_>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    same.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// The same without a place.
+fn kind(same: &Same<'_>) -> u64 {
+    fingerprint(&Same { place: Place::ANY, ..*same })
+}
