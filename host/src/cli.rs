@@ -52,7 +52,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::New(args) => new::run(&args),
         Command::Up(args) => up::run(&args),
-        Command::Build(args) => build::run(&args),
+        Command::Build(args) => build::verb(&args),
         Command::Validate(args) => validate::run(&args),
         Command::Deploy(args) => wait(deploy::run(&args)),
         Command::Ps(args) => wait(list::ps(&args)),

@@ -1,6 +1,7 @@
 //! The control API as a typed client: for the command line and for tests.
 //! Does not retry and does not print: what to do about a failure is its caller's to say.
 
+mod answer;
 mod error;
 mod fleet;
 mod follow;
@@ -14,9 +15,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::Stream;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http::{HeaderValue, Method, Request, Response, Uri};
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -29,7 +30,7 @@ use steerage_core::id::Digest;
 pub use self::error::ClientError;
 use crate::api::wire::{
     AppDetail, Apps, Calls, DeployRequest, Deployed, Event, Events, HostInfo, LogLine, LogLines,
-    Problem, RollbackRequest, Usage, ValidateRequest, Validated,
+    RollbackRequest, Usage, ValidateRequest, Validated,
 };
 
 /// Longest time to reach the host.
@@ -274,6 +275,10 @@ impl Client {
     ) -> Result<impl Stream<Item = Result<T, ClientError>> + Send + use<T>, ClientError> {
         let request = self.request(Method::GET, path);
         let response = self.send(request, nothing(), LOOK_TIMEOUT).await?;
+        let said = answer::content_type(&response);
+        if said.starts_with("text/") {
+            return Err(self.not_admin(format!("it answers with {said}")));
+        }
         Ok(follow::items(self.url.clone(), response.into_body()))
     }
 
@@ -307,13 +312,6 @@ impl Client {
         Err(self.refused(status, &text))
     }
 
-    fn refused(&self, status: StatusCode, text: &[u8]) -> ClientError {
-        match serde_json::from_slice::<Problem>(text) {
-            Ok(problem) => ClientError::Refused(Box::new(problem)),
-            Err(_) => self.broken(&format!("it says {status} and gives no reason")),
-        }
-    }
-
     fn not_sent(&self, error: SendError) -> ClientError {
         if error.is_connect() {
             return ClientError::Unreachable { url: self.url.clone(), source: Box::new(error) };
@@ -324,28 +322,6 @@ impl Client {
             cause = deeper;
         }
         self.broken(&cause)
-    }
-
-    async fn parse<T: DeserializeOwned>(
-        &self,
-        response: Response<Incoming>,
-    ) -> Result<T, ClientError> {
-        let text = self.read(response).await?;
-        serde_json::from_slice(&text).map_err(|error| self.broken(&error))
-    }
-
-    async fn read(&self, response: Response<Incoming>) -> Result<Bytes, ClientError> {
-        let body = Limited::new(response.into_body(), LARGEST_ANSWER);
-        let read = tokio::time::timeout(LOOK_TIMEOUT, body.collect()).await;
-        match read {
-            Ok(Ok(body)) => Ok(body.to_bytes()),
-            Ok(Err(error)) => Err(self.broken(&error)),
-            Err(_) => Err(self.broken(&format!("it did not end within {LOOK_TIMEOUT:?}"))),
-        }
-    }
-
-    fn broken(&self, what: &impl ToString) -> ClientError {
-        ClientError::Broken { url: self.url.clone(), what: what.to_string() }
     }
 }
 

@@ -21,6 +21,7 @@ use steerage_core::id::TenantName;
 use steerage_core::limits::LimitsPolicy;
 use steerage_core::machine::{Machine, Shape};
 use steerage_core::network::Network;
+use steerage_core::outbound::PrivateNetworks;
 use steerage_core::units::{Bytes, Fuel, Weight};
 
 pub use self::fleet::FleetSettings;
@@ -81,10 +82,14 @@ pub struct Settings {
     pub queue: u32,
     /// What apps may use.
     pub limits: LimitsPolicy,
+    /// Networks that are not public and that apps may reach whose manifest names them.
+    pub outbound_private: PrivateNetworks,
     /// Shares of tenants; one that is not among them weighs 1.
     pub tenants: BTreeMap<TenantName, Weight>,
     /// The fleet it belongs to; `None` for a host on its own.
     pub fleet: Option<FleetSettings>,
+    /// Whether one app has the host to itself and answers under every name: `steerage up` only.
+    pub is_for_one_app: bool,
 }
 
 /// How the host writes its own log.
@@ -172,8 +177,10 @@ impl Settings {
             cpu: CpuSettings { slice: SLICE, threads: machine.cores },
             queue: QUEUE,
             limits: LimitsPolicy::default(),
+            outbound_private: PrivateNetworks::default(),
             tenants: BTreeMap::new(),
             fleet: None,
+            is_for_one_app: false,
         };
         settings.limits.maximum.memory = largest_memory;
         settings.limits.default = settings.limits.default.at_most(&settings.limits.maximum);

@@ -3,9 +3,12 @@
 //!
 //! Not serde: that stops at the first mistake, and what people write deserves better.
 
+mod duplicate;
 mod findings;
 mod reader;
 mod suggest;
+
+use std::borrow::Cow;
 
 use toml::de::DeTable;
 
@@ -29,13 +32,34 @@ pub(crate) fn read<D>(
         findings.syntax(0, &format!("it has {} bytes, at most {LONGEST} are allowed", text.len()));
         return findings.finish(None);
     }
+    let text = &*whole_line_ends(text);
     let mut findings = Findings::new(text);
     let (root, syntax_errors) = DeTable::parse_recoverable(text);
     for error in &syntax_errors {
-        findings.syntax(error.span().map_or(0, |span| span.start), error.message());
+        let span = error.span().unwrap_or_default();
+        match error.message() {
+            "duplicate key" => findings.syntax(span.start, &duplicate::told(text, span)),
+            message => findings.syntax(span.start, message),
+        }
     }
     let document = take(root.get_ref(), &mut findings);
     findings.finish(document)
+}
+
+/// The text with every carriage return that has no line feed after it, as editors leave behind, made
+/// one: TOML knows no other line end. Places stay what they are.
+fn whole_line_ends(text: &str) -> Cow<'_, str> {
+    let ends_pairs = text.bytes().filter(|byte| *byte == b'\r').count();
+    if ends_pairs == text.matches("\r\n").count() {
+        return Cow::Borrowed(text);
+    }
+    let mut letters = text.chars().peekable();
+    let mut whole = String::with_capacity(text.len());
+    while let Some(letter) = letters.next() {
+        let is_lone = letter == '\r' && letters.peek() != Some(&'\n');
+        whole.push(if is_lone { '\n' } else { letter });
+    }
+    Cow::Owned(whole)
 }
 
 /// Notes every key of a section that is not among those of `sections`: the names of all sections

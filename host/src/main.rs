@@ -3,14 +3,18 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-use steerage::cli::{self, Cli};
+use steerage::cli::{self, args};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    match cli::run(Cli::parse()) {
+    let line = match args::parse(std::env::args_os()) {
+        Ok(line) => line,
+        // It prints help, too, and knows where what belongs.
+        Err(error) => error.exit(),
+    };
+    match cli::run(line) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => cli::ending::report(&error),
     }

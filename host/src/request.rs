@@ -8,6 +8,7 @@ mod hop;
 mod hops;
 pub mod inbound;
 mod letter;
+mod one_app;
 mod proxied;
 pub mod tally;
 mod told;
@@ -63,6 +64,8 @@ pub struct Front {
     pub fleet: Option<Fleet>,
     /// Calls that were passed on.
     pub hops: Hops,
+    /// Whether one app has the host to itself, as in `steerage up`: it answers under every name.
+    pub is_for_one_app: bool,
     /// Where proxies are that are believed when they say whom a request comes from.
     pub trusted_proxies: Vec<Network>,
 }
@@ -225,8 +228,11 @@ impl Incoming {
         let (ready, route, place, count) = {
             let snapshot = front.catalog.load();
             let path = parts.uri.path();
-            let found = snapshot.routes.find(&host, path);
-            let found = found.ok_or(Outcome::Refused(Refusal::NoRoute))?;
+            let found = match snapshot.routes.find(&host, path) {
+                None if front.is_for_one_app => one_app::find(&snapshot.routes, path),
+                found => found.ok_or(Refusal::NoRoute),
+            };
+            let found = found.map_err(Outcome::Refused)?;
             let (route, place) = (found.target.route(), told::place(&found, path, peer));
             told::tell_route(&found, &mut parts.headers);
             let app = &found.target.app;

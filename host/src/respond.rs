@@ -119,6 +119,7 @@ pub fn status(outcome: &Outcome) -> StatusCode {
             | Refusal::HostMemory { .. }
             | Refusal::HostExhausted { .. }
             | Refusal::NotReady
+            | Refusal::NotBuilt
             | Refusal::NoReplica
             | Refusal::Draining => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::UpgradeUnsupported => StatusCode::NOT_IMPLEMENTED,

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 use steerage_core::id::HostName;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::broadcast;
 
 use self::watch::MemoryWatch;
 use crate::agent::{Agent, DeployError};
@@ -31,10 +32,11 @@ use crate::ledger::{Ledger, LedgerError};
 use crate::priority;
 use crate::request::{Front, Hops};
 use crate::sandbox::module::{Sandbox, SandboxError};
+use crate::sandbox::outbound::{Egress, OwnDoors};
 use crate::sandbox::{compiler, engine};
 use crate::schedule::{GuestThreads, Room, Schedule};
 use crate::shutdown::Shutdown;
-use crate::store::StoreError;
+use crate::store::{StoreError, StoreSettings};
 use crate::telemetry::events::{Event, Events};
 
 /// Files open beside connections and code, with room to spare.
@@ -141,8 +143,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     // Before there are instances, which may take all address space.
     let guests = GuestThreads::start_ready(settings.cpu.threads, engine::ready_thread)
         .map_err(StartError::System)?;
-    let sandbox =
-        Sandbox::start(settings.pool, settings.cpu.slice, compiler_settings(&settings, n_cores))?;
+    let sandbox = sandbox(&settings, n_cores)?;
     let room = Room { slots: sandbox.slots(), queue: settings.queue };
     let schedule = Schedule::new(&guests, room, settings.tenants.clone());
     let control = control_runtime().map_err(StartError::System)?;
@@ -164,6 +165,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         unrouted: AtomicU64::new(0),
         fleet,
         hops: Hops::default(),
+        is_for_one_app: settings.is_for_one_app,
         trusted_proxies: settings.trusted_proxies.clone(),
     });
     let admin_socket = control
@@ -174,6 +176,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     door.peers = joined.as_ref().map(|joined| joined.door.clone());
     let ingress = Ingress::open(door, front.clone())
         .map_err(|source| refused(settings.listen, "callers", source))?;
+    shelf.parts().sandbox.set_doors(own_doors(&settings, admin, ingress.peers));
     control.spawn(agent.clone().sweep(since));
     if let (Some(joined), Some(peers)) = (joined, ingress.peers) {
         let doors = fleet::Doors { listen: ingress.listen, admin, peers };
@@ -212,6 +215,22 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     })
 }
 
+/// What runs guests.
+fn sandbox(settings: &Settings, n_cores: usize) -> Result<Sandbox, SandboxError> {
+    let egress = Egress::new(settings.outbound_private.clone(), kernel::open_files());
+    let compiler = compiler_settings(settings, n_cores);
+    Sandbox::start(settings.pool, settings.cpu.slice, compiler, egress)
+}
+
+/// Where no guest may go, whatever the settings open.
+fn own_doors(settings: &Settings, admin: SocketAddr, peer: Option<SocketAddr>) -> OwnDoors {
+    let store = match settings.fleet.as_ref().map(|fleet| &fleet.store) {
+        Some(StoreSettings::Etcd(etcd)) => etcd.members.clone(),
+        Some(StoreSettings::Embedded(_)) | None => Vec::new(),
+    };
+    OwnDoors { admin, peer, store }
+}
+
 /// What apps are served with.
 fn parts(
     settings: &Settings,
@@ -237,6 +256,12 @@ fn parts(
 }
 
 impl Host {
+    /// Failures from now on that events only count, each by itself.
+    #[must_use]
+    pub fn follow_repeats(&self) -> broadcast::Receiver<Event> {
+        self.events.follow_repeats()
+    }
+
     /// Serves until SIGTERM or SIGINT, then ends in order. A second signal ends at once; `false`
     /// then, and when calls were broken off because their time was over.
     ///

@@ -23,6 +23,7 @@ pub(crate) fn method(method: WasiMethod) -> Result<Method> {
     })
 }
 
+#[cfg(any(target_arch = "wasm32", test))]
 pub(crate) fn wasi_method(method: &Method) -> WasiMethod {
     match method.as_str() {
         "GET" => WasiMethod::Get,
@@ -61,6 +62,7 @@ pub(crate) fn uri(
     Uri::from_parts(parts).map_err(|_| Error::bad_request("the address of the request is no URI"))
 }
 
+#[cfg(target_arch = "wasm32")]
 pub(crate) fn wasi_scheme(scheme: &uri::Scheme) -> Scheme {
     match scheme.as_str() {
         "http" => Scheme::Http,

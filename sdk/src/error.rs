@@ -17,7 +17,31 @@ pub type Result<T = Response, E = Error> = std::result::Result<T, E>;
 /// message is for the author: it is logged on standard error with what caused it, and the caller
 /// reads only the status's name.
 ///
-/// Every `std` error converts to a 500 with `?`.
+/// With `?` every other error becomes a 500: those of `std` and of libraries, `anyhow::Error`,
+/// `Box<dyn Error + Send + Sync>`, and a plain text. A `Box<dyn Error>` that may not go to another
+/// thread is the one that does not; its text does (`.map_err(|error| error.to_string())?`).
+///
+/// It is no `std` error itself, or it could not take all of those. With the feature `anyhow`, which
+/// is on unless it is left out, it goes into an `anyhow::Error` and comes back out of one with its
+/// status, whatever context was added on the way; so a handler may return `anyhow::Result`:
+///
+/// ```
+/// use anyhow::Context as _;
+/// use steerage_sdk::{Error, Request, Response, Router, get, handler};
+///
+/// static ROUTES: Router = Router::new(&[get("/", |_, _| Err(Error::not_found("no home")))]);
+///
+/// #[handler]
+/// fn serve(request: Request) -> anyhow::Result<Response> {
+///     let limit: usize = "64".parse().context("the limit is no number")?;
+///     anyhow::ensure!(request.uri().path().len() <= limit, "the path is too long");
+///     Ok(ROUTES.serve(request)?)
+/// }
+/// # let error: Error = serve(Request::new(().into())).unwrap_err().into();
+/// # assert_eq!(error.status(), 404);
+/// ```
+///
+/// Without it:
 ///
 /// ```
 /// use http::StatusCode;
@@ -69,8 +93,27 @@ impl Error {
         self.status
     }
 
-    /// Logs what must be logged and makes the answer.
-    pub(crate) fn into_response(self) -> Response {
+    /// The answer the host would give for it, with what must be logged logged: for what is wrapped
+    /// around a handler, such as a header on every answer.
+    ///
+    /// ```
+    /// use steerage_sdk::{Error, HeaderValue, Request, Response, Router, get};
+    ///
+    /// static ROUTES: Router = Router::new(&[get("/", |_, _| Ok(Response::default()))]);
+    ///
+    /// fn serve(request: Request) -> Response {
+    ///     let mut response = ROUTES.serve(request).unwrap_or_else(Error::into_response);
+    ///     let everybody = HeaderValue::from_static("*");
+    ///     response.headers_mut().insert("access-control-allow-origin", everybody);
+    ///     response
+    /// }
+    /// # let request = http::Request::get("/nowhere").body(().into()).unwrap();
+    /// # let response = serve(request);
+    /// # assert_eq!(response.status(), 404);
+    /// # assert_eq!(response.headers()["access-control-allow-origin"], "*");
+    /// ```
+    #[must_use]
+    pub fn into_response(self) -> Response {
         let text = if self.status.is_server_error() {
             eprintln!("error: {self}");
             Cow::Borrowed(self.status.canonical_reason().unwrap_or("server error"))
@@ -98,13 +141,56 @@ impl fmt::Display for Error {
     }
 }
 
-impl<E: StdError + Send + Sync + 'static> From<E> for Error {
-    fn from(source: E) -> Self {
+impl<E: Into<Box<dyn StdError + Send + Sync>> + 'static> From<E> for Error {
+    fn from(error: E) -> Self {
+        #[cfg(feature = "anyhow")]
+        if let Some(carried) = through_anyhow::carried(&error) {
+            return carried;
+        }
         Self {
             status: StatusCode::INTERNAL_SERVER_ERROR,
             message: Cow::Borrowed(""),
-            source: Some(Box::new(source)),
+            source: Some(error.into()),
         }
+    }
+}
+
+/// The way through an `anyhow::Error` and back.
+#[cfg(feature = "anyhow")]
+mod through_anyhow {
+    use std::{any::Any, fmt};
+
+    use super::{Error, StdError};
+
+    /// An [`Error`] as `anyhow` can hold it.
+    #[derive(Debug)]
+    struct Carried(Error);
+
+    impl fmt::Display for Carried {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            self.0.fmt(f)
+        }
+    }
+
+    impl StdError for Carried {}
+
+    impl From<Error> for anyhow::Error {
+        fn from(error: Error) -> Self {
+            Self::new(Carried(error))
+        }
+    }
+
+    /// The error that an `anyhow::Error` holds, or was given as context, with its status. What was
+    /// added to it on the way is for the log only.
+    pub(super) fn carried<E: 'static>(error: &E) -> Option<Error> {
+        let error = (error as &dyn Any).downcast_ref::<anyhow::Error>()?;
+        let carried = error.downcast_ref().map(|Carried(inner)| inner);
+        let inner = carried.or_else(|| error.downcast_ref::<Error>())?;
+        let message = match inner.status.is_server_error() {
+            true => format!("{error:#}").into(),
+            false => inner.message.clone(),
+        };
+        Some(Error::new(inner.status, message))
     }
 }
 
@@ -131,5 +217,47 @@ mod tests {
         let cause = "x".parse::<u8>().unwrap_err();
         let text = Error::from(std::io::Error::other(cause)).to_string();
         assert!(text.starts_with("invalid digit found in string"), "{text}");
+    }
+
+    #[test]
+    fn every_kind_of_error_is_taken() {
+        fn fails<E: Into<Error>>(error: E) -> Result<()> {
+            Err(error.into())
+        }
+        let boxed: Box<dyn StdError + Send + Sync> = "boxed".into();
+        let errors = [
+            (fails("text"), "text"),
+            (fails("owned".to_owned()), "owned"),
+            (fails(boxed), "boxed"),
+            (fails(std::io::Error::other("io")), "io"),
+            (fails(Error::internal("own")), "own"),
+        ];
+        for (error, text) in errors {
+            let error = error.unwrap_err();
+            assert_eq!((error.status().as_u16(), error.to_string().as_str()), (500, text));
+        }
+    }
+
+    #[cfg(feature = "anyhow")]
+    #[test]
+    fn a_status_survives_anyhow() {
+        use anyhow::Context as _;
+
+        let through = |error: Error| -> Error {
+            let result: anyhow::Result<()> = (|| Err(error)?)();
+            result.context("while looking").unwrap_err().into()
+        };
+        let missing = through(Error::not_found("no such month"));
+        assert_eq!(missing.status(), StatusCode::NOT_FOUND);
+        check(missing, 404, "no such month");
+        let bad_gateway = Error::from(std::io::Error::other("refused"));
+        let failed = through(bad_gateway.with_status(StatusCode::BAD_GATEWAY));
+        assert_eq!(failed.status(), StatusCode::BAD_GATEWAY);
+        assert_eq!(failed.to_string(), "while looking: refused");
+        let gone: Result<(), _> = Err(std::io::Error::other("no file"));
+        let gone: Error = gone.context(Error::not_found("no such page")).unwrap_err().into();
+        check(gone, 404, "no such page");
+        let other: Error = anyhow::anyhow!("root").context("outer").into();
+        assert_eq!((other.status().as_u16(), other.to_string().as_str()), (500, "outer: root"));
     }
 }

@@ -6,8 +6,8 @@
 //!
 //! # A first service
 //!
-//! `Cargo.toml` names the SDK and asks for a library that the host can load; the profile makes it
-//! small and quick to start:
+//! `steerage new greeter` makes it, with the SDK's source in `steerage-sdk`. `Cargo.toml` names that
+//! and asks for a library that the host can load; the profile makes it small and quick to start:
 //!
 //! ```toml
 //! [package]
@@ -18,7 +18,7 @@
 //! crate-type = ["cdylib"]
 //!
 //! [dependencies]
-//! steerage-sdk = "0.1"
+//! steerage-sdk = { path = "steerage-sdk" }
 //!
 //! [profile.release]
 //! opt-level = "s"
@@ -63,6 +63,7 @@
 //! source = "greeter.wasm"
 //!
 //! [[route]]
+//! host = "greeter.localhost"
 //! path = "/..."
 //! ```
 //!
@@ -96,8 +97,9 @@
 //!
 //! # Testing
 //!
-//! Everything but the network works in an ordinary `cargo test`: call the handler with a
-//! [`Request`] made by hand and read the response's body.
+//! Handlers run in an ordinary `cargo test`: call them with a [`Request`] made by hand and read the
+//! response's body. There [`variable`] reads the environment of the test, and an outbound request
+//! gets the answer that the test gives with `testing::answer_outbound`, or else an error.
 
 mod argument;
 mod body;
@@ -111,6 +113,8 @@ mod query;
 mod reply;
 mod router;
 mod sink;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod testing;
 
 /// The crate whose types handlers use.
 pub use http;
@@ -135,11 +139,18 @@ pub type Request = http::Request<Body>;
 /// A response: the `http` crate's, with a [`Body`].
 pub type Response = http::Response<Body>;
 
-/// The value the manifest's `[env]` gives `name`, if it gives one.
+/// The value the manifest's `[env]` gives `name`, if it gives one. Elsewhere than on WebAssembly,
+/// as in a test, it is that of the process's own environment.
 ///
 /// It asks the host each time and nothing else; `std::env::var` works too and costs a kilobyte.
 #[must_use]
 pub fn variable(name: &str) -> Option<String> {
-    let variables = wasip2::cli::environment::get_environment();
-    variables.into_iter().find(|(key, _)| key == name).map(|(_, value)| value)
+    #[cfg(target_arch = "wasm32")]
+    let found = {
+        let variables = wasip2::cli::environment::get_environment();
+        variables.into_iter().find(|(key, _)| key == name).map(|(_, value)| value)
+    };
+    #[cfg(not(target_arch = "wasm32"))]
+    let found = std::env::var(name).ok();
+    found
 }

@@ -5,13 +5,16 @@
 
 use std::{fmt, time::Duration};
 
-use http::header::HOST;
-use wasip2::http::{
-    outgoing_handler,
-    types::{ErrorCode, FutureIncomingResponse, OutgoingRequest, RequestOptions},
-};
+use http::Uri;
+pub use wasip2::http::types::ErrorCode;
 
-use crate::{Body, Request, Response, convert};
+use crate::{Request, Response};
+
+#[cfg(target_arch = "wasm32")]
+use wasi as host;
+
+#[cfg(not(target_arch = "wasm32"))]
+use crate::testing as host;
 
 /// How long to wait for what. `None` leaves it to the host, whose limit for the whole call holds in
 /// any case.
@@ -28,14 +31,19 @@ pub struct Timeouts {
 /// A request that has been sent and not yet answered.
 #[derive(Debug)]
 pub struct Pending {
-    future: FutureIncomingResponse,
+    sent: host::Sent,
+    target: Target,
 }
 
 /// A request that got no response.
 #[derive(Clone, Debug)]
 pub struct OutboundError {
     code: ErrorCode,
+    target: Target,
 }
+
+/// Where a request went, as a manifest would allow it: `https://api.example`. Empty when unknown.
+type Target = String;
 
 /// Sends a request and waits for the head of its response.
 ///
@@ -64,25 +72,22 @@ pub fn send(request: Request) -> Result<Response, OutboundError> {
 ///
 /// When the host refuses it outright.
 pub fn start(request: Request, timeouts: Timeouts) -> Result<Pending, OutboundError> {
-    let (mut head, body) = request.into_parts();
-    // The authority says it; a request that is passed on has both.
-    head.headers.remove(HOST);
-    let outgoing = OutgoingRequest::new(convert::fields(&head.headers));
-    let uri = &head.uri;
-    let described = outgoing
-        .set_method(&convert::wasi_method(&head.method))
-        .and_then(|()| outgoing.set_scheme(uri.scheme().map(convert::wasi_scheme).as_ref()))
-        .and_then(|()| outgoing.set_authority(uri.authority().map(http::uri::Authority::as_str)))
-        .and_then(|()| {
-            outgoing.set_path_with_query(uri.path_and_query().map(http::uri::PathAndQuery::as_str))
-        });
-    described.map_err(|()| ErrorCode::HttpRequestUriInvalid)?;
-    let outgoing_body =
-        outgoing.body().map_err(|()| ErrorCode::InternalError(Some("no body".to_owned())))?;
-    let future = outgoing_handler::handle(outgoing, timeouts.options()?)?;
-    // A body that fails midway makes the request fail, which waiting for it tells.
-    drop(body.send(outgoing_body));
-    Ok(Pending { future })
+    let target = target(request.uri());
+    match host::start(request, timeouts) {
+        Ok(sent) => Ok(Pending { sent, target }),
+        Err(code) => Err(OutboundError { code, target }),
+    }
+}
+
+fn target(uri: &Uri) -> Target {
+    match (uri.scheme_str(), uri.authority()) {
+        (Some(scheme), Some(authority)) => {
+            // A name and a password are nobody else's business, and no part of an allowed host.
+            let host = authority.as_str().rsplit('@').next().unwrap_or_default();
+            format!("{scheme}://{host}")
+        }
+        _ => Target::new(),
+    }
 }
 
 impl Pending {
@@ -92,25 +97,71 @@ impl Pending {
     ///
     /// As [`send`].
     pub fn wait(self) -> Result<Response, OutboundError> {
-        self.future.subscribe().block();
-        let incoming = match self.future.get() {
-            Some(Ok(result)) => result?,
-            // It is ready, and this is the first time it is asked.
-            Some(Err(())) | None => return Err(ErrorCode::InternalError(None).into()),
-        };
-        let body = incoming.consume().map_or_else(|()| Body::empty(), Body::incoming);
-        let mut response = Response::new(body);
-        *response.headers_mut() = convert::header_map(&incoming.headers());
-        if let Ok(status) = http::StatusCode::from_u16(incoming.status()) {
-            *response.status_mut() = status;
-        }
-        Ok(response)
+        let Self { sent, target } = self;
+        sent.wait().map_err(|code| OutboundError { code, target })
     }
 }
 
-impl Timeouts {
-    fn options(self) -> Result<Option<RequestOptions>, ErrorCode> {
-        if self == Self::default() {
+/// Sending through the host.
+#[cfg(target_arch = "wasm32")]
+mod wasi {
+    use std::time::Duration;
+
+    use http::{header::HOST, uri};
+    use wasip2::http::{
+        outgoing_handler,
+        types::{FutureIncomingResponse, OutgoingRequest, RequestOptions},
+    };
+
+    use super::{ErrorCode, Timeouts};
+    use crate::{Body, Request, Response, convert};
+
+    /// A request the host has taken.
+    #[derive(Debug)]
+    pub(super) struct Sent(FutureIncomingResponse);
+
+    pub(super) fn start(request: Request, timeouts: Timeouts) -> Result<Sent, ErrorCode> {
+        let (mut head, body) = request.into_parts();
+        // The authority says it; a request that is passed on has both.
+        head.headers.remove(HOST);
+        let outgoing = OutgoingRequest::new(convert::fields(&head.headers));
+        let uri = &head.uri;
+        let described = outgoing
+            .set_method(&convert::wasi_method(&head.method))
+            .and_then(|()| outgoing.set_scheme(uri.scheme().map(convert::wasi_scheme).as_ref()))
+            .and_then(|()| outgoing.set_authority(uri.authority().map(uri::Authority::as_str)))
+            .and_then(|()| {
+                outgoing.set_path_with_query(uri.path_and_query().map(uri::PathAndQuery::as_str))
+            });
+        described.map_err(|()| ErrorCode::HttpRequestUriInvalid)?;
+        let outgoing_body =
+            outgoing.body().map_err(|()| ErrorCode::InternalError(Some("no body".to_owned())))?;
+        let future = outgoing_handler::handle(outgoing, options(timeouts)?)?;
+        // A body that fails midway makes the request fail, which waiting for it tells.
+        drop(body.send(outgoing_body));
+        Ok(Sent(future))
+    }
+
+    impl Sent {
+        pub(super) fn wait(self) -> Result<Response, ErrorCode> {
+            self.0.subscribe().block();
+            let incoming = match self.0.get() {
+                Some(Ok(result)) => result?,
+                // It is ready, and this is the first time it is asked.
+                Some(Err(())) | None => return Err(ErrorCode::InternalError(None)),
+            };
+            let body = incoming.consume().map_or_else(|()| Body::empty(), Body::incoming);
+            let mut response = Response::new(body);
+            *response.headers_mut() = convert::header_map(&incoming.headers());
+            if let Ok(status) = http::StatusCode::from_u16(incoming.status()) {
+                *response.status_mut() = status;
+            }
+            Ok(response)
+        }
+    }
+
+    fn options(timeouts: Timeouts) -> Result<Option<RequestOptions>, ErrorCode> {
+        if timeouts == Timeouts::default() {
             return Ok(None);
         }
         let nanoseconds = |duration: Option<Duration>| {
@@ -118,9 +169,9 @@ impl Timeouts {
         };
         let options = RequestOptions::new();
         options
-            .set_connect_timeout(nanoseconds(self.connect))
-            .and_then(|()| options.set_first_byte_timeout(nanoseconds(self.first_byte)))
-            .and_then(|()| options.set_between_bytes_timeout(nanoseconds(self.between_bytes)))
+            .set_connect_timeout(nanoseconds(timeouts.connect))
+            .and_then(|()| options.set_first_byte_timeout(nanoseconds(timeouts.first_byte)))
+            .and_then(|()| options.set_between_bytes_timeout(nanoseconds(timeouts.between_bytes)))
             .map_err(|()| ErrorCode::InternalError(Some("no such timeout".to_owned())))?;
         Ok(Some(options))
     }
@@ -142,7 +193,25 @@ impl OutboundError {
 
 impl fmt::Display for OutboundError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "outbound request failed: {}", self.code)
+        let Self { code, target } = self;
+        match code {
+            _ if target.is_empty() => write!(f, "outbound request failed: {code}"),
+            ErrorCode::HttpRequestDenied => write!(
+                f,
+                "outbound request to {target} is not allowed: add {target:?} to \
+                 allowed_outbound_hosts in steerage.toml"
+            ),
+            ErrorCode::DestinationIpProhibited => write!(
+                f,
+                "outbound request to {target} is not allowed: its address is not public; the \
+                 host's operator opens it with --outbound-private"
+            ),
+            // Said in words, above all by tests.
+            ErrorCode::InternalError(Some(reason)) => {
+                write!(f, "outbound request to {target} failed: {reason}")
+            }
+            code => write!(f, "outbound request to {target} failed: {code}"),
+        }
     }
 }
 
@@ -150,6 +219,6 @@ impl std::error::Error for OutboundError {}
 
 impl From<ErrorCode> for OutboundError {
     fn from(code: ErrorCode) -> Self {
-        Self { code }
+        Self { code, target: Target::new() }
     }
 }

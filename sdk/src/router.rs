@@ -2,7 +2,9 @@
 //!
 //! A table of routes is a constant: nothing is built when an instance starts, since for most
 //! instances that is once a request. It is searched from front to back; a service with hundreds of
-//! routes wants something else.
+//! routes wants something else. Being a constant, it is checked where it is compiled: `table`.
+
+mod table;
 
 use std::str::FromStr;
 
@@ -18,7 +20,14 @@ pub type RouteHandler = fn(Request, Params) -> Result;
 /// Paths mean what they mean in `steerage.toml`: `/about` is itself, `:id` in `/users/:id` is any
 /// one segment, and `/...` at the end is whatever follows, or nothing. Where several match, the
 /// more exact one answers, whatever their order: at the first segment in which they differ, text
-/// beats `:name` beats `...`.
+/// beats `:name` beats `...`. Of two routes for one path a method of its own beats `any`.
+///
+/// A path of another dialect and a route that stands twice do not compile:
+///
+/// ```compile_fail
+/// # use steerage_sdk::{Response, Router, get};
+/// static ROUTES: Router = Router::new(&[get("/users/{id}", |_, _| Ok(Response::default()))]);
+/// ```
 ///
 /// ```
 /// use steerage_sdk::{Params, Request, Response, Result, Router, StatusCode, get, handler, put};
@@ -76,49 +85,93 @@ pub struct Route {
 pub struct Params(Vec<(&'static str, String)>);
 
 /// A route for one method, say `"PROPFIND"`.
+///
+/// # Panics
+///
+/// When the method or the path is none, where the table is compiled; so do all functions below.
+#[track_caller]
 pub const fn route(method: &'static str, path: &'static str, handler: RouteHandler) -> Route {
+    table::check_method(method);
+    table::check_path(path);
     Route { method: Some(method), path, handler }
 }
 
 /// A route for every method.
+///
+/// # Panics
+///
+/// As [`route()`].
+#[track_caller]
 pub const fn any(path: &'static str, handler: RouteHandler) -> Route {
+    table::check_path(path);
     Route { method: None, path, handler }
 }
 
 /// A route for GET, and for HEAD, whose body the host leaves out.
+///
+/// # Panics
+///
+/// As [`route()`].
+#[track_caller]
 pub const fn get(path: &'static str, handler: RouteHandler) -> Route {
     route("GET", path, handler)
 }
 
 /// A route for POST.
+///
+/// # Panics
+///
+/// As [`route()`].
+#[track_caller]
 pub const fn post(path: &'static str, handler: RouteHandler) -> Route {
     route("POST", path, handler)
 }
 
 /// A route for PUT.
+///
+/// # Panics
+///
+/// As [`route()`].
+#[track_caller]
 pub const fn put(path: &'static str, handler: RouteHandler) -> Route {
     route("PUT", path, handler)
 }
 
 /// A route for PATCH.
+///
+/// # Panics
+///
+/// As [`route()`].
+#[track_caller]
 pub const fn patch(path: &'static str, handler: RouteHandler) -> Route {
     route("PATCH", path, handler)
 }
 
 /// A route for DELETE.
+///
+/// # Panics
+///
+/// As [`route()`].
+#[track_caller]
 pub const fn delete(path: &'static str, handler: RouteHandler) -> Route {
     route("DELETE", path, handler)
 }
 
 impl Router {
     /// These routes.
+    ///
+    /// # Panics
+    ///
+    /// When two of them answer the same requests, where the table is compiled.
     #[must_use]
+    #[track_caller]
     pub const fn new(routes: &'static [Route]) -> Self {
+        table::check_routes(routes);
         Self { routes }
     }
 
     /// Answers the request with the route it belongs to: 404 if there is none, 405 with `Allow` if
-    /// there is none for its method.
+    /// there is none for its method. OPTIONS, where no route takes it, is answered with `Allow`.
     ///
     /// # Errors
     ///
@@ -127,36 +180,56 @@ impl Router {
         let path = request.uri().path();
         let method = request.method().as_str();
         let matching = || self.routes.iter().filter(|route| matches(route.path, path));
-        let best = matching()
-            .filter(|route| route.takes(method))
-            .min_by(|a, b| exactness(a.path).cmp(exactness(b.path)));
+        let best = matching().filter(|route| route.takes(method)).min_by(|a, b| {
+            let by_path = exactness(a.path).cmp(exactness(b.path));
+            by_path.then_with(|| a.is_for(method).cmp(&b.is_for(method)).reverse())
+        });
         match best {
             Some(route) => {
                 let params = Params::read(route.path, path);
                 (route.handler)(request, params)
             }
             None if matching().next().is_none() => Err(Error::not_found("nothing is here")),
-            None => method_not_allowed(matching().filter_map(|route| route.method)),
+            None => no_route_for(method, matching().filter_map(|route| route.method)),
         }
     }
 }
 
 impl Route {
     fn takes(&self, method: &str) -> bool {
+        self.method.is_none_or(|own| own == method || (own, method) == ("GET", "HEAD"))
+    }
+
+    /// How closely it is meant for the method: more than for every one, or for GET in place of HEAD.
+    fn is_for(&self, method: &str) -> u8 {
         match self.method {
-            None => true,
-            Some("GET") => matches!(method, "GET" | "HEAD"),
-            Some(own) => own == method,
+            Some(own) if own == method => 2,
+            Some(_) => 1,
+            None => 0,
         }
     }
 }
 
-fn method_not_allowed<'m>(methods: impl Iterator<Item = &'m str>) -> Result {
-    let mut response = Response::default();
-    *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
-    for method in methods {
-        response.headers_mut().append(ALLOW, HeaderValue::from_str(method)?);
+/// What a path answers to a method that none of its routes takes: which methods it does take.
+fn no_route_for<'m>(method: &str, taken: impl Iterator<Item = &'m str>) -> Result {
+    let mut allowed: Vec<&str> = Vec::new();
+    for method in taken {
+        let implied: &[&str] = if method == "GET" { &["GET", "HEAD"] } else { &[method] };
+        for method in implied {
+            if !allowed.contains(method) {
+                allowed.push(method);
+            }
+        }
     }
+    if !allowed.contains(&"OPTIONS") {
+        allowed.push("OPTIONS");
+    }
+    let mut response = Response::default();
+    *response.status_mut() = match method {
+        "OPTIONS" => StatusCode::NO_CONTENT,
+        _ => StatusCode::METHOD_NOT_ALLOWED,
+    };
+    response.headers_mut().insert(ALLOW, HeaderValue::from_str(&allowed.join(", "))?);
     Ok(response)
 }
 
@@ -233,7 +306,6 @@ mod tests {
         post("/users/:id", |_, _| answer("stored")),
         get("/users/:id/posts/...", |_, params| Ok(Response::new(format!("{params:?}").into()))),
     ]);
-    static STRICT: Router = Router::new(&[get("/only", |_, _| answer("only"))]);
 
     fn check(method: &str, path: &str, expected: &str) {
         assert_eq!(ask(&ROUTES, method, path).unwrap().into_body().text().unwrap(), expected);
@@ -268,10 +340,41 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_method_is_told_the_right_one() {
-        let response = ask(&STRICT, "PUT", "/only").unwrap();
-        assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
-        assert_eq!(response.headers()[ALLOW], "GET");
-        assert_eq!(ask(&STRICT, "PUT", "/").unwrap_err().status(), StatusCode::NOT_FOUND);
+    fn a_wrong_method_is_told_all_right_ones_in_one_line() {
+        static METHODS: Router = Router::new(&[
+            post("/form", |_, _| answer("sent")),
+            get("/form", |_, _| answer("form")),
+            get("/:page", |_, _| answer("page")),
+            delete("/:page", |_, _| answer("gone")),
+        ]);
+        let check = |method, path, status: u16, allowed: &str| {
+            let response = ask(&METHODS, method, path).unwrap();
+            assert_eq!(response.status(), status, "{method} {path}");
+            let values: Vec<_> = response.headers().get_all(ALLOW).into_iter().collect();
+            assert_eq!(values, [allowed], "{method} {path}");
+        };
+        check("PUT", "/form", 405, "POST, GET, HEAD, DELETE, OPTIONS");
+        check("PUT", "/about", 405, "GET, HEAD, DELETE, OPTIONS");
+        check("OPTIONS", "/about", 204, "GET, HEAD, DELETE, OPTIONS");
+        assert_eq!(ask(&METHODS, "PUT", "/").unwrap_err().status(), StatusCode::NOT_FOUND);
+        assert_eq!(ask(&METHODS, "OPTIONS", "/a/b").unwrap_err().status(), StatusCode::NOT_FOUND);
+    }
+
+    #[test]
+    fn a_method_of_its_own_beats_every_method_whatever_the_order() {
+        static MIXED: Router = Router::new(&[
+            any("/x", |_, _| answer("any")),
+            get("/x", |_, _| answer("get")),
+            route("HEAD", "/x", |_, _| answer("head")),
+            route("OPTIONS", "/x", |_, _| answer("options")),
+        ]);
+        let check = |method, expected: &str| {
+            let text = ask(&MIXED, method, "/x").unwrap().into_body().text().unwrap();
+            assert_eq!(text, expected, "{method}");
+        };
+        check("GET", "get");
+        check("HEAD", "head");
+        check("OPTIONS", "options");
+        check("PATCH", "any");
     }
 }

@@ -49,8 +49,18 @@ pub struct Manifest {
     pub allowed_outbound_hosts: Vec<AllowedHost>,
     /// Where it may run in a fleet.
     pub placement: Placement,
-    /// The shell command that makes `source`; `None` where there is nothing to build.
-    pub build_command: Option<String>,
+    /// How `source` is made.
+    pub build: Build,
+}
+
+/// How an app's component is made on its developer's machine; a host does not read it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Build {
+    /// The shell command that makes it; `None` leaves it to cargo.
+    pub command: Option<String>,
+    /// Paths and patterns, relative to the manifest's directory, of what it is made from; empty for
+    /// all of the directory.
+    pub watch: Vec<String>,
 }
 
 /// How an app's instances live.
@@ -121,6 +131,13 @@ pub enum Broken {
     /// The source is no path.
     #[error("source is {}: expected the path of a component", Quoted(.0))]
     Source(String),
+    /// The source is a URL.
+    #[error(
+        "source is {}: expected the path of a component, not a URL; download it first and write \
+         sha256 beside it to be sure of it",
+        Quoted(.0)
+    )]
+    SourceUrl(String),
     /// Nobody could reach the app.
     #[error("there is no route: at least one is needed")]
     NoRoute,
@@ -174,6 +191,9 @@ pub enum Broken {
     /// The command is empty or cannot be passed on.
     #[error("the build command is {}: expected a shell command", Quoted(.0))]
     Build(String),
+    /// What is to be watched is no path.
+    #[error("watch has {}: expected a path or a pattern, such as src/**/*.ts", Quoted(.0))]
+    Watch(String),
 }
 
 impl Manifest {
@@ -199,7 +219,8 @@ impl Manifest {
         broken.extend(check_replicas(self.placement.min, self.placement.max));
         let labels = &self.placement.labels;
         broken.extend(labels.keys().chain(labels.values()).filter_map(|text| check_label(text)));
-        broken.extend(self.build_command.as_deref().and_then(check_build));
+        broken.extend(self.build.command.as_deref().and_then(check_build));
+        broken.extend(self.build.watch.iter().filter_map(|path| check_watch(path)));
         broken
     }
 }
@@ -231,6 +252,9 @@ pub fn check_description(description: &str) -> Option<Broken> {
 /// sees the bytes that the path led to.
 #[must_use]
 pub fn check_source(source: &str) -> Option<Broken> {
+    if source.contains("://") {
+        return Some(Broken::SourceUrl(source.to_owned()));
+    }
     let broken = source.is_empty() || source.contains('\0');
     broken.then(|| Broken::Source(source.to_owned()))
 }
@@ -325,6 +349,13 @@ pub fn check_env_size(env: &BTreeMap<String, String>) -> Option<Broken> {
 pub fn check_build(command: &str) -> Option<Broken> {
     let broken = command.trim().is_empty() || command.contains('\0');
     broken.then(|| Broken::Build(command.to_owned()))
+}
+
+/// Whether the text can name what is to be watched.
+#[must_use]
+pub fn check_watch(path: &str) -> Option<Broken> {
+    let broken = path.is_empty() || path.contains('\0') || path.contains("://");
+    broken.then(|| Broken::Watch(path.to_owned()))
 }
 
 #[cfg(test)]

@@ -140,6 +140,8 @@ pub enum Refusal {
     /// The app's code is not ready to run yet, and too many wait for code already or this call has
     /// waited long enough.
     NotReady,
+    /// The host serves one app while somebody works on it, and that has not been built yet.
+    NotBuilt,
     /// No replica of the app answers, and the host that was called may not run it: it lacks labels that
     /// the app needs, or has an app that it must not meet.
     NoReplica,
@@ -298,7 +300,7 @@ impl Refusal {
             Self::HostBusy { .. } => "host_busy",
             Self::HostMemory { .. } => "host_memory",
             Self::HostExhausted { .. } => "host_exhausted",
-            Self::NotReady => "not_ready",
+            Self::NotReady | Self::NotBuilt => "not_ready",
             Self::NoReplica => "no_replica",
             Self::Draining => "draining",
             Self::UpgradeUnsupported => "upgrade_unsupported",
@@ -317,6 +319,7 @@ impl Refusal {
             | Self::HostBusy { .. }
             | Self::HostExhausted { .. }
             | Self::NotReady
+            | Self::NotBuilt
             | Self::NoReplica
             | Self::Draining => Fault::Host,
         }
@@ -363,6 +366,7 @@ impl Refusal {
             Self::NoRoute
             | Self::NoHost
             | Self::BadRequest { .. }
+            | Self::NotBuilt
             | Self::Draining
             | Self::UpgradeUnsupported => None,
         }

@@ -149,7 +149,10 @@ fn may_pass(error: &ClientError) -> bool {
     match error {
         ClientError::Unreachable { .. } | ClientError::Broken { .. } => true,
         ClientError::Refused(problem) => problem.status >= 500,
-        ClientError::BadUrl { .. } | ClientError::BadToken | ClientError::File { .. } => false,
+        ClientError::BadUrl { .. }
+        | ClientError::BadToken
+        | ClientError::File { .. }
+        | ClientError::NotAdmin { .. } => false,
     }
 }
 

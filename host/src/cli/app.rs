@@ -11,6 +11,9 @@ use steerage_core::manifest::Manifest;
 use super::ending::{BadManifest, Refused};
 use crate::manifest::{self, Mistakes, Overrides};
 
+/// What a manifest is called where nobody says otherwise.
+const FILE_NAME: &str = "steerage.toml";
+
 /// A manifest and where it was found.
 #[derive(Debug)]
 pub(super) struct App {
@@ -30,9 +33,7 @@ impl App {
     /// The same, with what flags say in place of it.
     pub(super) fn read_with(path: &Path, overrides: &Overrides<'_>) -> anyhow::Result<Self> {
         let path = manifest_file(path);
-        let mut text = fs::read_to_string(&path).with_context(|| {
-            format!("cannot read manifest `{}`; `steerage new` makes one", path.display())
-        })?;
+        let mut text = fs::read_to_string(&path).with_context(|| unreadable(&path))?;
         let file = path.display().to_string();
         let mut manifest =
             read(&text).map_err(|mistakes| BadManifest { file: file.clone(), mistakes })?;
@@ -70,7 +71,28 @@ impl App {
 
     /// The shell command that builds the component, if the manifest has one.
     pub(super) fn build_command(&self) -> Option<&str> {
-        self.manifest.build_command.as_deref()
+        self.manifest.build.command.as_deref()
+    }
+
+    /// What the manifest says to watch in place of the whole directory.
+    pub(super) fn watched(&self) -> &[String] {
+        &self.manifest.build.watch
+    }
+}
+
+/// What to do about a manifest that cannot be read: often one is there, a directory higher.
+fn unreadable(path: &Path) -> String {
+    let file = path.display();
+    let directory = directory_of(path).canonicalize().ok();
+    let above = directory.iter().flat_map(|directory| directory.ancestors().skip(1));
+    match above.map(|directory| directory.join(FILE_NAME)).find(|above| above.is_file()) {
+        Some(above) if !path.exists() => {
+            format!(
+                "cannot read manifest `{file}`; there is one above, for `-f {}`",
+                above.display()
+            )
+        }
+        _ => format!("cannot read manifest `{file}`; `steerage new` makes one"),
     }
 }
 
@@ -95,7 +117,7 @@ fn read(text: &str) -> Result<Manifest, Mistakes> {
 
 /// The manifest that a path means: a file, or the one in a directory.
 pub(super) fn manifest_file(path: &Path) -> PathBuf {
-    if path.is_dir() { path.join("steerage.toml") } else { path.to_path_buf() }
+    if path.is_dir() { path.join(FILE_NAME) } else { path.to_path_buf() }
 }
 
 /// The directory a file is in, never the empty path.

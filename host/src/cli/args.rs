@@ -7,8 +7,9 @@ mod host;
 mod plan;
 mod simulate;
 mod top;
+mod up;
+mod words;
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -20,10 +21,10 @@ pub use self::host::{Check, Doctor, Flags, Host, HostVerb, Wishes};
 pub use self::plan::{Apart, Drawing, Plan};
 pub use self::simulate::Simulate;
 pub use self::top::{Sort, Top};
+pub use self::up::Up;
+pub use self::words::parse;
 
 const DEFAULT_ADMIN_URL: &str = "http://127.0.0.1:8081";
-/// Where `up` serves: apart from a host's own default, so that both can run.
-const DEFAULT_UP_LISTEN: &str = "127.0.0.1:3000";
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -144,7 +145,7 @@ pub struct New {
     /// What to start from
     #[arg(long, value_enum, default_value = "http")]
     pub template: Template,
-    /// Use the SDK in this directory instead of the published one
+    /// Use the SDK in this directory instead of the one that this program carries
     #[arg(long, value_name = "DIR", env = "STEERAGE_SDK")]
     pub sdk: Option<PathBuf>,
     /// Print nothing but errors
@@ -159,23 +160,6 @@ pub enum Template {
     Http,
     /// A plain program that reads stdin and prints: one run per call, the CGI way.
     Cgi,
-}
-
-/// `steerage up`.
-#[derive(Debug, Args)]
-pub struct Up {
-    /// The app's manifest
-    #[arg(short, long, value_name = "FILE", default_value = "steerage.toml")]
-    pub file: PathBuf,
-    /// Where to serve the app
-    #[arg(long, value_name = "ADDR", env = "STEERAGE_LISTEN", default_value = DEFAULT_UP_LISTEN)]
-    pub listen: SocketAddr,
-    /// Do not watch the sources
-    #[arg(long)]
-    pub once: bool,
-    /// Print nothing but the app's log lines and errors
-    #[arg(short, long)]
-    pub quiet: bool,
 }
 
 /// `steerage build`.

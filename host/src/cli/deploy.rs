@@ -2,12 +2,12 @@
 //! Uploads and asks; whether a deployment is acceptable is the host's to say.
 
 use anyhow::Context as _;
-use steerage_build::Progress;
 use steerage_core::canary::Share;
 use steerage_core::route::{HostPattern, Route, Segment};
 
 use super::app::App;
 use super::args::Deploy;
+use super::build::Built;
 use super::screen::{Screen, Tone};
 use super::{build, remote, replicas};
 use crate::api::wire;
@@ -24,10 +24,12 @@ pub(super) async fn run(args: &Deploy) -> anyhow::Result<()> {
         _ => App::read_with(&args.file, &overrides(args))?,
     };
     let client = remote::connect(&args.remote)?;
-    if args.build {
-        build::build(&app, None, Progress::Inherit)?;
-    }
-    let deployed = send(&client, &app, args.canary, screen).await?;
+    let built = if args.build {
+        build::build(&app, &build::Wish::release(None), screen.tools())?
+    } else {
+        build::inspect(&app.source())?
+    };
+    let deployed = send(&client, &app, &built, args.canary, screen).await?;
     if screen.is_json() {
         screen.json(&deployed)?;
         return check_placed(&deployed);
@@ -76,15 +78,15 @@ fn overrides(args: &Deploy) -> Overrides<'_> {
 pub(super) async fn send(
     client: &Client,
     app: &App,
+    built: &Built,
     canary: Option<Share>,
     screen: Screen,
 ) -> anyhow::Result<wire::Deployed> {
     let name = &app.manifest.name;
-    let source = app.source();
-    let built = build::inspect(&source)?;
+    let source = &built.path;
     let bar = screen.bar("uploading", built.bytes);
     client
-        .upload(&built.digest, &source, |n_bytes| bar.set_position(n_bytes))
+        .upload(&built.digest, source, |n_bytes| bar.set_position(n_bytes))
         .await
         .with_context(|| format!("cannot upload `{}` to {}", source.display(), client.url()))?;
     bar.finish_and_clear();
@@ -120,17 +122,29 @@ pub(super) fn ways_to_call(routes: &[Route], apps_url: &str) -> Vec<String> {
     let apps_url = apps_url.trim_end_matches('/');
     let mut lines: Vec<_> = routes
         .iter()
-        .map(|route| match host_of(&route.host) {
-            Some(host) => format!("  {apps_url}{} for host {host}", example_path(route)),
-            None => format!("  {apps_url}{}", example_path(route)),
+        .map(|route| match way_to(route, apps_url) {
+            (url, Some(host)) => format!("  {url} for host {host}"),
+            (url, None) => format!("  {url}"),
         })
         .collect();
     if let Some(route) = routes.first() {
-        let header = host_of(&route.host).map(|host| format!("-H 'Host: {host}' "));
-        let header = header.unwrap_or_default();
-        lines.push(format!("try: curl {header}{apps_url}{}", example_path(route)));
+        let (url, host) = way_to(route, apps_url);
+        let header = host.map(|host| format!("-H 'Host: {host}' ")).unwrap_or_default();
+        lines.push(format!("try: curl {header}{url}"));
     }
     lines
+}
+
+/// A URL that the route answers at, and the host name that must be said where the URL does not.
+fn way_to(route: &Route, apps_url: &str) -> (String, Option<String>) {
+    let path = example_path(route);
+    let Some(host) = host_of(&route.host) else { return (format!("{apps_url}{path}"), None) };
+    // Curl and browsers know that these names are this machine, without asking anybody (RFC 6761).
+    let local = apps_url.strip_prefix("http://127.0.0.1").filter(|_| host.ends_with(".localhost"));
+    match local {
+        Some(port) => (format!("http://{host}{port}{path}"), None),
+        None => (format!("{apps_url}{path}"), Some(host)),
+    }
 }
 
 /// A host name that the pattern matches, if it does not match every one.
@@ -188,6 +202,13 @@ mod tests {
               http://127.0.0.1:8080/cart for host shop.example.com
               http://127.0.0.1:8080/ for host any.example.org
             try: curl -H 'Host: shop.example.com' http://127.0.0.1:8080/cart"#]],
+        );
+        check(
+            &["shop.localhost/...", "*.localhost/cart"],
+            expect![[r#"
+              http://shop.localhost:8080/
+              http://any.localhost:8080/cart
+            try: curl http://shop.localhost:8080/"#]],
         );
     }
 }

@@ -156,7 +156,7 @@ fn code(error: &anyhow::Error) -> Code {
 
 fn client_code(error: &ClientError) -> Code {
     match error {
-        ClientError::Unreachable { .. } => Code::Unreachable,
+        ClientError::Unreachable { .. } | ClientError::NotAdmin { .. } => Code::Unreachable,
         ClientError::Refused(problem) if problem.status < 500 => Code::Refused,
         ClientError::BadUrl { .. } | ClientError::BadToken => Code::Usage,
         ClientError::Refused(_) | ClientError::File { .. } | ClientError::Broken { .. } => {

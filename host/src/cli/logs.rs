@@ -21,7 +21,7 @@ pub(super) async fn run(args: &Logs) -> anyhow::Result<()> {
     whose::tell(screen, &client, Some(&args.app)).await;
     if !args.follow {
         let lines = client.logs(&args.app, args.lines).await.with_context(cannot)?;
-        if lines.is_empty() {
+        if lines.is_empty() && args.lines > 0 {
             screen.note(&format!("{} has written nothing yet", args.app));
         }
         return lines.iter().try_for_each(|line| print(screen, line));

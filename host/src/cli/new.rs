@@ -1,10 +1,12 @@
-//! `steerage new`: a directory with a small app that builds and runs as it is.
-//! Makes files only; it installs nothing and starts nothing.
+//! `steerage new`: a directory with a small app that builds and runs as it is, anywhere.
+//! Makes files, and asks cargo whether a workspace around them takes them in; installs nothing.
 
+use std::borrow::Cow;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use steerage_build::Project;
 use steerage_core::id::AppName;
 
 use super::args::{New, Template};
@@ -28,8 +30,31 @@ const CGI: &[File] = &[
     (".gitignore", include_str!("templates/gitignore")),
 ];
 
-/// The SDK beside the source this program was built from: gone on any other machine.
-const SDK_OF_THIS_SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../sdk");
+/// Where the SDK is put below an app that uses it.
+const SDK_FOLDER: &str = "steerage-sdk";
+
+/// What makes a package of the SDK's source.
+const SDK_PACKAGE: &[File] = &[
+    ("Cargo.toml", include_str!("templates/sdk/Cargo.toml.in")),
+    ("macros/Cargo.toml", include_str!("templates/sdk/macros.toml.in")),
+    ("README.md", include_str!("templates/sdk/README.md")),
+];
+
+/// The SDK's source, carried in this program: the place it was built at may be gone, and nobody
+/// else has it.
+const SDK_SOURCES: &[File] = include!(concat!(env!("OUT_DIR"), "/sdk_sources.rs"));
+
+/// What a package says that is no member of a workspace: there the workspace's root says it for all.
+const ROOT: &str = include_str!("templates/root.toml");
+
+/// What is filled into a template.
+struct Values<'v> {
+    name: &'v str,
+    /// The directory of the SDK, as Cargo.toml says it.
+    sdk: &'v str,
+    /// What only the root of a workspace says.
+    root: &'v str,
+}
 
 /// Runs the verb.
 pub(super) fn run(args: &New) -> anyhow::Result<()> {
@@ -44,13 +69,30 @@ pub(super) fn run(args: &New) -> anyhow::Result<()> {
         ))
         .into());
     }
-    let sdk = sdk_dependency(args.sdk.as_deref())?;
+    let sdk = args.sdk.as_deref().map(given_sdk).transpose()?;
+    let uses_sdk = matches!(args.template, Template::Http);
+    if uses_sdk && sdk.is_none() {
+        write_sdk(&directory.join(SDK_FOLDER))?;
+    }
+    let sdk = sdk.as_deref().unwrap_or(SDK_FOLDER);
+    let mut values = Values { name: name.as_str(), sdk, root: "" };
     for (path, text) in files(args.template) {
-        write(&directory.join(path), &fill(text, name.as_str(), &sdk))?;
+        write(&directory.join(path), &values.fill(text))?;
+    }
+    // Where a workspace around it lists it, cargo finds it to be a member, which must not be a
+    // workspace itself. Anywhere else it becomes one, and then builds wherever it is moved to.
+    if !Project::at(&directory).is_member() {
+        values.root = ROOT;
+        for (path, text) in files(args.template).iter().filter(|(path, _)| *path == "Cargo.toml") {
+            write(&directory.join(path), &values.fill(text))?;
+        }
     }
     screen.hint(&format!("made {}/ with:", directory.display()))?;
     for (path, _) in files(args.template) {
         screen.hint(&format!("  {path}"))?;
+    }
+    if uses_sdk && args.sdk.is_none() {
+        screen.hint(&format!("  {SDK_FOLDER}/"))?;
     }
     screen.hint(&format!("\nnext:\n  cd {name}\n  steerage up"))
 }
@@ -62,30 +104,41 @@ fn files(template: Template) -> &'static [File] {
     }
 }
 
-fn fill(text: &str, name: &str, sdk: &str) -> String {
-    text.replace("{{name}}", name).replace("{{sdk}}", sdk)
+impl Values<'_> {
+    fn fill(&self, text: &str) -> String {
+        // TOML basic strings escape as Rust's debug form does for any path people have.
+        text.replace("{{name}}", self.name)
+            .replace("{{sdk}}", &format!("{{ path = {:?} }}", self.sdk))
+            .replace("{{root}}", self.root.trim_end())
+            .replace("{{version}}", env!("CARGO_PKG_VERSION"))
+    }
 }
 
-/// The value of the SDK's line in `[dependencies]`: a directory where one is known.
-fn sdk_dependency(given: Option<&Path>) -> anyhow::Result<String> {
-    let directory = match given {
-        Some(given) => given
-            .canonicalize()
-            .with_context(|| format!("cannot find the SDK in `{}`", given.display()))?,
-        None => match Path::new(SDK_OF_THIS_SOURCE).canonicalize() {
-            Ok(beside) => beside,
-            Err(_) => return Ok(format!("{:?}", env!("CARGO_PKG_VERSION"))),
-        },
-    };
-    if !directory.join("Cargo.toml").is_file() {
-        return Err(Refused(format!(
-            "`{}` is not the SDK: it has no Cargo.toml",
-            directory.display()
-        ))
-        .into());
+/// The SDK in a directory that was named, as seen from the app: a relative path stays one, so that
+/// both can be moved together.
+fn given_sdk(given: &Path) -> anyhow::Result<String> {
+    if !given.join("Cargo.toml").is_file() {
+        return Err(
+            Refused(format!("`{}` is not the SDK: it has no Cargo.toml", given.display())).into()
+        );
     }
-    // TOML basic strings escape as Rust's debug form does for any path people have.
-    Ok(format!("{{ path = {:?} }}", directory.display().to_string()))
+    let from_app = if given.is_absolute() {
+        Cow::Borrowed(given)
+    } else {
+        Cow::Owned(Path::new("..").join(given))
+    };
+    Ok(from_app.display().to_string())
+}
+
+fn write_sdk(folder: &Path) -> anyhow::Result<()> {
+    let values = Values { name: "", sdk: "", root: "" };
+    for (path, text) in SDK_PACKAGE {
+        write(&folder.join(path), &values.fill(text))?;
+    }
+    for (path, text) in SDK_SOURCES {
+        write(&folder.join(path), text)?;
+    }
+    Ok(())
 }
 
 fn write(path: &Path, text: &str) -> anyhow::Result<()> {
@@ -98,20 +151,23 @@ fn write(path: &Path, text: &str) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use toml::de::{DeTable, DeValue};
+
     use super::*;
     use crate::manifest;
 
     fn assert_toml(path: &str, text: &str) {
-        if let Err(error) = toml::de::DeTable::parse(text) {
+        if let Err(error) = DeTable::parse(text) {
             panic!("{path}: {error}");
         }
     }
 
     #[test]
     fn every_placeholder_of_every_template_is_filled() {
-        for (path, text) in HTTP.iter().chain(CGI) {
-            let filled = fill(text, "hello", "\"0.1\"");
-            assert!(!filled.contains("{{"), "{path}: {filled}");
+        let values = Values { name: "hello", sdk: "../sdk", root: ROOT };
+        for (path, text) in HTTP.iter().chain(CGI).chain(SDK_PACKAGE) {
+            let filled = values.fill(text);
+            assert!(!filled.contains("{{") && !filled.contains("}}"), "{path}: {filled}");
             if Path::new(path).extension().is_some_and(|extension| extension == "toml") {
                 assert_toml(path, &filled);
             }
@@ -123,14 +179,56 @@ mod tests {
     }
 
     #[test]
-    fn a_source_build_uses_the_sdk_beside_it() {
-        assert_toml("the SDK's line", &format!("sdk = {}", sdk_dependency(None).unwrap()));
+    fn the_sdk_that_is_carried_needs_what_the_one_of_this_source_needs() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let read = |path: &str| fs::read_to_string(root.join(path)).unwrap();
+        let values = Values { name: "", sdk: "", root: "" };
+        let texts = [read("Cargo.toml"), read("sdk/Cargo.toml"), values.fill(SDK_PACKAGE[0].1)];
+        let [shared, own, carried] =
+            texts.each_ref().map(|text| DeTable::parse(text).unwrap().into_inner());
+        let keys = |table: &DeTable<'_>, section: &str| -> Vec<String> {
+            inner(table, section).keys().map(|key| key.get_ref().to_string()).collect()
+        };
+        for section in ["features", "dependencies"] {
+            assert_eq!(keys(&carried, section), keys(&own, section));
+        }
+        let shared = inner(inner(&shared, "workspace"), "dependencies");
+        for name in keys(&own, "dependencies") {
+            if name != "steerage-sdk-macros" {
+                let dependencies = inner(&carried, "dependencies");
+                assert_eq!(version(dependencies, &name), version(shared, &name), "{name}");
+            }
+        }
+    }
+
+    fn inner<'t, 'i>(table: &'t DeTable<'i>, key: &str) -> &'t DeTable<'i> {
+        match table.get(key).map(|value| value.get_ref()) {
+            Some(DeValue::Table(table)) => table,
+            other => panic!("{key} is {other:?}"),
+        }
+    }
+
+    fn version(dependencies: &DeTable<'_>, name: &str) -> String {
+        match dependencies.get(name).map(|value| value.get_ref()) {
+            Some(DeValue::String(version)) => version.to_string(),
+            _ => version(inner(dependencies, name), "version"),
+        }
+    }
+
+    #[test]
+    fn the_whole_sdk_is_carried() {
+        let folder = tempfile::tempdir().unwrap();
+        write_sdk(folder.path()).unwrap();
+        for file in ["src/lib.rs", "src/router/table.rs", "macros/src/lib.rs", "macros/Cargo.toml"]
+        {
+            assert!(folder.path().join(file).is_file(), "{file}");
+        }
     }
 
     #[test]
     fn a_directory_without_a_package_is_not_the_sdk() {
         let directory = tempfile::tempdir().unwrap();
-        let error = sdk_dependency(Some(directory.path())).unwrap_err();
+        let error = given_sdk(directory.path()).unwrap_err();
         assert!(error.to_string().contains("has no Cargo.toml"), "{error}");
     }
 }

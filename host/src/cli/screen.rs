@@ -33,6 +33,15 @@ pub(super) enum Tone {
     Strong,
 }
 
+/// What becomes of what a compiler or another tool says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tools {
+    /// It goes to stderr as it comes.
+    Shown,
+    /// It is shown if the tool fails.
+    Gathered,
+}
+
 /// How each tone begins, in the order of their declaration, and how all of them end.
 const COLOURS: [&str; 5] = ["\u{1b}[32m", "\u{1b}[31m", "\u{1b}[2m", "\u{1b}[1m", "\u{1b}[0m"];
 
@@ -129,6 +138,11 @@ impl Screen {
             Tone::Strong => strong,
         };
         format!("{start}{}{end}", visible(word))
+    }
+
+    /// Where the tools that a verb runs say what they do: nowhere, with `--quiet`, until they fail.
+    pub(super) fn tools(self) -> Tools {
+        if self.quiet { Tools::Gathered } else { Tools::Shown }
     }
 
     /// A bar that fills as bytes are sent; hidden when nobody watches.

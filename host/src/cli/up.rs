@@ -1,23 +1,29 @@
 //! `steerage up`: the app in this directory, built, served and built again when it changes.
 //! A real host with the same limits as in production; only its data is thrown away at the end.
 
-use std::cell::RefCell;
-use std::path::PathBuf;
+mod failures;
+
+use std::cell::{Cell, RefCell};
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use futures_util::StreamExt as _;
-use steerage_build::Progress;
+use steerage_build::{Progress, Project};
 use steerage_core::id::{AppName, Digest};
+use steerage_core::outbound::PrivateNetworks;
+use steerage_core::route::{HostPattern, Route};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use super::app::{App, directory_of, manifest_file};
 use super::args::Up;
+use super::build::{Built, Wish};
 use super::screen::{Screen, Tone, warn};
-use super::watch::Watch;
-use super::{build, deploy, ending, events, host, human, logs};
-use crate::api::wire;
+use super::watch::{self as watching, Builder, Sources, Watch};
+use super::{build, deploy, ending, host, human, logs};
 use crate::client::Client;
 use crate::config::{LogFormat, Settings};
 use crate::serve;
@@ -25,15 +31,34 @@ use crate::serve;
 /// Calls that still run when the developer presses Ctrl-C are given this long: nobody waits.
 const DRAIN: Duration = Duration::from_secs(1);
 
+/// What the folder for the host's data is called, so that one that is left over (after `kill -9`)
+/// says whose it was.
+const DATA_PREFIX: &str = "steerage-up-";
+
 /// Runs the verb.
 pub(super) fn run(args: &Up) -> anyhow::Result<()> {
     let screen = Screen::plain(args.quiet);
+    let file = manifest_file(&args.file);
+    if !file.is_file() {
+        // Nobody waits for a manifest to appear: the directory is the wrong one.
+        App::read(&file)?;
+    }
     host::start_log(LogFormat::Text, "warn");
-    let data = tempfile::tempdir().context("cannot make a temporary data directory")?;
+    let runtime = super::runtime()?;
+    // From here on a signal ends this in order, and so does what came while the host was starting.
+    let mut signals = {
+        let _inside = runtime.enter();
+        Signals::listen()?
+    };
+    let data = tempfile::Builder::new().prefix(DATA_PREFIX).tempdir();
+    let data = data.context("cannot make a temporary data directory")?;
     let host = serve::start(Settings {
         listen: args.listen,
         admin: ([127, 0, 0, 1], 0).into(),
         drain_timeout: DRAIN,
+        // What an app calls while it is written is most often on this machine, too.
+        outbound_private: PrivateNetworks::loopback(),
+        is_for_one_app: true,
         ..Settings::new(data.path().to_path_buf(), host::this_program()?)
     })
     .context("the host cannot start")?;
@@ -42,17 +67,20 @@ pub(super) fn run(args: &Up) -> anyhow::Result<()> {
         client: Client::new(&host::url(host.admin, false), None)
             .context("cannot use the host's own admin address")?,
         apps_url: host::url(host.listen, false),
-        file: manifest_file(&args.file),
+        file: fs::canonicalize(&file).unwrap_or(file),
+        is_quick: !args.release,
         name: watch::Sender::new(None),
+        started_at: Cell::new(Instant::now()),
         served: RefCell::new(None),
     };
-    let runtime = super::runtime()?;
+    session.say(Tone::Faint, &format!("at {}/ once it is built", session.apps_url));
+    let repeats = host.follow_repeats();
     let result = runtime.block_on(async {
         tokio::select! {
             result = session.develop(args.once) => result,
             result = session.print_logs() => result,
-            result = session.print_failures() => result,
-            interrupted = tokio::signal::ctrl_c() => interrupted.context("cannot wait for Ctrl-C"),
+            result = failures::print(screen, &session.client, repeats) => result,
+            () = signals.next() => Ok(()),
         }
     });
     // A build may be running; it ends with this process.
@@ -61,14 +89,45 @@ pub(super) fn run(args: &Up) -> anyhow::Result<()> {
     result
 }
 
+/// What ends `up`: Ctrl-C, a polite kill, the terminal being closed.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn listen() -> anyhow::Result<Self> {
+        let listen = |kind| signal(kind).context("cannot wait for signals");
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+            hang_up: listen(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.hang_up.recv() => {}
+        }
+    }
+}
+
 /// One run of `up`.
 struct Session {
     screen: Screen,
     client: Client,
     apps_url: String,
+    /// The manifest, where it really is.
     file: PathBuf,
+    /// Whether cargo shall rather be quick than thorough.
+    is_quick: bool,
     /// The app's name, once it has been deployed.
     name: watch::Sender<Option<AppName>>,
+    /// When the last build began.
+    started_at: Cell<Instant>,
     /// The manifest and the component that were deployed last.
     served: RefCell<Option<(String, Digest)>>,
 }
@@ -77,12 +136,14 @@ impl Session {
     /// Builds and deploys, now and after every change, until the watch ends.
     async fn develop(&self, once: bool) -> anyhow::Result<()> {
         if once {
-            self.renew().await?;
+            let (app, built) = self.build(App::read(&self.file)?).await?;
+            self.deploy(&app, &built).await?;
             return std::future::pending().await;
         }
-        let mut watch = Watch::start(&directory_of(&self.file))?;
+        let directory = directory_of(&self.file);
+        let mut watch = Watch::start(Sources::of(&self.file, &[], &[])?)?;
         loop {
-            if let Err(error) = self.renew().await {
+            if let Err(error) = self.renew_watched(&mut watch, &directory).await {
                 warn(&ending::render(&error));
                 let serving = match &*self.name.borrow() {
                     Some(name) => format!("still serving the {name} from before"),
@@ -91,28 +152,67 @@ impl Session {
                 self.say(Tone::Bad, &format!("{serving}; waiting for a change"));
             }
             let changed = watch.next().await?;
-            let first = changed.first().map(|path| path.display().to_string());
+            let first = changed.first().map(|path| watching::shown(path, &directory));
             self.say(Tone::Faint, &format!("changed: {}", first.unwrap_or_default()));
         }
     }
 
-    /// One build and one deployment.
-    async fn renew(&self) -> anyhow::Result<()> {
-        let started_at = Instant::now();
+    /// One build and one deployment, with an eye on what is written meanwhile.
+    async fn renew_watched(&self, watch: &mut Watch, directory: &Path) -> anyhow::Result<()> {
+        watch.build_begins()?;
         let app = App::read(&self.file)?;
-        if let Some(before) = &*self.name.borrow()
-            && *before != app.manifest.name
-        {
-            let name = &app.manifest.name;
-            anyhow::bail!("the app was {before} and is {name} now; start `steerage up` again");
+        let patterns = app.watched().to_vec();
+        let builder = match app.build_command() {
+            Some(_) => Builder::Command,
+            None => Builder::Cargo,
+        };
+        self.follow(watch, &patterns, builder).await?;
+        let built = self.build(app).await;
+        // Here, and not after the deployment: what is written from now on, no build writes.
+        for path in watch.build_ended(builder)? {
+            let path = watching::shown(&path, directory);
+            let told = format!("{path} is written by the build: name it in .gitignore");
+            self.say(Tone::Faint, &told);
         }
-        let (app, built) = self.build(app).await?;
+        let (app, built) = built?;
+        // Which packages it is built from, cargo may know only now.
+        self.follow(watch, &patterns, builder).await?;
+        self.deploy(&app, &built).await
+    }
+
+    /// Watches what the manifest says, or the directory, and the packages it is built from.
+    async fn follow(
+        &self,
+        watch: &mut Watch,
+        patterns: &[String],
+        builder: Builder,
+    ) -> anyhow::Result<()> {
+        let others = match builder {
+            Builder::Command => Vec::new(),
+            Builder::Cargo => {
+                let project = Project::at(directory_of(&self.file));
+                let asking = tokio::task::spawn_blocking(move || project.local_dependencies());
+                asking.await.context("cargo was not asked for dependencies")?
+            }
+        };
+        let sources = Sources::of(&self.file, patterns, &others)?;
+        if watch.follow(sources.clone())? {
+            for path in sources.missing() {
+                let path = watching::shown(path, &directory_of(&self.file));
+                warn(&format!("[build] watch names `{path}`, which is not there"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Deploys what was built, unless it is what was deployed before.
+    async fn deploy(&self, app: &App, built: &Built) -> anyhow::Result<()> {
         let wanted = (app.text.clone(), built.digest);
         if self.served.borrow().as_ref() == Some(&wanted) {
             self.say(Tone::Faint, "the component is the same as before");
             return Ok(());
         }
-        let deployed = deploy::send(&self.client, &app, None, self.screen).await?;
+        let deployed = deploy::send(&self.client, app, built, None, self.screen).await?;
         let is_first = self.name.borrow().is_none();
         self.say(
             Tone::Good,
@@ -121,11 +221,12 @@ impl Session {
                 app.manifest.name,
                 deployed.generation,
                 human::bytes(built.bytes),
-                human::duration(started_at.elapsed())
+                human::duration(self.started_at.get().elapsed())
             ),
         );
         if is_first {
-            for line in deploy::ways_to_call(&app.manifest.routes, &self.apps_url) {
+            for line in deploy::ways_to_call(&under_any_name(&app.manifest.routes), &self.apps_url)
+            {
                 self.screen.hint(&line)?;
             }
         }
@@ -145,19 +246,6 @@ impl Session {
         anyhow::bail!("the host closed the log of {name}")
     }
 
-    /// Prints failed calls and other warnings; deployments are told by `renew`.
-    async fn print_failures(&self) -> anyhow::Result<()> {
-        let cannot = "cannot follow the host's events";
-        let mut events = pin!(self.client.follow_events(None, 0).await.context(cannot)?);
-        while let Some(event) = events.next().await {
-            let event = event.context(cannot)?;
-            if event.severity > wire::Severity::Info {
-                events::print(self.screen, &event)?;
-            }
-        }
-        anyhow::bail!("the host closed its events")
-    }
-
     async fn deployed_name(&self) -> anyhow::Result<AppName> {
         let mut name = self.name.subscribe();
         let name = name.wait_for(Option::is_some).await.context("nothing was deployed")?;
@@ -169,16 +257,24 @@ impl Session {
     }
 
     /// Builds on a thread of its own; what the tools say is shown only if the build fails.
-    async fn build(&self, app: App) -> anyhow::Result<(App, build::Built)> {
+    async fn build(&self, app: App) -> anyhow::Result<(App, Built)> {
+        self.started_at.set(Instant::now());
+        if let Some(before) = &*self.name.borrow()
+            && *before != app.manifest.name
+        {
+            let name = &app.manifest.name;
+            anyhow::bail!("the app was {before} and is {name} now; start `steerage up` again");
+        }
         let spinner = self.screen.spinner("building");
         let shown = spinner.clone();
+        let wish = if self.is_quick { Wish::quick() } else { Wish::release(None) };
         let building = tokio::task::spawn_blocking(move || {
             let mut said = Vec::new();
             let mut listen = |line: &str| {
                 shown.set_message(format!("building: {}", line.trim()));
                 said.push(line.to_owned());
             };
-            let result = build::build(&app, None, Progress::Lines(&mut listen));
+            let result = build::run(&app, &wish, Progress::Lines(&mut listen));
             (app, result, said)
         });
         let (app, result, said) = building.await.context("the build was broken off")?;
@@ -191,4 +287,10 @@ impl Session {
             }
         }
     }
+}
+
+/// The routes as this host answers them: it takes every name for the app's.
+fn under_any_name(routes: &[Route]) -> Vec<Route> {
+    let any = |route: &Route| Route { host: HostPattern::Any, path: route.path.clone() };
+    routes.iter().map(any).collect()
 }

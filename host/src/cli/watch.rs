@@ -1,134 +1,233 @@
-//! Notices that an app's sources changed, and waits until the editor is done writing them.
-//! Does not look at what build tools write: reacting to that would never end.
+//! Notices that an app's sources changed, and waits until whoever writes them is done.
+//! The system only says when to look; what changed is found by comparing (`sources`), and whether it
+//! counts by knowing when builds ran (`written`).
+
+mod sources;
+mod written;
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use self::sources::Snapshot;
+pub(super) use self::sources::Sources;
+pub(super) use self::written::Builder;
+use self::written::{Changes, Written};
 
 /// How long nothing must change before a change counts as finished. Editors and version control
 /// write many files in a row; a person does not notice this wait.
 const QUIET: Duration = Duration::from_millis(200);
 
-/// Changes that may wait to be looked at. More say nothing new: one is enough to build again.
-const WAITING_CHANGES: usize = 256;
+/// The longest wait for that: something may be written all the time.
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
-/// A watch on an app's directory.
+/// A watch on an app's sources.
 #[derive(Debug)]
 pub(super) struct Watch {
-    root: PathBuf,
+    sources: Sources,
     watcher: RecommendedWatcher,
     watched: BTreeSet<PathBuf>,
-    changes: mpsc::Receiver<PathBuf>,
+    /// Says that something changed, once however much did.
+    changes: mpsc::Receiver<()>,
+    seen: Snapshot,
+    written: Written,
+    /// Changed while the last build ran, and not built yet.
+    unbuilt: BTreeSet<PathBuf>,
 }
 
 impl Watch {
-    /// Starts to watch this directory.
-    pub(super) fn start(root: &Path) -> anyhow::Result<Self> {
-        let root = root
-            .canonicalize()
-            .with_context(|| format!("cannot find directory `{}`", root.display()))?;
-        let (sender, changes) = mpsc::channel(WAITING_CHANGES);
-        let base = root.clone();
+    /// Starts to watch these.
+    pub(super) fn start(sources: Sources) -> anyhow::Result<Self> {
+        let (sender, changes) = mpsc::channel(1);
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             let Ok(event) = event else { return };
-            if matches!(event.kind, EventKind::Access(_) | EventKind::Other) {
-                return;
-            }
-            for path in event.paths.iter().filter(|path| is_source(&base, path)) {
+            if !matches!(event.kind, EventKind::Access(_) | EventKind::Other) {
                 // A full channel already holds the news that something changed.
-                sender.try_send(path.clone()).ok();
+                sender.try_send(()).ok();
             }
         })
         .context("cannot watch files on this system")?;
-        let mut watch = Self { root, watcher, watched: BTreeSet::new(), changes };
-        let root = watch.root.clone();
-        watch
-            .watcher
-            .watch(&root, RecursiveMode::NonRecursive)
-            .with_context(|| format!("cannot watch `{}`", root.display()))?;
-        watch.follow_directories()?;
+        let (watched, seen) = (BTreeSet::new(), Snapshot::default());
+        let (written, unbuilt) = (Written::default(), BTreeSet::new());
+        let mut watch = Self { sources, watcher, watched, changes, seen, written, unbuilt };
+        watch.seen = watch.look()?;
         Ok(watch)
     }
 
-    /// Waits for changes to come and to stop; returns what changed, relative to the directory.
-    pub(super) async fn next(&mut self) -> anyhow::Result<BTreeSet<PathBuf>> {
-        let mut changed = BTreeSet::new();
-        let first = self.changes.recv().await.context("the watch on the sources ended")?;
-        changed.insert(self.relative(first));
-        while let Ok(Some(path)) = tokio::time::timeout(QUIET, self.changes.recv()).await {
-            changed.insert(self.relative(path));
+    /// Watches these from now on. Of what was watched before, nothing is taken for seen that was
+    /// not: somebody may have saved it a moment ago. Says whether they are others than before.
+    pub(super) fn follow(&mut self, sources: Sources) -> anyhow::Result<bool> {
+        if self.sources.said == sources.said {
+            return Ok(false);
         }
-        self.follow_directories()?;
-        Ok(changed)
-    }
-
-    fn relative(&self, path: PathBuf) -> PathBuf {
-        path.strip_prefix(&self.root).map(Path::to_path_buf).unwrap_or(path)
-    }
-
-    /// Watches each directory of sources by itself. Watching the root recursively would also
-    /// watch `target`, thousands of directories that change in every build.
-    fn follow_directories(&mut self) -> anyhow::Result<()> {
-        let entries = fs::read_dir(&self.root)
-            .with_context(|| format!("cannot list `{}`", self.root.display()))?;
-        let mut present = BTreeSet::new();
-        for path in entries.flatten().map(|entry| entry.path()) {
-            if path.is_dir() && is_source(&self.root, &path) {
-                present.insert(path);
+        self.sources = sources;
+        let mut now = self.look()?;
+        for (path, stamp) in &mut now.files {
+            if let Some(seen) = self.seen.files.get(path) {
+                stamp.clone_from(seen);
             }
         }
-        for path in present.difference(&self.watched) {
-            self.watcher
-                .watch(path, RecursiveMode::Recursive)
-                .with_context(|| format!("cannot watch `{}`", path.display()))?;
-        }
-        self.watched = present;
+        self.seen = now;
+        Ok(true)
+    }
+
+    /// A build begins: what changed until now, it sees.
+    pub(super) fn build_begins(&mut self) -> anyhow::Result<()> {
+        self.seen = self.look()?;
+        self.unbuilt.clear();
         Ok(())
+    }
+
+    /// A build ended. Returns what is from now on taken for written by builds.
+    pub(super) fn build_ended(&mut self, builder: Builder) -> anyhow::Result<BTreeSet<PathBuf>> {
+        let now = self.look()?;
+        let Changes { by_somebody, newly_own } =
+            self.written.during_build(builder, &self.seen, &now);
+        self.seen = now;
+        self.unbuilt = by_somebody;
+        Ok(newly_own)
+    }
+
+    /// Waits for changes to come and to stop; returns what changed.
+    pub(super) async fn next(&mut self) -> anyhow::Result<BTreeSet<PathBuf>> {
+        if !self.unbuilt.is_empty() {
+            return Ok(std::mem::take(&mut self.unbuilt));
+        }
+        loop {
+            self.changes.recv().await.context("the watch on the sources ended")?;
+            let latest = Instant::now() + LONGEST_WAIT;
+            while Instant::now() < latest
+                && let Ok(Some(())) = tokio::time::timeout(QUIET, self.changes.recv()).await
+            {
+            }
+            let now = self.look()?;
+            let touched = written::touched(&self.seen, &now);
+            self.seen = now;
+            if !touched.is_empty() {
+                touched.iter().for_each(|path| self.written.by_somebody(path));
+                return Ok(touched);
+            }
+        }
+    }
+
+    /// How the sources are now, all their directories being watched.
+    fn look(&mut self) -> anyhow::Result<Snapshot> {
+        loop {
+            let now = self.sources.scan(&self.seen);
+            if !self.watch_directories(&now.directories)? {
+                return Ok(now);
+            }
+            // What came into a new directory before it was watched is seen by looking again.
+        }
+    }
+
+    /// Watches each directory by itself; says whether there were new ones. Watching the root
+    /// recursively would also watch `target`, thousands of directories that change in every build.
+    fn watch_directories(&mut self, directories: &BTreeSet<PathBuf>) -> anyhow::Result<bool> {
+        for gone in self.watched.difference(directories) {
+            // The system forgets a directory that was removed before we do.
+            self.watcher.unwatch(gone).ok();
+        }
+        self.watched.retain(|path| directories.contains(path));
+        let new: Vec<PathBuf> = directories.difference(&self.watched).cloned().collect();
+        let found_new = !new.is_empty();
+        for path in new {
+            match self.watcher.watch(&path, RecursiveMode::NonRecursive) {
+                Ok(()) => _ = self.watched.insert(path),
+                // It was there a moment ago, and is looked for again with the next change.
+                Err(_) if !path.exists() => return Ok(false),
+                Err(error) => {
+                    return Err(error)
+                        .with_context(|| format!("cannot watch `{}`", path.display()));
+                }
+            }
+        }
+        Ok(found_new)
     }
 }
 
-/// Whether a change of this path is one of the sources: not hidden, not made by building.
-fn is_source(root: &Path, path: &Path) -> bool {
-    let Ok(relative) = path.strip_prefix(root) else { return false };
-    let made = relative.components().any(|part| {
-        let name = part.as_os_str().to_string_lossy();
-        name.starts_with('.') || name == "target" || name == "node_modules"
-    });
-    let name = relative.to_string_lossy();
-    let scratch = name.ends_with('~') || name.ends_with(".wasm") || name.ends_with(".lock");
-    !made && !scratch && !relative.as_os_str().is_empty()
+/// The path as people see it who are in this directory.
+pub(super) fn shown(path: &Path, directory: &Path) -> String {
+    let path = path.strip_prefix(directory).unwrap_or(path);
+    path.display().to_string()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
-    #[test]
-    fn what_building_makes_is_no_source() {
-        let root = Path::new("/app");
-        for source in ["src/lib.rs", "steerage.toml", "static/logo.svg", "src/target.rs"] {
-            assert!(is_source(root, &root.join(source)), "{source}");
-        }
-        let made =
-            ["target/debug/x", ".git/index", "app.wasm", "Cargo.lock", "src/.lib.rs.swp", "a~"];
-        for made in made {
-            assert!(!is_source(root, &root.join(made)), "{made}");
-        }
-        assert!(!is_source(root, Path::new("/elsewhere/lib.rs")));
+    fn watch(directory: &Path) -> Watch {
+        Watch::start(Sources::of(&directory.join("steerage.toml"), &[], &[]).unwrap()).unwrap()
+    }
+
+    fn names(paths: &BTreeSet<PathBuf>, directory: &Path) -> Vec<String> {
+        paths.iter().map(|path| shown(path, directory)).collect()
     }
 
     #[tokio::test]
     async fn a_change_in_a_new_directory_is_noticed() {
-        let directory = tempfile::tempdir().unwrap();
-        let mut watch = Watch::start(directory.path()).unwrap();
-        fs::create_dir(directory.path().join("src")).unwrap();
-        assert_eq!(watch.next().await.unwrap(), BTreeSet::from([PathBuf::from("src")]));
-        fs::write(directory.path().join("src/lib.rs"), "//").unwrap();
-        assert_eq!(watch.next().await.unwrap(), BTreeSet::from([PathBuf::from("src/lib.rs")]));
+        let folder = tempfile::tempdir().unwrap();
+        let mut watch = watch(folder.path());
+        fs::create_dir_all(folder.path().join("src/deep")).unwrap();
+        fs::write(folder.path().join("src/deep/lib.rs"), "//").unwrap();
+        let changed = watch.next().await.unwrap();
+        assert_eq!(names(&changed, folder.path()), ["src/deep/lib.rs"]);
+        fs::write(folder.path().join("src/deep/lib.rs"), "// again").unwrap();
+        let changed = watch.next().await.unwrap();
+        assert_eq!(names(&changed, folder.path()), ["src/deep/lib.rs"]);
+    }
+
+    #[tokio::test]
+    async fn what_an_editor_makes_and_takes_away_is_not_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("lib.rs"), "//").unwrap();
+        let mut watch = watch(folder.path());
+        fs::write(folder.path().join("4913"), "").unwrap();
+        fs::remove_file(folder.path().join("4913")).unwrap();
+        let rename = |text: &str| {
+            fs::write(folder.path().join("sedmO5uuk"), text).unwrap();
+            fs::rename(folder.path().join("sedmO5uuk"), folder.path().join("lib.rs")).unwrap();
+        };
+        rename("// by sed");
+        let changed = watch.next().await.unwrap();
+        assert_eq!(names(&changed, folder.path()), ["lib.rs"]);
+    }
+
+    #[tokio::test]
+    async fn what_is_saved_while_sources_are_added_is_noticed() {
+        let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        fs::write(folder.path().join("lib.rs"), "//").unwrap();
+        fs::write(other.path().join("shared.rs"), "//").unwrap();
+        let mut watch = watch(folder.path());
+        fs::write(folder.path().join("lib.rs"), "// saved").unwrap();
+        let manifest = folder.path().join("steerage.toml");
+        watch.follow(Sources::of(&manifest, &[], &[other.path().to_owned()]).unwrap()).unwrap();
+        assert_eq!(names(&watch.next().await.unwrap(), folder.path()), ["lib.rs"]);
+        fs::write(other.path().join("shared.rs"), "// saved").unwrap();
+        assert_eq!(names(&watch.next().await.unwrap(), other.path()), ["shared.rs"]);
+    }
+
+    #[tokio::test]
+    async fn what_a_build_writes_is_not_waited_for_and_what_is_saved_meanwhile_is() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("lib.rs"), "//").unwrap();
+        let mut watch = watch(folder.path());
+        watch.build_begins().unwrap();
+        fs::create_dir(folder.path().join("dist")).unwrap();
+        fs::write(folder.path().join("dist/bundle.js"), "1").unwrap();
+        watch.build_ended(Builder::Command).unwrap();
+        fs::write(folder.path().join("lib.rs"), "// saved").unwrap();
+        assert_eq!(names(&watch.next().await.unwrap(), folder.path()), ["lib.rs"]);
+        watch.build_begins().unwrap();
+        fs::write(folder.path().join("lib.rs"), "// saved while it runs").unwrap();
+        watch.build_ended(Builder::Command).unwrap();
+        assert_eq!(names(&watch.next().await.unwrap(), folder.path()), ["lib.rs"]);
     }
 }

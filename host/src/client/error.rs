@@ -40,6 +40,17 @@ pub enum ClientError {
     /// The host answered, and refused.
     #[error("{0}")]
     Refused(Box<Problem>),
+    /// Something answers there that is no control API.
+    #[error(
+        "{url} answers, but is not the admin address of a host: {what}; `steerage host` prints the \
+         admin address beside that of the apps"
+    )]
+    NotAdmin {
+        /// Where.
+        url: String,
+        /// What shows it.
+        what: String,
+    },
     /// The connection broke, or what answered is not a host.
     #[error("the answer of {url} broke off or makes no sense: {what}")]
     Broken {

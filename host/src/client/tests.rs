@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use axum::Router;
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, StatusCode};
 use axum::routing::{get, post, put};
 use futures_util::TryStreamExt;
 use serde_json::json;
@@ -61,6 +61,29 @@ async fn refusals_come_with_their_reasons() {
     assert_eq!(error.to_string(), "d\nline 1, column 2: k: m");
     let error = client.host().await.unwrap_err();
     assert!(error.to_string().contains("502 Bad Gateway"), "{error}");
+}
+
+#[tokio::test]
+async fn what_is_no_control_api_is_said_to_be_none() {
+    let apps = axum::Json(json!({
+        "type": "t", "title": "t", "status": 404, "detail": "no app", "cause": "no_route",
+        "call_id": "1",
+    }));
+    let router = Router::new()
+        .route("/v1/apps", get(|| async { "hello is here" }))
+        .route("/v1/usage", get(|| async move { (StatusCode::NOT_FOUND, apps) }))
+        .route("/v1/apps/a/logs", get(|| async { "hello is here" }));
+    let client = serve(router).await;
+    let errors = [
+        client.apps().await.map(drop).unwrap_err(),
+        client.usage().await.map(drop).unwrap_err(),
+        client.follow_logs("a", 1).await.map(drop).unwrap_err(),
+        client.hosts().await.map(drop).unwrap_err(),
+    ];
+    for error in errors {
+        assert!(matches!(error, ClientError::NotAdmin { .. }), "{error}");
+        assert!(error.to_string().contains("is not the admin address of a host"), "{error}");
+    }
 }
 
 #[tokio::test]

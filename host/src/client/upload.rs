@@ -61,7 +61,9 @@ async fn is_there(client: &Client, digest: &Digest) -> Result<bool, ClientError>
     // An answer to HEAD has no body, so a refusal cannot give its reasons; the upload's will.
     match client.send(request, nothing(), LOOK_TIMEOUT).await {
         Ok(_) => Ok(true),
-        Err(ClientError::Broken { .. } | ClientError::Refused(_)) => Ok(false),
+        Err(
+            ClientError::Broken { .. } | ClientError::Refused(_) | ClientError::NotAdmin { .. },
+        ) => Ok(false),
         Err(error) => Err(error),
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use steerage_core::limits::{Limits, Violation};
 use steerage_core::machine::{LEAST_MEMORY, LEAST_SLOTS, MOST_MEMORY, Machine};
 use steerage_core::network::Network;
+use steerage_core::outbound::PrivateNetworks;
 use steerage_core::units::{Bytes, Fuel, parse_duration, show_duration};
 
 use super::said::Said;
@@ -81,6 +82,7 @@ fn settings(said: &mut Said<'_, '_>, machine: &Machine, compiler: PathBuf) -> Se
         whole(text).and_then(|threads| within(threads, 1, MOST_THREADS))
     });
     said.set("queue.most", &mut settings.queue, |text| count(text, 0, MANY));
+    said.set("outbound.private", &mut settings.outbound_private, PrivateNetworks::parse);
     limits(said, &mut settings);
     settings.tenants = said.tenants();
     settings.fleet = super::fleet::read(said, &settings);

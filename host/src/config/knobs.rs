@@ -46,7 +46,7 @@ const fn knob(
 }
 
 /// All of them, in the order of the help and of the sample file.
-pub const KNOBS: [Knob; 53] = [
+pub const KNOBS: [Knob; 54] = [
     knob(
         "listen",
         ("listen", "STEERAGE_LISTEN"),
@@ -202,6 +202,12 @@ pub const KNOBS: [Knob; 53] = [
         ("queue", "STEERAGE_QUEUE"),
         ("COUNT", "10000"),
         "Calls that may wait at once, of all apps together",
+    ),
+    knob(
+        "outbound.private",
+        ("outbound-private", "STEERAGE_OUTBOUND_PRIVATE"),
+        ("NETWORK,...", "none"),
+        "Private networks that apps may reach whose manifest names the host, such as 10.0.0.0/8",
     ),
     knob(
         "limits.default.memory",

@@ -74,9 +74,10 @@ impl<'d, 'i> Entry<'d, 'i> {
         match self.value {
             DeValue::String(text) => Some(text),
             // The commonest slip, and easily said how to mend it.
-            DeValue::Integer(number) => {
-                self.wrong(format_args!("expected a string: write \"{number}\""), findings)
-            }
+            DeValue::Integer(number) => self.unquoted(number, findings),
+            DeValue::Float(number) => self.unquoted(number, findings),
+            DeValue::Boolean(flag) => self.unquoted(flag, findings),
+            DeValue::Datetime(moment) => self.unquoted(moment, findings),
             other => self.wrong_type("a string", other, findings),
         }
     }
@@ -172,6 +173,10 @@ impl<'d, 'i> Entry<'d, 'i> {
     fn wrong<T>(&self, message: impl fmt::Display, findings: &mut Findings<'_>) -> Option<T> {
         findings.wrong(self.at, &self.key, message);
         None
+    }
+
+    fn unquoted<T>(&self, value: impl fmt::Display, findings: &mut Findings<'_>) -> Option<T> {
+        self.wrong(format_args!("expected a string: write \"{value}\""), findings)
     }
 
     fn wrong_type<T>(

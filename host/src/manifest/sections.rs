@@ -8,7 +8,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use steerage_core::limits::{Limits, LimitsPolicy, MAX_CONCURRENCY, MAX_QUEUE};
-use steerage_core::manifest::{self, Broken, Instance, MAX_REUSE, Manifest};
+use steerage_core::manifest::{self, Broken, Build, Instance, MAX_REUSE, Manifest};
 use steerage_core::outbound::AllowedHost;
 use steerage_core::route::{HostPattern, Route};
 use steerage_core::units::{BadUnit, Weight, parse_duration};
@@ -49,7 +49,7 @@ pub(super) const KEYS: [(&str, &[&str]); 9] = [
     ("replicas", &["min", "max"]),
     ("resources", &["cpu", "memory"]),
     ("placement", &["labels", "apart_from", "zones", "priority"]),
-    ("build", &["command"]),
+    ("build", &["command", "watch"]),
 ];
 
 /// Reads the whole file; `None` where something that has no default is wrong or missing.
@@ -80,7 +80,7 @@ pub(super) fn manifest(
     let env = env(&top, findings);
     let allowed_outbound_hosts = allowed_hosts(&top, findings);
     let placement = placement::read(&top, findings);
-    let build_command = build_command(&top, findings);
+    let build = build(&top, findings);
     Some(Manifest {
         name: name?,
         tenant,
@@ -95,7 +95,7 @@ pub(super) fn manifest(
         env,
         allowed_outbound_hosts,
         placement,
-        build_command,
+        build,
     })
 }
 
@@ -254,9 +254,17 @@ fn allowed_hosts(top: &Section<'_, '_>, findings: &mut Findings<'_>) -> Vec<Allo
     hosts.unwrap_or_default().iter().filter_map(|host| host.parsed(findings)).collect()
 }
 
-fn build_command(top: &Section<'_, '_>, findings: &mut Findings<'_>) -> Option<String> {
-    let section = top.section("build", findings)?;
+fn build(top: &Section<'_, '_>, findings: &mut Findings<'_>) -> Build {
+    let Some(section) = top.section("build", findings) else { return Build::default() };
     refuse_unknown(&section, "build", findings);
-    let command = section.need("command", r#"command = "cargo build""#, findings)?;
-    checked_text(&command, manifest::check_build, findings)
+    let watch = section.get("watch");
+    let command = match &watch {
+        Some(_) => section.get("command"),
+        None => section.need("command", r#"command = "cargo build""#, findings),
+    };
+    let command = command.and_then(|entry| checked_text(&entry, manifest::check_build, findings));
+    let watch = watch.and_then(|entry| entry.list("an array of paths", findings));
+    let watch = watch.unwrap_or_default();
+    let paths = watch.iter().filter_map(|e| checked_text(e, manifest::check_watch, findings));
+    Build { command, watch: paths.collect() }
 }

@@ -75,7 +75,7 @@ fn summary(manifest: &Manifest) -> String {
          request {request}, response {response}, reuse {reuse}, weight {weight}\n\
          env {env:?}\n\
          allowed {allowed:?}",
-        command = manifest.build_command,
+        command = manifest.build.command,
         routes = routes.join(", "),
         memory = limits.memory,
         fuel = limits.fuel,
@@ -218,7 +218,7 @@ comand = "make"
             steerage.toml:34:1: share.wieght: unknown key, did you mean weight?
             steerage.toml:37:1: env.A-B: "A-B" is not the name of a variable: expected letters, digits and _, not starting with a digit
             steerage.toml:38:8: env.PORT: expected a string: write "8080"
-            steerage.toml:39:9: env.DEBUG: expected a string, found a boolean
+            steerage.toml:39:9: env.DEBUG: expected a string: write "true"
             steerage.toml:41:1: build.command: missing: write command = "cargo build"
             steerage.toml:42:1: build.comand: unknown key, did you mean command?"#]],
     );
@@ -323,13 +323,89 @@ fn a_syntax_error_has_its_place_and_the_lines_around_it_are_still_checked() {
     );
     check(
         "name = \"a\"\nname = \"b\"\nsource = \"x\"",
-        &expect!["steerage.toml:2:1: duplicate key"],
+        &expect!["steerage.toml:2:1: duplicate key: name is on line 1 already"],
     );
     check(
         "\u{0}",
         &expect![[r#"
         steerage.toml:1:1: invalid unquoted key, expected letters, numbers, `-`, `_`
         steerage.toml:1:2: key with no value, expected `=`"#]],
+    );
+}
+
+#[test]
+fn a_duplicate_key_names_itself_and_the_first_place() {
+    check_below(
+        "version = \"1\"\n[env]\nA = \"1\"\n\n[limits]\nfuel = 5000\nfuel = 6000\n\n[env]\nB = \"2\"",
+        &expect![[r#"
+            steerage.toml:10:1: duplicate key: fuel is on line 9 already
+            steerage.toml:12:2: duplicate key: env is on line 5 already"#]],
+    );
+    check_below(
+        "[[route]]\npath = \"/a\"\n",
+        &expect!["steerage.toml:4:3: duplicate key: route is on line 3 already"],
+    );
+    check(
+        "name = \"a\"\nsource = \"b\"\nroute = [{ path = \"/\", path = \"/a\" }]",
+        &expect!["steerage.toml:3:24: duplicate key: path is on line 3 already"],
+    );
+    check(
+        "name = \"a\"\nsource = \"b\"\n[[route]]\npath = \"/\"\n[[route]]\npath = \"/a\"\npath = \"/b\"",
+        &expect!["steerage.toml:7:1: duplicate key: path is on line 6 already"],
+    );
+}
+
+#[test]
+fn what_other_tools_call_a_route_is_told_what_to_write() {
+    check(
+        r#"
+name = "a"
+source = "https://example.com/x.wasm"
+[[route]]
+host = "https://example.com:8443/x"
+path = "/a/*"
+[[route]]
+host = "example.com/"
+path = "/users/{id}"
+[env]
+DEBUG = true
+RATIO = 1.5
+SINCE = 2024-01-02
+"#,
+        &expect![[r#"
+            steerage.toml:3:10: source: source is "https://example.com/x.wasm": expected the path of a component, not a URL; download it first and write sha256 beside it to be sure of it
+            steerage.toml:5:8: route[1].host: "https://example.com:8443/x" is not a host: a scheme and a path are not part of it: write example.com
+            steerage.toml:6:8: route[1].path: "/a/*" is not a route's path: write /a/... for "/a/*"
+            steerage.toml:8:8: route[2].host: "example.com/" is not a host: a scheme and a path are not part of it: write example.com
+            steerage.toml:9:8: route[2].path: "/users/{id}" is not a route's path: write /users/:id for "/users/{id}"
+            steerage.toml:11:9: env.DEBUG: expected a string: write "true"
+            steerage.toml:12:9: env.RATIO: expected a string: write "1.5"
+            steerage.toml:13:9: env.SINCE: expected a string: write "2024-01-02""#]],
+    );
+}
+
+#[test]
+fn lines_may_end_as_any_editor_ends_them() {
+    let text = "\u{feff}name = \"a\"\r\nsource = \"b\"\r\n[[route]]\r\npath = \"/\"\r";
+    assert_eq!(read(text).unwrap().name.as_str(), "a");
+    assert_eq!(read(&text.replace("\r\n", "\r")).unwrap().source, "b");
+    check(
+        "name = \"a\"\rsource = 5\r\nroute = [{ path = \"/\" }]\r",
+        &expect!["steerage.toml:2:10: source: expected a string: write \"5\""],
+    );
+}
+
+#[test]
+fn what_is_watched_can_be_said_with_or_without_a_command() {
+    let head = "name = \"a\"\nsource = \"b\"\nroute = [{ path = \"/\" }]\n[build]\n";
+    let build = read(&format!("{head}watch = [\"src/**/*.ts\", \"../shared\"]")).unwrap().build;
+    assert_eq!((build.command, build.watch.len()), (None, 2));
+    check_below(
+        "[build]\nwatch = [\"\", 5, \"https://x\"]",
+        &expect![[r#"
+            steerage.toml:5:10: build.watch[1]: watch has "": expected a path or a pattern, such as src/**/*.ts
+            steerage.toml:5:14: build.watch[2]: expected a string: write "5"
+            steerage.toml:5:17: build.watch[3]: watch has "https://x": expected a path or a pattern, such as src/**/*.ts"#]],
     );
 }
 

@@ -143,7 +143,8 @@ impl Tally {
             place: self.place(outcome),
         };
         // Before anything is made of it: the next thousand may be refused for the same reason.
-        if self.events.counted(&same) {
+        let is_counted = self.events.counted(&same);
+        if is_counted && !self.events.are_repeats_followed() {
             return;
         }
         let mut evidence = vec![
@@ -155,7 +156,7 @@ impl Tally {
         ];
         let frames = outcome.backtrace().iter();
         evidence.extend(frames.map(|frame| ("backtrace".to_owned(), frame.clone())));
-        self.events.push(Event {
+        let event = Event {
             app: Some(self.deployed.app.clone()),
             generation: same.generation,
             place: same.place,
@@ -164,7 +165,12 @@ impl Tally {
             evidence,
             advice: outcome.advice(),
             ..Event::now(outcome.cause(), outcome.to_string())
-        });
+        };
+        if is_counted {
+            self.events.repeat(event);
+        } else {
+            self.events.push(event);
+        }
     }
 
     /// Where a failure happened: in these frames of the guest, or where none are known on this path,

@@ -16,6 +16,7 @@ use steerage_core::units::Bytes;
 use tokio::process::Command;
 use tokio::sync::{Mutex, Semaphore};
 
+use super::trust;
 use super::verdict::{Rejection, Shape};
 
 /// How compiling is bounded.
@@ -109,11 +110,13 @@ impl Compiler {
     /// Opens the cache for code that an engine with this compatibility key can map.
     ///
     /// # Errors
-    /// When the cache folder cannot be made.
+    /// When the cache folder cannot be made, or others can write there.
     pub fn open(settings: Settings, compatibility: u64) -> Result<Self, CompileError> {
         let folder = settings.cache.join(format!("{compatibility:016x}"));
         make_private_dir(&folder)
             .map_err(|source| io_error("make the code cache", &folder, source))?;
+        let folder = trust::trusted_folder(&folder)
+            .map_err(|source| io_error("trust the code cache", &folder, source))?;
         let turns = Arc::new(Semaphore::new(settings.parallel.max(1)));
         Ok(Self { settings: Arc::new(settings), folder, turns, under_way: Arc::default() })
     }
@@ -177,9 +180,8 @@ impl Compiler {
     #[must_use]
     pub fn cached(&self, digest: Digest) -> Option<Compiled> {
         let code = self.code_path(digest);
-        if !code.exists() {
-            return None;
-        }
+        // What others could have put there is as good as nothing: it is compiled again.
+        trust::check_file(&code).ok()?;
         let text = fs::read(self.shape_path(digest)).ok()?;
         let shape = serde_json::from_slice(&text).ok()?;
         Some(Compiled { digest, shape, code, fresh: false })

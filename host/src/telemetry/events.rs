@@ -84,12 +84,15 @@ pub struct Same<'e> {
 pub struct Events {
     kept: Mutex<Kept>,
     followers: broadcast::Sender<Event>,
+    /// Those that hear of repetitions, too.
+    repeats: broadcast::Sender<Event>,
 }
 
 impl Default for Events {
     fn default() -> Self {
         let (followers, _) = broadcast::channel(FOLLOWER_LAG);
-        Self { kept: Mutex::default(), followers }
+        let (repeats, _) = broadcast::channel(FOLLOWER_LAG);
+        Self { kept: Mutex::default(), followers, repeats }
     }
 }
 
@@ -183,7 +186,8 @@ impl Events {
         let event = event.bounded();
         let mut kept = self.kept();
         if event.severity > Severity::Info && kept.count(&event.same(), event.at) {
-            return;
+            drop(kept);
+            return self.repeat(event);
         }
         let event = kept.tell(event);
         // Sent in the order of their ids, by which followers know what they have seen: the lock
@@ -195,6 +199,23 @@ impl Events {
     #[must_use]
     pub fn recent(&self, app: Option<&AppName>, n: usize) -> Vec<Event> {
         self.kept().recent(app, n)
+    }
+
+    /// Tells of a failure that was only counted. Nobody hears of it but who follows repetitions.
+    pub fn repeat(&self, event: Event) {
+        drop(self.repeats.send(event));
+    }
+
+    /// Whether anybody follows repetitions: making an event of each costs more than counting it.
+    #[must_use]
+    pub fn are_repeats_followed(&self) -> bool {
+        self.repeats.receiver_count() > 0
+    }
+
+    /// What is only counted for all others: each repetition from now on, by itself.
+    #[must_use]
+    pub fn follow_repeats(&self) -> broadcast::Receiver<Event> {
+        self.repeats.subscribe()
     }
 
     /// Every event that is told from now on.

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use http::Request;
+use http_body_util::Full;
 use serde_json::{Value, json};
 use steerage_guests as guests;
 
@@ -240,9 +242,7 @@ fn version_and_completions_are_printed() {
 
 /// Makes an app from a template, builds it from source and deploys it.
 fn start_from(template: &str, host: &Host, folder: &Path) {
-    let sdk = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sdk");
-    let words = ["new", "mine", "--template", template, "--sdk", sdk.to_str().unwrap()];
-    let made = run_in(folder, &words).done();
+    let made = run_in(folder, &["new", "mine", "--template", template]).done();
     assert!(made.stdout.contains("steerage up"), "it says how to go on: {made:?}");
     let app = folder.join("mine");
     run_in(&app, &["validate"]).done();
@@ -263,16 +263,18 @@ fn start_from(template: &str, host: &Host, folder: &Path) {
 async fn a_new_http_service_builds_deploys_and_answers() {
     let (host, folder) = (Host::start(), tempfile::tempdir().unwrap());
     start_from("http", &host, folder.path());
-    assert_eq!(host.get("/").await.text(), "mine is here. Try /hello/you\n");
-    assert_eq!(host.get("/hello/you?greeting=Ahoy").await.text(), "Ahoy, you!\n");
-    assert_eq!(host.get("/nowhere").await.status, 404);
+    let get = |path| host.get_from("mine.localhost", path);
+    assert_eq!(get("/").await.text(), "mine is here. Try /hello/you\n");
+    assert_eq!(get("/hello/you?greeting=Ahoy").await.text(), "Ahoy, you!\n");
+    assert_eq!(get("/nowhere").await.status, 404);
 }
 
 #[tokio::test]
 async fn a_new_cgi_program_builds_deploys_and_answers() {
     let (host, folder) = (Host::start(), tempfile::tempdir().unwrap());
     start_from("cgi", &host, folder.path());
-    let text = host.post("/a/b", "four").await.text();
+    let request = Request::post(host.url("/a/b")).header("host", "mine.localhost");
+    let text = host.send(request.body(Full::new("four".into())).unwrap()).await.text();
     assert!(text.starts_with("Hello from mine!\nYou asked for POST /a/b\n"), "{text}");
     assert!(text.ends_with("and sent 4 bytes.\n"), "{text}");
 }

@@ -8,7 +8,7 @@ use std::sync::mpsc;
 
 use steerage_guests as guests;
 
-use crate::harness::{PATIENCE, manifest, steerage};
+use crate::harness::{PATIENCE, manifest, raw, run_in, steerage};
 
 /// A directory with a manifest and the echo guest as its component.
 fn echo_app(name: &str, more: &str) -> tempfile::TempDir {
@@ -29,8 +29,13 @@ struct Up {
 
 impl Up {
     fn start(directory: &Path) -> Self {
+        Self::with(directory, &[])
+    }
+
+    fn with(directory: &Path, env: &[(&str, &Path)]) -> Self {
         let mut command: Command = steerage();
         command.args(["up", "--listen", "127.0.0.1:0"]).current_dir(directory);
+        command.envs(env.iter().copied());
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (sender, lines) = mpsc::sync_channel(1_000);
         let streams: [Box<dyn std::io::Read + Send>; 2] =
@@ -49,20 +54,33 @@ impl Up {
     }
 
     /// A line that contains this and was not asked for before.
-    fn line(&mut self, wanted: &str) {
+    fn line(&mut self, wanted: &str) -> String {
         if let Some(position) = self.passed.iter().position(|line| line.contains(wanted)) {
-            self.passed.remove(position);
-            return;
+            return self.passed.remove(position);
         }
         loop {
             let Ok(line) = self.lines.recv_timeout(PATIENCE) else {
                 panic!("no `{wanted}` in:\n{}", self.passed.join("\n"))
             };
             if line.contains(wanted) {
-                return;
+                return line;
             }
             self.passed.push(line);
         }
+    }
+}
+
+impl Up {
+    /// Where it says that it serves.
+    fn address(&mut self) -> String {
+        let line = self.line("http://");
+        let (_, rest) = line.split_once("http://").unwrap();
+        rest.split('/').next().unwrap().to_owned()
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args([&format!("-{name}"), &pid]).status().unwrap().success());
     }
 }
 
@@ -95,4 +113,160 @@ fn up_serves_changes_and_survives_a_build_that_fails() {
     up.line("live generation 2 is served");
     replace(&script, &format!("# nothing new\n{}", copy(guests::TRAP)));
     up.line("the component is the same as before");
+}
+
+async fn get(address: &str, path: &str) -> String {
+    let head = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    raw(address, head.as_bytes()).await
+}
+
+fn children(directory: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).unwrap();
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+#[test]
+fn up_without_a_manifest_fails_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let said = run_in(folder.path(), &["up", "--listen", "127.0.0.1:0"]);
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.stderr.contains("cannot read manifest `steerage.toml`"), "{said:?}");
+    let app = echo_app("deep", "");
+    std::fs::create_dir(app.path().join("src")).unwrap();
+    let said = run_in(&app.path().join("src"), &["up", "--listen", "127.0.0.1:0"]);
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.stderr.contains("there is one above") && said.stderr.contains("-f "), "{said:?}");
+}
+
+#[test]
+fn up_cleans_up_however_it_is_told_to_end() {
+    for signal in ["INT", "TERM", "HUP"] {
+        let app = echo_app("tidy", "[build]\ncommand = \"true\"\n");
+        let temporary = tempfile::tempdir().unwrap();
+        let mut up = Up::with(app.path(), &[("TMPDIR", temporary.path())]);
+        up.line("tidy generation 1 is served");
+        let [folder] = &children(temporary.path())[..] else { panic!("one folder") };
+        assert!(folder.starts_with("steerage-up-"), "{folder} says whose it is");
+        up.signal(signal);
+        assert_eq!(up.child.wait().unwrap().code(), Some(0), "{signal}");
+        assert_eq!(children(temporary.path()), [] as [String; 0], "{signal}");
+    }
+}
+
+#[tokio::test]
+async fn up_says_that_it_builds_and_then_answers_under_every_name() {
+    let app = echo_app("named", "");
+    let text = "name = \"named\"\nsource = \"named.wasm\"\n[build]\ncommand = \"cat go\"\n\
+                [[route]]\nhost = \"named.localhost\"\npath = \"/only/...\"\n";
+    std::fs::write(app.path().join("steerage.toml"), text).unwrap();
+    let pipe = app.path().join("go");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let mut up = Up::start(app.path());
+    let address = up.address();
+    let early = get(&address, "/only/x").await;
+    assert!(early.starts_with("HTTP/1.1 503 "), "{early}");
+    assert!(early.contains("\"cause\":\"not_ready\"") && early.contains("building"), "{early}");
+    assert!(early.to_lowercase().contains("\r\nretry-after:"), "{early}");
+    // The build waits until somebody writes.
+    std::fs::write(&pipe, "").unwrap();
+    up.line("named generation 1 is served");
+    up.line(&format!("try: curl http://{address}/only/"));
+    assert!(get(&address, "/only/x").await.starts_with("HTTP/1.1 200 "));
+    assert!(get(&address, "/else").await.starts_with("HTTP/1.1 404 "));
+}
+
+/// An app whose build takes the component that `src/which` names, and writes what builds write.
+fn generating_app(command: &str) -> (tempfile::TempDir, tempfile::TempDir) {
+    let count = tempfile::tempdir().unwrap();
+    let builds = count.path().join("builds");
+    let command =
+        format!("echo >> '{}'; {command}; cp $(cat src/which) gen.wasm", builds.display());
+    let app = echo_app("gen", &format!("[build]\ncommand = \"\"\"{command}\"\"\"\n"));
+    std::fs::create_dir(app.path().join("src")).unwrap();
+    replace(&app.path().join("src/which"), guests::ECHO);
+    (app, count)
+}
+
+fn n_builds(count: &tempfile::TempDir) -> usize {
+    std::fs::read_to_string(count.path().join("builds")).unwrap().lines().count()
+}
+
+#[test]
+fn what_a_build_writes_starts_no_build() {
+    let (app, count) =
+        generating_app("mkdir -p dist; echo >> dist/bundle.js; date +%N > src/gen.ts");
+    let mut up = Up::start(app.path());
+    up.line("gen generation 1 is served");
+    for (generation, guest) in [(2, guests::TRAP), (3, guests::HELLO), (4, guests::ECHO)] {
+        replace(&app.path().join("src/which"), guest);
+        up.line(&format!("gen generation {generation} is served"));
+    }
+    assert_eq!(n_builds(&count), 4, "{:?}", up.passed);
+}
+
+#[test]
+fn what_gitignore_names_starts_no_build_even_when_it_was_there() {
+    let (app, count) = generating_app("echo >> dist/bundle.js");
+    std::fs::create_dir(app.path().join("dist")).unwrap();
+    replace(&app.path().join("dist/bundle.js"), "from yesterday");
+    replace(&app.path().join(".gitignore"), "/dist\n");
+    let mut up = Up::start(app.path());
+    up.line("gen generation 1 is served");
+    replace(&app.path().join("src/which"), guests::TRAP);
+    up.line("gen generation 2 is served");
+    assert_eq!(n_builds(&count), 2, "{:?}", up.passed);
+}
+
+#[test]
+fn what_is_saved_while_a_build_runs_is_built_after_it() {
+    let (app, _count) =
+        generating_app("cp src/which first; cat go > /dev/null; cp first src/../used");
+    let which = app.path().join("src/which");
+    let pipe = app.path().join("go");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let mut up = Up::start(app.path());
+    // Opening it waits until the build reads: the build has begun, and cannot end yet.
+    let go = std::fs::OpenOptions::new().write(true).open(&pipe).unwrap();
+    replace(&which, guests::TRAP);
+    drop(go);
+    up.line("changed: src/which");
+    drop(std::fs::OpenOptions::new().write(true).open(&pipe).unwrap());
+    up.line("gen generation");
+}
+
+#[test]
+fn the_manifest_says_what_to_watch() {
+    let shared = tempfile::tempdir().unwrap();
+    let shared_file = shared.path().join("which");
+    replace(&shared_file, guests::ECHO);
+    let watch = format!(
+        "[build]\ncommand = \"cp $(cat '{0}') far.wasm\"\nwatch = [\"src/*.ts\", \"{0}\"]\n",
+        shared_file.display()
+    );
+    let app = echo_app("far", &watch);
+    std::fs::create_dir(app.path().join("src")).unwrap();
+    let mut up = Up::start(app.path());
+    up.line("far generation 1 is served");
+    replace(&app.path().join("notes.txt"), "not watched");
+    replace(&shared_file, guests::TRAP);
+    let changed = up.line("changed: ");
+    assert!(changed.ends_with("/which"), "{changed}");
+    up.line("far generation 2 is served");
+    replace(&app.path().join("src/new.ts"), "watched");
+    up.line("changed: src/new.ts");
+}
+
+#[tokio::test]
+async fn up_tells_every_call_that_fails() {
+    let app = echo_app("trap", "[build]\ncommand = \"true\"\n");
+    std::fs::copy(guests::TRAP, app.path().join("trap.wasm")).unwrap();
+    let mut up = Up::start(app.path());
+    let address = up.address();
+    up.line("trap generation 1 is served");
+    get(&address, "/trap/first").await;
+    up.line("path: /trap/first");
+    for n in 2..4 {
+        get(&address, &format!("/trap/again{n}")).await;
+        up.line(&format!("GET /trap/again{n}: "));
+    }
 }

@@ -19,6 +19,7 @@
 
 mod cargo;
 mod component;
+mod metadata;
 mod project;
 mod toolchain;
 

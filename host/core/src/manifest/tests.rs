@@ -20,7 +20,7 @@ fn valid() -> Manifest {
         env: BTreeMap::new(),
         allowed_outbound_hosts: Vec::new(),
         placement: Placement::default(),
-        build_command: None,
+        build: Build::default(),
     }
 }
 
@@ -54,7 +54,8 @@ fn all_broken_rules_are_named_at_once() {
             manifest.env.insert("A=B".to_owned(), String::new());
             manifest.env.insert("NUL".to_owned(), "\0".to_owned());
             manifest.env.insert("BIG".to_owned(), "x".repeat(LARGEST_ENV));
-            manifest.build_command = Some(" ".to_owned());
+            manifest.build.command = Some(" ".to_owned());
+            manifest.build.watch = vec!["src".to_owned(), String::new()];
         },
         &expect![[r#"
             version is "1\n2": expected 1 to 64 bytes on one line
@@ -67,8 +68,19 @@ fn all_broken_rules_are_named_at_once() {
             "A=B" is not the name of a variable: expected letters, digits and _, not starting with a digit
             the value of NUL has a NUL character
             env has 65546 bytes: at most 65536 are allowed
-            the build command is " ": expected a shell command"#]],
+            the build command is " ": expected a shell command
+            watch has "": expected a path or a pattern, such as src/**/*.ts"#]],
     );
+}
+
+#[test]
+fn a_source_is_a_path_on_this_machine() {
+    for source in ["app.wasm", "../target/a b.wasm", "/abs/app.wasm", "C:/app.wasm", "a//b"] {
+        assert_eq!(check_source(source), None, "{source}");
+    }
+    for source in ["https://example.com/x.wasm", "file:///x.wasm", "oci://ghcr.io/x"] {
+        assert_eq!(check_source(source), Some(Broken::SourceUrl(source.to_owned())));
+    }
 }
 
 #[test]

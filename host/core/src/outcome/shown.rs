@@ -66,6 +66,10 @@ impl fmt::Display for Refusal {
                 held.about()
             ),
             Self::NotReady => f.write_str("the app's code is not ready to run yet"),
+            Self::NotBuilt => f.write_str(
+                "the app is not built yet: it is building, or its build failed, which the terminal of \
+                 `steerage up` tells",
+            ),
             Self::NoReplica => f.write_str(
                 "no replica of the app answers, and its labels or apart_from keep it off this host",
             ),

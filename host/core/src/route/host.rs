@@ -34,7 +34,7 @@ pub enum HostPattern {
 #[error("{} is not a host: {rule}", Quoted(.value))]
 pub struct BadHost {
     value: String,
-    rule: &'static str,
+    rule: Cow<'static, str>,
 }
 
 /// The longest name DNS carries.
@@ -90,7 +90,7 @@ impl HostPattern {
         let name = HostName::parse(suffix)
             .map_err(|error| BadHost { value: text.to_owned(), rule: error.rule })?;
         if is_address(name.as_str()) {
-            let rule = "an address has no names below it";
+            let rule = "an address has no names below it".into();
             return Err(BadHost { value: text.to_owned(), rule });
         }
         Ok(Self::Suffix(name))
@@ -130,7 +130,7 @@ pub(crate) fn request_host(host: &str) -> Cow<'_, str> {
         return Cow::Borrowed("");
     }
     if name.starts_with('[') {
-        return canonical(name).map_or(Cow::Borrowed(name), Cow::Owned);
+        return canonical_name(name).map_or(Cow::Borrowed(name), Cow::Owned);
     }
     if name.bytes().any(|b| b.is_ascii_uppercase()) {
         Cow::Owned(name.to_ascii_lowercase())
@@ -159,7 +159,30 @@ fn is_address(host: &str) -> bool {
     last == Some(b']') || last.is_some_and(|b| b.is_ascii_digit()) && host.parse::<IpAddr>().is_ok()
 }
 
-fn canonical(text: &str) -> Result<String, &'static str> {
+fn canonical(text: &str) -> Result<String, Cow<'static, str>> {
+    if let Some(name) = name_of_url(text) {
+        return Err(format!("a scheme and a path are not part of it: write {name}").into());
+    }
+    canonical_name(text).map_err(Cow::Borrowed)
+}
+
+/// The host of what is a URL rather than a host, as a browser's address bar gives it.
+fn name_of_url(text: &str) -> Option<&str> {
+    let scheme = text.split_once("://");
+    let rest = scheme.map(|(_, rest)| rest).or_else(|| text.strip_prefix("//")).unwrap_or(text);
+    if rest.len() == text.len() && !text.contains('/') {
+        return None;
+    }
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if !port.ends_with(']') => name,
+        _ => host,
+    };
+    Some(if name.is_empty() { "the name alone" } else { name })
+}
+
+fn canonical_name(text: &str) -> Result<String, &'static str> {
     if let Some(address) = text.strip_prefix('[') {
         let address = address.strip_suffix(']').and_then(|inside| inside.parse::<Ipv6Addr>().ok());
         return address

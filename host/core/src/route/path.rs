@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use crate::quote::Quoted;
 
+mod dialect;
+
 /// The paths that belong to the host itself.
 const RESERVED: &str = "/.well-known/steerage";
 
@@ -137,6 +139,9 @@ fn read(text: &str) -> Result<PathPattern, String> {
     }
     let mut segments: Vec<Segment> = Vec::new();
     if !prefix.is_empty() {
+        if let Some(meant) = dialect::meant(prefix, rest) {
+            return Err(meant);
+        }
         for part in prefix.split('/') {
             let segment = read_segment(part)?;
             if matches!(segment, Segment::Param(_)) && segments.contains(&segment) {

@@ -118,6 +118,7 @@ fn heading(knob: &Knob) -> Option<&'static str> {
         "limits.default" => "What an app gets that does not say",
         "limits.maximum" => "The most an app may ask for",
         "fleet" => "The fleet it belongs to",
+        "outbound" => "What guests may reach",
         _ if knob.key == "tenants" => "Size of the host",
         _ => return None,
     })

@@ -1,0 +1,66 @@
+//! What came back: reads answers, and tells those of a control API from those of something else.
+//! Does not send anything.
+
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{Response, StatusCode};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+use serde::de::DeserializeOwned;
+
+use super::{Client, ClientError, LARGEST_ANSWER, LOOK_TIMEOUT};
+use crate::api::wire::Problem;
+
+impl Client {
+    pub(super) fn refused(&self, status: StatusCode, text: &[u8]) -> ClientError {
+        // Only what answers callers of apps names the call.
+        let document = serde_json::from_slice::<serde_json::Value>(text).unwrap_or_default();
+        if document.get("call_id").is_some() {
+            let detail = document.get("detail").and_then(serde_json::Value::as_str);
+            return self.not_admin(format!("it serves apps and says {:?}", detail.unwrap_or("")));
+        }
+        match serde_json::from_value::<Problem>(document) {
+            Ok(problem) => ClientError::Refused(Box::new(problem)),
+            // A proxy before a host says the like of 502; a server that is none knows no such path.
+            Err(_) if status.is_client_error() => self.not_admin(format!("it says {status}")),
+            Err(_) => self.broken(&format!("it says {status} and gives no reason")),
+        }
+    }
+
+    pub(super) fn not_admin(&self, what: String) -> ClientError {
+        ClientError::NotAdmin { url: self.url.clone(), what }
+    }
+
+    pub(super) async fn parse<T: DeserializeOwned>(
+        &self,
+        response: Response<Incoming>,
+    ) -> Result<T, ClientError> {
+        let said = content_type(&response);
+        let text = self.read(response).await?;
+        serde_json::from_slice(&text).map_err(|error| match said.contains("json") {
+            true => self.broken(&error),
+            false if said.is_empty() => self.not_admin("it answers with no JSON".to_owned()),
+            false => self.not_admin(format!("it answers with {said}")),
+        })
+    }
+
+    pub(super) async fn read(&self, response: Response<Incoming>) -> Result<Bytes, ClientError> {
+        let body = Limited::new(response.into_body(), LARGEST_ANSWER);
+        let read = tokio::time::timeout(LOOK_TIMEOUT, body.collect()).await;
+        match read {
+            Ok(Ok(body)) => Ok(body.to_bytes()),
+            Ok(Err(error)) => Err(self.broken(&error)),
+            Err(_) => Err(self.broken(&format!("it did not end within {LOOK_TIMEOUT:?}"))),
+        }
+    }
+
+    pub(super) fn broken(&self, what: &impl ToString) -> ClientError {
+        ClientError::Broken { url: self.url.clone(), what: what.to_string() }
+    }
+}
+
+/// What the answer says it is; nothing where it does not say.
+pub(super) fn content_type<B>(response: &Response<B>) -> String {
+    let said = response.headers().get(CONTENT_TYPE).and_then(|said| said.to_str().ok());
+    said.unwrap_or_default().to_owned()
+}
