@@ -2,7 +2,7 @@
 //! Holds nothing but the compiler, so that stopping it loses nothing.
 
 use std::fs;
-use std::io::Write;
+use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -37,10 +37,11 @@ pub fn compile(task: &Task) -> anyhow::Result<()> {
     confine(task.memory)?;
     let bytes = fs::read(&task.wasm)?;
     let report = match make(&bytes, task.largest_memory)? {
-        Ok((shape, code)) => {
-            write_durably(&task.out, &code)?;
-            Report::Compiled(shape)
-        }
+        Ok((shape, code)) => match write_durably(&task.out, &code) {
+            Ok(()) => Report::Compiled(shape),
+            Err(error) if is_full(&error) => Report::Full,
+            Err(error) => return Err(error.into()),
+        },
         Err(rejection) => Report::Rejected(rejection),
     };
     let mut stdout = std::io::stdout().lock();
@@ -82,6 +83,10 @@ fn make(
 
 fn invalid(error: &wasmtime::Error) -> Rejection {
     Rejection::Invalid { detail: format!("{error:#}") }
+}
+
+fn is_full(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
 }
 
 fn write_durably(path: &Path, bytes: &[u8]) -> std::io::Result<()> {

@@ -77,6 +77,14 @@ pub enum CompileError {
         /// The last line it wrote to stderr.
         said: String,
     },
+    /// There is no room for the code.
+    #[error("the disk of this host is full: cannot write the compiled code of {digest} to {path}")]
+    Full {
+        /// The component.
+        digest: Digest,
+        /// The folder.
+        path: PathBuf,
+    },
     /// The cache or the child process could not be used.
     #[error("cannot {what}")]
     Io {
@@ -93,6 +101,8 @@ pub enum CompileError {
 pub(super) enum Report {
     Compiled(Shape),
     Rejected(Rejection),
+    /// There was no room on the disk for the code.
+    Full,
 }
 
 /// The compiler. Clones share its bounds.
@@ -239,6 +249,7 @@ impl Compiler {
         match serde_json::from_slice(&output.stdout) {
             Ok(Report::Compiled(shape)) if output.status.success() => Ok(shape),
             Ok(Report::Rejected(rejection)) => Err(CompileError::Rejected(rejection)),
+            Ok(Report::Full) => Err(self.full(digest)),
             Ok(Report::Compiled(_)) | Err(_) => Err(CompileError::Died {
                 digest,
                 status: output.status,
@@ -248,15 +259,22 @@ impl Compiler {
         }
     }
 
+    fn full(&self, digest: Digest) -> CompileError {
+        CompileError::Full { digest, path: self.folder.clone() }
+    }
+
     /// The shape first, then the code under its final name: code that is there is whole.
     fn publish(&self, digest: Digest, part: &Path, shape: &Shape) -> Result<(), CompileError> {
         let shape_path = self.shape_path(digest);
         let text = serde_json::to_vec(shape)
             .map_err(|error| io_error("write", &shape_path, io::Error::other(error)))?;
         let shape_part = part.with_extension("shape");
-        fs::write(&shape_part, text)
-            .and_then(|()| fs::rename(&shape_part, &shape_path))
-            .map_err(|source| io_error("write", &shape_path, source))?;
+        fs::write(&shape_part, text).and_then(|()| fs::rename(&shape_part, &shape_path)).map_err(
+            |source| match source.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => self.full(digest),
+                _ => io_error("write", &shape_path, source),
+            },
+        )?;
         let code = self.code_path(digest);
         fs::rename(part, &code).map_err(|source| io_error("write", &code, source))
     }
