@@ -4,6 +4,7 @@
 
 mod error;
 mod follow;
+pub mod lineage;
 mod routes;
 mod trial;
 mod wish;
@@ -21,7 +22,7 @@ use crate::catalog::shelf::{Parts, Shelf};
 use crate::catalog::{App, Deployed, Snapshot};
 use crate::fleet::Fleet;
 use crate::ledger::index::IndexRecord;
-use crate::ledger::record::DeploymentRecord;
+use crate::ledger::record::{DeploymentRecord, Fingerprint};
 use crate::manifest;
 use crate::telemetry::chain;
 use crate::telemetry::events::{Event, Severity};
@@ -210,7 +211,11 @@ impl Agent {
     pub async fn remove(&self, app: &AppName) -> Result<(), DeployError> {
         if let Some(fleet) = &self.fleet {
             self.wish_removed(fleet, app).await?;
-            return self.forget_app(app).await;
+            if let Err(error) = self.forget_app(app).await {
+                // It is gone from the fleet by now, and this host tries on by itself.
+                tracing::warn!(%app, error = chain(&error), "removed, but not forgotten here yet");
+            }
+            return Ok(());
         }
         self.remove_here(app).await
     }
@@ -251,6 +256,16 @@ impl Agent {
             }
         }
         Ok(())
+    }
+
+    /// What tells the deployment of an app that is served here from another of its number; `None` where
+    /// the ledger cannot say.
+    #[must_use]
+    pub fn fingerprint(&self, app: &App) -> Option<Fingerprint> {
+        app.fingerprint.or_else(|| {
+            let record = self.parts().ledger.deployment(&app.name, app.generation).ok()??;
+            Some(record.fingerprint())
+        })
     }
 
     /// The app's deployments that can be gone back to, the oldest first.

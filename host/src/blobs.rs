@@ -134,6 +134,15 @@ impl Blobs {
         Ok(received)
     }
 
+    /// Whether a folder holds components.
+    #[must_use]
+    pub fn are_in(folder: &Path) -> bool {
+        let Ok(mut files) = fs::read_dir(folder) else { return false };
+        files.any(|file| {
+            file.is_ok_and(|file| file.file_name().to_string_lossy().parse::<Digest>().is_ok())
+        })
+    }
+
     /// Where a component is, if it is there.
     #[must_use]
     pub fn path(&self, digest: &Digest) -> PathBuf {

@@ -17,6 +17,7 @@ mod deploy;
 mod doctor;
 pub mod ending;
 mod events;
+mod fleet;
 mod host;
 mod hosts;
 pub mod human;
@@ -69,6 +70,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Cordon(args) => wait(hosts::cordon(&args)),
         Command::Uncordon(args) => wait(hosts::uncordon(&args)),
         Command::Scale(args) => wait(hosts::scale(&args)),
+        Command::Fleet(args) => wait(fleet::run(&args)),
         Command::Cert(args) => cert::run(&args),
         Command::Simulate(args) => simulate::run(&args),
         Command::Plan(args) => plan::run(&args),

@@ -3,9 +3,11 @@
 //! Reads and writes no store: `member` does, and tells what came; decides no placement.
 
 pub mod keys;
+mod lineage;
 pub mod record;
 mod saved;
 mod trial;
+mod unseen;
 mod usage;
 mod view;
 
@@ -20,6 +22,7 @@ use imbl::OrdMap;
 use steerage_core::id::{AppName, HostName};
 use tokio::sync::watch;
 
+pub use self::lineage::Lineage;
 use self::record::HostRecord;
 pub use self::usage::part_of;
 pub use self::view::{Told, View};
@@ -51,6 +54,8 @@ struct Inner {
     copy: PathBuf,
     /// Why this host is not one of the fleet, where it is not.
     trouble: ArcSwapOption<String>,
+    /// Which fleet it follows, and whether the store is that fleet's.
+    lineage: Lineage,
     /// Hosts that were lost while this one runs and have not come back.
     lost: Mutex<BTreeMap<HostName, Lost>>,
 }
@@ -94,7 +99,10 @@ impl Fleet {
     /// file `copy`, until the store says more.
     #[must_use]
     pub fn new(me: HostName, store: Store, peers: Peers, copy: PathBuf) -> Self {
-        let (view, is_known) = (saved::read(&copy), copy.exists());
+        let is_known = copy.exists();
+        let (view, revision) = saved::read(&copy);
+        let was_in_fleet = !view.lingering.is_empty();
+        let lineage = Lineage::read(&copy, revision, was_in_fleet);
         let inner = Inner {
             me,
             store,
@@ -108,6 +116,7 @@ impl Fleet {
             back_at: Mutex::default(),
             copy,
             trouble: ArcSwapOption::empty(),
+            lineage,
             lost: Mutex::default(),
         };
         let fleet = Self { inner: Arc::new(inner) };
@@ -220,6 +229,18 @@ impl Fleet {
         back_at.filter(|_| !self.is_cut_off()).map_or(Duration::ZERO, |at| at.elapsed())
     }
 
+    /// Which fleet this host follows, and whether the store is that fleet's.
+    #[must_use]
+    pub fn lineage(&self) -> &Lineage {
+        &self.inner.lineage
+    }
+
+    /// Forgets what was known of the fleet: it was another one.
+    pub fn forget(&self) {
+        let _turn = self.inner.next.lock().unwrap_or_else(PoisonError::into_inner);
+        self.swap(View::default(), None);
+    }
+
     /// Takes all that the store holds. Hosts that it does not know any more, but that still answer
     /// this one, stay known: more likely the store was away than they are.
     pub fn replace(&self, seen: &Seen) -> Told {
@@ -258,7 +279,7 @@ impl Fleet {
 
     /// Keeps what is known on the disk, for a start without the store.
     pub fn save(&self) {
-        saved::write(&self.inner.copy, &self.view());
+        saved::write(&self.inner.copy, &self.view(), self.inner.lineage.revision());
     }
 
     fn answers(&self, host: &HostName, run: u64) -> bool {

@@ -2,6 +2,7 @@
 //! the TLS settings that let in nobody else. `steerage cert issue` makes the folder this reads.
 //! Does not issue or renew, does not look by itself whether there is a new one, and speaks with nobody.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,6 +18,7 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{CertificateError, ClientConfig, RootCertStore, ServerConfig, SignatureScheme};
+use sha2::{Digest as _, Sha256};
 use steerage_core::id::HostName;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
@@ -32,6 +34,7 @@ pub const KEY: &str = "host.key";
 pub struct Identity {
     folder: PathBuf,
     name: HostName,
+    authorities: BTreeSet<String>,
     own: Arc<Own>,
     server: Arc<ServerConfig>,
     client: Arc<ClientConfig>,
@@ -142,7 +145,8 @@ impl Identity {
         let server = server(&provider, verifier, own.clone()).map_err(|error| bad(&ca, error))?;
         let client = client(&provider, roots, own.clone()).map_err(|error| bad(&ca, error))?;
         let (server, client) = (Arc::new(server), Arc::new(client));
-        Ok(Self { folder: folder.to_owned(), name, own, server, client })
+        let authorities = certificates(&ca)?.iter().map(fingerprint).collect();
+        Ok(Self { folder: folder.to_owned(), name, authorities, own, server, client })
     }
 
     /// Reads the host's own certificate and key again, and shows them from now on; whether they are
@@ -191,6 +195,12 @@ impl Identity {
     #[must_use]
     pub fn name(&self) -> &HostName {
         &self.name
+    }
+
+    /// Fingerprints of the authorities that are believed: sha-256 of each certificate.
+    #[must_use]
+    pub fn authorities(&self) -> &BTreeSet<String> {
+        &self.authorities
     }
 
     /// When the certificate's time is over.
@@ -267,6 +277,11 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, IdentityErr
         return Err(bad(path, "it holds no certificate in PEM"));
     }
     Ok(found)
+}
+
+fn fingerprint(certificate: &CertificateDer<'_>) -> String {
+    let hash = Sha256::digest(certificate.as_ref());
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, IdentityError> {

@@ -7,8 +7,10 @@ pub mod index;
 pub mod record;
 mod tables;
 
+use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::ops::Bound;
+use std::path::{Path, PathBuf};
 use std::slice;
 use std::sync::Arc;
 
@@ -20,7 +22,7 @@ pub use self::error::LedgerError;
 use self::error::unreadable;
 use self::index::IndexRecord;
 use self::record::DeploymentRecord;
-use self::tables::{CURRENT, DEPLOYMENTS, INDEX, LAST, REFS, Tables, is_used};
+use self::tables::{COPIES, CURRENT, DEPLOYMENTS, INDEX, LAST, REFS, Tables, is_used};
 
 const FILE: &str = "steerage.redb";
 /// Memory for pages of the database. The system keeps them as well, so this saves a few system calls
@@ -31,6 +33,15 @@ const CACHE: usize = 4 << 20;
 #[derive(Clone, Debug)]
 pub struct Ledger {
     backing: Arc<Backing>,
+}
+
+/// Whether a host that runs has the ledger of this folder open. Not to be asked by that host: the
+/// kernel would take its own lock away with the file.
+#[must_use]
+pub fn is_in_use(folder: &Path) -> bool {
+    let Ok(file) = fs::File::open(folder.join(FILE)) else { return false };
+    let lock = rustix::fs::fcntl_lock(&file, rustix::fs::FlockOperation::NonBlockingLockShared);
+    matches!(lock, Err(rustix::io::Errno::AGAIN | rustix::io::Errno::ACCESS))
 }
 
 impl Ledger {
@@ -45,6 +56,32 @@ impl Ledger {
         let synced = fs::File::open(folder).and_then(|folder| folder.sync_all());
         synced.map_err(|source| LedgerError::Open { path, source })?;
         Ok(Self { backing: Arc::new(backing) })
+    }
+
+    /// Whether there is no ledger in a folder, or one that holds nothing: it was never written, or it
+    /// was lost.
+    #[must_use]
+    pub fn is_missing(folder: &Path) -> bool {
+        fs::metadata(folder.join(FILE)).map_or(true, |file| file.len() == 0)
+    }
+
+    /// Where the ledger of a folder is.
+    #[must_use]
+    pub fn path(folder: &Path) -> PathBuf {
+        folder.join(FILE)
+    }
+
+    /// Whether the file is where it was when it was opened: a data folder may be deleted while its host
+    /// runs, which then keeps nothing.
+    #[must_use]
+    pub fn is_there(&self) -> bool {
+        self.backing.is_there()
+    }
+
+    /// Whether the disk has too little room for anything to be kept.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.backing.is_copy() || self.backing.is_full()
     }
 
     /// Adds a deployment and makes it the app's current one. Durable when this returns. Returns the
@@ -101,7 +138,8 @@ impl Ledger {
     /// # Errors
     /// The database failed; nothing has changed then.
     pub fn remove(&self, app: &AppName) -> Result<Option<Vec<Digest>>, LedgerError> {
-        self.write(|tables| {
+        // It makes room, and needs next to none itself.
+        self.write_now(|tables| {
             let dropped = tables.remove(app)?;
             dropped.map(|digests| tables.unused(digests)).transpose()
         })
@@ -116,7 +154,9 @@ impl Ledger {
         &self,
         mut show: impl FnMut(&str, Result<IndexRecord, LedgerError>),
     ) -> Result<(), LedgerError> {
-        self.backing.with(|database| {
+        // In the order of their names, so this says who was shown before a damaged page.
+        let mut last = String::new();
+        let walked = self.backing.with(|database| {
             let transaction = database.begin_read()?;
             let deployments = transaction.open_table(DEPLOYMENTS)?;
             let index = transaction.open_table(INDEX)?;
@@ -131,9 +171,39 @@ impl Ledger {
                         index_of(key, bytes.as_ref().map_or(&[], |bytes| bytes.value()))
                     }
                 };
+                key.0.clone_into(&mut last);
                 show(key.0, shown);
             }
             Ok(())
+        });
+        match walked {
+            Err(error) if error.is_damage() => self.each_copy(&last, show),
+            walked => walked,
+        }
+    }
+
+    /// The same from the copies, of the apps whose names come after `last`.
+    fn each_copy(
+        &self,
+        last: &str,
+        mut show: impl FnMut(&str, Result<IndexRecord, LedgerError>),
+    ) -> Result<(), LedgerError> {
+        self.backing.with(|database| {
+            let transaction = database.begin_read()?;
+            let copies = transaction.open_table(COPIES)?;
+            for entry in copies.range::<&str>((Bound::Excluded(last), Bound::Unbounded))? {
+                let (app, bytes) = entry?;
+                show(app.value(), index_of((app.value(), 0), bytes.value()));
+            }
+            Ok(())
+        })
+    }
+
+    /// The copy of an app's current deployment.
+    fn copy(&self, app: &AppName) -> Result<Option<DeploymentRecord>, LedgerError> {
+        self.backing.with(|database| {
+            let bytes = database.begin_read()?.open_table(COPIES)?.get(app.as_str())?;
+            bytes.map(|bytes| decode((app.as_str(), 0), bytes.value())).transpose()
         })
     }
 
@@ -157,12 +227,17 @@ impl Ledger {
         app: &AppName,
         generation: Generation,
     ) -> Result<Option<DeploymentRecord>, LedgerError> {
-        self.backing.with(|database| {
+        let found = self.backing.with(|database| {
             let transaction = database.begin_read()?;
             let key = (app.as_str(), generation.get());
             let bytes = transaction.open_table(DEPLOYMENTS)?.get(key)?;
             bytes.map(|bytes| decode(key, bytes.value())).transpose()
-        })
+        });
+        let Err(error) = found else { return found };
+        match self.copy(app) {
+            Ok(Some(copy)) if copy.generation == generation => Ok(Some(copy)),
+            _ => Err(error),
+        }
     }
 
     /// An app's deployments that are kept, the oldest first.
@@ -170,7 +245,7 @@ impl Ledger {
     /// # Errors
     /// The database failed or holds a record this version cannot read.
     pub fn history(&self, app: &AppName) -> Result<Vec<DeploymentRecord>, LedgerError> {
-        self.backing.with(|database| {
+        let found = self.backing.with(|database| {
             let transaction = database.begin_read()?;
             let deployments = transaction.open_table(DEPLOYMENTS)?;
             let mut records = Vec::new();
@@ -179,7 +254,19 @@ impl Ledger {
                 records.push(decode(key.value(), bytes.value())?);
             }
             Ok(records)
-        })
+        });
+        match found {
+            Err(error) if error.is_damage() => {
+                self.copy(app).map(|copy| copy.into_iter().collect())
+            }
+            found => found,
+        }
+    }
+
+    /// Whether a page of the file was found damaged since it was opened first.
+    #[must_use]
+    pub fn is_damaged(&self) -> bool {
+        self.backing.is_damaged()
     }
 
     /// The generation of the app's next deployment. Never one that was given before, not even to
@@ -192,6 +279,25 @@ impl Ledger {
             let transaction = database.begin_read()?;
             let last = transaction.open_table(LAST)?.get(app.as_str())?.map(|last| last.value());
             Ok(last.and_then(Generation::new).map_or(Generation::FIRST, Generation::next))
+        })
+    }
+
+    /// The highest generation that each app ever had here, removed apps included.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub fn last_of_all(&self) -> Result<BTreeMap<AppName, Generation>, LedgerError> {
+        self.backing.with(|database| {
+            let transaction = database.begin_read()?;
+            let mut all = BTreeMap::new();
+            for entry in transaction.open_table(LAST)?.iter()? {
+                let (app, last) = entry?;
+                if let (Ok(app), Some(last)) = (app.value().parse(), Generation::new(last.value()))
+                {
+                    all.insert(app, last);
+                }
+            }
+            Ok(all)
         })
     }
 
@@ -210,6 +316,15 @@ impl Ledger {
         change: impl FnOnce(&mut Tables<'_>) -> Result<T, LedgerError>,
     ) -> Result<T, LedgerError> {
         self.backing.check_room()?;
+        self.write_now(change)
+    }
+
+    /// The same, however little room there is.
+    fn write_now<T>(
+        &self,
+        change: impl FnOnce(&mut Tables<'_>) -> Result<T, LedgerError>,
+    ) -> Result<T, LedgerError> {
+        self.backing.leave_copy()?;
         self.backing.with(|database| {
             let transaction = begin_write(database)?;
             let changed = change(&mut Tables::open(&transaction)?)?;

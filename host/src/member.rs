@@ -8,6 +8,7 @@ mod clocks;
 mod history;
 mod judge;
 mod lease;
+mod lineage;
 mod mirror;
 mod report;
 mod settle;
@@ -16,7 +17,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::agent::Agent;
 use crate::fleet::Fleet;
@@ -57,6 +58,10 @@ struct Shared {
     member: Member,
     /// The lease under which this host is registered, while it has one.
     lease: watch::Sender<Option<LeaseId>>,
+    /// Whether the store is followed: nobody registers in one that is another's.
+    follows: watch::Sender<bool>,
+    /// Says that something happened to this host's own record.
+    own_record: Notify,
     settle: settle::Queue,
 }
 
@@ -66,6 +71,8 @@ impl Member {
         let shared = Arc::new(Shared {
             member: self,
             lease: watch::channel(None).0,
+            follows: watch::channel(false).0,
+            own_record: Notify::new(),
             settle: settle::Queue::default(),
         });
         shared.settle.all(&shared.member);

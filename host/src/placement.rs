@@ -123,7 +123,10 @@ fn all_answer(fleet: &Fleet) -> bool {
 
 /// Whether apps are assigned to hosts that are not there.
 fn misses_hosts(view: &View) -> bool {
-    view.assigned.values().any(|(hosts, _)| hosts.iter().any(|host| view.host(host).is_none()))
+    let misses = |host: &HostName| {
+        view.host(host).is_none() && view.outlined().all(|(name, _)| name != host)
+    };
+    view.assigned.values().any(|(hosts, _)| hosts.iter().any(misses))
 }
 
 fn answers(fleet: &Fleet, host: &HostName) -> bool {

@@ -7,6 +7,7 @@ pub mod child;
 pub mod compiler;
 pub mod ending;
 pub mod engine;
+pub mod examine;
 pub mod guest;
 mod held;
 pub mod http;
@@ -16,11 +17,15 @@ pub mod limiter;
 mod linked;
 mod loan;
 pub mod module;
+pub mod needs;
+mod offered;
 pub mod outbound;
 mod pace;
 mod reuse;
+pub mod sections;
 mod service;
 pub mod stdio;
+mod trust;
 pub mod verdict;
 
 /// Most bytes a guest hands over in one piece of a body.

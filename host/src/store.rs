@@ -16,10 +16,12 @@ pub use self::batch::in_commits;
 use self::embedded::{Embedded, EmbeddedLease, EmbeddedWatch};
 pub use self::error::StoreError;
 use self::etcd::{Etcd, EtcdLease, EtcdWatch};
-pub use self::settings::{BadStore, EtcdSettings, StoreSettings, TlsFiles};
+pub use self::settings::{BadStore, EtcdSettings, StoreSettings, TlsFiles, has_password};
 
-/// As many writes go into one commit, and as many guards: etcd takes 128 unless it is told otherwise.
+/// As many writes go into one commit: etcd takes 128 unless it is told otherwise.
 pub const MOST_WRITES: usize = 120;
+/// As many guards: one for each write, and a few for what a commit rests on besides.
+pub const MOST_GUARDS: usize = MOST_WRITES + 5;
 /// As many bytes go into one commit, keys and values: etcd takes 1.5 MiB, with what it adds.
 pub const MOST_BYTES: usize = 1 << 20;
 
@@ -45,6 +47,12 @@ pub struct Seen {
     pub entries: Vec<Entry>,
     /// The moment.
     pub revision: Revision,
+    /// What the store calls itself: one that was restored or copied may have another name. 0 for the
+    /// embedded store, which is only ever moved whole.
+    pub cluster: u64,
+    /// Keys that are no text, in a form that can be shown: nobody of us wrote them, and one of them
+    /// must not keep the others from being read.
+    pub strange: Vec<String>,
 }
 
 /// Something that was written or deleted.
@@ -101,7 +109,7 @@ pub enum Write {
 /// Changes that are made together, or not at all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Commit {
-    /// What must hold; at most [`MOST_WRITES`].
+    /// What must hold; at most [`MOST_GUARDS`].
     pub guards: Vec<Guard>,
     /// What is changed then; at most [`MOST_WRITES`] of together [`MOST_BYTES`], each key once.
     pub writes: Vec<Write>,
@@ -331,7 +339,7 @@ impl Write {
 fn check(commit: &Commit) -> Result<(), StoreError> {
     let bytes = commit.writes.iter().map(Write::size).sum();
     for (count, unit, most) in [
-        (commit.guards.len(), "guards", MOST_WRITES),
+        (commit.guards.len(), "guards", MOST_GUARDS),
         (commit.writes.len(), "writes", MOST_WRITES),
         (bytes, "bytes", MOST_BYTES),
     ] {

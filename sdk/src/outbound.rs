@@ -201,6 +201,11 @@ impl fmt::Display for OutboundError {
                 "outbound request to {target} is not allowed: add {target:?} to \
                  allowed_outbound_hosts in steerage.toml"
             ),
+            ErrorCode::DestinationIpProhibited => write!(
+                f,
+                "outbound request to {target} is not allowed: its address is not public; the \
+                 host's operator opens it with --outbound-private"
+            ),
             // Said in words, above all by tests.
             ErrorCode::InternalError(Some(reason)) => {
                 write!(f, "outbound request to {target} failed: {reason}")

@@ -16,6 +16,7 @@ pub mod expiry;
 pub mod fair;
 pub mod id;
 pub mod limits;
+pub mod lineage;
 pub mod machine;
 pub mod manifest;
 pub mod mapped;

@@ -28,6 +28,28 @@ pub struct BadNetwork {
 }
 
 impl Network {
+    /// The network of the addresses that share the first `prefix` bits with this one.
+    #[must_use]
+    pub fn new(address: IpAddr, prefix: u32) -> Self {
+        let first = match address {
+            IpAddr::V4(address) => IpAddr::V4(first_v4(address, prefix)),
+            IpAddr::V6(address) => IpAddr::V6(first_v6(address, prefix)),
+        };
+        Self { first, prefix }
+    }
+
+    /// Its first address.
+    #[must_use]
+    pub fn first(&self) -> IpAddr {
+        self.first
+    }
+
+    /// Whether it is all addresses of its kind.
+    #[must_use]
+    pub fn is_all(&self) -> bool {
+        self.prefix == 0
+    }
+
     /// Whether the address is in the network. An IPv4 address in its IPv6 form counts as itself.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
@@ -79,14 +101,11 @@ fn read(text: &str) -> Result<Network, &'static str> {
     if prefix > most {
         return Err("it has more bits than an address");
     }
-    let first = match address {
-        IpAddr::V4(address) => IpAddr::V4(first_v4(address, prefix)),
-        IpAddr::V6(address) => IpAddr::V6(first_v6(address, prefix)),
-    };
-    if first != address {
+    let network = Network::new(address, prefix);
+    if network.first != address {
         return Err("bits are set beyond its prefix");
     }
-    Ok(Network { first, prefix })
+    Ok(network)
 }
 
 fn first_v4(address: Ipv4Addr, prefix: u32) -> Ipv4Addr {

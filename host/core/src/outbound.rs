@@ -1,12 +1,16 @@
 //! Which other hosts a guest may call, written the way Spin writes it.
 //! Does not resolve names or open connections: the caller asks before it resolves and again, with
-//! [`is_public`], for every address that the name resolved to.
+//! [`judge_address`], for every address that the name resolved to.
 
 mod address;
+mod denial;
 mod pattern;
+mod private;
 
 pub use self::address::is_public;
+pub use self::denial::{Denial, OwnDoor, judge_address};
 pub use self::pattern::{AllowedHost, BadAllowedHost};
+pub use self::private::{BadPrivateNetworks, PrivateNetworks};
 
 /// What a policy says about one outbound request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,10 +19,11 @@ pub enum Verdict {
     Denied,
     /// An entry covers it.
     Allowed {
-        /// Whether it may go to an address that is not public: only where the developer named
-        /// this very host or address, never by wildcard. Otherwise a guest that may call
-        /// "anything" could reach the operator's own network through a name that points there.
-        private_ok: bool,
+        /// Whether an entry names this very host or address. Only then may the request go to an
+        /// address that is not public, and only where the operator opened its network as well.
+        /// Otherwise a guest that may call "anything" could reach the operator's own network
+        /// through a name that points there.
+        is_named: bool,
     },
 }
 
@@ -45,9 +50,9 @@ impl OutboundPolicy {
         let mut verdict = Verdict::Denied;
         for entry in self.allowed.iter().filter(|entry| entry.covers(&target)) {
             if entry.names_its_host() {
-                return Verdict::Allowed { private_ok: true };
+                return Verdict::Allowed { is_named: true };
             }
-            verdict = Verdict::Allowed { private_ok: false };
+            verdict = Verdict::Allowed { is_named: false };
         }
         verdict
     }

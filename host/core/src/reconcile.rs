@@ -6,8 +6,8 @@ use crate::id::Generation;
 /// How an app stands on a host, at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Standing {
-    /// What the fleet wants; `None` where the app was removed.
-    pub wanted: Option<Wanted>,
+    /// What the fleet wants.
+    pub wish: Wish,
     /// The deployment whose routes the host serves, here or by passing calls on.
     pub served: Option<Generation>,
     /// The deployment whose code the host has announced to have at hand.
@@ -16,7 +16,20 @@ pub struct Standing {
     pub tried: Option<Generation>,
 }
 
-/// What the fleet wants of an app.
+/// What is known of the fleet's wish about an app. That an app is not seen is no wish: a store that is
+/// empty, another one, or holds what cannot be read here says nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Wish {
+    /// Nothing is known: what is there stays as it is.
+    #[default]
+    Unknown,
+    /// The app was removed, and what is here is no later than that.
+    Removed,
+    /// It shall be there.
+    Wanted(Wanted),
+}
+
+/// What the fleet wants of an app that shall be there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wanted {
     /// The deployment.
@@ -53,9 +66,11 @@ pub enum Step {
 /// The next step.
 #[must_use]
 pub fn next_step(standing: &Standing) -> Step {
-    let Standing { wanted, served, announced, tried } = *standing;
-    let Some(wanted) = wanted else {
-        return if served.is_some() || announced.is_some() { Step::Forget } else { Step::Rest };
+    let Standing { wish, served, announced, tried } = *standing;
+    let wanted = match wish {
+        Wish::Wanted(wanted) => wanted,
+        Wish::Removed if served.is_some() || announced.is_some() => return Step::Forget,
+        Wish::Removed | Wish::Unknown => return Step::Rest,
     };
     // First of all, and it cannot fail: a canary that is taken back harms somebody.
     if tried.is_some() && tried != wanted.canary {
@@ -127,13 +142,13 @@ mod tests {
 
     fn standing() -> impl Strategy<Value = Standing> {
         let option = || proptest::option::of(generation());
-        (proptest::option::of(wanted()), option(), option(), option()).prop_map(
-            |(wanted, served, announced, tried)| {
-                // Something is tried beside what is served only.
-                let tried = tried.filter(|_| served.is_some());
-                Standing { wanted, served, announced, tried }
-            },
-        )
+        let wish =
+            prop_oneof![Just(Wish::Unknown), Just(Wish::Removed), wanted().prop_map(Wish::Wanted),];
+        (wish, option(), option(), option()).prop_map(|(wish, served, announced, tried)| {
+            // Something is tried beside what is served only.
+            let tried = tried.filter(|_| served.is_some());
+            Standing { wish, served, announced, tried }
+        })
     }
 
     fn carry_out(standing: &mut Standing, step: Step) {
@@ -159,31 +174,37 @@ mod tests {
     proptest! {
         #[test]
         fn steps_end_and_reach_what_is_wanted(mut standing in standing()) {
+            let before = standing;
             for _ in 0..4 {
                 let step = next_step(&standing);
                 carry_out(&mut standing, step);
             }
             prop_assert_eq!(next_step(&standing), Step::Rest);
-            match standing.wanted {
-                None => prop_assert_eq!((standing.served, standing.announced), (None, None)),
-                Some(wanted) if wanted.is_here => {
+            match standing.wish {
+                Wish::Unknown => prop_assert_eq!(standing, before),
+                Wish::Removed => {
+                    prop_assert_eq!((standing.served, standing.announced), (None, None));
+                }
+                Wish::Wanted(wanted) if wanted.is_here => {
                     prop_assert_eq!(standing.served, Some(wanted.generation));
                     prop_assert_eq!(standing.announced, Some(wanted.generation));
                     prop_assert_eq!(standing.tried, wanted.canary);
                 }
-                Some(wanted) if wanted.is_ready => {
+                Wish::Wanted(wanted) if wanted.is_ready => {
                     prop_assert_eq!(standing.served, Some(wanted.generation));
                     prop_assert_eq!(standing.announced, None);
                     prop_assert_eq!(standing.tried, None);
                 }
-                Some(_) => {}
+                Wish::Wanted(_) => {}
             }
         }
 
         #[test]
         fn a_canary_that_is_taken_back_gets_no_call_while_others_act(standing in standing()) {
-            let wanted = standing.wanted.and_then(|wanted| wanted.canary);
-            if standing.tried != wanted && standing.tried.is_some() && standing.wanted.is_some() {
+            if let Wish::Wanted(wanted) = standing.wish
+                && standing.tried.is_some()
+                && standing.tried != wanted.canary
+            {
                 prop_assert_eq!(next_step(&standing), Step::EndTrial);
             }
         }
@@ -191,9 +212,15 @@ mod tests {
         #[test]
         fn nobody_stops_before_all_others_are_ready(standing in standing()) {
             if next_step(&standing) == Step::Retire {
-                let wanted = standing.wanted.unwrap();
+                let Wish::Wanted(wanted) = standing.wish else { panic!("{standing:?}") };
                 prop_assert!(wanted.is_ready && wanted.is_placed && !wanted.is_here);
             }
+        }
+
+        #[test]
+        fn nothing_is_forgotten_that_nobody_removed(standing in standing()) {
+            let forgets = next_step(&standing) == Step::Forget;
+            prop_assert!(!forgets || standing.wish == Wish::Removed);
         }
     }
 }

@@ -67,6 +67,9 @@ pub enum DeployError {
     /// This host is alone, and canaries are tried by fleets.
     #[error("this host is alone and tries no canaries; it joins a fleet with --store etcd://...")]
     CanaryAlone,
+    /// This host is alone, and this is about fleets.
+    #[error("this host is alone; it joins a fleet with --store etcd://...")]
+    Alone,
     /// One deployment is on trial already.
     #[error(
         "deployment {generation} of {app} is on trial already; promote it or roll it back first"
@@ -144,7 +147,12 @@ impl DeployError {
     /// Whether it is for want of room on this host's disk, which is nobody's but its operator's to mend.
     #[must_use]
     pub fn is_full_disk(&self) -> bool {
-        matches!(self, Self::Ledger(LedgerError::Full { .. }) | Self::Blob(BlobError::Full { .. }))
+        matches!(
+            self,
+            Self::Ledger(LedgerError::Full { .. })
+                | Self::Blob(BlobError::Full { .. })
+                | Self::Compile(CompileError::Full { .. })
+        )
     }
 }
 

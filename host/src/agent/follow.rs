@@ -31,14 +31,25 @@ impl Agent {
         app: &AppName,
         generation: Generation,
     ) -> Result<DeploymentRecord, DeployError> {
-        if let Some(record) = self.parts().ledger.deployment(app, generation)? {
+        // After a restore the ledger may know another deployment of this number.
+        let wanted = fleet.view().fingerprint(app, generation.get());
+        let is_wanted =
+            |record: &DeploymentRecord| wanted.is_none_or(|wanted| record.fingerprint() == wanted);
+        if let Some(record) = self.parts().ledger.deployment(app, generation)?
+            && is_wanted(&record)
+        {
             return Ok(record);
         }
         let key = keys::deployment(app, generation);
-        let entry = fleet.store().get(&key).await?;
-        let entry = entry.ok_or(StoreError::Damaged { what: format!("{key} is missing") })?;
-        DeploymentRecord::decode(&entry.value)
-            .map_err(|error| StoreError::Damaged { what: format!("{key}: {error}") }.into())
+        let damaged = |what: String| DeployError::from(StoreError::Damaged { what });
+        let entry = fleet.get(&key).await?;
+        let entry = entry.ok_or_else(|| damaged(format!("{key} is missing")))?;
+        let record = DeploymentRecord::decode(&entry.value)
+            .map_err(|error| damaged(format!("{key}: {error}")))?;
+        if is_wanted(&record) {
+            return Ok(record);
+        }
+        Err(damaged(format!("{key} is not the deployment that is wanted: deploy the app again")))
     }
 
     /// Has the code of a deployment at hand and serves it, in place of the app's earlier one.
@@ -143,10 +154,11 @@ impl Agent {
     ) -> Result<(), DeployError> {
         let ledger = &self.parts().ledger;
         // Writing is what takes longest where thousands of apps come to a host at once.
-        if ledger.is_current(&record.app, record.generation)? {
+        let is_kept = ledger.deployment(&record.app, record.generation)?.as_ref() == Some(record);
+        if is_kept && ledger.is_current(&record.app, record.generation)? {
             return Ok(());
         }
-        if ledger.deployment(&record.app, record.generation)?.is_some() {
+        if is_kept {
             return Ok(ledger.set_current(&record.app, record.generation)?);
         }
         self.commit(turn, record.clone()).await

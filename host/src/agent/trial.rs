@@ -85,10 +85,10 @@ impl Agent {
             })?;
             let manifest = manifest::reread(&promoted.manifest, &self.parts().limits)
                 .map_err(DeployError::Manifest)?;
-            let record = before.with(&manifest, promoted.generation, None);
+            let record = before.with(&manifest, &promoted, None);
             let mut commit = before.commit(app, &record);
             self.claim(fleet, app, &manifest.routes, &mut commit).await?;
-            match fleet.store().commit(commit).await {
+            match fleet.commit(commit).await {
                 Ok(_) => return Ok(promoted),
                 Err(StoreError::Conflict { .. }) => {}
                 Err(error) => return Err(DeployError::of_commit(app, error)),

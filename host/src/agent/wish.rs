@@ -7,7 +7,7 @@ use steerage_core::id::{AppName, Digest, Generation};
 use steerage_core::manifest::{Manifest, Placement};
 
 use super::{Agent, DeployError, now};
-use crate::fleet::record::{self, AppRecord, CanaryRecord};
+use crate::fleet::record::{self, AppRecord, CanaryRecord, RemovedRecord, Rest};
 use crate::fleet::{Fleet, keys};
 use crate::ledger::record::DeploymentRecord;
 use crate::manifest;
@@ -38,7 +38,7 @@ impl Agent {
         component: Digest,
         canary: Option<Share>,
     ) -> Result<DeploymentRecord, DeployError> {
-        check_store(fleet)?;
+        fleet.check_store()?;
         let size = self.parts().blobs.size(&component)?;
         self.bring_copies(fleet, component).await;
         for _ in 0..TRIES {
@@ -46,7 +46,9 @@ impl Agent {
             if canary.is_some() {
                 before.check_canary(&manifest.name)?;
             }
-            let generation = before.next_generation();
+            // Also beyond what the store knew before it was restored.
+            let known = self.parts().ledger.next_generation(&manifest.name)?;
+            let generation = before.next_generation().max(known);
             let deployed = self.shelf.prepare(manifest, generation, component).await?;
             let deployment = DeploymentRecord {
                 app: manifest.name.clone(),
@@ -57,15 +59,16 @@ impl Agent {
                 size,
                 deployed_at: now(),
             };
-            let record = before.with(manifest, generation, canary);
+            let record = before.with(manifest, &deployment, canary);
             let mut commit = before.commit(&manifest.name, &record);
-            commit.guards.push(guard(keys::last(&manifest.name), before.last.as_ref()));
+            commit.guards.push(before.guard_last(&manifest.name));
+            commit.writes.push(Write::Delete(keys::removed(&manifest.name)));
             let encoded = deployment.encode().map_err(|e| DeployError::Task(e.to_string()))?;
             put(&mut commit, keys::deployment(&manifest.name, generation), encoded);
             let number = generation.get().to_string().into_bytes();
             put(&mut commit, keys::last(&manifest.name), number);
             self.claim(fleet, &manifest.name, &manifest.routes, &mut commit).await?;
-            match fleet.store().commit(commit).await {
+            match fleet.commit(commit).await {
                 Ok(at) => {
                     self.prune(fleet, &record, &deployment.app, at).await;
                     return Ok(deployment);
@@ -111,12 +114,12 @@ impl Agent {
             };
             let manifest = manifest::reread(&wanted.manifest, &self.parts().limits)
                 .map_err(DeployError::Manifest)?;
-            let mut record = before.with(&manifest, wanted.generation, None);
+            let mut record = before.with(&manifest, wanted, None);
             // What an operator said in a rush holds on, whatever the earlier manifest says.
             record.scaled = current.scaled;
             let mut commit = before.commit(app, &record);
             self.claim(fleet, app, &manifest.routes, &mut commit).await?;
-            match fleet.store().commit(commit).await {
+            match fleet.commit(commit).await {
                 Ok(_) => return Ok(wanted.clone()),
                 Err(StoreError::Conflict { .. }) => {}
                 Err(error) => return Err(DeployError::of_commit(app, error)),
@@ -141,7 +144,7 @@ impl Agent {
                 return Err(DeployError::NoApp(app.clone()));
             };
             change(&mut record);
-            match fleet.store().commit(before.commit(app, &record)).await {
+            match fleet.commit(before.commit(app, &record)).await {
                 Ok(_) => return Ok(record),
                 Err(StoreError::Conflict { .. }) => {}
                 Err(error) => return Err(DeployError::of_commit(app, error)),
@@ -151,7 +154,8 @@ impl Agent {
     }
 
     /// Takes an app out of the store, with its deployments and routes. Its number stays, so that no
-    /// generation is given twice.
+    /// generation is given twice, and that it was removed stays: no host forgets an app because it
+    /// does not see it.
     pub(super) async fn wish_removed(
         &self,
         fleet: &Fleet,
@@ -159,19 +163,25 @@ impl Agent {
     ) -> Result<(), DeployError> {
         for _ in 0..TRIES {
             let before = Before::read(fleet, app).await?;
-            if before.app.is_none() {
+            let served = self.parts().catalog.app(app).map(|app| app.generation);
+            // One that the store has lost, or never knew, is removed as well.
+            if before.app.is_none() && served.is_none() {
                 return Err(DeployError::NoApp(app.clone()));
             }
+            let last = before.next_generation().get().saturating_sub(1);
+            let last = last.max(served.map_or(0, Generation::get));
+            let removed = record::encode(&RemovedRecord { generation: last });
             let kept = deployments(fleet, app).await?;
             let mut commit = Commit {
                 guards: vec![guard(keys::app(app), before.app.as_ref())],
                 writes: vec![Write::Delete(keys::app(app))],
             };
+            put(&mut commit, keys::removed(app), removed);
             for deployment in &kept {
                 commit.writes.push(Write::Delete(keys::deployment(app, deployment.generation)));
             }
             let routes = self.claimed(fleet, app, &kept).await?;
-            match fleet.store().commit(commit).await {
+            match fleet.commit(commit).await {
                 Ok(_) => {
                     self.release(fleet, routes).await;
                     return Ok(());
@@ -214,23 +224,19 @@ impl Agent {
         let guards = vec![Guard::At(keys::app(app), at)];
         let commit = Commit { guards, writes: writes.collect() };
         if !commit.writes.is_empty() {
-            drop(fleet.store().commit(commit).await);
+            drop(fleet.commit(commit).await);
         }
     }
 }
 
-/// Refuses at once what would wait for a store that is known to be away.
-pub(super) fn check_store(fleet: &Fleet) -> Result<(), StoreError> {
-    if fleet.is_cut_off() {
-        let why = "this host has lost it and tries to reach it".to_owned();
-        return Err(StoreError::Away { why });
-    }
-    Ok(())
-}
-
 impl Before {
     pub(super) async fn read(fleet: &Fleet, app: &AppName) -> Result<Self, DeployError> {
-        check_store(fleet)?;
+        fleet.check_store()?;
+        Self::look(fleet, app).await
+    }
+
+    /// The same, also where not all that the store holds was heard of yet.
+    pub(super) async fn look(fleet: &Fleet, app: &AppName) -> Result<Self, DeployError> {
         let (app_key, last_key) = (keys::app(app), keys::last(app));
         let app = fleet.store().get(&app_key).await?;
         let last = fleet.store().get(&last_key).await?;
@@ -239,7 +245,12 @@ impl Before {
         Ok(Self { app, record, last })
     }
 
-    fn next_generation(&self) -> Generation {
+    /// Guards the number that is given.
+    pub(super) fn guard_last(&self, app: &AppName) -> Guard {
+        guard(keys::last(app), self.last.as_ref())
+    }
+
+    pub(super) fn next_generation(&self) -> Generation {
         let number = self.last.as_ref().and_then(|entry| std::str::from_utf8(&entry.value).ok());
         let number = number.and_then(|text| text.parse().ok()).and_then(Generation::new);
         number.map_or(Generation::FIRST, Generation::next)
@@ -249,17 +260,19 @@ impl Before {
     pub(super) fn with(
         &self,
         manifest: &Manifest,
-        generation: Generation,
+        deployment: &DeploymentRecord,
         canary: Option<Share>,
     ) -> AppRecord {
+        let generation = deployment.generation.get();
+        let fingerprint = Some(deployment.fingerprint().to_string());
         if let (Some(record), Some(share)) = (&self.record, canary) {
-            let (generation, share) = (generation.get(), share.get());
-            let canary = Some(CanaryRecord { generation, share, since: now() });
+            let (share, rest) = (share.get(), Rest::default());
+            let canary = Some(CanaryRecord { generation, share, since: now(), fingerprint, rest });
             return AppRecord { canary, taken_back: None, ..record.clone() };
         }
         let placement = &manifest.placement;
         AppRecord {
-            generation: generation.get(),
+            generation,
             min: placement.min,
             max: placement.max,
             cpu_m: placement.cpu.map(steerage_core::units::Cpu::as_millis),
@@ -271,6 +284,8 @@ impl Before {
             scaled: self.scaled(placement),
             canary: None,
             taken_back: None,
+            fingerprint,
+            rest: self.record.as_ref().map(|record| record.rest.clone()).unwrap_or_default(),
         }
     }
 

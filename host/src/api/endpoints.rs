@@ -24,6 +24,8 @@ pub(super) enum Operation {
     SetStanding,
     Scale,
     Replicas,
+    Adopt,
+    Import,
     Plan,
     Host,
     Usage,
@@ -94,6 +96,21 @@ const FLEET_CHANGE: &[Cause] = &[
     Cause::BadRequest,
     Cause::NotFound,
     Cause::StoreAway,
+    Cause::NotRegistered,
+    Cause::Overtaken,
+    Cause::BadRecord,
+    Cause::Draining,
+];
+
+const SERVED_AGAIN: &[Cause] = &[
+    Cause::BadRequest,
+    Cause::NotFound,
+    Cause::RouteConflict,
+    Cause::CanaryTakenBack,
+    Cause::CompileTimedOut,
+    Cause::CompileFailed,
+    Cause::StoreAway,
+    Cause::NotRegistered,
     Cause::Overtaken,
     Cause::BadRecord,
     Cause::Draining,
@@ -113,7 +130,7 @@ const GUARDED: Endpoint = Endpoint {
 };
 
 /// All of them.
-pub(super) const ENDPOINTS: [Endpoint; 24] = [
+pub(super) const ENDPOINTS: [Endpoint; 26] = [
     Endpoint {
         operation: Operation::PutBlob,
         method: "put",
@@ -162,6 +179,7 @@ pub(super) const ENDPOINTS: [Endpoint; 24] = [
             Cause::CompileFailed,
             Cause::MemoryLimit,
             Cause::StoreAway,
+            Cause::NotRegistered,
             Cause::Overtaken,
             Cause::BadRecord,
             Cause::Draining,
@@ -191,18 +209,7 @@ pub(super) const ENDPOINTS: [Endpoint; 24] = [
         sent: Sent::Json("RollbackRequest"),
         success: &[("200", "It is served again")],
         returned: Returned::Json("Deployed"),
-        causes: &[
-            Cause::BadRequest,
-            Cause::NotFound,
-            Cause::RouteConflict,
-            Cause::CanaryTakenBack,
-            Cause::CompileTimedOut,
-            Cause::CompileFailed,
-            Cause::StoreAway,
-            Cause::Overtaken,
-            Cause::BadRecord,
-            Cause::Draining,
-        ],
+        causes: SERVED_AGAIN,
         ..GUARDED
     },
     Endpoint {
@@ -212,18 +219,7 @@ pub(super) const ENDPOINTS: [Endpoint; 24] = [
         summary: "Make the deployment on trial the current one",
         success: &[("200", "It is served")],
         returned: Returned::Json("Deployed"),
-        causes: &[
-            Cause::BadRequest,
-            Cause::NotFound,
-            Cause::RouteConflict,
-            Cause::CanaryTakenBack,
-            Cause::CompileTimedOut,
-            Cause::CompileFailed,
-            Cause::StoreAway,
-            Cause::Overtaken,
-            Cause::BadRecord,
-            Cause::Draining,
-        ],
+        causes: SERVED_AGAIN,
         ..GUARDED
     },
     Endpoint {
@@ -327,6 +323,26 @@ pub(super) const ENDPOINTS: [Endpoint; 24] = [
         ..GUARDED
     },
     Endpoint {
+        operation: Operation::Adopt,
+        method: "post",
+        path: "/v1/fleet/adopt",
+        summary: "Follow the store as it is, such as after it was restored; deletes nothing",
+        success: &[("200", "It is followed")],
+        returned: Returned::Json("FleetChanged"),
+        causes: FLEET_CHANGE,
+        ..GUARDED
+    },
+    Endpoint {
+        operation: Operation::Import,
+        method: "post",
+        path: "/v1/fleet/import",
+        summary: "Put those apps of this host into the store that it does not know",
+        success: &[("200", "It knows them, but for those that are left out")],
+        returned: Returned::Json("FleetChanged"),
+        causes: FLEET_CHANGE,
+        ..GUARDED
+    },
+    Endpoint {
         operation: Operation::Plan,
         path: "/v1/plan",
         summary: "What would move if the fleet were planned now, and why",
@@ -376,7 +392,7 @@ pub(super) const ENDPOINTS: [Endpoint; 24] = [
         summary: "Whether the host takes new calls",
         success: &[("200", "It does")],
         returned: Returned::Text("text/plain"),
-        causes: &[Cause::Draining, Cause::StoreAway],
+        causes: &[Cause::Draining, Cause::DataLost, Cause::StoreAway],
         is_guarded: false,
         ..GUARDED
     },

@@ -188,11 +188,22 @@ pub(super) async fn healthz() -> Response {
 /// `GET /readyz`.
 pub(super) async fn readyz(State(state): State<Shared>) -> Result<Response, Refusal> {
     state.check_open()?;
-    if state.front.fleet.as_ref().is_some_and(|fleet| !fleet.is_known()) {
+    if !state.agent.parts().ledger.is_there() {
+        let detail = "the data folder of this host was deleted or moved away while it runs";
+        return Err(Refusal::new(Cause::DataLost, detail));
+    }
+    let fleet = state.front.fleet.as_ref();
+    if fleet.is_some_and(|fleet| !fleet.is_known()) {
         let detail = "this host does not know yet which apps its fleet has; it reads the store";
         return Err(Refusal::new(Cause::StoreAway, detail));
     }
-    Ok(([(CACHE_CONTROL, "no-store")], "ready\n").into_response())
+    // Apps are served on whatever becomes of the store: were a host that is not registered not ready,
+    // the loss of the store's data would take all hosts from their callers at once.
+    let text = match fleet.and_then(|fleet| fleet.trouble()) {
+        Some(trouble) => format!("ready; but {trouble}\n"),
+        None => "ready\n".to_owned(),
+    };
+    Ok(([(CACHE_CONTROL, "no-store")], text).into_response())
 }
 
 impl ApiState {
@@ -210,6 +221,7 @@ impl ApiState {
             connections: self.connections.load(Ordering::Relaxed),
             unrouted: self.front.unrouted.load(Ordering::Relaxed),
             uptime: self.started_at.elapsed(),
+            fleet: self.front.fleet.as_ref().map(|fleet| fleet::reading(fleet, &self.front.hops)),
         }
     }
 }

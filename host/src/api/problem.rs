@@ -27,6 +27,7 @@ pub(super) enum Cause {
     DigestMismatch,
     Unauthorized,
     ForeignHost,
+    CrossSite,
     NotFound,
     MethodNotAllowed,
     RouteConflict,
@@ -39,7 +40,9 @@ pub(super) enum Cause {
     MemoryLimit,
     Draining,
     DiskFull,
+    DataLost,
     StoreAway,
+    NotRegistered,
     Overtaken,
     BadRecord,
     Internal,
@@ -64,6 +67,7 @@ impl Cause {
             Self::DigestMismatch => "digest_mismatch",
             Self::Unauthorized => "unauthorized",
             Self::ForeignHost => "foreign_host",
+            Self::CrossSite => "cross_site",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::RouteConflict => "route_conflict",
@@ -76,7 +80,9 @@ impl Cause {
             Self::MemoryLimit => "memory_limit",
             Self::Draining => "draining",
             Self::DiskFull => "disk_full",
+            Self::DataLost => "data_lost",
             Self::StoreAway => "store_away",
+            Self::NotRegistered => "not_registered",
             Self::Overtaken => "overtaken",
             Self::BadRecord => "bad_record",
             Self::Internal => "internal",
@@ -88,7 +94,7 @@ impl Cause {
         match self {
             Self::BadRequest | Self::BadManifest | Self::DigestMismatch => StatusCode::BAD_REQUEST,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
-            Self::ForeignHost => StatusCode::FORBIDDEN,
+            Self::ForeignHost | Self::CrossSite => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::RouteConflict | Self::CanaryRuns | Self::CanaryTakenBack | Self::Overtaken => {
@@ -99,7 +105,9 @@ impl Cause {
             | Self::CompileTimedOut
             | Self::CompileFailed
             | Self::MemoryLimit => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::Draining | Self::StoreAway => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Draining | Self::StoreAway | Self::NotRegistered | Self::DataLost => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
             Self::BadRecord | Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -113,6 +121,7 @@ impl Cause {
             Self::DigestMismatch => "The component is not the one that was announced",
             Self::Unauthorized => "A token is needed",
             Self::ForeignHost => "The request was sent to a name of another machine",
+            Self::CrossSite => "The request was sent by a web page of another origin",
             Self::NotFound => "There is no such thing",
             Self::MethodNotAllowed => "This cannot be done here",
             Self::RouteConflict => "Another app has the route",
@@ -125,7 +134,9 @@ impl Cause {
             Self::MemoryLimit => "The component needs more memory than it may have",
             Self::Draining => "The host is ending",
             Self::DiskFull => "The host's disk is full",
+            Self::DataLost => "The host's data folder is gone",
             Self::StoreAway => "The fleet's store does not answer",
+            Self::NotRegistered => "The host is not one of the fleet",
             Self::Overtaken => "Others changed the same thing",
             Self::BadRecord => "The store holds what this host cannot read",
             Self::Internal => "The host failed",
@@ -149,6 +160,12 @@ impl Refusal {
              not to {named:?}"
         );
         Self::new(Cause::ForeignHost, detail)
+    }
+
+    pub(super) fn cross_site() -> Self {
+        let detail = "a web page of another origin may not change this host; use the command line, or \
+                      a client that is no browser";
+        Self::new(Cause::CrossSite, detail)
     }
 
     pub(super) fn no_app(app: &AppName) -> Self {
@@ -221,7 +238,9 @@ impl From<DeployError> for Refusal {
             | DeployError::NoCanary(_)
             | DeployError::CanaryOfNothing(_)
             | DeployError::NoDeployment { .. } => Self::new(Cause::NotFound, error.to_string()),
-            DeployError::CanaryAlone => Self::new(Cause::BadRequest, error.to_string()),
+            DeployError::CanaryAlone | DeployError::Alone => {
+                Self::new(Cause::BadRequest, error.to_string())
+            }
             DeployError::CanaryRuns { .. } => Self::new(Cause::CanaryRuns, error.to_string()),
             DeployError::CanaryTakenBack { .. } => {
                 Self::new(Cause::CanaryTakenBack, error.to_string())
@@ -234,6 +253,9 @@ impl From<DeployError> for Refusal {
             DeployError::Store(error) => Self::from(error),
             DeployError::Missing { .. } => Self::new(Cause::StoreAway, error.to_string()),
             DeployError::Ledger(LedgerError::Full { .. }) => Self::disk_full(&error),
+            DeployError::Ledger(LedgerError::Page { .. }) => {
+                Self::new(Cause::Internal, error.to_string())
+            }
             DeployError::Ledger(_) | DeployError::Task(_) => Self::internal(&error),
         }
     }
@@ -251,6 +273,7 @@ impl From<StoreError> for Refusal {
             StoreError::Denied { .. } | StoreError::Untrusted { .. } => {
                 Self::new(Cause::StoreAway, error.to_string())
             }
+            StoreError::NotFollowed { .. } => Self::new(Cause::NotRegistered, error.to_string()),
             StoreError::Conflict { .. } => Self::new(Cause::Overtaken, error.to_string()),
             StoreError::Damaged { .. } => Self::new(Cause::BadRecord, error.to_string()),
             _ => Self::internal(&error),
@@ -297,6 +320,7 @@ impl From<CompileError> for Refusal {
                 );
                 Self::new(Cause::CompileFailed, detail)
             }
+            CompileError::Full { .. } => Self::disk_full(&error),
             CompileError::Io { .. } => Self::internal(&error),
         }
     }

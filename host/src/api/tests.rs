@@ -12,6 +12,7 @@ use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use steerage_core::limits::LimitsPolicy;
+use steerage_core::outbound::PrivateNetworks;
 use steerage_core::units::Fuel;
 use tower_service::Service;
 
@@ -25,6 +26,7 @@ use crate::request::Hops;
 use crate::sandbox::compiler;
 use crate::sandbox::engine::{PoolSettings, Slots};
 use crate::sandbox::module::Sandbox;
+use crate::sandbox::outbound::Egress;
 use crate::schedule::{GuestThreads, Room, Schedule};
 use crate::shutdown::Shutdown;
 use crate::telemetry::events::{Event, Events};
@@ -109,10 +111,12 @@ fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> Api
         keep_resident: Bytes::ZERO,
         largest_memory: Bytes::mebi(16),
     };
+    let egress = Egress::new(PrivateNetworks::default(), 1024);
+    let sandbox = Sandbox::start(pool, Fuel::new(200_000), compiler, egress).unwrap();
     let (catalog, events) = (Arc::<Catalog>::default(), Arc::<Events>::default());
     let schedule = Schedule::new(threads, Room { slots: 4, queue: 4 }, BTreeMap::new());
     let parts = Parts {
-        sandbox: Sandbox::start(pool, Fuel::new(200_000), compiler).unwrap(),
+        sandbox,
         schedule: schedule.clone(),
         memory: Memory::new(MemorySettings { budget: Bytes::mebi(64), overcommit: 1.0 }),
         ledger: Ledger::open(folder).unwrap(),
@@ -142,7 +146,7 @@ fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> Api
         agent: Agent::new(shelf, None),
         front: Arc::new(front),
         connections: Arc::default(),
-        token,
+        token: Arc::new(ArcSwap::from_pointee(token)),
         max_component: Bytes::new(1000),
         listen: SocketAddr::from(([0, 0, 0, 0], 8080)),
         is_tls: false,

@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 
 pub use self::canary::{Canary, CanarySide, TakenBack};
 pub use self::fleet::{
-    HostSummary, Hosts, Plan, PlannedMove, Replica, Replicas, ScaleRequest, StandingRequest,
-    Unplaced,
+    FleetChanged, HostSummary, Hosts, Plan, PlannedMove, Replica, Replicas, ScaleRequest,
+    StandingRequest, Unplaced,
 };
 pub use self::problem::{Mistake, Problem};
 pub use self::usage::{AppUsage, HostUsage, Usage};

@@ -11,6 +11,7 @@ use steerage_core::route::Route;
 
 use super::{AppState, Count, Deployed, Trial};
 use crate::ledger::index::IndexRecord;
+use crate::ledger::record::Fingerprint;
 use crate::sandbox::verdict::Kind;
 
 /// One deployment of an app that is served, whether its code is mapped or not.
@@ -30,6 +31,8 @@ pub struct App {
     pub size: u64,
     /// When it was deployed, in milliseconds since the epoch.
     pub deployed_at: u64,
+    /// What tells this deployment from another of its number, where the index says.
+    pub fingerprint: Option<Fingerprint>,
     /// Its routes as the manifest has them, each in the form in which guests are told.
     routes: Box<[HeaderValue]>,
     /// Its code with what belongs to it, while it is mapped.
@@ -75,6 +78,7 @@ impl App {
             version: record.version.into(),
             size: record.size,
             deployed_at: record.deployed_at,
+            fingerprint: record.fingerprint,
             routes: routes.into(),
             deployed: ArcSwapOption::empty(),
             trial: ArcSwapOption::empty(),
@@ -193,6 +197,7 @@ mod tests {
             kind: "http-0.2".to_owned(),
             size: 1,
             deployed_at: 2,
+            fingerprint: None,
         }
     }
 

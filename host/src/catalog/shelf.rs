@@ -32,6 +32,7 @@ use crate::ledger::Ledger;
 use crate::manifest;
 use crate::sandbox::compiler::Compiled;
 use crate::sandbox::module::{Prepared, Sandbox, Spec};
+use crate::sandbox::outbound::{Charge, Denials};
 use crate::schedule::Schedule;
 use crate::telemetry::calls::AllCalls;
 use crate::telemetry::chain;
@@ -183,12 +184,13 @@ impl Shelf {
         digest: Digest,
         state: AppState,
     ) -> Result<Deployed, ShelfError> {
-        let spec = spec(manifest.clone(), generation, &state);
+        let spec = self.spec(manifest.clone(), generation, &state);
         // Code that is there may turn out to be damaged, and is then compiled again.
         for _ in 0..2 {
-            self.compile(digest).await?;
+            let is_fresh = self.compile(digest).await?.fresh;
             let (shelf, spec) = (self.clone(), spec.clone());
-            if let Some(prepared) = self.blocking(move || shelf.map(digest, spec)).await? {
+            let map = move || shelf.map(digest, spec, is_fresh);
+            if let Some(prepared) = self.blocking(map).await? {
                 return Ok(Deployed { app: manifest.name.clone(), generation, prepared, state });
             }
         }
@@ -271,8 +273,8 @@ impl Shelf {
         }
         let manifest = self.read(app)?;
         let state = app.state_or(|| self.new_state(&manifest)).clone();
-        let spec = spec(manifest, app.generation, &state);
-        let Some(prepared) = self.map(app.digest, spec)? else { return Ok(None) };
+        let spec = self.spec(manifest, app.generation, &state);
+        let Some(prepared) = self.map(app.digest, spec, false)? else { return Ok(None) };
         let (name, generation) = (app.name.clone(), app.generation);
         let deployed = Arc::new(Deployed { app: name, generation, prepared, state });
         deployed.tell_limits();
@@ -287,17 +289,39 @@ impl Shelf {
     }
 
     /// Maps and links compiled code; `None` where it has yet to be compiled, or again since it is
-    /// damaged.
-    fn map(&self, digest: Digest, spec: Spec) -> Result<Option<Prepared>, ShelfError> {
+    /// damaged. What was compiled a moment ago is not: then the engine does not take the component.
+    fn map(
+        &self,
+        digest: Digest,
+        spec: Spec,
+        is_fresh: bool,
+    ) -> Result<Option<Prepared>, ShelfError> {
         let sandbox = &self.parts().sandbox;
         let Some(compiled) = sandbox.compiler().cached(digest) else { return Ok(None) };
         match sandbox.load(&compiled, spec) {
+            Err(error) if is_fresh && error.is_damage() => Err(error.into_rejection().into()),
             Err(error) if error.is_damage() => {
                 tracing::warn!(%digest, error = chain(&error), "compiled code is damaged");
                 sandbox.compiler().discard(digest);
                 Ok(None)
             }
             loaded => Ok(Some(loaded?)),
+        }
+    }
+
+    fn spec(&self, manifest: Manifest, generation: Generation, state: &AppState) -> Spec {
+        let (count, events) = (state.meter.outbound_denied.clone(), self.parts().events.clone());
+        let gate = state.gate.clone();
+        Spec {
+            generation,
+            limits: manifest.limits,
+            env: manifest.env.into_iter().collect(),
+            instance: manifest.instance,
+            allowed_outbound_hosts: manifest.allowed_outbound_hosts,
+            log: state.log.clone(),
+            memory: state.memory.clone(),
+            denials: Denials::new(manifest.name, generation, count, events),
+            charge: Charge::to(move |used| gate.owe(used)),
         }
     }
 
@@ -359,18 +383,5 @@ impl Shelf {
             advice: Some("deploy the app again, or roll it back".to_owned()),
             ..Event::now("load_failed", chain(error))
         });
-    }
-}
-
-fn spec(manifest: Manifest, generation: Generation, state: &AppState) -> Spec {
-    Spec {
-        generation,
-        limits: manifest.limits,
-        env: manifest.env.into_iter().collect(),
-        instance: manifest.instance,
-        allowed_outbound_hosts: manifest.allowed_outbound_hosts,
-        log: state.log.clone(),
-        memory: state.memory.clone(),
-        denied: state.meter.outbound_denied.clone(),
     }
 }

@@ -16,7 +16,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use steerage_core::canary::Share;
 
 pub use self::cert::{Cert, CertInit, CertIssue, CertVerb};
-pub use self::fleet::{Drain, OneHost, Scale};
+pub use self::fleet::{Drain, Fleet, FleetChange, FleetVerb, OneHost, Scale};
 pub use self::host::{Check, Doctor, Flags, Host, HostVerb, Wishes};
 pub use self::plan::{Apart, Drawing, Plan};
 pub use self::simulate::Simulate;
@@ -87,6 +87,8 @@ pub enum Command {
     Uncordon(OneHost),
     /// Say how many replicas an app shall have
     Scale(Scale),
+    /// Say which store a host follows, after that was lost or restored
+    Fleet(Fleet),
     /// Make the certificates by which the hosts of a fleet know each other
     Cert(Cert),
     /// Live through the history of a fleet made up from a seed: failures, moves, utilisation

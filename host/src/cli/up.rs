@@ -13,6 +13,7 @@ use anyhow::Context as _;
 use futures_util::StreamExt as _;
 use steerage_build::{Progress, Project};
 use steerage_core::id::{AppName, Digest};
+use steerage_core::outbound::PrivateNetworks;
 use steerage_core::route::{HostPattern, Route};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -55,6 +56,9 @@ pub(super) fn run(args: &Up) -> anyhow::Result<()> {
         listen: args.listen,
         admin: ([127, 0, 0, 1], 0).into(),
         drain_timeout: DRAIN,
+        lame_duck: Duration::ZERO,
+        // What an app calls while it is written is most often on this machine, too.
+        outbound_private: PrivateNetworks::loopback(),
         is_for_one_app: true,
         ..Settings::new(data.path().to_path_buf(), host::this_program()?)
     })

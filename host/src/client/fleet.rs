@@ -4,7 +4,7 @@ use http::Method;
 
 use super::{CHANGE_TIMEOUT, Client, ClientError, app_path, nothing};
 use crate::api::wire::{
-    Deployed, HostSummary, Hosts, Plan, Replicas, ScaleRequest, StandingRequest,
+    Deployed, FleetChanged, HostSummary, Hosts, Plan, Replicas, ScaleRequest, StandingRequest,
 };
 
 impl Client {
@@ -45,6 +45,15 @@ impl Client {
     /// See [`ClientError`].
     pub async fn promote(&self, app: &str) -> Result<Deployed, ClientError> {
         let request = self.request(Method::POST, &app_path(app, "/promote"));
+        self.parse(self.send(request, nothing(), CHANGE_TIMEOUT).await?).await
+    }
+
+    /// Follows the store as it is: `adopt`; or puts the host's apps into it: `import`.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn change_fleet(&self, verb: &str) -> Result<FleetChanged, ClientError> {
+        let request = self.request(Method::POST, &format!("/v1/fleet/{}", super::escape(verb)));
         self.parse(self.send(request, nothing(), CHANGE_TIMEOUT).await?).await
     }
 

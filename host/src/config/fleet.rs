@@ -63,6 +63,13 @@ pub struct FleetSettings {
 /// Reads what was said of a fleet; `None` where there is none.
 pub(super) fn read(said: &mut Said<'_, '_>, settings: &Settings) -> Option<FleetSettings> {
     let store = said.take("fleet.store", StoreSettings::parse);
+    let password_file = said.take("fleet.store_password_file", |text| {
+        if text.is_empty() { Err("is empty: expected a file") } else { Ok(PathBuf::from(text)) }
+    });
+    let insecure_store = said.take("fleet.insecure_store", |text| {
+        text.parse().map_err(|_| format!("{text:?} is neither true nor false"))
+    });
+    let fleet = said.take("fleet.fleet", label);
     let name = said.take("fleet.name", HostName::parse);
     let zone = said.take("fleet.zone", label).unwrap_or_else(|| "default".to_owned());
     let labels = said.take("fleet.labels", labels).unwrap_or_default();
@@ -89,6 +96,9 @@ pub(super) fn read(said: &mut Said<'_, '_>, settings: &Settings) -> Option<Fleet
         lonely(said);
         return None;
     }
+    let store = store.map(|store| {
+        reach(said, store, password_file, insecure_store == Some(true), fleet.as_deref())
+    });
     if identity.is_none() && insecure != Some(true) && !said.has("fleet.identity") {
         said.wrong(
             "fleet.store",
@@ -126,12 +136,50 @@ pub(super) fn read(said: &mut Said<'_, '_>, settings: &Settings) -> Option<Fleet
     })
 }
 
+/// The store with all that was said of the way to it.
+fn reach(
+    said: &mut Said<'_, '_>,
+    store: StoreSettings,
+    password_file: Option<PathBuf>,
+    is_insecure: bool,
+    fleet: Option<&str>,
+) -> StoreSettings {
+    let StoreSettings::Etcd(mut etcd) = store else { return store };
+    if let Some(member) = etcd.exposed().filter(|_| !is_insecure) {
+        let message = format!(
+            "speaks plain text with {member}, which is not on this machine, and what it holds are \
+             manifests with their [env]: write etcds://, or say --insecure-store true where nobody \
+             else is on the network"
+        );
+        said.wrong("fleet.store", message);
+    }
+    match (&etcd.user, &password_file) {
+        (Some((user, password)), None) if password.is_empty() => {
+            let message = format!("names {user}, whose password belongs in --store-password-file");
+            said.wrong("fleet.store", message);
+        }
+        (Some((_, password)), Some(_)) if !password.is_empty() => {
+            said.wrong("fleet.store_password_file", "--store holds a password too".to_owned());
+        }
+        (None, Some(_)) => {
+            let message = "needs a user in --store: etcd://USER@HOST:PORT".to_owned();
+            said.wrong("fleet.store_password_file", message);
+        }
+        _ => {}
+    }
+    etcd.password_file = password_file;
+    if let Some(fleet) = fleet {
+        etcd.keep_apart(fleet);
+    }
+    StoreSettings::Etcd(etcd)
+}
+
 /// Where other hosts come in unless somebody says.
 const DEFAULT_PEER_PORT: u16 = 8082;
 
 /// What only says something about a fleet is a mistake without one: it would be silently ignored.
 fn lonely(said: &mut Said<'_, '_>) {
-    for key in ["fleet.name", "fleet.peer", "fleet.identity", "fleet.labels"] {
+    for key in ["fleet.name", "fleet.fleet", "fleet.peer", "fleet.identity", "fleet.labels"] {
         if said.has(key) {
             said.wrong(key, "needs --store too: without one this host is alone".to_owned());
         }

@@ -46,7 +46,7 @@ const fn knob(
 }
 
 /// All of them, in the order of the help and of the sample file.
-pub const KNOBS: [Knob; 53] = [
+pub const KNOBS: [Knob; 58] = [
     knob(
         "listen",
         ("listen", "STEERAGE_LISTEN"),
@@ -100,6 +100,12 @@ pub const KNOBS: [Knob; 53] = [
         ("drain-timeout", "STEERAGE_DRAIN_TIMEOUT"),
         ("DURATION", "30s"),
         "How long running calls may take to finish once the host is told to stop",
+    ),
+    knob(
+        "lame_duck",
+        ("lame-duck", "STEERAGE_LAME_DUCK"),
+        ("DURATION", "1s"),
+        "How long callers are still let in once the host is told to stop and is not ready",
     ),
     knob(
         "connections",
@@ -204,6 +210,12 @@ pub const KNOBS: [Knob; 53] = [
         "Calls that may wait at once, of all apps together",
     ),
     knob(
+        "outbound.private",
+        ("outbound-private", "STEERAGE_OUTBOUND_PRIVATE"),
+        ("NETWORK,...", "none"),
+        "Private networks that apps may reach whose manifest names the host, such as 10.0.0.0/8",
+    ),
+    knob(
         "limits.default.memory",
         ("default-memory", "STEERAGE_DEFAULT_MEMORY"),
         ("SIZE", "128MiB"),
@@ -298,6 +310,24 @@ pub const KNOBS: [Knob; 53] = [
         ("store", "STEERAGE_STORE"),
         ("URL", ""),
         "The fleet's store, such as etcd://a:2379,b:2379,c:2379; without one this host is alone",
+    ),
+    knob(
+        "fleet.store_password_file",
+        ("store-password-file", "STEERAGE_STORE_PASSWORD_FILE"),
+        ("FILE", ""),
+        "File that holds the password of the user named in the store's URL",
+    ),
+    knob(
+        "fleet.insecure_store",
+        ("insecure-store", "STEERAGE_INSECURE_STORE"),
+        ("BOOL", "false"),
+        "Speak plain text with a store on other machines",
+    ),
+    knob(
+        "fleet.fleet",
+        ("fleet", "STEERAGE_FLEET"),
+        ("NAME", ""),
+        "Which fleet, where several share one store",
     ),
     knob(
         "fleet.name",

@@ -1,12 +1,20 @@
 //! The keys of the store, and who alone writes each: `desired/` the API, `assigned/` placement,
-//! `observed/` the host it names.
+//! `observed/` the host it names; and `fleet/` the first host, and later operators.
 //! Does not know what is kept under them: `record` does.
 
 use steerage_core::id::{AppName, Generation, HostName};
 use steerage_core::route::Route;
 
+/// Below this stands what the store says of the fleet itself.
+pub const FLEET: &str = "fleet/";
+/// Which fleet it is; the first host of it writes this.
+pub const MARK: &str = "fleet/mark";
 /// What operators want of each app.
 pub const APPS: &str = "desired/apps/";
+/// Which apps operators have removed.
+pub const REMOVED: &str = "desired/removed/";
+/// The highest generation each app ever had.
+pub const LAST: &str = "desired/last/";
 /// What operators want of each host.
 pub const HOSTS_WANTED: &str = "desired/hosts/";
 /// Where each app shall run.
@@ -39,7 +47,13 @@ pub fn deployment(app: &AppName, generation: Generation) -> String {
 /// The highest generation an app of this name ever had.
 #[must_use]
 pub fn last(app: &AppName) -> String {
-    format!("desired/last/{app}")
+    format!("{LAST}{app}")
+}
+
+/// That an app was removed.
+#[must_use]
+pub fn removed(app: &AppName) -> String {
+    format!("{REMOVED}{app}")
 }
 
 /// Whose a route is. Routes that answer the same requests have one key, whatever their parameters

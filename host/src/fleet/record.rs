@@ -72,6 +72,50 @@ pub struct AppRecord {
     /// The last one that was taken back by itself, and why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub taken_back: Option<TakenBack>,
+    /// What tells the deployment that is served from another of its number, as the ledger has it:
+    /// after a store was restored there may be one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
+    /// What a newer host has written.
+    #[serde(flatten)]
+    pub rest: Rest,
+}
+
+/// Fields that this version does not know. They are written again as they were: a host must not take
+/// away what a newer one has said.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Rest(BTreeMap<String, serde_json::Value>);
+
+impl<'de> Deserialize<'de> for Rest {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut fields = BTreeMap::deserialize(deserializer)?;
+        // The version stands beside the record and is written with it.
+        fields.remove("v");
+        Ok(Self(fields))
+    }
+}
+
+/// Which fleet it is.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct MarkRecord {
+    /// The fleet's id.
+    pub id: String,
+    /// How often an operator has said that the store is to be followed as it is.
+    pub epoch: u64,
+    /// Fingerprints of the authorities that its hosts believe.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub authorities: BTreeSet<String>,
+    /// What a newer host has written.
+    #[serde(flatten)]
+    pub rest: Rest,
+}
+
+/// That an app was removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct RemovedRecord {
+    /// The highest generation it had.
+    pub generation: u64,
 }
 
 impl AppRecord {
@@ -102,6 +146,12 @@ pub struct CanaryRecord {
     pub share: u32,
     /// When it began, in milliseconds since the epoch, as the host said that took the wish.
     pub since: u64,
+    /// What tells it from another of its number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
+    /// What a newer host has written.
+    #[serde(flatten)]
+    pub rest: Rest,
 }
 
 /// What operators want of a host.
@@ -147,6 +197,9 @@ pub struct HostRecord {
 /// That a host has an app's code at hand.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct ReadyRecord {
+    /// What tells that deployment from another of its number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
     /// Of which deployment.
     pub generation: u64,
     /// Of which deployment on trial, besides.
@@ -271,6 +324,29 @@ pub fn decode<R: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<R, RecordE
     serde_json::from_slice(bytes).map_err(damaged)
 }
 
+/// As much of a host's record as can be guessed at that cannot be read. It has all the room there is,
+/// since nobody can say that what is on it does not fit.
+pub(super) fn outline(bytes: &[u8]) -> HostRecord {
+    const ROOM: u64 = 1 << 40;
+    let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+    let fields: serde_json::Value = serde_json::from_slice(bytes).unwrap_or_default();
+    let text =
+        |name: &str| fields.get(name).and_then(serde_json::Value::as_str).unwrap_or_default();
+    let labels = fields.get("labels").cloned().unwrap_or_default();
+    HostRecord {
+        id: text("id").to_owned(),
+        run: 0,
+        address: nowhere,
+        listen: nowhere,
+        admin: nowhere,
+        zone: text("zone").to_owned(),
+        labels: serde_json::from_value(labels).unwrap_or_default(),
+        cpu_m: ROOM,
+        memory: ROOM << 10,
+        version: text("version").to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -284,5 +360,20 @@ mod tests {
         assert!(error.to_string().contains("desired/hosts/a has version 2"), "{error}");
         let error = decode::<HostWish>("desired/hosts/a", b"{").unwrap_err();
         assert!(error.to_string().contains("is damaged"), "{error}");
+    }
+
+    #[test]
+    fn fields_of_a_newer_host_survive_being_written_again() {
+        let written =
+            br#"{"v": 1, "generation": 3, "min": 1, "max": 2, "colour": {"deep": [1, "x"]},
+            "canary": {"generation": 4, "share": 5, "since": 6, "mood": null}}"#;
+        let mut record: AppRecord = decode("desired/apps/a", written).unwrap();
+        record.max = 9;
+        let again: serde_json::Value = serde_json::from_slice(&encode(&record)).unwrap();
+        let mut expected: serde_json::Value = serde_json::from_slice(written).unwrap();
+        expected["max"] = 9.into();
+        // What has a default is written out.
+        expected["priority"] = 0.into();
+        assert_eq!(again, expected);
     }
 }

@@ -22,10 +22,13 @@ struct Saved {
     ready: BTreeMap<String, BTreeMap<String, ReadyRecord>>,
     #[serde(default)]
     used: BTreeMap<String, AppUse>,
+    /// How far the store was.
+    #[serde(default)]
+    revision: u64,
 }
 
-/// What was known; nothing where there is no file or none that can be read.
-pub(super) fn read(path: &Path) -> View {
+/// What was known, and at which revision; nothing where there is no file or none that can be read.
+pub(super) fn read(path: &Path) -> (View, u64) {
     let saved: Saved = match fs::read(path) {
         Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_else(|error| {
             tracing::warn!(path = %path.display(), %error, "the copy of the fleet is damaged");
@@ -62,17 +65,18 @@ pub(super) fn read(path: &Path) -> View {
             view.remembered.insert(app, used);
         }
     }
-    view
+    (view, saved.revision)
 }
 
 /// Writes what is known, whole or not at all.
-pub(super) fn write(path: &Path, view: &View) {
+pub(super) fn write(path: &Path, view: &View, revision: u64) {
     let text = |name: &dyn std::fmt::Display| name.to_string();
     // What was told last comes after what is remembered.
     let remembered = view.remembered.iter().map(|(app, used)| (text(app), *used));
     let told = view.usage.keys().flat_map(|host| view.used_on(host));
     let told = told.filter(|(_, used)| used.is_believed());
     let saved = Saved {
+        revision,
         used: remembered.chain(told.map(|(app, used)| (app.to_owned(), *used))).collect(),
         apps: view.apps.iter().map(|(app, (record, _))| (text(app), (**record).clone())).collect(),
         assigned: view

@@ -196,7 +196,7 @@ mod tests {
         let (mut view, h1) = (view(&["a", "b"]), "h1".parse::<HostName>().unwrap());
         let (a, b): (AppName, AppName) = ("a".parse().unwrap(), "b".parse().unwrap());
         view.take_use(h1.clone(), 0, Some(part(false, &[("b", used(0, 2))])));
-        let ready = ReadyRecord { generation: 1, canary: None };
+        let ready = ReadyRecord { generation: 1, canary: None, fingerprint: None };
         for app in [&a, &b] {
             view.ready.insert(app.clone(), [(h1.clone(), ready.clone())].into_iter().collect());
         }

@@ -1,6 +1,6 @@
 //! One immutable view of what the store holds, and how it follows from what changed there.
 //! Does not read the store. A record that cannot be read is told and changes nothing: the rest of
-//! the fleet goes on.
+//! the fleet goes on. Nor does an app go because it is not seen: only its removal takes it out.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,7 +11,8 @@ use steerage_core::id::{AppName, HostName};
 
 use super::keys;
 use super::record::{
-    self, AppRecord, AppUse, AssignedRecord, HostRecord, HostWish, ReadyRecord, UseRecord,
+    self, AppRecord, AppUse, AssignedRecord, HostRecord, HostWish, ReadyRecord, RemovedRecord,
+    UseRecord,
 };
 use crate::store::{Change, Revision, Seen};
 
@@ -34,8 +35,16 @@ pub struct View {
     pub usage: OrdMap<HostName, OrdMap<u32, Arc<UseRecord>>>,
     /// What apps used on hosts that are gone, so that it is not unknown again when they start elsewhere.
     pub remembered: OrdMap<AppName, AppUse>,
+    /// Apps that operators removed, with the highest generation each had.
+    pub removed: OrdMap<AppName, u64>,
+    /// Those of `apps` that the store does not hold any more, although nobody removed them.
+    pub vanished: OrdSet<AppName>,
+    /// Keys whose records cannot be read. What they held before is kept.
+    pub(super) unreadable: OrdSet<String>,
+    /// Hosts whose records cannot be read and were never read, as far as they can be guessed at.
+    pub(super) outlined: OrdMap<HostName, Arc<HostRecord>>,
     /// The apps that must not meet others; see [`View::may_run`].
-    shy: OrdSet<AppName>,
+    pub(super) shy: OrdSet<AppName>,
 }
 
 /// What came of a change.
@@ -74,6 +83,10 @@ impl View {
     /// Takes changes; `answers` tells whether a host answers this one in that run of it.
     pub fn apply(&mut self, changes: &[Change], answers: impl Fn(&HostName, u64) -> bool) -> Told {
         let mut told = Told::default();
+        // So that an app that goes with its removal has not vanished.
+        for change in changes.iter().filter(|change| change.key.starts_with(keys::REMOVED)) {
+            self.take(&change.key, change.value.as_deref(), change.revision, &mut told);
+        }
         // A lease that ends takes all keys of its host at once. Where the host answers, it is the
         // store that lost it.
         let lost: Vec<HostName> = changes
@@ -94,15 +107,17 @@ impl View {
                         rest.strip_prefix(host.as_str()).is_some_and(|rest| rest.starts_with('/'))
                     })
                 });
-            if !is_of_lost {
+            if !is_of_lost && !change.key.starts_with(keys::REMOVED) {
                 self.take(&change.key, change.value.as_deref(), change.revision, &mut told);
             }
         }
         told
     }
 
-    /// Keeps hosts that only `before` knows, where they answer, and what was used on the others.
+    /// Keeps what only `before` knows: hosts that answer, what was used on the others, apps that nobody
+    /// removed, and what it read of records that cannot be read now.
     pub fn keep_answering(&mut self, before: &Self, answers: impl Fn(&HostName, u64) -> bool) {
+        self.keep_unseen(before);
         self.remember(before);
         for (host, record) in before.all_hosts() {
             if self.hosts.contains_key(host) || !answers(host, record.run) {
@@ -189,12 +204,16 @@ impl View {
         let ready = self.ready.get(app);
         let mut reached =
             assigned.iter().filter(|host| !self.lingering.contains_key(*host)).peekable();
+        // Another deployment of the same number is another one.
+        let wanted = self.apps.get(app).and_then(|(record, _)| record.fingerprint.as_ref());
+        let is_same = |ready: &ReadyRecord| {
+            ready.generation == generation
+                && (wanted.is_none()
+                    || ready.fingerprint.is_none()
+                    || ready.fingerprint.as_ref() == wanted)
+        };
         reached.peek().is_some()
-            && reached.all(|host| {
-                ready
-                    .and_then(|ready| ready.get(host))
-                    .is_some_and(|ready| ready.generation == generation)
-            })
+            && reached.all(|host| ready.and_then(|ready| ready.get(host)).is_some_and(is_same))
     }
 
     /// Whether an app may run on a host at all, placed there or not: the host has its labels, and no app
@@ -227,8 +246,14 @@ impl View {
     }
 
     fn take(&mut self, key: &str, value: Option<&[u8]>, revision: Revision, told: &mut Told) {
-        if let Err(trouble) = self.try_take(key, value, revision, told) {
-            told.troubles.push(trouble);
+        match self.try_take(key, value, revision, told) {
+            Ok(()) => drop(self.unreadable.remove(key)),
+            // What nobody could read is gone.
+            Err(_) if value.is_none() => drop(self.unreadable.remove(key)),
+            Err(trouble) => {
+                told.troubles.push(trouble);
+                self.note_unreadable(key, value, told);
+            }
         }
     }
 
@@ -240,12 +265,22 @@ impl View {
         told: &mut Told,
     ) -> Result<(), String> {
         if let Some(name) = key.strip_prefix(keys::APPS) {
-            let (app, record) = named(key, name, value)?;
-            told.apps.insert(AppName::clone(&app));
-            if record.is_none() {
-                self.remembered.remove(&app);
+            let (app, record) = named::<AppName, AppRecord>(key, name, value)?;
+            told.apps.insert(app.clone());
+            match record {
+                Some(record) => {
+                    self.vanished.remove(&app);
+                    self.put_app(app, Some(record), revision);
+                }
+                None => self.lose(app),
             }
-            self.put_app(app, record, revision);
+        } else if let Some(name) = key.strip_prefix(keys::REMOVED) {
+            let (app, record) = named::<AppName, RemovedRecord>(key, name, value)?;
+            told.apps.insert(app.clone());
+            put(&mut self.removed, app.clone(), record.map(|record| record.generation));
+            if self.vanished.contains(&app) {
+                self.lose(app);
+            }
         } else if let Some(name) = key.strip_prefix(keys::ASSIGNED) {
             let (app, record) = named::<AppName, AssignedRecord>(key, name, value)?;
             told.apps.insert(app.clone());
@@ -269,6 +304,7 @@ impl View {
             if record.is_some() {
                 self.lingering.remove(&host);
             }
+            self.outlined.remove(&host);
             put(&mut self.hosts, host, record.map(Arc::new));
         } else if let Some(rest) = key.strip_prefix(keys::USE) {
             let (name, part) = rest.split_once('/').unwrap_or((rest, "0"));
@@ -362,7 +398,7 @@ mod tests {
             ready("a", 2),
             ready("c", 1),
         ];
-        let (view, told) = View::read(&Seen { entries, revision: Revision(1) });
+        let (view, told) = View::read(&Seen { entries, ..Seen::default() });
         assert_eq!(told.troubles, Vec::<String>::new());
         view
     }
@@ -425,7 +461,8 @@ mod tests {
             host("a", "{\"region\": \"us\"}"),
             host("b", "{\"region\": \"eu\", \"disk\": \"ssd\"}"),
         ];
-        let (mut view, told) = View::read(&Seen { entries, revision: Revision(1) });
+        let (mut view, told) =
+            View::read(&Seen { entries, revision: Revision(1), ..Seen::default() });
         assert_eq!(told.troubles, Vec::<String>::new());
         let may = |view: &View, app: &str| {
             let app = app.parse().unwrap();

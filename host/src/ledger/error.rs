@@ -29,13 +29,23 @@ pub enum LedgerError {
     /// The file is not a ledger, or no longer.
     #[error(
         "cannot open the ledger {path}: it is damaged or of another version ({reason}); restore it \
-         from a copy, or move it away to start empty"
+         from a copy, or move it and the blobs folder away to start empty"
     )]
     Damaged {
         /// The database file.
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
+    },
+    /// A part of the file makes no sense.
+    #[error(
+        "a page of the ledger {path} is damaged: what is on it cannot be read, other apps are served \
+         on; stop the host, copy its data folder, and restore the ledger from a copy, or move it and \
+         the blobs folder away and deploy again"
+    )]
+    Page {
+        /// The database file.
+        path: PathBuf,
     },
     /// A record cannot be read.
     #[error("cannot read deployment {generation} of {app} in the ledger")]
@@ -69,11 +79,30 @@ pub enum LedgerError {
 }
 
 impl LedgerError {
+    /// Whether a part of the file makes no sense; others may.
+    pub(super) fn is_damage(&self) -> bool {
+        matches!(self, Self::Page { .. } | Self::Database(redb::Error::Corrupted(_)))
+    }
+
+    /// Whether the disk has no room.
+    pub(super) fn is_full(&self) -> bool {
+        let is_full = |source: &io::Error| {
+            matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        };
+        match self {
+            Self::Full { .. } => true,
+            Self::Open { source, .. } => is_full(source),
+            _ => false,
+        }
+    }
+
     /// Whether the database refuses everything after this until it is opened again.
     pub(super) fn breaks_database(&self) -> bool {
         matches!(
             self,
-            Self::Full { .. } | Self::Database(redb::Error::Io(_) | redb::Error::PreviousIo)
+            Self::Full { .. }
+                | Self::Page { .. }
+                | Self::Database(redb::Error::Io(_) | redb::Error::PreviousIo)
         )
     }
 }

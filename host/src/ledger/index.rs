@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use steerage_core::id::{AppName, Digest, Generation};
 use steerage_core::limits::LimitsPolicy;
 
-use super::record::{DeploymentRecord, RecordError, damaged};
+use super::record::{DeploymentRecord, Fingerprint, RecordError, damaged};
 use crate::manifest;
 
 /// The version written by this host.
@@ -33,6 +33,8 @@ pub struct IndexRecord {
     pub size: u64,
     /// Milliseconds since the epoch.
     pub deployed_at: u64,
+    /// What tells the deployment from another of its number; `None` where an older host wrote this.
+    pub fingerprint: Option<Fingerprint>,
 }
 
 /// Names are short: there is one of these for each app, and a start reads them all.
@@ -48,6 +50,8 @@ struct Written<'a> {
     k: &'a str,
     s: u64,
     t: u64,
+    #[serde(default, borrow, skip_serializing_if = "Option::is_none")]
+    f: Option<Cow<'a, str>>,
 }
 
 impl IndexRecord {
@@ -70,6 +74,7 @@ impl IndexRecord {
             kind: record.kind.clone(),
             size: record.size,
             deployed_at: record.deployed_at,
+            fingerprint: Some(record.fingerprint()),
         })
     }
 
@@ -87,6 +92,7 @@ impl IndexRecord {
             k: &self.kind,
             s: self.size,
             t: self.deployed_at,
+            f: self.fingerprint.map(|fingerprint| fingerprint.to_string().into()),
         };
         serde_json::to_vec(&written).map_err(damaged)
     }
@@ -110,6 +116,7 @@ impl IndexRecord {
             kind: written.k.to_owned(),
             size: written.s,
             deployed_at: written.t,
+            fingerprint: written.f.and_then(|text| text.parse().ok()),
         })
     }
 }

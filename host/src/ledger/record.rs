@@ -1,7 +1,11 @@
 //! Deployments as they are written to disk. These types have their own version and never change
 //! meaning; what the host works with is free to change. Does not know the database.
 
+use std::fmt;
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use steerage_core::id::{AppName, Digest, Generation};
 
 /// The version written by this host.
@@ -24,6 +28,25 @@ pub struct DeploymentRecord {
     pub size: u64,
     /// Milliseconds since the epoch.
     pub deployed_at: u64,
+}
+
+/// What tells a deployment from another of its app and number: there may be one after a store or a
+/// ledger was restored. Sixty-four bits, since it guards against accidents and not against people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fingerprint(u64);
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl FromStr for Fingerprint {
+    type Err = std::num::ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        u64::from_str_radix(text, 16).map(Self)
+    }
 }
 
 /// Why a record cannot be read or written.
@@ -66,6 +89,16 @@ struct Written {
 }
 
 impl DeploymentRecord {
+    /// What tells it from another of its app and number: its component and its manifest.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        let mut hasher = Sha256::new();
+        hasher.update(self.digest.as_bytes());
+        hasher.update(self.manifest.as_bytes());
+        let hash = hasher.finalize();
+        Fingerprint(hash.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte)))
+    }
+
     /// The bytes to write.
     ///
     /// # Errors

@@ -18,6 +18,9 @@ pub(super) const CURRENT: TableDefinition<'_, &str, u64> = TableDefinition::new(
 pub(super) const LAST: TableDefinition<'_, &str, u64> = TableDefinition::new("last");
 /// What routing and lists need of each app's current deployment.
 pub(super) const INDEX: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("index");
+/// Each app's current deployment once more: of two copies on different pages of the file one is whole
+/// when a page is damaged.
+pub(super) const COPIES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("copies");
 /// Which deployments need a component, so that nobody has to read them all to find out.
 pub(super) const REFS: TableDefinition<'_, ([u8; 32], &str, u64), ()> =
     TableDefinition::new("refs");
@@ -33,6 +36,7 @@ pub(super) struct Tables<'t> {
     current: Table<'t, &'static str, u64>,
     last: Table<'t, &'static str, u64>,
     index: Table<'t, &'static str, &'static [u8]>,
+    copies: Table<'t, &'static str, &'static [u8]>,
     refs: Table<'t, ([u8; 32], &'static str, u64), ()>,
 }
 
@@ -44,20 +48,23 @@ impl<'t> Tables<'t> {
             current: transaction.open_table(CURRENT)?,
             last: transaction.open_table(LAST)?,
             index: transaction.open_table(INDEX)?,
+            copies: transaction.open_table(COPIES)?,
             refs: transaction.open_table(REFS)?,
         })
     }
 
-    /// Whether a host that did not know the references has written here.
+    /// Whether a host that did not know the references, or the copies, has written here.
     pub(super) fn is_old(&self) -> Result<bool, redb::Error> {
-        Ok(self.refs.len()? != self.deployments.len()?)
+        let has_copies = self.copies.len()? == self.current.len()?;
+        Ok(!has_copies || self.refs.len()? != self.deployments.len()?)
     }
 
-    /// Makes index and references again from the deployments. What cannot be read is left out of
+    /// Makes index, copies and references again from the deployments. What cannot be read is left out of
     /// the index, where reading it finds that out again and tells.
     pub(super) fn rebuild(&mut self) -> Result<(), redb::Error> {
         self.refs.retain(|_, ()| false)?;
         self.index.retain(|_, _| false)?;
+        self.copies.retain(|_, _| false)?;
         for entry in self.deployments.iter()? {
             let (key, bytes) = entry?;
             let (app, generation) = key.value();
@@ -65,6 +72,9 @@ impl<'t> Tables<'t> {
             let digest = record.as_ref().map_or(UNKNOWN, |record| *record.digest.as_bytes());
             self.refs.insert((digest, app, generation), ())?;
             let current = self.current.get(app)?.map(|current| current.value());
+            if current == Some(generation) {
+                self.copies.insert(app, bytes.value())?;
+            }
             let index = record.filter(|_| current == Some(generation));
             let index = index.and_then(|record| IndexRecord::of(&record).ok()?.encode().ok());
             if let Some(index) = index {
@@ -77,26 +87,31 @@ impl<'t> Tables<'t> {
     /// Adds a deployment, makes it the current one, and lets go of those there is no room for.
     /// Returns the components of the latter; others may need them.
     pub(super) fn add(&mut self, record: &DeploymentRecord) -> Result<Vec<Digest>, LedgerError> {
-        self.put(record)?;
+        let mut dropped = self.put(record)?;
         self.point(record)?;
-        self.make_room(record)
+        dropped.extend(self.make_room(record)?);
+        Ok(dropped)
     }
 
     /// The same, without making it the current one.
     pub(super) fn keep(&mut self, record: &DeploymentRecord) -> Result<Vec<Digest>, LedgerError> {
-        self.put(record)?;
-        self.make_room(record)
+        let mut dropped = self.put(record)?;
+        dropped.extend(self.make_room(record)?);
+        Ok(dropped)
     }
 
-    fn put(&mut self, record: &DeploymentRecord) -> Result<(), LedgerError> {
+    /// Puts a deployment in place of another of its number, if there is one: the fleet knows better.
+    /// Returns the component of that one.
+    fn put(&mut self, record: &DeploymentRecord) -> Result<Vec<Digest>, LedgerError> {
         let (app, generation) = (record.app.as_str(), record.generation.get());
+        let dropped = self.drop_one(app, generation)?;
         let bytes = record.encode().map_err(|source| unreadable(app, generation, source))?;
         self.deployments.insert((app, generation), bytes.as_slice())?;
         self.refs.insert((*record.digest.as_bytes(), app, generation), ())?;
         // An earlier one may be kept after a later one was.
         let last = self.last.get(app)?.map_or(0, |last| last.value());
         self.last.insert(app, generation.max(last))?;
-        Ok(())
+        Ok(dropped.into_iter().collect())
     }
 
     /// Lets go of the oldest deployments beyond those that are kept, but for the current one.
@@ -117,8 +132,10 @@ impl<'t> Tables<'t> {
         let (app, generation) = (record.app.as_str(), record.generation.get());
         let index = IndexRecord::of(record).and_then(|index| index.encode());
         let index = index.map_err(|source| unreadable(app, generation, source))?;
+        let bytes = record.encode().map_err(|source| unreadable(app, generation, source))?;
         self.current.insert(app, generation)?;
         self.index.insert(app, index.as_slice())?;
+        self.copies.insert(app, bytes.as_slice())?;
         Ok(())
     }
 
@@ -137,6 +154,7 @@ impl<'t> Tables<'t> {
         let app = app.as_str();
         let was_there = self.current.remove(app)?.is_some();
         self.index.remove(app)?;
+        self.copies.remove(app)?;
         let mut dropped = Vec::new();
         for generation in self.generations(app)? {
             dropped.extend(self.drop_one(app, generation)?);

@@ -295,3 +295,56 @@ fn a_folder_that_is_not_there_is_not_called_damaged() {
     let error = Ledger::open(Path::new("/nonexistent")).unwrap_err();
     assert_eq!(error.to_string(), "cannot open the ledger /nonexistent/steerage.redb");
 }
+
+#[test]
+fn any_one_damaged_page_leaves_all_apps_readable_or_is_refused_as_a_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(FILE);
+    let ledger = Ledger::open(folder.path()).unwrap();
+    let apps: Vec<AppName> = (0..12).map(|n| format!("app{n}").parse().unwrap()).collect();
+    let long = "# ".to_owned() + &"x".repeat(1500) + "\n";
+    for (app, generation) in apps.iter().flat_map(|app| [(app, 1), (app, 2)]) {
+        let record = record(app.as_str(), generation);
+        let manifest = long.clone() + &record.manifest;
+        ledger.commit(&DeploymentRecord { manifest, ..record }).unwrap();
+    }
+    let wanted: Vec<_> = apps
+        .iter()
+        .map(|app| ledger.deployment(app, Generation::new(2).unwrap()).unwrap())
+        .collect();
+    drop(ledger);
+    let whole = fs::read(&path).unwrap();
+    let (mut n_read, mut n_copied, mut n_refused) = (0, 0, 0);
+    for page in 1..whole.len() / 4096 {
+        let mut bytes = whole.clone();
+        bytes[page * 4096..(page + 1) * 4096].fill(0xa5);
+        fs::write(&path, bytes).unwrap();
+        let Ok(ledger) = Ledger::open(folder.path()) else {
+            n_refused += 1;
+            continue;
+        };
+        let mut shown = Vec::new();
+        let walked = ledger.each_current(|name, record| {
+            assert!(record.is_ok(), "page {page}: {name}: {record:?}");
+            shown.push(name.to_owned());
+        });
+        if let Err(error) = walked {
+            assert!(error.to_string().contains(path.to_str().unwrap()), "page {page}: {error}");
+            n_refused += 1;
+            continue;
+        }
+        shown.sort();
+        shown.dedup();
+        assert_eq!(shown.len(), apps.len(), "page {page}");
+        for (app, wanted) in apps.iter().zip(&wanted) {
+            let read = ledger.deployment(app, Generation::new(2).unwrap());
+            assert_eq!(read.unwrap(), *wanted, "page {page}");
+        }
+        n_read += 1;
+        n_copied += u32::from(ledger.is_damaged());
+        // Nobody is told that a component is not needed where that cannot be known.
+        assert!(ledger.is_used(&wanted[0].as_ref().unwrap().digest).unwrap_or(true), "page {page}");
+    }
+    assert!(n_read > 3 * n_refused, "{n_read} read, {n_refused} refused");
+    assert!(n_copied > 0);
+}

@@ -1,11 +1,12 @@
 //! Being there: one lease, under which everything stands that this host alone writes, so that all of
-//! it goes when the host does.
+//! it goes when the host does. Of two hosts with one name, or with one data folder, one is there.
 //! Does not write what it is about.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use steerage_core::id::HostName;
+use tokio::sync::watch;
 
 use super::{Member, Shared, pause};
 use crate::fleet::keys;
@@ -16,20 +17,31 @@ use crate::telemetry::events::Severity;
 
 /// The lease is kept alive this often in its time.
 const BEATS: u32 = 3;
+/// How long a host may take to answer that is asked whether it lives.
+const ASK_WITHIN: Duration = Duration::from_millis(750);
+/// After so many tries a host that does not answer on the address of an earlier run is told of: each
+/// takes up to two seconds, so its lease is over by then unless it lives.
+const COPY_TRIES: u32 = 4;
 
 /// Registers and stays registered until the host ends; then leaves at once.
 pub(super) async fn hold(shared: &Shared) {
-    let Shared { member, lease: told, .. } = shared;
-    let mut n_failures = 0;
+    let Shared { member, lease: told, follows, .. } = shared;
+    let (mut n_failures, mut was_registered) = (0, false);
+    let mut follows = follows.subscribe();
     while !member.shutdown.has_begun() {
-        match register(member).await {
+        // Where the store is another's, this host has no place in it.
+        tokio::select! {
+            () = becomes(&mut follows, true) => {}
+            () = member.shutdown.begun() => return,
+        }
+        match register(member, was_registered).await {
             Ok(lease) => {
-                n_failures = 0;
+                (n_failures, was_registered) = (0, true);
                 member.fleet.note_trouble(None);
                 told.send_replace(Some(lease.id()));
                 // What others announced under an earlier lease of this host is gone with it.
                 shared.settle.all(member);
-                beat(member, lease).await;
+                beat(shared, lease).await;
                 told.send_replace(None);
             }
             Err(error) => {
@@ -44,18 +56,24 @@ pub(super) async fn hold(shared: &Shared) {
     }
 }
 
-/// Keeps the lease alive until it is lost, or gives it back when the host ends.
-async fn beat(member: &Member, mut lease: Lease) {
+/// Keeps the lease alive until it is lost, or gives it back when the host ends, has no place in the
+/// store any more, or finds that its record is not its own.
+async fn beat(shared: &Shared, mut lease: Lease) {
+    let Shared { member, follows, own_record, .. } = shared;
     let every = lease.ttl().min(member.ttl) / BEATS;
     let mut heard_at = tokio::time::Instant::now();
+    let mut follows = follows.subscribe();
     loop {
-        tokio::select! {
-            () = tokio::time::sleep(every) => {}
-            () = member.shutdown.begun() => {
-                // So that the others do not wait for it to run out.
-                drop(tokio::time::timeout(Duration::from_secs(2), lease.revoke()).await);
-                return;
-            }
+        let is_over = tokio::select! {
+            () = tokio::time::sleep(every) => false,
+            () = member.shutdown.begun() => true,
+            () = becomes(&mut follows, false) => true,
+            () = own_record.notified() => has_lost_record(member).await,
+        };
+        if is_over {
+            // So that the others do not wait for it to run out.
+            drop(tokio::time::timeout(Duration::from_secs(2), lease.revoke()).await);
+            return;
         }
         match lease.keep_alive().await {
             Ok(_) => heard_at = tokio::time::Instant::now(),
@@ -72,6 +90,32 @@ async fn beat(member: &Member, mut lease: Lease) {
     }
 }
 
+/// Waits until the store is followed, or is not.
+async fn becomes(follows: &mut watch::Receiver<bool>, wanted: bool) {
+    drop(follows.wait_for(|follows| *follows == wanted).await);
+}
+
+/// Whether this host's record in the store is not its own any more, which is told. What was heard of
+/// it may be of the record before.
+async fn has_lost_record(member: &Member) -> bool {
+    let key = keys::host(member.fleet.me());
+    let Ok(entry) = member.fleet.get(&key).await else { return false };
+    let how = match entry.map(|entry| record::decode::<HostRecord>(&key, &entry.value)) {
+        None => "has vanished".to_owned(),
+        Some(Err(error)) => format!("was overwritten: {error}"),
+        Some(Ok(other)) if (&other.id, other.run) == (&member.record.id, member.record.run) => {
+            return false;
+        }
+        Some(Ok(other)) => format!("was overwritten by a host at {}", other.address),
+    };
+    let message = format!("the record of this host in the store {how}; registering again");
+    tracing::warn!("{message}");
+    let advice = "if nobody deleted or wrote it by hand, see that no other host runs on a copy of this \
+                  one's data folder, or under its name";
+    member.tell("record_lost", Severity::Warning, message, advice);
+    true
+}
+
 /// Why a host is not registered.
 #[derive(Debug, thiserror::Error)]
 enum Unregistered {
@@ -85,6 +129,17 @@ enum Unregistered {
         /// Where that is.
         zone: String,
     },
+    /// A host on a copy of its data folder lives.
+    #[error(
+        "another host runs on a copy of this host's data folder, and is registered as {name} from \
+         {address}"
+    )]
+    Copy {
+        /// The name.
+        name: HostName,
+        /// Where other hosts reach the other one.
+        address: SocketAddr,
+    },
     /// The other's record cannot be read.
     #[error(transparent)]
     Record(#[from] RecordError),
@@ -93,27 +148,47 @@ enum Unregistered {
     Store(#[from] StoreError),
 }
 
-async fn register(member: &Member) -> Result<Lease, Unregistered> {
+async fn register(member: &Member, was_registered: bool) -> Result<Lease, Unregistered> {
     let store = member.fleet.store();
     let key = keys::host(member.fleet.me());
-    let guard = match store.get(&key).await? {
+    let guard = match member.fleet.get(&key).await? {
         None => Guard::Absent(key.clone()),
         Some(entry) => {
-            let other: HostRecord = record::decode(&key, &entry.value)?;
-            if other.id != member.record.id {
-                let (name, zone) = (member.fleet.me().clone(), other.zone);
-                return Err(Unregistered::NameTaken { name, address: other.address, zone });
+            match record::decode::<HostRecord>(&key, &entry.value) {
+                Ok(other) => check_other(member, other).await?,
+                // Somebody has written over what this host had written in this run.
+                Err(RecordError::Damaged { .. }) if was_registered => {}
+                Err(error) => return Err(error.into()),
             }
-            // An earlier run on the same data: it is over, since the data lets in one only.
             Guard::At(key.clone(), entry.revision)
         }
     };
     let lease = store.grant(member.ttl).await?;
     let value = record::encode(&member.record);
     let write = Write::Put { key, value, lease: Some(lease.id()) };
-    store.commit(Commit { guards: vec![guard], writes: vec![write] }).await?;
+    member.fleet.commit(Commit { guards: vec![guard], writes: vec![write] }).await?;
     tracing::info!(name = %member.fleet.me(), peer = %member.record.address, "registered in the fleet");
     Ok(lease)
+}
+
+/// Whether the place of a host that is registered under this one's name can be taken: it is an earlier
+/// run on the same data, and over. The data folder lets in one process only, but a copy of it does not
+/// know of the original; so whoever may live is asked, or its lease waited for.
+async fn check_other(member: &Member, other: HostRecord) -> Result<(), Unregistered> {
+    let (name, address) = (member.fleet.me().clone(), other.address);
+    if other.id != member.record.id {
+        return Err(Unregistered::NameTaken { name, address, zone: other.zone });
+    }
+    // Nobody else can have the door that this run has open.
+    if other.run == member.record.run || address == member.record.address {
+        return Ok(());
+    }
+    let connected = tokio::net::TcpStream::connect(address);
+    match tokio::time::timeout(ASK_WITHIN, connected).await {
+        // Its machine says that nobody listens there.
+        Ok(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused => Ok(()),
+        _ => Err(Unregistered::Copy { name, address }),
+    }
 }
 
 /// Tells what is wrong, once and not at every try.
@@ -124,11 +199,17 @@ fn complain(member: &Member, error: &Unregistered, n_failures: u32) {
             "give this host another --name, or stop the other one; what had the name before and is \
              gone loses it with its lease"
         }
+        Unregistered::Copy { .. } => {
+            "stop one of the two; to make this one a host of its own, stop it, delete the file host-id \
+             in its --data folder, and give it a --name and a certificate of its own"
+        }
         Unregistered::Record(_) => "update this host, or stop the one that wrote the record",
         Unregistered::Store(_) => "see that the store runs, in its own log; this host tries on",
     };
     member.fleet.note_trouble(Some(format!("{trouble}; {advice}")));
-    if n_failures == 0 {
+    // An earlier run of this host may have ended without giving its place back: that takes a lease.
+    let may_be_over = matches!(error, Unregistered::Copy { .. });
+    if n_failures == if may_be_over { COPY_TRIES } else { 0 } {
         tracing::error!(error = chain(error), advice, "cannot register in the fleet; trying on");
         member.tell("not_registered", Severity::Error, trouble, advice);
     }

@@ -1,14 +1,15 @@
 //! Taking what the store tells: all of it once, then what changes. When the connection breaks,
-//! everything is read again: a lost event is harmless.
+//! everything is read again: a lost event is harmless. What is not this host's to follow is not taken.
 //! Does not act on it: `settle` does.
 
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
+use super::lineage::{self, Broken, Missing};
 use super::{Member, Shared, pause};
 use crate::fleet::{Fleet, Told, keys};
-use crate::store::{Seen, StoreError};
+use crate::store::{Change, Seen, StoreError};
 use crate::telemetry::chain;
 use crate::telemetry::events::Severity;
 
@@ -16,6 +17,18 @@ use crate::telemetry::events::Severity;
 const SAVE_AFTER: Duration = Duration::from_millis(300);
 /// Of the time, writing it takes one part of so many at most: it is the larger the more apps there are.
 const SAVE_SHARE: u32 = 20;
+
+/// How often a store is looked at again that is not this host's to follow.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// What was tried since the store was followed last.
+#[derive(Debug, Default)]
+struct Tries {
+    /// It did not answer.
+    n_failures: u32,
+    /// It was not the same any more.
+    n_changes: u32,
+}
 
 /// Takes what comes until it is dropped.
 pub(super) async fn mirror(shared: &Shared) {
@@ -25,13 +38,24 @@ pub(super) async fn mirror(shared: &Shared) {
 
 async fn take_all(shared: &Shared, unsaved: &Notify) {
     let Shared { member, .. } = shared;
-    let mut n_failures = 0;
+    let (mut tries, mut missing) = (Tries::default(), Missing::default());
     loop {
-        match follow(shared, unsaved, &mut n_failures).await {
+        let followed = follow(shared, unsaved, &mut tries, &mut missing).await;
+        match followed {
             Ok(never) => match never {},
-            Err(StoreError::Compacted) => {}
-            Err(error) => {
-                if member.fleet.note_cut_off(true) || n_failures == 0 {
+            Err(Broken::Changed | Broken::Store(StoreError::Compacted)) => {
+                // At once, but not again and again.
+                tokio::time::sleep(pause(tries.n_changes)).await;
+                tries.n_changes += 1;
+            }
+            Err(Broken::Refused(reason)) => {
+                member.fleet.note_cut_off(true);
+                shared.follows.send_replace(false);
+                lineage::refuse(member, &reason);
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+            Err(Broken::Store(error)) => {
+                if member.fleet.note_cut_off(true) || tries.n_failures == 0 {
                     tracing::warn!(
                         error = chain(&error),
                         "the store is away; serving what is known"
@@ -39,8 +63,8 @@ async fn take_all(shared: &Shared, unsaved: &Notify) {
                     let advice = "see the store's members; calls are answered meanwhile";
                     member.tell("store_away", Severity::Error, chain(&error), advice);
                 }
-                n_failures += 1;
-                tokio::time::sleep(pause(n_failures)).await;
+                tries.n_failures += 1;
+                tokio::time::sleep(pause(tries.n_failures)).await;
             }
         }
     }
@@ -61,28 +85,49 @@ async fn keep_saved(fleet: &Fleet, unsaved: &Notify) {
 async fn follow(
     shared: &Shared,
     unsaved: &Notify,
-    n_failures: &mut u32,
-) -> Result<std::convert::Infallible, StoreError> {
+    tries: &mut Tries,
+    missing: &mut Missing,
+) -> Result<std::convert::Infallible, Broken> {
     let Shared { member, settle, .. } = shared;
     let (fleet, store) = (&member.fleet, member.fleet.store());
+    let imports = lineage::check(member).await?;
     let seen = read_all(member).await?;
+    lineage::confirm(&member.agent, fleet, &seen).await?;
     let since = seen.revision;
-    let told = fleet.replace(&seen);
+    let mut told = fleet.replace(&seen);
+    let strange = seen.strange.iter();
+    told.troubles.extend(strange.map(|key| format!("a key in the store is no text: {key}")));
     drop(seen);
     if fleet.note_cut_off(false) {
         tracing::info!(revision = since.0, "the store answers");
         member.tell("store_back", Severity::Info, "the store answers".to_owned(), "");
     }
-    *n_failures = 0;
+    *tries = Tries::default();
+    shared.follows.send_replace(true);
     complain(member, &told);
+    if imports {
+        lineage::import(member).await;
+    }
+    missing.look(member, !imports);
     // Also what the store does not know any more.
     settle.all(member);
     unsaved.notify_one();
     let mut watch = store.watch("", since).await?;
     loop {
         let changes = watch.next().await?;
+        if changes.iter().any(|change| change.key == keys::MARK) {
+            // Not even the rest of it is taken: it may be of another store.
+            return Err(Broken::Changed);
+        }
+        if let Some(change) = changes.last() {
+            fleet.lineage().saw(change.revision);
+        }
         let told = fleet.apply(&changes);
+        if is_about_own_record(member, &changes) {
+            shared.own_record.notify_one();
+        }
         complain(member, &told);
+        missing.look(member, false);
         if told.hosts_changed || !told.apps.is_empty() {
             unsaved.notify_one();
         }
@@ -90,15 +135,32 @@ async fn follow(
     }
 }
 
+/// Whether somebody else wrote this host's own record, or took it away.
+fn is_about_own_record(member: &Member, changes: &[Change]) -> bool {
+    let (key, view) = (keys::host(member.fleet.me()), member.fleet.view());
+    let is_own = || {
+        view.hosts
+            .get(member.fleet.me())
+            .is_some_and(|host| (&host.id, host.run) == (&member.record.id, member.record.run))
+    };
+    changes.iter().any(|change| change.key == key) && (view.is_unreadable(&key) || !is_own())
+}
+
 /// Everything hosts act on. Parts are read one after the other; what changes meanwhile comes with the
 /// watch, which begins where the first part was read.
 async fn read_all(member: &Member) -> Result<Seen, StoreError> {
     let store = member.fleet.store();
     let mut all: Option<Seen> = None;
-    for prefix in [keys::APPS, keys::HOSTS_WANTED, keys::ASSIGNED, "observed/"] {
+    // The mark comes first: the rest is read at the same revision or later.
+    for prefix in
+        [keys::FLEET, keys::REMOVED, keys::APPS, keys::HOSTS_WANTED, keys::ASSIGNED, "observed/"]
+    {
         let seen = store.read(prefix).await?;
         match &mut all {
-            Some(all) => all.entries.extend(seen.entries),
+            Some(all) => {
+                all.entries.extend(seen.entries);
+                all.strange.extend(seen.strange);
+            }
             None => all = Some(seen),
         }
     }

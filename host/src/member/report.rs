@@ -225,7 +225,7 @@ impl Told {
                 None => Write::Delete(key),
             };
             let commit = Commit { guards: Vec::new(), writes: vec![write] };
-            if let Err(error) = member.fleet.store().commit(commit).await {
+            if let Err(error) = member.fleet.commit(commit).await {
                 tracing::debug!(error = chain(&error), "cannot report what apps use");
                 return;
             }
@@ -385,7 +385,7 @@ mod tests {
             view.apps.insert(app.parse().unwrap(), wants(cpu_m));
         }
         let come = |view: &mut View, app: &str, host: &str| {
-            let ready = ReadyRecord { generation: 1, canary: None };
+            let ready = ReadyRecord { generation: 1, canary: None, fingerprint: None };
             let ready = [(host.parse().unwrap(), ready)].into_iter().collect();
             view.ready.insert(app.parse().unwrap(), ready);
         };

@@ -2,17 +2,20 @@
 //! says. What fails is tried again later and keeps nobody else back.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::AssertUnwindSafe;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use steerage_core::id::{AppName, Generation};
-use steerage_core::reconcile::{Standing, Step, Wanted, next_step};
+use steerage_core::reconcile::{Standing, Step, Wanted, Wish, next_step};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::{Member, Shared};
 use crate::agent::{Agent, DeployError};
+use crate::catalog::App;
 use crate::fleet::record::{self, ReadyRecord};
 use crate::fleet::{Fleet, keys};
 use crate::store::{Commit, LeaseId, Write};
@@ -90,7 +93,7 @@ struct UnderWay {
 
 /// Sees to apps until it is dropped.
 pub(super) async fn settle(shared: &Shared) {
-    let Shared { member, lease, settle: queue } = shared;
+    let Shared { member, lease, settle: queue, .. } = shared;
     let (mut announced, mut under_way) = (Announced::default(), UnderWay::default());
     let mut leases = lease.subscribe();
     loop {
@@ -147,7 +150,15 @@ impl UnderWay {
             _ if self.work.len() >= PARALLEL => drop(self.waiting.insert(app)),
             step => {
                 self.busy.insert(app.clone());
-                self.work.spawn(look(member.clone(), app, step));
+                let member = member.clone();
+                // What panics is a failure like others, or the app would count as busy for ever.
+                self.work.spawn(async move {
+                    let looked = AssertUnwindSafe(look(member, app.clone(), step)).catch_unwind();
+                    looked.await.unwrap_or_else(|_| {
+                        let failed = Some(DeployError::Task("it panicked".to_owned()));
+                        Looked { app, step, failed }
+                    })
+                });
             }
         }
     }
@@ -203,8 +214,14 @@ impl UnderWay {
 fn standing(member: &Member, app: &AppName, announced: Option<Generation>) -> Standing {
     let (fleet, view) = (&member.fleet, member.fleet.view());
     let app_here = member.agent.parts().catalog.app(app);
-    let served = app_here.as_ref().map(|app| app.generation);
-    let tried = app_here.and_then(|app| app.trial()).map(|trial| trial.generation());
+    let tried = app_here.as_ref().and_then(|app| app.trial()).map(|trial| trial.generation());
+    // Another deployment of the same number is not the one that is wanted.
+    let is_same = |here: &App| {
+        let wanted = view.fingerprint(app, here.generation.get());
+        wanted.is_none() || member.agent.fingerprint(here).is_none_or(|here| Some(here) == wanted)
+    };
+    let known = app_here.as_ref().map(|here| here.generation).or(announced);
+    let served = app_here.filter(|here| is_same(here)).map(|here| here.generation);
     let wanted = view.apps.get(app).and_then(|(record, _)| {
         let generation = Generation::new(record.generation)?;
         let assigned = view.assigned_to(app);
@@ -216,11 +233,13 @@ fn standing(member: &Member, app: &AppName, announced: Option<Generation>) -> St
             canary: record.canary.as_ref().and_then(|canary| Generation::new(canary.generation)),
         })
     });
-    // Until the store was read once, what is here is all that is known.
-    if wanted.is_none() && fleet.is_cut_off() {
-        return Standing::default();
-    }
-    Standing { wanted, served, announced, tried }
+    let is_removed = known.is_some_and(|known| view.is_removed(app, known.get()));
+    let wish = match wanted {
+        Some(wanted) => Wish::Wanted(wanted),
+        None if is_removed && !view.is_unreadable(&keys::app(app)) => Wish::Removed,
+        None => Wish::Unknown,
+    };
+    Standing { wish, served, announced, tried }
 }
 
 /// Carries out one step.
@@ -318,14 +337,19 @@ impl Announced {
                 match self.ready.get(app) {
                     Some((generation, tried)) => {
                         let canary = tried.map(Generation::get);
-                        let ready = ReadyRecord { generation: generation.get(), canary };
+                        let here = member.agent.parts().catalog.app(app);
+                        let here = here.filter(|here| here.generation == *generation);
+                        let fingerprint = here.and_then(|here| member.agent.fingerprint(&here));
+                        let fingerprint = fingerprint.map(|fingerprint| fingerprint.to_string());
+                        let ready =
+                            ReadyRecord { generation: generation.get(), canary, fingerprint };
                         Write::Put { key, value: record::encode(&ready), lease: Some(lease) }
                     }
                     None => Write::Delete(key),
                 }
             });
             let commit = Commit { guards: Vec::new(), writes: writes.collect() };
-            if let Err(error) = member.fleet.store().commit(commit).await {
+            if let Err(error) = member.fleet.commit(commit).await {
                 tracing::debug!(error = chain(&error), "cannot announce what is ready");
                 return;
             }
@@ -339,7 +363,9 @@ impl Announced {
 
 fn complain(member: &Member, app: &AppName, error: &DeployError, n_failures: u32) {
     tracing::warn!(%app, error = chain(error), n_failures, "cannot catch up with an app; trying on");
-    if n_failures == 0 {
+    // A route that one app gives up and another takes comes in two pieces of news.
+    let is_passing = matches!(error, DeployError::Conflict(_));
+    if n_failures == if is_passing { 3 } else { 0 } {
         let detail = format!("{app} cannot be brought up here: {}", chain(error));
         let advice = if error.is_full_disk() {
             "make room on the disk of this host, which then catches up; others answer for it meanwhile"

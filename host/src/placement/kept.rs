@@ -11,7 +11,7 @@ use steerage_core::id::{AppName, HostName};
 use steerage_core::place::{Aims, Plan, Planner};
 
 use super::view;
-use crate::fleet::{Fleet, View};
+use crate::fleet::{Fleet, View, keys};
 
 /// A planner, and the view that it was led to.
 #[derive(Debug)]
@@ -68,7 +68,7 @@ impl Kept {
 
     fn follow_app(&mut self, planner: &mut Planner, now: &View, name: &AppName) {
         let record = now.apps.get(name).map(|(record, _)| record);
-        if record.is_none() && now.assigned.contains_key(name) {
+        if is_orphan(now, name) {
             self.orphans.insert(name.clone());
         } else {
             self.orphans.remove(name);
@@ -95,7 +95,15 @@ fn follow_hosts(planner: &mut Planner, fleet: &Fleet, now: &View) {
 }
 
 fn orphans(now: &View) -> BTreeSet<AppName> {
-    now.assigned.keys().filter(|app| !now.apps.contains_key(*app)).cloned().collect()
+    now.assigned.keys().filter(|app| is_orphan(now, app)).cloned().collect()
+}
+
+/// Whether an app is assigned that was removed. One that is only not seen may be wanted all the same.
+fn is_orphan(now: &View, app: &AppName) -> bool {
+    now.assigned.contains_key(app)
+        && now.removed.contains_key(app)
+        && !now.apps.contains_key(app)
+        && !now.is_unreadable(&keys::app(app))
 }
 
 /// Every app of either view.
@@ -115,7 +123,8 @@ fn changed(before: &View, now: &View) -> BTreeSet<AppName> {
         }
     }
     let wanted = before.apps.diff(&now.apps).map(name);
-    wanted.chain(before.assigned.diff(&now.assigned).map(name)).collect()
+    let removed = before.removed.diff(&now.removed).map(name);
+    wanted.chain(removed).chain(before.assigned.diff(&now.assigned).map(name)).collect()
 }
 
 #[cfg(test)]

@@ -34,7 +34,13 @@ pub fn of(fleet: &Fleet, view: &View, headroom: u32) -> place::View {
 /// The hosts that are there.
 pub(super) fn hosts(fleet: &Fleet, view: &View) -> BTreeMap<HostName, place::Host> {
     let hosts = view.all_hosts().filter(|(name, _)| is_there(fleet, view, name));
-    hosts.map(|(name, record)| (name.clone(), host(view, name, record))).collect()
+    let hosts = hosts.map(|(name, record)| (name.clone(), host(view, name, record)));
+    // What a newer host, or a damaged record, says of itself cannot be read: what is on it stays.
+    let outlined = view.outlined().map(|(name, record)| {
+        let host = host(view, name, record);
+        (name.clone(), place::Host { standing: Standing::Cordoned, ..host })
+    });
+    outlined.chain(hosts).collect()
 }
 
 /// Whether a host is there to be placed on, or at least to keep what it has. One whose machine says
@@ -156,7 +162,7 @@ mod tests {
         if is_placed {
             let hosts = [h1()].into_iter().collect();
             view.assigned.insert(shop.clone(), (hosts, Revision(1)));
-            let ready = ReadyRecord { generation: 1, canary: None };
+            let ready = ReadyRecord { generation: 1, canary: None, fingerprint: None };
             view.ready.insert(shop.clone(), [(h1(), ready)].into_iter().collect());
         }
         (view, shop, record)

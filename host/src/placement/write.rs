@@ -9,7 +9,7 @@ use steerage_core::place::Plan;
 
 use crate::fleet::record::{self, AssignedRecord};
 use crate::fleet::{Fleet, View, keys};
-use crate::store::{Commit, Guard, Store, StoreError, Write, in_commits};
+use crate::store::{Commit, Guard, StoreError, Write, in_commits};
 
 /// As many moves of one plan are told one by one in the log.
 const TOLD: usize = 20;
@@ -47,6 +47,8 @@ pub(super) async fn write(
     if plan.moves.len() > TOLD {
         tracing::info!("and {} moves more", plan.moves.len() - TOLD);
     }
+    // Where an app is placed that nobody here can read is not written over.
+    after.retain(|app, _| !view.is_unreadable(&keys::assigned(app)));
     let n_apps = after.len() + orphans.len();
     let mut changes: Vec<(Guard, Write)> = Vec::with_capacity(n_apps);
     for (app, hosts) in &after {
@@ -60,15 +62,15 @@ pub(super) async fn write(
     }
     let mut n_written = 0;
     for commit in in_commits(changes) {
-        n_written += commit_what_holds(fleet.store(), commit).await?;
+        n_written += commit_what_holds(fleet, commit).await?;
     }
     Ok(n_written)
 }
 
 /// Commits those changes whose guards hold; returns how many.
-async fn commit_what_holds(store: &Store, mut commit: Commit) -> Result<usize, StoreError> {
+async fn commit_what_holds(fleet: &Fleet, mut commit: Commit) -> Result<usize, StoreError> {
     while !commit.writes.is_empty() {
-        let broken = match store.commit(commit.clone()).await {
+        let broken = match fleet.commit_marked(commit.clone()).await {
             Ok(_) => return Ok(commit.writes.len()),
             Err(StoreError::Conflict { key: Some(key) }) => key,
             Err(error) => return Err(error),
@@ -99,7 +101,7 @@ mod tests {
 
     use super::*;
     use crate::forward::Peers;
-    use crate::store::StoreSettings;
+    use crate::store::{Store, StoreSettings};
 
     #[tokio::test]
     async fn what_others_changed_meanwhile_keeps_back_nothing_else() {

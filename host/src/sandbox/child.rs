@@ -2,17 +2,19 @@
 //! Holds nothing but the compiler, so that stopping it loses nothing.
 
 use std::fs;
-use std::io::Write;
+use std::io::{ErrorKind, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::process::{Resource, Rlimit, Signal};
 use steerage_core::units::Bytes;
+use wasmtime::Module;
 use wasmtime::component::Component;
-use wasmtime::{Engine, Module};
 
 use super::compiler::Report;
-use super::engine::{self, Flavor};
-use super::verdict::{self, Rejection, Shape};
+use super::engine;
+use super::examine::examine;
+use super::verdict::{Kind, Rejection, Shape};
 
 /// What the child is told on its command line.
 #[derive(Clone, Debug)]
@@ -34,11 +36,12 @@ pub struct Task {
 pub fn compile(task: &Task) -> anyhow::Result<()> {
     confine(task.memory)?;
     let bytes = fs::read(&task.wasm)?;
-    let report = match examine(&bytes, task.largest_memory)? {
-        Ok((shape, code)) => {
-            write_durably(&task.out, &code)?;
-            Report::Compiled(shape)
-        }
+    let report = match make(&bytes, task.largest_memory)? {
+        Ok((shape, code)) => match write_durably(&task.out, &code) {
+            Ok(()) => Report::Compiled(shape),
+            Err(error) if is_full(&error) => Report::Full,
+            Err(error) => return Err(error.into()),
+        },
         Err(rejection) => Report::Rejected(rejection),
     };
     let mut stdout = std::io::stdout().lock();
@@ -61,48 +64,35 @@ fn confine(memory: u64) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn examine(
+fn make(
     bytes: &[u8],
     largest_memory: Bytes,
 ) -> anyhow::Result<Result<(Shape, Vec<u8>), Rejection>> {
-    let engine = engine::compiling(Flavor::Plain, largest_memory)?;
-    match verdict::is_component(bytes) {
-        Ok(true) => {}
-        Ok(false) => return Ok(compile_module(&engine, bytes)),
+    let shape = match examine(bytes, largest_memory) {
+        Ok(shape) => shape,
         Err(rejection) => return Ok(Err(rejection)),
-    }
-    // What needs the other engine is found invalid before any code is made.
-    if let Ok(component) = Component::from_binary(&engine, bytes)
-        && !verdict::imports_concurrent(&engine, &component)
-    {
-        return Ok(finish_component(&engine, Flavor::Plain, &component));
-    }
-    let engine = engine::compiling(Flavor::Concurrent, largest_memory)?;
-    let compiled = Component::from_binary(&engine, bytes).map_err(|error| invalid(&error));
-    Ok(compiled.and_then(|code| finish_component(&engine, Flavor::Concurrent, &code)))
-}
-
-fn finish_component(
-    engine: &Engine,
-    flavor: Flavor,
-    component: &Component,
-) -> Result<(Shape, Vec<u8>), Rejection> {
-    let shape = verdict::of_component(engine, flavor, component)?;
-    Ok((shape, component.serialize().map_err(|error| invalid(&error))?))
-}
-
-fn compile_module(engine: &Engine, bytes: &[u8]) -> Result<(Shape, Vec<u8>), Rejection> {
-    let module = Module::from_binary(engine, bytes).map_err(|error| invalid(&error))?;
-    let shape = verdict::of_module(&module)?;
-    Ok((shape, module.serialize().map_err(|error| invalid(&error))?))
+    };
+    let engine = engine::compiling(shape.flavor, largest_memory)?;
+    let code = if shape.kind == Kind::CgiModule {
+        Module::from_binary(&engine, bytes).and_then(|module| module.serialize())
+    } else {
+        Component::from_binary(&engine, bytes).and_then(|component| component.serialize())
+    };
+    Ok(code.map(|code| (shape, code)).map_err(|error| invalid(&error)))
 }
 
 fn invalid(error: &wasmtime::Error) -> Rejection {
     Rejection::Invalid { detail: format!("{error:#}") }
 }
 
+fn is_full(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+}
+
 fn write_durably(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut file = fs::File::create(path)?;
+    // Whatever the umask is: code that others can write to is not run.
+    let mut options = fs::OpenOptions::new();
+    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
     file.write_all(bytes)?;
     file.sync_all()
 }

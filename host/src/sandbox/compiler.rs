@@ -16,6 +16,7 @@ use steerage_core::units::Bytes;
 use tokio::process::Command;
 use tokio::sync::{Mutex, Semaphore};
 
+use super::trust;
 use super::verdict::{Rejection, Shape};
 
 /// How compiling is bounded.
@@ -76,6 +77,14 @@ pub enum CompileError {
         /// The last line it wrote to stderr.
         said: String,
     },
+    /// There is no room for the code.
+    #[error("the disk of this host is full: cannot write the compiled code of {digest} to {path}")]
+    Full {
+        /// The component.
+        digest: Digest,
+        /// The folder.
+        path: PathBuf,
+    },
     /// The cache or the child process could not be used.
     #[error("cannot {what}")]
     Io {
@@ -92,6 +101,8 @@ pub enum CompileError {
 pub(super) enum Report {
     Compiled(Shape),
     Rejected(Rejection),
+    /// There was no room on the disk for the code.
+    Full,
 }
 
 /// The compiler. Clones share its bounds.
@@ -109,11 +120,13 @@ impl Compiler {
     /// Opens the cache for code that an engine with this compatibility key can map.
     ///
     /// # Errors
-    /// When the cache folder cannot be made.
+    /// When the cache folder cannot be made, or others can write there.
     pub fn open(settings: Settings, compatibility: u64) -> Result<Self, CompileError> {
         let folder = settings.cache.join(format!("{compatibility:016x}"));
         make_private_dir(&folder)
             .map_err(|source| io_error("make the code cache", &folder, source))?;
+        let folder = trust::trusted_folder(&folder)
+            .map_err(|source| io_error("trust the code cache", &folder, source))?;
         let turns = Arc::new(Semaphore::new(settings.parallel.max(1)));
         Ok(Self { settings: Arc::new(settings), folder, turns, under_way: Arc::default() })
     }
@@ -177,9 +190,8 @@ impl Compiler {
     #[must_use]
     pub fn cached(&self, digest: Digest) -> Option<Compiled> {
         let code = self.code_path(digest);
-        if !code.exists() {
-            return None;
-        }
+        // What others could have put there is as good as nothing: it is compiled again.
+        trust::check_file(&code).ok()?;
         let text = fs::read(self.shape_path(digest)).ok()?;
         let shape = serde_json::from_slice(&text).ok()?;
         Some(Compiled { digest, shape, code, fresh: false })
@@ -237,6 +249,7 @@ impl Compiler {
         match serde_json::from_slice(&output.stdout) {
             Ok(Report::Compiled(shape)) if output.status.success() => Ok(shape),
             Ok(Report::Rejected(rejection)) => Err(CompileError::Rejected(rejection)),
+            Ok(Report::Full) => Err(self.full(digest)),
             Ok(Report::Compiled(_)) | Err(_) => Err(CompileError::Died {
                 digest,
                 status: output.status,
@@ -246,15 +259,22 @@ impl Compiler {
         }
     }
 
+    fn full(&self, digest: Digest) -> CompileError {
+        CompileError::Full { digest, path: self.folder.clone() }
+    }
+
     /// The shape first, then the code under its final name: code that is there is whole.
     fn publish(&self, digest: Digest, part: &Path, shape: &Shape) -> Result<(), CompileError> {
         let shape_path = self.shape_path(digest);
         let text = serde_json::to_vec(shape)
             .map_err(|error| io_error("write", &shape_path, io::Error::other(error)))?;
         let shape_part = part.with_extension("shape");
-        fs::write(&shape_part, text)
-            .and_then(|()| fs::rename(&shape_part, &shape_path))
-            .map_err(|source| io_error("write", &shape_path, source))?;
+        fs::write(&shape_part, text).and_then(|()| fs::rename(&shape_part, &shape_path)).map_err(
+            |source| match source.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => self.full(digest),
+                _ => io_error("write", &shape_path, source),
+            },
+        )?;
         let code = self.code_path(digest);
         fs::rename(part, &code).map_err(|source| io_error("write", &code, source))
     }

@@ -10,12 +10,14 @@ use std::num::NonZeroUsize;
 use serde::{Deserialize, Serialize};
 use steerage_core::machine::{self, LEAST_SLOTS};
 use steerage_core::units::Bytes;
-use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+use wasmtime::{
+    Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmFeatures,
+};
 
 /// Bytes of each table kept resident and reset by copying instead of being unmapped.
 const TABLE_KEEP_RESIDENT: usize = 64 << 10;
 /// Most elements of one table: generous, since engines compiled to Wasm have large ones.
-const TABLE_ELEMENTS: usize = 65_536;
+pub const TABLE_ELEMENTS: usize = 65_536;
 /// Most core instances of one component. One that was adapted from preview 1 has four, a Python
 /// program with its libraries some thirty; each is memory of the host that nobody is charged for.
 pub const MOST_CORE_INSTANCES: u32 = 40;
@@ -86,6 +88,23 @@ pub struct EngineError {
     source: wasmtime::Error,
 }
 
+/// What guests may be made of. Each proposal is code of the compiler that a guest can reach, so there
+/// is what toolchains for WASI make, and no more.
+///
+/// Tail calls are made by clang for `musttail` and by the compilers of functional languages; exceptions
+/// by wasi-sdk for C++ and setjmp; objects that are collected by those of Kotlin, Dart and Scheme, and
+/// they need typed function references. Several memories are what linkers that merge modules make.
+/// Not there: memory64, since no interface of WASI takes such addresses; threads, since their memory
+/// outlives its instance; relaxed SIMD, since its results differ between machines, and replicas of an
+/// app should not.
+#[must_use]
+pub fn features(flavor: Flavor) -> WasmFeatures {
+    let mut features = WasmFeatures::WASM3 | WasmFeatures::GC_TYPES | WasmFeatures::COMPONENT_MODEL;
+    features -= WasmFeatures::MEMORY64 | WasmFeatures::THREADS | WasmFeatures::RELAXED_SIMD;
+    features.set(WasmFeatures::CM_ASYNC, flavor == Flavor::Concurrent);
+    features
+}
+
 /// What compiled code depends on. The compiling child and the running host must agree on it.
 fn code_config(flavor: Flavor, largest_memory: Bytes) -> Config {
     let is_concurrent = flavor == Flavor::Concurrent;
@@ -93,7 +112,8 @@ fn code_config(flavor: Flavor, largest_memory: Bytes) -> Config {
     config
         .consume_fuel(true)
         .concurrency_support(is_concurrent)
-        .wasm_component_model_async(is_concurrent)
+        .wasm_features(features(flavor), true)
+        .wasm_features(features(flavor).complement(), false)
         .wasm_backtrace_max_frames(NonZeroUsize::new(BACKTRACE_FRAMES))
         // Where a memory has less than all a guest can address, its code checks each access.
         .memory_reservation(largest_memory.get())
@@ -155,6 +175,9 @@ fn pool(settings: &PoolSettings, slots: u32) -> PoolingAllocationConfig {
         .max_core_instance_size(4 << 20)
         .max_memories_per_module(MOST_MEMORIES)
         .max_tables_per_module(MOST_TABLES)
+        // What is collected lies in a memory of its own, counted and bounded like the others; one for
+        // each store that has such objects.
+        .total_gc_heaps(slots)
         .max_memory_size(settings.largest_memory.as_usize())
         .table_elements(TABLE_ELEMENTS)
         .linear_memory_keep_resident(settings.keep_resident.as_usize())

@@ -21,8 +21,10 @@ use super::stdio::Stdio;
 pub struct Guest {
     pub(super) wasi: WasiCtx,
     pub(super) http: WasiHttpCtx,
-    pub(super) table: ResourceTable,
+    /// Dropped before the table, which holds the requests under way: those that wait must not begin
+    /// when others end with the instance.
     pub(super) outbound: Outbound,
+    pub(super) table: ResourceTable,
     pub(super) limiter: Limiter,
     pub(super) stdio: Arc<Stdio>,
     scales: Scales,

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use steerage_core::id::Digest;
 use wasmtime::component::{Component, Linker};
-use wasmtime::{Engine, InstancePre, Module, ResourcesRequired};
+use wasmtime::{Engine, InstancePre, Module};
 use wasmtime_wasi::p2::bindings::CommandPre;
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
 use wasmtime_wasi_http::p3::bindings::ServicePre;
@@ -17,6 +17,7 @@ use super::engine::{self, Flavor, PoolSettings, Slots};
 use super::guest::{self, CoreGuest, Guest};
 use super::idle::Pool;
 use super::module::LoadError;
+use super::needs::Needs;
 use super::verdict::{Kind, Rejection};
 
 /// How many times fewer slots the engine for async features has.
@@ -112,10 +113,10 @@ impl Links {
         if compiled.shape.kind == Kind::CgiModule {
             let module = map_module(&lane.engine, &compiled.code)?;
             let pre = self.modules.instantiate_pre(&module).map_err(unlinkable)?;
-            return Ok((Pre::CgiModule(pre), slots_of(Some(module.resources_required()))));
+            return Ok((Pre::CgiModule(pre), slots_of(&compiled.shape.needs)));
         }
         let component = map_component(&lane.engine, &compiled.code)?;
-        let needs = slots_of(component.resources_required());
+        let needs = slots_of(&compiled.shape.needs);
         let pre = lane.components.instantiate_pre(&component).map_err(unlinkable)?;
         let pre = match compiled.shape.kind {
             Kind::Http02 => ProxyPre::new(pre).map(Pre::Http02),
@@ -167,16 +168,19 @@ impl Drop for Linked {
     }
 }
 
-/// How many slots an instance takes that needs so much; most where that is not known.
-fn slots_of(needs: Option<ResourcesRequired>) -> u32 {
-    let most = engine::slots_for(engine::MOST_MEMORIES, engine::MOST_TABLES);
-    needs.map_or(most, |needs| engine::slots_for(needs.num_memories, needs.num_tables))
+/// How many slots an instance takes that needs so much. Objects that are collected lie in one memory
+/// more.
+fn slots_of(needs: &Needs) -> u32 {
+    let memories = needs.memories.saturating_add(u64::from(needs.is_collected));
+    let count = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+    engine::slots_for(count(memories), count(needs.tables))
 }
 
 #[expect(unsafe_code, reason = "mapping compiled code is only offered as unsafe")]
 fn map_component(engine: &Engine, path: &Path) -> Result<Component, LoadError> {
-    // SAFETY: only our own compiler writes into the cache, into a folder only this user can enter,
-    // under a name that appears by rename when the file is whole; nothing changes it afterwards.
+    // SAFETY: only our own compiler writes into the cache, into a folder only this user can write to,
+    // which `trust` looks after, under a name that appears by rename when the file is whole; nothing
+    // changes it afterwards.
     // Wasmtime checks that it was compiled for this engine.
     unsafe { Component::deserialize_file(engine, path) }.map_err(|error| map_error(path, error))
 }

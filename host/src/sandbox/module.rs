@@ -6,7 +6,6 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -21,7 +20,7 @@ use super::compiler::{self, CompileError, Compiled, Compiler};
 use super::engine::{self, EngineError, Flavor, PoolSettings, Slots};
 use super::idle::{Nest, Seat};
 use super::linked::{Linked, Links};
-use super::outbound::Outbound;
+use super::outbound::{Charge, Denials, Egress, Outbound, OwnDoors};
 use super::reuse::Reuse;
 use super::verdict::{Kind, Rejection};
 use crate::budget::Account;
@@ -34,6 +33,7 @@ pub struct Sandbox {
     links: Arc<Links>,
     slice: Fuel,
     compiler: Compiler,
+    egress: Arc<Egress>,
 }
 
 /// Why no sandbox could be made.
@@ -67,8 +67,10 @@ pub struct Spec {
     pub log: Arc<AppLog>,
     /// What its instances hold of the host's memory.
     pub memory: Arc<Account>,
-    /// Counts refused outbound requests.
-    pub denied: Arc<AtomicU64>,
+    /// Where refused outbound requests are told.
+    pub denials: Denials,
+    /// Whom the work on its outbound connections is charged to.
+    pub charge: Charge,
 }
 
 /// Why compiled code cannot serve a deployment.
@@ -113,6 +115,19 @@ impl LoadError {
     }
 }
 
+impl LoadError {
+    /// The same where the code is as it should be, so that the component is at fault.
+    #[must_use]
+    pub fn into_rejection(self) -> Self {
+        match self {
+            Self::Map { source, .. } => {
+                Self::Rejected(Rejection::Unusable { detail: format!("{source:#}") })
+            }
+            error => error,
+        }
+    }
+}
+
 /// A deployment's code, linked, with all that every call of it needs.
 pub struct Prepared {
     pub(super) engine: Engine,
@@ -131,7 +146,8 @@ pub struct Prepared {
 }
 
 impl Sandbox {
-    /// Makes the engine with its pool and opens the code cache. Guests yield every `slice`.
+    /// Makes the engine with its pool and opens the code cache. Guests yield every `slice`, and their
+    /// outbound requests go through `egress`.
     ///
     /// # Errors
     /// See [`SandboxError`].
@@ -139,6 +155,7 @@ impl Sandbox {
         pool: PoolSettings,
         slice: Fuel,
         compiler: compiler::Settings,
+        egress: Egress,
     ) -> Result<Self, SandboxError> {
         let (plain, slots) = engine::running(Flavor::Plain, &pool)?;
         let mut hasher = DefaultHasher::new();
@@ -148,13 +165,18 @@ impl Sandbox {
         let links = Links::new(plain, PoolSettings { slots: Slots::AtMost(slots), ..pool })
             .map_err(SandboxError::Linker)?
             .into();
-        Ok(Self { slots, links, slice, compiler })
+        Ok(Self { slots, links, slice, compiler, egress: Arc::new(egress) })
     }
 
     /// How many instances may live at once.
     #[must_use]
     pub fn slots(&self) -> u32 {
         self.slots
+    }
+
+    /// Says where the host's own doors are, which no guest reaches. Until then guests reach nothing.
+    pub fn set_doors(&self, doors: OwnDoors) {
+        self.egress.set_doors(doors);
     }
 
     /// The compiler and its cache.
@@ -176,7 +198,7 @@ impl Sandbox {
     /// # Errors
     /// See [`LoadError`].
     pub fn load(&self, compiled: &Compiled, spec: Spec) -> Result<Prepared, LoadError> {
-        let least = Bytes::new(compiled.shape.least_memory);
+        let least = Bytes::new(compiled.shape.needs.least_memory);
         if least > spec.limits.memory {
             return Err(LoadError::MemoryLimit { least, limit: spec.limits.memory });
         }
@@ -191,7 +213,12 @@ impl Sandbox {
             generation: spec.generation,
             instance: spec.instance,
             slice: self.slice,
-            outbound: Outbound::new(OutboundPolicy::new(spec.allowed_outbound_hosts), spec.denied),
+            outbound: Outbound::new(
+                OutboundPolicy::new(spec.allowed_outbound_hosts),
+                self.egress.clone(),
+                spec.denials,
+                spec.charge,
+            ),
             log: spec.log,
             memory: spec.memory,
             kind: compiled.shape.kind,

@@ -1,120 +1,319 @@
-//! Outbound HTTP of guests: only to hosts the manifest allows, checked again after name resolution.
+//! Outbound HTTP of guests: only to hosts the manifest allows, and of addresses that are not public
+//! only to what the operator opened besides. Bounded per call, per app and for the host.
 //! Does not follow redirects and keeps no cookies: a guest does what it wants to itself.
 
-use std::io;
-use std::net::SocketAddr;
-use std::pin::Pin;
+mod answer;
+mod connect;
+mod connections;
+mod denials;
+mod egress;
+mod names;
+mod prepare;
+
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::{HeaderName, Uri};
-use http_body_util::BodyExt;
-use hyper_rustls::HttpsConnector;
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use steerage_core::outbound::{OutboundPolicy, Verdict, is_public};
-use tokio::net::TcpStream;
-use tower_service::Service;
+use http::{HeaderName, Method, Request, Response};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper::rt::{Read, Write};
+use hyper_util::rt::TokioIo;
+use steerage_core::outbound::{Denial, OutboundPolicy, Verdict};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout, timeout_at};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
-/// Longest wait for a connection unless the guest asks for less.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long an unused connection is kept for the next call of the same deployment.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+use self::answer::AnswerBody;
+use self::connect::{ConnectFailure, Destination, Stream, connect};
+use self::connections::{Connections, Sender};
+pub use self::denials::Denials;
+pub use self::egress::{Egress, OwnDoors};
+use self::names::Names;
+use self::prepare::{direct, empty, repeatable, settle};
+use crate::meter;
 
-type Answer = (http::Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>);
+/// Longest wait for a connection unless the guest says otherwise.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest wait for a response, or for more of it, unless the guest says otherwise. The call's own
+/// timeout is most often shorter.
+const READ_TIMEOUT: Duration = Duration::from_secs(600);
+/// Requests of one call that are under way at once. More wait for one of them to end.
+const MOST_PER_CALL: usize = 64;
+/// Bytes that a connection buffers of what it reads, so also the longest head of a response.
+const MOST_BUFFERED: usize = 64 << 10;
+
+type Answer = (Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>);
 
 /// The way out for one deployment's calls. Connections are kept, and never shared with others.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Outbound {
     inner: Arc<Inner>,
+    /// The turns of this instance's requests; made when it sends the first.
+    turns: Option<Arc<Semaphore>>,
 }
+
+/// Whom the work on connections is charged to.
+#[derive(Clone)]
+pub struct Charge(Arc<dyn Fn(Duration) + Send + Sync>);
 
 #[derive(Debug)]
 struct Inner {
-    policy: Arc<OutboundPolicy>,
-    client: std::sync::OnceLock<Client<HttpsConnector<Checked>, WasiBody>>,
-    denied: Arc<AtomicU64>,
+    policy: OutboundPolicy,
+    egress: Arc<Egress>,
+    /// Files of this app among those of the host.
+    files: Arc<Semaphore>,
+    names: Names,
+    connections: Arc<Connections>,
+    denials: Denials,
+    charge: Charge,
+}
+
+/// What a guest says about its patience.
+struct Patience {
+    /// Until when there must be a connection.
+    connect_until: Instant,
+    first_byte: Duration,
+    between_bytes: Duration,
+}
+
+/// Files that a connection takes, of the app's and of the host's.
+type Files = (OwnedSemaphorePermit, OwnedSemaphorePermit);
+
+impl Charge {
+    /// Calls `charge` with CPU time that was used.
+    #[must_use]
+    pub fn to(charge: impl Fn(Duration) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(charge))
+    }
+
+    /// Does work and charges it.
+    async fn of<T>(self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        poll_fn(|context| {
+            meter::begin();
+            let polled = work.as_mut().poll(context);
+            (self.0)(meter::end());
+            polled
+        })
+        .await
+    }
+}
+
+impl fmt::Debug for Charge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Charge").finish_non_exhaustive()
+    }
 }
 
 impl Outbound {
-    /// A way out that `policy` guards; refusals are counted in `denied`.
+    /// A way out that `policy` guards; refusals are told to `denials`.
     #[must_use]
-    pub fn new(policy: OutboundPolicy, denied: Arc<AtomicU64>) -> Self {
-        let inner = Inner { policy: Arc::new(policy), client: std::sync::OnceLock::new(), denied };
-        Self { inner: Arc::new(inner) }
+    pub fn new(
+        policy: OutboundPolicy,
+        egress: Arc<Egress>,
+        denials: Denials,
+        charge: Charge,
+    ) -> Self {
+        let (files, names) = egress.for_app();
+        let connections = Arc::default();
+        let inner = Inner { policy, egress, files, names, connections, denials, charge };
+        Self { inner: Arc::new(inner), turns: None }
     }
 
-    async fn send(
-        self,
-        request: http::Request<WasiBody>,
-        options: RequestOptions,
-    ) -> Result<Answer, Error> {
-        if let Verdict::Denied = self.inner.verdict(request.uri()) {
-            self.inner.denied.fetch_add(1, Ordering::Relaxed);
-            return Err(Error::HttpRequestDenied);
+    /// The same way out, for an instance of its own: requests of a call are counted apart.
+    #[must_use]
+    pub fn for_instance(&self) -> Self {
+        Self { inner: self.inner.clone(), turns: None }
+    }
+}
+
+impl Drop for Outbound {
+    fn drop(&mut self) {
+        if let Some(turns) = &self.turns {
+            turns.close();
         }
-        let answer = self.inner.client().request(request);
-        let patience = options
-            .connect_timeout
-            .unwrap_or(CONNECT_TIMEOUT)
-            .saturating_add(options.first_byte_timeout.unwrap_or(Duration::from_secs(600)));
-        let response = match tokio::time::timeout(patience, answer).await {
-            Err(_) => return Err(Error::HttpResponseTimeout),
-            Ok(Err(error)) => return Err(self.inner.explain(&error)),
-            Ok(Ok(response)) => response,
-        };
-        let done: Box<dyn Future<Output = Result<(), Error>> + Send> = Box::new(async { Ok(()) });
-        Ok((response.map(|body| body.map_err(Error::from).boxed_unsync()), done))
     }
 }
 
 impl Inner {
-    fn verdict(&self, uri: &Uri) -> Verdict {
-        let (Some(scheme), Some(host)) = (uri.scheme_str(), uri.host()) else {
-            return Verdict::Denied;
+    async fn send(
+        self: Arc<Self>,
+        request: Request<WasiBody>,
+        options: RequestOptions,
+        turns: Arc<Semaphore>,
+    ) -> Result<Answer, Error> {
+        let destination = Destination::of(request.uri()).ok_or(Error::HttpRequestUriInvalid)?;
+        if request.method() == Method::CONNECT {
+            return Err(Error::HttpRequestMethodInvalid);
+        }
+        let asked =
+            self.policy.permits(destination.scheme(), destination.host(), destination.port());
+        let Verdict::Allowed { is_named } = asked else {
+            self.denials.note(&destination, Denial::NotListed);
+            return Err(Error::HttpRequestDenied);
         };
-        self.policy.permits(scheme, host, port(uri))
+        let patience = Patience::of(&options);
+        let turn = match timeout_at(patience.connect_until, turns.acquire_owned()).await {
+            Ok(Ok(turn)) => turn,
+            // The time is over, or the instance.
+            _ => return Err(Error::ConnectionLimitReached),
+        };
+        let response = self.exchange(request, &destination, is_named, &patience).await?;
+        let body = |body| AnswerBody::new(body, patience.between_bytes, turn).boxed_unsync();
+        Ok((response.map(body), Box::new(async { Ok(()) })))
     }
 
-    fn client(&self) -> &Client<HttpsConnector<Checked>, WasiBody> {
-        self.client.get_or_init(|| {
-            let connector = hyper_rustls::HttpsConnectorBuilder::new()
-                .with_webpki_roots()
-                .https_or_http()
-                .enable_http1()
-                .wrap_connector(Checked { policy: self.policy.clone() });
-            Client::builder(TokioExecutor::new())
-                .pool_idle_timeout(IDLE_TIMEOUT)
-                .pool_timer(TokioTimer::new())
-                .build(connector)
+    /// Sends a request over a connection that waits, or over a new one.
+    ///
+    /// A connection that waits may have been closed by the other side without a word, or just now.
+    /// What was not written then is sent again over another. What was written is too, once and over a
+    /// new connection, where doing it twice is as good as once (RFC 9110, 9.2.2) and it has no body.
+    async fn exchange(
+        &self,
+        mut request: Request<WasiBody>,
+        destination: &Destination,
+        is_named: bool,
+        patience: &Patience,
+    ) -> Result<Response<Incoming>, Error> {
+        direct(&mut request)?;
+        request = settle(request).await;
+        let mut copy = repeatable(&request);
+        let mut is_last_try = false;
+        loop {
+            let kept = if is_last_try { None } else { self.connections.take(destination) };
+            let is_kept = kept.is_some();
+            let mut sender = match kept {
+                Some(sender) => sender,
+                None => self.open(destination, is_named, patience.connect_until).await?,
+            };
+            match timeout(patience.first_byte, sender.try_send_request(request)).await {
+                Err(_) => return Err(Error::ConnectionReadTimeout),
+                Ok(Ok(response)) => {
+                    self.connections.keep(destination.clone(), sender);
+                    return Ok(response);
+                }
+                Ok(Err(mut failed)) => {
+                    let unsent = failed.take_message();
+                    let error = failed.into_error();
+                    let again = unsent.or_else(|| {
+                        is_last_try = true;
+                        let copy = copy.take().filter(|_| is_broken(&error))?;
+                        Some(Request::from_parts(copy, empty()))
+                    });
+                    request = again.filter(|_| is_kept).ok_or_else(|| explain(&error))?;
+                }
+            }
+        }
+    }
+
+    async fn open(
+        &self,
+        destination: &Destination,
+        is_named: bool,
+        deadline: Instant,
+    ) -> Result<Sender, Error> {
+        let opened = async {
+            let files = self.files(deadline).await?;
+            match connect(&self.egress, &self.names, destination, is_named, deadline).await? {
+                Stream::Plain(stream) => self.begin(TokioIo::new(stream), files).await,
+                Stream::Tls(stream) => self.begin(TokioIo::new(stream), files).await,
+            }
+        };
+        opened.await.map_err(|failure| {
+            if let OpenFailure::Connect(ConnectFailure::Denied(denial)) = &failure {
+                self.denials.note(destination, *denial);
+            }
+            Error::from(failure)
         })
     }
 
-    /// The error a guest sees. A refused address is told apart from one that did not answer.
-    fn explain(&self, error: &hyper_util::client::legacy::Error) -> Error {
-        let mut source = std::error::Error::source(error);
-        while let Some(cause) = source {
-            if let Some(failure) = cause.downcast_ref::<ConnectFailure>() {
-                return match failure {
-                    ConnectFailure::Denied | ConnectFailure::PrivateAddress => {
-                        self.denied.fetch_add(1, Ordering::Relaxed);
-                        Error::DestinationIpProhibited
-                    }
-                    ConnectFailure::Unresolved(_) => Error::DnsError {
-                        rcode: Some("name not found".to_owned()),
-                        info_code: None,
-                    },
-                    ConnectFailure::TimedOut => Error::ConnectionTimeout,
-                    ConnectFailure::Refused(_) => Error::ConnectionRefused,
-                };
-            }
-            source = cause.source();
-        }
-        if error.is_connect() { Error::TlsProtocolError } else { Error::HttpProtocolError }
+    /// Room for one more connection: first of this app, so that its own connections that wait go
+    /// before it takes from the others.
+    async fn files(&self, deadline: Instant) -> Result<Files, OpenFailure> {
+        let in_time = async {
+            let own = match self.files.clone().try_acquire_owned() {
+                Ok(own) => own,
+                Err(_) => {
+                    self.connections.drop_oldest();
+                    self.files.clone().acquire_owned().await.map_err(|_| OpenFailure::NoRoom)?
+                }
+            };
+            let all = &self.egress.connections;
+            let of_host = match all.clone().try_acquire_owned() {
+                Ok(of_host) => of_host,
+                Err(_) => {
+                    self.connections.drop_oldest();
+                    all.clone().acquire_owned().await.map_err(|_| OpenFailure::NoRoom)?
+                }
+            };
+            Ok((own, of_host))
+        };
+        timeout_at(deadline, in_time).await.unwrap_or(Err(OpenFailure::NoRoom))
     }
+
+    async fn begin<S>(&self, stream: S, files: Files) -> Result<Sender, OpenFailure>
+    where
+        S: Read + Write + Unpin + Send + 'static,
+    {
+        let mut builder = http1::Builder::new();
+        let (sender, connection) = builder.max_buf_size(MOST_BUFFERED).handshake(stream).await?;
+        // Reading and writing are the app's work, whoever's thread does it.
+        tokio::spawn(self.charge.clone().of(async move {
+            // Whoever waits for its response hears how it ended.
+            drop(connection.await);
+            drop(files);
+        }));
+        Ok(sender)
+    }
+}
+
+/// Why no connection could be begun.
+#[derive(Debug, thiserror::Error)]
+enum OpenFailure {
+    #[error("as many connections are open as may be")]
+    NoRoom,
+    #[error(transparent)]
+    Connect(#[from] ConnectFailure),
+    #[error(transparent)]
+    Http(#[from] hyper::Error),
+}
+
+impl From<OpenFailure> for Error {
+    fn from(failure: OpenFailure) -> Self {
+        match failure {
+            OpenFailure::NoRoom => Self::ConnectionLimitReached,
+            OpenFailure::Connect(failure) => Self::from(&failure),
+            OpenFailure::Http(error) => explain(&error),
+        }
+    }
+}
+
+impl Patience {
+    fn of(options: &RequestOptions) -> Self {
+        // What a guest asks for beyond this is as long as any call may take.
+        let within = |asked: Option<Duration>, default| asked.unwrap_or(default).min(READ_TIMEOUT);
+        Self {
+            connect_until: Instant::now() + within(options.connect_timeout, CONNECT_TIMEOUT),
+            first_byte: within(options.first_byte_timeout, READ_TIMEOUT),
+            between_bytes: within(options.between_bytes_timeout, READ_TIMEOUT),
+        }
+    }
+}
+
+/// Whether the connection ended instead of answering.
+fn is_broken(error: &hyper::Error) -> bool {
+    let is_io = |error: &hyper::Error| {
+        std::error::Error::source(error).is_some_and(<dyn std::error::Error>::is::<std::io::Error>)
+    };
+    error.is_incomplete_message() || error.is_closed() || error.is_canceled() || is_io(error)
+}
+
+fn explain(error: &hyper::Error) -> Error {
+    if is_broken(error) { Error::ConnectionTerminated } else { Error::HttpProtocolError }
 }
 
 impl WasiHttpHooks for Outbound {
@@ -125,11 +324,13 @@ impl WasiHttpHooks for Outbound {
 
     fn send_request(
         &mut self,
-        request: http::Request<WasiBody>,
+        request: Request<WasiBody>,
         options: Option<RequestOptions>,
         _processed: Box<dyn Future<Output = Result<(), Error>> + Send>,
     ) -> Box<dyn Future<Output = Result<Answer, Error>> + Send> {
-        Box::new(self.clone().send(request, options.unwrap_or_default()))
+        let turns = self.turns.get_or_insert_with(|| Arc::new(Semaphore::new(MOST_PER_CALL)));
+        let turns = turns.clone();
+        Box::new(self.inner.clone().send(request, options.unwrap_or_default(), turns))
     }
 
     fn p2_outgoing_body_chunk_size(&mut self) -> usize {
@@ -139,77 +340,4 @@ impl WasiHttpHooks for Outbound {
     fn p3_outgoing_body_chunk_size(&mut self) -> usize {
         super::BODY_CHUNK
     }
-}
-
-/// Connects only to addresses the policy permits, whatever a name resolves to.
-#[derive(Clone, Debug)]
-struct Checked {
-    policy: Arc<OutboundPolicy>,
-}
-
-#[derive(Debug, thiserror::Error)]
-enum ConnectFailure {
-    #[error("the app may not call this host")]
-    Denied,
-    #[error("the name resolves to private addresses only, and the app may not call those")]
-    PrivateAddress,
-    #[error("the name does not resolve")]
-    Unresolved(#[source] io::Error),
-    #[error("no connection in time")]
-    TimedOut,
-    #[error("no connection")]
-    Refused(#[source] io::Error),
-}
-
-impl Service<Uri> for Checked {
-    type Response = TokioIo<TcpStream>;
-    type Error = ConnectFailure;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
-
-    fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        let policy = self.policy.clone();
-        Box::pin(async move {
-            let attempt = connect(&policy, &uri);
-            match tokio::time::timeout(CONNECT_TIMEOUT, attempt).await {
-                Ok(result) => result,
-                Err(_) => Err(ConnectFailure::TimedOut),
-            }
-        })
-    }
-}
-
-async fn connect(policy: &OutboundPolicy, uri: &Uri) -> Result<TokioIo<TcpStream>, ConnectFailure> {
-    let (Some(scheme), Some(host)) = (uri.scheme_str(), uri.host()) else {
-        return Err(ConnectFailure::Denied);
-    };
-    let port = port(uri);
-    let Verdict::Allowed { private_ok } = policy.permits(scheme, host, port) else {
-        return Err(ConnectFailure::Denied);
-    };
-    let name = host.trim_start_matches('[').trim_end_matches(']');
-    let addresses =
-        tokio::net::lookup_host((name, port)).await.map_err(ConnectFailure::Unresolved)?;
-    let permitted: Vec<SocketAddr> =
-        addresses.filter(|address| private_ok || is_public(address.ip())).collect();
-    let mut last = ConnectFailure::PrivateAddress;
-    for address in permitted {
-        match TcpStream::connect(address).await {
-            Ok(stream) => {
-                // A guest's small writes should not wait for one another.
-                stream.set_nodelay(true).map_err(ConnectFailure::Refused)?;
-                return Ok(TokioIo::new(stream));
-            }
-            Err(error) => last = ConnectFailure::Refused(error),
-        }
-    }
-    Err(last)
-}
-
-fn port(uri: &Uri) -> u16 {
-    let default = if uri.scheme_str() == Some("https") { 443 } else { 80 };
-    uri.port_u16().unwrap_or(default)
 }

@@ -4,11 +4,12 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use wasmtime::component::Component;
-use wasmtime::component::types::ComponentItem;
-use wasmtime::{Engine, ExternType, Module};
+use steerage_core::units::Bytes;
 
 use super::engine::Flavor;
+use super::needs::Needs;
+use super::offered;
+use super::sections::Sections;
 
 /// The kinds of guest this host serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -26,15 +27,15 @@ pub enum Kind {
     CgiModule,
 }
 
-/// What is known of a component once it is compiled.
+/// What is known of a component before it is compiled.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Shape {
     /// Which kind of guest it is.
     pub kind: Kind,
     /// Which engine its code is for.
     pub flavor: Flavor,
-    /// Bytes its memories and tables take before it has run.
-    pub least_memory: u64,
+    /// What one instance takes.
+    pub needs: Needs,
 }
 
 /// Why a binary is refused, whatever the settings.
@@ -45,7 +46,53 @@ pub enum Rejection {
         /// What they look like instead.
         found: String,
     },
-    /// It is WebAssembly, but invalid: truncated, or using features this host has not.
+    /// It is WebAssembly that uses what the engines here do not have.
+    Unsupported {
+        /// The proposals by name, with what can be done; none where the detail alone tells.
+        proposals: Vec<String>,
+        /// What the validator said.
+        detail: String,
+    },
+    /// It is a core module that is meant to become a component.
+    NotYetComponent,
+    /// Its `_start` is no function that a program starts with.
+    WrongStart {
+        /// How many parameters it takes, instead of none.
+        n_parameters: usize,
+        /// How many results it gives, instead of none.
+        n_results: usize,
+    },
+    /// One instance takes more of something than an instance may.
+    TooMany {
+        /// What it takes.
+        what: String,
+        /// How many, nested components included.
+        value: u64,
+        /// Whether it is more than that: counting was given up.
+        is_more: bool,
+        /// How many it may take.
+        limit: u64,
+    },
+    /// A table is larger at start than any may be.
+    LargeTable {
+        /// Its elements.
+        elements: u64,
+        /// How many it may have.
+        limit: u64,
+    },
+    /// A memory is larger at start than any may be on this host.
+    LargeMemory {
+        /// Its size in bytes.
+        bytes: u64,
+        /// The largest there may be.
+        limit: u64,
+    },
+    /// It compiled, and the engine would not take its code.
+    Unusable {
+        /// What the engine said.
+        detail: String,
+    },
+    /// It is WebAssembly, but invalid, such as truncated.
     Invalid {
         /// What the validator said.
         detail: String,
@@ -66,22 +113,9 @@ pub enum Rejection {
 pub const WANTED: &str = "wasi:http/incoming-handler@0.2 or wasi:http/handler@0.3 (a service), \
                           wasi:cli/run@0.2 or a core module with _start (a CGI program)";
 
-/// Interfaces every component may import, by package.
-const PACKAGES: [&str; 7] = [
-    "wasi:cli/",
-    "wasi:clocks/",
-    "wasi:filesystem/",
-    "wasi:http/",
-    "wasi:io/",
-    "wasi:random/",
-    "wasi:sockets/",
-];
-/// The only module a core module may import from.
-const PREVIEW_1: &str = "wasi_snapshot_preview1";
-/// What one table element costs: a pointer.
-const ELEMENT: u64 = 8;
-/// Bytes of one page of memory.
-const PAGE: u64 = 64 << 10;
+/// Names that a refusal lists, and how much of each.
+const MOST_NAMES: usize = 20;
+const LONGEST_NAME: usize = 100;
 
 /// Refuses what is not WebAssembly at all, and tells a component from a core module.
 ///
@@ -103,85 +137,71 @@ pub fn is_component(bytes: &[u8]) -> Result<bool, Rejection> {
     Err(Rejection::NotWasm { found })
 }
 
-/// Finds out the kind of a compiled component.
+/// Finds out the kind of a component, and that the host has all it imports.
 ///
 /// # Errors
 /// [`Rejection::WrongWorld`] or [`Rejection::MissingImports`].
-pub fn of_component(
-    engine: &Engine,
-    flavor: Flavor,
-    component: &Component,
-) -> Result<Shape, Rejection> {
-    let world = component.component_type();
-    let missing: Vec<String> = world
-        .imports(engine)
-        .filter(|(name, item)| !is_offered(name, &item.ty))
-        .map(|(name, _)| name.to_owned())
-        .collect();
-    if !missing.is_empty() {
-        return Err(Rejection::MissingImports { imports: missing });
-    }
-    let exports: Vec<&str> = world.exports(engine).map(|(name, _)| name).collect();
-    let exported = |prefix: &str| exports.iter().any(|name| name.starts_with(prefix));
-    let kind = if exported("wasi:http/handler@0.3.") {
-        Kind::Http03
-    } else if exported("wasi:http/incoming-handler@0.2.") {
-        Kind::Http02
-    } else if exported("wasi:cli/run@0.2.") {
-        Kind::CgiComponent
+pub fn kind_of_component(sections: &Sections<'_>) -> Result<Kind, Rejection> {
+    let missing = sections.imports.iter().filter(|import| !offered::has_import(import));
+    refuse_missing(missing.map(|import| import.name.to_owned()).collect())?;
+    let exports = |prefix: &str| sections.exports.iter().any(|name| name.starts_with(prefix));
+    if exports("wasi:http/handler@0.3.") {
+        Ok(Kind::Http03)
+    } else if exports("wasi:http/incoming-handler@0.2.") {
+        Ok(Kind::Http02)
+    } else if exports("wasi:cli/run@0.2.") {
+        Ok(Kind::CgiComponent)
     } else {
-        let exports = exports.into_iter().map(str::to_owned).collect();
-        return Err(Rejection::WrongWorld { exports });
-    };
-    let least_memory = component.resources_required().map_or(0, |needs| least_memory(&needs));
-    Ok(Shape { kind, flavor, least_memory })
+        Err(wrong_world(sections))
+    }
 }
 
-/// Checks that a core module is a preview-1 command.
+/// Finds out that a core module is a preview-1 command, and that the host has all it imports.
 ///
 /// # Errors
-/// [`Rejection::WrongWorld`] or [`Rejection::MissingImports`].
-pub fn of_module(module: &Module) -> Result<Shape, Rejection> {
-    let missing: Vec<String> = module
-        .imports()
-        .filter(|import| import.module() != PREVIEW_1)
-        .map(|import| format!("{}.{}", import.module(), import.name()))
+/// [`Rejection::NotYetComponent`], [`Rejection::WrongWorld`] or [`Rejection::MissingImports`].
+pub fn kind_of_module(sections: &Sections<'_>) -> Result<Kind, Rejection> {
+    // Bindings for the component model name interfaces, and describe themselves in a section.
+    let is_interface = |name: &str| name.contains(':') && name.contains('/');
+    let is_half_made = sections.custom.iter().any(|name| name.starts_with("component-type"))
+        || sections.imports.iter().any(|import| is_interface(import.name))
+        || sections.exports.iter().any(|name| is_interface(name));
+    let missing: Vec<String> = sections
+        .imports
+        .iter()
+        .filter(|import| !offered::has_function(import.name, import.field))
+        .map(|import| format!("{}.{}", import.name, import.field))
         .collect();
-    if !missing.is_empty() {
-        return Err(Rejection::MissingImports { imports: missing });
+    let starts = sections.exports.contains(&"_start");
+    if is_half_made && (!missing.is_empty() || !starts) {
+        return Err(Rejection::NotYetComponent);
     }
-    let starts =
-        module.get_export("_start").is_some_and(|start| matches!(start, ExternType::Func(_)));
-    if !starts {
-        let exports = module.exports().map(|export| export.name().to_owned()).collect();
-        return Err(Rejection::WrongWorld { exports });
+    refuse_missing(missing)?;
+    if starts { Ok(Kind::CgiModule) } else { Err(wrong_world(sections)) }
+}
+
+fn refuse_missing(mut imports: Vec<String>) -> Result<(), Rejection> {
+    imports.dedup();
+    if imports.is_empty() { Ok(()) } else { Err(Rejection::MissingImports { imports }) }
+}
+
+fn wrong_world(sections: &Sections<'_>) -> Rejection {
+    let exports = sections.exports.iter().map(|name| (*name).to_owned()).collect();
+    Rejection::WrongWorld { exports }
+}
+
+/// Names with commas between, as many as a person reads.
+fn listed(names: &[String]) -> String {
+    let shown = names.iter().take(MOST_NAMES).map(|name| {
+        let end = name.floor_char_boundary(LONGEST_NAME);
+        let cut = if end < name.len() { "…" } else { "" };
+        format!("{}{cut}", name.get(..end).unwrap_or_default().escape_debug())
+    });
+    let shown = shown.collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(MOST_NAMES) {
+        0 => shown,
+        n_more => format!("{shown} and {n_more} more"),
     }
-    let least_memory = least_memory(&module.resources_required());
-    Ok(Shape { kind: Kind::CgiModule, flavor: Flavor::Plain, least_memory })
-}
-
-/// Whether a component that uses none of the async features itself needs an engine that has them,
-/// because it imports interfaces that do.
-#[must_use]
-pub fn imports_concurrent(engine: &Engine, component: &Component) -> bool {
-    component.component_type().imports(engine).any(|(name, _)| name.contains("@0.3."))
-}
-
-fn is_offered(name: &str, item: &ComponentItem) -> bool {
-    let Some(package) = PACKAGES.iter().find(|package| name.starts_with(**package)) else {
-        // A world may import plain types; they need nothing from the host.
-        return matches!(item, ComponentItem::Type(_));
-    };
-    let version = name.rsplit_once('@').map_or("", |(_, version)| version);
-    let zero_two = version.starts_with("0.2.");
-    let zero_three = version.starts_with("0.3.") && *package != "wasi:io/";
-    zero_two || zero_three
-}
-
-fn least_memory(needs: &wasmtime::ResourcesRequired) -> u64 {
-    let memory = needs.max_initial_memory_size.unwrap_or(0).saturating_mul(PAGE);
-    let table = needs.max_initial_table_size.unwrap_or(0);
-    memory.saturating_add(table.saturating_mul(ELEMENT))
 }
 
 impl Kind {
@@ -219,14 +239,48 @@ impl fmt::Display for Rejection {
                 write!(f, "wrong world: it exports nothing; this host calls {WANTED}")
             }
             Self::WrongWorld { exports } => {
-                write!(
-                    f,
-                    "wrong world: it exports {}; this host calls {WANTED}",
-                    exports.join(", ")
-                )
+                let exports = listed(exports);
+                write!(f, "wrong world: it exports {exports}; this host calls {WANTED}")
             }
             Self::MissingImports { imports } => {
-                write!(f, "it imports what this host does not have: {}", imports.join(", "))
+                write!(f, "it imports what this host does not have: {}", listed(imports))
+            }
+            Self::Unsupported { proposals, detail } if proposals.is_empty() => {
+                write!(f, "it uses what this host does not have: {detail}")
+            }
+            Self::Unsupported { proposals, detail } => {
+                let proposals = proposals.join("; and ");
+                write!(f, "it uses a proposal that this host does not have: {proposals} ({detail})")
+            }
+            Self::NotYetComponent => f.write_str(
+                "this is a core module made for a component, and not one yet: build for \
+                 wasm32-wasip2, or make a component of it with `wasm-tools component new`",
+            ),
+            Self::WrongStart { n_parameters, n_results } => write!(
+                f,
+                "its _start takes {n_parameters} parameters and gives {n_results} results; a \
+                 program's takes and gives none"
+            ),
+            Self::TooMany { what, value, is_more, limit } => {
+                let more = if *is_more { "more than " } else { "" };
+                write!(
+                    f,
+                    "it has {more}{value} {what}, nested components included; an instance may have \
+                     {limit}"
+                )
+            }
+            Self::LargeTable { elements, limit } => {
+                write!(f, "one of its tables has {elements} elements at start; it may have {limit}")
+            }
+            Self::LargeMemory { bytes, limit } => {
+                let (bytes, limit) = (Bytes::new(*bytes), Bytes::new(*limit));
+                write!(
+                    f,
+                    "one of its memories has {bytes} at start; on this host it may have {limit}"
+                )
+            }
+            Self::Unusable { detail } => {
+                write!(f, "it compiles, and the engine does not take its code: {detail}")
             }
         }
     }

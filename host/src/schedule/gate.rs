@@ -169,7 +169,7 @@ impl Gate {
     }
 
     /// Notes I/O work done for the app. While no other app asks, nobody is to be protected from it.
-    pub(super) fn owe(&self, used: Duration) {
+    pub fn owe(&self, used: Duration) {
         if self.line.is_mixed() {
             self.owed.fetch_add(nanoseconds(used), Ordering::Relaxed);
         }

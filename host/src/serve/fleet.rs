@@ -61,9 +61,13 @@ pub(super) fn join(
     }
     let store = control.block_on(Store::open(&settings.store)).map_err(StartError::Store)?;
     let peers = Peers::new(identity.as_ref().map(Identity::client));
+    let fleet = Fleet::new(settings.name.clone(), store, peers, data.join(COPY));
+    fleet
+        .lineage()
+        .believe(identity.as_ref().map(|one| one.authorities().clone()).unwrap_or_default());
     let id = host_id(data).map_err(|source| StartError::Data { path: data.join(ID), source })?;
     Ok(Joined {
-        fleet: Fleet::new(settings.name.clone(), store, peers, data.join(COPY)),
+        fleet,
         door: PeerDoor { listen: settings.peer, tls: identity.as_ref().map(Identity::server) },
         identity,
         settings: settings.clone(),

@@ -19,6 +19,12 @@ pub enum StoreError {
         /// What happened, and with which member.
         why: String,
     },
+    /// It answers, and this host does not follow it: see `core::lineage`.
+    #[error("this host does not follow the store: {why}")]
+    NotFollowed {
+        /// Why, and what an operator can do.
+        why: String,
+    },
     /// What was asked for is too long ago: read everything again.
     #[error("the store does not keep that revision any more")]
     Compacted,

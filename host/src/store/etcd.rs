@@ -143,9 +143,14 @@ impl Etcd {
             };
             n_tries = 0;
             let revision = revision(page.header());
-            let seen_now = seen.get_or_insert_with(|| Seen { entries: Vec::new(), revision });
+            let cluster = page.header().map_or(0, ResponseHeader::cluster_id);
+            let seen_now =
+                seen.get_or_insert_with(|| Seen { revision, cluster, ..Seen::default() });
             for kv in page.kvs() {
-                seen_now.entries.push(self.entry(kv)?);
+                match self.entry(kv) {
+                    Some(entry) => seen_now.entries.push(entry),
+                    None => seen_now.strange.push(kv.key().escape_ascii().to_string()),
+                }
                 from = kv.key().to_vec();
                 from.push(0);
             }
@@ -161,7 +166,7 @@ impl Etcd {
             let key = key.clone();
             async move { client.kv_client().get(key, None).await }
         });
-        asked.await?.kvs().first().map(|kv| self.entry(kv)).transpose()
+        Ok(asked.await?.kvs().first().and_then(|kv| self.entry(kv)))
     }
 
     pub(super) async fn watch(
@@ -177,7 +182,7 @@ impl Etcd {
             let mut watches = client.watch_client().max_decoding_message_size(MOST_ANSWER);
             async move { watches.watch(start, Some(options)).await }
         });
-        Ok(EtcdWatch::new(asked.await?, self.clone()))
+        Ok(EtcdWatch::new(asked.await?, after, self.clone()))
     }
 
     pub(super) async fn commit(&self, commit: &Commit) -> Result<Revision, StoreError> {
@@ -290,19 +295,17 @@ impl Etcd {
         Ok((LeaseId(id), ttl, EtcdLease { id, etcd: self.clone() }))
     }
 
-    fn entry(&self, kv: &KeyValue) -> Result<Entry, StoreError> {
-        Ok(Entry {
+    /// `None` where the key is no text.
+    fn entry(&self, kv: &KeyValue) -> Option<Entry> {
+        Some(Entry {
             key: self.relative(kv.key())?,
             value: kv.value().to_vec(),
             revision: Revision(unsigned(kv.mod_revision())),
         })
     }
 
-    fn relative(&self, key: &[u8]) -> Result<String, StoreError> {
-        let prefix = &*self.prefix;
-        let key = std::str::from_utf8(key).ok().and_then(|key| key.strip_prefix(prefix));
-        let what = || format!("a key below {prefix} in the store is no text");
-        key.map(str::to_owned).ok_or_else(|| StoreError::Damaged { what: what() })
+    fn relative(&self, key: &[u8]) -> Option<String> {
+        std::str::from_utf8(key).ok()?.strip_prefix(&*self.prefix).map(str::to_owned)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Where the store is, as operators write it.
 //! Does not reach it, and does not read the files it names.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -22,8 +23,10 @@ pub struct EtcdSettings {
     pub prefix: String,
     /// The files for TLS; `None` speaks plain text.
     pub tls: Option<TlsFiles>,
-    /// Who to be there, and the password.
+    /// Who to be there, and the password; empty where a file holds it.
     pub user: Option<(String, String)>,
+    /// The file that holds the password.
+    pub password_file: Option<PathBuf>,
     /// Longest wait for one answer, over all members.
     pub timeout: Duration,
 }
@@ -60,13 +63,15 @@ impl std::fmt::Debug for EtcdSettings {
             .field("prefix", &self.prefix)
             .field("tls", &self.tls)
             .field("user", &self.user.as_ref().map(|(name, _)| name))
+            .field("password_file", &self.password_file)
             .field("timeout", &self.timeout)
             .finish()
     }
 }
 
 impl StoreSettings {
-    /// Reads `etcd://USER:PASSWORD@a:2379,b:2379/PREFIX`, where user and prefix may be left out;
+    /// Reads `etcd://USER:PASSWORD@a:2379,b:2379/PREFIX`, where user and prefix may be left out, and
+    /// the password where a file holds it;
     /// `etcds://` for TLS, with `?ca=FILE` and, for a certificate of one's own,
     /// `&cert=FILE&key=FILE`.
     ///
@@ -89,7 +94,10 @@ impl EtcdSettings {
         };
         let (user, rest) = match rest.rsplit_once('@') {
             Some((user, rest)) => {
-                let (name, password) = user.split_once(':').ok_or("a user needs a password")?;
+                let (name, password) = user.split_once(':').unwrap_or((user, ""));
+                if name.is_empty() {
+                    return Err("a user has no name");
+                }
                 (Some((name.to_owned(), password.to_owned())), rest)
             }
             None => (None, rest),
@@ -101,8 +109,36 @@ impl EtcdSettings {
             prefix => format!("/{prefix}/"),
         };
         let members = members.split(',').map(|one| member(one.trim())).collect::<Result<_, _>>()?;
-        Ok(Self { members, prefix, tls: tls(is_tls, options)?, user, timeout: TIMEOUT })
+        let (tls, password_file) = (tls(is_tls, options)?, None);
+        Ok(Self { members, prefix, tls, user, password_file, timeout: TIMEOUT })
     }
+
+    /// Keeps a fleet of this name apart from others in the same etcd. Not below the prefix of the one
+    /// without a name, which would hear of all of them.
+    pub fn keep_apart(&mut self, fleet: &str) {
+        self.prefix = format!("{}-{fleet}/", self.prefix.trim_end_matches('/'));
+    }
+
+    /// A member that is spoken with in plain text over a network.
+    #[must_use]
+    pub fn exposed(&self) -> Option<&str> {
+        let is_near = |member: &&String| {
+            let host = member.rsplit_once(':').map_or("", |(host, _)| host);
+            let ip = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+            host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback())
+        };
+        let far = self.members.iter().find(|member| !is_near(member));
+        far.map(String::as_str).filter(|_| self.tls.is_none())
+    }
+}
+
+/// Whether a text that says where a store is holds a password.
+#[must_use]
+pub fn has_password(text: &str) -> bool {
+    let before = text.rsplit_once('@').map(|(before, _)| before);
+    before.is_some_and(|before| {
+        before.split_once("://").map_or(before, |(_, user)| user).contains(':')
+    })
 }
 
 fn member(text: &str) -> Result<String, &'static str> {
@@ -178,6 +214,44 @@ mod tests {
     }
 
     #[test]
+    fn fleets_with_names_share_no_key() {
+        let mut prefixes = std::collections::BTreeSet::new();
+        for (url, fleet) in
+            [("etcd://a:1", None), ("etcd://a:1", Some("blue")), ("etcd://a:1/blue", None)]
+        {
+            let mut settings = etcd(url);
+            fleet.into_iter().for_each(|fleet| settings.keep_apart(fleet));
+            prefixes.insert(settings.prefix);
+        }
+        let prefixes: Vec<_> = prefixes.into_iter().collect();
+        assert_eq!(prefixes, ["/blue/", "/steerage-blue/", "/steerage/"]);
+        for one in &prefixes {
+            assert!(!prefixes.iter().any(|other| other != one && other.starts_with(one)), "{one}");
+        }
+    }
+
+    #[test]
+    fn plain_text_over_a_network_is_noticed() {
+        for (url, exposed) in [
+            ("etcd://127.0.0.1:1,[::1]:2,localhost:3", None),
+            ("etcd://127.0.0.1:1,10.0.0.1:2", Some("10.0.0.1:2")),
+            ("etcd://localhost.example.com:1", Some("localhost.example.com:1")),
+            ("etcds://10.0.0.1:1?ca=x", None),
+        ] {
+            assert_eq!(etcd(url).exposed(), exposed, "{url}");
+        }
+        for (text, has) in [
+            ("etcd://me:secret@a:1", true),
+            ("etcd://me@a:1", false),
+            ("etcd://a:1", false),
+            ("me:secret@a:1", true),
+            ("etcd://me:@a:1", true),
+        ] {
+            assert_eq!(has_password(text), has, "{text}");
+        }
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         for (bad, why) in [
             ("a:1", "kind"),
@@ -187,7 +261,7 @@ mod tests {
             ("etcd://::1:1", "HOST:PORT"),
             ("etcd://a:1,", "no port"),
             ("etcd://a:99999", "HOST:PORT"),
-            ("etcd://me@a:1", "password"),
+            ("etcd://:secret@a:1", "no name"),
             ("etcds://a:1", "?ca=FILE"),
             ("etcds://a:1?ca=", "no name"),
             ("etcds://a:1?ca=a&cert=b", "need each other"),

@@ -26,7 +26,8 @@ use crate::limits::what_a_guest_holds_of_the_host_is_bounded as hoard;
 use crate::limits::what_fails_after_the_response_began_is_cut as flood;
 use crate::outbound::a_guest_reaches_only_what_its_manifest_allows as out;
 use crate::outbound::a_guest_that_calls_itself_has_no_more_calls_than_it_may as fork;
-use crate::outbound::target;
+use crate::outbound::{LOOPBACK, target};
+use crate::outbound_bounds::one_call_takes_few_connections_and_its_neighbour_none_the_less as asker;
 use crate::reuse::a_guest_that_takes_one_request_is_noticed as once;
 use crate::seeing::what_a_guest_prints_is_kept_with_its_call as logger;
 use a_guest_gets_nothing_it_was_not_given as probe;
@@ -145,7 +146,10 @@ async fn the_sdk_reads_the_environment_of_the_manifest_only() {
 #[tokio::test]
 async fn the_sdk_sends_two_requests_at_once() {
     let port = target().await;
-    let host = parts(&format!("allowed_outbound_hosts = [\"http://127.0.0.1:{port}\"]")).await;
+    let host = Host::with(&LOOPBACK);
+    let wasm = std::fs::read(guests::SDK_PARTS).unwrap();
+    let more = format!("allowed_outbound_hosts = [\"http://127.0.0.1:{port}\"]");
+    host.deploy(&wasm, &manifest("parts", "/...", &more)).await;
     check(&host.get(&format!("/fetch?url=http://127.0.0.1:{port}/")).await, 200, "reached");
     let denied = host.get("/fetch?url=http://example.com/").await;
     assert_eq!(denied.status, 502, "{}", denied.text());

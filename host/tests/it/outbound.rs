@@ -8,6 +8,9 @@ use tokio::net::TcpListener;
 
 use crate::harness::{Host, Reply};
 
+/// What a host must be told whose apps may reach servers of this machine.
+pub(crate) const LOOPBACK: [&str; 2] = ["--outbound-private", "127.0.0.0/8,::1"];
+
 /// A server to be called, on loopback.
 pub(crate) async fn target() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -36,7 +39,7 @@ async fn call(host: &Host, app: &str, url: &str) -> Reply {
 #[tokio::test]
 pub(crate) async fn a_guest_reaches_only_what_its_manifest_allows() {
     let port = target().await;
-    let host = Host::start();
+    let host = Host::with(&LOOPBACK);
     let wasm = std::fs::read(guests::OUT).unwrap();
     host.serve("none", &wasm, "").await;
     let named = format!("allowed_outbound_hosts = [\"http://127.0.0.1:{port}\"]");
@@ -73,7 +76,7 @@ async fn the_guest_is_told_that_it_was_denied() {
 
 #[tokio::test]
 pub(crate) async fn a_guest_that_calls_itself_has_no_more_calls_than_it_may() {
-    let host = Host::start();
+    let host = Host::with(&LOOPBACK);
     let port = host.listen.rsplit(':').next().unwrap();
     let more = format!(
         "allowed_outbound_hosts = [\"http://127.0.0.1:{port}\"]\n\

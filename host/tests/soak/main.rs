@@ -33,8 +33,17 @@ use self::watch::{Process, Settled, causes, settled};
 /// What the host may use, in bytes and as a flag. The hostile apps ask for several times as much.
 const BUDGET: u64 = 512 << 20;
 /// Clients that stand still are given up soon, or a round would end minutes after its calls.
-const FLAGS: [&str; 6] =
-    ["--memory-budget", "512MiB", "--idle-timeout", "2s", "--head-timeout", "2s"];
+const FLAGS: [&str; 8] = [
+    "--memory-budget",
+    "512MiB",
+    "--idle-timeout",
+    "2s",
+    "--head-timeout",
+    "2s",
+    // One of the apps calls itself.
+    "--outbound-private",
+    "127.0.0.0/8",
+];
 /// How much larger the process may be after a round than after the first. The pool keeps stacks and
 /// the first pages of memories of as many slots as were ever used at once, which takes some rounds
 /// to reach its most; twelve rounds that leak show more than that.

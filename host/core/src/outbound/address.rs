@@ -30,6 +30,33 @@ const NOT_PUBLIC_V6: [([u16; 2], u32); 4] = [
     ([0x3fff, 0x0000], 20), // documentation
 ];
 
+/// Where clouds tell a machine who it is, besides the link-local addresses: credentials of the machine
+/// can be read there without any.
+const METADATA: [IpAddr; 4] = [
+    IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)), // Alibaba
+    IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),   // Azure, an address that looks public
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)), // AWS
+    IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)), // Google
+];
+
+/// Whether an address is never reached by guests, whatever a manifest or an operator says:
+/// link-local ones, clouds' metadata services, unspecified ones, which mean the machine itself, and
+/// what is no single machine: multicast and broadcast.
+pub(super) fn is_never_reached(address: IpAddr) -> bool {
+    let address = match address {
+        IpAddr::V6(v6) => embedded_v4(v6).map_or(address, IpAddr::V4),
+        IpAddr::V4(_) => address,
+    };
+    let of_kind = match address {
+        IpAddr::V4(v4) => {
+            let [first, ..] = v4.octets();
+            first == 0 || first >= 240 || v4.is_link_local() || v4.is_multicast()
+        }
+        IpAddr::V6(v6) => v6.is_unspecified() || v6.is_unicast_link_local() || v6.is_multicast(),
+    };
+    of_kind || METADATA.contains(&address)
+}
+
 /// Whether an address belongs to the public Internet.
 ///
 /// False for private, loopback, link-local, unspecified, multicast, reserved, documentation and

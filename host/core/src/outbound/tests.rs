@@ -29,8 +29,8 @@ fn check_verdicts(entries: &[&str], targets: &[&str], expect: &Expect) {
         };
         let verdict = match policy.permits(scheme, host, port.parse().unwrap()) {
             Verdict::Denied => "denied",
-            Verdict::Allowed { private_ok: true } => "allowed, also privately",
-            Verdict::Allowed { private_ok: false } => "allowed, publicly",
+            Verdict::Allowed { is_named: true } => "allowed, also privately",
+            Verdict::Allowed { is_named: false } => "allowed, publicly",
         };
         format!("{target}: {verdict}")
     };
@@ -332,8 +332,8 @@ proptest! {
             let entries: Vec<_> = entries.iter().map(String::as_str).collect();
             match policy(&entries).permits("http", &host, port) {
                 Verdict::Denied => 0,
-                Verdict::Allowed { private_ok: false } => 1,
-                Verdict::Allowed { private_ok: true } => 2,
+                Verdict::Allowed { is_named: false } => 1,
+                Verdict::Allowed { is_named: true } => 2,
             }
         };
         let reversed: Vec<_> = entries.iter().rev().cloned().collect();
@@ -347,5 +347,179 @@ proptest! {
     fn no_text_makes_an_entry_panic(text in "\\PC{0,20}|(http|\\*)://[a-c*.:\\[\\]0-9/]{0,12}") {
         let policy = OutboundPolicy::new(AllowedHost::parse(&text).into_iter().collect());
         let _verdict = policy.permits("http", &text, 80);
+    }
+}
+
+fn check_networks(texts: &[&str], expect: &Expect) {
+    let shown = |text: &&str| match PrivateNetworks::parse(text) {
+        Ok(networks) => networks.to_string(),
+        Err(error) => error.to_string(),
+    };
+    expect.assert_eq(&texts.iter().map(shown).collect::<Vec<_>>().join("\n"));
+}
+
+#[test]
+fn networks_are_read_strictly_and_shown_as_they_are_written() {
+    check_networks(
+        &["none", "", "10.0.0.0/8, 192.168.1.7", "fd00::/8,::1", "0.0.0.0/0", "::/0"],
+        &expect![[r#"
+            none
+            none
+            10.0.0.0/8,192.168.1.7/32
+            fd00::/8,::1/128
+            0.0.0.0/0
+            ::/0"#]],
+    );
+    check_networks(
+        &[
+            "all",
+            "10.0.0.1/8",
+            "10.0.0.0/33",
+            "10.0.0.0/-1",
+            "10.0.0/8",
+            "::ffff:10.0.0.1",
+            "169.254.0.0/16",
+            "169.254.169.254",
+            "fe80::/10",
+            "0.0.0.0",
+            "8.8.8.8",
+        ],
+        &expect![[r#"
+            "all" is no network: expected an address, or ADDRESS/BITS such as 10.0.0.0/8; write networks with commas between, or none
+            "10.0.0.1/8" is no network: bits are set beyond its prefix; write networks with commas between, or none
+            "10.0.0.0/33" is no network: it has more bits than an address; write networks with commas between, or none
+            "10.0.0.0/-1" is no network: the bits behind the slash are no number; write networks with commas between, or none
+            "10.0.0/8" is no network: expected an address, or ADDRESS/BITS such as 10.0.0.0/8; write networks with commas between, or none
+            ::ffff:10.0.0.1/128 means IPv4 addresses; write them as such
+            169.254.0.0/16 stays closed: guests never reach link-local, unspecified and multicast addresses and clouds' metadata services
+            169.254.169.254/32 stays closed: guests never reach link-local, unspecified and multicast addresses and clouds' metadata services
+            fe80::/10 stays closed: guests never reach link-local, unspecified and multicast addresses and clouds' metadata services
+            0.0.0.0/32 stays closed: guests never reach link-local, unspecified and multicast addresses and clouds' metadata services
+            8.8.8.8/32"#]],
+    );
+}
+
+/// Judges addresses that the manifest names or does not, under networks that were opened.
+fn check_addresses(opened: &str, is_named: bool, addresses: &[&str], expect: &Expect) {
+    let opened = PrivateNetworks::parse(opened).unwrap();
+    let line = |address: &&str| match judge_address(address.parse().unwrap(), is_named, &opened) {
+        Ok(()) => format!("{address}: permitted"),
+        Err(Denial::NotNamed(_)) => format!("{address}: not named"),
+        Err(Denial::Private(_)) => format!("{address}: not opened"),
+        Err(Denial::Never(_)) => format!("{address}: never"),
+        Err(other) => format!("{address}: {other:?}"),
+    };
+    expect.assert_eq(&addresses.iter().map(line).collect::<Vec<_>>().join("\n"));
+}
+
+const ADDRESSES: [&str; 14] = [
+    "93.184.216.34",
+    "2606:2800:220:1::1",
+    "127.0.0.1",
+    "::1",
+    "::ffff:127.0.0.1",
+    "10.1.2.3",
+    "192.168.0.1",
+    "fd00::1",
+    "100.64.0.1",
+    "169.254.169.254",
+    "::ffff:169.254.169.254",
+    "64:ff9b::a9fe:a9fe",
+    "fd00:ec2::254",
+    "0.0.0.0",
+];
+
+#[test]
+fn private_addresses_need_the_manifest_and_the_operator() {
+    let private = expect![[r"
+        93.184.216.34: permitted
+        2606:2800:220:1::1: permitted
+        127.0.0.1: not opened
+        ::1: not opened
+        ::ffff:127.0.0.1: not opened
+        10.1.2.3: not opened
+        192.168.0.1: not opened
+        fd00::1: not opened
+        100.64.0.1: not opened
+        169.254.169.254: never
+        ::ffff:169.254.169.254: never
+        64:ff9b::a9fe:a9fe: never
+        fd00:ec2::254: never
+        0.0.0.0: never"]];
+    check_addresses("none", true, &ADDRESSES, &private);
+    let opened = expect![[r"
+        93.184.216.34: permitted
+        2606:2800:220:1::1: permitted
+        127.0.0.1: permitted
+        ::1: not opened
+        ::ffff:127.0.0.1: permitted
+        10.1.2.3: permitted
+        192.168.0.1: not opened
+        fd00::1: permitted
+        100.64.0.1: not opened
+        169.254.169.254: never
+        ::ffff:169.254.169.254: never
+        64:ff9b::a9fe:a9fe: never
+        fd00:ec2::254: never
+        0.0.0.0: never"]];
+    check_addresses("127.0.0.0/8,10.0.0.0/8,fd00::/8", true, &ADDRESSES, &opened);
+    let wild = expect![[r"
+        93.184.216.34: permitted
+        2606:2800:220:1::1: permitted
+        127.0.0.1: not named
+        ::1: not named
+        ::ffff:127.0.0.1: not named
+        10.1.2.3: not named
+        192.168.0.1: not named
+        fd00::1: not named
+        100.64.0.1: not named
+        169.254.169.254: never
+        ::ffff:169.254.169.254: never
+        64:ff9b::a9fe:a9fe: never
+        fd00:ec2::254: never
+        0.0.0.0: never"]];
+    check_addresses("0.0.0.0/0,::/0", false, &ADDRESSES, &wild);
+}
+
+#[test]
+fn a_denial_says_who_can_lift_it_and_how() {
+    let wanted = "http://127.0.0.1:9901";
+    let address: IpAddr = "127.0.0.1".parse().unwrap();
+    let told = |denial: Denial| {
+        format!("{denial}; {}", denial.advice(wanted).unwrap_or_else(|| "nobody".to_owned()))
+    };
+    expect![[r#"
+        its manifest does not allow that; add "http://127.0.0.1:9901" to allowed_outbound_hosts in the app's manifest
+        it leads to 127.0.0.1, which is private and not named in its manifest; a wildcard never covers private addresses: add "http://127.0.0.1:9901" itself to allowed_outbound_hosts, and let the host's operator open the network with --outbound-private
+        it leads to 127.0.0.1, which is private and not opened by the operator; the host's operator opens a private network to apps whose manifest names the host: --outbound-private 127.0.0.1, or [outbound] private = "127.0.0.1" in its file
+        it leads to 127.0.0.1, a kind of address that no guest reaches; nobody
+        it leads to the admin address of the host itself; nobody"#]]
+    .assert_eq(
+        &[
+            told(Denial::NotListed),
+            told(Denial::NotNamed(address)),
+            told(Denial::Private(address)),
+            told(Denial::Never(address)),
+            told(Denial::Own(OwnDoor::Admin)),
+        ]
+        .join("\n"),
+    );
+}
+
+proptest! {
+    /// Whatever an operator opens, what no guest reaches stays closed, and public stays open.
+    #[test]
+    fn opening_networks_opens_private_addresses_only(bits: u32, named: bool) {
+        let all = PrivateNetworks::parse("0.0.0.0/0,::/0").unwrap();
+        let address = IpAddr::V4(Ipv4Addr::from_bits(bits));
+        let (closed, open) = (
+            judge_address(address, named, &PrivateNetworks::default()),
+            judge_address(address, named, &all),
+        );
+        match closed {
+            Ok(()) => prop_assert_eq!(open, Ok(())),
+            Err(Denial::Private(_)) => prop_assert_eq!(open, Ok(())),
+            Err(denial) => prop_assert_eq!(open, Err(denial)),
+        }
     }
 }

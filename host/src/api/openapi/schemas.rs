@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 type Schema = (&'static str, &'static [(&'static str, &'static str)]);
 
-const SCHEMAS: [Schema; 35] = [
+const SCHEMAS: [Schema; 36] = [
     ("DeployRequest", &[("manifest", "string"), ("component", "string"), ("canary-", "string?")]),
     ("RollbackRequest", &[("to-", "integer?")]),
     ("ValidateRequest", &[("manifest", "string")]),
@@ -287,6 +287,7 @@ const SCHEMAS: [Schema; 35] = [
             ("lacks", "string?"),
         ],
     ),
+    ("FleetChanged", &[("done", "string"), ("apps", "[string]"), ("left_out", "{string}")]),
     (
         "Replica",
         &[

@@ -117,6 +117,17 @@ pub struct Replica {
     pub canary: Option<u64>,
 }
 
+/// What came of a change of which store a host follows.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub struct FleetChanged {
+    /// What was done, in a sentence.
+    pub done: String,
+    /// Apps that were put into the store.
+    pub apps: Vec<String>,
+    /// Apps that were not, with the reason.
+    pub left_out: BTreeMap<String, String>,
+}
+
 /// What would move if the fleet were planned now.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Plan {

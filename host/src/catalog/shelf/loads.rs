@@ -96,6 +96,7 @@ mod tests {
             kind: "http-0.2".to_owned(),
             size: 1,
             deployed_at: 2,
+            fingerprint: None,
         };
         App::new(record).unwrap()
     }

@@ -1,7 +1,7 @@
 //! The command lines of the verbs that speak of a fleet.
 //! Only describes.
 
-use clap::Args;
+use clap::{Args, Subcommand};
 
 use super::{Print, Remote};
 
@@ -30,6 +30,34 @@ pub struct OneHost {
     /// The host's name
     pub host: String,
     /// How to reach a host of the fleet.
+    #[command(flatten)]
+    pub remote: Remote,
+    /// How to print.
+    #[command(flatten)]
+    pub print: Print,
+}
+
+/// `steerage fleet`.
+#[derive(Debug, Args)]
+pub struct Fleet {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: FleetVerb,
+}
+
+/// What can be said about the store that a host follows.
+#[derive(Debug, Subcommand)]
+pub enum FleetVerb {
+    /// Put those apps of a host into the store that it does not know, such as after its data was lost
+    Import(FleetChange),
+    /// Follow the store as it is from now on, such as after it was restored; deletes nothing
+    Adopt(FleetChange),
+}
+
+/// `steerage fleet import` and `steerage fleet adopt`.
+#[derive(Debug, Args)]
+pub struct FleetChange {
+    /// How to reach the host.
     #[command(flatten)]
     pub remote: Remote,
     /// How to print.

@@ -5,10 +5,16 @@
 use std::path::PathBuf;
 
 use clap::builder::StyledStr;
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Subcommand};
 
 use super::Print;
 use crate::config::{KNOBS, Knob};
+use crate::store::has_password;
+
+/// The setting that says where the store is.
+const STORE: &str = "fleet.store";
 
 /// `steerage host`.
 #[derive(Debug, Args)]
@@ -77,6 +83,13 @@ impl FromArgMatches for Flags {
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        // Everybody on the machine may read the command lines of all processes.
+        let is_shown = matches.value_source(STORE) == Some(ValueSource::CommandLine);
+        if is_shown && matches.get_one::<String>(STORE).is_some_and(|text| has_password(text)) {
+            let why = "--store holds a password, which everybody on this machine can read there: write \
+                       etcd://USER@..., and the password into a file for --store-password-file\n";
+            return Err(clap::Error::raw(ErrorKind::ValueValidation, why));
+        }
         let said = KNOBS.iter().filter_map(|knob| {
             let text = matches.get_one::<String>(knob.key)?;
             Some((knob.key, text.clone()))
@@ -118,6 +131,7 @@ fn heading(knob: &Knob) -> Option<&'static str> {
         "limits.default" => "What an app gets that does not say",
         "limits.maximum" => "The most an app may ask for",
         "fleet" => "The fleet it belongs to",
+        "outbound" => "What guests may reach",
         _ if knob.key == "tenants" => "Size of the host",
         _ => return None,
     })

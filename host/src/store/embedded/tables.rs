@@ -33,7 +33,7 @@ impl Reader {
     }
 
     pub(super) fn below(&self, prefix: &str) -> Result<Seen, StoreError> {
-        let mut seen = Seen { entries: Vec::new(), revision: self.latest };
+        let mut seen = Seen { revision: self.latest, ..Seen::default() };
         for row in self.entries.range(prefix..)? {
             let (key, row) = row?;
             if !key.value().starts_with(prefix) {

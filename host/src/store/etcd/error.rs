@@ -47,7 +47,11 @@ impl Trouble {
         } else if says("authentication failed") || says("authentication is not enabled") {
             denied(message, address, "see user and password in --store, and etcd's `auth status`")
         } else if says("user name is empty") {
-            denied(message, address, "write etcd://USER:PASSWORD@... in --store")
+            denied(
+                message,
+                address,
+                "write etcd://USER@... in --store, and its password in --store-password-file",
+            )
         } else if says("permission denied") {
             denied(message, address, "grant the user's role readwrite on the prefix")
         } else if says("database space exceeded") {

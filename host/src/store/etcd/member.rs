@@ -51,6 +51,10 @@ pub(super) async fn all(settings: &EtcdSettings) -> Result<Vec<Member>, StoreErr
         members.push(Member { address, options: options.clone(), client: Mutex::default() });
     }
     if let Some((name, password)) = &settings.user {
+        let password = match &settings.password_file {
+            Some(path) => &password_in(path)?,
+            None => password,
+        };
         for member in &mut members {
             member.options = member.options.clone().with_user(name, password);
         }
@@ -77,6 +81,13 @@ impl Member {
     fn kept(&self) -> std::sync::MutexGuard<'_, Option<Client>> {
         self.client.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn password_in(path: &Path) -> Result<String, StoreError> {
+    let unusable = |why: String| StoreError::File { path: path.to_owned(), why };
+    let text = fs::read_to_string(path).map_err(|error| unusable(error.to_string()))?;
+    let password = text.trim_end_matches(['\r', '\n']).to_owned();
+    if password.is_empty() { Err(unusable("it is empty".to_owned())) } else { Ok(password) }
 }
 
 fn tls(files: &TlsFiles) -> Result<TlsOptions, StoreError> {

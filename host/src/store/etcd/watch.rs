@@ -17,6 +17,8 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
 pub(in super::super) struct EtcdWatch {
     stream: WatchStream,
+    /// The revision that it began after.
+    after: Revision,
     etcd: Etcd,
     /// When it last said something, or its silence was last looked at.
     heard_at: Instant,
@@ -31,8 +33,8 @@ impl std::fmt::Debug for EtcdWatch {
 }
 
 impl EtcdWatch {
-    pub(super) fn new(stream: WatchStream, etcd: Etcd) -> Self {
-        Self { stream, etcd, heard_at: Instant::now(), asked_at: None }
+    pub(super) fn new(stream: WatchStream, after: Revision, etcd: Etcd) -> Self {
+        Self { stream, after, etcd, heard_at: Instant::now(), asked_at: None }
     }
 
     pub(in super::super) async fn next(&mut self) -> Result<Vec<Change>, StoreError> {
@@ -48,10 +50,16 @@ impl EtcdWatch {
                 continue;
             };
             self.heard_at = Instant::now();
-            self.asked_at = None;
+            let was_asked = self.asked_at.take().is_some();
             let message = heard.map_err(|error| Trouble::of(&error, "the watch"))?;
             let Some(message) = message else { return Err(away("it ended the watch")) };
             let changes = self.changes(&message)?;
+            // A store that went back tells nothing until it is where the watch began. A member may be
+            // late, but not by the second that passes before it is asked.
+            let now = message.header().map(|header| Revision(unsigned(header.revision())));
+            if was_asked && changes.is_empty() && now.is_some_and(|now| now < self.after) {
+                return Err(away("it is at an earlier revision than it was"));
+            }
             if !changes.is_empty() {
                 return Ok(changes);
             }
@@ -82,13 +90,14 @@ impl EtcdWatch {
         let changes = message.events().iter().filter_map(|event| {
             let kv = event.kv()?;
             let is_put = event.event_type() == EventType::Put;
-            Some(self.etcd.relative(kv.key()).map(|key| Change {
-                key,
+            // A key that is no text is none of ours.
+            Some(Change {
+                key: self.etcd.relative(kv.key())?,
                 value: is_put.then(|| kv.value().to_vec()),
                 revision: Revision(unsigned(kv.mod_revision())),
-            }))
+            })
         });
-        changes.collect()
+        Ok(changes.collect())
     }
 }
 

@@ -1,0 +1,31 @@
+//! The endpoints by which operators say which store a host follows.
+//! Decides nothing: the agent carries it out.
+
+use axum::Json;
+use axum::extract::State;
+
+use super::deploy::to_the_end;
+use super::problem::Refusal;
+use super::{Shared, wire};
+
+/// `POST /v1/fleet/adopt`.
+pub(super) async fn adopt(
+    State(state): State<Shared>,
+) -> Result<Json<wire::FleetChanged>, Refusal> {
+    state.check_open()?;
+    let done = to_the_end(&state, |state: Shared| async move { state.agent.adopt().await }).await?;
+    Ok(Json(wire::FleetChanged { done, ..wire::FleetChanged::default() }))
+}
+
+/// `POST /v1/fleet/import`.
+pub(super) async fn import(
+    State(state): State<Shared>,
+) -> Result<Json<wire::FleetChanged>, Refusal> {
+    state.check_open()?;
+    let work = |state: Shared| async move { state.agent.import().await };
+    let imported = to_the_end(&state, work).await?;
+    let apps: Vec<String> = imported.apps.iter().map(ToString::to_string).collect();
+    let left_out = imported.left_out.into_iter().map(|(app, why)| (app.to_string(), why));
+    let done = format!("the store was given {} apps that it did not know", apps.len());
+    Ok(Json(wire::FleetChanged { done, apps, left_out: left_out.collect() }))
+}

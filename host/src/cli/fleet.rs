@@ -1,0 +1,31 @@
+//! `steerage fleet`: saying which store a host follows, after that was lost or restored.
+//! Decides nothing: the host knows whether it can be done.
+
+use anyhow::Context as _;
+
+use super::args::{Fleet, FleetVerb};
+use super::remote;
+use super::screen::{Screen, Tone};
+
+/// Runs the verb.
+pub(super) async fn run(args: &Fleet) -> anyhow::Result<()> {
+    let (verb, change, what) = match &args.verb {
+        FleetVerb::Import(change) => ("import", change, "cannot put apps into the store"),
+        FleetVerb::Adopt(change) => ("adopt", change, "cannot follow the store"),
+    };
+    let screen = Screen::new(change.print);
+    let client = remote::connect(&change.remote)?;
+    let changed = client.change_fleet(verb).await.context(what)?;
+    if screen.is_json() {
+        screen.json(&changed)?;
+    } else {
+        let apps = changed.apps.iter().map(|app| format!("\n  {app}")).collect::<String>();
+        let left = changed.left_out.iter();
+        let left = left
+            .map(|(app, why)| format!("\n  {} {app}: {why}", screen.paint(Tone::Bad, "left out")));
+        screen.say(&format!("{}{apps}{}", changed.done, left.collect::<String>()))?;
+    }
+    let n_left = changed.left_out.len();
+    anyhow::ensure!(n_left == 0, "the store does not know {n_left} apps of this host");
+    Ok(())
+}

@@ -1,0 +1,184 @@
+//! Whether this host may follow the store, before it takes anything from it; and what it tells of apps
+//! that the store does not hold although nobody removed them.
+//! Does not judge: `core::lineage` does.
+
+use std::collections::BTreeSet;
+
+use steerage_core::id::AppName;
+use steerage_core::lineage::{Reason, Verdict};
+
+use super::Member;
+use crate::agent::lineage::{Imported, Judged, follow};
+use crate::agent::{Agent, DeployError};
+use crate::fleet::{Fleet, keys};
+use crate::store::{Seen, StoreError};
+use crate::telemetry::chain;
+use crate::telemetry::events::Severity;
+
+/// How often a store without a mark is given one, where others do the same.
+const TRIES: usize = 5;
+/// As many apps are named.
+const NAMED: usize = 20;
+
+/// Why the store is not followed any further.
+#[derive(Debug)]
+pub(super) enum Broken {
+    /// It does not answer, or not as it should.
+    Store(StoreError),
+    /// It is not this host's to follow.
+    Refused(Reason),
+    /// It has been changed for another, or has become this host's to follow: look again.
+    Changed,
+}
+
+impl From<StoreError> for Broken {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<DeployError> for Broken {
+    fn from(error: DeployError) -> Self {
+        match error {
+            DeployError::Store(StoreError::Conflict { .. }) => Self::Changed,
+            DeployError::Store(error) => Self::Store(error),
+            // The disk, or the ledger on it.
+            error => Self::Store(StoreError::Damaged { what: chain(&error) }),
+        }
+    }
+}
+
+/// Sees to it that the store is this host's to follow; returns whether its apps shall be put into it.
+pub(super) async fn check(member: &Member) -> Result<bool, Broken> {
+    let (agent, fleet) = (&member.agent, &member.fleet);
+    let mut imports = false;
+    for _ in 0..TRIES {
+        let seen = fleet.store().read(keys::FLEET).await?;
+        let Judged { verdict, stored, mark } = agent.judge_store(fleet, &seen).await?;
+        match (verdict, mark) {
+            (Verdict::Refuse(reason), _) => return Err(Broken::Refused(reason)),
+            (verdict @ (Verdict::Import | Verdict::Found), _) => {
+                imports = verdict == Verdict::Import;
+                agent.found(fleet, None).await?;
+            }
+            (verdict, Some((_, at))) => {
+                if verdict == Verdict::Resume {
+                    // Before it is kept that this host goes on: it must not be forgotten.
+                    agent.raise_numbers(fleet, at).await?;
+                }
+                follow(fleet, &stored, at)?;
+                return Ok(imports);
+            }
+            (_, None) => {}
+        }
+    }
+    Err(Broken::Changed)
+}
+
+/// Whether everything that was read is of the store that was judged: it may have been changed for
+/// another meanwhile.
+pub(super) async fn confirm(agent: &Agent, fleet: &Fleet, seen: &Seen) -> Result<(), Broken> {
+    match agent.judge_store(fleet, seen).await?.verdict {
+        Verdict::Follow => Ok(()),
+        Verdict::Refuse(reason) => Err(Broken::Refused(reason)),
+        _ => Err(Broken::Changed),
+    }
+}
+
+/// Tells that the store is not followed, once and not at every try.
+pub(super) fn refuse(member: &Member, reason: &Reason) {
+    let is_news = member.fleet.lineage().refuse(reason);
+    if !member.agent.parts().catalog.load().apps.is_empty() {
+        // What it has is what it serves: nobody waits for more of it.
+        member.fleet.note_known();
+    }
+    let trouble = format!("it is not registered, since it does not follow the store: {reason}");
+    member.fleet.note_trouble(Some(format!("{trouble}; {}", reason.ways())));
+    if is_news {
+        tracing::error!(%reason, ways = reason.ways(), "the store is not followed");
+        let message = format!("this host does not follow the store: {reason}");
+        member.tell("not_registered", Severity::Error, message, reason.ways());
+    }
+}
+
+/// Puts the apps of a host that was alone into the store that it has founded, and tells it.
+pub(super) async fn import(member: &Member) {
+    let (kind, severity, message, advice) = match member.agent.import().await {
+        Ok(Imported { apps, left_out }) if left_out.is_empty() => {
+            let text = format!(
+                "{} of this host were put into the empty store: {}",
+                count(apps.len()),
+                named(&apps)
+            );
+            ("fleet_imported", Severity::Info, text, "")
+        }
+        Ok(Imported { apps, left_out }) => {
+            let left: Vec<_> = left_out.iter().map(|(app, why)| format!("{app}: {why}")).collect();
+            let text = format!(
+                "{} of this host were put into the empty store, and {} not: {}",
+                count(apps.len()),
+                left.len(),
+                named(&left)
+            );
+            (
+                "fleet_imported",
+                Severity::Error,
+                text,
+                "deploy those again, then `steerage fleet import`",
+            )
+        }
+        Err(error) => {
+            let text = format!("the apps of this host are not in the store: {}", chain(&error));
+            ("fleet_imported", Severity::Error, text, "put them there with `steerage fleet import`")
+        }
+    };
+    tracing::info!("{message}");
+    member.tell(kind, severity, message, advice);
+}
+
+/// Tells of apps that are served here, that the store does not hold, and that nobody removed.
+#[derive(Debug, Default)]
+pub(super) struct Missing(BTreeSet<AppName>);
+
+impl Missing {
+    /// Looks again; `all` looks at every app that is served here too.
+    pub(super) fn look(&mut self, member: &Member, all: bool) {
+        let view = member.fleet.view();
+        if !all && view.vanished.is_empty() && self.0.is_empty() {
+            return;
+        }
+        let mut missing: BTreeSet<AppName> = view.vanished.iter().cloned().collect();
+        let served = member.agent.parts().catalog.snapshot();
+        let unknown = served.apps.values().filter(|app| {
+            !view.apps.contains_key(&app.name)
+                && !view.is_removed(&app.name, app.generation.get())
+                && !view.is_unreadable(&keys::app(&app.name))
+        });
+        missing.extend(unknown.map(|app| app.name.clone()));
+        let new: Vec<&AppName> = missing.difference(&self.0).collect();
+        if !new.is_empty() {
+            let message = format!(
+                "the store does not hold {}, and nobody removed what this host serves on: {}",
+                count(new.len()),
+                named(&new)
+            );
+            tracing::error!("{message}");
+            let advice = "put back what is missing with `steerage fleet import`, or remove it with \
+                          `steerage remove APP`";
+            member.tell("not_in_store", Severity::Error, message, advice);
+        }
+        self.0 = missing;
+    }
+}
+
+fn count(n_apps: usize) -> String {
+    if n_apps == 1 { "1 app".to_owned() } else { format!("{n_apps} apps") }
+}
+
+fn named(all: &[impl ToString]) -> String {
+    let mut text = all.iter().take(NAMED).map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    if all.len() > NAMED {
+        text.push_str(&format!(" and {} more", all.len() - NAMED));
+    }
+    text
+}

@@ -1,0 +1,89 @@
+//! What the host offers to guests by name: the interfaces of WASI that it links, and the functions of
+//! preview 1. Kept beside `guest`, which links them; does not know their types.
+
+use super::sections::Import;
+
+/// Interfaces that every component may import, by package: of 0.2 and of 0.3.
+const INTERFACES: [(&str, &str, &str); 7] = [
+    (
+        "wasi:cli/",
+        "environment exit stdin stdout stderr terminal-input terminal-output terminal-stdin \
+         terminal-stdout terminal-stderr",
+        "environment exit stdin stdout stderr terminal-input terminal-output terminal-stdin \
+         terminal-stdout terminal-stderr types",
+    ),
+    ("wasi:clocks/", "monotonic-clock wall-clock", "monotonic-clock system-clock types"),
+    ("wasi:filesystem/", "preopens types", "preopens types"),
+    ("wasi:http/", "outgoing-handler types", "client types"),
+    ("wasi:io/", "error poll streams", ""),
+    ("wasi:random/", "insecure insecure-seed random", "insecure insecure-seed random"),
+    (
+        "wasi:sockets/",
+        "instance-network ip-name-lookup network tcp tcp-create-socket udp udp-create-socket",
+        "ip-name-lookup types",
+    ),
+];
+/// The only module a core module may import from, and what is in it.
+const PREVIEW_1: &str = "wasi_snapshot_preview1";
+const FUNCTIONS: &str = "args_get args_sizes_get clock_res_get clock_time_get environ_get \
+    environ_sizes_get fd_advise fd_allocate fd_close fd_datasync fd_fdstat_get \
+    fd_fdstat_set_flags fd_fdstat_set_rights fd_filestat_get fd_filestat_set_size \
+    fd_filestat_set_times fd_pread fd_prestat_dir_name fd_prestat_get fd_pwrite fd_read \
+    fd_readdir fd_renumber fd_seek fd_sync fd_tell fd_write path_create_directory \
+    path_filestat_get path_filestat_set_times path_link path_open path_readlink \
+    path_remove_directory path_rename path_symlink path_unlink_file poll_oneoff proc_exit \
+    proc_raise random_get sched_yield sock_accept sock_recv sock_send sock_shutdown";
+
+/// Whether a component may import this.
+pub(super) fn has_import(import: &Import<'_>) -> bool {
+    let package = INTERFACES.iter().find(|(package, ..)| import.name.starts_with(package));
+    let Some((package, zero_two, zero_three)) = package else {
+        // A world may import plain types; they need nothing from the host.
+        return import.is_type;
+    };
+    let rest = import.name.get(package.len()..).unwrap_or_default();
+    let (interface, version) = rest.split_once('@').unwrap_or((rest, ""));
+    let has = |names, begins| version.starts_with(begins) && is_among(names, interface);
+    has(zero_two, "0.2.") || has(zero_three, "0.3.")
+}
+
+/// Whether a core module may import this function.
+pub(super) fn has_function(module: &str, name: &str) -> bool {
+    module == PREVIEW_1 && is_among(FUNCTIONS, name)
+}
+
+fn is_among(names: &str, name: &str) -> bool {
+    names.split_ascii_whitespace().any(|known| known == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sandbox::engine::{self, Flavor, PoolSettings, Slots};
+    use crate::sandbox::guest;
+
+    #[test]
+    fn the_functions_of_preview_1_are_those_that_are_linked() {
+        let pool = PoolSettings {
+            slots: Slots::AtMost(1),
+            keep_resident: steerage_core::units::Bytes::ZERO,
+            largest_memory: steerage_core::units::Bytes::mebi(16),
+        };
+        let (engine, _) = engine::running(Flavor::Plain, &pool).unwrap();
+        let linker = guest::core_linker(&engine).unwrap();
+        let mut linked: Vec<String> = Vec::new();
+        for name in FUNCTIONS.split_ascii_whitespace() {
+            let text = format!("(module (import \"{PREVIEW_1}\" \"{name}\" (func)))");
+            let module = wasmtime::Module::new(&engine, wat::parse_str(text).unwrap()).unwrap();
+            // Its type is another, which is said of what is there only.
+            let error = linker.instantiate_pre(&module).err().map(|error| format!("{error:#}"));
+            if error.is_some_and(|error| error.contains("incompatible import type")) {
+                linked.push(name.to_owned());
+            }
+        }
+        assert_eq!(
+            linked.join(" "),
+            FUNCTIONS.split_ascii_whitespace().collect::<Vec<_>>().join(" ")
+        );
+    }
+}
