@@ -89,10 +89,11 @@ impl RequestBody {
     }
 
     /// Ends the call, whatever the guest makes of it, unless it is over: a program's stdin is read
-    /// ahead of it.
+    /// ahead of it. What was said before stays: when a response is cut over HTTP/2, its request breaks
+    /// off as well.
     fn end(&self, outcome: Outcome) {
         if !self.call.is_over() {
-            self.call.overrule(outcome);
+            self.call.cut(outcome);
         }
     }
 }
