@@ -28,8 +28,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Upload {
     body: Option<Incoming>,
-    /// There until the body has come to its end.
-    coming: Option<Coming>,
+    /// There until the body has come to its end. In a box: the future of every call holds this, and
+    /// most requests have no body.
+    coming: Option<Box<Coming>>,
 }
 
 #[derive(Debug)]
@@ -47,10 +48,9 @@ impl Upload {
         let waits = request.headers().contains_key(EXPECT);
         request.map(|body| {
             // Most requests have none.
-            let coming = (!body.is_end_stream()).then(|| Coming {
-                runtime: Handle::current(),
-                waits,
-                uploading: connection.upload(),
+            let coming = (!body.is_end_stream()).then(|| {
+                let (runtime, uploading) = (Handle::current(), connection.upload());
+                Box::new(Coming { runtime, waits, uploading })
             });
             Self { body: Some(body), coming }
         })
