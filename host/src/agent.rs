@@ -211,7 +211,11 @@ impl Agent {
     pub async fn remove(&self, app: &AppName) -> Result<(), DeployError> {
         if let Some(fleet) = &self.fleet {
             self.wish_removed(fleet, app).await?;
-            return self.forget_app(app).await;
+            if let Err(error) = self.forget_app(app).await {
+                // It is gone from the fleet by now, and this host tries on by itself.
+                tracing::warn!(%app, error = chain(&error), "removed, but not forgotten here yet");
+            }
+            return Ok(());
         }
         self.remove_here(app).await
     }

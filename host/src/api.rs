@@ -16,21 +16,26 @@ mod problem;
 mod secrets;
 mod told;
 
+use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
+use arc_swap::ArcSwap;
 use axum::Router;
+use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{FromRequest, FromRequestParts, Json, Path, Query, Request};
 use axum::middleware;
 use axum::routing::{MethodRouter, delete, get, head, post, put};
+use http::Response;
 use http::request::Parts;
 use serde::de::DeserializeOwned;
 use steerage_core::id::{AppName, Digest, HostName};
 use steerage_core::units::Bytes;
 use tokio::net::TcpListener;
+use tower_service::Service as _;
 
 pub use self::deploy::UnderWay;
 
@@ -38,7 +43,11 @@ use self::auth::Token;
 use self::endpoints::{ENDPOINTS, Operation};
 use self::problem::{Cause, Refusal};
 use crate::agent::Agent;
+use crate::listener::descriptors::Descriptors;
+use crate::listener::upload::Upload;
+use crate::listener::{self, BoxError, Listener, Service};
 use crate::request::Front;
+use crate::shutdown::Shutdown;
 
 /// What the control API works with.
 #[derive(Debug)]
@@ -49,8 +58,8 @@ pub struct ApiState {
     pub front: Arc<Front>,
     /// Open connections of callers.
     pub connections: Arc<AtomicU64>,
-    /// What operators must show; without one only this machine is let in.
-    pub token: Option<Token>,
+    /// What operators must show; without one only this machine is let in. May be replaced.
+    pub token: Arc<ArcSwap<Option<Token>>>,
     /// Largest component taken.
     pub max_component: Bytes,
     /// Where callers come in.
@@ -71,16 +80,40 @@ pub struct ApiState {
 
 type Shared = Arc<ApiState>;
 
+/// Answers operators.
+struct Operators(Router);
+
+impl Service for Operators {
+    type Peer = ();
+    type Body = Body;
+
+    fn meet(&self, _: SocketAddr, _: SocketAddr) -> Result<(), BoxError> {
+        Ok(())
+    }
+
+    async fn answer(&self, (): &(), request: http::Request<Upload>) -> Response<Body> {
+        let answered: Result<_, Infallible> = self.0.clone().call(request.map(Body::new)).await;
+        match answered {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
+}
+
 /// Serves the control API until the host closes. While the host drains it still answers, so that
 /// operators can watch it end.
-pub async fn serve(listener: TcpListener, state: ApiState) {
-    let shutdown = state.front.shutdown.clone();
-    let served = axum::serve(listener, router(Arc::new(state)))
-        .with_graceful_shutdown(async move { shutdown.closed().await })
-        .await;
-    if let Err(error) = served {
-        tracing::error!(%error, "the admin listener failed");
-    }
+pub async fn serve(
+    socket: TcpListener,
+    door: listener::Settings,
+    descriptors: Arc<Descriptors>,
+    state: ApiState,
+) {
+    let closed = state.front.shutdown.clone();
+    // Not the host's own end: it does not wait for operators who watch it.
+    let apart = Shutdown::default();
+    let operators = Operators(router(Arc::new(state)));
+    let listener = Listener::new(operators, door, None, apart, descriptors);
+    listener.accept(socket, async move { closed.closed().await }).await;
 }
 
 fn router(state: Shared) -> Router {

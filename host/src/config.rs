@@ -30,8 +30,8 @@ pub use self::said::WrongFlag;
 use crate::budget::MemorySettings;
 use crate::catalog::MappedSettings;
 use crate::document::Mistakes;
-use crate::ingress::{self, tls};
 use crate::kernel;
+use crate::listener::{sockets, tls};
 use crate::sandbox::engine::{PoolSettings, Slots};
 use crate::schedule::CpuSettings;
 
@@ -54,6 +54,9 @@ pub struct Settings {
     pub log_format: LogFormat,
     /// How long calls may go on once the host was told to end.
     pub drain_timeout: Duration,
+    /// How long callers are still let in once the host was told to end, so that those who choose hosts
+    /// see that it is not ready before it is gone.
+    pub lame_duck: Duration,
     /// Most connections of callers at once.
     pub connections: usize,
     /// The program that compiles: this binary, unless a test says otherwise.
@@ -135,6 +138,8 @@ const SLICE: Fuel = Fuel::new(200_000);
 /// 10,000 each: an idle connection costs 39 KiB (measured), so some hundred MiB in all.
 const CONNECTIONS: usize = 10_000;
 const QUEUE: u32 = 10_000;
+/// 1 s: as often as load balancers look at a host's health.
+const LAME_DUCK: Duration = Duration::from_secs(1);
 
 impl Settings {
     /// Settings with every default, for a host on this machine that keeps its data in `data` and
@@ -156,6 +161,7 @@ impl Settings {
             tls: None,
             log_format: LogFormat::Text,
             drain_timeout: Duration::from_secs(30),
+            lame_duck: LAME_DUCK,
             connections: CONNECTIONS,
             compiler,
             compile_timeout: Duration::from_secs(60),
@@ -211,7 +217,21 @@ impl Settings {
         machine: &Machine,
         compiler: PathBuf,
     ) -> Result<Self, Wrong> {
-        check::read(flags, file, machine, compiler)
+        check::read(flags, file, machine, compiler, &|_| Vec::new())
+    }
+
+    /// The same, and `look` says what is wrong with the files that the settings name, by their keys.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn check(
+        flags: &[(&'static str, String)],
+        file: Option<&File>,
+        machine: &Machine,
+        compiler: PathBuf,
+        look: &dyn Fn(&Self) -> Vec<(&'static str, String)>,
+    ) -> Result<Self, Wrong> {
+        check::read(flags, file, machine, compiler, look)
     }
 
     /// How large the host is to be, for those who judge the machine.
@@ -224,7 +244,7 @@ impl Settings {
             connections: self.connections,
             budget: self.memory.budget,
             threads: self.cpu.threads,
-            backlog: ingress::BACKLOG.unsigned_abs().into(),
+            backlog: sockets::BACKLOG.unsigned_abs().into(),
             disk: kernel::free_disk(&self.data),
         }
     }

@@ -2,6 +2,7 @@
 //! Decides nothing: `core::machine` says what it is enough for.
 
 mod groups;
+pub mod ports;
 
 use std::fs::{self, File};
 use std::path::Path;

@@ -35,6 +35,15 @@ pub struct Ledger {
     backing: Arc<Backing>,
 }
 
+/// Whether a host that runs has the ledger of this folder open. Not to be asked by that host: the
+/// kernel would take its own lock away with the file.
+#[must_use]
+pub fn is_in_use(folder: &Path) -> bool {
+    let Ok(file) = fs::File::open(folder.join(FILE)) else { return false };
+    let lock = rustix::fs::fcntl_lock(&file, rustix::fs::FlockOperation::NonBlockingLockShared);
+    matches!(lock, Err(rustix::io::Errno::AGAIN | rustix::io::Errno::ACCESS))
+}
+
 impl Ledger {
     /// Opens the ledger in a folder, or makes an empty one.
     ///

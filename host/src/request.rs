@@ -19,7 +19,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use http::{Method, Request, Response};
-use hyper::body::Incoming as IncomingBody;
 use steerage_core::id::CallId;
 use steerage_core::network::Network;
 use steerage_core::outcome::{Outcome, Refusal};
@@ -33,6 +32,7 @@ use crate::call::Usage;
 use crate::catalog::shelf::{Shelf, Unready};
 use crate::catalog::{Catalog, Target};
 use crate::fleet::Fleet;
+use crate::listener::upload::Upload;
 use crate::respond::{self, ResponseBody, guest};
 use crate::sandbox::cgi::environment::Place;
 use crate::sandbox::http::{Answer, HeadSender};
@@ -79,8 +79,8 @@ pub type Reply = Response<ResponseBody<Kept>>;
 /// A request whose head is in order.
 struct Incoming<B = Inbound> {
     id: CallId,
-    /// Whether the host was ending when it came. What came before is one of the calls that are finished,
-    /// however far it was.
+    /// Whether the host had given up what ran when it came. Until then whoever got through the door is
+    /// served.
     is_late: bool,
     started_at: Instant,
     host: String,
@@ -112,7 +112,7 @@ struct Answered {
 }
 
 /// Serves one request, from its head to the last byte of its answer.
-pub async fn serve(front: &Arc<Front>, peer: &Peer, request: Request<IncomingBody>) -> Reply {
+pub async fn serve(front: &Arc<Front>, peer: &Peer, request: Request<Upload>) -> Reply {
     let mut request = request.map(Inbound::Coming);
     let is_head = request.method() == Method::HEAD;
     // In boxes: what few calls need would make the future of every call larger, which is moved.
@@ -182,7 +182,7 @@ async fn tell_story(
     host: Result<String, Refusal>,
     request: Request<Inbound>,
 ) -> Reply {
-    let (is_late, started_at) = (front.shutdown.has_begun(), Instant::now());
+    let (is_late, started_at) = (front.shutdown.is_cut(), Instant::now());
     let mut incoming = match host {
         Ok(host) => Incoming { id, is_late, started_at, host, request },
         Err(refusal) => return front.turn_away(id, Outcome::Refused(refusal)),
@@ -222,7 +222,7 @@ impl Front {
 }
 
 impl Incoming {
-    async fn route(self, front: &Front, peer: &Peer) -> Result<Routed, Outcome> {
+    async fn route(self, front: &Arc<Front>, peer: &Peer) -> Result<Routed, Outcome> {
         let Self { id, is_late, started_at, host, request } = self;
         let (mut parts, body) = request.into_parts();
         let (ready, route, place, count) = {
@@ -352,8 +352,13 @@ struct EndOnDrop(Arc<Tally>);
 impl Drop for EndOnDrop {
     fn drop(&mut self) {
         if !self.0.call().is_over() {
-            let detail = "the guest's task ended without saying how".to_owned();
-            self.0.call().end(Outcome::HostFailed { detail }, Usage::default());
+            let outcome = if self.0.is_cut() {
+                Outcome::Refused(Refusal::Draining)
+            } else {
+                let detail = "the guest's task ended without saying how".to_owned();
+                Outcome::HostFailed { detail }
+            };
+            self.0.call().end(outcome, Usage::default());
         }
     }
 }
@@ -391,7 +396,7 @@ fn own_answer(incoming: &Incoming, front: &Front) -> Option<Reply> {
 mod tests {
     use super::*;
 
-    fn size_of_future<'r, F>(_: fn(&'r Arc<Front>, &'r Peer, Request<IncomingBody>) -> F) -> usize {
+    fn size_of_future<'r, F>(_: fn(&'r Arc<Front>, &'r Peer, Request<Upload>) -> F) -> usize {
         size_of::<F>()
     }
 

@@ -2,7 +2,10 @@
 //! Does not parse command lines and holds no logic of any part.
 
 mod disk;
+mod doors;
+mod files;
 mod fleet;
+mod running;
 mod watch;
 
 use std::io;
@@ -10,17 +13,17 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use steerage_core::id::HostName;
 use tokio::runtime::{Builder, Runtime};
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::broadcast;
 
 pub use self::disk::keep_private;
+use self::files::Files;
+pub use self::running::Host;
 use self::watch::MemoryWatch;
 use crate::agent::{Agent, DeployError};
-use crate::api::auth::{AuthError, Token};
+use crate::api::auth::AuthError;
 use crate::api::{self, ApiState};
 use crate::blobs::{BlobError, Blobs};
 use crate::budget::Memory;
@@ -28,10 +31,13 @@ use crate::catalog::shelf::{Parts, Shelf};
 pub use crate::config::Settings;
 use crate::fleet::Fleet;
 use crate::identity::IdentityError;
-use crate::ingress::{self, Ingress};
-use crate::kernel;
+use crate::ingress::{self, Ingress, Who};
+use crate::kernel::{self, ports};
 use crate::ledger::{Ledger, LedgerError};
+use crate::listener::descriptors::Descriptors;
+use crate::listener::tls::TlsError;
 use crate::priority;
+use crate::reload::Reload;
 use crate::request::{Front, Hops};
 use crate::sandbox::module::{Sandbox, SandboxError};
 use crate::sandbox::outbound::{Egress, OwnDoors};
@@ -39,15 +45,10 @@ use crate::sandbox::{compiler, engine};
 use crate::schedule::{GuestThreads, Room, Schedule};
 use crate::shutdown::Shutdown;
 use crate::store::{StoreError, StoreSettings};
-use crate::telemetry::events::{Event, Events};
+use crate::telemetry::events::Event;
 
 /// Files open beside connections and code, with room to spare.
 const FILES: u64 = 1000;
-/// How long a host of a fleet that is ending still lets callers in: as long as it takes load balancers
-/// to look at its health.
-const LAME_DUCK: Duration = Duration::from_secs(1);
-/// Most bytes of a request's head.
-const HEAD_SIZE: usize = 64 << 10;
 
 /// Why a host did not start.
 #[derive(Debug, thiserror::Error)]
@@ -103,6 +104,24 @@ pub enum StartError {
     /// The admin listener would be open to strangers, or its token cannot be read.
     #[error(transparent)]
     Auth(#[from] AuthError),
+    /// The certificate for callers cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// Somebody else listens on an address.
+    #[error(
+        "cannot listen on {address} for {who}: it is taken by {holder}; choose another address with \
+         {flag}"
+    )]
+    Taken {
+        /// The address.
+        address: SocketAddr,
+        /// Who would have come in there.
+        who: &'static str,
+        /// Who listens there.
+        holder: String,
+        /// The flag by which another address is given.
+        flag: &'static str,
+    },
     /// An address cannot be listened on.
     #[error("cannot listen on {address} for {who}")]
     Listen {
@@ -119,26 +138,6 @@ pub enum StartError {
     System(#[source] io::Error),
 }
 
-/// A host that runs.
-#[derive(Debug)]
-pub struct Host {
-    /// Where callers come in.
-    pub listen: SocketAddr,
-    /// Where operators come in.
-    pub admin: SocketAddr,
-    /// Whether callers speak TLS.
-    pub is_tls: bool,
-    /// Apps served again from an earlier run.
-    pub n_restored: usize,
-    shutdown: Shutdown,
-    drain_timeout: Duration,
-    control: Runtime,
-    memory_watch: MemoryWatch,
-    guests: GuestThreads,
-    ingress: Ingress,
-    events: Arc<Events>,
-}
-
 /// Starts a host. When this returns, what was deployed before is served and both doors are open.
 ///
 /// # Errors
@@ -149,8 +148,8 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     let since = SystemTime::now();
     kernel::raise_open_files(settings.connections as u64 + u64::from(settings.mapped.most) + FILES);
     let n_cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let token = settings.token_file.as_deref().map(Token::read).transpose()?;
-    api::auth::check_listen(settings.admin, token.as_ref())?;
+    let (files, tls) = Files::read(&settings)?;
+    let reload = Reload::default();
     disk::prepare(&settings.data)?;
     let ledger = Ledger::open(&settings.data)?;
     // Before there are instances, which may take all address space.
@@ -181,14 +180,11 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         is_for_one_app: settings.is_for_one_app,
         trusted_proxies: settings.trusted_proxies.clone(),
     });
-    let admin_socket = control
-        .block_on(tokio::net::TcpListener::bind(settings.admin))
-        .map_err(|source| refused(settings.admin, "operators", source))?;
-    let admin = admin_socket.local_addr().map_err(StartError::System)?;
-    let mut door = ingress_settings(&settings, n_cores);
-    door.peers = joined.as_ref().map(|joined| joined.door.clone());
-    let ingress = Ingress::open(door, front.clone())
-        .map_err(|source| refused(settings.listen, "callers", source))?;
+    let (admin, admin_socket) = open_admin(settings.admin, &control)?;
+    let peers = joined.as_ref().map(|joined| joined.door.clone());
+    let descriptors = doors::descriptors(&events);
+    let door = doors::ingress(&settings, n_cores, peers);
+    let ingress = open_ingress(door, tls, &front, &descriptors)?;
     shelf.parts().sandbox.set_doors(own_doors(&settings, admin, ingress.peers));
     control.spawn(agent.clone().sweep(since));
     if let (Some(joined), Some(peers)) = (joined, ingress.peers) {
@@ -196,11 +192,13 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         joined.start(&settings, &doors, agent.clone(), &shutdown, &control);
     }
     control.spawn(shelf.clone().keep_tidy());
+    let token = files.token.clone();
+    files.follow(&reload, &events, &control);
     control.spawn(disk::watch(agent.parts().ledger.clone(), events.clone()));
     let state = ApiState {
         agent,
         front,
-        connections: ingress.connections.clone(),
+        connections: ingress.callers.n_open(),
         token,
         max_component: settings.max_component,
         listen: ingress.listen,
@@ -211,7 +209,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         started_at,
         under_way: api::UnderWay::default(),
     };
-    control.spawn(api::serve(admin_socket, state));
+    control.spawn(api::serve(admin_socket, doors::operators(&settings), descriptors, state));
     let memory_watch = MemoryWatch::start(shelf).map_err(StartError::System)?;
     events.push(Event::now("started", format!("serving {n_restored} apps from before")));
     Ok(Host {
@@ -220,12 +218,39 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         is_tls: settings.tls.is_some(),
         n_restored,
         shutdown,
+        reload,
         drain_timeout: settings.drain_timeout,
+        lame_duck: settings.lame_duck,
+        is_in_fleet: settings.fleet.is_some(),
         control,
         memory_watch,
         guests,
         ingress,
         events,
+    })
+}
+
+fn open_admin(
+    address: SocketAddr,
+    control: &Runtime,
+) -> Result<(SocketAddr, tokio::net::TcpListener), StartError> {
+    let bound = control.block_on(tokio::net::TcpListener::bind(address));
+    let socket = bound.map_err(|source| refused(address, ("operators", "--admin"), source))?;
+    let address = socket.local_addr().map_err(StartError::System)?;
+    Ok((address, socket))
+}
+
+fn open_ingress(
+    door: ingress::Settings,
+    tls: Option<Arc<rustls::ServerConfig>>,
+    front: &Arc<Front>,
+    descriptors: &Arc<Descriptors>,
+) -> Result<Ingress, StartError> {
+    let (listen, peers) = (door.listen, door.peers.as_ref().map(|door| door.listen));
+    let opened = Ingress::open(door, tls, front.clone(), descriptors);
+    opened.map_err(|(who, source)| match (who, peers) {
+        (Who::Peers, Some(peers)) => refused(peers, ("other hosts", "--peer"), source),
+        _ => refused(listen, ("callers", "--listen"), source),
     })
 }
 
@@ -269,56 +294,6 @@ fn parts(
     })
 }
 
-impl Host {
-    /// Failures from now on that events only count, each by itself.
-    #[must_use]
-    pub fn follow_repeats(&self) -> broadcast::Receiver<Event> {
-        self.events.follow_repeats()
-    }
-
-    /// Serves until SIGTERM or SIGINT, then ends in order. A second signal ends at once; `false`
-    /// then, and when calls were broken off because their time was over.
-    ///
-    /// # Errors
-    /// The system refuses signal handlers.
-    pub fn run_until_signal(self) -> io::Result<bool> {
-        let calm = self.control.block_on(async {
-            let mut terminate = signal(SignalKind::terminate())?;
-            let mut interrupt = signal(SignalKind::interrupt())?;
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-            tracing::info!("ending: no new calls, finishing those that run");
-            self.events.push(Event::now("stopping", "the host was told to end".to_owned()));
-            self.shutdown.begin();
-            io::Result::Ok(tokio::select! {
-                drained = self.shutdown.drained(self.drain_timeout) => drained,
-                _ = terminate.recv() => false,
-                _ = interrupt.recv() => false,
-            })
-        })?;
-        self.take_down();
-        Ok(calm)
-    }
-
-    /// Ends in order, waiting for calls at most as long as the settings say.
-    pub fn stop(self) {
-        self.shutdown.begin();
-        self.control.block_on(self.shutdown.drained(self.drain_timeout));
-        self.take_down();
-    }
-
-    fn take_down(self) {
-        // Guests first: their timers stand on the clocks of the ingress threads.
-        self.guests.join();
-        self.shutdown.close();
-        self.ingress.join();
-        self.memory_watch.join();
-        self.control.shutdown_background();
-    }
-}
-
 /// Two may be busy for long, with a view and an operator's list, and one is left.
 const CONTROL_THREADS: usize = 3;
 
@@ -334,8 +309,16 @@ fn control_runtime() -> io::Result<Runtime> {
         .build()
 }
 
-fn refused(address: SocketAddr, who: &'static str, source: io::Error) -> StartError {
-    StartError::Listen { address, who, source }
+fn refused(
+    address: SocketAddr,
+    (who, flag): (&'static str, &'static str),
+    source: io::Error,
+) -> StartError {
+    if source.kind() != io::ErrorKind::AddrInUse {
+        return StartError::Listen { address, who, source };
+    }
+    let holder = ports::holder(address).unwrap_or_else(|| "another program".to_owned());
+    StartError::Taken { address, who, holder, flag }
 }
 
 fn compiler_settings(settings: &Settings, n_cores: usize) -> compiler::Settings {
@@ -347,22 +330,5 @@ fn compiler_settings(settings: &Settings, n_cores: usize) -> compiler::Settings 
         memory: settings.compile_memory,
         largest_memory: settings.pool.largest_memory,
         parallel: n_cores.div_ceil(2),
-    }
-}
-
-fn ingress_settings(settings: &Settings, n_cores: usize) -> ingress::Settings {
-    ingress::Settings {
-        listen: settings.listen,
-        n_threads: n_cores,
-        n_connections: settings.connections,
-        head_timeout: settings.head_timeout,
-        idle_timeout: settings.idle_timeout,
-        head_size: HEAD_SIZE,
-        tls: settings.tls.clone(),
-        peers: None,
-        lame_duck: match settings.fleet {
-            Some(_) => LAME_DUCK.min(settings.drain_timeout / 2),
-            None => Duration::ZERO,
-        },
     }
 }

@@ -2,7 +2,7 @@
 //! Does not know what the parts do; each watches a `Shutdown` and holds a `Busy` while it works.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
@@ -16,6 +16,9 @@ pub struct Shutdown {
 #[derive(Debug)]
 struct Inner {
     draining: watch::Sender<bool>,
+    shut: watch::Sender<bool>,
+    /// Whether work that is left was given up.
+    is_cut: AtomicBool,
     closed: watch::Sender<bool>,
     busy: AtomicUsize,
     idle: Notify,
@@ -31,13 +34,21 @@ impl Default for Shutdown {
     fn default() -> Self {
         let (draining, _) = watch::channel(false);
         let (closed, _) = watch::channel(false);
-        let inner = Inner { draining, closed, busy: AtomicUsize::new(0), idle: Notify::new() };
+        let inner = Inner {
+            draining,
+            shut: watch::Sender::new(false),
+            is_cut: AtomicBool::new(false),
+            closed,
+            busy: AtomicUsize::new(0),
+            idle: Notify::new(),
+        };
         Self { inner: Arc::new(inner) }
     }
 }
 
 impl Shutdown {
-    /// Starts the end: not ready any more, nothing new is accepted.
+    /// Starts the end: not ready any more. Callers are still let in until [`Shutdown::shut_doors`], so
+    /// that those who choose hosts see that this one is not ready before it is gone.
     pub fn begin(&self) {
         self.inner.draining.send_replace(true);
     }
@@ -53,6 +64,33 @@ impl Shutdown {
         let mut draining = self.inner.draining.subscribe();
         // The sender lives as long as `self`, so this cannot fail.
         drop(draining.wait_for(|begun| *begun).await);
+    }
+
+    /// Nobody is let in any more; who is in finishes what was asked.
+    pub fn shut_doors(&self) {
+        self.inner.shut.send_replace(true);
+    }
+
+    /// Returns once nobody is let in any more.
+    pub fn shut(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut shut = self.inner.shut.subscribe();
+        // Holds the sender, so that this cannot fail.
+        let this = self.clone();
+        async move {
+            drop(shut.wait_for(|shut| *shut).await);
+            drop(this);
+        }
+    }
+
+    /// The time to finish is over: what still runs is given up, and told so.
+    pub fn cut(&self) {
+        self.inner.is_cut.store(true, Ordering::Release);
+    }
+
+    /// Whether what still runs was given up.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.inner.is_cut.load(Ordering::Acquire)
     }
 
     /// Ends it: whatever is left is broken off.

@@ -2,9 +2,10 @@
 //! the trailers.
 //!
 //! `/body` leaves the head out, so that what comes back is what was sent. It never holds more than
-//! one chunk of the body.
+//! one chunk of the body. In the query, `status=` sets the status and `length=` a `Content-Length`,
+//! whether or not it is true.
 
-use guest_programs::{Answer, path};
+use guest_programs::{Answer, number, path, query};
 use wasip2::http::types::{
     Fields, IncomingBody, IncomingRequest, Method, ResponseOutparam, Scheme,
 };
@@ -14,7 +15,12 @@ guest_programs::serve!(echo);
 
 fn echo(request: IncomingRequest, out: ResponseOutparam) {
     let body = request.consume().expect("the first body");
-    let answer = Answer::start(out, 200, &[("content-type", "text/plain; charset=utf-8")]);
+    let status = u16::try_from(number(&request, "status", 200)).unwrap_or(0);
+    let length = query(&request, "length");
+    let mut headers = vec![("content-type", "text/plain; charset=utf-8")];
+    headers.extend(length.as_deref().map(|length| ("content-length", length)));
+    headers.push(("x-steerage-refused", "host_full"));
+    let answer = Answer::start(out, status, &headers);
     if !path(&request).ends_with("/body") {
         answer.send(head(&request).as_bytes());
     }

@@ -1,7 +1,8 @@
 //! `echo` as a `wasi:http` 0.3 service: the head in the headers of the answer, the body streamed
 //! back with its trailers.
 //!
-//! `/spin` and `/trap` misbehave as their namesakes do, before the answer.
+//! `/spin` and `/trap` misbehave as their namesakes do, before the answer. In the query, `status=` sets
+//! the status and `length=` a `Content-Length`, whether or not it is true.
 
 use wasip3::{
     http::types::{ErrorCode, Request, Response},
@@ -18,7 +19,20 @@ impl wasip3::exports::http::handler::Guest for Echo {
             path if path.ends_with("/trap") => panic!("this guest traps on purpose"),
             _ => {}
         }
-        let response = http::Response::builder()
+        let query = request.uri().query().unwrap_or_default().to_owned();
+        let said = |name: &str| {
+            let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+            pairs.find(|(key, _)| *key == name).map(|(_, value)| value.to_owned())
+        };
+        let mut response = http::Response::builder();
+        if let Some(status) = said("status") {
+            response = response.status(&*status);
+        }
+        if let Some(length) = said("length") {
+            response = response.header("content-length", length);
+        }
+        let response = response
+            .header("x-steerage-refused", "host_full")
             .header("content-type", "application/octet-stream")
             .header("x-echo-method", request.method().as_str())
             .header("x-echo-uri", request.uri().to_string())

@@ -66,6 +66,14 @@ pub fn learn(before: Duration, held: Duration) -> Duration {
     }
 }
 
+/// Whether a call that could start now is not to: lately calls have kept their right to run for longer
+/// than what is left to it. A quarter more is asked for, since one that is ended by the clock has used
+/// up what another could have been answered with.
+#[must_use]
+pub fn is_too_late(hold: Duration, left: Duration) -> bool {
+    hold.saturating_add(hold / 4) > left
+}
+
 /// Decides for a call of an app that has `running` calls in guests and `queued` calls waiting.
 ///
 /// A call never overtakes: it starts only if nothing waits and fewer than the app's

@@ -2,6 +2,8 @@
 //! which setting to change to what, and what that costs and buys.
 //! Does not look at the machine and changes nothing: facts and wishes are arguments.
 
+pub mod doors;
+
 use std::fmt;
 
 use crate::machine::{FILES_OF_HOST, LEAST_SLOTS, MAPPINGS_OF_CODE, MOST_MEMORY, Machine};

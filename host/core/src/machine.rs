@@ -65,6 +65,8 @@ pub const MAPPINGS_OF_CODE: u64 = 4;
 pub const MAPPINGS_OF_HOST: u64 = 1024;
 /// Files of the host itself: the store, timers, sockets, compiling children.
 pub const FILES_OF_HOST: u64 = 256;
+/// Files of operators' connections.
+const FILES_OF_OPERATORS: u64 = 100;
 /// The least that a live instance holds: one page of a guest.
 const LEAST_INSTANCE: Bytes = Bytes::new(64 << 10);
 /// Address space of a slot beside its memory: tables and a stack.
@@ -163,6 +165,15 @@ impl Machine {
     }
 }
 
+/// For how many of the connections that are wanted there are files, beside those of the host itself,
+/// of operators and of apps with mapped code. Never none, and half of the files at least.
+#[must_use]
+pub fn connections_in(open_files: u64, wanted: usize, mapped: u32) -> usize {
+    let others = FILES_OF_HOST + FILES_OF_OPERATORS + u64::from(mapped);
+    let room = open_files.saturating_sub(others.min(open_files / 2)).max(1);
+    wanted.min(usize::try_from(room).unwrap_or(usize::MAX))
+}
+
 fn slot(largest_memory: Bytes) -> u64 {
     largest_memory.saturating_add(guard(largest_memory)).get().saturating_add(SLOT_EXTRAS)
 }
@@ -238,6 +249,16 @@ pub(crate) mod tests {
         assert_eq!(limited(16), (Bytes::mebi(128), 60));
         assert_eq!(limited(4), (Bytes::mebi(64), 29));
         assert_eq!(limited(1), (Bytes::mebi(16), 24));
+    }
+
+    #[test]
+    fn connections_leave_files_for_the_rest() {
+        assert_eq!(connections_in(1 << 20, 10_000, 1_008), 10_000);
+        assert_eq!(connections_in(4096, 10_000, 256), 4096 - 256 - 100 - 256);
+        assert_eq!(connections_in(256, 10_000, 256), 128);
+        assert_eq!(connections_in(80, 10_000, 64), 40);
+        assert_eq!(connections_in(256, 20, 64), 20);
+        assert_eq!(connections_in(0, 10, 64), 1);
     }
 
     #[test]

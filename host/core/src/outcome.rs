@@ -275,7 +275,8 @@ impl Outcome {
                 format!("send less, or raise [limits] response_body above {limit} in steerage.toml")
             }
             Self::NoAnswer { .. } => {
-                "make every path through the handler set a response before it returns".to_owned()
+                "answer as the message wants it; every path through the handler must set a response"
+                    .to_owned()
             }
             Self::Refused(refusal) => return refusal.advice(),
             Self::HostFailed { .. } => "look at the host's own log for this call id".to_owned(),

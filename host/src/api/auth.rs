@@ -17,11 +17,15 @@ use sha2::{Digest, Sha256};
 use super::Shared;
 use super::problem::Refusal;
 
+/// A token of fewer characters than this is warned of.
+pub const SHORTEST: usize = 16;
+
 /// What operators must show. Two of them are compared through their hashes, so that the time it
 /// takes tells nothing about how much of a guess was right.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Token {
     hash: [u8; 32],
+    is_short: bool,
 }
 
 /// Why the admin listener cannot be opened.
@@ -75,6 +79,14 @@ impl Token {
             );
         }
         let text = text.trim();
+        if text.len() < SHORTEST && !text.is_empty() {
+            tracing::warn!(
+                path = %path.display(),
+                "the token has {} characters and may be guessed; use {SHORTEST} or more, such as \
+                 those of `openssl rand -hex 32`",
+                text.len()
+            );
+        }
         if text.is_empty() {
             return Err(AuthError::Empty { path: path.to_owned() });
         }
@@ -87,7 +99,13 @@ impl Token {
     /// A token with this text.
     #[must_use]
     pub fn new(text: &str) -> Self {
-        Self { hash: Sha256::digest(text).into() }
+        Self { hash: Sha256::digest(text).into(), is_short: text.len() < SHORTEST }
+    }
+
+    /// Whether it is so short that it may be guessed.
+    #[must_use]
+    pub fn is_short(&self) -> bool {
+        self.is_short
     }
 
     /// Whether this text is the token. Takes the same time whatever the text.
@@ -117,12 +135,15 @@ pub fn check_listen(address: SocketAddr, token: Option<&Token>) -> Result<(), Au
 }
 
 /// Lets a request through that shows the token. Without a token it must have been sent to a name of
-/// this machine: a web page that had its own name resolve to 127.0.0.1 cannot use the API then.
+/// this machine: a web page that had its own name resolve to 127.0.0.1 cannot use the API then. And
+/// whatever changes something must not come from a page of another origin, which needs no leave of the
+/// browser to send a request without a body.
 pub(super) async fn guard(State(state): State<Shared>, request: Request, next: Next) -> Response {
-    let allowed = match &state.token {
+    let allowed = match &**state.token.load() {
         Some(token) => check_token(token, &request),
         None => check_host(&request),
     };
+    let allowed = allowed.and_then(|()| check_origin(&request));
     match allowed {
         Ok(()) => next.run(request).await,
         Err(refusal) => refusal.into_response(),
@@ -153,6 +174,28 @@ fn check_host(request: &Request) -> Result<(), Refusal> {
         Some(name) => Err(Refusal::foreign_host(name)),
         None => Err(Refusal::foreign_host("no host at all")),
     }
+}
+
+/// Refuses changes that a browser says come from another origin. Clients that are no browsers say
+/// nothing of it.
+fn check_origin(request: &Request) -> Result<(), Refusal> {
+    if request.method().is_safe() {
+        return Ok(());
+    }
+    let header =
+        |name: &str| request.headers().get(name).map(|value| value.to_str().unwrap_or_default());
+    let is_ours = match (header("sec-fetch-site"), header("origin")) {
+        // `same-site` is not enough: sites have no ports.
+        (Some(site), _) => site == "same-origin" || site == "none",
+        (None, Some(origin)) => {
+            let named = request.uri().authority().map(http::uri::Authority::as_str);
+            let host = named.or_else(|| header("host"));
+            let from = origin.split_once("://").map(|(_, authority)| authority);
+            from.is_some() && from == host
+        }
+        (None, None) => true,
+    };
+    if is_ours { Ok(()) } else { Err(Refusal::cross_site()) }
 }
 
 /// The host of `host:port`; `[::1]:80` becomes `[::1]`.
@@ -232,6 +275,32 @@ mod tests {
         }
         let nameless = Request::get("/v1/apps").body(axum::body::Body::empty()).unwrap();
         assert!(check_host(&nameless).is_err());
+    }
+
+    #[test]
+    fn pages_of_other_origins_change_nothing() {
+        let check = |method: &str, headers: &[(&str, &str)]| {
+            let mut request = Request::builder().method(method).uri("/v1/apps/a/promote");
+            for (name, value) in headers.iter().chain([&("host", "127.0.0.1:8081")]) {
+                request = request.header(*name, *value);
+            }
+            check_origin(&request.body(axum::body::Body::empty()).unwrap()).is_ok()
+        };
+        let foreign =
+            ["http://evil.example", "http://127.0.0.1:3000", "null", "", "http://127.0.0.1"];
+        for origin in foreign {
+            for method in ["POST", "PUT", "DELETE"] {
+                assert!(!check(method, &[("origin", origin)]), "{method} {origin}");
+            }
+            assert!(check("GET", &[("origin", origin)]), "{origin}");
+        }
+        for site in ["cross-site", "same-site", "?"] {
+            let headers = [("sec-fetch-site", site), ("origin", "http://127.0.0.1:8081")];
+            assert!(!check("POST", &headers), "{site}");
+        }
+        assert!(check("POST", &[]));
+        assert!(check("POST", &[("origin", "http://127.0.0.1:8081")]));
+        assert!(check("POST", &[("sec-fetch-site", "same-origin"), ("origin", "http://[::1]:1")]));
     }
 
     #[test]

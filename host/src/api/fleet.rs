@@ -2,6 +2,9 @@
 //! Does not place anything: what is wished here goes to the store, and placement sees it there.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::Json;
 use axum::extract::State;
@@ -17,7 +20,9 @@ use crate::fleet::record::{self, HostRecord, HostWish};
 use crate::fleet::{Fleet, View, keys};
 use crate::forward::Health;
 use crate::placement;
+use crate::request::Hops;
 use crate::store::{Commit, Write};
+use crate::telemetry::metrics::FleetReading;
 
 /// `GET /v1/hosts`.
 pub(super) async fn hosts(State(state): State<Shared>) -> Result<Json<wire::Hosts>, Refusal> {
@@ -48,7 +53,8 @@ pub(super) async fn set_standing(
     state.check_open()?;
     let fleet = state.fleet()?;
     let view = fleet.view();
-    let Some(record) = view.host(&host) else {
+    let is_open_again = request.standing == "open" && view.wishes.contains_key(&host);
+    let Some(record) = known_host(fleet, &view, &host, is_open_again) else {
         let known: Vec<_> = view.all_hosts().map(|(name, _)| name.to_string()).collect();
         let detail = format!("no host named {host}; there are {}", known.join(", "));
         return Err(Refusal::new(Cause::NotFound, detail));
@@ -68,9 +74,41 @@ pub(super) async fn set_standing(
         }
     };
     fleet.commit(Commit { guards: Vec::new(), writes: vec![write] }).await?;
-    let mut told = summary(fleet, &view, &Counts::of(&view), (&host, record));
+    let mut told = summary(fleet, &view, &Counts::of(&view), (&host, &record));
     told.standing = request.standing;
     Ok(Json(told))
+}
+
+/// What is known of a host that something is wanted of: it is there, or was lost; or something was
+/// wanted of it before, which can be taken back though nobody knows the host any more.
+fn known_host(
+    fleet: &Fleet,
+    view: &View,
+    host: &HostName,
+    is_open_again: bool,
+) -> Option<Arc<HostRecord>> {
+    if let Some(record) = view.host(host) {
+        return Some(record.clone());
+    }
+    let lost = fleet.lost().into_iter().find(|(name, _)| name == host);
+    if let Some((_, lost)) = lost {
+        return Some(lost.record);
+    }
+    let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+    is_open_again.then(|| {
+        Arc::new(HostRecord {
+            id: String::new(),
+            run: 0,
+            address: nowhere,
+            listen: nowhere,
+            admin: nowhere,
+            zone: String::new(),
+            labels: BTreeMap::new(),
+            cpu_m: 0,
+            memory: 0,
+            version: String::new(),
+        })
+    })
 }
 
 /// `PUT /v1/apps/{app}/scale`.
@@ -173,6 +211,24 @@ impl ApiState {
             let detail = "this host is alone; it joins a fleet with --store etcd://...";
             Refusal::new(Cause::NotFound, detail)
         })
+    }
+}
+
+/// The fleet as its metrics tell it.
+pub(super) fn reading(fleet: &Fleet, hops: &Hops) -> FleetReading {
+    let view = fleet.view();
+    let answers = |name: &HostName| {
+        name == fleet.me()
+            || fleet.peers().named(name).is_some_and(|peer| peer.health() == Health::Answers)
+    };
+    let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    FleetReading {
+        store_answers: !fleet.is_cut_off(),
+        hosts: view.all_hosts().count() as u64,
+        hosts_answering: view.all_hosts().filter(|(name, _)| answers(name)).count() as u64,
+        forwarded: count(&hops.sent),
+        retried: count(&hops.again),
+        fallen_back: count(&hops.fallen_back),
     }
 }
 

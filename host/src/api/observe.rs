@@ -221,6 +221,7 @@ impl ApiState {
             connections: self.connections.load(Ordering::Relaxed),
             unrouted: self.front.unrouted.load(Ordering::Relaxed),
             uptime: self.started_at.elapsed(),
+            fleet: self.front.fleet.as_ref().map(|fleet| fleet::reading(fleet, &self.front.hops)),
         }
     }
 }

@@ -10,7 +10,8 @@ use super::endpoints::{ENDPOINTS, Endpoint, Returned, Sent};
 use super::problem::Cause;
 
 /// Refusals that every guarded endpoint knows.
-const GUARDED: [Cause; 3] = [Cause::Unauthorized, Cause::ForeignHost, Cause::Internal];
+const GUARDED: [Cause; 4] =
+    [Cause::Unauthorized, Cause::ForeignHost, Cause::CrossSite, Cause::Internal];
 
 /// `GET /v1/openapi.json`.
 pub(super) async fn serve() -> Json<Value> {

@@ -27,6 +27,7 @@ pub(super) enum Cause {
     DigestMismatch,
     Unauthorized,
     ForeignHost,
+    CrossSite,
     NotFound,
     MethodNotAllowed,
     RouteConflict,
@@ -66,6 +67,7 @@ impl Cause {
             Self::DigestMismatch => "digest_mismatch",
             Self::Unauthorized => "unauthorized",
             Self::ForeignHost => "foreign_host",
+            Self::CrossSite => "cross_site",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::RouteConflict => "route_conflict",
@@ -92,7 +94,7 @@ impl Cause {
         match self {
             Self::BadRequest | Self::BadManifest | Self::DigestMismatch => StatusCode::BAD_REQUEST,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
-            Self::ForeignHost => StatusCode::FORBIDDEN,
+            Self::ForeignHost | Self::CrossSite => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::RouteConflict | Self::CanaryRuns | Self::CanaryTakenBack | Self::Overtaken => {
@@ -119,6 +121,7 @@ impl Cause {
             Self::DigestMismatch => "The component is not the one that was announced",
             Self::Unauthorized => "A token is needed",
             Self::ForeignHost => "The request was sent to a name of another machine",
+            Self::CrossSite => "The request was sent by a web page of another origin",
             Self::NotFound => "There is no such thing",
             Self::MethodNotAllowed => "This cannot be done here",
             Self::RouteConflict => "Another app has the route",
@@ -157,6 +160,12 @@ impl Refusal {
              not to {named:?}"
         );
         Self::new(Cause::ForeignHost, detail)
+    }
+
+    pub(super) fn cross_site() -> Self {
+        let detail = "a web page of another origin may not change this host; use the command line, or \
+                      a client that is no browser";
+        Self::new(Cause::CrossSite, detail)
     }
 
     pub(super) fn no_app(app: &AppName) -> Self {

@@ -146,7 +146,7 @@ fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> Api
         agent: Agent::new(shelf, None),
         front: Arc::new(front),
         connections: Arc::default(),
-        token,
+        token: Arc::new(ArcSwap::from_pointee(token)),
         max_component: Bytes::new(1000),
         listen: SocketAddr::from(([0, 0, 0, 0], 8080)),
         is_tls: false,

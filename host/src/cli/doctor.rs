@@ -2,7 +2,9 @@
 //! setting to change to what.
 //! Only shows: `core::doctor` judges, `kernel` looks.
 
+use jiff::Timestamp;
 use serde::Serialize;
+use steerage_core::doctor::doors::{self, Outside, Taken};
 use steerage_core::doctor::{self, Finding, Verdict};
 use steerage_core::units::{Bytes, show_duration};
 
@@ -10,8 +12,11 @@ use super::args::Doctor;
 use super::screen::{Screen, Tone};
 use super::table::Facts;
 use super::{host, human};
+use crate::api::auth::Token;
 use crate::config::Settings;
-use crate::kernel;
+use crate::kernel::{self, ports};
+use crate::ledger;
+use crate::telemetry::chain;
 
 /// What `-o json` prints.
 #[derive(Debug, Serialize)]
@@ -53,7 +58,8 @@ struct Check {
 pub(super) fn run(args: &Doctor) -> anyhow::Result<()> {
     let screen = Screen::new(args.print);
     let settings = host::settings(&args.wishes, args.wishes.config.as_deref())?;
-    let findings = doctor::examine(&kernel::machine(), &settings.wanted());
+    let mut findings = doctor::examine(&kernel::machine(), &settings.wanted());
+    findings.extend(doors::examine(&outside(&settings)));
     let n_failed = findings.iter().filter(|finding| finding.verdict == Verdict::Fail).count();
     if screen.is_json() {
         let checks = findings.into_iter().map(check).collect();
@@ -64,6 +70,27 @@ pub(super) fn run(args: &Doctor) -> anyhow::Result<()> {
     let failed = human::many(n_failed, "check");
     anyhow::ensure!(n_failed == 0, "a host cannot run well here: {failed} failed");
     Ok(())
+}
+
+/// What stands around the host: files that it reads, and who is where it wants to be.
+fn outside(settings: &Settings) -> Outside {
+    let certificate = settings.tls.as_ref().map(|files| match files.load() {
+        Ok(loaded) => Ok((loaded.ends.to_string(), loaded.expiry(Timestamp::now()))),
+        Err(error) => Err(chain(&error)),
+    });
+    let token = settings.token_file.as_deref().map(|path| match Token::read(path) {
+        Ok(token) => Ok(token.is_short()),
+        Err(error) => Err(chain(&error)),
+    });
+    let peer = settings.fleet.as_ref().map(|fleet| ("peer", fleet.peer));
+    let places = [Some(("listen", settings.listen)), Some(("admin", settings.admin)), peer];
+    let taken = places.into_iter().flatten().filter_map(|(key, address)| {
+        let holder = ports::holder(address)?;
+        Some(Taken { key, address: address.to_string(), holder })
+    });
+    let is_data_in_use = ledger::is_in_use(&settings.data);
+    let data = is_data_in_use.then(|| settings.data.display().to_string());
+    Outside { certificate, token, taken: taken.collect(), data_in_use: data }
 }
 
 fn effective(settings: &Settings) -> Effective {

@@ -16,8 +16,12 @@ use super::args::{Check, Format, Host, HostVerb, Print, Wishes};
 use super::ending::{BadConfig, Misused};
 use super::screen::Screen;
 use super::table::Facts;
+use crate::api::auth::{self, Token};
 use crate::api::wire;
 use crate::config::{File, LogFormat, Settings, Wrong};
+use crate::identity::Identity;
+use crate::listener::tls;
+use crate::telemetry::chain;
 use crate::{kernel, serve};
 
 /// What is logged when `RUST_LOG` does not say.
@@ -90,6 +94,35 @@ pub(super) fn settings(wishes: &Wishes, file: Option<&Path>) -> anyhow::Result<S
     Settings::read(&wishes.flags.said, file.as_ref(), &kernel::machine(), program).map_err(refused)
 }
 
+/// The same, and what they name is looked at, as a host that starts would.
+fn settings_and_files(wishes: &Wishes, file: &Path) -> anyhow::Result<Settings> {
+    let (file, program) = (read(file)?, this_program()?);
+    let machine = kernel::machine();
+    Settings::check(&wishes.flags.said, Some(&file), &machine, program, &look).map_err(refused)
+}
+
+/// What is wrong with the files that settings name.
+fn look(settings: &Settings) -> Vec<(&'static str, String)> {
+    let mut wrong = Vec::new();
+    let token = settings.token_file.as_deref().map(Token::read).transpose();
+    match &token {
+        Ok(token) => {
+            if let Err(error) = auth::check_listen(settings.admin, token.as_ref()) {
+                wrong.push(("admin", error.to_string()));
+            }
+        }
+        Err(error) => wrong.push(("token_file", chain(error))),
+    }
+    if let Some(Err(error)) = settings.tls.as_ref().map(tls::Files::load) {
+        wrong.push((error.key(), chain(&error)));
+    }
+    let identity = settings.fleet.as_ref().and_then(|fleet| fleet.identity.as_deref());
+    if let Some(Err(error)) = identity.map(Identity::load) {
+        wrong.push(("fleet.identity", chain(&error)));
+    }
+    wrong
+}
+
 fn read(path: &Path) -> anyhow::Result<File> {
     let name = path.display().to_string();
     let text =
@@ -124,7 +157,7 @@ struct Checked {
 
 fn check(args: &Host, check: &Check) -> anyhow::Result<()> {
     let screen = Screen::new(check.print);
-    match settings(&args.wishes, Some(&check.file)) {
+    match settings_and_files(&args.wishes, &check.file) {
         Ok(_) if screen.is_json() => screen.json(&Checked { valid: true, mistakes: Vec::new() }),
         Ok(_) => {
             let file = check.file.display();

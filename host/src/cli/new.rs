@@ -202,15 +202,15 @@ mod tests {
     }
 
     fn inner<'t, 'i>(table: &'t DeTable<'i>, key: &str) -> &'t DeTable<'i> {
-        match table.get(key).map(|value| value.get_ref()) {
-            Some(DeValue::Table(table)) => table,
+        match table.get(key).unwrap().get_ref() {
+            DeValue::Table(table) => table,
             other => panic!("{key} is {other:?}"),
         }
     }
 
     fn version(dependencies: &DeTable<'_>, name: &str) -> String {
-        match dependencies.get(name).map(|value| value.get_ref()) {
-            Some(DeValue::String(version)) => version.to_string(),
+        match dependencies.get(name).unwrap().get_ref() {
+            DeValue::String(version) => version.to_string(),
             _ => version(inner(dependencies, name), "version"),
         }
     }

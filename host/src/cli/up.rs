@@ -56,6 +56,7 @@ pub(super) fn run(args: &Up) -> anyhow::Result<()> {
         listen: args.listen,
         admin: ([127, 0, 0, 1], 0).into(),
         drain_timeout: DRAIN,
+        lame_duck: Duration::ZERO,
         // What an app calls while it is written is most often on this machine, too.
         outbound_private: PrivateNetworks::loopback(),
         is_for_one_app: true,

@@ -2,6 +2,7 @@
 //! Does not know where a value was said: `said` does.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use steerage_core::units::{Bytes, Fuel, parse_duration, show_duration};
 use super::said::Said;
 use super::{File, LogFormat, Settings, Slots, Wrong, percent_of};
 use crate::document::{self, Findings, Section};
-use crate::ingress::tls;
+use crate::listener::tls;
 
 /// The least budget: some instances of a small guest.
 const LEAST_BUDGET: Bytes = Bytes::mebi(16);
@@ -37,12 +38,17 @@ pub(super) fn read(
     file: Option<&File>,
     machine: &Machine,
     compiler: PathBuf,
+    look: &dyn Fn(&Settings) -> Vec<(&'static str, String)>,
 ) -> Result<Settings, Wrong> {
     let mut wrong_flags = Vec::new();
     let text = file.map_or("", |file| file.text.as_str());
     let read = document::read(text, |table, findings: &mut Findings<'_>| {
         let mut said = Said::gather(flags, Section::top(table), findings, &mut wrong_flags);
-        Some(settings(&mut said, machine, compiler))
+        let settings = settings(&mut said, machine, compiler);
+        for (key, message) in look(&settings) {
+            said.wrong(key, message);
+        }
+        Some(settings)
     });
     match (read, file) {
         (Ok(settings), _) if wrong_flags.is_empty() => Ok(settings),
@@ -59,6 +65,7 @@ fn settings(said: &mut Said<'_, '_>, machine: &Machine, compiler: PathBuf) -> Se
     doors(said, &mut settings);
     let is_duration = |text: &str| duration(text, SHORTEST, LONGEST);
     said.set("drain_timeout", &mut settings.drain_timeout, parse_duration);
+    said.set("lame_duck", &mut settings.lame_duck, parse_duration);
     said.set("head_timeout", &mut settings.head_timeout, is_duration);
     said.set("idle_timeout", &mut settings.idle_timeout, is_duration);
     said.set("compile_timeout", &mut settings.compile_timeout, is_duration);
@@ -86,7 +93,27 @@ fn settings(said: &mut Said<'_, '_>, machine: &Machine, compiler: PathBuf) -> Se
     limits(said, &mut settings);
     settings.tenants = said.tenants();
     settings.fleet = super::fleet::read(said, &settings);
+    apart(said, &settings);
     settings
+}
+
+/// No two doors can be in one place.
+fn apart(said: &mut Said<'_, '_>, settings: &Settings) {
+    let peer = settings.fleet.as_ref().map(|fleet| ("fleet.peer", fleet.peer));
+    let mut doors = vec![("listen", settings.listen)];
+    for (key, address) in [Some(("admin", settings.admin)), peer].into_iter().flatten() {
+        if let Some((other, there)) = doors.iter().find(|(_, there)| overlap(*there, address)) {
+            said.wrong(key, format!("is {address}, where {other} = {there} listens already"));
+        }
+        doors.push((key, address));
+    }
+}
+
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let (ip, other_ip) = (one.ip().to_canonical(), other.ip().to_canonical());
+    one.port() == other.port()
+        && one.port() != 0
+        && (ip == other_ip || ip.is_unspecified() || other_ip.is_unspecified())
 }
 
 fn doors(said: &mut Said<'_, '_>, settings: &mut Settings) {
@@ -175,7 +202,7 @@ fn limits_of(said: &mut Said<'_, '_>, section: &str, mut limits: Limits) -> Limi
     limits
 }
 
-pub(super) fn address(text: &str) -> Result<std::net::SocketAddr, String> {
+pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse()
         .map_err(|_| format!("{text:?} is no address: expected IP:PORT, such as 127.0.0.1:8080"))
 }

@@ -46,7 +46,7 @@ const fn knob(
 }
 
 /// All of them, in the order of the help and of the sample file.
-pub const KNOBS: [Knob; 57] = [
+pub const KNOBS: [Knob; 58] = [
     knob(
         "listen",
         ("listen", "STEERAGE_LISTEN"),
@@ -100,6 +100,12 @@ pub const KNOBS: [Knob; 57] = [
         ("drain-timeout", "STEERAGE_DRAIN_TIMEOUT"),
         ("DURATION", "30s"),
         "How long running calls may take to finish once the host is told to stop",
+    ),
+    knob(
+        "lame_duck",
+        ("lame-duck", "STEERAGE_LAME_DUCK"),
+        ("DURATION", "1s"),
+        "How long callers are still let in once the host is told to stop and is not ready",
     ),
     knob(
         "connections",

@@ -461,7 +461,8 @@ mod tests {
             host("a", "{\"region\": \"us\"}"),
             host("b", "{\"region\": \"eu\", \"disk\": \"ssd\"}"),
         ];
-        let (mut view, told) = View::read(&Seen { entries, revision: Revision(1) });
+        let (mut view, told) =
+            View::read(&Seen { entries, revision: Revision(1), ..Seen::default() });
         assert_eq!(told.troubles, Vec::<String>::new());
         let may = |view: &View, app: &str| {
             let app = app.parse().unwrap();

@@ -31,7 +31,7 @@ impl Why {
         let expired = said.contains("certificate expired");
         let meaning = MEANINGS.iter().find(|(words, _)| said.contains(words));
         let meaning = meaning.map(|(_, meaning)| *meaning);
-        let meaning = meaning.or(expired.then_some("the time of its certificate is over"));
+        let meaning = meaning.or_else(|| expired.then_some("the time of its certificate is over"));
         let text = meaning.map_or_else(|| said.to_owned(), |meaning| format!("{meaning} ({said})"));
         let is_about_certificates = meaning.is_some() || said.contains("invalid peer certificate");
         Self { text, is_about_certificates }

@@ -34,7 +34,8 @@ pub(super) async fn watch(member: &Member) {
     while changes.changed().await.is_ok() {
         let now = fleet.view();
         let Changes { lost, left, came } = compare(&before, &now);
-        for host in lost {
+        // That the store has lost this host itself, its own lease tells.
+        for host in lost.into_iter().filter(|host| host != fleet.me()) {
             let Some(record) = before.host(&host) else { continue };
             let zone = &record.zone;
             let detail = format!(

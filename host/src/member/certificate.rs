@@ -28,6 +28,7 @@ const ADVICE: &str = "calls of that host's apps are served elsewhere meanwhile; 
 pub(super) async fn watch(member: &Member) {
     let Some(identity) = member.identity.clone() else { return };
     let (mut seen, mut told) = (stamps(&identity).await, None);
+    let mut is_new = false;
     let mut told_of_peers = BTreeSet::new();
     let mut ticks = tokio::time::interval(EVERY);
     loop {
@@ -35,10 +36,14 @@ pub(super) async fn watch(member: &Member) {
         tell_peers(member, &mut told_of_peers);
         ticks.tick().await;
         let now = stamps(&identity).await;
-        if now == seen {
+        // The two files are written one after the other: they are read once they stay as they are.
+        if now != seen {
+            (seen, is_new) = (now, true);
             continue;
         }
-        seen = now;
+        if !std::mem::take(&mut is_new) {
+            continue;
+        }
         let read = identity.clone();
         match tokio::task::spawn_blocking(move || read.reload()).await {
             Ok(Ok(true)) => {
@@ -52,7 +57,6 @@ pub(super) async fn watch(member: &Member) {
             }
             Ok(Ok(false)) => {}
             Ok(Err(error)) => {
-                // The two files are written one after the other, so this may be over in a moment.
                 let detail = format!(
                     "the certificate for other hosts is shown as before: {}",
                     chain(&error)

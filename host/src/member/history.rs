@@ -43,17 +43,23 @@ enum Level {
 /// Keeps it short until it is dropped.
 pub(super) async fn keep_short(member: &Member) {
     let (mut past, mut told, mut has_failed) = (Past::default(), Level::default(), false);
+    let mut has_looked = false;
     let every = member.history.map_or(EVERY.1, |kept| kept / LOOKS).clamp(EVERY.0, EVERY.1);
     let mut ticks = tokio::time::interval(every);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        if member.fleet.is_cut_off() || !placement::is_planner(&member.fleet) {
+        let plans = !member.fleet.is_cut_off() && placement::is_planner(&member.fleet);
+        // At its start every host looks: it may be the only one that anybody watches.
+        if (plans || !has_looked)
+            && let Ok(fill) = member.fleet.store().fill().await
+        {
+            told = tell_fill(member, told, fill);
+            has_looked = true;
+        }
+        if !plans {
             past = Past::default();
             continue;
-        }
-        if let Ok(fill) = member.fleet.store().fill().await {
-            told = tell_fill(member, told, fill);
         }
         let Some(kept) = member.history else { continue };
         match compact(member, &mut past, kept).await {

@@ -2,9 +2,11 @@
 //! says. What fails is tried again later and keeps nobody else back.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::AssertUnwindSafe;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use steerage_core::id::{AppName, Generation};
 use steerage_core::reconcile::{Standing, Step, Wanted, Wish, next_step};
 use tokio::sync::Notify;
@@ -148,7 +150,15 @@ impl UnderWay {
             _ if self.work.len() >= PARALLEL => drop(self.waiting.insert(app)),
             step => {
                 self.busy.insert(app.clone());
-                self.work.spawn(look(member.clone(), app, step));
+                let member = member.clone();
+                // What panics is a failure like others, or the app would count as busy for ever.
+                self.work.spawn(async move {
+                    let looked = AssertUnwindSafe(look(member, app.clone(), step)).catch_unwind();
+                    looked.await.unwrap_or_else(|_| {
+                        let failed = Some(DeployError::Task("it panicked".to_owned()));
+                        Looked { app, step, failed }
+                    })
+                });
             }
         }
     }
@@ -353,7 +363,9 @@ impl Announced {
 
 fn complain(member: &Member, app: &AppName, error: &DeployError, n_failures: u32) {
     tracing::warn!(%app, error = chain(error), n_failures, "cannot catch up with an app; trying on");
-    if n_failures == 0 {
+    // A route that one app gives up and another takes comes in two pieces of news.
+    let is_passing = matches!(error, DeployError::Conflict(_));
+    if n_failures == if is_passing { 3 } else { 0 } {
         let detail = format!("{app} cannot be brought up here: {}", chain(error));
         let advice = if error.is_full_disk() {
             "make room on the disk of this host, which then catches up; others answer for it meanwhile"

@@ -9,20 +9,20 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
-use hyper::body::Incoming;
 use steerage_core::outcome::{Outcome, Refusal};
 use steerage_core::units;
 use wasmtime_wasi_http::Error;
 
 use super::told;
 use crate::call::Call;
+use crate::listener::upload::Upload;
 use crate::respond::head::remove;
 
 /// A request's body, from wherever it is.
 #[derive(Debug)]
 pub enum Inbound {
     /// On its way from the client.
-    Coming(Incoming),
+    Coming(Upload),
     /// All of it.
     Held(Full<Bytes>),
 }
@@ -89,10 +89,11 @@ impl RequestBody {
     }
 
     /// Ends the call, whatever the guest makes of it, unless it is over: a program's stdin is read
-    /// ahead of it.
+    /// ahead of it. What was said before stays: when a response is cut over HTTP/2, its request breaks
+    /// off as well.
     fn end(&self, outcome: Outcome) {
         if !self.call.is_over() {
-            self.call.overrule(outcome);
+            self.call.cut(outcome);
         }
     }
 }

@@ -94,10 +94,7 @@ impl Letter {
         let is_idempotent = parts.method.is_idempotent();
         let is_small = body.is_end_stream() || body.size_hint().exact().is_some_and(|n| n <= HELD);
         let body = if is_small {
-            // While this waits, nothing else ends a client that sends a byte now and then.
-            let collected = tokio::time::timeout(READ_WITHIN, body.collect()).await;
-            let collected = collected.map_err(|_| Unread::InTime)?;
-            Content::Held(collected.map_err(|_| Unread::Broken)?.to_bytes())
+            Content::Held(read_within(READ_WITHIN, body).await?)
         } else {
             Content::Coming(Arc::new(Coming {
                 body: Mutex::new(body),
@@ -203,6 +200,15 @@ impl Letter {
     }
 }
 
+/// Reads a whole body. While this waits, nothing else ends a client that sends a byte now and then.
+async fn read_within<B: http_body::Body>(limit: Duration, body: B) -> Result<Bytes, Unread> {
+    match tokio::time::timeout(limit, body.collect()).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(_)) => Err(Unread::Broken),
+        Err(_) => Err(Unread::InTime),
+    }
+}
+
 /// Holds an answer back until it is whole, so that it can be asked for again while nobody has seen a
 /// part of it; not for long, and not much of it.
 async fn hold(mut body: IncomingBody, in_flight: InFlight) -> Result<Reading, hyper::Error> {
@@ -275,5 +281,27 @@ impl http_body::Body for Lent {
 
     fn size_hint(&self) -> SizeHint {
         self.0.body.lock().unwrap_or_else(PoisonError::into_inner).size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+    use http_body_util::StreamBody;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_comes_a_byte_a_second_is_given_up() {
+        let bytes = stream::unfold((), |()| async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            Some((Ok::<_, std::io::Error>(Frame::data(Bytes::from_static(b"x"))), ()))
+        });
+        let body = StreamBody::new(Box::pin(bytes));
+        let started_at = tokio::time::Instant::now();
+        assert!(matches!(read_within(READ_WITHIN, body).await, Err(Unread::InTime)));
+        assert_eq!(started_at.elapsed(), READ_WITHIN);
+        let whole = read_within(READ_WITHIN, Full::new(Bytes::from_static(b"whole"))).await;
+        assert!(whole.is_ok_and(|whole| whole == "whole"));
     }
 }

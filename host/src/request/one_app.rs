@@ -12,12 +12,12 @@ pub(super) fn find<'t, 'r, T: Clone>(
     if routes.is_empty() {
         return Err(Refusal::NotBuilt);
     }
-    let names = routes.iter().map(|routed| match &routed.route.host {
+    let mut names = routes.iter().map(|routed| match &routed.route.host {
         HostPattern::Exact(name) => name.to_string(),
         HostPattern::Suffix(name) => format!("any.{name}"),
         HostPattern::Any => String::new(),
     });
-    names.into_iter().find_map(|name| routes.find(&name, path)).ok_or(Refusal::NoRoute)
+    names.find_map(|name| routes.find(&name, path)).ok_or(Refusal::NoRoute)
 }
 
 #[cfg(test)]

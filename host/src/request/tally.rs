@@ -14,7 +14,7 @@ use crate::call::{Call, Usage};
 use crate::catalog::{Count, Deployed, Target};
 use crate::respond;
 use crate::telemetry::calls::CallSummary;
-use crate::telemetry::events::{Event, Events, Place, Same, Severity};
+use crate::telemetry::events::{Event, Place, Same, Severity};
 
 /// A path of more bytes than this is cut where it is kept.
 const LONGEST_PATH: usize = 256;
@@ -28,7 +28,7 @@ pub struct Tally {
     call: Arc<Call>,
     deployed: Arc<Deployed>,
     count: Option<Arc<Count>>,
-    events: Arc<Events>,
+    front: Arc<Front>,
     started_at: Instant,
     method: Method,
     path: Box<str>,
@@ -38,7 +38,7 @@ pub struct Tally {
 impl Tally {
     /// Starts the record of a call.
     pub fn begin(
-        front: &Front,
+        front: &Arc<Front>,
         id: CallId,
         started_at: Instant,
         target: &Target,
@@ -64,7 +64,7 @@ impl Tally {
             call: Arc::new(Call::new(id)),
             deployed,
             count: target.count.clone(),
-            events: front.events.clone(),
+            front: front.clone(),
             started_at,
             method,
             path: path.into(),
@@ -82,6 +82,12 @@ impl Tally {
     #[must_use]
     pub fn started_at(&self) -> Instant {
         self.started_at
+    }
+
+    /// Whether the host has given up the calls that still run.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.front.shutdown.is_cut()
     }
 
     /// Ends the call as refused and answers it so.
@@ -120,7 +126,7 @@ impl Tally {
             "set [instance] reuse = {n_served}, or build the guest with a toolchain whose instances \
              take more requests"
         );
-        self.events.push(Event {
+        self.front.events.push(Event {
             app: Some(self.deployed.app.clone()),
             generation: Some(self.deployed.generation),
             call: Some(self.call.id),
@@ -143,8 +149,8 @@ impl Tally {
             place: self.place(outcome),
         };
         // Before anything is made of it: the next thousand may be refused for the same reason.
-        let is_counted = self.events.counted(&same);
-        if is_counted && !self.events.are_repeats_followed() {
+        let is_counted = self.front.events.counted(&same);
+        if is_counted && !self.front.events.are_repeats_followed() {
             return;
         }
         let mut evidence = vec![
@@ -167,9 +173,9 @@ impl Tally {
             ..Event::now(outcome.cause(), outcome.to_string())
         };
         if is_counted {
-            self.events.repeat(event);
+            self.front.events.repeat(event);
         } else {
-            self.events.push(event);
+            self.front.events.push(event);
         }
     }
 

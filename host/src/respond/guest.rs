@@ -127,10 +127,17 @@ fn swallow<T: Send + 'static>(mut body: WasiBody, call: Arc<Call>, promised: Opt
     let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
     // It ends with the guest, which the call's timeout bounds.
     drop(runtime.spawn(async move {
-        while let Some(Ok(frame)) = body.frame().await {
-            let surplus = frame.data_ref().map_or(0, Bytes::len) as u64;
+        while let Some(frame) = body.frame().await {
+            // The 0.3 bindings count as well, and make an error of what is too much.
+            let surplus = match &frame {
+                Ok(frame) => frame.data_ref().map_or(0, Bytes::len) as u64,
+                Err(_) => 1,
+            };
             if let Some(promised) = promised.filter(|_| surplus > 0) {
                 call.cut(no_answer(differs(promised, promised.saturating_add(surplus))));
+            }
+            if frame.is_err() {
+                break;
             }
         }
         drop(kept);

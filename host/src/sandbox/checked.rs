@@ -26,6 +26,9 @@ const MOST_EVENTS: u32 = 1024;
 /// What a program is told of a list that is longer: `errno::inval`.
 const INVALID: i32 = 28;
 
+type Guests<'c> = Caller<'c, CoreGuest>;
+type Four = (i32, i32, i32, i32);
+
 const PREVIEW1: &str = "wasi_snapshot_preview1";
 
 /// Puts checks before the functions of preview 1.
@@ -34,12 +37,10 @@ const PREVIEW1: &str = "wasi_snapshot_preview1";
 /// When a function has another type, which would be a bug.
 pub(super) fn preview1(linker: &mut Linker<CoreGuest>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
-    let wrap = |(file, buffers, n, out): (i32, i32, i32, i32)| (file, buffers, n, out);
     linker.func_wrap_async(
         PREVIEW1,
         "fd_read",
-        move |mut caller: Caller<'_, CoreGuest>, from| {
-            let (file, buffers, n, out) = wrap(from);
+        |mut caller: Guests<'_>, (file, buffers, n, out): Four| {
             Box::new(async move {
                 if n.cast_unsigned() > MOST_BUFFERS {
                     return Ok(INVALID);
@@ -53,8 +54,7 @@ pub(super) fn preview1(linker: &mut Linker<CoreGuest>) -> wasmtime::Result<()> {
     linker.func_wrap_async(
         PREVIEW1,
         "fd_write",
-        move |mut caller: Caller<'_, CoreGuest>, to| {
-            let (file, buffers, n, out) = wrap(to);
+        |mut caller: Guests<'_>, (file, buffers, n, out): Four| {
             Box::new(async move {
                 if n.cast_unsigned() > MOST_BUFFERS {
                     return Ok(INVALID);
@@ -68,8 +68,7 @@ pub(super) fn preview1(linker: &mut Linker<CoreGuest>) -> wasmtime::Result<()> {
     linker.func_wrap_async(
         PREVIEW1,
         "poll_oneoff",
-        move |mut caller: Caller<'_, CoreGuest>, of| {
-            let (asked, events, n, out) = wrap(of);
+        |mut caller: Guests<'_>, (asked, events, n, out): Four| {
             Box::new(async move {
                 if n.cast_unsigned() > MOST_EVENTS {
                     return Ok(INVALID);

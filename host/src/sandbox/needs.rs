@@ -131,7 +131,7 @@ impl<'s, 'b> Counting<'s, 'b> {
 
     fn instantiate_module(&mut self, module: Option<usize>) {
         let module = module.and_then(|module| self.sections.modules.get(module));
-        self.needs.add(module.unwrap_or(&Needs::default()));
+        self.needs.add(&module.copied().unwrap_or_default());
     }
 
     fn instantiate(

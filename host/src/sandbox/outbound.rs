@@ -157,10 +157,9 @@ impl Inner {
             return Err(Error::HttpRequestDenied);
         };
         let patience = Patience::of(&options);
-        let turn = match timeout_at(patience.connect_until, turns.acquire_owned()).await {
-            Ok(Ok(turn)) => turn,
-            // The time is over, or the instance.
-            _ => return Err(Error::ConnectionLimitReached),
+        // Otherwise the time is over, or the instance.
+        let Ok(Ok(turn)) = timeout_at(patience.connect_until, turns.acquire_owned()).await else {
+            return Err(Error::ConnectionLimitReached);
         };
         let response = self.exchange(request, &destination, is_named, &patience).await?;
         let body = |body| AnswerBody::new(body, patience.between_bytes, turn).boxed_unsync();

@@ -68,6 +68,7 @@ struct Place {
 #[derive(Debug)]
 struct Waiter {
     needs: u32,
+    deadline: Instant,
     turn: oneshot::Sender<Place>,
 }
 
@@ -120,11 +121,18 @@ impl Gate {
         deadline: Instant,
     ) -> Result<Permit, Refusal> {
         let is_free = self.n_waiting.load(Ordering::SeqCst) == 0;
-        let place = if is_free && self.reach(needs) == Reach::Taken {
-            Place { gate: self.clone(), needs, since: now.into() }
-        } else {
-            self.wait(limits, needs, deadline).await?
-        };
+        let reached = if is_free { self.reach(needs) } else { Reach::NoPlace };
+        if reached == Reach::Taken {
+            let place = Place { gate: self.clone(), needs, since: now.into() };
+            return Ok(Permit { _place: place });
+        }
+        let waited = self.wait(limits, needs, deadline).await;
+        if waited.is_err() && reached == Reach::NoSlot {
+            // Reaching for slots, it had a place for a moment, which somebody may have missed who is in
+            // line now, and who is not known to wait for slots.
+            self.hand_on();
+        }
+        let place = waited?;
         Ok(Permit { _place: place })
     }
 
@@ -229,8 +237,8 @@ impl Gate {
                 in_line.is_served = true;
                 Ok(place)
             }
-            // Nobody drops a sender that is in line; time running out is the one way here.
-            Ok(Err(_)) | Err(_) if self.lacks_slots() => Err(Refusal::HostFull),
+            Err(_) if self.lacks_slots() => Err(Refusal::HostFull),
+            // Its time has run out, or it was found that it will have.
             Ok(Err(_)) | Err(_) => {
                 Err(Refusal::TooLate { needs: self.hold(), limit: limits.timeout })
             }
@@ -262,7 +270,7 @@ impl Gate {
             return Err(if lacks_slots { Refusal::HostFull } else { refusal });
         }
         let (sender, turn) = oneshot::channel();
-        waiting.push_back(Waiter { needs, turn: sender });
+        waiting.push_back(Waiter { needs, deadline, turn: sender });
         self.count(&waiting);
         Ok(turn)
     }
@@ -273,7 +281,8 @@ impl Gate {
         let mut is_known = false;
         loop {
             let mut waiting = self.lock();
-            while waiting.front().is_some_and(|waiter| waiter.turn.is_closed()) {
+            // Who is dropped here learns it from that.
+            while waiting.front().is_some_and(|waiter| self.is_in_vain(waiter)) {
                 waiting.pop_front();
             }
             let reached = waiting.front().map(|waiter| self.reach(waiter.needs));
@@ -295,6 +304,14 @@ impl Gate {
             }
             is_known = true;
         }
+    }
+
+    /// Whether it is no use to start the call: nobody waits for it, or there is no time left. When it
+    /// got in line, nothing may have been known of how long calls take.
+    fn is_in_vain(&self, waiter: &Waiter) -> bool {
+        let hold = self.hold();
+        let left = || waiter.deadline.saturating_duration_since(Instant::now());
+        waiter.turn.is_closed() || (!hold.is_zero() && admit::is_too_late(hold, left()))
     }
 
     /// The host has taken the app off the list of those that wait for slots.
@@ -331,14 +348,15 @@ impl Drop for Place {
         let gate = &self.gate;
         gate.n_slots.fetch_sub(self.needs, Ordering::SeqCst);
         gate.bounds.give_back(self.needs);
-        let was_last = gate.n_running.fetch_sub(1, Ordering::SeqCst) == 1;
+        let is_at_rest = gate.n_running.fetch_sub(1, Ordering::SeqCst) == 1;
         if gate.n_waiting.load(Ordering::SeqCst) > 0 {
             gate.measure(self.since.elapsed());
             gate.hand_on();
-        } else if was_last {
-            gate.hold.store(0, Ordering::Relaxed);
-        } else {
+        } else if !is_at_rest {
             gate.measure(self.since.elapsed());
+        }
+        if gate.load() == (0, 0) {
+            gate.hold.store(0, Ordering::Relaxed);
         }
         gate.bounds.lend_on();
     }

@@ -406,12 +406,12 @@ async fn joins(gate: &Arc<Gate>) -> Result<tokio::task::JoinHandle<Permit>, Refu
     }
 }
 
-/// A gate whose calls were found to take three seconds, one of which runs.
+/// A gate whose calls were found to take a second and a half, one of which runs.
 async fn slow_crowd(schedule: &Schedule) -> (Arc<Gate>, Permit) {
     let gate = schedule.gate(&narrow(), &TenantName::default(), Weight::DEFAULT);
     let first = admit(&gate).await.unwrap();
     let second = joins(&gate).await.unwrap();
-    tokio::time::advance(Duration::from_secs(3)).await;
+    tokio::time::advance(Duration::from_millis(1500)).await;
     drop(first);
     let second = second.await.unwrap();
     assert!(matches!(joins(&gate).await, Err(Refusal::TooLate { .. })));
@@ -428,6 +428,7 @@ async fn a_slow_crowd_that_has_gone_is_not_held_against_the_next() {
     let waiting = joins(&gate).await.unwrap();
     drop(first);
     drop(waiting.await.unwrap());
+    threads.stop();
 }
 
 #[tokio::test(start_paused = true)]
@@ -439,6 +440,7 @@ async fn a_new_deployment_is_not_held_to_how_long_calls_took_before() {
     let waiting = joins(&gate).await.unwrap();
     drop(last);
     drop(waiting.await.unwrap());
+    threads.stop();
 }
 
 #[tokio::test(start_paused = true)]
@@ -477,6 +479,7 @@ async fn slots_that_come_free_go_to_the_app_that_has_the_least() {
         drop(call.await.unwrap());
     }
     assert_eq!((schedule.slots().0, schedule.n_waiting()), (0, 0));
+    threads.stop();
 }
 
 #[tokio::test]
@@ -496,4 +499,5 @@ async fn who_comes_second_to_a_guest_does_not_wait_for_the_first() {
     assert_eq!(task.run(), (task::Slice::Over, Duration::ZERO));
     go.send(()).unwrap();
     assert_eq!(polls.join().unwrap(), task::Slice::Over);
+    threads.stop();
 }

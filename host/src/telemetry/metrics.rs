@@ -2,7 +2,10 @@
 //! status classes; never paths, hosts or digests.
 //! Does not collect in the background: numbers are read when somebody asks.
 
+mod fleet;
 pub mod form;
+
+pub use self::fleet::FleetReading;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -94,6 +97,8 @@ pub struct HostReading {
     pub unrouted: u64,
     /// Seconds since the host started.
     pub uptime: Duration,
+    /// Its fleet, if it has one.
+    pub fleet: Option<FleetReading>,
 }
 
 /// Where readings come from.
@@ -376,6 +381,9 @@ fn encode_host(encoder: &mut DescriptorEncoder<'_>, host: &HostReading) -> fmt::
         MetricType::Counter,
     )?;
     metric.encode_counter::<NoLabels, _, u64>(&host.unrouted, None)?;
+    if let Some(fleet) = &host.fleet {
+        fleet.encode(encoder)?;
+    }
     let mut metric =
         encoder.encode_descriptor("host_build", "The running version", None, MetricType::Info)?;
     metric.encode_info(&[("version", env!("CARGO_PKG_VERSION"))])

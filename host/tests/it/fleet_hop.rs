@@ -10,10 +10,11 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::fleet::Fleet;
 use crate::harness::{Host, PATIENCE, manifest, raw, reader, says, wat};
+use crate::outbound::LOOPBACK;
 
 /// Two hosts, of which the first runs nothing: what it is asked goes over the hop.
 async fn fleet() -> Option<Fleet> {
-    let fleet = Fleet::start(2).await?;
+    let fleet = Fleet::start_with(2, &LOOPBACK).await?;
     fleet.stand("h1", "cordoned").await;
     Some(fleet)
 }

@@ -42,6 +42,12 @@ async fn a_lost_host_is_told_and_listed_until_it_is_back_and_one_that_left_is_no
         let lost = state(&fleet.hosts[host], "h2", "lost").await;
         assert!(lost["lost_seconds"].is_u64(), "{lost}");
     }
+    // What was wanted of it can be taken back though it is away.
+    for standing in ["cordoned", "open"] {
+        fleet.stand("h2", standing).await;
+    }
+    assert_eq!(fleet.first().metric("fleet_hosts ").await, 2.0);
+    assert_eq!(fleet.first().metric("fleet_store_answers ").await, 1.0);
     let said = fleet.first().run(&["hosts"]).done().stdout;
     let line = said.lines().find(|line| line.contains("h2")).unwrap();
     assert!(line.contains("lost ") && line.contains("ago"), "{said}");

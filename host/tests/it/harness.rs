@@ -214,6 +214,19 @@ impl Host {
         host
     }
 
+    /// A host behind a command of the shell that limits it, whose log can be read when it has ended.
+    pub(crate) fn under(limit: &str, flags: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let inner = Self::command(folder.path(), flags);
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("{limit}; exec \"$0\" \"$@\"")]);
+        command.arg(inner.get_program()).args(inner.get_args());
+        command.env("RUST_LOG", "warn").stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut host = Self::spawn(command, folder.path());
+        host._folder = Some(folder);
+        host
+    }
+
     /// The same, with a log of every call that can be read when it has ended.
     pub(crate) fn logging(flags: &[&str]) -> Self {
         Self::logging_as("steerage=debug", flags)
@@ -367,6 +380,10 @@ impl Host {
         let pid = self.pid().to_string();
         let status = Command::new("kill").args([&format!("-{name}"), &pid]).status();
         assert!(status.unwrap().success());
+    }
+
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
     }
 
     pub(crate) fn kill(&mut self) {

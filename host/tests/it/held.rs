@@ -231,14 +231,15 @@ async fn refusals_are_one_event_that_counts_and_hide_nothing() {
     assert!(shown.contains("\n    call: "), "{shown}");
 }
 
-/// Keeps a megabyte more with each call, so that only an instance that is reused runs out of memory.
+/// Keeps some more with each call, so that only an instance that is reused runs out of memory, and only
+/// after more calls than show that it can be reused.
 #[tokio::test]
 async fn a_leak_from_call_to_call_is_told_apart_from_a_call_that_needs_too_much() {
     let host = Host::start();
-    let more = "[instance]\nreuse = 100\nmax_growth = \"64MiB\"\n[limits]\nmemory = \"8MiB\"";
+    let more = "[instance]\nreuse = 1000\nmax_growth = \"64MiB\"\n[limits]\nmemory = \"8MiB\"";
     host.serve("leak", &std::fs::read(guests::COUNTER).unwrap(), more).await;
-    for _ in 0..40 {
-        if host.get("/leak?leak=1048576").await.status != 200 {
+    for _ in 0..200 {
+        if host.get("/leak?leak=131072").await.status != 200 {
             break;
         }
     }

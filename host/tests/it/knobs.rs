@@ -157,19 +157,21 @@ async fn a_host_in_a_small_address_space_makes_itself_small() {
 #[tokio::test]
 async fn no_more_connections_than_the_operator_wants() {
     let host = Host::with(&["--connections", "1", "--idle-timeout", "1h"]);
-    let first = TcpStream::connect(&host.listen).await.unwrap();
-    let open = || async {
-        let n_open = host.admin("GET", "/v1/host", "").await.json()["connections"].as_u64();
-        n_open.filter(|n_open| *n_open == 1)
-    };
-    host.until("a connection", open).await;
+    host.serve("slow", &std::fs::read(steerage_guests::SLOW).unwrap(), "").await;
+    // One that is answered; whoever asks for nothing would give way.
+    let mut first = TcpStream::connect(&host.listen).await.unwrap();
+    first.write_all(b"GET /slow?ms=3000 HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    host.until("running call", || async {
+        let running = host.metric("http_server_active_requests{app=\"slow\"}").await;
+        (running >= 1.0).then_some(())
+    })
+    .await;
     let mut second = TcpStream::connect(&host.listen).await.unwrap();
     let request = b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
     second.write_all(request).await.unwrap();
     let info = host.admin("GET", "/v1/host", "").await.json();
     assert_eq!((&info["connections"], &info["unrouted"]), (&1.into(), &0.into()));
-    // Only once the first is gone is the second served.
-    drop(first);
+    // Only once the first has its answer and is idle is the second served.
     let mut reply = String::new();
     second.read_to_string(&mut reply).await.unwrap();
     assert!(reply.starts_with("HTTP/1.1 404"), "{reply}");

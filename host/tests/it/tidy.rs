@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 const LONGEST_FILE: usize = 400;
 
 /// Which level each module of the host stands on; it may use only lower ones. See ARCHITECTURE.md.
-const LEVELS: [(&str, u32); 31] = [
+const LEVELS: &[(&str, u32)] = &[
     ("cli", 8),
     ("serve", 7),
     ("client", 6),
@@ -19,6 +19,7 @@ const LEVELS: [(&str, u32); 31] = [
     ("agent", 4),
     ("catalog", 3),
     ("fleet", 3),
+    ("listener", 2),
     ("schedule", 2),
     ("sandbox", 2),
     ("forward", 2),
@@ -35,6 +36,7 @@ const LEVELS: [(&str, u32); 31] = [
     ("kernel", 0),
     ("meter", 0),
     ("priority", 0),
+    ("reload", 0),
     ("shutdown", 0),
     ("lib", 9),
     ("main", 9),

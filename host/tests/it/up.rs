@@ -86,9 +86,11 @@ impl Up {
 
 impl Drop for Up {
     fn drop(&mut self) {
-        // It may have ended already.
-        drop(self.child.kill());
-        drop(self.child.wait());
+        // In order, so that it takes its folder away, unless it has ended already.
+        if let Ok(None) = self.child.try_wait() {
+            self.signal("TERM");
+            drop(self.child.wait());
+        }
     }
 }
 

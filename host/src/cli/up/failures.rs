@@ -5,6 +5,7 @@ use std::pin::pin;
 
 use anyhow::Context as _;
 use futures_util::StreamExt as _;
+use steerage_core::id::AppName;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
@@ -54,7 +55,7 @@ async fn print_repeated(screen: Screen, mut repeats: Receiver<Event>) -> anyhow:
 fn line(screen: Screen, event: &Event) -> String {
     let at = screen.paint(Tone::Faint, &human::clock(event.at));
     let kind = screen.paint(Tone::Bad, event.kind);
-    let app = event.app.as_ref().map_or("host", |app| app.as_str());
+    let app = event.app.as_ref().map_or("host", AppName::as_str);
     let told = |wanted: &str| {
         let found = event.evidence.iter().find(|(name, _)| name == wanted);
         found.map_or("", |(_, value)| value.as_str())

@@ -220,9 +220,8 @@ mod tests {
         let call = Arc::new(crate::call::Call::new(steerage_core::id::CallId::from_u128(1)));
         let (head, response) = HeadSender::new(call.clone());
         let output = Output::new(head);
-        let taken =
-            written.iter().map(|text| output.write(Bytes::from(text.as_bytes().to_vec())).is_ok());
-        let is_taken = taken.fold(true, |all, taken| all && taken);
+        let mut pieces = written.iter().map(|text| Bytes::from(text.as_bytes().to_vec()));
+        let is_taken = pieces.all(|piece| output.write(piece).is_ok());
         let finished = output.finish();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let found = match (call.ended(), finished) {

@@ -1,0 +1,151 @@
+//! Judges what stands around a host: certificate and token, and who is where it wants to be.
+//! Does not look at files or sockets: what was found is an argument.
+
+use super::{Finding, Trouble, Verdict, bad, ok, warn};
+use crate::expiry::Expiry;
+
+/// What was found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outside {
+    /// When the certificate for callers ends and how soon that is, or why it cannot be used; `None`
+    /// without one.
+    pub certificate: Option<Result<(String, Option<Expiry>), String>>,
+    /// Whether the operators' token is too short, or why it cannot be used; `None` without one.
+    pub token: Option<Result<bool, String>>,
+    /// Addresses that somebody else has.
+    pub taken: Vec<Taken>,
+    /// The data folder, where another host uses it.
+    pub data_in_use: Option<String>,
+}
+
+/// An address that somebody else has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// The setting that wants it.
+    pub key: &'static str,
+    /// The address.
+    pub address: String,
+    /// Who has it.
+    pub holder: String,
+}
+
+/// Looks at everything there is.
+#[must_use]
+pub fn examine(outside: &Outside) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    findings.extend(outside.certificate.as_ref().map(certificate));
+    findings.extend(outside.token.as_ref().map(token));
+    findings.extend(outside.taken.iter().map(taken));
+    findings.extend(outside.data_in_use.as_deref().map(data));
+    findings
+}
+
+fn certificate(found: &Result<(String, Option<Expiry>), String>) -> Finding {
+    let subject = "certificate for callers";
+    let trade =
+        "nothing: a host that runs reads it again by itself, or at once on SIGHUP".to_owned();
+    match found {
+        Ok((ends, None)) => ok(subject, format!("ends at {ends}")),
+        Ok((ends, Some(expiry))) => {
+            let why = format!("it {expiry}; callers do not believe it then");
+            let verdict = if *expiry == Expiry::Over { Verdict::Fail } else { Verdict::Warn };
+            let change = "renew it, and write it where tls_cert and tls_key say".to_owned();
+            bad(verdict, subject, format!("ends at {ends}"), Trouble { why, change, trade })
+        }
+        Err(why) => {
+            let change = "tls_cert and tls_key: a chain in PEM, and its own key".to_owned();
+            let why = format!("{why}; a host does not start with it");
+            bad(Verdict::Fail, subject, "cannot be used", Trouble { why, change, trade })
+        }
+    }
+}
+
+fn token(found: &Result<bool, String>) -> Finding {
+    let subject = "token of operators";
+    let change = "openssl rand -hex 32, into the file that token_file says".to_owned();
+    let trade = "operators must be given the new one; a host reads it on SIGHUP".to_owned();
+    match found {
+        Ok(false) => ok(subject, "long enough"),
+        Ok(true) => {
+            let why = "a short one may be guessed".to_owned();
+            warn(subject, "fewer than 16 characters", Trouble { why, change, trade })
+        }
+        Err(why) => {
+            let why = format!("{why}; a host does not start with it");
+            bad(Verdict::Fail, subject, "cannot be used", Trouble { why, change, trade })
+        }
+    }
+}
+
+fn taken(taken: &Taken) -> Finding {
+    let Taken { key, address, holder } = taken;
+    let why = "a host that starts now is refused; all is well if this one is meant".to_owned();
+    let change = format!("{key} = another address, or end {holder}");
+    let trade = "callers must be told the new address".to_owned();
+    warn("addresses", format!("{address} is taken by {holder}"), Trouble { why, change, trade })
+}
+
+fn data(folder: &str) -> Finding {
+    let why = "another host uses it, and a host that starts now is refused; all is well if that one \
+               is meant";
+    let trouble = Trouble {
+        why: why.to_owned(),
+        change: "data = another folder, or end the host that uses this one".to_owned(),
+        trade: "a host with another folder serves other apps".to_owned(),
+    };
+    warn("data folder", format!("{folder} is in use"), trouble)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(outside: &Outside, expected: &[(Verdict, &str)]) {
+        let findings = examine(outside);
+        let found: Vec<_> =
+            findings.iter().map(|finding| (finding.verdict, finding.found.as_str())).collect();
+        assert_eq!(found, expected);
+        for finding in &findings {
+            assert_eq!(finding.trouble.is_some(), finding.verdict != Verdict::Ok);
+        }
+    }
+
+    #[test]
+    fn what_is_not_there_is_not_judged() {
+        check(&Outside::default(), &[]);
+    }
+
+    #[test]
+    fn certificates_fail_once_they_are_over_or_unusable() {
+        let of = |certificate| Outside { certificate: Some(certificate), ..Outside::default() };
+        let ends = |expiry| of(Ok(("2027".to_owned(), expiry)));
+        check(&ends(None), &[(Verdict::Ok, "ends at 2027")]);
+        check(&ends(Some(Expiry::Day)), &[(Verdict::Warn, "ends at 2027")]);
+        check(&ends(Some(Expiry::Over)), &[(Verdict::Fail, "ends at 2027")]);
+        check(&of(Err("no key".to_owned())), &[(Verdict::Fail, "cannot be used")]);
+    }
+
+    #[test]
+    fn who_is_in_the_way_is_a_warning_since_it_may_be_the_host_itself() {
+        let taken = Taken {
+            key: "listen",
+            address: "127.0.0.1:8080".to_owned(),
+            holder: "nginx (process 7)".to_owned(),
+        };
+        let outside = Outside {
+            token: Some(Ok(true)),
+            taken: vec![taken],
+            data_in_use: Some("data".to_owned()),
+            ..Outside::default()
+        };
+        check(
+            &outside,
+            &[
+                (Verdict::Warn, "fewer than 16 characters"),
+                (Verdict::Warn, "127.0.0.1:8080 is taken by nginx (process 7)"),
+                (Verdict::Warn, "data is in use"),
+            ],
+        );
+    }
+}

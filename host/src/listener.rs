@@ -1,0 +1,363 @@
+//! One door of the host: accepting connections, TLS, HTTP/1.1 and HTTP/2, and patience with slow
+//! clients. Callers, other hosts and operators come in by one of these each.
+//! Does not know what is asked: every request goes to the door's [`Service`].
+
+mod connection;
+pub mod descriptors;
+mod idle;
+pub mod patience;
+mod progress;
+mod room;
+pub mod sockets;
+mod streams;
+mod timer;
+pub mod tls;
+pub mod upload;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+
+use self::connection::{Connection, Word};
+use self::descriptors::{Descriptors, Kept};
+use self::idle::Idle;
+use self::patience::{Answer, Limits, Patient};
+use self::room::{Entered, Room};
+use self::streams::Streams;
+use self::upload::Upload;
+use crate::shutdown::Shutdown;
+
+/// What a request may end in that is not an answer.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// How a listener stands.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Most connections at once; when there are as many, those that ask for nothing are ended.
+    pub n_connections: usize,
+    /// Longest waits for clients.
+    pub limits: Limits,
+    /// Most bytes of a request's head.
+    pub head_size: usize,
+    /// Most bytes of answers that clients may leave untaken, all connections together.
+    pub n_untaken: u64,
+    /// Whether connections of HTTP/2 are ended that carry nothing, or nothing that their clients take,
+    /// for the idle timeout. Other hosts keep theirs, and end them when they go.
+    pub ends_idle: bool,
+    /// What a connection of HTTP/2 may carry at once, where it is not what browsers are given.
+    pub windows: Option<Windows>,
+    /// Files that are kept for its connections when the process may open no more.
+    pub n_files_kept: usize,
+}
+
+/// What a connection of HTTP/2 may carry at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Windows {
+    /// Most streams.
+    pub n_streams: u32,
+    /// Bytes of a request's body that may be on their way on one stream.
+    pub stream: u32,
+    /// The same on all of them.
+    pub connection: u32,
+}
+
+/// Who answers the requests of a listener.
+pub trait Service: Send + Sync + 'static {
+    /// What a request's connection is known by.
+    type Peer: Send + Sync + 'static;
+    /// The body of an answer.
+    type Body: Body<Data = Bytes, Error: Into<BoxError>> + Unpin + Send + 'static;
+
+    /// A client has come.
+    ///
+    /// # Errors
+    /// It cannot be served.
+    fn meet(&self, client: SocketAddr, local: SocketAddr) -> Result<Self::Peer, BoxError>;
+
+    /// Answers a request.
+    fn answer(
+        &self,
+        peer: &Self::Peer,
+        request: Request<Upload>,
+    ) -> impl Future<Output = Response<Self::Body>> + Send;
+
+    /// Starts the work on a connection, or on one stream of it.
+    fn spawn(work: impl Future<Output = ()> + Send + 'static) {
+        drop(tokio::task::spawn(work));
+    }
+}
+
+/// Most a client may have in flight: longest unsent remainder held per HTTP/2 stream.
+const H2_SEND_BUFFER: usize = 64 << 10;
+/// Most HTTP/2 streams at once on one connection.
+const H2_STREAMS: u32 = 256;
+/// How often an HTTP/2 client is asked whether it is still there.
+const H2_PING: Duration = Duration::from_secs(30);
+/// Wait after a connection that could not be accepted: out of files, most likely.
+const BREATH: Duration = Duration::from_millis(50);
+
+/// A door and who is in it. Shared by the threads that accept.
+#[derive(Debug)]
+pub struct Listener<S> {
+    service: Arc<S>,
+    settings: Settings,
+    tls: Option<Arc<ServerConfig>>,
+    shutdown: Shutdown,
+    room: Arc<Room>,
+    descriptors: Arc<Descriptors>,
+}
+
+impl<S: Service> Listener<S> {
+    /// A door to this service.
+    pub fn new(
+        service: S,
+        settings: Settings,
+        tls: Option<Arc<ServerConfig>>,
+        shutdown: Shutdown,
+        descriptors: Arc<Descriptors>,
+    ) -> Arc<Self> {
+        let room = Room::new(settings.n_connections, settings.n_untaken);
+        Arc::new(Self { service: Arc::new(service), settings, tls, shutdown, room, descriptors })
+    }
+
+    /// How many connections are open, to be read whenever somebody asks.
+    #[must_use]
+    pub fn n_open(&self) -> Arc<AtomicU64> {
+        self.room.n_open()
+    }
+
+    /// On how many connections requests are being answered.
+    #[must_use]
+    pub fn n_answering(&self) -> usize {
+        self.room.n_answering()
+    }
+
+    /// Whether nobody is connected, nor was for so long.
+    #[must_use]
+    pub fn is_quiet(&self, span: Duration) -> bool {
+        self.room.is_quiet(span)
+    }
+
+    /// Accepts connections until `ending`; those that are open finish what they have then.
+    pub async fn accept(self: Arc<Self>, socket: TcpListener, ending: impl Future<Output = ()>) {
+        let mut ending = std::pin::pin!(ending);
+        let mut kept = Kept::open(self.settings.n_files_kept);
+        let mut is_out = false;
+        loop {
+            if !is_out {
+                // Otherwise the file that was just released would be taken from who waits for it.
+                kept.refill();
+            }
+            let accepted = tokio::select! {
+                biased; // The end comes first, or a flood of connections would delay it.
+                () = &mut ending => break,
+                accepted = socket.accept() => accepted,
+            };
+            let (stream, client) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    is_out = self.descriptors.is_out(&error);
+                    if is_out && kept.release() {
+                        continue;
+                    }
+                    tracing::debug!(%error, "cannot accept a connection");
+                    tokio::time::sleep(BREATH).await;
+                    continue;
+                }
+            };
+            is_out = false;
+            // In this order, since room that one thread holds for whoever comes is missing to another
+            // that somebody has come to.
+            let entered = tokio::select! {
+                biased;
+                () = &mut ending => break,
+                entered = self.room.enter(client.ip()) => entered,
+            };
+            let Some(entered) = entered else { break };
+            let listener = self.clone();
+            // The end of the host waits for this: told to end, a connection finishes what it has.
+            let busy = self.shutdown.busy();
+            S::spawn(async move {
+                if let Err(error) = listener.converse(stream, client, &entered).await {
+                    tracing::debug!(%client, %error, "connection ended");
+                }
+                drop((entered, busy));
+            });
+        }
+        self.room.finish();
+    }
+
+    async fn converse(
+        &self,
+        stream: TcpStream,
+        client: SocketAddr,
+        entered: &Entered,
+    ) -> Result<(), BoxError> {
+        stream.set_nodelay(true)?;
+        let peer = self.service.meet(client, stream.local_addr()?)?;
+        let connection = &entered.connection;
+        // A connection that is made room of, or that the end of the host finds without a request,
+        // ends here; later its driver hears of it.
+        let told = std::future::poll_fn(|context| connection.poll_told(None, context));
+        let begun = tokio::select! {
+            biased;
+            begun = tokio::time::timeout(self.settings.limits.head, self.begin(stream, entered)) => begun??,
+            _ = told => return Ok(()),
+        };
+        match begun {
+            Begun::Plain(stream, is_http2) => self.talk(stream, peer, is_http2, entered).await,
+            Begun::Tls(stream, is_http2) => self.talk(*stream, peer, is_http2, entered).await,
+        }
+    }
+
+    /// Learns which version the client speaks.
+    async fn begin(&self, stream: TcpStream, entered: &Entered) -> Result<Begun, BoxError> {
+        let (connection, limits) = (entered.connection.clone(), self.settings.limits);
+        let Some(tls) = &self.tls else {
+            let mut stream = Patient::new(stream, connection, limits);
+            let is_http2 = stream.begins_http2().await?;
+            return Ok(Begun::Plain(stream, is_http2));
+        };
+        let stream = TlsAcceptor::from(tls.clone()).accept(stream).await?;
+        let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        let stream = Patient::new(stream, connection, limits);
+        let stream = if is_http2 { stream.http2() } else { stream };
+        Ok(Begun::Tls(Box::new(stream), is_http2))
+    }
+
+    async fn talk<T>(
+        &self,
+        stream: Patient<T>,
+        peer: S::Peer,
+        is_http2: bool,
+        entered: &Entered,
+    ) -> Result<(), BoxError>
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        // One count a request, and of this connection alone: those of the whole host are shared by all
+        // threads.
+        let parts = Parts {
+            service: self.service.clone(),
+            shutdown: self.shutdown.clone(),
+            connection: entered.connection.clone(),
+            peer,
+        };
+        let parts = Arc::new(parts);
+        let service = service_fn(move |request: Request<Incoming>| {
+            let parts = parts.clone();
+            let answering = parts.connection.answer();
+            let request = Upload::of(request, &parts.connection);
+            async move {
+                let mut response = parts.service.answer(&parts.peer, request).await;
+                if !is_http2 && parts.shutdown.has_begun() {
+                    let headers = response.headers_mut();
+                    headers.insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                let answer = response.map(|body| Answer::new(body, is_http2, answering));
+                Ok::<_, std::convert::Infallible>(answer)
+            }
+        });
+        let stream = TokioIo::new(stream);
+        if is_http2 {
+            let connection = self.http2(entered).serve_connection(stream, service);
+            self.drive(connection, http2::Connection::graceful_shutdown, entered, true).await
+        } else {
+            let connection = self.http1().serve_connection(stream, service);
+            self.drive(connection, http1::Connection::graceful_shutdown, entered, false).await
+        }
+    }
+
+    fn http1(&self) -> http1::Builder {
+        let mut builder = http1::Builder::new();
+        // `Patient` times heads; without a timer hyper does not.
+        builder.header_read_timeout(None).max_header_size(self.settings.head_size);
+        builder
+    }
+
+    fn http2(&self, entered: &Entered) -> http2::Builder<Streams<S>> {
+        let streams = Streams::new(entered, self.room.clone(), &self.settings);
+        let mut builder = http2::Builder::new(streams);
+        let head_size = u32::try_from(self.settings.head_size).unwrap_or(u32::MAX);
+        builder
+            .timer(TokioTimer::new())
+            .keep_alive_interval(H2_PING)
+            .keep_alive_timeout(self.settings.limits.head)
+            .max_concurrent_streams(H2_STREAMS)
+            .max_header_list_size(head_size)
+            .max_send_buf_size(H2_SEND_BUFFER);
+        if let Some(windows) = self.settings.windows {
+            builder
+                .max_concurrent_streams(windows.n_streams)
+                .initial_stream_window_size(windows.stream)
+                .initial_connection_window_size(windows.connection);
+        }
+        builder
+    }
+
+    /// Serves a connection until it ends, or finishes it when it is told to.
+    async fn drive<C>(
+        &self,
+        connection: C,
+        finish: fn(std::pin::Pin<&mut C>),
+        entered: &Entered,
+        is_http2: bool,
+    ) -> Result<(), BoxError>
+    where
+        C: Future<Output = hyper::Result<()>>,
+    {
+        let mut driven = std::pin::pin!(connection);
+        let connection = &entered.connection;
+        let ends_idle = is_http2 && self.settings.ends_idle;
+        let mut idle = ends_idle.then(|| Idle::new(self.settings.limits));
+        let mut known = None;
+        std::future::poll_fn(|context| {
+            loop {
+                if let std::task::Poll::Ready(ended) = driven.as_mut().poll(context) {
+                    return std::task::Poll::Ready(ended.map_err(BoxError::from));
+                }
+                let told = match idle.as_mut().map(|idle| idle.poll(connection, context)) {
+                    Some(std::task::Poll::Ready(word)) => word,
+                    _ => std::task::ready!(connection.poll_told(known, context)),
+                };
+                // Who was not heard of yet has asked for nothing that could be finished.
+                if told == Word::End || !connection.is_heard() {
+                    return std::task::Poll::Ready(Ok(()));
+                }
+                if known < Some(told) {
+                    known = Some(told);
+                    finish(driven.as_mut());
+                }
+            }
+        })
+        .await
+    }
+}
+
+/// What each request of a connection needs.
+struct Parts<S: Service> {
+    service: Arc<S>,
+    shutdown: Shutdown,
+    connection: Arc<Connection>,
+    peer: S::Peer,
+}
+
+/// A connection whose version is known.
+enum Begun {
+    Plain(Patient<TcpStream>, bool),
+    Tls(Box<Patient<tokio_rustls::server::TlsStream<TcpStream>>>, bool),
+}

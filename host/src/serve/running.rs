@@ -1,0 +1,156 @@
+//! A host that runs: what it is told by signals, and how it is taken down in order.
+//! Builds nothing.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::broadcast;
+use tokio::time::Instant;
+
+use super::watch::MemoryWatch;
+use crate::ingress::Ingress;
+use crate::reload::Reload;
+use crate::schedule::GuestThreads;
+use crate::shutdown::Shutdown;
+use crate::telemetry::events::{Event, Events};
+
+/// A signal that comes this soon after the first is the same wish: `timeout` sends one to the process
+/// and one to its group, and a service manager may do so as well.
+const SAME_WISH: Duration = Duration::from_millis(250);
+/// Who has called nothing for so long, and is not connected, is not surprised by a closed door.
+const QUIET: Duration = Duration::from_secs(10);
+/// How long callers whose calls were cut may take to hear of it.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// A host that runs.
+#[derive(Debug)]
+pub struct Host {
+    /// Where callers come in.
+    pub listen: SocketAddr,
+    /// Where operators come in.
+    pub admin: SocketAddr,
+    /// Whether callers speak TLS.
+    pub is_tls: bool,
+    /// Apps served again from an earlier run.
+    pub n_restored: usize,
+    pub(super) shutdown: Shutdown,
+    pub(super) reload: Reload,
+    pub(super) drain_timeout: Duration,
+    pub(super) lame_duck: Duration,
+    /// Whether other hosts may send calls here.
+    pub(super) is_in_fleet: bool,
+    pub(super) control: Runtime,
+    pub(super) memory_watch: MemoryWatch,
+    pub(super) guests: GuestThreads,
+    pub(super) ingress: Ingress,
+    pub(super) events: Arc<Events>,
+}
+
+/// The signals by which a host is ended.
+struct Ends {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Ends {
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+
+    /// Waits for one more, which is no echo of the first.
+    async fn again(&mut self, first_at: Instant) {
+        loop {
+            self.next().await;
+            if first_at.elapsed() >= SAME_WISH {
+                return;
+            }
+        }
+    }
+}
+
+impl Host {
+    /// Failures from now on that events only count, each by itself.
+    #[must_use]
+    pub fn follow_repeats(&self) -> broadcast::Receiver<Event> {
+        self.events.follow_repeats()
+    }
+
+    /// Serves until SIGTERM or SIGINT, then ends in order; SIGHUP has files read again. A second
+    /// signal ends it at once. `false` when calls were broken off, by that or because their time was
+    /// over.
+    ///
+    /// # Errors
+    /// The system refuses signal handlers.
+    pub fn run_until_signal(self) -> io::Result<bool> {
+        let is_drained = self.control.block_on(async {
+            let mut ends = Ends {
+                terminate: signal(SignalKind::terminate())?,
+                interrupt: signal(SignalKind::interrupt())?,
+            };
+            let mut hangup = signal(SignalKind::hangup())?;
+            loop {
+                tokio::select! {
+                    () = ends.next() => break,
+                    _ = hangup.recv() => self.read_again(),
+                }
+            }
+            let first_at = Instant::now();
+            tracing::info!("ending: no new calls, finishing those that run");
+            self.events.push(Event::now("stopping", "the host was told to end".to_owned()));
+            io::Result::Ok(tokio::select! {
+                is_drained = self.drain() => is_drained,
+                () = ends.again(first_at) => false,
+            })
+        })?;
+        Ok(self.take_down(is_drained))
+    }
+
+    /// Ends in order, waiting for calls at most as long as the settings say.
+    pub fn stop(self) {
+        let is_drained = self.control.block_on(self.drain());
+        self.take_down(is_drained);
+    }
+
+    fn read_again(&self) {
+        tracing::info!("reading certificates and the token again");
+        self.reload.ask();
+    }
+
+    /// Says that the host is not ready, lets callers in until that is seen, and finishes what they
+    /// asked. `false` when the time for that was over before.
+    async fn drain(&self) -> bool {
+        self.shutdown.begin();
+        let ends_at = Instant::now() + self.drain_timeout;
+        if self.is_in_fleet || !self.ingress.callers.is_quiet(QUIET) {
+            tokio::time::sleep(self.lame_duck.min(self.drain_timeout / 2)).await;
+        }
+        self.shutdown.shut_doors();
+        self.shutdown.drained(ends_at.saturating_duration_since(Instant::now())).await
+    }
+
+    /// Whether no call was broken off.
+    fn take_down(self, is_drained: bool) -> bool {
+        let is_calm = is_drained || self.ingress.callers.n_answering() == 0;
+        self.shutdown.shut_doors();
+        if !is_drained {
+            self.shutdown.cut();
+        }
+        // Guests first: their timers stand on the clocks of the ingress threads.
+        self.guests.join();
+        if !is_calm {
+            self.control.block_on(self.shutdown.drained(LAST_WORDS));
+        }
+        self.shutdown.close();
+        self.ingress.join();
+        self.memory_watch.join();
+        self.control.shutdown_background();
+        is_calm
+    }
+}
