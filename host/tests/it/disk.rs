@@ -203,8 +203,6 @@ async fn a_disk_that_fills_while_compiling_is_named() {
     let host = Host::on(disk.path(), &[OWN_CODE]);
     let wasm = grows();
     // As much stays as the component needs, and not what its code does.
-    let filler = fs::File::create(disk.path().join("filler")).unwrap();
-    filler.set_len(0).unwrap();
     let refused = {
         let free = rustix::fs::statvfs(disk.path()).unwrap();
         let free = free.f_bavail * free.f_frsize;
