@@ -130,7 +130,7 @@ async fn the_router_of_the_sdk_tells_what_it_does_not_have() {
     assert_eq!(host.get("/nowhere").await.status, 404);
     let wrong_method = host.get("/json").await;
     assert_eq!(wrong_method.status, 405);
-    assert_eq!(wrong_method.header("allow"), "POST");
+    assert_eq!(wrong_method.header("allow"), "POST, OPTIONS");
 }
 
 #[tokio::test]

@@ -282,9 +282,12 @@ async fn a_guest_cannot_make_the_host_log_above_debug() {
 #[tokio::test]
 async fn nothing_an_operator_asks_for_holds_up_the_watch_over_memory() {
     let host = Host::start();
-    let tasks = std::fs::read_dir(format!("/proc/{}/task", host.pid())).unwrap();
-    let names: Vec<String> = tasks
-        .map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).unwrap())
-        .collect();
-    assert!(names.iter().any(|name| name.trim() == "memory"), "a thread of its own: {names:?}");
+    // A thread names itself when it first runs.
+    host.until("a thread of its own", || async {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", host.pid())).unwrap();
+        let names = tasks
+            .filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).ok());
+        names.map(|name| name.trim().to_owned()).find(|name| name == "memory")
+    })
+    .await;
 }

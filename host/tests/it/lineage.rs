@@ -62,6 +62,15 @@ async fn registered(host: &Host) {
     .await;
 }
 
+/// Waits until a host itself serves this generation of an app, which is in its ledger then.
+async fn knows(host: &Host, app: &str, generation: u64) {
+    host.until("what it follows", || async {
+        let known = host.admin("GET", &format!("/v1/apps/{app}"), "").await;
+        (known.json()["generation"] == generation).then_some(())
+    })
+    .await;
+}
+
 /// Waits until every host answers with this: a busy machine may take longer than a deploy waits.
 async fn all_come_to_say(fleet: &Fleet, path: &str, text: &str) {
     for host in &fleet.hosts {
@@ -218,6 +227,11 @@ async fn a_restored_store_is_followed_when_an_operator_says_so_and_gives_no_numb
     fleet.ready_on("app", 2).await;
     all_come_to_say(&fleet, "/app/", "lost").await;
     fleet.all_answer("/young/", "young").await;
+    // A host may answer through the other one before it has written down what it follows.
+    for host in &fleet.hosts {
+        knows(host, "app", 2).await;
+        knows(host, "young", 1).await;
+    }
     fleet.hosts.iter_mut().for_each(Host::kill);
 
     fleet.etcd = Etcd::start(1).unwrap();

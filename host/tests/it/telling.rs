@@ -186,6 +186,8 @@ impl Drop for Follower {
 struct SecondHost {
     child: Child,
     listen: String,
+    /// Kept open: a host whose stdout is closed would fail to print.
+    _stdout: BufReader<std::process::ChildStdout>,
 }
 
 impl SecondHost {
@@ -198,12 +200,13 @@ impl SecondHost {
             .stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        stdout.read_line(&mut line).unwrap();
         let listen = line.split_once("://").expect("where it serves").1;
         let end =
             listen.find(|letter: char| letter != '.' && letter != ':' && !letter.is_ascii_digit());
         let listen = listen[..end.unwrap_or(listen.len())].to_owned();
-        Self { child, listen }
+        Self { child, listen, _stdout: stdout }
     }
 }
 
