@@ -156,11 +156,9 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     let guests = GuestThreads::start_ready(settings.cpu.threads, engine::ready_thread)
         .map_err(StartError::System)?;
     let sandbox = sandbox(&settings, n_cores)?;
-    let room = Room { slots: sandbox.slots(), queue: settings.queue };
-    let schedule = Schedule::new(&guests, room, settings.tenants.clone());
+    let schedule = schedule(&settings, &guests, &sandbox);
     let control = control_runtime().map_err(StartError::System)?;
-    let joined = settings.fleet.as_ref();
-    let joined = joined.map(|fleet| fleet::join(fleet, &settings.data, &control)).transpose()?;
+    let joined = join(&settings, &control)?;
     let fleet = joined.as_ref().map(|joined| joined.fleet.clone());
     let parts = parts(&settings, sandbox, schedule.clone(), ledger, fleet.as_ref())?;
     let (catalog, events) = (parts.catalog.clone(), parts.events.clone());
@@ -181,9 +179,8 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         trusted_proxies: settings.trusted_proxies.clone(),
     });
     let (admin, admin_socket) = open_admin(settings.admin, &control)?;
-    let peers = joined.as_ref().map(|joined| joined.door.clone());
     let descriptors = doors::descriptors(&events);
-    let door = doors::ingress(&settings, n_cores, peers);
+    let door = doors::ingress(&settings, n_cores, joined.as_ref().map(|it| it.door.clone()));
     let ingress = open_ingress(door, tls, &front, &descriptors)?;
     shelf.parts().sandbox.set_doors(own_doors(&settings, admin, ingress.peers));
     control.spawn(agent.clone().sweep(since));
@@ -259,6 +256,18 @@ fn sandbox(settings: &Settings, n_cores: usize) -> Result<Sandbox, SandboxError>
     let egress = Egress::new(settings.outbound_private.clone(), kernel::open_files());
     let compiler = compiler_settings(settings, n_cores);
     Sandbox::start(settings.pool, settings.cpu.slice, compiler, egress)
+}
+
+/// Who may run.
+fn schedule(settings: &Settings, guests: &GuestThreads, sandbox: &Sandbox) -> Schedule {
+    let room = Room { slots: sandbox.slots(), queue: settings.queue };
+    Schedule::new(guests, room, settings.tenants.clone())
+}
+
+/// The other hosts, where there shall be any.
+fn join(settings: &Settings, control: &Runtime) -> Result<Option<fleet::Joined>, StartError> {
+    let joined = settings.fleet.as_ref();
+    joined.map(|fleet| fleet::join(fleet, &settings.data, control)).transpose()
 }
 
 /// Where no guest may go, whatever the settings open.

@@ -100,9 +100,8 @@ impl Agent {
         let fleet = self.fleet.as_ref().ok_or(DeployError::Alone)?;
         let seen = fleet.store().read(keys::FLEET).await?;
         let Judged { verdict, stored, mark } = self.judge_store(fleet, &seen).await?;
-        let reason = match verdict {
-            Verdict::Refuse(reason) => reason,
-            _ => return Ok("this host follows the store already".to_owned()),
+        let Verdict::Refuse(reason) = verdict else {
+            return Ok("this host follows the store already".to_owned());
         };
         let known = fleet.lineage().followed();
         let raised =

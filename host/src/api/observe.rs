@@ -199,7 +199,7 @@ pub(super) async fn readyz(State(state): State<Shared>) -> Result<Response, Refu
     }
     // Apps are served on whatever becomes of the store: were a host that is not registered not ready,
     // the loss of the store's data would take all hosts from their callers at once.
-    let text = match fleet.and_then(|fleet| fleet.trouble()) {
+    let text = match fleet.and_then(crate::fleet::Fleet::trouble) {
         Some(trouble) => format!("ready; but {trouble}\n"),
         None => "ready\n".to_owned(),
     };

@@ -137,7 +137,7 @@ mod tests {
         let (connection, room) = connection();
         let left = async {
             note_answer(100);
-            std::future::pending().await
+            std::future::pending::<()>().await;
         };
         let started_at = Instant::now();
         watched(left, connection.clone(), room, LIMIT, true).await;
@@ -158,7 +158,7 @@ mod tests {
         };
         let left = async {
             note_answer(100);
-            std::future::pending().await
+            std::future::pending::<()>().await;
         };
         tokio::join!(
             watched(goes_on, connection.clone(), room.clone(), LIMIT, true),

@@ -240,7 +240,7 @@ mod tests {
         let ends = Timestamp::now().as_second() + days * 86_400 + 60;
         params.not_before = rcgen::date_time_ymd(2020, 1, 1);
         params.not_after =
-            rcgen::date_time_ymd(1970, 1, 1) + std::time::Duration::from_secs(ends as u64);
+            rcgen::date_time_ymd(1970, 1, 1) + std::time::Duration::from_secs(ends.cast_unsigned());
         (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
     }
 

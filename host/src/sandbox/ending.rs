@@ -76,7 +76,6 @@ fn reason(error: &wasmtime::Error) -> String {
 
 /// The frames as far as there is room. Names and files are the guest's own: kilobytes of code can
 /// name megabytes, so they are cut while they are written.
-
 fn backtrace(error: &wasmtime::Error) -> Vec<String> {
     let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else { return Vec::new() };
     let mut room = BACKTRACE;

@@ -145,12 +145,11 @@ impl Event {
 
     /// Cuts what is longer than an event's parts may be, whoever wrote it.
     fn bounded(mut self) -> Self {
-        let cut = |text: String| match text.len() > excerpt::MESSAGE {
-            true => excerpt(excerpt::MESSAGE, text),
-            false => text,
-        };
-        self.message = cut(self.message);
-        self.advice = self.advice.map(cut);
+        for text in std::iter::once(&mut self.message).chain(self.advice.as_mut()) {
+            if text.len() > excerpt::MESSAGE {
+                *text = excerpt(excerpt::MESSAGE, &*text);
+            }
+        }
         let mut room = excerpt::EVIDENCE;
         self.evidence.retain_mut(|(name, value)| {
             if name.len() + value.len() > room {
