@@ -135,3 +135,36 @@ fn the_core_has_no_effects() {
         assert!(!dependencies.contains(effect), "steerage-core depends on {effect}");
     }
 }
+
+/// The names of the tests that a line of a document names, as `topic::test`.
+fn tests_named(line: &str) -> impl Iterator<Item = (&str, &str)> {
+    line.split('`').filter_map(|word| word.split_once("::")).filter(|(topic, test)| {
+        let is_name =
+            |part: &str| part.chars().all(|letter| letter.is_alphanumeric() || letter == '_');
+        is_name(topic) && is_name(test)
+    })
+}
+
+#[test]
+fn each_invariant_names_a_test_that_there_is() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let text = std::fs::read_to_string(root.join("ARCHITECTURE.md")).unwrap();
+    let section = text.split("## Invariants").nth(1).unwrap().split("\n## ").next().unwrap();
+    let invariants: Vec<&str> = section.lines().filter(|line| line.starts_with("- ")).collect();
+    assert!(invariants.len() > 15, "only {} invariants", invariants.len());
+    let mut wrong = Vec::new();
+    for invariant in invariants {
+        let mut named = tests_named(invariant).peekable();
+        if named.peek().is_none() {
+            wrong.push(format!("names no test: {invariant}"));
+        }
+        for (topic, test) in named {
+            let file = root.join(format!("host/tests/it/{topic}.rs"));
+            let source = std::fs::read_to_string(file).unwrap_or_default();
+            if !source.contains(&format!("fn {test}()")) {
+                wrong.push(format!("there is no test {topic}::{test}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
