@@ -5,6 +5,7 @@ mod failures;
 
 use std::cell::{Cell, RefCell};
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::time::{Duration, Instant};
@@ -50,7 +51,9 @@ pub(super) fn run(args: &Up) -> anyhow::Result<()> {
         let _inside = runtime.enter();
         Signals::listen()?
     };
-    let data = tempfile::Builder::new().prefix(DATA_PREFIX).tempdir();
+    // This user's alone, as the host makes every data folder.
+    let alone = fs::Permissions::from_mode(0o700);
+    let data = tempfile::Builder::new().prefix(DATA_PREFIX).permissions(alone).tempdir();
     let data = data.context("cannot make a temporary data directory")?;
     let host = serve::start(Settings {
         listen: args.listen,
