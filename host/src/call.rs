@@ -119,16 +119,6 @@ impl Call {
         self.stopper.wake();
     }
 
-    /// The request's side: this is how it ended, whatever the guest made of it.
-    pub fn overrule(&self, outcome: Outcome) {
-        {
-            let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
-            let usage = ended.take().map_or_else(Usage::default, |(_, usage)| usage);
-            *ended = Some((outcome, usage));
-        }
-        self.stop();
-    }
-
     /// How the call ended so far, if it did.
     #[must_use]
     pub fn ended(&self) -> Option<(Outcome, Usage)> {

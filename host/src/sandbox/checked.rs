@@ -31,54 +31,37 @@ type Four = (i32, i32, i32, i32);
 
 const PREVIEW1: &str = "wasi_snapshot_preview1";
 
+/// Links a function of preview 1 behind a check of its third argument, which counts what it works on,
+/// and with a bound on the bytes it takes in.
+macro_rules! checked {
+    ($linker:ident, $function:ident, $most:expr, $bytes:expr) => {
+        $linker.func_wrap_async(
+            PREVIEW1,
+            stringify!($function),
+            |mut caller: Guests<'_>, (first, second, n, out): Four| {
+                Box::new(async move {
+                    if n.cast_unsigned() > $most {
+                        return Ok(INVALID);
+                    }
+                    let (mut memory, wasi) = parts(&mut caller)?;
+                    wasi.set_hostcall_fuel($bytes);
+                    wasi_snapshot_preview1::$function(wasi, &mut memory, first, second, n, out)
+                        .await
+                })
+            },
+        )?
+    };
+}
+
 /// Puts checks before the functions of preview 1.
 ///
 /// # Errors
 /// When a function has another type, which would be a bug.
 pub(super) fn preview1(linker: &mut Linker<CoreGuest>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
-    linker.func_wrap_async(
-        PREVIEW1,
-        "fd_read",
-        |mut caller: Guests<'_>, (file, buffers, n, out): Four| {
-            Box::new(async move {
-                if n.cast_unsigned() > MOST_BUFFERS {
-                    return Ok(INVALID);
-                }
-                let (mut memory, wasi) = parts(&mut caller)?;
-                wasi.set_hostcall_fuel(MOST_AT_ONCE.as_usize());
-                wasi_snapshot_preview1::fd_read(wasi, &mut memory, file, buffers, n, out).await
-            })
-        },
-    )?;
-    linker.func_wrap_async(
-        PREVIEW1,
-        "fd_write",
-        |mut caller: Guests<'_>, (file, buffers, n, out): Four| {
-            Box::new(async move {
-                if n.cast_unsigned() > MOST_BUFFERS {
-                    return Ok(INVALID);
-                }
-                let (mut memory, wasi) = parts(&mut caller)?;
-                wasi.set_hostcall_fuel(MOST_AT_ONCE.as_usize());
-                wasi_snapshot_preview1::fd_write(wasi, &mut memory, file, buffers, n, out).await
-            })
-        },
-    )?;
-    linker.func_wrap_async(
-        PREVIEW1,
-        "poll_oneoff",
-        |mut caller: Guests<'_>, (asked, events, n, out): Four| {
-            Box::new(async move {
-                if n.cast_unsigned() > MOST_EVENTS {
-                    return Ok(INVALID);
-                }
-                let (mut memory, wasi) = parts(&mut caller)?;
-                wasi.set_hostcall_fuel(MOST_PER_HOST_CALL);
-                wasi_snapshot_preview1::poll_oneoff(wasi, &mut memory, asked, events, n, out).await
-            })
-        },
-    )?;
+    checked!(linker, fd_read, MOST_BUFFERS, MOST_AT_ONCE.as_usize());
+    checked!(linker, fd_write, MOST_BUFFERS, MOST_AT_ONCE.as_usize());
+    checked!(linker, poll_oneoff, MOST_EVENTS, MOST_PER_HOST_CALL);
     linker.allow_shadowing(false);
     Ok(())
 }
