@@ -132,7 +132,7 @@ impl AppMeter {
             self.instantiate.record(usage.instantiate);
         }
         self.fuel.fetch_add(usage.fuel.get(), Ordering::Relaxed);
-        self.cpu_nanoseconds.fetch_add(nanoseconds(usage.cpu), Ordering::Relaxed);
+        self.add_cpu(usage.cpu.saturating_sub(usage.cpu_counted));
         self.memory_peak.fetch_max(usage.memory.get(), Ordering::Relaxed);
         self.response_bytes.fetch_add(bytes, Ordering::Relaxed);
         if matches!(outcome, Outcome::Answered) && status >= 500 {
@@ -141,6 +141,11 @@ impl AppMeter {
         if matches!(outcome, Outcome::OutOfMemory { .. }) {
             self.memory_refused.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Counts CPU time of a call that is not over: one that runs for minutes is seen while it does.
+    pub fn add_cpu(&self, used: Duration) {
+        self.cpu_nanoseconds.fetch_add(nanoseconds(used), Ordering::Relaxed);
     }
 
     /// Calls that are over, and those of them that did not end well through the app's fault.

@@ -12,6 +12,7 @@ mod calls;
 mod canary;
 mod certs;
 mod cli;
+mod cpu;
 mod deploy;
 mod developing;
 mod disk;
