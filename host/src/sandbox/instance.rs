@@ -172,7 +172,7 @@ impl Prepared {
 
     pub(super) fn guest(&self, mut wasi: WasiCtxBuilder, stdio: Arc<Stdio>) -> Guest {
         let limiter = Limiter::new(self.limits.memory, self.memory.clone());
-        Guest::new(wasi.build(), self.outbound.for_instance(), limiter, stdio)
+        Guest::new(wasi.build(), self.outbound.for_instance(), limiter, stdio, self.linked.flavor)
     }
 
     pub(super) fn start_call<T>(&self, store: &mut Store<T>) -> wasmtime::Result<()> {

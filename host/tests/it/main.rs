@@ -33,6 +33,7 @@ mod guests;
 mod harness;
 mod held;
 mod host_calls;
+mod host_calls_http;
 mod http;
 mod knobs;
 mod limits;
