@@ -11,7 +11,7 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::checked;
 use super::engine::Flavor;
-use super::held::{MOST_FIELDS, MOST_RESOURCES, Scales};
+use super::held::{MOST_FIELDS, MOST_RESOURCES, ResourceMeter};
 use super::limiter::Limiter;
 use super::outbound::Outbound;
 use super::stdio::Stdio;
@@ -27,7 +27,7 @@ pub struct Guest {
     pub(super) table: ResourceTable,
     pub(super) limiter: Limiter,
     pub(super) stdio: Arc<Stdio>,
-    scales: Scales,
+    meter: ResourceMeter,
 }
 
 impl Guest {
@@ -42,7 +42,7 @@ impl Guest {
         table.set_max_capacity(MOST_RESOURCES);
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(MOST_FIELDS);
-        Self { wasi, http, table, outbound, limiter, stdio, scales: Scales::new() }
+        Self { wasi, http, table, outbound, limiter, stdio, meter: ResourceMeter::new() }
     }
 
     /// Every call of a host function begins here: looks now and then what the guest makes the host
@@ -50,7 +50,7 @@ impl Guest {
     /// guest: until its slice is over it could take the same again many times.
     #[inline]
     fn look(&mut self) {
-        if let Some(weight) = self.scales.look(&mut self.table)
+        if let Some(weight) = self.meter.look(&mut self.table)
             && !self.limiter.hold(weight)
         {
             self.table = ResourceTable::new();

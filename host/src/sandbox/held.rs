@@ -41,12 +41,12 @@ const MOST_LINES: usize = 32;
 
 /// When to look again.
 #[derive(Debug)]
-pub(super) struct Scales {
+pub(super) struct ResourceMeter {
     /// Calls of host functions until then.
     left: u32,
 }
 
-impl Scales {
+impl ResourceMeter {
     pub(super) fn new() -> Self {
         Self { left: EVERY }
     }
@@ -141,7 +141,7 @@ mod tests {
     #[test]
     fn headers_weigh_what_they_hold_and_bodies_what_they_may() {
         let mut table = ResourceTable::new();
-        let weigh = |table: &mut ResourceTable| Scales::new().weigh(table).get();
+        let weigh = |table: &mut ResourceTable| ResourceMeter::new().weigh(table).get();
         for _ in 0..10 {
             table.push(map(10_000)).unwrap();
         }
@@ -164,10 +164,10 @@ mod tests {
         for _ in 0..80 {
             table.push(map(1)).unwrap();
         }
-        let mut scales = Scales::new();
+        let mut meter = ResourceMeter::new();
         let mut looks = Vec::new();
         for n in 1..=60 {
-            if scales.look(&mut table).is_some() {
+            if meter.look(&mut table).is_some() {
                 looks.push(n);
             }
         }
