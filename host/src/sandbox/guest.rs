@@ -11,7 +11,7 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::checked;
 use super::engine::Flavor;
-use super::held::{MOST_FIELDS, MOST_RESOURCES, Scales};
+use super::held::{MOST_FIELDS, MOST_RESOURCES, ResourceMeter};
 use super::limiter::Limiter;
 use super::outbound::Outbound;
 use super::pace::Watched;
@@ -29,7 +29,7 @@ pub struct Guest {
     pub(super) limiter: Limiter,
     pub(super) stdio: Arc<Stdio>,
     flavor: Flavor,
-    scales: Scales,
+    meter: ResourceMeter,
 }
 
 impl Guest {
@@ -45,8 +45,8 @@ impl Guest {
         table.set_max_capacity(MOST_RESOURCES);
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(MOST_FIELDS);
-        let scales = Scales::new(outbound.sent());
-        Self { wasi, http, table, outbound, limiter, stdio, flavor, scales }
+        let meter = ResourceMeter::new(outbound.sent());
+        Self { wasi, http, table, outbound, limiter, stdio, flavor, meter }
     }
 
     /// Every call of a host function begins here: looks now and then what the guest makes the host
@@ -54,7 +54,7 @@ impl Guest {
     /// guest: until its slice is over it could take the same again many times.
     #[inline]
     fn look(&mut self) {
-        if let Some(weight) = self.scales.look(&mut self.table)
+        if let Some(weight) = self.meter.look(&mut self.table)
             && !self.limiter.hold(weight)
         {
             self.table = ResourceTable::new();
@@ -69,12 +69,12 @@ impl Watched for Guest {
     #[inline]
     fn after_host_call(store: &mut StoreContextMut<'_, Self>) -> wasmtime::Result<()> {
         let guest = store.data_mut();
-        if guest.flavor == Flavor::Plain || !guest.scales.is_time_for_tasks() {
+        if guest.flavor == Flavor::Plain || !guest.meter.is_time_for_tasks() {
             return Ok(());
         }
         let n_tasks = store.concurrent_state_table_size();
         let guest = store.data_mut();
-        let weight = guest.scales.found_tasks(n_tasks);
+        let weight = guest.meter.found_tasks(n_tasks);
         if guest.limiter.hold(weight) {
             return Ok(());
         }

@@ -48,7 +48,7 @@ const MOST_LINES: usize = 32;
 
 /// What was found, and when to look again.
 #[derive(Debug)]
-pub(super) struct Scales {
+pub(super) struct ResourceMeter {
     resources: Look,
     tasks: Look,
     sent: Sent,
@@ -73,7 +73,7 @@ pub(super) struct InSent {
     bytes: usize,
 }
 
-impl Scales {
+impl ResourceMeter {
     pub(super) fn new(sent: Sent) -> Self {
         Self { resources: Look::new(), tasks: Look::new(), sent }
     }
@@ -217,8 +217,8 @@ mod tests {
     fn headers_weigh_what_they_hold_and_bodies_what_they_may() {
         let mut table = ResourceTable::new();
         let weigh = |table: &mut ResourceTable| {
-            let mut scales = Scales::new(Sent::default());
-            (0..EVERY).find_map(|_| scales.look(table)).unwrap().get()
+            let mut meter = ResourceMeter::new(Sent::default());
+            (0..EVERY).find_map(|_| meter.look(table)).unwrap().get()
         };
         for _ in 0..10 {
             table.push(map(10_000)).unwrap();
@@ -242,10 +242,10 @@ mod tests {
         for _ in 0..80 {
             table.push(map(1)).unwrap();
         }
-        let mut scales = Scales::new(Sent::default());
+        let mut meter = ResourceMeter::new(Sent::default());
         let mut looks = Vec::new();
         for n in 1..=60 {
-            if scales.look(&mut table).is_some() {
+            if meter.look(&mut table).is_some() {
                 looks.push(n);
             }
         }
@@ -255,12 +255,12 @@ mod tests {
     #[test]
     fn tasks_and_requests_that_were_sent_weigh_besides() {
         let sent = Sent::default();
-        let mut scales = Scales::new(sent.clone());
-        assert_eq!(scales.found_tasks(10).get(), 10 * TASK as u64);
+        let mut meter = ResourceMeter::new(sent.clone());
+        assert_eq!(meter.found_tasks(10).get(), 10 * TASK as u64);
         let (head, ()) = http::Request::get("http://a/").body(()).unwrap().into_parts();
         let one = sent.count(&head);
-        assert_eq!(scales.found_tasks(10).get(), (10 * TASK + BODY + 1) as u64);
+        assert_eq!(meter.found_tasks(10).get(), (10 * TASK + BODY + 1) as u64);
         drop(one);
-        assert_eq!(scales.found_tasks(0).get(), 0);
+        assert_eq!(meter.found_tasks(0).get(), 0);
     }
 }

@@ -82,7 +82,7 @@ impl Prepared {
     {
         let (wasi, stdio, output) =
             self.program(call, inquiry.request, &inquiry.place, inquiry.head);
-        let _seat = self.seat();
+        let _slots = self.take_slots();
         let mut store = Store::new(&self.engine, self.guest(wasi, stdio));
         store.limiter(|guest| &mut guest.limiter);
         pace::keep(&mut store);
@@ -122,7 +122,7 @@ impl Prepared {
             limiter: Limiter::new(self.limits.memory, self.memory.clone()),
             stdio,
         };
-        let _seat = self.seat();
+        let _slots = self.take_slots();
         let mut store = Store::new(&self.engine, guest);
         store.limiter(|guest| &mut guest.limiter);
         pace::keep(&mut store);

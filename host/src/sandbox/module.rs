@@ -18,7 +18,7 @@ use wasmtime::Engine;
 
 use super::compiler::{self, CompileError, Compiled, Compiler};
 use super::engine::{self, EngineError, Flavor, PoolSettings, Slots};
-use super::idle::{Nest, Seat};
+use super::idle::{IdleInstances, InstanceSlots};
 use super::linked::{Linked, Links};
 use super::outbound::{Charge, Denials, Egress, Outbound, OwnDoors};
 use super::reuse::Reuse;
@@ -144,7 +144,7 @@ pub struct Prepared {
     pub(super) log: Arc<AppLog>,
     pub(super) meter: Arc<AppMeter>,
     pub(super) memory: Arc<Account>,
-    pub(super) idle: Arc<Nest>,
+    pub(super) idle: Arc<IdleInstances>,
     pub(super) reuse: Reuse,
     kind: Kind,
 }
@@ -209,7 +209,7 @@ impl Sandbox {
         let linked = self.links.get(compiled)?;
         Ok(Prepared {
             engine: linked.engine.clone(),
-            idle: linked.pool.nest(),
+            idle: linked.pool.idle_instances(),
             reuse: Reuse::default(),
             linked,
             limits: spec.limits,
@@ -250,8 +250,8 @@ impl Prepared {
         self.linked.charge
     }
 
-    pub(super) fn seat(&self) -> Seat {
-        self.linked.pool.seat(self.linked.needs)
+    pub(super) fn take_slots(&self) -> InstanceSlots {
+        self.linked.pool.take(self.linked.needs)
     }
 
     /// Gives up the instances that have waited for another call for so long.
