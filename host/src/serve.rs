@@ -20,7 +20,7 @@ use tokio::runtime::{Builder, Runtime};
 
 pub use self::disk::keep_private;
 use self::files::Files;
-pub use self::running::Host;
+pub use self::running::{Host, Signals};
 use self::watch::MemoryWatch;
 use crate::agent::{Agent, DeployError};
 use crate::api::auth::AuthError;
@@ -208,7 +208,8 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     };
     control.spawn(api::serve(admin_socket, doors::operators(&settings), descriptors, state));
     let memory_watch = MemoryWatch::start(shelf).map_err(StartError::System)?;
-    events.push(Event::now("started", format!("serving {n_restored} apps from before")));
+    let apps = if n_restored == 1 { "app" } else { "apps" };
+    events.push(Event::now("started", format!("serving {n_restored} {apps} from before")));
     Ok(Host {
         listen: ingress.listen,
         admin,
