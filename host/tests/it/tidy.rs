@@ -35,6 +35,7 @@ const LEVELS: &[(&str, u32)] = &[
     ("document", 0),
     ("kernel", 0),
     ("meter", 0),
+    ("pem", 0),
     ("priority", 0),
     ("reload", 0),
     ("shutdown", 0),
