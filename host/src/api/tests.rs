@@ -218,6 +218,16 @@ async fn names_that_resolve_here_by_a_trick_are_refused() {
 }
 
 #[tokio::test]
+async fn two_host_names_in_one_request_are_refused() {
+    for door in [Door::open(None), Door::open(Some("s3cret"))] {
+        let request = Request::get("/v1/apps").header("authorization", "Bearer s3cret");
+        let request = request.header("host", "127.0.0.1").header("host", "rebound.example");
+        let reply = read(door.send(request.body(Body::empty()).unwrap()).await).await;
+        assert_eq!(reply.refusal(), (400, "bad_request".to_owned()));
+    }
+}
+
+#[tokio::test]
 async fn an_upload_is_kept_whole_and_verified_or_not_at_all() {
     let door = Door::open(None);
     let path = format!("/v1/blobs/{}", digest_of(b"hello"));
