@@ -208,8 +208,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     };
     control.spawn(api::serve(admin_socket, doors::operators(&settings), descriptors, state));
     let memory_watch = MemoryWatch::start(shelf).map_err(StartError::System)?;
-    let apps = if n_restored == 1 { "app" } else { "apps" };
-    events.push(Event::now("started", format!("serving {n_restored} {apps} from before")));
+    events.push(started(n_restored));
     Ok(Host {
         listen: ingress.listen,
         admin,
@@ -226,6 +225,11 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         ingress,
         events,
     })
+}
+
+fn started(n_restored: usize) -> Event {
+    let apps = if n_restored == 1 { "app" } else { "apps" };
+    Event::now("started", format!("serving {n_restored} {apps} from before"))
 }
 
 fn open_admin(

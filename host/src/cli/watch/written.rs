@@ -6,7 +6,7 @@
 //! first, which costs one build, and for the build's when that does not end it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::sources::Snapshot;
 
@@ -61,6 +61,9 @@ impl Written {
     ) -> Changes {
         let mut changes = Changes::default();
         for (path, is_new_or_gone) in changed_content(before, after) {
+            if self.is_echo(&path) {
+                continue;
+            }
             let is_own = is_new_or_gone && builder == Builder::Command;
             let times = self.times.entry(path.clone()).or_default();
             *times += 1;
@@ -83,10 +86,7 @@ impl Written {
         is_at_once: bool,
         touched: &mut BTreeSet<PathBuf>,
     ) -> BTreeSet<PathBuf> {
-        let is_echo = |echoes: &BTreeMap<PathBuf, u32>, path: &PathBuf| {
-            echoes.get(path).is_some_and(|times| *times > ECHOES)
-        };
-        touched.retain(|path| !is_echo(&self.echoes, path));
+        touched.retain(|path| !self.is_echo(path));
         for path in &*touched {
             self.times.remove(path);
             if is_at_once {
@@ -94,7 +94,12 @@ impl Written {
             }
         }
         self.echoes.retain(|path, times| *times > ECHOES || (is_at_once && touched.contains(path)));
-        touched.iter().filter(|path| is_echo(&self.echoes, path)).cloned().collect()
+        touched.iter().filter(|path| self.is_echo(path)).cloned().collect()
+    }
+
+    /// Whether the file says nothing but that builds end.
+    fn is_echo(&self, path: &Path) -> bool {
+        self.echoes.get(path).is_some_and(|times| *times > ECHOES)
     }
 }
 
