@@ -13,6 +13,7 @@ pub mod config;
 pub mod document;
 pub mod fleet;
 pub mod forward;
+pub mod header;
 pub mod identity;
 pub mod ingress;
 pub mod kernel;

@@ -33,6 +33,7 @@ const LEVELS: &[(&str, u32)] = &[
     ("telemetry", 1),
     ("call", 0),
     ("document", 0),
+    ("header", 0),
     ("kernel", 0),
     ("meter", 0),
     ("priority", 0),
