@@ -25,6 +25,7 @@ use super::reuse::Reuse;
 use super::verdict::{Kind, Rejection};
 use crate::budget::Account;
 use crate::telemetry::logs::AppLog;
+use crate::telemetry::metrics::AppMeter;
 
 /// The part of the process that runs guests. Clones share everything.
 #[derive(Clone)]
@@ -65,6 +66,8 @@ pub struct Spec {
     pub allowed_outbound_hosts: Vec<AllowedHost>,
     /// Where its output goes.
     pub log: Arc<AppLog>,
+    /// Where the CPU time of its calls is counted.
+    pub meter: Arc<AppMeter>,
     /// What its instances hold of the host's memory.
     pub memory: Arc<Account>,
     /// Where refused outbound requests are told.
@@ -139,6 +142,7 @@ pub struct Prepared {
     pub(super) slice: Fuel,
     pub(super) outbound: Outbound,
     pub(super) log: Arc<AppLog>,
+    pub(super) meter: Arc<AppMeter>,
     pub(super) memory: Arc<Account>,
     pub(super) idle: Arc<IdleInstances>,
     pub(super) reuse: Reuse,
@@ -220,6 +224,7 @@ impl Sandbox {
                 spec.charge,
             ),
             log: spec.log,
+            meter: spec.meter,
             memory: spec.memory,
             kind: compiled.shape.kind,
         })

@@ -17,7 +17,7 @@ use super::ending::{Finish, judge};
 use super::guest::Guest;
 use super::http::{call_p2, call_p3};
 use super::idle::InstanceSlots;
-use super::instance::{Inquiry, MOST_RANDOM, bounded};
+use super::instance::{Inquiry, MOST_RANDOM};
 use super::linked::Pre;
 use super::module::Prepared;
 use super::pace;
@@ -99,6 +99,7 @@ impl Prepared {
         drop(served);
         let mut served = self.serve(call, self.fresh(call), inquiry).await;
         served.usage.cpu += lost.cpu;
+        served.usage.cpu_counted += lost.cpu_counted;
         if served.outcome == Outcome::Answered && self.reuse.note_failed(n_served) {
             call.note_most_served(n_served);
         }
@@ -135,7 +136,7 @@ impl Prepared {
             kept = Some((live, made));
             Ok(())
         };
-        let (finish, cpu) = bounded(call, &self.memory, deadline, guest).await;
+        let (finish, cpu) = self.bounded(call, deadline, guest).await;
         serving.live = kept;
         let guest = serving.store.data();
         guest.stdio.finish_call();
