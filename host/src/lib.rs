@@ -3,6 +3,8 @@
 
 pub mod agent;
 pub mod api;
+pub mod archive;
+pub mod backup;
 pub mod blobs;
 pub mod budget;
 pub mod call;

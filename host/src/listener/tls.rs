@@ -74,12 +74,12 @@ pub struct Loaded {
 pub struct Certificates {
     files: Files,
     current: ArcSwap<Loaded>,
-    told: Mutex<Told>,
+    told: Mutex<Announced>,
 }
 
 /// What was told last, so that nothing is told twice.
 #[derive(Debug, Default)]
-struct Told {
+struct Announced {
     expiry: Option<(Timestamp, Expiry)>,
     failure: Option<String>,
 }

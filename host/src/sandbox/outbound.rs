@@ -34,6 +34,7 @@ pub use self::denials::Denials;
 pub use self::egress::{Egress, OwnDoors};
 use self::names::Names;
 use self::prepare::{direct, empty, repeatable, settle};
+use super::held::Sent;
 use crate::header::is_forbidden;
 use crate::meter;
 
@@ -55,6 +56,8 @@ pub struct Outbound {
     inner: Arc<Inner>,
     /// The turns of this instance's requests; made when it sends the first.
     turns: Option<Arc<Semaphore>>,
+    /// What its requests weigh that wait or are under way.
+    sent: Sent,
 }
 
 /// Whom the work on connections is charged to.
@@ -122,13 +125,18 @@ impl Outbound {
         let (files, names) = egress.for_app();
         let connections = Arc::default();
         let inner = Inner { policy, egress, files, names, connections, denials, charge };
-        Self { inner: Arc::new(inner), turns: None }
+        Self { inner: Arc::new(inner), turns: None, sent: Sent::default() }
     }
 
     /// The same way out, for an instance of its own: requests of a call are counted apart.
     #[must_use]
     pub fn for_instance(&self) -> Self {
-        Self { inner: self.inner.clone(), turns: None }
+        Self { inner: self.inner.clone(), turns: None, sent: Sent::default() }
+    }
+
+    /// What the requests of this instance weigh that wait or are under way.
+    pub(super) fn sent(&self) -> Sent {
+        self.sent.clone()
     }
 }
 
@@ -334,7 +342,15 @@ impl WasiHttpHooks for Outbound {
     ) -> Box<dyn Future<Output = Result<Answer, Error>> + Send> {
         let turns = self.turns.get_or_insert_with(|| Arc::new(Semaphore::new(MOST_PER_CALL)));
         let turns = turns.clone();
-        Box::new(self.inner.clone().send(request, options.unwrap_or_default(), turns))
+        let (head, body) = request.into_parts();
+        let counted = self.sent.count(&head);
+        let request = Request::from_parts(head, body);
+        let sent = self.inner.clone().send(request, options.unwrap_or_default(), turns);
+        Box::new(async move {
+            let answer = sent.await;
+            drop(counted);
+            answer
+        })
     }
 
     fn p2_outgoing_body_chunk_size(&mut self) -> usize {
