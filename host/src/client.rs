@@ -2,6 +2,7 @@
 //! Does not retry and does not print: what to do about a failure is its caller's to say.
 
 mod answer;
+mod backup;
 mod error;
 mod fleet;
 mod follow;

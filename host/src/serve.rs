@@ -68,7 +68,8 @@ pub enum StartError {
     /// There are components, and no ledger that says what they are for.
     #[error(
         "the ledger {path} is missing or empty, and {blobs} holds components: nothing was changed; \
-         restore the ledger from a copy, or move {blobs} away as well to start with nothing deployed"
+         make the data folder anew of a backup (`steerage restore`), or move {blobs} away as well to start \
+         with nothing deployed"
     )]
     LedgerLost {
         /// Where the ledger should be.
@@ -204,6 +205,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         most_mapped: settings.mapped.most,
         headroom: settings.fleet.as_ref().map_or(0, |fleet| fleet.headroom),
         started_at,
+        backups: Arc::default(),
         under_way: api::UnderWay::default(),
     };
     control.spawn(api::serve(admin_socket, doors::operators(&settings), descriptors, state));

@@ -154,6 +154,7 @@ fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> Api
         most_mapped: 16,
         headroom: 0,
         started_at: Instant::now(),
+        backups: Arc::default(),
         under_way: UnderWay::default(),
     }
 }

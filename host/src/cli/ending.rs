@@ -191,9 +191,10 @@ fn client_code(error: &ClientError) -> Code {
         ClientError::Unreachable { .. } | ClientError::NotAdmin { .. } => Code::Unreachable,
         ClientError::Refused(problem) if problem.status < 500 => Code::Refused,
         ClientError::BadUrl { .. } | ClientError::BadToken => Code::Usage,
-        ClientError::Refused(_) | ClientError::File { .. } | ClientError::Broken { .. } => {
-            Code::Failed
-        }
+        ClientError::Refused(_)
+        | ClientError::File { .. }
+        | ClientError::Write { .. }
+        | ClientError::Broken { .. } => Code::Failed,
     }
 }
 

@@ -84,12 +84,12 @@ pub struct Loaded {
 pub struct Certificates {
     files: Files,
     current: ArcSwap<Loaded>,
-    told: Mutex<Told>,
+    told: Mutex<Announced>,
 }
 
 /// What was told last, so that nothing is told twice.
 #[derive(Debug, Default)]
-struct Told {
+struct Announced {
     begins: Option<Timestamp>,
     expiry: Option<(Timestamp, Expiry)>,
     failure: Option<String>,

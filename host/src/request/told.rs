@@ -9,7 +9,7 @@ use steerage_core::route::Match;
 use super::head::{Peer, mark};
 use super::trace;
 use crate::catalog::Signpost;
-use crate::respond::head::{OF_CONNECTION, is_ours, remove};
+use crate::header::{is_of_connection, is_ours, remove};
 use crate::sandbox::cgi::environment::Place;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -59,7 +59,7 @@ pub(super) fn is_not_the_clients(name: &HeaderName) -> bool {
         || is_ours(name)
         || !text.bytes().all(is_plain)
         || OF_PROXIES.contains(&text)
-        || (OF_CONNECTION.contains(name) && *name != TE)
+        || (is_of_connection(name) && *name != TE)
 }
 
 /// Takes out what is not the client's to say, and says it. The request's host is settled.
