@@ -152,6 +152,7 @@ fn may_pass(error: &ClientError) -> bool {
         ClientError::BadUrl { .. }
         | ClientError::BadToken
         | ClientError::File { .. }
+        | ClientError::Write { .. }
         | ClientError::NotAdmin { .. } => false,
     }
 }

@@ -7,6 +7,7 @@
 )]
 #![expect(clippy::indexing_slicing, reason = "a missing field fails the test that reads it")]
 
+mod backup;
 mod bad_input;
 mod calls;
 mod canary;
