@@ -4,6 +4,7 @@
 //! Decides nothing itself: `core::place` does. Two planners at once are harmless, since what one has
 //! written the other's commit does not find unchanged.
 
+mod gone;
 mod kept;
 mod news;
 mod quiet;
@@ -63,7 +64,9 @@ pub async fn keep_planning(
     while !shutdown.has_begun() {
         let is_early = fleet.connected_for() < settings.patience;
         let waits = is_early && misses_hosts(&fleet.view());
-        if is_planner(&fleet) && !fleet.is_cut_off() && !waits {
+        let plans = is_planner(&fleet) && !fleet.is_cut_off() && !waits;
+        let is_unclear = plans && gone::ask(&fleet).await;
+        if plans {
             let began_at = Instant::now();
             let is_quiet = quiet.lasts(began_at, settings.consolidate);
             // Hosts are not emptied while another one is in trouble: what it has may have to go
@@ -93,7 +96,11 @@ pub async fn keep_planning(
         } else {
             quiet.forget();
         }
-        let next = if waits { settings.patience / 4 } else { every };
+        let next = match (waits, is_unclear) {
+            (true, _) => settings.patience / 4,
+            (_, true) => gone::AGAIN,
+            _ => every,
+        };
         tokio::select! {
             _ = changes.changed() => {}
             _ = health.changed() => {}
