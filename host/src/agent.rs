@@ -2,6 +2,7 @@
 //! Compile, load, commit, publish: what is acknowledged is durable, what is refused leaves nothing.
 //! Does not parse requests and does not answer them; the API does.
 
+pub mod crashes;
 mod error;
 mod follow;
 pub mod lineage;
@@ -132,6 +133,8 @@ impl Agent {
         parts.catalog.check(&manifest)?;
         self.shelf.compile(component).await?;
         if let Some(fleet) = &self.fleet {
+            // Until this host has the deployment itself, an app that is removed must not take it along.
+            parts.blobs.pin(&component)?;
             let wish = self.wish_deployed(fleet, &manifest, &manifest_text, component, canary);
             let record = wish.await?;
             return match canary {
@@ -238,6 +241,7 @@ impl Agent {
     /// # Errors
     /// The ledger or the disk failed.
     pub async fn forget(&self, component: Digest) -> Result<(), DeployError> {
+        self.parts().blobs.unpin(&component);
         self.drop_unused(&self.turn.lock().await, [component])
     }
 
@@ -251,8 +255,10 @@ impl Agent {
         let parts = self.parts();
         for digest in digests {
             if !parts.ledger.is_used(&digest)? {
-                parts.blobs.remove(&digest)?;
-                parts.sandbox.compiler().forget(digest);
+                // Somebody has brought it for what comes next.
+                if parts.blobs.remove_unpinned(&digest)? {
+                    parts.sandbox.compiler().forget(digest);
+                }
             }
         }
         Ok(())
@@ -282,9 +288,23 @@ impl Agent {
         turn: &MutexGuard<'_, ()>,
         record: DeploymentRecord,
     ) -> Result<(), DeployError> {
-        let ledger = self.parts().ledger.clone();
-        let committed = tokio::task::spawn_blocking(move || ledger.commit(&record)).await;
-        let pruned = committed.map_err(|error| DeployError::Task(error.to_string()))??;
+        self.commit_all(turn, vec![record]).await
+    }
+
+    /// The same for many, all or none.
+    async fn commit_all(
+        &self,
+        turn: &MutexGuard<'_, ()>,
+        records: Vec<DeploymentRecord>,
+    ) -> Result<(), DeployError> {
+        let (ledger, blobs) = (self.parts().ledger.clone(), self.parts().blobs.clone());
+        let committed = tokio::task::spawn_blocking(move || {
+            let pruned = ledger.commit_all(&records)?;
+            // The ledger keeps it from here on.
+            records.iter().for_each(|record| blobs.unpin(&record.digest));
+            Ok::<_, DeployError>(pruned)
+        });
+        let pruned = committed.await.map_err(|error| DeployError::Task(error.to_string()))??;
         if let Err(error) = self.drop_unused(turn, pruned) {
             tracing::warn!(error = chain(&error), "old components stay on the disk");
         }
