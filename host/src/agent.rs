@@ -137,6 +137,18 @@ impl Agent {
             parts.blobs.pin(&component)?;
             let wish = self.wish_deployed(fleet, &manifest, &manifest_text, component, canary);
             let record = wish.await?;
+            let generation = record.generation;
+            let what = canary.map_or_else(String::new, |share| format!(" as a canary for {share}"));
+            let message = format!(
+                "generation {generation} of {} was deployed through this host{what}",
+                record.app
+            );
+            parts.events.push(Event {
+                app: Some(record.app.clone()),
+                generation: Some(generation),
+                evidence: vec![("component".to_owned(), component.to_string())],
+                ..Event::now("deployed", message)
+            });
             return match canary {
                 Some(_) => self.see_tried(fleet, &record).await,
                 None => self.serve_wished(fleet, record).await,
@@ -160,7 +172,7 @@ impl Agent {
             deployed_at: now(),
         };
         self.commit(&turn, record.clone()).await?;
-        self.publish(&record, &manifest, deployed, "deployed")
+        self.publish(&record, &manifest, deployed, Cause::Deployed)
     }
 
     /// Goes back to an earlier deployment: the one before the current, or the one asked for.
@@ -174,6 +186,14 @@ impl Agent {
     ) -> Result<Arc<App>, DeployError> {
         if let Some(fleet) = &self.fleet {
             let record = self.wish_rolled_back(fleet, app, to).await?;
+            let generation = record.generation;
+            let message =
+                format!("{app} was rolled back to generation {generation} through this host");
+            self.parts().events.push(Event {
+                app: Some(app.clone()),
+                generation: Some(generation),
+                ..Event::now("rolled_back", message)
+            });
             return self.serve_wished(fleet, record).await;
         }
         let parts = self.parts();
@@ -204,7 +224,7 @@ impl Agent {
         parts.catalog.check(&manifest)?;
         let deployed = self.shelf.prepare(&manifest, record.generation, record.digest).await?;
         parts.ledger.set_current(app, record.generation)?;
-        self.publish(&record, &manifest, deployed, "rolled_back")
+        self.publish(&record, &manifest, deployed, Cause::RolledBack)
     }
 
     /// Stops serving an app and forgets it. Calls that run end in peace.
@@ -316,7 +336,7 @@ impl Agent {
         record: &DeploymentRecord,
         manifest: &Manifest,
         deployed: Deployed,
-        kind: &'static str,
+        cause: Cause,
     ) -> Result<Arc<App>, DeployError> {
         let state = deployed.state.clone();
         let index =
@@ -327,13 +347,39 @@ impl Agent {
         let schedule = &self.parts().schedule;
         schedule.reshape(&state.gate, &manifest.limits, &manifest.tenant, manifest.weight);
         let (name, generation) = (&app.name, app.generation);
+        let (kind, why) = cause.told();
         self.parts().events.push(Event {
             app: Some(name.clone()),
             generation: Some(generation),
             evidence: vec![("component".to_owned(), app.digest.to_string())],
-            ..Event::now(kind, format!("{name} now runs generation {generation}"))
+            ..Event::now(kind, format!("{name} now runs generation {generation}: {why}"))
         });
         Ok(app)
+    }
+}
+
+/// Why a deployment is served from now on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cause {
+    Deployed,
+    RolledBack,
+    /// It became what the fleet wants.
+    Followed,
+    /// It was known, and its code comes here.
+    Placed,
+}
+
+impl Cause {
+    /// The kind of the event that tells it, and the reason in words.
+    fn told(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Deployed => ("deployed", "it was deployed through this host"),
+            Self::RolledBack => ("rolled_back", "it was rolled back through this host"),
+            Self::Followed => ("placed", "it was deployed in the fleet"),
+            Self::Placed => {
+                ("placed", "it runs here from now on, after a move, a start or one more replica")
+            }
+        }
     }
 }
 

@@ -57,6 +57,8 @@ pub struct Deployed {
     pub state: AppState,
     /// Whether the crash log watches it.
     is_watched: AtomicBool,
+    /// Whether the crash log says that calls of it run.
+    is_written: AtomicBool,
 }
 
 /// Where a route leads.
@@ -216,7 +218,8 @@ impl Snapshot {
 
 impl Deployed {
     fn new(app: AppName, generation: Generation, prepared: Prepared, state: AppState) -> Self {
-        Self { app, generation, prepared, state, is_watched: AtomicBool::new(false) }
+        let (is_watched, is_written) = Default::default();
+        Self { app, generation, prepared, state, is_watched, is_written }
     }
 
     /// Tells its limits where they are read of the app.

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use steerage_core::id::HostName;
 use steerage_core::place::Aims;
+use steerage_core::replicas;
 
 use crate::fleet::{Fleet, View};
 use crate::forward::Health;
@@ -58,7 +59,8 @@ pub async fn keep_planning(
     shutdown: Shutdown,
 ) {
     let (mut changes, mut health) = (fleet.changes(), fleet.peers().changes());
-    let mut planning = Planning { kept: Kept::new(settings.headroom), news: News::new(events) };
+    let mut planning =
+        Planning { kept: Kept::new(settings.headroom, replicas::WINDOW), news: News::new(events) };
     let mut quiet = Quiet::default();
     let (mut every, mut use_taken_at) = (EVERY.0, Instant::now());
     while !shutdown.has_begun() {
@@ -157,7 +159,7 @@ impl Planning {
     ) -> Result<usize, StoreError> {
         let view = fleet.view();
         let (planned_for, planned_in) = (fleet.clone(), view.clone());
-        let anew = Kept::new(self.kept.headroom());
+        let anew = self.kept.anew();
         let mut kept = std::mem::replace(&mut self.kept, anew);
         // Planning takes seconds where there are a million replicas.
         let planned = tokio::task::spawn_blocking(move || {

@@ -294,7 +294,9 @@ impl Admitted {
             let ending = EndOnDrop(tally);
             Box::pin(async move {
                 deployed.prepared.run(ending.0.call(), inquiry).await;
-                drop((ending, permit));
+                drop(permit);
+                ending.0.note_end(&deployed);
+                drop(ending);
             })
         };
         let mut watch = StopOnDrop { tally: &tally, armed: true };

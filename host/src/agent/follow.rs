@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::{StreamExt as _, stream};
 use steerage_core::id::{AppName, Generation, HostName};
 
-use super::{Agent, DeployError};
+use super::{Agent, Cause, DeployError};
 use crate::catalog::App;
 use crate::fleet::{Fleet, keys};
 use crate::ledger::index::IndexRecord;
@@ -69,7 +69,13 @@ impl Agent {
         let turn = self.turn.lock().await;
         let deployed = self.shelf.prepare(&manifest, record.generation, record.digest).await?;
         self.keep(&turn, &record).await?;
-        self.publish(&record, &manifest, deployed, "deployed")?;
+        // Why it comes here, for whoever reads the events of this host.
+        let served = parts.catalog.app(&record.app).map(|here| here.generation);
+        let cause = match served {
+            Some(served) if served == record.generation => Cause::Placed,
+            _ => Cause::Followed,
+        };
+        self.publish(&record, &manifest, deployed, cause)?;
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! Which apps have calls running, on the disk, so that the next run knows after a crash: the kernel
-//! keeps what was written when the process is killed. Costs a call one look at a flag. A thread of its
-//! own writes, since a slow disk must not hold up callers, and forgets apps that nobody calls.
+//! keeps what was written when the process is killed. Costs a call a look at a flag when it begins and
+//! when it ends. A thread of its own writes, since a slow disk must not hold up callers, and forgets apps that nobody calls.
 //! Blames nobody: `core::crash_loop` does.
 
 use std::collections::BTreeSet;
@@ -71,6 +71,8 @@ pub struct Suspect {
 enum News {
     /// A call of it begins, and it is not watched.
     Called(Weak<Deployed>),
+    /// What was written down as running does not run any more.
+    Idle,
     /// The host was told to end: whatever happens now is no crash.
     Ends,
 }
@@ -126,6 +128,17 @@ impl CrashLog {
             && !deployed.is_watched.swap(true, Ordering::SeqCst)
         {
             drop(self.news.send(News::Called(Arc::downgrade(deployed))));
+        }
+    }
+
+    /// Notes that a call of this deployment is over, and its right to run given back.
+    pub fn note_end(&self, deployed: &Deployed) {
+        // Once for each time it is written down, and only when no other call runs.
+        if deployed.is_written.load(Ordering::Relaxed)
+            && deployed.state.gate.load().0 == 0
+            && deployed.is_written.swap(false, Ordering::SeqCst)
+        {
+            drop(self.news.send(News::Idle));
         }
     }
 
@@ -245,6 +258,7 @@ fn watch(mut record: Record, heard: &Receiver<News>) {
                     watched.push(Watched { deployed, n_idle: 0 });
                     pause = PAUSE.0;
                 }
+                Ok(News::Idle) => {}
                 Ok(News::Ends) => return record.change(|written| written.has_ended = true),
                 Err(RecvTimeoutError::Timeout) => break,
                 // It was dropped without being told to end, as in tests.
@@ -276,6 +290,11 @@ impl Watched {
         }
         self.n_idle = 0;
         if running.len() < MOST {
+            deployed.is_written.store(true, Ordering::SeqCst);
+            // Whoever ends from here on sees that it is written down.
+            if !is_running() {
+                return true;
+            }
             let (app, generation) = (deployed.app.to_string(), deployed.generation.get());
             running.push(Running { app, generation, n_over: deployed.state.meter.calls().0 });
         }

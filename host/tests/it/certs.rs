@@ -274,6 +274,21 @@ async fn etcd_behind_tls_is_spoken_with_and_only_the_right_one() {
         let text = error.to_string();
         assert!(text.contains(&address) && text.contains(next), "{url}: {error:?}");
     }
+    // A certificate that etcd does not take, and that is replaced while the store is in use.
+    let renewed = tempfile::tempdir().unwrap();
+    let put = |from: &Path| {
+        fs::create_dir_all(renewed.path().join("h1")).unwrap();
+        for file in ["h1/host.pem", "h1/host.key"] {
+            let whole = renewed.path().join("whole");
+            fs::copy(from.join(file), &whole).unwrap();
+            fs::rename(whole, renewed.path().join(file)).unwrap();
+        }
+    };
+    put(theirs.path());
+    let store = etcd::open(&url(&ca, renewed.path())).await.unwrap();
+    store.get("a").await.unwrap_err();
+    put(ours.path());
+    etcd.answers(&store).await;
     let Some(etcd) = Etcd::start(1) else { return };
     etcd.store().await;
     let url = format!("etcds://{}?ca={}", etcd.address(0), ca.display());

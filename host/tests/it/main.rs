@@ -24,6 +24,7 @@ mod examples;
 mod fair;
 mod fleet;
 mod fleet_desired;
+mod fleet_ending;
 mod fleet_hop;
 mod fleet_hosts;
 mod fleet_large;
