@@ -63,11 +63,13 @@ pub async fn keep_planning(
         Planning { kept: Kept::new(settings.headroom, replicas::WINDOW), news: News::new(events) };
     let mut quiet = Quiet::default();
     let (mut every, mut use_taken_at) = (EVERY.0, Instant::now());
+    let mut n_unclear = 0;
     while !shutdown.has_begun() {
         let is_early = fleet.connected_for() < settings.patience;
         let waits = is_early && misses_hosts(&fleet.view());
         let plans = is_planner(&fleet) && !fleet.is_cut_off() && !waits;
         let is_unclear = plans && gone::ask(&fleet).await;
+        n_unclear = if is_unclear { n_unclear + 1 } else { 0 };
         if plans {
             let began_at = Instant::now();
             let is_quiet = quiet.lasts(began_at, settings.consolidate);
@@ -100,7 +102,7 @@ pub async fn keep_planning(
         }
         let next = match (waits, is_unclear) {
             (true, _) => settings.patience / 4,
-            (_, true) => gone::AGAIN,
+            (_, true) => gone::again(n_unclear).min(every),
             _ => every,
         };
         tokio::select! {

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use steerage_core::canary::Share;
 
-pub use self::cert::{Cert, CertInit, CertIssue, CertVerb};
+pub use self::cert::{Cert, CertInit, CertIssue, CertRenew, CertVerb};
 pub use self::fleet::{Drain, Fleet, FleetChange, FleetVerb, OneHost, Scale};
 pub use self::host::{Check, Doctor, Flags, Host, HostVerb, Wishes};
 pub use self::plan::{Apart, Drawing, Plan};

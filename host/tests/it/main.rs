@@ -23,6 +23,7 @@ mod examined;
 mod examples;
 mod fair;
 mod fleet;
+mod fleet_copies;
 mod fleet_desired;
 mod fleet_ending;
 mod fleet_hop;
