@@ -2,6 +2,7 @@
 //! Compile, load, commit, publish: what is acknowledged is durable, what is refused leaves nothing.
 //! Does not parse requests and does not answer them; the API does.
 
+pub mod backup;
 pub mod crashes;
 mod error;
 mod follow;
@@ -18,6 +19,7 @@ use steerage_core::id::{AppName, Digest, Generation};
 use steerage_core::manifest::Manifest;
 use tokio::sync::MutexGuard;
 
+use self::backup::Pins;
 pub use self::error::DeployError;
 use crate::catalog::shelf::{Parts, Shelf};
 use crate::catalog::{App, Deployed, Snapshot};
@@ -36,6 +38,8 @@ pub struct Agent {
     fleet: Option<Fleet>,
     /// Held from the last check to publishing, so that two wishes cannot both pass the check.
     turn: Arc<tokio::sync::Mutex<()>>,
+    /// Components that stay while they are copied.
+    pins: Arc<Pins>,
 }
 
 impl Agent {
@@ -43,7 +47,7 @@ impl Agent {
     /// [`Agent::restore`] or a deploy.
     #[must_use]
     pub fn new(shelf: Shelf, fleet: Option<Fleet>) -> Self {
-        Self { shelf, fleet, turn: Arc::default() }
+        Self { shelf, fleet, turn: Arc::default(), pins: Arc::default() }
     }
 
     /// What the agent works with.
@@ -274,8 +278,8 @@ impl Agent {
     ) -> Result<(), DeployError> {
         let parts = self.parts();
         for digest in digests {
-            if !parts.ledger.is_used(&digest)? {
-                // Somebody has brought it for what comes next.
+            if !parts.ledger.is_used(&digest)? && !self.pins.hold(&digest) {
+                // Somebody may have brought it for what comes next.
                 if parts.blobs.remove_unpinned(&digest)? {
                     parts.sandbox.compiler().forget(digest);
                 }

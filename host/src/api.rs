@@ -4,6 +4,7 @@
 pub mod auth;
 pub mod wire;
 
+mod backup;
 mod canary;
 mod deploy;
 mod endpoints;
@@ -35,6 +36,7 @@ use serde::de::DeserializeOwned;
 use steerage_core::id::{AppName, Digest, HostName};
 use steerage_core::units::Bytes;
 use tokio::net::TcpListener;
+use tokio::sync::Mutex;
 use tower_service::Service as _;
 
 pub use self::deploy::UnderWay;
@@ -74,6 +76,8 @@ pub struct ApiState {
     pub headroom: u32,
     /// When the host started.
     pub started_at: Instant,
+    /// Held while a backup is sent.
+    pub backups: Arc<Mutex<()>>,
     /// Deploys that are not over.
     pub under_way: UnderWay,
 }
@@ -158,6 +162,7 @@ fn handler(operation: Operation) -> MethodRouter<Shared> {
         Operation::Plan => get(fleet::plan),
         Operation::Host => get(observe::host),
         Operation::Usage => get(observe::usage),
+        Operation::Backup => get(backup::backup),
         Operation::OpenApi => get(openapi::serve),
         Operation::Metrics => get(observe::metrics),
         Operation::Healthz => get(observe::healthz),

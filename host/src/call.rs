@@ -21,6 +21,8 @@ pub struct Usage {
     pub memory: Bytes,
     /// CPU time the guest ran for, host functions it called included.
     pub cpu: Duration,
+    /// What of it was counted for the app while the call ran: all slices but the last.
+    pub cpu_counted: Duration,
     /// Time to make the instance; zero when one was reused.
     pub instantiate: Duration,
 }

@@ -10,6 +10,7 @@ use steerage_core::units::Bytes;
 mod again;
 mod app;
 pub mod args;
+mod backup;
 mod build;
 mod calls;
 mod cert;
@@ -70,6 +71,8 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Cordon(args) => wait(hosts::cordon(&args)),
         Command::Uncordon(args) => wait(hosts::uncordon(&args)),
         Command::Scale(args) => wait(hosts::scale(&args)),
+        Command::Backup(args) => wait(backup::backup(&args)),
+        Command::Restore(args) => backup::restore(&args),
         Command::Fleet(args) => wait(fleet::run(&args)),
         Command::Cert(args) => cert::run(&args),
         Command::Simulate(args) => simulate::run(&args),

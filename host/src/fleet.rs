@@ -25,7 +25,7 @@ use tokio::sync::watch;
 pub use self::lineage::Lineage;
 use self::record::HostRecord;
 pub use self::usage::part_of;
-pub use self::view::{Told, View};
+pub use self::view::{ChangeSummary, View};
 use crate::forward::{Health, Peer, Peers};
 use crate::store::{Change, Seen, Store};
 
@@ -257,7 +257,7 @@ impl Fleet {
 
     /// Takes all that the store holds. Hosts that it does not know any more, but that still answer
     /// this one, stay known: more likely the store was away than they are.
-    pub fn replace(&self, seen: &Seen) -> Told {
+    pub fn replace(&self, seen: &Seen) -> ChangeSummary {
         let _turn = self.inner.next.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.inner.view.load_full();
         let (mut view, told) = View::read(seen);
@@ -267,7 +267,7 @@ impl Fleet {
     }
 
     /// Takes what has changed in the store.
-    pub fn apply(&self, changes: &[Change]) -> Told {
+    pub fn apply(&self, changes: &[Change]) -> ChangeSummary {
         let _turn = self.inner.next.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.inner.view.load_full();
         let mut view = View::clone(&before);
@@ -302,7 +302,7 @@ impl Fleet {
     }
 
     /// Makes `view` the current one, with the table of those apps that changed, or of all.
-    fn swap(&self, view: View, changed: Option<&Told>) {
+    fn swap(&self, view: View, changed: Option<&ChangeSummary>) {
         let mut table = OrdMap::clone(&self.inner.table.load());
         let peers = &self.inner.peers;
         if changed.is_none() {

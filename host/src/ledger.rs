@@ -2,6 +2,7 @@
 //! Does not hold components; the records name them by digest.
 
 mod backing;
+pub mod dump;
 mod error;
 pub mod index;
 pub mod record;
@@ -69,6 +70,12 @@ impl Ledger {
     #[must_use]
     pub fn path(folder: &Path) -> PathBuf {
         folder.join(FILE)
+    }
+
+    /// The folder that the ledger is in.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.backing.folder()
     }
 
     /// Whether the file is where it was when it was opened: a data folder may be deleted while its host

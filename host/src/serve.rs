@@ -20,7 +20,7 @@ use tokio::runtime::{Builder, Runtime};
 
 pub use self::disk::keep_private;
 use self::files::Files;
-pub use self::running::Host;
+pub use self::running::{Host, Signals};
 use self::watch::MemoryWatch;
 use crate::agent::{Agent, DeployError};
 use crate::api::auth::AuthError;
@@ -69,7 +69,8 @@ pub enum StartError {
     /// There are components, and no ledger that says what they are for.
     #[error(
         "the ledger {path} is missing or empty, and {blobs} holds components: nothing was changed; \
-         restore the ledger from a copy, or move {blobs} away as well to start with nothing deployed"
+         make the data folder anew of a backup (`steerage restore`), or move {blobs} away as well to start \
+         with nothing deployed"
     )]
     LedgerLost {
         /// Where the ledger should be.
@@ -208,11 +209,12 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         most_mapped: settings.mapped.most,
         headroom: settings.fleet.as_ref().map_or(0, |fleet| fleet.headroom),
         started_at,
+        backups: Arc::default(),
         under_way: api::UnderWay::default(),
     };
     operators.spawn(api::serve(admin_socket, doors::operators(&settings), descriptors, state));
     let memory_watch = MemoryWatch::start(shelf).map_err(StartError::System)?;
-    events.push(Event::now("started", format!("serving {n_restored} apps from before")));
+    events.push(started(n_restored));
     Ok(Host {
         listen: ingress.listen,
         admin,
@@ -231,6 +233,11 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         events,
         crash_log,
     })
+}
+
+fn started(n_restored: usize) -> Event {
+    let apps = if n_restored == 1 { "app" } else { "apps" };
+    Event::now("started", format!("serving {n_restored} {apps} from before"))
 }
 
 fn open_admin(

@@ -68,7 +68,7 @@ pub enum Excess {
         /// By how much its memory had grown since the first of them.
         grown: Bytes,
     },
-    /// What the host holds for it: headers, bodies and other resources that it made and kept.
+    /// What the host holds for it: headers, bodies, streams and other things that it made and kept.
     Resources,
 }
 
@@ -266,8 +266,8 @@ impl Outcome {
                     grown.about()
                 ),
                 Excess::Resources => format!(
-                    "drop headers, bodies and requests once they are used, or raise [limits] \
-                     memory above {limit} in steerage.toml"
+                    "drop headers, bodies, requests, streams and futures once they are used, or \
+                     raise [limits] memory above {limit} in steerage.toml"
                 ),
             },
             Self::TimedOut { limit } => format!(

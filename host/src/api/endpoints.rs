@@ -2,6 +2,9 @@
 //! this table, so that neither can know one the other does not.
 //! Does not handle requests.
 
+mod form;
+
+pub(super) use self::form::{Endpoint, Parameter, Returned, Sent};
 use super::problem::Cause;
 
 /// What can be asked of the control API.
@@ -29,61 +32,11 @@ pub(super) enum Operation {
     Plan,
     Host,
     Usage,
+    Backup,
     OpenApi,
     Metrics,
     Healthz,
     Readyz,
-}
-
-/// What a request carries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sent {
-    Nothing,
-    Bytes,
-    /// JSON of the named schema.
-    Json(&'static str),
-}
-
-/// What an answer carries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Returned {
-    Nothing,
-    /// Text of this content type.
-    Text(&'static str),
-    /// JSON of the named schema.
-    Json(&'static str),
-    /// JSON of the first schema, or with `follow=true` a line of the second for each that comes.
-    Lines(&'static str, &'static str),
-    /// JSON of any form.
-    AnyJson,
-}
-
-/// A parameter in the query.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Parameter {
-    pub(super) name: &'static str,
-    /// Its type, as in `openapi::schemas`.
-    pub(super) form: &'static str,
-    pub(super) meaning: &'static str,
-}
-
-/// One endpoint.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Endpoint {
-    pub(super) operation: Operation,
-    /// In lower case, as OpenAPI has it.
-    pub(super) method: &'static str,
-    pub(super) path: &'static str,
-    pub(super) summary: &'static str,
-    pub(super) query: &'static [Parameter],
-    pub(super) sent: Sent,
-    /// Statuses of success and what each means.
-    pub(super) success: &'static [(&'static str, &'static str)],
-    pub(super) returned: Returned,
-    /// Refusals beyond those that every guarded endpoint knows.
-    pub(super) causes: &'static [Cause],
-    /// Whether only those who show the token may use it.
-    pub(super) is_guarded: bool,
 }
 
 const FOLLOW: Parameter = Parameter {
@@ -130,7 +83,7 @@ const GUARDED: Endpoint = Endpoint {
 };
 
 /// All of them.
-pub(super) const ENDPOINTS: [Endpoint; 26] = [
+pub(super) const ENDPOINTS: [Endpoint; 27] = [
     Endpoint {
         operation: Operation::PutBlob,
         method: "put",
@@ -361,6 +314,13 @@ pub(super) const ENDPOINTS: [Endpoint; 26] = [
         path: "/v1/usage",
         summary: "What the host and the apps that were called use, as counters since its start",
         returned: Returned::Json("Usage"),
+        ..GUARDED
+    },
+    Endpoint {
+        operation: Operation::Backup,
+        path: "/v1/backup",
+        summary: "All that the host keeps, as one archive that `steerage restore` and `tar` read",
+        returned: Returned::Bytes("application/x-tar"),
         ..GUARDED
     },
     Endpoint {

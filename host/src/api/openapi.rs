@@ -128,6 +128,7 @@ fn content(returned: Returned) -> Option<Value> {
     Some(match returned {
         Returned::Nothing => return None,
         Returned::Text(form) => json!({ form: { "schema": { "type": "string" } } }),
+        Returned::Bytes(form) => json!({ form: {} }),
         Returned::Json(schema) => json!({ "application/json": json_of(schema) }),
         Returned::Lines(whole, line) => json!({
             "application/json": json_of(whole),

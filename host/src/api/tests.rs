@@ -156,6 +156,7 @@ fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> Api
         most_mapped: 16,
         headroom: 0,
         started_at: Instant::now(),
+        backups: Arc::default(),
         under_way: UnderWay::default(),
     }
 }
@@ -217,6 +218,16 @@ async fn names_that_resolve_here_by_a_trick_are_refused() {
     let request = Request::get("/v1/apps").header("host", "rebound.example:8081");
     let reply = read(door.send(request.body(Body::empty()).unwrap()).await).await;
     assert_eq!(reply.refusal(), (403, "foreign_host".to_owned()));
+}
+
+#[tokio::test]
+async fn two_host_names_in_one_request_are_refused() {
+    for door in [Door::open(None), Door::open(Some("s3cret"))] {
+        let request = Request::get("/v1/apps").header("authorization", "Bearer s3cret");
+        let request = request.header("host", "127.0.0.1").header("host", "rebound.example");
+        let reply = read(door.send(request.body(Body::empty()).unwrap()).await).await;
+        assert_eq!(reply.refusal(), (400, "bad_request".to_owned()));
+    }
 }
 
 #[tokio::test]

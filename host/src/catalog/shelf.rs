@@ -322,6 +322,7 @@ impl Shelf {
             instance: manifest.instance,
             allowed_outbound_hosts: manifest.allowed_outbound_hosts,
             log: state.log.clone(),
+            meter: state.meter.clone(),
             memory: state.memory.clone(),
             denials: Denials::new(manifest.name, generation, count, events),
             charge: Charge::to(move |used| gate.owe(used)),

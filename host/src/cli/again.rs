@@ -19,18 +19,18 @@ const MISSED: u32 = 1_000;
 type Items<T> = Pin<Box<dyn Stream<Item = Result<T, ClientError>> + Send>>;
 
 /// Something with a moment that a host tells.
-pub(super) trait Told: Clone + PartialEq {
+pub(super) trait StreamItem: Clone + PartialEq {
     /// Milliseconds since the epoch.
     fn at(&self) -> u64;
 }
 
-impl Told for wire::LogLine {
+impl StreamItem for wire::LogLine {
     fn at(&self) -> u64 {
         self.at
     }
 }
 
-impl Told for wire::Event {
+impl StreamItem for wire::Event {
     fn at(&self) -> u64 {
         self.at
     }
@@ -55,7 +55,7 @@ pub(super) fn following<T, C, F, S>(
     connect: C,
 ) -> impl Stream<Item = Result<T, ClientError>>
 where
-    T: Told,
+    T: StreamItem,
     C: Fn(u32) -> F,
     F: Future<Output = Result<S, ClientError>>,
     S: Stream<Item = Result<T, ClientError>> + Send + 'static,
@@ -81,7 +81,7 @@ where
 
 impl<T, C, F, S> Following<T, C>
 where
-    T: Told,
+    T: StreamItem,
     C: Fn(u32) -> F,
     F: Future<Output = Result<S, ClientError>>,
     S: Stream<Item = Result<T, ClientError>> + Send + 'static,
@@ -127,7 +127,7 @@ where
     }
 
     fn is_new(&mut self, item: &T) -> bool {
-        let latest_at = self.latest.first().map_or(0, Told::at);
+        let latest_at = self.latest.first().map_or(0, StreamItem::at);
         if item.at() < latest_at && self.n_items == MISSED {
             return false;
         }
@@ -152,6 +152,7 @@ fn may_pass(error: &ClientError) -> bool {
         ClientError::BadUrl { .. }
         | ClientError::BadToken
         | ClientError::File { .. }
+        | ClientError::Write { .. }
         | ClientError::NotAdmin { .. } => false,
     }
 }

@@ -1,6 +1,7 @@
 //! The command line as people type it: verbs, flags, their environment twins and help texts.
 //! Only describes; what a verb does is in the module of the same name.
 
+mod backup;
 mod cert;
 mod fleet;
 mod host;
@@ -15,6 +16,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use steerage_core::canary::Share;
 
+pub use self::backup::{Backup, Restore};
 pub use self::cert::{Cert, CertInit, CertIssue, CertRenew, CertVerb};
 pub use self::fleet::{Drain, Fleet, FleetChange, FleetVerb, OneHost, Scale};
 pub use self::host::{Check, Doctor, Flags, Host, HostVerb, Wishes};
@@ -95,6 +97,10 @@ pub enum Command {
     Simulate(Simulate),
     /// Say what would move in a fleet and why, or what a spreadsheet of apps would take, packed
     Plan(Plan),
+    /// Copy all that a host keeps into one file, while it runs
+    Backup(Backup),
+    /// Make a data folder of a backup, to start a host on
+    Restore(Restore),
     /// Run a host
     Host(Host),
     /// Say what this machine can carry, and which settings stand in the way

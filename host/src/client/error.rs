@@ -28,6 +28,15 @@ pub enum ClientError {
         #[source]
         source: io::Error,
     },
+    /// What the host sent cannot be kept.
+    #[error("cannot write {}", .path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// Nobody answers there.
     #[error("is a host running at {url}? start one with `steerage host`")]
     Unreachable {

@@ -8,7 +8,7 @@ use steerage_core::id::{AppName, HostName};
 
 use super::keys;
 use super::record::{self, AppRecord, HostRecord};
-use super::view::{Told, View};
+use super::view::{ChangeSummary, View};
 use crate::ledger::record::Fingerprint;
 use crate::store::Revision;
 
@@ -59,7 +59,12 @@ impl View {
     }
 
     /// Notes that there is a record that cannot be read.
-    pub(super) fn note_unreadable(&mut self, key: &str, value: Option<&[u8]>, told: &mut Told) {
+    pub(super) fn note_unreadable(
+        &mut self,
+        key: &str,
+        value: Option<&[u8]>,
+        told: &mut ChangeSummary,
+    ) {
         self.unreadable.insert(key.to_owned());
         let host = key.strip_prefix(keys::HOSTS).and_then(|name| name.parse::<HostName>().ok());
         if let (Some(host), Some(value)) = (host, value)

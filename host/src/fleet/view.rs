@@ -49,7 +49,7 @@ pub struct View {
 
 /// What came of a change.
 #[derive(Debug, Default)]
-pub struct Told {
+pub struct ChangeSummary {
     /// Apps of which anything changed.
     pub apps: BTreeSet<AppName>,
     /// Whether hosts came, went or changed.
@@ -60,7 +60,7 @@ pub struct Told {
     pub troubles: Vec<String>,
 }
 
-impl Told {
+impl ChangeSummary {
     /// Whether anything came but what apps use, which is looked at now and then and not at once.
     #[must_use]
     pub fn is_news(&self) -> bool {
@@ -71,8 +71,8 @@ impl Told {
 impl View {
     /// The view of all that the store holds.
     #[must_use]
-    pub fn read(seen: &Seen) -> (Self, Told) {
-        let (mut view, mut told) = (Self::default(), Told::default());
+    pub fn read(seen: &Seen) -> (Self, ChangeSummary) {
+        let (mut view, mut told) = (Self::default(), ChangeSummary::default());
         for entry in &seen.entries {
             view.take(&entry.key, Some(&entry.value), entry.revision, &mut told);
         }
@@ -81,8 +81,12 @@ impl View {
     }
 
     /// Takes changes; `answers` tells whether a host answers this one in that run of it.
-    pub fn apply(&mut self, changes: &[Change], answers: impl Fn(&HostName, u64) -> bool) -> Told {
-        let mut told = Told::default();
+    pub fn apply(
+        &mut self,
+        changes: &[Change],
+        answers: impl Fn(&HostName, u64) -> bool,
+    ) -> ChangeSummary {
+        let mut told = ChangeSummary::default();
         // So that an app that goes with its removal has not vanished.
         for change in changes.iter().filter(|change| change.key.starts_with(keys::REMOVED)) {
             self.take(&change.key, change.value.as_deref(), change.revision, &mut told);
@@ -245,7 +249,13 @@ impl View {
         put(&mut self.apps, app, record.map(|record| (Arc::new(record), revision)));
     }
 
-    fn take(&mut self, key: &str, value: Option<&[u8]>, revision: Revision, told: &mut Told) {
+    fn take(
+        &mut self,
+        key: &str,
+        value: Option<&[u8]>,
+        revision: Revision,
+        told: &mut ChangeSummary,
+    ) {
         match self.try_take(key, value, revision, told) {
             Ok(()) => drop(self.unreadable.remove(key)),
             // What nobody could read is gone.
@@ -262,7 +272,7 @@ impl View {
         key: &str,
         value: Option<&[u8]>,
         revision: Revision,
-        told: &mut Told,
+        told: &mut ChangeSummary,
     ) -> Result<(), String> {
         if let Some(name) = key.strip_prefix(keys::APPS) {
             let (app, record) = named::<AppName, AppRecord>(key, name, value)?;

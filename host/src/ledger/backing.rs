@@ -78,6 +78,11 @@ impl Backing {
         done
     }
 
+    /// The folder of the file.
+    pub(super) fn folder(&self) -> &Path {
+        self.path.parent().unwrap_or_else(|| Path::new("."))
+    }
+
     /// Refuses what the disk most likely has no room for.
     pub(super) fn check_room(&self) -> Result<(), LedgerError> {
         if has_no_room(&self.path) {

@@ -28,8 +28,9 @@ pub enum LedgerError {
     },
     /// The file is not a ledger, or no longer.
     #[error(
-        "cannot open the ledger {path}: it is damaged or of another version ({reason}); restore it \
-         from a copy, or move it and the blobs folder away to start empty"
+        "cannot open the ledger {path}: it is damaged, of another version, or was copied while a host \
+         ran ({reason}); make the data folder anew of a backup (`steerage restore`), or move the ledger \
+         and the blobs folder away to start empty; `steerage backup` copies what a host keeps while it runs"
     )]
     Damaged {
         /// The database file.
@@ -40,8 +41,8 @@ pub enum LedgerError {
     /// A part of the file makes no sense.
     #[error(
         "a page of the ledger {path} is damaged: what is on it cannot be read, other apps are served \
-         on; stop the host, copy its data folder, and restore the ledger from a copy, or move it and \
-         the blobs folder away and deploy again"
+         on; take a backup of what can be read (`steerage backup`), and make a new data folder of it or of \
+         an earlier one (`steerage restore`)"
     )]
     Page {
         /// The database file.

@@ -5,6 +5,7 @@
 use redb::{ReadableTable, ReadableTableMetadata, Table, TableDefinition, WriteTransaction};
 use steerage_core::id::{AppName, Digest};
 
+use super::dump::Loaded;
 use super::error::{LedgerError, unreadable};
 use super::index::IndexRecord;
 use super::record::DeploymentRecord;
@@ -98,6 +99,18 @@ impl<'t> Tables<'t> {
         let mut dropped = self.put(record)?;
         dropped.extend(self.make_room(record)?);
         Ok(dropped)
+    }
+
+    /// Takes an app with its deployments from a dump.
+    pub(super) fn load(&mut self, loaded: &Loaded) -> Result<(), LedgerError> {
+        for record in &loaded.records {
+            self.put(record)?;
+            if loaded.current == Some(record.generation) {
+                self.point(record)?;
+            }
+        }
+        self.last.insert(loaded.app.as_str(), loaded.last.get())?;
+        Ok(())
     }
 
     /// Puts a deployment in place of another of its number, if there is one: the fleet knows better.

@@ -286,7 +286,7 @@ fn a_file_that_is_no_store_is_refused() {
         }
         let error = error.unwrap_err().to_string();
         assert!(error.contains("cannot open the ledger"), "{error}");
-        assert!(error.contains("restore it from a copy"), "{error}");
+        assert!(error.contains("steerage restore"), "{error}");
     }
 }
 

@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 
 use super::lineage::{self, Broken, Missing};
 use super::{Member, Shared, pause};
-use crate::fleet::{Fleet, Told, keys};
+use crate::fleet::{ChangeSummary, Fleet, keys};
 use crate::store::{Change, Seen, StoreError};
 use crate::telemetry::chain;
 use crate::telemetry::events::Severity;
@@ -173,7 +173,7 @@ async fn read_all(member: &Member) -> Result<Seen, StoreError> {
     all.ok_or(StoreError::Compacted)
 }
 
-fn complain(member: &Member, told: &Told) {
+fn complain(member: &Member, told: &ChangeSummary) {
     for trouble in &told.troubles {
         tracing::error!(trouble, "a record in the store cannot be used");
         let advice = "the rest of the fleet goes on; deploy the app again, or upgrade this host";

@@ -72,7 +72,7 @@ struct Young {
 
 /// What was told last.
 #[derive(Debug, Default)]
-struct Told {
+struct Reported {
     lease: Option<LeaseId>,
     parts: BTreeMap<u32, (Instant, UseRecord)>,
 }
@@ -81,7 +81,7 @@ struct Told {
 pub(super) async fn report(shared: &Shared) {
     let Shared { member, lease, .. } = shared;
     let mut apps: BTreeMap<AppName, Memory> = BTreeMap::new();
-    let (mut told, mut now, mut young) = (Told::default(), BTreeMap::new(), Young::default());
+    let (mut told, mut now, mut young) = (Reported::default(), BTreeMap::new(), Young::default());
     let (mut n_looks, mut ticks) = (0, tokio::time::interval(EVERY / TRIALS));
     for n_tick in (0..TRIALS).cycle() {
         ticks.tick().await;
@@ -199,7 +199,7 @@ fn counted(trial: &Trial) -> TrialUse {
     TrialUse::of(trial.generation().get(), &trial.old.read(), &trial.canary.read())
 }
 
-impl Told {
+impl Reported {
     fn n_parts(&self) -> u32 {
         u32::try_from(self.parts.len()).unwrap_or(u32::MAX)
     }
@@ -442,7 +442,7 @@ mod tests {
     fn what_has_hardly_changed_is_no_news() {
         let parts = in_parts(uses(3, 100), 1).into_iter();
         let parts = parts.map(|(part, record)| (part, (Instant::now(), record))).collect();
-        let told = Told { lease: None, parts };
+        let told = Reported { lease: None, parts };
         let is_news = |now: &UseRecord| told.is_news(0, now);
         assert!(!is_news(&uses(3, 105)) && !is_news(&uses(3, 110)));
         assert!(is_news(&uses(3, 120)) && is_news(&uses(2, 100)) && is_news(&uses(4, 100)));
@@ -457,7 +457,7 @@ mod tests {
         let mut parts = in_parts(uses(3, 100), 1);
         let long_ago = Instant::now().checked_sub(LATER * 2).unwrap();
         let told = parts.clone().into_iter().map(|(part, record)| (part, (long_ago, record)));
-        let told = Told { lease: None, parts: told.collect() };
+        let told = Reported { lease: None, parts: told.collect() };
         assert!(!told.is_news(0, &parts[&0]));
         let first = parts.get_mut(&0).unwrap();
         first.apps.values_mut().for_each(|used| used.cpu_u += LEAST_CPU);

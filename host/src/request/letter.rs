@@ -188,7 +188,7 @@ impl Letter {
             Content::Held(bytes) => {
                 Full::new(bytes.clone()).map_err(|never| match never {}).boxed_unsync()
             }
-            Content::Coming(coming) => Lent(coming.clone()).boxed_unsync(),
+            Content::Coming(coming) => SharedBody(coming.clone()).boxed_unsync(),
         };
         let head = &self.incoming.request;
         let mut copy = Request::new(body);
@@ -256,9 +256,9 @@ fn complete(request: &mut Request<()>) {
 }
 
 /// A body on its way out that stays with the letter.
-struct Lent(Arc<Coming>);
+struct SharedBody(Arc<Coming>);
 
-impl http_body::Body for Lent {
+impl http_body::Body for SharedBody {
     type Data = Bytes;
     type Error = BodyError;
 

@@ -3,17 +3,18 @@
 
 use std::sync::Arc;
 
-use wasmtime::Engine;
 use wasmtime::component::{Linker, ResourceTable};
+use wasmtime::{Engine, StoreContextMut};
 use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::checked;
 use super::engine::Flavor;
-use super::held::{MOST_FIELDS, MOST_RESOURCES, Scales};
+use super::held::{MOST_FIELDS, MOST_RESOURCES, ResourceMeter};
 use super::limiter::Limiter;
 use super::outbound::Outbound;
+use super::pace::Watched;
 use super::stdio::Stdio;
 
 /// The data of a store that runs a component.
@@ -27,7 +28,8 @@ pub struct Guest {
     pub(super) table: ResourceTable,
     pub(super) limiter: Limiter,
     pub(super) stdio: Arc<Stdio>,
-    scales: Scales,
+    flavor: Flavor,
+    meter: ResourceMeter,
 }
 
 impl Guest {
@@ -37,12 +39,14 @@ impl Guest {
         outbound: Outbound,
         limiter: Limiter,
         stdio: Arc<Stdio>,
+        flavor: Flavor,
     ) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(MOST_RESOURCES);
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(MOST_FIELDS);
-        Self { wasi, http, table, outbound, limiter, stdio, scales: Scales::new() }
+        let meter = ResourceMeter::new(outbound.sent());
+        Self { wasi, http, table, outbound, limiter, stdio, flavor, meter }
     }
 
     /// Every call of a host function begins here: looks now and then what the guest makes the host
@@ -50,12 +54,33 @@ impl Guest {
     /// guest: until its slice is over it could take the same again many times.
     #[inline]
     fn look(&mut self) {
-        if let Some(weight) = self.scales.look(&mut self.table)
+        if let Some(weight) = self.meter.look(&mut self.table)
             && !self.limiter.hold(weight)
         {
             self.table = ResourceTable::new();
             self.table.set_max_capacity(0);
         }
+    }
+}
+
+impl Watched for Guest {
+    /// What runs at the same time is in no table of ours: streams, futures and tasks are made by code
+    /// that calls none of our functions.
+    #[inline]
+    fn after_host_call(store: &mut StoreContextMut<'_, Self>) -> wasmtime::Result<()> {
+        let guest = store.data_mut();
+        if guest.flavor == Flavor::Plain || !guest.meter.is_time_for_tasks() {
+            return Ok(());
+        }
+        let n_tasks = store.concurrent_state_table_size();
+        let guest = store.data_mut();
+        let weight = guest.meter.found_tasks(n_tasks);
+        if guest.limiter.hold(weight) {
+            return Ok(());
+        }
+        wasmtime::bail!(
+            "{n_tasks} streams, futures and tasks, and what else it holds, are too much"
+        )
     }
 }
 
@@ -79,6 +104,13 @@ pub struct CoreGuest {
     pub(super) wasi: WasiP1Ctx,
     pub(super) limiter: Limiter,
     pub(super) stdio: Arc<Stdio>,
+}
+
+impl Watched for CoreGuest {
+    #[inline]
+    fn after_host_call(_: &mut StoreContextMut<'_, Self>) -> wasmtime::Result<()> {
+        Ok(())
+    }
 }
 
 /// Everything a component can import: WASI 0.2 and, where the engine has async features, 0.3, both

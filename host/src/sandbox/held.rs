@@ -1,12 +1,16 @@
-//! What the host holds for one guest: the weight of the resources in its table.
+//! What the host holds for one guest: the weight of the resources in its table, of its streams,
+//! futures and tasks, and of the requests that it has sent.
 //! Does not bound it: the limiter does. Weighs by looking, since the types are not ours to count in.
 //!
 //! The order of magnitude is what matters: a body is taken to be as full as it may get, and headers
 //! of many lines as large as they may be.
 
 use std::any::Any;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::HeaderMap;
+use http::request::Parts;
 use steerage_core::units::Bytes;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi_http::FieldMap;
@@ -32,6 +36,9 @@ const EVERY: u32 = 16;
 const A_CALL: usize = 8;
 /// What a resource costs beside what it refers to: its place in the table and its own fields.
 const RESOURCE: usize = 512;
+/// What a stream, a future or a task costs that runs beside others, each of its ends counted. Timers
+/// were measured to take 1.0 KiB, the ends of streams and futures a third of it.
+const TASK: usize = 1024;
 /// What a response of another server may have read ahead on its connection.
 const READ_AHEAD: usize = 32 << 10;
 /// What a body may have written and not had taken: two chunks.
@@ -39,34 +46,102 @@ const BODY: usize = 2 * BODY_CHUNK;
 /// Headers of more lines than this are not added up.
 const MOST_LINES: usize = 32;
 
-/// When to look again.
+/// What was found, and when to look again.
 #[derive(Debug)]
-pub(super) struct Scales {
-    /// Calls of host functions until then.
-    left: u32,
+pub(super) struct ResourceMeter {
+    resources: Look,
+    tasks: Look,
+    sent: Sent,
 }
 
-impl Scales {
-    pub(super) fn new() -> Self {
-        Self { left: EVERY }
+/// What one kind of things weighed when last looked at.
+#[derive(Debug)]
+struct Look {
+    /// Calls of host functions until the next look.
+    left: u32,
+    bytes: usize,
+}
+
+/// Bytes of the requests of one instance that wait or are under way: they are in no table.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sent(Arc<AtomicUsize>);
+
+/// One of these requests.
+#[derive(Debug)]
+pub(super) struct InSent {
+    all: Sent,
+    bytes: usize,
+}
+
+impl ResourceMeter {
+    pub(super) fn new(sent: Sent) -> Self {
+        Self { resources: Look::new(), tasks: Look::new(), sent }
     }
 
-    /// Counts a call of a host function; what the guest's resources weigh when it is time to look.
+    /// Counts a call of a host function; what all weighs when it is time to look at the resources.
     #[inline]
     pub(super) fn look(&mut self, table: &mut ResourceTable) -> Option<Bytes> {
-        self.left = self.left.saturating_sub(1);
-        (self.left == 0).then(|| self.weigh(table))
-    }
-
-    #[cold]
-    fn weigh(&mut self, table: &mut ResourceTable) -> Bytes {
+        if !self.resources.is_time() {
+            return None;
+        }
         let (mut n_resources, mut bytes) = (0, 0_usize);
         for resource in table.iter_mut() {
             n_resources += 1;
             bytes = bytes.saturating_add(RESOURCE).saturating_add(weight(resource));
         }
-        self.left = EVERY.saturating_add(u32::try_from(n_resources / A_CALL).unwrap_or(u32::MAX));
-        Bytes::new(bytes as u64)
+        self.resources.found(n_resources, bytes);
+        Some(self.total())
+    }
+
+    /// Counts one as well; whether it is time to count the tasks.
+    #[inline]
+    pub(super) fn is_time_for_tasks(&mut self) -> bool {
+        self.tasks.is_time()
+    }
+
+    /// Takes note of how many tasks and ends of streams and futures there are; what all weighs.
+    pub(super) fn found_tasks(&mut self, n_tasks: usize) -> Bytes {
+        self.tasks.found(n_tasks, n_tasks.saturating_mul(TASK));
+        self.total()
+    }
+
+    fn total(&self) -> Bytes {
+        let sent = self.sent.0.load(Ordering::Relaxed);
+        let parts = [self.resources.bytes, self.tasks.bytes, sent];
+        Bytes::new(parts.into_iter().fold(0, usize::saturating_add) as u64)
+    }
+}
+
+impl Look {
+    fn new() -> Self {
+        Self { left: EVERY, bytes: 0 }
+    }
+
+    #[inline]
+    fn is_time(&mut self) -> bool {
+        self.left = self.left.saturating_sub(1);
+        self.left == 0
+    }
+
+    fn found(&mut self, number: usize, bytes: usize) {
+        self.left = EVERY.saturating_add(u32::try_from(number / A_CALL).unwrap_or(u32::MAX));
+        self.bytes = bytes;
+    }
+}
+
+impl Sent {
+    /// Counts a request with this head, and a body as full as it may get, until that is dropped.
+    pub(super) fn count(&self, request: &Parts) -> InSent {
+        let said = request.uri.path_and_query().map_or(0, |path| path.as_str().len());
+        let bytes = fields(&request.headers).saturating_add(said).saturating_add(BODY);
+        self.0.fetch_add(bytes, Ordering::Relaxed);
+        InSent { all: self.clone(), bytes }
+    }
+}
+
+impl Drop for InSent {
+    fn drop(&mut self) {
+        self.all.0.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -141,7 +216,10 @@ mod tests {
     #[test]
     fn headers_weigh_what_they_hold_and_bodies_what_they_may() {
         let mut table = ResourceTable::new();
-        let weigh = |table: &mut ResourceTable| Scales::new().weigh(table).get();
+        let weigh = |table: &mut ResourceTable| {
+            let mut meter = ResourceMeter::new(Sent::default());
+            (0..EVERY).find_map(|_| meter.look(table)).unwrap().get()
+        };
         for _ in 0..10 {
             table.push(map(10_000)).unwrap();
         }
@@ -164,13 +242,25 @@ mod tests {
         for _ in 0..80 {
             table.push(map(1)).unwrap();
         }
-        let mut scales = Scales::new();
+        let mut meter = ResourceMeter::new(Sent::default());
         let mut looks = Vec::new();
         for n in 1..=60 {
-            if scales.look(&mut table).is_some() {
+            if meter.look(&mut table).is_some() {
                 looks.push(n);
             }
         }
         assert_eq!(looks, [16, 42], "sixteen, then ten more for eighty resources");
+    }
+
+    #[test]
+    fn tasks_and_requests_that_were_sent_weigh_besides() {
+        let sent = Sent::default();
+        let mut meter = ResourceMeter::new(sent.clone());
+        assert_eq!(meter.found_tasks(10).get(), 10 * TASK as u64);
+        let (head, ()) = http::Request::get("http://a/").body(()).unwrap().into_parts();
+        let one = sent.count(&head);
+        assert_eq!(meter.found_tasks(10).get(), (10 * TASK + BODY + 1) as u64);
+        drop(one);
+        assert_eq!(meter.found_tasks(0).get(), 0);
     }
 }

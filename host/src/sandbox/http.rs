@@ -30,12 +30,12 @@ pub struct HeadSender {
 #[derive(Debug)]
 enum Waiting {
     Own(oneshot::Sender<Answer>),
-    Lent(Arc<Mutex<Option<oneshot::Sender<Answer>>>>),
+    Shared(Arc<Mutex<Option<oneshot::Sender<Answer>>>>),
 }
 
-/// Where a sender is had back from that was lent.
+/// Where a sender that two have is had back from.
 #[derive(Debug)]
-pub(super) struct Lender {
+pub(super) struct SharedSender {
     call: Arc<Call>,
     waiting: Arc<Mutex<Option<oneshot::Sender<Answer>>>>,
 }
@@ -53,7 +53,7 @@ impl HeadSender {
         self.call.set_answered();
         let waiting = match self.waiting {
             Waiting::Own(waiting) => Some(waiting),
-            Waiting::Lent(waiting) => take(&waiting),
+            Waiting::Shared(waiting) => take(&waiting),
         };
         if let Some(waiting) = waiting {
             drop(waiting.send(answer));
@@ -69,18 +69,18 @@ impl HeadSender {
 
     /// A sender whose answer goes the same way, and the means to have this one back should it have
     /// none.
-    pub(super) fn lend(self) -> (Self, Lender) {
+    pub(super) fn share(self) -> (Self, SharedSender) {
         let Self { call, waiting } = self;
         let waiting = match waiting {
             Waiting::Own(waiting) => Arc::new(Mutex::new(Some(waiting))),
-            Waiting::Lent(waiting) => waiting,
+            Waiting::Shared(waiting) => waiting,
         };
-        let lender = Lender { call: call.clone(), waiting: waiting.clone() };
-        (Self { call, waiting: Waiting::Lent(waiting) }, lender)
+        let shared = SharedSender { call: call.clone(), waiting: waiting.clone() };
+        (Self { call, waiting: Waiting::Shared(waiting) }, shared)
     }
 }
 
-impl Lender {
+impl SharedSender {
     /// The sender, unless an answer was sent.
     pub(super) fn back(self) -> Option<HeadSender> {
         let waiting = take(&self.waiting)?;

@@ -15,17 +15,17 @@ pub(super) struct Pool {
     /// Slots that instances take, those that wait included.
     n_taken: AtomicU32,
     /// Where instances wait that could be given up.
-    nests: Mutex<Vec<Weak<Nest>>>,
+    lists: Mutex<Vec<Weak<IdleInstances>>>,
 }
 
 /// The instances of one deployment that wait for another call, the latest last.
 #[derive(Default)]
-pub(super) struct Nest {
+pub(super) struct IdleInstances {
     waiting: Mutex<VecDeque<Resting>>,
 }
 
 /// The slots of one instance. To be dropped after it.
-pub(super) struct Seat {
+pub(super) struct InstanceSlots {
     pool: Arc<Pool>,
     n_slots: u32,
 }
@@ -44,41 +44,41 @@ impl Pool {
     /// one that has waited the longest first, whosever it is.
     ///
     /// Where that is not enough, there are more calls than slots; Wasmtime says so then.
-    pub(super) fn seat(self: &Arc<Self>, n_slots: u32) -> Seat {
-        let seat = Seat { pool: self.clone(), n_slots };
+    pub(super) fn take(self: &Arc<Self>, n_slots: u32) -> InstanceSlots {
+        let slots = InstanceSlots { pool: self.clone(), n_slots };
         let mut n_taken = self.n_taken.fetch_add(n_slots, Ordering::SeqCst).saturating_add(n_slots);
         while n_taken > self.most && self.give_up_oldest() {
             n_taken = self.n_taken.load(Ordering::SeqCst);
         }
-        seat
+        slots
     }
 
     /// A place for the instances of a deployment that wait.
-    pub(super) fn nest(&self) -> Arc<Nest> {
-        let nest = Arc::new(Nest::default());
-        let mut nests = self.nests();
-        nests.retain(|nest| nest.strong_count() > 0);
-        nests.push(Arc::downgrade(&nest));
-        nest
+    pub(super) fn idle_instances(&self) -> Arc<IdleInstances> {
+        let list = Arc::new(IdleInstances::default());
+        let mut lists = self.lists();
+        lists.retain(|list| list.strong_count() > 0);
+        lists.push(Arc::downgrade(&list));
+        list
     }
 
     fn give_up_oldest(&self) -> bool {
-        let nests: Vec<_> = self.nests().iter().filter_map(Weak::upgrade).collect();
-        let oldest = nests.iter().filter_map(|nest| Some((nest.waits_since()?, nest)));
-        let Some((_, nest)) = oldest.min_by_key(|(since, _)| *since) else { return false };
+        let lists: Vec<_> = self.lists().iter().filter_map(Weak::upgrade).collect();
+        let oldest = lists.iter().filter_map(|list| Some((list.waits_since()?, list)));
+        let Some((_, list)) = oldest.min_by_key(|(since, _)| *since) else { return false };
         // Whoever was faster has made room as well.
-        let given_up = nest.waiting().pop_front();
+        let given_up = list.waiting().pop_front();
         // Without the lock: it takes some microseconds.
         drop(given_up);
         true
     }
 
-    fn nests(&self) -> MutexGuard<'_, Vec<Weak<Nest>>> {
-        self.nests.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lists(&self) -> MutexGuard<'_, Vec<Weak<IdleInstances>>> {
+        self.lists.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Nest {
+impl IdleInstances {
     /// The instance that came last: its memory is the likeliest to be in the caches still.
     pub(super) fn take(&self) -> Option<Idle> {
         self.waiting().pop_back().map(|resting| resting.idle)
@@ -110,7 +110,7 @@ impl Nest {
     }
 }
 
-impl Drop for Seat {
+impl Drop for InstanceSlots {
     fn drop(&mut self) {
         self.pool.n_taken.fetch_sub(self.n_slots, Ordering::SeqCst);
     }

@@ -28,7 +28,6 @@ use super::linked::Pre;
 use super::module::Prepared;
 use super::pace;
 use super::stdio::Stdio;
-use crate::budget::Account;
 use crate::call::{Call, Usage};
 use crate::meter;
 use crate::telemetry::logs::Stream;
@@ -38,6 +37,13 @@ use crate::telemetry::logs::Stream;
 const MOST_HANDLES: usize = 20_000;
 /// Most random bytes asked for at once: as many as browsers give. They take a good part of 100 us.
 pub(super) const MOST_RANDOM: u64 = 64 << 10;
+
+/// CPU time of one call, and what of it was counted for its app before the call was over.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Cpu {
+    used: Duration,
+    counted: Duration,
+}
 
 /// A request on its way into a guest.
 #[derive(Debug)]
@@ -76,7 +82,7 @@ impl Prepared {
     {
         let (wasi, stdio, output) =
             self.program(call, inquiry.request, &inquiry.place, inquiry.head);
-        let _seat = self.seat();
+        let _slots = self.take_slots();
         let mut store = Store::new(&self.engine, self.guest(wasi, stdio));
         store.limiter(|guest| &mut guest.limiter);
         pace::keep(&mut store);
@@ -92,7 +98,7 @@ impl Prepared {
                 Err(()) => Err(I32Exit(1).into()),
             }
         };
-        let (finish, cpu) = bounded(call, &self.memory, inquiry.deadline, guest).await;
+        let (finish, cpu) = self.bounded(call, inquiry.deadline, guest).await;
         let guest = store.data();
         guest.stdio.finish_call();
         let outcome = judge_program(finish, &output, call, &guest.limiter, self);
@@ -116,7 +122,7 @@ impl Prepared {
             limiter: Limiter::new(self.limits.memory, self.memory.clone()),
             stdio,
         };
-        let _seat = self.seat();
+        let _slots = self.take_slots();
         let mut store = Store::new(&self.engine, guest);
         store.limiter(|guest| &mut guest.limiter);
         pace::keep(&mut store);
@@ -129,7 +135,7 @@ impl Prepared {
             let start = instance.get_typed_func::<(), ()>(&mut store, "_start")?;
             start.call_async(&mut store, ()).await
         };
-        let (finish, cpu) = bounded(call, &self.memory, inquiry.deadline, guest).await;
+        let (finish, cpu) = self.bounded(call, inquiry.deadline, guest).await;
         let guest = store.data();
         guest.stdio.finish_call();
         let outcome = judge_program(finish, &output, call, &guest.limiter, self);
@@ -166,7 +172,7 @@ impl Prepared {
 
     pub(super) fn guest(&self, mut wasi: WasiCtxBuilder, stdio: Arc<Stdio>) -> Guest {
         let limiter = Limiter::new(self.limits.memory, self.memory.clone());
-        Guest::new(wasi.build(), self.outbound.for_instance(), limiter, stdio)
+        Guest::new(wasi.build(), self.outbound.for_instance(), limiter, stdio, self.linked.flavor)
     }
 
     pub(super) fn start_call<T>(&self, store: &mut Store<T>) -> wasmtime::Result<()> {
@@ -180,56 +186,59 @@ impl Prepared {
         &self,
         store: &Store<T>,
         memory: Bytes,
-        cpu: Duration,
+        cpu: Cpu,
         instantiate: Duration,
     ) -> Usage {
         let left = store.get_fuel().unwrap_or(0);
         let fuel = Fuel::new(self.limits.fuel.get().saturating_sub(left));
-        Usage { fuel, memory, cpu, instantiate }
+        Usage { fuel, memory, cpu: cpu.used, cpu_counted: cpu.counted, instantiate }
     }
-}
 
-/// Polls the guest until it ends, its time is over or nobody wants it any more; says which, and how
-/// much CPU time it took.
-pub(super) async fn bounded(
-    call: &Arc<Call>,
-    memory: &Account,
-    deadline: Instant,
-    guest: impl Future<Output = wasmtime::Result<()>>,
-) -> (Finish, Duration) {
-    let mut guest = pin!(guest);
-    let mut timer = pin!(tokio::time::sleep_until(deadline));
-    let (mut cpu, mut is_lent) = (Duration::ZERO, false);
-    let finish = poll_fn(|context| {
-        // Told to stop between two slices, it does not get another.
-        if call.must_stop() {
-            return Poll::Ready(Finish::Stopped);
-        }
-        let polled = guest.as_mut().poll(context);
-        // Whoever polls this has begun a piece of work; making the store belongs to it.
-        cpu += meter::so_far();
-        if let Poll::Ready(result) = polled {
-            return Poll::Ready(match result {
-                Ok(()) => Finish::Returned,
-                Err(error) => Finish::Failed(error),
-            });
-        }
-        // What outlives its first slice can be ended for the memory it holds.
-        if !is_lent {
-            memory.lend(call);
-            is_lent = true;
-        }
-        if call.poll_stop(context).is_ready() {
-            return Poll::Ready(Finish::Stopped);
-        }
-        // The timer is told of the time by a thread that may be this one, busy with slices.
-        if deadline <= Instant::now() {
-            return Poll::Ready(Finish::TimedOut);
-        }
-        timer.as_mut().poll(context).map(|()| Finish::TimedOut)
-    })
-    .await;
-    (finish, cpu)
+    /// Polls the guest until it ends, its time is over or nobody wants it any more; says which, and
+    /// how much CPU time it took.
+    pub(super) async fn bounded(
+        &self,
+        call: &Arc<Call>,
+        deadline: Instant,
+        guest: impl Future<Output = wasmtime::Result<()>>,
+    ) -> (Finish, Cpu) {
+        let mut guest = pin!(guest);
+        let mut timer = pin!(tokio::time::sleep_until(deadline));
+        let (mut cpu, mut is_lent) = (Cpu::default(), false);
+        let finish = poll_fn(|context| {
+            // Told to stop between two slices, it does not get another.
+            if call.must_stop() {
+                return Poll::Ready(Finish::Stopped);
+            }
+            let polled = guest.as_mut().poll(context);
+            // Whoever polls this has begun a piece of work; making the store belongs to it.
+            let slice = meter::so_far();
+            cpu.used += slice;
+            if let Poll::Ready(result) = polled {
+                return Poll::Ready(match result {
+                    Ok(()) => Finish::Returned,
+                    Err(error) => Finish::Failed(error),
+                });
+            }
+            self.meter.add_cpu(slice);
+            cpu.counted += slice;
+            // What outlives its first slice can be ended for the memory it holds.
+            if !is_lent {
+                self.memory.lend(call);
+                is_lent = true;
+            }
+            if call.poll_stop(context).is_ready() {
+                return Poll::Ready(Finish::Stopped);
+            }
+            // The timer is told of the time by a thread that may be this one, busy with slices.
+            if deadline <= Instant::now() {
+                return Poll::Ready(Finish::TimedOut);
+            }
+            timer.as_mut().poll(context).map(|()| Finish::TimedOut)
+        })
+        .await;
+        (finish, cpu)
+    }
 }
 
 /// A program ends well when it exits with 0 after a whole response.

@@ -48,6 +48,8 @@ pub(super) struct Linked {
     pub(super) pre: Pre,
     pub(super) engine: Engine,
     pub(super) pool: Arc<Pool>,
+    /// Which of the engines that is.
+    pub(super) flavor: Flavor,
     /// Slots of the engine that an instance takes.
     pub(super) needs: u32,
     /// Slots of the host that a call is charged.
@@ -89,6 +91,7 @@ impl Links {
             pre,
             engine: lane.engine.clone(),
             pool: lane.pool.clone(),
+            flavor: compiled.shape.flavor,
             needs,
             charge: needs.saturating_mul(lane.worth),
             digest,

@@ -18,13 +18,14 @@ use wasmtime::Engine;
 
 use super::compiler::{self, CompileError, Compiled, Compiler};
 use super::engine::{self, EngineError, Flavor, PoolSettings, Slots};
-use super::idle::{Nest, Seat};
+use super::idle::{IdleInstances, InstanceSlots};
 use super::linked::{Linked, Links};
 use super::outbound::{Charge, Denials, Egress, Outbound, OwnDoors};
 use super::reuse::Reuse;
 use super::verdict::{Kind, Rejection};
 use crate::budget::Account;
 use crate::telemetry::logs::AppLog;
+use crate::telemetry::metrics::AppMeter;
 
 /// The part of the process that runs guests. Clones share everything.
 #[derive(Clone)]
@@ -65,6 +66,8 @@ pub struct Spec {
     pub allowed_outbound_hosts: Vec<AllowedHost>,
     /// Where its output goes.
     pub log: Arc<AppLog>,
+    /// Where the CPU time of its calls is counted.
+    pub meter: Arc<AppMeter>,
     /// What its instances hold of the host's memory.
     pub memory: Arc<Account>,
     /// Where refused outbound requests are told.
@@ -139,8 +142,9 @@ pub struct Prepared {
     pub(super) slice: Fuel,
     pub(super) outbound: Outbound,
     pub(super) log: Arc<AppLog>,
+    pub(super) meter: Arc<AppMeter>,
     pub(super) memory: Arc<Account>,
-    pub(super) idle: Arc<Nest>,
+    pub(super) idle: Arc<IdleInstances>,
     pub(super) reuse: Reuse,
     kind: Kind,
 }
@@ -205,7 +209,7 @@ impl Sandbox {
         let linked = self.links.get(compiled)?;
         Ok(Prepared {
             engine: linked.engine.clone(),
-            idle: linked.pool.nest(),
+            idle: linked.pool.idle_instances(),
             reuse: Reuse::default(),
             linked,
             limits: spec.limits,
@@ -220,6 +224,7 @@ impl Sandbox {
                 spec.charge,
             ),
             log: spec.log,
+            meter: spec.meter,
             memory: spec.memory,
             kind: compiled.shape.kind,
         })
@@ -245,8 +250,8 @@ impl Prepared {
         self.linked.charge
     }
 
-    pub(super) fn seat(&self) -> Seat {
-        self.linked.pool.seat(self.linked.needs)
+    pub(super) fn take_slots(&self) -> InstanceSlots {
+        self.linked.pool.take(self.linked.needs)
     }
 
     /// Gives up the instances that have waited for another call for so long.

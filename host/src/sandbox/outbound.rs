@@ -25,7 +25,7 @@ use hyper_util::rt::TokioIo;
 use steerage_core::outbound::{Denial, OutboundPolicy, Verdict};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
-use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
+use wasmtime_wasi_http::{Error, ForbiddenHeaderFilter, RequestOptions, WasiBody, WasiHttpHooks};
 
 use self::answer::AnswerBody;
 use self::connect::{ConnectFailure, Destination, Stream, connect};
@@ -34,6 +34,8 @@ pub use self::denials::Denials;
 pub use self::egress::{Egress, OwnDoors};
 use self::names::Names;
 use self::prepare::{direct, empty, repeatable, settle};
+use super::held::Sent;
+use crate::header::is_forbidden;
 use crate::meter;
 
 /// Longest wait for a connection unless the guest says otherwise.
@@ -54,6 +56,8 @@ pub struct Outbound {
     inner: Arc<Inner>,
     /// The turns of this instance's requests; made when it sends the first.
     turns: Option<Arc<Semaphore>>,
+    /// What its requests weigh that wait or are under way.
+    sent: Sent,
 }
 
 /// Whom the work on connections is charged to.
@@ -121,13 +125,18 @@ impl Outbound {
         let (files, names) = egress.for_app();
         let connections = Arc::default();
         let inner = Inner { policy, egress, files, names, connections, denials, charge };
-        Self { inner: Arc::new(inner), turns: None }
+        Self { inner: Arc::new(inner), turns: None, sent: Sent::default() }
     }
 
     /// The same way out, for an instance of its own: requests of a call are counted apart.
     #[must_use]
     pub fn for_instance(&self) -> Self {
-        Self { inner: self.inner.clone(), turns: None }
+        Self { inner: self.inner.clone(), turns: None, sent: Sent::default() }
+    }
+
+    /// What the requests of this instance weigh that wait or are under way.
+    pub(super) fn sent(&self) -> Sent {
+        self.sent.clone()
     }
 }
 
@@ -316,9 +325,13 @@ fn explain(error: &hyper::Error) -> Error {
 }
 
 impl WasiHttpHooks for Outbound {
-    // The same as the default, which makes and drops a shared closure for each header.
+    // The same as the defaults, which make and drop nine names, and a shared closure, for each header.
     fn is_forbidden_header(&mut self, name: &HeaderName) -> bool {
-        wasmtime_wasi_http::DEFAULT_FORBIDDEN_HEADERS.contains(name)
+        is_forbidden(name)
+    }
+
+    fn forbidden_header_filter(&mut self) -> ForbiddenHeaderFilter {
+        Arc::new(is_forbidden)
     }
 
     fn send_request(
@@ -329,7 +342,15 @@ impl WasiHttpHooks for Outbound {
     ) -> Box<dyn Future<Output = Result<Answer, Error>> + Send> {
         let turns = self.turns.get_or_insert_with(|| Arc::new(Semaphore::new(MOST_PER_CALL)));
         let turns = turns.clone();
-        Box::new(self.inner.clone().send(request, options.unwrap_or_default(), turns))
+        let (head, body) = request.into_parts();
+        let counted = self.sent.count(&head);
+        let request = Request::from_parts(head, body);
+        let sent = self.inner.clone().send(request, options.unwrap_or_default(), turns);
+        Box::new(async move {
+            let answer = sent.await;
+            drop(counted);
+            answer
+        })
     }
 
     fn p2_outgoing_body_chunk_size(&mut self) -> usize {

@@ -25,8 +25,17 @@ thread_local! {
     static N_CALLS: Cell<u32> = const { Cell::new(0) };
 }
 
+/// What a store holds for a guest that is looked after between its calls of the host.
+pub(super) trait Watched: Send + Sized + 'static {
+    /// To be called whenever a host call has returned.
+    ///
+    /// # Errors
+    /// When the guest must not go on.
+    fn after_host_call(store: &mut StoreContextMut<'_, Self>) -> wasmtime::Result<()>;
+}
+
 /// Has the guests of this store yield when their slice has lasted too long.
-pub(super) fn keep<T: Send + 'static>(store: &mut Store<T>) {
+pub(super) fn keep<T: Watched>(store: &mut Store<T>) {
     store.call_hook_async(Hook);
 }
 
@@ -56,11 +65,11 @@ struct Yield {
 
 type Decided<'a> = Pin<Box<dyn Future<Output = wasmtime::Result<()>> + Send + 'a>>;
 
-impl<T: Send + 'static> CallHookHandler<T> for Hook {
+impl<T: Watched> CallHookHandler<T> for Hook {
     // What `async_trait` would make of it, but that it decides now, and boxes nothing for going on.
     fn handle_call_event<'hook, 'store, 'a>(
         &'hook self,
-        _: StoreContextMut<'store, T>,
+        mut store: StoreContextMut<'store, T>,
         event: CallHook,
     ) -> Decided<'a>
     where
@@ -70,6 +79,9 @@ impl<T: Send + 'static> CallHookHandler<T> for Hook {
     {
         if !matches!(event, CallHook::ReturningFromHost) {
             return Box::pin(GoOn);
+        }
+        if let Err(error) = T::after_host_call(&mut store) {
+            return Box::pin(async { Err(error) });
         }
         let n_calls = N_CALLS.get() + 1;
         if n_calls < LOOK_EVERY {

@@ -16,12 +16,12 @@ use wasmtime_wasi_http::{Error, p2, p3};
 use super::ending::{Finish, judge};
 use super::guest::Guest;
 use super::http::{call_p2, call_p3};
-use super::idle::Seat;
-use super::instance::{Inquiry, MOST_RANDOM, bounded};
+use super::idle::InstanceSlots;
+use super::instance::{Inquiry, MOST_RANDOM};
 use super::linked::Pre;
-use super::loan;
 use super::module::Prepared;
 use super::pace;
+use super::replay;
 use super::stdio::Stdio;
 use crate::call::{Call, Usage};
 use crate::telemetry::logs::Stream;
@@ -33,7 +33,7 @@ pub(super) struct Idle {
     calls: u32,
     made: Made,
     /// Below the store, which is dropped first.
-    seat: Seat,
+    slots: InstanceSlots,
 }
 
 /// How an instance began.
@@ -54,7 +54,7 @@ struct Serving {
     live: Option<(Live, Made)>,
     calls: u32,
     /// Below the store, which is dropped first.
-    seat: Seat,
+    slots: InstanceSlots,
 }
 
 /// What came of a call.
@@ -87,18 +87,19 @@ impl Prepared {
         B::Error: Into<Error>,
     {
         let n_served = serving.calls;
-        let (inquiry, loan) = loan::lend(inquiry);
+        let (inquiry, replay) = replay::replayable(inquiry);
         let served = self.serve(call, serving, inquiry).await;
         let has_failed = matches!(
             served.outcome,
             Outcome::NoAnswer { .. } | Outcome::Trapped(_) | Outcome::OutOfMemory { .. }
         );
-        let again = if has_failed && !call.must_stop() { loan.back() } else { None };
+        let again = if has_failed && !call.must_stop() { replay.back() } else { None };
         let Some(inquiry) = again else { return self.settle(call, served) };
         let lost = served.usage;
         drop(served);
         let mut served = self.serve(call, self.fresh(call), inquiry).await;
         served.usage.cpu += lost.cpu;
+        served.usage.cpu_counted += lost.cpu_counted;
         if served.outcome == Outcome::Answered && self.reuse.note_failed(n_served) {
             call.note_most_served(n_served);
         }
@@ -135,7 +136,7 @@ impl Prepared {
             kept = Some((live, made));
             Ok(())
         };
-        let (finish, cpu) = bounded(call, &self.memory, deadline, guest).await;
+        let (finish, cpu) = self.bounded(call, deadline, guest).await;
         serving.live = kept;
         let guest = serving.store.data();
         guest.stdio.finish_call();
@@ -154,7 +155,7 @@ impl Prepared {
         let Served { outcome, usage, serving } = served;
         let has_answered = outcome == Outcome::Answered;
         call.end(outcome, usage);
-        let Serving { store, live, calls, seat } = serving;
+        let Serving { store, live, calls, slots } = serving;
         let calls = calls.saturating_add(1);
         if !self.is_reusing() || !has_answered {
             return;
@@ -164,7 +165,7 @@ impl Prepared {
             && self.reuse.allows(calls)
             && self.instance.keeps(&wear(&store, calls, &made))
         {
-            self.idle.put(Idle { store, live, calls, made, seat });
+            self.idle.put(Idle { store, live, calls, made, slots });
         }
     }
 
@@ -180,7 +181,7 @@ impl Prepared {
 
     fn fresh(&self, call: &Arc<Call>) -> Serving {
         // The slots first, so that they are there for what is made.
-        let seat = self.seat();
+        let slots = self.take_slots();
         let stdio = Stdio::new(self.log.clone(), self.generation, call.id);
         let mut wasi = WasiCtx::builder();
         wasi.max_random_size(MOST_RANDOM)
@@ -190,7 +191,7 @@ impl Prepared {
         let mut store = Store::new(&self.engine, self.guest(wasi, stdio));
         store.limiter(|guest| &mut guest.limiter);
         pace::keep(&mut store);
-        Serving { store, live: None, calls: 0, seat }
+        Serving { store, live: None, calls: 0, slots }
     }
 
     fn is_reusing(&self) -> bool {
@@ -207,11 +208,11 @@ impl Prepared {
                 break idle;
             }
         };
-        let Idle { mut store, live, calls, made, seat } = idle;
+        let Idle { mut store, live, calls, made, slots } = idle;
         let guest = store.data_mut();
         guest.limiter.start_call();
         guest.stdio.start_call(call.id);
-        Some(Serving { store, live: Some((live, made)), calls, seat })
+        Some(Serving { store, live: Some((live, made)), calls, slots })
     }
 }
 

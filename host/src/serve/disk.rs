@@ -90,9 +90,9 @@ pub(super) async fn watch(ledger: Ledger, events: Arc<Events>) {
         if was_whole && !whole {
             let message = "a page of this host's ledger is damaged: apps are served from the copies that \
                            are whole, and what was on the page cannot be changed";
-            let advice = "check the disk, stop the host and copy its data folder; then restore the \
-                          ledger from a backup, or move it and the blobs folder away and deploy again; \
-                          a host of a fleet gets everything back by itself";
+            let advice = "check the disk; `steerage backup` copies all that can be read, and `steerage \
+                          restore` makes a new data folder of that or of an earlier backup; a host of a \
+                          fleet gets everything back by itself";
             tell("ledger_damaged", Severity::Error, message, advice);
         }
         (was_full, was_there, was_whole) = (full, there, whole);

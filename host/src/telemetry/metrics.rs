@@ -2,10 +2,13 @@
 //! status classes; never paths, hosts or digests.
 //! Does not collect in the background: numbers are read when somebody asks.
 
+mod buckets;
 mod fleet;
 pub mod form;
 
 pub use self::fleet::FleetReading;
+
+use self::buckets::{Buckets, nanoseconds};
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,11 +22,6 @@ use steerage_core::outcome::Outcome;
 
 use crate::call::Usage;
 
-/// Upper bounds of the duration histogram, in seconds.
-const DURATION_BOUNDS: [f64; 17] = [
-    0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
-    5.0, 10.0, 30.0,
-];
 /// The causes that are want of room.
 const SHED: [&str; 7] = [
     "app_busy",
@@ -56,13 +54,6 @@ pub struct AppMeter {
     pub memory_limit: AtomicU64,
     /// Outbound requests the policy refused.
     pub outbound_denied: std::sync::Arc<AtomicU64>,
-}
-
-/// A histogram of durations.
-#[derive(Debug, Default)]
-struct Buckets {
-    counts: [AtomicU64; DURATION_BOUNDS.len() + 1],
-    nanoseconds: AtomicU64,
 }
 
 /// What is read of one app when somebody asks.
@@ -132,7 +123,7 @@ impl AppMeter {
             self.instantiate.record(usage.instantiate);
         }
         self.fuel.fetch_add(usage.fuel.get(), Ordering::Relaxed);
-        self.cpu_nanoseconds.fetch_add(nanoseconds(usage.cpu), Ordering::Relaxed);
+        self.add_cpu(usage.cpu.saturating_sub(usage.cpu_counted));
         self.memory_peak.fetch_max(usage.memory.get(), Ordering::Relaxed);
         self.response_bytes.fetch_add(bytes, Ordering::Relaxed);
         if matches!(outcome, Outcome::Answered) && status >= 500 {
@@ -141,6 +132,11 @@ impl AppMeter {
         if matches!(outcome, Outcome::OutOfMemory { .. }) {
             self.memory_refused.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Counts CPU time of a call that is not over: one that runs for minutes is seen while it does.
+    pub fn add_cpu(&self, used: Duration) {
+        self.cpu_nanoseconds.fetch_add(nanoseconds(used), Ordering::Relaxed);
     }
 
     /// Calls that are over, and those of them that did not end well through the app's fault.
@@ -176,28 +172,6 @@ impl AppMeter {
             Duration::from_nanos(self.cpu_nanoseconds.load(Ordering::Relaxed)),
             self.memory_peak.load(Ordering::Relaxed),
         )
-    }
-}
-
-impl Buckets {
-    fn record(&self, duration: Duration) {
-        let seconds = duration.as_secs_f64();
-        let position = DURATION_BOUNDS.iter().position(|bound| seconds <= *bound);
-        if let Some(count) = self.counts.get(position.unwrap_or(DURATION_BOUNDS.len())) {
-            count.fetch_add(1, Ordering::Relaxed);
-        }
-        self.nanoseconds.fetch_add(nanoseconds(duration), Ordering::Relaxed);
-    }
-
-    fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
-        let bounds = DURATION_BOUNDS.into_iter().chain([f64::INFINITY]);
-        let buckets: Vec<(f64, u64)> = bounds
-            .zip(&self.counts)
-            .map(|(bound, count)| (bound, count.load(Ordering::Relaxed)))
-            .collect();
-        let count = buckets.iter().map(|(_, count)| count).sum();
-        let sum = Duration::from_nanos(self.nanoseconds.load(Ordering::Relaxed)).as_secs_f64();
-        encoder.encode_histogram::<NoLabels>(sum, count, &buckets, None)
     }
 }
 
@@ -391,8 +365,4 @@ fn encode_host(encoder: &mut DescriptorEncoder<'_>, host: &HostReading) -> fmt::
 
 fn encode_gauge(mut encoder: MetricEncoder<'_>, value: u64) -> fmt::Result {
     encoder.encode_gauge(&i64::try_from(value).unwrap_or(i64::MAX))
-}
-
-fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

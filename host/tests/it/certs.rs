@@ -261,7 +261,7 @@ fn what_is_wrong_with_a_certificate_is_said_with_the_file() {
     assert!(text.contains("host.key: it holds no private key"), "{text}");
     fs::write(other.path().join("ca.pem"), "").unwrap();
     let text = unusable(other.path()).to_string();
-    assert!(text.contains("ca.pem: it holds no certificate"), "{text}");
+    assert!(text.contains("ca.pem: it is empty: expected a certificate"), "{text}");
     fs::remove_file(other.path().join("host.pem")).unwrap();
     fs::copy(good.path().join("ca.pem"), other.path().join("ca.pem")).unwrap();
     let text = unusable(other.path()).to_string();

@@ -74,9 +74,7 @@ async fn components_without_their_ledger_are_not_deleted() {
             fs::write(&ledger, "").unwrap();
         }
         let said = start_refused(folder.path());
-        for words in
-            [ledger.to_str().unwrap(), "missing or empty", "restore the ledger from a copy"]
-        {
+        for words in [ledger.to_str().unwrap(), "missing or empty", "steerage restore"] {
             assert!(said.contains(words), "no {words:?} in {said}");
         }
         assert_eq!(fs::read_dir(&blobs).unwrap().count(), 1);

@@ -11,7 +11,7 @@ use crate::harness::{Host, PATIENCE, wat};
 
 /// Longest that a call may last past its timeout, and that a neighbour may wait, on a machine that
 /// does much else. What is to be noticed lasted for minutes.
-const SLACK: Duration = Duration::from_secs(15);
+pub(crate) const SLACK: Duration = Duration::from_secs(15);
 
 /// A preview 1 program that calls a function with these arguments for ever. Its memory holds, from
 /// 64 KiB on, nothing but line ends, and at 1 KiB the buffers that `buffers` says.
@@ -96,27 +96,38 @@ fn program(function: &str, types: &str, arguments: &str) -> Vec<u8> {
 
 /// Asks a neighbour as long as the call runs, which must end in time, and not by an answer.
 async fn ends_in_time(host: &Host, app: &str, timeout: Duration) {
+    asked_ends_in_time(host, app, &format!("/{app}"), "", timeout).await;
+}
+
+/// The same of a call of this path with a query.
+pub(crate) async fn asked_ends_in_time(
+    host: &Host,
+    app: &str,
+    path: &str,
+    query: &str,
+    timeout: Duration,
+) {
     let began_at = Instant::now();
-    let path = format!("/{app}");
-    let mut call = std::pin::pin!(host.get(&path));
+    let target = format!("{path}{query}");
+    let mut call = std::pin::pin!(host.get(&target));
     loop {
         let neighbour = async {
             let asked_at = Instant::now();
-            assert_eq!(host.get("/hello").await.status, 200, "beside {app}");
-            assert!(asked_at.elapsed() < SLACK, "{:?} beside {app}", asked_at.elapsed());
+            assert_eq!(host.get("/hello").await.status, 200, "beside {target}");
+            assert!(asked_at.elapsed() < SLACK, "{:?} beside {target}", asked_at.elapsed());
         };
         tokio::select! {
             reply = &mut call => {
                 // Some arguments are answered by a trap, which is as good.
-                assert!(matches!(reply.status.as_u16(), 500 | 502 | 504), "{app}: {}", reply.text());
+                assert!(matches!(reply.status.as_u16(), 500 | 502 | 504), "{target}: {}", reply.text());
                 break;
             }
             () = neighbour => {}
         }
     }
     let lasted = began_at.elapsed();
-    assert!(lasted < timeout + SLACK, "{app} lasted {lasted:?}");
-    let settled: Value = host.call_of(app, &path).await;
+    assert!(lasted < timeout + SLACK, "{target} lasted {lasted:?}");
+    let settled: Value = host.call_of(app, path).await;
     let lasted = settled["duration_us"].as_f64().unwrap_or_default() / 1e6;
     assert!(lasted < (timeout + SLACK).as_secs_f64(), "{settled}");
 }

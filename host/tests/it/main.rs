@@ -7,11 +7,13 @@
 )]
 #![expect(clippy::indexing_slicing, reason = "a missing field fails the test that reads it")]
 
+mod backup;
 mod bad_input;
 mod calls;
 mod canary;
 mod certs;
 mod cli;
+mod cpu;
 mod crash_loop;
 mod deploy;
 mod developing;
@@ -36,6 +38,7 @@ mod guests;
 mod harness;
 mod held;
 mod host_calls;
+mod host_calls_http;
 mod http;
 mod knobs;
 mod limits;

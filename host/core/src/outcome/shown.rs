@@ -13,8 +13,8 @@ impl fmt::Display for Outcome {
             Self::OutOfFuel { limit, .. } => write!(f, "the app used all of its {limit} fuel"),
             Self::OutOfMemory { limit, asked, excess: Excess::Resources } => write!(
                 f,
-                "the app made the host hold {} of headers, bodies and requests for one call, its \
-                 memory limit is {limit}",
+                "the app made the host hold {} of headers, bodies, requests and streams for one \
+                 call, its memory limit is {limit}",
                 asked.about()
             ),
             Self::OutOfMemory { limit, asked, .. } => {

@@ -44,23 +44,23 @@ mod tests {
     use super::*;
 
     #[derive(Deserialize, Serialize)]
-    struct Told {
+    struct Moment {
         #[serde(with = "super")]
         at: u64,
     }
 
     #[test]
     fn moments_are_text_of_rfc_3339() {
-        let told = serde_json::to_value(Told { at: 1_795_626_245_120 }).unwrap();
+        let told = serde_json::to_value(Moment { at: 1_795_626_245_120 }).unwrap();
         assert_eq!(told, json!({ "at": "2026-11-25T17:04:05.120Z" }));
-        assert_eq!(serde_json::from_value::<Told>(told).unwrap().at, 1_795_626_245_120);
-        assert!(serde_json::to_string(&Told { at: u64::MAX }).is_ok());
+        assert_eq!(serde_json::from_value::<Moment>(told).unwrap().at, 1_795_626_245_120);
+        assert!(serde_json::to_string(&Moment { at: u64::MAX }).is_ok());
     }
 
     #[test]
     fn counts_of_older_hosts_are_read() {
-        assert_eq!(serde_json::from_value::<Told>(json!({ "at": 7 })).unwrap().at, 7);
-        assert!(serde_json::from_value::<Told>(json!({ "at": "yesterday" })).is_err());
-        assert!(serde_json::from_value::<Told>(json!({ "at": -1 })).is_err());
+        assert_eq!(serde_json::from_value::<Moment>(json!({ "at": 7 })).unwrap().at, 7);
+        assert!(serde_json::from_value::<Moment>(json!({ "at": "yesterday" })).is_err());
+        assert!(serde_json::from_value::<Moment>(json!({ "at": -1 })).is_err());
     }
 }

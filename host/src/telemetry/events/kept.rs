@@ -24,7 +24,7 @@ pub(super) const OVER_AFTER: u64 = 600_000;
 #[derive(Debug, Default)]
 pub(super) struct Kept {
     /// By id, so in order of when each was told last.
-    events: BTreeMap<u64, Told>,
+    events: BTreeMap<u64, KeptEvent>,
     n_bytes: usize,
     /// The ids of the failures of each app and of what else happened to it, and the same of the host.
     /// No list is empty.
@@ -37,7 +37,7 @@ pub(super) struct Kept {
 }
 
 #[derive(Debug)]
-struct Told {
+struct KeptEvent {
     event: Event,
     /// When it was told: `at` moves with every repetition.
     told_at: u64,
@@ -68,7 +68,7 @@ impl Kept {
         if is_failure {
             event.place = self.place(&event.same());
             let same = fingerprint(&event.same());
-            if let Some(Told { event: earlier, .. }) = self.newest(&event.same())
+            if let Some(KeptEvent { event: earlier, .. }) = self.newest(&event.same())
                 && event.at.saturating_sub(earlier.at) <= OVER_AFTER
             {
                 let (id, count, first_at) = (earlier.id, earlier.count, earlier.first_at);
@@ -89,7 +89,7 @@ impl Kept {
         queue.ids.push_back(event.id);
         queue.n_bytes += event.size();
         self.n_bytes += event.size();
-        self.events.insert(event.id, Told { told_at: event.at, event: event.clone() });
+        self.events.insert(event.id, KeptEvent { told_at: event.at, event: event.clone() });
         self.make_room(&event);
         event
     }
@@ -103,7 +103,7 @@ impl Kept {
         wanted.iter().skip(wanted.len().saturating_sub(n)).map(|event| (*event).clone()).collect()
     }
 
-    fn newest(&mut self, same: &Same<'_>) -> Option<&mut Told> {
+    fn newest(&mut self, same: &Same<'_>) -> Option<&mut KeptEvent> {
         let id = self.newest.get(&fingerprint(same))?;
         self.events.get_mut(id).filter(|told| told.event.same() == *same)
     }
@@ -133,7 +133,7 @@ impl Kept {
     }
 
     fn remove(&mut self, id: u64) {
-        let Some(Told { event, .. }) = self.events.remove(&id) else { return };
+        let Some(KeptEvent { event, .. }) = self.events.remove(&id) else { return };
         self.n_bytes -= event.size();
         let queue = (event.app.clone(), event.severity > Severity::Info);
         if let Some(ids) = self.queues.get_mut(&queue) {

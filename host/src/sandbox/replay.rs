@@ -1,4 +1,4 @@
-//! A request that is lent to a guest and can be had back as long as nothing of its body was taken and
+//! A request that is given to a guest and can be had back as long as nothing of its body was taken and
 //! nothing was answered. Does not decide when that is worth the copy of its head.
 
 use std::pin::Pin;
@@ -9,14 +9,14 @@ use std::task::{Context, Poll};
 use http::Request;
 use http_body::{Body, Frame, SizeHint};
 
-use super::http::{HeadSender, Lender};
+use super::http::{HeadSender, SharedSender};
 use super::instance::Inquiry;
 
 /// What is needed to ask again.
-pub(super) struct Loan<B> {
+pub(super) struct Replay<B> {
     head: Request<()>,
-    body: Lent<B>,
-    sender: Lender,
+    body: SharedBody<B>,
+    sender: SharedSender,
     rest: Rest,
 }
 
@@ -27,26 +27,26 @@ struct Rest {
 }
 
 /// The body of a request that may be asked for again.
-pub(super) struct Lent<B> {
+pub(super) struct SharedBody<B> {
     body: Arc<Mutex<Pin<Box<B>>>>,
     is_used: Arc<AtomicBool>,
 }
 
-/// An inquiry that is lent, and what can be asked for again.
-pub(super) fn lend<B>(inquiry: Inquiry<B>) -> (Inquiry<Lent<B>>, Loan<B>) {
+/// An inquiry for a guest, and what is needed to ask for the same again.
+pub(super) fn replayable<B>(inquiry: Inquiry<B>) -> (Inquiry<SharedBody<B>>, Replay<B>) {
     let Inquiry { request, https, place, deadline, head } = inquiry;
     let (parts, body) = request.into_parts();
     let is_used = Arc::default();
-    let body = Lent { body: Arc::new(Mutex::new(Box::pin(body))), is_used };
-    let (lent, sender) = head.lend();
+    let body = SharedBody { body: Arc::new(Mutex::new(Box::pin(body))), is_used };
+    let (head_of_guest, sender) = head.share();
     let head = Request::from_parts(parts.clone(), ());
-    let loan = Loan { head, body: body.clone(), sender, rest: Rest { https, place, deadline } };
-    (loan.rest.inquiry(Request::from_parts(parts, body), lent), loan)
+    let replay = Replay { head, body: body.clone(), sender, rest: Rest { https, place, deadline } };
+    (replay.rest.inquiry(Request::from_parts(parts, body), head_of_guest), replay)
 }
 
-impl<B> Loan<B> {
+impl<B> Replay<B> {
     /// The same inquiry, unless a part of the body was taken or an answer was given.
-    pub(super) fn back(self) -> Option<Inquiry<Lent<B>>> {
+    pub(super) fn back(self) -> Option<Inquiry<SharedBody<B>>> {
         if self.body.is_used.load(Ordering::Acquire) {
             return None;
         }
@@ -56,26 +56,30 @@ impl<B> Loan<B> {
 }
 
 impl Rest {
-    fn inquiry<B>(&self, request: Request<Lent<B>>, head: HeadSender) -> Inquiry<Lent<B>> {
+    fn inquiry<B>(
+        &self,
+        request: Request<SharedBody<B>>,
+        head: HeadSender,
+    ) -> Inquiry<SharedBody<B>> {
         let place = self.place.clone();
         Inquiry { request, https: self.https, place, deadline: self.deadline, head }
     }
 }
 
-impl<B> Lent<B> {
+impl<B> SharedBody<B> {
     /// The lock is never waited for: one guest at a time has the body.
     fn body(&self) -> MutexGuard<'_, Pin<Box<B>>> {
         self.body.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<B> Clone for Lent<B> {
+impl<B> Clone for SharedBody<B> {
     fn clone(&self) -> Self {
         Self { body: self.body.clone(), is_used: self.is_used.clone() }
     }
 }
 
-impl<B: Body> Body for Lent<B> {
+impl<B: Body> Body for SharedBody<B> {
     type Data = B::Data;
     type Error = B::Error;
 

@@ -1,0 +1,58 @@
+//! What the table of endpoints says of each one.
+//! Names no endpoint.
+
+use super::Operation;
+use crate::api::problem::Cause;
+
+/// What a request carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::api) enum Sent {
+    Nothing,
+    Bytes,
+    /// JSON of the named schema.
+    Json(&'static str),
+}
+
+/// What an answer carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::api) enum Returned {
+    Nothing,
+    /// Text of this content type.
+    Text(&'static str),
+    /// Bytes of this content type.
+    Bytes(&'static str),
+    /// JSON of the named schema.
+    Json(&'static str),
+    /// JSON of the first schema, or with `follow=true` a line of the second for each that comes.
+    Lines(&'static str, &'static str),
+    /// JSON of any form.
+    AnyJson,
+}
+
+/// A parameter in the query.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::api) struct Parameter {
+    pub(in crate::api) name: &'static str,
+    /// Its type, as in `openapi::schemas`.
+    pub(in crate::api) form: &'static str,
+    pub(in crate::api) meaning: &'static str,
+}
+
+/// One endpoint.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::api) struct Endpoint {
+    pub(in crate::api) operation: Operation,
+    /// In lower case, as OpenAPI has it.
+    pub(in crate::api) method: &'static str,
+    pub(in crate::api) path: &'static str,
+    pub(in crate::api) summary: &'static str,
+    pub(in crate::api) query: &'static [Parameter],
+    pub(in crate::api) sent: Sent,
+    /// Statuses of success and what each means.
+    pub(in crate::api) success: &'static [(&'static str, &'static str)],
+    pub(in crate::api) returned: Returned,
+    /// Refusals beyond those that every guarded endpoint knows.
+    pub(in crate::api) causes: &'static [Cause],
+    /// Whether only those who show the token may use it.
+    pub(in crate::api) is_guarded: bool,
+}

@@ -1,0 +1,265 @@
+//! A backup of one host in one file: an archive that `tar` reads, with a list of what is in it and its
+//! checksums first, then the ledger as lines, then the components. Written while the host runs, read
+//! whole before anything of it is believed.
+//! Does not keep what it copies from being changed or removed meanwhile: the agent does.
+
+mod error;
+mod restore;
+
+use std::fs::{self, File};
+use std::io::{self, BufReader, Read, Write};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use steerage_core::id::Digest;
+
+pub use self::error::BackupError;
+pub use self::restore::{AHEAD, restore};
+use crate::archive::{self, Reader, Writer};
+use crate::blobs::Blobs;
+
+/// The version of the format.
+const FORMAT: u32 = 1;
+/// The names of the files in it.
+const MANIFEST: &str = "manifest.json";
+const LEDGER: &str = "ledger.jsonl";
+const COMPONENTS: &str = "components/";
+/// The most bytes of a manifest: some hundred thousand components.
+const LONGEST_MANIFEST: u64 = 64 << 20;
+/// How much is read or written at once.
+const CHUNK: usize = 64 << 10;
+
+/// What is in a backup.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Manifest {
+    /// The version of the format.
+    pub format: u32,
+    /// The version of the host that wrote it.
+    pub steerage: String,
+    /// When it was made, in milliseconds since the epoch.
+    pub made_at: u64,
+    /// Apps that are served.
+    pub apps: usize,
+    /// Their deployments.
+    pub deployments: usize,
+    /// The ledger.
+    pub ledger: Part,
+    /// The components that the deployments need, in the order of the archive.
+    pub components: Vec<Part>,
+    /// What the host could not read, and why: it is not in the backup.
+    pub left_out: Vec<String>,
+}
+
+/// A file in the archive.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Part {
+    /// Its digest, as `sha256:…`.
+    pub digest: String,
+    /// How many bytes it has.
+    pub bytes: u64,
+}
+
+impl Manifest {
+    /// A list that is filled in by who makes the backup.
+    #[must_use]
+    pub fn new(made_at: u64, ledger: Part) -> Self {
+        Self {
+            format: FORMAT,
+            steerage: env!("CARGO_PKG_VERSION").to_owned(),
+            made_at,
+            apps: 0,
+            deployments: 0,
+            ledger,
+            components: Vec::new(),
+            left_out: Vec::new(),
+        }
+    }
+
+    /// How many bytes the archive has.
+    ///
+    /// # Errors
+    /// Never, in practice.
+    pub fn archive_bytes(&self) -> io::Result<u64> {
+        let own = self.text()?.len() as u64;
+        let parts = self.components.iter().map(|part| part.bytes);
+        Ok(archive::length([own, self.ledger.bytes].into_iter().chain(parts)))
+    }
+
+    /// Writes the archive.
+    ///
+    /// # Errors
+    /// A component or the ledger cannot be read as it was listed, or `out` takes no more.
+    pub fn write(&self, out: impl Write, ledger: &mut impl Read, blobs: &Blobs) -> io::Result<()> {
+        let (mut writer, own) = (Writer::new(out), self.text()?);
+        writer.file(MANIFEST, own.len() as u64, &mut own.as_slice())?;
+        writer.file(LEDGER, self.ledger.bytes, ledger)?;
+        for part in &self.components {
+            let digest: Digest = part.digest.parse().map_err(io::Error::other)?;
+            let mut file = File::open(blobs.path(&digest))?;
+            writer.file(&name_of(&digest), part.bytes, &mut file)?;
+        }
+        writer.end().map(drop)
+    }
+
+    fn text(&self) -> io::Result<Vec<u8>> {
+        Ok(serde_json::to_vec_pretty(self)?)
+    }
+
+    /// The names of the files that follow the manifest, and what they are.
+    fn parts(&self) -> Result<Vec<(String, &Part)>, BackupError> {
+        let mut parts = vec![(LEDGER.to_owned(), &self.ledger)];
+        for part in &self.components {
+            let digest: Digest = part
+                .digest
+                .parse()
+                .map_err(|_| damaged(format!("{:?} is no digest", part.digest)))?;
+            parts.push((name_of(&digest), part));
+        }
+        Ok(parts)
+    }
+}
+
+impl Part {
+    /// What a file of this digest and size is listed as.
+    #[must_use]
+    pub fn new(digest: &Digest, bytes: u64) -> Self {
+        Self { digest: digest.to_string(), bytes }
+    }
+}
+
+/// A reader or a writer that sums up what goes through it.
+#[derive(Debug)]
+pub struct Summed<T> {
+    inner: T,
+    hasher: Sha256,
+    n_bytes: u64,
+}
+
+impl<T> Summed<T> {
+    /// Sums up what goes to `inner` or comes from it.
+    pub fn new(inner: T) -> Self {
+        Self { inner, hasher: Sha256::new(), n_bytes: 0 }
+    }
+
+    /// What went through, and where.
+    pub fn end(self) -> (T, Part) {
+        let digest = Digest::from_bytes(self.hasher.finalize().into());
+        (self.inner, Part::new(&digest, self.n_bytes))
+    }
+}
+
+impl<T: Read> Read for Summed<T> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n_read = self.inner.read(buffer)?;
+        self.hasher.update(buffer.get(..n_read).unwrap_or_default());
+        self.n_bytes += n_read as u64;
+        Ok(n_read)
+    }
+}
+
+impl<T: Write> Write for Summed<T> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let n_written = self.inner.write(bytes)?;
+        self.hasher.update(bytes.get(..n_written).unwrap_or_default());
+        self.n_bytes += n_written as u64;
+        Ok(n_written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+/// Reads all of a backup and compares it with what it says of itself.
+///
+/// # Errors
+/// See [`BackupError`].
+pub fn check(path: &Path) -> Result<Manifest, BackupError> {
+    each_part(path, |_, content| io::copy(content, &mut io::sink()).map(drop))
+}
+
+/// Shows every file of a backup, the ledger first, and compares each with what the manifest says of it.
+/// What is shown is right only once this has returned.
+fn each_part(
+    path: &Path,
+    mut show: impl FnMut(&str, &mut dyn Read) -> io::Result<()>,
+) -> Result<Manifest, BackupError> {
+    let cannot_read = |source| BackupError::Read { path: path.to_owned(), source };
+    let file = File::open(path).map_err(cannot_read)?;
+    let size = file.metadata().map_err(cannot_read)?.len();
+    let mut reader = Reader::new(BufReader::with_capacity(CHUNK, file));
+    let manifest = read_manifest(&mut reader).map_err(|error| error.of(path))?;
+    let parts = manifest.parts().map_err(|error| error.of(path))?;
+    for (name, part) in parts {
+        let unread = |error| BackupError::from_io(error, &name).of(path);
+        match reader.next_file().map_err(unread)? {
+            Some((found, bytes)) if found == name && bytes == part.bytes => {}
+            Some((found, bytes)) => {
+                let why = format!(
+                    "{name} of {} bytes is listed, and {found} of {bytes} is there",
+                    part.bytes
+                );
+                return Err(damaged(why).of(path));
+            }
+            None => return Err(damaged(format!("{name} is listed and missing")).of(path)),
+        }
+        let mut content = Summed::new(&mut reader);
+        show(&name, &mut content).map_err(unread)?;
+        if content.end().1 != *part {
+            return Err(damaged(format!("{name} is not what it was")).of(path));
+        }
+    }
+    let rest =
+        reader.next_file().map_err(|error| BackupError::from_io(error, "its end").of(path))?;
+    if rest.is_some() || manifest.archive_bytes().map_err(cannot_read)? != size {
+        return Err(damaged("there is more in it than it lists".to_owned()).of(path));
+    }
+    Ok(manifest)
+}
+
+fn read_manifest(reader: &mut Reader<impl Read>) -> Result<Manifest, BackupError> {
+    let not_one = |why: String| BackupError::NotBackup { path: Default::default(), why };
+    let first = reader.next_file().map_err(|error| not_one(error.to_string()))?;
+    let is_one =
+        first.as_ref().is_some_and(|(name, size)| name == MANIFEST && *size <= LONGEST_MANIFEST);
+    if !is_one {
+        return Err(not_one(format!("it does not begin with {MANIFEST}")));
+    }
+    let mut text = Vec::new();
+    reader.read_to_end(&mut text).map_err(|error| BackupError::from_io(error, MANIFEST))?;
+    let told: serde_json::Value = serde_json::from_slice(&text)
+        .map_err(|error| damaged(format!("{MANIFEST} makes no sense: {error}")))?;
+    match told.get("format").and_then(serde_json::Value::as_u64) {
+        Some(found) if found > u64::from(FORMAT) => {
+            return Err(BackupError::Newer { path: Default::default(), found });
+        }
+        Some(_) => {}
+        None => return Err(not_one(format!("{MANIFEST} does not say its format"))),
+    }
+    serde_json::from_value(told).map_err(|error| damaged(format!("{MANIFEST}: {error}")))
+}
+
+fn name_of(digest: &Digest) -> String {
+    format!("{COMPONENTS}{}", digest.hex())
+}
+
+fn damaged(why: String) -> BackupError {
+    BackupError::Damaged { path: Default::default(), why }
+}
+
+/// Whether a folder holds anything of a host; what a file system makes by itself does not count.
+fn found_in(folder: &Path) -> io::Result<Option<String>> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    for entry in entries {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        if name != "lost+found" && name != restore::WORK {
+            return Ok(Some(name));
+        }
+    }
+    Ok(None)
+}
