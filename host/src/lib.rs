@@ -23,6 +23,7 @@ pub mod listener;
 pub mod manifest;
 pub mod member;
 pub mod meter;
+pub mod pem;
 pub mod placement;
 pub mod priority;
 pub mod reload;

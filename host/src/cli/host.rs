@@ -40,13 +40,18 @@ pub(super) fn run(args: &Host) -> anyhow::Result<()> {
     start_log(settings.log_format, DEFAULT_LOG);
     warn_of_troubles(&settings);
     serve::keep_private();
+    let runtime = super::runtime()?;
+    let signals = {
+        let _inside = runtime.enter();
+        serve::Signals::listen().context("the host cannot wait for signals")?
+    };
     let host = serve::start(settings).context("the host cannot start")?;
     // Whoever started this with port 0 learns the addresses here, once both doors are open.
     let mut facts = Facts::default();
     facts.add("apps", url(host.listen, host.is_tls));
     facts.add("admin", url(host.admin, false));
     Screen::new(Print { output: Format::Table, quiet: false }).say(&facts.render())?;
-    let calm = host.run_until_signal().context("the host cannot wait for signals")?;
+    let calm = host.run_until_signal(signals);
     anyhow::ensure!(calm, "calls were still running when the host had to end, and were cut");
     Ok(())
 }

@@ -23,7 +23,7 @@ const PARAM: &str = "x-steerage-param-";
 /// or path, or by which they would be told to use a proxy (`proxy`, as CGI's HTTP_PROXY). The host
 /// tells these things in `x-forwarded-for`, `-proto` and `-host`; whoever reads another one would
 /// believe the client.
-const OF_PROXIES: [&str; 20] = [
+const OF_PROXIES: [&str; 21] = [
     "cf-connecting-ip",
     "client-ip",
     "fastly-client-ip",
@@ -31,6 +31,8 @@ const OF_PROXIES: [&str; 20] = [
     "forwarded-for",
     "front-end-https",
     "proxy",
+    // For the proxy before this host, and no guest's to know; see RFC 9110, 11.7.2.
+    "proxy-authorization",
     "true-client-ip",
     "x-client-ip",
     "x-cluster-client-ip",

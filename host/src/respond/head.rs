@@ -18,6 +18,8 @@ pub(super) struct Promise {
     pub(super) length: Option<u64>,
     /// Whether such a response has a body at all; see RFC 9110, 6.4.1.
     pub(super) has_body: bool,
+    /// Whether it may tell the length of a body that a HEAD request did not ask for.
+    pub(super) may_tell_length: bool,
 }
 
 /// Reads a guest's head, and takes out of it what the guest may not say. `is_head` for the answer to
@@ -34,12 +36,12 @@ pub(super) fn read(head: &mut Parts, is_head: bool) -> Result<Promise, String> {
     let length = content_length(&head.headers)?;
     remove(&mut head.headers, |name| is_of_connection(name) || is_ours(name));
     let bodiless = [StatusCode::NO_CONTENT, StatusCode::RESET_CONTENT, StatusCode::NOT_MODIFIED];
-    let has_body = !is_head && !bodiless.contains(&head.status);
+    let may_tell_length = !bodiless.contains(&head.status);
     // RFC 9110, 8.6: none in a 204. In a 304 it may stand, but hyper drops it and warns.
-    if bodiless.contains(&head.status) {
+    if !may_tell_length {
         head.headers.remove(CONTENT_LENGTH);
     }
-    Ok(Promise { length, has_body })
+    Ok(Promise { length, has_body: may_tell_length && !is_head, may_tell_length })
 }
 
 /// Takes out of trailers what may not stand there; see RFC 9110, 6.5.1.
@@ -116,7 +118,12 @@ mod tests {
             [(200, false, true), (200, true, false), (204, false, false), (304, false, false)]
         {
             let (read, headers) = read_head(status, is_head, &[("content-length", "3")]);
-            assert_eq!(read, Ok(Promise { length: Some(3), has_body }), "{status}");
+            let may_tell_length = status == 200;
+            assert_eq!(
+                read,
+                Ok(Promise { length: Some(3), has_body, may_tell_length }),
+                "{status}"
+            );
             assert_eq!(headers.contains_key("content-length"), status == 200, "{status}");
         }
     }

@@ -37,6 +37,7 @@ const LEVELS: &[(&str, u32)] = &[
     ("header", 0),
     ("kernel", 0),
     ("meter", 0),
+    ("pem", 0),
     ("priority", 0),
     ("reload", 0),
     ("shutdown", 0),
