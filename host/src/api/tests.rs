@@ -19,6 +19,7 @@ use tower_service::Service;
 use super::*;
 use crate::blobs::Blobs;
 use crate::budget::{Memory, MemorySettings};
+use crate::catalog::crash_log::CrashLog;
 use crate::catalog::shelf::{Parts, Shelf};
 use crate::catalog::{Catalog, MappedSettings};
 use crate::ledger::Ledger;
@@ -126,6 +127,7 @@ fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> Api
         calls: Arc::default(),
         events: events.clone(),
         limits: LimitsPolicy::default(),
+        crash_log: CrashLog::open(folder).unwrap(),
         peers: None,
         max_component: Bytes::mebi(1),
     };

@@ -12,6 +12,7 @@ use tokio::sync::broadcast;
 use tokio::time::Instant;
 
 use super::watch::MemoryWatch;
+use crate::catalog::crash_log::CrashLog;
 use crate::ingress::Ingress;
 use crate::reload::Reload;
 use crate::schedule::GuestThreads;
@@ -44,10 +45,12 @@ pub struct Host {
     /// Whether other hosts may send calls here.
     pub(super) is_in_fleet: bool,
     pub(super) control: Runtime,
+    pub(super) operators: Runtime,
     pub(super) memory_watch: MemoryWatch,
     pub(super) guests: GuestThreads,
     pub(super) ingress: Ingress,
     pub(super) events: Arc<Events>,
+    pub(super) crash_log: CrashLog,
 }
 
 /// The signals that a host obeys. They are listened for before it starts: one that comes meanwhile
@@ -141,6 +144,7 @@ impl Host {
     /// Says that the host is not ready, lets callers in until that is seen, and finishes what they
     /// asked. `false` when the time for that was over before.
     async fn drain(&self) -> bool {
+        self.crash_log.end();
         self.shutdown.begin();
         let ends_at = Instant::now() + self.drain_timeout;
         if self.is_in_fleet || !self.ingress.callers.is_quiet(QUIET) {
@@ -165,6 +169,7 @@ impl Host {
         self.shutdown.close();
         self.ingress.join();
         self.memory_watch.join();
+        self.operators.shutdown_background();
         self.control.shutdown_background();
         is_calm
     }
