@@ -59,3 +59,4 @@ mod store;
 mod telling;
 mod tidy;
 mod up;
+mod uploads;
