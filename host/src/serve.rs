@@ -16,11 +16,12 @@ use std::sync::atomic::AtomicU64;
 use std::time::{Instant, SystemTime};
 
 use steerage_core::id::HostName;
+use steerage_core::units;
 use tokio::runtime::{Builder, Runtime};
 
 pub use self::disk::keep_private;
 use self::files::Files;
-pub use self::running::Host;
+pub use self::running::{AtReload, Host};
 use self::watch::MemoryWatch;
 use crate::agent::{Agent, DeployError};
 use crate::api::auth::AuthError;
@@ -187,7 +188,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     control.spawn(agent.clone().sweep(since));
     if let (Some(joined), Some(peers)) = (joined, ingress.peers) {
         let doors = fleet::Doors { listen: ingress.listen, admin, peers };
-        joined.start(&settings, &doors, agent.clone(), &shutdown, &control);
+        joined.start(&settings, &doors, agent.clone(), (&shutdown, &reload), &control);
     }
     control.spawn(shelf.clone().keep_tidy());
     let token = files.token.clone();
@@ -210,7 +211,10 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     };
     control.spawn(api::serve(admin_socket, doors::operators(&settings), descriptors, state));
     let memory_watch = MemoryWatch::start(shelf).map_err(StartError::System)?;
-    events.push(Event::now("started", format!("serving {n_restored} apps from before")));
+    events.push(Event::now(
+        "started",
+        format!("serving {} from before", units::many(n_restored, "app")),
+    ));
     Ok(Host {
         listen: ingress.listen,
         admin,
