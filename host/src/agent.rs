@@ -138,6 +138,14 @@ impl Agent {
         if let Some(fleet) = &self.fleet {
             let wish = self.wish_deployed(fleet, &manifest, &manifest_text, component, canary);
             let record = wish.await?;
+            // Here, where it was asked for; hosts tell of the replicas that they start.
+            let (name, generation) = (&record.app, record.generation);
+            parts.events.push(Event {
+                app: Some(name.clone()),
+                generation: Some(generation),
+                evidence: vec![("component".to_owned(), component.to_string())],
+                ..Event::now("deployed", format!("{name} was deployed as generation {generation}"))
+            });
             return match canary {
                 Some(_) => self.see_tried(fleet, &record).await,
                 None => self.serve_wished(fleet, record).await,

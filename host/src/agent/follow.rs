@@ -65,7 +65,7 @@ impl Agent {
         let turn = self.turn.lock().await;
         let deployed = self.shelf.prepare(&manifest, record.generation, record.digest).await?;
         self.keep(&turn, &record).await?;
-        self.publish(&record, &manifest, deployed, "deployed")?;
+        self.publish(&record, &manifest, deployed, "replica_started")?;
         Ok(())
     }
 

@@ -28,6 +28,8 @@ struct Tries {
     n_failures: u32,
     /// It was not the same any more.
     n_changes: u32,
+    /// It was another one.
+    is_refused: bool,
 }
 
 /// Takes what comes until it is dropped.
@@ -50,6 +52,7 @@ async fn take_all(shared: &Shared, unsaved: &Notify) {
             }
             Err(Broken::Refused(reason)) => {
                 member.fleet.note_cut_off(true);
+                tries.is_refused = true;
                 shared.follows.send_replace(false);
                 lineage::refuse(member, &reason);
                 tokio::time::sleep(LOOK_AGAIN).await;
@@ -60,8 +63,8 @@ async fn take_all(shared: &Shared, unsaved: &Notify) {
                         error = chain(&error),
                         "the store is away; serving what is known"
                     );
-                    let advice = "see the store's members; calls are answered meanwhile";
-                    member.tell("store_away", Severity::Error, chain(&error), advice);
+                    let advice = format!("{}; calls are answered meanwhile", error.advice());
+                    member.tell("store_away", Severity::Error, chain(&error), &advice);
                 }
                 tries.n_failures += 1;
                 tokio::time::sleep(pause(tries.n_failures)).await;
@@ -100,6 +103,9 @@ async fn follow(
     drop(seen);
     if fleet.note_cut_off(false) {
         tracing::info!(revision = since.0, "the store answers");
+    }
+    // At a start nobody was told that it was away.
+    if tries.n_failures > 0 || tries.is_refused {
         member.tell("store_back", Severity::Info, "the store answers".to_owned(), "");
     }
     *tries = Tries::default();
