@@ -3,6 +3,7 @@
 //! Does not parse requests and does not answer them; the API does.
 
 pub mod backup;
+pub mod crashes;
 mod error;
 mod follow;
 pub mod lineage;
@@ -136,15 +137,21 @@ impl Agent {
         parts.catalog.check(&manifest)?;
         self.shelf.compile(component).await?;
         if let Some(fleet) = &self.fleet {
+            // Until this host has the deployment itself, an app that is removed must not take it along.
+            parts.blobs.pin(&component)?;
             let wish = self.wish_deployed(fleet, &manifest, &manifest_text, component, canary);
             let record = wish.await?;
-            // Here, where it was asked for; hosts tell of the replicas that they start.
-            let (name, generation) = (&record.app, record.generation);
+            let generation = record.generation;
+            let what = canary.map_or_else(String::new, |share| format!(" as a canary for {share}"));
+            let message = format!(
+                "generation {generation} of {} was deployed through this host{what}",
+                record.app
+            );
             parts.events.push(Event {
-                app: Some(name.clone()),
+                app: Some(record.app.clone()),
                 generation: Some(generation),
                 evidence: vec![("component".to_owned(), component.to_string())],
-                ..Event::now("deployed", format!("{name} was deployed as generation {generation}"))
+                ..Event::now("deployed", message)
             });
             return match canary {
                 Some(_) => self.see_tried(fleet, &record).await,
@@ -169,7 +176,7 @@ impl Agent {
             deployed_at: now(),
         };
         self.commit(&turn, record.clone()).await?;
-        self.publish(&record, &manifest, deployed, "deployed")
+        self.publish(&record, &manifest, deployed, Cause::Deployed)
     }
 
     /// Goes back to an earlier deployment: the one before the current, or the one asked for.
@@ -183,6 +190,14 @@ impl Agent {
     ) -> Result<Arc<App>, DeployError> {
         if let Some(fleet) = &self.fleet {
             let record = self.wish_rolled_back(fleet, app, to).await?;
+            let generation = record.generation;
+            let message =
+                format!("{app} was rolled back to generation {generation} through this host");
+            self.parts().events.push(Event {
+                app: Some(app.clone()),
+                generation: Some(generation),
+                ..Event::now("rolled_back", message)
+            });
             return self.serve_wished(fleet, record).await;
         }
         let parts = self.parts();
@@ -213,7 +228,7 @@ impl Agent {
         parts.catalog.check(&manifest)?;
         let deployed = self.shelf.prepare(&manifest, record.generation, record.digest).await?;
         parts.ledger.set_current(app, record.generation)?;
-        self.publish(&record, &manifest, deployed, "rolled_back")
+        self.publish(&record, &manifest, deployed, Cause::RolledBack)
     }
 
     /// Stops serving an app and forgets it. Calls that run end in peace.
@@ -250,6 +265,7 @@ impl Agent {
     /// # Errors
     /// The ledger or the disk failed.
     pub async fn forget(&self, component: Digest) -> Result<(), DeployError> {
+        self.parts().blobs.unpin(&component);
         self.drop_unused(&self.turn.lock().await, [component])
     }
 
@@ -263,8 +279,10 @@ impl Agent {
         let parts = self.parts();
         for digest in digests {
             if !parts.ledger.is_used(&digest)? && !self.pins.hold(&digest) {
-                parts.blobs.remove(&digest)?;
-                parts.sandbox.compiler().forget(digest);
+                // Somebody may have brought it for what comes next.
+                if parts.blobs.remove_unpinned(&digest)? {
+                    parts.sandbox.compiler().forget(digest);
+                }
             }
         }
         Ok(())
@@ -294,9 +312,23 @@ impl Agent {
         turn: &MutexGuard<'_, ()>,
         record: DeploymentRecord,
     ) -> Result<(), DeployError> {
-        let ledger = self.parts().ledger.clone();
-        let committed = tokio::task::spawn_blocking(move || ledger.commit(&record)).await;
-        let pruned = committed.map_err(|error| DeployError::Task(error.to_string()))??;
+        self.commit_all(turn, vec![record]).await
+    }
+
+    /// The same for many, all or none.
+    async fn commit_all(
+        &self,
+        turn: &MutexGuard<'_, ()>,
+        records: Vec<DeploymentRecord>,
+    ) -> Result<(), DeployError> {
+        let (ledger, blobs) = (self.parts().ledger.clone(), self.parts().blobs.clone());
+        let committed = tokio::task::spawn_blocking(move || {
+            let pruned = ledger.commit_all(&records)?;
+            // The ledger keeps it from here on.
+            records.iter().for_each(|record| blobs.unpin(&record.digest));
+            Ok::<_, DeployError>(pruned)
+        });
+        let pruned = committed.await.map_err(|error| DeployError::Task(error.to_string()))??;
         if let Err(error) = self.drop_unused(turn, pruned) {
             tracing::warn!(error = chain(&error), "old components stay on the disk");
         }
@@ -308,7 +340,7 @@ impl Agent {
         record: &DeploymentRecord,
         manifest: &Manifest,
         deployed: Deployed,
-        kind: &'static str,
+        cause: Cause,
     ) -> Result<Arc<App>, DeployError> {
         let state = deployed.state.clone();
         let index =
@@ -319,13 +351,39 @@ impl Agent {
         let schedule = &self.parts().schedule;
         schedule.reshape(&state.gate, &manifest.limits, &manifest.tenant, manifest.weight);
         let (name, generation) = (&app.name, app.generation);
+        let (kind, why) = cause.told();
         self.parts().events.push(Event {
             app: Some(name.clone()),
             generation: Some(generation),
             evidence: vec![("component".to_owned(), app.digest.to_string())],
-            ..Event::now(kind, format!("{name} now runs generation {generation}"))
+            ..Event::now(kind, format!("{name} now runs generation {generation}: {why}"))
         });
         Ok(app)
+    }
+}
+
+/// Why a deployment is served from now on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cause {
+    Deployed,
+    RolledBack,
+    /// It became what the fleet wants.
+    Followed,
+    /// It was known, and its code comes here.
+    Placed,
+}
+
+impl Cause {
+    /// The kind of the event that tells it, and the reason in words.
+    fn told(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Deployed => ("deployed", "it was deployed through this host"),
+            Self::RolledBack => ("rolled_back", "it was rolled back through this host"),
+            Self::Followed => ("placed", "it was deployed in the fleet"),
+            Self::Placed => {
+                ("placed", "it runs here from now on, after a move, a start or one more replica")
+            }
+        }
     }
 }
 

@@ -4,7 +4,8 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
@@ -15,11 +16,18 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 /// Begins the names of files that are not whole yet.
 const PART: &str = "part-";
+/// Begins the names of files that each keep one component.
+const PIN: &str = "pin-";
+/// A component is kept so long that nobody needs yet: a deploy takes seconds, minutes where the store
+/// is slow.
+const PINNED: Duration = Duration::from_secs(3600);
 
 /// The components of one host.
 #[derive(Clone, Debug)]
 pub struct Blobs {
     folder: PathBuf,
+    /// Held by whoever pins a component, and from the look at pins until one is removed.
+    pins: Arc<Mutex<()>>,
 }
 
 /// Why a component was not taken or cannot be used.
@@ -95,7 +103,7 @@ impl Blobs {
     /// The folder cannot be made.
     pub fn open(folder: &Path) -> Result<Self, BlobError> {
         fs::create_dir_all(folder).map_err(|error| failed("make", folder, error))?;
-        Ok(Self { folder: folder.to_owned() })
+        Ok(Self { folder: folder.to_owned(), pins: Arc::default() })
     }
 
     /// Takes a component as it comes. It is there for good when this returns, or not at all.
@@ -190,6 +198,46 @@ impl Blobs {
         if self.contains(digest) { self.delete(&digest.hex()) } else { Ok(()) }
     }
 
+    /// Removes one component, unless it is pinned; whether it is not there any more.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub fn remove_unpinned(&self, digest: &Digest) -> Result<bool, BlobError> {
+        let _turn = self.pins.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.is_pinned(digest) {
+            return Ok(false);
+        }
+        self.remove(digest)?;
+        Ok(true)
+    }
+
+    /// Keeps a component that no deployment here needs yet, also over a restart, whether it is there or
+    /// comes: until it is needed, or for an hour.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub fn pin(&self, digest: &Digest) -> Result<(), BlobError> {
+        let _turn = self.pins.lock().unwrap_or_else(PoisonError::into_inner);
+        let path = self.pin_path(digest);
+        fs::File::create(&path).map(drop).map_err(|error| failed("make", &path, error))
+    }
+
+    /// Keeps it no longer: a deployment here needs it by now, or none will.
+    pub fn unpin(&self, digest: &Digest) {
+        // Mostly there is none. One that stays is too old some time.
+        drop(fs::remove_file(self.pin_path(digest)));
+    }
+
+    fn pin_path(&self, digest: &Digest) -> PathBuf {
+        self.folder.join(format!("{PIN}{}", digest.hex()))
+    }
+
+    fn is_pinned(&self, digest: &Digest) -> bool {
+        let pinned_at = fs::metadata(self.pin_path(digest)).and_then(|pin| pin.modified());
+        // One of a time to come was made before the clock was set back.
+        pinned_at.is_ok_and(|at| at.elapsed().map_or(true, |passed| passed < PINNED))
+    }
+
     /// Removes what was half-written before `since`, and offers every component that has been there
     /// since before then and that `is_needed` denies to `discard`. Reads the folder piece by piece:
     /// there may be very many.
@@ -214,6 +262,10 @@ impl Blobs {
             };
             if name.starts_with(PART) {
                 if is_older() {
+                    self.delete(&name)?;
+                }
+            } else if let Some(digest) = name.strip_prefix(PIN) {
+                if !digest.parse::<Digest>().is_ok_and(|digest| self.is_pinned(&digest)) {
                     self.delete(&name)?;
                 }
             } else if let Ok(digest) = name.parse::<Digest>()
@@ -290,6 +342,32 @@ mod tests {
         let chunks =
             chunks.iter().map(|chunk| chunk.map(|text| Bytes::from_static(text.as_bytes())));
         blobs.put(wanted, stream::iter(chunks.collect::<Vec<_>>()), LIMIT).await
+    }
+
+    #[tokio::test]
+    async fn a_pinned_component_stays_until_it_is_needed_or_an_hour_has_passed() {
+        let folder = tempfile::tempdir().unwrap();
+        let blobs = Blobs::open(folder.path()).unwrap();
+        let digest = digest_of(b"hello");
+        put(&blobs, digest, &[Ok("hello")]).await.unwrap();
+        blobs.pin(&digest).unwrap();
+        let later = SystemTime::now() + Duration::from_secs(9);
+        let sweep = || {
+            let discard = |digest| blobs.remove_unpinned(&digest).map(drop);
+            blobs.sweep::<BlobError>(later, |_| Ok(false), discard).unwrap();
+            blobs.contains(&digest)
+        };
+        assert!(!blobs.remove_unpinned(&digest).unwrap() && sweep());
+        let pin = fs::File::options().write(true).open(blobs.pin_path(&digest)).unwrap();
+        pin.set_modified(SystemTime::now() - PINNED).unwrap();
+        assert!(!sweep());
+        // The pin goes as well, by the next time at the latest.
+        sweep();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        blobs.pin(&digest).unwrap();
+        put(&blobs, digest, &[Ok("hello")]).await.unwrap();
+        blobs.unpin(&digest);
+        assert!(blobs.remove_unpinned(&digest).unwrap() && !blobs.contains(&digest));
     }
 
     #[tokio::test]

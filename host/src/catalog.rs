@@ -3,11 +3,13 @@
 //! nothing: the agent does, and publishes here.
 
 mod app;
+pub mod crash_log;
 mod mapped;
 pub mod shelf;
 mod trial;
 
-use std::sync::atomic::Ordering;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::{ArcSwap, Guard};
@@ -53,6 +55,10 @@ pub struct Deployed {
     pub prepared: Prepared,
     /// What it shares with the app's other deployments.
     pub state: AppState,
+    /// Whether the crash log watches it.
+    is_watched: AtomicBool,
+    /// Whether the crash log says that calls of it run.
+    is_written: AtomicBool,
 }
 
 /// Where a route leads.
@@ -90,6 +96,8 @@ pub struct Catalog {
     current: ArcSwap<Snapshot>,
     /// Held by whoever makes the next snapshot.
     next: Mutex<()>,
+    /// Deployments that are not called any more, since they took hosts down.
+    quarantine: ArcSwap<BTreeMap<AppName, Generation>>,
 }
 
 impl Catalog {
@@ -149,6 +157,29 @@ impl Catalog {
         Some(withdrawn)
     }
 
+    /// Whether this deployment is quarantined.
+    #[must_use]
+    pub fn is_quarantined(&self, app: &AppName, generation: Generation) -> bool {
+        let quarantine = self.quarantine.load();
+        // There is hardly ever one, and this is asked for each call.
+        !quarantine.is_empty() && quarantine.get(app) == Some(&generation)
+    }
+
+    /// Quarantines a deployment of an app, or none of its deployments; whether that is news.
+    pub fn set_quarantine(&self, app: &AppName, generation: Option<Generation>) -> bool {
+        if self.quarantine.load().get(app).copied() == generation {
+            return false;
+        }
+        let _turn = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut quarantine = BTreeMap::clone(&self.quarantine.load());
+        match generation {
+            Some(generation) => quarantine.insert(app.clone(), generation),
+            None => quarantine.remove(app),
+        };
+        self.quarantine.store(Arc::new(quarantine));
+        true
+    }
+
     /// Publishes everything at once: for a start.
     pub fn replace(&self, snapshot: Snapshot) {
         let _turn = self.next.lock().unwrap_or_else(PoisonError::into_inner);
@@ -186,6 +217,11 @@ impl Snapshot {
 }
 
 impl Deployed {
+    fn new(app: AppName, generation: Generation, prepared: Prepared, state: AppState) -> Self {
+        let (is_watched, is_written) = Default::default();
+        Self { app, generation, prepared, state, is_watched, is_written }
+    }
+
     /// Tells its limits where they are read of the app.
     fn tell_limits(&self) {
         let memory = self.prepared.limits().memory.get();

@@ -16,6 +16,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::Stream;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::uri::Authority;
 use http::{HeaderValue, Method, Request, Response, Uri};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
@@ -68,7 +69,7 @@ impl Client {
         let trimmed = url.trim_end_matches('/');
         let uri: Uri = trimmed.parse().map_err(|_| bad_url())?;
         let is_http = matches!(uri.scheme_str(), Some("http" | "https"));
-        if !is_http || uri.host().is_none_or(str::is_empty) || uri.query().is_some() {
+        if !is_http || uri.query().is_some() || !uri.authority().is_some_and(is_plain) {
             return Err(bad_url());
         }
         let token = token.as_deref().map(bearer).transpose()?;
@@ -130,11 +131,13 @@ impl Client {
         self.post(&app_path(app, "/rollback"), &RollbackRequest { to }, CHANGE_TIMEOUT).await
     }
 
-    /// Takes an app off the host.
+    /// Takes an app off the host. Asks first who is there: what is no host may answer 204 to whatever
+    /// is deleted there, and may even delete it.
     ///
     /// # Errors
     /// See [`ClientError`].
     pub async fn remove(&self, app: &str) -> Result<(), ClientError> {
+        self.host().await?;
         let request = self.request(Method::DELETE, &app_path(app, ""));
         self.send(request, nothing(), CHANGE_TIMEOUT).await.map(drop)
     }
@@ -278,7 +281,7 @@ impl Client {
         let response = self.send(request, nothing(), LOOK_TIMEOUT).await?;
         let said = answer::content_type(&response);
         if said.starts_with("text/") {
-            return Err(self.not_admin(format!("it answers with {said}")));
+            return Err(self.not_admin(&format!("it answers with {said}")));
         }
         Ok(follow::items(self.url.clone(), response.into_body()))
     }
@@ -319,11 +322,26 @@ impl Client {
         }
         // The library's own words say little; the first cause says what happened.
         let mut cause: &dyn Error = &error;
+        let mut is_no_http = false;
         while let Some(deeper) = cause.source() {
+            is_no_http |= deeper.downcast_ref().is_some_and(hyper::Error::is_parse);
             cause = deeper;
+        }
+        if is_no_http {
+            return self.not_admin("it does not answer in HTTP; where TLS is spoken, say https://");
         }
         self.broken(&cause)
     }
+}
+
+/// Whether this is a host and a port that there can be, and nothing else: a user would not be sent.
+fn is_plain(authority: &Authority) -> bool {
+    let text = authority.as_str();
+    let after_host = text.strip_prefix(authority.host()).filter(|_| !authority.host().is_empty());
+    after_host.is_some_and(|port| match port.strip_prefix(':') {
+        Some(port) => port.parse().is_ok_and(|port: u16| port > 0),
+        None => port.is_empty(),
+    })
 }
 
 fn bearer(token: &str) -> Result<HeaderValue, ClientError> {

@@ -51,6 +51,8 @@ struct Inner {
     is_known: AtomicBool,
     /// When the store answered again after it had not.
     back_at: Mutex<Option<Instant>>,
+    /// Since when it has not answered, while it does not.
+    away_since: Mutex<Option<Instant>>,
     copy: PathBuf,
     /// Why this host is not one of the fleet, where it is not.
     trouble: ArcSwapOption<String>,
@@ -114,6 +116,7 @@ impl Fleet {
             is_cut_off: AtomicBool::new(true),
             is_known: AtomicBool::new(is_known),
             back_at: Mutex::default(),
+            away_since: Mutex::new(Some(Instant::now())),
             copy,
             trouble: ArcSwapOption::empty(),
             lineage,
@@ -175,11 +178,22 @@ impl Fleet {
     /// Notes whether the store answers; returns whether that is news.
     pub fn note_cut_off(&self, is_cut_off: bool) -> bool {
         let is_news = self.inner.is_cut_off.swap(is_cut_off, Ordering::Relaxed) != is_cut_off;
+        if is_news {
+            let since = is_cut_off.then(Instant::now);
+            *self.inner.away_since.lock().unwrap_or_else(PoisonError::into_inner) = since;
+        }
         if is_news && !is_cut_off {
             *self.inner.back_at.lock().unwrap_or_else(PoisonError::into_inner) =
                 Some(Instant::now());
         }
         is_news
+    }
+
+    /// For how long this host has heard nothing of the store; not at all while it does.
+    #[must_use]
+    pub fn silent_for(&self) -> Option<Duration> {
+        let since = *self.inner.away_since.lock().unwrap_or_else(PoisonError::into_inner);
+        since.map(|since| since.elapsed())
     }
 
     /// Whether this host knows which apps there are. Before, it would say of every one that there is none.

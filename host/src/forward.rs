@@ -8,13 +8,14 @@ mod why;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::body::Incoming;
 use steerage_core::id::HostName;
 use tokio::sync::watch as tokio_watch;
@@ -35,6 +36,9 @@ pub const STREAM_WINDOW: u32 = 128 << 10;
 /// reads never keep back another one.
 pub const CONNECTION_WINDOW: u32 = STREAMS * STREAM_WINDOW;
 
+/// Where hosts ask each other what they know of a third one.
+pub const HOSTS: &str = "/.well-known/steerage/fleet/hosts/";
+
 /// Whatever went wrong while a body was read.
 pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
 /// The body of a request to another host.
@@ -47,8 +51,23 @@ pub enum Health {
     Answers,
     /// It did not answer in time, or a connection to it broke: skipped until it answers again.
     Silent,
-    /// Its machine answers and says that nobody listens: its process is gone.
+    /// Its machine answers and says that nobody listens: its process is gone, or somebody between the
+    /// two says so in its place; see [`Peer::is_gone`].
     Gone,
+}
+
+impl Health {
+    const ALL: [Self; 3] = [Self::Answers, Self::Silent, Self::Gone];
+
+    /// What hosts call it among themselves.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Answers => "answers",
+            Self::Silent => "silent",
+            Self::Gone => "gone",
+        }
+    }
 }
 
 /// The other hosts. Clones share them.
@@ -79,6 +98,8 @@ pub struct Peer {
     key: u64,
     in_flight: AtomicUsize,
     health: AtomicU8,
+    /// Whether others say, too, that it is gone.
+    is_gone: AtomicBool,
     /// Why it did not answer, while it does not.
     why: ArcSwapOption<Why>,
     clock_ahead: AtomicI64,
@@ -129,6 +150,7 @@ impl Peers {
             key: self.inner.next_key.fetch_add(1, Ordering::Relaxed),
             in_flight: AtomicUsize::new(0),
             health: AtomicU8::new(0),
+            is_gone: AtomicBool::new(false),
             why: ArcSwapOption::empty(),
             clock_ahead: AtomicI64::new(0),
             changed: self.inner.changed.clone(),
@@ -178,6 +200,26 @@ impl Peer {
             1 => Health::Silent,
             _ => Health::Gone,
         }
+    }
+
+    /// Whether its process is gone, as this host sees and others say.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.is_gone.load(Ordering::Relaxed) && self.health() == Health::Gone
+    }
+
+    /// Notes that others say so.
+    pub fn confirm_gone(&self) {
+        self.is_gone.store(true, Ordering::Relaxed);
+    }
+
+    /// Asks it what it knows of another host; `None` where it does not say.
+    pub async fn ask_about(self: &Arc<Self>, other: &HostName) -> Option<Health> {
+        let body: Body = Empty::<Bytes>::new().map_err(|never| match never {}).boxed_unsync();
+        let uri = format!("http://fleet{HOSTS}{other}");
+        let (response, _in_flight) = self.send(Request::get(uri).body(body).ok()?).await.ok()?;
+        let said = Limited::new(response.into_body(), 64).collect().await.ok()?.to_bytes();
+        Health::ALL.into_iter().find(|health| health.name().as_bytes() == said)
     }
 
     /// Why it does not answer, where that is known.
@@ -244,6 +286,9 @@ impl Peer {
             Health::Silent => 1,
             Health::Gone => 2,
         };
+        if health != Health::Gone {
+            self.is_gone.store(false, Ordering::Relaxed);
+        }
         if health == Health::Answers && self.why.load().is_some() {
             self.why.store(None);
         }

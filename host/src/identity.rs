@@ -12,7 +12,6 @@ use arc_swap::ArcSwap;
 use jiff::{SignedDuration, Timestamp};
 use rustls::client::ResolvesClientCert;
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
@@ -21,6 +20,8 @@ use rustls::{CertificateError, ClientConfig, RootCertStore, ServerConfig, Signat
 use sha2::{Digest as _, Sha256};
 use steerage_core::id::HostName;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+use crate::pem;
 
 /// The file with the authority's certificate.
 pub const CA: &str = "ca.pem";
@@ -270,13 +271,7 @@ fn roots(path: &Path) -> Result<RootCertStore, IdentityError> {
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
-    let text = read(path)?;
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
-    let found = found.map_err(|error| bad(path, error))?;
-    if found.is_empty() {
-        return Err(bad(path, "it holds no certificate in PEM"));
-    }
-    Ok(found)
+    pem::certificates(&read(path)?).map_err(|why| bad(path, why))
 }
 
 fn fingerprint(certificate: &CertificateDer<'_>) -> String {
@@ -285,8 +280,7 @@ fn fingerprint(certificate: &CertificateDer<'_>) -> String {
 }
 
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, IdentityError> {
-    let text = read(path)?;
-    PrivateKeyDer::from_pem_slice(&text).map_err(|_| bad(path, "it holds no private key in PEM"))
+    pem::private_key(&read(path)?).map_err(|why| bad(path, why))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, IdentityError> {

@@ -102,6 +102,12 @@ pub fn machine_name() -> String {
     name.trim().to_ascii_lowercase()
 }
 
+/// Which start of the machine this is; empty where the kernel does not say.
+#[must_use]
+pub fn boot_id() -> String {
+    read("/proc/sys/kernel/random/boot_id").trim().to_owned()
+}
+
 /// CPU time of this process, all its threads together.
 #[must_use]
 pub fn process_cpu_time() -> Duration {

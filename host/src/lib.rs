@@ -3,7 +3,6 @@
 
 pub mod agent;
 pub mod api;
-pub mod archive;
 pub mod backup;
 pub mod blobs;
 pub mod budget;
@@ -15,6 +14,7 @@ pub mod config;
 pub mod document;
 pub mod fleet;
 pub mod forward;
+pub mod header;
 pub mod identity;
 pub mod ingress;
 pub mod kernel;
@@ -23,6 +23,7 @@ pub mod listener;
 pub mod manifest;
 pub mod member;
 pub mod meter;
+pub mod pem;
 pub mod placement;
 pub mod priority;
 pub mod reload;

@@ -11,8 +11,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let line = match args::parse(std::env::args_os()) {
         Ok(line) => line,
-        // It prints help, too, and knows where what belongs.
-        Err(error) => error.exit(),
+        Err(error) => return cli::ending::misread(&error, std::env::args_os()),
     };
     match cli::run(line) {
         Ok(()) => ExitCode::SUCCESS,

@@ -5,6 +5,7 @@
 mod attendance;
 mod certificate;
 mod clocks;
+mod crashes;
 mod history;
 mod judge;
 mod lease;
@@ -93,6 +94,9 @@ impl Member {
             }),
             part(&shared, "judge", |all| async move {
                 until_closed(&all.member.shutdown, judge::judge(&all.member)).await;
+            }),
+            part(&shared, "crashes", |all| async move {
+                until_closed(&all.member.shutdown, crashes::tell(&all)).await;
             }),
             part(&shared, "clocks", |all| async move {
                 until_closed(&all.member.shutdown, clocks::watch(&all.member)).await;

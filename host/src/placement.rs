@@ -4,6 +4,7 @@
 //! Decides nothing itself: `core::place` does. Two planners at once are harmless, since what one has
 //! written the other's commit does not find unchanged.
 
+mod gone;
 mod kept;
 mod news;
 mod quiet;
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use steerage_core::id::HostName;
 use steerage_core::place::Aims;
+use steerage_core::replicas;
 
 use crate::fleet::{Fleet, View};
 use crate::forward::Health;
@@ -57,13 +59,18 @@ pub async fn keep_planning(
     shutdown: Shutdown,
 ) {
     let (mut changes, mut health) = (fleet.changes(), fleet.peers().changes());
-    let mut planning = Planning { kept: Kept::new(settings.headroom), news: News::new(events) };
+    let mut planning =
+        Planning { kept: Kept::new(settings.headroom, replicas::WINDOW), news: News::new(events) };
     let mut quiet = Quiet::default();
     let (mut every, mut use_taken_at) = (EVERY.0, Instant::now());
+    let mut n_unclear = 0;
     while !shutdown.has_begun() {
         let is_early = fleet.connected_for() < settings.patience;
         let waits = is_early && misses_hosts(&fleet.view());
-        if is_planner(&fleet) && !fleet.is_cut_off() && !waits {
+        let plans = is_planner(&fleet) && !fleet.is_cut_off() && !waits;
+        let is_unclear = plans && gone::ask(&fleet).await;
+        n_unclear = if is_unclear { n_unclear + 1 } else { 0 };
+        if plans {
             let began_at = Instant::now();
             let is_quiet = quiet.lasts(began_at, settings.consolidate);
             // Hosts are not emptied while another one is in trouble: what it has may have to go
@@ -93,7 +100,11 @@ pub async fn keep_planning(
         } else {
             quiet.forget();
         }
-        let next = if waits { settings.patience / 4 } else { every };
+        let next = match (waits, is_unclear) {
+            (true, _) => settings.patience / 4,
+            (_, true) => gone::again(n_unclear).min(every),
+            _ => every,
+        };
         tokio::select! {
             _ = changes.changed() => {}
             _ = health.changed() => {}
@@ -150,7 +161,7 @@ impl Planning {
     ) -> Result<usize, StoreError> {
         let view = fleet.view();
         let (planned_for, planned_in) = (fleet.clone(), view.clone());
-        let anew = Kept::new(self.kept.headroom());
+        let anew = self.kept.anew();
         let mut kept = std::mem::replace(&mut self.kept, anew);
         // Planning takes seconds where there are a million replicas.
         let planned = tokio::task::spawn_blocking(move || {

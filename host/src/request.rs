@@ -202,7 +202,7 @@ async fn tell_story(
         Err(outcome) => return front.turn_away(id, outcome),
     };
     let tally = routed.tally.clone();
-    match routed.admit().await {
+    match routed.admit(front).await {
         Ok(admitted) => admitted.call(front, peer).await.reply(),
         Err(refusal) => tally.refuse(refusal),
     }
@@ -236,6 +236,9 @@ impl Incoming {
             let (route, place) = (found.target.route(), told::place(&found, path, peer));
             told::tell_route(&found, &mut parts.headers);
             let app = &found.target.app;
+            if front.catalog.is_quarantined(&app.name, app.generation) {
+                return Err(Outcome::Refused(Refusal::Quarantined));
+            }
             app.touch(front.shelf.clock(started_at));
             let (ready, count) = app.pick(head::draw);
             (ready.ok_or_else(|| app.clone()), route, place, count)
@@ -256,7 +259,7 @@ impl Incoming {
 }
 
 impl Routed {
-    async fn admit(self) -> Result<Admitted, Refusal> {
+    async fn admit(self, front: &Front) -> Result<Admitted, Refusal> {
         if self.is_late {
             return Err(Refusal::Draining);
         }
@@ -270,6 +273,7 @@ impl Routed {
         let now = self.tally.started_at();
         let needs = deployed.prepared.slots();
         let permit = deployed.state.gate.admit(limits, needs, now, deadline).await?;
+        front.shelf.parts().crash_log.note(deployed);
         Ok(Admitted { routed: self, permit, deadline })
     }
 }
@@ -290,7 +294,9 @@ impl Admitted {
             let ending = EndOnDrop(tally);
             Box::pin(async move {
                 deployed.prepared.run(ending.0.call(), inquiry).await;
-                drop((ending, permit));
+                drop(permit);
+                ending.0.note_end(&deployed);
+                drop(ending);
             })
         };
         let mut watch = StopOnDrop { tally: &tally, armed: true };

@@ -121,6 +121,7 @@ pub fn status(outcome: &Outcome) -> StatusCode {
             | Refusal::NotReady
             | Refusal::NotBuilt
             | Refusal::NoReplica
+            | Refusal::Quarantined
             | Refusal::Draining => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::UpgradeUnsupported => StatusCode::NOT_IMPLEMENTED,
         },

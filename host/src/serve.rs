@@ -21,13 +21,14 @@ use tokio::runtime::{Builder, Runtime};
 
 pub use self::disk::keep_private;
 use self::files::Files;
-pub use self::running::{AtReload, Host};
+pub use self::running::{AtReload, Host, Signals};
 use self::watch::MemoryWatch;
 use crate::agent::{Agent, DeployError};
 use crate::api::auth::AuthError;
 use crate::api::{self, ApiState};
 use crate::blobs::{BlobError, Blobs};
 use crate::budget::Memory;
+use crate::catalog::crash_log::CrashLog;
 use crate::catalog::shelf::{Parts, Shelf};
 pub use crate::config::Settings;
 use crate::fleet::Fleet;
@@ -164,9 +165,11 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     let fleet = joined.as_ref().map(|joined| joined.fleet.clone());
     let parts = parts(&settings, sandbox, schedule.clone(), ledger, fleet.as_ref())?;
     let (catalog, events) = (parts.catalog.clone(), parts.events.clone());
+    let crash_log = parts.crash_log.clone();
     let shelf = Shelf::new(parts, settings.mapped);
     let agent = Agent::new(shelf.clone(), fleet.clone());
     let n_restored = agent.restore()?;
+    agent.look_at_crashes();
     let shutdown = Shutdown::default();
     let front = Arc::new(Front {
         catalog,
@@ -180,7 +183,8 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         is_for_one_app: settings.is_for_one_app,
         trusted_proxies: settings.trusted_proxies.clone(),
     });
-    let (admin, admin_socket) = open_admin(settings.admin, &control)?;
+    let operators = operators_runtime().map_err(StartError::System)?;
+    let (admin, admin_socket) = open_admin(settings.admin, &operators)?;
     let descriptors = doors::descriptors(&events);
     let door = doors::ingress(&settings, n_cores, joined.as_ref().map(|it| it.door.clone()));
     let ingress = open_ingress(door, tls, &front, &descriptors)?;
@@ -209,12 +213,9 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         backups: Arc::default(),
         under_way: api::UnderWay::default(),
     };
-    control.spawn(api::serve(admin_socket, doors::operators(&settings), descriptors, state));
+    operators.spawn(api::serve(admin_socket, doors::operators(&settings), descriptors, state));
     let memory_watch = MemoryWatch::start(shelf).map_err(StartError::System)?;
-    events.push(Event::now(
-        "started",
-        format!("serving {} from before", units::many(n_restored, "app")),
-    ));
+    events.push(started(n_restored));
     Ok(Host {
         listen: ingress.listen,
         admin,
@@ -226,18 +227,24 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         lame_duck: settings.lame_duck,
         is_in_fleet: settings.fleet.is_some(),
         control,
+        operators,
         memory_watch,
         guests,
         ingress,
         events,
+        crash_log,
     })
+}
+
+fn started(n_restored: usize) -> Event {
+    Event::now("started", format!("serving {} from before", units::many(n_restored, "app")))
 }
 
 fn open_admin(
     address: SocketAddr,
-    control: &Runtime,
+    operators: &Runtime,
 ) -> Result<(SocketAddr, tokio::net::TcpListener), StartError> {
-    let bound = control.block_on(tokio::net::TcpListener::bind(address));
+    let bound = operators.block_on(tokio::net::TcpListener::bind(address));
     let socket = bound.map_err(|source| refused(address, ("operators", "--admin"), source))?;
     let address = socket.local_addr().map_err(StartError::System)?;
     Ok((address, socket))
@@ -304,22 +311,36 @@ fn parts(
         calls: Arc::default(),
         events: Arc::default(),
         limits: settings.limits.clone(),
+        crash_log: CrashLog::open(&settings.data)
+            .map_err(|source| StartError::Data { path: settings.data.clone(), source })?,
         peers: fleet.map(|fleet| fleet.peers().clone()),
         max_component: settings.max_component,
     })
 }
 
-/// Two may be busy for long, with a view and an operator's list, and one is left.
-const CONTROL_THREADS: usize = 3;
+/// One may be busy for long, with a view of a hundred thousand apps, and one is left.
+const CONTROL_THREADS: usize = 2;
+/// One may be busy for long, with a list of as many, and one is left.
+const OPERATORS_THREADS: usize = 2;
 
-/// Where operators are served and a host keeps its place in its fleet, beside the threads of callers
-/// and guests. More than one: reading a store of a hundred thousand apps anew, or a list of all of
-/// them, takes a second in which the lease of this host must be kept alive and its probes answered.
+/// Where a host keeps its place in its fleet, beside the threads of callers and guests. More than one:
+/// reading a store of a hundred thousand apps anew takes a second in which the lease of this host must
+/// be kept alive and its probes answered.
 fn control_runtime() -> io::Result<Runtime> {
     Builder::new_multi_thread()
         .worker_threads(CONTROL_THREADS)
         .thread_name("control")
         .on_thread_start(priority::prompt)
+        .enable_all()
+        .build()
+}
+
+/// Where operators are served: whatever they ask for, and however often, takes no time from what keeps
+/// the host in its fleet.
+fn operators_runtime() -> io::Result<Runtime> {
+    Builder::new_multi_thread()
+        .worker_threads(OPERATORS_THREADS)
+        .thread_name("operators")
         .enable_all()
         .build()
 }

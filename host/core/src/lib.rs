@@ -10,6 +10,7 @@
 pub mod admit;
 pub mod budget;
 pub mod canary;
+pub mod crash_loop;
 pub mod doctor;
 pub mod excerpt;
 pub mod expiry;

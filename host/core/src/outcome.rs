@@ -145,6 +145,8 @@ pub enum Refusal {
     /// No replica of the app answers, and the host that was called may not run it: it lacks labels that
     /// the app needs, or has an app that it must not meet.
     NoReplica,
+    /// The deployment took hosts down, and is not called any more.
+    Quarantined,
     /// The host is shutting down.
     Draining,
     /// The request asks to switch protocols.
@@ -183,7 +185,7 @@ impl Outcome {
     }
 
     /// Every cause code there is, in the order of [`Outcome`] and [`Refusal`].
-    pub const CAUSES: [&'static str; 23] = [
+    pub const CAUSES: [&'static str; 24] = [
         "answered",
         "trapped",
         "out_of_fuel",
@@ -204,6 +206,7 @@ impl Outcome {
         "host_exhausted",
         "not_ready",
         "no_replica",
+        "quarantined",
         "draining",
         "upgrade_unsupported",
         "host_failed",
@@ -302,6 +305,7 @@ impl Refusal {
             Self::HostExhausted { .. } => "host_exhausted",
             Self::NotReady | Self::NotBuilt => "not_ready",
             Self::NoReplica => "no_replica",
+            Self::Quarantined => "quarantined",
             Self::Draining => "draining",
             Self::UpgradeUnsupported => "upgrade_unsupported",
         }
@@ -314,7 +318,10 @@ impl Refusal {
             | Self::BadRequest { .. }
             | Self::RequestTooLarge { .. }
             | Self::UpgradeUnsupported => Fault::Client,
-            Self::AppBusy { .. } | Self::TooLate { .. } | Self::HostMemory { .. } => Fault::Guest,
+            Self::AppBusy { .. }
+            | Self::TooLate { .. }
+            | Self::HostMemory { .. }
+            | Self::Quarantined => Fault::Guest,
             Self::HostFull
             | Self::HostBusy { .. }
             | Self::HostExhausted { .. }
@@ -361,6 +368,11 @@ impl Refusal {
             Self::NoReplica => Some(
                 "see `steerage show` and `steerage hosts`: more replicas, or more hosts with its \
                  labels, keep it served when one is lost"
+                    .to_owned(),
+            ),
+            Self::Quarantined => Some(
+                "find out what it did to the hosts, from the event app_quarantined and the kernel's \
+                 log, and deploy it again: a new deployment is called again"
                     .to_owned(),
             ),
             Self::NoRoute

@@ -1,6 +1,8 @@
 //! How many replicas an app shall have between its fewest and its most, by the load they carry.
-//! Does not place them, and keeps no memory: what there are now is its memory, so that whoever decides
-//! next comes to the same.
+//! Does not place them. What there are now is nearly all of its memory, so that whoever decides next comes
+//! to the same; only since when fewer would do has to be kept.
+
+use std::time::Duration;
 
 use crate::units::Cpu;
 
@@ -12,6 +14,43 @@ pub const EMPTY: u64 = 50;
 /// What one replica is for where the manifest does not say: half a core, since every call on a core of
 /// its own is as fast as can be.
 pub const TARGET: Cpu = Cpu::milli(500);
+
+/// Replicas go where fewer have been enough for so long: load that comes in bursts would have them come
+/// and go, and each that comes is late by some seconds.
+pub const WINDOW: Duration = Duration::from_secs(30);
+
+/// Since when fewer replicas than there are would do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Low {
+    /// On the clock of whoever decides.
+    since: Duration,
+    /// The most that were wanted since.
+    most: u32,
+}
+
+/// How many there shall be, of `now` that there are, where load wants so many at this time. `low` is kept
+/// for the app from one time to the next.
+#[must_use]
+pub fn settled(
+    low: &mut Option<Low>,
+    wanted: u32,
+    now: u32,
+    at: Duration,
+    window: Duration,
+) -> u32 {
+    if wanted >= now {
+        *low = None;
+        return wanted;
+    }
+    let kept = low.get_or_insert(Low { since: at, most: wanted });
+    kept.most = kept.most.max(wanted);
+    if at.saturating_sub(kept.since) < window {
+        return now;
+    }
+    let most = kept.most;
+    *low = None;
+    most
+}
 
 /// What decides the number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +99,23 @@ mod tests {
         assert_eq!(wanted(&load(2, 390)), 2, "does not go again at once");
         assert_eq!(wanted(&load(2, 240)), 1);
         assert_eq!(wanted(&load(1, 1_000_000)), 10);
+    }
+
+    #[test]
+    fn replicas_go_once_fewer_were_enough_for_a_while() {
+        let (mut low, second) = (None, Duration::from_secs);
+        let mut settled = |at, wanted, now| settled(&mut low, wanted, now, second(at), second(30));
+        assert_eq!(settled(0, 5, 3), 5, "more come at once");
+        assert_eq!(settled(1, 2, 5), 5);
+        assert_eq!(settled(20, 4, 5), 5);
+        assert_eq!(settled(30, 1, 5), 5);
+        assert_eq!(settled(31, 1, 5), 4, "as many as were needed once in that time");
+        assert_eq!(settled(32, 1, 4), 4, "and the next ones as late");
+        // A burst.
+        assert_eq!(settled(60, 4, 4), 4);
+        assert_eq!(settled(61, 1, 4), 4);
+        assert_eq!(settled(90, 1, 4), 4);
+        assert_eq!(settled(91, 1, 4), 1);
     }
 
     proptest! {

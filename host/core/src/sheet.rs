@@ -51,6 +51,8 @@ pub enum Role {
     Zone,
     /// The environment, which tells apps of one name apart.
     Environment,
+    /// Whether it, or its machine, runs at all.
+    State,
 }
 
 /// A name as the spreadsheet has it. Two that differ in case or blanks only are the same.
@@ -299,6 +301,7 @@ impl fmt::Display for Role {
             Self::Capacity(Resource::Memory) => "memory of the machine",
             Self::Zone => "zone",
             Self::Environment => "environment",
+            Self::State => "state",
         })
     }
 }

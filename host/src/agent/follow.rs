@@ -4,9 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use steerage_core::id::{AppName, Generation};
+use futures_util::{StreamExt as _, stream};
+use steerage_core::id::{AppName, Generation, HostName};
 
-use super::{Agent, DeployError};
+use super::{Agent, Cause, DeployError};
 use crate::catalog::App;
 use crate::fleet::{Fleet, keys};
 use crate::ledger::index::IndexRecord;
@@ -19,6 +20,9 @@ use crate::telemetry::chain;
 pub(super) const SETTLED_WITHIN: Duration = Duration::from_secs(10);
 /// How long it waits to be placed at all: a plan takes milliseconds, and there may be no room.
 const PLACED_WITHIN: Duration = Duration::from_secs(2);
+
+/// Deployments that are asked of the store at once.
+const RECALLED_AT_ONCE: usize = 32;
 
 impl Agent {
     /// The deployment, from this host's ledger or from the store.
@@ -60,13 +64,26 @@ impl Agent {
         let parts = self.parts();
         let manifest =
             manifest::reread(&record.manifest, &parts.limits).map_err(DeployError::Manifest)?;
-        self.shelf.obtain(record.digest).await?;
+        self.shelf.obtain(record.digest, &self.who_has(&record.app)).await?;
         self.shelf.compile(record.digest).await?;
         let turn = self.turn.lock().await;
         let deployed = self.shelf.prepare(&manifest, record.generation, record.digest).await?;
         self.keep(&turn, &record).await?;
-        self.publish(&record, &manifest, deployed, "replica_started")?;
+        // Why it comes here, for whoever reads the events of this host.
+        let served = parts.catalog.app(&record.app).map(|here| here.generation);
+        let cause = match served {
+            Some(served) if served == record.generation => Cause::Placed,
+            _ => Cause::Followed,
+        };
+        self.publish(&record, &manifest, deployed, cause)?;
         Ok(())
+    }
+
+    /// Hosts that have an app's code at hand: who needs its component asks them first.
+    pub(super) fn who_has(&self, app: &AppName) -> Vec<HostName> {
+        let view = self.fleet.as_ref().map(Fleet::view);
+        let ready = view.as_ref().and_then(|view| view.ready.get(app));
+        ready.into_iter().flat_map(imbl::OrdMap::keys).cloned().collect()
     }
 
     /// Learns the routes of a deployment that runs elsewhere.
@@ -81,6 +98,49 @@ impl Agent {
         // Callers are answered even where the disk takes nothing more.
         self.shelf.publish_light(app)?;
         self.keep(&turn, &record).await
+    }
+
+    /// The same for many deployments at once, which a host that joins a fleet has to learn: they are kept
+    /// in one go, since each write waits for the disk.
+    pub async fn follow_all(
+        &self,
+        fleet: &Fleet,
+        wanted: Vec<(AppName, Generation)>,
+    ) -> Vec<(AppName, Result<(), DeployError>)> {
+        let recalled = stream::iter(wanted).map(|(app, generation)| async move {
+            let recalled = self.recall(fleet, &app, generation).await;
+            (app, recalled)
+        });
+        let recalled: Vec<_> = recalled.buffer_unordered(RECALLED_AT_ONCE).collect().await;
+        let mut records = Vec::new();
+        for (_, record) in &recalled {
+            records.extend(record.as_ref().ok().filter(|record| !self.is_kept(record)).cloned());
+        }
+        if records.len() > 1 {
+            let n_apps = records.len();
+            let turn = self.turn.lock().await;
+            match self.commit_all(&turn, records).await {
+                Ok(()) => tracing::info!(n_apps, "learned of apps that run elsewhere"),
+                // Each by itself then, and each with its own error.
+                Err(error) => tracing::debug!(error = chain(&error), "cannot keep many at once"),
+            }
+        }
+        let mut followed = Vec::new();
+        for (app, record) in recalled {
+            let done = match record {
+                Ok(record) => self.follow(record).await,
+                Err(error) => Err(error),
+            };
+            followed.push((app, done));
+        }
+        followed
+    }
+
+    fn is_kept(&self, record: &DeploymentRecord) -> bool {
+        let ledger = &self.parts().ledger;
+        let kept = ledger.deployment(&record.app, record.generation).ok().flatten();
+        kept.as_ref() == Some(record)
+            && ledger.is_current(&record.app, record.generation).unwrap_or(false)
     }
 
     /// Serves what was just wished for through this host, and waits a while until those hosts have
@@ -155,6 +215,9 @@ impl Agent {
         let ledger = &self.parts().ledger;
         // Writing is what takes longest where thousands of apps come to a host at once.
         let is_kept = ledger.deployment(&record.app, record.generation)?.as_ref() == Some(record);
+        if is_kept {
+            self.parts().blobs.unpin(&record.digest);
+        }
         if is_kept && ledger.is_current(&record.app, record.generation)? {
             return Ok(());
         }

@@ -107,14 +107,15 @@ impl Agent {
         let parts = self.parts();
         let manifest =
             manifest::reread(&record.manifest, &parts.limits).map_err(DeployError::Manifest)?;
-        self.shelf.obtain(record.digest).await?;
+        self.shelf.obtain(record.digest, &self.who_has(&record.app)).await?;
         self.shelf.compile(record.digest).await?;
         let (app, generation) = (record.app.clone(), record.generation);
         let turn = self.turn.lock().await;
         let deployed = self.shelf.prepare_trial(&manifest, generation, record.digest).await?;
-        let ledger = parts.ledger.clone();
+        let (ledger, component) = (parts.ledger.clone(), record.digest);
         let kept = tokio::task::spawn_blocking(move || ledger.keep(&record)).await;
         let pruned = kept.map_err(|error| DeployError::Task(error.to_string()))??;
+        parts.blobs.unpin(&component);
         if let Err(error) = self.drop_unused(&turn, pruned) {
             tracing::warn!(error = chain(&error), "old components stay on the disk");
         }

@@ -284,6 +284,8 @@ impl Before {
             scaled: self.scaled(placement),
             canary: None,
             taken_back: None,
+            crashes: Vec::new(),
+            is_quarantined: false,
             fingerprint,
             rest: self.record.as_ref().map(|record| record.rest.clone()).unwrap_or_default(),
         }

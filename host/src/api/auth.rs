@@ -139,10 +139,10 @@ pub fn check_listen(address: SocketAddr, token: Option<&Token>) -> Result<(), Au
 /// whatever changes something must not come from a page of another origin, which needs no leave of the
 /// browser to send a request without a body.
 pub(super) async fn guard(State(state): State<Shared>, request: Request, next: Next) -> Response {
-    let allowed = match &**state.token.load() {
+    let allowed = check_one_host(&request).and_then(|()| match &**state.token.load() {
         Some(token) => check_token(token, &request),
         None => check_host(&request),
-    };
+    });
     let allowed = allowed.and_then(|()| check_origin(&request));
     match allowed {
         Ok(()) => next.run(request).await,
@@ -162,6 +162,14 @@ fn check_token(token: &Token, request: &Request) -> Result<(), Refusal> {
         scheme.eq_ignore_ascii_case(b"Bearer ") && token.matches(shown.trim_ascii())
     });
     if is_right { Ok(()) } else { Err(Refusal::unauthorized("this is not the host's token")) }
+}
+
+/// RFC 9112, 3.2: what is read by one name here may be read by the other elsewhere.
+fn check_one_host(request: &Request) -> Result<(), Refusal> {
+    match request.headers().get_all(HOST).iter().nth(1) {
+        None => Ok(()),
+        Some(_) => Err(Refusal::two_hosts()),
+    }
 }
 
 fn check_host(request: &Request) -> Result<(), Refusal> {

@@ -41,7 +41,8 @@ pub(super) async fn hosts(State(state): State<Shared>) -> Result<Json<wire::Host
     hosts.sort_by(|one, other| one.host.cmp(&other.host));
     let (asked, store_answers) = (fleet.me().to_string(), !fleet.is_cut_off());
     let trouble = fleet.trouble().map(|trouble| trouble.to_string());
-    Ok(Json(wire::Hosts { asked, store_answers, trouble, hosts }))
+    let store_silent_seconds = fleet.silent_for().map(|silent| silent.as_secs());
+    Ok(Json(wire::Hosts { asked, store_answers, store_silent_seconds, trouble, hosts }))
 }
 
 /// `PUT /v1/hosts/{host}/standing`.
@@ -224,6 +225,7 @@ pub(super) fn reading(fleet: &Fleet, hops: &Hops) -> FleetReading {
     let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     FleetReading {
         store_answers: !fleet.is_cut_off(),
+        store_silent: fleet.silent_for().unwrap_or_default(),
         hosts: view.all_hosts().count() as u64,
         hosts_answering: view.all_hosts().filter(|(name, _)| answers(name)).count() as u64,
         forwarded: count(&hops.sent),

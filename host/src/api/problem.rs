@@ -162,6 +162,10 @@ impl Refusal {
         Self::new(Cause::ForeignHost, detail)
     }
 
+    pub(super) fn two_hosts() -> Self {
+        Self::new(Cause::BadRequest, "more than one Host header")
+    }
+
     pub(super) fn cross_site() -> Self {
         let detail = "a web page of another origin may not change this host; use the command line, or \
                       a client that is no browser";

@@ -19,6 +19,7 @@ use tower_service::Service;
 use super::*;
 use crate::blobs::Blobs;
 use crate::budget::{Memory, MemorySettings};
+use crate::catalog::crash_log::CrashLog;
 use crate::catalog::shelf::{Parts, Shelf};
 use crate::catalog::{Catalog, MappedSettings};
 use crate::ledger::Ledger;
@@ -126,6 +127,7 @@ fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> Api
         calls: Arc::default(),
         events: events.clone(),
         limits: LimitsPolicy::default(),
+        crash_log: CrashLog::open(folder).unwrap(),
         peers: None,
         max_component: Bytes::mebi(1),
     };
@@ -216,6 +218,16 @@ async fn names_that_resolve_here_by_a_trick_are_refused() {
     let request = Request::get("/v1/apps").header("host", "rebound.example:8081");
     let reply = read(door.send(request.body(Body::empty()).unwrap()).await).await;
     assert_eq!(reply.refusal(), (403, "foreign_host".to_owned()));
+}
+
+#[tokio::test]
+async fn two_host_names_in_one_request_are_refused() {
+    for door in [Door::open(None), Door::open(Some("s3cret"))] {
+        let request = Request::get("/v1/apps").header("authorization", "Bearer s3cret");
+        let request = request.header("host", "127.0.0.1").header("host", "rebound.example");
+        let reply = read(door.send(request.body(Body::empty()).unwrap()).await).await;
+        assert_eq!(reply.refusal(), (400, "bad_request".to_owned()));
+    }
 }
 
 #[tokio::test]

@@ -23,6 +23,7 @@ use tokio::sync::Semaphore;
 pub use self::carry::COMPONENTS;
 pub use self::error::{ShelfError, Unready};
 use self::loads::{Joined, Load, Loads};
+use super::crash_log::CrashLog;
 use super::mapped::Mapped;
 use super::{App, AppState, Catalog, Deployed, MappedSettings};
 use crate::blobs::Blobs;
@@ -72,6 +73,8 @@ pub struct Parts {
     pub events: Arc<Events>,
     /// What apps may use.
     pub limits: LimitsPolicy,
+    /// Which apps have calls running, for the run after a crash.
+    pub crash_log: CrashLog,
     /// The other hosts, if there are any.
     pub peers: Option<Peers>,
     /// Largest component taken.
@@ -159,7 +162,7 @@ impl Shelf {
             return Ok(compiled);
         }
         // Any host may come to run an app whose calls it passed on until now.
-        self.obtain(digest).await?;
+        self.obtain(digest, &[]).await?;
         self.verify(digest).await?;
         Ok(parts.sandbox.compile(digest, &parts.blobs.path(&digest)).await?)
     }
@@ -191,7 +194,7 @@ impl Shelf {
             let (shelf, spec) = (self.clone(), spec.clone());
             let map = move || shelf.map(digest, spec, is_fresh);
             if let Some(prepared) = self.blocking(map).await? {
-                return Ok(Deployed { app: manifest.name.clone(), generation, prepared, state });
+                return Ok(Deployed::new(manifest.name.clone(), generation, prepared, state));
             }
         }
         Err(ShelfError::Unusable(digest))
@@ -276,7 +279,7 @@ impl Shelf {
         let spec = self.spec(manifest, app.generation, &state);
         let Some(prepared) = self.map(app.digest, spec, false)? else { return Ok(None) };
         let (name, generation) = (app.name.clone(), app.generation);
-        let deployed = Arc::new(Deployed { app: name, generation, prepared, state });
+        let deployed = Arc::new(Deployed::new(name, generation, prepared, state));
         deployed.tell_limits();
         mapped.keep(&parts.catalog, app, deployed.clone());
         Ok(Some(deployed))

@@ -17,7 +17,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use steerage_core::canary::Share;
 
 pub use self::backup::{Backup, Restore};
-pub use self::cert::{Cert, CertInit, CertIssue, CertVerb};
+pub use self::cert::{Cert, CertInit, CertIssue, CertRenew, CertVerb};
 pub use self::fleet::{Drain, Fleet, FleetChange, FleetVerb, OneHost, Scale};
 pub use self::host::{Check, Doctor, Flags, Host, HostVerb, Wishes};
 pub use self::plan::{Apart, Drawing, Plan};

@@ -17,9 +17,10 @@ use rcgen::{
 };
 use rustls::pki_types::DnsName;
 use steerage_core::id::HostName;
+use x509_parser::extensions::GeneralName;
 use x509_parser::pem::parse_x509_pem;
 
-use super::args::{Cert, CertInit, CertIssue, CertVerb};
+use super::args::{Cert, CertInit, CertIssue, CertRenew, CertVerb};
 use super::ending::Refused;
 use super::screen::Screen;
 use crate::identity::{CA, CERTIFICATE, Identity, KEY};
@@ -36,6 +37,7 @@ pub(super) fn run(args: &Cert) -> anyhow::Result<()> {
     match &args.verb {
         CertVerb::Init(args) => init(args),
         CertVerb::Issue(args) => issue(args),
+        CertVerb::Renew(args) => renew(args),
     }
 }
 
@@ -70,7 +72,10 @@ fn issue(args: &CertIssue) -> anyhow::Result<()> {
     let addresses = addresses.collect::<Result<Vec<String>, Refused>>()?;
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from(name.as_str()));
     let (certificate, key) = (out.join(CERTIFICATE), out.join(KEY));
-    refuse_existing(&[&certificate, &key], "give another --out, or move them away")?;
+    refuse_existing(
+        &[&certificate, &key],
+        "renew them with `steerage cert renew`, or give another --out",
+    )?;
     let authority = Authority::read(&args.dir)?;
     authority.check_days(args.days)?;
     let keys = KeyPair::generate().context("cannot make a key")?;
@@ -94,6 +99,67 @@ fn issue(args: &CertIssue) -> anyhow::Result<()> {
          {out} --store etcd://...",
         identity.ends().strftime("%Y-%m-%d")
     ))
+}
+
+fn renew(args: &CertRenew) -> anyhow::Result<()> {
+    let (certificate, key) = (args.folder.join(CERTIFICATE), args.folder.join(KEY));
+    let (name, addresses) = named(&certificate)?;
+    let authority = Authority::read(&args.dir)?;
+    authority.check_days(args.days)?;
+    let keys = KeyPair::generate().context("cannot make a key")?;
+    let params = of_host(&name, addresses, args.days)?;
+    let made = params.signed_by(&keys, &authority.issuer).context("cannot sign the certificate")?;
+    // Beside the old ones and looked at first: a host that runs shows what is there.
+    let beside = tempfile::tempdir_in(&args.folder)
+        .with_context(|| format!("cannot write into {}", args.folder.display()))?;
+    let new = |file: &str| beside.path().join(file);
+    write_new(&new(CA), &authority.pem, 0o644)?;
+    write_new(&new(KEY), &keys.serialize_pem(), 0o600)?;
+    write_new(&new(CERTIFICATE), &made.pem(), 0o644)?;
+    let identity = Identity::load(beside.path())
+        .with_context(|| format!("{} cannot issue certificates", args.dir.display()))?;
+    for (file, path) in [(KEY, &key), (CERTIFICATE, &certificate)] {
+        fs::rename(new(file), path)
+            .with_context(|| format!("cannot replace {}", path.display()))?;
+    }
+    let (screen, folder) = (Screen::plain(args.quiet), args.folder.display());
+    screen.hint(&format!(
+        "renewed the certificate of {name} in {folder}/, valid until {}\n\nnext:\n  where the host \
+         reads it from another folder, copy {KEY} and {CERTIFICATE} there; it shows them within \
+         seconds, without a restart",
+        identity.ends().strftime("%Y-%m-%d")
+    ))
+}
+
+/// Whom a certificate is for, and where that host is reached.
+fn named(path: &Path) -> anyhow::Result<(HostName, Vec<String>)> {
+    let refused = |why: &dyn std::fmt::Display| {
+        Refused(format!(
+            "cannot read {}: {why}; `steerage cert issue NAME` makes a host's certificate",
+            path.display()
+        ))
+    };
+    let pem = fs::read(path).map_err(|error| refused(&error))?;
+    let (_, block) = parse_x509_pem(&pem).map_err(|error| refused(&error))?;
+    let parsed = block.parse_x509().map_err(|error| refused(&error))?;
+    let alternatives = parsed.subject_alternative_name().map_err(|error| refused(&error))?;
+    let mut names = Vec::new();
+    for name in alternatives.iter().flat_map(|names| &names.value.general_names) {
+        match name {
+            GeneralName::DNSName(name) => names.push((*name).to_owned()),
+            GeneralName::IPAddress(bytes) => names.extend(address(bytes).map(|ip| ip.to_string())),
+            _ => {}
+        }
+    }
+    let mut common = parsed.subject().iter_common_name();
+    let name = common.next().and_then(|name| name.as_str().ok()).unwrap_or_default();
+    let name = HostName::parse(name).map_err(|error| refused(&error))?;
+    Ok((name, names))
+}
+
+fn address(bytes: &[u8]) -> Option<IpAddr> {
+    let short = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
+    short.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
 }
 
 /// The authority, as `init` made it.

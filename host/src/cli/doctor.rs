@@ -4,7 +4,7 @@
 
 use jiff::Timestamp;
 use serde::Serialize;
-use steerage_core::doctor::doors::{self, Outside, Taken};
+use steerage_core::doctor::doors::{self, Outside, Taken, Validity};
 use steerage_core::doctor::{self, Finding, Verdict};
 use steerage_core::units::{Bytes, show_duration};
 
@@ -75,7 +75,11 @@ pub(super) fn run(args: &Doctor) -> anyhow::Result<()> {
 /// What stands around the host: files that it reads, and who is where it wants to be.
 fn outside(settings: &Settings) -> Outside {
     let certificate = settings.tls.as_ref().map(|files| match files.load() {
-        Ok(loaded) => Ok((loaded.ends.to_string(), loaded.expiry(Timestamp::now()))),
+        Ok(loaded) => {
+            let now = Timestamp::now();
+            let begins = (loaded.begins > now).then(|| loaded.begins.to_string());
+            Ok(Validity { begins, ends: loaded.ends.to_string(), expiry: loaded.expiry(now) })
+        }
         Err(error) => Err(chain(&error)),
     });
     let token = settings.token_file.as_deref().map(|path| match Token::read(path) {

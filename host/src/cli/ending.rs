@@ -1,6 +1,7 @@
 //! How a verb that failed ends: what is printed, and which exit code says it to programs.
 //! The codes are part of the command line's contract; `args` documents them in the help.
 
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::io;
 use std::process::ExitCode;
@@ -77,6 +78,34 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
     ExitCode::from(code as u8)
 }
 
+/// Prints why a command line cannot be read, or the help that it asked for, and chooses the exit code.
+#[must_use]
+pub fn misread(error: &clap::Error, words: impl Iterator<Item = OsString>) -> ExitCode {
+    if error.use_stderr() && asks_for_json(words) {
+        let text = error.render().to_string();
+        warn(&problem_of(Code::Usage, text.strip_prefix("error: ").unwrap_or(&text)).to_string());
+    } else {
+        // Clap knows where what belongs. Nobody is left to be told that it cannot be printed.
+        error.print().ok();
+    }
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Code::Usage as u8))
+}
+
+/// Whether these words ask for JSON, as far as that can be seen of words that make no sense.
+fn asks_for_json(words: impl Iterator<Item = OsString>) -> bool {
+    let mut before = OsString::new();
+    for word in words {
+        let is_value = before == "-o" || before == "--output";
+        if (is_value && word == "json")
+            || ["-ojson", "-o=json", "--output=json"].iter().any(|whole| word == *whole)
+        {
+            return true;
+        }
+        before = word;
+    }
+    false
+}
+
 /// The failure as a problem document (RFC 9457): the host's own where the host refused.
 fn problem(error: &anyhow::Error, code: Code) -> serde_json::Value {
     let refused = error.chain().find_map(|cause| match cause.downcast_ref() {
@@ -84,18 +113,21 @@ fn problem(error: &anyhow::Error, code: Code) -> serde_json::Value {
         _ => None,
     });
     refused.unwrap_or_else(|| {
-        let (cause, title) = match code {
-            Code::Failed => ("failed", "The command failed"),
-            Code::Usage => ("usage", "The command line makes no sense"),
-            Code::Unreachable => ("unreachable", "The host could not be reached"),
-            Code::Refused => ("refused", "What was sent is not acceptable as it is"),
-            Code::NoPlan => ("no_plan", "No plan can be made"),
-        };
         let text = render(error);
-        let detail = text.strip_prefix("error: ").unwrap_or(&text);
-        let kind = format!("urn:steerage:cause:{cause}");
-        json!({ "type": kind, "title": title, "detail": detail, "cause": cause })
+        problem_of(code, text.strip_prefix("error: ").unwrap_or(&text))
     })
+}
+
+fn problem_of(code: Code, detail: &str) -> serde_json::Value {
+    let (cause, title) = match code {
+        Code::Failed => ("failed", "The command failed"),
+        Code::Usage => ("usage", "The command line makes no sense"),
+        Code::Unreachable => ("unreachable", "The host could not be reached"),
+        Code::Refused => ("refused", "What was sent is not acceptable as it is"),
+        Code::NoPlan => ("no_plan", "No plan can be made"),
+    };
+    let kind = format!("urn:steerage:cause:{cause}");
+    json!({ "type": kind, "title": title, "detail": detail.trim_end(), "cause": cause })
 }
 
 /// `steerage logs app | head` ends when `head` does; that is not a failure.

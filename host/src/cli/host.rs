@@ -40,6 +40,11 @@ pub(super) fn run(args: &Host) -> anyhow::Result<()> {
     warn_of_troubles(&settings);
     serve::keep_private();
     let log = settings.log.clone();
+    let runtime = super::runtime()?;
+    let signals = {
+        let _inside = runtime.enter();
+        serve::Signals::listen().context("the host cannot wait for signals")?
+    };
     let host = serve::start(settings).context("the host cannot start")?;
     if let (Some(config), Some(set_filter)) = (args.wishes.config.clone(), set_filter) {
         let log = LogFilter { said: said(&args.wishes), config, current: log, set_filter };
@@ -50,7 +55,7 @@ pub(super) fn run(args: &Host) -> anyhow::Result<()> {
     facts.add("apps", url(host.listen, host.is_tls));
     facts.add("admin", url(host.admin, false));
     Screen::new(Print { output: Format::Table, quiet: false }).say(&facts.render())?;
-    let calm = host.run_until_signal().context("the host cannot wait for signals")?;
+    let calm = host.run_until_signal(signals);
     anyhow::ensure!(calm, "calls were still running when the host had to end, and were cut");
     Ok(())
 }

@@ -26,7 +26,12 @@ pub(super) async fn hosts(args: &List) -> anyhow::Result<()> {
     }
     if !hosts.store_answers {
         let asked = &hosts.asked;
-        screen.note(&format!("{asked} does not hear of the store: this is what it knew last"));
+        let since = hosts
+            .store_silent_seconds
+            .map(|seconds| format!(", for {} by now", show_duration(Duration::from_secs(seconds))));
+        let since = since.unwrap_or_default();
+        screen
+            .note(&format!("{asked} does not hear of the store{since}: this is what it knew last"));
     }
     if let Some(trouble) = &hosts.trouble {
         screen.note(&format!("the host that was asked says: {trouble}"));

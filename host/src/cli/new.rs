@@ -71,6 +71,10 @@ pub(super) fn run(args: &New) -> anyhow::Result<()> {
     }
     let sdk = args.sdk.as_deref().map(given_sdk).transpose()?;
     let uses_sdk = matches!(args.template, Template::Http);
+    if uses_sdk && name.as_str() == SDK_FOLDER {
+        let why = format!("`{SDK_FOLDER}` cannot name an app: the SDK in it has this name");
+        return Err(Refused(why).into());
+    }
     if uses_sdk && sdk.is_none() {
         write_sdk(&directory.join(SDK_FOLDER))?;
     }

@@ -6,7 +6,7 @@ use std::fs;
 use anyhow::Context as _;
 
 use super::args::Remote;
-use crate::client::Client;
+use crate::client::{Client, ClientError};
 
 /// A client for the host that the flags name. Nothing is sent yet.
 pub(super) fn connect(remote: &Remote) -> anyhow::Result<Client> {
@@ -19,6 +19,13 @@ pub(super) fn connect(remote: &Remote) -> anyhow::Result<Client> {
         ),
         None => None,
     };
-    Client::new(&remote.admin, token)
-        .with_context(|| format!("`{}` cannot be the URL of an admin API", remote.admin))
+    Client::new(&remote.admin, token).map_err(|error| {
+        let what = match (&error, &remote.token_file) {
+            (ClientError::BadToken, Some(path)) => {
+                format!("cannot use token file `{}`", path.display())
+            }
+            _ => format!("`{}` cannot be the URL of an admin API", remote.admin),
+        };
+        anyhow::Error::new(error).context(what)
+    })
 }

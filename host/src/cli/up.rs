@@ -56,6 +56,9 @@ pub(super) fn run(args: &Up) -> anyhow::Result<()> {
     let alone = fs::Permissions::from_mode(0o700);
     let data = tempfile::Builder::new().prefix(DATA_PREFIX).permissions(alone).tempdir();
     let data = data.context("cannot make a temporary data directory")?;
+    // Where TMPDIR is below the app, this is no source of it (bford.info/cachedir).
+    fs::write(data.path().join("CACHEDIR.TAG"), "Signature: 8a477f597d28d172789f06886806bc55\n")
+        .context("cannot write into the temporary data directory")?;
     let host = serve::start(Settings {
         listen: args.listen,
         admin: ([127, 0, 0, 1], 0).into(),
@@ -148,22 +151,25 @@ impl Session {
         let directory = directory_of(&self.file);
         let mut watch = Watch::start(Sources::of(&self.file, &[], &[])?)?;
         loop {
-            if let Err(error) = self.renew_watched(&mut watch, &directory).await {
-                warn(&ending::render(&error));
+            let renewed = self.renew_watched(&mut watch, &directory).await;
+            if let Err(error) = &renewed {
+                warn(&ending::render(error));
                 let serving = match &*self.name.borrow() {
                     Some(name) => format!("still serving the {name} from before"),
                     None => "nothing is served yet".to_owned(),
                 };
                 self.say(Tone::Bad, &format!("{serving}; waiting for a change"));
             }
+            watch.said(matches!(renewed, Ok(true)));
             let changed = watch.next().await?;
             let first = changed.first().map(|path| watching::shown(path, &directory));
             self.say(Tone::Faint, &format!("changed: {}", first.unwrap_or_default()));
         }
     }
 
-    /// One build and one deployment, with an eye on what is written meanwhile.
-    async fn renew_watched(&self, watch: &mut Watch, directory: &Path) -> anyhow::Result<()> {
+    /// One build and one deployment, with an eye on what is written meanwhile. Whether something new is
+    /// served.
+    async fn renew_watched(&self, watch: &mut Watch, directory: &Path) -> anyhow::Result<bool> {
         watch.build_begins()?;
         let app = App::read(&self.file)?;
         let patterns = app.watched().to_vec();
@@ -176,7 +182,7 @@ impl Session {
         // Here, and not after the deployment: what is written from now on, no build writes.
         for path in watch.build_ended(builder)? {
             let path = watching::shown(&path, directory);
-            let told = format!("{path} is written by the build: name it in .gitignore");
+            let told = format!("{path} changes with each build: name it in .gitignore");
             self.say(Tone::Faint, &told);
         }
         let (app, built) = built?;
@@ -210,12 +216,12 @@ impl Session {
         Ok(())
     }
 
-    /// Deploys what was built, unless it is what was deployed before.
-    async fn deploy(&self, app: &App, built: &Built) -> anyhow::Result<()> {
+    /// Deploys what was built; `false` when it is what was deployed before.
+    async fn deploy(&self, app: &App, built: &Built) -> anyhow::Result<bool> {
         let wanted = (app.text.clone(), built.digest);
         if self.served.borrow().as_ref() == Some(&wanted) {
             self.say(Tone::Faint, "the component is the same as before");
-            return Ok(());
+            return Ok(false);
         }
         let deployed = deploy::send(&self.client, app, built, None, self.screen).await?;
         let is_first = self.name.borrow().is_none();
@@ -237,7 +243,7 @@ impl Session {
         }
         self.name.send_replace(Some(app.manifest.name.clone()));
         self.served.replace(Some(wanted));
-        Ok(())
+        Ok(true)
     }
 
     /// Prints the app's log lines once it is deployed, until the host ends.

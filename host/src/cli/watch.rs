@@ -26,6 +26,10 @@ const QUIET: Duration = Duration::from_millis(200);
 /// The longest wait for that: something may be written all the time.
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
+/// What changes so soon after a build that led to nothing may be an answer to what was said of it.
+/// Longer than [`QUIET`], which passes before a change is seen; shorter than a person takes.
+const AT_ONCE: Duration = Duration::from_secs(1);
+
 /// A watch on an app's sources.
 #[derive(Debug)]
 pub(super) struct Watch {
@@ -38,6 +42,10 @@ pub(super) struct Watch {
     written: Written,
     /// Changed while the last build ran, and not built yet.
     unbuilt: BTreeSet<PathBuf>,
+    /// Changed at once after so many builds that it says nothing, and not told yet.
+    echoes: BTreeSet<PathBuf>,
+    /// When it was said of the last build that it led to nothing new, if it was.
+    futile_at: Option<Instant>,
 }
 
 impl Watch {
@@ -54,7 +62,9 @@ impl Watch {
         .context("cannot watch files on this system")?;
         let (watched, seen) = (BTreeSet::new(), Snapshot::default());
         let (written, unbuilt) = (Written::default(), BTreeSet::new());
-        let mut watch = Self { sources, watcher, watched, changes, seen, written, unbuilt };
+        let (echoes, futile_at) = (BTreeSet::new(), None);
+        let mut watch =
+            Self { sources, watcher, watched, changes, seen, written, unbuilt, echoes, futile_at };
         watch.seen = watch.look()?;
         Ok(watch)
     }
@@ -83,14 +93,21 @@ impl Watch {
         Ok(())
     }
 
-    /// A build ended. Returns what is from now on taken for written by builds.
+    /// A build ended. Returns what is from now on taken for what changes with each build, and is no
+    /// source.
     pub(super) fn build_ended(&mut self, builder: Builder) -> anyhow::Result<BTreeSet<PathBuf>> {
         let now = self.look()?;
-        let Changes { by_somebody, newly_own } =
+        let Changes { by_somebody, mut newly_own } =
             self.written.during_build(builder, &self.seen, &now);
         self.seen = now;
         self.unbuilt = by_somebody;
+        newly_own.append(&mut self.echoes);
         Ok(newly_own)
+    }
+
+    /// It was said what the build led to: something new to serve, or nothing.
+    pub(super) fn said(&mut self, is_new: bool) {
+        self.futile_at = (!is_new).then(Instant::now);
     }
 
     /// Waits for changes to come and to stop; returns what changed.
@@ -106,10 +123,12 @@ impl Watch {
             {
             }
             let now = self.look()?;
-            let touched = written::touched(&self.seen, &now);
+            let mut touched = written::touched(&self.seen, &now);
             self.seen = now;
+            let is_at_once = self.futile_at.is_some_and(|said_at| said_at.elapsed() < AT_ONCE);
+            let mut echoes = self.written.after_build(is_at_once, &mut touched);
+            self.echoes.append(&mut echoes);
             if !touched.is_empty() {
-                touched.iter().for_each(|path| self.written.by_somebody(path));
                 return Ok(touched);
             }
         }

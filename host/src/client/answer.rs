@@ -17,18 +17,18 @@ impl Client {
         let document = serde_json::from_slice::<serde_json::Value>(text).unwrap_or_default();
         if document.get("call_id").is_some() {
             let detail = document.get("detail").and_then(serde_json::Value::as_str);
-            return self.not_admin(format!("it serves apps and says {:?}", detail.unwrap_or("")));
+            return self.not_admin(&format!("it serves apps and says {:?}", detail.unwrap_or("")));
         }
         match serde_json::from_value::<Problem>(document) {
             Ok(problem) => ClientError::Refused(Box::new(problem)),
             // A proxy before a host says the like of 502; a server that is none knows no such path.
-            Err(_) if status.is_client_error() => self.not_admin(format!("it says {status}")),
+            Err(_) if status.is_client_error() => self.not_admin(&format!("it says {status}")),
             Err(_) => self.broken(&format!("it says {status} and gives no reason")),
         }
     }
 
-    pub(super) fn not_admin(&self, what: String) -> ClientError {
-        ClientError::NotAdmin { url: self.url.clone(), what }
+    pub(super) fn not_admin(&self, what: &str) -> ClientError {
+        ClientError::NotAdmin { url: self.url.clone(), what: what.to_owned() }
     }
 
     pub(super) async fn parse<T: DeserializeOwned>(
@@ -39,8 +39,8 @@ impl Client {
         let text = self.read(response).await?;
         serde_json::from_slice(&text).map_err(|error| match said.contains("json") {
             true => self.broken(&error),
-            false if said.is_empty() => self.not_admin("it answers with no JSON".to_owned()),
-            false => self.not_admin(format!("it answers with {said}")),
+            false if said.is_empty() => self.not_admin("it answers with no JSON"),
+            false => self.not_admin(&format!("it answers with {said}")),
         })
     }
 

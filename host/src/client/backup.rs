@@ -29,7 +29,7 @@ impl Client {
         let response = self.send(request, nothing(), CHANGE_TIMEOUT).await?;
         let said = answer::content_type(&response);
         if said != "application/x-tar" {
-            return Err(self.not_admin(format!("it answers with {said}")));
+            return Err(self.not_admin(&format!("it answers with {said}")));
         }
         let mut body = response.into_body();
         let total = body.size_hint().exact().unwrap_or(0);

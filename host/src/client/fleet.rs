@@ -57,11 +57,12 @@ impl Client {
         self.parse(self.send(request, nothing(), CHANGE_TIMEOUT).await?).await
     }
 
-    /// Takes the deployment on trial back.
+    /// Takes the deployment on trial back. Asks first who is there, as [`Client::remove`] does.
     ///
     /// # Errors
     /// See [`ClientError`].
     pub async fn end_canary(&self, app: &str) -> Result<(), ClientError> {
+        self.host().await?;
         let request = self.request(Method::DELETE, &app_path(app, "/canary"));
         self.send(request, nothing(), CHANGE_TIMEOUT).await.map(drop)
     }

@@ -1,12 +1,15 @@
 //! What the client makes of hosts that are not there, refuse, or are no hosts.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::Router;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::{get, post, put};
 use futures_util::TryStreamExt;
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use super::*;
@@ -20,11 +23,16 @@ async fn serve(router: Router) -> Client {
 
 #[test]
 fn only_urls_of_hosts_are_taken() {
-    for bad in ["", "127.0.0.1:8081", "ftp://a", "http://", "http://a/?b", "/v1"] {
+    let no_urls = ["", "127.0.0.1:8081", "ftp://a", "http://", "http://a/?b", "/v1"];
+    let no_places = ["http://a:99999", "http://a:0", "http://a:", "http://u:p@a", "http://:1"];
+    for bad in no_urls.into_iter().chain(no_places) {
         let error = Client::new(bad, None).map(drop).unwrap_err();
         assert!(matches!(error, ClientError::BadUrl { .. }), "{bad}: {error}");
     }
     assert_eq!(Client::new("https://a.example/x/", None).unwrap().url(), "https://a.example/x");
+    for good in ["http://[::1]:8081", "http://[::1]", "http://a:65535"] {
+        assert_eq!(Client::new(good, None).unwrap().url(), good);
+    }
     assert!(matches!(Client::new("http://a", Some(" ".into())), Err(ClientError::BadToken)));
     let client = Client::new("http://a", Some("s3cret".into())).unwrap();
     assert!(!format!("{client:?}").contains("s3cret"));
@@ -83,6 +91,50 @@ async fn what_is_no_control_api_is_said_to_be_none() {
     for error in errors {
         assert!(matches!(error, ClientError::NotAdmin { .. }), "{error}");
         assert!(error.to_string().contains("is not the admin address of a host"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_deleted_where_no_host_answers() {
+    for status in [StatusCode::OK, StatusCode::NO_CONTENT] {
+        let deleted = Arc::new(AtomicUsize::new(0));
+        let count = deleted.clone();
+        let all = move |method: Method| async move {
+            count.fetch_add(usize::from(method == Method::DELETE), Ordering::Relaxed);
+            status
+        };
+        let client = serve(Router::new().fallback(all)).await;
+        for error in [client.remove("a").await, client.end_canary("a").await] {
+            let error = error.unwrap_err();
+            assert!(matches!(error, ClientError::NotAdmin { .. }), "{status}: {error}");
+        }
+        assert_eq!(deleted.load(Ordering::Relaxed), 0, "{status}");
+    }
+}
+
+/// What answers everybody with the same bytes.
+async fn says_to_all(bytes: &'static [u8]) -> Client {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut asked = [0; 1024];
+            drop(stream.read(&mut asked).await);
+            drop(stream.write_all(bytes).await);
+        }
+    });
+    Client::new(&url, None).unwrap()
+}
+
+#[tokio::test]
+async fn what_does_not_speak_http_is_no_host() {
+    // A shell, nothing known, and a server that wants TLS and says so by an alert.
+    let said: [&[u8]; 3] =
+        [b"SSH-2.0-OpenSSH_9.2\r\n", b"\x00\x01\x02\x03\r\n\r\n", b"\x15\x03\x03\x00\x02\x02\x16"];
+    for bytes in said {
+        let error = says_to_all(bytes).await.apps().await.unwrap_err();
+        assert!(matches!(error, ClientError::NotAdmin { .. }), "{bytes:?}: {error}");
+        assert!(error.to_string().contains("where TLS is spoken, say https://"), "{error}");
     }
 }
 

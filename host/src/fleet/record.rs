@@ -72,6 +72,12 @@ pub struct AppRecord {
     /// The last one that was taken back by itself, and why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub taken_back: Option<TakenBack>,
+    /// Crashes of hosts while calls of the deployment that is served ran.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub crashes: Vec<CrashRecord>,
+    /// Whether the deployment that is served is not called any more, for these crashes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_quarantined: bool,
     /// What tells the deployment that is served from another of its number, as the ledger has it:
     /// after a store was restored there may be one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -124,6 +130,18 @@ impl AppRecord {
     pub fn bounds(&self) -> (u32, u32) {
         self.scaled.map_or((self.min, self.max), |scaled| (scaled, scaled))
     }
+}
+
+/// A crash of a host while calls of an app ran.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct CrashRecord {
+    /// The host.
+    pub host: String,
+    /// When it found out, in milliseconds since the epoch, as it said.
+    pub at: u64,
+    /// Other apps that may have been the cause.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub beside: BTreeSet<String>,
 }
 
 /// A deployment that was on trial and did worse than the current one.

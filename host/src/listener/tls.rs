@@ -10,13 +10,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::CertificateDer;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls::{ServerConfig, crypto};
+use rustls::{InconsistentKeys, ServerConfig, crypto};
 use steerage_core::expiry::Expiry;
-use x509_parser::prelude::{FromDer as _, X509Certificate};
+use x509_parser::prelude::{FromDer as _, X509Certificate, X509Version};
+
+use crate::pem;
+
+/// Said of a certificate that `openssl x509 -req` made without extensions.
+const OLD_VERSION: &str = "it is of X.509 version 1, which clients do not believe: issue it with its \
+    names as extension, as in `openssl x509 -req -extfile <(echo subjectAltName=DNS:a.example.com)`";
+/// Said of a key that no cipher here can use.
+const UNSUPPORTED: &str = "its key is of a kind that cannot be used: expected RSA of 2048 to 4096 bits, \
+    ECDSA on P-256 or P-384, or Ed25519";
 
 /// Where certificate and key are, both PEM.
 #[derive(Clone, Debug)]
@@ -65,6 +73,8 @@ pub enum TlsError {
 #[derive(Debug)]
 pub struct Loaded {
     certified: Arc<CertifiedKey>,
+    /// When its time begins.
+    pub begins: Timestamp,
     /// When its time is over.
     pub ends: Timestamp,
 }
@@ -80,6 +90,7 @@ pub struct Certificates {
 /// What was told last, so that nothing is told twice.
 #[derive(Debug, Default)]
 struct Announced {
+    begins: Option<Timestamp>,
     expiry: Option<(Timestamp, Expiry)>,
     failure: Option<String>,
 }
@@ -96,6 +107,11 @@ pub enum News {
     Unusable {
         /// Why.
         why: String,
+    },
+    /// Its time has not begun: whoever calls refuses it.
+    NotYet {
+        /// When it begins.
+        begins: Timestamp,
     },
     /// It ends soon, or its time is over.
     Expires {
@@ -120,38 +136,69 @@ impl TlsError {
 }
 
 impl Files {
-    /// Reads the files and checks that they belong together. A certificate whose time is over is
-    /// taken: callers decide whether they believe it, and some host must answer them.
+    /// Reads the files and checks that they belong together. A certificate whose time is over or has
+    /// not begun is taken: callers decide whether they believe it, and some host must answer them.
     ///
     /// # Errors
     /// Names the file that cannot be used.
     pub fn load(&self) -> Result<Loaded, TlsError> {
-        let (certificate, key) = (&self.certificate, &self.key);
-        let bad =
-            |what, path: &Path, why: String| TlsError::Bad { what, path: path.to_owned(), why };
-        let bad_certificate = |why: String| bad("certificate", certificate, why);
-        let text = read("certificate", certificate)?;
-        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
-        let chain = chain.map_err(|error| bad_certificate(error.to_string()))?;
-        let Some(own) = chain.first() else {
-            return Err(bad_certificate("it holds no certificate in PEM".to_owned()));
-        };
-        let ends = X509Certificate::from_der(own)
-            .map_err(|error| bad_certificate(error.to_string()))
-            .map(|(_, parsed)| parsed.validity().not_after.timestamp())?;
-        let ends = Timestamp::from_second(ends).unwrap_or(Timestamp::MAX);
-        let secret = PrivateKeyDer::from_pem_slice(&read("key", key)?)
-            .map_err(|_| bad("key", key, "it holds no private key in PEM".to_owned()))?;
-        let provider = crypto::ring::default_provider();
-        let certified = CertifiedKey::from_der(chain, secret, &provider);
-        let certified = certified.map_err(|error| match error {
-            rustls::Error::InconsistentKeys(_) => {
-                TlsError::OtherKey { key: key.clone(), certificate: certificate.clone() }
-            }
-            error => bad("key", key, error.to_string()),
-        })?;
-        Ok(Loaded { certified: Arc::new(certified), ends })
+        let bad_certificate = |why| bad("certificate", &self.certificate, why);
+        let chain = pem::certificates(&read("certificate", &self.certificate)?);
+        let chain = chain.map_err(bad_certificate)?;
+        let (begins, ends) = validity(&chain).map_err(bad_certificate)?;
+        let bad_key = |why| bad("key", &self.key, why);
+        let secret = pem::private_key(&read("key", &self.key)?).map_err(bad_key)?;
+        let key = crypto::ring::sign::any_supported_type(&secret)
+            .map_err(|_| bad_key(UNSUPPORTED.to_owned()))?;
+        let certified = CertifiedKey::new(chain, key);
+        match certified.keys_match() {
+            // A kind of key that does not tell: callers find out.
+            Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => {}
+            Err(rustls::Error::InconsistentKeys(_)) => return Err(self.other_key(&certified)),
+            Err(error) => return Err(bad_certificate(error.to_string())),
+        }
+        Ok(Loaded { certified: Arc::new(certified), begins, ends })
     }
+
+    /// Whose key it is, if not that of the first certificate.
+    fn other_key(&self, certified: &CertifiedKey) -> TlsError {
+        let is_its_key = |certificate: &CertificateDer<'static>| {
+            let one = CertifiedKey::new(vec![certificate.clone()], certified.key.clone());
+            one.keys_match().is_ok()
+        };
+        match certified.cert.iter().position(is_its_key) {
+            Some(at) => {
+                let why = format!(
+                    "the key is that of its certificate {}: the host's own certificate stands first, \
+                     those of authorities after it",
+                    at + 1
+                );
+                bad("certificate", &self.certificate, why)
+            }
+            None => {
+                TlsError::OtherKey { key: self.key.clone(), certificate: self.certificate.clone() }
+            }
+        }
+    }
+}
+
+/// When the time of the first certificate begins and ends.
+fn validity(chain: &[CertificateDer<'_>]) -> Result<(Timestamp, Timestamp), String> {
+    let own = chain.first().map(AsRef::as_ref).unwrap_or_default();
+    let (_, own) = X509Certificate::from_der(own).map_err(|error| error.to_string())?;
+    if own.version() != X509Version::V3 {
+        return Err(OLD_VERSION.to_owned());
+    }
+    let moment = |seconds, else_| Timestamp::from_second(seconds).unwrap_or(else_);
+    let validity = own.validity();
+    Ok((
+        moment(validity.not_before.timestamp(), Timestamp::MIN),
+        moment(validity.not_after.timestamp(), Timestamp::MAX),
+    ))
+}
+
+fn bad(what: &'static str, path: &Path, why: String) -> TlsError {
+    TlsError::Bad { what, path: path.to_owned(), why }
 }
 
 impl Loaded {
@@ -208,6 +255,10 @@ impl Certificates {
             }
         }
         let current = self.current.load();
+        if current.begins > now && told.begins != Some(current.begins) {
+            told.begins = Some(current.begins);
+            news.push(News::NotYet { begins: current.begins });
+        }
         if let Some(expiry) = current.expiry(now) {
             let (ends, this) = (current.ends, Some((current.ends, expiry)));
             if told.expiry != this {
@@ -260,7 +311,10 @@ mod tests {
         let error = files(folder.path(), ("nothing".to_owned(), one.1.clone())).load().unwrap_err();
         assert!(error.to_string().contains("it holds no certificate in PEM"), "{error}");
         let error = files(folder.path(), (one.0.clone(), String::new())).load().unwrap_err();
-        assert!(error.to_string().contains("it holds no private key in PEM"), "{error}");
+        assert!(
+            error.to_string().contains("it is empty: expected a private key in PEM"),
+            "{error}"
+        );
         assert!(files(folder.path(), one).load().is_ok());
     }
 

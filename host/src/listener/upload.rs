@@ -8,8 +8,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Request;
 use http::header::EXPECT;
+use http::{Request, Version};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
@@ -45,7 +45,8 @@ struct Coming {
 impl Upload {
     /// Takes the body of a request that came on this connection.
     pub(super) fn of(request: Request<Incoming>, connection: &Arc<Connection>) -> Request<Self> {
-        let waits = request.headers().contains_key(EXPECT);
+        // Over HTTP/2 clients do not wait, and many take a stream that is reset for a failure.
+        let waits = request.version() < Version::HTTP_2 && request.headers().contains_key(EXPECT);
         request.map(|body| {
             // Most requests have none.
             let coming = (!body.is_end_stream()).then(|| {

@@ -19,8 +19,9 @@ use crate::telemetry::events::Severity;
 const EVERY: Duration = Duration::from_secs(1);
 
 /// What to do about an end that is near.
-const RENEW: &str = "issue another with `steerage cert issue NAME --out DIR` and put its files in place \
-                     of these: they are read when they change";
+const RENEW: &str = "renew it where the authority is, with `steerage cert renew DIR` (`steerage cert issue \
+                     NAME --out DIR` makes another), and put its files in place of these: they are read \
+                     when they change";
 /// What to do about another host's.
 const ADVICE: &str = "calls of that host's apps are served elsewhere meanwhile; look at `steerage events` \
                       there, at both hosts' certificates and at their clocks";

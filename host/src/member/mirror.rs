@@ -28,8 +28,8 @@ struct Tries {
     n_failures: u32,
     /// It was not the same any more.
     n_changes: u32,
-    /// It was another one.
-    is_refused: bool,
+    /// That it is away was told.
+    is_told_away: bool,
 }
 
 /// Takes what comes until it is dropped.
@@ -52,7 +52,6 @@ async fn take_all(shared: &Shared, unsaved: &Notify) {
             }
             Err(Broken::Refused(reason)) => {
                 member.fleet.note_cut_off(true);
-                tries.is_refused = true;
                 shared.follows.send_replace(false);
                 lineage::refuse(member, &reason);
                 tokio::time::sleep(LOOK_AGAIN).await;
@@ -65,6 +64,7 @@ async fn take_all(shared: &Shared, unsaved: &Notify) {
                     );
                     let advice = format!("{}; calls are answered meanwhile", error.advice());
                     member.tell("store_away", Severity::Error, chain(&error), &advice);
+                    tries.is_told_away = true;
                 }
                 tries.n_failures += 1;
                 tokio::time::sleep(pause(tries.n_failures)).await;
@@ -103,10 +103,10 @@ async fn follow(
     drop(seen);
     if fleet.note_cut_off(false) {
         tracing::info!(revision = since.0, "the store answers");
-    }
-    // At a start nobody was told that it was away.
-    if tries.n_failures > 0 || tries.is_refused {
-        member.tell("store_back", Severity::Info, "the store answers".to_owned(), "");
+        // At a start it answers for the first time, which is no news.
+        if tries.is_told_away {
+            member.tell("store_back", Severity::Info, "the store answers again".to_owned(), "");
+        }
     }
     *tries = Tries::default();
     shared.follows.send_replace(true);

@@ -1,6 +1,8 @@
 //! Catching up with what the fleet wants, one app at a time and a few at once, as `core::reconcile`
 //! says. What fails is tried again later and keeps nobody else back.
 
+mod announced;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::{Mutex, PoisonError};
@@ -11,14 +13,12 @@ use steerage_core::id::{AppName, Generation};
 use steerage_core::reconcile::{Standing, Step, Wanted, Wish, next_step};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 
+use self::announced::Announced;
 use super::{Member, Shared};
 use crate::agent::{Agent, DeployError};
 use crate::catalog::App;
-use crate::fleet::record::{self, ReadyRecord};
 use crate::fleet::{Fleet, keys};
-use crate::store::{Commit, LeaseId, Write};
 use crate::telemetry::chain;
 use crate::telemetry::events::Severity;
 
@@ -26,12 +26,8 @@ use crate::telemetry::events::Severity;
 const PARALLEL: usize = 8;
 /// When a failure is tried again, and at most how long after several.
 const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
-/// What is ready is announced so soon, though others that would go into the same commit are not.
-const SOON: Duration = Duration::from_millis(200);
 /// After so many looks others have their turn.
 const YIELD: usize = 256;
-/// As many announcements go into one commit; see the store's bound.
-const BATCH: usize = 100;
 
 /// Apps to see to.
 #[derive(Debug, Default)]
@@ -59,6 +55,9 @@ impl Queue {
     }
 }
 
+/// As many apps are learned of at once.
+const FOLLOWED: usize = 512;
+
 /// What one look at an app came to.
 struct Looked {
     app: AppName,
@@ -66,21 +65,14 @@ struct Looked {
     failed: Option<DeployError>,
 }
 
-/// What this host has announced, and under which lease.
-#[derive(Default)]
-struct Announced {
-    lease: Option<LeaseId>,
-    ready: BTreeMap<AppName, (Generation, Option<Generation>)>,
-    /// What is to be written.
-    due: BTreeSet<AppName>,
-    /// Since when there is anything, or since the store did not take it.
-    due_since: Option<Instant>,
-}
-
 /// What is under way.
 #[derive(Default)]
 struct UnderWay {
     work: JoinSet<Looked>,
+    /// Apps that run elsewhere and are to be learned of, while others are: the longer it takes, the more
+    /// are learned of at once.
+    unlearned: Vec<(AppName, Generation)>,
+    learning: JoinSet<Vec<Looked>>,
     busy: BTreeSet<AppName>,
     /// Of those that are busy, the ones to look at again as soon as they are not.
     again: BTreeSet<AppName>,
@@ -108,6 +100,7 @@ pub(super) async fn settle(shared: &Shared) {
         }
         // Soon, and many at once where there are many: others count on what is ready while the rest is
         // not.
+        under_way.learn(member);
         if announced.is_due(under_way.work.is_empty()) {
             let lease = *lease.borrow();
             announced.write(member, lease).await;
@@ -128,6 +121,11 @@ pub(super) async fn settle(shared: &Shared) {
             Some(Ok(looked)) = under_way.work.join_next() => {
                 under_way.end(member, queue, &mut announced, looked);
             }
+            Some(Ok(all)) = under_way.learning.join_next() => {
+                for looked in all {
+                    under_way.end(member, queue, &mut announced, looked);
+                }
+            }
             () = tokio::time::sleep_until(due_at), if !announced.due.is_empty() => {}
         }
     }
@@ -138,6 +136,7 @@ impl UnderWay {
     fn begin(&mut self, member: &Member, queue: &Queue, announced: &mut Announced, app: AppName) {
         let had = announced.ready.get(&app).map(|(generation, _)| *generation);
         let standing = standing(member, &app, had);
+        see_quarantine(member, &app);
         announced.note_trial(&app, standing.tried);
         match next_step(&standing) {
             Step::Rest => {}
@@ -147,6 +146,10 @@ impl UnderWay {
                 queue.add([app]);
             }
             _ if self.busy.contains(&app) => drop(self.again.insert(app)),
+            Step::Follow(generation) => {
+                self.busy.insert(app.clone());
+                self.unlearned.push((app, generation));
+            }
             _ if self.work.len() >= PARALLEL => drop(self.waiting.insert(app)),
             step => {
                 self.busy.insert(app.clone());
@@ -161,6 +164,40 @@ impl UnderWay {
                 });
             }
         }
+    }
+
+    /// Learns of what is to be learned of, unless it does so already.
+    fn learn(&mut self, member: &Member) {
+        if self.unlearned.is_empty() || !self.learning.is_empty() {
+            return;
+        }
+        let n_now = self.unlearned.len().min(FOLLOWED);
+        let now: Vec<_> = self.unlearned.drain(..n_now).collect();
+        let member = member.clone();
+        self.learning.spawn(async move {
+            let steps: BTreeMap<AppName, Generation> = now.iter().cloned().collect();
+            let followed = AssertUnwindSafe(member.agent.follow_all(&member.fleet, now));
+            let looked = |app: AppName, generation, done: Result<(), DeployError>| Looked {
+                app,
+                step: Step::Follow(generation),
+                failed: done.err(),
+            };
+            match followed.catch_unwind().await {
+                Ok(followed) => {
+                    let followed = followed.into_iter();
+                    let looked = followed.filter_map(|(app, done)| {
+                        let generation = *steps.get(&app)?;
+                        Some(looked(app, generation, done))
+                    });
+                    looked.collect()
+                }
+                Err(_) => {
+                    let failed = || Err(DeployError::Task("it panicked".to_owned()));
+                    let all = steps.into_iter();
+                    all.map(|(app, generation)| looked(app, generation, failed())).collect()
+                }
+            }
+        });
     }
 
     /// Takes what a step came to.
@@ -195,6 +232,8 @@ impl UnderWay {
     fn knows_all(&self, member: &Member) -> bool {
         let served = member.agent.parts().catalog.snapshot();
         self.work.is_empty()
+            && self.learning.is_empty()
+            && self.unlearned.is_empty()
             && self.waiting.is_empty()
             && member
                 .fleet
@@ -208,6 +247,14 @@ impl UnderWay {
     fn next_waiting(&mut self) -> Option<AppName> {
         if self.work.len() < PARALLEL { self.waiting.pop_first() } else { None }
     }
+}
+
+/// Quarantines an app here, or lets it go, as the fleet says.
+fn see_quarantine(member: &Member, app: &AppName) {
+    let view = member.fleet.view();
+    let record = view.apps.get(app).map(|(record, _)| record);
+    let record = record.filter(|record| record.is_quarantined);
+    member.agent.quarantine(app, record.and_then(|record| Generation::new(record.generation)));
 }
 
 /// How an app stands here.
@@ -246,13 +293,10 @@ fn standing(member: &Member, app: &AppName, announced: Option<Generation>) -> St
 async fn look(member: Member, app: AppName, step: Step) -> Looked {
     let (agent, fleet) = (&member.agent, &member.fleet);
     let done = match step {
-        Step::Rest | Step::Retire | Step::EndTrial => Ok(()),
+        // Many are followed at once.
+        Step::Rest | Step::Retire | Step::EndTrial | Step::Follow(_) => Ok(()),
         Step::Forget => agent.forget_app(&app).await,
         Step::Try(generation) => try_out(agent, fleet, &app, generation).await,
-        Step::Follow(generation) => match agent.recall(fleet, &app, generation).await {
-            Ok(record) => agent.follow(record).await,
-            Err(error) => Err(error),
-        },
         Step::Prepare(generation) => match agent.recall(fleet, &app, generation).await {
             Ok(record) => agent.prepare(record).await,
             Err(error) => Err(error),
@@ -276,89 +320,6 @@ async fn try_out(
     let Some(share) = Agent::wanted_share(fleet, app, generation) else { return Ok(()) };
     let record = agent.recall(fleet, app, generation).await?;
     agent.try_out(record, share).await
-}
-
-impl Announced {
-    /// Notes that something of an app is to be written.
-    fn is_to_tell(&mut self, app: AppName) {
-        self.due.insert(app);
-        self.due_since.get_or_insert_with(Instant::now);
-    }
-
-    fn tell_all(&mut self) {
-        let all: Vec<AppName> = self.ready.keys().cloned().collect();
-        all.into_iter().for_each(|app| self.is_to_tell(app));
-    }
-
-    /// When what is to be written is written at the latest.
-    fn due_at(&self) -> Instant {
-        self.due_since.unwrap_or_else(Instant::now) + SOON
-    }
-
-    /// Whether it is time to write: nothing more will come soon, or it is a batch, or long enough ago.
-    fn is_due(&self, is_all: bool) -> bool {
-        let is_late = Instant::now() >= self.due_at();
-        !self.due.is_empty() && (is_all || is_late || self.due.len() >= BATCH)
-    }
-
-    fn note(&mut self, app: &AppName, step: Step) {
-        match step {
-            Step::Prepare(generation) => drop(self.ready.insert(app.clone(), (generation, None))),
-            Step::Retire | Step::Forget => drop(self.ready.remove(app)),
-            Step::Rest | Step::Follow(_) | Step::Try(_) | Step::EndTrial => return,
-        }
-        self.is_to_tell(app.clone());
-    }
-
-    /// Notes what is tried, however that came to be: a trial ends with what it was published beside.
-    fn note_trial(&mut self, app: &AppName, tried: Option<Generation>) {
-        if let Some((_, told)) = self.ready.get_mut(app)
-            && *told != tried
-        {
-            *told = tried;
-            self.is_to_tell(app.clone());
-        }
-    }
-
-    /// Writes what is due, as far as the store takes it.
-    async fn write(&mut self, member: &Member, lease: Option<LeaseId>) {
-        // What fails is tried again as soon as what is new.
-        self.due_since = Some(Instant::now());
-        let Some(lease) = lease.filter(|_| !member.fleet.is_cut_off()) else { return };
-        if self.lease != Some(lease) {
-            self.tell_all();
-            self.lease = Some(lease);
-        }
-        let me = member.fleet.me();
-        while !self.due.is_empty() {
-            let batch: Vec<AppName> = self.due.iter().take(BATCH).cloned().collect();
-            let writes = batch.iter().map(|app| {
-                let key = keys::ready(me, app);
-                match self.ready.get(app) {
-                    Some((generation, tried)) => {
-                        let canary = tried.map(Generation::get);
-                        let here = member.agent.parts().catalog.app(app);
-                        let here = here.filter(|here| here.generation == *generation);
-                        let fingerprint = here.and_then(|here| member.agent.fingerprint(&here));
-                        let fingerprint = fingerprint.map(|fingerprint| fingerprint.to_string());
-                        let ready =
-                            ReadyRecord { generation: generation.get(), canary, fingerprint };
-                        Write::Put { key, value: record::encode(&ready), lease: Some(lease) }
-                    }
-                    None => Write::Delete(key),
-                }
-            });
-            let commit = Commit { guards: Vec::new(), writes: writes.collect() };
-            if let Err(error) = member.fleet.commit(commit).await {
-                tracing::debug!(error = chain(&error), "cannot announce what is ready");
-                return;
-            }
-            for app in batch {
-                self.due.remove(&app);
-            }
-        }
-        self.due_since = None;
-    }
 }
 
 fn complain(member: &Member, app: &AppName, error: &DeployError, n_failures: u32) {

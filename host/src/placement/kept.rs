@@ -3,12 +3,14 @@
 //! which the core's plan takes 0.3.
 //! Decides nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use imbl::ordmap::DiffItem;
 use steerage_core::id::{AppName, HostName};
-use steerage_core::place::{Aims, Plan, Planner};
+use steerage_core::place::{self, Aims, Plan, Planner};
+use steerage_core::replicas::{self, Low};
 
 use super::view;
 use crate::fleet::{Fleet, View, keys};
@@ -17,6 +19,11 @@ use crate::fleet::{Fleet, View, keys};
 #[derive(Debug)]
 pub(super) struct Kept {
     headroom: u32,
+    /// How long fewer replicas have to be enough before some go.
+    window: Duration,
+    began_at: Instant,
+    /// Apps of which fewer replicas would do.
+    low: BTreeMap<AppName, Low>,
     last: Option<(Arc<View>, Planner)>,
     /// Apps that are assigned and not wanted.
     orphans: BTreeSet<AppName>,
@@ -24,8 +31,9 @@ pub(super) struct Kept {
 
 impl Kept {
     /// Nothing yet.
-    pub(super) fn new(headroom: u32) -> Self {
-        Self { headroom, last: None, orphans: BTreeSet::new() }
+    pub(super) fn new(headroom: u32, window: Duration) -> Self {
+        let (began_at, low) = (Instant::now(), BTreeMap::new());
+        Self { headroom, window, began_at, low, last: None, orphans: BTreeSet::new() }
     }
 
     /// Plans the fleet as it is in this view. What apps use is taken from it only where `with_use` says
@@ -48,7 +56,11 @@ impl Kept {
             }
             None => {
                 self.orphans = orphans(now);
-                Planner::new(view::of(fleet, now, self.headroom))
+                let mut view = view::of(fleet, now, self.headroom);
+                for (name, app) in &mut view.apps {
+                    self.settle(now, name, app);
+                }
+                Planner::new(view)
             }
         };
         let plan = planner.plan(&aims);
@@ -56,9 +68,9 @@ impl Kept {
         plan
     }
 
-    /// What is kept free beyond what apps use, in percent of that.
-    pub(super) fn headroom(&self) -> u32 {
-        self.headroom
+    /// Nothing yet, for the same aims.
+    pub(super) fn anew(&self) -> Self {
+        Self::new(self.headroom, self.window)
     }
 
     /// Apps that are assigned and that nobody wants any more.
@@ -73,9 +85,29 @@ impl Kept {
         } else {
             self.orphans.remove(name);
         }
-        let app = record.map(|record| view::app(now, name, record, self.headroom));
+        let mut app = record.map(|record| view::app(now, name, record, self.headroom));
+        match &mut app {
+            Some(app) => self.settle(now, name, app),
+            None => drop(self.low.remove(name)),
+        }
         if planner.view().apps.get(name) != app.as_ref() {
             planner.set_app(name, app);
+        }
+    }
+}
+
+impl Kept {
+    /// Keeps replicas for a while that load does not want any more. Those that an operator or a manifest
+    /// does not want go at once.
+    fn settle(&mut self, now: &View, name: &AppName, app: &mut place::App) {
+        let Some((record, _)) = now.apps.get(name) else { return };
+        let (min, max) = record.bounds();
+        let there = u32::try_from(app.on.len()).unwrap_or(u32::MAX).clamp(min, max.max(min));
+        let mut low = self.low.remove(name);
+        let at = self.began_at.elapsed();
+        app.replicas = replicas::settled(&mut low, app.replicas, there, at, self.window);
+        if let Some(low) = low {
+            self.low.insert(name.clone(), low);
         }
     }
 }
@@ -130,7 +162,6 @@ fn changed(before: &View, now: &View) -> BTreeSet<AppName> {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use steerage_core::place;
 
     use super::*;
     use crate::forward::Peers;
@@ -176,7 +207,7 @@ mod tests {
         let me = "h0".parse().unwrap();
         let fleet = Fleet::new(me, store, Peers::new(None), folder.path().join("copy"));
         let mut random = fastrand::Rng::with_seed(11);
-        let mut kept = Kept::new(20);
+        let mut kept = Kept::new(20, Duration::ZERO);
         let (mut n_moves, mut n_unplaced) = (0, 0);
         for revision in 1..=2_000 {
             let change = change(&mut random, revision);

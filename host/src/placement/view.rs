@@ -44,17 +44,15 @@ pub(super) fn hosts(fleet: &Fleet, view: &View) -> BTreeMap<HostName, place::Hos
 }
 
 /// Whether a host is there to be placed on, or at least to keep what it has. One whose machine says
-/// that its process is gone is not, before its lease has ended.
+/// that its process is gone is not, before its lease has ended, once most hosts are told so.
 fn is_there(fleet: &Fleet, view: &View, name: &HostName) -> bool {
     if name == fleet.me() {
         return true;
     }
-    let health = fleet.peers().named(name).map(|peer| peer.health());
-    match health {
-        Some(Health::Gone) => false,
-        Some(Health::Silent) => view.hosts.contains_key(name),
-        Some(Health::Answers) => true,
-        None => view.hosts.contains_key(name),
+    match fleet.peers().named(name) {
+        Some(peer) if peer.is_gone() => false,
+        Some(peer) if peer.health() == Health::Answers => true,
+        _ => view.hosts.contains_key(name),
     }
 }
 

@@ -1,4 +1,5 @@
-//! What hosts ask each other for besides calls: components, to take and to give.
+//! What hosts ask each other for besides calls: components, to take and to give, and whether a third
+//! host answers.
 //! Only hosts of the fleet get here. Does not know who needs which component.
 
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use tokio_util::io::ReaderStream;
 use super::inbound::Inbound;
 use super::{Front, Reply};
 use crate::catalog::shelf::COMPONENTS;
+use crate::forward::HOSTS;
 use crate::respond::{Cut, ResponseBody};
 use crate::telemetry::chain;
 
@@ -22,6 +24,12 @@ pub(super) async fn answer(
     request: Request<Inbound>,
 ) -> Result<Reply, Request<Inbound>> {
     let path = request.uri().path();
+    if let Some(name) = path.strip_prefix(HOSTS) {
+        let known = name.parse().ok().and_then(|name| front.fleet.as_ref()?.peers().named(&name));
+        let known = known.map(|peer| peer.health().name());
+        let status = known.map_or(StatusCode::NOT_FOUND, |_| StatusCode::OK);
+        return Ok(said(status, known.unwrap_or("it does not know it")));
+    }
     let Some(digest) = path.strip_prefix(COMPONENTS).map(str::parse::<Digest>) else {
         return Err(request);
     };
@@ -58,6 +66,11 @@ async fn give(front: &Front, digest: Digest) -> Reply {
 
 async fn take(front: &Front, digest: Digest, body: Inbound) -> Reply {
     let parts = front.shelf.parts();
+    // Before it is looked for: what it was here for may be removed just now, and whoever brings it
+    // counts on it as soon as it has its answer.
+    if let Err(error) = parts.blobs.pin(&digest) {
+        return said(StatusCode::INSUFFICIENT_STORAGE, &chain(&error));
+    }
     if parts.blobs.contains(&digest) && front.shelf.verify(digest).await.is_ok() {
         return said(StatusCode::OK, "was here");
     }

@@ -112,6 +112,10 @@ fn way_of(front: &Front, fleet: &Fleet, incoming: &Incoming) -> Way {
         return Way::Here;
     };
     let app = &found.target.app.name;
+    if front.catalog.is_quarantined(app, found.target.app.generation) {
+        // It is refused here as well as anywhere.
+        return Way::Here;
+    }
     let replicas = fleet.replicas(app);
     if incoming.is_late {
         // Those that are here are about to go, so anybody else will do who may.

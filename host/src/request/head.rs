@@ -65,6 +65,7 @@ thread_local! {
 /// The refusal.
 pub fn read<B>(request: &mut Request<B>, peer: &Peer) -> Result<String, Refusal> {
     check(request)?;
+    say_length_once(request.headers_mut());
     if request.uri().authority().is_none()
         && let Some(host) = plain_host(request.headers())
     {
@@ -120,6 +121,15 @@ fn check<B>(request: &Request<B>) -> Result<(), Refusal> {
         return Err(Refusal::UpgradeUnsupported);
     }
     Ok(())
+}
+
+/// RFC 9110, 8.6: of equal lengths guests get one, as hyper leaves one over HTTP/1.1.
+fn say_length_once(headers: &mut HeaderMap) {
+    if headers.get_all(CONTENT_LENGTH).iter().nth(1).is_some()
+        && let Some(length) = headers.get(CONTENT_LENGTH).cloned()
+    {
+        headers.insert(CONTENT_LENGTH, length);
+    }
 }
 
 /// The host of a header that is in its one form already, as nearly all are.
@@ -250,6 +260,10 @@ mod tests {
             "bad_request"
         );
         assert_eq!(cause(&[("content-length", "3"), ("content-length", "4")]), "bad_request");
+        let twice = [("content-length", "3"), ("content-length", "3"), ("host", "a")];
+        let mut twice = request(Version::HTTP_2, "/a", &twice);
+        read(&mut twice, &peer("127.0.0.1:80")).unwrap();
+        assert_eq!(twice.headers().get_all(CONTENT_LENGTH).iter().count(), 1);
         for coding in ["gzip, chunked", "chunked, chunked", "identity", "identity, chunked"] {
             assert_eq!(cause(&[("transfer-encoding", coding)]), "bad_request", "{coding}");
         }

@@ -8,12 +8,12 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use steerage_core::id::CallId;
 
 use super::head::Peer;
-use crate::respond::head::{OF_CONNECTION, remove};
+use crate::header::{is_of_connection, remove};
 
 const HOP: HeaderName = HeaderName::from_static("x-steerage-hop");
 /// Prepares headers for the next host.
 pub(super) fn tell(headers: &mut HeaderMap, peer: &Peer, id: CallId) {
-    remove(headers, |name| OF_CONNECTION.contains(name) || *name == TRAILER);
+    remove(headers, |name| is_of_connection(name) || *name == TRAILER);
     let scheme = if peer.https { "https" } else { "http" };
     let text = format!("{} {} {scheme} {:032x}", peer.remote, peer.local, id.as_u128());
     if let Ok(hop) = HeaderValue::try_from(text) {

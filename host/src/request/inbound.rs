@@ -15,8 +15,8 @@ use wasmtime_wasi_http::Error;
 
 use super::told;
 use crate::call::Call;
+use crate::header::remove;
 use crate::listener::upload::Upload;
-use crate::respond::head::remove;
 
 /// A request's body, from wherever it is.
 #[derive(Debug)]

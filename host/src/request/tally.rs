@@ -84,6 +84,11 @@ impl Tally {
         self.started_at
     }
 
+    /// Notes that the guest is over, and its right to run given back.
+    pub fn note_end(&self, deployed: &Deployed) {
+        self.front.shelf.parts().crash_log.note_end(deployed);
+    }
+
     /// Whether the host has given up the calls that still run.
     #[must_use]
     pub fn is_cut(&self) -> bool {

@@ -9,7 +9,7 @@ use steerage_core::route::Match;
 use super::head::{Peer, mark};
 use super::trace;
 use crate::catalog::Signpost;
-use crate::respond::head::{OF_CONNECTION, is_ours, remove};
+use crate::header::{is_of_connection, is_ours, remove};
 use crate::sandbox::cgi::environment::Place;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -23,7 +23,7 @@ const PARAM: &str = "x-steerage-param-";
 /// or path, or by which they would be told to use a proxy (`proxy`, as CGI's HTTP_PROXY). The host
 /// tells these things in `x-forwarded-for`, `-proto` and `-host`; whoever reads another one would
 /// believe the client.
-const OF_PROXIES: [&str; 20] = [
+const OF_PROXIES: [&str; 21] = [
     "cf-connecting-ip",
     "client-ip",
     "fastly-client-ip",
@@ -31,6 +31,8 @@ const OF_PROXIES: [&str; 20] = [
     "forwarded-for",
     "front-end-https",
     "proxy",
+    // For the proxy before this host, and no guest's to know; see RFC 9110, 11.7.2.
+    "proxy-authorization",
     "true-client-ip",
     "x-client-ip",
     "x-cluster-client-ip",
@@ -57,7 +59,7 @@ pub(super) fn is_not_the_clients(name: &HeaderName) -> bool {
         || is_ours(name)
         || !text.bytes().all(is_plain)
         || OF_PROXIES.contains(&text)
-        || (OF_CONNECTION.contains(name) && *name != TE)
+        || (is_of_connection(name) && *name != TE)
 }
 
 /// Takes out what is not the client's to say, and says it. The request's host is settled.

@@ -56,7 +56,8 @@ pub fn answer<T: Send + Unpin + 'static>(
         let gathered = gathered::gather(body).map_err(|_| no_answer(ABANDONED.to_owned()))?;
         check(&promise, &gathered, limit)?;
         // What GET would have answered, of which HEAD tells the length.
-        if is_head && promise.length.is_none() && gathered.is_whole && gathered.length > 0 {
+        let is_told = is_head && promise.may_tell_length && promise.length.is_none();
+        if is_told && gathered.is_whole && gathered.length > 0 {
             head.headers.insert(header::CONTENT_LENGTH, gathered.length.into());
         }
         body = gathered.body;

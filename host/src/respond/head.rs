@@ -2,25 +2,12 @@
 //! cannot be sent is refused, and what is not the guest's to say is left out.
 //! Does not look at bodies.
 
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, HOST, HeaderName, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
-};
+use http::header::{CONTENT_LENGTH, HOST, HeaderName, TRAILER};
 use http::response::Parts;
 use http::{HeaderMap, StatusCode};
 
-/// Headers that are about one connection only; see RFC 9110, 7.6.1.
-pub const OF_CONNECTION: [HeaderName; 7] = [
-    CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    HeaderName::from_static("http2-settings"),
-    TE,
-    TRANSFER_ENCODING,
-    UPGRADE,
-];
-/// Headers below this prefix are what hosts say to guests and to each other; a guest or a client that
-/// says one would be taken for a host.
-const OURS: &str = "x-steerage-";
+use crate::header::{is_of_connection, is_ours, remove};
+
 /// The most bytes of a value that a message repeats.
 const SHOWN: usize = 40;
 
@@ -31,6 +18,8 @@ pub(super) struct Promise {
     pub(super) length: Option<u64>,
     /// Whether such a response has a body at all; see RFC 9110, 6.4.1.
     pub(super) has_body: bool,
+    /// Whether it may tell the length of a body that a HEAD request did not ask for.
+    pub(super) may_tell_length: bool,
 }
 
 /// Reads a guest's head, and takes out of it what the guest may not say. `is_head` for the answer to
@@ -45,40 +34,20 @@ pub(super) fn read(head: &mut Parts, is_head: bool) -> Result<Promise, String> {
         return Err(format!("its status is {status}: 200 to 599 is allowed"));
     }
     let length = content_length(&head.headers)?;
-    remove(&mut head.headers, |name| OF_CONNECTION.contains(name) || is_ours(name));
+    remove(&mut head.headers, |name| is_of_connection(name) || is_ours(name));
     let bodiless = [StatusCode::NO_CONTENT, StatusCode::RESET_CONTENT, StatusCode::NOT_MODIFIED];
-    let has_body = !is_head && !bodiless.contains(&head.status);
+    let may_tell_length = !bodiless.contains(&head.status);
     // RFC 9110, 8.6: none in a 204. In a 304 it may stand, but hyper drops it and warns.
-    if bodiless.contains(&head.status) {
+    if !may_tell_length {
         head.headers.remove(CONTENT_LENGTH);
     }
-    Ok(Promise { length, has_body })
+    Ok(Promise { length, has_body: may_tell_length && !is_head, may_tell_length })
 }
 
 /// Takes out of trailers what may not stand there; see RFC 9110, 6.5.1.
 pub(super) fn clean_trailers(trailers: &mut HeaderMap) {
-    let framing = [CONTENT_LENGTH, TRAILER, HOST];
-    remove(trailers, |name| {
-        OF_CONNECTION.contains(name) || framing.contains(name) || is_ours(name)
-    });
-}
-
-/// Whether only hosts may say this header.
-#[must_use]
-pub fn is_ours(name: &HeaderName) -> bool {
-    name.as_str().starts_with(OURS)
-}
-
-/// Takes headers out.
-pub fn remove(headers: &mut HeaderMap, is_unwanted: impl Fn(&HeaderName) -> bool) {
-    // Nearly all heads have none, so names are copied only when there is one.
-    if headers.keys().any(&is_unwanted) {
-        let unwanted: Vec<HeaderName> =
-            headers.keys().filter(|name| is_unwanted(name)).cloned().collect();
-        for name in unwanted {
-            headers.remove(name);
-        }
-    }
+    let is_framing = |name: &HeaderName| [&CONTENT_LENGTH, &TRAILER, &HOST].contains(&name);
+    remove(trailers, |name| is_of_connection(name) || is_framing(name) || is_ours(name));
 }
 
 /// The length as it is announced: once, in digits. A list of equal lengths, which RFC 9110 lets
@@ -149,7 +118,12 @@ mod tests {
             [(200, false, true), (200, true, false), (204, false, false), (304, false, false)]
         {
             let (read, headers) = read_head(status, is_head, &[("content-length", "3")]);
-            assert_eq!(read, Ok(Promise { length: Some(3), has_body }), "{status}");
+            let may_tell_length = status == 200;
+            assert_eq!(
+                read,
+                Ok(Promise { length: Some(3), has_body, may_tell_length }),
+                "{status}"
+            );
             assert_eq!(headers.contains_key("content-length"), status == 200, "{status}");
         }
     }

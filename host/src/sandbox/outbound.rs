@@ -25,7 +25,7 @@ use hyper_util::rt::TokioIo;
 use steerage_core::outbound::{Denial, OutboundPolicy, Verdict};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
-use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
+use wasmtime_wasi_http::{Error, ForbiddenHeaderFilter, RequestOptions, WasiBody, WasiHttpHooks};
 
 use self::answer::AnswerBody;
 use self::connect::{ConnectFailure, Destination, Stream, connect};
@@ -35,6 +35,7 @@ pub use self::egress::{Egress, OwnDoors};
 use self::names::Names;
 use self::prepare::{direct, empty, repeatable, settle};
 use super::held::Sent;
+use crate::header::is_forbidden;
 use crate::meter;
 
 /// Longest wait for a connection unless the guest says otherwise.
@@ -324,9 +325,13 @@ fn explain(error: &hyper::Error) -> Error {
 }
 
 impl WasiHttpHooks for Outbound {
-    // The same as the default, which makes and drops a shared closure for each header.
+    // The same as the defaults, which make and drop nine names, and a shared closure, for each header.
     fn is_forbidden_header(&mut self, name: &HeaderName) -> bool {
-        wasmtime_wasi_http::DEFAULT_FORBIDDEN_HEADERS.contains(name)
+        is_forbidden(name)
+    }
+
+    fn forbidden_header_filter(&mut self) -> ForbiddenHeaderFilter {
+        Arc::new(is_forbidden)
     }
 
     fn send_request(

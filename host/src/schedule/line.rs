@@ -151,8 +151,13 @@ impl Line {
 
     /// Puts a guest that was woken in line.
     pub(super) fn put(&self, task: Arc<Task>) {
-        self.n_busy.fetch_add(1, Ordering::Relaxed);
         let mut queue = self.queue();
+        if queue.is_closed {
+            // Whoever closed the line drops the guest, which is among its tasks.
+            drop(queue);
+            return;
+        }
+        self.n_busy.fetch_add(1, Ordering::Relaxed);
         queue.line_up(task);
         let own = queue.own();
         self.release(queue, own);
@@ -282,7 +287,7 @@ impl Queue {
 
     /// What the server is to run next, if that is for it to run.
     fn take(&mut self, by: &Server) -> Option<(Arc<Task>, Charge)> {
-        if self.is_closed || self.is_next_for_helpers()? != matches!(by, Server::Helper(_)) {
+        if self.is_next_for_helpers()? != matches!(by, Server::Helper(_)) {
             return None;
         }
         self.fair.pop()
@@ -312,7 +317,13 @@ impl Queue {
 
     /// The order is kept between apps of short and of long slices: what is next waits for those who
     /// serve it, and the others wait with it.
+    ///
+    /// Nothing is next once the line is closed: a helper that is rung for what it is not given would
+    /// ring itself, and never let go of its thread.
     fn is_next_for_helpers(&self) -> Option<bool> {
+        if self.is_closed {
+            return None;
+        }
         self.fair.is_next_short().map(|is_short| is_short && !self.helpers.is_empty())
     }
 

@@ -501,3 +501,49 @@ async fn who_comes_second_to_a_guest_does_not_wait_for_the_first() {
     assert_eq!(polls.join().unwrap(), task::Slice::Over);
     threads.stop();
 }
+
+/// Wakes a guest again and again while the threads end, which takes a while since one of them is in
+/// the middle of a slice.
+async fn wakes_beside_the_end() {
+    let threads = GuestThreads::start(1).unwrap();
+    let schedule = schedule(&threads);
+    let helper = tokio::spawn(schedule.help());
+    let long = gate(&schedule);
+    schedule.run(&long, &call(), Box::pin(async { compute(Duration::from_millis(20)) })).await;
+    let (begin, has_begun) = oneshot::channel();
+    let (free, held) = std::sync::mpsc::channel::<()>();
+    let guest = async move {
+        begin.send(()).unwrap();
+        drop(held.recv());
+    };
+    schedule.run(&long, &call(), Box::pin(guest)).await;
+    has_begun.await.unwrap();
+    let waker = Arc::new(std::sync::Mutex::new(None));
+    let guest = {
+        let waker = waker.clone();
+        poll_fn(move |context| {
+            *waker.lock().unwrap() = Some(context.waker().clone());
+            Poll::<()>::Pending
+        })
+    };
+    schedule.run(&gate(&schedule), &call(), Box::pin(guest)).await;
+    let ending = tokio::task::spawn_blocking(move || threads.join());
+    while !ending.is_finished() {
+        let waker = waker.lock().unwrap().clone();
+        waker.iter().for_each(std::task::Waker::wake_by_ref);
+        tokio::task::yield_now().await;
+    }
+    drop(free);
+    helper.abort();
+}
+
+#[test]
+fn a_guest_that_is_woken_at_the_end_keeps_no_helper_busy() {
+    let (tell, told) = std::sync::mpsc::channel();
+    thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.unwrap().block_on(wakes_beside_the_end());
+        tell.send(()).unwrap();
+    });
+    told.recv_timeout(Duration::from_secs(30)).expect("the helper never lets go of its thread");
+}

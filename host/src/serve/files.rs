@@ -89,6 +89,17 @@ fn tell(news: &News, events: &Events) {
             let advice = "mend the file; it is looked at each minute, and on SIGHUP".to_owned();
             (Severity::Error, "certificate_unusable", message, Some(advice))
         }
+        News::NotYet { begins } => {
+            let message = format!(
+                "the certificate for callers is not valid yet: it begins at {begins}, and it is {} \
+                 here",
+                Timestamp::now().strftime("%FT%TZ")
+            );
+            tracing::error!("{message}");
+            let advice =
+                "set the clock of this machine right, or use another certificate".to_owned();
+            (Severity::Error, "certificate_not_yet_valid", message, Some(advice))
+        }
         News::Expires { expiry, ends } => {
             let message = format!("the certificate for callers {expiry}: it ends at {ends}");
             tracing::warn!("{message}");

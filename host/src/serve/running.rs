@@ -12,6 +12,7 @@ use tokio::sync::broadcast;
 use tokio::time::Instant;
 
 use super::watch::MemoryWatch;
+use crate::catalog::crash_log::CrashLog;
 use crate::ingress::Ingress;
 use crate::reload::Reload;
 use crate::schedule::GuestThreads;
@@ -44,10 +45,12 @@ pub struct Host {
     /// Whether other hosts may send calls here.
     pub(super) is_in_fleet: bool,
     pub(super) control: Runtime,
+    pub(super) operators: Runtime,
     pub(super) memory_watch: MemoryWatch,
     pub(super) guests: GuestThreads,
     pub(super) ingress: Ingress,
     pub(super) events: Arc<Events>,
+    pub(super) crash_log: CrashLog,
 }
 
 /// Something that is read again when an operator asks.
@@ -62,14 +65,30 @@ pub trait AtReload: Send + 'static {
 /// How often is looked whether the host still is: nobody has to ask.
 const SELDOM: Duration = Duration::from_secs(3600);
 
-/// The signals by which a host is ended.
-struct Ends {
+/// The signals that a host obeys. They are listened for before it starts: one that comes meanwhile
+/// waits until it runs, where it would have ended the process.
+#[derive(Debug)]
+pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hang_up: Signal,
 }
 
-impl Ends {
-    async fn next(&mut self) {
+impl Signals {
+    /// Listens from now on. Only inside a runtime, which must live as long.
+    ///
+    /// # Errors
+    /// The system refuses signal handlers.
+    pub fn listen() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for one that ends the host.
+    async fn end(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
@@ -77,12 +96,21 @@ impl Ends {
     }
 
     /// Waits for one more, which is no echo of the first.
-    async fn again(&mut self, first_at: Instant) {
+    async fn end_again(&mut self, first_at: Instant) {
         loop {
-            self.next().await;
+            self.end().await;
             if first_at.elapsed() >= SAME_WISH {
                 return;
             }
+        }
+    }
+
+    /// Waits for the wish that files are read again: `true`, or for the end: `false`.
+    async fn is_hang_up(&mut self) -> bool {
+        tokio::select! {
+            _ = self.terminate.recv() => false,
+            _ = self.interrupt.recv() => false,
+            _ = self.hang_up.recv() => true,
         }
     }
 }
@@ -127,31 +155,21 @@ impl Host {
     /// Serves until SIGTERM or SIGINT, then ends in order; SIGHUP has files read again. A second
     /// signal ends it at once. `false` when calls were broken off, by that or because their time was
     /// over.
-    ///
-    /// # Errors
-    /// The system refuses signal handlers.
-    pub fn run_until_signal(self) -> io::Result<bool> {
+    #[must_use]
+    pub fn run_until_signal(self, mut signals: Signals) -> bool {
         let is_drained = self.control.block_on(async {
-            let mut ends = Ends {
-                terminate: signal(SignalKind::terminate())?,
-                interrupt: signal(SignalKind::interrupt())?,
-            };
-            let mut hangup = signal(SignalKind::hangup())?;
-            loop {
-                tokio::select! {
-                    () = ends.next() => break,
-                    _ = hangup.recv() => self.read_again(),
-                }
+            while signals.is_hang_up().await {
+                self.read_again();
             }
             let first_at = Instant::now();
             tracing::info!("ending: no new calls, finishing those that run");
             self.events.push(Event::now("stopping", "the host was told to end".to_owned()));
-            io::Result::Ok(tokio::select! {
+            tokio::select! {
                 is_drained = self.drain() => is_drained,
-                () = ends.again(first_at) => false,
-            })
-        })?;
-        Ok(self.take_down(is_drained))
+                () = signals.end_again(first_at) => false,
+            }
+        });
+        self.take_down(is_drained)
     }
 
     /// Ends in order, waiting for calls at most as long as the settings say.
@@ -168,6 +186,7 @@ impl Host {
     /// Says that the host is not ready, lets callers in until that is seen, and finishes what they
     /// asked. `false` when the time for that was over before.
     async fn drain(&self) -> bool {
+        self.crash_log.end();
         self.shutdown.begin();
         let ends_at = Instant::now() + self.drain_timeout;
         if self.is_in_fleet || !self.ingress.callers.is_quiet(QUIET) {
@@ -192,6 +211,7 @@ impl Host {
         self.shutdown.close();
         self.ingress.join();
         self.memory_watch.join();
+        self.operators.shutdown_background();
         self.control.shutdown_background();
         is_calm
     }

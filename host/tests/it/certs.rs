@@ -65,6 +65,37 @@ fn an_authority_and_certificates_are_made_and_the_next_step_said() {
 }
 
 #[test]
+fn a_renewed_certificate_is_for_the_same_names_and_longer() {
+    let folder = folder();
+    let path = folder.path();
+    run_in(path, &["cert", "init"]).done();
+    let words = ["cert", "issue", "h1.example", "--days", "5", "--out", "h1", "--address"];
+    let addresses = ["10.0.0.1", "--address", "fd00::1", "--address", "other.example"];
+    run_in(path, &[&words[..], &addresses].concat()).done();
+    let names = || {
+        let pem = fs::read(path.join("h1/host.pem")).unwrap();
+        let (_, block) = x509_parser::pem::parse_x509_pem(&pem).unwrap();
+        let parsed = block.parse_x509().unwrap();
+        let names = parsed.subject_alternative_name().unwrap().unwrap();
+        format!("{:?}", names.value)
+    };
+    let (before, key) = (names(), fs::read(path.join("h1/host.key")).unwrap());
+    let ends = identity(&path.join("h1")).ends();
+    let said = run_in(path, &["cert", "renew", "h1"]).done();
+    assert!(said.stdout.contains("renewed the certificate of h1.example in h1/"), "{said:?}");
+    assert_eq!(names(), before);
+    assert_ne!(fs::read(path.join("h1/host.key")).unwrap(), key);
+    let renewed = identity(&path.join("h1"));
+    assert!(renewed.ends() > ends && renewed.name().as_str() == "h1.example");
+    assert_eq!(fs::read_dir(path.join("h1")).unwrap().count(), 3);
+    let said = run_in(path, &["cert", "renew", "nowhere"]);
+    refused(&said, &["cannot read nowhere/host.pem", "steerage cert issue"]);
+    let said = run_in(path, &["cert", "renew", "h1", "--dir", "nowhere"]);
+    refused(&said, &["nowhere/ca.pem", "steerage cert init"]);
+    assert_eq!(identity(&path.join("h1")).ends(), renewed.ends());
+}
+
+#[test]
 fn nothing_is_overwritten_and_what_cannot_be_is_refused() {
     let fleet = fleet(&["h1"]);
     let path = fleet.path();
@@ -230,7 +261,7 @@ fn what_is_wrong_with_a_certificate_is_said_with_the_file() {
     assert!(text.contains("host.key: it holds no private key"), "{text}");
     fs::write(other.path().join("ca.pem"), "").unwrap();
     let text = unusable(other.path()).to_string();
-    assert!(text.contains("ca.pem: it holds no certificate"), "{text}");
+    assert!(text.contains("ca.pem: it is empty: expected a certificate"), "{text}");
     fs::remove_file(other.path().join("host.pem")).unwrap();
     fs::copy(good.path().join("ca.pem"), other.path().join("ca.pem")).unwrap();
     let text = unusable(other.path()).to_string();
@@ -274,6 +305,21 @@ async fn etcd_behind_tls_is_spoken_with_and_only_the_right_one() {
         let text = error.to_string();
         assert!(text.contains(&address) && text.contains(next), "{url}: {error:?}");
     }
+    // A certificate that etcd does not take, and that is replaced while the store is in use.
+    let renewed = tempfile::tempdir().unwrap();
+    let put = |from: &Path| {
+        fs::create_dir_all(renewed.path().join("h1")).unwrap();
+        for file in ["h1/host.pem", "h1/host.key"] {
+            let whole = renewed.path().join("whole");
+            fs::copy(from.join(file), &whole).unwrap();
+            fs::rename(whole, renewed.path().join(file)).unwrap();
+        }
+    };
+    put(theirs.path());
+    let store = etcd::open(&url(&ca, renewed.path())).await.unwrap();
+    store.get("a").await.unwrap_err();
+    put(ours.path());
+    etcd.answers(&store).await;
     let Some(etcd) = Etcd::start(1) else { return };
     etcd.store().await;
     let url = format!("etcds://{}?ca={}", etcd.address(0), ca.display());

@@ -1,13 +1,17 @@
 //! Connections of every door: ports that are taken, clients that send little, take little or leave, and
 //! those who keep connections that others need.
 
+use std::convert::Infallible;
 use std::io::Read as _;
 use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::Request;
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::Frame;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use steerage_guests as guests;
@@ -297,6 +301,31 @@ async fn an_upload_that_nobody_reads_gets_its_answer() {
     stream.write_all(head.as_bytes()).await.unwrap();
     let answer = rest(&mut stream).await;
     assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
+}
+
+#[tokio::test]
+async fn an_upload_over_http2_is_taken_whole_whatever_it_expects() {
+    // Clients say `Expect` over HTTP/2 as well and wait for nothing; curl takes a stream that is reset
+    // in the middle of its upload for a failure, though the whole answer is there.
+    let host = Host::start();
+    let stream = TokioIo::new(connect(&host.listen).await);
+    let (mut sender, connection) =
+        http2::Builder::new(TokioExecutor::new()).handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    let n_taken = Arc::new(AtomicUsize::new(0));
+    let count = n_taken.clone();
+    let pieces = futures_util::stream::iter((0..128).map(move |_| {
+        count.fetch_add(1, Ordering::Relaxed);
+        Ok::<_, Infallible>(Frame::data(Bytes::from(vec![b'x'; 1 << 16])))
+    }));
+    let request = Request::post(host.url("/none")).header("expect", "100-continue");
+    let response =
+        sender.send_request(request.body(StreamBody::new(pieces)).unwrap()).await.unwrap();
+    assert_eq!(response.status(), 404);
+    host.until("the end of the upload", || async {
+        (n_taken.load(Ordering::Relaxed) == 128).then_some(())
+    })
+    .await;
 }
 
 /// A connection of HTTP/2 whose streams may be sent so many bytes.

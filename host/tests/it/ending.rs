@@ -1,12 +1,15 @@
 //! What callers see of a host that is told to end, and what its operator is told.
 
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use steerage_guests as guests;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::harness::{Host, PATIENCE, collect, manifest, says};
+use crate::harness::{Host, PATIENCE, collect, manifest, says, steerage};
 
 /// Longer than any test may take: what waits for it fails.
 const LONG: &str = "10m";
@@ -126,4 +129,33 @@ async fn a_head_that_is_on_its_way_is_served() {
     stream.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("hello"), "{answer}");
     assert!(host.wait().success());
+}
+
+#[tokio::test]
+async fn a_signal_that_comes_while_the_host_starts_is_obeyed_once_it_runs() {
+    for (signal, code) in [("TERM", Some(0)), ("INT", Some(0)), ("HUP", None)] {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("token");
+        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let mut command = steerage();
+        command.args(["host", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--data"]);
+        command.arg(folder.path().join("data")).arg("--token-file").arg(&pipe);
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        // The host reads its token when it starts, and waits here until there is one: whoever opens
+        // the other end knows that it has come so far.
+        let mut token = File::options().write(true).open(&pipe).unwrap();
+        let id = child.id().to_string();
+        assert!(Command::new("kill").args(["-s", signal, &id]).status().unwrap().success());
+        token.write_all(b"0123456789abcdef0123456789abcdef\n").unwrap();
+        drop(token);
+        let mut said = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        said.read_line(&mut line).unwrap();
+        assert!(line.contains("http://"), "{signal}: the host ended before it ran: {line:?}");
+        if code.is_none() {
+            assert!(child.try_wait().unwrap().is_none(), "{signal} ended the host");
+            child.kill().unwrap();
+        }
+        assert_eq!(child.wait().unwrap().code(), code, "{signal}");
+    }
 }

@@ -94,7 +94,7 @@ async fn every_view_of_one_host_says_whose_it_is() {
         events.iter().map(|event| event["kind"].as_str().unwrap().to_owned()).collect()
     };
     for host in &fleet.hosts {
-        event(host, "replica_started", 1).await;
+        event(host, "placed", 1).await;
         assert!(!kinds(host).contains(&"store_back".to_owned()), "{:?}", kinds(host));
     }
     let n_deployed = |host| kinds(host).iter().filter(|kind| *kind == "deployed").count();

@@ -95,7 +95,7 @@ async fn a_client_speaks_for_nobody_in_any_world() {
         X_Steerage_Route: evil\r\nX_Request_Id: evil\r\nForwarded: for=evil\r\nX-Real-IP: evil\r\n\
         X-Forwarded-Port: evil\r\nX-Forwarded-Prefix: evil\r\nX-Original-URL: /evil\r\n\
         X-Rewrite-URL: /evil\r\nProxy: http://evil\r\nX-Forwarded-Proto: evil\r\n\
-        X-Forwarded-Host: evil\r\nX-Hop: evil\r\nConnection: close, x-hop\r\nX-Own: mine\r\n";
+        X-Forwarded-Host: evil\r\nProxy-Authorization: evil\r\nX-Hop: evil\r\nConnection: close, x-hop\r\nX-Own: mine\r\n";
     for app in ["p2", "cgi"] {
         let request = format!("GET /{app}/x HTTP/1.1\r\nhost: a\r\n{said}\r\n");
         let told = told(&host, &request).await;

@@ -232,6 +232,15 @@ async fn a_response_that_has_no_body_gets_none() {
             assert_eq!((reply.status.as_str(), reply.body.len()), (status, 0), "{text:?}");
             assert_eq!(host.last_call("bad").await["cause"], "answered", "{text:?}");
         }
+        // HEAD tells the length of what GET sends, which is nothing.
+        let host = beside_good(&answers(text)).await;
+        let both = one_connection(&host, "HEAD").await;
+        let (first, second) = both.split_once("\r\n\r\n").unwrap();
+        assert!(first.starts_with(&format!("HTTP/1.1 {status}")), "{text:?}: {both}");
+        assert!(second.starts_with("HTTP/1.1 200"), "{text:?}: {both}");
+        let length = if status == "205" { "content-length: 0" } else { "" };
+        let told = first.lines().find(|line| line.starts_with("content-length"));
+        assert_eq!(told.unwrap_or(""), length, "{text:?}: {first}");
     }
 }
 

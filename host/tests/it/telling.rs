@@ -55,6 +55,17 @@ async fn a_failure_is_a_problem_document_for_who_asked_for_json() {
     let problem: serde_json::Value = serde_json::from_str(away.stderr.trim()).unwrap();
     assert_eq!((away.code, &problem["cause"]), (3, &json!("unreachable")), "{away:?}");
     assert!(problem["detail"].as_str().unwrap().contains("http://127.0.0.1:1"), "{problem}");
+    let wrong = ["-o json", "-ojson", "--output json", "--output=json"];
+    for line in wrong.map(|words| format!("ps --nonsense {words}")) {
+        let said = run(&line.split(' ').collect::<Vec<_>>());
+        let problem: serde_json::Value = serde_json::from_str(said.stderr.trim()).unwrap();
+        assert_eq!((said.code, &problem["cause"]), (2, &json!("usage")), "{said:?}");
+        assert!(problem["detail"].as_str().unwrap().contains("--nonsense"), "{problem}");
+    }
+    let prose = run(&["ps", "--nonsense"]);
+    assert!(prose.code == 2 && prose.stderr.starts_with("error: "), "{prose:?}");
+    let help = run(&["ps", "--help", "-o", "json"]);
+    assert!(help.code == 0 && help.stdout.contains("Usage: "), "{help:?}");
     let prose = host.run(&["show", "nobody"]);
     assert!(prose.stderr.starts_with("error: "), "{prose:?}");
 }

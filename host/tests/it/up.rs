@@ -1,10 +1,12 @@
 //! `steerage up`: builds, serves and follows the sources, with a real process.
 //! The build command copies a guest, so that these tests are about `up` and not about cargo.
 
-use std::io::{BufRead, BufReader};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
+use std::time::Instant;
 
 use steerage_guests as guests;
 
@@ -33,6 +35,11 @@ impl Up {
     }
 
     fn with(directory: &Path, env: &[(&str, &Path)]) -> Self {
+        Self::through(directory, env, None)
+    }
+
+    /// All that it prints also goes into this file, as behind `tee`.
+    fn through(directory: &Path, env: &[(&str, &Path)], tee: Option<PathBuf>) -> Self {
         let mut command: Command = steerage();
         command.args(["up", "--listen", "127.0.0.1:0"]).current_dir(directory);
         command.envs(env.iter().copied());
@@ -41,9 +48,13 @@ impl Up {
         let streams: [Box<dyn std::io::Read + Send>; 2] =
             [Box::new(child.stdout.take().unwrap()), Box::new(child.stderr.take().unwrap())];
         for stream in streams {
-            let sender = sender.clone();
+            let (sender, tee) = (sender.clone(), tee.clone());
             std::thread::spawn(move || {
                 for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                    if let Some(file) = &tee {
+                        let file = File::options().create(true).append(true).open(file);
+                        writeln!(file.unwrap(), "{line}").unwrap();
+                    }
                     if sender.send(line).is_err() {
                         break;
                     }
@@ -204,6 +215,55 @@ fn what_a_build_writes_starts_no_build() {
         up.line(&format!("gen generation {generation} is served"));
     }
     assert_eq!(n_builds(&count), 4, "{:?}", up.passed);
+}
+
+#[test]
+fn its_own_output_in_a_file_beside_the_sources_starts_no_build() {
+    let (app, count) = generating_app("true");
+    let (temporary, log) = (app.path().join("tmp"), app.path().join("a.log"));
+    std::fs::create_dir(&temporary).unwrap();
+    let mut command = steerage();
+    command.args(["up", "--listen", "127.0.0.1:0"]).current_dir(app.path());
+    command.env("TMPDIR", &temporary);
+    let output = File::create(&log).unwrap();
+    command.stdout(output.try_clone().unwrap()).stderr(output);
+    let child = command.spawn().unwrap();
+    let (_, lines) = mpsc::channel();
+    let up = Up { child, lines, passed: Vec::new() };
+    let said = || std::fs::read_to_string(&log).unwrap();
+    let wait_for = |wanted: &str, times: usize| {
+        let started_at = Instant::now();
+        while said().matches(wanted).count() < times {
+            assert!(started_at.elapsed() < PATIENCE, "no {times} times {wanted} in {}", said());
+            std::thread::yield_now();
+        }
+    };
+    wait_for("gen generation 1 is served", 1);
+    for times in 1..=3 {
+        replace(&app.path().join("src/which"), guests::ECHO);
+        wait_for("the component is the same as before", times);
+    }
+    replace(&app.path().join("src/which"), guests::HELLO);
+    wait_for("gen generation 2 is served", 1);
+    let changed = said().lines().filter(|line| line.contains("changed: ")).count();
+    assert_eq!(changed, said().matches("changed: src/which").count(), "{}", said());
+    assert_eq!(n_builds(&count), 5, "{}", said());
+    drop(up);
+}
+
+#[test]
+fn what_somebody_writes_of_its_output_beside_the_sources_does_not_build_for_ever() {
+    let (app, _count) = generating_app("true");
+    let log = app.path().join("up.log");
+    let mut up = Up::through(app.path(), &[], Some(log));
+    up.line("up.log changes with each build: name it in .gitignore");
+    up.passed.clear();
+    replace(&app.path().join("src/which"), guests::HELLO);
+    up.line("gen generation 2 is served");
+    replace(&app.path().join("src/which"), guests::TRAP);
+    up.line("gen generation 3 is served");
+    let again = up.passed.iter().any(|line| line.contains("changed: up.log"));
+    assert!(!again, "{:?}", up.passed);
 }
 
 #[test]

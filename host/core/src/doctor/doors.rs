@@ -7,15 +7,25 @@ use crate::expiry::Expiry;
 /// What was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outside {
-    /// When the certificate for callers ends and how soon that is, or why it cannot be used; `None`
-    /// without one.
-    pub certificate: Option<Result<(String, Option<Expiry>), String>>,
+    /// The certificate for callers, or why it cannot be used; `None` without one.
+    pub certificate: Option<Result<Validity, String>>,
     /// Whether the operators' token is too short, or why it cannot be used; `None` without one.
     pub token: Option<Result<bool, String>>,
     /// Addresses that somebody else has.
     pub taken: Vec<Taken>,
     /// The data folder, where another host uses it.
     pub data_in_use: Option<String>,
+}
+
+/// When a certificate is believed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Validity {
+    /// When its time begins, where it has not begun.
+    pub begins: Option<String>,
+    /// When its time is over.
+    pub ends: String,
+    /// How soon that is, where somebody should hear of it.
+    pub expiry: Option<Expiry>,
 }
 
 /// An address that somebody else has.
@@ -40,13 +50,20 @@ pub fn examine(outside: &Outside) -> Vec<Finding> {
     findings
 }
 
-fn certificate(found: &Result<(String, Option<Expiry>), String>) -> Finding {
+fn certificate(found: &Result<Validity, String>) -> Finding {
     let subject = "certificate for callers";
     let trade =
         "nothing: a host that runs reads it again by itself, or at once on SIGHUP".to_owned();
     match found {
-        Ok((ends, None)) => ok(subject, format!("ends at {ends}")),
-        Ok((ends, Some(expiry))) => {
+        Ok(Validity { begins: Some(begins), .. }) => {
+            let why = "its time has not begun; callers do not believe it until then".to_owned();
+            let change =
+                "the clock of this machine, if that is wrong, or the certificate".to_owned();
+            let trouble = Trouble { why, change, trade };
+            bad(Verdict::Fail, subject, format!("begins at {begins}"), trouble)
+        }
+        Ok(Validity { ends, expiry: None, .. }) => ok(subject, format!("ends at {ends}")),
+        Ok(Validity { ends, expiry: Some(expiry), .. }) => {
             let why = format!("it {expiry}; callers do not believe it then");
             let verdict = if *expiry == Expiry::Over { Verdict::Fail } else { Verdict::Warn };
             let change = "renew it, and write it where tls_cert and tls_key say".to_owned();
@@ -119,10 +136,13 @@ mod tests {
     #[test]
     fn certificates_fail_once_they_are_over_or_unusable() {
         let of = |certificate| Outside { certificate: Some(certificate), ..Outside::default() };
-        let ends = |expiry| of(Ok(("2027".to_owned(), expiry)));
+        let ends = |expiry| of(Ok(Validity { begins: None, ends: "2027".to_owned(), expiry }));
         check(&ends(None), &[(Verdict::Ok, "ends at 2027")]);
         check(&ends(Some(Expiry::Day)), &[(Verdict::Warn, "ends at 2027")]);
         check(&ends(Some(Expiry::Over)), &[(Verdict::Fail, "ends at 2027")]);
+        let begins = Some("2026".to_owned());
+        let not_yet = of(Ok(Validity { begins, ..Validity::default() }));
+        check(&not_yet, &[(Verdict::Fail, "begins at 2026")]);
         check(&of(Err("no key".to_owned())), &[(Verdict::Fail, "cannot be used")]);
     }
 

@@ -73,6 +73,9 @@ impl fmt::Display for Refusal {
             Self::NoReplica => f.write_str(
                 "no replica of the app answers, and its labels or apart_from keep it off this host",
             ),
+            Self::Quarantined => f.write_str(
+                "hosts crashed while calls of this deployment ran, so it is not called any more",
+            ),
             Self::Draining => f.write_str("the host is shutting down"),
             Self::UpgradeUnsupported => {
                 f.write_str("protocol upgrades such as WebSocket are not supported")

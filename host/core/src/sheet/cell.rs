@@ -50,6 +50,9 @@ pub enum Why {
     /// Nothing runs without memory.
     #[error("nothing runs in no memory")]
     NoMemory,
+    /// Its machine is stopped, or it is itself.
+    #[error("it does not run")]
+    NotRunning,
     /// The same app on the same machine.
     #[error("the same app is on the same machine in row {0}, and is counted once")]
     Duplicate(u64),

@@ -118,7 +118,8 @@ impl Columns {
             columns.sort_by_key(|column| (column.heading.rank, column.at));
         }
         // A name is one cell's; what the others hold is not read.
-        for role in [Role::App, Role::Machine, Role::Kind, Role::Zone, Role::Environment] {
+        let names = [Role::App, Role::Machine, Role::Kind, Role::Zone, Role::Environment];
+        for role in names.into_iter().chain([Role::State]) {
             if let Some(columns) = self.by_role.get_mut(&role) {
                 let others = columns.split_off(1.min(columns.len()));
                 self.ignored.extend(others.into_iter().map(|column| column.title));

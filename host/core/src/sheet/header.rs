@@ -41,6 +41,7 @@ enum Word {
     App(u8),
     Zone,
     Environment,
+    State,
     Total,
     Id,
     /// Says nothing of its own.
@@ -50,7 +51,7 @@ enum Word {
     Unknown,
 }
 
-const WORDS: [(&str, Word); 27] = [
+const WORDS: [(&str, Word); 28] = [
     ("cpu cpus vcpu vcpus core cores vcore vcores processor processors", Word::Cpu),
     ("millicore millicores mcore mcores millicpu mcpu kerne prozessor", Word::Cpu),
     ("memory mem ram rss memoire mémoire speicher arbeitsspeicher", Word::Memory),
@@ -75,6 +76,7 @@ const WORDS: [(&str, Word); 27] = [
     ("count qty quantity number num no nr", Word::Count),
     ("zone az region dc datacenter datacentre site location rack", Word::Zone),
     ("env environment stage namespace umgebung", Word::Environment),
+    ("state status power powerstate lifecycle zustand", Word::State),
     ("total sum overall gesamt", Word::Total),
     ("id ids", Word::Id),
     ("the of per in for a each availability today desired running", Word::Filler),
@@ -90,7 +92,7 @@ const APPS: [&str; 4] = [
 
 /// Columns about these are of something else, whatever they mention besides.
 const OTHERS: &str = "comment comments note notes remark remarks owner team cost costs price \
-                      contact email mail url link version date since ticket image status arch \
+                      contact email mail url link version date since ticket image arch \
                       throttled throttling rps qps disk storage gpu network time hours hour \
                       seconds free available headroom idle swap credits restarts";
 
@@ -133,6 +135,12 @@ fn role(words: &[Word]) -> Option<(Role, u8)> {
         (false, true) => return amount(words, Resource::Memory),
         (false, false) => {}
     }
+    if has(Word::State) {
+        let of_state = |word: &Word| {
+            matches!(word, Word::State | Word::Machine | Word::Instance | Word::App(_))
+        };
+        return is_named(words, of_state).then_some((Role::State, 0));
+    }
     if has(Word::Flavour) || is_of_machine && has(Word::Sort) {
         return Some((Role::Kind, 0));
     }
@@ -146,23 +154,27 @@ fn role(words: &[Word]) -> Option<(Role, u8)> {
     }
     // These hold names, so a heading that says anything else besides is of something else.
     let app = |word: &Word| if let Word::App(rank) = word { Some(*rank) } else { None };
-    let is_named = |kin: fn(&Word) -> bool| {
-        let says_nothing = |word: &Word| matches!(word, Word::Filler | Word::Id | Word::App(3));
-        words.iter().all(|word| kin(word) || says_nothing(word))
-    };
     if is_of_machine {
         let of_machine =
             |word: &Word| matches!(word, Word::Machine | Word::Instance | Word::Used(4));
-        return is_named(of_machine).then_some((Role::Machine, u8::from(!has(Word::Machine))));
+        return is_named(words, of_machine)
+            .then_some((Role::Machine, u8::from(!has(Word::Machine))));
     }
     if has(Word::Zone) {
-        return is_named(|word| *word == Word::Zone).then_some((Role::Zone, 0));
+        return is_named(words, |word| *word == Word::Zone).then_some((Role::Zone, 0));
     }
     if has(Word::Environment) {
-        return is_named(|word| *word == Word::Environment).then_some((Role::Environment, 0));
+        return is_named(words, |word| *word == Word::Environment)
+            .then_some((Role::Environment, 0));
     }
     let rank = words.iter().filter_map(app).min()? + 4 * u8::from(has(Word::Id));
-    is_named(|word| matches!(word, Word::App(_))).then_some((Role::App, rank))
+    is_named(words, |word| matches!(word, Word::App(_))).then_some((Role::App, rank))
+}
+
+/// Whether all words are of one kind, but for some that say nothing.
+fn is_named(words: &[Word], kin: fn(&Word) -> bool) -> bool {
+    let says_nothing = |word: &Word| matches!(word, Word::Filler | Word::Id | Word::App(3));
+    words.iter().all(|word| kin(word) || says_nothing(word))
 }
 
 /// The role of a column of amounts.
@@ -284,6 +296,7 @@ mod tests {
             (Role::Capacity(MEMORY), "host RAM (GiB)|server memory"),
             (Role::Zone, "zone|AZ|availability zone|region"),
             (Role::Environment, "env|Environment|namespace|stage"),
+            (Role::State, "State|status|Instance state|power state|VM status|PowerState"),
         ] {
             for heading in headings.split('|') {
                 let read = Heading::read(heading).map(|heading| heading.role);
@@ -306,7 +319,7 @@ mod tests {
             "cpu model",
             "cpu/memory",
             "server cpu usage %",
-            "status",
+            "cost status",
             "last deploy",
             "GPU",
             "disk (GB)",

@@ -14,6 +14,11 @@ use crate::units::{Bytes, Cpu};
 const MOST_REPLICAS: u64 = 100_000;
 /// The most a replica or machine has: 10,000 cores, 1 PiB.
 const MOST: [(Resource, u64); 2] = [(Resource::Cpu, 10_000_000), (Resource::Memory, 1 << 50)];
+/// What lists of machines call those that do not run. Some are one of several words in a cell, as in
+/// `VM deallocated` or `PowerState/stopped`.
+const STOPPED: &str = "stopped stopping terminated terminating deallocated deallocating shutdown shutoff \
+                       shutting off poweredoff suspended hibernated halted inactive decommissioned \
+                       retired deleted gestoppt aus beendet arrêté éteint";
 /// What lines that sum up the others start with.
 const TOTALS: &str = "total totals sum subtotal sub-total summe gesamt average avg mean overall";
 
@@ -206,6 +211,13 @@ impl<'s> Reader<'s> {
     }
 }
 
+fn is_stopped(state: &str) -> bool {
+    let state = state.to_lowercase();
+    let mut words = state.split(|letter: char| !letter.is_alphanumeric());
+    words.any(|word| !word.is_empty() && STOPPED.split_whitespace().any(|one| one == word))
+        || state == "not running"
+}
+
 fn is_total(name: &str) -> bool {
     let name = name.to_lowercase().replace("grand ", "");
     let first = name.split([' ', ':', '(']).next().unwrap_or("");
@@ -216,6 +228,11 @@ impl Reads<'_> {
     fn read(mut self) -> Reading {
         let (reader, line) = (self.reader, self.line);
         let machines = reader.machines(line);
+        if reader.text(line, Role::State).is_some_and(is_stopped) {
+            // The machine is none of today's either, unless something else runs on it.
+            self.complain(reader.columns.of_role(Role::State).first(), Why::NotRunning, true);
+            return Reading::Lost(self.complaints, Vec::new());
+        }
         let app = reader.label(line, Role::App);
         if app.is_none() {
             self.complain(reader.columns.of_role(Role::App).first(), Why::NoName, true);

@@ -268,3 +268,24 @@ proptest! {
         prop_assert_eq!(lost.len(), usize::try_from(sheet.n_lost).unwrap());
     }
 }
+
+#[test]
+fn what_does_not_run_is_left_out_with_its_machine() {
+    check(
+        "Name,CPU,Memory (MiB),Host,Instance state\n\
+         a,500m,256,n1,running\nb,500m,256,n2,Stopped\nc,500m,256,n3,VM deallocated\n\
+         d,500m,256,n4,PowerState/off\ne,500m,256,n5,\nf,500m,256,n1,not running\n\
+         g,500m,256,n6,ok",
+        ',',
+        &expect![[r#"
+            2 a x1 asked 500m/256MiB used -/- on n1
+            6 e x1 asked 500m/256MiB used -/- on n5
+            8 g x1 asked 500m/256MiB used -/- on n6
+            row 3 b: Instance state is "Stopped": it does not run
+            row 4 c: Instance state is "VM deallocated": it does not run
+            row 5 d: Instance state is "PowerState/off": it does not run
+            row 7 f: Instance state is "not running": it does not run
+            assumed: each row is one replica, no column says how many
+        "#]],
+    );
+}

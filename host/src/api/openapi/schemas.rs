@@ -247,6 +247,7 @@ const SCHEMAS: [Schema; 36] = [
         &[
             ("asked", "string"),
             ("store_answers", "boolean"),
+            ("store_silent_seconds", "integer?"),
             ("trouble", "string?"),
             ("hosts", "[HostSummary]"),
         ],

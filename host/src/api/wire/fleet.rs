@@ -11,6 +11,9 @@ pub struct Hosts {
     pub asked: String,
     /// Whether it hears of the store; if not, this is what it knew last.
     pub store_answers: bool,
+    /// For how many seconds it has heard nothing of the store, or since its start; nothing while it does.
+    #[serde(default)]
+    pub store_silent_seconds: Option<u64>,
     /// Why the host that says this is not registered itself, and what to do about it.
     #[serde(default)]
     pub trouble: Option<String>,

@@ -10,7 +10,7 @@ use futures_util::{Stream, StreamExt};
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty, StreamBody};
 use hyper::body::Incoming;
-use steerage_core::id::Digest;
+use steerage_core::id::{Digest, HostName};
 use tokio_util::io::ReaderStream;
 
 use super::{Shelf, ShelfError};
@@ -28,18 +28,19 @@ const BYTES_A_SECOND: u64 = 256 << 10;
 const PROGRESS: Duration = Duration::from_secs(1);
 
 impl Shelf {
-    /// Sees to it that a component is here, fetching it from another host where it is not.
+    /// Sees to it that a component is here, fetching it from another host where it is not: from those
+    /// that are said to have it, and where they have not, from any other.
     ///
     /// # Errors
     /// No host that answers has it, or this one has no room for it.
-    pub async fn obtain(&self, digest: Digest) -> Result<(), ShelfError> {
+    pub async fn obtain(&self, digest: Digest, who_has: &[HostName]) -> Result<(), ShelfError> {
         let parts = self.parts();
         if parts.blobs.contains(&digest) {
             return Ok(());
         }
         let Some(peers) = &parts.peers else { return Ok(()) };
         let mut asked = Vec::new();
-        for peer in answering(peers) {
+        for peer in in_turn(answering(peers), who_has) {
             let within = patience(parts.max_component.get());
             let fetched = tokio::time::timeout(within, self.fetch_from(&peer, digest)).await;
             let too_long = || NotTaken::There(format!("not there within {within:?}"));
@@ -123,6 +124,14 @@ impl Shelf {
         }
         Err(text_of(response).await)
     }
+}
+
+/// Those first that are said to have something, and either in an order that is another one each time:
+/// many hosts ask at once, and must not all ask the same one.
+fn in_turn(mut all: Vec<Arc<Peer>>, who_has: &[HostName]) -> Vec<Arc<Peer>> {
+    fastrand::shuffle(&mut all);
+    all.sort_by_key(|peer| !who_has.contains(&peer.name));
+    all
 }
 
 fn answering(peers: &Peers) -> Vec<Arc<Peer>> {

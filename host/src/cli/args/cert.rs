@@ -22,6 +22,8 @@ pub enum CertVerb {
     Init(CertInit),
     /// Make a host's certificate
     Issue(CertIssue),
+    /// Make it again for the same names, before its time is over
+    Renew(CertRenew),
 }
 
 /// `steerage cert init`.
@@ -53,6 +55,23 @@ pub struct CertIssue {
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// How many days the certificate is valid
+    #[arg(long, default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=3650))]
+    pub days: u32,
+    /// Print nothing but errors
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+/// `steerage cert renew`.
+#[derive(Debug, Args)]
+pub struct CertRenew {
+    /// Folder with the host's files, as `steerage cert issue` made it
+    #[arg(value_name = "FOLDER")]
+    pub folder: PathBuf,
+    /// Folder with the authority
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_DIR)]
+    pub dir: PathBuf,
+    /// How many days the certificate is valid from now on
     #[arg(long, default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=3650))]
     pub days: u32,
     /// Print nothing but errors

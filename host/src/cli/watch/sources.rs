@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
 use std::time::SystemTime;
 
@@ -146,6 +147,9 @@ impl Stamp {
     fn of(path: &Path, before: Option<&Self>) -> Option<Self> {
         // Reading a pipe or a socket would wait for whoever writes it.
         let metadata = fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
+        if is_own_output(&metadata) {
+            return None;
+        }
         let (modified, n_bytes) = (metadata.modified().ok(), metadata.len());
         if let Some(before) = before
             && (before.modified, before.n_bytes) == (modified, n_bytes)
@@ -160,6 +164,15 @@ impl Stamp {
         }
         Some(Self { modified, n_bytes, content: hasher.finish() })
     }
+}
+
+/// Whether this process prints into the file: it says more with each build.
+fn is_own_output(file: &fs::Metadata) -> bool {
+    let is_it = |stream| {
+        fs::metadata(stream)
+            .is_ok_and(|stream| (stream.dev(), stream.ino()) == (file.dev(), file.ino()))
+    };
+    ["/dev/fd/1", "/dev/fd/2"].into_iter().any(is_it)
 }
 
 /// Whether this is a source, or a directory that may have some: not made by building, not what an

@@ -19,10 +19,17 @@ pub(crate) enum Builder {
     Command,
 }
 
-/// How often each file changed while a build ran, since it last changed while none did.
+/// How often a file may change at once after a build that led to nothing, and be somebody's.
+const ECHOES: u32 = 3;
+
+/// Who writes which file, as far as that shows.
 #[derive(Debug, Default)]
 pub(crate) struct Written {
+    /// How often each changed while a build ran, since it last changed while none did.
     times: BTreeMap<PathBuf, u32>,
+    /// How often each changed at once after such a build, one build after the other. What changes more
+    /// often is the work of whoever reads what is printed about builds, `tee` for one.
+    echoes: BTreeMap<PathBuf, u32>,
 }
 
 /// What a build leaves behind for its author.
@@ -54,6 +61,9 @@ impl Written {
     ) -> Changes {
         let mut changes = Changes::default();
         for (path, is_new_or_gone) in changed_content(before, after) {
+            if self.is_echo(&path) {
+                continue;
+            }
             let is_own = is_new_or_gone && builder == Builder::Command;
             let times = self.times.entry(path.clone()).or_default();
             *times += 1;
@@ -69,9 +79,27 @@ impl Written {
         changes
     }
 
-    /// A file changed while no build ran, so somebody writes it.
-    pub(crate) fn by_somebody(&mut self, path: &Path) {
-        self.times.remove(path);
+    /// Files changed while no build ran, so somebody writes them. Leaves those that say nothing but
+    /// that a build ended, and says which of them are from now on taken for such.
+    pub(crate) fn after_build(
+        &mut self,
+        is_at_once: bool,
+        touched: &mut BTreeSet<PathBuf>,
+    ) -> BTreeSet<PathBuf> {
+        touched.retain(|path| !self.is_echo(path));
+        for path in &*touched {
+            self.times.remove(path);
+            if is_at_once {
+                *self.echoes.entry(path.clone()).or_default() += 1;
+            }
+        }
+        self.echoes.retain(|path, times| *times > ECHOES || (is_at_once && touched.contains(path)));
+        touched.iter().filter(|path| self.is_echo(path)).cloned().collect()
+    }
+
+    /// Whether the file says nothing but that builds end.
+    fn is_echo(&self, path: &Path) -> bool {
+        self.echoes.get(path).is_some_and(|times| *times > ECHOES)
     }
 }
 
@@ -141,9 +169,9 @@ mod tests {
         fn edit(&mut self, file: &str, text: &str) {
             self.write(file, text);
             let after = self.sources.scan(&self.seen);
-            let touched = touched(&self.seen, &after);
+            let mut touched = touched(&self.seen, &after);
             assert_eq!(self.names(&touched), [file]);
-            touched.iter().for_each(|path| self.written.by_somebody(path));
+            self.written.after_build(false, &mut touched);
             self.seen = after;
         }
     }
@@ -186,5 +214,28 @@ mod tests {
         assert_eq!(app.build(Builder::Cargo, &[("new.rs", "1")]), ["new.rs"]);
         let mut app = Folder::with(&["main.py"]);
         assert_eq!(app.build(Builder::Command, &[("main.py", "1")]), ["main.py"]);
+    }
+
+    #[test]
+    fn what_changes_at_once_after_each_build_is_no_reason_for_another() {
+        let mut written = Written::default();
+        let all = |names: &[&str]| names.iter().map(PathBuf::from).collect::<BTreeSet<_>>();
+        let mut after = |is_at_once, names: &[&str]| {
+            let mut touched = all(names);
+            let newly_own = written.after_build(is_at_once, &mut touched);
+            (touched, newly_own)
+        };
+        for _ in 0..3 {
+            assert_eq!(after(true, &["up.log"]), (all(&["up.log"]), all(&[])));
+        }
+        // A person is not that quick each time.
+        assert_eq!(after(false, &["lib.rs"]), (all(&["lib.rs"]), all(&[])));
+        for _ in 0..3 {
+            assert_eq!(after(true, &["lib.rs", "up.log"]), (all(&["lib.rs", "up.log"]), all(&[])));
+        }
+        assert_eq!(after(true, &["up.log"]), (all(&["up.log"]), all(&["up.log"])));
+        // From now on it may change when it likes: what an app prints is in it too.
+        assert_eq!(after(false, &["up.log"]), (all(&[]), all(&[])));
+        assert_eq!(after(true, &["lib.rs", "up.log"]), (all(&["lib.rs"]), all(&[])));
     }
 }

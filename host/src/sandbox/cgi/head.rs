@@ -5,6 +5,8 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use steerage_core::units;
 
+use crate::header::is_forbidden;
+
 /// A head larger than this is not a head.
 const LARGEST: usize = 64 << 10;
 /// The most bytes of a line that a message repeats.
@@ -89,7 +91,7 @@ fn parse(text: &[u8]) -> Result<Response<()>, String> {
         // A name that begins with a space would be a line folded to the one before, which no one
         // may send; see RFC 9112, 5.2.
         let Ok(name) = HeaderName::from_bytes(name) else { return bad("has a bad name") };
-        if wasmtime_wasi_http::DEFAULT_FORBIDDEN_HEADERS.contains(&name) {
+        if is_forbidden(&name) {
             continue;
         }
         let Ok(value) = HeaderValue::from_bytes(value) else { return bad("has a bad value") };

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::fs;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use etcd_client::{Certificate, Client, ConnectOptions, Error, Identity, TlsOptions};
@@ -19,7 +19,9 @@ const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(6), Duration::from
 pub(super) struct Member {
     /// `http://HOST:PORT` or `https://HOST:PORT`.
     pub(super) address: String,
+    /// As they were at the start; what is in files may be renewed.
     options: ConnectOptions,
+    settings: Arc<EtcdSettings>,
     client: Mutex<Option<Client>>,
 }
 
@@ -31,44 +33,60 @@ impl fmt::Debug for Member {
 
 /// All members; nobody is asked yet.
 pub(super) async fn all(settings: &EtcdSettings) -> Result<Vec<Member>, StoreError> {
-    let mut options = ConnectOptions::new()
+    let options = options(settings)?;
+    let kind = if settings.tls.is_some() { "https" } else { "http" };
+    let settings = Arc::new(settings.clone());
+    let mut members = Vec::new();
+    for member in &settings.members {
+        let address = format!("{kind}://{member}");
+        // Without a user this only looks at the address and at the certificates.
+        let bare = bare(&settings)?;
+        Client::connect([&address], Some(bare)).await.map_err(|error| {
+            StoreError::BadAddress(format!("{address}: {}", super::error::causes(&error)))
+        })?;
+        let (options, settings) = (options.clone(), settings.clone());
+        members.push(Member { address, options, settings, client: Mutex::default() });
+    }
+    Ok(members)
+}
+
+/// How to connect, with what is in the files now.
+fn options(settings: &EtcdSettings) -> Result<ConnectOptions, StoreError> {
+    let options = bare(settings)?;
+    let Some((name, password)) = &settings.user else { return Ok(options) };
+    let password = match &settings.password_file {
+        Some(path) => &password_in(path)?,
+        None => password,
+    };
+    Ok(options.with_user(name, password))
+}
+
+/// The same without a user.
+fn bare(settings: &EtcdSettings) -> Result<ConnectOptions, StoreError> {
+    let options = ConnectOptions::new()
         .with_connect_timeout(ONE_TRY)
         .with_keep_alive(KEEP_ALIVE.0, KEEP_ALIVE.1)
         .with_keep_alive_while_idle(false)
         .with_auto_token_refresh(true)
         .with_require_leader(true);
-    if let Some(files) = &settings.tls {
-        options = options.with_tls(tls(files)?);
+    match &settings.tls {
+        Some(files) => Ok(options.with_tls(tls(files)?)),
+        None => Ok(options),
     }
-    let kind = if settings.tls.is_some() { "https" } else { "http" };
-    let mut members = Vec::new();
-    for member in &settings.members {
-        let address = format!("{kind}://{member}");
-        // Without a user this only looks at the address and at the certificates.
-        Client::connect([&address], Some(options.clone())).await.map_err(|error| {
-            StoreError::BadAddress(format!("{address}: {}", super::error::causes(&error)))
-        })?;
-        members.push(Member { address, options: options.clone(), client: Mutex::default() });
-    }
-    if let Some((name, password)) = &settings.user {
-        let password = match &settings.password_file {
-            Some(path) => &password_in(path)?,
-            None => password,
-        };
-        for member in &mut members {
-            member.options = member.options.clone().with_user(name, password);
-        }
-    }
-    Ok(members)
 }
 
 impl Member {
-    /// The connection; where etcd has users, this is where it is asked whether this is one.
+    /// The connection; where etcd has users, this is where it is asked whether this is one. A new one
+    /// is made with what is in the files by now: certificates are renewed.
     pub(super) async fn client(&self) -> Result<Client, Error> {
         if let Some(client) = &*self.kept() {
             return Ok(client.clone());
         }
-        let client = Client::connect([&self.address], Some(self.options.clone())).await?;
+        let options = options(&self.settings).unwrap_or_else(|error| {
+            tracing::warn!(%error, "going on with what was in the file before");
+            self.options.clone()
+        });
+        let client = Client::connect([&self.address], Some(options)).await?;
         *self.kept() = Some(client.clone());
         Ok(client)
     }

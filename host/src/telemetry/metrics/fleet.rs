@@ -2,6 +2,7 @@
 //! Reads nothing itself.
 
 use std::fmt;
+use std::time::Duration;
 
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::MetricType;
@@ -13,6 +14,8 @@ use super::NoLabels;
 pub struct FleetReading {
     /// Whether the store answers this host.
     pub store_answers: bool,
+    /// For how long it has not, which is how old what this host knows is.
+    pub store_silent: Duration,
     /// Hosts that are known, this one included.
     pub hosts: u64,
     /// Those of them that answer.
@@ -31,6 +34,11 @@ impl FleetReading {
         let answers = u64::from(self.store_answers);
         for (name, help, value) in [
             ("fleet_store_answers", "Whether the store answers this host", answers),
+            (
+                "fleet_store_silent_seconds",
+                "For how long this host has heard nothing of the store: as old is what it knows",
+                self.store_silent.as_secs(),
+            ),
             ("fleet_hosts", "Hosts that are known, this one included", self.hosts),
             (
                 "fleet_hosts_answering",

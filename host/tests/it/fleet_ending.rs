@@ -1,0 +1,109 @@
+//! What a host of a fleet leaves behind when it ends, and what is told of starts and ends.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures_util::future::join_all;
+use http::Request;
+use http_body_util::Full;
+use serde_json::Value;
+
+use crate::fleet::Fleet;
+use crate::harness::{Host, manifest, reader, says};
+
+#[tokio::test]
+async fn uploads_that_cannot_be_sent_twice_are_taken_while_their_host_ends() {
+    let Some(mut fleet) = Fleet::start(3).await else { return };
+    for host in ["h1", "h3"] {
+        fleet.stand(host, "cordoned").await;
+    }
+    let text = manifest("reader", "/reader/...", "[replicas]\nmin = 1\nmax = 1");
+    fleet.first().deploy(&reader(), &text).await;
+    assert_eq!(fleet.ready_on("reader", 1).await, ["h2"]);
+    fleet.stand("h3", "open").await;
+    let stop = AtomicBool::new(false);
+    // Far more than a host keeps to send it again.
+    let body = vec![b'x'; 1 << 20];
+    let (first, url) = (&fleet.hosts[0], fleet.hosts[0].url("/reader/"));
+    let uploads = (0..4).map(|_| async {
+        let mut n_uploads = 0;
+        while !stop.load(Ordering::Relaxed) {
+            let request = Request::post(&url).body(Full::new(body.clone().into())).unwrap();
+            let reply = first.send(request).await;
+            assert_eq!((reply.status.as_u16(), reply.text()), (200, "ok".to_owned()));
+            n_uploads += 1;
+        }
+        n_uploads
+    });
+    let ends = async {
+        first
+            .until("uploads", || async {
+                (first.metric("fleet_forwarded").await > 8.0).then_some(())
+            })
+            .await;
+        fleet.hosts[1].signal("TERM");
+        first
+            .until("move to the last host", || async {
+                (fleet.ready_on("reader", 1).await == ["h3"]).then_some(())
+            })
+            .await;
+        let before = first.metric("fleet_forwarded").await;
+        first
+            .until("uploads elsewhere", || async {
+                (first.metric("fleet_forwarded").await > before + 8.0).then_some(())
+            })
+            .await;
+        stop.store(true, Ordering::Relaxed);
+    };
+    let ((), n_uploads) = tokio::join!(ends, join_all(uploads));
+    assert!(n_uploads.iter().sum::<usize>() > 16);
+    assert!(fleet.hosts[1].wait().success());
+}
+
+async fn events(host: &Host) -> Vec<Value> {
+    let events = host.admin("GET", "/v1/events?limit=1000", "").await.json();
+    events["events"].as_array().unwrap().clone()
+}
+
+#[tokio::test]
+async fn events_say_through_whom_and_why_an_app_comes_to_run() {
+    let Some(fleet) = Fleet::start(2).await else { return };
+    fleet.stand("h1", "cordoned").await;
+    let text = manifest("app", "/app/...", "[replicas]\nmin = 1\nmax = 1");
+    fleet.first().deploy(&says("one"), &text).await;
+    assert_eq!(fleet.ready_on("app", 1).await, ["h2"]);
+    let told = fleet.event(fleet.first(), "deployed").await;
+    let message = told["message"].as_str().unwrap();
+    assert_eq!(message, "generation 1 of app was deployed through this host");
+    let told = fleet.event(&fleet.hosts[1], "placed").await;
+    assert!(told["message"].as_str().unwrap().contains("now runs generation 1"), "{told}");
+    for host in &fleet.hosts {
+        let events = events(host).await;
+        assert!(events.iter().all(|event| event["kind"] != "store_back"), "{events:?}");
+    }
+    assert!(events(&fleet.hosts[1]).await.iter().all(|event| event["kind"] != "deployed"));
+}
+
+#[tokio::test]
+async fn a_host_says_for_how_long_it_has_heard_nothing_of_the_store() {
+    let Some(mut fleet) = Fleet::start(1).await else { return };
+    let hosts = fleet.first().admin("GET", "/v1/hosts", "").await.json();
+    assert!(hosts["store_silent_seconds"].is_null(), "{hosts}");
+    fleet.etcd.kill(0);
+    let host = &fleet.hosts[0];
+    host.until("silence of the store", || async {
+        let hosts = host.admin("GET", "/v1/hosts", "").await.json();
+        (hosts["store_silent_seconds"].as_u64()? >= 2).then_some(())
+    })
+    .await;
+    assert!(host.metric("fleet_store_silent_seconds ").await >= 2.0);
+    let said = host.run(&["hosts"]).done();
+    assert!(said.stderr.contains("does not hear of the store, for "), "{said:?}");
+    fleet.etcd.run(0);
+    fleet.event(&fleet.hosts[0], "store_back").await;
+    fleet.hosts[0]
+        .until("end of the silence", || async {
+            let hosts = fleet.hosts[0].admin("GET", "/v1/hosts", "").await.json();
+            hosts["store_silent_seconds"].is_null().then_some(())
+        })
+        .await;
+}
