@@ -56,9 +56,6 @@ pub(super) fn run(args: &Up) -> anyhow::Result<()> {
     let alone = fs::Permissions::from_mode(0o700);
     let data = tempfile::Builder::new().prefix(DATA_PREFIX).permissions(alone).tempdir();
     let data = data.context("cannot make a temporary data directory")?;
-    // Where TMPDIR is below the app, this is no source of it (bford.info/cachedir).
-    fs::write(data.path().join("CACHEDIR.TAG"), "Signature: 8a477f597d28d172789f06886806bc55\n")
-        .context("cannot write into the temporary data directory")?;
     let host = serve::start(Settings {
         listen: args.listen,
         admin: ([127, 0, 0, 1], 0).into(),

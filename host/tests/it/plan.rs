@@ -177,4 +177,7 @@ fn what_is_no_plan_ends_with_255_and_says_what_to_do() {
     let said = run(&["plan", "--fleet", "nowhere.csv", "--host", LARGE]);
     assert_eq!(said.code, 255);
     assert!(said.stderr.contains("cannot read nowhere.csv"), "{said:?}");
+    let said = run(&["plan", "--fleet", "nowhere.csv", "--host", LARGE, "-o", "json"]);
+    let problem: Value = serde_json::from_str(said.stderr.trim()).unwrap();
+    assert_eq!((said.code, &problem["cause"]), (255, &json!("no_plan")), "{said:?}");
 }
