@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::HeaderMap;
-use http::request::Parts;
+use http_body::Body;
 use steerage_core::units::Bytes;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi_http::FieldMap;
@@ -130,10 +130,11 @@ impl Look {
 }
 
 impl Sent {
-    /// Counts a request with this head, and a body as full as it may get, until that is dropped.
-    pub(super) fn count(&self, request: &Parts) -> InSent {
-        let said = request.uri.path_and_query().map_or(0, |path| path.as_str().len());
-        let bytes = fields(&request.headers).saturating_add(said).saturating_add(BODY);
+    /// Counts this request, and its body as full as it may get, until that is dropped.
+    pub(super) fn count<B: Body>(&self, request: &http::Request<B>) -> InSent {
+        let said = request.uri().path_and_query().map_or(0, |path| path.as_str().len());
+        let body = body(!request.body().is_end_stream());
+        let bytes = fields(request.headers()).saturating_add(said).saturating_add(body);
         self.0.fetch_add(bytes, Ordering::Relaxed);
         InSent { all: self.clone(), bytes }
     }
@@ -270,10 +271,13 @@ mod tests {
         let sent = Sent::default();
         let mut meter = ResourceMeter::new(sent.clone());
         assert_eq!(meter.found_tasks(10).get(), 10 * TASK as u64);
-        let (head, ()) = http::Request::get("http://a/").body(()).unwrap().into_parts();
-        let one = sent.count(&head);
-        assert_eq!(meter.found_tasks(10).get(), (10 * TASK + BODY + 1) as u64);
-        drop(one);
+        let request = |body: &'static str| {
+            let body = http_body_util::Full::new(bytes::Bytes::from_static(body.as_bytes()));
+            sent.count(&http::Request::get("http://a/").body(body).unwrap())
+        };
+        let two = (request(""), request("text"));
+        assert_eq!(meter.found_tasks(10).get(), (10 * TASK + BODY + 2) as u64);
+        drop(two);
         assert_eq!(meter.found_tasks(0).get(), 0);
     }
 }
