@@ -24,6 +24,7 @@ use super::args::Up;
 use super::build::{Built, Wish};
 use super::screen::{Screen, Tone, warn};
 use super::watch::{self as watching, Builder, Sources, Watch};
+use super::whose::Whose;
 use super::{build, deploy, ending, host, human, logs};
 use crate::client::Client;
 use crate::config::{LogFormat, Settings};
@@ -44,7 +45,7 @@ pub(super) fn run(args: &Up) -> anyhow::Result<()> {
         // Nobody waits for a manifest to appear: the directory is the wrong one.
         App::read(&file)?;
     }
-    host::start_log(LogFormat::Text, "warn");
+    host::start_log(LogFormat::Text, &host::rust_log().unwrap_or_else(|| "warn".to_owned()));
     let runtime = super::runtime()?;
     // From here on a signal ends this in order, and so does what came while the host was starting.
     let mut signals = {
@@ -248,7 +249,7 @@ impl Session {
         let cannot = || format!("cannot follow the log of {name}");
         let mut lines = pin!(self.client.follow_logs(name.as_str(), 0).await.with_context(cannot)?);
         while let Some(line) = lines.next().await {
-            logs::print(self.screen, &line.with_context(cannot)?)?;
+            logs::print(self.screen, &Whose::default(), &line.with_context(cannot)?)?;
         }
         anyhow::bail!("the host closed the log of {name}")
     }
