@@ -41,6 +41,9 @@ pub(super) fn run(args: &Plan) -> anyhow::Result<()> {
 }
 
 fn show(paper: &Paper, args: &Plan, screen: Screen) -> anyhow::Result<()> {
+    if screen.is_json() && args.out.is_none() {
+        return screen.json(&json::report(paper));
+    }
     let text = match args.format {
         _ if screen.is_json() => {
             serde_json::to_string_pretty(&json::report(paper)).context("cannot write as JSON")?

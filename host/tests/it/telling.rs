@@ -62,6 +62,13 @@ async fn a_failure_is_a_problem_document_for_who_asked_for_json() {
         assert_eq!((said.code, &problem["cause"]), (2, &json!("usage")), "{said:?}");
         assert!(problem["detail"].as_str().unwrap().contains("--nonsense"), "{problem}");
     }
+    // What a terminal would obey is escaped as JSON has it, so that the document can still be read.
+    for words in [["ps", "--\u{202e}\u{9b}"], ["validate", "-f\u{202e}\u{9b}"]] {
+        let said = run(&[&words[..], &["-o", "json"]].concat());
+        let problem: serde_json::Value = serde_json::from_str(said.stderr.trim()).unwrap();
+        assert!(problem["detail"].as_str().unwrap().contains("\u{202e}\u{9b}"), "{said:?}");
+        assert!(!said.stderr.contains(['\u{202e}', '\u{9b}']), "{said:?}");
+    }
     let prose = run(&["ps", "--nonsense"]);
     assert!(prose.code == 2 && prose.stderr.starts_with("error: "), "{prose:?}");
     let help = run(&["ps", "--help", "-o", "json"]);
