@@ -194,9 +194,17 @@ impl ApiState {
         format!("{scheme}://{}", SocketAddr::new(ip, self.listen.port()))
     }
 
-    /// Refuses changes once the host is ending.
+    /// Refuses changes once the host is ending, or can keep none.
     fn check_open(&self) -> Result<(), Refusal> {
-        if self.front.shutdown.has_begun() { Err(Refusal::draining()) } else { Ok(()) }
+        if self.front.shutdown.has_begun() {
+            return Err(Refusal::draining());
+        }
+        if !self.agent.parts().ledger.is_there() {
+            let detail = "the data folder of this host was deleted or moved away while it runs: nothing \
+                          can be kept; move it back, or restart the host and restore a backup";
+            return Err(Refusal::new(Cause::DataLost, detail));
+        }
+        Ok(())
     }
 }
 

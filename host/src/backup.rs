@@ -16,7 +16,6 @@ use steerage_core::id::Digest;
 
 pub use self::error::BackupError;
 pub use self::restore::{AHEAD, restore};
-use crate::archive::{self, Reader, Writer};
 use crate::blobs::Blobs;
 
 /// The version of the format.
@@ -29,6 +28,8 @@ const COMPONENTS: &str = "components/";
 const LONGEST_MANIFEST: u64 = 64 << 20;
 /// How much is read or written at once.
 const CHUNK: usize = 64 << 10;
+/// Archives are made of blocks of so many bytes, and end with two empty ones.
+const BLOCK: u64 = 512;
 
 /// What is in a backup.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -83,7 +84,9 @@ impl Manifest {
     pub fn archive_bytes(&self) -> io::Result<u64> {
         let own = self.text()?.len() as u64;
         let parts = self.components.iter().map(|part| part.bytes);
-        Ok(archive::length([own, self.ledger.bytes].into_iter().chain(parts)))
+        let file = |bytes: u64| BLOCK.saturating_add(bytes.div_ceil(BLOCK).saturating_mul(BLOCK));
+        let files = [own, self.ledger.bytes].into_iter().chain(parts).map(file);
+        Ok(files.fold(2 * BLOCK, u64::saturating_add))
     }
 
     /// Writes the archive.
@@ -91,15 +94,15 @@ impl Manifest {
     /// # Errors
     /// A component or the ledger cannot be read as it was listed, or `out` takes no more.
     pub fn write(&self, out: impl Write, ledger: &mut impl Read, blobs: &Blobs) -> io::Result<()> {
-        let (mut writer, own) = (Writer::new(out), self.text()?);
-        writer.file(MANIFEST, own.len() as u64, &mut own.as_slice())?;
-        writer.file(LEDGER, self.ledger.bytes, ledger)?;
+        let (mut archive, own) = (tar::Builder::new(out), self.text()?);
+        append(&mut archive, MANIFEST, own.len() as u64, own.as_slice())?;
+        append(&mut archive, LEDGER, self.ledger.bytes, ledger)?;
         for part in &self.components {
             let digest: Digest = part.digest.parse().map_err(io::Error::other)?;
-            let mut file = File::open(blobs.path(&digest))?;
-            writer.file(&name_of(&digest), part.bytes, &mut file)?;
+            let file = File::open(blobs.path(&digest))?;
+            append(&mut archive, &name_of(&digest), part.bytes, file)?;
         }
-        writer.end().map(drop)
+        archive.into_inner()?.flush()
     }
 
     fn text(&self) -> io::Result<Vec<u8>> {
@@ -117,6 +120,30 @@ impl Manifest {
             parts.push((name_of(&digest), part));
         }
         Ok(parts)
+    }
+}
+
+/// Writes a file of exactly `size` bytes.
+fn append(
+    archive: &mut tar::Builder<impl Write>,
+    name: &str,
+    size: u64,
+    content: impl Read,
+) -> io::Result<()> {
+    let mut header = tar::Header::new_ustar();
+    header.set_entry_type(tar::EntryType::Regular);
+    header.set_size(size);
+    header.set_mode(0o600);
+    header.set_uid(0);
+    header.set_gid(0);
+    let mut content = content.take(size);
+    archive.append_data(&mut header, name, &mut content)?;
+    match content.limit() {
+        0 => Ok(()),
+        missing => {
+            let why = format!("{name} has {} bytes and not {size}", size - missing);
+            Err(io::Error::new(io::ErrorKind::UnexpectedEof, why))
+        }
     }
 }
 
@@ -188,46 +215,46 @@ fn each_part(
     let cannot_read = |source| BackupError::Read { path: path.to_owned(), source };
     let file = File::open(path).map_err(cannot_read)?;
     let size = file.metadata().map_err(cannot_read)?.len();
-    let mut reader = Reader::new(BufReader::with_capacity(CHUNK, file));
-    let manifest = read_manifest(&mut reader).map_err(|error| error.of(path))?;
+    let mut archive = tar::Archive::new(BufReader::with_capacity(CHUNK, file));
+    let mut files = archive.entries().map_err(cannot_read)?;
+    let manifest = read_manifest(&mut files).map_err(|error| error.of(path))?;
     let parts = manifest.parts().map_err(|error| error.of(path))?;
     for (name, part) in parts {
         let unread = |error| BackupError::from_io(error, &name).of(path);
-        match reader.next_file().map_err(unread)? {
-            Some((found, bytes)) if found == name && bytes == part.bytes => {}
-            Some((found, bytes)) => {
-                let why = format!(
-                    "{name} of {} bytes is listed, and {found} of {bytes} is there",
-                    part.bytes
-                );
-                return Err(damaged(why).of(path));
-            }
-            None => return Err(damaged(format!("{name} is listed and missing")).of(path)),
+        let Some(mut file) = files.next().transpose().map_err(unread)? else {
+            return Err(damaged(format!("{name} is listed and missing")).of(path));
+        };
+        let (found, bytes) = (name_in(&file), file.size());
+        if found != name || bytes != part.bytes {
+            let listed = part.bytes;
+            let why =
+                format!("{name} of {listed} bytes is listed, and {found} of {bytes} is there");
+            return Err(damaged(why).of(path));
         }
-        let mut content = Summed::new(&mut reader);
+        let mut content = Summed::new(&mut file);
         show(&name, &mut content).map_err(unread)?;
         if content.end().1 != *part {
             return Err(damaged(format!("{name} is not what it was")).of(path));
         }
     }
-    let rest =
-        reader.next_file().map_err(|error| BackupError::from_io(error, "its end").of(path))?;
+    let rest = files.next().transpose();
+    let rest = rest.map_err(|error| BackupError::from_io(error, "its end").of(path))?;
     if rest.is_some() || manifest.archive_bytes().map_err(cannot_read)? != size {
         return Err(damaged("there is more in it than it lists".to_owned()).of(path));
     }
     Ok(manifest)
 }
 
-fn read_manifest(reader: &mut Reader<impl Read>) -> Result<Manifest, BackupError> {
+fn read_manifest<R: Read>(files: &mut tar::Entries<'_, R>) -> Result<Manifest, BackupError> {
     let not_one = |why: String| BackupError::NotBackup { path: Default::default(), why };
-    let first = reader.next_file().map_err(|error| not_one(error.to_string()))?;
+    let first = files.next().transpose().map_err(|error| not_one(error.to_string()))?;
     let is_one =
-        first.as_ref().is_some_and(|(name, size)| name == MANIFEST && *size <= LONGEST_MANIFEST);
-    if !is_one {
+        |file: &tar::Entry<'_, R>| name_in(file) == MANIFEST && file.size() <= LONGEST_MANIFEST;
+    let Some(mut file) = first.filter(is_one) else {
         return Err(not_one(format!("it does not begin with {MANIFEST}")));
-    }
+    };
     let mut text = Vec::new();
-    reader.read_to_end(&mut text).map_err(|error| BackupError::from_io(error, MANIFEST))?;
+    file.read_to_end(&mut text).map_err(|error| BackupError::from_io(error, MANIFEST))?;
     let told: serde_json::Value = serde_json::from_slice(&text)
         .map_err(|error| damaged(format!("{MANIFEST} makes no sense: {error}")))?;
     match told.get("format").and_then(serde_json::Value::as_u64) {
@@ -238,6 +265,10 @@ fn read_manifest(reader: &mut Reader<impl Read>) -> Result<Manifest, BackupError
         None => return Err(not_one(format!("{MANIFEST} does not say its format"))),
     }
     serde_json::from_value(told).map_err(|error| damaged(format!("{MANIFEST}: {error}")))
+}
+
+fn name_in(file: &tar::Entry<'_, impl Read>) -> String {
+    String::from_utf8_lossy(&file.path_bytes()).into_owned()
 }
 
 fn name_of(digest: &Digest) -> String {

@@ -8,7 +8,6 @@ mod fleet;
 mod follow;
 mod upload;
 
-use std::error::Error;
 use std::io;
 use std::path::Path;
 use std::time::Duration;
@@ -22,8 +21,8 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client as Connections;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::client::legacy::{Client as Connections, Error as SendError};
 use hyper_util::rt::TokioExecutor;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -314,23 +313,6 @@ impl Client {
         let status = response.status();
         let text = self.read(response).await?;
         Err(self.refused(status, &text))
-    }
-
-    fn not_sent(&self, error: SendError) -> ClientError {
-        if error.is_connect() {
-            return ClientError::Unreachable { url: self.url.clone(), source: Box::new(error) };
-        }
-        // The library's own words say little; the first cause says what happened.
-        let mut cause: &dyn Error = &error;
-        let mut is_no_http = false;
-        while let Some(deeper) = cause.source() {
-            is_no_http |= deeper.downcast_ref().is_some_and(hyper::Error::is_parse);
-            cause = deeper;
-        }
-        if is_no_http {
-            return self.not_admin("it does not answer in HTTP; where TLS is spoken, say https://");
-        }
-        self.broken(&cause)
     }
 }
 

@@ -50,6 +50,8 @@ pub struct Settings {
     pub token_file: Option<PathBuf>,
     /// Certificate and key for callers; plain text without.
     pub tls: Option<tls::Files>,
+    /// What the host writes into its own log, as `tracing` reads it.
+    pub log: String,
     /// How the host writes its own log.
     pub log_format: LogFormat,
     /// How long calls may go on once the host was told to end.
@@ -141,6 +143,9 @@ const QUEUE: u32 = 10_000;
 /// 1 s: as often as load balancers look at a host's health.
 const LAME_DUCK: Duration = Duration::from_secs(1);
 
+/// State changes, and nothing for each call.
+const DEFAULT_LOG: &str = "info";
+
 impl Settings {
     /// Settings with every default, for a host on this machine that keeps its data in `data` and
     /// compiles with `compiler`.
@@ -159,6 +164,7 @@ impl Settings {
             cache: None,
             token_file: None,
             tls: None,
+            log: DEFAULT_LOG.to_owned(),
             log_format: LogFormat::Text,
             drain_timeout: Duration::from_secs(30),
             lame_duck: LAME_DUCK,

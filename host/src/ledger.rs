@@ -25,7 +25,8 @@ use self::index::IndexRecord;
 use self::record::DeploymentRecord;
 use self::tables::{COPIES, CURRENT, DEPLOYMENTS, INDEX, LAST, REFS, Tables, is_used};
 
-const FILE: &str = "steerage.redb";
+/// The file in a data folder; where it is, a host has its data.
+pub const FILE: &str = "steerage.redb";
 /// Memory for pages of the database. The system keeps them as well, so this saves a few system calls
 /// a read; what is worth more here is that idle apps take no memory.
 const CACHE: usize = 4 << 20;

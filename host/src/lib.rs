@@ -3,7 +3,6 @@
 
 pub mod agent;
 pub mod api;
-pub mod archive;
 pub mod backup;
 pub mod blobs;
 pub mod budget;

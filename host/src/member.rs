@@ -25,6 +25,7 @@ use crate::fleet::Fleet;
 use crate::fleet::record::HostRecord;
 use crate::forward;
 use crate::identity::Identity;
+use crate::reload::Reload;
 use crate::shutdown::Shutdown;
 use crate::store::LeaseId;
 use crate::telemetry::events::{Event, Events, Severity};
@@ -51,6 +52,8 @@ pub struct Member {
     pub history: Option<Duration>,
     /// Whether it is ending.
     pub shutdown: Shutdown,
+    /// Asks for the certificate to be read again.
+    pub reload: Reload,
 }
 
 /// What the parts of the story share.

@@ -16,11 +16,12 @@ use std::sync::atomic::AtomicU64;
 use std::time::{Instant, SystemTime};
 
 use steerage_core::id::HostName;
+use steerage_core::units;
 use tokio::runtime::{Builder, Runtime};
 
 pub use self::disk::keep_private;
 use self::files::Files;
-pub use self::running::{Host, Signals};
+pub use self::running::{AtReload, Host, Signals};
 use self::watch::MemoryWatch;
 use crate::agent::{Agent, DeployError};
 use crate::api::auth::AuthError;
@@ -191,7 +192,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     control.spawn(agent.clone().sweep(since));
     if let (Some(joined), Some(peers)) = (joined, ingress.peers) {
         let doors = fleet::Doors { listen: ingress.listen, admin, peers };
-        joined.start(&settings, &doors, agent.clone(), &shutdown, &control);
+        joined.start(&settings, &doors, agent.clone(), (&shutdown, &reload), &control);
     }
     control.spawn(shelf.clone().keep_tidy());
     let token = files.token.clone();
@@ -236,8 +237,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
 }
 
 fn started(n_restored: usize) -> Event {
-    let apps = if n_restored == 1 { "app" } else { "apps" };
-    Event::now("started", format!("serving {n_restored} {apps} from before"))
+    Event::now("started", format!("serving {} from before", units::many(n_restored, "app")))
 }
 
 fn open_admin(

@@ -14,6 +14,13 @@ use crate::quote::Quoted;
 pub use self::cpu::Cpu;
 pub use self::duration::{parse_duration, show_duration};
 
+/// So many of something: `1 app`, `2 apps`.
+pub fn many(number: impl fmt::Display, word: &str) -> String {
+    let number = number.to_string();
+    let end = if number == "1" { "" } else { "s" };
+    format!("{number} {word}{end}")
+}
+
 /// A text that is not an amount of the unit asked for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{} is not {kind}: expected {expected}", Quoted(.value))]

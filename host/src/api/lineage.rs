@@ -4,6 +4,8 @@
 use axum::Json;
 use axum::extract::State;
 
+use steerage_core::units;
+
 use super::deploy::to_the_end;
 use super::problem::Refusal;
 use super::{Shared, wire};
@@ -26,6 +28,7 @@ pub(super) async fn import(
     let imported = to_the_end(&state, work).await?;
     let apps: Vec<String> = imported.apps.iter().map(ToString::to_string).collect();
     let left_out = imported.left_out.into_iter().map(|(app, why)| (app.to_string(), why));
-    let done = format!("the store was given {} apps that it did not know", apps.len());
+    let done =
+        format!("the store was given {} that it did not know", units::many(apps.len(), "app"));
     Ok(Json(wire::FleetChanged { done, apps, left_out: left_out.collect() }))
 }

@@ -188,10 +188,6 @@ pub(super) async fn healthz() -> Response {
 /// `GET /readyz`.
 pub(super) async fn readyz(State(state): State<Shared>) -> Result<Response, Refusal> {
     state.check_open()?;
-    if !state.agent.parts().ledger.is_there() {
-        let detail = "the data folder of this host was deleted or moved away while it runs";
-        return Err(Refusal::new(Cause::DataLost, detail));
-    }
     let fleet = state.front.fleet.as_ref();
     if fleet.is_some_and(|fleet| !fleet.is_known()) {
         let detail = "this host does not know yet which apps its fleet has; it reads the store";

@@ -77,12 +77,11 @@ pub enum BackupError {
 impl BackupError {
     /// What came of reading a part of a backup.
     pub(super) fn from_io(error: io::Error, what: &str) -> Self {
-        match error.kind() {
-            io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData => {
-                super::damaged(format!("{what}: {error}"))
-            }
-            _ => Self::Read { path: PathBuf::new(), source: error },
+        // What the system says has a number; the rest is what was found in the file.
+        if error.raw_os_error().is_some() {
+            return Self::Read { path: PathBuf::new(), source: error };
         }
+        super::damaged(format!("{what}: {error}"))
     }
 
     /// The same, of the file at `path`.

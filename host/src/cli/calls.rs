@@ -19,10 +19,11 @@ pub(super) async fn run(args: &Calls) -> anyhow::Result<()> {
         .calls(&args.app, args.lines)
         .await
         .with_context(|| format!("cannot read the calls of {}", args.app))?;
+    let whose = whose::ask(&client, Some(&args.app)).await;
     if screen.is_json() {
-        return screen.json(&calls);
+        return screen.json(&whose.seen(&calls));
     }
-    whose::tell(screen, &client, Some(&args.app)).await;
+    whose.tell(screen);
     if calls.calls.is_empty() {
         if args.lines == 0 {
             return screen.hint("no calls were asked for (-n 0)");

@@ -24,6 +24,7 @@ use super::args::{Cert, CertInit, CertIssue, CertRenew, CertVerb};
 use super::ending::Refused;
 use super::screen::Screen;
 use crate::identity::{CA, CERTIFICATE, Identity, KEY};
+use crate::pem;
 
 const CA_KEY: &str = "ca.key";
 /// The authority's name, which people see in error messages only.
@@ -181,16 +182,18 @@ impl Authority {
                 ))
             })
         };
-        let (pem, key) = (read(CA)?, read(CA_KEY)?);
+        let (text, key) = (read(CA)?, read(CA_KEY)?);
         let refused = |file, why: &dyn std::fmt::Display| {
             Refused(format!("cannot use {}: {why}", folder.join(file).display()))
         };
-        let (_, block) = parse_x509_pem(pem.as_bytes()).map_err(|error| refused(CA, &error))?;
+        pem::certificates(text.as_bytes()).map_err(|why| refused(CA, &why))?;
+        pem::private_key(key.as_bytes()).map_err(|why| refused(CA_KEY, &why))?;
+        let (_, block) = parse_x509_pem(text.as_bytes()).map_err(|error| refused(CA, &error))?;
         let parsed = block.parse_x509().map_err(|error| refused(CA, &error))?;
         let ends = Timestamp::from_second(parsed.validity().not_after.timestamp())?;
         let keys = KeyPair::from_pem(&key).map_err(|error| refused(CA_KEY, &error))?;
-        let issuer = Issuer::from_ca_cert_pem(&pem, keys).map_err(|error| refused(CA, &error))?;
-        Ok(Self { pem, ends, issuer })
+        let issuer = Issuer::from_ca_cert_pem(&text, keys).map_err(|error| refused(CA, &error))?;
+        Ok(Self { pem: text, ends, issuer })
     }
 
     /// A certificate that outlives its authority would stop working before its time.

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::screen::{self, warn};
+use super::screen::{self, warn, warn_json};
 use crate::client::ClientError;
 use crate::config::Wrong;
 use crate::manifest::Mistakes;
@@ -71,7 +71,7 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
     let code = code(error);
     if screen::is_json() {
         // One line, so that a program which reads lines has it whole.
-        warn(&serde_json::to_string(&problem(error, code)).unwrap_or_else(|_| render(error)));
+        warn_json(&problem(error, code));
     } else {
         warn(&render(error));
     }
@@ -83,7 +83,7 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
 pub fn misread(error: &clap::Error, words: impl Iterator<Item = OsString>) -> ExitCode {
     if error.use_stderr() && asks_for_json(words) {
         let text = error.render().to_string();
-        warn(&problem_of(Code::Usage, text.strip_prefix("error: ").unwrap_or(&text)).to_string());
+        warn_json(&problem_of(Code::Usage, text.strip_prefix("error: ").unwrap_or(&text)));
     } else {
         // Clap knows where what belongs. Nobody is left to be told that it cannot be printed.
         error.print().ok();

@@ -10,7 +10,8 @@ use super::again::following;
 use super::args::Events;
 use super::screen::{Screen, Tone};
 use super::visible::visible;
-use super::{human, remote, whose};
+use super::whose::{self, Whose};
+use super::{human, remote};
 use crate::api::wire;
 
 /// Runs the verb.
@@ -18,26 +19,31 @@ pub(super) async fn run(args: &Events) -> anyhow::Result<()> {
     let screen = Screen::new(args.print);
     let client = remote::connect(&args.remote)?;
     let app = args.app.as_deref();
-    whose::tell(screen, &client, None).await;
+    let whose = whose::ask(&client, None).await;
+    whose.tell(screen);
     let cannot = || match app {
         Some(app) => format!("cannot read the events of {app}"),
         None => "cannot read the host's events".to_owned(),
     };
     if !args.follow {
         let events = client.events(app, args.lines).await.with_context(cannot)?;
-        return events.iter().try_for_each(|event| print(screen, event));
+        return events.iter().try_for_each(|event| print(screen, &whose, event));
     }
     let mut events =
         pin!(following(screen, args.lines, |n_events| { client.follow_events(app, n_events) }));
     while let Some(event) = events.next().await {
-        print(screen, &event.with_context(cannot)?)?;
+        print(screen, &whose, &event.with_context(cannot)?)?;
     }
     Ok(())
 }
 
 /// Prints one event, as data or as text.
-pub(super) fn print(screen: Screen, event: &wire::Event) -> anyhow::Result<()> {
-    if screen.is_json() { screen.json_line(event) } else { screen.say(&text(screen, event)) }
+pub(super) fn print(screen: Screen, whose: &Whose, event: &wire::Event) -> anyhow::Result<()> {
+    if screen.is_json() {
+        screen.json_line(&whose.seen(event))
+    } else {
+        screen.say(&text(screen, event))
+    }
 }
 
 /// The event in one line, then its evidence and advice, indented.
@@ -64,4 +70,30 @@ pub(super) fn text(screen: Screen, event: &wire::Event) -> String {
         text.push_str(&format!("\n    next: {}", told(advice)));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+    use serde_json::json;
+
+    use super::*;
+    use crate::cli::args::Print;
+
+    #[test]
+    fn a_burst_says_since_when_and_which_call_to_look_up() {
+        let event = json!({
+            "id": 7, "first_at": "2026-11-25T17:04:05.120Z", "at": "2026-11-25T17:09:00.001Z",
+            "kind": "trapped", "severity": "error", "app": "shop", "generation": 3,
+            "call": "45bbf4d1b0546ee29ac160d8dbb46513", "count": 40, "message": "it panicked",
+            "evidence": {}, "advice": "see `steerage logs shop`"
+        });
+        let event: wire::Event = serde_json::from_value(event).unwrap();
+        let print = Print { output: crate::cli::args::Format::Table, quiet: false };
+        expect![[r#"
+            17:09:00.001Z  shop  trapped  it panicked (40 times since 17:04:05.120Z)
+                call: 45bbf4d1
+                next: see `steerage logs shop`"#]]
+        .assert_eq(&text(Screen::new(print), &event));
+    }
 }

@@ -4,8 +4,8 @@
 use anyhow::Context as _;
 
 use super::args::{Fleet, FleetVerb};
-use super::remote;
 use super::screen::{Screen, Tone};
+use super::{human, remote};
 
 /// Runs the verb.
 pub(super) async fn run(args: &Fleet) -> anyhow::Result<()> {
@@ -26,6 +26,10 @@ pub(super) async fn run(args: &Fleet) -> anyhow::Result<()> {
         screen.say(&format!("{}{apps}{}", changed.done, left.collect::<String>()))?;
     }
     let n_left = changed.left_out.len();
-    anyhow::ensure!(n_left == 0, "the store does not know {n_left} apps of this host");
+    anyhow::ensure!(
+        n_left == 0,
+        "the store does not know {} of this host",
+        human::many(n_left, "app")
+    );
     Ok(())
 }

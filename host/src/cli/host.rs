@@ -21,11 +21,10 @@ use crate::api::wire;
 use crate::config::{File, LogFormat, Settings, Wrong};
 use crate::identity::Identity;
 use crate::listener::tls;
+use crate::serve::AtReload;
 use crate::telemetry::chain;
 use crate::{kernel, serve};
 
-/// What is logged when `RUST_LOG` does not say.
-const DEFAULT_LOG: &str = "info";
 /// What runs guests logs as warnings what guests do: one function of preview 1, called in a loop, is
 /// gigabytes a minute. It also opens a span for each call of a host function, which costs more than
 /// many of these functions. Silent unless `RUST_LOG` names them.
@@ -37,15 +36,20 @@ pub(super) fn run(args: &Host) -> anyhow::Result<()> {
         return self::check(args, check);
     }
     let settings = settings(&args.wishes, args.wishes.config.as_deref())?;
-    start_log(settings.log_format, DEFAULT_LOG);
+    let set_filter = start_log(settings.log_format, &settings.log);
     warn_of_troubles(&settings);
     serve::keep_private();
+    let log = settings.log.clone();
     let runtime = super::runtime()?;
     let signals = {
         let _inside = runtime.enter();
         serve::Signals::listen().context("the host cannot wait for signals")?
     };
     let host = serve::start(settings).context("the host cannot start")?;
+    if let (Some(config), Some(set_filter)) = (args.wishes.config.clone(), set_filter) {
+        let log = LogFilter { said: said(&args.wishes), config, current: log, set_filter };
+        host.at_reload(log);
+    }
     // Whoever started this with port 0 learns the addresses here, once both doors are open.
     let mut facts = Facts::default();
     facts.add("apps", url(host.listen, host.is_tls));
@@ -67,21 +71,60 @@ pub(super) fn this_program() -> anyhow::Result<PathBuf> {
     env::current_exe().context("cannot find the program that is running")
 }
 
-/// Starts the host's own log on stderr; only the first call of a process counts.
-pub(super) fn start_log(format: LogFormat, default: &str) {
-    let filter = EnvFilter::new(log_filter(env::var("RUST_LOG").ok(), default));
+/// Replaces the filter of the log.
+type SetFilter = Box<dyn Fn(EnvFilter) + Send>;
+
+/// Starts the host's own log on stderr; only the first call of a process counts. Returns what replaces
+/// its filter.
+pub(super) fn start_log(format: LogFormat, filter: &str) -> Option<SetFilter> {
+    let filter = EnvFilter::new(log_filter(filter));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-    let started = match format {
-        LogFormat::Text => log.with_ansi(io::stderr().is_terminal()).try_init(),
-        LogFormat::Json => log.json().with_current_span(true).with_span_list(false).try_init(),
-    };
-    started.ok();
+    match format {
+        LogFormat::Text => {
+            let log = log.with_ansi(io::stderr().is_terminal()).with_filter_reloading();
+            let handle = log.reload_handle();
+            log.try_init().ok()?;
+            Some(Box::new(move |filter| drop(handle.reload(filter))))
+        }
+        LogFormat::Json => {
+            let log = log.json().with_current_span(true).with_span_list(false);
+            let log = log.with_filter_reloading();
+            let handle = log.reload_handle();
+            log.try_init().ok()?;
+            Some(Box::new(move |filter| drop(handle.reload(filter))))
+        }
+    }
 }
 
-fn log_filter(wished: Option<String>, default: &str) -> String {
-    // A filter that cannot be read is as good as none.
-    let wished = wished.filter(|wished| EnvFilter::builder().parse(wished).is_ok());
-    let mut filter = wished.filter(|wished| !wished.is_empty()).unwrap_or_else(|| default.into());
+/// What `RUST_LOG` says, if that is a filter.
+pub(super) fn rust_log() -> Option<String> {
+    let said = env::var("RUST_LOG").ok()?;
+    (!said.is_empty() && EnvFilter::builder().parse(&said).is_ok()).then_some(said)
+}
+
+/// What is logged, read again from the file of settings when an operator asks.
+struct LogFilter {
+    said: Vec<(&'static str, String)>,
+    config: PathBuf,
+    current: String,
+    set_filter: SetFilter,
+}
+
+impl AtReload for LogFilter {
+    fn read_again(&mut self) -> Result<Option<String>, String> {
+        let settings = read(&self.config).and_then(|file| read_settings(&self.said, Some(&file)));
+        let wanted = settings.map_err(|error| format!("{error:#}"))?.log;
+        if wanted == self.current {
+            return Ok(None);
+        }
+        (self.set_filter)(EnvFilter::new(log_filter(&wanted)));
+        self.current = wanted;
+        Ok(Some(format!("the log shows {} now", self.current)))
+    }
+}
+
+fn log_filter(wished: &str) -> String {
+    let mut filter = wished.to_owned();
     let named = |target: &str| {
         filter.split(',').any(|directive| directive.split(['=', '[']).next() == Some(target))
     };
@@ -94,16 +137,27 @@ fn log_filter(wished: Option<String>, default: &str) -> String {
 
 /// The settings that an operator wishes for, with this file.
 pub(super) fn settings(wishes: &Wishes, file: Option<&Path>) -> anyhow::Result<Settings> {
-    let file = file.map(read).transpose()?;
-    let program = this_program()?;
-    Settings::read(&wishes.flags.said, file.as_ref(), &kernel::machine(), program).map_err(refused)
+    read_settings(&said(wishes), file.map(read).transpose()?.as_ref())
+}
+
+fn read_settings(said: &[(&'static str, String)], file: Option<&File>) -> anyhow::Result<Settings> {
+    Settings::read(said, file, &kernel::machine(), this_program()?).map_err(refused)
+}
+
+/// What flags and environment say; of the log also the variable that other programs know.
+fn said(wishes: &Wishes) -> Vec<(&'static str, String)> {
+    let mut said = wishes.flags.said.clone();
+    if said.iter().all(|(key, _)| *key != "log") {
+        said.extend(rust_log().map(|filter| ("log", filter)));
+    }
+    said
 }
 
 /// The same, and what they name is looked at, as a host that starts would.
 fn settings_and_files(wishes: &Wishes, file: &Path) -> anyhow::Result<Settings> {
     let (file, program) = (read(file)?, this_program()?);
     let machine = kernel::machine();
-    Settings::check(&wishes.flags.said, Some(&file), &machine, program, &look).map_err(refused)
+    Settings::check(&said(wishes), Some(&file), &machine, program, &look).map_err(refused)
 }
 
 /// What is wrong with the files that settings name.
@@ -196,16 +250,13 @@ mod tests {
     fn what_guests_cause_is_not_logged_unless_it_is_named() {
         let silent = "wasmtime_wasi=off,wasmtime_wasi_http=off,wasmtime_wasi_io=off";
         for (wished, filter) in [
-            (None, format!("info,{silent}")),
-            (Some(""), format!("info,{silent}")),
-            (Some("steerage=loud"), format!("info,{silent}")),
-            (Some("debug"), format!("debug,{silent}")),
+            ("debug", format!("debug,{silent}")),
             (
-                Some("warn,wasmtime_wasi=trace"),
+                "warn,wasmtime_wasi=trace",
                 "warn,wasmtime_wasi=trace,wasmtime_wasi_http=off,wasmtime_wasi_io=off".to_owned(),
             ),
         ] {
-            assert_eq!(log_filter(wished.map(str::to_owned), DEFAULT_LOG), filter);
+            assert_eq!(log_filter(wished), filter);
         }
     }
 }

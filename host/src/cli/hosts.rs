@@ -161,14 +161,16 @@ async fn wait_until_empty(
         if !has_told && n_looks % 8 == 2 {
             has_told = tell_stuck(screen, client, &args.host).await;
         }
-        progress
-            .set_message(format!("{} replicas left, {} still ready", host.replicas, host.ready));
+        progress.set_message(format!(
+            "{} left, {} still ready",
+            human::many(host.replicas, "replica"),
+            host.ready
+        ));
         anyhow::ensure!(
             Instant::now() < until,
-            "{} still has {} {} after {} s; `steerage plan` says what has no room elsewhere",
+            "{} still has {} after {} s; `steerage plan` says what has no room elsewhere",
             args.host,
-            host.replicas.max(host.ready),
-            if host.replicas.max(host.ready) == 1 { "replica" } else { "replicas" },
+            human::many(host.replicas.max(host.ready), "replica"),
             args.timeout
         );
         tokio::time::sleep(LOOK_EVERY).await;
@@ -224,6 +226,10 @@ pub(super) async fn scale(args: &Scale) -> anyhow::Result<()> {
         return screen.json(&told);
     }
     let app = screen.paint(Tone::Strong, &args.app);
-    screen.say(&format!("{app} shall have {} replicas; it has {} now", told.wanted, told.ready))?;
+    screen.say(&format!(
+        "{app} shall have {}; it has {} now",
+        human::many(told.wanted, "replica"),
+        told.ready
+    ))?;
     screen.hint("`steerage show` tells where they are")
 }

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+pub use steerage_core::units::many;
 
 /// A size with three significant digits at most: `512 B`, `78.2 KiB`, `1.5 GiB`.
 #[must_use]
@@ -15,12 +16,6 @@ pub fn bytes(size: u64) -> String {
 #[must_use]
 pub fn count(number: u64) -> String {
     scaled(number, 1000, &["", "k", "M", "G", "T"], "")
-}
-
-/// So many of something: `1 app`, `2 apps`.
-#[must_use]
-pub fn many(number: usize, word: &str) -> String {
-    format!("{number} {word}{}", if number == 1 { "" } else { "s" })
 }
 
 fn scaled(number: u64, step: u64, units: &[&str], gap: &str) -> String {

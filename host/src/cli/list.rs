@@ -16,14 +16,15 @@ pub(super) async fn ps(args: &List) -> anyhow::Result<()> {
     let screen = Screen::new(args.print);
     let client = remote::connect(&args.remote)?;
     let apps = client.apps().await.context("cannot list the apps")?;
+    let whose = whose::ask(&client, None).await;
     if screen.is_json() {
-        return screen.json(&apps);
+        return screen.json(&whose.seen(&apps));
     }
     if apps.apps.is_empty() {
         return screen.hint("no apps yet; `steerage deploy` sends one");
     }
     screen.say(&apps_table(&apps.apps, human::now()))?;
-    whose::tell(screen, &client, None).await;
+    whose.tell(screen);
     Ok(())
 }
 
@@ -32,9 +33,11 @@ pub(super) async fn show(args: &OneApp) -> anyhow::Result<()> {
     let screen = Screen::new(args.print);
     let client = remote::connect(&args.remote)?;
     let app = client.app(&args.app).await.with_context(|| format!("cannot show {}", args.app))?;
+    let whose = whose::ask(&client, Some(&args.app)).await;
     if screen.is_json() {
-        return screen.json(&app);
+        return screen.json(&whose.seen(&app));
     }
+    whose.tell(screen);
     let now = human::now();
     let deployments = deployments_table(&app.deployments, now);
     screen.say(&format!("{}\n\n{deployments}", facts(screen, &app, now)))?;

@@ -20,6 +20,8 @@ const EXAMPLE: &str = "--host 'm6i.large=2cpu,8GiB,0.096/h'";
 /// Runs the verb.
 pub(super) fn run(args: &Plan) -> anyhow::Result<()> {
     let Some(fleet) = &args.fleet else { return super::wait(running::run(args)) };
+    // Before anything can fail: who asked for JSON reads the failure as JSON.
+    let screen = Screen::new(args.print);
     if args.host.is_empty() {
         let message = format!(
             "there is nothing to pack on: give each kind of machine with its name, cpu, memory and \
@@ -35,11 +37,13 @@ pub(super) fn run(args: &Plan) -> anyhow::Result<()> {
     }
     let file = file::read(fleet).context(NoPlan)?;
     let paper = Paper::plan(fleet, &file, args).context(NoPlan)?;
-    show(&paper, args).context(NoPlan)
+    show(&paper, args, screen).context(NoPlan)
 }
 
-fn show(paper: &Paper, args: &Plan) -> anyhow::Result<()> {
-    let screen = Screen::new(args.print);
+fn show(paper: &Paper, args: &Plan, screen: Screen) -> anyhow::Result<()> {
+    if screen.is_json() && args.out.is_none() {
+        return screen.json(&json::report(paper));
+    }
     let text = match args.format {
         _ if screen.is_json() => {
             serde_json::to_string_pretty(&json::report(paper)).context("cannot write as JSON")?

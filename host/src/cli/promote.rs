@@ -59,11 +59,11 @@ pub(super) fn shown(detail: &wire::AppDetail, now: u64) -> Option<String> {
         ]);
     }
     Some(format!(
-        "{}\nfor {}, on {} of {} hosts: {verdict}",
+        "{}\nfor {}, on {} of {}: {verdict}",
         table.render(),
         human::since(canary.since, now),
         canary.trying,
-        canary.hosts
+        human::many(canary.hosts, "host")
     ))
 }
 

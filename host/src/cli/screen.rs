@@ -190,6 +190,11 @@ pub(super) fn warn(line: &str) {
     writeln!(io::stderr().lock(), "{}", visible(line)).ok();
 }
 
+/// The same for a JSON document: what a terminal would obey is escaped as JSON has it.
+pub(super) fn warn_json(value: &serde_json::Value) {
+    writeln!(io::stderr().lock(), "{}", visible_json(&value.to_string())).ok();
+}
+
 fn print(line: &str) -> anyhow::Result<()> {
     let mut stdout = io::stdout().lock();
     writeln!(stdout, "{line}").and_then(|()| stdout.flush()).context("cannot write to stdout")

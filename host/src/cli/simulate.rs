@@ -90,7 +90,10 @@ fn facts(args: &Simulate, hours: &[Hour]) -> String {
             count(total.disturbed)
         ),
     );
-    facts.add("without room", format!("at most {} replicas at once", count(total.most_unplaced)));
+    facts.add(
+        "without room",
+        format!("at most {} at once", human::many(count(total.most_unplaced), "replica")),
+    );
     facts.add(
         "utilisation",
         format!(

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::args::{Sort, Top};
 use super::screen::{Screen, Tone};
 use super::table::Table;
-use super::{human, remote};
+use super::{human, remote, whose};
 use crate::api::wire::{AppUsage, HostUsage, Usage};
 
 /// Apps shown where neither the operator nor a terminal says how many.
@@ -22,6 +22,9 @@ const OTHER_LINES: usize = 6;
 /// What was used in one interval.
 #[derive(Debug, PartialEq, Serialize)]
 struct Interval {
+    /// The host whose view it is, where that is in a fleet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    asked: Option<String>,
     interval_s: f64,
     /// Cores' worth of CPU time that the whole process took.
     host_cpu: f64,
@@ -61,17 +64,21 @@ async fn watch(args: &Top) -> anyhow::Result<()> {
     let client = remote::connect(&args.remote)?;
     let cannot = "cannot read what the host uses";
     let mut before = client.usage().await.context(cannot)?;
+    let whose = whose::ask(&client, None).await;
+    let others = whose.others.map_or_else(String::new, |others| format!("\n{others}"));
+    let n_other_lines = OTHER_LINES + others.lines().count();
     loop {
         tokio::time::sleep(args.interval).await;
         let now = client.usage().await.context(cannot)?;
         let mut interval = Interval::between(&before, &now, args.sort);
+        interval.asked.clone_from(&whose.asked);
         if screen.is_json() {
             interval.apps.truncate(args.lines.unwrap_or(usize::MAX));
             screen.json_line(&interval)?;
         } else {
-            let fitting = || screen.n_lines().map(|n_lines| n_lines.saturating_sub(OTHER_LINES));
+            let fitting = || screen.n_lines().map(|n_lines| n_lines.saturating_sub(n_other_lines));
             interval.apps.truncate(args.lines.or_else(fitting).unwrap_or(LINES));
-            let text = show(screen, client.url(), &now, &interval);
+            let text = format!("{}{others}", show(screen, client.url(), &now, &interval));
             if args.once { screen.say(&text)? } else { screen.redraw(&text)? }
         }
         if args.once {
@@ -97,6 +104,7 @@ impl Interval {
         let mut apps: Vec<Row> = now.apps.iter().map(row).collect();
         sort_by(&mut apps, sort);
         Self {
+            asked: None,
             interval_s: seconds,
             host_cpu: rate(before.host.cpu_seconds, now.host.cpu_seconds, seconds),
             host: now.host.clone(),

@@ -24,6 +24,7 @@ use super::args::Up;
 use super::build::{Built, Wish};
 use super::screen::{Screen, Tone, warn};
 use super::watch::{self as watching, Builder, Sources, Watch};
+use super::whose::Whose;
 use super::{build, deploy, ending, host, human, logs};
 use crate::client::Client;
 use crate::config::{LogFormat, Settings};
@@ -44,7 +45,7 @@ pub(super) fn run(args: &Up) -> anyhow::Result<()> {
         // Nobody waits for a manifest to appear: the directory is the wrong one.
         App::read(&file)?;
     }
-    host::start_log(LogFormat::Text, "warn");
+    host::start_log(LogFormat::Text, &host::rust_log().unwrap_or_else(|| "warn".to_owned()));
     let runtime = super::runtime()?;
     // From here on a signal ends this in order, and so does what came while the host was starting.
     let mut signals = {
@@ -55,9 +56,6 @@ pub(super) fn run(args: &Up) -> anyhow::Result<()> {
     let alone = fs::Permissions::from_mode(0o700);
     let data = tempfile::Builder::new().prefix(DATA_PREFIX).permissions(alone).tempdir();
     let data = data.context("cannot make a temporary data directory")?;
-    // Where TMPDIR is below the app, this is no source of it (bford.info/cachedir).
-    fs::write(data.path().join("CACHEDIR.TAG"), "Signature: 8a477f597d28d172789f06886806bc55\n")
-        .context("cannot write into the temporary data directory")?;
     let host = serve::start(Settings {
         listen: args.listen,
         admin: ([127, 0, 0, 1], 0).into(),
@@ -251,7 +249,7 @@ impl Session {
         let cannot = || format!("cannot follow the log of {name}");
         let mut lines = pin!(self.client.follow_logs(name.as_str(), 0).await.with_context(cannot)?);
         while let Some(line) = lines.next().await {
-            logs::print(self.screen, &line.with_context(cannot)?)?;
+            logs::print(self.screen, &Whose::default(), &line.with_context(cannot)?)?;
         }
         anyhow::bail!("the host closed the log of {name}")
     }

@@ -4,26 +4,56 @@
 
 use std::fmt::Write as _;
 
+use serde::Serialize;
+
 use super::screen::Screen;
 use crate::api::wire;
 use crate::client::Client;
 
-/// Says which host told what was shown, and who else would have something to tell: of an app, or of
-/// everything. That it cannot be known is no reason to fail.
-pub(super) async fn tell(screen: Screen, client: &Client, app: Option<&str>) {
-    if screen.is_json() {
-        return;
-    }
-    let Ok(hosts) = client.hosts().await else { return };
-    let on: Vec<String> = match app {
-        Some(app) => match client.replicas(app).await {
-            Ok(replicas) => replicas.hosts.into_iter().map(|replica| replica.host).collect(),
-            Err(_) => return,
-        },
-        None => hosts.hosts.iter().map(|host| host.host.clone()).collect(),
+/// Whose view something is.
+#[derive(Debug, Default)]
+pub(super) struct Whose {
+    /// The host that was asked, where it is in a fleet.
+    pub(super) asked: Option<String>,
+    /// Who else would have something to tell, where somebody has.
+    pub(super) others: Option<String>,
+}
+
+/// Something as JSON, with the host whose view it is.
+#[derive(Debug, Serialize)]
+pub(super) struct Seen<'t, T> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    asked: Option<&'t str>,
+    #[serde(flatten)]
+    what: &'t T,
+}
+
+/// Asks whose view is shown: of an app, or of everything. That it cannot be known is no reason to fail.
+pub(super) async fn ask(client: &Client, app: Option<&str>) -> Whose {
+    let Ok(hosts) = client.hosts().await else { return Whose::default() };
+    let on: Option<Vec<String>> = match app {
+        Some(app) => client
+            .replicas(app)
+            .await
+            .ok()
+            .map(|replicas| replicas.hosts.into_iter().map(|replica| replica.host).collect()),
+        None => Some(hosts.hosts.iter().map(|host| host.host.clone()).collect()),
     };
-    if let Some(text) = text(&hosts, app, &on) {
-        screen.note(&text);
+    let others = on.and_then(|on| text(&hosts, app, &on));
+    Whose { asked: Some(hosts.asked), others }
+}
+
+impl Whose {
+    /// Says to people who else has something to tell.
+    pub(super) fn tell(&self, screen: Screen) {
+        if let Some(others) = self.others.as_ref().filter(|_| !screen.is_json()) {
+            screen.note(others);
+        }
+    }
+
+    /// What programs are shown.
+    pub(super) fn seen<'t, T>(&'t self, what: &'t T) -> Seen<'t, T> {
+        Seen { asked: self.asked.as_deref(), what }
     }
 }
 

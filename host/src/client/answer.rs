@@ -1,17 +1,43 @@
 //! What came back: reads answers, and tells those of a control API from those of something else.
 //! Does not send anything.
 
+use std::error::Error;
+use std::io;
+
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
+use hyper_util::client::legacy::Error as SendError;
 use serde::de::DeserializeOwned;
 
 use super::{Client, ClientError, LARGEST_ANSWER, LOOK_TIMEOUT};
 use crate::api::wire::Problem;
 
 impl Client {
+    /// Why a request got no answer at all.
+    pub(super) fn not_sent(&self, error: SendError) -> ClientError {
+        if error.is_connect() && is_no_tls(&error) {
+            return self
+                .not_admin("it does not speak TLS; where plain HTTP is spoken, say http://");
+        }
+        if error.is_connect() {
+            return ClientError::Unreachable { url: self.url.clone(), source: Box::new(error) };
+        }
+        // The library's own words say little; the first cause says what happened.
+        let mut cause: &dyn Error = &error;
+        let mut is_no_http = false;
+        while let Some(deeper) = cause.source() {
+            is_no_http |= deeper.downcast_ref().is_some_and(hyper::Error::is_parse);
+            cause = deeper;
+        }
+        if is_no_http {
+            return self.not_admin("it does not answer in HTTP; where TLS is spoken, say https://");
+        }
+        self.broken(&cause)
+    }
+
     pub(super) fn refused(&self, status: StatusCode, text: &[u8]) -> ClientError {
         // Only what answers callers of apps names the call.
         let document = serde_json::from_slice::<serde_json::Value>(text).unwrap_or_default();
@@ -57,6 +83,16 @@ impl Client {
     pub(super) fn broken(&self, what: &impl ToString) -> ClientError {
         ClientError::Broken { url: self.url.clone(), what: what.to_string() }
     }
+}
+
+/// Whether what answered an attempt at TLS was something else.
+fn is_no_tls(error: &SendError) -> bool {
+    let mut causes = std::iter::successors(Some(error as &dyn Error), |&error| error.source());
+    causes.any(|cause| {
+        let io = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        let tls = io.and_then(|error| error.downcast_ref::<rustls::Error>());
+        matches!(tls, Some(rustls::Error::InvalidMessage(_)))
+    })
 }
 
 /// What the answer says it is; nothing where it does not say.

@@ -113,9 +113,9 @@ async fn nothing_is_deleted_where_no_host_answers() {
 }
 
 /// What answers everybody with the same bytes.
-async fn says_to_all(bytes: &'static [u8]) -> Client {
+async fn says_to_all(scheme: &str, bytes: &'static [u8]) -> Client {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
+    let url = format!("{scheme}://{}", listener.local_addr().unwrap());
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             let mut asked = [0; 1024];
@@ -132,10 +132,15 @@ async fn what_does_not_speak_http_is_no_host() {
     let said: [&[u8]; 3] =
         [b"SSH-2.0-OpenSSH_9.2\r\n", b"\x00\x01\x02\x03\r\n\r\n", b"\x15\x03\x03\x00\x02\x02\x16"];
     for bytes in said {
-        let error = says_to_all(bytes).await.apps().await.unwrap_err();
+        let error = says_to_all("http", bytes).await.apps().await.unwrap_err();
         assert!(matches!(error, ClientError::NotAdmin { .. }), "{bytes:?}: {error}");
         assert!(error.to_string().contains("where TLS is spoken, say https://"), "{error}");
     }
+    let plain =
+        says_to_all("https", b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").await;
+    let error = plain.apps().await.unwrap_err();
+    assert!(matches!(error, ClientError::NotAdmin { .. }), "{error}");
+    assert!(error.to_string().contains("say http://"), "{error}");
 }
 
 #[tokio::test]

@@ -11,9 +11,10 @@ use steerage_core::machine::{LEAST_MEMORY, LEAST_SLOTS, MOST_MEMORY, Machine};
 use steerage_core::network::Network;
 use steerage_core::outbound::PrivateNetworks;
 use steerage_core::units::{Bytes, Fuel, parse_duration, show_duration};
+use tracing_subscriber::EnvFilter;
 
 use super::said::Said;
-use super::{File, LogFormat, Settings, Slots, Wrong, percent_of};
+use super::{DEFAULT_LOG, File, LogFormat, Settings, Slots, Wrong, percent_of};
 use crate::document::{self, Findings, Section};
 use crate::listener::tls;
 
@@ -123,6 +124,14 @@ fn doors(said: &mut Said<'_, '_>, settings: &mut Settings) {
     said.set("listen", &mut settings.listen, address);
     said.set("admin", &mut settings.admin, address);
     said.set("data", &mut settings.data, path);
+    said.set("log", &mut settings.log, |text| match EnvFilter::builder().parse(text) {
+        Ok(_) if text.trim().is_empty() => Ok(DEFAULT_LOG.to_owned()),
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(format!(
+            "{text:?} is no filter: expected a level (error, warn, info, debug, trace) or a list like \
+             info,steerage=debug ({error})"
+        )),
+    });
     said.set("log_format", &mut settings.log_format, |text| match text {
         "text" => Ok(LogFormat::Text),
         "json" => Ok(LogFormat::Json),

@@ -2,36 +2,9 @@
 //! is shown of it. The command line, the file's reader and the tests are made from this table.
 //! Does not hold values and does not read any; `examples/host.toml` says what each costs and buys.
 
-/// One setting.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Knob {
-    /// Where it is in the file: its sections and its name, with dots between.
-    pub key: &'static str,
-    /// Its flag, without the dashes.
-    pub flag: &'static str,
-    /// Its environment variable.
-    pub env: &'static str,
-    /// What its value is, as the help shows it.
-    pub form: &'static str,
-    /// What it is unless somebody says, as the help shows it; empty where it is nothing.
-    pub default: &'static str,
-    /// What it is for, in half a line.
-    pub help: &'static str,
-}
+mod knob;
 
-impl Knob {
-    /// The section of the file that it is in; empty for the top of the file.
-    #[must_use]
-    pub fn section(&self) -> &'static str {
-        self.key.rsplit_once('.').map_or("", |(section, _)| section)
-    }
-
-    /// Its name in that section.
-    #[must_use]
-    pub fn name(&self) -> &'static str {
-        self.key.rsplit_once('.').map_or(self.key, |(_, name)| name)
-    }
-}
+pub use self::knob::Knob;
 
 /// The key of the tenants, who stand in a table of their own in the file.
 pub(super) const TENANTS: &str = "tenants";
@@ -88,6 +61,12 @@ pub const KNOBS: [Knob; 59] = [
         ("tls-key", "STEERAGE_TLS_KEY"),
         ("FILE", ""),
         "Private key in PEM that belongs to the certificate",
+    ),
+    knob(
+        "log",
+        ("log", "STEERAGE_LOG"),
+        ("FILTER", "info"),
+        "What the host logs, like warn or info,steerage=debug; RUST_LOG where this is not said",
     ),
     knob(
         "log_format",

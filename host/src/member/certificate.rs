@@ -1,4 +1,5 @@
-//! The certificate by which this host is known to others: read again when its files change, told before
+//! The certificate by which this host is known to others: read again when its files change or an
+//! operator asks, told before
 //! its time is over; and told when another host cannot be reached because of one.
 //! Does not issue any.
 
@@ -31,18 +32,20 @@ pub(super) async fn watch(member: &Member) {
     let (mut seen, mut told) = (stamps(&identity).await, None);
     let mut is_new = false;
     let mut told_of_peers = BTreeSet::new();
-    let mut ticks = tokio::time::interval(EVERY);
+    let mut asked = member.reload.subscribe();
     loop {
         tell_end(member, &identity, &mut told);
         tell_peers(member, &mut told_of_peers);
-        ticks.tick().await;
+        let is_asked = asked.next(EVERY).await;
         let now = stamps(&identity).await;
-        // The two files are written one after the other: they are read once they stay as they are.
-        if now != seen {
+        // The two files are written one after the other: they are read once they stay as they are. Who
+        // asks has written both.
+        if now != seen && !is_asked {
             (seen, is_new) = (now, true);
             continue;
         }
-        if !std::mem::take(&mut is_new) {
+        seen = now;
+        if !std::mem::take(&mut is_new) && !is_asked {
             continue;
         }
         let read = identity.clone();

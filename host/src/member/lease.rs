@@ -204,7 +204,7 @@ fn complain(member: &Member, error: &Unregistered, n_failures: u32) {
              in its --data folder, and give it a --name and a certificate of its own"
         }
         Unregistered::Record(_) => "update this host, or stop the one that wrote the record",
-        Unregistered::Store(_) => "see that the store runs, in its own log; this host tries on",
+        Unregistered::Store(error) => error.advice(),
     };
     member.fleet.note_trouble(Some(format!("{trouble}; {advice}")));
     // An earlier run of this host may have ended without giving its place back: that takes a lease.

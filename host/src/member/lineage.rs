@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use steerage_core::id::AppName;
 use steerage_core::lineage::{Reason, Verdict};
+use steerage_core::units;
 
 use super::Member;
 use crate::agent::lineage::{Imported, Judged, follow};
@@ -107,7 +108,7 @@ pub(super) async fn import(member: &Member) {
         Ok(Imported { apps, left_out }) if left_out.is_empty() => {
             let text = format!(
                 "{} of this host were put into the empty store: {}",
-                count(apps.len()),
+                units::many(apps.len(), "app"),
                 named(&apps)
             );
             ("fleet_imported", Severity::Info, text, "")
@@ -116,7 +117,7 @@ pub(super) async fn import(member: &Member) {
             let left: Vec<_> = left_out.iter().map(|(app, why)| format!("{app}: {why}")).collect();
             let text = format!(
                 "{} of this host were put into the empty store, and {} not: {}",
-                count(apps.len()),
+                units::many(apps.len(), "app"),
                 left.len(),
                 named(&left)
             );
@@ -159,7 +160,7 @@ impl Missing {
         if !new.is_empty() {
             let message = format!(
                 "the store does not hold {}, and nobody removed what this host serves on: {}",
-                count(new.len()),
+                units::many(new.len(), "app"),
                 named(&new)
             );
             tracing::error!("{message}");
@@ -169,10 +170,6 @@ impl Missing {
         }
         self.0 = missing;
     }
-}
-
-fn count(n_apps: usize) -> String {
-    if n_apps == 1 { "1 app".to_owned() } else { format!("{n_apps} apps") }
 }
 
 fn named(all: &[impl ToString]) -> String {

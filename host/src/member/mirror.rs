@@ -62,8 +62,8 @@ async fn take_all(shared: &Shared, unsaved: &Notify) {
                         error = chain(&error),
                         "the store is away; serving what is known"
                     );
-                    let advice = "see the store's members; calls are answered meanwhile";
-                    member.tell("store_away", Severity::Error, chain(&error), advice);
+                    let advice = format!("{}; calls are answered meanwhile", error.advice());
+                    member.tell("store_away", Severity::Error, chain(&error), &advice);
                     tries.is_told_away = true;
                 }
                 tries.n_failures += 1;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use steerage_core::id::{AppName, HostName};
 use steerage_core::place::{Plan, Unplaced, Why};
+use steerage_core::units;
 
 use crate::telemetry::events::{Event, Events, Severity};
 
@@ -74,8 +75,10 @@ impl News {
         }
         if new.len() > TOLD {
             let (more, all) = (new.len() - TOLD, now.len());
-            let message =
-                format!("{more} apps more have no room; {all} in all, see `steerage plan`");
+            let message = format!(
+                "no room for {} more; {all} in all, see `steerage plan`",
+                units::many(more, "app")
+            );
             tracing::warn!("{message}");
             self.tell("no_room", None, message, NO_ROOM_ADVICE);
         }
@@ -86,7 +89,7 @@ impl News {
             self.tell("has_room", Some(app), message, "");
         }
         if gone.len() > TOLD {
-            let message = format!("{} apps more have room now", gone.len() - TOLD);
+            let message = format!("room for {} more now", units::many(gone.len() - TOLD, "app"));
             self.tell("has_room", None, message, "");
         }
         self.unplaced = now;

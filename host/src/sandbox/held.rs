@@ -5,12 +5,12 @@
 //! The order of magnitude is what matters: a body is taken to be as full as it may get, and headers
 //! of many lines as large as they may be.
 
-use std::any::Any;
+use std::any::{Any, TypeId};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::HeaderMap;
-use http::request::Parts;
+use http_body::Body;
 use steerage_core::units::Bytes;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi_http::FieldMap;
@@ -130,10 +130,11 @@ impl Look {
 }
 
 impl Sent {
-    /// Counts a request with this head, and a body as full as it may get, until that is dropped.
-    pub(super) fn count(&self, request: &Parts) -> InSent {
-        let said = request.uri.path_and_query().map_or(0, |path| path.as_str().len());
-        let bytes = fields(&request.headers).saturating_add(said).saturating_add(BODY);
+    /// Counts this request, and its body as full as it may get, until that is dropped.
+    pub(super) fn count<B: Body>(&self, request: &http::Request<B>) -> InSent {
+        let said = request.uri().path_and_query().map_or(0, |path| path.as_str().len());
+        let body = body(!request.body().is_end_stream());
+        let bytes = fields(request.headers()).saturating_add(said).saturating_add(body);
         self.0.fetch_add(bytes, Ordering::Relaxed);
         InSent { all: self.clone(), bytes }
     }
@@ -146,26 +147,39 @@ impl Drop for InSent {
 }
 
 fn weight(resource: &(dyn Any + Send)) -> usize {
-    if let Some(map) = resource.downcast_ref::<FieldMap>() {
-        fields(map)
-    } else if resource.is::<HostOutgoingBody>() {
+    // Asked once: each `is` and `downcast_ref` asks again, and most resources are none of these.
+    let kind = resource.type_id();
+    if kind == TypeId::of::<FieldMap>() {
+        resource.downcast_ref().map_or(0, |map: &FieldMap| fields(map))
+    } else if kind == TypeId::of::<HostOutgoingBody>() {
         BODY
-    } else if let Some(response) = resource.downcast_ref::<HostOutgoingResponse>() {
-        fields(&response.headers).saturating_add(body(response.body.is_some()))
-    } else if let Some(request) = resource.downcast_ref::<HostOutgoingRequest>() {
-        let words = words(request).saturating_add(body(request.body.is_some()));
-        fields(&request.headers).saturating_add(words)
-    } else if let Some(response) = resource.downcast_ref::<HostIncomingResponse>() {
-        fields(&response.headers)
-    } else if resource.is::<HostIncomingBody>() || resource.is::<HostFutureIncomingResponse>() {
+    } else if kind == TypeId::of::<HostOutgoingResponse>() {
+        resource.downcast_ref().map_or(0, |response: &HostOutgoingResponse| {
+            fields(&response.headers).saturating_add(body(response.body.is_some()))
+        })
+    } else if kind == TypeId::of::<HostOutgoingRequest>() {
+        resource.downcast_ref().map_or(0, |request: &HostOutgoingRequest| {
+            let words = words(request).saturating_add(body(request.body.is_some()));
+            fields(&request.headers).saturating_add(words)
+        })
+    } else if kind == TypeId::of::<HostIncomingResponse>() {
+        resource
+            .downcast_ref()
+            .map_or(0, |response: &HostIncomingResponse| fields(&response.headers))
+    } else if kind == TypeId::of::<HostIncomingBody>()
+        || kind == TypeId::of::<HostFutureIncomingResponse>()
+    {
         READ_AHEAD
-    } else if let Some(request) = resource.downcast_ref::<p3::Request>() {
-        let path = request.path_with_query.as_ref().map_or(0, |path| path.as_str().len());
-        let authority = request.authority.as_ref().map_or(0, |authority| authority.as_str().len());
-        let words = path.saturating_add(authority).saturating_add(request.method.as_str().len());
-        fields(&request.headers).saturating_add(words)
-    } else if let Some(response) = resource.downcast_ref::<p3::Response>() {
-        fields(&response.headers)
+    } else if kind == TypeId::of::<p3::Request>() {
+        resource.downcast_ref().map_or(0, |request: &p3::Request| {
+            let path = request.path_with_query.as_ref().map_or(0, |path| path.as_str().len());
+            let authority = request.authority.as_ref().map_or(0, |said| said.as_str().len());
+            let words =
+                path.saturating_add(authority).saturating_add(request.method.as_str().len());
+            fields(&request.headers).saturating_add(words)
+        })
+    } else if kind == TypeId::of::<p3::Response>() {
+        resource.downcast_ref().map_or(0, |response: &p3::Response| fields(&response.headers))
     } else {
         // The request that came in is bounded by its door; the rest is small.
         0
@@ -257,10 +271,13 @@ mod tests {
         let sent = Sent::default();
         let mut meter = ResourceMeter::new(sent.clone());
         assert_eq!(meter.found_tasks(10).get(), 10 * TASK as u64);
-        let (head, ()) = http::Request::get("http://a/").body(()).unwrap().into_parts();
-        let one = sent.count(&head);
-        assert_eq!(meter.found_tasks(10).get(), (10 * TASK + BODY + 1) as u64);
-        drop(one);
+        let request = |body: &'static str| {
+            let body = http_body_util::Full::new(bytes::Bytes::from_static(body.as_bytes()));
+            sent.count(&http::Request::get("http://a/").body(body).unwrap())
+        };
+        let two = (request(""), request("text"));
+        assert_eq!(meter.found_tasks(10).get(), (10 * TASK + BODY + 2) as u64);
+        drop(two);
         assert_eq!(meter.found_tasks(0).get(), 0);
     }
 }

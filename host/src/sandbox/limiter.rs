@@ -86,6 +86,9 @@ impl Limiter {
     /// instance's own limit and some room beside it, or than the host has: it must not go on then.
     pub fn hold(&mut self, held: Bytes) -> bool {
         let (before, held) = (self.held, held.get());
+        if held == before {
+            return true;
+        }
         if held > self.limit.saturating_add(HELD_BESIDE) {
             self.refused = Some((held, Excess::Resources));
             return false;

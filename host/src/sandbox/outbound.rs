@@ -342,9 +342,7 @@ impl WasiHttpHooks for Outbound {
     ) -> Box<dyn Future<Output = Result<Answer, Error>> + Send> {
         let turns = self.turns.get_or_insert_with(|| Arc::new(Semaphore::new(MOST_PER_CALL)));
         let turns = turns.clone();
-        let (head, body) = request.into_parts();
-        let counted = self.sent.count(&head);
-        let request = Request::from_parts(head, body);
+        let counted = self.sent.count(&request);
         let sent = self.inner.clone().send(request, options.unwrap_or_default(), turns);
         Box::new(async move {
             let answer = sent.await;

@@ -19,6 +19,7 @@ use crate::ingress::PeerDoor;
 use crate::kernel;
 use crate::member::{self, Member};
 use crate::placement::{self, PlanSettings};
+use crate::reload::Reload;
 use crate::shutdown::Shutdown;
 use crate::store::Store;
 
@@ -82,7 +83,7 @@ impl Joined {
         host: &Settings,
         doors: &Doors,
         agent: Agent,
-        shutdown: &Shutdown,
+        (shutdown, reload): (&Shutdown, &Reload),
         control: &Runtime,
     ) {
         let settings = self.settings;
@@ -115,6 +116,7 @@ impl Joined {
             ttl: settings.lease,
             identity: self.identity,
             history: settings.history,
+            reload: reload.clone(),
             shutdown: shutdown.clone(),
         };
         control.spawn(member.live());

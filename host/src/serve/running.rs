@@ -17,7 +17,7 @@ use crate::ingress::Ingress;
 use crate::reload::Reload;
 use crate::schedule::GuestThreads;
 use crate::shutdown::Shutdown;
-use crate::telemetry::events::{Event, Events};
+use crate::telemetry::events::{Event, Events, Severity};
 
 /// A signal that comes this soon after the first is the same wish: `timeout` sends one to the process
 /// and one to its group, and a service manager may do so as well.
@@ -52,6 +52,18 @@ pub struct Host {
     pub(super) events: Arc<Events>,
     pub(super) crash_log: CrashLog,
 }
+
+/// Something that is read again when an operator asks.
+pub trait AtReload: Send + 'static {
+    /// Reads it; what is new, if anything is.
+    ///
+    /// # Errors
+    /// Why everything stays as it was.
+    fn read_again(&mut self) -> Result<Option<String>, String>;
+}
+
+/// How often is looked whether the host still is: nobody has to ask.
+const SELDOM: Duration = Duration::from_secs(3600);
 
 /// The signals that a host obeys. They are listened for before it starts: one that comes meanwhile
 /// waits until it runs, where it would have ended the process.
@@ -110,6 +122,36 @@ impl Host {
         self.events.follow_repeats()
     }
 
+    /// Has something read again whenever an operator asks, and what came of it told.
+    pub fn at_reload(&self, mut what: impl AtReload) {
+        let (mut asked, events) = (self.reload.subscribe(), self.events.clone());
+        self.control.spawn(async move {
+            loop {
+                if !asked.next(SELDOM).await {
+                    continue;
+                }
+                let read = tokio::task::spawn_blocking(move || (what.read_again(), what)).await;
+                let Ok((told, same)) = read else { return };
+                what = same;
+                match told {
+                    Ok(None) => {}
+                    Ok(Some(message)) => {
+                        tracing::info!("{message}");
+                        events.push(Event::now("settings_read", message));
+                    }
+                    Err(why) => {
+                        let message = format!("the settings stay as they were: {why}");
+                        tracing::error!("{message}");
+                        let advice = Some("mend the file and send SIGHUP again".to_owned());
+                        let severity = Severity::Error;
+                        let event = Event::now("settings_unusable", message);
+                        events.push(Event { severity, advice, ..event });
+                    }
+                }
+            }
+        });
+    }
+
     /// Serves until SIGTERM or SIGINT, then ends in order; SIGHUP has files read again. A second
     /// signal ends it at once. `false` when calls were broken off, by that or because their time was
     /// over.
@@ -137,7 +179,7 @@ impl Host {
     }
 
     fn read_again(&self) {
-        tracing::info!("reading certificates and the token again");
+        tracing::info!("reading certificates, the token and what is logged again");
         self.reload.ask();
     }
 

@@ -81,6 +81,40 @@ pub enum StoreError {
     Database(#[from] redb::Error),
 }
 
+impl StoreError {
+    /// What an operator can do about it, on this host or at the store.
+    #[must_use]
+    pub fn advice(&self) -> &'static str {
+        match self {
+            Self::Away { .. } => {
+                "see that the store's members run and can be reached from here, and what their own logs \
+                 say; this host tries on"
+            }
+            Self::Denied { .. } => {
+                "see the user and the role that etcd knows (`etcdctl user get`, `role get`), and what this \
+                 host shows it: --store, --store-password-file, and its certificate; this host tries on"
+            }
+            Self::Untrusted { .. } => {
+                "see which authority --store names (?ca=), and which certificate the store shows; this \
+                 host tries on"
+            }
+            Self::NotFollowed { .. } => "`steerage hosts` says which way out there is",
+            Self::BadAddress(_) | Self::File { .. } => {
+                "mend what --store says, or the file that it names, and start this host again"
+            }
+            Self::TooLarge { .. } => "see the store's --max-request-bytes and --max-txn-ops",
+            Self::Damaged { .. } => {
+                "upgrade this host if a newer one wrote it, or restore a snapshot of the store; this host \
+                 tries on"
+            }
+            Self::Database(_) => "see the disk of this host: it may be full",
+            Self::Conflict { .. } | Self::Compacted | Self::LeaseLost | Self::Twice { .. } => {
+                "this host tries on by itself"
+            }
+        }
+    }
+}
+
 /// Lets `?` take any of the database's many errors.
 macro_rules! from_redb {
     ($($error:ty),*) => {

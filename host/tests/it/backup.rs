@@ -7,7 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::json;
+use steerage::store::{Commit, Write};
 
+use crate::etcd::Etcd;
+use crate::fleet::Fleet;
 use crate::harness::{Host, OWN_CODE, manifest, run, says};
 
 /// Restores a backup into a folder; what was said.
@@ -257,4 +260,100 @@ async fn a_data_folder_copied_badly_says_what_to_do_without_a_backtrace() {
     assert!(n_refused > 0);
     fs::write(data.join("steerage.redb"), "no ledger").unwrap();
     assert!(start_refused(&data).contains("steerage restore"));
+}
+
+#[tokio::test]
+async fn a_restored_host_meets_a_store_that_knows_more_and_gives_no_number_twice() {
+    let Some(etcd) = Etcd::start(1) else { return };
+    drop(etcd.store().await);
+    let (place, url) = (Place::new(), etcd.url());
+    let data = place.path("original");
+    let host = Host::on(&data, &[]);
+    host.serve("web", &says("first"), "").await;
+    let file = place.path("host.backup");
+    host.run(&["backup", file.to_str().unwrap()]).done();
+    host.serve("web", &says("second"), "").await;
+    drop(host);
+    // It brings its apps into an empty store, and is lost.
+    let joined = Host::on(&data, &Fleet::flags(&url, "h1", &[]));
+    let deployed = async |host: &Host, generation: u64| {
+        host.until("generation", || async {
+            let known = host.admin("GET", "/v1/apps/web", "").await.json();
+            let replicas = host.admin("GET", "/v1/apps/web/replicas", "").await.json();
+            (known["generation"] == generation && replicas["ready"] == 1).then_some(())
+        })
+        .await;
+    };
+    deployed(&joined, 2).await;
+    joined.serve("web", &says("third"), "").await;
+    drop(joined);
+
+    let data = place.path("data");
+    restore(&file, &data).done();
+    let host = Host::on(&data, &Fleet::flags(&url, "h1", &[]));
+    let trouble = host
+        .until("trouble", || async {
+            let hosts = host.admin("GET", "/v1/hosts", "").await.json();
+            hosts["trouble"].as_str().map(str::to_owned)
+        })
+        .await;
+    assert!(trouble.contains("steerage fleet adopt"), "{trouble}");
+    assert_eq!(host.get("/web/").await.text(), "first");
+    host.run(&["fleet", "adopt"]).done();
+    host.until("a place in the fleet", || async {
+        let hosts = host.admin("GET", "/v1/hosts", "").await.json();
+        (hosts["trouble"].is_null() && hosts["store_answers"] == true).then_some(())
+    })
+    .await;
+    let next = host.deploy(&says("fourth"), &manifest("web", "/web/...", "")).await;
+    assert!(next["generation"].as_u64().unwrap() > 3, "{next}");
+    assert_eq!(host.get("/web/").await.text(), "fourth");
+}
+
+#[tokio::test]
+async fn a_fleet_that_is_lost_comes_back_from_a_snapshot_and_its_hosts_backups() {
+    let Some(mut fleet) = Fleet::start(2).await else { return };
+    let place = Place::new();
+    for app in ["one", "two", "three"] {
+        let text = manifest(app, &format!("/{app}/..."), "");
+        fleet.first().deploy(&says(app), &text).await;
+        fleet.ready_on(app, 1).await;
+    }
+    let files = ["h1", "h2"].map(|name| place.path(name));
+    for (host, file) in fleet.hosts.iter().zip(&files) {
+        host.run(&["backup", file.to_str().unwrap()]).done();
+    }
+    let snapshot = fleet.etcd.store().await.read("").await.unwrap();
+    fleet.hosts.iter_mut().for_each(Host::kill);
+    fleet.hosts.clear();
+    drop(fleet);
+
+    let Some(etcd) = Etcd::start(1) else { return };
+    let store = etcd.store().await;
+    for entry in snapshot.entries {
+        // Leases are not in a snapshot's use: what hangs on them ends.
+        if entry.key.starts_with("observed/") {
+            continue;
+        }
+        let write = Write::Put { key: entry.key, value: entry.value, lease: None };
+        store.commit(Commit { guards: Vec::new(), writes: vec![write] }).await.unwrap();
+    }
+    let url = etcd.url();
+    let mut hosts = Vec::new();
+    for (name, file) in ["h1", "h2"].iter().zip(&files) {
+        let data = place.path(&format!("data-{name}"));
+        restore(file, &data).done();
+        hosts.push(Host::on(&data, &Fleet::flags(&url, name, &[])));
+    }
+    for host in &hosts {
+        for app in ["one", "two", "three"] {
+            host.until(app, || async {
+                let reply = host.get(&format!("/{app}/")).await;
+                (reply.status == 200).then(|| assert_eq!(reply.text(), app))
+            })
+            .await;
+        }
+    }
+    let next = hosts[0].deploy(&says("next"), &manifest("one", "/one/...", "")).await;
+    assert!(next["generation"].as_u64().unwrap() > 1, "{next}");
 }

@@ -115,6 +115,11 @@ fn nothing_is_overwritten_and_what_cannot_be_is_refused() {
     fs::copy(path.join("h1/host.key"), path.join("short/ca.key")).unwrap();
     let said = run_in(path, &["cert", "issue", "h2", "--dir", "short", "--days", "1"]);
     assert!(said.code == 1 && said.stderr.contains("short cannot issue certificates"), "{said:?}");
+    for (held, said) in [("", "it is empty"), ("<html>", "it holds no private key in PEM")] {
+        fs::write(path.join("short/ca.key"), held).unwrap();
+        let words = ["cert", "issue", "h2", "--dir", "short", "--days", "1"];
+        refused(&run_in(path, &words), &["cannot use short/ca.key", said]);
+    }
     assert!(!path.join("h2/host.pem").exists());
 }
 

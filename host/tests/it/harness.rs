@@ -439,8 +439,6 @@ pub(crate) fn says(text: &str) -> Vec<u8> {
 
 /// The same, but it counts so far first: a hundred million take some tenths of a second.
 pub(crate) fn works(count: u32, text: &str) -> Vec<u8> {
-    let output = format!("\\n{text}");
-    let length = text.len() + 1;
     let work = format!(
         "(local.set $n (i32.const {count}))
          (loop $more
@@ -448,39 +446,50 @@ pub(crate) fn works(count: u32, text: &str) -> Vec<u8> {
             (br_if $more (local.get $n)))"
     );
     let work = if count == 0 { "" } else { &work };
-    wat(&format!(
-        r#"(module
-            (import "wasi_snapshot_preview1" "fd_write"
-                (func $write (param i32 i32 i32 i32) (result i32)))
-            (memory (export "memory") 1)
-            (data (i32.const 16) "{output}")
-            (func (export "_start") (local $n i32)
-                {work}
-                (i32.store (i32.const 8) (i32.const 16))
-                (i32.store (i32.const 12) (i32.const {length}))
-                (drop (call $write (i32.const 1) (i32.const 8) (i32.const 1) (i32.const 0)))))"#
-    ))
+    after(1, work, &format!("\\n{text}"))
+}
+
+/// A CGI program whose whole output this is, as WAT writes it.
+pub(crate) fn prints(output: &str) -> Vec<u8> {
+    after(1, "", output)
 }
 
 /// A CGI program that reads its whole body before it says `ok`, and traps when it cannot.
 pub(crate) fn reader() -> Vec<u8> {
-    wat(r#"(module
-        (import "wasi_snapshot_preview1" "fd_read"
-            (func $read (param i32 i32 i32 i32) (result i32)))
-        (import "wasi_snapshot_preview1" "fd_write"
-            (func $write (param i32 i32 i32 i32) (result i32)))
-        (memory (export "memory") 2)
-        (data (i32.const 32) "\nok")
-        (func (export "_start")
-            (i32.store (i32.const 0) (i32.const 65536))
-            (i32.store (i32.const 4) (i32.const 65536))
-            (loop $more
-                (if (call $read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 8))
-                    (then unreachable))
-                (br_if $more (i32.load (i32.const 8))))
-            (i32.store (i32.const 0) (i32.const 32))
-            (i32.store (i32.const 4) (i32.const 3))
-            (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))))"#)
+    reads("", "ok")
+}
+
+/// The same, with something else to do first and to say afterwards.
+pub(crate) fn reads(first: &str, text: &str) -> Vec<u8> {
+    let read = format!(
+        "{first}
+         (i32.store (i32.const 0) (i32.const 65536))
+         (i32.store (i32.const 4) (i32.const 65536))
+         (loop $more
+             (if (call $read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 8))
+                 (then unreachable))
+             (br_if $more (i32.load (i32.const 8))))"
+    );
+    after(2, &read, &format!("\\n{text}"))
+}
+
+/// A CGI program with so many pages of memory that does something and prints this, as WAT writes it.
+fn after(pages: u32, work: &str, output: &str) -> Vec<u8> {
+    let length = output.replace("\\n", "\n").len();
+    wat(&format!(
+        r#"(module
+            (import "wasi_snapshot_preview1" "fd_read"
+                (func $read (param i32 i32 i32 i32) (result i32)))
+            (import "wasi_snapshot_preview1" "fd_write"
+                (func $write (param i32 i32 i32 i32) (result i32)))
+            (memory (export "memory") {pages})
+            (data (i32.const 32) "{output}")
+            (func (export "_start") (local $n i32)
+                {work}
+                (i32.store (i32.const 16) (i32.const 32))
+                (i32.store (i32.const 20) (i32.const {length}))
+                (drop (call $write (i32.const 1) (i32.const 16) (i32.const 1) (i32.const 8)))))"#
+    ))
 }
 
 /// Sends raw bytes and reads what comes until the host closes.

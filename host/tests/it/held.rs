@@ -5,7 +5,7 @@ use futures_util::future::join_all;
 use serde_json::Value;
 use steerage_guests as guests;
 
-use crate::harness::{Host, wat};
+use crate::harness::{Host, reads, wat};
 
 /// Bytes of memory that the host had at most so far.
 fn peak(host: &Host) -> u64 {
@@ -40,25 +40,11 @@ async fn told(host: &Host, app: &str, kind: &str, count: u64) -> Vec<Value> {
 
 /// A neighbour that takes 62 MiB and then waits for its request's body, which never comes.
 fn patient() -> Vec<u8> {
-    wat(r#"(module
-        (import "wasi_snapshot_preview1" "fd_read"
-            (func $read (param i32 i32 i32 i32) (result i32)))
-        (import "wasi_snapshot_preview1" "fd_write"
-            (func $write (param i32 i32 i32 i32) (result i32)))
-        (memory (export "memory") 1)
-        (data (i32.const 32) "\nstill there")
-        (func (export "_start")
-            (if (i32.eq (memory.grow (i32.const 992)) (i32.const -1)) (then unreachable))
-            (memory.fill (i32.const 65536) (i32.const 1) (i32.const 65011712))
-            (i32.store (i32.const 0) (i32.const 65536))
-            (i32.store (i32.const 4) (i32.const 65536))
-            (loop $more
-                (if (call $read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 8))
-                    (then unreachable))
-                (br_if $more (i32.load (i32.const 8))))
-            (i32.store (i32.const 0) (i32.const 32))
-            (i32.store (i32.const 4) (i32.const 12))
-            (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))))"#)
+    reads(
+        "(if (i32.eq (memory.grow (i32.const 991)) (i32.const -1)) (then unreachable))
+         (memory.fill (i32.const 65536) (i32.const 1) (i32.const 65011712))",
+        "still there",
+    )
 }
 
 #[tokio::test]

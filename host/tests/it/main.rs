@@ -44,6 +44,7 @@ mod knobs;
 mod limits;
 mod lineage;
 mod many;
+mod operating;
 mod outbound;
 mod outbound_bounds;
 mod plan;

@@ -177,4 +177,12 @@ fn what_is_no_plan_ends_with_255_and_says_what_to_do() {
     let said = run(&["plan", "--fleet", "nowhere.csv", "--host", LARGE]);
     assert_eq!(said.code, 255);
     assert!(said.stderr.contains("cannot read nowhere.csv"), "{said:?}");
+    // A name that a terminal would obey is no reason for a document that cannot be read.
+    let sheet = "app,machine,cpu,memory\na\u{202e}\u{9b}b,m1,1,1GiB\n";
+    let said = plan(sheet.as_bytes(), &["-o", "json"]).done();
+    assert!(said.json().to_string().contains("a\u{202e}\u{9b}b"), "{said:?}");
+    assert!(!said.stdout.contains(['\u{202e}', '\u{9b}']), "{said:?}");
+    let said = run(&["plan", "--fleet", "nowhere.csv", "--host", LARGE, "-o", "json"]);
+    let problem: Value = serde_json::from_str(said.stderr.trim()).unwrap();
+    assert_eq!((said.code, &problem["cause"]), (255, &json!("no_plan")), "{said:?}");
 }

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::json;
 
-use crate::harness::{Host, manifest, run, says, steerage, wat};
+use crate::harness::{Host, manifest, prints, run, says, steerage, wat};
 
 /// A program that traps in a function whose name a terminal would obey, after it has written so to
 /// its stderr.
@@ -62,6 +62,13 @@ async fn a_failure_is_a_problem_document_for_who_asked_for_json() {
         assert_eq!((said.code, &problem["cause"]), (2, &json!("usage")), "{said:?}");
         assert!(problem["detail"].as_str().unwrap().contains("--nonsense"), "{problem}");
     }
+    // What a terminal would obey is escaped as JSON has it, so that the document can still be read.
+    for words in [["ps", "--\u{202e}\u{9b}"], ["validate", "-f\u{202e}\u{9b}"]] {
+        let said = run(&[&words[..], &["-o", "json"]].concat());
+        let problem: serde_json::Value = serde_json::from_str(said.stderr.trim()).unwrap();
+        assert!(problem["detail"].as_str().unwrap().contains("\u{202e}\u{9b}"), "{said:?}");
+        assert!(!said.stderr.contains(['\u{202e}', '\u{9b}']), "{said:?}");
+    }
     let prose = run(&["ps", "--nonsense"]);
     assert!(prose.code == 2 && prose.stderr.starts_with("error: "), "{prose:?}");
     let help = run(&["ps", "--help", "-o", "json"]);
@@ -100,7 +107,7 @@ async fn what_a_terminal_would_obey_is_shown_as_its_code() {
 #[tokio::test]
 async fn answers_of_class_5xx_are_counted_beside_failures() {
     let host = Host::start();
-    host.deploy(&says_with("Status: 503\\n\\nno"), &manifest("sick", "/...", "")).await;
+    host.deploy(&prints("Status: 503\\n\\nno"), &manifest("sick", "/...", "")).await;
     assert_eq!(host.get("/").await.status, 503);
     host.last_call("sick").await;
     let apps = host.run(&["ps", "-o", "json"]).done().json();
@@ -111,22 +118,6 @@ async fn answers_of_class_5xx_are_counted_beside_failures() {
     assert_eq!(usage["apps"][0]["errors"], 1, "{usage}");
     let table = host.run(&["ps"]).done().stdout;
     assert!(table.contains("5XX"), "{table}");
-}
-
-/// A CGI program whose whole output this is, as WAT writes it.
-fn says_with(output: &str) -> Vec<u8> {
-    let length = output.replace("\\n", "\n").len();
-    wat(&format!(
-        r#"(module
-            (import "wasi_snapshot_preview1" "fd_write"
-                (func $write (param i32 i32 i32 i32) (result i32)))
-            (memory (export "memory") 1)
-            (data (i32.const 16) "{output}")
-            (func (export "_start")
-                (i32.store (i32.const 8) (i32.const 16))
-                (i32.store (i32.const 12) (i32.const {length}))
-                (drop (call $write (i32.const 1) (i32.const 8) (i32.const 1) (i32.const 0)))))"#
-    ))
 }
 
 #[tokio::test]

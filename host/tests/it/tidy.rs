@@ -32,7 +32,6 @@ const LEVELS: &[(&str, u32)] = &[
     ("manifest", 1),
     ("budget", 1),
     ("telemetry", 1),
-    ("archive", 0),
     ("call", 0),
     ("document", 0),
     ("header", 0),

@@ -84,6 +84,7 @@ pub(crate) fn hostile(listen: &str) -> Vec<App> {
     let mut apps = vec![fork(listen)];
     apps.extend(greedy());
     apps.extend(endless());
+    apps.extend(asking());
     apps.extend(broken());
     apps.extend(clients());
     apps
@@ -140,6 +141,48 @@ fn endless() -> Vec<App> {
             .limits("response_body = \"4MiB\"\ntimeout = \"2s\"")
             .may(&["timed_out"]),
     ]
+}
+
+/// What has the host work for it, which costs no fuel.
+fn asking() -> Vec<App> {
+    let old = |name, query| app(name, read(guests::WORST), &["timed_out"]).query(query);
+    let new = |name, query| app(name, read(guests::P3_WORST), &["timed_out"]).query(query);
+    vec![
+        app("lines", asks("fd_write", "i32 i32 i32 i32", "2 1024 1 0"), &["timed_out"]),
+        app("random", asks("random_get", "i32 i32", "65536 65536"), &["timed_out"]),
+        app(
+            "events",
+            asks("poll_oneoff", "i32 i32 i32 i32", "17000000 17100000 1024 0"),
+            &["timed_out", "trapped"],
+        ),
+        old("fields", "?what=clone"),
+        old("lists", "?what=list&n=500"),
+        old("words", "?what=path"),
+        old("trickle", "?what=tiny&size=1").may(&["client_gone"]),
+        new("streams", "?what=pipe&size=1"),
+        new("moments", "?what=moment&n=5000"),
+        new("yields", "?what=yield"),
+        app("ends", read(guests::P3_WORST), &["out_of_memory", "trapped"])
+            .query("?what=streams&n=9000")
+            .limits("memory = \"4MiB\"\ntimeout = \"2s\"")
+            .may(&["timed_out"]),
+    ]
+}
+
+/// Calls this function of preview 1 again and again. From 64 KiB on there are 16 MiB of line ends, and
+/// at 1 KiB a buffer of 15 MiB of them.
+fn asks(function: &str, types: &str, arguments: &str) -> Vec<u8> {
+    let arguments: Vec<_> = arguments.split(' ').map(|it| format!("(i32.const {it})")).collect();
+    wat(&format!(
+        r#"(module
+            (import "wasi_snapshot_preview1" "{function}" (func $f (param {types}) (result i32)))
+            (memory (export "memory") 300)
+            (data (i32.const 1024) "\00\00\01\00\00\00\f0\00")
+            (func (export "_start")
+                (memory.fill (i32.const 65536) (i32.const 10) (i32.const 16777216))
+                (loop $again (drop (call $f {})) (br $again))))"#,
+        arguments.join(" ")
+    ))
 }
 
 /// What fails at once, to be called again at once.

@@ -27,7 +27,7 @@ use tokio::time::Instant;
 
 use self::apps::{App, hostile, start_trap};
 use self::clients::Steady;
-use self::harness::Host;
+use self::harness::{Host, PATIENCE};
 use self::watch::{Process, Settled, causes, settled};
 
 /// What the host may use, in bytes and as a flag. The hostile apps ask for several times as much.
@@ -151,6 +151,32 @@ async fn is_served_fairly(host: &Host, apps: &[App]) {
     for (name, hostile) in others {
         // Slices of those that compute are exact; the rest is what a noisy machine may do.
         assert!(hostile <= compute * 2.0, "{name} had {hostile} s, compute {compute} s");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_with_all_of_them_running_ends_in_time() {
+    let _alone = ALONE.lock().await;
+    let mut host = Host::with(&[&FLAGS[..], &["--drain-timeout", "2s"]].concat());
+    let mut calls = Vec::new();
+    for app in hostile(&host.listen) {
+        host.serve(app.name, &app.wasm, &app.more.replace("timeout = \"", "timeout = \"1")).await;
+        calls.extend((0..app.n_clients).map(|_| {
+            let request = http::Request::get(host.url(&app.path())).body(Default::default());
+            tokio::spawn(host.stream(request.unwrap()))
+        }));
+    }
+    host.until("many running calls", || async {
+        (host.metric("pool_slots_used ").await >= 20.0).then_some(())
+    })
+    .await;
+    host.signal("TERM");
+    let told_at = Instant::now();
+    host.wait();
+    eprintln!("ended after {:?}", told_at.elapsed());
+    assert!(told_at.elapsed() < PATIENCE, "{:?}", told_at.elapsed());
+    for call in calls {
+        call.abort();
     }
 }
 

@@ -399,15 +399,22 @@ fn networks_are_read_strictly_and_shown_as_they_are_written() {
     );
 }
 
-/// Judges addresses that the manifest names or does not, under networks that were opened.
-fn check_addresses(opened: &str, is_named: bool, addresses: &[&str], expect: &Expect) {
-    let opened = PrivateNetworks::parse(opened).unwrap();
-    let line = |address: &&str| match judge_address(address.parse().unwrap(), is_named, &opened) {
-        Ok(()) => format!("{address}: permitted"),
-        Err(Denial::NotNamed(_)) => format!("{address}: not named"),
-        Err(Denial::Private(_)) => format!("{address}: not opened"),
-        Err(Denial::Never(_)) => format!("{address}: never"),
-        Err(other) => format!("{address}: {other:?}"),
+/// Judges addresses that the manifest names or does not, under networks that were opened: a column for
+/// each of these cases.
+fn check_addresses(cases: &[(&str, bool)], addresses: &[&str], expect: &Expect) {
+    let judged = |address: &str, (opened, is_named): &(&str, bool)| {
+        let opened = PrivateNetworks::parse(opened).unwrap();
+        match judge_address(address.parse().unwrap(), *is_named, &opened) {
+            Ok(()) => "permitted".to_owned(),
+            Err(Denial::NotNamed(_)) => "not named".to_owned(),
+            Err(Denial::Private(_)) => "not opened".to_owned(),
+            Err(Denial::Never(_)) => "never".to_owned(),
+            Err(other) => format!("{other:?}"),
+        }
+    };
+    let line = |address: &&str| {
+        let columns: Vec<_> = cases.iter().map(|case| judged(address, case)).collect();
+        format!("{address}: {}", columns.join(", "))
     };
     expect.assert_eq(&addresses.iter().map(line).collect::<Vec<_>>().join("\n"));
 }
@@ -431,54 +438,25 @@ const ADDRESSES: [&str; 14] = [
 
 #[test]
 fn private_addresses_need_the_manifest_and_the_operator() {
-    let private = expect![[r"
-        93.184.216.34: permitted
-        2606:2800:220:1::1: permitted
-        127.0.0.1: not opened
-        ::1: not opened
-        ::ffff:127.0.0.1: not opened
-        10.1.2.3: not opened
-        192.168.0.1: not opened
-        fd00::1: not opened
-        100.64.0.1: not opened
-        169.254.169.254: never
-        ::ffff:169.254.169.254: never
-        64:ff9b::a9fe:a9fe: never
-        fd00:ec2::254: never
-        0.0.0.0: never"]];
-    check_addresses("none", true, &ADDRESSES, &private);
-    let opened = expect![[r"
-        93.184.216.34: permitted
-        2606:2800:220:1::1: permitted
-        127.0.0.1: permitted
-        ::1: not opened
-        ::ffff:127.0.0.1: permitted
-        10.1.2.3: permitted
-        192.168.0.1: not opened
-        fd00::1: permitted
-        100.64.0.1: not opened
-        169.254.169.254: never
-        ::ffff:169.254.169.254: never
-        64:ff9b::a9fe:a9fe: never
-        fd00:ec2::254: never
-        0.0.0.0: never"]];
-    check_addresses("127.0.0.0/8,10.0.0.0/8,fd00::/8", true, &ADDRESSES, &opened);
-    let wild = expect![[r"
-        93.184.216.34: permitted
-        2606:2800:220:1::1: permitted
-        127.0.0.1: not named
-        ::1: not named
-        ::ffff:127.0.0.1: not named
-        10.1.2.3: not named
-        192.168.0.1: not named
-        fd00::1: not named
-        100.64.0.1: not named
-        169.254.169.254: never
-        ::ffff:169.254.169.254: never
-        64:ff9b::a9fe:a9fe: never
-        fd00:ec2::254: never
-        0.0.0.0: never"]];
-    check_addresses("0.0.0.0/0,::/0", false, &ADDRESSES, &wild);
+    // Named and none opened; named and some opened; all opened and not named.
+    let cases =
+        [("none", true), ("127.0.0.0/8,10.0.0.0/8,fd00::/8", true), ("0.0.0.0/0,::/0", false)];
+    let expected = expect![[r"
+        93.184.216.34: permitted, permitted, permitted
+        2606:2800:220:1::1: permitted, permitted, permitted
+        127.0.0.1: not opened, permitted, not named
+        ::1: not opened, not opened, not named
+        ::ffff:127.0.0.1: not opened, permitted, not named
+        10.1.2.3: not opened, permitted, not named
+        192.168.0.1: not opened, not opened, not named
+        fd00::1: not opened, permitted, not named
+        100.64.0.1: not opened, not opened, not named
+        169.254.169.254: never, never, never
+        ::ffff:169.254.169.254: never, never, never
+        64:ff9b::a9fe:a9fe: never, never, never
+        fd00:ec2::254: never, never, never
+        0.0.0.0: never, never, never"]];
+    check_addresses(&cases, &ADDRESSES, &expected);
 }
 
 #[test]

@@ -11,6 +11,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use crate::api::wire;
 use crate::cli::screen::{Screen, Tone};
+use crate::cli::whose::Whose;
 use crate::cli::{events, human};
 use crate::client::Client;
 use crate::telemetry::events::Event;
@@ -34,7 +35,7 @@ async fn print_new(screen: Screen, client: &Client) -> anyhow::Result<()> {
     while let Some(event) = coming.next().await {
         let event = event.context(cannot)?;
         if event.severity > wire::Severity::Info {
-            events::print(screen, &event)?;
+            events::print(screen, &Whose::default(), &event)?;
         }
     }
     anyhow::bail!("the host closed its events")

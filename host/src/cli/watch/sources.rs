@@ -12,6 +12,8 @@ use anyhow::Context as _;
 use ignore::overrides::{Override, OverrideBuilder};
 use ignore::{DirEntry, WalkBuilder};
 
+use crate::ledger;
+
 /// A file of more bytes is told to have changed by its time alone; reading it each time would take
 /// longer than many a build.
 const LARGEST_READ: u64 = 8 << 20;
@@ -180,8 +182,10 @@ fn is_own_output(file: &fs::Metadata) -> bool {
 fn is_source(entry: &DirEntry, is_chosen: bool) -> bool {
     let name = entry.file_name().to_string_lossy();
     if entry.file_type().is_some_and(|kind| kind.is_dir()) {
-        // What can be made again says so, whatever it is called (bford.info/cachedir).
-        return !MADE.contains(&&*name) && !entry.path().join("CACHEDIR.TAG").exists();
+        // What can be made again says so, whatever it is called (bford.info/cachedir); and a host that
+        // was started here keeps its data beside the sources.
+        let is_marked = |mark| entry.path().join(mark).exists();
+        return !MADE.contains(&&*name) && !is_marked("CACHEDIR.TAG") && !is_marked(ledger::FILE);
     }
     let made = [".wasm", ".lock", ".pyc"];
     let scratch = ["~", ".swp", ".tmp", "#"];
@@ -226,6 +230,8 @@ mod tests {
             "app/target/debug/x.rs",
             "app/targetpNu3sr/CACHEDIR.TAG",
             "app/targetpNu3sr/x.rs",
+            "app/steerage-data/steerage.redb",
+            "app/steerage-data/blobs/x",
             "app/.git/index",
             "app/app.wasm",
             "app/Cargo.lock",

@@ -144,3 +144,34 @@ pub(super) fn causes(error: &Error) -> String {
     }
     said.join(": ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_to_do_is_about_what_went_wrong() {
+        let user = ["etcdctl user get", "--store-password-file"];
+        let runs = ["members run"];
+        for (message, words) in [
+            ("etcdserver: authentication failed, invalid user ID or password", &user[..]),
+            ("etcdserver: authentication is not enabled", &user),
+            ("etcdserver: user name is empty", &user),
+            ("etcdserver: permission denied", &user),
+            ("etcdserver: request timed out", &runs),
+            ("connection refused", &runs),
+        ] {
+            let error = StoreError::from(Trouble::told(message, "10.0.0.7:2379"));
+            for word in words {
+                assert!(error.advice().contains(word), "{message}: {}", error.advice());
+            }
+            let is_away = matches!(error, StoreError::Away { .. });
+            assert_eq!(error.advice().contains("run"), is_away, "{message}: {}", error.advice());
+        }
+        let foreign =
+            StoreError::from(broken("invalid peer certificate: Expired", "10.0.0.7:2379"));
+        assert!(foreign.advice().contains("?ca="), "{}", foreign.advice());
+        let plain = StoreError::from(broken("InvalidContentType", "10.0.0.7:2379"));
+        assert!(plain.advice().contains("--store"), "{}", plain.advice());
+    }
+}
