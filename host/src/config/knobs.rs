@@ -19,7 +19,7 @@ const fn knob(
 }
 
 /// All of them, in the order of the help and of the sample file.
-pub const KNOBS: [Knob; 59] = [
+pub const KNOBS: [Knob; 60] = [
     knob(
         "listen",
         ("listen", "STEERAGE_LISTEN"),
