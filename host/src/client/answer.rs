@@ -87,12 +87,15 @@ impl Client {
 
 /// Whether what answered an attempt at TLS was something else.
 fn is_no_tls(error: &SendError) -> bool {
-    let mut causes = std::iter::successors(Some(error as &dyn Error), |&error| error.source());
-    causes.any(|cause| {
-        let io = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        let tls = io.and_then(|error| error.downcast_ref::<rustls::Error>());
-        matches!(tls, Some(rustls::Error::InvalidMessage(_)))
-    })
+    let mut causes = std::iter::successors(Some(error as &dyn Error), |&error| within(error));
+    let tls = causes.find_map(|cause| cause.downcast_ref::<rustls::Error>());
+    matches!(tls, Some(rustls::Error::InvalidMessage(_)))
+}
+
+/// What an error is made of: of an I/O error what is in it, which its source leaves out.
+fn within<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e (dyn Error + 'static)> {
+    let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    inner.map(|inner| inner as &(dyn Error + 'static)).or_else(|| error.source())
 }
 
 /// What the answer says it is; nothing where it does not say.

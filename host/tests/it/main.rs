@@ -60,3 +60,4 @@ mod store;
 mod telling;
 mod tidy;
 mod up;
+mod uploads;
