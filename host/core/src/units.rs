@@ -15,6 +15,7 @@ pub use self::cpu::Cpu;
 pub use self::duration::{parse_duration, show_duration};
 
 /// So many of something: `1 app`, `2 apps`.
+#[must_use]
 pub fn many(number: impl fmt::Display, word: &str) -> String {
     let number = number.to_string();
     let end = if number == "1" { "" } else { "s" };

@@ -242,3 +242,9 @@ proptest! {
         let _read = (Bytes::parse(&text), Fuel::parse(&text), parse_duration(&text));
     }
 }
+
+#[test]
+fn one_is_told_in_the_singular() {
+    let told = [many(0, "app"), many(1_u32, "app"), many(2_usize, "app"), many("11", "replica")];
+    assert_eq!(told, ["0 apps", "1 app", "2 apps", "11 replicas"]);
+}
