@@ -55,6 +55,8 @@ pub struct Deployed {
     pub prepared: Prepared,
     /// What it shares with the app's other deployments.
     pub state: AppState,
+    /// Whether it is on trial.
+    is_on_trial: bool,
     /// Whether the crash log watches it.
     is_watched: AtomicBool,
     /// Whether the crash log says that calls of it run.
@@ -219,7 +221,8 @@ impl Snapshot {
 impl Deployed {
     fn new(app: AppName, generation: Generation, prepared: Prepared, state: AppState) -> Self {
         let (is_watched, is_written) = Default::default();
-        Self { app, generation, prepared, state, is_watched, is_written }
+        let is_on_trial = false;
+        Self { app, generation, prepared, state, is_on_trial, is_watched, is_written }
     }
 
     /// Tells its limits where they are read of the app.

@@ -202,6 +202,12 @@ impl Peer {
         }
     }
 
+    /// Asks it now whether it answers.
+    pub async fn look(self: &Arc<Self>) -> Health {
+        watch::ask(self).await;
+        self.health()
+    }
+
     /// Whether its process is gone, as this host sees and others say.
     #[must_use]
     pub fn is_gone(&self) -> bool {

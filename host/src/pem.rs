@@ -130,9 +130,9 @@ mod tests {
         both("", "it is empty: expected a ");
         both("<html>", "in PEM");
         both("0\u{2}", "openssl ");
-        both("-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n", {
-            "but a section \"certificate request\""
-        });
+        let request =
+            "-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n";
+        both(request, "but a section \"certificate request\"");
         let cut = &certificate[..300];
         assert!(certificates(cut.as_bytes()).unwrap_err().contains("it is cut off"));
         let said = certificates(key.as_bytes()).map(drop).unwrap_err();

@@ -49,6 +49,8 @@ pub struct PlanSettings {
     pub patience: Duration,
     /// How long nothing must have moved before hosts are emptied; `None` for never.
     pub consolidate: Option<Duration>,
+    /// How long a host that ended or was lost may take to come back before its replicas are moved.
+    pub grace: Duration,
 }
 
 /// Plans until the host closes.
@@ -59,8 +61,10 @@ pub async fn keep_planning(
     shutdown: Shutdown,
 ) {
     let (mut changes, mut health) = (fleet.changes(), fleet.peers().changes());
-    let mut planning =
-        Planning { kept: Kept::new(settings.headroom, replicas::WINDOW), news: News::new(events) };
+    let mut planning = Planning {
+        kept: Kept::new(settings.headroom, (replicas::WINDOW, settings.grace)),
+        news: News::new(events),
+    };
     let mut quiet = Quiet::default();
     let (mut every, mut use_taken_at) = (EVERY.0, Instant::now());
     let mut n_unclear = 0;
@@ -99,6 +103,7 @@ pub async fn keep_planning(
             }
         } else {
             quiet.forget();
+            planning.kept.see(&view::hosts(&fleet, &fleet.view()));
         }
         let next = match (waits, is_unclear) {
             (true, _) => settings.patience / 4,

@@ -2,6 +2,7 @@
 //! Does not place them. What there are now is nearly all of its memory, so that whoever decides next comes
 //! to the same; only since when fewer would do has to be kept.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::units::Cpu;
@@ -19,17 +20,18 @@ pub const TARGET: Cpu = Cpu::milli(500);
 /// and go, and each that comes is late by some seconds.
 pub const WINDOW: Duration = Duration::from_secs(30);
 
-/// Since when fewer replicas than there are would do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Since when fewer replicas than there are would do, and how many would.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Low {
     /// On the clock of whoever decides.
     since: Duration,
-    /// The most that were wanted since.
-    most: u32,
+    /// How many were wanted and when that was last so, where no more were wanted later: the first is the
+    /// most of them all.
+    recent: VecDeque<(Duration, u32)>,
 }
 
-/// How many there shall be, of `now` that there are, where load wants so many at this time. `low` is kept
-/// for the app from one time to the next.
+/// How many there shall be, of `now` that there are, where load wants so many at this time: as many as it
+/// wanted at any time in the window. `low` is kept for the app from one time to the next.
 #[must_use]
 pub fn settled(
     low: &mut Option<Low>,
@@ -42,14 +44,14 @@ pub fn settled(
         *low = None;
         return wanted;
     }
-    let kept = low.get_or_insert(Low { since: at, most: wanted });
-    kept.most = kept.most.max(wanted);
-    if at.saturating_sub(kept.since) < window {
-        return now;
-    }
-    let most = kept.most;
-    *low = None;
-    most
+    let Low { since, recent } =
+        low.get_or_insert_with(|| Low { since: at, recent: VecDeque::new() });
+    while recent.pop_back_if(|(_, most)| *most <= wanted).is_some() {}
+    recent.push_back((at, wanted));
+    let is_old = |seen_at: Duration| at.saturating_sub(seen_at) >= window;
+    while recent.len() > 1 && recent.pop_front_if(|(seen_at, _)| is_old(*seen_at)).is_some() {}
+    let most = recent.front().map_or(wanted, |(_, most)| *most);
+    if is_old(*since) { most.min(now) } else { now }
 }
 
 /// What decides the number.
@@ -110,12 +112,18 @@ mod tests {
         assert_eq!(settled(20, 4, 5), 5);
         assert_eq!(settled(30, 1, 5), 5);
         assert_eq!(settled(31, 1, 5), 4, "as many as were needed once in that time");
-        assert_eq!(settled(32, 1, 4), 4, "and the next ones as late");
+        assert_eq!(settled(49, 1, 4), 4);
+        assert_eq!(settled(50, 1, 4), 1, "and no later than that");
         // A burst.
         assert_eq!(settled(60, 4, 4), 4);
         assert_eq!(settled(61, 1, 4), 4);
         assert_eq!(settled(90, 1, 4), 4);
         assert_eq!(settled(91, 1, 4), 1);
+        // Load that fades goes with it, and not a window for each replica.
+        assert_eq!(settled(99, 4, 4), 4);
+        assert_eq!(settled(100, 3, 4), 4);
+        assert_eq!(settled(102, 1, 4), 4);
+        assert_eq!(settled(130, 1, 4), 1);
     }
 
     proptest! {

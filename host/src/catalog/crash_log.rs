@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Weak};
 use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use steerage_core::crash_loop::{self, Crash};
@@ -26,8 +26,12 @@ const FILE: &str = "running.json";
 /// After an app was called that was not watched, it is looked at again so soon, and five times later
 /// each time up to the longest pause. Small calls are over by the first look.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
-/// After so many looks in which no call ran, an app is not watched any more.
-const IDLE_LOOKS: u32 = 20;
+/// An app of which no call ran for so long is not watched any more.
+const IDLE: Duration = Duration::from_secs(1);
+/// Looking takes one part of so many of a core at most, however many apps are called; so much of that
+/// time may be used ahead, since where little is called each look should be at once.
+const SHARE: u32 = 50;
+const AHEAD: Duration = Duration::from_millis(500);
 /// As many apps are written down: where more run at once, nobody could say whose fault a crash was.
 const MOST: usize = 64;
 /// As many crashes are kept, and as many apps held back.
@@ -95,6 +99,9 @@ struct Running {
     generation: u64,
     /// Calls that were over by then.
     n_over: u64,
+    /// Whether it is on trial: calls of its app say nothing of it then.
+    #[serde(default)]
+    is_on_trial: bool,
 }
 
 impl CrashLog {
@@ -188,8 +195,9 @@ fn next_run(last: Written, boot: String, now: u64) -> (Written, bool) {
     let within = u64::try_from(crash_loop::WITHIN.as_millis()).unwrap_or(u64::MAX);
     let (mut crashes, mut held) = (last.crashes, last.held);
     crashes.retain(|crash| now.saturating_sub(crash.at) < within);
-    let suspects =
-        last.running.into_iter().filter(|running| crash_loop::is_suspect(running.n_over));
+    let is_suspect =
+        |running: &Running| running.is_on_trial || crash_loop::is_suspect(running.n_over);
+    let suspects = last.running.into_iter().filter(is_suspect);
     let suspects: Vec<Suspect> =
         suspects.map(|Running { app, generation, .. }| Suspect { app, generation }).collect();
     let is_crash = !last.has_ended && last.boot == boot && !suspects.is_empty();
@@ -237,7 +245,8 @@ impl Record {
 #[derive(Debug)]
 struct Watched {
     deployed: Weak<Deployed>,
-    n_idle: u32,
+    /// When a call of it ran last.
+    ran_at: Instant,
 }
 
 /// Writes until the host ends.
@@ -245,17 +254,19 @@ fn watch(mut record: Record, heard: &Receiver<News>) {
     // What it has to write down may be over in a moment, and so may the process.
     priority::prompt();
     let mut watched: Vec<Watched> = Vec::new();
-    let mut pause = PAUSE.0;
+    let (mut pause, mut paid_until) = (PAUSE.0, Instant::now());
     loop {
         let mut news = match watched.is_empty() {
             true => heard.recv().map_err(|_| RecvTimeoutError::Disconnected),
             false => heard.recv_timeout(pause),
         };
         pause = (pause * 5).min(PAUSE.1);
+        let ahead = paid_until.saturating_duration_since(Instant::now());
+        thread::sleep(ahead.saturating_sub(AHEAD).min(PAUSE.1));
         loop {
             match news {
                 Ok(News::Called(deployed)) => {
-                    watched.push(Watched { deployed, n_idle: 0 });
+                    watched.push(Watched { deployed, ran_at: Instant::now() });
                     pause = PAUSE.0;
                 }
                 Ok(News::Idle) => {}
@@ -266,9 +277,13 @@ fn watch(mut record: Record, heard: &Receiver<News>) {
             }
             news = heard.try_recv().map_err(|_| RecvTimeoutError::Timeout);
         }
+        let began_at = Instant::now();
         let mut running = Vec::new();
         watched.retain_mut(|watched| watched.look(&mut running));
         record.change(|written| written.running = running);
+        // Bounded, so that a slow disk for a while is no slow look for long.
+        let paid = paid_until.max(began_at) + began_at.elapsed() * SHARE;
+        paid_until = paid.min(began_at + AHEAD * 2);
     }
 }
 
@@ -278,8 +293,7 @@ impl Watched {
         let Some(deployed) = self.deployed.upgrade() else { return false };
         let is_running = || deployed.state.gate.load().0 > 0;
         if !is_running() {
-            self.n_idle += 1;
-            if self.n_idle < IDLE_LOOKS {
+            if self.ran_at.elapsed() < IDLE {
                 return true;
             }
             deployed.is_watched.store(false, Ordering::SeqCst);
@@ -288,7 +302,7 @@ impl Watched {
                 return false;
             }
         }
-        self.n_idle = 0;
+        self.ran_at = Instant::now();
         if running.len() < MOST {
             deployed.is_written.store(true, Ordering::SeqCst);
             // Whoever ends from here on sees that it is written down.
@@ -296,7 +310,9 @@ impl Watched {
                 return true;
             }
             let (app, generation) = (deployed.app.to_string(), deployed.generation.get());
-            running.push(Running { app, generation, n_over: deployed.state.meter.calls().0 });
+            let n_over = deployed.state.meter.calls().0;
+            let is_on_trial = deployed.is_on_trial;
+            running.push(Running { app, generation, n_over, is_on_trial });
         }
         true
     }
@@ -316,6 +332,7 @@ mod tests {
             app: (*app).to_owned(),
             generation: 3,
             n_over: *n_over,
+            is_on_trial: *app == "tried",
         });
         Written {
             boot: "b".to_owned(),
@@ -351,6 +368,8 @@ mod tests {
         check(vec![left(&[("a", 9)], false), left(&[("a", 0)], false)], &["a"], &["a"]);
         // A busy app always has a call that runs.
         check(vec![left(&[("a", 10)], false), left(&[("a", 500)], false)], &none, &none);
+        // But what is on trial is, however often its app was called.
+        check(vec![left(&[("a", 10), ("tried", 500)], false)], &["tried"], &none);
         let both = || left(&[("a", 0), ("b", 0)], false);
         check(vec![both(), both()], &["a", "b"], &none);
         check(vec![both(), both(), left(&[("b", 1)], false)], &["b"], &["b"]);

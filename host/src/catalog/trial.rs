@@ -41,6 +41,7 @@ impl Trial {
     #[must_use]
     pub fn new(deployed: Deployed, share: Share) -> Self {
         let (old, canary) = Default::default();
+        let deployed = Deployed { is_on_trial: true, ..deployed };
         Self { deployed: Arc::new(deployed), share, old, canary }
     }
 

@@ -30,6 +30,8 @@ const MOST_HEADROOM: u32 = 1000;
 const QUIET: Duration = Duration::from_secs(300);
 /// 5 min, as Kubernetes keeps of its etcd: a host that stood still for less goes on with its watch.
 const HISTORY: Duration = Duration::from_secs(300);
+/// The longest time in which hosts may come back: calls of what ran there are served by others meanwhile.
+const GRACE: Duration = Duration::from_secs(3600);
 const QUIETS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(7 * 86_400));
 
 /// The fleet that a host belongs to.
@@ -56,6 +58,8 @@ pub struct FleetSettings {
     /// How long nothing must have moved before hosts are emptied that others can take the replicas of;
     /// `None` for never.
     pub consolidate: Option<Duration>,
+    /// How long a host that ended or was lost may take to come back before its replicas are moved.
+    pub grace: Duration,
     /// How much of the store's history is kept; `None` where whoever runs it sees to that.
     pub history: Option<Duration>,
 }
@@ -91,6 +95,10 @@ pub(super) fn read(said: &mut Said<'_, '_>, settings: &Settings) -> Option<Fleet
         bounded(percent, 0, MOST_HEADROOM, |percent| format!("{percent}%"))
     });
     let consolidate = said.take("fleet.consolidate", quiet);
+    let grace = said.take("fleet.grace", |text| {
+        let grace = parse_duration(text).map_err(|error| error.to_string())?;
+        bounded(grace, Duration::ZERO, GRACE, |grace| steerage_core::units::show_duration(*grace))
+    });
     let history = said.take("fleet.store_history", quiet);
     if !said.has("fleet.store") {
         lonely(said);
@@ -132,6 +140,7 @@ pub(super) fn read(said: &mut Said<'_, '_>, settings: &Settings) -> Option<Fleet
         identity: if insecure == Some(true) { None } else { identity },
         headroom: headroom.unwrap_or(HEADROOM),
         consolidate: consolidate.unwrap_or(Some(QUIET)),
+        grace: grace.unwrap_or_default(),
         history: history.unwrap_or(Some(HISTORY)),
     })
 }

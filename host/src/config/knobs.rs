@@ -19,7 +19,7 @@ const fn knob(
 }
 
 /// All of them, in the order of the help and of the sample file.
-pub const KNOBS: [Knob; 59] = [
+pub const KNOBS: [Knob; 60] = [
     knob(
         "listen",
         ("listen", "STEERAGE_LISTEN"),
@@ -367,6 +367,12 @@ pub const KNOBS: [Knob; 59] = [
         ("consolidate", "STEERAGE_CONSOLIDATE"),
         ("DURATION", "5m"),
         "Empty hosts whose replicas others can take, when nothing moved for so long; or never",
+    ),
+    knob(
+        "fleet.grace",
+        ("grace", "STEERAGE_GRACE"),
+        ("DURATION", "0s"),
+        "How long a host that ended or was lost may take to come back before what it had starts elsewhere",
     ),
     knob(
         "fleet.store_history",

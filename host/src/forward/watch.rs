@@ -67,7 +67,7 @@ async fn watch_one(peers: Peers, peer: Arc<Peer>) -> u64 {
 
 /// Asks whether it answers. That it is not ready for callers does not matter: others skip it by
 /// what it says of itself.
-async fn ask(peer: &Arc<Peer>) {
+pub(super) async fn ask(peer: &Arc<Peer>) {
     let body: Body = Empty::<Bytes>::new().map_err(|never| match never {}).boxed_unsync();
     let Ok(request) = Request::get(QUESTION).body(body) else { return };
     let asked = async {

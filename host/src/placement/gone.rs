@@ -16,9 +16,8 @@ use crate::forward::{Health, Peer};
 
 /// How long others may take to say. Who does not says nothing.
 const WITHIN: Duration = Duration::from_millis(300);
-/// Asked again so soon while there are not enough, since they are refused some moments later than this
-/// host, and twice as late each time: a firewall stays.
-const AGAIN: Duration = Duration::from_millis(25);
+/// Asked again so soon while there are not enough, and less often the longer it lasts: a firewall stays.
+const AGAIN: Duration = Duration::from_millis(50);
 
 /// Asks about every host that refused this one and that nobody was asked about; whether there are some
 /// of which it is not clear yet.
@@ -42,7 +41,7 @@ pub(super) async fn ask(fleet: &Fleet) -> bool {
 
 /// When to ask again, after so many times in a row in which it was not clear.
 pub(super) fn again(n_unclear: u32) -> Duration {
-    AGAIN.saturating_mul(1 << n_unclear.min(10))
+    AGAIN.saturating_mul(1 + n_unclear.saturating_mul(n_unclear) / 8)
 }
 
 /// How many others are refused by this host, until there are enough.

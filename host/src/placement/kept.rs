@@ -21,6 +21,12 @@ pub(super) struct Kept {
     headroom: u32,
     /// How long fewer replicas have to be enough before some go.
     window: Duration,
+    /// How long hosts that are not there may take to come back.
+    grace: Duration,
+    /// Those that may come back, as they were, and since when they are not there.
+    away: BTreeMap<HostName, (Instant, place::Host)>,
+    /// The hosts that there were the last time.
+    seen: BTreeMap<HostName, place::Host>,
     began_at: Instant,
     /// Apps of which fewer replicas would do.
     low: BTreeMap<AppName, Low>,
@@ -31,9 +37,18 @@ pub(super) struct Kept {
 
 impl Kept {
     /// Nothing yet.
-    pub(super) fn new(headroom: u32, window: Duration) -> Self {
-        let (began_at, low) = (Instant::now(), BTreeMap::new());
-        Self { headroom, window, began_at, low, last: None, orphans: BTreeSet::new() }
+    pub(super) fn new(headroom: u32, (window, grace): (Duration, Duration)) -> Self {
+        Self {
+            headroom,
+            window,
+            grace,
+            away: BTreeMap::new(),
+            seen: BTreeMap::new(),
+            began_at: Instant::now(),
+            low: BTreeMap::new(),
+            last: None,
+            orphans: BTreeSet::new(),
+        }
     }
 
     /// Plans the fleet as it is in this view. What apps use is taken from it only where `with_use` says
@@ -47,7 +62,7 @@ impl Kept {
     ) -> Plan {
         let mut planner = match self.last.take() {
             Some((before, mut planner)) => {
-                follow_hosts(&mut planner, fleet, now);
+                follow_hosts(&mut planner, self.hosts(fleet, now));
                 let changed = if with_use { all(&before, now) } else { changed(&before, now) };
                 for app in changed {
                     self.follow_app(&mut planner, now, &app);
@@ -57,6 +72,7 @@ impl Kept {
             None => {
                 self.orphans = orphans(now);
                 let mut view = view::of(fleet, now, self.headroom);
+                view.hosts = self.hosts(fleet, now);
                 for (name, app) in &mut view.apps {
                     self.settle(now, name, app);
                 }
@@ -70,7 +86,7 @@ impl Kept {
 
     /// Nothing yet, for the same aims.
     pub(super) fn anew(&self) -> Self {
-        Self::new(self.headroom, self.window)
+        Self::new(self.headroom, (self.window, self.grace))
     }
 
     /// Apps that are assigned and that nobody wants any more.
@@ -97,6 +113,35 @@ impl Kept {
 }
 
 impl Kept {
+    /// Notes which hosts there are, also where this host does not plan: it may have to when the one that
+    /// plans ends.
+    pub(super) fn see(&mut self, hosts: &BTreeMap<HostName, place::Host>) {
+        if self.grace.is_zero() {
+            return;
+        }
+        let seen = std::mem::replace(&mut self.seen, hosts.clone());
+        for (name, host) in seen.into_iter().filter(|(name, _)| !hosts.contains_key(name)) {
+            self.away.entry(name).or_insert_with(|| (Instant::now(), host));
+        }
+        let grace = self.grace;
+        self.away.retain(|name, (since, _)| !hosts.contains_key(name) && since.elapsed() < grace);
+    }
+
+    /// The hosts that there are, and those that may come back: these keep what they have and get nothing,
+    /// and calls for it are answered by others meanwhile.
+    fn hosts(&mut self, fleet: &Fleet, now: &View) -> BTreeMap<HostName, place::Host> {
+        let mut hosts = view::hosts(fleet, now);
+        self.see(&hosts);
+        for (name, (_, host)) in &self.away {
+            let standing = match host.standing {
+                place::Standing::Open => place::Standing::Cordoned,
+                standing => standing,
+            };
+            hosts.insert(name.clone(), place::Host { standing, ..host.clone() });
+        }
+        hosts
+    }
+
     /// Keeps replicas for a while that load does not want any more. Those that an operator or a manifest
     /// does not want go at once.
     fn settle(&mut self, now: &View, name: &AppName, app: &mut place::App) {
@@ -112,8 +157,7 @@ impl Kept {
     }
 }
 
-fn follow_hosts(planner: &mut Planner, fleet: &Fleet, now: &View) {
-    let hosts = view::hosts(fleet, now);
+fn follow_hosts(planner: &mut Planner, hosts: BTreeMap<HostName, place::Host>) {
     let known = planner.view().hosts.keys();
     let gone: Vec<HostName> = known.filter(|name| !hosts.contains_key(*name)).cloned().collect();
     for name in gone {
@@ -207,7 +251,7 @@ mod tests {
         let me = "h0".parse().unwrap();
         let fleet = Fleet::new(me, store, Peers::new(None), folder.path().join("copy"));
         let mut random = fastrand::Rng::with_seed(11);
-        let mut kept = Kept::new(20, Duration::ZERO);
+        let mut kept = Kept::new(20, (Duration::ZERO, Duration::ZERO));
         let (mut n_moves, mut n_unplaced) = (0, 0);
         for revision in 1..=2_000 {
             let change = change(&mut random, revision);

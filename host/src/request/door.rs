@@ -26,7 +26,11 @@ pub(super) async fn answer(
     let path = request.uri().path();
     if let Some(name) = path.strip_prefix(HOSTS) {
         let known = name.parse().ok().and_then(|name| front.fleet.as_ref()?.peers().named(&name));
-        let known = known.map(|peer| peer.health().name());
+        // By a look now: whoever asks was refused a moment ago, and this host may not know yet.
+        let known = match known {
+            Some(peer) => Some(peer.look().await.name()),
+            None => None,
+        };
         let status = known.map_or(StatusCode::NOT_FOUND, |_| StatusCode::OK);
         return Ok(said(status, known.unwrap_or("it does not know it")));
     }

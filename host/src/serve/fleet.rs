@@ -106,6 +106,7 @@ impl Joined {
             headroom: settings.headroom,
             patience: settings.lease,
             consolidate: settings.consolidate,
+            grace: settings.grace,
         };
         let events = agent.parts().events.clone();
         let member = Member {

@@ -93,7 +93,7 @@ async fn a_busy_app_is_not_blamed_for_crashes() {
             assert_eq!(host.get("/busy/").await.status, 200);
         }
         call(&host, "/busy/?long").await;
-        runs(&host, r#""n_over":20}"#).await;
+        runs(&host, r#""n_over":20,"#).await;
         host.kill();
         host = Host::on(data.path(), &[]);
     }
@@ -201,6 +201,10 @@ async fn a_canary_whose_host_crashed_is_taken_back() {
     let shop = app("shop", "[replicas]\nmin = 1\nmax = 1");
     fleet.fleet.first().deploy(&says("old"), &shop).await;
     let on = fleet.fleet.ready_on("shop", 1).await.remove(0);
+    // A busy app is no suspect, but what is on trial of it is.
+    for _ in 0..20 {
+        assert_eq!(fleet.named(&on).get("/shop/").await.text(), "old");
+    }
     let component = digest(&endless());
     let path = format!("/v1/blobs/{component}");
     let upload = fleet.fleet.first().admin("PUT", &path, endless()).await;

@@ -107,3 +107,53 @@ async fn a_host_says_for_how_long_it_has_heard_nothing_of_the_store() {
         })
         .await;
 }
+
+#[tokio::test]
+async fn a_host_that_is_given_time_to_come_back_finds_what_it_had() {
+    let Some(mut fleet) = Fleet::start(0).await else { return };
+    let url = fleet.etcd.url();
+    let folders: Vec<_> = (0..3).map(|_| tempfile::tempdir().unwrap()).collect();
+    let names = ["h1", "h2", "h3"];
+    let start = |number: usize| {
+        let flags = Fleet::flags(&url, names[number], &["--grace", "50s"]);
+        Host::on(folders[number].path(), &flags)
+    };
+    fleet.hosts = (0..3).map(start).collect();
+    for host in &fleet.hosts {
+        fleet.answers(host, 3).await;
+    }
+    let store = fleet.etcd.store().await;
+    let placed = |app: &str| {
+        let (store, key) = (store.clone(), format!("assigned/{app}"));
+        async move { store.get(&key).await.unwrap().unwrap().revision }
+    };
+    // One app on each; the first host is the one that plans.
+    for name in names {
+        for other in names {
+            fleet.stand(other, if other == name { "open" } else { "cordoned" }).await;
+        }
+        let (app, path) = (format!("app-{name}"), format!("/app-{name}/..."));
+        let text = manifest(&app, &path, "[replicas]\nmin = 1\nmax = 1");
+        fleet.first().deploy(&says(&app), &text).await;
+        assert_eq!(fleet.ready_on(&app, 1).await, [name]);
+        fleet.all_answer(&format!("/{app}/"), &app).await;
+    }
+    for name in names {
+        fleet.stand(name, "open").await;
+    }
+    // Ends that were wished for, and one that was not.
+    for (number, signal) in [(1, "TERM"), (0, "TERM"), (1, "KILL"), (0, "KILL")] {
+        let app = format!("app-{}", names[number]);
+        let before = placed(&app).await;
+        fleet.hosts[number].signal(signal);
+        fleet.hosts[number].wait();
+        // Others answer meanwhile.
+        assert_eq!(fleet.hosts[2].get(&format!("/{app}/")).await.text(), app);
+        fleet.hosts[number] = start(number);
+        for host in &fleet.hosts {
+            fleet.answers(host, 3).await;
+        }
+        assert_eq!(fleet.ready_on(&app, 1).await, [names[number]]);
+        assert_eq!(placed(&app).await, before, "{app} was moved at SIG{signal}");
+    }
+}

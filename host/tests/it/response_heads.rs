@@ -323,8 +323,9 @@ async fn what_a_guest_says_goes_through_another_host_as_through_one() {
         let reply = ask(Method::HEAD, "/four").await;
         assert_eq!((reply.status.as_u16(), reply.header("content-length")), (200, "4"));
         let request = Request::get(host.url("/short")).body(Full::default()).unwrap();
+        // A guest that was over before its head went out is told of by a 502 instead.
         if let Ok(response) = host.stream(request).await
-            && response.status() != 500
+            && !response.status().is_server_error()
         {
             assert_eq!(response.status(), 200);
             assert!(response.into_body().collect().await.is_err(), "a part passes for the whole");
