@@ -56,6 +56,8 @@ async fn a_host_that_is_lost_comes_back_from_its_backup() {
     assert_eq!((&told["apps"], &told["deployments"]), (&json!(2), &json!(4)), "{told}");
     assert_eq!(told["components"].as_array().unwrap().len(), 3, "{told}");
     assert_eq!(told["left_out"], json!([]));
+    let made_at: jiff::Timestamp = told["made_at"].as_str().unwrap().parse().unwrap();
+    assert!(made_at <= jiff::Timestamp::now(), "{told}");
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(fs::read_dir(place.0.path()).unwrap().count(), 1, "nothing is left beside it");
     // Any tar reads it.
