@@ -16,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 use steerage_core::id::Digest;
 
 pub use self::error::BackupError;
-pub use self::restore::{AHEAD, restore};
+pub use self::restore::{AHEAD, WORK, restore};
 use crate::blobs::Blobs;
 
 /// The version of the format.
@@ -291,7 +291,7 @@ fn found_in(folder: &Path) -> io::Result<Option<String>> {
     };
     for entry in entries {
         let name = entry?.file_name().to_string_lossy().into_owned();
-        if name != "lost+found" && name != restore::WORK {
+        if name != "lost+found" && name != WORK {
             return Ok(Some(name));
         }
     }

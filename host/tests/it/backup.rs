@@ -194,6 +194,8 @@ async fn a_backup_that_is_not_whole_is_refused_and_changes_nothing() {
     // What a restore left that was killed, and what a file system makes, do not count.
     fs::create_dir_all(data.join("restoring/blobs")).unwrap();
     fs::create_dir_all(data.join("lost+found")).unwrap();
+    let said = start_refused(&data);
+    assert!(said.contains("did not end") && said.contains("steerage restore"), "{said}");
     restore(&file, &data).done();
     assert!(!data.join("restoring").exists());
     assert_eq!(Host::on(&data, &[]).get("/web/").await.text(), "web");
