@@ -83,8 +83,8 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Completions(args) => completions(&args),
         Command::Compile(args) => {
             let largest_memory = Bytes::new(args.largest_memory);
-            let Compile { wasm, out, memory, .. } = args;
-            child::compile(&child::Task { wasm, out, memory, largest_memory })
+            let Compile { wasm, out, memory, soon: is_soon, .. } = args;
+            child::compile(&child::Task { wasm, out, memory, largest_memory, is_soon })
         }
     }
 }

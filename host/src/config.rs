@@ -95,6 +95,8 @@ pub struct Settings {
     pub fleet: Option<FleetSettings>,
     /// Whether one app has the host to itself and answers under every name: `steerage up` only.
     pub is_for_one_app: bool,
+    /// Whether code is compiled soon rather than to be fast: `steerage up` without `--release` only.
+    pub is_compiled_soon: bool,
 }
 
 /// How the host writes its own log.
@@ -193,6 +195,7 @@ impl Settings {
             tenants: BTreeMap::new(),
             fleet: None,
             is_for_one_app: false,
+            is_compiled_soon: false,
         };
         settings.limits.maximum.memory = largest_memory;
         settings.limits.default = settings.limits.default.at_most(&settings.limits.maximum);

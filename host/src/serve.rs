@@ -374,6 +374,7 @@ fn compiler_settings(settings: &Settings, n_cores: usize) -> compiler::Settings 
         timeout: settings.compile_timeout,
         memory: settings.compile_memory,
         largest_memory: settings.pool.largest_memory,
+        is_soon: settings.is_compiled_soon,
         parallel: n_cores.div_ceil(2),
     }
 }

@@ -29,6 +29,11 @@ pub const MOST_BYTES: usize = 1 << 20;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Revision(pub u64);
 
+impl Revision {
+    /// Before anything that a store has: what a host knows from the copy on its own disk.
+    pub const OF_COPY: Self = Self(0);
+}
+
 /// A key with what is under it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {

@@ -102,6 +102,7 @@ fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> Api
         program: "/nonexistent/compiler".into(),
         cache: folder.join("code"),
         is_shared: false,
+        is_soon: false,
         timeout: Duration::from_secs(1),
         memory: Bytes::mebi(1),
         largest_memory: Bytes::mebi(16),

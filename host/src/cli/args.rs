@@ -369,6 +369,9 @@ pub struct Compile {
     /// Bytes of address space that the memory of each of its instances will have.
     #[arg(long)]
     pub largest_memory: u64,
+    /// Compile soon rather than to be fast.
+    #[arg(long)]
+    pub soon: bool,
 }
 
 #[cfg(test)]
@@ -456,9 +459,9 @@ mod tests {
 
     #[test]
     fn the_compile_child_is_called_as_the_host_calls_it() {
-        let line = "steerage compile a.wasm --out b --memory 9 --largest-memory 8";
+        let line = "steerage compile a.wasm --out b --memory 9 --largest-memory 8 --soon";
         let Ok(Command::Compile(compile)) = parse(line) else { panic!("not a compile") };
         assert_eq!((compile.out, compile.memory), (PathBuf::from("b"), 9));
-        assert_eq!(compile.largest_memory, 8);
+        assert_eq!((compile.largest_memory, compile.soon), (8, true));
     }
 }

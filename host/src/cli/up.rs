@@ -64,6 +64,7 @@ pub(super) fn run(args: &Up) -> anyhow::Result<()> {
         // What an app calls while it is written is most often on this machine, too.
         outbound_private: PrivateNetworks::loopback(),
         is_for_one_app: true,
+        is_compiled_soon: !args.release,
         ..Settings::new(data.path().to_path_buf(), host::this_program()?)
     })
     .context("the host cannot start")?;

@@ -36,7 +36,7 @@ pub(super) fn read(path: &Path) -> (View, u64) {
         }),
         Err(_) => Saved::default(),
     };
-    let none = Revision(0);
+    let none = Revision::OF_COPY;
     let mut view = View::default();
     for (app, record) in saved.apps {
         if let Ok(app) = app.parse() {

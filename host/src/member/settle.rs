@@ -19,6 +19,7 @@ use super::{Member, Shared};
 use crate::agent::{Agent, DeployError};
 use crate::catalog::App;
 use crate::fleet::{Fleet, keys};
+use crate::store::Revision;
 use crate::telemetry::chain;
 use crate::telemetry::events::Severity;
 
@@ -269,8 +270,12 @@ fn standing(member: &Member, app: &AppName, announced: Option<Generation>) -> St
     };
     let known = app_here.as_ref().map(|here| here.generation).or(announced);
     let served = app_here.filter(|here| is_same(here)).map(|here| here.generation);
-    let wanted = view.apps.get(app).and_then(|(record, _)| {
+    let mut is_late = false;
+    let wanted = view.apps.get(app).and_then(|(record, revision)| {
         let generation = Generation::new(record.generation)?;
+        // The copy on the disk is written some moments after a change is followed. Until the store is
+        // read, it takes back nothing that the ledger has of a later number.
+        is_late = *revision == Revision::OF_COPY && known > Some(generation);
         let assigned = view.assigned_to(app);
         Some(Wanted {
             generation,
@@ -282,6 +287,7 @@ fn standing(member: &Member, app: &AppName, announced: Option<Generation>) -> St
     });
     let is_removed = known.is_some_and(|known| view.is_removed(app, known.get()));
     let wish = match wanted {
+        Some(_) if is_late => Wish::Unknown,
         Some(wanted) => Wish::Wanted(wanted),
         None if is_removed && !view.is_unreadable(&keys::app(app)) => Wish::Removed,
         None => Wish::Unknown,

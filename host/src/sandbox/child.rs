@@ -27,6 +27,8 @@ pub struct Task {
     pub memory: u64,
     /// Address space that the memory of each of its instances will have.
     pub largest_memory: Bytes,
+    /// Whether to compile soon rather than to be fast.
+    pub is_soon: bool,
 }
 
 /// Compiles and prints a report. The process should exit right after.
@@ -36,7 +38,7 @@ pub struct Task {
 pub fn compile(task: &Task) -> anyhow::Result<()> {
     confine(task.memory)?;
     let bytes = fs::read(&task.wasm)?;
-    let report = match make(&bytes, task.largest_memory)? {
+    let report = match make(&bytes, task)? {
         Ok((shape, code)) => match write_durably(&task.out, &code) {
             Ok(()) => Report::Compiled(shape),
             Err(error) if is_full(&error) => Report::Full,
@@ -64,15 +66,12 @@ fn confine(memory: u64) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn make(
-    bytes: &[u8],
-    largest_memory: Bytes,
-) -> anyhow::Result<Result<(Shape, Vec<u8>), Rejection>> {
-    let shape = match examine(bytes, largest_memory) {
+fn make(bytes: &[u8], task: &Task) -> anyhow::Result<Result<(Shape, Vec<u8>), Rejection>> {
+    let shape = match examine(bytes, task.largest_memory) {
         Ok(shape) => shape,
         Err(rejection) => return Ok(Err(rejection)),
     };
-    let engine = engine::compiling(shape.flavor, largest_memory)?;
+    let engine = engine::compiling(shape.flavor, task.largest_memory, task.is_soon)?;
     let code = if shape.kind == Kind::CgiModule {
         Module::from_binary(&engine, bytes).and_then(|module| module.serialize())
     } else {

@@ -34,6 +34,9 @@ pub struct Settings {
     pub memory: Bytes,
     /// Address space that the memory of each instance will have.
     pub largest_memory: Bytes,
+    /// Whether code is compiled soon rather than to be fast. What is in the cache is not asked which it
+    /// is, so hosts that differ in this share none.
+    pub is_soon: bool,
     /// How many components are compiled at once.
     pub parallel: usize,
 }
@@ -219,6 +222,7 @@ impl Compiler {
             .arg(self.settings.memory.get().to_string())
             .arg("--largest-memory")
             .arg(self.settings.largest_memory.get().to_string())
+            .args(self.settings.is_soon.then_some("--soon"))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use steerage_core::machine::{self, LEAST_SLOTS};
 use steerage_core::units::Bytes;
 use wasmtime::{
-    Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmFeatures,
+    Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig,
+    WasmFeatures,
 };
 
 /// Bytes of each table kept resident and reset by copying instead of being unmapped.
@@ -123,12 +124,17 @@ fn code_config(flavor: Flavor, largest_memory: Bytes) -> Config {
     config
 }
 
-/// An engine that only compiles: no pool, so that it costs no address space.
+/// An engine that only compiles: no pool, so that it costs no address space. `is_soon` leaves out what
+/// makes code fast, which is most of the time; such code takes as much fuel, and every engine runs it.
 ///
 /// # Errors
 /// When the compiler does not support this machine.
-pub fn compiling(flavor: Flavor, largest_memory: Bytes) -> wasmtime::Result<Engine> {
-    Engine::new(&code_config(flavor, largest_memory))
+pub fn compiling(flavor: Flavor, largest_memory: Bytes, is_soon: bool) -> wasmtime::Result<Engine> {
+    let mut config = code_config(flavor, largest_memory);
+    if is_soon {
+        config.cranelift_opt_level(OptLevel::None);
+    }
+    Engine::new(&config)
 }
 
 /// The engine that runs guests; the second value says how many slots it has.

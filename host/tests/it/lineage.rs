@@ -211,6 +211,46 @@ async fn a_host_that_is_pointed_at_another_store_waits_for_its_operator() {
 }
 
 #[tokio::test]
+async fn a_copy_of_the_fleet_that_is_late_takes_no_app_back() {
+    let Some(mut fleet) = Fleet::start(0).await else { return };
+    let (folder, url) = (tempfile::tempdir().unwrap(), fleet.etcd.url());
+    let flags = Fleet::flags(&url, "h1", &[]);
+    let copy = folder.path().join("fleet.json");
+    fleet.hosts.push(Host::on(folder.path(), &flags));
+    registered(fleet.first()).await;
+    fleet.first().deploy(&says("first"), &everywhere("app")).await;
+    let late = fleet
+        .first()
+        .until("the first in the copy", || async {
+            let text = fs::read(&copy).ok()?;
+            let known: Value = serde_json::from_slice(&text).ok()?;
+            (known["apps"]["app"]["generation"] == 1).then_some(text)
+        })
+        .await;
+    fleet.first().deploy(&says("second"), &everywhere("app")).await;
+    knows(fleet.first(), "app", 2).await;
+    // A host that is lost before it has written its copy, and that starts without the store.
+    fleet.hosts[0].kill();
+    fs::write(&copy, late).unwrap();
+    fleet.etcd.kill(0);
+    fleet.hosts[0] = Host::on(folder.path(), &flags);
+    event(fleet.first(), "store_away", "").await;
+    for _ in 0..100 {
+        assert_eq!(fleet.first().get("/app/").await.text(), "second");
+    }
+    // What the store says counts again once it says anything.
+    fleet.etcd.run(0);
+    registered(fleet.first()).await;
+    fleet.first().run(&["rollback", "app", "--to", "1"]).done();
+    fleet
+        .first()
+        .until("the first again", || async {
+            (fleet.first().get("/app/").await.text() == "first").then_some(())
+        })
+        .await;
+}
+
+#[tokio::test]
 async fn a_restored_store_is_followed_when_an_operator_says_so_and_gives_no_number_twice() {
     let Some(mut fleet) = Fleet::start(0).await else { return };
     let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
