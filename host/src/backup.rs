@@ -10,12 +10,13 @@ use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Write};
 use std::path::Path;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use steerage_core::id::Digest;
 
 pub use self::error::BackupError;
-pub use self::restore::{AHEAD, restore};
+pub use self::restore::{AHEAD, WORK, restore};
 use crate::blobs::Blobs;
 
 /// The version of the format.
@@ -38,8 +39,8 @@ pub struct Manifest {
     pub format: u32,
     /// The version of the host that wrote it.
     pub steerage: String,
-    /// When it was made, in milliseconds since the epoch.
-    pub made_at: u64,
+    /// When it was made, as RFC 3339 has it, in UTC.
+    pub made_at: String,
     /// Apps that are served.
     pub apps: usize,
     /// Their deployments.
@@ -62,13 +63,15 @@ pub struct Part {
 }
 
 impl Manifest {
-    /// A list that is filled in by who makes the backup.
+    /// A list that is filled in by who makes the backup, at this millisecond since the epoch.
     #[must_use]
     pub fn new(made_at: u64, ledger: Part) -> Self {
+        let made_at = i64::try_from(made_at).unwrap_or(i64::MAX);
+        let made_at = Timestamp::from_millisecond(made_at).unwrap_or(Timestamp::MAX);
         Self {
             format: FORMAT,
             steerage: env!("CARGO_PKG_VERSION").to_owned(),
-            made_at,
+            made_at: format!("{made_at:.3}"),
             apps: 0,
             deployments: 0,
             ledger,
@@ -288,7 +291,7 @@ fn found_in(folder: &Path) -> io::Result<Option<String>> {
     };
     for entry in entries {
         let name = entry?.file_name().to_string_lossy().into_owned();
-        if name != "lost+found" && name != restore::WORK {
+        if name != "lost+found" && name != WORK {
             return Ok(Some(name));
         }
     }

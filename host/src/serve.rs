@@ -79,6 +79,15 @@ pub enum StartError {
         /// Where the components are.
         blobs: PathBuf,
     },
+    /// A backup was being restored there.
+    #[error(
+        "a restore into {data} did not end, and nothing is served of half a backup: run `steerage \
+         restore` again, or empty the folder to start with nothing deployed"
+    )]
+    HalfRestored {
+        /// The data folder.
+        data: PathBuf,
+    },
     /// The fleet's store cannot be used.
     #[error("cannot use the fleet's store")]
     Store(#[source] StoreError),

@@ -235,7 +235,6 @@ async fn again(what: &str, n: usize, size: usize) -> Result<Response, ErrorCode>
             "yield" => yield_async().await,
             "block" => _ = yield_blocking(),
             "moment" => drop(waits(n.min(9_000), 20_000_000).await),
-            "past" => drop(waits(n.min(9_000), 0).await),
             "cancel" => _ = poll_once(&mut (Box::pin(monotonic_clock::wait_for(HOUR)) as Held)),
             "spawn" => spawns(n.min(1_000)).await,
             _ => panic!("nothing is called {what}"),

@@ -13,7 +13,7 @@ use crate::ledger::Ledger;
 /// made, and a name and a number mean one program.
 pub const AHEAD: u64 = 1_000;
 /// Everything is made in here first. What a restore left that was killed is made anew by the next.
-pub(super) const WORK: &str = "restoring";
+pub const WORK: &str = "restoring";
 
 /// Makes a data folder of a backup; `on_progress` is told how many bytes were read. Nothing is changed
 /// unless all of the backup is right; a restore that is killed is begun anew by the next one.

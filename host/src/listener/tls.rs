@@ -189,7 +189,7 @@ fn validity(chain: &[CertificateDer<'_>]) -> Result<(Timestamp, Timestamp), Stri
     if own.version() != X509Version::V3 {
         return Err(OLD_VERSION.to_owned());
     }
-    let moment = |seconds, else_| Timestamp::from_second(seconds).unwrap_or(else_);
+    let moment = |seconds, beyond| Timestamp::from_second(seconds).unwrap_or(beyond);
     let validity = own.validity();
     Ok((
         moment(validity.not_before.timestamp(), Timestamp::MIN),

@@ -514,7 +514,7 @@ async fn wakes_beside_the_end() {
     let (free, held) = std::sync::mpsc::channel::<()>();
     let guest = async move {
         begin.send(()).unwrap();
-        let _ended = held.recv();
+        held.recv().unwrap_err();
     };
     schedule.run(&long, &call(), Box::pin(guest)).await;
     has_begun.await.unwrap();

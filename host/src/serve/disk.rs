@@ -13,6 +13,7 @@ use std::time::Duration;
 use rustix::fs::Mode;
 
 use super::StartError;
+use crate::backup;
 use crate::blobs::Blobs;
 use crate::ledger::Ledger;
 use crate::telemetry::events::{Event, Events, Severity};
@@ -40,6 +41,10 @@ pub(super) fn prepare(data: &Path) -> Result<(), StartError> {
             let path = path.display();
             tracing::warn!(%path, %error, "others may read this, and it cannot be closed to them");
         }
+    }
+    // Its ledger comes last.
+    if Ledger::is_missing(data) && data.join(backup::WORK).exists() {
+        return Err(StartError::HalfRestored { data: data.to_owned() });
     }
     if Ledger::is_missing(data) && Blobs::are_in(&data.join(BLOBS)) {
         return Err(StartError::LedgerLost { path: ledger, blobs: data.join(BLOBS) });

@@ -56,6 +56,8 @@ async fn a_host_that_is_lost_comes_back_from_its_backup() {
     assert_eq!((&told["apps"], &told["deployments"]), (&json!(2), &json!(4)), "{told}");
     assert_eq!(told["components"].as_array().unwrap().len(), 3, "{told}");
     assert_eq!(told["left_out"], json!([]));
+    let made_at: jiff::Timestamp = told["made_at"].as_str().unwrap().parse().unwrap();
+    assert!(made_at <= jiff::Timestamp::now(), "{told}");
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(fs::read_dir(place.0.path()).unwrap().count(), 1, "nothing is left beside it");
     // Any tar reads it.
@@ -192,6 +194,8 @@ async fn a_backup_that_is_not_whole_is_refused_and_changes_nothing() {
     // What a restore left that was killed, and what a file system makes, do not count.
     fs::create_dir_all(data.join("restoring/blobs")).unwrap();
     fs::create_dir_all(data.join("lost+found")).unwrap();
+    let said = start_refused(&data);
+    assert!(said.contains("did not end") && said.contains("steerage restore"), "{said}");
     restore(&file, &data).done();
     assert!(!data.join("restoring").exists());
     assert_eq!(Host::on(&data, &[]).get("/web/").await.text(), "web");
