@@ -154,6 +154,7 @@ pub enum StartError {
 ///
 /// # Errors
 /// See [`StartError`].
+#[expect(clippy::too_many_lines, reason = "each part once, in order")]
 pub fn start(settings: Settings) -> Result<Host, StartError> {
     let started_at = Instant::now();
     // What is on the disk from before this is an earlier run's. The doors open much later.

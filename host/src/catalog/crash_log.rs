@@ -109,6 +109,7 @@ impl CrashLog {
     ///
     /// # Errors
     /// The file cannot be opened, or the system refuses a thread.
+    #[expect(clippy::disallowed_methods, reason = "each deployment has two messages in it at most")]
     pub fn open(data: &Path) -> io::Result<Self> {
         let path = data.join(FILE);
         let text = fs::read_to_string(&path).unwrap_or_default();
@@ -250,6 +251,7 @@ struct Watched {
 }
 
 /// Writes until the host ends.
+#[expect(clippy::disallowed_methods, reason = "the thread is its own, and looks no more often")]
 fn watch(mut record: Record, heard: &Receiver<News>) {
     // What it has to write down may be over in a moment, and so may the process.
     priority::prompt();
