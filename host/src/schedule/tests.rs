@@ -511,7 +511,7 @@ async fn wakes_beside_the_end() {
     let long = gate(&schedule);
     schedule.run(&long, &call(), Box::pin(async { compute(Duration::from_millis(20)) })).await;
     let (begin, has_begun) = oneshot::channel();
-    let (free, held) = std::sync::mpsc::channel::<()>();
+    let (free, held) = std::sync::mpsc::sync_channel::<()>(1);
     let guest = async move {
         begin.send(()).unwrap();
         held.recv().unwrap_err();
@@ -539,7 +539,7 @@ async fn wakes_beside_the_end() {
 
 #[test]
 fn a_guest_that_is_woken_at_the_end_keeps_no_helper_busy() {
-    let (tell, told) = std::sync::mpsc::channel();
+    let (tell, told) = std::sync::mpsc::sync_channel(1);
     thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         runtime.unwrap().block_on(wakes_beside_the_end());

@@ -228,7 +228,7 @@ fn its_own_output_in_a_file_beside_the_sources_starts_no_build() {
     let output = File::create(&log).unwrap();
     command.stdout(output.try_clone().unwrap()).stderr(output);
     let child = command.spawn().unwrap();
-    let (_, lines) = mpsc::channel();
+    let (_, lines) = mpsc::sync_channel(1);
     let up = Up { child, lines, passed: Vec::new() };
     let said = || std::fs::read_to_string(&log).unwrap();
     let wait_for = |wanted: &str, times: usize| {
