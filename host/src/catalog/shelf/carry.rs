@@ -183,3 +183,30 @@ fn with_progress<E>(
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn those_that_are_said_to_have_it_are_asked_first_and_not_all_hosts_ask_the_same() {
+        let peers = Peers::new(None);
+        let names: Vec<HostName> = (0..8).map(|n| format!("h{n}").parse().unwrap()).collect();
+        for name in &names {
+            drop(peers.know(name, ([127, 0, 0, 1], 1).into(), 1));
+        }
+        let who_has = [names[3].clone(), names[6].clone()];
+        let mut firsts = BTreeSet::new();
+        for _ in 0..100 {
+            let asked = in_turn(answering(&peers), &who_has);
+            let asked: Vec<&HostName> = asked.iter().map(|peer| &peer.name).collect();
+            assert_eq!(asked.len(), names.len());
+            assert!(asked[..2].iter().all(|name| who_has.contains(name)), "{asked:?}");
+            firsts.insert(asked[0].clone());
+        }
+        // Of a hundred even draws, all alike is as likely as one in 2^99.
+        assert_eq!(firsts.len(), 2);
+    }
+}
