@@ -1,6 +1,6 @@
 //! The certificate by which this host is known to others: read again when its files change or an
-//! operator asks, told before
-//! its time is over; and told when another host cannot be reached because of one.
+//! operator asks, told before its time is over; and told when another host cannot be reached because
+//! of one.
 //! Does not issue any.
 
 use std::collections::BTreeSet;
@@ -30,7 +30,8 @@ const ADVICE: &str = "calls of that host's apps are served elsewhere meanwhile; 
 pub(super) async fn watch(member: &Member) {
     let Some(identity) = member.identity.clone() else { return };
     let (mut seen, mut told) = (stamps(&identity).await, None);
-    let mut is_new = false;
+    // They may have changed since the host began, which read them first.
+    let mut is_new = true;
     let mut told_of_peers = BTreeSet::new();
     let mut asked = member.reload.subscribe();
     loop {
