@@ -1,6 +1,7 @@
 //! Which apps have calls running, on the disk, so that the next run knows after a crash: the kernel
 //! keeps what was written when the process is killed. Costs a call a look at a flag when it begins and
-//! when it ends. A thread of its own writes, since a slow disk must not hold up callers, and forgets apps that nobody calls.
+//! when it ends. A thread of its own writes, since a slow disk must not hold up callers, and forgets
+//! apps that nobody calls.
 //! Blames nobody: `core::crash_loop` does.
 
 use std::collections::BTreeSet;

@@ -5,7 +5,7 @@
 //! The order of magnitude is what matters: a body is taken to be as full as it may get, and headers
 //! of many lines as large as they may be.
 
-use std::any::{Any, TypeId};
+use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -147,39 +147,26 @@ impl Drop for InSent {
 }
 
 fn weight(resource: &(dyn Any + Send)) -> usize {
-    // Asked once: each `is` and `downcast_ref` asks again, and most resources are none of these.
-    let kind = resource.type_id();
-    if kind == TypeId::of::<FieldMap>() {
-        resource.downcast_ref().map_or(0, |map: &FieldMap| fields(map))
-    } else if kind == TypeId::of::<HostOutgoingBody>() {
+    if let Some(map) = resource.downcast_ref::<FieldMap>() {
+        fields(map)
+    } else if resource.is::<HostOutgoingBody>() {
         BODY
-    } else if kind == TypeId::of::<HostOutgoingResponse>() {
-        resource.downcast_ref().map_or(0, |response: &HostOutgoingResponse| {
-            fields(&response.headers).saturating_add(body(response.body.is_some()))
-        })
-    } else if kind == TypeId::of::<HostOutgoingRequest>() {
-        resource.downcast_ref().map_or(0, |request: &HostOutgoingRequest| {
-            let words = words(request).saturating_add(body(request.body.is_some()));
-            fields(&request.headers).saturating_add(words)
-        })
-    } else if kind == TypeId::of::<HostIncomingResponse>() {
-        resource
-            .downcast_ref()
-            .map_or(0, |response: &HostIncomingResponse| fields(&response.headers))
-    } else if kind == TypeId::of::<HostIncomingBody>()
-        || kind == TypeId::of::<HostFutureIncomingResponse>()
-    {
+    } else if let Some(response) = resource.downcast_ref::<HostOutgoingResponse>() {
+        fields(&response.headers).saturating_add(body(response.body.is_some()))
+    } else if let Some(request) = resource.downcast_ref::<HostOutgoingRequest>() {
+        let words = words(request).saturating_add(body(request.body.is_some()));
+        fields(&request.headers).saturating_add(words)
+    } else if let Some(response) = resource.downcast_ref::<HostIncomingResponse>() {
+        fields(&response.headers)
+    } else if resource.is::<HostIncomingBody>() || resource.is::<HostFutureIncomingResponse>() {
         READ_AHEAD
-    } else if kind == TypeId::of::<p3::Request>() {
-        resource.downcast_ref().map_or(0, |request: &p3::Request| {
-            let path = request.path_with_query.as_ref().map_or(0, |path| path.as_str().len());
-            let authority = request.authority.as_ref().map_or(0, |said| said.as_str().len());
-            let words =
-                path.saturating_add(authority).saturating_add(request.method.as_str().len());
-            fields(&request.headers).saturating_add(words)
-        })
-    } else if kind == TypeId::of::<p3::Response>() {
-        resource.downcast_ref().map_or(0, |response: &p3::Response| fields(&response.headers))
+    } else if let Some(request) = resource.downcast_ref::<p3::Request>() {
+        let path = request.path_with_query.as_ref().map_or(0, |path| path.as_str().len());
+        let authority = request.authority.as_ref().map_or(0, |authority| authority.as_str().len());
+        let words = path.saturating_add(authority).saturating_add(request.method.as_str().len());
+        fields(&request.headers).saturating_add(words)
+    } else if let Some(response) = resource.downcast_ref::<p3::Response>() {
+        fields(&response.headers)
     } else {
         // The request that came in is bounded by its door; the rest is small.
         0

@@ -391,6 +391,14 @@ impl Host {
         self.child.wait().unwrap();
     }
 
+    /// Tells the host to end, which it does whatever runs.
+    pub(crate) fn ends_in_time(&mut self) {
+        self.signal("TERM");
+        let told_at = Instant::now();
+        self.wait();
+        assert!(told_at.elapsed() < PATIENCE, "{:?}", told_at.elapsed());
+    }
+
     pub(crate) fn wait(&mut self) -> ExitStatus {
         let mut rest = String::new();
         while self.stdout.read_line(&mut rest).unwrap() > 0 {}
