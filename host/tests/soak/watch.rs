@@ -65,8 +65,10 @@ impl fmt::Display for Settled {
 pub(crate) async fn settled(host: &Host, process: &Process, before: Option<&Settled>) -> Settled {
     let since = Instant::now();
     loop {
-        let now = process.holds();
+        // The question first: the connection that asks is one of the files, and the host may have
+        // closed an idle one before.
         let mut held = gauges(&host.admin("GET", "/metrics", "").await.text());
+        let now = process.holds();
         if let Some(before) = before {
             held.extend((now.threads > before.threads).then(|| format!("{now}")));
             held.extend((now.files > before.files).then(|| format!("{now}")));
