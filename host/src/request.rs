@@ -92,7 +92,6 @@ struct Routed {
     is_late: bool,
     tally: Arc<Tally>,
     target: Target,
-    is_head: bool,
     /// In a box from here to the guest: each stage would move some 500 bytes several times.
     inquiry: Box<Inquiry<RequestBody>>,
     answer: oneshot::Receiver<Answer>,
@@ -251,7 +250,6 @@ impl Incoming {
         errand::is_for(&deployed.state.gate);
         let target = Target { deployed, route, count };
         let tally = Tally::begin(front, id, started_at, &target, &parts);
-        let is_head = parts.method == Method::HEAD;
         let (limits, kind) = (target.deployed.prepared.limits(), target.deployed.prepared.kind());
         let deadline = tokio::time::Instant::from_std(started_at + limits.timeout);
         let (head, answer) = HeadSender::new(tally.call().clone());
@@ -261,7 +259,7 @@ impl Incoming {
         if kind == Kind::Http03 {
             head::complete_uri(&mut inquiry.request, peer.https);
         }
-        Ok(Routed { is_late, tally, target, is_head, inquiry, answer })
+        Ok(Routed { is_late, tally, target, inquiry, answer })
     }
 }
 
@@ -288,8 +286,9 @@ impl Routed {
 impl Admitted {
     async fn call(self, front: &Front, peer: &Peer) -> Answered {
         let Self { routed, permit } = self;
-        let Routed { tally, target, is_head, inquiry, answer, .. } = routed;
-        let is_idempotent = inquiry.request.method().is_idempotent();
+        let Routed { tally, target, inquiry, answer, .. } = routed;
+        let method = inquiry.request.method();
+        let (is_head, is_idempotent) = (*method == Method::HEAD, method.is_idempotent());
         let guest = {
             let (tally, deployed) = (tally.clone(), target.deployed.clone());
             let ending = EndOnDrop(tally);
