@@ -250,15 +250,15 @@ impl Incoming {
         errand::is_for(&deployed.state.gate);
         let target = Target { deployed, route, count };
         let tally = Tally::begin(front, id, started_at, &target, &parts);
-        let (limits, kind) = (target.deployed.prepared.limits(), target.deployed.prepared.kind());
+        let limits = target.deployed.prepared.limits();
         let deadline = tokio::time::Instant::from_std(started_at + limits.timeout);
         let (head, answer) = HeadSender::new(tally.call().clone());
         let body = RequestBody::new(body, limits.request_body, tally.call().clone());
-        let request = Request::from_parts(parts, body);
-        let mut inquiry = Box::new(Inquiry { request, https: peer.https, place, deadline, head });
-        if kind == Kind::Http03 {
-            head::complete_uri(&mut inquiry.request, peer.https);
+        let mut request = Request::from_parts(parts, body);
+        if target.deployed.prepared.kind() == Kind::Http03 {
+            head::complete_uri(&mut request, peer.https);
         }
+        let inquiry = Box::new(Inquiry { request, https: peer.https, place, deadline, head });
         Ok(Routed { is_late, tally, target, inquiry, answer })
     }
 }
@@ -309,8 +309,7 @@ impl Admitted {
         if peer.is_fleet && is_idempotent && !tally.call().is_over() {
             // A small answer that goes out in one piece is there whole, or not at all and asked for
             // again, should this host be lost just now.
-            let over = tally.call().over();
-            drop(Box::pin(tokio::time::timeout(WHOLE_WITHIN, over)).await);
+            drop(Box::pin(tokio::time::timeout(WHOLE_WITHIN, tally.call().over())).await);
         }
         watch.armed = false;
         drop(watch);
