@@ -18,7 +18,6 @@ mod workers;
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -28,15 +27,12 @@ use steerage_core::id::TenantName;
 use steerage_core::units::{Fuel, Weight};
 
 use self::run_queue::RunQueue;
+pub use self::task::Guest;
 use self::tenants::Tenants;
 pub use self::workers::GuestThreads;
 use crate::call::Call;
 use crate::flow::Flow;
 use crate::io_charge;
-
-/// What is polled: a guest, to its end. Boxed by whoever makes it, since it is large and moving it is
-/// a part of what a small call costs.
-pub type Guest = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// How the CPU is shared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

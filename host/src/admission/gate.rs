@@ -112,7 +112,7 @@ impl Gate {
         if waited.is_err() && reached == Reach::NoSlot {
             // Reaching for slots, it had a place for a moment, which somebody may have missed who is in
             // line now, and who is not known to wait for slots.
-            self.hand_on();
+            self.start_waiting();
         }
         let place = waited?;
         Ok(Permit { _place: place })
@@ -124,7 +124,7 @@ impl Gate {
         self.weight.store(weight.get(), Ordering::SeqCst);
         // What an earlier deployment took says nothing about this one.
         self.hold.store(0, Ordering::Relaxed);
-        self.hand_on();
+        self.start_waiting();
     }
 
     /// Calls that run, and calls that wait.
@@ -171,7 +171,7 @@ impl Gate {
         let turn = self.line_up(limits, needs, deadline)?;
         let mut in_line = InLine { gate: self, is_served: false };
         // A permit may have come free before this call was in line.
-        self.hand_on();
+        self.start_waiting();
         match tokio::time::timeout_at(deadline, turn).await {
             Ok(Ok(place)) => {
                 in_line.is_served = true;
@@ -217,7 +217,7 @@ impl Gate {
 
     /// Gives places that are free to those who wait. Says whether some still do for want of slots; the
     /// host knows of them then.
-    fn hand_on(self: &Arc<Self>) -> bool {
+    fn start_waiting(self: &Arc<Self>) -> bool {
         let mut is_known = false;
         loop {
             let mut waiting = self.lock();
@@ -283,7 +283,7 @@ impl Claimant for Gate {
     }
 
     fn hand_on(self: Arc<Self>) -> bool {
-        Gate::hand_on(&self)
+        self.start_waiting()
     }
 }
 
@@ -295,7 +295,7 @@ impl Drop for Place {
         let is_at_rest = gate.n_running.fetch_sub(1, Ordering::SeqCst) == 1;
         if gate.n_waiting.load(Ordering::SeqCst) > 0 {
             gate.measure(self.since.elapsed());
-            gate.hand_on();
+            gate.start_waiting();
         } else if !is_at_rest {
             gate.measure(self.since.elapsed());
         }

@@ -15,9 +15,8 @@ use std::time::{Duration, Instant};
 use steerage_core::fair::{Charge, Fair, FlowKey, TenantKey};
 use steerage_core::units::Weight;
 
-use super::Guest;
 use super::contention::Contention;
-use super::task::{Enqueue, Slice, Task};
+use super::task::{Enqueue, Guest, Slice, Task};
 use super::wake_handle::WakeHandle;
 use crate::call::Call;
 use crate::flow::{Flow, Order};

@@ -6,15 +6,19 @@
 //! once at most, but for one whose call must stop.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, TryLockError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use super::Guest;
 use crate::call::Call;
 use crate::flow::Flow;
 use crate::meter;
+
+/// What is polled: a guest, to its end. Boxed by whoever makes it, since it is large and moving it is
+/// a part of what a small call costs.
+pub type Guest = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Nobody has woken it, it is not in the queue.
 const ASLEEP: u8 = 0;

@@ -1,5 +1,7 @@
 //! The rules of the house that a compiler does not know.
 
+mod circles;
+
 use std::path::{Path, PathBuf};
 
 /// Lines of a file outside its tests.
