@@ -2,6 +2,7 @@
 //! Not timed tests: nothing here fails because a machine is slow.
 
 mod apps;
+mod body;
 mod cold;
 mod dense;
 mod fair;
@@ -44,6 +45,8 @@ enum Bench {
     Guests(guests::Arguments),
     /// Very many apps called in turn, beside one
     Many(many::Arguments),
+    /// A large body echoed, beside `wasmtime serve`, and slow readers
+    Body(body::Arguments),
     /// One app beside hostile ones: its throughput, its latency, and CPU shares against weights
     Fair(fair::Arguments),
     /// Four times the load an app can carry: goodput, time to refuse, memory
@@ -95,6 +98,7 @@ fn main() -> Result<()> {
         Bench::Http(arguments) => http::run(&host()?, &arguments),
         Bench::Guests(arguments) => guests::run(&host()?, &arguments),
         Bench::Many(arguments) => many::run(&host()?, &arguments),
+        Bench::Body(arguments) => body::run(&host()?, &arguments),
         Bench::Fair(arguments) => fair::run(&host()?, &arguments),
         Bench::Dense(arguments) => dense::run(&host()?, &arguments),
         Bench::Cold(arguments) => cold::run(&host()?, &arguments),
