@@ -3,8 +3,9 @@
 CARGO ?= cargo
 SOAK_SECONDS ?= 180
 SOAK_CALLS ?= 1000000
+FUZZ_SECONDS ?= 3600
 
-.PHONY: demo demo-fleet test soak check deny test-core bench doc setup
+.PHONY: demo demo-fleet test soak fuzz check deny test-core bench doc setup
 
 demo: setup ## build everything from source, deploy the examples on loopback, show what calls cost
 	$(CARGO) build -p steerage --bin steerage --example demo
@@ -20,6 +21,10 @@ test: setup ## every test there is
 soak: setup ## hostile apps for SOAK_SECONDS beside two that behave, and SOAK_CALLS small calls
 	STEERAGE_SOAK_SECONDS=$(SOAK_SECONDS) STEERAGE_SOAK_CALLS=$(SOAK_CALLS) \
 		$(CARGO) test --workspace --test soak -- --nocapture
+
+fuzz: setup ## each fuzzer for FUZZ_SECONDS: request heads, manifests, binaries, output of CGI programs
+	BOLERO_RANDOM_TEST_TIME_MS=$(FUZZ_SECONDS)000 BOLERO_RANDOM_ITERATIONS=1000000000 \
+		$(CARGO) test -p steerage --lib -- fuzzed_
 
 check: ## what CI checks before it tests
 	$(CARGO) fmt --all --check

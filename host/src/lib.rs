@@ -17,6 +17,8 @@ pub mod document;
 pub mod fleet;
 pub mod flow;
 pub mod forward;
+#[cfg(test)]
+mod fuzzing;
 pub mod header;
 pub mod identity;
 pub mod ingress;

@@ -216,6 +216,7 @@ pub fn complete_uri<B>(request: &mut Request<B>, https: bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fuzzing::{Change, mutated};
 
     fn peer(local: &str) -> Peer {
         Peer {
@@ -329,5 +330,67 @@ mod tests {
         let mut request = request(Version::HTTP_11, "/p?q", &[("host", "a:81")]);
         complete_uri(&mut request, true);
         assert_eq!(request.uri(), "https://a:81/p?q");
+    }
+
+    /// Headers that mean something to hosts, and some that only look so.
+    const NAMES: [&str; 14] = [
+        "host",
+        "content-length",
+        "transfer-encoding",
+        "connection",
+        "upgrade",
+        "x-forwarded-for",
+        "x-forwarded-host",
+        "x-steerage-route",
+        "x_forwarded_for",
+        "forwarded",
+        "traceparent",
+        "x-request-id",
+        "te",
+        "cookie",
+    ];
+
+    #[derive(Clone, Debug, bolero::TypeGenerator)]
+    struct Sent {
+        is_http2: bool,
+        uri: Vec<Change>,
+        host: Vec<Change>,
+        headers: Vec<(u8, Vec<u8>)>,
+    }
+
+    fn sent(sent: &Sent) -> Option<Request<()>> {
+        let uri = mutated(b"http://a.example:81/p/:q?r", &sent.uri);
+        let host = mutated(b"a.example:81", &sent.host);
+        let mut request = Request::builder().uri(Uri::try_from(uri).ok()?).header(HOST, host);
+        request = request.version(if sent.is_http2 { Version::HTTP_2 } else { Version::HTTP_11 });
+        for (name, value) in &sent.headers {
+            request = request.header(NAMES[usize::from(*name) % NAMES.len()], &**value);
+        }
+        request.body(()).ok()
+    }
+
+    /// Fuzzed: whoever reads a head that was taken is told of one host, and reads it as it was read.
+    #[test]
+    fn fuzzed_heads_name_one_host_or_are_refused() {
+        let peer = peer("127.0.0.1:80");
+        bolero::check!().with_type::<Sent>().for_each(|fuzzed| {
+            let Some(mut request) = sent(fuzzed) else { return };
+            let Ok(host) = read(&mut request, &peer) else { return };
+            assert_eq!(host, host.to_ascii_lowercase());
+            assert!(request.uri().authority().is_none(), "{}", request.uri());
+            let hosts: Vec<_> = request.headers().get_all(HOST).iter().collect();
+            let [told] = hosts[..] else { panic!("{hosts:?}") };
+            assert_eq!(Authority::parse(told.to_str().unwrap()).unwrap().host, host);
+            assert!(request.headers().get_all(CONTENT_LENGTH).iter().count() <= 1);
+            let headers = request.headers().clone();
+            assert_eq!(read(&mut request, &peer).unwrap(), host, "read twice");
+            assert_eq!(*request.headers(), headers);
+            super::super::told::tell(request.headers_mut(), CallId::from_u128(1), &peer);
+            let told = request.headers();
+            assert_eq!(told.get_all("x-forwarded-for").iter().collect::<Vec<_>>(), ["9.8.7.6"]);
+            for name in ["x-steerage-route", "x_forwarded_for", "forwarded", "connection"] {
+                assert!(!told.contains_key(name), "{told:?}");
+            }
+        });
     }
 }

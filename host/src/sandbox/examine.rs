@@ -133,3 +133,29 @@ fn check_room(needs: &Needs, largest_memory: Bytes) -> Result<(), Rejection> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fuzzing::{Change, mutated};
+
+    /// Fuzzed: whatever a binary is, there is a verdict, and it is the same when asked again.
+    #[test]
+    fn fuzzed_binaries_get_one_verdict() {
+        let seeds = [
+            std::fs::read(steerage_guests::HELLO).unwrap(),
+            wat::parse_str("(module (memory (export \"memory\") 1) (func (export \"_start\")))")
+                .unwrap(),
+        ];
+        let verdict = |bytes: &[u8]| {
+            let examined = examine(bytes, Bytes::mebi(64));
+            examined.map(|shape| format!("{shape:?}")).map_err(|rejection| rejection.to_string())
+        };
+        bolero::check!().with_type::<(bool, Vec<Change>)>().for_each(|(is_first, changes)| {
+            let bytes = mutated(&seeds[usize::from(*is_first)], changes);
+            let said = verdict(&bytes);
+            assert_eq!(said, verdict(&bytes));
+            assert!(said.is_ok() || said.is_err_and(|reason| !reason.is_empty()));
+        });
+    }
+}

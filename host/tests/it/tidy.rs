@@ -39,6 +39,7 @@ const LEVELS: &[(&str, u32)] = &[
     ("call", 0),
     ("document", 0),
     ("flow", 0),
+    ("fuzzing", 0),
     ("header", 0),
     ("kernel", 0),
     ("meter", 0),

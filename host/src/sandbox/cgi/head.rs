@@ -119,6 +119,7 @@ fn shown(line: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fuzzing::{Change, mutated};
 
     fn read(written: &[&str]) -> Result<String, String> {
         let mut incomplete = Incomplete::default();
@@ -190,5 +191,28 @@ mod tests {
             assert!(incomplete.push(b"x").unwrap().is_none());
         }
         assert!(incomplete.push(b"x").is_err());
+    }
+
+    /// What came of a head and how much of the body came with it, or the reason.
+    fn pushed<'p>(pieces: impl IntoIterator<Item = &'p [u8]>) -> Result<Option<String>, String> {
+        let mut incomplete = Incomplete::default();
+        for piece in pieces {
+            if let Some((head, _)) = incomplete.push(piece)? {
+                return Ok(Some(format!("{head:?}")));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Fuzzed: how a program cuts its output in pieces changes nothing.
+    #[test]
+    fn fuzzed_heads_are_the_same_in_any_pieces() {
+        const SEED: &[u8] = b"Status: 404 Not Found\r\nContent-Type: text/plain\nLocation: /\n\nhi";
+        bolero::check!().with_type::<(Vec<Change>, u8)>().for_each(|(changes, n_bytes)| {
+            let text = mutated(SEED, changes);
+            let whole = pushed([&*text]);
+            let cut = pushed(text.chunks(usize::from(*n_bytes).max(1)));
+            assert_eq!(whole, cut, "{}", text.escape_ascii());
+        });
     }
 }
