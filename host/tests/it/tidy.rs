@@ -32,6 +32,7 @@ const LEVELS: &[(&str, u32)] = &[
     ("manifest", 1),
     ("budget", 1),
     ("telemetry", 1),
+    ("body", 0),
     ("call", 0),
     ("document", 0),
     ("header", 0),
