@@ -2,7 +2,7 @@
 //! ended. Does not choose the thread it runs on and does not answer the client.
 
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -61,7 +61,7 @@ pub struct Inquiry<B> {
 
 impl Prepared {
     /// Serves one call and says to `call` how it ended, before anything of the guest is dropped.
-    pub async fn run<B>(&self, call: &Arc<Call>, inquiry: Inquiry<B>)
+    pub async fn run<B>(&self, call: &Arc<Call>, inquiry: Box<Inquiry<B>>)
     where
         B: Body<Data = bytes::Bytes> + Send + 'static,
         B::Error: Into<Error>,
@@ -74,11 +74,16 @@ impl Prepared {
         }
     }
 
-    async fn run_command<B>(&self, pre: &CommandPre<Guest>, call: &Arc<Call>, inquiry: Inquiry<B>)
-    where
+    async fn run_command<B>(
+        &self,
+        pre: &CommandPre<Guest>,
+        call: &Arc<Call>,
+        inquiry: Box<Inquiry<B>>,
+    ) where
         B: Body<Data = bytes::Bytes> + Send + 'static,
         B::Error: Into<Error>,
     {
+        let inquiry = *inquiry;
         let (mut wasi, stdio, output) =
             self.program(call, inquiry.request, &inquiry.place, inquiry.head);
         let wasi = Context::made(wasi.build());
@@ -87,18 +92,20 @@ impl Prepared {
         store.limiter(|guest| &mut guest.limiter);
         pace::keep(&mut store);
         let mut instantiate = Duration::ZERO;
-        let guest = async {
-            self.start_call(&mut store)?;
-            let started_at = std::time::Instant::now();
-            let command = pre.instantiate_async(&mut store).await?;
-            instantiate = started_at.elapsed();
-            // A program that returns an error has ended like one that exits with 1.
-            match command.wasi_cli_run().call_run(&mut store).await? {
-                Ok(()) => Ok(()),
-                Err(()) => Err(I32Exit(1).into()),
-            }
+        let (finish, cpu) = {
+            let guest = pin!(async {
+                self.start_call(&mut store)?;
+                let started_at = std::time::Instant::now();
+                let command = pre.instantiate_async(&mut store).await?;
+                instantiate = started_at.elapsed();
+                // A program that returns an error has ended like one that exits with 1.
+                match command.wasi_cli_run().call_run(&mut store).await? {
+                    Ok(()) => Ok(()),
+                    Err(()) => Err(I32Exit(1).into()),
+                }
+            });
+            self.bounded(call, inquiry.deadline, guest).await
         };
-        let (finish, cpu) = self.bounded(call, inquiry.deadline, guest).await;
         let guest = store.data();
         guest.stdio.finish_call();
         let outcome = judge_program(finish, &output, call, &guest.limiter, self);
@@ -110,11 +117,12 @@ impl Prepared {
         &self,
         pre: &wasmtime::InstancePre<CoreGuest>,
         call: &Arc<Call>,
-        inquiry: Inquiry<B>,
+        inquiry: Box<Inquiry<B>>,
     ) where
         B: Body<Data = bytes::Bytes> + Send + 'static,
         B::Error: Into<Error>,
     {
+        let inquiry = *inquiry;
         let (mut wasi, stdio, output) =
             self.program(call, inquiry.request, &inquiry.place, inquiry.head);
         let guest = CoreGuest {
@@ -127,15 +135,17 @@ impl Prepared {
         store.limiter(|guest| &mut guest.limiter);
         pace::keep(&mut store);
         let mut instantiate = Duration::ZERO;
-        let guest = async {
-            self.start_call(&mut store)?;
-            let started_at = std::time::Instant::now();
-            let instance = pre.instantiate_async(&mut store).await?;
-            instantiate = started_at.elapsed();
-            let start = instance.get_typed_func::<(), ()>(&mut store, "_start")?;
-            start.call_async(&mut store, ()).await
+        let (finish, cpu) = {
+            let guest = pin!(async {
+                self.start_call(&mut store)?;
+                let started_at = std::time::Instant::now();
+                let instance = pre.instantiate_async(&mut store).await?;
+                instantiate = started_at.elapsed();
+                let start = instance.get_typed_func::<(), ()>(&mut store, "_start")?;
+                start.call_async(&mut store, ()).await
+            });
+            self.bounded(call, inquiry.deadline, guest).await
         };
-        let (finish, cpu) = self.bounded(call, inquiry.deadline, guest).await;
         let guest = store.data();
         guest.stdio.finish_call();
         let outcome = judge_program(finish, &output, call, &guest.limiter, self);
@@ -200,9 +210,8 @@ impl Prepared {
         &self,
         call: &Arc<Call>,
         deadline: Instant,
-        guest: impl Future<Output = wasmtime::Result<()>>,
+        mut guest: Pin<&mut impl Future<Output = wasmtime::Result<()>>>,
     ) -> (Finish, Cpu) {
-        let mut guest = pin!(guest);
         let mut timer = pin!(tokio::time::sleep_until(deadline));
         let (mut cpu, mut is_lent) = (Cpu::default(), false);
         let finish = poll_fn(|context| {

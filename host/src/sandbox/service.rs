@@ -1,6 +1,7 @@
 //! Calls of a component with a handler, in a fresh instance or in one that has served before.
 //! Does not know programs, which never serve twice, and does not bound a call: `instance` does.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -64,7 +65,7 @@ struct Served {
 }
 
 impl Prepared {
-    pub(super) async fn run_service<B>(&self, call: &Arc<Call>, inquiry: Inquiry<B>)
+    pub(super) async fn run_service<B>(&self, call: &Arc<Call>, inquiry: Box<Inquiry<B>>)
     where
         B: Body<Data = Chunk> + Send + 'static,
         B::Error: Into<Error>,
@@ -80,7 +81,7 @@ impl Prepared {
 
     /// Serves a call in an instance that may be of the kind that takes no more of them: where it gives
     /// no answer, a fresh one is asked.
-    async fn run_on_trial<B>(&self, call: &Arc<Call>, serving: Serving, inquiry: Inquiry<B>)
+    async fn run_on_trial<B>(&self, call: &Arc<Call>, serving: Serving, inquiry: Box<Inquiry<B>>)
     where
         B: Body<Data = Chunk> + Send + 'static,
         B::Error: Into<Error>,
@@ -105,37 +106,46 @@ impl Prepared {
         self.settle(call, served);
     }
 
-    async fn serve<B>(&self, call: &Arc<Call>, mut serving: Serving, inquiry: Inquiry<B>) -> Served
+    async fn serve<B>(
+        &self,
+        call: &Arc<Call>,
+        mut serving: Serving,
+        inquiry: Box<Inquiry<B>>,
+    ) -> Served
     where
         B: Body<Data = Chunk> + Send + 'static,
         B::Error: Into<Error>,
     {
-        let Inquiry { request, https, deadline, head, .. } = inquiry;
+        let deadline = inquiry.deadline;
         let (store, known) = (&mut serving.store, serving.live.take());
         let mut instantiate = Duration::ZERO;
         let mut kept = None;
-        let guest = async {
-            self.start_call(store)?;
-            let (live, made) = match known {
-                Some(known) => known,
-                None => {
-                    let started_at = std::time::Instant::now();
-                    let live = self.instantiate(store).await?;
-                    instantiate = started_at.elapsed();
-                    let memory = store.data().limiter.used();
-                    (live, Made { at: started_at, memory })
+        let (finish, cpu) = {
+            // Pinned here: each function that takes it by value would hold, and move, another 2 KiB.
+            let guest = pin!(async {
+                self.start_call(store)?;
+                let (live, made) = match known {
+                    Some(known) => known,
+                    None => {
+                        let started_at = std::time::Instant::now();
+                        let live = self.instantiate(store).await?;
+                        instantiate = started_at.elapsed();
+                        let memory = store.data().limiter.used();
+                        (live, Made { at: started_at, memory })
+                    }
+                };
+                let Inquiry { request, https, head, .. } = *inquiry;
+                match &live {
+                    Live::Http02(proxy) => call_p2(store, proxy, request, https, head).await?,
+                    Live::Http03(service) => {
+                        Box::pin(call_p3(store, service, request, head)).await?;
+                    }
                 }
-            };
-            match &live {
-                Live::Http02(proxy) => call_p2(store, proxy, request, https, head).await?,
-                Live::Http03(service) => {
-                    Box::pin(call_p3(store, service, request, head)).await?;
-                }
-            }
-            kept = Some((live, made));
-            Ok(())
+                kept = Some((live, made));
+                Ok(())
+            });
+            self.bounded(call, deadline, guest).await
         };
-        let (finish, cpu) = self.bounded(call, deadline, guest).await;
         serving.live = kept;
         let guest = serving.store.data();
         guest.stdio.finish_call();

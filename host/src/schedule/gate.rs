@@ -126,7 +126,7 @@ impl Gate {
             let place = Place { gate: self.clone(), needs, since: now.into() };
             return Ok(Permit { _place: place });
         }
-        let waited = self.wait(limits, needs, deadline).await;
+        let waited = Box::pin(self.wait(limits, needs, deadline)).await;
         if waited.is_err() && reached == Reach::NoSlot {
             // Reaching for slots, it had a place for a moment, which somebody may have missed who is in
             // line now, and who is not known to wait for slots.

@@ -8,7 +8,15 @@ use serde_json::{Map, Value, json};
 type Schema = (&'static str, &'static [(&'static str, &'static str)]);
 
 const SCHEMAS: [Schema; 36] = [
-    ("DeployRequest", &[("manifest", "string"), ("component", "string"), ("canary-", "string?")]),
+    (
+        "DeployRequest",
+        &[
+            ("manifest", "string"),
+            ("component", "string"),
+            ("canary-", "string?"),
+            ("change_tenant-", "boolean"),
+        ],
+    ),
     ("RollbackRequest", &[("to-", "integer?")]),
     ("ValidateRequest", &[("manifest", "string")]),
     ("Validated", &[("app", "string"), ("routes", "[string]"), ("limits", "Limits")]),
