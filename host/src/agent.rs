@@ -338,8 +338,8 @@ impl Agent {
         let app = App::new(index).map_err(|error| DeployError::Task(error.to_string()))?;
         let app = self.shelf.publish(app, deployed)?;
         state.memory.set_weight(manifest.weight);
-        let schedule = &self.parts().schedule;
-        schedule.reshape(&state.gate, &manifest.limits, &manifest.tenant, manifest.weight);
+        self.parts().cpu.reshape(&state.flow, &manifest.tenant, manifest.weight);
+        state.gate.reshape(&manifest.limits, manifest.weight);
         let (name, generation) = (&app.name, app.generation);
         let (kind, why) = cause.told();
         self.parts().events.push(Event {

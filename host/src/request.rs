@@ -3,6 +3,7 @@
 
 mod door;
 mod elsewhere;
+mod guards;
 pub mod head;
 mod hop;
 mod hops;
@@ -24,21 +25,23 @@ use steerage_core::network::Network;
 use steerage_core::outcome::{Outcome, Refusal};
 use tokio::sync::oneshot;
 
+use self::guards::{EndOnDrop, StopOnDrop};
 use self::head::{Peer, REQUEST_ID};
 pub use self::hops::Hops;
 use self::inbound::{Inbound, RequestBody};
 use self::proxied::Proxied;
 use self::tally::Tally;
-use crate::call::Usage;
+use crate::admission::{Admission, Permit};
 use crate::catalog::shelf::{Shelf, Unready};
 use crate::catalog::{Catalog, Target};
+use crate::cpu::Cpu;
 use crate::fleet::Fleet;
+use crate::io_charge;
 use crate::listener::upload::Upload;
 use crate::respond::{self, ResponseBody, guest};
 use crate::sandbox::http::{Answer, HeadSender};
 use crate::sandbox::instance::Inquiry;
 use crate::sandbox::verdict::Kind;
-use crate::schedule::{Permit, Schedule, errand};
 use crate::shutdown::Shutdown;
 use crate::telemetry::events::Events;
 
@@ -53,7 +56,9 @@ pub struct Front {
     /// Where the code is of what is served.
     pub shelf: Shelf,
     /// Who may run.
-    pub schedule: Schedule,
+    pub admission: Admission,
+    /// Where, and when.
+    pub cpu: Cpu,
     /// Where failures are told.
     pub events: Arc<Events>,
     /// Whether the host is ending.
@@ -247,18 +252,18 @@ impl Incoming {
             Ok(deployed) => deployed,
             Err(app) => Box::pin(front.shelf.load(&app)).await?,
         };
-        errand::is_for(&deployed.state.gate);
+        io_charge::is_for(&deployed.state.flow);
         let target = Target { deployed, route, count };
         let tally = Tally::begin(front, id, started_at, &target, &parts);
-        let (limits, kind) = (target.deployed.prepared.limits(), target.deployed.prepared.kind());
+        let limits = target.deployed.prepared.limits();
         let deadline = tokio::time::Instant::from_std(started_at + limits.timeout);
         let (head, answer) = HeadSender::new(tally.call().clone());
         let body = RequestBody::new(body, limits.request_body, tally.call().clone());
-        let request = Request::from_parts(parts, body);
-        let mut inquiry = Box::new(Inquiry { request, https: peer.https, place, deadline, head });
-        if kind == Kind::Http03 {
-            head::complete_uri(&mut inquiry.request, peer.https);
+        let mut request = Request::from_parts(parts, body);
+        if target.deployed.prepared.kind() == Kind::Http03 {
+            head::complete_uri(&mut request, peer.https);
         }
+        let inquiry = Box::new(Inquiry { request, https: peer.https, place, deadline, head });
         Ok(Routed { is_late, tally, target, inquiry, answer })
     }
 }
@@ -299,8 +304,8 @@ impl Admitted {
                 drop(ending);
             })
         };
-        let mut watch = StopOnDrop { tally: &tally, armed: true };
-        front.schedule.run(&target.deployed.state.gate, tally.call(), guest).await;
+        let watch = StopOnDrop::new(&tally);
+        front.cpu.run(&target.deployed.state.flow, tally.call(), guest).await;
         let answer = answer.await.ok();
         if answer.is_none() {
             // The guest gave up its right to answer and may run on: how it ends is the answer.
@@ -309,11 +314,9 @@ impl Admitted {
         if peer.is_fleet && is_idempotent && !tally.call().is_over() {
             // A small answer that goes out in one piece is there whole, or not at all and asked for
             // again, should this host be lost just now.
-            let over = tally.call().over();
-            drop(Box::pin(tokio::time::timeout(WHOLE_WITHIN, over)).await);
+            drop(Box::pin(tokio::time::timeout(WHOLE_WITHIN, tally.call().over())).await);
         }
-        watch.armed = false;
-        drop(watch);
+        watch.disarm();
         Answered { tally, target, is_head, answer }
     }
 }
@@ -349,37 +352,6 @@ impl From<Unready> for Outcome {
             Unready::Gone => Self::Refused(Refusal::NoRoute),
             Unready::Busy => Self::Refused(Refusal::NotReady),
             Unready::Failed(detail) => Self::HostFailed { detail },
-        }
-    }
-}
-
-/// Says that the guest's side is over even when its task was dropped or panicked.
-struct EndOnDrop(Arc<Tally>);
-
-impl Drop for EndOnDrop {
-    fn drop(&mut self) {
-        if !self.0.call().is_over() {
-            let outcome = if self.0.is_cut() {
-                Outcome::Refused(Refusal::Draining)
-            } else {
-                let detail = "the guest's task ended without saying how".to_owned();
-                Outcome::HostFailed { detail }
-            };
-            self.0.call().end(outcome, Usage::default());
-        }
-    }
-}
-
-/// Stops the guest when the client goes away before there is an answer.
-struct StopOnDrop<'t> {
-    tally: &'t Tally,
-    armed: bool,
-}
-
-impl Drop for StopOnDrop<'_> {
-    fn drop(&mut self) {
-        if self.armed {
-            self.tally.call().cut(Outcome::ClientGone);
         }
     }
 }

@@ -26,15 +26,16 @@ use self::loads::{Joined, Load, Loads};
 use super::crash_log::CrashLog;
 use super::mapped::Mapped;
 use super::{App, AppState, Catalog, Deployed, MappedSettings};
+use crate::admission::Admission;
 use crate::blobs::Blobs;
 use crate::budget::Memory;
+use crate::cpu::Cpu;
 use crate::forward::Peers;
 use crate::ledger::Ledger;
 use crate::manifest;
 use crate::sandbox::compiler::Compiled;
 use crate::sandbox::module::{Prepared, Sandbox, Spec};
 use crate::sandbox::outbound::{Charge, Denials};
-use crate::schedule::Schedule;
 use crate::telemetry::calls::AllCalls;
 use crate::telemetry::chain;
 use crate::telemetry::events::{Event, Events, Severity};
@@ -56,7 +57,9 @@ pub struct Parts {
     /// Runs guests.
     pub sandbox: Sandbox,
     /// Who may run.
-    pub schedule: Schedule,
+    pub admission: Admission,
+    /// Where, and when.
+    pub cpu: Cpu,
     /// Who may have how much memory.
     pub memory: Arc<Memory>,
     /// Remembers deployments.
@@ -314,7 +317,7 @@ impl Shelf {
 
     fn spec(&self, manifest: Manifest, generation: Generation, state: &AppState) -> Spec {
         let (count, events) = (state.meter.outbound_denied.clone(), self.parts().events.clone());
-        let gate = state.gate.clone();
+        let flow = state.flow.clone();
         Spec {
             generation,
             limits: manifest.limits,
@@ -325,7 +328,7 @@ impl Shelf {
             meter: state.meter.clone(),
             memory: state.memory.clone(),
             denials: Denials::new(manifest.name, generation, count, events),
-            charge: Charge::to(move |used| gate.owe(used)),
+            charge: Charge::to(move |used| flow.charge_io(used)),
         }
     }
 
@@ -340,7 +343,8 @@ impl Shelf {
     fn new_state(&self, manifest: &Manifest) -> AppState {
         let parts = self.parts();
         AppState {
-            gate: parts.schedule.gate(&manifest.limits, &manifest.tenant, manifest.weight),
+            gate: parts.admission.gate(&manifest.limits, manifest.weight),
+            flow: parts.cpu.flow(&manifest.tenant, manifest.weight),
             memory: parts.memory.account(manifest.weight),
             meter: Arc::new(AppMeter::default()),
             calls: parts.calls.ring(),

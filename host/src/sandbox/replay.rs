@@ -33,8 +33,8 @@ pub(super) struct SharedBody<B> {
 }
 
 /// An inquiry for a guest, and what is needed to ask for the same again.
-pub(super) fn replayable<B>(inquiry: Box<Inquiry<B>>) -> (Box<Inquiry<SharedBody<B>>>, Replay<B>) {
-    let Inquiry { request, https, place, deadline, head } = *inquiry;
+pub(super) fn replayable<B>(inquiry: Inquiry<B>) -> (Box<Inquiry<SharedBody<B>>>, Replay<B>) {
+    let Inquiry { request, https, place, deadline, head } = inquiry;
     let (parts, body) = request.into_parts();
     let is_used = Arc::default();
     let body = SharedBody { body: Arc::new(Mutex::new(Box::pin(body))), is_used };

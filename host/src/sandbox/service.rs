@@ -87,7 +87,7 @@ impl Prepared {
         B::Error: Into<Error>,
     {
         let n_served = serving.calls;
-        let (inquiry, replay) = replay::replayable(inquiry);
+        let (inquiry, replay) = replay::replayable(*inquiry);
         let served = self.serve(call, serving, inquiry).await;
         let has_failed = matches!(
             served.outcome,
