@@ -17,6 +17,7 @@ mod idle;
 pub mod instance;
 pub mod limiter;
 mod linked;
+mod linker;
 pub mod module;
 pub mod needs;
 mod offered;

@@ -176,7 +176,7 @@ fn weight(resource: &(dyn Any + Send)) -> usize {
     } else if resource.is::<OutgoingBody>() {
         BODY
     } else if let Some(response) = resource.downcast_ref::<OutgoingResponse>() {
-        fields_weight(&response.headers).saturating_add(body(response.has_body()))
+        fields_weight(&response.headers).saturating_add(body(response.body.is_some()))
     } else if let Some(request) = resource.downcast_ref::<HostOutgoingRequest>() {
         let words = words(request).saturating_add(body(request.body.is_some()));
         fields_weight(&request.headers).saturating_add(words)

@@ -7,21 +7,11 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::HeaderMap;
-use http_body_util::BodyExt;
-use wasmtime::StoreContextMut;
-use wasmtime::component::{LinkerInstance, Resource, ResourceType};
 use wasmtime_wasi::p2::{DynOutputStream, OutputStream, Pollable, StreamError, StreamResult};
-use wasmtime_wasi_http::FieldMap;
 use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
-use wasmtime_wasi_http::p2::body::{HostOutgoingBody, StreamContext};
-use wasmtime_wasi_http::p2::types::{HostOutgoingRequest, HostOutgoingResponse};
+use wasmtime_wasi_http::p2::body::StreamContext;
 
-use super::{announced, ours, response, theirs};
 use crate::body::{self, Reader, Writer};
-use crate::sandbox::guest::Guest;
-
-type Handle = Resource<HostOutgoingBody>;
-type Store<'c> = StoreContextMut<'c, Guest>;
 
 /// A body that a guest writes.
 pub(in crate::sandbox) struct OutgoingBody {
@@ -51,19 +41,26 @@ impl OutgoingBody {
         (Self { writer, length, is_stream_taken: false }, reader)
     }
 
-    fn take_stream(&mut self) -> Option<Stream> {
+    /// The stream to write it through, once.
+    pub(in crate::sandbox) fn take_stream(&mut self) -> Option<DynOutputStream> {
         if self.is_stream_taken {
             return None;
         }
         self.is_stream_taken = true;
-        Some(Stream { writer: self.writer.clone(), length: self.length })
+        Some(Box::new(Stream { writer: self.writer.clone(), length: self.length }))
+    }
+
+    /// The guest says that there is more, and that it will not come: whoever reads the body must not
+    /// take what there is for the whole.
+    pub(in crate::sandbox) fn abort(self) {
+        self.writer.abort();
     }
 
     /// The guest says that this is all of it.
     ///
     /// # Errors
     /// It is not as long as was announced.
-    fn finish(self, trailers: Option<HeaderMap>) -> Result<(), ErrorCode> {
+    pub(in crate::sandbox) fn finish(self, trailers: Option<HeaderMap>) -> Result<(), ErrorCode> {
         let n_written = self.writer.n_written();
         if self.length.announced.is_some_and(|announced| announced != n_written) {
             self.writer.abort();
@@ -191,67 +188,4 @@ impl Future for AllWritten {
     fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<StreamResult<()>> {
         Poll::Ready(Ok(()))
     }
-}
-
-fn entry(handle: &Handle) -> Resource<OutgoingBody> {
-    ours(handle)
-}
-
-pub(super) fn link(types: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
-    let dropped = |mut store: Store<'_>, rep| {
-        let entry: Resource<OutgoingBody> = Resource::new_own(rep);
-        // Whoever reads it must not take what there is for the whole.
-        store.data_mut().resources().delete(entry)?.writer.abort();
-        Ok(())
-    };
-    types.resource("outgoing-body", ResourceType::host::<HostOutgoingBody>(), dropped)?;
-    types.func_wrap(
-        "[method]outgoing-body.write",
-        |mut store: Store<'_>, (body,): (Handle,)| {
-            let table = store.data_mut().resources();
-            let body = entry(&body);
-            let Some(stream) = table.get_mut(&body)?.take_stream() else { return Ok((Err(()),)) };
-            let stream: DynOutputStream = Box::new(stream);
-            Ok((Ok(table.push_child(stream, &body)?),))
-        },
-    )?;
-    types.func_wrap(
-        "[static]outgoing-body.finish",
-        |mut store: Store<'_>, (body, trailers): (Handle, Option<Resource<FieldMap>>)| {
-            let table = store.data_mut().resources();
-            let body = table.delete(entry(&body))?;
-            let trailers = trailers.map(|trailers| table.delete(trailers)).transpose()?;
-            Ok((body.finish(trailers.map(HeaderMap::from)),))
-        },
-    )?;
-    types.func_wrap(
-        "[method]outgoing-response.body",
-        |mut store: Store<'_>, (response,): (Resource<HostOutgoingResponse>,)| {
-            let table = store.data_mut().resources();
-            let response = table.get_mut(&response::entry(&response))?;
-            let Ok(announced) = announced(&response.headers) else { return Ok((Err(()),)) };
-            if response.body.is_some() {
-                return Ok((Err(()),));
-            }
-            let (body, reader) = OutgoingBody::new(StreamContext::Response, announced);
-            response.body = Some(reader);
-            let handle: Handle = theirs(&table.push(body)?);
-            Ok((Ok(handle),))
-        },
-    )?;
-    types.func_wrap(
-        "[method]outgoing-request.body",
-        |mut store: Store<'_>, (request,): (Resource<HostOutgoingRequest>,)| {
-            let table = store.data_mut().resources();
-            let request = table.get_mut(&request)?;
-            let Ok(announced) = announced(&request.headers) else { return Ok((Err(()),)) };
-            if request.body.is_some() {
-                return Ok((Err(()),));
-            }
-            let (body, reader) = OutgoingBody::new(StreamContext::Request, announced);
-            request.body = Some(reader.boxed_unsync());
-            let handle: Handle = theirs(&table.push(body)?);
-            Ok((Ok(handle),))
-        },
-    )
 }
