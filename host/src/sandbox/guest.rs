@@ -1,15 +1,12 @@
-//! What a store holds for one guest, and the interfaces a guest can import.
-//! Guests get nothing they were not given: no files, no sockets, no environment of the host.
+//! What a store holds for one guest. Does not know what functions a guest may call.
 
-use std::sync::Arc;
-
-use wasmtime::component::{Linker, ResourceTable};
-use wasmtime::{Engine, StoreContextMut};
+use wasmtime::StoreContextMut;
+use wasmtime::component::ResourceTable;
 use wasmtime_wasi::p1::WasiP1Ctx;
-use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi::{WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-use super::checked;
+use super::context::Context;
 use super::engine::Flavor;
 use super::held::{MOST_FIELDS, MOST_RESOURCES, ResourceMeter};
 use super::limiter::Limiter;
@@ -20,14 +17,14 @@ use super::stdio::Stdio;
 /// The data of a store that runs a component.
 #[expect(missing_debug_implementations, reason = "the contexts of wasmtime-wasi have none")]
 pub struct Guest {
-    pub(super) wasi: WasiCtx,
+    wasi: Context,
     pub(super) http: WasiHttpCtx,
     /// Dropped before the table, which holds the requests under way: those that wait must not begin
     /// when others end with the instance.
     pub(super) outbound: Outbound,
     pub(super) table: ResourceTable,
     pub(super) limiter: Limiter,
-    pub(super) stdio: Arc<Stdio>,
+    pub(super) stdio: Stdio,
     flavor: Flavor,
     meter: ResourceMeter,
 }
@@ -35,17 +32,17 @@ pub struct Guest {
 impl Guest {
     /// A guest that holds nothing yet.
     pub(super) fn new(
-        wasi: WasiCtx,
+        wasi: Context,
         outbound: Outbound,
         limiter: Limiter,
-        stdio: Arc<Stdio>,
+        stdio: Stdio,
         flavor: Flavor,
     ) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(MOST_RESOURCES);
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(MOST_FIELDS);
-        let meter = ResourceMeter::new(outbound.sent());
+        let meter = ResourceMeter::new();
         Self { wasi, http, table, outbound, limiter, stdio, flavor, meter }
     }
 
@@ -53,13 +50,26 @@ impl Guest {
     /// hold. Too much is taken away at once, and the function that finds its resource gone ends the
     /// guest: until its slice is over it could take the same again many times.
     #[inline]
-    fn look(&mut self) {
-        if let Some(weight) = self.meter.look(&mut self.table)
+    pub(super) fn look(&mut self) {
+        if let Some(weight) = self.meter.look(&mut self.table, self.outbound.n_bytes_sent())
             && !self.limiter.hold(weight)
         {
             self.table = ResourceTable::new();
             self.table.set_max_capacity(0);
         }
+    }
+
+    /// The resources, for a function that begins with them.
+    #[inline]
+    pub(super) fn resources(&mut self) -> &mut ResourceTable {
+        self.look();
+        &mut self.table
+    }
+
+    /// Takes note of bytes that a function will add to what a resource holds. It looks at all of them
+    /// before, if it is much.
+    pub(super) fn holds_more(&mut self, bytes: usize) {
+        self.meter.add(bytes);
     }
 }
 
@@ -74,7 +84,7 @@ impl Watched for Guest {
         }
         let n_tasks = store.concurrent_state_table_size();
         let guest = store.data_mut();
-        let weight = guest.meter.found_tasks(n_tasks);
+        let weight = guest.meter.found_tasks(n_tasks, guest.outbound.n_bytes_sent());
         if guest.limiter.hold(weight) {
             return Ok(());
         }
@@ -87,7 +97,7 @@ impl Watched for Guest {
 impl WasiView for Guest {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         self.look();
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+        WasiCtxView { ctx: self.wasi.get(&mut self.stdio), table: &mut self.table }
     }
 }
 
@@ -103,7 +113,7 @@ impl WasiHttpView for Guest {
 pub struct CoreGuest {
     pub(super) wasi: WasiP1Ctx,
     pub(super) limiter: Limiter,
-    pub(super) stdio: Arc<Stdio>,
+    pub(super) stdio: Stdio,
 }
 
 impl Watched for CoreGuest {
@@ -111,35 +121,4 @@ impl Watched for CoreGuest {
     fn after_host_call(_: &mut StoreContextMut<'_, Self>) -> wasmtime::Result<()> {
         Ok(())
     }
-}
-
-/// Everything a component can import: WASI 0.2 and, where the engine has async features, 0.3, both
-/// with `wasi:http`.
-///
-/// Files, sockets and name look-ups are linked, since many toolchains import them unasked, but a
-/// guest's context holds none, so that using one is an ordinary error in the guest.
-///
-/// # Errors
-/// When two interfaces collide, which would be a bug.
-pub fn component_linker(engine: &Engine, flavor: Flavor) -> wasmtime::Result<Linker<Guest>> {
-    let mut linker = Linker::new(engine);
-    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
-    wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
-    if flavor == Flavor::Concurrent {
-        wasmtime_wasi::p3::add_to_linker(&mut linker)?;
-        wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
-    }
-    checked::components(&mut linker)?;
-    Ok(linker)
-}
-
-/// Everything a core module can import: WASI preview 1.
-///
-/// # Errors
-/// When two functions collide, which would be a bug.
-pub fn core_linker(engine: &Engine) -> wasmtime::Result<wasmtime::Linker<CoreGuest>> {
-    let mut linker = wasmtime::Linker::new(engine);
-    wasmtime_wasi::p1::add_to_linker_async(&mut linker, |guest: &mut CoreGuest| &mut guest.wasi)?;
-    checked::preview1(&mut linker)?;
-    Ok(linker)
 }

@@ -20,6 +20,7 @@ use super::cgi;
 use super::cgi::environment::{Place, variables};
 use super::cgi::output::Output;
 use super::checked::MOST_PER_HOST_CALL;
+use super::context::{Context, MOST_RANDOM};
 use super::ending::{Finish, judge};
 use super::guest::{CoreGuest, Guest};
 use super::http::HeadSender;
@@ -35,8 +36,6 @@ use crate::telemetry::logs::Stream;
 /// Most handles of the component model that may live in one store. Guests make them without any
 /// function of the host, and each takes some dozen bytes of it.
 const MOST_HANDLES: usize = 20_000;
-/// Most random bytes asked for at once: as many as browsers give. They take a good part of 100 us.
-pub(super) const MOST_RANDOM: u64 = 64 << 10;
 
 /// CPU time of one call, and what of it was counted for its app before the call was over.
 #[derive(Clone, Copy, Debug, Default)]
@@ -85,8 +84,9 @@ impl Prepared {
         B::Error: Into<Error>,
     {
         let inquiry = *inquiry;
-        let (wasi, stdio, output) =
+        let (mut wasi, stdio, output) =
             self.program(call, inquiry.request, &inquiry.place, inquiry.head);
+        let wasi = Context::made(wasi.build());
         let _slots = self.take_slots();
         let mut store = Store::new(&self.engine, self.guest(wasi, stdio));
         store.limiter(|guest| &mut guest.limiter);
@@ -160,13 +160,13 @@ impl Prepared {
         request: http::Request<B>,
         place: &Place,
         head: HeadSender,
-    ) -> (WasiCtxBuilder, Arc<Stdio>, Output)
+    ) -> (WasiCtxBuilder, Stdio, Output)
     where
         B: Body<Data = bytes::Bytes> + Send + 'static,
         B::Error: Into<Error>,
     {
         let (parts, body) = request.into_parts();
-        let stdio = Stdio::new(self.log.clone(), self.generation, call.id);
+        let mut stdio = Stdio::new(self.log.clone(), self.generation, call.id);
         let output = Output::new(head);
         let mut wasi = WasiCtx::builder();
         for (name, value) in variables(&parts, place, &self.env) {
@@ -180,9 +180,9 @@ impl Prepared {
         (wasi, stdio, output)
     }
 
-    pub(super) fn guest(&self, mut wasi: WasiCtxBuilder, stdio: Arc<Stdio>) -> Guest {
+    pub(super) fn guest(&self, wasi: Context, stdio: Stdio) -> Guest {
         let limiter = Limiter::new(self.limits.memory, self.memory.clone());
-        Guest::new(wasi.build(), self.outbound.for_instance(), limiter, stdio, self.linked.flavor)
+        Guest::new(wasi, self.outbound.for_instance(), limiter, stdio, self.linked.flavor)
     }
 
     pub(super) fn start_call<T>(&self, store: &mut Store<T>) -> wasmtime::Result<()> {

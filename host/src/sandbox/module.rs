@@ -17,6 +17,7 @@ use steerage_core::units::{Bytes, Fuel};
 use wasmtime::Engine;
 
 use super::compiler::{self, CompileError, Compiled, Compiler};
+use super::context::Environment;
 use super::engine::{self, EngineError, Flavor, PoolSettings, Slots};
 use super::idle::{IdleInstances, InstanceSlots};
 use super::linked::{Linked, Links};
@@ -136,7 +137,7 @@ pub struct Prepared {
     pub(super) engine: Engine,
     pub(super) linked: Arc<Linked>,
     pub(super) limits: Limits,
-    pub(super) env: Vec<(String, String)>,
+    pub(super) env: Environment,
     pub(super) generation: Generation,
     pub(super) instance: manifest::Instance,
     pub(super) slice: Fuel,
@@ -213,7 +214,7 @@ impl Sandbox {
             reuse: Reuse::default(),
             linked,
             limits: spec.limits,
-            env: spec.env,
+            env: spec.env.into(),
             generation: spec.generation,
             instance: spec.instance,
             slice: self.slice,

@@ -11,21 +11,20 @@ use steerage_core::manifest::Wear;
 use steerage_core::outcome::Outcome;
 use steerage_core::units::Bytes;
 use wasmtime::Store;
-use wasmtime_wasi::WasiCtx;
 use wasmtime_wasi_http::{Error, p2, p3};
 
+use super::context::Context;
 use super::ending::{Finish, judge};
 use super::guest::Guest;
 use super::http::{call_p2, call_p3};
 use super::idle::InstanceSlots;
-use super::instance::{Inquiry, MOST_RANDOM};
+use super::instance::Inquiry;
 use super::linked::Pre;
 use super::module::Prepared;
 use super::pace;
 use super::replay;
 use super::stdio::Stdio;
 use crate::call::{Call, Usage};
-use crate::telemetry::logs::Stream;
 
 /// An instance that has served a call and may serve another.
 pub(super) struct Idle {
@@ -193,11 +192,7 @@ impl Prepared {
         // The slots first, so that they are there for what is made.
         let slots = self.take_slots();
         let stdio = Stdio::new(self.log.clone(), self.generation, call.id);
-        let mut wasi = WasiCtx::builder();
-        wasi.max_random_size(MOST_RANDOM)
-            .envs(&self.env)
-            .stdout(stdio.stream(Stream::Stdout))
-            .stderr(stdio.stream(Stream::Stderr));
+        let wasi = Context::later(self.env.clone());
         let mut store = Store::new(&self.engine, self.guest(wasi, stdio));
         store.limiter(|guest| &mut guest.limiter);
         pace::keep(&mut store);
