@@ -477,9 +477,14 @@ async fn out_of_files_operators_are_let_in_and_it_is_said_once() {
         kept.push(connect(&host.listen).await);
     }
     assert_eq!(host.admin("GET", "/healthz", "").await.status, 200);
-    let info = host.admin("GET", "/v1/host", "").await.json();
-    let n_connections = info["connections"].as_u64().unwrap();
-    assert!((20..=60).contains(&n_connections), "{n_connections}");
+    // The kernel takes connections before the host does, which may be busy.
+    let n_connections = host
+        .until("as many connections as there are files for", || async {
+            let info = host.admin("GET", "/v1/host", "").await.json();
+            info["connections"].as_u64().filter(|n_connections| *n_connections >= 20)
+        })
+        .await;
+    assert!(n_connections <= 60, "{n_connections}");
     host.signal("TERM");
     let log = host.wait_for_log();
     let lines = log.lines().filter(|line| line.contains("WARN")).count();
