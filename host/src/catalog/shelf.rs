@@ -187,7 +187,7 @@ impl Shelf {
         digest: Digest,
         state: AppState,
     ) -> Result<Deployed, ShelfError> {
-        let spec = self.spec(manifest.clone(), generation, &state);
+        let spec = self.spec(manifest.clone(), generation, digest, &state);
         // Code that is there may turn out to be damaged, and is then compiled again.
         for _ in 0..2 {
             let is_fresh = self.compile(digest).await?.fresh;
@@ -276,7 +276,7 @@ impl Shelf {
         }
         let manifest = self.read(app)?;
         let state = app.state_or(|| self.new_state(&manifest)).clone();
-        let spec = self.spec(manifest, app.generation, &state);
+        let spec = self.spec(manifest, app.generation, app.digest, &state);
         let Some(prepared) = self.map(app.digest, spec, false)? else { return Ok(None) };
         let (name, generation) = (app.name.clone(), app.generation);
         let deployed = Arc::new(Deployed::new(name, generation, prepared, state));
@@ -312,11 +312,18 @@ impl Shelf {
         }
     }
 
-    fn spec(&self, manifest: Manifest, generation: Generation, state: &AppState) -> Spec {
+    fn spec(
+        &self,
+        manifest: Manifest,
+        generation: Generation,
+        digest: Digest,
+        state: &AppState,
+    ) -> Spec {
         let (count, events) = (state.meter.outbound_denied.clone(), self.parts().events.clone());
         let gate = state.gate.clone();
         Spec {
             generation,
+            wasm: self.parts().blobs.path(&digest),
             limits: manifest.limits,
             env: manifest.env.into_iter().collect(),
             instance: manifest.instance,

@@ -3,19 +3,27 @@
 
 use std::sync::Arc;
 
+use steerage_core::id::{CallId, Generation};
+use steerage_core::units::Bytes;
 use wasmtime::component::{Linker, ResourceTable};
 use wasmtime::{Engine, StoreContextMut};
 use wasmtime_wasi::p1::WasiP1Ctx;
+use wasmtime_wasi::p2::pipe::{ClosedInputStream, ClosedOutputStream};
+use wasmtime_wasi::p2::{DynInputStream, DynOutputStream};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::p2::body::{HostOutgoingBody, StreamContext};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::checked;
 use super::engine::Flavor;
 use super::held::{MOST_FIELDS, MOST_RESOURCES, ResourceMeter};
+use super::instance::MOST_RANDOM;
 use super::limiter::Limiter;
 use super::outbound::Outbound;
 use super::pace::Watched;
 use super::stdio::Stdio;
+use crate::budget::Account;
+use crate::telemetry::logs::{AppLog, Stream};
 
 /// The data of a store that runs a component.
 #[expect(missing_debug_implementations, reason = "the contexts of wasmtime-wasi have none")]
@@ -30,6 +38,33 @@ pub struct Guest {
     pub(super) stdio: Arc<Stdio>,
     flavor: Flavor,
     meter: ResourceMeter,
+    has_called_host: bool,
+    has_let_go: bool,
+}
+
+/// What the guests of a deployment that serve by a handler are made of.
+pub(super) struct ServiceParts {
+    pub(super) env: Vec<(String, String)>,
+    pub(super) memory_limit: Bytes,
+    pub(super) memory: Arc<Account>,
+    pub(super) outbound: Outbound,
+    pub(super) log: Arc<AppLog>,
+    pub(super) generation: Generation,
+    pub(super) flavor: Flavor,
+}
+
+impl ServiceParts {
+    /// A guest that holds nothing yet, which serves this call first.
+    pub(super) fn guest(&self, call: CallId) -> Guest {
+        let stdio = Stdio::new(self.log.clone(), self.generation, call);
+        let mut wasi = WasiCtx::builder();
+        wasi.max_random_size(MOST_RANDOM)
+            .envs(&self.env)
+            .stdout(stdio.stream(Stream::Stdout))
+            .stderr(stdio.stream(Stream::Stderr));
+        let limiter = Limiter::new(self.memory_limit, self.memory.clone());
+        Guest::new(wasi.build(), self.outbound.for_instance(), limiter, stdio, self.flavor)
+    }
 }
 
 impl Guest {
@@ -46,7 +81,48 @@ impl Guest {
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(MOST_FIELDS);
         let meter = ResourceMeter::new(outbound.sent());
-        Self { wasi, http, table, outbound, limiter, stdio, flavor, meter }
+        Self {
+            wasi,
+            http,
+            table,
+            outbound,
+            limiter,
+            stdio,
+            flavor,
+            meter,
+            has_called_host: false,
+            has_let_go: false,
+        }
+    }
+
+    /// Whether it has called a function of the host so far.
+    pub(super) fn has_called_host(&self) -> bool {
+        self.has_called_host
+    }
+
+    /// The most resources that the host held for the guest at any time, or some more.
+    pub(super) fn most_resources(&mut self) -> usize {
+        // The table keeps a place for each, taken or not.
+        self.table.iter_mut().size_hint().1.unwrap_or(usize::MAX)
+    }
+
+    /// Lets go of what has an effect when a guest drops it, or may have to wait then, as if the whole
+    /// instance was dropped: only handles to nothing are left.
+    ///
+    /// A body that is dropped by the guest is broken off, and one that ends with its instance ends well;
+    /// a stream that is dropped waits for what was written.
+    pub(super) fn let_go(&mut self) {
+        self.has_let_go = true;
+        self.outbound.close();
+        for resource in self.table.iter_mut() {
+            if let Some(body) = resource.downcast_mut::<HostOutgoingBody>() {
+                *body = HostOutgoingBody::new(StreamContext::Response, None, 1, 1).0;
+            } else if let Some(stream) = resource.downcast_mut::<DynOutputStream>() {
+                *stream = Box::new(ClosedOutputStream);
+            } else if let Some(stream) = resource.downcast_mut::<DynInputStream>() {
+                *stream = Box::new(ClosedInputStream);
+            }
+        }
     }
 
     /// Every call of a host function begins here: looks now and then what the guest makes the host
@@ -64,12 +140,18 @@ impl Guest {
 }
 
 impl Watched for Guest {
+    /// What is dropped of it at its end is dropped in one go.
+    fn may_rest(&self) -> bool {
+        !self.has_let_go
+    }
+
     /// What runs at the same time is in no table of ours: streams, futures and tasks are made by code
     /// that calls none of our functions.
     #[inline]
     fn after_host_call(store: &mut StoreContextMut<'_, Self>) -> wasmtime::Result<()> {
         let guest = store.data_mut();
-        if guest.flavor == Flavor::Plain || !guest.meter.is_time_for_tasks() {
+        guest.has_called_host = true;
+        if guest.flavor != Flavor::Concurrent || !guest.meter.is_time_for_tasks() {
             return Ok(());
         }
         let n_tasks = store.concurrent_state_table_size();

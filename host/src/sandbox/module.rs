@@ -4,7 +4,7 @@
 use std::collections::hash_map::DefaultHasher;
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,11 +18,13 @@ use wasmtime::Engine;
 
 use super::compiler::{self, CompileError, Compiled, Compiler};
 use super::engine::{self, EngineError, Flavor, PoolSettings, Slots};
+use super::guest::ServiceParts;
 use super::idle::{IdleInstances, InstanceSlots};
 use super::linked::{Linked, Links};
 use super::outbound::{Charge, Denials, Egress, Outbound, OwnDoors};
+use super::restore::{self, Maker, Means, Restoring, Source, Unfit};
 use super::reuse::Reuse;
-use super::verdict::{Kind, Rejection};
+use super::verdict::{Kind, Rejection, Shape};
 use crate::budget::Account;
 use crate::telemetry::logs::AppLog;
 use crate::telemetry::metrics::AppMeter;
@@ -34,6 +36,7 @@ pub struct Sandbox {
     links: Arc<Links>,
     slice: Fuel,
     compiler: Compiler,
+    maker: Maker,
     egress: Arc<Egress>,
 }
 
@@ -56,6 +59,8 @@ pub enum SandboxError {
 pub struct Spec {
     /// The deployment's generation, for its log lines.
     pub generation: Generation,
+    /// The component as it was deployed.
+    pub wasm: PathBuf,
     /// Limits per call and per instance.
     pub limits: Limits,
     /// The guest's environment, whole.
@@ -136,7 +141,8 @@ pub struct Prepared {
     pub(super) engine: Engine,
     pub(super) linked: Arc<Linked>,
     pub(super) limits: Limits,
-    pub(super) env: Vec<(String, String)>,
+    /// What guests are made of that serve by a handler, with the environment of all.
+    pub(super) service: Arc<ServiceParts>,
     pub(super) generation: Generation,
     pub(super) instance: manifest::Instance,
     pub(super) slice: Fuel,
@@ -146,6 +152,10 @@ pub struct Prepared {
     pub(super) memory: Arc<Account>,
     pub(super) idle: Arc<IdleInstances>,
     pub(super) reuse: Reuse,
+    /// What is known of restoring its instances, where that is asked for.
+    pub(super) restoring: Option<Arc<Restoring>>,
+    /// What stands in the way of it.
+    unfit: Option<Unfit>,
     kind: Kind,
 }
 
@@ -165,11 +175,13 @@ impl Sandbox {
         let mut hasher = DefaultHasher::new();
         // What the other engine is compiled for differs from this one in one setting.
         plain.precompile_compatibility_hash().hash(&mut hasher);
+        restore::VERSION.hash(&mut hasher);
         let compiler = Compiler::open(compiler, hasher.finish())?;
-        let links = Links::new(plain, PoolSettings { slots: Slots::AtMost(slots), ..pool })
+        let links: Arc<_> = Links::new(plain, PoolSettings { slots: Slots::AtMost(slots), ..pool })
             .map_err(SandboxError::Linker)?
             .into();
-        Ok(Self { slots, links, slice, compiler, egress: Arc::new(egress) })
+        let maker = Maker::new(links.clone(), slots);
+        Ok(Self { slots, links, slice, compiler, maker, egress: Arc::new(egress) })
     }
 
     /// How many instances may live at once.
@@ -207,26 +219,54 @@ impl Sandbox {
             return Err(LoadError::MemoryLimit { least, limit: spec.limits.memory });
         }
         let linked = self.links.get(compiled)?;
+        let idle = linked.pool.idle_instances();
+        let outbound = Outbound::new(
+            OutboundPolicy::new(spec.allowed_outbound_hosts),
+            self.egress.clone(),
+            spec.denials,
+            spec.charge.clone(),
+        );
+        let service = Arc::new(ServiceParts {
+            env: spec.env,
+            memory_limit: spec.limits.memory,
+            memory: spec.memory.clone(),
+            outbound: outbound.for_instance(),
+            log: spec.log.clone(),
+            generation: spec.generation,
+            flavor: linked.flavor,
+        });
+        let Shape { kind, unfit, .. } = compiled.shape.clone();
+        let restoring = (spec.instance.is_restored() && unfit.is_none()).then(|| {
+            let compiler = self.compiler.clone();
+            Restoring::new(Means {
+                parts: service.clone(),
+                fuel: spec.limits.fuel,
+                slice: self.slice,
+                maker: self.maker.clone(),
+                source: Source { digest: compiled.digest, wasm: spec.wasm, compiler },
+                slots: (linked.pool.clone(), linked.needs),
+                idle: idle.clone(),
+                meter: spec.meter.clone(),
+                charge: spec.charge,
+            })
+        });
         Ok(Prepared {
             engine: linked.engine.clone(),
-            idle: linked.pool.idle_instances(),
+            idle,
             reuse: Reuse::default(),
+            restoring,
             linked,
             limits: spec.limits,
-            env: spec.env,
+            service,
             generation: spec.generation,
             instance: spec.instance,
             slice: self.slice,
-            outbound: Outbound::new(
-                OutboundPolicy::new(spec.allowed_outbound_hosts),
-                self.egress.clone(),
-                spec.denials,
-                spec.charge,
-            ),
+            outbound,
             log: spec.log,
             meter: spec.meter,
             memory: spec.memory,
-            kind: compiled.shape.kind,
+            unfit,
+            kind,
         })
     }
 }
@@ -242,6 +282,15 @@ impl Prepared {
     #[must_use]
     pub fn is_cgi(&self) -> bool {
         self.kind.is_cgi()
+    }
+
+    /// What stands in the way of restoring its instances, as far as is known, where that is asked for.
+    #[must_use]
+    pub fn unfit(&self) -> Option<&Unfit> {
+        match &self.restoring {
+            Some(restoring) => restoring.unfit(),
+            None => self.unfit.as_ref().filter(|_| self.instance.is_restored()),
+        }
     }
 
     /// Slots of the host that a call needs.

@@ -51,6 +51,7 @@ mod plan;
 mod reloading;
 mod request_heads;
 mod response_heads;
+mod restored;
 mod reuse;
 mod routing;
 mod seeing;

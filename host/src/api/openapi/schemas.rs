@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 type Schema = (&'static str, &'static [(&'static str, &'static str)]);
 
-const SCHEMAS: [Schema; 36] = [
+const SCHEMAS: [Schema; 37] = [
     ("DeployRequest", &[("manifest", "string"), ("component", "string"), ("canary-", "string?")]),
     ("RollbackRequest", &[("to-", "integer?")]),
     ("ValidateRequest", &[("manifest", "string")]),
@@ -71,6 +71,7 @@ const SCHEMAS: [Schema; 36] = [
             ("description", "string?"),
             ("limits", "Limits"),
             ("reuse", "integer"),
+            ("instances", "Instances"),
             ("weight", "integer"),
             ("env", "[string]"),
             ("allowed_outbound_hosts", "[string]"),
@@ -123,6 +124,7 @@ const SCHEMAS: [Schema; 36] = [
             ("response_body_bytes", "integer"),
         ],
     ),
+    ("Instances", &[("made", "restored|new|reused"), ("in_the_way", "string?")]),
     ("Calls", &[("calls", "[Call]")]),
     (
         "Call",
