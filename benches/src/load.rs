@@ -25,7 +25,7 @@ use self::pace::Turns;
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) address: SocketAddr,
-    /// What to ask for; connections take one each, in turn.
+    /// What to ask for, dealt out among the connections; one that has several asks for them in turn.
     pub(crate) paths: Vec<String>,
     pub(crate) connections: usize,
     pub(crate) pace: Pace,
@@ -209,8 +209,11 @@ async fn press(plan: Plan, shared: Arc<Shared>) -> Result<()> {
     let turns = Rc::new(Turns::new(plan.pace, plan.give_up));
     // A connection that cannot be made at all ends the run.
     drop(conversation::Connection::open(plan.address).await.context("cannot connect")?);
-    for path in plan.paths.iter().cycle().take(plan.connections) {
-        let asking = Asking { address: plan.address, path: path.clone(), give_up: plan.give_up };
+    let n_paths = plan.paths.len();
+    for n in 0..plan.connections {
+        let first = n % n_paths.max(1);
+        let paths = plan.paths.iter().skip(first).step_by(plan.connections).cloned().collect();
+        let asking = Asking { address: plan.address, paths, give_up: plan.give_up };
         let talk = conversation::converse(asking, turns.clone(), shared.clone());
         tokio::task::spawn_local(talk);
     }

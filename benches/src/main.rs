@@ -6,10 +6,12 @@ mod cold;
 mod dense;
 mod fair;
 mod fleet;
+mod guests;
 mod host;
 mod http;
 mod live;
 mod load;
+mod many;
 mod overload;
 mod place;
 mod plain;
@@ -38,6 +40,10 @@ struct Arguments {
 enum Bench {
     /// Hello over HTTP: raw hyper, a fresh instance per call, a reused instance, and peers
     Http(http::Arguments),
+    /// Calls of a JavaScript and a Python app in a fresh sandbox each, beside `wasmtime serve`
+    Guests(guests::Arguments),
+    /// Very many apps called in turn, beside one
+    Many(many::Arguments),
     /// One app beside hostile ones: its throughput, its latency, and CPU shares against weights
     Fair(fair::Arguments),
     /// Four times the load an app can carry: goodput, time to refuse, memory
@@ -87,6 +93,8 @@ fn main() -> Result<()> {
     let host = || host.map_or_else(server::steerage, Ok);
     match bench {
         Bench::Http(arguments) => http::run(&host()?, &arguments),
+        Bench::Guests(arguments) => guests::run(&host()?, &arguments),
+        Bench::Many(arguments) => many::run(&host()?, &arguments),
         Bench::Fair(arguments) => fair::run(&host()?, &arguments),
         Bench::Dense(arguments) => dense::run(&host()?, &arguments),
         Bench::Cold(arguments) => cold::run(&host()?, &arguments),

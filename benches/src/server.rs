@@ -58,6 +58,13 @@ impl Server {
         Ok(kibibytes.context("no RssAnon in /proc/PID/status")?.parse::<u64>()? << 10)
     }
 
+    /// Page faults of the process so far, those that read a disk included.
+    pub(crate) fn faults(&self) -> Result<u64> {
+        let fields = self.stat()?;
+        // Fields 10 and 12 of proc(5).
+        Ok(field(&fields, 7)? + field(&fields, 9)?)
+    }
+
     /// Waits until the process has little to do.
     pub(crate) fn settle(&self) -> Result<()> {
         let mut used = self.cpu_time()?;
@@ -80,16 +87,18 @@ impl Server {
 
     /// CPU time the process has used so far, all threads together.
     pub(crate) fn cpu_time(&self) -> Result<Duration> {
+        let fields = self.stat()?;
+        // Fields 14 and 15 of proc(5), in ticks of 10 ms.
+        Ok(Duration::from_millis((field(&fields, 11)? + field(&fields, 12)?) * 10))
+    }
+
+    /// What the kernel says of the process behind its name: the third field of proc(5) and on.
+    fn stat(&self) -> Result<Vec<String>> {
         let path = format!("/proc/{}/stat", self.child.id());
         let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
         // The name may hold spaces; fields count from behind its closing parenthesis.
         let (_, rest) = text.rsplit_once(')').context("an unknown format of /proc/PID/stat")?;
-        let fields: Vec<&str> = rest.split_whitespace().collect();
-        let ticks = |index: usize| -> Result<u64> {
-            Ok(fields.get(index).context("a short /proc/PID/stat")?.parse()?)
-        };
-        // Fields 14 and 15 of proc(5), in ticks of 10 ms.
-        Ok(Duration::from_millis((ticks(11)? + ticks(12)?) * 10))
+        Ok(rest.split_whitespace().map(str::to_owned).collect())
     }
 }
 
@@ -99,6 +108,10 @@ impl Drop for Server {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+fn field(fields: &[String], index: usize) -> Result<u64> {
+    Ok(fields.get(index).context("a short /proc/PID/stat")?.parse()?)
 }
 
 /// A loopback address nobody listens on.

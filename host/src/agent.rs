@@ -8,19 +8,20 @@ mod error;
 mod follow;
 pub mod lineage;
 mod routes;
+mod spec;
 mod trial;
 mod wish;
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use steerage_core::canary::Share;
 use steerage_core::id::{AppName, Digest, Generation};
 use steerage_core::manifest::Manifest;
 use tokio::sync::MutexGuard;
 
 use self::backup::Pins;
 pub use self::error::DeployError;
+pub use self::spec::DeploySpec;
 use crate::catalog::shelf::{Parts, Shelf};
 use crate::catalog::{App, Deployed, Snapshot};
 use crate::fleet::Fleet;
@@ -108,33 +109,22 @@ impl Agent {
     ///
     /// # Errors
     /// See [`DeployError`].
-    pub async fn deploy(
-        &self,
-        asked: Option<&AppName>,
-        manifest_text: String,
-        component: Digest,
-        canary: Option<Share>,
-    ) -> Result<Arc<App>, DeployError> {
+    pub async fn deploy(&self, spec: DeploySpec) -> Result<Arc<App>, DeployError> {
         let parts = self.parts();
-        if canary.is_some() && self.fleet.is_none() {
+        if spec.canary.is_some() && self.fleet.is_none() {
             return Err(DeployError::CanaryAlone);
         }
         let manifest =
-            manifest::read(&manifest_text, &parts.limits).map_err(DeployError::Manifest)?;
-        if let Some(asked) = asked
-            && *asked != manifest.name
-        {
-            return Err(DeployError::OtherApp { manifest: manifest.name, asked: asked.clone() });
-        }
-        if let Some(wanted) = manifest.sha256
-            && wanted != component
-        {
-            return Err(DeployError::OtherComponent { wanted, found: component });
-        }
+            manifest::read(&spec.manifest, &parts.limits).map_err(DeployError::Manifest)?;
+        spec.check(&manifest)?;
+        let DeploySpec { manifest: manifest_text, component, canary, may_change_tenant, .. } = spec;
         if !parts.blobs.contains(&component) {
             return Err(DeployError::NoComponent(component));
         }
         parts.catalog.check(&manifest)?;
+        if !may_change_tenant {
+            self.check_tenant(&manifest).await?;
+        }
         self.shelf.compile(component).await?;
         if let Some(fleet) = &self.fleet {
             // Until this host has the deployment itself, an app that is removed must not take it along.
@@ -348,8 +338,8 @@ impl Agent {
         let app = App::new(index).map_err(|error| DeployError::Task(error.to_string()))?;
         let app = self.shelf.publish(app, deployed)?;
         state.memory.set_weight(manifest.weight);
-        let schedule = &self.parts().schedule;
-        schedule.reshape(&state.gate, &manifest.limits, &manifest.tenant, manifest.weight);
+        self.parts().cpu.reshape(&state.flow, &manifest.tenant, manifest.weight);
+        state.gate.reshape(&manifest.limits, manifest.weight);
         let (name, generation) = (&app.name, app.generation);
         let (kind, why) = cause.told();
         self.parts().events.push(Event {

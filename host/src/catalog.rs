@@ -22,9 +22,10 @@ use steerage_core::route::{Conflict, RouteTable};
 pub use self::app::{App, BadApp};
 pub use self::mapped::MappedSettings;
 pub use self::trial::{Count, Trial};
+use crate::admission::Gate;
 use crate::budget::Account;
+use crate::flow::Flow;
 use crate::sandbox::module::Prepared;
-use crate::schedule::Gate;
 use crate::telemetry::calls::Calls;
 use crate::telemetry::logs::AppLog;
 use crate::telemetry::metrics::AppMeter;
@@ -34,6 +35,8 @@ use crate::telemetry::metrics::AppMeter;
 pub struct AppState {
     /// The right to run calls.
     pub gate: Arc<Gate>,
+    /// Its part in the sharing of the CPU.
+    pub flow: Arc<Flow>,
     /// What its instances hold of the host's memory.
     pub memory: Arc<Account>,
     /// Its counters.

@@ -113,13 +113,9 @@ impl Client {
     pub async fn deploy(
         &self,
         app: &str,
-        manifest: &str,
-        component: &Digest,
-        canary: Option<&str>,
+        request: &DeployRequest,
     ) -> Result<Deployed, ClientError> {
-        let (manifest, canary) = (manifest.to_owned(), canary.map(str::to_owned));
-        let request = DeployRequest { manifest, component: component.to_string(), canary };
-        self.post(&app_path(app, "/deployments"), &request, CHANGE_TIMEOUT).await
+        self.post(&app_path(app, "/deployments"), request, CHANGE_TIMEOUT).await
     }
 
     /// Goes back to the deployment `to`, or to the one before the current.

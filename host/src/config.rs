@@ -29,11 +29,11 @@ pub use self::knobs::{KNOBS, Knob};
 pub use self::said::WrongFlag;
 use crate::budget::MemorySettings;
 use crate::catalog::MappedSettings;
+use crate::cpu::CpuSettings;
 use crate::document::Mistakes;
 use crate::kernel;
 use crate::listener::{sockets, tls};
 use crate::sandbox::engine::{PoolSettings, Slots};
-use crate::schedule::CpuSettings;
 
 /// Everything a host can be told.
 #[derive(Clone, Debug)]

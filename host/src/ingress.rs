@@ -11,6 +11,7 @@ use rustls::ServerConfig;
 use tokio::net::TcpListener;
 
 use crate::forward;
+use crate::io_charge;
 use crate::listener::descriptors::Descriptors;
 use crate::listener::upload::Upload;
 use crate::listener::{self, BoxError, Listener, Service, Windows, sockets};
@@ -19,7 +20,6 @@ use crate::request::head::Peer;
 use crate::request::{self, Front, Kept};
 use crate::respond::ResponseBody;
 use crate::sandbox::engine;
-use crate::schedule::errand;
 
 /// How the doors stand.
 #[derive(Clone, Debug)]
@@ -97,7 +97,7 @@ impl Service for Callers {
     }
 
     fn spawn(work: impl Future<Output = ()> + Send + 'static) {
-        drop(tokio::task::spawn(errand::charged(work)));
+        drop(tokio::task::spawn(io_charge::charged(work)));
     }
 }
 
@@ -174,7 +174,7 @@ fn start_thread(
         priority::prompt();
         engine::ready_thread();
         runtime.block_on(async move {
-            let helping = tokio::task::spawn(front.schedule.help());
+            let working = tokio::task::spawn(front.cpu.work_inline());
             let shutdown = &front.shutdown;
             let accept = async |(listener, socket): Door| match TcpListener::from_std(socket) {
                 Ok(socket) => listener.accept(socket, shutdown.shut()).await,
@@ -185,7 +185,7 @@ fn start_thread(
                 None => accept(callers).await,
             }
             shutdown.closed().await;
-            helping.abort();
+            working.abort();
         });
         // Connections still open belong to clients that were given their time.
         runtime.shutdown_background();

@@ -1,6 +1,7 @@
 //! The Steerage host: thin drivers around `steerage-core`. Modules in suggested reading order.
 //! Holds no logic.
 
+pub mod admission;
 pub mod agent;
 pub mod api;
 pub mod backup;
@@ -11,12 +12,15 @@ pub mod catalog;
 pub mod cli;
 pub mod client;
 pub mod config;
+pub mod cpu;
 pub mod document;
 pub mod fleet;
+pub mod flow;
 pub mod forward;
 pub mod header;
 pub mod identity;
 pub mod ingress;
+pub mod io_charge;
 pub mod kernel;
 pub mod ledger;
 pub mod listener;
@@ -30,7 +34,6 @@ pub mod reload;
 pub mod request;
 pub mod respond;
 pub mod sandbox;
-pub mod schedule;
 pub mod serve;
 pub mod shutdown;
 pub mod store;

@@ -3,6 +3,7 @@
 
 mod door;
 mod elsewhere;
+mod guards;
 pub mod head;
 mod hop;
 mod hops;
@@ -22,23 +23,25 @@ use http::{Method, Request, Response};
 use steerage_core::id::CallId;
 use steerage_core::network::Network;
 use steerage_core::outcome::{Outcome, Refusal};
+use tokio::sync::oneshot;
 
+use self::guards::{EndOnDrop, StopOnDrop};
 use self::head::{Peer, REQUEST_ID};
 pub use self::hops::Hops;
 use self::inbound::{Inbound, RequestBody};
 use self::proxied::Proxied;
 use self::tally::Tally;
-use crate::call::Usage;
+use crate::admission::{Admission, Permit};
 use crate::catalog::shelf::{Shelf, Unready};
 use crate::catalog::{Catalog, Target};
+use crate::cpu::Cpu;
 use crate::fleet::Fleet;
+use crate::io_charge;
 use crate::listener::upload::Upload;
 use crate::respond::{self, ResponseBody, guest};
-use crate::sandbox::cgi::environment::Place;
 use crate::sandbox::http::{Answer, HeadSender};
 use crate::sandbox::instance::Inquiry;
 use crate::sandbox::verdict::Kind;
-use crate::schedule::{Permit, Schedule, errand};
 use crate::shutdown::Shutdown;
 use crate::telemetry::events::Events;
 
@@ -53,7 +56,9 @@ pub struct Front {
     /// Where the code is of what is served.
     pub shelf: Shelf,
     /// Who may run.
-    pub schedule: Schedule,
+    pub admission: Admission,
+    /// Where, and when.
+    pub cpu: Cpu,
     /// Where failures are told.
     pub events: Arc<Events>,
     /// Whether the host is ending.
@@ -92,15 +97,15 @@ struct Routed {
     is_late: bool,
     tally: Arc<Tally>,
     target: Target,
-    place: Place,
-    request: Request<Inbound>,
+    /// In a box from here to the guest: each stage would move some 500 bytes several times.
+    inquiry: Box<Inquiry<RequestBody>>,
+    answer: oneshot::Receiver<Answer>,
 }
 
 /// A request that may run now.
 struct Admitted {
     routed: Routed,
     permit: Permit,
-    deadline: tokio::time::Instant,
 }
 
 /// What came of the call.
@@ -245,16 +250,21 @@ impl Incoming {
         };
         let deployed = match ready {
             Ok(deployed) => deployed,
-            Err(app) => front.shelf.load(&app).await?,
+            Err(app) => Box::pin(front.shelf.load(&app)).await?,
         };
-        errand::is_for(&deployed.state.gate);
+        io_charge::is_for(&deployed.state.flow);
         let target = Target { deployed, route, count };
-        let call = Tally::begin(front, id, started_at, &target, &parts);
+        let tally = Tally::begin(front, id, started_at, &target, &parts);
+        let limits = target.deployed.prepared.limits();
+        let deadline = tokio::time::Instant::from_std(started_at + limits.timeout);
+        let (head, answer) = HeadSender::new(tally.call().clone());
+        let body = RequestBody::new(body, limits.request_body, tally.call().clone());
         let mut request = Request::from_parts(parts, body);
         if target.deployed.prepared.kind() == Kind::Http03 {
             head::complete_uri(&mut request, peer.https);
         }
-        Ok(Routed { is_late, tally: call, target, place, request })
+        let inquiry = Box::new(Inquiry { request, https: peer.https, place, deadline, head });
+        Ok(Routed { is_late, tally, target, inquiry, answer })
     }
 }
 
@@ -265,30 +275,25 @@ impl Routed {
         }
         let deployed = &self.target.deployed;
         let limits = deployed.prepared.limits();
-        if head::content_length(self.request.headers()).unwrap_or(0) > limits.request_body.get() {
+        let headers = self.inquiry.request.headers();
+        if head::content_length(headers).unwrap_or(0) > limits.request_body.get() {
             return Err(Refusal::RequestTooLarge { limit: limits.request_body });
         }
         deployed.state.memory.admit()?;
-        let deadline = tokio::time::Instant::from_std(self.tally.started_at() + limits.timeout);
         let now = self.tally.started_at();
-        let needs = deployed.prepared.slots();
+        let (needs, deadline) = (deployed.prepared.slots(), self.inquiry.deadline);
         let permit = deployed.state.gate.admit(limits, needs, now, deadline).await?;
         front.shelf.parts().crash_log.note(deployed);
-        Ok(Admitted { routed: self, permit, deadline })
+        Ok(Admitted { routed: self, permit })
     }
 }
 
 impl Admitted {
     async fn call(self, front: &Front, peer: &Peer) -> Answered {
-        let Self { routed, permit, deadline } = self;
-        let Routed { tally, target, place, request, .. } = routed;
-        let (head, answer) = HeadSender::new(tally.call().clone());
-        let is_head = request.method() == Method::HEAD;
-        let is_idempotent = request.method().is_idempotent();
-        let limit = target.deployed.prepared.limits().request_body;
-        let call = tally.call().clone();
-        let request = request.map(|body| RequestBody::new(body, limit, call));
-        let inquiry = Inquiry { request, https: peer.https, place, deadline, head };
+        let Self { routed, permit } = self;
+        let Routed { tally, target, inquiry, answer, .. } = routed;
+        let method = inquiry.request.method();
+        let (is_head, is_idempotent) = (*method == Method::HEAD, method.is_idempotent());
         let guest = {
             let (tally, deployed) = (tally.clone(), target.deployed.clone());
             let ending = EndOnDrop(tally);
@@ -299,8 +304,8 @@ impl Admitted {
                 drop(ending);
             })
         };
-        let mut watch = StopOnDrop { tally: &tally, armed: true };
-        front.schedule.run(&target.deployed.state.gate, tally.call(), guest).await;
+        let watch = StopOnDrop::new(&tally);
+        front.cpu.run(&target.deployed.state.flow, tally.call(), guest).await;
         let answer = answer.await.ok();
         if answer.is_none() {
             // The guest gave up its right to answer and may run on: how it ends is the answer.
@@ -309,10 +314,9 @@ impl Admitted {
         if peer.is_fleet && is_idempotent && !tally.call().is_over() {
             // A small answer that goes out in one piece is there whole, or not at all and asked for
             // again, should this host be lost just now.
-            drop(tokio::time::timeout(WHOLE_WITHIN, tally.call().over()).await);
+            drop(Box::pin(tokio::time::timeout(WHOLE_WITHIN, tally.call().over())).await);
         }
-        watch.armed = false;
-        drop(watch);
+        watch.disarm();
         Answered { tally, target, is_head, answer }
     }
 }
@@ -352,37 +356,6 @@ impl From<Unready> for Outcome {
     }
 }
 
-/// Says that the guest's side is over even when its task was dropped or panicked.
-struct EndOnDrop(Arc<Tally>);
-
-impl Drop for EndOnDrop {
-    fn drop(&mut self) {
-        if !self.0.call().is_over() {
-            let outcome = if self.0.is_cut() {
-                Outcome::Refused(Refusal::Draining)
-            } else {
-                let detail = "the guest's task ended without saying how".to_owned();
-                Outcome::HostFailed { detail }
-            };
-            self.0.call().end(outcome, Usage::default());
-        }
-    }
-}
-
-/// Stops the guest when the client goes away before there is an answer.
-struct StopOnDrop<'t> {
-    tally: &'t Tally,
-    armed: bool,
-}
-
-impl Drop for StopOnDrop<'_> {
-    fn drop(&mut self) {
-        if self.armed {
-            self.tally.call().cut(Outcome::ClientGone);
-        }
-    }
-}
-
 /// What the host answers itself, below its reserved prefix, which no app can shadow.
 fn own_answer(incoming: &Incoming, front: &Front) -> Option<Reply> {
     let path = incoming.request.uri().path().strip_prefix("/.well-known/steerage/")?;
@@ -410,6 +383,6 @@ mod tests {
     fn the_future_of_a_call_is_small() {
         // It is moved for each call. What only fleets need had made it 11 KiB.
         let size = size_of_future(serve);
-        assert!(size <= 3500, "{size} bytes");
+        assert!(size <= 2500, "{size} bytes");
     }
 }

@@ -23,6 +23,7 @@ pub use self::disk::keep_private;
 use self::files::Files;
 pub use self::running::{AtReload, Host, Signals};
 use self::watch::MemoryWatch;
+use crate::admission::{Admission, Room};
 use crate::agent::{Agent, DeployError};
 use crate::api::auth::AuthError;
 use crate::api::{self, ApiState};
@@ -31,6 +32,7 @@ use crate::budget::Memory;
 use crate::catalog::crash_log::CrashLog;
 use crate::catalog::shelf::{Parts, Shelf};
 pub use crate::config::Settings;
+use crate::cpu::{Cpu, GuestThreads};
 use crate::fleet::Fleet;
 use crate::identity::IdentityError;
 use crate::ingress::{self, Ingress, Who};
@@ -44,7 +46,6 @@ use crate::request::{Front, Hops};
 use crate::sandbox::module::{Sandbox, SandboxError};
 use crate::sandbox::outbound::{Egress, OwnDoors};
 use crate::sandbox::{compiler, engine};
-use crate::schedule::{GuestThreads, Room, Schedule};
 use crate::shutdown::Shutdown;
 use crate::store::{StoreError, StoreSettings};
 use crate::telemetry::events::Event;
@@ -169,11 +170,13 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     let guests = GuestThreads::start_ready(settings.cpu.threads, engine::ready_thread)
         .map_err(StartError::System)?;
     let sandbox = sandbox(&settings, n_cores)?;
-    let schedule = schedule(&settings, &guests, &sandbox);
+    let admission = Admission::new(Room { slots: sandbox.slots(), queue: settings.queue });
+    let cpu = Cpu::new(&guests, settings.tenants.clone());
     let control = control_runtime().map_err(StartError::System)?;
     let joined = join(&settings, &control)?;
     let fleet = joined.as_ref().map(|joined| joined.fleet.clone());
-    let parts = parts(&settings, sandbox, schedule.clone(), ledger, fleet.as_ref())?;
+    let sharing = (admission.clone(), cpu.clone());
+    let parts = parts(&settings, sandbox, sharing, ledger, fleet.as_ref())?;
     let (catalog, events) = (parts.catalog.clone(), parts.events.clone());
     let crash_log = parts.crash_log.clone();
     let shelf = Shelf::new(parts, settings.mapped);
@@ -184,7 +187,8 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     let front = Arc::new(Front {
         catalog,
         shelf: shelf.clone(),
-        schedule,
+        admission,
+        cpu,
         events: events.clone(),
         shutdown: shutdown.clone(),
         unrouted: AtomicU64::new(0),
@@ -281,12 +285,6 @@ fn sandbox(settings: &Settings, n_cores: usize) -> Result<Sandbox, SandboxError>
     Sandbox::start(settings.pool, settings.cpu.slice, compiler, egress)
 }
 
-/// Who may run.
-fn schedule(settings: &Settings, guests: &GuestThreads, sandbox: &Sandbox) -> Schedule {
-    let room = Room { slots: sandbox.slots(), queue: settings.queue };
-    Schedule::new(guests, room, settings.tenants.clone())
-}
-
 /// The other hosts, where there shall be any.
 fn join(settings: &Settings, control: &Runtime) -> Result<Option<fleet::Joined>, StartError> {
     let joined = settings.fleet.as_ref();
@@ -306,13 +304,14 @@ fn own_doors(settings: &Settings, admin: SocketAddr, peer: Option<SocketAddr>) -
 fn parts(
     settings: &Settings,
     sandbox: Sandbox,
-    schedule: Schedule,
+    (admission, cpu): (Admission, Cpu),
     ledger: Ledger,
     fleet: Option<&Fleet>,
 ) -> Result<Parts, StartError> {
     Ok(Parts {
         sandbox,
-        schedule,
+        admission,
+        cpu,
         memory: Memory::new(settings.memory),
         ledger,
         blobs: Blobs::open(&settings.data.join(disk::BLOBS))?,

@@ -21,7 +21,8 @@ const BACK_OFF: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub(super) struct Asking {
     pub(super) address: SocketAddr,
-    pub(super) path: String,
+    /// Asked for one after the other, again and again.
+    pub(super) paths: Vec<String>,
     pub(super) give_up: Duration,
 }
 
@@ -34,10 +35,11 @@ pub(crate) struct Connection {
 
 /// Asks as long as there are turns, and counts what comes back.
 pub(super) async fn converse(asking: Asking, turns: Rc<Turns>, shared: Arc<Shared>) {
-    let Asking { address, path, give_up } = asking;
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n");
+    let Asking { address, paths, give_up } = asking;
+    let request = |path| format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n");
+    let requests: Vec<String> = paths.iter().map(request).collect();
     let mut connection = None;
-    loop {
+    for request in requests.iter().cycle() {
         let Turn::Send(due_at) = turns.next().await else {
             shared.broken();
             continue;

@@ -1,7 +1,7 @@
 //! Why a wish of an operator was not carried out.
 //! Does not know how this is told; the API does.
 
-use steerage_core::id::{AppName, Digest};
+use steerage_core::id::{AppName, Digest, TenantName};
 use steerage_core::route::Conflict;
 
 use crate::blobs::BlobError;
@@ -25,6 +25,19 @@ pub enum DeployError {
         manifest: AppName,
         /// The name asked for.
         asked: AppName,
+    },
+    /// The app is another tenant's.
+    #[error(
+        "app {app} belongs to tenant `{owner}`, and the manifest says `{tenant}`; to give it to that \
+         tenant, deploy it with --change-tenant"
+    )]
+    OtherTenant {
+        /// The app.
+        app: AppName,
+        /// Whose it is.
+        owner: TenantName,
+        /// Whose it would be.
+        tenant: TenantName,
     },
     /// The manifest says which component it wants, and this is another.
     #[error("the component is {found}, the manifest demands {wanted}")]

@@ -18,7 +18,7 @@ use steerage_core::units::Bytes;
 
 use super::problem::{Cause, Refusal};
 use super::{Addressed, Named, Sent, Shared, fleet, told, wire};
-use crate::agent::DeployError;
+use crate::agent::{DeployError, DeploySpec};
 use crate::blobs::BlobError;
 use crate::manifest;
 
@@ -96,7 +96,14 @@ pub(super) async fn deploy(
         share.map_err(|error| Refusal::new(Cause::BadRequest, format!("canary: {error}")))?;
     let work = move |state: Shared| async move {
         let way = state.under_way.enter(digest);
-        let deployed = state.agent.deploy(Some(&app), request.manifest, digest, share).await;
+        let spec = DeploySpec {
+            app,
+            manifest: request.manifest,
+            component: digest,
+            canary: share,
+            may_change_tenant: request.change_tenant,
+        };
+        let deployed = state.agent.deploy(spec).await;
         let is_last = way.leave();
         // What may be durable needs its component, of which this may be the only copy.
         if deployed.as_ref().is_err_and(|error| !error.may_have_happened()) && is_last {

@@ -162,7 +162,7 @@ pub(super) async fn usage(State(state): State<Shared>) -> Json<wire::Usage> {
             apps_mapped: reading.apps_mapped,
             apps_mapped_most: state.most_mapped,
             connections: reading.connections,
-            waiting: state.front.schedule.n_waiting(),
+            waiting: state.front.admission.n_waiting(),
             unrouted: reading.unrouted,
         },
         apps: snapshot.apps.values().filter_map(|app| told::usage(app)).collect(),
@@ -208,7 +208,7 @@ impl ApiState {
     }
 
     fn reading(&self) -> HostReading {
-        let (slots_used, slots_total) = self.front.schedule.slots();
+        let (slots_used, slots_total) = self.front.admission.slots();
         HostReading {
             slots_used,
             slots_total,

@@ -31,6 +31,7 @@ pub(super) enum Cause {
     NotFound,
     MethodNotAllowed,
     RouteConflict,
+    OtherTenant,
     CanaryRuns,
     CanaryTakenBack,
     TooLarge,
@@ -71,6 +72,7 @@ impl Cause {
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::RouteConflict => "route_conflict",
+            Self::OtherTenant => "other_tenant",
             Self::CanaryRuns => "canary_runs",
             Self::CanaryTakenBack => "canary_taken_back",
             Self::TooLarge => "too_large",
@@ -97,9 +99,11 @@ impl Cause {
             Self::ForeignHost | Self::CrossSite => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::RouteConflict | Self::CanaryRuns | Self::CanaryTakenBack | Self::Overtaken => {
-                StatusCode::CONFLICT
-            }
+            Self::RouteConflict
+            | Self::OtherTenant
+            | Self::CanaryRuns
+            | Self::CanaryTakenBack
+            | Self::Overtaken => StatusCode::CONFLICT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BadComponent
             | Self::CompileTimedOut
@@ -125,6 +129,7 @@ impl Cause {
             Self::NotFound => "There is no such thing",
             Self::MethodNotAllowed => "This cannot be done here",
             Self::RouteConflict => "Another app has the route",
+            Self::OtherTenant => "The app belongs to another tenant",
             Self::CanaryRuns => "A deployment is on trial already",
             Self::CanaryTakenBack => "The canary was taken back already",
             Self::TooLarge => "The body is too large",
@@ -245,6 +250,7 @@ impl From<DeployError> for Refusal {
             DeployError::CanaryAlone | DeployError::Alone => {
                 Self::new(Cause::BadRequest, error.to_string())
             }
+            DeployError::OtherTenant { .. } => Self::new(Cause::OtherTenant, error.to_string()),
             DeployError::CanaryRuns { .. } => Self::new(Cause::CanaryRuns, error.to_string()),
             DeployError::CanaryTakenBack { .. } => {
                 Self::new(Cause::CanaryTakenBack, error.to_string())

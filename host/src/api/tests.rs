@@ -17,18 +17,19 @@ use steerage_core::units::Fuel;
 use tower_service::Service;
 
 use super::*;
+use crate::admission::{Admission, Room};
 use crate::blobs::Blobs;
 use crate::budget::{Memory, MemorySettings};
 use crate::catalog::crash_log::CrashLog;
 use crate::catalog::shelf::{Parts, Shelf};
 use crate::catalog::{Catalog, MappedSettings};
+use crate::cpu::{Cpu, GuestThreads};
 use crate::ledger::Ledger;
 use crate::request::Hops;
 use crate::sandbox::compiler;
 use crate::sandbox::engine::{PoolSettings, Slots};
 use crate::sandbox::module::Sandbox;
 use crate::sandbox::outbound::Egress;
-use crate::schedule::{GuestThreads, Room, Schedule};
 use crate::shutdown::Shutdown;
 use crate::telemetry::events::{Event, Events};
 use crate::telemetry::logs::Logs;
@@ -116,10 +117,12 @@ fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> Api
     let egress = Egress::new(PrivateNetworks::default(), 1024);
     let sandbox = Sandbox::start(pool, Fuel::new(200_000), compiler, egress).unwrap();
     let (catalog, events) = (Arc::<Catalog>::default(), Arc::<Events>::default());
-    let schedule = Schedule::new(threads, Room { slots: 4, queue: 4 }, BTreeMap::new());
+    let admission = Admission::new(Room { slots: 4, queue: 4 });
+    let cpu = Cpu::new(threads, BTreeMap::new());
     let parts = Parts {
         sandbox,
-        schedule: schedule.clone(),
+        admission: admission.clone(),
+        cpu: cpu.clone(),
         memory: Memory::new(MemorySettings { budget: Bytes::mebi(64), overcommit: 1.0 }),
         ledger: Ledger::open(folder).unwrap(),
         blobs: Blobs::open(&folder.join("blobs")).unwrap(),
@@ -136,7 +139,8 @@ fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> Api
     let front = Front {
         catalog,
         shelf: shelf.clone(),
-        schedule,
+        admission,
+        cpu,
         events,
         shutdown: Shutdown::default(),
         unrouted: AtomicU64::new(3),

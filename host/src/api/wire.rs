@@ -34,6 +34,9 @@ pub struct DeployRequest {
     /// none it takes that one's place.
     #[serde(default)]
     pub canary: Option<String>,
+    /// Whether the app may be taken from the tenant that it belongs to.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub change_tenant: bool,
 }
 
 /// The body of a rollback.

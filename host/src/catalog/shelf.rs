@@ -26,15 +26,16 @@ use self::loads::{Joined, Load, Loads};
 use super::crash_log::CrashLog;
 use super::mapped::Mapped;
 use super::{App, AppState, Catalog, Deployed, MappedSettings};
+use crate::admission::Admission;
 use crate::blobs::Blobs;
 use crate::budget::Memory;
+use crate::cpu::Cpu;
 use crate::forward::Peers;
 use crate::ledger::Ledger;
 use crate::manifest;
 use crate::sandbox::compiler::Compiled;
 use crate::sandbox::module::{Prepared, Sandbox, Spec};
 use crate::sandbox::outbound::{Charge, Denials};
-use crate::schedule::Schedule;
 use crate::telemetry::calls::AllCalls;
 use crate::telemetry::chain;
 use crate::telemetry::events::{Event, Events, Severity};
@@ -56,7 +57,9 @@ pub struct Parts {
     /// Runs guests.
     pub sandbox: Sandbox,
     /// Who may run.
-    pub schedule: Schedule,
+    pub admission: Admission,
+    /// Where, and when.
+    pub cpu: Cpu,
     /// Who may have how much memory.
     pub memory: Arc<Memory>,
     /// Remembers deployments.
@@ -187,7 +190,7 @@ impl Shelf {
         digest: Digest,
         state: AppState,
     ) -> Result<Deployed, ShelfError> {
-        let spec = self.spec(manifest.clone(), generation, digest, &state);
+        let spec = self.spec(manifest.clone(), generation, &state);
         // Code that is there may turn out to be damaged, and is then compiled again.
         for _ in 0..2 {
             let is_fresh = self.compile(digest).await?.fresh;
@@ -276,7 +279,7 @@ impl Shelf {
         }
         let manifest = self.read(app)?;
         let state = app.state_or(|| self.new_state(&manifest)).clone();
-        let spec = self.spec(manifest, app.generation, app.digest, &state);
+        let spec = self.spec(manifest, app.generation, &state);
         let Some(prepared) = self.map(app.digest, spec, false)? else { return Ok(None) };
         let (name, generation) = (app.name.clone(), app.generation);
         let deployed = Arc::new(Deployed::new(name, generation, prepared, state));
@@ -299,9 +302,9 @@ impl Shelf {
         spec: Spec,
         is_fresh: bool,
     ) -> Result<Option<Prepared>, ShelfError> {
-        let sandbox = &self.parts().sandbox;
+        let Parts { sandbox, blobs, .. } = self.parts();
         let Some(compiled) = sandbox.compiler().cached(digest) else { return Ok(None) };
-        match sandbox.load(&compiled, spec) {
+        match sandbox.load(&compiled, blobs.path(&digest), spec) {
             Err(error) if is_fresh && error.is_damage() => Err(error.into_rejection().into()),
             Err(error) if error.is_damage() => {
                 tracing::warn!(%digest, error = chain(&error), "compiled code is damaged");
@@ -312,18 +315,11 @@ impl Shelf {
         }
     }
 
-    fn spec(
-        &self,
-        manifest: Manifest,
-        generation: Generation,
-        digest: Digest,
-        state: &AppState,
-    ) -> Spec {
+    fn spec(&self, manifest: Manifest, generation: Generation, state: &AppState) -> Spec {
         let (count, events) = (state.meter.outbound_denied.clone(), self.parts().events.clone());
-        let gate = state.gate.clone();
+        let flow = state.flow.clone();
         Spec {
             generation,
-            wasm: self.parts().blobs.path(&digest),
             limits: manifest.limits,
             env: manifest.env.into_iter().collect(),
             instance: manifest.instance,
@@ -332,7 +328,7 @@ impl Shelf {
             meter: state.meter.clone(),
             memory: state.memory.clone(),
             denials: Denials::new(manifest.name, generation, count, events),
-            charge: Charge::to(move |used| gate.owe(used)),
+            charge: Charge::to(move |used| flow.charge_io(used)),
         }
     }
 
@@ -347,7 +343,8 @@ impl Shelf {
     fn new_state(&self, manifest: &Manifest) -> AppState {
         let parts = self.parts();
         AppState {
-            gate: parts.schedule.gate(&manifest.limits, &manifest.tenant, manifest.weight),
+            gate: parts.admission.gate(&manifest.limits, manifest.weight),
+            flow: parts.cpu.flow(&manifest.tenant, manifest.weight),
             memory: parts.memory.account(manifest.weight),
             meter: Arc::new(AppMeter::default()),
             calls: parts.calls.ring(),

@@ -220,6 +220,9 @@ pub struct Deploy {
     /// Try it on so many of the calls, like 5%, beside the deployment that is served
     #[arg(long, value_name = "SHARE")]
     pub canary: Option<Share>,
+    /// Take the app from the tenant that it belongs to, and give it to the manifest's
+    #[arg(long)]
+    pub change_tenant: bool,
     /// How to reach the host.
     #[command(flatten)]
     pub remote: Remote,

@@ -65,7 +65,14 @@ pub(super) async fn backup(args: &Backup) -> anyhow::Result<()> {
         screen.hint(&format!("`steerage restore {shown} --data DIR` makes a data folder of it"))?;
     }
     tell_left_out(screen, &manifest);
-    Ok(())
+    match manifest.left_out.len() {
+        0 => Ok(()),
+        // What there is stays, and whoever has it taken at night must hear that it is not all.
+        n_missing => anyhow::bail!(
+            "{shown} lacks {} that the host cannot read: deploy those apps again, then take another",
+            human::many(n_missing, "part")
+        ),
+    }
 }
 
 /// Makes a data folder of a backup.

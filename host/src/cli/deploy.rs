@@ -29,7 +29,8 @@ pub(super) async fn run(args: &Deploy) -> anyhow::Result<()> {
     } else {
         build::inspect(&app.source())?
     };
-    let deployed = send(&client, &app, &built, args.canary, screen).await?;
+    let wish = Wish { canary: args.canary, changes_tenant: args.change_tenant };
+    let deployed = send(&client, &app, &built, wish, screen).await?;
     if screen.is_json() {
         screen.json(&deployed)?;
         return check_placed(&deployed);
@@ -74,12 +75,21 @@ fn overrides(args: &Deploy) -> Overrides<'_> {
     Overrides { name: name.as_deref(), path: route.as_deref(), host: host.as_deref() }
 }
 
+/// How an app is to be deployed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Wish {
+    /// The share of the calls that it gets beside what is served.
+    canary: Option<Share>,
+    /// Whether the app may be taken from the tenant that it belongs to.
+    changes_tenant: bool,
+}
+
 /// Uploads the component unless the host has it, and has it deployed.
 pub(super) async fn send(
     client: &Client,
     app: &App,
     built: &Built,
-    canary: Option<Share>,
+    wish: Wish,
     screen: Screen,
 ) -> anyhow::Result<wire::Deployed> {
     let name = &app.manifest.name;
@@ -91,9 +101,14 @@ pub(super) async fn send(
         .with_context(|| format!("cannot upload `{}` to {}", source.display(), client.url()))?;
     bar.finish_and_clear();
     let spinner = screen.spinner("compiling");
-    let canary = canary.map(|share| share.to_string());
+    let request = wire::DeployRequest {
+        manifest: app.text.clone(),
+        component: built.digest.to_string(),
+        canary: wish.canary.map(|share| share.to_string()),
+        change_tenant: wish.changes_tenant,
+    };
     let deployed = client
-        .deploy(name.as_str(), &app.text, &built.digest, canary.as_deref())
+        .deploy(name.as_str(), &request)
         .await
         .with_context(|| format!("cannot deploy {name} to {}", client.url()))?;
     spinner.finish_and_clear();

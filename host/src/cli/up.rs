@@ -221,7 +221,8 @@ impl Session {
             self.say(Tone::Faint, "the component is the same as before");
             return Ok(false);
         }
-        let deployed = deploy::send(&self.client, app, built, None, self.screen).await?;
+        let deployed =
+            deploy::send(&self.client, app, built, deploy::Wish::default(), self.screen).await?;
         let is_first = self.name.borrow().is_none();
         self.say(
             Tone::Good,

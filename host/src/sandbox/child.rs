@@ -14,7 +14,7 @@ use wasmtime::component::Component;
 use super::compiler::Report;
 use super::engine::{self, Flavor};
 use super::examine::examine;
-use super::restore;
+use super::restore::qualify;
 use super::verdict::{Kind, Rejection, Shape};
 
 /// What the child is told on its command line.
@@ -76,7 +76,7 @@ fn make(bytes: &[u8], task: &Task) -> anyhow::Result<Result<(Shape, Vec<u8>), Re
         Err(rejection) => return Ok(Err(Report::Rejected(rejection))),
     };
     if task.is_restoring {
-        let rewritten = match restore::rewrite(bytes) {
+        let rewritten = match qualify::rewrite(bytes) {
             Ok(rewritten) => rewritten,
             Err(unfit) => return Ok(Err(Report::Unfit(unfit))),
         };

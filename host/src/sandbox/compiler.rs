@@ -16,7 +16,7 @@ use steerage_core::units::Bytes;
 use tokio::process::Command;
 use tokio::sync::{Mutex, Semaphore};
 
-use super::restore::Unfit;
+use super::restore::unfit::Unfit;
 use super::trust;
 use super::verdict::{Rejection, Shape};
 
@@ -263,6 +263,8 @@ impl Compiler {
             .arg(self.settings.largest_memory.get().to_string())
             .args(self.settings.is_soon.then_some("--soon"))
             .args(is_restoring.then_some("--restoring"))
+            // A component that takes over the compiler finds no secret of the host's there.
+            .env_clear()
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -351,4 +353,38 @@ fn io_error(what: &str, path: &Path, source: io::Error) -> CompileError {
 fn last_line(stderr: &[u8]) -> String {
     let text = String::from_utf8_lossy(stderr);
     text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_child_has_nothing_of_the_hosts_environment() {
+        let folder = tempfile::tempdir().unwrap();
+        let (program, found) = (folder.path().join("compiler"), folder.path().join("found"));
+        fs::write(&program, format!("#!/bin/sh\nenv > {}\n", found.display())).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).unwrap();
+        let settings = Settings {
+            program,
+            cache: folder.path().join("cache"),
+            is_shared: false,
+            timeout: Duration::from_secs(60),
+            memory: Bytes::new(0),
+            largest_memory: Bytes::new(1 << 20),
+            is_soon: false,
+            parallel: 1,
+        };
+        let compiler = Compiler::open(settings, 0).unwrap();
+        let compiled = compiler.compile(Digest::from_bytes([7; 32]), folder.path()).await;
+        assert!(matches!(compiled, Err(CompileError::Died { .. })), "{compiled:?}");
+        // What a shell adds by itself.
+        let own = ["PWD=", "OLDPWD=", "SHLVL=", "_="];
+        let text = fs::read_to_string(found).unwrap();
+        let left = text.lines().filter(|line| !own.iter().any(|own| line.starts_with(own)));
+        assert_eq!(left.collect::<Vec<_>>(), Vec::<&str>::new());
+        assert!(std::env::vars_os().count() > own.len(), "there is something to find");
+    }
 }

@@ -17,7 +17,7 @@ use wasmtime::{
     WasmFeatures,
 };
 
-use super::restore::Creator;
+use super::restore::memory::Creator;
 
 /// Bytes of each table kept resident and reset by copying instead of being unmapped.
 const TABLE_KEEP_RESIDENT: usize = 64 << 10;

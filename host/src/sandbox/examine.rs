@@ -13,7 +13,7 @@ use super::engine::{
     self, Flavor, MOST_CORE_INSTANCES, MOST_MEMORIES, MOST_TABLES, TABLE_ELEMENTS,
 };
 use super::needs::Needs;
-use super::restore;
+use super::restore::qualify;
 use super::sections::Sections;
 use super::verdict::{self, Kind, Rejection, Shape};
 
@@ -61,7 +61,7 @@ pub fn examine(bytes: &[u8], largest_memory: Bytes) -> Result<Shape, Rejection> 
     })?;
     check_room(&needs, largest_memory)?;
     let mut shape = Shape { kind, flavor, needs, unfit: None };
-    shape.unfit = restore::examine(bytes, &shape);
+    shape.unfit = qualify::examine(bytes, &shape);
     Ok(shape)
 }
 

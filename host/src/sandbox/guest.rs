@@ -17,13 +17,15 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 use super::checked;
 use super::engine::Flavor;
 use super::held::{MOST_FIELDS, MOST_RESOURCES, ResourceMeter};
-use super::instance::MOST_RANDOM;
 use super::limiter::Limiter;
 use super::outbound::Outbound;
 use super::pace::Watched;
 use super::stdio::Stdio;
 use crate::budget::Account;
 use crate::telemetry::logs::{AppLog, Stream};
+
+/// Most random bytes asked for at once: as many as browsers give. They take a good part of 100 us.
+pub(super) const MOST_RANDOM: u64 = 64 << 10;
 
 /// The data of a store that runs a component.
 #[expect(missing_debug_implementations, reason = "the contexts of wasmtime-wasi have none")]
@@ -39,7 +41,7 @@ pub struct Guest {
     flavor: Flavor,
     meter: ResourceMeter,
     has_called_host: bool,
-    has_let_go: bool,
+    may_rest: bool,
 }
 
 /// What the guests of a deployment that serve by a handler are made of.
@@ -91,8 +93,13 @@ impl Guest {
             flavor,
             meter,
             has_called_host: false,
-            has_let_go: false,
+            may_rest: true,
         }
+    }
+
+    /// Whether it may wait for its next slice, or what it does now is to be done in one go.
+    pub(super) fn set_may_rest(&mut self, may_rest: bool) {
+        self.may_rest = may_rest;
     }
 
     /// Whether it has called a function of the host so far.
@@ -112,7 +119,7 @@ impl Guest {
     /// A body that is dropped by the guest is broken off, and one that ends with its instance ends well;
     /// a stream that is dropped waits for what was written.
     pub(super) fn let_go(&mut self) {
-        self.has_let_go = true;
+        self.may_rest = false;
         self.outbound.close();
         for resource in self.table.iter_mut() {
             if let Some(body) = resource.downcast_mut::<HostOutgoingBody>() {
@@ -140,9 +147,8 @@ impl Guest {
 }
 
 impl Watched for Guest {
-    /// What is dropped of it at its end is dropped in one go.
     fn may_rest(&self) -> bool {
-        !self.has_let_go
+        self.may_rest
     }
 
     /// What runs at the same time is in no table of ours: streams, futures and tasks are made by code

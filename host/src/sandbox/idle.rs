@@ -1,5 +1,5 @@
 //! The slots that the instances of one engine take, and the instances that wait for another call.
-//! Does not decide who may run: `schedule` does. What waits gives its slots up to whoever runs.
+//! Does not decide who may run: `admission` does. What waits gives its slots up to whoever runs.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, Ordering};

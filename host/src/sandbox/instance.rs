@@ -2,7 +2,7 @@
 //! ended. Does not choose the thread it runs on and does not answer the client.
 
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use super::cgi::environment::{Place, variables};
 use super::cgi::output::Output;
 use super::checked::MOST_PER_HOST_CALL;
 use super::ending::{Finish, judge};
-use super::guest::{CoreGuest, Guest};
+use super::guest::{CoreGuest, Guest, MOST_RANDOM};
 use super::http::HeadSender;
 use super::limiter::Limiter;
 use super::linked::Pre;
@@ -35,8 +35,6 @@ use crate::telemetry::logs::Stream;
 /// Most handles of the component model that may live in one store. Guests make them without any
 /// function of the host, and each takes some dozen bytes of it.
 const MOST_HANDLES: usize = 20_000;
-/// Most random bytes asked for at once: as many as browsers give. They take a good part of 100 us.
-pub(super) const MOST_RANDOM: u64 = 64 << 10;
 
 /// CPU time of one call, and what of it was counted for its app before the call was over.
 #[derive(Clone, Copy, Debug, Default)]
@@ -62,7 +60,7 @@ pub struct Inquiry<B> {
 
 impl Prepared {
     /// Serves one call and says to `call` how it ended, before anything of the guest is dropped.
-    pub async fn run<B>(&self, call: &Arc<Call>, inquiry: Inquiry<B>)
+    pub async fn run<B>(&self, call: &Arc<Call>, inquiry: Box<Inquiry<B>>)
     where
         B: Body<Data = bytes::Bytes> + Send + 'static,
         B::Error: Into<Error>,
@@ -75,11 +73,16 @@ impl Prepared {
         }
     }
 
-    async fn run_command<B>(&self, pre: &CommandPre<Guest>, call: &Arc<Call>, inquiry: Inquiry<B>)
-    where
+    async fn run_command<B>(
+        &self,
+        pre: &CommandPre<Guest>,
+        call: &Arc<Call>,
+        inquiry: Box<Inquiry<B>>,
+    ) where
         B: Body<Data = bytes::Bytes> + Send + 'static,
         B::Error: Into<Error>,
     {
+        let inquiry = *inquiry;
         let (wasi, stdio, output) =
             self.program(call, inquiry.request, &inquiry.place, inquiry.head);
         let _slots = self.take_slots();
@@ -87,18 +90,20 @@ impl Prepared {
         store.limiter(|guest| &mut guest.limiter);
         pace::keep(&mut store);
         let mut instantiate = Duration::ZERO;
-        let guest = async {
-            self.start_call(&mut store)?;
-            let started_at = std::time::Instant::now();
-            let command = pre.instantiate_async(&mut store).await?;
-            instantiate = started_at.elapsed();
-            // A program that returns an error has ended like one that exits with 1.
-            match command.wasi_cli_run().call_run(&mut store).await? {
-                Ok(()) => Ok(()),
-                Err(()) => Err(I32Exit(1).into()),
-            }
+        let (finish, cpu) = {
+            let guest = pin!(async {
+                self.start_call(&mut store)?;
+                let started_at = std::time::Instant::now();
+                let command = pre.instantiate_async(&mut store).await?;
+                instantiate = started_at.elapsed();
+                // A program that returns an error has ended like one that exits with 1.
+                match command.wasi_cli_run().call_run(&mut store).await? {
+                    Ok(()) => Ok(()),
+                    Err(()) => Err(I32Exit(1).into()),
+                }
+            });
+            self.bounded(call, inquiry.deadline, guest).await
         };
-        let (finish, cpu) = self.bounded(call, inquiry.deadline, guest).await;
         let guest = store.data();
         guest.stdio.finish_call();
         let outcome = judge_program(finish, &output, call, &guest.limiter, self);
@@ -110,11 +115,12 @@ impl Prepared {
         &self,
         pre: &wasmtime::InstancePre<CoreGuest>,
         call: &Arc<Call>,
-        inquiry: Inquiry<B>,
+        inquiry: Box<Inquiry<B>>,
     ) where
         B: Body<Data = bytes::Bytes> + Send + 'static,
         B::Error: Into<Error>,
     {
+        let inquiry = *inquiry;
         let (mut wasi, stdio, output) =
             self.program(call, inquiry.request, &inquiry.place, inquiry.head);
         let guest = CoreGuest {
@@ -127,15 +133,17 @@ impl Prepared {
         store.limiter(|guest| &mut guest.limiter);
         pace::keep(&mut store);
         let mut instantiate = Duration::ZERO;
-        let guest = async {
-            self.start_call(&mut store)?;
-            let started_at = std::time::Instant::now();
-            let instance = pre.instantiate_async(&mut store).await?;
-            instantiate = started_at.elapsed();
-            let start = instance.get_typed_func::<(), ()>(&mut store, "_start")?;
-            start.call_async(&mut store, ()).await
+        let (finish, cpu) = {
+            let guest = pin!(async {
+                self.start_call(&mut store)?;
+                let started_at = std::time::Instant::now();
+                let instance = pre.instantiate_async(&mut store).await?;
+                instantiate = started_at.elapsed();
+                let start = instance.get_typed_func::<(), ()>(&mut store, "_start")?;
+                start.call_async(&mut store, ()).await
+            });
+            self.bounded(call, inquiry.deadline, guest).await
         };
-        let (finish, cpu) = self.bounded(call, inquiry.deadline, guest).await;
         let guest = store.data();
         guest.stdio.finish_call();
         let outcome = judge_program(finish, &output, call, &guest.limiter, self);
@@ -197,9 +205,8 @@ impl Prepared {
         &self,
         call: &Arc<Call>,
         deadline: Instant,
-        guest: impl Future<Output = wasmtime::Result<()>>,
+        mut guest: Pin<&mut impl Future<Output = wasmtime::Result<()>>>,
     ) -> (Finish, Cpu) {
-        let mut guest = pin!(guest);
         let mut timer = pin!(tokio::time::sleep_until(deadline));
         let (mut cpu, mut is_lent) = (Cpu::default(), false);
         let finish = poll_fn(|context| {

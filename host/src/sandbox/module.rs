@@ -5,7 +5,7 @@ use std::collections::hash_map::DefaultHasher;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -14,6 +14,7 @@ use steerage_core::limits::Limits;
 use steerage_core::manifest;
 use steerage_core::outbound::{AllowedHost, OutboundPolicy};
 use steerage_core::units::{Bytes, Fuel};
+use tokio::sync::mpsc;
 use wasmtime::Engine;
 
 use super::compiler::{self, CompileError, Compiled, Compiler};
@@ -22,7 +23,9 @@ use super::guest::ServiceParts;
 use super::idle::{IdleInstances, InstanceSlots};
 use super::linked::{Linked, Links};
 use super::outbound::{Charge, Denials, Egress, Outbound, OwnDoors};
-use super::restore::{self, Maker, Means, Restoring, Source, Unfit};
+use super::restore::deployment::{Means, Restoring, Source};
+use super::restore::unfit::Unfit;
+use super::restore::{maker, qualify};
 use super::reuse::Reuse;
 use super::verdict::{Kind, Rejection, Shape};
 use crate::budget::Account;
@@ -36,7 +39,8 @@ pub struct Sandbox {
     links: Arc<Links>,
     slice: Fuel,
     compiler: Compiler,
-    maker: Maker,
+    /// Where to ask for instances that can be put back.
+    maker: mpsc::Sender<Weak<Restoring>>,
     egress: Arc<Egress>,
 }
 
@@ -49,6 +53,9 @@ pub enum SandboxError {
     /// The code cache cannot be used.
     #[error(transparent)]
     Compiler(#[from] CompileError),
+    /// There is no thread to make instances on.
+    #[error("cannot start a thread")]
+    Thread(#[source] std::io::Error),
     /// Host interfaces collide.
     #[error("the host's own interfaces do not link")]
     Linker(#[source] wasmtime::Error),
@@ -59,8 +66,6 @@ pub enum SandboxError {
 pub struct Spec {
     /// The deployment's generation, for its log lines.
     pub generation: Generation,
-    /// The component as it was deployed.
-    pub wasm: PathBuf,
     /// Limits per call and per instance.
     pub limits: Limits,
     /// The guest's environment, whole.
@@ -175,12 +180,12 @@ impl Sandbox {
         let mut hasher = DefaultHasher::new();
         // What the other engine is compiled for differs from this one in one setting.
         plain.precompile_compatibility_hash().hash(&mut hasher);
-        restore::VERSION.hash(&mut hasher);
+        qualify::VERSION.hash(&mut hasher);
         let compiler = Compiler::open(compiler, hasher.finish())?;
         let links: Arc<_> = Links::new(plain, PoolSettings { slots: Slots::AtMost(slots), ..pool })
             .map_err(SandboxError::Linker)?
             .into();
-        let maker = Maker::new(links.clone(), slots);
+        let maker = maker::begin(links.clone(), slots).map_err(SandboxError::Thread)?;
         Ok(Self { slots, links, slice, compiler, maker, egress: Arc::new(egress) })
     }
 
@@ -209,11 +214,17 @@ impl Sandbox {
         self.compiler.compile(digest, wasm).await
     }
 
-    /// Maps compiled code and links it, unless another deployment uses the same already.
+    /// Maps compiled code of the component at `wasm` and links it, unless another deployment uses the same
+    /// already.
     ///
     /// # Errors
     /// See [`LoadError`].
-    pub fn load(&self, compiled: &Compiled, spec: Spec) -> Result<Prepared, LoadError> {
+    pub fn load(
+        &self,
+        compiled: &Compiled,
+        wasm: PathBuf,
+        spec: Spec,
+    ) -> Result<Prepared, LoadError> {
         let least = Bytes::new(compiled.shape.needs.least_memory);
         if least > spec.limits.memory {
             return Err(LoadError::MemoryLimit { least, limit: spec.limits.memory });
@@ -241,9 +252,8 @@ impl Sandbox {
             Restoring::new(Means {
                 parts: service.clone(),
                 fuel: spec.limits.fuel,
-                slice: self.slice,
                 maker: self.maker.clone(),
-                source: Source { digest: compiled.digest, wasm: spec.wasm, compiler },
+                source: Source { digest: compiled.digest, wasm, compiler },
                 slots: (linked.pool.clone(), linked.needs),
                 idle: idle.clone(),
                 meter: spec.meter.clone(),

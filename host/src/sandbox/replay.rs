@@ -33,7 +33,7 @@ pub(super) struct SharedBody<B> {
 }
 
 /// An inquiry for a guest, and what is needed to ask for the same again.
-pub(super) fn replayable<B>(inquiry: Inquiry<B>) -> (Inquiry<SharedBody<B>>, Replay<B>) {
+pub(super) fn replayable<B>(inquiry: Inquiry<B>) -> (Box<Inquiry<SharedBody<B>>>, Replay<B>) {
     let Inquiry { request, https, place, deadline, head } = inquiry;
     let (parts, body) = request.into_parts();
     let is_used = Arc::default();
@@ -46,7 +46,7 @@ pub(super) fn replayable<B>(inquiry: Inquiry<B>) -> (Inquiry<SharedBody<B>>, Rep
 
 impl<B> Replay<B> {
     /// The same inquiry, unless a part of the body was taken or an answer was given.
-    pub(super) fn back(self) -> Option<Inquiry<SharedBody<B>>> {
+    pub(super) fn back(self) -> Option<Box<Inquiry<SharedBody<B>>>> {
         if self.body.is_used.load(Ordering::Acquire) {
             return None;
         }
@@ -60,9 +60,9 @@ impl Rest {
         &self,
         request: Request<SharedBody<B>>,
         head: HeadSender,
-    ) -> Inquiry<SharedBody<B>> {
+    ) -> Box<Inquiry<SharedBody<B>>> {
         let place = self.place.clone();
-        Inquiry { request, https: self.https, place, deadline: self.deadline, head }
+        Box::new(Inquiry { request, https: self.https, place, deadline: self.deadline, head })
     }
 }
 

@@ -1,6 +1,7 @@
 //! Calls of a component with a handler, in a fresh instance or in one that has served before.
 //! Does not know programs, which never serve twice, and does not bound a call: `instance` does.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +22,8 @@ use super::linked::Pre;
 use super::module::Prepared;
 use super::pace;
 use super::replay;
-use super::restore::{Lost, Restorer, watched};
+use super::restore::live::{Lost, Restorer};
+use super::restore::pages::FaultWatch;
 use crate::call::{Call, Usage};
 use crate::meter;
 
@@ -82,7 +84,7 @@ impl Idle {
 }
 
 impl Prepared {
-    pub(super) async fn run_service<B>(&self, call: &Arc<Call>, inquiry: Inquiry<B>)
+    pub(super) async fn run_service<B>(&self, call: &Arc<Call>, inquiry: Box<Inquiry<B>>)
     where
         B: Body<Data = Chunk> + Send + 'static,
         B::Error: Into<Error>,
@@ -98,13 +100,13 @@ impl Prepared {
 
     /// Serves a call in an instance that may be of the kind that takes no more of them: where it gives
     /// no answer, a fresh one is asked.
-    async fn run_on_trial<B>(&self, call: &Arc<Call>, serving: Serving, inquiry: Inquiry<B>)
+    async fn run_on_trial<B>(&self, call: &Arc<Call>, serving: Serving, inquiry: Box<Inquiry<B>>)
     where
         B: Body<Data = Chunk> + Send + 'static,
         B::Error: Into<Error>,
     {
         let n_served = serving.calls;
-        let (inquiry, replay) = replay::replayable(inquiry);
+        let (inquiry, replay) = replay::replayable(*inquiry);
         let served = self.serve(call, serving, inquiry).await;
         let has_failed = matches!(
             served.outcome,
@@ -123,46 +125,56 @@ impl Prepared {
         self.settle(call, served);
     }
 
-    async fn serve<B>(&self, call: &Arc<Call>, mut serving: Serving, inquiry: Inquiry<B>) -> Served
+    async fn serve<B>(
+        &self,
+        call: &Arc<Call>,
+        mut serving: Serving,
+        inquiry: Box<Inquiry<B>>,
+    ) -> Served
     where
         B: Body<Data = Chunk> + Send + 'static,
         B::Error: Into<Error>,
     {
-        let Inquiry { request, https, deadline, head, .. } = inquiry;
+        let deadline = inquiry.deadline;
         let (store, known) = (&mut serving.store, serving.live.take());
         let restoring = self.restoring.as_ref();
         let is_restored = serving.restorer.is_some();
         let mut instantiate = Duration::ZERO;
         let mut kept = None;
-        let guest = async {
-            self.start_call(store)?;
-            if let Some(restoring) = restoring.filter(|_| is_restored) {
-                store.set_fuel(restoring.fuel_left())?;
-            }
-            let (live, made) = match known {
-                Some(known) => known,
-                None => {
-                    let started_at = std::time::Instant::now();
-                    let live = self.instantiate(store).await?;
-                    instantiate = started_at.elapsed();
-                    if let Some(restoring) = restoring {
-                        restoring.note_made(store.get_fuel()?);
+        let mut has_faulted = false;
+        let (finish, cpu) = {
+            // Pinned here: each function that takes it by value would hold, and move, another 2 KiB.
+            let guest = pin!(async {
+                self.start_call(store)?;
+                if let Some(restoring) = restoring.filter(|_| is_restored) {
+                    store.set_fuel(restoring.fuel_left())?;
+                }
+                let (live, made) = match known {
+                    Some(known) => known,
+                    None => {
+                        let started_at = std::time::Instant::now();
+                        let live = self.instantiate(store).await?;
+                        instantiate = started_at.elapsed();
+                        if let Some(restoring) = restoring {
+                            restoring.note_made(store.get_fuel()?);
+                        }
+                        let memory = store.data().limiter.used();
+                        (live, Made { at: started_at, memory })
                     }
-                    let memory = store.data().limiter.used();
-                    (live, Made { at: started_at, memory })
+                };
+                let Inquiry { request, https, head, .. } = *inquiry;
+                match &live {
+                    Live::Http02(proxy) => call_p2(store, proxy, request, https, head).await?,
+                    Live::Http03(service) => {
+                        Box::pin(call_p3(store, service, request, head)).await?;
+                    }
                 }
-            };
-            match &live {
-                Live::Http02(proxy) => call_p2(store, proxy, request, https, head).await?,
-                Live::Http03(service) => {
-                    Box::pin(call_p3(store, service, request, head)).await?;
-                }
-            }
-            kept = Some((live, made));
-            Ok(())
+                kept = Some((live, made));
+                Ok(())
+            });
+            let guest = pin!(FaultWatch::new(guest, is_restored.then_some(&mut has_faulted)));
+            self.bounded(call, deadline, guest).await
         };
-        let ((finish, cpu), has_faulted) =
-            watched(is_restored, self.bounded(call, deadline, guest)).await;
         serving.live = kept;
         if let Some(restorer) = &mut serving.restorer {
             restorer.note_faulted(has_faulted);
@@ -212,7 +224,8 @@ impl Prepared {
             return restoring.note_lost(&Lost::BadEnd);
         };
         let before = meter::so_far();
-        let restored = restorer.restore(&mut store, self.service.guest(call.id), restoring);
+        let guest = self.service.guest(call.id);
+        let restored = restorer.restore(&mut store, guest, restoring.learned());
         // The call is over; this is the app's none the less.
         self.meter.add_cpu(meter::so_far().saturating_sub(before));
         match restored {

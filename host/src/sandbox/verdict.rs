@@ -9,7 +9,7 @@ use steerage_core::units::Bytes;
 use super::engine::Flavor;
 use super::needs::Needs;
 use super::offered;
-use super::restore::Unfit;
+use super::restore::unfit::Unfit;
 use super::sections::Sections;
 
 /// The kinds of guest this host serves.

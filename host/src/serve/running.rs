@@ -13,9 +13,9 @@ use tokio::time::Instant;
 
 use super::watch::MemoryWatch;
 use crate::catalog::crash_log::CrashLog;
+use crate::cpu::GuestThreads;
 use crate::ingress::Ingress;
 use crate::reload::Reload;
-use crate::schedule::GuestThreads;
 use crate::shutdown::Shutdown;
 use crate::telemetry::events::{Event, Events, Severity};
 

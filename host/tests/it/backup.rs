@@ -210,8 +210,11 @@ async fn what_a_host_cannot_read_is_left_out_of_its_backup_and_told() {
     let blob = host.data.join("blobs").join(digest.strip_prefix("sha256:").unwrap());
     fs::write(blob, "rotten").unwrap();
     let file = place.path("a.backup");
-    let said = host.run(&["backup", file.to_str().unwrap()]).done();
-    assert!(said.stderr.contains("a component of bad: "), "{said:?}");
+    let said = host.run(&["backup", file.to_str().unwrap()]);
+    assert_eq!(said.code, 1, "whoever has it taken at night hears of it: {said:?}");
+    for told in ["a component of bad: ", "lacks 1 part that"] {
+        assert!(said.stderr.contains(told), "{told}: {said:?}");
+    }
     let data = place.path("data");
     assert!(restore(&file, &data).done().stderr.contains("a component of bad: "));
     let host = Host::on(&data, &[OWN_CODE]);

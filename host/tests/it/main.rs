@@ -59,6 +59,7 @@ mod shutdown;
 mod slots;
 mod store;
 mod telling;
+mod tenants;
 mod tidy;
 mod up;
 mod uploads;

@@ -1,5 +1,7 @@
 //! The rules of the house that a compiler does not know.
 
+mod circles;
+
 use std::path::{Path, PathBuf};
 
 /// Lines of a file outside its tests.
@@ -21,7 +23,8 @@ const LEVELS: &[(&str, u32)] = &[
     ("catalog", 3),
     ("fleet", 3),
     ("listener", 2),
-    ("schedule", 2),
+    ("cpu", 2),
+    ("admission", 2),
     ("sandbox", 2),
     ("forward", 2),
     ("ledger", 2),
@@ -31,9 +34,11 @@ const LEVELS: &[(&str, u32)] = &[
     ("identity", 1),
     ("manifest", 1),
     ("budget", 1),
+    ("io_charge", 1),
     ("telemetry", 1),
     ("call", 0),
     ("document", 0),
+    ("flow", 0),
     ("header", 0),
     ("kernel", 0),
     ("meter", 0),

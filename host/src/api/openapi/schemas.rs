@@ -8,7 +8,15 @@ use serde_json::{Map, Value, json};
 type Schema = (&'static str, &'static [(&'static str, &'static str)]);
 
 const SCHEMAS: [Schema; 37] = [
-    ("DeployRequest", &[("manifest", "string"), ("component", "string"), ("canary-", "string?")]),
+    (
+        "DeployRequest",
+        &[
+            ("manifest", "string"),
+            ("component", "string"),
+            ("canary-", "string?"),
+            ("change_tenant-", "boolean"),
+        ],
+    ),
     ("RollbackRequest", &[("to-", "integer?")]),
     ("ValidateRequest", &[("manifest", "string")]),
     ("Validated", &[("app", "string"), ("routes", "[string]"), ("limits", "Limits")]),
@@ -397,6 +405,7 @@ mod tests {
             include_str!("../wire.rs"),
             include_str!("../wire/canary.rs"),
             include_str!("../wire/fleet.rs"),
+            include_str!("../wire/instances.rs"),
             include_str!("../wire/problem.rs"),
             include_str!("../wire/usage.rs")
         );

@@ -25,7 +25,8 @@ impl Shelf {
     ) -> Result<Deployed, ShelfError> {
         let parts = self.parts();
         let state = AppState {
-            gate: parts.schedule.gate(&manifest.limits, &manifest.tenant, manifest.weight),
+            gate: parts.admission.gate(&manifest.limits, manifest.weight),
+            flow: parts.cpu.flow(&manifest.tenant, manifest.weight),
             memory: parts.memory.account(manifest.weight),
             ..self.state(manifest)
         };

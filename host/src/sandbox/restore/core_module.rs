@@ -236,6 +236,9 @@ fn items(section: &impl wasm_encoder::Section) -> Vec<u8> {
     bytes.split_off(start.min(bytes.len()))
 }
 
+/// How many items a section has, and the items.
+type Items<'b> = (u32, &'b [u8]);
+
 /// The items of two sections as one.
 fn joined(first: &[u8], second: &[u8]) -> Result<Vec<u8>, Unfit> {
     let split = |section| {
@@ -243,7 +246,7 @@ fn joined(first: &[u8], second: &[u8]) -> Result<Vec<u8>, Unfit> {
         let count = reader.read_var_u32().map_err(unreadable)?;
         Ok((count, section.get(reader.original_position()..).unwrap_or_default()))
     };
-    let (first, second): ((u32, &[u8]), (u32, &[u8])) = (split(first)?, split(second)?);
+    let (first, second): (Items<'_>, Items<'_>) = (split(first)?, split(second)?);
     let mut bytes = Vec::with_capacity(first.1.len() + second.1.len() + 5);
     first.0.saturating_add(second.0).encode(&mut bytes);
     bytes.extend_from_slice(first.1);

@@ -3,30 +3,29 @@
 
 use std::io;
 use std::mem;
-use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::task::Context;
 
 use futures_util::FutureExt as _;
 use steerage_core::id::CallId;
-use steerage_core::units::Bytes;
+use steerage_core::units::{Bytes, Fuel};
 use wasmtime::component::{Instance, TypedFunc};
 use wasmtime::{Engine, Store};
 use wasmtime_wasi_http::p2::bindings::{Proxy, ProxyPre};
 
-use super::Restoring;
 use super::component::export_of;
 use super::helper::{self, MOST_HANDLES};
+use super::learned::Learned;
 use super::memory::{self, Image, Region};
-use super::pages::{self, Written};
+use super::pages::Written;
 use super::unfit::Unfit;
-use crate::sandbox::guest::Guest;
-use crate::sandbox::instance;
-use crate::sandbox::pace;
+use crate::sandbox::guest::{Guest, ServiceParts};
+use crate::sandbox::{instance, pace};
 
 /// Fuel for putting back globals and handles: many times what it takes, and soon over.
 const FUEL: u64 = 1_000_000;
+/// Fuel for making an instance: some tens of milliseconds of a thread that only makes them.
+const START_FUEL: Fuel = Fuel::new(500_000_000);
 /// One in so many instances that were put back is looked at as a whole, where no debug build looks at
 /// all of them.
 const LOOK_EVERY: u64 = if cfg!(debug_assertions) { 1 } else { 1024 };
@@ -154,25 +153,35 @@ impl Drop for Place {
 /// Makes an instance that can be put back. It is made in one go on this thread, which takes
 /// milliseconds where memories are large.
 pub(super) fn make(
-    restoring: &Restoring,
     code: &Code,
+    parts: &ServiceParts,
     places: (Place, Place),
 ) -> Result<(Store<Guest>, Proxy, Restorer), NotMade> {
     // Nothing is printed under this name: what prints at its start is not restored.
-    let guest = restoring.parts.guest(CallId::from_u128(0));
+    let guest = parts.guest(CallId::from_u128(0));
     let mut store = Store::new(&code.engine, guest);
+    store.data_mut().set_may_rest(false);
     store.limiter(|guest| &mut guest.limiter);
     pace::keep(&mut store);
-    instance::start(&mut store, restoring.fuel, restoring.slice).map_err(failed)?;
+    // In one slice. What the app's calls may take says nothing here: data is copied by code that takes fuel,
+    // which instances of the pool need not.
+    instance::start(&mut store, START_FUEL, Fuel::new(u64::MAX)).map_err(failed)?;
     let (made, memories) =
         memory::collect(|| code.pre.instance_pre().instantiate_async(&mut store).now_or_never());
     // Asked first: whoever asks may have to wait for an answer, and may fail for it.
     if store.data().has_called_host() {
         return Err(NotMade::Unfit(Unfit::AsksAtStart));
     }
-    let instance = made.ok_or(NotMade::Unfit(Unfit::LongStart))?.map_err(no_room)?;
+    let is_long =
+        |error: &wasmtime::Error| matches!(error.downcast_ref(), Some(wasmtime::Trap::OutOfFuel));
+    let instance = match made {
+        None => return Err(NotMade::Unfit(Unfit::LongStart)),
+        Some(Err(error)) if is_long(&error) => return Err(NotMade::Unfit(Unfit::LongStart)),
+        Some(made) => made.map_err(no_room)?,
+    };
     let proxy = Proxy::new(&mut store, &instance).map_err(failed)?;
     let restorer = prepare(&mut store, &instance, memories, code, places)?;
+    store.data_mut().set_may_rest(true);
     Ok((store, proxy, restorer))
 }
 
@@ -185,9 +194,8 @@ fn prepare(
 ) -> Result<Restorer, NotMade> {
     let init = export_of(helper::INIT);
     let init = instance.get_typed_func::<(), (u32,)>(&mut *store, &init).map_err(failed)?;
-    let free = instance.get_typed_func(&mut *store, &export_of(helper::FREE)).map_err(failed)?;
-    let finish =
-        instance.get_typed_func(&mut *store, &export_of(helper::FINISH)).map_err(failed)?;
+    let free = instance.get_typed_func(&mut *store, export_of(helper::FREE)).map_err(failed)?;
+    let finish = instance.get_typed_func(&mut *store, export_of(helper::FINISH)).map_err(failed)?;
     let mut drops = Vec::new();
     for n in 0.. {
         let name = export_of(&helper::drop_of(n));
@@ -243,7 +251,7 @@ impl Restorer {
         &mut self,
         store: &mut Store<Guest>,
         guest: Guest,
-        restoring: &Restoring,
+        learned: &Learned,
     ) -> Result<(), Lost> {
         self.restore_memories()?;
         // Each handle was one of a resource of its own in the host's table, and the guest's table gives
@@ -253,7 +261,7 @@ impl Restorer {
         let n_handles = n_handles.filter(|number| *number <= MOST_HANDLES);
         let n_handles = n_handles.ok_or(Lost::TooManyHandles { most })?;
         store.data_mut().let_go();
-        self.restore_handles(store, n_handles, restoring)?;
+        self.restore_handles(store, n_handles, learned)?;
         if !store.data_mut().table.is_empty() {
             return Err(Lost::Resources);
         }
@@ -286,7 +294,7 @@ impl Restorer {
         &self,
         store: &mut Store<Guest>,
         n_handles: u32,
-        known: &Restoring,
+        learned: &Learned,
     ) -> Result<(), Lost> {
         let failed = |error: &dyn std::fmt::Display| Lost::Failed(error.to_string());
         store.set_fuel(FUEL).map_err(|error| failed(&error))?;
@@ -301,7 +309,7 @@ impl Restorer {
         }
         // From the latest on: what was made of another is dropped before that one.
         for handle in (1..=n_handles).rev().filter(|handle| missing & (1 << (handle - 1)) != 0) {
-            let (ty, n_types) = (known.learned.type_of(handle), self.drops.len());
+            let (ty, n_types) = (learned.type_of(handle), self.drops.len());
             let wrong = |why: String| Lost::WrongType { handle, ty, n_types, why };
             let function = self.drops.get(ty).ok_or_else(|| wrong("no such type".to_owned()))?;
             self.call(store, function, (handle,)).map_err(|lost| wrong(lost.to_string()))?;
@@ -341,24 +349,4 @@ fn no_room(error: impl std::fmt::Display) -> NotMade {
 
 fn failed(error: impl std::fmt::Display) -> NotMade {
     NotMade::Unfit(Unfit::Host(format!("{error:#}")))
-}
-
-/// Runs the guest; says whether the threads that polled it had page faults meanwhile. Only they write
-/// into its memory.
-pub(in crate::sandbox) async fn watched<T>(
-    is_restored: bool,
-    guest: impl Future<Output = T>,
-) -> (T, bool) {
-    if !is_restored {
-        return (guest.await, false);
-    }
-    let (mut guest, mut has_faulted) = (pin!(guest), false);
-    let poll = |context: &mut Context<'_>| {
-        let before = pages::faults_of_thread();
-        let polled = Pin::as_mut(&mut guest).poll(context);
-        has_faulted |= pages::faults_of_thread() != before;
-        polled
-    };
-    let done = std::future::poll_fn(poll).await;
-    (done, has_faulted)
 }

@@ -2,16 +2,17 @@
 //! milliseconds, which no other call should wait for.
 //! Does not decide when one is wanted.
 
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
+use std::io;
+use std::sync::atomic::AtomicU32;
+use std::sync::{Arc, Weak};
 
 use steerage_core::restoring::MOST_LIVE;
 use tokio::sync::{Semaphore, mpsc};
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
 
+use super::deployment::{Restoring, Source};
 use super::live::{self, Code, NotMade, Place};
 use super::unfit::Unfit;
-use super::{Restoring, Source};
 use crate::sandbox::compiler::CompileError;
 use crate::sandbox::engine;
 use crate::sandbox::linked::{Links, map_component};
@@ -26,71 +27,60 @@ const PART_OF_SLOTS: u32 = 16;
 /// The most such instances of a host: each takes several mappings.
 const MOST_OF_HOST: u32 = 512;
 
-/// Makes instances. Clones share the thread.
-#[derive(Clone)]
-pub(in crate::sandbox) struct Maker {
-    inner: Arc<Inner>,
-}
-
-struct Inner {
+/// What makes instances.
+struct Maker {
     links: Arc<Links>,
     most: u32,
     n_live: Arc<AtomicU32>,
-    /// Where to ask; the thread is begun by the first that does. `None` where that fails.
-    asked: OnceLock<Option<mpsc::Sender<Weak<Restoring>>>>,
     /// One component is compiled at a time, and never in the place of one that is being deployed.
     compiling: Semaphore,
 }
 
-impl Maker {
-    /// A maker for a host with so many slots.
-    pub(in crate::sandbox) fn new(links: Arc<Links>, slots: u32) -> Self {
-        let most = (slots / PART_OF_SLOTS).min(MOST_OF_HOST);
-        let (n_live, asked) = (Arc::default(), OnceLock::new());
-        let inner = Inner { links, most, n_live, asked, compiling: Semaphore::new(1) };
-        Self { inner: Arc::new(inner) }
-    }
-
-    /// Asks for an instance, which comes to those that wait when it is made.
-    pub(super) fn ask(&self, restoring: &Arc<Restoring>) {
-        let asked = self.inner.asked.get_or_init(|| Inner::begin(&self.inner));
-        let sent = asked.as_ref().map(|asked| asked.try_send(Arc::downgrade(restoring)));
-        if !matches!(sent, Some(Ok(()))) {
-            restoring.is_asked.store(false, Ordering::Relaxed);
+/// Begins the thread, for a host with so many slots; returns where to ask for an instance of a
+/// deployment. It ends when nobody can ask any more.
+///
+/// # Errors
+/// The system has no thread left.
+pub(in crate::sandbox) fn begin(
+    links: Arc<Links>,
+    slots: u32,
+) -> io::Result<mpsc::Sender<Weak<Restoring>>> {
+    let (sender, mut asked) = mpsc::channel::<Weak<Restoring>>(MOST_WAITING);
+    let most = (slots / PART_OF_SLOTS).min(MOST_OF_HOST);
+    let (n_live, compiling) = (Arc::default(), Semaphore::new(1));
+    let maker = Arc::new(Maker { links, most, n_live, compiling });
+    let work = move || {
+        priority::patient();
+        // A host of which nobody asks it has none of what follows.
+        let Some(first) = asked.blocking_recv() else { return };
+        engine::ready_thread();
+        match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime.block_on(maker.see_to_all(first, asked)),
+            Err(error) => tracing::error!(%error, "no instances can be restored"),
         }
-    }
+    };
+    std::thread::Builder::new().name("restoring".to_owned()).spawn(work)?;
+    Ok(sender)
 }
 
-impl Inner {
-    /// Begins the thread. It ends when nobody can ask any more.
-    fn begin(inner: &Arc<Self>) -> Option<mpsc::Sender<Weak<Restoring>>> {
-        let (sender, mut asked) = mpsc::channel::<Weak<Restoring>>(MOST_WAITING);
-        let inner = Arc::downgrade(inner);
-        let work = move || {
-            priority::patient();
-            engine::ready_thread();
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            let runtime = match runtime {
-                Ok(runtime) => runtime,
-                Err(error) => return tracing::error!(%error, "no instances can be restored"),
-            };
-            runtime.block_on(async {
-                while let Some(restoring) = asked.recv().await {
-                    let Some(inner) = inner.upgrade() else { return };
-                    // On its own: others need not wait for a compiler.
-                    tokio::spawn(async move {
-                        let Some(restoring) = restoring.upgrade() else { return };
-                        inner.see_to(&restoring).await;
-                        restoring.is_asked.store(false, Ordering::Relaxed);
-                    });
-                }
-            });
-        };
-        let thread = std::thread::Builder::new().name("restoring".to_owned()).spawn(work);
-        thread
-            .inspect_err(|error| tracing::error!(%error, "no instances can be restored"))
-            .ok()
-            .map(|_| sender)
+impl Maker {
+    async fn see_to_all(
+        self: Arc<Self>,
+        first: Weak<Restoring>,
+        mut asked: mpsc::Receiver<Weak<Restoring>>,
+    ) {
+        let mut next = Some(first);
+        while let Some(restoring) = next {
+            if let Some(restoring) = restoring.upgrade() {
+                let maker = self.clone();
+                // On its own: others need not wait for a compiler.
+                tokio::spawn(async move {
+                    maker.see_to(&restoring).await;
+                    restoring.note_seen_to();
+                });
+            }
+            next = asked.recv().await;
+        }
     }
 
     async fn see_to(&self, restoring: &Arc<Restoring>) {
@@ -125,7 +115,7 @@ impl Inner {
         let of_host = Place::take(&self.n_live, self.most).ok_or_else(no_place)?;
         let (pool, n_slots) = &restoring.slots;
         let slots = pool.take_free(*n_slots).ok_or_else(no_place)?;
-        let (store, proxy, restorer) = live::make(restoring, code, (of_app, of_host))?;
+        let (store, proxy, restorer) = live::make(code, &restoring.parts, (of_app, of_host))?;
         restoring.idle.put(Idle::restored(store, proxy, Box::new(restorer), slots));
         Ok(())
     }

@@ -13,6 +13,8 @@ use std::io;
 use std::ops::Range;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::FileExt as _;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 /// Bytes of a page. Larger ones would be found as several of these, which is as good.
 const PAGE: usize = 4096;
@@ -87,6 +89,36 @@ pub(super) fn faults_of_thread() -> i64 {
     // SAFETY: the kernel writes into a struct that lives through the call.
     let result = unsafe { libc::getrusage(libc::RUSAGE_THREAD, &raw mut usage) };
     if result == 0 { usage.ru_minflt.wrapping_add(usage.ru_majflt) } else { i64::MIN }
+}
+
+/// Runs a guest and takes note of whether the threads that polled it had page faults meanwhile. Only they
+/// write into its memory.
+pub(in crate::sandbox) struct FaultWatch<'a, F> {
+    guest: Pin<&'a mut F>,
+    /// Where that is noted; nowhere for a guest of which nobody wants to know.
+    has_faulted: Option<&'a mut bool>,
+}
+
+impl<'a, F> FaultWatch<'a, F> {
+    pub(in crate::sandbox) fn new(
+        guest: Pin<&'a mut F>,
+        has_faulted: Option<&'a mut bool>,
+    ) -> Self {
+        Self { guest, has_faulted }
+    }
+}
+
+impl<F: Future> Future for FaultWatch<'_, F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let Self { guest, has_faulted } = &mut *self;
+        let Some(has_faulted) = has_faulted else { return guest.as_mut().poll(context) };
+        let before = faults_of_thread();
+        let polled = guest.as_mut().poll(context);
+        **has_faulted |= faults_of_thread() != before;
+        polled
+    }
 }
 
 #[repr(C)]

@@ -1,6 +1,8 @@
 //! Components as texts, rewritten, called, and put back by hand: what each part of it puts back, and
 //! what is refused. That all of it works with real guests is tested by `tests/it/restored.rs`.
 
+use std::sync::Arc;
+
 use expect_test::{Expect, expect};
 use steerage_core::units::Bytes;
 use steerage_guests as guests;
@@ -9,9 +11,11 @@ use wasmtime::component::{ResourceType, TypedFunc};
 use wasmtime::{Engine, Store};
 
 use super::component::export_of;
+use super::helper;
 use super::memory::{Image, Region, collect};
 use super::pages::Written;
-use super::*;
+use super::qualify::rewrite;
+use super::unfit::Unfit;
 use crate::sandbox::engine::restoring;
 use crate::sandbox::examine;
 

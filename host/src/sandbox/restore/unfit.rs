@@ -6,13 +6,11 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use steerage_core::units::Bytes;
 
-use crate::sandbox::verdict::Kind;
-
 /// What stands in the way of restoring, as a developer can understand it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub enum Unfit {
-    /// It is of another kind than the one that can be restored.
-    Kind(Kind),
+    /// It is of this kind, and another one can be restored.
+    Kind(String),
     /// It has objects that a collector looks after, or exceptions.
     Collected,
     /// Its code has an instruction that changes what cannot be put back.

@@ -1,19 +1,28 @@
-//! One guest on its way through the line: polled by one thread at a time, put in line when woken.
+//! One guest on its way through the run queue: polled by one thread at a time, enqueued when woken.
 //! Does not choose its turn.
+//!
+//! `state` says who may enqueue it: a waker that finds it asleep does, and one that finds it running
+//! leaves a word for the thread that runs it, which then says so to the queue. So a task is in the queue
+//! once at most, but for one whose call must stop.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, TryLockError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use super::{Gate, Guest};
 use crate::call::Call;
+use crate::flow::Flow;
 use crate::meter;
 
-/// Nobody has woken it, it is not in line.
+/// What is polled: a guest, to its end. Boxed by whoever makes it, since it is large and moving it is
+/// a part of what a small call costs.
+pub type Guest = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Nobody has woken it, it is not in the queue.
 const ASLEEP: u8 = 0;
-/// In line.
+/// In the queue.
 const WAITING: u8 = 1;
 /// Being polled.
 const RUNNING: u8 = 2;
@@ -22,12 +31,22 @@ const WOKEN: u8 = 3;
 /// Over.
 const OVER: u8 = 4;
 
+/// Where tasks go that were woken.
+pub(super) trait Enqueue: std::fmt::Debug + Send + Sync {
+    /// Puts a task in the queue that was woken.
+    fn enqueue(&self, task: Arc<Task>);
+
+    /// Has a task run next that is in the queue and whose call must stop.
+    fn expedite(&self, task: Arc<Task>);
+}
+
 /// A guest and where it stands.
 #[derive(Debug)]
 pub(super) struct Task {
-    /// Whose it is, and by which line.
-    pub(super) gate: Arc<Gate>,
+    /// Whose it is.
+    pub(super) flow: Arc<Flow>,
     pub(super) number: u64,
+    queue: Arc<dyn Enqueue>,
     call: Arc<Call>,
     state: AtomicU8,
     guest: Mutex<Option<Unshown>>,
@@ -54,11 +73,18 @@ pub(super) enum Slice {
 }
 
 impl Task {
-    /// A task that is in line already.
-    pub(super) fn new(gate: Arc<Gate>, call: Arc<Call>, number: u64, guest: Guest) -> Arc<Self> {
+    /// A task that is taken to be in the queue already.
+    pub(super) fn new(
+        flow: Arc<Flow>,
+        call: Arc<Call>,
+        number: u64,
+        queue: Arc<dyn Enqueue>,
+        guest: Guest,
+    ) -> Arc<Self> {
         Arc::new(Self {
-            gate,
+            flow,
             number,
+            queue,
             call,
             state: AtomicU8::new(WAITING),
             guest: Mutex::new(Some(Unshown(guest))),
@@ -67,7 +93,7 @@ impl Task {
 
     /// Polls one slice; says what came of it and what it took.
     pub(super) fn run(self: &Arc<Self>) -> (Slice, Duration) {
-        // A task whose call must stop is in line twice, and so may be taken by two threads. The one
+        // A task whose call must stop is in the queue twice, and so may be taken by two threads. The one
         // that comes second does not wait: the first has begun after the call was told to stop, so the
         // guest ends in its hands.
         let mut place = match self.guest.try_lock() {
@@ -138,8 +164,8 @@ impl Wake for Task {
                 _ => None,
             });
         match woken {
-            Ok(ASLEEP) => self.gate.line().put(self.clone()),
-            Err(WAITING) if self.must_stop() => self.gate.line().hurry(self.clone()),
+            Ok(ASLEEP) => self.queue.enqueue(self.clone()),
+            Err(WAITING) if self.must_stop() => self.queue.expedite(self.clone()),
             _ => {}
         }
     }

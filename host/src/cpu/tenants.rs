@@ -8,7 +8,7 @@ use steerage_core::fair::TenantKey;
 use steerage_core::id::TenantName;
 use steerage_core::units::Weight;
 
-use super::line::Line;
+use super::run_queue::RunQueue;
 
 /// Tenants by name. Those that the operator does not name weigh as little as can be.
 #[derive(Debug)]
@@ -22,14 +22,14 @@ impl Tenants {
         Self { weights, keys: Mutex::default() }
     }
 
-    /// The tenant of this name in this line, made if there is none yet.
-    pub(super) fn key(&self, line: &Line, name: &TenantName) -> TenantKey {
+    /// The tenant of this name in this queue, made if there is none yet.
+    pub(super) fn key(&self, queue: &RunQueue, name: &TenantName) -> TenantKey {
         let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(key) = keys.get(name) {
             return *key;
         }
         let weight = self.weights.get(name).copied().unwrap_or_default();
-        let key = line.queue().fair.add_tenant(weight);
+        let key = queue.lock().fair.add_tenant(weight);
         keys.insert(name.clone(), key);
         key
     }

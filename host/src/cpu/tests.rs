@@ -7,27 +7,27 @@ use std::thread;
 use std::time::Instant;
 
 use steerage_core::id::{CallId, TenantName};
-use steerage_core::outcome::{Outcome, Refusal};
+use steerage_core::outcome::Outcome;
 use tokio::sync::oneshot;
 
 use super::*;
 use crate::call::Call;
 
-fn schedule(threads: &GuestThreads) -> Schedule {
-    Schedule::new(threads, Room { slots: 4, queue: 4 }, BTreeMap::new())
+fn cores(threads: &GuestThreads) -> Cpu {
+    Cpu::new(threads, BTreeMap::new())
 }
 
-fn gate(schedule: &Schedule) -> Arc<Gate> {
-    schedule.gate(&Limits::default(), &TenantName::default(), Weight::DEFAULT)
+fn flow(cpu: &Cpu) -> Arc<Flow> {
+    cpu.flow(&TenantName::default(), Weight::DEFAULT)
 }
 
 /// Whether a short guest of the app runs on the thread that calls this.
-async fn runs_here(schedule: &Schedule, gate: &Arc<Gate>) -> bool {
+async fn runs_here(cpu: &Cpu, flow: &Arc<Flow>) -> bool {
     let (tell, told) = oneshot::channel();
     let guest = async move {
         tell.send(thread::current().id()).unwrap();
     };
-    schedule.run(gate, &call(), Box::pin(guest)).await;
+    cpu.run(flow, &call(), Box::pin(guest)).await;
     told.await.unwrap() == thread::current().id()
 }
 
@@ -57,13 +57,13 @@ fn compute_on_cpu(for_at_least: Duration) {
 #[tokio::test]
 async fn an_app_of_long_slices_earns_the_right_to_run_here_back() {
     let threads = GuestThreads::start(4).unwrap();
-    let schedule = schedule(&threads);
-    let gate = gate(&schedule);
-    assert!(runs_here(&schedule, &gate).await);
-    schedule.run(&gate, &call(), Box::pin(async { compute(Duration::from_millis(20)) })).await;
-    assert!(!runs_here(&schedule, &gate).await, "its slices are long");
+    let cpu = cores(&threads);
+    let flow = flow(&cpu);
+    assert!(runs_here(&cpu, &flow).await);
+    cpu.run(&flow, &call(), Box::pin(async { compute(Duration::from_millis(20)) })).await;
+    assert!(!runs_here(&cpu, &flow).await, "its slices are long");
     let mut n_short = 0;
-    while !runs_here(&schedule, &gate).await {
+    while !runs_here(&cpu, &flow).await {
         n_short += 1;
         assert!(n_short < 200, "one long slice is held against it for good");
     }
@@ -73,15 +73,15 @@ async fn an_app_of_long_slices_earns_the_right_to_run_here_back() {
 #[tokio::test]
 async fn a_guest_that_does_not_end_here_goes_on_elsewhere() {
     let threads = GuestThreads::start(4).unwrap();
-    let schedule = schedule(&threads);
-    let gate = gate(&schedule);
+    let cpu = cores(&threads);
+    let flow = flow(&cpu);
     let (tell, told) = oneshot::channel();
     let guest = async move {
         let began_on = thread::current().id();
         tokio::task::yield_now().await;
         tell.send((began_on, thread::current().id())).unwrap();
     };
-    schedule.run(&gate, &call(), Box::pin(guest)).await;
+    cpu.run(&flow, &call(), Box::pin(guest)).await;
     let (began_on, ended_on) = told.await.unwrap();
     assert_eq!(began_on, thread::current().id());
     assert_ne!(ended_on, began_on);
@@ -105,8 +105,8 @@ async fn two_watchful_slices(call: Arc<Call>) {
 #[tokio::test]
 async fn a_guest_that_ended_in_line_leaves_nothing_of_its_call() {
     let threads = GuestThreads::start(1).unwrap();
-    let schedule = schedule(&threads);
-    let gate = gate(&schedule);
+    let cpu = cores(&threads);
+    let flow = flow(&cpu);
     let call = call();
     let left = Arc::downgrade(&call);
     let (tell, told) = oneshot::channel();
@@ -117,7 +117,7 @@ async fn a_guest_that_ended_in_line_leaves_nothing_of_its_call() {
             tell.send(()).unwrap();
         }
     };
-    schedule.run(&gate, &call, Box::pin(guest)).await;
+    cpu.run(&flow, &call, Box::pin(guest)).await;
     drop(call);
     told.await.unwrap();
     // The thread that ran it may hold the call for another moment.
@@ -128,15 +128,15 @@ async fn a_guest_that_ended_in_line_leaves_nothing_of_its_call() {
 #[tokio::test]
 async fn a_guest_that_is_abandoned_in_line_leaves_nothing_of_its_call() {
     let threads = GuestThreads::start(1).unwrap();
-    let schedule = schedule(&threads);
-    let gate = gate(&schedule);
+    let cpu = cores(&threads);
+    let flow = flow(&cpu);
     let call = call();
     let left = Arc::downgrade(&call);
     let endless = {
         let call = call.clone();
         poll_fn(move |context| call.poll_stop(context))
     };
-    schedule.run(&gate, &call, Box::pin(endless)).await;
+    cpu.run(&flow, &call, Box::pin(endless)).await;
     drop(call);
     tokio::task::spawn_blocking(|| threads.join()).await.unwrap();
     assert_eq!(left.strong_count(), 0, "somebody holds the call for good");
@@ -144,8 +144,8 @@ async fn a_guest_that_is_abandoned_in_line_leaves_nothing_of_its_call() {
 
 /// Where a guest's two slices run, the first of which takes so long.
 async fn two_slices(
-    schedule: &Schedule,
-    gate: &Arc<Gate>,
+    cpu: &Cpu,
+    flow: &Arc<Flow>,
     first: Duration,
 ) -> oneshot::Receiver<[thread::ThreadId; 2]> {
     let (tell, told) = oneshot::channel();
@@ -155,34 +155,34 @@ async fn two_slices(
         tokio::task::yield_now().await;
         tell.send([began_on, thread::current().id()]).unwrap();
     };
-    schedule.run(gate, &call(), Box::pin(guest)).await;
+    cpu.run(flow, &call(), Box::pin(guest)).await;
     told
 }
 
 #[tokio::test]
 async fn short_slices_go_on_where_requests_are_read_and_long_ones_do_not() {
     let threads = GuestThreads::start(1).unwrap();
-    let schedule = schedule(&threads);
-    let gate = gate(&schedule);
-    let helper = tokio::spawn(schedule.help());
+    let cpu = cores(&threads);
+    let flow = flow(&cpu);
+    let worker = tokio::spawn(cpu.work_inline());
     tokio::task::yield_now().await;
     let here = thread::current().id();
-    let told = two_slices(&schedule, &gate, Duration::ZERO).await;
+    let told = two_slices(&cpu, &flow, Duration::ZERO).await;
     assert_eq!(told.await.unwrap(), [here; 2]);
-    let told = two_slices(&schedule, &gate, Duration::from_millis(20)).await;
+    let told = two_slices(&cpu, &flow, Duration::from_millis(20)).await;
     let [began_on, ended_on] = told.await.unwrap();
     assert_eq!(began_on, here);
     assert_ne!(ended_on, here);
-    helper.abort();
+    worker.abort();
     threads.stop();
 }
 
 #[tokio::test]
 async fn a_guest_whose_slices_become_short_comes_back_to_where_requests_are_read() {
     let threads = GuestThreads::start(1).unwrap();
-    let schedule = schedule(&threads);
-    let gate = gate(&schedule);
-    let helper = tokio::spawn(schedule.help());
+    let cpu = cores(&threads);
+    let flow = flow(&cpu);
+    let worker = tokio::spawn(cpu.work_inline());
     tokio::task::yield_now().await;
     let (tell, told) = oneshot::channel();
     let (mut n_slices, mut tell) = (0, Some(tell));
@@ -196,33 +196,33 @@ async fn a_guest_whose_slices_become_short_comes_back_to_where_requests_are_read
         context.waker().wake_by_ref();
         Poll::Pending
     });
-    schedule.run(&gate, &call(), Box::pin(guest)).await;
+    cpu.run(&flow, &call(), Box::pin(guest)).await;
     let patience = Duration::from_secs(20);
-    let ended_on = tokio::time::timeout(patience, told).await.expect("the line stands still");
+    let ended_on = tokio::time::timeout(patience, told).await.expect("the queue stands still");
     assert_eq!(ended_on.unwrap(), thread::current().id());
-    helper.abort();
+    worker.abort();
     threads.stop();
 }
 
 #[tokio::test]
 async fn a_lone_guest_disturbs_nobody_who_has_nothing_to_do() {
     let threads = GuestThreads::start(2).unwrap();
-    let schedule = schedule(&threads);
-    let gate = gate(&schedule);
-    let helper = tokio::spawn(schedule.help());
+    let cpu = cores(&threads);
+    let flow = flow(&cpu);
+    let worker = tokio::spawn(cpu.work_inline());
     tokio::task::yield_now().await;
-    let (ready, other) = (Arc::new(std::sync::Barrier::new(2)), schedule.clone());
+    let (ready, other) = (Arc::new(std::sync::Barrier::new(2)), cpu.clone());
     let (end, ended) = oneshot::channel::<()>();
     let idle = thread::spawn({
         let ready = ready.clone();
         move || {
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
             runtime.block_on(async {
-                let helper = tokio::spawn(other.help());
+                let worker = tokio::spawn(other.work_inline());
                 tokio::task::yield_now().await;
                 ready.wait();
                 drop(ended.await);
-                helper.abort();
+                worker.abort();
             });
         }
     });
@@ -237,24 +237,24 @@ async fn a_lone_guest_disturbs_nobody_who_has_nothing_to_do() {
         }
         tell.send(n_elsewhere).unwrap();
     };
-    schedule.run(&gate, &call(), Box::pin(guest)).await;
+    cpu.run(&flow, &call(), Box::pin(guest)).await;
     assert_eq!(told.await.unwrap(), 0, "slices for which another thread was woken");
     drop(end);
     idle.join().unwrap();
-    helper.abort();
+    worker.abort();
     threads.stop();
 }
 
 #[tokio::test]
 async fn what_is_left_by_a_thread_that_read_requests_is_not_forgotten() {
     let threads = GuestThreads::start(1).unwrap();
-    let schedule = schedule(&threads);
-    let gate = gate(&schedule);
-    let helper = tokio::spawn(schedule.help());
+    let cpu = cores(&threads);
+    let flow = flow(&cpu);
+    let worker = tokio::spawn(cpu.work_inline());
     tokio::task::yield_now().await;
-    let told = two_slices(&schedule, &gate, Duration::ZERO).await;
+    let told = two_slices(&cpu, &flow, Duration::ZERO).await;
     // It was rung for the second slice by now.
-    helper.abort();
+    worker.abort();
     let [began_on, ended_on] = told.await.unwrap();
     assert_ne!(began_on, ended_on);
     threads.stop();
@@ -263,42 +263,42 @@ async fn what_is_left_by_a_thread_that_read_requests_is_not_forgotten() {
 #[tokio::test]
 async fn work_on_connections_is_owed_while_others_ask() {
     let threads = GuestThreads::start(1).unwrap();
-    let schedule = schedule(&threads);
-    let (one, other) = (gate(&schedule), gate(&schedule));
-    let schedule = &schedule;
-    let work = |gate: Arc<Gate>| async move {
-        errand::is_for(&gate);
-        assert!(runs_here(schedule, &gate).await);
+    let cpu = cores(&threads);
+    let (one, other) = (flow(&cpu), flow(&cpu));
+    let cpu = &cpu;
+    let work = |flow: Arc<Flow>| async move {
+        io_charge::is_for(&flow);
+        assert!(runs_here(cpu, &flow).await);
         compute_on_cpu(Duration::from_millis(2));
     };
-    errand::charged(work(one.clone())).await;
-    assert_eq!(one.take_owed(), None, "it is alone");
-    errand::charged(work(other.clone())).await;
-    let owed = other.take_owed().expect("the first was here a moment ago");
+    io_charge::charged(work(one.clone())).await;
+    assert_eq!(one.take_io_debt(), None, "it is alone");
+    io_charge::charged(work(other.clone())).await;
+    let owed = other.take_io_debt().expect("the first was here a moment ago");
     assert!(owed >= Duration::from_micros(1900), "{owed:?}");
-    assert_eq!(one.take_owed(), None);
+    assert_eq!(one.take_io_debt(), None);
     threads.stop();
 }
 
 #[tokio::test]
 async fn work_on_connections_of_an_app_that_is_ahead_comes_later() {
     let threads = GuestThreads::start(1).unwrap();
-    let schedule = schedule(&threads);
-    let (ahead, behind) = (gate(&schedule), gate(&schedule));
-    let helper = tokio::spawn(schedule.help());
+    let cpu = cores(&threads);
+    let (ahead, behind) = (flow(&cpu), flow(&cpu));
+    let worker = tokio::spawn(cpu.work_inline());
     tokio::task::yield_now().await;
     let order = Arc::new(std::sync::Mutex::new(Vec::new()));
-    let connection = |gate: &Arc<Gate>, slice: Duration, n_pauses: usize| {
-        let (schedule, gate, order) = (schedule.clone(), gate.clone(), order.clone());
+    let connection = |flow: &Arc<Flow>, slice: Duration, n_pauses: usize| {
+        let (cpu, flow, order) = (cpu.clone(), flow.clone(), order.clone());
         let work = async move {
-            errand::is_for(&gate);
-            schedule.run(&gate, &call(), Box::pin(async move { compute(slice) })).await;
+            io_charge::is_for(&flow);
+            cpu.run(&flow, &call(), Box::pin(async move { compute(slice) })).await;
             for _ in 0..n_pauses {
                 tokio::task::yield_now().await;
             }
-            order.lock().unwrap().push(gate.key());
+            order.lock().unwrap().push(flow.key());
         };
-        tokio::spawn(errand::charged(work))
+        tokio::spawn(io_charge::charged(work))
     };
     connection(&behind, Duration::ZERO, 0).await.unwrap();
     connection(&ahead, Duration::from_micros(200), 0).await.unwrap();
@@ -311,20 +311,20 @@ async fn work_on_connections_of_an_app_that_is_ahead_comes_later() {
         connection.await.unwrap();
     }
     assert_eq!(order.lock().unwrap().len(), 21, "one is held for good");
-    helper.abort();
+    worker.abort();
     threads.stop();
 }
 
 #[tokio::test]
 async fn an_app_that_is_removed_while_its_guest_runs_takes_nobody_along() {
     let threads = GuestThreads::start(1).unwrap();
-    let schedule = schedule(&threads);
-    let (gone, stays) = (gate(&schedule), gate(&schedule));
+    let cpu = cores(&threads);
+    let (gone, stays) = (flow(&cpu), flow(&cpu));
     let (tell, told) = oneshot::channel::<()>();
     let guest = async move {
         told.await.unwrap();
     };
-    schedule.run(&gone, &call(), Box::pin(guest)).await;
+    cpu.run(&gone, &call(), Box::pin(guest)).await;
     drop(gone);
     // The guest's end is now the end of what is known of the app.
     tell.send(()).unwrap();
@@ -333,17 +333,17 @@ async fn an_app_that_is_removed_while_its_guest_runs_takes_nobody_along() {
         tokio::task::yield_now().await;
         tell.send(()).unwrap();
     };
-    schedule.run(&stays, &call(), Box::pin(guest)).await;
+    cpu.run(&stays, &call(), Box::pin(guest)).await;
     let patience = Duration::from_secs(20);
-    tokio::time::timeout(patience, told).await.expect("the line stands still").unwrap();
+    tokio::time::timeout(patience, told).await.expect("the queue stands still").unwrap();
     threads.stop();
 }
 
 #[tokio::test]
 async fn a_call_that_must_stop_does_not_wait_for_its_turn() {
     let threads = GuestThreads::start(1).unwrap();
-    let schedule = schedule(&threads);
-    let gate = gate(&schedule);
+    let cpu = cores(&threads);
+    let flow = flow(&cpu);
     let n_slices = Arc::new(AtomicU32::new(0));
     for _ in 0..50 {
         let n_slices = n_slices.clone();
@@ -353,7 +353,7 @@ async fn a_call_that_must_stop_does_not_wait_for_its_turn() {
             context.waker().wake_by_ref();
             Poll::<()>::Pending
         });
-        schedule.run(&gate, &call(), Box::pin(guest)).await;
+        cpu.run(&flow, &call(), Box::pin(guest)).await;
     }
     let (stopped, (tell, told)) = (call(), oneshot::channel());
     let guest = {
@@ -367,7 +367,7 @@ async fn a_call_that_must_stop_does_not_wait_for_its_turn() {
             Poll::Pending
         })
     };
-    schedule.run(&gate, &stopped, Box::pin(guest)).await;
+    cpu.run(&flow, &stopped, Box::pin(guest)).await;
     let before = n_slices.load(Ordering::SeqCst);
     stopped.cut(Outcome::ClientGone);
     let after = told.await.unwrap();
@@ -375,124 +375,17 @@ async fn a_call_that_must_stop_does_not_wait_for_its_turn() {
     threads.stop();
 }
 
-/// Four seconds for each call of an app that runs one at a time.
-fn narrow() -> Limits {
-    Limits {
-        concurrency: std::num::NonZeroU32::MIN,
-        queue: 10,
-        timeout: Duration::from_secs(4),
-        ..Limits::default()
-    }
-}
-
-async fn admit(gate: &Arc<Gate>) -> Result<Permit, Refusal> {
-    let now = tokio::time::Instant::now();
-    gate.admit(&narrow(), 1, now.into_std(), now + narrow().timeout).await
-}
-
-/// A call that waits, unless it was refused.
-async fn joins(gate: &Arc<Gate>) -> Result<tokio::task::JoinHandle<Permit>, Refusal> {
-    let (gate, before) = (gate.clone(), gate.load().1);
-    let known = gate.clone();
-    let mut waits = tokio::spawn(async move { admit(&gate).await });
-    loop {
-        tokio::task::yield_now().await;
-        if waits.is_finished() {
-            return Err((&mut waits).await.unwrap().unwrap_err());
-        }
-        if known.load().1 > before {
-            return Ok(tokio::spawn(async move { waits.await.unwrap().unwrap() }));
-        }
-    }
-}
-
-/// A gate whose calls were found to take a second and a half, one of which runs.
-async fn slow_crowd(schedule: &Schedule) -> (Arc<Gate>, Permit) {
-    let gate = schedule.gate(&narrow(), &TenantName::default(), Weight::DEFAULT);
-    let first = admit(&gate).await.unwrap();
-    let second = joins(&gate).await.unwrap();
-    tokio::time::advance(Duration::from_millis(1500)).await;
-    drop(first);
-    let second = second.await.unwrap();
-    assert!(matches!(joins(&gate).await, Err(Refusal::TooLate { .. })));
-    (gate, second)
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_slow_crowd_that_has_gone_is_not_held_against_the_next() {
-    let threads = GuestThreads::start(1).unwrap();
-    let schedule = schedule(&threads);
-    let (gate, last) = slow_crowd(&schedule).await;
-    drop(last);
-    let first = admit(&gate).await.unwrap();
-    let waiting = joins(&gate).await.unwrap();
-    drop(first);
-    drop(waiting.await.unwrap());
-    threads.stop();
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_new_deployment_is_not_held_to_how_long_calls_took_before() {
-    let threads = GuestThreads::start(1).unwrap();
-    let schedule = schedule(&threads);
-    let (gate, last) = slow_crowd(&schedule).await;
-    schedule.reshape(&gate, &narrow(), &TenantName::default(), Weight::DEFAULT);
-    let waiting = joins(&gate).await.unwrap();
-    drop(last);
-    drop(waiting.await.unwrap());
-    threads.stop();
-}
-
-#[tokio::test(start_paused = true)]
-async fn slots_that_come_free_go_to_the_app_that_has_the_least() {
-    let threads = GuestThreads::start(1).unwrap();
-    let room = Room { slots: 18, queue: 100 };
-    let schedule = Schedule::new(&threads, room, BTreeMap::new());
-    let limits = Limits::default();
-    let open = || schedule.gate(&limits, &TenantName::default(), Weight::DEFAULT);
-    let (greedy, late) = (open(), open());
-    let take = |gate: &Arc<Gate>| {
-        let (gate, limits, now) = (gate.clone(), limits.clone(), tokio::time::Instant::now());
-        tokio::spawn(async move {
-            gate.admit(&limits, 1, now.into_std(), now + limits.timeout).await.unwrap()
-        })
-    };
-    let mut held = Vec::new();
-    for _ in 0..16 {
-        held.push(take(&greedy).await.unwrap());
-    }
-    assert_eq!(schedule.slots(), (16, 18));
-    let more: Vec<_> = (0..8).map(|_| take(&greedy)).collect();
-    let others: Vec<_> = (0..8).map(|_| take(&late)).collect();
-    for _ in 0..100 {
-        tokio::task::yield_now().await;
-    }
-    assert_eq!((greedy.load(), late.load()), ((16, 8), (1, 7)));
-    // As the greedy app's calls end, the other comes to hold as much.
-    held.truncate(8);
-    for _ in 0..100 {
-        tokio::task::yield_now().await;
-    }
-    assert_eq!((greedy.load(), late.load()), ((8, 8), (8, 0)));
-    drop(held);
-    for call in more.into_iter().chain(others) {
-        drop(call.await.unwrap());
-    }
-    assert_eq!((schedule.slots().0, schedule.n_waiting()), (0, 0));
-    threads.stop();
-}
-
 #[tokio::test]
 async fn who_comes_second_to_a_guest_does_not_wait_for_the_first() {
     let threads = GuestThreads::start(1).unwrap();
-    let schedule = schedule(&threads);
+    let cpu = cores(&threads);
     let (began, has_begun) = std::sync::mpsc::sync_channel(1);
     let (go, may_go) = std::sync::mpsc::sync_channel::<()>(1);
     let guest = async move {
         began.send(()).unwrap();
         may_go.recv().unwrap();
     };
-    let task = task::Task::new(gate(&schedule), call(), 1, Box::pin(guest));
+    let task = task::Task::new(flow(&cpu), call(), 1, cpu.queue.clone(), Box::pin(guest));
     let first = task.clone();
     let polls = thread::spawn(move || first.run().0);
     has_begun.recv().unwrap();
@@ -506,17 +399,17 @@ async fn who_comes_second_to_a_guest_does_not_wait_for_the_first() {
 /// the middle of a slice.
 async fn wakes_beside_the_end() {
     let threads = GuestThreads::start(1).unwrap();
-    let schedule = schedule(&threads);
-    let helper = tokio::spawn(schedule.help());
-    let long = gate(&schedule);
-    schedule.run(&long, &call(), Box::pin(async { compute(Duration::from_millis(20)) })).await;
+    let cpu = cores(&threads);
+    let worker = tokio::spawn(cpu.work_inline());
+    let long = flow(&cpu);
+    cpu.run(&long, &call(), Box::pin(async { compute(Duration::from_millis(20)) })).await;
     let (begin, has_begun) = oneshot::channel();
     let (free, held) = std::sync::mpsc::sync_channel::<()>(1);
     let guest = async move {
         begin.send(()).unwrap();
         held.recv().unwrap_err();
     };
-    schedule.run(&long, &call(), Box::pin(guest)).await;
+    cpu.run(&long, &call(), Box::pin(guest)).await;
     has_begun.await.unwrap();
     let waker = Arc::new(std::sync::Mutex::new(None));
     let guest = {
@@ -526,7 +419,7 @@ async fn wakes_beside_the_end() {
             Poll::<()>::Pending
         })
     };
-    schedule.run(&gate(&schedule), &call(), Box::pin(guest)).await;
+    cpu.run(&flow(&cpu), &call(), Box::pin(guest)).await;
     let ending = tokio::task::spawn_blocking(move || threads.join());
     while !ending.is_finished() {
         let waker = waker.lock().unwrap().clone();
@@ -534,7 +427,7 @@ async fn wakes_beside_the_end() {
         tokio::task::yield_now().await;
     }
     drop(free);
-    helper.abort();
+    worker.abort();
 }
 
 #[test]
@@ -545,5 +438,5 @@ fn a_guest_that_is_woken_at_the_end_keeps_no_helper_busy() {
         runtime.unwrap().block_on(wakes_beside_the_end());
         tell.send(()).unwrap();
     });
-    told.recv_timeout(Duration::from_secs(30)).expect("the helper never lets go of its thread");
+    told.recv_timeout(Duration::from_secs(30)).expect("the worker never lets go of its thread");
 }

@@ -1,29 +1,50 @@
 //! What the host as a whole has room for: instance slots, and calls that wait.
 //! Does not decide who may take a slot: `core::slots` does. Whoever is refused one is told here when
 //! slots come free.
+//!
+//! Lock order: nobody holds `short` while a [`Claimant`] is called, which takes a lock of its own.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use steerage_core::outcome::Refusal;
 
-use super::Room;
-use super::gate::{Gate, take};
+/// How many calls may run and wait.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    /// Instance slots: instances at once, where each needs one.
+    pub slots: u32,
+    /// Calls waiting at once, of all apps together.
+    pub queue: u32,
+}
+
+/// An app whose calls wait for slots.
+pub(super) trait Claimant: std::fmt::Debug + Send + Sync {
+    /// Where the app stands among those that wait for slots: the least is served first.
+    fn rank(&self) -> u64;
+
+    /// The host has taken the app off the list of those that wait for slots.
+    fn is_off_the_list(&self);
+
+    /// Lets calls start that may now. Says whether some still wait for want of slots; the host knows
+    /// of them then.
+    fn hand_on(self: Arc<Self>) -> bool;
+}
 
 /// What is bounded for the host as a whole.
 #[derive(Debug)]
-pub(super) struct Bounds {
+pub(super) struct HostRoom {
     room: Room,
     /// Slots that calls hold.
     n_taken: AtomicU32,
     n_waiting: AtomicU32,
     /// Apps whose calls wait for slots. Each is here once at most.
-    short: Mutex<Vec<Weak<Gate>>>,
+    short: Mutex<Vec<Weak<dyn Claimant>>>,
     /// How many those are, so that who gives slots back need not take the lock.
     n_short: AtomicU32,
 }
 
-impl Bounds {
+impl HostRoom {
     pub(super) fn new(room: Room) -> Self {
         Self {
             room,
@@ -52,15 +73,15 @@ impl Bounds {
         self.n_taken.fetch_update(Ordering::SeqCst, Ordering::SeqCst, next).is_ok()
     }
 
-    /// Gives slots back. Whoever does calls [`Bounds::lend_on`] when it is done.
+    /// Gives slots back. Whoever does calls [`HostRoom::lend_on`] when it is done.
     pub(super) fn give_back(&self, n_slots: u32) {
         self.n_taken.fetch_sub(n_slots, Ordering::SeqCst);
     }
 
     /// Notes that calls of the app wait for slots.
-    pub(super) fn note_short(&self, gate: &Arc<Gate>) {
+    pub(super) fn note_short(&self, claimant: Weak<dyn Claimant>) {
         let mut short = self.short();
-        short.push(Arc::downgrade(gate));
+        short.push(claimant);
         self.count(&short);
     }
 
@@ -68,42 +89,40 @@ impl Bounds {
     /// may not: the others may still less.
     pub(super) fn lend_on(&self) {
         while self.n_short.load(Ordering::SeqCst) > 0 {
-            let Some(gate) = self.least() else { return };
-            gate.is_off_the_list();
-            if gate.hand_on() {
+            let Some(claimant) = self.least() else { return };
+            claimant.is_off_the_list();
+            if claimant.hand_on() {
                 return;
             }
         }
     }
 
     /// Takes the app off the list that is to be served first.
-    fn least(&self) -> Option<Arc<Gate>> {
+    fn least(&self) -> Option<Arc<dyn Claimant>> {
         let mut short = self.short();
-        short.retain(|gate| gate.strong_count() > 0);
+        short.retain(|claimant| claimant.strong_count() > 0);
         let ranks = short.iter().enumerate();
-        let ranks = ranks.filter_map(|(place, gate)| Some((gate.upgrade()?.rank(), place)));
+        let ranks = ranks.filter_map(|(place, claimant)| Some((claimant.upgrade()?.rank(), place)));
         let least = ranks.min().map(|(_, place)| short.swap_remove(place));
         self.count(&short);
-        // A gate whose last owner this turns out to be takes the lock of the line when it is dropped,
-        // and not this one.
         drop(short);
-        least.and_then(|gate| gate.upgrade())
+        least.and_then(|claimant| claimant.upgrade())
     }
 
-    fn count(&self, short: &[Weak<Gate>]) {
+    fn count(&self, short: &[Weak<dyn Claimant>]) {
         self.n_short.store(u32::try_from(short.len()).unwrap_or(u32::MAX), Ordering::SeqCst);
     }
 
-    fn short(&self) -> MutexGuard<'_, Vec<Weak<Gate>>> {
+    fn short(&self) -> MutexGuard<'_, Vec<Weak<dyn Claimant>>> {
         self.short.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Counts a call as waiting on the host for as long as it lives.
-pub(super) struct Waiting<'b>(&'b Bounds);
+pub(super) struct Waiting<'b>(&'b HostRoom);
 
 impl<'b> Waiting<'b> {
-    pub(super) fn enter(bounds: &'b Bounds) -> Result<Self, Refusal> {
+    pub(super) fn enter(bounds: &'b HostRoom) -> Result<Self, Refusal> {
         if take(&bounds.n_waiting, bounds.room.queue) {
             Ok(Self(bounds))
         } else {
@@ -116,4 +135,11 @@ impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.0.n_waiting.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+/// Counts one more, unless there are as many as there may be.
+pub(super) fn take(count: &AtomicU32, most: u32) -> bool {
+    // Sequentially consistent even where it fails: who found no place looks whether one came free
+    // after it is in line, and who gives one back looks whether somebody is. One of both must see.
+    count.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| (n < most).then_some(n + 1)).is_ok()
 }

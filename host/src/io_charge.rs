@@ -1,9 +1,11 @@
 //! Charges the work of reading requests and writing responses to the app that it is done for, and
-//! leaves it for later while the app is ahead of others. Does not know what a connection is: it
+//! leaves it for later while the app is over its share. Does not know what a connection is: it
 //! measures how long futures are polled.
 //!
 //! A slice that runs where its request was read is measured and charged for itself, so the work on
 //! the connection is what comes before and after it.
+
+pub mod backpressure;
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -12,15 +14,15 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use super::Gate;
-use super::hold::Hold;
+use self::backpressure::Backpressure;
+use crate::flow::Flow;
 use crate::meter;
 
 /// The connection that this thread works on.
 #[derive(Default)]
 struct AtHand {
     /// The app whose request it carried last.
-    gate: Option<Arc<Gate>>,
+    flow: Option<Arc<Flow>>,
     used: Duration,
 }
 
@@ -33,21 +35,21 @@ thread_local! {
 /// request costs until its app is known is charged to that app as well.
 pub async fn charged<T>(work: impl Future<Output = T>) -> T {
     let mut work = pin!(work);
-    let mut gate: Option<Arc<Gate>> = None;
-    let mut hold = Hold::default();
+    let mut flow: Option<Arc<Flow>> = None;
+    let mut backpressure = Backpressure::default();
     poll_fn(|context| {
-        if gate.as_ref().is_some_and(|gate| hold.holds(gate, context.waker())) {
+        if flow.as_ref().is_some_and(|flow| backpressure.holds(flow, context.waker())) {
             return Poll::Pending;
         }
-        AT_HAND.set(AtHand { gate: gate.take(), used: Duration::ZERO });
+        AT_HAND.set(AtHand { flow: flow.take(), used: Duration::ZERO });
         meter::begin();
         let polled = work.as_mut().poll(context);
         let used = meter::end();
         N_DONE.set(N_DONE.get() + 1);
         let at_hand = AT_HAND.take();
-        gate = at_hand.gate;
-        if let Some(gate) = &gate {
-            gate.owe(at_hand.used + used);
+        flow = at_hand.flow;
+        if let Some(flow) = &flow {
+            flow.charge_io(at_hand.used + used);
         }
         polled
     })
@@ -55,26 +57,28 @@ pub async fn charged<T>(work: impl Future<Output = T>) -> T {
 }
 
 /// How often connections were worked on by this thread.
-pub(super) fn n_done() -> u64 {
+#[must_use]
+pub fn n_done() -> u64 {
     N_DONE.get()
 }
 
 /// Says which app the work at hand is for, from now on.
-pub fn is_for(gate: &Arc<Gate>) {
+pub fn is_for(flow: &Arc<Flow>) {
     AT_HAND.with_borrow_mut(|at_hand| {
-        if !at_hand.gate.as_ref().is_some_and(|known| Arc::ptr_eq(known, gate)) {
-            at_hand.gate = Some(gate.clone());
+        if !at_hand.flow.as_ref().is_some_and(|known| Arc::ptr_eq(known, flow)) {
+            at_hand.flow = Some(flow.clone());
         }
     });
 }
 
 /// A slice begins here.
-pub(super) fn pause() {
+pub fn begin_slice() {
     let used = meter::next();
     AT_HAND.with_borrow_mut(|at_hand| at_hand.used += used);
 }
 
 /// The slice has ended; says what it took.
-pub(super) fn resume() -> Duration {
+#[must_use]
+pub fn end_slice() -> Duration {
     meter::next()
 }

@@ -6,40 +6,40 @@ use std::time::Duration;
 
 use steerage_core::fair::{FlowKey, LINGER};
 
-use super::gate::nanoseconds;
+use crate::flow::nanoseconds;
 
 /// Who asks.
 #[derive(Debug, Default)]
-pub(super) struct Crowd {
+pub(super) struct Contention {
     /// The number of the app that asked last; 0 before the first.
     latest: AtomicU32,
-    is_mixed: AtomicBool,
+    is_contended: AtomicBool,
     /// Until when it is, in nanoseconds.
-    mixed_until: AtomicU64,
+    contended_until: AtomicU64,
 }
 
-impl Crowd {
+impl Contention {
     /// Notes that an app asks; says whether others have lately. Looks at the time only where that
     /// matters.
-    pub(super) fn enter(&self, key: FlowKey, now: impl Fn() -> Duration) -> bool {
+    pub(super) fn note(&self, key: FlowKey, now: impl Fn() -> Duration) -> bool {
         let is_same = self.latest.load(Ordering::Relaxed) == key.number();
-        if is_same && !self.is_mixed() {
+        if is_same && !self.is_contended() {
             return false;
         }
         let now = now();
-        let is_mixed = if is_same {
-            now < Duration::from_nanos(self.mixed_until.load(Ordering::Relaxed))
+        let is_contended = if is_same {
+            now < Duration::from_nanos(self.contended_until.load(Ordering::Relaxed))
         } else {
-            self.mixed_until.store(nanoseconds(now + LINGER), Ordering::Relaxed);
+            self.contended_until.store(nanoseconds(now + LINGER), Ordering::Relaxed);
             self.latest.swap(key.number(), Ordering::Relaxed) != 0
         };
-        self.is_mixed.store(is_mixed, Ordering::Relaxed);
-        is_mixed
+        self.is_contended.store(is_contended, Ordering::Relaxed);
+        is_contended
     }
 
     /// Whether more than one has asked lately, when last looked at.
-    pub(super) fn is_mixed(&self) -> bool {
-        self.is_mixed.load(Ordering::Relaxed)
+    pub(super) fn is_contended(&self) -> bool {
+        self.is_contended.load(Ordering::Relaxed)
     }
 }
 
@@ -55,8 +55,8 @@ mod tests {
         let mut fair: Fair<()> = Fair::default();
         let tenant = fair.add_tenant(Weight::DEFAULT);
         let [one, other] = [(); 2].map(|()| fair.add(tenant, Weight::DEFAULT));
-        let crowd = Crowd::default();
-        let asks = |key, micros| crowd.enter(key, || Duration::from_micros(micros));
+        let contention = Contention::default();
+        let asks = |key, micros| contention.note(key, || Duration::from_micros(micros));
         assert!(!asks(one, 0));
         assert!(!asks(one, 1));
         assert!(asks(other, 2));

@@ -4,11 +4,10 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use steerage_core::admit::{self, Decision, Standing};
-use steerage_core::fair::{self, FlowKey};
 use steerage_core::limits::Limits;
 use steerage_core::outcome::Refusal;
 use steerage_core::slots;
@@ -16,15 +15,13 @@ use steerage_core::units::Weight;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::line::Line;
-use super::room::{Bounds, Waiting};
+use super::host_room::{Claimant, HostRoom, Waiting, take};
+use crate::flow::nanoseconds;
 
 /// The right of one app to run, shared by all its deployments.
 #[derive(Debug)]
 pub struct Gate {
-    key: FlowKey,
-    line: Arc<Line>,
-    bounds: Arc<Bounds>,
+    host: Arc<HostRoom>,
     n_running: AtomicU32,
     /// Slots that those hold together.
     n_slots: AtomicU32,
@@ -43,11 +40,6 @@ pub struct Gate {
     /// nanoseconds; 0 when that is not known. What was true of an earlier crowd is not held against
     /// the next one, since who is refused for it would never be measured.
     hold: AtomicU64,
-    /// What a slice takes, wherever it runs, in nanoseconds: what can be asked without the lock of
-    /// the line. `core::fair` has its own for the slices that it charges.
-    estimate: AtomicU64,
-    /// I/O work done for the app that it was not charged for yet, in nanoseconds.
-    owed: AtomicU64,
 }
 
 /// The right of one call to run. Held as long as the guest lives, body streaming included.
@@ -83,17 +75,9 @@ enum Reach {
 }
 
 impl Gate {
-    pub(super) fn new(
-        key: FlowKey,
-        line: Arc<Line>,
-        bounds: Arc<Bounds>,
-        limits: &Limits,
-        weight: Weight,
-    ) -> Arc<Self> {
+    pub(super) fn new(host: Arc<HostRoom>, limits: &Limits, weight: Weight) -> Arc<Self> {
         Arc::new(Self {
-            key,
-            line,
-            bounds,
+            host,
             n_running: AtomicU32::new(0),
             n_slots: AtomicU32::new(0),
             weight: AtomicU32::new(weight.get()),
@@ -103,8 +87,6 @@ impl Gate {
             waiting: Mutex::default(),
             n_gone: AtomicU32::new(0),
             hold: AtomicU64::new(0),
-            estimate: AtomicU64::new(nanoseconds(fair::FIRST_ESTIMATE)),
-            owed: AtomicU64::new(0),
         })
     }
 
@@ -126,66 +108,29 @@ impl Gate {
             let place = Place { gate: self.clone(), needs, since: now.into() };
             return Ok(Permit { _place: place });
         }
-        let waited = self.wait(limits, needs, deadline).await;
+        let waited = Box::pin(self.wait(limits, needs, deadline)).await;
         if waited.is_err() && reached == Reach::NoSlot {
             // Reaching for slots, it had a place for a moment, which somebody may have missed who is in
             // line now, and who is not known to wait for slots.
-            self.hand_on();
+            self.start_waiting();
         }
         let place = waited?;
         Ok(Permit { _place: place })
     }
 
     /// Makes the gate as wide as a new deployment says. Calls that run keep their right.
-    pub(super) fn reshape(self: &Arc<Self>, limits: &Limits, weight: Weight) {
+    pub fn reshape(self: &Arc<Self>, limits: &Limits, weight: Weight) {
         self.width.store(limits.concurrency.get(), Ordering::SeqCst);
         self.weight.store(weight.get(), Ordering::SeqCst);
         // What an earlier deployment took says nothing about this one.
         self.hold.store(0, Ordering::Relaxed);
-        self.hand_on();
+        self.start_waiting();
     }
 
     /// Calls that run, and calls that wait.
     #[must_use]
     pub fn load(&self) -> (u32, u32) {
         (self.n_running.load(Ordering::Relaxed), self.n_waiting.load(Ordering::Relaxed))
-    }
-
-    pub(super) fn key(&self) -> FlowKey {
-        self.key
-    }
-
-    pub(super) fn line(&self) -> &Line {
-        &self.line
-    }
-
-    pub(super) fn estimate(&self) -> Duration {
-        Duration::from_nanos(self.estimate.load(Ordering::Relaxed))
-    }
-
-    pub(super) fn learn(&self, used: Duration) {
-        let learned = fair::learn(self.estimate(), used);
-        self.estimate.store(nanoseconds(learned), Ordering::Relaxed);
-    }
-
-    /// Notes I/O work done for the app. While no other app asks, nobody is to be protected from it.
-    pub fn owe(&self, used: Duration) {
-        if self.line.is_mixed() {
-            self.owed.fetch_add(nanoseconds(used), Ordering::Relaxed);
-        }
-    }
-
-    /// Whether the app was given more than another that asks.
-    pub(super) fn is_ahead(&self) -> bool {
-        self.line.is_ahead(self.key)
-    }
-
-    /// The I/O work that is to be charged now.
-    pub(super) fn take_owed(&self) -> Option<Duration> {
-        if self.owed.load(Ordering::Relaxed) == 0 {
-            return None;
-        }
-        Some(Duration::from_nanos(self.owed.swap(0, Ordering::Relaxed)))
     }
 
     /// Takes a place and the slots, or neither.
@@ -196,7 +141,7 @@ impl Gate {
         // Two that reach at once may both be let in where one should be. The host's own number is
         // never passed.
         let held = self.n_slots.load(Ordering::SeqCst);
-        if self.bounds.take(|free| {
+        if self.host.take(|free| {
             slots::may_take(&slots::Ask { held, needs, free, weight: self.weight() })
                 .then_some(needs)
         }) {
@@ -211,11 +156,6 @@ impl Gate {
         Weight::new(self.weight.load(Ordering::SeqCst)).unwrap_or_default()
     }
 
-    /// Where the app stands among those that wait for slots: the least is served first.
-    pub(super) fn rank(&self) -> u64 {
-        slots::rank(self.n_slots.load(Ordering::SeqCst), self.weight())
-    }
-
     /// Whether the app has places left, so that slots are what its calls wait for.
     fn lacks_slots(&self) -> bool {
         self.n_running.load(Ordering::SeqCst) < self.width.load(Ordering::SeqCst)
@@ -227,11 +167,11 @@ impl Gate {
         needs: u32,
         deadline: Instant,
     ) -> Result<Place, Refusal> {
-        let _counted = Waiting::enter(&self.bounds)?;
+        let _counted = Waiting::enter(&self.host)?;
         let turn = self.line_up(limits, needs, deadline)?;
         let mut in_line = InLine { gate: self, is_served: false };
         // A permit may have come free before this call was in line.
-        self.hand_on();
+        self.start_waiting();
         match tokio::time::timeout_at(deadline, turn).await {
             Ok(Ok(place)) => {
                 in_line.is_served = true;
@@ -277,7 +217,7 @@ impl Gate {
 
     /// Gives places that are free to those who wait. Says whether some still do for want of slots; the
     /// host knows of them then.
-    pub(super) fn hand_on(self: &Arc<Self>) -> bool {
+    fn start_waiting(self: &Arc<Self>) -> bool {
         let mut is_known = false;
         loop {
             let mut waiting = self.lock();
@@ -300,7 +240,8 @@ impl Gate {
             }
             // Slots may have come free before the host knew that they are wanted here: once more.
             if !self.is_short.swap(true, Ordering::SeqCst) {
-                self.bounds.note_short(self);
+                let claimant: Weak<dyn Claimant> = Arc::downgrade(self) as _;
+                self.host.note_short(claimant);
             }
             is_known = true;
         }
@@ -312,11 +253,6 @@ impl Gate {
         let hold = self.hold();
         let left = || waiter.deadline.saturating_duration_since(Instant::now());
         waiter.turn.is_closed() || (!hold.is_zero() && admit::is_too_late(hold, left()))
-    }
-
-    /// The host has taken the app off the list of those that wait for slots.
-    pub(super) fn is_off_the_list(&self) {
-        self.is_short.store(false, Ordering::SeqCst);
     }
 
     fn count(&self, waiting: &VecDeque<Waiter>) {
@@ -337,9 +273,17 @@ impl Gate {
     }
 }
 
-impl Drop for Gate {
-    fn drop(&mut self) {
-        self.line.queue().fair.remove(self.key);
+impl Claimant for Gate {
+    fn rank(&self) -> u64 {
+        slots::rank(self.n_slots.load(Ordering::SeqCst), self.weight())
+    }
+
+    fn is_off_the_list(&self) {
+        self.is_short.store(false, Ordering::SeqCst);
+    }
+
+    fn hand_on(self: Arc<Self>) -> bool {
+        self.start_waiting()
     }
 }
 
@@ -347,18 +291,18 @@ impl Drop for Place {
     fn drop(&mut self) {
         let gate = &self.gate;
         gate.n_slots.fetch_sub(self.needs, Ordering::SeqCst);
-        gate.bounds.give_back(self.needs);
+        gate.host.give_back(self.needs);
         let is_at_rest = gate.n_running.fetch_sub(1, Ordering::SeqCst) == 1;
         if gate.n_waiting.load(Ordering::SeqCst) > 0 {
             gate.measure(self.since.elapsed());
-            gate.hand_on();
+            gate.start_waiting();
         } else if !is_at_rest {
             gate.measure(self.since.elapsed());
         }
         if gate.load() == (0, 0) {
             gate.hold.store(0, Ordering::Relaxed);
         }
-        gate.bounds.lend_on();
+        gate.host.lend_on();
     }
 }
 
@@ -374,15 +318,4 @@ impl Drop for InLine<'_> {
             self.gate.n_gone.fetch_add(1, Ordering::Relaxed);
         }
     }
-}
-
-pub(super) fn nanoseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// Counts one more, unless there are as many as there may be.
-pub(super) fn take(count: &AtomicU32, most: u32) -> bool {
-    // Sequentially consistent even where it fails: who found no place looks whether one came free
-    // after it is in line, and who gives one back looks whether somebody is. One of both must see.
-    count.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| (n < most).then_some(n + 1)).is_ok()
 }

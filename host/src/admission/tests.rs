@@ -1,0 +1,108 @@
+//! Who is let in, who waits and who is refused, while others hold what there is.
+
+use std::time::Duration;
+
+use steerage_core::outcome::Refusal;
+
+use super::*;
+
+/// Four seconds for each call of an app that runs one at a time.
+fn narrow() -> Limits {
+    Limits {
+        concurrency: std::num::NonZeroU32::MIN,
+        queue: 10,
+        timeout: Duration::from_secs(4),
+        ..Limits::default()
+    }
+}
+
+async fn admit(gate: &Arc<Gate>) -> Result<Permit, Refusal> {
+    let now = tokio::time::Instant::now();
+    gate.admit(&narrow(), 1, now.into_std(), now + narrow().timeout).await
+}
+
+/// A call that waits, unless it was refused.
+async fn joins(gate: &Arc<Gate>) -> Result<tokio::task::JoinHandle<Permit>, Refusal> {
+    let (gate, before) = (gate.clone(), gate.load().1);
+    let known = gate.clone();
+    let mut waits = tokio::spawn(async move { admit(&gate).await });
+    loop {
+        tokio::task::yield_now().await;
+        if waits.is_finished() {
+            return Err((&mut waits).await.unwrap().unwrap_err());
+        }
+        if known.load().1 > before {
+            return Ok(tokio::spawn(async move { waits.await.unwrap().unwrap() }));
+        }
+    }
+}
+
+/// A gate whose calls were found to take a second and a half, one of which runs.
+async fn slow_crowd(admission: &Admission) -> (Arc<Gate>, Permit) {
+    let gate = admission.gate(&narrow(), Weight::DEFAULT);
+    let first = admit(&gate).await.unwrap();
+    let second = joins(&gate).await.unwrap();
+    tokio::time::advance(Duration::from_millis(1500)).await;
+    drop(first);
+    let second = second.await.unwrap();
+    assert!(matches!(joins(&gate).await, Err(Refusal::TooLate { .. })));
+    (gate, second)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_crowd_that_has_gone_is_not_held_against_the_next() {
+    let admission = Admission::new(Room { slots: 4, queue: 4 });
+    let (gate, last) = slow_crowd(&admission).await;
+    drop(last);
+    let first = admit(&gate).await.unwrap();
+    let waiting = joins(&gate).await.unwrap();
+    drop(first);
+    drop(waiting.await.unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_deployment_is_not_held_to_how_long_calls_took_before() {
+    let admission = Admission::new(Room { slots: 4, queue: 4 });
+    let (gate, last) = slow_crowd(&admission).await;
+    gate.reshape(&narrow(), Weight::DEFAULT);
+    let waiting = joins(&gate).await.unwrap();
+    drop(last);
+    drop(waiting.await.unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn slots_that_come_free_go_to_the_app_that_has_the_least() {
+    let room = Room { slots: 18, queue: 100 };
+    let admission = Admission::new(room);
+    let limits = Limits::default();
+    let open = || admission.gate(&limits, Weight::DEFAULT);
+    let (greedy, late) = (open(), open());
+    let take = |gate: &Arc<Gate>| {
+        let (gate, limits, now) = (gate.clone(), limits.clone(), tokio::time::Instant::now());
+        tokio::spawn(async move {
+            gate.admit(&limits, 1, now.into_std(), now + limits.timeout).await.unwrap()
+        })
+    };
+    let mut held = Vec::new();
+    for _ in 0..16 {
+        held.push(take(&greedy).await.unwrap());
+    }
+    assert_eq!(admission.slots(), (16, 18));
+    let more: Vec<_> = (0..8).map(|_| take(&greedy)).collect();
+    let others: Vec<_> = (0..8).map(|_| take(&late)).collect();
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!((greedy.load(), late.load()), ((16, 8), (1, 7)));
+    // As the greedy app's calls end, the other comes to hold as much.
+    held.truncate(8);
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!((greedy.load(), late.load()), ((8, 8), (8, 0)));
+    drop(held);
+    for call in more.into_iter().chain(others) {
+        drop(call.await.unwrap());
+    }
+    assert_eq!((admission.slots().0, admission.n_waiting()), (0, 0));
+}

@@ -1,0 +1,99 @@
+//! One app's part in the sharing of the CPU: what its slices take, and what it owes for reading and
+//! writing. A value that the run queue, admission's callers and I/O all hold.
+//! Decides nothing: `core::fair` does, behind [`Order`].
+
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use steerage_core::fair::{self, FlowKey};
+
+/// The order among flows, as those see it who run no slices. The run queue has it; each of these may
+/// take the queue's lock, so nobody calls one who holds that.
+pub trait Order: Debug + Send + Sync {
+    /// Whether more than one app has asked lately, when last looked at. Takes no lock.
+    fn is_contended(&self) -> bool;
+
+    /// Whether the app was given more than another that asks.
+    fn is_over_share(&self, key: FlowKey) -> bool;
+
+    /// Which of these apps was given the least, by its place among them.
+    fn least(&self, keys: &mut dyn Iterator<Item = FlowKey>) -> Option<usize>;
+
+    /// Forgets an app. Called when the last that holds its flow lets go.
+    fn remove(&self, key: FlowKey);
+}
+
+/// One app among those that share the CPU. All its deployments, calls and connections share this.
+#[derive(Debug)]
+pub struct Flow {
+    key: FlowKey,
+    order: Arc<dyn Order>,
+    /// What a slice takes, wherever it runs, in nanoseconds: what can be asked without the lock of the
+    /// run queue. `core::fair` has its own for the slices that it charges.
+    estimate: AtomicU64,
+    /// I/O done for the app that it was not charged for yet, in nanoseconds.
+    io_debt: AtomicU64,
+}
+
+impl Flow {
+    /// The flow of an app that `order` knows by this key, and forgets when this is dropped.
+    #[must_use]
+    pub fn new(key: FlowKey, order: Arc<dyn Order>) -> Arc<Self> {
+        let estimate = AtomicU64::new(nanoseconds(fair::FIRST_ESTIMATE));
+        Arc::new(Self { key, order, estimate, io_debt: AtomicU64::new(0) })
+    }
+
+    /// What the order knows the app by.
+    #[must_use]
+    pub fn key(&self) -> FlowKey {
+        self.key
+    }
+
+    /// What a slice of the app takes, as learned so far.
+    #[must_use]
+    pub fn estimate(&self) -> Duration {
+        Duration::from_nanos(self.estimate.load(Ordering::Relaxed))
+    }
+
+    /// Learns from what a slice took. Two that learn at once may lose what one learned.
+    pub fn learn(&self, used: Duration) {
+        let learned = fair::learn(self.estimate(), used);
+        self.estimate.store(nanoseconds(learned), Ordering::Relaxed);
+    }
+
+    /// Notes I/O done for the app. While no other app asks, nobody is to be protected from it.
+    pub fn charge_io(&self, used: Duration) {
+        if self.order.is_contended() {
+            self.io_debt.fetch_add(nanoseconds(used), Ordering::Relaxed);
+        }
+    }
+
+    /// The I/O that is to be charged now.
+    #[must_use]
+    pub fn take_io_debt(&self) -> Option<Duration> {
+        if self.io_debt.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        Some(Duration::from_nanos(self.io_debt.swap(0, Ordering::Relaxed)))
+    }
+
+    /// Whether the app was given more than another that asks.
+    #[must_use]
+    pub fn is_over_share(&self) -> bool {
+        self.order.is_over_share(self.key)
+    }
+}
+
+impl Drop for Flow {
+    fn drop(&mut self) {
+        self.order.remove(self.key);
+    }
+}
+
+/// A time as a number that fits an atomic.
+#[must_use]
+pub fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
