@@ -6,6 +6,7 @@ pub mod agent;
 pub mod api;
 pub mod backup;
 pub mod blobs;
+pub mod body;
 pub mod budget;
 pub mod call;
 pub mod catalog;

@@ -5,16 +5,19 @@ pub mod cgi;
 mod checked;
 pub mod child;
 pub mod compiler;
+mod context;
 pub mod ending;
 pub mod engine;
 pub mod examine;
 pub mod guest;
 mod held;
 pub mod http;
+mod http02;
 mod idle;
 pub mod instance;
 pub mod limiter;
 mod linked;
+mod linker;
 pub mod module;
 pub mod needs;
 mod offered;
@@ -32,4 +35,4 @@ pub mod verdict;
 /// Most bytes a guest hands over in one piece of a body.
 ///
 /// Two pieces may wait for a slow client, so this bounds what a call can hold outside its memory.
-pub const BODY_CHUNK: usize = 64 << 10;
+pub const BODY_CHUNK: usize = crate::body::CHUNK;

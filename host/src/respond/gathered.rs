@@ -11,10 +11,12 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use wasmtime_wasi_http::{Error, WasiBody};
 
+use crate::body::Produced;
+
 /// What was there of a body.
 pub(super) struct Gathered {
     /// All of the body: what was there, and whatever is still to come.
-    pub(super) body: WasiBody,
+    pub(super) body: Produced,
     /// Bytes of data that were there.
     pub(super) length: u64,
     /// Whether nothing is to come.
@@ -31,7 +33,20 @@ struct Pieces {
 ///
 /// # Errors
 /// The body is broken: the guest abandoned it.
-pub(super) fn gather(mut body: WasiBody) -> Result<Gathered, Error> {
+pub(super) fn gather(body: Produced) -> Result<Gathered, Error> {
+    let body = match body {
+        Produced::Nothing => return Ok(Gathered { body, length: 0, is_whole: true }),
+        // What was written waits in one place already.
+        Produced::Written(written) => {
+            let (length, is_whole) = written.look()?;
+            return Ok(Gathered { body: Produced::Written(written), length, is_whole });
+        }
+        Produced::Boxed(body) => body,
+    };
+    gather_boxed(body)
+}
+
+fn gather_boxed(mut body: WasiBody) -> Result<Gathered, Error> {
     let mut context = Context::from_waker(Waker::noop());
     let (mut pieces, mut length) = (VecDeque::new(), 0);
     let rest = loop {
@@ -46,7 +61,8 @@ pub(super) fn gather(mut body: WasiBody) -> Result<Gathered, Error> {
         }
     };
     let is_whole = rest.is_none();
-    Ok(Gathered { body: Pieces { pieces, rest }.boxed_unsync(), length, is_whole })
+    let body = Produced::Boxed(Pieces { pieces, rest }.boxed_unsync());
+    Ok(Gathered { body, length, is_whole })
 }
 
 impl Body for Pieces {

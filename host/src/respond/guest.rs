@@ -9,13 +9,13 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::{Response, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::{BodyExt, Empty, Full};
+use http_body_util::{BodyExt, Full};
 use steerage_core::outcome::Outcome;
 use steerage_core::units;
-use wasmtime_wasi_http::WasiBody;
 
 use super::head::{self, Promise};
 use super::{Cut, ResponseBody, gathered};
+use crate::body::Produced;
 use crate::call::Call;
 
 /// What a guest did that dropped its response's body before its end.
@@ -26,7 +26,7 @@ const ABANDONED: &str = "the guest abandoned its response body";
 /// `T` is whatever must live until the response is over.
 #[derive(Debug)]
 pub struct GuestBody<T: Send + 'static> {
-    inner: WasiBody,
+    inner: Produced,
     call: Arc<Call>,
     limit: units::Bytes,
     /// How long the body is, by its head or by itself.
@@ -44,7 +44,7 @@ pub struct GuestBody<T: Send + 'static> {
 /// # Errors
 /// How the call ended instead. Nothing was sent yet, so the client can be told.
 pub fn answer<T: Send + Unpin + 'static>(
-    response: Response<WasiBody>,
+    response: Response<Produced>,
     is_head: bool,
     call: &Arc<Call>,
     limit: units::Bytes,
@@ -69,7 +69,10 @@ pub fn answer<T: Send + Unpin + 'static>(
         swallow(body, call.clone(), None, kept);
         return Ok(Response::from_parts(head, ResponseBody::Host(Full::default())));
     }
-    let promised = promise.length.or_else(|| body.size_hint().exact());
+    // A guest that fails drops its end of the body, which then looks whole: in this order that is seen.
+    let (exact, is_empty) = (body.size_hint().exact(), body.is_end_stream());
+    let is_sound = !call.failed();
+    let promised = promise.length.or_else(|| exact.filter(|_| is_sound));
     let (call, kept) = (call.clone(), Some(kept));
     let mut body = GuestBody {
         inner: body,
@@ -81,7 +84,7 @@ pub fn answer<T: Send + Unpin + 'static>(
         ended: false,
         kept,
     };
-    body.complete = body.is_end_stream() || promised == Some(0);
+    body.complete = promised == Some(0) || (is_empty && is_sound && !body.is_short());
     Ok(Response::from_parts(head, ResponseBody::Guest(body)))
 }
 
@@ -120,7 +123,7 @@ fn no_answer(detail: String) -> Outcome {
 /// Takes what a guest still writes of a body that nobody reads to its end: one that was not asked for,
 /// or of which the client has all that was `promised`. A guest whose writes failed there would be blamed
 /// for it, and one that writes more than it promised would not.
-fn swallow<T: Send + 'static>(mut body: WasiBody, call: Arc<Call>, promised: Option<u64>, kept: T) {
+fn swallow<T: Send + 'static>(mut body: Produced, call: Arc<Call>, promised: Option<u64>, kept: T) {
     if call.is_over() || body.is_end_stream() {
         return;
     }
@@ -223,16 +226,17 @@ impl<T: Send + Unpin + 'static> Body for GuestBody<T> {
         }))
     }
 
-    /// A body that is shorter than promised has an end that must be asked for, since it is an error.
+    /// An end that nothing has promised must be asked for: it may be an error.
     fn is_end_stream(&self) -> bool {
-        !self.is_short() && self.inner.is_end_stream()
+        self.complete && !self.is_short() && self.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
         match self.promised {
             // By this hyper counts; the head says the same.
             Some(promised) => SizeHint::with_exact(promised.saturating_sub(self.sent)),
-            None => self.inner.size_hint(),
+            // What there is need not be all there should be.
+            None => SizeHint::default(),
         }
     }
 }
@@ -244,8 +248,7 @@ impl<T: Send + 'static> Drop for GuestBody<T> {
             return;
         }
         let Some(kept) = self.kept.take().filter(|_| !self.ended) else { return };
-        let nothing = Empty::new().map_err(|never| match never {}).boxed_unsync();
-        let rest = std::mem::replace(&mut self.inner, nothing);
+        let rest = std::mem::replace(&mut self.inner, Produced::Nothing);
         swallow(rest, self.call.clone(), self.promised, kept);
     }
 }

@@ -66,12 +66,11 @@ pub(super) fn preview1(linker: &mut Linker<CoreGuest>) -> wasmtime::Result<()> {
     Ok(())
 }
 
-/// Puts checks before the functions that components import.
+/// Puts checks before the functions that components import, in a linker that allows shadowing.
 ///
 /// # Errors
 /// When a function has another type, which would be a bug.
 pub(super) fn components(linker: &mut component::Linker<Guest>) -> wasmtime::Result<()> {
-    linker.allow_shadowing(true);
     linker.instance("wasi:io/poll@0.2.12")?.func_wrap_async(
         "poll",
         |mut store: StoreContextMut<'_, Guest>, (asked,): (Vec<Resource<DynPollable>>,)| {
@@ -86,7 +85,6 @@ pub(super) fn components(linker: &mut component::Linker<Guest>) -> wasmtime::Res
             })
         },
     )?;
-    linker.allow_shadowing(false);
     Ok(())
 }
 

@@ -1,43 +1,40 @@
-//! What a store holds for one guest, and the interfaces a guest can import.
-//! Guests get nothing they were not given: no files, no sockets, no environment of the host.
+//! What a store holds for one guest. Does not know what functions a guest may call.
 
 use std::sync::Arc;
 
 use steerage_core::id::{CallId, Generation};
 use steerage_core::units::Bytes;
-use wasmtime::component::{Linker, ResourceTable};
-use wasmtime::{Engine, StoreContextMut};
+use wasmtime::StoreContextMut;
+use wasmtime::component::ResourceTable;
 use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::p2::pipe::{ClosedInputStream, ClosedOutputStream};
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream};
-use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
-use wasmtime_wasi_http::p2::body::{HostOutgoingBody, StreamContext};
+use wasmtime_wasi::{WasiCtxView, WasiView};
+use wasmtime_wasi_http::p2::body::StreamContext;
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-use super::checked;
+use super::context::{Context, Environment};
 use super::engine::Flavor;
 use super::held::{MOST_FIELDS, MOST_RESOURCES, ResourceMeter};
+use super::http02::OutgoingBody;
 use super::limiter::Limiter;
 use super::outbound::Outbound;
 use super::pace::Watched;
 use super::stdio::Stdio;
 use crate::budget::Account;
-use crate::telemetry::logs::{AppLog, Stream};
-
-/// Most random bytes asked for at once: as many as browsers give. They take a good part of 100 us.
-pub(super) const MOST_RANDOM: u64 = 64 << 10;
+use crate::telemetry::logs::AppLog;
 
 /// The data of a store that runs a component.
 #[expect(missing_debug_implementations, reason = "the contexts of wasmtime-wasi have none")]
 pub struct Guest {
-    pub(super) wasi: WasiCtx,
+    wasi: Context,
     pub(super) http: WasiHttpCtx,
     /// Dropped before the table, which holds the requests under way: those that wait must not begin
     /// when others end with the instance.
     pub(super) outbound: Outbound,
     pub(super) table: ResourceTable,
     pub(super) limiter: Limiter,
-    pub(super) stdio: Arc<Stdio>,
+    pub(super) stdio: Stdio,
     flavor: Flavor,
     meter: ResourceMeter,
     has_called_host: bool,
@@ -46,7 +43,7 @@ pub struct Guest {
 
 /// What the guests of a deployment that serve by a handler are made of.
 pub(super) struct ServiceParts {
-    pub(super) env: Vec<(String, String)>,
+    pub(super) env: Environment,
     pub(super) memory_limit: Bytes,
     pub(super) memory: Arc<Account>,
     pub(super) outbound: Outbound,
@@ -59,30 +56,26 @@ impl ServiceParts {
     /// A guest that holds nothing yet, which serves this call first.
     pub(super) fn guest(&self, call: CallId) -> Guest {
         let stdio = Stdio::new(self.log.clone(), self.generation, call);
-        let mut wasi = WasiCtx::builder();
-        wasi.max_random_size(MOST_RANDOM)
-            .envs(&self.env)
-            .stdout(stdio.stream(Stream::Stdout))
-            .stderr(stdio.stream(Stream::Stderr));
+        let wasi = Context::later(self.env.clone());
         let limiter = Limiter::new(self.memory_limit, self.memory.clone());
-        Guest::new(wasi.build(), self.outbound.for_instance(), limiter, stdio, self.flavor)
+        Guest::new(wasi, self.outbound.for_instance(), limiter, stdio, self.flavor)
     }
 }
 
 impl Guest {
     /// A guest that holds nothing yet.
     pub(super) fn new(
-        wasi: WasiCtx,
+        wasi: Context,
         outbound: Outbound,
         limiter: Limiter,
-        stdio: Arc<Stdio>,
+        stdio: Stdio,
         flavor: Flavor,
     ) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(MOST_RESOURCES);
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(MOST_FIELDS);
-        let meter = ResourceMeter::new(outbound.sent());
+        let meter = ResourceMeter::new();
         Self {
             wasi,
             http,
@@ -122,8 +115,8 @@ impl Guest {
         self.may_rest = false;
         self.outbound.close();
         for resource in self.table.iter_mut() {
-            if let Some(body) = resource.downcast_mut::<HostOutgoingBody>() {
-                *body = HostOutgoingBody::new(StreamContext::Response, None, 1, 1).0;
+            if let Some(body) = resource.downcast_mut::<OutgoingBody>() {
+                *body = OutgoingBody::new(StreamContext::Response, None).0;
             } else if let Some(stream) = resource.downcast_mut::<DynOutputStream>() {
                 *stream = Box::new(ClosedOutputStream);
             } else if let Some(stream) = resource.downcast_mut::<DynInputStream>() {
@@ -136,13 +129,26 @@ impl Guest {
     /// hold. Too much is taken away at once, and the function that finds its resource gone ends the
     /// guest: until its slice is over it could take the same again many times.
     #[inline]
-    fn look(&mut self) {
-        if let Some(weight) = self.meter.look(&mut self.table)
+    pub(super) fn look(&mut self) {
+        if let Some(weight) = self.meter.look(&mut self.table, self.outbound.n_bytes_sent())
             && !self.limiter.hold(weight)
         {
             self.table = ResourceTable::new();
             self.table.set_max_capacity(0);
         }
+    }
+
+    /// The resources, for a function that begins with them.
+    #[inline]
+    pub(super) fn resources(&mut self) -> &mut ResourceTable {
+        self.look();
+        &mut self.table
+    }
+
+    /// Takes note of bytes that a function will add to what a resource holds. It looks at all of them
+    /// before, if it is much.
+    pub(super) fn holds_more(&mut self, bytes: usize) {
+        self.meter.add(bytes);
     }
 }
 
@@ -162,7 +168,7 @@ impl Watched for Guest {
         }
         let n_tasks = store.concurrent_state_table_size();
         let guest = store.data_mut();
-        let weight = guest.meter.found_tasks(n_tasks);
+        let weight = guest.meter.found_tasks(n_tasks, guest.outbound.n_bytes_sent());
         if guest.limiter.hold(weight) {
             return Ok(());
         }
@@ -175,7 +181,7 @@ impl Watched for Guest {
 impl WasiView for Guest {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         self.look();
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+        WasiCtxView { ctx: self.wasi.get(&mut self.stdio), table: &mut self.table }
     }
 }
 
@@ -191,7 +197,7 @@ impl WasiHttpView for Guest {
 pub struct CoreGuest {
     pub(super) wasi: WasiP1Ctx,
     pub(super) limiter: Limiter,
-    pub(super) stdio: Arc<Stdio>,
+    pub(super) stdio: Stdio,
 }
 
 impl Watched for CoreGuest {
@@ -199,35 +205,4 @@ impl Watched for CoreGuest {
     fn after_host_call(_: &mut StoreContextMut<'_, Self>) -> wasmtime::Result<()> {
         Ok(())
     }
-}
-
-/// Everything a component can import: WASI 0.2 and, where the engine has async features, 0.3, both
-/// with `wasi:http`.
-///
-/// Files, sockets and name look-ups are linked, since many toolchains import them unasked, but a
-/// guest's context holds none, so that using one is an ordinary error in the guest.
-///
-/// # Errors
-/// When two interfaces collide, which would be a bug.
-pub fn component_linker(engine: &Engine, flavor: Flavor) -> wasmtime::Result<Linker<Guest>> {
-    let mut linker = Linker::new(engine);
-    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
-    wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
-    if flavor == Flavor::Concurrent {
-        wasmtime_wasi::p3::add_to_linker(&mut linker)?;
-        wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
-    }
-    checked::components(&mut linker)?;
-    Ok(linker)
-}
-
-/// Everything a core module can import: WASI preview 1.
-///
-/// # Errors
-/// When two functions collide, which would be a bug.
-pub fn core_linker(engine: &Engine) -> wasmtime::Result<wasmtime::Linker<CoreGuest>> {
-    let mut linker = wasmtime::Linker::new(engine);
-    wasmtime_wasi::p1::add_to_linker_async(&mut linker, |guest: &mut CoreGuest| &mut guest.wasi)?;
-    checked::preview1(&mut linker)?;
-    Ok(linker)
 }

@@ -1,6 +1,7 @@
 //! What the host holds for one guest: the weight of the resources in its table, of its streams,
 //! futures and tasks, and of the requests that it has sent.
-//! Does not bound it: the limiter does. Weighs by looking, since the types are not ours to count in.
+//! Does not bound it: the limiter does. Weighs by looking, since most of the types are not ours to count
+//! in: after every so many calls, and as soon as headers and words of some size were added.
 //!
 //! The order of magnitude is what matters: a body is taken to be as full as it may get, and headers
 //! of many lines as large as they may be.
@@ -15,13 +16,14 @@ use steerage_core::units::Bytes;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi_http::FieldMap;
 use wasmtime_wasi_http::p2::bindings::http::types::{Method, Scheme};
-use wasmtime_wasi_http::p2::body::{HostIncomingBody, HostOutgoingBody};
+use wasmtime_wasi_http::p2::body::HostIncomingBody;
 use wasmtime_wasi_http::p2::types::{
-    HostFutureIncomingResponse, HostIncomingResponse, HostOutgoingRequest, HostOutgoingResponse,
+    HostFutureIncomingResponse, HostIncomingResponse, HostOutgoingRequest,
 };
 use wasmtime_wasi_http::p3;
 
 use super::BODY_CHUNK;
+use super::http02::{OutgoingBody, OutgoingResponse};
 
 /// Most bytes of the headers that a guest makes: as much as a request brings, so that it can pass on
 /// what it was given.
@@ -34,6 +36,8 @@ pub(super) const MOST_RESOURCES: usize = 1_000;
 const EVERY: u32 = 16;
 /// Resources looked at for each call of a host function.
 const A_CALL: usize = 8;
+/// Bytes that are looked at as soon as they were added: a guest may bring a megabyte with one call.
+const AT_ONCE: usize = 64 << 10;
 /// What a resource costs beside what it refers to: its place in the table and its own fields.
 const RESOURCE: usize = 512;
 /// What a stream, a future or a task costs that runs beside others, each of its ends counted. Timers
@@ -51,7 +55,6 @@ const MOST_LINES: usize = 32;
 pub(super) struct ResourceMeter {
     resources: Look,
     tasks: Look,
-    sent: Sent,
 }
 
 /// What one kind of things weighed when last looked at.
@@ -60,6 +63,8 @@ struct Look {
     /// Calls of host functions until the next look.
     left: u32,
     bytes: usize,
+    /// What was added since the last one, as far as it is known.
+    added: usize,
 }
 
 /// Bytes of the requests of one instance that wait or are under way: they are in no table.
@@ -74,13 +79,19 @@ pub(super) struct InSent {
 }
 
 impl ResourceMeter {
-    pub(super) fn new(sent: Sent) -> Self {
-        Self { resources: Look::new(), tasks: Look::new(), sent }
+    pub(super) fn new() -> Self {
+        Self { resources: Look::new(), tasks: Look::new() }
     }
 
-    /// Counts a call of a host function; what all weighs when it is time to look at the resources.
+    /// Takes note of bytes that are being added to what a resource holds, or to what one will hold.
+    pub(super) fn add(&mut self, bytes: usize) {
+        self.resources.add(bytes);
+    }
+
+    /// Counts a call of a host function; what all weighs when it is time to look at the resources, with
+    /// the bytes of requests that were `sent`.
     #[inline]
-    pub(super) fn look(&mut self, table: &mut ResourceTable) -> Option<Bytes> {
+    pub(super) fn look(&mut self, table: &mut ResourceTable, sent: usize) -> Option<Bytes> {
         if !self.resources.is_time() {
             return None;
         }
@@ -89,8 +100,9 @@ impl ResourceMeter {
             n_resources += 1;
             bytes = bytes.saturating_add(RESOURCE).saturating_add(weight(resource));
         }
-        self.resources.found(n_resources, bytes);
-        Some(self.total())
+        // What is just being added is in no resource yet; of the rest a little counts twice.
+        self.resources.found(n_resources, bytes.saturating_add(self.resources.added));
+        Some(self.total(sent))
     }
 
     /// Counts one as well; whether it is time to count the tasks.
@@ -100,13 +112,12 @@ impl ResourceMeter {
     }
 
     /// Takes note of how many tasks and ends of streams and futures there are; what all weighs.
-    pub(super) fn found_tasks(&mut self, n_tasks: usize) -> Bytes {
+    pub(super) fn found_tasks(&mut self, n_tasks: usize, sent: usize) -> Bytes {
         self.tasks.found(n_tasks, n_tasks.saturating_mul(TASK));
-        self.total()
+        self.total(sent)
     }
 
-    fn total(&self) -> Bytes {
-        let sent = self.sent.0.load(Ordering::Relaxed);
+    fn total(&self, sent: usize) -> Bytes {
         let parts = [self.resources.bytes, self.tasks.bytes, sent];
         Bytes::new(parts.into_iter().fold(0, usize::saturating_add) as u64)
     }
@@ -114,7 +125,14 @@ impl ResourceMeter {
 
 impl Look {
     fn new() -> Self {
-        Self { left: EVERY, bytes: 0 }
+        Self { left: EVERY, bytes: 0, added: 0 }
+    }
+
+    fn add(&mut self, bytes: usize) {
+        self.added = self.added.saturating_add(bytes);
+        if self.added >= AT_ONCE {
+            self.left = 0;
+        }
     }
 
     #[inline]
@@ -126,15 +144,21 @@ impl Look {
     fn found(&mut self, number: usize, bytes: usize) {
         self.left = EVERY.saturating_add(u32::try_from(number / A_CALL).unwrap_or(u32::MAX));
         self.bytes = bytes;
+        self.added = 0;
     }
 }
 
 impl Sent {
+    /// What all of them weigh.
+    pub(super) fn n_bytes(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
     /// Counts this request, and its body as full as it may get, until that is dropped.
     pub(super) fn count<B: Body>(&self, request: &http::Request<B>) -> InSent {
         let said = request.uri().path_and_query().map_or(0, |path| path.as_str().len());
         let body = body(!request.body().is_end_stream());
-        let bytes = fields(request.headers()).saturating_add(said).saturating_add(body);
+        let bytes = fields_weight(request.headers()).saturating_add(said).saturating_add(body);
         self.0.fetch_add(bytes, Ordering::Relaxed);
         InSent { all: self.clone(), bytes }
     }
@@ -148,25 +172,25 @@ impl Drop for InSent {
 
 fn weight(resource: &(dyn Any + Send)) -> usize {
     if let Some(map) = resource.downcast_ref::<FieldMap>() {
-        fields(map)
-    } else if resource.is::<HostOutgoingBody>() {
+        fields_weight(map)
+    } else if resource.is::<OutgoingBody>() {
         BODY
-    } else if let Some(response) = resource.downcast_ref::<HostOutgoingResponse>() {
-        fields(&response.headers).saturating_add(body(response.body.is_some()))
+    } else if let Some(response) = resource.downcast_ref::<OutgoingResponse>() {
+        fields_weight(&response.headers).saturating_add(body(response.body.is_some()))
     } else if let Some(request) = resource.downcast_ref::<HostOutgoingRequest>() {
         let words = words(request).saturating_add(body(request.body.is_some()));
-        fields(&request.headers).saturating_add(words)
+        fields_weight(&request.headers).saturating_add(words)
     } else if let Some(response) = resource.downcast_ref::<HostIncomingResponse>() {
-        fields(&response.headers)
+        fields_weight(&response.headers)
     } else if resource.is::<HostIncomingBody>() || resource.is::<HostFutureIncomingResponse>() {
         READ_AHEAD
     } else if let Some(request) = resource.downcast_ref::<p3::Request>() {
         let path = request.path_with_query.as_ref().map_or(0, |path| path.as_str().len());
         let authority = request.authority.as_ref().map_or(0, |authority| authority.as_str().len());
         let words = path.saturating_add(authority).saturating_add(request.method.as_str().len());
-        fields(&request.headers).saturating_add(words)
+        fields_weight(&request.headers).saturating_add(words)
     } else if let Some(response) = resource.downcast_ref::<p3::Response>() {
-        fields(&response.headers)
+        fields_weight(&response.headers)
     } else {
         // The request that came in is bounded by its door; the rest is small.
         0
@@ -192,7 +216,8 @@ fn words(request: &HostOutgoingRequest) -> usize {
     [method, scheme, authority, path].into_iter().fold(0, usize::saturating_add)
 }
 
-fn fields(map: &HeaderMap) -> usize {
+/// What headers weigh.
+pub(super) fn fields_weight(map: &HeaderMap) -> usize {
     if map.len() > MOST_LINES {
         return MOST_FIELDS;
     }
@@ -218,22 +243,16 @@ mod tests {
     fn headers_weigh_what_they_hold_and_bodies_what_they_may() {
         let mut table = ResourceTable::new();
         let weigh = |table: &mut ResourceTable| {
-            let mut meter = ResourceMeter::new(Sent::default());
-            (0..EVERY).find_map(|_| meter.look(table)).unwrap().get()
+            let mut meter = ResourceMeter::new();
+            (0..EVERY).find_map(|_| meter.look(table, 0)).unwrap().get()
         };
         for _ in 0..10 {
             table.push(map(10_000)).unwrap();
         }
         let ten = weigh(&mut table);
         assert!((100_000..110_000).contains(&ten), "{ten}");
-        let size = MOST_FIELDS;
-        let (body, _) = HostOutgoingBody::new(
-            wasmtime_wasi_http::p2::body::StreamContext::Response,
-            None,
-            1,
-            size,
-        );
-        table.push(body).unwrap();
+        let of = wasmtime_wasi_http::p2::body::StreamContext::Response;
+        table.push(OutgoingBody::new(of, None).0).unwrap();
         assert_eq!(weigh(&mut table), ten + (BODY + RESOURCE) as u64);
     }
 
@@ -243,10 +262,10 @@ mod tests {
         for _ in 0..80 {
             table.push(map(1)).unwrap();
         }
-        let mut meter = ResourceMeter::new(Sent::default());
+        let mut meter = ResourceMeter::new();
         let mut looks = Vec::new();
         for n in 1..=60 {
-            if meter.look(&mut table).is_some() {
+            if meter.look(&mut table, 0).is_some() {
                 looks.push(n);
             }
         }
@@ -254,17 +273,30 @@ mod tests {
     }
 
     #[test]
+    fn much_that_is_added_is_looked_at_at_once_and_counts_before_it_is_there() {
+        let mut table = ResourceTable::new();
+        let mut meter = ResourceMeter::new();
+        for _ in 0..3 {
+            meter.add(AT_ONCE / 4);
+            assert_eq!(meter.look(&mut table, 0), None);
+        }
+        meter.add(AT_ONCE / 4);
+        assert_eq!(meter.look(&mut table, 0), Some(Bytes::new(AT_ONCE as u64)));
+        assert_eq!(meter.look(&mut table, 0), None, "the next look begins anew");
+    }
+
+    #[test]
     fn tasks_and_requests_that_were_sent_weigh_besides() {
         let sent = Sent::default();
-        let mut meter = ResourceMeter::new(sent.clone());
-        assert_eq!(meter.found_tasks(10).get(), 10 * TASK as u64);
+        let mut meter = ResourceMeter::new();
+        assert_eq!(meter.found_tasks(10, sent.n_bytes()).get(), 10 * TASK as u64);
         let request = |body: &'static str| {
             let body = http_body_util::Full::new(bytes::Bytes::from_static(body.as_bytes()));
             sent.count(&http::Request::get("http://a/").body(body).unwrap())
         };
         let two = (request(""), request("text"));
-        assert_eq!(meter.found_tasks(10).get(), (10 * TASK + BODY + 2) as u64);
+        assert_eq!(meter.found_tasks(10, sent.n_bytes()).get(), (10 * TASK + BODY + 2) as u64);
         drop(two);
-        assert_eq!(meter.found_tasks(0).get(), 0);
+        assert_eq!(meter.found_tasks(0, sent.n_bytes()).get(), 0);
     }
 }

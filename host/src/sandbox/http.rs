@@ -11,14 +11,15 @@ use steerage_core::excerpt::{self, excerpt};
 use steerage_core::outcome::Outcome;
 use tokio::sync::oneshot;
 use wasmtime::Store;
-use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
-use wasmtime_wasi_http::{Error, WasiBody, WasiHttpView, p2, p3};
+use wasmtime_wasi_http::{Error, WasiHttpView, p2, p3};
 
 use super::guest::Guest;
+use super::http02::{IncomingRequest, OutparamHandle, RequestHandle};
+use crate::body::Produced;
 use crate::call::Call;
 
 /// What a guest answers: a response, or in one line why there is none.
-pub type Answer = Result<http::Response<WasiBody>, String>;
+pub type Answer = Result<http::Response<Produced>, String>;
 
 /// Where the head of the response and its body go, once the guest has made them.
 #[derive(Debug)]
@@ -107,12 +108,11 @@ where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Error>,
 {
-    let scheme = if https { Scheme::Https } else { Scheme::Http };
-    let mut http = store.data_mut().http();
-    let request = http.new_incoming_request(scheme, request)?;
-    let out = http.new_response_outparam_from_callback(move |answer| {
-        head.send(answer.map_err(|code| refused(&code)));
-    })?;
+    let table = &mut store.data_mut().table;
+    let request = table.push(IncomingRequest::new(request, https))?;
+    let out = table.push(head)?;
+    let (request, out) =
+        (RequestHandle::new_own(request.rep()), OutparamHandle::new_own(out.rep()));
     proxy.wasi_http_incoming_handler().call_handle(store, request, out).await
 }
 
@@ -136,6 +136,7 @@ where
             let answer = match service.handle(accessor, request).await? {
                 Ok(response) => accessor
                     .with(|store| response.into_http(store, request_done))
+                    .map(|response| response.map(Produced::Boxed))
                     .map_err(|error| format!("its response cannot be sent: {error:#}")),
                 Err(code) => Err(refused(&code)),
             };
@@ -147,6 +148,6 @@ where
 }
 
 /// The error code that a guest returned instead of a response, which may carry any text of its own.
-fn refused(code: &impl fmt::Debug) -> String {
+pub(super) fn refused(code: &impl fmt::Debug) -> String {
     excerpt(excerpt::MESSAGE, format_args!("the guest returned error-code {code:?}"))
 }

@@ -20,8 +20,9 @@ use super::cgi;
 use super::cgi::environment::{Place, variables};
 use super::cgi::output::Output;
 use super::checked::MOST_PER_HOST_CALL;
+use super::context::{Context, MOST_RANDOM};
 use super::ending::{Finish, judge};
-use super::guest::{CoreGuest, Guest, MOST_RANDOM};
+use super::guest::{CoreGuest, Guest};
 use super::http::HeadSender;
 use super::limiter::Limiter;
 use super::linked::Pre;
@@ -83,8 +84,9 @@ impl Prepared {
         B::Error: Into<Error>,
     {
         let inquiry = *inquiry;
-        let (wasi, stdio, output) =
+        let (mut wasi, stdio, output) =
             self.program(call, inquiry.request, &inquiry.place, inquiry.head);
+        let wasi = Context::made(wasi.build());
         let _slots = self.take_slots();
         let mut store = Store::new(&self.engine, self.guest(wasi, stdio));
         store.limiter(|guest| &mut guest.limiter);
@@ -158,16 +160,16 @@ impl Prepared {
         request: http::Request<B>,
         place: &Place,
         head: HeadSender,
-    ) -> (WasiCtxBuilder, Arc<Stdio>, Output)
+    ) -> (WasiCtxBuilder, Stdio, Output)
     where
         B: Body<Data = bytes::Bytes> + Send + 'static,
         B::Error: Into<Error>,
     {
         let (parts, body) = request.into_parts();
-        let stdio = Stdio::new(self.log.clone(), self.generation, call.id);
+        let mut stdio = Stdio::new(self.log.clone(), self.generation, call.id);
         let output = Output::new(head);
         let mut wasi = WasiCtx::builder();
-        for (name, value) in variables(&parts, place, &self.service.env) {
+        for (name, value) in variables(&parts, place, &self.env) {
             wasi.env(name, value);
         }
         wasi.max_random_size(MOST_RANDOM)
@@ -178,9 +180,9 @@ impl Prepared {
         (wasi, stdio, output)
     }
 
-    pub(super) fn guest(&self, mut wasi: WasiCtxBuilder, stdio: Arc<Stdio>) -> Guest {
+    pub(super) fn guest(&self, wasi: Context, stdio: Stdio) -> Guest {
         let limiter = Limiter::new(self.limits.memory, self.memory.clone());
-        Guest::new(wasi.build(), self.outbound.for_instance(), limiter, stdio, self.linked.flavor)
+        Guest::new(wasi, self.outbound.for_instance(), limiter, stdio, self.linked.flavor)
     }
 
     pub(super) fn start_call<T>(&self, store: &mut Store<T>) -> wasmtime::Result<()> {

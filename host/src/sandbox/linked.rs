@@ -14,8 +14,9 @@ use wasmtime_wasi_http::p3::bindings::ServicePre;
 
 use super::compiler::Compiled;
 use super::engine::{self, Flavor, PoolSettings, Slots};
-use super::guest::{self, CoreGuest, Guest};
+use super::guest::{CoreGuest, Guest};
 use super::idle::Pool;
+use super::linker;
 use super::module::LoadError;
 use super::needs::Needs;
 use super::verdict::{Kind, Rejection};
@@ -77,8 +78,8 @@ pub(super) enum Pre {
 impl Links {
     /// Links for an engine without async features, which has this pool.
     pub(super) fn new(plain: Engine, pool: PoolSettings) -> wasmtime::Result<Self> {
-        let modules = guest::core_linker(&plain)?;
-        let components = guest::component_linker(&plain, Flavor::Plain)?;
+        let modules = linker::core_linker(&plain)?;
+        let components = linker::component_linker(&plain, Flavor::Plain)?;
         let slots = Pool::new(pool.slots.most());
         let plain = Lane { engine: plain, pool: slots, worth: 1, components };
         let (concurrent, restoring, live) = (OnceLock::new(), OnceLock::new(), Mutex::default());
@@ -154,7 +155,7 @@ impl Links {
     pub(super) fn restoring(&self) -> Option<&RestoringLane> {
         let make = || {
             let engine = engine::restoring(self.pool.largest_memory)?;
-            let components = guest::component_linker(&engine, Flavor::Restoring)?;
+            let components = linker::component_linker(&engine, Flavor::Restoring)?;
             Ok(RestoringLane { engine, components })
         };
         let made = self.restoring.get_or_init(|| {
@@ -177,7 +178,7 @@ impl Lane {
         let (engine, slots) = engine::running(Flavor::Concurrent, pool)
             .inspect_err(|error| tracing::error!(%error, "no engine for async features"))
             .ok()?;
-        let components = guest::component_linker(&engine, Flavor::Concurrent)
+        let components = linker::component_linker(&engine, Flavor::Concurrent)
             .inspect_err(|error| tracing::error!(%error, "no engine for async features"))
             .ok()?;
         // A call there is charged so many times more that the host has no more room for calls than

@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 use wasmtime::Engine;
 
 use super::compiler::{self, CompileError, Compiled, Compiler};
+use super::context::Environment;
 use super::engine::{self, EngineError, Flavor, PoolSettings, Slots};
 use super::guest::ServiceParts;
 use super::idle::{IdleInstances, InstanceSlots};
@@ -146,8 +147,9 @@ pub struct Prepared {
     pub(super) engine: Engine,
     pub(super) linked: Arc<Linked>,
     pub(super) limits: Limits,
-    /// What guests are made of that serve by a handler, with the environment of all.
+    /// What guests are made of that serve by a handler.
     pub(super) service: Arc<ServiceParts>,
+    pub(super) env: Environment,
     pub(super) generation: Generation,
     pub(super) instance: manifest::Instance,
     pub(super) slice: Fuel,
@@ -238,7 +240,7 @@ impl Sandbox {
             spec.charge.clone(),
         );
         let service = Arc::new(ServiceParts {
-            env: spec.env,
+            env: spec.env.into(),
             memory_limit: spec.limits.memory,
             memory: spec.memory.clone(),
             outbound: outbound.for_instance(),
@@ -267,6 +269,7 @@ impl Sandbox {
             restoring,
             linked,
             limits: spec.limits,
+            env: service.env.clone(),
             service,
             generation: spec.generation,
             instance: spec.instance,

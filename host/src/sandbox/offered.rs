@@ -1,5 +1,5 @@
 //! What the host offers to guests by name: the interfaces of WASI that it links, and the functions of
-//! preview 1. Kept beside `guest`, which links them; does not know their types.
+//! preview 1. Kept beside `linker`, which links them; does not know their types.
 
 use super::sections::Import;
 
@@ -60,7 +60,7 @@ fn is_among(names: &str, name: &str) -> bool {
 mod tests {
     use super::*;
     use crate::sandbox::engine::{self, Flavor, PoolSettings, Slots};
-    use crate::sandbox::guest;
+    use crate::sandbox::linker;
 
     #[test]
     fn the_functions_of_preview_1_are_those_that_are_linked() {
@@ -70,7 +70,7 @@ mod tests {
             largest_memory: steerage_core::units::Bytes::mebi(16),
         };
         let (engine, _) = engine::running(Flavor::Plain, &pool).unwrap();
-        let linker = guest::core_linker(&engine).unwrap();
+        let linker = linker::core_linker(&engine).unwrap();
         let mut linked: Vec<String> = Vec::new();
         for name in FUNCTIONS.split_ascii_whitespace() {
             let text = format!("(module (import \"{PREVIEW_1}\" \"{name}\" (func)))");

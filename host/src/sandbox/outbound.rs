@@ -56,8 +56,8 @@ pub struct Outbound {
     inner: Arc<Inner>,
     /// The turns of this instance's requests; made when it sends the first.
     turns: Option<Arc<Semaphore>>,
-    /// What its requests weigh that wait or are under way.
-    sent: Sent,
+    /// What its requests weigh that wait or are under way; made as late.
+    sent: Option<Sent>,
 }
 
 /// Whom the work on connections is charged to.
@@ -130,13 +130,13 @@ impl Outbound {
         let (files, names) = egress.for_app();
         let connections = Arc::default();
         let inner = Inner { policy, egress, files, names, connections, denials, charge };
-        Self { inner: Arc::new(inner), turns: None, sent: Sent::default() }
+        Self { inner: Arc::new(inner), turns: None, sent: None }
     }
 
     /// The same way out, for an instance of its own: requests of a call are counted apart.
     #[must_use]
     pub fn for_instance(&self) -> Self {
-        Self { inner: self.inner.clone(), turns: None, sent: Sent::default() }
+        Self { inner: self.inner.clone(), turns: None, sent: None }
     }
 
     /// Lets none of the requests begin that wait for their turn: the instance is over.
@@ -147,8 +147,8 @@ impl Outbound {
     }
 
     /// What the requests of this instance weigh that wait or are under way.
-    pub(super) fn sent(&self) -> Sent {
-        self.sent.clone()
+    pub(super) fn n_bytes_sent(&self) -> usize {
+        self.sent.as_ref().map_or(0, Sent::n_bytes)
     }
 }
 
@@ -352,7 +352,7 @@ impl WasiHttpHooks for Outbound {
     ) -> Box<dyn Future<Output = Result<Answer, Error>> + Send> {
         let turns = self.turns.get_or_insert_with(|| Arc::new(Semaphore::new(MOST_PER_CALL)));
         let turns = turns.clone();
-        let counted = self.sent.count(&request);
+        let counted = self.sent.get_or_insert_default().count(&request);
         let sent = self.inner.clone().send(request, options.unwrap_or_default(), turns);
         Box::new(async move {
             let answer = sent.await;

@@ -289,8 +289,8 @@ impl Prepared {
             restoring.note_missed();
             return None;
         };
-        let Idle { store, live, calls, made, restorer, slots } = idle;
-        store.data().stdio.start_call(call.id);
+        let Idle { mut store, live, calls, made, restorer, slots } = idle;
+        store.data_mut().stdio.start_call(call.id);
         Some(Serving { store, live: Some((live, made)), calls, restorer, slots })
     }
 }

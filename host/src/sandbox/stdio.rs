@@ -22,9 +22,19 @@ const LONGEST_LINE: usize = 16 << 10;
 /// Most bytes taken in one write.
 const WRITE_BUDGET: usize = 64 << 10;
 
-/// Both output streams of one instance.
+/// What one instance prints, and during which call.
 #[derive(Debug)]
 pub struct Stdio {
+    log: Arc<AppLog>,
+    generation: Generation,
+    call: CallId,
+    /// Made when the instance first asks for a stream: most calls print nothing.
+    streams: Option<Arc<Streams>>,
+}
+
+/// Both output streams of one instance.
+#[derive(Debug)]
+struct Streams {
     log: Arc<AppLog>,
     generation: Generation,
     state: Mutex<State>,
@@ -39,18 +49,38 @@ struct State {
 
 impl Stdio {
     /// The streams of an instance that serves `call` first.
-    pub fn new(log: Arc<AppLog>, generation: Generation, call: CallId) -> Arc<Self> {
-        let state = Mutex::new(State { call, out: Vec::new(), err: Vec::new() });
-        Arc::new(Self { log, generation, state })
+    #[must_use]
+    pub fn new(log: Arc<AppLog>, generation: Generation, call: CallId) -> Self {
+        Self { log, generation, call, streams: None }
     }
 
     /// From now on, lines belong to `call`.
-    pub fn start_call(&self, call: CallId) {
-        self.state().call = call;
+    pub fn start_call(&mut self, call: CallId) {
+        self.call = call;
+        if let Some(streams) = &self.streams {
+            streams.state().call = call;
+        }
     }
 
     /// Logs what is left of lines without an end.
     pub fn finish_call(&self) {
+        if let Some(streams) = &self.streams {
+            streams.finish_call();
+        }
+    }
+
+    /// One of the two streams, to give to the guest.
+    pub fn stream(&mut self, stream: Stream) -> LogStream {
+        let streams = self.streams.get_or_insert_with(|| {
+            let state = Mutex::new(State { call: self.call, out: Vec::new(), err: Vec::new() });
+            Arc::new(Streams { log: self.log.clone(), generation: self.generation, state })
+        });
+        LogStream { streams: streams.clone(), stream }
+    }
+}
+
+impl Streams {
+    fn finish_call(&self) {
         let mut state = self.state();
         for stream in [Stream::Stdout, Stream::Stderr] {
             let line = mem::take(state.buffer(stream));
@@ -58,11 +88,6 @@ impl Stdio {
                 self.push(state.call, stream, &line);
             }
         }
-    }
-
-    /// One of the two streams, to give to the guest.
-    pub fn stream(self: &Arc<Self>, stream: Stream) -> LogStream {
-        LogStream { stdio: self.clone(), stream }
     }
 
     fn write(&self, stream: Stream, mut bytes: &[u8]) {
@@ -124,7 +149,7 @@ impl State {
 /// One output stream of a guest.
 #[derive(Clone, Debug)]
 pub struct LogStream {
-    stdio: Arc<Stdio>,
+    streams: Arc<Streams>,
     stream: Stream,
 }
 
@@ -159,7 +184,7 @@ impl OutputStream for LogStream {
             let text = format!("a write of {n} bytes, where check-write allows {WRITE_BUDGET}");
             return Err(StreamError::trap(&text));
         }
-        self.stdio.write(self.stream, &bytes);
+        self.streams.write(self.stream, &bytes);
         Ok(())
     }
 
@@ -179,7 +204,7 @@ impl AsyncWrite for LogStream {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let bytes = bytes.get(..WRITE_BUDGET).unwrap_or(bytes);
-        self.stdio.write(self.stream, bytes);
+        self.streams.write(self.stream, bytes);
         Poll::Ready(Ok(bytes.len()))
     }
 

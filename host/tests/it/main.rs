@@ -40,6 +40,7 @@ mod held;
 mod host_calls;
 mod host_calls_http;
 mod http;
+mod http02;
 mod knobs;
 mod limits;
 mod lineage;

@@ -36,6 +36,7 @@ const LEVELS: &[(&str, u32)] = &[
     ("budget", 1),
     ("io_charge", 1),
     ("telemetry", 1),
+    ("body", 0),
     ("call", 0),
     ("document", 0),
     ("flow", 0),

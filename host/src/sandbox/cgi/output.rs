@@ -17,6 +17,7 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 use wasmtime_wasi_http::Error;
 
 use super::head::Incomplete;
+use crate::body::Produced;
 use crate::sandbox::BODY_CHUNK;
 use crate::sandbox::http::HeadSender;
 use crate::sandbox::pace;
@@ -127,7 +128,7 @@ fn read_head(
     let (chunks, taken) = mpsc::channel(CHUNKS_AHEAD);
     let body = Chunks { taken }.map_err(|never: std::convert::Infallible| match never {});
     let body = body.map_err(|error: Error| error).boxed_unsync();
-    head.send(Ok(response.map(|()| body)));
+    head.send(Ok(response.map(|()| Produced::Boxed(body))));
     if !rest.is_empty() && chunks.try_send(rest).is_err() {
         return Err(StreamError::Closed);
     }

@@ -28,7 +28,6 @@ const KNOWN: &[(&str, &[&str])] = &[
             "member::settle",
             "request",
             "respond",
-            "sandbox::checked",
             "sandbox::idle",
             "sandbox::needs",
             "serve",

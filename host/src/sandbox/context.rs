@@ -1,0 +1,48 @@
+//! The context of `wasmtime-wasi` that the functions of a guest work on: made when one of them is first
+//! called, since it costs ten allocations and a seeded generator, and a small service needs none of it.
+//! Does not know requests: what a program is told is put into its context by whoever runs it.
+
+use std::sync::Arc;
+
+use wasmtime_wasi::WasiCtx;
+
+use super::stdio::Stdio;
+use crate::telemetry::logs::Stream;
+
+/// Most random bytes asked for at once: as many as browsers give. They take a good part of 100 us.
+pub(super) const MOST_RANDOM: u64 = 64 << 10;
+
+/// The environment of an app's guests, shared by its instances.
+pub(super) type Environment = Arc<[(String, String)]>;
+
+/// A context, or what one is made of.
+pub(super) struct Context {
+    /// Apart from its guest, which is moved.
+    made: Option<Box<WasiCtx>>,
+    env: Option<Environment>,
+}
+
+impl Context {
+    /// A context that is made when it is first asked for.
+    pub(super) fn later(env: Environment) -> Self {
+        Self { made: None, env: Some(env) }
+    }
+
+    /// A context that there is.
+    pub(super) fn made(wasi: WasiCtx) -> Self {
+        Self { made: Some(Box::new(wasi)), env: None }
+    }
+
+    /// The context, made now where there is none; its output goes to `stdio`.
+    pub(super) fn get(&mut self, stdio: &mut Stdio) -> &mut WasiCtx {
+        let env = &mut self.env;
+        self.made.get_or_insert_with(|| {
+            let mut wasi = WasiCtx::builder();
+            wasi.max_random_size(MOST_RANDOM)
+                .envs(&env.take().unwrap_or_default())
+                .stdout(stdio.stream(Stream::Stdout))
+                .stderr(stdio.stream(Stream::Stderr));
+            Box::new(wasi.build())
+        })
+    }
+}

@@ -1,0 +1,191 @@
+//! A body that a guest of 0.2 writes: of its response, or of a request to somebody else.
+//! Does not bound its whole length, and does not know who reads it.
+
+use std::future::{poll_fn, ready};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use wasmtime_wasi::p2::{DynOutputStream, OutputStream, Pollable, StreamError, StreamResult};
+use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
+use wasmtime_wasi_http::p2::body::StreamContext;
+
+use crate::body::{self, Reader, Writer};
+
+/// A body that a guest writes.
+pub(in crate::sandbox) struct OutgoingBody {
+    writer: Writer,
+    length: Length,
+    is_stream_taken: bool,
+}
+
+/// How long a body is said to be, and by what.
+#[derive(Clone, Copy)]
+struct Length {
+    of: StreamContext,
+    announced: Option<u64>,
+}
+
+/// The stream through which a body is written.
+struct Stream {
+    writer: Writer,
+    length: Length,
+}
+
+impl OutgoingBody {
+    /// A body of so many bytes, if that was announced, and the end to read it from.
+    pub(in crate::sandbox) fn new(of: StreamContext, announced: Option<u64>) -> (Self, Reader) {
+        let (writer, reader) = body::channel();
+        let length = Length { of, announced };
+        (Self { writer, length, is_stream_taken: false }, reader)
+    }
+
+    /// The stream to write it through, once.
+    pub(in crate::sandbox) fn take_stream(&mut self) -> Option<DynOutputStream> {
+        if self.is_stream_taken {
+            return None;
+        }
+        self.is_stream_taken = true;
+        Some(Box::new(Stream { writer: self.writer.clone(), length: self.length }))
+    }
+
+    /// The guest says that there is more, and that it will not come: whoever reads the body must not
+    /// take what there is for the whole.
+    pub(in crate::sandbox) fn abort(self) {
+        self.writer.abort();
+    }
+
+    /// The guest says that this is all of it.
+    ///
+    /// # Errors
+    /// It is not as long as was announced.
+    pub(in crate::sandbox) fn finish(self, trailers: Option<HeaderMap>) -> Result<(), ErrorCode> {
+        let n_written = self.writer.n_written();
+        if self.length.announced.is_some_and(|announced| announced != n_written) {
+            self.writer.abort();
+            return Err(self.length.of.as_body_size_error(n_written));
+        }
+        self.writer.finish(trailers);
+        Ok(())
+    }
+}
+
+impl Drop for OutgoingBody {
+    /// A body that goes with its guest. Whoever reads a response asks how its guest ended; whoever reads
+    /// a request only sees the end.
+    fn drop(&mut self) {
+        match self.length.of {
+            StreamContext::Response => self.writer.finish(None),
+            StreamContext::Request => self.writer.abort(),
+        }
+    }
+}
+
+impl OutputStream for Stream {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        let (asked, room) = (bytes.len(), self.check_write()?);
+        if asked > room {
+            let text = format!("a write of {asked} bytes, where check-write allows {room}");
+            return Err(StreamError::trap(&text));
+        }
+        let n_written = self.writer.write(bytes).map_err(|_| StreamError::Closed)?;
+        // What is too much goes out with the rest: whoever reads the body says how long it is.
+        if self.length.announced.is_some_and(|announced| n_written > announced) {
+            let error = self.length.of.as_body_size_error(n_written);
+            return Err(StreamError::LastOperationFailed(error.into()));
+        }
+        Ok(())
+    }
+
+    /// What is written is on its way already.
+    fn flush(&mut self) -> StreamResult<()> {
+        self.check_write().map(drop)
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        self.writer.room().map_err(|_| StreamError::Closed)
+    }
+
+    // What `async_trait` would make of these, but that nothing is boxed where there is no need to wait.
+    fn blocking_write_and_flush<'s, 'f>(&'s mut self, mut bytes: Bytes) -> Written<'f>
+    where
+        's: 'f,
+        Self: 'f,
+    {
+        if matches!(self.check_write(), Ok(room) if room > 0 && room >= bytes.len()) {
+            return match self.write(bytes) {
+                Err(error) => Box::pin(ready(Err(error))),
+                Ok(()) if self.must_wait() => Box::pin(async {
+                    self.ready().await;
+                    Ok(())
+                }),
+                Ok(()) => Box::pin(AllWritten),
+            };
+        }
+        Box::pin(async move {
+            loop {
+                let room = self.write_ready().await?;
+                let piece = bytes.split_to(room.min(bytes.len()));
+                self.write(piece)?;
+                if bytes.is_empty() {
+                    break;
+                }
+            }
+            self.ready().await;
+            Ok(())
+        })
+    }
+
+    fn cancel<'s, 'f>(&'s mut self) -> Waited<'f>
+    where
+        's: 'f,
+        Self: 'f,
+    {
+        Box::pin(Done)
+    }
+}
+
+impl Pollable for Stream {
+    fn ready<'s, 'f>(&'s mut self) -> Waited<'f>
+    where
+        's: 'f,
+        Self: 'f,
+    {
+        if self.must_wait() {
+            return Box::pin(poll_fn(|context| self.writer.poll_room(context)));
+        }
+        Box::pin(Done)
+    }
+}
+
+impl Stream {
+    fn must_wait(&self) -> bool {
+        self.writer.room() == Ok(0)
+    }
+}
+
+type Waited<'f> = Pin<Box<dyn Future<Output = ()> + Send + 'f>>;
+type Written<'f> = Pin<Box<dyn Future<Output = StreamResult<()>> + Send + 'f>>;
+
+/// Nothing to wait for. Has no size, so that boxing it allocates nothing.
+struct Done;
+
+/// The same of a write.
+struct AllWritten;
+
+impl Future for Done {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Ready(())
+    }
+}
+
+impl Future for AllWritten {
+    type Output = StreamResult<()>;
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<StreamResult<()>> {
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,0 +1,87 @@
+//! A request as a guest of 0.2 sees it: the head as the host read it, its headers made into fields when
+//! the guest first asks for them, its body boxed when the guest takes it.
+//! Does not read the body.
+
+use std::mem;
+
+use bytes::Bytes;
+use http::HeaderValue;
+use http::header::HOST;
+use http::request::Parts;
+use http_body::Body;
+use http_body_util::BodyExt;
+use wasmtime_wasi_http::{Error, FieldMap, WasiBody, WasiHttpHooks};
+
+use crate::body::Produced;
+
+/// A request that a guest may ask about.
+pub(in crate::sandbox) struct IncomingRequest {
+    pub(in crate::sandbox) head: Parts,
+    pub(in crate::sandbox) https: bool,
+    headers: Headers,
+    body: Unread,
+}
+
+enum Unread {
+    Taken,
+    /// Most requests have no body, and what is none needs no box.
+    Nothing,
+    Coming(WasiBody),
+}
+
+enum Headers {
+    /// Those of the head; nobody has asked for them yet.
+    InHead,
+    /// Those a guest may see, and the host, which it is told as the authority.
+    Made(FieldMap, Option<HeaderValue>),
+}
+
+impl IncomingRequest {
+    /// A request that came in, over TLS or not.
+    pub(in crate::sandbox) fn new<B>(request: http::Request<B>, https: bool) -> Self
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Error>,
+    {
+        let (head, body) = request.into_parts();
+        let body = if body.is_end_stream() {
+            Unread::Nothing
+        } else {
+            Unread::Coming(body.map_err(Into::into).boxed_unsync())
+        };
+        Self { head, https, headers: Headers::InHead, body }
+    }
+
+    /// The headers that the guest may see, as fields that it cannot change.
+    pub(in crate::sandbox) fn headers(&mut self, hooks: &mut dyn WasiHttpHooks) -> FieldMap {
+        if let Headers::Made(fields, _) = &self.headers {
+            return fields.clone();
+        }
+        let headers = mem::take(&mut self.head.headers);
+        let host = headers.get(HOST).cloned();
+        let fields = FieldMap::new_immutable(hooks, headers);
+        self.headers = Headers::Made(fields.clone(), host);
+        fields
+    }
+
+    /// Whom the request is for.
+    pub(in crate::sandbox) fn authority(&self) -> Option<String> {
+        if let Some(authority) = self.head.uri.authority() {
+            return Some(authority.as_str().to_owned());
+        }
+        let host = match &self.headers {
+            Headers::InHead => self.head.headers.get(HOST),
+            Headers::Made(_, host) => host.as_ref(),
+        };
+        host.and_then(|host| host.to_str().ok()).map(str::to_owned)
+    }
+
+    /// The body, once.
+    pub(in crate::sandbox) fn take_body(&mut self) -> Option<WasiBody> {
+        match mem::replace(&mut self.body, Unread::Taken) {
+            Unread::Taken => None,
+            Unread::Nothing => Some(Produced::Nothing.boxed_unsync()),
+            Unread::Coming(body) => Some(body),
+        }
+    }
+}
