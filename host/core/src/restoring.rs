@@ -7,7 +7,7 @@ const MISSES: u32 = 16;
 /// The most instances of one deployment that are restored, those that run included.
 pub const MOST_LIVE: u32 = 64;
 /// So many instances may be lost while it is found out what a component leaves behind.
-const LOSSES: u64 = 64;
+const LOSSES: u64 = 200;
 /// Later, each that is made must have served so many calls on average: what making one costs is then
 /// less than half of what restoring saves.
 const CALLS_EACH: u64 = 32;
