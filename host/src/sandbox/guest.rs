@@ -24,6 +24,9 @@ use super::stdio::Stdio;
 use crate::budget::Account;
 use crate::telemetry::logs::AppLog;
 
+/// Resources that a small call has at once: room for them is made in one piece.
+const FEW_RESOURCES: usize = 8;
+
 /// The data of a store that runs a component.
 #[expect(missing_debug_implementations, reason = "the contexts of wasmtime-wasi have none")]
 pub struct Guest {
@@ -71,7 +74,7 @@ impl Guest {
         stdio: Stdio,
         flavor: Flavor,
     ) -> Self {
-        let mut table = ResourceTable::new();
+        let mut table = ResourceTable::with_capacity(FEW_RESOURCES);
         table.set_max_capacity(MOST_RESOURCES);
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(MOST_FIELDS);
