@@ -243,6 +243,12 @@ impl Account {
         Bytes::new(self.held.load(Ordering::Relaxed))
     }
 
+    /// Whether instances that only wait should be given up.
+    #[must_use]
+    pub fn is_tight(&self) -> bool {
+        self.memory.is_tight()
+    }
+
     /// Whether the app may have another call: not while the process uses too much that no app holds.
     ///
     /// # Errors

@@ -83,8 +83,9 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Completions(args) => completions(&args),
         Command::Compile(args) => {
             let largest_memory = Bytes::new(args.largest_memory);
-            let Compile { wasm, out, memory, soon: is_soon, .. } = args;
-            child::compile(&child::Task { wasm, out, memory, largest_memory, is_soon })
+            let Compile { wasm, out, memory, soon: is_soon, restoring: is_restoring, .. } = args;
+            let bounds = child::Task { wasm, out, memory, largest_memory, is_soon, is_restoring };
+            child::compile(&bounds)
         }
     }
 }

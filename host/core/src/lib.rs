@@ -28,6 +28,7 @@ pub mod pack;
 pub mod place;
 pub mod reconcile;
 pub mod replicas;
+pub mod restoring;
 pub mod retry;
 pub mod route;
 pub mod sheet;

@@ -331,7 +331,7 @@ impl From<CompileError> for Refusal {
                 Self::new(Cause::CompileFailed, detail)
             }
             CompileError::Full { .. } => Self::disk_full(&error),
-            CompileError::Io { .. } => Self::internal(&error),
+            CompileError::Io { .. } | CompileError::Unfit(_) => Self::internal(&error),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use steerage_core::id::{AppName, Generation};
 use steerage_core::limits::LimitsPolicy;
-use steerage_core::manifest::Manifest;
+use steerage_core::manifest::{Instance, Manifest};
 use steerage_core::units::show_duration;
 
 use super::{secrets, wire};
@@ -78,6 +78,7 @@ pub(super) fn detail(
         description: manifest.description,
         limits: limits(&manifest.limits),
         reuse: manifest.instance.reuse.get(),
+        instances: instances(app, &manifest.instance),
         weight: manifest.weight.get(),
         env: manifest.env.into_keys().collect(),
         allowed_outbound_hosts: texts(&manifest.allowed_outbound_hosts),
@@ -87,6 +88,19 @@ pub(super) fn detail(
         taken_back: None,
         replicas: None,
     })
+}
+
+/// How its calls get their instances, and why not as was asked for.
+fn instances(app: &App, asked: &Instance) -> wire::Instances {
+    // What is not mapped has not been tried yet, or not for a while.
+    let deployed = app.deployed();
+    let unfit = deployed.as_ref().and_then(|deployed| deployed.prepared.unfit());
+    let made = match (asked.is_restored(), unfit) {
+        (true, None) => wire::Made::Restored,
+        (false, _) if asked.reuse.get() > 1 => wire::Made::Reused,
+        _ => wire::Made::New,
+    };
+    wire::Instances { made, in_the_way: unfit.map(ToString::to_string) }
 }
 
 fn deployment(current: &App, record: &DeploymentRecord) -> wire::Deployment {

@@ -4,6 +4,7 @@
 
 mod canary;
 mod fleet;
+mod instances;
 mod problem;
 mod time;
 mod usage;
@@ -17,6 +18,7 @@ pub use self::fleet::{
     FleetChanged, HostSummary, Hosts, Plan, PlannedMove, Replica, Replicas, ScaleRequest,
     StandingRequest, Unplaced,
 };
+pub use self::instances::{Instances, Made};
 pub use self::problem::{Mistake, Problem};
 pub use self::usage::{AppUsage, HostUsage, Usage};
 
@@ -184,6 +186,9 @@ pub struct AppDetail {
     pub limits: Limits,
     /// Calls one instance may serve; 1 means a fresh one for each.
     pub reuse: u32,
+    /// How its calls get their instances.
+    #[serde(default)]
+    pub instances: Instances,
     /// Its share of a busy host.
     pub weight: u32,
     /// The names of its environment. Values are secrets and stay where they are.

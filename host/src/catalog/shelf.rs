@@ -302,9 +302,9 @@ impl Shelf {
         spec: Spec,
         is_fresh: bool,
     ) -> Result<Option<Prepared>, ShelfError> {
-        let sandbox = &self.parts().sandbox;
+        let Parts { sandbox, blobs, .. } = self.parts();
         let Some(compiled) = sandbox.compiler().cached(digest) else { return Ok(None) };
-        match sandbox.load(&compiled, spec) {
+        match sandbox.load(&compiled, blobs.path(&digest), spec) {
             Err(error) if is_fresh && error.is_damage() => Err(error.into_rejection().into()),
             Err(error) if error.is_damage() => {
                 tracing::warn!(%digest, error = chain(&error), "compiled code is damaged");

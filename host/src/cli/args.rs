@@ -375,6 +375,9 @@ pub struct Compile {
     /// Compile soon rather than to be fast.
     #[arg(long)]
     pub soon: bool,
+    /// Compile it so that its instances can be put back after a call.
+    #[arg(long)]
+    pub restoring: bool,
 }
 
 #[cfg(test)]
@@ -462,9 +465,10 @@ mod tests {
 
     #[test]
     fn the_compile_child_is_called_as_the_host_calls_it() {
-        let line = "steerage compile a.wasm --out b --memory 9 --largest-memory 8 --soon";
+        let line =
+            "steerage compile a.wasm --out b --memory 9 --largest-memory 8 --soon --restoring";
         let Ok(Command::Compile(compile)) = parse(line) else { panic!("not a compile") };
         assert_eq!((compile.out, compile.memory), (PathBuf::from("b"), 9));
-        assert_eq!((compile.largest_memory, compile.soon), (8, true));
+        assert_eq!((compile.largest_memory, compile.soon, compile.restoring), (8, true, true));
     }
 }

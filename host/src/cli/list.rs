@@ -119,7 +119,7 @@ fn facts(screen: Screen, detail: &wire::AppDetail, now: u64) -> String {
         ),
     );
     facts.add("weight", detail.weight.to_string());
-    facts.add("instances", reuse(detail.reuse));
+    facts.add("instances", instances(detail.reuse, &detail.instances));
     facts.add("environment", detail.env.join(" "));
     facts.add("may call", detail.allowed_outbound_hosts.join("\n"));
     // Each host counts its own.
@@ -148,10 +148,12 @@ fn facts(screen: Screen, detail: &wire::AppDetail, now: u64) -> String {
     facts.render()
 }
 
-fn reuse(n_calls: u32) -> String {
-    match n_calls {
-        0 | 1 => "fresh for each call".to_owned(),
-        n_calls => format!("each serves up to {n_calls} calls"),
+fn instances(n_calls: u32, instances: &wire::Instances) -> String {
+    match (n_calls, instances.made, &instances.in_the_way) {
+        (2.., ..) => format!("each serves up to {n_calls} calls"),
+        (_, wire::Made::Restored, _) => "fresh for each call, restored".to_owned(),
+        (_, _, None) => "fresh for each call, new".to_owned(),
+        (_, _, Some(why)) => format!("fresh for each call, new\nnot restored: {why}"),
     }
 }
 
@@ -232,6 +234,10 @@ mod tests {
                 response_body_bytes: 100 << 20,
             },
             reuse: 1,
+            instances: wire::Instances {
+                made: wire::Made::New,
+                in_the_way: Some("it makes resources of its own".to_owned()),
+            },
             weight: 1,
             env: Vec::new(),
             allowed_outbound_hosts: vec!["https://api.example.com".to_owned()],
@@ -253,7 +259,8 @@ mod tests {
                         concurrency 100, queue 1000
                         request body 10MiB, response body 100MiB
             weight      1
-            instances   fresh for each call
+            instances   fresh for each call, new
+                        not restored: it makes resources of its own
             may call    https://api.example.com
             calls       12.3k, of which 2 failed, 0 were answered 5xx, 0 refused; 1 running, 0 waiting
             used        123M fuel, 1.5 s of CPU, at most 1.1 MiB at once"#]]

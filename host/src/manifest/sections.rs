@@ -44,7 +44,7 @@ pub(super) const KEYS: [(&str, &[&str]); 9] = [
         "limits",
         &["memory", "fuel", "timeout", "concurrency", "queue", "request_body", "response_body"],
     ),
-    ("instance", &["reuse", "max_age", "max_growth"]),
+    ("instance", &["reuse", "fresh", "max_age", "max_growth"]),
     ("share", &["weight"]),
     ("replicas", &["min", "max"]),
     ("resources", &["cpu", "memory"]),
@@ -200,6 +200,7 @@ fn instance(top: &Section<'_, '_>, findings: &mut Findings<'_>) -> Instance {
         refuse_unknown(&section, "instance", findings);
         let reuse = section.get("reuse").and_then(|entry| entry.count(1..=MAX_REUSE, findings));
         set(&mut instance.reuse, reuse.and_then(NonZeroU32::new));
+        set(&mut instance.fresh, section.get("fresh").and_then(|entry| entry.parsed(findings)));
         let max_age = section.get("max_age").and_then(|entry| duration(&entry, findings));
         set(&mut instance.max_age, max_age);
         let max_growth = section.get("max_growth").and_then(|entry| entry.amount(findings));

@@ -12,8 +12,9 @@ use wasmtime::Module;
 use wasmtime::component::Component;
 
 use super::compiler::Report;
-use super::engine;
+use super::engine::{self, Flavor};
 use super::examine::examine;
+use super::restore::qualify;
 use super::verdict::{Kind, Rejection, Shape};
 
 /// What the child is told on its command line.
@@ -29,6 +30,8 @@ pub struct Task {
     pub largest_memory: Bytes,
     /// Whether to compile soon rather than to be fast.
     pub is_soon: bool,
+    /// Whether to compile it so that its instances can be put back after a call.
+    pub is_restoring: bool,
 }
 
 /// Compiles and prints a report. The process should exit right after.
@@ -44,7 +47,7 @@ pub fn compile(task: &Task) -> anyhow::Result<()> {
             Err(error) if is_full(&error) => Report::Full,
             Err(error) => return Err(error.into()),
         },
-        Err(rejection) => Report::Rejected(rejection),
+        Err(report) => report,
     };
     let mut stdout = std::io::stdout().lock();
     serde_json::to_writer(&mut stdout, &report)?;
@@ -66,11 +69,21 @@ fn confine(memory: u64) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn make(bytes: &[u8], task: &Task) -> anyhow::Result<Result<(Shape, Vec<u8>), Rejection>> {
+/// The code, or what to report instead.
+fn make(bytes: &[u8], task: &Task) -> anyhow::Result<Result<(Shape, Vec<u8>), Report>> {
     let shape = match examine(bytes, task.largest_memory) {
         Ok(shape) => shape,
-        Err(rejection) => return Ok(Err(rejection)),
+        Err(rejection) => return Ok(Err(Report::Rejected(rejection))),
     };
+    if task.is_restoring {
+        let rewritten = match qualify::rewrite(bytes) {
+            Ok(rewritten) => rewritten,
+            Err(unfit) => return Ok(Err(Report::Unfit(unfit))),
+        };
+        let engine = engine::compiling(Flavor::Restoring, task.largest_memory, task.is_soon)?;
+        let code = engine.precompile_component(&rewritten);
+        return Ok(code.map(|code| (shape, code)).map_err(|error| invalid(&error)));
+    }
     let engine = engine::compiling(shape.flavor, task.largest_memory, task.is_soon)?;
     let code = if shape.kind == Kind::CgiModule {
         Module::from_binary(&engine, bytes).and_then(|module| module.serialize())
@@ -80,8 +93,8 @@ fn make(bytes: &[u8], task: &Task) -> anyhow::Result<Result<(Shape, Vec<u8>), Re
     Ok(code.map(|code| (shape, code)).map_err(|error| invalid(&error)))
 }
 
-fn invalid(error: &wasmtime::Error) -> Rejection {
-    Rejection::Invalid { detail: format!("{error:#}") }
+fn invalid(error: &wasmtime::Error) -> Report {
+    Report::Rejected(Rejection::Invalid { detail: format!("{error:#}") })
 }
 
 fn is_full(error: &std::io::Error) -> bool {

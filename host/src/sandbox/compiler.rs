@@ -16,6 +16,7 @@ use steerage_core::units::Bytes;
 use tokio::process::Command;
 use tokio::sync::{Mutex, Semaphore};
 
+use super::restore::unfit::Unfit;
 use super::trust;
 use super::verdict::{Rejection, Shape};
 
@@ -60,6 +61,9 @@ pub enum CompileError {
     /// The component cannot run here, whatever the settings.
     #[error("{0}")]
     Rejected(Rejection),
+    /// Its instances cannot be restored.
+    #[error("its instances cannot be restored: {0}")]
+    Unfit(Unfit),
     /// Compiling took longer than allowed and was stopped.
     #[error("compiling {digest} took longer than {limit:?} and was stopped")]
     TimedOut {
@@ -104,6 +108,8 @@ pub enum CompileError {
 pub(super) enum Report {
     Compiled(Shape),
     Rejected(Rejection),
+    /// Its instances cannot be restored, which was asked for.
+    Unfit(Unfit),
     /// There was no room on the disk for the code.
     Full,
 }
@@ -149,9 +155,35 @@ impl Compiler {
         if let Some(compiled) = self.cached(digest) {
             return Ok(compiled);
         }
-        let shape = self.run_child(digest, wasm).await?;
+        let (shape, part) = self.run_child(digest, wasm, false).await?;
+        self.publish(digest, &part, &shape)?;
         drop((turn, alone));
         Ok(Compiled { digest, shape, code: self.code_path(digest), fresh: true })
+    }
+
+    /// The compiled code by which instances of the component at `wasm` can be restored, from the cache
+    /// where it is there. Waits for no other component; the caller bounds how many are compiled.
+    ///
+    /// # Errors
+    /// See [`CompileError`].
+    pub(super) async fn compile_restoring(
+        &self,
+        digest: Digest,
+        wasm: &Path,
+    ) -> Result<PathBuf, CompileError> {
+        let code = self.restoring_path(digest);
+        if trust::check_file(&code).is_ok() {
+            return Ok(code);
+        }
+        let (_, part) = self.run_child(digest, wasm, true).await?;
+        fs::rename(&part, &code).map_err(|source| io_error("write", &code, source))?;
+        Ok(code)
+    }
+
+    /// Removes such code, which cannot be used.
+    pub(super) fn discard_restoring(&self, digest: Digest) {
+        // It may never have been compiled.
+        drop(fs::remove_file(self.restoring_path(digest)));
     }
 
     /// Removes cached code that has been there since before `since` and that nobody needs, unless
@@ -187,6 +219,7 @@ impl Compiler {
         // It may never have been compiled.
         drop(fs::remove_file(self.code_path(digest)));
         drop(fs::remove_file(self.shape_path(digest)));
+        self.discard_restoring(digest);
     }
 
     /// The component's compiled code, if it is in the cache.
@@ -211,7 +244,13 @@ impl Compiler {
         lock
     }
 
-    async fn run_child(&self, digest: Digest, wasm: &Path) -> Result<Shape, CompileError> {
+    /// Compiles into a file that has yet to be given its name.
+    async fn run_child(
+        &self,
+        digest: Digest,
+        wasm: &Path,
+        is_restoring: bool,
+    ) -> Result<(Shape, PathBuf), CompileError> {
         let part = self.folder.join(format!("{}.{:016x}.part", digest.hex(), fastrand::u64(..)));
         let child = Command::new(&self.settings.program)
             .arg("compile")
@@ -223,6 +262,7 @@ impl Compiler {
             .arg("--largest-memory")
             .arg(self.settings.largest_memory.get().to_string())
             .args(self.settings.is_soon.then_some("--soon"))
+            .args(is_restoring.then_some("--restoring"))
             // A component that takes over the compiler finds no secret of the host's there.
             .env_clear()
             .stdin(Stdio::null())
@@ -237,9 +277,7 @@ impl Compiler {
             // Nothing half-made stays behind. The file may well not be there.
             drop(fs::remove_file(&part));
         }
-        let shape = result?;
-        self.publish(digest, &part, &shape)?;
-        Ok(shape)
+        Ok((result?, part))
     }
 
     fn read_report(
@@ -255,6 +293,7 @@ impl Compiler {
         match serde_json::from_slice(&output.stdout) {
             Ok(Report::Compiled(shape)) if output.status.success() => Ok(shape),
             Ok(Report::Rejected(rejection)) => Err(CompileError::Rejected(rejection)),
+            Ok(Report::Unfit(unfit)) => Err(CompileError::Unfit(unfit)),
             Ok(Report::Full) => Err(self.full(digest)),
             Ok(Report::Compiled(_)) | Err(_) => Err(CompileError::Died {
                 digest,
@@ -287,6 +326,10 @@ impl Compiler {
 
     fn code_path(&self, digest: Digest) -> PathBuf {
         self.folder.join(format!("{}.cwasm", digest.hex()))
+    }
+
+    fn restoring_path(&self, digest: Digest) -> PathBuf {
+        self.folder.join(format!("{}.restoring.cwasm", digest.hex()))
     }
 
     fn shape_path(&self, digest: Digest) -> PathBuf {

@@ -1,11 +1,13 @@
 //! The Wasmtime engines of this process: what code is compiled for and the pools instances live in.
 //! Does not know components, calls or limits of an app.
 //!
-//! There are two. The component model's async features make Wasmtime keep a record of tasks around
+//! There are three. The component model's async features make Wasmtime keep a record of tasks around
 //! every call into a guest and out of it, which each small call would pay for; so what does
-//! not use them, nearly all there is, runs on an engine without.
+//! not use them, nearly all there is, runs on an engine without. And instances that are put back after a
+//! call live in memories of our own (`restore`), which no pool of Wasmtime's has.
 
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use steerage_core::machine::{self, LEAST_SLOTS};
@@ -14,6 +16,8 @@ use wasmtime::{
     Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig,
     WasmFeatures,
 };
+
+use super::restore::memory::Creator;
 
 /// Bytes of each table kept resident and reset by copying instead of being unmapped.
 const TABLE_KEEP_RESIDENT: usize = 64 << 10;
@@ -68,7 +72,7 @@ pub fn ready_thread() {
     Engine::tls_eager_initialize();
 }
 
-/// Which of the two engines code is for.
+/// Which of the engines code is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Flavor {
@@ -76,6 +80,8 @@ pub enum Flavor {
     Plain,
     /// With them.
     Concurrent,
+    /// Without them, for instances that are put back after a call; such code was rewritten for it.
+    Restoring,
 }
 
 /// Why the engine could not be built.
@@ -121,6 +127,10 @@ fn code_config(flavor: Flavor, largest_memory: Bytes) -> Config {
         .memory_guard_size(machine::guard(largest_memory).get())
         // Only native debuggers need it, and it makes compiled code larger.
         .native_unwind_info(false);
+    if flavor == Flavor::Restoring {
+        // Wasmtime can lay such an image under memories of its own only.
+        config.memory_init_cow(false);
+    }
     config
 }
 
@@ -157,6 +167,18 @@ pub fn running(flavor: Flavor, settings: &PoolSettings) -> Result<(Engine, u32),
             Err(_) => slots /= 2,
         }
     }
+}
+
+/// The engine for instances that are restored. It has no pool and no slots.
+///
+/// # Errors
+/// When Wasmtime does not support this machine.
+pub(super) fn restoring(largest_memory: Bytes) -> wasmtime::Result<Engine> {
+    let mut config = code_config(Flavor::Restoring, largest_memory);
+    config
+        .allocation_strategy(InstanceAllocationStrategy::OnDemand)
+        .with_host_memory(Arc::new(Creator));
+    Engine::new(&config)
 }
 
 /// How many slots one instance with so many memories and tables takes.

@@ -13,6 +13,7 @@ use super::engine::{
     self, Flavor, MOST_CORE_INSTANCES, MOST_MEMORIES, MOST_TABLES, TABLE_ELEMENTS,
 };
 use super::needs::Needs;
+use super::restore::qualify;
 use super::sections::Sections;
 use super::verdict::{self, Kind, Rejection, Shape};
 
@@ -59,7 +60,9 @@ pub fn examine(bytes: &[u8], largest_memory: Bytes) -> Result<Shape, Rejection> 
         limit: u64::from(MOST_CORE_INSTANCES),
     })?;
     check_room(&needs, largest_memory)?;
-    Ok(Shape { kind, flavor, needs })
+    let mut shape = Shape { kind, flavor, needs, unfit: None };
+    shape.unfit = qualify::examine(bytes, &shape);
+    Ok(shape)
 }
 
 /// Validates for the engine without async features, and where those are missing for the other.

@@ -1,18 +1,31 @@
 //! What a store holds for one guest. Does not know what functions a guest may call.
 
+use std::sync::Arc;
+
+use steerage_core::id::{CallId, Generation};
+use steerage_core::units::Bytes;
 use wasmtime::StoreContextMut;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::p1::WasiP1Ctx;
+use wasmtime_wasi::p2::pipe::{ClosedInputStream, ClosedOutputStream};
+use wasmtime_wasi::p2::{DynInputStream, DynOutputStream};
 use wasmtime_wasi::{WasiCtxView, WasiView};
+use wasmtime_wasi_http::p2::body::StreamContext;
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-use super::context::Context;
+use super::context::{Context, Environment};
 use super::engine::Flavor;
 use super::held::{MOST_FIELDS, MOST_RESOURCES, ResourceMeter};
+use super::http02::OutgoingBody;
 use super::limiter::Limiter;
 use super::outbound::Outbound;
 use super::pace::Watched;
 use super::stdio::Stdio;
+use crate::budget::Account;
+use crate::telemetry::logs::AppLog;
+
+/// Resources that a small call has at once: room for them is made in one piece.
+const FEW_RESOURCES: usize = 8;
 
 /// The data of a store that runs a component.
 #[expect(missing_debug_implementations, reason = "the contexts of wasmtime-wasi have none")]
@@ -27,6 +40,29 @@ pub struct Guest {
     pub(super) stdio: Stdio,
     flavor: Flavor,
     meter: ResourceMeter,
+    has_called_host: bool,
+    may_rest: bool,
+}
+
+/// What the guests of a deployment that serve by a handler are made of.
+pub(super) struct ServiceParts {
+    pub(super) env: Environment,
+    pub(super) memory_limit: Bytes,
+    pub(super) memory: Arc<Account>,
+    pub(super) outbound: Outbound,
+    pub(super) log: Arc<AppLog>,
+    pub(super) generation: Generation,
+    pub(super) flavor: Flavor,
+}
+
+impl ServiceParts {
+    /// A guest that holds nothing yet, which serves this call first.
+    pub(super) fn guest(&self, call: CallId) -> Guest {
+        let stdio = Stdio::new(self.log.clone(), self.generation, call);
+        let wasi = Context::later(self.env.clone());
+        let limiter = Limiter::new(self.memory_limit, self.memory.clone());
+        Guest::new(wasi, self.outbound.for_instance(), limiter, stdio, self.flavor)
+    }
 }
 
 impl Guest {
@@ -38,12 +74,58 @@ impl Guest {
         stdio: Stdio,
         flavor: Flavor,
     ) -> Self {
-        let mut table = ResourceTable::new();
+        let mut table = ResourceTable::with_capacity(FEW_RESOURCES);
         table.set_max_capacity(MOST_RESOURCES);
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(MOST_FIELDS);
         let meter = ResourceMeter::new();
-        Self { wasi, http, table, outbound, limiter, stdio, flavor, meter }
+        Self {
+            wasi,
+            http,
+            table,
+            outbound,
+            limiter,
+            stdio,
+            flavor,
+            meter,
+            has_called_host: false,
+            may_rest: true,
+        }
+    }
+
+    /// Whether it may wait for its next slice, or what it does now is to be done in one go.
+    pub(super) fn set_may_rest(&mut self, may_rest: bool) {
+        self.may_rest = may_rest;
+    }
+
+    /// Whether it has called a function of the host so far.
+    pub(super) fn has_called_host(&self) -> bool {
+        self.has_called_host
+    }
+
+    /// The most resources that the host held for the guest at any time, or some more.
+    pub(super) fn most_resources(&mut self) -> usize {
+        // The table keeps a place for each, taken or not.
+        self.table.iter_mut().size_hint().1.unwrap_or(usize::MAX)
+    }
+
+    /// Lets go of what has an effect when a guest drops it, or may have to wait then, as if the whole
+    /// instance was dropped: only handles to nothing are left.
+    ///
+    /// A body that is dropped by the guest is broken off, and one that ends with its instance ends well;
+    /// a stream that is dropped waits for what was written.
+    pub(super) fn let_go(&mut self) {
+        self.may_rest = false;
+        self.outbound.close();
+        for resource in self.table.iter_mut() {
+            if let Some(body) = resource.downcast_mut::<OutgoingBody>() {
+                *body = OutgoingBody::new(StreamContext::Response, None).0;
+            } else if let Some(stream) = resource.downcast_mut::<DynOutputStream>() {
+                *stream = Box::new(ClosedOutputStream);
+            } else if let Some(stream) = resource.downcast_mut::<DynInputStream>() {
+                *stream = Box::new(ClosedInputStream);
+            }
+        }
     }
 
     /// Every call of a host function begins here: looks now and then what the guest makes the host
@@ -74,12 +156,17 @@ impl Guest {
 }
 
 impl Watched for Guest {
+    fn may_rest(&self) -> bool {
+        self.may_rest
+    }
+
     /// What runs at the same time is in no table of ours: streams, futures and tasks are made by code
     /// that calls none of our functions.
     #[inline]
     fn after_host_call(store: &mut StoreContextMut<'_, Self>) -> wasmtime::Result<()> {
         let guest = store.data_mut();
-        if guest.flavor == Flavor::Plain || !guest.meter.is_time_for_tasks() {
+        guest.has_called_host = true;
+        if guest.flavor != Flavor::Concurrent || !guest.meter.is_time_for_tasks() {
             return Ok(());
         }
         let n_tasks = store.concurrent_state_table_size();

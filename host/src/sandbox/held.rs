@@ -23,7 +23,7 @@ use wasmtime_wasi_http::p2::types::{
 use wasmtime_wasi_http::p3;
 
 use super::BODY_CHUNK;
-use super::http02::{OutgoingBody, OutgoingResponse};
+use super::http02::{IncomingRequest, OutgoingBody, OutgoingResponse};
 
 /// Most bytes of the headers that a guest makes: as much as a request brings, so that it can pass on
 /// what it was given.
@@ -173,6 +173,11 @@ impl Drop for InSent {
 fn weight(resource: &(dyn Any + Send)) -> usize {
     if let Some(map) = resource.downcast_ref::<FieldMap>() {
         fields_weight(map)
+    } else if let Some(request) = resource.downcast_ref::<IncomingRequest>() {
+        // An instance that serves again may hold those of its earlier calls.
+        let path = request.head.uri.path_and_query().map_or(0, |path| path.as_str().len());
+        let unread = if request.is_unread() { READ_AHEAD } else { 0 };
+        fields_weight(request.shown_headers()).saturating_add(path).saturating_add(unread)
     } else if resource.is::<OutgoingBody>() {
         BODY
     } else if let Some(response) = resource.downcast_ref::<OutgoingResponse>() {
@@ -192,7 +197,7 @@ fn weight(resource: &(dyn Any + Send)) -> usize {
     } else if let Some(response) = resource.downcast_ref::<p3::Response>() {
         fields_weight(&response.headers)
     } else {
-        // The request that came in is bounded by its door; the rest is small.
+        // The rest is small.
         0
     }
 }
@@ -230,6 +235,8 @@ pub(super) fn fields_weight(map: &HeaderMap) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use http_body_util::BodyExt;
+
     use super::*;
 
     fn map(value: usize) -> FieldMap {
@@ -254,6 +261,23 @@ mod tests {
         let of = wasmtime_wasi_http::p2::body::StreamContext::Response;
         table.push(OutgoingBody::new(of, None).0).unwrap();
         assert_eq!(weigh(&mut table), ten + (BODY + RESOURCE) as u64);
+    }
+
+    #[test]
+    fn requests_that_came_in_weigh_what_they_brought() {
+        let request = |path: usize, header: usize, body: &'static str| {
+            let uri = format!("http://a/{}", "x".repeat(path));
+            let request = http::Request::get(uri).header("x", "y".repeat(header));
+            let body = http_body_util::Full::from(body);
+            let body = body.map_err(|never| -> wasmtime_wasi_http::Error { match never {} });
+            IncomingRequest::new(request.body(body).unwrap(), false)
+        };
+        let least = weight(&request(0, 0, ""));
+        assert_eq!(weight(&request(1_000, 0, "")), least + 1_000);
+        assert_eq!(weight(&request(0, 1_000, "text")), least + 1_000 + READ_AHEAD);
+        let mut read = request(0, 0, "text");
+        assert!(read.take_body().is_some() && read.take_body().is_none());
+        assert_eq!(weight(&read), least, "the body is another resource now");
     }
 
     #[test]

@@ -53,6 +53,13 @@ impl Pool {
         slots
     }
 
+    /// Takes slots where so many are left, without giving up anything.
+    pub(super) fn take_free(self: &Arc<Self>, n_slots: u32) -> Option<InstanceSlots> {
+        let more = |n_taken: u32| n_taken.checked_add(n_slots).filter(|taken| *taken <= self.most);
+        self.n_taken.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).ok()?;
+        Some(InstanceSlots { pool: self.clone(), n_slots })
+    }
+
     /// A place for the instances of a deployment that wait.
     pub(super) fn idle_instances(&self) -> Arc<IdleInstances> {
         let list = Arc::new(IdleInstances::default());

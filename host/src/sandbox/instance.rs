@@ -186,10 +186,7 @@ impl Prepared {
     }
 
     pub(super) fn start_call<T>(&self, store: &mut Store<T>) -> wasmtime::Result<()> {
-        store.set_fuel(self.limits.fuel.get())?;
-        store.set_hostcall_fuel(MOST_PER_HOST_CALL);
-        store.set_max_component_handles(MOST_HANDLES);
-        store.fuel_async_yield_interval(Some(self.slice.get()))
+        start(store, self.limits.fuel, self.slice)
     }
 
     pub(super) fn usage<T>(
@@ -248,6 +245,14 @@ impl Prepared {
         .await;
         (finish, cpu)
     }
+}
+
+/// Gives a store what it may use from now on, in slices.
+pub(super) fn start<T>(store: &mut Store<T>, fuel: Fuel, slice: Fuel) -> wasmtime::Result<()> {
+    store.set_fuel(fuel.get())?;
+    store.set_hostcall_fuel(MOST_PER_HOST_CALL);
+    store.set_max_component_handles(MOST_HANDLES);
+    store.fuel_async_yield_interval(Some(slice.get()))
 }
 
 /// A program ends well when it exits with 0 after a whole response.

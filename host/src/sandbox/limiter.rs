@@ -115,6 +115,21 @@ impl Limiter {
         self.began = self.used;
     }
 
+    /// As for a new instance that has so much, which is what is left of this one: the rest was given
+    /// back to the system.
+    pub fn start_over(&mut self, used: Bytes) {
+        let more = self.used.saturating_sub(used.get());
+        self.account.release(Bytes::new(more.saturating_add(self.held)));
+        self.used -= more;
+        self.held = 0;
+        self.last = 0;
+        self.peak = self.used;
+        self.earlier = (0, 0);
+        self.began = 0;
+        self.refused = None;
+        self.host_refused = None;
+    }
+
     fn grow(&mut self, current: u64, desired: u64, most: Option<u64>) -> bool {
         let grown = desired.saturating_sub(current);
         let total = self.used.saturating_add(grown);
@@ -306,6 +321,22 @@ mod tests {
         assert!(!limiter.memory_growing(700, 1001, None).unwrap());
         let leak = Excess::Kept { calls: 5, grown: Bytes::new(400) };
         assert_eq!(limiter.refused(), Some((Bytes::new(1001), leak)));
+    }
+
+    #[test]
+    fn an_instance_that_was_put_back_has_what_it_began_with() {
+        let mut limiter = limiter(1000, 1 << 30);
+        let account = limiter.account.clone();
+        assert!(limiter.memory_growing(0, 300, None).unwrap());
+        let began = limiter.used();
+        assert!(limiter.memory_growing(300, 900, None).unwrap());
+        assert!(!limiter.memory_growing(900, 1001, None).unwrap());
+        assert!(limiter.hold(Bytes::new(50)));
+        limiter.start_over(began);
+        let after = (limiter.used(), limiter.peak(), limiter.refused(), account.held());
+        assert_eq!(after, (began, began, None, began));
+        drop(limiter);
+        assert_eq!(account.held(), Bytes::ZERO);
     }
 
     #[test]

@@ -30,9 +30,17 @@ pub(super) struct Links {
     modules: wasmtime::Linker<CoreGuest>,
     /// Made when the first guest needs it: its pool takes address space and mappings.
     concurrent: OnceLock<Option<Lane>>,
+    /// Made when the first instance is to be restored.
+    restoring: OnceLock<Option<RestoringLane>>,
     pool: PoolSettings,
     /// Only as long as a deployment uses it: each takes mappings and an open file.
     live: Mutex<BTreeMap<Digest, Weak<Linked>>>,
+}
+
+/// The engine for instances that are restored, and what can be imported there.
+pub(super) struct RestoringLane {
+    pub(super) engine: Engine,
+    pub(super) components: Linker<Guest>,
 }
 
 /// An engine, its slots, and what can be imported there.
@@ -74,8 +82,8 @@ impl Links {
         let components = linker::component_linker(&plain, Flavor::Plain)?;
         let slots = Pool::new(pool.slots.most());
         let plain = Lane { engine: plain, pool: slots, worth: 1, components };
-        let (concurrent, live) = (OnceLock::new(), Mutex::default());
-        Ok(Self { plain, modules, concurrent, pool, live })
+        let (concurrent, restoring, live) = (OnceLock::new(), OnceLock::new(), Mutex::default());
+        Ok(Self { plain, modules, concurrent, restoring, pool, live })
     }
 
     /// The linked code of a component, mapped now unless somebody uses it already.
@@ -134,13 +142,30 @@ impl Links {
     }
 
     fn lane(&self, flavor: Flavor) -> Result<&Lane, LoadError> {
-        if flavor == Flavor::Plain {
+        if flavor != Flavor::Concurrent {
             return Ok(&self.plain);
         }
         let slots = Slots::AtMost(self.pool.slots.most() / CONCURRENT_PART);
         let pool = PoolSettings { slots, ..self.pool };
         let made = self.concurrent.get_or_init(|| Lane::concurrent(&pool));
         made.as_ref().ok_or(LoadError::NoConcurrentEngine)
+    }
+
+    /// The engine for instances that are restored; `None` where there cannot be one.
+    pub(super) fn restoring(&self) -> Option<&RestoringLane> {
+        let make = || {
+            let engine = engine::restoring(self.pool.largest_memory)?;
+            let components = linker::component_linker(&engine, Flavor::Restoring)?;
+            Ok(RestoringLane { engine, components })
+        };
+        let made = self.restoring.get_or_init(|| {
+            make()
+                .inspect_err(|error: &wasmtime::Error| {
+                    tracing::error!(%error, "no engine for instances that are restored");
+                })
+                .ok()
+        });
+        made.as_ref()
     }
 
     fn live(&self) -> MutexGuard<'_, BTreeMap<Digest, Weak<Linked>>> {
@@ -181,7 +206,7 @@ fn slots_of(needs: &Needs) -> u32 {
 }
 
 #[expect(unsafe_code, reason = "mapping compiled code is only offered as unsafe")]
-fn map_component(engine: &Engine, path: &Path) -> Result<Component, LoadError> {
+pub(super) fn map_component(engine: &Engine, path: &Path) -> Result<Component, LoadError> {
     // SAFETY: only our own compiler writes into the cache, into a folder only this user can write to,
     // which `trust` looks after, under a name that appears by rename when the file is whole; nothing
     // changes it afterwards.

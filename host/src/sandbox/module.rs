@@ -4,8 +4,8 @@
 use std::collections::hash_map::DefaultHasher;
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -14,16 +14,21 @@ use steerage_core::limits::Limits;
 use steerage_core::manifest;
 use steerage_core::outbound::{AllowedHost, OutboundPolicy};
 use steerage_core::units::{Bytes, Fuel};
+use tokio::sync::mpsc;
 use wasmtime::Engine;
 
 use super::compiler::{self, CompileError, Compiled, Compiler};
 use super::context::Environment;
 use super::engine::{self, EngineError, Flavor, PoolSettings, Slots};
+use super::guest::ServiceParts;
 use super::idle::{IdleInstances, InstanceSlots};
 use super::linked::{Linked, Links};
 use super::outbound::{Charge, Denials, Egress, Outbound, OwnDoors};
+use super::restore::deployment::{Means, Restoring, Source};
+use super::restore::unfit::Unfit;
+use super::restore::{maker, qualify};
 use super::reuse::Reuse;
-use super::verdict::{Kind, Rejection};
+use super::verdict::{Kind, Rejection, Shape};
 use crate::budget::Account;
 use crate::telemetry::logs::AppLog;
 use crate::telemetry::metrics::AppMeter;
@@ -35,6 +40,8 @@ pub struct Sandbox {
     links: Arc<Links>,
     slice: Fuel,
     compiler: Compiler,
+    /// Where to ask for instances that can be put back.
+    maker: mpsc::Sender<Weak<Restoring>>,
     egress: Arc<Egress>,
 }
 
@@ -47,6 +54,9 @@ pub enum SandboxError {
     /// The code cache cannot be used.
     #[error(transparent)]
     Compiler(#[from] CompileError),
+    /// There is no thread to make instances on.
+    #[error("cannot start a thread")]
+    Thread(#[source] std::io::Error),
     /// Host interfaces collide.
     #[error("the host's own interfaces do not link")]
     Linker(#[source] wasmtime::Error),
@@ -137,6 +147,8 @@ pub struct Prepared {
     pub(super) engine: Engine,
     pub(super) linked: Arc<Linked>,
     pub(super) limits: Limits,
+    /// What guests are made of that serve by a handler.
+    pub(super) service: Arc<ServiceParts>,
     pub(super) env: Environment,
     pub(super) generation: Generation,
     pub(super) instance: manifest::Instance,
@@ -147,6 +159,10 @@ pub struct Prepared {
     pub(super) memory: Arc<Account>,
     pub(super) idle: Arc<IdleInstances>,
     pub(super) reuse: Reuse,
+    /// What is known of restoring its instances, where that is asked for.
+    pub(super) restoring: Option<Arc<Restoring>>,
+    /// What stands in the way of it.
+    unfit: Option<Unfit>,
     kind: Kind,
 }
 
@@ -166,11 +182,13 @@ impl Sandbox {
         let mut hasher = DefaultHasher::new();
         // What the other engine is compiled for differs from this one in one setting.
         plain.precompile_compatibility_hash().hash(&mut hasher);
+        qualify::VERSION.hash(&mut hasher);
         let compiler = Compiler::open(compiler, hasher.finish())?;
-        let links = Links::new(plain, PoolSettings { slots: Slots::AtMost(slots), ..pool })
+        let links: Arc<_> = Links::new(plain, PoolSettings { slots: Slots::AtMost(slots), ..pool })
             .map_err(SandboxError::Linker)?
             .into();
-        Ok(Self { slots, links, slice, compiler, egress: Arc::new(egress) })
+        let maker = maker::begin(links.clone(), slots).map_err(SandboxError::Thread)?;
+        Ok(Self { slots, links, slice, compiler, maker, egress: Arc::new(egress) })
     }
 
     /// How many instances may live at once.
@@ -198,36 +216,70 @@ impl Sandbox {
         self.compiler.compile(digest, wasm).await
     }
 
-    /// Maps compiled code and links it, unless another deployment uses the same already.
+    /// Maps compiled code of the component at `wasm` and links it, unless another deployment uses the same
+    /// already.
     ///
     /// # Errors
     /// See [`LoadError`].
-    pub fn load(&self, compiled: &Compiled, spec: Spec) -> Result<Prepared, LoadError> {
+    pub fn load(
+        &self,
+        compiled: &Compiled,
+        wasm: PathBuf,
+        spec: Spec,
+    ) -> Result<Prepared, LoadError> {
         let least = Bytes::new(compiled.shape.needs.least_memory);
         if least > spec.limits.memory {
             return Err(LoadError::MemoryLimit { least, limit: spec.limits.memory });
         }
         let linked = self.links.get(compiled)?;
+        let idle = linked.pool.idle_instances();
+        let outbound = Outbound::new(
+            OutboundPolicy::new(spec.allowed_outbound_hosts),
+            self.egress.clone(),
+            spec.denials,
+            spec.charge.clone(),
+        );
+        let service = Arc::new(ServiceParts {
+            env: spec.env.into(),
+            memory_limit: spec.limits.memory,
+            memory: spec.memory.clone(),
+            outbound: outbound.for_instance(),
+            log: spec.log.clone(),
+            generation: spec.generation,
+            flavor: linked.flavor,
+        });
+        let Shape { kind, unfit, .. } = compiled.shape.clone();
+        let restoring = (spec.instance.is_restored() && unfit.is_none()).then(|| {
+            let compiler = self.compiler.clone();
+            Restoring::new(Means {
+                parts: service.clone(),
+                fuel: spec.limits.fuel,
+                maker: self.maker.clone(),
+                source: Source { digest: compiled.digest, wasm, compiler },
+                slots: (linked.pool.clone(), linked.needs),
+                idle: idle.clone(),
+                meter: spec.meter.clone(),
+                charge: spec.charge,
+            })
+        });
         Ok(Prepared {
             engine: linked.engine.clone(),
-            idle: linked.pool.idle_instances(),
+            idle,
             reuse: Reuse::default(),
+            restoring,
             linked,
             limits: spec.limits,
-            env: spec.env.into(),
+            env: service.env.clone(),
+            service,
             generation: spec.generation,
             instance: spec.instance,
             slice: self.slice,
-            outbound: Outbound::new(
-                OutboundPolicy::new(spec.allowed_outbound_hosts),
-                self.egress.clone(),
-                spec.denials,
-                spec.charge,
-            ),
+            outbound,
             log: spec.log,
             meter: spec.meter,
             memory: spec.memory,
-            kind: compiled.shape.kind,
+            unfit,
+            kind,
         })
     }
 }
@@ -243,6 +295,15 @@ impl Prepared {
     #[must_use]
     pub fn is_cgi(&self) -> bool {
         self.kind.is_cgi()
+    }
+
+    /// What stands in the way of restoring its instances, as far as is known, where that is asked for.
+    #[must_use]
+    pub fn unfit(&self) -> Option<&Unfit> {
+        match &self.restoring {
+            Some(restoring) => restoring.unfit(),
+            None => self.unfit.as_ref().filter(|_| self.instance.is_restored()),
+        }
     }
 
     /// Slots of the host that a call needs.

@@ -94,6 +94,11 @@ impl Charge {
         Self(Arc::new(charge))
     }
 
+    /// Charges CPU time that was used.
+    pub(super) fn with(&self, used: Duration) {
+        (self.0)(used);
+    }
+
     /// Does work and charges it.
     async fn of<T>(self, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
@@ -134,6 +139,13 @@ impl Outbound {
         Self { inner: self.inner.clone(), turns: None, sent: None }
     }
 
+    /// Lets none of the requests begin that wait for their turn: the instance is over.
+    pub(super) fn close(&self) {
+        if let Some(turns) = &self.turns {
+            turns.close();
+        }
+    }
+
     /// What the requests of this instance weigh that wait or are under way.
     pub(super) fn n_bytes_sent(&self) -> usize {
         self.sent.as_ref().map_or(0, Sent::n_bytes)
@@ -142,9 +154,7 @@ impl Outbound {
 
 impl Drop for Outbound {
     fn drop(&mut self) {
-        if let Some(turns) = &self.turns {
-            turns.close();
-        }
+        self.close();
     }
 }
 

@@ -32,6 +32,11 @@ pub(super) trait Watched: Send + Sized + 'static {
     /// # Errors
     /// When the guest must not go on.
     fn after_host_call(store: &mut StoreContextMut<'_, Self>) -> wasmtime::Result<()>;
+
+    /// Whether it may wait for its next slice.
+    fn may_rest(&self) -> bool {
+        true
+    }
 }
 
 /// Has the guests of this store yield when their slice has lasted too long.
@@ -89,7 +94,7 @@ impl<T: Watched> CallHookHandler<T> for Hook {
             return Box::pin(GoOn);
         }
         N_CALLS.set(0);
-        if is_over() {
+        if is_over() && store.data().may_rest() {
             return Box::pin(async {
                 Yield { is_done: false }.await;
                 Ok(())

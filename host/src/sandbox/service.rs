@@ -13,7 +13,6 @@ use steerage_core::units::Bytes;
 use wasmtime::Store;
 use wasmtime_wasi_http::{Error, p2, p3};
 
-use super::context::Context;
 use super::ending::{Finish, judge};
 use super::guest::Guest;
 use super::http::{call_p2, call_p3};
@@ -23,16 +22,20 @@ use super::linked::Pre;
 use super::module::Prepared;
 use super::pace;
 use super::replay;
-use super::stdio::Stdio;
+use super::restore::live::{Lost, Restorer};
+use super::restore::pages::FaultWatch;
 use crate::call::{Call, Usage};
+use crate::meter;
 
-/// An instance that has served a call and may serve another.
+/// An instance that has served a call and may serve another, or can serve its first.
 pub(super) struct Idle {
     store: Store<Guest>,
     live: Live,
     calls: u32,
     made: Made,
-    /// Below the store, which is dropped first.
+    /// Of one that is put back after each call. Below the store, which is dropped first.
+    restorer: Option<Box<Restorer>>,
+    /// Below the store as well.
     slots: InstanceSlots,
 }
 
@@ -53,7 +56,9 @@ struct Serving {
     store: Store<Guest>,
     live: Option<(Live, Made)>,
     calls: u32,
-    /// Below the store, which is dropped first.
+    /// Of one that is put back after each call. Below the store, which is dropped first.
+    restorer: Option<Box<Restorer>>,
+    /// Below the store as well.
     slots: InstanceSlots,
 }
 
@@ -62,6 +67,20 @@ struct Served {
     outcome: Outcome,
     usage: Usage,
     serving: Serving,
+}
+
+impl Idle {
+    /// One that was made to be put back after each call, and has not served yet.
+    pub(super) fn restored(
+        store: Store<Guest>,
+        proxy: p2::bindings::Proxy,
+        restorer: Box<Restorer>,
+        slots: InstanceSlots,
+    ) -> Self {
+        let made = Made { at: std::time::Instant::now(), memory: store.data().limiter.used() };
+        let (live, restorer) = (Live::Http02(proxy), Some(restorer));
+        Self { store, live, calls: 0, made, restorer, slots }
+    }
 }
 
 impl Prepared {
@@ -118,18 +137,27 @@ impl Prepared {
     {
         let deadline = inquiry.deadline;
         let (store, known) = (&mut serving.store, serving.live.take());
+        let restoring = self.restoring.as_ref();
+        let is_restored = serving.restorer.is_some();
         let mut instantiate = Duration::ZERO;
         let mut kept = None;
+        let mut has_faulted = false;
         let (finish, cpu) = {
             // Pinned here: each function that takes it by value would hold, and move, another 2 KiB.
             let guest = pin!(async {
                 self.start_call(store)?;
+                if let Some(restoring) = restoring.filter(|_| is_restored) {
+                    store.set_fuel(restoring.fuel_left())?;
+                }
                 let (live, made) = match known {
                     Some(known) => known,
                     None => {
                         let started_at = std::time::Instant::now();
                         let live = self.instantiate(store).await?;
                         instantiate = started_at.elapsed();
+                        if let Some(restoring) = restoring {
+                            restoring.note_made(store.get_fuel()?);
+                        }
                         let memory = store.data().limiter.used();
                         (live, Made { at: started_at, memory })
                     }
@@ -144,9 +172,13 @@ impl Prepared {
                 kept = Some((live, made));
                 Ok(())
             });
+            let guest = pin!(FaultWatch::new(guest, is_restored.then_some(&mut has_faulted)));
             self.bounded(call, deadline, guest).await
         };
         serving.live = kept;
+        if let Some(restorer) = &mut serving.restorer {
+            restorer.note_faulted(has_faulted);
+        }
         let guest = serving.store.data();
         guest.stdio.finish_call();
         let finish = match finish {
@@ -164,7 +196,10 @@ impl Prepared {
         let Served { outcome, usage, serving } = served;
         let has_answered = outcome == Outcome::Answered;
         call.end(outcome, usage);
-        let Serving { store, live, calls, slots } = serving;
+        if serving.restorer.is_some() {
+            return self.put_back(call, serving, has_answered);
+        }
+        let Serving { store, live, calls, slots, .. } = serving;
         let calls = calls.saturating_add(1);
         if !self.is_reusing() || !has_answered {
             return;
@@ -174,7 +209,36 @@ impl Prepared {
             && self.reuse.allows(calls)
             && self.instance.keeps(&wear(&store, calls, &made))
         {
-            self.idle.put(Idle { store, live, calls, made, slots });
+            self.idle.put(Idle { store, live, calls, made, restorer: None, slots });
+        }
+    }
+
+    /// Puts an instance back to what it was before the call, at once, so that nothing of a call waits
+    /// in memory, and has it wait for another.
+    fn put_back(&self, call: &Call, serving: Serving, has_answered: bool) {
+        let (Some(restoring), Some(mut restorer)) = (&self.restoring, serving.restorer) else {
+            return;
+        };
+        let mut store = serving.store;
+        let Some((live, made)) = serving.live.filter(|_| has_answered) else {
+            return restoring.note_lost(&Lost::BadEnd);
+        };
+        let before = meter::so_far();
+        let guest = self.service.guest(call.id);
+        let restored = restorer.restore(&mut store, guest, restoring.learned());
+        // The call is over; this is the app's none the less.
+        self.meter.add_cpu(meter::so_far().saturating_sub(before));
+        match restored {
+            Ok(()) => {
+                restoring.note_restored();
+                // It may have been given up meanwhile.
+                if restoring.unfit().is_some() {
+                    return;
+                }
+                let (restorer, slots) = (Some(restorer), serving.slots);
+                self.idle.put(Idle { store, live, calls: 0, made, restorer, slots });
+            }
+            Err(lost) => restoring.note_lost(&lost),
         }
     }
 
@@ -191,12 +255,10 @@ impl Prepared {
     fn fresh(&self, call: &Arc<Call>) -> Serving {
         // The slots first, so that they are there for what is made.
         let slots = self.take_slots();
-        let stdio = Stdio::new(self.log.clone(), self.generation, call.id);
-        let wasi = Context::later(self.env.clone());
-        let mut store = Store::new(&self.engine, self.guest(wasi, stdio));
+        let mut store = Store::new(&self.engine, self.service.guest(call.id));
         store.limiter(|guest| &mut guest.limiter);
         pace::keep(&mut store);
-        Serving { store, live: None, calls: 0, slots }
+        Serving { store, live: None, calls: 0, restorer: None, slots }
     }
 
     fn is_reusing(&self) -> bool {
@@ -205,7 +267,7 @@ impl Prepared {
 
     fn take_idle(&self, call: &Arc<Call>) -> Option<Serving> {
         if !self.is_reusing() {
-            return None;
+            return self.take_restored(call);
         }
         let idle = loop {
             let idle = self.idle.take()?;
@@ -213,11 +275,23 @@ impl Prepared {
                 break idle;
             }
         };
-        let Idle { mut store, live, calls, made, slots } = idle;
+        let Idle { mut store, live, calls, made, restorer, slots } = idle;
         let guest = store.data_mut();
         guest.limiter.start_call();
         guest.stdio.start_call(call.id);
-        Some(Serving { store, live: Some((live, made)), calls, slots })
+        Some(Serving { store, live: Some((live, made)), calls, restorer, slots })
+    }
+
+    /// An instance that was put back; to the call it is a new one.
+    fn take_restored(&self, call: &Arc<Call>) -> Option<Serving> {
+        let restoring = self.restoring.as_ref().filter(|restoring| restoring.unfit().is_none())?;
+        let Some(idle) = self.idle.take() else {
+            restoring.note_missed();
+            return None;
+        };
+        let Idle { mut store, live, calls, made, restorer, slots } = idle;
+        store.data_mut().stdio.start_call(call.id);
+        Some(Serving { store, live: Some((live, made)), calls, restorer, slots })
     }
 }
 

@@ -9,6 +9,7 @@ use steerage_core::units::Bytes;
 use super::engine::Flavor;
 use super::needs::Needs;
 use super::offered;
+use super::restore::unfit::Unfit;
 use super::sections::Sections;
 
 /// The kinds of guest this host serves.
@@ -36,6 +37,8 @@ pub struct Shape {
     pub flavor: Flavor,
     /// What one instance takes.
     pub needs: Needs,
+    /// Why an instance cannot be put back after a call; nothing where it can, as far as its bytes tell.
+    pub unfit: Option<Unfit>,
 }
 
 /// Why a binary is refused, whatever the settings.

@@ -50,6 +50,10 @@ pub struct AppMeter {
     response_bytes: AtomicU64,
     memory_refused: AtomicU64,
     errors: AtomicU64,
+    /// Instances that were put back after a call, and those that should have been and were not.
+    pub restored: AtomicU64,
+    /// See `restored`.
+    pub not_restored: AtomicU64,
     /// Memory one call of the app may have, in bytes.
     pub memory_limit: AtomicU64,
     /// Outbound requests the policy refused.
@@ -260,7 +264,16 @@ fn encode_counters(encoder: &mut DescriptorEncoder<'_>, apps: &[AppReading]) -> 
 
 fn encode_sums(encoder: &mut DescriptorEncoder<'_>, apps: &[AppReading]) -> fmt::Result {
     type Read = fn(&AppMeter) -> u64;
-    let sums: [(&str, &str, Option<Unit>, Read); 4] = [
+    let sums: [(&str, &str, Option<Unit>, Read); 6] = [
+        (
+            "instances_restored",
+            "Instances put back to their beginning after a call",
+            None,
+            |meter| meter.restored.load(Ordering::Relaxed),
+        ),
+        ("instances_not_restored", "Instances dropped that were to be put back", None, |meter| {
+            meter.not_restored.load(Ordering::Relaxed)
+        }),
         ("guest_fuel", "Fuel consumed by guests", None, |meter| meter.fuel.load(Ordering::Relaxed)),
         ("guest_memory_refused", "Calls that failed for want of memory", None, |meter| {
             meter.memory_refused.load(Ordering::Relaxed)

@@ -52,6 +52,7 @@ mod plan;
 mod reloading;
 mod request_heads;
 mod response_heads;
+mod restored;
 mod reuse;
 mod routing;
 mod seeing;

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 type Schema = (&'static str, &'static [(&'static str, &'static str)]);
 
-const SCHEMAS: [Schema; 36] = [
+const SCHEMAS: [Schema; 37] = [
     (
         "DeployRequest",
         &[
@@ -79,6 +79,7 @@ const SCHEMAS: [Schema; 36] = [
             ("description", "string?"),
             ("limits", "Limits"),
             ("reuse", "integer"),
+            ("instances", "Instances"),
             ("weight", "integer"),
             ("env", "[string]"),
             ("allowed_outbound_hosts", "[string]"),
@@ -131,6 +132,7 @@ const SCHEMAS: [Schema; 36] = [
             ("response_body_bytes", "integer"),
         ],
     ),
+    ("Instances", &[("made", "restored|new|reused"), ("in_the_way", "string?")]),
     ("Calls", &[("calls", "[Call]")]),
     (
         "Call",
@@ -403,6 +405,7 @@ mod tests {
             include_str!("../wire.rs"),
             include_str!("../wire/canary.rs"),
             include_str!("../wire/fleet.rs"),
+            include_str!("../wire/instances.rs"),
             include_str!("../wire/problem.rs"),
             include_str!("../wire/usage.rs")
         );

@@ -62,6 +62,7 @@ fn an_app_in_detail_has_the_keys_of_a_summary_beside_its_own() {
         description: None,
         limits,
         reuse: 1,
+        instances: Instances::default(),
         weight: 100,
         env: vec!["TOKEN".to_owned()],
         allowed_outbound_hosts: Vec::new(),

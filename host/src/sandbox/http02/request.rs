@@ -5,9 +5,9 @@
 use std::mem;
 
 use bytes::Bytes;
-use http::HeaderValue;
 use http::header::HOST;
 use http::request::Parts;
+use http::{HeaderMap, HeaderValue};
 use http_body::Body;
 use http_body_util::BodyExt;
 use wasmtime_wasi_http::{Error, FieldMap, WasiBody, WasiHttpHooks};
@@ -62,6 +62,19 @@ impl IncomingRequest {
         let fields = FieldMap::new_immutable(hooks, headers);
         self.headers = Headers::Made(fields.clone(), host);
         fields
+    }
+
+    /// Its headers, as far as the guest may see them once it has asked for them.
+    pub(in crate::sandbox) fn shown_headers(&self) -> &HeaderMap {
+        match &self.headers {
+            Headers::InHead => &self.head.headers,
+            Headers::Made(fields, _) => fields,
+        }
+    }
+
+    /// Whether there is a body that nobody has taken.
+    pub(in crate::sandbox) fn is_unread(&self) -> bool {
+        matches!(self.body, Unread::Coming(_))
     }
 
     /// Whom the request is for.

@@ -1,0 +1,352 @@
+//! One instance that can be put back: making it, and putting it back.
+//! Does not call the guest's handler and does not keep instances: `service` and `idle` do.
+
+use std::io;
+use std::mem;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use futures_util::FutureExt as _;
+use steerage_core::id::CallId;
+use steerage_core::units::{Bytes, Fuel};
+use wasmtime::component::{Instance, TypedFunc};
+use wasmtime::{Engine, Store};
+use wasmtime_wasi_http::p2::bindings::{Proxy, ProxyPre};
+
+use super::component::export_of;
+use super::helper::{self, MOST_HANDLES};
+use super::learned::Learned;
+use super::memory::{self, Image, Region};
+use super::pages::Written;
+use super::unfit::Unfit;
+use crate::sandbox::guest::{Guest, ServiceParts};
+use crate::sandbox::{instance, pace};
+
+/// Fuel for putting back globals and handles: many times what it takes, and soon over.
+const FUEL: u64 = 1_000_000;
+/// Fuel for making an instance: some tens of milliseconds of a thread that only makes them.
+const START_FUEL: Fuel = Fuel::new(500_000_000);
+/// One in so many instances that were put back is looked at as a whole, where no debug build looks at
+/// all of them.
+const LOOK_EVERY: u64 = if cfg!(debug_assertions) { 1 } else { 1024 };
+
+/// The linked code of the rewritten component.
+pub(super) struct Code {
+    pub(super) engine: Engine,
+    pub(super) pre: ProxyPre<Guest>,
+    /// What its instances begin with, as long as there are any.
+    snapshot: Mutex<Weak<Snapshot>>,
+}
+
+/// What the memories of an instance hold before its first call, in the order they are made.
+struct Snapshot {
+    images: Vec<Image>,
+}
+
+/// What is needed to put an instance back. To be dropped after its store.
+pub(in crate::sandbox) struct Restorer {
+    memories: Vec<(Arc<Region>, Written)>,
+    snapshot: Arc<Snapshot>,
+    free: TypedFunc<(u32,), (u64,)>,
+    finish: TypedFunc<(u32, u32), ()>,
+    /// A function for each type of the host that drops a handle.
+    drops: Vec<TypedFunc<(u32,), ()>>,
+    /// What it had reserved when it was made.
+    began_with: Bytes,
+    /// Whether pages may have been written that are not known.
+    has_faulted: bool,
+    n_restored: u64,
+    /// Counts this one among those that live.
+    _places: (Place, Place),
+}
+
+/// Counts one of what there may be a number of, for as long as it lives.
+pub(super) struct Place(Arc<AtomicU32>);
+
+/// Why no instance was made.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NotMade {
+    /// None ever will be.
+    #[error("{0}")]
+    Unfit(Unfit),
+    /// There is no room just now, or the system has not what it takes.
+    #[error("no room: {0}")]
+    NotNow(String),
+}
+
+/// Why an instance was not put back.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::sandbox) enum Lost {
+    /// Its call ended before the guest's function returned with an answer.
+    #[error("its call did not end well")]
+    BadEnd,
+    /// The system did not do its part.
+    #[error("its memory cannot be put back")]
+    Memory(#[from] io::Error),
+    /// The guest had more handles at once than can be looked at.
+    #[error("it had up to {most} handles at once, where {} can be looked at", MOST_HANDLES - 1)]
+    TooManyHandles {
+        /// How many it may have had.
+        most: usize,
+    },
+    /// The handle has not the type that it was taken to have, or cannot be dropped.
+    #[error("handle {handle} could not be dropped as one of type {ty} of {n_types}: {why}")]
+    WrongType {
+        /// Its number.
+        handle: u32,
+        /// The type tried.
+        ty: usize,
+        /// How many types there are.
+        n_types: usize,
+        /// What Wasmtime said.
+        why: String,
+    },
+    /// The host holds resources to which the guest had no handle.
+    #[error("resources stay that it has no handles of")]
+    Resources,
+    /// The code that puts it back failed, or had to wait.
+    #[error("its globals or handles cannot be put back: {0}")]
+    Failed(String),
+    /// It is not what it was. That is a mistake of the host.
+    #[error("it differs from what it was")]
+    Differs,
+}
+
+impl Code {
+    pub(super) fn new(engine: Engine, pre: ProxyPre<Guest>) -> Self {
+        Self { engine, pre, snapshot: Mutex::default() }
+    }
+
+    /// The snapshot that others have made, or one of these memories, which must hold the same.
+    fn snapshot(&self, memories: &[Arc<Region>]) -> Result<Arc<Snapshot>, NotMade> {
+        let mut known = self.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(snapshot) = known.upgrade() {
+            let images = &snapshot.images;
+            let is_same = images.len() == memories.len()
+                && images.iter().zip(memories).all(|(image, memory)| memory.equals(image));
+            return if is_same { Ok(snapshot) } else { Err(NotMade::Unfit(Unfit::Differs)) };
+        }
+        let images = memories.iter().map(|memory| Image::of(memory));
+        let images = images.collect::<io::Result<_>>().map_err(no_room)?;
+        let snapshot = Arc::new(Snapshot { images });
+        *known = Arc::downgrade(&snapshot);
+        Ok(snapshot)
+    }
+}
+
+impl Place {
+    /// Takes one, unless there are as many as there may be.
+    pub(super) fn take(counter: &Arc<AtomicU32>, most: u32) -> Option<Self> {
+        let more = |count| (count < most).then_some(count + 1);
+        let (order, on_failure) = (Ordering::Relaxed, Ordering::Relaxed);
+        counter.fetch_update(order, on_failure, more).ok()?;
+        Some(Self(counter.clone()))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Makes an instance that can be put back. It is made in one go on this thread, which takes
+/// milliseconds where memories are large.
+pub(super) fn make(
+    code: &Code,
+    parts: &ServiceParts,
+    places: (Place, Place),
+) -> Result<(Store<Guest>, Proxy, Restorer), NotMade> {
+    // Nothing is printed under this name: what prints at its start is not restored.
+    let guest = parts.guest(CallId::from_u128(0));
+    let mut store = Store::new(&code.engine, guest);
+    store.data_mut().set_may_rest(false);
+    store.limiter(|guest| &mut guest.limiter);
+    pace::keep(&mut store);
+    // In one slice. What the app's calls may take says nothing here: data is copied by code that takes fuel,
+    // which instances of the pool need not.
+    instance::start(&mut store, START_FUEL, Fuel::new(u64::MAX)).map_err(failed)?;
+    let (made, memories) =
+        memory::collect(|| code.pre.instance_pre().instantiate_async(&mut store).now_or_never());
+    // Asked first: whoever asks may have to wait for an answer, and may fail for it.
+    if store.data().has_called_host() {
+        return Err(NotMade::Unfit(Unfit::AsksAtStart));
+    }
+    let is_long =
+        |error: &wasmtime::Error| matches!(error.downcast_ref(), Some(wasmtime::Trap::OutOfFuel));
+    let instance = match made {
+        None => return Err(NotMade::Unfit(Unfit::LongStart)),
+        Some(Err(error)) if is_long(&error) => return Err(NotMade::Unfit(Unfit::LongStart)),
+        Some(made) => made.map_err(no_room)?,
+    };
+    let proxy = Proxy::new(&mut store, &instance).map_err(failed)?;
+    let restorer = prepare(&mut store, &instance, memories, code, places)?;
+    store.data_mut().set_may_rest(true);
+    Ok((store, proxy, restorer))
+}
+
+fn prepare(
+    store: &mut Store<Guest>,
+    instance: &Instance,
+    memories: Vec<Arc<Region>>,
+    code: &Code,
+    places: (Place, Place),
+) -> Result<Restorer, NotMade> {
+    let init = export_of(helper::INIT);
+    let init = instance.get_typed_func::<(), (u32,)>(&mut *store, &init).map_err(failed)?;
+    let free = instance.get_typed_func(&mut *store, export_of(helper::FREE)).map_err(failed)?;
+    let finish = instance.get_typed_func(&mut *store, export_of(helper::FINISH)).map_err(failed)?;
+    let mut drops = Vec::new();
+    for n in 0.. {
+        let name = export_of(&helper::drop_of(n));
+        match instance.get_typed_func(&mut *store, &name) {
+            Ok(function) => drops.push(function),
+            Err(_) => break,
+        }
+    }
+    store.set_fuel(FUEL).map_err(failed)?;
+    store.fuel_async_yield_interval(None).map_err(failed)?;
+    let first = init.call_async(&mut *store, ()).now_or_never();
+    let (first,) = first.ok_or_else(|| failed("it waits"))?.map_err(failed)?;
+    if first != 1 || !store.data_mut().table.is_empty() {
+        return Err(NotMade::Unfit(Unfit::HoldsAtStart));
+    }
+    let snapshot = code.snapshot(&memories)?;
+    let mut lying = Vec::with_capacity(memories.len());
+    for (memory, image) in memories.into_iter().zip(&snapshot.images) {
+        memory.lie_on(image).map_err(no_room)?;
+        // Found out here where the kernel does not tell: none is written yet.
+        let mut written = Written::default();
+        written.look(memory.addresses(image.size())).map_err(|error| {
+            let why = format!("the kernel does not tell which pages were written: {error}");
+            NotMade::Unfit(Unfit::Host(why))
+        })?;
+        lying.push((memory, written));
+    }
+    Ok(Restorer {
+        memories: lying,
+        snapshot,
+        free,
+        finish,
+        drops,
+        began_with: store.data().limiter.used(),
+        has_faulted: false,
+        n_restored: 0,
+        _places: places,
+    })
+}
+
+impl Restorer {
+    /// Takes note of whether pages may have been written that are not known.
+    pub(in crate::sandbox) fn note_faulted(&mut self, has_faulted: bool) {
+        self.has_faulted |= has_faulted;
+    }
+
+    /// Puts the instance back, with `guest` for what the host keeps for it. The store is to be dropped
+    /// where that fails.
+    ///
+    /// # Errors
+    /// See [`Lost`].
+    pub(in crate::sandbox) fn restore(
+        &mut self,
+        store: &mut Store<Guest>,
+        guest: Guest,
+        learned: &Learned,
+    ) -> Result<(), Lost> {
+        self.restore_memories()?;
+        // Each handle was one of a resource of its own in the host's table, and the guest's table gives
+        // out a number for the first time only when all below are taken. So this number never was.
+        let most = store.data_mut().most_resources();
+        let n_handles = u32::try_from(most).ok().map(|most| most.saturating_add(1));
+        let n_handles = n_handles.filter(|number| *number <= MOST_HANDLES);
+        let n_handles = n_handles.ok_or(Lost::TooManyHandles { most })?;
+        store.data_mut().let_go();
+        self.restore_handles(store, n_handles, learned)?;
+        if !store.data_mut().table.is_empty() {
+            return Err(Lost::Resources);
+        }
+        let mut before = mem::replace(store.data_mut(), guest);
+        // What the memories have reserved goes on, and nothing else.
+        let limiter = &mut store.data_mut().limiter;
+        mem::swap(limiter, &mut before.limiter);
+        limiter.start_over(self.began_with);
+        self.n_restored += 1;
+        if self.n_restored.is_multiple_of(LOOK_EVERY) && !self.is_as_it_was() {
+            return Err(Lost::Differs);
+        }
+        Ok(())
+    }
+
+    fn restore_memories(&mut self) -> Result<(), Lost> {
+        for ((memory, written), image) in self.memories.iter_mut().zip(&self.snapshot.images) {
+            // Without a fault no page became a copy that was none, so what is known is all.
+            if self.has_faulted {
+                written.look(memory.addresses(image.size()))?;
+            }
+            memory.restore(image, written)?;
+        }
+        self.has_faulted = false;
+        Ok(())
+    }
+
+    /// Globals, the size of memories, and handles.
+    fn restore_handles(
+        &self,
+        store: &mut Store<Guest>,
+        n_handles: u32,
+        learned: &Learned,
+    ) -> Result<(), Lost> {
+        let failed = |error: &dyn std::fmt::Display| Lost::Failed(error.to_string());
+        store.set_fuel(FUEL).map_err(|error| failed(&error))?;
+        store.fuel_async_yield_interval(None).map_err(|error| failed(&error))?;
+        let (got,) = self.call(store, &self.free, (n_handles,))?;
+        if got & helper::TOO_MANY != 0 {
+            return Err(Lost::Failed("its handles are not numbered as they should be".to_owned()));
+        }
+        let missing = !got & ((1 << n_handles) - 1);
+        if missing == 0 {
+            return Ok(());
+        }
+        // From the latest on: what was made of another is dropped before that one.
+        for handle in (1..=n_handles).rev().filter(|handle| missing & (1 << (handle - 1)) != 0) {
+            let (ty, n_types) = (learned.type_of(handle), self.drops.len());
+            let wrong = |why: String| Lost::WrongType { handle, ty, n_types, why };
+            let function = self.drops.get(ty).ok_or_else(|| wrong("no such type".to_owned()))?;
+            self.call(store, function, (handle,)).map_err(|lost| wrong(lost.to_string()))?;
+        }
+        self.call(store, &self.finish, (n_handles, missing.count_ones()))
+    }
+
+    /// Calls code that puts something back, which has no reason to wait for anything.
+    fn call<P, R>(
+        &self,
+        store: &mut Store<Guest>,
+        function: &TypedFunc<P, R>,
+        parameters: P,
+    ) -> Result<R, Lost>
+    where
+        P: wasmtime::component::ComponentNamedList + wasmtime::component::Lower + Send + Sync,
+        R: wasmtime::component::ComponentNamedList
+            + wasmtime::component::Lift
+            + Send
+            + Sync
+            + 'static,
+    {
+        let called = function.call_async(store, parameters).now_or_never();
+        let returned = called.ok_or_else(|| Lost::Failed("it waits".to_owned()))?;
+        returned.map_err(|error| Lost::Failed(error.root_cause().to_string()))
+    }
+
+    fn is_as_it_was(&self) -> bool {
+        let memories = self.memories.iter().zip(&self.snapshot.images);
+        memories.into_iter().all(|((memory, _), image)| memory.equals(image))
+    }
+}
+
+fn no_room(error: impl std::fmt::Display) -> NotMade {
+    NotMade::NotNow(format!("{error:#}"))
+}
+
+fn failed(error: impl std::fmt::Display) -> NotMade {
+    NotMade::Unfit(Unfit::Host(format!("{error:#}")))
+}

@@ -1,0 +1,140 @@
+//! Makes instances that can be restored, and the code they need, on a thread of its own: that takes
+//! milliseconds, which no other call should wait for.
+//! Does not decide when one is wanted.
+
+use std::io;
+use std::sync::atomic::AtomicU32;
+use std::sync::{Arc, Weak};
+
+use steerage_core::restoring::MOST_LIVE;
+use tokio::sync::{Semaphore, mpsc};
+use wasmtime_wasi_http::p2::bindings::ProxyPre;
+
+use super::deployment::{Restoring, Source};
+use super::live::{self, Code, NotMade, Place};
+use super::unfit::Unfit;
+use crate::sandbox::compiler::CompileError;
+use crate::sandbox::engine;
+use crate::sandbox::linked::{Links, map_component};
+use crate::sandbox::service::Idle;
+use crate::{meter, priority};
+
+/// Deployments that wait for an instance. One that finds no place asks again at a later call.
+const MOST_WAITING: usize = 256;
+/// One slot in so many may be a restored instance's: each has address space of its own beside the
+/// pool's, of which that part is surely left.
+const PART_OF_SLOTS: u32 = 16;
+/// The most such instances of a host: each takes several mappings.
+const MOST_OF_HOST: u32 = 512;
+
+/// What makes instances.
+struct Maker {
+    links: Arc<Links>,
+    most: u32,
+    n_live: Arc<AtomicU32>,
+    /// One component is compiled at a time, and never in the place of one that is being deployed.
+    compiling: Semaphore,
+}
+
+/// Begins the thread, for a host with so many slots; returns where to ask for an instance of a
+/// deployment. It ends when nobody can ask any more.
+///
+/// # Errors
+/// The system has no thread left.
+pub(in crate::sandbox) fn begin(
+    links: Arc<Links>,
+    slots: u32,
+) -> io::Result<mpsc::Sender<Weak<Restoring>>> {
+    let (sender, mut asked) = mpsc::channel::<Weak<Restoring>>(MOST_WAITING);
+    let most = (slots / PART_OF_SLOTS).min(MOST_OF_HOST);
+    let (n_live, compiling) = (Arc::default(), Semaphore::new(1));
+    let maker = Arc::new(Maker { links, most, n_live, compiling });
+    let work = move || {
+        priority::patient();
+        // A host of which nobody asks it has none of what follows.
+        let Some(first) = asked.blocking_recv() else { return };
+        engine::ready_thread();
+        match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime.block_on(maker.see_to_all(first, asked)),
+            Err(error) => tracing::error!(%error, "no instances can be restored"),
+        }
+    };
+    std::thread::Builder::new().name("restoring".to_owned()).spawn(work)?;
+    Ok(sender)
+}
+
+impl Maker {
+    async fn see_to_all(
+        self: Arc<Self>,
+        first: Weak<Restoring>,
+        mut asked: mpsc::Receiver<Weak<Restoring>>,
+    ) {
+        let mut next = Some(first);
+        while let Some(restoring) = next {
+            if let Some(restoring) = restoring.upgrade() {
+                let maker = self.clone();
+                // On its own: others need not wait for a compiler.
+                tokio::spawn(async move {
+                    maker.see_to(&restoring).await;
+                    restoring.note_seen_to();
+                });
+            }
+            next = asked.recv().await;
+        }
+    }
+
+    async fn see_to(&self, restoring: &Arc<Restoring>) {
+        meter::begin();
+        match self.make(restoring).await {
+            Ok(()) => {}
+            Err(NotMade::Unfit(unfit)) => restoring.give_up(unfit),
+            Err(NotMade::NotNow(why)) => {
+                tracing::debug!(why, "no instance to restore is made now");
+            }
+        }
+        // What it waited for belongs to others; the child that compiles is nobody's here either.
+        let used = meter::end();
+        restoring.meter.add_cpu(used);
+        restoring.charge.with(used);
+    }
+
+    async fn make(&self, restoring: &Arc<Restoring>) -> Result<(), NotMade> {
+        let code = match restoring.code.get() {
+            Some(code) => code,
+            None => {
+                let code = self.code(&restoring.source).await?;
+                meter::begin();
+                restoring.code.get_or_init(|| code)
+            }
+        };
+        let no_place = || NotMade::NotNow("as many as there may be".to_owned());
+        if restoring.parts.memory.is_tight() {
+            return Err(NotMade::NotNow("memory is tight".to_owned()));
+        }
+        let of_app = Place::take(&restoring.n_live, MOST_LIVE).ok_or_else(no_place)?;
+        let of_host = Place::take(&self.n_live, self.most).ok_or_else(no_place)?;
+        let (pool, n_slots) = &restoring.slots;
+        let slots = pool.take_free(*n_slots).ok_or_else(no_place)?;
+        let (store, proxy, restorer) = live::make(code, &restoring.parts, (of_app, of_host))?;
+        restoring.idle.put(Idle::restored(store, proxy, Box::new(restorer), slots));
+        Ok(())
+    }
+
+    async fn code(&self, source: &Source) -> Result<Code, NotMade> {
+        // Nothing closes the semaphore.
+        let _turn = self.compiling.acquire().await;
+        let unfit = |why: String| NotMade::Unfit(Unfit::Host(why));
+        let path = match source.compiler.compile_restoring(source.digest, &source.wasm).await {
+            Ok(path) => path,
+            Err(CompileError::Unfit(reason)) => return Err(NotMade::Unfit(reason)),
+            Err(error) => return Err(unfit(crate::telemetry::chain(&error))),
+        };
+        let lane = self.links.restoring().ok_or_else(|| unfit("no engine for it".to_owned()))?;
+        let component = map_component(&lane.engine, &path)
+            .inspect_err(|_| source.compiler.discard_restoring(source.digest))
+            .map_err(|error| unfit(crate::telemetry::chain(&error)))?;
+        let pre = lane.components.instantiate_pre(&component).and_then(ProxyPre::new);
+        let pre = pre.map_err(|error| unfit(format!("{error:#}")))?;
+        Ok(Code::new(lane.engine.clone(), pre))
+    }
+}

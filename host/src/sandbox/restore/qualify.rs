@@ -1,0 +1,42 @@
+//! Which components have instances that can be put back, as far as it shows in their bytes.
+//! Does not say what is found out later, when an instance is made.
+
+use steerage_core::units::Bytes;
+
+use super::component;
+use super::unfit::Unfit;
+use crate::sandbox::engine::MOST_CORE_INSTANCES;
+use crate::sandbox::verdict::{Kind, Shape};
+
+/// Stands for all that decides what a rewritten component is. To be raised whenever that changes, so
+/// that no code is used that was compiled of another.
+pub(in crate::sandbox) const VERSION: u32 = 1;
+/// Most bytes of all memories at start: they are kept once more, and read when an instance is made.
+const MOST_AT_START: Bytes = Bytes::mebi(64);
+
+/// What stands in the way of restoring instances of this binary, as far as it shows in its bytes.
+pub(in crate::sandbox) fn examine(bytes: &[u8], shape: &Shape) -> Option<Unfit> {
+    let needs = &shape.needs;
+    if shape.kind != Kind::Http02 {
+        return Some(Unfit::Kind(shape.kind.to_string()));
+    }
+    if needs.is_collected {
+        return Some(Unfit::Collected);
+    }
+    if needs.least_memory > MOST_AT_START.get() {
+        return Some(Unfit::Large { bytes: needs.least_memory, limit: MOST_AT_START.get() });
+    }
+    if needs.core_instances >= u64::from(MOST_CORE_INSTANCES) {
+        let limit = u64::from(MOST_CORE_INSTANCES);
+        return Some(Unfit::CoreInstances { count: needs.core_instances, limit });
+    }
+    component::rewritten(bytes).err()
+}
+
+/// The component by which its instances can be put back.
+///
+/// # Errors
+/// What stands in the way.
+pub(in crate::sandbox) fn rewrite(bytes: &[u8]) -> Result<Vec<u8>, Unfit> {
+    component::rewritten(bytes)
+}

@@ -1,0 +1,327 @@
+//! An instance that is put back after a call is a new one to the next: the same answers, the same fuel,
+//! the same memory, whatever a call left behind.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use futures_util::future::{join, join_all};
+use http::Request;
+use http_body_util::Full;
+use serde_json::{Value, json};
+use steerage_guests as guests;
+
+use crate::harness::{Host, OWN_CODE, Reply};
+use crate::outbound::{LOOPBACK, target};
+
+/// Names of equal length, so that a guest that is told its path takes as much fuel for either.
+const NEW: &str = "anew";
+const RESTORED: &str = "back";
+
+fn read(path: &str) -> Vec<u8> {
+    std::fs::read(path).unwrap()
+}
+
+/// Serves the guest with instances that are new, and with such that are put back.
+async fn serve_both(host: &Host, wasm: &[u8], more: &str) {
+    for (app, fresh) in [(NEW, "new"), (RESTORED, "restored")] {
+        host.serve(app, wasm, &format!("{more}\n[instance]\nfresh = \"{fresh}\"")).await;
+    }
+}
+
+async fn counted(host: &Host, what: &str) -> f64 {
+    let line = format!("{what}_total{{app=\"{RESTORED}\"}}");
+    host.metric(&line).await
+}
+
+/// Instances that were put back so far, and those that were not.
+async fn standing(host: &Host) -> (f64, f64) {
+    (counted(host, "instances_restored").await, counted(host, "instances_not_restored").await)
+}
+
+/// Calls the guest until its calls are served by instances that were put back.
+async fn warm(host: &Host, path: &str) {
+    host.until("restored instance", || async {
+        let (before, _) = standing(host).await;
+        assert_ne!(host.get(&format!("/{RESTORED}{path}")).await.status, 429);
+        host.last_call(RESTORED).await;
+        let (after, _) = standing(host).await;
+        (before > 3.0 && after > before).then_some(())
+    })
+    .await;
+}
+
+/// What must be the same: the answer, and what the host says it took.
+async fn asked(host: &Host, app: &str, path: &str, body: Option<String>) -> (Reply, Value) {
+    let path = format!("/{app}{path}");
+    let url = host.url(&path);
+    let request = match body {
+        None => Request::get(url).body(Full::default()),
+        Some(body) => Request::post(url).body(Full::from(body)),
+    };
+    let reply = host.send(request.unwrap()).await;
+    let call = host.call_of(app, path.split('?').next().unwrap()).await;
+    (reply, call)
+}
+
+/// The answer without what names the app or the call.
+fn told(reply: &Reply, app: &str) -> String {
+    let is_of_call =
+        |line: &&str| line.starts_with("x-request-id") || line.starts_with("traceparent");
+    let text = reply.text();
+    let lines: Vec<&str> = text.lines().filter(|line| !is_of_call(line)).collect();
+    lines.join("\n").replace(app, "APP")
+}
+
+/// Of as many digits each, as it is a part of what guests are told.
+static N: AtomicU32 = AtomicU32::new(1000);
+
+/// Asks both for the same again and again, which must be the same to the last instruction. The number
+/// at the end keeps the calls apart.
+async fn compare(host: &Host, path: &str) {
+    compare_up_to(host, path, None, &["cause", "fuel", "memory_bytes", "response_bytes"]).await;
+}
+
+/// The same for guests that wait: how often depends on when something comes, and their fuel on that.
+async fn compare_answers(host: &Host, path: &str, body: Option<&str>) {
+    compare_up_to(host, path, body, &["cause", "response_bytes"]).await;
+}
+
+async fn compare_up_to(host: &Host, path: &str, body: Option<&str>, same: &[&str]) {
+    let mut n_restored = 0;
+    for _ in 0..10 {
+        let n = N.fetch_add(1, Ordering::Relaxed);
+        let path = match path.split_once('?') {
+            Some((path, query)) => format!("{}/{n}?{query}", path.trim_end_matches('/')),
+            None => format!("{}/{n}", path.trim_end_matches('/')),
+        };
+        let body = || body.map(str::to_owned);
+        let (new, of_new) = asked(host, NEW, &path, body()).await;
+        let (restored, of_restored) = asked(host, RESTORED, &path, body()).await;
+        assert_eq!(new.status, restored.status, "{path}");
+        assert_eq!(told(&new, NEW), told(&restored, RESTORED), "{path}");
+        for what in same {
+            assert_eq!(of_new[what], of_restored[what], "{what} of {path}: {of_restored}");
+        }
+        assert_ne!(of_new["instantiate_us"], 0, "{of_new}");
+        n_restored += usize::from(of_restored["instantiate_us"] == 0);
+    }
+    let shown = host.admin("GET", &format!("/v1/apps/{RESTORED}"), "").await.json();
+    assert_eq!(shown["instances"]["in_the_way"], Value::Null);
+    // Guests that keep handles lose some instances until it is known of which type those are.
+    assert!(n_restored > 0, "no call of {path} had an instance that was put back");
+}
+
+async fn both(wasm: &str, path: &str) -> Host {
+    let host = Host::start();
+    serve_both(&host, &read(wasm), "").await;
+    warm(&host, path).await;
+    host
+}
+
+async fn same(wasm: &str, path: &str) -> Host {
+    let host = both(wasm, path).await;
+    compare(&host, path).await;
+    host
+}
+
+#[tokio::test]
+async fn hello_is_the_same() {
+    let host = same(guests::HELLO, "/").await;
+    let (restored, lost) = standing(&host).await;
+    assert!(restored > 10.0 && lost <= 2.0, "{restored} restored, {lost} lost");
+}
+
+#[tokio::test]
+async fn a_counter_counts_one_in_each_call() {
+    let host = same(guests::COUNTER, "/count").await;
+    assert_eq!(host.get("/back/count").await.text().trim(), "1");
+}
+
+#[tokio::test]
+pub(crate) async fn no_trace_of_a_call_is_left() {
+    let host = both(guests::TRACES, "/").await;
+    let found = host.get(&format!("/{NEW}")).await.text();
+    for traces in ["bytes=0", "bytes=5000000", "handles=20", "bytes=100000&handles=7", "body=kept"]
+    {
+        // Of which types kept handles are is found out first.
+        warm(&host, &format!("/?{traces}")).await;
+        compare(&host, &format!("/?{traces}")).await;
+        assert_eq!(host.get(&format!("/{RESTORED}/?{traces}")).await.text(), found);
+    }
+    // More handles at once than are looked at cost the instance, and are no trace either.
+    for n in 0..40 {
+        assert_eq!(host.get(&format!("/{RESTORED}/{n}?handles=100")).await.text(), found);
+    }
+}
+
+#[tokio::test]
+async fn bodies_are_the_same() {
+    let host = both(guests::ECHO, "/body").await;
+    compare_answers(&host, "/body", Some(&"x".repeat(300_000))).await;
+    compare_answers(&host, "/headed", Some("short")).await;
+    compare(&host, "/headed?status=404").await;
+}
+
+#[tokio::test]
+async fn streams_and_trailers_are_the_same() {
+    let host = both(guests::SDK_PARTS, "/stream?n=1000").await;
+    compare_answers(&host, "/stream?n=1000", None).await;
+    compare_answers(&host, "/upper", Some(&"some text, ".repeat(20_000))).await;
+    compare_answers(&host, "/json", Some(r#"{"number": 21}"#)).await;
+}
+
+#[tokio::test]
+async fn what_guests_keep_of_the_host_is_the_same() {
+    // It keeps what it was given in a list, and streams of the host besides.
+    let host = same(guests::HOARD, "/?n=30").await;
+    compare(&host, "/?n=20&what=bodies&size=1000").await;
+    compare(&host, "/?n=10&what=words&size=1000").await;
+}
+
+#[tokio::test]
+async fn memory_that_grew_is_small_again() {
+    let host = same(guests::COUNTER, "/?leak=3000000").await;
+    compare(&host, "/?leak=9000000").await;
+    compare(&host, "/?leak=0").await;
+}
+
+#[tokio::test]
+async fn what_is_printed_is_the_same_and_of_its_call() {
+    let host = same(guests::LOGGER, "/?n=3").await;
+    // Lines are dropped while there are many a second, as there were until now.
+    host.until("all lines of one call", || async {
+        let n = N.fetch_add(1, Ordering::Relaxed);
+        let (_, call) = asked(&host, RESTORED, &format!("/{n}?n=3"), None).await;
+        assert_eq!(call["instantiate_us"], 0, "{call}");
+        let logs = host.admin("GET", "/v1/apps/back/logs?lines=6", "").await.json();
+        let lines = logs["lines"].as_array().unwrap();
+        let of_call = lines.iter().filter(|line| line["call"] == call["id"]);
+        (of_call.count() == 6).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn outbound_calls_are_the_same() {
+    let port = target().await;
+    let host = Host::with(&LOOPBACK);
+    let allowed = format!("allowed_outbound_hosts = [\"http://127.0.0.1:{port}\"]");
+    serve_both(&host, &read(guests::OUT), &allowed).await;
+    let path = format!("/?url=http://127.0.0.1:{port}/");
+    warm(&host, &path).await;
+    // What a guest asks of its event loop depends on when the answer comes, so its fuel may differ.
+    for n in 0..5 {
+        let path = format!("/{n}{}", path.strip_prefix('/').unwrap());
+        let (reply, call) = asked(&host, RESTORED, &path, None).await;
+        assert_eq!(reply.text(), "status 200\nreached", "{call}");
+        assert_eq!(call["instantiate_us"], 0, "{call}");
+    }
+}
+
+#[tokio::test]
+async fn calls_that_many_threads_work_on_are_the_same() {
+    let host = Host::start();
+    serve_both(&host, &read(guests::WORK), "").await;
+    warm(&host, "/?n=1000").await;
+    // Longer than a slice, and more of them than there are threads.
+    let texts = |app| {
+        let host = &host;
+        join_all((0..24).map(move |n| async move {
+            let reply = host.get(&format!("/{app}/{n}?n=2000000")).await;
+            assert_eq!(reply.status, 200, "{}", reply.text());
+            reply.text()
+        }))
+    };
+    let (new, restored) = join(texts(NEW), texts(RESTORED)).await;
+    assert_eq!(new, restored);
+    compare(&host, "/?n=300000").await;
+}
+
+#[tokio::test]
+async fn a_response_that_waits_for_its_reader_is_whole() {
+    let host = both(guests::SLOW, "/?ms=1").await;
+    compare_answers(&host, "/?ms=1", None).await;
+    compare_answers(&host, "/drip?n=3&ms=5", None).await;
+}
+
+#[tokio::test]
+async fn an_instance_whose_call_did_not_end_well_is_not_put_back() {
+    let host = Host::start();
+    serve_both(&host, &read(guests::TRAP), "").await;
+    for _ in 0..40 {
+        assert_eq!(host.get("/back/unreachable").await.cause(), "trapped");
+    }
+    serve_both(&host, &read(guests::SLOW), "[limits]\ntimeout = \"200ms\"").await;
+    warm(&host, "/?ms=1").await;
+    let (_, lost) = standing(&host).await;
+    // One call is over its time, another is given up by its client.
+    assert_eq!(host.get("/back/late?ms=60000").await.cause(), "timed_out");
+    let left =
+        host.stream(Request::get(host.url("/back/left?ms=60000")).body(Full::default()).unwrap());
+    let left = tokio::time::timeout(std::time::Duration::from_millis(50), left).await;
+    assert!(left.is_err());
+    assert_ne!(host.call_of(RESTORED, "/back/left").await["cause"], "answered");
+    host.until("their loss", || async { (standing(&host).await.1 > lost).then_some(()) }).await;
+    warm(&host, "/?ms=1").await;
+    compare_answers(&host, "/?ms=1", None).await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_restored_is_served_by_new_instances_and_says_why() {
+    let host = Host::start();
+    let shown = async |app: &str| {
+        host.admin("GET", &format!("/v1/apps/{app}"), "").await.json()["instances"].clone()
+    };
+    serve_both(&host, &read(guests::P3_ECHO), "").await;
+    compare_new(&host).await;
+    let why = "it is of kind http-0.3, and only http-0.2 is restored";
+    assert_eq!(shown(RESTORED).await, json!({ "made": "new", "in_the_way": why }));
+    assert_eq!(shown(NEW).await, json!({ "made": "new", "in_the_way": null }));
+    serve_both(&host, &read(guests::HELLO), "").await;
+    assert_eq!(shown(RESTORED).await, json!({ "made": "restored", "in_the_way": null }));
+    host.serve(RESTORED, &read(guests::HELLO), "[instance]\nfresh = \"restored\"\nreuse = 2").await;
+    assert_eq!(shown(RESTORED).await, json!({ "made": "reused", "in_the_way": null }));
+}
+
+async fn compare_new(host: &Host) {
+    for n in 0..30 {
+        let (reply, call) = asked(host, RESTORED, &format!("/body/{n}"), Some("text".into())).await;
+        assert_eq!((reply.status.as_u16(), call["cause"].as_str().unwrap()), (200, "answered"));
+        assert_ne!(call["instantiate_us"], 0, "{call}");
+    }
+    assert_eq!(standing(host).await, (0.0, 0.0));
+}
+
+#[tokio::test]
+async fn instances_that_wait_give_way_to_calls() {
+    let host = Host::with(&["--slots", "32"]);
+    serve_both(&host, &read(guests::SLOW), "[limits]\ntimeout = \"60s\"").await;
+    warm(&host, "/?ms=1").await;
+    // As many calls of the other app as there are slots: none is refused for one that only waits.
+    let burst = join_all((0..16).map(|_| host.get("/anew?ms=300"))).await;
+    assert!(burst.iter().all(|reply| reply.status == 200), "{burst:?}");
+    let burst = join_all((0..16).map(|_| host.get("/back?ms=100"))).await;
+    assert!(burst.iter().all(|reply| reply.status == 200), "{burst:?}");
+    warm(&host, "/?ms=1").await;
+}
+
+#[tokio::test]
+async fn code_by_which_instances_are_restored_is_made_again_where_it_is_damaged() {
+    let host = Host::with(&[OWN_CODE]);
+    serve_both(&host, &read(guests::HELLO), "").await;
+    warm(&host, "/").await;
+    let folder = std::fs::read_dir(host.data.join("code")).unwrap().next().unwrap().unwrap();
+    let files = std::fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().path());
+    let of_restoring = |path: &std::path::PathBuf| path.to_string_lossy().contains(".restoring.");
+    let code = files.filter(of_restoring).collect::<Vec<_>>();
+    assert_eq!(code.len(), 1, "{code:?}");
+    std::fs::write(&code[0], "damaged").unwrap();
+    // A deployment of the same component maps its own.
+    host.serve(RESTORED, &read(guests::HELLO), "[instance]\nfresh = \"restored\"").await;
+    for _ in 0..20 {
+        assert_eq!(host.get("/back/").await.status, 200);
+    }
+    host.until("the damaged code to go", || async {
+        (std::fs::read(&code[0]).ok() != Some(b"damaged".to_vec())).then_some(())
+    })
+    .await;
+}
