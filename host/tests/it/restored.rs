@@ -325,3 +325,22 @@ async fn code_by_which_instances_are_restored_is_made_again_where_it_is_damaged(
     })
     .await;
 }
+
+#[tokio::test]
+async fn code_is_not_made_of_a_component_that_is_damaged() {
+    let host = Host::with(&[OWN_CODE]);
+    serve_both(&host, &read(guests::HELLO), "").await;
+    let blob = std::fs::read_dir(host.data.join("blobs")).unwrap().map(|file| file.unwrap().path());
+    let blob = blob.filter(|path| path.is_file()).collect::<Vec<_>>();
+    assert_eq!(blob.len(), 1, "{blob:?}");
+    // Another program, which would answer as well.
+    std::fs::write(&blob[0], read(guests::COUNTER)).unwrap();
+    let why = host
+        .until("the reason", || async {
+            assert_eq!(host.get("/back/").await.text(), host.get("/anew/").await.text());
+            let shown = host.admin("GET", &format!("/v1/apps/{RESTORED}"), "").await.json();
+            shown["instances"]["in_the_way"].as_str().map(str::to_owned)
+        })
+        .await;
+    assert_eq!(why, "its component cannot be read as it was deployed");
+}
