@@ -20,6 +20,10 @@ use super::restore::unfit::Unfit;
 use super::trust;
 use super::verdict::{Rejection, Shape};
 
+/// How many times longer code may take by which instances are restored: nobody waits for it, and it is
+/// compiled when guests want the CPU more.
+const PATIENCE: u32 = 5;
+
 /// How compiling is bounded.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -271,8 +275,11 @@ impl Compiler {
             .kill_on_drop(true)
             .spawn()
             .map_err(|source| io_error("start the compiler", &self.settings.program, source))?;
-        let finished = tokio::time::timeout(self.settings.timeout, child.wait_with_output()).await;
-        let result = self.read_report(digest, finished);
+        let patience = if is_restoring { PATIENCE } else { 1 };
+        let limit = self.settings.timeout.saturating_mul(patience);
+        let finished = tokio::time::timeout(limit, child.wait_with_output()).await;
+        let finished = finished.map_err(|_| CompileError::TimedOut { digest, limit });
+        let result = finished.and_then(|finished| self.read_report(digest, finished));
         if result.is_err() {
             // Nothing half-made stays behind. The file may well not be there.
             drop(fs::remove_file(&part));
@@ -283,12 +290,9 @@ impl Compiler {
     fn read_report(
         &self,
         digest: Digest,
-        finished: Result<io::Result<std::process::Output>, tokio::time::error::Elapsed>,
+        finished: io::Result<std::process::Output>,
     ) -> Result<Shape, CompileError> {
-        let Ok(output) = finished else {
-            return Err(CompileError::TimedOut { digest, limit: self.settings.timeout });
-        };
-        let output = output
+        let output = finished
             .map_err(|source| io_error("wait for the compiler", &self.settings.program, source))?;
         match serde_json::from_slice(&output.stdout) {
             Ok(Report::Compiled(shape)) if output.status.success() => Ok(shape),

@@ -2,11 +2,14 @@
 //! Does not make instances: `maker` does when it is asked here.
 
 use std::fmt;
+use std::fs::File;
+use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
+use sha2::{Digest as _, Sha256};
 use steerage_core::id::Digest;
 use steerage_core::restoring::{self, Record};
 use steerage_core::units::Fuel;
@@ -63,6 +66,15 @@ pub(in crate::sandbox) struct Means {
     pub(in crate::sandbox) idle: Arc<IdleInstances>,
     pub(in crate::sandbox) meter: Arc<AppMeter>,
     pub(in crate::sandbox) charge: Charge,
+}
+
+impl Source {
+    /// Whether the component is there as it was deployed. Reads all of it.
+    pub(super) fn is_whole(&self) -> bool {
+        let mut hasher = Sha256::new();
+        let read = File::open(&self.wasm).and_then(|mut file| io::copy(&mut file, &mut hasher));
+        read.is_ok() && hasher.finalize().as_slice() == self.digest.as_bytes()
+    }
 }
 
 impl Restoring {

@@ -124,6 +124,10 @@ impl Maker {
         // Nothing closes the semaphore.
         let _turn = self.compiling.acquire().await;
         let unfit = |why: String| NotMade::Unfit(Unfit::Host(why));
+        // What was deployed may have been damaged since, and would then be another program.
+        if !source.is_whole() {
+            return Err(unfit("its component cannot be read as it was deployed".to_owned()));
+        }
         let path = match source.compiler.compile_restoring(source.digest, &source.wasm).await {
             Ok(path) => path,
             Err(CompileError::Unfit(reason)) => return Err(NotMade::Unfit(reason)),
