@@ -129,6 +129,7 @@ fn an_instance_is_given_up_for_its_calls_its_age_or_its_growth() {
         reuse: NonZeroU32::new(3).unwrap(),
         max_age: Duration::from_secs(10),
         max_growth: Bytes::new(100),
+        ..Instance::default()
     };
     let fresh = Wear { calls: 1, age: Duration::ZERO, growth: Bytes::ZERO };
     assert!(instance.keeps(&fresh));

@@ -83,12 +83,12 @@ impl Written {
 /// How many page faults this thread has had. While the number stays the same, no page that was the
 /// file's has become a copy: the first write to one is a fault, minor or major.
 #[expect(unsafe_code, reason = "the system call has no safe wrapper")]
-pub(super) fn faults_of_thread() -> i64 {
+pub(super) fn faults_of_thread() -> Option<i64> {
     // SAFETY: all bytes zero is a value of this plain struct.
     let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
     // SAFETY: the kernel writes into a struct that lives through the call.
     let result = unsafe { libc::getrusage(libc::RUSAGE_THREAD, &raw mut usage) };
-    if result == 0 { usage.ru_minflt.wrapping_add(usage.ru_majflt) } else { i64::MIN }
+    (result == 0).then(|| usage.ru_minflt.wrapping_add(usage.ru_majflt))
 }
 
 /// Runs a guest and takes note of whether the threads that polled it had page faults meanwhile. Only they
@@ -116,7 +116,9 @@ impl<F: Future> Future for FaultWatch<'_, F> {
         let Some(has_faulted) = has_faulted else { return guest.as_mut().poll(context) };
         let before = faults_of_thread();
         let polled = guest.as_mut().poll(context);
-        **has_faulted |= faults_of_thread() != before;
+        let after = faults_of_thread();
+        // Nothing known is not nothing written.
+        **has_faulted |= before.is_none() || after != before;
         polled
     }
 }
