@@ -113,6 +113,14 @@ impl Host {
         apps.iter().map(cpu_of).collect()
     }
 
+    /// Calls of an app whose instances were put back afterwards.
+    pub(crate) fn n_restored(&self, app: &str) -> Result<u64> {
+        let metrics = self.read("/metrics")?;
+        let start = format!("instances_restored_total{{app=\"{app}\"}} ");
+        let count = metrics.lines().find_map(|line| line.strip_prefix(&start));
+        count.map_or(Ok(0), |count| Ok(count.parse()?))
+    }
+
     /// How many rounds the guest `work` must do for a call of it to take this much CPU time.
     pub(crate) fn rounds_of_work(&self, app: &str, cpu: Duration) -> Result<u64> {
         const ROUNDS: u32 = 200_000;
