@@ -117,20 +117,19 @@ impl Agent {
         let manifest =
             manifest::read(&spec.manifest, &parts.limits).map_err(DeployError::Manifest)?;
         spec.check(&manifest)?;
-        let DeploySpec { manifest: manifest_text, component, canary, may_change_tenant, .. } = spec;
+        let DeploySpec { component, canary, .. } = spec;
+        let served = || parts.catalog.app(&manifest.name).map(|app| app.generation);
         if !parts.blobs.contains(&component) {
             return Err(DeployError::NoComponent(component));
         }
         parts.catalog.check(&manifest)?;
-        if !may_change_tenant {
-            self.check_tenant(&manifest).await?;
-        }
+        // Here as well, before a component is compiled for nothing.
+        self.check_tenant(&spec, &manifest, served()).await?;
         self.shelf.compile(component).await?;
         if let Some(fleet) = &self.fleet {
             // Until this host has the deployment itself, an app that is removed must not take it along.
             parts.blobs.pin(&component)?;
-            let wish = self.wish_deployed(fleet, &manifest, &manifest_text, component, canary);
-            let record = wish.await?;
+            let record = self.wish_deployed(fleet, &manifest, &spec).await?;
             let generation = record.generation;
             let what = canary.map_or_else(String::new, |share| format!(" as a canary for {share}"));
             let message = format!(
@@ -154,13 +153,14 @@ impl Agent {
             return Err(DeployError::NoComponent(component));
         }
         parts.catalog.check(&manifest)?;
+        self.check_tenant(&spec, &manifest, served()).await?;
         let generation = parts.ledger.next_generation(&manifest.name)?;
         let deployed = self.shelf.prepare(&manifest, generation, component).await?;
         let record = DeploymentRecord {
             app: manifest.name.clone(),
             generation,
             digest: component,
-            manifest: manifest_text,
+            manifest: spec.manifest,
             kind: deployed.prepared.kind().to_string(),
             size: parts.blobs.size(&component)?,
             deployed_at: now(),

@@ -186,6 +186,7 @@ impl Settings {
                 slots: Slots::AtMost(0),
                 keep_resident: KEEP_RESIDENT,
                 largest_memory,
+                may_swap: machine.may_swap,
             },
             mapped: MappedSettings { most: 0, idle: IDLE_APPS },
             cpu: CpuSettings { slice: SLICE, threads: machine.cores },

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use steerage_core::fair::{self, FlowKey};
+use steerage_core::units::nanoseconds;
 
 /// The order among flows, as those see it who run no slices. The run queue has it; each of these may
 /// take the queue's lock, so nobody calls one who holds that.
@@ -90,10 +91,4 @@ impl Drop for Flow {
     fn drop(&mut self) {
         self.order.remove(self.key);
     }
-}
-
-/// A time as a number that fits an atomic.
-#[must_use]
-pub fn nanoseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -33,6 +33,7 @@ pub fn machine() -> Machine {
         backlog: number("/proc/sys/net/core/somaxconn").unwrap_or(u64::MAX),
         overcommit: number("/proc/sys/vm/overcommit_memory").unwrap_or(0),
         huge_pages: huge_pages(&read("/sys/kernel/mm/transparent_hugepage/enabled")),
+        may_swap: may_swap(fs::read_to_string("/proc/swaps").ok().as_deref()),
         kernel: version(&read("/proc/sys/kernel/osrelease")),
         may_yield: rustix::process::nice(0).is_ok(),
     }
@@ -157,6 +158,11 @@ fn huge_pages(text: &str) -> String {
     chosen.map_or("never", |(chosen, _)| chosen).to_owned()
 }
 
+/// Whether there is a line below the heading. Where nothing can be read, there may be swap.
+fn may_swap(swaps: Option<&str>) -> bool {
+    swaps.is_none_or(|swaps| swaps.lines().skip(1).any(|line| !line.trim().is_empty()))
+}
+
 fn version(release: &str) -> (u32, u32) {
     let mut numbers = release.split(|letter: char| !letter.is_ascii_digit());
     let mut next = || numbers.next().and_then(|number| number.parse().ok()).unwrap_or(0);
@@ -183,6 +189,10 @@ mod tests {
         assert_eq!(huge_pages("always [madvise] never\n"), "madvise");
         assert_eq!(kilobytes("MemFree: 1 kB\nMemTotal:  24 kB\n", "MemTotal"), Some(24 << 10));
         assert_eq!(kilobytes("", "MemTotal"), None);
+        let heading = "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n";
+        assert!(!may_swap(Some(heading)));
+        assert!(may_swap(Some(&format!("{heading}/swapfile file 1024 0 -2\n"))));
+        assert!(may_swap(None), "nobody knows");
     }
 
     #[test]

@@ -89,6 +89,7 @@ pub fn examine(machine: &Machine, wanted: &Wanted) -> Vec<Finding> {
         niceness(machine),
         backlog(machine, wanted),
         kernel(machine),
+        swap(machine),
         disk(wanted),
     ]
 }
@@ -318,6 +319,23 @@ fn kernel(machine: &Machine) -> Finding {
     )
 }
 
+fn swap(machine: &Machine) -> Finding {
+    if !machine.may_swap {
+        return ok("swap", "off");
+    }
+    warn(
+        "swap",
+        "on",
+        Trouble {
+            why: "which pages a call has written is not asked of the kernel then, since Wasmtime would \
+                  miss those that were swapped out: all that is kept resident is reset after each call"
+                .to_owned(),
+            change: "swapoff -a".to_owned(),
+            trade: "small calls get cheaper, and the budget is all the memory there is".to_owned(),
+        },
+    )
+}
+
 fn disk(wanted: &Wanted) -> Finding {
     let subject = "free disk of the data folder";
     let Some(free) = wanted.disk else { return ok(subject, "unknown") };
@@ -447,6 +465,7 @@ mod tests {
             overcommit: 2,
             huge_pages: "always".to_owned(),
             kernel: (5, 15),
+            may_swap: true,
             may_yield: false,
             ..server()
         };
@@ -457,6 +476,7 @@ mod tests {
             "Warn vm.overcommit_memory: sysctl -w vm.overcommit_memory=0",
             "Warn transparent huge pages: echo madvise",
             "Warn kernel: run Linux 6.7 or later",
+            "Warn swap: swapoff -a",
             "Warn nice levels: allow setpriority",
             "Warn cores: [cpu] threads = 8",
             "Fail free disk of the data folder: free space there",

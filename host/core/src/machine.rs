@@ -28,6 +28,8 @@ pub struct Machine {
     pub overcommit: u64,
     /// When the kernel gives out memory in pieces of 2 MiB: `always`, `madvise` or `never`.
     pub huge_pages: String,
+    /// Whether pages may be swapped out, or nobody knows.
+    pub may_swap: bool,
     /// The kernel's version.
     pub kernel: (u32, u32),
     /// Whether threads may be made to stand behind others.
@@ -202,6 +204,7 @@ pub(crate) mod tests {
             backlog: 4096,
             overcommit: 0,
             huge_pages: "madvise".to_owned(),
+            may_swap: false,
             kernel: (6, 12),
             may_yield: true,
         }

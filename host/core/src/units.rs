@@ -12,7 +12,7 @@ use std::str::FromStr;
 use crate::quote::Quoted;
 
 pub use self::cpu::Cpu;
-pub use self::duration::{parse_duration, show_duration};
+pub use self::duration::{nanoseconds, parse_duration, show_duration};
 
 /// So many of something: `1 app`, `2 apps`.
 #[must_use]

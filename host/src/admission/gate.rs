@@ -11,12 +11,11 @@ use steerage_core::admit::{self, Decision, Standing};
 use steerage_core::limits::Limits;
 use steerage_core::outcome::Refusal;
 use steerage_core::slots;
-use steerage_core::units::Weight;
+use steerage_core::units::{Weight, nanoseconds};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::host_room::{Claimant, HostRoom, Waiting, take};
-use crate::flow::nanoseconds;
 
 /// The right of one app to run, shared by all its deployments.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 //! Does not know who asks: whoever has the token may ask for everything.
 
 use steerage_core::canary::Share;
-use steerage_core::id::{AppName, Digest, TenantName};
+use steerage_core::id::{AppName, Digest, Generation, TenantName};
 use steerage_core::manifest::Manifest;
 
 use super::{Agent, DeployError};
@@ -21,7 +21,7 @@ pub struct DeploySpec {
     /// The share of the calls that it gets beside what is served.
     pub canary: Option<Share>,
     /// Whether the app may be taken from the tenant that it belongs to.
-    pub may_change_tenant: bool,
+    pub change_tenant: bool,
 }
 
 impl DeploySpec {
@@ -44,12 +44,20 @@ impl DeploySpec {
 }
 
 impl Agent {
-    /// Refuses a manifest that says another tenant than that of the deployment that is served.
+    /// Refuses a manifest that says another tenant than that of the deployment of this number, which is
+    /// the one that is served. To be asked where the deployment is decided: another may be deployed
+    /// until then.
     ///
     /// # Errors
     /// [`DeployError::OtherTenant`].
-    pub(super) async fn check_tenant(&self, wanted: &Manifest) -> Result<(), DeployError> {
-        match self.tenant_of(&wanted.name).await {
+    pub(super) async fn check_tenant(
+        &self,
+        spec: &DeploySpec,
+        wanted: &Manifest,
+        served: Option<Generation>,
+    ) -> Result<(), DeployError> {
+        let Some(served) = served.filter(|_| !spec.change_tenant) else { return Ok(()) };
+        match self.tenant_of(&wanted.name, served).await {
             Some(owner) if owner != wanted.tenant => {
                 let (app, tenant) = (wanted.name.clone(), wanted.tenant.clone());
                 Err(DeployError::OtherTenant { app, owner, tenant })
@@ -58,10 +66,9 @@ impl Agent {
         }
     }
 
-    /// Whose the app is that is served. `None` also where its record cannot be read: to deploy the app
-    /// again is what mends that.
-    async fn tenant_of(&self, app: &AppName) -> Option<TenantName> {
-        let generation = self.parts().catalog.app(app)?.generation;
+    /// Whose a deployment is. `None` also where its record cannot be read: to deploy the app again is
+    /// what mends that.
+    async fn tenant_of(&self, app: &AppName, generation: Generation) -> Option<TenantName> {
         let record = match &self.fleet {
             Some(fleet) => self.recall(fleet, app, generation).await.ok()?,
             None => self.parts().ledger.deployment(app, generation).ok()??,

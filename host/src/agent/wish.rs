@@ -6,7 +6,7 @@ use steerage_core::canary::Share;
 use steerage_core::id::{AppName, Digest, Generation};
 use steerage_core::manifest::{Manifest, Placement};
 
-use super::{Agent, DeployError, now};
+use super::{Agent, DeployError, DeploySpec, now};
 use crate::fleet::record::{self, AppRecord, CanaryRecord, RemovedRecord, Rest};
 use crate::fleet::{Fleet, keys};
 use crate::ledger::record::DeploymentRecord;
@@ -34,10 +34,9 @@ impl Agent {
         &self,
         fleet: &Fleet,
         manifest: &Manifest,
-        text: &str,
-        component: Digest,
-        canary: Option<Share>,
+        spec: &DeploySpec,
     ) -> Result<DeploymentRecord, DeployError> {
+        let DeploySpec { component, canary, .. } = *spec;
         fleet.check_store()?;
         let size = self.parts().blobs.size(&component)?;
         self.bring_copies(fleet, component).await;
@@ -46,6 +45,8 @@ impl Agent {
             if canary.is_some() {
                 before.check_canary(&manifest.name)?;
             }
+            let served = before.record.as_ref().and_then(|it| Generation::new(it.generation));
+            self.check_tenant(spec, manifest, served).await?;
             // Also beyond what the store knew before it was restored.
             let known = self.parts().ledger.next_generation(&manifest.name)?;
             let generation = before.next_generation().max(known);
@@ -54,7 +55,7 @@ impl Agent {
                 app: manifest.name.clone(),
                 generation,
                 digest: component,
-                manifest: text.to_owned(),
+                manifest: spec.manifest.clone(),
                 kind: deployed.prepared.kind().to_string(),
                 size,
                 deployed_at: now(),

@@ -101,7 +101,7 @@ pub(super) async fn deploy(
             manifest: request.manifest,
             component: digest,
             canary: share,
-            may_change_tenant: request.change_tenant,
+            change_tenant: request.change_tenant,
         };
         let deployed = state.agent.deploy(spec).await;
         let is_last = way.leave();

@@ -113,6 +113,7 @@ fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> Api
         slots: Slots::AtMost(1),
         keep_resident: Bytes::ZERO,
         largest_memory: Bytes::mebi(16),
+        may_swap: false,
     };
     let egress = Egress::new(PrivateNetworks::default(), 1024);
     let sandbox = Sandbox::start(pool, Fuel::new(200_000), compiler, egress).unwrap();

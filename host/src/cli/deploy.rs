@@ -29,8 +29,8 @@ pub(super) async fn run(args: &Deploy) -> anyhow::Result<()> {
     } else {
         build::inspect(&app.source())?
     };
-    let wish = Wish { canary: args.canary, changes_tenant: args.change_tenant };
-    let deployed = send(&client, &app, &built, wish, screen).await?;
+    let options = DeployOptions { canary: args.canary, change_tenant: args.change_tenant };
+    let deployed = send(&client, &app, &built, options, screen).await?;
     if screen.is_json() {
         screen.json(&deployed)?;
         return check_placed(&deployed);
@@ -77,11 +77,11 @@ fn overrides(args: &Deploy) -> Overrides<'_> {
 
 /// How an app is to be deployed.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Wish {
+pub(super) struct DeployOptions {
     /// The share of the calls that it gets beside what is served.
     canary: Option<Share>,
     /// Whether the app may be taken from the tenant that it belongs to.
-    changes_tenant: bool,
+    change_tenant: bool,
 }
 
 /// Uploads the component unless the host has it, and has it deployed.
@@ -89,7 +89,7 @@ pub(super) async fn send(
     client: &Client,
     app: &App,
     built: &Built,
-    wish: Wish,
+    options: DeployOptions,
     screen: Screen,
 ) -> anyhow::Result<wire::Deployed> {
     let name = &app.manifest.name;
@@ -104,8 +104,8 @@ pub(super) async fn send(
     let request = wire::DeployRequest {
         manifest: app.text.clone(),
         component: built.digest.to_string(),
-        canary: wish.canary.map(|share| share.to_string()),
-        change_tenant: wish.changes_tenant,
+        canary: options.canary.map(|share| share.to_string()),
+        change_tenant: options.change_tenant,
     };
     let deployed = client
         .deploy(name.as_str(), &request)

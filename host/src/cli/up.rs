@@ -222,7 +222,8 @@ impl Session {
             return Ok(false);
         }
         let deployed =
-            deploy::send(&self.client, app, built, deploy::Wish::default(), self.screen).await?;
+            deploy::send(&self.client, app, built, deploy::DeployOptions::default(), self.screen)
+                .await?;
         let is_first = self.name.borrow().is_none();
         self.say(
             Tone::Good,

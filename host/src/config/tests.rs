@@ -17,6 +17,7 @@ fn machine() -> Machine {
         backlog: 4096,
         overcommit: 0,
         huge_pages: "madvise".to_owned(),
+        may_swap: false,
         kernel: (6, 12),
         may_yield: true,
     }

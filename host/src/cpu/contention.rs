@@ -5,8 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use steerage_core::fair::{FlowKey, LINGER};
-
-use crate::flow::nanoseconds;
+use steerage_core::units::nanoseconds;
 
 /// Who asks.
 #[derive(Debug, Default)]

@@ -33,8 +33,9 @@ pub const MOST_TABLES: u32 = 8;
 /// Tables that a slot has beside its one memory.
 const TABLES_PER_SLOT: u32 = 2;
 /// One slot in so many, and a hundred at least, keeps the memory image of the component that had it
-/// last: with fewer, a call of each of a thousand apps mapped its image anew, at three times the cost.
-/// All slots with what stays resident of each fit the host's memory, so this is an eighth of it at most.
+/// last. With a hundred, a call of one of a thousand apps in turn cost 3.6 times a call of one app, and
+/// 2.0 times with so many (`benches many`). As many slots as are computed from the host's memory fit in
+/// it with what stays resident of each, so this is an eighth of that; an operator may ask for more.
 const WARM_PART: u32 = 8;
 /// The least number of such slots, which is Wasmtime's own.
 const LEAST_WARM: u32 = 100;
@@ -52,6 +53,8 @@ pub struct PoolSettings {
     pub keep_resident: Bytes,
     /// Address space for each instance's memory: the most that any app's limit may be.
     pub largest_memory: Bytes,
+    /// Whether pages may be swapped out, or nobody knows.
+    pub may_swap: bool,
 }
 
 /// How many instances may live at once.
@@ -217,6 +220,8 @@ fn pool(settings: &PoolSettings, slots: u32) -> PoolingAllocationConfig {
         .table_elements(TABLE_ELEMENTS)
         .linear_memory_keep_resident(settings.keep_resident.as_usize())
         .table_keep_resident(TABLE_KEEP_RESIDENT)
-        .pagemap_scan(Enabled::Auto);
+        // Wasmtime 48 resets the written pages that are present. One that was swapped out would be left
+        // as the last call of that slot left it, for the next call to read.
+        .pagemap_scan(if settings.may_swap { Enabled::No } else { Enabled::Auto });
     pool
 }

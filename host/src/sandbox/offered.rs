@@ -68,6 +68,7 @@ mod tests {
             slots: Slots::AtMost(1),
             keep_resident: steerage_core::units::Bytes::ZERO,
             largest_memory: steerage_core::units::Bytes::mebi(16),
+            may_swap: false,
         };
         let (engine, _) = engine::running(Flavor::Plain, &pool).unwrap();
         let linker = linker::core_linker(&engine).unwrap();

@@ -8,7 +8,7 @@ pub mod form;
 
 pub use self::fleet::FleetReading;
 
-use self::buckets::{Buckets, nanoseconds};
+use self::buckets::Buckets;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,6 +19,7 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 use steerage_core::outcome::Outcome;
+use steerage_core::units::nanoseconds;
 
 use crate::call::Usage;
 

@@ -39,16 +39,37 @@ async fn no_tenant_takes_an_app_unasked(host: &Host, other: &Host) {
     }
 }
 
+/// Two tenants deploy an app of one name at once, each where it likes.
+async fn one_of_two_tenants_has_a_name(host: &Host, other: &Host) {
+    for n in 0..4 {
+        let manifest = |tenant: &str| {
+            let text = manifest(&format!("shop{n}"), &format!("/shop{n}/..."), "");
+            format!("tenant = \"{tenant}\"\n{text}")
+        };
+        let (one, two) = (says("acme"), says("evil"));
+        let (acme, evil) = (manifest("acme"), manifest("evil"));
+        let (acme, evil) =
+            tokio::join!(host.try_deploy(&one, &acme), other.try_deploy(&two, &evil));
+        let mut statuses = [acme.status.as_u16(), evil.status.as_u16()];
+        statuses.sort_unstable();
+        assert_eq!(statuses, [201, 409], "{} {}", acme.text(), evil.text());
+        let refused = if acme.status == 409 { acme } else { evil };
+        assert_eq!(refused.cause(), "other_tenant", "{}", refused.text());
+    }
+}
+
 #[tokio::test]
 async fn a_host_leaves_an_app_to_its_tenant() {
     let host = Host::start();
     no_tenant_takes_an_app_unasked(&host, &host).await;
+    one_of_two_tenants_has_a_name(&host, &host).await;
 }
 
 #[tokio::test]
 async fn a_fleet_leaves_an_app_to_its_tenant() {
     let Some(fleet) = Fleet::start(2).await else { return };
     no_tenant_takes_an_app_unasked(fleet.first(), &fleet.hosts[1]).await;
+    one_of_two_tenants_has_a_name(fleet.first(), &fleet.hosts[1]).await;
 }
 
 #[tokio::test]

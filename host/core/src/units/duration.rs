@@ -24,14 +24,14 @@ const UNITS: [(&str, u64); 6] = [
 ///
 /// Fails for every other text, for parts of a nanosecond, and above 584 years.
 pub fn parse_duration(text: &str) -> Result<Duration, BadUnit> {
-    nanoseconds(text).map(Duration::from_nanos).ok_or_else(|| BadUnit {
+    read_nanoseconds(text).map(Duration::from_nanos).ok_or_else(|| BadUnit {
         value: text.to_owned(),
         kind: "a duration",
         expected: "numbers with units, such as 500us, 250ms, 2s, 1m30s or 1h",
     })
 }
 
-fn nanoseconds(text: &str) -> Option<u64> {
+fn read_nanoseconds(text: &str) -> Option<u64> {
     let mut total = 0u64;
     let mut units = UNITS.iter();
     let mut rest = text;
@@ -49,12 +49,18 @@ fn nanoseconds(text: &str) -> Option<u64> {
     }
 }
 
+/// A duration in nanoseconds, as fits an atomic; 584 years for longer ones.
+#[must_use]
+pub fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// Shows a duration so that [`parse_duration`] reads the same one back: `250ms`, `1.5s`, `1m30s`.
 ///
 /// Beyond 584 years it shows the longest duration that can be read.
 #[must_use]
 pub fn show_duration(duration: Duration) -> String {
-    let nanoseconds = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+    let nanoseconds = nanoseconds(duration);
     let mut text = String::new();
     let mut rest = nanoseconds;
     for (unit, scale) in UNITS {

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use prometheus_client::encoding::MetricEncoder;
+use steerage_core::units::nanoseconds;
 
 use super::NoLabels;
 
@@ -40,8 +41,4 @@ impl Buckets {
         let sum = Duration::from_nanos(self.nanoseconds.load(Ordering::Relaxed)).as_secs_f64();
         encoder.encode_histogram::<NoLabels>(sum, count, &buckets, None)
     }
-}
-
-pub(super) fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
