@@ -39,8 +39,8 @@ use crate::fleet::Fleet;
 use crate::io_charge;
 use crate::listener::upload::Upload;
 use crate::respond::{self, ResponseBody, guest};
-use crate::sandbox::http::{Answer, HeadSender};
-use crate::sandbox::instance::Inquiry;
+use crate::sandbox::http::{GuestResponse, ResponseSender};
+use crate::sandbox::instance::GuestRequest;
 use crate::sandbox::verdict::Kind;
 use crate::shutdown::Shutdown;
 use crate::telemetry::events::Events;
@@ -98,8 +98,8 @@ struct Routed {
     tally: Arc<Tally>,
     target: Target,
     /// In a box from here to the guest: each stage would move some 500 bytes several times.
-    inquiry: Box<Inquiry<RequestBody>>,
-    answer: oneshot::Receiver<Answer>,
+    guest_request: Box<GuestRequest<RequestBody>>,
+    answer: oneshot::Receiver<GuestResponse>,
 }
 
 /// A request that may run now.
@@ -113,7 +113,7 @@ struct Answered {
     tally: Arc<Tally>,
     target: Target,
     is_head: bool,
-    answer: Option<Answer>,
+    answer: Option<GuestResponse>,
 }
 
 /// Serves one request, from its head to the last byte of its answer.
@@ -257,14 +257,15 @@ impl Incoming {
         let tally = Tally::begin(front, id, started_at, &target, &parts);
         let limits = target.deployed.prepared.limits();
         let deadline = tokio::time::Instant::from_std(started_at + limits.timeout);
-        let (head, answer) = HeadSender::new(tally.call().clone());
+        let (head, answer) = ResponseSender::new(tally.call().clone());
         let body = RequestBody::new(body, limits.request_body, tally.call().clone());
         let mut request = Request::from_parts(parts, body);
         if target.deployed.prepared.kind() == Kind::Http03 {
             head::complete_uri(&mut request, peer.https);
         }
-        let inquiry = Box::new(Inquiry { request, https: peer.https, place, deadline, head });
-        Ok(Routed { is_late, tally, target, inquiry, answer })
+        let guest_request =
+            Box::new(GuestRequest { request, https: peer.https, place, deadline, head });
+        Ok(Routed { is_late, tally, target, guest_request, answer })
     }
 }
 
@@ -275,13 +276,13 @@ impl Routed {
         }
         let deployed = &self.target.deployed;
         let limits = deployed.prepared.limits();
-        let headers = self.inquiry.request.headers();
+        let headers = self.guest_request.request.headers();
         if head::content_length(headers).unwrap_or(0) > limits.request_body.get() {
             return Err(Refusal::RequestTooLarge { limit: limits.request_body });
         }
         deployed.state.memory.admit()?;
         let now = self.tally.started_at();
-        let (needs, deadline) = (deployed.prepared.slots(), self.inquiry.deadline);
+        let (needs, deadline) = (deployed.prepared.slots(), self.guest_request.deadline);
         let permit = deployed.state.gate.admit(limits, needs, now, deadline).await?;
         front.shelf.parts().crash_log.note(deployed);
         Ok(Admitted { routed: self, permit })
@@ -291,14 +292,14 @@ impl Routed {
 impl Admitted {
     async fn call(self, front: &Front, peer: &Peer) -> Answered {
         let Self { routed, permit } = self;
-        let Routed { tally, target, inquiry, answer, .. } = routed;
-        let method = inquiry.request.method();
+        let Routed { tally, target, guest_request, answer, .. } = routed;
+        let method = guest_request.request.method();
         let (is_head, is_idempotent) = (*method == Method::HEAD, method.is_idempotent());
         let guest = {
             let (tally, deployed) = (tally.clone(), target.deployed.clone());
             let ending = EndOnDrop(tally);
             Box::pin(async move {
-                deployed.prepared.run(ending.0.call(), inquiry).await;
+                deployed.prepared.run(ending.0.call(), guest_request).await;
                 drop(permit);
                 ending.0.note_end(&deployed);
                 drop(ending);

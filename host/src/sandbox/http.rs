@@ -19,38 +19,38 @@ use crate::body::Produced;
 use crate::call::Call;
 
 /// What a guest answers: a response, or in one line why there is none.
-pub type Answer = Result<http::Response<Produced>, String>;
+pub type GuestResponse = Result<http::Response<Produced>, String>;
 
 /// Where the head of the response and its body go, once the guest has made them.
 #[derive(Debug)]
-pub struct HeadSender {
+pub struct ResponseSender {
     call: Arc<Call>,
     waiting: Waiting,
 }
 
 #[derive(Debug)]
 enum Waiting {
-    Own(oneshot::Sender<Answer>),
-    Shared(Arc<Mutex<Option<oneshot::Sender<Answer>>>>),
+    Own(oneshot::Sender<GuestResponse>),
+    Shared(Arc<Mutex<Option<oneshot::Sender<GuestResponse>>>>),
 }
 
 /// Where a sender that two have is had back from.
 #[derive(Debug)]
 pub(super) struct SharedSender {
     call: Arc<Call>,
-    waiting: Arc<Mutex<Option<oneshot::Sender<Answer>>>>,
+    waiting: Arc<Mutex<Option<oneshot::Sender<GuestResponse>>>>,
 }
 
-impl HeadSender {
+impl ResponseSender {
     /// A sender, and where its answer arrives. Notes in `call` that there was one.
     #[must_use]
-    pub fn new(call: Arc<Call>) -> (Self, oneshot::Receiver<Answer>) {
+    pub fn new(call: Arc<Call>) -> (Self, oneshot::Receiver<GuestResponse>) {
         let (waiting, answer) = oneshot::channel();
         (Self { call, waiting: Waiting::Own(waiting) }, answer)
     }
 
     /// Sends the answer. Nobody may wait for it any more; the guest need not know.
-    pub fn send(self, answer: Answer) {
+    pub fn send(self, answer: GuestResponse) {
         self.call.set_answered();
         let waiting = match self.waiting {
             Waiting::Own(waiting) => Some(waiting),
@@ -83,13 +83,15 @@ impl HeadSender {
 
 impl SharedSender {
     /// The sender, unless an answer was sent.
-    pub(super) fn back(self) -> Option<HeadSender> {
+    pub(super) fn back(self) -> Option<ResponseSender> {
         let waiting = take(&self.waiting)?;
-        Some(HeadSender { call: self.call, waiting: Waiting::Own(waiting) })
+        Some(ResponseSender { call: self.call, waiting: Waiting::Own(waiting) })
     }
 }
 
-fn take(waiting: &Mutex<Option<oneshot::Sender<Answer>>>) -> Option<oneshot::Sender<Answer>> {
+fn take(
+    waiting: &Mutex<Option<oneshot::Sender<GuestResponse>>>,
+) -> Option<oneshot::Sender<GuestResponse>> {
     waiting.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
@@ -102,7 +104,7 @@ pub async fn call_p2<B>(
     proxy: &p2::bindings::Proxy,
     request: http::Request<B>,
     https: bool,
-    head: HeadSender,
+    head: ResponseSender,
 ) -> wasmtime::Result<()>
 where
     B: Body<Data = Bytes> + Send + 'static,
@@ -124,7 +126,7 @@ pub async fn call_p3<B>(
     store: &mut Store<Guest>,
     service: &p3::bindings::Service,
     request: http::Request<B>,
-    head: HeadSender,
+    head: ResponseSender,
 ) -> wasmtime::Result<()>
 where
     B: Body<Data = Bytes> + Send + 'static,

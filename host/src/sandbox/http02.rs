@@ -21,7 +21,7 @@ pub(super) use self::response::OutgoingResponse;
 
 /// The handle of an [`IncomingRequest`].
 pub(super) type RequestHandle = Resource<HostIncomingRequest>;
-/// The handle of what a guest answers through, a `HeadSender`.
+/// The handle of what a guest answers through, a `ResponseSender`.
 pub(super) type OutparamHandle = Resource<HostResponseOutparam>;
 /// The handle of an [`OutgoingResponse`].
 pub(super) type ResponseHandle = Resource<HostOutgoingResponse>;

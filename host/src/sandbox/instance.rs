@@ -23,7 +23,7 @@ use super::checked::MOST_PER_HOST_CALL;
 use super::context::{Context, MOST_RANDOM};
 use super::ending::{Finish, judge};
 use super::guest::{CoreGuest, Guest};
-use super::http::HeadSender;
+use super::http::ResponseSender;
 use super::limiter::Limiter;
 use super::linked::Pre;
 use super::module::Prepared;
@@ -46,7 +46,7 @@ pub(super) struct Cpu {
 
 /// A request on its way into a guest.
 #[derive(Debug)]
-pub struct Inquiry<B> {
+pub struct GuestRequest<B> {
     /// The request as the guest shall see it.
     pub request: http::Request<B>,
     /// Whether the client came over TLS.
@@ -56,21 +56,21 @@ pub struct Inquiry<B> {
     /// When the guest is stopped.
     pub deadline: Instant,
     /// Where the response goes.
-    pub head: HeadSender,
+    pub head: ResponseSender,
 }
 
 impl Prepared {
     /// Serves one call and says to `call` how it ended, before anything of the guest is dropped.
-    pub async fn run<B>(&self, call: &Arc<Call>, inquiry: Box<Inquiry<B>>)
+    pub async fn run<B>(&self, call: &Arc<Call>, guest_request: Box<GuestRequest<B>>)
     where
         B: Body<Data = bytes::Bytes> + Send + 'static,
         B::Error: Into<Error>,
     {
         match &self.linked.pre {
-            Pre::Http02(_) | Pre::Http03(_) => self.run_service(call, inquiry).await,
+            Pre::Http02(_) | Pre::Http03(_) => self.run_service(call, guest_request).await,
             // Boxed, so that a small service does not move the room that these need.
-            Pre::CgiComponent(pre) => Box::pin(self.run_command(pre, call, inquiry)).await,
-            Pre::CgiModule(pre) => Box::pin(self.run_module(pre, call, inquiry)).await,
+            Pre::CgiComponent(pre) => Box::pin(self.run_command(pre, call, guest_request)).await,
+            Pre::CgiModule(pre) => Box::pin(self.run_module(pre, call, guest_request)).await,
         }
     }
 
@@ -78,14 +78,14 @@ impl Prepared {
         &self,
         pre: &CommandPre<Guest>,
         call: &Arc<Call>,
-        inquiry: Box<Inquiry<B>>,
+        guest_request: Box<GuestRequest<B>>,
     ) where
         B: Body<Data = bytes::Bytes> + Send + 'static,
         B::Error: Into<Error>,
     {
-        let inquiry = *inquiry;
+        let guest_request = *guest_request;
         let (mut wasi, stdio, output) =
-            self.program(call, inquiry.request, &inquiry.place, inquiry.head);
+            self.program(call, guest_request.request, &guest_request.place, guest_request.head);
         let wasi = Context::made(wasi.build());
         let _slots = self.take_slots();
         let mut store = Store::new(&self.engine, self.guest(wasi, stdio));
@@ -104,7 +104,7 @@ impl Prepared {
                     Err(()) => Err(I32Exit(1).into()),
                 }
             });
-            self.bounded(call, inquiry.deadline, guest).await
+            self.bounded(call, guest_request.deadline, guest).await
         };
         let guest = store.data();
         guest.stdio.finish_call();
@@ -117,14 +117,14 @@ impl Prepared {
         &self,
         pre: &wasmtime::InstancePre<CoreGuest>,
         call: &Arc<Call>,
-        inquiry: Box<Inquiry<B>>,
+        guest_request: Box<GuestRequest<B>>,
     ) where
         B: Body<Data = bytes::Bytes> + Send + 'static,
         B::Error: Into<Error>,
     {
-        let inquiry = *inquiry;
+        let guest_request = *guest_request;
         let (mut wasi, stdio, output) =
-            self.program(call, inquiry.request, &inquiry.place, inquiry.head);
+            self.program(call, guest_request.request, &guest_request.place, guest_request.head);
         let guest = CoreGuest {
             wasi: wasi.build_p1(),
             limiter: Limiter::new(self.limits.memory, self.memory.clone()),
@@ -144,7 +144,7 @@ impl Prepared {
                 let start = instance.get_typed_func::<(), ()>(&mut store, "_start")?;
                 start.call_async(&mut store, ()).await
             });
-            self.bounded(call, inquiry.deadline, guest).await
+            self.bounded(call, guest_request.deadline, guest).await
         };
         let guest = store.data();
         guest.stdio.finish_call();
@@ -159,7 +159,7 @@ impl Prepared {
         call: &Arc<Call>,
         request: http::Request<B>,
         place: &Place,
-        head: HeadSender,
+        head: ResponseSender,
     ) -> (WasiCtxBuilder, Stdio, Output)
     where
         B: Body<Data = bytes::Bytes> + Send + 'static,

@@ -9,8 +9,8 @@ use std::task::{Context, Poll};
 use http::Request;
 use http_body::{Body, Frame, SizeHint};
 
-use super::http::{HeadSender, SharedSender};
-use super::instance::Inquiry;
+use super::http::{ResponseSender, SharedSender};
+use super::instance::GuestRequest;
 
 /// What is needed to ask again.
 pub(super) struct Replay<B> {
@@ -32,37 +32,39 @@ pub(super) struct SharedBody<B> {
     is_used: Arc<AtomicBool>,
 }
 
-/// An inquiry for a guest, and what is needed to ask for the same again.
-pub(super) fn replayable<B>(inquiry: Inquiry<B>) -> (Box<Inquiry<SharedBody<B>>>, Replay<B>) {
-    let Inquiry { request, https, place, deadline, head } = inquiry;
+/// A request for a guest, and what is needed to ask for the same again.
+pub(super) fn replayable<B>(
+    guest_request: GuestRequest<B>,
+) -> (Box<GuestRequest<SharedBody<B>>>, Replay<B>) {
+    let GuestRequest { request, https, place, deadline, head } = guest_request;
     let (parts, body) = request.into_parts();
     let is_used = Arc::default();
     let body = SharedBody { body: Arc::new(Mutex::new(Box::pin(body))), is_used };
     let (head_of_guest, sender) = head.share();
     let head = Request::from_parts(parts.clone(), ());
     let replay = Replay { head, body: body.clone(), sender, rest: Rest { https, place, deadline } };
-    (replay.rest.inquiry(Request::from_parts(parts, body), head_of_guest), replay)
+    (replay.rest.guest_request(Request::from_parts(parts, body), head_of_guest), replay)
 }
 
 impl<B> Replay<B> {
-    /// The same inquiry, unless a part of the body was taken or an answer was given.
-    pub(super) fn back(self) -> Option<Box<Inquiry<SharedBody<B>>>> {
+    /// The same request, unless a part of the body was taken or an answer was given.
+    pub(super) fn back(self) -> Option<Box<GuestRequest<SharedBody<B>>>> {
         if self.body.is_used.load(Ordering::Acquire) {
             return None;
         }
         let sender = self.sender.back()?;
-        Some(self.rest.inquiry(self.head.map(|()| self.body), sender))
+        Some(self.rest.guest_request(self.head.map(|()| self.body), sender))
     }
 }
 
 impl Rest {
-    fn inquiry<B>(
+    fn guest_request<B>(
         &self,
         request: Request<SharedBody<B>>,
-        head: HeadSender,
-    ) -> Box<Inquiry<SharedBody<B>>> {
+        head: ResponseSender,
+    ) -> Box<GuestRequest<SharedBody<B>>> {
         let place = self.place.clone();
-        Box::new(Inquiry { request, https: self.https, place, deadline: self.deadline, head })
+        Box::new(GuestRequest { request, https: self.https, place, deadline: self.deadline, head })
     }
 }
 

@@ -17,7 +17,7 @@ use super::ending::{Finish, judge};
 use super::guest::Guest;
 use super::http::{call_p2, call_p3};
 use super::idle::InstanceSlots;
-use super::instance::Inquiry;
+use super::instance::GuestRequest;
 use super::linked::Pre;
 use super::module::Prepared;
 use super::pace;
@@ -84,7 +84,7 @@ impl Idle {
 }
 
 impl Prepared {
-    pub(super) async fn run_service<B>(&self, call: &Arc<Call>, inquiry: Box<Inquiry<B>>)
+    pub(super) async fn run_service<B>(&self, call: &Arc<Call>, guest_request: Box<GuestRequest<B>>)
     where
         B: Body<Data = Chunk> + Send + 'static,
         B::Error: Into<Error>,
@@ -92,31 +92,35 @@ impl Prepared {
         let serving = self.take_idle(call).unwrap_or_else(|| self.fresh(call));
         if serving.live.is_some() && self.reuse.is_trial(serving.calls) {
             // In a box, as it is rare.
-            return Box::pin(self.run_on_trial(call, serving, inquiry)).await;
+            return Box::pin(self.run_on_trial(call, serving, guest_request)).await;
         }
-        let served = self.serve(call, serving, inquiry).await;
+        let served = self.serve(call, serving, guest_request).await;
         self.settle(call, served);
     }
 
     /// Serves a call in an instance that may be of the kind that takes no more of them: where it gives
     /// no answer, a fresh one is asked.
-    async fn run_on_trial<B>(&self, call: &Arc<Call>, serving: Serving, inquiry: Box<Inquiry<B>>)
-    where
+    async fn run_on_trial<B>(
+        &self,
+        call: &Arc<Call>,
+        serving: Serving,
+        guest_request: Box<GuestRequest<B>>,
+    ) where
         B: Body<Data = Chunk> + Send + 'static,
         B::Error: Into<Error>,
     {
         let n_served = serving.calls;
-        let (inquiry, replay) = replay::replayable(*inquiry);
-        let served = self.serve(call, serving, inquiry).await;
+        let (guest_request, replay) = replay::replayable(*guest_request);
+        let served = self.serve(call, serving, guest_request).await;
         let has_failed = matches!(
             served.outcome,
             Outcome::NoAnswer { .. } | Outcome::Trapped(_) | Outcome::OutOfMemory { .. }
         );
         let again = if has_failed && !call.must_stop() { replay.back() } else { None };
-        let Some(inquiry) = again else { return self.settle(call, served) };
+        let Some(guest_request) = again else { return self.settle(call, served) };
         let lost = served.usage;
         drop(served);
-        let mut served = self.serve(call, self.fresh(call), inquiry).await;
+        let mut served = self.serve(call, self.fresh(call), guest_request).await;
         served.usage.cpu += lost.cpu;
         served.usage.cpu_counted += lost.cpu_counted;
         if served.outcome == Outcome::Answered && self.reuse.note_failed(n_served) {
@@ -129,13 +133,13 @@ impl Prepared {
         &self,
         call: &Arc<Call>,
         mut serving: Serving,
-        inquiry: Box<Inquiry<B>>,
+        guest_request: Box<GuestRequest<B>>,
     ) -> Served
     where
         B: Body<Data = Chunk> + Send + 'static,
         B::Error: Into<Error>,
     {
-        let deadline = inquiry.deadline;
+        let deadline = guest_request.deadline;
         let (store, known) = (&mut serving.store, serving.live.take());
         let restoring = self.restoring.as_ref();
         let is_restored = serving.restorer.is_some();
@@ -162,7 +166,7 @@ impl Prepared {
                         (live, Made { at: started_at, memory })
                     }
                 };
-                let Inquiry { request, https, head, .. } = *inquiry;
+                let GuestRequest { request, https, head, .. } = *guest_request;
                 match &live {
                     Live::Http02(proxy) => call_p2(store, proxy, request, https, head).await?,
                     Live::Http03(service) => {

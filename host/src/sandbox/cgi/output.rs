@@ -19,7 +19,7 @@ use wasmtime_wasi_http::Error;
 use super::head::Incomplete;
 use crate::body::Produced;
 use crate::sandbox::BODY_CHUNK;
-use crate::sandbox::http::HeadSender;
+use crate::sandbox::http::ResponseSender;
 use crate::sandbox::pace;
 
 /// Chunks of body held for a slow client before the program has to wait.
@@ -34,7 +34,7 @@ pub struct Output {
 #[derive(Debug)]
 enum State {
     /// The blank line has not come yet.
-    Head { incomplete: Incomplete, head: HeadSender },
+    Head { incomplete: Incomplete, head: ResponseSender },
     /// The head has been sent on.
     Body { chunks: mpsc::Sender<Bytes> },
     /// Nothing more is taken.
@@ -44,7 +44,7 @@ enum State {
 impl Output {
     /// An output whose response goes to `head`.
     #[must_use]
-    pub fn new(head: HeadSender) -> Self {
+    pub fn new(head: ResponseSender) -> Self {
         let state = State::Head { incomplete: Incomplete::default(), head };
         Self { state: Arc::new(Mutex::new(state)) }
     }
@@ -114,7 +114,7 @@ impl Output {
 /// nothing of it could be sent.
 fn read_head(
     mut incomplete: Incomplete,
-    head: HeadSender,
+    head: ResponseSender,
     written: &Bytes,
 ) -> StreamResult<(State, StreamResult<()>)> {
     let (response, rest) = match incomplete.push(written) {
@@ -219,7 +219,7 @@ mod tests {
 
     fn check(written: &[&str], expect: Result<(u16, &str), &str>) {
         let call = Arc::new(crate::call::Call::new(steerage_core::id::CallId::from_u128(1)));
-        let (head, response) = HeadSender::new(call.clone());
+        let (head, response) = ResponseSender::new(call.clone());
         let output = Output::new(head);
         let mut pieces = written.iter().map(|text| Bytes::from(text.as_bytes().to_vec()));
         let is_taken = pieces.all(|piece| output.write(piece).is_ok());

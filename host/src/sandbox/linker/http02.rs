@@ -16,7 +16,7 @@ use wasmtime_wasi_http::p2::types::{
 
 use super::fields;
 use crate::sandbox::guest::Guest;
-use crate::sandbox::http::{HeadSender, refused};
+use crate::sandbox::http::{ResponseSender, refused};
 use crate::sandbox::http02::{
     BodyHandle, IncomingRequest, OutgoingBody, OutgoingResponse, OutparamHandle, RequestHandle,
     ResponseHandle,
@@ -124,7 +124,7 @@ fn link_request(types: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
 
 fn link_outparam(types: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
     let dropped = |mut store: Context<'_>, rep| {
-        let entry: Resource<HeadSender> = Resource::new_own(rep);
+        let entry: Resource<ResponseSender> = Resource::new_own(rep);
         store.data_mut().resources().delete(entry)?;
         Ok(())
     };
@@ -138,7 +138,7 @@ fn link_outparam(types: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> 
                 Ok(made) => Ok(table.delete(response_of(&made))?.into()),
                 Err(code) => Err(refused(&code)),
             };
-            let out: Resource<HeadSender> = ours(&out);
+            let out: Resource<ResponseSender> = ours(&out);
             table.delete(out)?.send(answer);
             Ok(())
         },
