@@ -7,7 +7,7 @@ use steerage_core::route::{HostPattern, PathPattern};
 use steerage_core::units::show_duration;
 
 use super::*;
-use crate::fuzzing::{Change, mutated};
+use crate::fuzzing::Changes;
 
 /// Everything that may stand in a manifest.
 const FULL: &str = r#"
@@ -557,9 +557,8 @@ proptest! {
 #[test]
 fn fuzzed_manifests_are_read_or_refused() {
     let policy = LimitsPolicy::default();
-    bolero::check!().with_type::<Vec<Change>>().for_each(|changes| {
-        let text = mutated(FULL.as_bytes(), changes);
-        let Ok(text) = String::from_utf8(text) else { return };
+    bolero::check!().with_type::<Changes>().for_each(|changes| {
+        let text = changes.made_to_text(FULL);
         match super::read(&text, &policy) {
             Ok(manifest) => assert_eq!(reread(&text, &policy).unwrap(), manifest, "{text}"),
             Err(mistakes) => assert!(!mistakes.to_string().is_empty(), "{text}"),

@@ -216,7 +216,7 @@ pub fn complete_uri<B>(request: &mut Request<B>, https: bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fuzzing::{Change, mutated};
+    use crate::fuzzing::Changes;
 
     fn peer(local: &str) -> Peer {
         Peer {
@@ -350,21 +350,58 @@ mod tests {
         "cookie",
     ];
 
+    /// Values that mean something in one of them. Random bytes are mostly none.
+    const VALUES: [&str; 12] = [
+        "",
+        "3",
+        "4",
+        "chunked",
+        "gzip, chunked",
+        "close, host, content-length, x-forwarded-for",
+        "websocket",
+        "a.example:81",
+        "b.example",
+        "evil",
+        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        "trailers",
+    ];
+
+    /// Changes that are made to one text in sixteen: most leave nothing that can be sent.
+    #[derive(Clone, Debug, bolero::TypeGenerator)]
+    struct Rarely {
+        odds: u8,
+        changes: Changes,
+    }
+
+    impl Rarely {
+        fn made_to(&self, text: &str) -> Vec<u8> {
+            if !self.odds.is_multiple_of(16) {
+                return text.as_bytes().to_vec();
+            }
+            self.changes.made_to(text.as_bytes())
+        }
+    }
+
     #[derive(Clone, Debug, bolero::TypeGenerator)]
     struct Sent {
         is_http2: bool,
-        uri: Vec<Change>,
-        host: Vec<Change>,
-        headers: Vec<(u8, Vec<u8>)>,
+        target: Rarely,
+        host: Rarely,
+        has_authority: bool,
+        /// How many of the headers are sent: among many there is always one that is refused.
+        n_headers: u8,
+        headers: [(u8, u8, Rarely); 6],
     }
 
     fn sent(sent: &Sent) -> Option<Request<()>> {
-        let uri = mutated(b"http://a.example:81/p/:q?r", &sent.uri);
-        let host = mutated(b"a.example:81", &sent.host);
-        let mut request = Request::builder().uri(Uri::try_from(uri).ok()?).header(HOST, host);
+        let target = if sent.has_authority { "http://a.example:81/p/:q?r" } else { "/p/:q?r" };
+        let uri = Uri::try_from(sent.target.made_to(target)).ok()?;
+        let mut request =
+            Request::builder().uri(uri).header(HOST, sent.host.made_to("a.example:81"));
         request = request.version(if sent.is_http2 { Version::HTTP_2 } else { Version::HTTP_11 });
-        for (name, value) in &sent.headers {
-            request = request.header(NAMES[usize::from(*name) % NAMES.len()], &**value);
+        for (name, value, changes) in sent.headers.iter().take(usize::from(sent.n_headers) % 7) {
+            let value = changes.made_to(VALUES[usize::from(*value) % VALUES.len()]);
+            request = request.header(NAMES[usize::from(*name) % NAMES.len()], value);
         }
         request.body(()).ok()
     }

@@ -140,7 +140,7 @@ fn check_room(needs: &Needs, largest_memory: Bytes) -> Result<(), Rejection> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fuzzing::{Change, mutated};
+    use crate::fuzzing::Changes;
 
     /// Fuzzed: whatever a binary is, there is a verdict, and it is the same when asked again.
     #[test]
@@ -154,8 +154,8 @@ mod tests {
             let examined = examine(bytes, Bytes::mebi(64));
             examined.map(|shape| format!("{shape:?}")).map_err(|rejection| rejection.to_string())
         };
-        bolero::check!().with_type::<(bool, Vec<Change>)>().for_each(|(is_first, changes)| {
-            let bytes = mutated(&seeds[usize::from(*is_first)], changes);
+        bolero::check!().with_type::<(bool, Changes)>().for_each(|(is_first, changes)| {
+            let bytes = changes.made_to(&seeds[usize::from(*is_first)]);
             let said = verdict(&bytes);
             assert_eq!(said, verdict(&bytes));
             assert!(said.is_ok() || said.is_err_and(|reason| !reason.is_empty()));
