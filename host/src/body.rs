@@ -1,8 +1,8 @@
 //! A body that a guest writes and somebody else reads, and the body of a guest's response in whichever
 //! way it is made. Does not count what was promised, and does not know guests.
 //!
-//! A channel of tokio would cost six allocations for each response, and a wake-up for each piece. Here
-//! pieces wait in one place behind one lock: a small body that is written and ended before anybody
+//! A channel costs allocations for each response and a wake-up for each piece. Here pieces wait in one
+//! place behind one lock: a small body that is written and ended before anybody
 //! reads it is found whole, with its length, and wakes nobody.
 
 use std::mem;

@@ -1,5 +1,5 @@
 //! The context of `wasmtime-wasi` that the functions of a guest work on: made when one of them is first
-//! called, since it costs ten allocations and a seeded generator, and a small service needs none of it.
+//! called, since it costs allocations and a seeded generator, and a small service needs none of it.
 //! Does not know requests: what a program is told is put into its context by whoever runs it.
 
 use std::sync::Arc;
