@@ -22,6 +22,8 @@ mod harness;
 mod load;
 mod network;
 mod trial;
+#[path = "../it/watchdog.rs"]
+mod watchdog;
 mod world;
 
 use std::path::Path;
@@ -29,6 +31,11 @@ use std::time::Instant;
 
 use self::events::EVENTS;
 use self::world::World;
+
+/// Longer than all events take: some minutes a round.
+fn longest_test() -> std::time::Duration {
+    std::time::Duration::from_secs(900) * setting("STEERAGE_FLEET_ROUNDS").unwrap_or(1)
+}
 
 fn setting(name: &str) -> Option<u32> {
     std::env::var(name).ok().map(|text| text.parse().expect("a number"))

@@ -4,6 +4,7 @@
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -11,6 +12,7 @@ use steerage::store::{EtcdSettings, Store, StoreError, StoreSettings};
 use tempfile::TempDir;
 
 use crate::harness::PATIENCE;
+use crate::watchdog::{Watched, watch};
 
 const PROGRAMS: [&str; 3] = ["/usr/bin/etcd", "/usr/sbin/etcd", "/usr/local/bin/etcd"];
 
@@ -24,7 +26,7 @@ pub(crate) struct Etcd {
 struct Member {
     client: u16,
     peer: u16,
-    child: Option<Child>,
+    child: Option<(Child, Arc<Watched>)>,
 }
 
 /// Where etcd is, if it is installed; says so if not.
@@ -85,12 +87,13 @@ impl Etcd {
             .stderr(log)
             .spawn()
             .unwrap();
-        self.members[member].child = Some(child);
+        let watched = watch(&child, format!("etcd on port {client}"));
+        self.members[member].child = Some((child, watched));
     }
 
     /// Ends a member as `kill -9` does.
     pub(crate) fn kill(&mut self, member: usize) {
-        if let Some(mut child) = self.members[member].child.take() {
+        if let Some((mut child, _watched)) = self.members[member].child.take() {
             drop(child.kill());
             child.wait().unwrap();
         }
@@ -98,7 +101,7 @@ impl Etcd {
 
     /// Lets a member stand still, or go on.
     pub(crate) fn signal(&self, member: usize, signal: Signal) {
-        let child = self.members[member].child.as_ref().unwrap();
+        let (child, _) = self.members[member].child.as_ref().unwrap();
         kill_process(Pid::from_child(child), signal).unwrap();
         // The kernel stops one thread after the other, and until then they answer.
         while signal == Signal::STOP && !stands_still(child.id()) {

@@ -4,6 +4,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -15,8 +16,13 @@ use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::watchdog::{Watched, watch};
+
 /// Longest wait for anything that should come at once; only a failing test waits that long.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Longest wait for a whole response: some are of deploys, which compile.
+const LONGEST_REPLY: Duration = Duration::from_secs(150);
 
 /// Pass as a flag for a host that keeps its compiled code to itself.
 pub(crate) const OWN_CODE: &str = "own code";
@@ -24,6 +30,7 @@ pub(crate) const OWN_CODE: &str = "own code";
 /// A running host and its data.
 pub(crate) struct Host {
     child: Child,
+    _watched: Arc<Watched>,
     /// Kept open: a host whose stdout is closed would fail to print.
     stdout: BufReader<std::process::ChildStdout>,
     pub(crate) listen: String,
@@ -101,10 +108,13 @@ pub(crate) fn run<S: AsRef<std::ffi::OsStr>>(words: &[S]) -> Said {
 pub(crate) fn run_in<S: AsRef<std::ffi::OsStr>>(folder: &Path, words: &[S]) -> Said {
     let mut command = steerage();
     command.current_dir(folder).args(words).stdin(Stdio::null());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
     for variable in ["STEERAGE_ADMIN", "STEERAGE_TOKEN_FILE", "STEERAGE_SDK"] {
         command.env_remove(variable);
     }
-    let output = command.output().unwrap();
+    let child = command.spawn().unwrap();
+    let _watched = watch(&child, format!("{command:?}"));
+    let output = child.wait_with_output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     Said {
         code: output.status.code().expect("an exit code, not a signal"),
@@ -174,6 +184,7 @@ impl Host {
 
     fn spawn(mut command: Command, data: &Path) -> Self {
         let mut child = command.spawn().unwrap();
+        let watched = watch(&child, format!("{command:?}"));
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let (mut listen, mut admin) = (String::new(), String::new());
         while listen.is_empty() || admin.is_empty() {
@@ -191,6 +202,7 @@ impl Host {
         }
         Self {
             child,
+            _watched: watched,
             stdout,
             listen,
             admin,
@@ -272,11 +284,11 @@ impl Host {
     }
 
     pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Reply {
-        collect(self.client.request(request).await.unwrap()).await.unwrap()
+        soon(&self.client, request).await
     }
 
     pub(crate) async fn send_http2(&self, request: Request<Full<Bytes>>) -> Reply {
-        collect(self.http2.request(request).await.unwrap()).await.unwrap()
+        soon(&self.http2, request).await
     }
 
     /// The response as it comes, for tests that watch a stream.
@@ -303,7 +315,7 @@ impl Host {
             .header("content-type", "application/json")
             .body(Full::new(body.into()))
             .unwrap();
-        collect(self.client.request(request).await.unwrap()).await.unwrap()
+        soon(&self.client, request).await
     }
 
     /// Uploads a component and deploys it with this manifest text.
@@ -412,6 +424,14 @@ impl Drop for Host {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+/// Sends a request and reads the whole response. A response that does not come fails the test.
+async fn soon(client: &Client<HttpConnector, Full<Bytes>>, request: Request<Full<Bytes>>) -> Reply {
+    let asked = format!("{} {}", request.method(), request.uri());
+    let reply = async { collect(client.request(request).await.unwrap()).await.unwrap() };
+    let reply = tokio::time::timeout(LONGEST_REPLY, reply).await;
+    reply.unwrap_or_else(|_| panic!("{asked}: no whole response in {LONGEST_REPLY:?}"))
 }
 
 pub(crate) async fn collect(

@@ -64,3 +64,9 @@ mod tenants;
 mod tidy;
 mod up;
 mod uploads;
+mod watchdog;
+
+/// Longer than any test takes, on a machine that other things keep busy too.
+fn longest_test() -> std::time::Duration {
+    std::time::Duration::from_secs(300)
+}

@@ -17,6 +17,8 @@ mod clients;
 #[expect(dead_code, reason = "the other binary uses all of it")]
 mod harness;
 mod watch;
+#[path = "../it/watchdog.rs"]
+mod watchdog;
 
 use std::time::Duration;
 
@@ -69,6 +71,14 @@ fn setting(name: &str) -> Option<u64> {
 
 fn read(path: &str) -> Vec<u8> {
     std::fs::read(path).unwrap()
+}
+
+/// Longer than one of the two tests takes, waiting for the other one: a round takes a minute at most
+/// on a busy machine, and a thousand calls a second.
+fn longest_test() -> Duration {
+    let n_rounds = setting("STEERAGE_SOAK_SECONDS").unwrap_or(30) / 15;
+    let n_calls = setting("STEERAGE_SOAK_CALLS").unwrap_or(20_000);
+    Duration::from_secs(600 + n_rounds * 60 + n_calls / 1_000)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
