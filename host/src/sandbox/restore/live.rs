@@ -9,18 +9,19 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use futures_util::FutureExt as _;
 use steerage_core::id::CallId;
 use steerage_core::units::{Bytes, Fuel};
-use wasmtime::component::{Instance, TypedFunc};
+use wasmtime::component::Instance;
 use wasmtime::{Engine, Store};
 use wasmtime_wasi_http::p2::bindings::{Proxy, ProxyPre};
 
-use super::component::export_of;
-use super::helper::{self, MOST_HANDLES};
+use super::handles::Handles;
+use super::helper::MOST_HANDLES;
 use super::learned::Learned;
 use super::memory::{self, Image, Region};
 use super::pages::Written;
 use super::unfit::Unfit;
 use crate::sandbox::guest::{Guest, ServiceParts};
 use crate::sandbox::{instance, pace};
+use crate::telemetry::metrics::NOT_RESTORED;
 
 /// Fuel for putting back globals and handles: many times what it takes, and soon over.
 const FUEL: u64 = 1_000_000;
@@ -47,10 +48,7 @@ struct Snapshot {
 pub(in crate::sandbox) struct Restorer {
     memories: Vec<(Arc<Region>, Written)>,
     snapshot: Arc<Snapshot>,
-    free: TypedFunc<(u32,), (u64,)>,
-    finish: TypedFunc<(u32, u32), ()>,
-    /// A function for each type of the host that drops a handle.
-    drops: Vec<TypedFunc<(u32,), ()>>,
+    handles: Handles,
     /// What it had reserved when it was made.
     began_with: Bytes,
     /// Whether pages may have been written that are not known.
@@ -89,16 +87,12 @@ pub(in crate::sandbox) enum Lost {
         /// How many it may have had.
         most: usize,
     },
-    /// The handle has not the type that it was taken to have, or cannot be dropped.
-    #[error("handle {handle} could not be dropped as one of type {ty} of {n_types}: {why}")]
-    WrongType {
+    /// A handle has none of the types that were tried.
+    #[error("handle {handle} could not be taken: {why}")]
+    Handle {
         /// Its number.
         handle: u32,
-        /// The type tried.
-        ty: usize,
-        /// How many types there are.
-        n_types: usize,
-        /// What Wasmtime said.
+        /// What Wasmtime said last.
         why: String,
     },
     /// The host holds resources to which the guest had no handle.
@@ -110,6 +104,19 @@ pub(in crate::sandbox) enum Lost {
     /// It is not what it was. That is a mistake of the host.
     #[error("it differs from what it was")]
     Differs,
+}
+
+impl Lost {
+    /// Where it is counted: its place among [`NOT_RESTORED`].
+    pub(super) fn reason(&self) -> usize {
+        let reason = match self {
+            Self::BadEnd => "call_failed",
+            Self::TooManyHandles { .. } => "too_many_handles",
+            Self::Memory(_) => "system",
+            Self::Handle { .. } | Self::Resources | Self::Failed(_) | Self::Differs => "mismatch",
+        };
+        NOT_RESTORED.iter().position(|known| *known == reason).unwrap_or(NOT_RESTORED.len())
+    }
 }
 
 impl Code {
@@ -192,25 +199,9 @@ fn prepare(
     code: &Code,
     places: (Place, Place),
 ) -> Result<Restorer, NotMade> {
-    let init = export_of(helper::INIT);
-    let init = instance.get_typed_func::<(), (u32,)>(&mut *store, &init).map_err(failed)?;
-    let free = instance.get_typed_func(&mut *store, export_of(helper::FREE)).map_err(failed)?;
-    let finish = instance.get_typed_func(&mut *store, export_of(helper::FINISH)).map_err(failed)?;
-    let mut drops = Vec::new();
-    for n in 0.. {
-        let name = export_of(&helper::drop_of(n));
-        match instance.get_typed_func(&mut *store, &name) {
-            Ok(function) => drops.push(function),
-            Err(_) => break,
-        }
-    }
     store.set_fuel(FUEL).map_err(failed)?;
     store.fuel_async_yield_interval(None).map_err(failed)?;
-    let first = init.call_async(&mut *store, ()).now_or_never();
-    let (first,) = first.ok_or_else(|| failed("it waits"))?.map_err(failed)?;
-    if first != 1 || !store.data_mut().table.is_empty() {
-        return Err(NotMade::Unfit(Unfit::HoldsAtStart));
-    }
+    let handles = Handles::of(store, instance)?;
     let snapshot = code.snapshot(&memories)?;
     let mut lying = Vec::with_capacity(memories.len());
     for (memory, image) in memories.into_iter().zip(&snapshot.images) {
@@ -226,9 +217,7 @@ fn prepare(
     Ok(Restorer {
         memories: lying,
         snapshot,
-        free,
-        finish,
-        drops,
+        handles,
         began_with: store.data().limiter.used(),
         has_faulted: false,
         n_restored: 0,
@@ -254,17 +243,13 @@ impl Restorer {
         learned: &Learned,
     ) -> Result<(), Lost> {
         self.restore_memories()?;
-        // Each handle was one of a resource of its own in the host's table, and the guest's table gives
-        // out a number for the first time only when all below are taken. So this number never was.
-        let most = store.data_mut().most_resources();
-        let n_handles = u32::try_from(most).ok().map(|most| most.saturating_add(1));
-        let n_handles = n_handles.filter(|number| *number <= MOST_HANDLES);
-        let n_handles = n_handles.ok_or(Lost::TooManyHandles { most })?;
-        store.data_mut().let_go();
-        self.restore_handles(store, n_handles, learned)?;
-        if !store.data_mut().table.is_empty() {
-            return Err(Lost::Resources);
-        }
+        let failed = |error: wasmtime::Error| Lost::Failed(error.to_string());
+        store.set_fuel(FUEL).map_err(failed)?;
+        store.fuel_async_yield_interval(None).map_err(failed)?;
+        // In one go, however much of its slice the call has used.
+        store.data_mut().set_may_rest(false);
+        self.handles.put_back(store, learned)?;
+        // All that the host holds for the call goes with it, as if the whole instance was dropped.
         let mut before = mem::replace(store.data_mut(), guest);
         // What the memories have reserved goes on, and nothing else.
         let limiter = &mut store.data_mut().limiter;
@@ -289,54 +274,6 @@ impl Restorer {
         Ok(())
     }
 
-    /// Globals, the size of memories, and handles.
-    fn restore_handles(
-        &self,
-        store: &mut Store<Guest>,
-        n_handles: u32,
-        learned: &Learned,
-    ) -> Result<(), Lost> {
-        let failed = |error: &dyn std::fmt::Display| Lost::Failed(error.to_string());
-        store.set_fuel(FUEL).map_err(|error| failed(&error))?;
-        store.fuel_async_yield_interval(None).map_err(|error| failed(&error))?;
-        let (got,) = self.call(store, &self.free, (n_handles,))?;
-        if got & helper::TOO_MANY != 0 {
-            return Err(Lost::Failed("its handles are not numbered as they should be".to_owned()));
-        }
-        let missing = !got & ((1 << n_handles) - 1);
-        if missing == 0 {
-            return Ok(());
-        }
-        // From the latest on: what was made of another is dropped before that one.
-        for handle in (1..=n_handles).rev().filter(|handle| missing & (1 << (handle - 1)) != 0) {
-            let (ty, n_types) = (learned.type_of(handle), self.drops.len());
-            let wrong = |why: String| Lost::WrongType { handle, ty, n_types, why };
-            let function = self.drops.get(ty).ok_or_else(|| wrong("no such type".to_owned()))?;
-            self.call(store, function, (handle,)).map_err(|lost| wrong(lost.to_string()))?;
-        }
-        self.call(store, &self.finish, (n_handles, missing.count_ones()))
-    }
-
-    /// Calls code that puts something back, which has no reason to wait for anything.
-    fn call<P, R>(
-        &self,
-        store: &mut Store<Guest>,
-        function: &TypedFunc<P, R>,
-        parameters: P,
-    ) -> Result<R, Lost>
-    where
-        P: wasmtime::component::ComponentNamedList + wasmtime::component::Lower + Send + Sync,
-        R: wasmtime::component::ComponentNamedList
-            + wasmtime::component::Lift
-            + Send
-            + Sync
-            + 'static,
-    {
-        let called = function.call_async(store, parameters).now_or_never();
-        let returned = called.ok_or_else(|| Lost::Failed("it waits".to_owned()))?;
-        returned.map_err(|error| Lost::Failed(error.root_cause().to_string()))
-    }
-
     fn is_as_it_was(&self) -> bool {
         let memories = self.memories.iter().zip(&self.snapshot.images);
         memories.into_iter().all(|((memory, _), image)| memory.equals(image))
@@ -347,6 +284,6 @@ fn no_room(error: impl std::fmt::Display) -> NotMade {
     NotMade::NotNow(format!("{error:#}"))
 }
 
-fn failed(error: impl std::fmt::Display) -> NotMade {
+pub(super) fn failed(error: impl std::fmt::Display) -> NotMade {
     NotMade::Unfit(Unfit::Host(format!("{error:#}")))
 }
