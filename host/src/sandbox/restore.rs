@@ -16,6 +16,7 @@ mod learned;
 pub(super) mod live;
 pub(super) mod maker;
 pub(super) mod memory;
+pub(super) mod outcome;
 pub(super) mod pages;
 pub(super) mod qualify;
 pub mod unfit;

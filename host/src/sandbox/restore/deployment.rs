@@ -16,7 +16,8 @@ use steerage_core::units::{Bytes, Fuel};
 use tokio::sync::mpsc;
 
 use super::learned::Learned;
-use super::live::{Code, Lost};
+use super::live::Code;
+use super::outcome::Lost;
 use super::unfit::Unfit;
 use crate::sandbox::compiler::Compiler;
 use crate::sandbox::guest::ServiceParts;

@@ -14,7 +14,7 @@ use wasmtime_wasi_http::p2::bindings::http::types as http;
 use super::component::export_of;
 use super::helper::{self, MOST_HANDLES};
 use super::learned::Learned;
-use super::live::{Lost, NotMade, failed};
+use super::outcome::{Lost, NotMade, failed};
 use super::unfit::Unfit;
 use crate::sandbox::guest::Guest;
 

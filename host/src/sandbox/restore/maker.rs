@@ -12,7 +12,8 @@ use tokio::sync::{Semaphore, mpsc};
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
 
 use super::deployment::{Restoring, Source};
-use super::live::{self, Code, NotMade, Place};
+use super::live::{self, Code, Place};
+use super::outcome::NotMade;
 use super::unfit::Unfit;
 use crate::sandbox::compiler::CompileError;
 use crate::sandbox::engine;
