@@ -95,12 +95,12 @@ fn instances(app: &App, asked: &Instance) -> wire::Instances {
     // What is not mapped has not been tried yet, or not for a while.
     let deployed = app.deployed();
     let unfit = deployed.as_ref().and_then(|deployed| deployed.prepared.unfit());
-    let made = match (asked.is_restored(), unfit) {
+    let made = match (asked.is_restored(), &unfit) {
         (true, None) => wire::Made::Restored,
         (false, _) if asked.reuse.get() > 1 => wire::Made::Reused,
         _ => wire::Made::New,
     };
-    wire::Instances { made, in_the_way: unfit.map(ToString::to_string) }
+    wire::Instances { made, in_the_way: unfit.map(|unfit| unfit.to_string()) }
 }
 
 fn deployment(current: &App, record: &DeploymentRecord) -> wire::Deployment {

@@ -140,7 +140,7 @@ impl Cores {
     pub(super) fn run_slice(&self, core: usize, taken: Taken) -> Duration {
         let Taken { task, charge, from } = taken;
         let (slice, used) = task.run();
-        if slice != Slice::Over || used > Duration::ZERO {
+        if slice != Slice::NotOurs && used > Duration::ZERO {
             task.flow.learn(used);
         }
         let (queue, now) = (self.queue(from), self.now());
@@ -154,16 +154,29 @@ impl Cores {
         queue.leave();
         self.show(from, &mut state);
         drop(state);
-        match slice {
-            Slice::Again => self.move_here(core, task, now),
-            Slice::Over => self.forget(task),
-            Slice::Asleep => drop(task),
-        }
+        self.put_back(core, task, slice);
         used
     }
 
+    /// Runs a task whose call must stop, before all that waits. As a rule it ends in this slice, which is
+    /// charged to nobody: what is there to settle is settled in its turn, where its other entry is or
+    /// was.
+    fn run_stopping(&self, core: usize, task: Arc<Task>) {
+        let (slice, _) = task.run();
+        self.put_back(core, task, slice);
+    }
+
+    /// Enqueues a task that has more to do, and forgets one that is over.
+    fn put_back(&self, core: usize, task: Arc<Task>, slice: Slice) {
+        match slice {
+            Slice::Again => self.move_here(core, task),
+            Slice::Over => self.forget(task),
+            Slice::Asleep | Slice::NotOurs => drop(task),
+        }
+    }
+
     /// Puts a task in the queue of the core that ran it.
-    fn move_here(&self, core: usize, task: Arc<Task>, now: Duration) {
+    fn move_here(&self, core: usize, task: Arc<Task>) {
         let mut state = self.queue(core).lock();
         if state.is_closed {
             drop(state);
@@ -172,7 +185,7 @@ impl Cores {
         }
         self.queue(core).enter();
         task.set_home(core);
-        state.enqueue(task, now);
+        state.enqueue(task, self.now());
         self.show(core, &mut state);
     }
 
@@ -214,10 +227,8 @@ impl Cores {
         let mut is_idle = false;
         loop {
             if let Some(task) = self.next_stopping() {
-                // It ends in this slice, which is charged to nobody: what is there to settle is settled
-                // in its turn.
-                task.run();
-                drop(task);
+                self.run_stopping(core, task);
+                has_served = true;
                 continue;
             }
             if let Some(taken) = self.take(core, Kind::Guests) {

@@ -7,16 +7,12 @@ use steerage_core::units::Bytes;
 use wasmtime::StoreContextMut;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::p1::WasiP1Ctx;
-use wasmtime_wasi::p2::pipe::{ClosedInputStream, ClosedOutputStream};
-use wasmtime_wasi::p2::{DynInputStream, DynOutputStream};
 use wasmtime_wasi::{WasiCtxView, WasiView};
-use wasmtime_wasi_http::p2::body::StreamContext;
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::context::{Context, Environment};
 use super::engine::Flavor;
 use super::held::{MOST_FIELDS, MOST_RESOURCES, ResourceMeter};
-use super::http02::OutgoingBody;
 use super::limiter::Limiter;
 use super::outbound::Outbound;
 use super::pace::Watched;
@@ -109,23 +105,9 @@ impl Guest {
         self.table.iter_mut().size_hint().1.unwrap_or(usize::MAX)
     }
 
-    /// Lets go of what has an effect when a guest drops it, or may have to wait then, as if the whole
-    /// instance was dropped: only handles to nothing are left.
-    ///
-    /// A body that is dropped by the guest is broken off, and one that ends with its instance ends well;
-    /// a stream that is dropped waits for what was written.
-    pub(super) fn let_go(&mut self) {
-        self.may_rest = false;
-        self.outbound.close();
-        for resource in self.table.iter_mut() {
-            if let Some(body) = resource.downcast_mut::<OutgoingBody>() {
-                *body = OutgoingBody::new(StreamContext::Response, None).0;
-            } else if let Some(stream) = resource.downcast_mut::<DynOutputStream>() {
-                *stream = Box::new(ClosedOutputStream);
-            } else if let Some(stream) = resource.downcast_mut::<DynInputStream>() {
-                *stream = Box::new(ClosedInputStream);
-            }
-        }
+    /// How many resources the host holds for the guest.
+    pub(super) fn n_resources(&mut self) -> usize {
+        self.table.iter_mut().count()
     }
 
     /// Every call of a host function begins here: looks now and then what the guest makes the host

@@ -47,7 +47,7 @@ impl Pool {
     pub(super) fn take(self: &Arc<Self>, n_slots: u32) -> InstanceSlots {
         let slots = InstanceSlots { pool: self.clone(), n_slots };
         let mut n_taken = self.n_taken.fetch_add(n_slots, Ordering::SeqCst).saturating_add(n_slots);
-        while n_taken > self.most && self.give_up_oldest() {
+        while n_taken > self.most && self.give_up_oldest(Duration::ZERO) {
             n_taken = self.n_taken.load(Ordering::SeqCst);
         }
         slots
@@ -69,10 +69,13 @@ impl Pool {
         list
     }
 
-    fn give_up_oldest(&self) -> bool {
+    /// Gives up the instance that has waited the longest, if any has for so long.
+    pub(super) fn give_up_oldest(&self, for_at_least: Duration) -> bool {
         let lists: Vec<_> = self.lists().iter().filter_map(Weak::upgrade).collect();
         let oldest = lists.iter().filter_map(|list| Some((list.waits_since()?, list)));
-        let Some((_, list)) = oldest.min_by_key(|(since, _)| *since) else { return false };
+        let oldest = oldest.min_by_key(|(since, _)| *since);
+        let oldest = oldest.filter(|(since, _)| since.elapsed() >= for_at_least);
+        let Some((_, list)) = oldest else { return false };
         // Whoever was faster has made room as well.
         let given_up = list.waiting().pop_front();
         // Without the lock: it takes some microseconds.

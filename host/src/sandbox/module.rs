@@ -251,11 +251,13 @@ impl Sandbox {
         let Shape { kind, unfit, .. } = compiled.shape.clone();
         let restoring = (spec.instance.is_restored() && unfit.is_none()).then(|| {
             let compiler = self.compiler.clone();
+            // Where it cannot be read, that is found out when its code is wanted.
+            let size = std::fs::metadata(&wasm).map_or(0, |file| file.len());
             Restoring::new(Means {
                 parts: service.clone(),
                 fuel: spec.limits.fuel,
                 maker: self.maker.clone(),
-                source: Source { digest: compiled.digest, wasm, compiler },
+                source: Source { digest: compiled.digest, size: Bytes::new(size), wasm, compiler },
                 slots: (linked.pool.clone(), linked.needs),
                 idle: idle.clone(),
                 meter: spec.meter.clone(),
@@ -299,10 +301,10 @@ impl Prepared {
 
     /// What stands in the way of restoring its instances, as far as is known, where that is asked for.
     #[must_use]
-    pub fn unfit(&self) -> Option<&Unfit> {
+    pub fn unfit(&self) -> Option<Unfit> {
         match &self.restoring {
             Some(restoring) => restoring.unfit(),
-            None => self.unfit.as_ref().filter(|_| self.instance.is_restored()),
+            None => self.unfit.clone().filter(|_| self.instance.is_restored()),
         }
     }
 
@@ -316,9 +318,12 @@ impl Prepared {
         self.linked.pool.take(self.linked.needs)
     }
 
-    /// Gives up the instances that have waited for another call for so long.
+    /// Gives up the instances that have waited for another call for so long, and what only they need.
     pub fn drop_idle(&self, for_at_least: Duration) {
         self.idle.give_up(for_at_least);
+        if let Some(restoring) = &self.restoring {
+            restoring.rest();
+        }
     }
 
     /// Limits per call and per instance.

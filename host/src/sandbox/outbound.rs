@@ -140,7 +140,7 @@ impl Outbound {
     }
 
     /// Lets none of the requests begin that wait for their turn: the instance is over.
-    pub(super) fn close(&self) {
+    fn close(&self) {
         if let Some(turns) = &self.turns {
             turns.close();
         }

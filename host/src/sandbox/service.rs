@@ -22,7 +22,8 @@ use super::linked::Pre;
 use super::module::Prepared;
 use super::pace;
 use super::replay;
-use super::restore::live::{Lost, Restorer};
+use super::restore::live::Restorer;
+use super::restore::outcome::Lost;
 use super::restore::pages::FaultWatch;
 use crate::call::{Call, Usage};
 use crate::meter;
@@ -236,7 +237,7 @@ impl Prepared {
             Ok(()) => {
                 restoring.note_restored();
                 // It may have been given up meanwhile.
-                if restoring.unfit().is_some() {
+                if !restoring.is_on() {
                     return;
                 }
                 let (restorer, slots) = (Some(restorer), serving.slots);
@@ -288,7 +289,7 @@ impl Prepared {
 
     /// An instance that was put back; to the call it is a new one.
     fn take_restored(&self, call: &Arc<Call>) -> Option<Serving> {
-        let restoring = self.restoring.as_ref().filter(|restoring| restoring.unfit().is_none())?;
+        let restoring = self.restoring.as_ref().filter(|restoring| restoring.is_on())?;
         let Some(idle) = self.idle.take() else {
             restoring.note_missed();
             return None;

@@ -35,6 +35,10 @@ const SHED: [&str; 7] = [
 ];
 const STATUS_CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
 
+/// Why an instance was not put back after a call: its call failed; it kept more of the host than can be
+/// taken from it; the system did not do its part; what was done does not add up.
+pub const NOT_RESTORED: [&str; 4] = ["call_failed", "too_many_handles", "system", "mismatch"];
+
 /// The type of exemplar labels, of which there are none.
 type NoLabels = [(&'static str, &'static str); 0];
 
@@ -51,10 +55,10 @@ pub struct AppMeter {
     response_bytes: AtomicU64,
     memory_refused: AtomicU64,
     errors: AtomicU64,
-    /// Instances that were put back after a call, and those that should have been and were not.
+    /// Instances that were put back after a call.
     pub restored: AtomicU64,
-    /// See `restored`.
-    pub not_restored: AtomicU64,
+    /// Those that should have been and were not, by the reason: see [`NOT_RESTORED`].
+    pub not_restored: [AtomicU64; NOT_RESTORED.len()],
     /// Memory one call of the app may have, in bytes.
     pub memory_limit: AtomicU64,
     /// Outbound requests the policy refused.
@@ -230,33 +234,33 @@ fn encode_histograms(encoder: &mut DescriptorEncoder<'_>, apps: &[AppReading]) -
 }
 
 fn encode_counters(encoder: &mut DescriptorEncoder<'_>, apps: &[AppReading]) -> fmt::Result {
-    let mut metric = encoder.encode_descriptor(
-        "http_server_requests",
-        "Requests answered, by status class",
-        None,
-        MetricType::Counter,
-    )?;
-    for app in apps {
-        for (class, count) in STATUS_CLASSES.iter().zip(&app.meter.by_status) {
-            let count = count.load(Ordering::Relaxed);
-            if count > 0 {
-                let labels = [("app", app.app.as_str()), ("status", class)];
-                metric.encode_family(&labels)?.encode_counter::<NoLabels, _, u64>(&count, None)?;
-            }
-        }
-    }
-    let mut metric = encoder.encode_descriptor(
-        "guest_calls",
-        "Calls that are over, by the cause of their end",
-        None,
-        MetricType::Counter,
-    )?;
-    for app in apps {
-        for (cause, count) in Outcome::CAUSES.iter().zip(&app.meter.by_cause) {
-            let count = count.load(Ordering::Relaxed);
-            if count > 0 {
-                let labels = [("app", app.app.as_str()), ("cause", cause)];
-                metric.encode_family(&labels)?.encode_counter::<NoLabels, _, u64>(&count, None)?;
+    type Family<'m> = (&'static [&'static str], &'m [AtomicU64]);
+    type Read = for<'m> fn(&'m AppMeter) -> Family<'m>;
+    let families: [(&str, &str, &str, Read); 3] = [
+        ("http_server_requests", "Requests answered, by status class", "status", |meter| {
+            (&STATUS_CLASSES, &meter.by_status)
+        }),
+        ("guest_calls", "Calls that are over, by the cause of their end", "cause", |meter| {
+            (&Outcome::CAUSES, &meter.by_cause)
+        }),
+        (
+            "instances_not_restored",
+            "Instances dropped that were to be put back, by the reason",
+            "reason",
+            |meter| (&NOT_RESTORED, &meter.not_restored),
+        ),
+    ];
+    for (name, help, label, read) in families {
+        let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for app in apps {
+            let (values, counters) = read(&app.meter);
+            for (value, counter) in values.iter().zip(counters) {
+                let count = counter.load(Ordering::Relaxed);
+                if count > 0 {
+                    let labels = [("app", app.app.as_str()), (label, *value)];
+                    let mut family = metric.encode_family(&labels)?;
+                    family.encode_counter::<NoLabels, _, u64>(&count, None)?;
+                }
             }
         }
     }
@@ -265,16 +269,13 @@ fn encode_counters(encoder: &mut DescriptorEncoder<'_>, apps: &[AppReading]) -> 
 
 fn encode_sums(encoder: &mut DescriptorEncoder<'_>, apps: &[AppReading]) -> fmt::Result {
     type Read = fn(&AppMeter) -> u64;
-    let sums: [(&str, &str, Option<Unit>, Read); 6] = [
+    let sums: [(&str, &str, Option<Unit>, Read); 5] = [
         (
             "instances_restored",
             "Instances put back to their beginning after a call",
             None,
             |meter| meter.restored.load(Ordering::Relaxed),
         ),
-        ("instances_not_restored", "Instances dropped that were to be put back", None, |meter| {
-            meter.not_restored.load(Ordering::Relaxed)
-        }),
         ("guest_fuel", "Fuel consumed by guests", None, |meter| meter.fuel.load(Ordering::Relaxed)),
         ("guest_memory_refused", "Calls that failed for want of memory", None, |meter| {
             meter.memory_refused.load(Ordering::Relaxed)

@@ -8,6 +8,8 @@ use http::Request;
 use http_body_util::Full;
 use serde_json::{Value, json};
 use steerage_guests as guests;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::harness::{Host, OWN_CODE, Reply};
 use crate::outbound::{LOOPBACK, target};
@@ -27,14 +29,25 @@ async fn serve_both(host: &Host, wasm: &[u8], more: &str) {
     }
 }
 
-async fn counted(host: &Host, what: &str) -> f64 {
-    let line = format!("{what}_total{{app=\"{RESTORED}\"}}");
-    host.metric(&line).await
-}
-
 /// Instances that were put back so far, and those that were not.
 async fn standing(host: &Host) -> (f64, f64) {
-    (counted(host, "instances_restored").await, counted(host, "instances_not_restored").await)
+    let restored = host.metric(&format!("instances_restored_total{{app=\"{RESTORED}\"}}")).await;
+    let mut lost = 0.0;
+    for reason in ["call_failed", "too_many_handles", "system", "mismatch"] {
+        lost += lost_for(host, reason).await;
+    }
+    (restored, lost)
+}
+
+/// Those that were not, for this reason.
+async fn lost_for(host: &Host, reason: &str) -> f64 {
+    let labels = format!("app=\"{RESTORED}\",reason=\"{reason}\"");
+    host.metric(&format!("instances_not_restored_total{{{labels}}}")).await
+}
+
+/// What the host says of how the app's calls get their instances.
+async fn shown(host: &Host, app: &str) -> Value {
+    host.admin("GET", &format!("/v1/apps/{app}"), "").await.json()["instances"].clone()
 }
 
 /// Calls the guest until its calls are served by instances that were put back.
@@ -104,9 +117,7 @@ async fn compare_up_to(host: &Host, path: &str, body: Option<&str>, same: &[&str
         assert_ne!(of_new["instantiate_us"], 0, "{of_new}");
         n_restored += usize::from(of_restored["instantiate_us"] == 0);
     }
-    let shown = host.admin("GET", &format!("/v1/apps/{RESTORED}"), "").await.json();
-    assert_eq!(shown["instances"]["in_the_way"], Value::Null);
-    // Guests that keep handles lose some instances until it is known of which type those are.
+    assert_eq!(shown(host, RESTORED).await["in_the_way"], Value::Null);
     assert!(n_restored > 0, "no call of {path} had an instance that was put back");
 }
 
@@ -140,19 +151,25 @@ async fn a_counter_counts_one_in_each_call() {
 pub(crate) async fn no_trace_of_a_call_is_left() {
     let host = both(guests::TRACES, "/").await;
     let found = host.get(&format!("/{NEW}")).await.text();
-    for traces in ["bytes=0", "bytes=5000000", "handles=20", "bytes=100000&handles=7"] {
-        // Of which types kept handles are is found out first.
+    // The body that is kept has a stream, which is made later and may have the lower number.
+    for traces in ["bytes=0", "bytes=5000000", "handles=20", "bytes=100000&handles=7", "body=kept"]
+    {
         warm(&host, &format!("/?{traces}")).await;
         compare(&host, &format!("/?{traces}")).await;
         assert_eq!(host.get(&format!("/{RESTORED}/?{traces}")).await.text(), found);
     }
+    // Whatever types the handles have that are kept.
+    assert_eq!(lost_for(&host, "mismatch").await, 0.0);
+    assert_eq!(standing(&host).await.1, 0.0);
     // What cannot be put back costs the instance, and is no trace either: more handles at once than are
-    // looked at, or a body whose stream has the lower number, which must be dropped first.
-    for traces in ["handles=100", "body=kept"] {
-        for n in 0..40 {
-            assert_eq!(host.get(&format!("/{RESTORED}/{n}?{traces}")).await.text(), found);
-        }
+    // looked at.
+    for n in 0..40 {
+        assert_eq!(host.get(&format!("/{RESTORED}/{n}?handles=100")).await.text(), found);
     }
+    host.until("the loss", || async {
+        (lost_for(&host, "too_many_handles").await > 0.0).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -268,11 +285,87 @@ async fn an_instance_whose_call_did_not_end_well_is_not_put_back() {
 }
 
 #[tokio::test]
+async fn instances_of_calls_that_were_broken_off_are_lost_and_leave_nothing() {
+    let port = target().await;
+    let host = Host::with(&LOOPBACK);
+    serve_both(&host, &read(guests::ECHO), "").await;
+    warm(&host, "/").await;
+    // A client that goes away in the middle of its own body.
+    let head =
+        format!("POST /{RESTORED}/cut HTTP/1.1\r\nhost: a\r\ncontent-length: 99999\r\n\r\nxyz");
+    let mut client = TcpStream::connect(&host.listen).await.unwrap();
+    client.write_all(head.as_bytes()).await.unwrap();
+    let mut begun = [0; 12];
+    client.read_exact(&mut begun).await.unwrap();
+    assert_eq!(&begun, b"HTTP/1.1 200");
+    drop(client);
+    // The guest is told so, and ends as it likes.
+    host.call_of(RESTORED, &format!("/{RESTORED}/cut")).await;
+    warm(&host, "/").await;
+    compare_answers(&host, "/body", Some("whole")).await;
+
+    // One that goes away in the middle of the answer.
+    serve_both(&host, &read(guests::SLOW), "").await;
+    warm(&host, "/?ms=1").await;
+    let (_, lost) = standing(&host).await;
+    let mut client = TcpStream::connect(&host.listen).await.unwrap();
+    let head = format!("GET /{RESTORED}/drip?n=100000&ms=1 HTTP/1.1\r\nhost: a\r\n\r\n");
+    client.write_all(head.as_bytes()).await.unwrap();
+    client.read_exact(&mut begun).await.unwrap();
+    drop(client);
+    host.until("its loss", || async { (standing(&host).await.1 > lost).then_some(()) }).await;
+    warm(&host, "/?ms=1").await;
+    compare_answers(&host, "/drip?n=3&ms=5", None).await;
+
+    // A call whose time is over while it waits for another server, which does not answer.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let silent_port = silent.local_addr().unwrap().port();
+    let more = format!(
+        "allowed_outbound_hosts = [\"http://127.0.0.1:{port}\", \"http://127.0.0.1:{silent_port}\"]\n\
+         [limits]\ntimeout = \"300ms\""
+    );
+    serve_both(&host, &read(guests::OUT), &more).await;
+    let path = format!("/?url=http://127.0.0.1:{port}/");
+    warm(&host, &path).await;
+    let (_, lost) = standing(&host).await;
+    let late = host.get(&format!("/{RESTORED}/?url=http://127.0.0.1:{silent_port}/")).await;
+    assert_eq!(late.cause(), "timed_out");
+    host.until("its loss", || async { (standing(&host).await.1 > lost).then_some(()) }).await;
+    warm(&host, &path).await;
+    let reply = host.get(&format!("/{RESTORED}{path}")).await;
+    assert_eq!(reply.text(), "status 200\nreached");
+    let (restored, lost) = standing(&host).await;
+    assert_eq!(lost_for(&host, "call_failed").await, lost, "{restored} were restored");
+}
+
+#[tokio::test]
+async fn an_app_that_loses_its_instances_is_served_by_new_ones_for_a_while() {
+    let host = Host::start();
+    serve_both(&host, &read(guests::TRAP), "").await;
+    let why = host
+        .until("the end of it", || async {
+            let calls = (0..50).map(|_| host.get("/back/unreachable"));
+            assert!(join_all(calls).await.iter().all(|reply| reply.cause() == "trapped"));
+            shown(&host, RESTORED).await["in_the_way"].as_str().map(str::to_owned)
+        })
+        .await;
+    let told = "of its last instances 65 could not be put back, and those that could served 0 calls; \
+                it is tried again later; the last one: its call did not end well";
+    assert_eq!(why, told);
+    assert_eq!(shown(&host, RESTORED).await["made"], "new");
+    let (_, lost) = standing(&host).await;
+    for _ in 0..40 {
+        assert_eq!(host.get("/back/unreachable").await.cause(), "trapped");
+    }
+    let (_, after) = standing(&host).await;
+    // What ran when it was given up may be lost still.
+    assert!(after - lost < 10.0, "{lost} lost, then {after}");
+}
+
+#[tokio::test]
 async fn what_cannot_be_restored_is_served_by_new_instances_and_says_why() {
     let host = Host::start();
-    let shown = async |app: &str| {
-        host.admin("GET", &format!("/v1/apps/{app}"), "").await.json()["instances"].clone()
-    };
+    let shown = async |app: &str| shown(&host, app).await;
     serve_both(&host, &read(guests::P3_ECHO), "").await;
     compare_new(&host).await;
     let why = "it is of kind http-0.3, and only http-0.2 is restored";
@@ -343,8 +436,7 @@ async fn code_is_not_made_of_a_component_that_is_damaged() {
     let why = host
         .until("the reason", || async {
             assert_eq!(host.get("/back/").await.text(), host.get("/anew/").await.text());
-            let shown = host.admin("GET", &format!("/v1/apps/{RESTORED}"), "").await.json();
-            shown["instances"]["in_the_way"].as_str().map(str::to_owned)
+            shown(&host, RESTORED).await["in_the_way"].as_str().map(str::to_owned)
         })
         .await;
     assert_eq!(why, "its component cannot be read as it was deployed");

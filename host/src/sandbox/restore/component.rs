@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 
 use wasm_encoder::{
     Alias, CanonicalFunctionSection, Component, ComponentAliasSection, ComponentExportKind,
-    ComponentExportSection, ComponentTypeSection, ExportKind, InstanceSection, ModuleArg,
-    PrimitiveValType, RawSection, ValType,
+    ComponentExportSection, ComponentTypeSection, ComponentValType, ExportKind, InstanceSection,
+    ModuleArg, PrimitiveValType, RawSection, ValType,
 };
 use wasmparser::component_types::{ComponentAnyTypeId, ComponentEntityType};
 use wasmparser::types::TypesRef;
@@ -240,8 +240,10 @@ fn add(component: &mut Component, found: &Found, spaces: Spaces) {
     let (n_types, n_instances) = (count(resources.len()), count(found.to_restore.len()));
 
     let ours = types;
-    let (unit_to_u32, u32_to_u64, two_to_unit, u32_to_unit) =
-        (ours + 1, ours + 2, ours + 3, ours + 4);
+    let (unit_to_u32, u32_to_u64, two_to_unit) = (ours + 1, ours + 2, ours + 3);
+    let first_resource = ours + 4;
+    // For each of them a type of handles, and one of a function that takes such a handle.
+    let taking = |n: u32| first_resource + n_types + 2 * n + 1;
     let mut section = ComponentTypeSection::new();
     let none: [(&str, PrimitiveValType); 0] = [];
     let word = PrimitiveValType::U32;
@@ -249,7 +251,6 @@ fn add(component: &mut Component, found: &Found, spaces: Spaces) {
     section.function().params(none).result(Some(word.into()));
     section.function().params([("n", word)]).result(Some(PrimitiveValType::U64.into()));
     section.function().params([("n", word), ("missing", word)]).result(None);
-    section.function().params([("handle", word)]).result(None);
     component.section(&section);
 
     let mut aliases = ComponentAliasSection::new();
@@ -258,6 +259,13 @@ fn add(component: &mut Component, found: &Found, spaces: Spaces) {
         aliases.alias(Alias::InstanceExport { instance, kind, name });
     }
     component.section(&aliases);
+    let mut section = ComponentTypeSection::new();
+    for n in 0..n_types {
+        section.defined_type().own(first_resource + n);
+        let handle = ComponentValType::Type(taking(n) - 1);
+        section.function().params([("handle", word)]).result(Some(handle));
+    }
+    component.section(&section);
 
     let mut given: Vec<(String, u32)> = Vec::new();
     let mut give = |name: String| {
@@ -269,10 +277,6 @@ fn add(component: &mut Component, found: &Found, spaces: Spaces) {
     give(helper::NEW.to_owned());
     built_in.resource_drop(ours);
     give(helper::DROP.to_owned());
-    for n in 0..n_types {
-        built_in.resource_drop(ours + 5 + n);
-        give(helper::drop_of(n));
-    }
     component.section(&built_in);
     let mut aliases = ComponentAliasSection::new();
     for (n, instance) in (0..).zip(&found.to_restore) {
@@ -284,7 +288,7 @@ fn add(component: &mut Component, found: &Found, spaces: Spaces) {
     }
     component.section(&aliases);
 
-    let helper = helper::module(n_types, n_instances);
+    let helper = helper::module(n_instances);
     component.section(&RawSection { id: CORE_MODULE, data: &helper });
     let mut instances = InstanceSection::new();
     let given = given.iter().map(|(name, function)| (name.as_str(), ExportKind::Func, *function));
@@ -294,16 +298,16 @@ fn add(component: &mut Component, found: &Found, spaces: Spaces) {
     component.section(&instances);
 
     let mut lifted = vec![
-        (helper::INIT.to_owned(), unit_to_u32),
-        (helper::FREE.to_owned(), u32_to_u64),
-        (helper::FINISH.to_owned(), two_to_unit),
+        (helper::INIT, helper::INIT.to_owned(), unit_to_u32),
+        (helper::FREE, helper::FREE.to_owned(), u32_to_u64),
+        (helper::FINISH, helper::FINISH.to_owned(), two_to_unit),
     ];
-    lifted.extend((0..n_types).map(|n| (helper::drop_of(n), u32_to_unit)));
+    lifted.extend((0..n_types).map(|n| (helper::TAKE, helper::take_of(n), taking(n))));
     let mut functions = functions;
-    for (name, ty) in lifted {
+    for (function, name, ty) in lifted {
         let mut aliases = ComponentAliasSection::new();
         let (instance, kind) = (core_instances + 1, ExportKind::Func);
-        aliases.alias(Alias::CoreInstanceExport { instance, kind, name: &name });
+        aliases.alias(Alias::CoreInstanceExport { instance, kind, name: function });
         component.section(&aliases);
         let mut lift = CanonicalFunctionSection::new();
         lift.lift(core_functions, ty, []);

@@ -6,17 +6,18 @@ use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
 use steerage_core::id::Digest;
-use steerage_core::restoring::{self, Record};
-use steerage_core::units::Fuel;
+use steerage_core::restoring::{self, Missed, Record};
+use steerage_core::units::{Bytes, Fuel};
 use tokio::sync::mpsc;
 
 use super::learned::Learned;
-use super::live::{Code, Lost};
+use super::live::Code;
+use super::outcome::Lost;
 use super::unfit::Unfit;
 use crate::sandbox::compiler::Compiler;
 use crate::sandbox::guest::ServiceParts;
@@ -36,16 +37,30 @@ pub(in crate::sandbox) struct Restoring {
     pub(super) idle: Arc<IdleInstances>,
     pub(super) meter: Arc<AppMeter>,
     pub(super) charge: Charge,
-    /// What stands in the way, once that is known.
+    began_at: Instant,
+    /// What stands in the way for good, once that is known.
     unfit: OnceLock<Unfit>,
-    pub(super) code: OnceLock<Code>,
+    /// Whether `pause` has one. Calls look at this only; one that sees it late is served all the same.
+    is_paused: AtomicBool,
+    pause: Mutex<Pause>,
+    /// Only while instances of it live or were called for lately: it is mapped, with an open file.
+    code: Mutex<Option<Arc<Code>>>,
     is_asked: AtomicBool,
-    n_missed: AtomicU32,
+    /// A [`Missed`], its second in the upper half.
+    missed: AtomicU64,
     pub(super) n_live: Arc<AtomicU32>,
-    n_restored: AtomicU64,
-    n_lost: AtomicU64,
+    n_restored: AtomicU32,
+    n_lost: AtomicU32,
     /// Fuel that a new instance has left when its handler is called.
     fuel_left: AtomicU64,
+}
+
+/// New instances serve for a while, since too many that were to be put back were lost.
+#[derive(Default)]
+struct Pause {
+    /// Until when, and why.
+    current: Option<(Instant, Unfit)>,
+    n_before: u32,
 }
 
 /// Where its code comes from.
@@ -53,6 +68,8 @@ pub(in crate::sandbox) struct Source {
     pub(in crate::sandbox) digest: Digest,
     /// The component as it was deployed.
     pub(in crate::sandbox) wasm: PathBuf,
+    /// How large it is.
+    pub(in crate::sandbox) size: Bytes,
     pub(in crate::sandbox) compiler: Compiler,
 }
 
@@ -89,20 +106,30 @@ impl Restoring {
             idle,
             meter,
             charge,
+            began_at: Instant::now(),
             unfit: OnceLock::new(),
-            code: OnceLock::new(),
+            is_paused: AtomicBool::new(false),
+            pause: Mutex::default(),
+            code: Mutex::default(),
             is_asked: AtomicBool::new(false),
-            n_missed: AtomicU32::new(0),
+            missed: AtomicU64::new(0),
             n_live: Arc::default(),
-            n_restored: AtomicU64::new(0),
-            n_lost: AtomicU64::new(0),
+            n_restored: AtomicU32::new(0),
+            n_lost: AtomicU32::new(0),
             fuel_left: AtomicU64::new(fuel.get()),
         })
     }
 
-    /// What stands in the way, as far as is known.
-    pub(in crate::sandbox) fn unfit(&self) -> Option<&Unfit> {
-        self.unfit.get()
+    /// What stands in the way now, as far as is known.
+    pub(in crate::sandbox) fn unfit(&self) -> Option<Unfit> {
+        let paused = || self.pause().current.as_ref().map(|(_, unfit)| unfit.clone());
+        self.unfit.get().cloned().or_else(paused)
+    }
+
+    /// Whether nothing stands in the way, as far as is known.
+    pub(in crate::sandbox) fn is_on(&self) -> bool {
+        let is_paused = || self.is_paused.load(Ordering::Relaxed) && !self.is_pause_over();
+        self.unfit.get().is_none() && !is_paused()
     }
 
     /// No instance is restored any more, for this reason.
@@ -110,6 +137,63 @@ impl Restoring {
         tracing::debug!(digest = %self.source.digest, %unfit, "instances are not restored");
         drop(self.unfit.set(unfit));
         self.idle.give_up(Duration::ZERO);
+        self.forget_code();
+    }
+
+    /// None is for a while.
+    fn pause_for(&self, unfit: Unfit) {
+        tracing::debug!(digest = %self.source.digest, %unfit, "no instances are restored for a while");
+        let mut pause = self.pause();
+        let until = Instant::now() + restoring::pause(pause.n_before);
+        pause.current = Some((until, unfit));
+        pause.n_before = pause.n_before.saturating_add(1);
+        self.is_paused.store(true, Ordering::Relaxed);
+        drop(pause);
+        self.idle.give_up(Duration::ZERO);
+        self.forget_code();
+    }
+
+    fn is_pause_over(&self) -> bool {
+        let mut pause = self.pause();
+        if pause.current.as_ref().is_some_and(|(until, _)| Instant::now() < *until) {
+            return false;
+        }
+        pause.current = None;
+        // Not what was lost before.
+        self.n_lost.store(0, Ordering::Relaxed);
+        self.n_restored.store(0, Ordering::Relaxed);
+        self.is_paused.store(false, Ordering::Relaxed);
+        true
+    }
+
+    fn pause(&self) -> MutexGuard<'_, Pause> {
+        self.pause.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The code, where it is mapped.
+    pub(super) fn code(&self) -> Option<Arc<Code>> {
+        self.code.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Keeps code that was mapped.
+    pub(super) fn keep_code(&self, code: Code) -> Arc<Code> {
+        let code = Arc::new(code);
+        *self.code.lock().unwrap_or_else(PoisonError::into_inner) = Some(code.clone());
+        code
+    }
+
+    fn forget_code(&self) {
+        let code = self.code.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // Without the lock: unmapping takes a while, where no instance has it any more.
+        drop(code);
+    }
+
+    /// Lets the code go where no instance lives and none is being made: nobody calls often enough.
+    pub(in crate::sandbox) fn rest(&self) {
+        let is_asked = self.is_asked.load(Ordering::Relaxed);
+        if self.n_live.load(Ordering::Relaxed) == 0 && !is_asked {
+            self.forget_code();
+        }
     }
 
     /// A new instance, such as serve before there are any that can be put back, has so much fuel left
@@ -126,17 +210,18 @@ impl Restoring {
     /// A call found no restored instance and is served by a new one. Has one made where calls do so
     /// again and again, beside them: making one takes as long as tens of calls.
     pub(in crate::sandbox) fn note_missed(self: &Arc<Self>) {
-        let n_missed = self.n_missed.fetch_add(1, Ordering::Relaxed).saturating_add(1);
-        let n_live = self.n_live.load(Ordering::Relaxed);
-        if restoring::is_wanted(n_missed, n_live) && !self.is_asked.swap(true, Ordering::Relaxed) {
-            self.n_missed.store(0, Ordering::Relaxed);
-            self.ask();
+        let now = u32::try_from(self.began_at.elapsed().as_secs()).unwrap_or(u32::MAX);
+        let (order, n_live) = (Ordering::Relaxed, self.n_live.load(Ordering::Relaxed));
+        // What another call counts at the same moment may be lost, which does no harm.
+        let missed = unpacked(self.missed.load(order)).and_one(now);
+        self.missed.store(packed(missed), order);
+        // Few calls get so far that the code matters.
+        if !missed.want_one(n_live, None) || self.is_asked.load(order) {
+            return;
         }
-    }
-
-    /// The same, whatever was missed, for one that was lost to find something out.
-    fn replace(self: &Arc<Self>) {
-        if !self.is_asked.swap(true, Ordering::Relaxed) {
+        let to_compile = self.code().is_none().then_some(self.source.size);
+        if missed.want_one(n_live, to_compile) && !self.is_asked.swap(true, order) {
+            self.missed.store(0, order);
             self.ask();
         }
     }
@@ -166,10 +251,9 @@ impl Restoring {
     }
 
     /// An instance could not be put back, or its call ended badly.
-    pub(in crate::sandbox) fn note_lost(self: &Arc<Self>, lost: &Lost) {
-        self.meter.not_restored.fetch_add(1, Ordering::Relaxed);
-        if let Lost::WrongType { handle, ty, n_types, .. } = lost {
-            self.learned.note_wrong(*handle, *ty, *n_types);
+    pub(in crate::sandbox) fn note_lost(&self, lost: &Lost) {
+        if let Some(counter) = self.meter.not_restored.get(lost.reason()) {
+            counter.fetch_add(1, Ordering::Relaxed);
         }
         if matches!(lost, Lost::Differs) {
             // A mistake of the host, which must not go on.
@@ -178,14 +262,28 @@ impl Restoring {
             return self.give_up(Unfit::Host(why.to_owned()));
         }
         tracing::debug!(digest = %self.source.digest, %lost, "an instance is not restored");
-        let n_lost = self.n_lost.fetch_add(1, Ordering::Relaxed).saturating_add(1);
-        let restored = self.n_restored.load(Ordering::Relaxed);
-        if !(Record { lost: n_lost, restored }).pays() {
-            self.give_up(Unfit::Lost { lost: n_lost, restored });
-        } else if matches!(lost, Lost::WrongType { .. }) {
-            self.replace();
+        let (n_lost, n_restored) = (&self.n_lost, &self.n_restored);
+        let order = Ordering::Relaxed;
+        let record = Record { lost: n_lost.load(order), restored: n_restored.load(order) };
+        let record = record.and_lost();
+        // What another call counts at the same moment may be lost, which does no harm.
+        n_lost.store(record.lost, order);
+        n_restored.store(record.restored, order);
+        if !record.pays() {
+            let Record { lost: n_lost, restored } = record;
+            self.pause_for(Unfit::Lost { lost: n_lost, restored, last: lost.to_string() });
         }
     }
+}
+
+fn packed(missed: Missed) -> u64 {
+    u64::from(missed.since) << 32 | u64::from(missed.count)
+}
+
+fn unpacked(bits: u64) -> Missed {
+    let [since, count] =
+        [bits >> 32, bits & u64::from(u32::MAX)].map(|half| u32::try_from(half).unwrap_or(0));
+    Missed { since, count }
 }
 
 impl fmt::Debug for Restoring {

@@ -38,10 +38,14 @@ const UNIT_TYPE: u32 = 2;
 const INIT_TYPE: u32 = 3;
 const FREE_TYPE: u32 = 4;
 const FINISH_TYPE: u32 = 5;
+const TAKE_TYPE: u32 = NEW_TYPE;
 
-/// The name of the import and of the export that drops a handle of the `n`th type of the host.
-pub(super) fn drop_of(n: u32) -> String {
-    format!("drop{n}")
+/// `(handle) -> handle`: lifted with each type of the host, it takes a handle out of the guest's table.
+pub(super) const TAKE: &str = "take";
+
+/// The name of the component's export that takes a handle of the `n`th type of the host.
+pub(super) fn take_of(n: u32) -> String {
+    format!("{TAKE}{n}")
 }
 
 /// The name of the import that saves the globals of the `n`th instance.
@@ -54,9 +58,8 @@ pub(super) fn restore_of(n: u32) -> String {
     format!("restore{n}")
 }
 
-/// The module for a component with so many types of the host and so many instances that have
-/// something to put back.
-pub(super) fn module(n_types: u32, n_instances: u32) -> Vec<u8> {
+/// The module for a component with so many instances that have something to put back.
+pub(super) fn module(n_instances: u32) -> Vec<u8> {
     let mut types = TypeSection::new();
     types.ty().function([ValType::I32], [ValType::I32]);
     types.ty().function([ValType::I32], []);
@@ -68,10 +71,7 @@ pub(super) fn module(n_types: u32, n_instances: u32) -> Vec<u8> {
     let mut imports = ImportSection::new();
     imports.import(IMPORTS, NEW, EntityType::Function(NEW_TYPE));
     imports.import(IMPORTS, DROP, EntityType::Function(DROP_TYPE));
-    for n in 0..n_types {
-        imports.import(IMPORTS, &drop_of(n), EntityType::Function(DROP_TYPE));
-    }
-    let (first_save, first_restore) = (2 + n_types, 2 + n_types + n_instances);
+    let (first_save, first_restore) = (2, 2 + n_instances);
     for n in 0..n_instances {
         imports.import(IMPORTS, &save_of(n), EntityType::Function(UNIT_TYPE));
     }
@@ -83,20 +83,16 @@ pub(super) fn module(n_types: u32, n_instances: u32) -> Vec<u8> {
     let (mut functions, mut exports, mut code) =
         (FunctionSection::new(), ExportSection::new(), CodeSection::new());
     functions.function(DROP_TYPE).function(INIT_TYPE).function(FREE_TYPE).function(FINISH_TYPE);
+    functions.function(TAKE_TYPE);
     exports.export(INIT, ExportKind::Func, down + 1);
     exports.export(FREE, ExportKind::Func, down + 2);
     exports.export(FINISH, ExportKind::Func, down + 3);
+    exports.export(TAKE, ExportKind::Func, down + 4);
     code.function(&free_downwards());
     code.function(&init(first_save..first_restore));
     code.function(&free(first_restore..down, down));
     code.function(&finish(down));
-    for n in 0..n_types {
-        functions.function(DROP_TYPE);
-        exports.export(&drop_of(n), ExportKind::Func, down + 4 + n);
-        let mut function = Function::new([]);
-        function.instructions().local_get(0).call(2 + n).end();
-        code.function(&function);
-    }
+    code.function(&take());
     let mut module = Module::new();
     module.section(&types).section(&imports).section(&functions).section(&exports).section(&code);
     module.finish()
@@ -111,6 +107,12 @@ fn free_downwards() -> Function {
     let mut code = function.instructions();
     code.loop_(BlockType::Empty).local_get(0).call(THE_DROP);
     code.local_get(0).i32_const(1).i32_sub().local_tee(0).br_if(0).end().end();
+    function
+}
+
+fn take() -> Function {
+    let mut function = Function::new([]);
+    function.instructions().local_get(0).end();
     function
 }
 

@@ -9,14 +9,14 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use futures_util::FutureExt as _;
 use steerage_core::id::CallId;
 use steerage_core::units::{Bytes, Fuel};
-use wasmtime::component::{Instance, TypedFunc};
+use wasmtime::component::Instance;
 use wasmtime::{Engine, Store};
 use wasmtime_wasi_http::p2::bindings::{Proxy, ProxyPre};
 
-use super::component::export_of;
-use super::helper::{self, MOST_HANDLES};
+use super::handles::Handles;
 use super::learned::Learned;
 use super::memory::{self, Image, Region};
+use super::outcome::{Lost, NotMade, failed, no_room};
 use super::pages::Written;
 use super::unfit::Unfit;
 use crate::sandbox::guest::{Guest, ServiceParts};
@@ -47,10 +47,7 @@ struct Snapshot {
 pub(in crate::sandbox) struct Restorer {
     memories: Vec<(Arc<Region>, Written)>,
     snapshot: Arc<Snapshot>,
-    free: TypedFunc<(u32,), (u64,)>,
-    finish: TypedFunc<(u32, u32), ()>,
-    /// A function for each type of the host that drops a handle.
-    drops: Vec<TypedFunc<(u32,), ()>>,
+    handles: Handles,
     /// What it had reserved when it was made.
     began_with: Bytes,
     /// Whether pages may have been written that are not known.
@@ -62,55 +59,6 @@ pub(in crate::sandbox) struct Restorer {
 
 /// Counts one of what there may be a number of, for as long as it lives.
 pub(super) struct Place(Arc<AtomicU32>);
-
-/// Why no instance was made.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum NotMade {
-    /// None ever will be.
-    #[error("{0}")]
-    Unfit(Unfit),
-    /// There is no room just now, or the system has not what it takes.
-    #[error("no room: {0}")]
-    NotNow(String),
-}
-
-/// Why an instance was not put back.
-#[derive(Debug, thiserror::Error)]
-pub(in crate::sandbox) enum Lost {
-    /// Its call ended before the guest's function returned with an answer.
-    #[error("its call did not end well")]
-    BadEnd,
-    /// The system did not do its part.
-    #[error("its memory cannot be put back")]
-    Memory(#[from] io::Error),
-    /// The guest had more handles at once than can be looked at.
-    #[error("it had up to {most} handles at once, where {} can be looked at", MOST_HANDLES - 1)]
-    TooManyHandles {
-        /// How many it may have had.
-        most: usize,
-    },
-    /// The handle has not the type that it was taken to have, or cannot be dropped.
-    #[error("handle {handle} could not be dropped as one of type {ty} of {n_types}: {why}")]
-    WrongType {
-        /// Its number.
-        handle: u32,
-        /// The type tried.
-        ty: usize,
-        /// How many types there are.
-        n_types: usize,
-        /// What Wasmtime said.
-        why: String,
-    },
-    /// The host holds resources to which the guest had no handle.
-    #[error("resources stay that it has no handles of")]
-    Resources,
-    /// The code that puts it back failed, or had to wait.
-    #[error("its globals or handles cannot be put back: {0}")]
-    Failed(String),
-    /// It is not what it was. That is a mistake of the host.
-    #[error("it differs from what it was")]
-    Differs,
-}
 
 impl Code {
     pub(super) fn new(engine: Engine, pre: ProxyPre<Guest>) -> Self {
@@ -192,25 +140,9 @@ fn prepare(
     code: &Code,
     places: (Place, Place),
 ) -> Result<Restorer, NotMade> {
-    let init = export_of(helper::INIT);
-    let init = instance.get_typed_func::<(), (u32,)>(&mut *store, &init).map_err(failed)?;
-    let free = instance.get_typed_func(&mut *store, export_of(helper::FREE)).map_err(failed)?;
-    let finish = instance.get_typed_func(&mut *store, export_of(helper::FINISH)).map_err(failed)?;
-    let mut drops = Vec::new();
-    for n in 0.. {
-        let name = export_of(&helper::drop_of(n));
-        match instance.get_typed_func(&mut *store, &name) {
-            Ok(function) => drops.push(function),
-            Err(_) => break,
-        }
-    }
     store.set_fuel(FUEL).map_err(failed)?;
     store.fuel_async_yield_interval(None).map_err(failed)?;
-    let first = init.call_async(&mut *store, ()).now_or_never();
-    let (first,) = first.ok_or_else(|| failed("it waits"))?.map_err(failed)?;
-    if first != 1 || !store.data_mut().table.is_empty() {
-        return Err(NotMade::Unfit(Unfit::HoldsAtStart));
-    }
+    let handles = Handles::of(store, instance)?;
     let snapshot = code.snapshot(&memories)?;
     let mut lying = Vec::with_capacity(memories.len());
     for (memory, image) in memories.into_iter().zip(&snapshot.images) {
@@ -226,9 +158,7 @@ fn prepare(
     Ok(Restorer {
         memories: lying,
         snapshot,
-        free,
-        finish,
-        drops,
+        handles,
         began_with: store.data().limiter.used(),
         has_faulted: false,
         n_restored: 0,
@@ -254,17 +184,13 @@ impl Restorer {
         learned: &Learned,
     ) -> Result<(), Lost> {
         self.restore_memories()?;
-        // Each handle was one of a resource of its own in the host's table, and the guest's table gives
-        // out a number for the first time only when all below are taken. So this number never was.
-        let most = store.data_mut().most_resources();
-        let n_handles = u32::try_from(most).ok().map(|most| most.saturating_add(1));
-        let n_handles = n_handles.filter(|number| *number <= MOST_HANDLES);
-        let n_handles = n_handles.ok_or(Lost::TooManyHandles { most })?;
-        store.data_mut().let_go();
-        self.restore_handles(store, n_handles, learned)?;
-        if !store.data_mut().table.is_empty() {
-            return Err(Lost::Resources);
-        }
+        let failed = |error: wasmtime::Error| Lost::Failed(error.to_string());
+        store.set_fuel(FUEL).map_err(failed)?;
+        store.fuel_async_yield_interval(None).map_err(failed)?;
+        // In one go, however much of its slice the call has used.
+        store.data_mut().set_may_rest(false);
+        self.handles.put_back(store, learned)?;
+        // All that the host holds for the call goes with it, as if the whole instance was dropped.
         let mut before = mem::replace(store.data_mut(), guest);
         // What the memories have reserved goes on, and nothing else.
         let limiter = &mut store.data_mut().limiter;
@@ -289,64 +215,8 @@ impl Restorer {
         Ok(())
     }
 
-    /// Globals, the size of memories, and handles.
-    fn restore_handles(
-        &self,
-        store: &mut Store<Guest>,
-        n_handles: u32,
-        learned: &Learned,
-    ) -> Result<(), Lost> {
-        let failed = |error: &dyn std::fmt::Display| Lost::Failed(error.to_string());
-        store.set_fuel(FUEL).map_err(|error| failed(&error))?;
-        store.fuel_async_yield_interval(None).map_err(|error| failed(&error))?;
-        let (got,) = self.call(store, &self.free, (n_handles,))?;
-        if got & helper::TOO_MANY != 0 {
-            return Err(Lost::Failed("its handles are not numbered as they should be".to_owned()));
-        }
-        let missing = !got & ((1 << n_handles) - 1);
-        if missing == 0 {
-            return Ok(());
-        }
-        // From the latest on: what was made of another is dropped before that one.
-        for handle in (1..=n_handles).rev().filter(|handle| missing & (1 << (handle - 1)) != 0) {
-            let (ty, n_types) = (learned.type_of(handle), self.drops.len());
-            let wrong = |why: String| Lost::WrongType { handle, ty, n_types, why };
-            let function = self.drops.get(ty).ok_or_else(|| wrong("no such type".to_owned()))?;
-            self.call(store, function, (handle,)).map_err(|lost| wrong(lost.to_string()))?;
-        }
-        self.call(store, &self.finish, (n_handles, missing.count_ones()))
-    }
-
-    /// Calls code that puts something back, which has no reason to wait for anything.
-    fn call<P, R>(
-        &self,
-        store: &mut Store<Guest>,
-        function: &TypedFunc<P, R>,
-        parameters: P,
-    ) -> Result<R, Lost>
-    where
-        P: wasmtime::component::ComponentNamedList + wasmtime::component::Lower + Send + Sync,
-        R: wasmtime::component::ComponentNamedList
-            + wasmtime::component::Lift
-            + Send
-            + Sync
-            + 'static,
-    {
-        let called = function.call_async(store, parameters).now_or_never();
-        let returned = called.ok_or_else(|| Lost::Failed("it waits".to_owned()))?;
-        returned.map_err(|error| Lost::Failed(error.root_cause().to_string()))
-    }
-
     fn is_as_it_was(&self) -> bool {
         let memories = self.memories.iter().zip(&self.snapshot.images);
         memories.into_iter().all(|((memory, _), image)| memory.equals(image))
     }
-}
-
-fn no_room(error: impl std::fmt::Display) -> NotMade {
-    NotMade::NotNow(format!("{error:#}"))
-}
-
-fn failed(error: impl std::fmt::Display) -> NotMade {
-    NotMade::Unfit(Unfit::Host(format!("{error:#}")))
 }

@@ -5,13 +5,15 @@
 use std::io;
 use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use steerage_core::restoring::MOST_LIVE;
 use tokio::sync::{Semaphore, mpsc};
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
 
 use super::deployment::{Restoring, Source};
-use super::live::{self, Code, NotMade, Place};
+use super::live::{self, Code, Place};
+use super::outcome::NotMade;
 use super::unfit::Unfit;
 use crate::sandbox::compiler::CompileError;
 use crate::sandbox::engine;
@@ -26,6 +28,9 @@ const MOST_WAITING: usize = 256;
 const PART_OF_SLOTS: u32 = 16;
 /// The most such instances of a host: each takes several mappings.
 const MOST_OF_HOST: u32 = 512;
+/// How long an instance must have waited to give way to one of another app: apps that are called more
+/// often than that would only take places from each other.
+const WAITED: Duration = Duration::from_secs(1);
 
 /// What makes instances.
 struct Maker {
@@ -99,12 +104,12 @@ impl Maker {
     }
 
     async fn make(&self, restoring: &Arc<Restoring>) -> Result<(), NotMade> {
-        let code = match restoring.code.get() {
+        let code = match restoring.code() {
             Some(code) => code,
             None => {
                 let code = self.code(&restoring.source).await?;
                 meter::begin();
-                restoring.code.get_or_init(|| code)
+                restoring.keep_code(code)
             }
         };
         let no_place = || NotMade::NotNow("as many as there may be".to_owned());
@@ -112,10 +117,13 @@ impl Maker {
             return Err(NotMade::NotNow("memory is tight".to_owned()));
         }
         let of_app = Place::take(&restoring.n_live, MOST_LIVE).ok_or_else(no_place)?;
-        let of_host = Place::take(&self.n_live, self.most).ok_or_else(no_place)?;
         let (pool, n_slots) = &restoring.slots;
+        let of_host = || Place::take(&self.n_live, self.most);
+        // One that waits for a call that does not come gives way to one that calls wait for.
+        let of_host = of_host().or_else(|| pool.give_up_oldest(WAITED).then(of_host).flatten());
+        let of_host = of_host.ok_or_else(no_place)?;
         let slots = pool.take_free(*n_slots).ok_or_else(no_place)?;
-        let (store, proxy, restorer) = live::make(code, &restoring.parts, (of_app, of_host))?;
+        let (store, proxy, restorer) = live::make(&code, &restoring.parts, (of_app, of_host))?;
         restoring.idle.put(Idle::restored(store, proxy, Box::new(restorer), slots));
         Ok(())
     }

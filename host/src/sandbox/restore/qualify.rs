@@ -10,7 +10,7 @@ use crate::sandbox::verdict::{Kind, Shape};
 
 /// Stands for all that decides what a rewritten component is. To be raised whenever that changes, so
 /// that no code is used that was compiled of another.
-pub(in crate::sandbox) const VERSION: u32 = 1;
+pub(in crate::sandbox) const VERSION: u32 = 2;
 /// Most bytes of all memories at start: they are kept once more, and read when an instance is made.
 const MOST_AT_START: Bytes = Bytes::mebi(64);
 

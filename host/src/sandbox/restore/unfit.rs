@@ -53,12 +53,14 @@ pub enum Unfit {
     HoldsAtStart,
     /// Two instances of it do not begin alike.
     Differs,
-    /// Its instances could not be put back too often.
+    /// Its instances could not be put back too often. It is tried again after a while.
     Lost {
         /// How many were lost.
-        lost: u64,
+        lost: u32,
         /// How many calls were served by restored ones meanwhile.
-        restored: u64,
+        restored: u32,
+        /// Why the last of them was.
+        last: String,
     },
     /// The host has no engine for it, or no compiled code, for this reason.
     Host(String),
@@ -94,10 +96,10 @@ impl fmt::Display for Unfit {
             Self::LongStart => f.write_str("the code that runs at its start takes long"),
             Self::HoldsAtStart => f.write_str("it holds resources before its first call"),
             Self::Differs => f.write_str("two instances of it do not begin alike"),
-            Self::Lost { lost, restored } => write!(
+            Self::Lost { lost, restored, last } => write!(
                 f,
-                "{lost} of its instances could not be put back, and those that could served \
-                 {restored} calls"
+                "of its last instances {lost} could not be put back, and those that could served \
+                 {restored} calls; it is tried again later; the last one: {last}"
             ),
             Self::Host(why) => f.write_str(why),
         }

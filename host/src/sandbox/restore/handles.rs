@@ -1,0 +1,190 @@
+//! The handles that a guest keeps after a call: found by their numbers, and taken out of its table with
+//! the types that they have, without a destructor: what they stand for goes with the host's own table, in
+//! which every child goes with its parent.
+//! Does not put back anything else.
+
+use futures_util::FutureExt as _;
+use wasmtime::Store;
+use wasmtime::component::Type;
+use wasmtime::component::{ComponentNamedList, Instance, Lift, Lower};
+use wasmtime::component::{ResourceAny, ResourceType, TypedFunc};
+use wasmtime_wasi::p2::bindings::{cli, filesystem, io, sockets};
+use wasmtime_wasi_http::p2::bindings::http::types as http;
+
+use super::component::export_of;
+use super::helper::{self, MOST_HANDLES};
+use super::learned::Learned;
+use super::outcome::{Lost, NotMade, failed};
+use super::unfit::Unfit;
+use crate::sandbox::guest::Guest;
+
+/// How often one instance may try a type that a handle has not: Wasmtime keeps some dozen bytes for each
+/// call that returned what it should not.
+const MOST_WRONG: u32 = 1_000;
+
+/// What finds and takes the handles of one instance.
+pub(super) struct Handles {
+    free: TypedFunc<(u32,), (u64,)>,
+    finish: TypedFunc<(u32, u32), ()>,
+    takes: Vec<Take>,
+    n_wrong: u32,
+}
+
+/// Takes handles of one type of the host.
+struct Take {
+    function: TypedFunc<(u32,), (ResourceAny,)>,
+    /// Has the host's own table of the component model forget what was taken.
+    forget: Forget,
+}
+
+type Forget = fn(ResourceAny, &mut Store<Guest>) -> wasmtime::Result<()>;
+
+/// All types of resources that the host has, as Wasmtime knows them.
+fn known() -> [(ResourceType, Forget); 25] {
+    fn of<T: 'static>() -> (ResourceType, Forget) {
+        let forget: Forget = |taken, store| taken.try_into_resource::<T>(store).map(drop);
+        (ResourceType::host::<T>(), forget)
+    }
+    [
+        of::<io::error::Error>(),
+        of::<io::poll::Pollable>(),
+        of::<io::streams::InputStream>(),
+        of::<io::streams::OutputStream>(),
+        of::<http::Fields>(),
+        of::<http::IncomingRequest>(),
+        of::<http::OutgoingRequest>(),
+        of::<http::RequestOptions>(),
+        of::<http::ResponseOutparam>(),
+        of::<http::IncomingResponse>(),
+        of::<http::IncomingBody>(),
+        of::<http::FutureTrailers>(),
+        of::<http::OutgoingResponse>(),
+        of::<http::OutgoingBody>(),
+        of::<http::FutureIncomingResponse>(),
+        of::<cli::terminal_input::TerminalInput>(),
+        of::<cli::terminal_output::TerminalOutput>(),
+        of::<filesystem::types::Descriptor>(),
+        of::<filesystem::types::DirectoryEntryStream>(),
+        of::<sockets::network::Network>(),
+        of::<sockets::tcp::TcpSocket>(),
+        of::<sockets::udp::UdpSocket>(),
+        of::<sockets::udp::IncomingDatagramStream>(),
+        of::<sockets::udp::OutgoingDatagramStream>(),
+        of::<sockets::ip_name_lookup::ResolveAddressStream>(),
+    ]
+}
+
+impl Handles {
+    /// Saves the globals, too, as one function does both.
+    ///
+    /// # Errors
+    /// There are handles already, or a type is not known.
+    pub(super) fn of(store: &mut Store<Guest>, instance: &Instance) -> Result<Self, NotMade> {
+        let init = export_of(helper::INIT);
+        let init = instance.get_typed_func::<(), (u32,)>(&mut *store, &init).map_err(failed)?;
+        let free = instance.get_typed_func(&mut *store, export_of(helper::FREE)).map_err(failed)?;
+        let finish = export_of(helper::FINISH);
+        let finish = instance.get_typed_func(&mut *store, &finish).map_err(failed)?;
+        let mut takes = Vec::new();
+        let known = known();
+        for n in 0.. {
+            let name = export_of(&helper::take_of(n));
+            let Ok(function) = instance.get_typed_func(&mut *store, &name) else { break };
+            takes.push(Take { forget: forget_of(store, &function, &known)?, function });
+        }
+        let first = init.call_async(&mut *store, ()).now_or_never();
+        let (first,) = first.ok_or_else(|| failed("it waits"))?.map_err(failed)?;
+        if first != 1 || !store.data_mut().table.is_empty() {
+            return Err(NotMade::Unfit(Unfit::HoldsAtStart));
+        }
+        Ok(Self { free, finish, takes, n_wrong: 0 })
+    }
+
+    /// Puts back globals, the size of memories, and the table of handles, which must be without any that
+    /// the host knows nothing of.
+    ///
+    /// # Errors
+    /// See [`Lost`].
+    pub(super) fn put_back(
+        &mut self,
+        store: &mut Store<Guest>,
+        learned: &Learned,
+    ) -> Result<(), Lost> {
+        // Each handle was one of a resource of its own in the host's table, and the guest's table gives
+        // out a number for the first time only when all below are taken. So this number never was.
+        let most = store.data_mut().most_resources();
+        let n_handles = u32::try_from(most).ok().map(|most| most.saturating_add(1));
+        let n_handles = n_handles.filter(|number| *number <= MOST_HANDLES);
+        let n_handles = n_handles.ok_or(Lost::TooManyHandles { most })?;
+        let (got,) = call(store, &self.free, (n_handles,))?;
+        if got & helper::TOO_MANY != 0 {
+            return Err(Lost::Failed("its handles are not numbered as they should be".to_owned()));
+        }
+        let missing = !got & ((1 << n_handles) - 1);
+        for handle in (1..=n_handles).filter(|handle| missing & (1 << (handle - 1)) != 0) {
+            self.take(store, handle, learned)?;
+        }
+        if store.data_mut().n_resources() != missing.count_ones() as usize {
+            return Err(Lost::Resources);
+        }
+        if missing == 0 {
+            return Ok(());
+        }
+        call(store, &self.finish, (n_handles, missing.count_ones()))
+    }
+
+    fn take(
+        &mut self,
+        store: &mut Store<Guest>,
+        handle: u32,
+        learned: &Learned,
+    ) -> Result<(), Lost> {
+        let mut why = "there is no type".to_owned();
+        for ty in learned.order(handle, self.takes.len()) {
+            let Some(Take { function, forget }) = self.takes.get(ty) else { continue };
+            // One that has another type stays where it is: it is Wasmtime that refuses to return it to
+            // the host, and no code of the instance that traps.
+            match call(store, function, (handle,)) {
+                Ok((taken,)) => {
+                    forget(taken, store).map_err(|error| Lost::Failed(error.to_string()))?;
+                    learned.note(handle, ty);
+                    return Ok(());
+                }
+                Err(error) => why = error.to_string(),
+            }
+            self.n_wrong += 1;
+            if self.n_wrong > MOST_WRONG {
+                break;
+            }
+        }
+        Err(Lost::Handle { handle, why })
+    }
+}
+
+fn forget_of(
+    store: &Store<Guest>,
+    function: &TypedFunc<(u32,), (ResourceAny,)>,
+    known: &[(ResourceType, Forget)],
+) -> Result<Forget, NotMade> {
+    let ty = function.func().ty(store);
+    let returned = ty.results().next();
+    let found = known.iter().find(|(known, _)| returned == Some(Type::Own(*known)));
+    found
+        .map(|(_, forget)| *forget)
+        .ok_or_else(|| failed("it has a type of resources that the host has not"))
+}
+
+/// Calls code that puts something back, which has no reason to wait for anything.
+fn call<P, R>(
+    store: &mut Store<Guest>,
+    function: &TypedFunc<P, R>,
+    parameters: P,
+) -> Result<R, Lost>
+where
+    P: ComponentNamedList + Lower + Send + Sync,
+    R: ComponentNamedList + Lift + Send + Sync + 'static,
+{
+    let called = function.call_async(store, parameters).now_or_never();
+    let returned = called.ok_or_else(|| Lost::Failed("it waits".to_owned()))?;
+    returned.map_err(|error| Lost::Failed(error.root_cause().to_string()))
+}
