@@ -1,11 +1,9 @@
 //! What this host serves right now: one immutable snapshot of routes and apps, swapped whole.
-//! An app is light until it is called; `shelf` brings its code and takes it away again. Decides
+//! An app is light until it is called; `code` brings its code and takes it away again. Decides
 //! nothing: the agent does, and publishes here.
 
 mod app;
 pub mod crash_log;
-mod mapped;
-pub mod shelf;
 mod trial;
 
 use std::collections::BTreeMap;
@@ -20,7 +18,6 @@ use steerage_core::manifest::Manifest;
 use steerage_core::route::{Conflict, RouteTable};
 
 pub use self::app::{App, BadApp};
-pub use self::mapped::MappedSettings;
 pub use self::trial::{Count, Trial};
 use crate::admission::Gate;
 use crate::budget::Account;
@@ -222,14 +219,16 @@ impl Snapshot {
 }
 
 impl Deployed {
-    fn new(app: AppName, generation: Generation, prepared: Prepared, state: AppState) -> Self {
+    /// A deployment whose code is linked.
+    #[must_use]
+    pub fn new(app: AppName, generation: Generation, prepared: Prepared, state: AppState) -> Self {
         let (is_watched, is_written) = Default::default();
         let is_on_trial = false;
         Self { app, generation, prepared, state, is_on_trial, is_watched, is_written }
     }
 
     /// Tells its limits where they are read of the app.
-    fn tell_limits(&self) {
+    pub fn tell_limits(&self) {
         let memory = self.prepared.limits().memory.get();
         self.state.meter.memory_limit.store(memory, Ordering::Relaxed);
     }

@@ -30,7 +30,7 @@ use crate::api::{self, ApiState};
 use crate::blobs::{BlobError, Blobs};
 use crate::budget::Memory;
 use crate::catalog::crash_log::CrashLog;
-use crate::catalog::shelf::{Parts, Shelf};
+use crate::code::{Parts, Shelf};
 pub use crate::config::Settings;
 use crate::cpu::{Cpu, GuestThreads};
 use crate::fleet::Fleet;

@@ -5,7 +5,7 @@ use steerage_core::id::{AppName, Digest, TenantName};
 use steerage_core::route::Conflict;
 
 use crate::blobs::BlobError;
-use crate::catalog::shelf::ShelfError;
+use crate::code::ShelfError;
 use crate::ledger::LedgerError;
 use crate::manifest::Mistakes;
 use crate::sandbox::compiler::CompileError;

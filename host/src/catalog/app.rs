@@ -1,5 +1,5 @@
 //! One app as a host holds it while nobody calls it: some hundred bytes, made from the ledger's index.
-//! Does not bring its code: `shelf` does, and leaves it here for the calls to take.
+//! Does not bring its code: `code` does, and leaves it here for the calls to take.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -41,7 +41,7 @@ pub struct App {
     state: OnceLock<Box<AppState>>,
     /// The deployment on trial beside it.
     trial: ArcSwapOption<Trial>,
-    /// When it was called last, on the clock of the shelf.
+    /// When it was called last, on the clock of `code`.
     used_at: AtomicU64,
 }
 
@@ -88,13 +88,15 @@ impl App {
     }
 
     /// The same app with its code mapped, in place of `before`, the same app as it was.
-    pub(super) fn ready(self, deployed: Arc<Deployed>) -> Self {
+    #[must_use]
+    pub fn ready(self, deployed: Arc<Deployed>) -> Self {
         let state = OnceLock::from(Box::new(deployed.state.clone()));
         Self { deployed: ArcSwapOption::new(Some(deployed)), state, ..self }
     }
 
     /// The same app with what `before`, its earlier deployment, keeps.
-    pub(super) fn with_state_of(self, before: &Self) -> Self {
+    #[must_use]
+    pub fn with_state_of(self, before: &Self) -> Self {
         let state = before.state.get().cloned().map_or_else(OnceLock::new, OnceLock::from);
         Self { state, ..self }
     }
@@ -125,7 +127,7 @@ impl App {
     }
 
     /// Puts a deployment on trial, or none; returns the one that was.
-    pub(super) fn set_trial(&self, trial: Option<Arc<Trial>>) -> Option<Arc<Trial>> {
+    pub fn set_trial(&self, trial: Option<Arc<Trial>>) -> Option<Arc<Trial>> {
         self.trial.swap(trial)
     }
 
@@ -136,7 +138,7 @@ impl App {
     }
 
     /// The same, made if there is none.
-    pub(super) fn state_or(&self, make: impl FnOnce() -> AppState) -> &AppState {
+    pub fn state_or(&self, make: impl FnOnce() -> AppState) -> &AppState {
         self.state.get_or_init(|| Box::new(make()))
     }
 
@@ -163,22 +165,26 @@ impl App {
         }
     }
 
-    pub(super) fn used_at(&self) -> u64 {
+    /// When it was called last, on the clock that [`App::touch`] is told.
+    #[must_use]
+    pub fn used_at(&self) -> u64 {
         self.used_at.load(Ordering::Relaxed)
     }
 
-    /// Whether calls of it run, as far as its mapped code knows.
-    pub(super) fn is_busy(&self) -> bool {
+    /// Whether calls of it run: whoever else holds its mapped code counts as one.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
         // One is what this app holds itself.
         self.deployed.load().as_ref().is_some_and(|deployed| Arc::strong_count(deployed) > 1)
     }
 
-    pub(super) fn map(&self, deployed: Arc<Deployed>) {
+    /// Gives it its code.
+    pub fn map(&self, deployed: Arc<Deployed>) {
         self.deployed.store(Some(deployed));
     }
 
-    /// Takes its code away; calls that run keep theirs to their end.
-    pub(super) fn unmap(&self) -> Option<Arc<Deployed>> {
+    /// Takes its code away, and returns it; calls that run keep theirs to their end.
+    pub fn unmap(&self) -> Option<Arc<Deployed>> {
         self.deployed.swap(None)
     }
 }

@@ -13,7 +13,7 @@ use tokio_util::io::ReaderStream;
 
 use super::inbound::Inbound;
 use super::{Front, Reply};
-use crate::catalog::shelf::COMPONENTS;
+use crate::code::COMPONENTS;
 use crate::forward::HOSTS;
 use crate::respond::{Cut, ResponseBody};
 use crate::telemetry::chain;

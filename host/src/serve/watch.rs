@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crate::budget::Observed;
-use crate::catalog::shelf::Shelf;
+use crate::code::Shelf;
 use crate::kernel;
 use crate::telemetry::events::{Event, Place, Severity};
 

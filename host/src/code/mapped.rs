@@ -1,5 +1,5 @@
 //! Which apps have their code mapped, and room for more. Whose goes is `core::mapped`'s decision.
-//! Does not map anything: `shelf` does, and drops what is taken away here.
+//! Does not map anything: `code` does, and drops what is taken away here.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,7 +8,7 @@ use std::time::Duration;
 use steerage_core::id::AppName;
 use steerage_core::mapped::{self, Standing};
 
-use super::{App, Catalog, Deployed};
+use crate::catalog::{App, Catalog, Deployed};
 
 /// How much code may be mapped, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
