@@ -181,6 +181,8 @@ async fn generated_components_do_the_same_in_instances_that_are_put_back() {
     }
     eprintln!("{n_restored} put back, {n_traps} trapped, {n_too_many} with too many handles");
     assert!(n_restored > n_calls / 2 && n_traps > 0, "{n_restored} put back, {n_traps} trapped");
+    // More of them would mean that the host's own table was not made anew.
+    assert!(n_too_many <= n_restored / 100, "{n_too_many} with too many handles");
 }
 
 #[test]
