@@ -147,15 +147,30 @@ impl RunQueue {
     /// right after this, most likely the one that was just put back.
     pub(super) fn run_slice(&self, task: Arc<Task>, charge: Charge) -> Duration {
         let (slice, used) = task.run();
-        if slice != Slice::Over || used > Duration::ZERO {
+        if slice != Slice::NotOurs && used > Duration::ZERO {
             task.flow.learn(used);
         }
         let mut state = self.lock();
         state.settle(charge, &task.flow, used, self.now());
+        self.put_back(state, task, slice);
+        used
+    }
+
+    /// Runs a task whose call must stop, before all that waits. As a rule it ends in this slice, which is
+    /// charged to nobody: what is there to settle is settled in its turn.
+    fn run_stopping(&self, task: Arc<Task>) {
+        let (slice, _) = task.run();
+        let state = self.lock();
+        // As if it had been taken out of the order, where its other entry is or was.
+        self.n_busy.fetch_add(1, Ordering::Relaxed);
+        self.put_back(state, task, slice);
+    }
+
+    /// Enqueues a task that has more to do, and forgets one that is over.
+    fn put_back(&self, mut state: MutexGuard<'_, State>, task: Arc<Task>, slice: Slice) {
         if slice == Slice::Again && !state.is_closed {
             state.enqueue(task);
-            drop(state);
-            return used;
+            return;
         }
         self.leave();
         let listed = if slice == Slice::Over { state.tasks.remove(&task.number) } else { None };
@@ -166,7 +181,6 @@ impl RunQueue {
         }
         // It may be the last that knows of its app, whose end takes the lock.
         drop((listed, task));
-        used
     }
 
     /// Takes an inline worker on, unless there are as many as threads are to run guests.
@@ -196,10 +210,7 @@ impl RunQueue {
         while !state.is_closed {
             if let Some(task) = state.stopping.pop_front() {
                 drop(state);
-                // It ends in this slice, which is charged to nobody: what is there to settle is
-                // settled in its turn.
-                task.run();
-                drop(task);
+                self.run_stopping(task);
                 state = self.lock();
             } else if let Some((task, charge)) = state.take(&Worker::Guests) {
                 self.release(state, 0);

@@ -1,14 +1,16 @@
 //! One guest on its way through the run queue: polled by one thread at a time, enqueued when woken.
 //! Does not choose its turn.
 //!
-//! `state` says who may enqueue it: a waker that finds it asleep does, and one that finds it running
-//! leaves a word for the thread that runs it, which then says so to the queue. So a task is in the queue
-//! once at most, but for one whose call must stop.
+//! `state` says who may do what. A waker that finds the task asleep makes it wait and enqueues it; one
+//! that finds it running leaves a word for the worker that runs it, which then says so to the queue. So
+//! a task that waits is in the queue, once as a rule. A task whose call must stop is there twice, and so
+//! may be taken by two workers: it is run by the one that makes it run, and the other one leaves it. The
+//! lock of the guest is therefore never waited for but while the worker before lets go of it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, TryLockError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
@@ -70,6 +72,8 @@ pub(super) enum Slice {
     Asleep,
     /// It has ended.
     Over,
+    /// Another worker runs it, or has run it since it was put where this one took it from.
+    NotOurs,
 }
 
 impl Task {
@@ -93,16 +97,15 @@ impl Task {
 
     /// Polls one slice; says what came of it and what it took.
     pub(super) fn run(self: &Arc<Self>) -> (Slice, Duration) {
-        // A task whose call must stop is in the queue twice, and so may be taken by two threads. The one
-        // that comes second does not wait: the first has begun after the call was told to stop, so the
-        // guest ends in its hands.
-        let mut place = match self.guest.try_lock() {
-            Ok(place) => place,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return (Slice::Over, Duration::ZERO),
-        };
+        let ours =
+            self.state.compare_exchange(WAITING, RUNNING, Ordering::AcqRel, Ordering::Acquire);
+        match ours {
+            Ok(_) => {}
+            Err(OVER) => return (Slice::Over, Duration::ZERO),
+            Err(_) => return (Slice::NotOurs, Duration::ZERO),
+        }
+        let mut place = self.guest.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(Unshown(guest)) = &mut *place else { return (Slice::Over, Duration::ZERO) };
-        self.state.store(RUNNING, Ordering::Release);
         let waker = Waker::from(self.clone());
         let mut context = Context::from_waker(&waker);
         meter::begin();
@@ -113,6 +116,8 @@ impl Task {
             return (Slice::Over, meter::end());
         }
         let used = meter::end();
+        // Before the state says so: whoever is woken from here on may be another worker at once.
+        drop(place);
         let calm =
             self.state.compare_exchange(RUNNING, ASLEEP, Ordering::AcqRel, Ordering::Acquire);
         if calm.is_ok() {
@@ -135,7 +140,8 @@ impl Task {
         self.call.must_stop()
     }
 
-    /// Drops the guest, unless it is being polled at this moment.
+    /// Drops the guest, unless it is being polled at this moment. Its worker finds the queue closed then,
+    /// and does this.
     pub(super) fn abandon(&self) {
         if let Ok(mut place) = self.guest.try_lock() {
             self.end(&mut place);

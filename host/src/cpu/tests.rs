@@ -389,7 +389,7 @@ async fn who_comes_second_to_a_guest_does_not_wait_for_the_first() {
     let first = task.clone();
     let polls = thread::spawn(move || first.run().0);
     has_begun.recv().unwrap();
-    assert_eq!(task.run(), (task::Slice::Over, Duration::ZERO));
+    assert_eq!(task.run(), (task::Slice::NotOurs, Duration::ZERO));
     go.send(()).unwrap();
     assert_eq!(polls.join().unwrap(), task::Slice::Over);
     threads.stop();
@@ -439,4 +439,54 @@ fn a_guest_that_is_woken_at_the_end_keeps_no_helper_busy() {
         tell.send(()).unwrap();
     });
     told.recv_timeout(Duration::from_secs(30)).expect("the worker never lets go of its thread");
+}
+
+/// Ends when it was polled so often. Another thread wakes it, each time a moment after it has given the
+/// thread its waker.
+async fn polled_by_another_thread(n_polls: u32, wakers: std::sync::mpsc::Sender<std::task::Waker>) {
+    let mut n_polled = 0;
+    poll_fn(|context| {
+        n_polled += 1;
+        if n_polled == n_polls {
+            return Poll::Ready(());
+        }
+        wakers.send(context.waker().clone()).unwrap();
+        Poll::Pending
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_wake_while_a_worker_lets_go_of_a_guest_is_not_lost() {
+    const N_POLLS: u32 = 20_000;
+    let threads = GuestThreads::start(4).unwrap();
+    let cpu = cores(&threads);
+    let flow = flow(&cpu);
+    let (ended, mut ends) = tokio::sync::mpsc::unbounded_channel();
+    let n_guests = 8;
+    for seed in 0..n_guests {
+        let (wakers, woken) = std::sync::mpsc::channel::<std::task::Waker>();
+        // Ends when the guest has, which drops the sender.
+        thread::spawn(move || {
+            let mut random = seed;
+            for waker in woken {
+                random = (random * 25 + 7) % 97;
+                for n in 0..random * 8 {
+                    black_box(n);
+                }
+                waker.wake();
+            }
+        });
+        let ended = ended.clone();
+        let guest = async move {
+            polled_by_another_thread(N_POLLS, wakers).await;
+            ended.send(()).unwrap();
+        };
+        cpu.run(&flow, &call(), Box::pin(guest)).await;
+    }
+    for n_ended in 0..n_guests {
+        let ended = tokio::time::timeout(Duration::from_secs(60), ends.recv()).await;
+        assert!(ended.is_ok(), "only {n_ended} of {n_guests} guests have ended: a wake was lost");
+    }
+    threads.stop();
 }

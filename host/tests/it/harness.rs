@@ -174,7 +174,7 @@ impl Host {
             .args(["host", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--data"])
             .arg(data)
             .args(flags)
-            .env("RUST_LOG", "warn")
+            .env("RUST_LOG", std::env::var("STEERAGE_TEST_LOG").as_deref().unwrap_or("warn"))
             .stdout(Stdio::piped());
         if !own_code {
             command.arg("--cache").arg(cache);
