@@ -1,5 +1,5 @@
 //! One app as a host holds it while nobody calls it: some hundred bytes, made from the ledger's index.
-//! Does not bring its code: `code` does, and leaves it here for the calls to take.
+//! Does not load its code: `code` does, and leaves it here for the calls to take.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -9,7 +9,7 @@ use http::HeaderValue;
 use steerage_core::id::{AppName, Digest, Generation};
 use steerage_core::route::Route;
 
-use super::{AppState, Count, Deployed, Trial};
+use super::{AppState, Count, LoadedDeployment, Trial};
 use crate::ledger::index::IndexRecord;
 use crate::ledger::record::Fingerprint;
 use crate::sandbox::verdict::Kind;
@@ -36,7 +36,7 @@ pub struct App {
     /// Its routes as the manifest has them, each in the form in which guests are told.
     routes: Box<[HeaderValue]>,
     /// Its code with what belongs to it, while it is mapped.
-    deployed: ArcSwapOption<Deployed>,
+    deployed: ArcSwapOption<LoadedDeployment>,
     /// Made at its first call.
     state: OnceLock<Box<AppState>>,
     /// The deployment on trial beside it.
@@ -89,7 +89,7 @@ impl App {
 
     /// The same app with its code mapped, in place of `before`, the same app as it was.
     #[must_use]
-    pub fn ready(self, deployed: Arc<Deployed>) -> Self {
+    pub fn ready(self, deployed: Arc<LoadedDeployment>) -> Self {
         let state = OnceLock::from(Box::new(deployed.state.clone()));
         Self { deployed: ArcSwapOption::new(Some(deployed)), state, ..self }
     }
@@ -103,14 +103,17 @@ impl App {
 
     /// Its code, if it is mapped.
     #[must_use]
-    pub fn deployed(&self) -> Option<Arc<Deployed>> {
+    pub fn deployed(&self) -> Option<Arc<LoadedDeployment>> {
         self.deployed.load_full()
     }
 
     /// The deployment that a call is for, and where the call is counted: the one on trial where
     /// `draw`, a number below `Share::WHOLE`, is in its share; otherwise its own code, if that is
     /// mapped.
-    pub fn pick(&self, draw: impl FnOnce() -> u32) -> (Option<Arc<Deployed>>, Option<Arc<Count>>) {
+    pub fn pick(
+        &self,
+        draw: impl FnOnce() -> u32,
+    ) -> (Option<Arc<LoadedDeployment>>, Option<Arc<Count>>) {
         match &*self.trial.load() {
             None => (self.deployed(), None),
             Some(trial) if trial.share.takes(draw()) => {
@@ -179,12 +182,12 @@ impl App {
     }
 
     /// Gives it its code.
-    pub fn map(&self, deployed: Arc<Deployed>) {
+    pub fn map(&self, deployed: Arc<LoadedDeployment>) {
         self.deployed.store(Some(deployed));
     }
 
     /// Takes its code away, and returns it; calls that run keep theirs to their end.
-    pub fn unmap(&self) -> Option<Arc<Deployed>> {
+    pub fn unmap(&self) -> Option<Arc<LoadedDeployment>> {
         self.deployed.swap(None)
     }
 }
