@@ -84,9 +84,9 @@ pub struct Instance {
 pub enum Fresh {
     /// One that has served a call is put back to what it was before, where it can be; otherwise a new
     /// one is made.
+    #[default]
     Restored,
     /// A new one is made for each call.
-    #[default]
     New,
 }
 

@@ -175,13 +175,19 @@ impl Compiler {
         digest: Digest,
         wasm: &Path,
     ) -> Result<PathBuf, CompileError> {
-        let code = self.restoring_path(digest);
-        if trust::check_file(&code).is_ok() {
+        if let Some(code) = self.cached_restoring(digest) {
             return Ok(code);
         }
+        let code = self.restoring_path(digest);
         let (_, part) = self.run_child(digest, wasm, true).await?;
         fs::rename(&part, &code).map_err(|source| io_error("write", &code, source))?;
         Ok(code)
+    }
+
+    /// Such code, if it is in the cache.
+    pub(super) fn cached_restoring(&self, digest: Digest) -> Option<PathBuf> {
+        let code = self.restoring_path(digest);
+        trust::check_file(&code).is_ok().then_some(code)
     }
 
     /// Removes such code, which cannot be used.

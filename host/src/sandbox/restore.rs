@@ -22,4 +22,6 @@ pub(super) mod qualify;
 pub mod unfit;
 
 #[cfg(test)]
+mod differential;
+#[cfg(test)]
 mod tests;

@@ -399,6 +399,53 @@ async fn instances_that_wait_give_way_to_calls() {
     warm(&host, "/?ms=1").await;
 }
 
+/// Lines of the host's mappings of code by which instances are restored.
+fn n_mapped(host: &Host) -> usize {
+    let maps = std::fs::read_to_string(format!("/proc/{}/maps", host.pid())).unwrap();
+    maps.lines().filter(|line| line.contains(".restoring.cwasm")).count()
+}
+
+#[tokio::test]
+async fn apps_are_restored_unless_they_want_not_and_only_while_they_are_called() {
+    let host = Host::with(&[OWN_CODE, "--mapped-idle", "8s"]);
+    let code = || {
+        let folder = std::fs::read_dir(host.data.join("code")).unwrap().next().unwrap().unwrap();
+        let files = std::fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().path());
+        files.filter(|path| path.to_string_lossy().contains(".restoring.")).count()
+    };
+    let apps = ["one", "two", RESTORED];
+    for app in apps {
+        host.serve(app, &read(guests::HELLO), "").await;
+    }
+    host.serve(NEW, &read(guests::HELLO), "[instance]\nfresh = \"new\"").await;
+    assert_eq!(shown(&host, RESTORED).await["made"], "restored");
+    assert_eq!(shown(&host, NEW).await["made"], "new");
+    // Called now and then, or made anew by its own wish, nobody has anything that waits.
+    for n in 0..50 {
+        assert_eq!(host.get(&format!("/{NEW}/{n}")).await.status, 200);
+    }
+    for n in 0..12 {
+        assert_eq!(host.get(&format!("/{RESTORED}/{n}")).await.status, 200);
+    }
+    assert_eq!((code(), n_mapped(&host), standing(&host).await), (0, 0, (0.0, 0.0)));
+    // All that are called often share the code.
+    warm(&host, "/").await;
+    let of_one = n_mapped(&host);
+    assert!(of_one > 0 && code() == 1, "{of_one} mappings, {} files", code());
+    for app in apps {
+        host.until("a restored instance", || async {
+            assert_eq!(host.get(&format!("/{app}")).await.status, 200);
+            let restored = host.metric(&format!("instances_restored_total{{app=\"{app}\"}}")).await;
+            (restored > 0.0).then_some(())
+        })
+        .await;
+    }
+    assert!(n_mapped(&host) <= of_one, "{} mappings, {of_one} of one app", n_mapped(&host));
+    // Nobody calls any more.
+    host.until("the end of the mappings", || async { (n_mapped(&host) == 0).then_some(()) }).await;
+    warm(&host, "/").await;
+}
+
 #[tokio::test]
 async fn code_by_which_instances_are_restored_is_made_again_where_it_is_damaged() {
     let host = Host::with(&[OWN_CODE]);

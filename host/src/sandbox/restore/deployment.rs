@@ -45,6 +45,8 @@ pub(in crate::sandbox) struct Restoring {
     pause: Mutex<Pause>,
     /// Only while instances of it live or were called for lately: it is mapped, with an open file.
     code: Mutex<Option<Arc<Code>>>,
+    /// Whether it was compiled some time.
+    is_compiled: AtomicBool,
     is_asked: AtomicBool,
     /// A [`Missed`], its second in the upper half.
     missed: AtomicU64,
@@ -97,6 +99,7 @@ impl Source {
 impl Restoring {
     pub(in crate::sandbox) fn new(means: Means) -> Arc<Self> {
         let Means { parts, fuel, maker, source, slots, idle, meter, charge } = means;
+        let is_compiled = source.compiler.cached_restoring(source.digest).is_some();
         Arc::new(Self {
             parts,
             learned: Learned::default(),
@@ -111,6 +114,7 @@ impl Restoring {
             is_paused: AtomicBool::new(false),
             pause: Mutex::default(),
             code: Mutex::default(),
+            is_compiled: AtomicBool::new(is_compiled),
             is_asked: AtomicBool::new(false),
             missed: AtomicU64::new(0),
             n_live: Arc::default(),
@@ -176,10 +180,10 @@ impl Restoring {
     }
 
     /// Keeps code that was mapped.
-    pub(super) fn keep_code(&self, code: Code) -> Arc<Code> {
-        let code = Arc::new(code);
-        *self.code.lock().unwrap_or_else(PoisonError::into_inner) = Some(code.clone());
-        code
+    pub(super) fn keep_code(&self, code: Arc<Code>) {
+        // It is on the disk from now on.
+        self.is_compiled.store(true, Ordering::Relaxed);
+        *self.code.lock().unwrap_or_else(PoisonError::into_inner) = Some(code);
     }
 
     fn forget_code(&self) {
@@ -215,11 +219,8 @@ impl Restoring {
         // What another call counts at the same moment may be lost, which does no harm.
         let missed = unpacked(self.missed.load(order)).and_one(now);
         self.missed.store(packed(missed), order);
-        // Few calls get so far that the code matters.
-        if !missed.want_one(n_live, None) || self.is_asked.load(order) {
-            return;
-        }
-        let to_compile = self.code().is_none().then_some(self.source.size);
+        let is_compiled = self.is_compiled.load(order);
+        let to_compile = (!is_compiled).then_some(self.source.size);
         if missed.want_one(n_live, to_compile) && !self.is_asked.swap(true, order) {
             self.missed.store(0, order);
             self.ask();

@@ -125,6 +125,10 @@ pub(super) fn make(
     let instance = match made {
         None => return Err(NotMade::Unfit(Unfit::LongStart)),
         Some(Err(error)) if is_long(&error) => return Err(NotMade::Unfit(Unfit::LongStart)),
+        Some(Err(error)) if error.is::<wasmtime::Trap>() => {
+            let why = format!("an instance of it cannot be made: {error:#}");
+            return Err(NotMade::Unfit(Unfit::Host(why)));
+        }
         Some(made) => made.map_err(no_room)?,
     };
     let proxy = Proxy::new(&mut store, &instance).map_err(failed)?;

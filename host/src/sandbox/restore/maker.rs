@@ -2,11 +2,13 @@
 //! milliseconds, which no other call should wait for.
 //! Does not decide when one is wanted.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::AtomicU32;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use steerage_core::id::Digest;
 use steerage_core::restoring::MOST_LIVE;
 use tokio::sync::{Semaphore, mpsc};
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
@@ -37,6 +39,8 @@ struct Maker {
     links: Arc<Links>,
     most: u32,
     n_live: Arc<AtomicU32>,
+    /// What is mapped, for all deployments of the same component: it holds nothing of theirs.
+    codes: Mutex<BTreeMap<Digest, Weak<Code>>>,
     /// One component is compiled at a time, and never in the place of one that is being deployed.
     compiling: Semaphore,
 }
@@ -52,8 +56,8 @@ pub(in crate::sandbox) fn begin(
 ) -> io::Result<mpsc::Sender<Weak<Restoring>>> {
     let (sender, mut asked) = mpsc::channel::<Weak<Restoring>>(MOST_WAITING);
     let most = (slots / PART_OF_SLOTS).min(MOST_OF_HOST);
-    let (n_live, compiling) = (Arc::default(), Semaphore::new(1));
-    let maker = Arc::new(Maker { links, most, n_live, compiling });
+    let (n_live, codes, compiling) = (Arc::default(), Mutex::default(), Semaphore::new(1));
+    let maker = Arc::new(Maker { links, most, n_live, codes, compiling });
     let work = move || {
         priority::patient();
         // A host of which nobody asks it has none of what follows.
@@ -109,7 +113,8 @@ impl Maker {
             None => {
                 let code = self.code(&restoring.source).await?;
                 meter::begin();
-                restoring.keep_code(code)
+                restoring.keep_code(code.clone());
+                code
             }
         };
         let no_place = || NotMade::NotNow("as many as there may be".to_owned());
@@ -128,12 +133,15 @@ impl Maker {
         Ok(())
     }
 
-    async fn code(&self, source: &Source) -> Result<Code, NotMade> {
+    async fn code(&self, source: &Source) -> Result<Arc<Code>, NotMade> {
         // Nothing closes the semaphore.
         let _turn = self.compiling.acquire().await;
+        if let Some(code) = self.codes().get(&source.digest).and_then(Weak::upgrade) {
+            return Ok(code);
+        }
         let unfit = |why: String| NotMade::Unfit(Unfit::Host(why));
         // What was deployed may have been damaged since, and would then be another program.
-        if !source.is_whole() {
+        if source.compiler.cached_restoring(source.digest).is_none() && !source.is_whole() {
             return Err(unfit("its component cannot be read as it was deployed".to_owned()));
         }
         let path = match source.compiler.compile_restoring(source.digest, &source.wasm).await {
@@ -147,6 +155,14 @@ impl Maker {
             .map_err(|error| unfit(crate::telemetry::chain(&error)))?;
         let pre = lane.components.instantiate_pre(&component).and_then(ProxyPre::new);
         let pre = pre.map_err(|error| unfit(format!("{error:#}")))?;
-        Ok(Code::new(lane.engine.clone(), pre))
+        let code = Arc::new(Code::new(lane.engine.clone(), pre));
+        let mut codes = self.codes();
+        codes.retain(|_, code| code.strong_count() > 0);
+        codes.insert(source.digest, Arc::downgrade(&code));
+        Ok(code)
+    }
+
+    fn codes(&self) -> MutexGuard<'_, BTreeMap<Digest, Weak<Code>>> {
+        self.codes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

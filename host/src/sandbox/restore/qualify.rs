@@ -2,10 +2,12 @@
 //! Does not say what is found out later, when an instance is made.
 
 use steerage_core::units::Bytes;
+use wasmparser::Validator;
 
 use super::component;
+use super::core_module::unreadable;
 use super::unfit::Unfit;
-use crate::sandbox::engine::MOST_CORE_INSTANCES;
+use crate::sandbox::engine::{self, Flavor, MOST_CORE_INSTANCES};
 use crate::sandbox::verdict::{Kind, Shape};
 
 /// Stands for all that decides what a rewritten component is. To be raised whenever that changes, so
@@ -38,5 +40,9 @@ pub(in crate::sandbox) fn examine(bytes: &[u8], shape: &Shape) -> Option<Unfit> 
 /// # Errors
 /// What stands in the way.
 pub(in crate::sandbox) fn rewrite(bytes: &[u8]) -> Result<Vec<u8>, Unfit> {
-    component::rewritten(bytes)
+    let rewritten = component::rewritten(bytes)?;
+    // It is not to be found out by the compiler that what adds to it has a mistake.
+    let mut validator = Validator::new_with_features(engine::features(Flavor::Plain));
+    validator.validate_all(&rewritten).map_err(unreadable)?;
+    Ok(rewritten)
 }

@@ -1,0 +1,194 @@
+//! Calls of generated components in instances that are put back, beside the same calls in new ones of
+//! what was deployed: the same answers, the same fuel, the same memories, globals and handles.
+//! `STEERAGE_DIFFERENTIAL_CALLS` says how many, for `make soak`.
+
+mod generator;
+
+use std::pin::pin;
+use std::sync::atomic::AtomicU32;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes as Chunk;
+use fastrand::Rng;
+use http_body_util::Empty;
+use steerage_core::id::{AppName, CallId, Generation};
+use steerage_core::outbound::{OutboundPolicy, PrivateNetworks};
+use steerage_core::units::{Bytes, Fuel, Weight};
+use wasmtime::component::{Component, Linker};
+use wasmtime::{Engine, Store, Trap};
+use wasmtime_wasi_http::p2::bindings::{Proxy, ProxyPre};
+
+use super::learned::Learned;
+use super::live::{self, Code, Place, Restorer};
+use super::outcome::Lost;
+use super::pages::FaultWatch;
+use super::qualify::rewrite;
+use super::unfit::Unfit;
+use crate::budget::{Memory, MemorySettings};
+use crate::sandbox::engine::{self, Flavor};
+use crate::sandbox::guest::{Guest, ServiceParts};
+use crate::sandbox::http02::{IncomingRequest, OutparamHandle, RequestHandle};
+use crate::sandbox::outbound::{Charge, Denials, Egress, Outbound};
+use crate::sandbox::{instance, linker, pace};
+use crate::telemetry::logs::AppLog;
+
+/// Address space of each memory.
+const LARGEST: Bytes = Bytes::mebi(4 << 10);
+const FUEL: u64 = 1 << 40;
+/// Calls of each component: more of them where there are many.
+const CALLS_EACH: u32 = 40;
+
+/// What a guest is told and what it has said.
+#[derive(Default)]
+struct Exchange {
+    number: u32,
+    said: Vec<u32>,
+}
+
+/// An engine and all that can be imported there.
+struct Lane {
+    engine: Engine,
+    linker: Linker<Guest>,
+    exchange: Arc<Mutex<Exchange>>,
+    parts: ServiceParts,
+}
+
+/// What came of a call: whether it trapped, what it said, and the fuel it took.
+type Answer = (Option<Trap>, Vec<u32>, u64);
+
+/// An instance that is put back.
+type Live = (Store<Guest>, Proxy, Restorer);
+
+impl Lane {
+    fn new(engine: Engine, flavor: Flavor) -> Self {
+        let mut linker = linker::component_linker(&engine, flavor).unwrap();
+        let exchange = Arc::new(Mutex::new(Exchange::default()));
+        let mut calls = linker.instance("test:host/calls").unwrap();
+        let asked = exchange.clone();
+        calls.func_wrap("ask", move |_, ()| Ok((asked.lock().unwrap().number,))).unwrap();
+        let told = exchange.clone();
+        let say = move |_: wasmtime::StoreContextMut<'_, Guest>, (what,): (u32,)| {
+            told.lock().unwrap().said.push(what);
+            Ok(())
+        };
+        calls.func_wrap("say", say).unwrap();
+        Self { engine, linker, exchange, parts: parts() }
+    }
+
+    fn pre(&self, bytes: &[u8]) -> ProxyPre<Guest> {
+        let component = Component::new(&self.engine, bytes).unwrap();
+        ProxyPre::new(self.linker.instantiate_pre(&component).unwrap()).unwrap()
+    }
+
+    /// Calls the handler; says what came of it, and whether the thread had page faults.
+    async fn call(&self, store: &mut Store<Guest>, proxy: &Proxy, number: u32) -> (Answer, bool) {
+        *self.exchange.lock().unwrap() = Exchange { number, said: Vec::new() };
+        instance::start(store, Fuel::new(FUEL), Fuel::new(10_000)).unwrap();
+        let table = &mut store.data_mut().table;
+        let request = http::Request::new(Empty::<Chunk>::new());
+        let request = table.push(IncomingRequest::new(request, false)).unwrap().rep();
+        let out = table.push(()).unwrap().rep();
+        let handles = (RequestHandle::new_own(request), OutparamHandle::new_own(out));
+        let mut has_faulted = false;
+        let ended = {
+            let handler = proxy.wasi_http_incoming_handler();
+            let guest = pin!(handler.call_handle(&mut *store, handles.0, handles.1));
+            FaultWatch::new(guest, Some(&mut has_faulted)).await
+        };
+        let trap = ended.err().map(|error| *error.downcast_ref().expect("a trap"));
+        let said = std::mem::take(&mut self.exchange.lock().unwrap().said);
+        ((trap, said, FUEL - store.get_fuel().unwrap()), has_faulted)
+    }
+
+    async fn call_new(&self, pre: &ProxyPre<Guest>, number: u32) -> Answer {
+        let mut store = Store::new(&self.engine, self.parts.guest(CallId::from_u128(1)));
+        store.limiter(|guest| &mut guest.limiter);
+        pace::keep(&mut store);
+        instance::start(&mut store, Fuel::new(FUEL), Fuel::new(u64::MAX)).unwrap();
+        let proxy = pre.instantiate_async(&mut store).await.unwrap();
+        self.call(&mut store, &proxy, number).await.0
+    }
+
+    fn live(&self, code: &Code) -> Live {
+        let place = || Place::take(&Arc::new(AtomicU32::new(0)), 1).unwrap();
+        live::make(code, &self.parts, (place(), place())).unwrap()
+    }
+
+    async fn call_restored(&self, live: &mut Live, number: u32) -> Answer {
+        let (store, proxy, restorer) = live;
+        let (answer, has_faulted) = self.call(store, proxy, number).await;
+        restorer.note_faulted(has_faulted);
+        answer
+    }
+}
+
+fn parts() -> ServiceParts {
+    let settings = MemorySettings { budget: Bytes::mebi(512), overcommit: 1.0 };
+    let egress = Arc::new(Egress::new(PrivateNetworks::default(), 1024));
+    let (app, generation) = (AppName::parse("tried").unwrap(), Generation::new(1).unwrap());
+    let denials = Denials::new(app, generation, Arc::default(), Arc::default());
+    let policy = OutboundPolicy::new(Vec::new());
+    ServiceParts {
+        env: Vec::new().into(),
+        memory_limit: Bytes::mebi(16),
+        memory: Memory::new(settings).account(Weight::DEFAULT),
+        outbound: Outbound::new(policy, egress, denials, Charge::to(|_| {})),
+        log: Arc::<AppLog>::default(),
+        generation,
+        flavor: Flavor::Plain,
+    }
+}
+
+#[tokio::test]
+async fn generated_components_do_the_same_in_instances_that_are_put_back() {
+    let n_calls = std::env::var("STEERAGE_DIFFERENTIAL_CALLS");
+    let n_calls: u32 = n_calls.map_or(2_000, |calls| calls.parse().unwrap());
+    let calls_each = CALLS_EACH.max(n_calls / 1_000);
+    let new = Lane::new(engine::compiling(Flavor::Plain, LARGEST, true).unwrap(), Flavor::Plain);
+    let restored = Lane::new(engine::restoring(LARGEST).unwrap(), Flavor::Restoring);
+    let (mut n_restored, mut n_traps, mut n_too_many) = (0_u32, 0_u32, 0_u32);
+    for seed in 0..u64::from(n_calls.div_ceil(calls_each)) {
+        let text = generator::component(seed, None);
+        let bytes = wat::parse_str(&text).unwrap();
+        let pre = new.pre(&bytes);
+        let code = Code::new(restored.engine.clone(), restored.pre(&rewrite(&bytes).unwrap()));
+        let learned = Learned::default();
+        let mut live = restored.live(&code);
+        let mut random = Rng::with_seed(seed);
+        for n in 0..calls_each {
+            let number = random.u32(..);
+            let expected = new.call_new(&pre, number).await;
+            let answer = restored.call_restored(&mut live, number).await;
+            assert_eq!(answer, expected, "call {n} with {number} of component {seed}: {text}");
+            let (store, _, restorer) = &mut live;
+            let lost = if answer.0.is_some() {
+                n_traps += 1;
+                Err(Lost::BadEnd)
+            } else {
+                let guest = restored.parts.guest(CallId::from_u128(1));
+                restorer.restore(store, guest, &learned)
+            };
+            match lost {
+                Ok(()) => n_restored += 1,
+                Err(Lost::BadEnd) => live = restored.live(&code),
+                Err(Lost::TooManyHandles { .. }) => {
+                    n_too_many += 1;
+                    live = restored.live(&code);
+                }
+                Err(lost) => panic!("{lost} after call {n} with {number} of component {seed}"),
+            }
+        }
+    }
+    eprintln!("{n_restored} put back, {n_traps} trapped, {n_too_many} with too many handles");
+    assert!(n_restored > n_calls / 2 && n_traps > 0, "{n_restored} put back, {n_traps} trapped");
+    // More of them would mean that the host's own table was not made anew.
+    assert!(n_too_many <= n_restored / 100, "{n_too_many} with too many handles");
+}
+
+#[test]
+fn generated_components_that_change_what_cannot_be_put_back_are_refused() {
+    for (seed, step) in (0..).zip(generator::REFUSED) {
+        let bytes = wat::parse_str(generator::component(seed, Some(step))).unwrap();
+        assert!(matches!(rewrite(&bytes), Err(Unfit::Instruction(_))), "{step}");
+    }
+}
