@@ -22,8 +22,8 @@ use tokio::sync::MutexGuard;
 use self::backup::Pins;
 pub use self::error::DeployError;
 pub use self::spec::DeploySpec;
-use crate::catalog::shelf::{Parts, Shelf};
-use crate::catalog::{App, Deployed, Snapshot};
+use crate::catalog::{App, LoadedDeployment, Snapshot};
+use crate::code::{Loader, Parts};
 use crate::fleet::Fleet;
 use crate::ledger::index::IndexRecord;
 use crate::ledger::record::{DeploymentRecord, Fingerprint};
@@ -34,7 +34,7 @@ use crate::telemetry::events::{Event, Severity};
 /// Carries out operators' wishes on this host. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Agent {
-    shelf: Shelf,
+    loader: Loader,
     /// Where wishes are made durable; this host's ledger where it is alone.
     fleet: Option<Fleet>,
     /// Held from the last check to publishing, so that two wishes cannot both pass the check.
@@ -44,17 +44,17 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// An agent that works with this shelf and its parts. Nothing is served until
+    /// An agent that works with this loader and its parts. Nothing is served until
     /// [`Agent::restore`] or a deploy.
     #[must_use]
-    pub fn new(shelf: Shelf, fleet: Option<Fleet>) -> Self {
-        Self { shelf, fleet, turn: Arc::default(), pins: Arc::default() }
+    pub fn new(loader: Loader, fleet: Option<Fleet>) -> Self {
+        Self { loader, fleet, turn: Arc::default(), pins: Arc::default() }
     }
 
     /// What the agent works with.
     #[must_use]
     pub fn parts(&self) -> &Parts {
-        self.shelf.parts()
+        self.loader.parts()
     }
 
     /// Serves again what was deployed before the host stopped, without reading any of it; returns
@@ -125,7 +125,7 @@ impl Agent {
         parts.catalog.check(&manifest)?;
         // Here as well, before a component is compiled for nothing.
         self.check_tenant(&spec, &manifest, served()).await?;
-        self.shelf.compile(component).await?;
+        self.loader.compile(component).await?;
         if let Some(fleet) = &self.fleet {
             // Until this host has the deployment itself, an app that is removed must not take it along.
             parts.blobs.pin(&component)?;
@@ -155,7 +155,7 @@ impl Agent {
         parts.catalog.check(&manifest)?;
         self.check_tenant(&spec, &manifest, served()).await?;
         let generation = parts.ledger.next_generation(&manifest.name)?;
-        let deployed = self.shelf.prepare(&manifest, generation, component).await?;
+        let deployed = self.loader.prepare(&manifest, generation, component).await?;
         let record = DeploymentRecord {
             app: manifest.name.clone(),
             generation,
@@ -166,7 +166,7 @@ impl Agent {
             deployed_at: now(),
         };
         self.commit(&turn, record.clone()).await?;
-        self.publish(&record, &manifest, deployed, Cause::Deployed)
+        self.publish(&record, &manifest, deployed, Cause::LoadedDeployment)
     }
 
     /// Goes back to an earlier deployment: the one before the current, or the one asked for.
@@ -216,7 +216,7 @@ impl Agent {
         let manifest =
             manifest::reread(&record.manifest, &parts.limits).map_err(DeployError::Manifest)?;
         parts.catalog.check(&manifest)?;
-        let deployed = self.shelf.prepare(&manifest, record.generation, record.digest).await?;
+        let deployed = self.loader.prepare(&manifest, record.generation, record.digest).await?;
         parts.ledger.set_current(app, record.generation)?;
         self.publish(&record, &manifest, deployed, Cause::RolledBack)
     }
@@ -241,7 +241,7 @@ impl Agent {
         let parts = self.parts();
         let turn = self.turn.lock().await;
         let unused = parts.ledger.remove(app)?.ok_or_else(|| DeployError::NoApp(app.clone()))?;
-        self.shelf.withdraw(app);
+        self.loader.withdraw(app);
         self.drop_unused(&turn, unused)?;
         parts.events.push(Event {
             app: Some(app.clone()),
@@ -329,14 +329,14 @@ impl Agent {
         &self,
         record: &DeploymentRecord,
         manifest: &Manifest,
-        deployed: Deployed,
+        deployed: LoadedDeployment,
         cause: Cause,
     ) -> Result<Arc<App>, DeployError> {
         let state = deployed.state.clone();
         let index =
             IndexRecord::of(record).map_err(|error| DeployError::Task(error.to_string()))?;
         let app = App::new(index).map_err(|error| DeployError::Task(error.to_string()))?;
-        let app = self.shelf.publish(app, deployed)?;
+        let app = self.loader.publish(app, deployed)?;
         state.memory.set_weight(manifest.weight);
         self.parts().cpu.reshape(&state.flow, &manifest.tenant, manifest.weight);
         state.gate.reshape(&manifest.limits, manifest.weight);
@@ -355,7 +355,7 @@ impl Agent {
 /// Why a deployment is served from now on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cause {
-    Deployed,
+    LoadedDeployment,
     RolledBack,
     /// It became what the fleet wants.
     Followed,
@@ -367,7 +367,7 @@ impl Cause {
     /// The kind of the event that tells it, and the reason in words.
     fn told(self) -> (&'static str, &'static str) {
         match self {
-            Self::Deployed => ("deployed", "it was deployed through this host"),
+            Self::LoadedDeployment => ("deployed", "it was deployed through this host"),
             Self::RolledBack => ("rolled_back", "it was rolled back through this host"),
             Self::Followed => ("placed", "it was deployed in the fleet"),
             Self::Placed => {

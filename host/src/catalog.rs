@@ -1,11 +1,9 @@
 //! What this host serves right now: one immutable snapshot of routes and apps, swapped whole.
-//! An app is light until it is called; `shelf` brings its code and takes it away again. Decides
+//! An app is light until it is called; `code` loads its code and takes it away again. Decides
 //! nothing: the agent does, and publishes here.
 
 mod app;
 pub mod crash_log;
-mod mapped;
-pub mod shelf;
 mod trial;
 
 use std::collections::BTreeMap;
@@ -20,7 +18,6 @@ use steerage_core::manifest::Manifest;
 use steerage_core::route::{Conflict, RouteTable};
 
 pub use self::app::{App, BadApp};
-pub use self::mapped::MappedSettings;
 pub use self::trial::{Count, Trial};
 use crate::admission::Gate;
 use crate::budget::Account;
@@ -49,7 +46,7 @@ pub struct AppState {
 
 /// One deployment, ready to be called.
 #[derive(Debug)]
-pub struct Deployed {
+pub struct LoadedDeployment {
     /// The app.
     pub app: AppName,
     /// Which of its deployments this is.
@@ -68,7 +65,7 @@ pub struct Deployed {
 
 /// Where a route leads.
 #[derive(Clone, Debug)]
-pub struct Signpost {
+pub struct RouteTarget {
     /// The app.
     pub app: Arc<App>,
     /// Which of its routes this is.
@@ -79,7 +76,7 @@ pub struct Signpost {
 #[derive(Clone, Debug)]
 pub struct Target {
     /// The deployment.
-    pub deployed: Arc<Deployed>,
+    pub deployed: Arc<LoadedDeployment>,
     /// The route as the manifest has it, to tell the guest.
     pub route: HeaderValue,
     /// Where it is counted, while a deployment is on trial.
@@ -90,7 +87,7 @@ pub struct Target {
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     /// All routes of all apps.
-    pub routes: RouteTable<Signpost>,
+    pub routes: RouteTable<RouteTarget>,
     /// All apps.
     pub apps: OrdMap<AppName, Arc<App>>,
 }
@@ -200,8 +197,8 @@ impl Snapshot {
     pub fn add(&mut self, app: Arc<App>) -> Result<(), Conflict> {
         let routes = app.routes();
         for (place, route) in routes.iter().enumerate() {
-            let signpost = Signpost { app: app.clone(), place };
-            if let Err(conflict) = self.routes.insert(route, &app.name, signpost) {
+            let target = RouteTarget { app: app.clone(), place };
+            if let Err(conflict) = self.routes.insert(route, &app.name, target) {
                 for added in routes.iter().take(place) {
                     self.routes.remove(added);
                 }
@@ -221,21 +218,23 @@ impl Snapshot {
     }
 }
 
-impl Deployed {
-    fn new(app: AppName, generation: Generation, prepared: Prepared, state: AppState) -> Self {
+impl LoadedDeployment {
+    /// A deployment whose code is linked.
+    #[must_use]
+    pub fn new(app: AppName, generation: Generation, prepared: Prepared, state: AppState) -> Self {
         let (is_watched, is_written) = Default::default();
         let is_on_trial = false;
         Self { app, generation, prepared, state, is_on_trial, is_watched, is_written }
     }
 
     /// Tells its limits where they are read of the app.
-    fn tell_limits(&self) {
+    pub fn tell_limits(&self) {
         let memory = self.prepared.limits().memory.get();
         self.state.meter.memory_limit.store(memory, Ordering::Relaxed);
     }
 }
 
-impl Signpost {
+impl RouteTarget {
     /// The route as the manifest has it, to tell the guest.
     #[must_use]
     pub fn route(&self) -> HeaderValue {

@@ -28,7 +28,7 @@ pub use self::fleet::FleetSettings;
 pub use self::knobs::{KNOBS, Knob};
 pub use self::said::WrongFlag;
 use crate::budget::MemorySettings;
-use crate::catalog::MappedSettings;
+use crate::code::MappedSettings;
 use crate::cpu::CpuSettings;
 use crate::document::Mistakes;
 use crate::kernel;

@@ -12,6 +12,7 @@ pub mod call;
 pub mod catalog;
 pub mod cli;
 pub mod client;
+pub mod code;
 pub mod config;
 pub mod cpu;
 pub mod document;

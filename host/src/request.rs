@@ -32,8 +32,8 @@ use self::inbound::{Inbound, RequestBody};
 use self::proxied::Proxied;
 use self::tally::Tally;
 use crate::admission::{Admission, Permit};
-use crate::catalog::shelf::{Shelf, Unready};
 use crate::catalog::{Catalog, Target};
+use crate::code::{Loader, Unready};
 use crate::cpu::Cpu;
 use crate::fleet::Fleet;
 use crate::io_charge;
@@ -54,7 +54,7 @@ pub struct Front {
     /// What is served.
     pub catalog: Arc<Catalog>,
     /// Where the code is of what is served.
-    pub shelf: Shelf,
+    pub loader: Loader,
     /// Who may run.
     pub admission: Admission,
     /// Where, and when.
@@ -244,13 +244,13 @@ impl Incoming {
             if front.catalog.is_quarantined(&app.name, app.generation) {
                 return Err(Outcome::Refused(Refusal::Quarantined));
             }
-            app.touch(front.shelf.clock(started_at));
+            app.touch(front.loader.clock(started_at));
             let (ready, count) = app.pick(head::draw);
             (ready.ok_or_else(|| app.clone()), route, place, count)
         };
         let deployed = match ready {
             Ok(deployed) => deployed,
-            Err(app) => Box::pin(front.shelf.load(&app)).await?,
+            Err(app) => Box::pin(front.loader.load(&app)).await?,
         };
         io_charge::is_for(&deployed.state.flow);
         let target = Target { deployed, route, count };
@@ -284,7 +284,7 @@ impl Routed {
         let now = self.tally.started_at();
         let (needs, deadline) = (deployed.prepared.slots(), self.guest_request.deadline);
         let permit = deployed.state.gate.admit(limits, needs, now, deadline).await?;
-        front.shelf.parts().crash_log.note(deployed);
+        front.loader.parts().crash_log.note(deployed);
         Ok(Admitted { routed: self, permit })
     }
 }

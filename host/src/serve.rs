@@ -30,7 +30,7 @@ use crate::api::{self, ApiState};
 use crate::blobs::{BlobError, Blobs};
 use crate::budget::Memory;
 use crate::catalog::crash_log::CrashLog;
-use crate::catalog::shelf::{Parts, Shelf};
+use crate::code::{Loader, Parts};
 pub use crate::config::Settings;
 use crate::cpu::{Cpu, GuestThreads};
 use crate::fleet::Fleet;
@@ -179,14 +179,14 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     let parts = parts(&settings, sandbox, sharing, ledger, fleet.as_ref())?;
     let (catalog, events) = (parts.catalog.clone(), parts.events.clone());
     let crash_log = parts.crash_log.clone();
-    let shelf = Shelf::new(parts, settings.mapped);
-    let agent = Agent::new(shelf.clone(), fleet.clone());
+    let loader = Loader::new(parts, settings.mapped);
+    let agent = Agent::new(loader.clone(), fleet.clone());
     let n_restored = agent.restore()?;
     agent.look_at_crashes();
     let shutdown = Shutdown::default();
     let front = Arc::new(Front {
         catalog,
-        shelf: shelf.clone(),
+        loader: loader.clone(),
         admission,
         cpu,
         events: events.clone(),
@@ -202,13 +202,13 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     let descriptors = doors::descriptors(&events);
     let door = doors::ingress(&settings, n_cores, joined.as_ref().map(|it| it.door.clone()));
     let ingress = open_ingress(door, tls, &front, &descriptors)?;
-    shelf.parts().sandbox.set_doors(own_doors(&settings, admin, ingress.peers));
+    loader.parts().sandbox.set_doors(own_doors(&settings, admin, ingress.peers));
     control.spawn(agent.clone().sweep(since));
     if let (Some(joined), Some(peers)) = (joined, ingress.peers) {
         let doors = fleet::Doors { listen: ingress.listen, admin, peers };
         joined.start(&settings, &doors, agent.clone(), (&shutdown, &reload), &control);
     }
-    control.spawn(shelf.clone().keep_tidy());
+    control.spawn(loader.clone().evict_idle());
     let token = files.token.clone();
     files.follow(&reload, &events, &control);
     control.spawn(disk::watch(agent.parts().ledger.clone(), events.clone()));
@@ -228,7 +228,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         under_way: api::UnderWay::default(),
     };
     operators.spawn(api::serve(admin_socket, doors::operators(&settings), descriptors, state));
-    let memory_watch = MemoryWatch::start(shelf).map_err(StartError::System)?;
+    let memory_watch = MemoryWatch::start(loader).map_err(StartError::System)?;
     events.push(started(n_restored));
     Ok(Host {
         listen: ingress.listen,

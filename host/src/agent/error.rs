@@ -5,7 +5,7 @@ use steerage_core::id::{AppName, Digest, TenantName};
 use steerage_core::route::Conflict;
 
 use crate::blobs::BlobError;
-use crate::catalog::shelf::ShelfError;
+use crate::code::CodeError;
 use crate::ledger::LedgerError;
 use crate::manifest::Mistakes;
 use crate::sandbox::compiler::CompileError;
@@ -169,15 +169,15 @@ impl DeployError {
     }
 }
 
-impl From<ShelfError> for DeployError {
-    fn from(error: ShelfError) -> Self {
+impl From<CodeError> for DeployError {
+    fn from(error: CodeError) -> Self {
         match error {
-            ShelfError::Manifest(mistakes) => Self::Manifest(mistakes),
-            ShelfError::Ledger(error) => Self::Ledger(error),
-            ShelfError::Blob(error) => Self::Blob(error),
-            ShelfError::Compile(error) => Self::Compile(error),
-            ShelfError::Load(error) => Self::Load(error),
-            ShelfError::Missing { digest, asked } => Self::Missing { digest, asked },
+            CodeError::Manifest(mistakes) => Self::Manifest(mistakes),
+            CodeError::Ledger(error) => Self::Ledger(error),
+            CodeError::Blob(error) => Self::Blob(error),
+            CodeError::Compile(error) => Self::Compile(error),
+            CodeError::Load(error) => Self::Load(error),
+            CodeError::Missing { digest, asked } => Self::Missing { digest, asked },
             error => Self::Task(error.to_string()),
         }
     }

@@ -64,10 +64,10 @@ impl Agent {
         let parts = self.parts();
         let manifest =
             manifest::reread(&record.manifest, &parts.limits).map_err(DeployError::Manifest)?;
-        self.shelf.obtain(record.digest, &self.who_has(&record.app)).await?;
-        self.shelf.compile(record.digest).await?;
+        self.loader.download(record.digest, &self.who_has(&record.app)).await?;
+        self.loader.compile(record.digest).await?;
         let turn = self.turn.lock().await;
-        let deployed = self.shelf.prepare(&manifest, record.generation, record.digest).await?;
+        let deployed = self.loader.prepare(&manifest, record.generation, record.digest).await?;
         self.keep(&turn, &record).await?;
         // Why it comes here, for whoever reads the events of this host.
         let served = parts.catalog.app(&record.app).map(|here| here.generation);
@@ -96,7 +96,7 @@ impl Agent {
         let app = App::new(index).map_err(|error| task(&error))?;
         let turn = self.turn.lock().await;
         // Callers are answered even where the disk takes nothing more.
-        self.shelf.publish_light(app)?;
+        self.loader.publish_light(app)?;
         self.keep(&turn, &record).await
     }
 
@@ -199,7 +199,7 @@ impl Agent {
     pub async fn forget_app(&self, app: &AppName) -> Result<(), DeployError> {
         match self.remove_here(app).await {
             Err(DeployError::NoApp(_)) => {
-                self.shelf.withdraw(app);
+                self.loader.withdraw(app);
                 Ok(())
             }
             removed => removed,

@@ -107,11 +107,11 @@ impl Agent {
         let parts = self.parts();
         let manifest =
             manifest::reread(&record.manifest, &parts.limits).map_err(DeployError::Manifest)?;
-        self.shelf.obtain(record.digest, &self.who_has(&record.app)).await?;
-        self.shelf.compile(record.digest).await?;
+        self.loader.download(record.digest, &self.who_has(&record.app)).await?;
+        self.loader.compile(record.digest).await?;
         let (app, generation) = (record.app.clone(), record.generation);
         let turn = self.turn.lock().await;
-        let deployed = self.shelf.prepare_trial(&manifest, generation, record.digest).await?;
+        let deployed = self.loader.prepare_trial(&manifest, generation, record.digest).await?;
         let (ledger, component) = (parts.ledger.clone(), record.digest);
         let kept = tokio::task::spawn_blocking(move || ledger.keep(&record)).await;
         let pruned = kept.map_err(|error| DeployError::Task(error.to_string()))??;
@@ -123,7 +123,7 @@ impl Agent {
             // It was promoted meanwhile.
             return Ok(());
         }
-        self.shelf.try_out(deployed, share)?;
+        self.loader.try_out(deployed, share)?;
         parts.events.push(Event {
             app: Some(app.clone()),
             generation: Some(generation),
@@ -135,7 +135,7 @@ impl Agent {
     /// Gives the current deployment all calls of an app again. `why` tells of the fleet what ended
     /// the trial.
     pub fn end_trial(&self, app: &AppName, why: Option<&TakenBack>) {
-        let Some(trial) = self.shelf.end_trial(app) else { return };
+        let Some(trial) = self.loader.end_trial(app) else { return };
         let generation = trial.generation();
         let why = why.filter(|why| why.generation == generation.get());
         let reason = why.map_or("promoted, taken back or replaced", |why| why.why.as_str());

@@ -50,7 +50,7 @@ impl Agent {
             // Also beyond what the store knew before it was restored.
             let known = self.parts().ledger.next_generation(&manifest.name)?;
             let generation = before.next_generation().max(known);
-            let deployed = self.shelf.prepare(manifest, generation, component).await?;
+            let deployed = self.loader.prepare(manifest, generation, component).await?;
             let deployment = DeploymentRecord {
                 app: manifest.name.clone(),
                 generation,
@@ -198,7 +198,7 @@ impl Agent {
     /// which is told.
     async fn bring_copies(&self, fleet: &Fleet, component: Digest) {
         let n_others = fleet.view().hosts.len().saturating_sub(1);
-        let n_copies = self.shelf.spread(component, COPIES.min(n_others)).await;
+        let n_copies = self.loader.spread(component, COPIES.min(n_others)).await;
         if n_copies == 0 && n_others > 0 {
             self.parts().events.push(Event {
                 severity: Severity::Warning,

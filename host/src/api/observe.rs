@@ -213,7 +213,7 @@ impl ApiState {
             slots_used,
             slots_total,
             apps: self.front.catalog.load().apps.len() as u64,
-            apps_mapped: self.front.shelf.n_mapped() as u64,
+            apps_mapped: self.front.loader.n_mapped() as u64,
             connections: self.connections.load(Ordering::Relaxed),
             unrouted: self.front.unrouted.load(Ordering::Relaxed),
             uptime: self.started_at.elapsed(),

@@ -20,9 +20,10 @@ use super::*;
 use crate::admission::{Admission, Room};
 use crate::blobs::Blobs;
 use crate::budget::{Memory, MemorySettings};
+use crate::catalog::Catalog;
 use crate::catalog::crash_log::CrashLog;
-use crate::catalog::shelf::{Parts, Shelf};
-use crate::catalog::{Catalog, MappedSettings};
+use crate::code::MappedSettings;
+use crate::code::{Loader, Parts};
 use crate::cpu::{Cpu, GuestThreads};
 use crate::ledger::Ledger;
 use crate::request::Hops;
@@ -136,10 +137,10 @@ fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> Api
         peers: None,
         max_component: Bytes::mebi(1),
     };
-    let shelf = Shelf::new(parts, MappedSettings { most: 4, idle: Duration::from_secs(60) });
+    let loader = Loader::new(parts, MappedSettings { most: 4, idle: Duration::from_secs(60) });
     let front = Front {
         catalog,
-        shelf: shelf.clone(),
+        loader: loader.clone(),
         admission,
         cpu,
         events,
@@ -151,7 +152,7 @@ fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> Api
         trusted_proxies: Vec::new(),
     };
     ApiState {
-        agent: Agent::new(shelf, None),
+        agent: Agent::new(loader, None),
         front: Arc::new(front),
         connections: Arc::default(),
         token: Arc::new(ArcSwap::from_pointee(token)),

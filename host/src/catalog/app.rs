@@ -1,5 +1,5 @@
 //! One app as a host holds it while nobody calls it: some hundred bytes, made from the ledger's index.
-//! Does not bring its code: `shelf` does, and leaves it here for the calls to take.
+//! Does not load its code: `code` does, and leaves it here for the calls to take.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -9,7 +9,7 @@ use http::HeaderValue;
 use steerage_core::id::{AppName, Digest, Generation};
 use steerage_core::route::Route;
 
-use super::{AppState, Count, Deployed, Trial};
+use super::{AppState, Count, LoadedDeployment, Trial};
 use crate::ledger::index::IndexRecord;
 use crate::ledger::record::Fingerprint;
 use crate::sandbox::verdict::Kind;
@@ -36,12 +36,12 @@ pub struct App {
     /// Its routes as the manifest has them, each in the form in which guests are told.
     routes: Box<[HeaderValue]>,
     /// Its code with what belongs to it, while it is mapped.
-    deployed: ArcSwapOption<Deployed>,
+    deployed: ArcSwapOption<LoadedDeployment>,
     /// Made at its first call.
     state: OnceLock<Box<AppState>>,
     /// The deployment on trial beside it.
     trial: ArcSwapOption<Trial>,
-    /// When it was called last, on the clock of the shelf.
+    /// When it was called last, on the clock of `code`.
     used_at: AtomicU64,
 }
 
@@ -88,27 +88,32 @@ impl App {
     }
 
     /// The same app with its code mapped, in place of `before`, the same app as it was.
-    pub(super) fn ready(self, deployed: Arc<Deployed>) -> Self {
+    #[must_use]
+    pub fn ready(self, deployed: Arc<LoadedDeployment>) -> Self {
         let state = OnceLock::from(Box::new(deployed.state.clone()));
         Self { deployed: ArcSwapOption::new(Some(deployed)), state, ..self }
     }
 
     /// The same app with what `before`, its earlier deployment, keeps.
-    pub(super) fn with_state_of(self, before: &Self) -> Self {
+    #[must_use]
+    pub fn with_state_of(self, before: &Self) -> Self {
         let state = before.state.get().cloned().map_or_else(OnceLock::new, OnceLock::from);
         Self { state, ..self }
     }
 
     /// Its code, if it is mapped.
     #[must_use]
-    pub fn deployed(&self) -> Option<Arc<Deployed>> {
+    pub fn deployed(&self) -> Option<Arc<LoadedDeployment>> {
         self.deployed.load_full()
     }
 
     /// The deployment that a call is for, and where the call is counted: the one on trial where
     /// `draw`, a number below `Share::WHOLE`, is in its share; otherwise its own code, if that is
     /// mapped.
-    pub fn pick(&self, draw: impl FnOnce() -> u32) -> (Option<Arc<Deployed>>, Option<Arc<Count>>) {
+    pub fn pick(
+        &self,
+        draw: impl FnOnce() -> u32,
+    ) -> (Option<Arc<LoadedDeployment>>, Option<Arc<Count>>) {
         match &*self.trial.load() {
             None => (self.deployed(), None),
             Some(trial) if trial.share.takes(draw()) => {
@@ -125,7 +130,7 @@ impl App {
     }
 
     /// Puts a deployment on trial, or none; returns the one that was.
-    pub(super) fn set_trial(&self, trial: Option<Arc<Trial>>) -> Option<Arc<Trial>> {
+    pub fn set_trial(&self, trial: Option<Arc<Trial>>) -> Option<Arc<Trial>> {
         self.trial.swap(trial)
     }
 
@@ -136,7 +141,7 @@ impl App {
     }
 
     /// The same, made if there is none.
-    pub(super) fn state_or(&self, make: impl FnOnce() -> AppState) -> &AppState {
+    pub fn state_or(&self, make: impl FnOnce() -> AppState) -> &AppState {
         self.state.get_or_init(|| Box::new(make()))
     }
 
@@ -163,22 +168,26 @@ impl App {
         }
     }
 
-    pub(super) fn used_at(&self) -> u64 {
+    /// When it was called last, on the clock that [`App::touch`] is told.
+    #[must_use]
+    pub fn used_at(&self) -> u64 {
         self.used_at.load(Ordering::Relaxed)
     }
 
-    /// Whether calls of it run, as far as its mapped code knows.
-    pub(super) fn is_busy(&self) -> bool {
+    /// Whether calls of it run: whoever else holds its mapped code counts as one.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
         // One is what this app holds itself.
         self.deployed.load().as_ref().is_some_and(|deployed| Arc::strong_count(deployed) > 1)
     }
 
-    pub(super) fn map(&self, deployed: Arc<Deployed>) {
+    /// Gives it its code.
+    pub fn map(&self, deployed: Arc<LoadedDeployment>) {
         self.deployed.store(Some(deployed));
     }
 
-    /// Takes its code away; calls that run keep theirs to their end.
-    pub(super) fn unmap(&self) -> Option<Arc<Deployed>> {
+    /// Takes its code away, and returns it; calls that run keep theirs to their end.
+    pub fn unmap(&self) -> Option<Arc<LoadedDeployment>> {
         self.deployed.swap(None)
     }
 }

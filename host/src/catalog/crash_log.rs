@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use steerage_core::crash_loop::{self, Crash};
 use steerage_core::id::{AppName, Generation};
 
-use super::Deployed;
+use super::LoadedDeployment;
 use crate::kernel;
 use crate::priority;
 
@@ -75,7 +75,7 @@ pub struct Suspect {
 #[derive(Debug)]
 enum News {
     /// A call of it begins, and it is not watched.
-    Called(Weak<Deployed>),
+    Called(Weak<LoadedDeployment>),
     /// What was written down as running does not run any more.
     Idle,
     /// The host was told to end: whatever happens now is no crash.
@@ -131,7 +131,7 @@ impl CrashLog {
     }
 
     /// Notes that a call of this deployment begins.
-    pub fn note(&self, deployed: &Arc<Deployed>) {
+    pub fn note(&self, deployed: &Arc<LoadedDeployment>) {
         // The right to run was taken before, so that whoever takes the flag down sees that call.
         if !deployed.is_watched.load(Ordering::Relaxed)
             && !deployed.is_watched.swap(true, Ordering::SeqCst)
@@ -141,7 +141,7 @@ impl CrashLog {
     }
 
     /// Notes that a call of this deployment is over, and its right to run given back.
-    pub fn note_end(&self, deployed: &Deployed) {
+    pub fn note_end(&self, deployed: &LoadedDeployment) {
         // Once for each time it is written down, and only when no other call runs.
         if deployed.is_written.load(Ordering::Relaxed)
             && deployed.state.gate.load().0 == 0
@@ -246,7 +246,7 @@ impl Record {
 /// A deployment that was called a short time ago.
 #[derive(Debug)]
 struct Watched {
-    deployed: Weak<Deployed>,
+    deployed: Weak<LoadedDeployment>,
     /// When a call of it ran last.
     ran_at: Instant,
 }

@@ -10,14 +10,14 @@ use steerage_core::canary::{Durations, Share, Side};
 use steerage_core::id::Generation;
 use steerage_core::outcome::{Fault, Outcome};
 
-use super::Deployed;
+use super::LoadedDeployment;
 
 /// A deployment on trial.
 #[derive(Debug)]
 pub struct Trial {
     /// Its code, which stays mapped for as long as the trial lasts. It has a gate and memory of its
     /// own, so that one that hangs takes no room from the current one.
-    pub deployed: Arc<Deployed>,
+    pub deployed: Arc<LoadedDeployment>,
     /// Its part of the calls.
     pub share: Share,
     /// What the current deployment did meanwhile.
@@ -39,9 +39,9 @@ pub struct Count {
 impl Trial {
     /// A trial that begins now.
     #[must_use]
-    pub fn new(deployed: Deployed, share: Share) -> Self {
+    pub fn new(deployed: LoadedDeployment, share: Share) -> Self {
         let (old, canary) = Default::default();
-        let deployed = Deployed { is_on_trial: true, ..deployed };
+        let deployed = LoadedDeployment { is_on_trial: true, ..deployed };
         Self { deployed: Arc::new(deployed), share, old, canary }
     }
 

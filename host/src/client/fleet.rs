@@ -4,7 +4,8 @@ use http::Method;
 
 use super::{CHANGE_TIMEOUT, Client, ClientError, app_path, nothing};
 use crate::api::wire::{
-    Deployed, FleetChanged, HostSummary, Hosts, Plan, Replicas, ScaleRequest, StandingRequest,
+    FleetChanged, HostSummary, Hosts, LoadedDeployment, Plan, Replicas, ScaleRequest,
+    StandingRequest,
 };
 
 impl Client {
@@ -43,7 +44,7 @@ impl Client {
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub async fn promote(&self, app: &str) -> Result<Deployed, ClientError> {
+    pub async fn promote(&self, app: &str) -> Result<LoadedDeployment, ClientError> {
         let request = self.request(Method::POST, &app_path(app, "/promote"));
         self.parse(self.send(request, nothing(), CHANGE_TIMEOUT).await?).await
     }

@@ -13,7 +13,7 @@ use tokio_util::io::ReaderStream;
 
 use super::inbound::Inbound;
 use super::{Front, Reply};
-use crate::catalog::shelf::COMPONENTS;
+use crate::code::COMPONENTS;
 use crate::forward::HOSTS;
 use crate::respond::{Cut, ResponseBody};
 use crate::telemetry::chain;
@@ -46,9 +46,9 @@ pub(super) async fn answer(
 }
 
 async fn give(front: &Front, digest: Digest) -> Reply {
-    let blobs = &front.shelf.parts().blobs;
+    let blobs = &front.loader.parts().blobs;
     if blobs.contains(&digest)
-        && let Err(error) = front.shelf.verify(digest).await
+        && let Err(error) = front.loader.verify(digest).await
     {
         return said(StatusCode::NOT_FOUND, &chain(&error));
     }
@@ -69,13 +69,13 @@ async fn give(front: &Front, digest: Digest) -> Reply {
 }
 
 async fn take(front: &Front, digest: Digest, body: Inbound) -> Reply {
-    let parts = front.shelf.parts();
+    let parts = front.loader.parts();
     // Before it is looked for: what it was here for may be removed just now, and whoever brings it
     // counts on it as soon as it has its answer.
     if let Err(error) = parts.blobs.pin(&digest) {
         return said(StatusCode::INSUFFICIENT_STORAGE, &chain(&error));
     }
-    if parts.blobs.contains(&digest) && front.shelf.verify(digest).await.is_ok() {
+    if parts.blobs.contains(&digest) && front.loader.verify(digest).await.is_ok() {
         return said(StatusCode::OK, "was here");
     }
     let mut chunks = body.into_data_stream();

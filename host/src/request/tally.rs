@@ -11,7 +11,7 @@ use steerage_core::outcome::{Fault, Outcome, Refusal};
 
 use super::{Front, Reply};
 use crate::call::{Call, Usage};
-use crate::catalog::{Count, Deployed, Target};
+use crate::catalog::{Count, LoadedDeployment, Target};
 use crate::respond;
 use crate::telemetry::calls::CallSummary;
 use crate::telemetry::events::{Event, Place, Same, Severity};
@@ -26,7 +26,7 @@ const LONGEST_METHOD: usize = 32;
 #[derive(Debug)]
 pub struct Tally {
     call: Arc<Call>,
-    deployed: Arc<Deployed>,
+    deployed: Arc<LoadedDeployment>,
     count: Option<Arc<Count>>,
     front: Arc<Front>,
     started_at: Instant,
@@ -85,8 +85,8 @@ impl Tally {
     }
 
     /// Notes that the guest is over, and its right to run given back.
-    pub fn note_end(&self, deployed: &Deployed) {
-        self.front.shelf.parts().crash_log.note_end(deployed);
+    pub fn note_end(&self, deployed: &LoadedDeployment) {
+        self.front.loader.parts().crash_log.note_end(deployed);
     }
 
     /// Whether the host has given up the calls that still run.

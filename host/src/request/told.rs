@@ -8,7 +8,7 @@ use steerage_core::route::Match;
 
 use super::head::{Peer, mark};
 use super::trace;
-use crate::catalog::Signpost;
+use crate::catalog::RouteTarget;
 use crate::header::{is_of_connection, is_ours, remove};
 use crate::sandbox::cgi::environment::Place;
 
@@ -96,7 +96,7 @@ fn remove_named_by_connection(headers: &mut HeaderMap) {
 }
 
 /// Says where the route leads.
-pub(super) fn tell_route(found: &Match<'_, '_, Signpost>, headers: &mut HeaderMap) {
+pub(super) fn tell_route(found: &Match<'_, '_, RouteTarget>, headers: &mut HeaderMap) {
     headers.insert(ROUTE, found.target.route());
     for (name, value) in &found.params {
         let name = HeaderName::try_from(format!("{PARAM}{name}"));
@@ -110,7 +110,7 @@ pub(super) fn tell_route(found: &Match<'_, '_, Signpost>, headers: &mut HeaderMa
 }
 
 /// What a CGI program is told of where it stands.
-pub(super) fn place(found: &Match<'_, '_, Signpost>, path: &str, peer: &Peer) -> Place {
+pub(super) fn place(found: &Match<'_, '_, RouteTarget>, path: &str, peer: &Peer) -> Place {
     let mut place = Place {
         remote: peer.remote.ip(),
         port: peer.local.port(),

@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crate::budget::Observed;
-use crate::catalog::shelf::Shelf;
+use crate::code::Loader;
 use crate::kernel;
 use crate::telemetry::events::{Event, Place, Severity};
 
@@ -24,11 +24,11 @@ impl MemoryWatch {
     ///
     /// # Errors
     /// The system refuses a thread.
-    pub(super) fn start(shelf: Shelf) -> io::Result<Self> {
+    pub(super) fn start(loader: Loader) -> io::Result<Self> {
         let (end, ended) = sync_channel(1);
         let thread = thread::Builder::new()
             .name("memory".to_owned())
-            .spawn(move || look_until(&shelf, &ended))?;
+            .spawn(move || look_until(&loader, &ended))?;
         Ok(Self { end, thread })
     }
 
@@ -40,17 +40,17 @@ impl MemoryWatch {
 }
 
 /// Looks at what the process uses, more often the less is left.
-fn look_until(shelf: &Shelf, ended: &Receiver<()>) {
+fn look_until(loader: &Loader, ended: &Receiver<()>) {
     let mut next_look = Duration::ZERO;
     while ended.recv_timeout(next_look) == Err(RecvTimeoutError::Timeout) {
-        next_look = look(shelf);
+        next_look = look(loader);
     }
 }
 
-fn look(shelf: &Shelf) -> Duration {
-    let parts = shelf.parts();
+fn look(loader: &Loader) -> Duration {
+    let parts = loader.parts();
     if parts.memory.is_tight() {
-        shelf.drop_idle();
+        loader.drop_idle();
     }
     parts.logs.shrink();
     parts.calls.shrink();

@@ -1,10 +1,11 @@
 //! Real etcd on ports of its own, for tests: one member or a few, which can be killed, stopped and
 //! started again on their data. Tests are skipped with a message where etcd is not installed.
 
-use std::net::TcpListener;
+use std::net::{IpAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -24,6 +25,7 @@ pub(crate) struct Etcd {
 }
 
 struct Member {
+    address: IpAddr,
     client: u16,
     peer: u16,
     child: Option<(Child, Arc<Watched>)>,
@@ -41,6 +43,15 @@ fn program() -> Option<PathBuf> {
     found
 }
 
+/// A loopback address that no other etcd of the tests has: on one that all share, a port that a member
+/// leaves to come back to could be given to somebody else meanwhile.
+fn own_address() -> IpAddr {
+    static N_GIVEN: AtomicU32 = AtomicU32::new(0);
+    let [.., third, fourth] = std::process::id().to_be_bytes();
+    let given = N_GIVEN.fetch_add(1, Ordering::Relaxed) % 250 + 1;
+    IpAddr::from([127, third.max(1), fourth, u8::try_from(given).unwrap()])
+}
+
 impl Etcd {
     /// Starts so many members; `None` where etcd is not installed.
     pub(crate) fn start(n_members: usize) -> Option<Self> {
@@ -50,13 +61,19 @@ impl Etcd {
     /// The same, with more flags, and clients spoken with by this scheme.
     pub(crate) fn start_with(n_members: usize, scheme: &str, flags: &[String]) -> Option<Self> {
         program()?;
+        // What stands in a certificate is the usual address.
+        let address = if scheme == "https" { IpAddr::from([127, 0, 0, 1]) } else { own_address() };
         // All are held until all are known, so that none is given twice.
         let held: Vec<TcpListener> =
-            (0..2 * n_members).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+            (0..2 * n_members).map(|_| TcpListener::bind((address, 0)).unwrap()).collect();
         let ports: Vec<u16> = held.iter().map(|it| it.local_addr().unwrap().port()).collect();
         drop(held);
-        let members =
-            ports.chunks(2).map(|ports| Member { client: ports[0], peer: ports[1], child: None });
+        let members = ports.chunks(2).map(|ports| Member {
+            address,
+            client: ports[0],
+            peer: ports[1],
+            child: None,
+        });
         let flags = flags.iter().cloned().chain([format!("scheme={scheme}")]).collect();
         let folder = tempfile::tempdir().unwrap();
         let mut etcd = Self { members: members.collect(), flags, folder };
@@ -68,17 +85,17 @@ impl Etcd {
     pub(crate) fn run(&mut self, member: usize) {
         let scheme = self.flags.last().unwrap().strip_prefix("scheme=").unwrap();
         let cluster = self.members.iter().enumerate();
-        let cluster = cluster.map(|(n, one)| format!("m{n}=http://127.0.0.1:{}", one.peer));
+        let cluster = cluster.map(|(n, one)| format!("m{n}=http://{}:{}", one.address, one.peer));
         let cluster = cluster.collect::<Vec<_>>().join(",");
-        let Member { client, peer, .. } = self.members[member];
+        let Member { address, client, peer, .. } = self.members[member];
         let log = std::fs::File::create(self.folder.path().join(format!("log{member}"))).unwrap();
         let child = Command::new(program().unwrap())
             .arg(format!("--name=m{member}"))
             .arg(format!("--data-dir={}", self.folder.path().join(format!("m{member}")).display()))
-            .arg(format!("--listen-client-urls={scheme}://127.0.0.1:{client}"))
-            .arg(format!("--advertise-client-urls={scheme}://127.0.0.1:{client}"))
-            .arg(format!("--listen-peer-urls=http://127.0.0.1:{peer}"))
-            .arg(format!("--initial-advertise-peer-urls=http://127.0.0.1:{peer}"))
+            .arg(format!("--listen-client-urls={scheme}://{address}:{client}"))
+            .arg(format!("--advertise-client-urls={scheme}://{address}:{client}"))
+            .arg(format!("--listen-peer-urls=http://{address}:{peer}"))
+            .arg(format!("--initial-advertise-peer-urls=http://{address}:{peer}"))
             .arg(format!("--initial-cluster={cluster}"))
             .args(&self.flags[..self.flags.len() - 1])
             .env_clear()
@@ -111,7 +128,7 @@ impl Etcd {
 
     /// `HOST:PORT` of a member.
     pub(crate) fn address(&self, member: usize) -> String {
-        format!("127.0.0.1:{}", self.members[member].client)
+        format!("{}:{}", self.members[member].address, self.members[member].client)
     }
 
     /// `HOST:PORT` of all members, with commas between, as `--store` takes them.

@@ -9,16 +9,17 @@ const LONGEST_FILE: usize = 400;
 
 /// Which level each module of the host stands on; it may use only lower ones. See ARCHITECTURE.md.
 const LEVELS: &[(&str, u32)] = &[
-    ("cli", 8),
-    ("serve", 7),
-    ("client", 6),
-    ("config", 6),
-    ("ingress", 5),
-    ("api", 5),
-    ("member", 5),
-    ("request", 4),
-    ("placement", 4),
-    ("agent", 4),
+    ("cli", 9),
+    ("serve", 8),
+    ("client", 7),
+    ("config", 7),
+    ("ingress", 6),
+    ("api", 6),
+    ("member", 6),
+    ("request", 5),
+    ("placement", 5),
+    ("agent", 5),
+    ("code", 4),
     ("backup", 3),
     ("catalog", 3),
     ("fleet", 3),
@@ -48,8 +49,8 @@ const LEVELS: &[(&str, u32)] = &[
     ("priority", 0),
     ("reload", 0),
     ("shutdown", 0),
-    ("lib", 9),
-    ("main", 9),
+    ("lib", 10),
+    ("main", 10),
 ];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {

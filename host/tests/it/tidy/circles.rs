@@ -17,7 +17,7 @@ const KNOWN: &[(&str, &[&str])] = &[
             "api",
             "backup",
             "catalog",
-            "catalog::shelf",
+            "code",
             "cli::args",
             "config",
             "fleet",

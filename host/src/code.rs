@@ -1,12 +1,13 @@
 //! Brings the code of an app when it is called and takes it away when it is not: reads the
 //! deployment, maps and links its code, once however many calls wait for it. Compiles only where
 //! compiled code is missing or damaged, as after an upgrade of the host.
-//! Does not decide what is deployed: the agent does, and has code brought here before it publishes.
+//! Does not decide what is deployed: the agent does, and has code loaded here before it publishes.
 
 mod carry;
 mod error;
-mod loads;
-mod tidy;
+mod evict;
+mod mapped;
+mod singleflight;
 mod trial;
 mod verify;
 
@@ -21,14 +22,15 @@ use steerage_core::units::Bytes;
 use tokio::sync::Semaphore;
 
 pub use self::carry::COMPONENTS;
-pub use self::error::{ShelfError, Unready};
-use self::loads::{Joined, Load, Loads};
-use super::crash_log::CrashLog;
-use super::mapped::Mapped;
-use super::{App, AppState, Catalog, Deployed, MappedSettings};
+pub use self::error::{CodeError, Unready};
+use self::mapped::Mapped;
+pub use self::mapped::MappedSettings;
+use self::singleflight::{Joined, Load, Singleflight};
 use crate::admission::Admission;
 use crate::blobs::Blobs;
 use crate::budget::Memory;
+use crate::catalog::crash_log::CrashLog;
+use crate::catalog::{App, AppState, Catalog, LoadedDeployment};
 use crate::cpu::Cpu;
 use crate::forward::Peers;
 use crate::ledger::Ledger;
@@ -51,7 +53,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a failure is the answer to all calls before it is tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// What the shelf works with, and the agent on top of it.
+/// What the loader works with, and the agent on top of it.
 #[derive(Debug)]
 pub struct Parts {
     /// Runs guests.
@@ -86,7 +88,7 @@ pub struct Parts {
 
 /// The code of this host's apps. Clones share it.
 #[derive(Clone, Debug)]
-pub struct Shelf {
+pub struct Loader {
     inner: Arc<Inner>,
 }
 
@@ -95,20 +97,20 @@ struct Inner {
     parts: Parts,
     mapped: Mapped,
     idle: Duration,
-    loads: Arc<Loads>,
+    singleflight: Arc<Singleflight>,
     turns: Semaphore,
     started_at: Instant,
 }
 
-impl Shelf {
-    /// A shelf over these parts, with nothing mapped.
+impl Loader {
+    /// A loader over these parts, with nothing mapped.
     #[must_use]
     pub fn new(parts: Parts, settings: MappedSettings) -> Self {
         let inner = Inner {
             parts,
             mapped: Mapped::new(settings.most),
             idle: settings.idle,
-            loads: Arc::default(),
+            singleflight: Arc::default(),
             turns: Semaphore::new(PARALLEL),
             started_at: Instant::now(),
         };
@@ -138,18 +140,18 @@ impl Shelf {
     ///
     /// # Errors
     /// See [`Unready`].
-    pub async fn load(&self, app: &Arc<App>) -> Result<Arc<Deployed>, Unready> {
-        let mut coming = match self.inner.loads.join(app) {
+    pub async fn load(&self, app: &Arc<App>) -> Result<Arc<LoadedDeployment>, Unready> {
+        let mut coming = match self.inner.singleflight.join(app) {
             Joined::Waiting(coming) => coming,
             Joined::First(load, coming) => {
                 // On its own: this call may be given up, and others wait for it too.
-                tokio::spawn(self.clone().see_to(load, app.clone()));
+                tokio::spawn(self.clone().drive(load, app.clone()));
                 coming
             }
             Joined::Full => return Err(Unready::Busy),
         };
         match tokio::time::timeout(PATIENCE, coming.wait_for(Option::is_some)).await {
-            Ok(Ok(brought)) => brought.clone().unwrap_or(Err(Unready::Busy)),
+            Ok(Ok(loaded)) => loaded.clone().unwrap_or(Err(Unready::Busy)),
             Ok(Err(_)) => Err(Unready::Failed("whoever was bringing its code is gone".to_owned())),
             Err(_) => Err(Unready::Busy),
         }
@@ -159,13 +161,13 @@ impl Shelf {
     ///
     /// # Errors
     /// The component cannot be read or compiled.
-    pub async fn compile(&self, digest: Digest) -> Result<Compiled, ShelfError> {
+    pub async fn compile(&self, digest: Digest) -> Result<Compiled, CodeError> {
         let parts = self.parts();
         if let Some(compiled) = parts.sandbox.compiler().cached(digest) {
             return Ok(compiled);
         }
         // Any host may come to run an app whose calls it passed on until now.
-        self.obtain(digest, &[]).await?;
+        self.download(digest, &[]).await?;
         self.verify(digest).await?;
         Ok(parts.sandbox.compile(digest, &parts.blobs.path(&digest)).await?)
     }
@@ -173,13 +175,13 @@ impl Shelf {
     /// Makes a deployment ready to be called.
     ///
     /// # Errors
-    /// See [`ShelfError`].
+    /// See [`CodeError`].
     pub async fn prepare(
         &self,
         manifest: &Manifest,
         generation: Generation,
         digest: Digest,
-    ) -> Result<Deployed, ShelfError> {
+    ) -> Result<LoadedDeployment, CodeError> {
         self.prepare_with(manifest, generation, digest, self.state(manifest)).await
     }
 
@@ -189,38 +191,43 @@ impl Shelf {
         generation: Generation,
         digest: Digest,
         state: AppState,
-    ) -> Result<Deployed, ShelfError> {
+    ) -> Result<LoadedDeployment, CodeError> {
         let spec = self.spec(manifest.clone(), generation, &state);
         // Code that is there may turn out to be damaged, and is then compiled again.
         for _ in 0..2 {
             let is_fresh = self.compile(digest).await?.fresh;
-            let (shelf, spec) = (self.clone(), spec.clone());
-            let map = move || shelf.map(digest, spec, is_fresh);
+            let (loader, spec) = (self.clone(), spec.clone());
+            let map = move || loader.map(digest, spec, is_fresh);
             if let Some(prepared) = self.blocking(map).await? {
-                return Ok(Deployed::new(manifest.name.clone(), generation, prepared, state));
+                return Ok(LoadedDeployment::new(
+                    manifest.name.clone(),
+                    generation,
+                    prepared,
+                    state,
+                ));
             }
         }
-        Err(ShelfError::Unusable(digest))
+        Err(CodeError::Unusable(digest))
     }
 
     /// Publishes a deployment that was made ready, in place of the app's earlier one.
     ///
     /// # Errors
     /// Another app has one of its routes; nothing has changed then.
-    pub fn publish(&self, app: App, deployed: Deployed) -> Result<Arc<App>, Conflict> {
+    pub fn publish(&self, app: App, deployed: LoadedDeployment) -> Result<Arc<App>, Conflict> {
         let Inner { parts, mapped, .. } = &*self.inner;
         // It is mapped already, so where calls run in all others it is one too many for a while.
-        self.discard(mapped.make_room().0);
+        self.drop_in_background(mapped.make_room().0);
         deployed.tell_limits();
         let app = Arc::new(app.ready(Arc::new(deployed)));
         app.touch(self.clock(Instant::now()));
         let replaced = parts.catalog.publish(app.clone())?;
         mapped.note(&app);
-        self.let_go(replaced);
+        self.retire(replaced);
         Ok(app)
     }
 
-    /// Publishes an app whose code is not brought now, in place of its earlier deployment, with what
+    /// Publishes an app whose code is not loaded now, in place of its earlier deployment, with what
     /// that one keeps.
     ///
     /// # Errors
@@ -231,67 +238,67 @@ impl Shelf {
             Some(before) => app.with_state_of(&before),
             None => app,
         };
-        self.let_go(parts.catalog.publish(Arc::new(app))?);
+        self.retire(parts.catalog.publish(Arc::new(app))?);
         Ok(())
     }
 
     /// Stops serving an app, if it is served.
     pub fn withdraw(&self, name: &AppName) {
-        self.let_go(self.parts().catalog.withdraw(name));
+        self.retire(self.parts().catalog.withdraw(name));
         self.parts().logs.remove(name);
     }
 
     /// Sees to it that code comes, and that all who wait for it are told.
-    async fn see_to(self, load: Load, app: Arc<App>) {
-        let brought = self.bring(&app).await;
-        if let Err(error) = &brought {
+    async fn drive(self, load: Load, app: Arc<App>) {
+        let loaded = self.load_code(&app).await;
+        if let Err(error) = &loaded {
             self.tell(&app, error);
         }
-        let brought = brought.map_err(|error| Unready::from(&error));
-        let has_failed = matches!(brought, Err(Unready::Failed(_)));
-        load.tell(brought);
+        let loaded = loaded.map_err(|error| Unready::from(&error));
+        let has_failed = matches!(loaded, Err(Unready::Failed(_)));
+        load.tell(loaded);
         if has_failed {
             // So that clients who keep calling do not keep the disk and the compiler busy.
             tokio::time::sleep(RETRY_AFTER).await;
         }
     }
 
-    async fn bring(&self, app: &Arc<App>) -> Result<Arc<Deployed>, ShelfError> {
-        let fetch = || {
-            let (shelf, app) = (self.clone(), app.clone());
-            self.blocking(move || shelf.fetch(&app))
+    async fn load_code(&self, app: &Arc<App>) -> Result<Arc<LoadedDeployment>, CodeError> {
+        let load_blocking = || {
+            let (loader, app) = (self.clone(), app.clone());
+            self.blocking(move || loader.load_blocking(&app))
         };
-        if let Some(deployed) = fetch().await? {
+        if let Some(deployed) = load_blocking().await? {
             return Ok(deployed);
         }
         self.compile(app.digest).await?;
-        fetch().await?.ok_or(ShelfError::Unusable(app.digest))
+        load_blocking().await?.ok_or(CodeError::Unusable(app.digest))
     }
 
     /// Reads a deployment, maps its code and leaves it with the app; `None` where there is none to
     /// map. In one go and by few at once, so that no more is mapped than may be, but for those few.
-    fn fetch(&self, app: &Arc<App>) -> Result<Option<Arc<Deployed>>, ShelfError> {
+    fn load_blocking(&self, app: &Arc<App>) -> Result<Option<Arc<LoadedDeployment>>, CodeError> {
         let Inner { parts, mapped, .. } = &*self.inner;
         let (unmapped, has_room) = mapped.make_room();
-        self.discard(unmapped);
+        self.drop_in_background(unmapped);
         if !has_room {
-            return Err(ShelfError::NoRoom);
+            return Err(CodeError::NoRoom);
         }
         let manifest = self.read(app)?;
         let state = app.state_or(|| self.new_state(&manifest)).clone();
         let spec = self.spec(manifest, app.generation, &state);
         let Some(prepared) = self.map(app.digest, spec, false)? else { return Ok(None) };
         let (name, generation) = (app.name.clone(), app.generation);
-        let deployed = Arc::new(Deployed::new(name, generation, prepared, state));
+        let deployed = Arc::new(LoadedDeployment::new(name, generation, prepared, state));
         deployed.tell_limits();
         mapped.keep(&parts.catalog, app, deployed.clone());
         Ok(Some(deployed))
     }
 
-    fn read(&self, app: &App) -> Result<Manifest, ShelfError> {
+    fn read(&self, app: &App) -> Result<Manifest, CodeError> {
         let record = self.parts().ledger.deployment(&app.name, app.generation)?;
-        let record = record.ok_or(ShelfError::Gone)?;
-        manifest::reread(&record.manifest, &self.parts().limits).map_err(ShelfError::Manifest)
+        let record = record.ok_or(CodeError::Gone)?;
+        manifest::reread(&record.manifest, &self.parts().limits).map_err(CodeError::Manifest)
     }
 
     /// Maps and links compiled code; `None` where it has yet to be compiled, or again since it is
@@ -301,7 +308,7 @@ impl Shelf {
         digest: Digest,
         spec: Spec,
         is_fresh: bool,
-    ) -> Result<Option<Prepared>, ShelfError> {
+    ) -> Result<Option<Prepared>, CodeError> {
         let Parts { sandbox, blobs, .. } = self.parts();
         let Some(compiled) = sandbox.compiler().cached(digest) else { return Ok(None) };
         match sandbox.load(&compiled, blobs.path(&digest), spec) {
@@ -356,31 +363,31 @@ impl Shelf {
     /// nobody.
     async fn blocking<T: Send + 'static>(
         &self,
-        work: impl FnOnce() -> Result<T, ShelfError> + Send + 'static,
-    ) -> Result<T, ShelfError> {
+        work: impl FnOnce() -> Result<T, CodeError> + Send + 'static,
+    ) -> Result<T, CodeError> {
         // Nothing closes the semaphore.
         let _turn = self.inner.turns.acquire().await;
         let done = tokio::task::spawn_blocking(work).await;
-        done.map_err(|error| ShelfError::Task(error.to_string()))?
+        done.map_err(|error| CodeError::Task(error.to_string()))?
     }
 
     /// Drops the code of an app that is served no longer.
-    fn let_go(&self, app: Option<Arc<App>>) {
+    fn retire(&self, app: Option<Arc<App>>) {
         let Some(app) = app else { return };
         let trial = app.set_trial(None).map(|trial| trial.deployed.clone());
-        self.discard(self.inner.mapped.forget(&app).into_iter().chain(trial));
+        self.drop_in_background(self.inner.mapped.forget(&app).into_iter().chain(trial));
     }
 
     /// Drops code, which unmaps it unless calls run, on a thread that serves nobody.
-    fn discard(&self, unmapped: impl IntoIterator<Item = Arc<Deployed>>) {
+    fn drop_in_background(&self, unmapped: impl IntoIterator<Item = Arc<LoadedDeployment>>) {
         let unmapped: Vec<_> = unmapped.into_iter().collect();
         if !unmapped.is_empty() {
             tokio::task::spawn_blocking(move || drop(unmapped));
         }
     }
 
-    fn tell(&self, app: &App, error: &ShelfError) {
-        if matches!(error, ShelfError::Gone | ShelfError::NoRoom) {
+    fn tell(&self, app: &App, error: &CodeError) {
+        if matches!(error, CodeError::Gone | CodeError::NoRoom) {
             return;
         }
         tracing::error!(app = %app.name, error = chain(error), "an app's code cannot be had");

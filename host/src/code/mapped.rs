@@ -1,5 +1,5 @@
 //! Which apps have their code mapped, and room for more. Whose goes is `core::mapped`'s decision.
-//! Does not map anything: `shelf` does, and drops what is taken away here.
+//! Does not map anything: `code` does, and drops what is taken away here.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,7 +8,7 @@ use std::time::Duration;
 use steerage_core::id::AppName;
 use steerage_core::mapped::{self, Standing};
 
-use super::{App, Catalog, Deployed};
+use crate::catalog::{App, Catalog, LoadedDeployment};
 
 /// How much code may be mapped, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +43,7 @@ impl Mapped {
 
     /// Takes away code until there is room for one more. Returns what is yet to be dropped, and
     /// whether there is room: calls may run in all of it.
-    pub(super) fn make_room(&self) -> (Vec<Arc<Deployed>>, bool) {
+    pub(super) fn make_room(&self) -> (Vec<Arc<LoadedDeployment>>, bool) {
         let mut apps = self.apps();
         let n_over = mapped::batch(apps.len(), self.most);
         if n_over == 0 {
@@ -59,7 +59,7 @@ impl Mapped {
     }
 
     /// Leaves code with its app, unless another deployment has taken its place meanwhile.
-    pub(super) fn keep(&self, catalog: &Catalog, app: &Arc<App>, deployed: Arc<Deployed>) {
+    pub(super) fn keep(&self, catalog: &Catalog, app: &Arc<App>, deployed: Arc<LoadedDeployment>) {
         let mut apps = self.apps();
         let is_served = catalog.load().apps.get(&app.name).is_some_and(|now| Arc::ptr_eq(now, app));
         if is_served {
@@ -74,7 +74,7 @@ impl Mapped {
     }
 
     /// Takes away the code of an app that is served no longer.
-    pub(super) fn forget(&self, app: &Arc<App>) -> Option<Arc<Deployed>> {
+    pub(super) fn forget(&self, app: &Arc<App>) -> Option<Arc<LoadedDeployment>> {
         let mut apps = self.apps();
         if apps.get(&app.name).is_some_and(|there| Arc::ptr_eq(there, app)) {
             apps.remove(&app.name);
@@ -84,7 +84,7 @@ impl Mapped {
     }
 
     /// Takes away the code that nobody has called since `since`; returns it, and what is left.
-    pub(super) fn unmap_idle(&self, since: u64) -> (Vec<Arc<Deployed>>, Vec<Arc<App>>) {
+    pub(super) fn unmap_idle(&self, since: u64) -> (Vec<Arc<LoadedDeployment>>, Vec<Arc<App>>) {
         let mut apps = self.apps();
         let all: Vec<Arc<App>> = apps.values().cloned().collect();
         let (old, left): (Vec<_>, Vec<_>) =
@@ -97,7 +97,7 @@ impl Mapped {
     }
 }
 
-fn take_out(apps: &mut BTreeMap<AppName, Arc<App>>, app: &App) -> Option<Arc<Deployed>> {
+fn take_out(apps: &mut BTreeMap<AppName, Arc<App>>, app: &App) -> Option<Arc<LoadedDeployment>> {
     apps.remove(&app.name);
     app.unmap()
 }

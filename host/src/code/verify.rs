@@ -3,7 +3,7 @@
 
 use steerage_core::id::Digest;
 
-use super::{Shelf, ShelfError};
+use super::{CodeError, Loader};
 use crate::blobs::BlobError;
 use crate::telemetry::events::{Event, Severity};
 
@@ -11,14 +11,14 @@ use crate::telemetry::events::{Event, Severity};
 const DAMAGED_ADVICE: &str = "it is fetched from another host when it is needed, or comes with the \
                               next deploy of its app; check the disk of this host";
 
-impl Shelf {
+impl Loader {
     /// Whether a component here still is what its name says: code is kept under the digest of what it
     /// was compiled from, and other hosts ask for it by that. A damaged one goes, so that it can be
     /// fetched or uploaded again.
     ///
     /// # Errors
     /// [`BlobError::Damaged`], or it cannot be read.
-    pub async fn verify(&self, digest: Digest) -> Result<(), ShelfError> {
+    pub async fn verify(&self, digest: Digest) -> Result<(), CodeError> {
         let parts = self.parts();
         let blobs = parts.blobs.clone();
         let verified = self
@@ -30,7 +30,7 @@ impl Shelf {
                 Ok(verified?)
             })
             .await;
-        if let Err(error @ ShelfError::Blob(BlobError::Damaged { .. })) = &verified {
+        if let Err(error @ CodeError::Blob(BlobError::Damaged { .. })) = &verified {
             tracing::error!(%digest, "a component is damaged and was removed");
             parts.events.push(Event {
                 severity: Severity::Error,

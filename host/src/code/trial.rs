@@ -8,21 +8,21 @@ use steerage_core::canary::Share;
 use steerage_core::id::{AppName, Digest, Generation};
 use steerage_core::manifest::Manifest;
 
-use super::{Shelf, ShelfError};
-use crate::catalog::{AppState, Deployed, Trial};
+use super::{CodeError, Loader};
+use crate::catalog::{AppState, LoadedDeployment, Trial};
 
-impl Shelf {
+impl Loader {
     /// Makes a deployment ready to be tried beside the current one of its app, with a gate and memory
     /// of its own; numbers, last calls and log lines go where the app's go.
     ///
     /// # Errors
-    /// See [`ShelfError`].
+    /// See [`CodeError`].
     pub async fn prepare_trial(
         &self,
         manifest: &Manifest,
         generation: Generation,
         digest: Digest,
-    ) -> Result<Deployed, ShelfError> {
+    ) -> Result<LoadedDeployment, CodeError> {
         let parts = self.parts();
         let state = AppState {
             gate: parts.admission.gate(&manifest.limits, manifest.weight),
@@ -37,10 +37,10 @@ impl Shelf {
     ///
     /// # Errors
     /// The app is not served any more.
-    pub fn try_out(&self, deployed: Deployed, share: Share) -> Result<(), ShelfError> {
-        let app = self.parts().catalog.app(&deployed.app).ok_or(ShelfError::Gone)?;
+    pub fn try_out(&self, deployed: LoadedDeployment, share: Share) -> Result<(), CodeError> {
+        let app = self.parts().catalog.app(&deployed.app).ok_or(CodeError::Gone)?;
         let trial = Arc::new(Trial::new(deployed, share));
-        self.discard(app.set_trial(Some(trial)).map(|before| before.deployed.clone()));
+        self.drop_in_background(app.set_trial(Some(trial)).map(|before| before.deployed.clone()));
         Ok(())
     }
 
@@ -48,7 +48,7 @@ impl Shelf {
     #[must_use]
     pub fn end_trial(&self, app: &AppName) -> Option<Arc<Trial>> {
         let ended = self.parts().catalog.app(app)?.set_trial(None)?;
-        self.discard([ended.deployed.clone()]);
+        self.drop_in_background([ended.deployed.clone()]);
         Some(ended)
     }
 }

@@ -12,7 +12,7 @@ use crate::telemetry::chain;
 
 /// Why an app's code cannot be had.
 #[derive(Debug, thiserror::Error)]
-pub enum ShelfError {
+pub enum CodeError {
     /// The deployment was removed meanwhile.
     #[error("the deployment is no longer there")]
     Gone,
@@ -61,11 +61,11 @@ pub enum Unready {
     Failed(String),
 }
 
-impl From<&ShelfError> for Unready {
-    fn from(error: &ShelfError) -> Self {
+impl From<&CodeError> for Unready {
+    fn from(error: &CodeError) -> Self {
         match error {
-            ShelfError::Gone => Self::Gone,
-            ShelfError::NoRoom => Self::Busy,
+            CodeError::Gone => Self::Gone,
+            CodeError::NoRoom => Self::Busy,
             error => Self::Failed(format!("its code cannot be had: {}", chain(error))),
         }
     }

@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 use steerage_core::id::{Digest, HostName};
 use tokio_util::io::ReaderStream;
 
-use super::{Shelf, ShelfError};
+use super::{CodeError, Loader};
 use crate::blobs::BlobError;
 use crate::forward::{Body, Health, Peer, Peers};
 use crate::telemetry::chain;
@@ -27,13 +27,13 @@ const BYTES_A_SECOND: u64 = 256 << 10;
 /// How often a transfer says how far it is.
 const PROGRESS: Duration = Duration::from_secs(1);
 
-impl Shelf {
+impl Loader {
     /// Sees to it that a component is here, fetching it from another host where it is not: from those
     /// that are said to have it, and where they have not, from any other.
     ///
     /// # Errors
     /// No host that answers has it, or this one has no room for it.
-    pub async fn obtain(&self, digest: Digest, who_has: &[HostName]) -> Result<(), ShelfError> {
+    pub async fn download(&self, digest: Digest, who_has: &[HostName]) -> Result<(), CodeError> {
         let parts = self.parts();
         if parts.blobs.contains(&digest) {
             return Ok(());
@@ -52,7 +52,7 @@ impl Shelf {
         }
         let asked =
             if asked.is_empty() { "no other host answers".into() } else { asked.join("; ") };
-        Err(ShelfError::Missing { digest, asked })
+        Err(CodeError::Missing { digest, asked })
     }
 
     async fn fetch_from(&self, peer: &Arc<Peer>, digest: Digest) -> Result<(), NotTaken> {
@@ -94,11 +94,11 @@ impl Shelf {
             if n_have == wanted {
                 break;
             }
-            let brought = tokio::time::timeout(within, self.bring_to(&peer, digest)).await;
-            match brought.unwrap_or_else(|_| Err(format!("not taken within {within:?}"))) {
+            let loaded = tokio::time::timeout(within, self.bring_to(&peer, digest)).await;
+            match loaded.unwrap_or_else(|_| Err(format!("not taken within {within:?}"))) {
                 Ok(()) => n_have += 1,
                 Err(why) => {
-                    tracing::warn!(host = %peer.name, %digest, why, "cannot bring it there");
+                    tracing::warn!(host = %peer.name, %digest, why, "cannot load_code it there");
                 }
             }
         }
