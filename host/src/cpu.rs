@@ -20,6 +20,7 @@ mod tenants;
 mod wake_handle;
 mod workers;
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -119,13 +120,16 @@ impl Cpu {
         let queue = cores.queue(core);
         let is_idle = queue.enter();
         let mut turn = Turn { cores, core, flow, charge: None };
-        let is_contended = queue.contention.note(flow.key(), || cores.now());
+        // Looked at once, and only where it matters.
+        let now = OnceCell::new();
+        let now = || *now.get_or_init(|| cores.now());
+        let is_contended = queue.contention.note(flow.key(), now);
         if !is_contended && is_idle && !cores.others_wait(core) {
             return (flow.estimate() <= fair::LONGEST_HERE).then_some(turn);
         }
         let others_wait = cores.waits_for(Kind::Inline, core);
         let mut state = queue.lock();
-        turn.charge = Some(state.start_here(flow, others_wait, cores.now())?);
+        turn.charge = Some(state.start_here(flow, others_wait, now())?);
         drop(state);
         Some(turn)
     }

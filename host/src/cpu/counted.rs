@@ -1,4 +1,5 @@
-//! How often this thread took the lock of a run queue, and wrote what all cores share of them.
+//! How often this thread took the lock of a run queue, wrote what all cores share of them, and looked at
+//! the clock for them.
 //! For tests only: what a call costs when there are many cores cannot be measured on two.
 
 use std::cell::Cell;
@@ -6,6 +7,7 @@ use std::cell::Cell;
 thread_local! {
     static N_LOCKS: Cell<u32> = const { Cell::new(0) };
     static N_SHARED_WRITES: Cell<u32> = const { Cell::new(0) };
+    static N_CLOCKS: Cell<u32> = const { Cell::new(0) };
 }
 
 pub(super) fn lock() {
@@ -16,7 +18,11 @@ pub(super) fn shared_write() {
     N_SHARED_WRITES.set(N_SHARED_WRITES.get() + 1);
 }
 
-/// Both since the last look: locks, and writes.
-pub(super) fn take() -> (u32, u32) {
-    (N_LOCKS.take(), N_SHARED_WRITES.take())
+pub(super) fn clock() {
+    N_CLOCKS.set(N_CLOCKS.get() + 1);
+}
+
+/// All three since the last look: locks, writes, and looks at the clock.
+pub(super) fn take() -> (u32, u32, u32) {
+    (N_LOCKS.take(), N_SHARED_WRITES.take(), N_CLOCKS.take())
 }
