@@ -84,10 +84,32 @@ impl Record {
     }
 }
 
-/// How long new instances serve, after it did not pay so many times before.
-#[must_use]
-pub fn pause(n_before: u32) -> Duration {
-    FIRST_PAUSE.saturating_mul(1 << n_before.min(MOST_DOUBLED))
+/// Times in which new instances serve, since restoring did not pay. Moments are told as the time since
+/// some beginning.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pauses {
+    until: Option<Duration>,
+    n_before: u32,
+}
+
+impl Pauses {
+    /// Begins one, unless there is one: calls that ran when it began may lose their instances as well.
+    /// Says whether it began.
+    pub fn begin(&mut self, now: Duration) -> bool {
+        if self.is_on(now) {
+            return false;
+        }
+        let length = FIRST_PAUSE.saturating_mul(1 << self.n_before.min(MOST_DOUBLED));
+        self.until = Some(now.saturating_add(length));
+        self.n_before = self.n_before.saturating_add(1);
+        true
+    }
+
+    /// Whether there is one.
+    #[must_use]
+    pub fn is_on(self, now: Duration) -> bool {
+        self.until.is_some_and(|until| now < until)
+    }
 }
 
 #[cfg(test)]
@@ -145,7 +167,14 @@ mod tests {
 
     #[test]
     fn who_loses_again_pauses_longer_up_to_some_hours() {
-        let minutes = |n_before| pause(n_before).as_secs() / 60;
-        assert_eq!([0, 1, 2, 6, 7, u32::MAX].map(minutes), [10, 20, 40, 640, 640, 640]);
+        let (mut pauses, mut now) = (Pauses::default(), Duration::from_secs(5));
+        for minutes in [10, 20, 40, 80, 160, 320, 640, 640, 640] {
+            assert!(!pauses.is_on(now) && pauses.begin(now));
+            // What is lost meanwhile makes it no longer.
+            assert!(!pauses.begin(now + Duration::from_secs(1)));
+            now += Duration::from_secs(60 * minutes);
+            assert!(pauses.is_on(now - Duration::from_secs(1)));
+        }
+        assert!(!pauses.is_on(now));
     }
 }

@@ -47,7 +47,7 @@ impl Pool {
     pub(super) fn take(self: &Arc<Self>, n_slots: u32) -> InstanceSlots {
         let slots = InstanceSlots { pool: self.clone(), n_slots };
         let mut n_taken = self.n_taken.fetch_add(n_slots, Ordering::SeqCst).saturating_add(n_slots);
-        while n_taken > self.most && self.give_up_oldest(Duration::ZERO) {
+        while n_taken > self.most && self.give_up_first(|_| true) {
             n_taken = self.n_taken.load(Ordering::SeqCst);
         }
         slots
@@ -69,13 +69,21 @@ impl Pool {
         list
     }
 
-    /// Gives up the instance that has waited the longest, if any has for so long.
-    pub(super) fn give_up_oldest(&self, for_at_least: Duration) -> bool {
+    /// Gives up the instance to be put back that has waited the longest, if any has for so long.
+    pub(super) fn give_up_restored(&self, for_at_least: Duration) -> bool {
+        self.give_up_first(|resting| {
+            resting.idle.is_restored() && resting.since.elapsed() >= for_at_least
+        })
+    }
+
+    /// Gives up the one of these that has waited the longest. All of one list are of one kind.
+    fn give_up_first(&self, may_go: impl Fn(&Resting) -> bool) -> bool {
         let lists: Vec<_> = self.lists().iter().filter_map(Weak::upgrade).collect();
-        let oldest = lists.iter().filter_map(|list| Some((list.waits_since()?, list)));
-        let oldest = oldest.min_by_key(|(since, _)| *since);
-        let oldest = oldest.filter(|(since, _)| since.elapsed() >= for_at_least);
-        let Some((_, list)) = oldest else { return false };
+        let since = |list: &IdleInstances| {
+            list.waiting().front().filter(|resting| may_go(resting)).map(|resting| resting.since)
+        };
+        let oldest = lists.iter().filter_map(|list| Some((since(list)?, list)));
+        let Some((_, list)) = oldest.min_by_key(|(since, _)| *since) else { return false };
         // Whoever was faster has made room as well.
         let given_up = list.waiting().pop_front();
         // Without the lock: it takes some microseconds.
@@ -109,10 +117,6 @@ impl IdleInstances {
         };
         // Without the lock: it takes some microseconds each.
         drop(given_up);
-    }
-
-    fn waits_since(&self) -> Option<Instant> {
-        self.waiting().front().map(|resting| resting.since)
     }
 
     fn waiting(&self) -> MutexGuard<'_, VecDeque<Resting>> {

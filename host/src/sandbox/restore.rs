@@ -3,9 +3,9 @@
 //! Does not decide who may run and does not serve: `service` does.
 //!
 //! What a call can leave in an instance: its memories (`memory`, `pages`), its mutable globals
-//! (`core_module`), its handles (`handles`, `helper`), what the host keeps for it (`live`). There is nothing else:
-//! a component whose code could change a table or a segment is not restored (`component` looks). Whatever
-//! does not add up costs that instance: it is dropped, and another is made.
+//! (`core_module`), its handles (`handles`, `helper`), what the host keeps for it (`live`). There is
+//! nothing else: a component whose code could change a table or a segment is not restored (`component`
+//! looks). Whatever does not add up costs that instance: it is dropped, and another is made.
 
 mod component;
 mod core_module;

@@ -71,6 +71,11 @@ struct Served {
 }
 
 impl Idle {
+    /// Whether it is put back after each call.
+    pub(super) fn is_restored(&self) -> bool {
+        self.restorer.is_some()
+    }
+
     /// One that was made to be put back after each call, and has not served yet.
     pub(super) fn restored(
         store: Store<Guest>,

@@ -399,6 +399,26 @@ async fn instances_that_wait_give_way_to_calls() {
     warm(&host, "/?ms=1").await;
 }
 
+/// Calls the app until one of its instances was put back.
+async fn until_restored(host: &Host, app: &str) {
+    host.until("restored instance", || async {
+        assert_eq!(host.get(&format!("/{app}")).await.status, 200);
+        let restored = host.metric(&format!("instances_restored_total{{app=\"{app}\"}}")).await;
+        (restored > 0.0).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn instances_that_nobody_calls_give_way_to_those_of_other_apps() {
+    // One slot in sixteen may be a restored instance's.
+    let host = Host::with(&["--slots", "32"]);
+    for app in ["one", "two", "three", "four"] {
+        host.serve(app, &read(guests::HELLO), "").await;
+        until_restored(&host, app).await;
+    }
+}
+
 /// Lines of the host's mappings of code by which instances are restored.
 fn n_mapped(host: &Host) -> usize {
     let maps = std::fs::read_to_string(format!("/proc/{}/maps", host.pid())).unwrap();
@@ -433,12 +453,7 @@ async fn apps_are_restored_unless_they_want_not_and_only_while_they_are_called()
     let of_one = n_mapped(&host);
     assert!(of_one > 0 && code() == 1, "{of_one} mappings, {} files", code());
     for app in apps {
-        host.until("a restored instance", || async {
-            assert_eq!(host.get(&format!("/{app}")).await.status, 200);
-            let restored = host.metric(&format!("instances_restored_total{{app=\"{app}\"}}")).await;
-            (restored > 0.0).then_some(())
-        })
-        .await;
+        until_restored(&host, app).await;
     }
     assert!(n_mapped(&host) <= of_one, "{} mappings, {of_one} of one app", n_mapped(&host));
     // Nobody calls any more.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
 use steerage_core::id::Digest;
-use steerage_core::restoring::{self, Missed, Record};
+use steerage_core::restoring::{Missed, Pauses, Record};
 use steerage_core::units::{Bytes, Fuel};
 use tokio::sync::mpsc;
 
@@ -60,9 +60,9 @@ pub(in crate::sandbox) struct Restoring {
 /// New instances serve for a while, since too many that were to be put back were lost.
 #[derive(Default)]
 struct Pause {
-    /// Until when, and why.
-    current: Option<(Instant, Unfit)>,
-    n_before: u32,
+    pauses: Pauses,
+    /// Why there was the last one.
+    why: Option<Unfit>,
 }
 
 /// Where its code comes from.
@@ -126,7 +126,10 @@ impl Restoring {
 
     /// What stands in the way now, as far as is known.
     pub(in crate::sandbox) fn unfit(&self) -> Option<Unfit> {
-        let paused = || self.pause().current.as_ref().map(|(_, unfit)| unfit.clone());
+        let paused = || {
+            let pause = self.pause();
+            pause.why.clone().filter(|_| pause.pauses.is_on(self.began_at.elapsed()))
+        };
         self.unfit.get().cloned().or_else(paused)
     }
 
@@ -148,9 +151,10 @@ impl Restoring {
     fn pause_for(&self, unfit: Unfit) {
         tracing::debug!(digest = %self.source.digest, %unfit, "no instances are restored for a while");
         let mut pause = self.pause();
-        let until = Instant::now() + restoring::pause(pause.n_before);
-        pause.current = Some((until, unfit));
-        pause.n_before = pause.n_before.saturating_add(1);
+        if !pause.pauses.begin(self.began_at.elapsed()) {
+            return;
+        }
+        pause.why = Some(unfit);
         self.is_paused.store(true, Ordering::Relaxed);
         drop(pause);
         self.idle.give_up(Duration::ZERO);
@@ -158,11 +162,11 @@ impl Restoring {
     }
 
     fn is_pause_over(&self) -> bool {
-        let mut pause = self.pause();
-        if pause.current.as_ref().is_some_and(|(until, _)| Instant::now() < *until) {
+        // Held to the end: another may begin meanwhile.
+        let pause = self.pause();
+        if pause.pauses.is_on(self.began_at.elapsed()) {
             return false;
         }
-        pause.current = None;
         // Not what was lost before.
         self.n_lost.store(0, Ordering::Relaxed);
         self.n_restored.store(0, Ordering::Relaxed);
@@ -247,7 +251,10 @@ impl Restoring {
 
     /// An instance was put back after a call.
     pub(in crate::sandbox) fn note_restored(&self) {
-        self.n_restored.fetch_add(1, Ordering::Relaxed);
+        // Far beyond what is remembered of them.
+        if self.n_restored.load(Ordering::Relaxed) < u32::MAX / 2 {
+            self.n_restored.fetch_add(1, Ordering::Relaxed);
+        }
         self.meter.restored.fetch_add(1, Ordering::Relaxed);
     }
 

@@ -125,7 +125,7 @@ impl Maker {
         let (pool, n_slots) = &restoring.slots;
         let of_host = || Place::take(&self.n_live, self.most);
         // One that waits for a call that does not come gives way to one that calls wait for.
-        let of_host = of_host().or_else(|| pool.give_up_oldest(WAITED).then(of_host).flatten());
+        let of_host = of_host().or_else(|| pool.give_up_restored(WAITED).then(of_host).flatten());
         let of_host = of_host.ok_or_else(no_place)?;
         let slots = pool.take_free(*n_slots).ok_or_else(no_place)?;
         let (store, proxy, restorer) = live::make(&code, &restoring.parts, (of_app, of_host))?;

@@ -108,7 +108,7 @@ pub(super) fn component(seed: u64, more: Option<&str>) -> String {
     }
     step(&mut text, &steps, &globals);
     run(&mut text, &globals, random.bool());
-    text.push_str(")");
+    text.push(')');
     text + EXPORTS
 }
 
@@ -133,7 +133,7 @@ fn step(text: &mut String, steps: &[&str], globals: &[usize]) {
         )
         .unwrap();
     }
-    text.push_str(")");
+    text.push(')');
 }
 
 /// What a call does: asks for a number, makes so many steps, and says all that it can see of its instance.
