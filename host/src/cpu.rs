@@ -123,15 +123,9 @@ impl Cpu {
         if !is_contended && is_idle && !cores.others_wait(core) {
             return (flow.estimate() <= fair::LONGEST_HERE).then_some(turn);
         }
-        let now = cores.now();
+        let others_wait = cores.waits_for(Kind::Inline, core);
         let mut state = queue.lock();
-        // Somebody elsewhere may be behind, which is looked at when the queue is served.
-        let looks = cores.waits_for(Kind::Inline, core);
-        if looks && state.exchange(Kind::Inline)?.is_due(now) {
-            return None;
-        }
-        state.fair.know(flow.entry(), flow.estimate());
-        turn.charge = Some(state.fair.start_here(flow.key(), now)?);
+        turn.charge = Some(state.start_here(flow, others_wait, cores.now())?);
         drop(state);
         Some(turn)
     }

@@ -137,9 +137,21 @@ impl<T> Fair<T> {
     /// short and that was given no more than any other that is present.
     #[must_use]
     pub fn start_here(&mut self, key: FlowKey, now: Duration) -> Option<Charge> {
+        self.start_before(key, None, now)
+    }
+
+    /// The same where a rival was found in another queue, which may not have been given less either.
+    #[must_use]
+    pub fn start_before(
+        &mut self,
+        key: FlowKey,
+        rival: Option<&Next>,
+        now: Duration,
+    ) -> Option<Charge> {
         self.expire(now);
         self.arrive(key);
-        if self.is_least(key)? && self.flows.get(&key)?.is_short() {
+        let is_least = self.is_least(key)? && rival.is_none_or(|rival| self.precedes(key, rival));
+        if is_least && self.flows.get(&key)?.is_short() {
             return Some(self.start(key));
         }
         self.rest(key, now);

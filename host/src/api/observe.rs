@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use axum::Json;
+use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::HeaderMap;
@@ -169,15 +170,25 @@ pub(super) async fn usage(State(state): State<Shared>) -> Json<wire::Usage> {
     })
 }
 
+/// Pieces of metrics that are written before their client has taken one.
+const METRICS_AHEAD: usize = 2;
+
 /// `GET /metrics`, in the form that the `Accept` header asks for.
-pub(super) async fn metrics(
-    State(state): State<Shared>,
-    headers: HeaderMap,
-) -> Result<Response, Refusal> {
+pub(super) async fn metrics(State(state): State<Shared>, headers: HeaderMap) -> Response {
     let form = Form::accepted(headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()));
-    let text = metrics::encode(Now(state)).map_err(|error| Refusal::internal(&error))?;
+    let (sender, mut pieces) = tokio::sync::mpsc::channel(METRICS_AHEAD);
+    // On a thread that may wait for the client. It ends when the client has gone, or is sent away for
+    // taking nothing.
+    tokio::task::spawn_blocking(move || {
+        let send = |piece| sender.blocking_send(Ok(piece)).map_err(|_gone| std::fmt::Error);
+        if let Err(error) = metrics::write(Now(state), form, send) {
+            // Where somebody still listens it was the encoder that failed: a cut body says so.
+            drop(sender.blocking_send(Err(error)));
+        }
+    });
+    let pieces = futures_util::stream::poll_fn(move |context| pieces.poll_recv(context));
     let headers = [(CONTENT_TYPE, form.content_type()), (VARY, "accept")];
-    Ok((headers, form.write(text)).into_response())
+    (headers, Body::from_stream(pieces)).into_response()
 }
 
 /// `GET /healthz`.

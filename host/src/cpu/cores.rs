@@ -11,8 +11,9 @@
 //! same core if it sleeps, or else one of another core (`idle`), which takes it from here. Whoever is
 //! woken wakes the next in the same way. No wake is lost: who adds shows what waits (`waiting`) before
 //! it looks for who is idle, and who goes idle says so before it looks a last time for what waits; both
-//! are sequentially consistent. Of one thing that waits for an inline worker that is awake nobody is
-//! told: that one takes it in a moment, and another core would only take it away from its cache.
+//! are sequentially consistent. Of one thing that an inline worker's own thread leaves for it nobody is
+//! told while it is awake: it takes that in a moment, and another core would only take it away from its
+//! cache. What other threads leave there may find it in the middle of a slice.
 //!
 //! A task goes back to the core that ran it (`Task::home`), so guests that compute spread over the
 //! cores by themselves, and then each core serves its own queue again.
@@ -42,6 +43,8 @@ use crate::flow::{Flow, Order};
 thread_local! {
     /// The core whose queue this thread adds to and serves.
     static HERE: Cell<usize> = const { Cell::new(0) };
+    /// Whether this thread is the one of that core that reads requests.
+    static IS_INLINE: Cell<bool> = const { Cell::new(false) };
 }
 
 /// The cores of a host.
@@ -204,6 +207,7 @@ impl Cores {
                 state.inline = Some(handle.clone());
                 self.show(core, &mut state);
                 HERE.set(core);
+                IS_INLINE.set(true);
                 return Some(core);
             }
         }
@@ -213,6 +217,7 @@ impl Cores {
 
     /// The inline worker of a core is gone.
     pub(super) fn dismiss(&self, core: usize) {
+        IS_INLINE.set(false);
         let mut state = self.queue(core).lock();
         (state.inline, state.is_parked) = (None, false);
         self.idle(Kind::Inline).remove(core);

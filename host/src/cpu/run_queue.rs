@@ -116,6 +116,23 @@ impl State {
         self.n_spawned
     }
 
+    /// Whether an app's slice may start past the line, by what is known of other queues: who is behind
+    /// there is looked for when this one is served.
+    pub(super) fn start_here(
+        &mut self,
+        flow: &Flow,
+        others_wait: bool,
+        now: Duration,
+    ) -> Option<Charge> {
+        let [inline, _] = &self.exchanges;
+        if others_wait && inline.is_time(now) {
+            return None;
+        }
+        self.fair.know(flow.entry(), flow.estimate());
+        let rival = inline.rival().filter(|_| others_wait);
+        self.fair.start_before(flow.key(), rival, now)
+    }
+
     pub(super) fn exchange(&mut self, kind: Kind) -> Option<&mut Exchange> {
         self.exchanges.get_mut(kind.index())
     }
@@ -152,12 +169,13 @@ impl State {
         self.fair.pop()
     }
 
-    /// What is to be served before what is next in another queue, if this kind of worker serves it.
+    /// What is to be served before what is next in another queue, if this kind of worker serves it, and
+    /// where it stood.
     pub(super) fn take_rival(
         &mut self,
         theirs: Option<&Next>,
         kind: Kind,
-    ) -> Option<(Arc<Task>, Charge)> {
+    ) -> Option<(Next, Arc<Task>, Charge)> {
         if self.is_closed {
             return None;
         }
@@ -165,7 +183,9 @@ impl State {
         if self.kind_of(key)? != kind {
             return None;
         }
-        self.fair.pop_of(key)
+        let standing = self.fair.standing_of(key)?;
+        let (task, charge) = self.fair.pop_of(key)?;
+        Some((standing, task, charge))
     }
 
     fn kind_of(&self, key: FlowKey) -> Option<Kind> {

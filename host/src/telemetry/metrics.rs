@@ -9,11 +9,13 @@ pub mod form;
 pub use self::fleet::FleetReading;
 
 use self::buckets::Buckets;
+use self::form::{Form, Pieces};
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder};
 use prometheus_client::metrics::MetricType;
@@ -184,16 +186,21 @@ impl AppMeter {
     }
 }
 
-/// All metrics in the OpenMetrics text format, which Prometheus reads.
+/// All metrics in a text format, in pieces: those of 100,000 apps are half a gigabyte, of which no more
+/// than a piece is held.
 ///
 /// # Errors
-/// When the encoder fails, which would be a bug.
-pub fn encode(readings: impl Readings) -> Result<String, fmt::Error> {
+/// When `send` fails, or the encoder does, which would be a bug.
+pub fn write(
+    readings: impl Readings,
+    form: Form,
+    send: impl FnMut(Bytes) -> fmt::Result,
+) -> fmt::Result {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Everything { readings }));
-    let mut text = String::new();
-    prometheus_client::encoding::text::encode(&mut text, &registry)?;
-    Ok(text)
+    let mut pieces = Pieces::new(form, send);
+    prometheus_client::encoding::text::encode(&mut pieces, &registry)?;
+    pieces.finish()
 }
 
 #[derive(Debug)]
@@ -380,4 +387,55 @@ fn encode_host(encoder: &mut DescriptorEncoder<'_>, host: &HostReading) -> fmt::
 
 fn encode_gauge(mut encoder: MetricEncoder<'_>, value: u64) -> fmt::Result {
     encoder.encode_gauge(&i64::try_from(value).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[derive(Debug)]
+    struct Apps(u32);
+
+    impl Readings for Apps {
+        fn apps(&self) -> Vec<AppReading> {
+            let meter = Arc::new(AppMeter::default());
+            let reading = |number| AppReading {
+                app: format!("app-{number}"),
+                running: 0,
+                waiting: 0,
+                memory_used: 0,
+                meter: meter.clone(),
+            };
+            (0..self.0).map(reading).collect()
+        }
+
+        fn host(&self) -> HostReading {
+            HostReading::default()
+        }
+    }
+
+    #[test]
+    fn the_metrics_of_many_apps_are_never_held_whole() {
+        let (mut n_bytes, mut longest) = (0, 0);
+        let written = write(Apps(5_000), Form::Classic, |piece| {
+            n_bytes += piece.len();
+            longest = longest.max(piece.len());
+            Ok(())
+        });
+        assert_eq!(written, Ok(()));
+        assert!(n_bytes > 5 << 20, "{n_bytes} bytes in all");
+        assert!(longest < 128 << 10, "{longest} bytes at once");
+    }
+
+    #[test]
+    fn who_goes_away_ends_the_writing() {
+        let mut n_pieces = 0;
+        let written = write(Apps(1_000), Form::Open, |_| {
+            n_pieces += 1;
+            if n_pieces == 3 { Err(fmt::Error) } else { Ok(()) }
+        });
+        assert_eq!((written, n_pieces), (Err(fmt::Error), 3));
+    }
 }

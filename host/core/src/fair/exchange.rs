@@ -13,6 +13,7 @@
 use std::time::Duration;
 
 use super::common::EXCHANGE;
+use super::rival::Next;
 
 /// What one core remembers of its looks at others.
 #[derive(Debug, Default)]
@@ -20,7 +21,8 @@ pub struct Exchange {
     looked_at: Duration,
     /// The core that was looked at last.
     last: usize,
-    is_behind: bool,
+    /// What was taken from that one in the last look, since it was behind.
+    rival: Option<Next>,
     /// Whose queue it serves while its own is empty.
     served: usize,
 }
@@ -33,10 +35,16 @@ impl Exchange {
         Some(self.served)
     }
 
-    /// Whether a look at another queue is due.
+    /// Whether it is time for a look at another queue, whoever is behind.
     #[must_use]
-    pub fn is_due(&self, now: Duration) -> bool {
-        self.is_behind || now >= self.looked_at.saturating_add(EXCHANGE)
+    pub fn is_time(&self, now: Duration) -> bool {
+        now >= self.looked_at.saturating_add(EXCHANGE)
+    }
+
+    /// Who was behind in the queue that was looked at, if anybody was.
+    #[must_use]
+    pub fn rival(&self) -> Option<&Next> {
+        self.rival.as_ref()
     }
 
     /// Whose queue to look at before that of `served` is, whether that is the own one or another's.
@@ -46,11 +54,11 @@ impl Exchange {
         served: usize,
         first_from: impl Fn(usize) -> Option<usize>,
     ) -> Option<usize> {
-        if !self.is_due(now) {
+        let was_behind = self.rival.take().is_some();
+        if !was_behind && !self.is_time(now) {
             return None;
         }
-        let from = if self.is_behind { self.last } else { self.last.saturating_add(1) };
-        self.is_behind = false;
+        let from = if was_behind { self.last } else { self.last.saturating_add(1) };
         self.looked_at = now;
         let first = first_from(from)?;
         let partner = if first == served { first_from(first.saturating_add(1))? } else { first };
@@ -58,10 +66,10 @@ impl Exchange {
         (partner != served).then_some(partner)
     }
 
-    /// Something was taken from the queue that was looked at, since it was behind. A core that serves
-    /// the queue of another one stays there.
-    pub fn found(&mut self) {
-        self.is_behind = true;
+    /// This was taken from the queue that was looked at, since it was behind. A core that serves the
+    /// queue of another one stays there.
+    pub fn found(&mut self, rival: Next) {
+        self.rival = Some(rival);
         self.served = self.last;
     }
 }

@@ -20,10 +20,28 @@ impl<T> Fair<T> {
     /// Where what runs next stands, if anything waits.
     #[must_use]
     pub fn next_standing(&mut self) -> Option<Next> {
-        let (tenant, flow) = self.next_key()?;
-        let (of_tenant, known) = (self.tenants.get(&tenant)?.seat.at, self.flows.get(&flow)?);
-        let since = known.waiting.front()?.0;
-        Some(Next { tenant, of_tenant, flow, of_flow: known.seat.at, since })
+        let (_, flow) = self.next_key()?;
+        self.standing_of(flow)
+    }
+
+    /// Where a flow stands of which something waits.
+    #[must_use]
+    pub fn standing_of(&self, key: FlowKey) -> Option<Next> {
+        let flow = self.flows.get(&key)?;
+        let of_tenant = self.tenants.get(&flow.tenant)?.seat.at;
+        let since = flow.waiting.front()?.0;
+        Some(Next { tenant: flow.tenant, of_tenant, flow: key, of_flow: flow.seat.at, since })
+    }
+
+    /// Whether a flow was given no more than what was behind in another queue.
+    pub(super) fn precedes(&self, key: FlowKey, rival: &Next) -> bool {
+        let Some(flow) = self.flows.get(&key) else { return false };
+        let Some(tenant) = self.tenants.get(&flow.tenant) else { return false };
+        if flow.tenant == rival.tenant {
+            flow.seat.at <= rival.of_flow
+        } else {
+            tenant.seat.at <= rival.of_tenant
+        }
     }
 
     /// Which flow of this queue is to be served before what is next in another: one whose tenant, or

@@ -54,8 +54,8 @@ impl Cores {
                 let rival = theirs.take_rival(next.as_ref(), kind);
                 self.release(partner, theirs);
                 state = self.queue(core).lock();
-                if let Some((task, charge)) = rival {
-                    state.exchange(kind)?.found();
+                if let Some((standing, task, charge)) = rival {
+                    state.exchange(kind)?.found(standing);
                     return Some(Taken { task, charge, from: partner });
                 }
             }

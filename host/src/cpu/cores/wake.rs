@@ -5,7 +5,7 @@ use std::mem;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard};
 
-use super::Cores;
+use super::{Cores, HERE, IS_INLINE};
 use crate::cpu::run_queue::{Kind, State};
 use crate::cpu::task::Task;
 use crate::cpu::wake_handle::WakeHandle;
@@ -32,8 +32,9 @@ impl Cores {
     pub(super) fn show(&self, core: usize, state: &mut State) {
         let next = state.next_kind();
         for kind in Kind::ALL {
-            // An inline worker that is awake takes one in a moment.
-            let own = usize::from(kind == Kind::Inline && !state.is_parked);
+            // The inline worker of this thread takes one in a moment, if it is awake.
+            let is_own = IS_INLINE.get() && HERE.get() == core;
+            let own = usize::from(kind == Kind::Inline && !state.is_parked && is_own);
             let is_shown = next == Some(kind) && state.fair.n_waiting() > own;
             let Some(shown) = state.is_shown.get_mut(kind.index()) else { continue };
             match (mem::replace(shown, is_shown), is_shown) {

@@ -2,6 +2,12 @@
 //! Does not know any metric.
 
 use std::borrow::Cow;
+use std::fmt;
+
+use bytes::Bytes;
+
+/// Bytes of text that are handed on at once: what a host holds of its metrics while they are read.
+const CHUNK: usize = 64 << 10;
 
 /// A text format of metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,31 +42,48 @@ impl Form {
             Self::Classic => "text/plain; version=0.0.4; charset=utf-8",
         }
     }
+}
 
-    /// An OpenMetrics document in this form.
-    #[must_use]
-    pub fn write(self, open: String) -> String {
-        match self {
-            Self::Open => open,
-            Self::Classic => classic(&open),
-        }
+/// Takes an OpenMetrics document as it is written, and hands it on in a form, a piece at a time.
+#[derive(Debug)]
+pub(super) struct Pieces<S> {
+    form: Form,
+    /// What was written of a line whose end has not come.
+    line: String,
+    /// The help of a family whose type has not come: it decides what the family is called.
+    help: Option<String>,
+    piece: String,
+    send: S,
+}
+
+impl<S: FnMut(Bytes) -> fmt::Result> Pieces<S> {
+    /// Pieces for `send`, which fails when nobody wants more.
+    pub(super) fn new(form: Form, send: S) -> Self {
+        Self { form, line: String::new(), help: None, piece: String::new(), send }
     }
-}
 
-/// A weight of zero means "not this one" (RFC 9110, 12.4.2).
-fn is_refused(parameter: &str) -> bool {
-    let weight = parameter.strip_prefix("q=").or_else(|| parameter.strip_prefix("Q="));
-    weight.is_some_and(|weight| weight.parse() == Ok(0.0_f32))
-}
+    /// Hands on what is left.
+    pub(super) fn finish(mut self) -> fmt::Result {
+        self.end_line();
+        self.hand_on()
+    }
 
-/// The classic format names a family as its samples are named, and knows neither units nor infos.
-fn classic(open: &str) -> String {
-    let mut text = String::with_capacity(open.len());
-    // `# HELP` comes before the `# TYPE` that decides what the family is called.
-    let mut help = None;
-    for line in open.lines() {
+    fn end_line(&mut self) {
+        let line = std::mem::take(&mut self.line);
+        match self.form {
+            Form::Open => self.piece.push_str(&line),
+            Form::Classic => self.classic(line.trim_end_matches('\n')),
+        }
+        // Its room is used again.
+        self.line = line;
+        self.line.clear();
+    }
+
+    /// The classic format names a family as its samples are named, and knows neither units nor infos.
+    fn classic(&mut self, line: &str) {
+        let text = &mut self.piece;
         if let Some(of) = line.strip_prefix("# HELP ") {
-            help = of.split_once(' ').map(|(_, help)| help);
+            self.help = of.split_once(' ').map(|(_, help)| help.to_owned());
         } else if let Some((name, kind)) =
             line.strip_prefix("# TYPE ").and_then(|of| of.split_once(' '))
         {
@@ -70,20 +93,46 @@ fn classic(open: &str) -> String {
                 "unknown" => (Cow::Borrowed(name), "untyped"),
                 _ => (Cow::Borrowed(name), kind),
             };
-            if let Some(help) = help.take() {
+            if let Some(help) = self.help.take() {
                 text.push_str(&format!("# HELP {name} {help}\n"));
             }
             text.push_str(&format!("# TYPE {name} {kind}\n"));
-        } else if !line.starts_with('#') {
+        } else if !line.starts_with('#') && !line.is_empty() {
             text.push_str(line);
             text.push('\n');
         }
     }
-    text
+
+    fn hand_on(&mut self) -> fmt::Result {
+        if self.piece.is_empty() {
+            return Ok(());
+        }
+        (self.send)(std::mem::take(&mut self.piece).into())
+    }
+}
+
+impl<S: FnMut(Bytes) -> fmt::Result> fmt::Write for Pieces<S> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for part in text.split_inclusive('\n') {
+            self.line.push_str(part);
+            if part.ends_with('\n') {
+                self.end_line();
+            }
+        }
+        if self.piece.len() >= CHUNK { self.hand_on() } else { Ok(()) }
+    }
+}
+
+/// A weight of zero means "not this one" (RFC 9110, 12.4.2).
+fn is_refused(parameter: &str) -> bool {
+    let weight = parameter.strip_prefix("q=").or_else(|| parameter.strip_prefix("Q="));
+    weight.is_some_and(|weight| weight.parse() == Ok(0.0_f32))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write;
+
     use expect_test::expect;
 
     use super::*;
@@ -117,6 +166,21 @@ mod tests {
             # TYPE host_build_info gauge
             host_build_info{version="1"} 1
         "#]]
-        .assert_eq(&Form::Classic.write(open.to_owned()));
+        .assert_eq(&written(Form::Classic, open));
+        assert_eq!(written(Form::Open, open), open);
+    }
+
+    /// A document that was written a few characters at a time.
+    fn written(form: Form, open: &str) -> String {
+        let mut text = String::new();
+        let mut pieces = Pieces::new(form, |piece: Bytes| {
+            text.push_str(std::str::from_utf8(&piece).unwrap());
+            Ok(())
+        });
+        for part in open.as_bytes().chunks(7) {
+            pieces.write_str(std::str::from_utf8(part).unwrap()).unwrap();
+        }
+        pieces.finish().unwrap();
+        text
     }
 }

@@ -174,9 +174,10 @@ impl Cores {
         if let Some(other) = exchange.partner(time, served, first_from) {
             let next = self.queues[served].next_standing();
             let fair = &mut self.queues[other];
-            if let Some((item, charge)) = fair.rival(next.as_ref()).and_then(|key| fair.pop_of(key))
-            {
-                self.cores[at].exchange.found();
+            let key = fair.rival(next.as_ref());
+            let rival = key.and_then(|key| Some((fair.standing_of(key)?, fair.pop_of(key)?)));
+            if let Some((rival, (item, charge))) = rival {
+                self.cores[at].exchange.found(rival);
                 self.n_taken += 1;
                 return self.start(at, item, charge, other);
             }

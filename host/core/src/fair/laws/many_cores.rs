@@ -1,10 +1,14 @@
 //! The laws of a queue for each core, and what it gives beside one queue for all.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use proptest::prelude::*;
 
 use super::cores::{Cores, Load, Plan};
 use super::{LONGEST, MICRO};
-use crate::fair::EXCHANGE;
+use crate::fair::{Common, EXCHANGE, FIRST_ESTIMATE, Fair};
+use crate::units::Weight;
 
 const MILLI: u64 = 1000 * MICRO;
 
@@ -214,4 +218,40 @@ fn a_queue_for_each_core_serves_more_and_as_evenly_as_one_for_all() {
         assert!(rates[0] >= 0.9, "{rates:?} of what {n_cores} cores could do");
         assert!(rates[0] > rates[1] || n_cores <= 8, "{rates:?} on {n_cores} cores");
     }
+}
+
+/// While a core serves somebody elsewhere who is behind, an app that had less than that one may start.
+#[test]
+fn who_had_less_than_a_rival_elsewhere_starts_past_the_line() {
+    let common = Arc::new(Common::default());
+    let tenant = common.tenant(Weight::DEFAULT);
+    let [calm, eager, rival] = [(); 3].map(|()| common.flow(&tenant, Weight::DEFAULT));
+    let mut here: Fair<()> = Fair::new(common.clone());
+    let mut there: Fair<()> = Fair::new(common.clone());
+    let (used, now) = (Duration::from_millis(20), Duration::ZERO);
+    for (flow, times) in [(&rival, 2), (&eager, 4)] {
+        there.know(flow, FIRST_ESTIMATE);
+        for _ in 0..times {
+            there.enqueue(flow.key(), ());
+            let ((), charge) = there.pop().unwrap();
+            there.settle(charge, used, now);
+        }
+    }
+    there.enqueue(rival.key(), ());
+    for flow in [&calm, &eager] {
+        here.know(flow, FIRST_ESTIMATE);
+        here.enqueue(flow.key(), ());
+    }
+    let next = here.standing_of(eager.key()).unwrap();
+    assert_eq!(there.rival(Some(&next)), Some(rival.key()), "it had less than the eager one");
+    let found = there.standing_of(rival.key()).unwrap();
+    let started = here.start_before(calm.key(), Some(&found), now).expect("it had none");
+    here.settle(started, FIRST_ESTIMATE, now);
+    // Now it had more than the rival, and than nobody here.
+    here.charge(calm.key(), used * 10);
+    here.charge(eager.key(), used * 20);
+    assert!(here.start_before(calm.key(), Some(&found), now).is_none());
+    let started = here.start_before(calm.key(), None, now).expect("nobody here had less");
+    here.settle(started, FIRST_ESTIMATE, now);
+    assert_eq!((here.check(), there.check()), (Ok(()), Ok(())));
 }
