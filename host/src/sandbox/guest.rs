@@ -94,7 +94,8 @@ impl Guest {
         self.may_rest = may_rest;
     }
 
-    /// Whether it has called a function of the host so far.
+    /// Whether it has called a function of the host so far. Wasmtime's own count as well, such as that
+    /// which grows a memory.
     pub(super) fn has_called_host(&self) -> bool {
         self.has_called_host
     }

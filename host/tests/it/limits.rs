@@ -73,7 +73,7 @@ async fn a_program_that_never_yields_is_stopped_as_well() {
 #[tokio::test]
 pub(crate) async fn a_guest_that_copies_in_bulk_is_stopped_in_time() {
     let host = Host::start();
-    let limits = "[limits]\nfuel = \"100000B\"\ntimeout = \"300ms\"";
+    let limits = "[limits]\nfuel = \"100000B\"\ntimeout = \"2s\"";
     host.serve("copy", &read(guests::COPY), limits).await;
     assert_eq!(host.get("/copy?n=3").await.text(), "3 copies of 8388608 bytes\n");
     // Fuel counts the bytes, so a program of few instructions cannot work for nothing.

@@ -90,9 +90,9 @@ impl fmt::Display for Unfit {
                 "it has {count} core instances; restoring adds one, and an instance may have {limit}"
             ),
             Self::Unreadable(detail) => write!(f, "it cannot be rewritten: {detail}"),
-            Self::AsksAtStart => {
-                f.write_str("it asks the host for something before its first call, as for the time")
-            }
+            Self::AsksAtStart => f.write_str(
+                "its code asks the host for something at its start, as for the time or memory",
+            ),
             Self::LongStart => f.write_str("the code that runs at its start takes long"),
             Self::HoldsAtStart => f.write_str("it holds resources before its first call"),
             Self::Differs => f.write_str("two instances of it do not begin alike"),

@@ -1,0 +1,58 @@
+//! Publishing apps with their code, or without it, and taking them away.
+//! Does not decide what is published: the agent does.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use steerage_core::id::AppName;
+use steerage_core::route::Conflict;
+
+use super::{Inner, Loader};
+use crate::catalog::{App, LoadedDeployment};
+
+impl Loader {
+    /// Publishes a deployment that was made ready, in place of the app's earlier one.
+    ///
+    /// # Errors
+    /// Another app has one of its routes; nothing has changed then.
+    pub fn publish(&self, app: App, deployed: LoadedDeployment) -> Result<Arc<App>, Conflict> {
+        let Inner { parts, mapped, .. } = &*self.inner;
+        // It is mapped already, so where calls run in all others it is one too many for a while.
+        self.drop_in_background(mapped.make_room().0);
+        deployed.tell_limits();
+        let app = Arc::new(app.ready(Arc::new(deployed)));
+        app.touch(self.clock(Instant::now()));
+        let replaced = parts.catalog.publish(app.clone())?;
+        mapped.note(&app);
+        self.retire(replaced);
+        Ok(app)
+    }
+
+    /// Publishes an app whose code is not loaded now, in place of its earlier deployment, with what
+    /// that one keeps.
+    ///
+    /// # Errors
+    /// Another app has one of its routes; nothing has changed then.
+    pub fn publish_light(&self, app: App) -> Result<(), Conflict> {
+        let parts = self.parts();
+        let app = match parts.catalog.app(&app.name) {
+            Some(before) => app.with_state_of(&before),
+            None => app,
+        };
+        self.retire(parts.catalog.publish(Arc::new(app))?);
+        Ok(())
+    }
+
+    /// Stops serving an app, if it is served.
+    pub fn withdraw(&self, name: &AppName) {
+        self.retire(self.parts().catalog.withdraw(name));
+        self.parts().logs.remove(name);
+    }
+
+    /// Drops the code of an app that is served no longer.
+    fn retire(&self, app: Option<Arc<App>>) {
+        let Some(app) = app else { return };
+        let trial = app.set_trial(None).map(|trial| trial.deployed.clone());
+        self.drop_in_background(self.inner.mapped.forget(&app).into_iter().chain(trial));
+    }
+}
