@@ -11,8 +11,8 @@ use steerage_core::limits::Limits;
 use steerage_core::units::Weight;
 
 pub use self::gate::{Gate, Permit};
+pub use self::host_room::CallBounds;
 use self::host_room::HostRoom;
-pub use self::host_room::Room;
 
 /// What the host has room for. Clones share it.
 #[derive(Clone, Debug)]
@@ -23,7 +23,7 @@ pub struct Admission {
 impl Admission {
     /// A host with this much room.
     #[must_use]
-    pub fn new(room: Room) -> Self {
+    pub fn new(room: CallBounds) -> Self {
         Self { host: Arc::new(HostRoom::new(room)) }
     }
 

@@ -34,7 +34,7 @@ const BLOCK: u64 = 512;
 
 /// What is in a backup.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct Manifest {
+pub struct BackupManifest {
     /// The version of the format.
     pub format: u32,
     /// The version of the host that wrote it.
@@ -62,7 +62,7 @@ pub struct Part {
     pub bytes: u64,
 }
 
-impl Manifest {
+impl BackupManifest {
     /// A list that is filled in by who makes the backup, at this millisecond since the epoch.
     #[must_use]
     pub fn new(made_at: u64, ledger: Part) -> Self {
@@ -205,7 +205,7 @@ impl<T: Write> Write for Summed<T> {
 ///
 /// # Errors
 /// See [`BackupError`].
-pub fn check(path: &Path) -> Result<Manifest, BackupError> {
+pub fn check(path: &Path) -> Result<BackupManifest, BackupError> {
     each_part(path, |_, content| io::copy(content, &mut io::sink()).map(drop))
 }
 
@@ -214,7 +214,7 @@ pub fn check(path: &Path) -> Result<Manifest, BackupError> {
 fn each_part(
     path: &Path,
     mut show: impl FnMut(&str, &mut dyn Read) -> io::Result<()>,
-) -> Result<Manifest, BackupError> {
+) -> Result<BackupManifest, BackupError> {
     let cannot_read = |source| BackupError::Read { path: path.to_owned(), source };
     let file = File::open(path).map_err(cannot_read)?;
     let size = file.metadata().map_err(cannot_read)?.len();
@@ -248,7 +248,7 @@ fn each_part(
     Ok(manifest)
 }
 
-fn read_manifest<R: Read>(files: &mut tar::Entries<'_, R>) -> Result<Manifest, BackupError> {
+fn read_manifest<R: Read>(files: &mut tar::Entries<'_, R>) -> Result<BackupManifest, BackupError> {
     let not_one = |why: String| BackupError::NotBackup { path: Default::default(), why };
     let first = files.next().transpose().map_err(|error| not_one(error.to_string()))?;
     let is_one =

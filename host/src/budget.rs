@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use steerage_core::budget::{self, Ask, Holding, Verdict};
+use steerage_core::budget::{self, Holding, MemoryDecision, MemoryRequest};
 use steerage_core::outcome::{Outcome, Refusal};
 use steerage_core::units::{Bytes, Weight};
 
@@ -305,7 +305,7 @@ impl Account {
         let (holders, asker) = self.memory.holders_with(self);
         let holdings: Vec<Holding> = holders.iter().map(|account| account.holding()).collect();
         let real = self.memory.settings.budget;
-        let ask = Ask {
+        let ask = MemoryRequest {
             asker,
             more,
             // What is asked for was added already.
@@ -314,15 +314,15 @@ impl Account {
             short_of: self.memory.is_short.load(Ordering::Relaxed).then_some(real),
         };
         match budget::judge(&ask, &holdings) {
-            Verdict::Granted => Ok(()),
-            Verdict::GrantedFrom(place) => {
+            MemoryDecision::Granted => Ok(()),
+            MemoryDecision::GrantedFrom(place) => {
                 if let Some(giver) = holders.get(place) {
                     let share = budget::share(giver.weight(), &holdings, ask.budget);
                     giver.end_latest(&giver.refusal(share));
                 }
                 Ok(())
             }
-            Verdict::Refused { share } => Err(self.refusal(share)),
+            MemoryDecision::Refused { share } => Err(self.refusal(share)),
         }
     }
 

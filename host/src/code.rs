@@ -37,7 +37,7 @@ use crate::ledger::Ledger;
 use crate::manifest;
 use crate::sandbox::compiler::Compiled;
 use crate::sandbox::module::{Prepared, Sandbox, Spec};
-use crate::sandbox::outbound::{Charge, Denials};
+use crate::sandbox::outbound::{ConnectionCharge, Denials};
 use crate::telemetry::calls::AllCalls;
 use crate::telemetry::chain;
 use crate::telemetry::events::{Event, Events, Severity};
@@ -297,7 +297,7 @@ impl Loader {
             meter: state.meter.clone(),
             memory: state.memory.clone(),
             denials: Denials::new(manifest.name, generation, count, events),
-            charge: Charge::to(move |used| flow.charge_io(used)),
+            charge: ConnectionCharge::to(move |used| flow.charge_io(used)),
         }
     }
 

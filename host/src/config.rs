@@ -16,10 +16,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use steerage_core::doctor::Wanted;
+use steerage_core::doctor::WantedSize;
 use steerage_core::id::TenantName;
 use steerage_core::limits::LimitsPolicy;
-use steerage_core::machine::{Machine, Shape};
+use steerage_core::machine::{InstanceWishes, Machine};
 use steerage_core::network::Network;
 use steerage_core::outbound::PrivateNetworks;
 use steerage_core::units::{Bytes, Fuel, Weight};
@@ -206,7 +206,7 @@ impl Settings {
 
     /// Computes what depends on other settings.
     fn fit(&mut self, machine: &Machine) {
-        let shape = Shape {
+        let shape = InstanceWishes {
             budget: self.memory.budget,
             keep_resident: self.pool.keep_resident,
             largest_memory: self.pool.largest_memory,
@@ -246,8 +246,8 @@ impl Settings {
 
     /// How large the host is to be, for those who judge the machine.
     #[must_use]
-    pub fn wanted(&self) -> Wanted {
-        Wanted {
+    pub fn wanted(&self) -> WantedSize {
+        WantedSize {
             slots: self.pool.slots.most(),
             largest_memory: self.pool.largest_memory,
             mapped: self.mapped.most,

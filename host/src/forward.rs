@@ -21,7 +21,7 @@ use steerage_core::id::HostName;
 use tokio::sync::watch as tokio_watch;
 
 pub use self::watch::keep_watch;
-pub use self::why::Why;
+pub use self::why::Silence;
 
 /// Clocks differ that are so many seconds apart: far more than an answer takes, and less than anybody
 /// who looks at times of two hosts would take for the same.
@@ -100,8 +100,8 @@ pub struct Peer {
     health: AtomicU8,
     /// Whether others say, too, that it is gone.
     is_gone: AtomicBool,
-    /// Why it did not answer, while it does not.
-    why: ArcSwapOption<Why>,
+    /// Silence it did not answer, while it does not.
+    why: ArcSwapOption<Silence>,
     clock_ahead: AtomicI64,
     changed: Arc<tokio_watch::Sender<u64>>,
 }
@@ -109,7 +109,7 @@ pub struct Peer {
 /// A request that was not answered.
 #[derive(Debug, thiserror::Error)]
 #[error("{host} at {address} does not answer: {why}")]
-pub struct Broken {
+pub struct SendError {
     /// The host that was asked.
     pub host: HostName,
     /// Where it was asked.
@@ -228,16 +228,16 @@ impl Peer {
         Health::ALL.into_iter().find(|health| health.name().as_bytes() == said)
     }
 
-    /// Why it does not answer, where that is known.
+    /// Silence it does not answer, where that is known.
     #[must_use]
-    pub fn why(&self) -> Option<Arc<Why>> {
+    pub fn why(&self) -> Option<Arc<Silence>> {
         self.why.load_full()
     }
 
     /// Keeps why it does not answer. What is about certificates is kept over what follows from it: the
     /// side that is refused hears of that once, and of broken connections ever after.
     fn note_why(&self, said: &str) {
-        let why = Why::new(said);
+        let why = Silence::new(said);
         let is_known = self.why.load().as_ref().is_some_and(|why| why.is_about_certificates());
         if why.is_about_certificates() || !is_known {
             self.why.store(Some(Arc::new(why)));
@@ -259,7 +259,7 @@ impl Peer {
     pub async fn send(
         self: &Arc<Self>,
         request: Request<Body>,
-    ) -> Result<(Response<Incoming>, InFlight), Broken> {
+    ) -> Result<(Response<Incoming>, InFlight), SendError> {
         let mut in_flight = InFlight::enter(self);
         let (mut sender, stream) = match connect::connection(self).await {
             Ok(connection) => connection,
@@ -278,11 +278,11 @@ impl Peer {
         }
     }
 
-    fn broken(&self, why: String, unsent: Option<Request<Body>>) -> Broken {
+    fn broken(&self, why: String, unsent: Option<Request<Body>>) -> SendError {
         let (host, address) = (self.name.clone(), self.address);
         let known = self.why().filter(|why| why.is_about_certificates());
         let why = known.map_or(why, |why| why.to_string());
-        Broken { host, address, why, unsent: unsent.map(Box::new) }
+        SendError { host, address, why, unsent: unsent.map(Box::new) }
     }
 
     /// Keeps what was learnt of it; tells those who wait when that is news.

@@ -16,7 +16,7 @@ use crate::listener::descriptors::Descriptors;
 use crate::listener::upload::Upload;
 use crate::listener::{self, BoxError, Listener, Service, Windows, sockets};
 use crate::priority;
-use crate::request::head::Peer;
+use crate::request::head::Caller;
 use crate::request::{self, Front, Kept};
 use crate::respond::ResponseBody;
 use crate::sandbox::engine;
@@ -75,11 +75,11 @@ pub struct Callers {
 }
 
 impl Service for Callers {
-    type Peer = Peer;
+    type Peer = Caller;
     type Body = ResponseBody<Kept>;
 
-    fn meet(&self, remote: SocketAddr, local: SocketAddr) -> Result<Peer, BoxError> {
-        Ok(Peer {
+    fn meet(&self, remote: SocketAddr, local: SocketAddr) -> Result<Caller, BoxError> {
+        Ok(Caller {
             remote,
             remote_header: HeaderValue::from_str(&remote.ip().to_string())?,
             local,
@@ -90,7 +90,7 @@ impl Service for Callers {
 
     fn answer(
         &self,
-        peer: &Peer,
+        peer: &Caller,
         request: Request<Upload>,
     ) -> impl Future<Output = Response<Self::Body>> + Send {
         request::serve(&self.front, peer, request)

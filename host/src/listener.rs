@@ -33,9 +33,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
 use self::connection::{Connection, Word};
-use self::descriptors::{Descriptors, Kept};
+use self::descriptors::{Descriptors, SpareFiles};
 use self::idle::Idle;
-use self::patience::{Answer, Limits, Patient};
+use self::patience::{Answer, ClientTimeouts, Patient};
 use self::room::{Entered, Room};
 use self::streams::Streams;
 use self::upload::Upload;
@@ -50,7 +50,7 @@ pub struct Settings {
     /// Most connections at once; when there are as many, those that ask for nothing are ended.
     pub n_connections: usize,
     /// Longest waits for clients.
-    pub limits: Limits,
+    pub limits: ClientTimeouts,
     /// Most bytes of a request's head.
     pub head_size: usize,
     /// Most bytes of answers that clients may leave untaken, all connections together.
@@ -155,7 +155,7 @@ impl<S: Service> Listener<S> {
     /// Accepts connections until `ending`; those that are open finish what they have then.
     pub async fn accept(self: Arc<Self>, socket: TcpListener, ending: impl Future<Output = ()>) {
         let mut ending = std::pin::pin!(ending);
-        let mut kept = Kept::open(self.settings.n_files_kept);
+        let mut kept = SpareFiles::open(self.settings.n_files_kept);
         let mut is_out = false;
         loop {
             if !is_out {

@@ -26,7 +26,7 @@ use steerage_core::outcome::{Outcome, Refusal};
 use tokio::sync::oneshot;
 
 use self::guards::{EndOnDrop, StopOnDrop};
-use self::head::{Peer, REQUEST_ID};
+use self::head::{Caller, REQUEST_ID};
 pub use self::hops::Hops;
 use self::inbound::{Inbound, RequestBody};
 use self::proxied::Proxied;
@@ -41,7 +41,7 @@ use crate::listener::upload::Upload;
 use crate::respond::{self, ResponseBody, guest};
 use crate::sandbox::http::{GuestResponse, ResponseSender};
 use crate::sandbox::instance::GuestRequest;
-use crate::sandbox::verdict::Kind;
+use crate::sandbox::verdict::GuestKind;
 use crate::shutdown::Shutdown;
 use crate::telemetry::events::Events;
 
@@ -117,7 +117,7 @@ struct Answered {
 }
 
 /// Serves one request, from its head to the last byte of its answer.
-pub async fn serve(front: &Arc<Front>, peer: &Peer, request: Request<Upload>) -> Reply {
+pub async fn serve(front: &Arc<Front>, peer: &Caller, request: Request<Upload>) -> Reply {
     let mut request = request.map(Inbound::Coming);
     let is_head = request.method() == Method::HEAD;
     // In boxes: what few calls need would make the future of every call larger, which is moved.
@@ -134,7 +134,7 @@ pub async fn serve(front: &Arc<Front>, peer: &Peer, request: Request<Upload>) ->
 }
 
 /// The same for another host of the fleet.
-async fn serve_host(front: &Arc<Front>, peer: &Peer, request: Request<Inbound>) -> Reply {
+async fn serve_host(front: &Arc<Front>, peer: &Caller, request: Request<Inbound>) -> Reply {
     let is_head = request.method() == Method::HEAD;
     let mut request = match door::answer(front, request).await {
         Ok(reply) => return reply,
@@ -157,7 +157,7 @@ async fn serve_host(front: &Arc<Front>, peer: &Peer, request: Request<Inbound>) 
 }
 
 /// The same for a proxy that says whom a request comes from.
-async fn serve_proxied(front: &Arc<Front>, proxy: &Peer, mut request: Request<Inbound>) -> Reply {
+async fn serve_proxied(front: &Arc<Front>, proxy: &Caller, mut request: Request<Inbound>) -> Reply {
     let proxied = Proxied::read(request.headers(), proxy, &front.trusted_proxies);
     let id = proxied.call_id.unwrap_or_else(head::new_call_id);
     let host = told_to_guests(&mut request, id, &proxied.client);
@@ -173,7 +173,7 @@ async fn serve_proxied(front: &Arc<Front>, proxy: &Peer, mut request: Request<In
 fn told_to_guests(
     request: &mut Request<Inbound>,
     id: CallId,
-    client: &Peer,
+    client: &Caller,
 ) -> Result<String, Refusal> {
     let host = head::read(request, client)?;
     told::tell(request.headers_mut(), id, client);
@@ -182,7 +182,7 @@ fn told_to_guests(
 
 async fn tell_story(
     front: &Arc<Front>,
-    peer: &Peer,
+    peer: &Caller,
     id: CallId,
     host: Result<String, Refusal>,
     request: Request<Inbound>,
@@ -214,7 +214,7 @@ async fn tell_story(
 }
 
 impl Front {
-    fn trusts(&self, peer: &Peer) -> bool {
+    fn trusts(&self, peer: &Caller) -> bool {
         let address = peer.remote.ip();
         self.trusted_proxies.iter().any(|network| network.contains(address))
     }
@@ -227,7 +227,7 @@ impl Front {
 }
 
 impl Incoming {
-    async fn route(self, front: &Arc<Front>, peer: &Peer) -> Result<Routed, Outcome> {
+    async fn route(self, front: &Arc<Front>, peer: &Caller) -> Result<Routed, Outcome> {
         let Self { id, is_late, started_at, host, request } = self;
         let (mut parts, body) = request.into_parts();
         let (ready, route, place, count) = {
@@ -260,7 +260,7 @@ impl Incoming {
         let (head, answer) = ResponseSender::new(tally.call().clone());
         let body = RequestBody::new(body, limits.request_body, tally.call().clone());
         let mut request = Request::from_parts(parts, body);
-        if target.deployed.prepared.kind() == Kind::Http03 {
+        if target.deployed.prepared.kind() == GuestKind::Http03 {
             head::complete_uri(&mut request, peer.https);
         }
         let guest_request =
@@ -290,7 +290,7 @@ impl Routed {
 }
 
 impl Admitted {
-    async fn call(self, front: &Front, peer: &Peer) -> Answered {
+    async fn call(self, front: &Front, peer: &Caller) -> Answered {
         let Self { routed, permit } = self;
         let Routed { tally, target, guest_request, answer, .. } = routed;
         let method = guest_request.request.method();
@@ -376,7 +376,7 @@ fn own_answer(incoming: &Incoming, front: &Front) -> Option<Reply> {
 mod tests {
     use super::*;
 
-    fn size_of_future<'r, F>(_: fn(&'r Arc<Front>, &'r Peer, Request<Upload>) -> F) -> usize {
+    fn size_of_future<'r, F>(_: fn(&'r Arc<Front>, &'r Caller, Request<Upload>) -> F) -> usize {
         size_of::<F>()
     }
 

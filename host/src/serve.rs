@@ -23,7 +23,7 @@ pub use self::disk::keep_private;
 use self::files::Files;
 pub use self::running::{AtReload, Host, Signals};
 use self::watch::MemoryWatch;
-use crate::admission::{Admission, Room};
+use crate::admission::{Admission, CallBounds};
 use crate::agent::{Agent, DeployError};
 use crate::api::auth::AuthError;
 use crate::api::{self, ApiState};
@@ -170,7 +170,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     let guests = GuestThreads::start_ready(settings.cpu.threads, engine::ready_thread)
         .map_err(StartError::System)?;
     let sandbox = sandbox(&settings, n_cores)?;
-    let admission = Admission::new(Room { slots: sandbox.slots(), queue: settings.queue });
+    let admission = Admission::new(CallBounds { slots: sandbox.slots(), queue: settings.queue });
     let cpu = Cpu::new(&guests, settings.tenants.clone());
     let control = control_runtime().map_err(StartError::System)?;
     let joined = join(&settings, &control)?;

@@ -25,7 +25,7 @@ pub enum Decision {
 
 /// How an app's calls stand at the moment when another one arrives.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Standing {
+pub struct GateLoad {
     /// Calls in guests.
     pub running: u32,
     /// Calls waiting.
@@ -39,7 +39,7 @@ pub struct Standing {
     pub left: Duration,
 }
 
-impl Standing {
+impl GateLoad {
     /// How long a call that waits now will take until it is over: those before it go first, as many
     /// at a time as may run.
     #[must_use]
@@ -82,7 +82,7 @@ pub fn is_too_late(hold: Duration, left: Duration) -> bool {
 /// Half, since in an overload calls get longer while they wait, and one that is ended by the clock
 /// has used up what two others could have been answered with.
 #[must_use]
-pub fn decide(standing: &Standing, limits: &Limits) -> Decision {
+pub fn decide(standing: &GateLoad, limits: &Limits) -> Decision {
     let concurrency = limits.concurrency.get();
     let needs = standing.needs();
     if standing.queued == 0 && standing.running < concurrency {
@@ -110,7 +110,7 @@ mod tests {
     }
 
     fn decide(running: u32, queued: u32, limits: &Limits) -> Decision {
-        super::decide(&Standing { running, queued, ..Standing::default() }, limits)
+        super::decide(&GateLoad { running, queued, ..GateLoad::default() }, limits)
     }
 
     #[test]
@@ -118,7 +118,7 @@ mod tests {
         let limits = limits(2, 100);
         let second = Duration::from_secs(1);
         let standing =
-            |queued| Standing { running: 2, queued, hold: second, at_once: 2, left: 10 * second };
+            |queued| GateLoad { running: 2, queued, hold: second, at_once: 2, left: 10 * second };
         // With two at a time, the seventh in line starts its second after three others.
         assert_eq!(super::decide(&standing(7), &limits), Decision::Wait);
         assert_eq!(

@@ -33,7 +33,7 @@ pub struct Holding {
 
 /// What is asked, and what there is.
 #[derive(Clone, Copy, Debug)]
-pub struct Ask {
+pub struct MemoryRequest {
     /// Who asks: a place in the list of holdings.
     pub asker: usize,
     /// How much more it asks for.
@@ -48,7 +48,7 @@ pub struct Ask {
 
 /// What to answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum MemoryDecision {
     /// There is room.
     Granted,
     /// There is not, but the app in this place of the list holds more than it should: it has to
@@ -64,7 +64,7 @@ pub enum Verdict {
 
 /// Decides on an ask among all apps that hold memory, the asker among them.
 #[must_use]
-pub fn judge(ask: &Ask, holdings: &[Holding]) -> Verdict {
+pub fn judge(ask: &MemoryRequest, holdings: &[Holding]) -> MemoryDecision {
     let total = ask.total.get().saturating_add(ask.more.get());
     let budget = ask.budget.get();
     let after = |place: usize, holding: &Holding| {
@@ -80,11 +80,11 @@ pub fn judge(ask: &Ask, holdings: &[Holding]) -> Verdict {
         // memory back from one at a time is slower than many can take it.
         let share = share(weight, budget);
         if holdings.get(ask.asker).is_some_and(|asker| after(ask.asker, asker) > share.get()) {
-            return Verdict::Refused { share };
+            return MemoryDecision::Refused { share };
         }
     }
     if total <= easy(ask.budget).get() {
-        return Verdict::Granted;
+        return MemoryDecision::Granted;
     }
     let over = |place: usize, holding: &Holding| {
         after(place, holding) > share(holding.weight, ask.budget).get()
@@ -100,12 +100,12 @@ pub fn judge(ask: &Ask, holdings: &[Holding]) -> Verdict {
             (stretched / u128::from(holding.weight.get()), *place)
         })
         .map(|(place, _)| place);
-    let refused = || Verdict::Refused { share: share(weight, ask.budget) };
+    let refused = || MemoryDecision::Refused { share: share(weight, ask.budget) };
     match furthest {
         Some(place) if place == ask.asker => refused(),
-        _ if total <= budget => Verdict::Granted,
+        _ if total <= budget => MemoryDecision::Granted,
         Some(place) if total <= budget.saturating_add(budget / SLACK) => {
-            Verdict::GrantedFrom(place)
+            MemoryDecision::GrantedFrom(place)
         }
         Some(_) | None => refused(),
     }
@@ -157,15 +157,15 @@ mod tests {
         Holding { weight: Weight::new(weight).unwrap(), held: Bytes::new(held) }
     }
 
-    fn ask(asker: usize, more: u64) -> Ask {
+    fn ask(asker: usize, more: u64) -> MemoryRequest {
         let (more, budget) = (Bytes::new(more), Bytes::new(800));
-        Ask { asker, more, total: Bytes::ZERO, budget, short_of: None }
+        MemoryRequest { asker, more, total: Bytes::ZERO, budget, short_of: None }
     }
 
     /// Judges when the list is all there is.
-    fn judge(ask: &Ask, holdings: &[Holding]) -> Verdict {
+    fn judge(ask: &MemoryRequest, holdings: &[Holding]) -> MemoryDecision {
         let total = holdings.iter().map(|holding| holding.held.get()).sum();
-        super::judge(&Ask { total: Bytes::new(total), ..*ask }, holdings)
+        super::judge(&MemoryRequest { total: Bytes::new(total), ..*ask }, holdings)
     }
 
     #[test]
@@ -173,35 +173,44 @@ mod tests {
         let holdings = [holding(1, 600), holding(1, 90)];
         assert_eq!(
             judge(&ask(0, 50), &holdings),
-            Verdict::Refused { share: Bytes::new(400) },
+            MemoryDecision::Refused { share: Bytes::new(400) },
             "it would reach into what is kept for the other"
         );
-        assert_eq!(judge(&ask(1, 50), &holdings), Verdict::Granted);
-        assert_eq!(judge(&ask(1, 140), &holdings), Verdict::GrantedFrom(0));
+        assert_eq!(judge(&ask(1, 50), &holdings), MemoryDecision::Granted);
+        assert_eq!(judge(&ask(1, 140), &holdings), MemoryDecision::GrantedFrom(0));
     }
 
     #[test]
     fn a_lone_app_may_use_all_and_no_more() {
         let holdings = [holding(1, 700)];
-        assert_eq!(judge(&ask(0, 100), &holdings), Verdict::Granted);
-        assert_eq!(judge(&ask(0, 101), &holdings), Verdict::Refused { share: Bytes::new(800) });
+        assert_eq!(judge(&ask(0, 100), &holdings), MemoryDecision::Granted);
+        assert_eq!(
+            judge(&ask(0, 101), &holdings),
+            MemoryDecision::Refused { share: Bytes::new(800) }
+        );
     }
 
     #[test]
     fn weight_counts() {
         let holdings = [holding(3, 600), holding(1, 150)];
-        assert_eq!(judge(&ask(0, 0), &holdings), Verdict::Granted, "600 is its share");
-        assert_eq!(judge(&ask(1, 60), &holdings), Verdict::Refused { share: Bytes::new(200) });
+        assert_eq!(judge(&ask(0, 0), &holdings), MemoryDecision::Granted, "600 is its share");
+        assert_eq!(
+            judge(&ask(1, 60), &holdings),
+            MemoryDecision::Refused { share: Bytes::new(200) }
+        );
     }
 
     #[test]
     fn a_short_machine_refuses_who_is_over_though_room_was_counted() {
         let holdings = [holding(1, 200), holding(1, 10), holding(1, 150)];
-        let short = |asker| Ask { short_of: Some(Bytes::new(300)), ..ask(asker, 10) };
+        let short = |asker| MemoryRequest { short_of: Some(Bytes::new(300)), ..ask(asker, 10) };
         for over in [0, 2] {
-            assert_eq!(judge(&short(over), &holdings), Verdict::Refused { share: Bytes::new(100) });
+            assert_eq!(
+                judge(&short(over), &holdings),
+                MemoryDecision::Refused { share: Bytes::new(100) }
+            );
         }
-        assert_eq!(judge(&short(1), &holdings), Verdict::Granted);
+        assert_eq!(judge(&short(1), &holdings), MemoryDecision::Granted);
         assert_eq!(heaviest(&holdings), Some(0));
     }
 
@@ -222,8 +231,14 @@ mod tests {
         let holdings: Vec<Holding> = (0..100_000).map(|n| holding(1 + n % 3, 100)).collect();
         let (more, budget) = (Bytes::new(1), Bytes::new(10_000_001));
         for asker in 0..100 {
-            let ask = Ask { asker, more, total: Bytes::new(10_000_000), budget, short_of: None };
-            assert_ne!(super::judge(&ask, &holdings), Verdict::GrantedFrom(asker));
+            let ask = MemoryRequest {
+                asker,
+                more,
+                total: Bytes::new(10_000_000),
+                budget,
+                short_of: None,
+            };
+            assert_ne!(super::judge(&ask, &holdings), MemoryDecision::GrantedFrom(asker));
         }
     }
 
@@ -244,7 +259,7 @@ mod tests {
             let after = holdings[asker].held.get() + more;
             let fits = total + more <= 800 + 800 / SLACK;
             if after <= share.get() && fits {
-                let refused = matches!(judge(&ask, &holdings), Verdict::Refused { .. });
+                let refused = matches!(judge(&ask, &holdings), MemoryDecision::Refused { .. });
                 prop_assert!(!refused);
             }
         }
@@ -256,15 +271,15 @@ mod tests {
             let asker = asker % holdings.len();
             let total: u64 = holdings.iter().map(|holding| holding.held.get()).sum();
             match judge(&ask(asker, more), &holdings) {
-                Verdict::Granted => prop_assert!(total + more <= 800),
-                Verdict::GrantedFrom(place) => {
+                MemoryDecision::Granted => prop_assert!(total + more <= 800),
+                MemoryDecision::GrantedFrom(place) => {
                     prop_assert!(total + more <= 850);
                     prop_assert!(place != asker);
                     let giver = &holdings[place];
                     let due = share(giver.weight, &holdings, Bytes::new(800));
                     prop_assert!(giver.held > due, "who gives back holds more than its share");
                 }
-                Verdict::Refused { .. } => prop_assert!(total + more > 700),
+                MemoryDecision::Refused { .. } => prop_assert!(total + more > 700),
             }
         }
 
@@ -274,7 +289,7 @@ mod tests {
         ) {
             let asker = asker % holdings.len();
             let total: u64 = holdings.iter().map(|holding| holding.held.get()).sum();
-            if let Verdict::Refused { .. } = judge(&ask(asker, more), &holdings)
+            if let MemoryDecision::Refused { .. } = judge(&ask(asker, more), &holdings)
                 && total + more <= 850
             {
                 let stretched = |place: usize| {

@@ -67,7 +67,7 @@ pub struct Side {
 
 /// What is to be said of a canary.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum CanaryVerdict {
     /// Nothing yet: too few calls.
     TooEarly,
     /// It does as well as the old one, within the margin.
@@ -126,7 +126,7 @@ impl std::fmt::Display for Worse {
 
 /// What is to be said of a canary that did this while the old deployment did that.
 #[must_use]
-pub fn judge(old: &Side, canary: &Side, margin: &Margin) -> Verdict {
+pub fn judge(old: &Side, canary: &Side, margin: &Margin) -> CanaryVerdict {
     let old_slow = old.durations.exceeded_by(margin.slow);
     let Allowed { failed: allowed, longest } = Allowed::beside(old, margin);
     let (old_calls, old_failed, _) = old.within(longest);
@@ -134,22 +134,22 @@ pub fn judge(old: &Side, canary: &Side, margin: &Margin) -> Verdict {
     let has_failed_enough = failed >= margin.failed && old_calls >= margin.few;
     let are_enough = old_calls >= margin.calls && calls >= margin.calls;
     if !are_enough && !has_failed_enough {
-        return Verdict::TooEarly;
+        return CanaryVerdict::TooEarly;
     }
     if exceeds(failed, calls, allowed) {
         let (canary, old) = (rate(failed, calls), rate(old_failed, old_calls));
         let given_up = rate(n_given_up, calls);
-        return Verdict::Worse(Worse::Fails { canary, old, allowed, given_up });
+        return CanaryVerdict::Worse(Worse::Fails { canary, old, allowed, given_up });
     }
     if !are_enough {
-        return Verdict::TooEarly;
+        return CanaryVerdict::TooEarly;
     }
     let n_slow = canary.durations.longer_than(longest);
     if exceeds(n_slow, canary.durations.count(), margin.slow) {
         let canary = canary.durations.exceeded_by(margin.slow);
-        return Verdict::Worse(Worse::Slow { canary, old: old_slow, allowed: longest });
+        return CanaryVerdict::Worse(Worse::Slow { canary, old: old_slow, allowed: longest });
     }
-    Verdict::Fine
+    CanaryVerdict::Fine
 }
 
 /// What a canary may do beside an old deployment, before chance is allowed for.

@@ -12,7 +12,7 @@ use crate::units::Bytes;
 
 /// How large the host is to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wanted {
+pub struct WantedSize {
     /// Instances at once.
     pub slots: u32,
     /// Address space for the memory of each.
@@ -33,7 +33,7 @@ pub struct Wanted {
 
 /// How well a thing is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Verdict {
+pub enum Condition {
     /// As it should be.
     Ok,
     /// The host runs, but not as well as it could.
@@ -48,7 +48,7 @@ pub struct Finding {
     /// What was looked at, as its own documentation calls it.
     pub subject: &'static str,
     /// How well it is.
-    pub verdict: Verdict,
+    pub verdict: Condition,
     /// What was found.
     pub found: String,
     /// What to do, unless all is well.
@@ -77,7 +77,7 @@ const SCANNING_KERNEL: (u32, u32) = (6, 7);
 
 /// Looks at everything, in an order for reading.
 #[must_use]
-pub fn examine(machine: &Machine, wanted: &Wanted) -> Vec<Finding> {
+pub fn examine(machine: &Machine, wanted: &WantedSize) -> Vec<Finding> {
     vec![
         mappings(machine, wanted),
         open_files(machine, wanted),
@@ -94,7 +94,7 @@ pub fn examine(machine: &Machine, wanted: &Wanted) -> Vec<Finding> {
     ]
 }
 
-fn mappings(machine: &Machine, wanted: &Wanted) -> Finding {
+fn mappings(machine: &Machine, wanted: &WantedSize) -> Finding {
     let needed = Machine::mappings_for(wanted.slots, wanted.mapped);
     let least = MAPPINGS_OF_CODE * u64::from(mapped::LEAST);
     let subject = "vm.max_map_count";
@@ -118,7 +118,7 @@ fn mappings(machine: &Machine, wanted: &Wanted) -> Finding {
     )
 }
 
-fn open_files(machine: &Machine, wanted: &Wanted) -> Finding {
+fn open_files(machine: &Machine, wanted: &WantedSize) -> Finding {
     let needed = (wanted.connections as u64)
         .saturating_add(u64::from(wanted.mapped))
         .saturating_add(FILES_OF_HOST);
@@ -136,11 +136,12 @@ fn open_files(machine: &Machine, wanted: &Wanted) -> Finding {
         change: format!("ulimit -Hn {enough}, or LimitNOFILE={enough} in the systemd unit"),
         trade: "nothing until they are open".to_owned(),
     };
-    let verdict = if machine.open_files < FILES_OF_HOST { Verdict::Fail } else { Verdict::Warn };
+    let verdict =
+        if machine.open_files < FILES_OF_HOST { Condition::Fail } else { Condition::Warn };
     bad(verdict, subject, machine.open_files, trouble)
 }
 
-fn address_space(machine: &Machine, wanted: &Wanted) -> Finding {
+fn address_space(machine: &Machine, wanted: &WantedSize) -> Finding {
     let subject = "address space (ulimit -v)";
     let found = match machine.address_limit {
         Some(limit) => {
@@ -157,7 +158,7 @@ fn address_space(machine: &Machine, wanted: &Wanted) -> Finding {
             wanted.slots, wanted.largest_memory
         );
         let trade = "nothing: address space that is not used costs nothing".to_owned();
-        return bad(Verdict::Fail, subject, found, Trouble { why, change, trade });
+        return bad(Condition::Fail, subject, found, Trouble { why, change, trade });
     }
     if machine.address_limit.is_some() && wanted.largest_memory < MOST_MEMORY {
         return warn(
@@ -179,7 +180,7 @@ fn address_space(machine: &Machine, wanted: &Wanted) -> Finding {
     ok(subject, found)
 }
 
-fn memory(machine: &Machine, wanted: &Wanted) -> Finding {
+fn memory(machine: &Machine, wanted: &WantedSize) -> Finding {
     let usable = machine.usable_memory();
     let found = match machine.memory_limit.filter(|limit| *limit < machine.memory) {
         Some(limit) => {
@@ -242,7 +243,7 @@ fn huge_pages(machine: &Machine) -> Finding {
     })
 }
 
-fn cores(machine: &Machine, wanted: &Wanted) -> Finding {
+fn cores(machine: &Machine, wanted: &WantedSize) -> Finding {
     if wanted.threads <= machine.cores {
         return ok("cores", machine.cores);
     }
@@ -276,7 +277,7 @@ fn niceness(machine: &Machine) -> Finding {
     )
 }
 
-fn backlog(machine: &Machine, wanted: &Wanted) -> Finding {
+fn backlog(machine: &Machine, wanted: &WantedSize) -> Finding {
     let subject = "net.core.somaxconn";
     if machine.backlog >= wanted.backlog {
         return ok(subject, machine.backlog);
@@ -336,13 +337,13 @@ fn swap(machine: &Machine) -> Finding {
     )
 }
 
-fn disk(wanted: &Wanted) -> Finding {
+fn disk(wanted: &WantedSize) -> Finding {
     let subject = "free disk of the data folder";
     let Some(free) = wanted.disk else { return ok(subject, "unknown") };
     if free >= LITTLE_DISK {
         return ok(subject, rounded(free));
     }
-    let verdict = if free < NO_DISK { Verdict::Fail } else { Verdict::Warn };
+    let verdict = if free < NO_DISK { Condition::Fail } else { Condition::Warn };
     bad(
         verdict,
         subject,
@@ -358,15 +359,15 @@ fn disk(wanted: &Wanted) -> Finding {
 }
 
 fn ok(subject: &'static str, found: impl fmt::Display) -> Finding {
-    Finding { subject, verdict: Verdict::Ok, found: found.to_string(), trouble: None }
+    Finding { subject, verdict: Condition::Ok, found: found.to_string(), trouble: None }
 }
 
 fn warn(subject: &'static str, found: impl fmt::Display, trouble: Trouble) -> Finding {
-    bad(Verdict::Warn, subject, found, trouble)
+    bad(Condition::Warn, subject, found, trouble)
 }
 
 fn bad(
-    verdict: Verdict,
+    verdict: Condition,
     subject: &'static str,
     found: impl fmt::Display,
     trouble: Trouble,
@@ -385,8 +386,8 @@ mod tests {
     use super::*;
     use crate::machine::tests::server;
 
-    fn wanted() -> Wanted {
-        Wanted {
+    fn wanted() -> WantedSize {
+        WantedSize {
             slots: 10_079,
             largest_memory: MOST_MEMORY,
             mapped: 1_008,
@@ -399,7 +400,7 @@ mod tests {
     }
 
     /// What is not well, as `verdict subject: change`.
-    fn troubles(machine: &Machine, wanted: &Wanted) -> Vec<String> {
+    fn troubles(machine: &Machine, wanted: &WantedSize) -> Vec<String> {
         let findings = examine(machine, wanted);
         let troubles = findings.iter().filter_map(|finding| {
             let trouble = finding.trouble.as_ref()?;
@@ -409,7 +410,7 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(machine: &Machine, wanted: &Wanted, expected: &str) {
+    fn check(machine: &Machine, wanted: &WantedSize, expected: &str) {
         assert_eq!(troubles(machine, wanted), [expected]);
     }
 
@@ -420,15 +421,15 @@ mod tests {
 
     #[test]
     fn more_instances_than_mappings_is_a_warning_with_the_value_to_set() {
-        let many = Wanted { slots: 50_000, largest_memory: Bytes::mebi(1 << 10), ..wanted() };
+        let many = WantedSize { slots: 50_000, largest_memory: Bytes::mebi(1 << 10), ..wanted() };
         check(&server(), &many, "Warn vm.max_map_count: sysctl -w vm.max_map_count=524288");
-        let some = Wanted { slots: 12_288, ..wanted() };
+        let some = WantedSize { slots: 12_288, ..wanted() };
         check(&server(), &some, "Warn vm.max_map_count: sysctl -w vm.max_map_count=131072");
     }
 
     #[test]
     fn the_fewest_mapped_apps_need_no_more_mappings() {
-        let full = Wanted { slots: 10_751, mapped: mapped::LEAST, ..wanted() };
+        let full = WantedSize { slots: 10_751, mapped: mapped::LEAST, ..wanted() };
         assert_eq!(troubles(&server(), &full), [""; 0]);
     }
 
@@ -448,13 +449,13 @@ mod tests {
         check(&small, &wanted(), change);
         let space = Bytes::mebi(8 << 10);
         let limited = Machine { address_space: space, address_limit: Some(space), ..server() };
-        let few = Wanted { slots: 29, largest_memory: Bytes::mebi(128), ..wanted() };
+        let few = WantedSize { slots: 29, largest_memory: Bytes::mebi(128), ..wanted() };
         check(&limited, &few, &change.replace("Fail", "Warn"));
     }
 
     #[test]
     fn a_budget_that_leaves_nothing_for_the_host_is_told() {
-        let all = Wanted { budget: server().memory, ..wanted() };
+        let all = WantedSize { budget: server().memory, ..wanted() };
         check(&server(), &all, "Warn memory: [memory] budget = \"24512MiB\" or less");
     }
 
@@ -469,7 +470,7 @@ mod tests {
             may_yield: false,
             ..server()
         };
-        let busy = Wanted { threads: 16, disk: Some(Bytes::mebi(1)), ..wanted() };
+        let busy = WantedSize { threads: 16, disk: Some(Bytes::mebi(1)), ..wanted() };
         let told = troubles(&odd, &busy).join("\n");
         for part in [
             "Warn net.core.somaxconn: sysctl -w net.core.somaxconn=1024",

@@ -64,7 +64,7 @@ pub struct Here {
 
 /// What the host does about the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum LineageDecision {
     /// Go on where it was.
     Follow,
     /// Go on, since an operator has said that the store is to be followed as it is: numbers that it
@@ -117,12 +117,12 @@ pub enum Reason {
 
 /// What a host does about a store.
 #[must_use]
-pub fn judge(here: &Here, stored: &Stored) -> Verdict {
+pub fn judge(here: &Here, stored: &Stored) -> LineageDecision {
     let verdict = judge_fleet(here, stored);
     let is_of_others = stored.fleet.is_some() && !believes(&here.authorities, &stored.authorities);
-    if is_of_others && !matches!(verdict, Verdict::Refuse(_)) {
+    if is_of_others && !matches!(verdict, LineageDecision::Refuse(_)) {
         let (found, ours) = (stored.authorities.clone(), here.authorities.clone());
-        return Verdict::Refuse(Reason::OtherAuthority { found, ours });
+        return LineageDecision::Refuse(Reason::OtherAuthority { found, ours });
     }
     verdict
 }
@@ -133,31 +133,34 @@ fn believes(ours: &BTreeSet<String>, theirs: &BTreeSet<String>) -> bool {
     (ours.is_empty() && theirs.is_empty()) || !ours.is_disjoint(theirs)
 }
 
-fn judge_fleet(here: &Here, stored: &Stored) -> Verdict {
+fn judge_fleet(here: &Here, stored: &Stored) -> LineageDecision {
     match (here.followed, stored.fleet) {
         (Some(known), Some((id, epoch))) if known.id == id => {
             let (cluster, revision) = (stored.cluster, stored.revision);
             if epoch > known.epoch {
-                Verdict::Resume
+                LineageDecision::Resume
             } else if epoch < known.epoch || cluster != known.cluster || revision < known.revision {
-                Verdict::Refuse(Reason::WentBack { known, epoch, cluster, revision })
+                LineageDecision::Refuse(Reason::WentBack { known, epoch, cluster, revision })
             } else {
-                Verdict::Follow
+                LineageDecision::Follow
             }
         }
         (Some(known), Some((found, _))) => {
-            Verdict::Refuse(Reason::OtherFleet { ours: known.id, found })
+            LineageDecision::Refuse(Reason::OtherFleet { ours: known.id, found })
         }
-        (Some(_), None) => Verdict::Refuse(Reason::NoFleet),
-        (None, _) if !here.was_in_fleet && here.clash.is_some() => {
-            here.clash.clone().map_or(Verdict::Join, |app| Verdict::Refuse(Reason::Clash(app)))
-        }
-        (None, Some(_)) => Verdict::Join,
+        (Some(_), None) => LineageDecision::Refuse(Reason::NoFleet),
+        (None, _) if !here.was_in_fleet && here.clash.is_some() => here
+            .clash
+            .clone()
+            .map_or(LineageDecision::Join, |app| LineageDecision::Refuse(Reason::Clash(app))),
+        (None, Some(_)) => LineageDecision::Join,
         // A fleet from before there were ids.
-        (None, None) if stored.has_apps => Verdict::Found,
-        (None, None) if here.was_in_fleet && here.has_apps => Verdict::Refuse(Reason::NoFleet),
-        (None, None) if here.has_apps => Verdict::Import,
-        (None, None) => Verdict::Found,
+        (None, None) if stored.has_apps => LineageDecision::Found,
+        (None, None) if here.was_in_fleet && here.has_apps => {
+            LineageDecision::Refuse(Reason::NoFleet)
+        }
+        (None, None) if here.has_apps => LineageDecision::Import,
+        (None, None) => LineageDecision::Found,
     }
 }
 
@@ -305,7 +308,7 @@ mod tests {
         ] {
             let found = judge(&followed(), &stored(fleet, cluster, revision));
             let told = match &found {
-                Verdict::Refuse(reason) => reason.to_string(),
+                LineageDecision::Refuse(reason) => reason.to_string(),
                 verdict => format!("{verdict:?}"),
             };
             assert!(told.contains(verdict), "{fleet:?} {cluster} {revision}: {told}");
@@ -319,19 +322,19 @@ mod tests {
         let (new, alone) = (Here::default(), Here { has_apps: true, ..Here::default() });
         let was = Here { was_in_fleet: true, ..alone.clone() };
         let clash = Here { clash: Some("shop".parse().unwrap()), ..alone.clone() };
-        let clashes = Verdict::Refuse(Reason::Clash("shop".parse().unwrap()));
+        let clashes = LineageDecision::Refuse(Reason::Clash("shop".parse().unwrap()));
         for (here, stored, verdict) in [
-            (&new, &empty, Verdict::Found),
-            (&new, &old, Verdict::Found),
-            (&new, &fleet, Verdict::Join),
-            (&alone, &empty, Verdict::Import),
-            (&alone, &old, Verdict::Found),
-            (&alone, &fleet, Verdict::Join),
+            (&new, &empty, LineageDecision::Found),
+            (&new, &old, LineageDecision::Found),
+            (&new, &fleet, LineageDecision::Join),
+            (&alone, &empty, LineageDecision::Import),
+            (&alone, &old, LineageDecision::Found),
+            (&alone, &fleet, LineageDecision::Join),
             (&clash, &fleet, clashes.clone()),
             (&clash, &old, clashes),
-            (&was, &empty, Verdict::Refuse(Reason::NoFleet)),
-            (&was, &old, Verdict::Found),
-            (&was, &fleet, Verdict::Join),
+            (&was, &empty, LineageDecision::Refuse(Reason::NoFleet)),
+            (&was, &old, LineageDecision::Found),
+            (&was, &fleet, LineageDecision::Join),
         ] {
             assert_eq!(judge(here, stored), verdict, "{here:?} {stored:?}");
         }
@@ -352,8 +355,8 @@ mod tests {
             let here = Here { authorities: ours, ..Here::default() };
             let stored = Stored { authorities: theirs, ..stored(Some((OURS, 1)), 1, 1) };
             let verdict = judge(&here, &stored);
-            assert_eq!(verdict == Verdict::Join, may_join, "{here:?} {stored:?}");
-            if let Verdict::Refuse(reason) = verdict {
+            assert_eq!(verdict == LineageDecision::Join, may_join, "{here:?} {stored:?}");
+            if let LineageDecision::Refuse(reason) = verdict {
                 assert!(reason.ways().contains("--fleet NAME"), "{reason}");
             }
         }

@@ -1,7 +1,7 @@
 //! What a machine grants a host, as facts, and how large a host fits it.
 //! Does not look at the machine: the effects bring the facts.
 
-use crate::mapped::{self, Room};
+use crate::mapped::{self, MapRoom};
 use crate::units::Bytes;
 
 /// Facts about a machine and about what it grants one process.
@@ -38,7 +38,7 @@ pub struct Machine {
 
 /// What the operator has said, or nobody, of how instances are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shape {
+pub struct InstanceWishes {
     /// Memory that the host may use, its instances included.
     pub budget: Bytes,
     /// Bytes of each slot's memory that stay with it between two instances.
@@ -135,7 +135,7 @@ impl Machine {
     /// How many instances may live at once, unless the operator says otherwise: as many as memory,
     /// mappings and address space all have room for.
     #[must_use]
-    pub fn default_slots(&self, shape: &Shape) -> u32 {
+    pub fn default_slots(&self, shape: &InstanceWishes) -> u32 {
         let held = LEAST_INSTANCE.saturating_add(shape.keep_resident);
         let mappings = self.mappings.saturating_sub(MAPPINGS_OF_HOST);
         let mappings = mappings - mappings / PART_FOR_CODE;
@@ -150,7 +150,7 @@ impl Machine {
     /// operator says otherwise.
     #[must_use]
     pub fn default_mapped(&self, slots: u32, connections: usize) -> u32 {
-        mapped::most(&Room {
+        mapped::most(&MapRoom {
             mappings: self.mappings,
             files: self.open_files,
             memory: self.usable_memory().get(),
@@ -210,8 +210,8 @@ pub(crate) mod tests {
         }
     }
 
-    fn shape(machine: &Machine) -> Shape {
-        Shape {
+    fn shape(machine: &Machine) -> InstanceWishes {
+        InstanceWishes {
             budget: Bytes::new(machine.usable_memory().get() / 5 * 4),
             keep_resident: Bytes::new(256 << 10),
             largest_memory: machine.default_largest_memory(),

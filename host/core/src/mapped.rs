@@ -15,7 +15,7 @@ pub const LEAST: u32 = 16;
 
 /// What there is room for, and what else needs it.
 #[derive(Clone, Copy, Debug)]
-pub struct Room {
+pub struct MapRoom {
     /// How many mappings a process may have.
     pub mappings: u64,
     /// How many files a process may have open.
@@ -30,7 +30,7 @@ pub struct Room {
 
 /// An app whose code is mapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub struct MappedApp {
     /// When it was last called, on any clock.
     pub used_at: u64,
     /// Whether calls of it run: unmapping it would give nothing back.
@@ -41,7 +41,7 @@ pub struct Standing {
 ///
 /// Code is mapped from its file, which stays open as long as instances may be made from it.
 #[must_use]
-pub fn most(room: &Room) -> u32 {
+pub fn most(room: &MapRoom) -> u32 {
     let instances = u64::from(room.slots).saturating_mul(MAPPINGS_OF_INSTANCE);
     let mappings = room.mappings.saturating_sub(MAPPINGS_OF_HOST).saturating_sub(instances);
     let files = room.files.saturating_sub(FILES_OF_HOST).saturating_sub(room.connections);
@@ -53,7 +53,7 @@ pub fn most(room: &Room) -> u32 {
 /// Which `n` to unmap, as places in the list: those of no running call, the longest unused first;
 /// fewer where there are no more. Of two that were used at once the earlier in the list goes.
 #[must_use]
-pub fn oldest(apps: &[Standing], n: usize) -> Vec<usize> {
+pub fn oldest(apps: &[MappedApp], n: usize) -> Vec<usize> {
     let idle = apps.iter().enumerate().filter(|(_, app)| !app.is_busy);
     let mut idle: Vec<(u64, usize)> = idle.map(|(place, app)| (app.used_at, place)).collect();
     if n < idle.len() {
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     fn room(mappings: u64, slots: u32) -> u32 {
-        most(&Room { mappings, files: 1 << 20, memory: 1 << 40, slots, connections: 10_000 })
+        most(&MapRoom { mappings, files: 1 << 20, memory: 1 << 40, slots, connections: 10_000 })
     }
 
     #[test]
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn a_small_machine_keeps_little_code() {
-        let room = Room {
+        let room = MapRoom {
             mappings: 65_530,
             files: 1 << 20,
             memory: 512 << 20,
@@ -101,12 +101,12 @@ mod tests {
             connections: 10,
         };
         assert_eq!(most(&room), 2048);
-        assert_eq!(most(&Room { files: 1024, ..room }), 1024 - 256 - 10);
+        assert_eq!(most(&MapRoom { files: 1024, ..room }), 1024 - 256 - 10);
     }
 
-    fn standings() -> impl Strategy<Value = Vec<Standing>> {
+    fn standings() -> impl Strategy<Value = Vec<MappedApp>> {
         let standing = (0_u64..20, any::<bool>());
-        let standing = standing.prop_map(|(used_at, is_busy)| Standing { used_at, is_busy });
+        let standing = standing.prop_map(|(used_at, is_busy)| MappedApp { used_at, is_busy });
         prop::collection::vec(standing, 0..40)
     }
 

@@ -14,7 +14,7 @@ pub use self::private::{BadPrivateNetworks, PrivateNetworks};
 
 /// What a policy says about one outbound request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum OutboundDecision {
     /// No entry covers it.
     Denied,
     /// An entry covers it.
@@ -45,14 +45,14 @@ impl OutboundPolicy {
     /// Case does not matter in `scheme` and `host`, nor does one trailing dot of the host; an IPv6
     /// address may stand in brackets or without.
     #[must_use]
-    pub fn permits(&self, scheme: &str, host: &str, port: u16) -> Verdict {
+    pub fn permits(&self, scheme: &str, host: &str, port: u16) -> OutboundDecision {
         let target = pattern::Target::new(scheme, host, port);
-        let mut verdict = Verdict::Denied;
+        let mut verdict = OutboundDecision::Denied;
         for entry in self.allowed.iter().filter(|entry| entry.covers(&target)) {
             if entry.names_its_host() {
-                return Verdict::Allowed { is_named: true };
+                return OutboundDecision::Allowed { is_named: true };
             }
-            verdict = Verdict::Allowed { is_named: false };
+            verdict = OutboundDecision::Allowed { is_named: false };
         }
         verdict
     }

@@ -12,15 +12,15 @@ pub mod today;
 use std::collections::BTreeMap;
 use std::fmt;
 
-pub use self::fleet::{Group, Load, Wishes};
-pub use self::kind::{BadKind, Kind, Price};
-pub use self::room::Room;
-pub use self::today::{Standing, Today};
+pub use self::fleet::{Group, PackItem, Wishes};
+pub use self::kind::{BadKind, MachineKind, Price};
+pub use self::room::MachineRoom;
+pub use self::today::{CurrentMachine, Today};
 use crate::units::{Bytes, Cpu};
 
 /// One machine of the packed fleet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Machine {
+pub struct PackedMachine {
     /// The index of its kind.
     pub kind: usize,
     /// What it is for.
@@ -28,7 +28,7 @@ pub struct Machine {
     /// Which loads are on it, by their index, and how many replicas of each.
     pub holds: Vec<(usize, u32)>,
     /// What they need together; never more than its kind has.
-    pub used: Room,
+    pub used: MachineRoom,
 }
 
 /// A load that fits no kind of machine, so that none of its replicas was placed.
@@ -44,18 +44,18 @@ pub struct Unplaced {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lack {
     /// No kind has as much processor time; this is the most one has.
-    Cpu(Room, Room),
+    Cpu(MachineRoom, MachineRoom),
     /// No kind has as much memory.
-    Memory(Room, Room),
+    Memory(MachineRoom, MachineRoom),
     /// Some kind has enough of each, and none of both.
-    Both(Room),
+    Both(MachineRoom),
 }
 
 /// The packed fleet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Packing {
     /// The machines, group by group.
-    pub machines: Vec<Machine>,
+    pub machines: Vec<PackedMachine>,
     /// What is on none of them.
     pub unplaced: Vec<Unplaced>,
     /// No packing of what was placed has fewer machines than this.
@@ -70,9 +70,9 @@ pub struct Packing {
 /// hosts of a fleet. Loads of different groups share none. The same input gives the same packing.
 /// Takes time in proportion to the replicas times the loads of a group.
 #[must_use]
-pub fn pack(loads: &[Load], kinds: &[Kind]) -> Packing {
+pub fn pack(loads: &[PackItem], kinds: &[MachineKind]) -> Packing {
     let mut packing = Packing::default();
-    let mut groups: BTreeMap<&Group, Vec<(usize, &Load)>> = BTreeMap::new();
+    let mut groups: BTreeMap<&Group, Vec<(usize, &PackItem)>> = BTreeMap::new();
     for (index, load) in loads.iter().enumerate() {
         match lack(load.need, kinds) {
             Some(lacks) => packing.unplaced.push(Unplaced { load: index, lacks }),
@@ -96,16 +96,16 @@ pub fn pack(loads: &[Load], kinds: &[Kind]) -> Packing {
 
 /// What machines of these kinds cost an hour together; those without a price cost nothing.
 #[must_use]
-pub fn hourly(machines: &[Machine], kinds: &[Kind]) -> Price {
+pub fn hourly(machines: &[PackedMachine], kinds: &[MachineKind]) -> Price {
     let prices = machines.iter().filter_map(|machine| kinds.get(machine.kind)?.hourly);
     prices.fold(Price::default(), Price::plus)
 }
 
-fn lack(need: Room, kinds: &[Kind]) -> Option<Lack> {
+fn lack(need: MachineRoom, kinds: &[MachineKind]) -> Option<Lack> {
     if kinds.iter().any(|kind| kind.room.holds(need)) {
         return None;
     }
-    let most = Room {
+    let most = MachineRoom {
         cpu: kinds.iter().map(|kind| kind.room.cpu).max().unwrap_or_default(),
         memory: kinds.iter().map(|kind| kind.room.memory).max().unwrap_or_default(),
     };
@@ -119,15 +119,15 @@ fn lack(need: Room, kinds: &[Kind]) -> Option<Lack> {
 /// The volume bound: of each resource, all that is needed over the most one machine has, and the
 /// least that so much of it costs in any kind. The larger of the two resources counts, or the load of
 /// most replicas, since each takes a machine of its own.
-fn least(loads: &[(usize, &Load)], kinds: &[Kind]) -> (u64, Price) {
-    let total = loads
-        .iter()
-        .fold(Room::default(), |total, (_, load)| total.plus(load.need.times(load.replicas)));
-    let of = |room: Room| [room.cpu.get_micro(), room.memory.get()];
+fn least(loads: &[(usize, &PackItem)], kinds: &[MachineKind]) -> (u64, Price) {
+    let total = loads.iter().fold(MachineRoom::default(), |total, (_, load)| {
+        total.plus(load.need.times(load.replicas))
+    });
+    let of = |room: MachineRoom| [room.cpu.get_micro(), room.memory.get()];
     let replicas = loads.iter().map(|(_, load)| u64::from(load.replicas)).max();
     let (mut machines, mut price) = (replicas.unwrap_or(0), 0);
     for (at, needed) in of(total).into_iter().enumerate() {
-        let has = |kind: &Kind| of(kind.room).get(at).copied().unwrap_or(1).max(1);
+        let has = |kind: &MachineKind| of(kind.room).get(at).copied().unwrap_or(1).max(1);
         let most = kinds.iter().map(has).max().unwrap_or(1);
         machines = machines.max(needed.div_ceil(most));
         let costs = kinds.iter().map(|kind| {
@@ -149,7 +149,7 @@ fn least(loads: &[(usize, &Load)], kinds: &[Kind]) -> (u64, Price) {
 
 impl fmt::Display for Lack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let memory = |room: &Room| Bytes::mebi(room.memory.get().div_ceil(1 << 20));
+        let memory = |room: &MachineRoom| Bytes::mebi(room.memory.get().div_ceil(1 << 20));
         match self {
             Self::Cpu(need, most) => write!(
                 f,

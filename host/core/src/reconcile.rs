@@ -5,7 +5,7 @@ use crate::id::Generation;
 
 /// How an app stands on a host, at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Standing {
+pub struct AppStatus {
     /// What the fleet wants.
     pub wish: Wish,
     /// The deployment whose routes the host serves, here or by passing calls on.
@@ -65,8 +65,8 @@ pub enum Step {
 
 /// The next step.
 #[must_use]
-pub fn next_step(standing: &Standing) -> Step {
-    let Standing { wish, served, announced, tried } = *standing;
+pub fn next_step(standing: &AppStatus) -> Step {
+    let AppStatus { wish, served, announced, tried } = *standing;
     let wanted = match wish {
         Wish::Wanted(wanted) => wanted,
         Wish::Removed if served.is_some() || announced.is_some() => return Step::Forget,
@@ -140,18 +140,18 @@ mod tests {
         )
     }
 
-    fn standing() -> impl Strategy<Value = Standing> {
+    fn standing() -> impl Strategy<Value = AppStatus> {
         let option = || proptest::option::of(generation());
         let wish =
             prop_oneof![Just(Wish::Unknown), Just(Wish::Removed), wanted().prop_map(Wish::Wanted),];
         (wish, option(), option(), option()).prop_map(|(wish, served, announced, tried)| {
             // Something is tried beside what is served only.
             let tried = tried.filter(|_| served.is_some());
-            Standing { wish, served, announced, tried }
+            AppStatus { wish, served, announced, tried }
         })
     }
 
-    fn carry_out(standing: &mut Standing, step: Step) {
+    fn carry_out(standing: &mut AppStatus, step: Step) {
         match step {
             Step::Rest => {}
             Step::Prepare(generation) => {

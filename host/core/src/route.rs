@@ -36,7 +36,7 @@ use std::fmt;
 use std::str::FromStr;
 
 pub use self::authority::{Authority, BadAuthority};
-pub use self::host::{BadHost, HostName, HostPattern};
+pub use self::host::{BadHost, DomainName, HostPattern};
 pub use self::path::{BadPath, PathPattern, Segment, is_reserved};
 pub use self::table::{Conflict, Match, RouteTable, Routed};
 

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-pub use self::cell::Why;
+pub use self::cell::CellFault;
 use self::columns::Columns;
 pub use self::columns::NoHeader;
 use self::row::{Reader, Reading};
@@ -118,7 +118,7 @@ pub struct Complaint {
     /// What the cell says.
     pub value: String,
     /// What is wrong with it.
-    pub why: Why,
+    pub why: CellFault,
     /// Whether the whole row is left out; otherwise only the cell is, as if it were blank.
     pub loses_row: bool,
 }
@@ -227,7 +227,7 @@ impl Sheet {
         let mut reasons = BTreeMap::new();
         for complaint in &self.complaints {
             let why = match complaint.why {
-                Why::Duplicate(_) => {
+                CellFault::Duplicate(_) => {
                     "the same app is on the same machine in another row".to_owned()
                 }
                 why => why.to_string(),

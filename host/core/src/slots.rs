@@ -15,7 +15,7 @@ const TIMES: u64 = 8;
 
 /// An app that asks for slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ask {
+pub struct SlotRequest {
     /// Slots that the calls of the app hold.
     pub held: u32,
     /// Slots that one more call needs; at least 1.
@@ -30,7 +30,7 @@ pub struct Ask {
 ///
 /// Who holds nothing is let in as long as there is a slot at all.
 #[must_use]
-pub fn may_take(ask: &Ask) -> bool {
+pub fn may_take(ask: &SlotRequest) -> bool {
     let Some(left) = ask.free.checked_sub(ask.needs) else { return false };
     let most = u64::from(left) * TIMES * u64::from(ask.weight.get());
     ask.held == 0 || u64::from(ask.held) + u64::from(ask.needs) <= most
@@ -57,7 +57,7 @@ mod tests {
             let free = slots - held.iter().sum::<u32>();
             let next = order.into_iter().find(|app| {
                 let weight = Weight::new(weights[*app]).unwrap();
-                may_take(&Ask { held: held[*app], needs: 1, free, weight })
+                may_take(&SlotRequest { held: held[*app], needs: 1, free, weight })
             });
             let Some(app) = next else { return held };
             held[app] += 1;
@@ -79,12 +79,12 @@ mod tests {
 
     #[test]
     fn who_comes_late_is_let_in_and_who_held_all_takes_no_more() {
-        let ask = |held, free| Ask { held, needs: 1, free, weight: Weight::DEFAULT };
+        let ask = |held, free| SlotRequest { held, needs: 1, free, weight: Weight::DEFAULT };
         assert!(may_take(&ask(0, 100)));
         assert!(may_take(&ask(0, 1)), "the last slot is for who has none");
         assert!(!may_take(&ask(0, 0)));
         assert!(!may_take(&ask(800, 100)));
-        assert!(!may_take(&Ask { needs: 4, ..ask(0, 3) }));
+        assert!(!may_take(&SlotRequest { needs: 4, ..ask(0, 3) }));
     }
 
     proptest! {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use steerage_core::admit::{self, Decision, Standing};
+use steerage_core::admit::{self, Decision, GateLoad};
 use steerage_core::limits::Limits;
 use steerage_core::outcome::Refusal;
 use steerage_core::slots;
@@ -141,7 +141,7 @@ impl Gate {
         // never passed.
         let held = self.n_slots.load(Ordering::SeqCst);
         if self.host.take(|free| {
-            slots::may_take(&slots::Ask { held, needs, free, weight: self.weight() })
+            slots::may_take(&slots::SlotRequest { held, needs, free, weight: self.weight() })
                 .then_some(needs)
         }) {
             self.n_slots.fetch_add(needs, Ordering::SeqCst);
@@ -192,7 +192,7 @@ impl Gate {
     ) -> Result<oneshot::Receiver<Place>, Refusal> {
         let mut waiting = self.lock();
         let (n_running, lacks_slots) = (self.n_running.load(Ordering::SeqCst), self.lacks_slots());
-        let standing = |waiting: &VecDeque<_>| Standing {
+        let standing = |waiting: &VecDeque<_>| GateLoad {
             running: limits.concurrency.get(),
             queued: u32::try_from(waiting.len()).unwrap_or(u32::MAX),
             hold: self.hold(),

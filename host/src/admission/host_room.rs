@@ -11,7 +11,7 @@ use steerage_core::outcome::Refusal;
 
 /// How many calls may run and wait.
 #[derive(Clone, Copy, Debug)]
-pub struct Room {
+pub struct CallBounds {
     /// Instance slots: instances at once, where each needs one.
     pub slots: u32,
     /// Calls waiting at once, of all apps together.
@@ -34,7 +34,7 @@ pub(super) trait Claimant: std::fmt::Debug + Send + Sync {
 /// What is bounded for the host as a whole.
 #[derive(Debug)]
 pub(super) struct HostRoom {
-    room: Room,
+    room: CallBounds,
     /// Slots that calls hold.
     n_taken: AtomicU32,
     n_waiting: AtomicU32,
@@ -45,7 +45,7 @@ pub(super) struct HostRoom {
 }
 
 impl HostRoom {
-    pub(super) fn new(room: Room) -> Self {
+    pub(super) fn new(room: CallBounds) -> Self {
         Self {
             room,
             n_taken: AtomicU32::new(0),

@@ -51,7 +51,7 @@ async fn slow_crowd(admission: &Admission) -> (Arc<Gate>, Permit) {
 
 #[tokio::test(start_paused = true)]
 async fn a_slow_crowd_that_has_gone_is_not_held_against_the_next() {
-    let admission = Admission::new(Room { slots: 4, queue: 4 });
+    let admission = Admission::new(CallBounds { slots: 4, queue: 4 });
     let (gate, last) = slow_crowd(&admission).await;
     drop(last);
     let first = admit(&gate).await.unwrap();
@@ -62,7 +62,7 @@ async fn a_slow_crowd_that_has_gone_is_not_held_against_the_next() {
 
 #[tokio::test(start_paused = true)]
 async fn a_new_deployment_is_not_held_to_how_long_calls_took_before() {
-    let admission = Admission::new(Room { slots: 4, queue: 4 });
+    let admission = Admission::new(CallBounds { slots: 4, queue: 4 });
     let (gate, last) = slow_crowd(&admission).await;
     gate.reshape(&narrow(), Weight::DEFAULT);
     let waiting = joins(&gate).await.unwrap();
@@ -72,7 +72,7 @@ async fn a_new_deployment_is_not_held_to_how_long_calls_took_before() {
 
 #[tokio::test(start_paused = true)]
 async fn slots_that_come_free_go_to_the_app_that_has_the_least() {
-    let room = Room { slots: 18, queue: 100 };
+    let room = CallBounds { slots: 18, queue: 100 };
     let admission = Admission::new(room);
     let limits = Limits::default();
     let open = || admission.gate(&limits, Weight::DEFAULT);

@@ -10,7 +10,7 @@ use steerage_core::id::Digest;
 use tempfile::SpooledTempFile;
 
 use super::{Agent, DeployError};
-use crate::backup::{Manifest, Part, Summed};
+use crate::backup::{BackupManifest, Part, Summed};
 use crate::ledger::dump::DumpError;
 use crate::telemetry::chain;
 
@@ -72,7 +72,7 @@ impl Pins {
 pub struct Backup {
     agent: Agent,
     /// What is in it.
-    pub manifest: Manifest,
+    pub manifest: BackupManifest,
     lines: SpooledTempFile,
     pinned: Vec<Digest>,
 }
@@ -96,7 +96,7 @@ impl Agent {
         self.pins.pin(pinned.iter());
         drop(turn);
         let (lines, ledger) = lines.end();
-        let mut manifest = Manifest::new(super::now(), ledger);
+        let mut manifest = BackupManifest::new(super::now(), ledger);
         (manifest.apps, manifest.deployments) = (dumped.n_apps, dumped.n_deployments);
         manifest.left_out = dumped.left_out;
         let mut backup = Backup { agent: self.clone(), manifest, lines, pinned };

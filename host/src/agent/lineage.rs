@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use steerage_core::id::{AppName, Generation};
-use steerage_core::lineage::{FleetId, Followed, Here, Reason, Stored, Verdict, judge};
+use steerage_core::lineage::{FleetId, Followed, Here, LineageDecision, Reason, Stored, judge};
 
 use super::wish::Before;
 use super::{Agent, DeployError};
@@ -23,7 +23,7 @@ const IMPORTED: usize = 20;
 #[derive(Debug)]
 pub struct Judged {
     /// What to do about it.
-    pub verdict: Verdict,
+    pub verdict: LineageDecision,
     /// What it says.
     pub stored: Stored,
     /// Its mark, and when that was written.
@@ -100,7 +100,7 @@ impl Agent {
         let fleet = self.fleet.as_ref().ok_or(DeployError::Alone)?;
         let seen = fleet.store().read(keys::FLEET).await?;
         let Judged { verdict, stored, mark } = self.judge_store(fleet, &seen).await?;
-        let Verdict::Refuse(reason) = verdict else {
+        let LineageDecision::Refuse(reason) = verdict else {
             return Ok("this host follows the store already".to_owned());
         };
         let known = fleet.lineage().followed();
@@ -146,10 +146,15 @@ impl Agent {
             let seen = fleet.store().read(keys::FLEET).await?;
             let Judged { verdict, stored, mark } = self.judge_store(fleet, &seen).await?;
             match (verdict, mark) {
-                (Verdict::Refuse(Reason::NoFleet) | Verdict::Import | Verdict::Found, _) => {
+                (
+                    LineageDecision::Refuse(Reason::NoFleet)
+                    | LineageDecision::Import
+                    | LineageDecision::Found,
+                    _,
+                ) => {
                     self.found(fleet, fleet.lineage().followed()).await?;
                 }
-                (Verdict::Refuse(reason), _) => {
+                (LineageDecision::Refuse(reason), _) => {
                     let why = format!("{reason}; {}", reason.ways());
                     return Err(StoreError::NotFollowed { why }.into());
                 }

@@ -4,7 +4,7 @@
 use axum::Json;
 use axum::extract::State;
 use http::StatusCode;
-use steerage_core::canary::{self, Allowed, Margin, Share, Side, Verdict};
+use steerage_core::canary::{self, Allowed, CanaryVerdict, Margin, Share, Side};
 use steerage_core::id::AppName;
 
 use super::deploy::to_the_end;
@@ -56,9 +56,9 @@ pub(super) fn of(
 fn shown(view: &View, app: &AppName, record: &CanaryRecord) -> wire::Canary {
     let (old, canary) = view.trial(app, record.generation);
     let verdict = match canary::judge(&old, &canary, &Margin::STATED) {
-        Verdict::TooEarly => "too_early",
-        Verdict::Fine => "fine",
-        Verdict::Worse(_) => "worse",
+        CanaryVerdict::TooEarly => "too_early",
+        CanaryVerdict::Fine => "fine",
+        CanaryVerdict::Worse(_) => "worse",
     };
     let allowed = Allowed::beside(&old, &Margin::STATED);
     let n_hosts = view.assigned_to(app).map_or(0, imbl::OrdSet::len);

@@ -17,7 +17,7 @@ use steerage_core::units::Fuel;
 use tower_service::Service;
 
 use super::*;
-use crate::admission::{Admission, Room};
+use crate::admission::{Admission, CallBounds};
 use crate::blobs::Blobs;
 use crate::budget::{Memory, MemorySettings};
 use crate::catalog::Catalog;
@@ -119,7 +119,7 @@ fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> Api
     let egress = Egress::new(PrivateNetworks::default(), 1024);
     let sandbox = Sandbox::start(pool, Fuel::new(200_000), compiler, egress).unwrap();
     let (catalog, events) = (Arc::<Catalog>::default(), Arc::<Events>::default());
-    let admission = Admission::new(Room { slots: 4, queue: 4 });
+    let admission = Admission::new(CallBounds { slots: 4, queue: 4 });
     let cpu = Cpu::new(threads, BTreeMap::new());
     let parts = Parts {
         sandbox,

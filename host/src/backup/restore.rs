@@ -6,7 +6,7 @@ use std::io::{self, BufReader, Read};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use super::{BackupError, COMPONENTS, LEDGER, Manifest, check, each_part, found_in};
+use super::{BackupError, BackupManifest, COMPONENTS, LEDGER, check, each_part, found_in};
 use crate::ledger::Ledger;
 
 /// How far numbers of deployments go on beyond those of a backup: some may have been given after it was
@@ -24,7 +24,7 @@ pub fn restore(
     path: &Path,
     data: &Path,
     mut on_progress: impl FnMut(u64),
-) -> Result<Manifest, BackupError> {
+) -> Result<BackupManifest, BackupError> {
     let cannot_write = |path: &Path, source| BackupError::Write { path: path.to_owned(), source };
     if let Some(found) = found_in(data).map_err(|error| cannot_write(data, error))? {
         return Err(BackupError::NotEmpty { data: data.to_owned(), found });
@@ -62,7 +62,7 @@ fn unpack(
     path: &Path,
     work: &Path,
     on_progress: &mut impl FnMut(u64),
-) -> Result<Manifest, BackupError> {
+) -> Result<BackupManifest, BackupError> {
     // Writing fails otherwise than reading: where is known only here.
     let mut failed: Option<PathBuf> = None;
     let mut n_read = 0;

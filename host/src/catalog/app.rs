@@ -12,7 +12,7 @@ use steerage_core::route::Route;
 use super::{AppState, Count, LoadedDeployment, Trial};
 use crate::ledger::index::IndexRecord;
 use crate::ledger::record::Fingerprint;
-use crate::sandbox::verdict::Kind;
+use crate::sandbox::verdict::GuestKind;
 
 /// One deployment of an app that is served, whether its code is mapped or not.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub struct App {
     /// The component.
     pub digest: Digest,
     /// Which kind of guest it is.
-    pub kind: Kind,
+    pub kind: GuestKind,
     /// The developer's own version of it.
     pub version: Box<str>,
     /// Bytes of the component as it was uploaded.
@@ -50,7 +50,7 @@ pub struct App {
 pub enum BadApp {
     /// This host does not know such guests.
     #[error("it is a guest of the unknown kind {0:?}")]
-    Kind(String),
+    GuestKind(String),
     /// This host does not understand one of its routes.
     #[error("its route {0:?} is none")]
     Route(String),
@@ -62,7 +62,9 @@ impl App {
     /// # Errors
     /// This host does not understand the description.
     pub fn new(record: IndexRecord) -> Result<Self, BadApp> {
-        let Some(kind) = Kind::named(&record.kind) else { return Err(BadApp::Kind(record.kind)) };
+        let Some(kind) = GuestKind::named(&record.kind) else {
+            return Err(BadApp::GuestKind(record.kind));
+        };
         let mut routes = Vec::with_capacity(record.routes.len());
         for route in record.routes {
             match HeaderValue::from_str(&route) {

@@ -12,7 +12,7 @@ use super::args::{Backup, Restore};
 use super::ending::Refused;
 use super::screen::{Screen, Tone};
 use super::{human, remote};
-use crate::backup::{self, AHEAD, BackupError, Manifest};
+use crate::backup::{self, AHEAD, BackupError, BackupManifest};
 use crate::serve;
 
 /// What is printed as JSON.
@@ -21,7 +21,7 @@ struct Told<'t> {
     file: String,
     bytes: u64,
     #[serde(flatten)]
-    manifest: &'t Manifest,
+    manifest: &'t BackupManifest,
 }
 
 /// Takes a backup of a host that runs.
@@ -103,7 +103,7 @@ pub(super) fn restore(args: &Restore) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn contents(manifest: &Manifest) -> String {
+fn contents(manifest: &BackupManifest) -> String {
     format!(
         "{} with {} and {}",
         human::many(manifest.apps, "app"),
@@ -112,7 +112,7 @@ fn contents(manifest: &Manifest) -> String {
     )
 }
 
-fn tell_left_out(screen: Screen, manifest: &Manifest) {
+fn tell_left_out(screen: Screen, manifest: &BackupManifest) {
     for what in &manifest.left_out {
         screen.note(&format!("not in it, since the host cannot read it: {what}"));
     }

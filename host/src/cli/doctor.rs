@@ -5,7 +5,7 @@
 use jiff::Timestamp;
 use serde::Serialize;
 use steerage_core::doctor::doors::{self, Outside, Taken, Validity};
-use steerage_core::doctor::{self, Finding, Verdict};
+use steerage_core::doctor::{self, Condition, Finding};
 use steerage_core::units::{Bytes, show_duration};
 
 use super::args::Doctor;
@@ -60,7 +60,7 @@ pub(super) fn run(args: &Doctor) -> anyhow::Result<()> {
     let settings = host::settings(&args.wishes, args.wishes.config.as_deref())?;
     let mut findings = doctor::examine(&kernel::machine(), &settings.wanted());
     findings.extend(doors::examine(&outside(&settings)));
-    let n_failed = findings.iter().filter(|finding| finding.verdict == Verdict::Fail).count();
+    let n_failed = findings.iter().filter(|finding| finding.verdict == Condition::Fail).count();
     if screen.is_json() {
         let checks = findings.into_iter().map(check).collect();
         screen.json(&Report { settings: effective(&settings), checks })?;
@@ -161,9 +161,9 @@ fn shown(screen: Screen, findings: &[Finding]) -> String {
     let width = findings.iter().map(|finding| finding.subject.len()).max().unwrap_or(0);
     let lines = findings.iter().map(|finding| {
         let word = match finding.verdict {
-            Verdict::Ok => screen.paint(Tone::Good, "ok  "),
-            Verdict::Warn => screen.paint(Tone::Strong, "warn"),
-            Verdict::Fail => screen.paint(Tone::Bad, "fail"),
+            Condition::Ok => screen.paint(Tone::Good, "ok  "),
+            Condition::Warn => screen.paint(Tone::Strong, "warn"),
+            Condition::Fail => screen.paint(Tone::Bad, "fail"),
         };
         let mut text = format!("{word}  {:width$}  {}", finding.subject, finding.found);
         if let Some(trouble) = &finding.trouble {
@@ -184,9 +184,9 @@ fn check(finding: Finding) -> Check {
         None => (None, None, None),
     };
     let verdict = match finding.verdict {
-        Verdict::Ok => "ok",
-        Verdict::Warn => "warn",
-        Verdict::Fail => "fail",
+        Condition::Ok => "ok",
+        Condition::Warn => "warn",
+        Condition::Fail => "fail",
     };
     Check { subject: finding.subject, verdict, found: finding.found, why, change, trade }
 }

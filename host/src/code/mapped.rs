@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use steerage_core::id::AppName;
-use steerage_core::mapped::{self, Standing};
+use steerage_core::mapped::{self, MappedApp};
 
 use crate::catalog::{App, Catalog, LoadedDeployment};
 
@@ -50,8 +50,9 @@ impl Mapped {
             return (Vec::new(), true);
         }
         let all: Vec<Arc<App>> = apps.values().cloned().collect();
-        let standing = |app: &Arc<App>| Standing { used_at: app.used_at(), is_busy: app.is_busy() };
-        let standings: Vec<Standing> = all.iter().map(standing).collect();
+        let standing =
+            |app: &Arc<App>| MappedApp { used_at: app.used_at(), is_busy: app.is_busy() };
+        let standings: Vec<MappedApp> = all.iter().map(standing).collect();
         let gone = mapped::oldest(&standings, n_over);
         let unmapped = gone.iter().filter_map(|place| all.get(*place));
         let unmapped = unmapped.filter_map(|app| take_out(&mut apps, app)).collect();

@@ -12,7 +12,7 @@ pub const VERSION: u32 = 1;
 
 /// Why a record cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum RecordError {
+pub enum FleetRecordError {
     /// A newer host wrote it.
     #[error(
         "{key} has version {found}, written by a newer steerage; this one reads up to {VERSION}: \
@@ -329,15 +329,15 @@ pub fn encode<R: Serialize>(record: &R) -> Vec<u8> {
 /// The record that was written as these bytes under this key.
 ///
 /// # Errors
-/// See [`RecordError`].
-pub fn decode<R: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<R, RecordError> {
-    let damaged = |error: serde_json::Error| RecordError::Damaged {
+/// See [`FleetRecordError`].
+pub fn decode<R: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<R, FleetRecordError> {
+    let damaged = |error: serde_json::Error| FleetRecordError::Damaged {
         key: key.to_owned(),
         why: error.to_string(),
     };
     let Version { v } = serde_json::from_slice(bytes).map_err(damaged)?;
     if v > VERSION {
-        return Err(RecordError::Newer { key: key.to_owned(), found: v });
+        return Err(FleetRecordError::Newer { key: key.to_owned(), found: v });
     }
     serde_json::from_slice(bytes).map_err(damaged)
 }

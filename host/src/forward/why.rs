@@ -1,11 +1,11 @@
-//! Why another host does not answer, in words that say what to do: TLS libraries tell it in names of
+//! Silence another host does not answer, in words that say what to do: TLS libraries tell it in names of
 //! alerts. Does not decide anything.
 
 use std::fmt;
 
-/// Why a host did not answer the last time.
+/// Silence a host did not answer the last time.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Why {
+pub struct Silence {
     text: String,
     is_about_certificates: bool,
 }
@@ -23,7 +23,7 @@ const MEANINGS: [(&str, &str); 9] = [
     ("certificate: NotValidForName", "its certificate is for another name"),
 ];
 
-impl Why {
+impl Silence {
     /// From what an error says.
     #[must_use]
     pub fn new(said: &str) -> Self {
@@ -44,7 +44,7 @@ impl Why {
     }
 }
 
-impl fmt::Display for Why {
+impl fmt::Display for Silence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
@@ -63,11 +63,11 @@ mod tests {
             ("invalid peer certificate: UnknownIssuer", "of another authority"),
             ("invalid peer certificate: BadSignature", "invalid peer certificate: BadSignature"),
         ] {
-            let why = Why::new(said);
+            let why = Silence::new(said);
             assert!(why.is_about_certificates() && why.to_string().contains(told), "{why}");
             assert!(why.to_string().contains(said), "{why}");
         }
-        let why = Why::new("connection refused");
+        let why = Silence::new("connection refused");
         assert!(!why.is_about_certificates() && why.to_string() == "connection refused");
     }
 }

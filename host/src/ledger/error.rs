@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use steerage_core::id::{AppName, Generation};
 
-use super::record::RecordError;
+use super::record::LedgerRecordError;
 
 /// Why the ledger failed.
 #[derive(Debug, thiserror::Error)]
@@ -57,7 +57,7 @@ pub enum LedgerError {
         generation: u64,
         /// Why.
         #[source]
-        source: RecordError,
+        source: LedgerRecordError,
     },
     /// There is no such deployment.
     #[error("the ledger has no deployment {generation} of {app}")]
@@ -148,6 +148,6 @@ pub(super) fn refused(path: PathBuf, error: redb::Error) -> LedgerError {
     }
 }
 
-pub(super) fn unreadable(app: &str, generation: u64, source: RecordError) -> LedgerError {
+pub(super) fn unreadable(app: &str, generation: u64, source: LedgerRecordError) -> LedgerError {
     LedgerError::Record { app: app.to_owned(), generation, source }
 }

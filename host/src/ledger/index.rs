@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use steerage_core::id::{AppName, Digest, Generation};
 use steerage_core::limits::LimitsPolicy;
 
-use super::record::{DeploymentRecord, Fingerprint, RecordError, damaged};
+use super::record::{DeploymentRecord, Fingerprint, LedgerRecordError, damaged};
 use crate::manifest;
 
 /// The version written by this host.
@@ -59,11 +59,11 @@ impl IndexRecord {
     ///
     /// # Errors
     /// Its manifest cannot be read by this host.
-    pub fn of(record: &DeploymentRecord) -> Result<Self, RecordError> {
+    pub fn of(record: &DeploymentRecord) -> Result<Self, LedgerRecordError> {
         let manifest =
             manifest::reread(&record.manifest, &LimitsPolicy::default()).map_err(|mistakes| {
                 let first = mistakes.iter().next().map(|mistake| mistake.message.clone());
-                RecordError::Manifest { first: first.unwrap_or_default() }
+                LedgerRecordError::Manifest { first: first.unwrap_or_default() }
             })?;
         Ok(Self {
             app: record.app.clone(),
@@ -82,7 +82,7 @@ impl IndexRecord {
     ///
     /// # Errors
     /// Never, in practice.
-    pub fn encode(&self) -> Result<Vec<u8>, RecordError> {
+    pub fn encode(&self) -> Result<Vec<u8>, LedgerRecordError> {
         let written = Written {
             v: VERSION,
             g: self.generation.get(),
@@ -101,11 +101,11 @@ impl IndexRecord {
     /// a damaged one: the caller makes it again from the deployment itself.
     ///
     /// # Errors
-    /// See [`RecordError`].
-    pub fn decode(app: AppName, bytes: &[u8]) -> Result<Self, RecordError> {
+    /// See [`LedgerRecordError`].
+    pub fn decode(app: AppName, bytes: &[u8]) -> Result<Self, LedgerRecordError> {
         let written: Written<'_> = serde_json::from_slice(bytes).map_err(damaged)?;
         if written.v > VERSION {
-            return Err(RecordError::Newer { found: written.v });
+            return Err(LedgerRecordError::Newer { found: written.v });
         }
         Ok(Self {
             app,

@@ -51,7 +51,7 @@ impl FromStr for Fingerprint {
 
 /// Why a record cannot be read or written.
 #[derive(Debug, thiserror::Error)]
-pub enum RecordError {
+pub enum LedgerRecordError {
     /// A newer host wrote it.
     #[error(
         "a record of version {found} was written by a newer steerage; this one reads up to {VERSION}"
@@ -103,7 +103,7 @@ impl DeploymentRecord {
     ///
     /// # Errors
     /// Never, in practice.
-    pub fn encode(&self) -> Result<Vec<u8>, RecordError> {
+    pub fn encode(&self) -> Result<Vec<u8>, LedgerRecordError> {
         let written = Written {
             v: VERSION,
             app: self.app.to_string(),
@@ -120,11 +120,11 @@ impl DeploymentRecord {
     /// The record that was written as these bytes.
     ///
     /// # Errors
-    /// See [`RecordError`].
-    pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
+    /// See [`LedgerRecordError`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, LedgerRecordError> {
         let Version { v } = serde_json::from_slice(bytes).map_err(damaged)?;
         if v > VERSION {
-            return Err(RecordError::Newer { found: v });
+            return Err(LedgerRecordError::Newer { found: v });
         }
         let written: Written = serde_json::from_slice(bytes).map_err(damaged)?;
         Ok(Self {
@@ -141,8 +141,8 @@ impl DeploymentRecord {
 }
 
 /// Why a record cannot be read, from whatever found it so.
-pub(super) fn damaged(error: impl ToString) -> RecordError {
-    RecordError::Damaged(error.to_string())
+pub(super) fn damaged(error: impl ToString) -> LedgerRecordError {
+    LedgerRecordError::Damaged(error.to_string())
 }
 
 #[cfg(test)]

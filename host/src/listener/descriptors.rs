@@ -34,7 +34,7 @@ impl std::fmt::Debug for Descriptors {
 
 /// Files that are open for nothing, to be closed where one is needed.
 #[derive(Debug)]
-pub struct Kept {
+pub struct SpareFiles {
     most: usize,
     files: Vec<File>,
 }
@@ -76,7 +76,7 @@ impl Descriptors {
     }
 }
 
-impl Kept {
+impl SpareFiles {
     /// Opens so many files, or as many as can be had.
     #[must_use]
     pub fn open(most: usize) -> Self {

@@ -7,17 +7,17 @@ use std::task::{Context, Poll};
 use tokio::time::{Instant, Sleep};
 
 use super::connection::{Connection, Word};
-use super::patience::Limits;
+use super::patience::ClientTimeouts;
 
 /// The end of an HTTP/2 connection that carries nothing: first it is told to go, then it is ended.
 pub(super) struct Idle {
-    limits: Limits,
+    limits: ClientTimeouts,
     timer: Pin<Box<Sleep>>,
     is_finishing: bool,
 }
 
 impl Idle {
-    pub(super) fn new(limits: Limits) -> Self {
+    pub(super) fn new(limits: ClientTimeouts) -> Self {
         let timer = Box::pin(tokio::time::sleep(limits.idle));
         Self { limits, timer, is_finishing: false }
     }

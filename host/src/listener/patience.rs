@@ -31,7 +31,7 @@ const LONGEST_PIECE: usize = 16 << 10;
 
 /// How long to wait for a client.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct ClientTimeouts {
     /// For the head of a request, from its first byte, or from the start of the connection. And for
     /// the answer to a client that has closed its half of the connection: it may have gone.
     pub head: Duration,
@@ -44,7 +44,7 @@ pub struct Limits {
 pub struct Patient<S> {
     stream: S,
     connection: Arc<Connection>,
-    limits: Limits,
+    limits: ClientTimeouts,
     is_http2: bool,
     /// Bytes that were read to tell the version, and are still to be given on.
     start: [u8; HTTP2_START.len()],
@@ -76,7 +76,7 @@ pub struct Answer<B: Body> {
 }
 
 impl<S> Patient<S> {
-    pub(super) fn new(stream: S, connection: Arc<Connection>, limits: Limits) -> Self {
+    pub(super) fn new(stream: S, connection: Arc<Connection>, limits: ClientTimeouts) -> Self {
         Self {
             stream,
             connection,
@@ -390,7 +390,7 @@ mod tests {
     fn patient(room: usize) -> (DuplexStream, Patient<DuplexStream>, Arc<Connection>) {
         let (client, server) = tokio::io::duplex(room);
         let connection = Connection::new([192, 0, 2, 1].into());
-        let limits = Limits { head: HEAD, idle: IDLE };
+        let limits = ClientTimeouts { head: HEAD, idle: IDLE };
         (client, Patient::new(server, connection.clone(), limits), connection)
     }
 

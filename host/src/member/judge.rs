@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use steerage_core::canary::{self, Margin, Side, Verdict, Worse};
+use steerage_core::canary::{self, CanaryVerdict, Margin, Side, Worse};
 use steerage_core::id::{AppName, Generation};
 
 use super::Member;
@@ -64,8 +64,8 @@ fn found(view: &View) -> Vec<Bad> {
         let generation = view.apps.get(&app)?.0.canary.as_ref()?.generation;
         let (old, canary) = view.trial(&app, generation);
         match canary::judge(&old, &canary, &Margin::STATED) {
-            Verdict::TooEarly | Verdict::Fine => None,
-            Verdict::Worse(worse) => Some(Bad { app, generation, worse, old, canary }),
+            CanaryVerdict::TooEarly | CanaryVerdict::Fine => None,
+            CanaryVerdict::Worse(worse) => Some(Bad { app, generation, worse, old, canary }),
         }
     });
     bad.collect()

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use super::{Member, Shared, pause};
 use crate::fleet::keys;
-use crate::fleet::record::{self, HostRecord, RecordError};
+use crate::fleet::record::{self, FleetRecordError, HostRecord};
 use crate::store::{Commit, Guard, Lease, StoreError, Write};
 use crate::telemetry::chain;
 use crate::telemetry::events::Severity;
@@ -142,7 +142,7 @@ enum Unregistered {
     },
     /// The other's record cannot be read.
     #[error(transparent)]
-    Record(#[from] RecordError),
+    Record(#[from] FleetRecordError),
     /// The store did not do it.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -157,7 +157,7 @@ async fn register(member: &Member, was_registered: bool) -> Result<Lease, Unregi
             match record::decode::<HostRecord>(&key, &entry.value) {
                 Ok(other) => check_other(member, other).await?,
                 // Somebody has written over what this host had written in this run.
-                Err(RecordError::Damaged { .. }) if was_registered => {}
+                Err(FleetRecordError::Damaged { .. }) if was_registered => {}
                 Err(error) => return Err(error.into()),
             }
             Guard::At(key.clone(), entry.revision)

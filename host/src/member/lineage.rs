@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use steerage_core::id::AppName;
-use steerage_core::lineage::{Reason, Verdict};
+use steerage_core::lineage::{LineageDecision, Reason};
 use steerage_core::units;
 
 use super::Member;
@@ -57,13 +57,13 @@ pub(super) async fn check(member: &Member) -> Result<bool, Broken> {
         let seen = fleet.store().read(keys::FLEET).await?;
         let Judged { verdict, stored, mark } = agent.judge_store(fleet, &seen).await?;
         match (verdict, mark) {
-            (Verdict::Refuse(reason), _) => return Err(Broken::Refused(reason)),
-            (verdict @ (Verdict::Import | Verdict::Found), _) => {
-                imports = verdict == Verdict::Import;
+            (LineageDecision::Refuse(reason), _) => return Err(Broken::Refused(reason)),
+            (verdict @ (LineageDecision::Import | LineageDecision::Found), _) => {
+                imports = verdict == LineageDecision::Import;
                 agent.found(fleet, None).await?;
             }
             (verdict, Some((_, at))) => {
-                if verdict == Verdict::Resume {
+                if verdict == LineageDecision::Resume {
                     // Before it is kept that this host goes on: it must not be forgotten.
                     agent.raise_numbers(fleet, at).await?;
                 }
@@ -80,8 +80,8 @@ pub(super) async fn check(member: &Member) -> Result<bool, Broken> {
 /// another meanwhile.
 pub(super) async fn confirm(agent: &Agent, fleet: &Fleet, seen: &Seen) -> Result<(), Broken> {
     match agent.judge_store(fleet, seen).await?.verdict {
-        Verdict::Follow => Ok(()),
-        Verdict::Refuse(reason) => Err(Broken::Refused(reason)),
+        LineageDecision::Follow => Ok(()),
+        LineageDecision::Refuse(reason) => Err(Broken::Refused(reason)),
         _ => Err(Broken::Changed),
     }
 }

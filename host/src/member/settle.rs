@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use steerage_core::id::{AppName, Generation};
-use steerage_core::reconcile::{Standing, Step, Wanted, Wish, next_step};
+use steerage_core::reconcile::{AppStatus, Step, Wanted, Wish, next_step};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
@@ -259,7 +259,7 @@ fn see_quarantine(member: &Member, app: &AppName) {
 }
 
 /// How an app stands here.
-fn standing(member: &Member, app: &AppName, announced: Option<Generation>) -> Standing {
+fn standing(member: &Member, app: &AppName, announced: Option<Generation>) -> AppStatus {
     let (fleet, view) = (&member.fleet, member.fleet.view());
     let app_here = member.agent.parts().catalog.app(app);
     let tried = app_here.as_ref().and_then(|app| app.trial()).map(|trial| trial.generation());
@@ -292,7 +292,7 @@ fn standing(member: &Member, app: &AppName, announced: Option<Generation>) -> St
         None if is_removed && !view.is_unreadable(&keys::app(app)) => Wish::Removed,
         None => Wish::Unknown,
     };
-    Standing { wish, served, announced, tried }
+    AppStatus { wish, served, announced, tried }
 }
 
 /// Carries out one step.

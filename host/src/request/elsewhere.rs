@@ -13,7 +13,7 @@ use steerage_core::id::AppName;
 use steerage_core::outcome::{Outcome, Refusal};
 use steerage_core::retry;
 
-use super::head::{self, Peer};
+use super::head::{self, Caller};
 use super::letter::{Letter, Posted, Reading};
 use super::{Front, Incoming, Reply};
 use crate::fleet::Fleet;
@@ -40,7 +40,7 @@ const FOR_WANT_OF_ROOM: [&str; 3] = ["host_full", "host_busy", "host_memory"];
 pub(super) async fn send(
     front: &Front,
     fleet: &Fleet,
-    peer: &Peer,
+    peer: &Caller,
     incoming: Incoming,
 ) -> Result<Reply, Incoming> {
     let (app, mut left) = match way_of(front, fleet, &incoming) {

@@ -18,7 +18,7 @@ const LONGEST_METHOD: usize = 32;
 
 /// The other end of a connection.
 #[derive(Clone, Debug)]
-pub struct Peer {
+pub struct Caller {
     /// The client's address.
     pub remote: SocketAddr,
     /// The client's IP address as a header value, and those of trusted proxies behind it.
@@ -63,7 +63,7 @@ thread_local! {
 ///
 /// # Errors
 /// The refusal.
-pub fn read<B>(request: &mut Request<B>, peer: &Peer) -> Result<String, Refusal> {
+pub fn read<B>(request: &mut Request<B>, peer: &Caller) -> Result<String, Refusal> {
     check(request)?;
     say_length_once(request.headers_mut());
     if request.uri().authority().is_none()
@@ -160,7 +160,7 @@ fn sent_authority<B>(request: &Request<B>) -> Result<Option<String>, Refusal> {
 }
 
 /// The host of a client that need not send one: where it connected to.
-fn default_authority(version: Version, peer: &Peer) -> Option<String> {
+fn default_authority(version: Version, peer: &Caller) -> Option<String> {
     let is_usual = peer.local.port() == if peer.https { 443 } else { 80 };
     (version <= Version::HTTP_10).then(|| match (peer.local, is_usual) {
         (SocketAddr::V6(local), true) => format!("[{}]", local.ip()),
@@ -218,8 +218,8 @@ mod tests {
     use super::*;
     use crate::fuzzing::Changes;
 
-    fn peer(local: &str) -> Peer {
-        Peer {
+    fn peer(local: &str) -> Caller {
+        Caller {
             remote: "9.8.7.6:5".parse().unwrap(),
             remote_header: HeaderValue::from_static("9.8.7.6"),
             local: local.parse().unwrap(),

@@ -7,12 +7,12 @@ use http::header::TRAILER;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use steerage_core::id::CallId;
 
-use super::head::Peer;
+use super::head::Caller;
 use crate::header::{is_of_connection, remove};
 
 const HOP: HeaderName = HeaderName::from_static("x-steerage-hop");
 /// Prepares headers for the next host.
-pub(super) fn tell(headers: &mut HeaderMap, peer: &Peer, id: CallId) {
+pub(super) fn tell(headers: &mut HeaderMap, peer: &Caller, id: CallId) {
     remove(headers, |name| is_of_connection(name) || *name == TRAILER);
     let scheme = if peer.https { "https" } else { "http" };
     let text = format!("{} {} {scheme} {:032x}", peer.remote, peer.local, id.as_u128());
@@ -22,7 +22,7 @@ pub(super) fn tell(headers: &mut HeaderMap, peer: &Peer, id: CallId) {
 }
 
 /// What the host before this one told; `None` where nobody passed the request on.
-pub(super) fn take(headers: &mut HeaderMap) -> Option<(Peer, CallId)> {
+pub(super) fn take(headers: &mut HeaderMap) -> Option<(Caller, CallId)> {
     let hop = headers.remove(HOP)?;
     let mut fields = hop.to_str().ok()?.split(' ');
     let remote: SocketAddr = fields.next()?.parse().ok()?;
@@ -30,7 +30,7 @@ pub(super) fn take(headers: &mut HeaderMap) -> Option<(Peer, CallId)> {
     let https = fields.next()? == "https";
     let id = u128::from_str_radix(fields.next()?, 16).ok()?;
     let remote_header = HeaderValue::from_str(&remote.ip().to_string()).ok()?;
-    let peer = Peer { remote, remote_header, local, https, is_fleet: true };
+    let peer = Caller { remote, remote_header, local, https, is_fleet: true };
     Some((peer, CallId::from_u128(id)))
 }
 
@@ -40,7 +40,7 @@ mod tests {
 
     #[test]
     fn what_is_told_is_understood() {
-        let peer = Peer {
+        let peer = Caller {
             remote: "9.8.7.6:5".parse().unwrap(),
             remote_header: HeaderValue::from_static("9.8.7.6"),
             local: "[::1]:80".parse().unwrap(),

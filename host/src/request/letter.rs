@@ -15,10 +15,10 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming as IncomingBody;
 use steerage_core::outcome::{Outcome, Refusal};
 
-use super::head::{self, Peer};
+use super::head::{self, Caller};
 use super::inbound::Inbound;
 use super::{Incoming, hop};
-use crate::forward::{self, BodyError, Broken, InFlight};
+use crate::forward::{self, BodyError, InFlight, SendError};
 
 /// Longest body, of a request or of an answer, that is held to be sent again or to be whole.
 const HELD: u64 = 64 << 10;
@@ -52,7 +52,7 @@ struct Coming {
 /// Why a small body could not be read.
 pub(super) enum Unread {
     /// The client broke it off.
-    Broken,
+    SendError,
     /// It did not come within [`READ_WITHIN`].
     InTime,
 }
@@ -60,7 +60,7 @@ pub(super) enum Unread {
 impl From<Unread> for Outcome {
     fn from(unread: Unread) -> Self {
         match unread {
-            Unread::Broken => Self::ClientGone,
+            Unread::SendError => Self::ClientGone,
             Unread::InTime => {
                 let detail = format!("the request body did not come within {READ_WITHIN:?}");
                 Self::Refused(Refusal::BadRequest { detail })
@@ -74,9 +74,9 @@ pub(super) enum Posted {
     /// An answer; its body may still be coming.
     Answered(Response<Reading>),
     /// Nothing, and the request can be sent once more.
-    Again(Broken),
+    Again(SendError),
     /// Nothing, and it cannot: who knows what it has done.
-    Lost(Broken),
+    Lost(SendError),
 }
 
 /// An answer's body.
@@ -88,7 +88,7 @@ pub(super) enum Reading {
 
 impl Letter {
     /// Takes a request as it came. A small body is read now, so that it can be sent twice.
-    pub(super) async fn write(incoming: Incoming, peer: &Peer) -> Result<Self, Unread> {
+    pub(super) async fn write(incoming: Incoming, peer: &Caller) -> Result<Self, Unread> {
         let Incoming { id, is_late, started_at, host, request } = incoming;
         let (parts, body) = request.into_parts();
         let is_idempotent = parts.method.is_idempotent();
@@ -130,12 +130,12 @@ impl Letter {
             Err(error) => {
                 let (host, address) = (to.name.clone(), to.address);
                 let why = format!("its answer broke off: {error}");
-                self.broken(Broken { host, address, why, unsent: None })
+                self.broken(SendError { host, address, why, unsent: None })
             }
         }
     }
 
-    fn broken(&self, broken: Broken) -> Posted {
+    fn broken(&self, broken: SendError) -> Posted {
         let is_unread = match &self.body {
             Content::Held(_) => true,
             Content::Coming(coming) => !coming.was_read.load(Ordering::Acquire),
@@ -204,7 +204,7 @@ impl Letter {
 async fn read_within<B: http_body::Body>(limit: Duration, body: B) -> Result<Bytes, Unread> {
     match tokio::time::timeout(limit, body.collect()).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(_)) => Err(Unread::Broken),
+        Ok(Err(_)) => Err(Unread::SendError),
         Err(_) => Err(Unread::InTime),
     }
 }

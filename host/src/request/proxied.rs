@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue};
 use steerage_core::id::CallId;
 use steerage_core::network::{Network, way};
 
-use super::head::{Peer, REQUEST_ID};
+use super::head::{Caller, REQUEST_ID};
 
 const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -21,7 +21,7 @@ const LONGEST_ID: usize = 128;
 /// What a trusted proxy said of a request.
 pub(super) struct Proxied {
     /// The client, in the place of the proxy.
-    pub(super) client: Peer,
+    pub(super) client: Caller,
     /// The call's id where the proxy's is one that we can carry.
     pub(super) call_id: Option<CallId>,
     /// The proxy's own id of the request, to be told to the guest and back to the proxy.
@@ -31,7 +31,7 @@ pub(super) struct Proxied {
 
 impl Proxied {
     /// Reads what `proxy` says in the headers.
-    pub(super) fn read(headers: &HeaderMap, proxy: &Peer, trusted: &[Network]) -> Self {
+    pub(super) fn read(headers: &HeaderMap, proxy: &Caller, trusted: &[Network]) -> Self {
         let forwarded = list(headers, &FORWARDED);
         let told: Vec<&str> = match list(headers, &FORWARDED_FOR).as_slice() {
             [] => forwarded.iter().map(|element| parameter(element, "for").unwrap_or("")).collect(),
@@ -58,7 +58,12 @@ impl Proxied {
     }
 }
 
-fn client(headers: &HeaderMap, proxy: &Peer, way: &[std::net::IpAddr], forwarded: &[&str]) -> Peer {
+fn client(
+    headers: &HeaderMap,
+    proxy: &Caller,
+    way: &[std::net::IpAddr],
+    forwarded: &[&str],
+) -> Caller {
     let mut client = proxy.clone();
     let shown: Vec<String> = way.iter().map(ToString::to_string).collect();
     if let (Some(address), Ok(text)) = (way.first(), HeaderValue::try_from(shown.join(", "))) {
@@ -105,7 +110,7 @@ fn parameter<'e>(element: &'e str, name: &str) -> Option<&'e str> {
 }
 
 /// `Forwarded` with the proxy itself as its last element, where the proxy speaks so.
-fn continued(forwarded: &[&str], proxy: &Peer) -> Option<HeaderValue> {
+fn continued(forwarded: &[&str], proxy: &Caller) -> Option<HeaderValue> {
     if forwarded.is_empty() {
         return None;
     }
@@ -135,7 +140,7 @@ mod tests {
         for (name, value) in said {
             headers.append(HeaderName::try_from(*name).unwrap(), value.parse().unwrap());
         }
-        let proxy = Peer {
+        let proxy = Caller {
             remote: "10.0.0.1:4000".parse().unwrap(),
             remote_header: HeaderValue::from_static("10.0.0.1"),
             local: "10.0.0.9:8080".parse().unwrap(),
@@ -146,7 +151,7 @@ mod tests {
     }
 
     fn client(said: &[(&str, &str)]) -> String {
-        let Peer { remote, remote_header, local, https, .. } = read(said).client;
+        let Caller { remote, remote_header, local, https, .. } = read(said).client;
         format!("{} ({remote_header:?}) {} {https}", remote.ip(), local.port())
     }
 

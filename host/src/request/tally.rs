@@ -14,7 +14,7 @@ use crate::call::{Call, Usage};
 use crate::catalog::{Count, LoadedDeployment, Target};
 use crate::respond;
 use crate::telemetry::calls::CallSummary;
-use crate::telemetry::events::{Event, Place, Same, Severity};
+use crate::telemetry::events::{Event, EventPlace, Same, Severity};
 
 /// A path of more bytes than this is cut where it is kept.
 const LONGEST_PATH: usize = 256;
@@ -186,14 +186,14 @@ impl Tally {
 
     /// Where a failure happened: in these frames of the guest, or where none are known on this path,
     /// for this reason. A call that was refused happened nowhere.
-    fn place(&self, outcome: &Outcome) -> Place {
+    fn place(&self, outcome: &Outcome) -> EventPlace {
         match outcome {
-            Outcome::Refused(_) => Place::ANY,
+            Outcome::Refused(_) => EventPlace::ANY,
             Outcome::NoAnswer { detail } | Outcome::HostFailed { detail } => {
-                Place::of((&self.path, without_amounts(detail)))
+                EventPlace::of((&self.path, without_amounts(detail)))
             }
-            _ if outcome.backtrace().is_empty() => Place::of(&self.path),
-            _ => Place::of(outcome.backtrace()),
+            _ if outcome.backtrace().is_empty() => EventPlace::of(&self.path),
+            _ => EventPlace::of(outcome.backtrace()),
         }
     }
 }

@@ -6,11 +6,11 @@ use http::{HeaderMap, HeaderValue};
 use steerage_core::id::CallId;
 use steerage_core::route::Match;
 
-use super::head::{Peer, mark};
+use super::head::{Caller, mark};
 use super::trace;
 use crate::catalog::RouteTarget;
 use crate::header::{is_of_connection, is_ours, remove};
-use crate::sandbox::cgi::environment::Place;
+use crate::sandbox::cgi::environment::Origin;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -63,7 +63,7 @@ pub(super) fn is_not_the_clients(name: &HeaderName) -> bool {
 }
 
 /// Takes out what is not the client's to say, and says it. The request's host is settled.
-pub(super) fn tell(headers: &mut HeaderMap, id: CallId, peer: &Peer) {
+pub(super) fn tell(headers: &mut HeaderMap, id: CallId, peer: &Caller) {
     remove_named_by_connection(headers);
     remove(headers, is_not_the_clients);
     // What follows and what the route tells, in one allocation.
@@ -110,8 +110,8 @@ pub(super) fn tell_route(found: &Match<'_, '_, RouteTarget>, headers: &mut Heade
 }
 
 /// What a CGI program is told of where it stands.
-pub(super) fn place(found: &Match<'_, '_, RouteTarget>, path: &str, peer: &Peer) -> Place {
-    let mut place = Place {
+pub(super) fn place(found: &Match<'_, '_, RouteTarget>, path: &str, peer: &Caller) -> Origin {
+    let mut place = Origin {
         remote: peer.remote.ip(),
         port: peer.local.port(),
         https: peer.https,
@@ -136,7 +136,7 @@ mod tests {
         for (name, value) in said {
             headers.append(HeaderName::try_from(*name).unwrap(), value.parse().unwrap());
         }
-        let peer = Peer {
+        let peer = Caller {
             remote: "9.8.7.6:5".parse().unwrap(),
             remote_header: HeaderValue::from_static("9.8.7.6"),
             local: "127.0.0.1:80".parse().unwrap(),

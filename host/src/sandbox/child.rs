@@ -15,7 +15,7 @@ use super::compiler::Report;
 use super::engine::{self, Flavor};
 use super::examine::examine;
 use super::restore::qualify;
-use super::verdict::{Kind, Rejection, Shape};
+use super::verdict::{GuestKind, Rejection, Shape};
 
 /// What the child is told on its command line.
 #[derive(Clone, Debug)]
@@ -85,7 +85,7 @@ fn make(bytes: &[u8], task: &Task) -> anyhow::Result<Result<(Shape, Vec<u8>), Re
         return Ok(code.map(|code| (shape, code)).map_err(|error| invalid(&error)));
     }
     let engine = engine::compiling(shape.flavor, task.largest_memory, task.is_soon)?;
-    let code = if shape.kind == Kind::CgiModule {
+    let code = if shape.kind == GuestKind::CgiModule {
         Module::from_binary(&engine, bytes).and_then(|module| module.serialize())
     } else {
         Component::from_binary(&engine, bytes).and_then(|component| component.serialize())

@@ -15,7 +15,7 @@ use super::engine::{
 use super::needs::Needs;
 use super::restore::qualify;
 use super::sections::Sections;
-use super::verdict::{self, Kind, Rejection, Shape};
+use super::verdict::{self, GuestKind, Rejection, Shape};
 
 /// Proposals that binaries are met with and that no engine here has, and what can be done.
 const PROPOSALS: [(WasmFeatures, &str); 12] = [
@@ -97,7 +97,7 @@ fn invalid(error: &dyn fmt::Display) -> Rejection {
 }
 
 /// The function that a program starts with takes nothing and gives nothing.
-fn check_start(types: &Types, kind: Kind) -> Result<Kind, Rejection> {
+fn check_start(types: &Types, kind: GuestKind) -> Result<GuestKind, Rejection> {
     let types = types.as_ref();
     let mut exports = types.core_exports().into_iter().flatten();
     let start = exports.find_map(|(name, ty)| match ty {

@@ -17,7 +17,7 @@ use wasmtime_wasi::{I32Exit, WasiCtx, WasiCtxBuilder};
 use wasmtime_wasi_http::Error;
 
 use super::cgi;
-use super::cgi::environment::{Place, variables};
+use super::cgi::environment::{Origin, variables};
 use super::cgi::output::Output;
 use super::checked::MOST_PER_HOST_CALL;
 use super::context::{Context, MOST_RANDOM};
@@ -52,7 +52,7 @@ pub struct GuestRequest<B> {
     /// Whether the client came over TLS.
     pub https: bool,
     /// What a CGI program is told besides; ignored by other kinds.
-    pub place: Place,
+    pub place: Origin,
     /// When the guest is stopped.
     pub deadline: Instant,
     /// Where the response goes.
@@ -158,7 +158,7 @@ impl Prepared {
         &self,
         call: &Arc<Call>,
         request: http::Request<B>,
-        place: &Place,
+        place: &Origin,
         head: ResponseSender,
     ) -> (WasiCtxBuilder, Stdio, Output)
     where

@@ -19,7 +19,7 @@ use super::idle::Pool;
 use super::linker;
 use super::module::LoadError;
 use super::needs::Needs;
-use super::verdict::{Kind, Rejection};
+use super::verdict::{GuestKind, Rejection};
 
 /// How many times fewer slots the engine for async features has.
 const CONCURRENT_PART: u32 = 4;
@@ -122,7 +122,7 @@ impl Links {
         let unlinkable = |error: wasmtime::Error| {
             LoadError::Rejected(Rejection::MissingImports { imports: vec![format!("{error:#}")] })
         };
-        if compiled.shape.kind == Kind::CgiModule {
+        if compiled.shape.kind == GuestKind::CgiModule {
             let module = map_module(&lane.engine, &compiled.code)?;
             let pre = self.modules.instantiate_pre(&module).map_err(unlinkable)?;
             return Ok((Pre::CgiModule(pre), slots_of(&compiled.shape.needs)));
@@ -131,9 +131,11 @@ impl Links {
         let needs = slots_of(&compiled.shape.needs);
         let pre = lane.components.instantiate_pre(&component).map_err(unlinkable)?;
         let pre = match compiled.shape.kind {
-            Kind::Http02 => ProxyPre::new(pre).map(Pre::Http02),
-            Kind::Http03 => ServicePre::new(pre).map(Pre::Http03),
-            Kind::CgiComponent | Kind::CgiModule => CommandPre::new(pre).map(Pre::CgiComponent),
+            GuestKind::Http02 => ProxyPre::new(pre).map(Pre::Http02),
+            GuestKind::Http03 => ServicePre::new(pre).map(Pre::Http03),
+            GuestKind::CgiComponent | GuestKind::CgiModule => {
+                CommandPre::new(pre).map(Pre::CgiComponent)
+            }
         };
         let pre = pre.map_err(|error| {
             LoadError::Rejected(Rejection::WrongWorld { exports: vec![format!("{error:#}")] })

@@ -23,12 +23,12 @@ use super::engine::{self, EngineError, Flavor, PoolSettings, Slots};
 use super::guest::ServiceParts;
 use super::idle::{IdleInstances, InstanceSlots};
 use super::linked::{Linked, Links};
-use super::outbound::{Charge, Denials, Egress, Outbound, OwnDoors};
+use super::outbound::{ConnectionCharge, Denials, Egress, Outbound, OwnDoors};
 use super::restore::deployment::{Means, Restoring, Source};
 use super::restore::unfit::Unfit;
 use super::restore::{maker, qualify};
 use super::reuse::Reuse;
-use super::verdict::{Kind, Rejection, Shape};
+use super::verdict::{GuestKind, Rejection, Shape};
 use crate::budget::Account;
 use crate::telemetry::logs::AppLog;
 use crate::telemetry::metrics::AppMeter;
@@ -84,7 +84,7 @@ pub struct Spec {
     /// Where refused outbound requests are told.
     pub denials: Denials,
     /// Whom the work on its outbound connections is charged to.
-    pub charge: Charge,
+    pub charge: ConnectionCharge,
 }
 
 /// Why compiled code cannot serve a deployment.
@@ -163,7 +163,7 @@ pub struct Prepared {
     pub(super) restoring: Option<Arc<Restoring>>,
     /// What stands in the way of it.
     unfit: Option<Unfit>,
-    kind: Kind,
+    kind: GuestKind,
 }
 
 impl Sandbox {
@@ -289,7 +289,7 @@ impl Sandbox {
 impl Prepared {
     /// Which kind of guest this is.
     #[must_use]
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> GuestKind {
         self.kind
     }
 

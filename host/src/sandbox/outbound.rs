@@ -22,7 +22,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::rt::{Read, Write};
 use hyper_util::rt::TokioIo;
-use steerage_core::outbound::{Denial, OutboundPolicy, Verdict};
+use steerage_core::outbound::{Denial, OutboundDecision, OutboundPolicy};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 use wasmtime_wasi_http::{Error, ForbiddenHeaderFilter, RequestOptions, WasiBody, WasiHttpHooks};
@@ -62,7 +62,7 @@ pub struct Outbound {
 
 /// Whom the work on connections is charged to.
 #[derive(Clone)]
-pub struct Charge(Arc<dyn Fn(Duration) + Send + Sync>);
+pub struct ConnectionCharge(Arc<dyn Fn(Duration) + Send + Sync>);
 
 #[derive(Debug)]
 struct Inner {
@@ -73,7 +73,7 @@ struct Inner {
     names: Names,
     connections: Arc<Connections>,
     denials: Denials,
-    charge: Charge,
+    charge: ConnectionCharge,
 }
 
 /// What a guest says about its patience.
@@ -87,7 +87,7 @@ struct Patience {
 /// Files that a connection takes, of the app's and of the host's.
 type Files = (OwnedSemaphorePermit, OwnedSemaphorePermit);
 
-impl Charge {
+impl ConnectionCharge {
     /// Calls `charge` with CPU time that was used.
     #[must_use]
     pub fn to(charge: impl Fn(Duration) + Send + Sync + 'static) -> Self {
@@ -112,9 +112,9 @@ impl Charge {
     }
 }
 
-impl fmt::Debug for Charge {
+impl fmt::Debug for ConnectionCharge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Charge").finish_non_exhaustive()
+        f.debug_tuple("ConnectionCharge").finish_non_exhaustive()
     }
 }
 
@@ -125,7 +125,7 @@ impl Outbound {
         policy: OutboundPolicy,
         egress: Arc<Egress>,
         denials: Denials,
-        charge: Charge,
+        charge: ConnectionCharge,
     ) -> Self {
         let (files, names) = egress.for_app();
         let connections = Arc::default();
@@ -171,7 +171,7 @@ impl Inner {
         }
         let asked =
             self.policy.permits(destination.scheme(), destination.host(), destination.port());
-        let Verdict::Allowed { is_named } = asked else {
+        let OutboundDecision::Allowed { is_named } = asked else {
             self.denials.note(&destination, Denial::NotListed);
             return Err(Error::HttpRequestDenied);
         };

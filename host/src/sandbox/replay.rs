@@ -22,7 +22,7 @@ pub(super) struct Replay<B> {
 
 struct Rest {
     https: bool,
-    place: super::cgi::environment::Place,
+    place: super::cgi::environment::Origin,
     deadline: tokio::time::Instant,
 }
 

@@ -15,7 +15,7 @@ use super::sections::Sections;
 /// The kinds of guest this host serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Kind {
+pub enum GuestKind {
     /// A component exporting `wasi:http/incoming-handler` 0.2.
     #[serde(rename = "http-0.2")]
     Http02,
@@ -32,7 +32,7 @@ pub enum Kind {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Shape {
     /// Which kind of guest it is.
-    pub kind: Kind,
+    pub kind: GuestKind,
     /// Which engine its code is for.
     pub flavor: Flavor,
     /// What one instance takes.
@@ -144,16 +144,16 @@ pub fn is_component(bytes: &[u8]) -> Result<bool, Rejection> {
 ///
 /// # Errors
 /// [`Rejection::WrongWorld`] or [`Rejection::MissingImports`].
-pub fn kind_of_component(sections: &Sections<'_>) -> Result<Kind, Rejection> {
+pub fn kind_of_component(sections: &Sections<'_>) -> Result<GuestKind, Rejection> {
     let missing = sections.imports.iter().filter(|import| !offered::has_import(import));
     refuse_missing(missing.map(|import| import.name.to_owned()).collect())?;
     let exports = |prefix: &str| sections.exports.iter().any(|name| name.starts_with(prefix));
     if exports("wasi:http/handler@0.3.") {
-        Ok(Kind::Http03)
+        Ok(GuestKind::Http03)
     } else if exports("wasi:http/incoming-handler@0.2.") {
-        Ok(Kind::Http02)
+        Ok(GuestKind::Http02)
     } else if exports("wasi:cli/run@0.2.") {
-        Ok(Kind::CgiComponent)
+        Ok(GuestKind::CgiComponent)
     } else {
         Err(wrong_world(sections))
     }
@@ -163,7 +163,7 @@ pub fn kind_of_component(sections: &Sections<'_>) -> Result<Kind, Rejection> {
 ///
 /// # Errors
 /// [`Rejection::NotYetComponent`], [`Rejection::WrongWorld`] or [`Rejection::MissingImports`].
-pub fn kind_of_module(sections: &Sections<'_>) -> Result<Kind, Rejection> {
+pub fn kind_of_module(sections: &Sections<'_>) -> Result<GuestKind, Rejection> {
     // Bindings for the component model name interfaces, and describe themselves in a section.
     let is_interface = |name: &str| name.contains(':') && name.contains('/');
     let is_half_made = sections.custom.iter().any(|name| name.starts_with("component-type"))
@@ -180,7 +180,7 @@ pub fn kind_of_module(sections: &Sections<'_>) -> Result<Kind, Rejection> {
         return Err(Rejection::NotYetComponent);
     }
     refuse_missing(missing)?;
-    if starts { Ok(Kind::CgiModule) } else { Err(wrong_world(sections)) }
+    if starts { Ok(GuestKind::CgiModule) } else { Err(wrong_world(sections)) }
 }
 
 fn refuse_missing(mut imports: Vec<String>) -> Result<(), Rejection> {
@@ -207,7 +207,7 @@ fn listed(names: &[String]) -> String {
     }
 }
 
-impl Kind {
+impl GuestKind {
     /// Whether the request is given to the guest the CGI way.
     #[must_use]
     pub fn is_cgi(self) -> bool {
@@ -222,7 +222,7 @@ impl Kind {
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for GuestKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Http02 => "http-0.2",

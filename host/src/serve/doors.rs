@@ -10,7 +10,7 @@ use crate::ingress::{self, PeerDoor};
 use crate::kernel;
 use crate::listener;
 use crate::listener::descriptors::Descriptors;
-use crate::listener::patience::Limits;
+use crate::listener::patience::ClientTimeouts;
 use crate::telemetry::events::{Event, Events, Severity};
 
 /// Most bytes of a request's head.
@@ -72,7 +72,7 @@ pub(super) fn operators(settings: &Settings) -> listener::Settings {
 fn door(settings: &Settings, n_connections: usize) -> listener::Settings {
     listener::Settings {
         n_connections,
-        limits: Limits { head: settings.head_timeout, idle: settings.idle_timeout },
+        limits: ClientTimeouts { head: settings.head_timeout, idle: settings.idle_timeout },
         head_size: HEAD_SIZE,
         n_untaken: (settings.memory.budget.get() / PART_UNTAKEN).max(LEAST_UNTAKEN),
         ends_idle: true,

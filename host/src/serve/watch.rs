@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::budget::Observed;
 use crate::code::Loader;
 use crate::kernel;
-use crate::telemetry::events::{Event, Place, Severity};
+use crate::telemetry::events::{Event, EventPlace, Severity};
 
 /// The thread, until it is ended.
 #[derive(Debug)]
@@ -59,7 +59,7 @@ fn look(loader: &Loader) -> Duration {
         let exhausted = parts.memory.exhausted();
         parts.events.push(Event {
             severity: Severity::Error,
-            place: Place::ANY,
+            place: EventPlace::ANY,
             advice: exhausted.advice(),
             ..Event::now(exhausted.cause(), exhausted.to_string())
         });

@@ -49,7 +49,7 @@ pub struct Event {
     /// The deployment it happened to.
     pub generation: Option<Generation>,
     /// Where it happened: equal for what has the same cause, whatever the amounts.
-    pub place: Place,
+    pub place: EventPlace,
     /// The call it happened in, of those that were told the latest.
     pub call: Option<CallId>,
     /// What happened, in one sentence.
@@ -64,7 +64,7 @@ pub struct Event {
 
 /// Where something happened, as a number that stands for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Place(u64);
+pub struct EventPlace(u64);
 
 /// What is the same in every repetition of a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -76,7 +76,7 @@ pub struct Same<'e> {
     /// What happens.
     pub kind: &'static str,
     /// Where.
-    pub place: Place,
+    pub place: EventPlace,
 }
 
 /// The last events.
@@ -96,7 +96,7 @@ impl Default for Events {
     }
 }
 
-impl Place {
+impl EventPlace {
     /// The place that all failures of a kind share.
     pub const ANY: Self = Self(0);
 
@@ -124,7 +124,7 @@ impl Event {
             severity: Severity::Info,
             app: None,
             generation: None,
-            place: Place::of(&message),
+            place: EventPlace::of(&message),
             call: None,
             message,
             evidence: Vec::new(),

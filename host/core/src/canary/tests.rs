@@ -14,9 +14,9 @@ fn side(calls: u64, failed: u64, durations: &[(u64, u64)]) -> Side {
 
 fn verdict(old: &Side, canary: &Side) -> String {
     match judge(old, canary, &Margin::STATED) {
-        Verdict::TooEarly => "too early".to_owned(),
-        Verdict::Fine => "fine".to_owned(),
-        Verdict::Worse(worse) => worse.to_string(),
+        CanaryVerdict::TooEarly => "too early".to_owned(),
+        CanaryVerdict::Fine => "fine".to_owned(),
+        CanaryVerdict::Worse(worse) => worse.to_string(),
     }
 }
 
@@ -138,14 +138,14 @@ proptest! {
     #[test]
     fn no_deployment_is_worse_than_itself(side in sides()) {
         let verdict = judge(&side, &side, &Margin::STATED);
-        prop_assert!(!matches!(verdict, Verdict::Worse(_)), "{verdict:?}");
+        prop_assert!(!matches!(verdict, CanaryVerdict::Worse(_)), "{verdict:?}");
     }
 
     #[test]
     fn more_failures_never_help(old in sides(), canary in sides(), more in 0u64..1000) {
         let failed = (canary.failed + more).min(canary.calls);
         let worse = Side { failed, ..canary.clone() };
-        let is_worse = |side| matches!(judge(&old, side, &Margin::STATED), Verdict::Worse(_));
+        let is_worse = |side| matches!(judge(&old, side, &Margin::STATED), CanaryVerdict::Worse(_));
         prop_assert!(!is_worse(&canary) || is_worse(&worse));
     }
 

@@ -1,7 +1,7 @@
 //! Judges what stands around a host: certificate and token, and who is where it wants to be.
 //! Does not look at files or sockets: what was found is an argument.
 
-use super::{Finding, Trouble, Verdict, bad, ok, warn};
+use super::{Condition, Finding, Trouble, bad, ok, warn};
 use crate::expiry::Expiry;
 
 /// What was found.
@@ -60,19 +60,19 @@ fn certificate(found: &Result<Validity, String>) -> Finding {
             let change =
                 "the clock of this machine, if that is wrong, or the certificate".to_owned();
             let trouble = Trouble { why, change, trade };
-            bad(Verdict::Fail, subject, format!("begins at {begins}"), trouble)
+            bad(Condition::Fail, subject, format!("begins at {begins}"), trouble)
         }
         Ok(Validity { ends, expiry: None, .. }) => ok(subject, format!("ends at {ends}")),
         Ok(Validity { ends, expiry: Some(expiry), .. }) => {
             let why = format!("it {expiry}; callers do not believe it then");
-            let verdict = if *expiry == Expiry::Over { Verdict::Fail } else { Verdict::Warn };
+            let verdict = if *expiry == Expiry::Over { Condition::Fail } else { Condition::Warn };
             let change = "renew it, and write it where tls_cert and tls_key say".to_owned();
             bad(verdict, subject, format!("ends at {ends}"), Trouble { why, change, trade })
         }
         Err(why) => {
             let change = "tls_cert and tls_key: a chain in PEM, and its own key".to_owned();
             let why = format!("{why}; a host does not start with it");
-            bad(Verdict::Fail, subject, "cannot be used", Trouble { why, change, trade })
+            bad(Condition::Fail, subject, "cannot be used", Trouble { why, change, trade })
         }
     }
 }
@@ -89,7 +89,7 @@ fn token(found: &Result<bool, String>) -> Finding {
         }
         Err(why) => {
             let why = format!("{why}; a host does not start with it");
-            bad(Verdict::Fail, subject, "cannot be used", Trouble { why, change, trade })
+            bad(Condition::Fail, subject, "cannot be used", Trouble { why, change, trade })
         }
     }
 }
@@ -118,13 +118,13 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(outside: &Outside, expected: &[(Verdict, &str)]) {
+    fn check(outside: &Outside, expected: &[(Condition, &str)]) {
         let findings = examine(outside);
         let found: Vec<_> =
             findings.iter().map(|finding| (finding.verdict, finding.found.as_str())).collect();
         assert_eq!(found, expected);
         for finding in &findings {
-            assert_eq!(finding.trouble.is_some(), finding.verdict != Verdict::Ok);
+            assert_eq!(finding.trouble.is_some(), finding.verdict != Condition::Ok);
         }
     }
 
@@ -137,13 +137,13 @@ mod tests {
     fn certificates_fail_once_they_are_over_or_unusable() {
         let of = |certificate| Outside { certificate: Some(certificate), ..Outside::default() };
         let ends = |expiry| of(Ok(Validity { begins: None, ends: "2027".to_owned(), expiry }));
-        check(&ends(None), &[(Verdict::Ok, "ends at 2027")]);
-        check(&ends(Some(Expiry::Day)), &[(Verdict::Warn, "ends at 2027")]);
-        check(&ends(Some(Expiry::Over)), &[(Verdict::Fail, "ends at 2027")]);
+        check(&ends(None), &[(Condition::Ok, "ends at 2027")]);
+        check(&ends(Some(Expiry::Day)), &[(Condition::Warn, "ends at 2027")]);
+        check(&ends(Some(Expiry::Over)), &[(Condition::Fail, "ends at 2027")]);
         let begins = Some("2026".to_owned());
         let not_yet = of(Ok(Validity { begins, ..Validity::default() }));
-        check(&not_yet, &[(Verdict::Fail, "begins at 2026")]);
-        check(&of(Err("no key".to_owned())), &[(Verdict::Fail, "cannot be used")]);
+        check(&not_yet, &[(Condition::Fail, "begins at 2026")]);
+        check(&of(Err("no key".to_owned())), &[(Condition::Fail, "cannot be used")]);
     }
 
     #[test]
@@ -162,9 +162,9 @@ mod tests {
         check(
             &outside,
             &[
-                (Verdict::Warn, "fewer than 16 characters"),
-                (Verdict::Warn, "127.0.0.1:8080 is taken by nginx (process 7)"),
-                (Verdict::Warn, "data is in use"),
+                (Condition::Warn, "fewer than 16 characters"),
+                (Condition::Warn, "127.0.0.1:8080 is taken by nginx (process 7)"),
+                (Condition::Warn, "data is in use"),
             ],
         );
     }

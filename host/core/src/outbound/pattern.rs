@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use crate::quote::Quoted;
-use crate::route::HostName;
+use crate::route::DomainName;
 
 /// One entry: a scheme, a host and ports that may be called.
 ///
@@ -32,8 +32,8 @@ enum Scheme {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Host {
-    Name(HostName),
-    Below(HostName),
+    Name(DomainName),
+    Below(DomainName),
     /// In canonical form: never an IPv6 address that means an IPv4 one.
     Address(IpAddr),
     Any,
@@ -218,7 +218,7 @@ fn read_host(host: &str) -> Result<Host, String> {
         return Ok(Host::Address(IpAddr::V4(address)));
     }
     let (name, below) = host.strip_prefix("*.").map_or((host, false), |name| (name, true));
-    let name = HostName::parse(name).map_err(|error| error.to_string())?;
+    let name = DomainName::parse(name).map_err(|error| error.to_string())?;
     if reads_as_address(name.as_str()) {
         return Err("write an address as four numbers with dots".to_owned());
     }

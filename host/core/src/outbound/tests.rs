@@ -28,9 +28,9 @@ fn check_verdicts(entries: &[&str], targets: &[&str], expect: &Expect) {
             panic!("{target}")
         };
         let verdict = match policy.permits(scheme, host, port.parse().unwrap()) {
-            Verdict::Denied => "denied",
-            Verdict::Allowed { is_named: true } => "allowed, also privately",
-            Verdict::Allowed { is_named: false } => "allowed, publicly",
+            OutboundDecision::Denied => "denied",
+            OutboundDecision::Allowed { is_named: true } => "allowed, also privately",
+            OutboundDecision::Allowed { is_named: false } => "allowed, publicly",
         };
         format!("{target}: {verdict}")
     };
@@ -331,9 +331,9 @@ proptest! {
         let level = |entries: &[String]| {
             let entries: Vec<_> = entries.iter().map(String::as_str).collect();
             match policy(&entries).permits("http", &host, port) {
-                Verdict::Denied => 0,
-                Verdict::Allowed { is_named: false } => 1,
-                Verdict::Allowed { is_named: true } => 2,
+                OutboundDecision::Denied => 0,
+                OutboundDecision::Allowed { is_named: false } => 1,
+                OutboundDecision::Allowed { is_named: true } => 2,
             }
         };
         let reversed: Vec<_> = entries.iter().rev().cloned().collect();

@@ -1,19 +1,23 @@
 //! Fills machines with loads, one machine after the other.
 //! Knows of one group and one preferred kind; which kind is best is for the caller to compare.
 
-use super::{Group, Kind, Load, Machine, Room};
+use super::{Group, MachineKind, MachineRoom, PackItem, PackedMachine};
 
 /// A load while machines are filled.
 #[derive(Clone, Copy, Debug)]
 struct Rest {
     load: usize,
-    need: Room,
+    need: MachineRoom,
     left: u32,
 }
 
 /// Places every replica of the loads, of which each fits some kind, on machines of the kind
 /// `base` where it fits that, then exchanges each machine for the cheapest that holds as much.
-pub(super) fn fill(loads: &[(usize, &Load)], kinds: &[Kind], base: &Kind) -> Vec<Machine> {
+pub(super) fn fill(
+    loads: &[(usize, &PackItem)],
+    kinds: &[MachineKind],
+    base: &MachineKind,
+) -> Vec<PackedMachine> {
     let mut rests: Vec<Rest> = loads.iter().map(|&(index, load)| Rest::new(index, load)).collect();
     // Large ones first, since what is left when machines are nearly full is for small ones.
     rests.sort_by_key(|rest| {
@@ -42,17 +46,17 @@ pub(super) fn fill(loads: &[(usize, &Load)], kinds: &[Kind], base: &Kind) -> Vec
         let used = kind.room.minus(free);
         let kind = cheapest(kinds, used).unwrap_or(kind);
         let index = kinds.iter().position(|other| other == kind).unwrap_or_default();
-        machines.push(Machine { kind: index, group: Group::default(), holds, used });
+        machines.push(PackedMachine { kind: index, group: Group::default(), holds, used });
     }
     machines
 }
 
 impl Rest {
-    fn new(index: usize, load: &Load) -> Self {
+    fn new(index: usize, load: &PackItem) -> Self {
         Self { load: index, need: load.need, left: load.replicas }
     }
 
-    fn put(&mut self, holds: &mut Vec<(usize, u32)>, free: &mut Room) {
+    fn put(&mut self, holds: &mut Vec<(usize, u32)>, free: &mut MachineRoom) {
         holds.push((self.load, 1));
         self.left = self.left.saturating_sub(1);
         *free = free.minus(self.need);
@@ -64,8 +68,8 @@ impl Rest {
 fn best<'r>(
     rests: &'r mut [Rest],
     holds: &[(usize, u32)],
-    free: Room,
-    whole: Room,
+    free: MachineRoom,
+    whole: MachineRoom,
 ) -> Option<&'r mut Rest> {
     let [free_cpu, free_memory] = free.shares(whole);
     let mut best: Option<(u128, &mut Rest)> = None;
@@ -85,7 +89,7 @@ fn best<'r>(
 }
 
 /// The cheapest kind that holds this much, the first of equally cheap ones.
-fn cheapest(kinds: &[Kind], need: Room) -> Option<&Kind> {
+fn cheapest(kinds: &[MachineKind], need: MachineRoom) -> Option<&MachineKind> {
     let fitting = kinds.iter().filter(|kind| kind.room.holds(need));
     fitting.min_by_key(|kind| kind.hourly.unwrap_or_default())
 }

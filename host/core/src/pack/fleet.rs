@@ -4,13 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::Room;
+use super::MachineRoom;
 use crate::sheet::{Amounts, Label, Row};
 use crate::units::{Bytes, Cpu};
 
 /// One app, or the part of it that runs apart from the rest of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Load {
+pub struct PackItem {
     /// The app, and its environment where there are apps of one name in several.
     pub name: Arc<str>,
     /// What it shares machines with: loads of the same group.
@@ -18,12 +18,12 @@ pub struct Load {
     /// How many replicas, at least 1.
     pub replicas: u32,
     /// What each asks for; what it uses, where the sheet does not say.
-    pub asked: Room,
+    pub asked: MachineRoom,
     /// What each uses as measured; what it asks for, where the sheet does not say.
-    pub used: Room,
+    pub used: MachineRoom,
     /// What a machine must have free for each: what was measured and the headroom above it, or
     /// what is asked for where nothing was measured.
-    pub need: Room,
+    pub need: MachineRoom,
     /// Whether any of what it needs is known from measuring.
     pub is_measured: bool,
 }
@@ -61,7 +61,7 @@ pub(super) fn of(row: &Row, wishes: Wishes) -> Of {
 
 /// The loads of these rows, in the order of their groups and names.
 #[must_use]
-pub fn loads(rows: &[Row], wishes: Wishes) -> Vec<Load> {
+pub fn loads(rows: &[Row], wishes: Wishes) -> Vec<PackItem> {
     let mut environments: BTreeMap<&Label, BTreeSet<Option<&Label>>> = BTreeMap::new();
     let mut apps: BTreeMap<Of, (u32, Amounts, Amounts)> = BTreeMap::new();
     for row in rows {
@@ -81,7 +81,7 @@ pub fn loads(rows: &[Row], wishes: Wishes) -> Vec<Load> {
         let need = need(asked, used, wishes.headroom_percent);
         let name = Arc::from(name);
         let (asked, used) = (first(asked, used), first(used, asked));
-        Load { name, group, replicas, asked, used, need, is_measured }
+        PackItem { name, group, replicas, asked, used, need, is_measured }
     };
     apps.into_iter().map(|(of, amounts)| load(of, amounts)).collect()
 }
@@ -91,14 +91,14 @@ fn larger(one: Amounts, other: Amounts) -> Amounts {
     Amounts { cpu: one.cpu.max(other.cpu), memory: one.memory.max(other.memory) }
 }
 
-fn first(one: Amounts, other: Amounts) -> Room {
-    Room {
+fn first(one: Amounts, other: Amounts) -> MachineRoom {
+    MachineRoom {
         cpu: one.cpu.or(other.cpu).unwrap_or_default(),
         memory: one.memory.or(other.memory).unwrap_or_default(),
     }
 }
 
-fn need(asked: Amounts, used: Amounts, headroom_percent: u32) -> Room {
+fn need(asked: Amounts, used: Amounts, headroom_percent: u32) -> MachineRoom {
     let above = |amount: u64| {
         let headroom = u128::from(amount) * u128::from(headroom_percent);
         amount.saturating_add(u64::try_from(headroom.div_ceil(100)).unwrap_or(u64::MAX))

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::Room;
+use super::MachineRoom;
 use crate::quote::Quoted;
 use crate::sheet::Label;
 use crate::units::{Bytes, Cpu};
@@ -18,11 +18,11 @@ pub struct Price(u64);
 
 /// A kind of machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Kind {
+pub struct MachineKind {
     /// Its name.
     pub name: Label,
     /// What a machine of it has for apps.
-    pub room: Room,
+    pub room: MachineRoom,
     /// What a machine of it costs an hour; `None` where the operator did not say.
     pub hourly: Option<Price>,
 }
@@ -93,7 +93,7 @@ impl fmt::Display for Price {
     }
 }
 
-impl FromStr for Kind {
+impl FromStr for MachineKind {
     type Err = BadKind;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -114,7 +114,7 @@ impl FromStr for Kind {
                 return Err(bad("a part of it is neither cpu nor memory nor a price"));
             }
         }
-        let room = Room {
+        let room = MachineRoom {
             cpu: cpu.filter(|cpu| *cpu > Cpu::ZERO).ok_or_else(|| bad("it has no cpu"))?,
             memory: memory
                 .filter(|size| *size > Bytes::ZERO)
@@ -136,13 +136,13 @@ mod tests {
             "m6i.large = 2, 8GiB, 70.08/month",
             "m6i.large=2000m,8GiB,0.096 EUR/h",
         ] {
-            let kind: Kind = text.parse().unwrap();
+            let kind: MachineKind = text.parse().unwrap();
             assert_eq!(kind.name.as_str(), "m6i.large");
-            assert_eq!(kind.room, Room { cpu: Cpu::cores(2), memory: Bytes::mebi(8192) });
+            assert_eq!(kind.room, MachineRoom { cpu: Cpu::cores(2), memory: Bytes::mebi(8192) });
             assert_eq!(kind.hourly, Some(Price(96_000)), "{text}");
             assert_eq!(kind.hourly.unwrap().monthly().to_string(), "70.08");
         }
-        assert_eq!("own=64,256GiB".parse::<Kind>().unwrap().hourly, None);
+        assert_eq!("own=64,256GiB".parse::<MachineKind>().unwrap().hourly, None);
         for (bad, wrong) in [
             ("large", "no ="),
             ("=2,8GiB", "no name"),
@@ -154,7 +154,7 @@ mod tests {
             ("a=2,8GiB,x/h", "price"),
             ("a=2,8GiB,1/fortnight", "price"),
         ] {
-            let error = bad.parse::<Kind>().unwrap_err().to_string();
+            let error = bad.parse::<MachineKind>().unwrap_err().to_string();
             assert!(error.contains(wrong), "{error}");
         }
     }

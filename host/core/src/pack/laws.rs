@@ -7,12 +7,12 @@ use proptest::prelude::*;
 use super::*;
 use crate::sheet::Label;
 
-fn room(cpu: u64, mebi: u64) -> Room {
-    Room { cpu: Cpu::milli(cpu), memory: Bytes::mebi(mebi) }
+fn room(cpu: u64, mebi: u64) -> MachineRoom {
+    MachineRoom { cpu: Cpu::milli(cpu), memory: Bytes::mebi(mebi) }
 }
 
-fn load(index: usize, replicas: u32, need: Room, zone: &str) -> Load {
-    Load {
+fn load(index: usize, replicas: u32, need: MachineRoom, zone: &str) -> PackItem {
+    PackItem {
         name: Arc::from(format!("app-{index}")),
         group: Group { zone: Label::new(zone), environment: None },
         replicas,
@@ -23,12 +23,12 @@ fn load(index: usize, replicas: u32, need: Room, zone: &str) -> Load {
     }
 }
 
-fn kind(index: usize, room: Room, price: u64) -> Kind {
+fn kind(index: usize, room: MachineRoom, price: u64) -> MachineKind {
     let name = Label::new(&format!("kind-{index}")).unwrap();
-    Kind { name, room, hourly: Some(Price::new(price)) }
+    MachineKind { name, room, hourly: Some(Price::new(price)) }
 }
 
-fn some_loads() -> impl Strategy<Value = Vec<Load>> {
+fn some_loads() -> impl Strategy<Value = Vec<PackItem>> {
     let one = (1..6_u32, 0..3000_u64, 1..6000_u64, prop_oneof!["", "a", "b"]);
     proptest::collection::vec(one, 0..40).prop_map(|loads| {
         loads
@@ -41,7 +41,7 @@ fn some_loads() -> impl Strategy<Value = Vec<Load>> {
     })
 }
 
-fn some_kinds() -> impl Strategy<Value = Vec<Kind>> {
+fn some_kinds() -> impl Strategy<Value = Vec<MachineKind>> {
     let one = (500..4000_u64, 512..8192_u64, 0..200_000_u64);
     proptest::collection::vec(one, 1..4).prop_map(|kinds| {
         let kinds = kinds.into_iter().enumerate();
@@ -50,13 +50,13 @@ fn some_kinds() -> impl Strategy<Value = Vec<Kind>> {
 }
 
 /// What does not hold of a packing, if anything.
-fn check(loads: &[Load], kinds: &[Kind], packing: &Packing) -> Result<(), String> {
+fn check(loads: &[PackItem], kinds: &[MachineKind], packing: &Packing) -> Result<(), String> {
     let mut placed = vec![0; loads.len()];
     for machine in &packing.machines {
         let used = machine
             .holds
             .iter()
-            .fold(Room::default(), |used, (load, n)| used.plus(loads[*load].need.times(*n)));
+            .fold(MachineRoom::default(), |used, (load, n)| used.plus(loads[*load].need.times(*n)));
         if used != machine.used || !kinds[machine.kind].room.holds(used) {
             return Err(format!("a machine holds more than it has: {machine:?}"));
         }
@@ -98,7 +98,7 @@ proptest! {
 
 #[test]
 fn loads_that_fill_machines_exactly_fill_them() {
-    let loads: Vec<Load> = [(1, 1500, 1024), (1, 500, 7168), (1, 1000, 4096), (1, 1000, 4096)]
+    let loads: Vec<PackItem> = [(1, 1500, 1024), (1, 500, 7168), (1, 1000, 4096), (1, 1000, 4096)]
         .into_iter()
         .enumerate()
         .map(|(index, (replicas, cpu, mebi))| load(index, replicas, room(cpu, mebi), ""))

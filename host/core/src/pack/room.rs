@@ -5,14 +5,14 @@ use crate::units::{Bytes, Cpu};
 
 /// An amount of both resources.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Room {
+pub struct MachineRoom {
     /// Processor time.
     pub cpu: Cpu,
     /// Memory.
     pub memory: Bytes,
 }
 
-impl Room {
+impl MachineRoom {
     /// Whether this is enough for the other, of both resources.
     #[must_use]
     pub fn holds(self, other: Self) -> bool {

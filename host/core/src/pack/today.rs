@@ -3,19 +3,19 @@
 
 use std::collections::BTreeMap;
 
-use super::fleet::{Load, Of, Wishes, of};
-use super::{Kind, Price, Room};
+use super::fleet::{Of, PackItem, Wishes, of};
+use super::{MachineKind, MachineRoom, Price};
 use crate::sheet::{Label, Row, Sheet};
 
 /// One machine of today.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub struct CurrentMachine {
     /// Its name.
     pub name: Label,
     /// Its kind as the sheet says, or as was assumed.
     pub kind: Label,
     /// What it has for apps.
-    pub room: Room,
+    pub room: MachineRoom,
     /// What it costs an hour; `None` where that is not known.
     pub hourly: Option<Price>,
     /// Which loads are on it, by their index, and how many replicas of each.
@@ -26,7 +26,7 @@ pub struct Standing {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Today {
     /// The machines in the order of their names.
-    pub machines: Vec<Standing>,
+    pub machines: Vec<CurrentMachine>,
     /// How many replicas are on no machine that the sheet names.
     pub n_nowhere: u32,
     /// Machines that only rows which were left out name; they are not among the machines.
@@ -48,7 +48,7 @@ struct Said<'s> {
 /// Finds the machines of today. `kinds` describe them; one that is of no known kind is taken to be
 /// of the first.
 #[must_use]
-pub fn today(sheet: &Sheet, loads: &[Load], wishes: Wishes, kinds: &[Kind]) -> Today {
+pub fn today(sheet: &Sheet, loads: &[PackItem], wishes: Wishes, kinds: &[MachineKind]) -> Today {
     let index = by_key(&sheet.rows, wishes);
     debug_assert_eq!(index.len(), loads.len(), "loads and machines come of the same rows");
     let mut today = Today::default();
@@ -88,11 +88,16 @@ fn by_key(rows: &[Row], wishes: Wishes) -> BTreeMap<Of, usize> {
 }
 
 impl Today {
-    fn standing(&mut self, name: &Label, said: Said<'_>, kinds: &[Kind]) -> Option<Standing> {
+    fn standing(
+        &mut self,
+        name: &Label,
+        said: Said<'_>,
+        kinds: &[MachineKind],
+    ) -> Option<CurrentMachine> {
         let described = kinds.iter().find(|kind| Some(&kind.name) == said.kind);
         let kind = described.or_else(|| kinds.first())?;
         let stated = match said.room {
-            (Some(cpu), Some(memory)) => Some(Room { cpu, memory }),
+            (Some(cpu), Some(memory)) => Some(MachineRoom { cpu, memory }),
             _ => None,
         };
         match said.kind {
@@ -102,7 +107,7 @@ impl Today {
             }
             _ => {}
         }
-        Some(Standing {
+        Some(CurrentMachine {
             name: name.clone(),
             kind: said.kind.filter(|_| stated.is_some()).unwrap_or(&kind.name).clone(),
             room: stated.unwrap_or(kind.room),

@@ -13,7 +13,7 @@ use crate::quote::Quoted;
 ///
 /// An IPv6 address stands in brackets. Cloning is cheap: clones share the text.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct HostName(
+pub struct DomainName(
     /// Labels of `a-z`, `0-9`, `-` and `_` with single dots between, or `[` IPv6 address `]`.
     Arc<str>,
 );
@@ -22,9 +22,9 @@ pub struct HostName(
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum HostPattern {
     /// This name only.
-    Exact(HostName),
+    Exact(DomainName),
     /// Every name below this one, at any depth, but not the name itself.
-    Suffix(HostName),
+    Suffix(DomainName),
     /// Every host.
     Any,
 }
@@ -40,7 +40,7 @@ pub struct BadHost {
 /// The longest name DNS carries.
 const LONGEST: usize = 253;
 
-impl HostName {
+impl DomainName {
     /// Reads a host name, folding its case and dropping one trailing dot.
     ///
     /// # Errors
@@ -62,13 +62,13 @@ impl HostName {
 }
 
 /// Lets a table be asked with a request's text; the order of names is that of their texts.
-impl Borrow<str> for HostName {
+impl Borrow<str> for DomainName {
     fn borrow(&self) -> &str {
         &self.0
     }
 }
 
-impl fmt::Display for HostName {
+impl fmt::Display for DomainName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
@@ -79,15 +79,15 @@ impl HostPattern {
     ///
     /// # Errors
     ///
-    /// Fails where [`HostName::parse`] does, and for a `*` anywhere else.
+    /// Fails where [`DomainName::parse`] does, and for a `*` anywhere else.
     pub fn parse(text: &str) -> Result<Self, BadHost> {
         if text == "*" {
             return Ok(Self::Any);
         }
         let Some(suffix) = text.strip_prefix("*.") else {
-            return HostName::parse(text).map(Self::Exact);
+            return DomainName::parse(text).map(Self::Exact);
         };
-        let name = HostName::parse(suffix)
+        let name = DomainName::parse(suffix)
             .map_err(|error| BadHost { value: text.to_owned(), rule: error.rule })?;
         if is_address(name.as_str()) {
             let rule = "an address has no names below it".into();

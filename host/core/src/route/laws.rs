@@ -9,8 +9,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::id::AppName;
 
-fn name(text: &str) -> HostName {
-    HostName::parse(text).unwrap()
+fn name(text: &str) -> DomainName {
+    DomainName::parse(text).unwrap()
 }
 
 fn hosts() -> impl Strategy<Value = &'static str> {

@@ -21,7 +21,7 @@ mod sets;
 use imbl::OrdMap;
 
 use self::root::Root;
-use super::host::{HostName, HostPattern, request_host, suffixes};
+use super::host::{DomainName, HostPattern, request_host, suffixes};
 use super::path::is_reserved;
 use super::{Route, Segment};
 use crate::id::AppName;
@@ -51,8 +51,8 @@ const MOST_VISITS: usize = 128;
 /// ```
 #[derive(Clone, Debug)]
 pub struct RouteTable<T> {
-    exact: OrdMap<HostName, Root<T>>,
-    suffix: OrdMap<HostName, Root<T>>,
+    exact: OrdMap<DomainName, Root<T>>,
+    suffix: OrdMap<DomainName, Root<T>>,
     any: Root<T>,
     /// How many routes there are in all three.
     len: usize,
@@ -221,8 +221,8 @@ impl<T: Clone> RouteTable<T> {
 }
 
 fn remove_below<T: Clone>(
-    roots: &mut OrdMap<HostName, Root<T>>,
-    name: &HostName,
+    roots: &mut OrdMap<DomainName, Root<T>>,
+    name: &DomainName,
     route: &Route,
 ) -> Option<Routed<T>> {
     let root = roots.get_mut(name)?;

@@ -8,12 +8,12 @@ use super::number::{self, Mark, Number};
 pub(super) enum Cell<'a> {
     Blank,
     Amount { number: Number, unit: &'a str },
-    Odd(Why),
+    Odd(CellFault),
 }
 
-/// Why a cell or a row cannot be used.
+/// CellFault a cell or a row cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
-pub enum Why {
+pub enum CellFault {
     /// No name, where the app's is expected.
     #[error("the app has no name")]
     NoName,
@@ -70,19 +70,19 @@ impl<'a> Cell<'a> {
             return Self::Blank;
         }
         if is_sheet_error(text) {
-            return Self::Odd(Why::SheetError);
+            return Self::Odd(CellFault::SheetError);
         }
         if text.starts_with('=') {
-            return Self::Odd(Why::Formula);
+            return Self::Odd(CellFault::Formula);
         }
         let is_negative = text.strip_prefix(['-', '−', '(']).is_some_and(starts_with_number);
         if is_negative {
-            return Self::Odd(Why::Negative);
+            return Self::Odd(CellFault::Negative);
         }
         let text = text.trim_start_matches(['~', '≈']).trim_start_matches("ca.").trim_start();
         match number::split(text, mark) {
-            None => Self::Odd(Why::NotANumber),
-            Some((_, rest)) if is_range(rest) => Self::Odd(Why::Range),
+            None => Self::Odd(CellFault::NotANumber),
+            Some((_, rest)) if is_range(rest) => Self::Odd(CellFault::Range),
             Some((number, unit)) => Self::Amount { number, unit },
         }
     }
@@ -91,7 +91,7 @@ impl<'a> Cell<'a> {
 impl Cell<'_> {
     /// Whether it is `#REF!` or its like, which other texts after a `#` are not.
     pub(super) fn is_sheet_error(&self) -> bool {
-        matches!(self, Self::Odd(Why::SheetError))
+        matches!(self, Self::Odd(CellFault::SheetError))
     }
 }
 
@@ -140,15 +140,15 @@ mod tests {
     #[test]
     fn cells_that_cannot_be_used_say_why() {
         for (text, why) in [
-            ("#REF!", Why::SheetError),
-            ("#DIV/0!", Why::SheetError),
-            ("=B2*2", Why::Formula),
-            ("-1", Why::Negative),
-            ("(5)", Why::Negative),
-            ("1-2", Why::Range),
-            ("500m - 1", Why::Range),
-            ("two", Why::NotANumber),
-            ("see wiki", Why::NotANumber),
+            ("#REF!", CellFault::SheetError),
+            ("#DIV/0!", CellFault::SheetError),
+            ("=B2*2", CellFault::Formula),
+            ("-1", CellFault::Negative),
+            ("(5)", CellFault::Negative),
+            ("1-2", CellFault::Range),
+            ("500m - 1", CellFault::Range),
+            ("two", CellFault::NotANumber),
+            ("see wiki", CellFault::NotANumber),
         ] {
             assert_eq!(Cell::read(text, Mark::Point), Cell::Odd(why), "{text}");
         }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Complaint, Label, Role, Row, Sheet, Why};
+use super::{CellFault, Complaint, Label, Role, Row, Sheet};
 
 /// What makes two rows rows of one app.
 type Of<'r> = (&'r Label, Option<&'r Label>);
@@ -42,7 +42,7 @@ fn drop_duplicates(sheet: &mut Sheet) {
             app: row.app.to_string(),
             column: column.clone(),
             value: names.join(", "),
-            why: Why::Duplicate(duplicates.get(&row.number).copied().unwrap_or_default()),
+            why: CellFault::Duplicate(duplicates.get(&row.number).copied().unwrap_or_default()),
             loses_row: true,
         });
     }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::cell::{self, Cell, Why};
+use super::cell::{self, Cell, CellFault};
 use super::columns::{Column, Columns};
 use super::number::{self, Mark, Number};
 use super::unit::{self, Unit};
@@ -230,12 +230,12 @@ impl Reads<'_> {
         let machines = reader.machines(line);
         if reader.text(line, Role::State).is_some_and(is_stopped) {
             // The machine is none of today's either, unless something else runs on it.
-            self.complain(reader.columns.of_role(Role::State).first(), Why::NotRunning, true);
+            self.complain(reader.columns.of_role(Role::State).first(), CellFault::NotRunning, true);
             return Reading::Lost(self.complaints, Vec::new());
         }
         let app = reader.label(line, Role::App);
         if app.is_none() {
-            self.complain(reader.columns.of_role(Role::App).first(), Why::NoName, true);
+            self.complain(reader.columns.of_role(Role::App).first(), CellFault::NoName, true);
         }
         match self.replicas(machines.len()) {
             Some(0) => return Reading::Idle,
@@ -270,7 +270,7 @@ impl Reads<'_> {
         }
     }
 
-    fn complain(&mut self, column: Option<&Column>, why: Why, loses_row: bool) {
+    fn complain(&mut self, column: Option<&Column>, why: CellFault, loses_row: bool) {
         let value = column.and_then(|column| self.line.cells.get(column.at));
         self.complaints.push(Complaint {
             row: self.line.number,
@@ -298,7 +298,7 @@ impl Reads<'_> {
                     match count.and_then(|count| u32::try_from(count).ok()) {
                         Some(0) => return Some(0),
                         Some(count) if is_count => return Some(count.max(named)),
-                        _ => Why::NotACount,
+                        _ => CellFault::NotACount,
                     }
                 }
             };
@@ -323,7 +323,7 @@ impl Reads<'_> {
             let columns = self.reader.columns;
             let asked = columns.of_role(Role::Asked(resource)).first();
             let column = asked.or_else(|| columns.of_role(Role::Used(resource)).first());
-            self.complain(column, Why::Unknown, true);
+            self.complain(column, CellFault::Unknown, true);
         }
         (None, None)
     }
@@ -353,7 +353,7 @@ impl Reader<'_> {
         text: &str,
         resource: Resource,
         whole: Option<u64>,
-    ) -> Result<Option<u64>, Why> {
+    ) -> Result<Option<u64>, CellFault> {
         let (number, named) = match Cell::read(text, self.mark) {
             Cell::Blank => return Ok(None),
             Cell::Odd(why) => return Err(why),
@@ -364,15 +364,15 @@ impl Reader<'_> {
             "" => self.units.get(&column.at).copied(),
             named => unit::named(resource, named),
         };
-        let amount = match unit.ok_or(Why::BadUnit)? {
-            Unit::Percent => number.times(whole.ok_or(Why::ShareOfNothing)?, 100),
-            Unit::Fraction => number.times(whole.ok_or(Why::ShareOfNothing)?, 1),
+        let amount = match unit.ok_or(CellFault::BadUnit)? {
+            Unit::Percent => number.times(whole.ok_or(CellFault::ShareOfNothing)?, 100),
+            Unit::Fraction => number.times(whole.ok_or(CellFault::ShareOfNothing)?, 1),
             Unit::Times(multiplier, divisor) => number.times(multiplier, divisor),
         };
         let most = MOST.iter().find_map(|(of, most)| (*of == resource).then_some(*most));
         let amount = amount.filter(|amount| most.is_none_or(|most| *amount <= most));
-        match amount.ok_or(Why::TooMuch)? {
-            0 if resource == Resource::Memory => Err(Why::NoMemory),
+        match amount.ok_or(CellFault::TooMuch)? {
+            0 if resource == Resource::Memory => Err(CellFault::NoMemory),
             amount => Ok(Some(amount)),
         }
     }

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use steerage_core::pack::Kind;
+use steerage_core::pack::MachineKind;
 
 use super::{Print, Remote};
 
@@ -33,10 +33,10 @@ pub struct Plan {
     pub fleet: Option<PathBuf>,
     /// A kind of machine to pack on, with its price; once for each kind there is to choose from
     #[arg(long, value_name = "NAME=CPU,MEMORY,PRICE", requires = "fleet")]
-    pub host: Vec<Kind>,
+    pub host: Vec<MachineKind>,
     /// A kind of machine that there is today and that is not to be packed on
     #[arg(long, value_name = "NAME=CPU,MEMORY,PRICE", requires = "fleet")]
-    pub today: Vec<Kind>,
+    pub today: Vec<MachineKind>,
     /// How much to keep free above what was measured
     #[arg(long, value_name = "PERCENT", default_value = "20%", value_parser = percent)]
     pub headroom: u32,

@@ -2,7 +2,7 @@
 //! Says all that the tables say, and lists everything.
 
 use serde::Serialize;
-use steerage_core::pack::{Load, Price, Room, Standing};
+use steerage_core::pack::{CurrentMachine, MachineRoom, PackItem, Price};
 
 use super::paper::{Paper, Tally, staying, sum};
 use super::tell;
@@ -165,7 +165,7 @@ fn machines_today(paper: &Paper) -> Vec<Machine> {
     machines.map(|machine| standing(paper, machine, &machine.holds)).collect()
 }
 
-fn standing(paper: &Paper, machine: &Standing, holds: &[(usize, u32)]) -> Machine {
+fn standing(paper: &Paper, machine: &CurrentMachine, holds: &[(usize, u32)]) -> Machine {
     Machine {
         name: machine.name.to_string(),
         kind: machine.kind.to_string(),
@@ -200,14 +200,14 @@ fn machines_packed(paper: &Paper) -> Vec<Machine> {
     machines.chain(kept).collect()
 }
 
-fn apps(holds: &[(usize, u32)], loads: &[Load]) -> Vec<App> {
+fn apps(holds: &[(usize, u32)], loads: &[PackItem]) -> Vec<App> {
     let app = |(load, replicas): &(usize, u32)| {
         Some(App { app: loads.get(*load)?.name.to_string(), replicas: *replicas })
     };
     holds.iter().filter_map(app).collect()
 }
 
-fn amount(room: Room) -> Amount {
+fn amount(room: MachineRoom) -> Amount {
     Amount { cpu_millis: room.cpu.as_millis(), memory_bytes: room.memory.get() }
 }
 

@@ -6,9 +6,10 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use steerage_core::pack::{
-    self, Kind, Load, Packing, Price, Room, Standing, Today, Wishes, fleet, today,
+    self, CurrentMachine, MachineKind, MachineRoom, PackItem, Packing, Price, Today, Wishes, fleet,
+    today,
 };
-use steerage_core::sheet::{Complaint, Label, Sheet, Why};
+use steerage_core::sheet::{CellFault, Complaint, Label, Sheet};
 
 use super::file::File;
 use crate::cli::args::{Apart, Plan};
@@ -20,8 +21,8 @@ use crate::cli::human;
 pub(super) struct Paper {
     pub(super) fleet: String,
     pub(super) sheet: Sheet,
-    pub(super) loads: Vec<Load>,
-    pub(super) kinds: Vec<Kind>,
+    pub(super) loads: Vec<PackItem>,
+    pub(super) kinds: Vec<MachineKind>,
     pub(super) today: Today,
     pub(super) packing: Packing,
     /// What today's machines are and have; `None` where the sheet names none.
@@ -41,10 +42,10 @@ pub(super) struct Tally {
     pub(super) n_machines: usize,
     /// How many there are of each kind.
     pub(super) of_kind: BTreeMap<Label, u32>,
-    pub(super) has: Room,
-    pub(super) asked: Room,
-    pub(super) used: Room,
-    pub(super) need: Room,
+    pub(super) has: MachineRoom,
+    pub(super) asked: MachineRoom,
+    pub(super) used: MachineRoom,
+    pub(super) need: MachineRoom,
     /// `None` where the price of some machine is not known.
     pub(super) hourly: Option<Price>,
 }
@@ -65,7 +66,7 @@ impl Paper {
         };
         let loads = fleet::loads(&sheet.rows, wishes);
         anyhow::ensure!(!loads.is_empty(), Refused(no_rows(&sheet, path)));
-        let described: Vec<Kind> = args.today.iter().chain(&args.host).cloned().collect();
+        let described: Vec<MachineKind> = args.today.iter().chain(&args.host).cloned().collect();
         let today = today::today(&sheet, &loads, wishes, &described);
         let packing = pack::pack(&loads, &args.host);
         let before = (!today.machines.is_empty()).then(|| Tally::before(&today, &loads));
@@ -116,7 +117,7 @@ impl Paper {
     }
 
     /// What holds of the plan without the sheet saying so.
-    fn assumptions(&self, wishes: Wishes, described: &[Kind]) -> Vec<String> {
+    fn assumptions(&self, wishes: Wishes, described: &[MachineKind]) -> Vec<String> {
         let mut assumed = self.sheet.assumed.clone();
         let n_measured = self.loads.iter().filter(|load| load.is_measured).count();
         assumed.push(format!(
@@ -150,7 +151,7 @@ impl Paper {
     fn about_missing(&self) -> Vec<String> {
         let mut missing = Vec::new();
         let is_missing = |complaint: &&Complaint| {
-            complaint.loses_row && !matches!(complaint.why, Why::Duplicate(_))
+            complaint.loses_row && !matches!(complaint.why, CellFault::Duplicate(_))
         };
         let mut rows: Vec<u64> = self
             .sheet
@@ -209,7 +210,7 @@ impl Paper {
         missing
     }
 
-    fn about_today(&self, described: &[Kind]) -> Vec<String> {
+    fn about_today(&self, described: &[MachineKind]) -> Vec<String> {
         let Today { machines, n_unnamed, undescribed, .. } = &self.today;
         let mut assumed = Vec::new();
         let first = described.first().map_or("", |kind| kind.name.as_str());
@@ -253,7 +254,7 @@ fn kept(today: &Today, packing: &Packing) -> Vec<usize> {
 }
 
 /// What stays on a machine of today.
-pub(super) fn staying(machine: &Standing, packing: &Packing) -> Vec<(usize, u32)> {
+pub(super) fn staying(machine: &CurrentMachine, packing: &Packing) -> Vec<(usize, u32)> {
     let stays = |load: usize| packing.unplaced.iter().any(|unplaced| unplaced.load == load);
     machine.holds.iter().filter(|(load, _)| stays(*load)).copied().collect()
 }
@@ -279,13 +280,17 @@ fn no_rows(sheet: &Sheet, path: &Path) -> String {
 }
 
 /// What these replicas take together.
-pub(super) fn sum(holds: &[(usize, u32)], loads: &[Load], of: fn(&Load) -> Room) -> Room {
+pub(super) fn sum(
+    holds: &[(usize, u32)],
+    loads: &[PackItem],
+    of: fn(&PackItem) -> MachineRoom,
+) -> MachineRoom {
     let rooms = holds.iter().filter_map(|(load, n)| Some(of(loads.get(*load)?).times(*n)));
-    rooms.fold(Room::default(), Room::plus)
+    rooms.fold(MachineRoom::default(), MachineRoom::plus)
 }
 
 impl Tally {
-    fn before(today: &Today, loads: &[Load]) -> Self {
+    fn before(today: &Today, loads: &[PackItem]) -> Self {
         let mut tally = Self { hourly: Some(Price::default()), ..Self::default() };
         for machine in &today.machines {
             tally.add(&machine.kind, machine.room, machine.hourly);
@@ -294,7 +299,7 @@ impl Tally {
         tally
     }
 
-    fn after(packing: &Packing, loads: &[Load], kinds: &[Kind]) -> Self {
+    fn after(packing: &Packing, loads: &[PackItem], kinds: &[MachineKind]) -> Self {
         let mut tally = Self { hourly: Some(Price::default()), ..Self::default() };
         for machine in &packing.machines {
             if let Some(kind) = kinds.get(machine.kind) {
@@ -305,14 +310,14 @@ impl Tally {
         tally
     }
 
-    fn add(&mut self, kind: &Label, room: Room, hourly: Option<Price>) {
+    fn add(&mut self, kind: &Label, room: MachineRoom, hourly: Option<Price>) {
         self.n_machines += 1;
         *self.of_kind.entry(kind.clone()).or_default() += 1;
         self.has = self.has.plus(room);
         self.hourly = self.hourly.zip(hourly).map(|(all, one)| all.plus(one));
     }
 
-    fn hold(&mut self, holds: &[(usize, u32)], loads: &[Load]) {
+    fn hold(&mut self, holds: &[(usize, u32)], loads: &[PackItem]) {
         self.asked = self.asked.plus(sum(holds, loads, |load| load.asked));
         self.used = self.used.plus(sum(holds, loads, |load| load.used));
         self.need = self.need.plus(sum(holds, loads, |load| load.need));

@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use steerage_core::pack::{Load, Room};
+use steerage_core::pack::{MachineRoom, PackItem};
 
 use super::paper::{Paper, Tally, staying};
 use super::tell;
@@ -26,7 +26,7 @@ const MOST_DRAWN: usize = 240;
 
 /// The bar of one resource: how much a room has of it, and where below the machine's top it is and
 /// how thick.
-type Bar = (fn(Room) -> u64, f64, f64);
+type Bar = (fn(MachineRoom) -> u64, f64, f64);
 
 const BARS: [Bar; 2] =
     [(|room| room.cpu.get_micro(), 21.0, 18.0), (|room| room.memory.get(), 40.0, 10.0)];
@@ -34,7 +34,7 @@ const BARS: [Bar; 2] =
 /// One machine to draw.
 struct Shown<'p> {
     name: String,
-    room: Room,
+    room: MachineRoom,
     holds: &'p [(usize, u32)],
 }
 
@@ -43,7 +43,7 @@ struct Picture<'p> {
     /// The largest apps by load, the largest first, and their colours.
     colours: Vec<(usize, &'static str)>,
     /// What the longest bars stand for.
-    longest: Room,
+    longest: MachineRoom,
     svg: String,
     y: f64,
 }
@@ -81,7 +81,7 @@ pub(super) fn draw(paper: &Paper) -> String {
         holds,
     }));
     let rooms = today.iter().chain(&packed).map(|shown| shown.room);
-    let longest = rooms.reduce(|one, other| Room {
+    let longest = rooms.reduce(|one, other| MachineRoom {
         cpu: one.cpu.max(other.cpu),
         memory: one.memory.max(other.memory),
     });
@@ -245,11 +245,11 @@ impl Picture<'_> {
     fn pieces(
         &self,
         holds: &[(usize, u32)],
-        of: fn(Room) -> u64,
+        of: fn(MachineRoom) -> u64,
         shows_asked: bool,
     ) -> Vec<(usize, f64, f64)> {
         let piece = |(index, n): &(usize, u32)| {
-            let load: &Load = self.paper.loads.get(*index)?;
+            let load: &PackItem = self.paper.loads.get(*index)?;
             let asked = if shows_asked { of(load.asked.times(*n)) as f64 } else { 0.0 };
             Some((*index, of(load.need.times(*n)) as f64, asked))
         };

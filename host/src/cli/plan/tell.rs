@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use steerage_core::pack::{Load, Price, Room, Today, Unplaced};
+use steerage_core::pack::{MachineRoom, PackItem, Price, Today, Unplaced};
 use steerage_core::sheet::{Label, Skipped};
 use steerage_core::units::Cpu;
 
@@ -17,9 +17,9 @@ const COLUMNS: [&str; 5] = ["MACHINE", "KIND", ">CPU USED", ">MEMORY USED", "HOL
 const MOST_NAMED: usize = 6;
 
 /// One resource of a room, and how its amounts are shown.
-type Resource = (&'static str, fn(Room) -> u64, fn(u64) -> String);
+type Resource = (&'static str, fn(MachineRoom) -> u64, fn(u64) -> String);
 /// A line of the summary: a part of what a fleet has.
-type Part = (&'static str, fn(&Tally) -> Room);
+type Part = (&'static str, fn(&Tally) -> MachineRoom);
 
 const RESOURCES: [Resource; 2] = [
     ("cpu", |room| room.cpu.get_micro(), |amount| cores(Cpu::micro(amount))),
@@ -178,7 +178,7 @@ fn machines_packed(paper: &Paper, lines: usize) -> String {
 }
 
 /// The zone and environment that a machine is for.
-pub(super) fn group(machine: &steerage_core::pack::Machine) -> Option<String> {
+pub(super) fn group(machine: &steerage_core::pack::PackedMachine) -> Option<String> {
     let group = &machine.group;
     let parts: Vec<&str> =
         [&group.zone, &group.environment].into_iter().flatten().map(Label::as_str).collect();
@@ -253,7 +253,7 @@ fn cut(table: &Table, n_rows: usize, lines: usize) -> String {
     }
 }
 
-fn names(holds: &[(usize, u32)], loads: &[Load]) -> String {
+fn names(holds: &[(usize, u32)], loads: &[PackItem]) -> String {
     let name = |(load, n): &(usize, u32)| Some(format!("{}{}", loads.get(*load)?.name, times(*n)));
     let named: Vec<String> = holds.iter().filter_map(name).take(MOST_NAMED).collect();
     match holds.len() - named.len() {
@@ -266,7 +266,7 @@ fn times(count: u32) -> String {
     if count == 1 { String::new() } else { format!(" x{count}") }
 }
 
-fn percents(part: Room, whole: Room) -> [String; 2] {
+fn percents(part: MachineRoom, whole: MachineRoom) -> [String; 2] {
     [
         percent(part.cpu.get_micro(), whole.cpu.get_micro()),
         percent(part.memory.get(), whole.memory.get()),

@@ -11,7 +11,7 @@ use http::request::Parts;
 
 /// What the connection and the route add to the request's head.
 #[derive(Clone, Debug)]
-pub struct Place {
+pub struct Origin {
     /// The client's address.
     pub remote: IpAddr,
     /// The port the request came in on.
@@ -30,7 +30,7 @@ pub struct Place {
 #[must_use]
 pub fn variables(
     head: &Parts,
-    place: &Place,
+    place: &Origin,
     manifest: &[(String, String)],
 ) -> BTreeMap<String, String> {
     let mut variables = from_headers(&head.headers);
@@ -123,7 +123,7 @@ mod tests {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let place = Place {
+        let place = Origin {
             remote: "10.0.0.9".parse().unwrap(),
             port: 8080,
             https: false,

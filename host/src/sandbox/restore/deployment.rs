@@ -22,7 +22,7 @@ use super::unfit::Unfit;
 use crate::sandbox::compiler::Compiler;
 use crate::sandbox::guest::ServiceParts;
 use crate::sandbox::idle::{IdleInstances, Pool};
-use crate::sandbox::outbound::Charge;
+use crate::sandbox::outbound::ConnectionCharge;
 use crate::telemetry::metrics::AppMeter;
 
 /// What is known of restoring the instances of one deployment.
@@ -36,7 +36,7 @@ pub(in crate::sandbox) struct Restoring {
     pub(super) slots: (Arc<Pool>, u32),
     pub(super) idle: Arc<IdleInstances>,
     pub(super) meter: Arc<AppMeter>,
-    pub(super) charge: Charge,
+    pub(super) charge: ConnectionCharge,
     began_at: Instant,
     /// What stands in the way for good, once that is known.
     unfit: OnceLock<Unfit>,
@@ -84,7 +84,7 @@ pub(in crate::sandbox) struct Means {
     pub(in crate::sandbox) slots: (Arc<Pool>, u32),
     pub(in crate::sandbox) idle: Arc<IdleInstances>,
     pub(in crate::sandbox) meter: Arc<AppMeter>,
-    pub(in crate::sandbox) charge: Charge,
+    pub(in crate::sandbox) charge: ConnectionCharge,
 }
 
 impl Source {

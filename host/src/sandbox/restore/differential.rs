@@ -28,7 +28,7 @@ use crate::budget::{Memory, MemorySettings};
 use crate::sandbox::engine::{self, Flavor};
 use crate::sandbox::guest::{Guest, ServiceParts};
 use crate::sandbox::http02::{IncomingRequest, OutparamHandle, RequestHandle};
-use crate::sandbox::outbound::{Charge, Denials, Egress, Outbound};
+use crate::sandbox::outbound::{ConnectionCharge, Denials, Egress, Outbound};
 use crate::sandbox::{instance, linker, pace};
 use crate::telemetry::logs::AppLog;
 
@@ -132,7 +132,7 @@ fn parts() -> ServiceParts {
         env: Vec::new().into(),
         memory_limit: Bytes::mebi(16),
         memory: Memory::new(settings).account(Weight::DEFAULT),
-        outbound: Outbound::new(policy, egress, denials, Charge::to(|_| {})),
+        outbound: Outbound::new(policy, egress, denials, ConnectionCharge::to(|_| {})),
         log: Arc::<AppLog>::default(),
         generation,
         flavor: Flavor::Plain,

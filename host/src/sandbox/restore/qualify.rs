@@ -8,7 +8,7 @@ use super::component;
 use super::core_module::unreadable;
 use super::unfit::Unfit;
 use crate::sandbox::engine::{self, Flavor, MOST_CORE_INSTANCES};
-use crate::sandbox::verdict::{Kind, Shape};
+use crate::sandbox::verdict::{GuestKind, Shape};
 
 /// Stands for all that decides what a rewritten component is. To be raised whenever that changes, so
 /// that no code is used that was compiled of another.
@@ -19,8 +19,8 @@ const MOST_AT_START: Bytes = Bytes::mebi(64);
 /// What stands in the way of restoring instances of this binary, as far as it shows in its bytes.
 pub(in crate::sandbox) fn examine(bytes: &[u8], shape: &Shape) -> Option<Unfit> {
     let needs = &shape.needs;
-    if shape.kind != Kind::Http02 {
-        return Some(Unfit::Kind(shape.kind.to_string()));
+    if shape.kind != GuestKind::Http02 {
+        return Some(Unfit::GuestKind(shape.kind.to_string()));
     }
     if needs.is_collected {
         return Some(Unfit::Collected);

@@ -6,7 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use steerage_core::id::AppName;
 
-use super::{Event, Place, Same, Severity, TOLD_AGAIN};
+use super::{Event, EventPlace, Same, Severity, TOLD_AGAIN};
 
 /// Events kept.
 pub(super) const KEPT: usize = 1000;
@@ -109,10 +109,10 @@ impl Kept {
     }
 
     /// Its own place, or the one it shares with others where too many are known.
-    fn place(&self, same: &Same<'_>) -> Place {
+    fn place(&self, same: &Same<'_>) -> EventPlace {
         let is_known = self.newest.contains_key(&fingerprint(same));
         let n_places = self.n_places.get(&kind(same)).copied().unwrap_or(0);
-        if is_known || n_places < PLACES { same.place } else { Place::ANY }
+        if is_known || n_places < PLACES { same.place } else { EventPlace::ANY }
     }
 
     /// Drops the oldest event of whoever has too many, or the most when room has run out for all.
@@ -175,5 +175,5 @@ fn fingerprint(same: &Same<'_>) -> u64 {
 
 /// The same without a place.
 fn kind(same: &Same<'_>) -> u64 {
-    fingerprint(&Same { place: Place::ANY, ..*same })
+    fingerprint(&Same { place: EventPlace::ANY, ..*same })
 }

@@ -14,7 +14,7 @@ fn failure(app: &str, at: u64) -> Event {
 }
 
 fn in_place(place: u64, failure: Event) -> Event {
-    Event { place: Place::of(place), ..failure }
+    Event { place: EventPlace::of(place), ..failure }
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn amounts_make_no_new_event_of_the_same_place() {
     let events = Events::default();
     for n in 0..50 {
         let message = format!("the app holds {n} bytes");
-        events.push(Event { message, place: Place::ANY, ..failure("loop", n) });
+        events.push(Event { message, place: EventPlace::ANY, ..failure("loop", n) });
     }
     let kept = events.recent(None, 10);
     assert_eq!((kept.len(), kept[0].count), (1, 50));
@@ -90,9 +90,10 @@ fn amounts_make_no_new_event_of_the_same_place() {
 fn a_repetition_is_counted_before_anything_is_made_of_it() {
     let events = Events::default();
     let app = "loop".parse().unwrap();
-    let same = Same { app: Some(&app), generation: None, kind: "too_late", place: Place::ANY };
+    let same = Same { app: Some(&app), generation: None, kind: "too_late", place: EventPlace::ANY };
     assert!(!events.counted(&same), "nothing tells of it yet");
-    let refused = Event { app: Some(app.clone()), place: Place::ANY, ..now_failing("too_late") };
+    let refused =
+        Event { app: Some(app.clone()), place: EventPlace::ANY, ..now_failing("too_late") };
     events.push(refused);
     for _ in 0..9 {
         assert!(events.counted(&same));
