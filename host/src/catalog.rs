@@ -22,7 +22,7 @@ pub use self::trial::{Count, Trial};
 use crate::admission::Gate;
 use crate::budget::Account;
 use crate::flow::Flow;
-use crate::sandbox::module::Prepared;
+use crate::sandbox::module::InstanceTemplate;
 use crate::telemetry::calls::Calls;
 use crate::telemetry::logs::AppLog;
 use crate::telemetry::metrics::AppMeter;
@@ -52,7 +52,7 @@ pub struct LoadedDeployment {
     /// Which of its deployments this is.
     pub generation: Generation,
     /// Its code, linked.
-    pub prepared: Prepared,
+    pub prepared: InstanceTemplate,
     /// What it shares with the app's other deployments.
     pub state: AppState,
     /// Whether it is on trial.
@@ -221,7 +221,12 @@ impl Snapshot {
 impl LoadedDeployment {
     /// A deployment whose code is linked.
     #[must_use]
-    pub fn new(app: AppName, generation: Generation, prepared: Prepared, state: AppState) -> Self {
+    pub fn new(
+        app: AppName,
+        generation: Generation,
+        prepared: InstanceTemplate,
+        state: AppState,
+    ) -> Self {
         let (is_watched, is_written) = Default::default();
         let is_on_trial = false;
         Self { app, generation, prepared, state, is_on_trial, is_watched, is_written }

@@ -36,7 +36,7 @@ use crate::forward::Peers;
 use crate::ledger::Ledger;
 use crate::manifest;
 use crate::sandbox::compiler::Compiled;
-use crate::sandbox::module::{Prepared, Sandbox, Spec};
+use crate::sandbox::module::{InstanceTemplate, Sandbox, Spec};
 use crate::sandbox::outbound::{ConnectionCharge, Denials};
 use crate::telemetry::calls::AllCalls;
 use crate::telemetry::chain;
@@ -270,7 +270,7 @@ impl Loader {
         digest: Digest,
         spec: Spec,
         is_fresh: bool,
-    ) -> Result<Option<Prepared>, CodeError> {
+    ) -> Result<Option<InstanceTemplate>, CodeError> {
         let Parts { sandbox, blobs, .. } = self.parts();
         let Some(compiled) = sandbox.compiler().cached(digest) else { return Ok(None) };
         match sandbox.load(&compiled, blobs.path(&digest), spec) {

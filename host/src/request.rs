@@ -1,16 +1,16 @@
 //! The story of one call: accept, route, admit, call, answer. The only file that knows the order.
 //! Each stage takes what the one before it returned, so that none can be skipped.
 
-mod door;
-mod elsewhere;
+mod forwarded;
 mod guards;
 pub mod head;
-mod hop;
 mod hops;
 pub mod inbound;
-mod letter;
 mod one_app;
+mod peer_blobs;
 mod proxied;
+mod proxy;
+mod replay;
 pub mod tally;
 mod told;
 mod trace;
@@ -136,11 +136,11 @@ pub async fn serve(front: &Arc<Front>, peer: &Caller, request: Request<Upload>) 
 /// The same for another host of the fleet.
 async fn serve_host(front: &Arc<Front>, peer: &Caller, request: Request<Inbound>) -> Reply {
     let is_head = request.method() == Method::HEAD;
-    let mut request = match door::answer(front, request).await {
+    let mut request = match peer_blobs::answer(front, request).await {
         Ok(reply) => return reply,
         Err(request) => request,
     };
-    let reply = match hop::take(request.headers_mut()) {
+    let reply = match forwarded::take(request.headers_mut()) {
         Some((client, id)) => {
             // What guests are told was put there by the host before this one.
             let host = head::read(&mut request, &client);
@@ -153,7 +153,7 @@ async fn serve_host(front: &Arc<Front>, peer: &Caller, request: Request<Inbound>
         }
     };
     let reply = if is_head { respond::without_body(reply) } else { reply };
-    respond::for_host(reply, &elsewhere::REFUSED, is_head)
+    respond::for_host(reply, &proxy::REFUSED, is_head)
 }
 
 /// The same for a proxy that says whom a request comes from.
@@ -197,7 +197,7 @@ async fn tell_story(
     }
     // One hop at most: what another host passed on is served here.
     if let Some(fleet) = front.fleet.as_ref().filter(|_| !peer.is_fleet) {
-        incoming = match Box::pin(elsewhere::send(front, fleet, peer, incoming)).await {
+        incoming = match Box::pin(proxy::send(front, fleet, peer, incoming)).await {
             Ok(reply) => return reply,
             Err(incoming) => incoming,
         };

@@ -26,7 +26,7 @@ use super::guest::{CoreGuest, Guest};
 use super::http::ResponseSender;
 use super::limiter::Limiter;
 use super::linked::Pre;
-use super::module::Prepared;
+use super::module::InstanceTemplate;
 use super::pace;
 use super::stdio::Stdio;
 use crate::call::{Call, Usage};
@@ -59,7 +59,7 @@ pub struct GuestRequest<B> {
     pub head: ResponseSender,
 }
 
-impl Prepared {
+impl InstanceTemplate {
     /// Serves one call and says to `call` how it ended, before anything of the guest is dropped.
     pub async fn run<B>(&self, call: &Arc<Call>, guest_request: Box<GuestRequest<B>>)
     where
@@ -261,7 +261,7 @@ fn judge_program(
     output: &Output,
     call: &Arc<Call>,
     limiter: &Limiter,
-    prepared: &Prepared,
+    prepared: &InstanceTemplate,
 ) -> Outcome {
     let finish = match finish {
         Finish::Failed(error) if matches!(error.downcast_ref(), Some(I32Exit(0))) => {

@@ -25,16 +25,16 @@ use super::verdict::{GuestKind, Rejection};
 const CONCURRENT_PART: u32 = 4;
 
 /// What links code, and all code that is linked and in use.
-pub(super) struct Links {
-    plain: Lane,
+pub(super) struct ComponentCache {
+    plain: EngineLinker,
     modules: wasmtime::Linker<CoreGuest>,
     /// Made when the first guest needs it: its pool takes address space and mappings.
-    concurrent: OnceLock<Option<Lane>>,
+    concurrent: OnceLock<Option<EngineLinker>>,
     /// Made when the first instance is to be restored.
     restoring: OnceLock<Option<RestoringLane>>,
     pool: PoolSettings,
     /// Only as long as a deployment uses it: each takes mappings and an open file.
-    live: Mutex<BTreeMap<Digest, Weak<Linked>>>,
+    live: Mutex<BTreeMap<Digest, Weak<LoadedComponent>>>,
 }
 
 /// The engine for instances that are restored, and what can be imported there.
@@ -44,7 +44,7 @@ pub(super) struct RestoringLane {
 }
 
 /// An engine, its slots, and what can be imported there.
-struct Lane {
+struct EngineLinker {
     engine: Engine,
     pool: Arc<Pool>,
     /// Slots of the host that one of this engine stands for.
@@ -53,7 +53,7 @@ struct Lane {
 }
 
 /// The linked code of one component. Unmapped when the last that uses it lets go.
-pub(super) struct Linked {
+pub(super) struct LoadedComponent {
     pub(super) pre: Pre,
     pub(super) engine: Engine,
     pub(super) pool: Arc<Pool>,
@@ -64,10 +64,10 @@ pub(super) struct Linked {
     /// Slots of the host that a call is charged.
     pub(super) charge: u32,
     digest: Digest,
-    links: Arc<Links>,
+    links: Arc<ComponentCache>,
 }
 
-/// Linked code of each kind.
+/// LoadedComponent code of each kind.
 pub(super) enum Pre {
     Http02(ProxyPre<Guest>),
     Http03(ServicePre<Guest>),
@@ -75,19 +75,22 @@ pub(super) enum Pre {
     CgiModule(InstancePre<CoreGuest>),
 }
 
-impl Links {
-    /// Links for an engine without async features, which has this pool.
+impl ComponentCache {
+    /// ComponentCache for an engine without async features, which has this pool.
     pub(super) fn new(plain: Engine, pool: PoolSettings) -> wasmtime::Result<Self> {
         let modules = linker::core_linker(&plain)?;
         let components = linker::component_linker(&plain, Flavor::Plain)?;
         let slots = Pool::new(pool.slots.most());
-        let plain = Lane { engine: plain, pool: slots, worth: 1, components };
+        let plain = EngineLinker { engine: plain, pool: slots, worth: 1, components };
         let (concurrent, restoring, live) = (OnceLock::new(), OnceLock::new(), Mutex::default());
         Ok(Self { plain, modules, concurrent, restoring, pool, live })
     }
 
     /// The linked code of a component, mapped now unless somebody uses it already.
-    pub(super) fn get(self: &Arc<Self>, compiled: &Compiled) -> Result<Arc<Linked>, LoadError> {
+    pub(super) fn get(
+        self: &Arc<Self>,
+        compiled: &Compiled,
+    ) -> Result<Arc<LoadedComponent>, LoadError> {
         let digest = compiled.digest;
         let live = || self.live().get(&digest).and_then(Weak::upgrade);
         if let Some(linked) = live() {
@@ -96,7 +99,7 @@ impl Links {
         // Not under the lock: it takes a good part of a millisecond.
         let lane = self.lane(compiled.shape.flavor)?;
         let (pre, needs) = self.link(lane, compiled)?;
-        let linked = Arc::new(Linked {
+        let linked = Arc::new(LoadedComponent {
             pre,
             engine: lane.engine.clone(),
             pool: lane.pool.clone(),
@@ -118,7 +121,7 @@ impl Links {
     }
 
     /// Maps and links code; says how many slots an instance of it takes, too.
-    fn link(&self, lane: &Lane, compiled: &Compiled) -> Result<(Pre, u32), LoadError> {
+    fn link(&self, lane: &EngineLinker, compiled: &Compiled) -> Result<(Pre, u32), LoadError> {
         let unlinkable = |error: wasmtime::Error| {
             LoadError::Rejected(Rejection::MissingImports { imports: vec![format!("{error:#}")] })
         };
@@ -143,13 +146,13 @@ impl Links {
         Ok((pre, needs))
     }
 
-    fn lane(&self, flavor: Flavor) -> Result<&Lane, LoadError> {
+    fn lane(&self, flavor: Flavor) -> Result<&EngineLinker, LoadError> {
         if flavor != Flavor::Concurrent {
             return Ok(&self.plain);
         }
         let slots = Slots::AtMost(self.pool.slots.most() / CONCURRENT_PART);
         let pool = PoolSettings { slots, ..self.pool };
-        let made = self.concurrent.get_or_init(|| Lane::concurrent(&pool));
+        let made = self.concurrent.get_or_init(|| EngineLinker::concurrent(&pool));
         made.as_ref().ok_or(LoadError::NoConcurrentEngine)
     }
 
@@ -170,12 +173,12 @@ impl Links {
         made.as_ref()
     }
 
-    fn live(&self) -> MutexGuard<'_, BTreeMap<Digest, Weak<Linked>>> {
+    fn live(&self) -> MutexGuard<'_, BTreeMap<Digest, Weak<LoadedComponent>>> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Lane {
+impl EngineLinker {
     fn concurrent(pool: &PoolSettings) -> Option<Self> {
         let (engine, slots) = engine::running(Flavor::Concurrent, pool)
             .inspect_err(|error| tracing::error!(%error, "no engine for async features"))
@@ -189,7 +192,7 @@ impl Lane {
     }
 }
 
-impl Drop for Linked {
+impl Drop for LoadedComponent {
     fn drop(&mut self) {
         let mut all = self.links.live();
         // It may have been mapped anew since the last that used this let go.

@@ -22,7 +22,7 @@ use super::context::Environment;
 use super::engine::{self, EngineError, Flavor, PoolSettings, Slots};
 use super::guest::ServiceParts;
 use super::idle::{IdleInstances, InstanceSlots};
-use super::linked::{Linked, Links};
+use super::linked::{ComponentCache, LoadedComponent};
 use super::outbound::{ConnectionCharge, Denials, Egress, Outbound, OwnDoors};
 use super::restore::deployment::{Means, Restoring, Source};
 use super::restore::unfit::Unfit;
@@ -37,7 +37,7 @@ use crate::telemetry::metrics::AppMeter;
 #[derive(Clone)]
 pub struct Sandbox {
     slots: u32,
-    links: Arc<Links>,
+    links: Arc<ComponentCache>,
     slice: Fuel,
     compiler: Compiler,
     /// Where to ask for instances that can be put back.
@@ -143,9 +143,9 @@ impl LoadError {
 }
 
 /// A deployment's code, linked, with all that every call of it needs.
-pub struct Prepared {
+pub struct InstanceTemplate {
     pub(super) engine: Engine,
-    pub(super) linked: Arc<Linked>,
+    pub(super) linked: Arc<LoadedComponent>,
     pub(super) limits: Limits,
     /// What guests are made of that serve by a handler.
     pub(super) service: Arc<ServiceParts>,
@@ -184,9 +184,10 @@ impl Sandbox {
         plain.precompile_compatibility_hash().hash(&mut hasher);
         qualify::VERSION.hash(&mut hasher);
         let compiler = Compiler::open(compiler, hasher.finish())?;
-        let links: Arc<_> = Links::new(plain, PoolSettings { slots: Slots::AtMost(slots), ..pool })
-            .map_err(SandboxError::Linker)?
-            .into();
+        let links: Arc<_> =
+            ComponentCache::new(plain, PoolSettings { slots: Slots::AtMost(slots), ..pool })
+                .map_err(SandboxError::Linker)?
+                .into();
         let maker = maker::begin(links.clone(), slots).map_err(SandboxError::Thread)?;
         Ok(Self { slots, links, slice, compiler, maker, egress: Arc::new(egress) })
     }
@@ -226,7 +227,7 @@ impl Sandbox {
         compiled: &Compiled,
         wasm: PathBuf,
         spec: Spec,
-    ) -> Result<Prepared, LoadError> {
+    ) -> Result<InstanceTemplate, LoadError> {
         let least = Bytes::new(compiled.shape.needs.least_memory);
         if least > spec.limits.memory {
             return Err(LoadError::MemoryLimit { least, limit: spec.limits.memory });
@@ -264,7 +265,7 @@ impl Sandbox {
                 charge: spec.charge,
             })
         });
-        Ok(Prepared {
+        Ok(InstanceTemplate {
             engine: linked.engine.clone(),
             idle,
             reuse: Reuse::default(),
@@ -286,7 +287,7 @@ impl Sandbox {
     }
 }
 
-impl Prepared {
+impl InstanceTemplate {
     /// Which kind of guest this is.
     #[must_use]
     pub fn kind(&self) -> GuestKind {
@@ -339,9 +340,9 @@ impl fmt::Debug for Sandbox {
     }
 }
 
-impl fmt::Debug for Prepared {
+impl fmt::Debug for InstanceTemplate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Prepared")
+        f.debug_struct("InstanceTemplate")
             .field("kind", &self.kind)
             .field("generation", &self.generation)
             .finish_non_exhaustive()

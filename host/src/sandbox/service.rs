@@ -19,7 +19,7 @@ use super::http::{call_p2, call_p3};
 use super::idle::InstanceSlots;
 use super::instance::GuestRequest;
 use super::linked::Pre;
-use super::module::Prepared;
+use super::module::InstanceTemplate;
 use super::pace;
 use super::replay;
 use super::restore::live::Restorer;
@@ -89,7 +89,7 @@ impl Idle {
     }
 }
 
-impl Prepared {
+impl InstanceTemplate {
     pub(super) async fn run_service<B>(&self, call: &Arc<Call>, guest_request: Box<GuestRequest<B>>)
     where
         B: Body<Data = Chunk> + Send + 'static,

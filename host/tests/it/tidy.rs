@@ -1,6 +1,7 @@
 //! The rules of the house that a compiler does not know.
 
 mod circles;
+mod names;
 
 use std::path::{Path, PathBuf};
 

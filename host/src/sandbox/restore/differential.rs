@@ -46,7 +46,7 @@ struct Exchange {
 }
 
 /// An engine and all that can be imported there.
-struct Lane {
+struct EngineLinker {
     engine: Engine,
     linker: Linker<Guest>,
     exchange: Arc<Mutex<Exchange>>,
@@ -59,7 +59,7 @@ type Answer = (Option<Trap>, Vec<u32>, u64);
 /// An instance that is put back.
 type Live = (Store<Guest>, Proxy, Restorer);
 
-impl Lane {
+impl EngineLinker {
     fn new(engine: Engine, flavor: Flavor) -> Self {
         let mut linker = linker::component_linker(&engine, flavor).unwrap();
         let exchange = Arc::new(Mutex::new(Exchange::default()));
@@ -144,8 +144,9 @@ async fn generated_components_do_the_same_in_instances_that_are_put_back() {
     let n_calls = std::env::var("STEERAGE_DIFFERENTIAL_CALLS");
     let n_calls: u32 = n_calls.map_or(2_000, |calls| calls.parse().unwrap());
     let calls_each = CALLS_EACH.max(n_calls / 1_000);
-    let new = Lane::new(engine::compiling(Flavor::Plain, LARGEST, true).unwrap(), Flavor::Plain);
-    let restored = Lane::new(engine::restoring(LARGEST).unwrap(), Flavor::Restoring);
+    let new =
+        EngineLinker::new(engine::compiling(Flavor::Plain, LARGEST, true).unwrap(), Flavor::Plain);
+    let restored = EngineLinker::new(engine::restoring(LARGEST).unwrap(), Flavor::Restoring);
     let (mut n_restored, mut n_traps, mut n_too_many) = (0_u32, 0_u32, 0_u32);
     for seed in 0..u64::from(n_calls.div_ceil(calls_each)) {
         let text = generator::component(seed, None);

@@ -19,7 +19,7 @@ use super::outcome::NotMade;
 use super::unfit::Unfit;
 use crate::sandbox::compiler::CompileError;
 use crate::sandbox::engine;
-use crate::sandbox::linked::{Links, map_component};
+use crate::sandbox::linked::{ComponentCache, map_component};
 use crate::sandbox::service::Idle;
 use crate::{meter, priority};
 
@@ -36,7 +36,7 @@ const WAITED: Duration = Duration::from_secs(1);
 
 /// What makes instances.
 struct Maker {
-    links: Arc<Links>,
+    links: Arc<ComponentCache>,
     most: u32,
     n_live: Arc<AtomicU32>,
     /// What is mapped, for all deployments of the same component: it holds nothing of theirs.
@@ -51,7 +51,7 @@ struct Maker {
 /// # Errors
 /// The system has no thread left.
 pub(in crate::sandbox) fn begin(
-    links: Arc<Links>,
+    links: Arc<ComponentCache>,
     slots: u32,
 ) -> io::Result<mpsc::Sender<Weak<Restoring>>> {
     let (sender, mut asked) = mpsc::channel::<Weak<Restoring>>(MOST_WAITING);

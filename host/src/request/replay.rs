@@ -17,7 +17,7 @@ use steerage_core::outcome::{Outcome, Refusal};
 
 use super::head::{self, Caller};
 use super::inbound::Inbound;
-use super::{Incoming, hop};
+use super::{Incoming, forwarded};
 use crate::forward::{self, BodyError, InFlight, SendError};
 
 /// Longest body, of a request or of an answer, that is held to be sent again or to be whole.
@@ -30,7 +30,7 @@ const HELD_FOR: Duration = Duration::from_millis(50);
 const READ_WITHIN: Duration = Duration::from_secs(30);
 
 /// A request on its way to another host.
-pub(super) struct Letter {
+pub(super) struct ReplayableRequest {
     incoming: Incoming<()>,
     body: Content,
     is_idempotent: bool,
@@ -70,9 +70,9 @@ impl From<Unread> for Outcome {
 }
 
 /// What came back.
-pub(super) enum Posted {
+pub(super) enum Attempt {
     /// An answer; its body may still be coming.
-    Answered(Response<Reading>),
+    Answered(Response<ReplayBody>),
     /// Nothing, and the request can be sent once more.
     Again(SendError),
     /// Nothing, and it cannot: who knows what it has done.
@@ -80,15 +80,15 @@ pub(super) enum Posted {
 }
 
 /// An answer's body.
-pub(super) enum Reading {
+pub(super) enum ReplayBody {
     Whole(Full<Bytes>),
     /// What has come already, and what is coming.
     Coming(Vec<Frame<Bytes>>, IncomingBody, InFlight),
 }
 
-impl Letter {
+impl ReplayableRequest {
     /// Takes a request as it came. A small body is read now, so that it can be sent twice.
-    pub(super) async fn write(incoming: Incoming, peer: &Caller) -> Result<Self, Unread> {
+    pub(super) async fn read(incoming: Incoming, peer: &Caller) -> Result<Self, Unread> {
         let Incoming { id, is_late, started_at, host, request } = incoming;
         let (parts, body) = request.into_parts();
         let is_idempotent = parts.method.is_idempotent();
@@ -104,7 +104,7 @@ impl Letter {
         };
         let mut request = Request::from_parts(parts, ());
         complete(&mut request);
-        hop::tell(request.headers_mut(), peer, id);
+        forwarded::tell(request.headers_mut(), peer, id);
         Ok(Self {
             incoming: Incoming { id, is_late, started_at, host, request },
             body,
@@ -113,7 +113,7 @@ impl Letter {
     }
 
     /// Sends it.
-    pub(super) async fn post(&self, to: &Arc<forward::Peer>) -> Posted {
+    pub(super) async fn send(&self, to: &Arc<forward::Peer>) -> Attempt {
         let sent = to.send(self.copy()).await;
         let (response, in_flight) = match sent {
             Ok(answered) => answered,
@@ -121,12 +121,12 @@ impl Letter {
         };
         let is_long = response.body().size_hint().lower() > HELD;
         if is_long || !self.is_idempotent {
-            let coming = |body| Reading::Coming(Vec::new(), body, in_flight);
-            return Posted::Answered(response.map(coming));
+            let coming = |body| ReplayBody::Coming(Vec::new(), body, in_flight);
+            return Attempt::Answered(response.map(coming));
         }
         let (parts, body) = response.into_parts();
         match hold(body, in_flight).await {
-            Ok(reading) => Posted::Answered(Response::from_parts(parts, reading)),
+            Ok(reading) => Attempt::Answered(Response::from_parts(parts, reading)),
             Err(error) => {
                 let (host, address) = (to.name.clone(), to.address);
                 let why = format!("its answer broke off: {error}");
@@ -135,15 +135,15 @@ impl Letter {
         }
     }
 
-    fn broken(&self, broken: SendError) -> Posted {
+    fn broken(&self, broken: SendError) -> Attempt {
         let is_unread = match &self.body {
             Content::Held(_) => true,
             Content::Coming(coming) => !coming.was_read.load(Ordering::Acquire),
         };
         if is_unread && (self.is_idempotent || broken.unsent.is_some()) {
-            Posted::Again(broken)
+            Attempt::Again(broken)
         } else {
-            Posted::Lost(broken)
+            Attempt::Lost(broken)
         }
     }
 
@@ -175,7 +175,7 @@ impl Letter {
         };
         let mut request = request.map(|()| body);
         // What was told to others is not for this host's guests.
-        drop(hop::take(request.headers_mut()));
+        drop(forwarded::take(request.headers_mut()));
         Incoming { id, is_late, started_at, host, request }
     }
 
@@ -211,7 +211,7 @@ async fn read_within<B: http_body::Body>(limit: Duration, body: B) -> Result<Byt
 
 /// Holds an answer back until it is whole, so that it can be asked for again while nobody has seen a
 /// part of it; not for long, and not much of it.
-async fn hold(mut body: IncomingBody, in_flight: InFlight) -> Result<Reading, hyper::Error> {
+async fn hold(mut body: IncomingBody, in_flight: InFlight) -> Result<ReplayBody, hyper::Error> {
     let until = tokio::time::Instant::now() + HELD_FOR;
     let (mut held, mut n_bytes) = (Vec::new(), 0);
     while n_bytes <= HELD {
@@ -220,7 +220,7 @@ async fn hold(mut body: IncomingBody, in_flight: InFlight) -> Result<Reading, hy
             Ok(None) => {
                 let data =
                     held.into_iter().filter_map(|frame: Frame<Bytes>| frame.into_data().ok());
-                return Ok(Reading::Whole(Full::new(joined(data.collect()))));
+                return Ok(ReplayBody::Whole(Full::new(joined(data.collect()))));
             }
             Ok(Some(frame)) => {
                 let frame = frame?;
@@ -233,7 +233,7 @@ async fn hold(mut body: IncomingBody, in_flight: InFlight) -> Result<Reading, hy
             }
         }
     }
-    Ok(Reading::Coming(held, body, in_flight))
+    Ok(ReplayBody::Coming(held, body, in_flight))
 }
 
 fn joined(mut pieces: Vec<Bytes>) -> Bytes {
@@ -255,7 +255,7 @@ fn complete(request: &mut Request<()>) {
     }
 }
 
-/// A body on its way out that stays with the letter.
+/// A body on its way out that stays with the request.
 struct SharedBody(Arc<Coming>);
 
 impl http_body::Body for SharedBody {

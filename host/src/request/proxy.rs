@@ -14,7 +14,7 @@ use steerage_core::outcome::{Outcome, Refusal};
 use steerage_core::retry;
 
 use super::head::{self, Caller};
-use super::letter::{Letter, Posted, Reading};
+use super::replay::{Attempt, ReplayBody, ReplayableRequest};
 use super::{Front, Incoming, Reply};
 use crate::fleet::Fleet;
 use crate::forward::{self, Health};
@@ -49,33 +49,33 @@ pub(super) async fn send(
         Way::Elsewhere(app, hosts) => (app, hosts),
     };
     let (id, is_late) = (incoming.id, incoming.is_late);
-    let letter = match Letter::write(incoming, peer).await {
-        Ok(letter) => letter,
+    let replayable = match ReplayableRequest::read(incoming, peer).await {
+        Ok(replayable) => replayable,
         Err(unread) => return Ok(front.turn_away(id, unread.into())),
     };
     let mut refused = None;
     for _ in 0..retry::TRIES {
         let Some(to) = choose(&mut left) else { break };
         front.hops.count();
-        match letter.post(&to).await {
-            Posted::Answered(response) => match refused_by_host(&response) {
-                Some(cause) if letter.is_whole() => {
+        match replayable.send(&to).await {
+            Attempt::Answered(response) => match refused_by_host(&response) {
+                Some(cause) if replayable.is_whole() => {
                     // A fleet that is full is asked again now and then only.
                     if FOR_WANT_OF_ROOM.contains(&cause) && !front.hops.may_retry() {
-                        return Ok(reply(response, &letter));
+                        return Ok(reply(response, &replayable));
                     }
                     refused = Some(response);
                 }
-                _ => return Ok(reply(response, &letter)),
+                _ => return Ok(reply(response, &replayable)),
             },
-            Posted::Again(broken) => {
+            Attempt::Again(broken) => {
                 front.hops.again.fetch_add(1, Ordering::Relaxed);
                 tracing::debug!(call_id = %id, %broken, "asking another host");
             }
-            Posted::Lost(_) if letter.is_broken() => {
+            Attempt::Lost(_) if replayable.is_broken() => {
                 return Ok(front.turn_away(id, Outcome::ClientGone));
             }
-            Posted::Lost(broken) => {
+            Attempt::Lost(broken) => {
                 let detail = broken.to_string();
                 return Ok(front.turn_away(id, Outcome::HostFailed { detail }));
             }
@@ -87,11 +87,11 @@ pub(super) async fn send(
     };
     if let Some(outcome) = last_word {
         let turned_away = || front.turn_away(id, outcome);
-        return Ok(refused.map_or_else(turned_away, |refused| reply(refused, &letter)));
+        return Ok(refused.map_or_else(turned_away, |refused| reply(refused, &replayable)));
     }
     // Any host can run any app that may run there.
     front.hops.fallen_back.fetch_add(1, Ordering::Relaxed);
-    Err(letter.open())
+    Err(replayable.open())
 }
 
 /// Who serves a request.
@@ -150,18 +150,18 @@ fn choose(left: &mut Vec<Arc<forward::Peer>>) -> Option<Arc<forward::Peer>> {
 }
 
 /// The cause, where it is about the host and not about the app.
-fn refused_by_host(response: &Response<Reading>) -> Option<&'static str> {
+fn refused_by_host(response: &Response<ReplayBody>) -> Option<&'static str> {
     let cause = response.headers().get(REFUSED)?.to_str().ok()?;
     OF_HOST.into_iter().find(|of_host| *of_host == cause)
 }
 
-fn reply(mut response: Response<Reading>, letter: &Letter) -> Reply {
+fn reply(mut response: Response<ReplayBody>, replayable: &ReplayableRequest) -> Reply {
     response.headers_mut().remove(REFUSED);
-    head::mark(response.headers_mut(), letter.id());
+    head::mark(response.headers_mut(), replayable.id());
     *response.version_mut() = http::Version::HTTP_11;
     response.map(|body| match body {
-        Reading::Whole(bytes) => ResponseBody::Host(bytes),
-        Reading::Coming(held, body, in_flight) => {
+        ReplayBody::Whole(bytes) => ResponseBody::Host(bytes),
+        ReplayBody::Coming(held, body, in_flight) => {
             let coming = BodyStream::new(body).map(move |frame| {
                 let _under_way = &in_flight;
                 frame.map_err(|_| Cut::by("host_lost"))
