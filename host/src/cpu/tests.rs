@@ -456,7 +456,8 @@ async fn a_call_whose_app_is_alone_on_its_core_takes_no_lock() {
     }
     assert_eq!(counted::take(), (0, 0, 0));
     // Beside another app of this core: to be granted the slice, and to be charged for it. With one
-    // queue for all cores it was the one lock of the host, and three looks.
+    // queue for all cores it was as often the one lock of the host, and three looks. The work on a
+    // connection takes it once more, which is not counted here.
     assert!(runs_here(&cpu, &other).await);
     counted::take();
     assert!(runs_here(&cpu, &one).await);
