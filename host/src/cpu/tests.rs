@@ -548,7 +548,10 @@ fn on_many_cores_no_guest_is_lost_or_runs_twice_at_once() {
 
 /// Ends when it was polled so often. Another thread wakes it, each time a moment after it has given the
 /// thread its waker.
-async fn polled_by_another_thread(n_polls: u32, wakers: std::sync::mpsc::Sender<std::task::Waker>) {
+async fn polled_by_another_thread(
+    n_polls: u32,
+    wakers: std::sync::mpsc::SyncSender<std::task::Waker>,
+) {
     let mut n_polled = 0;
     poll_fn(|context| {
         n_polled += 1;
@@ -567,10 +570,10 @@ async fn a_wake_while_a_worker_lets_go_of_a_guest_is_not_lost() {
     let threads = GuestThreads::start(4).unwrap();
     let cpu = cores(&threads);
     let flow = flow(&cpu);
-    let (ended, mut ends) = tokio::sync::mpsc::unbounded_channel();
+    let (ended, mut ends) = tokio::sync::mpsc::channel(8);
     let n_guests = 8;
     for seed in 0..n_guests {
-        let (wakers, woken) = std::sync::mpsc::channel::<std::task::Waker>();
+        let (wakers, woken) = std::sync::mpsc::sync_channel::<std::task::Waker>(8);
         // Ends when the guest has, which drops the sender.
         thread::spawn(move || {
             let mut random = seed;
@@ -585,7 +588,7 @@ async fn a_wake_while_a_worker_lets_go_of_a_guest_is_not_lost() {
         let ended = ended.clone();
         let guest = async move {
             polled_by_another_thread(N_POLLS, wakers).await;
-            ended.send(()).unwrap();
+            ended.send(()).await.unwrap();
         };
         cpu.run(&flow, &call(), Box::pin(guest)).await;
     }

@@ -37,7 +37,7 @@ pub(crate) fn watch(child: &Child, what: impl Into<String>) -> Arc<Watched> {
 
 fn keep_watch() {
     loop {
-        std::thread::sleep(Duration::from_secs(2));
+        std::thread::park_timeout(Duration::from_secs(2));
         ALL.lock().unwrap_or_else(PoisonError::into_inner).retain(|it| {
             let Some(it) = it.upgrade() else { return false };
             if it.since.elapsed() < longest_test() {
