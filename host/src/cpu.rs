@@ -9,10 +9,6 @@
 //! at what there is to read, apps of long ones by the guest threads.
 
 mod contention;
-mod core_set;
-mod cores;
-#[cfg(test)]
-mod counted;
 mod inline_worker;
 mod run_queue;
 mod task;
@@ -20,7 +16,6 @@ mod tenants;
 mod wake_handle;
 mod workers;
 
-use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -31,8 +26,7 @@ use steerage_core::fair::{self, Charge};
 use steerage_core::id::TenantName;
 use steerage_core::units::{Fuel, Weight};
 
-use self::cores::Cores;
-use self::run_queue::Kind;
+use self::run_queue::RunQueue;
 pub use self::task::Guest;
 use self::tenants::Tenants;
 pub use self::workers::GuestThreads;
@@ -52,18 +46,16 @@ pub struct CpuSettings {
 /// The host's cores. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Cpu {
-    cores: Arc<Cores>,
+    queue: Arc<RunQueue>,
     tenants: Arc<Tenants>,
 }
 
 /// The right to poll one slice here. Given back on every path, a panic of the guest's included.
 struct Turn<'s> {
-    cores: &'s Cores,
-    /// The one of this thread.
-    core: usize,
+    queue: &'s RunQueue,
     flow: &'s Flow,
-    /// What was charged for it; nothing while the core is idle, no other app asks there and nothing waits
-    /// on others, since nobody is harmed.
+    /// What was charged for it; nothing while cores are idle and no other app asks, since nobody is
+    /// harmed.
     charge: Option<Charge>,
 }
 
@@ -71,22 +63,22 @@ impl Cpu {
     /// The cores of these threads, for tenants that weigh so much.
     #[must_use]
     pub fn new(threads: &GuestThreads, weights: BTreeMap<TenantName, Weight>) -> Self {
-        Self { cores: threads.cores().clone(), tenants: Arc::new(Tenants::new(weights)) }
+        Self { queue: threads.queue().clone(), tenants: Arc::new(Tenants::new(weights)) }
     }
 
     /// Makes the flow of one app. Its tenant's share of the CPU is divided among those of the tenant's
     /// apps that are busy.
     #[must_use]
     pub fn flow(&self, tenant: &TenantName, weight: Weight) -> Arc<Flow> {
-        let common = self.cores.common();
-        let entry = common.flow(&self.tenants.entry(common, tenant), weight);
-        Flow::new(entry, self.cores.clone())
+        let tenant = self.tenants.key(&self.queue, tenant);
+        let key = self.queue.lock().fair.add(tenant, weight);
+        Flow::new(key, self.queue.clone())
     }
 
     /// Makes the app's share as large as a new deployment says.
     pub fn reshape(&self, flow: &Flow, tenant: &TenantName, weight: Weight) {
-        let tenant = self.tenants.entry(self.cores.common(), tenant);
-        flow.entry().reshape(&tenant, weight);
+        let tenant = self.tenants.key(&self.queue, tenant);
+        self.queue.set_weight(flow.key(), tenant, weight);
     }
 
     /// Runs a guest to its end: its first slice here if it may, the rest in the queue. When
@@ -105,32 +97,23 @@ impl Cpu {
                 return;
             }
         }
-        self.cores.spawn(flow.clone(), call.clone(), guest);
+        self.queue.spawn(flow.clone(), call.clone(), guest);
     }
 
     /// Serves the queue on this thread for good, besides what else its runtime does. To be spawned
     /// on each thread that reads requests; as many work inline as threads are to run guests.
     pub fn work_inline(&self) -> impl Future<Output = ()> + Send + use<> {
-        inline_worker::work(self.cores.clone())
+        inline_worker::work(self.queue.clone())
     }
 
     fn turn<'s>(&'s self, flow: &'s Flow) -> Option<Turn<'s>> {
-        let cores = &*self.cores;
-        let core = cores.here();
-        let queue = cores.queue(core);
+        let queue = &*self.queue;
         let is_idle = queue.enter();
-        let mut turn = Turn { cores, core, flow, charge: None };
-        // Looked at once, and only where it matters.
-        let now = OnceCell::new();
-        let now = || *now.get_or_init(|| cores.now());
-        let is_contended = queue.contention.note(flow.key(), now);
-        if !is_contended && is_idle && !cores.others_wait(core) {
+        let mut turn = Turn { queue, flow, charge: None };
+        if !queue.note(flow.key()) && is_idle {
             return (flow.estimate() <= fair::LONGEST_HERE).then_some(turn);
         }
-        let others_wait = cores.waits_for(Kind::Inline, core);
-        let mut state = queue.lock();
-        turn.charge = Some(state.start_here(flow, others_wait, now())?);
-        drop(state);
+        turn.charge = Some(queue.lock().fair.start_here(flow.key(), queue.now())?);
         Some(turn)
     }
 }
@@ -138,7 +121,7 @@ impl Cpu {
 impl Turn<'_> {
     fn settle(&mut self, used: Duration) {
         if let Some(charge) = self.charge.take() {
-            self.cores.settle(self.core, charge, self.flow, used);
+            self.queue.settle(charge, self.flow, used);
         }
     }
 }
@@ -146,7 +129,7 @@ impl Turn<'_> {
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         self.settle(Duration::ZERO);
-        self.cores.queue(self.core).leave();
+        self.queue.leave();
     }
 }
 

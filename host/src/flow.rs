@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use steerage_core::fair::{self, FlowEntry, FlowKey};
+use steerage_core::fair::{self, FlowKey};
 use steerage_core::units::nanoseconds;
 
-/// The order among flows, as those see it who run no slices. The run queues have it; each of these may
-/// take the lock of a queue, so nobody calls one who holds that.
+/// The order among flows, as those see it who run no slices. The run queue has it; each of these may
+/// take the queue's lock, so nobody calls one who holds that.
 pub trait Order: Debug + Send + Sync {
     /// Whether more than one app has asked lately, when last looked at. Takes no lock.
     fn is_contended(&self) -> bool;
@@ -21,12 +21,15 @@ pub trait Order: Debug + Send + Sync {
 
     /// Which of these apps was given the least, by its place among them.
     fn least(&self, keys: &mut dyn Iterator<Item = FlowKey>) -> Option<usize>;
+
+    /// Forgets an app. Called when the last that holds its flow lets go.
+    fn remove(&self, key: FlowKey);
 }
 
 /// One app among those that share the CPU. All its deployments, calls and connections share this.
 #[derive(Debug)]
 pub struct Flow {
-    entry: Arc<FlowEntry>,
+    key: FlowKey,
     order: Arc<dyn Order>,
     /// What a slice takes, wherever it runs, in nanoseconds: what can be asked without the lock of the
     /// run queue. `core::fair` has its own for the slices that it charges.
@@ -36,23 +39,17 @@ pub struct Flow {
 }
 
 impl Flow {
-    /// The flow of an app that `order` knows as this.
+    /// The flow of an app that `order` knows by this key, and forgets when this is dropped.
     #[must_use]
-    pub fn new(entry: Arc<FlowEntry>, order: Arc<dyn Order>) -> Arc<Self> {
+    pub fn new(key: FlowKey, order: Arc<dyn Order>) -> Arc<Self> {
         let estimate = AtomicU64::new(nanoseconds(fair::FIRST_ESTIMATE));
-        Arc::new(Self { entry, order, estimate, io_debt: AtomicU64::new(0) })
+        Arc::new(Self { key, order, estimate, io_debt: AtomicU64::new(0) })
     }
 
     /// What the order knows the app by.
     #[must_use]
     pub fn key(&self) -> FlowKey {
-        self.entry.key()
-    }
-
-    /// The same with the app's tenant and weight.
-    #[must_use]
-    pub fn entry(&self) -> &Arc<FlowEntry> {
-        &self.entry
+        self.key
     }
 
     /// What a slice of the app takes, as learned so far.
@@ -86,6 +83,12 @@ impl Flow {
     /// Whether the app was given more than another that asks.
     #[must_use]
     pub fn is_over_share(&self) -> bool {
-        self.order.is_over_share(self.key())
+        self.order.is_over_share(self.key)
+    }
+}
+
+impl Drop for Flow {
+    fn drop(&mut self) {
+        self.order.remove(self.key);
     }
 }

@@ -1,198 +1,366 @@
-//! The run queue of one core: the guests that want it, in fair order, and who of its two workers has
-//! nothing to do. Does not know other cores: [`super::cores`] does.
+//! The guests that want a core, in fair order, and who is woken to serve them.
+//! Does not know what a guest is or who may run one.
+//!
+//! One lock, `state`, which nobody holds while a slice runs or a guest is dropped: both may end in a
+//! flow's drop, which takes it. Whoever adds to the queue, or takes from it, wakes at most one worker
+//! for what is next then; whoever is woken wakes the next in the same way. A guest thread that has
+//! served falls asleep only after it has woken an inline worker for what is left for those.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
+use std::mem;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use steerage_core::fair::{Charge, Common, Exchange, Fair, FlowKey, Next};
+use steerage_core::fair::{Charge, Fair, FlowKey, TenantKey};
+use steerage_core::units::Weight;
 
 use super::contention::Contention;
-use super::task::Task;
+use super::task::{Enqueue, Guest, Slice, Task};
 use super::wake_handle::WakeHandle;
-use crate::flow::Flow;
+use crate::call::Call;
+use crate::flow::{Flow, Order};
 
-/// Who serves a flow's slices.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// The worker on a thread that reads requests: short slices.
-    Inline,
-    /// The guest thread: long slices, and all where no inline worker is.
-    Guests,
-}
-
-/// A slice that may run, and the queue that it was taken from.
+/// Guests in the queue and what is known of those that are not.
 #[derive(Debug)]
-pub(super) struct Taken {
-    pub(super) task: Arc<Task>,
-    pub(super) charge: Charge,
-    pub(super) from: usize,
-}
-
-impl Kind {
-    pub(super) const ALL: [Self; 2] = [Self::Inline, Self::Guests];
-
-    pub(super) fn index(self) -> usize {
-        usize::from(self == Self::Guests)
-    }
-}
-
-/// One core's queue, on lines of memory that hold nothing of another core's.
-#[derive(Debug)]
-#[repr(align(128))]
 pub(super) struct RunQueue {
     state: Mutex<State>,
-    /// The guest thread sleeps on it.
-    pub(super) more: Condvar,
-    /// Slices that wait here, or were taken from here and run, and first slices that run here.
+    more: Condvar,
+    /// Slices that run or wait, here and where requests are read.
     n_busy: AtomicUsize,
-    pub(super) contention: Contention,
+    n_threads: usize,
+    contention: Contention,
+    began_at: Instant,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) fair: Fair<Arc<Task>>,
-    /// What each kind of worker remembers of its looks at other queues.
-    exchanges: [Exchange; 2],
-    /// Every task that began here and is not over, so that those asleep can be dropped in the end.
-    pub(super) tasks: HashMap<u64, Arc<Task>>,
+    /// Tasks whose calls were told to stop. A task that is here is in `fair` as well, where it is found
+    /// to be over when its turn comes.
+    stopping: VecDeque<Arc<Task>>,
+    /// Every task that is not over, so that those asleep can be dropped in the end.
+    tasks: HashMap<u64, Arc<Task>>,
     n_spawned: u64,
-    pub(super) is_closed: bool,
-    pub(super) inline: Option<Arc<WakeHandle>>,
-    /// Whether the inline worker has nothing to do.
-    pub(super) is_parked: bool,
-    /// Whether the guest thread sleeps.
-    pub(super) is_asleep: bool,
-    /// Whether the guest thread is wanted elsewhere.
-    pub(super) is_called: bool,
-    /// What of each kind the other cores were told: whether something waits that they may take.
-    pub(super) is_shown: [bool; 2],
+    is_closed: bool,
+    /// The inline workers.
+    inline: Vec<Arc<WakeHandle>>,
+    /// Those of them that have nothing to do.
+    parked: Vec<Arc<WakeHandle>>,
+    /// Guest threads that have nothing to do.
+    n_asleep: usize,
+}
+
+/// Who runs slices.
+#[derive(Debug)]
+pub(super) enum Worker {
+    /// The guest threads: what is of long slices, and everything where no other worker is.
+    Guests,
+    /// A thread that reads requests.
+    Inline(Arc<WakeHandle>),
 }
 
 impl RunQueue {
-    pub(super) fn new(common: &Arc<Common>) -> Self {
-        let state = State {
-            fair: Fair::new(common.clone()),
-            exchanges: Default::default(),
-            tasks: HashMap::new(),
-            n_spawned: 0,
-            is_closed: false,
-            inline: None,
-            is_parked: false,
-            is_asleep: false,
-            is_called: false,
-            is_shown: [false; 2],
-        };
+    pub(super) fn new(n_threads: usize) -> Self {
         Self {
-            state: Mutex::new(state),
+            state: Mutex::default(),
             more: Condvar::new(),
             n_busy: AtomicUsize::new(0),
+            n_threads,
             contention: Contention::default(),
+            began_at: Instant::now(),
         }
     }
 
+    /// Time since the queue began.
+    pub(super) fn now(&self) -> Duration {
+        self.began_at.elapsed()
+    }
+
+    /// Notes that an app asks; says whether others have lately.
+    pub(super) fn note(&self, key: FlowKey) -> bool {
+        self.contention.note(key, || self.now())
+    }
+
+    /// Ends a slice that was charged, wherever it ran.
+    pub(super) fn settle(&self, charge: Charge, flow: &Flow, used: Duration) {
+        let mut state = self.lock();
+        state.settle(charge, flow, used, self.now());
+        let own = state.own();
+        self.release(state, own);
+    }
+
+    /// Changes an app's owner and weight, which may change who is next and who is to serve it.
+    pub(super) fn set_weight(&self, key: FlowKey, tenant: TenantKey, weight: Weight) {
+        let mut state = self.lock();
+        state.fair.set_weight(key, tenant, weight);
+        self.release(state, 0);
+    }
+
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
-        #[cfg(test)]
-        super::counted::lock();
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts a slice that is about to run or wait; says whether it is the only one.
+    /// Counts a slice that is about to run; says whether a core is idle for it.
     pub(super) fn enter(&self) -> bool {
-        self.n_busy.fetch_add(1, Ordering::Relaxed) == 0
+        self.n_busy.fetch_add(1, Ordering::Relaxed) < self.n_threads
     }
 
     /// Counts a slice that ran, or will not.
     pub(super) fn leave(&self) {
         self.n_busy.fetch_sub(1, Ordering::Relaxed);
     }
+
+    /// Puts a new guest in the queue.
+    pub(super) fn spawn(self: &Arc<Self>, flow: Arc<Flow>, call: Arc<Call>, guest: Guest) {
+        let mut state = self.lock();
+        if state.is_closed {
+            drop(state);
+            return;
+        }
+        state.n_spawned += 1;
+        state.fair.expect(flow.key(), flow.estimate());
+        let task = Task::new(flow, call, state.n_spawned, self.clone(), guest);
+        state.tasks.insert(task.number, task.clone());
+        drop(state);
+        // Whom the call would tell so far is where its request was read, if anybody.
+        task.watch_stop();
+        self.enqueue(task);
+    }
+
+    /// What the worker is to run next. An inline worker that is given nothing is woken when there is
+    /// more.
+    pub(super) fn take(&self, by: &Worker) -> Option<(Arc<Task>, Charge)> {
+        let mut state = self.lock();
+        let taken = state.take(by);
+        if taken.is_none()
+            && let Worker::Inline(handle) = by
+            && !state.parked.iter().any(|parked| Arc::ptr_eq(parked, handle))
+        {
+            state.parked.push(handle.clone());
+        }
+        self.release(state, 0);
+        taken
+    }
+
+    /// Runs what was taken; says what it took. Wakes no other worker: the caller takes the next task
+    /// right after this, most likely the one that was just put back.
+    pub(super) fn run_slice(&self, task: Arc<Task>, charge: Charge) -> Duration {
+        let (slice, used) = task.run();
+        if slice != Slice::NotOurs && used > Duration::ZERO {
+            task.flow.learn(used);
+        }
+        let mut state = self.lock();
+        state.settle(charge, &task.flow, used, self.now());
+        self.put_back(state, task, slice);
+        used
+    }
+
+    /// Runs a task whose call must stop, before all that waits. As a rule it ends in this slice, which is
+    /// charged to nobody: what is there to settle is settled in its turn.
+    fn run_stopping(&self, task: Arc<Task>) {
+        let (slice, _) = task.run();
+        let state = self.lock();
+        // As if it had been taken out of the order, where its other entry is or was.
+        self.n_busy.fetch_add(1, Ordering::Relaxed);
+        self.put_back(state, task, slice);
+    }
+
+    /// Enqueues a task that has more to do, and forgets one that is over.
+    fn put_back(&self, mut state: MutexGuard<'_, State>, task: Arc<Task>, slice: Slice) {
+        if slice == Slice::Again && !state.is_closed {
+            state.enqueue(task);
+            return;
+        }
+        self.leave();
+        let listed = if slice == Slice::Over { state.tasks.remove(&task.number) } else { None };
+        drop(state);
+        if slice == Slice::Again {
+            // The queue was closed meanwhile, and whoever did could not drop what was running.
+            task.abandon();
+        }
+        // It may be the last that knows of its app, whose end takes the lock.
+        drop((listed, task));
+    }
+
+    /// Takes an inline worker on, unless there are as many as threads are to run guests.
+    pub(super) fn engage(&self, handle: &Arc<WakeHandle>) -> bool {
+        let mut state = self.lock();
+        let has_room = state.inline.len() < self.n_threads;
+        if has_room {
+            state.inline.push(handle.clone());
+        }
+        has_room
+    }
+
+    /// An inline worker is gone.
+    pub(super) fn dismiss(&self, worker: &Worker) {
+        let Worker::Inline(handle) = worker else { return };
+        let mut state = self.lock();
+        state.inline.retain(|known| !Arc::ptr_eq(known, handle));
+        state.parked.retain(|parked| !Arc::ptr_eq(parked, handle));
+        // It may have been woken for what others are to do now.
+        self.release(state, 0);
+    }
+
+    /// Serves the queue on this guest thread until it is closed.
+    pub(super) fn serve(&self) {
+        let mut has_served = false;
+        let mut state = self.lock();
+        while !state.is_closed {
+            if let Some(task) = state.stopping.pop_front() {
+                drop(state);
+                self.run_stopping(task);
+                state = self.lock();
+            } else if let Some((task, charge)) = state.take(&Worker::Guests) {
+                self.release(state, 0);
+                self.run_slice(task, charge);
+                has_served = true;
+                state = self.lock();
+            } else {
+                // Nobody was told of what it put back itself, which may be for inline workers by now.
+                if mem::take(&mut has_served)
+                    && let Some(Worker::Inline(handle)) = state.whom_to_wake(0)
+                {
+                    handle.wake();
+                }
+                state.n_asleep += 1;
+                state = self.more.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state.n_asleep -= 1;
+            }
+        }
+    }
+
+    /// Closes the queue, and wakes the guest threads, which then end. Returns all that has to be
+    /// dropped when those have ended.
+    pub(super) fn close(&self) -> Vec<Arc<Task>> {
+        // Dropped without the lock: a task may be the last that knows of its flow, whose end takes it.
+        let mut waiting = Vec::new();
+        let (stopping, tasks) = {
+            let mut state = self.lock();
+            state.is_closed = true;
+            while let Some((task, charge)) = state.fair.pop() {
+                state.fair.settle(charge, Duration::ZERO, self.now());
+                waiting.push(task);
+            }
+            (mem::take(&mut state.stopping), mem::take(&mut state.tasks))
+        };
+        drop((waiting, stopping));
+        self.more.notify_all();
+        tasks.into_values().collect()
+    }
+
+    /// Lets go of the state, and wakes who is to serve what is next in the queue, where more waits than
+    /// what this thread's `own` worker will take in a moment.
+    fn release(&self, mut state: MutexGuard<'_, State>, own: usize) {
+        let wake = state.whom_to_wake(own);
+        let stops = !state.stopping.is_empty() && state.n_asleep > 0;
+        drop(state);
+        if stops {
+            self.more.notify_one();
+        }
+        match wake {
+            Some(Worker::Inline(handle)) => handle.wake(),
+            Some(Worker::Guests) => self.more.notify_one(),
+            None => {}
+        }
+    }
+}
+
+impl Enqueue for RunQueue {
+    fn enqueue(&self, task: Arc<Task>) {
+        let mut state = self.lock();
+        if state.is_closed {
+            // Whoever closed the queue drops the guest, which is among its tasks.
+            drop(state);
+            return;
+        }
+        self.n_busy.fetch_add(1, Ordering::Relaxed);
+        state.enqueue(task);
+        let own = state.own();
+        self.release(state, own);
+    }
+
+    fn expedite(&self, task: Arc<Task>) {
+        self.lock().stopping.push_back(task);
+        self.more.notify_one();
+    }
+}
+
+impl Order for RunQueue {
+    fn is_contended(&self) -> bool {
+        self.contention.is_contended()
+    }
+
+    fn is_over_share(&self, key: FlowKey) -> bool {
+        self.is_contended() && self.lock().fair.is_ahead(key, self.now())
+    }
+
+    fn least(&self, keys: &mut dyn Iterator<Item = FlowKey>) -> Option<usize> {
+        let state = self.lock();
+        let (index, _) = keys.enumerate().min_by_key(|(_, key)| state.fair.standing(*key))?;
+        Some(index)
+    }
+
+    fn remove(&self, key: FlowKey) {
+        self.lock().fair.remove(key);
+    }
 }
 
 impl State {
-    /// A number for a task that begins here.
-    pub(super) fn number(&mut self) -> u64 {
-        self.n_spawned += 1;
-        self.n_spawned
-    }
-
-    /// Whether an app's slice may start past the line, by what is known of other queues: who is behind
-    /// there is looked for when this one is served.
-    pub(super) fn start_here(
-        &mut self,
-        flow: &Flow,
-        others_wait: bool,
-        now: Duration,
-    ) -> Option<Charge> {
-        let [inline, _] = &self.exchanges;
-        if others_wait && inline.is_time(now) {
-            return None;
-        }
-        self.fair.know(flow.entry(), flow.estimate());
-        let rival = inline.rival().filter(|_| others_wait);
-        self.fair.start_before(flow.key(), rival, now)
-    }
-
-    pub(super) fn exchange(&mut self, kind: Kind) -> Option<&mut Exchange> {
-        self.exchanges.get_mut(kind.index())
-    }
-
-    pub(super) fn enqueue(&mut self, task: Arc<Task>, now: Duration) {
-        self.fair.know(task.flow.entry(), task.flow.estimate());
-        self.fair.enqueue_at(task.flow.key(), task, now);
-    }
-
-    pub(super) fn settle(&mut self, charge: Charge, flow: &Flow, used: Duration, now: Duration) {
+    fn settle(&mut self, charge: Charge, flow: &Flow, used: Duration, now: Duration) {
         self.fair.settle(charge, used, now);
         if let Some(debt) = flow.take_io_debt() {
             self.fair.charge(flow.key(), debt);
         }
     }
 
-    /// Who serves what is next, if anything is. The order is kept between apps of short and of long
-    /// slices: what is next waits for those who serve it, and the others wait with it.
-    ///
-    /// Nothing is next once the queue is closed: an inline worker that is woken for what it is not given
-    /// would wake itself, and never let go of its thread.
-    pub(super) fn next_kind(&mut self) -> Option<Kind> {
-        if self.is_closed {
-            return None;
-        }
-        self.fair.is_next_short().map(|is_short| self.kind(is_short))
-    }
-
-    /// What is next, if this kind of worker serves it.
-    pub(super) fn take(&mut self, kind: Kind) -> Option<(Arc<Task>, Charge)> {
-        if self.next_kind()? != kind {
+    /// What the worker is to run next, if that is for it to run.
+    fn take(&mut self, by: &Worker) -> Option<(Arc<Task>, Charge)> {
+        if self.is_next_inline()? != matches!(by, Worker::Inline(_)) {
             return None;
         }
         self.fair.pop()
     }
 
-    /// What is to be served before what is next in another queue, if this kind of worker serves it, and
-    /// where it stood.
-    pub(super) fn take_rival(
-        &mut self,
-        theirs: Option<&Next>,
-        kind: Kind,
-    ) -> Option<(Next, Arc<Task>, Charge)> {
+    /// How much of what waits the inline worker of this thread takes without being woken.
+    fn own(&self) -> usize {
+        let is_here = |handles: &[Arc<WakeHandle>]| handles.iter().any(|handle| handle.is_here());
+        usize::from(is_here(&self.inline) && !is_here(&self.parked))
+    }
+
+    /// Who sleeps and is to serve what is next.
+    fn whom_to_wake(&mut self, own: usize) -> Option<Worker> {
+        if !self.is_next_inline()? {
+            return (self.n_asleep > 0).then_some(Worker::Guests);
+        }
+        if self.fair.n_waiting() <= own {
+            return None;
+        }
+        let here = self.parked.iter().position(|handle| handle.is_here());
+        let handle = match here {
+            Some(index) => self.parked.swap_remove(index),
+            None => self.parked.pop()?,
+        };
+        Some(Worker::Inline(handle))
+    }
+
+    /// Whether what is next is for inline workers. The order is kept between apps of short and of long
+    /// slices: what is next waits for those who serve it, and the others wait with it.
+    ///
+    /// Nothing is next once the queue is closed: an inline worker that is woken for what it is not given
+    /// would wake itself, and never let go of its thread.
+    fn is_next_inline(&self) -> Option<bool> {
         if self.is_closed {
             return None;
         }
-        let key = self.fair.rival(theirs)?;
-        if self.kind_of(key)? != kind {
-            return None;
+        self.fair.is_next_short().map(|is_short| is_short && !self.inline.is_empty())
+    }
+
+    fn enqueue(&mut self, task: Arc<Task>) {
+        if task.must_stop() {
+            self.stopping.push_back(task.clone());
         }
-        let standing = self.fair.standing_of(key)?;
-        let (task, charge) = self.fair.pop_of(key)?;
-        Some((standing, task, charge))
-    }
-
-    fn kind_of(&self, key: FlowKey) -> Option<Kind> {
-        self.fair.is_short(key).map(|is_short| self.kind(is_short))
-    }
-
-    fn kind(&self, is_short: bool) -> Kind {
-        if is_short && self.inline.is_some() { Kind::Inline } else { Kind::Guests }
+        self.fair.enqueue(task.flow.key(), task);
     }
 }

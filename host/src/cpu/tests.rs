@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Instant;
 
@@ -402,7 +402,7 @@ async fn who_comes_second_to_a_guest_does_not_wait_for_the_first() {
         began.send(()).unwrap();
         may_go.recv().unwrap();
     };
-    let task = task::Task::new(flow(&cpu), call(), (0, 1), cpu.cores.clone(), Box::pin(guest));
+    let task = task::Task::new(flow(&cpu), call(), 1, cpu.queue.clone(), Box::pin(guest));
     let first = task.clone();
     let polls = thread::spawn(move || first.run().0);
     has_begun.recv().unwrap();
@@ -419,9 +419,7 @@ async fn wakes_beside_the_end() {
     let cpu = cores(&threads);
     let worker = tokio::spawn(cpu.work_inline());
     let long = flow(&cpu);
-    // By CPU time: on a busy machine less of it may pass in 20 ms than makes slices long, and what
-    // blocks next would do so here.
-    cpu.run(&long, &call(), Box::pin(async { compute_on_cpu(Duration::from_millis(20)) })).await;
+    cpu.run(&long, &call(), Box::pin(async { compute(Duration::from_millis(20)) })).await;
     let (begin, has_begun) = oneshot::channel();
     let (free, held) = std::sync::mpsc::sync_channel::<()>(1);
     let guest = async move {
@@ -458,109 +456,6 @@ fn a_guest_that_is_woken_at_the_end_keeps_no_helper_busy() {
         tell.send(()).unwrap();
     });
     told.recv_timeout(Duration::from_secs(30)).expect("the worker never lets go of its thread");
-}
-
-#[tokio::test]
-async fn a_call_whose_app_is_alone_on_its_core_takes_no_lock() {
-    let threads = GuestThreads::start(2).unwrap();
-    let cpu = cores(&threads);
-    let [one, other] = [flow(&cpu), flow(&cpu)];
-    // Locks, writes to what all cores share, and looks at the clock beside those that measure slices.
-    assert!(runs_here(&cpu, &one).await);
-    counted::take();
-    for _ in 0..100 {
-        assert!(runs_here(&cpu, &one).await);
-    }
-    assert_eq!(counted::take(), (0, 0, 0));
-    // Beside another app of this core: to be granted the slice, and to be charged for it. With one
-    // queue for all cores it was as often the one lock of the host, and three looks. The work on a
-    // connection takes it once more, which is not counted here.
-    assert!(runs_here(&cpu, &other).await);
-    counted::take();
-    assert!(runs_here(&cpu, &one).await);
-    assert_eq!(counted::take(), (2, 0, 2));
-    threads.stop();
-}
-
-/// A guest that takes its slices on whatever thread, and makes sure that it is on one at a time.
-struct Wanderer {
-    n_left: u32,
-    is_polled: AtomicBool,
-    call: Arc<Call>,
-    over: Arc<AtomicU32>,
-}
-
-impl Wanderer {
-    fn poll(&mut self, context: &mut std::task::Context<'_>) -> Poll<()> {
-        assert!(!self.is_polled.swap(true, Ordering::SeqCst), "two threads at once");
-        let ends = self.call.poll_stop(context).is_ready() || self.n_left == 0;
-        self.n_left = self.n_left.saturating_sub(1);
-        // Now and then a long one, so that both kinds of worker serve it.
-        compute(Duration::from_micros(if self.n_left % 16 == 7 { 600 } else { 5 }));
-        let waker = context.waker().clone();
-        if self.n_left.is_multiple_of(3) {
-            // By another thread, which has no queue of its own.
-            tokio::task::spawn_blocking(move || waker.wake());
-        } else {
-            waker.wake();
-        }
-        assert!(self.is_polled.swap(false, Ordering::SeqCst));
-        if !ends {
-            return Poll::Pending;
-        }
-        self.over.fetch_add(1, Ordering::SeqCst);
-        Poll::Ready(())
-    }
-}
-
-#[test]
-fn on_many_cores_no_guest_is_lost_or_runs_twice_at_once() {
-    const GUESTS: u32 = 100;
-    let threads = GuestThreads::start(4).unwrap();
-    let cpu = cores(&threads);
-    let over = Arc::new(AtomicU32::new(0));
-    let flows: Vec<_> = (0..5).map(|_| flow(&cpu)).collect();
-    let readers: Vec<_> = (0..3)
-        .map(|reader| {
-            let (cpu, over, flows) = (cpu.clone(), over.clone(), flows.clone());
-            thread::spawn(move || {
-                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-                runtime.unwrap().block_on(async {
-                    // One core has no thread that reads requests.
-                    let worker = tokio::spawn(cpu.work_inline());
-                    tokio::task::yield_now().await;
-                    for number in 0..GUESTS {
-                        let call = call();
-                        let mut guest = Wanderer {
-                            n_left: number % 40,
-                            is_polled: AtomicBool::new(false),
-                            call: call.clone(),
-                            over: over.clone(),
-                        };
-                        let guest = poll_fn(move |context| guest.poll(context));
-                        // All of one app on one thread, most of the others on any.
-                        let flow = &flows[(number as usize * reader) % flows.len()];
-                        cpu.run(flow, &call, Box::pin(guest)).await;
-                        if number % 10 == 9 {
-                            call.cut(Outcome::ClientGone);
-                        }
-                    }
-                    let until = Instant::now() + Duration::from_secs(60);
-                    while over.load(Ordering::SeqCst) < 3 * GUESTS {
-                        let n_over = over.load(Ordering::SeqCst);
-                        assert!(Instant::now() < until, "{n_over} of {} have ended", 3 * GUESTS);
-                        tokio::task::yield_now().await;
-                    }
-                    worker.abort();
-                });
-            })
-        })
-        .collect();
-    for reader in readers {
-        reader.join().unwrap();
-    }
-    assert_eq!(over.load(Ordering::SeqCst), 3 * GUESTS);
-    threads.join();
 }
 
 /// Ends when it was polled so often. Another thread wakes it, each time a moment after it has given the

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Handle, Runtime};
 
-use super::cores::Cores;
+use super::run_queue::RunQueue;
 use crate::priority;
 
 /// Longest wait for the slices that run when the threads are stopped.
@@ -18,7 +18,7 @@ const STOP_TIMEOUT: Duration = Duration::from_millis(500);
 /// The guest threads, of which there is one per core. Dropping this ends them with what runs there.
 #[derive(Debug)]
 pub struct GuestThreads {
-    cores: Arc<Cores>,
+    queue: Arc<RunQueue>,
     io: Runtime,
     ended: Receiver<()>,
     n_threads: usize,
@@ -45,20 +45,20 @@ impl GuestThreads {
             .on_thread_start(priority::prompt)
             .enable_all()
             .build()?;
-        let cores = Arc::new(Cores::new(n_threads));
+        let queue = Arc::new(RunQueue::new(n_threads));
         let (ending, ended) = sync_channel(n_threads);
-        for core in 0..n_threads {
-            let (cores, io, ending) = (cores.clone(), io.handle().clone(), ending.clone());
+        for _ in 0..n_threads {
+            let (queue, io, ending) = (queue.clone(), io.handle().clone(), ending.clone());
             thread::Builder::new().name("guest".to_owned()).spawn(move || {
                 ready();
-                work((&cores, core), &io, &ending);
+                work(&queue, &io, &ending);
             })?;
         }
-        Ok(Self { cores, io, ended, n_threads })
+        Ok(Self { queue, io, ended, n_threads })
     }
 
-    pub(super) fn cores(&self) -> &Arc<Cores> {
-        &self.cores
+    pub(super) fn queue(&self) -> &Arc<RunQueue> {
+        &self.queue
     }
 
     /// Ends the threads without waiting for the slices that run. May be called anywhere.
@@ -74,7 +74,7 @@ impl GuestThreads {
 
     /// Ends the threads, waiting at most this long for the slices that run, and drops the guests.
     fn end(self, patience: Duration) {
-        let tasks = self.cores.close();
+        let tasks = self.queue.close();
         let until = Instant::now() + patience;
         for _ in 0..self.n_threads {
             let left = until.saturating_duration_since(Instant::now());
@@ -92,10 +92,10 @@ impl GuestThreads {
     }
 }
 
-fn work((cores, core): (&Cores, usize), io: &Handle, ending: &SyncSender<()>) {
+fn work(queue: &RunQueue, io: &Handle, ending: &SyncSender<()>) {
     priority::patient();
     let entered = io.enter();
-    cores.serve(core);
+    queue.serve();
     drop(entered);
     // Whoever ends the threads may have stopped waiting.
     ending.send(()).ok();

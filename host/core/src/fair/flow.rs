@@ -2,11 +2,9 @@
 //! Does not know where it stands among others: its [`Seat`] does.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::TenantKey;
-use super::common::{FlowEntry, Owner};
 use super::level::Seat;
 use crate::units::Weight;
 
@@ -25,51 +23,35 @@ const ESTIMATE_FALL: u32 = 8;
 
 #[derive(Debug)]
 pub(super) struct Flow<T> {
-    pub(super) entry: Arc<FlowEntry>,
-    /// Which version of the entry's owner is below.
-    pub(super) version: u32,
     pub(super) tenant: TenantKey,
     pub(super) weight: Weight,
     pub(super) seat: Seat,
-    /// What waits, and since when.
-    pub(super) waiting: VecDeque<(Duration, T)>,
+    pub(super) waiting: VecDeque<T>,
     pub(super) n_running: usize,
     pub(super) estimate: Duration,
     pub(super) lingers_until: Duration,
     /// Whether `Fair::lingering` has it.
     pub(super) is_lingering: bool,
-    /// Whether it is known also while it is not present.
-    pub(super) is_kept: bool,
+    pub(super) is_removed: bool,
 }
 
 impl<T> Flow<T> {
-    pub(super) fn new(
-        (entry, version): (Arc<FlowEntry>, u32),
-        owner: Owner,
-        estimate: Duration,
-    ) -> Self {
+    pub(super) fn new(tenant: TenantKey, weight: Weight) -> Self {
         Self {
-            entry,
-            version,
-            tenant: owner.tenant.key,
-            weight: owner.weight,
-            seat: Seat::new(owner.member),
+            tenant,
+            weight,
+            seat: Seat::default(),
             waiting: VecDeque::new(),
             n_running: 0,
-            estimate,
+            estimate: FIRST_ESTIMATE,
             lingers_until: Duration::ZERO,
             is_lingering: false,
-            is_kept: false,
+            is_removed: false,
         }
     }
 
     pub(super) fn is_short(&self) -> bool {
         self.estimate <= LONGEST_HERE
-    }
-
-    /// Whether nobody needs to know it any more, once it is not present.
-    pub(super) fn is_forgotten(&self) -> bool {
-        !self.is_kept && !self.is_lingering && self.is_idle()
     }
 
     /// Whether nothing of it runs or waits.
