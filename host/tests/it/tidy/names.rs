@@ -7,6 +7,7 @@ use std::path::Path;
 /// Names that stand twice, and why.
 const TWICE: &[(&str, &str)] = &[
     ("App", "what a host serves, and the same in the planner's view"),
+    ("Cpu", "an amount of it in the core, and the host's cores"),
     ("Guest", "what a sandbox runs; the run queue sees a future and no more"),
     ("Host", "a process, and the same in the planner's view"),
     ("Memory", "the host's, and an app's as it is reported"),
