@@ -166,7 +166,7 @@ impl Agent {
             deployed_at: now(),
         };
         self.commit(&turn, record.clone()).await?;
-        self.publish(&record, &manifest, deployed, Cause::LoadedDeployment)
+        self.publish(&record, &manifest, deployed, Cause::Deployed)
     }
 
     /// Goes back to an earlier deployment: the one before the current, or the one asked for.
@@ -355,7 +355,7 @@ impl Agent {
 /// Why a deployment is served from now on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cause {
-    LoadedDeployment,
+    Deployed,
     RolledBack,
     /// It became what the fleet wants.
     Followed,
@@ -367,7 +367,7 @@ impl Cause {
     /// The kind of the event that tells it, and the reason in words.
     fn told(self) -> (&'static str, &'static str) {
         match self {
-            Self::LoadedDeployment => ("deployed", "it was deployed through this host"),
+            Self::Deployed => ("deployed", "it was deployed through this host"),
             Self::RolledBack => ("rolled_back", "it was rolled back through this host"),
             Self::Followed => ("placed", "it was deployed in the fleet"),
             Self::Placed => {

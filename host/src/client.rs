@@ -30,8 +30,8 @@ use steerage_core::id::Digest;
 
 pub use self::error::ClientError;
 use crate::api::wire::{
-    AppDetail, Apps, Calls, DeployRequest, Event, Events, HostInfo, LoadedDeployment, LogLine,
-    LogLines, RollbackRequest, Usage, ValidateRequest, Validated,
+    AppDetail, Apps, Calls, DeployRequest, Deployed, Event, Events, HostInfo, LogLine, LogLines,
+    RollbackRequest, Usage, ValidateRequest, Validated,
 };
 
 /// Longest time to reach the host.
@@ -114,7 +114,7 @@ impl Client {
         &self,
         app: &str,
         request: &DeployRequest,
-    ) -> Result<LoadedDeployment, ClientError> {
+    ) -> Result<Deployed, ClientError> {
         self.post(&app_path(app, "/deployments"), request, CHANGE_TIMEOUT).await
     }
 
@@ -122,11 +122,7 @@ impl Client {
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub async fn rollback(
-        &self,
-        app: &str,
-        to: Option<u64>,
-    ) -> Result<LoadedDeployment, ClientError> {
+    pub async fn rollback(&self, app: &str, to: Option<u64>) -> Result<Deployed, ClientError> {
         self.post(&app_path(app, "/rollback"), &RollbackRequest { to }, CHANGE_TIMEOUT).await
     }
 

@@ -100,7 +100,7 @@ pub struct Peer {
     health: AtomicU8,
     /// Whether others say, too, that it is gone.
     is_gone: AtomicBool,
-    /// Silence it did not answer, while it does not.
+    /// Why it did not answer, while it does not.
     why: ArcSwapOption<Silence>,
     clock_ahead: AtomicI64,
     changed: Arc<tokio_watch::Sender<u64>>,
@@ -228,7 +228,7 @@ impl Peer {
         Health::ALL.into_iter().find(|health| health.name().as_bytes() == said)
     }
 
-    /// Silence it does not answer, where that is known.
+    /// Why it does not answer, where that is known.
     #[must_use]
     pub fn why(&self) -> Option<Arc<Silence>> {
         self.why.load_full()

@@ -17,7 +17,7 @@ use crate::fleet::record::CanaryRecord;
 pub(super) async fn promote(
     State(state): State<Shared>,
     Named(app): Named,
-) -> Result<Json<wire::LoadedDeployment>, Refusal> {
+) -> Result<Json<wire::Deployed>, Refusal> {
     state.check_open()?;
     let work = move |state: Shared| async move { state.agent.promote(&app).await };
     let deployed = to_the_end(&state, work).await?;

@@ -85,7 +85,7 @@ pub(super) async fn deploy(
     State(state): State<Shared>,
     Named(app): Named,
     Sent(request): Sent<wire::DeployRequest>,
-) -> Result<(StatusCode, Json<wire::LoadedDeployment>), Refusal> {
+) -> Result<(StatusCode, Json<wire::Deployed>), Refusal> {
     state.check_open()?;
     let digest: Digest = request
         .component
@@ -115,7 +115,7 @@ pub(super) async fn deploy(
     let canary = share.map(|share| share.to_string());
     let replicas = fleet::placed_if_any(&state, &deployed.name).await;
     let told = told::deployed(&state.url(), &deployed);
-    Ok((StatusCode::CREATED, Json(wire::LoadedDeployment { canary, replicas, ..told })))
+    Ok((StatusCode::CREATED, Json(wire::Deployed { canary, replicas, ..told })))
 }
 
 /// `POST /v1/apps/{app}/rollback`.
@@ -123,7 +123,7 @@ pub(super) async fn rollback(
     State(state): State<Shared>,
     Named(app): Named,
     Sent(request): Sent<wire::RollbackRequest>,
-) -> Result<Json<wire::LoadedDeployment>, Refusal> {
+) -> Result<Json<wire::Deployed>, Refusal> {
     state.check_open()?;
     let to = match request.to {
         Some(0) => return Err(Refusal::new(Cause::BadRequest, "to: generations count from 1")),
@@ -133,7 +133,7 @@ pub(super) async fn rollback(
     let work = move |state: Shared| async move { state.agent.rollback(&app, to).await };
     let deployed = to_the_end(&state, work).await?;
     let replicas = fleet::placed_if_any(&state, &deployed.name).await;
-    Ok(Json(wire::LoadedDeployment { replicas, ..told::deployed(&state.url(), &deployed) }))
+    Ok(Json(wire::Deployed { replicas, ..told::deployed(&state.url(), &deployed) }))
 }
 
 /// `DELETE /v1/apps/{app}`.

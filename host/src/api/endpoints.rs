@@ -118,7 +118,7 @@ pub(super) const ENDPOINTS: [Endpoint; 27] = [
         summary: "Deploy an uploaded component in place of the app's current deployment, or try it",
         sent: Sent::Json("DeployRequest"),
         success: &[("201", "It is compiled, durable and served, or tried")],
-        returned: Returned::Json("LoadedDeployment"),
+        returned: Returned::Json("Deployed"),
         causes: &[
             Cause::BadRequest,
             Cause::BadManifest,
@@ -161,7 +161,7 @@ pub(super) const ENDPOINTS: [Endpoint; 27] = [
         summary: "Go back to an earlier deployment; one on trial is only taken back",
         sent: Sent::Json("RollbackRequest"),
         success: &[("200", "It is served again")],
-        returned: Returned::Json("LoadedDeployment"),
+        returned: Returned::Json("Deployed"),
         causes: SERVED_AGAIN,
         ..GUARDED
     },
@@ -171,7 +171,7 @@ pub(super) const ENDPOINTS: [Endpoint; 27] = [
         path: "/v1/apps/{app}/promote",
         summary: "Make the deployment on trial the current one",
         success: &[("200", "It is served")],
-        returned: Returned::Json("LoadedDeployment"),
+        returned: Returned::Json("Deployed"),
         causes: SERVED_AGAIN,
         ..GUARDED
     },

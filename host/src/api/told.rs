@@ -17,8 +17,8 @@ use crate::telemetry::logs::{LogLine, Stream};
 use crate::{manifest, telemetry};
 
 /// A deployment that was just put in place on a host that serves its apps at `url`.
-pub(super) fn deployed(url: &str, app: &App) -> wire::LoadedDeployment {
-    wire::LoadedDeployment {
+pub(super) fn deployed(url: &str, app: &App) -> wire::Deployed {
+    wire::Deployed {
         app: app.name.to_string(),
         generation: app.generation.get(),
         canary: None,

@@ -78,7 +78,7 @@ pub struct Blob {
 
 /// What a deploy or a rollback has put in place.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-pub struct LoadedDeployment {
+pub struct Deployed {
     /// The app.
     pub app: String,
     /// Which of its deployments is served now.

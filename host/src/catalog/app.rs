@@ -50,7 +50,7 @@ pub struct App {
 pub enum BadApp {
     /// This host does not know such guests.
     #[error("it is a guest of the unknown kind {0:?}")]
-    GuestKind(String),
+    Kind(String),
     /// This host does not understand one of its routes.
     #[error("its route {0:?} is none")]
     Route(String),
@@ -63,7 +63,7 @@ impl App {
     /// This host does not understand the description.
     pub fn new(record: IndexRecord) -> Result<Self, BadApp> {
         let Some(kind) = GuestKind::named(&record.kind) else {
-            return Err(BadApp::GuestKind(record.kind));
+            return Err(BadApp::Kind(record.kind));
         };
         let mut routes = Vec::with_capacity(record.routes.len());
         for route in record.routes {

@@ -57,7 +57,7 @@ pub(super) async fn run(args: &Deploy) -> anyhow::Result<()> {
 
 /// Ends with exit code 1 where no host has room for the app: it is durable, and whoever deploys by
 /// program must hear that it does not run where it should.
-fn check_placed(deployed: &wire::LoadedDeployment) -> anyhow::Result<()> {
+fn check_placed(deployed: &wire::Deployed) -> anyhow::Result<()> {
     let lacks = deployed.replicas.as_ref().filter(|placed| placed.ready == 0);
     match lacks.and_then(|placed| placed.lacks.as_ref()) {
         Some(_) => anyhow::bail!(
@@ -91,7 +91,7 @@ pub(super) async fn send(
     built: &Built,
     options: DeployOptions,
     screen: Screen,
-) -> anyhow::Result<wire::LoadedDeployment> {
+) -> anyhow::Result<wire::Deployed> {
     let name = &app.manifest.name;
     let source = &built.path;
     let bar = screen.bar("uploading", built.bytes);
@@ -120,7 +120,7 @@ fn indented(word: &str, text: &str) -> String {
     format!("  {word}{}", text.replace('\n', "\n    "))
 }
 
-fn served(screen: Screen, deployed: &wire::LoadedDeployment) -> String {
+fn served(screen: Screen, deployed: &wire::Deployed) -> String {
     if let Some(share) = &deployed.canary {
         let app = screen.paint(Tone::Strong, &deployed.app);
         return format!("{share} of the calls of {app} go to generation {}", deployed.generation);

@@ -4,8 +4,7 @@ use http::Method;
 
 use super::{CHANGE_TIMEOUT, Client, ClientError, app_path, nothing};
 use crate::api::wire::{
-    FleetChanged, HostSummary, Hosts, LoadedDeployment, Plan, Replicas, ScaleRequest,
-    StandingRequest,
+    Deployed, FleetChanged, HostSummary, Hosts, Plan, Replicas, ScaleRequest, StandingRequest,
 };
 
 impl Client {
@@ -44,7 +43,7 @@ impl Client {
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub async fn promote(&self, app: &str) -> Result<LoadedDeployment, ClientError> {
+    pub async fn promote(&self, app: &str) -> Result<Deployed, ClientError> {
         let request = self.request(Method::POST, &app_path(app, "/promote"));
         self.parse(self.send(request, nothing(), CHANGE_TIMEOUT).await?).await
     }

@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_the_first_brings_and_all_hear_of_it() {
+    async fn only_the_first_loads_and_all_hear_of_it() {
         let singleflight = Arc::<Singleflight>::default();
         let Joined::First(load, mut first) = singleflight.join(&app("a")) else {
             panic!("not the first")
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_brought_at_once_is_bounded() {
+    fn what_is_loaded_at_once_is_bounded() {
         let singleflight = Arc::<Singleflight>::default();
         let all: Vec<Joined> =
             (0..MOST).map(|n| singleflight.join(&app(&format!("a{n}")))).collect();

@@ -1,9 +1,9 @@
-//! Silence another host does not answer, in words that say what to do: TLS libraries tell it in names of
+//! Why another host does not answer, in words that say what to do: TLS libraries tell it in names of
 //! alerts. Does not decide anything.
 
 use std::fmt;
 
-/// Silence a host did not answer the last time.
+/// Why a host did not answer the last time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Silence {
     text: String,

@@ -52,7 +52,7 @@ struct Coming {
 /// Why a small body could not be read.
 pub(super) enum Unread {
     /// The client broke it off.
-    SendError,
+    Broken,
     /// It did not come within [`READ_WITHIN`].
     InTime,
 }
@@ -60,7 +60,7 @@ pub(super) enum Unread {
 impl From<Unread> for Outcome {
     fn from(unread: Unread) -> Self {
         match unread {
-            Unread::SendError => Self::ClientGone,
+            Unread::Broken => Self::ClientGone,
             Unread::InTime => {
                 let detail = format!("the request body did not come within {READ_WITHIN:?}");
                 Self::Refused(Refusal::BadRequest { detail })
@@ -204,7 +204,7 @@ impl ReplayableRequest {
 async fn read_within<B: http_body::Body>(limit: Duration, body: B) -> Result<Bytes, Unread> {
     match tokio::time::timeout(limit, body.collect()).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(_)) => Err(Unread::SendError),
+        Ok(Err(_)) => Err(Unread::Broken),
         Err(_) => Err(Unread::InTime),
     }
 }

@@ -31,7 +31,7 @@ type Four = (i32, i32, i32, i32);
 
 const PREVIEW1: &str = "wasi_snapshot_preview1";
 
-/// ComponentCache a function of preview 1 behind a check of its third argument, which counts what it works on,
+/// Links a function of preview 1 behind a check of its third argument, which counts what it works on,
 /// and with a bound on the bytes it takes in.
 macro_rules! checked {
     ($linker:ident, $function:ident, $most:expr, $bytes:expr) => {

@@ -67,7 +67,7 @@ pub(super) struct LoadedComponent {
     links: Arc<ComponentCache>,
 }
 
-/// LoadedComponent code of each kind.
+/// Linked code of each kind.
 pub(super) enum Pre {
     Http02(ProxyPre<Guest>),
     Http03(ServicePre<Guest>),
@@ -76,7 +76,7 @@ pub(super) enum Pre {
 }
 
 impl ComponentCache {
-    /// ComponentCache for an engine without async features, which has this pool.
+    /// Links for an engine without async features, which has this pool.
     pub(super) fn new(plain: Engine, pool: PoolSettings) -> wasmtime::Result<Self> {
         let modules = linker::core_linker(&plain)?;
         let components = linker::component_linker(&plain, Flavor::Plain)?;

@@ -11,7 +11,7 @@ pub(super) enum Cell<'a> {
     Odd(CellFault),
 }
 
-/// CellFault a cell or a row cannot be used.
+/// Why a cell or a row cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub enum CellFault {
     /// No name, where the app's is expected.

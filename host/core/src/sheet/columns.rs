@@ -12,7 +12,7 @@ use crate::quote::Quoted;
 /// How many lines may stand above the headings: titles, dates, who wrote it.
 const MOST_TITLES: usize = 30;
 
-/// CellFault a spreadsheet cannot be understood at all.
+/// Why a spreadsheet cannot be understood at all.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoHeader {
     /// Nothing is in it.

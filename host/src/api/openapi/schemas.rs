@@ -22,7 +22,7 @@ const SCHEMAS: [Schema; 37] = [
     ("Validated", &[("app", "string"), ("routes", "[string]"), ("limits", "Limits")]),
     ("Blob", &[("digest", "string"), ("size_bytes", "integer")]),
     (
-        "LoadedDeployment",
+        "Deployed",
         &[
             ("app", "string"),
             ("generation", "integer"),

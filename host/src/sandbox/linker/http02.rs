@@ -27,7 +27,7 @@ const TYPES: &str = "wasi:http/types@0.2.12";
 
 type Context<'c> = StoreContextMut<'c, Guest>;
 
-/// ComponentCache these functions instead of those of `wasmtime-wasi-http`, in a linker that has them and allows
+/// Links these functions instead of those of `wasmtime-wasi-http`, in a linker that has them and allows
 /// shadowing.
 ///
 /// # Errors

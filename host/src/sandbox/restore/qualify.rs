@@ -20,7 +20,7 @@ const MOST_AT_START: Bytes = Bytes::mebi(64);
 pub(in crate::sandbox) fn examine(bytes: &[u8], shape: &Shape) -> Option<Unfit> {
     let needs = &shape.needs;
     if shape.kind != GuestKind::Http02 {
-        return Some(Unfit::GuestKind(shape.kind.to_string()));
+        return Some(Unfit::Kind(shape.kind.to_string()));
     }
     if needs.is_collected {
         return Some(Unfit::Collected);

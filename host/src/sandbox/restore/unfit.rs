@@ -10,7 +10,7 @@ use steerage_core::units::Bytes;
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub enum Unfit {
     /// It is of this kind, and another one can be restored.
-    GuestKind(String),
+    Kind(String),
     /// It has objects that a collector looks after, or exceptions.
     Collected,
     /// Its code has an instruction that changes what cannot be put back.
@@ -69,7 +69,7 @@ pub enum Unfit {
 impl fmt::Display for Unfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::GuestKind(kind) => {
+            Self::Kind(kind) => {
                 write!(f, "it is of kind {kind}, and only http-0.2 is restored")
             }
             Self::Collected => f.write_str("it has garbage-collected objects or exceptions"),
