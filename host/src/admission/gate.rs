@@ -139,11 +139,7 @@ impl Gate {
         }
         // Two that reach at once may both be let in where one should be. The host's own number is
         // never passed.
-        let held = self.n_slots.load(Ordering::SeqCst);
-        if self.host.take(|free| {
-            slots::may_take(&slots::SlotRequest { held, needs, free, weight: self.weight() })
-                .then_some(needs)
-        }) {
+        if self.host.take(|free| self.may_take(needs, free).then_some(needs)) {
             self.n_slots.fetch_add(needs, Ordering::SeqCst);
             return Reach::Taken;
         }
@@ -155,9 +151,18 @@ impl Gate {
         Weight::new(self.weight.load(Ordering::SeqCst)).unwrap_or_default()
     }
 
-    /// Whether the app has places left, so that slots are what its calls wait for.
-    fn lacks_slots(&self) -> bool {
-        self.n_running.load(Ordering::SeqCst) < self.width.load(Ordering::SeqCst)
+    /// Whether slots are what a call waits for that needs so many: the app has places left, and may have
+    /// no more slots. A place alone says nothing: it is free for a moment whenever a call ends, until one
+    /// that waits has it, and the slots of that call are free by then.
+    fn lacks_slots(&self, needs: u32) -> bool {
+        let has_places = self.n_running.load(Ordering::SeqCst) < self.width.load(Ordering::SeqCst);
+        has_places && !self.may_take(needs, self.host.n_free())
+    }
+
+    /// Whether the app may have so many slots more, of so many that are free.
+    fn may_take(&self, needs: u32, free: u32) -> bool {
+        let held = self.n_slots.load(Ordering::SeqCst);
+        slots::may_take(&slots::SlotRequest { held, needs, free, weight: self.weight() })
     }
 
     async fn wait(
@@ -176,7 +181,7 @@ impl Gate {
                 in_line.is_served = true;
                 Ok(place)
             }
-            Err(_) if self.lacks_slots() => Err(Refusal::HostFull),
+            Err(_) if self.lacks_slots(needs) => Err(Refusal::HostFull),
             // Its time has run out, or it was found that it will have.
             Ok(Err(_)) | Err(_) => {
                 Err(Refusal::TooLate { needs: self.hold(), limit: limits.timeout })
@@ -191,7 +196,8 @@ impl Gate {
         deadline: Instant,
     ) -> Result<oneshot::Receiver<Place>, Refusal> {
         let mut waiting = self.lock();
-        let (n_running, lacks_slots) = (self.n_running.load(Ordering::SeqCst), self.lacks_slots());
+        let (n_running, lacks_slots) =
+            (self.n_running.load(Ordering::SeqCst), self.lacks_slots(needs));
         let standing = |waiting: &VecDeque<_>| GateLoad {
             running: limits.concurrency.get(),
             queued: u32::try_from(waiting.len()).unwrap_or(u32::MAX),

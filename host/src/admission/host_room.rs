@@ -60,6 +60,11 @@ impl HostRoom {
         (self.n_taken.load(Ordering::Relaxed), self.room.slots)
     }
 
+    /// Slots that nobody holds.
+    pub(super) fn n_free(&self) -> u32 {
+        self.room.slots.saturating_sub(self.n_taken.load(Ordering::SeqCst))
+    }
+
     pub(super) fn n_waiting(&self) -> u32 {
         self.n_waiting.load(Ordering::Relaxed)
     }

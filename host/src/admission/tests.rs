@@ -106,3 +106,34 @@ async fn slots_that_come_free_go_to_the_app_that_has_the_least() {
     }
     assert_eq!((admission.slots().0, admission.n_waiting()), (0, 0));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_app_that_is_busy_is_not_told_that_the_host_is_full() {
+    // Far more slots than the app may use.
+    let admission = Admission::new(CallBounds { slots: 64, queue: 1000 });
+    let limits = Limits { queue: 2, ..narrow() };
+    let gate = admission.gate(&limits, Weight::DEFAULT);
+    let callers = (0..8).map(|_| {
+        let (gate, limits) = (gate.clone(), limits.clone());
+        tokio::spawn(async move {
+            let (mut n_refused, mut n_full) = (0, 0);
+            for _ in 0..20_000 {
+                let now = tokio::time::Instant::now();
+                match gate.admit(&limits, 1, now.into_std(), now + limits.timeout).await {
+                    Ok(permit) => drop(permit),
+                    Err(Refusal::HostFull) => n_full += 1,
+                    Err(_) => n_refused += 1,
+                }
+            }
+            (n_refused, n_full)
+        })
+    });
+    let callers: Vec<_> = callers.collect();
+    let (mut n_refused, mut n_full) = (0, 0);
+    for caller in callers {
+        let (refused, full) = caller.await.unwrap();
+        (n_refused, n_full) = (n_refused + refused, n_full + full);
+    }
+    assert!(n_refused > 0, "the app was never busy");
+    assert_eq!(n_full, 0, "of {n_refused} refusals");
+}
