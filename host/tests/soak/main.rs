@@ -42,7 +42,7 @@ const FLAGS: [&str; 10] = [
     "2s",
     "--head-timeout",
     "2s",
-    // So that restored instances, which wait for another call, are given back while a test waits.
+    // So that code, and instances that wait for another call, are given back while a test waits.
     "--mapped-idle",
     "2s",
     // One of the apps calls itself.
@@ -99,8 +99,13 @@ async fn hostile_neighbours_harm_nobody_and_leave_nothing() {
         host.serve(app.name, &app.wasm, &app.more).await;
     }
     let process = Process::of(&host);
-    // Threads, connections and code that are there from the first call on.
-    host.get("/victim").await;
+    // What is made once for all apps stays: the first call makes some of it, and the first instance that
+    // is restored the rest.
+    host.until("restored instance", || async {
+        host.get("/victim").await;
+        (host.metric("instances_restored_total{app=\"victim\"}").await > 0.0).then_some(())
+    })
+    .await;
     let fresh = settled(&host, &process, None).await;
     eprintln!("before: {fresh}");
     for app in apps.iter().filter(|app| app.needs_time()) {

@@ -81,10 +81,10 @@ pub(crate) async fn settled(host: &Host, process: &Process, before: Option<&Sett
     }
 }
 
-/// Everything that must be 0 when nobody calls, and is not. An app called `reused` keeps an idle
-/// instance, as its manifest says.
+/// Everything that must be 0 when nobody has called for a while, and is not.
 fn gauges(metrics: &str) -> Vec<String> {
-    const ZERO: [&str; 5] = [
+    const ZERO: [&str; 6] = [
+        "apps_mapped ",
         "http_server_active_requests{",
         "http_server_waiting_requests{",
         "guest_memory_in_use_bytes{",
@@ -95,8 +95,7 @@ fn gauges(metrics: &str) -> Vec<String> {
         assert!(metrics.contains(&format!("\n{gauge}")), "no {gauge} in {metrics}");
     }
     let held = |line: &&str| ZERO.iter().any(|gauge| line.starts_with(gauge));
-    let is_kept = |line: &&str| line.contains("app=\"reused\"");
-    let lines = metrics.lines().filter(held).filter(|line| !line.ends_with(" 0") && !is_kept(line));
+    let lines = metrics.lines().filter(held).filter(|line| !line.ends_with(" 0"));
     lines.map(str::to_owned).collect()
 }
 
