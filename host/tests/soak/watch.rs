@@ -49,8 +49,21 @@ impl Process {
     }
 
     fn holds(&self) -> Settled {
-        let files = std::fs::read_dir(format!("/proc/{}/fd", self.0)).unwrap().count() as u64;
+        let files = self.files().values().sum();
         Settled { memory: self.memory(), threads: self.field("Threads:"), files }
+    }
+
+    /// How many file descriptors it has of each kind or path.
+    fn files(&self) -> BTreeMap<String, u64> {
+        let mut files = BTreeMap::new();
+        for entry in std::fs::read_dir(format!("/proc/{}/fd", self.0)).unwrap() {
+            // One that was closed meanwhile has no target.
+            let Ok(target) = std::fs::read_link(entry.unwrap().path()) else { continue };
+            let target = target.to_string_lossy();
+            let kind = if target.starts_with("socket:") { "socket" } else { &*target };
+            *files.entry(kind.to_owned()).or_default() += 1;
+        }
+        files
     }
 }
 
@@ -71,7 +84,9 @@ pub(crate) async fn settled(host: &Host, process: &Process, before: Option<&Sett
         let now = process.holds();
         if let Some(before) = before {
             held.extend((now.threads > before.threads).then(|| format!("{now}")));
-            held.extend((now.files > before.files).then(|| format!("{now}")));
+            held.extend(
+                (now.files > before.files).then(|| format!("{now}: {:?}", process.files())),
+            );
         }
         if held.is_empty() {
             return now;

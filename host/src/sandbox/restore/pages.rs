@@ -14,6 +14,8 @@ use std::ops::Range;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::FileExt as _;
 use std::pin::Pin;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 /// Bytes of a page. Larger ones would be found as several of these, which is as good.
@@ -159,55 +161,51 @@ const ENTRY_PRESENT: u64 = 1 << 63;
 const ENTRY_SWAPPED: u64 = 1 << 62;
 const ENTRY_FILE: u64 = 1 << 61;
 
-struct Scanner {
-    pagemap: File,
-    regions: Vec<PageRegion>,
-    can_scan: bool,
-}
+/// The process's map of pages: one file for all threads, which have the same pages. A file for each thread
+/// would make the number of files the host has open depend on how many threads ever restored.
+static PAGEMAP: OnceLock<File> = OnceLock::new();
+/// Whether the kernel knows the scan: not before it was refused once. Nothing else depends on it, so that
+/// no order is needed.
+static CAN_SCAN: AtomicBool = AtomicBool::new(true);
 
 thread_local! {
-    static SCANNER: RefCell<Option<Scanner>> = const { RefCell::new(None) };
+    /// Where the kernel writes what it found.
+    static REGIONS: RefCell<Vec<PageRegion>> = const { RefCell::new(Vec::new()) };
 }
 
-fn each_written(addresses: Range<usize>, found: impl FnMut(Run)) -> io::Result<()> {
-    SCANNER.with_borrow_mut(|scanner| {
-        if scanner.is_none() {
+fn each_written(addresses: Range<usize>, mut found: impl FnMut(Run)) -> io::Result<()> {
+    let pagemap = match PAGEMAP.get() {
+        Some(pagemap) => pagemap,
+        None => {
             let pagemap = File::open("/proc/self/pagemap")?;
-            let regions = vec![PageRegion::default(); MOST_RUNS];
-            *scanner = Some(Scanner { pagemap, regions, can_scan: true });
+            PAGEMAP.get_or_init(|| pagemap)
         }
-        match scanner {
-            Some(scanner) => scanner.each_written(addresses, found),
-            None => Err(io::ErrorKind::NotFound.into()),
+    };
+    if CAN_SCAN.load(Ordering::Relaxed) {
+        match scan(pagemap, addresses.clone(), &mut found) {
+            // Kernels before 6.7. Nothing was found yet then.
+            Err(error) if error.raw_os_error() == Some(libc::ENOTTY) => {
+                CAN_SCAN.store(false, Ordering::Relaxed);
+            }
+            result => return result,
         }
-    })
+    }
+    read(pagemap, addresses, found)
 }
 
-impl Scanner {
-    fn each_written(
-        &mut self,
-        addresses: Range<usize>,
-        mut found: impl FnMut(Run),
-    ) -> io::Result<()> {
-        if self.can_scan {
-            match self.scan(addresses.clone(), &mut found) {
-                // Kernels before 6.7. Nothing was found yet then.
-                Err(error) if error.raw_os_error() == Some(libc::ENOTTY) => self.can_scan = false,
-                result => return result,
-            }
+fn scan(pagemap: &File, addresses: Range<usize>, found: &mut impl FnMut(Run)) -> io::Result<()> {
+    REGIONS.with_borrow_mut(|regions| {
+        if regions.is_empty() {
+            regions.resize(MOST_RUNS, PageRegion::default());
         }
-        self.read(addresses, found)
-    }
-
-    fn scan(&mut self, addresses: Range<usize>, found: &mut impl FnMut(Run)) -> io::Result<()> {
         let (mut start, end) = (addresses.start as u64, addresses.end as u64);
         while start < end {
             let mut argument = ScanArgument {
                 size: size_of::<ScanArgument>() as u64,
                 start,
                 end,
-                regions: self.regions.as_mut_ptr().addr() as u64,
-                n_regions: self.regions.len() as u64,
+                regions: regions.as_mut_ptr().addr() as u64,
+                n_regions: regions.len() as u64,
                 category_inverted: PAGE_IS_FILE,
                 category_mask: PAGE_IS_FILE,
                 category_anyof_mask: PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
@@ -218,11 +216,11 @@ impl Scanner {
             // names; both live through the call.
             #[expect(unsafe_code, reason = "the system call has no safe wrapper")]
             let n_found =
-                unsafe { libc::ioctl(self.pagemap.as_raw_fd(), PAGEMAP_SCAN, &raw mut argument) };
+                unsafe { libc::ioctl(pagemap.as_raw_fd(), PAGEMAP_SCAN, &raw mut argument) };
             let Ok(n_found) = usize::try_from(n_found) else {
                 return Err(io::Error::last_os_error());
             };
-            for region in self.regions.iter().take(n_found) {
+            for region in regions.iter().take(n_found) {
                 found(Run { start: address(region.start), end: address(region.end) });
             }
             if argument.walk_end <= start {
@@ -231,25 +229,25 @@ impl Scanner {
             start = argument.walk_end;
         }
         Ok(())
-    }
+    })
+}
 
-    fn read(&mut self, addresses: Range<usize>, mut found: impl FnMut(Run)) -> io::Result<()> {
-        let mut bytes = [0; 8 * ENTRIES];
-        let mut page = addresses.start / PAGE;
-        let end = addresses.end.div_ceil(PAGE);
-        while page < end {
-            let n_pages = (end - page).min(ENTRIES);
-            let entries = bytes.get_mut(..8 * n_pages).unwrap_or_default();
-            self.pagemap.read_exact_at(entries, 8 * page as u64)?;
-            for entry in entries.as_chunks::<8>().0 {
-                if is_written(u64::from_ne_bytes(*entry)) {
-                    found(Run { start: page * PAGE, end: (page + 1) * PAGE });
-                }
-                page += 1;
+fn read(pagemap: &File, addresses: Range<usize>, mut found: impl FnMut(Run)) -> io::Result<()> {
+    let mut bytes = [0; 8 * ENTRIES];
+    let mut page = addresses.start / PAGE;
+    let end = addresses.end.div_ceil(PAGE);
+    while page < end {
+        let n_pages = (end - page).min(ENTRIES);
+        let entries = bytes.get_mut(..8 * n_pages).unwrap_or_default();
+        pagemap.read_exact_at(entries, 8 * page as u64)?;
+        for entry in entries.as_chunks::<8>().0 {
+            if is_written(u64::from_ne_bytes(*entry)) {
+                found(Run { start: page * PAGE, end: (page + 1) * PAGE });
             }
+            page += 1;
         }
-        Ok(())
     }
+    Ok(())
 }
 
 fn is_written(entry: u64) -> bool {
