@@ -13,6 +13,7 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 use super::context::{Context, Environment};
 use super::engine::Flavor;
 use super::held::{MOST_FIELDS, MOST_RESOURCES, ResourceMeter};
+use super::idle::InstanceSlots;
 use super::limiter::Limiter;
 use super::outbound::Outbound;
 use super::pace::Watched;
@@ -52,11 +53,11 @@ pub(super) struct ServiceParts {
 }
 
 impl ServiceParts {
-    /// A guest that holds nothing yet, which serves this call first.
-    pub(super) fn guest(&self, call: CallId) -> Guest {
+    /// A guest that holds nothing yet, which serves this call first in the instance with these slots.
+    pub(super) fn guest(&self, call: CallId, slots: &InstanceSlots) -> Guest {
         let stdio = Stdio::new(self.log.clone(), self.generation, call);
         let wasi = Context::later(self.env.clone());
-        let limiter = Limiter::new(self.memory_limit, self.memory.clone());
+        let limiter = Limiter::new(self.memory_limit, slots.reservation());
         Guest::new(wasi, self.outbound.for_instance(), limiter, stdio, self.flavor)
     }
 }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use super::service::Idle;
+use crate::budget::{Account, Reservation};
 
 /// The slots of one engine.
 #[derive(Default)]
@@ -24,10 +25,13 @@ pub(super) struct IdleInstances {
     waiting: Mutex<VecDeque<Resting>>,
 }
 
-/// The slots of one instance. To be dropped after it.
+/// The slots of one instance, and what of its app's memory it has reserved. To be dropped after the
+/// store: only then is the memory the system's again. What the store itself owns is dropped before its
+/// memories are.
 pub(super) struct InstanceSlots {
     pool: Arc<Pool>,
     n_slots: u32,
+    reservation: Arc<Reservation>,
 }
 
 struct Resting {
@@ -44,8 +48,8 @@ impl Pool {
     /// one that has waited the longest first, whosever it is.
     ///
     /// Where that is not enough, there are more calls than slots; Wasmtime says so then.
-    pub(super) fn take(self: &Arc<Self>, n_slots: u32) -> InstanceSlots {
-        let slots = InstanceSlots { pool: self.clone(), n_slots };
+    pub(super) fn take(self: &Arc<Self>, n_slots: u32, memory: &Arc<Account>) -> InstanceSlots {
+        let slots = InstanceSlots::new(self, n_slots, memory);
         let mut n_taken = self.n_taken.fetch_add(n_slots, Ordering::SeqCst).saturating_add(n_slots);
         while n_taken > self.most && self.give_up_first(|_| true) {
             n_taken = self.n_taken.load(Ordering::SeqCst);
@@ -54,10 +58,14 @@ impl Pool {
     }
 
     /// Takes slots where so many are left, without giving up anything.
-    pub(super) fn take_free(self: &Arc<Self>, n_slots: u32) -> Option<InstanceSlots> {
+    pub(super) fn take_free(
+        self: &Arc<Self>,
+        n_slots: u32,
+        memory: &Arc<Account>,
+    ) -> Option<InstanceSlots> {
         let more = |n_taken: u32| n_taken.checked_add(n_slots).filter(|taken| *taken <= self.most);
         self.n_taken.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).ok()?;
-        Some(InstanceSlots { pool: self.clone(), n_slots })
+        Some(InstanceSlots::new(self, n_slots, memory))
     }
 
     /// A place for the instances of a deployment that wait.
@@ -124,8 +132,46 @@ impl IdleInstances {
     }
 }
 
+impl InstanceSlots {
+    fn new(pool: &Arc<Pool>, n_slots: u32, memory: &Arc<Account>) -> Self {
+        Self { pool: pool.clone(), n_slots, reservation: Reservation::new(memory.clone()) }
+    }
+
+    /// Where what the instance takes is reserved.
+    pub(super) fn reservation(&self) -> Arc<Reservation> {
+        self.reservation.clone()
+    }
+}
+
 impl Drop for InstanceSlots {
     fn drop(&mut self) {
         self.pool.n_taken.fetch_sub(self.n_slots, Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use steerage_core::units::{Bytes, Weight};
+    use wasmtime::ResourceLimiter as _;
+
+    use super::*;
+    use crate::budget::{Memory, MemorySettings};
+    use crate::sandbox::limiter::Limiter;
+
+    #[test]
+    fn what_an_instance_has_reserved_is_given_back_with_its_slots_and_not_before() {
+        let budget = Bytes::new(1000);
+        let memory = Memory::new(MemorySettings { budget, overcommit: 1.0 });
+        let account = memory.account(Weight::DEFAULT);
+        let slots = Pool::new(1).take(1, &account);
+        let mut limiter = Limiter::new(budget, slots.reservation());
+        assert!(limiter.memory_growing(0, 600, None).unwrap());
+        assert!(limiter.hold(Bytes::new(100)));
+        // As Wasmtime does: what the store owns first, then its memories, which takes a while.
+        drop(limiter);
+        assert_eq!(account.held(), Bytes::new(700), "its memories may still be there");
+        assert!(account.reserve(Bytes::new(301)).is_err());
+        drop(slots);
+        assert_eq!(account.held(), Bytes::ZERO);
     }
 }

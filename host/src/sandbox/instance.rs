@@ -24,6 +24,7 @@ use super::context::{Context, MOST_RANDOM};
 use super::ending::{Finish, judge};
 use super::guest::{CoreGuest, Guest};
 use super::http::ResponseSender;
+use super::idle::InstanceSlots;
 use super::limiter::Limiter;
 use super::linked::Pre;
 use super::module::InstanceTemplate;
@@ -87,8 +88,8 @@ impl InstanceTemplate {
         let (mut wasi, stdio, output) =
             self.program(call, guest_request.request, &guest_request.place, guest_request.head);
         let wasi = Context::made(wasi.build());
-        let _slots = self.take_slots();
-        let mut store = Store::new(&self.engine, self.guest(wasi, stdio));
+        let slots = self.take_slots();
+        let mut store = Store::new(&self.engine, self.guest(wasi, stdio, &slots));
         store.limiter(|guest| &mut guest.limiter);
         pace::keep(&mut store);
         let mut instantiate = Duration::ZERO;
@@ -125,12 +126,9 @@ impl InstanceTemplate {
         let guest_request = *guest_request;
         let (mut wasi, stdio, output) =
             self.program(call, guest_request.request, &guest_request.place, guest_request.head);
-        let guest = CoreGuest {
-            wasi: wasi.build_p1(),
-            limiter: Limiter::new(self.limits.memory, self.memory.clone()),
-            stdio,
-        };
-        let _slots = self.take_slots();
+        let slots = self.take_slots();
+        let limiter = Limiter::new(self.limits.memory, slots.reservation());
+        let guest = CoreGuest { wasi: wasi.build_p1(), limiter, stdio };
         let mut store = Store::new(&self.engine, guest);
         store.limiter(|guest| &mut guest.limiter);
         pace::keep(&mut store);
@@ -180,8 +178,8 @@ impl InstanceTemplate {
         (wasi, stdio, output)
     }
 
-    pub(super) fn guest(&self, wasi: Context, stdio: Stdio) -> Guest {
-        let limiter = Limiter::new(self.limits.memory, self.memory.clone());
+    fn guest(&self, wasi: Context, stdio: Stdio, slots: &InstanceSlots) -> Guest {
+        let limiter = Limiter::new(self.limits.memory, slots.reservation());
         Guest::new(wasi, self.outbound.for_instance(), limiter, stdio, self.linked.flavor)
     }
 

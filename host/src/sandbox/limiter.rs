@@ -8,7 +8,7 @@ use steerage_core::units::Bytes;
 use wasmtime::ResourceLimiter;
 
 use super::engine::{MOST_CORE_INSTANCES, MOST_MEMORIES, MOST_TABLES};
-use crate::budget::Account;
+use crate::budget::Reservation;
 
 /// What one table element costs: a pointer.
 const ELEMENT: u64 = 8;
@@ -22,7 +22,7 @@ const LEAK: u64 = 4;
 /// Counts and bounds what one store's memories and tables take, and what the host holds for them.
 #[derive(Debug)]
 pub struct Limiter {
-    account: Arc<Account>,
+    reservation: Arc<Reservation>,
     limit: u64,
     used: u64,
     peak: u64,
@@ -41,11 +41,12 @@ pub struct Limiter {
 }
 
 impl Limiter {
-    /// A limiter that allows `limit` in total, of what the app's account has.
+    /// A limiter that allows `limit` in total, taken into this reservation: it is given back when the
+    /// instance is gone, and the limiter goes before.
     #[must_use]
-    pub fn new(limit: Bytes, account: Arc<Account>) -> Self {
+    pub fn new(limit: Bytes, reservation: Arc<Reservation>) -> Self {
         Self {
-            account,
+            reservation,
             limit: limit.get(),
             used: 0,
             peak: 0,
@@ -94,12 +95,12 @@ impl Limiter {
             return false;
         }
         if let Some(more) = held.checked_sub(before) {
-            if let Err(refusal) = self.account.reserve(Bytes::new(more)) {
+            if let Err(refusal) = self.reservation.extend(Bytes::new(more)) {
                 self.host_refused = Some(refusal);
                 return false;
             }
         } else {
-            self.account.release(Bytes::new(before - held));
+            self.reservation.shrink(Bytes::new(before - held));
         }
         self.held = held;
         true
@@ -119,7 +120,7 @@ impl Limiter {
     /// back to the system.
     pub fn start_over(&mut self, used: Bytes) {
         let more = self.used.saturating_sub(used.get());
-        self.account.release(Bytes::new(more.saturating_add(self.held)));
+        self.reservation.shrink(Bytes::new(more.saturating_add(self.held)));
         self.used -= more;
         self.held = 0;
         self.last = 0;
@@ -141,7 +142,7 @@ impl Limiter {
         if most.is_some_and(|most| desired > most) {
             return false;
         }
-        if let Err(refusal) = self.account.reserve(Bytes::new(grown)) {
+        if let Err(refusal) = self.reservation.extend(Bytes::new(grown)) {
             self.host_refused = Some(refusal);
             return false;
         }
@@ -167,17 +168,11 @@ impl Limiter {
     /// The system did not give what was granted: it is nobody's, and its want is not the guest's.
     fn growth_failed(&mut self) {
         self.used = self.used.saturating_sub(self.last);
-        self.account.release(Bytes::new(self.last));
+        self.reservation.shrink(Bytes::new(self.last));
         if self.last > 0 {
-            self.host_refused = Some(self.account.exhausted());
+            self.host_refused = Some(self.reservation.account().exhausted());
         }
         self.last = 0;
-    }
-}
-
-impl Drop for Limiter {
-    fn drop(&mut self) {
-        self.account.release(Bytes::new(self.used.saturating_add(self.held)));
     }
 }
 
@@ -236,7 +231,7 @@ mod tests {
     fn limiter(limit: u64, budget: u64) -> Limiter {
         let settings = MemorySettings { budget: Bytes::new(budget), overcommit: 1.0 };
         let account = Memory::new(settings).account(Weight::DEFAULT);
-        Limiter::new(Bytes::new(limit), account)
+        Limiter::new(Bytes::new(limit), Reservation::new(account))
     }
 
     #[test]
@@ -253,7 +248,7 @@ mod tests {
     #[test]
     fn what_an_instance_held_goes_back_to_its_app() {
         let limiter = limiter(1000, 500);
-        let account = limiter.account.clone();
+        let account = limiter.reservation.account().clone();
         let mut limiter = limiter;
         assert!(limiter.memory_growing(0, 500, None).unwrap());
         assert_eq!(account.held(), Bytes::new(500));
@@ -284,7 +279,10 @@ mod tests {
         assert!(limiter.memory_growing(0, 600, None).unwrap());
         assert!(limiter.memory_growing(600, 900, None).unwrap());
         limiter.memory_grow_failed(wasmtime::Error::msg("no pages")).unwrap();
-        assert_eq!((limiter.used(), limiter.account.held()), (Bytes::new(600), Bytes::new(600)));
+        assert_eq!(
+            (limiter.used(), limiter.reservation.account().held()),
+            (Bytes::new(600), Bytes::new(600))
+        );
         assert_eq!(limiter.host_refused().map(Refusal::cause), Some("host_exhausted"));
         // What is refused by a limit is not the system's: it was never granted.
         limiter.start_call();
@@ -296,7 +294,7 @@ mod tests {
     #[test]
     fn what_the_host_holds_is_charged_and_bounded() {
         let mut limiter = limiter(1000, 1 << 30);
-        let account = limiter.account.clone();
+        let account = limiter.reservation.account().clone();
         assert!(limiter.memory_growing(0, 500, None).unwrap());
         assert!(limiter.hold(Bytes::new(700)));
         assert_eq!(account.held(), Bytes::new(1200));
@@ -326,7 +324,7 @@ mod tests {
     #[test]
     fn an_instance_that_was_put_back_has_what_it_began_with() {
         let mut limiter = limiter(1000, 1 << 30);
-        let account = limiter.account.clone();
+        let account = limiter.reservation.account().clone();
         assert!(limiter.memory_growing(0, 300, None).unwrap());
         let began = limiter.used();
         assert!(limiter.memory_growing(300, 900, None).unwrap());

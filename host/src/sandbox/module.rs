@@ -316,7 +316,7 @@ impl InstanceTemplate {
     }
 
     pub(super) fn take_slots(&self) -> InstanceSlots {
-        self.linked.pool.take(self.linked.needs)
+        self.linked.pool.take(self.linked.needs, &self.memory)
     }
 
     /// Gives up the instances that have waited for another call for so long, and what only they need.

@@ -28,6 +28,7 @@ use crate::budget::{Memory, MemorySettings};
 use crate::sandbox::engine::{self, Flavor};
 use crate::sandbox::guest::{Guest, ServiceParts};
 use crate::sandbox::http02::{IncomingRequest, OutparamHandle, RequestHandle};
+use crate::sandbox::idle::{InstanceSlots, Pool};
 use crate::sandbox::outbound::{ConnectionCharge, Denials, Egress, Outbound};
 use crate::sandbox::{instance, linker, pace};
 use crate::telemetry::logs::AppLog;
@@ -57,7 +58,7 @@ struct EngineLinker {
 type Answer = (Option<Trap>, Vec<u32>, u64);
 
 /// An instance that is put back.
-type Live = (Store<Guest>, Proxy, Restorer);
+type Live = (Store<Guest>, Proxy, Restorer, InstanceSlots);
 
 impl EngineLinker {
     fn new(engine: Engine, flavor: Flavor) -> Self {
@@ -101,7 +102,8 @@ impl EngineLinker {
     }
 
     async fn call_new(&self, pre: &ProxyPre<Guest>, number: u32) -> Answer {
-        let mut store = Store::new(&self.engine, self.parts.guest(CallId::from_u128(1)));
+        let slots = self.slots();
+        let mut store = Store::new(&self.engine, self.parts.guest(CallId::from_u128(1), &slots));
         store.limiter(|guest| &mut guest.limiter);
         pace::keep(&mut store);
         instance::start(&mut store, Fuel::new(FUEL), Fuel::new(u64::MAX)).unwrap();
@@ -111,11 +113,18 @@ impl EngineLinker {
 
     fn live(&self, code: &Code) -> Live {
         let place = || Place::take(&Arc::new(AtomicU32::new(0)), 1).unwrap();
-        live::make(code, &self.parts, (place(), place())).unwrap()
+        let slots = self.slots();
+        let (store, proxy, restorer) =
+            live::make(code, &self.parts, &slots, (place(), place())).unwrap();
+        (store, proxy, restorer, slots)
+    }
+
+    fn slots(&self) -> InstanceSlots {
+        Pool::new(1).take(1, &self.parts.memory)
     }
 
     async fn call_restored(&self, live: &mut Live, number: u32) -> Answer {
-        let (store, proxy, restorer) = live;
+        let (store, proxy, restorer, _) = live;
         let (answer, has_faulted) = self.call(store, proxy, number).await;
         restorer.note_faulted(has_faulted);
         answer
@@ -161,12 +170,12 @@ async fn generated_components_do_the_same_in_instances_that_are_put_back() {
             let expected = new.call_new(&pre, number).await;
             let answer = restored.call_restored(&mut live, number).await;
             assert_eq!(answer, expected, "call {n} with {number} of component {seed}: {text}");
-            let (store, _, restorer) = &mut live;
+            let (store, _, restorer, slots) = &mut live;
             let lost = if answer.0.is_some() {
                 n_traps += 1;
                 Err(Lost::BadEnd)
             } else {
-                let guest = restored.parts.guest(CallId::from_u128(1));
+                let guest = restored.parts.guest(CallId::from_u128(1), slots);
                 restorer.restore(store, guest, &learned)
             };
             match lost {

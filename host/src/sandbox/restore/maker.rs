@@ -118,7 +118,8 @@ impl Maker {
             }
         };
         let no_place = || NotMade::NotNow("as many as there may be".to_owned());
-        if restoring.parts.memory.is_tight() {
+        let memory = &restoring.parts.memory;
+        if memory.is_tight() {
             return Err(NotMade::NotNow("memory is tight".to_owned()));
         }
         let of_app = Place::take(&restoring.n_live, MOST_LIVE).ok_or_else(no_place)?;
@@ -127,8 +128,9 @@ impl Maker {
         // One that waits for a call that does not come gives way to one that calls wait for.
         let of_host = of_host().or_else(|| pool.give_up_restored(WAITED).then(of_host).flatten());
         let of_host = of_host.ok_or_else(no_place)?;
-        let slots = pool.take_free(*n_slots).ok_or_else(no_place)?;
-        let (store, proxy, restorer) = live::make(&code, &restoring.parts, (of_app, of_host))?;
+        let slots = pool.take_free(*n_slots, memory).ok_or_else(no_place)?;
+        let (store, proxy, restorer) =
+            live::make(&code, &restoring.parts, &slots, (of_app, of_host))?;
         restoring.idle.put(Idle::restored(store, proxy, Box::new(restorer), slots));
         Ok(())
     }
