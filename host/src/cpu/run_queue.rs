@@ -26,6 +26,8 @@ use crate::flow::{Flow, Order};
 pub(super) struct RunQueue {
     state: Mutex<State>,
     more: Condvar,
+    /// Tells the thread for guests whose calls must stop of one, while all guest threads run slices.
+    stops: Condvar,
     /// Slices that run or wait, here and where requests are read.
     n_busy: AtomicUsize,
     n_threads: usize,
@@ -65,6 +67,7 @@ impl RunQueue {
         Self {
             state: Mutex::default(),
             more: Condvar::new(),
+            stops: Condvar::new(),
             n_busy: AtomicUsize::new(0),
             n_threads,
             contention: Contention::default(),
@@ -231,6 +234,22 @@ impl RunQueue {
         }
     }
 
+    /// Runs what must stop on this thread until the queue is closed, beside the guest threads: those may
+    /// all be in slices that take a while, the filling of a memory for one, just when what others hold
+    /// is needed.
+    pub(super) fn serve_stopping(&self) {
+        let mut state = self.lock();
+        while !state.is_closed {
+            if let Some(task) = state.stopping.pop_front() {
+                drop(state);
+                self.run_stopping(task);
+                state = self.lock();
+            } else {
+                state = self.stops.wait(state).unwrap_or_else(PoisonError::into_inner);
+            }
+        }
+    }
+
     /// Closes the queue, and wakes the guest threads, which then end. Returns all that has to be
     /// dropped when those have ended.
     pub(super) fn close(&self) -> Vec<Arc<Task>> {
@@ -247,6 +266,7 @@ impl RunQueue {
         };
         drop((waiting, stopping));
         self.more.notify_all();
+        self.stops.notify_all();
         tasks.into_values().collect()
     }
 
@@ -254,16 +274,24 @@ impl RunQueue {
     /// what this thread's `own` worker will take in a moment.
     fn release(&self, mut state: MutexGuard<'_, State>, own: usize) {
         let wake = state.whom_to_wake(own);
-        let stops = !state.stopping.is_empty() && state.n_asleep > 0;
+        let stops = (!state.stopping.is_empty()).then_some(state.n_asleep);
         drop(state);
-        if stops {
-            self.more.notify_one();
+        if let Some(n_asleep) = stops {
+            self.wake_for_stop(n_asleep);
         }
         match wake {
             Some(Worker::Inline(handle)) => handle.wake(),
             Some(Worker::Guests) => self.more.notify_one(),
             None => {}
         }
+    }
+}
+
+impl RunQueue {
+    /// Wakes who is to run what must stop: a guest thread, where so many sleep, and none does not.
+    fn wake_for_stop(&self, n_asleep: usize) {
+        let thread = if n_asleep > 0 { &self.more } else { &self.stops };
+        thread.notify_one();
     }
 }
 
@@ -282,8 +310,12 @@ impl Enqueue for RunQueue {
     }
 
     fn expedite(&self, task: Arc<Task>) {
-        self.lock().stopping.push_back(task);
-        self.more.notify_one();
+        let n_asleep = {
+            let mut state = self.lock();
+            state.stopping.push_back(task);
+            state.n_asleep
+        };
+        self.wake_for_stop(n_asleep);
     }
 }
 

@@ -393,6 +393,42 @@ async fn a_call_that_must_stop_does_not_wait_for_its_turn() {
 }
 
 #[tokio::test]
+async fn a_call_that_must_stop_ends_while_all_guest_threads_are_in_long_slices() {
+    let threads = GuestThreads::start(1).unwrap();
+    let cpu = cores(&threads);
+    let flow = flow(&cpu);
+    // One that is there, and waits for something when it is told to stop.
+    let (waiting, (tell, told)) = (call(), oneshot::channel());
+    let guest = {
+        let (waiting, mut tell) = (waiting.clone(), Some(tell));
+        poll_fn(move |context| {
+            let stops = waiting.poll_stop(context);
+            if stops.is_ready() {
+                tell.take().unwrap().send(()).unwrap();
+            }
+            stops
+        })
+    };
+    cpu.run(&flow, &waiting, Box::pin(guest)).await;
+    // One whose second slice takes until the other one has ended.
+    let (begin, begun) = oneshot::channel();
+    let (end, ending) = std::sync::mpsc::channel::<()>();
+    let guest = async move {
+        tokio::task::yield_now().await;
+        begin.send(()).unwrap();
+        ending.recv().unwrap();
+    };
+    cpu.run(&flow, &call(), Box::pin(guest)).await;
+    begun.await.unwrap();
+    waiting.cut(Outcome::ClientGone);
+    let patience = Duration::from_secs(20);
+    let has_ended = tokio::time::timeout(patience, told).await;
+    end.send(()).unwrap();
+    has_ended.expect("it waits for the slice of another").unwrap();
+    threads.stop();
+}
+
+#[tokio::test]
 async fn who_comes_second_to_a_guest_does_not_wait_for_the_first() {
     let threads = GuestThreads::start(1).unwrap();
     let cpu = cores(&threads);

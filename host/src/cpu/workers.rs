@@ -3,11 +3,11 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::runtime::{Builder, Runtime};
 
 use super::run_queue::RunQueue;
 use crate::priority;
@@ -15,12 +15,14 @@ use crate::priority;
 /// Longest wait for the slices that run when the threads are stopped.
 const STOP_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// The guest threads, of which there is one per core. Dropping this ends them with what runs there.
+/// The guest threads, of which there is one per core, and one that only ends guests whose calls must
+/// stop. Dropping this ends them with what runs there.
 #[derive(Debug)]
 pub struct GuestThreads {
     queue: Arc<RunQueue>,
     io: Runtime,
     ended: Receiver<()>,
+    /// All of them.
     n_threads: usize,
 }
 
@@ -46,15 +48,26 @@ impl GuestThreads {
             .enable_all()
             .build()?;
         let queue = Arc::new(RunQueue::new(n_threads));
-        let (ending, ended) = sync_channel(n_threads);
-        for _ in 0..n_threads {
+        let (ending, ended) = sync_channel(n_threads + 1);
+        let start = |name: &str, serve: fn(&RunQueue)| {
             let (queue, io, ending) = (queue.clone(), io.handle().clone(), ending.clone());
-            thread::Builder::new().name("guest".to_owned()).spawn(move || {
+            thread::Builder::new().name(name.to_owned()).spawn(move || {
                 ready();
-                work(&queue, &io, &ending);
+                let entered = io.enter();
+                serve(&queue);
+                drop(entered);
+                // Whoever ends the threads may have stopped waiting.
+                ending.send(()).ok();
+            })
+        };
+        for _ in 0..n_threads {
+            start("guest", |queue| {
+                priority::patient();
+                queue.serve();
             })?;
         }
-        Ok(Self { queue, io, ended, n_threads })
+        start("guest-stops", RunQueue::serve_stopping)?;
+        Ok(Self { queue, io, ended, n_threads: n_threads + 1 })
     }
 
     pub(super) fn queue(&self) -> &Arc<RunQueue> {
@@ -90,13 +103,4 @@ impl GuestThreads {
         drop(entered);
         self.io.shutdown_background();
     }
-}
-
-fn work(queue: &RunQueue, io: &Handle, ending: &SyncSender<()>) {
-    priority::patient();
-    let entered = io.enter();
-    queue.serve();
-    drop(entered);
-    // Whoever ends the threads may have stopped waiting.
-    ending.send(()).ok();
 }
