@@ -35,6 +35,8 @@ pub struct MemorySettings {
     /// How many times the budget instances may reserve together: guests reserve more than they
     /// touch.
     pub overcommit: f64,
+    /// What the pool may keep of instances that are gone, at most.
+    pub kept: Bytes,
 }
 
 /// The memory of the host, shared by all accounts.
@@ -156,10 +158,14 @@ impl Memory {
         Duration::from_micros(until_full / 2).clamp(LOOKS.0, LOOKS.1)
     }
 
-    /// Takes note of what the process uses. When that is nearly all it may, the app that holds most
+    /// Takes note of what the process uses, as `look` says. When that is nearly all it may, the app that holds most
     /// for its weight loses its latest calls, more of them the more it is; or where apps hold little of
     /// it, no new calls are taken until it is less.
-    pub fn observe(&self, used: Bytes) -> Observed {
+    pub fn observe(&self, look: impl FnOnce() -> Bytes) -> Observed {
+        // Before the look: what is given back meanwhile was still used then, or nearly, and would be taken
+        // for what no app holds.
+        let held = Bytes::new(self.reserved.load(Ordering::Relaxed));
+        let used = look();
         // Zero where the system does not tell; then nothing is ever too much.
         self.used.store(used.get(), Ordering::Relaxed);
         let first = match self.used_first.load(Ordering::Relaxed) {
@@ -173,8 +179,8 @@ impl Memory {
         let free = (budget / 16).max(FREE.min(budget / 8));
         self.is_short.store(used.get() > budget - 2 * free, Ordering::Relaxed);
         let excess = used.get().checked_sub(budget - free).filter(|excess| *excess > 0);
-        let held = Bytes::new(self.reserved.load(Ordering::Relaxed));
-        let is_of_apps = budget::is_of_apps(used, held, first);
+        let without_apps = first.saturating_add(self.settings.kept);
+        let is_of_apps = budget::is_of_apps(used, held, without_apps);
         self.is_exhausted.store(excess.is_some() && !is_of_apps, Ordering::Relaxed);
         let Some(excess) = excess else { return Observed::Fine };
         if !is_of_apps {
@@ -417,7 +423,8 @@ mod tests {
     use super::*;
 
     fn memory(budget: u64) -> Arc<Memory> {
-        Memory::new(MemorySettings { budget: Bytes::new(budget), overcommit: 1.0 })
+        let (budget, kept) = (Bytes::new(budget), Bytes::ZERO);
+        Memory::new(MemorySettings { budget, overcommit: 1.0, kept })
     }
 
     #[test]
@@ -455,13 +462,13 @@ mod tests {
         light.reserve(Bytes::new(100)).unwrap();
         let call = Arc::new(Call::new(CallId::from_u128(1)));
         heavy.lend(&call);
-        assert_eq!(memory.observe(Bytes::new(100)), Observed::Fine, "used from the start");
-        assert_eq!(memory.observe(Bytes::new(700)), Observed::Fine);
+        assert_eq!(memory.observe(|| Bytes::new(100)), Observed::Fine, "used from the start");
+        assert_eq!(memory.observe(|| Bytes::new(700)), Observed::Fine);
         assert!(memory.is_tight());
-        assert_eq!(memory.observe(Bytes::new(701)), Observed::Ended);
+        assert_eq!(memory.observe(|| Bytes::new(701)), Observed::Ended);
         assert!(call.failed());
-        assert_eq!(memory.observe(Bytes::new(701)), Observed::Fine, "it has no other call");
-        assert_eq!(memory.observe(Bytes::new(600)), Observed::Fine);
+        assert_eq!(memory.observe(|| Bytes::new(701)), Observed::Fine, "it has no other call");
+        assert_eq!(memory.observe(|| Bytes::new(600)), Observed::Fine);
         assert!(!memory.is_tight());
     }
 
@@ -469,15 +476,43 @@ mod tests {
     fn a_process_full_of_what_no_app_holds_ends_no_call_and_takes_no_new_one() {
         let memory = memory(800);
         let account = memory.account(Weight::DEFAULT);
-        assert_eq!(memory.observe(Bytes::new(50)), Observed::Fine);
+        assert_eq!(memory.observe(|| Bytes::new(50)), Observed::Fine);
         account.reserve(Bytes::new(200)).unwrap();
         let call = Arc::new(Call::new(CallId::from_u128(1)));
         account.lend(&call);
-        assert_eq!(memory.observe(Bytes::new(790)), Observed::Exhausted);
+        assert_eq!(memory.observe(|| Bytes::new(790)), Observed::Exhausted);
         assert!(!call.failed());
         assert_eq!(account.admit().unwrap_err().cause(), "host_exhausted");
-        assert_eq!(memory.observe(Bytes::new(600)), Observed::Fine);
+        assert_eq!(memory.observe(|| Bytes::new(600)), Observed::Fine);
         account.admit().unwrap();
+    }
+
+    #[test]
+    fn what_is_given_back_during_a_look_is_not_taken_for_the_hosts_own() {
+        let memory = memory(800);
+        let account = memory.account(Weight::DEFAULT);
+        assert_eq!(memory.observe(|| Bytes::new(50)), Observed::Fine);
+        account.reserve(Bytes::new(600)).unwrap();
+        let observed = memory.observe(|| {
+            account.release(Bytes::new(600));
+            Bytes::new(790)
+        });
+        assert_eq!(observed, Observed::Fine, "the next look finds it gone");
+        account.admit().unwrap();
+    }
+
+    #[test]
+    fn what_the_pool_keeps_is_not_taken_for_what_nobody_knows() {
+        let (budget, kept) = (Bytes::new(800), Bytes::new(250));
+        for (kept, observed) in [(Bytes::ZERO, Observed::Exhausted), (kept, Observed::Ended)] {
+            let memory = Memory::new(MemorySettings { budget, overcommit: 1.0, kept });
+            let account = memory.account(Weight::DEFAULT);
+            assert_eq!(memory.observe(|| Bytes::new(50)), Observed::Fine);
+            account.reserve(Bytes::new(200)).unwrap();
+            let call = Arc::new(Call::new(CallId::from_u128(1)));
+            account.lend(&call);
+            assert_eq!(memory.observe(|| Bytes::new(790)), observed);
+        }
     }
 
     #[test]

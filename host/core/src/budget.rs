@@ -138,13 +138,14 @@ fn part(weight: Weight, weights: u128, budget: Bytes) -> Bytes {
 }
 
 /// Whether ending calls helps a process that uses so much: whether at least half of it is known to
-/// be what apps hold, and what the process used before it ran any.
+/// be what apps hold, and what is there without them: what the process used before it ran any, and what
+/// may be kept of instances that are gone.
 ///
 /// Otherwise something else holds it, and ending the calls of whoever holds most would end the
 /// innocent one after the other and change nothing.
 #[must_use]
-pub fn is_of_apps(used: Bytes, held: Bytes, from_the_start: Bytes) -> bool {
-    held > Bytes::ZERO && held.saturating_add(from_the_start).get() >= used.get() / 2
+pub fn is_of_apps(used: Bytes, held: Bytes, without_apps: Bytes) -> bool {
+    held > Bytes::ZERO && held.saturating_add(without_apps).get() >= used.get() / 2
 }
 
 #[cfg(test)]

@@ -196,6 +196,20 @@ pub fn slots_for(n_memories: u32, n_tables: u32) -> u32 {
     n_memories.max(n_tables.div_ceil(TABLES_PER_SLOT)).max(1)
 }
 
+impl PoolSettings {
+    /// What stays resident of instances that are gone, at most.
+    #[must_use]
+    pub fn kept(&self) -> Bytes {
+        let tables = u64::from(TABLES_PER_SLOT) * TABLE_KEEP_RESIDENT as u64;
+        let each = self.keep_resident.get().saturating_add(tables);
+        Bytes::new(each.saturating_mul(u64::from(n_warm(self.slots.most()))))
+    }
+}
+
+fn n_warm(slots: u32) -> u32 {
+    (slots / WARM_PART).max(LEAST_WARM).min(slots)
+}
+
 fn pool(settings: &PoolSettings, slots: u32) -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
     // A component adapted from preview 1 has one memory and two tables: a slot. Of core instances
@@ -205,7 +219,7 @@ fn pool(settings: &PoolSettings, slots: u32) -> PoolingAllocationConfig {
         .total_memories(slots)
         .total_tables(slots.saturating_mul(TABLES_PER_SLOT))
         .total_stacks(slots)
-        .max_unused_warm_slots((slots / WARM_PART).max(LEAST_WARM))
+        .max_unused_warm_slots(n_warm(slots))
         .max_core_instances_per_component(MOST_CORE_INSTANCES)
         .max_memories_per_component(MOST_MEMORIES)
         .max_tables_per_component(MOST_TABLES)

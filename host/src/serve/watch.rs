@@ -7,6 +7,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use steerage_core::units::Bytes;
+
 use crate::budget::Observed;
 use crate::code::Loader;
 use crate::kernel;
@@ -54,8 +56,12 @@ fn look(loader: &Loader) -> Duration {
     }
     parts.logs.shrink();
     parts.calls.shrink();
-    let used = kernel::anonymous_memory();
-    if parts.memory.observe(used) == Observed::Exhausted {
+    let mut used = Bytes::ZERO;
+    let observed = parts.memory.observe(|| {
+        used = kernel::anonymous_memory();
+        used
+    });
+    if observed == Observed::Exhausted {
         let exhausted = parts.memory.exhausted();
         parts.events.push(Event {
             severity: Severity::Error,
