@@ -412,7 +412,7 @@ async fn a_call_that_must_stop_ends_while_all_guest_threads_are_in_long_slices()
     cpu.run(&flow, &waiting, Box::pin(guest)).await;
     // One whose second slice takes until the other one has ended.
     let (begin, begun) = oneshot::channel();
-    let (end, ending) = std::sync::mpsc::channel::<()>();
+    let (end, ending) = std::sync::mpsc::sync_channel::<()>(1);
     let guest = async move {
         tokio::task::yield_now().await;
         begin.send(()).unwrap();
