@@ -1,9 +1,13 @@
 //! What the parts of one call share while it runs: whether it must stop, and how it ended.
 //! Does not know what a guest is, nor what is done with the ending.
 
+mod response;
+#[cfg(test)]
+mod tests;
+
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -11,6 +15,18 @@ use futures_util::task::AtomicWaker;
 use steerage_core::id::CallId;
 use steerage_core::outcome::Outcome;
 use steerage_core::units::{Bytes, Fuel};
+
+use self::response::ResponseSlot;
+pub use self::response::{GuestResponse, LentSender, ResponseSender};
+
+/// The guest has given its answer, a response or a refusal to give one.
+const ANSWERED: u8 = 1;
+/// The guest's side is over.
+const OVER: u8 = 2;
+/// The guest's side ended other than well, or the call was cut.
+const FAILED: u8 = 4;
+/// The guest must stop.
+const STOPPED: u8 = 8;
 
 /// What one call took.
 #[derive(Clone, Copy, Debug, Default)]
@@ -29,21 +45,23 @@ pub struct Usage {
 
 /// The state of one call, held by the task that runs the guest and by the response body.
 ///
-/// Order matters: the guest's side says how it ended before it drops its store, so that whoever
-/// sees the body end can tell a finished response from a cut one.
+/// What is so once stays so, which is what `marks` says: both sides look at it without a lock. Whoever
+/// sets a mark does that after what it stands for is there, and wakes whom it concerns afterwards; whoever
+/// waits registers before looking. The guest's side says how it ended before it drops its store, so that
+/// whoever sees the body end can tell a finished response from a cut one.
 #[derive(Debug)]
 pub struct Call {
     /// The call's id.
     pub id: CallId,
+    marks: AtomicU8,
     ended: Mutex<Option<(Outcome, Usage)>>,
-    over: AtomicBool,
-    waiter: AtomicWaker,
-    failed: AtomicBool,
-    stop: AtomicBool,
-    answered: AtomicBool,
+    response: ResponseSlot,
+    /// Whoever waits for the answer, and then for the end.
+    client: AtomicWaker,
+    /// Whoever polls the guest.
+    guest: AtomicWaker,
     /// Calls that an instance had served which did not answer this one; 0 where it is not so.
     served_before: AtomicU32,
-    stopper: AtomicWaker,
     status: AtomicU16,
     response_bytes: AtomicU64,
 }
@@ -54,14 +72,12 @@ impl Call {
     pub fn new(id: CallId) -> Self {
         Self {
             id,
+            marks: AtomicU8::new(0),
             ended: Mutex::new(None),
-            over: AtomicBool::new(false),
-            waiter: AtomicWaker::new(),
-            failed: AtomicBool::new(false),
-            stop: AtomicBool::new(false),
-            answered: AtomicBool::new(false),
+            response: ResponseSlot::default(),
+            client: AtomicWaker::new(),
+            guest: AtomicWaker::new(),
             served_before: AtomicU32::new(0),
-            stopper: AtomicWaker::new(),
             status: AtomicU16::new(0),
             response_bytes: AtomicU64::new(0),
         }
@@ -72,32 +88,68 @@ impl Call {
     /// An ending said earlier by [`Call::cut`] stays; usage is always taken.
     pub fn end(&self, outcome: Outcome, usage: Usage) {
         if outcome != Outcome::Answered {
-            self.failed.store(true, Ordering::Release);
+            self.mark(FAILED);
         }
-        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
-        let outcome = match ended.take() {
-            Some((earlier, _)) => earlier,
-            None => outcome,
-        };
-        *ended = Some((outcome, usage));
-        drop(ended);
-        self.over.store(true, Ordering::Release);
-        self.waiter.wake();
+        {
+            let mut ended = self.lock_ended();
+            let outcome = match ended.take() {
+                Some((earlier, _)) => earlier,
+                None => outcome,
+            };
+            *ended = Some((outcome, usage));
+        }
+        self.mark(OVER);
+        self.client.wake();
     }
 
     /// Whether the guest's side is over.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        self.over.load(Ordering::Acquire)
+        self.is(OVER)
     }
 
-    /// Waits until the guest's side is over. One waiter at a time.
+    /// Waits until the guest's side is over. One waiter at a time, for this or for the answer.
     pub async fn over(&self) {
         poll_fn(|context| {
-            self.waiter.register(context.waker());
+            self.client.register(context.waker());
             if self.is_over() { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
+    }
+
+    /// The guest's answer; `None` where it gave up its right to, or has given it before. One waiter at a
+    /// time, for this or for the end.
+    pub async fn answered(&self) -> Option<GuestResponse> {
+        poll_fn(|context| {
+            self.client.register(context.waker());
+            match self.response.take() {
+                Some(answer) => Poll::Ready(answer),
+                None => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    /// The client's side: nobody takes an answer any more.
+    pub fn close_answer(&self) {
+        self.response.close();
+    }
+
+    fn answer(&self, answer: Option<GuestResponse>) {
+        self.response.settle(answer);
+        self.mark(ANSWERED);
+        self.client.wake();
+    }
+
+    fn refuse(&self, detail: String) {
+        self.cut(Outcome::NoAnswer { detail });
+        self.answer(None);
+    }
+
+    /// No answer comes, unless one has.
+    fn give_up_answer(&self) {
+        self.response.settle(None);
+        self.client.wake();
     }
 
     /// The response's side: it cannot go on, for this reason. The guest is told to stop.
@@ -105,38 +157,51 @@ impl Call {
     /// A failure the guest's side said first stays.
     pub fn cut(&self, outcome: Outcome) {
         {
-            let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut ended = self.lock_ended();
             match &mut *ended {
                 Some((said @ Outcome::Answered, _)) => *said = outcome,
                 Some(_) => {}
                 None => *ended = Some((outcome, Usage::default())),
             }
         }
-        self.stop();
-    }
-
-    fn stop(&self) {
-        self.failed.store(true, Ordering::Release);
-        self.stop.store(true, Ordering::Release);
-        self.stopper.wake();
+        self.mark(FAILED | STOPPED);
+        self.guest.wake();
     }
 
     /// How the call ended so far, if it did.
     #[must_use]
     pub fn ended(&self) -> Option<(Outcome, Usage)> {
-        self.ended.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.lock_ended().clone()
     }
 
     /// Whether the guest's side ended other than well, or the call was cut.
     #[must_use]
     pub fn failed(&self) -> bool {
-        self.failed.load(Ordering::Acquire)
+        self.is(FAILED)
     }
 
     /// Whether the guest must stop.
     #[must_use]
     pub fn must_stop(&self) -> bool {
-        self.stop.load(Ordering::Acquire)
+        self.is(STOPPED)
+    }
+
+    /// Whether the guest has given its answer.
+    #[must_use]
+    pub fn is_answered(&self) -> bool {
+        self.is(ANSWERED)
+    }
+
+    fn is(&self, mark: u8) -> bool {
+        self.marks.load(Ordering::Acquire) & mark != 0
+    }
+
+    fn mark(&self, marks: u8) {
+        self.marks.fetch_or(marks, Ordering::AcqRel);
+    }
+
+    fn lock_ended(&self) -> MutexGuard<'_, Option<(Outcome, Usage)>> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ready once the guest must stop. One waiter at a time.
@@ -144,7 +209,7 @@ impl Call {
         if self.must_stop() {
             return Poll::Ready(());
         }
-        self.stopper.register(context.waker());
+        self.guest.register(context.waker());
         if self.must_stop() { Poll::Ready(()) } else { Poll::Pending }
     }
 
@@ -152,18 +217,7 @@ impl Call {
     ///
     /// Whoever that is may hold this call, and would keep it, and itself, for good.
     pub fn forget_stopper(&self) {
-        drop(self.stopper.take());
-    }
-
-    /// The guest's side: it has given its answer, a response or a refusal to give one.
-    pub fn set_answered(&self) {
-        self.answered.store(true, Ordering::Release);
-    }
-
-    /// Whether the guest has given its answer.
-    #[must_use]
-    pub fn is_answered(&self) -> bool {
-        self.answered.load(Ordering::Acquire)
+        drop(self.guest.take());
     }
 
     /// The guest's side: this call was the first to show that an instance answers no more than

@@ -23,7 +23,6 @@ use http::{Method, Request, Response};
 use steerage_core::id::CallId;
 use steerage_core::network::Network;
 use steerage_core::outcome::{Outcome, Refusal};
-use tokio::sync::oneshot;
 
 use self::guards::{EndOnDrop, StopOnDrop};
 use self::head::{Caller, REQUEST_ID};
@@ -32,6 +31,7 @@ use self::inbound::{Inbound, RequestBody};
 use self::proxied::Proxied;
 use self::tally::Tally;
 use crate::admission::{Admission, Permit};
+use crate::call::{GuestResponse, ResponseSender};
 use crate::catalog::{Catalog, Target};
 use crate::code::{Loader, Unready};
 use crate::cpu::Cpu;
@@ -39,7 +39,6 @@ use crate::fleet::Fleet;
 use crate::io_charge;
 use crate::listener::upload::Upload;
 use crate::respond::{self, ResponseBody, guest};
-use crate::sandbox::http::{GuestResponse, ResponseSender};
 use crate::sandbox::instance::GuestRequest;
 use crate::sandbox::verdict::GuestKind;
 use crate::shutdown::Shutdown;
@@ -99,7 +98,6 @@ struct Routed {
     target: Target,
     /// In a box from here to the guest: each stage would move some 500 bytes several times.
     guest_request: Box<GuestRequest<RequestBody>>,
-    answer: oneshot::Receiver<GuestResponse>,
 }
 
 /// A request that may run now.
@@ -257,7 +255,7 @@ impl Incoming {
         let tally = Tally::begin(front, id, started_at, &target, &parts);
         let limits = target.deployed.prepared.limits();
         let deadline = tokio::time::Instant::from_std(started_at + limits.timeout);
-        let (head, answer) = ResponseSender::new(tally.call().clone());
+        let head = ResponseSender::new(tally.call().clone());
         let body = RequestBody::new(body, limits.request_body, tally.call().clone());
         let mut request = Request::from_parts(parts, body);
         if target.deployed.prepared.kind() == GuestKind::Http03 {
@@ -265,7 +263,7 @@ impl Incoming {
         }
         let guest_request =
             Box::new(GuestRequest { request, https: peer.https, place, deadline, head });
-        Ok(Routed { is_late, tally, target, guest_request, answer })
+        Ok(Routed { is_late, tally, target, guest_request })
     }
 }
 
@@ -292,7 +290,7 @@ impl Routed {
 impl Admitted {
     async fn call(self, front: &Front, peer: &Caller) -> Answered {
         let Self { routed, permit } = self;
-        let Routed { tally, target, guest_request, answer, .. } = routed;
+        let Routed { tally, target, guest_request, .. } = routed;
         let method = guest_request.request.method();
         let (is_head, is_idempotent) = (*method == Method::HEAD, method.is_idempotent());
         let guest = {
@@ -307,7 +305,7 @@ impl Admitted {
         };
         let watch = StopOnDrop::new(&tally);
         front.cpu.run(&target.deployed.state.flow, tally.call(), guest).await;
-        let answer = answer.await.ok();
+        let answer = tally.call().answered().await;
         if answer.is_none() {
             // The guest gave up its right to answer and may run on: how it ends is the answer.
             tally.call().over().await;

@@ -46,6 +46,7 @@ impl Drop for StopOnDrop<'_> {
     fn drop(&mut self) {
         if self.is_armed {
             self.tally.call().cut(Outcome::ClientGone);
+            self.tally.call().close_answer();
         }
     }
 }

@@ -23,14 +23,13 @@ use super::checked::MOST_PER_HOST_CALL;
 use super::context::{Context, MOST_RANDOM};
 use super::ending::{Finish, judge};
 use super::guest::{CoreGuest, Guest};
-use super::http::ResponseSender;
 use super::idle::InstanceSlots;
 use super::limiter::Limiter;
 use super::linked::Pre;
 use super::module::InstanceTemplate;
 use super::pace;
 use super::stdio::Stdio;
-use crate::call::{Call, Usage};
+use crate::call::{Call, ResponseSender, Usage};
 use crate::meter;
 use crate::telemetry::logs::Stream;
 

@@ -9,14 +9,14 @@ use std::task::{Context, Poll};
 use http::Request;
 use http_body::{Body, Frame, SizeHint};
 
-use super::http::{ResponseSender, SharedSender};
 use super::instance::GuestRequest;
+use crate::call::{LentSender, ResponseSender};
 
 /// What is needed to ask again.
 pub(super) struct Replay<B> {
     head: Request<()>,
     body: SharedBody<B>,
-    sender: SharedSender,
+    sender: LentSender,
     rest: Rest,
 }
 
@@ -40,7 +40,7 @@ pub(super) fn replayable<B>(
     let (parts, body) = request.into_parts();
     let is_used = Arc::default();
     let body = SharedBody { body: Arc::new(Mutex::new(Box::pin(body))), is_used };
-    let (head_of_guest, sender) = head.share();
+    let (head_of_guest, sender) = head.lend();
     let head = Request::from_parts(parts.clone(), ());
     let replay = Replay { head, body: body.clone(), sender, rest: Rest { https, place, deadline } };
     (replay.rest.guest_request(Request::from_parts(parts, body), head_of_guest), replay)

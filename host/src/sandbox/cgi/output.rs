@@ -18,8 +18,8 @@ use wasmtime_wasi_http::Error;
 
 use super::head::Incomplete;
 use crate::body::Produced;
+use crate::call::ResponseSender;
 use crate::sandbox::BODY_CHUNK;
-use crate::sandbox::http::ResponseSender;
 use crate::sandbox::pace;
 
 /// Chunks of body held for a slow client before the program has to wait.
@@ -219,8 +219,7 @@ mod tests {
 
     fn check(written: &[&str], expect: Result<(u16, &str), &str>) {
         let call = Arc::new(crate::call::Call::new(steerage_core::id::CallId::from_u128(1)));
-        let (head, response) = ResponseSender::new(call.clone());
-        let output = Output::new(head);
+        let output = Output::new(ResponseSender::new(call.clone()));
         let mut pieces = written.iter().map(|text| Bytes::from(text.as_bytes().to_vec()));
         let is_taken = pieces.all(|piece| output.write(piece).is_ok());
         let finished = output.finish();
@@ -232,7 +231,7 @@ mod tests {
             }
             (None, Err(reason)) => Err(reason),
             (None, Ok(())) => runtime.block_on(async {
-                let response = response.await.unwrap().unwrap();
+                let response = call.answered().await.unwrap().unwrap();
                 let status = response.status().as_u16();
                 let body = response.into_body().collect().await.unwrap().to_bytes();
                 Ok((status, String::from_utf8(body.to_vec()).unwrap()))

@@ -15,8 +15,9 @@ use wasmtime_wasi_http::p2::types::{
 };
 
 use super::fields;
+use crate::call::ResponseSender;
 use crate::sandbox::guest::Guest;
-use crate::sandbox::http::{ResponseSender, refused};
+use crate::sandbox::http::refused;
 use crate::sandbox::http02::{
     BodyHandle, IncomingRequest, OutgoingBody, OutgoingResponse, OutparamHandle, RequestHandle,
     ResponseHandle,
