@@ -418,8 +418,6 @@ fn stretch(budget: Bytes, factor: f64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use steerage_core::id::CallId;
-
     use super::*;
 
     fn memory(budget: u64) -> Arc<Memory> {
@@ -443,7 +441,7 @@ mod tests {
     fn an_app_within_its_share_gets_memory_from_the_one_beyond() {
         let memory = memory(800);
         let (greedy, modest) = (memory.account(Weight::DEFAULT), memory.account(Weight::DEFAULT));
-        let calls: Vec<_> = (0..3).map(|n| Arc::new(Call::new(CallId::from_u128(n)))).collect();
+        let calls: Vec<_> = (0..3).map(Call::unrecorded).collect();
         for call in &calls {
             greedy.reserve(Bytes::new(233)).unwrap();
             greedy.lend(call);
@@ -460,7 +458,7 @@ mod tests {
         let (heavy, light) = (memory.account(Weight::DEFAULT), memory.account(Weight::DEFAULT));
         heavy.reserve(Bytes::new(200)).unwrap();
         light.reserve(Bytes::new(100)).unwrap();
-        let call = Arc::new(Call::new(CallId::from_u128(1)));
+        let call = Call::unrecorded(1);
         heavy.lend(&call);
         assert_eq!(memory.observe(|| Bytes::new(100)), Observed::Fine, "used from the start");
         assert_eq!(memory.observe(|| Bytes::new(700)), Observed::Fine);
@@ -478,7 +476,7 @@ mod tests {
         let account = memory.account(Weight::DEFAULT);
         assert_eq!(memory.observe(|| Bytes::new(50)), Observed::Fine);
         account.reserve(Bytes::new(200)).unwrap();
-        let call = Arc::new(Call::new(CallId::from_u128(1)));
+        let call = Call::unrecorded(1);
         account.lend(&call);
         assert_eq!(memory.observe(|| Bytes::new(790)), Observed::Exhausted);
         assert!(!call.failed());
@@ -509,7 +507,7 @@ mod tests {
             let account = memory.account(Weight::DEFAULT);
             assert_eq!(memory.observe(|| Bytes::new(50)), Observed::Fine);
             account.reserve(Bytes::new(200)).unwrap();
-            let call = Arc::new(Call::new(CallId::from_u128(1)));
+            let call = Call::unrecorded(1);
             account.lend(&call);
             assert_eq!(memory.observe(|| Bytes::new(790)), observed);
         }
@@ -521,7 +519,7 @@ mod tests {
         let accounts: Vec<_> = (0..3).map(|_| memory.account(Weight::DEFAULT)).collect();
         // The list is made by an ask at which nobody held anything.
         accounts[0].reserve(Bytes::new(701)).unwrap();
-        let call = Arc::new(Call::new(CallId::from_u128(1)));
+        let call = Call::unrecorded(1);
         accounts[0].lend(&call);
         accounts[1].reserve(Bytes::new(50)).unwrap();
         accounts[2].reserve(Bytes::new(60)).unwrap();

@@ -1,13 +1,15 @@
-//! What the parts of one call share while it runs: whether it must stop, and how it ended.
+//! One call: what its parts share while it runs, how it ended, and where that is recorded.
 //! Does not know what a guest is, nor what is done with the ending.
 
 mod response;
+mod side;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -18,6 +20,7 @@ use steerage_core::units::{Bytes, Fuel};
 
 use self::response::ResponseSlot;
 pub use self::response::{GuestResponse, LentSender, ResponseSender};
+pub use self::side::CallSide;
 
 /// The guest has given its answer, a response or a refusal to give one.
 const ANSWERED: u8 = 1;
@@ -43,16 +46,25 @@ pub struct Usage {
     pub instantiate: Duration,
 }
 
-/// The state of one call, held by the task that runs the guest and by the response body.
+/// What a call is recorded by once it is over, and all that it is told of until then.
+pub trait Record: fmt::Debug + Send + Sync {
+    /// Both sides of the call are gone. Called once.
+    fn record(&self, call: &Call);
+}
+
+/// One call, held by the task that runs the guest and by the response body. Its record lies within, so
+/// that it is one allocation: `Arc<Call<R>>` becomes `Arc<Call>` by itself.
 ///
 /// What is so once stays so, which is what `marks` says: both sides look at it without a lock. Whoever
 /// sets a mark does that after what it stands for is there, and wakes whom it concerns afterwards; whoever
 /// waits registers before looking. The guest's side says how it ended before it drops its store, so that
 /// whoever sees the body end can tell a finished response from a cut one.
 #[derive(Debug)]
-pub struct Call {
+pub struct Call<R: ?Sized = dyn Record> {
     /// The call's id.
     pub id: CallId,
+    /// Its sides that are not gone.
+    n_sides: AtomicU32,
     marks: AtomicU8,
     ended: Mutex<Option<(Outcome, Usage)>>,
     response: ResponseSlot,
@@ -64,14 +76,22 @@ pub struct Call {
     served_before: AtomicU32,
     status: AtomicU16,
     response_bytes: AtomicU64,
+    /// Last, for any type may stand here.
+    record: R,
 }
 
-impl Call {
-    /// A call that has just been accepted.
+/// Recorded by nobody.
+impl Record for () {
+    fn record(&self, _call: &Call) {}
+}
+
+impl<R: Record + 'static> Call<R> {
+    /// A call that has just been accepted, on its first side. It is recorded when its last one is gone.
     #[must_use]
-    pub fn new(id: CallId) -> Self {
-        Self {
+    pub fn accept(id: CallId, record: R) -> CallSide {
+        CallSide::first(Arc::new(Self {
             id,
+            n_sides: AtomicU32::new(1),
             marks: AtomicU8::new(0),
             ended: Mutex::new(None),
             response: ResponseSlot::default(),
@@ -80,7 +100,16 @@ impl Call {
             served_before: AtomicU32::new(0),
             status: AtomicU16::new(0),
             response_bytes: AtomicU64::new(0),
-        }
+            record,
+        }))
+    }
+}
+
+impl Call {
+    /// A call that nobody records.
+    #[cfg(test)]
+    pub(crate) fn unrecorded(id: u128) -> Arc<Self> {
+        Call::accept(CallId::from_u128(id), ()).call().clone()
     }
 
     /// The guest's side: it is over, this is how and what it took.

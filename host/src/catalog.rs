@@ -72,17 +72,6 @@ pub struct RouteTarget {
     place: usize,
 }
 
-/// What a call is for.
-#[derive(Clone, Debug)]
-pub struct Target {
-    /// The deployment.
-    pub deployed: Arc<LoadedDeployment>,
-    /// The route as the manifest has it, to tell the guest.
-    pub route: HeaderValue,
-    /// Where it is counted, while a deployment is on trial.
-    pub count: Option<Arc<Count>>,
-}
-
 /// Everything that is served, at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {

@@ -17,7 +17,7 @@ use crate::listener::upload::Upload;
 use crate::listener::{self, BoxError, Listener, Service, Windows, sockets};
 use crate::priority;
 use crate::request::head::Caller;
-use crate::request::{self, Front, Kept};
+use crate::request::{self, Front};
 use crate::respond::ResponseBody;
 use crate::sandbox::engine;
 
@@ -76,7 +76,7 @@ pub struct Callers {
 
 impl Service for Callers {
     type Peer = Caller;
-    type Body = ResponseBody<Kept>;
+    type Body = ResponseBody;
 
     fn meet(&self, remote: SocketAddr, local: SocketAddr) -> Result<Caller, BoxError> {
         Ok(Caller {

@@ -10,8 +10,8 @@ mod one_app;
 mod peer_blobs;
 mod proxied;
 mod proxy;
+mod record;
 mod replay;
-pub mod tally;
 mod told;
 mod trace;
 
@@ -29,10 +29,10 @@ use self::head::{Caller, REQUEST_ID};
 pub use self::hops::Hops;
 use self::inbound::{Inbound, RequestBody};
 use self::proxied::Proxied;
-use self::tally::Tally;
+use self::record::{Beginning, CallRecord};
 use crate::admission::{Admission, Permit};
-use crate::call::{GuestResponse, ResponseSender};
-use crate::catalog::{Catalog, Target};
+use crate::call::{CallSide, GuestResponse, ResponseSender};
+use crate::catalog::{Catalog, LoadedDeployment};
 use crate::code::{Loader, Unready};
 use crate::cpu::Cpu;
 use crate::fleet::Fleet;
@@ -74,11 +74,8 @@ pub struct Front {
     pub trusted_proxies: Vec<Network>,
 }
 
-/// Whatever must live until a response is over.
-pub type Kept = Arc<Tally>;
-
 /// A response of this host.
-pub type Reply = Response<ResponseBody<Kept>>;
+pub type Reply = Response<ResponseBody>;
 
 /// A request whose head is in order.
 struct Incoming<B = Inbound> {
@@ -94,8 +91,9 @@ struct Incoming<B = Inbound> {
 /// A request whose app is known, as the guest shall see it.
 struct Routed {
     is_late: bool,
-    tally: Arc<Tally>,
-    target: Target,
+    call: CallSide,
+    started_at: Instant,
+    deployed: Arc<LoadedDeployment>,
     /// In a box from here to the guest: each stage would move some 500 bytes several times.
     guest_request: Box<GuestRequest<RequestBody>>,
 }
@@ -108,8 +106,8 @@ struct Admitted {
 
 /// What came of the call.
 struct Answered {
-    tally: Arc<Tally>,
-    target: Target,
+    call: CallSide,
+    deployed: Arc<LoadedDeployment>,
     is_head: bool,
     answer: Option<GuestResponse>,
 }
@@ -204,10 +202,9 @@ async fn tell_story(
         Ok(routed) => routed,
         Err(outcome) => return front.turn_away(id, outcome),
     };
-    let tally = routed.tally.clone();
     match routed.admit(front).await {
         Ok(admitted) => admitted.call(front, peer).await.reply(),
-        Err(refusal) => tally.refuse(refusal),
+        Err((call, refusal)) => respond::fail(&call, Outcome::Refused(refusal)),
     }
 }
 
@@ -251,96 +248,102 @@ impl Incoming {
             Err(app) => Box::pin(front.loader.load(&app)).await?,
         };
         io_charge::is_for(&deployed.state.flow);
-        let target = Target { deployed, route, count };
-        let tally = Tally::begin(front, id, started_at, &target, &parts);
-        let limits = target.deployed.prepared.limits();
+        let call = Beginning { id, started_at, deployed: &deployed, route: &route, count };
+        let call = CallRecord::begin(front, call, &parts);
+        let limits = deployed.prepared.limits();
         let deadline = tokio::time::Instant::from_std(started_at + limits.timeout);
-        let head = ResponseSender::new(tally.call().clone());
-        let body = RequestBody::new(body, limits.request_body, tally.call().clone());
+        let head = ResponseSender::new(call.call().clone());
+        let body = RequestBody::new(body, limits.request_body, call.call().clone());
         let mut request = Request::from_parts(parts, body);
-        if target.deployed.prepared.kind() == GuestKind::Http03 {
+        if deployed.prepared.kind() == GuestKind::Http03 {
             head::complete_uri(&mut request, peer.https);
         }
         let guest_request =
             Box::new(GuestRequest { request, https: peer.https, place, deadline, head });
-        Ok(Routed { is_late, tally, target, guest_request })
+        Ok(Routed { is_late, call, started_at, deployed, guest_request })
     }
 }
 
 impl Routed {
-    async fn admit(self, front: &Front) -> Result<Admitted, Refusal> {
+    /// Waits until it may run; returns the call where it may not.
+    async fn admit(self, front: &Front) -> Result<Admitted, (CallSide, Refusal)> {
+        match self.permit(front).await {
+            Ok(permit) => Ok(Admitted { routed: self, permit }),
+            Err(refusal) => Err((self.call, refusal)),
+        }
+    }
+
+    async fn permit(&self, front: &Front) -> Result<Permit, Refusal> {
         if self.is_late {
             return Err(Refusal::Draining);
         }
-        let deployed = &self.target.deployed;
+        let deployed = &self.deployed;
         let limits = deployed.prepared.limits();
         let headers = self.guest_request.request.headers();
         if head::content_length(headers).unwrap_or(0) > limits.request_body.get() {
             return Err(Refusal::RequestTooLarge { limit: limits.request_body });
         }
         deployed.state.memory.admit()?;
-        let now = self.tally.started_at();
         let (needs, deadline) = (deployed.prepared.slots(), self.guest_request.deadline);
-        let permit = deployed.state.gate.admit(limits, needs, now, deadline).await?;
+        let permit = deployed.state.gate.admit(limits, needs, self.started_at, deadline).await?;
         front.loader.parts().crash_log.note(deployed);
-        Ok(Admitted { routed: self, permit })
+        Ok(permit)
     }
 }
 
 impl Admitted {
-    async fn call(self, front: &Front, peer: &Caller) -> Answered {
+    async fn call(self, front: &Arc<Front>, peer: &Caller) -> Answered {
         let Self { routed, permit } = self;
-        let Routed { tally, target, guest_request, .. } = routed;
+        let Routed { call, deployed, guest_request, .. } = routed;
         let method = guest_request.request.method();
         let (is_head, is_idempotent) = (*method == Method::HEAD, method.is_idempotent());
         let guest = {
-            let (tally, deployed) = (tally.clone(), target.deployed.clone());
-            let ending = EndOnDrop(tally);
+            let (deployed, ending) =
+                (deployed.clone(), EndOnDrop { call: call.clone(), front: front.clone() });
             Box::pin(async move {
-                deployed.prepared.run(ending.0.call(), guest_request).await;
+                deployed.prepared.run(ending.call.call(), guest_request).await;
                 drop(permit);
-                ending.0.note_end(&deployed);
+                ending.front.loader.parts().crash_log.note_end(&deployed);
                 drop(ending);
             })
         };
-        let watch = StopOnDrop::new(&tally);
-        front.cpu.run(&target.deployed.state.flow, tally.call(), guest).await;
-        let answer = tally.call().answered().await;
+        let watch = StopOnDrop::new(&call);
+        front.cpu.run(&deployed.state.flow, call.call(), guest).await;
+        let answer = call.answered().await;
         if answer.is_none() {
             // The guest gave up its right to answer and may run on: how it ends is the answer.
-            tally.call().over().await;
+            call.over().await;
         }
-        if peer.is_fleet && is_idempotent && !tally.call().is_over() {
+        if peer.is_fleet && is_idempotent && !call.is_over() {
             // A small answer that goes out in one piece is there whole, or not at all and asked for
             // again, should this host be lost just now.
-            drop(Box::pin(tokio::time::timeout(WHOLE_WITHIN, tally.call().over())).await);
+            drop(Box::pin(tokio::time::timeout(WHOLE_WITHIN, call.over())).await);
         }
         watch.disarm();
-        Answered { tally, target, is_head, answer }
+        Answered { call, deployed, is_head, answer }
     }
 }
 
 impl Answered {
     fn reply(self) -> Reply {
-        let Self { tally, target, is_head, answer } = self;
-        let call = tally.call().clone();
+        let Self { call, deployed, is_head, answer } = self;
         // What failed before anything was sent is told, whatever response was set by then.
         if call.failed() {
-            return tally.show_failure();
+            return respond::failure(&call);
         }
         let response = match answer {
             Some(Ok(response)) => response,
-            Some(Err(detail)) => return tally.fail(Outcome::NoAnswer { detail }),
-            None => return tally.show_failure(),
+            Some(Err(detail)) => return respond::fail(&call, Outcome::NoAnswer { detail }),
+            None => return respond::failure(&call),
         };
         call.set_status(response.status().as_u16());
-        let limit = target.deployed.prepared.limits().response_body;
-        match guest::answer(response, is_head, &call, limit, tally.clone()) {
+        let limit = deployed.prepared.limits().response_body;
+        match guest::answer(response, is_head, &call, limit) {
             Ok(mut reply) => {
                 head::mark(reply.headers_mut(), call.id);
                 reply
             }
-            Err(outcome) => tally.fail(outcome),
+            Err(outcome) => respond::fail(&call, outcome),
         }
     }
 }

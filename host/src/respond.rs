@@ -18,17 +18,18 @@ use steerage_core::id::CallId;
 use steerage_core::outcome::{Outcome, Refusal};
 
 use self::guest::GuestBody;
+use crate::call::Call;
 
 /// Seconds after which a refused client may try again.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 
 /// The body of any response of this host.
 #[derive(Debug)]
-pub enum ResponseBody<T: Send + 'static> {
+pub enum ResponseBody {
     /// Made by the host: a problem document or a health report.
     Host(Full<Bytes>),
     /// Made by a guest.
-    Guest(GuestBody<T>),
+    Guest(GuestBody),
     /// Made by another host, or read from the disk for one.
     Elsewhere(UnsyncBoxBody<Bytes, Cut>),
 }
@@ -55,9 +56,7 @@ impl Cut {
 
 /// The same answer for a HEAD request: without its body, whose length it still tells.
 #[must_use]
-pub fn without_body<T: Send + 'static>(
-    response: Response<ResponseBody<T>>,
-) -> Response<ResponseBody<T>> {
+pub fn without_body(response: Response<ResponseBody>) -> Response<ResponseBody> {
     let (mut head, body) = response.into_parts();
     let body = match body {
         ResponseBody::Host(body) => {
@@ -128,10 +127,29 @@ pub fn status(outcome: &Outcome) -> StatusCode {
     }
 }
 
+/// Answers a call whose guest has ended without a response.
+#[must_use]
+pub fn failure(call: &Call) -> Response<ResponseBody> {
+    let outcome = match call.ended() {
+        Some((outcome, _)) => outcome,
+        None => Outcome::HostFailed { detail: "the call ended without an outcome".to_owned() },
+    };
+    let response = problem(&outcome, call.id);
+    call.set_status(response.status().as_u16());
+    response
+}
+
+/// Ends a call with `outcome`, unless it ended otherwise before, and answers it so.
+#[must_use]
+pub fn fail(call: &Call, outcome: Outcome) -> Response<ResponseBody> {
+    call.cut(outcome);
+    failure(call)
+}
+
 /// An RFC 9457 problem document: what happened, with a stable `cause` and the call's id, and
 /// nothing of the host's or the guest's inside.
 #[must_use]
-pub fn problem<T: Send + 'static>(outcome: &Outcome, call: CallId) -> Response<ResponseBody<T>> {
+pub fn problem(outcome: &Outcome, call: CallId) -> Response<ResponseBody> {
     let status = status(outcome);
     let cause = outcome.cause();
     let document = json!({
@@ -175,7 +193,7 @@ fn detail(outcome: &Outcome) -> String {
     }
 }
 
-impl<T: Send + Unpin + 'static> Body for ResponseBody<T> {
+impl Body for ResponseBody {
     type Data = Bytes;
     type Error = Cut;
 

@@ -150,7 +150,7 @@ pub(super) fn call(call: CallSummary) -> wire::Call {
         at: call.at,
         generation: call.generation.get(),
         method: call.method.to_string(),
-        path: call.path.into(),
+        path: call.path.as_ref().to_owned(),
         status: call.status,
         cause: call.cause.to_owned(),
         duration_us: microseconds(call.duration),

@@ -8,7 +8,7 @@ use super::*;
 use crate::body::{self, Produced};
 
 fn call() -> Arc<Call> {
-    Arc::new(Call::new(CallId::from_u128(1)))
+    Call::unrecorded(1)
 }
 
 fn answer() -> GuestResponse {
@@ -99,4 +99,27 @@ fn what_was_said_first_stays_and_usage_is_taken() {
     let (outcome, usage) = call.ended().unwrap();
     assert_eq!((outcome, usage.fuel), (Outcome::ClientGone, Fuel::new(7)));
     assert!(call.is_over() && call.failed());
+}
+
+#[derive(Debug)]
+struct Counted(Arc<AtomicU32>);
+
+impl Record for Counted {
+    fn record(&self, call: &Call) {
+        assert_eq!(call.id, CallId::from_u128(1));
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn a_call_is_recorded_once_when_its_last_side_is_gone_whoever_else_holds_it() {
+    let n_records = Arc::new(AtomicU32::new(0));
+    let client = Call::accept(CallId::from_u128(1), Counted(n_records.clone()));
+    let (guest, held) = (client.clone(), client.call().clone());
+    drop(client);
+    assert_eq!(n_records.load(Ordering::SeqCst), 0);
+    drop(guest);
+    assert_eq!(n_records.load(Ordering::SeqCst), 1);
+    drop(held);
+    assert_eq!(n_records.load(Ordering::SeqCst), 1);
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use steerage_core::id::{CallId, TenantName};
+use steerage_core::id::TenantName;
 use steerage_core::outcome::Outcome;
 use tokio::sync::oneshot;
 
@@ -32,7 +32,7 @@ async fn runs_here(cpu: &Cpu, flow: &Arc<Flow>) -> bool {
 }
 
 fn call() -> Arc<Call> {
-    Arc::new(Call::new(CallId::from_u128(1)))
+    Call::unrecorded(1)
 }
 
 fn compute(for_at_least: Duration) {

@@ -5,35 +5,38 @@ use std::sync::Arc;
 
 use steerage_core::outcome::{Outcome, Refusal};
 
-use super::tally::Tally;
-use crate::call::Usage;
+use super::Front;
+use crate::call::{Call, CallSide, Usage};
 
-/// Says that the guest's side is over even when its task was dropped or panicked.
-pub(super) struct EndOnDrop(pub(super) Arc<Tally>);
+/// The guest's side of a call: says that it is over even when its task was dropped or panicked.
+pub(super) struct EndOnDrop {
+    pub(super) call: CallSide,
+    pub(super) front: Arc<Front>,
+}
 
 impl Drop for EndOnDrop {
     fn drop(&mut self) {
-        if !self.0.call().is_over() {
-            let outcome = if self.0.is_cut() {
+        if !self.call.is_over() {
+            let outcome = if self.front.shutdown.is_cut() {
                 Outcome::Refused(Refusal::Draining)
             } else {
                 let detail = "the guest's task ended without saying how".to_owned();
                 Outcome::HostFailed { detail }
             };
-            self.0.call().end(outcome, Usage::default());
+            self.call.end(outcome, Usage::default());
         }
     }
 }
 
 /// Stops the guest when the client goes away before there is an answer.
-pub(super) struct StopOnDrop<'t> {
-    tally: &'t Tally,
+pub(super) struct StopOnDrop<'c> {
+    call: &'c Call,
     is_armed: bool,
 }
 
-impl<'t> StopOnDrop<'t> {
-    pub(super) fn new(tally: &'t Tally) -> Self {
-        Self { tally, is_armed: true }
+impl<'c> StopOnDrop<'c> {
+    pub(super) fn new(call: &'c Call) -> Self {
+        Self { call, is_armed: true }
     }
 
     /// There is an answer: what becomes of the client is the response's business.
@@ -45,8 +48,8 @@ impl<'t> StopOnDrop<'t> {
 impl Drop for StopOnDrop<'_> {
     fn drop(&mut self) {
         if self.is_armed {
-            self.tally.call().cut(Outcome::ClientGone);
-            self.tally.call().close_answer();
+            self.call.cut(Outcome::ClientGone);
+            self.call.close_answer();
         }
     }
 }

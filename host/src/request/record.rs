@@ -1,18 +1,17 @@
-//! Settling one call: when the last of its parts is gone, it is counted, logged and told once.
+//! What is recorded of a call when both its sides are gone: it is counted, logged and told once.
 //! Does not decide how it ended; `Call` holds that.
 
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use http::Method;
 use http::request::Parts;
+use http::{HeaderValue, Method};
 use steerage_core::id::CallId;
-use steerage_core::outcome::{Fault, Outcome, Refusal};
+use steerage_core::outcome::{Fault, Outcome};
 
-use super::{Front, Reply};
-use crate::call::{Call, Usage};
-use crate::catalog::{Count, LoadedDeployment, Target};
-use crate::respond;
+use super::Front;
+use crate::call::{Call, CallSide, Record, Usage};
+use crate::catalog::{Count, LoadedDeployment};
 use crate::telemetry::calls::CallSummary;
 use crate::telemetry::events::{Event, EventPlace, Same, Severity};
 
@@ -21,30 +20,34 @@ const LONGEST_PATH: usize = 256;
 /// The same of a method; none that is in use is half as long.
 const LONGEST_METHOD: usize = 32;
 
-/// One call from its routing to its end. Held by the guest's side and by the response; recorded
-/// when both are gone.
+/// What is recorded of a call that was routed, once both its sides are gone.
 #[derive(Debug)]
-pub struct Tally {
-    call: Arc<Call>,
+pub(super) struct CallRecord {
     deployed: Arc<LoadedDeployment>,
     count: Option<Arc<Count>>,
     front: Arc<Front>,
     started_at: Instant,
     method: Method,
-    path: Box<str>,
+    path: Arc<str>,
     span: tracing::Span,
 }
 
-impl Tally {
-    /// Starts the record of a call.
-    pub fn begin(
-        front: &Arc<Front>,
-        id: CallId,
-        started_at: Instant,
-        target: &Target,
-        request: &Parts,
-    ) -> Arc<Self> {
-        let deployed = target.deployed.clone();
+/// A call that is about to begin.
+pub(super) struct Beginning<'c> {
+    pub(super) id: CallId,
+    pub(super) started_at: Instant,
+    /// The deployment that serves it.
+    pub(super) deployed: &'c Arc<LoadedDeployment>,
+    /// The route as the manifest has it.
+    pub(super) route: &'c HeaderValue,
+    /// Where it is counted, while a deployment is on trial.
+    pub(super) count: Option<Arc<Count>>,
+}
+
+impl CallRecord {
+    /// Begins a call that is recorded.
+    pub(super) fn begin(front: &Arc<Front>, call: Beginning<'_>, request: &Parts) -> CallSide {
+        let Beginning { id, started_at, deployed, route, count } = call;
         let path = request.uri.path();
         let path = path.get(..path.floor_char_boundary(LONGEST_PATH)).unwrap_or(path);
         let method = cut(&request.method);
@@ -54,74 +57,18 @@ impl Tally {
             app = %deployed.app,
             deployment = %deployed.generation,
             "http.request.method" = %method,
-            "http.route" = target.route.to_str().unwrap_or_default(),
+            "http.route" = route.to_str().unwrap_or_default(),
             "url.path" = path,
             "http.response.status_code" = tracing::field::Empty,
             outcome = tracing::field::Empty,
             fuel = tracing::field::Empty,
         );
-        Arc::new(Self {
-            call: Arc::new(Call::new(id)),
-            deployed,
-            count: target.count.clone(),
-            front: front.clone(),
-            started_at,
-            method,
-            path: path.into(),
-            span,
-        })
-    }
-
-    /// What the parts of the call share.
-    #[must_use]
-    pub fn call(&self) -> &Arc<Call> {
-        &self.call
-    }
-
-    /// When the request came in.
-    #[must_use]
-    pub fn started_at(&self) -> Instant {
-        self.started_at
-    }
-
-    /// Notes that the guest is over, and its right to run given back.
-    pub fn note_end(&self, deployed: &LoadedDeployment) {
-        self.front.loader.parts().crash_log.note_end(deployed);
-    }
-
-    /// Whether the host has given up the calls that still run.
-    #[must_use]
-    pub fn is_cut(&self) -> bool {
-        self.front.shutdown.is_cut()
-    }
-
-    /// Ends the call as refused and answers it so.
-    #[must_use]
-    pub fn refuse(&self, refusal: Refusal) -> Reply {
-        self.fail(Outcome::Refused(refusal))
-    }
-
-    /// Ends the call with `outcome`, unless it ended otherwise before, and answers it so.
-    #[must_use]
-    pub fn fail(&self, outcome: Outcome) -> Reply {
-        self.call.cut(outcome);
-        self.show_failure()
-    }
-
-    /// Answers a call whose guest has ended without a response.
-    #[must_use]
-    pub fn show_failure(&self) -> Reply {
-        let outcome = match self.call.ended() {
-            Some((outcome, _)) => outcome,
-            None => Outcome::HostFailed { detail: "the call ended without an outcome".to_owned() },
-        };
-        let reply = respond::problem(&outcome, self.call.id);
-        self.call.set_status(reply.status().as_u16());
-        reply
+        let (deployed, front, path) = (deployed.clone(), front.clone(), path.into());
+        Call::accept(id, Self { deployed, count, front, started_at, method, path, span })
     }
 
     /// Tells that the host does not do as the manifest says.
-    fn tell_of_reuse(&self, n_served: u32) {
+    fn tell_of_reuse(&self, call: CallId, n_served: u32) {
         let calls = if n_served == 1 { "1 call" } else { &format!("{n_served} calls") };
         let message = format!(
             "an instance answers no more than {calls}: one that had was asked again and gave no \
@@ -134,14 +81,14 @@ impl Tally {
         self.front.events.push(Event {
             app: Some(self.deployed.app.clone()),
             generation: Some(self.deployed.generation),
-            call: Some(self.call.id),
+            call: Some(call),
             severity: Severity::Warning,
             advice: Some(advice),
             ..Event::now("reuse_refused", message)
         });
     }
 
-    fn tell(&self, outcome: &Outcome, usage: &Usage) {
+    fn tell(&self, call: CallId, outcome: &Outcome, usage: &Usage) {
         let severity = match outcome.fault() {
             Fault::None | Fault::Client => return,
             Fault::Guest => Severity::Warning,
@@ -171,7 +118,7 @@ impl Tally {
             app: Some(self.deployed.app.clone()),
             generation: same.generation,
             place: same.place,
-            call: Some(self.call.id),
+            call: Some(call),
             severity,
             evidence,
             advice: outcome.advice(),
@@ -198,21 +145,20 @@ impl Tally {
     }
 }
 
-impl Drop for Tally {
-    fn drop(&mut self) {
-        let ended = self.call.ended();
+impl Record for CallRecord {
+    fn record(&self, call: &Call) {
+        let ended = call.ended();
         let (outcome, usage) = ended.unwrap_or_else(|| (Outcome::ClientGone, Usage::default()));
         let duration = self.started_at.elapsed();
-        let status = self.call.status();
+        let (status, response_bytes) = (call.status(), call.response_bytes());
         let state = &self.deployed.state;
-        let response_bytes = self.call.response_bytes();
         state.meter.record(&outcome, status, duration, &usage, response_bytes);
         if let Some(count) = &self.count {
             count.record(&outcome, status, duration);
         }
-        self.tell(&outcome, &usage);
-        if let Some(n_served) = self.call.most_served() {
-            self.tell_of_reuse(n_served);
+        self.tell(call.id, &outcome, &usage);
+        if let Some(n_served) = call.most_served() {
+            self.tell_of_reuse(call.id, n_served);
         }
         self.span.record("http.response.status_code", status);
         self.span.record("outcome", outcome.cause());
@@ -222,11 +168,11 @@ impl Drop for Tally {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let began = now.saturating_sub(duration);
         state.calls.push(CallSummary {
-            id: self.call.id,
+            id: call.id,
             at: u64::try_from(began.as_millis()).unwrap_or(u64::MAX),
             generation: self.deployed.generation,
             method: self.method.clone(),
-            path: std::mem::take(&mut self.path),
+            path: self.path.clone(),
             status,
             cause: outcome.cause(),
             duration,

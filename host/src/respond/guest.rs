@@ -3,7 +3,6 @@
 //! Does not know how guests run or end.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -16,18 +15,16 @@ use steerage_core::units;
 use super::head::{self, Promise};
 use super::{Cut, ResponseBody, gathered};
 use crate::body::Produced;
-use crate::call::Call;
+use crate::call::CallSide;
 
 /// What a guest did that dropped its response's body before its end.
 const ABANDONED: &str = "the guest abandoned its response body";
 
-/// A guest's response body.
-///
-/// `T` is whatever must live until the response is over.
+/// A guest's response body: the client's side of its call.
 #[derive(Debug)]
-pub struct GuestBody<T: Send + 'static> {
+pub struct GuestBody {
     inner: Produced,
-    call: Arc<Call>,
+    call: CallSide,
     limit: units::Bytes,
     /// How long the body is, by its head or by itself.
     promised: Option<u64>,
@@ -36,20 +33,18 @@ pub struct GuestBody<T: Send + 'static> {
     complete: bool,
     /// Whether nothing is to come of `inner`.
     ended: bool,
-    kept: Option<T>,
 }
 
-/// Makes a guest's response one that can be sent; `kept` lives until it is over.
+/// Makes a guest's response one that can be sent. The call has this side until it was.
 ///
 /// # Errors
 /// How the call ended instead. Nothing was sent yet, so the client can be told.
-pub fn answer<T: Send + Unpin + 'static>(
+pub fn answer(
     response: Response<Produced>,
     is_head: bool,
-    call: &Arc<Call>,
+    call: &CallSide,
     limit: units::Bytes,
-    kept: T,
-) -> Result<Response<ResponseBody<T>>, Outcome> {
+) -> Result<Response<ResponseBody>, Outcome> {
     let (mut head, mut body) = response.into_parts();
     let promise = head::read(&mut head, is_head).map_err(no_answer)?;
     if call.is_over() {
@@ -66,24 +61,16 @@ pub fn answer<T: Send + Unpin + 'static>(
         if head.status == StatusCode::RESET_CONTENT {
             head.headers.insert(header::CONTENT_LENGTH, 0.into());
         }
-        swallow(body, call.clone(), None, kept);
+        swallow(body, call.clone(), None);
         return Ok(Response::from_parts(head, ResponseBody::Host(Full::default())));
     }
     // A guest that fails drops its end of the body, which then looks whole: in this order that is seen.
     let (exact, is_empty) = (body.size_hint().exact(), body.is_end_stream());
     let is_sound = !call.failed();
     let promised = promise.length.or_else(|| exact.filter(|_| is_sound));
-    let (call, kept) = (call.clone(), Some(kept));
-    let mut body = GuestBody {
-        inner: body,
-        call,
-        limit,
-        promised,
-        sent: 0,
-        complete: false,
-        ended: false,
-        kept,
-    };
+    let call = call.clone();
+    let mut body =
+        GuestBody { inner: body, call, limit, promised, sent: 0, complete: false, ended: false };
     body.complete = promised == Some(0) || (is_empty && is_sound && !body.is_short());
     Ok(Response::from_parts(head, ResponseBody::Guest(body)))
 }
@@ -123,7 +110,7 @@ fn no_answer(detail: String) -> Outcome {
 /// Takes what a guest still writes of a body that nobody reads to its end: one that was not asked for,
 /// or of which the client has all that was `promised`. A guest whose writes failed there would be blamed
 /// for it, and one that writes more than it promised would not.
-fn swallow<T: Send + 'static>(mut body: Produced, call: Arc<Call>, promised: Option<u64>, kept: T) {
+fn swallow(mut body: Produced, call: CallSide, promised: Option<u64>) {
     if call.is_over() || body.is_end_stream() {
         return;
     }
@@ -144,11 +131,10 @@ fn swallow<T: Send + 'static>(mut body: Produced, call: Arc<Call>, promised: Opt
                 break;
             }
         }
-        drop(kept);
     }));
 }
 
-impl<T: Send + 'static> GuestBody<T> {
+impl GuestBody {
     /// Counts bytes that are about to be sent.
     fn count(&mut self, bytes: u64) -> Result<(), Cut> {
         let sum = self.sent.saturating_add(bytes);
@@ -195,7 +181,7 @@ impl<T: Send + 'static> GuestBody<T> {
     }
 }
 
-impl<T: Send + Unpin + 'static> Body for GuestBody<T> {
+impl Body for GuestBody {
     type Data = Bytes;
     type Error = Cut;
 
@@ -241,14 +227,15 @@ impl<T: Send + Unpin + 'static> Body for GuestBody<T> {
     }
 }
 
-impl<T: Send + 'static> Drop for GuestBody<T> {
+impl Drop for GuestBody {
     fn drop(&mut self) {
         if !self.complete {
             self.call.cut(Outcome::ClientGone);
             return;
         }
-        let Some(kept) = self.kept.take().filter(|_| !self.ended) else { return };
-        let rest = std::mem::replace(&mut self.inner, Produced::Nothing);
-        swallow(rest, self.call.clone(), self.promised, kept);
+        if !self.ended {
+            let rest = std::mem::replace(&mut self.inner, Produced::Nothing);
+            swallow(rest, self.call.clone(), self.promised);
+        }
     }
 }

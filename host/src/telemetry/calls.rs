@@ -29,7 +29,7 @@ pub struct CallSummary {
     /// The request's method; cut when long.
     pub method: Method,
     /// The request's path, without the query; cut when long.
-    pub path: Box<str>,
+    pub path: Arc<str>,
     /// The status sent, 0 when none was.
     pub status: u16,
     /// The cause code of its outcome.

@@ -218,7 +218,7 @@ mod tests {
     use super::*;
 
     fn check(written: &[&str], expect: Result<(u16, &str), &str>) {
-        let call = Arc::new(crate::call::Call::new(steerage_core::id::CallId::from_u128(1)));
+        let call = crate::call::Call::unrecorded(1);
         let output = Output::new(ResponseSender::new(call.clone()));
         let mut pieces = written.iter().map(|text| Bytes::from(text.as_bytes().to_vec()));
         let is_taken = pieces.all(|piece| output.write(piece).is_ok());
