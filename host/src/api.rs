@@ -48,7 +48,7 @@ use crate::agent::Agent;
 use crate::listener::descriptors::Descriptors;
 use crate::listener::upload::Upload;
 use crate::listener::{self, BoxError, Listener, Service};
-use crate::request::Front;
+use crate::request::CallContext;
 use crate::shutdown::Shutdown;
 
 /// What the control API works with.
@@ -57,7 +57,7 @@ pub struct ApiState {
     /// Carries out wishes.
     pub agent: Agent,
     /// What is served, and how it goes.
-    pub front: Arc<Front>,
+    pub context: Arc<CallContext>,
     /// Open connections of callers.
     pub connections: Arc<AtomicU64>,
     /// What operators must show; without one only this machine is let in. May be replaced.
@@ -112,7 +112,7 @@ pub async fn serve(
     descriptors: Arc<Descriptors>,
     state: ApiState,
 ) {
-    let closed = state.front.shutdown.clone();
+    let closed = state.context.shutdown.clone();
     // Not the host's own end: it does not wait for operators who watch it.
     let apart = Shutdown::default();
     let operators = Operators(router(Arc::new(state)));
@@ -196,7 +196,7 @@ impl ApiState {
 
     /// Refuses changes once the host is ending, or can keep none.
     fn check_open(&self) -> Result<(), Refusal> {
-        if self.front.shutdown.has_begun() {
+        if self.context.shutdown.has_begun() {
             return Err(Refusal::draining());
         }
         if !self.agent.parts().ledger.is_there() {

@@ -17,7 +17,7 @@ use crate::listener::upload::Upload;
 use crate::listener::{self, BoxError, Listener, Service, Windows, sockets};
 use crate::priority;
 use crate::request::head::Caller;
-use crate::request::{self, Front};
+use crate::request::{self, CallContext};
 use crate::respond::ResponseBody;
 use crate::sandbox::engine;
 
@@ -71,7 +71,7 @@ pub struct Callers {
     is_fleet: bool,
     /// Whether they speak TLS.
     is_tls: bool,
-    front: Arc<Front>,
+    context: Arc<CallContext>,
 }
 
 impl Service for Callers {
@@ -93,7 +93,7 @@ impl Service for Callers {
         peer: &Caller,
         request: Request<Upload>,
     ) -> impl Future<Output = Response<Self::Body>> + Send {
-        request::serve(&self.front, peer, request)
+        request::serve(&self.context, peer, request)
     }
 
     fn spawn(work: impl Future<Output = ()> + Send + 'static) {
@@ -110,14 +110,14 @@ impl Ingress {
     pub fn open(
         settings: Settings,
         tls: Option<Arc<ServerConfig>>,
-        front: Arc<Front>,
+        context: Arc<CallContext>,
         descriptors: &Arc<Descriptors>,
     ) -> Result<Self, (Who, io::Error)> {
         let for_callers = |error| (Who::Callers, error);
         let (listen, sockets) =
             sockets::open(settings.listen, settings.n_threads).map_err(for_callers)?;
         let listener = |is_fleet, tls: Option<Arc<ServerConfig>>| {
-            let service = Callers { is_fleet, is_tls: tls.is_some(), front: front.clone() };
+            let service = Callers { is_fleet, is_tls: tls.is_some(), context: context.clone() };
             let door = listener::Settings {
                 // Other hosts keep their connections, and share this door with no caller.
                 ends_idle: !is_fleet,
@@ -130,7 +130,7 @@ impl Ingress {
                 }),
                 ..settings.door.clone()
             };
-            Listener::new(service, door, tls, front.shutdown.clone(), descriptors.clone())
+            Listener::new(service, door, tls, context.shutdown.clone(), descriptors.clone())
         };
         let callers = listener(false, tls);
         let (mut peers, mut peer_sockets) = (None, Vec::new());
@@ -144,7 +144,7 @@ impl Ingress {
         let mut threads = Vec::with_capacity(sockets.len());
         for socket in sockets {
             let beside = peers.as_ref().map(|(_, peers)| peers.clone()).zip(peer_sockets.next());
-            let thread = start_thread(front.clone(), (callers.clone(), socket), beside);
+            let thread = start_thread(context.clone(), (callers.clone(), socket), beside);
             threads.push(thread.map_err(for_callers)?);
         }
         let peers = peers.map(|(listen, _)| listen);
@@ -165,7 +165,7 @@ impl Ingress {
 type Door = (Arc<Listener<Callers>>, std::net::TcpListener);
 
 fn start_thread(
-    front: Arc<Front>,
+    context: Arc<CallContext>,
     callers: Door,
     peers: Option<Door>,
 ) -> io::Result<JoinHandle<()>> {
@@ -174,8 +174,8 @@ fn start_thread(
         priority::prompt();
         engine::ready_thread();
         runtime.block_on(async move {
-            let working = tokio::task::spawn(front.cpu.work_inline());
-            let shutdown = &front.shutdown;
+            let working = tokio::task::spawn(context.cpu.work_inline());
+            let shutdown = &context.shutdown;
             let accept = async |(listener, socket): Door| match TcpListener::from_std(socket) {
                 Ok(socket) => listener.accept(socket, shutdown.shut()).await,
                 Err(error) => tracing::error!(%error, "cannot listen"),

@@ -49,7 +49,7 @@ const WHOLE_WITHIN: Duration = Duration::from_millis(3);
 
 /// What every call needs of the host.
 #[derive(Debug)]
-pub struct Front {
+pub struct CallContext {
     /// What is served.
     pub catalog: Arc<Catalog>,
     /// Where the code is of what is served.
@@ -113,26 +113,26 @@ struct Answered {
 }
 
 /// Serves one request, from its head to the last byte of its answer.
-pub async fn serve(front: &Arc<Front>, peer: &Caller, request: Request<Upload>) -> Reply {
+pub async fn serve(context: &Arc<CallContext>, peer: &Caller, request: Request<Upload>) -> Reply {
     let mut request = request.map(Inbound::Coming);
     let is_head = request.method() == Method::HEAD;
     // In boxes: what few calls need would make the future of every call larger, which is moved.
     let reply = if peer.is_fleet {
-        return Box::pin(serve_host(front, peer, request)).await;
-    } else if front.trusts(peer) {
-        Box::pin(serve_proxied(front, peer, request)).await
+        return Box::pin(serve_host(context, peer, request)).await;
+    } else if context.trusts(peer) {
+        Box::pin(serve_proxied(context, peer, request)).await
     } else {
         let id = head::new_call_id();
         let host = told_to_guests(&mut request, id, peer);
-        tell_story(front, peer, id, host, request).await
+        tell_story(context, peer, id, host, request).await
     };
     if is_head { respond::without_body(reply) } else { reply }
 }
 
 /// The same for another host of the fleet.
-async fn serve_host(front: &Arc<Front>, peer: &Caller, request: Request<Inbound>) -> Reply {
+async fn serve_host(context: &Arc<CallContext>, peer: &Caller, request: Request<Inbound>) -> Reply {
     let is_head = request.method() == Method::HEAD;
-    let mut request = match peer_blobs::answer(front, request).await {
+    let mut request = match peer_blobs::answer(context, request).await {
         Ok(reply) => return reply,
         Err(request) => request,
     };
@@ -140,12 +140,12 @@ async fn serve_host(front: &Arc<Front>, peer: &Caller, request: Request<Inbound>
         Some((client, id)) => {
             // What guests are told was put there by the host before this one.
             let host = head::read(&mut request, &client);
-            tell_story(front, &client, id, host, request).await
+            tell_story(context, &client, id, host, request).await
         }
         None => {
             let id = head::new_call_id();
             let host = told_to_guests(&mut request, id, peer);
-            tell_story(front, peer, id, host, request).await
+            tell_story(context, peer, id, host, request).await
         }
     };
     let reply = if is_head { respond::without_body(reply) } else { reply };
@@ -153,12 +153,16 @@ async fn serve_host(front: &Arc<Front>, peer: &Caller, request: Request<Inbound>
 }
 
 /// The same for a proxy that says whom a request comes from.
-async fn serve_proxied(front: &Arc<Front>, proxy: &Caller, mut request: Request<Inbound>) -> Reply {
-    let proxied = Proxied::read(request.headers(), proxy, &front.trusted_proxies);
+async fn serve_proxied(
+    context: &Arc<CallContext>,
+    proxy: &Caller,
+    mut request: Request<Inbound>,
+) -> Reply {
+    let proxied = Proxied::read(request.headers(), proxy, &context.trusted_proxies);
     let id = proxied.call_id.unwrap_or_else(head::new_call_id);
     let host = told_to_guests(&mut request, id, &proxied.client);
     proxied.tell(request.headers_mut());
-    let mut reply = tell_story(front, &proxied.client, id, host, request).await;
+    let mut reply = tell_story(context, &proxied.client, id, host, request).await;
     if let Some(id) = proxied.request_id {
         reply.headers_mut().insert(REQUEST_ID, id);
     }
@@ -177,38 +181,38 @@ fn told_to_guests(
 }
 
 async fn tell_story(
-    front: &Arc<Front>,
+    context: &Arc<CallContext>,
     peer: &Caller,
     id: CallId,
     host: Result<String, Refusal>,
     request: Request<Inbound>,
 ) -> Reply {
-    let (is_late, started_at) = (front.shutdown.is_cut(), Instant::now());
+    let (is_late, started_at) = (context.shutdown.is_cut(), Instant::now());
     let mut incoming = match host {
         Ok(host) => Incoming { id, is_late, started_at, host, request },
-        Err(refusal) => return front.turn_away(id, Outcome::Refused(refusal)),
+        Err(refusal) => return context.turn_away(id, Outcome::Refused(refusal)),
     };
-    if let Some(report) = own_answer(&incoming, front) {
+    if let Some(report) = own_answer(&incoming, context) {
         return report;
     }
     // One hop at most: what another host passed on is served here.
-    if let Some(fleet) = front.fleet.as_ref().filter(|_| !peer.is_fleet) {
-        incoming = match Box::pin(proxy::send(front, fleet, peer, incoming)).await {
+    if let Some(fleet) = context.fleet.as_ref().filter(|_| !peer.is_fleet) {
+        incoming = match Box::pin(proxy::send(context, fleet, peer, incoming)).await {
             Ok(reply) => return reply,
             Err(incoming) => incoming,
         };
     }
-    let routed = match incoming.route(front, peer).await {
+    let routed = match incoming.route(context, peer).await {
         Ok(routed) => routed,
-        Err(outcome) => return front.turn_away(id, outcome),
+        Err(outcome) => return context.turn_away(id, outcome),
     };
-    match routed.admit(front).await {
-        Ok(admitted) => admitted.call(front, peer).await.reply(),
+    match routed.admit(context).await {
+        Ok(admitted) => admitted.call(context, peer).await.reply(),
         Err((call, refusal)) => respond::fail(&call, Outcome::Refused(refusal)),
     }
 }
 
-impl Front {
+impl CallContext {
     fn trusts(&self, peer: &Caller) -> bool {
         let address = peer.remote.ip();
         self.trusted_proxies.iter().any(|network| network.contains(address))
@@ -222,34 +226,34 @@ impl Front {
 }
 
 impl Incoming {
-    async fn route(self, front: &Arc<Front>, peer: &Caller) -> Result<Routed, Outcome> {
+    async fn route(self, context: &Arc<CallContext>, peer: &Caller) -> Result<Routed, Outcome> {
         let Self { id, is_late, started_at, host, request } = self;
         let (mut parts, body) = request.into_parts();
         let (ready, route, place, count) = {
-            let snapshot = front.catalog.load();
+            let snapshot = context.catalog.load();
             let path = parts.uri.path();
             let found = match snapshot.routes.find(&host, path) {
-                None if front.is_for_one_app => one_app::find(&snapshot.routes, path),
+                None if context.is_for_one_app => one_app::find(&snapshot.routes, path),
                 found => found.ok_or(Refusal::NoRoute),
             };
             let found = found.map_err(Outcome::Refused)?;
             let (route, place) = (found.target.route(), told::place(&found, path, peer));
             told::tell_route(&found, &mut parts.headers);
             let app = &found.target.app;
-            if front.catalog.is_quarantined(&app.name, app.generation) {
+            if context.catalog.is_quarantined(&app.name, app.generation) {
                 return Err(Outcome::Refused(Refusal::Quarantined));
             }
-            app.touch(front.loader.clock(started_at));
+            app.touch(context.loader.clock(started_at));
             let (ready, count) = app.pick(head::draw);
             (ready.ok_or_else(|| app.clone()), route, place, count)
         };
         let deployed = match ready {
             Ok(deployed) => deployed,
-            Err(app) => Box::pin(front.loader.load(&app)).await?,
+            Err(app) => Box::pin(context.loader.load(&app)).await?,
         };
         io_charge::is_for(&deployed.state.flow);
         let call = Beginning { id, started_at, deployed: &deployed, route: &route, count };
-        let call = CallRecord::begin(front, call, &parts);
+        let call = CallRecord::begin(context, call, &parts);
         let limits = deployed.prepared.limits();
         let deadline = tokio::time::Instant::from_std(started_at + limits.timeout);
         let head = ResponseSender::new(call.call().clone());
@@ -266,14 +270,14 @@ impl Incoming {
 
 impl Routed {
     /// Waits until it may run; returns the call where it may not.
-    async fn admit(self, front: &Front) -> Result<Admitted, (CallSide, Refusal)> {
-        match self.permit(front).await {
+    async fn admit(self, context: &CallContext) -> Result<Admitted, (CallSide, Refusal)> {
+        match self.permit(context).await {
             Ok(permit) => Ok(Admitted { routed: self, permit }),
             Err(refusal) => Err((self.call, refusal)),
         }
     }
 
-    async fn permit(&self, front: &Front) -> Result<Permit, Refusal> {
+    async fn permit(&self, context: &CallContext) -> Result<Permit, Refusal> {
         if self.is_late {
             return Err(Refusal::Draining);
         }
@@ -286,29 +290,29 @@ impl Routed {
         deployed.state.memory.admit()?;
         let (needs, deadline) = (deployed.prepared.slots(), self.guest_request.deadline);
         let permit = deployed.state.gate.admit(limits, needs, self.started_at, deadline).await?;
-        front.loader.parts().crash_log.note(deployed);
+        context.loader.parts().crash_log.note(deployed);
         Ok(permit)
     }
 }
 
 impl Admitted {
-    async fn call(self, front: &Arc<Front>, peer: &Caller) -> Answered {
+    async fn call(self, context: &Arc<CallContext>, peer: &Caller) -> Answered {
         let Self { routed, permit } = self;
         let Routed { call, deployed, guest_request, .. } = routed;
         let method = guest_request.request.method();
         let (is_head, is_idempotent) = (*method == Method::HEAD, method.is_idempotent());
         let guest = {
             let (deployed, ending) =
-                (deployed.clone(), EndOnDrop { call: call.clone(), front: front.clone() });
+                (deployed.clone(), EndOnDrop { call: call.clone(), context: context.clone() });
             Box::pin(async move {
                 deployed.prepared.run(ending.call.call(), guest_request).await;
                 drop(permit);
-                ending.front.loader.parts().crash_log.note_end(&deployed);
+                ending.context.loader.parts().crash_log.note_end(&deployed);
                 drop(ending);
             })
         };
         let watch = StopOnDrop::new(&call);
-        front.cpu.run(&deployed.state.flow, call.call(), guest).await;
+        context.cpu.run(&deployed.state.flow, call.call(), guest).await;
         let answer = call.answered().await;
         if answer.is_none() {
             // The guest gave up its right to answer and may run on: how it ends is the answer.
@@ -359,25 +363,27 @@ impl From<Unready> for Outcome {
 }
 
 /// What the host answers itself, below its reserved prefix, which no app can shadow.
-fn own_answer(incoming: &Incoming, front: &Front) -> Option<Reply> {
+fn own_answer(incoming: &Incoming, context: &CallContext) -> Option<Reply> {
     let path = incoming.request.uri().path().strip_prefix("/.well-known/steerage/")?;
     let refusal = match path {
-        "health" if front.shutdown.has_begun() => Refusal::Draining,
+        "health" if context.shutdown.has_begun() => Refusal::Draining,
         // To it, every app is one that there is not.
-        "health" if front.fleet.as_ref().is_some_and(|fleet| !fleet.is_known()) => {
+        "health" if context.fleet.as_ref().is_some_and(|fleet| !fleet.is_known()) => {
             Refusal::NotReady
         }
         "health" => return Some(Response::new(ResponseBody::Host("ok\n".into()))),
         _ => Refusal::NoRoute,
     };
-    Some(front.turn_away(incoming.id, Outcome::Refused(refusal)))
+    Some(context.turn_away(incoming.id, Outcome::Refused(refusal)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn size_of_future<'r, F>(_: fn(&'r Arc<Front>, &'r Caller, Request<Upload>) -> F) -> usize {
+    fn size_of_future<'r, F>(
+        _: fn(&'r Arc<CallContext>, &'r Caller, Request<Upload>) -> F,
+    ) -> usize {
         size_of::<F>()
     }
 

@@ -42,7 +42,7 @@ use crate::listener::descriptors::Descriptors;
 use crate::listener::tls::TlsError;
 use crate::priority;
 use crate::reload::Reload;
-use crate::request::{Front, Hops};
+use crate::request::{CallContext, Hops};
 use crate::sandbox::module::{Sandbox, SandboxError};
 use crate::sandbox::outbound::{Egress, OwnDoors};
 use crate::sandbox::{compiler, engine};
@@ -184,7 +184,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     let n_restored = agent.restore()?;
     agent.look_at_crashes();
     let shutdown = Shutdown::default();
-    let front = Arc::new(Front {
+    let context = Arc::new(CallContext {
         catalog,
         loader: loader.clone(),
         admission,
@@ -201,7 +201,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     let (admin, admin_socket) = open_admin(settings.admin, &operators)?;
     let descriptors = doors::descriptors(&events);
     let door = doors::ingress(&settings, n_cores, joined.as_ref().map(|it| it.door.clone()));
-    let ingress = open_ingress(door, tls, &front, &descriptors)?;
+    let ingress = open_ingress(door, tls, &context, &descriptors)?;
     loader.parts().sandbox.set_doors(own_doors(&settings, admin, ingress.peers));
     control.spawn(agent.clone().sweep(since));
     if let (Some(joined), Some(peers)) = (joined, ingress.peers) {
@@ -214,7 +214,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     control.spawn(disk::watch(agent.parts().ledger.clone(), events.clone()));
     let state = ApiState {
         agent,
-        front,
+        context,
         connections: ingress.callers.n_open(),
         token,
         max_component: settings.max_component,
@@ -267,11 +267,11 @@ fn open_admin(
 fn open_ingress(
     door: ingress::Settings,
     tls: Option<Arc<rustls::ServerConfig>>,
-    front: &Arc<Front>,
+    context: &Arc<CallContext>,
     descriptors: &Arc<Descriptors>,
 ) -> Result<Ingress, StartError> {
     let (listen, peers) = (door.listen, door.peers.as_ref().map(|door| door.listen));
-    let opened = Ingress::open(door, tls, front.clone(), descriptors);
+    let opened = Ingress::open(door, tls, context.clone(), descriptors);
     opened.map_err(|(who, source)| match (who, peers) {
         (Who::Peers, Some(peers)) => refused(peers, ("other hosts", "--peer"), source),
         _ => refused(listen, ("callers", "--listen"), source),

@@ -40,7 +40,7 @@ pub(super) fn of(
     state: &ApiState,
     app: &AppName,
 ) -> (Option<wire::Canary>, Option<wire::TakenBack>) {
-    let Some(view) = state.front.fleet.as_ref().map(crate::fleet::Fleet::view) else {
+    let Some(view) = state.context.fleet.as_ref().map(crate::fleet::Fleet::view) else {
         return (None, None);
     };
     let Some((record, _)) = view.apps.get(app) else { return (None, None) };

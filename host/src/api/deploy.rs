@@ -40,7 +40,7 @@ pub(super) async fn put_blob(
     body: Body,
 ) -> Result<(StatusCode, Json<wire::Blob>), Refusal> {
     state.check_open()?;
-    let _busy = state.front.shutdown.busy();
+    let _busy = state.context.shutdown.busy();
     let limit = state.max_component;
     let announced =
         headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
@@ -76,7 +76,7 @@ pub(super) async fn head_blob(
         return Err(DeployError::NoComponent(digest).into());
     }
     // Whoever asks will not upload it where it is there: so it must be whole.
-    state.front.loader.verify(digest).await.map_err(DeployError::from)?;
+    state.context.loader.verify(digest).await.map_err(DeployError::from)?;
     Ok(StatusCode::OK)
 }
 
@@ -169,7 +169,7 @@ where
     T: Send + 'static,
     F: Future<Output = Result<T, DeployError>> + Send + 'static,
 {
-    let busy = state.front.shutdown.busy();
+    let busy = state.context.shutdown.busy();
     let work = work(state.clone());
     let task = tokio::spawn(async move {
         let done = work.await;

@@ -143,7 +143,7 @@ pub(super) async fn replicas(
 
 /// The same for what is told along with other things; `None` also where this host is alone.
 pub(super) async fn placed_if_any(state: &ApiState, app: &AppName) -> Option<wire::Replicas> {
-    placed(state.front.fleet.as_ref()?, app, state.headroom).await
+    placed(state.context.fleet.as_ref()?, app, state.headroom).await
 }
 
 /// Where an app runs, and what is lacking where some of it does not; `None` where the fleet does not
@@ -208,7 +208,7 @@ pub(super) async fn plan(
 
 impl ApiState {
     fn fleet(&self) -> Result<&Fleet, Refusal> {
-        self.front.fleet.as_ref().ok_or_else(|| {
+        self.context.fleet.as_ref().ok_or_else(|| {
             let detail = "this host is alone; it joins a fleet with --store etcd://...";
             Refusal::new(Cause::NotFound, detail)
         })

@@ -50,7 +50,7 @@ pub(super) struct EventsQuery {
 
 /// `GET /v1/apps`.
 pub(super) async fn apps(State(state): State<Shared>) -> Json<wire::Apps> {
-    let snapshot = state.front.catalog.snapshot();
+    let snapshot = state.context.catalog.snapshot();
     let apps = snapshot.apps.values().map(|app| told::summary(app)).collect();
     Json(wire::Apps { apps })
 }
@@ -100,7 +100,7 @@ pub(super) async fn logs(
     let n_lines = query.lines.unwrap_or(DEFAULT_LINES);
     if query.follow {
         let (tail, coming) = log.follow(n_lines);
-        let shutdown = state.front.shutdown.clone();
+        let shutdown = state.context.shutdown.clone();
         return Ok(follow::lines(app, tail, coming, shutdown));
     }
     let lines = log.tail(n_lines).into_iter().map(|line| told::line(&app, line)).collect();
@@ -115,11 +115,11 @@ pub(super) async fn events(
     let app = query.app.map(|app| app.parse::<AppName>()).transpose();
     let app = app.map_err(|error| Refusal::new(Cause::BadRequest, format!("app: {error}")))?;
     let limit = query.limit.unwrap_or(DEFAULT_EVENTS);
-    let events = &state.front.events;
+    let events = &state.context.events;
     if query.follow {
         let coming = events.follow();
         let recent = events.recent(app.as_ref(), limit);
-        let shutdown = state.front.shutdown.clone();
+        let shutdown = state.context.shutdown.clone();
         return Ok(follow::events(app, recent, coming, shutdown));
     }
     let events = events.recent(app.as_ref(), limit).into_iter().map(told::event).collect();
@@ -141,13 +141,13 @@ pub(super) async fn host(State(state): State<Shared>) -> Json<wire::HostInfo> {
         slots_total: reading.slots_total,
         connections: reading.connections,
         unrouted: reading.unrouted,
-        draining: state.front.shutdown.has_begun(),
+        draining: state.context.shutdown.has_begun(),
     })
 }
 
 /// `GET /v1/usage`.
 pub(super) async fn usage(State(state): State<Shared>) -> Json<wire::Usage> {
-    let (snapshot, reading) = (state.front.catalog.snapshot(), state.reading());
+    let (snapshot, reading) = (state.context.catalog.snapshot(), state.reading());
     let (memory_budget, reserved, _) = state.agent.parts().memory.standing();
     Json(wire::Usage {
         uptime_ms: u64::try_from(reading.uptime.as_millis()).unwrap_or(u64::MAX),
@@ -163,7 +163,7 @@ pub(super) async fn usage(State(state): State<Shared>) -> Json<wire::Usage> {
             apps_mapped: reading.apps_mapped,
             apps_mapped_most: state.most_mapped,
             connections: reading.connections,
-            waiting: state.front.admission.n_waiting(),
+            waiting: state.context.admission.n_waiting(),
             unrouted: reading.unrouted,
         },
         apps: snapshot.apps.values().filter_map(|app| told::usage(app)).collect(),
@@ -199,7 +199,7 @@ pub(super) async fn healthz() -> Response {
 /// `GET /readyz`.
 pub(super) async fn readyz(State(state): State<Shared>) -> Result<Response, Refusal> {
     state.check_open()?;
-    let fleet = state.front.fleet.as_ref();
+    let fleet = state.context.fleet.as_ref();
     if fleet.is_some_and(|fleet| !fleet.is_known()) {
         let detail = "this host does not know yet which apps its fleet has; it reads the store";
         return Err(Refusal::new(Cause::StoreAway, detail));
@@ -215,20 +215,24 @@ pub(super) async fn readyz(State(state): State<Shared>) -> Result<Response, Refu
 
 impl ApiState {
     fn app(&self, app: &AppName) -> Result<Arc<App>, Refusal> {
-        self.front.catalog.app(app).ok_or_else(|| Refusal::no_app(app))
+        self.context.catalog.app(app).ok_or_else(|| Refusal::no_app(app))
     }
 
     fn reading(&self) -> HostReading {
-        let (slots_used, slots_total) = self.front.admission.slots();
+        let (slots_used, slots_total) = self.context.admission.slots();
         HostReading {
             slots_used,
             slots_total,
-            apps: self.front.catalog.load().apps.len() as u64,
-            apps_mapped: self.front.loader.n_mapped() as u64,
+            apps: self.context.catalog.load().apps.len() as u64,
+            apps_mapped: self.context.loader.n_mapped() as u64,
             connections: self.connections.load(Ordering::Relaxed),
-            unrouted: self.front.unrouted.load(Ordering::Relaxed),
+            unrouted: self.context.unrouted.load(Ordering::Relaxed),
             uptime: self.started_at.elapsed(),
-            fleet: self.front.fleet.as_ref().map(|fleet| fleet::reading(fleet, &self.front.hops)),
+            fleet: self
+                .context
+                .fleet
+                .as_ref()
+                .map(|fleet| fleet::reading(fleet, &self.context.hops)),
         }
     }
 }
@@ -239,7 +243,7 @@ struct Now(Shared);
 
 impl Readings for Now {
     fn apps(&self) -> Vec<AppReading> {
-        self.0.front.catalog.load().apps.values().filter_map(|app| told::reading(app)).collect()
+        self.0.context.catalog.load().apps.values().filter_map(|app| told::reading(app)).collect()
     }
 
     fn host(&self) -> HostReading {

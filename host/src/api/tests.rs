@@ -66,7 +66,7 @@ impl Door {
         let folder = tempfile::tempdir().unwrap();
         let threads = GuestThreads::start(1).unwrap();
         let state = state(folder.path(), &threads, token.map(Token::new));
-        let (shutdown, events) = (state.front.shutdown.clone(), state.front.events.clone());
+        let (shutdown, events) = (state.context.shutdown.clone(), state.context.events.clone());
         let router = router(Arc::new(state));
         Self { router, shutdown, events, folder, threads: Some(threads) }
     }
@@ -142,7 +142,7 @@ fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> Api
         max_component: Bytes::mebi(1),
     };
     let loader = Loader::new(parts, MappedSettings { most: 4, idle: Duration::from_secs(60) });
-    let front = Front {
+    let context = CallContext {
         catalog,
         loader: loader.clone(),
         admission,
@@ -157,7 +157,7 @@ fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> Api
     };
     ApiState {
         agent: Agent::new(loader, None),
-        front: Arc::new(front),
+        context: Arc::new(context),
         connections: Arc::default(),
         token: Arc::new(ArcSwap::from_pointee(token)),
         max_component: Bytes::new(1000),

@@ -5,19 +5,19 @@ use std::sync::Arc;
 
 use steerage_core::outcome::{Outcome, Refusal};
 
-use super::Front;
+use super::CallContext;
 use crate::call::{Call, CallSide, Usage};
 
 /// The guest's side of a call: says that it is over even when its task was dropped or panicked.
 pub(super) struct EndOnDrop {
     pub(super) call: CallSide,
-    pub(super) front: Arc<Front>,
+    pub(super) context: Arc<CallContext>,
 }
 
 impl Drop for EndOnDrop {
     fn drop(&mut self) {
         if !self.call.is_over() {
-            let outcome = if self.front.shutdown.is_cut() {
+            let outcome = if self.context.shutdown.is_cut() {
                 Outcome::Refused(Refusal::Draining)
             } else {
                 let detail = "the guest's task ended without saying how".to_owned();

@@ -12,7 +12,7 @@ use steerage_core::id::Digest;
 use tokio_util::io::ReaderStream;
 
 use super::inbound::Inbound;
-use super::{Front, Reply};
+use super::{CallContext, Reply};
 use crate::code::COMPONENTS;
 use crate::forward::HOSTS;
 use crate::respond::{Cut, ResponseBody};
@@ -20,12 +20,12 @@ use crate::telemetry::chain;
 
 /// Answers if another host asks for a component or brings one; gives the request back otherwise.
 pub(super) async fn answer(
-    front: &Arc<Front>,
+    context: &Arc<CallContext>,
     request: Request<Inbound>,
 ) -> Result<Reply, Request<Inbound>> {
     let path = request.uri().path();
     if let Some(name) = path.strip_prefix(HOSTS) {
-        let known = name.parse().ok().and_then(|name| front.fleet.as_ref()?.peers().named(&name));
+        let known = name.parse().ok().and_then(|name| context.fleet.as_ref()?.peers().named(&name));
         // By a look now: whoever asks was refused a moment ago, and this host may not know yet.
         let known = match known {
             Some(peer) => Some(peer.look().await.name()),
@@ -39,16 +39,16 @@ pub(super) async fn answer(
     };
     let Ok(digest) = digest else { return Ok(said(StatusCode::BAD_REQUEST, "no digest")) };
     Ok(match *request.method() {
-        Method::GET => give(front, digest).await,
-        Method::PUT => take(front, digest, request.into_body()).await,
+        Method::GET => give(context, digest).await,
+        Method::PUT => take(context, digest, request.into_body()).await,
         _ => said(StatusCode::METHOD_NOT_ALLOWED, "GET or PUT"),
     })
 }
 
-async fn give(front: &Front, digest: Digest) -> Reply {
-    let blobs = &front.loader.parts().blobs;
+async fn give(context: &CallContext, digest: Digest) -> Reply {
+    let blobs = &context.loader.parts().blobs;
     if blobs.contains(&digest)
-        && let Err(error) = front.loader.verify(digest).await
+        && let Err(error) = context.loader.verify(digest).await
     {
         return said(StatusCode::NOT_FOUND, &chain(&error));
     }
@@ -68,14 +68,14 @@ async fn give(front: &Front, digest: Digest) -> Reply {
     response
 }
 
-async fn take(front: &Front, digest: Digest, body: Inbound) -> Reply {
-    let parts = front.loader.parts();
+async fn take(context: &CallContext, digest: Digest, body: Inbound) -> Reply {
+    let parts = context.loader.parts();
     // Before it is looked for: what it was here for may be removed just now, and whoever brings it
     // counts on it as soon as it has its answer.
     if let Err(error) = parts.blobs.pin(&digest) {
         return said(StatusCode::INSUFFICIENT_STORAGE, &chain(&error));
     }
-    if parts.blobs.contains(&digest) && front.loader.verify(digest).await.is_ok() {
+    if parts.blobs.contains(&digest) && context.loader.verify(digest).await.is_ok() {
         return said(StatusCode::OK, "was here");
     }
     let mut chunks = body.into_data_stream();

@@ -15,7 +15,7 @@ use steerage_core::retry;
 
 use super::head::{self, Caller};
 use super::replay::{Attempt, ReplayBody, ReplayableRequest};
-use super::{Front, Incoming, Reply};
+use super::{CallContext, Incoming, Reply};
 use crate::fleet::Fleet;
 use crate::forward::{self, Health};
 use crate::respond::{Cut, ResponseBody};
@@ -38,30 +38,30 @@ const FOR_WANT_OF_ROOM: [&str; 3] = ["host_full", "host_busy", "host_memory"];
 
 /// Passes a request on if its app runs elsewhere; returns it where it is for this host.
 pub(super) async fn send(
-    front: &Front,
+    context: &CallContext,
     fleet: &Fleet,
     peer: &Caller,
     incoming: Incoming,
 ) -> Result<Reply, Incoming> {
-    let (app, mut left) = match way_of(front, fleet, &incoming) {
+    let (app, mut left) = match way_of(context, fleet, &incoming) {
         Way::Here => return Err(incoming),
-        Way::Nowhere => return Ok(front.turn_away(incoming.id, NO_REPLICA)),
+        Way::Nowhere => return Ok(context.turn_away(incoming.id, NO_REPLICA)),
         Way::Elsewhere(app, hosts) => (app, hosts),
     };
     let (id, is_late) = (incoming.id, incoming.is_late);
     let replayable = match ReplayableRequest::read(incoming, peer).await {
         Ok(replayable) => replayable,
-        Err(unread) => return Ok(front.turn_away(id, unread.into())),
+        Err(unread) => return Ok(context.turn_away(id, unread.into())),
     };
     let mut refused = None;
     for _ in 0..retry::TRIES {
         let Some(to) = choose(&mut left) else { break };
-        front.hops.count();
+        context.hops.count();
         match replayable.send(&to).await {
             Attempt::Answered(response) => match refused_by_host(&response) {
                 Some(cause) if replayable.is_whole() => {
                     // A fleet that is full is asked again now and then only.
-                    if FOR_WANT_OF_ROOM.contains(&cause) && !front.hops.may_retry() {
+                    if FOR_WANT_OF_ROOM.contains(&cause) && !context.hops.may_retry() {
                         return Ok(reply(response, &replayable));
                     }
                     refused = Some(response);
@@ -69,15 +69,15 @@ pub(super) async fn send(
                 _ => return Ok(reply(response, &replayable)),
             },
             Attempt::Again(broken) => {
-                front.hops.again.fetch_add(1, Ordering::Relaxed);
+                context.hops.again.fetch_add(1, Ordering::Relaxed);
                 tracing::debug!(call_id = %id, %broken, "asking another host");
             }
             Attempt::Lost(_) if replayable.is_broken() => {
-                return Ok(front.turn_away(id, Outcome::ClientGone));
+                return Ok(context.turn_away(id, Outcome::ClientGone));
             }
             Attempt::Lost(broken) => {
                 let detail = broken.to_string();
-                return Ok(front.turn_away(id, Outcome::HostFailed { detail }));
+                return Ok(context.turn_away(id, Outcome::HostFailed { detail }));
             }
         }
     }
@@ -86,11 +86,11 @@ pub(super) async fn send(
         false => (!fleet.may_run(&app, fleet.me())).then_some(NO_REPLICA),
     };
     if let Some(outcome) = last_word {
-        let turned_away = || front.turn_away(id, outcome);
+        let turned_away = || context.turn_away(id, outcome);
         return Ok(refused.map_or_else(turned_away, |refused| reply(refused, &replayable)));
     }
     // Any host can run any app that may run there.
-    front.hops.fallen_back.fetch_add(1, Ordering::Relaxed);
+    context.hops.fallen_back.fetch_add(1, Ordering::Relaxed);
     Err(replayable.open())
 }
 
@@ -106,13 +106,13 @@ enum Way {
 
 const NO_REPLICA: Outcome = Outcome::Refused(Refusal::NoReplica);
 
-fn way_of(front: &Front, fleet: &Fleet, incoming: &Incoming) -> Way {
-    let snapshot = front.catalog.load();
+fn way_of(context: &CallContext, fleet: &Fleet, incoming: &Incoming) -> Way {
+    let snapshot = context.catalog.load();
     let Some(found) = snapshot.routes.find(&incoming.host, incoming.request.uri().path()) else {
         return Way::Here;
     };
     let app = &found.target.app.name;
-    if front.catalog.is_quarantined(app, found.target.app.generation) {
+    if context.catalog.is_quarantined(app, found.target.app.generation) {
         // It is refused here as well as anywhere.
         return Way::Here;
     }

@@ -9,7 +9,7 @@ use http::{HeaderValue, Method};
 use steerage_core::id::CallId;
 use steerage_core::outcome::{Fault, Outcome};
 
-use super::Front;
+use super::CallContext;
 use crate::call::{Call, CallSide, Record, Usage};
 use crate::catalog::{Count, LoadedDeployment};
 use crate::telemetry::calls::CallSummary;
@@ -25,7 +25,7 @@ const LONGEST_METHOD: usize = 32;
 pub(super) struct CallRecord {
     deployed: Arc<LoadedDeployment>,
     count: Option<Arc<Count>>,
-    front: Arc<Front>,
+    context: Arc<CallContext>,
     started_at: Instant,
     method: Method,
     path: Arc<str>,
@@ -46,7 +46,11 @@ pub(super) struct Beginning<'c> {
 
 impl CallRecord {
     /// Begins a call that is recorded.
-    pub(super) fn begin(front: &Arc<Front>, call: Beginning<'_>, request: &Parts) -> CallSide {
+    pub(super) fn begin(
+        context: &Arc<CallContext>,
+        call: Beginning<'_>,
+        request: &Parts,
+    ) -> CallSide {
         let Beginning { id, started_at, deployed, route, count } = call;
         let path = request.uri.path();
         let path = path.get(..path.floor_char_boundary(LONGEST_PATH)).unwrap_or(path);
@@ -63,8 +67,8 @@ impl CallRecord {
             outcome = tracing::field::Empty,
             fuel = tracing::field::Empty,
         );
-        let (deployed, front, path) = (deployed.clone(), front.clone(), path.into());
-        Call::accept(id, Self { deployed, count, front, started_at, method, path, span })
+        let (deployed, context, path) = (deployed.clone(), context.clone(), path.into());
+        Call::accept(id, Self { deployed, count, context, started_at, method, path, span })
     }
 
     /// Tells that the host does not do as the manifest says.
@@ -78,7 +82,7 @@ impl CallRecord {
             "set [instance] reuse = {n_served}, or build the guest with a toolchain whose instances \
              take more requests"
         );
-        self.front.events.push(Event {
+        self.context.events.push(Event {
             app: Some(self.deployed.app.clone()),
             generation: Some(self.deployed.generation),
             call: Some(call),
@@ -101,8 +105,8 @@ impl CallRecord {
             place: self.place(outcome),
         };
         // Before anything is made of it: the next thousand may be refused for the same reason.
-        let is_counted = self.front.events.counted(&same);
-        if is_counted && !self.front.events.are_repeats_followed() {
+        let is_counted = self.context.events.counted(&same);
+        if is_counted && !self.context.events.are_repeats_followed() {
             return;
         }
         let mut evidence = vec![
@@ -125,9 +129,9 @@ impl CallRecord {
             ..Event::now(outcome.cause(), outcome.to_string())
         };
         if is_counted {
-            self.front.events.repeat(event);
+            self.context.events.repeat(event);
         } else {
-            self.front.events.push(event);
+            self.context.events.push(event);
         }
     }
 
