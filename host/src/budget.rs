@@ -76,16 +76,6 @@ pub struct Account {
     calls: Mutex<Vec<Weak<Call>>>,
 }
 
-/// What one instance and the host for it have reserved of what their app may. Given back when it is
-/// dropped: to be done once the memory itself is the system's again, or others are given what is still
-/// used.
-#[derive(Debug)]
-pub struct Reservation {
-    account: Arc<Account>,
-    /// Changed by whoever runs the instance, which is one thread at a time.
-    bytes: AtomicU64,
-}
-
 /// What a look at the process led to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Observed {
@@ -367,42 +357,6 @@ impl Account {
             }
         }
         false
-    }
-}
-
-impl Reservation {
-    /// Of nothing yet.
-    #[must_use]
-    pub fn new(account: Arc<Account>) -> Arc<Self> {
-        Arc::new(Self { account, bytes: AtomicU64::new(0) })
-    }
-
-    /// Takes more.
-    ///
-    /// # Errors
-    /// The host is short of memory, and it is this app that holds too much.
-    pub fn extend(&self, more: Bytes) -> Result<(), Refusal> {
-        self.account.reserve(more)?;
-        self.bytes.fetch_add(more.get(), Ordering::Relaxed);
-        Ok(())
-    }
-
-    /// Whose it is.
-    #[must_use]
-    pub fn account(&self) -> &Arc<Account> {
-        &self.account
-    }
-
-    /// Gives a part back that is the system's again.
-    pub fn shrink(&self, bytes: Bytes) {
-        self.bytes.fetch_sub(bytes.get(), Ordering::Relaxed);
-        self.account.release(bytes);
-    }
-}
-
-impl Drop for Reservation {
-    fn drop(&mut self) {
-        self.account.release(Bytes::new(*self.bytes.get_mut()));
     }
 }
 

@@ -24,6 +24,7 @@ mod offered;
 pub mod outbound;
 mod pace;
 mod replay;
+pub mod reservation;
 pub mod restore;
 mod reuse;
 pub mod sections;

@@ -33,7 +33,7 @@ pub struct PackedMachine {
 
 /// A load that fits no kind of machine, so that none of its replicas was placed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unplaced {
+pub struct Unpacked {
     /// The index of the load.
     pub load: usize,
     /// What the kinds lack for it.
@@ -57,7 +57,7 @@ pub struct Packing {
     /// The machines, group by group.
     pub machines: Vec<PackedMachine>,
     /// What is on none of them.
-    pub unplaced: Vec<Unplaced>,
+    pub unplaced: Vec<Unpacked>,
     /// No packing of what was placed has fewer machines than this.
     pub least_machines: u64,
     /// No packing of what was placed costs less than this an hour.
@@ -75,7 +75,7 @@ pub fn pack(loads: &[PackItem], kinds: &[MachineKind]) -> Packing {
     let mut groups: BTreeMap<&Group, Vec<(usize, &PackItem)>> = BTreeMap::new();
     for (index, load) in loads.iter().enumerate() {
         match lack(load.need, kinds) {
-            Some(lacks) => packing.unplaced.push(Unplaced { load: index, lacks }),
+            Some(lacks) => packing.unplaced.push(Unpacked { load: index, lacks }),
             None => groups.entry(&load.group).or_default().push((index, load)),
         }
     }

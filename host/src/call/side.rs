@@ -3,17 +3,18 @@
 
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
-use super::Call;
+use super::state::Call;
 
 /// One side of a call: its guest's, or its client's, whoever has that now. Clones are sides as well.
 #[derive(Debug)]
 pub struct CallSide(Arc<Call>);
 
 impl CallSide {
-    /// The side that `call` was made with.
-    pub(super) fn first(call: Arc<Call>) -> Self {
+    /// A side of this call.
+    #[must_use]
+    pub fn of(call: Arc<Call>) -> Self {
+        call.add_side();
         Self(call)
     }
 
@@ -26,18 +27,13 @@ impl CallSide {
 
 impl Clone for CallSide {
     fn clone(&self) -> Self {
-        // As for an `Arc`: who clones has a side already, so the count cannot be 0 meanwhile.
-        self.0.n_sides.fetch_add(1, Ordering::Relaxed);
-        Self(self.0.clone())
+        Self::of(self.0.clone())
     }
 }
 
 impl Drop for CallSide {
     fn drop(&mut self) {
-        // Whoever is last sees all that the other sides have done before.
-        if self.0.n_sides.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.0.record.record(&self.0);
-        }
+        self.0.drop_side();
     }
 }
 

@@ -1,8 +1,12 @@
 //! What both sides of a call see of each other.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use futures_util::FutureExt as _;
+use steerage_core::id::CallId;
+use steerage_core::outcome::Outcome;
+use steerage_core::units::Fuel;
 
 use super::*;
 use crate::body::{self, Produced};
@@ -104,7 +108,7 @@ fn what_was_said_first_stays_and_usage_is_taken() {
 #[derive(Debug)]
 struct Counted(Arc<AtomicU32>);
 
-impl Record for Counted {
+impl Recorder for Counted {
     fn record(&self, call: &Call) {
         assert_eq!(call.id, CallId::from_u128(1));
         self.0.fetch_add(1, Ordering::SeqCst);
@@ -114,7 +118,8 @@ impl Record for Counted {
 #[test]
 fn a_call_is_recorded_once_when_its_last_side_is_gone_whoever_else_holds_it() {
     let n_records = Arc::new(AtomicU32::new(0));
-    let client = Call::accept(CallId::from_u128(1), Counted(n_records.clone()));
+    let call = Call::new(CallId::from_u128(1), Counted(n_records.clone()));
+    let client = CallSide::of(Arc::new(call));
     let (guest, held) = (client.clone(), client.call().clone());
     drop(client);
     assert_eq!(n_records.load(Ordering::SeqCst), 0);

@@ -10,7 +10,7 @@ use steerage_core::id::CallId;
 use steerage_core::outcome::{Fault, Outcome};
 
 use super::CallContext;
-use crate::call::{Call, CallSide, Record, Usage};
+use crate::call::{Call, CallSide, Recorder, Usage};
 use crate::catalog::{Count, LoadedDeployment};
 use crate::telemetry::calls::CallSummary;
 use crate::telemetry::events::{Event, EventPlace, Same, Severity};
@@ -68,7 +68,10 @@ impl CallRecord {
             fuel = tracing::field::Empty,
         );
         let (deployed, context, path) = (deployed.clone(), context.clone(), path.into());
-        Call::accept(id, Self { deployed, count, context, started_at, method, path, span })
+        CallSide::of(Arc::new(Call::new(
+            id,
+            Self { deployed, count, context, started_at, method, path, span },
+        )))
     }
 
     /// Tells that the host does not do as the manifest says.
@@ -149,7 +152,7 @@ impl CallRecord {
     }
 }
 
-impl Record for CallRecord {
+impl Recorder for CallRecord {
     fn record(&self, call: &Call) {
         let ended = call.ended();
         let (outcome, usage) = ended.unwrap_or_else(|| (Outcome::ClientGone, Usage::default()));

@@ -13,10 +13,10 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 use super::context::{Context, Environment};
 use super::engine::Flavor;
 use super::held::{MOST_FIELDS, MOST_RESOURCES, ResourceMeter};
-use super::idle::InstanceSlots;
 use super::limiter::Limiter;
 use super::outbound::Outbound;
 use super::pace::Watched;
+use super::reservation::Reservation;
 use super::stdio::Stdio;
 use crate::budget::Account;
 use crate::telemetry::logs::AppLog;
@@ -53,11 +53,12 @@ pub(super) struct ServiceParts {
 }
 
 impl ServiceParts {
-    /// A guest that holds nothing yet, which serves this call first in the instance with these slots.
-    pub(super) fn guest(&self, call: CallId, slots: &InstanceSlots) -> Guest {
+    /// A guest that holds nothing yet, which serves this call first in an instance that reserves its memory
+    /// there.
+    pub(super) fn guest(&self, call: CallId, reservation: Arc<Reservation>) -> Guest {
         let stdio = Stdio::new(self.log.clone(), self.generation, call);
         let wasi = Context::later(self.env.clone());
-        let limiter = Limiter::new(self.memory_limit, slots.reservation());
+        let limiter = Limiter::new(self.memory_limit, reservation);
         Guest::new(wasi, self.outbound.for_instance(), limiter, stdio, self.flavor)
     }
 }

@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use super::reservation::Reservation;
 use super::service::Idle;
-use crate::budget::{Account, Reservation};
+use crate::budget::Account;
 
 /// The slots of one engine.
 #[derive(Default)]

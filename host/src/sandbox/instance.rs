@@ -23,11 +23,11 @@ use super::checked::MOST_PER_HOST_CALL;
 use super::context::{Context, MOST_RANDOM};
 use super::ending::{Finish, judge};
 use super::guest::{CoreGuest, Guest};
-use super::idle::InstanceSlots;
 use super::limiter::Limiter;
 use super::linked::Pre;
 use super::module::InstanceTemplate;
 use super::pace;
+use super::reservation::Reservation;
 use super::stdio::Stdio;
 use crate::call::{Call, ResponseSender, Usage};
 use crate::meter;
@@ -88,7 +88,7 @@ impl InstanceTemplate {
             self.program(call, guest_request.request, &guest_request.place, guest_request.head);
         let wasi = Context::made(wasi.build());
         let slots = self.take_slots();
-        let mut store = Store::new(&self.engine, self.guest(wasi, stdio, &slots));
+        let mut store = Store::new(&self.engine, self.guest(wasi, stdio, slots.reservation()));
         store.limiter(|guest| &mut guest.limiter);
         pace::keep(&mut store);
         let mut instantiate = Duration::ZERO;
@@ -177,8 +177,8 @@ impl InstanceTemplate {
         (wasi, stdio, output)
     }
 
-    fn guest(&self, wasi: Context, stdio: Stdio, slots: &InstanceSlots) -> Guest {
-        let limiter = Limiter::new(self.limits.memory, slots.reservation());
+    fn guest(&self, wasi: Context, stdio: Stdio, reservation: Arc<Reservation>) -> Guest {
+        let limiter = Limiter::new(self.limits.memory, reservation);
         Guest::new(wasi, self.outbound.for_instance(), limiter, stdio, self.linked.flavor)
     }
 

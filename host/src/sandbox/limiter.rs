@@ -8,7 +8,7 @@ use steerage_core::units::Bytes;
 use wasmtime::ResourceLimiter;
 
 use super::engine::{MOST_CORE_INSTANCES, MOST_MEMORIES, MOST_TABLES};
-use crate::budget::Reservation;
+use super::reservation::Reservation;
 
 /// What one table element costs: a pointer.
 const ELEMENT: u64 = 8;

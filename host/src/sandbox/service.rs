@@ -234,7 +234,7 @@ impl InstanceTemplate {
             return restoring.note_lost(&Lost::BadEnd);
         };
         let before = meter::so_far();
-        let guest = self.service.guest(call.id, &serving.slots);
+        let guest = self.service.guest(call.id, serving.slots.reservation());
         let restored = restorer.restore(&mut store, guest, restoring.learned());
         // The call is over; this is the app's none the less.
         self.meter.add_cpu(meter::so_far().saturating_sub(before));
@@ -265,7 +265,7 @@ impl InstanceTemplate {
     fn fresh(&self, call: &Arc<Call>) -> Serving {
         // The slots first, so that they are there for what is made.
         let slots = self.take_slots();
-        let mut store = Store::new(&self.engine, self.service.guest(call.id, &slots));
+        let mut store = Store::new(&self.engine, self.service.guest(call.id, slots.reservation()));
         store.limiter(|guest| &mut guest.limiter);
         pace::keep(&mut store);
         Serving { store, live: None, calls: 0, restorer: None, slots }

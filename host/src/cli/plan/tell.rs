@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use steerage_core::pack::{MachineRoom, PackItem, Price, Today, Unplaced};
+use steerage_core::pack::{MachineRoom, PackItem, Price, Today, Unpacked};
 use steerage_core::sheet::{Label, Skipped};
 use steerage_core::units::Cpu;
 
@@ -186,7 +186,7 @@ pub(super) fn group(machine: &steerage_core::pack::PackedMachine) -> Option<Stri
 }
 
 fn unplaced(paper: &Paper) -> String {
-    let line = |Unplaced { load, lacks }: &Unplaced| {
+    let line = |Unpacked { load, lacks }: &Unpacked| {
         let load = paper.loads.get(*load)?;
         Some(format!("{}: {lacks}{}", load.name, times(load.replicas)))
     };

@@ -103,7 +103,8 @@ impl EngineLinker {
 
     async fn call_new(&self, pre: &ProxyPre<Guest>, number: u32) -> Answer {
         let slots = self.slots();
-        let mut store = Store::new(&self.engine, self.parts.guest(CallId::from_u128(1), &slots));
+        let mut store =
+            Store::new(&self.engine, self.parts.guest(CallId::from_u128(1), slots.reservation()));
         store.limiter(|guest| &mut guest.limiter);
         pace::keep(&mut store);
         instance::start(&mut store, Fuel::new(FUEL), Fuel::new(u64::MAX)).unwrap();
@@ -115,7 +116,7 @@ impl EngineLinker {
         let place = || Place::take(&Arc::new(AtomicU32::new(0)), 1).unwrap();
         let slots = self.slots();
         let (store, proxy, restorer) =
-            live::make(code, &self.parts, &slots, (place(), place())).unwrap();
+            live::make(code, &self.parts, slots.reservation(), (place(), place())).unwrap();
         (store, proxy, restorer, slots)
     }
 
@@ -176,7 +177,7 @@ async fn generated_components_do_the_same_in_instances_that_are_put_back() {
                 n_traps += 1;
                 Err(Lost::BadEnd)
             } else {
-                let guest = restored.parts.guest(CallId::from_u128(1), slots);
+                let guest = restored.parts.guest(CallId::from_u128(1), slots.reservation());
                 restorer.restore(store, guest, &learned)
             };
             match lost {

@@ -20,7 +20,7 @@ use super::outcome::{Lost, NotMade, failed, no_room};
 use super::pages::Written;
 use super::unfit::Unfit;
 use crate::sandbox::guest::{Guest, ServiceParts};
-use crate::sandbox::idle::InstanceSlots;
+use crate::sandbox::reservation::Reservation;
 use crate::sandbox::{instance, pace};
 
 /// Fuel for putting back globals and handles: many times what it takes, and soon over.
@@ -104,11 +104,11 @@ impl Drop for Place {
 pub(super) fn make(
     code: &Code,
     parts: &ServiceParts,
-    slots: &InstanceSlots,
+    reservation: Arc<Reservation>,
     places: (Place, Place),
 ) -> Result<(Store<Guest>, Proxy, Restorer), NotMade> {
     // Nothing is printed under this name: what prints at its start is not restored.
-    let guest = parts.guest(CallId::from_u128(0), slots);
+    let guest = parts.guest(CallId::from_u128(0), reservation);
     let mut store = Store::new(&code.engine, guest);
     store.data_mut().set_may_rest(false);
     store.limiter(|guest| &mut guest.limiter);

@@ -130,7 +130,7 @@ impl Maker {
         let of_host = of_host.ok_or_else(no_place)?;
         let slots = pool.take_free(*n_slots, memory).ok_or_else(no_place)?;
         let (store, proxy, restorer) =
-            live::make(&code, &restoring.parts, &slots, (of_app, of_host))?;
+            live::make(&code, &restoring.parts, slots.reservation(), (of_app, of_host))?;
         restoring.idle.put(Idle::restored(store, proxy, Box::new(restorer), slots));
         Ok(())
     }

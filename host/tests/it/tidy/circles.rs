@@ -45,7 +45,7 @@ const KNOWN: &[(&str, &[&str])] = &[
             "machine",
             "manifest",
             "pack",
-            "place::dense",
+            "place",
             "route",
             "sheet",
             "units",
@@ -62,7 +62,7 @@ fn modules(folder: &Path) -> BTreeMap<Module, String> {
     };
     let text = |path: &Path| {
         let text = std::fs::read_to_string(path).unwrap();
-        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        let code = super::without_tests(&text);
         let lines = code.lines().map(|line| line.split("//").next().unwrap_or_default());
         lines.collect::<Vec<_>>().join("\n")
     };

@@ -16,8 +16,7 @@ const TWICE: &[(&str, &str)] = &[
 ];
 
 /// The names of public types of a text, outside its tests.
-fn types(text: &str) -> impl Iterator<Item = &str> {
-    let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+fn types(code: &str) -> impl Iterator<Item = &str> {
     code.lines().filter_map(|line| {
         let rest = line.strip_prefix("pub ")?;
         let (kind, rest) = rest.split_once(' ')?;
@@ -39,7 +38,8 @@ fn all(root: &Path) -> BTreeMap<String, Vec<String>> {
             if ["/api/wire", "/cli/args", "/tests", "fuzzing"].iter().any(|it| shown.contains(it)) {
                 continue;
             }
-            for name in types(&std::fs::read_to_string(&path).unwrap()) {
+            let text = super::without_tests(&std::fs::read_to_string(&path).unwrap());
+            for name in types(&text) {
                 found.entry(name.to_owned()).or_default().push(shown.clone());
             }
         }
@@ -65,5 +65,6 @@ fn a_type_name_stands_for_one_thing() {
 fn types_are_found() {
     let text = "pub struct One<T>(T);\nstruct Own;\npub(super) enum Near {}\n    pub struct In;\n\
         pub enum Two {\npub fn three() {}\npub type Four = u8;\n#[cfg(test)]\npub struct Tested;";
-    assert_eq!(types(text).collect::<Vec<_>>(), ["One", "Two", "Four"]);
+    let code = super::without_tests(text);
+    assert_eq!(types(&code).collect::<Vec<_>>(), ["One", "Two", "Four"]);
 }

@@ -1,0 +1,293 @@
+//! What both sides of a call know of it. Does not send an answer and does not count sides.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::task::AtomicWaker;
+use steerage_core::id::CallId;
+use steerage_core::outcome::Outcome;
+use steerage_core::units::{Bytes, Fuel};
+
+use super::slot::{GuestResponse, ResponseSlot};
+
+/// The guest has given its answer, a response or a refusal to give one.
+const ANSWERED: u8 = 1;
+/// The guest's side is over.
+const OVER: u8 = 2;
+/// The guest's side ended other than well, or the call was cut.
+const FAILED: u8 = 4;
+/// The guest must stop.
+const STOPPED: u8 = 8;
+
+/// What one call took.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Usage {
+    /// Fuel consumed by the guest.
+    pub fuel: Fuel,
+    /// The most memory the instance had, all memories and tables together.
+    pub memory: Bytes,
+    /// CPU time the guest ran for, host functions it called included.
+    pub cpu: Duration,
+    /// What of it was counted for the app while the call ran: all slices but the last.
+    pub cpu_counted: Duration,
+    /// Time to make the instance; zero when one was reused.
+    pub instantiate: Duration,
+}
+
+/// What a call is recorded by once it is over, and all that it is told of until then.
+pub trait Recorder: fmt::Debug + Send + Sync {
+    /// Both sides of the call are gone. Called once.
+    fn record(&self, call: &Call);
+}
+
+/// One call, held by the task that runs the guest and by the response body. Its record lies within, so
+/// that it is one allocation: `Arc<Call<R>>` becomes `Arc<Call>` by itself.
+///
+/// What is so once stays so, which is what `marks` says: both sides look at it without a lock. Whoever
+/// sets a mark does that after what it stands for is there, and wakes whom it concerns afterwards; whoever
+/// waits registers before looking. The guest's side says how it ended before it drops its store, so that
+/// whoever sees the body end can tell a finished response from a cut one.
+#[derive(Debug)]
+pub struct Call<R: ?Sized = dyn Recorder> {
+    /// The call's id.
+    pub id: CallId,
+    /// Its sides that are not gone.
+    n_sides: AtomicU32,
+    marks: AtomicU8,
+    ended: Mutex<Option<(Outcome, Usage)>>,
+    response: ResponseSlot,
+    /// Whoever waits for the answer, and then for the end.
+    client: AtomicWaker,
+    /// Whoever polls the guest.
+    guest: AtomicWaker,
+    /// Calls that an instance had served which did not answer this one; 0 where it is not so.
+    served_before: AtomicU32,
+    status: AtomicU16,
+    response_bytes: AtomicU64,
+    /// Last, for any type may stand here.
+    record: R,
+}
+
+/// Recorded by nobody.
+impl Recorder for () {
+    fn record(&self, _call: &Call) {}
+}
+
+impl<R> Call<R> {
+    /// A call that has just been accepted.
+    #[must_use]
+    pub fn new(id: CallId, record: R) -> Self {
+        Self {
+            id,
+            n_sides: AtomicU32::new(0),
+            marks: AtomicU8::new(0),
+            ended: Mutex::new(None),
+            response: ResponseSlot::default(),
+            client: AtomicWaker::new(),
+            guest: AtomicWaker::new(),
+            served_before: AtomicU32::new(0),
+            status: AtomicU16::new(0),
+            response_bytes: AtomicU64::new(0),
+            record,
+        }
+    }
+}
+
+impl Call {
+    /// A call that nobody records.
+    #[cfg(test)]
+    pub(crate) fn unrecorded(id: u128) -> std::sync::Arc<Self> {
+        std::sync::Arc::new(Call::new(CallId::from_u128(id), ()))
+    }
+
+    /// Another side of it is there.
+    pub(super) fn add_side(&self) {
+        // As for an `Arc`: whoever adds one has one already, but for the first, so the count does not fall
+        // to 0 meanwhile.
+        self.n_sides.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A side of it is gone. With the last one it is recorded.
+    pub(super) fn drop_side(&self) {
+        // Whoever is last sees all that the other sides have done before.
+        if self.n_sides.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.record.record(self);
+        }
+    }
+
+    /// The guest's side: it is over, this is how and what it took.
+    ///
+    /// An ending said earlier by [`Call::cut`] stays; usage is always taken.
+    pub fn end(&self, outcome: Outcome, usage: Usage) {
+        if outcome != Outcome::Answered {
+            self.mark(FAILED);
+        }
+        {
+            let mut ended = self.lock_ended();
+            let outcome = match ended.take() {
+                Some((earlier, _)) => earlier,
+                None => outcome,
+            };
+            *ended = Some((outcome, usage));
+        }
+        self.mark(OVER);
+        self.client.wake();
+    }
+
+    /// Whether the guest's side is over.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.is(OVER)
+    }
+
+    /// Waits until the guest's side is over. One waiter at a time, for this or for the answer.
+    pub async fn over(&self) {
+        poll_fn(|context| {
+            self.client.register(context.waker());
+            if self.is_over() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
+    /// The guest's answer; `None` where it gave up its right to, or has given it before. One waiter at a
+    /// time, for this or for the end.
+    pub async fn answered(&self) -> Option<GuestResponse> {
+        poll_fn(|context| {
+            self.client.register(context.waker());
+            match self.response.take() {
+                Some(answer) => Poll::Ready(answer),
+                None => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    /// The client's side: nobody takes an answer any more.
+    pub fn close_answer(&self) {
+        self.response.close();
+    }
+
+    pub(super) fn answer(&self, answer: Option<GuestResponse>) {
+        self.response.settle(answer);
+        self.mark(ANSWERED);
+        self.client.wake();
+    }
+
+    pub(super) fn refuse(&self, detail: String) {
+        self.cut(Outcome::NoAnswer { detail });
+        self.answer(None);
+    }
+
+    /// No answer comes, unless one has.
+    pub(super) fn give_up_answer(&self) {
+        self.response.settle(None);
+        self.client.wake();
+    }
+
+    /// The response's side: it cannot go on, for this reason. The guest is told to stop.
+    ///
+    /// A failure the guest's side said first stays.
+    pub fn cut(&self, outcome: Outcome) {
+        {
+            let mut ended = self.lock_ended();
+            match &mut *ended {
+                Some((said @ Outcome::Answered, _)) => *said = outcome,
+                Some(_) => {}
+                None => *ended = Some((outcome, Usage::default())),
+            }
+        }
+        self.mark(FAILED | STOPPED);
+        self.guest.wake();
+    }
+
+    /// How the call ended so far, if it did.
+    #[must_use]
+    pub fn ended(&self) -> Option<(Outcome, Usage)> {
+        self.lock_ended().clone()
+    }
+
+    /// Whether the guest's side ended other than well, or the call was cut.
+    #[must_use]
+    pub fn failed(&self) -> bool {
+        self.is(FAILED)
+    }
+
+    /// Whether the guest must stop.
+    #[must_use]
+    pub fn must_stop(&self) -> bool {
+        self.is(STOPPED)
+    }
+
+    /// Whether the guest has given its answer.
+    #[must_use]
+    pub fn is_answered(&self) -> bool {
+        self.is(ANSWERED)
+    }
+
+    fn is(&self, mark: u8) -> bool {
+        self.marks.load(Ordering::Acquire) & mark != 0
+    }
+
+    fn mark(&self, marks: u8) {
+        self.marks.fetch_or(marks, Ordering::AcqRel);
+    }
+
+    fn lock_ended(&self) -> MutexGuard<'_, Option<(Outcome, Usage)>> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ready once the guest must stop. One waiter at a time.
+    pub fn poll_stop(&self, context: &mut Context<'_>) -> Poll<()> {
+        if self.must_stop() {
+            return Poll::Ready(());
+        }
+        self.guest.register(context.waker());
+        if self.must_stop() { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// Forgets who is to be told that the guest must stop.
+    ///
+    /// Whoever that is may hold this call, and would keep it, and itself, for good.
+    pub fn forget_stopper(&self) {
+        drop(self.guest.take());
+    }
+
+    /// The guest's side: this call was the first to show that an instance answers no more than
+    /// `n_served` calls.
+    pub fn note_most_served(&self, n_served: u32) {
+        self.served_before.store(n_served, Ordering::Release);
+    }
+
+    /// How many calls an instance of the deployment answers, where this call was the first to show
+    /// it.
+    #[must_use]
+    pub fn most_served(&self) -> Option<u32> {
+        Some(self.served_before.load(Ordering::Acquire)).filter(|n_served| *n_served > 0)
+    }
+
+    /// Notes the status sent to the client.
+    pub fn set_status(&self, status: u16) {
+        self.status.store(status, Ordering::Relaxed);
+    }
+
+    /// The status sent to the client, 0 before one was.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        self.status.load(Ordering::Relaxed)
+    }
+
+    /// Counts response body bytes handed to the client's connection; returns the sum.
+    pub fn add_response_bytes(&self, bytes: u64) -> u64 {
+        self.response_bytes.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes)
+    }
+
+    /// Response body bytes handed to the client's connection so far.
+    #[must_use]
+    pub fn response_bytes(&self) -> u64 {
+        self.response_bytes.load(Ordering::Relaxed)
+    }
+}
