@@ -21,6 +21,11 @@ const FREE: u64 = 64 << 20;
 /// How fast all guests together may take memory, in bytes a second: as fast as some cores can have
 /// the kernel clear pages. Says how long may pass until the next look.
 const FASTEST: u64 = 4 << 30;
+/// Looks until what is left would be gone at that rate: what was found at one takes effect some
+/// milliseconds later, and guests go on meanwhile.
+const LOOKS_UNTIL_FULL: u64 = 4;
+/// How much too much costs the heaviest app one call more at each look.
+const A_CALL: u64 = FREE / 4;
 /// Shortest and longest time between two looks. The longest is also how late idle instances are given
 /// up once reservations get tight, which no look at the process shows.
 const LOOKS: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(25));
@@ -145,7 +150,7 @@ impl Memory {
     pub fn next_look(&self, used: Bytes) -> Duration {
         let left = self.settings.budget.saturating_sub(used).get();
         let until_full = left.saturating_mul(1_000_000) / FASTEST;
-        Duration::from_micros(until_full / 2).clamp(LOOKS.0, LOOKS.1)
+        Duration::from_micros(until_full / LOOKS_UNTIL_FULL).clamp(LOOKS.0, LOOKS.1)
     }
 
     /// Takes note of what the process uses, as `look` says. When that is nearly all it may, the app that holds most
@@ -184,7 +189,7 @@ impl Memory {
         };
         let share = budget::share(heaviest.weight(), &holdings, self.settings.budget);
         let refusal = heaviest.refusal(share);
-        let n_calls = excess / FREE * 2 + 1;
+        let n_calls = excess / A_CALL + 1;
         let n_ended = (0..n_calls).take_while(|_| heaviest.end_latest(&refusal)).count();
         if n_ended > 0 { Observed::Ended } else { Observed::Fine }
     }
