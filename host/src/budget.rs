@@ -16,19 +16,19 @@ use crate::call::Call;
 /// How long a list of the apps that hold memory is good for.
 const LIST_AGE: Duration = Duration::from_millis(20);
 /// The least that is kept free by ending calls, where the budget is large enough: what guests can
-/// take between two looks and until a call that was told to end has given back what it holds.
+/// take between two samples and until a call that was told to end has given back what it holds.
 const FREE: u64 = 64 << 20;
 /// How fast all guests together may take memory, in bytes a second: as fast as some cores can have
-/// the kernel clear pages. Says how long may pass until the next look.
+/// the kernel clear pages. Says how long may pass until the next sample.
 const FASTEST: u64 = 4 << 30;
-/// Looks until what is left would be gone at that rate: what was found at one takes effect some
-/// milliseconds later, and guests go on meanwhile.
-const LOOKS_UNTIL_FULL: u64 = 4;
-/// How much too much costs the heaviest app one call more at each look.
+/// Samples until what is left would be gone at that rate. What follows from one takes effect some
+/// milliseconds later, and guests take memory meanwhile.
+const SAMPLES_UNTIL_FULL: u64 = 4;
+/// The heaviest app loses one call at each sample, and one more for each so many bytes too much.
 const A_CALL: u64 = FREE / 4;
-/// Shortest and longest time between two looks. The longest is also how late idle instances are given
-/// up once reservations get tight, which no look at the process shows.
-const LOOKS: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(25));
+/// Shortest and longest time between two samples. The longest is also how late idle instances are given
+/// up once reservations get tight, which no sample of the process shows.
+const SAMPLE_EVERY: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(25));
 /// Calls an account remembers before it first looks which of them are over.
 const LEAST_CALLS: usize = 64;
 
@@ -40,7 +40,14 @@ pub struct MemorySettings {
     /// How many times the budget instances may reserve together: guests reserve more than they
     /// touch.
     pub overcommit: f64,
-    /// What the pool may keep of instances that are gone, at most.
+}
+
+/// One sample of the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemorySample {
+    /// What it uses; nothing where the system does not tell.
+    pub used: Bytes,
+    /// What of it the pool keeps of instances that are gone.
     pub kept: Bytes,
 }
 
@@ -55,7 +62,7 @@ pub struct Memory {
     reserved: AtomicU64,
     /// Whether the process uses nearly all it may, whatever was reserved.
     is_short: AtomicBool,
-    /// What it used when it was last looked at, and when it was first: before any app ran.
+    /// What it used when the last sample was taken, and the first: before any app ran.
     used: AtomicU64,
     used_first: AtomicU64,
     /// Whether it uses too much, and it is not apps that hold it.
@@ -81,7 +88,7 @@ pub struct Account {
     calls: Mutex<Vec<Weak<Call>>>,
 }
 
-/// What a look at the process led to.
+/// What a sample of the process led to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Observed {
     /// It uses no more than it may, or nobody had anything to give.
@@ -145,22 +152,22 @@ impl Memory {
         reserved > self.easy || self.is_short.load(Ordering::Relaxed)
     }
 
-    /// How long to wait for the next look when the process uses so much.
+    /// How long to wait for the next sample when the process uses so much.
     #[must_use]
-    pub fn next_look(&self, used: Bytes) -> Duration {
+    pub fn next_sample(&self, used: Bytes) -> Duration {
         let left = self.settings.budget.saturating_sub(used).get();
         let until_full = left.saturating_mul(1_000_000) / FASTEST;
-        Duration::from_micros(until_full / LOOKS_UNTIL_FULL).clamp(LOOKS.0, LOOKS.1)
+        Duration::from_micros(until_full / SAMPLES_UNTIL_FULL).clamp(SAMPLE_EVERY.0, SAMPLE_EVERY.1)
     }
 
-    /// Takes note of what the process uses, as `look` says. When that is nearly all it may, the app that holds most
-    /// for its weight loses its latest calls, more of them the more it is; or where apps hold little of
-    /// it, no new calls are taken until it is less.
-    pub fn observe(&self, look: impl FnOnce() -> Bytes) -> Observed {
-        // Before the look: what is given back meanwhile was still used then, or nearly, and would be taken
-        // for what no app holds.
-        let held = Bytes::new(self.reserved.load(Ordering::Relaxed));
-        let used = look();
+    /// Takes a sample of the process. When it uses nearly all it may, the app that holds most for its
+    /// weight loses its latest calls, more of them the more it is. Where apps hold little of it, no new
+    /// calls are taken until it is less.
+    pub fn observe(&self, sample: impl FnOnce() -> MemorySample) -> Observed {
+        let held = || Bytes::new(self.reserved.load(Ordering::Relaxed));
+        let held_before = held();
+        let MemorySample { used, kept } = sample();
+        let held = held();
         // Zero where the system does not tell; then nothing is ever too much.
         self.used.store(used.get(), Ordering::Relaxed);
         let first = match self.used_first.load(Ordering::Relaxed) {
@@ -174,12 +181,14 @@ impl Memory {
         let free = (budget / 16).max(FREE.min(budget / 8));
         self.is_short.store(used.get() > budget - 2 * free, Ordering::Relaxed);
         let excess = used.get().checked_sub(budget - free).filter(|excess| *excess > 0);
-        let without_apps = first.saturating_add(self.settings.kept);
-        let is_of_apps = budget::is_of_apps(used, held, without_apps);
-        self.is_exhausted.store(excess.is_some() && !is_of_apps, Ordering::Relaxed);
+        let is_of_apps = |held| budget::is_of_apps(used, held, first.saturating_add(kept));
+        // What apps give back during the sample may have been used when it was taken: it is not the host's
+        // own, and nobody who holds something yet is to be ended for it.
+        let was_of_apps = is_of_apps(held.max(held_before));
+        self.is_exhausted.store(excess.is_some() && !was_of_apps, Ordering::Relaxed);
         let Some(excess) = excess else { return Observed::Fine };
-        if !is_of_apps {
-            return Observed::Exhausted;
+        if !is_of_apps(held) {
+            return if was_of_apps { Observed::Fine } else { Observed::Exhausted };
         }
         let holders = self.holders();
         let holdings: Vec<Holding> = holders.iter().map(|account| account.holding()).collect();
@@ -380,8 +389,11 @@ mod tests {
     use super::*;
 
     fn memory(budget: u64) -> Arc<Memory> {
-        let (budget, kept) = (Bytes::new(budget), Bytes::ZERO);
-        Memory::new(MemorySettings { budget, overcommit: 1.0, kept })
+        Memory::new(MemorySettings { budget: Bytes::new(budget), overcommit: 1.0 })
+    }
+
+    fn using(used: u64) -> MemorySample {
+        MemorySample { used: Bytes::new(used), kept: Bytes::ZERO }
     }
 
     #[test]
@@ -419,13 +431,13 @@ mod tests {
         light.reserve(Bytes::new(100)).unwrap();
         let call = Call::unrecorded(1);
         heavy.lend(&call);
-        assert_eq!(memory.observe(|| Bytes::new(100)), Observed::Fine, "used from the start");
-        assert_eq!(memory.observe(|| Bytes::new(700)), Observed::Fine);
+        assert_eq!(memory.observe(|| using(100)), Observed::Fine, "used from the start");
+        assert_eq!(memory.observe(|| using(700)), Observed::Fine);
         assert!(memory.is_tight());
-        assert_eq!(memory.observe(|| Bytes::new(701)), Observed::Ended);
+        assert_eq!(memory.observe(|| using(701)), Observed::Ended);
         assert!(call.failed());
-        assert_eq!(memory.observe(|| Bytes::new(701)), Observed::Fine, "it has no other call");
-        assert_eq!(memory.observe(|| Bytes::new(600)), Observed::Fine);
+        assert_eq!(memory.observe(|| using(701)), Observed::Fine, "it has no other call");
+        assert_eq!(memory.observe(|| using(600)), Observed::Fine);
         assert!(!memory.is_tight());
     }
 
@@ -433,42 +445,46 @@ mod tests {
     fn a_process_full_of_what_no_app_holds_ends_no_call_and_takes_no_new_one() {
         let memory = memory(800);
         let account = memory.account(Weight::DEFAULT);
-        assert_eq!(memory.observe(|| Bytes::new(50)), Observed::Fine);
+        assert_eq!(memory.observe(|| using(50)), Observed::Fine);
         account.reserve(Bytes::new(200)).unwrap();
         let call = Call::unrecorded(1);
         account.lend(&call);
-        assert_eq!(memory.observe(|| Bytes::new(790)), Observed::Exhausted);
+        assert_eq!(memory.observe(|| using(790)), Observed::Exhausted);
         assert!(!call.failed());
         assert_eq!(account.admit().unwrap_err().cause(), "host_exhausted");
-        assert_eq!(memory.observe(|| Bytes::new(600)), Observed::Fine);
+        assert_eq!(memory.observe(|| using(600)), Observed::Fine);
         account.admit().unwrap();
     }
 
     #[test]
-    fn what_is_given_back_during_a_look_is_not_taken_for_the_hosts_own() {
+    fn what_is_given_back_during_a_sample_is_nobodys_fault() {
         let memory = memory(800);
-        let account = memory.account(Weight::DEFAULT);
-        assert_eq!(memory.observe(|| Bytes::new(50)), Observed::Fine);
-        account.reserve(Bytes::new(600)).unwrap();
+        let (gone, light) = (memory.account(Weight::DEFAULT), memory.account(Weight::DEFAULT));
+        assert_eq!(memory.observe(|| using(50)), Observed::Fine);
+        gone.reserve(Bytes::new(600)).unwrap();
+        light.reserve(Bytes::new(10)).unwrap();
+        let call = Call::unrecorded(1);
+        light.lend(&call);
         let observed = memory.observe(|| {
-            account.release(Bytes::new(600));
-            Bytes::new(790)
+            gone.release(Bytes::new(600));
+            using(790)
         });
-        assert_eq!(observed, Observed::Fine, "the next look finds it gone");
-        account.admit().unwrap();
+        assert_eq!(observed, Observed::Fine, "the next sample finds it gone");
+        assert!(!call.failed(), "the one that holds something yet was ended");
+        light.admit().unwrap();
     }
 
     #[test]
     fn what_the_pool_keeps_is_not_taken_for_what_nobody_knows() {
-        let (budget, kept) = (Bytes::new(800), Bytes::new(250));
-        for (kept, observed) in [(Bytes::ZERO, Observed::Exhausted), (kept, Observed::Ended)] {
-            let memory = Memory::new(MemorySettings { budget, overcommit: 1.0, kept });
+        for (kept, observed) in [(0, Observed::Exhausted), (250, Observed::Ended)] {
+            let memory = memory(800);
             let account = memory.account(Weight::DEFAULT);
-            assert_eq!(memory.observe(|| Bytes::new(50)), Observed::Fine);
+            assert_eq!(memory.observe(|| using(50)), Observed::Fine);
             account.reserve(Bytes::new(200)).unwrap();
             let call = Call::unrecorded(1);
             account.lend(&call);
-            assert_eq!(memory.observe(|| Bytes::new(790)), observed);
+            let sample = MemorySample { kept: Bytes::new(kept), ..using(790) };
+            assert_eq!(memory.observe(|| sample), observed);
         }
     }
 

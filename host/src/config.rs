@@ -181,7 +181,6 @@ impl Settings {
             memory: MemorySettings {
                 budget: percent_of(machine.usable_memory(), BUDGET_PERCENT),
                 overcommit: OVERCOMMIT,
-                kept: Bytes::ZERO,
             },
             pool: PoolSettings {
                 slots: Slots::AtMost(0),
@@ -215,7 +214,6 @@ impl Settings {
         if let Slots::AtMost(slots) = &mut self.pool.slots {
             *slots = machine.default_slots(&shape);
         }
-        self.memory.kept = self.pool.kept();
         self.mapped.most = machine.default_mapped(self.pool.slots.most(), self.connections);
     }
 

@@ -302,8 +302,8 @@ impl Admitted {
         let method = guest_request.request.method();
         let (is_head, is_idempotent) = (*method == Method::HEAD, method.is_idempotent());
         let guest = {
-            let (deployed, ending) =
-                (deployed.clone(), EndOnDrop { call: call.clone(), context: context.clone() });
+            let deployed = deployed.clone();
+            let ending = EndOnDrop { call: call.clone(), context: context.clone() };
             Box::pin(async move {
                 deployed.prepared.run(ending.call.call(), guest_request).await;
                 drop(permit);

@@ -125,11 +125,7 @@ fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> Api
         sandbox,
         admission: admission.clone(),
         cpu: cpu.clone(),
-        memory: Memory::new(MemorySettings {
-            budget: Bytes::mebi(64),
-            overcommit: 1.0,
-            kept: Bytes::ZERO,
-        }),
+        memory: Memory::new(MemorySettings { budget: Bytes::mebi(64), overcommit: 1.0 }),
         ledger: Ledger::open(folder).unwrap(),
         blobs: Blobs::open(&folder.join("blobs")).unwrap(),
         catalog: catalog.clone(),

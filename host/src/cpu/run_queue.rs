@@ -4,7 +4,8 @@
 //! One lock, `state`, which nobody holds while a slice runs or a guest is dropped: both may end in a
 //! flow's drop, which takes it. Whoever adds to the queue, or takes from it, wakes at most one worker
 //! for what is next then; whoever is woken wakes the next in the same way. A guest thread that has
-//! served falls asleep only after it has woken an inline worker for what is left for those.
+//! served falls asleep only after it has woken an inline worker for what is left for those. For what must
+//! stop, a guest thread is woken as well, or the thread that does nothing else where none sleeps.
 
 use std::collections::{HashMap, VecDeque};
 use std::mem;
@@ -26,7 +27,8 @@ use crate::flow::{Flow, Order};
 pub(super) struct RunQueue {
     state: Mutex<State>,
     more: Condvar,
-    /// Tells the thread for guests whose calls must stop of one, while all guest threads run slices.
+    /// Wakes the thread that ends guests whose calls must stop. Guest threads do that as well; it is woken
+    /// while all of them run slices.
     stops: Condvar,
     /// Slices that run or wait, here and where requests are read.
     n_busy: AtomicUsize,
@@ -234,9 +236,8 @@ impl RunQueue {
         }
     }
 
-    /// Runs what must stop on this thread until the queue is closed, beside the guest threads: those may
-    /// all be in slices that take a while, the filling of a memory for one, just when what others hold
-    /// is needed.
+    /// Runs what must stop on this thread, until the queue is closed. The guest threads may all run long
+    /// slices, such as the filling of a memory, while what a stopped guest holds is needed.
     pub(super) fn serve_stopping(&self) {
         let mut state = self.lock();
         while !state.is_closed {
@@ -285,10 +286,9 @@ impl RunQueue {
             None => {}
         }
     }
-}
 
-impl RunQueue {
-    /// Wakes who is to run what must stop: a guest thread, where so many sleep, and none does not.
+    /// Wakes who is to run what must stop: one of the guest threads that sleep, if so many do, or else the
+    /// thread that is there for this.
     fn wake_for_stop(&self, n_asleep: usize) {
         let thread = if n_asleep > 0 { &self.more } else { &self.stops };
         thread.notify_one();

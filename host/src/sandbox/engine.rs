@@ -196,18 +196,13 @@ pub fn slots_for(n_memories: u32, n_tables: u32) -> u32 {
     n_memories.max(n_tables.div_ceil(TABLES_PER_SLOT)).max(1)
 }
 
-impl PoolSettings {
-    /// What stays resident of instances that are gone, at most.
-    #[must_use]
-    pub fn kept(&self) -> Bytes {
-        let tables = u64::from(TABLES_PER_SLOT) * TABLE_KEEP_RESIDENT as u64;
-        let each = self.keep_resident.get().saturating_add(tables);
-        Bytes::new(each.saturating_mul(u64::from(n_warm(self.slots.most()))))
-    }
-}
-
-fn n_warm(slots: u32) -> u32 {
-    (slots / WARM_PART).max(LEAST_WARM).min(slots)
+/// What the pool of an engine keeps resident of instances that are gone.
+#[must_use]
+pub(super) fn kept(engine: &Engine) -> Bytes {
+    let bytes = engine.pooling_allocator_metrics().map_or(0, |pool| {
+        pool.unused_memory_bytes_resident().saturating_add(pool.unused_table_bytes_resident())
+    });
+    Bytes::new(bytes as u64)
 }
 
 fn pool(settings: &PoolSettings, slots: u32) -> PoolingAllocationConfig {
@@ -219,7 +214,7 @@ fn pool(settings: &PoolSettings, slots: u32) -> PoolingAllocationConfig {
         .total_memories(slots)
         .total_tables(slots.saturating_mul(TABLES_PER_SLOT))
         .total_stacks(slots)
-        .max_unused_warm_slots(n_warm(slots))
+        .max_unused_warm_slots((slots / WARM_PART).max(LEAST_WARM))
         .max_core_instances_per_component(MOST_CORE_INSTANCES)
         .max_memories_per_component(MOST_MEMORIES)
         .max_tables_per_component(MOST_TABLES)
@@ -238,4 +233,33 @@ fn pool(settings: &PoolSettings, slots: u32) -> PoolingAllocationConfig {
         // as the last call of that slot left it, for the next call to read.
         .pagemap_scan(if settings.may_swap { Enabled::No } else { Enabled::Auto });
     pool
+}
+
+#[cfg(test)]
+mod tests {
+    use wasmtime::{Linker, Module, Store};
+
+    use super::*;
+
+    #[test]
+    fn what_stays_of_an_instance_that_is_gone_is_known() {
+        let settings = PoolSettings {
+            slots: Slots::AtMost(LEAST_SLOTS),
+            keep_resident: Bytes::new(256 << 10),
+            largest_memory: Bytes::mebi(16),
+            may_swap: false,
+        };
+        let (engine, _) = running(Flavor::Plain, &settings).unwrap();
+        let text = "(module (memory 4) (func $start (memory.fill (i32.const 0) (i32.const 1) \
+            (i32.const 262144))) (start $start))";
+        let module = Module::new(&engine, wat::parse_str(text).unwrap()).unwrap();
+        assert_eq!(kept(&engine), Bytes::ZERO);
+        let mut store = Store::new(&engine, ());
+        store.set_fuel(10_000_000).unwrap();
+        Linker::new(&engine).instantiate(&mut store, &module).unwrap();
+        assert_eq!(kept(&engine), Bytes::ZERO, "it is in use");
+        drop(store);
+        // With pages that the kernel tells of, those that were written; without, all that may stay.
+        assert!(kept(&engine) > Bytes::ZERO && kept(&engine) <= settings.keep_resident);
+    }
 }

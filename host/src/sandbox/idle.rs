@@ -162,7 +162,7 @@ mod tests {
     #[test]
     fn what_an_instance_has_reserved_is_given_back_with_its_slots_and_not_before() {
         let budget = Bytes::new(1000);
-        let memory = Memory::new(MemorySettings { budget, overcommit: 1.0, kept: Bytes::ZERO });
+        let memory = Memory::new(MemorySettings { budget, overcommit: 1.0 });
         let account = memory.account(Weight::DEFAULT);
         let slots = Pool::new(1).take(1, &account);
         let mut limiter = Limiter::new(budget, slots.reservation());

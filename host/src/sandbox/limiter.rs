@@ -229,8 +229,7 @@ mod tests {
     use crate::budget::{Memory, MemorySettings};
 
     fn limiter(limit: u64, budget: u64) -> Limiter {
-        let (budget, kept) = (Bytes::new(budget), Bytes::ZERO);
-        let settings = MemorySettings { budget, overcommit: 1.0, kept };
+        let settings = MemorySettings { budget: Bytes::new(budget), overcommit: 1.0 };
         let account = Memory::new(settings).account(Weight::DEFAULT);
         Limiter::new(Bytes::new(limit), Reservation::new(account))
     }

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use steerage_core::id::Digest;
+use steerage_core::units::Bytes;
 use wasmtime::component::{Component, Linker};
 use wasmtime::{Engine, InstancePre, Module};
 use wasmtime_wasi::p2::bindings::CommandPre;
@@ -154,6 +155,14 @@ impl ComponentCache {
         let pool = PoolSettings { slots, ..self.pool };
         let made = self.concurrent.get_or_init(|| EngineLinker::concurrent(&pool));
         made.as_ref().ok_or(LoadError::NoConcurrentEngine)
+    }
+
+    /// What the pools keep resident of instances that are gone.
+    pub(super) fn kept(&self) -> Bytes {
+        let concurrent = self.concurrent.get().and_then(Option::as_ref);
+        let engines = [Some(&self.plain), concurrent].into_iter().flatten();
+        let each = engines.map(|lane| engine::kept(&lane.engine));
+        each.fold(Bytes::ZERO, Bytes::saturating_add)
     }
 
     /// The engine for instances that are restored; `None` where there cannot be one.

@@ -198,6 +198,12 @@ impl Sandbox {
         self.slots
     }
 
+    /// What stays resident of instances that are gone.
+    #[must_use]
+    pub fn kept(&self) -> Bytes {
+        self.links.kept()
+    }
+
     /// Says where the host's own doors are, which no guest reaches. Until then guests reach nothing.
     pub fn set_doors(&self, doors: OwnDoors) {
         self.egress.set_doors(doors);

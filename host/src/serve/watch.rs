@@ -1,6 +1,6 @@
 //! The watch over the memory of the process: a thread of its own, since an operator's request or a
 //! slow disk must not hold it up while guests take what is left.
-//! Decides nothing: `budget` says what a look leads to.
+//! Decides nothing: `budget` says what a sample leads to.
 
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use steerage_core::units::Bytes;
 
-use crate::budget::Observed;
+use crate::budget::{MemorySample, Observed};
 use crate::code::Loader;
 use crate::kernel;
 use crate::telemetry::events::{Event, EventPlace, Severity};
@@ -22,7 +22,7 @@ pub(super) struct MemoryWatch {
 }
 
 impl MemoryWatch {
-    /// Starts looking.
+    /// Starts to take samples.
     ///
     /// # Errors
     /// The system refuses a thread.
@@ -30,7 +30,7 @@ impl MemoryWatch {
         let (end, ended) = sync_channel(1);
         let thread = thread::Builder::new()
             .name("memory".to_owned())
-            .spawn(move || look_until(&loader, &ended))?;
+            .spawn(move || sample_until(&loader, &ended))?;
         Ok(Self { end, thread })
     }
 
@@ -41,15 +41,15 @@ impl MemoryWatch {
     }
 }
 
-/// Looks at what the process uses, more often the less is left.
-fn look_until(loader: &Loader, ended: &Receiver<()>) {
-    let mut next_look = Duration::ZERO;
-    while ended.recv_timeout(next_look) == Err(RecvTimeoutError::Timeout) {
-        next_look = look(loader);
+/// Samples what the process uses, more often the less is left.
+fn sample_until(loader: &Loader, ended: &Receiver<()>) {
+    let mut next_sample = Duration::ZERO;
+    while ended.recv_timeout(next_sample) == Err(RecvTimeoutError::Timeout) {
+        next_sample = sample(loader);
     }
 }
 
-fn look(loader: &Loader) -> Duration {
+fn sample(loader: &Loader) -> Duration {
     let parts = loader.parts();
     if parts.memory.is_tight() {
         loader.drop_idle();
@@ -59,7 +59,7 @@ fn look(loader: &Loader) -> Duration {
     let mut used = Bytes::ZERO;
     let observed = parts.memory.observe(|| {
         used = kernel::anonymous_memory();
-        used
+        MemorySample { used, kept: parts.sandbox.kept() }
     });
     if observed == Observed::Exhausted {
         let exhausted = parts.memory.exhausted();
@@ -70,5 +70,5 @@ fn look(loader: &Loader) -> Duration {
             ..Event::now(exhausted.cause(), exhausted.to_string())
         });
     }
-    parts.memory.next_look(used)
+    parts.memory.next_sample(used)
 }

@@ -133,8 +133,7 @@ impl EngineLinker {
 }
 
 fn parts() -> ServiceParts {
-    let (budget, kept) = (Bytes::mebi(512), Bytes::ZERO);
-    let settings = MemorySettings { budget, overcommit: 1.0, kept };
+    let settings = MemorySettings { budget: Bytes::mebi(512), overcommit: 1.0 };
     let egress = Arc::new(Egress::new(PrivateNetworks::default(), 1024));
     let (app, generation) = (AppName::parse("tried").unwrap(), Generation::new(1).unwrap());
     let denials = Denials::new(app, generation, Arc::default(), Arc::default());
