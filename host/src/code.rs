@@ -42,7 +42,7 @@ use crate::telemetry::calls::AllCalls;
 use crate::telemetry::chain;
 use crate::telemetry::events::{Event, Events, Severity};
 use crate::telemetry::logs::Logs;
-use crate::telemetry::metrics::AppMeter;
+use crate::telemetry::metrics::AppMeters;
 
 /// How many deployments are read and mapped at once. More would only wait for each other: it is
 /// work for the CPU, and a little for the disk.
@@ -74,6 +74,8 @@ pub struct Parts {
     pub logs: Arc<Logs>,
     /// Their last calls.
     pub calls: Arc<AllCalls>,
+    /// Their counters.
+    pub meters: AppMeters,
     /// What happened.
     pub events: Arc<Events>,
     /// What apps may use.
@@ -315,8 +317,8 @@ impl Loader {
             gate: parts.admission.gate(&manifest.limits, manifest.weight),
             flow: parts.cpu.flow(&manifest.tenant, manifest.weight),
             memory: parts.memory.account(manifest.weight),
-            meter: Arc::new(AppMeter::default()),
-            calls: parts.calls.ring(),
+            meter: parts.meters.meter(),
+            calls: parts.calls.ring(&manifest.name),
             log: parts.logs.app(&manifest.name),
         }
     }

@@ -39,6 +39,7 @@ pub mod request;
 pub mod respond;
 pub mod sandbox;
 pub mod serve;
+pub mod shared;
 pub mod shutdown;
 pub mod store;
 pub mod telemetry;

@@ -49,6 +49,7 @@ use crate::sandbox::{compiler, engine};
 use crate::shutdown::Shutdown;
 use crate::store::{StoreError, StoreSettings};
 use crate::telemetry::events::Event;
+use crate::telemetry::metrics::AppMeters;
 
 /// Files open beside connections and code, with room to spare.
 const FILES: u64 = 1000;
@@ -318,6 +319,7 @@ fn parts(
         catalog: Arc::default(),
         logs: Arc::default(),
         calls: Arc::default(),
+        meters: AppMeters::default(),
         events: Arc::default(),
         limits: settings.limits.clone(),
         crash_log: CrashLog::open(&settings.data)

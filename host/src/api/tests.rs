@@ -34,6 +34,7 @@ use crate::sandbox::outbound::Egress;
 use crate::shutdown::Shutdown;
 use crate::telemetry::events::{Event, Events};
 use crate::telemetry::logs::Logs;
+use crate::telemetry::metrics::AppMeters;
 
 /// A control API without a network.
 struct Door {
@@ -131,6 +132,7 @@ fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> Api
         catalog: catalog.clone(),
         logs: Arc::<Logs>::default(),
         calls: Arc::default(),
+        meters: AppMeters::default(),
         events: events.clone(),
         limits: LimitsPolicy::default(),
         crash_log: CrashLog::open(folder).unwrap(),

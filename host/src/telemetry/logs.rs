@@ -1,13 +1,16 @@
 //! What guests print, as lines: a bounded ring per app, a rate limit, and followers.
 //! Does not write to disk: whoever wants lines for good follows them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use dashmap::DashMap;
 use steerage_core::id::{AppName, CallId, Generation};
 use tokio::sync::broadcast;
+
+use crate::shared::{Locked, Shared};
 
 /// Lines kept of each app.
 const KEPT_LINES: usize = 1000;
@@ -54,25 +57,25 @@ pub struct LogLine {
 /// The lines of all apps.
 #[derive(Debug, Default)]
 pub struct Logs {
-    apps: Mutex<BTreeMap<AppName, Arc<AppLog>>>,
+    apps: DashMap<AppName, Arc<AppLog>>,
     /// Bytes kept of all apps.
-    n_bytes: Arc<AtomicUsize>,
+    n_bytes: Arc<Shared<AtomicUsize>>,
 }
 
 /// The lines of one app. Costs next to nothing until the first line, and little until somebody
 /// follows: thousands of apps may log.
 #[derive(Debug, Default)]
 pub struct AppLog {
-    state: Mutex<Option<Box<State>>>,
+    state: Locked<Option<Box<State>>>,
     /// Bytes kept of all apps.
-    n_bytes_of_all: Arc<AtomicUsize>,
+    n_bytes_of_all: Arc<Shared<AtomicUsize>>,
 }
 
 #[derive(Debug)]
 struct State {
     lines: VecDeque<LogLine>,
     n_bytes: usize,
-    n_bytes_of_all: Arc<AtomicUsize>,
+    n_bytes_of_all: Arc<Shared<AtomicUsize>>,
     /// There while somebody follows: a channel has room for all its lines from the start.
     followers: Option<broadcast::Sender<LogLine>>,
     rate: Rate,
@@ -99,9 +102,8 @@ struct Dropped {
 impl Logs {
     /// The lines of an app; empty ones where it has printed nothing yet.
     pub fn app(&self, app: &AppName) -> Arc<AppLog> {
-        let mut apps = self.apps.lock().unwrap_or_else(PoisonError::into_inner);
         let new = || AppLog { n_bytes_of_all: self.n_bytes.clone(), ..AppLog::default() };
-        apps.entry(app.clone()).or_insert_with(|| Arc::new(new())).clone()
+        self.apps.entry(app.clone()).or_insert_with(|| Arc::new(new())).clone()
     }
 
     /// Drops lines where all apps together have more than is kept. To be called now and then.
@@ -113,10 +115,7 @@ impl Logs {
         if self.n_bytes.load(Ordering::Relaxed) <= most {
             return;
         }
-        let logs: Vec<Arc<AppLog>> = {
-            let apps = self.apps.lock().unwrap_or_else(PoisonError::into_inner);
-            apps.values().cloned().collect()
-        };
+        let logs: Vec<Arc<AppLog>> = self.apps.iter().map(|log| log.value().clone()).collect();
         let last_at = |log: &Arc<AppLog>| Some((log.last_at()?, log.clone()));
         let mut printed: Vec<(u64, Arc<AppLog>)> = logs.iter().filter_map(last_at).collect();
         printed.sort_by_key(|(at, _)| *at);
@@ -131,7 +130,7 @@ impl Logs {
 
     /// Forgets an app's lines.
     pub fn remove(&self, app: &AppName) {
-        self.apps.lock().unwrap_or_else(PoisonError::into_inner).remove(app);
+        self.apps.remove(app);
     }
 }
 
@@ -197,12 +196,12 @@ impl AppLog {
     }
 
     fn state(&self) -> MutexGuard<'_, Option<Box<State>>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 
 impl State {
-    fn new(now: Instant, n_bytes_of_all: &Arc<AtomicUsize>) -> Self {
+    fn new(now: Instant, n_bytes_of_all: &Arc<Shared<AtomicUsize>>) -> Self {
         Self {
             lines: VecDeque::new(),
             n_bytes: 0,
@@ -233,7 +232,7 @@ impl State {
             self.followers = None;
         }
         self.n_bytes += line.text.len();
-        self.n_bytes_of_all.fetch_add(line.text.len() + LINE, Ordering::Relaxed);
+        self.n_bytes_of_all.write().fetch_add(line.text.len() + LINE, Ordering::Relaxed);
         self.lines.push_back(line);
         self.drop_until(KEPT_LINES, KEPT_BYTES);
     }
@@ -243,7 +242,7 @@ impl State {
         while self.lines.len() > n_lines || self.n_bytes > n_bytes {
             let Some(oldest) = self.lines.pop_front() else { break };
             self.n_bytes -= oldest.text.len();
-            self.n_bytes_of_all.fetch_sub(oldest.text.len() + LINE, Ordering::Relaxed);
+            self.n_bytes_of_all.write().fetch_sub(oldest.text.len() + LINE, Ordering::Relaxed);
         }
     }
 }

@@ -56,6 +56,7 @@ mod restored;
 mod reuse;
 mod routing;
 mod seeing;
+mod shared;
 mod shutdown;
 mod slots;
 mod store;
