@@ -320,7 +320,7 @@ impl Drop for Place {
         if !gate.hold().is_zero() && gate.load() == (0, 0) {
             gate.running.hold.write().store(0, Ordering::Relaxed);
         }
-        gate.host.lend_on();
+        gate.host.pass_on();
     }
 }
 
