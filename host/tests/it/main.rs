@@ -32,6 +32,7 @@ mod fleet_hop;
 mod fleet_hosts;
 mod fleet_large;
 mod fleet_load;
+mod fleet_plan;
 mod fleet_store;
 mod fleet_trouble;
 mod guests;
