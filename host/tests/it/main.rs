@@ -9,6 +9,7 @@
 
 mod backup;
 mod bad_input;
+mod bodies;
 mod calls;
 mod canary;
 mod certs;
