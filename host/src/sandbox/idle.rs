@@ -10,6 +10,7 @@ use crossbeam_utils::CachePadded;
 use super::reservation::Reservation;
 use super::service::Idle;
 use crate::budget::Account;
+use crate::meter;
 use crate::shared::{Locked, Sum};
 
 /// The slots of one engine.
@@ -114,7 +115,7 @@ impl IdleInstances {
     }
 
     pub(super) fn put(&self, idle: Idle) {
-        let resting = Resting { since: Instant::now(), idle };
+        let resting = Resting { since: meter::now(), idle };
         self.waiting().push_back(resting);
     }
 
