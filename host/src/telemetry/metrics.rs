@@ -73,6 +73,8 @@ pub struct HostReading {
     pub apps_mapped: u64,
     /// Open client connections.
     pub connections: u64,
+    /// Bytes that log lines, last calls, counters and events take.
+    pub telemetry: u64,
     /// Calls refused before an app was found for them.
     pub unrouted: u64,
     /// Seconds since the host started.
@@ -276,6 +278,7 @@ fn encode_host(encoder: &mut DescriptorEncoder<'_>, host: &HostReading) -> fmt::
         ("apps", "Apps that are deployed", host.apps),
         ("apps_mapped", "Apps whose code is mapped", host.apps_mapped),
         ("http_server_connections", "Open client connections", host.connections),
+        ("telemetry_bytes", "What log lines, last calls, counters and events take", host.telemetry),
         ("host_uptime_seconds", "Seconds since the host started", host.uptime.as_secs()),
     ];
     for (name, help, value) in gauges {
@@ -324,7 +327,9 @@ mod tests {
 
     impl Readings for Apps {
         fn apps(&self) -> Vec<AppReading> {
-            let meter = AppMeters::default().meter();
+            let meter =
+                AppMeters::new(std::sync::Arc::default(), steerage_core::units::Bytes::ZERO)
+                    .meter();
             let reading = |number| AppReading {
                 app: format!("app-{number}"),
                 running: 0,

@@ -62,6 +62,7 @@ mod shared;
 mod shutdown;
 mod slots;
 mod store;
+mod telemetry;
 mod telling;
 mod tenants;
 mod tidy;

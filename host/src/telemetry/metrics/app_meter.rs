@@ -1,28 +1,39 @@
 //! The counters of one app: one of each, and of an app that is called very often one of each for every
 //! thread. Does not know how they are shown.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use steerage_core::outcome::Outcome;
 use steerage_core::telemetry;
-use steerage_core::units::nanoseconds;
+use steerage_core::units::{Bytes, nanoseconds};
 
 use super::buckets::Buckets;
 use super::{NOT_RESTORED, SHED, STATUS_CLASSES};
 use crate::call::Usage;
-use crate::shared::{Sharded, Shared};
+use crate::shared::{Sharded, Shared, Sum};
 
 /// Most apps that have counters for each thread: some 40 KB each on 64 cores.
-const MOST_SPREAD: usize = 128;
+const MOST_SPREAD: u64 = 128;
+/// What they may take together: one part in so many of what all telemetry may.
+const SPREAD: u64 = 8;
 /// Counters that a call writes.
 const PER_CALL: u64 = 9;
 
 /// Makes the counters of all apps.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct AppMeters {
-    n_spread: Arc<AtomicUsize>,
+    room: Arc<Room>,
+}
+
+/// What the counters of all apps take.
+#[derive(Debug)]
+struct Room {
+    n_bytes: Arc<Sum>,
+    /// Apps that have counters for each thread, and how many may.
+    n_spread: AtomicU64,
+    most_spread: u64,
 }
 
 /// The numbers of one app, written by its calls without any look-up.
@@ -32,8 +43,7 @@ pub struct AppMeter {
     /// One of each for every thread, from the moment on at which the app was called very often. What was
     /// counted before stays where it is, so no sum ever gets smaller.
     spread: OnceLock<Sharded<Counters>>,
-    /// Apps that have such.
-    n_spread: Arc<AtomicUsize>,
+    room: Arc<Room>,
     began_at: Instant,
     /// When it was last looked at how often the app is called, in microseconds after it began.
     looked_at: AtomicU64,
@@ -61,13 +71,20 @@ pub(super) struct Counters {
 }
 
 impl AppMeters {
+    /// Counters of which all together are part of `n_bytes`, where all telemetry may take `most`.
+    pub(in crate::telemetry) fn new(n_bytes: Arc<Sum>, most: Bytes) -> Self {
+        let most_spread = (most.get() / SPREAD / spread_size()).min(MOST_SPREAD);
+        Self { room: Arc::new(Room { n_bytes, n_spread: AtomicU64::new(0), most_spread }) }
+    }
+
     /// The counters of an app that was never called.
     #[must_use]
     pub fn meter(&self) -> Arc<AppMeter> {
+        self.room.n_bytes.add(SIZE);
         Arc::new(AppMeter {
             first: Shared::new(Counters::default()),
             spread: OnceLock::new(),
-            n_spread: self.n_spread.clone(),
+            room: self.room.clone(),
             began_at: Instant::now(),
             looked_at: AtomicU64::new(0),
             memory_limit: AtomicU64::new(0),
@@ -189,24 +206,45 @@ impl AppMeter {
         // Two that look at once see a pause that is too short by one of them, and no more happens.
         let before = self.looked_at.swap(now, Ordering::Relaxed);
         let is_often = telemetry::is_often(Duration::from_micros(now.saturating_sub(before)));
-        if is_often && self.n_spread.fetch_add(1, Ordering::Relaxed) < MOST_SPREAD {
-            let spread = Sharded::default();
-            if self.spread.set(spread).is_ok() {
-                return;
-            }
-        }
-        if is_often {
-            self.n_spread.fetch_sub(1, Ordering::Relaxed);
+        if is_often && self.room.take() && self.spread.set(Sharded::default()).is_err() {
+            // Another thread was faster.
+            self.room.give_back();
         }
     }
 }
 
 impl Drop for AppMeter {
     fn drop(&mut self) {
+        self.room.n_bytes.subtract(SIZE);
         if self.is_spread() {
-            self.n_spread.fetch_sub(1, Ordering::Relaxed);
+            self.room.give_back();
         }
     }
+}
+
+impl Room {
+    /// Takes room for counters of each thread, if there is any.
+    fn take(&self) -> bool {
+        if self.n_spread.fetch_add(1, Ordering::Relaxed) >= self.most_spread {
+            self.n_spread.fetch_sub(1, Ordering::Relaxed);
+            return false;
+        }
+        self.n_bytes.add(spread_size());
+        true
+    }
+
+    fn give_back(&self) {
+        self.n_bytes.subtract(spread_size());
+        self.n_spread.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Bytes of the counters of one app.
+const SIZE: u64 = size_of::<AppMeter>() as u64;
+
+/// Bytes of those of each thread.
+fn spread_size() -> u64 {
+    Sharded::<Counters>::size() as u64
 }
 
 impl Counters {
@@ -257,6 +295,12 @@ mod tests {
 
     use super::*;
 
+    /// Where so many apps may have counters for each thread.
+    fn meters(most_spread: u64) -> AppMeters {
+        let most = Bytes::new(most_spread * SPREAD * spread_size());
+        AppMeters::new(Arc::new(Sum::new(0)), most)
+    }
+
     fn answer(meter: &AppMeter) {
         meter.record(&Outcome::Answered, 200, Duration::from_micros(10), &Usage::default(), 3);
     }
@@ -273,7 +317,7 @@ mod tests {
 
     #[test]
     fn nothing_is_lost_when_threads_count_for_themselves() {
-        let meter = AppMeters::default().meter();
+        let meter = meters(MOST_SPREAD).meter();
         let n_before = answer_until_spread(&meter);
         thread::scope(|scope| {
             for _ in 0..4 {
@@ -288,8 +332,8 @@ mod tests {
 
     #[test]
     fn few_apps_have_counters_for_each_thread_and_those_that_go_leave_room() {
-        let meters = AppMeters::default();
-        let mut all: Vec<_> = (0..MOST_SPREAD).map(|_| meters.meter()).collect();
+        let meters = meters(2);
+        let mut all: Vec<_> = (0..2).map(|_| meters.meter()).collect();
         for meter in &all {
             answer_until_spread(meter);
         }
@@ -299,7 +343,9 @@ mod tests {
         assert_eq!(late.calls().0, 100 * telemetry::LOOK_EVERY);
         all.pop();
         answer_until_spread(&late);
+        assert_eq!(meters.room.n_bytes.get(), 2 * (SIZE + spread_size()));
         drop((all, late));
-        assert_eq!(meters.n_spread.load(Ordering::Relaxed), 0);
+        assert_eq!(meters.room.n_spread.load(Ordering::Relaxed), 0);
+        assert_eq!(meters.room.n_bytes.get(), 0);
     }
 }
