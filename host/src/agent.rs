@@ -337,9 +337,10 @@ impl Agent {
             IndexRecord::of(record).map_err(|error| DeployError::Task(error.to_string()))?;
         let app = App::new(index).map_err(|error| DeployError::Task(error.to_string()))?;
         let app = self.loader.publish(app, deployed)?;
-        state.memory.set_weight(manifest.weight);
+        self.parts().memory.reshape(&state.memory, &manifest.tenant, manifest.weight);
         self.parts().cpu.reshape(&state.flow, &manifest.tenant, manifest.weight);
-        state.gate.reshape(&manifest.limits, manifest.weight);
+        let (gate, limits) = (&state.gate, &manifest.limits);
+        self.parts().admission.reshape(gate, limits, &manifest.tenant, manifest.weight);
         let (name, generation) = (&app.name, app.generation);
         let (kind, why) = cause.told();
         self.parts().events.push(Event {

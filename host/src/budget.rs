@@ -3,11 +3,13 @@
 //! Counts what the host holds for a guest with it, and nothing else: the watch over the whole process
 //! sees the rest, and where that is too much new calls are refused and nobody's are ended.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use steerage_core::budget::{self, Holding, MemoryDecision, MemoryRequest};
+use steerage_core::id::TenantName;
 use steerage_core::outcome::{Outcome, Refusal};
 use steerage_core::units::{Bytes, Weight};
 
@@ -67,11 +69,15 @@ pub struct Memory {
     used_first: AtomicU64,
     /// Whether it uses too much, and it is not apps that hold it.
     is_exhausted: AtomicBool,
+    /// How tenants weigh of which the operator says so.
+    weights: BTreeMap<TenantName, Weight>,
     accounts: Mutex<Accounts>,
 }
 
 #[derive(Debug)]
 struct Accounts {
+    /// Which number each tenant has.
+    tenants: BTreeMap<TenantName, u32>,
     all: Vec<Weak<Account>>,
     /// Shared with whoever judges by it, so that nobody copies it under the lock.
     holders: Arc<Vec<Arc<Account>>>,
@@ -82,6 +88,9 @@ struct Accounts {
 #[derive(Debug)]
 pub struct Account {
     memory: Arc<Memory>,
+    /// Its tenant's number and weight, and its own among the tenant's apps.
+    tenant: AtomicU32,
+    tenant_weight: AtomicU32,
     weight: AtomicU32,
     held: AtomicU64,
     /// Calls that can be ended for their memory, the latest last.
@@ -100,9 +109,9 @@ pub enum Observed {
 }
 
 impl Memory {
-    /// A budget that nobody has taken from yet.
+    /// A budget that nobody has taken from yet, for tenants that weigh so much.
     #[must_use]
-    pub fn new(settings: MemorySettings) -> Arc<Self> {
+    pub fn new(settings: MemorySettings, weights: BTreeMap<TenantName, Weight>) -> Arc<Self> {
         let most = stretch(settings.budget, settings.overcommit);
         Arc::new(Self {
             settings,
@@ -113,7 +122,9 @@ impl Memory {
             used: AtomicU64::new(0),
             used_first: AtomicU64::new(0),
             is_exhausted: AtomicBool::new(false),
+            weights,
             accounts: Mutex::new(Accounts {
+                tenants: BTreeMap::new(),
                 all: Vec::new(),
                 holders: Arc::default(),
                 listed_at: None,
@@ -123,9 +134,12 @@ impl Memory {
 
     /// Opens an app's account.
     #[must_use]
-    pub fn account(self: &Arc<Self>, weight: Weight) -> Arc<Account> {
+    pub fn account(self: &Arc<Self>, tenant: &TenantName, weight: Weight) -> Arc<Account> {
+        let (number, tenant_weight) = self.tenant(tenant);
         let account = Arc::new(Account {
             memory: self.clone(),
+            tenant: AtomicU32::new(number),
+            tenant_weight: AtomicU32::new(tenant_weight.get()),
             weight: AtomicU32::new(weight.get()),
             held: AtomicU64::new(0),
             calls: Mutex::default(),
@@ -136,6 +150,23 @@ impl Memory {
         }
         accounts.all.push(Arc::downgrade(&account));
         account
+    }
+
+    /// Changes whose app it is and the app's share.
+    pub fn reshape(&self, account: &Account, tenant: &TenantName, weight: Weight) {
+        let (number, tenant_weight) = self.tenant(tenant);
+        // Whoever judges between these judges once by the wrong tenant or weight.
+        account.tenant.store(number, Ordering::Relaxed);
+        account.tenant_weight.store(tenant_weight.get(), Ordering::Relaxed);
+        account.weight.store(weight.get(), Ordering::Relaxed);
+    }
+
+    /// The number and the weight of a tenant.
+    fn tenant(&self, name: &TenantName) -> (u32, Weight) {
+        let weight = self.weights.get(name).copied().unwrap_or_default();
+        let tenants = &mut self.accounts().tenants;
+        let next = u32::try_from(tenants.len()).unwrap_or(u32::MAX);
+        (*tenants.entry(name.clone()).or_insert(next), weight)
     }
 
     /// What the process may use, and what instances have reserved of what they may.
@@ -192,11 +223,10 @@ impl Memory {
         }
         let holders = self.holders();
         let holdings: Vec<Holding> = holders.iter().map(|account| account.holding()).collect();
-        let Some(heaviest) = budget::heaviest(&holdings).and_then(|place| holders.get(place))
-        else {
-            return Observed::Fine;
-        };
-        let share = budget::share(heaviest.weight(), &holdings, self.settings.budget);
+        let heaviest = budget::heaviest(&holdings);
+        let heaviest = heaviest.and_then(|place| Some((place, holders.get(place)?)));
+        let Some((place, heaviest)) = heaviest else { return Observed::Fine };
+        let share = budget::share(place, &holdings, self.settings.budget);
         let refusal = heaviest.refusal(share);
         let n_calls = excess / A_CALL + 1;
         let n_ended = (0..n_calls).take_while(|_| heaviest.end_latest(&refusal)).count();
@@ -252,11 +282,6 @@ impl Memory {
 }
 
 impl Account {
-    /// Changes the app's share.
-    pub fn set_weight(&self, weight: Weight) {
-        self.weight.store(weight.get(), Ordering::Relaxed);
-    }
-
     /// What the app's instances hold.
     #[must_use]
     pub fn held(&self) -> Bytes {
@@ -337,7 +362,7 @@ impl Account {
             MemoryDecision::Granted => Ok(()),
             MemoryDecision::GrantedFrom(place) => {
                 if let Some(giver) = holders.get(place) {
-                    let share = budget::share(giver.weight(), &holdings, ask.budget);
+                    let share = budget::share(place, &holdings, ask.budget);
                     giver.end_latest(&giver.refusal(share));
                 }
                 Ok(())
@@ -347,11 +372,14 @@ impl Account {
     }
 
     fn holding(&self) -> Holding {
-        Holding { weight: self.weight(), held: self.held() }
-    }
-
-    fn weight(&self) -> Weight {
-        Weight::new(self.weight.load(Ordering::Relaxed)).unwrap_or_default()
+        let weight =
+            |of: &AtomicU32| Weight::new(of.load(Ordering::Relaxed)).unwrap_or_default();
+        Holding {
+            tenant: self.tenant.load(Ordering::Relaxed),
+            tenant_weight: weight(&self.tenant_weight),
+            weight: weight(&self.weight),
+            held: self.held(),
+        }
     }
 
     fn refusal(&self, share: Bytes) -> Refusal {
@@ -389,7 +417,14 @@ mod tests {
     use super::*;
 
     fn memory(budget: u64) -> Arc<Memory> {
-        Memory::new(MemorySettings { budget: Bytes::new(budget), overcommit: 1.0 })
+        Memory::new(
+            MemorySettings { budget: Bytes::new(budget), overcommit: 1.0 },
+            BTreeMap::new(),
+        )
+    }
+
+    fn account(memory: &Arc<Memory>) -> Arc<Account> {
+        memory.account(&TenantName::default(), Weight::DEFAULT)
     }
 
     fn using(used: u64) -> MemorySample {
@@ -399,7 +434,7 @@ mod tests {
     #[test]
     fn what_is_given_back_can_be_taken_again() {
         let memory = memory(800);
-        let account = memory.account(Weight::DEFAULT);
+        let account = account(&memory);
         account.reserve(Bytes::new(800)).unwrap();
         let refusal = account.reserve(Bytes::new(1)).unwrap_err();
         assert_eq!(refusal.cause(), "host_memory");
@@ -411,7 +446,7 @@ mod tests {
     #[test]
     fn an_app_within_its_share_gets_memory_from_the_one_beyond() {
         let memory = memory(800);
-        let (greedy, modest) = (memory.account(Weight::DEFAULT), memory.account(Weight::DEFAULT));
+        let (greedy, modest) = (account(&memory), account(&memory));
         let calls: Vec<_> = (0..3).map(Call::unrecorded).collect();
         for call in &calls {
             greedy.reserve(Bytes::new(233)).unwrap();
@@ -426,7 +461,7 @@ mod tests {
     #[test]
     fn a_process_beyond_its_budget_costs_the_heaviest_app_a_call() {
         let memory = memory(800);
-        let (heavy, light) = (memory.account(Weight::DEFAULT), memory.account(Weight::DEFAULT));
+        let (heavy, light) = (account(&memory), account(&memory));
         heavy.reserve(Bytes::new(200)).unwrap();
         light.reserve(Bytes::new(100)).unwrap();
         let call = Call::unrecorded(1);
@@ -444,7 +479,7 @@ mod tests {
     #[test]
     fn a_process_full_of_what_no_app_holds_ends_no_call_and_takes_no_new_one() {
         let memory = memory(800);
-        let account = memory.account(Weight::DEFAULT);
+        let account = account(&memory);
         assert_eq!(memory.observe(|| using(50)), Observed::Fine);
         account.reserve(Bytes::new(200)).unwrap();
         let call = Call::unrecorded(1);
@@ -459,7 +494,7 @@ mod tests {
     #[test]
     fn what_is_given_back_during_a_sample_is_nobodys_fault() {
         let memory = memory(800);
-        let (gone, light) = (memory.account(Weight::DEFAULT), memory.account(Weight::DEFAULT));
+        let (gone, light) = (account(&memory), account(&memory));
         assert_eq!(memory.observe(|| using(50)), Observed::Fine);
         gone.reserve(Bytes::new(600)).unwrap();
         light.reserve(Bytes::new(10)).unwrap();
@@ -478,7 +513,7 @@ mod tests {
     fn what_the_pool_keeps_is_not_taken_for_what_nobody_knows() {
         for (kept, observed) in [(0, Observed::Exhausted), (250, Observed::Ended)] {
             let memory = memory(800);
-            let account = memory.account(Weight::DEFAULT);
+            let account = account(&memory);
             assert_eq!(memory.observe(|| using(50)), Observed::Fine);
             account.reserve(Bytes::new(200)).unwrap();
             let call = Call::unrecorded(1);
@@ -491,7 +526,7 @@ mod tests {
     #[test]
     fn who_asks_is_judged_with_all_others_however_old_the_list_is() {
         let memory = memory(800);
-        let accounts: Vec<_> = (0..3).map(|_| memory.account(Weight::DEFAULT)).collect();
+        let accounts: Vec<_> = (0..3).map(|_| account(&memory)).collect();
         // The list is made by an ask at which nobody held anything.
         accounts[0].reserve(Bytes::new(701)).unwrap();
         let call = Call::unrecorded(1);
@@ -499,5 +534,24 @@ mod tests {
         accounts[1].reserve(Bytes::new(50)).unwrap();
         accounts[2].reserve(Bytes::new(60)).unwrap();
         assert!(call.failed(), "the first gives: it holds more than its share");
+    }
+
+    #[test]
+    fn an_app_that_changes_hands_counts_for_its_new_tenant() {
+        let memory = memory(800);
+        let tenant = |name| TenantName::parse(name).unwrap();
+        let many: Vec<_> =
+            (0..5).map(|_| memory.account(&tenant("many"), Weight::DEFAULT)).collect();
+        many.iter().for_each(|account| account.reserve(Bytes::new(90)).unwrap());
+        let calls: Vec<_> = (0..5).map(Call::unrecorded).collect();
+        many.iter().zip(&calls).for_each(|(account, call)| account.lend(call));
+        let one = memory.account(&tenant("one"), Weight::DEFAULT);
+        one.reserve(Bytes::new(300)).unwrap();
+        // More than each of the others has, and less than all of them.
+        one.reserve(Bytes::new(60)).unwrap();
+        assert_eq!(calls.iter().filter(|call| call.failed()).count(), 1);
+        one.release(Bytes::new(60));
+        many.iter().for_each(|account| memory.reshape(account, &tenant("one"), Weight::DEFAULT));
+        assert!(one.reserve(Bytes::new(60)).is_err(), "it is the largest of its own now");
     }
 }

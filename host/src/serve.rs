@@ -170,7 +170,8 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     let guests = GuestThreads::start_ready(settings.cpu.threads, engine::ready_thread)
         .map_err(StartError::System)?;
     let sandbox = sandbox(&settings, n_cores)?;
-    let admission = Admission::new(CallBounds { slots: sandbox.slots(), queue: settings.queue });
+    let room = CallBounds { slots: sandbox.slots(), queue: settings.queue };
+    let admission = Admission::new(room, settings.tenants.clone());
     let cpu = Cpu::new(&guests, settings.tenants.clone());
     let control = control_runtime().map_err(StartError::System)?;
     let joined = join(&settings, &control)?;
@@ -312,7 +313,7 @@ fn parts(
         sandbox,
         admission,
         cpu,
-        memory: Memory::new(settings.memory),
+        memory: Memory::new(settings.memory, settings.tenants.clone()),
         ledger,
         blobs: Blobs::open(&settings.data.join(disk::BLOBS))?,
         catalog: Arc::default(),

@@ -119,13 +119,16 @@ fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> Api
     let egress = Egress::new(PrivateNetworks::default(), 1024);
     let sandbox = Sandbox::start(pool, Fuel::new(200_000), compiler, egress).unwrap();
     let (catalog, events) = (Arc::<Catalog>::default(), Arc::<Events>::default());
-    let admission = Admission::new(CallBounds { slots: 4, queue: 4 });
+    let admission = Admission::new(CallBounds { slots: 4, queue: 4 }, BTreeMap::new());
     let cpu = Cpu::new(threads, BTreeMap::new());
     let parts = Parts {
         sandbox,
         admission: admission.clone(),
         cpu: cpu.clone(),
-        memory: Memory::new(MemorySettings { budget: Bytes::mebi(64), overcommit: 1.0 }),
+        memory: Memory::new(
+            MemorySettings { budget: Bytes::mebi(64), overcommit: 1.0 },
+            BTreeMap::new(),
+        ),
         ledger: Ledger::open(folder).unwrap(),
         blobs: Blobs::open(&folder.join("blobs")).unwrap(),
         catalog: catalog.clone(),

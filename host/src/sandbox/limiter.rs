@@ -223,6 +223,9 @@ impl ResourceLimiter for Limiter {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use steerage_core::id::TenantName;
     use steerage_core::units::Weight;
 
     use super::*;
@@ -230,7 +233,8 @@ mod tests {
 
     fn limiter(limit: u64, budget: u64) -> Limiter {
         let settings = MemorySettings { budget: Bytes::new(budget), overcommit: 1.0 };
-        let account = Memory::new(settings).account(Weight::DEFAULT);
+        let account = Memory::new(settings, BTreeMap::new())
+            .account(&TenantName::default(), Weight::DEFAULT);
         Limiter::new(Bytes::new(limit), Reservation::new(account))
     }
 

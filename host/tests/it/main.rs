@@ -60,6 +60,7 @@ mod shutdown;
 mod slots;
 mod store;
 mod telling;
+mod tenant_slots;
 mod tenants;
 mod tidy;
 mod up;
