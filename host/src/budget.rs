@@ -3,17 +3,19 @@
 //! Counts what the host holds for a guest with it, and nothing else: the watch over the whole process
 //! sees the rest, and where that is too much new calls are refused and nobody's are ended.
 
+mod account;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use steerage_core::budget::{self, Holding, MemoryDecision, MemoryRequest};
+use steerage_core::budget::{self, Holding};
 use steerage_core::id::TenantName;
-use steerage_core::outcome::{Outcome, Refusal};
+use steerage_core::outcome::Refusal;
 use steerage_core::units::{Bytes, Weight};
 
-use crate::call::Call;
+pub use self::account::Account;
 
 /// How long a list of the apps that hold memory is good for.
 const LIST_AGE: Duration = Duration::from_millis(20);
@@ -31,8 +33,6 @@ const A_CALL: u64 = FREE / 4;
 /// Shortest and longest time between two samples. The longest is also how late idle instances are given
 /// up once reservations get tight, which no sample of the process shows.
 const SAMPLE_EVERY: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(25));
-/// Calls an account remembers before it first looks which of them are over.
-const LEAST_CALLS: usize = 64;
 
 /// How memory is bounded.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -82,19 +82,6 @@ struct Accounts {
     /// Shared with whoever judges by it, so that nobody copies it under the lock.
     holders: Arc<Vec<Arc<Account>>>,
     listed_at: Option<Instant>,
-}
-
-/// What one app's instances hold.
-#[derive(Debug)]
-pub struct Account {
-    memory: Arc<Memory>,
-    /// Its tenant's number and weight, and its own among the tenant's apps.
-    tenant: AtomicU32,
-    tenant_weight: AtomicU32,
-    weight: AtomicU32,
-    held: AtomicU64,
-    /// Calls that can be ended for their memory, the latest last.
-    calls: Mutex<Vec<Weak<Call>>>,
 }
 
 /// What a sample of the process led to.
@@ -281,127 +268,6 @@ impl Memory {
     }
 }
 
-impl Account {
-    /// What the app's instances hold.
-    #[must_use]
-    pub fn held(&self) -> Bytes {
-        Bytes::new(self.held.load(Ordering::Relaxed))
-    }
-
-    /// Whether instances that only wait should be given up.
-    #[must_use]
-    pub fn is_tight(&self) -> bool {
-        self.memory.is_tight()
-    }
-
-    /// Whether the app may have another call: not while the process uses too much that no app holds.
-    ///
-    /// # Errors
-    /// Says how much it uses.
-    pub fn admit(&self) -> Result<(), Refusal> {
-        if self.memory.is_exhausted.load(Ordering::Relaxed) {
-            return Err(self.exhausted());
-        }
-        Ok(())
-    }
-
-    /// The refusal of what the machine does not have, whatever was counted.
-    #[must_use]
-    pub fn exhausted(&self) -> Refusal {
-        self.memory.exhausted()
-    }
-
-    /// Takes more memory for one of the app's instances.
-    ///
-    /// # Errors
-    /// The host is short of memory, and it is this app that holds too much.
-    pub fn reserve(self: &Arc<Self>, more: Bytes) -> Result<(), Refusal> {
-        let memory = &self.memory;
-        let total =
-            memory.reserved.fetch_add(more.get(), Ordering::Relaxed).saturating_add(more.get());
-        if total <= memory.easy && !memory.is_short.load(Ordering::Relaxed) {
-            self.held.fetch_add(more.get(), Ordering::Relaxed);
-            return Ok(());
-        }
-        let judged = self.ask(more);
-        match &judged {
-            Ok(()) => self.held.fetch_add(more.get(), Ordering::Relaxed),
-            Err(_) => memory.reserved.fetch_sub(more.get(), Ordering::Relaxed),
-        };
-        judged
-    }
-
-    /// Gives memory of an instance back.
-    pub fn release(&self, bytes: Bytes) {
-        self.held.fetch_sub(bytes.get(), Ordering::Relaxed);
-        self.memory.reserved.fetch_sub(bytes.get(), Ordering::Relaxed);
-    }
-
-    /// Lets a call be ended should its memory be needed for others.
-    pub fn lend(&self, call: &Arc<Call>) {
-        let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
-        if calls.len() >= LEAST_CALLS && calls.len() == calls.capacity() {
-            calls.retain(|call| call.strong_count() > 0);
-        }
-        calls.push(Arc::downgrade(call));
-    }
-
-    fn ask(self: &Arc<Self>, more: Bytes) -> Result<(), Refusal> {
-        let (holders, asker) = self.memory.holders_with(self);
-        let holdings: Vec<Holding> = holders.iter().map(|account| account.holding()).collect();
-        let real = self.memory.settings.budget;
-        let ask = MemoryRequest {
-            asker,
-            more,
-            // What is asked for was added already.
-            total: Bytes::new(self.memory.reserved.load(Ordering::Relaxed)).saturating_sub(more),
-            budget: Bytes::new(self.memory.most),
-            short_of: self.memory.is_short.load(Ordering::Relaxed).then_some(real),
-        };
-        match budget::judge(&ask, &holdings) {
-            MemoryDecision::Granted => Ok(()),
-            MemoryDecision::GrantedFrom(place) => {
-                if let Some(giver) = holders.get(place) {
-                    let share = budget::share(place, &holdings, ask.budget);
-                    giver.end_latest(&giver.refusal(share));
-                }
-                Ok(())
-            }
-            MemoryDecision::Refused { share } => Err(self.refusal(share)),
-        }
-    }
-
-    fn holding(&self) -> Holding {
-        let weight =
-            |of: &AtomicU32| Weight::new(of.load(Ordering::Relaxed)).unwrap_or_default();
-        Holding {
-            tenant: self.tenant.load(Ordering::Relaxed),
-            tenant_weight: weight(&self.tenant_weight),
-            weight: weight(&self.weight),
-            held: self.held(),
-        }
-    }
-
-    fn refusal(&self, share: Bytes) -> Refusal {
-        Refusal::HostMemory { held: self.held(), share, budget: Bytes::new(self.memory.most) }
-    }
-
-    /// Ends the latest call that still runs; `false` when none does.
-    fn end_latest(&self, refusal: &Refusal) -> bool {
-        let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
-        while let Some(call) = calls.pop() {
-            if let Some(call) = call.upgrade()
-                && !call.is_over()
-            {
-                drop(calls);
-                call.cut(Outcome::Refused(refusal.clone()));
-                return true;
-            }
-        }
-        false
-    }
-}
-
 #[expect(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
@@ -413,145 +279,4 @@ fn stretch(budget: Bytes, factor: f64) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn memory(budget: u64) -> Arc<Memory> {
-        Memory::new(
-            MemorySettings { budget: Bytes::new(budget), overcommit: 1.0 },
-            BTreeMap::new(),
-        )
-    }
-
-    fn account(memory: &Arc<Memory>) -> Arc<Account> {
-        memory.account(&TenantName::default(), Weight::DEFAULT)
-    }
-
-    fn using(used: u64) -> MemorySample {
-        MemorySample { used: Bytes::new(used), kept: Bytes::ZERO }
-    }
-
-    #[test]
-    fn what_is_given_back_can_be_taken_again() {
-        let memory = memory(800);
-        let account = account(&memory);
-        account.reserve(Bytes::new(800)).unwrap();
-        let refusal = account.reserve(Bytes::new(1)).unwrap_err();
-        assert_eq!(refusal.cause(), "host_memory");
-        account.release(Bytes::new(800));
-        account.reserve(Bytes::new(800)).unwrap();
-        assert_eq!(memory.standing().1, Bytes::new(800));
-    }
-
-    #[test]
-    fn an_app_within_its_share_gets_memory_from_the_one_beyond() {
-        let memory = memory(800);
-        let (greedy, modest) = (account(&memory), account(&memory));
-        let calls: Vec<_> = (0..3).map(Call::unrecorded).collect();
-        for call in &calls {
-            greedy.reserve(Bytes::new(233)).unwrap();
-            greedy.lend(call);
-        }
-        modest.reserve(Bytes::new(120)).unwrap();
-        let ended: Vec<bool> = calls.iter().map(|call| call.failed()).collect();
-        assert_eq!(ended, [false, false, true], "the latest call of the greedy app was ended");
-        assert!(greedy.reserve(Bytes::new(50)).is_err());
-    }
-
-    #[test]
-    fn a_process_beyond_its_budget_costs_the_heaviest_app_a_call() {
-        let memory = memory(800);
-        let (heavy, light) = (account(&memory), account(&memory));
-        heavy.reserve(Bytes::new(200)).unwrap();
-        light.reserve(Bytes::new(100)).unwrap();
-        let call = Call::unrecorded(1);
-        heavy.lend(&call);
-        assert_eq!(memory.observe(|| using(100)), Observed::Fine, "used from the start");
-        assert_eq!(memory.observe(|| using(700)), Observed::Fine);
-        assert!(memory.is_tight());
-        assert_eq!(memory.observe(|| using(701)), Observed::Ended);
-        assert!(call.failed());
-        assert_eq!(memory.observe(|| using(701)), Observed::Fine, "it has no other call");
-        assert_eq!(memory.observe(|| using(600)), Observed::Fine);
-        assert!(!memory.is_tight());
-    }
-
-    #[test]
-    fn a_process_full_of_what_no_app_holds_ends_no_call_and_takes_no_new_one() {
-        let memory = memory(800);
-        let account = account(&memory);
-        assert_eq!(memory.observe(|| using(50)), Observed::Fine);
-        account.reserve(Bytes::new(200)).unwrap();
-        let call = Call::unrecorded(1);
-        account.lend(&call);
-        assert_eq!(memory.observe(|| using(790)), Observed::Exhausted);
-        assert!(!call.failed());
-        assert_eq!(account.admit().unwrap_err().cause(), "host_exhausted");
-        assert_eq!(memory.observe(|| using(600)), Observed::Fine);
-        account.admit().unwrap();
-    }
-
-    #[test]
-    fn what_is_given_back_during_a_sample_is_nobodys_fault() {
-        let memory = memory(800);
-        let (gone, light) = (account(&memory), account(&memory));
-        assert_eq!(memory.observe(|| using(50)), Observed::Fine);
-        gone.reserve(Bytes::new(600)).unwrap();
-        light.reserve(Bytes::new(10)).unwrap();
-        let call = Call::unrecorded(1);
-        light.lend(&call);
-        let observed = memory.observe(|| {
-            gone.release(Bytes::new(600));
-            using(790)
-        });
-        assert_eq!(observed, Observed::Fine, "the next sample finds it gone");
-        assert!(!call.failed(), "the one that holds something yet was ended");
-        light.admit().unwrap();
-    }
-
-    #[test]
-    fn what_the_pool_keeps_is_not_taken_for_what_nobody_knows() {
-        for (kept, observed) in [(0, Observed::Exhausted), (250, Observed::Ended)] {
-            let memory = memory(800);
-            let account = account(&memory);
-            assert_eq!(memory.observe(|| using(50)), Observed::Fine);
-            account.reserve(Bytes::new(200)).unwrap();
-            let call = Call::unrecorded(1);
-            account.lend(&call);
-            let sample = MemorySample { kept: Bytes::new(kept), ..using(790) };
-            assert_eq!(memory.observe(|| sample), observed);
-        }
-    }
-
-    #[test]
-    fn who_asks_is_judged_with_all_others_however_old_the_list_is() {
-        let memory = memory(800);
-        let accounts: Vec<_> = (0..3).map(|_| account(&memory)).collect();
-        // The list is made by an ask at which nobody held anything.
-        accounts[0].reserve(Bytes::new(701)).unwrap();
-        let call = Call::unrecorded(1);
-        accounts[0].lend(&call);
-        accounts[1].reserve(Bytes::new(50)).unwrap();
-        accounts[2].reserve(Bytes::new(60)).unwrap();
-        assert!(call.failed(), "the first gives: it holds more than its share");
-    }
-
-    #[test]
-    fn an_app_that_changes_hands_counts_for_its_new_tenant() {
-        let memory = memory(800);
-        let tenant = |name| TenantName::parse(name).unwrap();
-        let many: Vec<_> =
-            (0..5).map(|_| memory.account(&tenant("many"), Weight::DEFAULT)).collect();
-        many.iter().for_each(|account| account.reserve(Bytes::new(90)).unwrap());
-        let calls: Vec<_> = (0..5).map(Call::unrecorded).collect();
-        many.iter().zip(&calls).for_each(|(account, call)| account.lend(call));
-        let one = memory.account(&tenant("one"), Weight::DEFAULT);
-        one.reserve(Bytes::new(300)).unwrap();
-        // More than each of the others has, and less than all of them.
-        one.reserve(Bytes::new(60)).unwrap();
-        assert_eq!(calls.iter().filter(|call| call.failed()).count(), 1);
-        one.release(Bytes::new(60));
-        many.iter().for_each(|account| memory.reshape(account, &tenant("one"), Weight::DEFAULT));
-        assert!(one.reserve(Bytes::new(60)).is_err(), "it is the largest of its own now");
-    }
-}
+mod tests;
