@@ -333,7 +333,7 @@ impl Drop for Place {
         if gate.load() == (0, 0) {
             gate.hold.store(0, Ordering::Relaxed);
         }
-        gate.host.lend_on();
+        gate.host.pass_on();
     }
 }
 

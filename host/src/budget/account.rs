@@ -84,7 +84,7 @@ impl Account {
     }
 
     /// Lets a call be ended should its memory be needed for others.
-    pub fn lend(&self, call: &Arc<Call>) {
+    pub fn make_evictable(&self, call: &Arc<Call>) {
         let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
         if calls.len() >= LEAST_CALLS && calls.len() == calls.capacity() {
             calls.retain(|call| call.strong_count() > 0);

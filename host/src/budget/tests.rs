@@ -34,7 +34,7 @@ fn an_app_within_its_share_gets_memory_from_the_one_beyond() {
     let calls: Vec<_> = (0..3).map(Call::unrecorded).collect();
     for call in &calls {
         greedy.reserve(Bytes::new(233)).unwrap();
-        greedy.lend(call);
+        greedy.make_evictable(call);
     }
     modest.reserve(Bytes::new(120)).unwrap();
     let ended: Vec<bool> = calls.iter().map(|call| call.failed()).collect();
@@ -49,7 +49,7 @@ fn a_process_beyond_its_budget_costs_the_heaviest_app_a_call() {
     heavy.reserve(Bytes::new(200)).unwrap();
     light.reserve(Bytes::new(100)).unwrap();
     let call = Call::unrecorded(1);
-    heavy.lend(&call);
+    heavy.make_evictable(&call);
     assert_eq!(memory.observe(|| using(100)), Observed::Fine, "used from the start");
     assert_eq!(memory.observe(|| using(700)), Observed::Fine);
     assert!(memory.is_tight());
@@ -67,7 +67,7 @@ fn a_process_full_of_what_no_app_holds_ends_no_call_and_takes_no_new_one() {
     assert_eq!(memory.observe(|| using(50)), Observed::Fine);
     account.reserve(Bytes::new(200)).unwrap();
     let call = Call::unrecorded(1);
-    account.lend(&call);
+    account.make_evictable(&call);
     assert_eq!(memory.observe(|| using(790)), Observed::Exhausted);
     assert!(!call.failed());
     assert_eq!(account.admit().unwrap_err().cause(), "host_exhausted");
@@ -83,7 +83,7 @@ fn what_is_given_back_during_a_sample_is_nobodys_fault() {
     gone.reserve(Bytes::new(600)).unwrap();
     light.reserve(Bytes::new(10)).unwrap();
     let call = Call::unrecorded(1);
-    light.lend(&call);
+    light.make_evictable(&call);
     let observed = memory.observe(|| {
         gone.release(Bytes::new(600));
         using(790)
@@ -101,7 +101,7 @@ fn what_the_pool_keeps_is_not_taken_for_what_nobody_knows() {
         assert_eq!(memory.observe(|| using(50)), Observed::Fine);
         account.reserve(Bytes::new(200)).unwrap();
         let call = Call::unrecorded(1);
-        account.lend(&call);
+        account.make_evictable(&call);
         let sample = MemorySample { kept: Bytes::new(kept), ..using(790) };
         assert_eq!(memory.observe(|| sample), observed);
     }
@@ -114,7 +114,7 @@ fn who_asks_is_judged_with_all_others_however_old_the_list_is() {
     // The list is made by an ask at which nobody held anything.
     accounts[0].reserve(Bytes::new(701)).unwrap();
     let call = Call::unrecorded(1);
-    accounts[0].lend(&call);
+    accounts[0].make_evictable(&call);
     accounts[1].reserve(Bytes::new(50)).unwrap();
     accounts[2].reserve(Bytes::new(60)).unwrap();
     assert!(call.failed(), "the first gives: it holds more than its share");
@@ -127,7 +127,7 @@ fn an_app_that_changes_hands_counts_for_its_new_tenant() {
     let many: Vec<_> = (0..5).map(|_| memory.account(&tenant("many"), Weight::DEFAULT)).collect();
     many.iter().for_each(|account| account.reserve(Bytes::new(90)).unwrap());
     let calls: Vec<_> = (0..5).map(Call::unrecorded).collect();
-    many.iter().zip(&calls).for_each(|(account, call)| account.lend(call));
+    many.iter().zip(&calls).for_each(|(account, call)| account.make_evictable(call));
     let one = memory.account(&tenant("one"), Weight::DEFAULT);
     one.reserve(Bytes::new(300)).unwrap();
     // More than each of the others has, and less than all of them.

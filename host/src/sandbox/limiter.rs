@@ -233,8 +233,8 @@ mod tests {
 
     fn limiter(limit: u64, budget: u64) -> Limiter {
         let settings = MemorySettings { budget: Bytes::new(budget), overcommit: 1.0 };
-        let account = Memory::new(settings, BTreeMap::new())
-            .account(&TenantName::default(), Weight::DEFAULT);
+        let account =
+            Memory::new(settings, BTreeMap::new()).account(&TenantName::default(), Weight::DEFAULT);
         Limiter::new(Bytes::new(limit), Reservation::new(account))
     }
 

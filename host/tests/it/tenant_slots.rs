@@ -74,10 +74,8 @@ async fn one_app_comes_to_hold_as_much_as_many_of_another_tenant() {
     .await;
     // Calls of the many end, and more of theirs wait.
     held.iter().take(N_APPS).for_each(tokio::task::JoinHandle::abort);
-    host.until("an equal part", || async {
-        (running(&host, "one").await >= 13.0).then_some(())
-    })
-    .await;
+    host.until("an equal part", || async { (running(&host, "one").await >= 13.0).then_some(()) })
+        .await;
     let many = join_all((0..N_APPS).map(|n| {
         let (host, app) = (&host, format!("many{n}"));
         async move { running(host, &app).await }
