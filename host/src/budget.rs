@@ -3,19 +3,22 @@
 //! Counts what the host holds for a guest with it, and nothing else: the watch over the whole process
 //! sees the rest, and where that is too much new calls are refused and nobody's are ended.
 
-mod account;
+mod settings;
+mod tenants;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use steerage_core::budget::{self, Holding};
+use steerage_core::budget::{self, Holding, MemoryDecision, MemoryRequest};
 use steerage_core::id::TenantName;
-use steerage_core::outcome::Refusal;
+use steerage_core::outcome::{Outcome, Refusal};
 use steerage_core::units::{Bytes, Weight};
 
-pub use self::account::Account;
+pub use self::settings::{MemorySample, MemorySettings};
+use self::tenants::Tenants;
+use crate::call::Call;
 
 /// How long a list of the apps that hold memory is good for.
 const LIST_AGE: Duration = Duration::from_millis(20);
@@ -34,24 +37,8 @@ const A_CALL: u64 = FREE / 4;
 /// up once reservations get tight, which no sample of the process shows.
 const SAMPLE_EVERY: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(25));
 
-/// How memory is bounded.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct MemorySettings {
-    /// What the process may use.
-    pub budget: Bytes,
-    /// How many times the budget instances may reserve together: guests reserve more than they
-    /// touch.
-    pub overcommit: f64,
-}
-
-/// One sample of the process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MemorySample {
-    /// What it uses; nothing where the system does not tell.
-    pub used: Bytes,
-    /// What of it the pool keeps of instances that are gone.
-    pub kept: Bytes,
-}
+/// Calls an account remembers before it first looks which of them are over.
+const LEAST_CALLS: usize = 64;
 
 /// The memory of the host, shared by all accounts.
 #[derive(Debug)]
@@ -69,19 +56,29 @@ pub struct Memory {
     used_first: AtomicU64,
     /// Whether it uses too much, and it is not apps that hold it.
     is_exhausted: AtomicBool,
-    /// How tenants weigh of which the operator says so.
-    weights: BTreeMap<TenantName, Weight>,
+    tenants: Tenants,
     accounts: Mutex<Accounts>,
 }
 
 #[derive(Debug)]
 struct Accounts {
-    /// Which number each tenant has.
-    tenants: BTreeMap<TenantName, u32>,
     all: Vec<Weak<Account>>,
     /// Shared with whoever judges by it, so that nobody copies it under the lock.
     holders: Arc<Vec<Arc<Account>>>,
     listed_at: Option<Instant>,
+}
+
+/// What one app's instances hold.
+#[derive(Debug)]
+pub struct Account {
+    memory: Arc<Memory>,
+    /// Its tenant's number and weight, and its own among the tenant's apps.
+    tenant: AtomicU32,
+    tenant_weight: AtomicU32,
+    weight: AtomicU32,
+    held: AtomicU64,
+    /// Calls that can be ended for their memory, the latest last.
+    calls: Mutex<Vec<Weak<Call>>>,
 }
 
 /// What a sample of the process led to.
@@ -99,7 +96,7 @@ impl Memory {
     /// A budget that nobody has taken from yet, for tenants that weigh so much.
     #[must_use]
     pub fn new(settings: MemorySettings, weights: BTreeMap<TenantName, Weight>) -> Arc<Self> {
-        let most = stretch(settings.budget, settings.overcommit);
+        let most = settings.most();
         Arc::new(Self {
             settings,
             most,
@@ -109,9 +106,8 @@ impl Memory {
             used: AtomicU64::new(0),
             used_first: AtomicU64::new(0),
             is_exhausted: AtomicBool::new(false),
-            weights,
+            tenants: Tenants::new(weights),
             accounts: Mutex::new(Accounts {
-                tenants: BTreeMap::new(),
                 all: Vec::new(),
                 holders: Arc::default(),
                 listed_at: None,
@@ -122,7 +118,7 @@ impl Memory {
     /// Opens an app's account.
     #[must_use]
     pub fn account(self: &Arc<Self>, tenant: &TenantName, weight: Weight) -> Arc<Account> {
-        let (number, tenant_weight) = self.tenant(tenant);
+        let (number, tenant_weight) = self.tenants.find(tenant);
         let account = Arc::new(Account {
             memory: self.clone(),
             tenant: AtomicU32::new(number),
@@ -141,19 +137,11 @@ impl Memory {
 
     /// Changes whose app it is and the app's share.
     pub fn reshape(&self, account: &Account, tenant: &TenantName, weight: Weight) {
-        let (number, tenant_weight) = self.tenant(tenant);
+        let (number, tenant_weight) = self.tenants.find(tenant);
         // Whoever judges between these judges once by the wrong tenant or weight.
         account.tenant.store(number, Ordering::Relaxed);
         account.tenant_weight.store(tenant_weight.get(), Ordering::Relaxed);
         account.weight.store(weight.get(), Ordering::Relaxed);
-    }
-
-    /// The number and the weight of a tenant.
-    fn tenant(&self, name: &TenantName) -> (u32, Weight) {
-        let weight = self.weights.get(name).copied().unwrap_or_default();
-        let tenants = &mut self.accounts().tenants;
-        let next = u32::try_from(tenants.len()).unwrap_or(u32::MAX);
-        (*tenants.entry(name.clone()).or_insert(next), weight)
     }
 
     /// What the process may use, and what instances have reserved of what they may.
@@ -268,14 +256,124 @@ impl Memory {
     }
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a factor chosen by hand needs no exact product, and the cast saturates"
-)]
-fn stretch(budget: Bytes, factor: f64) -> u64 {
-    (budget.get() as f64 * factor.max(1.0)) as u64
+impl Account {
+    /// What the app's instances hold.
+    #[must_use]
+    pub fn held(&self) -> Bytes {
+        Bytes::new(self.held.load(Ordering::Relaxed))
+    }
+
+    /// Whether instances that only wait should be given up.
+    #[must_use]
+    pub fn is_tight(&self) -> bool {
+        self.memory.is_tight()
+    }
+
+    /// Whether the app may have another call: not while the process uses too much that no app holds.
+    ///
+    /// # Errors
+    /// Says how much it uses.
+    pub fn admit(&self) -> Result<(), Refusal> {
+        if self.memory.is_exhausted.load(Ordering::Relaxed) {
+            return Err(self.exhausted());
+        }
+        Ok(())
+    }
+
+    /// The refusal of what the machine does not have, whatever was counted.
+    #[must_use]
+    pub fn exhausted(&self) -> Refusal {
+        self.memory.exhausted()
+    }
+
+    /// Takes more memory for one of the app's instances.
+    ///
+    /// # Errors
+    /// The host is short of memory, and it is this app that holds too much.
+    pub fn reserve(self: &Arc<Self>, more: Bytes) -> Result<(), Refusal> {
+        let memory = &self.memory;
+        let total =
+            memory.reserved.fetch_add(more.get(), Ordering::Relaxed).saturating_add(more.get());
+        if total <= memory.easy && !memory.is_short.load(Ordering::Relaxed) {
+            self.held.fetch_add(more.get(), Ordering::Relaxed);
+            return Ok(());
+        }
+        let judged = self.ask(more);
+        match &judged {
+            Ok(()) => self.held.fetch_add(more.get(), Ordering::Relaxed),
+            Err(_) => memory.reserved.fetch_sub(more.get(), Ordering::Relaxed),
+        };
+        judged
+    }
+
+    /// Gives memory of an instance back.
+    pub fn release(&self, bytes: Bytes) {
+        self.held.fetch_sub(bytes.get(), Ordering::Relaxed);
+        self.memory.reserved.fetch_sub(bytes.get(), Ordering::Relaxed);
+    }
+
+    /// Lets a call be ended should its memory be needed for others.
+    pub fn make_evictable(&self, call: &Arc<Call>) {
+        let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        if calls.len() >= LEAST_CALLS && calls.len() == calls.capacity() {
+            calls.retain(|call| call.strong_count() > 0);
+        }
+        calls.push(Arc::downgrade(call));
+    }
+
+    fn ask(self: &Arc<Self>, more: Bytes) -> Result<(), Refusal> {
+        let (holders, asker) = self.memory.holders_with(self);
+        let holdings: Vec<Holding> = holders.iter().map(|account| account.holding()).collect();
+        let real = self.memory.settings.budget;
+        let ask = MemoryRequest {
+            asker,
+            more,
+            // What is asked for was added already.
+            total: Bytes::new(self.memory.reserved.load(Ordering::Relaxed)).saturating_sub(more),
+            budget: Bytes::new(self.memory.most),
+            short_of: self.memory.is_short.load(Ordering::Relaxed).then_some(real),
+        };
+        match budget::judge(&ask, &holdings) {
+            MemoryDecision::Granted => Ok(()),
+            MemoryDecision::GrantedFrom(place) => {
+                if let Some(giver) = holders.get(place) {
+                    let share = budget::share(place, &holdings, ask.budget);
+                    giver.end_latest(&giver.refusal(share));
+                }
+                Ok(())
+            }
+            MemoryDecision::Refused { share } => Err(self.refusal(share)),
+        }
+    }
+
+    fn holding(&self) -> Holding {
+        let weight = |of: &AtomicU32| Weight::new(of.load(Ordering::Relaxed)).unwrap_or_default();
+        Holding {
+            tenant: self.tenant.load(Ordering::Relaxed),
+            tenant_weight: weight(&self.tenant_weight),
+            weight: weight(&self.weight),
+            held: self.held(),
+        }
+    }
+
+    fn refusal(&self, share: Bytes) -> Refusal {
+        Refusal::HostMemory { held: self.held(), share, budget: Bytes::new(self.memory.most) }
+    }
+
+    /// Ends the latest call that still runs; `false` when none does.
+    fn end_latest(&self, refusal: &Refusal) -> bool {
+        let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some(call) = calls.pop() {
+            if let Some(call) = call.upgrade()
+                && !call.is_over()
+            {
+                drop(calls);
+                call.cut(Outcome::Refused(refusal.clone()));
+                return true;
+            }
+        }
+        false
+    }
 }
 
 #[cfg(test)]
