@@ -62,6 +62,7 @@ mod store;
 mod telling;
 mod tenant_slots;
 mod tenants;
+mod threads;
 mod tidy;
 mod up;
 mod uploads;
