@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::reservation::Reservation;
 use super::service::Idle;
 use crate::budget::Account;
+use crate::meter;
 
 /// The slots of one engine.
 #[derive(Default)]
@@ -112,7 +113,7 @@ impl IdleInstances {
     }
 
     pub(super) fn put(&self, idle: Idle) {
-        let resting = Resting { since: Instant::now(), idle };
+        let resting = Resting { since: meter::now(), idle };
         self.waiting().push_back(resting);
     }
 

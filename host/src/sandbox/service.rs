@@ -47,6 +47,12 @@ struct Birth {
     memory: Bytes,
 }
 
+impl Birth {
+    fn age(&self) -> Duration {
+        meter::now().saturating_duration_since(self.at)
+    }
+}
+
 enum Live {
     Http02(p2::bindings::Proxy),
     Http03(p3::bindings::Service),
@@ -162,9 +168,9 @@ impl InstanceTemplate {
                 let (live, birth) = match known {
                     Some(known) => known,
                     None => {
-                        let started_at = std::time::Instant::now();
+                        let started_at = meter::now();
                         let live = self.instantiate(store).await?;
-                        instantiate = started_at.elapsed();
+                        instantiate = meter::read().saturating_duration_since(started_at);
                         if let Some(restoring) = restoring {
                             restoring.note_made(store.get_fuel()?);
                         }
@@ -281,7 +287,7 @@ impl InstanceTemplate {
         }
         let idle = loop {
             let idle = self.idle.take()?;
-            if idle.birth.at.elapsed() < self.instance.max_age && self.reuse.allows(idle.calls) {
+            if idle.birth.age() < self.instance.max_age && self.reuse.allows(idle.calls) {
                 break idle;
             }
         };
@@ -307,5 +313,5 @@ impl InstanceTemplate {
 
 fn reuse_stats(store: &Store<Guest>, calls: u32, birth: &Birth) -> ReuseStats {
     let growth = store.data().limiter.used().get().saturating_sub(birth.memory.get());
-    ReuseStats { calls, age: birth.at.elapsed(), growth: Bytes::new(growth) }
+    ReuseStats { calls, age: birth.age(), growth: Bytes::new(growth) }
 }
