@@ -39,7 +39,7 @@ pub(crate) fn run(program: &Path, arguments: &Arguments) -> Result<()> {
     let host = Host::start(program, std::process::Command::new(program), &[])?;
     let mut report = Report::new("shared");
     for (title, names, more) in CALLED {
-        for name in names {
+        for &name in names {
             host.deploy(&App { name, source: steerage_guests::HELLO, more })?;
         }
         let uses = per_call(&host, names, arguments)?;

@@ -308,9 +308,9 @@ impl Loader {
     fn new_state(&self, manifest: &Manifest) -> AppState {
         let parts = self.parts();
         AppState {
-            gate: parts.admission.gate(&manifest.limits, manifest.weight),
+            gate: parts.admission.gate(&manifest.limits, &manifest.tenant, manifest.weight),
             flow: parts.cpu.flow(&manifest.tenant, manifest.weight),
-            memory: parts.memory.account(manifest.weight),
+            memory: parts.memory.account(&manifest.tenant, manifest.weight),
             meter: parts.telemetry.meters.meter(),
             calls: parts.telemetry.calls.ring(&manifest.name),
             log: parts.telemetry.logs.app(&manifest.name),

@@ -82,6 +82,12 @@ impl Telemetry {
         }
     }
 
+    /// Forgets an app that was removed. Calls of it that run keep what they have to their end.
+    pub fn remove(&self, app: &AppName) {
+        self.logs.remove(app);
+        self.calls.remove(app);
+    }
+
     fn used(&self) -> TelemetryUse {
         let fixed = self.counters.get().saturating_add(self.events.n_bytes() as u64);
         TelemetryUse { kept: self.kept.get(), fixed }

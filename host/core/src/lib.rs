@@ -34,6 +34,7 @@ pub mod route;
 pub mod sheet;
 pub mod slots;
 pub mod telemetry;
+pub mod threads;
 pub mod units;
 pub mod world;
 

@@ -93,6 +93,11 @@ impl AllCalls {
         }
     }
 
+    /// Knows no ring of an app any more.
+    pub(super) fn remove(&self, app: &AppName) {
+        self.rings.remove(app);
+    }
+
     /// Forgets the calls of an app.
     pub(super) fn forget(&self, app: &AppName) {
         let ring = self.rings.get(app).and_then(|ring| ring.upgrade());

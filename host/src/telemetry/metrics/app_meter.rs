@@ -72,7 +72,8 @@ pub(super) struct Counters {
 
 impl AppMeters {
     /// Counters of which all together are part of `n_bytes`, where all telemetry may take `most`.
-    pub(in crate::telemetry) fn new(n_bytes: Arc<Sum>, most: Bytes) -> Self {
+    #[must_use]
+    pub fn new(n_bytes: Arc<Sum>, most: Bytes) -> Self {
         let most_spread = (most.get() / SPREAD / spread_size()).min(MOST_SPREAD);
         Self { room: Arc::new(Room { n_bytes, n_spread: AtomicU64::new(0), most_spread }) }
     }
