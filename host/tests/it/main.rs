@@ -53,6 +53,7 @@ mod reloading;
 mod request_heads;
 mod response_heads;
 mod restored;
+mod restored_programs;
 mod reuse;
 mod routing;
 mod seeing;

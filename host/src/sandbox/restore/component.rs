@@ -297,6 +297,8 @@ fn add(component: &mut Component, found: &Found, spaces: Spaces) {
         (helper::INIT, helper::INIT.to_owned(), unit_to_u32),
         (helper::FREE, helper::FREE.to_owned(), u32_to_u64),
         (helper::FINISH, helper::FINISH.to_owned(), two_to_unit),
+        (helper::FREE_MANY, helper::FREE_MANY.to_owned(), u32_to_u64),
+        (helper::WORD, helper::WORD.to_owned(), u32_to_u64),
     ];
     lifted.extend((0..n_types).map(|n| (helper::TAKE, helper::take_of(n), taking(n))));
     let mut functions = functions;

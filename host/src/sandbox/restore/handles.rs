@@ -15,6 +15,7 @@ use super::component::export_of;
 use super::helper::{self, MOST_HANDLES};
 use super::learned::Learned;
 use super::outcome::{Lost, NotMade, failed};
+use super::step::{Step, is_left_out};
 use super::unfit::Unfit;
 use crate::sandbox::guest::Guest;
 
@@ -25,6 +26,8 @@ const MOST_WRONG: u32 = 1_000;
 /// What finds and takes the handles of one instance.
 pub(super) struct Handles {
     free: TypedFunc<(u32,), (u64,)>,
+    free_many: TypedFunc<(u32,), (u64,)>,
+    word: TypedFunc<(u32,), (u64,)>,
     finish: TypedFunc<(u32, u32), ()>,
     takes: Vec<Take>,
     n_wrong: u32,
@@ -36,6 +39,9 @@ struct Take {
     /// Has the host's own table of the component model forget what was taken.
     forget: Forget,
 }
+
+/// A bit for each number, the lowest of the first for number 1.
+type Free = [u64; (MOST_HANDLES / helper::BITS) as usize];
 
 type Forget = fn(ResourceAny, &mut Store<Guest>) -> wasmtime::Result<()>;
 
@@ -83,6 +89,9 @@ impl Handles {
         let init = export_of(helper::INIT);
         let init = instance.get_typed_func::<(), (u32,)>(&mut *store, &init).map_err(failed)?;
         let free = instance.get_typed_func(&mut *store, export_of(helper::FREE)).map_err(failed)?;
+        let many = export_of(helper::FREE_MANY);
+        let free_many = instance.get_typed_func(&mut *store, &many).map_err(failed)?;
+        let word = instance.get_typed_func(&mut *store, export_of(helper::WORD)).map_err(failed)?;
         let finish = export_of(helper::FINISH);
         let finish = instance.get_typed_func(&mut *store, &finish).map_err(failed)?;
         let mut takes = Vec::new();
@@ -97,7 +106,7 @@ impl Handles {
         if first != 1 || !store.data_mut().table.is_empty() {
             return Err(NotMade::Unfit(Unfit::HoldsAtStart));
         }
-        Ok(Self { free, finish, takes, n_wrong: 0 })
+        Ok(Self { free, free_many, word, finish, takes, n_wrong: 0 })
     }
 
     /// Puts back globals, the size of memories, and the table of handles, which must be without any that
@@ -116,21 +125,48 @@ impl Handles {
         let n_handles = u32::try_from(most).ok().map(|most| most.saturating_add(1));
         let n_handles = n_handles.filter(|number| *number <= MOST_HANDLES);
         let n_handles = n_handles.ok_or(Lost::TooManyHandles { most })?;
-        let (got,) = call(store, &self.free, (n_handles,))?;
-        if got & helper::TOO_MANY != 0 {
-            return Err(Lost::Failed("its handles are not numbered as they should be".to_owned()));
-        }
-        let missing = !got & ((1 << n_handles) - 1);
-        for handle in (1..=n_handles).filter(|handle| missing & (1 << (handle - 1)) != 0) {
+        let free = self.free(store, n_handles)?;
+        let is_missing = |number: u32| {
+            let (word, bit) = ((number - 1) / helper::BITS, (number - 1) % helper::BITS);
+            free.get(word as usize).is_some_and(|bits| bits >> bit & 1 == 0)
+        };
+        let n_missing = n_handles - free.iter().map(|bits| bits.count_ones()).sum::<u32>();
+        for handle in (1..=n_handles).filter(|number| is_missing(*number)) {
+            if is_left_out(Step::TakeHandles) {
+                break;
+            }
             self.take(store, handle, learned)?;
         }
-        if store.data_mut().n_resources() != missing.count_ones() as usize {
+        if store.data_mut().n_resources() != n_missing as usize {
             return Err(Lost::Resources);
         }
-        if missing == 0 {
+        if n_missing == 0 || is_left_out(Step::FreeHandles) {
             return Ok(());
         }
-        call(store, &self.finish, (n_handles, missing.count_ones()))
+        call(store, &self.finish, (n_handles, n_missing))
+    }
+
+    /// Takes handles until this number comes; a bit says of each whether it was free. Where all were, they
+    /// are again.
+    fn free(&self, store: &mut Store<Guest>, n_handles: u32) -> Result<Free, Lost> {
+        let mut free = Free::default();
+        let odd = || Lost::Failed("its handles are not numbered as they should be".to_owned());
+        if n_handles <= helper::FEW_HANDLES {
+            let (bits,) = call(store, &self.free, (n_handles,))?;
+            if bits & helper::TOO_MANY != 0 {
+                return Err(odd());
+            }
+            *free.first_mut().ok_or_else(odd)? = bits;
+            return Ok(free);
+        }
+        let (n_got,) = call(store, &self.free_many, (n_handles,))?;
+        if n_got & helper::TOO_MANY != 0 {
+            return Err(odd());
+        }
+        for (word, bits) in (0..).zip(&mut free) {
+            (*bits,) = call(store, &self.word, (word,))?;
+        }
+        Ok(free)
     }
 
     fn take(
@@ -146,7 +182,9 @@ impl Handles {
             // the host, and no code of the instance that traps.
             match call(store, function, (handle,)) {
                 Ok((taken,)) => {
-                    forget(taken, store).map_err(|error| Lost::Failed(error.to_string()))?;
+                    if !is_left_out(Step::ForgetHandles) {
+                        forget(taken, store).map_err(|error| Lost::Failed(error.to_string()))?;
+                    }
                     learned.note(handle, ty);
                     return Ok(());
                 }

@@ -62,15 +62,17 @@ pub enum Unfit {
         /// Why the last of them was.
         last: String,
     },
-    /// The host has no engine for it, or no compiled code, for this reason.
+    /// The host cannot restore any, for this reason.
     Host(String),
+    /// The host has no compiled code for it, or could make no instance. It is tried again after a while.
+    Failed(String),
 }
 
 impl fmt::Display for Unfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Kind(kind) => {
-                write!(f, "it is of kind {kind}, and only http-0.2 is restored")
+                write!(f, "it is of kind {kind}, whose instances are not restored")
             }
             Self::Collected => f.write_str("it has garbage-collected objects or exceptions"),
             Self::Instruction(name) => {
@@ -104,6 +106,7 @@ impl fmt::Display for Unfit {
                  {restored} calls; it is tried again later; the last one: {last}"
             ),
             Self::Host(why) => f.write_str(why),
+            Self::Failed(why) => write!(f, "{why}; it is tried again later"),
         }
     }
 }

@@ -19,7 +19,7 @@ const BACK: [&str; 4] =
 
 /// What a step may do to its instance, with `$x` for a number that is as good as any and `$at` for a place
 /// in the memory.
-const STEPS: [&str; 17] = [
+const STEPS: [&str; 18] = [
     "(i32.store8 $own (local.get $at) (local.get $x))",
     "(i32.store $own (local.get $at) (i32.add (i32.load $own (local.get $at)) (local.get $x)))",
     "(i64.store $own offset=8 (local.get $at) (i64.extend_i32_u (local.get $x)))",
@@ -42,6 +42,9 @@ const STEPS: [&str; 17] = [
      (call $body (local.get $y) (i32.const 0))
      (call $stream (i32.load $other offset=4 (i32.const 0)) (i32.const 8))
      (call $note (i32.load $other offset=4 (i32.const 8)))",
+    // A piece of a line, which the host keeps until the line ends.
+    "(call $note (local.tee $y (call $stdout)))
+     (call $write (local.get $y) (i32.const 100) (i32.and (local.get $x) (i32.const 7)) (i32.const 16))",
     "(if (i32.eqz (i32.rem_u (local.get $x) (i32.const 97))) (then unreachable))",
 ];
 /// What cannot be put back, each of which is to be refused.
@@ -70,6 +73,8 @@ pub(super) fn component(seed: u64, more: Option<&str>) -> String {
             (import \"i\" \"response\" (func $response (param i32) (result i32)))
             (import \"i\" \"body\" (func $body (param i32 i32)))
             (import \"i\" \"stream\" (func $stream (param i32 i32)))
+            (import \"i\" \"stdout\" (func $stdout (result i32)))
+            (import \"i\" \"write\" (func $write (param i32 i32 i32 i32)))
             (import \"i\" \"ask\" (func $ask (result i32)))
             (import \"i\" \"say\" (func $say (param i32)))
             (import \"other\" \"memory\" (memory $other 1 4))
@@ -175,8 +180,20 @@ fn imports() -> String {
     r#"(component
     (import "test:host/calls" (instance $calls
         (export "ask" (func (result u32))) (export "say" (func (param "what" u32)))))
-    (import "wasi:io/streams@0.2.0" (instance $streams (export "output-stream" (type (sub resource)))))
+    (import "wasi:io/error@0.2.0" (instance $errors (export "error" (type (sub resource)))))
+    (alias export $errors "error" (type $error))
+    (import "wasi:io/streams@0.2.0" (instance $streams
+        (alias outer 1 $error (type $e))
+        (export "error" (type $error (eq $e)))
+        (export "output-stream" (type $stream (sub resource)))
+        (type $failure (variant (case "last-operation-failed" (own $error)) (case "closed")))
+        (export "stream-error" (type $stream_error (eq $failure)))
+        (export "[method]output-stream.write" (func (param "self" (borrow $stream)) (param "contents" (list u8)) (result (result (error $stream_error)))))))
     (alias export $streams "output-stream" (type $stream))
+    (import "wasi:cli/stdout@0.2.0" (instance $stdout
+        (alias outer 1 $stream (type $s))
+        (export "output-stream" (type $stream (eq $s)))
+        (export "get-stdout" (func (result (own $stream))))))
     (import "wasi:http/types@0.2.0" (instance $types
         (alias outer 1 $stream (type $s))
         (export "output-stream" (type $stream (eq $s)))
@@ -200,6 +217,8 @@ fn imports() -> String {
     (core func $response (canon lower (func $types "[constructor]outgoing-response")))
     (core func $body (canon lower (func $types "[method]outgoing-response.body") (memory (core memory $other "memory"))))
     (core func $write (canon lower (func $types "[method]outgoing-body.write") (memory (core memory $other "memory"))))
+    (core func $stdout (canon lower (func $stdout "get-stdout")))
+    (core func $write_out (canon lower (func $streams "[method]output-stream.write") (memory (core memory $other "memory"))))
     (core func $drop_fields (canon resource.drop $fields))
     (core func $drop_request (canon resource.drop $request))
 "#
@@ -213,6 +232,7 @@ const EXPORTS: &str = r#"
             (export "fields" (func $fields)) (export "drop-fields" (func $drop_fields))
             (export "drop-request" (func $drop_request)) (export "response" (func $response))
             (export "body" (func $body)) (export "stream" (func $write))
+            (export "stdout" (func $stdout)) (export "write" (func $write_out))
             (export "ask" (func $ask)) (export "say" (func $say))))))
     (func $handle (param "request" (own $request)) (param "response-out" (own $out))
         (canon lift (core func $m "handle")))
