@@ -16,25 +16,47 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use steerage_core::id::{AppName, Digest, Generation};
+use steerage_core::limits::LimitsPolicy;
 use steerage_core::manifest::Manifest;
 use tokio::sync::MutexGuard;
 
 use self::backup::Pins;
 pub use self::error::DeployError;
 pub use self::spec::DeploySpec;
-use crate::catalog::{App, LoadedDeployment, Snapshot};
-use crate::code::{Loader, Parts};
+use crate::blobs::Blobs;
+use crate::catalog::crash_log::CrashLog;
+use crate::catalog::{App, Catalog, LoadedDeployment, Snapshot};
+use crate::code::Loader;
 use crate::fleet::Fleet;
+use crate::ledger::Ledger;
 use crate::ledger::index::IndexRecord;
 use crate::ledger::record::{DeploymentRecord, Fingerprint};
 use crate::manifest;
 use crate::telemetry::chain;
-use crate::telemetry::events::{Event, Severity};
+use crate::telemetry::events::{Event, Events, Severity};
+
+/// What an agent reads and changes of its host. Clones share it.
+#[derive(Clone, Debug)]
+pub struct HostState {
+    /// Remembers deployments.
+    pub ledger: Ledger,
+    /// Holds components.
+    pub blobs: Blobs,
+    /// What is served.
+    pub catalog: Arc<Catalog>,
+    /// What happened.
+    pub events: Arc<Events>,
+    /// What apps may use.
+    pub limits: Arc<LimitsPolicy>,
+    /// Which apps have calls running, for the run after a crash.
+    pub crash_log: CrashLog,
+}
 
 /// Carries out operators' wishes on this host. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Agent {
     loader: Loader,
+    own: HostState,
     /// Where wishes are made durable; this host's ledger where it is alone.
     fleet: Option<Fleet>,
     /// Held from the last check to publishing, so that two wishes cannot both pass the check.
@@ -44,17 +66,11 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// An agent that works with this loader and its parts. Nothing is served until
+    /// An agent that has the code of apps from this loader. Nothing is served until
     /// [`Agent::restore`] or a deploy.
     #[must_use]
-    pub fn new(loader: Loader, fleet: Option<Fleet>) -> Self {
-        Self { loader, fleet, turn: Arc::default(), pins: Arc::default() }
-    }
-
-    /// What the agent works with.
-    #[must_use]
-    pub fn parts(&self) -> &Parts {
-        self.loader.parts()
+    pub fn new(loader: Loader, own: HostState, fleet: Option<Fleet>) -> Self {
+        Self { loader, own, fleet, turn: Arc::default(), pins: Arc::default() }
     }
 
     /// Serves again what was deployed before the host stopped, without reading any of it; returns
@@ -64,16 +80,16 @@ impl Agent {
     /// # Errors
     /// The ledger cannot be read.
     pub fn restore(&self) -> Result<usize, DeployError> {
-        let parts = self.parts();
+        let own = &self.own;
         let mut snapshot = Snapshot::default();
-        parts.ledger.each_current(|name, record| {
+        own.ledger.each_current(|name, record| {
             let added = record.map_err(|error| chain(&error)).and_then(|record| {
                 let app = App::new(record).map_err(|error| error.to_string())?;
                 snapshot.add(Arc::new(app)).map_err(|error| error.to_string())
             });
             if let Err(error) = added {
                 tracing::error!(app = name, error, "an app cannot be served again");
-                parts.events.push(Event {
+                own.events.push(Event {
                     app: name.parse().ok(),
                     severity: Severity::Error,
                     advice: Some("deploy the app again".to_owned()),
@@ -82,7 +98,7 @@ impl Agent {
             }
         })?;
         let n_served = snapshot.apps.len();
-        parts.catalog.replace(snapshot);
+        own.catalog.replace(snapshot);
         Ok(n_served)
     }
 
@@ -90,12 +106,12 @@ impl Agent {
     /// before `since`. Takes its time: there may be very many to look at.
     pub async fn sweep(self, since: SystemTime) {
         let swept = tokio::task::spawn_blocking(move || {
-            let parts = self.parts();
-            let is_needed = |digest: &Digest| Ok(parts.ledger.is_used(digest)?);
+            let own = &self.own;
+            let is_needed = |digest: &Digest| Ok(own.ledger.is_used(digest)?);
             let discard = |digest| self.drop_unused(&self.turn.blocking_lock(), [digest]);
-            parts.blobs.sweep::<DeployError>(since, is_needed, discard)?;
-            let is_needed = |digest: &Digest| parts.ledger.is_used(digest).unwrap_or(true);
-            let n_files = parts.sandbox.compiler().sweep(since, is_needed);
+            own.blobs.sweep::<DeployError>(since, is_needed, discard)?;
+            let is_needed = |digest: &Digest| own.ledger.is_used(digest).unwrap_or(true);
+            let n_files = self.loader.sweep(since, is_needed);
             tracing::debug!(n_files, "swept compiled code that no deployment needs");
             Ok::<(), DeployError>(())
         });
@@ -110,25 +126,25 @@ impl Agent {
     /// # Errors
     /// See [`DeployError`].
     pub async fn deploy(&self, spec: DeploySpec) -> Result<Arc<App>, DeployError> {
-        let parts = self.parts();
+        let own = &self.own;
         if spec.canary.is_some() && self.fleet.is_none() {
             return Err(DeployError::CanaryAlone);
         }
         let manifest =
-            manifest::read(&spec.manifest, &parts.limits).map_err(DeployError::Manifest)?;
+            manifest::read(&spec.manifest, &own.limits).map_err(DeployError::Manifest)?;
         spec.check(&manifest)?;
         let DeploySpec { component, canary, .. } = spec;
-        let served = || parts.catalog.app(&manifest.name).map(|app| app.generation);
-        if !parts.blobs.contains(&component) {
+        let served = || own.catalog.app(&manifest.name).map(|app| app.generation);
+        if !own.blobs.contains(&component) {
             return Err(DeployError::NoComponent(component));
         }
-        parts.catalog.check(&manifest)?;
+        own.catalog.check(&manifest)?;
         // Here as well, before a component is compiled for nothing.
         self.check_tenant(&spec, &manifest, served()).await?;
         self.loader.compile(component).await?;
         if let Some(fleet) = &self.fleet {
             // Until this host has the deployment itself, an app that is removed must not take it along.
-            parts.blobs.pin(&component)?;
+            own.blobs.pin(&component)?;
             let record = self.wish_deployed(fleet, &manifest, &spec).await?;
             let generation = record.generation;
             let what = canary.map_or_else(String::new, |share| format!(" as a canary for {share}"));
@@ -136,7 +152,7 @@ impl Agent {
                 "generation {generation} of {} was deployed through this host{what}",
                 record.app
             );
-            parts.events.push(Event {
+            own.events.push(Event {
                 app: Some(record.app.clone()),
                 generation: Some(generation),
                 evidence: vec![("component".to_owned(), component.to_string())],
@@ -149,12 +165,12 @@ impl Agent {
         }
         let turn = self.turn.lock().await;
         // The only other app that used it may have been removed meanwhile.
-        if !parts.blobs.contains(&component) {
+        if !own.blobs.contains(&component) {
             return Err(DeployError::NoComponent(component));
         }
-        parts.catalog.check(&manifest)?;
+        own.catalog.check(&manifest)?;
         self.check_tenant(&spec, &manifest, served()).await?;
-        let generation = parts.ledger.next_generation(&manifest.name)?;
+        let generation = own.ledger.next_generation(&manifest.name)?;
         let deployed = self.loader.prepare(&manifest, generation, component).await?;
         let record = DeploymentRecord {
             app: manifest.name.clone(),
@@ -162,7 +178,7 @@ impl Agent {
             digest: component,
             manifest: spec.manifest,
             kind: deployed.prepared.kind().to_string(),
-            size: parts.blobs.size(&component)?,
+            size: own.blobs.size(&component)?,
             deployed_at: now(),
         };
         self.commit(&turn, record.clone()).await?;
@@ -183,17 +199,17 @@ impl Agent {
             let generation = record.generation;
             let message =
                 format!("{app} was rolled back to generation {generation} through this host");
-            self.parts().events.push(Event {
+            self.own.events.push(Event {
                 app: Some(app.clone()),
                 generation: Some(generation),
                 ..Event::now("rolled_back", message)
             });
             return self.serve_wished(fleet, record).await;
         }
-        let parts = self.parts();
+        let own = &self.own;
         let _turn = self.turn.lock().await;
-        let current = parts.catalog.app(app).map(|app| app.generation);
-        let history = parts.ledger.history(app)?;
+        let current = own.catalog.app(app).map(|app| app.generation);
+        let history = own.ledger.history(app)?;
         if history.is_empty() {
             return Err(DeployError::NoApp(app.clone()));
         }
@@ -214,10 +230,10 @@ impl Agent {
         };
         let record = record.clone();
         let manifest =
-            manifest::reread(&record.manifest, &parts.limits).map_err(DeployError::Manifest)?;
-        parts.catalog.check(&manifest)?;
+            manifest::reread(&record.manifest, &own.limits).map_err(DeployError::Manifest)?;
+        own.catalog.check(&manifest)?;
         let deployed = self.loader.prepare(&manifest, record.generation, record.digest).await?;
-        parts.ledger.set_current(app, record.generation)?;
+        own.ledger.set_current(app, record.generation)?;
         self.publish(&record, &manifest, deployed, Cause::RolledBack)
     }
 
@@ -238,12 +254,12 @@ impl Agent {
     }
 
     async fn remove_here(&self, app: &AppName) -> Result<(), DeployError> {
-        let parts = self.parts();
+        let own = &self.own;
         let turn = self.turn.lock().await;
-        let unused = parts.ledger.remove(app)?.ok_or_else(|| DeployError::NoApp(app.clone()))?;
+        let unused = own.ledger.remove(app)?.ok_or_else(|| DeployError::NoApp(app.clone()))?;
         self.loader.withdraw(app);
         self.drop_unused(&turn, unused)?;
-        parts.events.push(Event {
+        own.events.push(Event {
             app: Some(app.clone()),
             ..Event::now("removed", format!("{app} was removed"))
         });
@@ -255,7 +271,7 @@ impl Agent {
     /// # Errors
     /// The ledger or the disk failed.
     pub async fn forget(&self, component: Digest) -> Result<(), DeployError> {
-        self.parts().blobs.unpin(&component);
+        self.own.blobs.unpin(&component);
         self.drop_unused(&self.turn.lock().await, [component])
     }
 
@@ -266,12 +282,12 @@ impl Agent {
         _turn: &MutexGuard<'_, ()>,
         digests: impl IntoIterator<Item = Digest>,
     ) -> Result<(), DeployError> {
-        let parts = self.parts();
+        let own = &self.own;
         for digest in digests {
-            if !parts.ledger.is_used(&digest)? && !self.pins.hold(&digest) {
+            if !own.ledger.is_used(&digest)? && !self.pins.hold(&digest) {
                 // Somebody may have brought it for what comes next.
-                if parts.blobs.remove_unpinned(&digest)? {
-                    parts.sandbox.compiler().forget(digest);
+                if own.blobs.remove_unpinned(&digest)? {
+                    self.loader.forget(digest);
                 }
             }
         }
@@ -283,7 +299,7 @@ impl Agent {
     #[must_use]
     pub fn fingerprint(&self, app: &App) -> Option<Fingerprint> {
         app.fingerprint.or_else(|| {
-            let record = self.parts().ledger.deployment(&app.name, app.generation).ok()??;
+            let record = self.own.ledger.deployment(&app.name, app.generation).ok()??;
             Some(record.fingerprint())
         })
     }
@@ -293,7 +309,7 @@ impl Agent {
     /// # Errors
     /// The ledger failed.
     pub fn history(&self, app: &AppName) -> Result<Vec<DeploymentRecord>, DeployError> {
-        Ok(self.parts().ledger.history(app)?)
+        Ok(self.own.ledger.history(app)?)
     }
 
     /// Once this returns well, the deployment is acknowledged, whatever becomes of old components.
@@ -311,7 +327,7 @@ impl Agent {
         turn: &MutexGuard<'_, ()>,
         records: Vec<DeploymentRecord>,
     ) -> Result<(), DeployError> {
-        let (ledger, blobs) = (self.parts().ledger.clone(), self.parts().blobs.clone());
+        let (ledger, blobs) = (self.own.ledger.clone(), self.own.blobs.clone());
         let committed = tokio::task::spawn_blocking(move || {
             let pruned = ledger.commit_all(&records)?;
             // The ledger keeps it from here on.
@@ -337,12 +353,10 @@ impl Agent {
             IndexRecord::of(record).map_err(|error| DeployError::Task(error.to_string()))?;
         let app = App::new(index).map_err(|error| DeployError::Task(error.to_string()))?;
         let app = self.loader.publish(app, deployed)?;
-        state.memory.set_weight(manifest.weight);
-        self.parts().cpu.reshape(&state.flow, &manifest.tenant, manifest.weight);
-        state.gate.reshape(&manifest.limits, manifest.weight);
+        self.loader.reshape(&state, manifest);
         let (name, generation) = (&app.name, app.generation);
         let (kind, why) = cause.told();
-        self.parts().events.push(Event {
+        self.own.events.push(Event {
             app: Some(name.clone()),
             generation: Some(generation),
             evidence: vec![("component".to_owned(), app.digest.to_string())],

@@ -15,7 +15,7 @@ mod observe;
 mod openapi;
 mod problem;
 mod secrets;
-mod told;
+mod view;
 
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -44,18 +44,26 @@ pub use self::deploy::UnderWay;
 use self::auth::Token;
 use self::endpoints::{ENDPOINTS, Operation};
 use self::problem::{Cause, Refusal};
-use crate::agent::Agent;
+use crate::agent::{Agent, HostState};
+use crate::budget::Memory;
 use crate::listener::descriptors::Descriptors;
 use crate::listener::upload::Upload;
 use crate::listener::{self, BoxError, Listener, Service};
 use crate::request::CallContext;
 use crate::shutdown::Shutdown;
+use crate::telemetry::logs::Logs;
 
 /// What the control API works with.
 #[derive(Debug)]
 pub struct ApiState {
     /// Carries out wishes.
     pub agent: Agent,
+    /// What the agent changes, to be looked at.
+    pub own: HostState,
+    /// Who may have how much memory.
+    pub memory: Arc<Memory>,
+    /// Guests' output.
+    pub logs: Arc<Logs>,
     /// What is served, and how it goes.
     pub context: Arc<CallContext>,
     /// Open connections of callers.
@@ -199,7 +207,7 @@ impl ApiState {
         if self.context.shutdown.has_begun() {
             return Err(Refusal::draining());
         }
-        if !self.agent.parts().ledger.is_there() {
+        if !self.own.ledger.is_there() {
             let detail = "the data folder of this host was deleted or moved away while it runs: nothing \
                           can be kept; move it back, or restart the host and restore a backup";
             return Err(Refusal::new(Cause::DataLost, detail));

@@ -313,7 +313,7 @@ impl Account {
     }
 
     /// Lets a call be ended should its memory be needed for others.
-    pub fn lend(&self, call: &Arc<Call>) {
+    pub fn make_evictable(&self, call: &Arc<Call>) {
         let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
         if calls.len() >= LEAST_CALLS && calls.len() == calls.capacity() {
             calls.retain(|call| call.strong_count() > 0);
@@ -415,7 +415,7 @@ mod tests {
         let calls: Vec<_> = (0..3).map(Call::unrecorded).collect();
         for call in &calls {
             greedy.reserve(Bytes::new(233)).unwrap();
-            greedy.lend(call);
+            greedy.make_evictable(call);
         }
         modest.reserve(Bytes::new(120)).unwrap();
         let ended: Vec<bool> = calls.iter().map(|call| call.failed()).collect();
@@ -430,7 +430,7 @@ mod tests {
         heavy.reserve(Bytes::new(200)).unwrap();
         light.reserve(Bytes::new(100)).unwrap();
         let call = Call::unrecorded(1);
-        heavy.lend(&call);
+        heavy.make_evictable(&call);
         assert_eq!(memory.observe(|| using(100)), Observed::Fine, "used from the start");
         assert_eq!(memory.observe(|| using(700)), Observed::Fine);
         assert!(memory.is_tight());
@@ -448,7 +448,7 @@ mod tests {
         assert_eq!(memory.observe(|| using(50)), Observed::Fine);
         account.reserve(Bytes::new(200)).unwrap();
         let call = Call::unrecorded(1);
-        account.lend(&call);
+        account.make_evictable(&call);
         assert_eq!(memory.observe(|| using(790)), Observed::Exhausted);
         assert!(!call.failed());
         assert_eq!(account.admit().unwrap_err().cause(), "host_exhausted");
@@ -464,7 +464,7 @@ mod tests {
         gone.reserve(Bytes::new(600)).unwrap();
         light.reserve(Bytes::new(10)).unwrap();
         let call = Call::unrecorded(1);
-        light.lend(&call);
+        light.make_evictable(&call);
         let observed = memory.observe(|| {
             gone.release(Bytes::new(600));
             using(790)
@@ -482,7 +482,7 @@ mod tests {
             assert_eq!(memory.observe(|| using(50)), Observed::Fine);
             account.reserve(Bytes::new(200)).unwrap();
             let call = Call::unrecorded(1);
-            account.lend(&call);
+            account.make_evictable(&call);
             let sample = MemorySample { kept: Bytes::new(kept), ..using(790) };
             assert_eq!(memory.observe(|| sample), observed);
         }
@@ -495,7 +495,7 @@ mod tests {
         // The list is made by an ask at which nobody held anything.
         accounts[0].reserve(Bytes::new(701)).unwrap();
         let call = Call::unrecorded(1);
-        accounts[0].lend(&call);
+        accounts[0].make_evictable(&call);
         accounts[1].reserve(Bytes::new(50)).unwrap();
         accounts[2].reserve(Bytes::new(60)).unwrap();
         assert!(call.failed(), "the first gives: it holds more than its share");

@@ -3,12 +3,10 @@
 
 mod sender;
 mod side;
-mod slot;
 mod state;
 #[cfg(test)]
 mod tests;
 
 pub use self::sender::{LentSender, ResponseSender};
 pub use self::side::CallSide;
-pub use self::slot::GuestResponse;
-pub use self::state::{Call, Recorder, Usage};
+pub use self::state::{Call, GuestResponse, Recorder, Usage};

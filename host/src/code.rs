@@ -29,7 +29,6 @@ use self::singleflight::{Joined, Load, Singleflight};
 use crate::admission::Admission;
 use crate::blobs::Blobs;
 use crate::budget::Memory;
-use crate::catalog::crash_log::CrashLog;
 use crate::catalog::{App, AppState, Catalog, LoadedDeployment};
 use crate::cpu::Cpu;
 use crate::forward::Peers;
@@ -53,9 +52,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a failure is the answer to all calls before it is tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// What the loader works with, and the agent on top of it.
+/// What a loader works with.
 #[derive(Debug)]
-pub struct Parts {
+pub struct LoaderParts {
     /// Runs guests.
     pub sandbox: Sandbox,
     /// Who may run.
@@ -77,9 +76,7 @@ pub struct Parts {
     /// What happened.
     pub events: Arc<Events>,
     /// What apps may use.
-    pub limits: LimitsPolicy,
-    /// Which apps have calls running, for the run after a crash.
-    pub crash_log: CrashLog,
+    pub limits: Arc<LimitsPolicy>,
     /// The other hosts, if there are any.
     pub peers: Option<Peers>,
     /// Largest component taken.
@@ -94,7 +91,7 @@ pub struct Loader {
 
 #[derive(Debug)]
 struct Inner {
-    parts: Parts,
+    parts: LoaderParts,
     mapped: Mapped,
     idle: Duration,
     singleflight: Arc<Singleflight>,
@@ -105,7 +102,7 @@ struct Inner {
 impl Loader {
     /// A loader over these parts, with nothing mapped.
     #[must_use]
-    pub fn new(parts: Parts, settings: MappedSettings) -> Self {
+    pub fn new(parts: LoaderParts, settings: MappedSettings) -> Self {
         let inner = Inner {
             parts,
             mapped: Mapped::new(settings.most),
@@ -117,10 +114,14 @@ impl Loader {
         Self { inner: Arc::new(inner) }
     }
 
-    /// What it works with.
-    #[must_use]
-    pub fn parts(&self) -> &Parts {
+    fn parts(&self) -> &LoaderParts {
         &self.inner.parts
+    }
+
+    /// Largest component taken from another host.
+    #[must_use]
+    pub fn max_component(&self) -> Bytes {
+        self.inner.parts.max_component
     }
 
     /// How many apps have their code mapped.
@@ -271,7 +272,7 @@ impl Loader {
         spec: Spec,
         is_fresh: bool,
     ) -> Result<Option<InstanceTemplate>, CodeError> {
-        let Parts { sandbox, blobs, .. } = self.parts();
+        let LoaderParts { sandbox, blobs, .. } = self.parts();
         let Some(compiled) = sandbox.compiler().cached(digest) else { return Ok(None) };
         match sandbox.load(&compiled, blobs.path(&digest), spec) {
             Err(error) if is_fresh && error.is_damage() => Err(error.into_rejection().into()),

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
-use crate::agent::Agent;
+use crate::agent::{Agent, HostState};
 use crate::fleet::Fleet;
 use crate::fleet::record::HostRecord;
 use crate::forward;
@@ -40,6 +40,8 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 pub struct Member {
     /// Carries out what the fleet wants here.
     pub agent: Agent,
+    /// What the agent changes, to be looked at.
+    pub own: HostState,
     /// What is known of the fleet.
     pub fleet: Fleet,
     /// How this host registers.
@@ -122,7 +124,7 @@ impl Member {
     }
 
     fn tell(&self, kind: &'static str, severity: Severity, detail: String, advice: &str) {
-        self.agent.parts().events.push(Event {
+        self.own.events.push(Event {
             severity,
             advice: (!advice.is_empty()).then(|| advice.to_owned()),
             ..Event::now(kind, detail)
@@ -135,7 +137,7 @@ async fn part<F>(shared: &Arc<Shared>, name: &'static str, work: fn(Arc<Shared>)
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    let events = &shared.member.agent.parts().events;
+    let events = &shared.member.own.events;
     supervise(name, events, || work(shared.clone())).await;
 }
 

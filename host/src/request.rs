@@ -5,6 +5,7 @@ mod forwarded;
 mod guards;
 pub mod head;
 mod hops;
+mod host_headers;
 pub mod inbound;
 mod one_app;
 mod peer_blobs;
@@ -12,7 +13,6 @@ mod proxied;
 mod proxy;
 mod record;
 mod replay;
-mod told;
 mod trace;
 
 use std::sync::Arc;
@@ -31,7 +31,9 @@ use self::inbound::{Inbound, RequestBody};
 use self::proxied::Proxied;
 use self::record::{Beginning, CallRecord};
 use crate::admission::{Admission, Permit};
+use crate::blobs::Blobs;
 use crate::call::{CallSide, GuestResponse, ResponseSender};
+use crate::catalog::crash_log::CrashLog;
 use crate::catalog::{Catalog, LoadedDeployment};
 use crate::code::{Loader, Unready};
 use crate::cpu::Cpu;
@@ -54,6 +56,10 @@ pub struct CallContext {
     pub catalog: Arc<Catalog>,
     /// Where the code is of what is served.
     pub loader: Loader,
+    /// Which apps have calls running, for the run after a crash.
+    pub crash_log: CrashLog,
+    /// Components, for other hosts of the fleet.
+    pub blobs: Blobs,
     /// Who may run.
     pub admission: Admission,
     /// Where, and when.
@@ -78,7 +84,7 @@ pub struct CallContext {
 pub type Reply = Response<ResponseBody>;
 
 /// A request whose head is in order.
-struct Incoming<B = Inbound> {
+struct Accepted<B = Inbound> {
     id: CallId,
     /// Whether the host had given up what ran when it came. Until then whoever got through the door is
     /// served.
@@ -123,7 +129,7 @@ pub async fn serve(context: &Arc<CallContext>, peer: &Caller, request: Request<U
         Box::pin(serve_proxied(context, peer, request)).await
     } else {
         let id = head::new_call_id();
-        let host = told_to_guests(&mut request, id, peer);
+        let host = read_and_complete(&mut request, id, peer);
         tell_story(context, peer, id, host, request).await
     };
     if is_head { respond::without_body(reply) } else { reply }
@@ -144,7 +150,7 @@ async fn serve_host(context: &Arc<CallContext>, peer: &Caller, request: Request<
         }
         None => {
             let id = head::new_call_id();
-            let host = told_to_guests(&mut request, id, peer);
+            let host = read_and_complete(&mut request, id, peer);
             tell_story(context, peer, id, host, request).await
         }
     };
@@ -160,7 +166,7 @@ async fn serve_proxied(
 ) -> Reply {
     let proxied = Proxied::read(request.headers(), proxy, &context.trusted_proxies);
     let id = proxied.call_id.unwrap_or_else(head::new_call_id);
-    let host = told_to_guests(&mut request, id, &proxied.client);
+    let host = read_and_complete(&mut request, id, &proxied.client);
     proxied.tell(request.headers_mut());
     let mut reply = tell_story(context, &proxied.client, id, host, request).await;
     if let Some(id) = proxied.request_id {
@@ -170,13 +176,13 @@ async fn serve_proxied(
 }
 
 /// Reads a client's head, and makes of it what guests are told. Says which host it is for.
-fn told_to_guests(
+fn read_and_complete(
     request: &mut Request<Inbound>,
     id: CallId,
     client: &Caller,
 ) -> Result<String, Refusal> {
     let host = head::read(request, client)?;
-    told::tell(request.headers_mut(), id, client);
+    host_headers::set(request.headers_mut(), id, client);
     Ok(host)
 }
 
@@ -188,21 +194,21 @@ async fn tell_story(
     request: Request<Inbound>,
 ) -> Reply {
     let (is_late, started_at) = (context.shutdown.is_cut(), Instant::now());
-    let mut incoming = match host {
-        Ok(host) => Incoming { id, is_late, started_at, host, request },
+    let mut accepted = match host {
+        Ok(host) => Accepted { id, is_late, started_at, host, request },
         Err(refusal) => return context.turn_away(id, Outcome::Refused(refusal)),
     };
-    if let Some(report) = own_answer(&incoming, context) {
+    if let Some(report) = own_answer(&accepted, context) {
         return report;
     }
     // One hop at most: what another host passed on is served here.
     if let Some(fleet) = context.fleet.as_ref().filter(|_| !peer.is_fleet) {
-        incoming = match Box::pin(proxy::send(context, fleet, peer, incoming)).await {
+        accepted = match Box::pin(proxy::send(context, fleet, peer, accepted)).await {
             Ok(reply) => return reply,
-            Err(incoming) => incoming,
+            Err(accepted) => accepted,
         };
     }
-    let routed = match incoming.route(context, peer).await {
+    let routed = match accepted.route(context, peer).await {
         Ok(routed) => routed,
         Err(outcome) => return context.turn_away(id, outcome),
     };
@@ -225,7 +231,7 @@ impl CallContext {
     }
 }
 
-impl Incoming {
+impl Accepted {
     async fn route(self, context: &Arc<CallContext>, peer: &Caller) -> Result<Routed, Outcome> {
         let Self { id, is_late, started_at, host, request } = self;
         let (mut parts, body) = request.into_parts();
@@ -237,8 +243,8 @@ impl Incoming {
                 found => found.ok_or(Refusal::NoRoute),
             };
             let found = found.map_err(Outcome::Refused)?;
-            let (route, place) = (found.target.route(), told::place(&found, path, peer));
-            told::tell_route(&found, &mut parts.headers);
+            let (route, place) = (found.target.route(), host_headers::place(&found, path, peer));
+            host_headers::tell_route(&found, &mut parts.headers);
             let app = &found.target.app;
             if context.catalog.is_quarantined(&app.name, app.generation) {
                 return Err(Outcome::Refused(Refusal::Quarantined));
@@ -290,7 +296,7 @@ impl Routed {
         deployed.state.memory.admit()?;
         let (needs, deadline) = (deployed.prepared.slots(), self.guest_request.deadline);
         let permit = deployed.state.gate.admit(limits, needs, self.started_at, deadline).await?;
-        context.loader.parts().crash_log.note(deployed);
+        context.crash_log.note(deployed);
         Ok(permit)
     }
 }
@@ -307,7 +313,7 @@ impl Admitted {
             Box::pin(async move {
                 deployed.prepared.run(ending.call.call(), guest_request).await;
                 drop(permit);
-                ending.context.loader.parts().crash_log.note_end(&deployed);
+                ending.context.crash_log.note_end(&deployed);
                 drop(ending);
             })
         };
@@ -363,8 +369,8 @@ impl From<Unready> for Outcome {
 }
 
 /// What the host answers itself, below its reserved prefix, which no app can shadow.
-fn own_answer(incoming: &Incoming, context: &CallContext) -> Option<Reply> {
-    let path = incoming.request.uri().path().strip_prefix("/.well-known/steerage/")?;
+fn own_answer(accepted: &Accepted, context: &CallContext) -> Option<Reply> {
+    let path = accepted.request.uri().path().strip_prefix("/.well-known/steerage/")?;
     let refusal = match path {
         "health" if context.shutdown.has_begun() => Refusal::Draining,
         // To it, every app is one that there is not.
@@ -374,7 +380,7 @@ fn own_answer(incoming: &Incoming, context: &CallContext) -> Option<Reply> {
         "health" => return Some(Response::new(ResponseBody::Host("ok\n".into()))),
         _ => Refusal::NoRoute,
     };
-    Some(context.turn_away(incoming.id, Outcome::Refused(refusal)))
+    Some(context.turn_away(accepted.id, Outcome::Refused(refusal)))
 }
 
 #[cfg(test)]

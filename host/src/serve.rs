@@ -22,18 +22,17 @@ use tokio::runtime::{Builder, Runtime};
 pub use self::disk::keep_private;
 use self::files::Files;
 pub use self::running::{AtReload, Host, Signals};
-use self::watch::MemoryWatch;
+use self::watch::{MemoryWatch, Watched};
 use crate::admission::{Admission, CallBounds};
-use crate::agent::{Agent, DeployError};
+use crate::agent::{Agent, DeployError, HostState};
 use crate::api::auth::AuthError;
 use crate::api::{self, ApiState};
 use crate::blobs::{BlobError, Blobs};
 use crate::budget::Memory;
 use crate::catalog::crash_log::CrashLog;
-use crate::code::{Loader, Parts};
+use crate::code::{Loader, LoaderParts};
 pub use crate::config::Settings;
 use crate::cpu::{Cpu, GuestThreads};
-use crate::fleet::Fleet;
 use crate::identity::IdentityError;
 use crate::ingress::{self, Ingress, Who};
 use crate::kernel::{self, ports};
@@ -175,18 +174,34 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     let control = control_runtime().map_err(StartError::System)?;
     let joined = join(&settings, &control)?;
     let fleet = joined.as_ref().map(|joined| joined.fleet.clone());
-    let sharing = (admission.clone(), cpu.clone());
-    let parts = parts(&settings, sandbox, sharing, ledger, fleet.as_ref())?;
-    let (catalog, events) = (parts.catalog.clone(), parts.events.clone());
-    let crash_log = parts.crash_log.clone();
+    let own = host_state(&settings, ledger)?;
+    let parts = LoaderParts {
+        sandbox: sandbox.clone(),
+        admission: admission.clone(),
+        cpu: cpu.clone(),
+        memory: Memory::new(settings.memory),
+        ledger: own.ledger.clone(),
+        blobs: own.blobs.clone(),
+        catalog: own.catalog.clone(),
+        logs: Arc::default(),
+        calls: Arc::default(),
+        events: own.events.clone(),
+        limits: own.limits.clone(),
+        peers: fleet.as_ref().map(|fleet| fleet.peers().clone()),
+        max_component: settings.max_component,
+    };
+    let (memory, logs, calls) = (parts.memory.clone(), parts.logs.clone(), parts.calls.clone());
     let loader = Loader::new(parts, settings.mapped);
-    let agent = Agent::new(loader.clone(), fleet.clone());
+    let events = own.events.clone();
+    let agent = Agent::new(loader.clone(), own.clone(), fleet.clone());
     let n_restored = agent.restore()?;
     agent.look_at_crashes();
     let shutdown = Shutdown::default();
     let context = Arc::new(CallContext {
-        catalog,
+        catalog: own.catalog.clone(),
         loader: loader.clone(),
+        crash_log: own.crash_log.clone(),
+        blobs: own.blobs.clone(),
         admission,
         cpu,
         events: events.clone(),
@@ -202,18 +217,27 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     let descriptors = doors::descriptors(&events);
     let door = doors::ingress(&settings, n_cores, joined.as_ref().map(|it| it.door.clone()));
     let ingress = open_ingress(door, tls, &context, &descriptors)?;
-    loader.parts().sandbox.set_doors(own_doors(&settings, admin, ingress.peers));
+    sandbox.set_doors(own_doors(&settings, admin, ingress.peers));
     control.spawn(agent.clone().sweep(since));
     if let (Some(joined), Some(peers)) = (joined, ingress.peers) {
         let doors = fleet::Doors { listen: ingress.listen, admin, peers };
-        joined.start(&settings, &doors, agent.clone(), (&shutdown, &reload), &control);
+        joined.start(
+            &settings,
+            &doors,
+            (agent.clone(), own.clone()),
+            (&shutdown, &reload),
+            &control,
+        );
     }
     control.spawn(loader.clone().evict_idle());
     let token = files.token.clone();
     files.follow(&reload, &events, &control);
-    control.spawn(disk::watch(agent.parts().ledger.clone(), events.clone()));
+    control.spawn(disk::watch(own.ledger.clone(), events.clone()));
     let state = ApiState {
         agent,
+        own: own.clone(),
+        memory: memory.clone(),
+        logs: logs.clone(),
         context,
         connections: ingress.callers.n_open(),
         token,
@@ -228,7 +252,8 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         under_way: api::UnderWay::default(),
     };
     operators.spawn(api::serve(admin_socket, doors::operators(&settings), descriptors, state));
-    let memory_watch = MemoryWatch::start(loader).map_err(StartError::System)?;
+    let watched = Watched { loader, sandbox, memory, logs, calls, events: events.clone() };
+    let memory_watch = MemoryWatch::start(watched).map_err(StartError::System)?;
     events.push(started(n_restored));
     Ok(Host {
         listen: ingress.listen,
@@ -246,7 +271,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         guests,
         ingress,
         events,
-        crash_log,
+        crash_log: own.crash_log,
     })
 }
 
@@ -300,30 +325,16 @@ fn own_doors(settings: &Settings, admin: SocketAddr, peer: Option<SocketAddr>) -
     OwnDoors { admin, peer, store }
 }
 
-/// What apps are served with.
-fn parts(
-    settings: &Settings,
-    sandbox: Sandbox,
-    (admission, cpu): (Admission, Cpu),
-    ledger: Ledger,
-    fleet: Option<&Fleet>,
-) -> Result<Parts, StartError> {
-    Ok(Parts {
-        sandbox,
-        admission,
-        cpu,
-        memory: Memory::new(settings.memory),
+/// What the host has on its disk, and what it serves of that.
+fn host_state(settings: &Settings, ledger: Ledger) -> Result<HostState, StartError> {
+    Ok(HostState {
         ledger,
         blobs: Blobs::open(&settings.data.join(disk::BLOBS))?,
         catalog: Arc::default(),
-        logs: Arc::default(),
-        calls: Arc::default(),
         events: Arc::default(),
-        limits: settings.limits.clone(),
+        limits: Arc::new(settings.limits.clone()),
         crash_log: CrashLog::open(&settings.data)
             .map_err(|source| StartError::Data { path: settings.data.clone(), source })?,
-        peers: fleet.map(|fleet| fleet.peers().clone()),
-        max_component: settings.max_component,
     })
 }
 

@@ -109,7 +109,7 @@ impl FromStr for Fresh {
 
 /// How worn an instance is that has served a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wear {
+pub struct ReuseStats {
     /// Calls it has served.
     pub calls: u32,
     /// How long ago it was made.
@@ -127,8 +127,10 @@ impl Instance {
 
     /// Whether an instance that is so worn may serve another call.
     #[must_use]
-    pub fn keeps(&self, wear: &Wear) -> bool {
-        wear.calls < self.reuse.get() && wear.age < self.max_age && wear.growth <= self.max_growth
+    pub fn keeps(&self, stats: &ReuseStats) -> bool {
+        stats.calls < self.reuse.get()
+            && stats.age < self.max_age
+            && stats.growth <= self.max_growth
     }
 }
 

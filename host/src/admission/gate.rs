@@ -307,7 +307,7 @@ impl Drop for Place {
         if gate.load() == (0, 0) {
             gate.hold.store(0, Ordering::Relaxed);
         }
-        gate.host.lend_on();
+        gate.host.pass_on();
     }
 }
 

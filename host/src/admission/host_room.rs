@@ -78,7 +78,7 @@ impl HostRoom {
         self.n_taken.fetch_update(Ordering::SeqCst, Ordering::SeqCst, next).is_ok()
     }
 
-    /// Gives slots back. Whoever does calls [`HostRoom::lend_on`] when it is done.
+    /// Gives slots back. Whoever does calls [`HostRoom::pass_on`] when it is done.
     pub(super) fn give_back(&self, n_slots: u32) {
         self.n_taken.fetch_sub(n_slots, Ordering::SeqCst);
     }
@@ -92,7 +92,7 @@ impl HostRoom {
 
     /// Lets those have slots that wait for them, who holds the least for its weight first, until one
     /// may not: the others may still less.
-    pub(super) fn lend_on(&self) {
+    pub(super) fn pass_on(&self) {
         while self.n_short.load(Ordering::SeqCst) > 0 {
             let Some(claimant) = self.least() else { return };
             claimant.is_off_the_list();

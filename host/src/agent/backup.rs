@@ -84,11 +84,11 @@ impl Agent {
     /// # Errors
     /// The ledger failed.
     pub fn backup(&self) -> Result<Backup, DeployError> {
-        let parts = self.parts();
+        let own = &self.own;
         let turn = self.turn.blocking_lock();
-        let lines = tempfile::spooled_tempfile_in(IN_MEMORY, parts.ledger.folder());
+        let lines = tempfile::spooled_tempfile_in(IN_MEMORY, own.ledger.folder());
         let mut lines = Summed::new(lines);
-        let dumped = parts.ledger.dump(&mut lines).map_err(|error| match error {
+        let dumped = own.ledger.dump(&mut lines).map_err(|error| match error {
             DumpError::Ledger(error) => DeployError::Ledger(error),
             error => DeployError::Task(format!("cannot copy the ledger: {}", chain(&error))),
         })?;
@@ -101,7 +101,7 @@ impl Agent {
         manifest.left_out = dumped.left_out;
         let mut backup = Backup { agent: self.clone(), manifest, lines, pinned };
         for (digest, app) in &dumped.needs {
-            let size = parts.blobs.verify(digest).and_then(|()| parts.blobs.size(digest));
+            let size = own.blobs.verify(digest).and_then(|()| own.blobs.size(digest));
             match size {
                 Ok(bytes) => backup.manifest.components.push(Part::new(digest, bytes)),
                 Err(error) => {
@@ -121,7 +121,7 @@ impl Backup {
     /// # Errors
     /// The disk failed, or `out` takes no more.
     pub fn write(&mut self, out: impl Write) -> io::Result<()> {
-        self.manifest.write(out, &mut self.lines, &self.agent.parts().blobs)
+        self.manifest.write(out, &mut self.lines, &self.agent.own.blobs)
     }
 }
 

@@ -27,7 +27,7 @@ pub enum Noted {
 impl Agent {
     /// Tells of a crash of the last run, and quarantines what a host without a fleet has to.
     pub fn look_at_crashes(&self) {
-        let log = &self.parts().crash_log;
+        let log = &self.own.crash_log;
         if let Some(crash) = log.last_crash() {
             let names: Vec<&str> = crash.suspects.iter().map(|it| it.app.as_str()).collect();
             let message = format!(
@@ -35,7 +35,7 @@ impl Agent {
                 names.join(", ")
             );
             tracing::warn!("{message}");
-            self.parts().events.push(Event {
+            self.own.events.push(Event {
                 severity: Severity::Warning,
                 advice: Some(
                     "look in the kernel's log for a process that was out of memory, and in the host's \
@@ -49,7 +49,7 @@ impl Agent {
         if self.fleet.is_none() {
             for (app, generation) in log.held() {
                 let is_served = |app: &AppName| {
-                    self.parts().catalog.app(app).is_some_and(|app| app.generation == generation)
+                    self.own.catalog.app(app).is_some_and(|app| app.generation == generation)
                 };
                 if is_served(&app) {
                     self.quarantine(&app, Some(generation));
@@ -60,7 +60,7 @@ impl Agent {
 
     /// Quarantines a deployment of an app, which is told, or none of its deployments.
     pub fn quarantine(&self, app: &AppName, generation: Option<Generation>) {
-        if !self.parts().catalog.set_quarantine(app, generation) {
+        if !self.own.catalog.set_quarantine(app, generation) {
             return;
         }
         let Some(generation) = generation else { return };
@@ -75,7 +75,7 @@ impl Agent {
             "find out what it does to hosts, from the kernel's log and `steerage logs {app}`, and \
              deploy it again: a new deployment is called again; or `steerage rollback {app}`"
         );
-        self.parts().events.push(Event {
+        self.own.events.push(Event {
             app: Some(app.clone()),
             generation: Some(generation),
             severity: Severity::Error,

@@ -39,7 +39,7 @@ impl Agent {
         let wanted = fleet.view().fingerprint(app, generation.get());
         let is_wanted =
             |record: &DeploymentRecord| wanted.is_none_or(|wanted| record.fingerprint() == wanted);
-        if let Some(record) = self.parts().ledger.deployment(app, generation)?
+        if let Some(record) = self.own.ledger.deployment(app, generation)?
             && is_wanted(&record)
         {
             return Ok(record);
@@ -61,16 +61,16 @@ impl Agent {
     /// # Errors
     /// No host has its component, or this one cannot run it. The earlier deployment is served on.
     pub async fn prepare(&self, record: DeploymentRecord) -> Result<(), DeployError> {
-        let parts = self.parts();
+        let own = &self.own;
         let manifest =
-            manifest::reread(&record.manifest, &parts.limits).map_err(DeployError::Manifest)?;
+            manifest::reread(&record.manifest, &own.limits).map_err(DeployError::Manifest)?;
         self.loader.download(record.digest, &self.who_has(&record.app)).await?;
         self.loader.compile(record.digest).await?;
         let turn = self.turn.lock().await;
         let deployed = self.loader.prepare(&manifest, record.generation, record.digest).await?;
         self.keep(&turn, &record).await?;
         // Why it comes here, for whoever reads the events of this host.
-        let served = parts.catalog.app(&record.app).map(|here| here.generation);
+        let served = own.catalog.app(&record.app).map(|here| here.generation);
         let cause = match served {
             Some(served) if served == record.generation => Cause::Placed,
             _ => Cause::Followed,
@@ -137,7 +137,7 @@ impl Agent {
     }
 
     fn is_kept(&self, record: &DeploymentRecord) -> bool {
-        let ledger = &self.parts().ledger;
+        let ledger = &self.own.ledger;
         let kept = ledger.deployment(&record.app, record.generation).ok().flatten();
         kept.as_ref() == Some(record)
             && ledger.is_current(&record.app, record.generation).unwrap_or(false)
@@ -212,11 +212,11 @@ impl Agent {
         turn: &tokio::sync::MutexGuard<'_, ()>,
         record: &DeploymentRecord,
     ) -> Result<(), DeployError> {
-        let ledger = &self.parts().ledger;
+        let ledger = &self.own.ledger;
         // Writing is what takes longest where thousands of apps come to a host at once.
         let is_kept = ledger.deployment(&record.app, record.generation)?.as_ref() == Some(record);
         if is_kept {
-            self.parts().blobs.unpin(&record.digest);
+            self.own.blobs.unpin(&record.digest);
         }
         if is_kept && ledger.is_current(&record.app, record.generation)? {
             return Ok(());

@@ -47,7 +47,7 @@ impl Agent {
     pub async fn judge_store(&self, fleet: &Fleet, seen: &Seen) -> Result<Judged, StoreError> {
         let (mut stored, mark) = Fleet::stored(seen)?;
         let lineage = fleet.lineage();
-        let served = self.parts().catalog.snapshot();
+        let served = self.own.catalog.snapshot();
         let mut here = Here {
             followed: lineage.followed(),
             was_in_fleet: lineage.was_in_fleet(),
@@ -171,12 +171,12 @@ impl Agent {
     async fn import_all(&self, fleet: &Fleet) -> Result<Imported, DeployError> {
         let mut current = Vec::new();
         let mut imported = Imported::default();
-        self.parts().ledger.each_current(|name, record| match (record, name.parse()) {
+        self.own.ledger.each_current(|name, record| match (record, name.parse()) {
             (Ok(record), _) => current.push((record.app, record.generation)),
             (Err(error), Ok(app)) => drop(imported.left_out.insert(app, chain(&error))),
             (Err(_), Err(_)) => {}
         })?;
-        let last = self.parts().ledger.last_of_all()?;
+        let last = self.own.ledger.last_of_all()?;
         for (app, generation) in current {
             let last = last.get(&app).copied().unwrap_or(generation).max(generation);
             match self.import_one(fleet, &app, generation, last).await {
@@ -214,8 +214,8 @@ impl Agent {
         let history = self.history(app)?;
         let current = history.iter().find(|record| record.generation == generation);
         let current = current.ok_or_else(|| DeployError::NoApp(app.clone()))?;
-        let manifest = manifest::reread(&current.manifest, &self.parts().limits)
-            .map_err(DeployError::Manifest)?;
+        let manifest =
+            manifest::reread(&current.manifest, &self.own.limits).map_err(DeployError::Manifest)?;
         // What operators have said of it besides, such as how many replicas it has.
         let known = fleet.view().apps.get(app).map(|(record, _)| AppRecord::clone(record));
         let known = known.filter(|known| known.generation == generation.get());
@@ -239,7 +239,7 @@ impl Agent {
     /// # Errors
     /// The ledger failed, or the store does not answer.
     pub async fn raise_numbers(&self, fleet: &Fleet, mark: Revision) -> Result<(), DeployError> {
-        let known = self.parts().ledger.last_of_all()?;
+        let known = self.own.ledger.last_of_all()?;
         let seen = fleet.store().read(keys::LAST).await?;
         let stored: BTreeMap<&str, _> =
             seen.entries.iter().map(|entry| (entry.key.as_str(), entry)).collect();

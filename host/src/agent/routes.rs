@@ -81,7 +81,7 @@ impl Agent {
 
     /// The keys of the routes of a deployment.
     fn routes(&self, deployment: &DeploymentRecord) -> Result<BTreeSet<String>, DeployError> {
-        let manifest = manifest::reread(&deployment.manifest, &self.parts().limits)
+        let manifest = manifest::reread(&deployment.manifest, &self.own.limits)
             .map_err(DeployError::Manifest)?;
         Ok(manifest.routes.iter().map(keys::route).collect())
     }

@@ -71,9 +71,9 @@ impl Agent {
     async fn tenant_of(&self, app: &AppName, generation: Generation) -> Option<TenantName> {
         let record = match &self.fleet {
             Some(fleet) => self.recall(fleet, app, generation).await.ok()?,
-            None => self.parts().ledger.deployment(app, generation).ok()??,
+            None => self.own.ledger.deployment(app, generation).ok()??,
         };
-        let read = manifest::reread(&record.manifest, &self.parts().limits);
+        let read = manifest::reread(&record.manifest, &self.own.limits);
         read.ok().map(|manifest| manifest.tenant)
     }
 }

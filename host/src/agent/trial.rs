@@ -83,7 +83,7 @@ impl Agent {
             let promoted = promoted.ok_or_else(|| StoreError::Damaged {
                 what: format!("deployment {} of {app} is missing", canary.generation),
             })?;
-            let manifest = manifest::reread(&promoted.manifest, &self.parts().limits)
+            let manifest = manifest::reread(&promoted.manifest, &self.own.limits)
                 .map_err(DeployError::Manifest)?;
             let record = before.with(&manifest, &promoted, None);
             let mut commit = before.commit(app, &record);
@@ -104,27 +104,27 @@ impl Agent {
     /// No host has its component, or this one cannot run it. The current deployment gets all calls
     /// then.
     pub async fn try_out(&self, record: DeploymentRecord, share: Share) -> Result<(), DeployError> {
-        let parts = self.parts();
+        let own = &self.own;
         let manifest =
-            manifest::reread(&record.manifest, &parts.limits).map_err(DeployError::Manifest)?;
+            manifest::reread(&record.manifest, &own.limits).map_err(DeployError::Manifest)?;
         self.loader.download(record.digest, &self.who_has(&record.app)).await?;
         self.loader.compile(record.digest).await?;
         let (app, generation) = (record.app.clone(), record.generation);
         let turn = self.turn.lock().await;
         let deployed = self.loader.prepare_trial(&manifest, generation, record.digest).await?;
-        let (ledger, component) = (parts.ledger.clone(), record.digest);
+        let (ledger, component) = (own.ledger.clone(), record.digest);
         let kept = tokio::task::spawn_blocking(move || ledger.keep(&record)).await;
         let pruned = kept.map_err(|error| DeployError::Task(error.to_string()))??;
-        parts.blobs.unpin(&component);
+        own.blobs.unpin(&component);
         if let Err(error) = self.drop_unused(&turn, pruned) {
             tracing::warn!(error = chain(&error), "old components stay on the disk");
         }
-        if parts.catalog.app(&app).is_some_and(|served| served.generation == generation) {
+        if own.catalog.app(&app).is_some_and(|served| served.generation == generation) {
             // It was promoted meanwhile.
             return Ok(());
         }
         self.loader.try_out(deployed, share)?;
-        parts.events.push(Event {
+        own.events.push(Event {
             app: Some(app.clone()),
             generation: Some(generation),
             ..Event::now("canary_began", format!("{share} of {app} is generation {generation} now"))
@@ -139,7 +139,7 @@ impl Agent {
         let generation = trial.generation();
         let why = why.filter(|why| why.generation == generation.get());
         let reason = why.map_or("promoted, taken back or replaced", |why| why.why.as_str());
-        self.parts().events.push(Event {
+        self.own.events.push(Event {
             app: Some(app.clone()),
             generation: Some(generation),
             ..Event::now(

@@ -38,7 +38,7 @@ impl Agent {
     ) -> Result<DeploymentRecord, DeployError> {
         let DeploySpec { component, canary, .. } = *spec;
         fleet.check_store()?;
-        let size = self.parts().blobs.size(&component)?;
+        let size = self.own.blobs.size(&component)?;
         self.bring_copies(fleet, component).await;
         for _ in 0..TRIES {
             let before = Before::read(fleet, &manifest.name).await?;
@@ -48,7 +48,7 @@ impl Agent {
             let served = before.record.as_ref().and_then(|it| Generation::new(it.generation));
             self.check_tenant(spec, manifest, served).await?;
             // Also beyond what the store knew before it was restored.
-            let known = self.parts().ledger.next_generation(&manifest.name)?;
+            let known = self.own.ledger.next_generation(&manifest.name)?;
             let generation = before.next_generation().max(known);
             let deployed = self.loader.prepare(manifest, generation, component).await?;
             let deployment = DeploymentRecord {
@@ -113,7 +113,7 @@ impl Agent {
                     known: known.join(", "),
                 });
             };
-            let manifest = manifest::reread(&wanted.manifest, &self.parts().limits)
+            let manifest = manifest::reread(&wanted.manifest, &self.own.limits)
                 .map_err(DeployError::Manifest)?;
             let mut record = before.with(&manifest, wanted, None);
             // What an operator said in a rush holds on, whatever the earlier manifest says.
@@ -164,7 +164,7 @@ impl Agent {
     ) -> Result<(), DeployError> {
         for _ in 0..TRIES {
             let before = Before::read(fleet, app).await?;
-            let served = self.parts().catalog.app(app).map(|app| app.generation);
+            let served = self.own.catalog.app(app).map(|app| app.generation);
             // One that the store has lost, or never knew, is removed as well.
             if before.app.is_none() && served.is_none() {
                 return Err(DeployError::NoApp(app.clone()));
@@ -200,7 +200,7 @@ impl Agent {
         let n_others = fleet.view().hosts.len().saturating_sub(1);
         let n_copies = self.loader.spread(component, COPIES.min(n_others)).await;
         if n_copies == 0 && n_others > 0 {
-            self.parts().events.push(Event {
+            self.own.events.push(Event {
                 severity: Severity::Warning,
                 advice: Some("see that other hosts can be reached: `steerage hosts`".to_owned()),
                 ..Event::now(

@@ -9,7 +9,7 @@ use steerage_core::id::AppName;
 
 use super::deploy::to_the_end;
 use super::problem::Refusal;
-use super::{ApiState, Named, Shared, told, wire};
+use super::{ApiState, Named, Shared, view, wire};
 use crate::fleet::View;
 use crate::fleet::record::CanaryRecord;
 
@@ -21,7 +21,7 @@ pub(super) async fn promote(
     state.check_open()?;
     let work = move |state: Shared| async move { state.agent.promote(&app).await };
     let deployed = to_the_end(&state, work).await?;
-    Ok(Json(told::deployed(&state.url(), &deployed)))
+    Ok(Json(view::deployed(&state.url(), &deployed)))
 }
 
 /// `DELETE /v1/apps/{app}/canary`.

@@ -17,7 +17,7 @@ use steerage_core::id::{Digest, Generation};
 use steerage_core::units::Bytes;
 
 use super::problem::{Cause, Refusal};
-use super::{Addressed, Named, Sent, Shared, fleet, told, wire};
+use super::{Addressed, Named, Sent, Shared, fleet, view, wire};
 use crate::agent::{DeployError, DeploySpec};
 use crate::blobs::BlobError;
 use crate::manifest;
@@ -45,7 +45,7 @@ pub(super) async fn put_blob(
     let announced =
         headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     let mut chunks = body.into_data_stream();
-    let blobs = &state.agent.parts().blobs;
+    let blobs = &state.own.blobs;
     let was_there = blobs.contains(&digest);
     let taken = if announced.is_some_and(|length: u64| length > limit.get()) {
         Err(BlobError::TooLarge { limit })
@@ -72,7 +72,7 @@ pub(super) async fn head_blob(
     State(state): State<Shared>,
     Addressed(digest): Addressed,
 ) -> Result<StatusCode, Refusal> {
-    if !state.agent.parts().blobs.contains(&digest) {
+    if !state.own.blobs.contains(&digest) {
         return Err(DeployError::NoComponent(digest).into());
     }
     // Whoever asks will not upload it where it is there: so it must be whole.
@@ -114,8 +114,8 @@ pub(super) async fn deploy(
     let deployed = to_the_end(&state, work).await?;
     let canary = share.map(|share| share.to_string());
     let replicas = fleet::placed_if_any(&state, &deployed.name).await;
-    let told = told::deployed(&state.url(), &deployed);
-    Ok((StatusCode::CREATED, Json(wire::Deployed { canary, replicas, ..told })))
+    let shown = view::deployed(&state.url(), &deployed);
+    Ok((StatusCode::CREATED, Json(wire::Deployed { canary, replicas, ..shown })))
 }
 
 /// `POST /v1/apps/{app}/rollback`.
@@ -133,7 +133,7 @@ pub(super) async fn rollback(
     let work = move |state: Shared| async move { state.agent.rollback(&app, to).await };
     let deployed = to_the_end(&state, work).await?;
     let replicas = fleet::placed_if_any(&state, &deployed.name).await;
-    Ok(Json(wire::Deployed { replicas, ..told::deployed(&state.url(), &deployed) }))
+    Ok(Json(wire::Deployed { replicas, ..view::deployed(&state.url(), &deployed) }))
 }
 
 /// `DELETE /v1/apps/{app}`.
@@ -152,11 +152,11 @@ pub(super) async fn validate(
     State(state): State<Shared>,
     Sent(request): Sent<wire::ValidateRequest>,
 ) -> Result<Json<wire::Validated>, Refusal> {
-    let manifest = manifest::read(&request.manifest, &state.agent.parts().limits)?;
+    let manifest = manifest::read(&request.manifest, &state.own.limits)?;
     Ok(Json(wire::Validated {
         app: manifest.name.to_string(),
-        routes: told::routes(&manifest),
-        limits: told::limits(&manifest.limits),
+        routes: view::routes(&manifest),
+        limits: view::limits(&manifest.limits),
     }))
 }
 

@@ -15,7 +15,7 @@ use steerage_core::id::AppName;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
-use super::told;
+use super::view;
 use crate::shutdown::Shutdown;
 use crate::telemetry::events::{Event, Severity};
 use crate::telemetry::logs::{LogLine, Stream};
@@ -68,7 +68,7 @@ pub(super) fn events(
 ) -> Response {
     // They come in the order in which they last happened; what was told later has a larger id.
     let last_id = recent.iter().map(|event| event.id).max().unwrap_or(0);
-    let tail = recent.into_iter().filter_map(|event| json(&told::event(event))).collect();
+    let tail = recent.into_iter().filter_map(|event| json(&view::event(event))).collect();
     answer(Events { app, last_id }, tail, coming, shutdown)
 }
 
@@ -77,13 +77,13 @@ impl Source for Lines {
 
     fn told(&mut self, item: LogLine) -> Option<Bytes> {
         self.last = Some(item.clone());
-        json(&told::line(&self.app, item))
+        json(&view::line(&self.app, item))
     }
 
     fn missed(&mut self, n_missed: u64) -> Option<Bytes> {
         let last = self.last.clone()?;
         let text = format!("[{n_missed} lines missed: this follower reads too slowly]");
-        json(&told::line(&self.app, LogLine { stream: Stream::Stderr, text, ..last }))
+        json(&view::line(&self.app, LogLine { stream: Stream::Stderr, text, ..last }))
     }
 }
 
@@ -97,13 +97,13 @@ impl Source for Events {
             return None;
         }
         self.last_id = item.id;
-        json(&told::event(item))
+        json(&view::event(item))
     }
 
     fn missed(&mut self, n_missed: u64) -> Option<Bytes> {
         let message = format!("{n_missed} events were missed: this follower reads too slowly");
         let event = Event { severity: Severity::Warning, ..Event::now("missed", message) };
-        json(&told::event(event))
+        json(&view::event(event))
     }
 }
 

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use steerage_core::id::AppName;
 
 use super::problem::{Cause, Refusal};
-use super::{ApiState, Asked, Named, Shared, canary, fleet, follow, told, wire};
+use super::{ApiState, Asked, Named, Shared, canary, fleet, follow, view, wire};
 use crate::catalog::App;
 use crate::kernel;
 use crate::telemetry::metrics::form::Form;
@@ -51,7 +51,7 @@ pub(super) struct EventsQuery {
 /// `GET /v1/apps`.
 pub(super) async fn apps(State(state): State<Shared>) -> Json<wire::Apps> {
     let snapshot = state.context.catalog.snapshot();
-    let apps = snapshot.apps.values().map(|app| told::summary(app)).collect();
+    let apps = snapshot.apps.values().map(|app| view::summary(app)).collect();
     Json(wire::Apps { apps })
 }
 
@@ -66,7 +66,7 @@ pub(super) async fn app(
     // It may have been removed just now.
     let current = current.ok_or_else(|| Refusal::no_app(&app.name))?;
     let (canary, taken_back) = canary::of(&state, &app.name);
-    let detail = told::detail(&app, current, &history, &state.agent.parts().limits)?;
+    let detail = view::detail(&app, current, &history, &state.own.limits)?;
     let replicas = fleet::placed_if_any(&state, &app.name).await;
     Ok(Json(wire::AppDetail { canary, taken_back, replicas, ..detail }))
 }
@@ -80,7 +80,7 @@ pub(super) async fn calls(
     let app = state.app(&app)?;
     let limit = query.limit.unwrap_or(DEFAULT_CALLS);
     let calls = app.state().map(|state| state.calls.tail(limit)).unwrap_or_default();
-    Ok(Json(wire::Calls { calls: calls.into_iter().map(told::call).collect() }))
+    Ok(Json(wire::Calls { calls: calls.into_iter().map(view::call).collect() }))
 }
 
 /// `GET /v1/apps/{app}/logs`.
@@ -90,7 +90,7 @@ pub(super) async fn logs(
     Asked(query): Asked<LogsQuery>,
 ) -> Result<Response, Refusal> {
     let served = state.app(&app)?;
-    let logs = &state.agent.parts().logs;
+    let logs = &state.logs;
     // Only a follower of an app that was never called makes it a log before its time.
     let log = match served.state() {
         Some(state) => state.log.clone(),
@@ -103,7 +103,7 @@ pub(super) async fn logs(
         let shutdown = state.context.shutdown.clone();
         return Ok(follow::lines(app, tail, coming, shutdown));
     }
-    let lines = log.tail(n_lines).into_iter().map(|line| told::line(&app, line)).collect();
+    let lines = log.tail(n_lines).into_iter().map(|line| view::line(&app, line)).collect();
     Ok(Json(wire::LogLines { lines }).into_response())
 }
 
@@ -122,7 +122,7 @@ pub(super) async fn events(
         let shutdown = state.context.shutdown.clone();
         return Ok(follow::events(app, recent, coming, shutdown));
     }
-    let events = events.recent(app.as_ref(), limit).into_iter().map(told::event).collect();
+    let events = events.recent(app.as_ref(), limit).into_iter().map(view::event).collect();
     Ok(Json(wire::Events { events }).into_response())
 }
 
@@ -148,7 +148,7 @@ pub(super) async fn host(State(state): State<Shared>) -> Json<wire::HostInfo> {
 /// `GET /v1/usage`.
 pub(super) async fn usage(State(state): State<Shared>) -> Json<wire::Usage> {
     let (snapshot, reading) = (state.context.catalog.snapshot(), state.reading());
-    let (memory_budget, reserved, _) = state.agent.parts().memory.standing();
+    let (memory_budget, reserved, _) = state.memory.standing();
     Json(wire::Usage {
         uptime_ms: u64::try_from(reading.uptime.as_millis()).unwrap_or(u64::MAX),
         host: wire::HostUsage {
@@ -166,7 +166,7 @@ pub(super) async fn usage(State(state): State<Shared>) -> Json<wire::Usage> {
             waiting: state.context.admission.n_waiting(),
             unrouted: reading.unrouted,
         },
-        apps: snapshot.apps.values().filter_map(|app| told::usage(app)).collect(),
+        apps: snapshot.apps.values().filter_map(|app| view::usage(app)).collect(),
     })
 }
 
@@ -243,7 +243,7 @@ struct Now(Shared);
 
 impl Readings for Now {
     fn apps(&self) -> Vec<AppReading> {
-        self.0.context.catalog.load().apps.values().filter_map(|app| told::reading(app)).collect()
+        self.0.context.catalog.load().apps.values().filter_map(|app| view::reading(app)).collect()
     }
 
     fn host(&self) -> HostReading {

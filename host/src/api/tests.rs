@@ -11,19 +11,18 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-use steerage_core::limits::LimitsPolicy;
 use steerage_core::outbound::PrivateNetworks;
 use steerage_core::units::Fuel;
 use tower_service::Service;
 
 use super::*;
 use crate::admission::{Admission, CallBounds};
+use crate::agent::HostState;
 use crate::blobs::Blobs;
 use crate::budget::{Memory, MemorySettings};
-use crate::catalog::Catalog;
 use crate::catalog::crash_log::CrashLog;
 use crate::code::MappedSettings;
-use crate::code::{Loader, Parts};
+use crate::code::{Loader, LoaderParts};
 use crate::cpu::{Cpu, GuestThreads};
 use crate::ledger::Ledger;
 use crate::request::Hops;
@@ -118,32 +117,42 @@ fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> Api
     };
     let egress = Egress::new(PrivateNetworks::default(), 1024);
     let sandbox = Sandbox::start(pool, Fuel::new(200_000), compiler, egress).unwrap();
-    let (catalog, events) = (Arc::<Catalog>::default(), Arc::<Events>::default());
+    let own = HostState {
+        ledger: Ledger::open(folder).unwrap(),
+        blobs: Blobs::open(&folder.join("blobs")).unwrap(),
+        catalog: Arc::default(),
+        events: Arc::default(),
+        limits: Arc::default(),
+        crash_log: CrashLog::open(folder).unwrap(),
+    };
+    let memory = Memory::new(MemorySettings { budget: Bytes::mebi(64), overcommit: 1.0 });
+    let logs = Arc::<Logs>::default();
     let admission = Admission::new(CallBounds { slots: 4, queue: 4 });
     let cpu = Cpu::new(threads, BTreeMap::new());
-    let parts = Parts {
+    let parts = LoaderParts {
         sandbox,
         admission: admission.clone(),
         cpu: cpu.clone(),
-        memory: Memory::new(MemorySettings { budget: Bytes::mebi(64), overcommit: 1.0 }),
-        ledger: Ledger::open(folder).unwrap(),
-        blobs: Blobs::open(&folder.join("blobs")).unwrap(),
-        catalog: catalog.clone(),
-        logs: Arc::<Logs>::default(),
+        memory: memory.clone(),
+        ledger: own.ledger.clone(),
+        blobs: own.blobs.clone(),
+        catalog: own.catalog.clone(),
+        logs: logs.clone(),
         calls: Arc::default(),
-        events: events.clone(),
-        limits: LimitsPolicy::default(),
-        crash_log: CrashLog::open(folder).unwrap(),
+        events: own.events.clone(),
+        limits: own.limits.clone(),
         peers: None,
         max_component: Bytes::mebi(1),
     };
     let loader = Loader::new(parts, MappedSettings { most: 4, idle: Duration::from_secs(60) });
     let context = CallContext {
-        catalog,
+        catalog: own.catalog.clone(),
         loader: loader.clone(),
+        crash_log: own.crash_log.clone(),
+        blobs: own.blobs.clone(),
         admission,
         cpu,
-        events,
+        events: own.events.clone(),
         shutdown: Shutdown::default(),
         unrouted: AtomicU64::new(3),
         fleet: None,
@@ -152,7 +161,10 @@ fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> Api
         trusted_proxies: Vec::new(),
     };
     ApiState {
-        agent: Agent::new(loader, None),
+        agent: Agent::new(loader, own.clone(), None),
+        own,
+        memory,
+        logs,
         context: Arc::new(context),
         connections: Arc::default(),
         token: Arc::new(ArcSwap::from_pointee(token)),

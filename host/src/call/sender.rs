@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use super::slot::GuestResponse;
-use super::state::Call;
+use super::state::{Call, GuestResponse};
 
 /// The right to answer a call, once. Where it is dropped unused, there is no answer.
 #[derive(Debug)]

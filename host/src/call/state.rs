@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::poll_fn;
+use std::mem;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -12,7 +13,10 @@ use steerage_core::id::CallId;
 use steerage_core::outcome::Outcome;
 use steerage_core::units::{Bytes, Fuel};
 
-use super::slot::{GuestResponse, ResponseSlot};
+use crate::body::Produced;
+
+/// What a guest answers: a response, or in one line why there is none.
+pub type GuestResponse = Result<http::Response<Produced>, String>;
 
 /// The guest has given its answer, a response or a refusal to give one.
 const ANSWERED: u8 = 1;
@@ -22,6 +26,28 @@ const OVER: u8 = 2;
 const FAILED: u8 = 4;
 /// The guest must stop.
 const STOPPED: u8 = 8;
+
+/// How far the guest's side of a call is.
+#[derive(Debug)]
+enum State {
+    /// The guest may answer.
+    Running,
+    /// The guest has answered, or has given up its right to.
+    Responding,
+    /// The guest's side is over, in this way, and took this.
+    Over(Outcome, Usage),
+}
+
+/// What changes while a call runs, under one lock. Nothing is dropped under the lock: a response may be
+/// the last that knows of its body.
+#[derive(Debug)]
+struct Progress {
+    state: State,
+    /// What the guest has answered, until the client's side takes it.
+    answer: Option<GuestResponse>,
+    /// Why the call cannot go on, where that was said before the guest's side was over.
+    cut: Option<Outcome>,
+}
 
 /// What one call took.
 #[derive(Clone, Copy, Debug, Default)]
@@ -47,10 +73,10 @@ pub trait Recorder: fmt::Debug + Send + Sync {
 /// One call, held by the task that runs the guest and by the response body. Its record lies within, so
 /// that it is one allocation: `Arc<Call<R>>` becomes `Arc<Call>` by itself.
 ///
-/// What is so once stays so, which is what `marks` says: both sides look at it without a lock. Whoever
-/// sets a mark does that after what it stands for is there, and wakes whom it concerns afterwards; whoever
-/// waits registers before looking. The guest's side says how it ended before it drops its store, so that
-/// whoever sees the body end can tell a finished response from a cut one.
+/// What is so once stays so, which is what `marks` says: they are set under the lock of `progress` and
+/// looked at without it. Whoever sets one wakes whom it concerns afterwards; whoever waits registers before
+/// looking. The guest's side says how it ended before it drops its store, so that whoever sees the body end
+/// can tell a finished response from a cut one.
 #[derive(Debug)]
 pub struct Call<R: ?Sized = dyn Recorder> {
     /// The call's id.
@@ -58,8 +84,7 @@ pub struct Call<R: ?Sized = dyn Recorder> {
     /// Its sides that are not gone.
     n_sides: AtomicU32,
     marks: AtomicU8,
-    ended: Mutex<Option<(Outcome, Usage)>>,
-    response: ResponseSlot,
+    progress: Mutex<Progress>,
     /// Whoever waits for the answer, and then for the end.
     client: AtomicWaker,
     /// Whoever polls the guest.
@@ -85,8 +110,7 @@ impl<R> Call<R> {
             id,
             n_sides: AtomicU32::new(0),
             marks: AtomicU8::new(0),
-            ended: Mutex::new(None),
-            response: ResponseSlot::default(),
+            progress: Mutex::new(Progress { state: State::Running, answer: None, cut: None }),
             client: AtomicWaker::new(),
             guest: AtomicWaker::new(),
             served_before: AtomicU32::new(0),
@@ -121,20 +145,19 @@ impl Call {
 
     /// The guest's side: it is over, this is how and what it took.
     ///
-    /// An ending said earlier by [`Call::cut`] stays; usage is always taken.
+    /// What [`Call::cut`] said earlier stays; usage is always taken.
     pub fn end(&self, outcome: Outcome, usage: Usage) {
-        if outcome != Outcome::Answered {
-            self.mark(FAILED);
-        }
         {
-            let mut ended = self.lock_ended();
-            let outcome = match ended.take() {
-                Some((earlier, _)) => earlier,
-                None => outcome,
+            let mut progress = self.progress();
+            let earlier = match mem::replace(&mut progress.state, State::Responding) {
+                State::Over(earlier, _) => Some(earlier),
+                State::Running | State::Responding => progress.cut.take(),
             };
-            *ended = Some((outcome, usage));
+            let outcome = earlier.unwrap_or(outcome);
+            let failed = if outcome == Outcome::Answered { 0 } else { FAILED };
+            progress.state = State::Over(outcome, usage);
+            self.mark(OVER | failed);
         }
-        self.mark(OVER);
         self.client.wake();
     }
 
@@ -158,23 +181,18 @@ impl Call {
     pub async fn answered(&self) -> Option<GuestResponse> {
         poll_fn(|context| {
             self.client.register(context.waker());
-            match self.response.take() {
-                Some(answer) => Poll::Ready(answer),
-                None => Poll::Pending,
+            let mut progress = self.progress();
+            match progress.state {
+                State::Running => Poll::Pending,
+                State::Responding | State::Over(..) => Poll::Ready(progress.answer.take()),
             }
         })
         .await
     }
 
-    /// The client's side: nobody takes an answer any more.
-    pub fn close_answer(&self) {
-        self.response.close();
-    }
-
+    /// The guest's side: this is its answer, or there is none.
     pub(super) fn answer(&self, answer: Option<GuestResponse>) {
-        self.response.settle(answer);
-        self.mark(ANSWERED);
-        self.client.wake();
+        self.respond(answer, ANSWERED);
     }
 
     pub(super) fn refuse(&self, detail: String) {
@@ -184,30 +202,58 @@ impl Call {
 
     /// No answer comes, unless one has.
     pub(super) fn give_up_answer(&self) {
-        self.response.settle(None);
+        self.respond(None, 0);
+    }
+
+    /// Takes an answer; where one was given before, or nobody would take this one, it is dropped.
+    fn respond(&self, answer: Option<GuestResponse>, marks: u8) {
+        let mut left = answer;
+        {
+            let mut progress = self.progress();
+            if matches!(progress.state, State::Running) {
+                progress.state = State::Responding;
+                if progress.cut.is_none() {
+                    progress.answer = left.take();
+                }
+            }
+            self.mark(marks);
+        }
+        drop(left);
         self.client.wake();
     }
 
-    /// The response's side: it cannot go on, for this reason. The guest is told to stop.
+    /// The response's side: it cannot go on, for this reason. The guest is told to stop, and nobody takes
+    /// its answer any more.
     ///
-    /// A failure the guest's side said first stays.
+    /// A failure that was said first stays.
     pub fn cut(&self, outcome: Outcome) {
-        {
-            let mut ended = self.lock_ended();
-            match &mut *ended {
-                Some((said @ Outcome::Answered, _)) => *said = outcome,
-                Some(_) => {}
-                None => *ended = Some((outcome, Usage::default())),
+        let left = {
+            let mut progress = self.progress();
+            let Progress { state, answer, cut } = &mut *progress;
+            match state {
+                State::Over(said @ Outcome::Answered, _) => *said = outcome,
+                State::Over(..) => {}
+                State::Running | State::Responding => {
+                    cut.get_or_insert(outcome);
+                }
             }
-        }
-        self.mark(FAILED | STOPPED);
+            self.mark(FAILED | STOPPED);
+            answer.take()
+        };
+        drop(left);
         self.guest.wake();
     }
 
     /// How the call ended so far, if it did.
     #[must_use]
     pub fn ended(&self) -> Option<(Outcome, Usage)> {
-        self.lock_ended().clone()
+        let progress = self.progress();
+        match &progress.state {
+            State::Over(outcome, usage) => Some((outcome.clone(), *usage)),
+            State::Running | State::Responding => {
+                progress.cut.clone().map(|outcome| (outcome, Usage::default()))
+            }
+        }
     }
 
     /// Whether the guest's side ended other than well, or the call was cut.
@@ -236,8 +282,8 @@ impl Call {
         self.marks.fetch_or(marks, Ordering::AcqRel);
     }
 
-    fn lock_ended(&self) -> MutexGuard<'_, Option<(Outcome, Usage)>> {
-        self.ended.lock().unwrap_or_else(PoisonError::into_inner)
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ready once the guest must stop. One waiter at a time.

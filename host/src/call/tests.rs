@@ -75,9 +75,9 @@ fn an_answer_that_nobody_takes_any_more_is_dropped_at_once() {
         let response = http::Response::new(Produced::Written(reader));
         if is_answered_first {
             sender.send(Ok(response));
-            call.close_answer();
+            call.cut(Outcome::ClientGone);
         } else {
-            call.close_answer();
+            call.cut(Outcome::ClientGone);
             sender.send(Ok(response));
         }
         assert!(writer.room().is_err());
@@ -91,6 +91,26 @@ fn a_guest_that_wrote_no_response_ends_the_call() {
     assert!(call.must_stop() && call.is_answered() && call.failed());
     assert!(call.answered().now_or_never().unwrap().is_none());
     assert_eq!(call.ended().unwrap().0.cause(), "no_answer");
+}
+
+#[test]
+fn a_call_that_was_cut_is_over_as_failed_and_never_otherwise() {
+    for is_cut_first in [true, false] {
+        let call = call();
+        let cut = || call.cut(Outcome::ClientGone);
+        let end = || call.end(Outcome::Answered, Usage::default());
+        if is_cut_first {
+            cut();
+            end();
+        } else {
+            end();
+            assert!(call.is_over() && !call.failed());
+            cut();
+        }
+        call.end(Outcome::Answered, Usage::default());
+        assert_eq!(call.ended().unwrap().0, Outcome::ClientGone);
+        assert!(call.is_over() && call.failed() && call.must_stop());
+    }
 }
 
 #[test]

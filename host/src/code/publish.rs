@@ -2,13 +2,14 @@
 //! Does not decide what is published: the agent does.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
-use steerage_core::id::AppName;
+use steerage_core::id::{AppName, Digest};
+use steerage_core::manifest::Manifest;
 use steerage_core::route::Conflict;
 
 use super::{Inner, Loader};
-use crate::catalog::{App, LoadedDeployment};
+use crate::catalog::{App, AppState, LoadedDeployment};
 
 impl Loader {
     /// Publishes a deployment that was made ready, in place of the app's earlier one.
@@ -47,6 +48,24 @@ impl Loader {
     pub fn withdraw(&self, name: &AppName) {
         self.retire(self.parts().catalog.withdraw(name));
         self.parts().logs.remove(name);
+    }
+
+    /// Gives an app its part of the CPU, of memory and of slots anew.
+    pub fn reshape(&self, state: &AppState, manifest: &Manifest) {
+        state.memory.set_weight(manifest.weight);
+        self.parts().cpu.reshape(&state.flow, &manifest.tenant, manifest.weight);
+        state.gate.reshape(&manifest.limits, manifest.weight);
+    }
+
+    /// Removes compiled code that has been there since before `since` and is not needed; returns how
+    /// many files.
+    pub fn sweep(&self, since: SystemTime, is_needed: impl FnMut(&Digest) -> bool) -> usize {
+        self.parts().sandbox.compiler().sweep(since, is_needed)
+    }
+
+    /// Removes the compiled code of a component that is not needed any more.
+    pub fn forget(&self, digest: Digest) {
+        self.parts().sandbox.compiler().forget(digest);
     }
 
     /// Drops the code of an app that is served no longer.

@@ -13,7 +13,7 @@ use crate::telemetry::events::{Event, Severity};
 /// Tells of each crash once.
 pub(super) async fn tell(shared: &Shared) {
     let (member, mut follows) = (&shared.member, shared.follows.subscribe());
-    for crash in member.agent.parts().crash_log.crashes() {
+    for crash in member.own.crash_log.crashes() {
         for suspect in &crash.suspects {
             let Some((app, generation)) = suspect.named() else { continue };
             let others = crash.suspects.iter().map(|other| &other.app);
@@ -35,7 +35,7 @@ pub(super) async fn tell(shared: &Shared) {
                              its calls ran"
                         );
                         tracing::warn!("{message}");
-                        member.agent.parts().events.push(Event {
+                        member.own.events.push(Event {
                             app: Some(app),
                             generation: Some(generation),
                             severity: Severity::Warning,

@@ -81,7 +81,7 @@ fn tell(member: &Member, bad: &Bad) {
         evidence.push((format!("{name}_p95"), format!("{:?}", Duration::from_micros(slow))));
     }
     tracing::warn!(%app, generation, %worse, "took a canary back");
-    member.agent.parts().events.push(Event {
+    member.own.events.push(Event {
         app: Some(app.clone()),
         generation: Generation::new(*generation),
         severity: Severity::Warning,

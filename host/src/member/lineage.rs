@@ -89,7 +89,7 @@ pub(super) async fn confirm(agent: &Agent, fleet: &Fleet, seen: &Seen) -> Result
 /// Tells that the store is not followed, once and not at every try.
 pub(super) fn refuse(member: &Member, reason: &Reason) {
     let is_news = member.fleet.lineage().refuse(reason);
-    if !member.agent.parts().catalog.load().apps.is_empty() {
+    if !member.own.catalog.load().apps.is_empty() {
         // What it has is what it serves: nobody waits for more of it.
         member.fleet.note_known();
     }
@@ -149,7 +149,7 @@ impl Missing {
             return;
         }
         let mut missing: BTreeSet<AppName> = view.vanished.iter().cloned().collect();
-        let served = member.agent.parts().catalog.snapshot();
+        let served = member.own.catalog.snapshot();
         let unknown = served.apps.values().filter(|app| {
             !view.apps.contains_key(&app.name)
                 && !view.is_removed(&app.name, app.generation.get())

@@ -103,7 +103,7 @@ pub(super) async fn report(shared: &Shared) {
 
 /// Takes a look at all apps; what those use that use anything.
 fn look_at_all(member: &Member, apps: &mut BTreeMap<AppName, Memory>, n_looks: u32) -> UseRecord {
-    let snapshot = member.agent.parts().catalog.snapshot();
+    let snapshot = member.own.catalog.snapshot();
     apps.retain(|app, _| snapshot.apps.contains_key(app));
     let mut whole = UseRecord { rest_is_idle: n_looks >= AppUse::BELIEVED, ..UseRecord::default() };
     for app in snapshot.apps.values() {
@@ -183,7 +183,7 @@ fn count_trials(member: &Member, now: &mut BTreeMap<u32, UseRecord>) -> bool {
     let Some(first) = now.get_mut(&0).filter(|first| !first.trials.is_empty()) else {
         return false;
     };
-    let served = &member.agent.parts().catalog;
+    let served = &member.own.catalog;
     first.trials = first
         .trials
         .keys()

@@ -47,7 +47,7 @@ impl Queue {
     /// Adds every app that the fleet or this host knows.
     pub(super) fn all(&self, member: &Member) {
         let view = member.fleet.view();
-        let served = member.agent.parts().catalog.snapshot();
+        let served = member.own.catalog.snapshot();
         self.add(view.apps.keys().cloned().chain(served.apps.keys().cloned()));
     }
 
@@ -231,7 +231,7 @@ impl UnderWay {
 
     /// Whether this host has looked at every app of the fleet, and serves those that it can.
     fn knows_all(&self, member: &Member) -> bool {
-        let served = member.agent.parts().catalog.snapshot();
+        let served = member.own.catalog.snapshot();
         self.work.is_empty()
             && self.learning.is_empty()
             && self.unlearned.is_empty()
@@ -261,7 +261,7 @@ fn see_quarantine(member: &Member, app: &AppName) {
 /// How an app stands here.
 fn standing(member: &Member, app: &AppName, announced: Option<Generation>) -> AppStatus {
     let (fleet, view) = (&member.fleet, member.fleet.view());
-    let app_here = member.agent.parts().catalog.app(app);
+    let app_here = member.own.catalog.app(app);
     let tried = app_here.as_ref().and_then(|app| app.trial()).map(|trial| trial.generation());
     // Another deployment of the same number is not the one that is wanted.
     let is_same = |here: &App| {

@@ -49,7 +49,6 @@ impl Drop for StopOnDrop<'_> {
     fn drop(&mut self) {
         if self.is_armed {
             self.call.cut(Outcome::ClientGone);
-            self.call.close_answer();
         }
     }
 }

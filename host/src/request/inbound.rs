@@ -13,7 +13,7 @@ use steerage_core::outcome::{Outcome, Refusal};
 use steerage_core::units;
 use wasmtime_wasi_http::Error;
 
-use super::told;
+use super::host_headers;
 use crate::call::Call;
 use crate::header::remove;
 use crate::listener::upload::Upload;
@@ -125,7 +125,7 @@ impl Body for RequestBody {
         // What a client may not say in a head, it may not say in trailers.
         Poll::Ready(Some(Ok(match frame.into_trailers() {
             Ok(mut trailers) => {
-                remove(&mut trailers, told::is_not_the_clients);
+                remove(&mut trailers, host_headers::is_not_the_clients);
                 Frame::trailers(trailers)
             }
             Err(frame) => frame,

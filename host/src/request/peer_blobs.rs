@@ -46,7 +46,7 @@ pub(super) async fn answer(
 }
 
 async fn give(context: &CallContext, digest: Digest) -> Reply {
-    let blobs = &context.loader.parts().blobs;
+    let blobs = &context.blobs;
     if blobs.contains(&digest)
         && let Err(error) = context.loader.verify(digest).await
     {
@@ -69,17 +69,16 @@ async fn give(context: &CallContext, digest: Digest) -> Reply {
 }
 
 async fn take(context: &CallContext, digest: Digest, body: Inbound) -> Reply {
-    let parts = context.loader.parts();
     // Before it is looked for: what it was here for may be removed just now, and whoever brings it
     // counts on it as soon as it has its answer.
-    if let Err(error) = parts.blobs.pin(&digest) {
+    if let Err(error) = context.blobs.pin(&digest) {
         return said(StatusCode::INSUFFICIENT_STORAGE, &chain(&error));
     }
-    if parts.blobs.contains(&digest) && context.loader.verify(digest).await.is_ok() {
+    if context.blobs.contains(&digest) && context.loader.verify(digest).await.is_ok() {
         return said(StatusCode::OK, "was here");
     }
     let mut chunks = body.into_data_stream();
-    match parts.blobs.put(digest, &mut chunks, parts.max_component).await {
+    match context.blobs.put(digest, &mut chunks, context.loader.max_component()).await {
         Ok(_) => said(StatusCode::CREATED, "taken"),
         Err(error) => {
             tracing::warn!(%digest, error = chain(&error), "a component from another host");

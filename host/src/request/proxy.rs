@@ -15,7 +15,7 @@ use steerage_core::retry;
 
 use super::head::{self, Caller};
 use super::replay::{Attempt, ReplayBody, ReplayableRequest};
-use super::{CallContext, Incoming, Reply};
+use super::{Accepted, CallContext, Reply};
 use crate::fleet::Fleet;
 use crate::forward::{self, Health};
 use crate::respond::{Cut, ResponseBody};
@@ -41,15 +41,15 @@ pub(super) async fn send(
     context: &CallContext,
     fleet: &Fleet,
     peer: &Caller,
-    incoming: Incoming,
-) -> Result<Reply, Incoming> {
-    let (app, mut left) = match way_of(context, fleet, &incoming) {
-        Way::Here => return Err(incoming),
-        Way::Nowhere => return Ok(context.turn_away(incoming.id, NO_REPLICA)),
+    accepted: Accepted,
+) -> Result<Reply, Accepted> {
+    let (app, mut left) = match way_of(context, fleet, &accepted) {
+        Way::Here => return Err(accepted),
+        Way::Nowhere => return Ok(context.turn_away(accepted.id, NO_REPLICA)),
         Way::Elsewhere(app, hosts) => (app, hosts),
     };
-    let (id, is_late) = (incoming.id, incoming.is_late);
-    let replayable = match ReplayableRequest::read(incoming, peer).await {
+    let (id, is_late) = (accepted.id, accepted.is_late);
+    let replayable = match ReplayableRequest::read(accepted, peer).await {
         Ok(replayable) => replayable,
         Err(unread) => return Ok(context.turn_away(id, unread.into())),
     };
@@ -106,9 +106,9 @@ enum Way {
 
 const NO_REPLICA: Outcome = Outcome::Refused(Refusal::NoReplica);
 
-fn way_of(context: &CallContext, fleet: &Fleet, incoming: &Incoming) -> Way {
+fn way_of(context: &CallContext, fleet: &Fleet, accepted: &Accepted) -> Way {
     let snapshot = context.catalog.load();
-    let Some(found) = snapshot.routes.find(&incoming.host, incoming.request.uri().path()) else {
+    let Some(found) = snapshot.routes.find(&accepted.host, accepted.request.uri().path()) else {
         return Way::Here;
     };
     let app = &found.target.app.name;
@@ -117,7 +117,7 @@ fn way_of(context: &CallContext, fleet: &Fleet, incoming: &Incoming) -> Way {
         return Way::Here;
     }
     let replicas = fleet.replicas(app);
-    if incoming.is_late {
+    if accepted.is_late {
         // Those that are here are about to go, so anybody else will do who may.
         let elsewhere = replicas.map(|replicas| replicas.elsewhere.clone()).unwrap_or_default();
         if !elsewhere.is_empty() {

@@ -17,7 +17,7 @@ use steerage_core::outcome::{Outcome, Refusal};
 
 use super::head::{self, Caller};
 use super::inbound::Inbound;
-use super::{Incoming, forwarded};
+use super::{Accepted, forwarded};
 use crate::forward::{self, BodyError, InFlight, SendError};
 
 /// Longest body, of a request or of an answer, that is held to be sent again or to be whole.
@@ -31,7 +31,7 @@ const READ_WITHIN: Duration = Duration::from_secs(30);
 
 /// A request on its way to another host.
 pub(super) struct ReplayableRequest {
-    incoming: Incoming<()>,
+    accepted: Accepted<()>,
     body: Content,
     is_idempotent: bool,
 }
@@ -88,8 +88,8 @@ pub(super) enum ReplayBody {
 
 impl ReplayableRequest {
     /// Takes a request as it came. A small body is read now, so that it can be sent twice.
-    pub(super) async fn read(incoming: Incoming, peer: &Caller) -> Result<Self, Unread> {
-        let Incoming { id, is_late, started_at, host, request } = incoming;
+    pub(super) async fn read(accepted: Accepted, peer: &Caller) -> Result<Self, Unread> {
+        let Accepted { id, is_late, started_at, host, request } = accepted;
         let (parts, body) = request.into_parts();
         let is_idempotent = parts.method.is_idempotent();
         let is_small = body.is_end_stream() || body.size_hint().exact().is_some_and(|n| n <= HELD);
@@ -106,7 +106,7 @@ impl ReplayableRequest {
         complete(&mut request);
         forwarded::tell(request.headers_mut(), peer, id);
         Ok(Self {
-            incoming: Incoming { id, is_late, started_at, host, request },
+            accepted: Accepted { id, is_late, started_at, host, request },
             body,
             is_idempotent,
         })
@@ -164,8 +164,8 @@ impl ReplayableRequest {
     }
 
     /// The request again, to be served here.
-    pub(super) fn open(self) -> Incoming {
-        let Incoming { id, is_late, started_at, host, request } = self.incoming;
+    pub(super) fn open(self) -> Accepted {
+        let Accepted { id, is_late, started_at, host, request } = self.accepted;
         let body = match self.body {
             Content::Held(bytes) => Inbound::Held(Full::new(bytes)),
             Content::Coming(coming) => {
@@ -176,11 +176,11 @@ impl ReplayableRequest {
         let mut request = request.map(|()| body);
         // What was told to others is not for this host's guests.
         drop(forwarded::take(request.headers_mut()));
-        Incoming { id, is_late, started_at, host, request }
+        Accepted { id, is_late, started_at, host, request }
     }
 
     pub(super) fn id(&self) -> steerage_core::id::CallId {
-        self.incoming.id
+        self.accepted.id
     }
 
     fn copy(&self) -> Request<forward::Body> {
@@ -190,7 +190,7 @@ impl ReplayableRequest {
             }
             Content::Coming(coming) => SharedBody(coming.clone()).boxed_unsync(),
         };
-        let head = &self.incoming.request;
+        let head = &self.accepted.request;
         let mut copy = Request::new(body);
         *copy.method_mut() = head.method().clone();
         *copy.uri_mut() = head.uri().clone();

@@ -100,7 +100,7 @@ impl InstanceTemplate {
         mut guest: Pin<&mut impl Future<Output = wasmtime::Result<()>>>,
     ) -> (Finish, Cpu) {
         let mut timer = pin!(tokio::time::sleep_until(deadline));
-        let (mut cpu, mut is_lent) = (Cpu::default(), false);
+        let (mut cpu, mut is_evictable) = (Cpu::default(), false);
         let finish = poll_fn(|context| {
             // Told to stop between two slices, it does not get another.
             if call.must_stop() {
@@ -119,9 +119,9 @@ impl InstanceTemplate {
             self.meter.add_cpu(slice);
             cpu.counted += slice;
             // What outlives its first slice can be ended for the memory it holds.
-            if !is_lent {
-                self.memory.lend(call);
-                is_lent = true;
+            if !is_evictable {
+                self.memory.make_evictable(call);
+                is_evictable = true;
             }
             if call.poll_stop(context).is_ready() {
                 return Poll::Ready(Finish::Stopped);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes as Chunk;
 use http_body::Body;
-use steerage_core::manifest::Wear;
+use steerage_core::manifest::ReuseStats;
 use steerage_core::outcome::Outcome;
 use steerage_core::units::Bytes;
 use wasmtime::Store;
@@ -33,7 +33,7 @@ pub(super) struct Idle {
     store: Store<Guest>,
     live: Live,
     calls: u32,
-    made: Made,
+    birth: Birth,
     /// Of one that is put back after each call. Below the store, which is dropped first.
     restorer: Option<Box<Restorer>>,
     /// Below the store as well.
@@ -42,7 +42,7 @@ pub(super) struct Idle {
 
 /// How an instance began.
 #[derive(Clone, Copy)]
-struct Made {
+struct Birth {
     at: std::time::Instant,
     memory: Bytes,
 }
@@ -55,7 +55,7 @@ enum Live {
 /// A store, with its instance where it has served before.
 struct Serving {
     store: Store<Guest>,
-    live: Option<(Live, Made)>,
+    live: Option<(Live, Birth)>,
     calls: u32,
     /// Of one that is put back after each call. Below the store, which is dropped first.
     restorer: Option<Box<Restorer>>,
@@ -83,9 +83,9 @@ impl Idle {
         restorer: Restorer,
         slots: InstanceSlots,
     ) -> Self {
-        let made = Made { at: std::time::Instant::now(), memory: store.data().limiter.used() };
+        let birth = Birth { at: std::time::Instant::now(), memory: store.data().limiter.used() };
         let (live, restorer) = (Live::Http02(proxy), Some(Box::new(restorer)));
-        Self { store, live, calls: 0, made, restorer, slots }
+        Self { store, live, calls: 0, birth, restorer, slots }
     }
 }
 
@@ -158,7 +158,7 @@ impl InstanceTemplate {
                 if is_restored {
                     self.start_restored(store)?;
                 }
-                let (live, made) = match known {
+                let (live, birth) = match known {
                     Some(known) => known,
                     None => {
                         let started_at = std::time::Instant::now();
@@ -166,7 +166,7 @@ impl InstanceTemplate {
                         instantiate = started_at.elapsed();
                         self.note_made(store)?;
                         let memory = store.data().limiter.used();
-                        (live, Made { at: started_at, memory })
+                        (live, Birth { at: started_at, memory })
                     }
                 };
                 let GuestRequest { request, https, head, .. } = *guest_request;
@@ -176,7 +176,7 @@ impl InstanceTemplate {
                         Box::pin(call_p3(store, service, request, head)).await?;
                     }
                 }
-                kept = Some((live, made));
+                kept = Some((live, birth));
                 Ok(())
             });
             let guest = pin!(FaultWatch::new(guest, is_restored.then_some(&mut has_faulted)));
@@ -212,11 +212,11 @@ impl InstanceTemplate {
             return;
         }
         self.reuse.note_answered(calls);
-        if let Some((live, made)) = live
+        if let Some((live, birth)) = live
             && self.reuse.allows(calls)
-            && self.instance.keeps(&wear(&store, calls, &made))
+            && self.instance.keeps(&reuse_stats(&store, calls, &birth))
         {
-            let idle = Idle { store, live, calls, made, restorer: None, slots };
+            let idle = Idle { store, live, calls, birth, restorer: None, slots };
             self.idle.put(Waiting::Service(idle));
         }
     }
@@ -228,15 +228,15 @@ impl InstanceTemplate {
             return;
         };
         let mut store = serving.store;
-        let Some((live, made)) = serving.live.filter(|_| has_answered) else {
+        let Some((live, birth)) = serving.live.filter(|_| has_answered) else {
             return restoring.note_lost(&Lost::BadEnd);
         };
         let before = meter::so_far();
         let guest = self.service.guest(call.id, serving.slots.reservation());
         let restored = restorer.restore(&mut store, guest, restoring.learned());
         let (restorer, slots) = (Some(restorer), serving.slots);
-        let waiting = || Waiting::Service(Idle { store, live, calls: 0, made, restorer, slots });
-        self.keep_restored(before, restored.map(|()| waiting()));
+        let idle = Idle { store, live, calls: 0, birth, restorer, slots };
+        self.keep_restored(before, restored.map(|()| Waiting::Service(idle)));
     }
 
     /// Has an instance wait that was put back, which was begun when so much of the CPU had been used.
@@ -285,23 +285,23 @@ impl InstanceTemplate {
         }
         let idle = loop {
             let Waiting::Service(idle) = self.idle.take()? else { return None };
-            if idle.made.at.elapsed() < self.instance.max_age && self.reuse.allows(idle.calls) {
+            if idle.birth.at.elapsed() < self.instance.max_age && self.reuse.allows(idle.calls) {
                 break idle;
             }
         };
-        let Idle { mut store, live, calls, made, restorer, slots } = idle;
+        let Idle { mut store, live, calls, birth, restorer, slots } = idle;
         let guest = store.data_mut();
         guest.limiter.start_call();
         guest.stdio.start_call(call.id);
-        Some(Serving { store, live: Some((live, made)), calls, restorer, slots })
+        Some(Serving { store, live: Some((live, birth)), calls, restorer, slots })
     }
 
     /// An instance that was put back; to the call it is a new one.
     fn take_restored(&self, call: &Arc<Call>) -> Option<Serving> {
         let Some(Waiting::Service(idle)) = self.take_waiting() else { return None };
-        let Idle { mut store, live, calls, made, restorer, slots } = idle;
+        let Idle { mut store, live, calls, birth, restorer, slots } = idle;
         store.data_mut().stdio.start_call(call.id);
-        Some(Serving { store, live: Some((live, made)), calls, restorer, slots })
+        Some(Serving { store, live: Some((live, birth)), calls, restorer, slots })
     }
 
     /// An instance that was put back, where the app has any; where none waits that is noted.
@@ -315,7 +315,7 @@ impl InstanceTemplate {
     }
 }
 
-fn wear(store: &Store<Guest>, calls: u32, made: &Made) -> Wear {
-    let growth = store.data().limiter.used().get().saturating_sub(made.memory.get());
-    Wear { calls, age: made.at.elapsed(), growth: Bytes::new(growth) }
+fn reuse_stats(store: &Store<Guest>, calls: u32, birth: &Birth) -> ReuseStats {
+    let growth = store.data().limiter.used().get().saturating_sub(birth.memory.get());
+    ReuseStats { calls, age: birth.at.elapsed(), growth: Bytes::new(growth) }
 }

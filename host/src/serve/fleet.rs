@@ -9,7 +9,7 @@ use std::path::Path;
 use tokio::runtime::Runtime;
 
 use super::StartError;
-use crate::agent::Agent;
+use crate::agent::{Agent, HostState};
 use crate::config::{FleetSettings, Settings};
 use crate::fleet::Fleet;
 use crate::fleet::record::HostRecord;
@@ -82,7 +82,7 @@ impl Joined {
         self,
         host: &Settings,
         doors: &Doors,
-        agent: Agent,
+        (agent, own): (Agent, HostState),
         (shutdown, reload): (&Shutdown, &Reload),
         control: &Runtime,
     ) {
@@ -108,9 +108,10 @@ impl Joined {
             consolidate: settings.consolidate,
             grace: settings.grace,
         };
-        let events = agent.parts().events.clone();
+        let events = own.events.clone();
         let member = Member {
             agent,
+            own,
             fleet: fleet.clone(),
             record,
             ttl: settings.lease,

@@ -3,16 +3,31 @@
 //! Decides nothing: `budget` says what a sample leads to.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use steerage_core::units::Bytes;
 
-use crate::budget::{MemorySample, Observed};
+use crate::budget::{Memory, MemorySample, Observed};
 use crate::code::Loader;
 use crate::kernel;
-use crate::telemetry::events::{Event, EventPlace, Severity};
+use crate::sandbox::module::Sandbox;
+use crate::telemetry::calls::AllCalls;
+use crate::telemetry::events::{Event, EventPlace, Events, Severity};
+use crate::telemetry::logs::Logs;
+
+/// What holds memory and can give some back, and who is told when it cannot.
+#[derive(Debug)]
+pub(super) struct Watched {
+    pub(super) loader: Loader,
+    pub(super) sandbox: Sandbox,
+    pub(super) memory: Arc<Memory>,
+    pub(super) logs: Arc<Logs>,
+    pub(super) calls: Arc<AllCalls>,
+    pub(super) events: Arc<Events>,
+}
 
 /// The thread, until it is ended.
 #[derive(Debug)]
@@ -26,11 +41,11 @@ impl MemoryWatch {
     ///
     /// # Errors
     /// The system refuses a thread.
-    pub(super) fn start(loader: Loader) -> io::Result<Self> {
+    pub(super) fn start(watched: Watched) -> io::Result<Self> {
         let (end, ended) = sync_channel(1);
         let thread = thread::Builder::new()
             .name("memory".to_owned())
-            .spawn(move || sample_until(&loader, &ended))?;
+            .spawn(move || sample_until(&watched, &ended))?;
         Ok(Self { end, thread })
     }
 
@@ -42,33 +57,33 @@ impl MemoryWatch {
 }
 
 /// Samples what the process uses, more often the less is left.
-fn sample_until(loader: &Loader, ended: &Receiver<()>) {
+fn sample_until(watched: &Watched, ended: &Receiver<()>) {
     let mut next_sample = Duration::ZERO;
     while ended.recv_timeout(next_sample) == Err(RecvTimeoutError::Timeout) {
-        next_sample = sample(loader);
+        next_sample = sample(watched);
     }
 }
 
-fn sample(loader: &Loader) -> Duration {
-    let parts = loader.parts();
-    if parts.memory.is_tight() {
+fn sample(watched: &Watched) -> Duration {
+    let Watched { loader, sandbox, memory, logs, calls, events } = watched;
+    if memory.is_tight() {
         loader.drop_idle();
     }
-    parts.logs.shrink();
-    parts.calls.shrink();
+    logs.shrink();
+    calls.shrink();
     let mut used = Bytes::ZERO;
-    let observed = parts.memory.observe(|| {
+    let observed = memory.observe(|| {
         used = kernel::anonymous_memory();
-        MemorySample { used, kept: parts.sandbox.kept() }
+        MemorySample { used, kept: sandbox.kept() }
     });
     if observed == Observed::Exhausted {
-        let exhausted = parts.memory.exhausted();
-        parts.events.push(Event {
+        let exhausted = memory.exhausted();
+        events.push(Event {
             severity: Severity::Error,
             place: EventPlace::ANY,
             advice: exhausted.advice(),
             ..Event::now(exhausted.cause(), exhausted.to_string())
         });
     }
-    parts.memory.next_sample(used)
+    memory.next_sample(used)
 }

@@ -131,11 +131,11 @@ fn an_instance_is_given_up_for_its_calls_its_age_or_its_growth() {
         max_growth: Bytes::new(100),
         ..Instance::default()
     };
-    let fresh = Wear { calls: 1, age: Duration::ZERO, growth: Bytes::ZERO };
+    let fresh = ReuseStats { calls: 1, age: Duration::ZERO, growth: Bytes::ZERO };
     assert!(instance.keeps(&fresh));
-    assert!(!instance.keeps(&Wear { calls: 3, ..fresh }));
-    assert!(!instance.keeps(&Wear { age: Duration::from_secs(10), ..fresh }));
-    assert!(instance.keeps(&Wear { growth: Bytes::new(100), ..fresh }));
-    assert!(!instance.keeps(&Wear { growth: Bytes::new(101), ..fresh }));
+    assert!(!instance.keeps(&ReuseStats { calls: 3, ..fresh }));
+    assert!(!instance.keeps(&ReuseStats { age: Duration::from_secs(10), ..fresh }));
+    assert!(instance.keeps(&ReuseStats { growth: Bytes::new(100), ..fresh }));
+    assert!(!instance.keeps(&ReuseStats { growth: Bytes::new(101), ..fresh }));
     assert!(!Instance::default().keeps(&fresh), "a fresh instance for each call");
 }

@@ -89,7 +89,7 @@ impl Announced {
                 match self.ready.get(app) {
                     Some((generation, tried)) => {
                         let canary = tried.map(Generation::get);
-                        let here = member.agent.parts().catalog.app(app);
+                        let here = member.own.catalog.app(app);
                         let here = here.filter(|here| here.generation == *generation);
                         let fingerprint = here.and_then(|here| member.agent.fingerprint(&here));
                         let fingerprint = fingerprint.map(|fingerprint| fingerprint.to_string());

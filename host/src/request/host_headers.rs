@@ -63,7 +63,7 @@ pub(super) fn is_not_the_clients(name: &HeaderName) -> bool {
 }
 
 /// Takes out what is not the client's to say, and says it. The request's host is settled.
-pub(super) fn tell(headers: &mut HeaderMap, id: CallId, peer: &Caller) {
+pub(super) fn set(headers: &mut HeaderMap, id: CallId, peer: &Caller) {
     remove_named_by_connection(headers);
     remove(headers, is_not_the_clients);
     // What follows and what the route tells, in one allocation.
@@ -143,7 +143,7 @@ mod tests {
             https: false,
             is_fleet: false,
         };
-        tell(&mut headers, CallId::from_u128(7), &peer);
+        set(&mut headers, CallId::from_u128(7), &peer);
         headers
     }
 
