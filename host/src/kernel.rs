@@ -167,7 +167,7 @@ fn may_swap(swaps: Option<&str>) -> bool {
 /// Whether an entry of a page can be read, of which there is one for each.
 fn tells_written() -> bool {
     use std::io::Read as _;
-    fs::File::open("/proc/self/pagemap").is_ok_and(|mut file| file.read_exact(&mut [0; 8]).is_ok())
+    File::open("/proc/self/pagemap").is_ok_and(|mut file| file.read_exact(&mut [0; 8]).is_ok())
 }
 
 fn version(release: &str) -> (u32, u32) {

@@ -329,9 +329,8 @@ fn swap(machine: &Machine) -> Finding {
         "swap",
         "on",
         Trouble {
-            why: "of instances made anew, which pages a call has written is not asked of the kernel then, \
-                  since Wasmtime would miss those that were swapped out: all that is kept resident is \
-                  reset after each call; restored instances find them, and wait for the disk"
+            why: "which pages a call has written in a new instance is not asked of the kernel then, since \
+                  Wasmtime would miss those that were swapped out: all that is kept is reset after it"
                 .to_owned(),
             change: "swapoff -a".to_owned(),
             trade: "small calls get cheaper, and the budget is all the memory there is".to_owned(),
@@ -349,8 +348,7 @@ fn written_pages(machine: &Machine) -> Finding {
         "not told",
         Trouble {
             why: "no instance can be restored, so each call gets a new one".to_owned(),
-            change: "mount /proc without hidden entries, on a kernel with CONFIG_PROC_PAGE_MONITOR"
-                .to_owned(),
+            change: "mount /proc, on a kernel with CONFIG_PROC_PAGE_MONITOR".to_owned(),
             trade: "calls of apps that are called often get several times cheaper".to_owned(),
         },
     )

@@ -8,6 +8,7 @@
 //! (`component` and `core_module` look). Whatever does not add up costs that instance: it is dropped, and
 //! another is made.
 
+mod additions;
 mod component;
 mod core_module;
 pub(super) mod deployment;

@@ -189,12 +189,20 @@ struct Counts {
 
 /// Calls of the components of these seeds; says what differed first, if anything did.
 async fn compare(seeds: std::ops::Range<u64>, calls_each: u32) -> Result<Counts, String> {
+    compare_all(seeds.map(|seed| (seed, generator::component(seed, None))), calls_each).await
+}
+
+/// The same of components as texts.
+async fn compare_all(
+    texts: impl Iterator<Item = (u64, String)>,
+    calls_each: u32,
+) -> Result<Counts, String> {
     let new =
         EngineLinker::new(engine::compiling(Flavor::Plain, LARGEST, true).unwrap(), Flavor::Plain);
     let restored = EngineLinker::new(engine::restoring(LARGEST).unwrap(), Flavor::Restoring);
     let mut counts = Counts::default();
-    for seed in seeds {
-        let bytes = wat::parse_str(generator::component(seed, None)).unwrap();
+    for (seed, text) in texts {
+        let bytes = wat::parse_str(text).unwrap();
         let pre = new.pre(&bytes);
         let code = restored.code(&bytes);
         let learned = Learned::default();
@@ -244,6 +252,21 @@ async fn generated_components_do_the_same_in_instances_that_are_put_back() {
     assert!(restored > n_calls / 2 && trapped > 0, "{counts:?}");
     // More of them would mean that the host's own table was not made anew.
     assert!(too_many <= restored / 100, "{counts:?}");
+}
+
+#[tokio::test]
+async fn composed_components_do_the_same_in_instances_that_are_put_back() {
+    let texts = || (0..20).map(|seed| (seed, generator::composed(seed)));
+    let counts =
+        compare_all(texts(), CALLS_EACH).await.unwrap_or_else(|differs| panic!("{differs}"));
+    assert!(counts.restored > 600 && counts.too_many == 0, "{counts:?}");
+    let steps: [&[Step]; 3] = [&[Step::OtherParts], &[Step::LastGlobal], &[Step::FreeHandles]];
+    for step in steps {
+        leave_out(step);
+        let compared = compare_all(texts(), CALLS_EACH).await;
+        leave_out(&[]);
+        assert!(compared.is_err(), "{step:?}");
+    }
 }
 
 /// Steps that the differential must notice when they are left out. A whole memory is compared after each

@@ -61,6 +61,17 @@ pub(super) fn take_of(n: u32) -> String {
     format!("{TAKE}{n}")
 }
 
+/// All that a component with so many types of handles exports, each with the number of its type.
+pub(super) fn exported(n_types: u32) -> impl Iterator<Item = (&'static str, u32)> {
+    let once = [INIT, FREE, FINISH, FREE_MANY, WORD];
+    once.into_iter().map(|name| (name, 0)).chain((0..n_types).map(|n| (TAKE, n)))
+}
+
+/// The name of one of these.
+pub(super) fn name_of(function: &str, n: u32) -> String {
+    if function == TAKE { take_of(n) } else { function.to_owned() }
+}
+
 /// The name of the import that saves the globals of the `n`th instance.
 pub(super) fn save_of(n: u32) -> String {
     format!("save{n}")

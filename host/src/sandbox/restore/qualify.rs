@@ -12,7 +12,7 @@ use crate::sandbox::verdict::{GuestKind, Shape};
 
 /// Stands for all that decides what a rewritten component is. To be raised whenever that changes, so
 /// that no code is used that was compiled of another.
-pub(in crate::sandbox) const VERSION: u32 = 3;
+pub(in crate::sandbox) const VERSION: u32 = 4;
 /// Most bytes of all memories at start: they are kept once more, and read when an instance is made.
 const MOST_AT_START: Bytes = Bytes::mebi(64);
 
@@ -31,11 +31,13 @@ pub(in crate::sandbox) fn examine(bytes: &[u8], shape: &Shape) -> Option<Unfit> 
     if shape.kind == GuestKind::CgiModule {
         return core_module::rewritten(bytes).err();
     }
-    if needs.core_instances >= u64::from(MOST_CORE_INSTANCES) {
-        let limit = u64::from(MOST_CORE_INSTANCES);
-        return Some(Unfit::CoreInstances { count: needs.core_instances, limit });
-    }
-    component::rewritten(bytes).err()
+    let rewritten = match component::rewritten(bytes) {
+        Ok(rewritten) => rewritten,
+        Err(unfit) => return Some(unfit),
+    };
+    let (added, limit) = (rewritten.n_added as u64, u64::from(MOST_CORE_INSTANCES));
+    let is_too_many = needs.core_instances.saturating_add(added) > limit;
+    is_too_many.then_some(Unfit::CoreInstances { count: needs.core_instances, added, limit })
 }
 
 /// The component or core module by which its instances can be put back.
@@ -46,7 +48,7 @@ pub(in crate::sandbox) fn rewrite(bytes: &[u8]) -> Result<Vec<u8>, Unfit> {
     let rewritten = if Parser::is_core_wasm(bytes) {
         core_module::rewritten(bytes)?.unwrap_or_else(|| bytes.to_vec())
     } else {
-        component::rewritten(bytes)?
+        component::rewritten(bytes)?.bytes
     };
     // It is not to be found out by the compiler that what adds to it has a mistake.
     let mut validator = Validator::new_with_features(engine::features(Flavor::Plain));

@@ -27,6 +27,8 @@ pub(in crate::sandbox) enum Step {
     LastGlobal,
     /// Putting back any core instance but the first.
     OtherInstances,
+    /// Putting back any component but the outermost.
+    OtherParts,
     /// Taking the handles that were kept.
     TakeHandles,
     /// Having the host's table of handles forget them.

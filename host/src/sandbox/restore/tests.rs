@@ -98,7 +98,7 @@ impl Trial {
         P: ComponentNamedList + Lower,
         R: ComponentNamedList + Lift,
     {
-        self.call(&export_of(name), parameters)
+        self.call(&export_of(0, name), parameters)
     }
 
     fn call<P, R>(&mut self, name: &str, parameters: P) -> wasmtime::Result<R>
@@ -274,8 +274,23 @@ fn what_else_cannot_be_put_back_is_refused_with_its_reason() {
         expect!["it exports steerage:save, a name that restoring needs"],
     );
     refused(
-        r#"(component (component (core module)))"#,
-        expect!["it is composed of components with code of their own"],
+        r#"(component (component (import "c" (component $c)) (instance (instantiate $c))))"#,
+        expect!["it instantiates a component that is not defined in it"],
+    );
+    refused(
+        r#"(component
+            (import "host" (instance $host (export "thing" (type (sub resource)))))
+            (component $lent
+                (import "thing" (type $t (sub resource)))
+                (core module $m (func (export "f") (param i32 i32)))
+                (core instance $i (instantiate $m))
+                (func (export "f") (param "t" (option (borrow $t)))
+                    (canon lift (core func $i "f") )))
+            (alias export $host "thing" (type $t))
+            (instance (instantiate $lent (with "thing" (type $t)))))"#,
+        expect![[
+            r#"it is composed, and a component of it is lent resources by another: what handles it had cannot be known"#
+        ]],
     );
     refused(
         r#"(component (import "m" (core module)))"#,

@@ -17,8 +17,10 @@ pub enum Unfit {
     Instruction(String),
     /// It has a mutable global of a type that cannot be copied by its own code.
     Global(String),
-    /// It has a component inside that has code of its own.
-    Composed,
+    /// It is composed, and a component of it is lent resources of another one.
+    Lends,
+    /// It instantiates a component that is not defined in it.
+    ForeignComponent,
     /// It instantiates a core module that is not defined in it.
     ForeignModule,
     /// It makes resources of its own, whose destructors are code of the guest.
@@ -36,10 +38,12 @@ pub enum Unfit {
         /// What they may have.
         limit: u64,
     },
-    /// One more core instance would be too many.
+    /// The core instances that are added would be too many.
     CoreInstances {
         /// How many it has.
         count: u64,
+        /// How many more it would have.
+        added: u64,
         /// How many it may have.
         limit: u64,
     },
@@ -79,7 +83,13 @@ impl fmt::Display for Unfit {
                 write!(f, "its code has {name}, whose effect cannot be put back")
             }
             Self::Global(ty) => write!(f, "it has a mutable global of type {ty}"),
-            Self::Composed => f.write_str("it is composed of components with code of their own"),
+            Self::Lends => f.write_str(
+                "it is composed, and a component of it is lent resources by another: what handles it \
+                 had cannot be known",
+            ),
+            Self::ForeignComponent => {
+                f.write_str("it instantiates a component that is not defined in it")
+            }
             Self::ForeignModule => f.write_str("it instantiates a core module that it imports"),
             Self::OwnResources => f.write_str("it makes resources of its own"),
             Self::BuiltIn(name) => write!(f, "it uses {name} of the component model"),
@@ -89,9 +99,10 @@ impl fmt::Display for Unfit {
                 let (bytes, limit) = (Bytes::new(*bytes), Bytes::new(*limit));
                 write!(f, "its memories have {bytes} at start; up to {limit} are restored")
             }
-            Self::CoreInstances { count, limit } => write!(
+            Self::CoreInstances { count, added, limit } => write!(
                 f,
-                "it has {count} core instances; restoring adds one, and an instance may have {limit}"
+                "it has {count} core instances; restoring adds {added}, and an instance may have \
+                 {limit}"
             ),
             Self::Unreadable(detail) => write!(f, "it cannot be rewritten: {detail}"),
             Self::AsksAtStart => f.write_str(
