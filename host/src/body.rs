@@ -3,27 +3,29 @@
 //!
 //! A channel costs allocations for each response and a wake-up for each piece. Here pieces wait in one
 //! place behind one lock: a small body that is written and ended before anybody
-//! reads it is found whole, with its length, and wakes nobody.
+//! reads it is found whole, with its length, and wakes nobody. What is written in small parts is copied
+//! once, to the end of a piece that grows, so that a large body is read in large pieces however it is cut.
 
 use std::mem;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use smallvec::SmallVec;
 use wasmtime_wasi_http::{Error, WasiBody};
 
-/// Most bytes of one piece.
-///
-/// Pieces are taken while no more than this waits, so two of them bound what a body holds.
+/// Most bytes of one piece. Two of them bound what a body holds.
 pub const CHUNK: usize = 64 << 10;
-/// A piece that is smaller joins the one before it, which the reader has not asked for yet.
+/// Most bytes that wait to be read.
+const MOST_WAITING: usize = 2 * CHUNK;
+/// A whole piece that is smaller is copied to the end of what waits; and there is no room where there is
+/// less than this, so that nobody writes in crumbs.
 const SMALL: usize = 4 << 10;
-/// Pieces grow no longer than this by what joins them: joining copies.
-const JOINED: usize = 16 << 10;
+/// A piece that is no longer than this is moved to where it can grow; a longer one is whole.
+const MOVED: usize = 16 << 10;
 
 /// The end that is written to. Clones write to the same body.
 #[derive(Clone, Debug)]
@@ -32,6 +34,20 @@ pub struct Writer(Arc<Mutex<State>>);
 /// The end that is read. When it is dropped, nothing that is written is taken any more.
 #[derive(Debug)]
 pub struct Reader(Arc<Mutex<State>>);
+
+/// What came of bytes that were to be copied into a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Append {
+    /// They are there.
+    Done {
+        /// How many bytes were written so far.
+        n_written: u64,
+        /// Whether there is no room for more.
+        is_full: bool,
+    },
+    /// There is room for so many only, and none of them was taken.
+    NoRoom(usize),
+}
 
 /// The reader is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -51,8 +67,11 @@ pub enum Produced {
 
 #[derive(Debug)]
 struct State {
+    /// Pieces that are whole.
     pieces: SmallVec<[Bytes; 2]>,
-    /// Bytes that wait in `pieces`.
+    /// What was written after them, and grows.
+    tail: BytesMut,
+    /// Bytes that wait in both.
     n_waiting: usize,
     /// Bytes that were ever written.
     n_written: u64,
@@ -81,6 +100,7 @@ enum End {
 pub fn channel() -> (Writer, Reader) {
     let state = State {
         pieces: SmallVec::new(),
+        tail: BytesMut::new(),
         n_waiting: 0,
         n_written: 0,
         end: End::Open,
@@ -93,7 +113,7 @@ pub fn channel() -> (Writer, Reader) {
 }
 
 impl Writer {
-    /// Bytes that may be written now: a whole piece, or none while enough waits to be read.
+    /// Bytes that may be written now: no more than a whole piece, and none while enough waits to be read.
     ///
     /// # Errors
     /// The reader is gone.
@@ -120,13 +140,29 @@ impl Writer {
         if !state.is_read {
             return Err(Closed);
         }
-        state.n_written = state.n_written.saturating_add(piece.len() as u64);
-        let n_written = state.n_written;
         state.push(piece);
-        let reader = state.reader.take();
+        let (n_written, reader) = (state.n_written, state.reader.take());
         drop(state);
         wake(reader);
         Ok(n_written)
+    }
+
+    /// Copies bytes to the end, if there is room for all of them.
+    ///
+    /// # Errors
+    /// The reader is gone.
+    pub fn append(&self, bytes: &[u8]) -> Result<Append, Closed> {
+        let mut state = lock(&self.0);
+        let room = state.room()?;
+        if bytes.len() > room {
+            return Ok(Append::NoRoom(room));
+        }
+        state.append(bytes);
+        let done = Append::Done { n_written: state.n_written, is_full: state.room() == Ok(0) };
+        let reader = state.reader.take();
+        drop(state);
+        wake(reader);
+        Ok(done)
     }
 
     /// How many bytes were written so far.
@@ -176,28 +212,67 @@ impl State {
         if !self.is_read {
             return Err(Closed);
         }
-        Ok(if self.n_waiting > CHUNK { 0 } else { CHUNK })
+        let left = MOST_WAITING.saturating_sub(self.n_waiting);
+        Ok(if left < SMALL { 0 } else { left.min(CHUNK) })
     }
 
     fn push(&mut self, piece: Bytes) {
         if piece.is_empty() {
             return;
         }
-        self.n_waiting += piece.len();
-        if piece.len() < SMALL
-            && let Some(last) = self.pieces.last_mut()
-            && last.len() + piece.len() <= JOINED
-        {
-            match mem::take(last).try_into_mut() {
-                Ok(mut joined) => {
-                    joined.extend_from_slice(&piece);
-                    *last = joined.freeze();
-                    return;
-                }
-                Err(shared) => *last = shared,
-            }
+        if piece.len() < SMALL && self.n_waiting > 0 {
+            return self.append(&piece);
         }
+        self.seal();
+        self.count(piece.len());
         self.pieces.push(piece);
+    }
+
+    fn append(&mut self, bytes: &[u8]) {
+        let n_bytes = bytes.len();
+        if self.tail.capacity() - self.tail.len() < n_bytes {
+            // As much again as was written so far: a body that is written at once takes what it needs, and
+            // one that goes on soon has pieces of full length.
+            let as_much = usize::try_from(self.n_written).unwrap_or(CHUNK);
+            if self.tail.len() > MOVED || self.tail.len() + n_bytes > CHUNK {
+                self.seal();
+            }
+            let least = self.tail.len() + n_bytes;
+            let most = self.tail.len().saturating_add(as_much).min(CHUNK);
+            let mut grown = BytesMut::with_capacity(least.max(most));
+            grown.extend_from_slice(&self.tail);
+            self.tail = grown;
+        }
+        self.tail.extend_from_slice(bytes);
+        self.count(n_bytes);
+    }
+
+    /// Makes a piece of what grows.
+    fn seal(&mut self) {
+        if !self.tail.is_empty() {
+            self.pieces.push(mem::take(&mut self.tail).freeze());
+        }
+    }
+
+    fn count(&mut self, n_bytes: usize) {
+        self.n_waiting += n_bytes;
+        self.n_written = self.n_written.saturating_add(n_bytes as u64);
+    }
+
+    /// Takes the piece that is to be read next.
+    fn next(&mut self) -> Option<Bytes> {
+        let piece = if !self.pieces.is_empty() {
+            self.pieces.remove(0)
+        } else if self.tail.is_empty() {
+            return None;
+        } else if matches!(self.end, End::Open) {
+            // More goes where this one ends.
+            self.tail.split().freeze()
+        } else {
+            mem::take(&mut self.tail).freeze()
+        };
+        self.n_waiting -= piece.len();
+        Some(piece)
     }
 }
 
@@ -221,9 +296,7 @@ impl Body for Reader {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let mut state = lock(&self.0);
-        if !state.pieces.is_empty() {
-            let piece = state.pieces.remove(0);
-            state.n_waiting -= piece.len();
+        if let Some(piece) = state.next() {
             let writer = if state.room() == Ok(0) { None } else { state.writer.take() };
             drop(state);
             wake(writer);
@@ -246,7 +319,7 @@ impl Body for Reader {
 
     fn is_end_stream(&self) -> bool {
         let state = lock(&self.0);
-        state.pieces.is_empty() && matches!(state.end, End::Finished(None) | End::Told)
+        state.n_waiting == 0 && matches!(state.end, End::Finished(None) | End::Told)
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -263,10 +336,11 @@ impl Drop for Reader {
     fn drop(&mut self) {
         let mut state = lock(&self.0);
         state.is_read = false;
-        let (pieces, writer) = (mem::take(&mut state.pieces), state.writer.take());
+        let (pieces, tail) = (mem::take(&mut state.pieces), mem::take(&mut state.tail));
+        let writer = state.writer.take();
         state.n_waiting = 0;
         drop(state);
-        drop(pieces);
+        drop((pieces, tail));
         wake(writer);
     }
 }
@@ -350,18 +424,31 @@ mod tests {
 
     #[test]
     fn no_more_than_two_chunks_wait_however_they_are_cut() {
-        for size in [1, 100, SMALL, JOINED, CHUNK - 1, CHUNK] {
+        for (size, copies) in [1, 100, SMALL, MOVED, MOVED + 1, CHUNK - 1, CHUNK]
+            .into_iter()
+            .flat_map(|size| [(size, true), (size, false)])
+        {
             let (writer, reader) = channel();
             let mut written = 0;
-            while writer.room() != Ok(0) {
-                written += size as u64;
-                assert_eq!(writer.write(bytes(size)), Ok(written));
+            while let room @ 1.. = writer.room().unwrap() {
+                let piece = bytes(size.min(room));
+                written += piece.len() as u64;
+                if copies {
+                    let is_full = written + SMALL as u64 > MOST_WAITING as u64;
+                    let done = Append::Done { n_written: written, is_full };
+                    assert_eq!(writer.append(&piece), Ok(done));
+                } else {
+                    assert_eq!(writer.write(piece), Ok(written));
+                }
             }
             let (waiting, _) = reader.look().unwrap();
             assert_eq!(waiting, written);
             assert!(waiting > CHUNK as u64 && waiting <= 2 * CHUNK as u64, "{waiting}");
-            let n_pieces = lock(&reader.0).pieces.len();
+            assert_eq!(writer.append(&bytes(SMALL)), Ok(Append::NoRoom(0)));
+            let state = lock(&reader.0);
+            let (n_pieces, n_held) = (state.pieces.len(), state.tail.capacity());
             assert!(n_pieces <= 33, "{n_pieces} pieces of {size}");
+            assert!(n_held <= CHUNK, "room for {n_held} after pieces of {size}");
         }
     }
 
@@ -369,13 +456,40 @@ mod tests {
     async fn what_is_written_is_read_in_its_order() {
         let (writer, reader) = channel();
         let mut expected = Vec::new();
-        for n in 0..400_u32 {
+        for n in 0..300_u32 {
             let piece = n.to_string().repeat((n % 7) as usize * 40);
             expected.extend_from_slice(piece.as_bytes());
-            assert!(writer.write(piece.into()).is_ok());
+            if n % 3 == 0 {
+                assert!(matches!(writer.append(piece.as_bytes()), Ok(Append::Done { .. })));
+            } else {
+                assert!(writer.write(piece.into()).is_ok());
+            }
         }
         writer.finish(None);
         assert_eq!(reader.collect().await.unwrap().to_bytes(), expected);
+    }
+
+    #[test]
+    fn what_is_written_in_small_parts_is_read_in_large_pieces() {
+        let (writer, mut reader) = channel();
+        let wakes = Arc::new(Count::default());
+        let (mut n_pieces, mut n_read) = (0, 0);
+        for n in 1..=2_048 {
+            assert!(matches!(writer.append(&bytes(SMALL)), Ok(Append::Done { .. })));
+            // Whoever reads comes by now and then, and takes all there is.
+            if n % 31 == 0 || n == 2_048 {
+                while let Poll::Ready(Some(size)) = poll(&mut reader, &wakes) {
+                    n_pieces += 1;
+                    n_read += size;
+                }
+            }
+        }
+        assert_eq!(n_read, 2_048 * SMALL);
+        assert!(n_pieces <= 3 * (2_048 / 31 + 1), "{n_pieces} pieces");
+        // Of its own size where that is all.
+        let (writer, reader) = channel();
+        assert!(writer.append(&bytes(20)).is_ok());
+        assert_eq!(lock(&reader.0).tail.capacity(), 20);
     }
 
     #[test]
@@ -399,6 +513,7 @@ mod tests {
         assert_eq!(writes.0.load(Ordering::Relaxed), 2);
         assert!(writer.poll_room(&mut context).is_ready());
         assert_eq!((writer.room(), writer.write(bytes(1))), (Err(Closed), Err(Closed)));
+        assert_eq!(writer.append(&bytes(1)), Err(Closed));
     }
 
     #[tokio::test]

@@ -6,6 +6,7 @@ mod backup;
 mod error;
 mod fleet;
 mod follow;
+mod supposed;
 mod upload;
 
 use std::io;
@@ -29,6 +30,7 @@ use serde::de::DeserializeOwned;
 use steerage_core::id::Digest;
 
 pub use self::error::ClientError;
+pub use self::supposed::Supposed;
 use crate::api::wire::{
     AppDetail, Apps, Calls, DeployRequest, Deployed, Event, Events, HostInfo, LogLine, LogLines,
     RollbackRequest, Usage, ValidateRequest, Validated,

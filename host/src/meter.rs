@@ -1,12 +1,12 @@
-//! How much CPU time the piece of work at hand has taken on this thread.
-//! Does not keep sums and does not know whom the time is charged to.
+//! How much CPU time the piece of work at hand has taken on this thread, and what the time is, as it was
+//! read for that. Does not keep sums and does not know whom the time is charged to.
 //!
 //! Asking the kernel costs 0.52 us on a virtual machine where reading the clock costs 0.02. So a short
 //! piece is taken to have cost the time that passed, and only when more has passed, which may mean
 //! that the thread was interrupted, is the kernel asked how much of it was ours.
 
 use std::cell::Cell;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::time::{ClockId, clock_gettime};
 
@@ -15,6 +15,8 @@ const SHORT: Duration = Duration::from_micros(40);
 /// How old the last answer of the kernel may be when a piece begins. What the thread did in between
 /// is charged to a piece that turns out long, so this bounds the mistake.
 const FRESH: Duration = Duration::from_micros(250);
+/// How old a comparison of the two clocks may be: a wall clock that is set is followed within this.
+const COMPARED: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Copy)]
 struct Reading {
@@ -24,9 +26,21 @@ struct Reading {
     said: Duration,
     /// What was taken to be used since then.
     accounted: Duration,
+    /// When the clock was last read.
+    read_at: Instant,
+    /// Whether a piece is at hand.
+    is_at_work: bool,
+}
+
+/// What both clocks said at one moment.
+#[derive(Clone, Copy)]
+struct Compared {
+    at: Instant,
+    since_epoch: Duration,
 }
 
 thread_local! {
+    static COMPARISON: Cell<Option<Compared>> = const { Cell::new(None) };
     static READING: Cell<Option<Reading>> = const { Cell::new(None) };
 }
 
@@ -38,7 +52,7 @@ pub fn begin() {
 fn begin_at(now: Instant) {
     let reading = match READING.get() {
         Some(last) if now.saturating_duration_since(last.asked_at) < FRESH => {
-            Reading { began_at: now, ..last }
+            Reading { began_at: now, read_at: now, is_at_work: true, ..last }
         }
         _ => ask(now),
     };
@@ -48,8 +62,7 @@ fn begin_at(now: Instant) {
 /// CPU time that the piece at hand has taken so far; zero when none was begun.
 #[must_use]
 pub fn so_far() -> Duration {
-    let Some(reading) = READING.get() else { return Duration::ZERO };
-    let passed = reading.began_at.elapsed();
+    let Some((reading, passed)) = look_up() else { return Duration::ZERO };
     if passed <= SHORT {
         return passed;
     }
@@ -59,7 +72,45 @@ pub fn so_far() -> Duration {
 /// How long ago the piece at hand began by the clock; zero when none was begun.
 #[must_use]
 pub fn passed() -> Duration {
-    READING.get().map_or(Duration::ZERO, |reading| reading.began_at.elapsed())
+    look_up().map_or(Duration::ZERO, |(_, passed)| passed)
+}
+
+fn look_up() -> Option<(Reading, Duration)> {
+    let mut reading = READING.get()?;
+    reading.read_at = Instant::now();
+    READING.set(Some(reading));
+    Some((reading, reading.read_at.saturating_duration_since(reading.began_at)))
+}
+
+/// The time, as it was last read within the piece at hand, which may be as long ago as that has taken so
+/// far; read now where none is at hand. For what is told to the millisecond, or less often than it is noted.
+#[must_use]
+pub fn now() -> Instant {
+    match READING.get() {
+        Some(reading) if reading.is_at_work => reading.read_at,
+        _ => Instant::now(),
+    }
+}
+
+/// The time, read now.
+#[must_use]
+pub fn read() -> Instant {
+    look_up().map_or_else(Instant::now, |(reading, _)| reading.read_at)
+}
+
+/// A moment that is not long ago, as time since 1970.
+#[must_use]
+pub fn since_epoch(moment: Instant) -> Duration {
+    let known = COMPARISON.get();
+    let known = known.filter(|known| moment.saturating_duration_since(known.at) < COMPARED);
+    let Compared { at, since_epoch } = known.unwrap_or_else(|| {
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let compared = Compared { at: Instant::now(), since_epoch };
+        COMPARISON.set(Some(compared));
+        compared
+    });
+    let later = moment.saturating_duration_since(at);
+    (since_epoch + later).saturating_sub(at.saturating_duration_since(moment))
 }
 
 /// Ends the piece at hand and begins another; says what the former took.
@@ -82,11 +133,11 @@ fn end_at(now: Instant) -> Duration {
     let passed = now.saturating_duration_since(reading.began_at);
     if passed <= SHORT {
         reading.accounted += passed;
-        READING.set(Some(reading));
+        READING.set(Some(Reading { read_at: now, is_at_work: false, ..reading }));
         return passed;
     }
     let fresh = ask(now);
-    READING.set(Some(fresh));
+    READING.set(Some(Reading { is_at_work: false, ..fresh }));
     used(&reading, fresh.said, passed)
 }
 
@@ -95,7 +146,14 @@ fn used(reading: &Reading, said: Duration, passed: Duration) -> Duration {
 }
 
 fn ask(now: Instant) -> Reading {
-    Reading { began_at: now, asked_at: now, said: thread_cpu_time(), accounted: Duration::ZERO }
+    Reading {
+        began_at: now,
+        asked_at: now,
+        said: thread_cpu_time(),
+        accounted: Duration::ZERO,
+        read_at: now,
+        is_at_work: true,
+    }
 }
 
 /// CPU time this thread has used so far.
@@ -127,6 +185,35 @@ mod tests {
         let used = end();
         assert!(used >= Duration::from_millis(2), "{used:?}");
         assert!(used < Duration::from_millis(100), "{used:?}");
+    }
+
+    #[test]
+    fn within_a_piece_the_time_is_what_was_read_last() {
+        let before = Instant::now();
+        assert!(now() >= before, "no piece is at hand");
+        begin();
+        let began_at = now();
+        work(Duration::from_millis(1));
+        assert_eq!(now(), began_at);
+        let later = read();
+        assert!(later >= began_at + Duration::from_millis(1));
+        assert_eq!(now(), later);
+        let used = end();
+        assert!(used >= Duration::from_millis(1), "{used:?}");
+        assert!(now() > later, "no piece is at hand any more");
+    }
+
+    #[test]
+    fn a_moment_is_told_by_the_wall_clock() {
+        let now = Instant::now();
+        let expected = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let second = Duration::from_secs(1);
+        // The first comparison, and then one that is known.
+        for moment in [now, now + second / 2, now - second, now + second * 60] {
+            let told = since_epoch(moment) + now.saturating_duration_since(moment);
+            let told = told - moment.saturating_duration_since(now);
+            assert!(told.abs_diff(expected) < second, "{told:?} is not {expected:?}");
+        }
     }
 
     #[test]

@@ -40,6 +40,7 @@ use crate::cpu::Cpu;
 use crate::fleet::Fleet;
 use crate::io_charge;
 use crate::listener::upload::Upload;
+use crate::meter;
 use crate::respond::{self, ResponseBody, guest};
 use crate::sandbox::instance::GuestRequest;
 use crate::sandbox::verdict::GuestKind;
@@ -193,7 +194,7 @@ async fn tell_story(
     host: Result<String, Refusal>,
     request: Request<Inbound>,
 ) -> Reply {
-    let (is_late, started_at) = (context.shutdown.is_cut(), Instant::now());
+    let (is_late, started_at) = (context.shutdown.is_cut(), meter::now());
     let mut accepted = match host {
         Ok(host) => Accepted { id, is_late, started_at, host, request },
         Err(refusal) => return context.turn_away(id, Outcome::Refused(refusal)),

@@ -299,11 +299,24 @@ pub(super) const ENDPOINTS: [Endpoint; 27] = [
         operation: Operation::Plan,
         path: "/v1/plan",
         summary: "What would move if the fleet were planned now, and why",
-        query: &[Parameter {
-            name: "consolidate",
-            form: "boolean",
-            meaning: "whether hosts shall be emptied that others can absorb",
-        }],
+        query: &[
+            Parameter {
+                name: "consolidate",
+                form: "boolean",
+                meaning: "whether hosts shall be emptied that others can absorb",
+            },
+            Parameter {
+                name: "without",
+                form: "string",
+                meaning: "plan as if these hosts were gone, with commas between their names",
+            },
+            Parameter {
+                name: "with",
+                form: "string",
+                meaning: "plan as if there were these hosts as well, such as 3x4cpu,16GiB,zone=b; more kinds \
+                      with semicolons between",
+            },
+        ],
         returned: Returned::Json("Plan"),
         causes: &[Cause::BadRequest, Cause::NotFound],
         ..GUARDED

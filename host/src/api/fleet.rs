@@ -11,7 +11,7 @@ use axum::extract::State;
 use serde::Deserialize;
 use steerage_core::id::{AppName, HostName};
 use steerage_core::manifest::MAX_REPLICAS;
-use steerage_core::place::{self, Aims};
+use steerage_core::place::{self, Aims, BadNewHosts, NewHosts};
 use steerage_core::units::Cpu;
 
 use super::problem::{Cause, Refusal};
@@ -170,6 +170,31 @@ async fn placed(fleet: &Fleet, app: &AppName, headroom: u32) -> Option<wire::Rep
 pub(super) struct PlanQuery {
     #[serde(default)]
     consolidate: bool,
+    without: Option<String>,
+    with: Option<String>,
+}
+
+/// Changes a view to what is asked for: hosts gone, hosts added.
+fn suppose(query: &PlanQuery, view: &mut place::View) -> Result<(), Refusal> {
+    let given = |list: &Option<String>, between| -> Vec<String> {
+        let parts = list.iter().flat_map(|list| list.split(between));
+        parts.map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect()
+    };
+    for host in given(&query.without, ',') {
+        if !host.parse().is_ok_and(|name| view.take_away(&name)) {
+            let known: Vec<_> = view.hosts.keys().map(HostName::as_str).collect();
+            let detail =
+                format!("no host named {host} to plan without; there are {}", known.join(", "));
+            return Err(Refusal::new(Cause::NotFound, detail));
+        }
+    }
+    for new in given(&query.with, ';') {
+        let new: NewHosts = new
+            .parse()
+            .map_err(|bad: BadNewHosts| Refusal::new(Cause::BadRequest, bad.to_string()))?;
+        view.add_new(&new);
+    }
+    Ok(())
 }
 
 /// `GET /v1/plan`.
@@ -181,10 +206,11 @@ pub(super) async fn plan(
     let (headroom, aims) = (state.headroom, Aims { consolidate: query.consolidate });
     let planned_for = fleet.clone();
     let planned = tokio::task::spawn_blocking(move || {
-        place::plan(&placement::of(&planned_for, &planned_for.view(), headroom), &aims)
+        let mut view = placement::of(&planned_for, &planned_for.view(), headroom);
+        suppose(&query, &mut view).map(|()| place::plan(&view, &aims))
     });
     let planned = planned.await;
-    let plan = planned.map_err(|error| Refusal::internal(&error))?;
+    let plan = planned.map_err(|error| Refusal::internal(&error))??;
     let text = |name: &Option<HostName>| name.as_ref().map(ToString::to_string);
     let moves = plan.moves.iter().map(|step| wire::PlannedMove {
         app: step.app.to_string(),

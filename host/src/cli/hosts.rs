@@ -11,7 +11,7 @@ use super::screen::{Screen, Tone};
 use super::table::Table;
 use super::{human, remote};
 use crate::api::wire;
-use crate::client::Client;
+use crate::client::{Client, Supposed};
 
 /// How often a drain looks how far it is.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -181,7 +181,7 @@ async fn wait_until_empty(
 /// at once; whether there is any.
 async fn tell_stuck(screen: Screen, client: &Client, host: &str) -> bool {
     // A plan that cannot be had is no reason to end: it is looked again.
-    let Ok(plan) = client.plan(false).await else { return false };
+    let Ok(plan) = client.plan(&Supposed::default()).await else { return false };
     let stuck = plan.unplaced.iter().filter(|app| app.stays_on.iter().any(|on| on == host));
     let mut has_told = false;
     for app in stuck {

@@ -2,6 +2,7 @@
 
 use http::Method;
 
+use super::supposed::Supposed;
 use super::{CHANGE_TIMEOUT, Client, ClientError, app_path, nothing};
 use crate::api::wire::{
     Deployed, FleetChanged, HostSummary, Hosts, Plan, Replicas, ScaleRequest, StandingRequest,
@@ -75,11 +76,22 @@ impl Client {
         self.get(&app_path(app, "/replicas")).await
     }
 
-    /// What would move if the fleet were planned now.
+    /// What would move if the fleet were planned now, or were another.
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub async fn plan(&self, consolidate: bool) -> Result<Plan, ClientError> {
-        self.get(if consolidate { "/v1/plan?consolidate=true" } else { "/v1/plan" }).await
+    pub async fn plan(&self, supposed: &Supposed) -> Result<Plan, ClientError> {
+        let with: Vec<String> = supposed.with.iter().map(ToString::to_string).collect();
+        let mut query = Vec::new();
+        // A host of an earlier version refuses what it does not know.
+        if supposed.consolidate {
+            query.push("consolidate=true".to_owned());
+        }
+        for (name, list) in [("without", supposed.without.join(",")), ("with", with.join(";"))] {
+            if !list.is_empty() {
+                query.push(format!("{name}={}", super::escape(&list)));
+            }
+        }
+        self.get(&format!("/v1/plan?{}", query.join("&"))).await
     }
 }

@@ -2,7 +2,7 @@
 //! Does not decide how it ended; `Call` holds that.
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use http::request::Parts;
 use http::{HeaderValue, Method};
@@ -12,6 +12,7 @@ use steerage_core::outcome::{Fault, Outcome};
 use super::CallContext;
 use crate::call::{Call, CallSide, Recorder, Usage};
 use crate::catalog::{Count, LoadedDeployment};
+use crate::meter;
 use crate::telemetry::calls::CallSummary;
 use crate::telemetry::events::{Event, EventPlace, Same, Severity};
 
@@ -156,7 +157,7 @@ impl Recorder for CallRecord {
     fn record(&self, call: &Call) {
         let ended = call.ended();
         let (outcome, usage) = ended.unwrap_or_else(|| (Outcome::ClientGone, Usage::default()));
-        let duration = self.started_at.elapsed();
+        let duration = meter::read().saturating_duration_since(self.started_at);
         let (status, response_bytes) = (call.status(), call.response_bytes());
         let state = &self.deployed.state;
         state.meter.record(&outcome, status, duration, &usage, response_bytes);
@@ -172,8 +173,7 @@ impl Recorder for CallRecord {
         self.span.record("fuel", usage.fuel.get());
         let duration_us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
         tracing::debug!(parent: &self.span, duration_us, "call ended");
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let began = now.saturating_sub(duration);
+        let began = meter::since_epoch(self.started_at);
         state.calls.push(CallSummary {
             id: call.id,
             at: u64::try_from(began.as_millis()).unwrap_or(u64::MAX),

@@ -16,14 +16,13 @@ use steerage_core::units::Bytes;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi_http::FieldMap;
 use wasmtime_wasi_http::p2::bindings::http::types::{Method, Scheme};
-use wasmtime_wasi_http::p2::body::HostIncomingBody;
-use wasmtime_wasi_http::p2::types::{
-    HostFutureIncomingResponse, HostIncomingResponse, HostOutgoingRequest,
-};
+use wasmtime_wasi_http::p2::types::{HostFutureIncomingResponse, HostOutgoingRequest};
 use wasmtime_wasi_http::p3;
 
 use super::BODY_CHUNK;
-use super::http02::{IncomingRequest, OutgoingBody, OutgoingResponse};
+use super::http02::{
+    BodyInput, IncomingBody, IncomingRequest, IncomingResponse, OutgoingBody, OutgoingResponse,
+};
 
 /// Most bytes of the headers that a guest makes: as much as a request brings, so that it can pass on
 /// what it was given.
@@ -185,9 +184,11 @@ fn weight(resource: &(dyn Any + Send)) -> usize {
     } else if let Some(request) = resource.downcast_ref::<HostOutgoingRequest>() {
         let words = words(request).saturating_add(body(request.body.is_some()));
         fields_weight(&request.headers).saturating_add(words)
-    } else if let Some(response) = resource.downcast_ref::<HostIncomingResponse>() {
+    } else if let Some(response) = resource.downcast_ref::<IncomingResponse>() {
         fields_weight(&response.headers)
-    } else if resource.is::<HostIncomingBody>() || resource.is::<HostFutureIncomingResponse>() {
+    } else if let Some(stream) = resource.downcast_ref::<BodyInput>() {
+        stream.n_held()
+    } else if resource.is::<IncomingBody>() || resource.is::<HostFutureIncomingResponse>() {
         READ_AHEAD
     } else if let Some(request) = resource.downcast_ref::<p3::Request>() {
         let path = request.path_with_query.as_ref().map_or(0, |path| path.as_str().len());

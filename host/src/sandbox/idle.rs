@@ -10,6 +10,7 @@ use super::program::WaitingProgram;
 use super::reservation::Reservation;
 use super::service::Idle;
 use crate::budget::Account;
+use crate::meter;
 
 /// The slots of one engine.
 #[derive(Default)]
@@ -131,7 +132,7 @@ impl IdleInstances {
     }
 
     pub(super) fn put(&self, instance: Waiting) {
-        let resting = Resting { since: Instant::now(), instance };
+        let resting = Resting { since: meter::now(), instance };
         self.waiting().push_back(resting);
     }
 

@@ -2,20 +2,19 @@
 //! no environment of the host.
 //! Does not know what a store holds for a guest but through it.
 
+mod entry;
 mod fields;
 mod http02;
+mod incoming;
+mod streams;
 
-use wasmtime::component::{HasData, Linker, Resource, ResourceTable, ResourceType};
-use wasmtime::{Engine, StoreContextMut};
-use wasmtime_wasi::p2::DynOutputStream;
+use wasmtime::Engine;
+use wasmtime::component::{HasData, Linker, ResourceTable};
 use wasmtime_wasi::p2::bindings::io;
 
 use super::checked;
 use super::engine::Flavor;
 use super::guest::{CoreGuest, Guest};
-
-/// The instance of streams, in the version that `wasmtime-wasi` links.
-const STREAMS: &str = "wasi:io/streams@0.2.12";
 
 /// Everything a component can import: WASI 0.2 and, where the engine has async features, 0.3, both
 /// with `wasi:http`.
@@ -36,8 +35,7 @@ pub(super) fn component_linker(engine: &Engine, flavor: Flavor) -> wasmtime::Res
     linker.allow_shadowing(true);
     io::error::add_to_linker::<_, Io>(&mut linker, Guest::resources)?;
     io::poll::add_to_linker::<_, Io>(&mut linker, Guest::resources)?;
-    io::streams::add_to_linker::<_, Io>(&mut linker, Guest::resources)?;
-    drop_output_streams_at_once(&mut linker)?;
+    streams::add_to_linker(&mut linker)?;
     http02::add_to_linker(&mut linker)?;
     checked::components(&mut linker)?;
     linker.allow_shadowing(false);
@@ -53,21 +51,6 @@ pub(super) fn core_linker(engine: &Engine) -> wasmtime::Result<wasmtime::Linker<
     wasmtime_wasi::p1::add_to_linker_async(&mut linker, CoreGuest::wasi)?;
     checked::preview1(&mut linker)?;
     Ok(linker)
-}
-
-/// Makes dropping a stream an ordinary function. That of `wasmtime-wasi` is asynchronous, to wait for
-/// streams that write in the background: it costs each call two allocations and a look from its fiber.
-/// No stream that a guest can write to here does anything in the background.
-fn drop_output_streams_at_once(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
-    linker.instance(STREAMS)?.resource(
-        "output-stream",
-        ResourceType::host::<DynOutputStream>(),
-        |mut store: StoreContextMut<'_, Guest>, rep| {
-            let stream: Resource<DynOutputStream> = Resource::new_own(rep);
-            store.data_mut().resources().delete(stream)?;
-            Ok(())
-        },
-    )
 }
 
 /// The functions of `wasi:io` work on the table alone, so they need no context.

@@ -17,12 +17,17 @@ use crate::meter;
 /// A slice that has used so much of the CPU ends with the host call at hand. Many times what a slice of
 /// fuel takes, so guests that compute do not notice.
 const LONGEST_SLICE: Duration = Duration::from_millis(2);
-/// The clock is read after every so many host calls: reading it costs as much as a small one.
+/// The clock is read after every so many host calls that take their time.
 const LOOK_EVERY: u32 = 4;
+/// The same of calls that take none to speak of: reading the clock costs as much as a small one.
+const LOOK_SELDOM: u32 = 16;
+/// Within which so many did that: a piece of what a slice may last, so that as many more cannot make it
+/// much longer unless they take far more time than those before.
+const SOON: Duration = Duration::from_micros(250);
 
 thread_local! {
-    /// Host calls that have returned on this thread since the clock was read.
-    static N_CALLS: Cell<u32> = const { Cell::new(0) };
+    /// Host calls that return on this thread until the clock is read.
+    static N_LEFT: Cell<u32> = const { Cell::new(LOOK_EVERY) };
 }
 
 /// What a store holds for a guest that is looked after between its calls of the host.
@@ -48,7 +53,11 @@ pub(super) fn keep<T: Watched>(store: &mut Store<T>) {
 /// Whether the slice at hand has lasted too long. Time in which the kernel had others run does not
 /// count: it is not the guest's, and asking how much that was is dear.
 pub(super) fn is_over() -> bool {
-    meter::passed() >= LONGEST_SLICE && meter::so_far() >= LONGEST_SLICE
+    is_over_after(meter::passed())
+}
+
+fn is_over_after(passed: Duration) -> bool {
+    passed >= LONGEST_SLICE && meter::so_far() >= LONGEST_SLICE
 }
 
 /// Waits for the next slice where this one has lasted too long: for host calls that do their work in
@@ -89,13 +98,14 @@ impl<T: Watched> CallHookHandler<T> for Hook {
         if let Err(error) = T::after_host_call(&mut store) {
             return Box::pin(async { Err(error) });
         }
-        let n_calls = N_CALLS.get() + 1;
-        if n_calls < LOOK_EVERY {
-            N_CALLS.set(n_calls);
+        let n_left = N_LEFT.get().saturating_sub(1);
+        if n_left > 0 {
+            N_LEFT.set(n_left);
             return Box::pin(GoOn);
         }
-        N_CALLS.set(0);
-        if is_over() && store.data().may_rest() {
+        let passed = meter::passed();
+        N_LEFT.set(if passed < SOON { LOOK_SELDOM } else { LOOK_EVERY });
+        if is_over_after(passed) && store.data().may_rest() {
             return Box::pin(async {
                 Yield { is_done: false }.await;
                 Ok(())

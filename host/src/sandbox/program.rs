@@ -97,9 +97,9 @@ impl InstanceTemplate {
                 let command = match entry.take() {
                     Some(command) => self.start_restored(store).map(|()| command)?,
                     None => {
-                        let started_at = std::time::Instant::now();
+                        let started_at = meter::now();
                         let command = pre.instantiate_async(&mut *store).await?;
-                        instantiate = started_at.elapsed();
+                        instantiate = meter::read().saturating_duration_since(started_at);
                         self.note_made(store)?;
                         command
                     }
@@ -149,9 +149,9 @@ impl InstanceTemplate {
                 let start = match &*entry {
                     Some(start) => self.start_restored(store).map(|()| start)?,
                     None => {
-                        let started_at = std::time::Instant::now();
+                        let started_at = meter::now();
                         let instance = pre.instantiate_async(&mut *store).await?;
-                        instantiate = started_at.elapsed();
+                        instantiate = meter::read().saturating_duration_since(started_at);
                         self.note_made(store)?;
                         entry.insert(instance.get_typed_func::<(), ()>(&mut *store, "_start")?)
                     }

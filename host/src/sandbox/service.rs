@@ -47,6 +47,12 @@ struct Birth {
     memory: Bytes,
 }
 
+impl Birth {
+    fn age(&self) -> Duration {
+        meter::now().saturating_duration_since(self.at)
+    }
+}
+
 enum Live {
     Http02(p2::bindings::Proxy),
     Http03(p3::bindings::Service),
@@ -161,9 +167,9 @@ impl InstanceTemplate {
                 let (live, birth) = match known {
                     Some(known) => known,
                     None => {
-                        let started_at = std::time::Instant::now();
+                        let started_at = meter::now();
                         let live = self.instantiate(store).await?;
-                        instantiate = started_at.elapsed();
+                        instantiate = meter::read().saturating_duration_since(started_at);
                         self.note_made(store)?;
                         let memory = store.data().limiter.used();
                         (live, Birth { at: started_at, memory })
@@ -285,7 +291,7 @@ impl InstanceTemplate {
         }
         let idle = loop {
             let Waiting::Service(idle) = self.idle.take()? else { return None };
-            if idle.birth.at.elapsed() < self.instance.max_age && self.reuse.allows(idle.calls) {
+            if idle.birth.age() < self.instance.max_age && self.reuse.allows(idle.calls) {
                 break idle;
             }
         };
@@ -317,5 +323,5 @@ impl InstanceTemplate {
 
 fn reuse_stats(store: &Store<Guest>, calls: u32, birth: &Birth) -> ReuseStats {
     let growth = store.data().limiter.used().get().saturating_sub(birth.memory.get());
-    ReuseStats { calls, age: birth.at.elapsed(), growth: Bytes::new(growth) }
+    ReuseStats { calls, age: birth.age(), growth: Bytes::new(growth) }
 }

@@ -7,6 +7,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use steerage_guests as guests;
 
+use crate::bodies::a_body_is_read_once_in_its_order_whichever_way as bodies;
 use crate::calls::a_command_component_answers_the_cgi_way as cgi_echo_component;
 use crate::calls::a_component_of_wasi_http_0_2_answers as echo;
 use crate::calls::a_component_of_wasi_http_0_3_answers as p3_echo;

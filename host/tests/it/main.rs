@@ -9,6 +9,7 @@
 
 mod backup;
 mod bad_input;
+mod bodies;
 mod calls;
 mod canary;
 mod certs;
@@ -32,6 +33,7 @@ mod fleet_hop;
 mod fleet_hosts;
 mod fleet_large;
 mod fleet_load;
+mod fleet_plan;
 mod fleet_store;
 mod fleet_trouble;
 mod guests;

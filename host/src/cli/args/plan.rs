@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use steerage_core::pack::MachineKind;
+use steerage_core::place::NewHosts;
 
 use super::{Print, Remote};
 
@@ -14,13 +15,17 @@ Example:
     --today 'm5.xlarge=4cpu,16GiB,0.192/h'
 
   steerage plan                    what would move in the fleet that --admin belongs to, and why
+  steerage plan --without h2       what would become of its apps if h2 died now
+  steerage plan --with 3x4cpu,16GiB
+                                   what would find room if three such hosts were bought
 
 The spreadsheet needs columns of apps, cpu and memory; measured use, replicas, today's machine and
 its kind are read where there are any. Headings and units may be written in most ways.
 
 Exit codes:
-  0  done; in a fleet that runs: nothing would move
-  1  in a fleet that runs: something would move, or has no room
+  0  done; in a fleet that runs: nothing would move; with --without or --with: all has room
+  1  in a fleet that runs: something would move, or has no room; with --without or --with: something
+     has no room
   2  the command line was not understood
 255  no plan could be made; the message says why";
 
@@ -55,6 +60,13 @@ pub struct Plan {
     /// Plan as if hosts were to be emptied that others can absorb
     #[arg(long, conflicts_with = "fleet")]
     pub consolidate: bool,
+    /// Plan as if this host were gone; more than once, or with commas, for several
+    #[arg(long, value_name = "HOST", value_delimiter = ',', conflicts_with = "fleet")]
+    pub without: Vec<String>,
+    /// Plan as if there were these hosts as well: COUNTxCPU,MEMORY, such as 3x4cpu,16GiB, with zone=ZONE
+    /// and labels as NAME=VALUE behind
+    #[arg(long = "with", value_name = "HOSTS", conflicts_with = "fleet")]
+    pub with: Vec<NewHosts>,
     /// How to reach a host of the fleet.
     #[command(flatten)]
     pub remote: Remote,

@@ -6,18 +6,26 @@ use anyhow::Context as _;
 use crate::api::wire;
 use crate::cli::args::Plan;
 use crate::cli::ending::{NoPlan, WouldChange};
-use crate::cli::remote;
 use crate::cli::screen::{Screen, Tone};
 use crate::cli::table::Table;
+use crate::cli::{human, remote};
+use crate::client::Supposed;
 
 /// Asks a host of the fleet. Ends with [`WouldChange`] where something would move or has no room.
 pub(super) async fn run(args: &Plan) -> anyhow::Result<()> {
     let screen = Screen::new(args.print);
     let client = remote::connect(&args.remote).context(NoPlan)?;
-    let plan = client.plan(args.consolidate).await.context(NoPlan)?;
+    let Plan { consolidate, without, with, .. } = args;
+    let is_supposed = !without.is_empty() || !with.is_empty();
+    let supposed =
+        Supposed { consolidate: *consolidate, without: without.clone(), with: with.clone() };
+    let plan = client.plan(&supposed).await.context(NoPlan)?;
     if screen.is_json() {
         screen.json(&plan).context(NoPlan)?;
     } else {
+        if is_supposed {
+            screen.say(&headline(&supposed, &plan)).context(NoPlan)?;
+        }
         screen.say(&tell(screen, &plan)).context(NoPlan)?;
     }
     if !plan.store_answers {
@@ -26,10 +34,26 @@ pub(super) async fn run(args: &Plan) -> anyhow::Result<()> {
                     and nothing moves until the store answers";
         return Err(anyhow::anyhow!(text).context(NoPlan));
     }
-    if plan.moves.is_empty() && plan.unplaced.is_empty() {
+    // What is only supposed has to move: what was asked is whether it has room.
+    if (is_supposed || plan.moves.is_empty()) && plan.unplaced.is_empty() {
         return Ok(());
     }
     Err(WouldChange.into())
+}
+
+/// What was supposed and what would come of it, in a line.
+fn headline(supposed: &Supposed, plan: &wire::Plan) -> String {
+    let without = supposed.without.iter().map(|host| format!("without {host}"));
+    let with = supposed.with.iter().map(|new| format!("with {new} more"));
+    let supposed: Vec<String> = without.chain(with).collect();
+    let n_lacking: u32 = plan.unplaced.iter().map(|unplaced| unplaced.replicas).sum();
+    let lacking = match n_lacking {
+        0 => "all have room".to_owned(),
+        1 => "1 replica has no room".to_owned(),
+        n => format!("{n} replicas have no room"),
+    };
+    let moves = human::many(plan.moves.len(), "move");
+    format!("{}: {moves}, {lacking}\n", supposed.join(", "))
 }
 
 fn tell(screen: Screen, plan: &wire::Plan) -> String {

@@ -1,17 +1,17 @@
 //! A body that a guest of 0.2 writes: of its response, or of a request to somebody else.
 //! Does not bound its whole length, and does not know who reads it.
 
-use std::future::{poll_fn, ready};
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::HeaderMap;
-use wasmtime_wasi::p2::{DynOutputStream, OutputStream, Pollable, StreamError, StreamResult};
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
 use wasmtime_wasi_http::p2::body::StreamContext;
 
-use crate::body::{self, Reader, Writer};
+use crate::body::{self, Append, Reader, Writer};
 
 /// A body that a guest writes.
 pub(in crate::sandbox) struct OutgoingBody {
@@ -27,8 +27,9 @@ struct Length {
     announced: Option<u64>,
 }
 
-/// The stream through which a body is written.
-struct Stream {
+/// The stream through which a body is written. Clones write to the same body.
+#[derive(Clone)]
+pub(in crate::sandbox) struct BodyOutput {
     writer: Writer,
     length: Length,
 }
@@ -42,12 +43,12 @@ impl OutgoingBody {
     }
 
     /// The stream to write it through, once.
-    pub(in crate::sandbox) fn take_stream(&mut self) -> Option<DynOutputStream> {
+    pub(in crate::sandbox) fn take_stream(&mut self) -> Option<BodyOutput> {
         if self.is_stream_taken {
             return None;
         }
         self.is_stream_taken = true;
-        Some(Box::new(Stream { writer: self.writer.clone(), length: self.length }))
+        Some(BodyOutput { writer: self.writer.clone(), length: self.length })
     }
 
     /// The guest says that there is more, and that it will not come: whoever reads the body must not
@@ -82,20 +83,56 @@ impl Drop for OutgoingBody {
     }
 }
 
-impl OutputStream for Stream {
-    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        let (asked, room) = (bytes.len(), self.check_write()?);
-        if asked > room {
-            let text = format!("a write of {asked} bytes, where check-write allows {room}");
-            return Err(StreamError::trap(&text));
+impl BodyOutput {
+    /// Copies bytes into the body, if there is room for them.
+    ///
+    /// # Errors
+    /// As of [`OutputStream::write`].
+    pub(in crate::sandbox) fn append(&self, bytes: &[u8]) -> StreamResult<Append> {
+        let appended = self.writer.append(bytes).map_err(|_| StreamError::Closed)?;
+        if let Append::Done { n_written, .. } = appended {
+            self.judge(n_written)?;
         }
-        let n_written = self.writer.write(bytes).map_err(|_| StreamError::Closed)?;
-        // What is too much goes out with the rest: whoever reads the body says how long it is.
+        Ok(appended)
+    }
+
+    /// Copies bytes into the body, for which there must be room.
+    ///
+    /// # Errors
+    /// As of [`OutputStream::write`].
+    pub(in crate::sandbox) fn append_all(&self, bytes: &[u8]) -> StreamResult<()> {
+        match self.append(bytes)? {
+            Append::Done { .. } => Ok(()),
+            Append::NoRoom(room) => Err(too_much(bytes.len(), room)),
+        }
+    }
+
+    /// What is too much goes out with the rest: whoever reads the body says how long it is.
+    fn judge(&self, n_written: u64) -> StreamResult<()> {
         if self.length.announced.is_some_and(|announced| n_written > announced) {
             let error = self.length.of.as_body_size_error(n_written);
             return Err(StreamError::LastOperationFailed(error.into()));
         }
         Ok(())
+    }
+
+    fn must_wait(&self) -> bool {
+        self.writer.room() == Ok(0)
+    }
+}
+
+fn too_much(asked: usize, room: usize) -> StreamError {
+    StreamError::trap(&format!("a write of {asked} bytes, where check-write allows {room}"))
+}
+
+impl OutputStream for BodyOutput {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        let (asked, room) = (bytes.len(), self.check_write()?);
+        if asked > room {
+            return Err(too_much(asked, room));
+        }
+        let n_written = self.writer.write(bytes).map_err(|_| StreamError::Closed)?;
+        self.judge(n_written)
     }
 
     /// What is written is on its way already.
@@ -107,22 +144,12 @@ impl OutputStream for Stream {
         self.writer.room().map_err(|_| StreamError::Closed)
     }
 
-    // What `async_trait` would make of these, but that nothing is boxed where there is no need to wait.
+    // What `async_trait` would make of it, but that what is written is on its way already.
     fn blocking_write_and_flush<'s, 'f>(&'s mut self, mut bytes: Bytes) -> Written<'f>
     where
         's: 'f,
         Self: 'f,
     {
-        if matches!(self.check_write(), Ok(room) if room > 0 && room >= bytes.len()) {
-            return match self.write(bytes) {
-                Err(error) => Box::pin(ready(Err(error))),
-                Ok(()) if self.must_wait() => Box::pin(async {
-                    self.ready().await;
-                    Ok(())
-                }),
-                Ok(()) => Box::pin(AllWritten),
-            };
-        }
         Box::pin(async move {
             loop {
                 let room = self.write_ready().await?;
@@ -136,17 +163,10 @@ impl OutputStream for Stream {
             Ok(())
         })
     }
-
-    fn cancel<'s, 'f>(&'s mut self) -> Waited<'f>
-    where
-        's: 'f,
-        Self: 'f,
-    {
-        Box::pin(Done)
-    }
 }
 
-impl Pollable for Stream {
+impl Pollable for BodyOutput {
+    // What `async_trait` would make of it, but that nothing is boxed where there is no need to wait.
     fn ready<'s, 'f>(&'s mut self) -> Waited<'f>
     where
         's: 'f,
@@ -159,33 +179,17 @@ impl Pollable for Stream {
     }
 }
 
-impl Stream {
-    fn must_wait(&self) -> bool {
-        self.writer.room() == Ok(0)
-    }
-}
-
-type Waited<'f> = Pin<Box<dyn Future<Output = ()> + Send + 'f>>;
+/// What a stream returns that has somebody wait.
+pub(super) type Waited<'f> = Pin<Box<dyn Future<Output = ()> + Send + 'f>>;
 type Written<'f> = Pin<Box<dyn Future<Output = StreamResult<()>> + Send + 'f>>;
 
 /// Nothing to wait for. Has no size, so that boxing it allocates nothing.
 struct Done;
-
-/// The same of a write.
-struct AllWritten;
 
 impl Future for Done {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
         Poll::Ready(())
-    }
-}
-
-impl Future for AllWritten {
-    type Output = StreamResult<()>;
-
-    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<StreamResult<()>> {
-        Poll::Ready(Ok(()))
     }
 }

@@ -12,7 +12,7 @@ use http_body::Body;
 use http_body_util::BodyExt;
 use wasmtime_wasi_http::{Error, FieldMap, WasiBody, WasiHttpHooks};
 
-use crate::body::Produced;
+use super::incoming::IncomingBody;
 
 /// A request that a guest may ask about.
 pub(in crate::sandbox) struct IncomingRequest {
@@ -90,11 +90,11 @@ impl IncomingRequest {
     }
 
     /// The body, once.
-    pub(in crate::sandbox) fn take_body(&mut self) -> Option<WasiBody> {
+    pub(in crate::sandbox) fn take_body(&mut self) -> Option<IncomingBody> {
         match mem::replace(&mut self.body, Unread::Taken) {
             Unread::Taken => None,
-            Unread::Nothing => Some(Produced::Nothing.boxed_unsync()),
-            Unread::Coming(body) => Some(body),
+            Unread::Nothing => Some(IncomingBody::empty()),
+            Unread::Coming(body) => Some(IncomingBody::new(body)),
         }
     }
 }

@@ -1,8 +1,10 @@
 //! A response of a guest of 0.2 on its way to whoever waits for it: its head is moved, and its body goes
-//! on being written. Does not judge either: `respond` does.
+//! on being written. And a response that a guest was given. Does not judge either: `respond` does.
 
 use http::{Response, StatusCode};
-use wasmtime_wasi_http::FieldMap;
+use wasmtime_wasi_http::{FieldMap, WasiBody, WasiHttpHooks};
+
+use super::incoming::IncomingBody;
 
 use crate::body::{Produced, Reader};
 
@@ -12,6 +14,26 @@ pub(in crate::sandbox) struct OutgoingResponse {
     pub(in crate::sandbox) headers: FieldMap,
     /// The other end of the body that the guest has asked for.
     pub(in crate::sandbox) body: Option<Reader>,
+}
+
+/// A response of somebody else.
+pub(in crate::sandbox) struct IncomingResponse {
+    pub(in crate::sandbox) status: StatusCode,
+    pub(in crate::sandbox) headers: FieldMap,
+    /// The body, unless the guest has taken it.
+    pub(in crate::sandbox) body: Option<IncomingBody>,
+}
+
+impl IncomingResponse {
+    /// A response that has come, with the headers that a guest may see.
+    pub(in crate::sandbox) fn new(
+        hooks: &mut dyn WasiHttpHooks,
+        response: Response<WasiBody>,
+    ) -> Self {
+        let (head, body) = response.into_parts();
+        let headers = FieldMap::new_immutable(hooks, head.headers);
+        Self { status: head.status, headers, body: Some(IncomingBody::new(body)) }
+    }
 }
 
 impl From<OutgoingResponse> for Response<Produced> {

@@ -1,7 +1,6 @@
 //! What a guest of 0.2 puts into headers and into the words of a request, weighed when it is put there:
 //! `held` looks at everything only now and then. The work is `wasmtime-wasi-http`'s.
 
-use wasmtime::StoreContextMut;
 use wasmtime::component::{LinkerInstance, Resource};
 use wasmtime_wasi_http::p2::HeaderResult;
 use wasmtime_wasi_http::p2::bindings::http::types::{
@@ -10,10 +9,10 @@ use wasmtime_wasi_http::p2::bindings::http::types::{
 use wasmtime_wasi_http::p2::types::HostOutgoingRequest;
 use wasmtime_wasi_http::{FieldMap, WasiHttpView};
 
+use super::entry::Context;
 use crate::sandbox::guest::Guest;
 use crate::sandbox::held::fields_weight;
 
-type Context<'c> = StoreContextMut<'c, Guest>;
 type Fields = Resource<FieldMap>;
 type Request = Resource<HostOutgoingRequest>;
 type Value = Vec<u8>;

@@ -1,32 +1,31 @@
 //! The functions of `wasi:http/types` 0.2 that each call of a service goes through. What remains (fields,
-//! reading bodies, requests to others) is `wasmtime-wasi-http`'s, over which these are linked by name.
+//! requests to others) is `wasmtime-wasi-http`'s, over which these are linked by name.
 //! Does not do the work: the types in `sandbox/http02` do.
 
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt;
-use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, LinkerInstance, Resource, ResourceType};
+use wasmtime_wasi::p2::DynOutputStream;
 use wasmtime_wasi_http::FieldMap;
 use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Method, Scheme};
-use wasmtime_wasi_http::p2::body::{HostIncomingBody, HostOutgoingBody, StreamContext};
+use wasmtime_wasi_http::p2::body::{HostOutgoingBody, StreamContext};
 use wasmtime_wasi_http::p2::types::{
     HostIncomingRequest, HostOutgoingRequest, HostOutgoingResponse, HostResponseOutparam,
 };
 
-use super::fields;
+use super::entry::{Context, ours};
+use super::{fields, incoming};
 use crate::call::ResponseSender;
 use crate::sandbox::guest::Guest;
 use crate::sandbox::http::refused;
 use crate::sandbox::http02::{
-    BodyHandle, IncomingRequest, OutgoingBody, OutgoingResponse, OutparamHandle, RequestHandle,
-    ResponseHandle,
+    BodyHandle, IncomingBodyHandle, IncomingRequest, OutgoingBody, OutgoingResponse,
+    OutparamHandle, RequestHandle, ResponseHandle,
 };
 
 /// The instance whose functions these are; a component may name any earlier version of 0.2.
 const TYPES: &str = "wasi:http/types@0.2.12";
-
-type Context<'c> = StoreContextMut<'c, Guest>;
 
 /// Links these functions instead of those of `wasmtime-wasi-http`, in a linker that has them and allows
 /// shadowing.
@@ -39,12 +38,8 @@ pub(super) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> 
     link_request(&mut types)?;
     link_outparam(&mut types)?;
     link_response(&mut types)?;
-    link_body(&mut types)
-}
-
-/// The same entry of the table, as what it is there.
-fn ours<T: 'static, U: 'static>(handle: &Resource<U>) -> Resource<T> {
-    Resource::new_own(handle.rep())
+    link_body(&mut types)?;
+    incoming::link(&mut types)
 }
 
 fn request_of(handle: &RequestHandle) -> Resource<IncomingRequest> {
@@ -118,7 +113,8 @@ fn link_request(types: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
             let Some(body) = table.get_mut(&request_of(&request))?.take_body() else {
                 return Ok((Err(()),));
             };
-            Ok((Ok(table.push(HostIncomingBody::new(body))?),))
+            let handle: IncomingBodyHandle = ours(&table.push(body)?);
+            Ok((Ok(handle),))
         },
     )
 }
@@ -203,7 +199,8 @@ fn link_body(types: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
             let table = store.data_mut().resources();
             let body = body_of(&body);
             let Some(stream) = table.get_mut(&body)?.take_stream() else { return Ok((Err(()),)) };
-            Ok((Ok(table.push_child(stream, &body)?),))
+            let handle: Resource<DynOutputStream> = ours(&table.push_child(stream, &body)?);
+            Ok((Ok(handle),))
         },
     )?;
     types.func_wrap(

@@ -11,7 +11,7 @@
 //! the page cache is no entry of this process's tables any more, so they are not found. And were they
 //! found, they would be copied once too often and be right.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -99,8 +99,23 @@ pub(super) fn faults_of_thread() -> Option<i64> {
     (result == 0).then(|| usage.ru_minflt.wrapping_add(usage.ru_majflt))
 }
 
-/// Runs a guest and takes note of whether the threads that polled it had page faults meanwhile. Only they
-/// write into its memory.
+thread_local! {
+    /// What the counter of this thread said last.
+    static LAST_FAULTS: Cell<Option<i64>> = const { Cell::new(None) };
+}
+
+/// Whether this thread may have had a page fault since it was asked this the last time. One system call
+/// tells, where two would tell it of a shorter time: between two calls in restored instances a thread that
+/// is warm has none.
+fn may_have_faulted() -> bool {
+    let now = faults_of_thread();
+    let before = LAST_FAULTS.replace(now);
+    // Nothing known is not nothing written.
+    now.is_none() || now != before
+}
+
+/// Runs a guest and takes note of whether the threads that polled it may have had page faults meanwhile.
+/// Only they write into its memory.
 pub(in crate::sandbox) struct FaultWatch<'a, F> {
     guest: Pin<&'a mut F>,
     /// Where that is noted; nowhere for a guest of which nobody wants to know.
@@ -122,11 +137,8 @@ impl<F: Future> Future for FaultWatch<'_, F> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
         let Self { guest, has_faulted } = &mut *self;
         let Some(has_faulted) = has_faulted else { return guest.as_mut().poll(context) };
-        let before = faults_of_thread();
         let polled = guest.as_mut().poll(context);
-        let after = faults_of_thread();
-        // Nothing known is not nothing written.
-        **has_faulted |= before.is_none() || after != before;
+        **has_faulted |= may_have_faulted();
         polled
     }
 }

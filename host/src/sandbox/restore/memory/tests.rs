@@ -1,7 +1,9 @@
 //! Memories as Wasmtime uses them, written to directly.
 
+use futures_util::FutureExt as _;
+
 use super::*;
-use crate::sandbox::restore::pages::Written;
+use crate::sandbox::restore::pages::{FaultWatch, Written};
 
 const PAGE: usize = 4096;
 const WASM_PAGE: usize = 64 << 10;
@@ -77,6 +79,22 @@ fn a_first_write_to_a_page_is_a_fault_of_the_thread() {
     let faults = super::super::pages::faults_of_thread();
     write(&region, 3 * PAGE, 1);
     assert_ne!(super::super::pages::faults_of_thread(), faults);
+}
+
+#[test]
+fn a_poll_that_writes_a_page_for_the_first_time_is_noted_and_soon_no_other() {
+    let (region, _image) = laid();
+    let is_noted = |offset: usize| {
+        let mut has_faulted = false;
+        let guest = std::pin::pin!(async { write(&region, offset, 1) });
+        FaultWatch::new(guest, Some(&mut has_faulted)).now_or_never().unwrap();
+        has_faulted
+    };
+    for page in 6..16 {
+        assert!(is_noted(page * PAGE), "page {page}");
+    }
+    // The thread itself may have a fault now and then.
+    assert!((0..10).any(|_| !is_noted(6 * PAGE)));
 }
 
 #[test]
