@@ -11,9 +11,11 @@ use wasm_encoder::{
 use wasmparser::component_types::{ComponentAnyTypeId, ComponentEntityType};
 use wasmparser::types::TypesRef;
 
-use super::component::{CORE_MODULE, Found, export_of};
 use super::core_module;
-use super::helper;
+use super::helper::{self, export_of};
+
+/// The section of a component that holds a core module.
+pub(super) const CORE_MODULE: u8 = 1;
 
 /// How many there are of each kind that is added to, and where resource types are.
 pub(super) struct Spaces {
@@ -69,51 +71,81 @@ impl Spaces {
     }
 }
 
+/// What of one component matters to what is added.
+#[derive(Default)]
+pub(super) struct Inside {
+    /// How many core modules it defines.
+    pub(super) n_modules: u32,
+    /// Its core instances that have something to put back.
+    pub(super) to_restore: Vec<u32>,
+    /// Instances of components that have parts, with how many types of handles each of these has.
+    pub(super) to_hand_on: Vec<(u32, Vec<u32>)>,
+}
+
+/// The types that are added, by their numbers.
+struct Types {
+    /// Resources that only the helper makes.
+    ours: u32,
+    /// Functions that take a handle, one for each type of handles: the first of every second type.
+    first_taking: u32,
+}
+
+impl Types {
+    fn add(component: &mut Component, n_before: u32, resources: &[Place]) -> Self {
+        let mut section = ComponentTypeSection::new();
+        let none: [(&str, PrimitiveValType); 0] = [];
+        let word = PrimitiveValType::U32;
+        section.resource(ValType::I32, None);
+        section.function().params(none).result(Some(word.into()));
+        section.function().params([("n", word)]).result(Some(PrimitiveValType::U64.into()));
+        section.function().params([("n", word), ("missing", word)]).result(None);
+        component.section(&section);
+
+        let mut aliases = ComponentAliasSection::new();
+        let mut next = n_before + 4;
+        let mut places = Vec::with_capacity(resources.len());
+        for place in resources {
+            places.push(match place {
+                Place::Instance(instance, name) => {
+                    let (instance, kind) = (*instance, ComponentExportKind::Type);
+                    aliases.alias(Alias::InstanceExport { instance, kind, name });
+                    next += 1;
+                    next - 1
+                }
+                Place::Type(index) => *index,
+            });
+        }
+        component.section(&aliases);
+        // For each of them a type of handles, and one of a function that takes such a handle.
+        let types = Self { ours: n_before, first_taking: next + 1 };
+        let mut section = ComponentTypeSection::new();
+        for (n, place) in (0..).zip(places) {
+            section.defined_type().own(place);
+            let handle = ComponentValType::Type(types.of(helper::TAKE, n) - 1);
+            section.function().params([("handle", word)]).result(Some(handle));
+        }
+        component.section(&section);
+        types
+    }
+
+    /// Of what the helper exports under this name.
+    fn of(&self, function: &str, n: u32) -> u32 {
+        match function {
+            helper::INIT => self.ours + 1,
+            helper::FINISH => self.ours + 3,
+            helper::TAKE => self.first_taking + 2 * n,
+            _ => self.ours + 2,
+        }
+    }
+}
+
 /// Adds the helper, what it works with, and what the helpers of instances inside export; says of all of
 /// these how many types of handles each has, its own first.
-pub(super) fn add(component: &mut Component, found: &Found, spaces: Spaces) -> Vec<u32> {
-    let Spaces { mut core_functions, functions, types, core_instances, resources, .. } = spaces;
+pub(super) fn add(component: &mut Component, inside: &Inside, spaces: Spaces) -> Vec<u32> {
+    let Spaces { mut core_functions, mut functions, types, core_instances, resources, .. } = spaces;
     let count = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
-    let (n_types, n_instances) = (count(resources.len()), count(found.to_restore.len()));
-
-    let ours = types;
-    let (unit_to_u32, u32_to_u64, two_to_unit) = (ours + 1, ours + 2, ours + 3);
-    let first_alias = ours + 4;
-    let n_aliases = resources.iter().filter(|place| matches!(place, Place::Instance(..))).count();
-    let first_taking = first_alias + count(n_aliases);
-    // For each of them a type of handles, and one of a function that takes such a handle.
-    let taking = |n: u32| first_taking + 2 * n + 1;
-    let mut section = ComponentTypeSection::new();
-    let none: [(&str, PrimitiveValType); 0] = [];
-    let word = PrimitiveValType::U32;
-    section.resource(ValType::I32, None);
-    section.function().params(none).result(Some(word.into()));
-    section.function().params([("n", word)]).result(Some(PrimitiveValType::U64.into()));
-    section.function().params([("n", word), ("missing", word)]).result(None);
-    component.section(&section);
-
-    let mut aliases = ComponentAliasSection::new();
-    let mut resource_types = Vec::with_capacity(resources.len());
-    let mut alias = first_alias;
-    for place in &resources {
-        resource_types.push(match place {
-            Place::Instance(instance, name) => {
-                let (instance, kind) = (*instance, ComponentExportKind::Type);
-                aliases.alias(Alias::InstanceExport { instance, kind, name });
-                alias += 1;
-                alias - 1
-            }
-            Place::Type(index) => *index,
-        });
-    }
-    component.section(&aliases);
-    let mut section = ComponentTypeSection::new();
-    for (n, ty) in (0..).zip(resource_types) {
-        section.defined_type().own(ty);
-        let handle = ComponentValType::Type(taking(n) - 1);
-        section.function().params([("handle", word)]).result(Some(handle));
-    }
-    component.section(&section);
+    let (n_types, n_instances) = (count(resources.len()), count(inside.to_restore.len()));
+    let types = Types::add(component, types, &resources);
 
     let mut given: Vec<(String, u32)> = Vec::new();
     let mut give = |name: String| {
@@ -121,13 +153,13 @@ pub(super) fn add(component: &mut Component, found: &Found, spaces: Spaces) -> V
         core_functions += 1;
     };
     let mut built_in = CanonicalFunctionSection::new();
-    built_in.resource_new(ours);
+    built_in.resource_new(types.ours);
     give(helper::NEW.to_owned());
-    built_in.resource_drop(ours);
+    built_in.resource_drop(types.ours);
     give(helper::DROP.to_owned());
     component.section(&built_in);
     let mut aliases = ComponentAliasSection::new();
-    for (n, instance) in (0..).zip(&found.to_restore) {
+    for (n, instance) in (0..).zip(&inside.to_restore) {
         let (instance, kind) = (*instance, ExportKind::Func);
         aliases.alias(Alias::CoreInstanceExport { instance, kind, name: core_module::SAVE });
         give(helper::save_of(n));
@@ -141,24 +173,17 @@ pub(super) fn add(component: &mut Component, found: &Found, spaces: Spaces) -> V
     let mut instances = InstanceSection::new();
     let given = given.iter().map(|(name, function)| (name.as_str(), ExportKind::Func, *function));
     instances.export_items(given);
-    let module = count(found.rewritten.len());
-    instances.instantiate(module, [(helper::IMPORTS, ModuleArg::Instance(core_instances))]);
+    instances
+        .instantiate(inside.n_modules, [(helper::IMPORTS, ModuleArg::Instance(core_instances))]);
     component.section(&instances);
 
-    let type_of = |name: &str, n: u32| match name {
-        helper::INIT => unit_to_u32,
-        helper::FINISH => two_to_unit,
-        helper::TAKE => taking(n),
-        _ => u32_to_u64,
-    };
-    let mut functions = functions;
     for (function, n) in helper::exported(n_types) {
         let mut aliases = ComponentAliasSection::new();
         let (instance, kind) = (core_instances + 1, ExportKind::Func);
         aliases.alias(Alias::CoreInstanceExport { instance, kind, name: function });
         component.section(&aliases);
         let mut lift = CanonicalFunctionSection::new();
-        lift.lift(core_functions, type_of(function, n), []);
+        lift.lift(core_functions, types.of(function, n), []);
         component.section(&lift);
         let mut exports = ComponentExportSection::new();
         let export = export_of(0, &helper::name_of(function, n));
@@ -169,7 +194,7 @@ pub(super) fn add(component: &mut Component, found: &Found, spaces: Spaces) -> V
         functions += 2;
     }
     let mut parts = vec![n_types];
-    for (instance, of_instance) in &found.to_forward {
+    for (instance, of_instance) in &inside.to_hand_on {
         for (part, n_types) in of_instance.iter().enumerate() {
             hand_on(component, &mut functions, (*instance, part, *n_types), parts.len());
             parts.push(*n_types);

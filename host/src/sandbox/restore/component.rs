@@ -14,24 +14,16 @@ use wasmparser::{
     ComponentOuterAliasKind, ComponentTypeRef, Instance, Parser, Payload, Validator,
 };
 
-use super::additions::{self, Spaces};
+use super::additions::{self, CORE_MODULE, Inside, Spaces};
 use super::core_module::{self, unreadable};
+use super::helper::OURS;
 use super::unfit::Unfit;
 use crate::sandbox::engine::{self, Flavor};
 
-/// What the names of the exports begin with.
-const OURS: &str = "steerage-";
-/// The section of a component that holds a core module.
-pub(super) const CORE_MODULE: u8 = 1;
 /// The section of a component that holds another one.
 const COMPONENT: u8 = 4;
 /// How deeply types are looked into before they are taken to have everything.
 const MOST_DEPTH: u32 = 50;
-
-/// The name of the export that calls this function of the helper of a part.
-pub(super) fn export_of(part: usize, function: &str) -> String {
-    format!("{OURS}p{part}-{function}")
-}
 
 /// What was rewritten.
 pub(super) struct Rewritten {
@@ -42,24 +34,21 @@ pub(super) struct Rewritten {
 
 /// The parts of a component that are put back each for itself, by how many types of handles each has. One
 /// that is not known cannot be instantiated.
-pub(super) type Parts = Option<Vec<u32>>;
+type Parts = Option<Vec<u32>>;
 
 /// What is known of one component so far.
 #[derive(Default)]
-pub(super) struct Found {
+struct Found {
     /// Whether each of its core modules was given something to put back.
-    pub(super) rewritten: Vec<bool>,
+    rewritten: Vec<bool>,
     n_core_instances: u32,
-    /// Instances of those.
-    pub(super) to_restore: Vec<u32>,
+    inside: Inside,
     /// Whether it has code, or functions of the host that it could give to others.
     has_code: bool,
     /// Whether a function of it is given resources for as long as it runs.
     borrows: bool,
     components: Vec<Parts>,
     n_instances: u32,
-    /// Instances of components that have parts.
-    pub(super) to_forward: Vec<(u32, Vec<u32>)>,
 }
 
 /// A component that is being read.
@@ -164,10 +153,10 @@ impl Level {
             return Err(unread("what it instantiates is not what it defines"));
         }
         // One that only gives other names to what is there stays as it is.
-        if !is_outermost && !found.has_code && found.to_forward.is_empty() {
+        if !is_outermost && !found.has_code && found.inside.to_hand_on.is_empty() {
             return Ok(Vec::new());
         }
-        Ok(additions::add(component, found, spaces))
+        Ok(additions::add(component, &found.inside, spaces))
     }
 }
 
@@ -175,6 +164,7 @@ impl Found {
     fn module(&mut self, bytes: &[u8]) -> Result<Option<Vec<u8>>, Unfit> {
         let module = core_module::rewritten(bytes)?;
         self.rewritten.push(module.is_some());
+        self.inside.n_modules += 1;
         Ok(module)
     }
 
@@ -191,7 +181,7 @@ impl Found {
                         // Only those defined here are numbered, or it was refused.
                         let rewritten = self.rewritten.get(module_index as usize);
                         if *rewritten.ok_or(Unfit::ForeignModule)? {
-                            self.to_restore.push(self.n_core_instances);
+                            self.inside.to_restore.push(self.n_core_instances);
                         }
                     }
                     self.n_core_instances += 1;
@@ -205,7 +195,7 @@ impl Found {
                         let parts = self.components.get(component_index as usize);
                         let parts = parts.cloned().flatten().ok_or(Unfit::ForeignComponent)?;
                         if !parts.is_empty() {
-                            self.to_forward.push((self.n_instances, parts));
+                            self.inside.to_hand_on.push((self.n_instances, parts));
                         }
                     }
                     self.n_instances += 1;
@@ -213,22 +203,7 @@ impl Found {
             }
             Payload::ComponentAliasSection(section) => {
                 for alias in section.clone() {
-                    match alias.map_err(unreadable)? {
-                        ComponentAlias::InstanceExport {
-                            kind: ComponentExternalKind::Module,
-                            ..
-                        }
-                        | ComponentAlias::Outer {
-                            kind: ComponentOuterAliasKind::CoreModule, ..
-                        } => return Err(Unfit::ForeignModule),
-                        ComponentAlias::InstanceExport { kind, .. } => self.note(kind),
-                        ComponentAlias::Outer {
-                            kind: ComponentOuterAliasKind::Component, ..
-                        } => {
-                            self.components.push(outer.next().flatten());
-                        }
-                        _ => {}
-                    }
+                    self.check_alias(&alias.map_err(unreadable)?, &mut outer)?;
                 }
             }
             Payload::ComponentImportSection(section) => {
@@ -262,6 +237,25 @@ impl Found {
             }
             Payload::ModuleSection { .. } => self.has_code = true,
             Payload::ComponentStartSection { .. } => return Err(Unfit::Start),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn check_alias(
+        &mut self,
+        alias: &ComponentAlias<'_>,
+        outer: &mut impl Iterator<Item = Parts>,
+    ) -> Result<(), Unfit> {
+        match alias {
+            ComponentAlias::InstanceExport { kind: ComponentExternalKind::Module, .. }
+            | ComponentAlias::Outer { kind: ComponentOuterAliasKind::CoreModule, .. } => {
+                return Err(Unfit::ForeignModule);
+            }
+            ComponentAlias::InstanceExport { kind, .. } => self.note(*kind),
+            ComponentAlias::Outer { kind: ComponentOuterAliasKind::Component, .. } => {
+                self.components.push(outer.next().flatten());
+            }
             _ => {}
         }
         Ok(())

@@ -11,8 +11,7 @@ use wasmtime::component::{ResourceAny, ResourceType, TypedFunc};
 use wasmtime_wasi::p2::bindings::{cli, filesystem, io, sockets};
 use wasmtime_wasi_http::p2::bindings::http::types as http;
 
-use super::component::export_of;
-use super::helper::{self, MOST_HANDLES};
+use super::helper::{self, MOST_HANDLES, export_of};
 use super::learned::Learned;
 use super::outcome::{Lost, NotMade, failed};
 use super::step::{Step, is_left_out};
@@ -254,7 +253,7 @@ fn forget_of(
     let ty = function.func().ty(store);
     let returned = ty.results().next();
     let found = known.iter().find(|(known, _)| returned == Some(Type::Own(*known)));
-    found.map(|(_, forget)| *forget).ok_or_else(|| NotMade::Unfit(Unfit::OwnResources))
+    found.map(|(_, forget)| *forget).ok_or(NotMade::Unfit(Unfit::OwnResources))
 }
 
 /// Calls code that puts something back, which has no reason to wait for anything.

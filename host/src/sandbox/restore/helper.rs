@@ -67,6 +67,14 @@ pub(super) fn exported(n_types: u32) -> impl Iterator<Item = (&'static str, u32)
     once.into_iter().map(|name| (name, 0)).chain((0..n_types).map(|n| (TAKE, n)))
 }
 
+/// What the names of exports begin with by which a component calls them.
+pub(super) const OURS: &str = "steerage-";
+
+/// The name of the export that calls this function of the helper of a part.
+pub(super) fn export_of(part: usize, function: &str) -> String {
+    format!("{OURS}p{part}-{function}")
+}
+
 /// The name of one of these.
 pub(super) fn name_of(function: &str, n: u32) -> String {
     if function == TAKE { take_of(n) } else { function.to_owned() }

@@ -10,8 +10,7 @@ use wasmtime::component::{Component, ComponentNamedList, Instance, Lift, Linker,
 use wasmtime::component::{ResourceAny, ResourceType, TypedFunc};
 use wasmtime::{Engine, Store};
 
-use super::component::export_of;
-use super::helper;
+use super::helper::{self, export_of};
 use super::memory::{Image, Region, collect};
 use super::pages::Written;
 use super::qualify::rewrite;

@@ -121,7 +121,17 @@ pub(super) fn component(seed: u64, more: Option<&str>) -> String {
 /// and each has its own table of handles.
 pub(super) fn composed(seed: u64) -> String {
     let inside = component(seed, None).replacen("(component", "(component $inside", 1);
-    format!("(component {HOST}{inside}{MIDDLE}{COMPOSED})")
+    let composed = format!("{HOST}{inside}{MIDDLE}{COMPOSED}");
+    if seed.is_multiple_of(2) {
+        return format!("(component {composed})");
+    }
+    // Once more inside another.
+    format!(
+        "(component {HOST} (component $deep {composed})
+            (instance $deep (instantiate $deep {GIVEN}))
+            (alias export $deep \"wasi:http/incoming-handler@0.2.0\" (instance $handler))
+            (export \"wasi:http/incoming-handler@0.2.0\" (instance $handler)))"
+    )
 }
 
 fn step(text: &mut String, steps: &[&str], globals: &[usize]) {
@@ -311,3 +321,10 @@ const COMPOSED: &str = r#"
         (with "next" (instance $answers))))
     (alias export $middle "handler" (instance $handler))
     (export "wasi:http/incoming-handler@0.2.0" (instance $handler))"#;
+
+/// What is given to one of those.
+const GIVEN: &str = r#"
+    (with "test:host/calls" (instance $calls)) (with "wasi:io/error@0.2.0" (instance $errors))
+    (with "wasi:io/streams@0.2.0" (instance $streams))
+    (with "wasi:cli/stdout@0.2.0" (instance $stdout))
+    (with "wasi:http/types@0.2.0" (instance $types))"#;
