@@ -3,13 +3,13 @@
 //! compiled code is missing or damaged, as after an upgrade of the host.
 //! Does not decide what is deployed: the agent does, and has code loaded here before it publishes.
 
+mod canary;
 mod carry;
 mod error;
 mod evict;
 mod mapped;
 mod publish;
 mod singleflight;
-mod trial;
 mod verify;
 
 use std::sync::Arc;
