@@ -62,6 +62,7 @@ mod shutdown;
 mod slots;
 mod store;
 mod telling;
+mod tenant_memory;
 mod tenant_slots;
 mod tenants;
 mod threads;
