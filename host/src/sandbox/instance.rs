@@ -30,6 +30,7 @@ use super::pace;
 use super::reservation::Reservation;
 use super::stdio::Stdio;
 use crate::call::{Call, ResponseSender, Usage};
+use crate::header::HostHeaders;
 use crate::meter;
 use crate::telemetry::logs::Stream;
 
@@ -49,6 +50,8 @@ pub(super) struct Cpu {
 pub struct GuestRequest<B> {
     /// The request as the guest shall see it.
     pub request: http::Request<B>,
+    /// Headers that are to be added before the guest sees them, if that is not done.
+    pub host_headers: Option<Box<dyn HostHeaders>>,
     /// Whether the client came over TLS.
     pub https: bool,
     /// What a CGI program is told besides; ignored by other kinds.

@@ -87,7 +87,7 @@ impl EngineLinker {
         instance::start(store, Fuel::new(FUEL), Fuel::new(10_000)).unwrap();
         let table = &mut store.data_mut().table;
         let request = http::Request::new(Empty::<Chunk>::new());
-        let request = table.push(IncomingRequest::new(request, false)).unwrap().rep();
+        let request = table.push(IncomingRequest::new(request, None, false)).unwrap().rep();
         let out = table.push(()).unwrap().rep();
         let handles = (RequestHandle::new_own(request), OutparamHandle::new_own(out));
         let mut has_faulted = false;
