@@ -36,6 +36,10 @@ pub(crate) struct Arguments {
     /// Connections of a hostile app, and how many hostile apps there are where there are many
     #[arg(long, default_value_t = 64)]
     hostile: usize,
+    /// Have the kernel wake the callers' threads before the host's, as if they ran on another machine;
+    /// needs the right to do so. What is then missing to half of the throughput is the host's to give
+    #[arg(long)]
+    prompt: bool,
     /// Measure only this
     #[arg(long, value_enum)]
     only: Option<Part>,
@@ -121,12 +125,14 @@ fn throughput(program: &Path, arguments: &Arguments, report: &mut Report) -> Res
         host.deploy(&hostility.app)?;
         let common = &arguments.common;
         // The same connections throughout, since where the system puts them matters.
-        let victim =
-            Press::start(Plan::closed(host.address(), &VICTIM.path(), arguments.connections))?;
+        let plan = |path: &str, connections| {
+            Plan::closed(host.address(), path, connections).prompt(arguments.prompt)
+        };
+        let victim = Press::start(plan(&VICTIM.path(), arguments.connections))?;
         drop(victim.measure(common.warmup())?);
         let before = victim.measure(common.duration())?.all_well()?;
         let path = format!("{}{}", hostility.app.path(), hostility.query);
-        let hostile = Press::start(Plan::closed(host.address(), &path, arguments.hostile))?;
+        let hostile = Press::start(plan(&path, arguments.hostile))?;
         drop(hostile.measure(common.warmup())?);
         drop(hostile.take());
         let apps = [VICTIM.name, hostility.app.name];
@@ -192,12 +198,13 @@ fn latency(program: &Path, arguments: &Arguments, report: &mut Report) -> Result
         paths.push(app.path());
     }
     eprintln!("latency: what the victim can do at most");
-    let plan = Plan::closed(host.address(), &VICTIM.path(), 32);
+    let plan = Plan::closed(host.address(), &VICTIM.path(), 32).prompt(arguments.prompt);
     let peak = load::press_well(plan.clone(), common.warmup(), common.duration())?;
     let plan = plan.open(peak.per_second(200) * 0.2);
     eprintln!("latency: a fifth of it alone, then beside {n_hostile} apps");
     let alone = load::press_well(plan.clone(), common.warmup(), common.duration())?;
-    let spinning = Plan::closed(host.address(), "/", n_hostile).paths(paths);
+    let spinning =
+        Plan::closed(host.address(), "/", n_hostile).paths(paths).prompt(arguments.prompt);
     let hostile = Press::start(spinning)?;
     let beside = load::press_well(plan.clone(), common.warmup(), common.duration())?;
     host.deploy(&App { more: HOSTILE, ..VICTIM })?;

@@ -14,12 +14,16 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use hdrhistogram::Histogram;
+use rustix::process::nice;
 use tokio::sync::Notify;
 use tokio::task::LocalSet;
 
 use self::conversation::Asking;
 pub(crate) use self::pace::Pace;
 use self::pace::Turns;
+
+/// The nice level at which a thread that wakes goes before those that ask for the shortest slice.
+const MOST_PROMPT: i32 = -20;
 
 /// What to ask for, how often, and for how long to wait for it.
 #[derive(Clone, Debug)]
@@ -31,6 +35,8 @@ pub(crate) struct Plan {
     pub(crate) pace: Pace,
     /// A caller that has waited this long goes away.
     pub(crate) give_up: Duration,
+    /// Whether the kernel is to wake the generator before all others.
+    pub(crate) is_prompt: bool,
 }
 
 /// What came of the requests of one span of time.
@@ -66,7 +72,14 @@ impl Plan {
             connections: connections.max(1),
             pace: Pace::Closed,
             give_up: Duration::from_secs(120),
+            is_prompt: false,
         }
+    }
+
+    /// From a thread that the kernel wakes before the host's, where `is_prompt`: a client on another
+    /// machine does not wait for this one's cores.
+    pub(crate) fn prompt(self, is_prompt: bool) -> Self {
+        Self { is_prompt, ..self }
     }
 
     /// The same, with these paths dealt out among the connections.
@@ -92,7 +105,14 @@ impl Press {
         let shared = Arc::new(Shared { tally, stop: Notify::new() });
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let of_thread = shared.clone();
-        let work = move || runtime.block_on(LocalSet::new().run_until(press(plan, of_thread)));
+        let work = move || {
+            if plan.is_prompt {
+                // Of this thread alone, on Linux.
+                nice(MOST_PROMPT)
+                    .context("a prompt generator needs the right to a lower nice level")?;
+            }
+            runtime.block_on(LocalSet::new().run_until(press(plan, of_thread)))
+        };
         let thread = std::thread::Builder::new().name("generator".to_owned()).spawn(work)?;
         Ok(Self { shared, thread: Some(thread) })
     }

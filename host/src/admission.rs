@@ -4,33 +4,45 @@
 
 mod gate;
 mod host_room;
+mod tenants;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use steerage_core::id::TenantName;
 use steerage_core::limits::Limits;
 use steerage_core::units::Weight;
 
 pub use self::gate::{Gate, Permit};
 pub use self::host_room::CallBounds;
 use self::host_room::HostRoom;
+use self::tenants::Tenants;
 
 /// What the host has room for. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Admission {
     host: Arc<HostRoom>,
+    tenants: Arc<Tenants>,
 }
 
 impl Admission {
-    /// A host with this much room.
+    /// A host with this much room, for tenants that weigh so much.
     #[must_use]
-    pub fn new(room: CallBounds) -> Self {
-        Self { host: Arc::new(HostRoom::new(room)) }
+    pub fn new(room: CallBounds, weights: BTreeMap<TenantName, Weight>) -> Self {
+        Self { host: Arc::new(HostRoom::new(room)), tenants: Arc::new(Tenants::new(weights)) }
     }
 
-    /// Makes the right of one app to run.
+    /// Makes the right of one app to run. Its tenant's share of the slots is divided among those of the
+    /// tenant's apps that want some.
     #[must_use]
-    pub fn gate(&self, limits: &Limits, weight: Weight) -> Arc<Gate> {
-        Gate::new(self.host.clone(), limits, weight)
+    pub fn gate(&self, limits: &Limits, tenant: &TenantName, weight: Weight) -> Arc<Gate> {
+        Gate::new(self.host.clone(), limits, self.tenants.tenant(tenant), weight)
+    }
+
+    /// Makes an app's gate as wide, and its share as large, as a new deployment says. Calls that run
+    /// keep their right.
+    pub fn reshape(&self, gate: &Arc<Gate>, limits: &Limits, tenant: &TenantName, weight: Weight) {
+        gate.reshape(limits, self.tenants.tenant(tenant), weight);
     }
 
     /// Instance slots in use, and how many there are.

@@ -6,6 +6,7 @@ pub mod backup;
 pub mod crashes;
 mod error;
 mod follow;
+mod freeze;
 pub mod lineage;
 mod routes;
 mod spec;

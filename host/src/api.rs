@@ -167,6 +167,8 @@ fn handler(operation: Operation) -> MethodRouter<Shared> {
         Operation::Replicas => get(fleet::replicas),
         Operation::Adopt => post(lineage::adopt),
         Operation::Import => post(lineage::import),
+        Operation::Freeze => post(lineage::freeze),
+        Operation::Thaw => post(lineage::thaw),
         Operation::Plan => get(fleet::plan),
         Operation::Host => get(observe::host),
         Operation::Usage => get(observe::usage),

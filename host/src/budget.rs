@@ -3,14 +3,21 @@
 //! Counts what the host holds for a guest with it, and nothing else: the watch over the whole process
 //! sees the rest, and where that is too much new calls are refused and nobody's are ended.
 
+mod settings;
+mod tenants;
+
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use steerage_core::budget::{self, Holding, MemoryDecision, MemoryRequest};
+use steerage_core::id::TenantName;
 use steerage_core::outcome::{Outcome, Refusal};
 use steerage_core::units::{Bytes, Weight};
 
+pub use self::settings::{MemorySample, MemorySettings};
+use self::tenants::Tenants;
 use crate::call::Call;
 
 /// How long a list of the apps that hold memory is good for.
@@ -29,27 +36,9 @@ const A_CALL: u64 = FREE / 4;
 /// Shortest and longest time between two samples. The longest is also how late idle instances are given
 /// up once reservations get tight, which no sample of the process shows.
 const SAMPLE_EVERY: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(25));
+
 /// Calls an account remembers before it first looks which of them are over.
 const LEAST_CALLS: usize = 64;
-
-/// How memory is bounded.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct MemorySettings {
-    /// What the process may use.
-    pub budget: Bytes,
-    /// How many times the budget instances may reserve together: guests reserve more than they
-    /// touch.
-    pub overcommit: f64,
-}
-
-/// One sample of the process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MemorySample {
-    /// What it uses; nothing where the system does not tell.
-    pub used: Bytes,
-    /// What of it the pool keeps of instances that are gone.
-    pub kept: Bytes,
-}
 
 /// The memory of the host, shared by all accounts.
 #[derive(Debug)]
@@ -67,6 +56,7 @@ pub struct Memory {
     used_first: AtomicU64,
     /// Whether it uses too much, and it is not apps that hold it.
     is_exhausted: AtomicBool,
+    tenants: Tenants,
     accounts: Mutex<Accounts>,
 }
 
@@ -82,6 +72,9 @@ struct Accounts {
 #[derive(Debug)]
 pub struct Account {
     memory: Arc<Memory>,
+    /// Its tenant's number and weight, and its own among the tenant's apps.
+    tenant: AtomicU32,
+    tenant_weight: AtomicU32,
     weight: AtomicU32,
     held: AtomicU64,
     /// Calls that can be ended for their memory, the latest last.
@@ -100,10 +93,10 @@ pub enum Observed {
 }
 
 impl Memory {
-    /// A budget that nobody has taken from yet.
+    /// A budget that nobody has taken from yet, for tenants that weigh so much.
     #[must_use]
-    pub fn new(settings: MemorySettings) -> Arc<Self> {
-        let most = stretch(settings.budget, settings.overcommit);
+    pub fn new(settings: MemorySettings, weights: BTreeMap<TenantName, Weight>) -> Arc<Self> {
+        let most = settings.most();
         Arc::new(Self {
             settings,
             most,
@@ -113,6 +106,7 @@ impl Memory {
             used: AtomicU64::new(0),
             used_first: AtomicU64::new(0),
             is_exhausted: AtomicBool::new(false),
+            tenants: Tenants::new(weights),
             accounts: Mutex::new(Accounts {
                 all: Vec::new(),
                 holders: Arc::default(),
@@ -123,9 +117,12 @@ impl Memory {
 
     /// Opens an app's account.
     #[must_use]
-    pub fn account(self: &Arc<Self>, weight: Weight) -> Arc<Account> {
+    pub fn account(self: &Arc<Self>, tenant: &TenantName, weight: Weight) -> Arc<Account> {
+        let (number, tenant_weight) = self.tenants.find(tenant);
         let account = Arc::new(Account {
             memory: self.clone(),
+            tenant: AtomicU32::new(number),
+            tenant_weight: AtomicU32::new(tenant_weight.get()),
             weight: AtomicU32::new(weight.get()),
             held: AtomicU64::new(0),
             calls: Mutex::default(),
@@ -136,6 +133,15 @@ impl Memory {
         }
         accounts.all.push(Arc::downgrade(&account));
         account
+    }
+
+    /// Changes whose app it is and the app's share.
+    pub fn reshape(&self, account: &Account, tenant: &TenantName, weight: Weight) {
+        let (number, tenant_weight) = self.tenants.find(tenant);
+        // Whoever judges between these judges once by the wrong tenant or weight.
+        account.tenant.store(number, Ordering::Relaxed);
+        account.tenant_weight.store(tenant_weight.get(), Ordering::Relaxed);
+        account.weight.store(weight.get(), Ordering::Relaxed);
     }
 
     /// What the process may use, and what instances have reserved of what they may.
@@ -192,11 +198,10 @@ impl Memory {
         }
         let holders = self.holders();
         let holdings: Vec<Holding> = holders.iter().map(|account| account.holding()).collect();
-        let Some(heaviest) = budget::heaviest(&holdings).and_then(|place| holders.get(place))
-        else {
-            return Observed::Fine;
-        };
-        let share = budget::share(heaviest.weight(), &holdings, self.settings.budget);
+        let heaviest = budget::heaviest(&holdings);
+        let heaviest = heaviest.and_then(|place| Some((place, holders.get(place)?)));
+        let Some((place, heaviest)) = heaviest else { return Observed::Fine };
+        let share = budget::share(place, &holdings, self.settings.budget);
         let refusal = heaviest.refusal(share);
         let n_calls = excess / A_CALL + 1;
         let n_ended = (0..n_calls).take_while(|_| heaviest.end_latest(&refusal)).count();
@@ -252,11 +257,6 @@ impl Memory {
 }
 
 impl Account {
-    /// Changes the app's share.
-    pub fn set_weight(&self, weight: Weight) {
-        self.weight.store(weight.get(), Ordering::Relaxed);
-    }
-
     /// What the app's instances hold.
     #[must_use]
     pub fn held(&self) -> Bytes {
@@ -337,7 +337,7 @@ impl Account {
             MemoryDecision::Granted => Ok(()),
             MemoryDecision::GrantedFrom(place) => {
                 if let Some(giver) = holders.get(place) {
-                    let share = budget::share(giver.weight(), &holdings, ask.budget);
+                    let share = budget::share(place, &holdings, ask.budget);
                     giver.end_latest(&giver.refusal(share));
                 }
                 Ok(())
@@ -347,11 +347,13 @@ impl Account {
     }
 
     fn holding(&self) -> Holding {
-        Holding { weight: self.weight(), held: self.held() }
-    }
-
-    fn weight(&self) -> Weight {
-        Weight::new(self.weight.load(Ordering::Relaxed)).unwrap_or_default()
+        let weight = |of: &AtomicU32| Weight::new(of.load(Ordering::Relaxed)).unwrap_or_default();
+        Holding {
+            tenant: self.tenant.load(Ordering::Relaxed),
+            tenant_weight: weight(&self.tenant_weight),
+            weight: weight(&self.weight),
+            held: self.held(),
+        }
     }
 
     fn refusal(&self, share: Bytes) -> Refusal {
@@ -374,130 +376,5 @@ impl Account {
     }
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a factor chosen by hand needs no exact product, and the cast saturates"
-)]
-fn stretch(budget: Bytes, factor: f64) -> u64 {
-    (budget.get() as f64 * factor.max(1.0)) as u64
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn memory(budget: u64) -> Arc<Memory> {
-        Memory::new(MemorySettings { budget: Bytes::new(budget), overcommit: 1.0 })
-    }
-
-    fn using(used: u64) -> MemorySample {
-        MemorySample { used: Bytes::new(used), kept: Bytes::ZERO }
-    }
-
-    #[test]
-    fn what_is_given_back_can_be_taken_again() {
-        let memory = memory(800);
-        let account = memory.account(Weight::DEFAULT);
-        account.reserve(Bytes::new(800)).unwrap();
-        let refusal = account.reserve(Bytes::new(1)).unwrap_err();
-        assert_eq!(refusal.cause(), "host_memory");
-        account.release(Bytes::new(800));
-        account.reserve(Bytes::new(800)).unwrap();
-        assert_eq!(memory.standing().1, Bytes::new(800));
-    }
-
-    #[test]
-    fn an_app_within_its_share_gets_memory_from_the_one_beyond() {
-        let memory = memory(800);
-        let (greedy, modest) = (memory.account(Weight::DEFAULT), memory.account(Weight::DEFAULT));
-        let calls: Vec<_> = (0..3).map(Call::unrecorded).collect();
-        for call in &calls {
-            greedy.reserve(Bytes::new(233)).unwrap();
-            greedy.make_evictable(call);
-        }
-        modest.reserve(Bytes::new(120)).unwrap();
-        let ended: Vec<bool> = calls.iter().map(|call| call.failed()).collect();
-        assert_eq!(ended, [false, false, true], "the latest call of the greedy app was ended");
-        assert!(greedy.reserve(Bytes::new(50)).is_err());
-    }
-
-    #[test]
-    fn a_process_beyond_its_budget_costs_the_heaviest_app_a_call() {
-        let memory = memory(800);
-        let (heavy, light) = (memory.account(Weight::DEFAULT), memory.account(Weight::DEFAULT));
-        heavy.reserve(Bytes::new(200)).unwrap();
-        light.reserve(Bytes::new(100)).unwrap();
-        let call = Call::unrecorded(1);
-        heavy.make_evictable(&call);
-        assert_eq!(memory.observe(|| using(100)), Observed::Fine, "used from the start");
-        assert_eq!(memory.observe(|| using(700)), Observed::Fine);
-        assert!(memory.is_tight());
-        assert_eq!(memory.observe(|| using(701)), Observed::Ended);
-        assert!(call.failed());
-        assert_eq!(memory.observe(|| using(701)), Observed::Fine, "it has no other call");
-        assert_eq!(memory.observe(|| using(600)), Observed::Fine);
-        assert!(!memory.is_tight());
-    }
-
-    #[test]
-    fn a_process_full_of_what_no_app_holds_ends_no_call_and_takes_no_new_one() {
-        let memory = memory(800);
-        let account = memory.account(Weight::DEFAULT);
-        assert_eq!(memory.observe(|| using(50)), Observed::Fine);
-        account.reserve(Bytes::new(200)).unwrap();
-        let call = Call::unrecorded(1);
-        account.make_evictable(&call);
-        assert_eq!(memory.observe(|| using(790)), Observed::Exhausted);
-        assert!(!call.failed());
-        assert_eq!(account.admit().unwrap_err().cause(), "host_exhausted");
-        assert_eq!(memory.observe(|| using(600)), Observed::Fine);
-        account.admit().unwrap();
-    }
-
-    #[test]
-    fn what_is_given_back_during_a_sample_is_nobodys_fault() {
-        let memory = memory(800);
-        let (gone, light) = (memory.account(Weight::DEFAULT), memory.account(Weight::DEFAULT));
-        assert_eq!(memory.observe(|| using(50)), Observed::Fine);
-        gone.reserve(Bytes::new(600)).unwrap();
-        light.reserve(Bytes::new(10)).unwrap();
-        let call = Call::unrecorded(1);
-        light.make_evictable(&call);
-        let observed = memory.observe(|| {
-            gone.release(Bytes::new(600));
-            using(790)
-        });
-        assert_eq!(observed, Observed::Fine, "the next sample finds it gone");
-        assert!(!call.failed(), "the one that holds something yet was ended");
-        light.admit().unwrap();
-    }
-
-    #[test]
-    fn what_the_pool_keeps_is_not_taken_for_what_nobody_knows() {
-        for (kept, observed) in [(0, Observed::Exhausted), (250, Observed::Ended)] {
-            let memory = memory(800);
-            let account = memory.account(Weight::DEFAULT);
-            assert_eq!(memory.observe(|| using(50)), Observed::Fine);
-            account.reserve(Bytes::new(200)).unwrap();
-            let call = Call::unrecorded(1);
-            account.make_evictable(&call);
-            let sample = MemorySample { kept: Bytes::new(kept), ..using(790) };
-            assert_eq!(memory.observe(|| sample), observed);
-        }
-    }
-
-    #[test]
-    fn who_asks_is_judged_with_all_others_however_old_the_list_is() {
-        let memory = memory(800);
-        let accounts: Vec<_> = (0..3).map(|_| memory.account(Weight::DEFAULT)).collect();
-        // The list is made by an ask at which nobody held anything.
-        accounts[0].reserve(Bytes::new(701)).unwrap();
-        let call = Call::unrecorded(1);
-        accounts[0].make_evictable(&call);
-        accounts[1].reserve(Bytes::new(50)).unwrap();
-        accounts[2].reserve(Bytes::new(60)).unwrap();
-        assert!(call.failed(), "the first gives: it holds more than its share");
-    }
-}
+mod tests;

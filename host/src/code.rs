@@ -313,9 +313,9 @@ impl Loader {
     fn new_state(&self, manifest: &Manifest) -> AppState {
         let parts = self.parts();
         AppState {
-            gate: parts.admission.gate(&manifest.limits, manifest.weight),
+            gate: parts.admission.gate(&manifest.limits, &manifest.tenant, manifest.weight),
             flow: parts.cpu.flow(&manifest.tenant, manifest.weight),
-            memory: parts.memory.account(manifest.weight),
+            memory: parts.memory.account(&manifest.tenant, manifest.weight),
             meter: Arc::new(AppMeter::default()),
             calls: parts.calls.ring(),
             log: parts.logs.app(&manifest.name),

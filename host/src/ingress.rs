@@ -9,10 +9,12 @@ use std::thread::{self, JoinHandle};
 use http::{HeaderValue, Request, Response};
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
 
 use crate::forward;
 use crate::io_charge;
 use crate::listener::descriptors::Descriptors;
+use crate::listener::threads::Threads;
 use crate::listener::upload::Upload;
 use crate::listener::{self, BoxError, Listener, Service, Windows, sockets};
 use crate::priority;
@@ -72,6 +74,7 @@ pub struct Callers {
     /// Whether they speak TLS.
     is_tls: bool,
     context: Arc<CallContext>,
+    threads: Arc<Threads>,
 }
 
 impl Service for Callers {
@@ -96,14 +99,20 @@ impl Service for Callers {
         request::serve(&self.context, peer, request)
     }
 
-    fn spawn(work: impl Future<Output = ()> + Send + 'static) {
-        drop(tokio::task::spawn(io_charge::charged(work)));
+    fn threads(&self) -> Option<&Arc<Threads>> {
+        Some(&self.threads)
+    }
+
+    fn task(
+        work: impl Future<Output = ()> + Send + 'static,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        io_charge::charged(work)
     }
 }
 
 impl Ingress {
     /// Opens the doors. Each thread has a socket of its own on the same port, so that a connection
-    /// stays on one core and threads share nothing.
+    /// stays on one core and threads share nothing but what one hands to another that does nothing.
     ///
     /// # Errors
     /// Whose address is taken or not ours, or the system refuses threads.
@@ -116,8 +125,10 @@ impl Ingress {
         let for_callers = |error| (Who::Callers, error);
         let (listen, sockets) =
             sockets::open(settings.listen, settings.n_threads).map_err(for_callers)?;
+        let (shared, runtimes) = Threads::build(settings.n_threads.max(1)).map_err(for_callers)?;
         let listener = |is_fleet, tls: Option<Arc<ServerConfig>>| {
-            let service = Callers { is_fleet, is_tls: tls.is_some(), context: context.clone() };
+            let (is_tls, threads) = (tls.is_some(), shared.clone());
+            let service = Callers { is_fleet, is_tls, context: context.clone(), threads };
             let door = listener::Settings {
                 // Other hosts keep their connections, and share this door with no caller.
                 ends_idle: !is_fleet,
@@ -142,9 +153,12 @@ impl Ingress {
         }
         let mut peer_sockets = peer_sockets.into_iter();
         let mut threads = Vec::with_capacity(sockets.len());
-        for socket in sockets {
+        for (place, (socket, runtime)) in sockets.into_iter().zip(runtimes).enumerate() {
             let beside = peers.as_ref().map(|(_, peers)| peers.clone()).zip(peer_sockets.next());
-            let thread = start_thread(context.clone(), (callers.clone(), socket), beside);
+            let shared = shared.clone();
+            let begin = move || shared.take_place(place);
+            let doors = ((callers.clone(), socket), beside);
+            let thread = start_thread(context.clone(), runtime, begin, doors);
             threads.push(thread.map_err(for_callers)?);
         }
         let peers = peers.map(|(listen, _)| listen);
@@ -166,11 +180,12 @@ type Door = (Arc<Listener<Callers>>, std::net::TcpListener);
 
 fn start_thread(
     context: Arc<CallContext>,
-    callers: Door,
-    peers: Option<Door>,
+    runtime: Runtime,
+    begin: impl FnOnce() + Send + 'static,
+    (callers, peers): (Door, Option<Door>),
 ) -> io::Result<JoinHandle<()>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     thread::Builder::new().name("ingress".to_owned()).spawn(move || {
+        begin();
         priority::prompt();
         engine::ready_thread();
         runtime.block_on(async move {

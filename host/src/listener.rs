@@ -10,6 +10,7 @@ mod progress;
 mod room;
 pub mod sockets;
 mod streams;
+pub mod threads;
 mod timer;
 pub mod tls;
 pub mod upload;
@@ -38,6 +39,7 @@ use self::idle::Idle;
 use self::patience::{Answer, ClientTimeouts, Patient};
 use self::room::{Entered, Room};
 use self::streams::Streams;
+use self::threads::{Accepted, Placed, Threads};
 use self::upload::Upload;
 use crate::shutdown::Shutdown;
 
@@ -95,9 +97,16 @@ pub trait Service: Send + Sync + 'static {
         request: Request<Upload>,
     ) -> impl Future<Output = Response<Self::Body>> + Send;
 
-    /// Starts the work on a connection, or on one stream of it.
-    fn spawn(work: impl Future<Output = ()> + Send + 'static) {
-        drop(tokio::task::spawn(work));
+    /// The threads that accept for this listener, where they share their work.
+    fn threads(&self) -> Option<&Arc<Threads>> {
+        None
+    }
+
+    /// The work on a connection, or on one stream of it, as it is to be run.
+    fn task(
+        work: impl Future<Output = ()> + Send + 'static,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        work
     }
 }
 
@@ -188,25 +197,42 @@ impl<S: Service> Listener<S> {
                 entered = self.room.enter(client.ip()) => entered,
             };
             let Some(entered) = entered else { break };
-            let listener = self.clone();
-            // The end of the host waits for this: told to end, a connection finishes what it has.
-            let busy = self.shutdown.busy();
-            S::spawn(async move {
-                if let Err(error) = listener.converse(stream, client, &entered).await {
-                    tracing::debug!(%client, %error, "connection ended");
-                }
-                drop((entered, busy));
-            });
+            if let Err(error) = self.start(stream, client, entered) {
+                tracing::debug!(%client, %error, "connection ended");
+            }
         }
         self.room.finish();
     }
 
+    /// Starts the work on a connection, on the thread where it is best.
+    fn start(
+        self: &Arc<Self>,
+        stream: TcpStream,
+        client: SocketAddr,
+        entered: Entered,
+    ) -> std::io::Result<()> {
+        let placed = self.service.threads().map_or_else(Placed::here, |it| it.for_connection());
+        let (counted, start) = placed.split();
+        let stream = start.take(stream)?;
+        let listener = self.clone();
+        // The end of the host waits for this: told to end, a connection finishes what it has.
+        let busy = self.shutdown.busy();
+        start.spawn(S::task(async move {
+            if let Err(error) = listener.converse(stream, client, &entered).await {
+                tracing::debug!(%client, %error, "connection ended");
+            }
+            drop((entered, counted, busy));
+        }));
+        Ok(())
+    }
+
     async fn converse(
         &self,
-        stream: TcpStream,
+        stream: Accepted,
         client: SocketAddr,
         entered: &Entered,
     ) -> Result<(), BoxError> {
+        let stream = stream.arrive()?;
         stream.set_nodelay(true)?;
         let peer = self.service.meet(client, stream.local_addr()?)?;
         let connection = &entered.connection;
@@ -290,7 +316,8 @@ impl<S: Service> Listener<S> {
     }
 
     fn http2(&self, entered: &Entered) -> http2::Builder<Streams<S>> {
-        let streams = Streams::new(entered, self.room.clone(), &self.settings);
+        let threads = self.service.threads().cloned();
+        let streams = Streams::new(entered, self.room.clone(), &self.settings, threads);
         let mut builder = http2::Builder::new(streams);
         let head_size = u32::try_from(self.settings.head_size).unwrap_or(u32::MAX);
         builder

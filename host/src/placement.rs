@@ -71,7 +71,8 @@ pub async fn keep_planning(
     while !shutdown.has_begun() {
         let is_early = fleet.connected_for() < settings.patience;
         let waits = is_early && misses_hosts(&fleet.view());
-        let plans = is_planner(&fleet) && !fleet.is_cut_off() && !waits;
+        let is_frozen = fleet.view().is_frozen();
+        let plans = is_planner(&fleet) && !fleet.is_cut_off() && !waits && !is_frozen;
         let is_unclear = plans && gone::ask(&fleet).await;
         n_unclear = if is_unclear { n_unclear + 1 } else { 0 };
         if plans {

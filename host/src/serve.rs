@@ -169,7 +169,8 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     let guests = GuestThreads::start_ready(settings.cpu.threads, engine::ready_thread)
         .map_err(StartError::System)?;
     let sandbox = sandbox(&settings, n_cores)?;
-    let admission = Admission::new(CallBounds { slots: sandbox.slots(), queue: settings.queue });
+    let room = CallBounds { slots: sandbox.slots(), queue: settings.queue };
+    let admission = Admission::new(room, settings.tenants.clone());
     let cpu = Cpu::new(&guests, settings.tenants.clone());
     let control = control_runtime().map_err(StartError::System)?;
     let joined = join(&settings, &control)?;
@@ -179,7 +180,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         sandbox: sandbox.clone(),
         admission: admission.clone(),
         cpu: cpu.clone(),
-        memory: Memory::new(settings.memory),
+        memory: Memory::new(settings.memory, settings.tenants.clone()),
         ledger: own.ledger.clone(),
         blobs: own.blobs.clone(),
         catalog: own.catalog.clone(),

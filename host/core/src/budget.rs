@@ -5,6 +5,10 @@
 //! their share: there, the app that is furthest over its share is refused. When nothing is left, an
 //! app that is not the furthest over gets its memory all the same, from the one that is.
 //!
+//! Shares are of two levels: tenants that hold memory share the budget by weight, and a tenant's apps that
+//! do share its part. Furthest over is an app of the tenant that is furthest over; so who owns many apps may
+//! hold no more than who owns one.
+//!
 //! What the process uses is another figure than what apps were counted to hold. Calls are ended for it
 //! only where apps hold a good part of it; otherwise it would be the innocent who pay.
 
@@ -25,7 +29,11 @@ pub fn easy(budget: Bytes) -> Bytes {
 /// What one app holds of the host's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Holding {
-    /// How large the app's share is beside others'.
+    /// Whose app it is: a small number that no other tenant has.
+    pub tenant: u32,
+    /// How large the tenant's share is beside other tenants'.
+    pub tenant_weight: Weight,
+    /// How large the app's share is beside others of its tenant.
     pub weight: Weight,
     /// What its instances hold together.
     pub held: Bytes,
@@ -67,40 +75,34 @@ pub enum MemoryDecision {
 pub fn judge(ask: &MemoryRequest, holdings: &[Holding]) -> MemoryDecision {
     let total = ask.total.get().saturating_add(ask.more.get());
     let budget = ask.budget.get();
-    let after = |place: usize, holding: &Holding| {
-        let more = if place == ask.asker { ask.more.get() } else { 0 };
-        holding.held.get().saturating_add(more)
-    };
-    let weight = holdings.get(ask.asker).map_or(Weight::DEFAULT, |asker| asker.weight);
+    let after = |place: usize| if place == ask.asker { ask.more } else { Bytes::ZERO };
     // Summed once: this runs on the thread of a guest that grows, just when memory is short.
-    let weights = weights(holdings);
-    let share = |weight: Weight, budget: Bytes| part(weight, weights, budget);
+    let tenants = Tenants::of(holdings, after);
+    let held = |place: usize, holding: &Holding| holding.held.saturating_add(after(place));
+    let share = |budget: Bytes| {
+        holdings.get(ask.asker).map_or(Bytes::ZERO, |asker| tenants.share(asker, budget))
+    };
     if let Some(budget) = ask.short_of {
         // Reservations have room, pages have not: all who are over stop growing, since taking
         // memory back from one at a time is slower than many can take it.
-        let share = share(weight, budget);
-        if holdings.get(ask.asker).is_some_and(|asker| after(ask.asker, asker) > share.get()) {
+        let share = share(budget);
+        if holdings.get(ask.asker).is_some_and(|asker| held(ask.asker, asker) > share) {
             return MemoryDecision::Refused { share };
         }
     }
     if total <= easy(ask.budget).get() {
         return MemoryDecision::Granted;
     }
-    let over = |place: usize, holding: &Holding| {
-        after(place, holding) > share(holding.weight, ask.budget).get()
-    };
     let furthest = holdings
         .iter()
         .enumerate()
-        .filter(|(place, holding)| over(*place, holding))
+        .filter(|(place, holding)| held(*place, holding) > tenants.share(holding, ask.budget))
         .max_by_key(|(place, holding)| {
-            // What it holds for each unit of weight; of two alike the later, so that the answer is
-            // the same however the list is walked.
-            let stretched = u128::from(after(*place, holding)) << 16;
-            (stretched / u128::from(holding.weight.get()), *place)
+            let of_app = (tenants.stretched(holding, held(*place, holding)), *place);
+            (tenants.excess(holding, ask.budget), of_app)
         })
         .map(|(place, _)| place);
-    let refused = || MemoryDecision::Refused { share: share(weight, ask.budget) };
+    let refused = || MemoryDecision::Refused { share: share(ask.budget) };
     match furthest {
         Some(place) if place == ask.asker => refused(),
         _ if total <= budget => MemoryDecision::Granted,
@@ -111,30 +113,95 @@ pub fn judge(ask: &MemoryRequest, holdings: &[Holding]) -> MemoryDecision {
     }
 }
 
-/// The place of the app that holds the most for its weight: who has to give something back when the
-/// machine itself is short. `None` when nobody holds anything.
+/// The place of the app that holds the most for its weight, of the tenant that does: who has to give
+/// something back when the machine itself is short. `None` when nobody holds anything.
 #[must_use]
 pub fn heaviest(holdings: &[Holding]) -> Option<usize> {
+    let tenants = Tenants::of(holdings, |_| Bytes::ZERO);
     let by_weight = |(place, holding): &(usize, &Holding)| {
-        ((u128::from(holding.held.get()) << 16) / u128::from(holding.weight.get()), *place)
+        (tenants.stretch(holding), by_weight(holding.held, holding.weight), *place)
     };
     let held = |(_, holding): &(usize, &Holding)| holding.held > Bytes::ZERO;
     holdings.iter().enumerate().filter(held).max_by_key(by_weight).map(|(place, _)| place)
 }
 
-/// The share of an app of this weight among all that hold memory.
+/// The share of the app in this place among all that hold memory.
 #[must_use]
-pub fn share(weight: Weight, holdings: &[Holding], budget: Bytes) -> Bytes {
-    part(weight, weights(holdings), budget)
+pub fn share(place: usize, holdings: &[Holding], budget: Bytes) -> Bytes {
+    let tenants = Tenants::of(holdings, |_| Bytes::ZERO);
+    holdings.get(place).map_or(Bytes::ZERO, |holding| tenants.share(holding, budget))
 }
 
-fn weights(holdings: &[Holding]) -> u128 {
-    holdings.iter().map(|holding| u128::from(holding.weight.get())).sum()
+/// What each tenant holds, by its number, of those that hold something.
+#[derive(Debug)]
+struct Tenants {
+    sums: Vec<TenantSum>,
+    /// The weights of all of them together.
+    weights: u128,
 }
 
-fn part(weight: Weight, weights: u128, budget: Bytes) -> Bytes {
-    let part = u128::from(budget.get()) * u128::from(weight.get()) / weights.max(1);
-    Bytes::new(u64::try_from(part).unwrap_or(u64::MAX).min(budget.get()))
+#[derive(Clone, Copy, Debug, Default)]
+struct TenantSum {
+    held: u128,
+    /// The weights of its apps together; 0 where it has none here.
+    weights: u128,
+}
+
+impl Tenants {
+    /// Sums up what apps hold, with what comes to it in each place.
+    fn of(holdings: &[Holding], more: impl Fn(usize) -> Bytes) -> Self {
+        let mut tenants = Self { sums: Vec::new(), weights: 0 };
+        for (place, holding) in holdings.iter().enumerate() {
+            let number = holding.tenant as usize;
+            if tenants.sums.len() <= number {
+                tenants.sums.resize(number + 1, TenantSum::default());
+            }
+            let Some(sum) = tenants.sums.get_mut(number) else { continue };
+            if sum.weights == 0 {
+                tenants.weights += u128::from(holding.tenant_weight.get());
+            }
+            sum.weights += u128::from(holding.weight.get());
+            sum.held += u128::from(holding.held.saturating_add(more(place)).get());
+        }
+        tenants
+    }
+
+    fn sum(&self, of: &Holding) -> TenantSum {
+        self.sums.get(of.tenant as usize).copied().unwrap_or_default()
+    }
+
+    /// The app's part of its tenant's part of the budget.
+    fn share(&self, of: &Holding, budget: Bytes) -> Bytes {
+        let weight = u128::from(of.weight.get()) * u128::from(of.tenant_weight.get());
+        let weights = self.sum(of).weights * self.weights;
+        let part = u128::from(budget.get()) * weight / weights.max(1);
+        Bytes::new(u64::try_from(part).unwrap_or(u64::MAX).min(budget.get()))
+    }
+
+    /// What the app's tenant holds for each unit of its weight.
+    fn stretch(&self, of: &Holding) -> u128 {
+        (self.sum(of).held << 16) / u128::from(of.tenant_weight.get())
+    }
+
+    /// The same where the tenant is over its share, and nothing otherwise: tenants that are within theirs
+    /// are not told apart.
+    fn excess(&self, of: &Holding, budget: Bytes) -> u128 {
+        let weight = u128::from(of.tenant_weight.get());
+        let share = u128::from(budget.get()) * weight / self.weights.max(1);
+        if self.sum(of).held > share { self.stretch(of) } else { 0 }
+    }
+
+    /// What an app holds beside its share, whatever the budget: of two apps the one with more is further
+    /// over.
+    fn stretched(&self, of: &Holding, held: Bytes) -> u128 {
+        let weight = u128::from(of.weight.get()) * u128::from(of.tenant_weight.get());
+        u128::from(held.get()).saturating_mul(self.sum(of).weights << 16) / weight
+    }
+}
+
+/// What is held for each unit of weight.
+fn by_weight(held: Bytes, weight: Weight) -> u128 {
+    (u128::from(held.get()) << 16) / u128::from(weight.get())
 }
 
 /// Whether ending calls helps a process that uses so much: whether at least half of it is known to
@@ -155,7 +222,12 @@ mod tests {
     use super::*;
 
     fn holding(weight: u32, held: u64) -> Holding {
-        Holding { weight: Weight::new(weight).unwrap(), held: Bytes::new(held) }
+        holding_of(0, weight, held)
+    }
+
+    fn holding_of(tenant: u32, weight: u32, held: u64) -> Holding {
+        let (weight, held) = (Weight::new(weight).unwrap(), Bytes::new(held));
+        Holding { tenant, tenant_weight: Weight::DEFAULT, weight, held }
     }
 
     fn ask(asker: usize, more: u64) -> MemoryRequest {
@@ -189,6 +261,27 @@ mod tests {
             judge(&ask(0, 101), &holdings),
             MemoryDecision::Refused { share: Bytes::new(800) }
         );
+    }
+
+    #[test]
+    fn many_apps_of_one_tenant_hold_no_more_than_one_of_another() {
+        // Fifty that hold nine each, all within a fiftieth of the budget.
+        let mut holdings = vec![holding_of(1, 1, 9); 50];
+        holdings.push(holding_of(2, 1, 300));
+        assert_eq!(share(50, &holdings, Bytes::new(800)), Bytes::new(400));
+        assert_eq!(share(0, &holdings, Bytes::new(800)), Bytes::new(8));
+        assert_eq!(judge(&ask(50, 50), &holdings), MemoryDecision::Granted);
+        assert_eq!(judge(&ask(50, 60), &holdings), MemoryDecision::GrantedFrom(49));
+        assert_eq!(
+            judge(&ask(7, 5), &holdings),
+            MemoryDecision::Refused { share: Bytes::new(8) },
+            "the furthest of the tenant that is over"
+        );
+        // The other app is by far the largest, and no more than its tenant may have.
+        assert_eq!(heaviest(&holdings), Some(49));
+        // What the operator says of tenants counts.
+        let heavy = Holding { tenant_weight: Weight::new(3).unwrap(), ..holding_of(2, 1, 300) };
+        assert_eq!(share(1, &[holding_of(1, 1, 9), heavy], Bytes::new(800)), Bytes::new(600));
     }
 
     #[test]
@@ -243,8 +336,23 @@ mod tests {
         }
     }
 
+    /// What a tenant holds, and its share.
+    fn of_tenant(of: &Holding, holdings: &[Holding]) -> (u64, u64) {
+        let own = holdings.iter().filter(|holding| holding.tenant == of.tenant);
+        let held = own.map(|holding| holding.held.get()).sum();
+        let tenants: std::collections::BTreeMap<_, _> = holdings
+            .iter()
+            .map(|holding| (holding.tenant, u64::from(holding.tenant_weight.get())))
+            .collect();
+        (held, 800 * tenants[&of.tenant] / tenants.values().sum::<u64>())
+    }
+
     fn holdings() -> impl Strategy<Value = Vec<Holding>> {
-        let one = (1..5_u32, 0..400_u64).prop_map(|(weight, held)| holding(weight, held));
+        let one = (0..3_u32, 1..5_u32, 0..400_u64);
+        let one = one.prop_map(|(tenant, weight, held)| Holding {
+            tenant_weight: Weight::new(1 + tenant).unwrap(),
+            ..holding_of(tenant, weight, held)
+        });
         proptest::collection::vec(one, 1..6)
     }
 
@@ -256,7 +364,7 @@ mod tests {
             let asker = asker % holdings.len();
             let total: u64 = holdings.iter().map(|holding| holding.held.get()).sum();
             let ask = ask(asker, more);
-            let share = share(holdings[asker].weight, &holdings, ask.budget);
+            let share = share(asker, &holdings, ask.budget);
             let after = holdings[asker].held.get() + more;
             let fits = total + more <= 800 + 800 / SLACK;
             if after <= share.get() && fits {
@@ -276,9 +384,12 @@ mod tests {
                 MemoryDecision::GrantedFrom(place) => {
                     prop_assert!(total + more <= 850);
                     prop_assert!(place != asker);
+                    let due = share(place, &holdings, Bytes::new(800));
                     let giver = &holdings[place];
-                    let due = share(giver.weight, &holdings, Bytes::new(800));
                     prop_assert!(giver.held > due, "who gives back holds more than its share");
+                    let extra = if holdings[asker].tenant == giver.tenant { more } else { 0 };
+                    let (held, due) = of_tenant(giver, &holdings);
+                    prop_assert!(held + extra > due, "and so does its tenant");
                 }
                 MemoryDecision::Refused { .. } => prop_assert!(total + more > 700),
             }
@@ -293,13 +404,22 @@ mod tests {
             if let MemoryDecision::Refused { .. } = judge(&ask(asker, more), &holdings)
                 && total + more <= 850
             {
+                // Of its tenant it holds the most for its weight, and no tenant is over that is not as
+                // far over as its own.
                 let stretched = |place: usize| {
                     let extra = if place == asker { more } else { 0 };
                     u128::from(holdings[place].held.get() + extra) * 1000
                         / u128::from(holdings[place].weight.get())
                 };
+                let mut after = holdings.clone();
+                after[asker].held = Bytes::new(holdings[asker].held.get() + more);
+                let own = of_tenant(&after[asker], &after);
                 for place in 0..holdings.len() {
-                    prop_assert!(stretched(place) <= stretched(asker) + 1);
+                    if holdings[place].tenant == holdings[asker].tenant {
+                        prop_assert!(stretched(place) <= stretched(asker) + 1);
+                    }
+                    let (held, due) = of_tenant(&after[place], &after);
+                    prop_assert!(held <= due || held * own.1 <= own.0 * due + own.1.max(due));
                 }
             }
         }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use steerage_core::admit::{self, Decision, GateLoad};
 use steerage_core::limits::Limits;
 use steerage_core::outcome::Refusal;
@@ -16,6 +17,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::host_room::{Claimant, HostRoom, Waiting, take};
+use super::tenants::{Asks, Tenant};
 
 /// The right of one app to run, shared by all its deployments.
 #[derive(Debug)]
@@ -25,6 +27,8 @@ pub struct Gate {
     /// Slots that those hold together.
     n_slots: AtomicU32,
     weight: AtomicU32,
+    /// Whose app it is now. What its calls hold counts for whose it was when they began.
+    tenant: ArcSwap<Tenant>,
     /// Whether the host knows that calls wait here for slots, and not for the app's own places.
     is_short: AtomicBool,
     /// Calls in `waiting`; looked at before the lock is taken, so that calls that need not wait
@@ -51,6 +55,7 @@ pub struct Permit {
 #[derive(Debug)]
 struct Place {
     gate: Arc<Gate>,
+    tenant: Arc<Tenant>,
     needs: u32,
     since: Instant,
 }
@@ -64,9 +69,10 @@ struct Waiter {
 }
 
 /// What came of reaching for a place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 enum Reach {
-    Taken,
+    /// A place, and its slots for this tenant.
+    Taken(Arc<Tenant>),
     /// As many calls of the app run as may.
     NoPlace,
     /// The app may have no more of the host's slots now.
@@ -74,12 +80,18 @@ enum Reach {
 }
 
 impl Gate {
-    pub(super) fn new(host: Arc<HostRoom>, limits: &Limits, weight: Weight) -> Arc<Self> {
+    pub(super) fn new(
+        host: Arc<HostRoom>,
+        limits: &Limits,
+        tenant: Arc<Tenant>,
+        weight: Weight,
+    ) -> Arc<Self> {
         Arc::new(Self {
             host,
             n_running: AtomicU32::new(0),
             n_slots: AtomicU32::new(0),
             weight: AtomicU32::new(weight.get()),
+            tenant: ArcSwap::new(tenant),
             is_short: AtomicBool::new(false),
             n_waiting: AtomicU32::new(0),
             width: AtomicU32::new(limits.concurrency.get()),
@@ -103,12 +115,16 @@ impl Gate {
     ) -> Result<Permit, Refusal> {
         let is_free = self.n_waiting.load(Ordering::SeqCst) == 0;
         let reached = if is_free { self.reach(needs) } else { Reach::NoPlace };
-        if reached == Reach::Taken {
-            let place = Place { gate: self.clone(), needs, since: now.into() };
-            return Ok(Permit { _place: place });
-        }
+        let had_place = match reached {
+            Reach::Taken(tenant) => {
+                let place = Place { gate: self.clone(), tenant, needs, since: now.into() };
+                return Ok(Permit { _place: place });
+            }
+            Reach::NoSlot => true,
+            Reach::NoPlace => false,
+        };
         let waited = Box::pin(self.wait(limits, needs, deadline)).await;
-        if waited.is_err() && reached == Reach::NoSlot {
+        if waited.is_err() && had_place {
             // Reaching for slots, it had a place for a moment, which somebody may have missed who is in
             // line now, and who is not known to wait for slots.
             self.start_waiting();
@@ -118,7 +134,8 @@ impl Gate {
     }
 
     /// Makes the gate as wide as a new deployment says. Calls that run keep their right.
-    pub fn reshape(self: &Arc<Self>, limits: &Limits, weight: Weight) {
+    pub(super) fn reshape(self: &Arc<Self>, limits: &Limits, tenant: Arc<Tenant>, weight: Weight) {
+        self.tenant.store(tenant);
         self.width.store(limits.concurrency.get(), Ordering::SeqCst);
         self.weight.store(weight.get(), Ordering::SeqCst);
         // What an earlier deployment took says nothing about this one.
@@ -139,9 +156,11 @@ impl Gate {
         }
         // Two that reach at once may both be let in where one should be. The host's own number is
         // never passed.
-        if self.host.take(|free| self.may_take(needs, free).then_some(needs)) {
+        let tenant = self.tenant.load_full();
+        if self.host.take(|free| self.may_take(&tenant, needs, free).then_some(needs)) {
             self.n_slots.fetch_add(needs, Ordering::SeqCst);
-            return Reach::Taken;
+            tenant.take(needs);
+            return Reach::Taken(tenant);
         }
         self.n_running.fetch_sub(1, Ordering::SeqCst);
         Reach::NoSlot
@@ -156,13 +175,14 @@ impl Gate {
     /// that waits has it, and the slots of that call are free by then.
     fn lacks_slots(&self, needs: u32) -> bool {
         let has_places = self.n_running.load(Ordering::SeqCst) < self.width.load(Ordering::SeqCst);
-        has_places && !self.may_take(needs, self.host.n_free())
+        has_places && !self.may_take(&self.tenant.load(), needs, self.host.n_free())
     }
 
     /// Whether the app may have so many slots more, of so many that are free.
-    fn may_take(&self, needs: u32, free: u32) -> bool {
+    fn may_take(&self, tenant: &Tenant, needs: u32, free: u32) -> bool {
         let held = self.n_slots.load(Ordering::SeqCst);
-        slots::may_take(&slots::SlotRequest { held, needs, free, weight: self.weight() })
+        let (weight, tenant) = (self.weight(), tenant.standing());
+        slots::may_take(&slots::SlotRequest { held, needs, free, weight, tenant })
     }
 
     async fn wait(
@@ -231,22 +251,26 @@ impl Gate {
                 waiting.pop_front();
             }
             let reached = waiting.front().map(|waiter| self.reach(waiter.needs));
-            let next = if reached == Some(Reach::Taken) { waiting.pop_front() } else { None };
+            let (next, is_short) = match reached {
+                Some(Reach::Taken(tenant)) => (waiting.pop_front().zip(Some(tenant)), false),
+                Some(Reach::NoSlot) => (None, true),
+                Some(Reach::NoPlace) | None => (None, false),
+            };
             self.count(&waiting);
             drop(waiting);
-            if let Some(next) = next {
+            if let Some((Waiter { needs, turn, .. }, tenant)) = next {
                 // Who went away in this moment drops the place, which hands it on.
-                let place = Place { gate: self.clone(), needs: next.needs, since: Instant::now() };
-                drop(next.turn.send(place));
+                let place = Place { gate: self.clone(), tenant, needs, since: Instant::now() };
+                drop(turn.send(place));
                 continue;
             }
-            if reached != Some(Reach::NoSlot) || is_known {
-                return reached == Some(Reach::NoSlot);
+            if !is_short || is_known {
+                return is_short;
             }
             // Slots may have come free before the host knew that they are wanted here: once more.
             if !self.is_short.swap(true, Ordering::SeqCst) {
                 let claimant: Weak<dyn Claimant> = Arc::downgrade(self) as _;
-                self.host.note_short(claimant);
+                self.host.note_short(claimant, Asks::of(self.tenant.load_full()));
             }
             is_known = true;
         }
@@ -280,7 +304,8 @@ impl Gate {
 
 impl Claimant for Gate {
     fn rank(&self) -> u64 {
-        slots::rank(self.n_slots.load(Ordering::SeqCst), self.weight())
+        let held = self.n_slots.load(Ordering::SeqCst);
+        slots::rank(held, self.weight(), &self.tenant.load().standing())
     }
 
     fn is_off_the_list(&self) {
@@ -296,6 +321,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         let gate = &self.gate;
         gate.n_slots.fetch_sub(self.needs, Ordering::SeqCst);
+        self.tenant.give_back(self.needs);
         gate.host.give_back(self.needs);
         let is_at_rest = gate.n_running.fetch_sub(1, Ordering::SeqCst) == 1;
         if gate.n_waiting.load(Ordering::SeqCst) > 0 {

@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use steerage_core::outcome::Refusal;
 
+use super::tenants::Asks;
+
 /// How many calls may run and wait.
 #[derive(Clone, Copy, Debug)]
 pub struct CallBounds {
@@ -31,6 +33,13 @@ pub(super) trait Claimant: std::fmt::Debug + Send + Sync {
     fn hand_on(self: Arc<Self>) -> bool;
 }
 
+/// An app whose calls wait for slots, as the host knows it.
+#[derive(Debug)]
+struct Waits {
+    claimant: Weak<dyn Claimant>,
+    _asks: Asks,
+}
+
 /// What is bounded for the host as a whole.
 #[derive(Debug)]
 pub(super) struct HostRoom {
@@ -39,7 +48,7 @@ pub(super) struct HostRoom {
     n_taken: AtomicU32,
     n_waiting: AtomicU32,
     /// Apps whose calls wait for slots. Each is here once at most.
-    short: Mutex<Vec<Weak<dyn Claimant>>>,
+    short: Mutex<Vec<Waits>>,
     /// How many those are, so that who gives slots back need not take the lock.
     n_short: AtomicU32,
 }
@@ -84,14 +93,14 @@ impl HostRoom {
     }
 
     /// Notes that calls of the app wait for slots.
-    pub(super) fn note_short(&self, claimant: Weak<dyn Claimant>) {
+    pub(super) fn note_short(&self, claimant: Weak<dyn Claimant>, asks: Asks) {
         let mut short = self.short();
-        short.push(claimant);
+        short.push(Waits { claimant, _asks: asks });
         self.count(&short);
     }
 
-    /// Lets those have slots that wait for them, who holds the least for its weight first, until one
-    /// may not: the others may still less.
+    /// Lets those have slots that wait for them, who is to be served first, until one may not: the
+    /// others may still less.
     pub(super) fn pass_on(&self) {
         while self.n_short.load(Ordering::SeqCst) > 0 {
             let Some(claimant) = self.least() else { return };
@@ -105,20 +114,21 @@ impl HostRoom {
     /// Takes the app off the list that is to be served first.
     fn least(&self) -> Option<Arc<dyn Claimant>> {
         let mut short = self.short();
-        short.retain(|claimant| claimant.strong_count() > 0);
+        short.retain(|waits| waits.claimant.strong_count() > 0);
         let ranks = short.iter().enumerate();
-        let ranks = ranks.filter_map(|(place, claimant)| Some((claimant.upgrade()?.rank(), place)));
+        let ranks =
+            ranks.filter_map(|(place, waits)| Some((waits.claimant.upgrade()?.rank(), place)));
         let least = ranks.min().map(|(_, place)| short.swap_remove(place));
         self.count(&short);
         drop(short);
-        least.and_then(|claimant| claimant.upgrade())
+        least.and_then(|waits| waits.claimant.upgrade())
     }
 
-    fn count(&self, short: &[Weak<dyn Claimant>]) {
+    fn count(&self, short: &[Waits]) {
         self.n_short.store(u32::try_from(short.len()).unwrap_or(u32::MAX), Ordering::SeqCst);
     }
 
-    fn short(&self) -> MutexGuard<'_, Vec<Weak<dyn Claimant>>> {
+    fn short(&self) -> MutexGuard<'_, Vec<Waits>> {
         self.short.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -39,7 +39,7 @@ async fn joins(gate: &Arc<Gate>) -> Result<tokio::task::JoinHandle<Permit>, Refu
 
 /// A gate whose calls were found to take a second and a half, one of which runs.
 async fn slow_crowd(admission: &Admission) -> (Arc<Gate>, Permit) {
-    let gate = admission.gate(&narrow(), Weight::DEFAULT);
+    let gate = admission.gate(&narrow(), &TenantName::default(), Weight::DEFAULT);
     let first = admit(&gate).await.unwrap();
     let second = joins(&gate).await.unwrap();
     tokio::time::advance(Duration::from_millis(1500)).await;
@@ -51,7 +51,7 @@ async fn slow_crowd(admission: &Admission) -> (Arc<Gate>, Permit) {
 
 #[tokio::test(start_paused = true)]
 async fn a_slow_crowd_that_has_gone_is_not_held_against_the_next() {
-    let admission = Admission::new(CallBounds { slots: 4, queue: 4 });
+    let admission = Admission::new(CallBounds { slots: 4, queue: 4 }, BTreeMap::new());
     let (gate, last) = slow_crowd(&admission).await;
     drop(last);
     let first = admit(&gate).await.unwrap();
@@ -62,9 +62,9 @@ async fn a_slow_crowd_that_has_gone_is_not_held_against_the_next() {
 
 #[tokio::test(start_paused = true)]
 async fn a_new_deployment_is_not_held_to_how_long_calls_took_before() {
-    let admission = Admission::new(CallBounds { slots: 4, queue: 4 });
+    let admission = Admission::new(CallBounds { slots: 4, queue: 4 }, BTreeMap::new());
     let (gate, last) = slow_crowd(&admission).await;
-    gate.reshape(&narrow(), Weight::DEFAULT);
+    admission.reshape(&gate, &narrow(), &TenantName::default(), Weight::DEFAULT);
     let waiting = joins(&gate).await.unwrap();
     drop(last);
     drop(waiting.await.unwrap());
@@ -73,9 +73,9 @@ async fn a_new_deployment_is_not_held_to_how_long_calls_took_before() {
 #[tokio::test(start_paused = true)]
 async fn slots_that_come_free_go_to_the_app_that_has_the_least() {
     let room = CallBounds { slots: 18, queue: 100 };
-    let admission = Admission::new(room);
+    let admission = Admission::new(room, BTreeMap::new());
     let limits = Limits::default();
-    let open = || admission.gate(&limits, Weight::DEFAULT);
+    let open = || admission.gate(&limits, &TenantName::default(), Weight::DEFAULT);
     let (greedy, late) = (open(), open());
     let take = |gate: &Arc<Gate>| {
         let (gate, limits, now) = (gate.clone(), limits.clone(), tokio::time::Instant::now());
@@ -110,17 +110,23 @@ async fn slots_that_come_free_go_to_the_app_that_has_the_least() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_app_that_is_busy_is_not_told_that_the_host_is_full() {
     // Far more slots than the app may use.
-    let admission = Admission::new(CallBounds { slots: 64, queue: 1000 });
+    let admission = Admission::new(CallBounds { slots: 64, queue: 1000 }, BTreeMap::new());
     let limits = Limits { queue: 2, ..narrow() };
-    let gate = admission.gate(&limits, Weight::DEFAULT);
+    let gate = admission.gate(&limits, &TenantName::default(), Weight::DEFAULT);
     let callers = (0..8).map(|_| {
         let (gate, limits) = (gate.clone(), limits.clone());
         tokio::spawn(async move {
             let (mut n_refused, mut n_full) = (0, 0);
-            for _ in 0..20_000 {
+            for n in 0..20_000 {
                 let now = tokio::time::Instant::now();
                 match gate.admit(&limits, 1, now.into_std(), now + limits.timeout).await {
-                    Ok(permit) => drop(permit),
+                    Ok(permit) => {
+                        // The others find it busy, also where one thread at a time has a core.
+                        if n % 1000 == 0 {
+                            tokio::task::yield_now().await;
+                        }
+                        drop(permit);
+                    }
                     Err(Refusal::HostFull) => n_full += 1,
                     Err(_) => n_refused += 1,
                 }

@@ -29,6 +29,8 @@ pub(super) enum Operation {
     Replicas,
     Adopt,
     Import,
+    Freeze,
+    Thaw,
     Plan,
     Host,
     Usage,
@@ -83,7 +85,7 @@ const GUARDED: Endpoint = Endpoint {
 };
 
 /// All of them.
-pub(super) const ENDPOINTS: [Endpoint; 27] = [
+pub(super) const ENDPOINTS: [Endpoint; 29] = [
     Endpoint {
         operation: Operation::PutBlob,
         method: "put",
@@ -291,6 +293,27 @@ pub(super) const ENDPOINTS: [Endpoint; 27] = [
         path: "/v1/fleet/import",
         summary: "Put those apps of this host into the store that it does not know",
         success: &[("200", "It knows them, but for those that are left out")],
+        returned: Returned::Json("FleetChanged"),
+        causes: FLEET_CHANGE,
+        ..GUARDED
+    },
+    Endpoint {
+        operation: Operation::Freeze,
+        method: "post",
+        path: "/v1/fleet/freeze",
+        summary: "Have nothing planned: replicas stay where they are, also those of lost hosts",
+        sent: Sent::Json("FreezeRequest"),
+        success: &[("200", "Nothing is planned from now on")],
+        returned: Returned::Json("FleetChanged"),
+        causes: FLEET_CHANGE,
+        ..GUARDED
+    },
+    Endpoint {
+        operation: Operation::Thaw,
+        method: "post",
+        path: "/v1/fleet/thaw",
+        summary: "Have plans made again",
+        success: &[("200", "Plans are made again")],
         returned: Returned::Json("FleetChanged"),
         causes: FLEET_CHANGE,
         ..GUARDED

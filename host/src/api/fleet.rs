@@ -42,7 +42,8 @@ pub(super) async fn hosts(State(state): State<Shared>) -> Result<Json<wire::Host
     let (asked, store_answers) = (fleet.me().to_string(), !fleet.is_cut_off());
     let trouble = fleet.trouble().map(|trouble| trouble.to_string());
     let store_silent_seconds = fleet.silent_for().map(|silent| silent.as_secs());
-    Ok(Json(wire::Hosts { asked, store_answers, store_silent_seconds, trouble, hosts }))
+    let frozen = state.frozen();
+    Ok(Json(wire::Hosts { asked, store_answers, store_silent_seconds, trouble, frozen, hosts }))
 }
 
 /// `PUT /v1/hosts/{host}/standing`.
@@ -152,7 +153,9 @@ async fn placed(fleet: &Fleet, app: &AppName, headroom: u32) -> Option<wire::Rep
     let view = fleet.view();
     let mut told = replicas_of(&view, app)?;
     let n_placed = view.assigned_to(app).map_or(0, imbl::OrdSet::len);
-    if n_placed < usize::try_from(told.wanted).unwrap_or(usize::MAX) {
+    if n_placed < usize::try_from(told.wanted).unwrap_or(usize::MAX) && view.is_frozen() {
+        told.lacks = Some("a plan: nothing is planned until `steerage fleet thaw`".to_owned());
+    } else if n_placed < usize::try_from(told.wanted).unwrap_or(usize::MAX) {
         // Any host may plan, so this one knows as well as the one that does.
         let (fleet, view) = (fleet.clone(), view.clone());
         let planned = tokio::task::spawn_blocking(move || {
@@ -229,6 +232,7 @@ pub(super) async fn plan(
         unplaced: unplaced.collect(),
         spare: plan.spare.iter().map(ToString::to_string).collect(),
         store_answers: !fleet.is_cut_off(),
+        frozen: state.frozen(),
     }))
 }
 

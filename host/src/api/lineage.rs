@@ -1,5 +1,7 @@
-//! The endpoints by which operators say which store a host follows.
+//! The endpoints by which operators say which store a host follows, and whether its fleet is planned.
 //! Decides nothing: the agent carries it out.
+
+use std::time::{Duration, UNIX_EPOCH};
 
 use axum::Json;
 use axum::extract::State;
@@ -8,7 +10,7 @@ use steerage_core::units;
 
 use super::deploy::to_the_end;
 use super::problem::Refusal;
-use super::{Shared, wire};
+use super::{ApiState, Sent, Shared, wire};
 
 /// `POST /v1/fleet/adopt`.
 pub(super) async fn adopt(
@@ -31,4 +33,31 @@ pub(super) async fn import(
     let done =
         format!("the store was given {} that it did not know", units::many(apps.len(), "app"));
     Ok(Json(wire::FleetChanged { done, apps, left_out: left_out.collect() }))
+}
+
+/// `POST /v1/fleet/freeze`.
+pub(super) async fn freeze(
+    State(state): State<Shared>,
+    Sent(request): Sent<wire::FreezeRequest>,
+) -> Result<Json<wire::FleetChanged>, Refusal> {
+    state.check_open()?;
+    let done = state.agent.freeze(request.why).await?;
+    Ok(Json(wire::FleetChanged { done, ..wire::FleetChanged::default() }))
+}
+
+/// `POST /v1/fleet/thaw`.
+pub(super) async fn thaw(State(state): State<Shared>) -> Result<Json<wire::FleetChanged>, Refusal> {
+    state.check_open()?;
+    let done = state.agent.thaw().await?;
+    Ok(Json(wire::FleetChanged { done, ..wire::FleetChanged::default() }))
+}
+
+impl ApiState {
+    /// That nothing is planned, as it is told.
+    pub(super) fn frozen(&self) -> Option<wire::Frozen> {
+        let frozen = self.agent.frozen()?;
+        let since = UNIX_EPOCH + Duration::from_millis(frozen.since);
+        let seconds = since.elapsed().unwrap_or_default().as_secs();
+        Some(wire::Frozen { seconds, why: frozen.why.clone() })
+    }
 }

@@ -125,9 +125,10 @@ fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> Api
         limits: Arc::default(),
         crash_log: CrashLog::open(folder).unwrap(),
     };
-    let memory = Memory::new(MemorySettings { budget: Bytes::mebi(64), overcommit: 1.0 });
+    let memory =
+        Memory::new(MemorySettings { budget: Bytes::mebi(64), overcommit: 1.0 }, BTreeMap::new());
     let logs = Arc::<Logs>::default();
-    let admission = Admission::new(CallBounds { slots: 4, queue: 4 });
+    let admission = Admission::new(CallBounds { slots: 4, queue: 4 }, BTreeMap::new());
     let cpu = Cpu::new(threads, BTreeMap::new());
     let parts = LoaderParts {
         sandbox,

@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 
 pub use self::canary::{Canary, CanarySide, TakenBack};
 pub use self::fleet::{
-    FleetChanged, HostSummary, Hosts, Plan, PlannedMove, Replica, Replicas, ScaleRequest,
-    StandingRequest, Unplaced,
+    FleetChanged, FreezeRequest, Frozen, HostSummary, Hosts, Plan, PlannedMove, Replica, Replicas,
+    ScaleRequest, StandingRequest, Unplaced,
 };
 pub use self::instances::{Instances, Made};
 pub use self::problem::{Mistake, Problem};

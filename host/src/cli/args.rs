@@ -18,7 +18,7 @@ use steerage_core::canary::Share;
 
 pub use self::backup::{Backup, Restore};
 pub use self::cert::{Cert, CertInit, CertIssue, CertRenew, CertVerb};
-pub use self::fleet::{Drain, Fleet, FleetChange, FleetVerb, OneHost, Scale};
+pub use self::fleet::{Drain, Fleet, FleetChange, FleetVerb, Freeze, OneHost, Scale};
 pub use self::host::{Check, Doctor, Flags, Host, HostVerb, Wishes};
 pub use self::plan::{Apart, Drawing, Plan};
 pub use self::simulate::Simulate;

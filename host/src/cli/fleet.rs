@@ -1,4 +1,5 @@
-//! `steerage fleet`: saying which store a host follows, after that was lost or restored.
+//! `steerage fleet`: saying which store a host follows, after that was lost or restored, and whether its
+//! fleet is planned.
 //! Decides nothing: the host knows whether it can be done.
 
 use anyhow::Context as _;
@@ -12,10 +13,16 @@ pub(super) async fn run(args: &Fleet) -> anyhow::Result<()> {
     let (verb, change, what) = match &args.verb {
         FleetVerb::Import(change) => ("import", change, "cannot put apps into the store"),
         FleetVerb::Adopt(change) => ("adopt", change, "cannot follow the store"),
+        FleetVerb::Freeze(freeze) => ("freeze", &freeze.change, "cannot stop the planner"),
+        FleetVerb::Thaw(change) => ("thaw", change, "cannot have plans made again"),
     };
     let screen = Screen::new(change.print);
     let client = remote::connect(&change.remote)?;
-    let changed = client.change_fleet(verb).await.context(what)?;
+    let changed = match &args.verb {
+        FleetVerb::Freeze(freeze) => client.freeze(freeze.why.as_deref()).await,
+        _ => client.change_fleet(verb).await,
+    };
+    let changed = changed.context(what)?;
     if screen.is_json() {
         screen.json(&changed)?;
     } else {

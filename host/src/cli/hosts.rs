@@ -33,6 +33,9 @@ pub(super) async fn hosts(args: &List) -> anyhow::Result<()> {
         screen
             .note(&format!("{asked} does not hear of the store{since}: this is what it knew last"));
     }
+    if let Some(frozen) = &hosts.frozen {
+        screen.note(&human::frozen(frozen));
+    }
     if let Some(trouble) = &hosts.trouble {
         screen.note(&format!("the host that was asked says: {trouble}"));
     }
@@ -182,6 +185,10 @@ async fn wait_until_empty(
 async fn tell_stuck(screen: Screen, client: &Client, host: &str) -> bool {
     // A plan that cannot be had is no reason to end: it is looked again.
     let Ok(plan) = client.plan(&Supposed::default()).await else { return false };
+    if let Some(frozen) = &plan.frozen {
+        screen.note(&human::frozen(frozen));
+        return true;
+    }
     let stuck = plan.unplaced.iter().filter(|app| app.stays_on.iter().any(|on| on == host));
     let mut has_told = false;
     for app in stuck {

@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 pub use steerage_core::units::many;
+use steerage_core::units::show_duration;
+
+use crate::api::wire;
 
 /// A size with three significant digits at most: `512 B`, `78.2 KiB`, `1.5 GiB`.
 #[must_use]
@@ -94,6 +97,14 @@ fn age(seconds: u64) -> String {
 pub fn short_digest(digest: &str) -> &str {
     let hex = digest.strip_prefix("sha256:").unwrap_or(digest);
     hex.get(..12).unwrap_or(hex)
+}
+
+/// That nothing is planned, since when, why, and what to do.
+pub(super) fn frozen(frozen: &wire::Frozen) -> String {
+    let wire::Frozen { seconds, why } = frozen;
+    let because = why.as_ref().map_or_else(String::new, |why| format!(" ({why})"));
+    let since = show_duration(Duration::from_secs(*seconds));
+    format!("nothing is planned, for {since} by now{because}; `steerage fleet thaw` lets it go on")
 }
 
 #[cfg(test)]

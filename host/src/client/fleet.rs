@@ -5,7 +5,8 @@ use http::Method;
 use super::supposed::Supposed;
 use super::{CHANGE_TIMEOUT, Client, ClientError, app_path, nothing};
 use crate::api::wire::{
-    Deployed, FleetChanged, HostSummary, Hosts, Plan, Replicas, ScaleRequest, StandingRequest,
+    Deployed, FleetChanged, FreezeRequest, HostSummary, Hosts, Plan, Replicas, ScaleRequest,
+    StandingRequest,
 };
 
 impl Client {
@@ -56,6 +57,15 @@ impl Client {
     pub async fn change_fleet(&self, verb: &str) -> Result<FleetChanged, ClientError> {
         let request = self.request(Method::POST, &format!("/v1/fleet/{}", super::escape(verb)));
         self.parse(self.send(request, nothing(), CHANGE_TIMEOUT).await?).await
+    }
+
+    /// Has nothing planned from now on.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn freeze(&self, why: Option<&str>) -> Result<FleetChanged, ClientError> {
+        let request = FreezeRequest { why: why.map(ToOwned::to_owned) };
+        self.send_json(Method::POST, "/v1/fleet/freeze", &request, CHANGE_TIMEOUT).await
     }
 
     /// Takes the deployment on trial back. Asks first who is there, as [`Client::remove`] does.

@@ -52,9 +52,10 @@ impl Loader {
 
     /// Gives an app its part of the CPU, of memory and of slots anew.
     pub fn reshape(&self, state: &AppState, manifest: &Manifest) {
-        state.memory.set_weight(manifest.weight);
-        self.parts().cpu.reshape(&state.flow, &manifest.tenant, manifest.weight);
-        state.gate.reshape(&manifest.limits, manifest.weight);
+        let (parts, tenant, weight) = (self.parts(), &manifest.tenant, manifest.weight);
+        parts.memory.reshape(&state.memory, tenant, weight);
+        parts.cpu.reshape(&state.flow, tenant, weight);
+        parts.admission.reshape(&state.gate, &manifest.limits, tenant, weight);
     }
 
     /// Removes compiled code that has been there since before `since` and is not needed; returns how

@@ -25,9 +25,9 @@ impl Loader {
     ) -> Result<LoadedDeployment, CodeError> {
         let parts = self.parts();
         let state = AppState {
-            gate: parts.admission.gate(&manifest.limits, manifest.weight),
+            gate: parts.admission.gate(&manifest.limits, &manifest.tenant, manifest.weight),
             flow: parts.cpu.flow(&manifest.tenant, manifest.weight),
-            memory: parts.memory.account(manifest.weight),
+            memory: parts.memory.account(&manifest.tenant, manifest.weight),
             ..self.state(manifest)
         };
         self.prepare_with(manifest, generation, digest, state).await

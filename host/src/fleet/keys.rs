@@ -9,6 +9,8 @@ use steerage_core::route::Route;
 pub const FLEET: &str = "fleet/";
 /// Which fleet it is; the first host of it writes this.
 pub const MARK: &str = "fleet/mark";
+/// That operators want nothing to be planned.
+pub const FREEZE: &str = "fleet/freeze";
 /// What operators want of each app.
 pub const APPS: &str = "desired/apps/";
 /// Which apps operators have removed.

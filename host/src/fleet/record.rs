@@ -179,6 +179,19 @@ pub struct HostWish {
     pub drain: bool,
 }
 
+/// That operators want nothing to be planned, until it is deleted.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct FreezeRecord {
+    /// Since when, in milliseconds since the epoch, as the host said that took the wish.
+    pub since: u64,
+    /// Why, in the operator's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// What a newer host has written.
+    #[serde(flatten)]
+    pub rest: Rest,
+}
+
 /// Where an app shall run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct AssignedRecord {

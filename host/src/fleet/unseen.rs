@@ -20,6 +20,12 @@ impl View {
         self.unreadable.contains(key)
     }
 
+    /// Whether operators want nothing to be planned; also where they said so in words of a newer version.
+    #[must_use]
+    pub fn is_frozen(&self) -> bool {
+        self.frozen.is_some() || self.is_unreadable(keys::FREEZE)
+    }
+
     /// Whether operators removed an app after it had this generation, or with it.
     #[must_use]
     pub fn is_removed(&self, app: &AppName, generation: u64) -> bool {
@@ -85,6 +91,9 @@ impl View {
             if !self.is_unreadable(&keys::app(app)) {
                 self.vanished.insert(app.clone());
             }
+        }
+        if self.is_unreadable(keys::FREEZE) {
+            self.frozen.clone_from(&before.frozen);
         }
         let is_unreadable = |key: &str| self.unreadable.contains(key);
         let assigned =

@@ -11,8 +11,8 @@ use steerage_core::id::{AppName, HostName};
 
 use super::keys;
 use super::record::{
-    self, AppRecord, AppUse, AssignedRecord, HostRecord, HostWish, ReadyRecord, RemovedRecord,
-    UseRecord,
+    self, AppRecord, AppUse, AssignedRecord, FreezeRecord, HostRecord, HostWish, ReadyRecord,
+    RemovedRecord, UseRecord,
 };
 use crate::store::{Change, Revision, Seen};
 
@@ -23,6 +23,8 @@ pub struct View {
     pub apps: OrdMap<AppName, (Arc<AppRecord>, Revision)>,
     /// What operators want of hosts.
     pub wishes: OrdMap<HostName, HostWish>,
+    /// That nothing is to be planned; see [`View::is_frozen`].
+    pub frozen: Option<Arc<FreezeRecord>>,
     /// Where each app shall run, and since which revision.
     pub assigned: OrdMap<AppName, (OrdSet<HostName>, Revision)>,
     /// The hosts that are registered.
@@ -308,6 +310,10 @@ impl View {
             let (host, record) = named(key, name, value)?;
             told.wishes_changed = true;
             put(&mut self.wishes, host, record);
+        } else if key == keys::FREEZE {
+            let record = value.map(|value| record::decode(key, value)).transpose();
+            self.frozen = record.map_err(|error| error.to_string())?.map(Arc::new);
+            told.wishes_changed = true;
         } else if let Some(name) = key.strip_prefix(keys::HOSTS) {
             let (host, record) = named::<HostName, HostRecord>(key, name, value)?;
             told.hosts_changed = true;

@@ -153,6 +153,9 @@ impl Drop for InstanceSlots {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use steerage_core::id::TenantName;
     use steerage_core::units::{Bytes, Weight};
     use wasmtime::ResourceLimiter as _;
 
@@ -163,8 +166,8 @@ mod tests {
     #[test]
     fn what_an_instance_has_reserved_is_given_back_with_its_slots_and_not_before() {
         let budget = Bytes::new(1000);
-        let memory = Memory::new(MemorySettings { budget, overcommit: 1.0 });
-        let account = memory.account(Weight::DEFAULT);
+        let memory = Memory::new(MemorySettings { budget, overcommit: 1.0 }, BTreeMap::new());
+        let account = memory.account(&TenantName::default(), Weight::DEFAULT);
         let slots = Pool::new(1).take(1, &account);
         let mut limiter = Limiter::new(budget, slots.reservation());
         assert!(limiter.memory_growing(0, 600, None).unwrap());

@@ -2,6 +2,7 @@
 //! what the host holds for it. Does not weigh that: `held` does; and does not count compiled code.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use steerage_core::outcome::{Excess, Refusal};
 use steerage_core::units::Bytes;
@@ -18,6 +19,10 @@ const ELEMENT: u64 = 8;
 const HELD_BESIDE: u64 = 4 << 20;
 /// An instance that has grown by this part of its limit over earlier calls leaks: one in this many.
 const LEAK: u64 = 4;
+
+/// Growth that the host refused is refused again for so long without asking it: to decide means to look at
+/// all apps that hold memory, and a guest can ask tens of thousands of times in a slice of fuel.
+const REFUSED_FOR: Duration = Duration::from_millis(20);
 
 /// Counts and bounds what one store's memories and tables take, and what the host holds for them.
 #[derive(Debug)]
@@ -38,6 +43,8 @@ pub struct Limiter {
     refused: Option<(u64, Excess)>,
     /// Why the host refused growth that the limit allows, the last time it did.
     host_refused: Option<Refusal>,
+    /// Until when growth of this size and above is refused as it was then.
+    refused_until: Option<(Instant, u64)>,
 }
 
 impl Limiter {
@@ -56,6 +63,7 @@ impl Limiter {
             began: 0,
             refused: None,
             host_refused: None,
+            refused_until: None,
         }
     }
 
@@ -112,6 +120,7 @@ impl Limiter {
         self.earlier = (n_calls.saturating_add(1), if n_calls == 0 { self.used } else { first });
         self.refused = None;
         self.host_refused = None;
+        self.refused_until = None;
         self.peak = self.used;
         self.began = self.used;
     }
@@ -129,6 +138,7 @@ impl Limiter {
         self.began = 0;
         self.refused = None;
         self.host_refused = None;
+        self.refused_until = None;
     }
 
     fn grow(&mut self, current: u64, desired: u64, most: Option<u64>) -> bool {
@@ -142,8 +152,13 @@ impl Limiter {
         if most.is_some_and(|most| desired > most) {
             return false;
         }
+        if self.refused_until.is_some_and(|(until, least)| grown >= least && Instant::now() < until)
+        {
+            return false;
+        }
         if let Err(refusal) = self.reservation.extend(Bytes::new(grown)) {
             self.host_refused = Some(refusal);
+            self.refused_until = Some((Instant::now() + REFUSED_FOR, grown));
             return false;
         }
         self.used = total;
@@ -223,6 +238,9 @@ impl ResourceLimiter for Limiter {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use steerage_core::id::TenantName;
     use steerage_core::units::Weight;
 
     use super::*;
@@ -230,7 +248,8 @@ mod tests {
 
     fn limiter(limit: u64, budget: u64) -> Limiter {
         let settings = MemorySettings { budget: Bytes::new(budget), overcommit: 1.0 };
-        let account = Memory::new(settings).account(Weight::DEFAULT);
+        let account =
+            Memory::new(settings, BTreeMap::new()).account(&TenantName::default(), Weight::DEFAULT);
         Limiter::new(Bytes::new(limit), Reservation::new(account))
     }
 
@@ -243,6 +262,26 @@ mod tests {
         assert_eq!(limiter.host_refused().map(Refusal::cause), Some("host_memory"));
         limiter.start_call();
         assert_eq!(limiter.host_refused(), None);
+    }
+
+    #[test]
+    fn growth_that_was_just_refused_is_refused_again_without_asking() {
+        let mut limiter = limiter(1000, 500);
+        let account = limiter.reservation.account().clone();
+        account.reserve(Bytes::new(400)).unwrap();
+        assert!(!limiter.memory_growing(0, 200, None).unwrap());
+        account.release(Bytes::new(400));
+        let (until, least) = limiter.refused_until.unwrap();
+        assert!(until <= Instant::now() + REFUSED_FOR && least == 200);
+        limiter.refused_until = Some((until + Duration::from_secs(3600), least));
+        for _ in 0..2 {
+            assert!(!limiter.memory_growing(0, 200, None).unwrap(), "nobody is asked");
+            assert_eq!(limiter.host_refused().map(Refusal::cause), Some("host_memory"));
+        }
+        // Less was not refused, and later it is asked for again.
+        assert!(limiter.memory_growing(0, 100, None).unwrap());
+        limiter.refused_until = Some((Instant::now(), least));
+        assert!(limiter.memory_growing(100, 300, None).unwrap());
     }
 
     #[test]

@@ -134,3 +134,53 @@ impl Future for Yield {
         Poll::Pending
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::pin::pin;
+
+    use steerage_core::units::{Bytes, Fuel};
+    use wasmtime::{Instance, Module};
+
+    use super::*;
+    use crate::sandbox::engine::{self, Flavor};
+    use crate::sandbox::instance;
+
+    /// Touches each of 65,536 pages once, with as few instructions as can be: the slowest a guest is
+    /// between two looks at its fuel that is no host call.
+    const TOUCH: &str = r#"(module (memory 4096)
+        (func (export "touch") (local $at i32)
+            (loop $next
+                (i32.store offset=0 (local.get $at) (i32.const 1))
+                (i32.store offset=4096 (local.get $at) (i32.const 1))
+                (i32.store offset=8192 (local.get $at) (i32.const 1))
+                (i32.store offset=12288 (local.get $at) (i32.const 1))
+                (local.set $at (i32.add (local.get $at) (i32.const 16384)))
+                (br_if $next (i32.lt_u (local.get $at) (i32.const 268435456))))))"#;
+    const SLICE: Fuel = Fuel::new(20_000);
+
+    #[tokio::test]
+    async fn a_guest_that_touches_all_its_pages_does_so_in_slices() {
+        let engine = engine::compiling(Flavor::Plain, Bytes::mebi(512), false).unwrap();
+        let module = Module::new(&engine, wat::parse_str(TOUCH).unwrap()).unwrap();
+        let mut store = Store::new(&engine, ());
+        let fuel = Fuel::new(1 << 40);
+        instance::start(&mut store, fuel, SLICE).unwrap();
+        let instance = Instance::new_async(&mut store, &module, &[]).await.unwrap();
+        let touch = instance.get_typed_func::<(), ()>(&mut store, "touch").unwrap();
+        let mut n_slices = 1;
+        {
+            let mut call = pin!(touch.call_async(&mut store, ()));
+            poll_fn(|context| {
+                let polled = call.as_mut().poll(context);
+                n_slices += u64::from(polled.is_pending());
+                polled
+            })
+            .await
+            .unwrap();
+        }
+        let burned = fuel.get() - store.get_fuel().unwrap();
+        assert!(n_slices >= burned / SLICE.get() && n_slices >= 10, "{burned} in {n_slices}");
+    }
+}

@@ -46,3 +46,48 @@ async fn what_cannot_be_supposed_is_refused_by_name() {
     assert_eq!(bad.status.as_u16(), 400);
     assert!(bad.text().contains("3x4cpu,16GiB"), "{}", bad.text());
 }
+
+#[tokio::test]
+async fn a_frozen_fleet_moves_nothing_and_says_so_until_it_is_thawed() {
+    let Some(fleet) = Fleet::start(2).await else { return };
+    let (h1, h2) = (&fleet.hosts[0], &fleet.hosts[1]);
+    h1.deploy(&says("one"), &manifest("one", "/one/...", "")).await;
+    let at = fleet.ready_on("one", 1).await;
+    let said = h1.run(&["fleet", "freeze", "--why", "the network is being mended"]).done();
+    assert!(said.stdout.contains("nothing is planned from now on"), "{said:?}");
+    for host in [h1, h2] {
+        host.until("freeze to be known", || async {
+            let hosts = host.admin("GET", "/v1/hosts", "").await.json();
+            (hosts["frozen"]["why"] == "the network is being mended").then_some(())
+        })
+        .await;
+    }
+    // Neither what is drained nor what is new goes anywhere, and both are answered none the less.
+    fleet.stand(&at[0], "draining").await;
+    h1.deploy(&says("two"), &manifest("two", "/two/...", "")).await;
+    fleet.all_answer("/two/", "two").await;
+    fleet.all_answer("/one/", "one").await;
+    let replicas = |app: &str| {
+        let path = format!("/v1/apps/{app}/replicas");
+        async move { h1.admin("GET", &path, "").await.json() }
+    };
+    let two = replicas("two").await;
+    assert!(two["lacks"].as_str().unwrap().contains("steerage fleet thaw"), "{two}");
+    assert_eq!(replicas("one").await["hosts"][0]["host"], at[0].as_str());
+    let plan = h2.run(&["plan"]);
+    assert!(plan.code == 1 && plan.stdout.contains("the host is drained"), "{plan:?}");
+    let note = "nothing is planned, for ";
+    assert!(plan.stderr.contains(note), "{plan:?}");
+    assert!(
+        plan.stderr.contains("(the network is being mended); `steerage fleet thaw`"),
+        "{plan:?}"
+    );
+    assert!(h2.run(&["hosts"]).done().stderr.contains(note));
+    assert!(h2.run(&["fleet", "thaw"]).done().stdout.contains("plans are made again"));
+    fleet.ready_on("two", 1).await;
+    h1.until("replica to go", || async {
+        (replicas("one").await["hosts"][0]["host"] != at[0].as_str()).then_some(())
+    })
+    .await;
+    assert!(h1.run(&["fleet", "thaw"]).done().stdout.contains("plans are made already"));
+}

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 type Schema = (&'static str, &'static [(&'static str, &'static str)]);
 
-const SCHEMAS: [Schema; 37] = [
+const SCHEMAS: [Schema; 39] = [
     (
         "DeployRequest",
         &[
@@ -259,9 +259,12 @@ const SCHEMAS: [Schema; 37] = [
             ("store_answers", "boolean"),
             ("store_silent_seconds", "integer?"),
             ("trouble", "string?"),
+            ("frozen", "Frozen?"),
             ("hosts", "[HostSummary]"),
         ],
     ),
+    ("Frozen", &[("seconds", "integer"), ("why", "string?")]),
+    ("FreezeRequest", &[("why-", "string?")]),
     (
         "HostSummary",
         &[
@@ -315,6 +318,7 @@ const SCHEMAS: [Schema; 37] = [
             ("unplaced", "[Unplaced]"),
             ("spare", "[string]"),
             ("store_answers", "boolean"),
+            ("frozen", "Frozen?"),
         ],
     ),
     (

@@ -17,6 +17,9 @@ pub struct Hosts {
     /// Why the host that says this is not registered itself, and what to do about it.
     #[serde(default)]
     pub trouble: Option<String>,
+    /// That nothing is planned, where operators want it so.
+    #[serde(default)]
+    pub frozen: Option<Frozen>,
     /// The hosts.
     pub hosts: Vec<HostSummary>,
 }
@@ -144,6 +147,27 @@ pub struct Plan {
     /// and nothing moves.
     #[serde(default = "hears")]
     pub store_answers: bool,
+    /// That nothing is planned, where operators want it so: nothing of this happens meanwhile.
+    #[serde(default)]
+    pub frozen: Option<Frozen>,
+}
+
+/// That nothing is planned.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Frozen {
+    /// For how many seconds by now.
+    pub seconds: u64,
+    /// Why, in the operator's words.
+    pub why: Option<String>,
+}
+
+/// The body of a freeze.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct FreezeRequest {
+    /// Why, in the operator's words.
+    #[serde(default)]
+    pub why: Option<String>,
 }
 
 /// What an earlier version meant that did not say.

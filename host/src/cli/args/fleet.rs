@@ -52,9 +52,24 @@ pub enum FleetVerb {
     Import(FleetChange),
     /// Follow the store as it is from now on, such as after it was restored; deletes nothing
     Adopt(FleetChange),
+    /// Have nothing planned: replicas stay where they are, also those of hosts that are lost
+    Freeze(Freeze),
+    /// Have plans made again
+    Thaw(FleetChange),
 }
 
-/// `steerage fleet import` and `steerage fleet adopt`.
+/// `steerage fleet freeze`.
+#[derive(Debug, Args)]
+pub struct Freeze {
+    /// Why, for whoever wonders: `steerage hosts` tells it
+    #[arg(long, value_name = "TEXT")]
+    pub why: Option<String>,
+    /// How to reach the host, and how to print.
+    #[command(flatten)]
+    pub change: FleetChange,
+}
+
+/// `steerage fleet import`, `adopt` and `thaw`.
 #[derive(Debug, Args)]
 pub struct FleetChange {
     /// How to reach the host.

@@ -28,6 +28,9 @@ pub(super) async fn run(args: &Plan) -> anyhow::Result<()> {
         }
         screen.say(&tell(screen, &plan)).context(NoPlan)?;
     }
+    if let Some(frozen) = plan.frozen.as_ref().filter(|_| !screen.is_json()) {
+        screen.note(&human::frozen(frozen));
+    }
     if !plan.store_answers {
         // What it says is of what was known last, and nothing of it happens now.
         let text = "the host that was asked does not hear of the store: this is of what it knew last, \

@@ -4,6 +4,7 @@
 
 mod generator;
 
+use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex};
@@ -11,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes as Chunk;
 use fastrand::Rng;
 use http_body_util::Empty;
-use steerage_core::id::{AppName, CallId, Generation};
+use steerage_core::id::{AppName, CallId, Generation, TenantName};
 use steerage_core::outbound::{OutboundPolicy, PrivateNetworks};
 use steerage_core::units::{Bytes, Fuel, Weight};
 use wasmtime::component::{Component, Linker};
@@ -141,7 +142,8 @@ fn parts() -> ServiceParts {
     ServiceParts {
         env: Vec::new().into(),
         memory_limit: Bytes::mebi(16),
-        memory: Memory::new(settings).account(Weight::DEFAULT),
+        memory: Memory::new(settings, BTreeMap::new())
+            .account(&TenantName::default(), Weight::DEFAULT),
         outbound: Outbound::new(policy, egress, denials, ConnectionCharge::to(|_| {})),
         log: Arc::<AppLog>::default(),
         generation,

@@ -1,0 +1,66 @@
+//! Stopping the planner of a fleet and letting it go on, as an operator wishes.
+//! Does not plan; `placement` looks at what is written here.
+
+use std::sync::Arc;
+
+use super::{Agent, DeployError, now};
+use crate::fleet::keys;
+use crate::fleet::record::{self, FreezeRecord};
+use crate::store::{Commit, Write};
+use crate::telemetry::events::{Event, Severity};
+
+/// Most bytes of a reason.
+const LONGEST_WHY: usize = 200;
+
+impl Agent {
+    /// Has nothing planned from now on: replicas stay where they are, also those of hosts that are lost,
+    /// until [`Agent::thaw`]. Returns what was done, in a sentence.
+    ///
+    /// # Errors
+    /// This host is alone, or the store does not answer.
+    pub async fn freeze(&self, why: Option<String>) -> Result<String, DeployError> {
+        let fleet = self.fleet.as_ref().ok_or(DeployError::Alone)?;
+        let why = why.map(|mut why| {
+            why.truncate(why.floor_char_boundary(LONGEST_WHY));
+            why
+        });
+        let frozen = FreezeRecord { since: now(), why, rest: Default::default() };
+        let value = record::encode(&frozen);
+        let write = Write::Put { key: keys::FREEZE.to_owned(), value, lease: None };
+        fleet.commit(Commit { guards: Vec::new(), writes: vec![write] }).await?;
+        let because = frozen.why.map_or_else(String::new, |why| format!(": {why}"));
+        self.own.events.push(Event {
+            severity: Severity::Warning,
+            advice: Some("let it go on with `steerage fleet thaw`".to_owned()),
+            ..Event::now("planner_frozen", format!("nothing is planned any more{because}"))
+        });
+        Ok("nothing is planned from now on: replicas stay where they are, also those of hosts that are \
+            lost; calls are answered meanwhile, and `steerage fleet thaw` lets it go on"
+            .to_owned())
+    }
+
+    /// Has plans made again; returns what was done, in a sentence.
+    ///
+    /// # Errors
+    /// This host is alone, or the store does not answer.
+    pub async fn thaw(&self) -> Result<String, DeployError> {
+        let fleet = self.fleet.as_ref().ok_or(DeployError::Alone)?;
+        if !fleet.view().is_frozen() {
+            return Ok("plans are made already".to_owned());
+        }
+        let write = Write::Delete(keys::FREEZE.to_owned());
+        fleet.commit(Commit { guards: Vec::new(), writes: vec![write] }).await?;
+        self.own.events.push(Event::now("planner_thawed", "plans are made again".to_owned()));
+        Ok("plans are made again".to_owned())
+    }
+
+    /// Since when nothing is planned, in milliseconds since the epoch, and why; nothing where plans are
+    /// made.
+    #[must_use]
+    pub fn frozen(&self) -> Option<Arc<FreezeRecord>> {
+        let view = self.fleet.as_ref()?.view();
+        let unreadable =
+            || Arc::new(FreezeRecord { since: now(), why: None, rest: Default::default() });
+        view.is_frozen().then(|| view.frozen.clone().unwrap_or_else(unreadable))
+    }
+}
