@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use super::program::WaitingProgram;
 use super::reservation::Reservation;
 use super::service::Idle;
 use crate::budget::Account;
@@ -36,9 +37,17 @@ pub(super) struct InstanceSlots {
     reservation: Arc<Reservation>,
 }
 
+/// An instance that waits for another call. All of one deployment are of one kind.
+pub(super) enum Waiting {
+    /// Of a component with a handler.
+    Service(Idle),
+    /// Of a program, which waits only where it was put back.
+    Program(Box<WaitingProgram>),
+}
+
 struct Resting {
     since: Instant,
-    idle: Idle,
+    instance: Waiting,
 }
 
 impl Pool {
@@ -82,7 +91,7 @@ impl Pool {
     /// Gives up the instance to be put back that has waited the longest, if any has for so long.
     pub(super) fn give_up_restored(&self, for_at_least: Duration) -> bool {
         self.give_up_first(|resting| {
-            resting.idle.is_restored() && resting.since.elapsed() >= for_at_least
+            resting.instance.is_restored() && resting.since.elapsed() >= for_at_least
         })
     }
 
@@ -106,14 +115,24 @@ impl Pool {
     }
 }
 
+impl Waiting {
+    /// Whether it is put back after each call.
+    fn is_restored(&self) -> bool {
+        match self {
+            Self::Service(idle) => idle.is_restored(),
+            Self::Program(_) => true,
+        }
+    }
+}
+
 impl IdleInstances {
     /// The instance that came last: its memory is the likeliest to be in the caches still.
-    pub(super) fn take(&self) -> Option<Idle> {
-        self.waiting().pop_back().map(|resting| resting.idle)
+    pub(super) fn take(&self) -> Option<Waiting> {
+        self.waiting().pop_back().map(|resting| resting.instance)
     }
 
-    pub(super) fn put(&self, idle: Idle) {
-        let resting = Resting { since: meter::now(), idle };
+    pub(super) fn put(&self, instance: Waiting) {
+        let resting = Resting { since: meter::now(), instance };
         self.waiting().push_back(resting);
     }
 

@@ -55,6 +55,7 @@ mod reloading;
 mod request_heads;
 mod response_heads;
 mod restored;
+mod restored_programs;
 mod reuse;
 mod routing;
 mod seeing;

@@ -13,6 +13,9 @@ pub(super) enum NotMade {
     /// None ever will be.
     #[error("{0}")]
     Unfit(Unfit),
+    /// The host failed, which another time it may not.
+    #[error("{0}")]
+    Failed(String),
     /// There is no room just now, or the system has not what it takes.
     #[error("no room: {0}")]
     NotNow(String),
@@ -70,5 +73,5 @@ pub(super) fn no_room(error: impl std::fmt::Display) -> NotMade {
 }
 
 pub(super) fn failed(error: impl std::fmt::Display) -> NotMade {
-    NotMade::Unfit(Unfit::Host(format!("{error:#}")))
+    NotMade::Failed(format!("{error:#}"))
 }
