@@ -47,7 +47,7 @@ impl Loader {
     /// Stops serving an app, if it is served.
     pub fn withdraw(&self, name: &AppName) {
         self.retire(self.parts().catalog.withdraw(name));
-        self.parts().logs.remove(name);
+        self.parts().telemetry.remove(name);
     }
 
     /// Gives an app its part of the CPU, of memory and of slots anew.
