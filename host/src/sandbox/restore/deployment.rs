@@ -258,14 +258,12 @@ impl Restoring {
         if self.n_restored.load(Ordering::Relaxed) < u32::MAX / 2 {
             self.n_restored.fetch_add(1, Ordering::Relaxed);
         }
-        self.meter.restored.fetch_add(1, Ordering::Relaxed);
+        self.meter.note_restored();
     }
 
     /// An instance could not be put back, or its call ended badly.
     pub(in crate::sandbox) fn note_lost(&self, lost: &Lost) {
-        if let Some(counter) = self.meter.not_restored.get(lost.reason()) {
-            counter.fetch_add(1, Ordering::Relaxed);
-        }
+        self.meter.note_not_restored(lost.reason());
         if matches!(lost, Lost::Differs) {
             // A mistake of the host, which must not go on.
             tracing::error!(digest = %self.source.digest, "a restored instance is not as it was");
