@@ -1,6 +1,7 @@
 //! Our own host as a server under measurement: apps are deployed to it, its metrics are read.
 //! Goes through the command line and the API, as anybody would.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -124,6 +125,18 @@ impl Host {
         let start = format!("instances_restored_total{{app=\"{app}\"}} ");
         let count = metrics.lines().find_map(|line| line.strip_prefix(&start));
         count.map_or(Ok(0), |count| Ok(count.parse()?))
+    }
+
+    /// How often what all cores share was used, by kind and place in the source. Nothing where the build
+    /// does not count.
+    pub(crate) fn uses_of_shared(&self) -> Result<BTreeMap<(String, String), f64>> {
+        let line = |line: &str| {
+            let (labels, count) = line.strip_prefix("shared_uses_total{")?.split_once("} ")?;
+            let (kind, at) = labels.split_once(',')?;
+            let value = |label: &str| label.split('"').nth(1).map(str::to_owned);
+            Some(((value(kind)?, value(at)?), count.trim().parse().ok()?))
+        };
+        Ok(self.read("/metrics")?.lines().filter_map(line).collect())
     }
 
     /// How many rounds the guest `work` must do for a call of it to take this much CPU time.

@@ -19,6 +19,7 @@ mod plain;
 mod raw;
 mod report;
 mod server;
+mod shared;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -59,6 +60,8 @@ enum Bench {
     Live(live::Arguments),
     /// Placement: machines a cell needs, beside the rules of others, and how fast plans are made
     Place(place::Arguments),
+    /// Locks taken and shared lines written per hello call, by a build of the host that counts them
+    Shared(shared::Arguments),
     /// A bare hyper server, started by `http`
     #[command(hide = true)]
     Raw {
@@ -93,7 +96,9 @@ impl Common {
 
 fn main() -> Result<()> {
     let Arguments { host, bench } = Arguments::parse();
-    let host = || host.map_or_else(server::steerage, Ok);
+    let counting = matches!(bench, Bench::Shared(_));
+    let built = || if counting { server::counting() } else { server::steerage() };
+    let host = || host.map_or_else(built, Ok);
     match bench {
         Bench::Http(arguments) => http::run(&host()?, &arguments),
         Bench::Guests(arguments) => guests::run(&host()?, &arguments),
@@ -105,6 +110,7 @@ fn main() -> Result<()> {
         Bench::Overload(arguments) => overload::run(&host()?, &arguments),
         Bench::Live(arguments) => live::run(&host()?, &arguments),
         Bench::Place(arguments) => place::run(&arguments),
+        Bench::Shared(arguments) => shared::run(&host()?, &arguments),
         Bench::Raw { listen } => raw::serve(listen),
     }
 }

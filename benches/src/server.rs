@@ -121,10 +121,28 @@ pub(crate) fn free_address() -> Result<SocketAddr> {
 
 /// The release build of the host, built now if need be.
 pub(crate) fn steerage() -> Result<PathBuf> {
+    // Together with this crate, so that both use one build of the host and of what is below it.
+    build(&["-p", "steerage", "-p", "benches"], &[])?;
+    let this = std::env::current_exe()?;
+    Ok(this.with_file_name("steerage"))
+}
+
+/// A build that counts what calls do to what all cores share, in a folder of its own: it is none to measure
+/// time of, so nothing is optimised across crates.
+pub(crate) fn counting() -> Result<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/counting");
+    let shown = folder.to_string_lossy().into_owned();
+    let arguments = ["-p", "steerage", "--features", "count-shared", "--target-dir", &shown];
+    let profile =
+        [("CARGO_PROFILE_RELEASE_LTO", "off"), ("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")];
+    build(&arguments, &profile)?;
+    Ok(folder.join("release/steerage"))
+}
+
+fn build(arguments: &[&str], environment: &[(&str, &str)]) -> Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    // Together with this crate, so that both use one build of the host and of what is below it.
-    command.args(["build", "--release", "-p", "steerage", "-p", "benches"]);
+    command.args(["build", "--release"]).args(arguments).envs(environment.iter().copied());
     // What `cargo run` says of this crate would make build scripts think that theirs has changed.
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
@@ -139,6 +157,5 @@ pub(crate) fn steerage() -> Result<PathBuf> {
     if !status.success() {
         bail!("the host does not build");
     }
-    let this = std::env::current_exe()?;
-    Ok(this.with_file_name("steerage"))
+    Ok(())
 }

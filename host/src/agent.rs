@@ -3,6 +3,7 @@
 //! Does not parse requests and does not answer them; the API does.
 
 pub mod backup;
+mod canary;
 pub mod crashes;
 mod error;
 mod follow;
@@ -10,7 +11,6 @@ mod freeze;
 pub mod lineage;
 mod routes;
 mod spec;
-mod trial;
 mod wish;
 
 use std::sync::Arc;
@@ -160,7 +160,7 @@ impl Agent {
                 ..Event::now("deployed", message)
             });
             return match canary {
-                Some(_) => self.see_tried(fleet, &record).await,
+                Some(_) => self.await_canary(fleet, &record).await,
                 None => self.serve_wished(fleet, record).await,
             };
         }

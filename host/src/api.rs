@@ -51,7 +51,7 @@ use crate::listener::upload::Upload;
 use crate::listener::{self, BoxError, Listener, Service};
 use crate::request::CallContext;
 use crate::shutdown::Shutdown;
-use crate::telemetry::logs::Logs;
+use crate::telemetry::Telemetry;
 
 /// What the control API works with.
 #[derive(Debug)]
@@ -63,7 +63,7 @@ pub struct ApiState {
     /// Who may have how much memory.
     pub memory: Arc<Memory>,
     /// Guests' output.
-    pub logs: Arc<Logs>,
+    pub telemetry: Arc<Telemetry>,
     /// What is served, and how it goes.
     pub context: Arc<CallContext>,
     /// Open connections of callers.

@@ -19,6 +19,7 @@ use steerage_core::units::{Bytes, Weight};
 pub use self::settings::{MemorySample, MemorySettings};
 use self::tenants::Tenants;
 use crate::call::Call;
+use crate::shared::{Locked, Shared, Sum};
 
 /// How long a list of the apps that hold memory is good for.
 const LIST_AGE: Duration = Duration::from_millis(20);
@@ -48,7 +49,7 @@ pub struct Memory {
     most: u64,
     easy: u64,
     /// What they have reserved.
-    reserved: AtomicU64,
+    reserved: Sum,
     /// Whether the process uses nearly all it may, whatever was reserved.
     is_short: AtomicBool,
     /// What it used when the last sample was taken, and the first: before any app ran.
@@ -76,9 +77,9 @@ pub struct Account {
     tenant: AtomicU32,
     tenant_weight: AtomicU32,
     weight: AtomicU32,
-    held: AtomicU64,
+    held: Shared<AtomicU64>,
     /// Calls that can be ended for their memory, the latest last.
-    calls: Mutex<Vec<Weak<Call>>>,
+    calls: Locked<Vec<Weak<Call>>>,
 }
 
 /// What a sample of the process led to.
@@ -97,11 +98,12 @@ impl Memory {
     #[must_use]
     pub fn new(settings: MemorySettings, weights: BTreeMap<TenantName, Weight>) -> Arc<Self> {
         let most = settings.most();
+        let easy = budget::easy(Bytes::new(most)).get();
         Arc::new(Self {
             settings,
             most,
-            easy: budget::easy(Bytes::new(most)).get(),
-            reserved: AtomicU64::new(0),
+            easy,
+            reserved: Sum::new(most - easy),
             is_short: AtomicBool::new(false),
             used: AtomicU64::new(0),
             used_first: AtomicU64::new(0),
@@ -124,8 +126,8 @@ impl Memory {
             tenant: AtomicU32::new(number),
             tenant_weight: AtomicU32::new(tenant_weight.get()),
             weight: AtomicU32::new(weight.get()),
-            held: AtomicU64::new(0),
-            calls: Mutex::default(),
+            held: Shared::default(),
+            calls: Locked::default(),
         });
         let mut accounts = self.accounts();
         if accounts.all.len() == accounts.all.capacity() {
@@ -147,15 +149,14 @@ impl Memory {
     /// What the process may use, and what instances have reserved of what they may.
     #[must_use]
     pub fn standing(&self) -> (Bytes, Bytes, Bytes) {
-        let reserved = Bytes::new(self.reserved.load(Ordering::Relaxed));
+        let reserved = Bytes::new(self.reserved.get());
         (self.settings.budget, reserved, Bytes::new(self.most))
     }
 
     /// Whether idle instances should be given up: memory is short, or soon will be.
     #[must_use]
     pub fn is_tight(&self) -> bool {
-        let reserved = self.reserved.load(Ordering::Relaxed);
-        reserved > self.easy || self.is_short.load(Ordering::Relaxed)
+        !self.reserved.is_at_most(self.easy) || self.is_short.load(Ordering::Relaxed)
     }
 
     /// How long to wait for the next sample when the process uses so much.
@@ -171,7 +172,7 @@ impl Memory {
     /// over their share where that one holds less. Where apps hold little of it, no new calls are taken
     /// until it is less.
     pub fn observe(&self, sample: impl FnOnce() -> MemorySample) -> Observed {
-        let held = || Bytes::new(self.reserved.load(Ordering::Relaxed));
+        let held = || Bytes::new(self.reserved.get());
         let held_before = held();
         let MemorySample { used, kept } = sample();
         let held = held();
@@ -218,7 +219,7 @@ impl Memory {
         Refusal::HostExhausted {
             used: Bytes::new(self.used.load(Ordering::Relaxed)),
             budget: self.settings.budget,
-            held: Bytes::new(self.reserved.load(Ordering::Relaxed)),
+            held: Bytes::new(self.reserved.get()),
         }
     }
 
@@ -296,29 +297,24 @@ impl Account {
     /// The host is short of memory, and it is this app that holds too much.
     pub fn reserve(self: &Arc<Self>, more: Bytes) -> Result<(), Refusal> {
         let memory = &self.memory;
-        let total =
-            memory.reserved.fetch_add(more.get(), Ordering::Relaxed).saturating_add(more.get());
-        if total <= memory.easy && !memory.is_short.load(Ordering::Relaxed) {
-            self.held.fetch_add(more.get(), Ordering::Relaxed);
-            return Ok(());
+        memory.reserved.add(more.get());
+        let is_easy = memory.reserved.is_at_most(memory.easy);
+        if !is_easy || memory.is_short.load(Ordering::Relaxed) {
+            self.ask(more).inspect_err(|_| memory.reserved.subtract(more.get()))?;
         }
-        let judged = self.ask(more);
-        match &judged {
-            Ok(()) => self.held.fetch_add(more.get(), Ordering::Relaxed),
-            Err(_) => memory.reserved.fetch_sub(more.get(), Ordering::Relaxed),
-        };
-        judged
+        self.held.write().fetch_add(more.get(), Ordering::Relaxed);
+        Ok(())
     }
 
     /// Gives memory of an instance back.
     pub fn release(&self, bytes: Bytes) {
-        self.held.fetch_sub(bytes.get(), Ordering::Relaxed);
-        self.memory.reserved.fetch_sub(bytes.get(), Ordering::Relaxed);
+        self.held.write().fetch_sub(bytes.get(), Ordering::Relaxed);
+        self.memory.reserved.subtract(bytes.get());
     }
 
     /// Lets a call be ended should its memory be needed for others.
     pub fn make_evictable(&self, call: &Arc<Call>) {
-        let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut calls = self.calls.lock();
         if calls.len() >= LEAST_CALLS && calls.len() == calls.capacity() {
             calls.retain(|call| call.strong_count() > 0);
         }
@@ -333,7 +329,7 @@ impl Account {
             asker,
             more,
             // What is asked for was added already.
-            total: Bytes::new(self.memory.reserved.load(Ordering::Relaxed)).saturating_sub(more),
+            total: Bytes::new(self.memory.reserved.get()).saturating_sub(more),
             budget: Bytes::new(self.memory.most),
             short_of: self.memory.is_short.load(Ordering::Relaxed).then_some(real),
         };
@@ -366,7 +362,7 @@ impl Account {
 
     /// Ends the latest call that still runs; `false` when none does.
     fn end_latest(&self, refusal: &Refusal) -> bool {
-        let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut calls = self.calls.lock();
         while let Some(call) = calls.pop() {
             if let Some(call) = call.upgrade()
                 && !call.is_over()

@@ -3,8 +3,8 @@
 //! nothing: the agent does, and publishes here.
 
 mod app;
+mod canary;
 pub mod crash_log;
-mod trial;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,7 +18,7 @@ use steerage_core::manifest::Manifest;
 use steerage_core::route::{Conflict, RouteTable};
 
 pub use self::app::{App, BadApp};
-pub use self::trial::{Count, Trial};
+pub use self::canary::{Count, RunningCanary};
 use crate::admission::Gate;
 use crate::budget::Account;
 use crate::flow::Flow;
@@ -56,7 +56,7 @@ pub struct LoadedDeployment {
     /// What it shares with the app's other deployments.
     pub state: AppState,
     /// Whether it is on trial.
-    is_on_trial: bool,
+    is_canary: bool,
     /// Whether the crash log watches it.
     is_watched: AtomicBool,
     /// Whether the crash log says that calls of it run.
@@ -217,8 +217,8 @@ impl LoadedDeployment {
         state: AppState,
     ) -> Self {
         let (is_watched, is_written) = Default::default();
-        let is_on_trial = false;
-        Self { app, generation, prepared, state, is_on_trial, is_watched, is_written }
+        let is_canary = false;
+        Self { app, generation, prepared, state, is_canary, is_watched, is_written }
     }
 
     /// Tells its limits where they are read of the app.

@@ -3,13 +3,13 @@
 //! compiled code is missing or damaged, as after an upgrade of the host.
 //! Does not decide what is deployed: the agent does, and has code loaded here before it publishes.
 
+mod canary;
 mod carry;
 mod error;
 mod evict;
 mod mapped;
 mod publish;
 mod singleflight;
-mod trial;
 mod verify;
 
 use std::sync::Arc;
@@ -37,11 +37,8 @@ use crate::manifest;
 use crate::sandbox::compiler::Compiled;
 use crate::sandbox::module::{InstanceTemplate, Sandbox, Spec};
 use crate::sandbox::outbound::{ConnectionCharge, Denials};
-use crate::telemetry::calls::AllCalls;
-use crate::telemetry::chain;
 use crate::telemetry::events::{Event, Events, Severity};
-use crate::telemetry::logs::Logs;
-use crate::telemetry::metrics::AppMeter;
+use crate::telemetry::{Telemetry, chain};
 
 /// How many deployments are read and mapped at once. More would only wait for each other: it is
 /// work for the CPU, and a little for the disk.
@@ -69,10 +66,8 @@ pub struct LoaderParts {
     pub blobs: Blobs,
     /// What is served.
     pub catalog: Arc<Catalog>,
-    /// Guests' output.
-    pub logs: Arc<Logs>,
-    /// Their last calls.
-    pub calls: Arc<AllCalls>,
+    /// What guests print, their last calls and counters.
+    pub telemetry: Arc<Telemetry>,
     /// What happened.
     pub events: Arc<Events>,
     /// What apps may use.
@@ -316,9 +311,9 @@ impl Loader {
             gate: parts.admission.gate(&manifest.limits, &manifest.tenant, manifest.weight),
             flow: parts.cpu.flow(&manifest.tenant, manifest.weight),
             memory: parts.memory.account(&manifest.tenant, manifest.weight),
-            meter: Arc::new(AppMeter::default()),
-            calls: parts.calls.ring(),
-            log: parts.logs.app(&manifest.name),
+            meter: parts.telemetry.meters.meter(),
+            calls: parts.telemetry.calls.ring(&manifest.name),
+            log: parts.telemetry.logs.app(&manifest.name),
         }
     }
 

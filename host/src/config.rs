@@ -77,6 +77,8 @@ pub struct Settings {
     pub trusted_proxies: Vec<Network>,
     /// What the host may use of the machine's memory.
     pub memory: MemorySettings,
+    /// What may be kept of what happened to apps.
+    pub telemetry: Bytes,
     /// Where instances live.
     pub pool: PoolSettings,
     /// Apps whose code is mapped.
@@ -148,6 +150,10 @@ const LAME_DUCK: Duration = Duration::from_secs(1);
 /// State changes, and nothing for each call.
 const DEFAULT_LOG: &str = "info";
 
+/// Most telemetry by default: the counters of 100,000 apps that were called, and 32 MiB of their last calls
+/// and log lines.
+const TELEMETRY: Bytes = Bytes::mebi(128);
+
 impl Settings {
     /// Settings with every default, for a host on this machine that keeps its data in `data` and
     /// compiles with `compiler`.
@@ -182,6 +188,7 @@ impl Settings {
                 budget: percent_of(machine.usable_memory(), BUDGET_PERCENT),
                 overcommit: OVERCOMMIT,
             },
+            telemetry: Bytes::ZERO,
             pool: PoolSettings {
                 slots: Slots::AtMost(0),
                 keep_resident: KEEP_RESIDENT,
@@ -198,10 +205,16 @@ impl Settings {
             is_for_one_app: false,
             is_compiled_soon: false,
         };
+        settings.telemetry = settings.default_telemetry();
         settings.limits.maximum.memory = largest_memory;
         settings.limits.default = settings.limits.default.at_most(&settings.limits.maximum);
         settings.fit(machine);
         settings
+    }
+
+    /// An eighth of the memory budget, and no more than is enough for 100,000 apps.
+    fn default_telemetry(&self) -> Bytes {
+        Bytes::new((self.memory.budget.get() / 8).min(TELEMETRY.get()))
     }
 
     /// Computes what depends on other settings.

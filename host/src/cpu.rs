@@ -108,7 +108,7 @@ impl Cpu {
 
     fn turn<'s>(&'s self, flow: &'s Flow) -> Option<Turn<'s>> {
         let queue = &*self.queue;
-        let is_idle = queue.enter();
+        let is_idle = queue.has_idle_cores();
         let mut turn = Turn { queue, flow, charge: None };
         if !queue.note(flow.key()) && is_idle {
             return (flow.estimate() <= fair::LONGEST_HERE).then_some(turn);
@@ -129,7 +129,6 @@ impl Turn<'_> {
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         self.settle(Duration::ZERO);
-        self.queue.leave();
     }
 }
 

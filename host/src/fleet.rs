@@ -2,11 +2,11 @@
 //! the hosts that can answer for it. Kin of `catalog`, which holds what this host itself serves.
 //! Reads and writes no store: `member` does, and tells what came; decides no placement.
 
+mod canary;
 pub mod keys;
 mod lineage;
 pub mod record;
 mod saved;
-mod trial;
 mod unseen;
 mod usage;
 mod view;

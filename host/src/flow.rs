@@ -2,13 +2,25 @@
 //! writing. A value that the run queue, admission's callers and I/O all hold.
 //! Decides nothing: `core::fair` does, behind [`Order`].
 
+use std::cell::Cell;
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crossbeam_utils::CachePadded;
 use steerage_core::fair::{self, FlowKey};
 use steerage_core::units::nanoseconds;
+
+use crate::shared::Shared;
+
+/// Of the slices that took about as long as is known, so many are learned from by each thread: what all
+/// cores read is better not written for what teaches little.
+const LEARNED: u32 = 16;
+
+thread_local! {
+    static N_SKIPPED: Cell<u32> = const { Cell::new(0) };
+}
 
 /// The order among flows, as those see it who run no slices. The run queue has it; each of these may
 /// take the queue's lock, so nobody calls one who holds that.
@@ -33,17 +45,17 @@ pub struct Flow {
     order: Arc<dyn Order>,
     /// What a slice takes, wherever it runs, in nanoseconds: what can be asked without the lock of the
     /// run queue. `core::fair` has its own for the slices that it charges.
-    estimate: AtomicU64,
+    estimate: CachePadded<Shared<AtomicU64>>,
     /// I/O done for the app that it was not charged for yet, in nanoseconds.
-    io_debt: AtomicU64,
+    io_debt: Shared<AtomicU64>,
 }
 
 impl Flow {
     /// The flow of an app that `order` knows by this key, and forgets when this is dropped.
     #[must_use]
     pub fn new(key: FlowKey, order: Arc<dyn Order>) -> Arc<Self> {
-        let estimate = AtomicU64::new(nanoseconds(fair::FIRST_ESTIMATE));
-        Arc::new(Self { key, order, estimate, io_debt: AtomicU64::new(0) })
+        let estimate = Shared::new(AtomicU64::new(nanoseconds(fair::FIRST_ESTIMATE)));
+        Arc::new(Self { key, order, estimate: estimate.into(), io_debt: Shared::default() })
     }
 
     /// What the order knows the app by.
@@ -58,16 +70,24 @@ impl Flow {
         Duration::from_nanos(self.estimate.load(Ordering::Relaxed))
     }
 
-    /// Learns from what a slice took. Two that learn at once may lose what one learned.
+    /// Learns from what a slice took, and from one in [`LEARNED`] of those that took about as long as
+    /// is known. Two that learn at once may lose what one learned.
     pub fn learn(&self, used: Duration) {
-        let learned = fair::learn(self.estimate(), used);
-        self.estimate.store(nanoseconds(learned), Ordering::Relaxed);
+        let estimate = self.estimate();
+        let n_skipped = N_SKIPPED.get() + 1;
+        let teaches_little = (estimate / 2..=estimate * 2).contains(&used);
+        if teaches_little && n_skipped < LEARNED {
+            return N_SKIPPED.set(n_skipped);
+        }
+        N_SKIPPED.set(0);
+        let learned = nanoseconds(fair::learn(estimate, used));
+        self.estimate.write().store(learned, Ordering::Relaxed);
     }
 
     /// Notes I/O done for the app. While no other app asks, nobody is to be protected from it.
     pub fn charge_io(&self, used: Duration) {
         if self.order.is_contended() {
-            self.io_debt.fetch_add(nanoseconds(used), Ordering::Relaxed);
+            self.io_debt.write().fetch_add(nanoseconds(used), Ordering::Relaxed);
         }
     }
 
@@ -77,7 +97,7 @@ impl Flow {
         if self.io_debt.load(Ordering::Relaxed) == 0 {
             return None;
         }
-        Some(Duration::from_nanos(self.io_debt.swap(0, Ordering::Relaxed)))
+        Some(Duration::from_nanos(self.io_debt.write().swap(0, Ordering::Relaxed)))
     }
 
     /// Whether the app was given more than another that asks.

@@ -22,6 +22,7 @@ use crate::request::head::Caller;
 use crate::request::{self, CallContext};
 use crate::respond::ResponseBody;
 use crate::sandbox::engine;
+use crate::shared;
 
 /// How the doors stand.
 #[derive(Clone, Debug)]
@@ -187,6 +188,7 @@ fn start_thread(
     thread::Builder::new().name("ingress".to_owned()).spawn(move || {
         begin();
         priority::prompt();
+        shared::count::count_here();
         engine::ready_thread();
         runtime.block_on(async move {
             let working = tokio::task::spawn(context.cpu.work_inline());

@@ -34,6 +34,7 @@ pub fn machine() -> Machine {
         overcommit: number("/proc/sys/vm/overcommit_memory").unwrap_or(0),
         huge_pages: huge_pages(&read("/sys/kernel/mm/transparent_hugepage/enabled")),
         may_swap: may_swap(fs::read_to_string("/proc/swaps").ok().as_deref()),
+        tells_written: tells_written(),
         kernel: version(&read("/proc/sys/kernel/osrelease")),
         may_yield: rustix::process::nice(0).is_ok(),
     }
@@ -161,6 +162,12 @@ fn huge_pages(text: &str) -> String {
 /// Whether there is a line below the heading. Where nothing can be read, there may be swap.
 fn may_swap(swaps: Option<&str>) -> bool {
     swaps.is_none_or(|swaps| swaps.lines().skip(1).any(|line| !line.trim().is_empty()))
+}
+
+/// Whether an entry of a page can be read, of which there is one for each.
+fn tells_written() -> bool {
+    use std::io::Read as _;
+    File::open("/proc/self/pagemap").is_ok_and(|mut file| file.read_exact(&mut [0; 8]).is_ok())
 }
 
 fn version(release: &str) -> (u32, u32) {

@@ -1,5 +1,7 @@
 //! The Steerage host: thin drivers around `steerage-core`. Modules in suggested reading order.
 //! Holds no logic.
+// Whether the future of an ingress thread may be sent follows from some hundred types that hold each other.
+#![recursion_limit = "256"]
 
 pub mod admission;
 pub mod agent;
@@ -39,6 +41,7 @@ pub mod request;
 pub mod respond;
 pub mod sandbox;
 pub mod serve;
+pub mod shared;
 pub mod shutdown;
 pub mod store;
 pub mod telemetry;

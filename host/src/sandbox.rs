@@ -23,6 +23,7 @@ pub mod needs;
 mod offered;
 pub mod outbound;
 mod pace;
+mod program;
 mod replay;
 pub mod reservation;
 pub mod restore;

@@ -47,6 +47,7 @@ use crate::sandbox::outbound::{Egress, OwnDoors};
 use crate::sandbox::{compiler, engine};
 use crate::shutdown::Shutdown;
 use crate::store::{StoreError, StoreSettings};
+use crate::telemetry::Telemetry;
 use crate::telemetry::events::Event;
 
 /// Files open beside connections and code, with room to spare.
@@ -176,6 +177,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     let joined = join(&settings, &control)?;
     let fleet = joined.as_ref().map(|joined| joined.fleet.clone());
     let own = host_state(&settings, ledger)?;
+    let telemetry = Arc::new(Telemetry::new(settings.telemetry, own.events.clone()));
     let parts = LoaderParts {
         sandbox: sandbox.clone(),
         admission: admission.clone(),
@@ -184,14 +186,13 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         ledger: own.ledger.clone(),
         blobs: own.blobs.clone(),
         catalog: own.catalog.clone(),
-        logs: Arc::default(),
-        calls: Arc::default(),
+        telemetry: telemetry.clone(),
         events: own.events.clone(),
         limits: own.limits.clone(),
         peers: fleet.as_ref().map(|fleet| fleet.peers().clone()),
         max_component: settings.max_component,
     };
-    let (memory, logs, calls) = (parts.memory.clone(), parts.logs.clone(), parts.calls.clone());
+    let memory = parts.memory.clone();
     let loader = Loader::new(parts, settings.mapped);
     let events = own.events.clone();
     let agent = Agent::new(loader.clone(), own.clone(), fleet.clone());
@@ -238,7 +239,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         agent,
         own: own.clone(),
         memory: memory.clone(),
-        logs: logs.clone(),
+        telemetry: telemetry.clone(),
         context,
         connections: ingress.callers.n_open(),
         token,
@@ -253,7 +254,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         under_way: api::UnderWay::default(),
     };
     operators.spawn(api::serve(admin_socket, doors::operators(&settings), descriptors, state));
-    let watched = Watched { loader, sandbox, memory, logs, calls, events: events.clone() };
+    let watched = Watched { loader, sandbox, memory, telemetry, events: events.clone() };
     let memory_watch = MemoryWatch::start(watched).map_err(StartError::System)?;
     events.push(started(n_restored));
     Ok(Host {

@@ -1,10 +1,104 @@
 //! What the host knows and tells: metrics, log lines of guests, events.
-//! Does not decide anything from what it knows.
+//! Does not decide anything from what it knows, nor whose goes where it is too much: `core::telemetry` does.
 
 pub mod calls;
 pub mod events;
 pub mod logs;
 pub mod metrics;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use steerage_core::id::AppName;
+use steerage_core::telemetry::{KeptOfApp, TelemetryUse, longest_quiet};
+use steerage_core::units::Bytes;
+
+use self::calls::AllCalls;
+use self::events::Events;
+use self::logs::Logs;
+use self::metrics::AppMeters;
+use crate::shared::Sum;
+
+/// What of the bound may not be known at a moment: threads keep what they added lately to themselves.
+const UNCERTAIN: u64 = 1 << 20;
+
+/// What is known of all apps, within one bound.
+#[derive(Debug)]
+pub struct Telemetry {
+    /// What guests printed.
+    pub logs: Logs,
+    /// The last calls.
+    pub calls: AllCalls,
+    /// The counters.
+    pub meters: AppMeters,
+    events: Arc<Events>,
+    most: Bytes,
+    /// Bytes of log lines and last calls.
+    kept: Arc<Sum>,
+    /// Bytes of counters.
+    counters: Arc<Sum>,
+}
+
+impl Telemetry {
+    /// Nothing yet, of at most so many bytes with the `events`.
+    #[must_use]
+    pub fn new(most: Bytes, events: Arc<Events>) -> Self {
+        let sum = || Arc::new(Sum::new(UNCERTAIN.min(most.get() / 64)));
+        let (kept, counters) = (sum(), sum());
+        Self {
+            logs: Logs::new(kept.clone()),
+            calls: AllCalls::new(kept.clone()),
+            meters: AppMeters::new(counters.clone(), most),
+            events,
+            most,
+            kept,
+            counters,
+        }
+    }
+
+    /// Bytes that all of it takes.
+    #[must_use]
+    pub fn n_bytes(&self) -> Bytes {
+        let TelemetryUse { kept, fixed } = self.used();
+        Bytes::new(kept.saturating_add(fixed))
+    }
+
+    /// Gives up log lines and last calls where all apps together have more than may be kept: of those to
+    /// which nothing has happened for the longest time. To be called now and then.
+    pub fn shrink(&self) {
+        let excess = self.used().excess(self.most.get());
+        if excess == 0 {
+            return;
+        }
+        let mut apps: BTreeMap<AppName, KeptOfApp> = BTreeMap::new();
+        self.logs.weigh(|app, kept| add(&mut apps, app, kept));
+        self.calls.weigh(|app, kept| add(&mut apps, app, kept));
+        let (names, kept): (Vec<_>, Vec<_>) = apps.into_iter().unzip();
+        for place in longest_quiet(&kept, excess) {
+            if let Some(app) = names.get(place) {
+                self.logs.forget(app);
+                self.calls.forget(app);
+            }
+        }
+    }
+
+    /// Forgets an app that was removed. Calls of it that run keep what they have to their end.
+    pub fn remove(&self, app: &AppName) {
+        self.logs.remove(app);
+        self.calls.remove(app);
+    }
+
+    fn used(&self) -> TelemetryUse {
+        let fixed = self.counters.get().saturating_add(self.events.n_bytes() as u64);
+        TelemetryUse { kept: self.kept.get(), fixed }
+    }
+}
+
+fn add(apps: &mut BTreeMap<AppName, KeptOfApp>, app: &AppName, kept: KeptOfApp) {
+    let all = apps.entry(app.clone()).or_insert(KeptOfApp { last_at: 0, bytes: 0 });
+    all.last_at = all.last_at.max(kept.last_at);
+    all.bytes = all.bytes.saturating_add(kept.bytes);
+}
 
 /// An error with its causes, in one line.
 #[must_use]

@@ -1,4 +1,4 @@
-//! Whether a deployment on trial does worse than the one it shall replace, from what both did with
+//! Whether a canary does worse than the one it shall replace, from what both did with
 //! the same calls in the same time: how many failed, and how long they took.
 //! Counts nothing and takes nothing back itself. Promotes nothing: that is an operator's to wish.
 

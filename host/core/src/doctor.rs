@@ -90,6 +90,7 @@ pub fn examine(machine: &Machine, wanted: &WantedSize) -> Vec<Finding> {
         backlog(machine, wanted),
         kernel(machine),
         swap(machine),
+        written_pages(machine),
         disk(wanted),
     ]
 }
@@ -328,11 +329,27 @@ fn swap(machine: &Machine) -> Finding {
         "swap",
         "on",
         Trouble {
-            why: "which pages a call has written is not asked of the kernel then, since Wasmtime would \
-                  miss those that were swapped out: all that is kept resident is reset after each call"
+            why: "which pages a call has written in a new instance is not asked of the kernel then, since \
+                  Wasmtime would miss those that were swapped out: all that is kept is reset after it"
                 .to_owned(),
             change: "swapoff -a".to_owned(),
             trade: "small calls get cheaper, and the budget is all the memory there is".to_owned(),
+        },
+    )
+}
+
+fn written_pages(machine: &Machine) -> Finding {
+    let subject = "written pages (/proc/self/pagemap)";
+    if machine.tells_written {
+        return ok(subject, "told");
+    }
+    warn(
+        subject,
+        "not told",
+        Trouble {
+            why: "no instance can be restored, so each call gets a new one".to_owned(),
+            change: "mount /proc, on a kernel with CONFIG_PROC_PAGE_MONITOR".to_owned(),
+            trade: "calls of apps that are called often get several times cheaper".to_owned(),
         },
     )
 }
@@ -467,6 +484,7 @@ mod tests {
             huge_pages: "always".to_owned(),
             kernel: (5, 15),
             may_swap: true,
+            tells_written: false,
             may_yield: false,
             ..server()
         };
@@ -478,6 +496,7 @@ mod tests {
             "Warn transparent huge pages: echo madvise",
             "Warn kernel: run Linux 6.7 or later",
             "Warn swap: swapoff -a",
+            "Warn written pages (/proc/self/pagemap): mount /proc",
             "Warn nice levels: allow setpriority",
             "Warn cores: [cpu] threads = 8",
             "Fail free disk of the data folder: free space there",

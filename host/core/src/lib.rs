@@ -33,6 +33,7 @@ pub mod retry;
 pub mod route;
 pub mod sheet;
 pub mod slots;
+pub mod telemetry;
 pub mod threads;
 pub mod units;
 pub mod world;

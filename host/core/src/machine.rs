@@ -30,6 +30,8 @@ pub struct Machine {
     pub huge_pages: String,
     /// Whether pages may be swapped out, or nobody knows.
     pub may_swap: bool,
+    /// Whether the kernel tells a process which of its pages were written.
+    pub tells_written: bool,
     /// The kernel's version.
     pub kernel: (u32, u32),
     /// Whether threads may be made to stand behind others.
@@ -205,6 +207,7 @@ pub(crate) mod tests {
             overcommit: 0,
             huge_pages: "madvise".to_owned(),
             may_swap: false,
+            tells_written: true,
             kernel: (6, 12),
             may_yield: true,
         }

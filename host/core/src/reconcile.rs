@@ -56,7 +56,7 @@ pub enum Step {
     /// Have the code of this one at hand as well, and give it its part of the calls.
     Try(Generation),
     /// Give it no more calls: the current one gets all.
-    EndTrial,
+    EndCanary,
     /// Stop announcing: others serve it now.
     Retire,
     /// Forget the app.
@@ -74,7 +74,7 @@ pub fn next_step(standing: &AppStatus) -> Step {
     };
     // First of all, and it cannot fail: a canary that is taken back harms somebody.
     if tried.is_some() && tried != wanted.canary {
-        return Step::EndTrial;
+        return Step::EndCanary;
     }
     match next_of_current(&wanted, served, announced) {
         Step::Rest => next_of_canary(&wanted, announced, tried),
@@ -82,7 +82,7 @@ pub fn next_step(standing: &AppStatus) -> Step {
     }
 }
 
-/// What is next about the deployment on trial, once the current one is as it shall be.
+/// What is next about the canary, once the current one is as it shall be.
 fn next_of_canary(
     wanted: &Wanted,
     announced: Option<Generation>,
@@ -91,7 +91,7 @@ fn next_of_canary(
     match (wanted.canary, tried) {
         (Some(canary), None) if announced == Some(wanted.generation) => Step::Try(canary),
         // What runs elsewhere is tried there.
-        (_, Some(_)) if announced.is_none() => Step::EndTrial,
+        (_, Some(_)) if announced.is_none() => Step::EndCanary,
         _ => Step::Rest,
     }
 }
@@ -163,7 +163,7 @@ mod tests {
                 (standing.served, standing.tried) = (Some(generation), None);
             }
             Step::Try(generation) => standing.tried = Some(generation),
-            Step::EndTrial => standing.tried = None,
+            Step::EndCanary => standing.tried = None,
             Step::Retire => standing.announced = None,
             Step::Forget => {
                 (standing.served, standing.announced, standing.tried) = (None, None, None);
@@ -205,7 +205,7 @@ mod tests {
                 && standing.tried.is_some()
                 && standing.tried != wanted.canary
             {
-                prop_assert_eq!(next_step(&standing), Step::EndTrial);
+                prop_assert_eq!(next_step(&standing), Step::EndCanary);
             }
         }
 

@@ -24,7 +24,8 @@ const LOSSES: u32 = 64;
 const CALLS_EACH: u32 = 32;
 /// What came of more calls than this is counted by half, so that the latest ones decide.
 const REMEMBERED: u32 = 8_192;
-/// How long new instances serve after too many were lost; twice as long each time.
+/// How long new instances serve after too many were lost, or a failure of the host; twice as long each
+/// time.
 const FIRST_PAUSE: Duration = Duration::from_secs(600);
 /// The most often that time is doubled: to ten hours and a half.
 const MOST_DOUBLED: u32 = 6;
@@ -84,8 +85,8 @@ impl Record {
     }
 }
 
-/// Times in which new instances serve, since restoring did not pay. Moments are told as the time since
-/// some beginning.
+/// Times in which new instances serve, since restoring did not pay, or since the host failed to make what
+/// it takes and may not another time. Moments are told as the time since some beginning.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pauses {
     until: Option<Duration>,

@@ -2,12 +2,14 @@
 //! far as the host has instance slots for them.
 //! Decides nothing: `core::admit` and `core::slots` do, this counts and wakes.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, MutexGuard, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use crossbeam_utils::CachePadded;
 use steerage_core::admit::{self, Decision, GateLoad};
 use steerage_core::limits::Limits;
 use steerage_core::outcome::Refusal;
@@ -18,14 +20,17 @@ use tokio::time::Instant;
 
 use super::host_room::{Claimant, HostRoom, Waiting, take};
 use super::tenants::{Asks, Tenant};
+use crate::shared::{Locked, Shared};
+
+/// Of calls that end while none waits, so many are measured by each thread: to note each would be one more
+/// write of what all cores share, for what nobody asks just then.
+const MEASURED: u32 = 16;
 
 /// The right of one app to run, shared by all its deployments.
 #[derive(Debug)]
 pub struct Gate {
     host: Arc<HostRoom>,
-    n_running: AtomicU32,
-    /// Slots that those hold together.
-    n_slots: AtomicU32,
+    running: CachePadded<Running>,
     weight: AtomicU32,
     /// Whose app it is now. What its calls hold counts for whose it was when they began.
     tenant: ArcSwap<Tenant>,
@@ -35,14 +40,22 @@ pub struct Gate {
     /// never take it.
     n_waiting: AtomicU32,
     width: AtomicU32,
-    waiting: Mutex<VecDeque<Waiter>>,
+    waiting: Locked<VecDeque<Waiter>>,
     /// How many of them have given up since the line was last cleared: looking at all of them for
     /// each refusal would make refusing dear just when there is much to refuse.
     n_gone: AtomicU32,
+}
+
+/// What every call of the app writes, on a line of its own.
+#[derive(Debug, Default)]
+struct Running {
+    n_running: Shared<AtomicU32>,
+    /// Slots that those hold together.
+    n_slots: Shared<AtomicU32>,
     /// How long calls kept their permits since something of the app last ran without a break, in
     /// nanoseconds; 0 when that is not known. What was true of an earlier crowd is not held against
     /// the next one, since who is refused for it would never be measured.
-    hold: AtomicU64,
+    hold: Shared<AtomicU64>,
 }
 
 /// The right of one call to run. Held as long as the guest lives, body streaming included.
@@ -88,16 +101,14 @@ impl Gate {
     ) -> Arc<Self> {
         Arc::new(Self {
             host,
-            n_running: AtomicU32::new(0),
-            n_slots: AtomicU32::new(0),
+            running: CachePadded::default(),
             weight: AtomicU32::new(weight.get()),
             tenant: ArcSwap::new(tenant),
             is_short: AtomicBool::new(false),
             n_waiting: AtomicU32::new(0),
             width: AtomicU32::new(limits.concurrency.get()),
-            waiting: Mutex::default(),
+            waiting: Locked::default(),
             n_gone: AtomicU32::new(0),
-            hold: AtomicU64::new(0),
         })
     }
 
@@ -139,30 +150,30 @@ impl Gate {
         self.width.store(limits.concurrency.get(), Ordering::SeqCst);
         self.weight.store(weight.get(), Ordering::SeqCst);
         // What an earlier deployment took says nothing about this one.
-        self.hold.store(0, Ordering::Relaxed);
+        self.running.hold.write().store(0, Ordering::Relaxed);
         self.start_waiting();
     }
 
     /// Calls that run, and calls that wait.
     #[must_use]
     pub fn load(&self) -> (u32, u32) {
-        (self.n_running.load(Ordering::Relaxed), self.n_waiting.load(Ordering::Relaxed))
+        (self.running.n_running.load(Ordering::Relaxed), self.n_waiting.load(Ordering::Relaxed))
     }
 
     /// Takes a place and the slots, or neither.
     fn reach(&self, needs: u32) -> Reach {
-        if !take(&self.n_running, self.width.load(Ordering::SeqCst)) {
+        if !take(&self.running.n_running, self.width.load(Ordering::SeqCst)) {
             return Reach::NoPlace;
         }
         // Two that reach at once may both be let in where one should be. The host's own number is
         // never passed.
         let tenant = self.tenant.load_full();
         if self.host.take(|free| self.may_take(&tenant, needs, free).then_some(needs)) {
-            self.n_slots.fetch_add(needs, Ordering::SeqCst);
+            self.running.n_slots.write().fetch_add(needs, Ordering::SeqCst);
             tenant.take(needs);
             return Reach::Taken(tenant);
         }
-        self.n_running.fetch_sub(1, Ordering::SeqCst);
+        self.running.n_running.write().fetch_sub(1, Ordering::SeqCst);
         Reach::NoSlot
     }
 
@@ -174,13 +185,14 @@ impl Gate {
     /// no more slots. A place alone says nothing: it is free for a moment whenever a call ends, until one
     /// that waits has it, and the slots of that call are free by then.
     fn lacks_slots(&self, needs: u32) -> bool {
-        let has_places = self.n_running.load(Ordering::SeqCst) < self.width.load(Ordering::SeqCst);
+        let has_places =
+            self.running.n_running.load(Ordering::SeqCst) < self.width.load(Ordering::SeqCst);
         has_places && !self.may_take(&self.tenant.load(), needs, self.host.n_free())
     }
 
     /// Whether the app may have so many slots more, of so many that are free.
     fn may_take(&self, tenant: &Tenant, needs: u32, free: u32) -> bool {
-        let held = self.n_slots.load(Ordering::SeqCst);
+        let held = self.running.n_slots.load(Ordering::SeqCst);
         let (weight, tenant) = (self.weight(), tenant.standing());
         slots::may_take(&slots::SlotRequest { held, needs, free, weight, tenant })
     }
@@ -217,7 +229,7 @@ impl Gate {
     ) -> Result<oneshot::Receiver<Place>, Refusal> {
         let mut waiting = self.lock();
         let (n_running, lacks_slots) =
-            (self.n_running.load(Ordering::SeqCst), self.lacks_slots(needs));
+            (self.running.n_running.load(Ordering::SeqCst), self.lacks_slots(needs));
         let standing = |waiting: &VecDeque<_>| GateLoad {
             running: limits.concurrency.get(),
             queued: u32::try_from(waiting.len()).unwrap_or(u32::MAX),
@@ -290,21 +302,21 @@ impl Gate {
 
     fn measure(&self, held: Duration) {
         let learned = admit::learn(self.hold(), held);
-        self.hold.store(nanoseconds(learned), Ordering::Relaxed);
+        self.running.hold.write().store(nanoseconds(learned), Ordering::Relaxed);
     }
 
     fn hold(&self) -> Duration {
-        Duration::from_nanos(self.hold.load(Ordering::Relaxed))
+        Duration::from_nanos(self.running.hold.load(Ordering::Relaxed))
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<Waiter>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waiting.lock()
     }
 }
 
 impl Claimant for Gate {
     fn rank(&self) -> u64 {
-        let held = self.n_slots.load(Ordering::SeqCst);
+        let held = self.running.n_slots.load(Ordering::SeqCst);
         slots::rank(held, self.weight(), &self.tenant.load().standing())
     }
 
@@ -320,21 +332,32 @@ impl Claimant for Gate {
 impl Drop for Place {
     fn drop(&mut self) {
         let gate = &self.gate;
-        gate.n_slots.fetch_sub(self.needs, Ordering::SeqCst);
+        gate.running.n_slots.write().fetch_sub(self.needs, Ordering::SeqCst);
         self.tenant.give_back(self.needs);
         gate.host.give_back(self.needs);
-        let is_at_rest = gate.n_running.fetch_sub(1, Ordering::SeqCst) == 1;
+        let is_at_rest = gate.running.n_running.write().fetch_sub(1, Ordering::SeqCst) == 1;
         if gate.n_waiting.load(Ordering::SeqCst) > 0 {
             gate.measure(self.since.elapsed());
             gate.start_waiting();
-        } else if !is_at_rest {
+        } else if !is_at_rest && (gate.hold().is_zero() || is_one_in(MEASURED)) {
             gate.measure(self.since.elapsed());
         }
-        if gate.load() == (0, 0) {
-            gate.hold.store(0, Ordering::Relaxed);
+        // Looked at first: where nobody ever waits it is 0, and this is done for every call.
+        if !gate.hold().is_zero() && gate.load() == (0, 0) {
+            gate.running.hold.write().store(0, Ordering::Relaxed);
         }
         gate.host.pass_on();
     }
+}
+
+/// Whether this thread has come here so often since it was last told so.
+fn is_one_in(n: u32) -> bool {
+    thread_local! {
+        static N_PASSED: Cell<u32> = const { Cell::new(0) };
+    }
+    let n_passed = (N_PASSED.get() + 1) % n;
+    N_PASSED.set(n_passed);
+    n_passed == 0
 }
 
 /// Counts a call as gone that leaves its line without having had its turn.

@@ -5,11 +5,13 @@
 //! Lock order: nobody holds `short` while a [`Claimant`] is called, which takes a lock of its own.
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, MutexGuard, Weak};
 
+use crossbeam_utils::CachePadded;
 use steerage_core::outcome::Refusal;
 
 use super::tenants::Asks;
+use crate::shared::{Locked, Shared};
 
 /// How many calls may run and wait.
 #[derive(Clone, Copy, Debug)]
@@ -44,23 +46,23 @@ struct Waits {
 #[derive(Debug)]
 pub(super) struct HostRoom {
     room: CallBounds,
-    /// Slots that calls hold.
-    n_taken: AtomicU32,
-    n_waiting: AtomicU32,
+    /// Slots that calls hold. Every call writes it, so it has a line of its own.
+    n_taken: CachePadded<Shared<AtomicU32>>,
+    n_waiting: Shared<AtomicU32>,
     /// Apps whose calls wait for slots. Each is here once at most.
-    short: Mutex<Vec<Waits>>,
+    short: Locked<Vec<Waits>>,
     /// How many those are, so that who gives slots back need not take the lock.
-    n_short: AtomicU32,
+    n_short: Shared<AtomicU32>,
 }
 
 impl HostRoom {
     pub(super) fn new(room: CallBounds) -> Self {
         Self {
             room,
-            n_taken: AtomicU32::new(0),
-            n_waiting: AtomicU32::new(0),
-            short: Mutex::default(),
-            n_short: AtomicU32::new(0),
+            n_taken: CachePadded::default(),
+            n_waiting: Shared::default(),
+            short: Locked::default(),
+            n_short: Shared::default(),
         }
     }
 
@@ -84,12 +86,12 @@ impl HostRoom {
             let free = self.room.slots.saturating_sub(taken);
             decide(free).map(|needs| taken.saturating_add(needs))
         };
-        self.n_taken.fetch_update(Ordering::SeqCst, Ordering::SeqCst, next).is_ok()
+        self.n_taken.write().fetch_update(Ordering::SeqCst, Ordering::SeqCst, next).is_ok()
     }
 
     /// Gives slots back. Whoever does calls [`HostRoom::pass_on`] when it is done.
     pub(super) fn give_back(&self, n_slots: u32) {
-        self.n_taken.fetch_sub(n_slots, Ordering::SeqCst);
+        self.n_taken.write().fetch_sub(n_slots, Ordering::SeqCst);
     }
 
     /// Notes that calls of the app wait for slots.
@@ -125,11 +127,13 @@ impl HostRoom {
     }
 
     fn count(&self, short: &[Waits]) {
-        self.n_short.store(u32::try_from(short.len()).unwrap_or(u32::MAX), Ordering::SeqCst);
+        self.n_short
+            .write()
+            .store(u32::try_from(short.len()).unwrap_or(u32::MAX), Ordering::SeqCst);
     }
 
     fn short(&self) -> MutexGuard<'_, Vec<Waits>> {
-        self.short.lock().unwrap_or_else(PoisonError::into_inner)
+        self.short.lock()
     }
 }
 
@@ -148,13 +152,14 @@ impl<'b> Waiting<'b> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.n_waiting.fetch_sub(1, Ordering::Relaxed);
+        self.0.n_waiting.write().fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 /// Counts one more, unless there are as many as there may be.
-pub(super) fn take(count: &AtomicU32, most: u32) -> bool {
+pub(super) fn take(count: &Shared<AtomicU32>, most: u32) -> bool {
     // Sequentially consistent even where it fails: who found no place looks whether one came free
     // after it is in line, and who gives one back looks whether somebody is. One of both must see.
-    count.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| (n < most).then_some(n + 1)).is_ok()
+    let next = |n| (n < most).then_some(n + 1);
+    count.write().fetch_update(Ordering::SeqCst, Ordering::SeqCst, next).is_ok()
 }

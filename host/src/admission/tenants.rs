@@ -5,16 +5,19 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crossbeam_utils::CachePadded;
 use steerage_core::id::TenantName;
 use steerage_core::slots::TenantSlots;
 use steerage_core::units::Weight;
+
+use crate::shared::Shared;
 
 /// Tenants by name. Those that the operator does not name weigh as little as can be.
 #[derive(Debug)]
 pub(super) struct Tenants {
     weights: BTreeMap<TenantName, Weight>,
     known: Mutex<BTreeMap<TenantName, Arc<Tenant>>>,
-    n_present: Arc<AtomicU32>,
+    n_present: Arc<CachePadded<Shared<AtomicU32>>>,
 }
 
 /// What one tenant holds and waits for.
@@ -23,9 +26,9 @@ pub(super) struct Tenant {
     weight: Weight,
     /// Slots that its calls hold, and above them, in units of [`AN_APP`], its apps that wait for some. One
     /// number, so that one write tells when the tenant comes and when it goes.
-    uses: AtomicU64,
+    uses: CachePadded<Shared<AtomicU64>>,
     /// How many tenants use or want any: who is alone may have more.
-    n_present: Arc<AtomicU32>,
+    n_present: Arc<CachePadded<Shared<AtomicU32>>>,
 }
 
 /// What an app that waits for slots adds to a tenant's uses.
@@ -44,7 +47,7 @@ impl Tenants {
         }
         let tenant = Arc::new(Tenant {
             weight: self.weights.get(name).copied().unwrap_or_default(),
-            uses: AtomicU64::new(0),
+            uses: CachePadded::default(),
             n_present: self.n_present.clone(),
         });
         known.insert(name.clone(), tenant.clone());
@@ -73,14 +76,14 @@ impl Tenant {
     }
 
     fn add(&self, uses: u64) {
-        if self.uses.fetch_add(uses, Ordering::SeqCst) == 0 {
-            self.n_present.fetch_add(1, Ordering::SeqCst);
+        if self.uses.write().fetch_add(uses, Ordering::SeqCst) == 0 {
+            self.n_present.write().fetch_add(1, Ordering::SeqCst);
         }
     }
 
     fn subtract(&self, uses: u64) {
-        if self.uses.fetch_sub(uses, Ordering::SeqCst) == uses {
-            self.n_present.fetch_sub(1, Ordering::SeqCst);
+        if self.uses.write().fetch_sub(uses, Ordering::SeqCst) == uses {
+            self.n_present.write().fetch_sub(1, Ordering::SeqCst);
         }
     }
 }

@@ -1,5 +1,5 @@
 //! Whose a route is in a fleet. A claim is a key in the store that names the app, and it counts for as
-//! long as the app's current deployment, or the one on trial, has the route: what an app has dropped,
+//! long as the app's current deployment, or the canary, has the route: what an app has dropped,
 //! and what an app that is gone had, is free, whatever is still written.
 //! Does not know what a route matches: `core::route` does.
 

@@ -54,7 +54,7 @@ pub(super) fn of(
 }
 
 fn shown(view: &View, app: &AppName, record: &CanaryRecord) -> wire::Canary {
-    let (old, canary) = view.trial(app, record.generation);
+    let (old, canary) = view.canary_sides(app, record.generation);
     let verdict = match canary::judge(&old, &canary, &Margin::STATED) {
         CanaryVerdict::TooEarly => "too_early",
         CanaryVerdict::Fine => "fine",

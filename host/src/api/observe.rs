@@ -90,7 +90,7 @@ pub(super) async fn logs(
     Asked(query): Asked<LogsQuery>,
 ) -> Result<Response, Refusal> {
     let served = state.app(&app)?;
-    let logs = &state.logs;
+    let logs = &state.telemetry.logs;
     // Only a follower of an app that was never called makes it a log before its time.
     let log = match served.state() {
         Some(state) => state.log.clone(),
@@ -228,6 +228,7 @@ impl ApiState {
             connections: self.connections.load(Ordering::Relaxed),
             unrouted: self.context.unrouted.load(Ordering::Relaxed),
             uptime: self.started_at.elapsed(),
+            telemetry: self.telemetry.n_bytes().get(),
             fleet: self
                 .context
                 .fleet

@@ -31,8 +31,8 @@ use crate::sandbox::engine::{PoolSettings, Slots};
 use crate::sandbox::module::Sandbox;
 use crate::sandbox::outbound::Egress;
 use crate::shutdown::Shutdown;
+use crate::telemetry::Telemetry;
 use crate::telemetry::events::{Event, Events};
-use crate::telemetry::logs::Logs;
 
 /// A control API without a network.
 struct Door {
@@ -127,7 +127,7 @@ fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> Api
     };
     let memory =
         Memory::new(MemorySettings { budget: Bytes::mebi(64), overcommit: 1.0 }, BTreeMap::new());
-    let logs = Arc::<Logs>::default();
+    let telemetry = Arc::new(Telemetry::new(Bytes::mebi(8), own.events.clone()));
     let admission = Admission::new(CallBounds { slots: 4, queue: 4 }, BTreeMap::new());
     let cpu = Cpu::new(threads, BTreeMap::new());
     let parts = LoaderParts {
@@ -138,8 +138,7 @@ fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> Api
         ledger: own.ledger.clone(),
         blobs: own.blobs.clone(),
         catalog: own.catalog.clone(),
-        logs: logs.clone(),
-        calls: Arc::default(),
+        telemetry: telemetry.clone(),
         events: own.events.clone(),
         limits: own.limits.clone(),
         peers: None,
@@ -165,7 +164,7 @@ fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> Api
         agent: Agent::new(loader, own.clone(), None),
         own,
         memory,
-        logs,
+        telemetry,
         context: Arc::new(context),
         connections: Arc::default(),
         token: Arc::new(ArcSwap::from_pointee(token)),

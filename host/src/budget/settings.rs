@@ -17,7 +17,8 @@ pub struct MemorySettings {
 pub struct MemorySample {
     /// What it uses; nothing where the system does not tell.
     pub used: Bytes,
-    /// What of it the pool keeps of instances that are gone.
+    /// What of it is known to be no app's: what the pool keeps of instances that are gone, and what the
+    /// host knows of its apps.
     pub kept: Bytes,
 }
 

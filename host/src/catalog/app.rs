@@ -9,7 +9,7 @@ use http::HeaderValue;
 use steerage_core::id::{AppName, Digest, Generation};
 use steerage_core::route::Route;
 
-use super::{AppState, Count, LoadedDeployment, Trial};
+use super::{AppState, Count, LoadedDeployment, RunningCanary};
 use crate::ledger::index::IndexRecord;
 use crate::ledger::record::Fingerprint;
 use crate::sandbox::verdict::GuestKind;
@@ -39,8 +39,8 @@ pub struct App {
     deployed: ArcSwapOption<LoadedDeployment>,
     /// Made at its first call.
     state: OnceLock<Box<AppState>>,
-    /// The deployment on trial beside it.
-    trial: ArcSwapOption<Trial>,
+    /// The canary beside it.
+    canary: ArcSwapOption<RunningCanary>,
     /// When it was called last, on the clock of `code`.
     used_at: AtomicU64,
 }
@@ -83,7 +83,7 @@ impl App {
             fingerprint: record.fingerprint,
             routes: routes.into(),
             deployed: ArcSwapOption::empty(),
-            trial: ArcSwapOption::empty(),
+            canary: ArcSwapOption::empty(),
             state: OnceLock::new(),
             used_at: AtomicU64::new(0),
         })
@@ -109,31 +109,31 @@ impl App {
         self.deployed.load_full()
     }
 
-    /// The deployment that a call is for, and where the call is counted: the one on trial where
+    /// The deployment that a call is for, and where the call is counted: the canary where
     /// `draw`, a number below `Share::WHOLE`, is in its share; otherwise its own code, if that is
     /// mapped.
     pub fn pick(
         &self,
         draw: impl FnOnce() -> u32,
     ) -> (Option<Arc<LoadedDeployment>>, Option<Arc<Count>>) {
-        match &*self.trial.load() {
+        match &*self.canary.load() {
             None => (self.deployed(), None),
-            Some(trial) if trial.share.takes(draw()) => {
-                (Some(trial.deployed.clone()), Some(trial.canary.clone()))
+            Some(canary) if canary.share.takes(draw()) => {
+                (Some(canary.deployed.clone()), Some(canary.canary.clone()))
             }
-            Some(trial) => (self.deployed(), Some(trial.old.clone())),
+            Some(canary) => (self.deployed(), Some(canary.old.clone())),
         }
     }
 
-    /// The deployment on trial beside it.
+    /// The canary beside it.
     #[must_use]
-    pub fn trial(&self) -> Option<Arc<Trial>> {
-        self.trial.load_full()
+    pub fn canary(&self) -> Option<Arc<RunningCanary>> {
+        self.canary.load_full()
     }
 
-    /// Puts a deployment on trial, or none; returns the one that was.
-    pub fn set_trial(&self, trial: Option<Arc<Trial>>) -> Option<Arc<Trial>> {
-        self.trial.swap(trial)
+    /// Puts a deployment on canary, or none; returns the one that was.
+    pub fn set_canary(&self, canary: Option<Arc<RunningCanary>>) -> Option<Arc<RunningCanary>> {
+        self.canary.swap(canary)
     }
 
     /// What it keeps from one deployment to the next, unless it has never been called.

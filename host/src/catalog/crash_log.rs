@@ -101,8 +101,8 @@ struct Running {
     /// Calls that were over by then.
     n_over: u64,
     /// Whether it is on trial: calls of its app say nothing of it then.
-    #[serde(default)]
-    is_on_trial: bool,
+    #[serde(default, alias = "is_on_trial")]
+    is_canary: bool,
 }
 
 impl CrashLog {
@@ -198,7 +198,7 @@ fn next_run(last: Written, boot: String, now: u64) -> (Written, bool) {
     let (mut crashes, mut held) = (last.crashes, last.held);
     crashes.retain(|crash| now.saturating_sub(crash.at) < within);
     let is_suspect =
-        |running: &Running| running.is_on_trial || crash_loop::is_suspect(running.n_over);
+        |running: &Running| running.is_canary || crash_loop::is_suspect(running.n_over);
     let suspects = last.running.into_iter().filter(is_suspect);
     let suspects: Vec<Suspect> =
         suspects.map(|Running { app, generation, .. }| Suspect { app, generation }).collect();
@@ -314,8 +314,8 @@ impl Watched {
             }
             let (app, generation) = (deployed.app.to_string(), deployed.generation.get());
             let n_over = deployed.state.meter.calls().0;
-            let is_on_trial = deployed.is_on_trial;
-            running.push(Running { app, generation, n_over, is_on_trial });
+            let is_canary = deployed.is_canary;
+            running.push(Running { app, generation, n_over, is_canary });
         }
         true
     }
@@ -335,7 +335,7 @@ mod tests {
             app: (*app).to_owned(),
             generation: 3,
             n_over: *n_over,
-            is_on_trial: *app == "tried",
+            is_canary: *app == "tried",
         });
         Written {
             boot: "b".to_owned(),

@@ -38,8 +38,8 @@ impl Loader {
     }
 }
 
-/// The mapped code of an app, with that of a deployment on trial.
+/// The mapped code of an app, with that of a canary.
 fn code_of(app: &App) -> impl Iterator<Item = Arc<LoadedDeployment>> + use<> {
-    let trial = app.trial().map(|trial| trial.deployed.clone());
-    app.deployed().into_iter().chain(trial)
+    let canary = app.canary().map(|canary| canary.deployed.clone());
+    app.deployed().into_iter().chain(canary)
 }

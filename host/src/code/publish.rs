@@ -47,7 +47,7 @@ impl Loader {
     /// Stops serving an app, if it is served.
     pub fn withdraw(&self, name: &AppName) {
         self.retire(self.parts().catalog.withdraw(name));
-        self.parts().logs.remove(name);
+        self.parts().telemetry.remove(name);
     }
 
     /// Gives an app its part of the CPU, of memory and of slots anew.
@@ -72,7 +72,7 @@ impl Loader {
     /// Drops the code of an app that is served no longer.
     fn retire(&self, app: Option<Arc<App>>) {
         let Some(app) = app else { return };
-        let trial = app.set_trial(None).map(|trial| trial.deployed.clone());
-        self.drop_in_background(self.inner.mapped.forget(&app).into_iter().chain(trial));
+        let canary = app.set_canary(None).map(|canary| canary.deployed.clone());
+        self.drop_in_background(self.inner.mapped.forget(&app).into_iter().chain(canary));
     }
 }

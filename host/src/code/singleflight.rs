@@ -1,9 +1,10 @@
 //! Calls that wait for the same code wait together, and it is loaded once for all of them.
 //! Does not load it: whoever comes first does.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use dashmap::{DashMap, Entry};
 use steerage_core::id::{AppName, Generation};
 use tokio::sync::watch;
 
@@ -19,7 +20,9 @@ pub(super) type Loaded = Option<Result<Arc<LoadedDeployment>, Unready>>;
 /// All code that is being loaded.
 #[derive(Debug, Default)]
 pub(super) struct Singleflight {
-    all: Mutex<BTreeMap<(AppName, Generation), watch::Receiver<Loaded>>>,
+    /// Nobody takes two of its locks: who holds an entry asks nothing else of it.
+    all: DashMap<(AppName, Generation), watch::Receiver<Loaded>>,
+    n_loads: AtomicUsize,
 }
 
 /// How a call waits.
@@ -43,10 +46,10 @@ impl Singleflight {
     /// Waits for the code of an app together with all who do.
     pub(super) fn join(self: &Arc<Self>, app: &App) -> Joined {
         let key = (app.name.clone(), app.generation);
-        let mut all = self.all();
-        if let Some(coming) = all.get(&key) {
-            return Joined::Waiting(coming.clone());
-        }
+        let vacant = match self.all.entry(key.clone()) {
+            Entry::Occupied(coming) => return Joined::Waiting(coming.get().clone()),
+            Entry::Vacant(vacant) => vacant,
+        };
         // It may have come between the look that did not find it and the lock.
         let there = app.deployed().map(Ok);
         let is_there = there.is_some();
@@ -54,15 +57,12 @@ impl Singleflight {
         if is_there {
             return Joined::Waiting(coming);
         }
-        if all.len() >= MOST {
+        if self.n_loads.fetch_add(1, Ordering::Relaxed) >= MOST {
+            self.n_loads.fetch_sub(1, Ordering::Relaxed);
             return Joined::Full;
         }
-        all.insert(key.clone(), coming.clone());
+        vacant.insert(coming.clone());
         Joined::First(Load { singleflight: self.clone(), key, loaded }, coming)
-    }
-
-    fn all(&self) -> MutexGuard<'_, BTreeMap<(AppName, Generation), watch::Receiver<Loaded>>> {
-        self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -75,7 +75,8 @@ impl Load {
 
 impl Drop for Load {
     fn drop(&mut self) {
-        self.singleflight.all().remove(&self.key);
+        self.singleflight.all.remove(&self.key);
+        self.singleflight.n_loads.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

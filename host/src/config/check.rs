@@ -20,6 +20,8 @@ use crate::listener::tls;
 
 /// The least budget: some instances of a small guest.
 const LEAST_BUDGET: Bytes = Bytes::mebi(16);
+/// Less would hold the counters of few apps.
+const LEAST_TELEMETRY: Bytes = Bytes::mebi(1);
 /// Beyond it the budget would be a formality.
 const MOST_OVERCOMMIT: f64 = 100.0;
 /// A slice this short is spent on looking who else waits; with one so long nobody else gets a turn.
@@ -75,6 +77,11 @@ fn settings(said: &mut Said<'_, '_>, machine: &Machine, compiler: PathBuf) -> Se
     let memory = &mut settings.memory;
     said.set("memory.budget", &mut memory.budget, |text| budget(text, machine.usable_memory()));
     said.set("memory.overcommit", &mut memory.overcommit, overcommit);
+    let budget = memory.budget;
+    settings.telemetry = settings.default_telemetry();
+    said.set("memory.telemetry", &mut settings.telemetry, |text| {
+        within(Bytes::parse(text).map_err(told)?, LEAST_TELEMETRY, Bytes::new(budget.get() / 2))
+    });
     pool(said, &mut settings, machine);
     said.set("connections", &mut settings.connections, |text| {
         count(text, 1, MANY).map(|count| count as usize)

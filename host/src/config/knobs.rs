@@ -19,7 +19,7 @@ const fn knob(
 }
 
 /// All of them, in the order of the help and of the sample file.
-pub const KNOBS: [Knob; 60] = [
+pub const KNOBS: [Knob; 61] = [
     knob(
         "listen",
         ("listen", "STEERAGE_LISTEN"),
@@ -139,6 +139,12 @@ pub const KNOBS: [Knob; 60] = [
         ("memory-overcommit", "STEERAGE_MEMORY_OVERCOMMIT"),
         ("FACTOR", "2.0"),
         "How many times the budget instances may reserve together",
+    ),
+    knob(
+        "memory.telemetry",
+        ("telemetry-memory", "STEERAGE_TELEMETRY_MEMORY"),
+        ("SIZE", "128MiB, an eighth of a small budget"),
+        "Memory for log lines, last calls, counters and events of all apps",
     ),
     knob(
         "instances.slots",

@@ -18,6 +18,7 @@ fn machine() -> Machine {
         overcommit: 0,
         huge_pages: "madvise".to_owned(),
         may_swap: false,
+        tells_written: true,
         kernel: (6, 12),
         may_yield: true,
     }

@@ -10,9 +10,10 @@
 use std::collections::{HashMap, VecDeque};
 use std::mem;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crossbeam_utils::CachePadded;
 use steerage_core::fair::{Charge, Fair, FlowKey, TenantKey};
 use steerage_core::units::Weight;
 
@@ -21,19 +22,21 @@ use super::task::{Enqueue, Guest, Slice, Task};
 use super::wake_handle::WakeHandle;
 use crate::call::Call;
 use crate::flow::{Flow, Order};
+use crate::shared::{Locked, Shared};
 
 /// Guests in the queue and what is known of those that are not.
 #[derive(Debug)]
 pub(super) struct RunQueue {
-    state: Mutex<State>,
+    state: CachePadded<Locked<State>>,
     more: Condvar,
     /// Wakes the thread that ends guests whose calls must stop. Guest threads do that as well; it is woken
     /// while all of them run slices.
     stops: Condvar,
-    /// Slices that run or wait, here and where requests are read.
-    n_busy: AtomicUsize,
+    /// Slices of the queue that run or wait. First slices that run where their requests were read are not
+    /// counted: every call would write what all calls read.
+    n_busy: CachePadded<Shared<AtomicUsize>>,
     n_threads: usize,
-    contention: Contention,
+    contention: CachePadded<Contention>,
     began_at: Instant,
 }
 
@@ -67,12 +70,12 @@ pub(super) enum Worker {
 impl RunQueue {
     pub(super) fn new(n_threads: usize) -> Self {
         Self {
-            state: Mutex::default(),
+            state: CachePadded::default(),
             more: Condvar::new(),
             stops: Condvar::new(),
-            n_busy: AtomicUsize::new(0),
+            n_busy: CachePadded::default(),
             n_threads,
-            contention: Contention::default(),
+            contention: CachePadded::default(),
             began_at: Instant::now(),
         }
     }
@@ -102,18 +105,15 @@ impl RunQueue {
         self.release(state, 0);
     }
 
+    #[track_caller]
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
-    /// Counts a slice that is about to run; says whether a core is idle for it.
-    pub(super) fn enter(&self) -> bool {
-        self.n_busy.fetch_add(1, Ordering::Relaxed) < self.n_threads
-    }
-
-    /// Counts a slice that ran, or will not.
-    pub(super) fn leave(&self) {
-        self.n_busy.fetch_sub(1, Ordering::Relaxed);
+    /// Whether the queue leaves cores idle. A thread that asks has one for itself: whoever reads requests
+    /// on the others runs their first slices there.
+    pub(super) fn has_idle_cores(&self) -> bool {
+        self.n_busy.load(Ordering::Relaxed) < self.n_threads
     }
 
     /// Puts a new guest in the queue.
@@ -167,7 +167,7 @@ impl RunQueue {
         let (slice, _) = task.run();
         let state = self.lock();
         // As if it had been taken out of the order, where its other entry is or was.
-        self.n_busy.fetch_add(1, Ordering::Relaxed);
+        self.n_busy.write().fetch_add(1, Ordering::Relaxed);
         self.put_back(state, task, slice);
     }
 
@@ -177,7 +177,7 @@ impl RunQueue {
             state.enqueue(task);
             return;
         }
-        self.leave();
+        self.n_busy.write().fetch_sub(1, Ordering::Relaxed);
         let listed = if slice == Slice::Over { state.tasks.remove(&task.number) } else { None };
         drop(state);
         if slice == Slice::Again {
@@ -303,7 +303,7 @@ impl Enqueue for RunQueue {
             drop(state);
             return;
         }
-        self.n_busy.fetch_add(1, Ordering::Relaxed);
+        self.n_busy.write().fetch_add(1, Ordering::Relaxed);
         state.enqueue(task);
         let own = state.own();
         self.release(state, own);

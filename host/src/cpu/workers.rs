@@ -11,6 +11,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::run_queue::RunQueue;
 use crate::priority;
+use crate::shared::count;
 
 /// Longest wait for the slices that run when the threads are stopped.
 const STOP_TIMEOUT: Duration = Duration::from_millis(500);
@@ -52,6 +53,7 @@ impl GuestThreads {
         let start = |name: &str, serve: fn(&RunQueue)| {
             let (queue, io, ending) = (queue.clone(), io.handle().clone(), ending.clone());
             thread::Builder::new().name(name.to_owned()).spawn(move || {
+                count::count_here();
                 ready();
                 let entered = io.enter();
                 serve(&queue);

@@ -155,7 +155,7 @@ pub struct TakenBack {
     pub at: u64,
 }
 
-/// A deployment on trial.
+/// A canary.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct CanaryRecord {
     /// Which.
@@ -249,19 +249,19 @@ pub struct UseRecord {
     /// for a short time only.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub apps: BTreeMap<String, AppUse>,
-    /// What deployments on trial did, by app.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub trials: BTreeMap<String, TrialUse>,
+    /// What canaries did, by app.
+    #[serde(default, rename = "trials", skip_serializing_if = "BTreeMap::is_empty")]
+    pub canaries: BTreeMap<String, CanaryUse>,
 }
 
 /// What the two deployments of an app did on one host since the trial began there.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-pub struct TrialUse {
-    /// The deployment on trial.
+pub struct CanaryUse {
+    /// The canary.
     pub generation: u64,
     /// What the current one did.
     pub old: SideUse,
-    /// What the one on trial did.
+    /// What the canary did.
     pub canary: SideUse,
 }
 

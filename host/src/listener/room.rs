@@ -1,16 +1,17 @@
 //! The open connections of a listener: how many there may be, and which has to go when one more
 //! comes. Does not read from them: each is told, and ends itself.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use dashmap::{DashMap, Entry};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::connection::{Connection, Word};
+use crate::shared::Shared;
 
 /// Of connections that have sent no request, one part in so many is ended at once when all room is
 /// taken: finding the oldest means looking at all, and whoever opens one such opens many.
@@ -23,21 +24,21 @@ const LOOK_AGAIN: Duration = Duration::from_millis(250);
 pub(super) struct Room {
     n_most: usize,
     permits: Arc<Semaphore>,
-    /// Never held over an await, nor with another lock.
-    open: Mutex<Open>,
+    /// Those that are open, by their numbers. None of the maps' locks is held over an await, nor with
+    /// another one.
+    open: DashMap<u64, Arc<Connection>>,
+    last_id: AtomicU64,
+    /// How many of them come from each address. None is 0.
+    by_address: DashMap<IpAddr, usize>,
+    began_at: Instant,
+    /// When the last one ended, in microseconds after the room began; 0 before. Written before it is taken
+    /// out, so that whoever finds none open knows when that was.
+    ended_at: AtomicU64,
     /// Bytes that all of them hold since their clients do not take them.
-    n_untaken: AtomicU64,
+    n_untaken: Shared<AtomicU64>,
     n_untaken_most: u64,
     /// How many are open, for those who only count.
     n_open: Arc<AtomicU64>,
-}
-
-#[derive(Debug, Default)]
-struct Open {
-    connections: HashMap<u64, Arc<Connection>>,
-    last_id: u64,
-    /// When the last one ended.
-    ended_at: Option<Instant>,
 }
 
 /// A connection among the open ones, until it is dropped.
@@ -55,8 +56,12 @@ impl Room {
         Arc::new(Self {
             n_most,
             permits: Arc::new(Semaphore::new(n_most)),
-            open: Mutex::default(),
-            n_untaken: AtomicU64::new(0),
+            open: DashMap::new(),
+            last_id: AtomicU64::new(0),
+            by_address: DashMap::new(),
+            began_at: Instant::now(),
+            ended_at: AtomicU64::new(0),
+            n_untaken: Shared::default(),
             n_untaken_most,
             n_open: Arc::default(),
         })
@@ -70,10 +75,9 @@ impl Room {
             Err(_) => self.make_room().await?,
         };
         let connection = Connection::new(address);
-        let mut open = self.open();
-        open.last_id += 1;
-        let id = open.last_id;
-        open.connections.insert(id, connection.clone());
+        let id = self.last_id.fetch_add(1, Ordering::Relaxed);
+        *self.by_address.entry(address).or_default() += 1;
+        self.open.insert(id, connection.clone());
         self.n_open.fetch_add(1, Ordering::Relaxed);
         Some(Entered { connection, room: self.clone(), id, _permit: permit })
     }
@@ -91,7 +95,7 @@ impl Room {
     /// Ends the oldest of those that have sent no request; when there is none, the one that has been
     /// idle longest, of the address that has most.
     fn end_some(&self) {
-        let all: Vec<Arc<Connection>> = self.open().connections.values().cloned().collect();
+        let all: Vec<Arc<Connection>> = self.open.iter().map(|one| one.value().clone()).collect();
         let untold = || all.iter().filter(|connection| connection.told().is_none());
         let mut silent: Vec<_> =
             untold().filter(|connection| connection.n_requests() == 0).collect();
@@ -102,13 +106,9 @@ impl Room {
         if !silent.is_empty() {
             return;
         }
-        let mut n_of = HashMap::<IpAddr, usize>::new();
-        for connection in &all {
-            *n_of.entry(connection.address()).or_default() += 1;
-        }
         let idle = untold().filter(|one| !one.is_answering() && !one.is_uploading());
         let longest = idle.max_by_key(|connection| {
-            let n_siblings = n_of.get(&connection.address()).copied().unwrap_or(0);
+            let n_siblings = self.by_address.get(&connection.address()).map_or(0, |n| *n);
             (n_siblings, std::cmp::Reverse(connection.idle_since()))
         });
         if let Some(connection) = longest {
@@ -118,7 +118,7 @@ impl Room {
 
     /// Tells all that are open to finish what they have.
     pub(super) fn finish(&self) {
-        for connection in self.open().connections.values() {
+        for connection in &self.open {
             connection.tell(Word::Finish);
         }
     }
@@ -130,14 +130,16 @@ impl Room {
 
     /// How many requests are being answered.
     pub(super) fn n_answering(&self) -> usize {
-        self.open().connections.values().filter(|connection| connection.is_answering()).count()
+        self.open.iter().filter(|connection| connection.is_answering()).count()
     }
 
     /// Whether none is open, nor was for so long.
     pub(super) fn is_quiet(&self, span: Duration) -> bool {
-        let open = self.open();
-        open.connections.is_empty()
-            && open.ended_at.is_none_or(|ended_at| ended_at.elapsed() > span)
+        if !self.open.is_empty() {
+            return false;
+        }
+        let ended_at = self.ended_at.load(Ordering::Acquire);
+        ended_at == 0 || self.began_at + Duration::from_micros(ended_at) + span < Instant::now()
     }
 
     /// A client leaves `now` bytes untaken where it left `before`. Beyond the bound of all, the
@@ -146,28 +148,32 @@ impl Room {
         // Both counters wrap in between where threads meet; the sums are right.
         connection.n_untaken.fetch_add(now.wrapping_sub(before), Ordering::Relaxed);
         let change = now.wrapping_sub(before);
-        let all = self.n_untaken.fetch_add(change, Ordering::Relaxed).wrapping_add(change);
+        let before_all = self.n_untaken.write().fetch_add(change, Ordering::Relaxed);
+        let all = before_all.wrapping_add(change);
         if now > before && all > self.n_untaken_most {
-            let open = self.open();
-            let left = |one: &&Arc<Connection>| one.n_untaken.load(Ordering::Relaxed);
+            let left = self.open.iter().map(|one| one.value().clone());
+            let left = left.max_by_key(|one| one.n_untaken.load(Ordering::Relaxed));
             // One that was told already is on its way out, and takes its bytes with it.
-            if let Some(most) = open.connections.values().max_by_key(left) {
+            if let Some(most) = left {
                 most.tell(Word::End);
             }
         }
-    }
-
-    fn open(&self) -> MutexGuard<'_, Open> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        let mut open = self.room.open();
-        open.connections.remove(&self.id);
-        open.ended_at = Some(Instant::now());
-        self.room.n_open.fetch_sub(1, Ordering::Relaxed);
+        let room = &self.room;
+        let now = u64::try_from(room.began_at.elapsed().as_micros()).unwrap_or(u64::MAX);
+        room.ended_at.fetch_max(now.max(1), Ordering::Release);
+        room.open.remove(&self.id);
+        if let Entry::Occupied(mut of_address) = room.by_address.entry(self.connection.address()) {
+            *of_address.get_mut() -= 1;
+            if *of_address.get() == 0 {
+                of_address.remove();
+            }
+        }
+        room.n_open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

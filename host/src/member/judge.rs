@@ -58,11 +58,11 @@ pub(super) async fn judge(member: &Member) {
 /// The canaries that do worse.
 fn found(view: &View) -> Vec<Bad> {
     let parts = view.usage.values().flat_map(imbl::OrdMap::values);
-    let reported = parts.flat_map(|part| part.trials.keys());
+    let reported = parts.flat_map(|part| part.canaries.keys());
     let apps: BTreeSet<AppName> = reported.filter_map(|app| app.parse().ok()).collect();
     let bad = apps.into_iter().filter_map(|app| {
         let generation = view.apps.get(&app)?.0.canary.as_ref()?.generation;
-        let (old, canary) = view.trial(&app, generation);
+        let (old, canary) = view.canary_sides(&app, generation);
         match canary::judge(&old, &canary, &Margin::STATED) {
             CanaryVerdict::TooEarly | CanaryVerdict::Fine => None,
             CanaryVerdict::Worse(worse) => Some(Bad { app, generation, worse, old, canary }),
@@ -101,7 +101,7 @@ mod tests {
     use steerage_core::canary::Durations;
 
     use super::*;
-    use crate::fleet::record::{AppRecord, TrialUse, UseRecord, decode};
+    use crate::fleet::record::{AppRecord, CanaryUse, UseRecord, decode};
     use crate::store::Revision;
 
     fn side(calls: u64, failed: u64) -> Side {
@@ -119,9 +119,9 @@ mod tests {
         let shop: AppName = "shop".parse().unwrap();
         view.apps.insert(shop.clone(), (Arc::new(record), Revision(1)));
         for (host, generation) in [("h1", 2), ("h2", 2), ("h3", 9)] {
-            let report = TrialUse::of(generation, &side(1000, 0), &side(60, 30));
-            let trials = [("shop".to_owned(), report)].into();
-            let used = UseRecord { trials, ..UseRecord::default() };
+            let report = CanaryUse::of(generation, &side(1000, 0), &side(60, 30));
+            let canaries = [("shop".to_owned(), report)].into();
+            let used = UseRecord { canaries, ..UseRecord::default() };
             let parts = [(0u32, Arc::new(used))].into_iter().collect();
             view.usage.insert(host.parse().unwrap(), parts);
         }

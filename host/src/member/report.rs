@@ -11,15 +11,15 @@ use imbl::ordmap::DiffItem;
 use steerage_core::id::{AppName, HostName};
 
 use super::{Member, Shared};
-use crate::catalog::Trial;
-use crate::fleet::record::{self, AppRecord, AppUse, ReadyRecord, TrialUse, UseRecord};
+use crate::catalog::RunningCanary;
+use crate::fleet::record::{self, AppRecord, AppUse, CanaryUse, ReadyRecord, UseRecord};
 use crate::fleet::{View, keys, part_of};
 use crate::store::{Commit, LeaseId, Write};
 use crate::telemetry::chain;
 
 /// How often is looked, and told what is news.
 const EVERY: Duration = Duration::from_secs(2);
-/// How many times meanwhile the counts of deployments on trial are told, so that a bad one is taken
+/// How many times meanwhile the counts of canaries are told, so that a bad one is taken
 /// back soon.
 const TRIALS: u32 = 4;
 /// Looks in a window, half a minute: shorter bursts are what shares of a host and headroom are for. Of
@@ -91,7 +91,7 @@ pub(super) async fn report(shared: &Shared) {
             let mut whole = look_at_all(member, &mut apps, n_looks);
             young.add_to(&mut whole, n_looks);
             now = in_parts(whole, told.n_parts());
-        } else if !count_trials(member, &mut now) {
+        } else if !count_canaries(member, &mut now) {
             continue;
         }
         let lease = *lease.borrow();
@@ -110,9 +110,9 @@ fn look_at_all(member: &Member, apps: &mut BTreeMap<AppName, Memory>, n_looks: u
         let Some(state) = app.state() else { continue };
         let (_, cpu, _) = state.meter.totals();
         let mut held = state.memory.held().get();
-        if let Some(trial) = app.trial() {
+        if let Some(trial) = app.canary() {
             held += trial.deployed.state.memory.held().get();
-            whole.trials.insert(app.name.to_string(), counted(&trial));
+            whole.canaries.insert(app.name.to_string(), counted(&trial));
         }
         let memory = apps.entry(app.name.clone()).or_default();
         let used = memory.look(Reading { at: Instant::now(), cpu }, held);
@@ -166,37 +166,37 @@ fn in_parts(whole: UseRecord, n_before: u32) -> BTreeMap<u32, UseRecord> {
     let n_parts = if n_needed < n_before / 4 { n_needed } else { n_needed.max(n_before) };
     let mut parts: BTreeMap<u32, UseRecord> =
         (0..n_parts).map(|part| (part, UseRecord::default())).collect();
-    let UseRecord { rest_is_idle, apps, trials } = whole;
+    let UseRecord { rest_is_idle, apps, canaries } = whole;
     for (app, used) in apps {
         if let Some(part) = parts.get_mut(&part_of(&app, n_parts)) {
             part.apps.insert(app, used);
         }
     }
     if let Some(first) = parts.get_mut(&0) {
-        (first.rest_is_idle, first.trials) = (rest_is_idle, trials);
+        (first.rest_is_idle, first.canaries) = (rest_is_idle, canaries);
     }
     parts
 }
 
-/// Counts deployments on trial anew; whether there are any.
-fn count_trials(member: &Member, now: &mut BTreeMap<u32, UseRecord>) -> bool {
-    let Some(first) = now.get_mut(&0).filter(|first| !first.trials.is_empty()) else {
+/// Counts canaries anew; whether there are any.
+fn count_canaries(member: &Member, now: &mut BTreeMap<u32, UseRecord>) -> bool {
+    let Some(first) = now.get_mut(&0).filter(|first| !first.canaries.is_empty()) else {
         return false;
     };
     let served = &member.own.catalog;
-    first.trials = first
-        .trials
+    first.canaries = first
+        .canaries
         .keys()
         .filter_map(|name| {
             let app = served.app(&name.parse().ok()?)?;
-            Some((name.clone(), counted(&*app.trial()?)))
+            Some((name.clone(), counted(&*app.canary()?)))
         })
         .collect();
     true
 }
 
-fn counted(trial: &Trial) -> TrialUse {
-    TrialUse::of(trial.generation().get(), &trial.old.read(), &trial.canary.read())
+fn counted(trial: &RunningCanary) -> CanaryUse {
+    CanaryUse::of(trial.generation().get(), &trial.old.read(), &trial.canary.read())
 }
 
 impl Reported {
@@ -240,7 +240,7 @@ impl Reported {
         let Some((told_at, told)) = self.parts.get(&part) else { return true };
         (told_at.elapsed() >= LATER && told != now)
             || told.rest_is_idle != now.rest_is_idle
-            || told.trials != now.trials
+            || told.canaries != now.canaries
             || told.apps.len() != now.apps.len()
             || now
                 .apps

@@ -138,12 +138,12 @@ impl UnderWay {
         let had = announced.ready.get(&app).map(|(generation, _)| *generation);
         let standing = standing(member, &app, had);
         see_quarantine(member, &app);
-        announced.note_trial(&app, standing.tried);
+        announced.note_canary(&app, standing.tried);
         match next_step(&standing) {
             Step::Rest => {}
-            Step::EndTrial => {
+            Step::EndCanary => {
                 // It waits for nobody: others may compile for a minute, and it harms callers.
-                end_trial(member, &app);
+                end_canary(member, &app);
                 queue.add([app]);
             }
             _ if self.busy.contains(&app) => drop(self.again.insert(app)),
@@ -262,7 +262,7 @@ fn see_quarantine(member: &Member, app: &AppName) {
 fn standing(member: &Member, app: &AppName, announced: Option<Generation>) -> AppStatus {
     let (fleet, view) = (&member.fleet, member.fleet.view());
     let app_here = member.own.catalog.app(app);
-    let tried = app_here.as_ref().and_then(|app| app.trial()).map(|trial| trial.generation());
+    let tried = app_here.as_ref().and_then(|app| app.canary()).map(|canary| canary.generation());
     // Another deployment of the same number is not the one that is wanted.
     let is_same = |here: &App| {
         let wanted = view.fingerprint(app, here.generation.get());
@@ -300,9 +300,9 @@ async fn look(member: Member, app: AppName, step: Step) -> Looked {
     let (agent, fleet) = (&member.agent, &member.fleet);
     let done = match step {
         // Many are followed at once.
-        Step::Rest | Step::Retire | Step::EndTrial | Step::Follow(_) => Ok(()),
+        Step::Rest | Step::Retire | Step::EndCanary | Step::Follow(_) => Ok(()),
         Step::Forget => agent.forget_app(&app).await,
-        Step::Try(generation) => try_out(agent, fleet, &app, generation).await,
+        Step::Try(generation) => start_canary(agent, fleet, &app, generation).await,
         Step::Prepare(generation) => match agent.recall(fleet, &app, generation).await {
             Ok(record) => agent.prepare(record).await,
             Err(error) => Err(error),
@@ -311,13 +311,13 @@ async fn look(member: Member, app: AppName, step: Step) -> Looked {
     Looked { app, step, failed: done.err() }
 }
 
-fn end_trial(member: &Member, app: &AppName) {
+fn end_canary(member: &Member, app: &AppName) {
     let view = member.fleet.view();
     let record = view.apps.get(app).map(|(record, _)| record);
-    member.agent.end_trial(app, record.and_then(|record| record.taken_back.as_ref()));
+    member.agent.stop_canary(app, record.and_then(|record| record.taken_back.as_ref()));
 }
 
-async fn try_out(
+async fn start_canary(
     agent: &Agent,
     fleet: &Fleet,
     app: &AppName,
@@ -325,7 +325,7 @@ async fn try_out(
 ) -> Result<(), DeployError> {
     let Some(share) = Agent::wanted_share(fleet, app, generation) else { return Ok(()) };
     let record = agent.recall(fleet, app, generation).await?;
-    agent.try_out(record, share).await
+    agent.start_canary(record, share).await
 }
 
 fn complain(member: &Member, app: &AppName, error: &DeployError, n_failures: u32) {

@@ -174,7 +174,7 @@ impl Recorder for CallRecord {
         let duration_us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
         tracing::debug!(parent: &self.span, duration_us, "call ended");
         let began = meter::since_epoch(self.started_at);
-        state.calls.push(CallSummary {
+        let summary = CallSummary {
             id: call.id,
             at: u64::try_from(began.as_millis()).unwrap_or(u64::MAX),
             generation: self.deployed.generation,
@@ -185,7 +185,8 @@ impl Recorder for CallRecord {
             duration,
             usage,
             response_bytes,
-        });
+        };
+        state.calls.push(summary, state.meter.is_spread());
     }
 }
 

@@ -95,5 +95,5 @@ fn parts<'a>(
         wasmtime::bail!("missing required memory export");
     };
     let (memory, guest) = memory.data_and_store_mut(caller);
-    Ok((GuestMemory::Unshared(memory), &mut guest.wasi))
+    Ok((GuestMemory::Unshared(memory), guest.wasi()))
 }

@@ -81,7 +81,10 @@ fn make(bytes: &[u8], task: &Task) -> anyhow::Result<Result<(Shape, Vec<u8>), Re
             Err(unfit) => return Ok(Err(Report::Unfit(unfit))),
         };
         let engine = engine::compiling(Flavor::Restoring, task.largest_memory, task.is_soon)?;
-        let code = engine.precompile_component(&rewritten);
+        let code = match shape.kind {
+            GuestKind::CgiModule => engine.precompile_module(&rewritten),
+            _ => engine.precompile_component(&rewritten),
+        };
         return Ok(code.map(|code| (shape, code)).map_err(|error| invalid(&error)));
     }
     let engine = engine::compiling(shape.flavor, task.largest_memory, task.is_soon)?;

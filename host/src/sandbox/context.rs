@@ -28,6 +28,12 @@ impl Context {
         Self { made: None, env: Some(env) }
     }
 
+    /// Whether there is one yet.
+    #[cfg(test)]
+    pub(super) fn is_made(&self) -> bool {
+        self.made.is_some()
+    }
+
     /// A context that there is.
     pub(super) fn made(wasi: WasiCtx) -> Self {
         Self { made: Some(Box::new(wasi)), env: None }

@@ -7,7 +7,7 @@ use steerage_core::units::Bytes;
 use wasmtime::StoreContextMut;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::p1::WasiP1Ctx;
-use wasmtime_wasi::{WasiCtxView, WasiView};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::context::{Context, Environment};
@@ -41,7 +41,7 @@ pub struct Guest {
     may_rest: bool,
 }
 
-/// What the guests of a deployment that serve by a handler are made of.
+/// What the guests of a deployment are made of.
 pub(super) struct ServiceParts {
     pub(super) env: Environment,
     pub(super) memory_limit: Bytes,
@@ -60,6 +60,12 @@ impl ServiceParts {
         let wasi = Context::later(self.env.clone());
         let limiter = Limiter::new(self.memory_limit, reservation);
         Guest::new(wasi, self.outbound.for_instance(), limiter, stdio, self.flavor)
+    }
+
+    /// The same for a core module, which is a program.
+    pub(super) fn core_guest(&self, call: CallId, reservation: Arc<Reservation>) -> CoreGuest {
+        let stdio = Stdio::new(self.log.clone(), self.generation, call);
+        CoreGuest::new(Limiter::new(self.memory_limit, reservation), stdio)
     }
 }
 
@@ -91,9 +97,10 @@ impl Guest {
         }
     }
 
-    /// Whether it may wait for its next slice, or what it does now is to be done in one go.
-    pub(super) fn set_may_rest(&mut self, may_rest: bool) {
-        self.may_rest = may_rest;
+    /// What it is told and where it prints from now on: it is a program, and runs for a call.
+    pub(super) fn begin_program(&mut self, wasi: Context, stdio: Stdio) {
+        self.wasi = wasi;
+        self.stdio = stdio;
     }
 
     /// Whether it has called a function of the host so far. Wasmtime's own count as well, such as that
@@ -145,6 +152,10 @@ impl Watched for Guest {
         self.may_rest
     }
 
+    fn set_may_rest(&mut self, may_rest: bool) {
+        self.may_rest = may_rest;
+    }
+
     /// What runs at the same time is in no table of ours: streams, futures and tasks are made by code
     /// that calls none of our functions.
     #[inline]
@@ -183,14 +194,52 @@ impl WasiHttpView for Guest {
 /// The data of a store that runs a core module.
 #[expect(missing_debug_implementations, reason = "the contexts of wasmtime-wasi have none")]
 pub struct CoreGuest {
-    pub(super) wasi: WasiP1Ctx,
+    /// Made for each call; while no call runs there is none.
+    wasi: Option<WasiP1Ctx>,
     pub(super) limiter: Limiter,
     pub(super) stdio: Stdio,
+    has_called_host: bool,
+    may_rest: bool,
+}
+
+impl CoreGuest {
+    /// A guest that is told nothing yet.
+    pub(super) fn new(limiter: Limiter, stdio: Stdio) -> Self {
+        Self { wasi: None, limiter, stdio, has_called_host: false, may_rest: true }
+    }
+
+    /// What it is told and where it prints from now on: it runs for a call.
+    pub(super) fn begin_program(&mut self, wasi: WasiP1Ctx, stdio: Stdio) {
+        self.wasi = Some(wasi);
+        self.stdio = stdio;
+    }
+
+    /// The context of its functions; one that holds nothing while no call runs.
+    pub(super) fn wasi(&mut self) -> &mut WasiP1Ctx {
+        self.wasi.get_or_insert_with(|| WasiCtx::builder().build_p1())
+    }
+
+    /// Whether it has called a function of the host so far.
+    pub(super) fn has_called_host(&self) -> bool {
+        self.has_called_host
+    }
 }
 
 impl Watched for CoreGuest {
+    fn may_rest(&self) -> bool {
+        self.may_rest
+    }
+
+    fn set_may_rest(&mut self, may_rest: bool) {
+        self.may_rest = may_rest;
+    }
+
     #[inline]
-    fn after_host_call(_: &mut StoreContextMut<'_, Self>) -> wasmtime::Result<()> {
+    fn after_host_call(store: &mut StoreContextMut<'_, Self>) -> wasmtime::Result<()> {
+        store.data_mut().has_called_host = true;
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

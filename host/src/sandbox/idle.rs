@@ -2,29 +2,32 @@
 //! Does not decide who may run: `admission` does. What waits gives its slots up to whoever runs.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, MutexGuard, Weak};
 use std::time::{Duration, Instant};
 
+use crossbeam_utils::CachePadded;
+
+use super::program::WaitingProgram;
 use super::reservation::Reservation;
 use super::service::Idle;
 use crate::budget::Account;
 use crate::meter;
+use crate::shared::{Locked, Sum};
 
 /// The slots of one engine.
 #[derive(Default)]
 pub(super) struct Pool {
     most: u32,
     /// Slots that instances take, those that wait included.
-    n_taken: AtomicU32,
+    n_taken: Sum,
     /// Where instances wait that could be given up.
-    lists: Mutex<Vec<Weak<IdleInstances>>>,
+    lists: Locked<Vec<Weak<IdleInstances>>>,
 }
 
 /// The instances of one deployment that wait for another call, the latest last.
 #[derive(Default)]
 pub(super) struct IdleInstances {
-    waiting: Mutex<VecDeque<Resting>>,
+    waiting: CachePadded<Locked<VecDeque<Resting>>>,
 }
 
 /// The slots of one instance, and what of its app's memory it has reserved. To be dropped after the
@@ -36,14 +39,23 @@ pub(super) struct InstanceSlots {
     reservation: Arc<Reservation>,
 }
 
+/// An instance that waits for another call. All of one deployment are of one kind.
+pub(super) enum Waiting {
+    /// Of a component with a handler.
+    Service(Idle),
+    /// Of a program, which waits only where it was put back.
+    Program(Box<WaitingProgram>),
+}
+
 struct Resting {
     since: Instant,
-    idle: Idle,
+    instance: Waiting,
 }
 
 impl Pool {
     pub(super) fn new(most: u32) -> Arc<Self> {
-        Arc::new(Self { most, ..Self::default() })
+        // Where fewer than three quarters are taken it does not matter which.
+        Arc::new(Self { most, n_taken: Sum::new(u64::from(most / 4)), ..Self::default() })
     }
 
     /// Takes slots for an instance. Where there are none left, instances that wait are given up, the
@@ -52,10 +64,8 @@ impl Pool {
     /// Where that is not enough, there are more calls than slots; Wasmtime says so then.
     pub(super) fn take(self: &Arc<Self>, n_slots: u32, memory: &Arc<Account>) -> InstanceSlots {
         let slots = InstanceSlots::new(self, n_slots, memory);
-        let mut n_taken = self.n_taken.fetch_add(n_slots, Ordering::SeqCst).saturating_add(n_slots);
-        while n_taken > self.most && self.give_up_first(|_| true) {
-            n_taken = self.n_taken.load(Ordering::SeqCst);
-        }
+        self.n_taken.add(n_slots.into());
+        while !self.n_taken.is_at_most(self.most.into()) && self.give_up_first(|_| true) {}
         slots
     }
 
@@ -65,9 +75,10 @@ impl Pool {
         n_slots: u32,
         memory: &Arc<Account>,
     ) -> Option<InstanceSlots> {
-        let more = |n_taken: u32| n_taken.checked_add(n_slots).filter(|taken| *taken <= self.most);
-        self.n_taken.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).ok()?;
-        Some(InstanceSlots::new(self, n_slots, memory))
+        self.n_taken.add(n_slots.into());
+        // Given back when it is dropped. Of two that come at once for the last, none may get it.
+        let slots = InstanceSlots::new(self, n_slots, memory);
+        self.n_taken.is_at_most(self.most.into()).then_some(slots)
     }
 
     /// A place for the instances of a deployment that wait.
@@ -82,7 +93,7 @@ impl Pool {
     /// Gives up the instance to be put back that has waited the longest, if any has for so long.
     pub(super) fn give_up_restored(&self, for_at_least: Duration) -> bool {
         self.give_up_first(|resting| {
-            resting.idle.is_restored() && resting.since.elapsed() >= for_at_least
+            resting.instance.is_restored() && resting.since.elapsed() >= for_at_least
         })
     }
 
@@ -102,18 +113,28 @@ impl Pool {
     }
 
     fn lists(&self) -> MutexGuard<'_, Vec<Weak<IdleInstances>>> {
-        self.lists.lock().unwrap_or_else(PoisonError::into_inner)
+        self.lists.lock()
+    }
+}
+
+impl Waiting {
+    /// Whether it is put back after each call.
+    fn is_restored(&self) -> bool {
+        match self {
+            Self::Service(idle) => idle.is_restored(),
+            Self::Program(_) => true,
+        }
     }
 }
 
 impl IdleInstances {
     /// The instance that came last: its memory is the likeliest to be in the caches still.
-    pub(super) fn take(&self) -> Option<Idle> {
-        self.waiting().pop_back().map(|resting| resting.idle)
+    pub(super) fn take(&self) -> Option<Waiting> {
+        self.waiting().pop_back().map(|resting| resting.instance)
     }
 
-    pub(super) fn put(&self, idle: Idle) {
-        let resting = Resting { since: meter::now(), idle };
+    pub(super) fn put(&self, instance: Waiting) {
+        let resting = Resting { since: meter::now(), instance };
         self.waiting().push_back(resting);
     }
 
@@ -129,8 +150,9 @@ impl IdleInstances {
         drop(given_up);
     }
 
+    #[track_caller]
     fn waiting(&self) -> MutexGuard<'_, VecDeque<Resting>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waiting.lock()
     }
 }
 
@@ -147,7 +169,7 @@ impl InstanceSlots {
 
 impl Drop for InstanceSlots {
     fn drop(&mut self) {
-        self.pool.n_taken.fetch_sub(self.n_slots, Ordering::SeqCst);
+        self.pool.n_taken.subtract(self.n_slots.into());
     }
 }
 

@@ -41,7 +41,8 @@ pub(super) struct ComponentCache {
 /// The engine for instances that are restored, and what can be imported there.
 pub(super) struct RestoringLane {
     pub(super) engine: Engine,
-    pub(super) components: Linker<Guest>,
+    components: Linker<Guest>,
+    modules: wasmtime::Linker<CoreGuest>,
 }
 
 /// An engine, its slots, and what can be imported there.
@@ -123,28 +124,9 @@ impl ComponentCache {
 
     /// Maps and links code; says how many slots an instance of it takes, too.
     fn link(&self, lane: &EngineLinker, compiled: &Compiled) -> Result<(Pre, u32), LoadError> {
-        let unlinkable = |error: wasmtime::Error| {
-            LoadError::Rejected(Rejection::MissingImports { imports: vec![format!("{error:#}")] })
-        };
-        if compiled.shape.kind == GuestKind::CgiModule {
-            let module = map_module(&lane.engine, &compiled.code)?;
-            let pre = self.modules.instantiate_pre(&module).map_err(unlinkable)?;
-            return Ok((Pre::CgiModule(pre), slots_of(&compiled.shape.needs)));
-        }
-        let component = map_component(&lane.engine, &compiled.code)?;
-        let needs = slots_of(&compiled.shape.needs);
-        let pre = lane.components.instantiate_pre(&component).map_err(unlinkable)?;
-        let pre = match compiled.shape.kind {
-            GuestKind::Http02 => ProxyPre::new(pre).map(Pre::Http02),
-            GuestKind::Http03 => ServicePre::new(pre).map(Pre::Http03),
-            GuestKind::CgiComponent | GuestKind::CgiModule => {
-                CommandPre::new(pre).map(Pre::CgiComponent)
-            }
-        };
-        let pre = pre.map_err(|error| {
-            LoadError::Rejected(Rejection::WrongWorld { exports: vec![format!("{error:#}")] })
-        })?;
-        Ok((pre, needs))
+        let Compiled { shape, code, .. } = compiled;
+        let linkers = (&lane.components, &self.modules);
+        Ok((Pre::of(shape.kind, code, &lane.engine, linkers)?, slots_of(&shape.needs)))
     }
 
     fn lane(&self, flavor: Flavor) -> Result<&EngineLinker, LoadError> {
@@ -167,14 +149,9 @@ impl ComponentCache {
 
     /// The engine for instances that are restored; `None` where there cannot be one.
     pub(super) fn restoring(&self) -> Option<&RestoringLane> {
-        let make = || {
-            let engine = engine::restoring(self.pool.largest_memory)?;
-            let components = linker::component_linker(&engine, Flavor::Restoring)?;
-            Ok(RestoringLane { engine, components })
-        };
         let made = self.restoring.get_or_init(|| {
-            make()
-                .inspect_err(|error: &wasmtime::Error| {
+            RestoringLane::new(self.pool.largest_memory)
+                .inspect_err(|error| {
                     tracing::error!(%error, "no engine for instances that are restored");
                 })
                 .ok()
@@ -184,6 +161,50 @@ impl ComponentCache {
 
     fn live(&self) -> MutexGuard<'_, BTreeMap<Digest, Weak<LoadedComponent>>> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Pre {
+    /// Maps and links code of this kind.
+    fn of(
+        kind: GuestKind,
+        code: &Path,
+        engine: &Engine,
+        (components, modules): (&Linker<Guest>, &wasmtime::Linker<CoreGuest>),
+    ) -> Result<Self, LoadError> {
+        let unlinkable = |error: wasmtime::Error| {
+            LoadError::Rejected(Rejection::MissingImports { imports: vec![format!("{error:#}")] })
+        };
+        if kind == GuestKind::CgiModule {
+            let module = map_module(engine, code)?;
+            return modules.instantiate_pre(&module).map(Self::CgiModule).map_err(unlinkable);
+        }
+        let component = map_component(engine, code)?;
+        let pre = components.instantiate_pre(&component).map_err(unlinkable)?;
+        let pre = match kind {
+            GuestKind::Http02 => ProxyPre::new(pre).map(Self::Http02),
+            GuestKind::Http03 => ServicePre::new(pre).map(Self::Http03),
+            GuestKind::CgiComponent | GuestKind::CgiModule => {
+                CommandPre::new(pre).map(Self::CgiComponent)
+            }
+        };
+        pre.map_err(|error| {
+            LoadError::Rejected(Rejection::WrongWorld { exports: vec![format!("{error:#}")] })
+        })
+    }
+}
+
+impl RestoringLane {
+    fn new(largest_memory: Bytes) -> wasmtime::Result<Self> {
+        let engine = engine::restoring(largest_memory)?;
+        let components = linker::component_linker(&engine, Flavor::Restoring)?;
+        let modules = linker::core_linker(&engine)?;
+        Ok(Self { engine, components, modules })
+    }
+
+    /// Maps and links code of this kind that was rewritten.
+    pub(super) fn link(&self, kind: GuestKind, code: &Path) -> Result<Pre, LoadError> {
+        Pre::of(kind, code, &self.engine, (&self.components, &self.modules))
     }
 }
 
@@ -220,7 +241,7 @@ fn slots_of(needs: &Needs) -> u32 {
 }
 
 #[expect(unsafe_code, reason = "mapping compiled code is only offered as unsafe")]
-pub(super) fn map_component(engine: &Engine, path: &Path) -> Result<Component, LoadError> {
+fn map_component(engine: &Engine, path: &Path) -> Result<Component, LoadError> {
     // SAFETY: only our own compiler writes into the cache, into a folder only this user can write to,
     // which `trust` looks after, under a name that appears by rename when the file is whole; nothing
     // changes it afterwards.

@@ -48,7 +48,7 @@ pub(super) fn component_linker(engine: &Engine, flavor: Flavor) -> wasmtime::Res
 /// When two functions collide, which would be a bug.
 pub(super) fn core_linker(engine: &Engine) -> wasmtime::Result<wasmtime::Linker<CoreGuest>> {
     let mut linker = wasmtime::Linker::new(engine);
-    wasmtime_wasi::p1::add_to_linker_async(&mut linker, |guest: &mut CoreGuest| &mut guest.wasi)?;
+    wasmtime_wasi::p1::add_to_linker_async(&mut linker, CoreGuest::wasi)?;
     checked::preview1(&mut linker)?;
     Ok(linker)
 }

@@ -39,9 +39,10 @@ pub(super) trait Watched: Send + Sized + 'static {
     fn after_host_call(store: &mut StoreContextMut<'_, Self>) -> wasmtime::Result<()>;
 
     /// Whether it may wait for its next slice.
-    fn may_rest(&self) -> bool {
-        true
-    }
+    fn may_rest(&self) -> bool;
+
+    /// Whether it may from now on, or what it does is to be done in one go.
+    fn set_may_rest(&mut self, may_rest: bool);
 }
 
 /// Has the guests of this store yield when their slice has lasted too long.

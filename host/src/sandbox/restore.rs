@@ -3,22 +3,27 @@
 //! Does not decide who may run and does not serve: `service` does.
 //!
 //! What a call can leave in an instance: its memories (`memory`, `pages`), its mutable globals
-//! (`core_module`), its handles (`handles`, `helper`), what the host keeps for it (`live`). There is
-//! nothing else: a component whose code could change a table or a segment is not restored (`component`
-//! looks). Whatever does not add up costs that instance: it is dropped, and another is made.
+//! (`core_module`), its handles (`handles`, `helper`), what the host keeps for it (`live`, `live_module`).
+//! There is nothing else: what has code that could change a table or a segment is not restored
+//! (`component` and `core_module` look). Whatever does not add up costs that instance: it is dropped, and
+//! another is made.
 
+mod additions;
 mod component;
 mod core_module;
 pub(super) mod deployment;
 mod handles;
 mod helper;
-mod learned;
+pub(super) mod learned;
 pub(super) mod live;
+pub(super) mod live_module;
 pub(super) mod maker;
+mod memories;
 pub(super) mod memory;
 pub(super) mod outcome;
 pub(super) mod pages;
 pub(super) mod qualify;
+pub(super) mod step;
 pub mod unfit;
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 //! Calls of a component with a handler, in a fresh instance or in one that has served before.
-//! Does not know programs, which never serve twice, and does not bound a call: `instance` does.
+//! Does not know programs, which `program` runs, and does not bound a call: `instance` does.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -16,7 +16,8 @@ use wasmtime_wasi_http::{Error, p2, p3};
 use super::ending::{Finish, judge};
 use super::guest::Guest;
 use super::http::{call_p2, call_p3};
-use super::idle::InstanceSlots;
+use super::http02::IncomingRequest;
+use super::idle::{InstanceSlots, Waiting};
 use super::instance::GuestRequest;
 use super::linked::Pre;
 use super::module::InstanceTemplate;
@@ -86,11 +87,11 @@ impl Idle {
     pub(super) fn restored(
         store: Store<Guest>,
         proxy: p2::bindings::Proxy,
-        restorer: Box<Restorer>,
+        restorer: Restorer,
         slots: InstanceSlots,
     ) -> Self {
         let birth = Birth { at: std::time::Instant::now(), memory: store.data().limiter.used() };
-        let (live, restorer) = (Live::Http02(proxy), Some(restorer));
+        let (live, restorer) = (Live::Http02(proxy), Some(Box::new(restorer)));
         Self { store, live, calls: 0, birth, restorer, slots }
     }
 }
@@ -153,7 +154,6 @@ impl InstanceTemplate {
     {
         let deadline = guest_request.deadline;
         let (store, known) = (&mut serving.store, serving.live.take());
-        let restoring = self.restoring.as_ref();
         let is_restored = serving.restorer.is_some();
         let mut instantiate = Duration::ZERO;
         let mut kept = None;
@@ -162,8 +162,8 @@ impl InstanceTemplate {
             // Pinned here: each function that takes it by value would hold, and move, another 2 KiB.
             let guest = pin!(async {
                 self.start_call(store)?;
-                if let Some(restoring) = restoring.filter(|_| is_restored) {
-                    store.set_fuel(restoring.fuel_left())?;
+                if is_restored {
+                    self.start_restored(store)?;
                 }
                 let (live, birth) = match known {
                     Some(known) => known,
@@ -171,16 +171,17 @@ impl InstanceTemplate {
                         let started_at = meter::now();
                         let live = self.instantiate(store).await?;
                         instantiate = meter::read().saturating_duration_since(started_at);
-                        if let Some(restoring) = restoring {
-                            restoring.note_made(store.get_fuel()?);
-                        }
+                        self.note_made(store)?;
                         let memory = store.data().limiter.used();
                         (live, Birth { at: started_at, memory })
                     }
                 };
-                let GuestRequest { request, https, head, .. } = *guest_request;
+                let GuestRequest { request, host_headers, https, head, .. } = *guest_request;
                 match &live {
-                    Live::Http02(proxy) => call_p2(store, proxy, request, https, head).await?,
+                    Live::Http02(proxy) => {
+                        let request = IncomingRequest::new(request, host_headers, https);
+                        call_p2(store, proxy, request, head).await?;
+                    }
                     Live::Http03(service) => {
                         Box::pin(call_p3(store, service, request, head)).await?;
                     }
@@ -225,7 +226,8 @@ impl InstanceTemplate {
             && self.reuse.allows(calls)
             && self.instance.keeps(&reuse_stats(&store, calls, &birth))
         {
-            self.idle.put(Idle { store, live, calls, birth, restorer: None, slots });
+            let idle = Idle { store, live, calls, birth, restorer: None, slots };
+            self.idle.put(Waiting::Service(idle));
         }
     }
 
@@ -242,17 +244,23 @@ impl InstanceTemplate {
         let before = meter::so_far();
         let guest = self.service.guest(call.id, serving.slots.reservation());
         let restored = restorer.restore(&mut store, guest, restoring.learned());
+        let (restorer, slots) = (Some(restorer), serving.slots);
+        let idle = Idle { store, live, calls: 0, birth, restorer, slots };
+        self.keep_restored(before, restored.map(|()| Waiting::Service(idle)));
+    }
+
+    /// Has an instance wait that was put back, which was begun when so much of the CPU had been used.
+    pub(super) fn keep_restored(&self, before: Duration, restored: Result<Waiting, Lost>) {
+        let Some(restoring) = &self.restoring else { return };
         // The call is over; this is the app's none the less.
         self.meter.add_cpu(meter::so_far().saturating_sub(before));
         match restored {
-            Ok(()) => {
+            Ok(waiting) => {
                 restoring.note_restored();
                 // It may have been given up meanwhile.
-                if !restoring.is_on() {
-                    return;
+                if restoring.is_on() {
+                    self.idle.put(waiting);
                 }
-                let (restorer, slots) = (Some(restorer), serving.slots);
-                self.idle.put(Idle { store, live, calls: 0, birth, restorer, slots });
             }
             Err(lost) => restoring.note_lost(&lost),
         }
@@ -286,7 +294,7 @@ impl InstanceTemplate {
             return self.take_restored(call);
         }
         let idle = loop {
-            let idle = self.idle.take()?;
+            let Waiting::Service(idle) = self.idle.take()? else { return None };
             if idle.birth.age() < self.instance.max_age && self.reuse.allows(idle.calls) {
                 break idle;
             }
@@ -300,14 +308,20 @@ impl InstanceTemplate {
 
     /// An instance that was put back; to the call it is a new one.
     fn take_restored(&self, call: &Arc<Call>) -> Option<Serving> {
-        let restoring = self.restoring.as_ref().filter(|restoring| restoring.is_on())?;
-        let Some(idle) = self.idle.take() else {
-            restoring.note_missed();
-            return None;
-        };
+        let Some(Waiting::Service(idle)) = self.take_waiting() else { return None };
         let Idle { mut store, live, calls, birth, restorer, slots } = idle;
         store.data_mut().stdio.start_call(call.id);
         Some(Serving { store, live: Some((live, birth)), calls, restorer, slots })
+    }
+
+    /// An instance that was put back, where the app has any; where none waits that is noted.
+    pub(super) fn take_waiting(&self) -> Option<Waiting> {
+        let restoring = self.restoring.as_ref().filter(|restoring| restoring.is_on())?;
+        let waiting = self.idle.take();
+        if waiting.is_none() {
+            restoring.note_missed();
+        }
+        waiting
     }
 }
 

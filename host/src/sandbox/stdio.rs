@@ -69,6 +69,13 @@ impl Stdio {
         }
     }
 
+    /// What waits for the end of its line, and for which call.
+    #[cfg(test)]
+    pub(super) fn told(&self) -> String {
+        let streams = self.streams.as_ref().map(|streams| format!("{:?}", streams.state()));
+        format!("{:?} {streams:?}", self.call)
+    }
+
     /// One of the two streams, to give to the guest.
     pub fn stream(&mut self, stream: Stream) -> LogStream {
         let streams = self.streams.get_or_insert_with(|| {

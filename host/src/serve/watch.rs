@@ -14,9 +14,8 @@ use crate::budget::{Memory, MemorySample, Observed};
 use crate::code::Loader;
 use crate::kernel;
 use crate::sandbox::module::Sandbox;
-use crate::telemetry::calls::AllCalls;
+use crate::telemetry::Telemetry;
 use crate::telemetry::events::{Event, EventPlace, Events, Severity};
-use crate::telemetry::logs::Logs;
 
 /// What holds memory and can give some back, and who is told when it cannot.
 #[derive(Debug)]
@@ -24,8 +23,7 @@ pub(super) struct Watched {
     pub(super) loader: Loader,
     pub(super) sandbox: Sandbox,
     pub(super) memory: Arc<Memory>,
-    pub(super) logs: Arc<Logs>,
-    pub(super) calls: Arc<AllCalls>,
+    pub(super) telemetry: Arc<Telemetry>,
     pub(super) events: Arc<Events>,
 }
 
@@ -65,16 +63,16 @@ fn sample_until(watched: &Watched, ended: &Receiver<()>) {
 }
 
 fn sample(watched: &Watched) -> Duration {
-    let Watched { loader, sandbox, memory, logs, calls, events } = watched;
+    let Watched { loader, sandbox, memory, telemetry, events } = watched;
     if memory.is_tight() {
         loader.drop_idle();
     }
-    logs.shrink();
-    calls.shrink();
+    telemetry.shrink();
     let mut used = Bytes::ZERO;
     let observed = memory.observe(|| {
         used = kernel::anonymous_memory();
-        MemorySample { used, kept: sandbox.kept() }
+        let kept = sandbox.kept().saturating_add(telemetry.n_bytes());
+        MemorySample { used, kept }
     });
     if observed == Observed::Exhausted {
         let exhausted = memory.exhausted();

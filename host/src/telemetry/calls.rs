@@ -2,20 +2,21 @@
 //! Does not keep more than a handful of an app, nor of all, and does not survive the process.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, MutexGuard, OnceLock, Weak};
 use std::time::Duration;
 
+use dashmap::DashMap;
 use http::Method;
-use steerage_core::id::{CallId, Generation};
+use steerage_core::id::{AppName, CallId, Generation};
+use steerage_core::telemetry::KeptOfApp;
 
 use crate::call::Usage;
+use crate::shared::{Locked, Sharded, Sum};
 
 /// How many calls are kept of each app.
 const KEPT: usize = 64;
-/// How many are kept of all apps together, some 60 MB. Beyond it the calls go of those apps that were
-/// not called for the longest time.
-const KEPT_OF_ALL: usize = 200_000;
+/// How many each thread keeps of an app that is called very often.
+const KEPT_OF_THREAD: usize = 16;
 
 /// One call, after it is over.
 #[derive(Clone, Debug)]
@@ -43,88 +44,135 @@ pub struct CallSummary {
 }
 
 /// The last calls of all apps.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct AllCalls {
-    rings: Mutex<Vec<Weak<Calls>>>,
-    /// How many are kept.
-    n_calls: Arc<AtomicUsize>,
+    rings: DashMap<AppName, Weak<Calls>>,
+    /// Bytes kept of all apps.
+    n_bytes: Arc<Sum>,
 }
 
+/// Calls in the order in which they ended.
+type Ring = VecDeque<CallSummary>;
+
 /// A ring of the last calls of one app.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Calls {
-    ring: Mutex<VecDeque<CallSummary>>,
-    /// How many are kept of all apps.
-    n_of_all: Arc<AtomicUsize>,
+    ring: Locked<Ring>,
+    /// One of each thread, once the app is called very often: the lock of one ring would be what all cores
+    /// write for each call. Nobody else takes these locks but who reads.
+    of_threads: OnceLock<Sharded<Locked<Ring>>>,
+    /// Bytes kept of all apps.
+    n_bytes_of_all: Arc<Sum>,
 }
 
 impl AllCalls {
+    /// None yet; what is kept is added to `n_bytes`.
+    pub(super) fn new(n_bytes: Arc<Sum>) -> Self {
+        Self { rings: DashMap::new(), n_bytes }
+    }
+
     /// A ring for an app that has not been called yet.
-    pub fn ring(&self) -> Arc<Calls> {
-        let ring = Arc::new(Calls { ring: Mutex::default(), n_of_all: self.n_calls.clone() });
-        let mut rings = self.rings.lock().unwrap_or_else(PoisonError::into_inner);
-        if rings.len() == rings.capacity() {
-            rings.retain(|ring| ring.strong_count() > 0);
-        }
-        rings.push(Arc::downgrade(&ring));
+    pub fn ring(&self, app: &AppName) -> Arc<Calls> {
+        let ring = Arc::new(Calls {
+            ring: Locked::default(),
+            of_threads: OnceLock::new(),
+            n_bytes_of_all: self.n_bytes.clone(),
+        });
+        self.rings.insert(app.clone(), Arc::downgrade(&ring));
         ring
     }
 
-    /// Forgets calls where more are kept of all apps together than may be. To be called now and then.
-    pub fn shrink(&self) {
-        self.shrink_to(KEPT_OF_ALL);
+    /// Tells how much is kept of each app, and since when nothing was added.
+    pub(super) fn weigh(&self, mut tell: impl FnMut(&AppName, KeptOfApp)) {
+        // Of apps that are gone nothing is left but this.
+        self.rings.retain(|_, ring| ring.strong_count() > 0);
+        for ring in &self.rings {
+            if let Some(kept) = ring.upgrade().and_then(|calls| calls.kept()) {
+                tell(ring.key(), kept);
+            }
+        }
     }
 
-    fn shrink_to(&self, most: usize) {
-        if self.n_calls.load(Ordering::Relaxed) <= most {
-            return;
-        }
-        let rings: Vec<Arc<Calls>> = {
-            let rings = self.rings.lock().unwrap_or_else(PoisonError::into_inner);
-            rings.iter().filter_map(Weak::upgrade).collect()
-        };
-        let last_at = |ring: Arc<Calls>| {
-            let at = ring.ring().back()?.at;
-            Some((at, ring))
-        };
-        let mut called: Vec<(u64, Arc<Calls>)> = rings.into_iter().filter_map(last_at).collect();
-        called.sort_by_key(|(at, _)| *at);
-        // To three quarters, so that the next look finds nothing to do.
-        for (_, ring) in called {
-            if self.n_calls.load(Ordering::Relaxed) <= most / 4 * 3 {
-                return;
-            }
+    /// Knows no ring of an app any more.
+    pub(super) fn remove(&self, app: &AppName) {
+        self.rings.remove(app);
+    }
+
+    /// Forgets the calls of an app.
+    pub(super) fn forget(&self, app: &AppName) {
+        let ring = self.rings.get(app).and_then(|ring| ring.upgrade());
+        if let Some(ring) = ring {
             ring.forget();
         }
     }
 }
 
 impl Calls {
-    /// Adds one, dropping the oldest when full.
-    pub fn push(&self, call: CallSummary) {
-        let mut ring = self.ring();
-        if ring.len() == KEPT {
-            ring.pop_front();
+    /// Adds one, dropping the oldest when full. Where the app is called `very_often`, of what this thread
+    /// has added.
+    pub fn push(&self, call: CallSummary, very_often: bool) {
+        let (ring, most) = if very_often {
+            (self.of_threads.get_or_init(Sharded::default).here(), KEPT_OF_THREAD)
         } else {
-            self.n_of_all.fetch_add(1, Ordering::Relaxed);
-        }
+            (&self.ring, KEPT)
+        };
+        let mut ring = ring.lock();
+        self.n_bytes_of_all.add(call.n_bytes());
+        let oldest = if ring.len() == most { ring.pop_front() } else { None };
         ring.push_back(call);
+        drop(ring);
+        if let Some(oldest) = oldest {
+            self.n_bytes_of_all.subtract(oldest.n_bytes());
+        }
     }
 
-    /// The last `n` calls, oldest first.
+    /// The last `n` calls, in the order in which they ended.
     #[must_use]
     pub fn tail(&self, n: usize) -> Vec<CallSummary> {
-        let ring = self.ring();
-        ring.iter().skip(ring.len().saturating_sub(n)).cloned().collect()
+        let mut calls: Vec<CallSummary> = self.ring.lock().iter().cloned().collect();
+        if self.of_threads.get().is_some() {
+            for ring in self.rings().skip(1) {
+                calls.extend(ring.iter().cloned());
+            }
+            calls.sort_by_key(CallSummary::ended_at);
+        }
+        calls.drain(..calls.len().saturating_sub(n));
+        calls
+    }
+
+    fn kept(&self) -> Option<KeptOfApp> {
+        let mut kept = KeptOfApp { last_at: 0, bytes: 0 };
+        for ring in self.rings() {
+            kept.last_at = kept.last_at.max(ring.back().map_or(0, |call| call.at));
+            kept.bytes += ring.iter().map(CallSummary::n_bytes).sum::<u64>();
+        }
+        (kept.bytes > 0).then_some(kept)
     }
 
     fn forget(&self) {
-        let forgotten = std::mem::take(&mut *self.ring());
-        self.n_of_all.fetch_sub(forgotten.len(), Ordering::Relaxed);
+        for mut ring in self.rings() {
+            let forgotten = std::mem::take(&mut *ring);
+            self.n_bytes_of_all.subtract(forgotten.iter().map(CallSummary::n_bytes).sum());
+        }
     }
 
-    fn ring(&self) -> MutexGuard<'_, VecDeque<CallSummary>> {
-        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Each ring in turn, locked.
+    fn rings(&self) -> impl Iterator<Item = MutexGuard<'_, Ring>> {
+        let of_threads = self.of_threads.get().into_iter().flat_map(Sharded::iter);
+        std::iter::once(&self.ring).chain(of_threads).map(Locked::lock)
+    }
+}
+
+impl CallSummary {
+    /// What it takes, with the room that its ring has before it is full.
+    fn n_bytes(&self) -> u64 {
+        (size_of::<Self>() * 3 / 2 + self.path.len()) as u64
+    }
+
+    /// Microseconds since the epoch when it was over.
+    fn ended_at(&self) -> u64 {
+        let duration = u64::try_from(self.duration.as_micros()).unwrap_or(u64::MAX);
+        self.at.saturating_mul(1000).saturating_add(duration)
     }
 }
 
@@ -154,22 +202,33 @@ mod tests {
     }
 
     #[test]
-    fn the_calls_of_all_apps_are_bounded_and_the_quiet_ones_lose_theirs() {
-        let all = AllCalls::default();
-        let rings: Vec<Arc<Calls>> = (0..10).map(|_| all.ring()).collect();
-        for (place, ring) in rings.iter().enumerate() {
-            for _ in 0..2 * KEPT {
-                ring.push(call(place as u64));
+    fn what_threads_keep_by_themselves_is_one_list_in_order() {
+        let all = AllCalls::new(Arc::new(Sum::new(0)));
+        let app: AppName = "app".parse().unwrap();
+        let calls = all.ring(&app);
+        (0..10).for_each(|at| calls.push(call(at), false));
+        std::thread::scope(|scope| {
+            for thread in 0..2 {
+                let calls = &calls;
+                let ats = (10..40).filter(move |at| at % 2 == thread);
+                scope.spawn(move || ats.for_each(|at| calls.push(call(at), true)));
             }
-        }
-        let n_calls = || all.n_calls.load(Ordering::Relaxed);
-        assert_eq!(n_calls(), 10 * KEPT);
-        all.shrink_to(10 * KEPT);
-        assert_eq!(n_calls(), 10 * KEPT, "as many as may be");
-        all.shrink_to(4 * KEPT);
-        let lengths: Vec<usize> = rings.iter().map(|ring| ring.tail(100).len()).collect();
-        assert_eq!(lengths, [0, 0, 0, 0, 0, 0, 0, KEPT, KEPT, KEPT]);
-        drop(rings);
-        assert_eq!(n_calls(), 0);
+        });
+        let tail = calls.tail(100);
+        assert!(tail.is_sorted_by_key(|call| call.at), "{tail:?}");
+        assert_eq!(tail.last().unwrap().at, 39);
+        assert!(tail.len() >= 10 + KEPT_OF_THREAD, "{}", tail.len());
+        let n_bytes: u64 = tail.iter().map(CallSummary::n_bytes).sum();
+        assert_eq!(all.n_bytes.get(), n_bytes);
+        assert_eq!(calls.tail(3).iter().map(|call| call.at).max(), Some(39));
+        all.weigh(|app, kept| {
+            assert_eq!((app.as_str(), kept), ("app", KeptOfApp { last_at: 39, bytes: n_bytes }));
+        });
+        all.forget(&app);
+        assert!(calls.tail(100).is_empty());
+        assert_eq!(all.n_bytes.get(), 0);
+        calls.push(call(1), false);
+        drop(calls);
+        assert_eq!(all.n_bytes.get(), 0);
     }
 }

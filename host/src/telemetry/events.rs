@@ -200,6 +200,12 @@ impl Events {
         self.kept().recent(app, n)
     }
 
+    /// Bytes that all of them take.
+    #[must_use]
+    pub fn n_bytes(&self) -> usize {
+        self.kept().n_bytes()
+    }
+
     /// Tells of a failure that was only counted. Nobody hears of it but who follows repetitions.
     pub fn repeat(&self, event: Event) {
         drop(self.repeats.send(event));

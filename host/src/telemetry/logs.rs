@@ -1,21 +1,21 @@
 //! What guests print, as lines: a bounded ring per app, a rate limit, and followers.
 //! Does not write to disk: whoever wants lines for good follows them.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::VecDeque;
+use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use dashmap::DashMap;
 use steerage_core::id::{AppName, CallId, Generation};
+use steerage_core::telemetry::KeptOfApp;
 use tokio::sync::broadcast;
+
+use crate::shared::{Locked, Sum};
 
 /// Lines kept of each app.
 const KEPT_LINES: usize = 1000;
 /// Bytes of text kept of each app.
 const KEPT_BYTES: usize = 256 << 10;
-/// Bytes kept of all apps together, the lines' own fields included. Beyond it the lines go of those apps
-/// that have printed nothing for the longest time.
-const KEPT_OF_ALL: usize = 64 << 20;
 /// What a line takes beside its text.
 const LINE: usize = size_of::<LogLine>();
 /// A line with more text than this is cut.
@@ -52,27 +52,27 @@ pub struct LogLine {
 }
 
 /// The lines of all apps.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Logs {
-    apps: Mutex<BTreeMap<AppName, Arc<AppLog>>>,
+    apps: DashMap<AppName, Arc<AppLog>>,
     /// Bytes kept of all apps.
-    n_bytes: Arc<AtomicUsize>,
+    n_bytes: Arc<Sum>,
 }
 
 /// The lines of one app. Costs next to nothing until the first line, and little until somebody
 /// follows: thousands of apps may log.
 #[derive(Debug, Default)]
 pub struct AppLog {
-    state: Mutex<Option<Box<State>>>,
+    state: Locked<Option<Box<State>>>,
     /// Bytes kept of all apps.
-    n_bytes_of_all: Arc<AtomicUsize>,
+    n_bytes_of_all: Arc<Sum>,
 }
 
 #[derive(Debug)]
 struct State {
     lines: VecDeque<LogLine>,
     n_bytes: usize,
-    n_bytes_of_all: Arc<AtomicUsize>,
+    n_bytes_of_all: Arc<Sum>,
     /// There while somebody follows: a channel has room for all its lines from the start.
     followers: Option<broadcast::Sender<LogLine>>,
     rate: Rate,
@@ -97,41 +97,38 @@ struct Dropped {
 }
 
 impl Logs {
+    /// None yet; what is kept is added to `n_bytes`.
+    pub(super) fn new(n_bytes: Arc<Sum>) -> Self {
+        Self { apps: DashMap::new(), n_bytes }
+    }
+
     /// The lines of an app; empty ones where it has printed nothing yet.
     pub fn app(&self, app: &AppName) -> Arc<AppLog> {
-        let mut apps = self.apps.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = || AppLog { n_bytes_of_all: self.n_bytes.clone(), ..AppLog::default() };
-        apps.entry(app.clone()).or_insert_with(|| Arc::new(new())).clone()
+        let n_bytes_of_all = self.n_bytes.clone();
+        let new = || Arc::new(AppLog { n_bytes_of_all, ..AppLog::default() });
+        self.apps.entry(app.clone()).or_insert_with(new).clone()
     }
 
-    /// Drops lines where all apps together have more than is kept. To be called now and then.
-    pub fn shrink(&self) {
-        self.shrink_to(KEPT_OF_ALL);
-    }
-
-    fn shrink_to(&self, most: usize) {
-        if self.n_bytes.load(Ordering::Relaxed) <= most {
-            return;
-        }
-        let logs: Vec<Arc<AppLog>> = {
-            let apps = self.apps.lock().unwrap_or_else(PoisonError::into_inner);
-            apps.values().cloned().collect()
-        };
-        let last_at = |log: &Arc<AppLog>| Some((log.last_at()?, log.clone()));
-        let mut printed: Vec<(u64, Arc<AppLog>)> = logs.iter().filter_map(last_at).collect();
-        printed.sort_by_key(|(at, _)| *at);
-        // To three quarters, so that the next look finds nothing to do.
-        for (_, log) in printed {
-            if self.n_bytes.load(Ordering::Relaxed) <= most / 4 * 3 {
-                return;
+    /// Tells how much is kept of each app, and since when nothing was printed.
+    pub(super) fn weigh(&self, mut tell: impl FnMut(&AppName, KeptOfApp)) {
+        for log in &self.apps {
+            if let Some(kept) = log.kept() {
+                tell(log.key(), kept);
             }
+        }
+    }
+
+    /// Drops the lines of an app; followers stay.
+    pub(super) fn forget(&self, app: &AppName) {
+        let log = self.apps.get(app).map(|log| log.clone());
+        if let Some(log) = log {
             log.forget();
         }
     }
 
     /// Forgets an app's lines.
     pub fn remove(&self, app: &AppName) {
-        self.apps.lock().unwrap_or_else(PoisonError::into_inner).remove(app);
+        self.apps.remove(app);
     }
 }
 
@@ -183,9 +180,11 @@ impl AppLog {
         (state.tail(n), coming)
     }
 
-    /// When the last line was printed that is kept.
-    fn last_at(&self) -> Option<u64> {
-        self.state().as_ref()?.lines.back().map(|line| line.at)
+    fn kept(&self) -> Option<KeptOfApp> {
+        let state = self.state();
+        let state = state.as_ref()?;
+        let bytes = (state.n_bytes + state.lines.len() * LINE) as u64;
+        Some(KeptOfApp { last_at: state.lines.back()?.at, bytes })
     }
 
     /// Drops all lines; followers stay.
@@ -197,12 +196,12 @@ impl AppLog {
     }
 
     fn state(&self) -> MutexGuard<'_, Option<Box<State>>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 
 impl State {
-    fn new(now: Instant, n_bytes_of_all: &Arc<AtomicUsize>) -> Self {
+    fn new(now: Instant, n_bytes_of_all: &Arc<Sum>) -> Self {
         Self {
             lines: VecDeque::new(),
             n_bytes: 0,
@@ -233,7 +232,7 @@ impl State {
             self.followers = None;
         }
         self.n_bytes += line.text.len();
-        self.n_bytes_of_all.fetch_add(line.text.len() + LINE, Ordering::Relaxed);
+        self.n_bytes_of_all.add((line.text.len() + LINE) as u64);
         self.lines.push_back(line);
         self.drop_until(KEPT_LINES, KEPT_BYTES);
     }
@@ -243,7 +242,7 @@ impl State {
         while self.lines.len() > n_lines || self.n_bytes > n_bytes {
             let Some(oldest) = self.lines.pop_front() else { break };
             self.n_bytes -= oldest.text.len();
-            self.n_bytes_of_all.fetch_sub(oldest.text.len() + LINE, Ordering::Relaxed);
+            self.n_bytes_of_all.subtract((oldest.text.len() + LINE) as u64);
         }
     }
 }
@@ -344,35 +343,6 @@ mod tests {
             push(&log, &"x".repeat(16 << 10), start + Duration::from_secs(n));
         }
         assert_eq!(log.tail(100).len(), KEPT_BYTES / (16 << 10));
-    }
-
-    #[test]
-    fn what_all_apps_together_keep_is_bounded_and_the_quiet_ones_lose_theirs() {
-        let logs = Logs::default();
-        let start = Instant::now();
-        for app in 0..10_u64 {
-            let log = logs.app(&format!("app-{app}").parse().unwrap());
-            let line = LogLine {
-                at: app,
-                generation: Generation::FIRST,
-                call: CallId::from_u128(1),
-                stream: Stream::Stdout,
-                text: String::new(),
-            };
-            log.push_at(line, &"x".repeat(10_000), start);
-        }
-        let n_bytes = || logs.n_bytes.load(Ordering::Relaxed);
-        assert_eq!(n_bytes(), 10 * (10_000 + LINE));
-        logs.shrink_to(10 * (10_000 + LINE));
-        assert_eq!(n_bytes(), 10 * (10_000 + LINE), "as much as may be");
-        logs.shrink_to(40_000);
-        assert!((20_000..=30_000).contains(&n_bytes()), "{}", n_bytes());
-        let n_lines = |app: u64| logs.app(&format!("app-{app}").parse().unwrap()).tail(9).len();
-        assert_eq!((n_lines(0), n_lines(7), n_lines(8), n_lines(9)), (0, 0, 1, 1));
-        for app in [8, 9] {
-            logs.remove(&format!("app-{app}").parse().unwrap());
-        }
-        assert_eq!(n_bytes(), 0);
     }
 
     #[test]

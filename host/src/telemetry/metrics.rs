@@ -2,17 +2,19 @@
 //! status classes; never paths, hosts or digests.
 //! Does not collect in the background: numbers are read when somebody asks.
 
+mod app_meter;
 mod buckets;
 mod fleet;
 pub mod form;
 
+pub use self::app_meter::{AppMeter, AppMeters};
 pub use self::fleet::FleetReading;
 
 use self::buckets::Buckets;
 use self::form::{Form, Pieces};
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,9 +23,8 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 use steerage_core::outcome::Outcome;
-use steerage_core::units::nanoseconds;
 
-use crate::call::Usage;
+use crate::shared::count;
 
 /// The causes that are want of room.
 const SHED: [&str; 7] = [
@@ -43,29 +44,6 @@ pub const NOT_RESTORED: [&str; 4] = ["call_failed", "too_many_handles", "system"
 
 /// The type of exemplar labels, of which there are none.
 type NoLabels = [(&'static str, &'static str); 0];
-
-/// The numbers of one app, written by its calls without any look-up.
-#[derive(Debug, Default)]
-pub struct AppMeter {
-    by_cause: [AtomicU64; Outcome::CAUSES.len()],
-    by_status: [AtomicU64; STATUS_CLASSES.len()],
-    duration: Buckets,
-    instantiate: Buckets,
-    fuel: AtomicU64,
-    cpu_nanoseconds: AtomicU64,
-    memory_peak: AtomicU64,
-    response_bytes: AtomicU64,
-    memory_refused: AtomicU64,
-    errors: AtomicU64,
-    /// Instances that were put back after a call.
-    pub restored: AtomicU64,
-    /// Those that should have been and were not, by the reason: see [`NOT_RESTORED`].
-    pub not_restored: [AtomicU64; NOT_RESTORED.len()],
-    /// Memory one call of the app may have, in bytes.
-    pub memory_limit: AtomicU64,
-    /// Outbound requests the policy refused.
-    pub outbound_denied: std::sync::Arc<AtomicU64>,
-}
 
 /// What is read of one app when somebody asks.
 #[derive(Clone, Debug)]
@@ -95,6 +73,8 @@ pub struct HostReading {
     pub apps_mapped: u64,
     /// Open client connections.
     pub connections: u64,
+    /// Bytes that log lines, last calls, counters and events take.
+    pub telemetry: u64,
     /// Calls refused before an app was found for them.
     pub unrouted: u64,
     /// Seconds since the host started.
@@ -109,81 +89,6 @@ pub trait Readings: Send + Sync + fmt::Debug + 'static {
     fn apps(&self) -> Vec<AppReading>;
     /// The host itself.
     fn host(&self) -> HostReading;
-}
-
-impl AppMeter {
-    /// Counts one call that is over.
-    pub fn record(
-        &self,
-        outcome: &Outcome,
-        status: u16,
-        duration: Duration,
-        usage: &Usage,
-        bytes: u64,
-    ) {
-        let cause = outcome.cause();
-        let position = Outcome::CAUSES.iter().position(|known| *known == cause);
-        if let Some(counter) = position.and_then(|position| self.by_cause.get(position)) {
-            counter.fetch_add(1, Ordering::Relaxed);
-        }
-        if let Some(counter) = self.by_status.get(usize::from(status / 100)) {
-            counter.fetch_add(1, Ordering::Relaxed);
-        }
-        self.duration.record(duration);
-        if usage.instantiate > Duration::ZERO {
-            self.instantiate.record(usage.instantiate);
-        }
-        self.fuel.fetch_add(usage.fuel.get(), Ordering::Relaxed);
-        self.add_cpu(usage.cpu.saturating_sub(usage.cpu_counted));
-        self.memory_peak.fetch_max(usage.memory.get(), Ordering::Relaxed);
-        self.response_bytes.fetch_add(bytes, Ordering::Relaxed);
-        if matches!(outcome, Outcome::Answered) && status >= 500 {
-            self.errors.fetch_add(1, Ordering::Relaxed);
-        }
-        if matches!(outcome, Outcome::OutOfMemory { .. }) {
-            self.memory_refused.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    /// Counts CPU time of a call that is not over: one that runs for minutes is seen while it does.
-    pub fn add_cpu(&self, used: Duration) {
-        self.cpu_nanoseconds.fetch_add(nanoseconds(used), Ordering::Relaxed);
-    }
-
-    /// Calls that are over, and those of them that did not end well through the app's fault.
-    #[must_use]
-    pub fn calls(&self) -> (u64, u64) {
-        let total = self.by_cause.iter().map(|count| count.load(Ordering::Relaxed)).sum();
-        // The causes from `trapped` to `no_answer` are the guest's own failures.
-        let failed =
-            self.by_cause.iter().skip(1).take(6).map(|count| count.load(Ordering::Relaxed));
-        (total, failed.sum())
-    }
-
-    /// Calls that the app itself answered with a status of class 5xx. The sandbox sees no failure in
-    /// them, and callers do.
-    #[must_use]
-    pub fn errors(&self) -> u64 {
-        self.errors.load(Ordering::Relaxed)
-    }
-
-    /// Calls that were refused for want of room, by cause.
-    pub fn refused(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        let causes = Outcome::CAUSES.iter().zip(&self.by_cause);
-        causes
-            .filter(|(cause, _)| SHED.contains(cause))
-            .map(|(cause, count)| (*cause, count.load(Ordering::Relaxed)))
-    }
-
-    /// Fuel, CPU time and the highest memory of all calls so far.
-    #[must_use]
-    pub fn totals(&self) -> (u64, Duration, u64) {
-        (
-            self.fuel.load(Ordering::Relaxed),
-            Duration::from_nanos(self.cpu_nanoseconds.load(Ordering::Relaxed)),
-            self.memory_peak.load(Ordering::Relaxed),
-        )
-    }
 }
 
 /// All metrics in a text format, in pieces: those of 100,000 apps are half a gigabyte, of which no more
@@ -226,7 +131,8 @@ fn encode_histograms(encoder: &mut DescriptorEncoder<'_>, apps: &[AppReading]) -
         MetricType::Histogram,
     )?;
     for app in apps {
-        app.meter.duration.encode(metric.encode_family(&[("app", app.app.as_str())])?)?;
+        let all = app.meter.all().map(|counters| &counters.duration);
+        Buckets::encode(all, metric.encode_family(&[("app", app.app.as_str())])?)?;
     }
     let mut metric = encoder.encode_descriptor(
         "instantiate_duration",
@@ -235,34 +141,42 @@ fn encode_histograms(encoder: &mut DescriptorEncoder<'_>, apps: &[AppReading]) -
         MetricType::Histogram,
     )?;
     for app in apps {
-        app.meter.instantiate.encode(metric.encode_family(&[("app", app.app.as_str())])?)?;
+        let all = app.meter.all().map(|counters| &counters.instantiate);
+        Buckets::encode(all, metric.encode_family(&[("app", app.app.as_str())])?)?;
     }
     Ok(())
 }
 
 fn encode_counters(encoder: &mut DescriptorEncoder<'_>, apps: &[AppReading]) -> fmt::Result {
-    type Family<'m> = (&'static [&'static str], &'m [AtomicU64]);
-    type Read = for<'m> fn(&'m AppMeter) -> Family<'m>;
-    let families: [(&str, &str, &str, Read); 3] = [
-        ("http_server_requests", "Requests answered, by status class", "status", |meter| {
-            (&STATUS_CLASSES, &meter.by_status)
-        }),
-        ("guest_calls", "Calls that are over, by the cause of their end", "cause", |meter| {
-            (&Outcome::CAUSES, &meter.by_cause)
-        }),
+    let causes = |meter: &AppMeter| meter.sums(|counters| &counters.by_cause).to_vec();
+    let statuses = |meter: &AppMeter| meter.sums(|counters| &counters.by_status).to_vec();
+    let reasons = |meter: &AppMeter| meter.sums(|counters| &counters.not_restored).to_vec();
+    type Read<'r> = &'r dyn Fn(&AppMeter) -> Vec<u64>;
+    type Family<'r> = (&'r str, &'r str, (&'r str, &'r [&'r str]), Read<'r>);
+    let families: [Family<'_>; 3] = [
+        (
+            "http_server_requests",
+            "Requests answered, by status class",
+            ("status", &STATUS_CLASSES),
+            &statuses,
+        ),
+        (
+            "guest_calls",
+            "Calls that are over, by the cause of their end",
+            ("cause", &Outcome::CAUSES),
+            &causes,
+        ),
         (
             "instances_not_restored",
             "Instances dropped that were to be put back, by the reason",
-            "reason",
-            |meter| (&NOT_RESTORED, &meter.not_restored),
+            ("reason", &NOT_RESTORED),
+            &reasons,
         ),
     ];
-    for (name, help, label, read) in families {
+    for (name, help, (label, values), read) in families {
         let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
         for app in apps {
-            let (values, counters) = read(&app.meter);
-            for (value, counter) in values.iter().zip(counters) {
-                let count = counter.load(Ordering::Relaxed);
+            for (value, count) in values.iter().zip(read(&app.meter)) {
                 if count > 0 {
                     let labels = [("app", app.app.as_str()), (label, *value)];
                     let mut family = metric.encode_family(&labels)?;
@@ -281,17 +195,17 @@ fn encode_sums(encoder: &mut DescriptorEncoder<'_>, apps: &[AppReading]) -> fmt:
             "instances_restored",
             "Instances put back to their beginning after a call",
             None,
-            |meter| meter.restored.load(Ordering::Relaxed),
+            |meter| meter.sum(|counters| &counters.restored),
         ),
-        ("guest_fuel", "Fuel consumed by guests", None, |meter| meter.fuel.load(Ordering::Relaxed)),
+        ("guest_fuel", "Fuel consumed by guests", None, |meter| meter.totals().0),
         ("guest_memory_refused", "Calls that failed for want of memory", None, |meter| {
-            meter.memory_refused.load(Ordering::Relaxed)
+            meter.sum(|counters| &counters.memory_refused)
         }),
         ("outbound_denied", "Outbound requests the app may not make", None, |meter| {
             meter.outbound_denied.load(Ordering::Relaxed)
         }),
         ("http_server_response_body", "Response body bytes", Some(Unit::Bytes), |meter| {
-            meter.response_bytes.load(Ordering::Relaxed)
+            meter.sum(|counters| &counters.response_bytes)
         }),
     ];
     for (name, help, unit, read) in sums {
@@ -337,7 +251,7 @@ fn encode_gauges(encoder: &mut DescriptorEncoder<'_>, apps: &[AppReading]) -> fm
         ("http_server_active_requests", "Calls that run", None, |app| u64::from(app.running)),
         ("http_server_waiting_requests", "Calls that wait", None, |app| u64::from(app.waiting)),
         ("guest_memory_peak", "The most memory one call had", Some(Unit::Bytes), |app| {
-            app.meter.memory_peak.load(Ordering::Relaxed)
+            app.meter.totals().2
         }),
         ("guest_memory_in_use", "Memory that instances hold", Some(Unit::Bytes), |app| {
             app.memory_used
@@ -364,6 +278,7 @@ fn encode_host(encoder: &mut DescriptorEncoder<'_>, host: &HostReading) -> fmt::
         ("apps", "Apps that are deployed", host.apps),
         ("apps_mapped", "Apps whose code is mapped", host.apps_mapped),
         ("http_server_connections", "Open client connections", host.connections),
+        ("telemetry_bytes", "What log lines, last calls, counters and events take", host.telemetry),
         ("host_uptime_seconds", "Seconds since the host started", host.uptime.as_secs()),
     ];
     for (name, help, value) in gauges {
@@ -380,9 +295,23 @@ fn encode_host(encoder: &mut DescriptorEncoder<'_>, host: &HostReading) -> fmt::
     if let Some(fleet) = &host.fleet {
         fleet.encode(encoder)?;
     }
+    if count::IS_ON {
+        encode_shared(encoder)?;
+    }
     let mut metric =
         encoder.encode_descriptor("host_build", "The running version", None, MetricType::Info)?;
     metric.encode_info(&[("version", env!("CARGO_PKG_VERSION"))])
+}
+
+/// What calls have done to what all cores share, by the place in the source; counted in such builds only.
+fn encode_shared(encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let help = "Locks taken and shared lines written on threads that serve calls";
+    let mut metric = encoder.encode_descriptor("shared_uses", help, None, MetricType::Counter)?;
+    for (kind, at, count) in count::all() {
+        let labels = [("kind", kind.name()), ("at", at.as_str())];
+        metric.encode_family(&labels)?.encode_counter::<NoLabels, _, u64>(&count, None)?;
+    }
+    Ok(())
 }
 
 fn encode_gauge(mut encoder: MetricEncoder<'_>, value: u64) -> fmt::Result {
@@ -391,8 +320,6 @@ fn encode_gauge(mut encoder: MetricEncoder<'_>, value: u64) -> fmt::Result {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
 
     #[derive(Debug)]
@@ -400,7 +327,9 @@ mod tests {
 
     impl Readings for Apps {
         fn apps(&self) -> Vec<AppReading> {
-            let meter = Arc::new(AppMeter::default());
+            let meter =
+                AppMeters::new(std::sync::Arc::default(), steerage_core::units::Bytes::ZERO)
+                    .meter();
             let reading = |number| AppReading {
                 app: format!("app-{number}"),
                 running: 0,

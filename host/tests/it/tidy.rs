@@ -49,6 +49,7 @@ const LEVELS: &[(&str, u32)] = &[
     ("pem", 1),
     ("priority", 1),
     ("reload", 1),
+    ("shared", 0),
     ("shutdown", 1),
     ("lib", 11),
     ("main", 11),

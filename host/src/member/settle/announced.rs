@@ -57,13 +57,13 @@ impl Announced {
         match step {
             Step::Prepare(generation) => drop(self.ready.insert(app.clone(), (generation, None))),
             Step::Retire | Step::Forget => drop(self.ready.remove(app)),
-            Step::Rest | Step::Follow(_) | Step::Try(_) | Step::EndTrial => return,
+            Step::Rest | Step::Follow(_) | Step::Try(_) | Step::EndCanary => return,
         }
         self.is_to_tell(app.clone());
     }
 
     /// Notes what is tried, however that came to be: a trial ends with what it was published beside.
-    pub(super) fn note_trial(&mut self, app: &AppName, tried: Option<Generation>) {
+    pub(super) fn note_canary(&mut self, app: &AppName, tried: Option<Generation>) {
         if let Some((_, told)) = self.ready.get_mut(app)
             && *told != tried
         {

@@ -26,7 +26,7 @@ const MOST_ADDRESSES: usize = 8;
 const SHOWN: usize = 256;
 
 /// What connections are kept by: where they lead, and how.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Destination {
     pub(super) is_https: bool,
     /// As in the request, brackets of an IPv6 address included, in lower case.

@@ -2,14 +2,16 @@
 //! them, and each is a file of the host, so they are few and do not wait for long.
 //! Does not make connections.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use dashmap::{DashMap, Entry};
 use hyper::client::conn::http1::SendRequest;
 use wasmtime_wasi_http::WasiBody;
 
 use super::connect::Destination;
+use super::names::PARTS;
 
 /// How long an unused connection is kept. Files are short before connecting is dear.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
@@ -22,18 +24,13 @@ const MOST_IDLE: usize = 8;
 pub(super) type Sender = SendRequest<WasiBody>;
 
 /// The connections that wait.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Connections {
-    state: Mutex<State>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    /// The newest of each destination last. No list is empty.
-    idle: BTreeMap<Destination, Vec<Idle>>,
-    last_id: u64,
+    /// The newest of each destination last. No list is empty. Nobody takes two of its locks.
+    idle: DashMap<Destination, Vec<Idle>>,
+    last_id: AtomicU64,
     /// Whether a task looks for those that have waited too long. None does while none wait.
-    is_swept: bool,
+    is_swept: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -44,20 +41,28 @@ struct Idle {
     sender: Sender,
 }
 
+impl Default for Connections {
+    fn default() -> Self {
+        let (last_id, is_swept) = Default::default();
+        Self { idle: DashMap::with_shard_amount(PARTS), last_id, is_swept }
+    }
+}
+
 impl Connections {
     /// A connection that was used before and that the other side has not closed, as far as is known.
     pub(super) fn take(&self, destination: &Destination) -> Option<Sender> {
-        let mut state = self.state();
-        let waiting = state.idle.get_mut(destination)?;
+        let Entry::Occupied(mut waiting) = self.idle.entry(destination.clone()) else {
+            return None;
+        };
         let mut taken = None;
-        while let Some(idle) = waiting.pop() {
+        while let Some(idle) = waiting.get_mut().pop() {
             if idle.sender.is_ready() {
                 taken = Some(idle.sender);
                 break;
             }
         }
-        if waiting.is_empty() {
-            state.idle.remove(destination);
+        if waiting.get().is_empty() {
+            waiting.remove();
         }
         taken
     }
@@ -80,51 +85,48 @@ impl Connections {
 
     /// Closes the one that waits for longest, to make room; `false` where none does.
     pub(super) fn drop_oldest(&self) -> bool {
-        let oldest = {
-            let state = self.state();
-            let firsts = state.idle.iter().filter_map(|(to, all)| Some((all.first()?.id, to)));
-            firsts.min().map(|(id, destination)| (id, destination.clone()))
-        };
-        let Some((id, destination)) = oldest else { return false };
+        let first = |waiting: &[Idle]| waiting.first().map(|idle| idle.id);
+        let all = self.idle.iter();
+        let firsts =
+            all.filter_map(|waiting| Some((first(waiting.value())?, waiting.key().clone())));
+        let Some((id, destination)) = firsts.min() else { return false };
         self.drop_idle(&destination, id);
         true
     }
 
     /// Lets a connection wait; whether somebody must begin to look for those that do so too long.
     fn put(&self, destination: Destination, sender: Sender) -> bool {
-        let mut state = self.state();
-        state.last_id += 1;
-        let (id, since) = (state.last_id, Instant::now());
-        let waiting = state.idle.entry(destination).or_default();
+        let id = self.last_id.fetch_add(1, Ordering::Relaxed);
+        let mut waiting = self.idle.entry(destination).or_default();
         if waiting.len() >= MOST_IDLE {
             waiting.remove(0);
         }
-        waiting.push(Idle { id, since, sender });
-        !std::mem::replace(&mut state.is_swept, true)
+        waiting.push(Idle { id, since: Instant::now(), sender });
+        drop(waiting);
+        // After it is there: who looks next either finds it, or is begun here.
+        !self.is_swept.swap(true, Ordering::SeqCst)
     }
 
     /// Closes those that have waited too long; whether any are left.
     fn drop_old(&self) -> bool {
-        let mut state = self.state();
-        state.idle.retain(|_, waiting| {
+        self.idle.retain(|_, waiting| {
             waiting.retain(|idle| idle.since.elapsed() < IDLE_TIMEOUT && !idle.sender.is_closed());
             !waiting.is_empty()
         });
-        state.is_swept = !state.idle.is_empty();
-        state.is_swept
+        if !self.idle.is_empty() {
+            return true;
+        }
+        self.is_swept.store(false, Ordering::SeqCst);
+        // One that came before that was said, and so has begun nothing.
+        !self.idle.is_empty() && !self.is_swept.swap(true, Ordering::SeqCst)
     }
 
     fn drop_idle(&self, destination: &Destination, id: u64) {
-        let mut state = self.state();
-        let Some(waiting) = state.idle.get_mut(destination) else { return };
-        waiting.retain(|idle| idle.id != id);
-        if waiting.is_empty() {
-            state.idle.remove(destination);
+        let Entry::Occupied(mut waiting) = self.idle.entry(destination.clone()) else { return };
+        waiting.get_mut().retain(|idle| idle.id != id);
+        if waiting.get().is_empty() {
+            waiting.remove();
         }
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

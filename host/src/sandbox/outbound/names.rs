@@ -6,12 +6,12 @@
 //! one app has few of them: its slow names are its own trouble. A runtime's pool for blocking work
 //! would be shared with whatever else blocks, such as bringing the code of apps.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, ToSocketAddrs};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use dashmap::DashMap;
 use tokio::sync::{Semaphore, oneshot};
 
 /// Look-ups at once, of all apps together.
@@ -28,12 +28,16 @@ const KEPT_FAILURE: Duration = Duration::from_secs(1);
 /// Names of one app that are remembered. Beyond it all are forgotten.
 const MOST_NAMES: usize = 256;
 
+/// Parts of an app's maps, each behind a lock of its own: few, since most apps send few requests and each
+/// part takes memory.
+pub(super) const PARTS: usize = 8;
+
 /// The look-ups of one app.
 #[derive(Debug)]
 pub(super) struct Names {
     of_all_apps: Arc<Semaphore>,
     of_this_app: Arc<Semaphore>,
-    known: Mutex<BTreeMap<String, Arc<Name>>>,
+    known: DashMap<String, Arc<Name>>,
 }
 
 /// A name. Who looks it up holds the lock, so others that want it wait for the answer instead of
@@ -54,7 +58,7 @@ pub(super) struct NotFound(String);
 impl Names {
     pub(super) fn new(of_all_apps: Arc<Semaphore>) -> Self {
         let of_this_app = Arc::new(Semaphore::new(MOST_PER_APP));
-        Self { of_all_apps, of_this_app, known: Mutex::default() }
+        Self { of_all_apps, of_this_app, known: DashMap::with_shard_amount(PARTS) }
     }
 
     /// The addresses of a name; of an address, itself.
@@ -76,11 +80,14 @@ impl Names {
     }
 
     fn entry(&self, name: &str) -> Arc<Name> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= MOST_NAMES && !known.contains_key(name) {
-            known.clear();
+        if let Some(known) = self.known.get(name) {
+            return known.clone();
         }
-        known.entry(name.to_owned()).or_default().clone()
+        // Some more where several come at once.
+        if self.known.len() >= MOST_NAMES {
+            self.known.clear();
+        }
+        self.known.entry(name.to_owned()).or_default().clone()
     }
 
     async fn look_up(&self, name: &str) -> Result<Vec<IpAddr>, NotFound> {
@@ -146,6 +153,6 @@ mod tests {
         for number in 0..2 * MOST_NAMES {
             drop(names.entry(&format!("name-{number}")));
         }
-        assert!(names.known.lock().unwrap().len() <= MOST_NAMES);
+        assert!(names.known.len() <= MOST_NAMES);
     }
 }

@@ -9,6 +9,7 @@ use wasm_encoder::{
 };
 use wasmparser::{BinaryReader, Operator, Parser, Payload, TypeRef};
 
+use super::step::{Step, is_left_out};
 use super::unfit::Unfit;
 
 /// The exported function that saves the globals.
@@ -157,11 +158,13 @@ impl Found {
         let mut globals = GlobalSection::new();
         let (mut save, mut restore) = (Function::new([]), Function::new([]));
         let mut shadow = self.n_globals;
-        for (global, ty) in &self.mutable {
+        for (n, (global, ty)) in self.mutable.iter().enumerate() {
             let mutable = GlobalType { val_type: *ty, mutable: true, shared: false };
             globals.global(mutable, &zero(*ty));
             save.instructions().global_get(*global).global_set(shadow);
-            restore.instructions().global_get(shadow).global_set(*global);
+            if !(n + 1 == self.mutable.len() && is_left_out(Step::LastGlobal)) {
+                restore.instructions().global_get(shadow).global_set(*global);
+            }
             shadow += 1;
         }
         for memory in &self.memories {

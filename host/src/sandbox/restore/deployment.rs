@@ -23,6 +23,7 @@ use crate::sandbox::compiler::Compiler;
 use crate::sandbox::guest::ServiceParts;
 use crate::sandbox::idle::{IdleInstances, Pool};
 use crate::sandbox::outbound::ConnectionCharge;
+use crate::sandbox::verdict::GuestKind;
 use crate::telemetry::metrics::AppMeter;
 
 /// What is known of restoring the instances of one deployment.
@@ -57,7 +58,8 @@ pub(in crate::sandbox) struct Restoring {
     fuel_left: AtomicU64,
 }
 
-/// New instances serve for a while, since too many that were to be put back were lost.
+/// New instances serve for a while, since too many that were to be put back were lost, or since the host
+/// failed to make one.
 #[derive(Default)]
 struct Pause {
     pauses: Pauses,
@@ -68,6 +70,7 @@ struct Pause {
 /// Where its code comes from.
 pub(in crate::sandbox) struct Source {
     pub(in crate::sandbox) digest: Digest,
+    pub(in crate::sandbox) kind: GuestKind,
     /// The component as it was deployed.
     pub(in crate::sandbox) wasm: PathBuf,
     /// How large it is.
@@ -147,8 +150,8 @@ impl Restoring {
         self.forget_code();
     }
 
-    /// None is for a while.
-    fn pause_for(&self, unfit: Unfit) {
+    /// None is for a while, for this reason; longer each time.
+    pub(super) fn pause_for(&self, unfit: Unfit) {
         tracing::debug!(digest = %self.source.digest, %unfit, "no instances are restored for a while");
         let mut pause = self.pause();
         if !pause.pauses.begin(self.began_at.elapsed()) {
@@ -255,14 +258,12 @@ impl Restoring {
         if self.n_restored.load(Ordering::Relaxed) < u32::MAX / 2 {
             self.n_restored.fetch_add(1, Ordering::Relaxed);
         }
-        self.meter.restored.fetch_add(1, Ordering::Relaxed);
+        self.meter.note_restored();
     }
 
     /// An instance could not be put back, or its call ended badly.
     pub(in crate::sandbox) fn note_lost(&self, lost: &Lost) {
-        if let Some(counter) = self.meter.not_restored.get(lost.reason()) {
-            counter.fetch_add(1, Ordering::Relaxed);
-        }
+        self.meter.note_not_restored(lost.reason());
         if matches!(lost, Lost::Differs) {
             // A mistake of the host, which must not go on.
             tracing::error!(digest = %self.source.digest, "a restored instance is not as it was");

@@ -11,10 +11,10 @@ use wasmtime::component::{ResourceAny, ResourceType, TypedFunc};
 use wasmtime_wasi::p2::bindings::{cli, filesystem, io, sockets};
 use wasmtime_wasi_http::p2::bindings::http::types as http;
 
-use super::component::export_of;
-use super::helper::{self, MOST_HANDLES};
+use super::helper::{self, MOST_HANDLES, export_of};
 use super::learned::Learned;
 use super::outcome::{Lost, NotMade, failed};
+use super::step::{Step, is_left_out};
 use super::unfit::Unfit;
 use crate::sandbox::guest::Guest;
 
@@ -22,12 +22,20 @@ use crate::sandbox::guest::Guest;
 /// call that returned what it should not.
 const MOST_WRONG: u32 = 1_000;
 
-/// What finds and takes the handles of one instance.
+/// What finds and takes the handles of one instance, in each of its parts: every component that it is
+/// composed of has a table of its own.
 pub(super) struct Handles {
+    parts: Vec<Part>,
+    n_wrong: u32,
+}
+
+/// What finds and takes the handles of one part.
+struct Part {
     free: TypedFunc<(u32,), (u64,)>,
+    free_many: TypedFunc<(u32,), (u64,)>,
+    word: TypedFunc<(u32,), (u64,)>,
     finish: TypedFunc<(u32, u32), ()>,
     takes: Vec<Take>,
-    n_wrong: u32,
 }
 
 /// Takes handles of one type of the host.
@@ -36,6 +44,9 @@ struct Take {
     /// Has the host's own table of the component model forget what was taken.
     forget: Forget,
 }
+
+/// A bit for each number, the lowest of the first for number 1.
+type Free = [u64; (MOST_HANDLES / helper::BITS) as usize];
 
 type Forget = fn(ResourceAny, &mut Store<Guest>) -> wasmtime::Result<()>;
 
@@ -80,27 +91,29 @@ impl Handles {
     /// # Errors
     /// There are handles already, or a type is not known.
     pub(super) fn of(store: &mut Store<Guest>, instance: &Instance) -> Result<Self, NotMade> {
-        let init = export_of(helper::INIT);
-        let init = instance.get_typed_func::<(), (u32,)>(&mut *store, &init).map_err(failed)?;
-        let free = instance.get_typed_func(&mut *store, export_of(helper::FREE)).map_err(failed)?;
-        let finish = export_of(helper::FINISH);
-        let finish = instance.get_typed_func(&mut *store, &finish).map_err(failed)?;
-        let mut takes = Vec::new();
         let known = known();
-        for n in 0.. {
-            let name = export_of(&helper::take_of(n));
-            let Ok(function) = instance.get_typed_func(&mut *store, &name) else { break };
-            takes.push(Take { forget: forget_of(store, &function, &known)?, function });
+        let mut parts = Vec::new();
+        while let Some(init) = {
+            let init = export_of(parts.len(), helper::INIT);
+            instance.get_typed_func::<(), (u32,)>(&mut *store, &init).ok()
+        } {
+            parts.push(Part::of(store, instance, parts.len(), &known)?);
+            let first = init.call_async(&mut *store, ()).now_or_never();
+            let (first,) = first.ok_or_else(|| failed("it waits"))?.map_err(failed)?;
+            if first != 1 {
+                return Err(NotMade::Unfit(Unfit::HoldsAtStart));
+            }
         }
-        let first = init.call_async(&mut *store, ()).now_or_never();
-        let (first,) = first.ok_or_else(|| failed("it waits"))?.map_err(failed)?;
-        if first != 1 || !store.data_mut().table.is_empty() {
+        if parts.is_empty() {
+            return Err(failed("it does not export what it was given"));
+        }
+        if !store.data_mut().table.is_empty() {
             return Err(NotMade::Unfit(Unfit::HoldsAtStart));
         }
-        Ok(Self { free, finish, takes, n_wrong: 0 })
+        Ok(Self { parts, n_wrong: 0 })
     }
 
-    /// Puts back globals, the size of memories, and the table of handles, which must be without any that
+    /// Puts back globals, the size of memories, and the tables of handles, which must be without any that
     /// the host knows nothing of.
     ///
     /// # Errors
@@ -111,33 +124,102 @@ impl Handles {
         learned: &Learned,
     ) -> Result<(), Lost> {
         // Each handle was one of a resource of its own in the host's table, and the guest's table gives
-        // out a number for the first time only when all below are taken. So this number never was.
+        // out a number for the first time only when all below are taken. So this number never was, in
+        // no part: what lends handles to another part is not restored (`component`).
         let most = store.data_mut().most_resources();
         let n_handles = u32::try_from(most).ok().map(|most| most.saturating_add(1));
         let n_handles = n_handles.filter(|number| *number <= MOST_HANDLES);
         let n_handles = n_handles.ok_or(Lost::TooManyHandles { most })?;
-        let (got,) = call(store, &self.free, (n_handles,))?;
-        if got & helper::TOO_MANY != 0 {
-            return Err(Lost::Failed("its handles are not numbered as they should be".to_owned()));
+        let n_parts = if is_left_out(Step::OtherParts) { 1 } else { self.parts.len() };
+        let mut n_missing = 0;
+        for part in self.parts.iter().take(n_parts) {
+            let free = part.free(store, n_handles)?;
+            let n_of_part = n_handles - free.iter().map(|bits| bits.count_ones()).sum::<u32>();
+            part.take_all(store, &free, n_handles, (learned, &mut self.n_wrong))?;
+            n_missing += n_of_part as usize;
+            if n_of_part > 0 && !is_left_out(Step::FreeHandles) {
+                call(store, &part.finish, (n_handles, n_of_part))?;
+            }
         }
-        let missing = !got & ((1 << n_handles) - 1);
-        for handle in (1..=n_handles).filter(|handle| missing & (1 << (handle - 1)) != 0) {
-            self.take(store, handle, learned)?;
-        }
-        if store.data_mut().n_resources() != missing.count_ones() as usize {
+        if store.data_mut().n_resources() != n_missing {
             return Err(Lost::Resources);
         }
-        if missing == 0 {
-            return Ok(());
+        Ok(())
+    }
+}
+
+impl Part {
+    fn of(
+        store: &mut Store<Guest>,
+        instance: &Instance,
+        part: usize,
+        known: &[(ResourceType, Forget)],
+    ) -> Result<Self, NotMade> {
+        let name = |function: &str| export_of(part, function);
+        let many = name(helper::FREE_MANY);
+        let free = instance.get_typed_func(&mut *store, name(helper::FREE)).map_err(failed)?;
+        let free_many = instance.get_typed_func(&mut *store, &many).map_err(failed)?;
+        let word = instance.get_typed_func(&mut *store, name(helper::WORD)).map_err(failed)?;
+        let finish = instance.get_typed_func(&mut *store, name(helper::FINISH)).map_err(failed)?;
+        let mut takes = Vec::new();
+        for n in 0.. {
+            let name = name(&helper::take_of(n));
+            let Ok(function) = instance.get_typed_func(&mut *store, &name) else { break };
+            takes.push(Take { forget: forget_of(store, &function, known)?, function });
         }
-        call(store, &self.finish, (n_handles, missing.count_ones()))
+        Ok(Self { free, free_many, word, finish, takes })
+    }
+
+    /// Takes the handles out of the table that are not free.
+    fn take_all(
+        &self,
+        store: &mut Store<Guest>,
+        free: &Free,
+        n_handles: u32,
+        (learned, n_wrong): (&Learned, &mut u32),
+    ) -> Result<(), Lost> {
+        let is_missing = |number: &u32| {
+            let (word, bit) = ((number - 1) / helper::BITS, (number - 1) % helper::BITS);
+            free.get(word as usize).is_some_and(|bits| bits >> bit & 1 == 0)
+        };
+        for handle in (1..=n_handles).filter(is_missing) {
+            if is_left_out(Step::TakeHandles) {
+                break;
+            }
+            self.take(store, handle, learned, n_wrong)?;
+        }
+        Ok(())
+    }
+
+    /// Takes handles until this number comes; a bit says of each whether it was free. Where all were, they
+    /// are again.
+    fn free(&self, store: &mut Store<Guest>, n_handles: u32) -> Result<Free, Lost> {
+        let mut free = Free::default();
+        let odd = || Lost::Failed("its handles are not numbered as they should be".to_owned());
+        if n_handles <= helper::FEW_HANDLES {
+            let (bits,) = call(store, &self.free, (n_handles,))?;
+            if bits & helper::TOO_MANY != 0 {
+                return Err(odd());
+            }
+            *free.first_mut().ok_or_else(odd)? = bits;
+            return Ok(free);
+        }
+        let (n_got,) = call(store, &self.free_many, (n_handles,))?;
+        if n_got & helper::TOO_MANY != 0 {
+            return Err(odd());
+        }
+        for (word, bits) in (0..).zip(&mut free) {
+            (*bits,) = call(store, &self.word, (word,))?;
+        }
+        Ok(free)
     }
 
     fn take(
-        &mut self,
+        &self,
         store: &mut Store<Guest>,
         handle: u32,
         learned: &Learned,
+        n_wrong: &mut u32,
     ) -> Result<(), Lost> {
         let mut why = "there is no type".to_owned();
         for ty in learned.order(handle, self.takes.len()) {
@@ -146,15 +228,17 @@ impl Handles {
             // the host, and no code of the instance that traps.
             match call(store, function, (handle,)) {
                 Ok((taken,)) => {
-                    forget(taken, store).map_err(|error| Lost::Failed(error.to_string()))?;
+                    if !is_left_out(Step::ForgetHandles) {
+                        forget(taken, store).map_err(|error| Lost::Failed(error.to_string()))?;
+                    }
                     learned.note(handle, ty);
                     return Ok(());
                 }
                 Err(error) => why = error.to_string(),
             }
-            self.n_wrong += 1;
-            if self.n_wrong > MOST_WRONG {
-                break;
+            *n_wrong += 1;
+            if *n_wrong > MOST_WRONG {
+                return Err(Lost::WornOut);
             }
         }
         Err(Lost::Handle { handle, why })
@@ -169,9 +253,7 @@ fn forget_of(
     let ty = function.func().ty(store);
     let returned = ty.results().next();
     let found = known.iter().find(|(known, _)| returned == Some(Type::Own(*known)));
-    found
-        .map(|(_, forget)| *forget)
-        .ok_or_else(|| failed("it has a type of resources that the host has not"))
+    found.map(|(_, forget)| *forget).ok_or(NotMade::Unfit(Unfit::OwnResources))
 }
 
 /// Calls code that puts something back, which has no reason to wait for anything.

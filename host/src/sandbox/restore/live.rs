@@ -1,25 +1,26 @@
-//! One instance that can be put back: making it, and putting it back.
-//! Does not call the guest's handler and does not keep instances: `service` and `idle` do.
+//! One instance of a component that can be put back: making it, and putting it back.
+//! Does not call the guest and does not keep instances: `service`, `program` and `idle` do.
 
-use std::io;
 use std::mem;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use futures_util::FutureExt as _;
 use steerage_core::id::CallId;
 use steerage_core::units::{Bytes, Fuel};
-use wasmtime::component::Instance;
+use wasmtime::component::{Instance, InstancePre};
 use wasmtime::{Engine, Store};
-use wasmtime_wasi_http::p2::bindings::{Proxy, ProxyPre};
 
 use super::handles::Handles;
 use super::learned::Learned;
-use super::memory::{self, Image, Region};
+use super::memories::{Beginning, Memories};
+use super::memory;
 use super::outcome::{Lost, NotMade, failed, no_room};
-use super::pages::Written;
+use super::step::{Step, is_left_out};
 use super::unfit::Unfit;
 use crate::sandbox::guest::{Guest, ServiceParts};
+use crate::sandbox::linked::Pre;
+use crate::sandbox::pace::Watched;
 use crate::sandbox::reservation::Reservation;
 use crate::sandbox::{instance, pace};
 
@@ -27,59 +28,32 @@ use crate::sandbox::{instance, pace};
 const FUEL: u64 = 1_000_000;
 /// Fuel for making an instance: some tens of milliseconds of a thread that only makes them.
 const START_FUEL: Fuel = Fuel::new(500_000_000);
-/// One in so many instances that were put back is looked at as a whole, where no debug build looks at
-/// all of them.
-const LOOK_EVERY: u64 = if cfg!(debug_assertions) { 1 } else { 1024 };
 
-/// The linked code of the rewritten component.
+/// The linked code of what was rewritten.
 pub(super) struct Code {
     pub(super) engine: Engine,
-    pub(super) pre: ProxyPre<Guest>,
-    /// What its instances begin with, as long as there are any.
-    snapshot: Mutex<Weak<Snapshot>>,
-}
-
-/// What the memories of an instance hold before its first call, in the order they are made.
-struct Snapshot {
-    images: Vec<Image>,
+    pub(super) pre: Pre,
+    pub(super) beginning: Beginning,
 }
 
 /// What is needed to put an instance back. To be dropped after its store.
 pub(in crate::sandbox) struct Restorer {
-    memories: Vec<(Arc<Region>, Written)>,
-    snapshot: Arc<Snapshot>,
+    memories: Memories,
     handles: Handles,
     /// What it had reserved when it was made.
     began_with: Bytes,
-    /// Whether pages may have been written that are not known.
-    has_faulted: bool,
-    n_restored: u64,
-    /// Counts this one among those that live.
-    _places: (Place, Place),
+    _places: Places,
 }
 
 /// Counts one of what there may be a number of, for as long as it lives.
 pub(super) struct Place(Arc<AtomicU32>);
 
-impl Code {
-    pub(super) fn new(engine: Engine, pre: ProxyPre<Guest>) -> Self {
-        Self { engine, pre, snapshot: Mutex::default() }
-    }
+/// The places of one instance: among those of its app, and among those of the host.
+pub(super) type Places = (Place, Place);
 
-    /// The snapshot that others have made, or one of these memories, which must hold the same.
-    fn snapshot(&self, memories: &[Arc<Region>]) -> Result<Arc<Snapshot>, NotMade> {
-        let mut known = self.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(snapshot) = known.upgrade() {
-            let images = &snapshot.images;
-            let is_same = images.len() == memories.len()
-                && images.iter().zip(memories).all(|(image, memory)| memory.equals(image));
-            return if is_same { Ok(snapshot) } else { Err(NotMade::Unfit(Unfit::Differs)) };
-        }
-        let images = memories.iter().map(|memory| Image::of(memory));
-        let images = images.collect::<io::Result<_>>().map_err(no_room)?;
-        let snapshot = Arc::new(Snapshot { images });
-        *known = Arc::downgrade(&snapshot);
-        Ok(snapshot)
+impl Code {
+    pub(super) fn new(engine: Engine, pre: Pre) -> Self {
+        Self { engine, pre, beginning: Beginning::default() }
     }
 }
 
@@ -103,79 +77,68 @@ impl Drop for Place {
 /// milliseconds where memories are large.
 pub(super) fn make(
     code: &Code,
+    pre: &InstancePre<Guest>,
     parts: &ServiceParts,
     reservation: Arc<Reservation>,
-    places: (Place, Place),
-) -> Result<(Store<Guest>, Proxy, Restorer), NotMade> {
+    places: Places,
+) -> Result<(Store<Guest>, Instance, Restorer), NotMade> {
     // Nothing is printed under this name: what prints at its start is not restored.
     let guest = parts.guest(CallId::from_u128(0), reservation);
     let mut store = Store::new(&code.engine, guest);
-    store.data_mut().set_may_rest(false);
     store.limiter(|guest| &mut guest.limiter);
-    pace::keep(&mut store);
-    // In one slice. What the app's calls may take says nothing here: data is copied by code that takes fuel,
-    // which instances of the pool need not.
-    instance::start(&mut store, START_FUEL, Fuel::new(u64::MAX)).map_err(failed)?;
-    let (made, memories) =
-        memory::collect(|| code.pre.instance_pre().instantiate_async(&mut store).now_or_never());
+    begin(&mut store)?;
+    let (made, memories) = memory::collect(|| pre.instantiate_async(&mut store).now_or_never());
+    let instance = made_alone(made, store.data().has_called_host())?;
+    ready_to_put_back(&mut store).map_err(failed)?;
+    let handles = Handles::of(&mut store, &instance)?;
+    let memories = Memories::lay(memories, &code.beginning)?;
+    let began_with = store.data().limiter.used();
+    store.data_mut().set_may_rest(true);
+    Ok((store, instance, Restorer { memories, handles, began_with, _places: places }))
+}
+
+/// Gives a store what it may use while an instance is made, in one slice. What the app's calls may take
+/// says nothing here: data is copied by code that takes fuel, which instances of the pool need not.
+pub(super) fn begin<T: Watched>(store: &mut Store<T>) -> Result<(), NotMade> {
+    store.data_mut().set_may_rest(false);
+    pace::keep(store);
+    instance::start(store, START_FUEL, Fuel::new(u64::MAX)).map_err(failed)
+}
+
+/// What was made, where it began without anybody's help and in time.
+pub(super) fn made_alone<I>(
+    made: Option<wasmtime::Result<I>>,
+    has_called_host: bool,
+) -> Result<I, NotMade> {
     // Asked first: whoever asks may have to wait for an answer, and may fail for it.
-    if store.data().has_called_host() {
+    if has_called_host {
         return Err(NotMade::Unfit(Unfit::AsksAtStart));
     }
     let is_long =
         |error: &wasmtime::Error| matches!(error.downcast_ref(), Some(wasmtime::Trap::OutOfFuel));
-    let instance = match made {
-        None => return Err(NotMade::Unfit(Unfit::LongStart)),
-        Some(Err(error)) if is_long(&error) => return Err(NotMade::Unfit(Unfit::LongStart)),
+    match made {
+        None => Err(NotMade::Unfit(Unfit::LongStart)),
+        Some(Err(error)) if is_long(&error) => Err(NotMade::Unfit(Unfit::LongStart)),
         Some(Err(error)) if error.is::<wasmtime::Trap>() => {
-            let why = format!("an instance of it cannot be made: {error:#}");
-            return Err(NotMade::Unfit(Unfit::Host(why)));
+            Err(NotMade::Failed(format!("an instance of it cannot be made: {error:#}")))
         }
-        Some(made) => made.map_err(no_room)?,
-    };
-    let proxy = Proxy::new(&mut store, &instance).map_err(failed)?;
-    let restorer = prepare(&mut store, &instance, memories, code, places)?;
-    store.data_mut().set_may_rest(true);
-    Ok((store, proxy, restorer))
+        Some(made) => made.map_err(no_room),
+    }
 }
 
-fn prepare(
-    store: &mut Store<Guest>,
-    instance: &Instance,
-    memories: Vec<Arc<Region>>,
-    code: &Code,
-    places: (Place, Place),
-) -> Result<Restorer, NotMade> {
-    store.set_fuel(FUEL).map_err(failed)?;
-    store.fuel_async_yield_interval(None).map_err(failed)?;
-    let handles = Handles::of(store, instance)?;
-    let snapshot = code.snapshot(&memories)?;
-    let mut lying = Vec::with_capacity(memories.len());
-    for (memory, image) in memories.into_iter().zip(&snapshot.images) {
-        memory.lie_on(image).map_err(no_room)?;
-        // Found out here where the kernel does not tell: none is written yet.
-        let mut written = Written::default();
-        written.look(memory.addresses(image.size())).map_err(|error| {
-            let why = format!("the kernel does not tell which pages were written: {error}");
-            NotMade::Unfit(Unfit::Host(why))
-        })?;
-        lying.push((memory, written));
-    }
-    Ok(Restorer {
-        memories: lying,
-        snapshot,
-        handles,
-        began_with: store.data().limiter.used(),
-        has_faulted: false,
-        n_restored: 0,
-        _places: places,
-    })
+/// Gives a store what it may use while its instance is put back: in one go, however much of its slice the
+/// call has used.
+pub(super) fn ready_to_put_back<T: Watched>(store: &mut Store<T>) -> wasmtime::Result<()> {
+    store.set_fuel(FUEL)?;
+    store.fuel_async_yield_interval(None)?;
+    store.data_mut().set_may_rest(false);
+    Ok(())
 }
 
 impl Restorer {
     /// Takes note of whether pages may have been written that are not known.
     pub(in crate::sandbox) fn note_faulted(&mut self, has_faulted: bool) {
-        self.has_faulted |= has_faulted;
+        self.memories.note_faulted(has_faulted);
     }
 
     /// Puts the instance back, with `guest` for what the host keeps for it. The store is to be dropped
@@ -189,40 +152,19 @@ impl Restorer {
         guest: Guest,
         learned: &Learned,
     ) -> Result<(), Lost> {
-        self.restore_memories()?;
-        let failed = |error: wasmtime::Error| Lost::Failed(error.to_string());
-        store.set_fuel(FUEL).map_err(failed)?;
-        store.fuel_async_yield_interval(None).map_err(failed)?;
-        // In one go, however much of its slice the call has used.
-        store.data_mut().set_may_rest(false);
+        self.memories.put_back()?;
+        ready_to_put_back(store).map_err(|error| Lost::Failed(error.to_string()))?;
         self.handles.put_back(store, learned)?;
         // All that the host holds for the call goes with it, as if the whole instance was dropped.
         let mut before = mem::replace(store.data_mut(), guest);
         // What the memories have reserved goes on, and nothing else.
         let limiter = &mut store.data_mut().limiter;
         mem::swap(limiter, &mut before.limiter);
-        limiter.start_over(self.began_with);
-        self.n_restored += 1;
-        if self.n_restored.is_multiple_of(LOOK_EVERY) && !self.is_as_it_was() {
-            return Err(Lost::Differs);
+        if !is_left_out(Step::Limiter) {
+            limiter.start_over(self.began_with);
         }
-        Ok(())
-    }
-
-    fn restore_memories(&mut self) -> Result<(), Lost> {
-        for ((memory, written), image) in self.memories.iter_mut().zip(&self.snapshot.images) {
-            // Without a fault no page became a copy that was none, so what is known is all.
-            if self.has_faulted {
-                written.look(memory.addresses(image.size()))?;
-            }
-            memory.restore(image, written)?;
-        }
-        self.has_faulted = false;
-        Ok(())
-    }
-
-    fn is_as_it_was(&self) -> bool {
-        let memories = self.memories.iter().zip(&self.snapshot.images);
-        memories.into_iter().all(|((memory, _), image)| memory.equals(image))
+        #[cfg(test)]
+        store.data_mut().keep_what_is_left_out(&mut before);
+        self.memories.check()
     }
 }

@@ -11,15 +11,20 @@ use std::time::Duration;
 use steerage_core::id::Digest;
 use steerage_core::restoring::MOST_LIVE;
 use tokio::sync::{Semaphore, mpsc};
-use wasmtime_wasi_http::p2::bindings::ProxyPre;
+use wasmtime_wasi::p2::bindings::Command;
+use wasmtime_wasi_http::p2::bindings::Proxy;
 
 use super::deployment::{Restoring, Source};
-use super::live::{self, Code, Place};
-use super::outcome::NotMade;
+use super::live::{self, Code, Place, Places};
+use super::live_module;
+use super::outcome::{NotMade, failed};
 use super::unfit::Unfit;
 use crate::sandbox::compiler::CompileError;
 use crate::sandbox::engine;
-use crate::sandbox::linked::{ComponentCache, map_component};
+use crate::sandbox::guest::ServiceParts;
+use crate::sandbox::idle::{InstanceSlots, Waiting};
+use crate::sandbox::linked::{ComponentCache, Pre};
+use crate::sandbox::program::{Program, WaitingProgram};
 use crate::sandbox::service::Idle;
 use crate::{meter, priority};
 
@@ -97,6 +102,7 @@ impl Maker {
         match self.make(restoring).await {
             Ok(()) => {}
             Err(NotMade::Unfit(unfit)) => restoring.give_up(unfit),
+            Err(NotMade::Failed(why)) => restoring.pause_for(Unfit::Failed(why)),
             Err(NotMade::NotNow(why)) => {
                 tracing::debug!(why, "no instance to restore is made now");
             }
@@ -129,9 +135,7 @@ impl Maker {
         let of_host = of_host().or_else(|| pool.give_up_restored(WAITED).then(of_host).flatten());
         let of_host = of_host.ok_or_else(no_place)?;
         let slots = pool.take_free(*n_slots, memory).ok_or_else(no_place)?;
-        let (store, proxy, restorer) =
-            live::make(&code, &restoring.parts, slots.reservation(), (of_app, of_host))?;
-        restoring.idle.put(Idle::restored(store, proxy, Box::new(restorer), slots));
+        restoring.idle.put(made(&code, &restoring.parts, slots, (of_app, of_host))?);
         Ok(())
     }
 
@@ -141,22 +145,24 @@ impl Maker {
         if let Some(code) = self.codes().get(&source.digest).and_then(Weak::upgrade) {
             return Ok(code);
         }
-        let unfit = |why: String| NotMade::Unfit(Unfit::Host(why));
         // What was deployed may have been damaged since, and would then be another program.
         if source.compiler.cached_restoring(source.digest).is_none() && !source.is_whole() {
-            return Err(unfit("its component cannot be read as it was deployed".to_owned()));
+            return Err(NotMade::Failed(
+                "its component cannot be read as it was deployed".to_owned(),
+            ));
         }
         let path = match source.compiler.compile_restoring(source.digest, &source.wasm).await {
             Ok(path) => path,
             Err(CompileError::Unfit(reason)) => return Err(NotMade::Unfit(reason)),
-            Err(error) => return Err(unfit(crate::telemetry::chain(&error))),
+            Err(error) => return Err(NotMade::Failed(crate::telemetry::chain(&error))),
         };
-        let lane = self.links.restoring().ok_or_else(|| unfit("no engine for it".to_owned()))?;
-        let component = map_component(&lane.engine, &path)
+        let lane = self.links.restoring();
+        let no_engine = || NotMade::Unfit(Unfit::Host("the host has no engine for it".to_owned()));
+        let lane = lane.ok_or_else(no_engine)?;
+        let pre = lane
+            .link(source.kind, &path)
             .inspect_err(|_| source.compiler.discard_restoring(source.digest))
-            .map_err(|error| unfit(crate::telemetry::chain(&error)))?;
-        let pre = lane.components.instantiate_pre(&component).and_then(ProxyPre::new);
-        let pre = pre.map_err(|error| unfit(format!("{error:#}")))?;
+            .map_err(|error| NotMade::Failed(crate::telemetry::chain(&error)))?;
         let code = Arc::new(Code::new(lane.engine.clone(), pre));
         let mut codes = self.codes();
         codes.retain(|_, code| code.strong_count() > 0);
@@ -167,4 +173,41 @@ impl Maker {
     fn codes(&self) -> MutexGuard<'_, BTreeMap<Digest, Weak<Code>>> {
         self.codes.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// An instance of any kind that can be put back.
+fn made(
+    code: &Code,
+    parts: &ServiceParts,
+    slots: InstanceSlots,
+    places: Places,
+) -> Result<Waiting, NotMade> {
+    let reservation = slots.reservation();
+    let program = match &code.pre {
+        Pre::Http02(pre) => {
+            let pre = pre.instance_pre();
+            let (mut store, instance, restorer) =
+                live::make(code, pre, parts, reservation, places)?;
+            let proxy = Proxy::new(&mut store, &instance).map_err(failed)?;
+            return Ok(Waiting::Service(Idle::restored(store, proxy, restorer, slots)));
+        }
+        Pre::CgiComponent(pre) => {
+            let pre = pre.instance_pre();
+            let (mut store, instance, restorer) =
+                live::make(code, pre, parts, reservation, places)?;
+            let entry = Some(Command::new(&mut store, &instance).map_err(failed)?);
+            let restorer = Some(restorer);
+            WaitingProgram::Component(Program { store, entry, restorer, slots })
+        }
+        Pre::CgiModule(pre) => {
+            let (mut store, instance, restorer) =
+                live_module::make(code, pre, parts, reservation, places)?;
+            let start = instance.get_typed_func(&mut store, "_start").map_err(failed)?;
+            let (entry, restorer) = (Some(start), Some(restorer));
+            WaitingProgram::Module(Program { store, entry, restorer, slots })
+        }
+        // It was found out when it was examined.
+        Pre::Http03(_) => return Err(NotMade::Failed("it is of kind http-0.3".to_owned())),
+    };
+    Ok(Waiting::Program(Box::new(program)))
 }

@@ -18,6 +18,7 @@ use rustix::mm::{self, Advice, MapFlags, MprotectFlags, ProtFlags};
 use wasmtime::{LinearMemory, MemoryCreator, MemoryType};
 
 use super::pages::{Run, Written};
+use super::step::{Step, is_left_out};
 
 /// Most written bytes of a memory that are copied back one by one. More are given back to the system,
 /// which brings them anew as they are asked for: pages that few calls write would be copied after all.
@@ -178,7 +179,7 @@ impl Region {
     /// those that are given back.
     pub(super) fn restore(&self, image: &Image, written: &mut Written) -> io::Result<()> {
         let size = self.size();
-        if size > image.size {
+        if size > image.size && !is_left_out(Step::Size) {
             self.shrink_to(image.size, size)?;
         }
         if written.bytes() > MOST_COPIED {
@@ -188,7 +189,9 @@ impl Region {
             written.forget();
             return Ok(());
         }
-        for run in written.runs() {
+        let n_runs =
+            written.runs().len() - usize::from(is_left_out(Step::LastPage) && written.bytes() > 0);
+        for run in written.runs().iter().take(n_runs) {
             let Run { start, end } = run.within(image.size);
             // SAFETY: both have these bytes, neither overlaps, and no guest runs that could have either.
             #[expect(unsafe_code, reason = "no reference may be made to what a guest can write")]
@@ -206,7 +209,9 @@ impl Region {
         // (`core_module`); accesses beyond it end in the guard, which this part belongs to then.
         #[expect(unsafe_code, reason = "advice and changing access are only offered as unsafe")]
         unsafe {
-            mm::madvise(self.at(size), before - size, Advice::LinuxDontNeed)?;
+            if !is_left_out(Step::GrownPages) {
+                mm::madvise(self.at(size), before - size, Advice::LinuxDontNeed)?;
+            }
             mm::mprotect(self.at(size), before - size, MprotectFlags::empty())?;
         }
         self.size.store(size, Ordering::Relaxed);

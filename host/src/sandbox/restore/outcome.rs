@@ -13,6 +13,9 @@ pub(super) enum NotMade {
     /// None ever will be.
     #[error("{0}")]
     Unfit(Unfit),
+    /// The host failed, which another time it may not.
+    #[error("{0}")]
+    Failed(String),
     /// There is no room just now, or the system has not what it takes.
     #[error("no room: {0}")]
     NotNow(String),
@@ -41,6 +44,10 @@ pub(in crate::sandbox) enum Lost {
         /// What Wasmtime said last.
         why: String,
     },
+    /// Its handles were of other types than before too often: Wasmtime keeps something for each type that
+    /// was tried in vain.
+    #[error("its handles were of other types than before too often")]
+    WornOut,
     /// The host holds resources to which the guest had no handle.
     #[error("resources stay that it has no handles of")]
     Resources,
@@ -57,7 +64,7 @@ impl Lost {
     pub(super) fn reason(&self) -> usize {
         let reason = match self {
             Self::BadEnd => "call_failed",
-            Self::TooManyHandles { .. } => "too_many_handles",
+            Self::TooManyHandles { .. } | Self::WornOut => "too_many_handles",
             Self::Memory(_) => "system",
             Self::Handle { .. } | Self::Resources | Self::Failed(_) | Self::Differs => "mismatch",
         };
@@ -70,5 +77,5 @@ pub(super) fn no_room(error: impl std::fmt::Display) -> NotMade {
 }
 
 pub(super) fn failed(error: impl std::fmt::Display) -> NotMade {
-    NotMade::Unfit(Unfit::Host(format!("{error:#}")))
+    NotMade::Failed(format!("{error:#}"))
 }

@@ -6,6 +6,10 @@
 //! file's own pages are forgotten and brought again. So what is looked for is: present or swapped, and
 //! not of the file (PAGEMAP_SCAN, Linux 6.7; /proc/PID/pagemap before; see the kernel's
 //! Documentation/admin-guide/mm/pagemap.rst).
+//!
+//! The image's own pages are of a memfd, which the system may swap out as well; but what it takes out of
+//! the page cache is no entry of this process's tables any more, so they are not found. And were they
+//! found, they would be copied once too often and be right.
 
 use std::cell::{Cell, RefCell};
 use std::fs::File;
@@ -17,6 +21,8 @@ use std::pin::Pin;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
+
+use super::step::{Step, is_left_out};
 
 /// Bytes of a page. Larger ones would be found as several of these, which is as good.
 const PAGE: usize = 4096;
@@ -186,6 +192,9 @@ thread_local! {
 }
 
 fn each_written(addresses: Range<usize>, mut found: impl FnMut(Run)) -> io::Result<()> {
+    if is_left_out(Step::Pagemap) {
+        return Err(io::ErrorKind::Unsupported.into());
+    }
     let pagemap = match PAGEMAP.get() {
         Some(pagemap) => pagemap,
         None => {
@@ -193,7 +202,7 @@ fn each_written(addresses: Range<usize>, mut found: impl FnMut(Run)) -> io::Resu
             PAGEMAP.get_or_init(|| pagemap)
         }
     };
-    if CAN_SCAN.load(Ordering::Relaxed) {
+    if CAN_SCAN.load(Ordering::Relaxed) && !is_left_out(Step::Scan) {
         match scan(pagemap, addresses.clone(), &mut found) {
             // Kernels before 6.7. Nothing was found yet then.
             Err(error) if error.raw_os_error() == Some(libc::ENOTTY) => {

@@ -17,8 +17,10 @@ pub enum Unfit {
     Instruction(String),
     /// It has a mutable global of a type that cannot be copied by its own code.
     Global(String),
-    /// It has a component inside that has code of its own.
-    Composed,
+    /// It is composed, and a component of it is lent resources of another one.
+    Lends,
+    /// It instantiates a component that is not defined in it.
+    ForeignComponent,
     /// It instantiates a core module that is not defined in it.
     ForeignModule,
     /// It makes resources of its own, whose destructors are code of the guest.
@@ -36,10 +38,12 @@ pub enum Unfit {
         /// What they may have.
         limit: u64,
     },
-    /// One more core instance would be too many.
+    /// The core instances that are added would be too many.
     CoreInstances {
         /// How many it has.
         count: u64,
+        /// How many more it would have.
+        added: u64,
         /// How many it may have.
         limit: u64,
     },
@@ -62,22 +66,30 @@ pub enum Unfit {
         /// Why the last of them was.
         last: String,
     },
-    /// The host has no engine for it, or no compiled code, for this reason.
+    /// The host cannot restore any, for this reason.
     Host(String),
+    /// The host has no compiled code for it, or could make no instance. It is tried again after a while.
+    Failed(String),
 }
 
 impl fmt::Display for Unfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Kind(kind) => {
-                write!(f, "it is of kind {kind}, and only http-0.2 is restored")
+                write!(f, "it is of kind {kind}, whose instances are not restored")
             }
             Self::Collected => f.write_str("it has garbage-collected objects or exceptions"),
             Self::Instruction(name) => {
                 write!(f, "its code has {name}, whose effect cannot be put back")
             }
             Self::Global(ty) => write!(f, "it has a mutable global of type {ty}"),
-            Self::Composed => f.write_str("it is composed of components with code of their own"),
+            Self::Lends => f.write_str(
+                "it is composed, and a component of it is lent resources by another: what handles it \
+                 had cannot be known",
+            ),
+            Self::ForeignComponent => {
+                f.write_str("it instantiates a component that is not defined in it")
+            }
             Self::ForeignModule => f.write_str("it instantiates a core module that it imports"),
             Self::OwnResources => f.write_str("it makes resources of its own"),
             Self::BuiltIn(name) => write!(f, "it uses {name} of the component model"),
@@ -87,9 +99,10 @@ impl fmt::Display for Unfit {
                 let (bytes, limit) = (Bytes::new(*bytes), Bytes::new(*limit));
                 write!(f, "its memories have {bytes} at start; up to {limit} are restored")
             }
-            Self::CoreInstances { count, limit } => write!(
+            Self::CoreInstances { count, added, limit } => write!(
                 f,
-                "it has {count} core instances; restoring adds one, and an instance may have {limit}"
+                "it has {count} core instances; restoring adds {added}, and an instance may have \
+                 {limit}"
             ),
             Self::Unreadable(detail) => write!(f, "it cannot be rewritten: {detail}"),
             Self::AsksAtStart => f.write_str(
@@ -104,6 +117,7 @@ impl fmt::Display for Unfit {
                  {restored} calls; it is tried again later; the last one: {last}"
             ),
             Self::Host(why) => f.write_str(why),
+            Self::Failed(why) => write!(f, "{why}; it is tried again later"),
         }
     }
 }

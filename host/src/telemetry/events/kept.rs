@@ -94,6 +94,11 @@ impl Kept {
         event
     }
 
+    /// Bytes of all events, with what is remembered beside each.
+    pub(super) fn n_bytes(&self) -> usize {
+        self.n_bytes + self.events.len() * (size_of::<KeptEvent>() + size_of::<[u64; 8]>())
+    }
+
     /// The last `n` events in the order in which they last happened.
     pub(super) fn recent(&self, app: Option<&AppName>, n: usize) -> Vec<Event> {
         let all = self.events.values().map(|told| &told.event);

@@ -31,14 +31,22 @@ impl Buckets {
         self.nanoseconds.fetch_add(nanoseconds(duration), Ordering::Relaxed);
     }
 
-    pub(super) fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+    /// Writes several as one.
+    pub(super) fn encode<'b>(
+        all: impl Iterator<Item = &'b Self>,
+        mut encoder: MetricEncoder<'_>,
+    ) -> fmt::Result {
         let bounds = DURATION_BOUNDS.into_iter().chain([f64::INFINITY]);
-        let buckets: Vec<(f64, u64)> = bounds
-            .zip(&self.counts)
-            .map(|(bound, count)| (bound, count.load(Ordering::Relaxed)))
-            .collect();
+        let mut buckets: Vec<(f64, u64)> = bounds.map(|bound| (bound, 0)).collect();
+        let mut nanoseconds = 0;
+        for one in all {
+            for ((_, sum), count) in buckets.iter_mut().zip(&one.counts) {
+                *sum += count.load(Ordering::Relaxed);
+            }
+            nanoseconds += one.nanoseconds.load(Ordering::Relaxed);
+        }
         let count = buckets.iter().map(|(_, count)| count).sum();
-        let sum = Duration::from_nanos(self.nanoseconds.load(Ordering::Relaxed)).as_secs_f64();
+        let sum = Duration::from_nanos(nanoseconds).as_secs_f64();
         encoder.encode_histogram::<NoLabels>(sum, count, &buckets, None)
     }
 }

@@ -19,7 +19,7 @@ const BACK: [&str; 4] =
 
 /// What a step may do to its instance, with `$x` for a number that is as good as any and `$at` for a place
 /// in the memory.
-const STEPS: [&str; 17] = [
+const STEPS: [&str; 18] = [
     "(i32.store8 $own (local.get $at) (local.get $x))",
     "(i32.store $own (local.get $at) (i32.add (i32.load $own (local.get $at)) (local.get $x)))",
     "(i64.store $own offset=8 (local.get $at) (i64.extend_i32_u (local.get $x)))",
@@ -42,6 +42,9 @@ const STEPS: [&str; 17] = [
      (call $body (local.get $y) (i32.const 0))
      (call $stream (i32.load $other offset=4 (i32.const 0)) (i32.const 8))
      (call $note (i32.load $other offset=4 (i32.const 8)))",
+    // A piece of a line, which the host keeps until the line ends.
+    "(call $note (local.tee $y (call $stdout)))
+     (call $write (local.get $y) (i32.const 100) (i32.and (local.get $x) (i32.const 7)) (i32.const 16))",
     "(if (i32.eqz (i32.rem_u (local.get $x) (i32.const 97))) (then unreachable))",
 ];
 /// What cannot be put back, each of which is to be refused.
@@ -70,6 +73,8 @@ pub(super) fn component(seed: u64, more: Option<&str>) -> String {
             (import \"i\" \"response\" (func $response (param i32) (result i32)))
             (import \"i\" \"body\" (func $body (param i32 i32)))
             (import \"i\" \"stream\" (func $stream (param i32 i32)))
+            (import \"i\" \"stdout\" (func $stdout (result i32)))
+            (import \"i\" \"write\" (func $write (param i32 i32 i32 i32)))
             (import \"i\" \"ask\" (func $ask (result i32)))
             (import \"i\" \"say\" (func $say (param i32)))
             (import \"other\" \"memory\" (memory $other 1 4))
@@ -110,6 +115,23 @@ pub(super) fn component(seed: u64, more: Option<&str>) -> String {
     run(&mut text, &globals, random.bool());
     text.push(')');
     text + EXPORTS
+}
+
+/// The same component inside another, behind a third that is asked first: both have a state of their own,
+/// and each has its own table of handles.
+pub(super) fn composed(seed: u64) -> String {
+    let inside = component(seed, None).replacen("(component", "(component $inside", 1);
+    let composed = format!("{HOST}{inside}{MIDDLE}{COMPOSED}");
+    if seed.is_multiple_of(2) {
+        return format!("(component {composed})");
+    }
+    // Once more inside another.
+    format!(
+        "(component {HOST} (component $deep {composed})
+            (instance $deep (instantiate $deep {GIVEN}))
+            (alias export $deep \"wasi:http/incoming-handler@0.2.0\" (instance $handler))
+            (export \"wasi:http/incoming-handler@0.2.0\" (instance $handler)))"
+    )
 }
 
 fn step(text: &mut String, steps: &[&str], globals: &[usize]) {
@@ -172,11 +194,59 @@ fn run(text: &mut String, globals: &[usize], drops_request: bool) {
 }
 
 fn imports() -> String {
-    r#"(component
+    format!("(component{HOST}{OWN}")
+}
+
+const OWN: &str = r#"
+    (alias export $types "fields" (type $fields))
+    (alias export $types "incoming-request" (type $request))
+    (alias export $types "response-outparam" (type $out))
+    (core module $other (memory (export "memory") 1 4) (data (i32.const 100) "other"))
+    (core instance $other (instantiate $other))
+    (core func $ask (canon lower (func $calls "ask")))
+    (core func $say (canon lower (func $calls "say")))
+    (core func $fields (canon lower (func $types "[constructor]fields")))
+    (core func $response (canon lower (func $types "[constructor]outgoing-response")))
+    (core func $body (canon lower (func $types "[method]outgoing-response.body") (memory (core memory $other "memory"))))
+    (core func $write (canon lower (func $types "[method]outgoing-body.write") (memory (core memory $other "memory"))))
+    (core func $stdout (canon lower (func $stdout "get-stdout")))
+    (core func $write_out (canon lower (func $streams "[method]output-stream.write") (memory (core memory $other "memory"))))
+    (core func $drop_fields (canon resource.drop $fields))
+    (core func $drop_request (canon resource.drop $request))
+"#;
+
+const EXPORTS: &str = r#"
+    (core instance $m (instantiate $m
+        (with "other" (instance $other))
+        (with "i" (instance
+            (export "fields" (func $fields)) (export "drop-fields" (func $drop_fields))
+            (export "drop-request" (func $drop_request)) (export "response" (func $response))
+            (export "body" (func $body)) (export "stream" (func $write))
+            (export "stdout" (func $stdout)) (export "write" (func $write_out))
+            (export "ask" (func $ask)) (export "say" (func $say))))))
+    (func $handle (param "request" (own $request)) (param "response-out" (own $out))
+        (canon lift (core func $m "handle")))
+    (instance $handler (export "handle" (func $handle)))
+    (export "wasi:http/incoming-handler@0.2.0" (instance $handler)))"#;
+
+/// What all import that are not inside others.
+const HOST: &str = r#"
     (import "test:host/calls" (instance $calls
         (export "ask" (func (result u32))) (export "say" (func (param "what" u32)))))
-    (import "wasi:io/streams@0.2.0" (instance $streams (export "output-stream" (type (sub resource)))))
+    (import "wasi:io/error@0.2.0" (instance $errors (export "error" (type (sub resource)))))
+    (alias export $errors "error" (type $error))
+    (import "wasi:io/streams@0.2.0" (instance $streams
+        (alias outer 1 $error (type $e))
+        (export "error" (type $error (eq $e)))
+        (export "output-stream" (type $stream (sub resource)))
+        (type $failure (variant (case "last-operation-failed" (own $error)) (case "closed")))
+        (export "stream-error" (type $stream_error (eq $failure)))
+        (export "[method]output-stream.write" (func (param "self" (borrow $stream)) (param "contents" (list u8)) (result (result (error $stream_error)))))))
     (alias export $streams "output-stream" (type $stream))
+    (import "wasi:cli/stdout@0.2.0" (instance $stdout
+        (alias outer 1 $stream (type $s))
+        (export "output-stream" (type $stream (eq $s)))
+        (export "get-stdout" (func (result (own $stream))))))
     (import "wasi:http/types@0.2.0" (instance $types
         (alias outer 1 $stream (type $s))
         (export "output-stream" (type $stream (eq $s)))
@@ -189,32 +259,72 @@ fn imports() -> String {
         (export "[constructor]outgoing-response" (func (param "headers" (own $fields)) (result (own $response))))
         (export "[method]outgoing-response.body" (func (param "self" (borrow $response)) (result (result (own $body)))))
         (export "[method]outgoing-body.write" (func (param "self" (borrow $body)) (result (result (own $stream)))))))
-    (alias export $types "fields" (type $fields))
-    (alias export $types "incoming-request" (type $request))
-    (alias export $types "response-outparam" (type $out))
-    (core module $other (memory (export "memory") 1 4) (data (i32.const 100) "other"))
-    (core instance $other (instantiate $other))
-    (core func $ask (canon lower (func $calls "ask")))
-    (core func $say (canon lower (func $calls "say")))
-    (core func $fields (canon lower (func $types "[constructor]fields")))
-    (core func $response (canon lower (func $types "[constructor]outgoing-response")))
-    (core func $body (canon lower (func $types "[method]outgoing-response.body") (memory (core memory $other "memory"))))
-    (core func $write (canon lower (func $types "[method]outgoing-body.write") (memory (core memory $other "memory"))))
-    (core func $drop_fields (canon resource.drop $fields))
-    (core func $drop_request (canon resource.drop $request))
-"#
-    .to_owned()
-}
+"#;
 
-const EXPORTS: &str = r#"
-    (core instance $m (instantiate $m
-        (with "other" (instance $other))
-        (with "i" (instance
-            (export "fields" (func $fields)) (export "drop-fields" (func $drop_fields))
-            (export "drop-request" (func $drop_request)) (export "response" (func $response))
-            (export "body" (func $body)) (export "stream" (func $write))
-            (export "ask" (func $ask)) (export "say" (func $say))))))
-    (func $handle (param "request" (own $request)) (param "response-out" (own $out))
-        (canon lift (core func $m "handle")))
-    (instance $handler (export "handle" (func $handle)))
-    (export "wasi:http/incoming-handler@0.2.0" (instance $handler)))"#;
+/// A component that keeps some headers and counts in a global and in its memory, says what it sees, and
+/// has another one answer.
+const MIDDLE: &str = r#"
+    (component $middle
+        (import "calls" (instance $calls
+            (export "ask" (func (result u32))) (export "say" (func (param "what" u32)))))
+        (import "types" (instance $types
+            (export "fields" (type $fields (sub resource)))
+            (export "incoming-request" (type (sub resource)))
+            (export "response-outparam" (type (sub resource)))
+            (export "[constructor]fields" (func (result (own $fields))))))
+        (alias export $types "incoming-request" (type $request))
+        (alias export $types "response-outparam" (type $out))
+        (import "next" (instance $next
+            (alias outer 1 $request (type $r)) (alias outer 1 $out (type $o))
+            (export "handle" (func (param "request" (own $r)) (param "response-out" (own $o))))))
+        (core func $ask (canon lower (func $calls "ask")))
+        (core func $say (canon lower (func $calls "say")))
+        (core func $fields (canon lower (func $types "[constructor]fields")))
+        (core func $next (canon lower (func $next "handle")))
+        (core module $m
+            (import "i" "ask" (func $ask (result i32)))
+            (import "i" "say" (func $say (param i32)))
+            (import "i" "fields" (func $fields (result i32)))
+            (import "i" "next" (func $next (param i32 i32)))
+            (memory 1 3)
+            (global $n (mut i32) (i32.const 5))
+            (func (export "handle") (param $request i32) (param $out i32) (local $left i32)
+                (call $say (local.get $request)) (call $say (local.get $out))
+                (local.set $left (i32.and (call $ask) (i32.const 7)))
+                (loop $more
+                    (call $say (call $fields))
+                    (br_if $more (i32.gt_s (local.tee $left (i32.sub (local.get $left) (i32.const 1))) (i32.const 0))))
+                (global.set $n (i32.add (global.get $n) (call $ask)))
+                (i32.store (i32.const 9000) (i32.add (i32.load (i32.const 9000)) (call $ask)))
+                (call $say (memory.grow (i32.and (call $ask) (i32.const 1))))
+                (call $say (global.get $n)) (call $say (i32.load (i32.const 9000)))
+                (call $next (local.get $request) (local.get $out))
+                (call $say (call $fields))))
+        (core instance $m (instantiate $m (with "i" (instance
+            (export "ask" (func $ask)) (export "say" (func $say))
+            (export "fields" (func $fields)) (export "next" (func $next))))))
+        (func $handle (param "request" (own $request)) (param "response-out" (own $out))
+            (canon lift (core func $m "handle")))
+        (instance $handler (export "handle" (func $handle)))
+        (export "handler" (instance $handler)))
+"#;
+
+const COMPOSED: &str = r#"
+    (instance $inside (instantiate $inside
+        (with "test:host/calls" (instance $calls)) (with "wasi:io/error@0.2.0" (instance $errors))
+        (with "wasi:io/streams@0.2.0" (instance $streams))
+        (with "wasi:cli/stdout@0.2.0" (instance $stdout))
+        (with "wasi:http/types@0.2.0" (instance $types))))
+    (alias export $inside "wasi:http/incoming-handler@0.2.0" (instance $answers))
+    (instance $middle (instantiate $middle
+        (with "calls" (instance $calls)) (with "types" (instance $types))
+        (with "next" (instance $answers))))
+    (alias export $middle "handler" (instance $handler))
+    (export "wasi:http/incoming-handler@0.2.0" (instance $handler))"#;
+
+/// What is given to one of those.
+const GIVEN: &str = r#"
+    (with "test:host/calls" (instance $calls)) (with "wasi:io/error@0.2.0" (instance $errors))
+    (with "wasi:io/streams@0.2.0" (instance $streams))
+    (with "wasi:cli/stdout@0.2.0" (instance $stdout))
+    (with "wasi:http/types@0.2.0" (instance $types))"#;

@@ -54,6 +54,25 @@ fn just_the_pages_that_were_written_are_known_and_put_back() {
     assert!(region.equals(&image));
 }
 
+/// Where there is swap the system takes them out now; where there is none they stay, and the image's own
+/// pages go.
+#[test]
+fn pages_that_the_system_takes_out_are_known_and_put_back() {
+    let (region, image) = laid();
+    for page in [1, 2, 30] {
+        write(&region, page * PAGE, 1);
+    }
+    let known = look(&region, &image);
+    let size = region.size();
+    // SAFETY: the region's own; what it holds stays.
+    #[expect(unsafe_code, reason = "advice is only offered as unsafe")]
+    unsafe { mm::madvise(region.at(0), size, Advice::LinuxPageOut) }.unwrap();
+    let mut written = look(&region, &image);
+    assert_eq!(written.runs(), known.runs());
+    region.restore(&image, &mut written).unwrap();
+    assert!(region.equals(&image));
+}
+
 #[test]
 fn a_first_write_to_a_page_is_a_fault_of_the_thread() {
     let (region, _image) = laid();

@@ -1,4 +1,4 @@
-//! A deployment on trial, from the wish of an operator to its end: promoted, taken back, or replaced.
+//! A canary, from the wish of an operator to its end: promoted, taken back, or replaced.
 //! Does not judge it.
 
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::telemetry::chain;
 use crate::telemetry::events::Event;
 
 impl Agent {
-    /// Makes the deployment on trial the app's current one.
+    /// Makes the canary the app's current one.
     ///
     /// # Errors
     /// None is on trial, or see [`DeployError`].
@@ -29,7 +29,7 @@ impl Agent {
         self.serve_wished(fleet, record).await
     }
 
-    /// Takes the deployment on trial back, as an operator wishes.
+    /// Takes the canary back, as an operator wishes.
     ///
     /// # Errors
     /// None is on trial, or the store does not answer.
@@ -42,11 +42,11 @@ impl Agent {
             record.canary = record.canary.take().filter(|c| c.generation != canary.generation);
         };
         self.wish_changed(fleet, app, change).await?;
-        self.end_trial(app, None);
+        self.stop_canary(app, None);
         Ok(())
     }
 
-    /// Takes a deployment on trial back since it does worse, and keeps why; whether it was still on
+    /// Takes a canary back since it does worse, and keeps why; whether it was still on
     /// trial.
     ///
     /// # Errors
@@ -103,7 +103,11 @@ impl Agent {
     /// # Errors
     /// No host has its component, or this one cannot run it. The current deployment gets all calls
     /// then.
-    pub async fn try_out(&self, record: DeploymentRecord, share: Share) -> Result<(), DeployError> {
+    pub async fn start_canary(
+        &self,
+        record: DeploymentRecord,
+        share: Share,
+    ) -> Result<(), DeployError> {
         let own = &self.own;
         let manifest =
             manifest::reread(&record.manifest, &own.limits).map_err(DeployError::Manifest)?;
@@ -111,7 +115,7 @@ impl Agent {
         self.loader.compile(record.digest).await?;
         let (app, generation) = (record.app.clone(), record.generation);
         let turn = self.turn.lock().await;
-        let deployed = self.loader.prepare_trial(&manifest, generation, record.digest).await?;
+        let deployed = self.loader.prepare_canary(&manifest, generation, record.digest).await?;
         let (ledger, component) = (own.ledger.clone(), record.digest);
         let kept = tokio::task::spawn_blocking(move || ledger.keep(&record)).await;
         let pruned = kept.map_err(|error| DeployError::Task(error.to_string()))??;
@@ -123,7 +127,7 @@ impl Agent {
             // It was promoted meanwhile.
             return Ok(());
         }
-        self.loader.try_out(deployed, share)?;
+        self.loader.start_canary(deployed, share)?;
         own.events.push(Event {
             app: Some(app.clone()),
             generation: Some(generation),
@@ -134,9 +138,9 @@ impl Agent {
 
     /// Gives the current deployment all calls of an app again. `why` tells of the fleet what ended
     /// the trial.
-    pub fn end_trial(&self, app: &AppName, why: Option<&TakenBack>) {
-        let Some(trial) = self.loader.end_trial(app) else { return };
-        let generation = trial.generation();
+    pub fn stop_canary(&self, app: &AppName, why: Option<&TakenBack>) {
+        let Some(ended) = self.loader.end_canary(app) else { return };
+        let generation = ended.generation();
         let why = why.filter(|why| why.generation == generation.get());
         let reason = why.map_or("promoted, taken back or replaced", |why| why.why.as_str());
         self.own.events.push(Event {
@@ -151,20 +155,20 @@ impl Agent {
 
     /// Waits a while until those hosts try a deployment that its app is placed on. Returns it as it
     /// would be served.
-    pub(super) async fn see_tried(
+    pub(super) async fn await_canary(
         &self,
         fleet: &Fleet,
         record: &DeploymentRecord,
     ) -> Result<Arc<App>, DeployError> {
         let (app, generation) = (&record.app, record.generation);
-        let is_tried = || fleet.view().is_tried_everywhere(app, generation.get());
+        let is_tried = || fleet.view().is_canary_everywhere(app, generation.get());
         if !self.settled(fleet, SETTLED_WITHIN, is_tried).await {
             tracing::warn!(%app, %generation, "on trial, but not tried yet where it is placed");
         }
         as_served(record)
     }
 
-    /// The share that the fleet wants a deployment on trial to have, if it wants it to be.
+    /// The share that the fleet wants a canary to have, if it wants it to be.
     #[must_use]
     pub fn wanted_share(fleet: &Fleet, app: &AppName, generation: Generation) -> Option<Share> {
         let view = fleet.view();

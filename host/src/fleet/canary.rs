@@ -1,19 +1,19 @@
-//! What all hosts together report of a deployment on trial, and how it is written.
+//! What all hosts together report of a canary, and how it is written.
 //! Does not judge it.
 
 use steerage_core::canary::{Durations, Side};
 use steerage_core::id::{AppName, HostName};
 
 use super::View;
-use super::record::{SideUse, TrialUse};
+use super::record::{CanaryUse, SideUse};
 
 impl View {
-    /// What the current deployment and the one on trial did, on all hosts together.
+    /// What the current deployment and the canary did, on all hosts together.
     #[must_use]
-    pub fn trial(&self, app: &AppName, generation: u64) -> (Side, Side) {
+    pub fn canary_sides(&self, app: &AppName, generation: u64) -> (Side, Side) {
         let (mut old, mut canary) = (Side::default(), Side::default());
         let parts = self.usage.values().flat_map(imbl::OrdMap::values);
-        let reports = parts.filter_map(|part| part.trials.get(app.as_str()));
+        let reports = parts.filter_map(|part| part.canaries.get(app.as_str()));
         for report in reports.filter(|report| report.generation == generation) {
             report.old.add_to(&mut old);
             report.canary.add_to(&mut canary);
@@ -34,13 +34,13 @@ impl View {
 
     /// Whether every host that an app is assigned to tries this deployment of it.
     #[must_use]
-    pub fn is_tried_everywhere(&self, app: &AppName, generation: u64) -> bool {
+    pub fn is_canary_everywhere(&self, app: &AppName, generation: u64) -> bool {
         let n_assigned = self.assigned_to(app).map_or(0, imbl::OrdSet::len);
         n_assigned > 0 && self.trying(app, generation).count() == n_assigned
     }
 }
 
-impl TrialUse {
+impl CanaryUse {
     /// A report of what was counted.
     #[must_use]
     pub fn of(generation: u64, old: &Side, canary: &Side) -> Self {
@@ -94,12 +94,12 @@ mod tests {
         let mut view = View::default();
         let shop: AppName = "shop".parse().unwrap();
         for (host, generation, n_calls) in [("h1", 4, 100), ("h2", 4, 50), ("h3", 3, 1000)] {
-            let report = TrialUse::of(generation, &side(n_calls, 0, 5), &side(n_calls / 10, 2, 9));
-            let trials = [("shop".to_owned(), report)].into();
-            let used = UseRecord { trials, ..UseRecord::default() };
+            let report = CanaryUse::of(generation, &side(n_calls, 0, 5), &side(n_calls / 10, 2, 9));
+            let canaries = [("shop".to_owned(), report)].into();
+            let used = UseRecord { canaries, ..UseRecord::default() };
             view.take_use(host.parse().unwrap(), 0, Some(used));
         }
-        assert_eq!(view.trial(&shop, 4), (side(150, 0, 5), side(15, 4, 9)));
-        assert_eq!(view.trial(&shop, 5), (Side::default(), Side::default()));
+        assert_eq!(view.canary_sides(&shop, 4), (side(150, 0, 5), side(15, 4, 9)));
+        assert_eq!(view.canary_sides(&shop, 5), (Side::default(), Side::default()));
     }
 }

@@ -1,4 +1,4 @@
-//! The code of a deployment on trial: made ready beside that of the current one, given its part of the
+//! The code of a canary: made ready beside that of the current one, given its part of the
 //! calls, and taken away again.
 //! Does not decide what is tried: the agent does.
 
@@ -9,7 +9,7 @@ use steerage_core::id::{AppName, Digest, Generation};
 use steerage_core::manifest::Manifest;
 
 use super::{CodeError, Loader};
-use crate::catalog::{AppState, LoadedDeployment, Trial};
+use crate::catalog::{AppState, LoadedDeployment, RunningCanary};
 
 impl Loader {
     /// Makes a deployment ready to be tried beside the current one of its app, with a gate and memory
@@ -17,7 +17,7 @@ impl Loader {
     ///
     /// # Errors
     /// See [`CodeError`].
-    pub async fn prepare_trial(
+    pub async fn prepare_canary(
         &self,
         manifest: &Manifest,
         generation: Generation,
@@ -37,17 +37,17 @@ impl Loader {
     ///
     /// # Errors
     /// The app is not served any more.
-    pub fn try_out(&self, deployed: LoadedDeployment, share: Share) -> Result<(), CodeError> {
+    pub fn start_canary(&self, deployed: LoadedDeployment, share: Share) -> Result<(), CodeError> {
         let app = self.parts().catalog.app(&deployed.app).ok_or(CodeError::Gone)?;
-        let trial = Arc::new(Trial::new(deployed, share));
-        self.drop_in_background(app.set_trial(Some(trial)).map(|before| before.deployed.clone()));
+        let canary = Arc::new(RunningCanary::new(deployed, share));
+        self.drop_in_background(app.set_canary(Some(canary)).map(|before| before.deployed.clone()));
         Ok(())
     }
 
     /// Gives the current deployment all calls again; returns what was on trial.
     #[must_use]
-    pub fn end_trial(&self, app: &AppName) -> Option<Arc<Trial>> {
-        let ended = self.parts().catalog.app(app)?.set_trial(None)?;
+    pub fn end_canary(&self, app: &AppName) -> Option<Arc<RunningCanary>> {
+        let ended = self.parts().catalog.app(app)?.set_canary(None)?;
         self.drop_in_background([ended.deployed.clone()]);
         Some(ended)
     }

@@ -1,4 +1,4 @@
-//! A deployment on trial beside an app's current one: its code, its part of the calls, and what both
+//! A canary beside an app's current one: its code, its part of the calls, and what both
 //! did since it began, apart from each other.
 //! Does not judge: `core::canary` does, of what all hosts report.
 
@@ -12,9 +12,9 @@ use steerage_core::outcome::{Fault, Outcome};
 
 use super::LoadedDeployment;
 
-/// A deployment on trial.
+/// A canary.
 #[derive(Debug)]
-pub struct Trial {
+pub struct RunningCanary {
     /// Its code, which stays mapped for as long as the trial lasts. It has a gate and memory of its
     /// own, so that one that hangs takes no room from the current one.
     pub deployed: Arc<LoadedDeployment>,
@@ -36,16 +36,16 @@ pub struct Count {
     abandoned: [AtomicU64; Durations::CLASSES],
 }
 
-impl Trial {
+impl RunningCanary {
     /// A trial that begins now.
     #[must_use]
     pub fn new(deployed: LoadedDeployment, share: Share) -> Self {
         let (old, canary) = Default::default();
-        let deployed = LoadedDeployment { is_on_trial: true, ..deployed };
+        let deployed = LoadedDeployment { is_canary: true, ..deployed };
         Self { deployed: Arc::new(deployed), share, old, canary }
     }
 
-    /// The deployment on trial.
+    /// The canary.
     #[must_use]
     pub fn generation(&self) -> Generation {
         self.deployed.generation

@@ -1,0 +1,352 @@
+//! The counters of one app: one of each, and of an app that is called very often one of each for every
+//! thread. Does not know how they are shown.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use steerage_core::outcome::Outcome;
+use steerage_core::telemetry;
+use steerage_core::units::{Bytes, nanoseconds};
+
+use super::buckets::Buckets;
+use super::{NOT_RESTORED, SHED, STATUS_CLASSES};
+use crate::call::Usage;
+use crate::shared::{Sharded, Shared, Sum};
+
+/// Most apps that have counters for each thread: some 40 KB each on 64 cores.
+const MOST_SPREAD: u64 = 128;
+/// What they may take together: one part in so many of what all telemetry may.
+const SPREAD: u64 = 8;
+/// Counters that a call writes.
+const PER_CALL: u64 = 9;
+
+/// Makes the counters of all apps.
+#[derive(Debug)]
+pub struct AppMeters {
+    room: Arc<Room>,
+}
+
+/// What the counters of all apps take.
+#[derive(Debug)]
+struct Room {
+    n_bytes: Arc<Sum>,
+    /// Apps that have counters for each thread, and how many may.
+    n_spread: AtomicU64,
+    most_spread: u64,
+}
+
+/// The numbers of one app, written by its calls without any look-up.
+#[derive(Debug)]
+pub struct AppMeter {
+    first: Shared<Counters>,
+    /// One of each for every thread, from the moment on at which the app was called very often. What was
+    /// counted before stays where it is, so no sum ever gets smaller.
+    spread: OnceLock<Sharded<Counters>>,
+    room: Arc<Room>,
+    began_at: Instant,
+    /// When it was last looked at how often the app is called, in microseconds after it began.
+    looked_at: AtomicU64,
+    /// Memory one call of the app may have, in bytes.
+    pub memory_limit: AtomicU64,
+    /// Outbound requests the policy refused.
+    pub outbound_denied: Arc<AtomicU64>,
+}
+
+/// What is counted.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) by_cause: [AtomicU64; Outcome::CAUSES.len()],
+    pub(super) by_status: [AtomicU64; STATUS_CLASSES.len()],
+    pub(super) duration: Buckets,
+    pub(super) instantiate: Buckets,
+    pub(super) fuel: AtomicU64,
+    cpu_nanoseconds: AtomicU64,
+    memory_peak: AtomicU64,
+    pub(super) response_bytes: AtomicU64,
+    pub(super) memory_refused: AtomicU64,
+    errors: AtomicU64,
+    pub(super) restored: AtomicU64,
+    pub(super) not_restored: [AtomicU64; NOT_RESTORED.len()],
+}
+
+impl AppMeters {
+    /// Counters of which all together are part of `n_bytes`, where all telemetry may take `most`.
+    #[must_use]
+    pub fn new(n_bytes: Arc<Sum>, most: Bytes) -> Self {
+        let most_spread = (most.get() / SPREAD / spread_size()).min(MOST_SPREAD);
+        Self { room: Arc::new(Room { n_bytes, n_spread: AtomicU64::new(0), most_spread }) }
+    }
+
+    /// The counters of an app that was never called.
+    #[must_use]
+    pub fn meter(&self) -> Arc<AppMeter> {
+        self.room.n_bytes.add(SIZE);
+        Arc::new(AppMeter {
+            first: Shared::new(Counters::default()),
+            spread: OnceLock::new(),
+            room: self.room.clone(),
+            began_at: Instant::now(),
+            looked_at: AtomicU64::new(0),
+            memory_limit: AtomicU64::new(0),
+            outbound_denied: Arc::default(),
+        })
+    }
+}
+
+impl AppMeter {
+    /// Counts one call that is over.
+    pub fn record(
+        &self,
+        outcome: &Outcome,
+        status: u16,
+        duration: Duration,
+        usage: &Usage,
+        bytes: u64,
+    ) {
+        if let Some(spread) = self.spread.get() {
+            spread.here().record(outcome, status, duration, usage, bytes);
+            return;
+        }
+        let n_before =
+            self.first.write_all(PER_CALL).record(outcome, status, duration, usage, bytes);
+        if (n_before + 1).is_multiple_of(telemetry::LOOK_EVERY) {
+            self.look();
+        }
+    }
+
+    /// Counts CPU time of a call that is not over: one that runs for minutes is seen while it does.
+    pub fn add_cpu(&self, used: Duration) {
+        self.here().add_cpu(used);
+    }
+
+    /// An instance was put back after a call.
+    pub fn note_restored(&self) {
+        self.here().restored.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// An instance should have been put back and was not, for this reason: see [`NOT_RESTORED`].
+    pub fn note_not_restored(&self, reason: usize) {
+        if let Some(counter) = self.here().not_restored.get(reason) {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the app is called so often that threads should share nothing of it.
+    #[must_use]
+    pub fn is_spread(&self) -> bool {
+        self.spread.get().is_some()
+    }
+
+    /// Calls that are over, and those of them that did not end well through the app's fault.
+    #[must_use]
+    pub fn calls(&self) -> (u64, u64) {
+        let by_cause = self.sums(|counters| &counters.by_cause);
+        // The causes from `trapped` to `no_answer` are the guest's own failures.
+        (by_cause.iter().sum(), by_cause.iter().skip(1).take(6).sum())
+    }
+
+    /// Calls that the app itself answered with a status of class 5xx. The sandbox sees no failure in
+    /// them, and callers do.
+    #[must_use]
+    pub fn errors(&self) -> u64 {
+        self.sum(|counters| &counters.errors)
+    }
+
+    /// Calls that were refused for want of room, by cause.
+    pub fn refused(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let causes = Outcome::CAUSES.iter().zip(self.sums(|counters| &counters.by_cause));
+        causes.filter(|(cause, _)| SHED.contains(cause)).map(|(cause, count)| (*cause, count))
+    }
+
+    /// Fuel, CPU time and the highest memory of all calls so far.
+    #[must_use]
+    pub fn totals(&self) -> (u64, Duration, u64) {
+        let peaks = self.all().map(|counters| counters.memory_peak.load(Ordering::Relaxed));
+        (
+            self.sum(|counters| &counters.fuel),
+            Duration::from_nanos(self.sum(|counters| &counters.cpu_nanoseconds)),
+            peaks.max().unwrap_or(0),
+        )
+    }
+
+    /// One counter, of all threads.
+    pub(super) fn sum(&self, of: impl Fn(&Counters) -> &AtomicU64) -> u64 {
+        self.all().map(|counters| of(counters).load(Ordering::Relaxed)).sum()
+    }
+
+    /// Counters of a kind, of all threads.
+    pub(super) fn sums<const N: usize>(
+        &self,
+        of: impl Fn(&Counters) -> &[AtomicU64; N],
+    ) -> [u64; N] {
+        let mut sums = [0; N];
+        for counters in self.all() {
+            for (sum, counter) in sums.iter_mut().zip(of(counters)) {
+                *sum += counter.load(Ordering::Relaxed);
+            }
+        }
+        sums
+    }
+
+    /// All counters: those of all threads together, and those of each.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Counters> {
+        let spread = self.spread.get().into_iter().flat_map(Sharded::iter);
+        std::iter::once(self.first.get()).chain(spread)
+    }
+
+    #[track_caller]
+    fn here(&self) -> &Counters {
+        self.spread.get().map_or_else(|| self.first.write(), Sharded::here)
+    }
+
+    /// Looks how long the last calls took to come, and gives each thread counters of its own where
+    /// that was short.
+    fn look(&self) {
+        let now = u64::try_from(self.began_at.elapsed().as_micros()).unwrap_or(u64::MAX);
+        // Two that look at once see a pause that is too short by one of them, and no more happens.
+        let before = self.looked_at.swap(now, Ordering::Relaxed);
+        let is_often = telemetry::is_often(Duration::from_micros(now.saturating_sub(before)));
+        if is_often && self.room.take() && self.spread.set(Sharded::default()).is_err() {
+            // Another thread was faster.
+            self.room.give_back();
+        }
+    }
+}
+
+impl Drop for AppMeter {
+    fn drop(&mut self) {
+        self.room.n_bytes.subtract(SIZE);
+        if self.is_spread() {
+            self.room.give_back();
+        }
+    }
+}
+
+impl Room {
+    /// Takes room for counters of each thread, if there is any.
+    fn take(&self) -> bool {
+        if self.n_spread.fetch_add(1, Ordering::Relaxed) >= self.most_spread {
+            self.n_spread.fetch_sub(1, Ordering::Relaxed);
+            return false;
+        }
+        self.n_bytes.add(spread_size());
+        true
+    }
+
+    fn give_back(&self) {
+        self.n_bytes.subtract(spread_size());
+        self.n_spread.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Bytes of the counters of one app.
+const SIZE: u64 = size_of::<AppMeter>() as u64;
+
+/// Bytes of those of each thread.
+fn spread_size() -> u64 {
+    Sharded::<Counters>::size() as u64
+}
+
+impl Counters {
+    /// Says how many calls had ended so before, those that others count at the same time left out.
+    fn record(
+        &self,
+        outcome: &Outcome,
+        status: u16,
+        duration: Duration,
+        usage: &Usage,
+        bytes: u64,
+    ) -> u64 {
+        let cause = outcome.cause();
+        let place = Outcome::CAUSES.iter().position(|known| *known == cause);
+        let counter = place.and_then(|place| self.by_cause.get(place));
+        let n_before = counter.map_or(0, |counter| counter.fetch_add(1, Ordering::Relaxed));
+        if let Some(counter) = self.by_status.get(usize::from(status / 100)) {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+        self.duration.record(duration);
+        if usage.instantiate > Duration::ZERO {
+            self.instantiate.record(usage.instantiate);
+        }
+        self.fuel.fetch_add(usage.fuel.get(), Ordering::Relaxed);
+        self.add_cpu(usage.cpu.saturating_sub(usage.cpu_counted));
+        // Hardly ever more than before, so mostly a look.
+        if usage.memory.get() > self.memory_peak.load(Ordering::Relaxed) {
+            self.memory_peak.fetch_max(usage.memory.get(), Ordering::Relaxed);
+        }
+        self.response_bytes.fetch_add(bytes, Ordering::Relaxed);
+        if matches!(outcome, Outcome::Answered) && status >= 500 {
+            self.errors.fetch_add(1, Ordering::Relaxed);
+        }
+        if matches!(outcome, Outcome::OutOfMemory { .. }) {
+            self.memory_refused.fetch_add(1, Ordering::Relaxed);
+        }
+        n_before
+    }
+
+    fn add_cpu(&self, used: Duration) {
+        self.cpu_nanoseconds.fetch_add(nanoseconds(used), Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    /// Where so many apps may have counters for each thread.
+    fn meters(most_spread: u64) -> AppMeters {
+        let most = Bytes::new(most_spread * SPREAD * spread_size());
+        AppMeters::new(Arc::new(Sum::new(0)), most)
+    }
+
+    fn answer(meter: &AppMeter) {
+        meter.record(&Outcome::Answered, 200, Duration::from_micros(10), &Usage::default(), 3);
+    }
+
+    fn answer_until_spread(meter: &AppMeter) -> u64 {
+        // As often as a machine can, which may be one that is busy.
+        (1..)
+            .find(|_| {
+                answer(meter);
+                meter.is_spread()
+            })
+            .unwrap()
+    }
+
+    #[test]
+    fn nothing_is_lost_when_threads_count_for_themselves() {
+        let meter = meters(MOST_SPREAD).meter();
+        let n_before = answer_until_spread(&meter);
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| (0..5000).for_each(|_| answer(&meter)));
+            }
+        });
+        let n_calls = n_before + 20_000;
+        assert_eq!(meter.calls(), (n_calls, 0));
+        assert_eq!(meter.sums(|counters| &counters.by_status)[2], n_calls);
+        assert_eq!(meter.sum(|counters| &counters.response_bytes), 3 * n_calls);
+    }
+
+    #[test]
+    fn few_apps_have_counters_for_each_thread_and_those_that_go_leave_room() {
+        let meters = meters(2);
+        let mut all: Vec<_> = (0..2).map(|_| meters.meter()).collect();
+        for meter in &all {
+            answer_until_spread(meter);
+        }
+        let late = meters.meter();
+        (0..100 * telemetry::LOOK_EVERY).for_each(|_| answer(&late));
+        assert!(!late.is_spread(), "one more than may be");
+        assert_eq!(late.calls().0, 100 * telemetry::LOOK_EVERY);
+        all.pop();
+        answer_until_spread(&late);
+        assert_eq!(meters.room.n_bytes.get(), 2 * (SIZE + spread_size()));
+        drop((all, late));
+        assert_eq!(meters.room.n_spread.load(Ordering::Relaxed), 0);
+        assert_eq!(meters.room.n_bytes.get(), 0);
+    }
+}
