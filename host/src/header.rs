@@ -3,12 +3,20 @@
 //!
 //! Names are compared as text: an array of `HeaderName`s would be made and dropped at each look.
 
+use std::fmt;
+
 use http::HeaderMap;
 use http::header::HeaderName;
 
 /// Headers below this prefix are what hosts say to guests and to each other; a guest or a client that
 /// says one would be taken for a host.
 const OURS: &str = "x-steerage-";
+
+/// What a guest is told in headers besides what its client said.
+pub trait HostHeaders: fmt::Debug + Send + Sync {
+    /// Adds them to those of the client.
+    fn set(self: Box<Self>, headers: &mut HeaderMap);
+}
 
 /// Whether a header is about one connection only; see RFC 9110, 7.6.1.
 #[must_use]

@@ -1,6 +1,7 @@
 //! The story of one call: accept, route, admit, call, answer. The only file that knows the order.
 //! Each stage takes what the one before it returned, so that none can be skipped.
 
+mod accepted;
 mod forwarded;
 mod guards;
 pub mod head;
@@ -24,9 +25,11 @@ use steerage_core::id::CallId;
 use steerage_core::network::Network;
 use steerage_core::outcome::{Outcome, Refusal};
 
+use self::accepted::{Accepted, Head, read, read_and_complete};
 use self::guards::{EndOnDrop, StopOnDrop};
 use self::head::{Caller, REQUEST_ID};
 pub use self::hops::Hops;
+use self::host_headers::Untold;
 use self::inbound::{Inbound, RequestBody};
 use self::proxied::Proxied;
 use self::record::{Beginning, CallRecord};
@@ -38,6 +41,7 @@ use crate::catalog::{Catalog, LoadedDeployment};
 use crate::code::{Loader, Unready};
 use crate::cpu::Cpu;
 use crate::fleet::Fleet;
+use crate::header::HostHeaders;
 use crate::io_charge;
 use crate::listener::upload::Upload;
 use crate::meter;
@@ -84,17 +88,6 @@ pub struct CallContext {
 /// A response of this host.
 pub type Reply = Response<ResponseBody>;
 
-/// A request whose head is in order.
-struct Accepted<B = Inbound> {
-    id: CallId,
-    /// Whether the host had given up what ran when it came. Until then whoever got through the door is
-    /// served.
-    is_late: bool,
-    started_at: Instant,
-    host: String,
-    request: Request<B>,
-}
-
 /// A request whose app is known, as the guest shall see it.
 struct Routed {
     is_late: bool,
@@ -130,8 +123,8 @@ pub async fn serve(context: &Arc<CallContext>, peer: &Caller, request: Request<U
         Box::pin(serve_proxied(context, peer, request)).await
     } else {
         let id = head::new_call_id();
-        let host = read_and_complete(&mut request, id, peer);
-        tell_story(context, peer, id, host, request).await
+        let head = read(&mut request, peer);
+        tell_story(context, peer, id, head, request).await
     };
     if is_head { respond::without_body(reply) } else { reply }
 }
@@ -147,12 +140,13 @@ async fn serve_host(context: &Arc<CallContext>, peer: &Caller, request: Request<
         Some((client, id)) => {
             // What guests are told was put there by the host before this one.
             let host = head::read(&mut request, &client);
-            tell_story(context, &client, id, host, request).await
+            let head = host.map(|host| Head { host, is_completed: true });
+            tell_story(context, &client, id, head, request).await
         }
         None => {
             let id = head::new_call_id();
-            let host = read_and_complete(&mut request, id, peer);
-            tell_story(context, peer, id, host, request).await
+            let head = read_and_complete(&mut request, id, peer);
+            tell_story(context, peer, id, head, request).await
         }
     };
     let reply = if is_head { respond::without_body(reply) } else { reply };
@@ -167,36 +161,27 @@ async fn serve_proxied(
 ) -> Reply {
     let proxied = Proxied::read(request.headers(), proxy, &context.trusted_proxies);
     let id = proxied.call_id.unwrap_or_else(head::new_call_id);
-    let host = read_and_complete(&mut request, id, &proxied.client);
+    let head = read_and_complete(&mut request, id, &proxied.client);
     proxied.tell(request.headers_mut());
-    let mut reply = tell_story(context, &proxied.client, id, host, request).await;
+    let mut reply = tell_story(context, &proxied.client, id, head, request).await;
     if let Some(id) = proxied.request_id {
         reply.headers_mut().insert(REQUEST_ID, id);
     }
     reply
 }
 
-/// Reads a client's head, and makes of it what guests are told. Says which host it is for.
-fn read_and_complete(
-    request: &mut Request<Inbound>,
-    id: CallId,
-    client: &Caller,
-) -> Result<String, Refusal> {
-    let host = head::read(request, client)?;
-    host_headers::set(request.headers_mut(), id, client);
-    Ok(host)
-}
-
 async fn tell_story(
     context: &Arc<CallContext>,
     peer: &Caller,
     id: CallId,
-    host: Result<String, Refusal>,
+    head: Result<Head, Refusal>,
     request: Request<Inbound>,
 ) -> Reply {
     let (is_late, started_at) = (context.shutdown.is_cut(), meter::now());
-    let mut accepted = match host {
-        Ok(host) => Accepted { id, is_late, started_at, host, request },
+    let mut accepted = match head {
+        Ok(Head { host, is_completed }) => {
+            Accepted { id, is_late, started_at, host, is_completed, request }
+        }
         Err(refusal) => return context.turn_away(id, Outcome::Refused(refusal)),
     };
     if let Some(report) = own_answer(&accepted, context) {
@@ -204,6 +189,7 @@ async fn tell_story(
     }
     // One hop at most: what another host passed on is served here.
     if let Some(fleet) = context.fleet.as_ref().filter(|_| !peer.is_fleet) {
+        accepted.complete(peer);
         accepted = match Box::pin(proxy::send(context, fleet, peer, accepted)).await {
             Ok(reply) => return reply,
             Err(accepted) => accepted,
@@ -234,9 +220,9 @@ impl CallContext {
 
 impl Accepted {
     async fn route(self, context: &Arc<CallContext>, peer: &Caller) -> Result<Routed, Outcome> {
-        let Self { id, is_late, started_at, host, request } = self;
+        let Self { id, is_late, started_at, host, is_completed, request } = self;
         let (mut parts, body) = request.into_parts();
-        let (ready, route, place, count) = {
+        let (ready, route, place, untold, count) = {
             let snapshot = context.catalog.load();
             let path = parts.uri.path();
             let found = match snapshot.routes.find(&host, path) {
@@ -245,14 +231,19 @@ impl Accepted {
             };
             let found = found.map_err(Outcome::Refused)?;
             let (route, place) = (found.target.route(), host_headers::place(&found, path, peer));
-            host_headers::tell_route(&found, &mut parts.headers);
+            let untold = if is_completed {
+                host_headers::tell_route(&found, &mut parts.headers);
+                None
+            } else {
+                Some(Untold::of(&found, id, peer))
+            };
             let app = &found.target.app;
             if context.catalog.is_quarantined(&app.name, app.generation) {
                 return Err(Outcome::Refused(Refusal::Quarantined));
             }
             app.touch(context.loader.clock(started_at));
             let (ready, count) = app.pick(head::draw);
-            (ready.ok_or_else(|| app.clone()), route, place, count)
+            (ready.ok_or_else(|| app.clone()), route, place, untold, count)
         };
         let deployed = match ready {
             Ok(deployed) => deployed,
@@ -266,11 +257,20 @@ impl Accepted {
         let head = ResponseSender::new(call.call().clone());
         let body = RequestBody::new(body, limits.request_body, call.call().clone());
         let mut request = Request::from_parts(parts, body);
-        if deployed.prepared.kind() == GuestKind::Http03 {
+        let kind = deployed.prepared.kind();
+        let mut host_headers = untold.map(|untold| untold as Box<dyn HostHeaders>);
+        // Guests of 0.2 ask for their headers; all others are given them.
+        if kind != GuestKind::Http02
+            && let Some(untold) = host_headers.take()
+        {
+            untold.set(request.headers_mut());
+        }
+        if kind == GuestKind::Http03 {
             head::complete_uri(&mut request, peer.https);
         }
+        let https = peer.https;
         let guest_request =
-            Box::new(GuestRequest { request, https: peer.https, place, deadline, head });
+            Box::new(GuestRequest { request, host_headers, https, place, deadline, head });
         Ok(Routed { is_late, call, started_at, deployed, guest_request })
     }
 }

@@ -95,8 +95,8 @@ mod tests {
         let shop: AppName = "shop".parse().unwrap();
         for (host, generation, n_calls) in [("h1", 4, 100), ("h2", 4, 50), ("h3", 3, 1000)] {
             let report = CanaryUse::of(generation, &side(n_calls, 0, 5), &side(n_calls / 10, 2, 9));
-            let trials = [("shop".to_owned(), report)].into();
-            let used = UseRecord { trials, ..UseRecord::default() };
+            let canaries = [("shop".to_owned(), report)].into();
+            let used = UseRecord { canaries, ..UseRecord::default() };
             view.take_use(host.parse().unwrap(), 0, Some(used));
         }
         assert_eq!(view.canary_sides(&shop, 4), (side(150, 0, 5), side(15, 4, 9)));

@@ -422,6 +422,7 @@ mod tests {
             let headers = request.headers().clone();
             assert_eq!(read(&mut request, &peer).unwrap(), host, "read twice");
             assert_eq!(*request.headers(), headers);
+            super::super::host_headers::clean(request.headers_mut());
             super::super::host_headers::set(request.headers_mut(), CallId::from_u128(1), &peer);
             let told = request.headers();
             assert_eq!(told.get_all("x-forwarded-for").iter().collect::<Vec<_>>(), ["9.8.7.6"]);

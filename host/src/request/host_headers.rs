@@ -9,7 +9,7 @@ use steerage_core::route::Match;
 use super::head::{Caller, mark};
 use super::trace;
 use crate::catalog::RouteTarget;
-use crate::header::{is_of_connection, is_ours, remove};
+use crate::header::{HostHeaders, is_of_connection, is_ours, remove};
 use crate::sandbox::cgi::environment::Origin;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -62,20 +62,71 @@ pub(super) fn is_not_the_clients(name: &HeaderName) -> bool {
         || (is_of_connection(name) && *name != TE)
 }
 
-/// Takes out what is not the client's to say, and says it. The request's host is settled.
-pub(super) fn set(headers: &mut HeaderMap, id: CallId, peer: &Caller) {
+/// What a guest is told of a call and its route, while nobody has asked for it: most guests never look at
+/// their headers, and six more of them cost an allocation for each three.
+#[derive(Debug)]
+pub(super) struct Untold {
+    about: AboutCall,
+    route: AboutRoute,
+}
+
+#[derive(Debug)]
+struct AboutCall {
+    id: CallId,
+    remote: HeaderValue,
+    https: bool,
+}
+
+#[derive(Debug)]
+struct AboutRoute {
+    route: HeaderValue,
+    params: Vec<(HeaderName, HeaderValue)>,
+    rest: Option<HeaderValue>,
+}
+
+/// Takes out what is not the client's to say.
+pub(super) fn clean(headers: &mut HeaderMap) {
     remove_named_by_connection(headers);
     remove(headers, is_not_the_clients);
-    // What follows and what the route tells, in one allocation.
-    headers.reserve(8);
-    headers.insert(FORWARDED_FOR, peer.remote_header.clone());
-    let proto = if peer.https { "https" } else { "http" };
-    headers.insert(FORWARDED_PROTO, HeaderValue::from_static(proto));
-    if let Some(host) = headers.get(HOST).cloned() {
-        headers.insert(FORWARDED_HOST, host);
+}
+
+/// Says what the host says of the call. The request's host is settled, and what is not the client's to say
+/// is out.
+pub(super) fn set(headers: &mut HeaderMap, id: CallId, peer: &Caller) {
+    AboutCall::of(id, peer).set(headers);
+}
+
+impl AboutCall {
+    fn of(id: CallId, peer: &Caller) -> Self {
+        Self { id, remote: peer.remote_header.clone(), https: peer.https }
     }
-    mark(headers, id);
-    trace::carry_on(headers, id);
+
+    fn set(self, headers: &mut HeaderMap) {
+        // What follows and what the route tells, in one allocation.
+        headers.reserve(8);
+        headers.insert(FORWARDED_FOR, self.remote);
+        let proto = if self.https { "https" } else { "http" };
+        headers.insert(FORWARDED_PROTO, HeaderValue::from_static(proto));
+        if let Some(host) = headers.get(HOST).cloned() {
+            headers.insert(FORWARDED_HOST, host);
+        }
+        mark(headers, self.id);
+        trace::carry_on(headers, self.id);
+    }
+}
+
+impl Untold {
+    /// What is to be told of this call on this route.
+    pub(super) fn of(found: &Match<'_, '_, RouteTarget>, id: CallId, peer: &Caller) -> Box<Self> {
+        Box::new(Self { about: AboutCall::of(id, peer), route: AboutRoute::of(found) })
+    }
+}
+
+impl HostHeaders for Untold {
+    fn set(self: Box<Self>, headers: &mut HeaderMap) {
+        self.about.set(headers);
+        self.route.set(headers);
+    }
 }
 
 /// Takes out what is about the client's connection only; see RFC 9110, 7.6.1.
@@ -97,15 +148,26 @@ fn remove_named_by_connection(headers: &mut HeaderMap) {
 
 /// Says where the route leads.
 pub(super) fn tell_route(found: &Match<'_, '_, RouteTarget>, headers: &mut HeaderMap) {
-    headers.insert(ROUTE, found.target.route());
-    for (name, value) in &found.params {
-        let name = HeaderName::try_from(format!("{PARAM}{name}"));
-        if let (Ok(name), Ok(value)) = (name, HeaderValue::from_str(value)) {
-            headers.insert(name, value);
-        }
+    AboutRoute::of(found).set(headers);
+}
+
+impl AboutRoute {
+    fn of(found: &Match<'_, '_, RouteTarget>) -> Self {
+        let param = |(name, value): &(&str, &str)| {
+            let name = HeaderName::try_from(format!("{PARAM}{name}")).ok()?;
+            Some((name, HeaderValue::from_str(value).ok()?))
+        };
+        let params = found.params.iter().filter_map(param).collect();
+        let rest = found.rest.and_then(|rest| HeaderValue::from_str(rest).ok());
+        Self { route: found.target.route(), params, rest }
     }
-    if let Some(Ok(rest)) = found.rest.map(HeaderValue::from_str) {
-        headers.insert(REST, rest);
+
+    fn set(self, headers: &mut HeaderMap) {
+        headers.insert(ROUTE, self.route);
+        headers.extend(self.params);
+        if let Some(rest) = self.rest {
+            headers.insert(REST, rest);
+        }
     }
 }
 
@@ -143,6 +205,7 @@ mod tests {
             https: false,
             is_fleet: false,
         };
+        clean(&mut headers);
         set(&mut headers, CallId::from_u128(7), &peer);
         headers
     }

@@ -89,7 +89,7 @@ pub(super) enum ReplayBody {
 impl ReplayableRequest {
     /// Takes a request as it came. A small body is read now, so that it can be sent twice.
     pub(super) async fn read(accepted: Accepted, peer: &Caller) -> Result<Self, Unread> {
-        let Accepted { id, is_late, started_at, host, request } = accepted;
+        let Accepted { id, is_late, started_at, host, is_completed, request } = accepted;
         let (parts, body) = request.into_parts();
         let is_idempotent = parts.method.is_idempotent();
         let is_small = body.is_end_stream() || body.size_hint().exact().is_some_and(|n| n <= HELD);
@@ -106,7 +106,7 @@ impl ReplayableRequest {
         complete(&mut request);
         forwarded::tell(request.headers_mut(), peer, id);
         Ok(Self {
-            accepted: Accepted { id, is_late, started_at, host, request },
+            accepted: Accepted { id, is_late, started_at, host, is_completed, request },
             body,
             is_idempotent,
         })
@@ -165,7 +165,7 @@ impl ReplayableRequest {
 
     /// The request again, to be served here.
     pub(super) fn open(self) -> Accepted {
-        let Accepted { id, is_late, started_at, host, request } = self.accepted;
+        let Accepted { id, is_late, started_at, host, is_completed, request } = self.accepted;
         let body = match self.body {
             Content::Held(bytes) => Inbound::Held(Full::new(bytes)),
             Content::Coming(coming) => {
@@ -176,7 +176,7 @@ impl ReplayableRequest {
         let mut request = request.map(|()| body);
         // What was told to others is not for this host's guests.
         drop(forwarded::take(request.headers_mut()));
-        Accepted { id, is_late, started_at, host, request }
+        Accepted { id, is_late, started_at, host, is_completed, request }
     }
 
     pub(super) fn id(&self) -> steerage_core::id::CallId {

@@ -271,7 +271,7 @@ mod tests {
             let request = http::Request::get(uri).header("x", "y".repeat(header));
             let body = http_body_util::Full::from(body);
             let body = body.map_err(|never| -> wasmtime_wasi_http::Error { match never {} });
-            IncomingRequest::new(request.body(body).unwrap(), false)
+            IncomingRequest::new(request.body(body).unwrap(), None, false)
         };
         let least = weight(&request(0, 0, ""));
         assert_eq!(weight(&request(1_000, 0, "")), least + 1_000);

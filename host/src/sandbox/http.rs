@@ -19,19 +19,14 @@ use crate::call::ResponseSender;
 ///
 /// # Errors
 /// A trap, or a failure of a host function.
-pub async fn call_p2<B>(
+pub(super) async fn call_p2(
     store: &mut Store<Guest>,
     proxy: &p2::bindings::Proxy,
-    request: http::Request<B>,
-    https: bool,
+    request: IncomingRequest,
     head: ResponseSender,
-) -> wasmtime::Result<()>
-where
-    B: Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<Error>,
-{
+) -> wasmtime::Result<()> {
     let table = &mut store.data_mut().table;
-    let request = table.push(IncomingRequest::new(request, https))?;
+    let request = table.push(request)?;
     let out = table.push(head)?;
     let (request, out) =
         (RequestHandle::new_own(request.rep()), OutparamHandle::new_own(out.rep()));
@@ -42,7 +37,7 @@ where
 ///
 /// # Errors
 /// A trap, or a failure of a host function.
-pub async fn call_p3<B>(
+pub(super) async fn call_p3<B>(
     store: &mut Store<Guest>,
     service: &p3::bindings::Service,
     request: http::Request<B>,

@@ -19,6 +19,7 @@ use super::ending::Finish;
 use super::linked::Pre;
 use super::module::InstanceTemplate;
 use crate::call::{Call, ResponseSender, Usage};
+use crate::header::HostHeaders;
 use crate::meter;
 
 /// Most handles of the component model that may live in one store. Guests make them without any
@@ -37,6 +38,8 @@ pub(super) struct Cpu {
 pub struct GuestRequest<B> {
     /// The request as the guest shall see it.
     pub request: http::Request<B>,
+    /// Headers that are to be added before the guest sees them, if that is not done.
+    pub host_headers: Option<Box<dyn HostHeaders>>,
     /// Whether the client came over TLS.
     pub https: bool,
     /// What a CGI program is told besides; ignored by other kinds.

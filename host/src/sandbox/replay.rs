@@ -36,8 +36,11 @@ pub(super) struct SharedBody<B> {
 pub(super) fn replayable<B>(
     guest_request: GuestRequest<B>,
 ) -> (Box<GuestRequest<SharedBody<B>>>, Replay<B>) {
-    let GuestRequest { request, https, place, deadline, head } = guest_request;
-    let (parts, body) = request.into_parts();
+    let GuestRequest { request, host_headers, https, place, deadline, head } = guest_request;
+    let (mut parts, body) = request.into_parts();
+    if let Some(host_headers) = host_headers {
+        host_headers.set(&mut parts.headers);
+    }
     let is_used = Arc::default();
     let body = SharedBody { body: Arc::new(Mutex::new(Box::pin(body))), is_used };
     let (head_of_guest, sender) = head.lend();
@@ -63,8 +66,8 @@ impl Rest {
         request: Request<SharedBody<B>>,
         head: ResponseSender,
     ) -> Box<GuestRequest<SharedBody<B>>> {
-        let place = self.place.clone();
-        Box::new(GuestRequest { request, https: self.https, place, deadline: self.deadline, head })
+        let (https, place, deadline) = (self.https, self.place.clone(), self.deadline);
+        Box::new(GuestRequest { request, host_headers: None, https, place, deadline, head })
     }
 }
 

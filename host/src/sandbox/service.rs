@@ -16,6 +16,7 @@ use wasmtime_wasi_http::{Error, p2, p3};
 use super::ending::{Finish, judge};
 use super::guest::Guest;
 use super::http::{call_p2, call_p3};
+use super::http02::IncomingRequest;
 use super::idle::{InstanceSlots, Waiting};
 use super::instance::GuestRequest;
 use super::linked::Pre;
@@ -175,9 +176,12 @@ impl InstanceTemplate {
                         (live, Birth { at: started_at, memory })
                     }
                 };
-                let GuestRequest { request, https, head, .. } = *guest_request;
+                let GuestRequest { request, host_headers, https, head, .. } = *guest_request;
                 match &live {
-                    Live::Http02(proxy) => call_p2(store, proxy, request, https, head).await?,
+                    Live::Http02(proxy) => {
+                        let request = IncomingRequest::new(request, host_headers, https);
+                        call_p2(store, proxy, request, head).await?;
+                    }
                     Live::Http03(service) => {
                         Box::pin(call_p3(store, service, request, head)).await?;
                     }

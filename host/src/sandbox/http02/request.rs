@@ -13,12 +13,15 @@ use http_body_util::BodyExt;
 use wasmtime_wasi_http::{Error, FieldMap, WasiBody, WasiHttpHooks};
 
 use super::incoming::IncomingBody;
+use crate::header::HostHeaders;
 
 /// A request that a guest may ask about.
 pub(in crate::sandbox) struct IncomingRequest {
     pub(in crate::sandbox) head: Parts,
     pub(in crate::sandbox) https: bool,
     headers: Headers,
+    /// What is to be added to those of the head.
+    host_headers: Option<Box<dyn HostHeaders>>,
     body: Unread,
 }
 
@@ -38,7 +41,11 @@ enum Headers {
 
 impl IncomingRequest {
     /// A request that came in, over TLS or not.
-    pub(in crate::sandbox) fn new<B>(request: http::Request<B>, https: bool) -> Self
+    pub(in crate::sandbox) fn new<B>(
+        request: http::Request<B>,
+        host_headers: Option<Box<dyn HostHeaders>>,
+        https: bool,
+    ) -> Self
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Error>,
@@ -49,7 +56,7 @@ impl IncomingRequest {
         } else {
             Unread::Coming(body.map_err(Into::into).boxed_unsync())
         };
-        Self { head, https, headers: Headers::InHead, body }
+        Self { head, https, headers: Headers::InHead, host_headers, body }
     }
 
     /// The headers that the guest may see, as fields that it cannot change.
@@ -57,7 +64,10 @@ impl IncomingRequest {
         if let Headers::Made(fields, _) = &self.headers {
             return fields.clone();
         }
-        let headers = mem::take(&mut self.head.headers);
+        let mut headers = mem::take(&mut self.head.headers);
+        if let Some(host_headers) = self.host_headers.take() {
+            host_headers.set(&mut headers);
+        }
         let host = headers.get(HOST).cloned();
         let fields = FieldMap::new_immutable(hooks, headers);
         self.headers = Headers::Made(fields.clone(), host);

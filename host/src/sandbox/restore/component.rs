@@ -18,7 +18,7 @@ use super::additions::{self, CORE_MODULE, Inside, Spaces};
 use super::core_module::{self, unreadable};
 use super::helper::OURS;
 use super::unfit::Unfit;
-use crate::sandbox::engine::{self, Flavor};
+use crate::sandbox::engine::{self, Flavor, MOST_CORE_INSTANCES};
 
 /// The section of a component that holds another one.
 const COMPONENT: u8 = 4;
@@ -107,7 +107,7 @@ pub(super) fn rewritten(bytes: &[u8]) -> Result<Rewritten, Unfit> {
     Err(unread("it has no end"))
 }
 
-pub(super) fn unread(what: &str) -> Unfit {
+fn unread(what: &str) -> Unfit {
     Unfit::Unreadable(what.to_owned())
 }
 
@@ -155,6 +155,14 @@ impl Level {
         // One that only gives other names to what is there stays as it is.
         if !is_outermost && !found.has_code && found.inside.to_hand_on.is_empty() {
             return Ok(Vec::new());
+        }
+        // Each part has a core instance more. Instances may multiply from level to level, so it is not
+        // found out at the end.
+        let n_inside = found.inside.to_hand_on.iter().map(|(_, parts)| parts.len()).sum::<usize>();
+        if n_inside >= MOST_CORE_INSTANCES as usize {
+            let count = u64::from(found.n_core_instances);
+            let (added, limit) = (n_inside as u64 + 1, u64::from(MOST_CORE_INSTANCES));
+            return Err(Unfit::CoreInstances { count, added, limit });
         }
         Ok(additions::add(component, &found.inside, spaces))
     }

@@ -238,7 +238,7 @@ impl Part {
             }
             *n_wrong += 1;
             if *n_wrong > MOST_WRONG {
-                break;
+                return Err(Lost::WornOut);
             }
         }
         Err(Lost::Handle { handle, why })

@@ -44,6 +44,10 @@ pub(in crate::sandbox) enum Lost {
         /// What Wasmtime said last.
         why: String,
     },
+    /// Its handles were of other types than before too often: Wasmtime keeps something for each type that
+    /// was tried in vain.
+    #[error("its handles were of other types than before too often")]
+    WornOut,
     /// The host holds resources to which the guest had no handle.
     #[error("resources stay that it has no handles of")]
     Resources,
@@ -60,7 +64,7 @@ impl Lost {
     pub(super) fn reason(&self) -> usize {
         let reason = match self {
             Self::BadEnd => "call_failed",
-            Self::TooManyHandles { .. } => "too_many_handles",
+            Self::TooManyHandles { .. } | Self::WornOut => "too_many_handles",
             Self::Memory(_) => "system",
             Self::Handle { .. } | Self::Resources | Self::Failed(_) | Self::Differs => "mismatch",
         };

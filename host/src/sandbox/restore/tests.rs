@@ -318,6 +318,32 @@ fn a_module_without_code_or_globals_is_given_both() {
 }
 
 #[test]
+fn a_component_inside_that_is_given_types_can_have_handles_of_them() {
+    let text = |n_instances: usize| {
+        let instances =
+            "(instance (instantiate $owns (with \"thing\" (type $t))))".repeat(n_instances);
+        format!(
+            r#"(component
+            (import "host" (instance $host (export "thing" (type (sub resource)))))
+            (component $owns
+                (import "thing" (type $t (sub resource)))
+                (core module $m (func (export "f") (param i32)))
+                (core instance $i (instantiate $m))
+                (func (export "f") (param "t" (own $t)) (canon lift (core func $i "f"))))
+            (alias export $host "thing" (type $t)) {instances})"#
+        )
+    };
+    let rewritten = rewrite(&wat::parse_str(text(2)).unwrap()).unwrap();
+    let has = |name: &str| rewritten.windows(name.len()).any(|window| window == name.as_bytes());
+    assert!(has("steerage-p2-take0") && !has("steerage-p2-take1") && !has("steerage-p3-init"));
+    let why = rewrite(&wat::parse_str(text(40)).unwrap()).unwrap_err();
+    assert_eq!(
+        why.to_string(),
+        "it has 0 core instances; restoring adds 41, and an instance may have 40"
+    );
+}
+
+#[test]
 fn guests_of_all_kinds_but_0_3_can_be_restored() {
     let unfit = |path: &str| {
         let shape = examine::examine(&std::fs::read(path).unwrap(), Bytes::mebi(4 << 10)).unwrap();
