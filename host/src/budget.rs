@@ -168,8 +168,9 @@ impl Memory {
     }
 
     /// Takes a sample of the process. When it uses nearly all it may, the app that holds most for its
-    /// weight loses its latest calls, more of them the more it is. Where apps hold little of it, no new
-    /// calls are taken until it is less.
+    /// weight loses its latest calls, more of them the more it is, and so do others of its tenant that are
+    /// over their share where that one holds less. Where apps hold little of it, no new calls are taken
+    /// until it is less.
     pub fn observe(&self, sample: impl FnOnce() -> MemorySample) -> Observed {
         let held = || Bytes::new(self.reserved.get());
         let held_before = held();
@@ -199,13 +200,16 @@ impl Memory {
         }
         let holders = self.holders();
         let holdings: Vec<Holding> = holders.iter().map(|account| account.holding()).collect();
-        let heaviest = budget::heaviest(&holdings);
-        let heaviest = heaviest.and_then(|place| Some((place, holders.get(place)?)));
-        let Some((place, heaviest)) = heaviest else { return Observed::Fine };
-        let share = budget::share(place, &holdings, self.settings.budget);
-        let refusal = heaviest.refusal(share);
+        let budget = self.settings.budget;
         let n_calls = excess / A_CALL + 1;
-        let n_ended = (0..n_calls).take_while(|_| heaviest.end_latest(&refusal)).count();
+        let mut n_ended = 0;
+        for place in budget::heaviest(&holdings, budget, Bytes::new(excess)) {
+            let Some(account) = holders.get(place).filter(|_| n_ended < n_calls) else { break };
+            let refusal = account.refusal(budget::share(place, &holdings, budget));
+            while n_ended < n_calls && account.end_latest(&refusal) {
+                n_ended += 1;
+            }
+        }
         if n_ended > 0 { Observed::Ended } else { Observed::Fine }
     }
 

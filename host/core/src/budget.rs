@@ -113,16 +113,33 @@ pub fn judge(ask: &MemoryRequest, holdings: &[Holding]) -> MemoryDecision {
     }
 }
 
-/// The place of the app that holds the most for its weight, of the tenant that does: who has to give
-/// something back when the machine itself is short. `None` when nobody holds anything.
+/// The places of the apps that have to give something back when the machine itself is short, first the
+/// one that holds the most for its weight, of the tenant that does; then as many others of that tenant as are
+/// over their share too, until all of them together hold `excess`. Empty when nobody holds anything.
+///
+/// A tenant of many small apps would otherwise give back one of them at a time.
 #[must_use]
-pub fn heaviest(holdings: &[Holding]) -> Option<usize> {
+pub fn heaviest(holdings: &[Holding], budget: Bytes, excess: Bytes) -> Vec<usize> {
     let tenants = Tenants::of(holdings, |_| Bytes::ZERO);
-    let by_weight = |(place, holding): &(usize, &Holding)| {
-        (tenants.stretch(holding), by_weight(holding.held, holding.weight), *place)
-    };
-    let held = |(_, holding): &(usize, &Holding)| holding.held > Bytes::ZERO;
-    holdings.iter().enumerate().filter(held).max_by_key(by_weight).map(|(place, _)| place)
+    let held = holdings.iter().enumerate().filter(|(_, holding)| holding.held > Bytes::ZERO);
+    let weighed = held.map(|(place, holding)| {
+        let of_app = by_weight(holding.held, holding.weight);
+        ((tenants.stretch(holding), of_app, place), holding)
+    });
+    let mut weighed: Vec<_> = weighed.collect();
+    weighed.sort_unstable_by_key(|(order, _)| std::cmp::Reverse(*order));
+    let tenant = weighed.first().map(|(_, holding)| holding.tenant);
+    let mut sum = Bytes::ZERO;
+    let mut places = Vec::new();
+    for ((_, _, place), holding) in weighed {
+        let is_over = holding.held > tenants.share(holding, budget);
+        let is_next = Some(holding.tenant) == tenant && is_over && sum < excess;
+        if places.is_empty() || is_next {
+            sum = sum.saturating_add(holding.held);
+            places.push(place);
+        }
+    }
+    places
 }
 
 /// The share of the app in this place among all that hold memory.
@@ -278,7 +295,10 @@ mod tests {
             "the furthest of the tenant that is over"
         );
         // The other app is by far the largest, and no more than its tenant may have.
-        assert_eq!(heaviest(&holdings), Some(49));
+        let give = |excess| heaviest(&holdings, Bytes::new(800), Bytes::new(excess));
+        assert_eq!(give(1), [49]);
+        assert_eq!(give(20), [49, 48, 47], "as many as hold that much");
+        assert_eq!(give(10_000).len(), 50, "and no other tenant's");
         // What the operator says of tenants counts.
         let heavy = Holding { tenant_weight: Weight::new(3).unwrap(), ..holding_of(2, 1, 300) };
         assert_eq!(share(1, &[holding_of(1, 1, 9), heavy], Bytes::new(800)), Bytes::new(600));
@@ -305,7 +325,10 @@ mod tests {
             );
         }
         assert_eq!(judge(&short(1), &holdings), MemoryDecision::Granted);
-        assert_eq!(heaviest(&holdings), Some(0));
+        let give = |budget| heaviest(&holdings, Bytes::new(budget), Bytes::new(1000));
+        assert_eq!(give(300), [0, 2], "one is within its share");
+        assert_eq!(give(1000), [0], "all are");
+        assert_eq!(heaviest(&holdings[..0], Bytes::new(300), Bytes::new(1)), [0; 0]);
     }
 
     #[test]

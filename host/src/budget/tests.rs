@@ -137,3 +137,30 @@ fn an_app_that_changes_hands_counts_for_its_new_tenant() {
     many.iter().for_each(|account| memory.reshape(account, &tenant("one"), Weight::DEFAULT));
     assert!(one.reserve(Bytes::new(60)).is_err(), "it is the largest of its own now");
 }
+
+#[test]
+fn a_tenant_of_many_small_apps_gives_back_as_fast_as_one_of_one() {
+    let memory = memory(8 << 30);
+    let tenant = |name| TenantName::parse(name).unwrap();
+    assert_eq!(memory.observe(|| using(100)), Observed::Fine);
+    let calls: Vec<_> = (0..100).map(Call::unrecorded).collect();
+    let many: Vec<_> = calls
+        .iter()
+        .map(|call| {
+            let account = memory.account(&tenant("many"), Weight::DEFAULT);
+            account.reserve(Bytes::mebi(60)).unwrap();
+            account.make_evictable(call);
+            account
+        })
+        .collect();
+    let one = memory.account(&tenant("one"), Weight::DEFAULT);
+    one.reserve(Bytes::mebi(500)).unwrap();
+    let own = Call::unrecorded(1);
+    one.make_evictable(&own);
+    // A sixteenth is kept free, so this is 300 MiB too much.
+    let used = Bytes::mebi(8192 - 512 + 300).get();
+    assert_eq!(memory.observe(|| using(used)), Observed::Ended);
+    assert_eq!(calls.iter().filter(|call| call.failed()).count(), 5, "which hold so much");
+    assert!(!own.failed(), "it is within its tenant's share");
+    drop(many);
+}

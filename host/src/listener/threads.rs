@@ -55,7 +55,10 @@ pub(super) struct Placed<'t> {
 
 /// One of a thread's connections, or of the requests that it has not begun, or of nothing that is counted.
 #[derive(Debug)]
-pub(super) struct Counted(Option<(Arc<Load>, fn(&Load) -> &AtomicU32)>);
+pub(super) struct Counted(Option<(Arc<Load>, Count)>);
+
+/// Which count of a thread.
+type Count = fn(&Load) -> &AtomicU32;
 
 /// A connection that was accepted, perhaps by another thread.
 pub(super) enum Accepted {
@@ -86,7 +89,7 @@ impl Threads {
 
     /// Where a connection is to be served that came in here.
     pub(super) fn for_connection(&self) -> Placed<'_> {
-        let count: fn(&Load) -> &AtomicU32 = |load| &load.n_connections;
+        let count: Count = |load| &load.n_connections;
         let n_connections = |thread: &Thread| thread.load.n_connections.load(Ordering::Relaxed);
         self.place(count, |own| {
             threads::for_connection(n_connections(own), self.others().map(n_connections))
@@ -112,11 +115,7 @@ impl Threads {
     }
 
     /// Counts something where it is decided to be.
-    fn place(
-        &self,
-        count: fn(&Load) -> &AtomicU32,
-        decide: impl FnOnce(&Thread) -> Option<usize>,
-    ) -> Placed<'_> {
+    fn place(&self, count: Count, decide: impl FnOnce(&Thread) -> Option<usize>) -> Placed<'_> {
         let own = OWN.get().filter(|_| self.all.len() > 1).and_then(|own| self.all.get(own));
         let Some(own) = own else { return Placed::here() };
         let other = decide(own).and_then(|place| self.others().nth(place));

@@ -72,6 +72,7 @@ impl AllCalls {
     }
 
     /// A ring for an app that has not been called yet.
+    #[must_use]
     pub fn ring(&self, app: &AppName) -> Arc<Calls> {
         let ring = Arc::new(Calls {
             ring: Locked::default(),

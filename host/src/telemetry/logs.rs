@@ -103,6 +103,7 @@ impl Logs {
     }
 
     /// The lines of an app; empty ones where it has printed nothing yet.
+    #[must_use]
     pub fn app(&self, app: &AppName) -> Arc<AppLog> {
         let n_bytes_of_all = self.n_bytes.clone();
         let new = || Arc::new(AppLog { n_bytes_of_all, ..AppLog::default() });

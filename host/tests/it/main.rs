@@ -65,6 +65,7 @@ mod slots;
 mod store;
 mod telemetry;
 mod telling;
+mod tenant_memory;
 mod tenant_slots;
 mod tenants;
 mod threads;
