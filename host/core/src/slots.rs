@@ -5,9 +5,9 @@
 //! Hahne, 1998): who asks may hold as many slots as a multiple of what is left free. It holds on two
 //! levels.
 //!
-//! - A tenant may hold [`TIMES`] what is left free on the host, times its weight. One that nobody else
-//!   asks beside may hold [`TIMES_ALONE`]: nearly all, and some are left to whoever comes.
-//! - An app may hold [`TIMES`] what is left free to its tenant, times its weight. That is what its tenant
+//! - A tenant may hold `TIMES` what is left free on the host, times its weight. One that nobody else
+//!   asks beside may hold `TIMES_ALONE`: nearly all, and some are left to whoever comes.
+//! - An app may hold `TIMES` what is left free to its tenant, times its weight. That is what its tenant
 //!   may still take; or all that is free on the host, where no other tenant asks.
 //!
 //! So one app alone gets nearly all. Several tenants that want more than there is come to hold equal parts,
