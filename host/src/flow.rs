@@ -70,7 +70,7 @@ impl Flow {
         Duration::from_nanos(self.estimate.load(Ordering::Relaxed))
     }
 
-    /// Learns from what a slice took, and from one in [`LEARNED`] of those that took about as long as
+    /// Learns from what a slice took, and from one in `LEARNED` of those that took about as long as
     /// is known. Two that learn at once may lose what one learned.
     pub fn learn(&self, used: Duration) {
         let estimate = self.estimate();
