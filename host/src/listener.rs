@@ -110,6 +110,9 @@ pub trait Service: Send + Sync + 'static {
     }
 }
 
+/// Most bytes that a connection of HTTP/1.1 holds of what it has read, and of what it has to write. hyper's
+/// own 400 KiB would be used up for each slow reader, since pieces of bodies are large.
+const H1_BUFFER: usize = 128 << 10;
 /// Most a client may have in flight: longest unsent remainder held per HTTP/2 stream.
 const H2_SEND_BUFFER: usize = 64 << 10;
 /// Most HTTP/2 streams at once on one connection.
@@ -311,7 +314,10 @@ impl<S: Service> Listener<S> {
     fn http1(&self) -> http1::Builder {
         let mut builder = http1::Builder::new();
         // `Patient` times heads; without a timer hyper does not.
-        builder.header_read_timeout(None).max_header_size(self.settings.head_size);
+        builder
+            .header_read_timeout(None)
+            .max_header_size(self.settings.head_size)
+            .max_buf_size(H1_BUFFER.max(self.settings.head_size));
         builder
     }
 
