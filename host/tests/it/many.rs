@@ -104,7 +104,9 @@ async fn calls_that_come_together_share_one_map() {
     for reply in join_all((0..100).map(|_| host.get("/a"))).await {
         assert_eq!(reply.text(), "a");
     }
-    assert_eq!((n_mapped(&host).await, code(&host).len()), (1, 1));
+    // So many calls may have its code for restored instances made, too, which is another file.
+    let maps = code(&host).into_iter().filter(|file| is_code_of(file, &says("a")));
+    assert_eq!((n_mapped(&host).await, maps.count()), (1, 1));
 }
 
 #[tokio::test]
