@@ -16,33 +16,43 @@ use steerage_core::units::Weight;
 pub use self::gate::{Gate, Permit};
 pub use self::host_room::CallBounds;
 use self::host_room::HostRoom;
-use self::tenants::Tenants;
+use self::tenants::{Present, Tenant};
+use crate::tenants::Tenants;
 
 /// What the host has room for. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Admission {
     host: Arc<HostRoom>,
-    tenants: Arc<Tenants>,
+    tenants: Arc<Tenants<Arc<Tenant>>>,
+    present: Present,
 }
 
 impl Admission {
     /// A host with this much room, for tenants that weigh so much.
     #[must_use]
     pub fn new(room: CallBounds, weights: BTreeMap<TenantName, Weight>) -> Self {
-        Self { host: Arc::new(HostRoom::new(room)), tenants: Arc::new(Tenants::new(weights)) }
+        Self {
+            host: Arc::new(HostRoom::new(room)),
+            tenants: Arc::new(Tenants::new(weights)),
+            present: Present::default(),
+        }
     }
 
     /// Makes the right of one app to run. Its tenant's share of the slots is divided among those of the
     /// tenant's apps that want some.
     #[must_use]
     pub fn gate(&self, limits: &Limits, tenant: &TenantName, weight: Weight) -> Arc<Gate> {
-        Gate::new(self.host.clone(), limits, self.tenants.tenant(tenant), weight)
+        Gate::new(self.host.clone(), limits, self.tenant(tenant), weight)
     }
 
     /// Makes an app's gate as wide, and its share as large, as a new deployment says. Calls that run
     /// keep their right.
     pub fn reshape(&self, gate: &Arc<Gate>, limits: &Limits, tenant: &TenantName, weight: Weight) {
-        gate.reshape(limits, self.tenants.tenant(tenant), weight);
+        gate.reshape(limits, self.tenant(tenant), weight);
+    }
+
+    fn tenant(&self, name: &TenantName) -> Arc<Tenant> {
+        self.tenants.find(name, |weight, _| Arc::new(Tenant::new(weight, self.present.clone())))
     }
 
     /// Instance slots in use, and how many there are.

@@ -4,7 +4,6 @@
 //! sees the rest, and where that is too much new calls are refused and nobody's are ended.
 
 mod settings;
-mod tenants;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -17,9 +16,9 @@ use steerage_core::outcome::{Outcome, Refusal};
 use steerage_core::units::{Bytes, Weight};
 
 pub use self::settings::{MemorySample, MemorySettings};
-use self::tenants::Tenants;
 use crate::call::Call;
 use crate::shared::{Locked, Shared, Sum};
+use crate::tenants::Tenants;
 
 /// How long a list of the apps that hold memory is good for.
 const LIST_AGE: Duration = Duration::from_millis(20);
@@ -57,7 +56,8 @@ pub struct Memory {
     used_first: AtomicU64,
     /// Whether it uses too much, and it is not apps that hold it.
     is_exhausted: AtomicBool,
-    tenants: Tenants,
+    /// Each with a small number and its weight.
+    tenants: Tenants<(u32, Weight)>,
     accounts: Mutex<Accounts>,
 }
 
@@ -120,7 +120,7 @@ impl Memory {
     /// Opens an app's account.
     #[must_use]
     pub fn account(self: &Arc<Self>, tenant: &TenantName, weight: Weight) -> Arc<Account> {
-        let (number, tenant_weight) = self.tenants.find(tenant);
+        let (number, tenant_weight) = self.tenant(tenant);
         let account = Arc::new(Account {
             memory: self.clone(),
             tenant: AtomicU32::new(number),
@@ -137,9 +137,13 @@ impl Memory {
         account
     }
 
+    fn tenant(&self, name: &TenantName) -> (u32, Weight) {
+        self.tenants.find(name, |weight, number| (number, weight))
+    }
+
     /// Changes whose app it is and the app's share.
     pub fn reshape(&self, account: &Account, tenant: &TenantName, weight: Weight) {
-        let (number, tenant_weight) = self.tenants.find(tenant);
+        let (number, tenant_weight) = self.tenant(tenant);
         // Whoever judges between these judges once by the wrong tenant or weight.
         account.tenant.store(number, Ordering::Relaxed);
         account.tenant_weight.store(tenant_weight.get(), Ordering::Relaxed);

@@ -12,7 +12,6 @@ mod contention;
 mod inline_worker;
 mod run_queue;
 mod task;
-mod tenants;
 mod wake_handle;
 mod workers;
 
@@ -22,17 +21,17 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use steerage_core::fair::{self, Charge};
+use steerage_core::fair::{self, Charge, TenantKey};
 use steerage_core::id::TenantName;
 use steerage_core::units::{Fuel, Weight};
 
 use self::run_queue::RunQueue;
 pub use self::task::Guest;
-use self::tenants::Tenants;
 pub use self::workers::GuestThreads;
 use crate::call::Call;
 use crate::flow::Flow;
 use crate::io_charge;
+use crate::tenants::Tenants;
 
 /// How the CPU is shared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +46,7 @@ pub struct CpuSettings {
 #[derive(Clone, Debug)]
 pub struct Cpu {
     queue: Arc<RunQueue>,
-    tenants: Arc<Tenants>,
+    tenants: Arc<Tenants<TenantKey>>,
 }
 
 /// The right to poll one slice here. Given back on every path, a panic of the guest's included.
@@ -70,14 +69,18 @@ impl Cpu {
     /// apps that are busy.
     #[must_use]
     pub fn flow(&self, tenant: &TenantName, weight: Weight) -> Arc<Flow> {
-        let tenant = self.tenants.key(&self.queue, tenant);
+        let tenant = self.tenant(tenant);
         let key = self.queue.lock().fair.add(tenant, weight);
         Flow::new(key, self.queue.clone())
     }
 
+    fn tenant(&self, name: &TenantName) -> TenantKey {
+        self.tenants.find(name, |weight, _| self.queue.lock().fair.add_tenant(weight))
+    }
+
     /// Makes the app's share as large as a new deployment says.
     pub fn reshape(&self, flow: &Flow, tenant: &TenantName, weight: Weight) {
-        let tenant = self.tenants.key(&self.queue, tenant);
+        let tenant = self.tenant(tenant);
         self.queue.set_weight(flow.key(), tenant, weight);
     }
 

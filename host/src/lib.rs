@@ -45,3 +45,4 @@ pub mod shared;
 pub mod shutdown;
 pub mod store;
 pub mod telemetry;
+pub mod tenants;

@@ -1,24 +1,17 @@
-//! Which tenants there are, how they weigh as the operator says, and what slots each holds.
+//! What slots each tenant holds, and how many tenants there are that hold or want some.
 //! Decides nothing: `core::slots` does.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam_utils::CachePadded;
-use steerage_core::id::TenantName;
 use steerage_core::slots::TenantSlots;
 use steerage_core::units::Weight;
 
 use crate::shared::Shared;
 
-/// Tenants by name. Those that the operator does not name weigh as little as can be.
-#[derive(Debug)]
-pub(super) struct Tenants {
-    weights: BTreeMap<TenantName, Weight>,
-    known: Mutex<BTreeMap<TenantName, Arc<Tenant>>>,
-    n_present: Arc<CachePadded<Shared<AtomicU32>>>,
-}
+/// How many tenants use or want any: who is alone may have more.
+pub(super) type Present = Arc<CachePadded<Shared<AtomicU32>>>;
 
 /// What one tenant holds and waits for.
 #[derive(Debug)]
@@ -27,35 +20,18 @@ pub(super) struct Tenant {
     /// Slots that its calls hold, and above them, in units of [`AN_APP`], its apps that wait for some. One
     /// number, so that one write tells when the tenant comes and when it goes.
     uses: CachePadded<Shared<AtomicU64>>,
-    /// How many tenants use or want any: who is alone may have more.
-    n_present: Arc<CachePadded<Shared<AtomicU32>>>,
+    n_present: Present,
 }
 
 /// What an app that waits for slots adds to a tenant's uses.
 const AN_APP: u64 = 1 << 32;
 
-impl Tenants {
-    pub(super) fn new(weights: BTreeMap<TenantName, Weight>) -> Self {
-        Self { weights, known: Mutex::default(), n_present: Arc::default() }
-    }
-
-    /// The tenant of this name, made if there is none yet.
-    pub(super) fn tenant(&self, name: &TenantName) -> Arc<Tenant> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(tenant) = known.get(name) {
-            return tenant.clone();
-        }
-        let tenant = Arc::new(Tenant {
-            weight: self.weights.get(name).copied().unwrap_or_default(),
-            uses: CachePadded::default(),
-            n_present: self.n_present.clone(),
-        });
-        known.insert(name.clone(), tenant.clone());
-        tenant
-    }
-}
-
 impl Tenant {
+    /// One that holds nothing and wants nothing.
+    pub(super) fn new(weight: Weight, n_present: Present) -> Self {
+        Self { weight, uses: CachePadded::default(), n_present }
+    }
+
     /// Notes that its calls hold so many slots more.
     pub(super) fn take(&self, n_slots: u32) {
         self.add(u64::from(n_slots));

@@ -51,6 +51,7 @@ const LEVELS: &[(&str, u32)] = &[
     ("reload", 1),
     ("shared", 0),
     ("shutdown", 1),
+    ("tenants", 1),
     ("lib", 11),
     ("main", 11),
 ];
