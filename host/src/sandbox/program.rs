@@ -33,7 +33,7 @@ use super::restore::live_module::ModuleRestorer;
 use super::restore::outcome::Lost;
 use super::restore::pages::FaultWatch;
 use super::stdio::Stdio;
-use crate::call::{Call, ResponseSender};
+use crate::call::{Call, ResponseSender, Usage};
 use crate::meter;
 use crate::telemetry::logs::Stream;
 
@@ -114,10 +114,9 @@ impl InstanceTemplate {
             self.bounded(call, deadline, guest).await
         };
         let guest = program.store.data();
-        guest.stdio.finish_call();
-        let outcome = judge_program(finish, &output, call, &guest.limiter, self);
-        let (memory, has_answered) = (guest.limiter.peak(), outcome == Outcome::Answered);
-        call.end(outcome, self.usage(&program.store, memory, cpu, instantiate));
+        let usage = self.usage(&program.store, guest.limiter.peak(), cpu, instantiate);
+        let has_answered =
+            self.end_program(call, (finish, &output), (&guest.stdio, &guest.limiter), usage);
         let Some(restorer) = &mut program.restorer else { return };
         restorer.note_faulted(has_faulted);
         self.put_back_program(has_answered && program.entry.is_some(), |restoring| {
@@ -162,10 +161,9 @@ impl InstanceTemplate {
             self.bounded(call, deadline, guest).await
         };
         let guest = program.store.data();
-        guest.stdio.finish_call();
-        let outcome = judge_program(finish, &output, call, &guest.limiter, self);
-        let (memory, has_answered) = (guest.limiter.peak(), outcome == Outcome::Answered);
-        call.end(outcome, self.usage(&program.store, memory, cpu, instantiate));
+        let usage = self.usage(&program.store, guest.limiter.peak(), cpu, instantiate);
+        let has_answered =
+            self.end_program(call, (finish, &output), (&guest.stdio, &guest.limiter), usage);
         let Some(restorer) = &mut program.restorer else { return };
         restorer.note_faulted(has_faulted);
         self.put_back_program(has_answered, |_| {
@@ -206,6 +204,21 @@ impl InstanceTemplate {
         store.limiter(|guest| &mut guest.limiter);
         pace::keep(&mut store);
         Program { store, entry: None, restorer: None, slots }
+    }
+
+    /// Says how a program's call ended, before its instance is dropped or put back; whether it ended well.
+    fn end_program(
+        &self,
+        call: &Arc<Call>,
+        (finish, output): (Finish, &Output),
+        (stdio, limiter): (&Stdio, &Limiter),
+        usage: Usage,
+    ) -> bool {
+        stdio.finish_call();
+        let outcome = judge_program(finish, output, call, limiter, self);
+        let has_answered = outcome == Outcome::Answered;
+        call.end(outcome, usage);
+        has_answered
     }
 
     /// Puts a program back at once, so that nothing of a call waits in memory, and has it wait for
