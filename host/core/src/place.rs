@@ -36,7 +36,7 @@ use self::dense::Dense;
 use self::fill::Order;
 pub use self::planner::Planner;
 pub use self::view::{App, Host, Room, Spread, Standing, View};
-pub use self::what_if::{BadNewHosts, NewHosts};
+pub use self::what_if::{BadNewHosts, MOST_NEW_HOSTS, NewHosts};
 pub use self::why::{Lacks, Why};
 
 /// What a plan is to achieve besides placing what is wanted.

@@ -9,9 +9,6 @@ use crate::fleet::record::{self, FreezeRecord};
 use crate::store::{Commit, Write};
 use crate::telemetry::events::{Event, Severity};
 
-/// Most bytes of a reason.
-const LONGEST_WHY: usize = 200;
-
 impl Agent {
     /// Has nothing planned from now on: replicas stay where they are, also those of hosts that are lost,
     /// until [`Agent::thaw`]. Returns what was done, in a sentence.
@@ -20,10 +17,6 @@ impl Agent {
     /// This host is alone, or the store does not answer.
     pub async fn freeze(&self, why: Option<String>) -> Result<String, DeployError> {
         let fleet = self.fleet.as_ref().ok_or(DeployError::Alone)?;
-        let why = why.map(|mut why| {
-            why.truncate(why.floor_char_boundary(LONGEST_WHY));
-            why
-        });
         let frozen = FreezeRecord { since: now(), why, rest: Default::default() };
         let value = record::encode(&frozen);
         let write = Write::Put { key: keys::FREEZE.to_owned(), value, lease: None };

@@ -11,7 +11,7 @@ use axum::extract::State;
 use serde::Deserialize;
 use steerage_core::id::{AppName, HostName};
 use steerage_core::manifest::MAX_REPLICAS;
-use steerage_core::place::{self, Aims, BadNewHosts, NewHosts};
+use steerage_core::place::{self, Aims, BadNewHosts, MOST_NEW_HOSTS, NewHosts};
 use steerage_core::units::Cpu;
 
 use super::problem::{Cause, Refusal};
@@ -191,10 +191,17 @@ fn suppose(query: &PlanQuery, view: &mut place::View) -> Result<(), Refusal> {
             return Err(Refusal::new(Cause::NotFound, detail));
         }
     }
+    let mut n_new = 0;
     for new in given(&query.with, ';') {
         let new: NewHosts = new
             .parse()
             .map_err(|bad: BadNewHosts| Refusal::new(Cause::BadRequest, bad.to_string()))?;
+        n_new = new.count.saturating_add(n_new);
+        if n_new > MOST_NEW_HOSTS {
+            let detail =
+                format!("{n_new} new hosts to plan with, where {MOST_NEW_HOSTS} may be thought of");
+            return Err(Refusal::new(Cause::BadRequest, detail));
+        }
         view.add_new(&new);
     }
     Ok(())

@@ -9,8 +9,11 @@ use axum::extract::State;
 use steerage_core::units;
 
 use super::deploy::to_the_end;
-use super::problem::Refusal;
+use super::problem::{Cause, Refusal};
 use super::{ApiState, Sent, Shared, wire};
+
+/// Most bytes of a reason to freeze a fleet, which every host keeps and tells.
+const LONGEST_WHY: usize = 200;
 
 /// `POST /v1/fleet/adopt`.
 pub(super) async fn adopt(
@@ -41,6 +44,11 @@ pub(super) async fn freeze(
     Sent(request): Sent<wire::FreezeRequest>,
 ) -> Result<Json<wire::FleetChanged>, Refusal> {
     state.check_open()?;
+    let n_bytes = request.why.as_ref().map_or(0, String::len);
+    if n_bytes > LONGEST_WHY {
+        let detail = format!("why has {n_bytes} bytes, where {LONGEST_WHY} may be");
+        return Err(Refusal::new(Cause::BadRequest, detail));
+    }
     let done = state.agent.freeze(request.why).await?;
     Ok(Json(wire::FleetChanged { done, ..wire::FleetChanged::default() }))
 }

@@ -45,6 +45,18 @@ async fn what_cannot_be_supposed_is_refused_by_name() {
     let bad = host.admin("GET", "/v1/plan?with=3", "").await;
     assert_eq!(bad.status.as_u16(), 400);
     assert!(bad.text().contains("3x4cpu,16GiB"), "{}", bad.text());
+    let many = host.admin("GET", "/v1/plan?with=9999x1cpu,1GiB;2x1cpu,1GiB", "").await;
+    assert_eq!(many.status.as_u16(), 400);
+    assert!(many.text().contains("10001 new hosts to plan with, where 10000"), "{}", many.text());
+    let long = host.run(&["fleet", "freeze", "--why", &"x".repeat(201)]);
+    assert_eq!(long.code, 4, "{long:?}");
+    assert!(long.stderr.contains("why has 201 bytes, where 200 may be"), "{long:?}");
+    assert!(host.run(&["fleet", "freeze", "--why", "\u{1b}[2Jx"]).done().stderr.is_empty());
+    host.until("freeze to be known", || async {
+        let told = host.run(&["hosts"]).done().stderr;
+        (told.contains("nothing is planned") && !told.contains('\u{1b}')).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -4,13 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use super::view::{Host, Room, Standing, View};
 use crate::id::HostName;
 use crate::units::{Bytes, Cpu};
 
 /// Most hosts that are thought of at once.
-const MOST_NEW_HOSTS: u32 = 10_000;
+pub const MOST_NEW_HOSTS: u32 = 10_000;
 
 /// Hosts that are not there yet, all alike: `3x4cpu,16GiB`, with `zone=ZONE` and labels behind.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,20 +97,17 @@ impl View {
         let mut taken: BTreeSet<HostName> =
             self.apps.values().flat_map(|app| app.on.iter().cloned()).collect();
         taken.extend(self.hosts.keys().cloned());
-        let mut number = 0u32;
-        for _ in 0..new.count {
-            let zone = new.zone.clone().unwrap_or_else(|| self.emptiest_zone());
-            let name = loop {
-                number += 1;
-                match HostName::parse(&format!("new-{number}")) {
-                    Ok(name) if !taken.contains(&name) => break name,
-                    Ok(_) => {}
-                    // A name of letters, a dash and digits is one.
-                    Err(_) => return,
-                }
-            };
+        let names = (1u32..).filter_map(|number| HostName::parse(&format!("new-{number}")).ok());
+        let names = names.filter(|name| !taken.contains(name));
+        let mut n_of_zone = BTreeMap::<Arc<str>, u32>::new();
+        for host in self.hosts.values() {
+            *n_of_zone.entry(host.zone.clone()).or_default() += 1;
+        }
+        for name in names.take(new.count as usize) {
+            let zone = new.zone.as_deref().map_or_else(|| emptiest(&n_of_zone), Arc::from);
+            *n_of_zone.entry(zone.clone()).or_default() += 1;
             let host = Host {
-                zone: zone.into(),
+                zone,
                 labels: new.labels.clone(),
                 capacity: new.capacity,
                 standing: Standing::Open,
@@ -117,16 +115,12 @@ impl View {
             self.hosts.insert(name, host);
         }
     }
+}
 
-    /// The zone that has the fewest hosts, the first by name of several.
-    fn emptiest_zone(&self) -> String {
-        let mut zones = BTreeMap::<&str, usize>::new();
-        for host in self.hosts.values() {
-            *zones.entry(&host.zone).or_default() += 1;
-        }
-        let emptiest = zones.into_iter().min_by_key(|(_, n_hosts)| *n_hosts);
-        emptiest.map(|(zone, _)| zone.to_owned()).unwrap_or_default()
-    }
+/// The zone that has the fewest hosts, the first by name of several.
+fn emptiest(n_of_zone: &BTreeMap<Arc<str>, u32>) -> Arc<str> {
+    let emptiest = n_of_zone.iter().min_by_key(|(_, n_hosts)| **n_hosts);
+    emptiest.map_or_else(Arc::default, |(zone, _)| zone.clone())
 }
 
 #[cfg(test)]
