@@ -2,6 +2,7 @@
 //! clients. Callers, other hosts and operators come in by one of these each.
 //! Does not know what is asked: every request goes to the door's [`Service`].
 
+mod accept;
 mod connection;
 pub mod descriptors;
 mod idle;
@@ -30,16 +31,16 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
 use self::connection::{Connection, Word};
-use self::descriptors::{Descriptors, SpareFiles};
+use self::descriptors::Descriptors;
 use self::idle::Idle;
 use self::patience::{Answer, ClientTimeouts, Patient};
 use self::room::{Entered, Room};
 use self::streams::Streams;
-use self::threads::{Accepted, Placed, Threads};
+use self::threads::{NewConnection, Threads};
 use self::upload::Upload;
 use crate::shutdown::Shutdown;
 
@@ -110,18 +111,6 @@ pub trait Service: Send + Sync + 'static {
     }
 }
 
-/// Most bytes that a connection of HTTP/1.1 holds of what it has read, and of what it has to write. hyper's
-/// own 400 KiB would be used up for each slow reader, since pieces of bodies are large.
-const H1_BUFFER: usize = 128 << 10;
-/// Most a client may have in flight: longest unsent remainder held per HTTP/2 stream.
-const H2_SEND_BUFFER: usize = 64 << 10;
-/// Most HTTP/2 streams at once on one connection.
-const H2_STREAMS: u32 = 256;
-/// How often an HTTP/2 client is asked whether it is still there.
-const H2_PING: Duration = Duration::from_secs(30);
-/// Wait after a connection that could not be accepted: out of files, most likely.
-const BREATH: Duration = Duration::from_millis(50);
-
 /// A door and who is in it. Shared by the threads that accept.
 #[derive(Debug)]
 pub struct Listener<S> {
@@ -132,6 +121,16 @@ pub struct Listener<S> {
     room: Arc<Room>,
     descriptors: Arc<Descriptors>,
 }
+
+/// Most bytes that a connection of HTTP/1.1 holds of what it has read, and of what it has to write. hyper's
+/// own 400 KiB would be used up for each slow reader, since pieces of bodies are large.
+const H1_BUFFER: usize = 128 << 10;
+/// Most a client may have in flight: longest unsent remainder held per HTTP/2 stream.
+const H2_SEND_BUFFER: usize = 64 << 10;
+/// Most HTTP/2 streams at once on one connection.
+const H2_STREAMS: u32 = 256;
+/// How often an HTTP/2 client is asked whether it is still there.
+const H2_PING: Duration = Duration::from_secs(30);
 
 impl<S: Service> Listener<S> {
     /// A door to this service.
@@ -164,74 +163,9 @@ impl<S: Service> Listener<S> {
         self.room.is_quiet(span)
     }
 
-    /// Accepts connections until `ending`; those that are open finish what they have then.
-    pub async fn accept(self: Arc<Self>, socket: TcpListener, ending: impl Future<Output = ()>) {
-        let mut ending = std::pin::pin!(ending);
-        let mut kept = SpareFiles::open(self.settings.n_files_kept);
-        let mut is_out = false;
-        loop {
-            if !is_out {
-                // Otherwise the file that was just released would be taken from who waits for it.
-                kept.refill();
-            }
-            let accepted = tokio::select! {
-                biased; // The end comes first, or a flood of connections would delay it.
-                () = &mut ending => break,
-                accepted = socket.accept() => accepted,
-            };
-            let (stream, client) = match accepted {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    is_out = self.descriptors.is_out(&error);
-                    if is_out && kept.release() {
-                        continue;
-                    }
-                    tracing::debug!(%error, "cannot accept a connection");
-                    tokio::time::sleep(BREATH).await;
-                    continue;
-                }
-            };
-            is_out = false;
-            // In this order, since room that one thread holds for whoever comes is missing to another
-            // that somebody has come to.
-            let entered = tokio::select! {
-                biased;
-                () = &mut ending => break,
-                entered = self.room.enter(client.ip()) => entered,
-            };
-            let Some(entered) = entered else { break };
-            if let Err(error) = self.start(stream, client, entered) {
-                tracing::debug!(%client, %error, "connection ended");
-            }
-        }
-        self.room.finish();
-    }
-
-    /// Starts the work on a connection, on the thread where it is best.
-    fn start(
-        self: &Arc<Self>,
-        stream: TcpStream,
-        client: SocketAddr,
-        entered: Entered,
-    ) -> std::io::Result<()> {
-        let placed = self.service.threads().map_or_else(Placed::here, |it| it.for_connection());
-        let (counted, start) = placed.split();
-        let stream = start.take(stream)?;
-        let listener = self.clone();
-        // The end of the host waits for this: told to end, a connection finishes what it has.
-        let busy = self.shutdown.busy();
-        start.spawn(S::task(async move {
-            if let Err(error) = listener.converse(stream, client, &entered).await {
-                tracing::debug!(%client, %error, "connection ended");
-            }
-            drop((entered, counted, busy));
-        }));
-        Ok(())
-    }
-
     async fn converse(
         &self,
-        stream: Accepted,
+        stream: NewConnection,
         client: SocketAddr,
         entered: &Entered,
     ) -> Result<(), BoxError> {
@@ -241,11 +175,16 @@ impl<S: Service> Listener<S> {
         let connection = &entered.connection;
         // A connection that is made room of, or that the end of the host finds without a request,
         // ends here; later its driver hears of it.
-        let told = std::future::poll_fn(|context| connection.poll_told(None, context));
+        let told = async {
+            std::future::poll_fn(|context| connection.poll_told(None, context)).await;
+            // What the client has written by now is known after the runtime has looked at its sockets
+            // once more.
+            tokio::task::yield_now().await;
+        };
         let begun = tokio::select! {
             biased;
             begun = tokio::time::timeout(self.settings.limits.head, self.begin(stream, entered)) => begun??,
-            _ = told => return Ok(()),
+            () = told => return Ok(()),
         };
         match begun {
             Begun::Plain(stream, is_http2) => self.talk(stream, peer, is_http2, entered).await,

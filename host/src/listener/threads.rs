@@ -61,7 +61,7 @@ pub(super) struct Counted(Option<(Arc<Load>, Count)>);
 type Count = fn(&Load) -> &AtomicU32;
 
 /// A connection that was accepted, perhaps by another thread.
-pub(super) enum Accepted {
+pub(super) enum NewConnection {
     Here(TcpStream),
     Moved(std::net::TcpStream),
 }
@@ -162,10 +162,10 @@ impl Start<'_> {
     ///
     /// # Errors
     /// The system does not let go of it.
-    pub(super) fn take(self, stream: TcpStream) -> io::Result<Accepted> {
+    pub(super) fn take(self, stream: TcpStream) -> io::Result<NewConnection> {
         match self.0 {
-            Some(_) => stream.into_std().map(Accepted::Moved),
-            None => Ok(Accepted::Here(stream)),
+            Some(_) => stream.into_std().map(NewConnection::Moved),
+            None => Ok(NewConnection::Here(stream)),
         }
     }
 
@@ -177,7 +177,7 @@ impl Start<'_> {
     }
 }
 
-impl Accepted {
+impl NewConnection {
     /// The connection on the thread at hand.
     ///
     /// # Errors

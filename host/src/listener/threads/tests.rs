@@ -80,11 +80,20 @@ struct Door {
     address: SocketAddr,
     seen: Arc<Seen>,
     shutdown: Shutdown,
+    /// What begins to accept on each thread.
+    begin: Vec<Box<dyn FnOnce() + Send>>,
     threads: Vec<thread::JoinHandle<()>>,
 }
 
 impl Door {
     fn open(n_threads: usize) -> Self {
+        let mut door = Self::listen(n_threads);
+        door.accept();
+        door
+    }
+
+    /// One that the kernel takes connections for, and nobody accepts them yet.
+    fn listen(n_threads: usize) -> Self {
         let (address, sockets) = sockets::open(([127, 0, 0, 1], 0).into(), n_threads).unwrap();
         let (threads, runtimes) = Threads::build(n_threads).unwrap();
         let (seen, shutdown) = (Arc::<Seen>::default(), Shutdown::default());
@@ -105,16 +114,22 @@ impl Door {
         let started = started.map(|(place, (socket, runtime))| {
             let (threads, listener) = (threads.clone(), listener.clone());
             let shutdown = shutdown.clone();
-            thread::spawn(move || {
+            let begin = move || {
                 threads.take_place(place);
                 runtime.block_on(async move {
                     let socket = tokio::net::TcpListener::from_std(socket).unwrap();
                     listener.accept(socket, shutdown.shut()).await;
+                    shutdown.closed().await;
                 });
-            })
+            };
+            Box::new(begin) as Box<dyn FnOnce() + Send>
         });
-        let threads = started.collect();
-        Self { address, seen, shutdown, threads }
+        let begin = started.collect();
+        Self { address, seen, shutdown, begin, threads: Vec::new() }
+    }
+
+    fn accept(&mut self) {
+        self.threads = self.begin.drain(..).map(thread::spawn).collect();
     }
 
     async fn http2(&self) -> http2::SendRequest<Empty<Bytes>> {
@@ -143,6 +158,7 @@ impl Door {
 impl Drop for Door {
     fn drop(&mut self) {
         self.shutdown.shut_doors();
+        self.shutdown.close();
         for thread in self.threads.drain(..) {
             thread.join().unwrap();
         }
@@ -156,6 +172,44 @@ fn get(path: &str) -> Request<Empty<Bytes>> {
 
 async fn text(answer: Response<hyper::body::Incoming>) -> String {
     String::from_utf8(answer.collect().await.unwrap().to_bytes().to_vec()).unwrap()
+}
+
+/// As for a host whose threads stood still for a moment when it was told to end.
+#[tokio::test]
+async fn what_was_asked_before_the_doors_shut_is_answered_though_nobody_had_accepted_it() {
+    for is_http2 in [false, true] {
+        let mut door = Door::listen(N_THREADS);
+        let mut asked = Vec::new();
+        for _ in 0..10 {
+            asked.push(tokio::task::spawn(ask(door.address, is_http2)));
+        }
+        // The clients write what they have to, as far as the kernel takes it.
+        for _ in 0..1000 {
+            tokio::task::yield_now().await;
+        }
+        door.shutdown.shut_doors();
+        door.accept();
+        for answer in asked {
+            assert_eq!(answer.await.unwrap().unwrap().status(), 200, "HTTP/2: {is_http2}");
+        }
+    }
+}
+
+/// Asks on a connection of its own.
+async fn ask(
+    address: SocketAddr,
+    is_http2: bool,
+) -> hyper::Result<Response<hyper::body::Incoming>> {
+    let stream = TokioIo::new(TcpStream::connect(address).await.unwrap());
+    if is_http2 {
+        let (mut sender, connection) =
+            http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+        drop(tokio::task::spawn(connection));
+        return sender.send_request(get("/")).await;
+    }
+    let (mut sender, connection) = http1::handshake(stream).await.unwrap();
+    drop(tokio::task::spawn(connection));
+    sender.send_request(get("/")).await
 }
 
 #[tokio::test]
