@@ -64,6 +64,8 @@ pub struct Ingress {
     pub peers: Option<SocketAddr>,
     /// The callers' door.
     pub callers: Arc<Listener<Callers>>,
+    /// That of other hosts.
+    of_hosts: Option<Arc<Listener<Callers>>>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -162,8 +164,15 @@ impl Ingress {
             let thread = start_thread(context.clone(), runtime, begin, doors);
             threads.push(thread.map_err(for_callers)?);
         }
-        let peers = peers.map(|(listen, _)| listen);
-        Ok(Self { listen, peers, callers, threads })
+        let (peers, of_hosts) = peers.unzip();
+        Ok(Self { listen, peers, callers, of_hosts, threads })
+    }
+
+    /// On how many connections requests are being answered, those of other hosts included.
+    #[must_use]
+    pub fn n_answering(&self) -> usize {
+        let of_hosts = self.of_hosts.as_ref().map_or(0, |door| door.n_answering());
+        self.callers.n_answering() + of_hosts
     }
 
     /// Waits until all threads have ended, which they do once a shutdown has drained.

@@ -29,7 +29,7 @@ use self::accepted::{Accepted, Head, read, read_and_complete};
 use self::guards::{EndOnDrop, StopOnDrop};
 use self::head::{Caller, REQUEST_ID};
 pub use self::hops::Hops;
-use self::host_headers::Untold;
+use self::host_headers::DeferredHeaders;
 use self::inbound::{Inbound, RequestBody};
 use self::proxied::Proxied;
 use self::record::{Beginning, CallRecord};
@@ -235,7 +235,7 @@ impl Accepted {
                 host_headers::tell_route(&found, &mut parts.headers);
                 None
             } else {
-                Some(Untold::of(&found, id, peer))
+                Some(DeferredHeaders::of(&found, id, peer))
             };
             let app = &found.target.app;
             if context.catalog.is_quarantined(&app.name, app.generation) {
@@ -312,6 +312,7 @@ impl Admitted {
             let deployed = deployed.clone();
             let ending = EndOnDrop { call: call.clone(), context: context.clone() };
             Box::pin(async move {
+                ending.call.begin();
                 deployed.prepared.run(ending.call.call(), guest_request).await;
                 drop(permit);
                 ending.context.crash_log.note_end(&deployed);

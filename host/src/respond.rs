@@ -16,9 +16,10 @@ use http_body_util::combinators::UnsyncBoxBody;
 use serde_json::json;
 use steerage_core::id::CallId;
 use steerage_core::outcome::{Outcome, Refusal};
+use steerage_core::units::Fuel;
 
 use self::guest::GuestBody;
-use crate::call::Call;
+use crate::call::{Call, Usage};
 
 /// Seconds after which a refused client may try again.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
@@ -34,9 +35,16 @@ pub enum ResponseBody {
     Elsewhere(UnsyncBoxBody<Bytes, Cut>),
 }
 
+/// Follows the cause of a refusal that came when the guest may have done something.
+pub const BEGUN: &str = "; begun";
+
 /// Stands in a response that is a refusal, beside its document.
 #[derive(Clone, Copy, Debug)]
-struct RefusedAs(&'static str);
+struct RefusedAs {
+    cause: &'static str,
+    /// Whether the guest may have done something before the host ended the call.
+    has_begun: bool,
+}
 
 /// The response was cut: the connection or stream is broken off, so that nobody takes a part for
 /// the whole.
@@ -87,8 +95,12 @@ pub fn for_host<B: Body>(
     if let Some(length) = response.body().size_hint().exact().filter(|_| is_unsaid) {
         response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
     }
-    if let Some(RefusedAs(cause)) = response.extensions().get().copied() {
-        response.headers_mut().insert(name, HeaderValue::from_static(cause));
+    let refused = response.extensions().get().copied();
+    if let Some(RefusedAs { cause, has_begun }) = refused {
+        let begun = if has_begun { BEGUN } else { "" };
+        if let Ok(value) = HeaderValue::try_from(format!("{cause}{begun}")) {
+            response.headers_mut().insert(name, value);
+        }
     }
     response
 }
@@ -130,11 +142,17 @@ pub fn status(outcome: &Outcome) -> StatusCode {
 /// Answers a call whose guest has ended without a response.
 #[must_use]
 pub fn failure(call: &Call) -> Response<ResponseBody> {
-    let outcome = match call.ended() {
-        Some((outcome, _)) => outcome,
-        None => Outcome::HostFailed { detail: "the call ended without an outcome".to_owned() },
-    };
-    let response = problem(&outcome, call.id);
+    let (outcome, usage) = call.ended().unwrap_or_else(|| {
+        let detail = "the call ended without an outcome".to_owned();
+        (Outcome::HostFailed { detail }, Usage::default())
+    });
+    let mut response = problem(&outcome, call.id);
+    // For a call that found no slot no instance was made: any other host may have it.
+    let is_without_slot =
+        outcome == Outcome::Refused(Refusal::HostFull) && usage.fuel == Fuel::default();
+    if let Some(refused) = response.extensions_mut().get_mut::<RefusedAs>() {
+        refused.has_begun = call.has_begun() && !is_without_slot;
+    }
     call.set_status(response.status().as_u16());
     response
 }
@@ -163,7 +181,7 @@ pub fn problem(outcome: &Outcome, call: CallId) -> Response<ResponseBody> {
     let mut response = Response::new(ResponseBody::Host(Full::from(document.to_string())));
     *response.status_mut() = status;
     if let Outcome::Refused(_) = outcome {
-        response.extensions_mut().insert(RefusedAs(cause));
+        response.extensions_mut().insert(RefusedAs { cause, has_begun: false });
     }
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));

@@ -47,7 +47,8 @@ pub enum Outcome {
     },
     /// The client closed the connection before the response was complete.
     ClientGone,
-    /// The call was never given to a guest.
+    /// The host gave the call to no guest, or ended it although the guest had done nothing wrong: the host's
+    /// memory was short, or the host had to end.
     Refused(Refusal),
     /// The host failed to do its part; an operator must look.
     HostFailed {
@@ -81,7 +82,7 @@ pub struct Trap {
     pub backtrace: Vec<String>,
 }
 
-/// Why a call was not given to a guest.
+/// Why a call was not given to a guest, or was taken away from it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// No app has a route for this host and path.

@@ -26,6 +26,8 @@ const OVER: u8 = 2;
 const FAILED: u8 = 4;
 /// The guest must stop.
 const STOPPED: u8 = 8;
+/// The guest may have run.
+const BEGUN: u8 = 16;
 
 /// How far the guest's side of a call is.
 #[derive(Debug)]
@@ -73,8 +75,8 @@ pub trait Recorder: fmt::Debug + Send + Sync {
 /// One call, held by the task that runs the guest and by the response body. Its record lies within, so
 /// that it is one allocation: `Arc<Call<R>>` becomes `Arc<Call>` by itself.
 ///
-/// What is so once stays so, which is what `marks` says: they are set under the lock of `progress` and
-/// looked at without it. Whoever sets one wakes whom it concerns afterwards; whoever waits registers before
+/// What is so once stays so, which is what `marks` says: they are set under the lock of `progress`, but for
+/// `BEGUN`, and looked at without it. Whoever sets one wakes whom it concerns afterwards; whoever waits registers before
 /// looking. The guest's side says how it ended before it drops its store, so that whoever sees the body end
 /// can tell a finished response from a cut one.
 #[derive(Debug)]
@@ -159,6 +161,17 @@ impl Call {
             self.mark(OVER | failed);
         }
         self.client.wake();
+    }
+
+    /// The guest's side: from now on the guest may have done something.
+    pub fn begin(&self) {
+        self.mark(BEGUN);
+    }
+
+    /// Whether the guest may have done something. A call for which it is not so has happened nowhere.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.is(BEGUN)
     }
 
     /// Whether the guest's side is over.

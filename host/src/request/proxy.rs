@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use futures_util::{StreamExt, stream};
-use http::{HeaderName, Response};
+use http::{HeaderMap, HeaderName, Response};
 use http_body_util::{BodyExt, BodyStream, StreamBody};
 use steerage_core::id::AppName;
 use steerage_core::outcome::{Outcome, Refusal};
@@ -18,9 +18,9 @@ use super::replay::{Attempt, ReplayBody, ReplayableRequest};
 use super::{Accepted, CallContext, Reply};
 use crate::fleet::Fleet;
 use crate::forward::{self, Health};
-use crate::respond::{Cut, ResponseBody};
+use crate::respond::{BEGUN, Cut, ResponseBody};
 
-/// By this a host tells another that it refused before anything ran.
+/// By this a host tells another why it refused, and whether the guest may have done something before.
 pub(super) const REFUSED: HeaderName = HeaderName::from_static("x-steerage-refused");
 /// Refusals that are about the host that was asked; another one may not refuse.
 const OF_HOST: [&str; 7] = [
@@ -58,8 +58,8 @@ pub(super) async fn send(
         let Some(to) = choose(&mut left) else { break };
         context.hops.count();
         match replayable.send(&to).await {
-            Attempt::Answered(response) => match refused_by_host(&response) {
-                Some(cause) if replayable.is_whole() => {
+            Attempt::Answered(response) => match refused_by_host(response.headers()) {
+                Some(Refused { cause, has_begun }) if replayable.may_repeat(has_begun) => {
                     // A fleet that is full is asked again now and then only.
                     if FOR_WANT_OF_ROOM.contains(&cause) && !context.hops.may_retry() {
                         return Ok(reply(response, &replayable));
@@ -149,10 +149,20 @@ fn choose(left: &mut Vec<Arc<forward::Peer>>) -> Option<Arc<forward::Peer>> {
     Some(left.swap_remove(best))
 }
 
-/// The cause, where it is about the host and not about the app.
-fn refused_by_host(response: &Response<ReplayBody>) -> Option<&'static str> {
-    let cause = response.headers().get(REFUSED)?.to_str().ok()?;
-    OF_HOST.into_iter().find(|of_host| *of_host == cause)
+/// Why a host refused, where that is about the host and not about the app.
+#[derive(Debug, PartialEq, Eq)]
+struct Refused {
+    cause: &'static str,
+    /// Whether the guest may have done something before.
+    has_begun: bool,
+}
+
+fn refused_by_host(headers: &HeaderMap) -> Option<Refused> {
+    let said = headers.get(REFUSED)?.to_str().ok()?;
+    let cause = said.strip_suffix(BEGUN);
+    let (cause, has_begun) = (cause.unwrap_or(said), cause.is_some());
+    let cause = OF_HOST.into_iter().find(|of_host| *of_host == cause)?;
+    Some(Refused { cause, has_begun })
 }
 
 fn reply(mut response: Response<ReplayBody>, replayable: &ReplayableRequest) -> Reply {
@@ -170,4 +180,22 @@ fn reply(mut response: Response<ReplayBody>, replayable: &ReplayableRequest) -> 
             ResponseBody::Elsewhere(StreamBody::new(all).boxed_unsync())
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_says_whether_the_guest_had_begun() {
+        for (said, has_begun) in [("draining", false), ("draining; begun", true)] {
+            let headers = HeaderMap::from_iter([(REFUSED, said.parse().unwrap())]);
+            assert_eq!(refused_by_host(&headers), Some(Refused { cause: "draining", has_begun }));
+        }
+        for said in ["app_busy", "app_busy; begun", "draining; of a later version"] {
+            let headers = HeaderMap::from_iter([(REFUSED, said.parse().unwrap())]);
+            assert_eq!(refused_by_host(&headers), None, "{said}");
+        }
+        assert_eq!(refused_by_host(&HeaderMap::new()), None);
+    }
 }

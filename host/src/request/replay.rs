@@ -147,8 +147,14 @@ impl ReplayableRequest {
         }
     }
 
+    /// Whether it may be sent once more after a refusal; `has_begun` where a guest may have done something
+    /// before that.
+    pub(super) fn may_repeat(&self, has_begun: bool) -> bool {
+        self.is_whole() && (self.is_idempotent || !has_begun)
+    }
+
     /// Whether nothing of a body is gone that cannot come again.
-    pub(super) fn is_whole(&self) -> bool {
+    fn is_whole(&self) -> bool {
         match &self.body {
             Content::Held(_) => true,
             Content::Coming(coming) => !coming.was_read.load(Ordering::Acquire),

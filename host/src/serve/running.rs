@@ -198,7 +198,7 @@ impl Host {
 
     /// Whether no call was broken off.
     fn take_down(self, is_drained: bool) -> bool {
-        let is_calm = is_drained || self.ingress.callers.n_answering() == 0;
+        let is_calm = is_drained || self.ingress.n_answering() == 0;
         self.shutdown.shut_doors();
         if !is_drained {
             self.shutdown.cut();

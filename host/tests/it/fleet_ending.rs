@@ -8,7 +8,7 @@ use http_body_util::Full;
 use serde_json::Value;
 
 use crate::fleet::Fleet;
-use crate::harness::{Host, manifest, reader, says};
+use crate::harness::{Host, collect, manifest, reader, says};
 
 #[tokio::test]
 async fn uploads_that_cannot_be_sent_twice_are_taken_while_their_host_ends() {
@@ -57,6 +57,29 @@ async fn uploads_that_cannot_be_sent_twice_are_taken_while_their_host_ends() {
     let ((), n_uploads) = tokio::join!(ends, join_all(uploads));
     assert!(n_uploads.iter().sum::<usize>() > 16);
     assert!(fleet.hosts[1].wait().success());
+}
+
+#[tokio::test]
+async fn a_call_of_another_host_that_is_cut_at_the_end_is_told_so_and_the_exit_code_says_it() {
+    let Some(mut fleet) = Fleet::start_with(2, &["--drain-timeout", "1s"]).await else { return };
+    fleet.stand("h1", "cordoned").await;
+    let wasm = std::fs::read(steerage_guests::SLOW).unwrap();
+    let limits = "[limits]\ntimeout = \"10m\"\n[replicas]\nmin = 1\nmax = 1";
+    fleet.first().deploy(&wasm, &manifest("slow", "/slow/...", limits)).await;
+    assert_eq!(fleet.ready_on("slow", 1).await, ["h2"]);
+    // Not to be asked for again: it may have been done.
+    let request = Request::post(fleet.first().url("/slow/?ms=500000")).body(Default::default());
+    let call = tokio::spawn(fleet.first().stream(request.unwrap()));
+    fleet.hosts[1]
+        .until("running call", || async {
+            let name = "http_server_active_requests{app=\"slow\"}";
+            (fleet.hosts[1].metric(name).await >= 1.0).then_some(())
+        })
+        .await;
+    fleet.hosts[1].signal("TERM");
+    let reply = collect(call.await.unwrap().unwrap()).await.unwrap();
+    assert_eq!((reply.status.as_u16(), reply.cause().as_str()), (503, "draining"));
+    assert!(!fleet.hosts[1].wait().success(), "a call was cut, and the exit code must say so");
 }
 
 async fn events(host: &Host) -> Vec<Value> {
