@@ -65,7 +65,7 @@ pub(super) fn is_not_the_clients(name: &HeaderName) -> bool {
 /// What a guest is told of a call and its route, while nobody has asked for it: most guests never look at
 /// their headers, and six more of them cost an allocation for each three.
 #[derive(Debug)]
-pub(super) struct Untold {
+pub(super) struct DeferredHeaders {
     about: AboutCall,
     route: AboutRoute,
 }
@@ -115,14 +115,14 @@ impl AboutCall {
     }
 }
 
-impl Untold {
+impl DeferredHeaders {
     /// What is to be told of this call on this route.
     pub(super) fn of(found: &Match<'_, '_, RouteTarget>, id: CallId, peer: &Caller) -> Box<Self> {
         Box::new(Self { about: AboutCall::of(id, peer), route: AboutRoute::of(found) })
     }
 }
 
-impl HostHeaders for Untold {
+impl HostHeaders for DeferredHeaders {
     fn set(self: Box<Self>, headers: &mut HeaderMap) {
         self.about.set(headers);
         self.route.set(headers);

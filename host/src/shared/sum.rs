@@ -49,7 +49,7 @@ impl Sum {
         u64::try_from(all).unwrap_or(0)
     }
 
-    /// Whether the sum is no more than this. Looks at what other threads keep only where that matters.
+    /// Whether the sum is no more than this. Reads what other threads keep only where that matters.
     #[must_use]
     pub fn is_at_most(&self, most: u64) -> bool {
         let known = self.known.load(Ordering::SeqCst);

@@ -15,7 +15,7 @@ use wasmtime::component::{
     WasmList,
 };
 use wasmtime_wasi::p2::bindings::io::streams::{
-    self, Host, HostInputStream, HostOutputStream, StreamError as Told,
+    self, Host, HostInputStream, HostOutputStream, StreamError as GuestStreamError,
 };
 use wasmtime_wasi::p2::{
     DynInputStream, DynOutputStream, DynPollable, InputStream, OutputStream, StreamError,
@@ -36,7 +36,7 @@ const MOST_BLOCKING: usize = 4096;
 type Input = Resource<DynInputStream>;
 type Output = Resource<DynOutputStream>;
 /// What a function returns that may fail as a stream may.
-type Returned<T> = (Result<T, Told>,);
+type Returned<T> = (Result<T, GuestStreamError>,);
 /// The same of one that may have to wait.
 type Later<'a, T> = Box<dyn Future<Output = wasmtime::Result<Returned<T>>> + Send + 'a>;
 
@@ -102,7 +102,7 @@ fn link_reads(streams: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
         |mut store: Context<'_>, (stream, most): (Input, u64)| {
             let table = store.data_mut().resources();
             let read = input(table, &stream).and_then(|stream| stream.read(size(most)));
-            told(table, read)
+            to_guest(table, read)
         },
     )?;
     streams.func_wrap_async(
@@ -113,7 +113,7 @@ fn link_reads(streams: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
             // A body often has a piece at hand.
             match body_input(table, &stream).map(|stream| stream.read(most)) {
                 Some(Ok(piece)) if piece.is_empty() => {}
-                Some(read) => return Box::new(ready(told(table, read))),
+                Some(read) => return Box::new(ready(to_guest(table, read))),
                 None => {}
             }
             Box::new(async move {
@@ -122,7 +122,7 @@ fn link_reads(streams: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
                     Ok(stream) => stream.blocking_read(most).await,
                     Err(error) => Err(error),
                 };
-                told(table, read)
+                to_guest(table, read)
             })
         },
     )
@@ -140,7 +140,7 @@ fn link_writes(streams: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> 
                     stream.and_then(|stream| stream.write(contents))
                 }
             };
-            told(&mut store.data_mut().table, wrote)
+            to_guest(&mut store.data_mut().table, wrote)
         },
     )?;
     streams.func_wrap_async(
@@ -172,7 +172,7 @@ fn write_and_wait<'s>(
         Ok(Append::Done { is_full: true, .. }) => None,
         Ok(Append::NoRoom(_)) => Some(copy(&store, contents)?),
         Err(error) => {
-            let told = told(&mut store.data_mut().table, Err(error));
+            let told = to_guest(&mut store.data_mut().table, Err(error));
             return Ok(Box::new(ready(told)));
         }
     };
@@ -187,7 +187,7 @@ fn write_and_wait<'s>(
             }
             (Err(error), _) => Err(error),
         };
-        told(table, wrote)
+        to_guest(table, wrote)
     }))
 }
 
@@ -201,7 +201,10 @@ fn copy(store: &Context<'_>, contents: &WasmList<u8>) -> wasmtime::Result<Bytes>
 }
 
 /// As a guest is told it, unless it ends the guest.
-fn told<T>(table: &mut ResourceTable, result: StreamResult<T>) -> wasmtime::Result<Returned<T>> {
+fn to_guest<T>(
+    table: &mut ResourceTable,
+    result: StreamResult<T>,
+) -> wasmtime::Result<Returned<T>> {
     match result {
         Ok(done) => Ok((Ok(done),)),
         Err(error) => Ok((Err(table.convert_stream_error(error)?),)),
@@ -255,7 +258,7 @@ impl Future for AllWritten {
 }
 
 impl Host for Streams<'_> {
-    fn convert_stream_error(&mut self, error: StreamError) -> wasmtime::Result<Told> {
+    fn convert_stream_error(&mut self, error: StreamError) -> wasmtime::Result<GuestStreamError> {
         self.0.convert_stream_error(error)
     }
 }

@@ -176,7 +176,7 @@ impl Found {
         Ok(module)
     }
 
-    /// Looks at a section, in which aliases of components further out stand for `outer`.
+    /// Reads a section, in which aliases of components further out stand for `outer`.
     fn check(&mut self, payload: &Payload<'_>, outer: Vec<Parts>) -> Result<(), Unfit> {
         let mut outer = outer.into_iter();
         match payload {

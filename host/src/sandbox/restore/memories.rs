@@ -94,7 +94,7 @@ impl Memories {
         Ok(())
     }
 
-    /// Looks now and then whether all of them are as they were, once everything was put back.
+    /// Checks now and then that all of them are as they were, once everything was put back.
     ///
     /// # Errors
     /// They are not.

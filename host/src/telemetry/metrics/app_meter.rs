@@ -200,7 +200,7 @@ impl AppMeter {
         self.spread.get().map_or_else(|| self.first.write(), Sharded::here)
     }
 
-    /// Looks how long the last calls took to come, and gives each thread counters of its own where
+    /// Measures how long the last calls took to come, and gives each thread counters of its own where
     /// that was short.
     fn look(&self) {
         let now = u64::try_from(self.began_at.elapsed().as_micros()).unwrap_or(u64::MAX);
