@@ -3,11 +3,11 @@
 //! Reads and writes no store: `member` does, and tells what came; decides no placement.
 
 mod canary;
+mod items;
 pub mod keys;
 mod lineage;
 pub mod record;
 mod saved;
-mod unseen;
 mod usage;
 mod view;
 
@@ -22,6 +22,7 @@ use imbl::OrdMap;
 use steerage_core::id::{AppName, HostName};
 use tokio::sync::watch;
 
+pub use self::items::StoreRecords;
 pub use self::lineage::Lineage;
 use self::record::HostRecord;
 pub use self::usage::part_of;
@@ -272,8 +273,8 @@ impl Fleet {
         let before = self.inner.view.load_full();
         let mut view = View::clone(&before);
         let told = view.apply(changes, |host, run| self.answers(host, run));
-        if told.is_news() {
-            self.swap(view, (!told.hosts_changed).then_some(&told));
+        if told.change.is_news() {
+            self.swap(view, (!told.change.hosts_changed).then_some(&told));
         } else {
             // What apps use is no reason to wake anybody: it changes all the time.
             self.inner.view.store(Arc::new(view));
@@ -313,7 +314,7 @@ impl Fleet {
             table = OrdMap::new();
         }
         let all = || view.apps.keys().collect::<Vec<_>>();
-        for app in changed.map_or_else(all, |told| told.apps.iter().collect()) {
+        for app in changed.map_or_else(all, |told| told.change.apps.iter().collect()) {
             if view.apps.contains_key(app) {
                 table.insert(app.clone(), Arc::new(self.replicas_in(&view, app)));
             } else {

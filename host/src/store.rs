@@ -12,6 +12,8 @@ mod settings;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+pub use steerage_core::node::{LeaseId, Revision};
+
 pub use self::batch::in_commits;
 use self::embedded::{Embedded, EmbeddedLease, EmbeddedWatch};
 pub use self::error::StoreError;
@@ -24,15 +26,6 @@ pub const MOST_WRITES: usize = 120;
 pub const MOST_GUARDS: usize = MOST_WRITES + 5;
 /// As many bytes go into one commit, keys and values: etcd takes 1.5 MiB, with what it adds.
 pub const MOST_BYTES: usize = 1 << 20;
-
-/// A moment in the store's history; later ones are larger.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Revision(pub u64);
-
-impl Revision {
-    /// Before anything that a store has: what a host knows from the copy on its own disk.
-    pub const OF_COPY: Self = Self(0);
-}
 
 /// A key with what is under it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,10 +83,6 @@ pub struct Fill {
     /// Whether it takes no writes any more until somebody makes room.
     pub is_full: bool,
 }
-
-/// Names a lease.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct LeaseId(pub i64);
 
 /// One change to be made.
 #[derive(Clone, Debug, PartialEq, Eq)]

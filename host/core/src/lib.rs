@@ -22,6 +22,7 @@ pub mod machine;
 pub mod manifest;
 pub mod mapped;
 pub mod network;
+pub mod node;
 pub mod outbound;
 pub mod outcome;
 pub mod pack;

@@ -150,11 +150,8 @@ impl Missing {
         }
         let mut missing: BTreeSet<AppName> = view.vanished.iter().cloned().collect();
         let served = member.own.catalog.snapshot();
-        let unknown = served.apps.values().filter(|app| {
-            !view.apps.contains_key(&app.name)
-                && !view.is_removed(&app.name, app.generation.get())
-                && !view.is_unreadable(&keys::app(&app.name))
-        });
+        let unknown = served.apps.values();
+        let unknown = unknown.filter(|app| view.is_missing(&app.name, app.generation.get()));
         missing.extend(unknown.map(|app| app.name.clone()));
         let new: Vec<&AppName> = missing.difference(&self.0).collect();
         if !new.is_empty() {

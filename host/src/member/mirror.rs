@@ -4,6 +4,7 @@
 
 use std::time::{Duration, Instant};
 
+use steerage_core::node::FleetKey;
 use tokio::sync::Notify;
 
 use super::lineage::{self, Broken, Missing};
@@ -134,6 +135,7 @@ async fn follow(
         }
         complain(member, &told);
         missing.look(member, false);
+        let told = told.change;
         if told.hosts_changed || !told.apps.is_empty() {
             unsaved.notify_one();
         }
@@ -144,12 +146,13 @@ async fn follow(
 /// Whether somebody else wrote this host's own record, or took it away.
 fn is_about_own_record(member: &Member, changes: &[Change]) -> bool {
     let (key, view) = (keys::host(member.fleet.me()), member.fleet.view());
+    let own = FleetKey::Host(member.fleet.me().clone());
     let is_own = || {
         view.hosts
             .get(member.fleet.me())
             .is_some_and(|host| (&host.id, host.run) == (&member.record.id, member.record.run))
     };
-    changes.iter().any(|change| change.key == key) && (view.is_unreadable(&key) || !is_own())
+    changes.iter().any(|change| change.key == key) && (view.is_unreadable(&own) || !is_own())
 }
 
 /// Everything hosts act on. Parts are read one after the other; what changes meanwhile comes with the

@@ -10,16 +10,16 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use steerage_core::id::{AppName, Generation};
-use steerage_core::reconcile::{AppStatus, Step, Wanted, Wish, next_step};
+use steerage_core::node::AppHere;
+use steerage_core::reconcile::{AppStatus, Step, next_step};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use self::announced::Announced;
 use super::{Member, Shared};
 use crate::agent::{Agent, DeployError};
-use crate::catalog::App;
-use crate::fleet::{Fleet, keys};
-use crate::store::Revision;
+use crate::fleet::Fleet;
+use crate::ledger::record::Fingerprint;
 use crate::telemetry::chain;
 use crate::telemetry::events::Severity;
 
@@ -260,39 +260,16 @@ fn see_quarantine(member: &Member, app: &AppName) {
 
 /// How an app stands here.
 fn standing(member: &Member, app: &AppName, announced: Option<Generation>) -> AppStatus {
-    let (fleet, view) = (&member.fleet, member.fleet.view());
+    let (me, view) = (member.fleet.me(), member.fleet.view());
     let app_here = member.own.catalog.app(app);
     let tried = app_here.as_ref().and_then(|app| app.canary()).map(|canary| canary.generation());
-    // Another deployment of the same number is not the one that is wanted.
-    let is_same = |here: &App| {
-        let wanted = view.fingerprint(app, here.generation.get());
-        wanted.is_none() || member.agent.fingerprint(here).is_none_or(|here| Some(here) == wanted)
+    let served = app_here.as_ref().map(|here| here.generation);
+    let fingerprint = || member.agent.fingerprint(app_here.as_ref()?);
+    let is_same = |wanted: &str| {
+        let wanted = wanted.parse::<Fingerprint>().ok();
+        wanted.is_none_or(|wanted| fingerprint().is_none_or(|here| here == wanted))
     };
-    let known = app_here.as_ref().map(|here| here.generation).or(announced);
-    let served = app_here.filter(|here| is_same(here)).map(|here| here.generation);
-    let mut is_late = false;
-    let wanted = view.apps.get(app).and_then(|(record, revision)| {
-        let generation = Generation::new(record.generation)?;
-        // The copy on the disk is written some moments after a change is followed. Until the store is
-        // read, it takes back nothing that the ledger has of a later number.
-        is_late = *revision == Revision::OF_COPY && known > Some(generation);
-        let assigned = view.assigned_to(app);
-        Some(Wanted {
-            generation,
-            is_here: assigned.is_some_and(|hosts| hosts.contains(fleet.me())),
-            is_placed: assigned.is_some_and(|hosts| !hosts.is_empty()),
-            is_ready: view.is_ready_everywhere(app, record.generation),
-            canary: record.canary.as_ref().and_then(|canary| Generation::new(canary.generation)),
-        })
-    });
-    let is_removed = known.is_some_and(|known| view.is_removed(app, known.get()));
-    let wish = match wanted {
-        Some(_) if is_late => Wish::Unknown,
-        Some(wanted) => Wish::Wanted(wanted),
-        None if is_removed && !view.is_unreadable(&keys::app(app)) => Wish::Removed,
-        None => Wish::Unknown,
-    };
-    AppStatus { wish, served, announced, tried }
+    view.status(me, app, AppHere { served, announced, tried }, is_same)
 }
 
 /// Carries out one step.

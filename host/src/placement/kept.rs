@@ -13,7 +13,7 @@ use steerage_core::place::{self, Aims, Plan, Planner};
 use steerage_core::replicas::{self, Low};
 
 use super::view;
-use crate::fleet::{Fleet, View, keys};
+use crate::fleet::{Fleet, View};
 
 /// A planner, and the view that it was led to.
 #[derive(Debug)]
@@ -96,7 +96,7 @@ impl Kept {
 
     fn follow_app(&mut self, planner: &mut Planner, now: &View, name: &AppName) {
         let record = now.apps.get(name).map(|(record, _)| record);
-        if is_orphan(now, name) {
+        if now.is_orphan(name) {
             self.orphans.insert(name.clone());
         } else {
             self.orphans.remove(name);
@@ -171,15 +171,7 @@ fn follow_hosts(planner: &mut Planner, hosts: BTreeMap<HostName, place::Host>) {
 }
 
 fn orphans(now: &View) -> BTreeSet<AppName> {
-    now.assigned.keys().filter(|app| is_orphan(now, app)).cloned().collect()
-}
-
-/// Whether an app is assigned that was removed. One that is only not seen may be wanted all the same.
-fn is_orphan(now: &View, app: &AppName) -> bool {
-    now.assigned.contains_key(app)
-        && now.removed.contains_key(app)
-        && !now.apps.contains_key(app)
-        && !now.is_unreadable(&keys::app(app))
+    now.assigned.keys().filter(|app| now.is_orphan(app)).cloned().collect()
 }
 
 /// Every app of either view.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use imbl::OrdSet;
 use steerage_core::id::{AppName, HostName};
+use steerage_core::node::FleetKey;
 use steerage_core::place::Plan;
 
 use crate::fleet::record::{self, AssignedRecord};
@@ -48,7 +49,7 @@ pub(super) async fn write(
         tracing::info!("and {} moves more", plan.moves.len() - TOLD);
     }
     // Where an app is placed that nobody here can read is not written over.
-    after.retain(|app, _| !view.is_unreadable(&keys::assigned(app)));
+    after.retain(|app, _| !view.is_unreadable(&FleetKey::Assigned(app.clone())));
     let n_apps = after.len() + orphans.len();
     let mut changes: Vec<(Guard, Write)> = Vec::with_capacity(n_apps);
     for (app, hosts) in &after {

@@ -1,0 +1,266 @@
+//! One immutable view of what the store holds, and how it follows from what changed there.
+//! A record that cannot be read changes nothing: the rest of the fleet goes on. Nor does an app go
+//! because it is not seen: only its removal takes it out. Does not read the store.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use imbl::{OrdMap, OrdSet};
+
+use super::records::{
+    AppFacts as _, FleetItem, FleetKey, FleetValue, HostFacts as _, Records, Revision,
+};
+use crate::id::{AppName, HostName};
+
+/// Everything the store holds that hosts act on, but what apps use, at one revision.
+#[derive(Clone, Debug)]
+pub struct FleetView<R: Records> {
+    /// What operators want of each app, and since which revision.
+    pub apps: OrdMap<AppName, (Arc<R::App>, Revision)>,
+    /// What operators want of hosts.
+    pub wishes: OrdMap<HostName, R::HostWanted>,
+    /// That nothing is to be planned; see [`FleetView::is_frozen`].
+    pub frozen: Option<Arc<R::Freeze>>,
+    /// Where each app shall run, and since which revision.
+    pub assigned: OrdMap<AppName, (OrdSet<HostName>, Revision)>,
+    /// The hosts that are registered.
+    pub hosts: OrdMap<HostName, Arc<R::Host>>,
+    /// Hosts that the store has lost and that answer nevertheless.
+    pub lingering: OrdMap<HostName, Arc<R::Host>>,
+    /// Who has whose code at hand.
+    pub ready: OrdMap<AppName, OrdMap<HostName, R::Ready>>,
+    /// Apps that operators removed, with the highest generation each had.
+    pub removed: OrdMap<AppName, u64>,
+    /// Those of `apps` that the store does not hold any more, although nobody removed them.
+    pub vanished: OrdSet<AppName>,
+    /// Where there are records that cannot be read. What they held before is kept.
+    pub(super) unreadable: OrdSet<FleetKey>,
+    /// Hosts whose records cannot be read and were never read, as far as they can be guessed at.
+    pub(super) outlined: OrdMap<HostName, Arc<R::Host>>,
+    /// The apps that must not meet others; see [`FleetView::may_run`].
+    pub(super) shy: OrdSet<AppName>,
+}
+
+/// What came of a change.
+#[derive(Debug, Default)]
+pub struct ViewChange {
+    /// Apps of which anything changed.
+    pub apps: BTreeSet<AppName>,
+    /// Whether hosts came, went or changed.
+    pub hosts_changed: bool,
+    /// Whether operators want something else of hosts.
+    pub wishes_changed: bool,
+}
+
+impl ViewChange {
+    /// Whether anything came at all.
+    #[must_use]
+    pub fn is_news(&self) -> bool {
+        self.hosts_changed || self.wishes_changed || !self.apps.is_empty()
+    }
+}
+
+// Written out: records need have no default.
+impl<R: Records> Default for FleetView<R> {
+    fn default() -> Self {
+        Self {
+            apps: OrdMap::new(),
+            wishes: OrdMap::new(),
+            frozen: None,
+            assigned: OrdMap::new(),
+            hosts: OrdMap::new(),
+            lingering: OrdMap::new(),
+            ready: OrdMap::new(),
+            removed: OrdMap::new(),
+            vanished: OrdSet::new(),
+            unreadable: OrdSet::new(),
+            outlined: OrdMap::new(),
+            shy: OrdSet::new(),
+        }
+    }
+}
+
+impl<R: Records> FleetView<R> {
+    /// The view of all that the store holds.
+    #[must_use]
+    pub fn read(items: impl IntoIterator<Item = (FleetItem<R>, Revision)>) -> (Self, ViewChange) {
+        let (mut view, mut change) = (Self::default(), ViewChange::default());
+        for (item, revision) in items {
+            view.take(item, revision, &mut change);
+        }
+        change.hosts_changed = true;
+        (view, change)
+    }
+
+    /// Takes changes; `answers` tells whether a host answers this one in that run of it.
+    pub fn apply(
+        &mut self,
+        items: Vec<(FleetItem<R>, Revision)>,
+        answers: impl Fn(&HostName, u64) -> bool,
+    ) -> ViewChange {
+        let mut change = ViewChange::default();
+        // Removals first, so that an app that goes with its removal has not vanished.
+        let is_removal = |(item, _): &(FleetItem<R>, _)| matches!(item, FleetItem::Removed(..));
+        let (removals, others): (Vec<_>, Vec<_>) = items.into_iter().partition(is_removal);
+        for (item, revision) in removals {
+            self.take(item, revision, &mut change);
+        }
+        // A lease that ends takes all keys of its host at once. Where the host answers, it is the
+        // store that lost it.
+        let mut lost = BTreeSet::new();
+        for (item, _) in &others {
+            if let FleetItem::Host(host, FleetValue::Gone) = item
+                && let Some(record) = self.hosts.get(host)
+                && answers(host, record.run())
+            {
+                self.lingering.insert(host.clone(), record.clone());
+                lost.insert(host.clone());
+            }
+        }
+        for (item, revision) in others {
+            let is_of_lost = matches!(
+                &item, FleetItem::Ready(host, _, FleetValue::Gone) if lost.contains(host)
+            );
+            if !is_of_lost {
+                self.take(item, revision, &mut change);
+            }
+        }
+        change
+    }
+
+    /// Keeps what only `before` knows: hosts that answer, apps that nobody removed, and what it read of
+    /// records that cannot be read now.
+    pub fn keep_answering(&mut self, before: &Self, answers: impl Fn(&HostName, u64) -> bool) {
+        self.keep_unseen(before);
+        for (host, record) in before.all_hosts() {
+            if self.hosts.contains_key(host) || !answers(host, record.run()) {
+                continue;
+            }
+            self.lingering.insert(host.clone(), record.clone());
+            for (app, hosts) in &before.ready {
+                if let Some(ready) = hosts.get(host) {
+                    self.ready.entry(app.clone()).or_default().insert(host.clone(), ready.clone());
+                }
+            }
+        }
+    }
+
+    /// Forgets hosts that the store has lost and that do not answer any more; whether there were any.
+    pub fn forget_silent(&mut self, answers: impl Fn(&HostName, u64) -> bool) -> bool {
+        let silent = self.lingering.iter().filter(|(host, record)| !answers(host, record.run()));
+        let silent: Vec<HostName> = silent.map(|(host, _)| host.clone()).collect();
+        for host in &silent {
+            self.lingering.remove(host);
+            self.forget_ready(host);
+        }
+        !silent.is_empty()
+    }
+
+    /// All hosts that are there as far as this host knows.
+    pub fn all_hosts(&self) -> impl Iterator<Item = (&HostName, &Arc<R::Host>)> {
+        self.hosts.iter().chain(self.lingering.iter())
+    }
+
+    /// One of them.
+    #[must_use]
+    pub fn host(&self, name: &HostName) -> Option<&Arc<R::Host>> {
+        self.hosts.get(name).or_else(|| self.lingering.get(name))
+    }
+
+    /// The hosts an app is assigned to, whether they are there or not.
+    #[must_use]
+    pub fn assigned_to(&self, app: &AppName) -> Option<&OrdSet<HostName>> {
+        self.assigned.get(app).map(|(hosts, _)| hosts)
+    }
+
+    /// Takes what is wanted of an app.
+    pub fn put_app(&mut self, app: AppName, record: Option<R::App>, revision: Revision) {
+        match &record {
+            Some(record) if !record.apart_from().is_empty() => {
+                drop(self.shy.insert(app.clone()));
+            }
+            _ => drop(self.shy.remove(&app)),
+        }
+        put(&mut self.apps, app, record.map(|record| (Arc::new(record), revision)));
+    }
+
+    fn take(&mut self, item: FleetItem<R>, revision: Revision, change: &mut ViewChange) {
+        let key = item.key();
+        if item.is_unreadable() {
+            self.unreadable.insert(key);
+            if let FleetItem::Host(host, FleetValue::Unreadable(Some(guess))) = item
+                && !self.hosts.contains_key(&host)
+            {
+                self.outlined.insert(host, Arc::new(guess));
+                change.hosts_changed = true;
+            }
+            return;
+        }
+        self.unreadable.remove(&key);
+        match item {
+            FleetItem::App(app, value) => {
+                change.apps.insert(app.clone());
+                match value.read() {
+                    Some(record) => {
+                        self.vanished.remove(&app);
+                        self.put_app(app, Some(record), revision);
+                    }
+                    None => self.lose(app),
+                }
+            }
+            FleetItem::Removed(app, value) => {
+                change.apps.insert(app.clone());
+                put(&mut self.removed, app.clone(), value.read());
+                if self.vanished.contains(&app) {
+                    self.lose(app);
+                }
+            }
+            FleetItem::Assigned(app, value) => {
+                change.apps.insert(app.clone());
+                put(&mut self.assigned, app, value.read().map(|hosts| (hosts, revision)));
+            }
+            FleetItem::Ready(host, app, value) => {
+                change.apps.insert(app.clone());
+                self.take_ready(app, host, value.read());
+            }
+            FleetItem::Host(host, value) => {
+                change.hosts_changed = true;
+                let record = value.read();
+                if record.is_some() {
+                    self.lingering.remove(&host);
+                }
+                self.outlined.remove(&host);
+                put(&mut self.hosts, host, record.map(Arc::new));
+            }
+            FleetItem::HostWanted(host, value) => {
+                change.wishes_changed = true;
+                put(&mut self.wishes, host, value.read());
+            }
+            FleetItem::Freeze(value) => {
+                change.wishes_changed = true;
+                self.frozen = value.read().map(Arc::new);
+            }
+        }
+    }
+
+    fn take_ready(&mut self, app: AppName, host: HostName, record: Option<R::Ready>) {
+        let mut ready = self.ready.get(&app).cloned().unwrap_or_default();
+        put(&mut ready, host, record);
+        put(&mut self.ready, app, (!ready.is_empty()).then_some(ready));
+    }
+
+    fn forget_ready(&mut self, host: &HostName) {
+        let with = self.ready.iter().filter(|(_, hosts)| hosts.contains_key(host));
+        let with: Vec<AppName> = with.map(|(app, _)| app.clone()).collect();
+        for app in with {
+            self.take_ready(app, host.clone(), None);
+        }
+    }
+}
+
+fn put<K: Ord + Clone, V: Clone>(map: &mut OrdMap<K, V>, key: K, value: Option<V>) {
+    match value {
+        Some(value) => drop(map.insert(key, value)),
+        None => drop(map.remove(&key)),
+    }
+}
