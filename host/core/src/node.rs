@@ -1,17 +1,19 @@
 //! What a host of a fleet decides, apart from all that it does: what it makes of what the store says,
-//! what it sees to next, and what it announces. Time is how long the host has run, and comes in as an argument.
+//! what it sees to next, and what it announces. Time is how long the host has run, and an argument.
 //! Speaks with no store and no other host, and brings no code: drivers do. The host drives each part on
 //! its own, so that none waits for another; the tests drive whole fleets of them.
 
 pub mod absence;
+pub mod announcer;
 pub mod answering;
+pub mod reconciler;
 pub mod records;
 pub mod status;
 pub mod view;
 
-pub use self::records::{
-    AppFacts, FleetItem, FleetKey, FleetValue, HostFacts, LeaseId, ReadyFacts,
-};
-pub use self::records::{Records, Revision};
+pub use self::announcer::{Announcer, CodeAtHand};
+pub use self::reconciler::Reconciler;
+pub use self::records::{AppFacts, FleetItem, FleetKey, FleetValue, HostFacts, ReadyFacts};
+pub use self::records::{LeaseId, Records, Revision};
 pub use self::status::AppHere;
 pub use self::view::{FleetView, ViewChange};

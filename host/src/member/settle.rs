@@ -1,5 +1,5 @@
-//! Catching up with what the fleet wants, one app at a time and a few at once, as `core::reconcile`
-//! says. What fails is tried again later and keeps nobody else back.
+//! Catching up with what the fleet wants, one app at a time and a few at once: takes the steps that
+//! `core::node::reconciler` begins, and tells it what they came to.
 
 mod announced;
 
@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use steerage_core::id::{AppName, Generation};
-use steerage_core::node::AppHere;
-use steerage_core::reconcile::{AppStatus, Step, next_step};
+use steerage_core::node::{Announcer, AppHere, Reconciler};
+use steerage_core::reconcile::{AppStatus, Step};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
-use self::announced::Announced;
 use super::{Member, Shared};
 use crate::agent::{Agent, DeployError};
 use crate::fleet::Fleet;
@@ -23,10 +23,6 @@ use crate::ledger::record::Fingerprint;
 use crate::telemetry::chain;
 use crate::telemetry::events::Severity;
 
-/// How many apps are seen to at once: fetching waits for others, compiling has its own bound.
-const PARALLEL: usize = 8;
-/// When a failure is tried again, and at most how long after several.
-const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 /// After so many looks others have their turn.
 const YIELD: usize = 256;
 
@@ -51,13 +47,10 @@ impl Queue {
         self.add(view.apps.keys().cloned().chain(served.apps.keys().cloned()));
     }
 
-    fn take(&self) -> Option<AppName> {
-        self.apps.lock().unwrap_or_else(PoisonError::into_inner).pop_first()
+    fn take(&self) -> BTreeSet<AppName> {
+        std::mem::take(&mut *self.apps.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
-
-/// As many apps are learned of at once.
-const FOLLOWED: usize = 512;
 
 /// What one look at an app came to.
 struct Looked {
@@ -66,188 +59,140 @@ struct Looked {
     failed: Option<DeployError>,
 }
 
-/// What is under way.
-#[derive(Default)]
-struct UnderWay {
+/// What is seen to, what is announced, and the work that is done for it.
+struct Settling {
+    reconciler: Reconciler,
+    announcer: Announcer,
     work: JoinSet<Looked>,
-    /// Apps that run elsewhere and are to be learned of, while others are: the longer it takes, the more
-    /// are learned of at once.
-    unlearned: Vec<(AppName, Generation)>,
     learning: JoinSet<Vec<Looked>>,
-    busy: BTreeSet<AppName>,
-    /// Of those that are busy, the ones to look at again as soon as they are not.
-    again: BTreeSet<AppName>,
-    /// Those for which there was no place.
-    waiting: BTreeSet<AppName>,
-    failures: BTreeMap<AppName, u32>,
-    /// Those that are tried again later.
-    later: JoinSet<AppName>,
+    began_at: Instant,
 }
 
 /// Sees to apps until it is dropped.
 pub(super) async fn settle(shared: &Shared) {
     let Shared { member, lease, settle: queue, .. } = shared;
-    let (mut announced, mut under_way) = (Announced::default(), UnderWay::default());
+    let mut all = Settling {
+        reconciler: Reconciler::default(),
+        announcer: Announcer::default(),
+        work: JoinSet::new(),
+        learning: JoinSet::new(),
+        began_at: Instant::now(),
+    };
     let mut leases = lease.subscribe();
     loop {
+        all.begin(member, queue).await;
+        let lease = *leases.borrow_and_update();
+        announced::announce(&mut all, member, lease).await;
+        if !member.fleet.is_known() && !member.fleet.is_cut_off() && all.knows_all(member) {
+            member.fleet.note_known();
+            tracing::info!("every app of the fleet is known: ready for callers");
+        }
+        let due_at =
+            [all.announcer.due_at(), all.reconciler.wakes_at()].into_iter().flatten().min();
+        let began_at = all.began_at;
+        let is_due = async {
+            match due_at {
+                Some(at) => tokio::time::sleep_until(began_at + at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = queue.news.notified() => {}
+            Ok(()) = leases.changed() => {}
+            Some(Ok(looked)) = all.work.join_next() => all.end(member, looked),
+            Some(Ok(learned)) = all.learning.join_next() => {
+                for looked in learned {
+                    all.end(member, looked);
+                }
+            }
+            () = is_due => {}
+        }
+    }
+}
+
+impl Settling {
+    /// How long it has been seen to apps.
+    fn now(&self) -> Duration {
+        self.began_at.elapsed()
+    }
+
+    /// Looks at all that there is to look at, and begins what is to be done.
+    async fn begin(&mut self, member: &Member, queue: &Queue) {
+        self.reconciler.wake(self.now());
         let mut n_looked = 0;
-        while let Some(app) = queue.take().or_else(|| under_way.next_waiting()) {
-            under_way.begin(member, queue, &mut announced, app);
+        loop {
+            self.reconciler.add(queue.take());
+            let Some(app) = self.reconciler.next() else { break };
+            self.look(member, app);
             n_looked += 1;
             if n_looked % YIELD == 0 {
                 // A hundred thousand apps are looked at when a host registers.
                 tokio::task::yield_now().await;
             }
         }
-        // Soon, and many at once where there are many: others count on what is ready while the rest is
-        // not.
-        under_way.learn(member);
-        if announced.is_due(under_way.work.is_empty()) {
-            let lease = *lease.borrow();
-            announced.write(member, lease).await;
-        }
-        if !member.fleet.is_known() && !member.fleet.is_cut_off() && under_way.knows_all(member) {
-            member.fleet.note_known();
-            tracing::info!("every app of the fleet is known: ready for callers");
-        }
-        let due_at = announced.due_at();
-        tokio::select! {
-            () = queue.news.notified() => {}
-            Ok(()) = leases.changed() => {
-                if announced.lease != *leases.borrow_and_update() {
-                    announced.tell_all();
-                }
-            }
-            Some(Ok(app)) = under_way.later.join_next() => queue.add([app]),
-            Some(Ok(looked)) = under_way.work.join_next() => {
-                under_way.end(member, queue, &mut announced, looked);
-            }
-            Some(Ok(all)) = under_way.learning.join_next() => {
-                for looked in all {
-                    under_way.end(member, queue, &mut announced, looked);
-                }
-            }
-            () = tokio::time::sleep_until(due_at), if !announced.due.is_empty() => {}
+        let batch = self.reconciler.batch();
+        if !batch.is_empty() {
+            self.learning.spawn(learn(member.clone(), batch));
         }
     }
-}
 
-impl UnderWay {
-    /// Takes the next step about an app, or notes that it is to be taken.
-    fn begin(&mut self, member: &Member, queue: &Queue, announced: &mut Announced, app: AppName) {
-        let had = announced.ready.get(&app).map(|(generation, _)| *generation);
-        let standing = standing(member, &app, had);
+    /// Looks at one app.
+    fn look(&mut self, member: &Member, app: AppName) {
+        let standing = standing(member, &app, self.announcer.announced(&app));
         see_quarantine(member, &app);
-        announced.note_canary(&app, standing.tried);
-        match next_step(&standing) {
-            Step::Rest => {}
-            Step::EndCanary => {
-                // It waits for nobody: others may compile for a minute, and it harms callers.
-                end_canary(member, &app);
-                queue.add([app]);
-            }
-            _ if self.busy.contains(&app) => drop(self.again.insert(app)),
-            Step::Follow(generation) => {
-                self.busy.insert(app.clone());
-                self.unlearned.push((app, generation));
-            }
-            _ if self.work.len() >= PARALLEL => drop(self.waiting.insert(app)),
-            step => {
-                self.busy.insert(app.clone());
+        self.announcer.note_canary(&app, standing.tried, self.now());
+        match self.reconciler.begin(&app, &standing) {
+            None => {}
+            Some(Step::EndCanary) => end_canary(member, &app),
+            Some(step) => {
                 let member = member.clone();
                 // What panics is a failure like others, or the app would count as busy for ever.
                 self.work.spawn(async move {
                     let looked = AssertUnwindSafe(look(member, app.clone(), step)).catch_unwind();
-                    looked.await.unwrap_or_else(|_| {
-                        let failed = Some(DeployError::Task("it panicked".to_owned()));
-                        Looked { app, step, failed }
-                    })
+                    looked.await.unwrap_or_else(|_| panicked(app, step))
                 });
             }
         }
-    }
-
-    /// Learns of what is to be learned of, unless it does so already.
-    fn learn(&mut self, member: &Member) {
-        if self.unlearned.is_empty() || !self.learning.is_empty() {
-            return;
-        }
-        let n_now = self.unlearned.len().min(FOLLOWED);
-        let now: Vec<_> = self.unlearned.drain(..n_now).collect();
-        let member = member.clone();
-        self.learning.spawn(async move {
-            let steps: BTreeMap<AppName, Generation> = now.iter().cloned().collect();
-            let followed = AssertUnwindSafe(member.agent.follow_all(&member.fleet, now));
-            let looked = |app: AppName, generation, done: Result<(), DeployError>| Looked {
-                app,
-                step: Step::Follow(generation),
-                failed: done.err(),
-            };
-            match followed.catch_unwind().await {
-                Ok(followed) => {
-                    let followed = followed.into_iter();
-                    let looked = followed.filter_map(|(app, done)| {
-                        let generation = *steps.get(&app)?;
-                        Some(looked(app, generation, done))
-                    });
-                    looked.collect()
-                }
-                Err(_) => {
-                    let failed = || Err(DeployError::Task("it panicked".to_owned()));
-                    let all = steps.into_iter();
-                    all.map(|(app, generation)| looked(app, generation, failed())).collect()
-                }
-            }
-        });
     }
 
     /// Takes what a step came to.
-    fn end(&mut self, member: &Member, queue: &Queue, announced: &mut Announced, looked: Looked) {
+    fn end(&mut self, member: &Member, looked: Looked) {
         let Looked { app, step, failed } = looked;
-        self.busy.remove(&app);
-        let has_news = self.again.remove(&app);
-        match failed {
-            None => {
-                self.failures.remove(&app);
-                announced.note(&app, step);
-                queue.add([app]);
-            }
-            Some(error) => {
-                let n_failures = self.failures.entry(app.clone()).or_default();
-                complain(member, &app, &error, *n_failures);
-                let (shortest, longest) = RETRY;
-                let pause = shortest.saturating_mul(1 << (*n_failures).min(8)).min(longest);
-                *n_failures += 1;
-                if has_news {
-                    queue.add([app.clone()]);
-                }
-                self.later.spawn(async move {
-                    tokio::time::sleep(pause).await;
-                    app
-                });
-            }
+        let now = self.now();
+        let n_failures = self.reconciler.done(&app, failed.is_none(), now);
+        match (failed, n_failures) {
+            (Some(error), Some(n_failures)) => complain(member, &app, &error, n_failures),
+            _ => self.announcer.note(&app, step, now),
         }
     }
 
     /// Whether this host has looked at every app of the fleet, and serves those that it can.
     fn knows_all(&self, member: &Member) -> bool {
         let served = member.own.catalog.snapshot();
-        self.work.is_empty()
-            && self.learning.is_empty()
-            && self.unlearned.is_empty()
-            && self.waiting.is_empty()
-            && member
-                .fleet
-                .view()
-                .apps
-                .keys()
-                .all(|app| served.apps.contains_key(app) || self.failures.contains_key(app))
+        let is_known =
+            |app: &AppName| served.apps.contains_key(app) || self.reconciler.has_failed(app);
+        self.reconciler.has_settled() && member.fleet.view().apps.keys().all(is_known)
     }
+}
 
-    /// Another one for which there is a place by now.
-    fn next_waiting(&mut self) -> Option<AppName> {
-        if self.work.len() < PARALLEL { self.waiting.pop_first() } else { None }
-    }
+fn panicked(app: AppName, step: Step) -> Looked {
+    Looked { app, step, failed: Some(DeployError::Task("it panicked".to_owned())) }
+}
+
+/// Learns of apps that run elsewhere.
+async fn learn(member: Member, batch: Vec<(AppName, Generation)>) -> Vec<Looked> {
+    let steps: BTreeMap<AppName, Generation> = batch.iter().cloned().collect();
+    let followed = AssertUnwindSafe(member.agent.follow_all(&member.fleet, batch));
+    let followed = followed.catch_unwind().await;
+    let mut done: BTreeMap<AppName, _> = followed.into_iter().flatten().collect();
+    let looked = steps.into_iter().map(|(app, generation)| {
+        let step = Step::Follow(generation);
+        match done.remove(&app) {
+            Some(done) => Looked { app, step, failed: done.err() },
+            None => panicked(app, step),
+        }
+    });
+    looked.collect()
 }
 
 /// Quarantines an app here, or lets it go, as the fleet says.
