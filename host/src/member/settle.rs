@@ -82,14 +82,15 @@ pub(super) async fn settle(shared: &Shared) {
     loop {
         all.begin(member, queue).await;
         let lease = *leases.borrow_and_update();
-        announced::announce(&mut all, member, lease).await;
+        let (began_at, is_idle) = (all.began_at, all.reconciler.is_idle());
+        let now = || began_at.elapsed();
+        announced::announce(&mut all.announcer, member, lease, is_idle, now).await;
         if !member.fleet.is_known() && !member.fleet.is_cut_off() && all.knows_all(member) {
             member.fleet.note_known();
             tracing::info!("every app of the fleet is known: ready for callers");
         }
         let due_at =
             [all.announcer.due_at(), all.reconciler.wakes_at()].into_iter().flatten().min();
-        let began_at = all.began_at;
         let is_due = async {
             match due_at {
                 Some(at) => tokio::time::sleep_until(began_at + at).await,

@@ -1,36 +1,43 @@
 //! Telling the store which code is at hand here, as `core::node::announcer` says.
 //! Does not bring code.
 
-use steerage_core::id::{AppName, Generation};
-use steerage_core::node::CodeAtHand;
+use std::time::Duration;
 
-use super::{Member, Settling};
+use steerage_core::id::{AppName, Generation};
+use steerage_core::node::{Announcer, CodeAtHand};
+
 use crate::fleet::keys;
 use crate::fleet::record::{self, ReadyRecord};
+use crate::member::Member;
 use crate::store::{Commit, LeaseId, Write};
 use crate::telemetry::chain;
 
-/// Writes what is due, as far as the store takes it.
-pub(super) async fn announce(all: &mut Settling, member: &Member, lease: Option<LeaseId>) {
-    all.announcer.note_lease(lease, all.now());
-    let mut is_all = all.reconciler.is_idle();
+/// Writes what is due, as far as the store takes it; `is_all` says that nothing more will come soon.
+pub(super) async fn announce(
+    announcer: &mut Announcer,
+    member: &Member,
+    lease: Option<LeaseId>,
+    mut is_all: bool,
+    now: impl Fn() -> Duration,
+) {
+    announcer.note_lease(lease, now());
     loop {
-        let batch = all.announcer.batch(is_all, all.now());
+        let batch = announcer.batch(is_all, now());
         if batch.is_empty() {
             return;
         }
         let Some(lease) = lease.filter(|_| !member.fleet.is_cut_off()) else {
-            all.announcer.failed(all.now());
+            announcer.failed(now());
             return;
         };
         let writes = batch.iter().map(|(app, ready)| write(member, lease, app, *ready));
         let commit = Commit { guards: Vec::new(), writes: writes.collect() };
         if let Err(error) = member.fleet.commit(commit).await {
             tracing::debug!(error = chain(&error), "cannot announce what is ready");
-            all.announcer.failed(all.now());
+            announcer.failed(now());
             return;
         }
-        all.announcer.written(&batch);
+        announcer.written(&batch);
         // Once one is written, what else is due goes along.
         is_all = true;
     }

@@ -25,7 +25,6 @@ const KNOWN: &[(&str, &[&str])] = &[
             "ledger",
             "listener",
             "member",
-            "member::settle",
             "request",
             "respond",
             "sandbox::idle",
