@@ -1,4 +1,4 @@
-//! A canary, from the wish of an operator to its end: promoted, taken back, or replaced.
+//! A canary, from the wish of an operator to its end: promoted, rolled back, or replaced.
 //! Does not judge it.
 
 use std::sync::Arc;
@@ -6,11 +6,11 @@ use std::sync::Arc;
 use steerage_core::canary::Share;
 use steerage_core::id::{AppName, Generation};
 
-use super::follow::{SETTLED_WITHIN, as_served};
-use super::wish::{Before, TRIES, deployments};
+use super::follow::{READY_WITHIN, as_served};
+use super::wish::{Current, TRIES, deployments};
 use super::{Agent, DeployError};
 use crate::catalog::App;
-use crate::fleet::record::{AppRecord, TakenBack};
+use crate::fleet::record::{AppRecord, RolledBack};
 use crate::fleet::{Fleet, keys};
 use crate::ledger::record::DeploymentRecord;
 use crate::manifest;
@@ -29,13 +29,13 @@ impl Agent {
         self.serve_wished(fleet, record).await
     }
 
-    /// Takes the canary back, as an operator wishes.
+    /// Rolls the canary back, as an operator wishes.
     ///
     /// # Errors
     /// None is on trial, or the store does not answer.
     pub async fn end_canary(&self, app: &AppName) -> Result<(), DeployError> {
         let Some(fleet) = &self.fleet else { return Err(DeployError::NoCanary(app.clone())) };
-        let before = Before::read(fleet, app).await?;
+        let before = Current::read(fleet, app).await?;
         let Some(record) = before.record else { return Err(DeployError::NoApp(app.clone())) };
         let canary = record.canary.ok_or_else(|| DeployError::NoCanary(app.clone()))?;
         let change = |record: &mut AppRecord| {
@@ -46,25 +46,25 @@ impl Agent {
         Ok(())
     }
 
-    /// Takes a canary back since it does worse, and keeps why; whether it was still on
+    /// Rolls a canary back since it does worse, and keeps why; whether it was still on
     /// trial.
     ///
     /// # Errors
     /// There is no such app, or the store does not answer.
-    pub async fn take_back(
+    pub async fn roll_back_canary(
         &self,
         fleet: &Fleet,
         app: &AppName,
-        taken_back: TakenBack,
+        rolled_back: RolledBack,
     ) -> Result<bool, DeployError> {
         let change = |record: &mut AppRecord| {
-            if record.canary.as_ref().is_some_and(|c| c.generation == taken_back.generation) {
+            if record.canary.as_ref().is_some_and(|c| c.generation == rolled_back.generation) {
                 record.canary = None;
-                record.taken_back = Some(taken_back.clone());
+                record.rolled_back = Some(rolled_back.clone());
             }
         };
         let record = self.wish_changed(fleet, app, change).await?;
-        Ok(record.taken_back == Some(taken_back))
+        Ok(record.rolled_back == Some(rolled_back))
     }
 
     async fn wish_promoted(
@@ -73,7 +73,7 @@ impl Agent {
         app: &AppName,
     ) -> Result<DeploymentRecord, DeployError> {
         for _ in 0..TRIES {
-            let before = Before::read(fleet, app).await?;
+            let before = Current::read(fleet, app).await?;
             let Some(current) = &before.record else { return Err(DeployError::NoApp(app.clone())) };
             let Some(canary) = &current.canary else {
                 return Err(DeployError::NoCanary(app.clone()));
@@ -138,11 +138,11 @@ impl Agent {
 
     /// Gives the current deployment all calls of an app again. `why` tells of the fleet what ended
     /// the trial.
-    pub fn stop_canary(&self, app: &AppName, why: Option<&TakenBack>) {
+    pub fn stop_canary(&self, app: &AppName, why: Option<&RolledBack>) {
         let Some(ended) = self.loader.end_canary(app) else { return };
         let generation = ended.generation();
         let why = why.filter(|why| why.generation == generation.get());
-        let reason = why.map_or("promoted, taken back or replaced", |why| why.why.as_str());
+        let reason = why.map_or("promoted, rolled back or replaced", |why| why.why.as_str());
         self.own.events.push(Event {
             app: Some(app.clone()),
             generation: Some(generation),
@@ -162,7 +162,7 @@ impl Agent {
     ) -> Result<Arc<App>, DeployError> {
         let (app, generation) = (&record.app, record.generation);
         let is_tried = || fleet.view().is_canary_everywhere(app, generation.get());
-        if !self.settled(fleet, SETTLED_WITHIN, is_tried).await {
+        if !self.await_ready(fleet, READY_WITHIN, is_tried).await {
             tracing::warn!(%app, %generation, "on trial, but not tried yet where it is placed");
         }
         as_served(record)

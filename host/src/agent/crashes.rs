@@ -1,5 +1,5 @@
 //! What follows from crashes of hosts for the apps whose calls ran: a deployment that was there each
-//! time is quarantined, a canary is taken back at once.
+//! time is quarantined, a canary is rolled back at once.
 //! Does not see crashes, which the crash log does, and does not say who is to blame: `core::crash_loop`
 //! does.
 
@@ -10,7 +10,7 @@ use steerage_core::id::{AppName, Generation};
 
 use super::{Agent, DeployError, now};
 use crate::fleet::Fleet;
-use crate::fleet::record::{AppRecord, CrashRecord, TakenBack};
+use crate::fleet::record::{AppRecord, CrashRecord, RolledBack};
 use crate::telemetry::events::{Event, Severity};
 
 /// What was noted of a crash.
@@ -21,7 +21,7 @@ pub enum Noted {
     /// It counts against the deployment that is served.
     Counted,
     /// The deployment was on trial, and is not any more.
-    TakenBack,
+    RolledBack,
 }
 
 impl Agent {
@@ -100,9 +100,9 @@ impl Agent {
         if record.canary.as_ref().is_some_and(|canary| canary.generation == generation) {
             // One is enough: it is on trial.
             let why = format!("host {} crashed while its calls ran", crash.host);
-            let taken_back = TakenBack { generation, why, at: now() };
-            let is_done = self.take_back(fleet, app, taken_back).await?;
-            return Ok(if is_done { Noted::TakenBack } else { Noted::Nothing });
+            let rolled_back = RolledBack { generation, why, at: now() };
+            let is_done = self.roll_back_canary(fleet, app, rolled_back).await?;
+            return Ok(if is_done { Noted::RolledBack } else { Noted::Nothing });
         }
         if record.generation != generation || record.crashes.contains(crash) {
             return Ok(Noted::Nothing);

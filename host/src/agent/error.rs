@@ -116,16 +116,16 @@ pub enum DeployError {
         /// What the store said, or did not say.
         source: StoreError,
     },
-    /// The canary that was to be rolled back was taken back before, by the fleet itself.
+    /// The canary that was to be rolled back has been before, by the fleet itself.
     #[error(
-        "the canary of {app}, deployment {taken_back}, was taken back already: deployment {current} has \
+        "the canary of {app}, deployment {rolled_back}, was rolled back already: deployment {current} has \
          all calls; to go back behind that one, say which it shall be: `steerage rollback {app} --to N`"
     )]
-    CanaryTakenBack {
+    CanaryRolledBack {
         /// The app.
         app: AppName,
         /// The deployment that was on trial.
-        taken_back: u64,
+        rolled_back: u64,
         /// The one that is served.
         current: u64,
     },

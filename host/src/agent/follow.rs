@@ -17,7 +17,7 @@ use crate::store::StoreError;
 use crate::telemetry::chain;
 
 /// How long a deploy waits for the hosts it is placed on. It is durable before.
-pub(super) const SETTLED_WITHIN: Duration = Duration::from_secs(10);
+pub(super) const READY_WITHIN: Duration = Duration::from_secs(10);
 /// How long it waits to be placed at all: a plan takes milliseconds, and there may be no room.
 const PLACED_WITHIN: Duration = Duration::from_secs(2);
 
@@ -163,27 +163,27 @@ impl Agent {
             tracing::warn!(%app, %generation, error = chain(&error), "deployed, but not served here yet");
         }
         let is_placed = || fleet.view().assigned_to(&app).is_some_and(|hosts| !hosts.is_empty());
-        if !self.settled(fleet, PLACED_WITHIN, is_placed).await {
+        if !self.await_ready(fleet, PLACED_WITHIN, is_placed).await {
             tracing::warn!(%app, %generation, "deployed, but placed nowhere yet");
             return as_served(&record);
         }
         let is_ready = || fleet.view().is_ready_everywhere(&app, generation.get());
-        if !self.settled(fleet, SETTLED_WITHIN, is_ready).await {
+        if !self.await_ready(fleet, READY_WITHIN, is_ready).await {
             tracing::warn!(%app, %generation, "deployed, but not ready where it is placed yet");
         }
         as_served(&record)
     }
 
     /// Waits at most for a while until the hosts have done what was wished; whether they have.
-    pub(super) async fn settled(
+    pub(super) async fn await_ready(
         &self,
         fleet: &Fleet,
         within: Duration,
-        is_settled: impl Fn() -> bool,
+        is_ready: impl Fn() -> bool,
     ) -> bool {
         let mut changes = fleet.changes();
         let settled = async {
-            while !is_settled() {
+            while !is_ready() {
                 if changes.changed().await.is_err() {
                     break;
                 }

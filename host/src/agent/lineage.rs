@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use steerage_core::id::{AppName, Generation};
 use steerage_core::lineage::{FleetId, Followed, Here, LineageDecision, Reason, Stored, judge};
 
-use super::wish::Before;
+use super::wish::Current;
 use super::{Agent, DeployError};
 use crate::fleet::record::{self, AppRecord, MarkRecord, RemovedRecord};
 use crate::fleet::{Fleet, keys};
@@ -199,7 +199,7 @@ impl Agent {
         generation: Generation,
         last: Generation,
     ) -> Result<bool, DeployError> {
-        let before = Before::look(fleet, app).await?;
+        let before = Current::look(fleet, app).await?;
         if before.record.is_some() {
             return Ok(false);
         }

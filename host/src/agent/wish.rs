@@ -22,7 +22,7 @@ const KEPT: usize = 20;
 const COPIES: usize = 2;
 
 /// What is in the store of an app before a wish.
-pub(super) struct Before {
+pub(super) struct Current {
     app: Option<Entry>,
     pub(super) record: Option<AppRecord>,
     last: Option<Entry>,
@@ -41,7 +41,7 @@ impl Agent {
         let size = self.own.blobs.size(&component)?;
         self.bring_copies(fleet, component).await;
         for _ in 0..TRIES {
-            let before = Before::read(fleet, &manifest.name).await?;
+            let before = Current::read(fleet, &manifest.name).await?;
             if canary.is_some() {
                 before.check_canary(&manifest.name)?;
             }
@@ -89,14 +89,18 @@ impl Agent {
         to: Option<Generation>,
     ) -> Result<DeploymentRecord, DeployError> {
         for _ in 0..TRIES {
-            let before = Before::read(fleet, app).await?;
+            let before = Current::read(fleet, app).await?;
             let Some(current) = &before.record else { return Err(DeployError::NoApp(app.clone())) };
             if to.is_none()
-                && let Some(taken_back) = &current.taken_back
+                && let Some(rolled_back) = &current.rolled_back
             {
                 // Whoever saw a bad canary means that one, and not what is served beside it.
-                let (taken_back, current) = (taken_back.generation, current.generation);
-                return Err(DeployError::CanaryTakenBack { app: app.clone(), taken_back, current });
+                let (rolled_back, current) = (rolled_back.generation, current.generation);
+                return Err(DeployError::CanaryRolledBack {
+                    app: app.clone(),
+                    rolled_back,
+                    current,
+                });
             }
             let kept = deployments(fleet, app).await?;
             let wanted = kept.iter().rev().find(|kept| match to {
@@ -140,7 +144,7 @@ impl Agent {
         change: impl Fn(&mut AppRecord),
     ) -> Result<AppRecord, DeployError> {
         for _ in 0..TRIES {
-            let before = Before::read(fleet, app).await?;
+            let before = Current::read(fleet, app).await?;
             let Some(mut record) = before.record.clone() else {
                 return Err(DeployError::NoApp(app.clone()));
             };
@@ -163,7 +167,7 @@ impl Agent {
         app: &AppName,
     ) -> Result<(), DeployError> {
         for _ in 0..TRIES {
-            let before = Before::read(fleet, app).await?;
+            let before = Current::read(fleet, app).await?;
             let served = self.own.catalog.app(app).map(|app| app.generation);
             // One that the store has lost, or never knew, is removed as well.
             if before.app.is_none() && served.is_none() {
@@ -230,7 +234,7 @@ impl Agent {
     }
 }
 
-impl Before {
+impl Current {
     pub(super) async fn read(fleet: &Fleet, app: &AppName) -> Result<Self, DeployError> {
         fleet.check_store()?;
         Self::look(fleet, app).await
@@ -269,7 +273,7 @@ impl Before {
         if let (Some(record), Some(share)) = (&self.record, canary) {
             let (share, rest) = (share.get(), Rest::default());
             let canary = Some(CanaryRecord { generation, share, since: now(), fingerprint, rest });
-            return AppRecord { canary, taken_back: None, ..record.clone() };
+            return AppRecord { canary, rolled_back: None, ..record.clone() };
         }
         let placement = &manifest.placement;
         AppRecord {
@@ -284,7 +288,7 @@ impl Before {
             zones: placement.zones,
             scaled: self.scaled(placement),
             canary: None,
-            taken_back: None,
+            rolled_back: None,
             crashes: Vec::new(),
             is_quarantined: false,
             fingerprint,

@@ -45,7 +45,7 @@ pub(super) fn of(
     };
     let Some((record, _)) = view.apps.get(app) else { return (None, None) };
     let canary = record.canary.as_ref().map(|canary| shown(&view, app, canary));
-    let taken_back = record.taken_back.clone().map(|taken| wire::TakenBack {
+    let taken_back = record.rolled_back.clone().map(|taken| wire::TakenBack {
         generation: taken.generation,
         why: taken.why,
         at: taken.at,

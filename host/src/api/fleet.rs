@@ -16,7 +16,7 @@ use steerage_core::units::Cpu;
 
 use super::problem::{Cause, Refusal};
 use super::{ApiState, Asked, Named, OfHost, Sent, Shared, wire};
-use crate::fleet::record::{self, HostRecord, HostWish};
+use crate::fleet::record::{self, HostRecord, HostSpec};
 use crate::fleet::{Fleet, View, keys};
 use crate::forward::Health;
 use crate::placement;
@@ -55,7 +55,7 @@ pub(super) async fn set_standing(
     state.check_open()?;
     let fleet = state.fleet()?;
     let view = fleet.view();
-    let is_open_again = request.standing == "open" && view.wishes.contains_key(&host);
+    let is_open_again = request.standing == "open" && view.host_specs.contains_key(&host);
     let Some(record) = known_host(fleet, &view, &host, is_open_again) else {
         let known: Vec<_> = view.all_hosts().map(|(name, _)| name.to_string()).collect();
         let detail = format!("no host named {host}; there are {}", known.join(", "));
@@ -63,7 +63,7 @@ pub(super) async fn set_standing(
     };
     let key = keys::host_wanted(&host);
     let put = |drain| {
-        let value = record::encode(&HostWish { drain });
+        let value = record::encode(&HostSpec { drain });
         Write::Put { key: key.clone(), value, lease: None }
     };
     let write = match &*request.standing {
@@ -297,10 +297,10 @@ fn summary(
     counts: &Counts<'_>,
     (name, record): (&HostName, &HostRecord),
 ) -> wire::HostSummary {
-    let standing = match view.wishes.get(name) {
+    let standing = match view.host_specs.get(name) {
         None => "open",
-        Some(HostWish { drain: false }) => "cordoned",
-        Some(HostWish { drain: true }) => "draining",
+        Some(HostSpec { drain: false }) => "cordoned",
+        Some(HostSpec { drain: true }) => "draining",
     };
     let peer = fleet.peers().named(name);
     let health = peer.as_ref().map(|peer| peer.health());

@@ -131,7 +131,7 @@ impl Cause {
             Self::RouteConflict => "Another app has the route",
             Self::OtherTenant => "The app belongs to another tenant",
             Self::CanaryRuns => "A deployment is on trial already",
-            Self::CanaryTakenBack => "The canary was taken back already",
+            Self::CanaryTakenBack => "The canary was rolled back already",
             Self::TooLarge => "The body is too large",
             Self::BadComponent => "The component cannot run here",
             Self::CompileTimedOut => "The component takes too long to compile",
@@ -252,7 +252,7 @@ impl From<DeployError> for Refusal {
             }
             DeployError::OtherTenant { .. } => Self::new(Cause::OtherTenant, error.to_string()),
             DeployError::CanaryRuns { .. } => Self::new(Cause::CanaryRuns, error.to_string()),
-            DeployError::CanaryTakenBack { .. } => {
+            DeployError::CanaryRolledBack { .. } => {
                 Self::new(Cause::CanaryTakenBack, error.to_string())
             }
             DeployError::Unsure { .. } => Self::new(Cause::StoreAway, error.to_string()),

@@ -29,9 +29,9 @@ pub(super) async fn tell(shared: &Shared) {
                     member.agent.note_crash(&member.fleet, (&app, generation), &record).await;
                 match noted {
                     Ok(Noted::Nothing | Noted::Counted) => break,
-                    Ok(Noted::TakenBack) => {
+                    Ok(Noted::RolledBack) => {
                         let message = format!(
-                            "generation {generation} of {app} was taken back: this host crashed while \
+                            "generation {generation} of {app} was rolled back: this host crashed while \
                              its calls ran"
                         );
                         tracing::warn!("{message}");
