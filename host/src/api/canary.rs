@@ -19,7 +19,7 @@ pub(super) async fn promote(
     Named(app): Named,
 ) -> Result<Json<wire::Deployed>, Refusal> {
     state.check_open()?;
-    let work = move |state: Shared| async move { state.agent.promote(&app).await };
+    let work = move |state: Shared| async move { state.desired.promote(&app).await };
     let deployed = to_the_end(&state, work).await?;
     Ok(Json(view::deployed(&state.url(), &deployed)))
 }
@@ -30,7 +30,7 @@ pub(super) async fn end(
     Named(app): Named,
 ) -> Result<StatusCode, Refusal> {
     state.check_open()?;
-    let work = move |state: Shared| async move { state.agent.end_canary(&app).await };
+    let work = move |state: Shared| async move { state.desired.end_canary(&app).await };
     to_the_end(&state, work).await?;
     Ok(StatusCode::NO_CONTENT)
 }

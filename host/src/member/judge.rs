@@ -42,7 +42,7 @@ pub(super) async fn judge(member: &Member) {
                 why: bad.worse.to_string(),
                 at: u64::try_from(at.as_millis()).unwrap_or(u64::MAX),
             };
-            let done = member.agent.roll_back_canary(&member.fleet, &bad.app, rolled_back).await;
+            let done = member.desired.roll_back_canary(&bad.app, rolled_back).await;
             match done {
                 Ok(true) => tell(member, &bad),
                 // Somebody else was first.
