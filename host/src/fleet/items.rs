@@ -10,7 +10,7 @@ use steerage_core::node::{AppFacts, FleetItem, FleetValue, HostFacts, ReadyFacts
 
 use super::keys;
 use super::record::{
-    self, AppRecord, AssignedRecord, FreezeRecord, HostRecord, HostWish, ReadyRecord,
+    self, AppRecord, AssignedRecord, FreezeRecord, HostRecord, HostSpec, ReadyRecord,
     RemovedRecord, UseRecord,
 };
 
@@ -22,7 +22,7 @@ impl Records for StoreRecords {
     type App = AppRecord;
     type Host = HostRecord;
     type Ready = ReadyRecord;
-    type HostWanted = HostWish;
+    type HostSpec = HostSpec;
     type Freeze = FreezeRecord;
 }
 
@@ -111,7 +111,7 @@ fn try_read(
         let (host, app) = rest.split_once('/').ok_or("a ready key without an app")?;
         FleetItem::Ready(name(key, host)?, name(key, app)?, record.read::<ReadyRecord>())
     } else if let Some(host) = key.strip_prefix(keys::HOSTS_WANTED) {
-        FleetItem::HostWanted(name(key, host)?, record.read::<HostWish>())
+        FleetItem::HostWanted(name(key, host)?, record.read::<HostSpec>())
     } else if key == keys::FREEZE {
         FleetItem::Freeze(record.read::<FreezeRecord>())
     } else if let Some(host) = key.strip_prefix(keys::HOSTS) {

@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::{Member, Shared};
-use crate::agent::{Agent, DeployError};
+use crate::agent::{Agent, ApplyError};
 use crate::fleet::Fleet;
 use crate::ledger::record::Fingerprint;
 use crate::telemetry::chain;
@@ -56,7 +56,7 @@ impl Queue {
 struct Looked {
     app: AppName,
     step: Step,
-    failed: Option<DeployError>,
+    failed: Option<ApplyError>,
 }
 
 /// What is seen to, what is announced, and the work that is done for it.
@@ -177,7 +177,7 @@ impl Settling {
 }
 
 fn panicked(app: AppName, step: Step) -> Looked {
-    Looked { app, step, failed: Some(DeployError::Task("it panicked".to_owned())) }
+    Looked { app, step, failed: Some(ApplyError::Task("it panicked".to_owned())) }
 }
 
 /// Learns of apps that run elsewhere.
@@ -224,10 +224,10 @@ async fn look(member: Member, app: AppName, step: Step) -> Looked {
     let done = match step {
         // Many are followed at once.
         Step::Rest | Step::Retire | Step::EndCanary | Step::Follow(_) => Ok(()),
-        Step::Forget => agent.forget_app(&app).await,
+        Step::Forget => agent.remove(&app).await.map(drop),
         Step::Try(generation) => start_canary(agent, fleet, &app, generation).await,
         Step::Prepare(generation) => match agent.recall(fleet, &app, generation).await {
-            Ok(record) => agent.prepare(record).await,
+            Ok(deployment) => agent.prepare(&deployment).await,
             Err(error) => Err(error),
         },
     };
@@ -237,7 +237,7 @@ async fn look(member: Member, app: AppName, step: Step) -> Looked {
 fn end_canary(member: &Member, app: &AppName) {
     let view = member.fleet.view();
     let record = view.apps.get(app).map(|(record, _)| record);
-    member.agent.stop_canary(app, record.and_then(|record| record.taken_back.as_ref()));
+    member.agent.stop_canary(app, record.and_then(|record| record.rolled_back.as_ref()));
 }
 
 async fn start_canary(
@@ -245,16 +245,16 @@ async fn start_canary(
     fleet: &Fleet,
     app: &AppName,
     generation: Generation,
-) -> Result<(), DeployError> {
+) -> Result<(), ApplyError> {
     let Some(share) = Agent::wanted_share(fleet, app, generation) else { return Ok(()) };
-    let record = agent.recall(fleet, app, generation).await?;
-    agent.start_canary(record, share).await
+    let deployment = agent.recall(fleet, app, generation).await?;
+    agent.start_canary(&deployment, share).await
 }
 
-fn complain(member: &Member, app: &AppName, error: &DeployError, n_failures: u32) {
+fn complain(member: &Member, app: &AppName, error: &ApplyError, n_failures: u32) {
     tracing::warn!(%app, error = chain(error), n_failures, "cannot catch up with an app; trying on");
     // A route that one app gives up and another takes comes in two pieces of news.
-    let is_passing = matches!(error, DeployError::Conflict(_));
+    let is_passing = matches!(error, ApplyError::Conflict(_));
     if n_failures == if is_passing { 3 } else { 0 } {
         let detail = format!("{app} cannot be brought up here: {}", chain(error));
         let advice = if error.is_full_disk() {

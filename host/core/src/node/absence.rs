@@ -103,8 +103,8 @@ impl<R: Records> FleetView<R> {
                     }
                 }
                 FleetKey::HostWanted(host) => {
-                    if let Some(wanted) = before.wishes.get(host) {
-                        self.wishes.insert(host.clone(), wanted.clone());
+                    if let Some(wanted) = before.host_specs.get(host) {
+                        self.host_specs.insert(host.clone(), wanted.clone());
                     }
                 }
                 FleetKey::App(_)

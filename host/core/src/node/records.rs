@@ -30,7 +30,7 @@ pub trait Records: Clone + Debug + Default {
     /// That a host has an app's code at hand.
     type Ready: ReadyFacts + Clone + Debug;
     /// What operators want of a host.
-    type HostWanted: Clone + Debug;
+    type HostSpec: Clone + Debug;
     /// That operators want nothing to be planned.
     type Freeze: Clone + Debug;
 }
@@ -109,7 +109,7 @@ pub enum FleetItem<R: Records> {
     /// A host that is registered.
     Host(HostName, FleetValue<R::Host>),
     /// What operators want of a host.
-    HostWanted(HostName, FleetValue<R::HostWanted>),
+    HostWanted(HostName, FleetValue<R::HostSpec>),
     /// That operators want nothing to be planned.
     Freeze(FleetValue<R::Freeze>),
 }

@@ -18,7 +18,7 @@ pub struct FleetView<R: Records> {
     /// What operators want of each app, and since which revision.
     pub apps: OrdMap<AppName, (Arc<R::App>, Revision)>,
     /// What operators want of hosts.
-    pub wishes: OrdMap<HostName, R::HostWanted>,
+    pub host_specs: OrdMap<HostName, R::HostSpec>,
     /// That nothing is to be planned; see [`FleetView::is_frozen`].
     pub frozen: Option<Arc<R::Freeze>>,
     /// Where each app shall run, and since which revision.
@@ -65,7 +65,7 @@ impl<R: Records> Default for FleetView<R> {
     fn default() -> Self {
         Self {
             apps: OrdMap::new(),
-            wishes: OrdMap::new(),
+            host_specs: OrdMap::new(),
             frozen: None,
             assigned: OrdMap::new(),
             hosts: OrdMap::new(),
@@ -234,7 +234,7 @@ impl<R: Records> FleetView<R> {
             }
             FleetItem::HostWanted(host, value) => {
                 change.wishes_changed = true;
-                put(&mut self.wishes, host, value.read());
+                put(&mut self.host_specs, host, value.read());
             }
             FleetItem::Freeze(value) => {
                 change.wishes_changed = true;
