@@ -12,7 +12,7 @@ mod pins;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use steerage_core::id::{AppName, Digest};
+use steerage_core::id::{AppName, Digest, Generation};
 use steerage_core::limits::LimitsPolicy;
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -134,12 +134,22 @@ impl Agent {
         }
     }
 
-    /// Stops serving an app and forgets it; whether the ledger had it. Calls that run end in peace.
+    /// Stops serving an app and forgets it, unless a deployment later than `latest` is served by now: it
+    /// may have come while this waited for its turn. Returns whether the ledger had it. Calls that run
+    /// end in peace.
     ///
     /// # Errors
     /// The ledger failed.
-    pub async fn remove(&self, app: &AppName) -> Result<bool, ApplyError> {
+    pub async fn remove(
+        &self,
+        app: &AppName,
+        latest: Option<Generation>,
+    ) -> Result<bool, ApplyError> {
         let turn = self.turn().await;
+        let served = self.own.catalog.app(app).map(|here| here.generation);
+        if latest.is_some_and(|latest| served > Some(latest)) {
+            return Ok(true);
+        }
         let Some(unused) = self.own.ledger.remove(app)? else {
             self.loader.withdraw(app);
             return Ok(false);

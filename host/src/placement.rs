@@ -1,13 +1,11 @@
 //! The story of the fleet being planned: the view becomes a plan, and the plan is written where it is
-//! still about the same view. Any host may plan; the one whose name comes first does, among those
-//! that answer, so that no election is needed and the loss of the planner needs none either.
-//! Decides nothing itself: `core::place` does. Two planners at once are harmless, since what one has
+//! still about the same view. Decides nothing itself: `core::place` does, and whose turn it is to plan
+//! `core::node::turns`. Two planners at once are harmless, since what one has
 //! written the other's commit does not find unchanged.
 
 mod gone;
 mod kept;
 mod news;
-mod quiet;
 mod view;
 mod write;
 
@@ -15,10 +13,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use steerage_core::id::HostName;
+use steerage_core::node::{PlanSituation, PlanTurn, PlanTurns};
 use steerage_core::place::Aims;
 use steerage_core::replicas;
 
-use crate::fleet::{Fleet, View};
+use crate::fleet::Fleet;
 use crate::forward::Health;
 use crate::shutdown::Shutdown;
 use crate::store::StoreError;
@@ -27,18 +26,11 @@ use crate::telemetry::events::Events;
 
 use self::kept::Kept;
 use self::news::News;
-use self::quiet::Quiet;
 pub use self::view::of;
 use self::write::write;
 
 /// News is gathered for so long before a plan is made: a deploy is several changes.
 const GATHER: Duration = Duration::from_millis(20);
-/// A plan is made this often even without news, since use changes and is no news: soon enough for load
-/// to be followed, and less often where planning takes long.
-const EVERY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(10));
-/// Plans without news take one part of so many of the time.
-const SHARE: u32 = 50;
-
 /// How placement goes about it.
 #[derive(Clone, Copy, Debug)]
 pub struct PlanSettings {
@@ -65,52 +57,36 @@ pub async fn keep_planning(
         kept: Kept::new(settings.headroom, (replicas::WINDOW, settings.grace)),
         news: News::new(events),
     };
-    let mut quiet = Quiet::default();
-    let (mut every, mut use_taken_at) = (EVERY.0, Instant::now());
-    let mut n_unclear = 0;
+    let mut turns = PlanTurns::new(settings.patience, settings.consolidate);
+    let started_at = Instant::now();
     while !shutdown.has_begun() {
-        let is_early = fleet.connected_for() < settings.patience;
-        let waits = is_early && misses_hosts(&fleet.view());
-        let is_frozen = fleet.view().is_frozen();
-        let plans = is_planner(&fleet) && !fleet.is_cut_off() && !waits && !is_frozen;
-        let is_unclear = plans && gone::ask(&fleet).await;
-        n_unclear = if is_unclear { n_unclear + 1 } else { 0 };
-        if plans {
-            let began_at = Instant::now();
-            let is_quiet = quiet.lasts(began_at, settings.consolidate);
-            // Hosts are not emptied while another one is in trouble: what it has may have to go
-            // somewhere in a moment.
-            let aims = Aims { consolidate: is_quiet && all_answer(&fleet) };
-            let with_use = is_quiet || use_taken_at.elapsed() >= every;
-            match planning.plan_once(&fleet, with_use, aims).await {
+        let turn = turns.begin(started_at.elapsed(), &situation(&fleet));
+        let mut is_unclear = false;
+        if let Some(turn) = turn {
+            is_unclear = gone::ask(&fleet).await;
+            let n_moved = match planning.plan_once(&fleet, turn).await {
                 Ok(n_apps) => {
                     planning.news.tell_written();
                     if n_apps > 0 {
                         tracing::info!(n_apps, "placed apps");
                     }
-                    if n_apps > 0 || is_quiet {
-                        quiet.begin(Instant::now());
-                    }
+                    Some(n_apps)
                 }
                 Err(StoreError::Conflict { .. }) => {
                     // The view that comes with what overtook this plan makes the next one.
                     tracing::debug!("a plan was overtaken");
+                    None
                 }
-                Err(error) => planning.news.tell_failed(&chain(&error)),
-            }
-            if with_use {
-                use_taken_at = Instant::now();
-                every = (began_at.elapsed() * SHARE).clamp(EVERY.0, EVERY.1);
-            }
+                Err(error) => {
+                    planning.news.tell_failed(&chain(&error));
+                    None
+                }
+            };
+            turns.end(started_at.elapsed(), turn, n_moved);
         } else {
-            quiet.forget();
             planning.kept.see(&view::hosts(&fleet, &fleet.view()));
         }
-        let next = match (waits, is_unclear) {
-            (true, _) => settings.patience / 4,
-            (_, true) => gone::again(n_unclear).min(every),
-            _ => every,
-        };
+        let next = turns.pause(is_unclear);
         tokio::select! {
             _ = changes.changed() => {}
             _ = health.changed() => {}
@@ -123,27 +99,23 @@ pub async fn keep_planning(
     }
 }
 
-/// Whether this host comes first among those that answer.
+/// Whether this host is the one that plans.
 #[must_use]
 pub fn is_planner(fleet: &Fleet) -> bool {
-    let view = fleet.view();
-    let first = view.hosts.keys().find(|host| *host == fleet.me() || answers(fleet, host));
-    first == Some(fleet.me())
+    fleet.view().is_planner(fleet.me(), |host| answers(fleet, host))
 }
 
-/// Whether every host that is known is registered and answers.
-fn all_answer(fleet: &Fleet) -> bool {
+/// What is known when a plan might be made.
+fn situation(fleet: &Fleet) -> PlanSituation {
     let view = fleet.view();
-    view.lingering.is_empty()
-        && view.hosts.keys().all(|host| host == fleet.me() || answers(fleet, host))
-}
-
-/// Whether apps are assigned to hosts that are not there.
-fn misses_hosts(view: &View) -> bool {
-    let misses = |host: &HostName| {
-        view.host(host).is_none() && view.outlined().all(|(name, _)| name != host)
-    };
-    view.assigned.values().any(|(hosts, _)| hosts.iter().any(misses))
+    let is_well = |host: &HostName| host == fleet.me() || answers(fleet, host);
+    PlanSituation {
+        is_planner: is_planner(fleet),
+        connected_for: (!fleet.is_cut_off()).then(|| fleet.connected_for()),
+        misses_hosts: view.misses_hosts(),
+        is_frozen: view.is_frozen(),
+        all_are_well: view.lingering.is_empty() && view.hosts.keys().all(is_well),
+    }
 }
 
 fn answers(fleet: &Fleet, host: &HostName) -> bool {
@@ -159,12 +131,7 @@ struct Planning {
 
 impl Planning {
     /// Makes one plan and writes it; returns of how many apps.
-    async fn plan_once(
-        &mut self,
-        fleet: &Fleet,
-        with_use: bool,
-        aims: Aims,
-    ) -> Result<usize, StoreError> {
+    async fn plan_once(&mut self, fleet: &Fleet, turn: PlanTurn) -> Result<usize, StoreError> {
         let view = fleet.view();
         let (planned_for, planned_in) = (fleet.clone(), view.clone());
         let anew = self.kept.anew();
@@ -172,10 +139,11 @@ impl Planning {
         // Planning takes seconds where there are a million replicas.
         let planned = tokio::task::spawn_blocking(move || {
             let first = Aims { consolidate: false };
-            let mut plan = kept.plan(&planned_for, &planned_in, with_use, first);
+            let mut plan = kept.plan(&planned_for, &planned_in, turn.with_use, first);
             // Only where nothing else is to be moved: what was lost goes first, and by itself.
-            if aims.consolidate && plan.moves.is_empty() {
-                plan = kept.plan(&planned_for, &planned_in, false, aims);
+            if turn.consolidates && plan.moves.is_empty() {
+                let emptied = Aims { consolidate: true };
+                plan = kept.plan(&planned_for, &planned_in, false, emptied);
             }
             (kept, plan)
         });

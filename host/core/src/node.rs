@@ -6,14 +6,22 @@
 pub mod absence;
 pub mod announcer;
 pub mod answering;
+pub mod assignments;
+pub mod follower;
+#[cfg(test)]
+mod nothing;
 pub mod reconciler;
 pub mod records;
 pub mod status;
+pub mod turns;
 pub mod view;
 
 pub use self::announcer::{Announcer, CodeAtHand};
+pub use self::assignments::{Assignment, assignments};
+pub use self::follower::{FollowStep, Follower};
 pub use self::reconciler::Reconciler;
 pub use self::records::{AppFacts, FleetItem, FleetKey, FleetValue, HostFacts, ReadyFacts};
 pub use self::records::{LeaseId, Records, Revision};
 pub use self::status::AppHere;
+pub use self::turns::{PlanSituation, PlanTurn, PlanTurns};
 pub use self::view::{FleetView, ViewChange};

@@ -59,8 +59,8 @@ pub enum Step {
     EndCanary,
     /// Stop announcing: others serve it now.
     Retire,
-    /// Forget the app.
-    Forget,
+    /// Forget the app, unless a later deployment of it has come here since.
+    Forget(Generation),
 }
 
 /// The next step.
@@ -69,8 +69,8 @@ pub fn next_step(standing: &AppStatus) -> Step {
     let AppStatus { wish, served, announced, tried } = *standing;
     let wanted = match wish {
         Wish::Wanted(wanted) => wanted,
-        Wish::Removed if served.is_some() || announced.is_some() => return Step::Forget,
-        Wish::Removed | Wish::Unknown => return Step::Rest,
+        Wish::Removed => return served.max(announced).map_or(Step::Rest, Step::Forget),
+        Wish::Unknown => return Step::Rest,
     };
     // First of all, and it cannot fail: a canary that is rolled back harms somebody.
     if tried.is_some() && tried != wanted.canary {
@@ -165,7 +165,7 @@ mod tests {
             Step::Try(generation) => standing.tried = Some(generation),
             Step::EndCanary => standing.tried = None,
             Step::Retire => standing.announced = None,
-            Step::Forget => {
+            Step::Forget(_) => {
                 (standing.served, standing.announced, standing.tried) = (None, None, None);
             }
         }
@@ -219,7 +219,7 @@ mod tests {
 
         #[test]
         fn nothing_is_forgotten_that_nobody_removed(standing in standing()) {
-            let forgets = next_step(&standing) == Step::Forget;
+            let forgets = matches!(next_step(&standing), Step::Forget(_));
             prop_assert!(!forgets || standing.wish == Wish::Removed);
         }
     }

@@ -72,7 +72,7 @@ impl Desired {
     }
 
     pub(super) async fn remove_alone(&self, app: &AppName) -> Result<(), DeployError> {
-        match self.agent.remove(app).await? {
+        match self.agent.remove(app, None).await? {
             true => Ok(()),
             false => Err(DeployError::NoApp(app.clone())),
         }

@@ -17,8 +17,8 @@ impl Desired {
     /// There is no such app, or the store or the ledger failed.
     pub async fn remove(&self, app: &AppName) -> Result<(), DeployError> {
         let Some(fleet) = &self.fleet else { return self.remove_alone(app).await };
-        self.write_removed(fleet, app).await?;
-        if let Err(error) = self.agent.remove(app).await {
+        let latest = self.write_removed(fleet, app).await?;
+        if let Err(error) = self.agent.remove(app, latest).await {
             // It is gone from the fleet by now, and this host tries on by itself.
             tracing::warn!(%app, error = chain(&error), "removed, but not forgotten here yet");
         }
@@ -27,8 +27,12 @@ impl Desired {
 
     /// Takes an app out of the store, with its deployments and routes. Its number stays, so that no
     /// generation is given twice, and that it was removed stays: no host forgets an app because it
-    /// does not see it.
-    async fn write_removed(&self, fleet: &Fleet, app: &AppName) -> Result<(), DeployError> {
+    /// does not see it. Returns the highest generation that is removed.
+    async fn write_removed(
+        &self,
+        fleet: &Fleet,
+        app: &AppName,
+    ) -> Result<Option<Generation>, DeployError> {
         for _ in 0..TRIES {
             let current = Current::read(fleet, app).await?;
             let served = self.own.catalog.app(app).map(|app| app.generation);
@@ -51,7 +55,7 @@ impl Desired {
             let routes = self.claimed(fleet, app, &kept).await?;
             if make(fleet, app, commit).await?.is_some() {
                 self.release(fleet, routes).await;
-                return Ok(());
+                return Ok(Generation::new(last));
             }
         }
         Err(DeployError::overtaken(app))

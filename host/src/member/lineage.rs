@@ -1,11 +1,12 @@
 //! Whether this host may follow the store, before it takes anything from it; and what it tells of apps
 //! that the store does not hold although nobody removed them.
-//! Does not judge: `core::lineage` does.
+//! Does not judge: `core::lineage` does, and what follows of that `core::node::follower`.
 
 use std::collections::BTreeSet;
 
 use steerage_core::id::AppName;
-use steerage_core::lineage::{LineageDecision, Reason};
+use steerage_core::lineage::Reason;
+use steerage_core::node::{FollowStep, Follower};
 use steerage_core::units;
 
 use super::Member;
@@ -17,8 +18,6 @@ use crate::store::{Seen, StoreError};
 use crate::telemetry::chain;
 use crate::telemetry::events::Severity;
 
-/// How often a store without a mark is given one, where others do the same.
-const TRIES: usize = 5;
 /// As many apps are named.
 const NAMED: usize = 20;
 
@@ -53,37 +52,32 @@ impl From<DeployError> for Broken {
 /// Sees to it that the store is this host's to follow; returns whether its apps shall be put into it.
 pub(super) async fn check(member: &Member) -> Result<bool, Broken> {
     let (desired, fleet) = (&member.desired, &member.fleet);
-    let mut imports = false;
-    for _ in 0..TRIES {
+    let mut follower = Follower::default();
+    loop {
         let seen = fleet.store().read(keys::FLEET).await?;
         let Judged { verdict, stored, mark } = desired.judge_store(&seen).await?;
-        match (verdict, mark) {
-            (LineageDecision::Refuse(reason), _) => return Err(Broken::Refused(reason)),
-            (verdict @ (LineageDecision::Import | LineageDecision::Found), _) => {
-                imports = verdict == LineageDecision::Import;
-                desired.found(None).await?;
-            }
-            (verdict, Some((_, at))) => {
-                if verdict == LineageDecision::Resume {
-                    // Before it is kept that this host goes on: it must not be forgotten.
+        let marked_at = mark.map(|(_, at)| at);
+        match (follower.judged(verdict, marked_at.is_some()), marked_at) {
+            (FollowStep::Take { raises, imports }, Some(at)) => {
+                if raises {
                     desired.raise_numbers(at).await?;
                 }
                 follow(fleet, &stored, at)?;
                 return Ok(imports);
             }
-            (_, None) => {}
+            (FollowStep::WriteMark, _) => desired.found(None).await?,
+            (FollowStep::Refuse(reason), _) => return Err(Broken::Refused(reason)),
+            (FollowStep::Again | FollowStep::Take { .. }, _) => return Err(Broken::Changed),
         }
     }
-    Err(Broken::Changed)
 }
 
-/// Whether everything that was read is of the store that was judged: it may have been changed for
-/// another meanwhile.
+/// Whether everything that was read is of the store that was judged.
 pub(super) async fn confirm(desired: &Desired, seen: &Seen) -> Result<(), Broken> {
-    match desired.judge_store(seen).await?.verdict {
-        LineageDecision::Follow => Ok(()),
-        LineageDecision::Refuse(reason) => Err(Broken::Refused(reason)),
-        _ => Err(Broken::Changed),
+    match Follower::confirmed(desired.judge_store(seen).await?.verdict) {
+        None => Ok(()),
+        Some(FollowStep::Refuse(reason)) => Err(Broken::Refused(reason)),
+        Some(_) => Err(Broken::Changed),
     }
 }
 

@@ -224,7 +224,7 @@ async fn look(member: Member, app: AppName, step: Step) -> Looked {
     let done = match step {
         // Many are followed at once.
         Step::Rest | Step::Retire | Step::EndCanary | Step::Follow(_) => Ok(()),
-        Step::Forget => agent.remove(&app).await.map(drop),
+        Step::Forget(latest) => agent.remove(&app, Some(latest)).await.map(drop),
         Step::Try(generation) => start_canary(agent, fleet, &app, generation).await,
         Step::Prepare(generation) => match agent.recall(fleet, &app, generation).await {
             Ok(deployment) => agent.prepare(&deployment).await,

@@ -29,7 +29,7 @@ pub(super) async fn ask(fleet: &Fleet) -> bool {
             continue;
         }
         let n_say = 1 + count(fleet, &view, &peer).await;
-        if is_most(n_say, view.hosts.len()) {
+        if is_most(n_say, view.n_registered()) {
             tracing::info!(host = %peer.name, n_say, "most hosts say that a host is gone");
             peer.confirm_gone();
         } else {
@@ -47,12 +47,16 @@ pub(super) fn again(n_unclear: u32) -> Duration {
 /// How many others are refused by this host, until there are enough.
 async fn count(fleet: &Fleet, view: &View, gone: &Arc<Peer>) -> usize {
     let others = fleet.peers().all().into_iter();
-    let others = others.filter(|other| other.health() == Health::Answers);
+    // Who is not registered is no witness: most is reckoned of those who are.
+    let is_witness = |other: &Arc<Peer>| {
+        other.health() == Health::Answers && view.hosts.contains_key(&other.name)
+    };
+    let others = others.filter(is_witness);
     let asked: FuturesUnordered<_> =
         others.map(|other| says_gone(other, gone.name.clone())).collect();
     let mut answers = asked.filter(|says_so| std::future::ready(*says_so)).boxed();
     let mut n_say = 0;
-    while !is_most(1 + n_say, view.hosts.len()) && answers.next().await.is_some() {
+    while !is_most(1 + n_say, view.n_registered()) && answers.next().await.is_some() {
         n_say += 1;
     }
     n_say

@@ -90,7 +90,7 @@ pub(super) fn app(view: &View, name: &AppName, record: &AppRecord, headroom: u32
         memory: record.memory.map_or(UNKNOWN.memory, Bytes::new),
     };
     place::App {
-        replicas: replicas::wanted(&load),
+        replicas: if view.is_remembered(name) { load.now } else { replicas::wanted(&load) },
         demand: place::demand(
             Some(declared),
             measured(view, name, record, seen.as_ref()),

@@ -1,11 +1,10 @@
 //! A plan written into the store, where the hosts that it concerns find it.
 //! Does not decide anything: what the plan says is written, or left to the next one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use imbl::OrdSet;
-use steerage_core::id::{AppName, HostName};
-use steerage_core::node::FleetKey;
+use steerage_core::id::AppName;
+use steerage_core::node::{Assignment, assignments};
 use steerage_core::place::Plan;
 
 use crate::fleet::record::{self, AssignedRecord};
@@ -27,18 +26,7 @@ pub(super) async fn write(
     plan: &Plan,
     orphans: &BTreeSet<AppName>,
 ) -> Result<usize, StoreError> {
-    let mut after: BTreeMap<AppName, BTreeSet<HostName>> = BTreeMap::new();
     for (number, step) in plan.moves.iter().enumerate() {
-        let hosts = after.entry(step.app.clone()).or_insert_with(|| {
-            let now = view.assigned_to(&step.app).map(OrdSet::iter);
-            now.into_iter().flatten().cloned().collect()
-        });
-        if let Some(from) = &step.from {
-            hosts.remove(from);
-        }
-        if let Some(to) = &step.to {
-            hosts.insert(to.clone());
-        }
         if number < TOLD {
             tracing::info!("{step}");
         } else {
@@ -48,19 +36,7 @@ pub(super) async fn write(
     if plan.moves.len() > TOLD {
         tracing::info!("and {} moves more", plan.moves.len() - TOLD);
     }
-    // Where an app is placed that nobody here can read is not written over.
-    after.retain(|app, _| !view.is_unreadable(&FleetKey::Assigned(app.clone())));
-    let n_apps = after.len() + orphans.len();
-    let mut changes: Vec<(Guard, Write)> = Vec::with_capacity(n_apps);
-    for (app, hosts) in &after {
-        let hosts = hosts.iter().map(ToString::to_string).collect();
-        let value = record::encode(&AssignedRecord { hosts });
-        let write = Write::Put { key: keys::assigned(app), value, lease: None };
-        changes.push((guard(view, app), write));
-    }
-    for app in orphans {
-        changes.push((guard(view, app), Write::Delete(keys::assigned(app))));
-    }
+    let changes = assignments(view, plan, orphans).into_iter().map(change);
     let mut n_written = 0;
     for commit in in_commits(changes) {
         n_written += commit_what_holds(fleet, commit).await?;
@@ -88,16 +64,26 @@ async fn commit_what_holds(fleet: &Fleet, mut commit: Commit) -> Result<usize, S
     Ok(0)
 }
 
-fn guard(view: &View, app: &AppName) -> Guard {
-    let key = keys::assigned(app);
-    match view.assigned.get(app) {
-        Some((_, revision)) => Guard::At(key, *revision),
-        None => Guard::Absent(key),
-    }
+/// What is written for an app, and what must hold then.
+fn change(assignment: Assignment) -> (Guard, Write) {
+    let key = keys::assigned(&assignment.app);
+    let guard = match assignment.since {
+        Some(revision) => Guard::At(key.clone(), revision),
+        None => Guard::Absent(key.clone()),
+    };
+    let write = match assignment.hosts {
+        Some(hosts) => {
+            let hosts = hosts.iter().map(ToString::to_string).collect();
+            Write::Put { key, value: record::encode(&AssignedRecord { hosts }), lease: None }
+        }
+        None => Write::Delete(key),
+    };
+    (guard, write)
 }
 
 #[cfg(test)]
 mod tests {
+    use steerage_core::id::HostName;
     use steerage_core::place::{Move, Why};
 
     use super::*;

@@ -46,6 +46,14 @@ impl<R: Records> FleetView<R> {
             && !self.is_unreadable(&FleetKey::App(app.clone()))
     }
 
+    /// Whether what is known of an app is only what the store said earlier: it holds it no more, or in
+    /// words that cannot be read here. Hosts may remember different things then, so nobody places it by
+    /// what it remembers: it has as many replicas as it has.
+    #[must_use]
+    pub fn is_remembered(&self, app: &AppName) -> bool {
+        self.vanished.contains(app) || self.is_unreadable(&FleetKey::App(app.clone()))
+    }
+
     /// Hosts whose records cannot be read and never could be, as far as they can be guessed at: they are
     /// there, and what is on them stays there.
     pub fn outlined(&self) -> impl Iterator<Item = (&HostName, &Arc<R::Host>)> {

@@ -46,7 +46,7 @@ impl Announcer {
             Step::Prepare(generation) => {
                 self.ready.insert(app.clone(), CodeAtHand { generation, canary: None });
             }
-            Step::Retire | Step::Forget => drop(self.ready.remove(app)),
+            Step::Retire | Step::Forget(_) => drop(self.ready.remove(app)),
             Step::Rest | Step::Follow(_) | Step::Try(_) | Step::EndCanary => return,
         }
         self.is_to_tell(app.clone(), now);
