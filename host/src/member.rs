@@ -114,7 +114,7 @@ impl Member {
             }),
             part(&shared, "peers", |all| async move {
                 let (fleet, shutdown) = (&all.member.fleet, &all.member.shutdown);
-                until_closed(shutdown, mirror::forget_silent(fleet)).await;
+                until_closed(shutdown, mirror::forget_gone(fleet)).await;
             }),
             part(&shared, "probes", |all| async move {
                 let peers = all.member.fleet.peers().clone();

@@ -11,15 +11,16 @@ mod quiet;
 mod view;
 mod write;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use steerage_core::id::HostName;
+use steerage_core::liveness::Lease;
 use steerage_core::place::Aims;
 use steerage_core::replicas;
 
 use crate::fleet::{Fleet, View};
-use crate::forward::Health;
 use crate::shutdown::Shutdown;
 use crate::store::StoreError;
 use crate::telemetry::chain;
@@ -70,7 +71,7 @@ pub async fn keep_planning(
     let mut n_unclear = 0;
     while !shutdown.has_begun() {
         let is_early = fleet.connected_for() < settings.patience;
-        let waits = is_early && misses_hosts(&fleet.view());
+        let waits = is_early && misses_hosts(&fleet);
         let is_frozen = fleet.view().is_frozen();
         let plans = is_planner(&fleet) && !fleet.is_cut_off() && !waits && !is_frozen;
         let is_unclear = plans && gone::ask(&fleet).await;
@@ -80,7 +81,7 @@ pub async fn keep_planning(
             let is_quiet = quiet.lasts(began_at, settings.consolidate);
             // Hosts are not emptied while another one is in trouble: what it has may have to go
             // somewhere in a moment.
-            let aims = Aims { consolidate: is_quiet && all_answer(&fleet) };
+            let aims = Aims { consolidate: is_quiet && all_count(&fleet) };
             let with_use = is_quiet || use_taken_at.elapsed() >= every;
             match planning.plan_once(&fleet, with_use, aims).await {
                 Ok(n_apps) => {
@@ -123,31 +124,34 @@ pub async fn keep_planning(
     }
 }
 
-/// Whether this host comes first among those that answer.
+/// Whether this host comes first among those that are registered and answer.
 #[must_use]
 pub fn is_planner(fleet: &Fleet) -> bool {
     let view = fleet.view();
-    let first = view.hosts.keys().find(|host| *host == fleet.me() || answers(fleet, host));
-    first == Some(fleet.me())
+    let mut ready = view.hosts.keys().filter(|host| counts(fleet, &view, host));
+    ready.next() == Some(fleet.me())
 }
 
 /// Whether every host that is known is registered and answers.
-fn all_answer(fleet: &Fleet) -> bool {
+fn all_count(fleet: &Fleet) -> bool {
     let view = fleet.view();
-    view.lingering.is_empty()
-        && view.hosts.keys().all(|host| host == fleet.me() || answers(fleet, host))
+    view.all_hosts().all(|(host, _)| counts(fleet, &view, host))
 }
 
-/// Whether apps are assigned to hosts that are not there.
-fn misses_hosts(view: &View) -> bool {
-    let misses = |host: &HostName| {
-        view.host(host).is_none() && view.outlined().all(|(name, _)| name != host)
+fn counts(fleet: &Fleet, view: &View, host: &HostName) -> bool {
+    fleet.liveness(view, host).counts_for_planner()
+}
+
+/// Whether apps are assigned to hosts that are gone and that the store may have lost only while it was
+/// away.
+fn misses_hosts(fleet: &Fleet) -> bool {
+    let view = fleet.view();
+    let is_missed = |host: &HostName| {
+        view.lease_of(host) == Lease::Ended && !fleet.liveness(&view, host).keeps_replicas()
     };
-    view.assigned.values().any(|(hosts, _)| hosts.iter().any(misses))
-}
-
-fn answers(fleet: &Fleet, host: &HostName) -> bool {
-    fleet.peers().named(host).is_some_and(|peer| peer.health() == Health::Answers)
+    let assigned: BTreeSet<&HostName> =
+        view.assigned.values().flat_map(|(hosts, _)| hosts.iter()).collect();
+    assigned.into_iter().any(is_missed)
 }
 
 /// What is kept between plans.

@@ -41,6 +41,7 @@ use crate::catalog::{Catalog, LoadedDeployment};
 use crate::code::{Loader, Unready};
 use crate::cpu::Cpu;
 use crate::fleet::Fleet;
+use crate::forward::RUN;
 use crate::header::HostHeaders;
 use crate::io_charge;
 use crate::listener::upload::Upload;
@@ -146,7 +147,12 @@ async fn serve_host(context: &Arc<CallContext>, peer: &Caller, request: Request<
         None => {
             let id = head::new_call_id();
             let head = read_and_complete(&mut request, id, peer);
-            tell_story(context, peer, id, head, request).await
+            let mut reply = tell_story(context, peer, id, head, request).await;
+            if let Some(fleet) = &context.fleet {
+                // It is asked for itself: whether it is there, and in which run.
+                reply.headers_mut().insert(RUN, fleet.run().into());
+            }
+            reply
         }
     };
     let reply = if is_head { respond::without_body(reply) } else { reply };

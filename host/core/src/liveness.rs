@@ -58,6 +58,15 @@ pub enum Eyes {
     Own,
 }
 
+impl Lease {
+    /// Whether its host hears of what is new: one that does not may serve what is old, and nobody waits
+    /// for it.
+    #[must_use]
+    pub fn hears_of_changes(self) -> bool {
+        self == Self::Held
+    }
+}
+
 impl Eyes {
     /// Of `n_registered` hosts, the one that they speak of included, `n_refused` are refused, this host
     /// included. Most is more than half, so that of two parts of a fleet at most one can say so. Of two
@@ -134,13 +143,6 @@ impl Liveness {
     #[must_use]
     pub fn counts_for_planner(self) -> bool {
         self == Self::Ready
-    }
-
-    /// Whether it hears of what is new, or is soon gone: what it has of an app is not asked of one that
-    /// does not, if others have it, and no deploy waits for it.
-    #[must_use]
-    pub fn hears_of_changes(self) -> bool {
-        self != Self::Detached
     }
 
     /// What operators are told.
@@ -265,20 +267,19 @@ mod tests {
     #[test]
     fn who_may_do_more_is_more_alive() {
         use Liveness::{Detached, Gone, Ready, Suspect};
-        let check = |liveness: Liveness, expected: [bool; 5]| {
+        let check = |liveness: Liveness, expected: [bool; 4]| {
             let found = [
                 liveness.is_candidate_for_calls(),
                 liveness.keeps_replicas(),
                 liveness.may_get_replicas(),
                 liveness.counts_for_planner(),
-                liveness.hears_of_changes(),
             ];
             assert_eq!(found, expected, "{liveness:?}");
         };
-        check(Ready, [true, true, true, true, true]);
-        check(Detached, [true, true, false, false, false]);
-        check(Suspect, [false, true, false, false, true]);
-        check(Gone, [false, false, false, false, true]);
+        check(Ready, [true, true, true, true]);
+        check(Detached, [true, true, false, false]);
+        check(Suspect, [false, true, false, false]);
+        check(Gone, [false, false, false, false]);
     }
 
     #[test]

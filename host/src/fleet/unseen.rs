@@ -182,7 +182,7 @@ mod tests {
             (vec![entry("desired/removed/shop", &removed(1))], true),
         ] {
             let mut now = read(&entries);
-            now.keep_answering(&view(), |_, _| false);
+            now.keep_detached(&view(), |_, _| false);
             assert_eq!(now.apps.contains_key(&shop()), is_there, "{entries:?}");
             assert_eq!(now.vanished.contains(&shop()), is_there, "{entries:?}");
         }
@@ -208,7 +208,7 @@ mod tests {
                 assert!(now.is_unreadable(&entry.key), "{bad}");
             }
             let before = view();
-            now.keep_answering(&before, |_, _| false);
+            now.keep_detached(&before, |_, _| false);
             assert_eq!(now.apps, before.apps, "{bad}");
             assert_eq!(now.assigned, before.assigned, "{bad}");
             assert_eq!(now.hosts, before.hosts, "{bad}");

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use imbl::{OrdMap, OrdSet};
 use serde::de::DeserializeOwned;
 use steerage_core::id::{AppName, HostName};
+use steerage_core::liveness::Lease;
 
 use super::keys;
 use super::record::{
@@ -29,8 +30,11 @@ pub struct View {
     pub assigned: OrdMap<AppName, (OrdSet<HostName>, Revision)>,
     /// The hosts that are registered.
     pub hosts: OrdMap<HostName, Arc<HostRecord>>,
-    /// Hosts that the store has lost and that answer nevertheless.
-    pub lingering: OrdMap<HostName, Arc<HostRecord>>,
+    /// Hosts that the store has lost and that answer nevertheless; before it was read, those that are
+    /// known from an earlier run.
+    pub detached: OrdMap<HostName, Arc<HostRecord>>,
+    /// Whether this is what an earlier run knew, and the store was not read since.
+    pub(super) is_of_copy: bool,
     /// Who has whose code at hand.
     pub ready: OrdMap<AppName, OrdMap<HostName, ReadyRecord>>,
     /// What apps use on each host, in the parts in which it is told.
@@ -82,11 +86,11 @@ impl View {
         (view, told)
     }
 
-    /// Takes changes; `answers` tells whether a host answers this one in that run of it.
+    /// Takes changes; `stays` tells whether a host in that run of it is there though its lease ended.
     pub fn apply(
         &mut self,
         changes: &[Change],
-        answers: impl Fn(&HostName, u64) -> bool,
+        stays: impl Fn(&HostName, u64) -> bool,
     ) -> ChangeSummary {
         let mut told = ChangeSummary::default();
         // So that an app that goes with its removal has not vanished.
@@ -99,11 +103,11 @@ impl View {
             .iter()
             .filter(|change| change.value.is_none())
             .filter_map(|change| change.key.strip_prefix(keys::HOSTS)?.parse().ok())
-            .filter(|host| self.hosts.get(host).is_some_and(|record| answers(host, record.run)))
+            .filter(|host| self.hosts.get(host).is_some_and(|record| stays(host, record.run)))
             .collect();
         for host in &lost {
             if let Some(record) = self.hosts.get(host) {
-                self.lingering.insert(host.clone(), record.clone());
+                self.detached.insert(host.clone(), record.clone());
             }
         }
         for change in changes {
@@ -120,16 +124,16 @@ impl View {
         told
     }
 
-    /// Keeps what only `before` knows: hosts that answer, what was used on the others, apps that nobody
-    /// removed, and what it read of records that cannot be read now.
-    pub fn keep_answering(&mut self, before: &Self, answers: impl Fn(&HostName, u64) -> bool) {
+    /// Keeps what only `before` knows: hosts that are there though the store has lost them, what was used
+    /// on the others, apps that nobody removed, and what it read of records that cannot be read now.
+    pub fn keep_detached(&mut self, before: &Self, stays: impl Fn(&HostName, u64) -> bool) {
         self.keep_unseen(before);
         self.remember(before);
         for (host, record) in before.all_hosts() {
-            if self.hosts.contains_key(host) || !answers(host, record.run) {
+            if self.hosts.contains_key(host) || !stays(host, record.run) {
                 continue;
             }
-            self.lingering.insert(host.clone(), record.clone());
+            self.detached.insert(host.clone(), record.clone());
             for (app, hosts) in &before.ready {
                 if let Some(ready) = hosts.get(host) {
                     self.ready.entry(app.clone()).or_default().insert(host.clone(), ready.clone());
@@ -138,30 +142,38 @@ impl View {
         }
     }
 
-    /// Forgets hosts that the store has lost and that do not answer any more; whether there were any.
-    pub fn forget_silent(&mut self, answers: impl Fn(&HostName, u64) -> bool) -> bool {
-        let silent: Vec<HostName> = self
-            .lingering
-            .iter()
-            .filter(|(host, record)| !answers(host, record.run))
-            .map(|(host, _)| host.clone())
-            .collect();
-        for host in &silent {
-            self.lingering.remove(host);
+    /// Forgets hosts that the store has lost and that are gone by now; whether there were any.
+    pub fn forget_gone(&mut self, is_gone: impl Fn(&HostName) -> bool) -> bool {
+        let gone: Vec<HostName> =
+            self.detached.keys().filter(|host| is_gone(host)).cloned().collect();
+        for host in &gone {
+            self.detached.remove(host);
             self.forget_ready(host);
         }
-        !silent.is_empty()
+        !gone.is_empty()
+    }
+
+    /// What the store says of a host's registration.
+    #[must_use]
+    pub fn lease_of(&self, host: &HostName) -> Lease {
+        if self.hosts.contains_key(host) || self.outlined.contains_key(host) {
+            Lease::Held
+        } else if self.is_of_copy {
+            Lease::Unknown
+        } else {
+            Lease::Ended
+        }
     }
 
     /// All hosts that are there as far as this host knows.
     pub fn all_hosts(&self) -> impl Iterator<Item = (&HostName, &Arc<HostRecord>)> {
-        self.hosts.iter().chain(self.lingering.iter())
+        self.hosts.iter().chain(self.detached.iter())
     }
 
     /// One of them.
     #[must_use]
     pub fn host(&self, name: &HostName) -> Option<&Arc<HostRecord>> {
-        self.hosts.get(name).or_else(|| self.lingering.get(name))
+        self.hosts.get(name).or_else(|| self.detached.get(name))
     }
 
     /// The hosts an app is assigned to, whether they are there or not.
@@ -189,14 +201,14 @@ impl View {
     /// Those of the hosts that do not serve an older deployment because they no longer hear of the
     /// store; all where none is left.
     fn up_to_date<'v>(&self, app: &AppName, hosts: Vec<&'v HostName>) -> Vec<&'v HostName> {
-        if self.lingering.is_empty() {
+        if self.detached.is_empty() {
             return hosts;
         }
         let wanted = self.apps.get(app).map(|(record, _)| record.generation);
         let ready = self.ready.get(app);
         let is_old = |host: &HostName| {
             let has = ready.and_then(|ready| ready.get(host)).map(|ready| ready.generation);
-            self.lingering.contains_key(host) && has != wanted
+            !self.lease_of(host).hears_of_changes() && has != wanted
         };
         let current: Vec<_> = hosts.iter().copied().filter(|host| !is_old(host)).collect();
         if current.is_empty() { hosts } else { current }
@@ -208,8 +220,9 @@ impl View {
     pub fn is_ready_everywhere(&self, app: &AppName, generation: u64) -> bool {
         let Some(assigned) = self.assigned_to(app) else { return false };
         let ready = self.ready.get(app);
-        let mut reached =
-            assigned.iter().filter(|host| !self.lingering.contains_key(*host)).peekable();
+        // One that is gone is waited for until it is placed elsewhere.
+        let is_waited_for = |host: &&HostName| !self.detached.contains_key(*host);
+        let mut reached = assigned.iter().filter(is_waited_for).peekable();
         // Another deployment of the same number is another one.
         let wanted = self.apps.get(app).and_then(|(record, _)| record.fingerprint.as_ref());
         let is_same = |ready: &ReadyRecord| {
@@ -318,7 +331,7 @@ impl View {
             let (host, record) = named::<HostName, HostRecord>(key, name, value)?;
             told.hosts_changed = true;
             if record.is_some() {
-                self.lingering.remove(&host);
+                self.detached.remove(&host);
             }
             self.outlined.remove(&host);
             put(&mut self.hosts, host, record.map(Arc::new));
@@ -439,7 +452,7 @@ mod tests {
         assert!(!kept.hosts.keys().any(|host| host.as_str() == "a"));
         gone.apply(&lost, |_, _| false);
         assert_eq!(names(&gone.answering(&shop())), ["c"]);
-        assert!(kept.forget_silent(|_, _| false));
+        assert!(kept.forget_gone(|_| true));
         assert_eq!(names(&kept.answering(&shop())), ["c"]);
     }
 

@@ -181,10 +181,10 @@ fn complain(member: &Member, told: &ChangeSummary) {
     }
 }
 
-/// Forgets hosts that the store has lost once they fall silent.
-pub(super) async fn forget_silent(fleet: &Fleet) {
+/// Forgets hosts that the store has lost once they are gone.
+pub(super) async fn forget_gone(fleet: &Fleet) {
     let mut changes = fleet.peers().changes();
     while changes.changed().await.is_ok() {
-        fleet.forget_silent();
+        fleet.forget_gone();
     }
 }

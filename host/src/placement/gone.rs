@@ -10,9 +10,10 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use steerage_core::id::HostName;
+use steerage_core::liveness::{Eyes, Liveness, Probe};
 
 use crate::fleet::{Fleet, View};
-use crate::forward::{Health, Peer};
+use crate::forward::Peer;
 
 /// How long others may take to say. Who does not says nothing.
 const WITHIN: Duration = Duration::from_millis(300);
@@ -25,13 +26,15 @@ pub(super) async fn ask(fleet: &Fleet) -> bool {
     let view = fleet.view();
     let mut is_unclear = false;
     for peer in fleet.peers().all() {
-        if peer.health() != Health::Gone || peer.is_gone() || !view.hosts.contains_key(&peer.name) {
+        let is_suspect = fleet.liveness(&view, &peer.name) == Liveness::Suspect;
+        if !is_suspect || peer.probe() != Probe::Refused {
             continue;
         }
-        let n_say = 1 + count(fleet, &view, &peer).await;
-        if is_most(n_say, view.hosts.len()) {
-            tracing::info!(host = %peer.name, n_say, "most hosts say that a host is gone");
-            peer.confirm_gone();
+        let n_refused = 1 + count(fleet, &view, &peer).await;
+        let eyes = Eyes::of(n_refused, view.hosts.len());
+        peer.note_eyes(eyes);
+        if eyes == Eyes::Most {
+            tracing::info!(host = %peer.name, n_refused, "most hosts say that a host is gone");
         } else {
             is_unclear = true;
         }
@@ -47,25 +50,20 @@ pub(super) fn again(n_unclear: u32) -> Duration {
 /// How many others are refused by this host, until there are enough.
 async fn count(fleet: &Fleet, view: &View, gone: &Arc<Peer>) -> usize {
     let others = fleet.peers().all().into_iter();
-    let others = others.filter(|other| other.health() == Health::Answers);
+    let others = others.filter(|other| other.liveness().is_candidate_for_calls());
     let asked: FuturesUnordered<_> =
         others.map(|other| says_gone(other, gone.name.clone())).collect();
     let mut answers = asked.filter(|says_so| std::future::ready(*says_so)).boxed();
-    let mut n_say = 0;
-    while !is_most(1 + n_say, view.hosts.len()) && answers.next().await.is_some() {
-        n_say += 1;
+    let mut n_refused = 0;
+    while Eyes::of(1 + n_refused, view.hosts.len()) == Eyes::Own && answers.next().await.is_some() {
+        n_refused += 1;
     }
-    n_say
+    n_refused
 }
 
 async fn says_gone(other: Arc<Peer>, about: HostName) -> bool {
     let asked = other.ask_about(&about);
-    tokio::time::timeout(WITHIN, asked).await.is_ok_and(|said| said == Some(Health::Gone))
-}
-
-/// Whether so many are most of the hosts that are registered, the one that they speak of included.
-fn is_most(n_say: usize, n_registered: usize) -> bool {
-    n_say * 2 > n_registered
+    tokio::time::timeout(WITHIN, asked).await.is_ok_and(|said| said == Some(Probe::Refused))
 }
 
 #[cfg(test)]
@@ -110,13 +108,6 @@ mod tests {
         address
     }
 
-    #[test]
-    fn most_is_more_than_half_of_all() {
-        assert!(
-            !is_most(1, 2) && is_most(2, 3) && !is_most(2, 4) && is_most(3, 4) && is_most(3, 5)
-        );
-    }
-
     #[tokio::test]
     async fn a_refused_connection_is_believed_once_most_hosts_are_refused() {
         let folder = tempfile::tempdir().unwrap();
@@ -146,7 +137,7 @@ mod tests {
         let peer = fleet.peers().named(&h9).unwrap();
         let mut changes = fleet.peers().changes();
         let watching = tokio::spawn(forward::keep_watch(fleet.peers().clone()));
-        while peer.health() != Health::Gone {
+        while peer.probe() != Probe::Refused {
             changes.changed().await.unwrap();
         }
         let is_there = || view::hosts(&fleet, &fleet.view()).contains_key(&h9);

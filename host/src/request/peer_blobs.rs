@@ -14,7 +14,7 @@ use tokio_util::io::ReaderStream;
 use super::inbound::Inbound;
 use super::{CallContext, Reply};
 use crate::code::COMPONENTS;
-use crate::forward::HOSTS;
+use crate::forward::{HOSTS, name_of};
 use crate::respond::{Cut, ResponseBody};
 use crate::telemetry::chain;
 
@@ -28,7 +28,7 @@ pub(super) async fn answer(
         let known = name.parse().ok().and_then(|name| context.fleet.as_ref()?.peers().named(&name));
         // By a look now: whoever asks was refused a moment ago, and this host may not know yet.
         let known = match known {
-            Some(peer) => Some(peer.look().await.name()),
+            Some(peer) => Some(name_of(peer.look().await)),
             None => None,
         };
         let status = known.map_or(StatusCode::NOT_FOUND, |_| StatusCode::OK);

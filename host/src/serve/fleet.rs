@@ -90,8 +90,7 @@ impl Joined {
         let cores = u64::try_from(kernel::machine().cores).unwrap_or(u64::MAX);
         let record = HostRecord {
             id: self.id,
-            // JSON's readers elsewhere keep 53 bits of a number.
-            run: fastrand::u64(..) >> 11,
+            run: self.fleet.run(),
             address: member::reachable(doors.peers, settings.peer_address),
             listen: doors.listen,
             admin: doors.admin,
