@@ -3,6 +3,7 @@
 //! Reads and writes no store: `member` does, and tells what came; decides no placement.
 
 mod canary;
+mod heard;
 pub mod keys;
 mod lineage;
 pub mod record;
@@ -14,15 +15,16 @@ mod view;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use imbl::OrdMap;
 use steerage_core::id::{AppName, HostName};
-use steerage_core::liveness::{self, Evidence, Eyes, Lease, Liveness, Probe, Run};
+use steerage_core::liveness::{self, Evidence, Eyes, LeaseState, Liveness, Probe, Run};
 use tokio::sync::watch;
 
+use self::heard::Heard;
 pub use self::lineage::Lineage;
 use self::record::HostRecord;
 pub use self::usage::part_of;
@@ -34,6 +36,7 @@ use crate::store::{Change, Seen, Store};
 #[derive(Clone, Debug)]
 pub struct Fleet {
     inner: Arc<Inner>,
+    store: Store,
 }
 
 #[derive(Debug)]
@@ -41,7 +44,6 @@ struct Inner {
     me: HostName,
     /// Which run of it this is.
     run: u64,
-    store: Store,
     peers: Peers,
     view: ArcSwap<View>,
     table: ArcSwap<OrdMap<AppName, Arc<Replicas>>>,
@@ -49,6 +51,8 @@ struct Inner {
     next: Mutex<()>,
     changed: watch::Sender<u64>,
     is_cut_off: AtomicBool,
+    /// When the store was heard of.
+    heard: Mutex<Heard>,
     /// Whether this host knows the fleet's apps: of an earlier run, or since it has followed all that the
     /// store held.
     is_known: AtomicBool,
@@ -112,13 +116,13 @@ impl Fleet {
             me,
             // JSON's readers elsewhere keep 53 bits of a number, and 0 stands for none.
             run: (fastrand::u64(..) >> 11).max(1),
-            store,
             peers,
             view: ArcSwap::default(),
             table: ArcSwap::default(),
             next: Mutex::default(),
             changed: watch::channel(0).0,
             is_cut_off: AtomicBool::new(true),
+            heard: Mutex::default(),
             is_known: AtomicBool::new(is_known),
             back_at: Mutex::default(),
             away_since: Mutex::new(Some(Instant::now())),
@@ -127,7 +131,7 @@ impl Fleet {
             lineage,
             lost: Mutex::default(),
         };
-        let fleet = Self { inner: Arc::new(inner) };
+        let fleet = Self { inner: Arc::new(inner), store };
         fleet.swap(view, None);
         fleet
     }
@@ -147,7 +151,14 @@ impl Fleet {
     /// What all hosts share.
     #[must_use]
     pub fn store(&self) -> &Store {
-        &self.inner.store
+        &self.store
+    }
+
+    /// The same fleet, asking the store over connections of its own, which are served by the threads that
+    /// ask over it first: nothing that others ask keeps it waiting.
+    #[must_use]
+    pub fn with_own_connections(&self) -> Self {
+        Self { inner: self.inner.clone(), store: self.store.with_own_connections() }
     }
 
     /// The other hosts.
@@ -198,6 +209,31 @@ impl Fleet {
                 Some(Instant::now());
         }
         is_news
+    }
+
+    /// Whether the view is of now: the store answers, and was heard of a moment ago. Who decides for others
+    /// looks here first, since a host that stood still knows of nothing that came meanwhile.
+    #[must_use]
+    pub fn is_current(&self) -> bool {
+        !self.is_cut_off() && self.heard().is_fresh(Instant::now())
+    }
+
+    /// Notes that the store was heard of.
+    ///
+    /// # Errors
+    /// It was not for too long, or what was heard is in doubt: all is to be read again. For how long, if
+    /// that was not said before.
+    pub fn note_heard(&self) -> Result<(), Option<Duration>> {
+        self.heard().something(Instant::now())
+    }
+
+    /// Notes that what was heard of the store may be overtaken.
+    pub fn doubt(&self) {
+        self.heard().doubt();
+    }
+
+    fn heard(&self) -> MutexGuard<'_, Heard> {
+        self.inner.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// For how long this host has heard nothing of the store; not at all while it does.
@@ -274,6 +310,7 @@ impl Fleet {
         let (mut view, told) = View::read(seen);
         view.keep_detached(&before, |host, run| self.outlives_lease(host, run));
         self.swap(view, None);
+        self.heard().all(Instant::now());
         told
     }
 
@@ -327,7 +364,7 @@ impl Fleet {
     /// Whether a host in that run of it is there though its lease has ended.
     fn outlives_lease(&self, host: &HostName, run: u64) -> bool {
         let peer = self.inner.peers.named(host).filter(|peer| peer.run == run);
-        peer.is_some_and(|peer| peer.liveness_under(Lease::Ended).keeps_replicas())
+        peer.is_some_and(|peer| peer.liveness_under(LeaseState::Ended).keeps_replicas())
     }
 
     /// Makes `view` the current one, with the table of those apps that changed, or of all.

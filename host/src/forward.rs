@@ -18,7 +18,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::body::Incoming;
 use steerage_core::id::HostName;
-use steerage_core::liveness::{self, Evidence, Eyes, Lease, Liveness, Probe, Run};
+use steerage_core::liveness::{self, Evidence, Eyes, LeaseState, Liveness, Probe, Run};
 use tokio::sync::watch as tokio_watch;
 
 pub use self::watch::keep_watch;
@@ -127,7 +127,7 @@ impl Peers {
     }
 
     /// The host of this name in this run, made known if it is not; and what the store says of it.
-    pub fn know(&self, name: &HostName, (address, run): (SocketAddr, u64), lease: Lease) {
+    pub fn know(&self, name: &HostName, (address, run): (SocketAddr, u64), lease: LeaseState) {
         let mut by_name = self.inner.by_name.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(peer) = by_name.get(name)
             && (peer.address, peer.run) == (address, run)
@@ -204,13 +204,14 @@ impl Peer {
     #[must_use]
     pub fn liveness(&self) -> Liveness {
         let code = self.lease.load(Ordering::Relaxed);
-        let known = [Lease::Held, Lease::Ended].into_iter().find(|lease| *lease as u8 == code);
-        self.liveness_under(known.unwrap_or(Lease::Unknown))
+        let known =
+            [LeaseState::Held, LeaseState::Ended].into_iter().find(|lease| *lease as u8 == code);
+        self.liveness_under(known.unwrap_or(LeaseState::Unknown))
     }
 
     /// The same where the store says this of its registration.
     #[must_use]
-    pub fn liveness_under(&self, lease: Lease) -> Liveness {
+    pub fn liveness_under(&self, lease: LeaseState) -> Liveness {
         let run_seen = self.run_seen.load(Ordering::Relaxed);
         let is_same = run_seen == 0 || run_seen == self.run;
         let are_most = self.are_most_refused.load(Ordering::Relaxed);

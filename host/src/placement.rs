@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use steerage_core::id::HostName;
-use steerage_core::liveness::Lease;
+use steerage_core::liveness::LeaseState;
 use steerage_core::place::Aims;
 use steerage_core::replicas;
 
@@ -73,7 +73,7 @@ pub async fn keep_planning(
         let is_early = fleet.connected_for() < settings.patience;
         let waits = is_early && misses_hosts(&fleet);
         let is_frozen = fleet.view().is_frozen();
-        let plans = is_planner(&fleet) && !fleet.is_cut_off() && !waits && !is_frozen;
+        let plans = is_planner(&fleet) && !waits && !is_frozen;
         let is_unclear = plans && gone::ask(&fleet).await;
         n_unclear = if is_unclear { n_unclear + 1 } else { 0 };
         if plans {
@@ -124,12 +124,12 @@ pub async fn keep_planning(
     }
 }
 
-/// Whether this host comes first among those that are registered and answer.
+/// Whether this host comes first among those that are registered and answer, and knows what is now.
 #[must_use]
 pub fn is_planner(fleet: &Fleet) -> bool {
     let view = fleet.view();
     let mut ready = view.hosts.keys().filter(|host| counts(fleet, &view, host));
-    ready.next() == Some(fleet.me())
+    fleet.is_current() && ready.next() == Some(fleet.me())
 }
 
 /// Whether every host that is known is registered and answers.
@@ -147,7 +147,7 @@ fn counts(fleet: &Fleet, view: &View, host: &HostName) -> bool {
 fn misses_hosts(fleet: &Fleet) -> bool {
     let view = fleet.view();
     let is_missed = |host: &HostName| {
-        view.lease_of(host) == Lease::Ended && !fleet.liveness(&view, host).keeps_replicas()
+        view.lease_of(host) == LeaseState::Ended && !fleet.liveness(&view, host).keeps_replicas()
     };
     let assigned: BTreeSet<&HostName> =
         view.assigned.values().flat_map(|(hosts, _)| hosts.iter()).collect();

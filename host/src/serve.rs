@@ -175,6 +175,8 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     let cpu = Cpu::new(&guests, settings.tenants.clone());
     let control = control_runtime().map_err(StartError::System)?;
     let joined = join(&settings, &control)?;
+    let presence = joined.as_ref().map(|_| presence_runtime()).transpose();
+    let presence = presence.map_err(StartError::System)?;
     let fleet = joined.as_ref().map(|joined| joined.fleet.clone());
     let own = host_state(&settings, ledger)?;
     let telemetry = Arc::new(Telemetry::new(settings.telemetry, own.events.clone()));
@@ -221,14 +223,14 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     let ingress = open_ingress(door, tls, &context, &descriptors)?;
     sandbox.set_doors(own_doors(&settings, admin, ingress.peers));
     control.spawn(agent.clone().sweep(since));
-    if let (Some(joined), Some(peers)) = (joined, ingress.peers) {
+    if let (Some(joined), Some(presence), Some(peers)) = (joined, &presence, ingress.peers) {
         let doors = fleet::Doors { listen: ingress.listen, admin, peers };
         joined.start(
             &settings,
             &doors,
             (agent.clone(), own.clone()),
             (&shutdown, &reload),
-            &control,
+            (&control, presence),
         );
     }
     control.spawn(loader.clone().evict_idle());
@@ -268,6 +270,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         lame_duck: settings.lame_duck,
         is_in_fleet: settings.fleet.is_some(),
         control,
+        presence,
         operators,
         memory_watch,
         guests,
@@ -345,13 +348,24 @@ const CONTROL_THREADS: usize = 2;
 /// One may be busy for long, with a list of as many, and one is left.
 const OPERATORS_THREADS: usize = 2;
 
-/// Where a host keeps its place in its fleet, beside the threads of callers and guests. More than one:
-/// reading a store of a hundred thousand apps anew takes a second in which the lease of this host must
-/// be kept alive and its probes answered.
+/// Where a host follows its fleet, beside the threads of callers and guests. More than one: reading a store
+/// of a hundred thousand apps anew takes a second.
 fn control_runtime() -> io::Result<Runtime> {
     Builder::new_multi_thread()
         .worker_threads(CONTROL_THREADS)
         .thread_name("control")
+        .on_thread_start(priority::prompt)
+        .enable_all()
+        .build()
+}
+
+/// Where a host says that it is there and asks whether others are: its lease and its probes, and nothing
+/// else. A slow disk, a large view or a plan that takes seconds may hold up every thread of the control
+/// runtime, and must cost neither this host its place nor, in its eyes, the others theirs.
+fn presence_runtime() -> io::Result<Runtime> {
+    Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("presence")
         .on_thread_start(priority::prompt)
         .enable_all()
         .build()

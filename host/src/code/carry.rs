@@ -188,7 +188,7 @@ fn with_progress<E>(
 mod tests {
     use std::collections::BTreeSet;
 
-    use steerage_core::liveness::Lease;
+    use steerage_core::liveness::LeaseState;
 
     use super::*;
 
@@ -197,7 +197,7 @@ mod tests {
         let peers = Peers::new(None);
         let names: Vec<HostName> = (0..8).map(|n| format!("h{n}").parse().unwrap()).collect();
         for name in &names {
-            peers.know(name, (([127, 0, 0, 1], 1).into(), 1), Lease::Held);
+            peers.know(name, (([127, 0, 0, 1], 1).into(), 1), LeaseState::Held);
         }
         let who_has = [names[3].clone(), names[6].clone()];
         let mut firsts = BTreeSet::new();

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use imbl::{OrdMap, OrdSet};
 use serde::de::DeserializeOwned;
 use steerage_core::id::{AppName, HostName};
-use steerage_core::liveness::Lease;
+use steerage_core::liveness::LeaseState;
 
 use super::keys;
 use super::record::{
@@ -155,13 +155,13 @@ impl View {
 
     /// What the store says of a host's registration.
     #[must_use]
-    pub fn lease_of(&self, host: &HostName) -> Lease {
+    pub fn lease_of(&self, host: &HostName) -> LeaseState {
         if self.hosts.contains_key(host) || self.outlined.contains_key(host) {
-            Lease::Held
+            LeaseState::Held
         } else if self.is_of_copy {
-            Lease::Unknown
+            LeaseState::Unknown
         } else {
-            Lease::Ended
+            LeaseState::Ended
         }
     }
 

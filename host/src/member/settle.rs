@@ -114,8 +114,13 @@ pub(super) async fn settle(shared: &Shared) {
         tokio::select! {
             () = queue.news.notified() => {}
             Ok(()) = leases.changed() => {
-                if announced.lease != *leases.borrow_and_update() {
+                let now = *leases.borrow_and_update();
+                if announced.lease != now {
                     announced.tell_all();
+                }
+                if now.is_some() {
+                    // What was announced under an earlier lease of this host is gone with it.
+                    queue.all(member);
                 }
             }
             Some(Ok(app)) = under_way.later.join_next() => queue.add([app]),

@@ -84,7 +84,7 @@ impl Joined {
         doors: &Doors,
         (agent, own): (Agent, HostState),
         (shutdown, reload): (&Shutdown, &Reload),
-        control: &Runtime,
+        (control, presence): (&Runtime, &Runtime),
     ) {
         let settings = self.settings;
         let cores = u64::try_from(kernel::machine().cores).unwrap_or(u64::MAX);
@@ -119,7 +119,7 @@ impl Joined {
             reload: reload.clone(),
             shutdown: shutdown.clone(),
         };
-        control.spawn(member.live());
+        control.spawn(member.live(presence.handle().clone()));
         let shutdown = shutdown.clone();
         control.spawn(async move {
             let planning =

@@ -32,6 +32,7 @@ mod fleet_ending;
 mod fleet_hop;
 mod fleet_hosts;
 mod fleet_large;
+mod fleet_liveness;
 mod fleet_load;
 mod fleet_plan;
 mod fleet_store;
