@@ -43,8 +43,8 @@ pub(super) fn hosts(fleet: &Fleet, view: &View) -> BTreeMap<HostName, place::Hos
 }
 
 fn host(view: &View, name: &HostName, record: &HostRecord, liveness: Liveness) -> place::Host {
-    let standing = match view.wishes.get(name) {
-        Some(wish) if wish.drain => Standing::Draining,
+    let standing = match view.host_specs.get(name) {
+        Some(spec) if spec.drain => Standing::Draining,
         Some(_) => Standing::Cordoned,
         None if !liveness.may_get_replicas() => Standing::Cordoned,
         None => Standing::Open,
