@@ -23,6 +23,7 @@ mod host;
 mod hosts;
 pub mod human;
 mod list;
+mod log;
 mod logs;
 mod new;
 mod plan;
@@ -51,6 +52,12 @@ use crate::sandbox::child;
 ///
 /// Whatever made the verb fail, with the object it was about; [`ending::report`] prints it.
 pub fn run(cli: Cli) -> anyhow::Result<()> {
+    let done = run_verb(cli);
+    log::flush();
+    done
+}
+
+fn run_verb(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::New(args) => new::run(&args),
         Command::Up(args) => up::run(&args),
