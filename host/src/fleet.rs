@@ -15,7 +15,7 @@ mod view;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -211,31 +211,6 @@ impl Fleet {
         is_news
     }
 
-    /// Whether the view is of now: the store answers, and was heard of a moment ago. Who decides for others
-    /// looks here first, since a host that stood still knows of nothing that came meanwhile.
-    #[must_use]
-    pub fn is_current(&self) -> bool {
-        !self.is_cut_off() && self.heard().is_fresh(Instant::now())
-    }
-
-    /// Notes that the store was heard of.
-    ///
-    /// # Errors
-    /// It was not for too long, or what was heard is in doubt: all is to be read again. For how long, if
-    /// that was not said before.
-    pub fn note_heard(&self) -> Result<(), Option<Duration>> {
-        self.heard().something(Instant::now())
-    }
-
-    /// Notes that what was heard of the store may be overtaken.
-    pub fn doubt(&self) {
-        self.heard().doubt();
-    }
-
-    fn heard(&self) -> MutexGuard<'_, Heard> {
-        self.inner.heard.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// For how long this host has heard nothing of the store; not at all while it does.
     #[must_use]
     pub fn silent_for(&self) -> Option<Duration> {
@@ -310,7 +285,7 @@ impl Fleet {
         let (mut view, told) = View::read(seen);
         view.keep_detached(&before, |host, run| self.outlives_lease(host, run));
         self.swap(view, None);
-        self.heard().all(Instant::now());
+        self.note_all_read();
         told
     }
 

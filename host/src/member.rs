@@ -338,7 +338,8 @@ mod tests {
 
         let stalled = stall(&control);
         let has_run = control.spawn(async {});
-        clock.block_on(tokio::time::sleep(ttl + Duration::from_secs(1)));
+        let past_the_lease = ttl + Duration::from_secs(1);
+        clock.block_on(async { tokio::time::sleep(past_the_lease).await });
         assert!(!has_run.is_finished(), "the control runtime does not stand still");
         // The same registration under the same lease, which lives.
         assert_eq!(clock.block_on(store.get("observed/hosts/h1")).unwrap(), before);

@@ -6,6 +6,7 @@ mod doors;
 mod files;
 mod fleet;
 mod running;
+mod runtimes;
 mod watch;
 
 use std::io;
@@ -17,7 +18,7 @@ use std::time::{Instant, SystemTime};
 
 use steerage_core::id::HostName;
 use steerage_core::units;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Runtime;
 
 pub use self::disk::keep_private;
 use self::files::Files;
@@ -40,7 +41,6 @@ use crate::kernel::{self, ports};
 use crate::ledger::{Ledger, LedgerError};
 use crate::listener::descriptors::Descriptors;
 use crate::listener::tls::TlsError;
-use crate::priority;
 use crate::reload::Reload;
 use crate::request::{CallContext, Hops};
 use crate::sandbox::module::{Sandbox, SandboxError};
@@ -174,9 +174,9 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     let room = CallBounds { slots: sandbox.slots(), queue: settings.queue };
     let admission = Admission::new(room, settings.tenants.clone());
     let cpu = Cpu::new(&guests, settings.tenants.clone());
-    let control = control_runtime().map_err(StartError::System)?;
+    let control = runtimes::control().map_err(StartError::System)?;
     let joined = join(&settings, &control)?;
-    let presence = joined.as_ref().map(|_| presence_runtime()).transpose();
+    let presence = joined.as_ref().map(|_| runtimes::presence()).transpose();
     let presence = presence.map_err(StartError::System)?;
     let fleet = joined.as_ref().map(|joined| joined.fleet.clone());
     let own = host_state(&settings, ledger)?;
@@ -218,7 +218,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         is_for_one_app: settings.is_for_one_app,
         trusted_proxies: settings.trusted_proxies.clone(),
     });
-    let operators = operators_runtime().map_err(StartError::System)?;
+    let operators = runtimes::operators().map_err(StartError::System)?;
     let (admin, admin_socket) = open_admin(settings.admin, &operators)?;
     let descriptors = doors::descriptors(&events);
     let door = doors::ingress(&settings, n_cores, joined.as_ref().map(|it| it.door.clone()));
@@ -343,44 +343,6 @@ fn host_state(settings: &Settings, ledger: Ledger) -> Result<HostState, StartErr
         crash_log: CrashLog::open(&settings.data)
             .map_err(|source| StartError::Data { path: settings.data.clone(), source })?,
     })
-}
-
-/// One may be busy for long, with a view of a hundred thousand apps, and one is left.
-const CONTROL_THREADS: usize = 2;
-/// One may be busy for long, with a list of as many, and one is left.
-const OPERATORS_THREADS: usize = 2;
-
-/// Where a host follows its fleet, beside the threads of callers and guests. More than one: reading a store
-/// of a hundred thousand apps anew takes a second.
-fn control_runtime() -> io::Result<Runtime> {
-    Builder::new_multi_thread()
-        .worker_threads(CONTROL_THREADS)
-        .thread_name("control")
-        .on_thread_start(priority::prompt)
-        .enable_all()
-        .build()
-}
-
-/// Where a host says that it is there and asks whether others are: its lease and its probes, and nothing
-/// else. A slow disk, a large view or a plan that takes seconds may hold up every thread of the control
-/// runtime, and must cost neither this host its place nor, in its eyes, the others theirs.
-fn presence_runtime() -> io::Result<Runtime> {
-    Builder::new_multi_thread()
-        .worker_threads(1)
-        .thread_name("presence")
-        .on_thread_start(priority::prompt)
-        .enable_all()
-        .build()
-}
-
-/// Where operators are served: whatever they ask for, and however often, takes no time from what keeps
-/// the host in its fleet.
-fn operators_runtime() -> io::Result<Runtime> {
-    Builder::new_multi_thread()
-        .worker_threads(OPERATORS_THREADS)
-        .thread_name("operators")
-        .enable_all()
-        .build()
 }
 
 fn refused(

@@ -2,9 +2,12 @@
 //! a host that has heard nothing for longer stood still, as its machine did or its process: others may
 //! have taken its place meanwhile, and what it has yet to read says so. Until everything was read again it
 //! decides nothing for others.
-//! Reads no clock and no store.
+//! Does not read it.
 
+use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use super::Fleet;
 
 /// A view is of now that was heard of so long ago at most. A watch asks for a sign of life after a second,
 /// and has ended two seconds later without one, so only who does not look can hear nothing for longer.
@@ -42,6 +45,38 @@ impl Heard {
     /// Whether the view is of now.
     pub(super) fn is_fresh(&self, now: Instant) -> bool {
         self.at.is_some_and(|at| now.saturating_duration_since(at) <= FRESH)
+    }
+}
+
+impl Fleet {
+    /// Whether the view is of now: the store answers, and was heard of a moment ago. Who decides for others
+    /// looks here first, since a host that stood still knows of nothing that came meanwhile.
+    #[must_use]
+    pub fn is_current(&self) -> bool {
+        !self.is_cut_off() && self.heard().is_fresh(Instant::now())
+    }
+
+    /// Notes that the store was heard of.
+    ///
+    /// # Errors
+    /// It was not for too long, or what was heard is in doubt: all is to be read again. For how long, if
+    /// that was not said before.
+    pub fn note_heard(&self) -> Result<(), Option<Duration>> {
+        self.heard().something(Instant::now())
+    }
+
+    /// Notes that what was heard of the store may be overtaken.
+    pub fn doubt(&self) {
+        self.heard().doubt();
+    }
+
+    /// Notes that everything was read, and taken by now.
+    pub(super) fn note_all_read(&self) {
+        self.heard().all(Instant::now());
+    }
+
+    fn heard(&self) -> MutexGuard<'_, Heard> {
+        self.inner.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

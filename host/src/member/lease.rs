@@ -22,6 +22,9 @@ use crate::telemetry::events::{Event, Events, Severity};
 const BEATS: u32 = 3;
 /// How long a host may take to answer that is asked whether it lives.
 const ASK_WITHIN: Duration = Duration::from_millis(750);
+/// What to do about a lease that has run out.
+const LEASE_LOST: &str = "see whether this host's machine was paused, swaps or is overloaded, and whether \
+                          the store was away; its replicas may run elsewhere by now";
 /// After so many tries a host that does not answer on the address of an earlier run is told of: each
 /// takes up to two seconds, so its lease is over by then unless it lives.
 const COPY_TRIES: u32 = 4;
@@ -96,9 +99,11 @@ async fn beat(member: &Registration, mut lease: Lease) {
         match lease.keep_alive().await {
             Ok(_) => heard_at = tokio::time::Instant::now(),
             Err(StoreError::LeaseLost) => {
-                tracing::warn!("the lease of this host has run out; registering again");
                 // It was away for longer than others wait: what it has heard may be overtaken.
                 member.fleet.doubt();
+                let detail = "the lease of this host has run out; it registers again".to_owned();
+                tracing::warn!("{detail}");
+                member.tell("lease_lost", Severity::Warning, detail, LEASE_LOST);
                 return;
             }
             // It may live on in the store: a leader that comes anew gives all leases their full time.

@@ -71,7 +71,11 @@ async fn give(context: &CallContext, digest: Digest) -> Reply {
 async fn take(context: &CallContext, digest: Digest, body: Inbound) -> Reply {
     // Before it is looked for: what it was here for may be removed just now, and whoever brings it
     // counts on it as soon as it has its answer.
-    if let Err(error) = context.blobs.pin(&digest) {
+    // Elsewhere, since the disk may stand still, and this thread says to other hosts that this one is there.
+    let blobs = context.blobs.clone();
+    let pinned = tokio::task::spawn_blocking(move || blobs.pin(&digest)).await;
+    let Ok(pinned) = pinned else { return said(StatusCode::INTERNAL_SERVER_ERROR, "it failed") };
+    if let Err(error) = pinned {
         return said(StatusCode::INSUFFICIENT_STORAGE, &chain(&error));
     }
     if context.blobs.contains(&digest) && context.loader.verify(digest).await.is_ok() {

@@ -4,12 +4,16 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use steerage::store::{Entry, Store};
 
 use crate::fleet::Fleet;
 use crate::harness::{Host, manifest, says};
+
+/// Longer than a store is silent to whoever listens.
+const STANDS_STILL: Duration = Duration::from_secs(6);
 
 fn one_replica(app: &str) -> String {
     manifest(app, &format!("/{app}/..."), "[replicas]\nmin = 1\nmax = 1")
@@ -71,11 +75,12 @@ async fn a_host_that_stood_still_decides_nothing_by_what_it_knew() {
     for host in ["h2", "h3"] {
         fleet.stand(host, "open").await;
     }
+    let began_at = Instant::now();
     stand_still(&fleet, 0, &store).await;
     fleet.hosts[1]
-        .until("plan of the others", || async {
-            let entries = assigned(&store).await;
-            (!is_on(&entries, "h1")).then_some(())
+        .until("plan of the others, after longer than a store is silent", || async {
+            let is_planned = !is_on(&assigned(&store).await, "h1");
+            (is_planned && began_at.elapsed() > STANDS_STILL).then_some(())
         })
         .await;
     let before = assigned(&store).await;
@@ -168,4 +173,32 @@ async fn a_host_that_is_restarted_while_the_store_is_away_is_called_in_its_new_r
     assert_eq!(fleet.first().metric("fleet_forwarded").await, before + 1.0);
     fleet.etcd.run(0);
     state(fleet.first(), "h2", "answers").await;
+}
+
+/// Bytes that wait in a pipe that nobody reads.
+const PIPE: usize = 64 << 10;
+
+#[tokio::test]
+async fn a_log_that_nobody_reads_costs_no_host_its_place() {
+    let Some(mut fleet) = Fleet::start(1).await else { return };
+    let store = fleet.etcd.store().await;
+    let url = fleet.etcd.url();
+    // As with a terminal that was stopped: everything is logged, and nobody takes it.
+    fleet.hosts.push(Host::logging_as("trace", &Fleet::flags(&url, "h2", &[])));
+    fleet.answers(fleet.first(), 2).await;
+    let key = "observed/hosts/h2";
+    let before = store.get(key).await.unwrap();
+    fleet.first().deploy(&says("app"), &one_replica("app")).await;
+    let began_at = Instant::now();
+    let mut n_calls = 0;
+    // Each call is some lines, of more than a hundred bytes each.
+    while n_calls < 2 * PIPE / 100 || began_at.elapsed() < STANDS_STILL {
+        assert_eq!(fleet.hosts[1].get("/app/").await.text(), "app");
+        n_calls += 1;
+    }
+    fleet.answers(fleet.first(), 2).await;
+    assert_eq!(store.get(key).await.unwrap(), before, "it was registered again");
+    fleet.hosts[1].signal("TERM");
+    let log = fleet.hosts[1].wait_for_log();
+    assert!(log.len() > PIPE && log.contains("lines of the log were left out"), "{}", log.len());
 }
