@@ -25,7 +25,7 @@ use crate::code::MappedSettings;
 use crate::code::{Loader, LoaderParts};
 use crate::cpu::{Cpu, GuestThreads};
 use crate::ledger::Ledger;
-use crate::request::Hops;
+use crate::request::{Hops, PeerApiSlot};
 use crate::sandbox::compiler;
 use crate::sandbox::engine::{PoolSettings, Slots};
 use crate::sandbox::module::Sandbox;
@@ -157,6 +157,7 @@ fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> Api
         unrouted: AtomicU64::new(3),
         fleet: None,
         hops: Hops::default(),
+        peer_api: PeerApiSlot::default(),
         is_for_one_app: false,
         trusted_proxies: Vec::new(),
     };
