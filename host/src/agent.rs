@@ -1,38 +1,31 @@
-//! The story of a host catching up: from a wish (deploy, roll back, remove) to what is served.
-//! Compile, load, commit, publish: what is acknowledged is durable, what is refused leaves nothing.
-//! Does not parse requests and does not answer them; the API does.
+//! What a host does to serve what is wanted: it fetches code, compiles, maps and links it, keeps the
+//! deployment in its ledger, and publishes it. What is kept is durable before it is served.
+//! Wants nothing itself: `desired` writes down what shall run, and `member` follows it.
 
 pub mod backup;
 mod canary;
-pub mod crashes;
+mod crashes;
 mod error;
 mod follow;
-mod freeze;
-pub mod lineage;
-mod routes;
-mod spec;
-mod wish;
+mod pins;
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use steerage_core::id::{AppName, Digest, Generation};
+use steerage_core::id::{AppName, Digest};
 use steerage_core::limits::LimitsPolicy;
-use steerage_core::manifest::Manifest;
-use tokio::sync::MutexGuard;
+use tokio::sync::{Mutex, MutexGuard};
 
-use self::backup::Pins;
-pub use self::error::DeployError;
-pub use self::spec::DeploySpec;
+pub use self::error::ApplyError;
+use self::pins::Pins;
 use crate::blobs::Blobs;
 use crate::catalog::crash_log::CrashLog;
 use crate::catalog::{App, Catalog, LoadedDeployment, Snapshot};
 use crate::code::Loader;
 use crate::fleet::Fleet;
 use crate::ledger::Ledger;
-use crate::ledger::index::IndexRecord;
+use crate::ledger::deployment::Deployment;
 use crate::ledger::record::{DeploymentRecord, Fingerprint};
-use crate::manifest;
 use crate::telemetry::chain;
 use crate::telemetry::events::{Event, Events, Severity};
 
@@ -53,34 +46,54 @@ pub struct HostState {
     pub crash_log: CrashLog,
 }
 
-/// Carries out operators' wishes on this host. Clones share it.
+/// Has this host serve what is wanted. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Agent {
     loader: Loader,
     own: HostState,
-    /// Where wishes are made durable; this host's ledger where it is alone.
+    /// Other hosts that may have what this one needs, where there are any.
     fleet: Option<Fleet>,
-    /// Held from the last check to publishing, so that two wishes cannot both pass the check.
-    turn: Arc<tokio::sync::Mutex<()>>,
+    /// Held from the last check to publishing, so that two deployments cannot both pass the check.
+    turn: Arc<Mutex<()>>,
     /// Components that stay while they are copied.
     pins: Arc<Pins>,
 }
 
+/// The turn of whoever changes what this host keeps and serves; the next one waits until it is dropped.
+#[derive(Debug)]
+pub struct Turn<'a> {
+    agent: &'a Agent,
+    _held: MutexGuard<'a, ()>,
+}
+
+/// Why a deployment is served from now on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServeCause {
+    /// It was deployed through this host.
+    Deployed,
+    /// It was gone back to through this host.
+    RolledBack,
+    /// It became what the fleet wants.
+    Followed,
+    /// It was known, and its code comes here.
+    Placed,
+}
+
 impl Agent {
     /// An agent that has the code of apps from this loader. Nothing is served until
-    /// [`Agent::restore`] or a deploy.
+    /// [`Agent::restore`] or a deployment comes.
     #[must_use]
     pub fn new(loader: Loader, own: HostState, fleet: Option<Fleet>) -> Self {
         Self { loader, own, fleet, turn: Arc::default(), pins: Arc::default() }
     }
 
-    /// Serves again what was deployed before the host stopped, without reading any of it; returns
+    /// Serves again what was served before the host stopped, without reading any of it; returns
     /// how many apps. One that cannot be served is told as an event and does not keep the others
     /// back.
     ///
     /// # Errors
     /// The ledger cannot be read.
-    pub fn restore(&self) -> Result<usize, DeployError> {
+    pub fn restore(&self) -> Result<usize, ApplyError> {
         let own = &self.own;
         let mut snapshot = Snapshot::default();
         own.ledger.each_current(|name, record| {
@@ -109,190 +122,44 @@ impl Agent {
         let swept = tokio::task::spawn_blocking(move || {
             let own = &self.own;
             let is_needed = |digest: &Digest| Ok(own.ledger.is_used(digest)?);
-            let discard = |digest| self.drop_unused(&self.turn.blocking_lock(), [digest]);
-            own.blobs.sweep::<DeployError>(since, is_needed, discard)?;
+            let discard = |digest| self.turn_blocking().drop_unused([digest]);
+            own.blobs.sweep::<ApplyError>(since, is_needed, discard)?;
             let is_needed = |digest: &Digest| own.ledger.is_used(digest).unwrap_or(true);
             let n_files = self.loader.sweep(since, is_needed);
             tracing::debug!(n_files, "swept compiled code that no deployment needs");
-            Ok::<(), DeployError>(())
+            Ok::<(), ApplyError>(())
         });
         if let Ok(Err(error)) = swept.await {
             tracing::warn!(error = chain(&error), "what no deployment needs stays on the disk");
         }
     }
 
-    /// Deploys a component that was uploaded before, in place of the app's current deployment, or as
-    /// a canary that gets a share of its calls.
+    /// Stops serving an app and forgets it; whether the ledger had it. Calls that run end in peace.
     ///
     /// # Errors
-    /// See [`DeployError`].
-    pub async fn deploy(&self, spec: DeploySpec) -> Result<Arc<App>, DeployError> {
-        let own = &self.own;
-        if spec.canary.is_some() && self.fleet.is_none() {
-            return Err(DeployError::CanaryAlone);
-        }
-        let manifest =
-            manifest::read(&spec.manifest, &own.limits).map_err(DeployError::Manifest)?;
-        spec.check(&manifest)?;
-        let DeploySpec { component, canary, .. } = spec;
-        let served = || own.catalog.app(&manifest.name).map(|app| app.generation);
-        if !own.blobs.contains(&component) {
-            return Err(DeployError::NoComponent(component));
-        }
-        own.catalog.check(&manifest)?;
-        // Here as well, before a component is compiled for nothing.
-        self.check_tenant(&spec, &manifest, served()).await?;
-        self.loader.compile(component).await?;
-        if let Some(fleet) = &self.fleet {
-            // Until this host has the deployment itself, an app that is removed must not take it along.
-            own.blobs.pin(&component)?;
-            let record = self.wish_deployed(fleet, &manifest, &spec).await?;
-            let generation = record.generation;
-            let what = canary.map_or_else(String::new, |share| format!(" as a canary for {share}"));
-            let message = format!(
-                "generation {generation} of {} was deployed through this host{what}",
-                record.app
-            );
-            own.events.push(Event {
-                app: Some(record.app.clone()),
-                generation: Some(generation),
-                evidence: vec![("component".to_owned(), component.to_string())],
-                ..Event::now("deployed", message)
-            });
-            return match canary {
-                Some(_) => self.await_canary(fleet, &record).await,
-                None => self.serve_wished(fleet, record).await,
-            };
-        }
-        let turn = self.turn.lock().await;
-        // The only other app that used it may have been removed meanwhile.
-        if !own.blobs.contains(&component) {
-            return Err(DeployError::NoComponent(component));
-        }
-        own.catalog.check(&manifest)?;
-        self.check_tenant(&spec, &manifest, served()).await?;
-        let generation = own.ledger.next_generation(&manifest.name)?;
-        let deployed = self.loader.prepare(&manifest, generation, component).await?;
-        let record = DeploymentRecord {
-            app: manifest.name.clone(),
-            generation,
-            digest: component,
-            manifest: spec.manifest,
-            kind: deployed.prepared.kind().to_string(),
-            size: own.blobs.size(&component)?,
-            deployed_at: now(),
+    /// The ledger failed.
+    pub async fn remove(&self, app: &AppName) -> Result<bool, ApplyError> {
+        let turn = self.turn().await;
+        let Some(unused) = self.own.ledger.remove(app)? else {
+            self.loader.withdraw(app);
+            return Ok(false);
         };
-        self.commit(&turn, record.clone()).await?;
-        self.publish(&record, &manifest, deployed, Cause::Deployed)
-    }
-
-    /// Goes back to an earlier deployment: the one before the current, or the one asked for.
-    ///
-    /// # Errors
-    /// See [`DeployError`].
-    pub async fn rollback(
-        &self,
-        app: &AppName,
-        to: Option<Generation>,
-    ) -> Result<Arc<App>, DeployError> {
-        if let Some(fleet) = &self.fleet {
-            let record = self.wish_rolled_back(fleet, app, to).await?;
-            let generation = record.generation;
-            let message =
-                format!("{app} was rolled back to generation {generation} through this host");
-            self.own.events.push(Event {
-                app: Some(app.clone()),
-                generation: Some(generation),
-                ..Event::now("rolled_back", message)
-            });
-            return self.serve_wished(fleet, record).await;
-        }
-        let own = &self.own;
-        let _turn = self.turn.lock().await;
-        let current = own.catalog.app(app).map(|app| app.generation);
-        let history = own.ledger.history(app)?;
-        if history.is_empty() {
-            return Err(DeployError::NoApp(app.clone()));
-        }
-        let wanted = |record: &&DeploymentRecord| match (to, current) {
-            (Some(to), _) => record.generation == to,
-            (None, Some(current)) => record.generation < current,
-            (None, None) => true,
-        };
-        let Some(record) = history.iter().filter(wanted).max_by_key(|record| record.generation)
-        else {
-            let known: Vec<String> =
-                history.iter().map(|record| record.generation.to_string()).collect();
-            return Err(DeployError::NoDeployment {
-                app: app.clone(),
-                wanted: to.map_or_else(|| "before the current one".to_owned(), |to| to.to_string()),
-                known: known.join(", "),
-            });
-        };
-        let record = record.clone();
-        let manifest =
-            manifest::reread(&record.manifest, &own.limits).map_err(DeployError::Manifest)?;
-        own.catalog.check(&manifest)?;
-        let deployed = self.loader.prepare(&manifest, record.generation, record.digest).await?;
-        own.ledger.set_current(app, record.generation)?;
-        self.publish(&record, &manifest, deployed, Cause::RolledBack)
-    }
-
-    /// Stops serving an app and forgets it. Calls that run end in peace.
-    ///
-    /// # Errors
-    /// There is no such app, or the ledger failed.
-    pub async fn remove(&self, app: &AppName) -> Result<(), DeployError> {
-        if let Some(fleet) = &self.fleet {
-            self.wish_removed(fleet, app).await?;
-            if let Err(error) = self.forget_app(app).await {
-                // It is gone from the fleet by now, and this host tries on by itself.
-                tracing::warn!(%app, error = chain(&error), "removed, but not forgotten here yet");
-            }
-            return Ok(());
-        }
-        self.remove_here(app).await
-    }
-
-    async fn remove_here(&self, app: &AppName) -> Result<(), DeployError> {
-        let own = &self.own;
-        let turn = self.turn.lock().await;
-        let unused = own.ledger.remove(app)?.ok_or_else(|| DeployError::NoApp(app.clone()))?;
         self.loader.withdraw(app);
-        self.drop_unused(&turn, unused)?;
-        own.events.push(Event {
+        turn.drop_unused(unused)?;
+        self.own.events.push(Event {
             app: Some(app.clone()),
             ..Event::now("removed", format!("{app} was removed"))
         });
-        Ok(())
+        Ok(true)
     }
 
     /// Removes a component that was uploaded and that no deployment came to use.
     ///
     /// # Errors
     /// The ledger or the disk failed.
-    pub async fn forget(&self, component: Digest) -> Result<(), DeployError> {
+    pub async fn forget(&self, component: Digest) -> Result<(), ApplyError> {
         self.own.blobs.unpin(&component);
-        self.drop_unused(&self.turn.lock().await, [component])
-    }
-
-    /// Removes those of these components that no deployment needs, with their compiled code. Not
-    /// all unused ones: another may have been uploaded just now, to be deployed next.
-    fn drop_unused(
-        &self,
-        _turn: &MutexGuard<'_, ()>,
-        digests: impl IntoIterator<Item = Digest>,
-    ) -> Result<(), DeployError> {
-        let own = &self.own;
-        for digest in digests {
-            if !own.ledger.is_used(&digest)? && !self.pins.hold(&digest) {
-                // Somebody may have brought it for what comes next.
-                if own.blobs.remove_unpinned(&digest)? {
-                    self.loader.forget(digest);
-                }
-            }
-        }
-        Ok(())
+        self.turn().await.drop_unused([component])
     }
 
     /// What tells the deployment of an app that is served here from another of its number; `None` where
@@ -305,59 +172,53 @@ impl Agent {
         })
     }
 
-    /// The app's deployments that can be gone back to, the oldest first.
+    /// The app's deployments that this host can go back to by itself, the oldest first.
     ///
     /// # Errors
     /// The ledger failed.
-    pub fn history(&self, app: &AppName) -> Result<Vec<DeploymentRecord>, DeployError> {
+    pub fn history(&self, app: &AppName) -> Result<Vec<DeploymentRecord>, ApplyError> {
         Ok(self.own.ledger.history(app)?)
     }
 
-    /// Once this returns well, the deployment is acknowledged, whatever becomes of old components.
-    async fn commit(
-        &self,
-        turn: &MutexGuard<'_, ()>,
-        record: DeploymentRecord,
-    ) -> Result<(), DeployError> {
-        self.commit_all(turn, vec![record]).await
+    /// A deployment that was kept before, read for this host.
+    ///
+    /// # Errors
+    /// This host does not understand its manifest.
+    pub fn read(&self, record: DeploymentRecord) -> Result<Deployment, ApplyError> {
+        Deployment::read(record, &self.own.limits).map_err(ApplyError::Manifest)
     }
 
-    /// The same for many, all or none.
-    async fn commit_all(
-        &self,
-        turn: &MutexGuard<'_, ()>,
-        records: Vec<DeploymentRecord>,
-    ) -> Result<(), DeployError> {
-        let (ledger, blobs) = (self.own.ledger.clone(), self.own.blobs.clone());
-        let committed = tokio::task::spawn_blocking(move || {
-            let pruned = ledger.commit_all(&records)?;
-            // The ledger keeps it from here on.
-            records.iter().for_each(|record| blobs.unpin(&record.digest));
-            Ok::<_, DeployError>(pruned)
-        });
-        let pruned = committed.await.map_err(|error| DeployError::Task(error.to_string()))??;
-        if let Err(error) = self.drop_unused(turn, pruned) {
-            tracing::warn!(error = chain(&error), "old components stay on the disk");
-        }
-        Ok(())
+    /// Waits for the turn to change what is kept and served.
+    pub async fn turn(&self) -> Turn<'_> {
+        Turn { agent: self, _held: self.turn.lock().await }
     }
 
-    fn publish(
+    /// The same on a thread that may block.
+    fn turn_blocking(&self) -> Turn<'_> {
+        Turn { agent: self, _held: self.turn.blocking_lock() }
+    }
+}
+
+impl Turn<'_> {
+    /// Keeps a deployment as the app's current one, then serves it in place of the app's earlier one.
+    /// Its code was prepared before.
+    ///
+    /// # Errors
+    /// The ledger failed, and nothing has changed; or another app has one of the routes.
+    pub async fn serve(
         &self,
-        record: &DeploymentRecord,
-        manifest: &Manifest,
-        deployed: LoadedDeployment,
-        cause: Cause,
-    ) -> Result<Arc<App>, DeployError> {
-        let state = deployed.state.clone();
-        let index =
-            IndexRecord::of(record).map_err(|error| DeployError::Task(error.to_string()))?;
-        let app = App::new(index).map_err(|error| DeployError::Task(error.to_string()))?;
-        let app = self.loader.publish(app, deployed)?;
-        self.loader.reshape(&state, manifest);
+        deployment: &Deployment,
+        loaded: LoadedDeployment,
+        cause: ServeCause,
+    ) -> Result<Arc<App>, ApplyError> {
+        self.keep(deployment).await?;
+        let state = loaded.state.clone();
+        let app = as_served(deployment)?;
+        let app = self.agent.loader.publish(app, loaded)?;
+        self.agent.loader.reshape(&state, deployment.manifest());
         let (name, generation) = (&app.name, app.generation);
         let (kind, why) = cause.told();
-        self.own.events.push(Event {
+        self.agent.own.events.push(Event {
             app: Some(name.clone()),
             generation: Some(generation),
             evidence: vec![("component".to_owned(), app.digest.to_string())],
@@ -365,20 +226,62 @@ impl Agent {
         });
         Ok(app)
     }
+
+    /// Keeps a deployment in the ledger as the app's current one.
+    async fn keep(&self, deployment: &Deployment) -> Result<(), ApplyError> {
+        let HostState { ledger, blobs, .. } = &self.agent.own;
+        let (record, generation) = (deployment.record(), deployment.generation());
+        // Writing is what takes longest where thousands of apps come to a host at once.
+        let is_kept = ledger.deployment(&record.app, generation)?.as_ref() == Some(record);
+        if !is_kept {
+            return self.commit_all(vec![deployment.clone()]).await;
+        }
+        blobs.unpin(&record.digest);
+        if !ledger.is_current(&record.app, generation)? {
+            ledger.set_current(&record.app, generation)?;
+        }
+        Ok(())
+    }
+
+    /// Keeps deployments, all or none, each as its app's current one. Once this returns well they are
+    /// durable here, whatever becomes of old components.
+    async fn commit_all(&self, deployments: Vec<Deployment>) -> Result<(), ApplyError> {
+        let (ledger, blobs) = (self.agent.own.ledger.clone(), self.agent.own.blobs.clone());
+        let committed = tokio::task::spawn_blocking(move || {
+            let pruned = ledger.commit_all(&deployments)?;
+            // The ledger keeps it from here on.
+            deployments.iter().for_each(|kept| blobs.unpin(&kept.record().digest));
+            Ok::<_, ApplyError>(pruned)
+        });
+        let pruned = committed.await.map_err(|error| ApplyError::Task(error.to_string()))??;
+        self.drop_old(pruned);
+        Ok(())
+    }
+
+    /// Removes those of these components that no deployment needs, with their compiled code. Not
+    /// all unused ones: another may have been uploaded just now, to be deployed next.
+    fn drop_unused(&self, digests: impl IntoIterator<Item = Digest>) -> Result<(), ApplyError> {
+        let Agent { own, pins, loader, .. } = self.agent;
+        for digest in digests {
+            if !own.ledger.is_used(&digest)? && !pins.hold(&digest) {
+                // Somebody may have brought it for what comes next.
+                if own.blobs.remove_unpinned(&digest)? {
+                    loader.forget(digest);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The same where that it fails harms nobody.
+    fn drop_old(&self, digests: impl IntoIterator<Item = Digest>) {
+        if let Err(error) = self.drop_unused(digests) {
+            tracing::warn!(error = chain(&error), "old components stay on the disk");
+        }
+    }
 }
 
-/// Why a deployment is served from now on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Cause {
-    Deployed,
-    RolledBack,
-    /// It became what the fleet wants.
-    Followed,
-    /// It was known, and its code comes here.
-    Placed,
-}
-
-impl Cause {
+impl ServeCause {
     /// The kind of the event that tells it, and the reason in words.
     fn told(self) -> (&'static str, &'static str) {
         match self {
@@ -392,7 +295,17 @@ impl Cause {
     }
 }
 
-fn now() -> u64 {
+/// A deployment as it is served, or will be.
+///
+/// # Errors
+/// This host knows no such kind of guest, or no such routes.
+pub fn as_served(deployment: &Deployment) -> Result<App, ApplyError> {
+    App::new(deployment.index()).map_err(|error| ApplyError::Task(error.to_string()))
+}
+
+/// Milliseconds since the epoch.
+#[must_use]
+pub fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

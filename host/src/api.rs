@@ -1,5 +1,6 @@
 //! The operators' door: the control API, metrics and health on a listener of its own.
-//! Does not decide anything about apps: it reads requests, asks the agent, and says what it said.
+//! Does not decide anything about apps: it reads requests, has `desired` write what shall run, and says
+//! what came of it.
 
 pub mod auth;
 pub mod wire;
@@ -42,13 +43,12 @@ use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 use tower_service::Service as _;
 
-pub use self::deploy::UnderWay;
-
 use self::auth::Token;
 use self::endpoints::{ENDPOINTS, Operation};
 use self::problem::{Cause, Refusal};
 use crate::agent::{Agent, HostState};
 use crate::budget::Memory;
+use crate::desired::Desired;
 use crate::listener::descriptors::Descriptors;
 use crate::listener::upload::Upload;
 use crate::listener::{self, BoxError, Listener, Service};
@@ -59,8 +59,10 @@ use crate::telemetry::Telemetry;
 /// What the control API works with.
 #[derive(Debug)]
 pub struct ApiState {
-    /// Carries out wishes.
+    /// Serves what is wanted, and knows what was.
     pub agent: Agent,
+    /// Writes what is wanted.
+    pub desired: Desired,
     /// What the agent changes, to be looked at.
     pub own: HostState,
     /// Who may have how much memory.
@@ -89,8 +91,6 @@ pub struct ApiState {
     pub started_at: Instant,
     /// Held while a backup is sent.
     pub backups: Arc<Mutex<()>>,
-    /// Deploys that are not over.
-    pub under_way: UnderWay,
 }
 
 type Shared = Arc<ApiState>;

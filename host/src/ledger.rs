@@ -2,6 +2,7 @@
 //! Does not hold components; the records name them by digest.
 
 mod backing;
+pub mod deployment;
 pub mod dump;
 mod error;
 pub mod index;
@@ -19,6 +20,7 @@ use redb::{Builder, Database, ReadableDatabase, ReadableTable, WriteTransaction}
 use steerage_core::id::{AppName, Digest, Generation};
 
 use self::backing::Backing;
+use self::deployment::Deployment;
 pub use self::error::LedgerError;
 use self::error::unreadable;
 use self::index::IndexRecord;
@@ -97,19 +99,19 @@ impl Ledger {
     ///
     /// # Errors
     /// The database failed; nothing has changed then.
-    pub fn commit(&self, record: &DeploymentRecord) -> Result<Vec<Digest>, LedgerError> {
-        self.commit_all(slice::from_ref(record))
+    pub fn commit(&self, deployment: &Deployment) -> Result<Vec<Digest>, LedgerError> {
+        self.commit_all(slice::from_ref(deployment))
     }
 
     /// The same for many deployments, all or none.
     ///
     /// # Errors
     /// The database failed; nothing has changed then.
-    pub fn commit_all(&self, records: &[DeploymentRecord]) -> Result<Vec<Digest>, LedgerError> {
+    pub fn commit_all(&self, deployments: &[Deployment]) -> Result<Vec<Digest>, LedgerError> {
         self.write(|tables| {
             let mut dropped = Vec::new();
-            for record in records {
-                dropped.extend(tables.add(record)?);
+            for deployment in deployments {
+                dropped.extend(tables.add(deployment)?);
             }
             tables.unused(dropped)
         })
@@ -136,7 +138,8 @@ impl Ledger {
             let Some(bytes) = tables.deployment(app.as_str(), generation.get())? else {
                 return Err(LedgerError::NoDeployment { app: app.clone(), generation });
             };
-            tables.point(&decode((app.as_str(), generation.get()), &bytes)?)
+            let record = decode((app.as_str(), generation.get()), &bytes)?;
+            tables.point(&record, &tables::index_of(&record)?)
         })
     }
 
@@ -378,8 +381,7 @@ fn read_index((app, generation): (&str, u64), bytes: &[u8]) -> Option<IndexRecor
 
 /// The same, made from the deployment itself.
 fn index_of((app, generation): (&str, u64), bytes: &[u8]) -> Result<IndexRecord, LedgerError> {
-    let record = decode((app, generation), bytes)?;
-    IndexRecord::of(&record).map_err(|source| unreadable(app, generation, source))
+    tables::index_of(&decode((app, generation), bytes)?)
 }
 
 fn decode((app, generation): (&str, u64), bytes: &[u8]) -> Result<DeploymentRecord, LedgerError> {

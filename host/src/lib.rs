@@ -17,6 +17,7 @@ pub mod client;
 pub mod code;
 pub mod config;
 pub mod cpu;
+pub mod desired;
 pub mod document;
 pub mod fleet;
 pub mod flow;

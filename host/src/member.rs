@@ -21,6 +21,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
 use crate::agent::{Agent, HostState};
+use crate::desired::Desired;
 use crate::fleet::Fleet;
 use crate::fleet::record::HostRecord;
 use crate::forward;
@@ -38,8 +39,10 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 /// What a host says of itself, besides what its doors come to know.
 #[derive(Clone, Debug)]
 pub struct Member {
-    /// Carries out what the fleet wants here.
+    /// Serves what the fleet wants here.
     pub agent: Agent,
+    /// Writes what this host finds out of what shall run: which canaries and which apps shall not.
+    pub desired: Desired,
     /// What the agent changes, to be looked at.
     pub own: HostState,
     /// What is known of the fleet.

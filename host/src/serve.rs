@@ -24,7 +24,7 @@ use self::files::Files;
 pub use self::running::{AtReload, Host, Signals};
 use self::watch::{MemoryWatch, Watched};
 use crate::admission::{Admission, CallBounds};
-use crate::agent::{Agent, DeployError, HostState};
+use crate::agent::{Agent, ApplyError, HostState};
 use crate::api::auth::AuthError;
 use crate::api::{self, ApiState};
 use crate::blobs::{BlobError, Blobs};
@@ -33,6 +33,7 @@ use crate::catalog::crash_log::CrashLog;
 use crate::code::{Loader, LoaderParts};
 pub use crate::config::Settings;
 use crate::cpu::{Cpu, GuestThreads};
+use crate::desired::Desired;
 use crate::identity::IdentityError;
 use crate::ingress::{self, Ingress, Who};
 use crate::kernel::{self, ports};
@@ -113,7 +114,7 @@ pub enum StartError {
     Sandbox(#[from] SandboxError),
     /// What was deployed cannot be read.
     #[error("cannot read what was deployed")]
-    Restore(#[from] DeployError),
+    Restore(#[from] ApplyError),
     /// The admin listener would be open to strangers, or its token cannot be read.
     #[error(transparent)]
     Auth(#[from] AuthError),
@@ -198,6 +199,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     let agent = Agent::new(loader.clone(), own.clone(), fleet.clone());
     let n_restored = agent.restore()?;
     agent.look_at_crashes();
+    let desired = Desired::new(agent.clone(), loader.clone(), own.clone(), fleet.clone());
     let shutdown = Shutdown::default();
     let context = Arc::new(CallContext {
         catalog: own.catalog.clone(),
@@ -227,7 +229,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         joined.start(
             &settings,
             &doors,
-            (agent.clone(), own.clone()),
+            (agent.clone(), desired.clone(), own.clone()),
             (&shutdown, &reload),
             &control,
         );
@@ -238,6 +240,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     control.spawn(disk::watch(own.ledger.clone(), events.clone()));
     let state = ApiState {
         agent,
+        desired,
         own: own.clone(),
         memory: memory.clone(),
         telemetry: telemetry.clone(),
@@ -252,7 +255,6 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         headroom: settings.fleet.as_ref().map_or(0, |fleet| fleet.headroom),
         started_at,
         backups: Arc::default(),
-        under_way: api::UnderWay::default(),
     };
     operators.spawn(api::serve(admin_socket, doors::operators(&settings), descriptors, state));
     let watched = Watched { loader, sandbox, memory, telemetry, events: events.clone() };

@@ -18,6 +18,7 @@ pub mod fair;
 pub mod id;
 pub mod limits;
 pub mod lineage;
+pub mod liveness;
 pub mod machine;
 pub mod manifest;
 pub mod mapped;

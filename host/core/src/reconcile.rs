@@ -72,7 +72,7 @@ pub fn next_step(standing: &AppStatus) -> Step {
         Wish::Removed if served.is_some() || announced.is_some() => return Step::Forget,
         Wish::Removed | Wish::Unknown => return Step::Rest,
     };
-    // First of all, and it cannot fail: a canary that is taken back harms somebody.
+    // First of all, and it cannot fail: a canary that is rolled back harms somebody.
     if tried.is_some() && tried != wanted.canary {
         return Step::EndCanary;
     }

@@ -2,70 +2,18 @@
 //! components that it names, which stay until they are copied.
 //! Does not know where the copy goes.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Seek as _, Write};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use steerage_core::id::Digest;
 use tempfile::SpooledTempFile;
 
-use super::{Agent, DeployError};
+use super::{Agent, ApplyError};
 use crate::backup::{BackupManifest, Part, Summed};
 use crate::ledger::dump::DumpError;
 use crate::telemetry::chain;
 
 /// As much of a ledger is copied in memory; of a larger one the copy is a file of the data folder.
 const IN_MEMORY: usize = 8 << 20;
-
-/// Components that are being copied, and are not removed meanwhile.
-#[derive(Debug, Default)]
-pub(super) struct Pins(Mutex<Pinned>);
-
-#[derive(Debug, Default)]
-struct Pinned {
-    /// How many copies each is wanted for.
-    counts: BTreeMap<Digest, u32>,
-    /// Those that would have been removed.
-    unwanted: BTreeSet<Digest>,
-}
-
-impl Pins {
-    /// Whether a component has to stay for now.
-    pub(super) fn hold(&self, digest: &Digest) -> bool {
-        let mut pinned = self.pinned();
-        let is_held = pinned.counts.contains_key(digest);
-        if is_held {
-            pinned.unwanted.insert(*digest);
-        }
-        is_held
-    }
-
-    fn pin<'d>(&self, digests: impl Iterator<Item = &'d Digest>) {
-        let mut pinned = self.pinned();
-        for digest in digests {
-            *pinned.counts.entry(*digest).or_default() += 1;
-        }
-    }
-
-    /// Lets go of components; returns those that would have been removed meanwhile.
-    fn unpin(&self, digests: &[Digest]) -> Vec<Digest> {
-        let mut pinned = self.pinned();
-        let mut unwanted = Vec::new();
-        for digest in digests {
-            let Some(count) = pinned.counts.get_mut(digest) else { continue };
-            *count -= 1;
-            if *count == 0 {
-                pinned.counts.remove(digest);
-                unwanted.extend(pinned.unwanted.take(digest));
-            }
-        }
-        unwanted
-    }
-
-    fn pinned(&self) -> MutexGuard<'_, Pinned> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// A copy that is being taken. What it needs stays until it is dropped.
 #[derive(Debug)]
@@ -78,19 +26,19 @@ pub struct Backup {
 }
 
 impl Agent {
-    /// Begins a copy. Wishes wait while the ledger is read, and go on while components are. Blocks, and
+    /// Begins a copy. Deployments wait while the ledger is read, and go on while components are. Blocks, and
     /// so does dropping the copy.
     ///
     /// # Errors
     /// The ledger failed.
-    pub fn backup(&self) -> Result<Backup, DeployError> {
+    pub fn backup(&self) -> Result<Backup, ApplyError> {
         let own = &self.own;
-        let turn = self.turn.blocking_lock();
+        let turn = self.turn_blocking();
         let lines = tempfile::spooled_tempfile_in(IN_MEMORY, own.ledger.folder());
         let mut lines = Summed::new(lines);
         let dumped = own.ledger.dump(&mut lines).map_err(|error| match error {
-            DumpError::Ledger(error) => DeployError::Ledger(error),
-            error => DeployError::Task(format!("cannot copy the ledger: {}", chain(&error))),
+            DumpError::Ledger(error) => ApplyError::Ledger(error),
+            error => ApplyError::Task(format!("cannot copy the ledger: {}", chain(&error))),
         })?;
         let pinned: Vec<Digest> = dumped.needs.keys().copied().collect();
         self.pins.pin(pinned.iter());
@@ -110,7 +58,7 @@ impl Agent {
                 }
             }
         }
-        backup.lines.rewind().map_err(|error| DeployError::Task(error.to_string()))?;
+        backup.lines.rewind().map_err(|error| ApplyError::Task(error.to_string()))?;
         Ok(backup)
     }
 }
@@ -127,28 +75,7 @@ impl Backup {
 
 impl Drop for Backup {
     fn drop(&mut self) {
-        let turn = self.agent.turn.blocking_lock();
-        let unwanted = self.agent.pins.unpin(&self.pinned);
-        if let Err(error) = self.agent.drop_unused(&turn, unwanted) {
-            tracing::warn!(error = chain(&error), "old components stay on the disk");
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_copied_stays_until_the_last_copy_is_done() {
-        let pins = Pins::default();
-        let [one, two] = [1, 2].map(|byte| Digest::from_bytes([byte; 32]));
-        pins.pin([one, two].iter());
-        pins.pin([one].iter());
-        assert!(pins.hold(&one));
-        assert_eq!(pins.unpin(&[one]), []);
-        assert!(pins.hold(&one));
-        assert_eq!(pins.unpin(&[one, two]), [one], "nobody wanted to remove the second");
-        assert!(!pins.hold(&one) && !pins.hold(&two));
+        let turn = self.agent.turn_blocking();
+        turn.drop_old(self.agent.pins.unpin(&self.pinned));
     }
 }

@@ -1,28 +1,13 @@
-//! What follows from crashes of hosts for the apps whose calls ran: a deployment that was there each
-//! time is quarantined, a canary is taken back at once.
+//! What follows on this host from crashes for the apps whose calls ran: a deployment that was there each
+//! time is quarantined, which is not called any more.
 //! Does not see crashes, which the crash log does, and does not say who is to blame: `core::crash_loop`
-//! does.
+//! does, of those that `desired` has counted.
 
-use std::collections::BTreeSet;
-
-use steerage_core::crash_loop::{self, Crash};
+use steerage_core::crash_loop;
 use steerage_core::id::{AppName, Generation};
 
-use super::{Agent, DeployError, now};
-use crate::fleet::Fleet;
-use crate::fleet::record::{AppRecord, CrashRecord, TakenBack};
+use super::Agent;
 use crate::telemetry::events::{Event, Severity};
-
-/// What was noted of a crash.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Noted {
-    /// Nothing: another deployment of the app is served by now, or none.
-    Nothing,
-    /// It counts against the deployment that is served.
-    Counted,
-    /// The deployment was on trial, and is not any more.
-    TakenBack,
-}
 
 impl Agent {
     /// Tells of a crash of the last run, and quarantines what a host without a fleet has to.
@@ -82,59 +67,5 @@ impl Agent {
             advice: Some(advice),
             ..Event::now("app_quarantined", message)
         });
-    }
-
-    /// Counts a crash of a host of the fleet against a deployment whose calls ran there.
-    ///
-    /// # Errors
-    /// The store does not answer.
-    pub async fn note_crash(
-        &self,
-        fleet: &Fleet,
-        (app, generation): (&AppName, Generation),
-        crash: &CrashRecord,
-    ) -> Result<Noted, DeployError> {
-        let view = fleet.view();
-        let Some((record, _)) = view.apps.get(app) else { return Ok(Noted::Nothing) };
-        let generation = generation.get();
-        if record.canary.as_ref().is_some_and(|canary| canary.generation == generation) {
-            // One is enough: it is on trial.
-            let why = format!("host {} crashed while its calls ran", crash.host);
-            let taken_back = TakenBack { generation, why, at: now() };
-            let is_done = self.take_back(fleet, app, taken_back).await?;
-            return Ok(if is_done { Noted::TakenBack } else { Noted::Nothing });
-        }
-        if record.generation != generation || record.crashes.contains(crash) {
-            return Ok(Noted::Nothing);
-        }
-        let change = |record: &mut AppRecord| {
-            if record.generation == generation && !record.crashes.contains(crash) {
-                count(record, crash, now());
-            }
-        };
-        match self.wish_changed(fleet, app, change).await {
-            Ok(_) => Ok(Noted::Counted),
-            Err(DeployError::NoApp(_)) => Ok(Noted::Nothing),
-            Err(error) => Err(error),
-        }
-    }
-}
-
-/// As many crashes of an app are kept.
-const KEPT: usize = 16;
-
-fn count(record: &mut AppRecord, crash: &CrashRecord, now: u64) {
-    record.crashes.push(crash.clone());
-    let n_old = record.crashes.len().saturating_sub(KEPT);
-    record.crashes.drain(..n_old);
-    let all: Vec<Crash> = record.crashes.iter().map(CrashRecord::read).collect();
-    record.is_quarantined |= crash_loop::is_to_blame(&all, now);
-}
-
-impl CrashRecord {
-    fn read(&self) -> Crash {
-        let beside: BTreeSet<AppName> =
-            self.beside.iter().filter_map(|app| app.parse().ok()).collect();
-        Crash { at: self.at, beside }
     }
 }

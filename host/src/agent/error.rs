@@ -1,7 +1,7 @@
-//! Why a wish of an operator was not carried out.
+//! Why a host does not serve what it shall.
 //! Does not know how this is told; the API does.
 
-use steerage_core::id::{AppName, Digest, TenantName};
+use steerage_core::id::Digest;
 use steerage_core::route::Conflict;
 
 use crate::blobs::BlobError;
@@ -12,44 +12,12 @@ use crate::sandbox::compiler::CompileError;
 use crate::sandbox::module::LoadError;
 use crate::store::StoreError;
 
-/// Why a wish was not carried out. Nothing has changed then, but for [`DeployError::Unsure`].
+/// Why a host does not serve what it shall. It serves on what it did.
 #[derive(Debug, thiserror::Error)]
-pub enum DeployError {
+pub enum ApplyError {
     /// The manifest has mistakes.
     #[error("the manifest has {} mistakes", .0.iter().count())]
     Manifest(Mistakes),
-    /// The manifest is for another app than the one named.
-    #[error("the manifest is for app {manifest}, not {asked}")]
-    OtherApp {
-        /// The name in the manifest.
-        manifest: AppName,
-        /// The name asked for.
-        asked: AppName,
-    },
-    /// The app is another tenant's.
-    #[error(
-        "app {app} belongs to tenant `{owner}`, and the manifest says `{tenant}`; to give it to that \
-         tenant, deploy it with --change-tenant"
-    )]
-    OtherTenant {
-        /// The app.
-        app: AppName,
-        /// Whose it is.
-        owner: TenantName,
-        /// Whose it would be.
-        tenant: TenantName,
-    },
-    /// The manifest says which component it wants, and this is another.
-    #[error("the component is {found}, the manifest demands {wanted}")]
-    OtherComponent {
-        /// What the manifest demands.
-        wanted: Digest,
-        /// What was to be deployed.
-        found: Digest,
-    },
-    /// The component has not been uploaded.
-    #[error("no component {0} on this host; upload it first")]
-    NoComponent(Digest),
     /// Another app owns one of the routes.
     #[error(transparent)]
     Conflict(#[from] Conflict),
@@ -59,76 +27,15 @@ pub enum DeployError {
     /// The component cannot run with this manifest.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// There is no such app.
-    #[error("no app named {0} is deployed")]
-    NoApp(AppName),
-    /// There is no such deployment to go back to.
-    #[error("app {app} has no deployment {wanted} to go back to; it has {known}")]
-    NoDeployment {
-        /// The app.
-        app: AppName,
-        /// What was asked for.
-        wanted: String,
-        /// What there is.
-        known: String,
-    },
-    /// There is nothing that a canary could be compared with.
-    #[error(
-        "no app named {0} is deployed that a canary could be tried beside; deploy it without one"
-    )]
-    CanaryOfNothing(AppName),
-    /// This host is alone, and canaries are tried by fleets.
-    #[error("this host is alone and tries no canaries; it joins a fleet with --store etcd://...")]
-    CanaryAlone,
-    /// This host is alone, and this is about fleets.
-    #[error("this host is alone; it joins a fleet with --store etcd://...")]
-    Alone,
-    /// One deployment is on trial already.
-    #[error(
-        "deployment {generation} of {app} is on trial already; promote it or roll it back first"
-    )]
-    CanaryRuns {
-        /// The app.
-        app: AppName,
-        /// The deployment on trial.
-        generation: u64,
-    },
-    /// None is.
-    #[error("no deployment of {0} is on trial")]
-    NoCanary(AppName),
     /// The ledger failed.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
     /// The component cannot be read.
     #[error(transparent)]
     Blob(#[from] BlobError),
-    /// The store that all hosts share does not take it.
+    /// The store that all hosts share does not answer, or does not hold it.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The store was asked to make it durable and did not say whether it has: it may have happened.
-    #[error(
-        "the store did not say whether it took the change of {app}: {source}; see `steerage show {app}` \
-         before you try again"
-    )]
-    Unsure {
-        /// The app.
-        app: AppName,
-        /// What the store said, or did not say.
-        source: StoreError,
-    },
-    /// The canary that was to be rolled back was taken back before, by the fleet itself.
-    #[error(
-        "the canary of {app}, deployment {taken_back}, was taken back already: deployment {current} has \
-         all calls; to go back behind that one, say which it shall be: `steerage rollback {app} --to N`"
-    )]
-    CanaryTakenBack {
-        /// The app.
-        app: AppName,
-        /// The deployment that was on trial.
-        taken_back: u64,
-        /// The one that is served.
-        current: u64,
-    },
     /// No host that answers has the component.
     #[error("no host has component {digest}: {asked}")]
     Missing {
@@ -142,21 +49,7 @@ pub enum DeployError {
     Task(String),
 }
 
-impl DeployError {
-    /// Why a commit about an app came to nothing, if it did.
-    pub(super) fn of_commit(app: &AppName, error: StoreError) -> Self {
-        match error {
-            StoreError::Away { .. } => Self::Unsure { app: app.clone(), source: error },
-            error => Self::Store(error),
-        }
-    }
-
-    /// Whether the wish may be durable all the same, so that what it needs must stay.
-    #[must_use]
-    pub fn may_have_happened(&self) -> bool {
-        matches!(self, Self::Unsure { .. })
-    }
-
+impl ApplyError {
     /// Whether it is for want of room on this host's disk, which is nobody's but its operator's to mend.
     #[must_use]
     pub fn is_full_disk(&self) -> bool {
@@ -169,7 +62,7 @@ impl DeployError {
     }
 }
 
-impl From<CodeError> for DeployError {
+impl From<CodeError> for ApplyError {
     fn from(error: CodeError) -> Self {
         match error {
             CodeError::Manifest(mistakes) => Self::Manifest(mistakes),

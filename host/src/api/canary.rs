@@ -19,7 +19,7 @@ pub(super) async fn promote(
     Named(app): Named,
 ) -> Result<Json<wire::Deployed>, Refusal> {
     state.check_open()?;
-    let work = move |state: Shared| async move { state.agent.promote(&app).await };
+    let work = move |state: Shared| async move { state.desired.promote(&app).await };
     let deployed = to_the_end(&state, work).await?;
     Ok(Json(view::deployed(&state.url(), &deployed)))
 }
@@ -30,7 +30,7 @@ pub(super) async fn end(
     Named(app): Named,
 ) -> Result<StatusCode, Refusal> {
     state.check_open()?;
-    let work = move |state: Shared| async move { state.agent.end_canary(&app).await };
+    let work = move |state: Shared| async move { state.desired.end_canary(&app).await };
     to_the_end(&state, work).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -45,7 +45,7 @@ pub(super) fn of(
     };
     let Some((record, _)) = view.apps.get(app) else { return (None, None) };
     let canary = record.canary.as_ref().map(|canary| shown(&view, app, canary));
-    let taken_back = record.taken_back.clone().map(|taken| wire::TakenBack {
+    let taken_back = record.rolled_back.clone().map(|taken| wire::TakenBack {
         generation: taken.generation,
         why: taken.why,
         at: taken.at,

@@ -1,9 +1,7 @@
 //! The endpoints that change something: uploads, deploys, rollbacks, removals.
-//! A wish that was begun is carried out or undone even when its client goes away. Does not know
-//! how: that is the agent's story.
+//! A change that was begun is made or undone even when its client goes away. Does not know
+//! how: `desired` does.
 
-use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::Json;
@@ -18,19 +16,12 @@ use steerage_core::units::Bytes;
 
 use super::problem::{Cause, Refusal};
 use super::{Addressed, Named, Sent, Shared, fleet, view, wire};
-use crate::agent::{DeployError, DeploySpec};
 use crate::blobs::BlobError;
+use crate::desired::{DeployError, DeploySpec};
 use crate::manifest;
 
 /// Longest time to read on in a body that was refused, so that its sender hears the answer.
 const LINGER: Duration = Duration::from_secs(10);
-
-/// Deploys under way, by component: a component that one of them was refused stays while another
-/// may still need it.
-#[derive(Debug, Default)]
-pub struct UnderWay {
-    counts: Mutex<BTreeMap<Digest, usize>>,
-}
 
 /// `PUT /v1/blobs/{digest}`.
 pub(super) async fn put_blob(
@@ -95,7 +86,6 @@ pub(super) async fn deploy(
     let share =
         share.map_err(|error| Refusal::new(Cause::BadRequest, format!("canary: {error}")))?;
     let work = move |state: Shared| async move {
-        let way = state.under_way.enter(digest);
         let spec = DeploySpec {
             app,
             manifest: request.manifest,
@@ -103,13 +93,7 @@ pub(super) async fn deploy(
             canary: share,
             change_tenant: request.change_tenant,
         };
-        let deployed = state.agent.deploy(spec).await;
-        let is_last = way.leave();
-        // What may be durable needs its component, of which this may be the only copy.
-        if deployed.as_ref().is_err_and(|error| !error.may_have_happened()) && is_last {
-            state.agent.forget(digest).await?;
-        }
-        deployed
+        state.desired.deploy(spec).await
     };
     let deployed = to_the_end(&state, work).await?;
     let canary = share.map(|share| share.to_string());
@@ -130,7 +114,7 @@ pub(super) async fn rollback(
         Some(to) => Generation::new(to),
         None => None,
     };
-    let work = move |state: Shared| async move { state.agent.rollback(&app, to).await };
+    let work = move |state: Shared| async move { state.desired.roll_back(&app, to).await };
     let deployed = to_the_end(&state, work).await?;
     let replicas = fleet::placed_if_any(&state, &deployed.name).await;
     Ok(Json(wire::Deployed { replicas, ..view::deployed(&state.url(), &deployed) }))
@@ -142,7 +126,7 @@ pub(super) async fn remove(
     Named(app): Named,
 ) -> Result<StatusCode, Refusal> {
     state.check_open()?;
-    let work = move |state: Shared| async move { state.agent.remove(&app).await };
+    let work = move |state: Shared| async move { state.desired.remove(&app).await };
     to_the_end(&state, work).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -194,51 +178,4 @@ async fn discard(mut chunks: BodyDataStream, limit: Bytes) {
     };
     // Out of time, the connection is cut; the sender has had its chance.
     drop(tokio::time::timeout(LINGER, read_on).await);
-}
-
-impl UnderWay {
-    fn enter(&self, digest: Digest) -> Way<'_> {
-        *self.counts().entry(digest).or_default() += 1;
-        Way { under_way: self, digest }
-    }
-
-    fn counts(&self) -> MutexGuard<'_, BTreeMap<Digest, usize>> {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// One deploy under way.
-struct Way<'u> {
-    under_way: &'u UnderWay,
-    digest: Digest,
-}
-
-impl Way<'_> {
-    /// Ends it; whether no other deploy of the component is under way.
-    fn leave(self) -> bool {
-        let mut counts = self.under_way.counts();
-        let n_others = counts.get(&self.digest).map_or(0, |count| count.saturating_sub(1));
-        if n_others == 0 {
-            counts.remove(&self.digest);
-        } else {
-            counts.insert(self.digest, n_others);
-        }
-        n_others == 0
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_the_last_deploy_of_a_component_may_forget_it() {
-        let under_way = UnderWay::default();
-        let (one, other) = (Digest::from_bytes([1; 32]), Digest::from_bytes([2; 32]));
-        let (first, second) = (under_way.enter(one), under_way.enter(one));
-        assert!(under_way.enter(other).leave());
-        assert!(!first.leave());
-        assert!(second.leave());
-        assert!(under_way.counts().is_empty());
-    }
 }

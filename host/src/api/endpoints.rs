@@ -158,7 +158,7 @@ pub(super) const ENDPOINTS: [Endpoint; 29] = [
         operation: Operation::RollBack,
         method: "post",
         path: "/v1/apps/{app}/rollback",
-        summary: "Go back to an earlier deployment; one on trial is only taken back",
+        summary: "Go back to an earlier deployment; one on trial is only rolled back",
         sent: Sent::Json("RollbackRequest"),
         success: &[("200", "It is served again")],
         returned: Returned::Json("Deployed"),

@@ -1,5 +1,5 @@
 //! The endpoints that speak of the fleet: hosts and what is wanted of them, replicas, plans.
-//! Does not place anything: what is wished here goes to the store, and placement sees it there.
+//! Does not place anything: what is wanted goes to the store, and placement sees it there.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -16,12 +16,11 @@ use steerage_core::units::Cpu;
 
 use super::problem::{Cause, Refusal};
 use super::{ApiState, Asked, Named, OfHost, Sent, Shared, wire};
-use crate::fleet::record::{self, HostRecord, HostWish};
-use crate::fleet::{Fleet, View, keys};
+use crate::fleet::record::{HostRecord, HostSpec};
+use crate::fleet::{Fleet, View};
 use crate::forward::Health;
 use crate::placement;
 use crate::request::Hops;
-use crate::store::{Commit, Write};
 use crate::telemetry::metrics::FleetReading;
 
 /// `GET /v1/hosts`.
@@ -55,27 +54,22 @@ pub(super) async fn set_standing(
     state.check_open()?;
     let fleet = state.fleet()?;
     let view = fleet.view();
-    let is_open_again = request.standing == "open" && view.wishes.contains_key(&host);
+    let is_open_again = request.standing == "open" && view.host_specs.contains_key(&host);
     let Some(record) = known_host(fleet, &view, &host, is_open_again) else {
         let known: Vec<_> = view.all_hosts().map(|(name, _)| name.to_string()).collect();
         let detail = format!("no host named {host}; there are {}", known.join(", "));
         return Err(Refusal::new(Cause::NotFound, detail));
     };
-    let key = keys::host_wanted(&host);
-    let put = |drain| {
-        let value = record::encode(&HostWish { drain });
-        Write::Put { key: key.clone(), value, lease: None }
-    };
-    let write = match &*request.standing {
-        "open" => Write::Delete(key.clone()),
-        "cordoned" => put(false),
-        "draining" => put(true),
+    let spec = match &*request.standing {
+        "open" => None,
+        "cordoned" => Some(HostSpec { drain: false }),
+        "draining" => Some(HostSpec { drain: true }),
         other => {
             let detail = format!("standing is {other:?}: expected open, cordoned or draining");
             return Err(Refusal::new(Cause::BadRequest, detail));
         }
     };
-    fleet.commit(Commit { guards: Vec::new(), writes: vec![write] }).await?;
+    state.desired.set_host(&host, spec).await?;
     let mut told = summary(fleet, &view, &Counts::of(&view), (&host, &record));
     told.standing = request.standing;
     Ok(Json(told))
@@ -126,8 +120,7 @@ pub(super) async fn scale(
         let detail = format!("replicas is {wanted}: 1 to {MAX_REPLICAS} is allowed");
         return Err(Refusal::new(Cause::BadRequest, detail));
     }
-    let change = |record: &mut record::AppRecord| record.scaled = Some(wanted);
-    state.agent.wish_changed(fleet, &app, change).await?;
+    state.desired.scale(&app, wanted).await?;
     let mut told = replicas_of(&fleet.view(), &app).ok_or_else(|| Refusal::no_app(&app))?;
     (told.wanted, told.min, told.max) = (wanted, wanted, wanted);
     Ok(Json(told))
@@ -297,10 +290,10 @@ fn summary(
     counts: &Counts<'_>,
     (name, record): (&HostName, &HostRecord),
 ) -> wire::HostSummary {
-    let standing = match view.wishes.get(name) {
+    let standing = match view.host_specs.get(name) {
         None => "open",
-        Some(HostWish { drain: false }) => "cordoned",
-        Some(HostWish { drain: true }) => "draining",
+        Some(HostSpec { drain: false }) => "cordoned",
+        Some(HostSpec { drain: true }) => "draining",
     };
     let peer = fleet.peers().named(name);
     let health = peer.as_ref().map(|peer| peer.health());

@@ -1,5 +1,5 @@
 //! The endpoints by which operators say which store a host follows, and whether its fleet is planned.
-//! Decides nothing: the agent carries it out.
+//! Decides nothing: `desired` writes it down.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -20,7 +20,8 @@ pub(super) async fn adopt(
     State(state): State<Shared>,
 ) -> Result<Json<wire::FleetChanged>, Refusal> {
     state.check_open()?;
-    let done = to_the_end(&state, |state: Shared| async move { state.agent.adopt().await }).await?;
+    let done =
+        to_the_end(&state, |state: Shared| async move { state.desired.adopt().await }).await?;
     Ok(Json(wire::FleetChanged { done, ..wire::FleetChanged::default() }))
 }
 
@@ -29,7 +30,7 @@ pub(super) async fn import(
     State(state): State<Shared>,
 ) -> Result<Json<wire::FleetChanged>, Refusal> {
     state.check_open()?;
-    let work = |state: Shared| async move { state.agent.import().await };
+    let work = |state: Shared| async move { state.desired.import().await };
     let imported = to_the_end(&state, work).await?;
     let apps: Vec<String> = imported.apps.iter().map(ToString::to_string).collect();
     let left_out = imported.left_out.into_iter().map(|(app, why)| (app.to_string(), why));
@@ -49,21 +50,21 @@ pub(super) async fn freeze(
         let detail = format!("why has {n_bytes} bytes, where {LONGEST_WHY} may be");
         return Err(Refusal::new(Cause::BadRequest, detail));
     }
-    let done = state.agent.freeze(request.why).await?;
+    let done = state.desired.freeze(request.why).await?;
     Ok(Json(wire::FleetChanged { done, ..wire::FleetChanged::default() }))
 }
 
 /// `POST /v1/fleet/thaw`.
 pub(super) async fn thaw(State(state): State<Shared>) -> Result<Json<wire::FleetChanged>, Refusal> {
     state.check_open()?;
-    let done = state.agent.thaw().await?;
+    let done = state.desired.thaw().await?;
     Ok(Json(wire::FleetChanged { done, ..wire::FleetChanged::default() }))
 }
 
 impl ApiState {
     /// That nothing is planned, as it is told.
     pub(super) fn frozen(&self) -> Option<wire::Frozen> {
-        let frozen = self.agent.frozen()?;
+        let frozen = self.desired.frozen()?;
         let since = UNIX_EPOCH + Duration::from_millis(frozen.since);
         let seconds = since.elapsed().unwrap_or_default().as_secs();
         Some(wire::Frozen { seconds, why: frozen.why.clone() })

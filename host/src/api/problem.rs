@@ -10,8 +10,9 @@ use steerage_core::id::AppName;
 use steerage_core::route::Conflict;
 
 use super::wire;
-use crate::agent::DeployError;
+use crate::agent::ApplyError;
 use crate::blobs::BlobError;
+use crate::desired::DeployError;
 use crate::ledger::LedgerError;
 use crate::manifest::Mistakes;
 use crate::sandbox::compiler::CompileError;
@@ -135,7 +136,7 @@ impl Cause {
             Self::RouteConflict => "Another app has the route",
             Self::OtherTenant => "The app belongs to another tenant",
             Self::CanaryRuns => "A deployment is on trial already",
-            Self::CanaryTakenBack => "The canary was taken back already",
+            Self::CanaryTakenBack => "The canary was rolled back already",
             Self::TooLarge => "The body is too large",
             Self::BadComponent => "The component cannot run here",
             Self::CompileTimedOut => "The component takes too long to compile",
@@ -242,7 +243,6 @@ impl IntoResponse for Refusal {
 impl From<DeployError> for Refusal {
     fn from(error: DeployError) -> Self {
         match error {
-            DeployError::Manifest(mistakes) => Self::from(mistakes),
             DeployError::OtherApp { .. } => Self::new(Cause::BadManifest, error.to_string()),
             DeployError::OtherComponent { .. } => {
                 Self::new(Cause::DigestMismatch, error.to_string())
@@ -257,21 +257,30 @@ impl From<DeployError> for Refusal {
             }
             DeployError::OtherTenant { .. } => Self::new(Cause::OtherTenant, error.to_string()),
             DeployError::CanaryRuns { .. } => Self::new(Cause::CanaryRuns, error.to_string()),
-            DeployError::CanaryTakenBack { .. } => {
+            DeployError::CanaryRolledBack { .. } => {
                 Self::new(Cause::CanaryTakenBack, error.to_string())
             }
             DeployError::Unsure { .. } => Self::new(Cause::StoreAway, error.to_string()),
-            DeployError::Conflict(conflict) => Self::from(conflict),
-            DeployError::Compile(error) => Self::from(error),
-            DeployError::Load(error) => Self::from(error),
-            DeployError::Blob(error) => Self::from(error),
-            DeployError::Store(error) => Self::from(error),
-            DeployError::Missing { .. } => Self::new(Cause::StoreAway, error.to_string()),
-            DeployError::Ledger(LedgerError::Full { .. }) => Self::disk_full(&error),
-            DeployError::Ledger(LedgerError::Page { .. }) => {
+            DeployError::Apply(error) => Self::from(error),
+        }
+    }
+}
+
+impl From<ApplyError> for Refusal {
+    fn from(error: ApplyError) -> Self {
+        match error {
+            ApplyError::Manifest(mistakes) => Self::from(mistakes),
+            ApplyError::Conflict(conflict) => Self::from(conflict),
+            ApplyError::Compile(error) => Self::from(error),
+            ApplyError::Load(error) => Self::from(error),
+            ApplyError::Blob(error) => Self::from(error),
+            ApplyError::Store(error) => Self::from(error),
+            ApplyError::Missing { .. } => Self::new(Cause::StoreAway, error.to_string()),
+            ApplyError::Ledger(LedgerError::Full { .. }) => Self::disk_full(&error),
+            ApplyError::Ledger(LedgerError::Page { .. }) => {
                 Self::new(Cause::Internal, error.to_string())
             }
-            DeployError::Ledger(_) | DeployError::Task(_) => Self::internal(&error),
+            ApplyError::Ledger(_) | ApplyError::Task(_) => Self::internal(&error),
         }
     }
 }

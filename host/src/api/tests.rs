@@ -24,6 +24,7 @@ use crate::catalog::crash_log::CrashLog;
 use crate::code::MappedSettings;
 use crate::code::{Loader, LoaderParts};
 use crate::cpu::{Cpu, GuestThreads};
+use crate::desired::Desired;
 use crate::ledger::Ledger;
 use crate::request::{Hops, PeerApiSlot};
 use crate::sandbox::compiler;
@@ -161,8 +162,10 @@ fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> Api
         is_for_one_app: false,
         trusted_proxies: Vec::new(),
     };
+    let agent = Agent::new(loader.clone(), own.clone(), None);
     ApiState {
-        agent: Agent::new(loader, own.clone(), None),
+        desired: Desired::new(agent.clone(), loader, own.clone(), None),
+        agent,
         own,
         memory,
         telemetry,
@@ -177,7 +180,6 @@ fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> Api
         headroom: 0,
         started_at: Instant::now(),
         backups: Arc::default(),
-        under_way: UnderWay::default(),
     }
 }
 

@@ -202,7 +202,7 @@ pub struct OneApp {
 pub struct Rollback {
     /// The app's name
     pub app: String,
-    /// The generation to go back to; when absent, a canary is taken back, or else the one before the
+    /// The generation to go back to; when absent, a canary is rolled back, or else the one before the
     /// current is served again
     #[arg(long, value_name = "GENERATION")]
     pub to: Option<u64>,

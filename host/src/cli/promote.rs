@@ -31,7 +31,7 @@ pub(super) fn shown(detail: &wire::AppDetail, now: u64) -> Option<String> {
     let Some(canary) = &detail.canary else {
         return detail.taken_back.as_ref().map(|taken| {
             format!(
-                "canary generation {} was taken back {} ago: {}",
+                "canary generation {} was rolled back {} ago: {}",
                 taken.generation,
                 human::since(taken.at, now),
                 taken.why
@@ -41,7 +41,7 @@ pub(super) fn shown(detail: &wire::AppDetail, now: u64) -> Option<String> {
     let verdict = match &*canary.verdict {
         "too_early" => "too few calls yet to say how it does".to_owned(),
         "fine" => format!("within what is allowed, {}", allowed(canary)),
-        _ => "it does worse and is being taken back".to_owned(),
+        _ => "it does worse and is being rolled back".to_owned(),
     };
     let mut table = Table::new(&["CANARY", ">GEN", ">CALLS", ">FAILED", ">P50", ">P95"]);
     let share = format!("on trial, {}", canary.share);
@@ -138,7 +138,7 @@ mod tests {
         check(
             None,
             Some(taken_back),
-            expect!["canary generation 4 was taken back 30s ago: it fails"],
+            expect!["canary generation 4 was rolled back 30s ago: it fails"],
         );
     }
 }

@@ -1,5 +1,5 @@
-//! The keys of the store, and who alone writes each: `desired/` the API, `assigned/` placement,
-//! `observed/` the host it names; and `fleet/` the first host, and later operators.
+//! The keys of the store, and who alone writes each: `desired/` and `fleet/` the module `desired`, as
+//! operators say it, `assigned/` placement, `observed/` the host it names.
 //! Does not know what is kept under them: `record` does.
 
 use steerage_core::id::{AppName, Generation, HostName};

@@ -69,9 +69,9 @@ pub struct AppRecord {
     /// A deployment that is tried on a part of the calls.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary: Option<CanaryRecord>,
-    /// The last one that was taken back by itself, and why.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub taken_back: Option<TakenBack>,
+    /// The last one that was rolled back by itself, and why.
+    #[serde(default, rename = "taken_back", skip_serializing_if = "Option::is_none")]
+    pub rolled_back: Option<RolledBack>,
     /// Crashes of hosts while calls of the deployment that is served ran.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub crashes: Vec<CrashRecord>,
@@ -146,7 +146,7 @@ pub struct CrashRecord {
 
 /// A deployment that was on trial and did worse than the current one.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-pub struct TakenBack {
+pub struct RolledBack {
     /// Which.
     pub generation: u64,
     /// In what it did worse, in a sentence.
@@ -174,7 +174,7 @@ pub struct CanaryRecord {
 
 /// What operators want of a host.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-pub struct HostWish {
+pub struct HostSpec {
     /// Whether everything on it shall go elsewhere; otherwise only nothing new comes.
     pub drain: bool,
 }
@@ -384,12 +384,12 @@ mod tests {
 
     #[test]
     fn what_is_written_reads_back_and_what_is_newer_is_refused() {
-        let record = HostWish { drain: true };
+        let record = HostSpec { drain: true };
         let bytes = encode(&record);
-        assert_eq!(decode::<HostWish>("desired/hosts/a", &bytes).unwrap(), record);
-        let error = decode::<HostWish>("desired/hosts/a", br#"{"v": 2, "gone": 1}"#).unwrap_err();
+        assert_eq!(decode::<HostSpec>("desired/hosts/a", &bytes).unwrap(), record);
+        let error = decode::<HostSpec>("desired/hosts/a", br#"{"v": 2, "gone": 1}"#).unwrap_err();
         assert!(error.to_string().contains("desired/hosts/a has version 2"), "{error}");
-        let error = decode::<HostWish>("desired/hosts/a", b"{").unwrap_err();
+        let error = decode::<HostSpec>("desired/hosts/a", b"{").unwrap_err();
         assert!(error.to_string().contains("is damaged"), "{error}");
     }
 

@@ -101,15 +101,15 @@ impl View {
         let assigned: Vec<_> = assigned.map(|(app, on)| (app.clone(), on.clone())).collect();
         let hosts = before.hosts.iter().filter(|(host, _)| is_unreadable(&keys::host(host)));
         let hosts: Vec<_> = hosts.map(|(host, at)| (host.clone(), at.clone())).collect();
-        let wishes =
-            before.wishes.iter().filter(|(host, _)| is_unreadable(&keys::host_wanted(host)));
-        let wishes: Vec<_> = wishes.map(|(host, wish)| (host.clone(), wish.clone())).collect();
+        let specs =
+            before.host_specs.iter().filter(|(host, _)| is_unreadable(&keys::host_wanted(host)));
+        let specs: Vec<_> = specs.map(|(host, spec)| (host.clone(), spec.clone())).collect();
         for host in hosts.iter().map(|(host, _)| host) {
             self.outlined.remove(host);
         }
         self.assigned.extend(assigned);
         self.hosts.extend(hosts);
-        self.wishes.extend(wishes);
+        self.host_specs.extend(specs);
     }
 }
 

@@ -11,7 +11,7 @@ use steerage_core::id::{AppName, HostName};
 
 use super::keys;
 use super::record::{
-    self, AppRecord, AppUse, AssignedRecord, FreezeRecord, HostRecord, HostWish, ReadyRecord,
+    self, AppRecord, AppUse, AssignedRecord, FreezeRecord, HostRecord, HostSpec, ReadyRecord,
     RemovedRecord, UseRecord,
 };
 use crate::store::{Change, Revision, Seen};
@@ -22,7 +22,7 @@ pub struct View {
     /// What operators want of each app, and since which revision.
     pub apps: OrdMap<AppName, (Arc<AppRecord>, Revision)>,
     /// What operators want of hosts.
-    pub wishes: OrdMap<HostName, HostWish>,
+    pub host_specs: OrdMap<HostName, HostSpec>,
     /// That nothing is to be planned; see [`View::is_frozen`].
     pub frozen: Option<Arc<FreezeRecord>>,
     /// Where each app shall run, and since which revision.
@@ -309,7 +309,7 @@ impl View {
         } else if let Some(name) = key.strip_prefix(keys::HOSTS_WANTED) {
             let (host, record) = named(key, name, value)?;
             told.wishes_changed = true;
-            put(&mut self.wishes, host, record);
+            put(&mut self.host_specs, host, record);
         } else if key == keys::FREEZE {
             let record = value.map(|value| record::decode(key, value)).transpose();
             self.frozen = record.map_err(|error| error.to_string())?.map(Arc::new);

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use steerage_core::id::{AppName, Digest, Generation};
 use steerage_core::limits::LimitsPolicy;
+use steerage_core::manifest::Manifest;
 
 use super::record::{DeploymentRecord, Fingerprint, LedgerRecordError, damaged};
 use crate::manifest;
@@ -65,17 +66,22 @@ impl IndexRecord {
                 let first = mistakes.iter().next().map(|mistake| mistake.message.clone());
                 LedgerRecordError::Manifest { first: first.unwrap_or_default() }
             })?;
-        Ok(Self {
+        Ok(Self::new(record, &manifest))
+    }
+
+    /// The same where its manifest was read before.
+    pub(super) fn new(record: &DeploymentRecord, manifest: &Manifest) -> Self {
+        Self {
             app: record.app.clone(),
             generation: record.generation,
             digest: record.digest,
-            version: manifest.version,
+            version: manifest.version.clone(),
             routes: manifest.routes.iter().map(ToString::to_string).collect(),
             kind: record.kind.clone(),
             size: record.size,
             deployed_at: record.deployed_at,
             fingerprint: Some(record.fingerprint()),
-        })
+        }
     }
 
     /// The bytes to write.

@@ -5,6 +5,7 @@
 use redb::{ReadableTable, ReadableTableMetadata, Table, TableDefinition, WriteTransaction};
 use steerage_core::id::{AppName, Digest};
 
+use super::deployment::Deployment;
 use super::dump::Loaded;
 use super::error::{LedgerError, unreadable};
 use super::index::IndexRecord;
@@ -87,9 +88,10 @@ impl<'t> Tables<'t> {
 
     /// Adds a deployment, makes it the current one, and lets go of those there is no room for.
     /// Returns the components of the latter; others may need them.
-    pub(super) fn add(&mut self, record: &DeploymentRecord) -> Result<Vec<Digest>, LedgerError> {
+    pub(super) fn add(&mut self, deployment: &Deployment) -> Result<Vec<Digest>, LedgerError> {
+        let record = deployment.record();
         let mut dropped = self.put(record)?;
-        self.point(record)?;
+        self.point(record, &deployment.index())?;
         dropped.extend(self.make_room(record)?);
         Ok(dropped)
     }
@@ -106,7 +108,7 @@ impl<'t> Tables<'t> {
         for record in &loaded.records {
             self.put(record)?;
             if loaded.current == Some(record.generation) {
-                self.point(record)?;
+                self.point(record, &index_of(record)?)?;
             }
         }
         self.last.insert(loaded.app.as_str(), loaded.last.get())?;
@@ -141,10 +143,13 @@ impl<'t> Tables<'t> {
     }
 
     /// Makes a deployment that is there the app's current one.
-    pub(super) fn point(&mut self, record: &DeploymentRecord) -> Result<(), LedgerError> {
+    pub(super) fn point(
+        &mut self,
+        record: &DeploymentRecord,
+        index: &IndexRecord,
+    ) -> Result<(), LedgerError> {
         let (app, generation) = (record.app.as_str(), record.generation.get());
-        let index = IndexRecord::of(record).and_then(|index| index.encode());
-        let index = index.map_err(|source| unreadable(app, generation, source))?;
+        let index = index.encode().map_err(|source| unreadable(app, generation, source))?;
         let bytes = record.encode().map_err(|source| unreadable(app, generation, source))?;
         self.current.insert(app, generation)?;
         self.index.insert(app, index.as_slice())?;
@@ -202,6 +207,12 @@ impl<'t> Tables<'t> {
         self.refs.remove((named, app, generation))?;
         Ok(digest)
     }
+}
+
+/// What the index holds of a deployment that comes as it was kept.
+pub(super) fn index_of(record: &DeploymentRecord) -> Result<IndexRecord, LedgerError> {
+    let unreadable = |source| unreadable(record.app.as_str(), record.generation.get(), source);
+    IndexRecord::of(record).map_err(unreadable)
 }
 
 /// Whether any deployment needs the component, as far as that can be known.

@@ -1,5 +1,7 @@
 //! The ledger on a real file: what survives, what makes room, and what cannot be read.
 
+use steerage_core::limits::LimitsPolicy;
+
 use super::tables::KEPT;
 use super::*;
 
@@ -16,6 +18,14 @@ fn record(app: &str, generation: u64) -> DeploymentRecord {
         size: 7,
         deployed_at: 11,
     }
+}
+
+fn read(record: DeploymentRecord) -> Deployment {
+    Deployment::read(record, &LimitsPolicy::default()).unwrap()
+}
+
+fn deployment(app: &str, generation: u64) -> Deployment {
+    read(record(app, generation))
 }
 
 /// What is served, and in order of names what cannot be.
@@ -37,9 +47,9 @@ fn index(app: &str, generation: u64) -> IndexRecord {
 fn what_was_committed_is_there_after_reopening() {
     let folder = tempfile::tempdir().unwrap();
     let ledger = Ledger::open(folder.path()).unwrap();
-    ledger.commit(&record("b", 1)).unwrap();
-    ledger.commit(&record("a", 1)).unwrap();
-    ledger.commit(&record("a", 2)).unwrap();
+    ledger.commit(&deployment("b", 1)).unwrap();
+    ledger.commit(&deployment("a", 1)).unwrap();
+    ledger.commit(&deployment("a", 2)).unwrap();
     drop(ledger);
     let ledger = Ledger::open(folder.path()).unwrap();
     assert_eq!(current(&ledger).0, [index("a", 2), index("b", 1)]);
@@ -62,7 +72,7 @@ fn old_deployments_make_room_and_their_numbers_are_not_given_again() {
     let app: AppName = "a".parse().unwrap();
     for generation in 1..=30 {
         assert_eq!(ledger.next_generation(&app).unwrap().get(), generation);
-        let pruned = ledger.commit(&record("a", generation)).unwrap();
+        let pruned = ledger.commit(&deployment("a", generation)).unwrap();
         let oldest = generation.checked_sub(KEPT as u64).and_then(Generation::new);
         let oldest = oldest.map(|oldest| record("a", oldest.get()).digest);
         assert_eq!(pruned, oldest.into_iter().collect::<Vec<_>>());
@@ -94,7 +104,7 @@ fn what_was_acknowledged_survives_a_kill() {
     let ledger = Ledger::open(folder.path()).unwrap();
     let app: AppName = "a".parse().unwrap();
     for generation in 1..=9 {
-        ledger.commit(&record("a", generation)).unwrap();
+        ledger.commit(&deployment("a", generation)).unwrap();
         // The file as it is while the host runs is what a kill leaves behind.
         let killed = tempfile::tempdir().unwrap();
         fs::copy(folder.path().join(FILE), killed.path().join(FILE)).unwrap();
@@ -109,7 +119,7 @@ fn what_was_acknowledged_survives_a_kill() {
 fn a_deployment_that_is_not_there_does_not_become_current() {
     let folder = tempfile::tempdir().unwrap();
     let ledger = Ledger::open(folder.path()).unwrap();
-    ledger.commit(&record("a", 1)).unwrap();
+    ledger.commit(&deployment("a", 1)).unwrap();
     let (app, missing) = ("a".parse().unwrap(), Generation::new(7).unwrap());
     let error = ledger.set_current(&app, missing).unwrap_err();
     assert_eq!(error.to_string(), "the ledger has no deployment 7 of a");
@@ -120,7 +130,7 @@ fn a_deployment_that_is_not_there_does_not_become_current() {
 fn what_is_only_kept_is_not_current_and_never_pushes_that_out() {
     let folder = tempfile::tempdir().unwrap();
     let ledger = Ledger::open(folder.path()).unwrap();
-    ledger.commit(&record("a", 1)).unwrap();
+    ledger.commit(&deployment("a", 1)).unwrap();
     for generation in 2..=40 {
         ledger.keep(&record("a", generation)).unwrap();
     }
@@ -138,7 +148,7 @@ fn a_component_is_used_until_the_last_deployment_that_needs_it_goes() {
     let ledger = Ledger::open(folder.path()).unwrap();
     let (a, b) =
         (record("a", 1), DeploymentRecord { digest: record("a", 1).digest, ..record("b", 1) });
-    assert_eq!(ledger.commit_all(&[a.clone(), b.clone()]).unwrap(), []);
+    assert_eq!(ledger.commit_all(&[read(a.clone()), read(b.clone())]).unwrap(), []);
     assert_eq!(ledger.remove(&b.app).unwrap(), Some(Vec::new()));
     assert!(ledger.is_used(&a.digest).unwrap());
     assert_eq!(ledger.remove(&a.app).unwrap(), Some(vec![a.digest]));
@@ -153,12 +163,12 @@ fn begin_write(ledger: &Ledger) -> WriteTransaction {
 fn what_was_there_is_read_on_after_the_disk_has_failed() {
     let folder = tempfile::tempdir().unwrap();
     let ledger = Ledger::open(folder.path()).unwrap();
-    ledger.commit(&record("a", 1)).unwrap();
+    ledger.commit(&deployment("a", 1)).unwrap();
     // As the database says it from the first failure on.
     let broken = |_: &Database| Err::<(), _>(redb::Error::PreviousIo.into());
     assert!(ledger.backing.with(broken).is_err());
     assert_eq!(current(&ledger).0, [index("a", 1)]);
-    ledger.commit(&record("a", 2)).unwrap();
+    ledger.commit(&deployment("a", 2)).unwrap();
     // Nor for good where the file was away meanwhile.
     let (path, away) = (folder.path().join(FILE), folder.path().join("away"));
     fs::rename(&path, &away).unwrap();
@@ -180,7 +190,7 @@ fn make_old(ledger: &Ledger) {
 fn an_older_store_is_read_once_and_then_indexed() {
     let folder = tempfile::tempdir().unwrap();
     let ledger = Ledger::open(folder.path()).unwrap();
-    ledger.commit_all(&[record("a", 1), record("a", 2), record("b", 3)]).unwrap();
+    ledger.commit_all(&[deployment("a", 1), deployment("a", 2), deployment("b", 3)]).unwrap();
     ledger.set_current(&record("a", 1).app, Generation::FIRST).unwrap();
     make_old(&ledger);
     drop(ledger);
@@ -196,7 +206,7 @@ fn an_older_store_is_read_once_and_then_indexed() {
 fn a_store_an_older_host_wrote_to_meanwhile_is_understood() {
     let folder = tempfile::tempdir().unwrap();
     let ledger = Ledger::open(folder.path()).unwrap();
-    ledger.commit_all(&[record("a", 1), record("b", 1)]).unwrap();
+    ledger.commit_all(&[deployment("a", 1), deployment("b", 1)]).unwrap();
     // An older host deploys `a` again and removes `b`.
     let bytes = record("a", 2).encode().unwrap();
     let transaction = begin_write(&ledger);
@@ -214,7 +224,7 @@ fn a_store_an_older_host_wrote_to_meanwhile_is_understood() {
 fn one_record_that_cannot_be_read_keeps_nothing_back_but_itself() {
     let folder = tempfile::tempdir().unwrap();
     let ledger = Ledger::open(folder.path()).unwrap();
-    ledger.commit_all(&[record("a", 1), record("b", 1), record("c", 1)]).unwrap();
+    ledger.commit_all(&[deployment("a", 1), deployment("b", 1), deployment("c", 1)]).unwrap();
     let transaction = begin_write(&ledger);
     let newer = br#"{"v": 9}"#.as_slice();
     transaction.open_table(DEPLOYMENTS).unwrap().insert(("b", 1), newer).unwrap();
@@ -251,7 +261,7 @@ fn a_damaged_file_is_refused_and_never_ends_the_host() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(FILE);
     let ledger = Ledger::open(folder.path()).unwrap();
-    (1..=9).for_each(|generation| drop(ledger.commit(&record("a", generation)).unwrap()));
+    (1..=9).for_each(|generation| drop(ledger.commit(&deployment("a", generation)).unwrap()));
     drop(ledger);
     let whole = fs::read(&path).unwrap();
     let mut dice = fastrand::Rng::with_seed(7);
@@ -306,7 +316,7 @@ fn any_one_damaged_page_leaves_all_apps_readable_or_is_refused_as_a_whole() {
     for (app, generation) in apps.iter().flat_map(|app| [(app, 1), (app, 2)]) {
         let record = record(app.as_str(), generation);
         let manifest = long.clone() + &record.manifest;
-        ledger.commit(&DeploymentRecord { manifest, ..record }).unwrap();
+        ledger.commit(&read(DeploymentRecord { manifest, ..record })).unwrap();
     }
     let wanted: Vec<_> = apps
         .iter()

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use super::{Shared, pause};
-use crate::agent::crashes::Noted;
+use crate::desired::crashes::Noted;
 use crate::fleet::record::CrashRecord;
 use crate::telemetry::chain;
 use crate::telemetry::events::{Event, Severity};
@@ -25,13 +25,12 @@ pub(super) async fn tell(shared: &Shared) {
                 if follows.wait_for(|follows| *follows).await.is_err() {
                     return;
                 }
-                let noted =
-                    member.agent.note_crash(&member.fleet, (&app, generation), &record).await;
+                let noted = member.desired.note_crash((&app, generation), &record).await;
                 match noted {
                     Ok(Noted::Nothing | Noted::Counted) => break,
-                    Ok(Noted::TakenBack) => {
+                    Ok(Noted::RolledBack) => {
                         let message = format!(
-                            "generation {generation} of {app} was taken back: this host crashed while \
+                            "generation {generation} of {app} was rolled back: this host crashed while \
                              its calls ran"
                         );
                         tracing::warn!("{message}");

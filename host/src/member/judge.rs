@@ -1,4 +1,4 @@
-//! Taking back canaries that do worse: the host that plans looks at what all hosts report of them.
+//! Rolling back canaries that do worse: the host that plans looks at what all hosts report of them.
 //! Promotes none, and does not say what is worse: `core::canary` does.
 
 use std::collections::BTreeSet;
@@ -9,7 +9,7 @@ use steerage_core::id::{AppName, Generation};
 
 use super::Member;
 use crate::fleet::View;
-use crate::fleet::record::TakenBack;
+use crate::fleet::record::RolledBack;
 use crate::placement;
 use crate::telemetry::chain;
 use crate::telemetry::events::{Event, Severity};
@@ -37,18 +37,18 @@ pub(super) async fn judge(member: &Member) {
         }
         for bad in found(&member.fleet.view()) {
             let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            let taken_back = TakenBack {
+            let rolled_back = RolledBack {
                 generation: bad.generation,
                 why: bad.worse.to_string(),
                 at: u64::try_from(at.as_millis()).unwrap_or(u64::MAX),
             };
-            let done = member.agent.take_back(&member.fleet, &bad.app, taken_back).await;
+            let done = member.desired.roll_back_canary(&bad.app, rolled_back).await;
             match done {
                 Ok(true) => tell(member, &bad),
                 // Somebody else was first.
                 Ok(false) => {}
                 Err(error) => {
-                    tracing::warn!(app = %bad.app, error = chain(&error), "a canary does worse and cannot be taken back yet");
+                    tracing::warn!(app = %bad.app, error = chain(&error), "a canary does worse and cannot be rolled back yet");
                 }
             }
         }
@@ -80,7 +80,7 @@ fn tell(member: &Member, bad: &Bad) {
         evidence.push((format!("{name}_failed"), side.failed.to_string()));
         evidence.push((format!("{name}_p95"), format!("{:?}", Duration::from_micros(slow))));
     }
-    tracing::warn!(%app, generation, %worse, "took a canary back");
+    tracing::warn!(%app, generation, %worse, "rolled a canary back");
     member.own.events.push(Event {
         app: Some(app.clone()),
         generation: Generation::new(*generation),
@@ -89,7 +89,7 @@ fn tell(member: &Member, bad: &Bad) {
         advice: Some(format!("see `steerage calls {app}` and `steerage logs {app}`")),
         ..Event::now(
             "canary_rolled_back",
-            format!("generation {generation} of {app} was taken back: {worse}"),
+            format!("generation {generation} of {app} was rolled back: {worse}"),
         )
     });
 }
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_on_trial_now_is_taken_back() {
+    fn only_what_is_on_trial_now_is_rolled_back() {
         let record = br#"{"v": 1, "generation": 1, "replicas": 1, "min": 1, "max": 1,
             "canary": {"generation": 2, "share": 500, "since": 0}}"#;
         let record: AppRecord = decode("desired/apps/shop", record).unwrap();

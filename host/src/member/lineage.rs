@@ -9,9 +9,10 @@ use steerage_core::lineage::{LineageDecision, Reason};
 use steerage_core::units;
 
 use super::Member;
-use crate::agent::lineage::{Imported, Judged, follow};
-use crate::agent::{Agent, DeployError};
-use crate::fleet::{Fleet, keys};
+use crate::agent::ApplyError;
+use crate::desired::lineage::{Imported, Judged, follow};
+use crate::desired::{DeployError, Desired};
+use crate::fleet::keys;
 use crate::store::{Seen, StoreError};
 use crate::telemetry::chain;
 use crate::telemetry::events::Severity;
@@ -41,8 +42,8 @@ impl From<StoreError> for Broken {
 impl From<DeployError> for Broken {
     fn from(error: DeployError) -> Self {
         match error {
-            DeployError::Store(StoreError::Conflict { .. }) => Self::Changed,
-            DeployError::Store(error) => Self::Store(error),
+            DeployError::Apply(ApplyError::Store(StoreError::Conflict { .. })) => Self::Changed,
+            DeployError::Apply(ApplyError::Store(error)) => Self::Store(error),
             // The disk, or the ledger on it.
             error => Self::Store(StoreError::Damaged { what: chain(&error) }),
         }
@@ -51,21 +52,21 @@ impl From<DeployError> for Broken {
 
 /// Sees to it that the store is this host's to follow; returns whether its apps shall be put into it.
 pub(super) async fn check(member: &Member) -> Result<bool, Broken> {
-    let (agent, fleet) = (&member.agent, &member.fleet);
+    let (desired, fleet) = (&member.desired, &member.fleet);
     let mut imports = false;
     for _ in 0..TRIES {
         let seen = fleet.store().read(keys::FLEET).await?;
-        let Judged { verdict, stored, mark } = agent.judge_store(fleet, &seen).await?;
+        let Judged { verdict, stored, mark } = desired.judge_store(&seen).await?;
         match (verdict, mark) {
             (LineageDecision::Refuse(reason), _) => return Err(Broken::Refused(reason)),
             (verdict @ (LineageDecision::Import | LineageDecision::Found), _) => {
                 imports = verdict == LineageDecision::Import;
-                agent.found(fleet, None).await?;
+                desired.found(None).await?;
             }
             (verdict, Some((_, at))) => {
                 if verdict == LineageDecision::Resume {
                     // Before it is kept that this host goes on: it must not be forgotten.
-                    agent.raise_numbers(fleet, at).await?;
+                    desired.raise_numbers(at).await?;
                 }
                 follow(fleet, &stored, at)?;
                 return Ok(imports);
@@ -78,8 +79,8 @@ pub(super) async fn check(member: &Member) -> Result<bool, Broken> {
 
 /// Whether everything that was read is of the store that was judged: it may have been changed for
 /// another meanwhile.
-pub(super) async fn confirm(agent: &Agent, fleet: &Fleet, seen: &Seen) -> Result<(), Broken> {
-    match agent.judge_store(fleet, seen).await?.verdict {
+pub(super) async fn confirm(desired: &Desired, seen: &Seen) -> Result<(), Broken> {
+    match desired.judge_store(seen).await?.verdict {
         LineageDecision::Follow => Ok(()),
         LineageDecision::Refuse(reason) => Err(Broken::Refused(reason)),
         _ => Err(Broken::Changed),
@@ -104,7 +105,7 @@ pub(super) fn refuse(member: &Member, reason: &Reason) {
 
 /// Puts the apps of a host that was alone into the store that it has founded, and tells it.
 pub(super) async fn import(member: &Member) {
-    let (kind, severity, message, advice) = match member.agent.import().await {
+    let (kind, severity, message, advice) = match member.desired.import().await {
         Ok(Imported { apps, left_out }) if left_out.is_empty() => {
             let text = format!(
                 "{} of this host were put into the empty store: {}",

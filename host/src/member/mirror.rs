@@ -95,7 +95,7 @@ async fn follow(
     let (fleet, store) = (&member.fleet, member.fleet.store());
     let imports = lineage::check(member).await?;
     let seen = read_all(member).await?;
-    lineage::confirm(&member.agent, fleet, &seen).await?;
+    lineage::confirm(&member.desired, &seen).await?;
     let since = seen.revision;
     let mut told = fleet.replace(&seen);
     let strange = seen.strange.iter();

@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 
 use self::announced::Announced;
 use super::{Member, Shared};
-use crate::agent::{Agent, DeployError};
+use crate::agent::{Agent, ApplyError};
 use crate::catalog::App;
 use crate::fleet::{Fleet, keys};
 use crate::store::Revision;
@@ -63,7 +63,7 @@ const FOLLOWED: usize = 512;
 struct Looked {
     app: AppName,
     step: Step,
-    failed: Option<DeployError>,
+    failed: Option<ApplyError>,
 }
 
 /// What is under way.
@@ -159,7 +159,7 @@ impl UnderWay {
                 self.work.spawn(async move {
                     let looked = AssertUnwindSafe(look(member, app.clone(), step)).catch_unwind();
                     looked.await.unwrap_or_else(|_| {
-                        let failed = Some(DeployError::Task("it panicked".to_owned()));
+                        let failed = Some(ApplyError::Task("it panicked".to_owned()));
                         Looked { app, step, failed }
                     })
                 });
@@ -178,7 +178,7 @@ impl UnderWay {
         self.learning.spawn(async move {
             let steps: BTreeMap<AppName, Generation> = now.iter().cloned().collect();
             let followed = AssertUnwindSafe(member.agent.follow_all(&member.fleet, now));
-            let looked = |app: AppName, generation, done: Result<(), DeployError>| Looked {
+            let looked = |app: AppName, generation, done: Result<(), ApplyError>| Looked {
                 app,
                 step: Step::Follow(generation),
                 failed: done.err(),
@@ -193,7 +193,7 @@ impl UnderWay {
                     looked.collect()
                 }
                 Err(_) => {
-                    let failed = || Err(DeployError::Task("it panicked".to_owned()));
+                    let failed = || Err(ApplyError::Task("it panicked".to_owned()));
                     let all = steps.into_iter();
                     all.map(|(app, generation)| looked(app, generation, failed())).collect()
                 }
@@ -301,10 +301,10 @@ async fn look(member: Member, app: AppName, step: Step) -> Looked {
     let done = match step {
         // Many are followed at once.
         Step::Rest | Step::Retire | Step::EndCanary | Step::Follow(_) => Ok(()),
-        Step::Forget => agent.forget_app(&app).await,
+        Step::Forget => agent.remove(&app).await.map(drop),
         Step::Try(generation) => start_canary(agent, fleet, &app, generation).await,
         Step::Prepare(generation) => match agent.recall(fleet, &app, generation).await {
-            Ok(record) => agent.prepare(record).await,
+            Ok(deployment) => agent.prepare(&deployment).await,
             Err(error) => Err(error),
         },
     };
@@ -314,7 +314,7 @@ async fn look(member: Member, app: AppName, step: Step) -> Looked {
 fn end_canary(member: &Member, app: &AppName) {
     let view = member.fleet.view();
     let record = view.apps.get(app).map(|(record, _)| record);
-    member.agent.stop_canary(app, record.and_then(|record| record.taken_back.as_ref()));
+    member.agent.stop_canary(app, record.and_then(|record| record.rolled_back.as_ref()));
 }
 
 async fn start_canary(
@@ -322,16 +322,16 @@ async fn start_canary(
     fleet: &Fleet,
     app: &AppName,
     generation: Generation,
-) -> Result<(), DeployError> {
+) -> Result<(), ApplyError> {
     let Some(share) = Agent::wanted_share(fleet, app, generation) else { return Ok(()) };
-    let record = agent.recall(fleet, app, generation).await?;
-    agent.start_canary(record, share).await
+    let deployment = agent.recall(fleet, app, generation).await?;
+    agent.start_canary(&deployment, share).await
 }
 
-fn complain(member: &Member, app: &AppName, error: &DeployError, n_failures: u32) {
+fn complain(member: &Member, app: &AppName, error: &ApplyError, n_failures: u32) {
     tracing::warn!(%app, error = chain(error), n_failures, "cannot catch up with an app; trying on");
     // A route that one app gives up and another takes comes in two pieces of news.
-    let is_passing = matches!(error, DeployError::Conflict(_));
+    let is_passing = matches!(error, ApplyError::Conflict(_));
     if n_failures == if is_passing { 3 } else { 0 } {
         let detail = format!("{app} cannot be brought up here: {}", chain(error));
         let advice = if error.is_full_disk() {

@@ -58,8 +58,8 @@ fn is_there(fleet: &Fleet, view: &View, name: &HostName) -> bool {
 
 fn host(view: &View, name: &HostName, record: &HostRecord) -> place::Host {
     let is_registered = view.hosts.contains_key(name);
-    let standing = match view.wishes.get(name) {
-        Some(wish) if wish.drain => Standing::Draining,
+    let standing = match view.host_specs.get(name) {
+        Some(spec) if spec.drain => Standing::Draining,
         Some(_) => Standing::Cordoned,
         // It cannot hear of anything new.
         None if !is_registered => Standing::Cordoned,

@@ -11,6 +11,7 @@ use tokio::runtime::Runtime;
 use super::StartError;
 use crate::agent::{Agent, HostState};
 use crate::config::{FleetSettings, Settings};
+use crate::desired::Desired;
 use crate::fleet::Fleet;
 use crate::fleet::record::HostRecord;
 use crate::forward::Peers;
@@ -82,7 +83,7 @@ impl Joined {
         self,
         host: &Settings,
         doors: &Doors,
-        (agent, own): (Agent, HostState),
+        (agent, desired, own): (Agent, Desired, HostState),
         (shutdown, reload): (&Shutdown, &Reload),
         control: &Runtime,
     ) {
@@ -111,6 +112,7 @@ impl Joined {
         let events = own.events.clone();
         let member = Member {
             agent,
+            desired,
             own,
             fleet: fleet.clone(),
             record,

@@ -1,5 +1,5 @@
 //! A deployment on trial in a fleet of three real hosts over a real etcd: it gets its share, a bad one
-//! is taken back and says why, a good one is promoted, and the current one fails nobody meanwhile.
+//! is rolled back and says why, a good one is promoted, and the current one fails nobody meanwhile.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -142,7 +142,7 @@ async fn a_canary_gets_its_share_and_is_promoted() {
 }
 
 #[tokio::test]
-async fn a_canary_that_fails_is_taken_back_and_says_why() {
+async fn a_canary_that_fails_is_rolled_back_and_says_why() {
     let Some(fleet) = fleet_with_shop().await else { return };
     let traps =
         wat(r#"(module (memory (export "memory") 1) (func (export "_start") unreachable))"#);
@@ -159,7 +159,7 @@ async fn a_canary_that_fails_is_taken_back_and_says_why() {
         (n_failed, n_calls) = (n_failed + answers.of("trapped"), n_calls + 60);
         taken_back = fleet.show(fleet.first()).await["taken_back"].clone();
     }
-    println!("{n_failed} of {n_calls} calls failed before it was taken back: {taken_back}");
+    println!("{n_failed} of {n_calls} calls failed before it was rolled back: {taken_back}");
     assert_eq!(taken_back["generation"], 2);
     let why = taken_back["why"].as_str().unwrap();
     assert!(
@@ -184,7 +184,7 @@ async fn a_canary_that_fails_is_taken_back_and_says_why() {
     assert_eq!(evidence["old_failed"], "0", "{evidence}");
     assert_eq!(evidence["canary_failed"], evidence["canary_calls"], "{evidence}");
     let shown = fleet.first().run(&["show", "shop"]).done().stdout;
-    assert!(shown.contains("canary generation 2 was taken back"), "{shown}");
+    assert!(shown.contains("canary generation 2 was rolled back"), "{shown}");
 
     // Nobody goes back to it by mistake.
     fleet.first().deploy(&says("third"), &shop()).await;
@@ -194,7 +194,7 @@ async fn a_canary_that_fails_is_taken_back_and_says_why() {
 }
 
 #[tokio::test]
-async fn a_canary_that_is_slow_is_taken_back() {
+async fn a_canary_that_is_slow_is_rolled_back() {
     let Some(fleet) = fleet_with_shop().await else { return };
     let (status, begun) = fleet.try_out(&works(100_000_000, "slow"), "20%").await;
     assert_eq!(status, 201, "{begun}");
@@ -207,14 +207,14 @@ async fn a_canary_that_is_slow_is_taken_back() {
         n_calls += 60;
         taken_back = fleet.show(fleet.first()).await["taken_back"].clone();
     }
-    println!("taken back after {n_calls} calls: {taken_back}");
+    println!("rolled back after {n_calls} calls: {taken_back}");
     let why = taken_back["why"].as_str().unwrap();
     assert!(why.starts_with("its slowest twentieth of calls takes"), "{why}");
     all_old(&fleet).await;
 }
 
 #[tokio::test]
-async fn a_canary_that_hangs_is_taken_back_though_its_callers_give_up() {
+async fn a_canary_that_hangs_is_rolled_back_though_its_callers_give_up() {
     let Some(fleet) = fleet_with_shop().await else { return };
     // Some seconds of work, for which nobody waits.
     let (status, begun) = fleet.try_out(&works(4_000_000_000, "never"), "20%").await;
@@ -236,7 +236,7 @@ async fn a_canary_that_hangs_is_taken_back_though_its_callers_give_up() {
         n_calls += AT_ONCE;
         taken_back = fleet.show(fleet.first()).await["taken_back"].clone();
     }
-    println!("taken back after {n_calls} calls: {taken_back}");
+    println!("rolled back after {n_calls} calls: {taken_back}");
     assert_eq!(taken_back["generation"], 2);
     let why = taken_back["why"].as_str().unwrap();
     assert!(why.contains("given up by callers after too long"), "{why}");

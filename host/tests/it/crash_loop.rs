@@ -196,7 +196,7 @@ async fn an_app_does_not_walk_through_the_fleet() {
 }
 
 #[tokio::test]
-async fn a_canary_whose_host_crashed_is_taken_back() {
+async fn a_canary_whose_host_crashed_is_rolled_back() {
     let Some(mut fleet) = Crashing::start().await else { return };
     let shop = app("shop", "[replicas]\nmin = 1\nmax = 1");
     fleet.fleet.first().deploy(&says("old"), &shop).await;

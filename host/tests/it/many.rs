@@ -9,8 +9,10 @@ use http::Request;
 use http_body_util::{BodyExt, StreamBody};
 use serde_json::Value;
 use steerage::ledger::Ledger;
+use steerage::ledger::deployment::Deployment;
 use steerage::ledger::record::DeploymentRecord;
 use steerage_core::id::{Digest, Generation};
+use steerage_core::limits::LimitsPolicy;
 use steerage_guests as guests;
 
 use crate::harness::{Host, OWN_CODE, digest, manifest, reader, says};
@@ -272,7 +274,9 @@ async fn a_start_reads_no_deployment_and_one_that_is_bad_keeps_nobody_back() {
     let ledger = Ledger::open(folder.path()).unwrap();
     let mut records: Vec<_> = (1..N_APPS).map(|n| record(n, "cgi-module")).collect();
     records.push(record(N_APPS, "of-the-future"));
-    ledger.commit_all(&records).unwrap();
+    let read = |record| Deployment::read(record, &LimitsPolicy::default()).unwrap();
+    let deployments: Vec<_> = records.into_iter().map(read).collect();
+    ledger.commit_all(&deployments).unwrap();
     drop(ledger);
     damage(folder.path(), 2..=N_APPS);
     let host = Host::on(folder.path(), &[]);

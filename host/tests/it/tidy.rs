@@ -10,13 +10,14 @@ const LONGEST_FILE: usize = 400;
 
 /// Which level each module of the host stands on; it may use only lower ones. See ARCHITECTURE.md.
 const LEVELS: &[(&str, u32)] = &[
-    ("cli", 10),
-    ("serve", 9),
-    ("client", 8),
-    ("config", 8),
+    ("cli", 11),
+    ("serve", 10),
+    ("client", 9),
+    ("config", 9),
+    ("api", 8),
+    ("member", 8),
     ("ingress", 7),
-    ("api", 7),
-    ("member", 7),
+    ("desired", 7),
     ("request", 6),
     ("placement", 6),
     ("agent", 6),
@@ -52,8 +53,8 @@ const LEVELS: &[(&str, u32)] = &[
     ("shared", 0),
     ("shutdown", 1),
     ("tenants", 1),
-    ("lib", 11),
-    ("main", 11),
+    ("lib", 12),
+    ("main", 12),
 ];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
@@ -161,6 +162,41 @@ fn the_core_has_no_effects() {
     for effect in ["tokio", "hyper", "wasmtime", "serde", "tracing", "rand", "etcd"] {
         assert!(!dependencies.contains(effect), "steerage-core depends on {effect}");
     }
+}
+
+/// What makes keys that only `desired` may write.
+const DESIRED: &[&str] = &[
+    "keys::app(",
+    "keys::deployment(",
+    "keys::last(",
+    "keys::removed(",
+    "keys::route(",
+    "keys::host_wanted(",
+    "keys::MARK",
+    "keys::FREEZE",
+];
+
+#[test]
+fn only_desired_writes_what_shall_run() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    sources(&root, &mut files);
+    let (mut writers, mut wrong) = (0, Vec::new());
+    for path in files {
+        let inside = path.strip_prefix(&root).unwrap().display().to_string();
+        let code = without_tests(&std::fs::read_to_string(&path).unwrap());
+        let named = DESIRED.iter().find(|key| code.contains(**key));
+        if !code.contains("Write::") || inside.starts_with("store") {
+            continue;
+        }
+        match named {
+            Some(_) if inside.starts_with("desired/") => writers += 1,
+            Some(key) => wrong.push(format!("{inside} makes writes and names {key}")),
+            None => {}
+        }
+    }
+    assert!(writers >= 5, "only {writers} files of desired write, so this test sees nothing");
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 /// The tests that a line of a document names, as `topic::test`, or `module::tests::test` where they lie in

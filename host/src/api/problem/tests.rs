@@ -16,8 +16,8 @@ fn document(error: impl Into<Refusal>) -> wire::Problem {
     error.into().document()
 }
 
-fn check(error: impl Into<DeployError>, status: u16, cause: &str, said: &str) {
-    let problem = document(error.into());
+fn check(error: impl Into<Refusal>, status: u16, cause: &str, said: &str) {
+    let problem = document(error);
     assert_eq!((problem.status, problem.cause.as_str()), (status, cause), "{problem}");
     assert!(problem.detail.contains(said), "{}", problem.detail);
     assert_eq!(problem.kind, format!("urn:steerage:cause:{cause}"));
@@ -32,7 +32,7 @@ fn every_mistake_of_a_manifest_is_listed_with_its_place() {
     let mistakes =
         crate::manifest::read("name = \"a b\"\ncolour = 1\n", &Default::default()).unwrap_err();
     let n_mistakes = mistakes.iter().count();
-    let problem = document(DeployError::Manifest(mistakes));
+    let problem = document(ApplyError::Manifest(mistakes));
     assert_eq!((problem.status, problem.cause.as_str()), (400, "bad_manifest"));
     assert_eq!(problem.mistakes.len(), n_mistakes);
     let name = problem.mistakes.iter().find(|mistake| mistake.key == "name").unwrap();
@@ -46,7 +46,7 @@ fn a_route_of_another_app_is_named_with_its_owner() {
         route: "/shop/:a".parse().unwrap(),
         owner: "other".parse().unwrap(),
     };
-    let problem = document(DeployError::Conflict(conflict));
+    let problem = document(ApplyError::Conflict(conflict));
     assert_eq!((problem.status, problem.cause.as_str()), (409, "route_conflict"));
     assert_eq!(problem.owner.as_deref(), Some("other"));
     assert_eq!(problem.route.as_deref(), Some("/shop/:a"));
@@ -97,7 +97,7 @@ fn the_inside_of_the_host_stays_inside() {
     let source = io::Error::other("disk on fire");
     let error = BlobError::Io { what: "read /var/lib/steerage".to_owned(), source };
     assert_eq!(chain(&error), "cannot read /var/lib/steerage: disk on fire");
-    let problem = document(DeployError::Blob(error));
+    let problem = document(ApplyError::Blob(error));
     assert_eq!((problem.status, problem.cause.as_str()), (500, "internal"));
     assert!(!problem.detail.contains("steerage"), "{}", problem.detail);
 }

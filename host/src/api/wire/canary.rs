@@ -45,7 +45,7 @@ pub struct CanarySide {
     pub p95_us: u64,
 }
 
-/// A deployment that was on trial, did worse, and was taken back by the fleet.
+/// A deployment that was on trial, did worse, and was rolled back by the fleet.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct TakenBack {
     /// Which of the app's deployments.

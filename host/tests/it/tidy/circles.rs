@@ -13,7 +13,6 @@ const KNOWN: &[(&str, &[&str])] = &[
     (
         "host/src",
         &[
-            "agent",
             "api",
             "backup",
             "catalog",

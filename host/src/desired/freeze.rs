@@ -1,22 +1,23 @@
-//! Stopping the planner of a fleet and letting it go on, as an operator wishes.
+//! Stopping the planner of a fleet and letting it go on, as an operator wants it.
 //! Does not plan; `placement` looks at what is written here.
 
 use std::sync::Arc;
 
-use super::{Agent, DeployError, now};
+use super::{DeployError, Desired};
+use crate::agent::now;
 use crate::fleet::keys;
 use crate::fleet::record::{self, FreezeRecord};
 use crate::store::{Commit, Write};
 use crate::telemetry::events::{Event, Severity};
 
-impl Agent {
+impl Desired {
     /// Has nothing planned from now on: replicas stay where they are, also those of hosts that are lost,
-    /// until [`Agent::thaw`]. Returns what was done, in a sentence.
+    /// until [`Desired::thaw`]. Returns what was done, in a sentence.
     ///
     /// # Errors
     /// This host is alone, or the store does not answer.
     pub async fn freeze(&self, why: Option<String>) -> Result<String, DeployError> {
-        let fleet = self.fleet.as_ref().ok_or(DeployError::Alone)?;
+        let fleet = self.fleet()?;
         let frozen = FreezeRecord { since: now(), why, rest: Default::default() };
         let value = record::encode(&frozen);
         let write = Write::Put { key: keys::FREEZE.to_owned(), value, lease: None };
@@ -37,7 +38,7 @@ impl Agent {
     /// # Errors
     /// This host is alone, or the store does not answer.
     pub async fn thaw(&self) -> Result<String, DeployError> {
-        let fleet = self.fleet.as_ref().ok_or(DeployError::Alone)?;
+        let fleet = self.fleet()?;
         if !fleet.view().is_frozen() {
             return Ok("plans are made already".to_owned());
         }

@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 use steerage_core::id::{AppName, Generation};
 use steerage_core::lineage::{FleetId, Followed, Here, LineageDecision, Reason, Stored, judge};
 
-use super::wish::Before;
-use super::{Agent, DeployError};
+use super::current::{Current, put};
+use super::{DeployError, Desired};
+use crate::agent::ApplyError;
 use crate::fleet::record::{self, AppRecord, MarkRecord, RemovedRecord};
 use crate::fleet::{Fleet, keys};
 use crate::ledger::record::DeploymentRecord;
-use crate::manifest;
 use crate::store::{Commit, Guard, MOST_BYTES, MOST_WRITES, Revision, Seen, StoreError, Write};
 use crate::telemetry::chain;
 
@@ -39,12 +39,13 @@ pub struct Imported {
     pub left_out: BTreeMap<AppName, String>,
 }
 
-impl Agent {
+impl Desired {
     /// Judges the store by what was read of [`keys::FLEET`].
     ///
     /// # Errors
     /// The mark cannot be read, or the store does not answer.
-    pub async fn judge_store(&self, fleet: &Fleet, seen: &Seen) -> Result<Judged, StoreError> {
+    pub async fn judge_store(&self, seen: &Seen) -> Result<Judged, DeployError> {
+        let fleet = self.fleet()?;
         let (mut stored, mark) = Fleet::stored(seen)?;
         let lineage = fleet.lineage();
         let served = self.own.catalog.snapshot();
@@ -66,7 +67,7 @@ impl Agent {
                 let entry = entries.get(&*wanted).or_else(|| entries.get(&*removed))?;
                 let record = record::decode::<AppRecord>(&entry.key, &entry.value).ok();
                 let theirs = record.and_then(|record| record.fingerprint);
-                let ours = self.fingerprint(app).map(|ours| ours.to_string());
+                let ours = self.agent.fingerprint(app).map(|ours| ours.to_string());
                 (theirs.is_none() || theirs != ours).then(|| app.name.clone())
             });
         }
@@ -77,7 +78,8 @@ impl Agent {
     ///
     /// # Errors
     /// The store does not answer.
-    pub async fn found(&self, fleet: &Fleet, known: Option<Followed>) -> Result<(), StoreError> {
+    pub async fn found(&self, known: Option<Followed>) -> Result<(), DeployError> {
+        let fleet = self.fleet()?;
         let id = known.map_or_else(|| FleetId::new(fastrand::u128(..)), |known| known.id);
         let mark = MarkRecord {
             id: id.to_string(),
@@ -86,8 +88,8 @@ impl Agent {
             rest: record::Rest::default(),
         };
         match put_mark(fleet, &mark, Guard::Absent(keys::MARK.to_owned())).await {
-            Err(StoreError::Conflict { .. }) => Ok(()),
-            done => done,
+            Ok(()) | Err(StoreError::Conflict { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -97,9 +99,9 @@ impl Agent {
     /// # Errors
     /// Its hosts believe another authority, or it does not answer.
     pub async fn adopt(&self) -> Result<String, DeployError> {
-        let fleet = self.fleet.as_ref().ok_or(DeployError::Alone)?;
+        let fleet = self.fleet()?;
         let seen = fleet.store().read(keys::FLEET).await?;
-        let Judged { verdict, stored, mark } = self.judge_store(fleet, &seen).await?;
+        let Judged { verdict, stored, mark } = self.judge_store(&seen).await?;
         let LineageDecision::Refuse(reason) = verdict else {
             return Ok("this host follows the store already".to_owned());
         };
@@ -107,7 +109,7 @@ impl Agent {
         let raised =
             known.map_or(0, |known| known.epoch).max(mark.as_ref().map_or(0, |m| m.0.epoch));
         match (reason, mark) {
-            (Reason::NoFleet, _) | (Reason::Clash(_), None) => self.found(fleet, known).await?,
+            (Reason::NoFleet, _) | (Reason::Clash(_), None) => self.found(known).await?,
             (Reason::WentBack { .. }, Some((mark, at))) => {
                 let mark = MarkRecord { epoch: raised.saturating_add(1), ..mark };
                 put_mark(fleet, &mark, Guard::At(keys::MARK.to_owned(), at)).await?;
@@ -141,10 +143,10 @@ impl Agent {
     /// # Errors
     /// The store is not followed for another reason than that it is empty, or does not answer.
     pub async fn import(&self) -> Result<Imported, DeployError> {
-        let fleet = self.fleet.as_ref().ok_or(DeployError::Alone)?;
+        let fleet = self.fleet()?;
         for _ in 0..2 {
             let seen = fleet.store().read(keys::FLEET).await?;
-            let Judged { verdict, stored, mark } = self.judge_store(fleet, &seen).await?;
+            let Judged { verdict, stored, mark } = self.judge_store(&seen).await?;
             match (verdict, mark) {
                 (
                     LineageDecision::Refuse(Reason::NoFleet)
@@ -152,7 +154,7 @@ impl Agent {
                     | LineageDecision::Found,
                     _,
                 ) => {
-                    self.found(fleet, fleet.lineage().followed()).await?;
+                    self.found(fleet.lineage().followed()).await?;
                 }
                 (LineageDecision::Refuse(reason), _) => {
                     let why = format!("{reason}; {}", reason.ways());
@@ -182,8 +184,8 @@ impl Agent {
             match self.import_one(fleet, &app, generation, last).await {
                 Ok(true) => imported.apps.push(app),
                 Ok(false) => {}
-                Err(DeployError::Store(error @ StoreError::Away { .. })) => {
-                    return Err(error.into());
+                Err(error) if is_away(&error) => {
+                    return Err(error);
                 }
                 Err(error) => drop(imported.left_out.insert(app, chain(&error))),
             }
@@ -199,35 +201,34 @@ impl Agent {
         generation: Generation,
         last: Generation,
     ) -> Result<bool, DeployError> {
-        let before = Before::look(fleet, app).await?;
+        let before = Current::look(fleet, app).await?;
         if before.record.is_some() {
             return Ok(false);
         }
         let key = keys::removed(app);
         if let Some(entry) = fleet.store().get(&key).await? {
-            let removed: RemovedRecord = record::decode(&key, &entry.value)
-                .map_err(|error| StoreError::Damaged { what: error.to_string() })?;
+            let removed: RemovedRecord =
+                record::decode(&key, &entry.value).map_err(DeployError::damaged)?;
             if removed.generation >= generation.get() {
                 return Ok(false);
             }
         }
-        let history = self.history(app)?;
+        let history = self.agent.history(app)?;
         let current = history.iter().find(|record| record.generation == generation);
         let current = current.ok_or_else(|| DeployError::NoApp(app.clone()))?;
-        let manifest =
-            manifest::reread(&current.manifest, &self.own.limits).map_err(DeployError::Manifest)?;
+        let deployment = self.agent.read(current.clone())?;
         // What operators have said of it besides, such as how many replicas it has.
         let known = fleet.view().apps.get(app).map(|(record, _)| AppRecord::clone(record));
         let known = known.filter(|known| known.generation == generation.get());
         let record = known.map(|known| AppRecord { canary: None, ..known });
-        let record = record.unwrap_or_else(|| before.with(&manifest, current, None));
+        let record = record.unwrap_or_else(|| before.with(&deployment, None));
         let fingerprint = Some(current.fingerprint().to_string());
         let mut commit = before.commit(app, &AppRecord { fingerprint, ..record });
         commit.guards.push(before.guard_last(app));
         let last = last.get().max(before.next_generation().get().saturating_sub(1)).to_string();
         put(&mut commit, keys::last(app), last.into_bytes());
         commit.writes.push(Write::Delete(key));
-        self.claim(fleet, app, &manifest.routes, &mut commit).await?;
+        self.claim(fleet, app, &deployment.manifest().routes, &mut commit).await?;
         put_deployments(&mut commit, current, &history)?;
         fleet.commit_marked(commit).await?;
         Ok(true)
@@ -238,7 +239,8 @@ impl Agent {
     ///
     /// # Errors
     /// The ledger failed, or the store does not answer.
-    pub async fn raise_numbers(&self, fleet: &Fleet, mark: Revision) -> Result<(), DeployError> {
+    pub async fn raise_numbers(&self, mark: Revision) -> Result<(), DeployError> {
+        let fleet = self.fleet()?;
         let known = self.own.ledger.last_of_all()?;
         let seen = fleet.store().read(keys::LAST).await?;
         let stored: BTreeMap<&str, _> =
@@ -277,7 +279,7 @@ pub fn follow(fleet: &Fleet, stored: &Stored, mark: Revision) -> Result<(), Depl
     let followed = Followed { id, epoch, cluster: stored.cluster, revision: stored.revision };
     let kept = fleet.lineage().follow(followed, mark);
     kept.map_err(|error| {
-        DeployError::Task(format!("cannot keep which fleet this host is in: {error}"))
+        ApplyError::Task(format!("cannot keep which fleet this host is in: {error}")).into()
     })
 }
 
@@ -287,8 +289,8 @@ async fn put_mark(fleet: &Fleet, mark: &MarkRecord, guard: Guard) -> Result<(), 
     fleet.store().commit(Commit { guards: vec![guard], writes }).await.map(drop)
 }
 
-fn put(commit: &mut Commit, key: String, value: Vec<u8>) {
-    commit.writes.push(Write::Put { key, value, lease: None });
+fn is_away(error: &DeployError) -> bool {
+    matches!(error, DeployError::Apply(ApplyError::Store(StoreError::Away { .. })))
 }
 
 /// Puts the current deployment and as many of the others, the newest first, as there is room for.
@@ -300,7 +302,7 @@ fn put_deployments(
     let others = history.iter().rev().filter(|record| record.generation != current.generation);
     let mut n_bytes = 0;
     for record in std::iter::once(current).chain(others).take(IMPORTED) {
-        let encoded = record.encode().map_err(|error| DeployError::Task(error.to_string()))?;
+        let encoded = record.encode().map_err(|error| ApplyError::Task(error.to_string()))?;
         n_bytes += encoded.len();
         let has_room = n_bytes < MOST_BYTES / 2 && commit.writes.len() < MOST_WRITES;
         if has_room || record.generation == current.generation {

@@ -9,16 +9,16 @@ use futures_util::future::try_join_all;
 use steerage_core::id::{AppName, Generation};
 use steerage_core::route::{Conflict, Route};
 
-use super::wish::{guard, put};
-use super::{Agent, DeployError};
+use super::current::{guard, put};
+use super::{DeployError, Desired};
 use crate::fleet::record::{self, AppRecord};
 use crate::fleet::{Fleet, keys};
+use crate::ledger::deployment::Deployment;
 use crate::ledger::record::DeploymentRecord;
-use crate::manifest;
 use crate::store::{Commit, Entry, Guard, StoreError, Write, in_commits};
 use crate::telemetry::chain;
 
-impl Agent {
+impl Desired {
     /// Claims routes for an app as part of a commit, unless another one has them.
     ///
     /// # Errors
@@ -65,25 +65,18 @@ impl Agent {
         let key = keys::app(owner);
         let entry = fleet.store().get(&key).await?;
         if let Some(entry) = &entry {
-            let record: AppRecord = record::decode(&key, &entry.value)
-                .map_err(|error| StoreError::Damaged { what: error.to_string() })?;
+            let record: AppRecord =
+                record::decode(&key, &entry.value).map_err(DeployError::damaged)?;
             let tried = record.canary.map(|canary| canary.generation);
             for number in std::iter::once(record.generation).chain(tried) {
                 let Some(generation) = Generation::new(number) else { continue };
-                let deployment = self.recall(fleet, owner, generation).await?;
-                if self.routes(&deployment)?.contains(route) {
+                let deployment = self.agent.recall(fleet, owner, generation).await?;
+                if routes(&deployment).contains(route) {
                     return Ok(None);
                 }
             }
         }
         Ok(Some(guard(key, entry.as_ref())))
-    }
-
-    /// The keys of the routes of a deployment.
-    fn routes(&self, deployment: &DeploymentRecord) -> Result<BTreeSet<String>, DeployError> {
-        let manifest = manifest::reread(&deployment.manifest, &self.own.limits)
-            .map_err(DeployError::Manifest)?;
-        Ok(manifest.routes.iter().map(keys::route).collect())
     }
 
     /// What is claimed for an app, of the routes that these deployments of it have.
@@ -93,8 +86,8 @@ impl Agent {
         app: &AppName,
         kept: &[DeploymentRecord],
     ) -> Result<Vec<Entry>, DeployError> {
-        let routes: BTreeSet<String> =
-            kept.iter().filter_map(|kept| self.routes(kept).ok()).flatten().collect();
+        let readable = kept.iter().filter_map(|kept| self.agent.read(kept.clone()).ok());
+        let routes: BTreeSet<String> = readable.flat_map(|kept| routes(&kept)).collect();
         let found = try_join_all(routes.iter().map(|key| fleet.store().get(key))).await?;
         let found = found.into_iter().flatten();
         Ok(found.filter(|entry| entry.value == app.as_str().as_bytes()).collect())
@@ -112,6 +105,11 @@ impl Agent {
             }
         }
     }
+}
+
+/// The keys of the routes of a deployment.
+fn routes(deployment: &Deployment) -> BTreeSet<String> {
+    deployment.manifest().routes.iter().map(keys::route).collect()
 }
 
 fn owner(entry: &Entry) -> Result<AppName, StoreError> {

@@ -1,0 +1,97 @@
+//! A canary, from an operator's word to its end: promoted, rolled back, or replaced. It begins as a
+//! deploy.
+//! Does not judge it.
+
+use std::sync::Arc;
+
+use steerage_core::id::AppName;
+
+use super::current::{Current, TRIES, deployments, make};
+use super::{DeployError, Desired};
+use crate::catalog::App;
+use crate::fleet::Fleet;
+use crate::fleet::record::{AppRecord, RolledBack};
+use crate::ledger::deployment::Deployment;
+
+impl Desired {
+    /// Makes the canary the app's current one.
+    ///
+    /// # Errors
+    /// None is on trial, or see [`DeployError`].
+    pub async fn promote(&self, app: &AppName) -> Result<Arc<App>, DeployError> {
+        let fleet = self.fleet_with_canaries(app)?;
+        let deployment = self.write_promoted(fleet, app).await?;
+        self.serve(fleet, &deployment).await
+    }
+
+    /// Rolls the canary back, as an operator wants it.
+    ///
+    /// # Errors
+    /// None is on trial, or the store does not answer.
+    pub async fn end_canary(&self, app: &AppName) -> Result<(), DeployError> {
+        let current = Current::read(self.fleet_with_canaries(app)?, app).await?;
+        let Some(record) = current.record else { return Err(DeployError::NoApp(app.clone())) };
+        let canary = record.canary.ok_or_else(|| DeployError::NoCanary(app.clone()))?;
+        let change = |record: &mut AppRecord| {
+            record.canary = record.canary.take().filter(|c| c.generation != canary.generation);
+        };
+        self.update(app, change).await?;
+        self.agent.stop_canary(app, None);
+        Ok(())
+    }
+
+    /// Rolls a canary back since it does worse, and keeps why; whether it was still on
+    /// trial.
+    ///
+    /// # Errors
+    /// There is no such app, or the store does not answer.
+    pub async fn roll_back_canary(
+        &self,
+        app: &AppName,
+        rolled_back: RolledBack,
+    ) -> Result<bool, DeployError> {
+        let change = |record: &mut AppRecord| {
+            if record.canary.as_ref().is_some_and(|c| c.generation == rolled_back.generation) {
+                record.canary = None;
+                record.rolled_back = Some(rolled_back.clone());
+            }
+        };
+        let record = self.update(app, change).await?;
+        Ok(record.rolled_back == Some(rolled_back))
+    }
+
+    /// The fleet, in which there may be canaries; a host alone has none.
+    fn fleet_with_canaries(&self, app: &AppName) -> Result<&Fleet, DeployError> {
+        self.fleet().map_err(|_alone| DeployError::NoCanary(app.clone()))
+    }
+
+    async fn write_promoted(
+        &self,
+        fleet: &Fleet,
+        app: &AppName,
+    ) -> Result<Deployment, DeployError> {
+        for _ in 0..TRIES {
+            let current = Current::read(fleet, app).await?;
+            let Some(record) = &current.record else { return Err(DeployError::NoApp(app.clone())) };
+            let Some(canary) = &record.canary else {
+                return Err(DeployError::NoCanary(app.clone()));
+            };
+            let kept = deployments(fleet, app).await?;
+            let promoted = kept.into_iter().find(|kept| kept.generation.get() == canary.generation);
+            let promoted = promoted.ok_or_else(|| {
+                DeployError::damaged(format!(
+                    "deployment {} of {app} is missing",
+                    canary.generation
+                ))
+            })?;
+            let deployment = self.agent.read(promoted)?;
+            let record = current.with(&deployment, None);
+            let mut commit = current.commit(app, &record);
+            self.claim(fleet, app, &deployment.manifest().routes, &mut commit).await?;
+            if make(fleet, app, commit).await?.is_some() {
+                return Ok(deployment);
+            }
+        }
+        Err(DeployError::overtaken(app))
+    }
+}

@@ -1,0 +1,200 @@
+//! A deploy in a fleet: the component is compiled here, brought to other hosts, and the deployment is made
+//! durable in the store with its routes in one commit.
+//! Serves nothing; `ready` sees to that.
+
+use std::sync::Arc;
+
+use steerage_core::id::{AppName, Digest, Generation, TenantName};
+use steerage_core::manifest::Manifest;
+
+use super::current::{Current, TRIES, deployments, make, put};
+use super::{DeployError, DeploySpec, Desired};
+use crate::agent::{ApplyError, now};
+use crate::catalog::App;
+use crate::fleet::record::AppRecord;
+use crate::fleet::{Fleet, keys};
+use crate::ledger::deployment::Deployment;
+use crate::ledger::record::DeploymentRecord;
+use crate::manifest;
+use crate::store::{Commit, Guard, MOST_WRITES, Revision, Write};
+use crate::telemetry::events::{Event, Severity};
+
+/// Deployments kept to go back to.
+const KEPT: usize = 20;
+/// Other hosts that have a component before its deployment is acknowledged.
+const COPIES: usize = 2;
+
+impl Desired {
+    /// Deploys a component that was uploaded before, in place of the app's current deployment, or as
+    /// a canary that gets a share of its calls. One that is refused leaves nothing behind, neither its
+    /// component.
+    ///
+    /// # Errors
+    /// See [`DeployError`].
+    pub async fn deploy(&self, spec: DeploySpec) -> Result<Arc<App>, DeployError> {
+        let component = spec.component;
+        let flight = self.in_flight.enter(component);
+        let deployed = self.deploy_checked(spec).await;
+        let is_last = flight.leave();
+        // What may be durable needs its component, of which this may be the only copy.
+        if deployed.as_ref().is_err_and(|error| !error.may_have_happened()) && is_last {
+            self.agent.forget(component).await?;
+        }
+        deployed
+    }
+
+    async fn deploy_checked(&self, spec: DeploySpec) -> Result<Arc<App>, DeployError> {
+        let own = &self.own;
+        if spec.canary.is_some() && self.fleet.is_none() {
+            return Err(DeployError::CanaryAlone);
+        }
+        let manifest = Arc::new(manifest::read(&spec.manifest, &own.limits)?);
+        spec.check(&manifest)?;
+        let component = spec.component;
+        if !own.blobs.contains(&component) {
+            return Err(DeployError::NoComponent(component));
+        }
+        own.catalog.check(&manifest)?;
+        // Here as well, before a component is compiled for nothing.
+        let served = own.catalog.app(&manifest.name).map(|app| app.generation);
+        self.check_tenant(&spec, &manifest, served).await?;
+        self.loader.compile(component).await?;
+        let Some(fleet) = &self.fleet else { return self.deploy_alone(spec, manifest).await };
+        // Until this host has the deployment itself, an app that is removed must not take it along.
+        own.blobs.pin(&component)?;
+        let deployment = self.write_deployed(fleet, manifest, &spec).await?;
+        self.tell_deployed(&deployment, &spec);
+        match spec.canary {
+            Some(_) => self.await_canary(fleet, &deployment).await,
+            None => self.serve(fleet, &deployment).await,
+        }
+    }
+
+    /// Makes a deployment durable in the store.
+    async fn write_deployed(
+        &self,
+        fleet: &Fleet,
+        manifest: Arc<Manifest>,
+        spec: &DeploySpec,
+    ) -> Result<Deployment, DeployError> {
+        let (app, component, canary) = (&manifest.name, spec.component, spec.canary);
+        fleet.check_store()?;
+        let size = self.own.blobs.size(&component)?;
+        self.bring_copies(fleet, component).await;
+        for _ in 0..TRIES {
+            let current = Current::read(fleet, app).await?;
+            if canary.is_some() {
+                current.check_canary(app)?;
+            }
+            self.check_tenant(spec, &manifest, current.served()).await?;
+            // Also beyond what the store knew before it was restored.
+            let known = self.own.ledger.next_generation(app)?;
+            let generation = current.next_generation().max(known);
+            let loaded = self.loader.prepare(&manifest, generation, component).await?;
+            let record = DeploymentRecord {
+                app: app.clone(),
+                generation,
+                digest: component,
+                manifest: spec.manifest.clone(),
+                kind: loaded.prepared.kind().to_string(),
+                size,
+                deployed_at: now(),
+            };
+            let encoded = record.encode().map_err(|error| ApplyError::Task(error.to_string()))?;
+            let deployment = Deployment::new(record, manifest.clone());
+            let record = current.with(&deployment, canary);
+            let mut commit = current.commit(app, &record);
+            commit.guards.push(current.guard_last(app));
+            commit.writes.push(Write::Delete(keys::removed(app)));
+            put(&mut commit, keys::deployment(app, generation), encoded);
+            put(&mut commit, keys::last(app), generation.get().to_string().into_bytes());
+            self.claim(fleet, app, &manifest.routes, &mut commit).await?;
+            if let Some(at) = make(fleet, app, commit).await? {
+                self.prune(fleet, &record, app, at).await;
+                return Ok(deployment);
+            }
+        }
+        Err(DeployError::overtaken(app))
+    }
+
+    fn tell_deployed(&self, deployment: &Deployment, spec: &DeploySpec) {
+        let (app, generation) = (deployment.app(), deployment.generation());
+        let what =
+            spec.canary.map_or_else(String::new, |share| format!(" as a canary for {share}"));
+        let message =
+            format!("generation {generation} of {app} was deployed through this host{what}");
+        self.own.events.push(Event {
+            app: Some(app.clone()),
+            generation: Some(generation),
+            evidence: vec![("component".to_owned(), spec.component.to_string())],
+            ..Event::now("deployed", message)
+        });
+    }
+
+    /// Refuses a manifest that says another tenant than that of the deployment of this number, which is
+    /// the one that is served. To be asked where the deployment is decided: another may be deployed
+    /// until then.
+    ///
+    /// # Errors
+    /// [`DeployError::OtherTenant`].
+    pub(super) async fn check_tenant(
+        &self,
+        spec: &DeploySpec,
+        wanted: &Manifest,
+        served: Option<Generation>,
+    ) -> Result<(), DeployError> {
+        let Some(served) = served.filter(|_| !spec.change_tenant) else { return Ok(()) };
+        match self.tenant_of(&wanted.name, served).await {
+            Some(owner) if owner != wanted.tenant => {
+                let (app, tenant) = (wanted.name.clone(), wanted.tenant.clone());
+                Err(DeployError::OtherTenant { app, owner, tenant })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whose a deployment is. `None` also where its record cannot be read: to deploy the app again is
+    /// what mends that.
+    async fn tenant_of(&self, app: &AppName, generation: Generation) -> Option<TenantName> {
+        let deployment = match &self.fleet {
+            Some(fleet) => self.agent.recall(fleet, app, generation).await,
+            None => self.agent.read(self.own.ledger.deployment(app, generation).ok()??),
+        };
+        Some(deployment.ok()?.manifest().tenant.clone())
+    }
+
+    /// Brings a component to other hosts. In a fleet where nobody else answers it stays here alone,
+    /// which is told.
+    async fn bring_copies(&self, fleet: &Fleet, component: Digest) {
+        let n_others = fleet.view().hosts.len().saturating_sub(1);
+        let n_copies = self.loader.spread(component, COPIES.min(n_others)).await;
+        if n_copies == 0 && n_others > 0 {
+            self.own.events.push(Event {
+                severity: Severity::Warning,
+                advice: Some("see that other hosts can be reached: `steerage hosts`".to_owned()),
+                ..Event::now(
+                    "no_copy",
+                    format!("component {component} is on this host only: no other one took it"),
+                )
+            });
+        }
+    }
+
+    /// Lets go of deployments there is no room for, if the app is still as it was committed then:
+    /// somebody may go back to one of them just now. That it fails harms nobody: the next deploy tries
+    /// again.
+    async fn prune(&self, fleet: &Fleet, record: &AppRecord, app: &AppName, at: Revision) {
+        let Ok(kept) = deployments(fleet, app).await else { return };
+        let n_old = kept.len().saturating_sub(KEPT).min(MOST_WRITES);
+        let tried = record.canary.as_ref().map(|canary| canary.generation);
+        let is_needed =
+            |generation: u64| generation == record.generation || Some(generation) == tried;
+        let old = kept.iter().take(n_old).filter(|kept| !is_needed(kept.generation.get()));
+        let writes = old.map(|kept| Write::Delete(keys::deployment(app, kept.generation)));
+        let guards = vec![Guard::At(keys::app(app), at)];
+        let commit = Commit { guards, writes: writes.collect() };
+        if !commit.writes.is_empty() {
+            drop(fleet.commit(commit).await);
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Why what an operator asked for was not written down as what shall run.
+//! Does not know how this is told; the API does.
+
+use steerage_core::id::{AppName, Digest, TenantName};
+use steerage_core::route::Conflict;
+
+use crate::agent::ApplyError;
+use crate::blobs::BlobError;
+use crate::code::CodeError;
+use crate::fleet::keys;
+use crate::ledger::LedgerError;
+use crate::manifest::Mistakes;
+use crate::store::StoreError;
+
+/// Why a change was not made. Nothing has changed then, but for [`DeployError::Unsure`].
+#[derive(Debug, thiserror::Error)]
+pub enum DeployError {
+    /// This host cannot run it, or cannot keep it.
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    /// The manifest is for another app than the one named.
+    #[error("the manifest is for app {manifest}, not {asked}")]
+    OtherApp {
+        /// The name in the manifest.
+        manifest: AppName,
+        /// The name asked for.
+        asked: AppName,
+    },
+    /// The app is another tenant's.
+    #[error(
+        "app {app} belongs to tenant `{owner}`, and the manifest says `{tenant}`; to give it to that \
+         tenant, deploy it with --change-tenant"
+    )]
+    OtherTenant {
+        /// The app.
+        app: AppName,
+        /// Whose it is.
+        owner: TenantName,
+        /// Whose it would be.
+        tenant: TenantName,
+    },
+    /// The manifest says which component it wants, and this is another.
+    #[error("the component is {found}, the manifest demands {wanted}")]
+    OtherComponent {
+        /// What the manifest demands.
+        wanted: Digest,
+        /// What was to be deployed.
+        found: Digest,
+    },
+    /// The component has not been uploaded.
+    #[error("no component {0} on this host; upload it first")]
+    NoComponent(Digest),
+    /// There is no such app.
+    #[error("no app named {0} is deployed")]
+    NoApp(AppName),
+    /// There is no such deployment to go back to.
+    #[error("app {app} has no deployment {wanted} to go back to; it has {known}")]
+    NoDeployment {
+        /// The app.
+        app: AppName,
+        /// What was asked for.
+        wanted: String,
+        /// What there is.
+        known: String,
+    },
+    /// There is nothing that a canary could be compared with.
+    #[error(
+        "no app named {0} is deployed that a canary could be tried beside; deploy it without one"
+    )]
+    CanaryOfNothing(AppName),
+    /// This host is alone, and canaries are tried by fleets.
+    #[error("this host is alone and tries no canaries; it joins a fleet with --store etcd://...")]
+    CanaryAlone,
+    /// This host is alone, and this is about fleets.
+    #[error("this host is alone; it joins a fleet with --store etcd://...")]
+    Alone,
+    /// One deployment is on trial already.
+    #[error(
+        "deployment {generation} of {app} is on trial already; promote it or roll it back first"
+    )]
+    CanaryRuns {
+        /// The app.
+        app: AppName,
+        /// The deployment on trial.
+        generation: u64,
+    },
+    /// None is.
+    #[error("no deployment of {0} is on trial")]
+    NoCanary(AppName),
+    /// The store was asked to make it durable and did not say whether it has: it may have happened.
+    #[error(
+        "the store did not say whether it took the change of {app}: {source}; see `steerage show {app}` \
+         before you try again"
+    )]
+    Unsure {
+        /// The app.
+        app: AppName,
+        /// What the store said, or did not say.
+        source: StoreError,
+    },
+    /// The canary that was to be rolled back has been before, by the fleet itself.
+    #[error(
+        "the canary of {app}, deployment {rolled_back}, was rolled back already: deployment {current} \
+         has all calls; to go back behind that one, say which it shall be: \
+         `steerage rollback {app} --to N`"
+    )]
+    CanaryRolledBack {
+        /// The app.
+        app: AppName,
+        /// The deployment that was on trial.
+        rolled_back: u64,
+        /// The one that is served.
+        current: u64,
+    },
+}
+
+impl DeployError {
+    /// Why a commit about an app came to nothing, if it did.
+    pub(super) fn of_commit(app: &AppName, error: StoreError) -> Self {
+        match error {
+            StoreError::Away { .. } => Self::Unsure { app: app.clone(), source: error },
+            error => error.into(),
+        }
+    }
+
+    /// Others have changed the app each time that it was tried.
+    pub(super) fn overtaken(app: &AppName) -> Self {
+        StoreError::Conflict { key: Some(keys::app(app)) }.into()
+    }
+
+    /// Something in the store that this host cannot read.
+    pub(super) fn damaged(what: impl ToString) -> Self {
+        StoreError::Damaged { what: what.to_string() }.into()
+    }
+
+    /// Whether it may have been made all the same, so that what it needs must stay.
+    #[must_use]
+    pub fn may_have_happened(&self) -> bool {
+        matches!(self, Self::Unsure { .. })
+    }
+}
+
+impl From<StoreError> for DeployError {
+    fn from(error: StoreError) -> Self {
+        Self::Apply(error.into())
+    }
+}
+
+impl From<LedgerError> for DeployError {
+    fn from(error: LedgerError) -> Self {
+        Self::Apply(error.into())
+    }
+}
+
+impl From<BlobError> for DeployError {
+    fn from(error: BlobError) -> Self {
+        Self::Apply(error.into())
+    }
+}
+
+impl From<CodeError> for DeployError {
+    fn from(error: CodeError) -> Self {
+        Self::Apply(error.into())
+    }
+}
+
+impl From<Conflict> for DeployError {
+    fn from(conflict: Conflict) -> Self {
+        Self::Apply(conflict.into())
+    }
+}
+
+impl From<Mistakes> for DeployError {
+    fn from(mistakes: Mistakes) -> Self {
+        Self::Apply(ApplyError::Manifest(mistakes))
+    }
+}

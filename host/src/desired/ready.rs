@@ -1,0 +1,77 @@
+//! What follows a change that is durable: this host serves it at once, and whoever asked for it waits a
+//! while until the hosts do that it is placed on.
+//! Takes nothing back: what is not ready in time is tried on by each host itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{DeployError, Desired};
+use crate::agent::as_served;
+use crate::catalog::App;
+use crate::fleet::Fleet;
+use crate::ledger::deployment::Deployment;
+use crate::telemetry::chain;
+
+/// How long a deploy waits for the hosts it is placed on. It is durable before.
+const READY_WITHIN: Duration = Duration::from_secs(10);
+/// How long it waits to be placed at all: a plan takes milliseconds, and there may be no room.
+const PLACED_WITHIN: Duration = Duration::from_secs(2);
+
+impl Desired {
+    /// Serves what was just deployed through this host, and waits a while until those hosts have
+    /// its code at hand that it is placed on.
+    pub(super) async fn serve(
+        &self,
+        fleet: &Fleet,
+        deployment: &Deployment,
+    ) -> Result<Arc<App>, DeployError> {
+        let (app, generation) = (deployment.app(), deployment.generation());
+        let is_here =
+            fleet.view().ready.get(app).is_some_and(|ready| ready.contains_key(fleet.me()));
+        let followed = match is_here {
+            true => self.agent.prepare(deployment).await,
+            false => self.agent.follow(deployment).await,
+        };
+        if let Err(error) = followed {
+            // It is durable by now, and the others serve it: this host tries on by itself, and tells
+            // when it does not get on.
+            tracing::warn!(%app, %generation, error = chain(&error), "deployed, but not served here yet");
+        }
+        let is_placed = || fleet.view().assigned_to(app).is_some_and(|hosts| !hosts.is_empty());
+        let is_ready = || fleet.view().is_ready_everywhere(app, generation.get());
+        if !await_ready(fleet, PLACED_WITHIN, is_placed).await {
+            tracing::warn!(%app, %generation, "deployed, but placed nowhere yet");
+        } else if !await_ready(fleet, READY_WITHIN, is_ready).await {
+            tracing::warn!(%app, %generation, "deployed, but not ready where it is placed yet");
+        }
+        Ok(Arc::new(as_served(deployment)?))
+    }
+
+    /// Waits a while until those hosts try a deployment that its app is placed on. Returns it as it
+    /// would be served.
+    pub(super) async fn await_canary(
+        &self,
+        fleet: &Fleet,
+        deployment: &Deployment,
+    ) -> Result<Arc<App>, DeployError> {
+        let (app, generation) = (deployment.app(), deployment.generation());
+        let is_tried = || fleet.view().is_canary_everywhere(app, generation.get());
+        if !await_ready(fleet, READY_WITHIN, is_tried).await {
+            tracing::warn!(%app, %generation, "on trial, but not tried yet where it is placed");
+        }
+        Ok(Arc::new(as_served(deployment)?))
+    }
+}
+
+/// Waits at most for a while until the hosts have done what is wanted; whether they have.
+async fn await_ready(fleet: &Fleet, within: Duration, is_ready: impl Fn() -> bool) -> bool {
+    let mut changes = fleet.changes();
+    let ready = async {
+        while !is_ready() {
+            if changes.changed().await.is_err() {
+                break;
+            }
+        }
+    };
+    tokio::time::timeout(within, ready).await.is_ok()
+}

@@ -1,0 +1,59 @@
+//! Removing an app: it goes with its deployments and routes, and that it was removed stays.
+//! Stops no calls: those that run end in peace.
+
+use steerage_core::id::{AppName, Generation};
+
+use super::current::{Current, TRIES, deployments, guard, make, put};
+use super::{DeployError, Desired};
+use crate::fleet::record::{self, RemovedRecord};
+use crate::fleet::{Fleet, keys};
+use crate::store::{Commit, Write};
+use crate::telemetry::chain;
+
+impl Desired {
+    /// Stops serving an app and forgets it. Calls that run end in peace.
+    ///
+    /// # Errors
+    /// There is no such app, or the store or the ledger failed.
+    pub async fn remove(&self, app: &AppName) -> Result<(), DeployError> {
+        let Some(fleet) = &self.fleet else { return self.remove_alone(app).await };
+        self.write_removed(fleet, app).await?;
+        if let Err(error) = self.agent.remove(app).await {
+            // It is gone from the fleet by now, and this host tries on by itself.
+            tracing::warn!(%app, error = chain(&error), "removed, but not forgotten here yet");
+        }
+        Ok(())
+    }
+
+    /// Takes an app out of the store, with its deployments and routes. Its number stays, so that no
+    /// generation is given twice, and that it was removed stays: no host forgets an app because it
+    /// does not see it.
+    async fn write_removed(&self, fleet: &Fleet, app: &AppName) -> Result<(), DeployError> {
+        for _ in 0..TRIES {
+            let current = Current::read(fleet, app).await?;
+            let served = self.own.catalog.app(app).map(|app| app.generation);
+            // One that the store has lost, or never knew, is removed as well.
+            if current.app.is_none() && served.is_none() {
+                return Err(DeployError::NoApp(app.clone()));
+            }
+            let last = current.next_generation().get().saturating_sub(1);
+            let last = last.max(served.map_or(0, Generation::get));
+            let removed = record::encode(&RemovedRecord { generation: last });
+            let kept = deployments(fleet, app).await?;
+            let mut commit = Commit {
+                guards: vec![guard(keys::app(app), current.app.as_ref())],
+                writes: vec![Write::Delete(keys::app(app))],
+            };
+            put(&mut commit, keys::removed(app), removed);
+            for deployment in &kept {
+                commit.writes.push(Write::Delete(keys::deployment(app, deployment.generation)));
+            }
+            let routes = self.claimed(fleet, app, &kept).await?;
+            if make(fleet, app, commit).await?.is_some() {
+                self.release(fleet, routes).await;
+                return Ok(());
+            }
+        }
+        Err(DeployError::overtaken(app))
+    }
+}
