@@ -136,7 +136,7 @@ async fn events_of_all_hosts_are_followed_also_of_one_that_comes_back() {
             }
             let chunk = tokio::time::timeout(PATIENCE, chunks.next()).await;
             let chunk = chunk.expect("an event in time").expect("the host goes on").unwrap();
-            text.push_str(&String::from_utf8(chunk.to_vec()).unwrap());
+            text.push_str(std::str::from_utf8(&chunk).unwrap());
         }
     };
     let placed = |event: &Value| event["kind"] == "placed" && event["host"] == "h2";

@@ -18,7 +18,7 @@ pub struct Usage {
     pub apps: Vec<AppUsage>,
     /// The same of each host of the fleet, of which all this is the sum; nothing where the host is alone.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub each: BTreeMap<String, Usage>,
+    pub each: BTreeMap<String, Self>,
     /// Which hosts of the fleet told this; nothing where the host is alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sources: Option<Sources>,
