@@ -33,13 +33,13 @@ mod replicas;
 mod rollback;
 mod screen;
 mod simulate;
+mod sources;
 pub mod table;
 mod top;
 mod up;
 mod validate;
 mod visible;
 mod watch;
-mod whose;
 
 pub use self::args::Cli;
 use self::args::{Command, Compile, Completions, Version};

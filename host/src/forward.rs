@@ -40,6 +40,10 @@ pub const CONNECTION_WINDOW: u32 = STREAMS * STREAM_WINDOW;
 /// Where hosts ask each other what they know of a third one.
 pub const HOSTS: &str = "/.well-known/steerage/fleet/hosts/";
 
+/// Where hosts ask each other what they know of calls, lines, events and counters; what is asked for
+/// follows as in the control API.
+pub const OBSERVED: &str = "/.well-known/steerage/fleet/api";
+
 /// Whatever went wrong while a body was read.
 pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
 /// The body of a request to another host.

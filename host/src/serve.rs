@@ -42,7 +42,7 @@ use crate::ledger::{Ledger, LedgerError};
 use crate::listener::descriptors::Descriptors;
 use crate::listener::tls::TlsError;
 use crate::reload::Reload;
-use crate::request::{CallContext, Hops};
+use crate::request::{CallContext, Hops, PeerApiSlot};
 use crate::sandbox::module::{Sandbox, SandboxError};
 use crate::sandbox::outbound::{Egress, OwnDoors};
 use crate::sandbox::{compiler, engine};
@@ -215,6 +215,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         unrouted: AtomicU64::new(0),
         fleet,
         hops: Hops::default(),
+        peer_api: PeerApiSlot::default(),
         is_for_one_app: settings.is_for_one_app,
         trusted_proxies: settings.trusted_proxies.clone(),
     });
