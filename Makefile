@@ -4,6 +4,7 @@ CARGO ?= cargo
 SOAK_SECONDS ?= 180
 SOAK_CALLS ?= 1000000
 DIFFERENTIAL_CALLS ?= 1000000
+FLEET_SEEDS ?= 100000
 FUZZ_SECONDS ?= 3600
 
 .PHONY: demo demo-fleet test soak fuzz check deny test-core bench doc setup
@@ -19,11 +20,12 @@ demo-fleet: setup ## etcd and three hosts on loopback; one is killed under load,
 test: setup ## every test there is
 	$(CARGO) test --workspace
 
-soak: setup ## hostile apps for SOAK_SECONDS, SOAK_CALLS small calls, DIFFERENTIAL_CALLS restored beside new
+soak: setup ## hostile apps for SOAK_SECONDS, SOAK_CALLS small calls, DIFFERENTIAL_CALLS restored beside new, FLEET_SEEDS fleets
 	STEERAGE_SOAK_SECONDS=$(SOAK_SECONDS) STEERAGE_SOAK_CALLS=$(SOAK_CALLS) \
 		$(CARGO) test --workspace --test soak -- --nocapture
 	STEERAGE_DIFFERENTIAL_CALLS=$(DIFFERENTIAL_CALLS) \
 		$(CARGO) test -p steerage --lib -- restore::differential --nocapture
+	STEERAGE_FLEET_SEEDS=$(FLEET_SEEDS) $(CARGO) test -p steerage-core --test fleet_world
 
 fuzz: setup ## each fuzzer for FUZZ_SECONDS: request heads, manifests, binaries, output of CGI programs
 	BOLERO_RANDOM_TEST_TIME_MS=$(FUZZ_SECONDS)000 BOLERO_RANDOM_ITERATIONS=1000000000 \

@@ -10,7 +10,10 @@ mod canary;
 mod deploy;
 mod endpoints;
 mod fleet;
+mod fleet_wide;
 mod follow;
+mod for_hosts;
+mod here;
 mod lineage;
 mod observe;
 mod openapi;
@@ -123,7 +126,9 @@ pub async fn serve(
     let closed = state.context.shutdown.clone();
     // Not the host's own end: it does not wait for operators who watch it.
     let apart = Shutdown::default();
-    let operators = Operators(router(Arc::new(state)));
+    let state = Arc::new(state);
+    state.context.peer_api.set(Box::new(for_hosts::ForHosts::here(&state)));
+    let operators = Operators(router(state));
     let listener = Listener::new(operators, door, None, apart, descriptors);
     listener.accept(socket, async move { closed.closed().await }).await;
 }

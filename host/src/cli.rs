@@ -23,6 +23,7 @@ mod host;
 mod hosts;
 pub mod human;
 mod list;
+mod log;
 mod logs;
 mod new;
 mod plan;
@@ -32,13 +33,13 @@ mod replicas;
 mod rollback;
 mod screen;
 mod simulate;
+mod sources;
 pub mod table;
 mod top;
 mod up;
 mod validate;
 mod visible;
 mod watch;
-mod whose;
 
 pub use self::args::Cli;
 use self::args::{Command, Compile, Completions, Version};
@@ -51,6 +52,12 @@ use crate::sandbox::child;
 ///
 /// Whatever made the verb fail, with the object it was about; [`ending::report`] prints it.
 pub fn run(cli: Cli) -> anyhow::Result<()> {
+    let done = run_verb(cli);
+    log::flush();
+    done
+}
+
+fn run_verb(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::New(args) => new::run(&args),
         Command::Up(args) => up::run(&args),

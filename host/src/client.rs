@@ -6,6 +6,7 @@ mod backup;
 mod error;
 mod fleet;
 mod follow;
+mod looks;
 mod supposed;
 mod upload;
 
@@ -32,8 +33,7 @@ use steerage_core::id::Digest;
 pub use self::error::ClientError;
 pub use self::supposed::Supposed;
 use crate::api::wire::{
-    AppDetail, Apps, Calls, DeployRequest, Deployed, Event, Events, HostInfo, LogLine, LogLines,
-    RollbackRequest, Usage, ValidateRequest, Validated,
+    DeployRequest, Deployed, HostInfo, RollbackRequest, ValidateRequest, Validated,
 };
 
 /// Longest time to reach the host.
@@ -148,87 +148,12 @@ impl Client {
         self.post("/v1/validate", &request, LOOK_TIMEOUT).await
     }
 
-    /// All apps.
-    ///
-    /// # Errors
-    /// See [`ClientError`].
-    pub async fn apps(&self) -> Result<Apps, ClientError> {
-        self.get("/v1/apps").await
-    }
-
-    /// One app.
-    ///
-    /// # Errors
-    /// See [`ClientError`].
-    pub async fn app(&self, app: &str) -> Result<AppDetail, ClientError> {
-        self.get(&app_path(app, "")).await
-    }
-
-    /// The app's last calls, at most `limit`.
-    ///
-    /// # Errors
-    /// See [`ClientError`].
-    pub async fn calls(&self, app: &str, limit: u32) -> Result<Calls, ClientError> {
-        self.get(&app_path(app, &format!("/calls?limit={limit}"))).await
-    }
-
-    /// The last lines the app printed, at most `limit`.
-    ///
-    /// # Errors
-    /// See [`ClientError`].
-    pub async fn logs(&self, app: &str, limit: u32) -> Result<Vec<LogLine>, ClientError> {
-        let found: LogLines = self.get(&app_path(app, &format!("/logs?lines={limit}"))).await?;
-        Ok(found.lines)
-    }
-
-    /// The last lines the app printed, at most `limit`, and then every new one. Ends when the host
-    /// does or the app is removed.
-    ///
-    /// # Errors
-    /// See [`ClientError`].
-    pub async fn follow_logs(
-        &self,
-        app: &str,
-        limit: u32,
-    ) -> Result<impl Stream<Item = Result<LogLine, ClientError>> + Send + use<>, ClientError> {
-        self.follow(&app_path(app, &format!("/logs?lines={limit}&follow=true"))).await
-    }
-
-    /// The last events, of one app where one is named, at most `limit`.
-    ///
-    /// # Errors
-    /// See [`ClientError`].
-    pub async fn events(&self, app: Option<&str>, limit: u32) -> Result<Vec<Event>, ClientError> {
-        let found: Events = self.get(&events_path(app, limit)).await?;
-        Ok(found.events)
-    }
-
-    /// The last events, at most `limit`, and then every new one. Ends when the host does.
-    ///
-    /// # Errors
-    /// See [`ClientError`].
-    pub async fn follow_events(
-        &self,
-        app: Option<&str>,
-        limit: u32,
-    ) -> Result<impl Stream<Item = Result<Event, ClientError>> + Send + use<>, ClientError> {
-        self.follow(&format!("{}&follow=true", events_path(app, limit))).await
-    }
-
     /// The host itself.
     ///
     /// # Errors
     /// See [`ClientError`].
     pub async fn host(&self) -> Result<HostInfo, ClientError> {
         self.get("/v1/host").await
-    }
-
-    /// What the host and the apps that were called use.
-    ///
-    /// # Errors
-    /// See [`ClientError`].
-    pub async fn usage(&self) -> Result<Usage, ClientError> {
-        self.get("/v1/usage").await
     }
 
     /// All metrics as text.
@@ -345,11 +270,6 @@ fn whole(bytes: impl Into<Bytes>) -> Body {
 
 fn app_path(app: &str, rest: &str) -> String {
     format!("/v1/apps/{}{rest}", escape(app))
-}
-
-fn events_path(app: Option<&str>, limit: u32) -> String {
-    let of_app = app.map_or_else(String::new, |app| format!("&app={}", escape(app)));
-    format!("/v1/events?limit={limit}{of_app}")
 }
 
 /// Escapes all that could mean something in a path or query: a bad name is the host's to refuse.

@@ -3,6 +3,7 @@
 //! Reads and writes no store: `member` does, and tells what came; decides no placement.
 
 mod canary;
+mod heard;
 mod items;
 pub mod keys;
 mod lineage;
@@ -20,26 +21,30 @@ use std::time::{Duration, Instant};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use imbl::OrdMap;
 use steerage_core::id::{AppName, HostName};
+use steerage_core::liveness::{self, Evidence, Eyes, LeaseState, Liveness, Probe, Run};
 use tokio::sync::watch;
 
+use self::heard::Heard;
 pub use self::items::StoreRecords;
 pub use self::lineage::Lineage;
 use self::record::HostRecord;
 pub use self::usage::part_of;
 pub use self::view::{ChangeSummary, View};
-use crate::forward::{Health, Peer, Peers};
+use crate::forward::{Peer, Peers};
 use crate::store::{Change, Seen, Store};
 
 /// What a host knows of its fleet. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Fleet {
     inner: Arc<Inner>,
+    store: Store,
 }
 
 #[derive(Debug)]
 struct Inner {
     me: HostName,
-    store: Store,
+    /// Which run of it this is.
+    run: u64,
     peers: Peers,
     view: ArcSwap<View>,
     table: ArcSwap<OrdMap<AppName, Arc<Replicas>>>,
@@ -47,6 +52,8 @@ struct Inner {
     next: Mutex<()>,
     changed: watch::Sender<u64>,
     is_cut_off: AtomicBool,
+    /// When the store was heard of.
+    heard: Mutex<Heard>,
     /// Whether this host knows the fleet's apps: of an earlier run, or since it has followed all that the
     /// store held.
     is_known: AtomicBool,
@@ -104,17 +111,19 @@ impl Fleet {
     pub fn new(me: HostName, store: Store, peers: Peers, copy: PathBuf) -> Self {
         let is_known = copy.exists();
         let (view, revision) = saved::read(&copy);
-        let was_in_fleet = !view.lingering.is_empty();
+        let was_in_fleet = !view.detached.is_empty();
         let lineage = Lineage::read(&copy, revision, was_in_fleet);
         let inner = Inner {
             me,
-            store,
+            // JSON's readers elsewhere keep 53 bits of a number, and 0 stands for none.
+            run: (fastrand::u64(..) >> 11).max(1),
             peers,
             view: ArcSwap::default(),
             table: ArcSwap::default(),
             next: Mutex::default(),
             changed: watch::channel(0).0,
             is_cut_off: AtomicBool::new(true),
+            heard: Mutex::default(),
             is_known: AtomicBool::new(is_known),
             back_at: Mutex::default(),
             away_since: Mutex::new(Some(Instant::now())),
@@ -123,7 +132,7 @@ impl Fleet {
             lineage,
             lost: Mutex::default(),
         };
-        let fleet = Self { inner: Arc::new(inner) };
+        let fleet = Self { inner: Arc::new(inner), store };
         fleet.swap(view, None);
         fleet
     }
@@ -134,10 +143,23 @@ impl Fleet {
         &self.inner.me
     }
 
+    /// Which of its runs this is, by a number that no other one has.
+    #[must_use]
+    pub fn run(&self) -> u64 {
+        self.inner.run
+    }
+
     /// What all hosts share.
     #[must_use]
     pub fn store(&self) -> &Store {
-        &self.inner.store
+        &self.store
+    }
+
+    /// The same fleet, asking the store over connections of its own, which are served by the threads that
+    /// ask over it first: nothing that others ask keeps it waiting.
+    #[must_use]
+    pub fn with_own_connections(&self) -> Self {
+        Self { inner: self.inner.clone(), store: self.store.with_own_connections() }
     }
 
     /// The other hosts.
@@ -262,8 +284,9 @@ impl Fleet {
         let _turn = self.inner.next.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.inner.view.load_full();
         let (mut view, told) = View::read(seen);
-        view.keep_answering(&before, |host, run| self.answers(host, run));
+        view.keep_detached(&before, |host, run| self.outlives_lease(host, run));
         self.swap(view, None);
+        self.note_all_read();
         told
     }
 
@@ -272,7 +295,7 @@ impl Fleet {
         let _turn = self.inner.next.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.inner.view.load_full();
         let mut view = View::clone(&before);
-        let told = view.apply(changes, |host, run| self.answers(host, run));
+        let told = view.apply(changes, |host, run| self.outlives_lease(host, run));
         if told.change.is_news() {
             self.swap(view, (!told.change.hosts_changed).then_some(&told));
         } else {
@@ -282,12 +305,12 @@ impl Fleet {
         told
     }
 
-    /// Forgets hosts that the store does not know and that have fallen silent by now.
-    pub fn forget_silent(&self) {
+    /// Forgets hosts that the store does not know and that are gone by now.
+    pub fn forget_gone(&self) {
         let _turn = self.inner.next.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.inner.view.load_full();
         let mut view = View::clone(&before);
-        if view.forget_silent(|host, run| self.answers(host, run)) {
+        if view.forget_gone(|host| self.liveness(&before, host) == Liveness::Gone) {
             self.swap(view, None);
         }
     }
@@ -297,9 +320,27 @@ impl Fleet {
         saved::write(&self.inner.copy, &self.view(), self.inner.lineage.revision());
     }
 
-    fn answers(&self, host: &HostName, run: u64) -> bool {
-        let peer = self.inner.peers.named(host);
-        peer.is_some_and(|peer| peer.run == run && peer.health() == Health::Answers)
+    /// Whether a host is there, as this one knows by a view.
+    #[must_use]
+    pub fn liveness(&self, view: &View, host: &HostName) -> Liveness {
+        let lease = view.lease_of(host);
+        let evidence =
+            Evidence { lease, probe: Probe::Impossible, run: Run::Same, eyes: Eyes::Own };
+        if *host == self.inner.me {
+            // That it runs needs no asking, and its registration may be another run's.
+            let registered = view.hosts.get(host);
+            let is_own = registered.is_none_or(|record| record.run == self.inner.run);
+            let run = if is_own { Run::Same } else { Run::Other };
+            return liveness::state(Evidence { probe: Probe::Answers, run, ..evidence });
+        }
+        let peer = self.inner.peers.named(host).filter(|_| view.host(host).is_some());
+        peer.map_or_else(|| liveness::state(evidence), |peer| peer.liveness_under(lease))
+    }
+
+    /// Whether a host in that run of it is there though its lease has ended.
+    fn outlives_lease(&self, host: &HostName, run: u64) -> bool {
+        let peer = self.inner.peers.named(host).filter(|peer| peer.run == run);
+        peer.is_some_and(|peer| peer.liveness_under(LeaseState::Ended).keeps_replicas())
     }
 
     /// Makes `view` the current one, with the table of those apps that changed, or of all.
@@ -308,7 +349,7 @@ impl Fleet {
         let peers = &self.inner.peers;
         if changed.is_none() {
             for (name, host) in view.all_hosts().filter(|(name, _)| **name != self.inner.me) {
-                drop(peers.know(name, host.address, host.run));
+                peers.know(name, (host.address, host.run), view.lease_of(name));
             }
             peers.keep_only(|name| view.host(name).is_some());
             table = OrdMap::new();

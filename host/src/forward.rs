@@ -13,11 +13,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderName, Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::body::Incoming;
 use steerage_core::id::HostName;
+use steerage_core::liveness::{self, Evidence, Eyes, LeaseState, Liveness, Probe, Run};
 use tokio::sync::watch as tokio_watch;
 
 pub use self::watch::keep_watch;
@@ -39,35 +40,26 @@ pub const CONNECTION_WINDOW: u32 = STREAMS * STREAM_WINDOW;
 /// Where hosts ask each other what they know of a third one.
 pub const HOSTS: &str = "/.well-known/steerage/fleet/hosts/";
 
+/// Where hosts ask each other what they know of calls, lines, events and counters; what is asked for
+/// follows as in the control API.
+pub const OBSERVED: &str = "/.well-known/steerage/fleet/api";
+
 /// Whatever went wrong while a body was read.
 pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
 /// The body of a request to another host.
 pub type Body = UnsyncBoxBody<Bytes, BodyError>;
 
-/// What is known of a host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Health {
-    /// It answered the last time it was asked, or has not been asked yet.
-    Answers,
-    /// It did not answer in time, or a connection to it broke: skipped until it answers again.
-    Silent,
-    /// Its machine answers and says that nobody listens: its process is gone, or somebody between the
-    /// two says so in its place; see [`Peer::is_gone`].
-    Gone,
-}
+/// In this header of its answer a host says which of its runs it is, where it is asked for itself.
+pub const RUN: HeaderName = HeaderName::from_static("x-steerage-run");
 
-impl Health {
-    const ALL: [Self; 3] = [Self::Answers, Self::Silent, Self::Gone];
+/// What came of asking a host, as hosts call it among themselves.
+const PROBES: [(Probe, &str); 3] =
+    [(Probe::Answers, "answers"), (Probe::Silent, "silent"), (Probe::Refused, "gone")];
 
-    /// What hosts call it among themselves.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Answers => "answers",
-            Self::Silent => "silent",
-            Self::Gone => "gone",
-        }
-    }
+/// What hosts call it among themselves.
+#[must_use]
+pub fn name_of(probe: Probe) -> &'static str {
+    PROBES.iter().find(|(named, _)| *named == probe).map_or("unknown", |(_, name)| name)
 }
 
 /// The other hosts. Clones share them.
@@ -97,9 +89,14 @@ pub struct Peer {
     /// Under what this thread keeps its connection.
     key: u64,
     in_flight: AtomicUsize,
-    health: AtomicU8,
-    /// Whether others say, too, that it is gone.
-    is_gone: AtomicBool,
+    /// What came of asking it the last time.
+    probe: AtomicU8,
+    /// Which run of it answered the last time; 0 for one that did not say.
+    run_seen: AtomicU64,
+    /// Whether most hosts are refused by it, as long as this one is.
+    are_most_refused: AtomicBool,
+    /// What the store says of its registration, as of the current view.
+    lease: AtomicU8,
     /// Why it did not answer, while it does not.
     why: ArcSwapOption<Silence>,
     clock_ahead: AtomicI64,
@@ -133,14 +130,14 @@ impl Peers {
         Self { inner: Arc::new(inner) }
     }
 
-    /// The host of this name in this run, made known if it is not.
-    #[must_use]
-    pub fn know(&self, name: &HostName, address: SocketAddr, run: u64) -> Arc<Peer> {
+    /// The host of this name in this run, made known if it is not; and what the store says of it.
+    pub fn know(&self, name: &HostName, (address, run): (SocketAddr, u64), lease: LeaseState) {
         let mut by_name = self.inner.by_name.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(peer) = by_name.get(name)
             && (peer.address, peer.run) == (address, run)
         {
-            return peer.clone();
+            peer.lease.store(lease as u8, Ordering::Relaxed);
+            return;
         }
         let peer = Arc::new(Peer {
             name: name.clone(),
@@ -149,14 +146,15 @@ impl Peers {
             tls: self.inner.tls.clone(),
             key: self.inner.next_key.fetch_add(1, Ordering::Relaxed),
             in_flight: AtomicUsize::new(0),
-            health: AtomicU8::new(0),
-            is_gone: AtomicBool::new(false),
+            probe: AtomicU8::new(Probe::Answers as u8),
+            run_seen: AtomicU64::new(0),
+            are_most_refused: AtomicBool::new(false),
+            lease: AtomicU8::new(lease as u8),
             why: ArcSwapOption::empty(),
             clock_ahead: AtomicI64::new(0),
             changed: self.inner.changed.clone(),
         });
-        by_name.insert(name.clone(), peer.clone());
-        peer
+        by_name.insert(name.clone(), peer);
     }
 
     /// Forgets every host that is not among these.
@@ -192,40 +190,55 @@ impl Peer {
         self.in_flight.load(Ordering::Relaxed)
     }
 
-    /// What is known of it.
+    /// What came of asking it the last time.
     #[must_use]
-    pub fn health(&self) -> Health {
-        match self.health.load(Ordering::Relaxed) {
-            0 => Health::Answers,
-            1 => Health::Silent,
-            _ => Health::Gone,
-        }
+    pub fn probe(&self) -> Probe {
+        let code = self.probe.load(Ordering::Relaxed);
+        let all = PROBES.into_iter().map(|(probe, _)| probe);
+        all.into_iter().find(|probe| *probe as u8 == code).unwrap_or(Probe::Silent)
     }
 
     /// Asks it now whether it answers.
-    pub async fn look(self: &Arc<Self>) -> Health {
+    pub async fn look(self: &Arc<Self>) -> Probe {
         watch::ask(self).await;
-        self.health()
+        self.probe()
     }
 
-    /// Whether its process is gone, as this host sees and others say.
+    /// Whether it is there, as of the current view.
     #[must_use]
-    pub fn is_gone(&self) -> bool {
-        self.is_gone.load(Ordering::Relaxed) && self.health() == Health::Gone
+    pub fn liveness(&self) -> Liveness {
+        let code = self.lease.load(Ordering::Relaxed);
+        let known =
+            [LeaseState::Held, LeaseState::Ended].into_iter().find(|lease| *lease as u8 == code);
+        self.liveness_under(known.unwrap_or(LeaseState::Unknown))
     }
 
-    /// Notes that others say so.
-    pub fn confirm_gone(&self) {
-        self.is_gone.store(true, Ordering::Relaxed);
+    /// The same where the store says this of its registration.
+    #[must_use]
+    pub fn liveness_under(&self, lease: LeaseState) -> Liveness {
+        let run_seen = self.run_seen.load(Ordering::Relaxed);
+        let is_same = run_seen == 0 || run_seen == self.run;
+        let are_most = self.are_most_refused.load(Ordering::Relaxed);
+        liveness::state(Evidence {
+            lease,
+            probe: self.probe(),
+            run: if is_same { Run::Same } else { Run::Other },
+            eyes: if are_most { Eyes::Most } else { Eyes::Own },
+        })
+    }
+
+    /// Notes who is refused by it. It counts for as long as this host is.
+    pub fn note_eyes(&self, eyes: Eyes) {
+        self.are_most_refused.store(eyes == Eyes::Most, Ordering::Relaxed);
     }
 
     /// Asks it what it knows of another host; `None` where it does not say.
-    pub async fn ask_about(self: &Arc<Self>, other: &HostName) -> Option<Health> {
+    pub async fn ask_about(self: &Arc<Self>, other: &HostName) -> Option<Probe> {
         let body: Body = Empty::<Bytes>::new().map_err(|never| match never {}).boxed_unsync();
         let uri = format!("http://fleet{HOSTS}{other}");
         let (response, _in_flight) = self.send(Request::get(uri).body(body).ok()?).await.ok()?;
         let said = Limited::new(response.into_body(), 64).collect().await.ok()?.to_bytes();
-        Health::ALL.into_iter().find(|health| health.name().as_bytes() == said)
+        PROBES.into_iter().find(|(_, name)| name.as_bytes() == said).map(|(probe, _)| probe)
     }
 
     /// Why it does not answer, where that is known.
@@ -268,7 +281,7 @@ impl Peer {
         in_flight.stream = Some(stream);
         match sender.try_send_request(request).await {
             Ok(response) => {
-                self.note(Health::Answers);
+                self.note(Probe::Answers);
                 Ok((response, in_flight))
             }
             Err(mut error) => {
@@ -286,22 +299,27 @@ impl Peer {
     }
 
     /// Keeps what was learnt of it; tells those who wait when that is news.
-    fn note(&self, health: Health) {
-        let code = match health {
-            Health::Answers => 0,
-            Health::Silent => 1,
-            Health::Gone => 2,
-        };
-        if health != Health::Gone {
-            self.is_gone.store(false, Ordering::Relaxed);
+    fn note(&self, probe: Probe) {
+        let code = probe as u8;
+        if probe != Probe::Refused {
+            self.note_eyes(Eyes::Own);
         }
-        if health == Health::Answers && self.why.load().is_some() {
+        if probe == Probe::Answers && self.why.load().is_some() {
             self.why.store(None);
         }
-        if self.health.load(Ordering::Relaxed) != code
-            && self.health.swap(code, Ordering::Relaxed) != code
+        if self.probe.load(Ordering::Relaxed) != code
+            && self.probe.swap(code, Ordering::Relaxed) != code
         {
-            tracing::info!(host = %self.name, ?health, "what is known of a host has changed");
+            tracing::info!(host = %self.name, ?probe, "what is known of a host has changed");
+            self.changed.send_modify(|n_changes| *n_changes += 1);
+        }
+    }
+
+    /// Keeps which run of it answered; tells those who wait when that is news.
+    fn note_run(&self, run: u64) {
+        let before = self.run_seen.swap(run, Ordering::Relaxed);
+        if before != run && (before != 0 || run != self.run) {
+            tracing::info!(host = %self.name, run, known = self.run, "another run of a host answers");
             self.changed.send_modify(|n_changes| *n_changes += 1);
         }
     }

@@ -18,6 +18,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 
 use crate::agent::{Agent, HostState};
@@ -31,6 +32,7 @@ use crate::shutdown::Shutdown;
 use crate::store::LeaseId;
 use crate::telemetry::events::{Event, Events, Severity};
 
+use self::lease::Registration;
 pub use self::report::Memory;
 
 /// How long to wait after the store did not answer, and at most after several times.
@@ -70,24 +72,26 @@ struct Shared {
     /// Whether the store is followed: nobody registers in one that is another's.
     follows: watch::Sender<bool>,
     /// Says that something happened to this host's own record.
-    own_record: Notify,
+    own_record: Arc<Notify>,
     settle: settle::Queue,
 }
 
 impl Member {
-    /// Lives in the fleet until the host has drained; then leaves it.
-    pub async fn live(self) {
+    /// Lives in the fleet until the host has drained; then leaves it. What says to the others that this host
+    /// is there, and asks whether they are, runs on `presence`, where nothing else does.
+    pub async fn live(self, presence: Handle) {
         let shared = Arc::new(Shared {
             member: self,
             lease: watch::channel(None).0,
             follows: watch::channel(false).0,
-            own_record: Notify::new(),
+            own_record: Arc::default(),
             settle: settle::Queue::default(),
         });
         shared.settle.all(&shared.member);
-        // Each on its own: whoever takes long must not keep the lease from being kept alive.
+        let present = presence.spawn(keep_present(shared.registration()));
+        // Each on its own: whoever takes long must not keep the others waiting.
         tokio::join!(
-            part(&shared, "lease", |all| async move { lease::hold(&all).await }),
+            async { drop(present.await) },
             part(&shared, "mirror", |all| async move {
                 until_closed(&all.member.shutdown, mirror::mirror(&all)).await;
             }),
@@ -117,11 +121,7 @@ impl Member {
             }),
             part(&shared, "peers", |all| async move {
                 let (fleet, shutdown) = (&all.member.fleet, &all.member.shutdown);
-                until_closed(shutdown, mirror::forget_silent(fleet)).await;
-            }),
-            part(&shared, "probes", |all| async move {
-                let peers = all.member.fleet.peers().clone();
-                until_closed(&all.member.shutdown, forward::keep_watch(peers)).await;
+                until_closed(shutdown, mirror::forget_gone(fleet)).await;
             }),
         );
     }
@@ -133,6 +133,36 @@ impl Member {
             ..Event::now(kind, detail)
         });
     }
+}
+
+impl Shared {
+    fn registration(&self) -> Registration {
+        let Self { member, lease, follows, own_record, .. } = self;
+        Registration {
+            fleet: member.fleet.with_own_connections(),
+            record: member.record.clone(),
+            ttl: member.ttl,
+            events: member.own.events.clone(),
+            shutdown: member.shutdown.clone(),
+            lease: lease.clone(),
+            follows: follows.clone(),
+            own_record: own_record.clone(),
+        }
+    }
+}
+
+/// Keeps this host registered, and asks the others whether they are there.
+async fn keep_present(registration: Registration) {
+    let Registration { fleet, events, shutdown, .. } = &registration;
+    let held = || {
+        let registration = registration.clone();
+        async move { lease::hold(&registration).await }
+    };
+    let watched = || {
+        let (peers, shutdown) = (fleet.peers().clone(), shutdown.clone());
+        async move { until_closed(&shutdown, forward::keep_watch(peers)).await }
+    };
+    tokio::join!(supervise("lease", events, held), supervise("probes", events, watched));
 }
 
 /// One part of the story, as a task of its own.
@@ -192,9 +222,23 @@ pub fn reachable(listens: SocketAddr, said: Option<SocketAddr>) -> SocketAddr {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
+    use bytes::Bytes;
+    use http::{Request, Response};
+    use http_body_util::Full;
+    use hyper::body::Incoming;
+    use hyper::service::service_fn;
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+    use steerage_core::liveness::Liveness;
+    use tokio::net::TcpListener;
+    use tokio::runtime::Runtime;
+
     use super::*;
+    use crate::fleet::record;
+    use crate::forward::Peers;
+    use crate::store::{Change, Commit, Revision, Store, StoreSettings, Write};
 
     #[tokio::test(start_paused = true)]
     async fn what_panics_is_told_and_begun_again() {
@@ -210,6 +254,110 @@ mod tests {
             !told.is_empty() && told.iter().all(|event| event.kind == "host_fault"),
             "{told:?}"
         );
+    }
+
+    /// Another host, which answers until it is dropped.
+    fn witness() -> (SocketAddr, Runtime) {
+        let runtime = runtime(1);
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let address = listener.local_addr().unwrap();
+        runtime.spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let answer = service_fn(|_: Request<Incoming>| {
+                    std::future::ready(Ok::<_, Infallible>(Response::new(Full::<Bytes>::default())))
+                });
+                let http = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+                tokio::spawn(async move {
+                    drop(http.serve_connection(TokioIo::new(stream), answer).await);
+                });
+            }
+        });
+        (address, runtime)
+    }
+
+    fn runtime(n_threads: usize) -> Runtime {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        builder.worker_threads(n_threads).enable_all().build().unwrap()
+    }
+
+    fn host_record(name: &str, (address, run): (SocketAddr, u64)) -> HostRecord {
+        let record = serde_json::json!({
+            "id": name, "run": run, "address": address, "listen": "127.0.0.1:2",
+            "admin": "127.0.0.1:3", "zone": name, "cpu_m": 1000, "memory": 1, "version": "1"
+        });
+        serde_json::from_value(record).unwrap()
+    }
+
+    /// Both threads of the control runtime stand still, as with a disk that does, until this is dropped.
+    fn stall(control: &Runtime) -> Vec<std::sync::mpsc::Sender<()>> {
+        let stalled = Arc::new(std::sync::Barrier::new(3));
+        let threads = (0..2).map(|_| {
+            let (ends, waits) = std::sync::mpsc::channel();
+            let stalled = stalled.clone();
+            control.spawn(async move {
+                stalled.wait();
+                waits.recv().ok();
+            });
+            ends
+        });
+        let threads = threads.collect();
+        stalled.wait();
+        threads
+    }
+
+    #[test]
+    fn a_control_runtime_that_stands_still_costs_no_host_its_place() {
+        let ttl = Duration::from_secs(3);
+        let (control, presence, clock) = (runtime(2), runtime(1), runtime(1));
+        let folder = tempfile::tempdir().unwrap();
+        let settings = StoreSettings::Embedded(folder.path().to_owned());
+        let store = clock.block_on(Store::open(&settings)).unwrap();
+        let (me, copy) = ("h1".parse().unwrap(), folder.path().join("copy"));
+        let fleet = Fleet::new(me, store.clone(), Peers::new(None), copy);
+        let (address, other) = witness();
+        let value = Some(record::encode(&host_record("h2", (address, 7))));
+        let h2 = Change { key: "observed/hosts/h2".to_owned(), value, revision: Revision(1) };
+        fleet.apply(&[h2]);
+        fleet.note_cut_off(false);
+        let registration = Registration {
+            record: host_record("h1", (([127, 0, 0, 1], 1).into(), fleet.run())),
+            fleet: fleet.clone(),
+            ttl,
+            events: Arc::default(),
+            shutdown: Shutdown::default(),
+            lease: watch::Sender::new(None),
+            follows: watch::Sender::new(true),
+            own_record: Arc::default(),
+        };
+        let mut leases = registration.lease.subscribe();
+        // As the host does: begun from there, and run elsewhere.
+        control.block_on(async { drop(presence.spawn(keep_present(registration))) });
+        let lease = *clock.block_on(leases.wait_for(Option::is_some)).unwrap();
+        let before = clock.block_on(store.get("observed/hosts/h1")).unwrap();
+        assert!(before.is_some());
+
+        let stalled = stall(&control);
+        let has_run = control.spawn(async {});
+        let past_the_lease = ttl + Duration::from_secs(1);
+        clock.block_on(async { tokio::time::sleep(past_the_lease).await });
+        assert!(!has_run.is_finished(), "the control runtime does not stand still");
+        // The same registration under the same lease, which lives.
+        assert_eq!(clock.block_on(store.get("observed/hosts/h1")).unwrap(), before);
+        let (key, value) = ("observed/ready/h1/app".to_owned(), Vec::new());
+        let write = Write::Put { key, value, lease };
+        let commit = Commit { guards: Vec::new(), writes: vec![write] };
+        clock.block_on(store.commit(commit)).unwrap();
+        // In its eyes the other one is there, and is not when that has gone.
+        let peer = fleet.peers().named(&"h2".parse().unwrap()).unwrap();
+        assert_eq!(peer.liveness(), Liveness::Ready);
+        let mut changes = fleet.peers().changes();
+        drop(other);
+        while peer.liveness() == Liveness::Ready {
+            clock.block_on(changes.changed()).unwrap();
+        }
+        assert_eq!(peer.liveness(), Liveness::Suspect);
+        drop(stalled);
+        clock.block_on(has_run).unwrap();
     }
 
     #[test]

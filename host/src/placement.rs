@@ -17,8 +17,7 @@ use steerage_core::node::{PlanSituation, PlanTurn, PlanTurns};
 use steerage_core::place::Aims;
 use steerage_core::replicas;
 
-use crate::fleet::Fleet;
-use crate::forward::Health;
+use crate::fleet::{Fleet, View};
 use crate::shutdown::Shutdown;
 use crate::store::StoreError;
 use crate::telemetry::chain;
@@ -99,27 +98,28 @@ pub async fn keep_planning(
     }
 }
 
-/// Whether this host is the one that plans.
+/// Whether this host is the one that plans, and knows what is now.
 #[must_use]
 pub fn is_planner(fleet: &Fleet) -> bool {
-    fleet.view().is_planner(fleet.me(), |host| answers(fleet, host))
+    let view = fleet.view();
+    fleet.is_current() && view.is_planner(fleet.me(), |host| counts(fleet, &view, host))
 }
 
 /// What is known when a plan might be made.
 fn situation(fleet: &Fleet) -> PlanSituation {
     let view = fleet.view();
-    let is_well = |host: &HostName| host == fleet.me() || answers(fleet, host);
+    let is_gone = |host: &HostName| !fleet.liveness(&view, host).keeps_replicas();
     PlanSituation {
         is_planner: is_planner(fleet),
         connected_for: (!fleet.is_cut_off()).then(|| fleet.connected_for()),
-        misses_hosts: view.misses_hosts(),
+        misses_hosts: view.misses_hosts(is_gone),
         is_frozen: view.is_frozen(),
-        all_are_well: view.lingering.is_empty() && view.hosts.keys().all(is_well),
+        all_are_well: view.all_hosts().all(|(host, _)| counts(fleet, &view, host)),
     }
 }
 
-fn answers(fleet: &Fleet, host: &HostName) -> bool {
-    fleet.peers().named(host).is_some_and(|peer| peer.health() == Health::Answers)
+fn counts(fleet: &Fleet, view: &View, host: &HostName) -> bool {
+    fleet.liveness(view, host).counts_for_planner()
 }
 
 /// What is kept between plans.

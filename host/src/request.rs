@@ -9,6 +9,7 @@ mod hops;
 mod host_headers;
 pub mod inbound;
 mod one_app;
+mod peer_api;
 mod peer_blobs;
 mod proxied;
 mod proxy;
@@ -31,6 +32,7 @@ use self::head::{Caller, REQUEST_ID};
 pub use self::hops::Hops;
 use self::host_headers::DeferredHeaders;
 use self::inbound::{Inbound, RequestBody};
+pub use self::peer_api::{PeerApi, PeerApiSlot};
 use self::proxied::Proxied;
 use self::record::{Beginning, CallRecord};
 use crate::admission::{Admission, Permit};
@@ -41,6 +43,7 @@ use crate::catalog::{Catalog, LoadedDeployment};
 use crate::code::{Loader, Unready};
 use crate::cpu::Cpu;
 use crate::fleet::Fleet;
+use crate::forward::RUN;
 use crate::header::HostHeaders;
 use crate::io_charge;
 use crate::listener::upload::Upload;
@@ -79,6 +82,8 @@ pub struct CallContext {
     pub fleet: Option<Fleet>,
     /// Calls that were passed on.
     pub hops: Hops,
+    /// What other hosts are told of what this one knows.
+    pub peer_api: PeerApiSlot,
     /// Whether one app has the host to itself, as in `steerage up`: it answers under every name.
     pub is_for_one_app: bool,
     /// Where proxies are that are believed when they say whom a request comes from.
@@ -132,6 +137,9 @@ pub async fn serve(context: &Arc<CallContext>, peer: &Caller, request: Request<U
 /// The same for another host of the fleet.
 async fn serve_host(context: &Arc<CallContext>, peer: &Caller, request: Request<Inbound>) -> Reply {
     let is_head = request.method() == Method::HEAD;
+    if let Some(uri) = peer_api::asked(&request) {
+        return context.peer_api.answer(uri).await;
+    }
     let mut request = match peer_blobs::answer(context, request).await {
         Ok(reply) => return reply,
         Err(request) => request,
@@ -146,7 +154,12 @@ async fn serve_host(context: &Arc<CallContext>, peer: &Caller, request: Request<
         None => {
             let id = head::new_call_id();
             let head = read_and_complete(&mut request, id, peer);
-            tell_story(context, peer, id, head, request).await
+            let mut reply = tell_story(context, peer, id, head, request).await;
+            if let Some(fleet) = &context.fleet {
+                // It is asked for itself: whether it is there, and in which run.
+                reply.headers_mut().insert(RUN, fleet.run().into());
+            }
+            reply
         }
     };
     let reply = if is_head { respond::without_body(reply) } else { reply };

@@ -6,6 +6,7 @@ mod doors;
 mod files;
 mod fleet;
 mod running;
+mod runtimes;
 mod watch;
 
 use std::io;
@@ -17,7 +18,7 @@ use std::time::{Instant, SystemTime};
 
 use steerage_core::id::HostName;
 use steerage_core::units;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Runtime;
 
 pub use self::disk::keep_private;
 use self::files::Files;
@@ -40,9 +41,8 @@ use crate::kernel::{self, ports};
 use crate::ledger::{Ledger, LedgerError};
 use crate::listener::descriptors::Descriptors;
 use crate::listener::tls::TlsError;
-use crate::priority;
 use crate::reload::Reload;
-use crate::request::{CallContext, Hops};
+use crate::request::{CallContext, Hops, PeerApiSlot};
 use crate::sandbox::module::{Sandbox, SandboxError};
 use crate::sandbox::outbound::{Egress, OwnDoors};
 use crate::sandbox::{compiler, engine};
@@ -174,8 +174,10 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     let room = CallBounds { slots: sandbox.slots(), queue: settings.queue };
     let admission = Admission::new(room, settings.tenants.clone());
     let cpu = Cpu::new(&guests, settings.tenants.clone());
-    let control = control_runtime().map_err(StartError::System)?;
+    let control = runtimes::control().map_err(StartError::System)?;
     let joined = join(&settings, &control)?;
+    let presence = joined.as_ref().map(|_| runtimes::presence()).transpose();
+    let presence = presence.map_err(StartError::System)?;
     let fleet = joined.as_ref().map(|joined| joined.fleet.clone());
     let own = host_state(&settings, ledger)?;
     let telemetry = Arc::new(Telemetry::new(settings.telemetry, own.events.clone()));
@@ -213,24 +215,25 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         unrouted: AtomicU64::new(0),
         fleet,
         hops: Hops::default(),
+        peer_api: PeerApiSlot::default(),
         is_for_one_app: settings.is_for_one_app,
         trusted_proxies: settings.trusted_proxies.clone(),
     });
-    let operators = operators_runtime().map_err(StartError::System)?;
+    let operators = runtimes::operators().map_err(StartError::System)?;
     let (admin, admin_socket) = open_admin(settings.admin, &operators)?;
     let descriptors = doors::descriptors(&events);
     let door = doors::ingress(&settings, n_cores, joined.as_ref().map(|it| it.door.clone()));
     let ingress = open_ingress(door, tls, &context, &descriptors)?;
     sandbox.set_doors(own_doors(&settings, admin, ingress.peers));
     control.spawn(agent.clone().sweep(since));
-    if let (Some(joined), Some(peers)) = (joined, ingress.peers) {
+    if let (Some(joined), Some(presence), Some(peers)) = (joined, &presence, ingress.peers) {
         let doors = fleet::Doors { listen: ingress.listen, admin, peers };
         joined.start(
             &settings,
             &doors,
             (agent.clone(), desired.clone(), own.clone()),
             (&shutdown, &reload),
-            &control,
+            (&control, presence),
         );
     }
     control.spawn(loader.clone().evict_idle());
@@ -270,6 +273,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         lame_duck: settings.lame_duck,
         is_in_fleet: settings.fleet.is_some(),
         control,
+        presence,
         operators,
         memory_watch,
         guests,
@@ -340,33 +344,6 @@ fn host_state(settings: &Settings, ledger: Ledger) -> Result<HostState, StartErr
         crash_log: CrashLog::open(&settings.data)
             .map_err(|source| StartError::Data { path: settings.data.clone(), source })?,
     })
-}
-
-/// One may be busy for long, with a view of a hundred thousand apps, and one is left.
-const CONTROL_THREADS: usize = 2;
-/// One may be busy for long, with a list of as many, and one is left.
-const OPERATORS_THREADS: usize = 2;
-
-/// Where a host keeps its place in its fleet, beside the threads of callers and guests. More than one:
-/// reading a store of a hundred thousand apps anew takes a second in which the lease of this host must
-/// be kept alive and its probes answered.
-fn control_runtime() -> io::Result<Runtime> {
-    Builder::new_multi_thread()
-        .worker_threads(CONTROL_THREADS)
-        .thread_name("control")
-        .on_thread_start(priority::prompt)
-        .enable_all()
-        .build()
-}
-
-/// Where operators are served: whatever they ask for, and however often, takes no time from what keeps
-/// the host in its fleet.
-fn operators_runtime() -> io::Result<Runtime> {
-    Builder::new_multi_thread()
-        .worker_threads(OPERATORS_THREADS)
-        .thread_name("operators")
-        .enable_all()
-        .build()
 }
 
 fn refused(

@@ -27,6 +27,9 @@ pub const MOST_GUARDS: usize = MOST_WRITES + 5;
 /// As many bytes go into one commit, keys and values: etcd takes 1.5 MiB, with what it adds.
 pub const MOST_BYTES: usize = 1 << 20;
 
+/// After so much silence of a watch the store is asked for a sign of life.
+const SIGN_EVERY: Duration = Duration::from_secs(1);
+
 /// A key with what is under it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -157,6 +160,16 @@ impl Store {
         }))
     }
 
+    /// The same store over connections of its own, which belong to the runtime that asks over them first.
+    /// The embedded one has none.
+    #[must_use]
+    pub fn with_own_connections(&self) -> Self {
+        Self(match &self.0 {
+            Kind::Embedded(embedded) => Kind::Embedded(embedded.clone()),
+            Kind::Etcd(etcd) => Kind::Etcd(etcd.with_own_connections()),
+        })
+    }
+
     /// Everything below a prefix, at one revision. What was committed before this is asked is in it.
     ///
     /// # Errors
@@ -258,8 +271,26 @@ impl Watch {
     /// # Errors
     /// The watch has ended: whoever watches reads again.
     pub async fn next(&mut self) -> Result<Vec<Change>, StoreError> {
+        loop {
+            let changes = self.next_sign().await?;
+            if !changes.is_empty() {
+                return Ok(changes);
+            }
+        }
+    }
+
+    /// Waits for the next changes, or for a sign that the store is there and has none: then there are none.
+    /// One of the two comes each few seconds. When this future is dropped, no change is lost.
+    ///
+    /// # Errors
+    /// The watch has ended: whoever watches reads again.
+    pub async fn next_sign(&mut self) -> Result<Vec<Change>, StoreError> {
         match &mut self.0 {
-            KindOfWatch::Embedded(watch) => watch.next().await,
+            // It is there as long as this process is.
+            KindOfWatch::Embedded(watch) => {
+                let changes = tokio::time::timeout(SIGN_EVERY, watch.next()).await;
+                changes.unwrap_or_else(|_| Ok(Vec::new()))
+            }
             KindOfWatch::Etcd(watch) => watch.next().await,
         }
     }

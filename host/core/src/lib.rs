@@ -28,6 +28,7 @@ pub mod outbound;
 pub mod outcome;
 pub mod pack;
 pub mod place;
+pub mod probing;
 pub mod reconcile;
 pub mod replicas;
 pub mod restoring;

@@ -16,7 +16,7 @@
 
 /// What the store says of a host's registration, from what speaks least for its life to what does most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Lease {
+pub enum LeaseState {
     /// It holds none, or none any more, as was read of it.
     Ended,
     /// It was not read since this host started; the host is known from before that.
@@ -58,6 +58,15 @@ pub enum Eyes {
     Own,
 }
 
+impl LeaseState {
+    /// Whether its host hears of what is new: one that does not may serve what is old, and nobody waits
+    /// for it.
+    #[must_use]
+    pub fn hears_of_changes(self) -> bool {
+        self == Self::Held
+    }
+}
+
 impl Eyes {
     /// Of `n_registered` hosts, the one that they speak of included, `n_refused` are refused, this host
     /// included. Most is more than half, so that of two parts of a fleet at most one can say so. Of two
@@ -72,7 +81,7 @@ impl Eyes {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Evidence {
     /// What the store says.
-    pub lease: Lease,
+    pub lease: LeaseState,
     /// What it says itself, or its machine.
     pub probe: Probe,
     /// Which run of it that was. Counts only where it answers.
@@ -100,9 +109,9 @@ pub enum Liveness {
 pub fn state(evidence: Evidence) -> Liveness {
     let Evidence { lease, probe, run, eyes } = evidence;
     match (probe, lease) {
-        (Probe::Answers, Lease::Held) if run == Run::Same => Liveness::Ready,
+        (Probe::Answers, LeaseState::Held) if run == Run::Same => Liveness::Ready,
         (Probe::Answers, _) => Liveness::Detached,
-        (_, Lease::Ended) => Liveness::Gone,
+        (_, LeaseState::Ended) => Liveness::Gone,
         (Probe::Refused, _) if eyes == Eyes::Most => Liveness::Gone,
         (Probe::Refused | Probe::Silent | Probe::Impossible, _) => Liveness::Suspect,
     }
@@ -136,13 +145,6 @@ impl Liveness {
         self == Self::Ready
     }
 
-    /// Whether it hears of what is new, or is soon gone: what it has of an app is not asked of one that
-    /// does not, if others have it, and no deploy waits for it.
-    #[must_use]
-    pub fn hears_of_changes(self) -> bool {
-        self != Self::Detached
-    }
-
     /// What operators are told.
     #[must_use]
     pub fn word(self) -> &'static str {
@@ -159,7 +161,7 @@ impl Liveness {
 mod tests {
     use super::*;
 
-    const LEASES: [Lease; 3] = [Lease::Ended, Lease::Unknown, Lease::Held];
+    const LEASES: [LeaseState; 3] = [LeaseState::Ended, LeaseState::Unknown, LeaseState::Held];
     const PROBES: [Probe; 4] = [Probe::Refused, Probe::Impossible, Probe::Silent, Probe::Answers];
     const RUNS: [Run; 2] = [Run::Other, Run::Same];
     const EYES: [Eyes; 2] = [Eyes::Most, Eyes::Own];
@@ -191,9 +193,9 @@ mod tests {
     fn every_host_stands_as_the_table_says() {
         use Liveness::{Detached, Gone, Ready, Suspect};
         let table = [
-            (Lease::Held, [Ready, Detached, Suspect, Suspect, Suspect, Gone]),
-            (Lease::Unknown, [Detached, Detached, Suspect, Suspect, Suspect, Gone]),
-            (Lease::Ended, [Detached, Detached, Gone, Gone, Gone, Gone]),
+            (LeaseState::Held, [Ready, Detached, Suspect, Suspect, Suspect, Gone]),
+            (LeaseState::Unknown, [Detached, Detached, Suspect, Suspect, Suspect, Gone]),
+            (LeaseState::Ended, [Detached, Detached, Gone, Gone, Gone, Gone]),
         ];
         let all = all();
         assert_eq!(all.len(), 48);
@@ -210,9 +212,9 @@ mod tests {
         let rows: Vec<Vec<&str>> = rows.map(|row| row.split(" | ").collect()).collect();
         for evidence in all() {
             let lease = match evidence.lease {
-                Lease::Held => "held",
-                Lease::Unknown => "not known",
-                Lease::Ended => "ended",
+                LeaseState::Held => "held",
+                LeaseState::Unknown => "not known",
+                LeaseState::Ended => "ended",
             };
             let row = rows.iter().find(|row| row[0] == lease).unwrap();
             let said = format!("{:?}", state(evidence)).to_lowercase();
@@ -223,7 +225,8 @@ mod tests {
     #[test]
     fn not_knowing_makes_nobody_gone() {
         for evidence in all() {
-            let knows_nothing = evidence.lease != Lease::Ended && evidence.probe != Probe::Refused;
+            let knows_nothing =
+                evidence.lease != LeaseState::Ended && evidence.probe != Probe::Refused;
             if knows_nothing {
                 assert!(state(evidence).keeps_replicas(), "{evidence:?}");
             }
@@ -233,7 +236,7 @@ mod tests {
     #[test]
     fn one_hosts_eyes_make_nobody_gone_while_the_lease_holds() {
         for evidence in all() {
-            if evidence.lease == Lease::Held && evidence.eyes == Eyes::Own {
+            if evidence.lease == LeaseState::Held && evidence.eyes == Eyes::Own {
                 assert_ne!(state(evidence), Liveness::Gone, "{evidence:?}");
             }
         }
@@ -265,20 +268,19 @@ mod tests {
     #[test]
     fn who_may_do_more_is_more_alive() {
         use Liveness::{Detached, Gone, Ready, Suspect};
-        let check = |liveness: Liveness, expected: [bool; 5]| {
+        let check = |liveness: Liveness, expected: [bool; 4]| {
             let found = [
                 liveness.is_candidate_for_calls(),
                 liveness.keeps_replicas(),
                 liveness.may_get_replicas(),
                 liveness.counts_for_planner(),
-                liveness.hears_of_changes(),
             ];
             assert_eq!(found, expected, "{liveness:?}");
         };
-        check(Ready, [true, true, true, true, true]);
-        check(Detached, [true, true, false, false, false]);
-        check(Suspect, [false, true, false, false, true]);
-        check(Gone, [false, false, false, false, true]);
+        check(Ready, [true, true, true, true]);
+        check(Detached, [true, true, false, false]);
+        check(Suspect, [false, true, false, false]);
+        check(Gone, [false, false, false, false]);
     }
 
     #[test]

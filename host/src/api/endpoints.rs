@@ -5,6 +5,7 @@
 mod form;
 
 pub(super) use self::form::{Endpoint, Parameter, Returned, Sent};
+use self::form::{FOLLOW, LIMIT, OF_HOST};
 use super::problem::Cause;
 
 /// What can be asked of the control API.
@@ -40,12 +41,6 @@ pub(super) enum Operation {
     Healthz,
     Readyz,
 }
-
-const FOLLOW: Parameter = Parameter {
-    name: "follow",
-    form: "boolean",
-    meaning: "stay and send what comes as lines of JSON; an empty line means that the host lives",
-};
 
 const FLEET_CHANGE: &[Cause] = &[
     Cause::BadRequest,
@@ -145,15 +140,18 @@ pub(super) const ENDPOINTS: [Endpoint; 29] = [
         operation: Operation::ListApps,
         path: "/v1/apps",
         summary: "All apps",
+        query: &[OF_HOST],
         returned: Returned::Json("Apps"),
+        causes: &[Cause::NotFound, Cause::HostSilent],
         ..GUARDED
     },
     Endpoint {
         operation: Operation::ShowApp,
         path: "/v1/apps/{app}",
         summary: "One app with its limits and deployments",
+        query: &[OF_HOST],
         returned: Returned::Json("AppDetail"),
-        causes: &[Cause::BadRequest, Cause::NotFound],
+        causes: &[Cause::BadRequest, Cause::NotFound, Cause::HostSilent],
         ..GUARDED
     },
     Endpoint {
@@ -201,18 +199,18 @@ pub(super) const ENDPOINTS: [Endpoint; 29] = [
         operation: Operation::Calls,
         path: "/v1/apps/{app}/calls",
         summary: "The app's last calls, the oldest first",
-        query: &[Parameter { name: "limit", form: "integer", meaning: "how many at most" }],
+        query: &[LIMIT, OF_HOST],
         returned: Returned::Json("Calls"),
-        causes: &[Cause::BadRequest, Cause::NotFound],
+        causes: &[Cause::BadRequest, Cause::NotFound, Cause::HostSilent],
         ..GUARDED
     },
     Endpoint {
         operation: Operation::Logs,
         path: "/v1/apps/{app}/logs",
         summary: "What the app's guests printed, the oldest line first",
-        query: &[Parameter { name: "lines", form: "integer", meaning: "how many at most" }, FOLLOW],
+        query: &[Parameter { name: "lines", ..LIMIT }, FOLLOW, OF_HOST],
         returned: Returned::Lines("LogLines", "LogLine"),
-        causes: &[Cause::BadRequest, Cause::NotFound],
+        causes: &[Cause::BadRequest, Cause::NotFound, Cause::HostSilent],
         ..GUARDED
     },
     Endpoint {
@@ -221,11 +219,12 @@ pub(super) const ENDPOINTS: [Endpoint; 29] = [
         summary: "What happened on the host, the oldest event first",
         query: &[
             Parameter { name: "app", form: "string", meaning: "only what happened to this app" },
-            Parameter { name: "limit", form: "integer", meaning: "how many at most" },
+            LIMIT,
             FOLLOW,
+            OF_HOST,
         ],
         returned: Returned::Lines("Events", "Event"),
-        causes: &[Cause::BadRequest],
+        causes: &[Cause::BadRequest, Cause::NotFound, Cause::HostSilent],
         ..GUARDED
     },
     Endpoint {
@@ -349,7 +348,9 @@ pub(super) const ENDPOINTS: [Endpoint; 29] = [
         operation: Operation::Usage,
         path: "/v1/usage",
         summary: "What the host and the apps that were called use, as counters since its start",
+        query: &[OF_HOST],
         returned: Returned::Json("Usage"),
+        causes: &[Cause::NotFound, Cause::HostSilent],
         ..GUARDED
     },
     Endpoint {

@@ -18,7 +18,6 @@ use super::problem::{Cause, Refusal};
 use super::{ApiState, Asked, Named, OfHost, Sent, Shared, wire};
 use crate::fleet::record::{HostRecord, HostSpec};
 use crate::fleet::{Fleet, View};
-use crate::forward::Health;
 use crate::placement;
 use crate::request::Hops;
 use crate::telemetry::metrics::FleetReading;
@@ -248,10 +247,7 @@ impl ApiState {
 /// The fleet as its metrics tell it.
 pub(super) fn reading(fleet: &Fleet, hops: &Hops) -> FleetReading {
     let view = fleet.view();
-    let answers = |name: &HostName| {
-        name == fleet.me()
-            || fleet.peers().named(name).is_some_and(|peer| peer.health() == Health::Answers)
-    };
+    let answers = |name: &HostName| fleet.liveness(&view, name).is_candidate_for_calls();
     let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     FleetReading {
         store_answers: !fleet.is_cut_off(),
@@ -296,14 +292,6 @@ fn summary(
         Some(HostSpec { drain: true }) => "draining",
     };
     let peer = fleet.peers().named(name);
-    let health = peer.as_ref().map(|peer| peer.health());
-    let state = match health {
-        _ if name == fleet.me() => "answers",
-        Some(Health::Answers) if !view.hosts.contains_key(name) => "unregistered",
-        Some(Health::Answers) => "answers",
-        Some(Health::Gone) => "gone",
-        Some(Health::Silent) | None => "silent",
-    };
     let (cpu, memory) = view
         .used_on(name)
         .fold((0, 0), |(cpu, memory), (_, app)| (cpu + app.cpu_u, memory + app.memory));
@@ -315,7 +303,7 @@ fn summary(
         address: record.address.to_string(),
         admin: Some(record.admin.to_string()),
         standing: standing.to_owned(),
-        state: state.to_owned(),
+        state: fleet.liveness(view, name).word().to_owned(),
         why: peer.as_ref().and_then(|peer| peer.why()).map(|why| why.to_string()),
         lost_seconds: None,
         replicas: counts.replicas.get(name).copied().unwrap_or(0),

@@ -53,10 +53,10 @@ pub(super) fn lines(
     tail: Vec<LogLine>,
     coming: Receiver<LogLine>,
     shutdown: Shutdown,
-) -> Response {
+) -> impl futures_util::Stream<Item = Bytes> + Send + use<> {
     let mut source = Lines { app, last: None };
     let tail = tail.into_iter().filter_map(|line| source.told(line)).collect();
-    answer(source, tail, coming, shutdown)
+    chunks(source, tail, coming, shutdown)
 }
 
 /// What happened, then what happens.
@@ -65,11 +65,11 @@ pub(super) fn events(
     recent: Vec<Event>,
     coming: Receiver<Event>,
     shutdown: Shutdown,
-) -> Response {
+) -> impl futures_util::Stream<Item = Bytes> + Send + use<> {
     // They come in the order in which they last happened; what was told later has a larger id.
     let last_id = recent.iter().map(|event| event.id).max().unwrap_or(0);
     let tail = recent.into_iter().filter_map(|event| json(&view::event(event))).collect();
-    answer(Events { app, last_id }, tail, coming, shutdown)
+    chunks(Events { app, last_id }, tail, coming, shutdown)
 }
 
 impl Source for Lines {
@@ -107,14 +107,14 @@ impl Source for Events {
     }
 }
 
-fn answer<S: Source>(
+fn chunks<S: Source>(
     source: S,
     tail: Vec<Bytes>,
     coming: Receiver<S::Item>,
     shutdown: Shutdown,
-) -> Response {
-    // Something is sent at once, so that the client knows it is being served.
-    let start = if tail.is_empty() { Bytes::from_static(b"\n") } else { tail.concat().into() };
+) -> impl futures_util::Stream<Item = Bytes> + Send + use<S> {
+    // Something is sent at once, so that the client knows it is being served. An empty line ends what was.
+    let start = Bytes::from([tail.concat(), b"\n".to_vec()].concat());
     let following = stream::unfold((source, coming), move |(mut source, mut coming)| {
         let shutdown = shutdown.clone();
         async move {
@@ -122,7 +122,13 @@ fn answer<S: Source>(
             Some((line, (source, coming)))
         }
     });
-    let chunks = stream::StreamExt::chain(stream::iter([start]), following);
+    stream::StreamExt::chain(stream::iter([start]), following)
+}
+
+/// Sends lines as they come.
+pub(super) fn respond(
+    chunks: impl futures_util::Stream<Item = Bytes> + Send + 'static,
+) -> Response {
     let chunks = stream::StreamExt::map(chunks, Ok::<_, Infallible>);
     let headers = [(CONTENT_TYPE, "application/x-ndjson"), (CACHE_CONTROL, "no-store")];
     (headers, Body::from_stream(chunks)).into_response()
@@ -186,7 +192,7 @@ mod tests {
         let (sender, coming) = broadcast::channel(2);
         let shutdown = Shutdown::default();
         let app = "shop".parse().unwrap();
-        let response = lines(app, vec![line("was")], coming, shutdown.clone());
+        let response = respond(lines(app, vec![line("was")], coming, shutdown.clone()));
         let mut body = response.into_body().into_data_stream();
         let mut next = async || {
             let chunk = body.next().await?.unwrap();
@@ -214,12 +220,13 @@ mod tests {
         }
         drop(sender);
         let recent = vec![event(1, "shop"), event(2, "shop")];
-        let response = events("shop".parse().ok(), recent, coming, Shutdown::default());
+        let response = respond(events("shop".parse().ok(), recent, coming, Shutdown::default()));
         assert_eq!(response.headers()[CONTENT_TYPE], "application/x-ndjson");
         let body = response.into_body().collect().await.unwrap().to_bytes();
         let ids: Vec<u64> = String::from_utf8(body.to_vec())
             .unwrap()
             .lines()
+            .filter(|line| !line.is_empty())
             .map(|line| serde_json::from_str::<super::super::wire::Event>(line).unwrap().id)
             .collect();
         assert_eq!(ids, [1, 2, 4]);

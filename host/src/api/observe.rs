@@ -1,7 +1,6 @@
 //! The endpoints that only look: apps, calls, logs, events, the host, metrics, health.
-//! Changes nothing; where a value comes from is `told`'s to know.
+//! Changes nothing; what this host knows is `here`'s to say, what others know `fleet_wide`'s.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use axum::Json;
@@ -10,55 +9,28 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::HeaderMap;
 use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, VARY};
-use serde::Deserialize;
-use steerage_core::id::AppName;
 
+use super::fleet_wide::{self, Followed, Missing, whom};
+use super::here::{CallsQuery, EventsQuery, HostQuery, LogsQuery};
 use super::problem::{Cause, Refusal};
 use super::{ApiState, Asked, Named, Shared, canary, fleet, follow, view, wire};
-use crate::catalog::App;
-use crate::kernel;
 use crate::telemetry::metrics::form::Form;
 use crate::telemetry::metrics::{self, AppReading, HostReading, Readings};
 
-/// How many of each are sent unless the client says otherwise.
-const DEFAULT_CALLS: usize = 20;
-const DEFAULT_LINES: usize = 100;
-const DEFAULT_EVENTS: usize = 50;
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct CallsQuery {
-    limit: Option<usize>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct LogsQuery {
-    lines: Option<usize>,
-    #[serde(default)]
-    follow: bool,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct EventsQuery {
-    app: Option<String>,
-    limit: Option<usize>,
-    #[serde(default)]
-    follow: bool,
-}
-
 /// `GET /v1/apps`.
-pub(super) async fn apps(State(state): State<Shared>) -> Json<wire::Apps> {
-    let snapshot = state.context.catalog.snapshot();
-    let apps = snapshot.apps.values().map(|app| view::summary(app)).collect();
-    Json(wire::Apps { apps })
+pub(super) async fn apps(
+    State(state): State<Shared>,
+    Asked(query): Asked<HostQuery>,
+) -> Result<Json<wire::Apps>, Refusal> {
+    let of = whom(&state, query.host.as_deref())?;
+    Ok(Json(fleet_wide::gather(of, "/v1/apps", state.apps(), usize::MAX).await?))
 }
 
 /// `GET /v1/apps/{app}`.
 pub(super) async fn app(
     State(state): State<Shared>,
     Named(app): Named,
+    Asked(query): Asked<HostQuery>,
 ) -> Result<Json<wire::AppDetail>, Refusal> {
     let app = state.app(&app)?;
     let history = state.agent.history(&app.name)?;
@@ -67,8 +39,14 @@ pub(super) async fn app(
     let current = current.ok_or_else(|| Refusal::no_app(&app.name))?;
     let (canary, taken_back) = canary::of(&state, &app.name);
     let detail = view::detail(&app, current, &history, &state.own.limits)?;
-    let replicas = fleet::placed_if_any(&state, &app.name).await;
-    Ok(Json(wire::AppDetail { canary, taken_back, replicas, ..detail }))
+    let of = whom(&state, query.host.as_deref())?;
+    let here = wire::Apps { apps: vec![detail.summary.clone()], sources: None };
+    let path = format!("/v1/apps/{}", app.name);
+    let told = fleet_wide::gather(of, &path, here, 1).await?;
+    let summary = told.apps.into_iter().next().unwrap_or(detail.summary);
+    let (replicas, sources) = (fleet::placed_if_any(&state, &app.name).await, told.sources);
+    let detail = wire::AppDetail { summary, canary, taken_back, replicas, sources, ..detail };
+    Ok(Json(detail))
 }
 
 /// `GET /v1/apps/{app}/calls`.
@@ -77,10 +55,9 @@ pub(super) async fn calls(
     Named(app): Named,
     Asked(query): Asked<CallsQuery>,
 ) -> Result<Json<wire::Calls>, Refusal> {
-    let app = state.app(&app)?;
-    let limit = query.limit.unwrap_or(DEFAULT_CALLS);
-    let calls = app.state().map(|state| state.calls.tail(limit)).unwrap_or_default();
-    Ok(Json(wire::Calls { calls: calls.into_iter().map(view::call).collect() }))
+    let (limit, of) = (query.limit(), whom(&state, query.host.as_deref())?);
+    let path = format!("/v1/apps/{app}/calls?limit={limit}");
+    Ok(Json(fleet_wide::gather(of, &path, state.calls(&app, limit)?, limit).await?))
 }
 
 /// `GET /v1/apps/{app}/logs`.
@@ -89,22 +66,22 @@ pub(super) async fn logs(
     Named(app): Named,
     Asked(query): Asked<LogsQuery>,
 ) -> Result<Response, Refusal> {
-    let served = state.app(&app)?;
-    let logs = &state.telemetry.logs;
-    // Only a follower of an app that was never called makes it a log before its time.
-    let log = match served.state() {
-        Some(state) => state.log.clone(),
-        None if query.follow => logs.app(&app),
-        None => Arc::default(),
-    };
-    let n_lines = query.lines.unwrap_or(DEFAULT_LINES);
+    let (limit, of) = (query.limit(), whom(&state, query.host.as_deref())?);
+    let path = format!("/v1/apps/{app}/logs?lines=");
     if query.follow {
-        let (tail, coming) = log.follow(n_lines);
-        let shutdown = state.context.shutdown.clone();
-        return Ok(follow::lines(app, tail, coming, shutdown));
+        let own = state.follow_lines(&app, limit)?;
+        return Ok(match of {
+            None => follow::respond(own),
+            Some(whom) => {
+                let (path, missing) =
+                    (path.replace("lines=", "follow=true&lines="), Missing::Lines(app));
+                follow::respond(Followed { path, limit, missing }.of(whom, own))
+            }
+        });
     }
-    let lines = log.tail(n_lines).into_iter().map(|line| view::line(&app, line)).collect();
-    Ok(Json(wire::LogLines { lines }).into_response())
+    let path = format!("{path}{limit}");
+    let lines = fleet_wide::gather(of, &path, state.lines(&app, limit)?, limit).await?;
+    Ok(Json(lines).into_response())
 }
 
 /// `GET /v1/events`.
@@ -112,18 +89,23 @@ pub(super) async fn events(
     State(state): State<Shared>,
     Asked(query): Asked<EventsQuery>,
 ) -> Result<Response, Refusal> {
-    let app = query.app.map(|app| app.parse::<AppName>()).transpose();
-    let app = app.map_err(|error| Refusal::new(Cause::BadRequest, format!("app: {error}")))?;
-    let limit = query.limit.unwrap_or(DEFAULT_EVENTS);
-    let events = &state.context.events;
+    let (app, limit) = (query.app()?, query.limit());
+    let of = whom(&state, query.host.as_deref())?;
+    let of_app = app.as_ref().map_or_else(String::new, |app| format!("app={app}&"));
+    let path = format!("/v1/events?{of_app}limit=");
     if query.follow {
-        let coming = events.follow();
-        let recent = events.recent(app.as_ref(), limit);
-        let shutdown = state.context.shutdown.clone();
-        return Ok(follow::events(app, recent, coming, shutdown));
+        let own = state.follow_events(app, limit);
+        return Ok(match of {
+            None => follow::respond(own),
+            Some(whom) => {
+                let (path, missing) =
+                    (path.replace("limit=", "follow=true&limit="), Missing::Events);
+                follow::respond(Followed { path, limit, missing }.of(whom, own))
+            }
+        });
     }
-    let events = events.recent(app.as_ref(), limit).into_iter().map(view::event).collect();
-    Ok(Json(wire::Events { events }).into_response())
+    let (path, here) = (format!("{path}{limit}"), state.events(app.as_ref(), limit));
+    Ok(Json(fleet_wide::gather(of, &path, here, limit).await?).into_response())
 }
 
 /// `GET /v1/host`.
@@ -146,28 +128,12 @@ pub(super) async fn host(State(state): State<Shared>) -> Json<wire::HostInfo> {
 }
 
 /// `GET /v1/usage`.
-pub(super) async fn usage(State(state): State<Shared>) -> Json<wire::Usage> {
-    let (snapshot, reading) = (state.context.catalog.snapshot(), state.reading());
-    let (memory_budget, reserved, _) = state.memory.standing();
-    Json(wire::Usage {
-        uptime_ms: u64::try_from(reading.uptime.as_millis()).unwrap_or(u64::MAX),
-        host: wire::HostUsage {
-            cores: std::thread::available_parallelism().map_or(1, usize::from),
-            cpu_seconds: kernel::process_cpu_time().as_secs_f64(),
-            resident_bytes: kernel::resident_memory().get(),
-            memory_bytes: reserved.get(),
-            memory_budget_bytes: memory_budget.get(),
-            slots_used: reading.slots_used,
-            slots_total: reading.slots_total,
-            apps: snapshot.apps.len(),
-            apps_mapped: reading.apps_mapped,
-            apps_mapped_most: state.most_mapped,
-            connections: reading.connections,
-            waiting: state.context.admission.n_waiting(),
-            unrouted: reading.unrouted,
-        },
-        apps: snapshot.apps.values().filter_map(|app| view::usage(app)).collect(),
-    })
+pub(super) async fn usage(
+    State(state): State<Shared>,
+    Asked(query): Asked<HostQuery>,
+) -> Result<Json<wire::Usage>, Refusal> {
+    let of = whom(&state, query.host.as_deref())?;
+    Ok(Json(fleet_wide::gather(of, "/v1/usage", state.usage(), usize::MAX).await?))
 }
 
 /// Pieces of metrics that are written before their client has taken one.
@@ -214,11 +180,8 @@ pub(super) async fn readyz(State(state): State<Shared>) -> Result<Response, Refu
 }
 
 impl ApiState {
-    fn app(&self, app: &AppName) -> Result<Arc<App>, Refusal> {
-        self.context.catalog.app(app).ok_or_else(|| Refusal::no_app(app))
-    }
-
-    fn reading(&self) -> HostReading {
+    /// What the host's metrics say at this moment.
+    pub(super) fn reading(&self) -> HostReading {
         let (slots_used, slots_total) = self.context.admission.slots();
         HostReading {
             slots_used,

@@ -47,6 +47,7 @@ pub(super) enum Cause {
     NotRegistered,
     Overtaken,
     BadRecord,
+    HostSilent,
     Internal,
 }
 
@@ -88,6 +89,7 @@ impl Cause {
             Self::NotRegistered => "not_registered",
             Self::Overtaken => "overtaken",
             Self::BadRecord => "bad_record",
+            Self::HostSilent => "host_silent",
             Self::Internal => "internal",
         }
     }
@@ -110,9 +112,11 @@ impl Cause {
             | Self::CompileTimedOut
             | Self::CompileFailed
             | Self::MemoryLimit => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::Draining | Self::StoreAway | Self::NotRegistered | Self::DataLost => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::Draining
+            | Self::StoreAway
+            | Self::NotRegistered
+            | Self::DataLost
+            | Self::HostSilent => StatusCode::SERVICE_UNAVAILABLE,
             Self::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
             Self::BadRecord | Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -145,6 +149,7 @@ impl Cause {
             Self::NotRegistered => "The host is not one of the fleet",
             Self::Overtaken => "Others changed the same thing",
             Self::BadRecord => "The store holds what this host cannot read",
+            Self::HostSilent => "That host tells nothing",
             Self::Internal => "The host failed",
         }
     }

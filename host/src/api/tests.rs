@@ -26,7 +26,7 @@ use crate::code::{Loader, LoaderParts};
 use crate::cpu::{Cpu, GuestThreads};
 use crate::desired::Desired;
 use crate::ledger::Ledger;
-use crate::request::Hops;
+use crate::request::{Hops, PeerApiSlot};
 use crate::sandbox::compiler;
 use crate::sandbox::engine::{PoolSettings, Slots};
 use crate::sandbox::module::Sandbox;
@@ -99,7 +99,7 @@ impl Drop for Door {
     }
 }
 
-fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> ApiState {
+fn sandbox(folder: &FilePath) -> Sandbox {
     let compiler = compiler::Settings {
         program: "/nonexistent/compiler".into(),
         cache: folder.join("code"),
@@ -117,7 +117,11 @@ fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> Api
         may_swap: false,
     };
     let egress = Egress::new(PrivateNetworks::default(), 1024);
-    let sandbox = Sandbox::start(pool, Fuel::new(200_000), compiler, egress).unwrap();
+    Sandbox::start(pool, Fuel::new(200_000), compiler, egress).unwrap()
+}
+
+fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> ApiState {
+    let sandbox = sandbox(folder);
     let own = HostState {
         ledger: Ledger::open(folder).unwrap(),
         blobs: Blobs::open(&folder.join("blobs")).unwrap(),
@@ -158,6 +162,7 @@ fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> Api
         unrouted: AtomicU64::new(3),
         fleet: None,
         hops: Hops::default(),
+        peer_api: PeerApiSlot::default(),
         is_for_one_app: false,
         trusted_proxies: Vec::new(),
     };

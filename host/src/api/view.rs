@@ -87,6 +87,7 @@ pub(super) fn detail(
         canary: None,
         taken_back: None,
         replicas: None,
+        sources: None,
     })
 }
 
@@ -159,6 +160,7 @@ pub(super) fn call(call: CallSummary) -> wire::Call {
         cpu_us: microseconds(call.usage.cpu),
         instantiate_us: microseconds(call.usage.instantiate),
         response_bytes: call.response_bytes,
+        host: None,
     }
 }
 
@@ -174,6 +176,7 @@ pub(super) fn line(app: &AppName, line: LogLine) -> wire::LogLine {
             Stream::Stderr => wire::Stream::Stderr,
         },
         text: line.text,
+        host: None,
     }
 }
 
@@ -204,6 +207,7 @@ pub(super) fn event(event: Event) -> wire::Event {
         evidence,
         advice: event.advice,
         count: event.count,
+        host: None,
     }
 }
 

@@ -4,12 +4,12 @@
 
 mod canary;
 mod fleet;
+mod happened;
 mod instances;
 mod problem;
+mod sources;
 mod time;
 mod usage;
-
-use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -18,8 +18,11 @@ pub use self::fleet::{
     FleetChanged, FreezeRequest, Frozen, HostSummary, Hosts, Plan, PlannedMove, Replica, Replicas,
     ScaleRequest, StandingRequest, Unplaced,
 };
+pub use self::happened::{Call, Calls, Event, Events, LogLine, LogLines, Severity, Stream};
 pub use self::instances::{Instances, Made};
 pub use self::problem::{Mistake, Problem};
+pub use self::sources::{Sources, Unanswered};
+pub use self::time::moment;
 pub use self::usage::{AppUsage, HostUsage, Usage};
 
 /// The body of a deploy.
@@ -128,6 +131,9 @@ pub struct Deployment {
 pub struct Apps {
     /// The apps.
     pub apps: Vec<AppSummary>,
+    /// Which hosts of the fleet told this; nothing where the host is alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sources: Option<Sources>,
 }
 
 /// One app in a line.
@@ -206,6 +212,9 @@ pub struct AppDetail {
     /// Where it runs in the fleet; nothing where the host is alone.
     #[serde(default)]
     pub replicas: Option<Replicas>,
+    /// Which hosts of the fleet told its numbers; nothing where the host is alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sources: Option<Sources>,
 }
 
 /// What an app may use, as people write it and as numbers.
@@ -233,130 +242,6 @@ pub struct Limits {
     pub response_body: String,
     /// The same in bytes.
     pub response_body_bytes: u64,
-}
-
-/// An app's last calls, the oldest first.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-pub struct Calls {
-    /// The calls.
-    pub calls: Vec<Call>,
-}
-
-/// One call that is over.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-pub struct Call {
-    /// Its id, as the client was told it.
-    pub id: String,
-    /// When it came in.
-    #[serde(with = "time")]
-    pub at: u64,
-    /// The deployment that served it.
-    pub generation: u64,
-    /// The request's method.
-    pub method: String,
-    /// The request's path without its query.
-    pub path: String,
-    /// The status sent; 0 when none was.
-    pub status: u16,
-    /// How it ended, as a stable code.
-    pub cause: String,
-    /// From accepting the request to the last response byte.
-    pub duration_us: u64,
-    /// Fuel the guest took.
-    pub fuel: u64,
-    /// The most memory the instance had.
-    pub memory_bytes: u64,
-    /// CPU time the guest took.
-    pub cpu_us: u64,
-    /// Time to make the instance; 0 when one was reused.
-    pub instantiate_us: u64,
-    /// Bytes of response body.
-    pub response_bytes: u64,
-}
-
-/// What an app printed, the oldest line first.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-pub struct LogLines {
-    /// The lines.
-    pub lines: Vec<LogLine>,
-}
-
-/// One line that a guest printed.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-pub struct LogLine {
-    /// When.
-    #[serde(with = "time")]
-    pub at: u64,
-    /// The app that printed it.
-    pub app: String,
-    /// The deployment that printed it.
-    pub generation: u64,
-    /// The call it was printed in.
-    pub call: String,
-    /// `stdout` or `stderr`.
-    pub stream: Stream,
-    /// The line, without its end.
-    pub text: String,
-}
-
-/// Which of a guest's output streams.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Stream {
-    /// Standard output.
-    Stdout,
-    /// Standard error.
-    Stderr,
-}
-
-/// What happened, the oldest event first.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-pub struct Events {
-    /// The events.
-    pub events: Vec<Event>,
-}
-
-/// Something that happened.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-pub struct Event {
-    /// Counts up from 1 since the host started.
-    pub id: u64,
-    /// When it first happened.
-    #[serde(with = "time", default)]
-    pub first_at: u64,
-    /// When it last happened.
-    #[serde(with = "time")]
-    pub at: u64,
-    /// What happened, as a stable code.
-    pub kind: String,
-    /// Who should care.
-    pub severity: Severity,
-    /// The app it happened to.
-    pub app: Option<String>,
-    /// The deployment it happened to.
-    pub generation: Option<u64>,
-    /// A call it happened in, of the last ones.
-    pub call: Option<String>,
-    /// What happened, in one sentence.
-    pub message: String,
-    /// What it was concluded from: limits, values used, a backtrace with a frame a line.
-    pub evidence: BTreeMap<String, String>,
-    /// What to do about it.
-    pub advice: Option<String>,
-    /// How often it happened.
-    pub count: u64,
-}
-
-/// Who should care about an event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Severity {
-    /// A state changed.
-    Info,
-    /// An app's developer should look.
-    Warning,
-    /// The operator should look.
-    Error,
 }
 
 /// The host itself.

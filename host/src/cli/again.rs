@@ -175,6 +175,7 @@ mod tests {
             call: "c".to_owned(),
             stream: wire::Stream::Stdout,
             text: text.to_owned(),
+            host: None,
         }
     }
 

@@ -3,8 +3,10 @@
 
 mod backup;
 mod cert;
+mod deploy;
 mod fleet;
 mod host;
+mod looks;
 mod plan;
 mod simulate;
 mod top;
@@ -14,12 +16,13 @@ mod words;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use steerage_core::canary::Share;
 
 pub use self::backup::{Backup, Restore};
 pub use self::cert::{Cert, CertInit, CertIssue, CertRenew, CertVerb};
+pub use self::deploy::{Build, Deploy, Validate};
 pub use self::fleet::{Drain, Fleet, FleetChange, FleetVerb, Freeze, OneHost, Scale};
 pub use self::host::{Check, Doctor, Flags, Host, HostVerb, Wishes};
+pub use self::looks::{Calls, Events, Logs, OfHost, Ps, Show};
 pub use self::plan::{Apart, Drawing, Plan};
 pub use self::simulate::Simulate;
 pub use self::top::{Sort, Top};
@@ -61,17 +64,17 @@ pub enum Command {
     Validate(Validate),
     /// Send an app to a host and put it in place of its earlier deployment
     Deploy(Deploy),
-    /// List the apps of a host
-    Ps(List),
+    /// List the apps of a host, or of its whole fleet
+    Ps(Ps),
     /// Show one app: its deployments, routes and limits
-    Show(OneApp),
+    Show(Show),
     /// Print what an app wrote to stdout and stderr
     Logs(Logs),
     /// Print what happened to apps: deployments, failed calls, refusals
     Events(Events),
     /// Show an app's last calls: how each ended and what it cost
     Calls(Calls),
-    /// Show which apps use the CPU, memory and slots of a host, live
+    /// Show which apps use the CPU, memory and slots of a host or its fleet, live
     Top(Top),
     /// Give the deployment that is on trial as a canary all calls
     Promote(OneApp),
@@ -170,67 +173,6 @@ pub enum Template {
     Cgi,
 }
 
-/// `steerage build`.
-#[derive(Debug, Args)]
-pub struct Build {
-    /// The app's manifest
-    #[arg(short, long, value_name = "FILE", default_value = "steerage.toml")]
-    pub file: PathBuf,
-    /// Where cargo keeps what it builds; apps that share it compile the standard library once
-    #[arg(long, value_name = "DIR", env = "CARGO_TARGET_DIR")]
-    pub target_dir: Option<PathBuf>,
-    /// How to print.
-    #[command(flatten)]
-    pub print: Print,
-}
-
-/// `steerage validate`.
-#[derive(Debug, Args)]
-pub struct Validate {
-    /// The manifest to check
-    #[arg(short, long, value_name = "FILE", default_value = "steerage.toml")]
-    pub file: PathBuf,
-    /// How to print.
-    #[command(flatten)]
-    pub print: Print,
-}
-
-/// `steerage deploy`, of a manifest or of a bare component.
-#[derive(Debug, Args)]
-pub struct Deploy {
-    /// A component without a manifest; needs --name and --route
-    #[arg(value_name = "COMPONENT", conflicts_with = "file", requires_all = ["name", "route"])]
-    pub component: Option<PathBuf>,
-    /// The app's manifest
-    #[arg(short, long, value_name = "FILE", default_value = "steerage.toml")]
-    pub file: PathBuf,
-    /// The app's name, in place of the manifest's
-    #[arg(long, value_name = "NAME")]
-    pub name: Option<String>,
-    /// The one path to serve, in place of the manifest's routes: /exact, /with/:parameter or
-    /// /below/...
-    #[arg(long, value_name = "PATH")]
-    pub route: Option<String>,
-    /// The host name to serve, in place of the manifest's: exact or *.suffix
-    #[arg(long, value_name = "HOST")]
-    pub host: Option<String>,
-    /// Build the component first, as `steerage build` does
-    #[arg(long, conflicts_with = "component")]
-    pub build: bool,
-    /// Try it on so many of the calls, like 5%, beside the deployment that is served
-    #[arg(long, value_name = "SHARE")]
-    pub canary: Option<Share>,
-    /// Take the app from the tenant that it belongs to, and give it to the manifest's
-    #[arg(long)]
-    pub change_tenant: bool,
-    /// How to reach the host.
-    #[command(flatten)]
-    pub remote: Remote,
-    /// How to print.
-    #[command(flatten)]
-    pub print: Print,
-}
-
 /// A verb about the whole host.
 #[derive(Debug, Args)]
 pub struct List {
@@ -247,60 +189,6 @@ pub struct List {
 pub struct OneApp {
     /// The app's name
     pub app: String,
-    /// How to reach the host.
-    #[command(flatten)]
-    pub remote: Remote,
-    /// How to print.
-    #[command(flatten)]
-    pub print: Print,
-}
-
-/// `steerage logs`.
-#[derive(Debug, Args)]
-pub struct Logs {
-    /// The app's name
-    pub app: String,
-    /// Stay and print new lines as they come
-    #[arg(short = 'f', long)]
-    pub follow: bool,
-    /// How many of the kept lines to print
-    #[arg(short = 'n', long, value_name = "LINES", default_value_t = 100)]
-    pub lines: u32,
-    /// How to reach the host.
-    #[command(flatten)]
-    pub remote: Remote,
-    /// How to print.
-    #[command(flatten)]
-    pub print: Print,
-}
-
-/// `steerage events`.
-#[derive(Debug, Args)]
-pub struct Events {
-    /// Only this app's events
-    pub app: Option<String>,
-    /// Stay and print new events as they come
-    #[arg(short = 'f', long)]
-    pub follow: bool,
-    /// How many of the kept events to print
-    #[arg(short = 'n', long, value_name = "EVENTS", default_value_t = 50)]
-    pub lines: u32,
-    /// How to reach the host.
-    #[command(flatten)]
-    pub remote: Remote,
-    /// How to print.
-    #[command(flatten)]
-    pub print: Print,
-}
-
-/// `steerage calls`.
-#[derive(Debug, Args)]
-pub struct Calls {
-    /// The app's name
-    pub app: String,
-    /// How many calls to show
-    #[arg(short = 'n', long, value_name = "CALLS", default_value_t = 20)]
-    pub lines: u32,
     /// How to reach the host.
     #[command(flatten)]
     pub remote: Remote,

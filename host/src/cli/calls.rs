@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use super::args::Calls;
 use super::screen::Screen;
 use super::table::Table;
-use super::{human, remote, whose};
+use super::{human, remote, sources};
 use crate::api::wire;
 
 /// Runs the verb.
@@ -16,29 +16,32 @@ pub(super) async fn run(args: &Calls) -> anyhow::Result<()> {
     let screen = Screen::new(args.print);
     let client = remote::connect(&args.remote)?;
     let calls = client
-        .calls(&args.app, args.lines)
+        .calls(&args.app, args.lines, args.of.host.as_deref())
         .await
         .with_context(|| format!("cannot read the calls of {}", args.app))?;
-    let whose = whose::ask(&client, Some(&args.app)).await;
     if screen.is_json() {
-        return screen.json(&whose.seen(&calls));
+        return screen.json(&calls);
     }
-    whose.tell(screen);
+    sources::tell(screen, calls.sources.as_ref());
     if calls.calls.is_empty() {
         if args.lines == 0 {
             return screen.hint("no calls were asked for (-n 0)");
         }
-        return screen.hint(&format!("this host keeps no calls of {}", args.app));
+        return screen.hint(&format!("no calls of {} are kept", args.app));
     }
     screen.say(&table(&calls.calls, human::now()))
 }
 
 fn table(calls: &[wire::Call], now: u64) -> String {
-    let mut table = Table::new(&[
+    // Named where there is a choice of hosts.
+    let is_of_fleet = calls.iter().any(|call| call.host.is_some());
+    let of_host: &[&str] = if is_of_fleet { &["HOST"] } else { &[] };
+    let columns = [
         ">AGE", "CALL", "GEN", "REQUEST", ">STATUS", "OUTCOME", ">FUEL", ">MEMORY", ">CPU", ">TIME",
-    ]);
+    ];
+    let mut table = Table::new(&[columns.as_slice(), of_host].concat());
     for call in calls {
-        table.row([
+        let row = [
             human::since(call.at, now),
             call.id.get(..8).unwrap_or(&call.id).to_owned(),
             call.generation.to_string(),
@@ -49,7 +52,8 @@ fn table(calls: &[wire::Call], now: u64) -> String {
             human::bytes(call.memory_bytes),
             human::duration(Duration::from_micros(call.cpu_us)),
             human::duration(Duration::from_micros(call.duration_us)),
-        ]);
+        ];
+        table.row(row.into_iter().chain(call.host.clone().filter(|_| is_of_fleet)));
     }
     table.render()
 }

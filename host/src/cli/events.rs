@@ -10,8 +10,7 @@ use super::again::following;
 use super::args::Events;
 use super::screen::{Screen, Tone};
 use super::visible::visible;
-use super::whose::{self, Whose};
-use super::{human, remote};
+use super::{human, remote, sources};
 use crate::api::wire;
 
 /// Runs the verb.
@@ -19,37 +18,34 @@ pub(super) async fn run(args: &Events) -> anyhow::Result<()> {
     let screen = Screen::new(args.print);
     let client = remote::connect(&args.remote)?;
     let app = args.app.as_deref();
-    let whose = whose::ask(&client, None).await;
-    whose.tell(screen);
+    let host = args.of.host.as_deref();
     let cannot = || match app {
         Some(app) => format!("cannot read the events of {app}"),
         None => "cannot read the host's events".to_owned(),
     };
     if !args.follow {
-        let events = client.events(app, args.lines).await.with_context(cannot)?;
-        return events.iter().try_for_each(|event| print(screen, &whose, event));
+        let told = client.events(app, args.lines, host).await.with_context(cannot)?;
+        sources::tell(screen, told.sources.as_ref());
+        return told.events.iter().try_for_each(|event| print(screen, event));
     }
     let mut events =
-        pin!(following(screen, args.lines, |n_events| { client.follow_events(app, n_events) }));
+        pin!(following(screen, args.lines, |n_events| client.follow_events(app, n_events, host)));
     while let Some(event) = events.next().await {
-        print(screen, &whose, &event.with_context(cannot)?)?;
+        print(screen, &event.with_context(cannot)?)?;
     }
     Ok(())
 }
 
 /// Prints one event, as data or as text.
-pub(super) fn print(screen: Screen, whose: &Whose, event: &wire::Event) -> anyhow::Result<()> {
-    if screen.is_json() {
-        screen.json_line(&whose.seen(event))
-    } else {
-        screen.say(&text(screen, event))
-    }
+pub(super) fn print(screen: Screen, event: &wire::Event) -> anyhow::Result<()> {
+    if screen.is_json() { screen.json_line(event) } else { screen.say(&text(screen, event)) }
 }
 
 /// The event in one line, then its evidence and advice, indented.
 pub(super) fn text(screen: Screen, event: &wire::Event) -> String {
     let at = screen.paint(Tone::Faint, &human::clock(event.at));
     let app = event.app.as_deref().unwrap_or("host");
+    let host = event.host.as_ref().map_or_else(String::new, |host| format!("  {host}"));
     let tone = if event.severity == wire::Severity::Info { Tone::Good } else { Tone::Bad };
     let kind = screen.paint(tone, &event.kind);
     let times = match event.count {
@@ -58,7 +54,7 @@ pub(super) fn text(screen: Screen, event: &wire::Event) -> String {
     };
     // Indented, so that no line of a message can pass for an event of its own.
     let told = |text: &str| visible(text).replace('\n', "\n        ");
-    let mut text = format!("{at}  {app}  {kind}  {}{times}", told(&event.message));
+    let mut text = format!("{at}{host}  {app}  {kind}  {}{times}", told(&event.message));
     for (name, value) in &event.evidence {
         text.push_str(&format!("\n    {name}: {}", told(value)));
     }

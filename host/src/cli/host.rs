@@ -14,6 +14,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::args::{Check, Format, Host, HostVerb, Print, Wishes};
 use super::ending::{BadConfig, Misused};
+use super::log::Log;
 use super::screen::Screen;
 use super::table::Facts;
 use crate::api::auth::{self, Token};
@@ -78,7 +79,8 @@ type SetFilter = Box<dyn Fn(EnvFilter) + Send>;
 /// its filter.
 pub(super) fn start_log(format: LogFormat, filter: &str) -> Option<SetFilter> {
     let filter = EnvFilter::new(log_filter(filter));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let log = tracing_subscriber::fmt().with_env_filter(filter);
+    let log = log.with_writer(Log::on_stderr().ok()?);
     match format {
         LogFormat::Text => {
             let log = log.with_ansi(io::stderr().is_terminal()).with_filter_reloading();

@@ -5,39 +5,38 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-use super::args::{List, OneApp};
+use super::args::{Ps, Show};
 use super::screen::Screen;
 use super::table::{Facts, Table};
-use super::{human, promote, remote, replicas, whose};
+use super::{human, promote, remote, replicas, sources};
 use crate::api::wire;
 
 /// Lists the apps.
-pub(super) async fn ps(args: &List) -> anyhow::Result<()> {
+pub(super) async fn ps(args: &Ps) -> anyhow::Result<()> {
     let screen = Screen::new(args.print);
     let client = remote::connect(&args.remote)?;
-    let apps = client.apps().await.context("cannot list the apps")?;
-    let whose = whose::ask(&client, None).await;
+    let apps = client.apps(args.of.host.as_deref()).await.context("cannot list the apps")?;
     if screen.is_json() {
-        return screen.json(&whose.seen(&apps));
+        return screen.json(&apps);
     }
     if apps.apps.is_empty() {
         return screen.hint("no apps yet; `steerage deploy` sends one");
     }
     screen.say(&apps_table(&apps.apps, human::now()))?;
-    whose.tell(screen);
+    sources::tell(screen, apps.sources.as_ref());
     Ok(())
 }
 
 /// Shows one app.
-pub(super) async fn show(args: &OneApp) -> anyhow::Result<()> {
+pub(super) async fn show(args: &Show) -> anyhow::Result<()> {
     let screen = Screen::new(args.print);
     let client = remote::connect(&args.remote)?;
-    let app = client.app(&args.app).await.with_context(|| format!("cannot show {}", args.app))?;
-    let whose = whose::ask(&client, Some(&args.app)).await;
+    let app = client.app(&args.app, args.of.host.as_deref()).await;
+    let app = app.with_context(|| format!("cannot show {}", args.app))?;
     if screen.is_json() {
-        return screen.json(&whose.seen(&app));
+        return screen.json(&app);
     }
-    whose.tell(screen);
+    sources::tell(screen, app.sources.as_ref());
     let now = human::now();
     let deployments = deployments_table(&app.deployments, now);
     screen.say(&format!("{}\n\n{deployments}", facts(screen, &app, now)))?;
@@ -123,11 +122,15 @@ fn facts(screen: Screen, detail: &wire::AppDetail, now: u64) -> String {
     facts.add("environment", detail.env.join(" "));
     facts.add("may call", detail.allowed_outbound_hosts.join("\n"));
     // Each host counts its own.
-    let here = if detail.replicas.is_some() { "here: " } else { "" };
+    let on = match detail.sources.as_ref().map(|sources| &*sources.hosts) {
+        Some([one]) => format!("on {one}: "),
+        Some(hosts) => format!("on {}: ", human::many(hosts.len(), "host")),
+        None => String::new(),
+    };
     facts.add(
         "calls",
         format!(
-            "{here}{}, of which {} failed, {} were answered 5xx, {} refused; {} running, {} waiting",
+            "{on}{}, of which {} failed, {} were answered 5xx, {} refused; {} running, {} waiting",
             human::count(app.calls),
             human::count(app.failed),
             human::count(app.errors),
@@ -246,6 +249,7 @@ mod tests {
             canary: None,
             taken_back: None,
             replicas: None,
+            sources: None,
         };
         expect![[r#"
             app         shop

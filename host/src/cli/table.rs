@@ -28,8 +28,8 @@ impl Table {
     }
 
     /// Adds a row; cells that are missing stay empty.
-    pub fn row<const N: usize>(&mut self, cells: [String; N]) {
-        self.inner.add_row(cells);
+    pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+        self.inner.add_row(cells.into_iter().collect::<Vec<_>>());
     }
 
     /// The table as lines, without trailing blanks or a last line break.

@@ -11,8 +11,8 @@ use serde::Serialize;
 use super::args::{Sort, Top};
 use super::screen::{Screen, Tone};
 use super::table::Table;
-use super::{human, remote, whose};
-use crate::api::wire::{AppUsage, HostUsage, Usage};
+use super::{human, remote, sources};
+use crate::api::wire::{AppUsage, HostUsage, Sources, Usage};
 
 /// Apps shown where neither the operator nor a terminal says how many.
 const LINES: usize = 20;
@@ -22,9 +22,9 @@ const OTHER_LINES: usize = 6;
 /// What was used in one interval.
 #[derive(Debug, PartialEq, Serialize)]
 struct Interval {
-    /// The host whose view it is, where that is in a fleet.
+    /// Which hosts of the fleet told; nothing where the host is alone.
     #[serde(skip_serializing_if = "Option::is_none")]
-    asked: Option<String>,
+    sources: Option<Sources>,
     interval_s: f64,
     /// Cores' worth of CPU time that the whole process took.
     host_cpu: f64,
@@ -63,22 +63,22 @@ async fn watch(args: &Top) -> anyhow::Result<()> {
     let screen = Screen::new(args.print);
     let client = remote::connect(&args.remote)?;
     let cannot = "cannot read what the host uses";
-    let mut before = client.usage().await.context(cannot)?;
-    let whose = whose::ask(&client, None).await;
-    let others = whose.others.map_or_else(String::new, |others| format!("\n{others}"));
-    let n_other_lines = OTHER_LINES + others.lines().count();
+    let host = args.of.host.as_deref();
+    let mut before = client.usage(host).await.context(cannot)?;
     loop {
         tokio::time::sleep(args.interval).await;
-        let now = client.usage().await.context(cannot)?;
+        let now = client.usage(host).await.context(cannot)?;
         let mut interval = Interval::between(&before, &now, args.sort);
-        interval.asked.clone_from(&whose.asked);
+        let missing: Vec<String> = sources::missing(now.sources.as_ref()).collect();
+        let missing: String = missing.iter().map(|line| format!("\n{line}")).collect();
+        let n_other_lines = OTHER_LINES + missing.lines().count();
         if screen.is_json() {
             interval.apps.truncate(args.lines.unwrap_or(usize::MAX));
             screen.json_line(&interval)?;
         } else {
             let fitting = || screen.n_lines().map(|n_lines| n_lines.saturating_sub(n_other_lines));
             interval.apps.truncate(args.lines.or_else(fitting).unwrap_or(LINES));
-            let text = format!("{}{others}", show(screen, client.url(), &now, &interval));
+            let text = format!("{}{missing}", show(screen, client.url(), &now, &interval));
             if args.once { screen.say(&text)? } else { screen.redraw(&text)? }
         }
         if args.once {
@@ -90,6 +90,46 @@ async fn watch(args: &Top) -> anyhow::Result<()> {
 
 impl Interval {
     fn between(before: &Usage, now: &Usage, sort: Sort) -> Self {
+        let mut interval = if now.each.is_empty() {
+            Self::of_host(before, now)
+        } else {
+            // Of each host by itself: one that is started again, or says nothing now, is no use that falls.
+            let each = now.each.iter().map(|(host, usage)| {
+                // Of a host that was not heard before nothing is known but what it holds now.
+                Self::of_host(before.each.get(host).unwrap_or(usage), usage)
+            });
+            Self::sum(now, each)
+        };
+        sort_by(&mut interval.apps, sort);
+        interval
+    }
+
+    fn sum(now: &Usage, each: impl Iterator<Item = Self>) -> Self {
+        let mut all = Self {
+            sources: now.sources.clone(),
+            interval_s: 0.0,
+            host_cpu: 0.0,
+            host: now.host.clone(),
+            apps_active: 0,
+            apps: Vec::new(),
+        };
+        let mut rows = BTreeMap::<String, Row>::new();
+        for interval in each {
+            all.interval_s = all.interval_s.max(interval.interval_s);
+            all.host_cpu += interval.host_cpu;
+            for row in interval.apps {
+                match rows.get_mut(&row.app) {
+                    Some(sum) => sum.add(row),
+                    None => drop(rows.insert(row.app.clone(), row)),
+                }
+            }
+        }
+        all.apps_active = rows.len();
+        all.apps = rows.into_values().collect();
+        all
+    }
+
+    fn of_host(before: &Usage, now: &Usage) -> Self {
         let nothing = Usage::default();
         // A host that was started again counts from zero.
         let before = if before.uptime_ms <= now.uptime_ms { before } else { &nothing };
@@ -101,10 +141,9 @@ impl Interval {
         let row = |now: &AppUsage| {
             Row::between(earlier.get(now.app.as_str()).copied().unwrap_or(&new), now, seconds)
         };
-        let mut apps: Vec<Row> = now.apps.iter().map(row).collect();
-        sort_by(&mut apps, sort);
+        let apps: Vec<Row> = now.apps.iter().map(row).collect();
         Self {
-            asked: None,
+            sources: None,
             interval_s: seconds,
             host_cpu: rate(before.host.cpu_seconds, now.host.cpu_seconds, seconds),
             host: now.host.clone(),
@@ -115,6 +154,21 @@ impl Interval {
 }
 
 impl Row {
+    /// Adds what the same app used on another host.
+    fn add(&mut self, other: Self) {
+        self.cpu += other.cpu;
+        self.memory_bytes += other.memory_bytes;
+        self.calls_per_s += other.calls_per_s;
+        self.failed_per_s += other.failed_per_s;
+        self.errors_per_s += other.errors_per_s;
+        self.refused_per_s += other.refused_per_s;
+        for (cause, count) in other.refused {
+            *self.refused.entry(cause).or_default() += count;
+        }
+        self.running += other.running;
+        self.waiting += other.waiting;
+    }
+
     fn between(before: &AppUsage, now: &AppUsage, seconds: f64) -> Self {
         let refused = now.refused.iter().map(|(cause, count)| {
             let earlier = before.refused.get(cause).copied().unwrap_or(0);
@@ -171,9 +225,12 @@ fn show(screen: Screen, url: &str, now: &Usage, interval: &Interval) -> String {
 
 fn heading(screen: Screen, url: &str, now: &Usage, interval: &Interval) -> String {
     let host = &interval.host;
-    let up = human::since(0, now.uptime_ms);
+    let who = match &interval.sources {
+        Some(sources) => human::many(sources.hosts.len(), "host"),
+        None => format!("up {}", human::since(0, now.uptime_ms)),
+    };
     format!(
-        "{}  up {up}, {} of {} cores, {} resident, {} connections, {} calls waiting\n\
+        "{}  {who}, {} of {} cores, {} resident, {} connections, {} calls waiting\n\
          {} of {} slots, {} of {} of memory, {}, {} of {} mapped",
         screen.paint(Tone::Strong, url),
         decimal(interval.host_cpu),
@@ -279,7 +336,7 @@ mod tests {
             waiting: 2,
             unrouted: 0,
         };
-        Usage { uptime_ms, host, apps }
+        Usage { uptime_ms, host, apps, ..Usage::default() }
     }
 
     fn two_readings() -> (Usage, Usage) {

@@ -24,7 +24,6 @@ use super::args::Up;
 use super::build::{Built, Wish};
 use super::screen::{Screen, Tone, warn};
 use super::watch::{self as watching, Builder, Sources, Watch};
-use super::whose::Whose;
 use super::{build, deploy, ending, host, human, logs};
 use crate::client::Client;
 use crate::config::{LogFormat, Settings};
@@ -250,9 +249,10 @@ impl Session {
     async fn print_logs(&self) -> anyhow::Result<()> {
         let name = self.deployed_name().await?;
         let cannot = || format!("cannot follow the log of {name}");
-        let mut lines = pin!(self.client.follow_logs(name.as_str(), 0).await.with_context(cannot)?);
+        let mut lines =
+            pin!(self.client.follow_logs(name.as_str(), 0, None).await.with_context(cannot)?);
         while let Some(line) = lines.next().await {
-            logs::print(self.screen, &Whose::default(), &line.with_context(cannot)?)?;
+            logs::print(self.screen, &line.with_context(cannot)?)?;
         }
         anyhow::bail!("the host closed the log of {name}")
     }

@@ -15,7 +15,7 @@ use tokio_util::io::ReaderStream;
 
 use super::{CodeError, Loader};
 use crate::blobs::BlobError;
-use crate::forward::{Body, Health, Peer, Peers};
+use crate::forward::{Body, Peer, Peers};
 use crate::telemetry::chain;
 
 /// Where hosts ask each other for components.
@@ -136,7 +136,7 @@ fn in_turn(mut all: Vec<Arc<Peer>>, who_has: &[HostName]) -> Vec<Arc<Peer>> {
 
 fn answering(peers: &Peers) -> Vec<Arc<Peer>> {
     let mut all = peers.all();
-    all.retain(|peer| peer.health() == Health::Answers);
+    all.retain(|peer| peer.liveness().is_candidate_for_calls());
     all
 }
 
@@ -188,6 +188,8 @@ fn with_progress<E>(
 mod tests {
     use std::collections::BTreeSet;
 
+    use steerage_core::liveness::LeaseState;
+
     use super::*;
 
     #[test]
@@ -195,7 +197,7 @@ mod tests {
         let peers = Peers::new(None);
         let names: Vec<HostName> = (0..8).map(|n| format!("h{n}").parse().unwrap()).collect();
         for name in &names {
-            drop(peers.know(name, ([127, 0, 0, 1], 1).into(), 1));
+            peers.know(name, (([127, 0, 0, 1], 1).into(), 1), LeaseState::Held);
         }
         let who_has = [names[3].clone(), names[6].clone()];
         let mut firsts = BTreeSet::new();

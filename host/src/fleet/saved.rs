@@ -37,7 +37,7 @@ pub(super) fn read(path: &Path) -> (View, u64) {
         Err(_) => Saved::default(),
     };
     let none = Revision::OF_COPY;
-    let mut view = View::default();
+    let mut view = View::of_copy();
     for (app, record) in saved.apps {
         if let Ok(app) = app.parse() {
             view.put_app(app, Some(record), none);
@@ -51,7 +51,7 @@ pub(super) fn read(path: &Path) -> (View, u64) {
     }
     for (host, record) in saved.hosts {
         if let Ok(host) = host.parse() {
-            view.lingering.insert(host, Arc::new(record));
+            view.detached.insert(host, Arc::new(record));
         }
     }
     for (app, hosts) in saved.ready {

@@ -59,17 +59,22 @@ impl View {
         (view, ChangeSummary { change, troubles })
     }
 
-    /// Takes changes; `answers` tells whether a host answers this one in that run of it.
+    /// Nothing yet of what an earlier run knew.
+    pub(super) fn of_copy() -> Self {
+        Self { known: FleetView::of_copy(), ..Self::default() }
+    }
+
+    /// Takes changes; `stays` tells whether a host in that run of it is there though its lease ended.
     pub fn apply(
         &mut self,
         changes: &[Change],
-        answers: impl Fn(&HostName, u64) -> bool,
+        stays: impl Fn(&HostName, u64) -> bool,
     ) -> ChangeSummary {
         let changes = changes.iter();
         let changes =
             changes.map(|change| (&*change.key, change.value.as_deref(), change.revision));
         let (items, troubles) = self.take_uses(changes);
-        let change = self.known.apply(items, answers);
+        let change = self.known.apply(items, stays);
         for app in &change.apps {
             if !self.known.apps.contains_key(app) {
                 self.remembered.remove(app);
@@ -78,10 +83,10 @@ impl View {
         ChangeSummary { change, troubles }
     }
 
-    /// Keeps what only `before` knows: hosts that answer, what was used on the others, apps that nobody
-    /// removed, and what it read of records that cannot be read now.
-    pub fn keep_answering(&mut self, before: &Self, answers: impl Fn(&HostName, u64) -> bool) {
-        self.known.keep_answering(&before.known, answers);
+    /// Keeps what only `before` knows: hosts that are there though the store has lost them, what was used
+    /// on the others, apps that nobody removed, and what it read of records that cannot be read now.
+    pub fn keep_detached(&mut self, before: &Self, stays: impl Fn(&HostName, u64) -> bool) {
+        self.known.keep_detached(&before.known, stays);
         self.remember(before);
     }
 

@@ -14,11 +14,12 @@ use std::time::Duration;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::pki_types::ServerName;
+use steerage_core::liveness::Probe;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::{Body, CONNECTION_WINDOW, Health, Peer, STREAM_WINDOW, STREAMS};
+use super::{Body, CONNECTION_WINDOW, Peer, STREAM_WINDOW, STREAMS};
 
 /// Longest wait for a connection and for the handshake on it: hosts of one fleet are near.
 const CONNECT: Duration = Duration::from_millis(700);
@@ -153,15 +154,15 @@ pub(super) async fn open(peer: &Arc<Peer>) -> Result<SendRequest<Body>, String> 
     match tokio::time::timeout(CONNECT, dial(peer)).await {
         Ok(Ok(sender)) => Ok(sender),
         Ok(Err(error)) => {
-            let is_gone = error.kind() == io::ErrorKind::ConnectionRefused;
+            let is_refused = error.kind() == io::ErrorKind::ConnectionRefused;
             peer.note_why(&error.to_string());
-            peer.note(if is_gone { Health::Gone } else { Health::Silent });
+            peer.note(if is_refused { Probe::Refused } else { Probe::Silent });
             Err(error.to_string())
         }
         Err(_) => {
             let why = format!("no connection within {CONNECT:?}");
             peer.note_why(&why);
-            peer.note(Health::Silent);
+            peer.note(Probe::Silent);
             Err(why)
         }
     }
@@ -197,8 +198,8 @@ where
             tracing::debug!(host = %peer.name, %error, "a connection to another host broke");
             peer.note_why(&super::chain(&error));
             // At once, long before its lease ends; whoever watches asks whether that is true.
-            if peer.health() == Health::Answers {
-                peer.note(Health::Silent);
+            if peer.probe() == Probe::Answers {
+                peer.note(Probe::Silent);
             }
         }
     });

@@ -10,9 +10,10 @@ use bytes::Bytes;
 use http::header::DATE;
 use http::{HeaderMap, Request};
 use http_body_util::{BodyExt, Empty};
+use steerage_core::liveness::Probe;
 use tokio::task::JoinSet;
 
-use super::{Body, Health, Peer, Peers, connect};
+use super::{Body, Peer, Peers, RUN, connect};
 
 /// How often a host that answers is asked. A connection that breaks is noticed at once besides.
 const EVERY: Duration = Duration::from_millis(500);
@@ -56,7 +57,7 @@ async fn watch_one(peers: Peers, peer: Arc<Peer>) -> u64 {
         }
         changes.mark_unchanged();
         ask(&peer).await;
-        if peer.health() == Health::Answers {
+        if peer.probe() == Probe::Answers {
             // Any news may be about this host.
             drop(tokio::time::timeout(EVERY, changes.changed()).await);
         } else {
@@ -79,19 +80,27 @@ pub(super) async fn ask(peer: &Arc<Peer>) {
             if let Some(ahead) = clock_ahead(response.headers(), SystemTime::now()) {
                 peer.clock_ahead.store(ahead, Ordering::Relaxed);
             }
-            peer.note(Health::Answers);
+            if let Some(run) = run_of(response.headers()) {
+                peer.note_run(run);
+            }
+            peer.note(Probe::Answers);
         }
         // The kernel said that nobody listens, which was noted where the connection was tried.
-        Ok(Err(_)) if peer.health() == Health::Gone => {}
+        Ok(Err(_)) if peer.probe() == Probe::Refused => {}
         Ok(Err(why)) => {
             peer.note_why(&why);
-            peer.note(Health::Silent);
+            peer.note(Probe::Silent);
         }
         Err(_) => {
             peer.note_why(&format!("no answer within {PATIENCE:?}"));
-            peer.note(Health::Silent);
+            peer.note(Probe::Silent);
         }
     }
+}
+
+/// Which of its runs answered; `None` where it did not say, as hosts of earlier versions do not.
+fn run_of(headers: &HeaderMap) -> Option<u64> {
+    headers.get(RUN)?.to_str().ok()?.parse().ok()
 }
 
 /// By how many seconds the clock of whoever answered so is ahead of `now` (RFC 9110, 6.6.1).

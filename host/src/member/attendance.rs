@@ -69,7 +69,7 @@ fn compare(before: &View, now: &View) -> Changes {
     Changes {
         lost: gone(&before.hosts),
         // The store did not know them any more while they still answered: they gave their lease back.
-        left: gone(&before.lingering),
+        left: gone(&before.detached),
         came: now.hosts.keys().filter(|host| !before.hosts.contains_key(*host)).cloned().collect(),
     }
 }
@@ -78,7 +78,7 @@ fn compare(before: &View, now: &View) -> Changes {
 mod tests {
     use super::*;
 
-    fn view(hosts: &[&str], lingering: &[&str]) -> View {
+    fn view(hosts: &[&str], detached: &[&str]) -> View {
         let record = serde_json::json!({
             "id": "1", "run": 1, "address": "127.0.0.1:1", "listen": "127.0.0.1:2",
             "admin": "127.0.0.1:3", "zone": "z", "cpu_m": 1, "memory": 1, "version": "1"
@@ -88,7 +88,7 @@ mod tests {
             names.iter().map(|name| (name.parse().unwrap(), record.clone())).collect()
         };
         let mut view = View::default();
-        (view.hosts, view.lingering) = (all(hosts), all(lingering));
+        (view.hosts, view.detached) = (all(hosts), all(detached));
         view
     }
 

@@ -49,7 +49,7 @@ pub(super) async fn keep_short(member: &Member) {
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let plans = !member.fleet.is_cut_off() && placement::is_planner(&member.fleet);
+        let plans = placement::is_planner(&member.fleet);
         // At its start every host looks: it may be the only one that anybody watches.
         if (plans || !has_looked)
             && let Ok(fill) = member.fleet.store().fill().await

@@ -32,7 +32,7 @@ pub(super) async fn judge(member: &Member) {
     let mut ticks = tokio::time::interval(EVERY);
     loop {
         ticks.tick().await;
-        if member.fleet.is_cut_off() || !placement::is_planner(&member.fleet) {
+        if !placement::is_planner(&member.fleet) {
             continue;
         }
         for bad in found(&member.fleet.view()) {

@@ -1,33 +1,57 @@
 //! Being there: one lease, under which everything stands that this host alone writes, so that all of
 //! it goes when the host does. Of two hosts with one name, or with one data folder, one is there.
-//! Does not write what it is about.
+//! Does not write what it is about. Knows neither apps nor disk: whatever takes its time with them must
+//! not keep the lease waiting, so this has a thread and connections of its own.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use steerage_core::id::HostName;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
-use super::{Member, Shared, pause};
-use crate::fleet::keys;
+use super::pause;
 use crate::fleet::record::{self, FleetRecordError, HostRecord};
-use crate::store::{Commit, Guard, Lease, StoreError, Write};
+use crate::fleet::{Fleet, keys};
+use crate::shutdown::Shutdown;
+use crate::store::{Commit, Guard, Lease, LeaseId, StoreError, Write};
 use crate::telemetry::chain;
-use crate::telemetry::events::Severity;
+use crate::telemetry::events::{Event, Events, Severity};
 
 /// The lease is kept alive this often in its time.
 const BEATS: u32 = 3;
 /// How long a host may take to answer that is asked whether it lives.
 const ASK_WITHIN: Duration = Duration::from_millis(750);
+/// What to do about a lease that has run out.
+const LEASE_LOST: &str = "see whether this host's machine was paused, swaps or is overloaded, and whether \
+                          the store was away; its replicas may run elsewhere by now";
 /// After so many tries a host that does not answer on the address of an earlier run is told of: each
 /// takes up to two seconds, so its lease is over by then unless it lives.
 const COPY_TRIES: u32 = 4;
 
+/// All that it takes to be registered.
+#[derive(Clone, Debug)]
+pub(super) struct Registration {
+    /// The fleet, over connections that nobody else asks over.
+    pub(super) fleet: Fleet,
+    /// How this host registers.
+    pub(super) record: HostRecord,
+    /// How long it counts as there that is not heard of.
+    pub(super) ttl: Duration,
+    pub(super) events: Arc<Events>,
+    pub(super) shutdown: Shutdown,
+    /// The lease under which this host is registered, while it has one.
+    pub(super) lease: watch::Sender<Option<LeaseId>>,
+    /// Whether the store is followed: nobody registers in one that is another's.
+    pub(super) follows: watch::Sender<bool>,
+    /// Says that something happened to this host's own record.
+    pub(super) own_record: Arc<Notify>,
+}
+
 /// Registers and stays registered until the host ends; then leaves at once.
-pub(super) async fn hold(shared: &Shared) {
-    let Shared { member, lease: told, follows, .. } = shared;
+pub(super) async fn hold(member: &Registration) {
     let (mut n_failures, mut was_registered) = (0, false);
-    let mut follows = follows.subscribe();
+    let mut follows = member.follows.subscribe();
     while !member.shutdown.has_begun() {
         // Where the store is another's, this host has no place in it.
         tokio::select! {
@@ -38,11 +62,9 @@ pub(super) async fn hold(shared: &Shared) {
             Ok(lease) => {
                 (n_failures, was_registered) = (0, true);
                 member.fleet.note_trouble(None);
-                told.send_replace(Some(lease.id()));
-                // What others announced under an earlier lease of this host is gone with it.
-                shared.settle.all(member);
-                beat(shared, lease).await;
-                told.send_replace(None);
+                member.lease.send_replace(Some(lease.id()));
+                beat(member, lease).await;
+                member.lease.send_replace(None);
             }
             Err(error) => {
                 complain(member, &error, n_failures);
@@ -58,17 +80,16 @@ pub(super) async fn hold(shared: &Shared) {
 
 /// Keeps the lease alive until it is lost, or gives it back when the host ends, has no place in the
 /// store any more, or finds that its record is not its own.
-async fn beat(shared: &Shared, mut lease: Lease) {
-    let Shared { member, follows, own_record, .. } = shared;
+async fn beat(member: &Registration, mut lease: Lease) {
     let every = lease.ttl().min(member.ttl) / BEATS;
     let mut heard_at = tokio::time::Instant::now();
-    let mut follows = follows.subscribe();
+    let mut follows = member.follows.subscribe();
     loop {
         let is_over = tokio::select! {
             () = tokio::time::sleep(every) => false,
             () = member.shutdown.begun() => true,
             () = becomes(&mut follows, false) => true,
-            () = own_record.notified() => has_lost_record(member).await,
+            () = member.own_record.notified() => has_lost_record(member).await,
         };
         if is_over {
             // So that the others do not wait for it to run out.
@@ -78,7 +99,11 @@ async fn beat(shared: &Shared, mut lease: Lease) {
         match lease.keep_alive().await {
             Ok(_) => heard_at = tokio::time::Instant::now(),
             Err(StoreError::LeaseLost) => {
-                tracing::warn!("the lease of this host has run out; registering again");
+                // It was away for longer than others wait: what it has heard may be overtaken.
+                member.fleet.doubt();
+                let detail = "the lease of this host has run out; it registers again".to_owned();
+                tracing::warn!("{detail}");
+                member.tell("lease_lost", Severity::Warning, detail, LEASE_LOST);
                 return;
             }
             // It may live on in the store: a leader that comes anew gives all leases their full time.
@@ -97,7 +122,7 @@ async fn becomes(follows: &mut watch::Receiver<bool>, wanted: bool) {
 
 /// Whether this host's record in the store is not its own any more, which is told. What was heard of
 /// it may be of the record before.
-async fn has_lost_record(member: &Member) -> bool {
+async fn has_lost_record(member: &Registration) -> bool {
     let key = keys::host(member.fleet.me());
     let Ok(entry) = member.fleet.get(&key).await else { return false };
     let how = match entry.map(|entry| record::decode::<HostRecord>(&key, &entry.value)) {
@@ -148,7 +173,7 @@ enum Unregistered {
     Store(#[from] StoreError),
 }
 
-async fn register(member: &Member, was_registered: bool) -> Result<Lease, Unregistered> {
+async fn register(member: &Registration, was_registered: bool) -> Result<Lease, Unregistered> {
     let store = member.fleet.store();
     let key = keys::host(member.fleet.me());
     let guard = match member.fleet.get(&key).await? {
@@ -174,7 +199,7 @@ async fn register(member: &Member, was_registered: bool) -> Result<Lease, Unregi
 /// Whether the place of a host that is registered under this one's name can be taken: it is an earlier
 /// run on the same data, and over. The data folder lets in one process only, but a copy of it does not
 /// know of the original; so whoever may live is asked, or its lease waited for.
-async fn check_other(member: &Member, other: HostRecord) -> Result<(), Unregistered> {
+async fn check_other(member: &Registration, other: HostRecord) -> Result<(), Unregistered> {
     let (name, address) = (member.fleet.me().clone(), other.address);
     if other.id != member.record.id {
         return Err(Unregistered::NameTaken { name, address, zone: other.zone });
@@ -191,8 +216,15 @@ async fn check_other(member: &Member, other: HostRecord) -> Result<(), Unregiste
     }
 }
 
+impl Registration {
+    fn tell(&self, kind: &'static str, severity: Severity, detail: String, advice: &str) {
+        let advice = Some(advice.to_owned());
+        self.events.push(Event { severity, advice, ..Event::now(kind, detail) });
+    }
+}
+
 /// Tells what is wrong, once and not at every try.
-fn complain(member: &Member, error: &Unregistered, n_failures: u32) {
+fn complain(member: &Registration, error: &Unregistered, n_failures: u32) {
     let trouble = format!("it is not registered in the fleet: {}", chain(error));
     let advice = match error {
         Unregistered::NameTaken { .. } => {

@@ -5,6 +5,7 @@
 use std::time::{Duration, Instant};
 
 use steerage_core::node::FleetKey;
+use steerage_core::units::show_duration;
 use tokio::sync::Notify;
 
 use super::lineage::{self, Broken, Missing};
@@ -121,7 +122,15 @@ async fn follow(
     unsaved.notify_one();
     let mut watch = store.watch("", since).await?;
     loop {
-        let changes = watch.next().await?;
+        let changes = watch.next_sign().await?;
+        if let Err(silent) = fleet.note_heard() {
+            // What comes now may be as old as the silence, and more may be on its way.
+            tell_stood_still(member, silent);
+            return Err(Broken::Changed);
+        }
+        if changes.is_empty() {
+            continue;
+        }
         if changes.iter().any(|change| change.key == keys::MARK) {
             // Not even the rest of it is taken: it may be of another store.
             return Err(Broken::Changed);
@@ -141,6 +150,18 @@ async fn follow(
         }
         settle.add(told.apps);
     }
+}
+
+fn tell_stood_still(member: &Member, silent: Option<Duration>) {
+    let Some(silent) = silent else { return };
+    let silent = show_duration(Duration::from_secs(silent.as_secs()));
+    let detail = format!(
+        "this host stood still for {silent}: it reads the store again before it decides anything"
+    );
+    tracing::warn!("{detail}");
+    let advice = "see whether its machine was paused, swaps or is overloaded; others may have taken over \
+                  its replicas meanwhile";
+    member.tell("stood_still", Severity::Warning, detail, advice);
 }
 
 /// Whether somebody else wrote this host's own record, or took it away.
@@ -184,10 +205,10 @@ fn complain(member: &Member, told: &ChangeSummary) {
     }
 }
 
-/// Forgets hosts that the store has lost once they fall silent.
-pub(super) async fn forget_silent(fleet: &Fleet) {
+/// Forgets hosts that the store has lost once they are gone.
+pub(super) async fn forget_gone(fleet: &Fleet) {
     let mut changes = fleet.peers().changes();
     while changes.changed().await.is_ok() {
-        fleet.forget_silent();
+        fleet.forget_gone();
     }
 }

@@ -99,7 +99,12 @@ pub(super) async fn settle(shared: &Shared) {
         };
         tokio::select! {
             () = queue.news.notified() => {}
-            Ok(()) = leases.changed() => {}
+            Ok(()) = leases.changed() => {
+                if leases.borrow().is_some() {
+                    // What was announced under an earlier lease of this host is gone with it.
+                    queue.all(member);
+                }
+            }
             Some(Ok(looked)) = all.work.join_next() => all.end(member, looked),
             Some(Ok(learned)) = all.learning.join_next() => {
                 for looked in learned {

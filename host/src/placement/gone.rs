@@ -10,38 +10,34 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use steerage_core::id::HostName;
+use steerage_core::liveness::{Eyes, Liveness, Probe};
 
 use crate::fleet::{Fleet, View};
-use crate::forward::{Health, Peer};
+use crate::forward::Peer;
 
 /// How long others may take to say. Who does not says nothing.
 const WITHIN: Duration = Duration::from_millis(300);
-/// Asked again so soon while there are not enough, and less often the longer it lasts: a firewall stays.
-const AGAIN: Duration = Duration::from_millis(50);
-
-/// Asks about every host that refused this one and that nobody was asked about; whether there are some
-/// of which it is not clear yet.
+/// Asks about every registered host that refuses this one; whether there are some of which it is not
+/// clear yet.
 pub(super) async fn ask(fleet: &Fleet) -> bool {
     let view = fleet.view();
     let mut is_unclear = false;
     for peer in fleet.peers().all() {
-        if peer.health() != Health::Gone || peer.is_gone() || !view.hosts.contains_key(&peer.name) {
+        let is_registered = view.hosts.contains_key(&peer.name);
+        if !is_registered || peer.probe() != Probe::Refused {
             continue;
         }
-        let n_say = 1 + count(fleet, &view, &peer).await;
-        if is_most(n_say, view.n_registered()) {
-            tracing::info!(host = %peer.name, n_say, "most hosts say that a host is gone");
-            peer.confirm_gone();
-        } else {
-            is_unclear = true;
+        // Also of one that most have said to be gone: more hosts may be registered by now.
+        let was_suspect = fleet.liveness(&view, &peer.name) == Liveness::Suspect;
+        let n_refused = 1 + count(fleet, &view, &peer).await;
+        let eyes = Eyes::of(n_refused, view.n_registered());
+        peer.note_eyes(eyes);
+        if eyes == Eyes::Most && was_suspect {
+            tracing::info!(host = %peer.name, n_refused, "most hosts say that a host is gone");
         }
+        is_unclear |= eyes == Eyes::Own;
     }
     is_unclear
-}
-
-/// When to ask again, after so many times in a row in which it was not clear.
-pub(super) fn again(n_unclear: u32) -> Duration {
-    AGAIN.saturating_mul(1 + n_unclear.saturating_mul(n_unclear) / 8)
 }
 
 /// How many others are refused by this host, until there are enough.
@@ -49,27 +45,24 @@ async fn count(fleet: &Fleet, view: &View, gone: &Arc<Peer>) -> usize {
     let others = fleet.peers().all().into_iter();
     // Who is not registered is no witness: most is reckoned of those who are.
     let is_witness = |other: &Arc<Peer>| {
-        other.health() == Health::Answers && view.hosts.contains_key(&other.name)
+        other.liveness().is_candidate_for_calls() && view.hosts.contains_key(&other.name)
     };
     let others = others.filter(is_witness);
     let asked: FuturesUnordered<_> =
         others.map(|other| says_gone(other, gone.name.clone())).collect();
     let mut answers = asked.filter(|says_so| std::future::ready(*says_so)).boxed();
-    let mut n_say = 0;
-    while !is_most(1 + n_say, view.n_registered()) && answers.next().await.is_some() {
-        n_say += 1;
+    let mut n_refused = 0;
+    while Eyes::of(1 + n_refused, view.n_registered()) == Eyes::Own
+        && answers.next().await.is_some()
+    {
+        n_refused += 1;
     }
-    n_say
+    n_refused
 }
 
 async fn says_gone(other: Arc<Peer>, about: HostName) -> bool {
     let asked = other.ask_about(&about);
-    tokio::time::timeout(WITHIN, asked).await.is_ok_and(|said| said == Some(Health::Gone))
-}
-
-/// Whether so many are most of the hosts that are registered, the one that they speak of included.
-fn is_most(n_say: usize, n_registered: usize) -> bool {
-    n_say * 2 > n_registered
+    tokio::time::timeout(WITHIN, asked).await.is_ok_and(|said| said == Some(Probe::Refused))
 }
 
 #[cfg(test)]
@@ -114,13 +107,6 @@ mod tests {
         address
     }
 
-    #[test]
-    fn most_is_more_than_half_of_all() {
-        assert!(
-            !is_most(1, 2) && is_most(2, 3) && !is_most(2, 4) && is_most(3, 4) && is_most(3, 5)
-        );
-    }
-
     #[tokio::test]
     async fn a_refused_connection_is_believed_once_most_hosts_are_refused() {
         let folder = tempfile::tempdir().unwrap();
@@ -150,7 +136,7 @@ mod tests {
         let peer = fleet.peers().named(&h9).unwrap();
         let mut changes = fleet.peers().changes();
         let watching = tokio::spawn(forward::keep_watch(fleet.peers().clone()));
-        while peer.health() != Health::Gone {
+        while peer.probe() != Probe::Refused {
             changes.changed().await.unwrap();
         }
         let is_there = || view::hosts(&fleet, &fleet.view()).contains_key(&h9);

@@ -4,13 +4,13 @@
 use std::collections::BTreeMap;
 
 use steerage_core::id::{AppName, HostName};
+use steerage_core::liveness::Liveness;
 use steerage_core::place::{self, Room, Spread, Standing};
 use steerage_core::replicas::{self, Load};
 use steerage_core::units::{Bytes, Cpu};
 
 use crate::fleet::record::{AppRecord, AppUse, HostRecord};
 use crate::fleet::{Fleet, View};
-use crate::forward::Health;
 
 /// What a replica is taken to need that is to be placed, where nothing is known: a hundredth of a core
 /// and some instances' memory. It is soon known.
@@ -31,38 +31,22 @@ pub fn of(fleet: &Fleet, view: &View, headroom: u32) -> place::View {
     }
 }
 
-/// The hosts that are there.
+/// The hosts that are there, or at least keep what they have.
 pub(super) fn hosts(fleet: &Fleet, view: &View) -> BTreeMap<HostName, place::Host> {
-    let hosts = view.all_hosts().filter(|(name, _)| is_there(fleet, view, name));
-    let hosts = hosts.map(|(name, record)| (name.clone(), host(view, name, record)));
-    // What a newer host, or a damaged record, says of itself cannot be read: what is on it stays.
-    let outlined = view.outlined().map(|(name, record)| {
-        let host = host(view, name, record);
-        (name.clone(), place::Host { standing: Standing::Cordoned, ..host })
-    });
-    outlined.chain(hosts).collect()
+    // Of what a newer host, or a damaged record, says of itself nothing is known but that it is there.
+    let hosts = view.outlined().chain(view.all_hosts());
+    let hosts = hosts.map(|(name, record)| (name, record, fleet.liveness(view, name)));
+    let there = hosts.filter(|(.., liveness)| liveness.keeps_replicas());
+    there
+        .map(|(name, record, liveness)| (name.clone(), host(view, name, record, liveness)))
+        .collect()
 }
 
-/// Whether a host is there to be placed on, or at least to keep what it has. One whose machine says
-/// that its process is gone is not, before its lease has ended, once most hosts are told so.
-fn is_there(fleet: &Fleet, view: &View, name: &HostName) -> bool {
-    if name == fleet.me() {
-        return true;
-    }
-    match fleet.peers().named(name) {
-        Some(peer) if peer.is_gone() => false,
-        Some(peer) if peer.health() == Health::Answers => true,
-        _ => view.hosts.contains_key(name),
-    }
-}
-
-fn host(view: &View, name: &HostName, record: &HostRecord) -> place::Host {
-    let is_registered = view.hosts.contains_key(name);
+fn host(view: &View, name: &HostName, record: &HostRecord, liveness: Liveness) -> place::Host {
     let standing = match view.host_specs.get(name) {
         Some(spec) if spec.drain => Standing::Draining,
         Some(_) => Standing::Cordoned,
-        // It cannot hear of anything new.
-        None if !is_registered => Standing::Cordoned,
+        None if !liveness.may_get_replicas() => Standing::Cordoned,
         None => Standing::Open,
     };
     place::Host {
@@ -213,7 +197,7 @@ mod tests {
             let before = fleet.0.clone();
             fleet.0.usage.clear();
             assert_eq!(need(&fleet), (500, 16 * 1024));
-            fleet.0.keep_answering(&before, |_, _| false);
+            fleet.0.keep_detached(&before, |_, _| false);
             assert_eq!(need(&fleet), needs);
             // It starts anew, and its host has only just begun to look.
             tells(&mut fleet.0, true, Some(used(0, 1)));

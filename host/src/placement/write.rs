@@ -39,6 +39,10 @@ pub(super) async fn write(
     let changes = assignments(view, plan, orphans).into_iter().map(change);
     let mut n_written = 0;
     for commit in in_commits(changes) {
+        if !fleet.is_current() {
+            // This host stood still since it planned, and others may have planned meanwhile.
+            return Err(StoreError::Conflict { key: None });
+        }
         n_written += commit_what_holds(fleet, commit).await?;
     }
     Ok(n_written)
@@ -103,7 +107,10 @@ mod tests {
         };
         let commit = |writes| fleet.store().commit(Commit { guards: Vec::new(), writes });
         commit(vec![assigned("a", "h9"), assigned("b", "h9")]).await.unwrap();
-        let (view, _) = View::read(&fleet.store().read("").await.unwrap());
+        let seen = fleet.store().read("").await.unwrap();
+        fleet.replace(&seen);
+        fleet.note_cut_off(false);
+        let view = fleet.view();
         // Of 300 apps, in three commits, somebody else places four.
         for app in ["a", "app-100", "app-101", "app-299"] {
             commit(vec![assigned(app, "h7")]).await.unwrap();

@@ -14,7 +14,7 @@ use tokio_util::io::ReaderStream;
 use super::inbound::Inbound;
 use super::{CallContext, Reply};
 use crate::code::COMPONENTS;
-use crate::forward::HOSTS;
+use crate::forward::{HOSTS, name_of};
 use crate::respond::{Cut, ResponseBody};
 use crate::telemetry::chain;
 
@@ -28,7 +28,7 @@ pub(super) async fn answer(
         let known = name.parse().ok().and_then(|name| context.fleet.as_ref()?.peers().named(&name));
         // By a look now: whoever asks was refused a moment ago, and this host may not know yet.
         let known = match known {
-            Some(peer) => Some(peer.look().await.name()),
+            Some(peer) => Some(name_of(peer.look().await)),
             None => None,
         };
         let status = known.map_or(StatusCode::NOT_FOUND, |_| StatusCode::OK);
@@ -71,7 +71,11 @@ async fn give(context: &CallContext, digest: Digest) -> Reply {
 async fn take(context: &CallContext, digest: Digest, body: Inbound) -> Reply {
     // Before it is looked for: what it was here for may be removed just now, and whoever brings it
     // counts on it as soon as it has its answer.
-    if let Err(error) = context.blobs.pin(&digest) {
+    // Elsewhere, since the disk may stand still, and this thread says to other hosts that this one is there.
+    let blobs = context.blobs.clone();
+    let pinned = tokio::task::spawn_blocking(move || blobs.pin(&digest)).await;
+    let Ok(pinned) = pinned else { return said(StatusCode::INTERNAL_SERVER_ERROR, "it failed") };
+    if let Err(error) = pinned {
         return said(StatusCode::INSUFFICIENT_STORAGE, &chain(&error));
     }
     if context.blobs.contains(&digest) && context.loader.verify(digest).await.is_ok() {

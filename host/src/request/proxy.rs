@@ -17,7 +17,7 @@ use super::head::{self, Caller};
 use super::replay::{Attempt, ReplayBody, ReplayableRequest};
 use super::{Accepted, CallContext, Reply};
 use crate::fleet::Fleet;
-use crate::forward::{self, Health};
+use crate::forward;
 use crate::respond::{BEGUN, Cut, ResponseBody};
 
 /// By this a host tells another why it refused, and whether the guest may have done something before.
@@ -140,7 +140,7 @@ fn way_of(context: &CallContext, fleet: &Fleet, accepted: &Accepted) -> Way {
 /// Takes out the less loaded of two that answer, chosen at random; see Mitzenmacher, The Power of Two
 /// Choices.
 fn choose(left: &mut Vec<Arc<forward::Peer>>) -> Option<Arc<forward::Peer>> {
-    left.retain(|peer| peer.health() == Health::Answers);
+    left.retain(|peer| peer.liveness().is_candidate_for_calls());
     let n_left = left.len();
     let first = head::random_below(n_left)?;
     let second = head::random_below(n_left)?;

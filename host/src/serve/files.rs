@@ -123,7 +123,11 @@ async fn follow_token(
         if !asked.next(LOOK_EVERY).await {
             continue;
         }
-        let (severity, kind, message) = match Token::read(&path) {
+        // Its disk may stand still.
+        let from = path.clone();
+        let read = tokio::task::spawn_blocking(move || Token::read(&from)).await;
+        let Ok(read) = read else { return };
+        let (severity, kind, message) = match read {
             Ok(read) => {
                 let is_same = token.load().as_ref().as_ref() == Some(&read);
                 token.store(Arc::new(Some(read)));

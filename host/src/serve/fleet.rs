@@ -85,14 +85,13 @@ impl Joined {
         doors: &Doors,
         (agent, desired, own): (Agent, Desired, HostState),
         (shutdown, reload): (&Shutdown, &Reload),
-        control: &Runtime,
+        (control, presence): (&Runtime, &Runtime),
     ) {
         let settings = self.settings;
         let cores = u64::try_from(kernel::machine().cores).unwrap_or(u64::MAX);
         let record = HostRecord {
             id: self.id,
-            // JSON's readers elsewhere keep 53 bits of a number.
-            run: fastrand::u64(..) >> 11,
+            run: self.fleet.run(),
             address: member::reachable(doors.peers, settings.peer_address),
             listen: doors.listen,
             admin: doors.admin,
@@ -122,7 +121,7 @@ impl Joined {
             reload: reload.clone(),
             shutdown: shutdown.clone(),
         };
-        control.spawn(member.live());
+        control.spawn(member.live(presence.handle().clone()));
         let shutdown = shutdown.clone();
         control.spawn(async move {
             let planning =

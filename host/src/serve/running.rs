@@ -45,6 +45,8 @@ pub struct Host {
     /// Whether other hosts may send calls here.
     pub(super) is_in_fleet: bool,
     pub(super) control: Runtime,
+    /// Where a host of a fleet says that it is there.
+    pub(super) presence: Option<Runtime>,
     pub(super) operators: Runtime,
     pub(super) memory_watch: MemoryWatch,
     pub(super) guests: GuestThreads,
@@ -213,6 +215,9 @@ impl Host {
         self.memory_watch.join();
         self.operators.shutdown_background();
         self.control.shutdown_background();
+        if let Some(presence) = self.presence {
+            presence.shutdown_background();
+        }
         is_calm
     }
 }

@@ -57,6 +57,11 @@ impl Etcd {
         })
     }
 
+    pub(super) fn with_own_connections(&self) -> Self {
+        let members = self.members.iter().map(Member::unconnected);
+        Self { members: members.collect(), current: Arc::default(), ..self.clone() }
+    }
+
     /// Asks the members in turn until one answers or time is over. They are asked again only while
     /// they choose a leader: one that cannot be reached now will not be in a moment.
     async fn ask<T, F>(&self, question: impl Fn(Client) -> F) -> Result<T, StoreError>

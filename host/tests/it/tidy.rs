@@ -214,10 +214,16 @@ fn tests_named(line: &str) -> impl Iterator<Item = (&str, &str)> {
 fn places_of(topic: &str) -> Vec<String> {
     match topic.strip_suffix("::tests") {
         Some(module) => {
+            let (root, module) = match module.strip_prefix("core::") {
+                Some(of_core) => ("host/core/src", of_core),
+                None => ("host/src", module),
+            };
             let module = module.replace("::", "/");
-            vec![format!("host/src/{module}.rs"), format!("host/src/{module}/tests.rs")]
+            vec![format!("{root}/{module}.rs"), format!("{root}/{module}/tests.rs")]
         }
-        None => vec![format!("host/tests/it/{topic}.rs")],
+        None => {
+            vec![format!("host/tests/it/{topic}.rs"), format!("host/core/tests/{topic}/main.rs")]
+        }
     }
 }
 

@@ -27,14 +27,14 @@ impl<R: Records> FleetView<R> {
     /// Those of the hosts that do not serve an older deployment because they no longer hear of the
     /// store; all where none is left.
     fn up_to_date<'v>(&self, app: &AppName, hosts: Vec<&'v HostName>) -> Vec<&'v HostName> {
-        if self.lingering.is_empty() {
+        if self.detached.is_empty() {
             return hosts;
         }
         let wanted = self.apps.get(app).map(|(record, _)| record.generation());
         let ready = self.ready.get(app);
         let is_old = |host: &HostName| {
             let has = ready.and_then(|ready| ready.get(host)).map(R::Ready::generation);
-            self.lingering.contains_key(host) && has != wanted
+            !self.lease_of(host).hears_of_changes() && has != wanted
         };
         let current: Vec<_> = hosts.iter().copied().filter(|host| !is_old(host)).collect();
         if current.is_empty() { hosts } else { current }
@@ -46,8 +46,9 @@ impl<R: Records> FleetView<R> {
     pub fn is_ready_everywhere(&self, app: &AppName, generation: u64) -> bool {
         let Some(assigned) = self.assigned_to(app) else { return false };
         let ready = self.ready.get(app);
-        let mut reached =
-            assigned.iter().filter(|host| !self.lingering.contains_key(*host)).peekable();
+        // One that is gone is waited for until it is placed elsewhere.
+        let is_waited_for = |host: &&HostName| !self.detached.contains_key(*host);
+        let mut reached = assigned.iter().filter(is_waited_for).peekable();
         // Another deployment of the same number is another one.
         let wanted = self.apps.get(app).and_then(|(record, _)| record.fingerprint());
         let is_same = |ready: &R::Ready| {

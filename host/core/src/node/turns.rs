@@ -3,11 +3,13 @@
 //! host that has just come to plan knows of no quiet: what made it the planner is most likely that
 //! another one was lost. Makes no plan.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::records::Records;
 use super::view::FleetView;
 use crate::id::HostName;
+use crate::liveness::LeaseState;
 
 /// A plan is made this often even without news, since use changes and is no news: soon enough for load
 /// to be followed, and less often where planning takes long.
@@ -118,14 +120,13 @@ impl PlanTurns {
 }
 
 impl<R: Records> FleetView<R> {
-    /// Whether this host plans: it comes first among those that are registered and well, itself in any
-    /// case, and these are no fewer than half of those that are registered. Where a network has come
-    /// apart, most hosts may say that the others are gone and take what those have: these must not take
-    /// it back. Where most hosts are lost, they are registered until their leases end, and then the rest
-    /// are no fewer than half.
+    /// Whether this host plans: it comes first among those that are registered and well, and these are no
+    /// fewer than half of those that are registered. Where a network has come apart, most hosts may say
+    /// that the others are gone and take what those have: these must not take it back. Where most hosts
+    /// are lost, they are registered until their leases end, and then the rest are no fewer than half.
     #[must_use]
     pub fn is_planner(&self, me: &HostName, is_well: impl Fn(&HostName) -> bool) -> bool {
-        let mut well = self.hosts.keys().filter(|host| *host == me || is_well(host));
+        let mut well = self.hosts.keys().filter(|host| is_well(host));
         well.next() == Some(me) && (1 + well.count()) * 2 >= self.n_registered()
     }
 
@@ -136,12 +137,14 @@ impl<R: Records> FleetView<R> {
         self.hosts.len() + self.outlined.len()
     }
 
-    /// Whether apps are assigned to hosts that are not there.
+    /// Whether apps are assigned to hosts that are gone and that the store may have lost only while it
+    /// was away.
     #[must_use]
-    pub fn misses_hosts(&self) -> bool {
-        let misses =
-            |host: &HostName| self.host(host).is_none() && !self.outlined.contains_key(host);
-        self.assigned.values().any(|(hosts, _)| hosts.iter().any(misses))
+    pub fn misses_hosts(&self, is_gone: impl Fn(&HostName) -> bool) -> bool {
+        let assigned: BTreeSet<&HostName> =
+            self.assigned.values().flat_map(|(hosts, _)| hosts.iter()).collect();
+        let is_missed = |host: &HostName| self.lease_of(host) == LeaseState::Ended && is_gone(host);
+        assigned.into_iter().any(is_missed)
     }
 }
 
@@ -173,7 +176,7 @@ mod tests {
         }
         // Of two hosts each may plan: neither is most.
         view.hosts = view.hosts.into_iter().take(2).collect();
-        assert!(view.is_planner(&"b".parse().unwrap(), |_| false));
+        assert!(view.is_planner(&"b".parse().unwrap(), |host| host.as_str() == "b"));
         assert!(!view.is_planner(&"c".parse().unwrap(), |_| true), "it is not registered");
     }
 

@@ -11,6 +11,7 @@ use super::records::{
     AppFacts as _, FleetItem, FleetKey, FleetValue, HostFacts as _, Records, Revision,
 };
 use crate::id::{AppName, HostName};
+use crate::liveness::LeaseState;
 
 /// Everything the store holds that hosts act on, but what apps use, at one revision.
 #[derive(Clone, Debug)]
@@ -25,8 +26,11 @@ pub struct FleetView<R: Records> {
     pub assigned: OrdMap<AppName, (OrdSet<HostName>, Revision)>,
     /// The hosts that are registered.
     pub hosts: OrdMap<HostName, Arc<R::Host>>,
-    /// Hosts that the store has lost and that answer nevertheless.
-    pub lingering: OrdMap<HostName, Arc<R::Host>>,
+    /// Hosts that the store has lost and that answer nevertheless; before it was read, those that are
+    /// known from an earlier run.
+    pub detached: OrdMap<HostName, Arc<R::Host>>,
+    /// Whether this is what an earlier run knew, and the store was not read since.
+    is_of_copy: bool,
     /// Who has whose code at hand.
     pub ready: OrdMap<AppName, OrdMap<HostName, R::Ready>>,
     /// Apps that operators removed, with the highest generation each had.
@@ -69,7 +73,8 @@ impl<R: Records> Default for FleetView<R> {
             frozen: None,
             assigned: OrdMap::new(),
             hosts: OrdMap::new(),
-            lingering: OrdMap::new(),
+            detached: OrdMap::new(),
+            is_of_copy: false,
             ready: OrdMap::new(),
             removed: OrdMap::new(),
             vanished: OrdSet::new(),
@@ -92,11 +97,17 @@ impl<R: Records> FleetView<R> {
         (view, change)
     }
 
-    /// Takes changes; `answers` tells whether a host answers this one in that run of it.
+    /// Nothing yet of what an earlier run knew.
+    #[must_use]
+    pub fn of_copy() -> Self {
+        Self { is_of_copy: true, ..Self::default() }
+    }
+
+    /// Takes changes; `stays` tells whether a host in that run of it is there though its lease ended.
     pub fn apply(
         &mut self,
         items: Vec<(FleetItem<R>, Revision)>,
-        answers: impl Fn(&HostName, u64) -> bool,
+        stays: impl Fn(&HostName, u64) -> bool,
     ) -> ViewChange {
         let mut change = ViewChange::default();
         // Removals first, so that an app that goes with its removal has not vanished.
@@ -111,9 +122,9 @@ impl<R: Records> FleetView<R> {
         for (item, _) in &others {
             if let FleetItem::Host(host, FleetValue::Gone) = item
                 && let Some(record) = self.hosts.get(host)
-                && answers(host, record.run())
+                && stays(host, record.run())
             {
-                self.lingering.insert(host.clone(), record.clone());
+                self.detached.insert(host.clone(), record.clone());
                 lost.insert(host.clone());
             }
         }
@@ -128,15 +139,15 @@ impl<R: Records> FleetView<R> {
         change
     }
 
-    /// Keeps what only `before` knows: hosts that answer, apps that nobody removed, and what it read of
-    /// records that cannot be read now.
-    pub fn keep_answering(&mut self, before: &Self, answers: impl Fn(&HostName, u64) -> bool) {
+    /// Keeps what only `before` knows: hosts that are there though the store has lost them, apps that
+    /// nobody removed, and what it read of records that cannot be read now.
+    pub fn keep_detached(&mut self, before: &Self, stays: impl Fn(&HostName, u64) -> bool) {
         self.keep_unseen(before);
         for (host, record) in before.all_hosts() {
-            if self.hosts.contains_key(host) || !answers(host, record.run()) {
+            if self.hosts.contains_key(host) || !stays(host, record.run()) {
                 continue;
             }
-            self.lingering.insert(host.clone(), record.clone());
+            self.detached.insert(host.clone(), record.clone());
             for (app, hosts) in &before.ready {
                 if let Some(ready) = hosts.get(host) {
                     self.ready.entry(app.clone()).or_default().insert(host.clone(), ready.clone());
@@ -145,26 +156,38 @@ impl<R: Records> FleetView<R> {
         }
     }
 
-    /// Forgets hosts that the store has lost and that do not answer any more; whether there were any.
-    pub fn forget_silent(&mut self, answers: impl Fn(&HostName, u64) -> bool) -> bool {
-        let silent = self.lingering.iter().filter(|(host, record)| !answers(host, record.run()));
-        let silent: Vec<HostName> = silent.map(|(host, _)| host.clone()).collect();
-        for host in &silent {
-            self.lingering.remove(host);
+    /// Forgets hosts that the store has lost and that are gone by now; whether there were any.
+    pub fn forget_gone(&mut self, is_gone: impl Fn(&HostName) -> bool) -> bool {
+        let gone: Vec<HostName> =
+            self.detached.keys().filter(|host| is_gone(host)).cloned().collect();
+        for host in &gone {
+            self.detached.remove(host);
             self.forget_ready(host);
         }
-        !silent.is_empty()
+        !gone.is_empty()
+    }
+
+    /// What the store says of a host's registration.
+    #[must_use]
+    pub fn lease_of(&self, host: &HostName) -> LeaseState {
+        if self.hosts.contains_key(host) || self.outlined.contains_key(host) {
+            LeaseState::Held
+        } else if self.is_of_copy {
+            LeaseState::Unknown
+        } else {
+            LeaseState::Ended
+        }
     }
 
     /// All hosts that are there as far as this host knows.
     pub fn all_hosts(&self) -> impl Iterator<Item = (&HostName, &Arc<R::Host>)> {
-        self.hosts.iter().chain(self.lingering.iter())
+        self.hosts.iter().chain(self.detached.iter())
     }
 
     /// One of them.
     #[must_use]
     pub fn host(&self, name: &HostName) -> Option<&Arc<R::Host>> {
-        self.hosts.get(name).or_else(|| self.lingering.get(name))
+        self.hosts.get(name).or_else(|| self.detached.get(name))
     }
 
     /// The hosts an app is assigned to, whether they are there or not.
@@ -227,7 +250,7 @@ impl<R: Records> FleetView<R> {
                 change.hosts_changed = true;
                 let record = value.read();
                 if record.is_some() {
-                    self.lingering.remove(&host);
+                    self.detached.remove(&host);
                 }
                 self.outlined.remove(&host);
                 put(&mut self.hosts, host, record.map(Arc::new));

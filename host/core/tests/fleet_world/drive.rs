@@ -7,7 +7,7 @@ use std::time::Duration;
 use imbl::OrdSet;
 use steerage_core::id::{AppName, Generation, HostName};
 use steerage_core::lineage::{self, FleetId, Followed, Here, LineageDecision, Stored};
-use steerage_core::liveness::Probe;
+use steerage_core::liveness::{Liveness, Probe};
 use steerage_core::node::{
     FleetKey, FleetView, FollowStep, Follower, LeaseId, PlanSituation, Revision, assignments,
 };
@@ -73,9 +73,10 @@ impl World {
             found.iter().any(|(name, (_, probe))| name == host && *probe == Probe::Refused)
         });
         process.probes = found.into_iter().collect();
-        let probes = process.probes.clone();
-        let answers = |host: &HostName, run| probes.get(host) == Some(&(run, Probe::Answers));
-        if process.view.forget_silent(answers) {
+        let view = process.view.clone();
+        let mut after = process.view.clone();
+        if after.forget_gone(|host| process.liveness_in(&view, host) == Liveness::Gone) {
+            process.view = after;
             process.see_to_all();
         }
     }
@@ -251,13 +252,16 @@ impl World {
         if process.is_planning {
             return;
         }
-        let is_well = |host: &HostName| process.liveness(host).counts_for_planner();
+        let is_well =
+            |host: &HostName| *host == name || process.liveness(host).counts_for_planner();
         let situation = PlanSituation {
             is_planner: process.view.is_planner(&name, is_well),
             connected_for: process.back_at.map(|since| now.saturating_sub(since)),
-            misses_hosts: process.view.misses_hosts(),
+            misses_hosts: process
+                .view
+                .misses_hosts(|host| !process.liveness(host).keeps_replicas()),
             is_frozen: process.view.is_frozen(),
-            all_are_well: process.view.hosts.keys().all(|host| *host == name || is_well(host)),
+            all_are_well: process.view.hosts.keys().all(is_well),
         };
         // Others are asked about those that refuse this one.
         let may_plan = situation.is_planner && situation.connected_for.is_some();
@@ -533,7 +537,7 @@ impl World {
         let (mut view, _) = FleetView::read(items);
         let probes = process.probes.clone();
         let answers = |host: &HostName, run| probes.get(host) == Some(&(run, Probe::Answers));
-        view.keep_answering(&process.view, answers);
+        view.keep_detached(&process.view, answers);
         process.view = view;
         process.has_read = true;
         process.back_at.get_or_insert(now);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use steerage_core::id::{AppName, HostName};
 use steerage_core::lineage::Followed;
-use steerage_core::liveness::{self, Evidence, Eyes, Lease, Liveness, Probe, Run};
+use steerage_core::liveness::{self, Evidence, Eyes, Liveness, Probe, Run};
 use steerage_core::node::{
     Announcer, AppHere, FleetView, Follower, PlanTurns, Reconciler, Revision,
 };
@@ -101,7 +101,7 @@ pub(crate) struct SimHost {
 impl Process {
     /// A process that has just begun, and serves what the ledger has.
     pub(crate) fn start(disk: &Disk, run: u64, version: u32, now: Duration) -> Self {
-        let mut view = View::default();
+        let mut view = View::of_copy();
         if let Some(copy) = &disk.copy {
             let none = Revision::OF_COPY;
             for (app, (record, _)) in &copy.apps {
@@ -111,7 +111,7 @@ impl Process {
                 view.assigned.insert(app.clone(), (hosts.clone(), none));
             }
             for (host, record) in copy.all_hosts() {
-                view.lingering.insert(host.clone(), record.clone());
+                view.detached.insert(host.clone(), record.clone());
             }
             view.ready.clone_from(&copy.ready);
         }
@@ -153,18 +153,18 @@ impl Process {
     }
 
     pub(crate) fn liveness(&self, host: &HostName) -> Liveness {
-        let lease = match (self.view.hosts.contains_key(host), self.has_read) {
-            (true, _) => Lease::Held,
-            (false, true) => Lease::Ended,
-            (false, false) => Lease::Unknown,
-        };
+        self.liveness_in(&self.view, host)
+    }
+
+    /// Whether a host is there, by what it came to when it was asked.
+    pub(crate) fn liveness_in(&self, view: &View, host: &HostName) -> Liveness {
         let (run, probe) = self.probes.get(host).copied().unwrap_or((0, Probe::Answers));
-        let is_same = self.view.host(host).is_none_or(|record| record.run == run || run == 0);
+        let is_same = view.host(host).is_none_or(|record| record.run == run || run == 0);
         let run = if is_same { Run::Same } else { Run::Other };
         // Most of those that are registered now, not of those that were when they were asked.
         let n_refused = self.gone.get(host).copied().unwrap_or(1);
-        let eyes = Eyes::of(n_refused, self.view.n_registered().max(2));
-        liveness::state(Evidence { lease, probe, run, eyes })
+        let eyes = Eyes::of(n_refused, view.n_registered().max(2));
+        liveness::state(Evidence { lease: view.lease_of(host), probe, run, eyes })
     }
 
     /// How an app stands here.

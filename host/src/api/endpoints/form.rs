@@ -38,6 +38,24 @@ pub(in crate::api) struct Parameter {
     pub(in crate::api) meaning: &'static str,
 }
 
+/// How much of what has an order.
+pub(super) const LIMIT: Parameter =
+    Parameter { name: "limit", form: "integer", meaning: "how many at most" };
+
+/// Whether what comes is sent as well.
+pub(super) const FOLLOW: Parameter = Parameter {
+    name: "follow",
+    form: "boolean",
+    meaning: "stay and send what comes as lines of JSON; an empty line means that the host lives",
+};
+
+/// Whose word is wanted.
+pub(super) const OF_HOST: Parameter = Parameter {
+    name: "host",
+    form: "string",
+    meaning: "which host of the fleet knows it, or `*` for all; the one that is asked where it is left out",
+};
+
 /// One endpoint.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::api) struct Endpoint {

@@ -7,7 +7,10 @@ use serde_json::{Map, Value, json};
 
 type Schema = (&'static str, &'static [(&'static str, &'static str)]);
 
-const SCHEMAS: [Schema; 39] = [
+const CANARY_SIDE: [(&str, &str); 4] =
+    [("calls", "integer"), ("failed", "integer"), ("p50_us", "integer"), ("p95_us", "integer")];
+
+const SCHEMAS: [Schema; 41] = [
     (
         "DeployRequest",
         &[
@@ -48,7 +51,7 @@ const SCHEMAS: [Schema; 39] = [
             ("current", "boolean"),
         ],
     ),
-    ("Apps", &[("apps", "[AppSummary]")]),
+    ("Apps", &[("apps", "[AppSummary]"), ("sources-", "Sources")]),
     (
         "AppSummary",
         &[
@@ -88,6 +91,7 @@ const SCHEMAS: [Schema; 39] = [
             ("canary", "Canary?"),
             ("taken_back", "TakenBack?"),
             ("replicas", "Replicas?"),
+            ("sources-", "Sources"),
         ],
     ),
     (
@@ -106,15 +110,7 @@ const SCHEMAS: [Schema; 39] = [
             ("canary", "CanarySide"),
         ],
     ),
-    (
-        "CanarySide",
-        &[
-            ("calls", "integer"),
-            ("failed", "integer"),
-            ("p50_us", "integer"),
-            ("p95_us", "integer"),
-        ],
-    ),
+    ("CanarySide", &CANARY_SIDE),
     ("TakenBack", &[("generation", "integer"), ("why", "string"), ("at", "time")]),
     (
         "Limits",
@@ -133,7 +129,7 @@ const SCHEMAS: [Schema; 39] = [
         ],
     ),
     ("Instances", &[("made", "restored|new|reused"), ("in_the_way", "string?")]),
-    ("Calls", &[("calls", "[Call]")]),
+    ("Calls", &[("calls", "[Call]"), ("sources-", "Sources")]),
     (
         "Call",
         &[
@@ -150,9 +146,10 @@ const SCHEMAS: [Schema; 39] = [
             ("cpu_us", "integer"),
             ("instantiate_us", "integer"),
             ("response_bytes", "integer"),
+            ("host-", "string"),
         ],
     ),
-    ("LogLines", &[("lines", "[LogLine]")]),
+    ("LogLines", &[("lines", "[LogLine]"), ("sources-", "Sources")]),
     (
         "LogLine",
         &[
@@ -162,9 +159,10 @@ const SCHEMAS: [Schema; 39] = [
             ("call", "string"),
             ("stream", "stdout|stderr"),
             ("text", "string"),
+            ("host-", "string"),
         ],
     ),
-    ("Events", &[("events", "[Event]")]),
+    ("Events", &[("events", "[Event]"), ("sources-", "Sources")]),
     (
         "Event",
         &[
@@ -180,6 +178,7 @@ const SCHEMAS: [Schema; 39] = [
             ("evidence", "{string}"),
             ("advice", "string?"),
             ("count", "integer"),
+            ("host-", "string"),
         ],
     ),
     (
@@ -199,7 +198,18 @@ const SCHEMAS: [Schema; 39] = [
             ("draining", "boolean"),
         ],
     ),
-    ("Usage", &[("uptime_ms", "integer"), ("host", "HostUsage"), ("apps", "[AppUsage]")]),
+    (
+        "Usage",
+        &[
+            ("uptime_ms", "integer"),
+            ("host", "HostUsage"),
+            ("apps", "[AppUsage]"),
+            ("each-", "{Usage}"),
+            ("sources-", "Sources"),
+        ],
+    ),
+    ("Sources", &[("hosts", "[string]"), ("unanswered", "[Unanswered]")]),
+    ("Unanswered", &[("host", "string"), ("why", "string")]),
     (
         "HostUsage",
         &[
@@ -409,8 +419,10 @@ mod tests {
             include_str!("../wire.rs"),
             include_str!("../wire/canary.rs"),
             include_str!("../wire/fleet.rs"),
+            include_str!("../wire/happened.rs"),
             include_str!("../wire/instances.rs"),
             include_str!("../wire/problem.rs"),
+            include_str!("../wire/sources.rs"),
             include_str!("../wire/usage.rs")
         );
         let n_types = wire.matches("pub struct ").count();

@@ -71,6 +71,7 @@ fn an_app_in_detail_has_the_keys_of_a_summary_beside_its_own() {
         canary: None,
         taken_back: None,
         replicas: None,
+        sources: None,
     };
     let json = serde_json::to_value(&detail).unwrap();
     assert_eq!((&json["app"], &json["reuse"]), (&json!("shop"), &json!(1)));

@@ -5,15 +5,20 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serializer, de};
 
+/// A moment as text.
+#[must_use]
+pub fn moment(moment: u64) -> String {
+    let at = i64::try_from(moment).ok().and_then(|at| Timestamp::from_millisecond(at).ok());
+    at.unwrap_or(Timestamp::MAX).strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
+}
+
 /// Writes a moment as text.
 ///
 /// # Errors
 /// When the serializer fails.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes the field by reference")]
 pub(super) fn serialize<S: Serializer>(moment: &u64, to: S) -> Result<S::Ok, S::Error> {
-    let at = i64::try_from(*moment).ok().and_then(|at| Timestamp::from_millisecond(at).ok());
-    let at = at.unwrap_or(Timestamp::MAX);
-    to.collect_str(&at.strftime("%Y-%m-%dT%H:%M:%S.%3fZ"))
+    to.serialize_str(&self::moment(*moment))
 }
 
 /// Reads a moment.

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::sources::Sources;
+
 /// What is used, at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub struct Usage {
@@ -14,6 +16,12 @@ pub struct Usage {
     pub host: HostUsage,
     /// The apps that were called since the host started, in order of their names.
     pub apps: Vec<AppUsage>,
+    /// The same of each host of the fleet, of which all this is the sum; nothing where the host is alone.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub each: BTreeMap<String, Self>,
+    /// Which hosts of the fleet told this; nothing where the host is alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sources: Option<Sources>,
 }
 
 /// What the host uses, and of how much.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use steerage_core::units::parse_duration;
 
-use super::{Print, Remote};
+use super::{OfHost, Print, Remote};
 
 /// `steerage top`.
 #[derive(Debug, Args)]
@@ -23,6 +23,9 @@ pub struct Top {
     /// Show it once, over one interval, and end
     #[arg(long)]
     pub once: bool,
+    /// Whose word is wanted.
+    #[command(flatten)]
+    pub of: OfHost,
     /// How to reach the host.
     #[command(flatten)]
     pub remote: Remote,

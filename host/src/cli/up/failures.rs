@@ -11,7 +11,6 @@ use tokio::sync::broadcast::error::RecvError;
 
 use crate::api::wire;
 use crate::cli::screen::{Screen, Tone};
-use crate::cli::whose::Whose;
 use crate::cli::{events, human};
 use crate::client::Client;
 use crate::telemetry::events::Event;
@@ -31,11 +30,11 @@ pub(super) async fn print(
 /// Deployments are events, too, but told by whoever deploys.
 async fn print_new(screen: Screen, client: &Client) -> anyhow::Result<()> {
     let cannot = "cannot follow the host's events";
-    let mut coming = pin!(client.follow_events(None, 0).await.context(cannot)?);
+    let mut coming = pin!(client.follow_events(None, 0, None).await.context(cannot)?);
     while let Some(event) = coming.next().await {
         let event = event.context(cannot)?;
         if event.severity > wire::Severity::Info {
-            events::print(screen, &Whose::default(), &event)?;
+            events::print(screen, &event)?;
         }
     }
     anyhow::bail!("the host closed its events")

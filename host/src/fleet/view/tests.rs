@@ -70,7 +70,7 @@ fn a_host_that_the_store_has_lost_stays_while_it_answers() {
     assert!(!kept.hosts.keys().any(|host| host.as_str() == "a"));
     gone.apply(&lost, |_, _| false);
     assert_eq!(names(&gone.answering(&shop())), ["c"]);
-    assert!(kept.forget_silent(|_, _| false));
+    assert!(kept.forget_gone(|_| true));
     assert_eq!(names(&kept.answering(&shop())), ["c"]);
 }
 

@@ -16,6 +16,9 @@ use super::ONE_TRY;
 /// it more often than every 5 s, or while nothing is asked.
 const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(6), Duration::from_secs(2));
 
+/// Longest wait for the files with certificates and the password.
+const READ_WITHIN: Duration = Duration::from_millis(200);
+
 pub(super) struct Member {
     /// `http://HOST:PORT` or `https://HOST:PORT`.
     pub(super) address: String,
@@ -76,19 +79,40 @@ fn bare(settings: &EtcdSettings) -> Result<ConnectOptions, StoreError> {
 }
 
 impl Member {
+    /// The same member, to which there is no connection yet.
+    pub(super) fn unconnected(&self) -> Self {
+        Self {
+            address: self.address.clone(),
+            options: self.options.clone(),
+            settings: self.settings.clone(),
+            client: Mutex::default(),
+        }
+    }
+
     /// The connection; where etcd has users, this is where it is asked whether this is one. A new one
     /// is made with what is in the files by now: certificates are renewed.
     pub(super) async fn client(&self) -> Result<Client, Error> {
         if let Some(client) = &*self.kept() {
             return Ok(client.clone());
         }
-        let options = options(&self.settings).unwrap_or_else(|error| {
-            tracing::warn!(%error, "going on with what was in the file before");
-            self.options.clone()
-        });
-        let client = Client::connect([&self.address], Some(options)).await?;
+        let client = Client::connect([&self.address], Some(self.options_now().await)).await?;
         *self.kept() = Some(client.clone());
         Ok(client)
+    }
+
+    /// What is in the files now, or was before where they cannot be read, or not soon: their disk may stand
+    /// still, and whoever asks has a lease to keep.
+    async fn options_now(&self) -> ConnectOptions {
+        let settings = self.settings.clone();
+        let read = tokio::task::spawn_blocking(move || options(&settings));
+        let why = match tokio::time::timeout(READ_WITHIN, read).await {
+            Ok(Ok(Ok(options))) => return options,
+            Ok(Ok(Err(error))) => error.to_string(),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("it could not be read within {READ_WITHIN:?}"),
+        };
+        tracing::warn!(why, "going on with what was in the file before");
+        self.options.clone()
     }
 
     /// Lets the next question make a new connection.

@@ -6,12 +6,10 @@ use std::time::Duration;
 use etcd_client::{EventType, WatchResponse, WatchStream};
 use tokio::time::Instant;
 
-use super::super::{Change, Revision, StoreError};
+use super::super::{Change, Revision, SIGN_EVERY, StoreError};
 use super::error::Trouble;
 use super::{Etcd, unsigned};
 
-/// After so much silence etcd is asked to say something.
-const ASK_AFTER: Duration = Duration::from_secs(1);
 /// After so long without the answer it is gone.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
@@ -37,11 +35,12 @@ impl EtcdWatch {
         Self { stream, after, etcd, heard_at: Instant::now(), asked_at: None }
     }
 
+    /// The next changes; none where etcd only said that it is there.
     pub(in super::super) async fn next(&mut self) -> Result<Vec<Change>, StoreError> {
         loop {
             let until = match self.asked_at {
                 Some(asked_at) => asked_at + ANSWER_WITHIN,
-                None => self.heard_at + ASK_AFTER,
+                None => self.heard_at + SIGN_EVERY,
             };
             // The stream is looked at first: who comes late finds there what was told meanwhile.
             let heard = tokio::time::timeout_at(until, self.stream.message()).await;
@@ -60,9 +59,7 @@ impl EtcdWatch {
             if was_asked && changes.is_empty() && now.is_some_and(|now| now < self.after) {
                 return Err(away("it is at an earlier revision than it was"));
             }
-            if !changes.is_empty() {
-                return Ok(changes);
-            }
+            return Ok(changes);
         }
     }
 

@@ -68,7 +68,7 @@ fn an_app_goes_by_its_removal_only() {
         (vec![entry("desired/removed/shop", &removed(1))], true),
     ] {
         let mut now = read(&entries);
-        now.keep_answering(&view(), |_, _| false);
+        now.keep_detached(&view(), |_, _| false);
         assert_eq!(now.apps.contains_key(&shop()), is_there, "{entries:?}");
         assert_eq!(now.vanished.contains(&shop()), is_there, "{entries:?}");
     }
@@ -95,7 +95,7 @@ fn what_cannot_be_read_is_what_it_was() {
             assert!(now.is_unreadable(&key), "{bad}");
         }
         let before = view();
-        now.keep_answering(&before, |_, _| false);
+        now.keep_detached(&before, |_, _| false);
         assert_eq!(now.apps, before.apps, "{bad}");
         assert_eq!(now.assigned, before.assigned, "{bad}");
         assert_eq!(now.hosts, before.hosts, "{bad}");

@@ -1,0 +1,231 @@
+//! How what several hosts say becomes one answer: lists in the order of time, counters as sums.
+//! Asks nobody.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use steerage_core::id::HostName;
+
+use crate::api::wire::{
+    AppSummary, AppUsage, Apps, Calls, Events, HostUsage, LogLines, Sources, Usage,
+};
+
+/// Something that each host tells, and that can be put together.
+pub(in crate::api) trait Together: Serialize + DeserializeOwned + Send {
+    /// Says which host this comes from.
+    fn come_from(&mut self, host: &HostName);
+
+    /// Forgets what this host counted, where only others are asked for.
+    fn forget_numbers(&mut self);
+
+    /// Adds what another host says.
+    fn add(&mut self, other: Self);
+
+    /// Puts all in order, and leaves the last `limit` of it.
+    fn finish(&mut self, limit: usize, sources: Sources);
+}
+
+/// For lists of nothing but items that have a host and a time.
+macro_rules! list {
+    ($list:ident, $items:ident) => {
+        impl Together for $list {
+            fn come_from(&mut self, host: &HostName) {
+                self.$items.iter_mut().for_each(|item| item.host = Some(host.to_string()));
+            }
+
+            fn forget_numbers(&mut self) {
+                self.$items.clear();
+            }
+
+            fn add(&mut self, other: Self) {
+                self.$items.extend(other.$items);
+            }
+
+            fn finish(&mut self, limit: usize, sources: Sources) {
+                self.$items.sort_by_key(|item| item.at);
+                self.$items.drain(..self.$items.len().saturating_sub(limit));
+                self.sources = Some(sources);
+            }
+        }
+    };
+}
+
+list!(Calls, calls);
+list!(LogLines, lines);
+list!(Events, events);
+
+impl Together for Apps {
+    fn come_from(&mut self, _: &HostName) {}
+
+    fn forget_numbers(&mut self) {
+        for app in &mut self.apps {
+            (app.calls, app.failed, app.errors, app.refused) = (0, 0, 0, 0);
+            (app.running, app.waiting, app.fuel, app.memory_peak_bytes) = (0, 0, 0, 0);
+            app.cpu_seconds = 0.0;
+        }
+    }
+
+    /// Which apps there are is known to all hosts; what was counted is known to each.
+    fn add(&mut self, other: Self) {
+        let mut numbers: BTreeMap<String, AppSummary> =
+            other.apps.into_iter().map(|app| (app.app.clone(), app)).collect();
+        for app in &mut self.apps {
+            let Some(more) = numbers.remove(&app.app) else { continue };
+            app.calls += more.calls;
+            app.failed += more.failed;
+            app.errors += more.errors;
+            app.refused += more.refused;
+            app.running += more.running;
+            app.waiting += more.waiting;
+            app.fuel = app.fuel.saturating_add(more.fuel);
+            app.cpu_seconds += more.cpu_seconds;
+            app.memory_peak_bytes = app.memory_peak_bytes.max(more.memory_peak_bytes);
+        }
+    }
+
+    fn finish(&mut self, _: usize, sources: Sources) {
+        self.sources = Some(sources);
+    }
+}
+
+impl Together for Usage {
+    fn come_from(&mut self, host: &HostName) {
+        let own = std::mem::take(self);
+        self.uptime_ms = own.uptime_ms;
+        self.each.insert(host.to_string(), own);
+    }
+
+    fn forget_numbers(&mut self) {
+        *self = Self::default();
+    }
+
+    fn add(&mut self, other: Self) {
+        self.uptime_ms = self.uptime_ms.max(other.uptime_ms);
+        self.each.extend(other.each);
+    }
+
+    fn finish(&mut self, _: usize, sources: Sources) {
+        let mut apps = BTreeMap::<&str, AppUsage>::new();
+        for usage in self.each.values() {
+            add_host(&mut self.host, &usage.host);
+            for app in &usage.apps {
+                add_app(apps.entry(&app.app).or_default(), app);
+            }
+        }
+        self.apps = apps.into_values().collect();
+        self.sources = Some(sources);
+    }
+}
+
+fn add_host(sum: &mut HostUsage, host: &HostUsage) {
+    sum.cores += host.cores;
+    sum.cpu_seconds += host.cpu_seconds;
+    sum.resident_bytes += host.resident_bytes;
+    sum.memory_bytes += host.memory_bytes;
+    sum.memory_budget_bytes += host.memory_budget_bytes;
+    sum.slots_used += host.slots_used;
+    sum.slots_total += host.slots_total;
+    // All hosts of a fleet know the same apps.
+    sum.apps = sum.apps.max(host.apps);
+    sum.apps_mapped += host.apps_mapped;
+    sum.apps_mapped_most += host.apps_mapped_most;
+    sum.connections += host.connections;
+    sum.waiting += host.waiting;
+    sum.unrouted += host.unrouted;
+}
+
+fn add_app(sum: &mut AppUsage, app: &AppUsage) {
+    sum.app.clone_from(&app.app);
+    sum.cpu_seconds += app.cpu_seconds;
+    sum.fuel = sum.fuel.saturating_add(app.fuel);
+    sum.memory_bytes += app.memory_bytes;
+    sum.calls += app.calls;
+    sum.failed += app.failed;
+    sum.errors += app.errors;
+    for (cause, count) in &app.refused {
+        *sum.refused.entry(cause.clone()).or_default() += count;
+    }
+    sum.running += app.running;
+    sum.waiting += app.waiting;
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn host(name: &str) -> HostName {
+        name.parse().unwrap()
+    }
+
+    fn events(of: &[(&str, &str)]) -> Events {
+        let event = |(at, message): &(&str, &str)| {
+            json!({
+                "id": 1, "at": format!("2026-11-26T10:00:0{at}.000Z"), "kind": "k", "severity": "info",
+                "app": null, "generation": null, "call": null, "message": message, "evidence": {},
+                "advice": null, "count": 1
+            })
+        };
+        let events: Vec<_> = of.iter().map(event).collect();
+        serde_json::from_value(json!({ "events": events })).unwrap()
+    }
+
+    #[test]
+    fn lists_are_in_the_order_of_time_and_say_whose_each_item_is() {
+        let mut all = events(&[("1", "a"), ("5", "b")]);
+        all.come_from(&host("h1"));
+        let mut others = events(&[("0", "c"), ("3", "d")]);
+        others.come_from(&host("h2"));
+        all.add(others);
+        all.finish(3, Sources::default());
+        let told = all.events.iter().map(|event| (&*event.message, event.host.as_deref().unwrap()));
+        assert_eq!(told.collect::<Vec<_>>(), [("a", "h1"), ("d", "h2"), ("b", "h1")]);
+    }
+
+    #[test]
+    fn usage_is_the_sum_and_that_of_each() {
+        let usage = |cpu: f64, calls: u64| Usage {
+            uptime_ms: calls,
+            host: HostUsage { cores: 2, cpu_seconds: cpu, apps: 7, ..HostUsage::default() },
+            apps: vec![AppUsage {
+                app: "web".to_owned(),
+                calls,
+                refused: [("app_busy".to_owned(), calls)].into(),
+                ..AppUsage::default()
+            }],
+            ..Usage::default()
+        };
+        let (mut all, mut other) = (usage(1.0, 10), usage(2.0, 20));
+        all.come_from(&host("h1"));
+        other.come_from(&host("h2"));
+        all.add(other);
+        all.finish(usize::MAX, Sources::default());
+        assert_eq!((all.host.cores, all.host.cpu_seconds, all.host.apps), (4, 3.0, 7));
+        assert_eq!((all.apps[0].calls, all.apps[0].refused["app_busy"]), (30, 30));
+        assert_eq!(all.each.keys().collect::<Vec<_>>(), ["h1", "h2"]);
+        assert_eq!(all.each["h2"], usage(2.0, 20));
+    }
+
+    #[test]
+    fn apps_have_the_numbers_of_all_who_are_asked() {
+        let apps = |calls: u64, peak: u64| -> Apps {
+            let app = json!({
+                "app": "web", "generation": 1, "version": "1", "kind": "k", "component": "c",
+                "size_bytes": 1, "deployed_at": "2026-11-26T10:00:00.000Z", "routes": [],
+                "calls": calls, "failed": 1, "errors": 0, "refused": 0, "running": 1, "waiting": 0,
+                "fuel": 5, "cpu_seconds": 0.5, "memory_peak_bytes": peak
+            });
+            serde_json::from_value(json!({ "apps": [app] })).unwrap()
+        };
+        let mut all = apps(3, 10);
+        all.add(apps(4, 8));
+        assert_eq!((all.apps[0].calls, all.apps[0].memory_peak_bytes), (7, 10));
+        let mut other = apps(3, 10);
+        other.forget_numbers();
+        other.add(apps(4, 8));
+        assert_eq!((other.apps[0].calls, other.apps[0].running), (4, 1));
+        assert_eq!(other.apps[0].memory_peak_bytes, 8);
+    }
+}

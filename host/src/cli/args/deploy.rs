@@ -1,0 +1,70 @@
+//! The command lines of the verbs that bring an app to a host.
+//! Only describes.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use steerage_core::canary::Share;
+
+use super::{Print, Remote};
+
+/// `steerage build`.
+#[derive(Debug, Args)]
+pub struct Build {
+    /// The app's manifest
+    #[arg(short, long, value_name = "FILE", default_value = "steerage.toml")]
+    pub file: PathBuf,
+    /// Where cargo keeps what it builds; apps that share it compile the standard library once
+    #[arg(long, value_name = "DIR", env = "CARGO_TARGET_DIR")]
+    pub target_dir: Option<PathBuf>,
+    /// How to print.
+    #[command(flatten)]
+    pub print: Print,
+}
+
+/// `steerage validate`.
+#[derive(Debug, Args)]
+pub struct Validate {
+    /// The manifest to check
+    #[arg(short, long, value_name = "FILE", default_value = "steerage.toml")]
+    pub file: PathBuf,
+    /// How to print.
+    #[command(flatten)]
+    pub print: Print,
+}
+
+/// `steerage deploy`, of a manifest or of a bare component.
+#[derive(Debug, Args)]
+pub struct Deploy {
+    /// A component without a manifest; needs --name and --route
+    #[arg(value_name = "COMPONENT", conflicts_with = "file", requires_all = ["name", "route"])]
+    pub component: Option<PathBuf>,
+    /// The app's manifest
+    #[arg(short, long, value_name = "FILE", default_value = "steerage.toml")]
+    pub file: PathBuf,
+    /// The app's name, in place of the manifest's
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// The one path to serve, in place of the manifest's routes: /exact, /with/:parameter or
+    /// /below/...
+    #[arg(long, value_name = "PATH")]
+    pub route: Option<String>,
+    /// The host name to serve, in place of the manifest's: exact or *.suffix
+    #[arg(long, value_name = "HOST")]
+    pub host: Option<String>,
+    /// Build the component first, as `steerage build` does
+    #[arg(long, conflicts_with = "component")]
+    pub build: bool,
+    /// Try it on so many of the calls, like 5%, beside the deployment that is served
+    #[arg(long, value_name = "SHARE")]
+    pub canary: Option<Share>,
+    /// Take the app from the tenant that it belongs to, and give it to the manifest's
+    #[arg(long)]
+    pub change_tenant: bool,
+    /// How to reach the host.
+    #[command(flatten)]
+    pub remote: Remote,
+    /// How to print.
+    #[command(flatten)]
+    pub print: Print,
+}

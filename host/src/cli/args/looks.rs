@@ -1,0 +1,107 @@
+//! The command lines of the verbs that look at apps and at what happened.
+//! Only describes.
+
+use clap::Args;
+
+use super::{Print, Remote};
+
+/// Whose word is wanted of the hosts of a fleet.
+#[derive(Debug, Clone, Args)]
+pub struct OfHost {
+    /// Only what this host of the fleet knows; what all of them know when absent
+    #[arg(long, value_name = "HOST")]
+    pub host: Option<String>,
+}
+
+/// `steerage ps`.
+#[derive(Debug, Args)]
+pub struct Ps {
+    /// Whose word is wanted.
+    #[command(flatten)]
+    pub of: OfHost,
+    /// How to reach the host.
+    #[command(flatten)]
+    pub remote: Remote,
+    /// How to print.
+    #[command(flatten)]
+    pub print: Print,
+}
+
+/// `steerage show`.
+#[derive(Debug, Args)]
+pub struct Show {
+    /// The app's name
+    pub app: String,
+    /// Whose word is wanted.
+    #[command(flatten)]
+    pub of: OfHost,
+    /// How to reach the host.
+    #[command(flatten)]
+    pub remote: Remote,
+    /// How to print.
+    #[command(flatten)]
+    pub print: Print,
+}
+
+/// `steerage logs`.
+#[derive(Debug, Args)]
+pub struct Logs {
+    /// The app's name
+    pub app: String,
+    /// Stay and print new lines as they come
+    #[arg(short = 'f', long)]
+    pub follow: bool,
+    /// How many of the kept lines to print
+    #[arg(short = 'n', long, value_name = "LINES", default_value_t = 100)]
+    pub lines: u32,
+    /// Whose word is wanted.
+    #[command(flatten)]
+    pub of: OfHost,
+    /// How to reach the host.
+    #[command(flatten)]
+    pub remote: Remote,
+    /// How to print.
+    #[command(flatten)]
+    pub print: Print,
+}
+
+/// `steerage events`.
+#[derive(Debug, Args)]
+pub struct Events {
+    /// Only this app's events
+    pub app: Option<String>,
+    /// Stay and print new events as they come
+    #[arg(short = 'f', long)]
+    pub follow: bool,
+    /// How many of the kept events to print
+    #[arg(short = 'n', long, value_name = "EVENTS", default_value_t = 50)]
+    pub lines: u32,
+    /// Whose word is wanted.
+    #[command(flatten)]
+    pub of: OfHost,
+    /// How to reach the host.
+    #[command(flatten)]
+    pub remote: Remote,
+    /// How to print.
+    #[command(flatten)]
+    pub print: Print,
+}
+
+/// `steerage calls`.
+#[derive(Debug, Args)]
+pub struct Calls {
+    /// The app's name
+    pub app: String,
+    /// How many calls to show
+    #[arg(short = 'n', long, value_name = "CALLS", default_value_t = 20)]
+    pub lines: u32,
+    /// Whose word is wanted.
+    #[command(flatten)]
+    pub of: OfHost,
+    /// How to reach the host.
+    #[command(flatten)]
+    pub remote: Remote,
+    /// How to print.
+    #[command(flatten)]
+    pub print: Print,
+}

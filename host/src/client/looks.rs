@@ -1,0 +1,125 @@
+//! What can be asked of a host, or of all hosts of its fleet, about apps and what happened.
+//! Changes nothing.
+
+use futures_util::Stream;
+
+use super::{Client, ClientError, app_path, escape};
+use crate::api::wire::{AppDetail, Apps, Calls, Event, Events, LogLine, LogLines, Usage};
+
+/// In each of these `host` names one host of the fleet; without a name all are asked.
+impl Client {
+    /// All apps.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn apps(&self, host: Option<&str>) -> Result<Apps, ClientError> {
+        self.get(&format!("/v1/apps?{}", of(host))).await
+    }
+
+    /// One app.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn app(&self, app: &str, host: Option<&str>) -> Result<AppDetail, ClientError> {
+        self.get(&app_path(app, &format!("?{}", of(host)))).await
+    }
+
+    /// The app's last calls, at most `limit`.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn calls(
+        &self,
+        app: &str,
+        limit: u32,
+        host: Option<&str>,
+    ) -> Result<Calls, ClientError> {
+        self.get(&app_path(app, &format!("/calls?limit={limit}&{}", of(host)))).await
+    }
+
+    /// The last lines the app printed, at most `limit`.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn logs(
+        &self,
+        app: &str,
+        limit: u32,
+        host: Option<&str>,
+    ) -> Result<LogLines, ClientError> {
+        self.get(&logs_path(app, limit, host)).await
+    }
+
+    /// The last lines the app printed, at most `limit`, and then every new one. Ends when the host
+    /// does or the app is removed.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn follow_logs(
+        &self,
+        app: &str,
+        limit: u32,
+        host: Option<&str>,
+    ) -> Result<impl Stream<Item = Result<LogLine, ClientError>> + Send + use<>, ClientError> {
+        self.follow(&format!("{}&follow=true", logs_path(app, limit, host))).await
+    }
+
+    /// The last events, of one app where one is named, at most `limit`.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn events(
+        &self,
+        app: Option<&str>,
+        limit: u32,
+        host: Option<&str>,
+    ) -> Result<Events, ClientError> {
+        self.get(&events_path(app, limit, host)).await
+    }
+
+    /// The last events, at most `limit`, and then every new one. Ends when the host does.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn follow_events(
+        &self,
+        app: Option<&str>,
+        limit: u32,
+        host: Option<&str>,
+    ) -> Result<impl Stream<Item = Result<Event, ClientError>> + Send + use<>, ClientError> {
+        self.follow(&format!("{}&follow=true", events_path(app, limit, host))).await
+    }
+
+    /// What the hosts and the apps that were called use.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn usage(&self, host: Option<&str>) -> Result<Usage, ClientError> {
+        self.get(&format!("/v1/usage?{}", of(host))).await
+    }
+}
+
+fn of(host: Option<&str>) -> String {
+    format!("host={}", escape(host.unwrap_or("*")))
+}
+
+fn logs_path(app: &str, limit: u32, host: Option<&str>) -> String {
+    app_path(app, &format!("/logs?lines={limit}&{}", of(host)))
+}
+
+fn events_path(app: Option<&str>, limit: u32, host: Option<&str>) -> String {
+    let of_app = app.map_or_else(String::new, |app| format!("&app={}", escape(app)));
+    format!("/v1/events?limit={limit}&{}{of_app}", of(host))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_cannot_say_more_than_a_name() {
+        let path = events_path(Some("a&b"), 5, Some("h&x"));
+        assert_eq!(path, "/v1/events?limit=5&host=h%26x&app=a%26b");
+        assert_eq!(events_path(None, 5, None), "/v1/events?limit=5&host=%2A");
+    }
+}

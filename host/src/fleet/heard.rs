@@ -1,0 +1,107 @@
+//! Whether the view is of now. The store is heard of at least each few seconds, if only by a sign of life;
+//! a host that has heard nothing for longer stood still, as its machine did or its process: others may
+//! have taken its place meanwhile, and what it has yet to read says so. Until everything was read again it
+//! decides nothing for others.
+//! Does not read it.
+
+use std::sync::{MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::Fleet;
+
+/// A view is of now that was heard of so long ago at most. A watch asks for a sign of life after a second,
+/// and has ended two seconds later without one, so only who does not look can hear nothing for longer.
+const FRESH: Duration = Duration::from_secs(4);
+
+/// When the store was heard of.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Heard {
+    /// The last time, if there was one since everything was read.
+    at: Option<Instant>,
+}
+
+impl Heard {
+    /// Everything was read, and taken by now.
+    pub(super) fn all(&mut self, now: Instant) {
+        self.at = Some(now);
+    }
+
+    /// Something was heard; for how long nothing was, where that is too long for what is heard next to be
+    /// all that there is.
+    pub(super) fn something(&mut self, now: Instant) -> Result<(), Option<Duration>> {
+        if self.is_fresh(now) {
+            self.at = Some(now);
+            return Ok(());
+        }
+        let silent = self.at.take().map(|at| now.saturating_duration_since(at));
+        Err(silent)
+    }
+
+    /// What was heard last may be overtaken, however short a time ago it was.
+    pub(super) fn doubt(&mut self) {
+        self.at = None;
+    }
+
+    /// Whether the view is of now.
+    pub(super) fn is_fresh(&self, now: Instant) -> bool {
+        self.at.is_some_and(|at| now.saturating_duration_since(at) <= FRESH)
+    }
+}
+
+impl Fleet {
+    /// Whether the view is of now: the store answers, and was heard of a moment ago. Who decides for others
+    /// looks here first, since a host that stood still knows of nothing that came meanwhile.
+    #[must_use]
+    pub fn is_current(&self) -> bool {
+        !self.is_cut_off() && self.heard().is_fresh(Instant::now())
+    }
+
+    /// Notes that the store was heard of.
+    ///
+    /// # Errors
+    /// It was not for too long, or what was heard is in doubt: all is to be read again. For how long, if
+    /// that was not said before.
+    pub fn note_heard(&self) -> Result<(), Option<Duration>> {
+        self.heard().something(Instant::now())
+    }
+
+    /// Notes that what was heard of the store may be overtaken.
+    pub fn doubt(&self) {
+        self.heard().doubt();
+    }
+
+    /// Notes that everything was read, and taken by now.
+    pub(super) fn note_all_read(&self) {
+        self.heard().all(Instant::now());
+    }
+
+    fn heard(&self) -> MutexGuard<'_, Heard> {
+        self.inner.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_stood_still_knows_nothing_of_now_until_all_is_read_again() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut heard = Heard::default();
+        assert!(!heard.is_fresh(at(0)), "nothing was read yet");
+        assert_eq!(heard.something(at(0)), Err(None));
+        heard.all(at(1));
+        assert_eq!(heard.something(at(4)), Ok(()));
+        assert!(heard.is_fresh(at(8)) && !heard.is_fresh(at(9)));
+        // It wakes: what waits to be read is old, and does not make the view new.
+        assert_eq!(heard.something(at(24)), Err(Some(Duration::from_secs(20))));
+        assert!(!heard.is_fresh(at(24)));
+        assert_eq!(heard.something(at(24)), Err(None));
+        heard.all(at(25));
+        assert!(heard.is_fresh(at(25)));
+        // The store has ended its lease, whatever its clock says.
+        heard.doubt();
+        assert!(!heard.is_fresh(at(25)));
+    }
+}
