@@ -98,7 +98,7 @@ impl Loader {
             match loaded.unwrap_or_else(|_| Err(format!("not taken within {within:?}"))) {
                 Ok(()) => n_have += 1,
                 Err(why) => {
-                    tracing::warn!(host = %peer.name, %digest, why, "cannot load_code it there");
+                    tracing::warn!(host = %peer.name, %digest, why, "cannot bring it there");
                 }
             }
         }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use steerage_core::id::{AppName, Digest, Generation, TenantName};
 use steerage_core::manifest::Manifest;
 
-use super::current::{Current, TRIES, deployments, make, put};
+use super::current::{Current, TRIES, deployments, put};
 use super::{DeployError, DeploySpec, Desired};
 use crate::agent::{ApplyError, now};
 use crate::catalog::App;
@@ -80,7 +80,8 @@ impl Desired {
         let (app, component, canary) = (&manifest.name, spec.component, spec.canary);
         fleet.check_store()?;
         let size = self.own.blobs.size(&component)?;
-        self.bring_copies(fleet, component).await;
+        // Only once nothing speaks against it: what is refused is on no other host.
+        let mut has_copies = false;
         for _ in 0..TRIES {
             let current = Current::read(fleet, app).await?;
             if canary.is_some() {
@@ -109,7 +110,12 @@ impl Desired {
             put(&mut commit, keys::deployment(app, generation), encoded);
             put(&mut commit, keys::last(app), generation.get().to_string().into_bytes());
             self.claim(fleet, app, &manifest.routes, &mut commit).await?;
-            if let Some(at) = make(fleet, app, commit).await? {
+            if !has_copies {
+                self.bring_copies(fleet, component).await;
+                has_copies = true;
+            }
+            let changed = self.change(fleet, app, (&current, &record), commit).await?;
+            if let Some(at) = changed {
                 self.prune(fleet, &record, app, at).await;
                 return Ok(deployment);
             }
@@ -180,7 +186,7 @@ impl Desired {
         }
     }
 
-    /// Lets go of deployments there is no room for, if the app is still as it was committed then:
+    /// Lets go of deployments there is no room for, and of the routes that they alone had, if the app is still as it was committed then:
     /// somebody may go back to one of them just now. That it fails harms nobody: the next deploy tries
     /// again.
     async fn prune(&self, fleet: &Fleet, record: &AppRecord, app: &AppName, at: Revision) {
@@ -189,12 +195,13 @@ impl Desired {
         let tried = record.canary.as_ref().map(|canary| canary.generation);
         let is_needed =
             |generation: u64| generation == record.generation || Some(generation) == tried;
-        let old = kept.iter().take(n_old).filter(|kept| !is_needed(kept.generation.get()));
-        let writes = old.map(|kept| Write::Delete(keys::deployment(app, kept.generation)));
+        let old = kept.into_iter().take(n_old).filter(|kept| !is_needed(kept.generation.get()));
+        let old: Vec<_> = old.collect();
+        let deletes = old.iter().map(|old| Write::Delete(keys::deployment(app, old.generation)));
         let guards = vec![Guard::At(keys::app(app), at)];
-        let commit = Commit { guards, writes: writes.collect() };
-        if !commit.writes.is_empty() {
-            drop(fleet.commit(commit).await);
+        let commit = Commit { guards, writes: deletes.collect() };
+        if !old.is_empty() && fleet.commit(commit).await.is_ok() {
+            self.release_unnamed(fleet, app, at, &old).await;
         }
     }
 }
