@@ -1,10 +1,12 @@
 //! What is written down as what shall run, and what is not: a refused deploy is nowhere, and routes stay
 //! claimed no longer than a deployment that is kept has them.
 
+use http::Request;
+use http_body_util::Full;
 use serde_json::json;
 
 use crate::fleet::Fleet;
-use crate::harness::{digest, manifest, says};
+use crate::harness::{Host, digest, manifest, says};
 
 /// The claims of routes in the store.
 async fn claims(fleet: &Fleet) -> Vec<String> {
@@ -82,4 +84,47 @@ async fn a_canary_that_ends_gives_back_what_it_alone_had() {
         let left = claims(&fleet).await;
         assert_eq!(left.len(), 1, "{left:?}");
     }
+}
+
+#[tokio::test]
+async fn an_acknowledged_deployment_is_in_two_ledgers_and_on_two_disks() {
+    let Some(fleet) = Fleet::start(2).await else { return };
+    let host = fleet.first();
+    let hosts = host.admin("GET", "/v1/hosts", "").await.json();
+    let second = &hosts["hosts"].as_array().unwrap()[1];
+    assert_eq!(second["host"], "h2");
+    let door = second["address"].as_str().unwrap().to_owned();
+    let kept = |name: String| {
+        let url = format!("http://{door}/.well-known/steerage/fleet/kept/{name}");
+        host.send_http2(Request::get(url).body(Full::default()).unwrap())
+    };
+    assert_eq!(kept("shop/1".to_owned()).await.text(), "not yet");
+    assert_eq!(kept("shop".to_owned()).await.status, 400);
+    for generation in 1..=8 {
+        // On one host only, which is the first or the second.
+        let wasm = says(&format!("number {generation}"));
+        host.deploy(&wasm, &manifest("shop", "/shop/...", "")).await;
+        let said = kept(format!("shop/{generation}")).await.text();
+        assert_eq!(said.len(), 16, "generation {generation}: {said}");
+    }
+    let events = host.admin("GET", "/v1/events?limit=1000", "").await.json();
+    let events = events["events"].as_array().unwrap();
+    assert!(events.iter().all(|event| event["kind"] != "not_kept_elsewhere"), "{events:?}");
+}
+
+#[tokio::test]
+async fn a_host_that_came_later_shows_what_can_be_gone_back_to() {
+    let Some(fleet) = Fleet::start(1).await else { return };
+    for text in ["one", "two", "three"] {
+        fleet.first().deploy(&says(text), &manifest("shop", "/shop/...", "")).await;
+    }
+    let late = Host::with(&Fleet::flags(&fleet.etcd.url(), "h2", &[]));
+    let shown = late
+        .until("the app", || async {
+            let shown = late.admin("GET", "/v1/apps/shop", "").await;
+            (shown.status == 200).then(|| shown.json())
+        })
+        .await;
+    let history = shown["deployments"].as_array().unwrap_or_else(|| panic!("{shown}"));
+    assert_eq!(history.len(), 3, "{shown}");
 }
