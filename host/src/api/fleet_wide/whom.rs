@@ -9,7 +9,7 @@ use steerage_core::id::HostName;
 use crate::api::ApiState;
 use crate::api::problem::{Cause, Refusal};
 use crate::fleet::Fleet;
-use crate::forward::{Health, InFlight, OBSERVED};
+use crate::forward::{InFlight, OBSERVED};
 
 /// By this name of a host all are meant.
 const ALL: &str = "*";
@@ -97,18 +97,16 @@ impl Whom {
             Some((_, lost)) => format!("it was lost {} seconds ago", lost.for_how_long().as_secs()),
             None => "it is not known here yet where it is".to_owned(),
         })?;
-        match peer.health() {
-            Health::Answers => {}
+        let liveness = peer.liveness();
+        if !liveness.is_candidate_for_calls() {
             // Why it is so is known where certificates are the reason.
-            Health::Silent | Health::Gone => {
-                return Err(match (peer.why(), lost()) {
-                    (Some(why), _) => why.to_string(),
-                    (None, Some((_, lost))) => {
-                        format!("it was lost {} seconds ago", lost.for_how_long().as_secs())
-                    }
-                    (None, None) => format!("it is {}", peer.health().name()),
-                });
-            }
+            return Err(match (peer.why(), lost()) {
+                (Some(why), _) => why.to_string(),
+                (None, Some((_, lost))) => {
+                    format!("it was lost {} seconds ago", lost.for_how_long().as_secs())
+                }
+                (None, None) => format!("it is {}", liveness.word()),
+            });
         }
         let body = Empty::new().map_err(|never| match never {}).boxed_unsync();
         let request = Request::get(format!("http://fleet{OBSERVED}{path}")).body(body);
@@ -120,9 +118,9 @@ impl Whom {
     pub(super) async fn silence(&self, name: &HostName) -> String {
         let mut changes = self.fleet.peers().changes();
         loop {
-            match self.fleet.peers().named(name).map(|peer| peer.health()) {
-                Some(Health::Answers) => {}
-                Some(health) => return format!("it is {}", health.name()),
+            match self.fleet.peers().named(name).map(|peer| peer.liveness()) {
+                Some(liveness) if liveness.is_candidate_for_calls() => {}
+                Some(liveness) => return format!("it is {}", liveness.word()),
                 None => return "it left the fleet".to_owned(),
             }
             if changes.changed().await.is_err() {
