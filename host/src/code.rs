@@ -7,6 +7,7 @@ mod canary;
 mod carry;
 mod error;
 mod evict;
+mod kept;
 mod mapped;
 mod publish;
 mod singleflight;
@@ -23,6 +24,7 @@ use tokio::sync::Semaphore;
 
 pub use self::carry::COMPONENTS;
 pub use self::error::{CodeError, Unready};
+pub use self::kept::{KEPT, KeptBy, NOT_YET};
 use self::mapped::Mapped;
 pub use self::mapped::MappedSettings;
 use self::singleflight::{Joined, Load, Singleflight};

@@ -14,6 +14,7 @@ mod deploy;
 mod earlier;
 mod error;
 mod freeze;
+mod history;
 mod in_flight;
 pub mod lineage;
 mod ready;

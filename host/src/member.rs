@@ -2,12 +2,12 @@
 //! app at a time, and reports. Serves on with what it knows when the store is away.
 //! Does not decide where apps run: placement does.
 
+mod analysis;
 mod attendance;
 mod certificate;
 mod clocks;
 mod crashes;
 mod history;
-mod judge;
 mod lease;
 mod lineage;
 mod mirror;
@@ -101,8 +101,8 @@ impl Member {
             part(&shared, "report", |all| async move {
                 until_closed(&all.member.shutdown, report::report(&all)).await;
             }),
-            part(&shared, "judge", |all| async move {
-                until_closed(&all.member.shutdown, judge::judge(&all.member)).await;
+            part(&shared, "analysis", |all| async move {
+                until_closed(&all.member.shutdown, analysis::analyze(&all.member)).await;
             }),
             part(&shared, "crashes", |all| async move {
                 until_closed(&all.member.shutdown, crashes::tell(&all)).await;

@@ -33,7 +33,7 @@ pub(super) async fn app(
     Asked(query): Asked<HostQuery>,
 ) -> Result<Json<wire::AppDetail>, Refusal> {
     let app = state.app(&app)?;
-    let history = state.agent.history(&app.name)?;
+    let history = state.desired.history(&app.name, app.generation).await?;
     let current = history.iter().find(|record| record.generation == app.generation);
     // It may have been removed just now.
     let current = current.ok_or_else(|| Refusal::no_app(&app.name))?;

@@ -98,7 +98,7 @@ impl Loader {
             match loaded.unwrap_or_else(|_| Err(format!("not taken within {within:?}"))) {
                 Ok(()) => n_have += 1,
                 Err(why) => {
-                    tracing::warn!(host = %peer.name, %digest, why, "cannot load_code it there");
+                    tracing::warn!(host = %peer.name, %digest, why, "cannot bring it there");
                 }
             }
         }
@@ -134,7 +134,7 @@ fn in_turn(mut all: Vec<Arc<Peer>>, who_has: &[HostName]) -> Vec<Arc<Peer>> {
     all
 }
 
-fn answering(peers: &Peers) -> Vec<Arc<Peer>> {
+pub(super) fn answering(peers: &Peers) -> Vec<Arc<Peer>> {
     let mut all = peers.all();
     all.retain(|peer| peer.liveness().is_candidate_for_calls());
     all
@@ -154,7 +154,7 @@ enum NotTaken {
 }
 
 /// What another host said instead.
-async fn text_of(response: Response<Incoming>) -> String {
+pub(super) async fn text_of(response: Response<Incoming>) -> String {
     let text = response.into_body().collect().await.map(http_body_util::Collected::to_bytes);
     String::from_utf8_lossy(&text.unwrap_or_default()).into_owned()
 }

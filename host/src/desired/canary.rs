@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use steerage_core::id::AppName;
 
-use super::current::{Current, TRIES, deployments, make};
+use super::current::{Current, TRIES, deployments};
 use super::{DeployError, Desired};
 use crate::catalog::App;
 use crate::fleet::Fleet;
@@ -88,7 +88,7 @@ impl Desired {
             let record = current.with(&deployment, None);
             let mut commit = current.commit(app, &record);
             self.claim(fleet, app, &deployment.manifest().routes, &mut commit).await?;
-            if make(fleet, app, commit).await?.is_some() {
+            if self.change(fleet, app, (&current, &record), commit).await?.is_some() {
                 return Ok(deployment);
             }
         }

@@ -111,15 +111,17 @@ impl Current {
         let mut commit = Commit::default();
         commit.guards.push(guard(keys::app(app), self.app.as_ref()));
         put(&mut commit, keys::app(app), record::encode(record));
-        let tried = self.record.as_ref().and_then(|before| before.canary.as_ref());
-        if let Some(tried) = tried
-            && record.canary.is_none()
-            && record.generation != tried.generation
-            && let Some(generation) = Generation::new(tried.generation)
-        {
-            commit.writes.push(Write::Delete(keys::deployment(app, generation)));
+        if let Some(ended) = self.ended_by(record) {
+            commit.writes.push(Write::Delete(keys::deployment(app, ended)));
         }
         commit
+    }
+
+    /// The canary that ends when the app is as this record says.
+    pub(super) fn ended_by(&self, record: &AppRecord) -> Option<Generation> {
+        let tried = self.record.as_ref()?.canary.as_ref()?.generation;
+        let has_ended = record.canary.is_none() && record.generation != tried;
+        Generation::new(tried).filter(|_| has_ended)
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use steerage_core::id::{AppName, Digest, Generation, TenantName};
 use steerage_core::manifest::Manifest;
 
-use super::current::{Current, TRIES, deployments, make, put};
+use super::current::{Current, TRIES, deployments, put};
 use super::{DeployError, DeploySpec, Desired};
 use crate::agent::{ApplyError, now};
 use crate::catalog::App;
@@ -62,25 +62,30 @@ impl Desired {
         let Some(fleet) = &self.fleet else { return self.deploy_alone(spec, manifest).await };
         // Until this host has the deployment itself, an app that is removed must not take it along.
         own.blobs.pin(&component)?;
-        let deployment = self.write_deployed(fleet, manifest, &spec).await?;
+        let (deployment, n_copies) = self.write_deployed(fleet, manifest, &spec).await?;
         self.tell_deployed(&deployment, &spec);
         match spec.canary {
             Some(_) => self.await_canary(fleet, &deployment).await,
-            None => self.serve(fleet, &deployment).await,
+            None => {
+                let kept = self.await_kept(&deployment, n_copies);
+                let (served, ()) = tokio::join!(self.serve(fleet, &deployment), kept);
+                served
+            }
         }
     }
 
-    /// Makes a deployment durable in the store.
+    /// Makes a deployment durable in the store; returns it, and how many other hosts have its component.
     async fn write_deployed(
         &self,
         fleet: &Fleet,
         manifest: Arc<Manifest>,
         spec: &DeploySpec,
-    ) -> Result<Deployment, DeployError> {
+    ) -> Result<(Deployment, usize), DeployError> {
         let (app, component, canary) = (&manifest.name, spec.component, spec.canary);
         fleet.check_store()?;
         let size = self.own.blobs.size(&component)?;
-        self.bring_copies(fleet, component).await;
+        // Only once nothing speaks against it: what is refused is on no other host.
+        let mut n_copies = None;
         for _ in 0..TRIES {
             let current = Current::read(fleet, app).await?;
             if canary.is_some() {
@@ -109,9 +114,14 @@ impl Desired {
             put(&mut commit, keys::deployment(app, generation), encoded);
             put(&mut commit, keys::last(app), generation.get().to_string().into_bytes());
             self.claim(fleet, app, &manifest.routes, &mut commit).await?;
-            if let Some(at) = make(fleet, app, commit).await? {
+            let n_copies = match n_copies {
+                Some(n_copies) => n_copies,
+                None => *n_copies.insert(self.bring_copies(fleet, component).await),
+            };
+            let changed = self.change(fleet, app, (&current, &record), commit).await?;
+            if let Some(at) = changed {
                 self.prune(fleet, &record, app, at).await;
-                return Ok(deployment);
+                return Ok((deployment, n_copies));
             }
         }
         Err(DeployError::overtaken(app))
@@ -164,8 +174,8 @@ impl Desired {
     }
 
     /// Brings a component to other hosts. In a fleet where nobody else answers it stays here alone,
-    /// which is told.
-    async fn bring_copies(&self, fleet: &Fleet, component: Digest) {
+    /// which is told. Returns how many have it.
+    async fn bring_copies(&self, fleet: &Fleet, component: Digest) -> usize {
         let n_others = fleet.view().hosts.len().saturating_sub(1);
         let n_copies = self.loader.spread(component, COPIES.min(n_others)).await;
         if n_copies == 0 && n_others > 0 {
@@ -178,9 +188,10 @@ impl Desired {
                 )
             });
         }
+        n_copies
     }
 
-    /// Lets go of deployments there is no room for, if the app is still as it was committed then:
+    /// Lets go of deployments there is no room for, and of the routes that they alone had, if the app is still as it was committed then:
     /// somebody may go back to one of them just now. That it fails harms nobody: the next deploy tries
     /// again.
     async fn prune(&self, fleet: &Fleet, record: &AppRecord, app: &AppName, at: Revision) {
@@ -189,12 +200,13 @@ impl Desired {
         let tried = record.canary.as_ref().map(|canary| canary.generation);
         let is_needed =
             |generation: u64| generation == record.generation || Some(generation) == tried;
-        let old = kept.iter().take(n_old).filter(|kept| !is_needed(kept.generation.get()));
-        let writes = old.map(|kept| Write::Delete(keys::deployment(app, kept.generation)));
+        let old = kept.into_iter().take(n_old).filter(|kept| !is_needed(kept.generation.get()));
+        let old: Vec<_> = old.collect();
+        let deletes = old.iter().map(|old| Write::Delete(keys::deployment(app, old.generation)));
         let guards = vec![Guard::At(keys::app(app), at)];
-        let commit = Commit { guards, writes: writes.collect() };
-        if !commit.writes.is_empty() {
-            drop(fleet.commit(commit).await);
+        let commit = Commit { guards, writes: deletes.collect() };
+        if !old.is_empty() && fleet.commit(commit).await.is_ok() {
+            self.release_unnamed(fleet, app, at, &old).await;
         }
     }
 }

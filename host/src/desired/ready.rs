@@ -11,9 +11,12 @@ use crate::catalog::App;
 use crate::fleet::Fleet;
 use crate::ledger::deployment::Deployment;
 use crate::telemetry::chain;
+use crate::telemetry::events::{Event, Severity};
 
 /// How long a deploy waits for the hosts it is placed on. It is durable before.
 const READY_WITHIN: Duration = Duration::from_secs(10);
+/// How long it waits for other hosts to have heard of it and written it down: some milliseconds.
+const KEPT_WITHIN: Duration = Duration::from_secs(2);
 /// How long it waits to be placed at all: a plan takes milliseconds, and there may be no room.
 const PLACED_WITHIN: Duration = Duration::from_secs(2);
 
@@ -45,6 +48,33 @@ impl Desired {
             tracing::warn!(%app, %generation, "deployed, but not ready where it is placed yet");
         }
         Ok(Arc::new(as_served(deployment)?))
+    }
+
+    /// Waits a while until as many other hosts keep a deployment as have its component: in their ledgers,
+    /// from which a store that was lost is filled again. That they do not yet is told.
+    pub(super) async fn await_kept(&self, deployment: &Deployment, n_copies: usize) {
+        let kept = self.loader.kept_by(deployment, n_copies, KEPT_WITHIN).await;
+        if kept.hosts + kept.unsure >= n_copies {
+            return;
+        }
+        let (app, generation) = (deployment.app(), deployment.generation());
+        let message = format!(
+            "generation {generation} of {app} is in the store, and in the ledgers of {} other hosts \
+             instead of {n_copies} so far",
+            kept.hosts
+        );
+        tracing::warn!("{message}");
+        self.own.events.push(Event {
+            app: Some(app.clone()),
+            generation: Some(generation),
+            severity: Severity::Warning,
+            advice: Some(
+                "see that other hosts hear of the store and have room on their disks: \
+                 `steerage hosts`, and `steerage events` of each"
+                    .to_owned(),
+            ),
+            ..Event::now("not_kept_elsewhere", message)
+        });
     }
 
     /// Waits a while until those hosts try a deployment that its app is placed on. Returns it as it

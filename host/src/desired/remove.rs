@@ -4,10 +4,11 @@
 use steerage_core::id::{AppName, Generation};
 
 use super::current::{Current, TRIES, deployments, guard, make, put};
+use super::routes::release;
 use super::{DeployError, Desired};
 use crate::fleet::record::{self, RemovedRecord};
 use crate::fleet::{Fleet, keys};
-use crate::store::{Commit, Write};
+use crate::store::{Commit, Guard, Write};
 use crate::telemetry::chain;
 
 impl Desired {
@@ -48,9 +49,9 @@ impl Desired {
             for deployment in &kept {
                 commit.writes.push(Write::Delete(keys::deployment(app, deployment.generation)));
             }
-            let routes = self.claimed(fleet, app, &kept).await?;
+            let claims = self.claimed(fleet, app, self.routes_of(&kept)).await?;
             if make(fleet, app, commit).await?.is_some() {
-                self.release(fleet, routes).await;
+                release(fleet, claims, &Guard::Absent(keys::app(app))).await;
                 return Ok(());
             }
         }

@@ -3,7 +3,7 @@
 
 use steerage_core::id::{AppName, HostName};
 
-use super::current::{Current, TRIES, make};
+use super::current::{Current, TRIES};
 use super::{DeployError, Desired};
 use crate::fleet::keys;
 use crate::fleet::record::{self, AppRecord, HostSpec};
@@ -34,7 +34,8 @@ impl Desired {
                 return Err(DeployError::NoApp(app.clone()));
             };
             change(&mut record);
-            if make(fleet, app, current.commit(app, &record)).await?.is_some() {
+            let commit = current.commit(app, &record);
+            if self.change(fleet, app, (&current, &record), commit).await?.is_some() {
                 return Ok(record);
             }
         }

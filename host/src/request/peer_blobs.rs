@@ -1,5 +1,5 @@
-//! What hosts ask each other for besides calls: components, to take and to give, and whether a third
-//! host answers.
+//! What hosts ask each other for besides calls: components, to take and to give, whether a deployment is
+//! kept, and whether a third host answers.
 //! Only hosts of the fleet get here. Does not know who needs which component.
 
 use std::sync::Arc;
@@ -8,12 +8,12 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, StreamBody};
-use steerage_core::id::Digest;
+use steerage_core::id::{AppName, Digest, Generation};
 use tokio_util::io::ReaderStream;
 
 use super::inbound::Inbound;
 use super::{CallContext, Reply};
-use crate::code::COMPONENTS;
+use crate::code::{COMPONENTS, KEPT, NOT_YET};
 use crate::forward::{HOSTS, name_of};
 use crate::respond::{Cut, ResponseBody};
 use crate::telemetry::chain;
@@ -34,6 +34,14 @@ pub(super) async fn answer(
         let status = known.map_or(StatusCode::NOT_FOUND, |_| StatusCode::OK);
         return Ok(said(status, known.unwrap_or("it does not know it")));
     }
+    if let Some(named) = path.strip_prefix(KEPT) {
+        let Some((app, generation)) = named_deployment(named) else {
+            return Ok(said(StatusCode::BAD_REQUEST, "no deployment"));
+        };
+        let kept = context.loader.kept(app, generation).await;
+        let kept = kept.map_or_else(|| NOT_YET.to_owned(), |fingerprint| fingerprint.to_string());
+        return Ok(said(StatusCode::OK, &kept));
+    }
     let Some(digest) = path.strip_prefix(COMPONENTS).map(str::parse::<Digest>) else {
         return Err(request);
     };
@@ -43,6 +51,11 @@ pub(super) async fn answer(
         Method::PUT => take(context, digest, request.into_body()).await,
         _ => said(StatusCode::METHOD_NOT_ALLOWED, "GET or PUT"),
     })
+}
+
+fn named_deployment(named: &str) -> Option<(AppName, Generation)> {
+    let (app, generation) = named.split_once('/')?;
+    Some((app.parse().ok()?, generation.parse().ok()?))
 }
 
 async fn give(context: &CallContext, digest: Digest) -> Reply {

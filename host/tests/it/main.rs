@@ -17,6 +17,7 @@ mod cli;
 mod cpu;
 mod crash_loop;
 mod deploy;
+mod desired;
 mod developing;
 mod disk;
 mod doors;

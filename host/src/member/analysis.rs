@@ -19,7 +19,7 @@ const EVERY: Duration = Duration::from_millis(500);
 
 /// A canary that does worse.
 #[derive(Debug)]
-struct Bad {
+struct Regression {
     app: AppName,
     generation: u64,
     worse: Worse,
@@ -27,28 +27,28 @@ struct Bad {
     canary: Side,
 }
 
-/// Judges until it is dropped.
-pub(super) async fn judge(member: &Member) {
+/// Looks for them until it is dropped.
+pub(super) async fn analyze(member: &Member) {
     let mut ticks = tokio::time::interval(EVERY);
     loop {
         ticks.tick().await;
         if !placement::is_planner(&member.fleet) {
             continue;
         }
-        for bad in found(&member.fleet.view()) {
+        for regression in found(&member.fleet.view()) {
             let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             let rolled_back = RolledBack {
-                generation: bad.generation,
-                why: bad.worse.to_string(),
+                generation: regression.generation,
+                why: regression.worse.to_string(),
                 at: u64::try_from(at.as_millis()).unwrap_or(u64::MAX),
             };
-            let done = member.desired.roll_back_canary(&bad.app, rolled_back).await;
+            let done = member.desired.roll_back_canary(&regression.app, rolled_back).await;
             match done {
-                Ok(true) => tell(member, &bad),
+                Ok(true) => tell(member, &regression),
                 // Somebody else was first.
                 Ok(false) => {}
                 Err(error) => {
-                    tracing::warn!(app = %bad.app, error = chain(&error), "a canary does worse and cannot be rolled back yet");
+                    tracing::warn!(app = %regression.app, error = chain(&error), "a canary does worse and cannot be rolled back yet");
                 }
             }
         }
@@ -56,23 +56,23 @@ pub(super) async fn judge(member: &Member) {
 }
 
 /// The canaries that do worse.
-fn found(view: &View) -> Vec<Bad> {
+fn found(view: &View) -> Vec<Regression> {
     let parts = view.usage.values().flat_map(imbl::OrdMap::values);
     let reported = parts.flat_map(|part| part.canaries.keys());
     let apps: BTreeSet<AppName> = reported.filter_map(|app| app.parse().ok()).collect();
-    let bad = apps.into_iter().filter_map(|app| {
+    let regressions = apps.into_iter().filter_map(|app| {
         let generation = view.apps.get(&app)?.0.canary.as_ref()?.generation;
         let (old, canary) = view.canary_sides(&app, generation);
         match canary::judge(&old, &canary, &Margin::STATED) {
             CanaryVerdict::TooEarly | CanaryVerdict::Fine => None,
-            CanaryVerdict::Worse(worse) => Some(Bad { app, generation, worse, old, canary }),
+            CanaryVerdict::Worse(worse) => Some(Regression { app, generation, worse, old, canary }),
         }
     });
-    bad.collect()
+    regressions.collect()
 }
 
-fn tell(member: &Member, bad: &Bad) {
-    let Bad { app, generation, worse, old, canary } = bad;
+fn tell(member: &Member, regression: &Regression) {
+    let Regression { app, generation, worse, old, canary } = regression;
     let mut evidence = Vec::new();
     for (name, side) in [("old", old), ("canary", canary)] {
         let slow = side.durations.exceeded_by(Margin::STATED.slow);
@@ -125,9 +125,12 @@ mod tests {
             let parts = [(0u32, Arc::new(used))].into_iter().collect();
             view.usage.insert(host.parse().unwrap(), parts);
         }
-        let bad = found(&view);
-        assert_eq!(bad.len(), 1);
-        assert_eq!((bad[0].generation, bad[0].canary.calls, bad[0].old.calls), (2, 120, 2000));
+        let found_now = found(&view);
+        assert_eq!(found_now.len(), 1);
+        assert_eq!(
+            (found_now[0].generation, found_now[0].canary.calls, found_now[0].old.calls),
+            (2, 120, 2000)
+        );
         let mut record = AppRecord::clone(&view.apps[&shop].0);
         record.canary.as_mut().unwrap().generation = 9;
         view.apps.insert(shop.clone(), (Arc::new(record.clone()), Revision(2)));
