@@ -21,7 +21,7 @@ use crate::agent::{Agent, ApplyError};
 use crate::fleet::Fleet;
 use crate::ledger::record::Fingerprint;
 use crate::telemetry::chain;
-use crate::telemetry::events::Severity;
+use crate::telemetry::events::{Event, Severity};
 
 /// After so many looks others have their turn.
 const YIELD: usize = 256;
@@ -267,6 +267,11 @@ fn complain(member: &Member, app: &AppName, error: &ApplyError, n_failures: u32)
         } else {
             "what it served before is served on; see `steerage events` of other hosts"
         };
-        member.tell("not_ready", Severity::Error, detail, advice);
+        member.own.events.push(Event {
+            app: Some(app.clone()),
+            severity: Severity::Error,
+            advice: Some(advice.to_owned()),
+            ..Event::now("not_ready", detail)
+        });
     }
 }
