@@ -128,7 +128,7 @@ impl Settling {
         let mut n_looked = 0;
         loop {
             self.reconciler.add(queue.take());
-            let Some(app) = self.reconciler.next() else { break };
+            let Some(app) = self.reconciler.next_app() else { break };
             self.look(member, app);
             n_looked += 1;
             if n_looked % YIELD == 0 {

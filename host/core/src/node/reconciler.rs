@@ -2,7 +2,7 @@
 //! What fails keeps nobody else back. Takes no step itself, and does not say which: `next_step` does.
 //!
 //! Inputs are [`Reconciler::add`], [`Reconciler::done`] and [`Reconciler::wake`]. After each,
-//! [`Reconciler::next`] is called until it says `None`, each app with [`Reconciler::begin`] and how it stands,
+//! [`Reconciler::next_app`] is called until it says `None`, each app with [`Reconciler::begin`] and how it stands,
 //! and then [`Reconciler::batch`] once.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -64,7 +64,7 @@ impl Reconciler {
     }
 
     /// The next app to look at.
-    pub fn next(&mut self) -> Option<AppName> {
+    pub fn next_app(&mut self) -> Option<AppName> {
         let has_place = self.n_steps < PARALLEL;
         self.queue.pop_first().or_else(|| if has_place { self.waiting.pop_first() } else { None })
     }
@@ -185,7 +185,7 @@ mod tests {
     /// Looks at all that there are to look at; the steps that begin.
     fn look(reconciler: &mut Reconciler, status: &AppStatus) -> Vec<(String, Step)> {
         let mut begun = Vec::new();
-        while let Some(app) = reconciler.next() {
+        while let Some(app) = reconciler.next_app() {
             begun.extend(reconciler.begin(&app, status).map(|step| (app.to_string(), step)));
         }
         begun
@@ -212,7 +212,7 @@ mod tests {
         }
         assert_eq!(reconciler.done(&app("a"), false, at(0)), Some(0));
         assert_eq!(look(&mut reconciler, &wanted(true)).len(), 1);
-        assert!(reconciler.next().is_none());
+        assert!(reconciler.next_app().is_none());
     }
 
     #[test]
@@ -226,7 +226,7 @@ mod tests {
             assert!(reconciler.has_failed(&app("a")) && reconciler.has_settled());
             assert_eq!(reconciler.wakes_at(), Some(now + at(pause)));
             reconciler.wake(now + at(pause - 1));
-            assert!(reconciler.next().is_none());
+            assert!(reconciler.next_app().is_none());
             now += at(pause);
             reconciler.wake(now);
             assert_eq!(reconciler.wakes_at(), None);
@@ -266,8 +266,8 @@ mod tests {
         look(&mut reconciler, &wanted(true));
         let bad = AppStatus { tried: Some(Generation::FIRST), ..wanted(true) };
         reconciler.add([app("a0")]);
-        let next = reconciler.next().unwrap();
+        let next = reconciler.next_app().unwrap();
         assert_eq!(reconciler.begin(&next, &bad), Some(Step::EndCanary));
-        assert_eq!(reconciler.next(), Some(app("a0")), "and what is next of it?");
+        assert_eq!(reconciler.next_app(), Some(app("a0")), "and what is next of it?");
     }
 }

@@ -8,7 +8,7 @@ use steerage_core::id::{AppName, HostName};
 use steerage_core::node::FleetKey;
 
 use crate::host::{SimHost, Stage};
-use crate::records::{AppRecord, Key, Value};
+use crate::records::{AppRecord, Deployment, Key, Value};
 use crate::store::Commit;
 use crate::world::World;
 
@@ -217,7 +217,7 @@ impl World {
         for host in &self.hosts {
             let process = host.up.as_ref().ok_or("not up")?;
             let served = process.served.get(app);
-            if served.map(|served| served.fingerprint()) != Some(record.fingerprint.clone()) {
+            if served.map(Deployment::fingerprint) != Some(record.fingerprint.clone()) {
                 let wanted = (record.deployed.generation, &record.fingerprint);
                 return Err(format!("{} serves {served:?} of {app}, not {wanted:?}", host.name));
             }

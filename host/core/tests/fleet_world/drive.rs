@@ -101,7 +101,7 @@ impl World {
             let Some(process) = process else { return };
             let since = now.saturating_sub(process.began_at);
             process.reconciler.wake(since);
-            while let Some(app) = process.reconciler.next() {
+            while let Some(app) = process.reconciler.next_app() {
                 let mut status = process.status(&name, &app, rules.fingerprints);
                 let is_seen =
                     process.view.apps.contains_key(&app) && !process.view.vanished.contains(&app);

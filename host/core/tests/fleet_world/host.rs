@@ -209,7 +209,7 @@ impl Process {
         }
         for (name, (record, _)) in &self.view.apps {
             let on = self.view.assigned_to(name).into_iter().flatten().cloned();
-            let n_now = u32::try_from(self.view.assigned_to(name).map_or(0, |on| on.len()));
+            let n_now = u32::try_from(self.view.assigned_to(name).map_or(0, imbl::OrdSet::len));
             let app = place::App {
                 replicas: if self.view.is_remembered(name) {
                     n_now.unwrap_or(0)

@@ -118,7 +118,7 @@ impl World {
         let generation = last.max(known) + 1;
         let deployed = Deployment { generation, component: *component, routes: routes.clone() };
         let mut commit = Commit::default();
-        self.put_app(at, app, &deployed, *replicas, seen, &mut commit)?;
+        self.put_app(at, app, (&deployed, *replicas), seen, &mut commit)?;
         guard(&mut commit, Key::Last(app.clone()), seen);
         commit.writes.push((Key::Last(app.clone()), Some(Value::Last(generation))));
         commit.writes.push((Key::removed(app), None));
@@ -148,8 +148,7 @@ impl World {
         &self,
         at: usize,
         app: &AppName,
-        deployed: &Deployment,
-        replicas: u32,
+        (deployed, replicas): (&Deployment, u32),
         seen: &Seen,
         commit: &mut Commit,
     ) -> Option<()> {
@@ -232,7 +231,7 @@ impl World {
         let mut commit = Commit::default();
         let replicas = self.hosts[at].up.as_ref()?.view.apps.get(app);
         let replicas = replicas.map_or(1, |(record, _)| record.replicas);
-        self.put_app(at, app, current, replicas, seen, &mut commit)?;
+        self.put_app(at, app, (current, replicas), seen, &mut commit)?;
         guard(&mut commit, Key::Last(app.clone()), seen);
         let last = number(seen, app).max(disk.last.get(app).copied().unwrap_or(0));
         commit.writes.push((Key::Last(app.clone()), Some(Value::Last(last))));
