@@ -74,7 +74,7 @@ pub(super) fn app(view: &View, name: &AppName, record: &AppRecord, headroom: u32
         memory: record.memory.map_or(UNKNOWN.memory, Bytes::new),
     };
     place::App {
-        replicas: if view.is_remembered(name) { load.now } else { replicas::wanted(&load) },
+        replicas: replicas::wanted(&load),
         demand: place::demand(
             Some(declared),
             measured(view, name, record, seen.as_ref()),
