@@ -46,6 +46,22 @@ async fn a_refused_deploy_is_on_no_other_host() {
 }
 
 #[tokio::test]
+async fn what_the_store_cannot_take_is_refused_before_anybody_has_it() {
+    let Some(fleet) = Fleet::start(2).await else { return };
+    let [first, second] = &fleet.hosts[..] else { panic!("two hosts") };
+    let large = says("large");
+    let long = format!("{}\n", "# ".to_owned() + &"x".repeat(1 << 20));
+    let reply = first.try_deploy(&large, &(long + &manifest("large", "/large/...", ""))).await;
+    assert_eq!((reply.status.as_u16(), reply.cause()), (413, "too_large".to_owned()));
+    assert!(reply.text().contains("at most 1048576"), "{}", reply.text());
+    let path = format!("/v1/blobs/{}", digest(&large));
+    for host in [first, second] {
+        assert_eq!(host.admin("HEAD", &path, "").await.status, 404);
+    }
+    assert_eq!(first.admin("GET", "/v1/apps/large", "").await.status, 404);
+}
+
+#[tokio::test]
 async fn routes_stay_claimed_no_longer_than_a_kept_deployment_has_them() {
     let Some(fleet) = Fleet::start(1).await else { return };
     let host = fleet.first();
