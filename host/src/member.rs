@@ -289,10 +289,10 @@ mod tests {
     }
 
     /// Both threads of the control runtime stand still, as with a disk that does, until this is dropped.
-    fn stall(control: &Runtime) -> Vec<std::sync::mpsc::Sender<()>> {
+    fn stall(control: &Runtime) -> Vec<std::sync::mpsc::SyncSender<()>> {
         let stalled = Arc::new(std::sync::Barrier::new(3));
         let threads = (0..2).map(|_| {
-            let (ends, waits) = std::sync::mpsc::channel();
+            let (ends, waits) = std::sync::mpsc::sync_channel(1);
             let stalled = stalled.clone();
             control.spawn(async move {
                 stalled.wait();
