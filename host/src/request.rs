@@ -16,6 +16,7 @@ mod proxy;
 mod record;
 mod replay;
 mod trace;
+mod well_known;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,6 +28,7 @@ use steerage_core::network::Network;
 use steerage_core::outcome::{Outcome, Refusal};
 
 use self::accepted::{Accepted, Head, read, read_and_complete};
+use self::forwarded::Forwarded;
 use self::guards::{EndOnDrop, StopOnDrop};
 use self::head::{Caller, REQUEST_ID};
 pub use self::hops::Hops;
@@ -129,7 +131,7 @@ pub async fn serve(context: &Arc<CallContext>, peer: &Caller, request: Request<U
     } else {
         let id = head::new_call_id();
         let head = read(&mut request, peer);
-        tell_story(context, peer, id, head, request).await
+        tell_story(context, peer, (id, meter::now()), head, request).await
     };
     if is_head { respond::without_body(reply) } else { reply }
 }
@@ -145,16 +147,18 @@ async fn serve_host(context: &Arc<CallContext>, peer: &Caller, request: Request<
         Err(request) => request,
     };
     let reply = match forwarded::take(request.headers_mut()) {
-        Some((client, id)) => {
+        Some(Forwarded { client, id, age }) => {
+            let now = meter::now();
+            let started_at = now.checked_sub(age).unwrap_or(now);
             // What guests are told was put there by the host before this one.
             let host = head::read(&mut request, &client);
             let head = host.map(|host| Head { host, is_completed: true });
-            tell_story(context, &client, id, head, request).await
+            tell_story(context, &client, (id, started_at), head, request).await
         }
         None => {
             let id = head::new_call_id();
             let head = read_and_complete(&mut request, id, peer);
-            let mut reply = tell_story(context, peer, id, head, request).await;
+            let mut reply = tell_story(context, peer, (id, meter::now()), head, request).await;
             if let Some(fleet) = &context.fleet {
                 // It is asked for itself: whether it is there, and in which run.
                 reply.headers_mut().insert(RUN, fleet.run().into());
@@ -176,7 +180,8 @@ async fn serve_proxied(
     let id = proxied.call_id.unwrap_or_else(head::new_call_id);
     let head = read_and_complete(&mut request, id, &proxied.client);
     proxied.tell(request.headers_mut());
-    let mut reply = tell_story(context, &proxied.client, id, head, request).await;
+    let call = (id, meter::now());
+    let mut reply = tell_story(context, &proxied.client, call, head, request).await;
     if let Some(id) = proxied.request_id {
         reply.headers_mut().insert(REQUEST_ID, id);
     }
@@ -186,18 +191,18 @@ async fn serve_proxied(
 async fn tell_story(
     context: &Arc<CallContext>,
     peer: &Caller,
-    id: CallId,
+    (id, started_at): (CallId, Instant),
     head: Result<Head, Refusal>,
     request: Request<Inbound>,
 ) -> Reply {
-    let (is_late, started_at) = (context.shutdown.is_cut(), meter::now());
+    let is_late = context.shutdown.is_cut();
     let mut accepted = match head {
         Ok(Head { host, is_completed }) => {
             Accepted { id, is_late, started_at, host, is_completed, request }
         }
         Err(refusal) => return context.turn_away(id, Outcome::Refused(refusal)),
     };
-    if let Some(report) = own_answer(&accepted, context) {
+    if let Some(report) = well_known::answer(&accepted, context) {
         return report;
     }
     // One hop at most: what another host passed on is served here.
@@ -212,6 +217,11 @@ async fn tell_story(
         Ok(routed) => routed,
         Err(outcome) => return context.turn_away(id, outcome),
     };
+    if peer.is_fleet && routed.is_over() {
+        // The host before this one, or those that it asked, have taken all its time.
+        let limit = routed.deployed.prepared.limits().timeout;
+        return respond::fail(&routed.call, Outcome::TimedOut { limit });
+    }
     match routed.admit(context).await {
         Ok(admitted) => admitted.call(context, peer).await.reply(),
         Err((call, refusal)) => respond::fail(&call, Outcome::Refused(refusal)),
@@ -289,6 +299,11 @@ impl Accepted {
 }
 
 impl Routed {
+    /// Whether its time is over before it ran.
+    fn is_over(&self) -> bool {
+        self.guest_request.deadline <= tokio::time::Instant::now()
+    }
+
     /// Waits until it may run; returns the call where it may not.
     async fn admit(self, context: &CallContext) -> Result<Admitted, (CallSide, Refusal)> {
         match self.permit(context).await {
@@ -381,21 +396,6 @@ impl From<Unready> for Outcome {
             Unready::Failed(detail) => Self::HostFailed { detail },
         }
     }
-}
-
-/// What the host answers itself, below its reserved prefix, which no app can shadow.
-fn own_answer(accepted: &Accepted, context: &CallContext) -> Option<Reply> {
-    let path = accepted.request.uri().path().strip_prefix("/.well-known/steerage/")?;
-    let refusal = match path {
-        "health" if context.shutdown.has_begun() => Refusal::Draining,
-        // To it, every app is one that there is not.
-        "health" if context.fleet.as_ref().is_some_and(|fleet| !fleet.is_known()) => {
-            Refusal::NotReady
-        }
-        "health" => return Some(Response::new(ResponseBody::Host("ok\n".into()))),
-        _ => Refusal::NoRoute,
-    };
-    Some(context.turn_away(accepted.id, Outcome::Refused(refusal)))
 }
 
 #[cfg(test)]

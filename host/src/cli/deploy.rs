@@ -1,6 +1,8 @@
 //! `steerage deploy`: sends an app to a host and says how to call it.
 //! Uploads and asks; whether a deployment is acceptable is the host's to say.
 
+mod ready;
+
 use anyhow::Context as _;
 use steerage_core::canary::Share;
 use steerage_core::route::{HostPattern, Route, Segment};
@@ -30,10 +32,11 @@ pub(super) async fn run(args: &Deploy) -> anyhow::Result<()> {
         build::inspect(&app.source())?
     };
     let options = DeployOptions { canary: args.canary, change_tenant: args.change_tenant };
-    let deployed = send(&client, &app, &built, options, screen).await?;
+    let mut deployed = send(&client, &app, &built, options, screen).await?;
+    ready::wait(&client, &mut deployed, args.wait, screen).await;
     if screen.is_json() {
         screen.json(&deployed)?;
-        return check_placed(&deployed);
+        return ready::check(&client, &deployed).await;
     }
     screen.say(&served(screen, &deployed))?;
     if let Some(placed) = &deployed.replicas {
@@ -52,21 +55,7 @@ pub(super) async fn run(args: &Deploy) -> anyhow::Result<()> {
     for line in ways_to_call(&app.manifest.routes, &deployed.url) {
         screen.hint(&line)?;
     }
-    check_placed(&deployed)
-}
-
-/// Ends with exit code 1 where no host has room for the app: it is durable, and whoever deploys by
-/// program must hear that it does not run where it should.
-fn check_placed(deployed: &wire::Deployed) -> anyhow::Result<()> {
-    let lacks = deployed.replicas.as_ref().filter(|placed| placed.ready == 0);
-    match lacks.and_then(|placed| placed.lacks.as_ref()) {
-        Some(_) => anyhow::bail!(
-            "{} is deployed as generation {}, but no host has room for a replica of it",
-            deployed.app,
-            deployed.generation
-        ),
-        None => Ok(()),
-    }
+    ready::check(&client, &deployed).await
 }
 
 /// What the flags say in place of the manifest.

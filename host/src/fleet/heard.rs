@@ -70,8 +70,8 @@ impl Fleet {
         self.heard().doubt();
     }
 
-    /// Notes that everything was read, and taken by now.
-    pub(super) fn note_all_read(&self) {
+    /// Notes that everything was read, and taken by now; what came since will be heard of.
+    pub fn note_all_read(&self) {
         self.heard().all(Instant::now());
     }
 

@@ -120,6 +120,8 @@ async fn follow(
     settle.all(member);
     unsaved.notify_one();
     let mut watch = store.watch("", since).await?;
+    // An import may have taken its time: hearing begins here.
+    fleet.note_all_read();
     loop {
         let changes = watch.next_sign().await?;
         if let Err(silent) = fleet.note_heard() {

@@ -21,7 +21,7 @@ use crate::catalog::App;
 use crate::fleet::{Fleet, keys};
 use crate::store::Revision;
 use crate::telemetry::chain;
-use crate::telemetry::events::Severity;
+use crate::telemetry::events::{Event, Severity};
 
 /// How many apps are seen to at once: fetching waits for others, compiling has its own bound.
 const PARALLEL: usize = 8;
@@ -344,6 +344,11 @@ fn complain(member: &Member, app: &AppName, error: &ApplyError, n_failures: u32)
         } else {
             "what it served before is served on; see `steerage events` of other hosts"
         };
-        member.tell("not_ready", Severity::Error, detail, advice);
+        member.own.events.push(Event {
+            app: Some(app.clone()),
+            severity: Severity::Error,
+            advice: Some(advice.to_owned()),
+            ..Event::now("not_ready", detail)
+        });
     }
 }

@@ -1,7 +1,9 @@
-//! What one host tells another of a request that it passes on: whose it is, and its id. Only hosts of
-//! the fleet are believed; a client's copy of the header never gets this far.
+//! What one host tells another of a request that it passes on: whose it is, its id, and how long ago it came,
+//! so that the app's timeout counts from then. Only hosts of the fleet are believed; a client's copy of the
+//! header never gets this far.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use http::header::TRAILER;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -21,17 +23,39 @@ pub(super) fn tell(headers: &mut HeaderMap, peer: &Caller, id: CallId) {
     }
 }
 
-/// What the host before this one told; `None` where nobody passed the request on.
-pub(super) fn take(headers: &mut HeaderMap) -> Option<(Caller, CallId)> {
+/// Says how long ago the request came; each time it is sent that is longer.
+pub(super) fn tell_age(headers: &mut HeaderMap, age: Duration) {
+    let told = headers.get(HOP).and_then(|hop| hop.to_str().ok());
+    let hop = told.map(|told| HeaderValue::try_from(format!("{told} {}", age.as_millis())));
+    if let Some(Ok(hop)) = hop {
+        headers.insert(HOP, hop);
+    }
+}
+
+/// What the host before this one told.
+#[derive(Debug)]
+pub(super) struct Forwarded {
+    pub(super) client: Caller,
+    pub(super) id: CallId,
+    /// How long ago it came to that host; hosts of earlier versions do not say.
+    pub(super) age: Duration,
+}
+
+/// Takes it out of the headers; `None` where nobody passed the request on.
+pub(super) fn take(headers: &mut HeaderMap) -> Option<Forwarded> {
     let hop = headers.remove(HOP)?;
     let mut fields = hop.to_str().ok()?.split(' ');
     let remote: SocketAddr = fields.next()?.parse().ok()?;
     let local = fields.next()?.parse().ok()?;
     let https = fields.next()? == "https";
     let id = u128::from_str_radix(fields.next()?, 16).ok()?;
+    let age = fields
+        .next()
+        .and_then(|age| age.parse().ok())
+        .map_or(Duration::ZERO, Duration::from_millis);
     let remote_header = HeaderValue::from_str(&remote.ip().to_string()).ok()?;
-    let peer = Caller { remote, remote_header, local, https, is_fleet: true };
-    Some((peer, CallId::from_u128(id)))
+    let client = Caller { remote, remote_header, local, https, is_fleet: true };
+    Some(Forwarded { client, id: CallId::from_u128(id), age })
 }
 
 #[cfg(test)]
@@ -51,10 +75,13 @@ mod tests {
         headers.insert("connection", HeaderValue::from_static("keep-alive"));
         tell(&mut headers, &peer, CallId::from_u128(77));
         assert!(!headers.contains_key("connection"));
-        let (told, id) = take(&mut headers).unwrap();
+        let mut aged = headers.clone();
+        let Forwarded { client: told, id, age } = take(&mut headers).unwrap();
         assert_eq!((told.remote, told.local, told.https), (peer.remote, peer.local, true));
         assert!(told.is_fleet && headers.is_empty());
-        assert_eq!(id, CallId::from_u128(77));
+        assert_eq!((id, age), (CallId::from_u128(77), Duration::ZERO));
         assert!(take(&mut headers).is_none());
+        tell_age(&mut aged, Duration::from_millis(1_500));
+        assert_eq!(take(&mut aged).unwrap().age, Duration::from_millis(1_500));
     }
 }

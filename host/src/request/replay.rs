@@ -201,6 +201,7 @@ impl ReplayableRequest {
         *copy.method_mut() = head.method().clone();
         *copy.uri_mut() = head.uri().clone();
         *copy.headers_mut() = head.headers().clone();
+        forwarded::tell_age(copy.headers_mut(), self.accepted.started_at.elapsed());
         *copy.version_mut() = Version::HTTP_2;
         copy
     }

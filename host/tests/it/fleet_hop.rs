@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::fleet::Fleet;
-use crate::harness::{Host, PATIENCE, manifest, raw, reader, says, wat};
+use crate::harness::{Host, PATIENCE, collect, manifest, raw, reader, says, wat};
 use crate::outbound::LOOPBACK;
 
 /// Two hosts, of which the first runs nothing: what it is asked goes over the hop.
@@ -193,4 +193,22 @@ async fn what_no_replica_answers_runs_only_where_its_labels_let_it() {
         })
         .await;
     assert_eq!((reply.status.as_u16(), reply.cause()), (503, "no_replica".to_owned()));
+}
+
+#[tokio::test]
+async fn the_time_that_a_request_took_before_the_hop_counts_against_its_timeout() {
+    let Some(fleet) = fleet().await else { return };
+    serve(&fleet, "small", &says("small"), "[limits]\ntimeout = \"30s\"").await;
+    let hosts = fleet.first().admin("GET", "/v1/hosts", "").await.json();
+    let peer = hosts["hosts"][1]["address"].as_str().unwrap().to_owned();
+    // As another host asks.
+    for (age, status) in [("", 200), (" 1000", 200), (" 31000", 504)] {
+        let hop = format!("9.8.7.6:5 127.0.0.1:80 http {:032x}{age}", 77);
+        let request = http::Request::get(format!("http://{peer}/small/"))
+            .header("x-steerage-hop", hop)
+            .body(Default::default())
+            .unwrap();
+        let reply = collect(fleet.hosts[1].stream_http2(request).await.unwrap()).await.unwrap();
+        assert_eq!(reply.status.as_u16(), status, "{age}: {}", reply.text());
+    }
 }

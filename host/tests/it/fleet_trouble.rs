@@ -153,13 +153,13 @@ async fn a_damaged_component_is_fetched_from_whoever_has_it_whole() {
 }
 
 /// A small disk of its own, gone when this is dropped.
-struct Disk {
+pub(crate) struct Disk {
     folder: tempfile::TempDir,
 }
 
 impl Disk {
     /// `None`, with a message, where this process may not mount one.
-    fn mount(size: &str) -> Option<Self> {
+    pub(crate) fn mount(size: &str) -> Option<Self> {
         if !rustix::process::geteuid().is_root() {
             eprintln!("SKIPPED: a full disk is made by mounting a small one, which needs root");
             return None;
@@ -177,7 +177,7 @@ impl Disk {
         Some(Self { folder })
     }
 
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.folder.path()
     }
 }
@@ -189,7 +189,7 @@ impl Drop for Disk {
 }
 
 /// A guest of three mebibytes.
-fn large() -> Vec<u8> {
+pub(crate) fn large() -> Vec<u8> {
     let data = "a".repeat(3 << 20);
     wat(&format!(
         r#"(module

@@ -28,6 +28,7 @@ mod examples;
 mod fair;
 mod fleet;
 mod fleet_copies;
+mod fleet_deploy;
 mod fleet_desired;
 mod fleet_ending;
 mod fleet_hop;

@@ -2,9 +2,11 @@
 //! Only describes.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use steerage_core::canary::Share;
+use steerage_core::units::parse_duration;
 
 use super::{Print, Remote};
 
@@ -61,6 +63,10 @@ pub struct Deploy {
     /// Take the app from the tenant that it belongs to, and give it to the manifest's
     #[arg(long)]
     pub change_tenant: bool,
+    /// How long to wait in a fleet until the hosts have it ready that it is placed on; it fails where none
+    /// has then
+    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = parse_duration)]
+    pub wait: Duration,
     /// How to reach the host.
     #[command(flatten)]
     pub remote: Remote,
