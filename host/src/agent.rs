@@ -221,9 +221,10 @@ impl Turn<'_> {
         loaded: LoadedDeployment,
         cause: ServeCause,
     ) -> Result<Arc<App>, ApplyError> {
+        // First what may be refused.
+        let app = as_served(deployment)?;
         self.keep(deployment).await?;
         let state = loaded.state.clone();
-        let app = as_served(deployment)?;
         let app = self.agent.loader.publish(app, loaded)?;
         self.agent.loader.reshape(&state, deployment.manifest());
         let (name, generation) = (&app.name, app.generation);

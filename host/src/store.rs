@@ -360,6 +360,16 @@ impl Write {
     }
 }
 
+impl Commit {
+    /// Whether it is small enough for a store, as far as that shows by itself.
+    ///
+    /// # Errors
+    /// [`StoreError::TooLarge`], or [`StoreError::Twice`].
+    pub fn check(&self) -> Result<(), StoreError> {
+        check(self)
+    }
+}
+
 /// What no store takes, so that both refuse the same.
 fn check(commit: &Commit) -> Result<(), StoreError> {
     let bytes = commit.writes.iter().map(Write::size).sum();

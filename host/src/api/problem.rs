@@ -300,6 +300,7 @@ impl From<StoreError> for Refusal {
             StoreError::NotFollowed { .. } => Self::new(Cause::NotRegistered, error.to_string()),
             StoreError::Conflict { .. } => Self::new(Cause::Overtaken, error.to_string()),
             StoreError::Damaged { .. } => Self::new(Cause::BadRecord, error.to_string()),
+            StoreError::TooLarge { .. } => Self::new(Cause::TooLarge, error.to_string()),
             _ => Self::internal(&error),
         }
     }

@@ -114,6 +114,7 @@ impl Desired {
             put(&mut commit, keys::deployment(app, generation), encoded);
             put(&mut commit, keys::last(app), generation.get().to_string().into_bytes());
             self.claim(fleet, app, &manifest.routes, &mut commit).await?;
+            commit.check()?;
             let n_copies = match n_copies {
                 Some(n_copies) => n_copies,
                 None => *n_copies.insert(self.bring_copies(fleet, component).await),

@@ -4,6 +4,7 @@
 use http::Request;
 use http_body_util::Full;
 use serde_json::json;
+use steerage::store::{Commit, Write};
 
 use crate::fleet::Fleet;
 use crate::harness::{Host, digest, manifest, says};
@@ -43,6 +44,34 @@ async fn a_refused_deploy_is_on_no_other_host() {
     assert_eq!(on_second(path.clone()).await, 404, "after a canary of nothing");
     assert!(fleet.etcd.store().await.get("desired/apps/thief").await.unwrap().is_none());
     assert_eq!(first.admin("HEAD", &path, "").await.status, 404, "nor on the first one");
+}
+
+#[tokio::test]
+async fn what_the_store_cannot_take_is_refused_before_anybody_has_it() {
+    let Some(fleet) = Fleet::start(2).await else { return };
+    let [first, second] = &fleet.hosts[..] else { panic!("two hosts") };
+    let more: String = (1..100).map(|n| format!("[[route]]\npath = \"/many/{n}\"\n")).collect();
+    let many = |app: &str| manifest(app, "/many/0", &more);
+    first.deploy(&says("probe"), &many("probe")).await;
+    let keys = claims(&fleet).await;
+    assert_eq!(keys.len(), 100);
+    assert_eq!(first.admin("DELETE", "/v1/apps/probe", "").await.status, 204);
+    // As a hundred apps leave them behind that older hosts have removed: each has to stay away.
+    let ghosts = keys.into_iter().enumerate().map(|(n, key)| {
+        let value = format!("ghost-{n}").into_bytes();
+        Write::Put { key, value, lease: None }
+    });
+    let commit = Commit { guards: Vec::new(), writes: ghosts.collect() };
+    fleet.etcd.store().await.commit(commit).await.unwrap();
+    let large = says("large");
+    let reply = first.try_deploy(&large, &many("large")).await;
+    assert_eq!((reply.status.as_u16(), reply.cause()), (413, "too_large".to_owned()));
+    assert!(reply.text().contains("guards: at most 125"), "{}", reply.text());
+    let path = format!("/v1/blobs/{}", digest(&large));
+    for host in [first, second] {
+        assert_eq!(host.admin("HEAD", &path, "").await.status, 404);
+    }
+    assert_eq!(first.admin("GET", "/v1/apps/large", "").await.status, 404);
 }
 
 #[tokio::test]
