@@ -146,6 +146,10 @@ impl Kept {
     /// does not want go at once.
     fn settle(&mut self, now: &View, name: &AppName, app: &mut place::App) {
         let Some((record, _)) = now.apps.get(name) else { return };
+        if now.is_remembered(name) {
+            drop(self.low.remove(name));
+            return;
+        }
         let (min, max) = record.bounds();
         let there = u32::try_from(app.on.len()).unwrap_or(u32::MAX).clamp(min, max.max(min));
         let mut low = self.low.remove(name);
@@ -192,7 +196,8 @@ fn changed(before: &View, now: &View) -> BTreeSet<AppName> {
     }
     let wanted = before.apps.diff(&now.apps).map(name);
     let removed = before.removed.diff(&now.removed).map(name);
-    wanted.chain(removed).chain(before.assigned.diff(&now.assigned).map(name)).collect()
+    let assigned = before.assigned.diff(&now.assigned).map(name);
+    wanted.chain(removed).chain(assigned).chain(now.memory_changed(before)).collect()
 }
 
 #[cfg(test)]
@@ -234,6 +239,44 @@ mod tests {
         };
         let value = (random.u8(..4) > 0).then(|| value.to_string().into_bytes());
         Change { key, value, revision: Revision(revision) }
+    }
+
+    #[tokio::test]
+    async fn what_is_only_remembered_of_an_app_gives_it_nothing_and_takes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&StoreSettings::Embedded(folder.path().to_owned())).await.unwrap();
+        let me = "h0".parse().unwrap();
+        let fleet = Fleet::new(me, store, Peers::new(None), folder.path().join("copy"));
+        let mut kept = Kept::new(20, (Duration::from_secs(60), Duration::ZERO));
+        let mut revision = 0;
+        let mut tell = |key: &str, value: Option<serde_json::Value>| {
+            revision += 1;
+            let value = value.map(|value| value.to_string().into_bytes());
+            let change = Change { key: key.to_owned(), value, revision: Revision(revision) };
+            fleet.apply(&[change]);
+        };
+        for host in ["h0", "h1", "h2"] {
+            let here = json!({
+                "v": 1, "id": host, "run": 1, "address": "127.0.0.1:1", "listen": "127.0.0.1:2",
+                "admin": "127.0.0.1:3", "zone": host, "cpu_m": 1000, "memory": 1_u64 << 30,
+                "version": "1"
+            });
+            tell(&format!("observed/hosts/{host}"), Some(here));
+        }
+        let wanted = json!({ "v": 1, "generation": 1, "min": 2, "max": 2, "cpu_m": 100 });
+        tell("assigned/shop", Some(json!({ "v": 1, "hosts": ["h1"] })));
+        tell("desired/apps/shop", Some(wanted.clone()));
+        let mut moves = || kept.plan(&fleet, &fleet.view(), false, Aims::default()).moves.len();
+        assert_eq!(moves(), 1, "it has one replica of two");
+        // Nobody removed it, and the store does not hold it; then it does, in a later version's words.
+        tell("desired/apps/shop", None);
+        assert_eq!(moves(), 0);
+        tell("desired/apps/shop", Some(wanted.clone()));
+        assert_eq!(moves(), 1);
+        tell("desired/apps/shop", Some(json!({ "v": 99 })));
+        assert_eq!(moves(), 0);
+        tell("desired/apps/shop", Some(wanted));
+        assert_eq!(moves(), 1);
     }
 
     #[tokio::test]

@@ -73,8 +73,11 @@ pub(super) fn app(view: &View, name: &AppName, record: &AppRecord, headroom: u32
         cpu: record.cpu_m.map_or(UNKNOWN.cpu, Cpu::milli),
         memory: record.memory.map_or(UNKNOWN.memory, Bytes::new),
     };
+    // Hosts may remember different things of what the store does not say now; what planners agree on is
+    // how many replicas there are.
+    let replicas = if view.is_remembered(name) { load.now } else { replicas::wanted(&load) };
     place::App {
-        replicas: replicas::wanted(&load),
+        replicas,
         demand: place::demand(
             Some(declared),
             measured(view, name, record, seen.as_ref()),

@@ -2,7 +2,10 @@
 //! records held that cannot be read.
 //! Does not say what follows: `reconcile` and `place` do.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
+
+use imbl::ordset::DiffItem;
 
 use super::records::{AppFacts as _, FleetKey, Records, Revision};
 use super::view::FleetView;
@@ -52,6 +55,23 @@ impl<R: Records> FleetView<R> {
     #[must_use]
     pub fn is_remembered(&self, app: &AppName) -> bool {
         self.vanished.contains(app) || self.is_unreadable(&FleetKey::App(app.clone()))
+    }
+
+    /// The apps of which [`Self::is_remembered`] says something else than it did of `before`, and perhaps
+    /// some more. What both views share is passed over.
+    pub fn memory_changed(&self, before: &Self) -> BTreeSet<AppName> {
+        fn item<'i, T>(change: &DiffItem<'i, 'i, T>) -> &'i T {
+            match change {
+                DiffItem::Add(item) | DiffItem::Remove(item) => item,
+            }
+        }
+        let vanished = before.vanished.diff(&self.vanished).map(|change| item(&change).clone());
+        let unreadable = before.unreadable.diff(&self.unreadable);
+        let unreadable = unreadable.filter_map(|change| match item(&change) {
+            FleetKey::App(app) => Some(app.clone()),
+            _ => None,
+        });
+        vanished.chain(unreadable).collect()
     }
 
     /// Hosts whose records cannot be read and never could be, as far as they can be guessed at: they are
