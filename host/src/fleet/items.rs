@@ -71,6 +71,10 @@ impl ReadyFacts for ReadyRecord {
 
 /// What was read.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one is there at a time, most are items, and a full read would box each of them"
+)]
 pub(super) enum Read {
     /// What hosts act on at once.
     Item(FleetItem<StoreRecords>),

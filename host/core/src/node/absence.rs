@@ -59,6 +59,7 @@ impl<R: Records> FleetView<R> {
 
     /// The apps of which [`Self::is_remembered`] says something else than it did of `before`, and perhaps
     /// some more. What both views share is passed over.
+    #[must_use]
     pub fn memory_changed(&self, before: &Self) -> BTreeSet<AppName> {
         fn item<'i, T>(change: &DiffItem<'i, 'i, T>) -> &'i T {
             match change {
