@@ -186,7 +186,7 @@ impl Fleet {
         self.inner.table.load().get(app).cloned()
     }
 
-    /// Whether an app may run on a host, also where it is not placed there; see `core::node::view`.
+    /// Whether an app may run on a host, also where it is not placed there; see `core::node::answering`.
     #[must_use]
     pub fn may_run(&self, app: &AppName, host: &HostName) -> bool {
         self.inner.view.load().may_run(app, host)
