@@ -42,9 +42,15 @@ async fn callers_are_served_while_the_host_is_not_ready_and_told_to_close() {
     host.deploy(&says("hello"), &manifest("hello", "/...", "")).await;
     let mut kept = TcpStream::connect(&host.listen).await.unwrap();
     kept.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
-    let mut answer = [0; 1024];
-    let n_read = kept.read(&mut answer).await.unwrap();
-    assert!(!String::from_utf8_lossy(&answer[..n_read]).contains("close"));
+    // Its end may come in a piece of its own, where the guest was not over when its head was sent.
+    let mut answer = String::new();
+    while !answer.ends_with("hello") && !answer.ends_with("\r\n0\r\n\r\n") {
+        let mut piece = [0; 1024];
+        let n_read = kept.read(&mut piece).await.unwrap();
+        assert!(n_read > 0, "{answer}");
+        answer.push_str(std::str::from_utf8(&piece[..n_read]).unwrap());
+    }
+    assert!(!answer.contains("close"), "{answer}");
     host.signal("TERM");
     not_ready(&host).await;
     // One that is kept, and one that comes now.
