@@ -167,8 +167,8 @@ mod tests {
         }
         let planners = |well: &str| -> String {
             let is_well = |host: &HostName| well.contains(host.as_str());
-            let plans = |host: &&str| view.is_planner(&host.parse().unwrap(), is_well);
-            well.split("").filter(plans).collect()
+            let plans = |host: &char| view.is_planner(&host.to_string().parse().unwrap(), is_well);
+            well.chars().filter(plans).collect()
         };
         for (well, planner) in [("abcde", "a"), ("bcde", "b"), ("cde", "c"), ("de", ""), ("e", "")]
         {
