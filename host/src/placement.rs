@@ -30,6 +30,7 @@ use self::write::write;
 
 /// News is gathered for so long before a plan is made: a deploy is several changes.
 const GATHER: Duration = Duration::from_millis(20);
+
 /// How placement goes about it.
 #[derive(Clone, Copy, Debug)]
 pub struct PlanSettings {

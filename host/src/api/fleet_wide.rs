@@ -26,6 +26,7 @@ const WITHIN: Duration = Duration::from_secs(5);
 const LARGEST: usize = 64 << 20;
 /// Hosts that are asked at once.
 const AT_ONCE: usize = 64;
+
 /// Asks those who are meant, and puts what they say together with what is known here; at most so many
 /// things of those that have an order.
 pub(super) async fn gather<T: Together>(

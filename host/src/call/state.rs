@@ -76,9 +76,9 @@ pub trait Recorder: fmt::Debug + Send + Sync {
 /// that it is one allocation: `Arc<Call<R>>` becomes `Arc<Call>` by itself.
 ///
 /// What is so once stays so, which is what `marks` says: they are set under the lock of `progress`, but for
-/// `BEGUN`, and looked at without it. Whoever sets one wakes whom it concerns afterwards; whoever waits registers before
-/// looking. The guest's side says how it ended before it drops its store, so that whoever sees the body end
-/// can tell a finished response from a cut one.
+/// `BEGUN`, and looked at without it. Whoever sets one wakes whom it concerns afterwards; whoever waits
+/// registers before looking. The guest's side says how it ended before it drops its store, so that whoever
+/// sees the body end can tell a finished response from a cut one.
 #[derive(Debug)]
 pub struct Call<R: ?Sized = dyn Recorder> {
     /// The call's id.

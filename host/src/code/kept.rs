@@ -34,7 +34,7 @@ pub struct KeptBy {
     pub unsure: usize,
 }
 
-enum Said {
+enum Answer {
     Kept,
     NotYet,
     Unsure,
@@ -66,10 +66,10 @@ impl Loader {
         let asked = async {
             while by.hosts + by.unsure < wanted && !left.is_empty() {
                 let said = join_all(left.iter().map(|peer| ask(peer, &uri, &fingerprint))).await;
-                by.hosts += said.iter().filter(|said| matches!(said, Said::Kept)).count();
-                by.unsure += said.iter().filter(|said| matches!(said, Said::Unsure)).count();
+                by.hosts += said.iter().filter(|said| matches!(said, Answer::Kept)).count();
+                by.unsure += said.iter().filter(|said| matches!(said, Answer::Unsure)).count();
                 let mut said = said.into_iter();
-                left.retain(|_| matches!(said.next(), Some(Said::NotYet)));
+                left.retain(|_| matches!(said.next(), Some(Answer::NotYet)));
                 if by.hosts + by.unsure < wanted {
                     tokio::time::sleep(PAUSE).await;
                 }
@@ -81,15 +81,15 @@ impl Loader {
     }
 }
 
-async fn ask(peer: &Arc<Peer>, uri: &str, fingerprint: &str) -> Said {
+async fn ask(peer: &Arc<Peer>, uri: &str, fingerprint: &str) -> Answer {
     let body: Body = Empty::<Bytes>::new().map_err(|never| match never {}).boxed_unsync();
-    let Ok(request) = Request::get(uri).body(body) else { return Said::Unsure };
+    let Ok(request) = Request::get(uri).body(body) else { return Answer::Unsure };
     let Ok(Ok((response, _in_flight))) = tokio::time::timeout(PATIENCE, peer.send(request)).await
     else {
-        return Said::NotYet;
+        return Answer::NotYet;
     };
     if response.status() != StatusCode::OK {
-        return Said::Unsure;
+        return Answer::Unsure;
     }
-    if text_of(response).await == fingerprint { Said::Kept } else { Said::NotYet }
+    if text_of(response).await == fingerprint { Answer::Kept } else { Answer::NotYet }
 }

@@ -192,9 +192,9 @@ impl Desired {
         n_copies
     }
 
-    /// Lets go of deployments there is no room for, and of the routes that they alone had, if the app is still as it was committed then:
-    /// somebody may go back to one of them just now. That it fails harms nobody: the next deploy tries
-    /// again.
+    /// Deletes deployments there is no room for, and the routes that they alone had, if the app is still
+    /// as it was committed then: an operator may go back to one of them at this moment. A failure harms
+    /// nobody: the next deploy tries again.
     async fn prune(&self, fleet: &Fleet, record: &AppRecord, app: &AppName, at: Revision) {
         let Ok(kept) = deployments(fleet, app).await else { return };
         let n_old = kept.len().saturating_sub(KEPT).min(MOST_WRITES);

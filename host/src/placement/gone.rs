@@ -17,6 +17,7 @@ use crate::forward::Peer;
 
 /// How long others may take to say. Who does not says nothing.
 const WITHIN: Duration = Duration::from_millis(300);
+
 /// Asks about every registered host that refuses this one; whether there are some of which it is not
 /// clear yet.
 pub(super) async fn ask(fleet: &Fleet) -> bool {

@@ -2,8 +2,8 @@
 //! What fails keeps nobody else back. Takes no step itself, and does not say which: `next_step` does.
 //!
 //! Inputs are [`Reconciler::add`], [`Reconciler::done`] and [`Reconciler::wake`]. After each,
-//! [`Reconciler::next_app`] is called until it says `None`, each app with [`Reconciler::begin`] and how it stands,
-//! and then [`Reconciler::batch`] once.
+//! [`Reconciler::next_app`] is called until it says `None`, each app with [`Reconciler::begin`] and how it
+//! stands, and then [`Reconciler::batch`] once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

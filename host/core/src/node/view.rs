@@ -52,15 +52,15 @@ pub struct ViewChange {
     pub apps: BTreeSet<AppName>,
     /// Whether hosts came, went or changed.
     pub hosts_changed: bool,
-    /// Whether operators want something else of hosts.
-    pub wishes_changed: bool,
+    /// Whether operators changed the spec of a host, or froze or thawed the fleet.
+    pub specs_changed: bool,
 }
 
 impl ViewChange {
     /// Whether anything came at all.
     #[must_use]
     pub fn is_news(&self) -> bool {
-        self.hosts_changed || self.wishes_changed || !self.apps.is_empty()
+        self.hosts_changed || self.specs_changed || !self.apps.is_empty()
     }
 }
 
@@ -256,11 +256,11 @@ impl<R: Records> FleetView<R> {
                 put(&mut self.hosts, host, record.map(Arc::new));
             }
             FleetItem::HostWanted(host, value) => {
-                change.wishes_changed = true;
+                change.specs_changed = true;
                 put(&mut self.host_specs, host, value.read());
             }
             FleetItem::Freeze(value) => {
-                change.wishes_changed = true;
+                change.specs_changed = true;
                 self.frozen = value.read().map(Arc::new);
             }
         }

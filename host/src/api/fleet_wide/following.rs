@@ -14,7 +14,7 @@ use http_body_util::BodyExt;
 use steerage_core::id::{AppName, HostName};
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::lines::{self, Said};
+use super::lines::{self, Next};
 use super::whom::Whom;
 use crate::api::wire;
 
@@ -49,7 +49,7 @@ pub(in crate::api) enum Missing {
 struct Following {
     whom: Whom,
     followed: Followed,
-    streams: SelectAll<BoxStream<'static, (HostName, Said)>>,
+    streams: SelectAll<BoxStream<'static, (HostName, Next)>>,
     /// Those of whom lines are told or awaited.
     present: Vec<HostName>,
     /// Those who told nothing any more: when they are asked again, and after how long then.
@@ -121,16 +121,16 @@ impl Following {
             };
             let is_here = host == *self.whom.me();
             match said {
-                Said::Line(at, line) if self.is_news(&host, &at, &line) => return Some(line),
-                Said::Line(..) => {}
+                Next::Line(at, line) if self.is_news(&host, &at, &line) => return Some(line),
+                Next::Line(..) => {}
                 // So that the follower knows that this host lives.
-                Said::Quiet if is_here => return Some(Bytes::from_static(b"\n")),
-                Said::Quiet => {
+                Next::Quiet if is_here => return Some(Bytes::from_static(b"\n")),
+                Next::Quiet => {
                     self.absent.remove(&host);
                     self.latest(&host).is_behind = false;
                 }
-                Said::End(_) if is_here => return None,
-                Said::End(why) => {
+                Next::End(_) if is_here => return None,
+                Next::End(why) => {
                     if let Some(line) = self.miss(&host, &why) {
                         return Some(line);
                     }
@@ -148,13 +148,13 @@ impl Following {
                 tokio::time::timeout_at(until, self.streams.next()).await
         {
             match said {
-                Said::Line(at, line) => {
+                Next::Line(at, line) => {
                     if self.is_news(&host, &at, &line) {
                         told.push((at, line));
                     }
                 }
-                Said::Quiet => awaited.retain(|waiting| *waiting != host),
-                Said::End(why) => {
+                Next::Quiet => awaited.retain(|waiting| *waiting != host),
+                Next::End(why) => {
                     awaited.retain(|waiting| *waiting != host);
                     missed.extend(self.miss(&host, &why));
                 }

@@ -10,9 +10,9 @@ use steerage_core::id::HostName;
 /// Longest line that is taken, in bytes.
 const LONGEST: usize = 4 << 20;
 
-/// What a host says.
+/// What a host that is followed tells next.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Said {
+pub(super) enum Next {
     /// A line, and its time as text.
     Line(String, Bytes),
     /// Nothing for now: what was is told, or nothing happens.
@@ -25,7 +25,7 @@ pub(super) enum Said {
 pub(super) fn of(
     host: &HostName,
     chunks: BoxStream<'static, Result<Bytes, String>>,
-) -> impl Stream<Item = Said> + Send + use<> {
+) -> impl Stream<Item = Next> + Send + use<> {
     let state = Some((chunks, BytesMut::new(), host.to_string()));
     stream::unfold(state, |state| async move {
         let (mut chunks, mut read, host) = state?;
@@ -33,40 +33,40 @@ pub(super) fn of(
             if let Some(end) = read.iter().position(|byte| *byte == b'\n') {
                 let line = read.split_to(end);
                 read.advance(1);
-                let said = if line.is_empty() { Some(Said::Quiet) } else { named(&line, &host) };
+                let said = if line.is_empty() { Some(Next::Quiet) } else { named(&line, &host) };
                 return Some(match said {
                     Some(said) => (said, Some((chunks, read, host))),
-                    None => (Said::End("it says what is no JSON".to_owned()), None),
+                    None => (Next::End("it says what is no JSON".to_owned()), None),
                 });
             }
             if read.len() > LONGEST {
                 let why = format!("a line of it is longer than {LONGEST} bytes");
-                return Some((Said::End(why), None));
+                return Some((Next::End(why), None));
             }
             match chunks.next().await {
                 Some(Ok(chunk)) => read.extend_from_slice(&chunk),
-                Some(Err(why)) => return Some((Said::End(why), None)),
-                None => return Some((Said::End("it ended".to_owned()), None)),
+                Some(Err(why)) => return Some((Next::End(why), None)),
+                None => return Some((Next::End("it ended".to_owned()), None)),
             }
         }
     })
 }
 
-fn named(line: &[u8], host: &str) -> Option<Said> {
+fn named(line: &[u8], host: &str) -> Option<Next> {
     let mut value: Value = serde_json::from_slice(line).ok()?;
     let fields = value.as_object_mut()?;
     fields.insert("host".to_owned(), host.into());
     let at = fields.get("at").and_then(Value::as_str).unwrap_or_default().to_owned();
     let mut line = serde_json::to_vec(&value).ok()?;
     line.push(b'\n');
-    Some(Said::Line(at, line.into()))
+    Some(Next::Line(at, line.into()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    async fn read(chunks: &[&str]) -> Vec<Said> {
+    async fn read(chunks: &[&str]) -> Vec<Next> {
         let chunks: Vec<_> =
             chunks.iter().map(|chunk| Ok(Bytes::copy_from_slice(chunk.as_bytes()))).collect();
         of(&"h1".parse().unwrap(), stream::iter(chunks).boxed()).collect().await
@@ -74,14 +74,14 @@ mod tests {
 
     #[tokio::test]
     async fn lines_are_whole_however_they_come_and_say_whose_they_are() {
-        let line = Said::Line("2026".to_owned(), "{\"at\":\"2026\",\"host\":\"h1\"}\n".into());
-        let end = Said::End("it ended".to_owned());
-        assert_eq!(read(&["{\"at\":", "\"2026\"}\n\n", "{\"cut"]).await, [line, Said::Quiet, end]);
-        let end = Said::End("it says what is no JSON".to_owned());
+        let line = Next::Line("2026".to_owned(), "{\"at\":\"2026\",\"host\":\"h1\"}\n".into());
+        let end = Next::End("it ended".to_owned());
+        assert_eq!(read(&["{\"at\":", "\"2026\"}\n\n", "{\"cut"]).await, [line, Next::Quiet, end]);
+        let end = Next::End("it says what is no JSON".to_owned());
         assert_eq!(read(&["no\n{}\n"]).await, [end]);
         let long = "x".repeat(LONGEST + 1);
         assert!(
-            matches!(&*read(&[&long]).await, [Said::End(why)] if why.contains("longer than 4194304"))
+            matches!(&*read(&[&long]).await, [Next::End(why)] if why.contains("longer than 4194304"))
         );
     }
 }
