@@ -12,7 +12,7 @@ mod saved;
 mod usage;
 mod view;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -354,10 +354,17 @@ impl Fleet {
             peers.keep_only(|name| view.host(name).is_some());
             table = OrdMap::new();
         }
+        // Apps on the same hosts share what is kept of them: there are many apps and few sets of hosts.
+        let mut shared = HashMap::<Vec<&HostName>, Arc<Replicas>>::new();
         let all = || view.apps.keys().collect::<Vec<_>>();
         for app in changed.map_or_else(all, |told| told.change.apps.iter().collect()) {
-            if view.apps.contains_key(app) {
-                table.insert(app.clone(), Arc::new(self.replicas_in(&view, app)));
+            // The view's own name, whose text the table shares.
+            if let Some((app, _)) = view.apps.get_key_value(app) {
+                let hosts = view.answering(app);
+                let replicas = shared.get(&hosts).cloned();
+                let replicas = replicas.unwrap_or_else(|| Arc::new(self.replicas_on(&hosts)));
+                table.insert(app.clone(), replicas.clone());
+                shared.insert(hosts, replicas);
             } else {
                 table.remove(app);
             }
@@ -367,10 +374,10 @@ impl Fleet {
         self.inner.changed.send_modify(|n_views| *n_views += 1);
     }
 
-    fn replicas_in(&self, view: &View, app: &AppName) -> Replicas {
+    fn replicas_on(&self, hosts: &[&HostName]) -> Replicas {
         let mut replicas = Replicas::default();
-        for host in view.answering(app) {
-            if *host == self.inner.me {
+        for host in hosts {
+            if **host == self.inner.me {
                 replicas.is_here = true;
             } else {
                 replicas.elsewhere.extend(self.inner.peers.named(host));

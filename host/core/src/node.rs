@@ -7,6 +7,7 @@ pub mod absence;
 pub mod announcer;
 pub mod answering;
 pub mod assignments;
+pub mod few_hosts;
 pub mod follower;
 #[cfg(test)]
 mod nothing;
@@ -18,6 +19,7 @@ pub mod view;
 
 pub use self::announcer::{Announcer, CodeAtHand};
 pub use self::assignments::{Assignment, assignments};
+pub use self::few_hosts::{HostMap, HostSet};
 pub use self::follower::{FollowStep, Follower};
 pub use self::reconciler::Reconciler;
 pub use self::records::{AppFacts, FleetItem, FleetKey, FleetValue, HostFacts, ReadyFacts};

@@ -3,6 +3,7 @@
 
 use futures_util::{StreamExt as _, stream};
 use steerage_core::id::{AppName, Generation, HostName};
+use steerage_core::node::HostMap;
 
 use super::{Agent, ApplyError, ServeCause, as_served};
 use crate::fleet::{Fleet, keys};
@@ -69,7 +70,7 @@ impl Agent {
     pub(super) fn who_has(&self, app: &AppName) -> Vec<HostName> {
         let view = self.fleet.as_ref().map(Fleet::view);
         let ready = view.as_ref().and_then(|view| view.ready.get(app));
-        ready.into_iter().flat_map(imbl::OrdMap::keys).cloned().collect()
+        ready.into_iter().flat_map(HostMap::keys).cloned().collect()
     }
 
     /// Learns the routes of a deployment that runs elsewhere.

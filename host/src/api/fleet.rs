@@ -11,6 +11,7 @@ use axum::extract::State;
 use serde::Deserialize;
 use steerage_core::id::{AppName, HostName};
 use steerage_core::manifest::MAX_REPLICAS;
+use steerage_core::node::{HostMap, HostSet};
 use steerage_core::place::{self, Aims, BadNewHosts, MOST_NEW_HOSTS, NewHosts};
 use steerage_core::units::Cpu;
 
@@ -144,7 +145,7 @@ pub(super) async fn placed_if_any(state: &ApiState, app: &AppName) -> Option<wir
 async fn placed(fleet: &Fleet, app: &AppName, headroom: u32) -> Option<wire::Replicas> {
     let view = fleet.view();
     let mut told = replicas_of(&view, app)?;
-    let n_placed = view.assigned_to(app).map_or(0, imbl::OrdSet::len);
+    let n_placed = view.assigned_to(app).map_or(0, HostSet::len);
     if n_placed < usize::try_from(told.wanted).unwrap_or(usize::MAX) && view.is_frozen() {
         told.lacks = Some("a plan: nothing is planned until `steerage fleet thaw`".to_owned());
     } else if n_placed < usize::try_from(told.wanted).unwrap_or(usize::MAX) {
@@ -273,7 +274,7 @@ impl<'v> Counts<'v> {
         for host in view.assigned.values().flat_map(|(hosts, _)| hosts.iter()) {
             *counts.replicas.entry(host).or_default() += 1;
         }
-        for host in view.ready.values().flat_map(imbl::OrdMap::keys) {
+        for host in view.ready.values().flat_map(HostMap::keys) {
             *counts.ready.entry(host).or_default() += 1;
         }
         counts

@@ -3,6 +3,7 @@
 
 use steerage_core::canary::{Durations, Side};
 use steerage_core::id::{AppName, HostName};
+use steerage_core::node::HostSet;
 
 use super::View;
 use super::record::{CanaryUse, SideUse};
@@ -35,7 +36,7 @@ impl View {
     /// Whether every host that an app is assigned to tries this deployment of it.
     #[must_use]
     pub fn is_canary_everywhere(&self, app: &AppName, generation: u64) -> bool {
-        let n_assigned = self.assigned_to(app).map_or(0, imbl::OrdSet::len);
+        let n_assigned = self.assigned_to(app).map_or(0, HostSet::len);
         n_assigned > 0 && self.trying(app, generation).count() == n_assigned
     }
 }

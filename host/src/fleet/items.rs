@@ -3,10 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use imbl::OrdSet;
 use serde::de::DeserializeOwned;
 use steerage_core::id::HostName;
-use steerage_core::node::{AppFacts, FleetItem, FleetValue, HostFacts, ReadyFacts, Records};
+use steerage_core::node::{AppFacts, FleetItem, FleetValue, HostFacts, HostSet, ReadyFacts, Records};
 
 use super::keys;
 use super::record::{
@@ -64,8 +63,8 @@ impl ReadyFacts for ReadyRecord {
         self.generation
     }
 
-    fn fingerprint(&self) -> Option<&str> {
-        self.fingerprint.as_deref()
+    fn may_be(&self, fingerprint: &str) -> bool {
+        self.fingerprint.is_none_or(|own| fingerprint.parse() == Ok(own))
     }
 }
 
@@ -107,7 +106,7 @@ fn try_read(
         FleetItem::Removed(name(key, app)?, map(removed, |record| record.generation))
     } else if let Some(app) = key.strip_prefix(keys::ASSIGNED) {
         let assigned = record.read::<AssignedRecord>();
-        let hosts = |record: AssignedRecord| -> OrdSet<HostName> {
+        let hosts = |record: AssignedRecord| -> HostSet {
             record.hosts.iter().filter_map(|host| host.parse().ok()).collect()
         };
         FleetItem::Assigned(name(key, app)?, map(assigned, hosts))

@@ -7,6 +7,8 @@ use std::net::SocketAddr;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::ledger::record::Fingerprint;
+
 /// The version written by this host.
 pub const VERSION: u32 = 1;
 
@@ -89,16 +91,25 @@ pub struct AppRecord {
 
 /// Fields that this version does not know. They are written again as they were: a host must not take
 /// away what a newer one has said.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
-pub struct Rest(BTreeMap<String, serde_json::Value>);
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rest(
+    /// Boxed, since there are none as a rule and every host keeps the records of all apps.
+    Option<Box<BTreeMap<String, serde_json::Value>>>,
+);
 
 impl<'de> Deserialize<'de> for Rest {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut fields = BTreeMap::deserialize(deserializer)?;
         // The version stands beside the record and is written with it.
         fields.remove("v");
-        Ok(Self(fields))
+        Ok(Self((!fields.is_empty()).then(|| Box::new(fields))))
+    }
+}
+
+impl Serialize for Rest {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // A map in any case: these stand among the fields of a record.
+        serializer.collect_map(self.0.iter().flat_map(|fields| fields.iter()))
     }
 }
 
@@ -228,14 +239,40 @@ pub struct HostRecord {
 /// That a host has an app's code at hand.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct ReadyRecord {
-    /// What tells that deployment from another of its number.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fingerprint: Option<String>,
+    /// What tells that deployment from another of its number, as a number: every host keeps one for each
+    /// replica of each app. What cannot be read as one is not known.
+    #[serde(default, with = "fingerprint_text", skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<Fingerprint>,
     /// Of which deployment.
     pub generation: u64,
     /// Of which deployment on trial, besides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary: Option<u64>,
+}
+
+/// A fingerprint as it is written.
+mod fingerprint_text {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use crate::ledger::record::Fingerprint;
+
+    #[expect(clippy::ref_option, reason = "serde's way")]
+    pub(super) fn serialize<S: Serializer>(
+        fingerprint: &Option<Fingerprint>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match fingerprint {
+            Some(fingerprint) => serializer.collect_str(fingerprint),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Fingerprint>, D::Error> {
+        let text = Option::<String>::deserialize(deserializer)?;
+        Ok(text.and_then(|text| text.parse().ok()))
+    }
 }
 
 /// What apps use on a host, or a part of them: there may be more than one record of the store holds.

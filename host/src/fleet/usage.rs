@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use steerage_core::id::{AppName, HostName};
+use steerage_core::node::HostMap;
 
 use super::View;
 use super::record::{AppUse, UseRecord};
@@ -23,7 +24,7 @@ impl View {
     /// no host that has it at hand or shall have lists it.
     #[must_use]
     pub fn used_by(&self, app: &AppName) -> Option<AppUse> {
-        let ready = self.ready.get(app).into_iter().flat_map(imbl::OrdMap::keys);
+        let ready = self.ready.get(app).into_iter().flat_map(HostMap::keys);
         let assigned = self.assigned_to(app).into_iter().flatten();
         let only_assigned = assigned
             .filter(|host| self.ready.get(app).is_none_or(|ready| !ready.contains_key(*host)));

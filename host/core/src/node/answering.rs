@@ -1,8 +1,7 @@
 //! Who can answer for an app, who is waited for before a host stops, and where an app may run at all,
 //! as the view has it. Does not ask any host.
 
-use imbl::OrdMap;
-
+use super::few_hosts::HostMap;
 use super::records::{AppFacts as _, HostFacts as _, ReadyFacts as _, Records};
 use super::view::FleetView;
 use crate::id::{AppName, HostName};
@@ -20,7 +19,7 @@ impl<R: Records> FleetView<R> {
         if !best.is_empty() {
             return self.up_to_date(app, best);
         }
-        let leaving: Vec<_> = ready.into_iter().flat_map(OrdMap::keys).filter(is_there).collect();
+        let leaving: Vec<_> = ready.into_iter().flat_map(HostMap::keys).filter(is_there).collect();
         if leaving.is_empty() { assigned().collect() } else { leaving }
     }
 
@@ -53,9 +52,7 @@ impl<R: Records> FleetView<R> {
         let wanted = self.apps.get(app).and_then(|(record, _)| record.fingerprint());
         let is_same = |ready: &R::Ready| {
             ready.generation() == generation
-                && (wanted.is_none()
-                    || ready.fingerprint().is_none()
-                    || ready.fingerprint() == wanted)
+                && wanted.is_none_or(|wanted| ready.may_be(wanted))
         };
         reached.peek().is_some()
             && reached.all(|host| ready.and_then(|ready| ready.get(host)).is_some_and(is_same))

@@ -4,8 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use imbl::OrdSet;
-
+use super::few_hosts::HostSet;
 use super::records::{FleetKey, Records, Revision};
 use super::view::FleetView;
 use crate::id::{AppName, HostName};
@@ -32,7 +31,7 @@ pub fn assignments<R: Records>(
     let mut after: BTreeMap<&AppName, BTreeSet<HostName>> = BTreeMap::new();
     for step in &plan.moves {
         let hosts = after.entry(&step.app).or_insert_with(|| {
-            let now = view.assigned_to(&step.app).map(OrdSet::iter);
+            let now = view.assigned_to(&step.app).map(HostSet::iter);
             now.into_iter().flatten().cloned().collect()
         });
         if let Some(from) = &step.from {

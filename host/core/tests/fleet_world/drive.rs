@@ -4,12 +4,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use imbl::OrdSet;
 use steerage_core::id::{AppName, Generation, HostName};
 use steerage_core::lineage::{self, FleetId, Followed, Here, LineageDecision, Stored};
 use steerage_core::liveness::{Liveness, Probe};
 use steerage_core::node::{
-    FleetKey, FleetView, FollowStep, Follower, LeaseId, PlanSituation, Revision, assignments,
+    FleetKey, FleetView, FollowStep, Follower, HostSet, LeaseId, PlanSituation, Revision, assignments,
 };
 use steerage_core::place::{self, Aims};
 use steerage_core::reconcile::{Step, Wish as Wanted};
@@ -289,7 +288,7 @@ impl World {
             let key = Key::assigned(&assignment.app);
             commit.guards.push((key.clone(), assignment.since.map(|revision| revision.0)));
             let hosts = assignment.hosts.as_ref();
-            let hosts = hosts.map(|hosts| hosts.iter().cloned().collect::<OrdSet<_>>());
+            let hosts = hosts.map(|hosts| hosts.iter().cloned().collect::<HostSet>());
             commit.writes.push((key, hosts.map(Value::Assigned)));
         }
         if commit.writes.is_empty() {

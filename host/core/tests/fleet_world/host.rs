@@ -7,7 +7,7 @@ use steerage_core::id::{AppName, HostName};
 use steerage_core::lineage::Followed;
 use steerage_core::liveness::{self, Evidence, Eyes, Liveness, Probe, Run};
 use steerage_core::node::{
-    Announcer, AppHere, FleetView, Follower, PlanTurns, Reconciler, Revision,
+    Announcer, AppHere, FleetView, Follower, HostSet, PlanTurns, Reconciler, Revision,
 };
 use steerage_core::place::{self, Room, Spread, Standing};
 use steerage_core::reconcile::AppStatus;
@@ -209,7 +209,7 @@ impl Process {
         }
         for (name, (record, _)) in &self.view.apps {
             let on = self.view.assigned_to(name).into_iter().flatten().cloned();
-            let n_now = u32::try_from(self.view.assigned_to(name).map_or(0, imbl::OrdSet::len));
+            let n_now = u32::try_from(self.view.assigned_to(name).map_or(0, HostSet::len));
             let app = place::App {
                 replicas: if self.view.is_remembered(name) {
                     n_now.unwrap_or(0)
