@@ -9,6 +9,7 @@ mod error;
 mod follow;
 mod pins;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -51,12 +52,14 @@ pub struct HostState {
 pub struct Agent {
     loader: Loader,
     own: HostState,
-    /// Other hosts that may have what this one needs, where there are any.
-    fleet: Option<Fleet>,
+    /// The fleet it belongs to, if only of this one.
+    fleet: Fleet,
     /// Held from the last check to publishing, so that two deployments cannot both pass the check.
     turn: Arc<Mutex<()>>,
     /// Components that stay while they are copied.
     pins: Arc<Pins>,
+    /// Apps that had canaries here since the host started.
+    canaries: Arc<std::sync::Mutex<BTreeSet<AppName>>>,
 }
 
 /// The turn of whoever changes what this host keeps and serves; the next one waits until it is dropped.
@@ -69,10 +72,6 @@ pub struct Turn<'a> {
 /// Why a deployment is served from now on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServeCause {
-    /// It was deployed through this host.
-    Deployed,
-    /// It was gone back to through this host.
-    RolledBack,
     /// It became what the fleet wants.
     Followed,
     /// It was known, and its code comes here.
@@ -83,8 +82,9 @@ impl Agent {
     /// An agent that has the code of apps from this loader. Nothing is served until
     /// [`Agent::restore`] or a deployment comes.
     #[must_use]
-    pub fn new(loader: Loader, own: HostState, fleet: Option<Fleet>) -> Self {
-        Self { loader, own, fleet, turn: Arc::default(), pins: Arc::default() }
+    pub fn new(loader: Loader, own: HostState, fleet: Fleet) -> Self {
+        let (turn, pins, canaries) = Default::default();
+        Self { loader, own, fleet, turn, pins, canaries }
     }
 
     /// Serves again what was served before the host stopped, without reading any of it; returns
@@ -211,16 +211,16 @@ impl Agent {
 
 impl Turn<'_> {
     /// Keeps a deployment as the app's current one, then serves it in place of the app's earlier one.
-    /// Its code was prepared before.
+    /// Its code was prepared before. `cause` is told, unless it was before.
     ///
     /// # Errors
     /// The ledger failed, and nothing has changed; or another app has one of the routes.
-    pub async fn serve(
+    async fn serve(
         &self,
         deployment: &Deployment,
         loaded: LoadedDeployment,
-        cause: ServeCause,
-    ) -> Result<Arc<App>, ApplyError> {
+        cause: Option<ServeCause>,
+    ) -> Result<(), ApplyError> {
         // First what may be refused.
         let app = as_served(deployment)?;
         self.keep(deployment).await?;
@@ -228,14 +228,14 @@ impl Turn<'_> {
         let app = self.agent.loader.publish(app, loaded)?;
         self.agent.loader.reshape(&state, deployment.manifest());
         let (name, generation) = (&app.name, app.generation);
-        let (kind, why) = cause.told();
+        let Some((kind, why)) = cause.map(ServeCause::told) else { return Ok(()) };
         self.agent.own.events.push(Event {
             app: Some(name.clone()),
             generation: Some(generation),
             evidence: vec![("component".to_owned(), app.digest.to_string())],
             ..Event::now(kind, format!("{name} now runs generation {generation}: {why}"))
         });
-        Ok(app)
+        Ok(())
     }
 
     /// Keeps a deployment in the ledger as the app's current one.
@@ -296,8 +296,6 @@ impl ServeCause {
     /// The kind of the event that tells it, and the reason in words.
     fn told(self) -> (&'static str, &'static str) {
         match self {
-            Self::Deployed => ("deployed", "it was deployed through this host"),
-            Self::RolledBack => ("rolled_back", "it was rolled back through this host"),
             Self::Followed => ("placed", "it was deployed in the fleet"),
             Self::Placed => {
                 ("placed", "it runs here from now on, after a move, a start or one more replica")

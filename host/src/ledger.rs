@@ -94,6 +94,14 @@ impl Ledger {
         self.backing.is_copy() || self.backing.is_full()
     }
 
+    /// Refuses what the disk most likely has no room for.
+    ///
+    /// # Errors
+    /// [`LedgerError::Full`].
+    pub fn check_room(&self) -> Result<(), LedgerError> {
+        self.backing.check_room()
+    }
+
     /// Adds a deployment and makes it the app's current one. Durable when this returns. Returns the
     /// components that old deployments needed which made room, and that nobody needs any more.
     ///

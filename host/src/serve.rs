@@ -1,6 +1,7 @@
 //! The composition root: builds every part once, bottom up, and takes them down in order.
 //! Does not parse command lines and holds no logic of any part.
 
+mod alone;
 mod disk;
 mod doors;
 mod files;
@@ -178,7 +179,10 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     let joined = join(&settings, &control)?;
     let presence = joined.as_ref().map(|_| runtimes::presence()).transpose();
     let presence = presence.map_err(StartError::System)?;
-    let fleet = joined.as_ref().map(|joined| joined.fleet.clone());
+    let others = joined.as_ref().map(|joined| joined.fleet.clone());
+    let fleet = others.clone().map_or_else(|| alone::fleet(&settings.data), Ok)?;
+    // Until its ledger and its store were compared.
+    let turn = control.block_on(fleet.turn());
     let own = host_state(&settings, ledger)?;
     let telemetry = Arc::new(Telemetry::new(settings.telemetry, own.events.clone()));
     let parts = LoaderParts {
@@ -192,7 +196,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         telemetry: telemetry.clone(),
         events: own.events.clone(),
         limits: own.limits.clone(),
-        peers: fleet.as_ref().map(|fleet| fleet.peers().clone()),
+        peers: others.as_ref().map(|fleet| fleet.peers().clone()),
         max_component: settings.max_component,
     };
     let memory = parts.memory.clone();
@@ -213,7 +217,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         events: events.clone(),
         shutdown: shutdown.clone(),
         unrouted: AtomicU64::new(0),
-        fleet,
+        fleet: others,
         hops: Hops::default(),
         peer_api: PeerApiSlot::default(),
         is_for_one_app: settings.is_for_one_app,
@@ -235,6 +239,12 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
             (&shutdown, &reload),
             (&control, presence),
         );
+    }
+    if let Some(turn) = turn {
+        let doors = (ingress.listen, admin);
+        let parts = (agent.clone(), desired.clone(), own.clone());
+        let member = alone::member(&settings, doors, parts, (&shutdown, &reload));
+        control.spawn(member.live_alone(turn));
     }
     control.spawn(loader.clone().evict_idle());
     let token = files.token.clone();

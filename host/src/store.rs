@@ -10,6 +10,7 @@ mod etcd;
 mod settings;
 
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use steerage_core::node::{LeaseId, Revision};
@@ -19,6 +20,12 @@ use self::embedded::{Embedded, EmbeddedLease, EmbeddedWatch};
 pub use self::error::StoreError;
 use self::etcd::{Etcd, EtcdLease, EtcdWatch};
 pub use self::settings::{BadStore, EtcdSettings, StoreSettings, TlsFiles, has_password};
+
+/// Where the embedded store of a data folder is.
+#[must_use]
+pub fn embedded_path(folder: &Path) -> PathBuf {
+    folder.join(embedded::FILE)
+}
 
 /// As many writes go into one commit: etcd takes 128 unless it is told otherwise.
 pub const MOST_WRITES: usize = 120;
@@ -154,10 +161,22 @@ impl Store {
     /// # Errors
     /// The settings, or the files they name, cannot be used.
     pub async fn open(settings: &StoreSettings) -> Result<Self, StoreError> {
-        Ok(Self(match settings {
-            StoreSettings::Embedded(folder) => Kind::Embedded(Embedded::open(folder).await?),
-            StoreSettings::Etcd(settings) => Kind::Etcd(Etcd::open(settings).await?),
-        }))
+        match settings {
+            StoreSettings::Embedded(folder) => {
+                let folder = folder.clone();
+                embedded::blocking(move || Self::embedded(&folder)).await?
+            }
+            StoreSettings::Etcd(settings) => Ok(Self(Kind::Etcd(Etcd::open(settings).await?))),
+        }
+    }
+
+    /// The embedded store in a data folder. Blocks. Where the disk has no room for it, that shows at the
+    /// first question, so that a host starts all the same.
+    ///
+    /// # Errors
+    /// The file is in use or makes no sense.
+    pub fn embedded(folder: &Path) -> Result<Self, StoreError> {
+        Ok(Self(Kind::Embedded(Embedded::open(folder)?)))
     }
 
     /// The same store over connections of its own, which belong to the runtime that asks over them first.
@@ -352,7 +371,9 @@ impl Write {
         }
     }
 
-    fn size(&self) -> usize {
+    /// Bytes of it in a commit.
+    #[must_use]
+    pub fn size(&self) -> usize {
         match self {
             Self::Put { key, value, .. } => key.len() + value.len(),
             Self::Delete(key) => key.len(),

@@ -36,6 +36,7 @@ pub mod retry;
 pub mod route;
 pub mod sheet;
 pub mod slots;
+pub mod takeover;
 pub mod telemetry;
 pub mod threads;
 pub mod units;

@@ -1,6 +1,8 @@
 //! The endpoints that end a trial, and what is told of one.
 //! Does not begin one: that is a deploy.
 
+use std::slice;
+
 use axum::Json;
 use axum::extract::State;
 use http::StatusCode;
@@ -37,13 +39,11 @@ pub(super) async fn end(
 }
 
 /// What the fleet knows of a trial of an app: the one that goes on, and the last that it ended itself.
-pub(super) fn of(
+pub(super) async fn of(
     state: &ApiState,
     app: &AppName,
 ) -> (Option<wire::Canary>, Option<wire::TakenBack>) {
-    let Some(view) = state.context.fleet.as_ref().map(crate::fleet::Fleet::view) else {
-        return (None, None);
-    };
+    let Ok(view) = state.desired.look_at(slice::from_ref(app)).await else { return (None, None) };
     let Some((record, _)) = view.apps.get(app) else { return (None, None) };
     let canary = record.canary.as_ref().map(|canary| shown(&view, app, canary));
     let taken_back = record.rolled_back.clone().map(|taken| wire::TakenBack {

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::slice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -15,8 +16,10 @@ use steerage_core::node::{HostMap, HostSet};
 use steerage_core::place::{self, Aims, BadNewHosts, MOST_NEW_HOSTS, NewHosts};
 use steerage_core::units::Cpu;
 
+use super::lineage::frozen;
 use super::problem::{Cause, Refusal};
 use super::{ApiState, Asked, Named, OfHost, Sent, Shared, wire};
+use crate::desired::DeployError;
 use crate::fleet::record::{HostRecord, HostSpec};
 use crate::fleet::{Fleet, View};
 use crate::placement;
@@ -25,8 +28,8 @@ use crate::telemetry::metrics::FleetReading;
 
 /// `GET /v1/hosts`.
 pub(super) async fn hosts(State(state): State<Shared>) -> Result<Json<wire::Hosts>, Refusal> {
-    let fleet = state.fleet()?;
-    let view = fleet.view();
+    let fleet = state.desired.fleet();
+    let view = state.desired.look().await?;
     let counts = Counts::of(&view);
     let hosts =
         view.all_hosts().map(|(name, record)| summary(fleet, &view, &counts, (name, record)));
@@ -41,7 +44,7 @@ pub(super) async fn hosts(State(state): State<Shared>) -> Result<Json<wire::Host
     let (asked, store_answers) = (fleet.me().to_string(), !fleet.is_cut_off());
     let trouble = fleet.trouble().map(|trouble| trouble.to_string());
     let store_silent_seconds = fleet.silent_for().map(|silent| silent.as_secs());
-    let frozen = state.frozen();
+    let frozen = frozen(&view);
     Ok(Json(wire::Hosts { asked, store_answers, store_silent_seconds, trouble, frozen, hosts }))
 }
 
@@ -52,7 +55,12 @@ pub(super) async fn set_standing(
     Sent(request): Sent<wire::StandingRequest>,
 ) -> Result<Json<wire::HostSummary>, Refusal> {
     state.check_open()?;
-    let fleet = state.fleet()?;
+    let fleet = state.desired.fleet();
+    if fleet.is_alone() {
+        let detail = "this host is alone: what runs here has nowhere else to go; it joins other hosts with \
+                      --store etcd://...";
+        return Err(Refusal::new(Cause::NotFound, detail));
+    }
     let view = fleet.view();
     let is_open_again = request.standing == "open" && view.host_specs.contains_key(&host);
     let Some(record) = known_host(fleet, &view, &host, is_open_again) else {
@@ -114,14 +122,14 @@ pub(super) async fn scale(
     Sent(request): Sent<wire::ScaleRequest>,
 ) -> Result<Json<wire::Replicas>, Refusal> {
     state.check_open()?;
-    let fleet = state.fleet()?;
     let wanted = request.replicas;
     if !(1..=MAX_REPLICAS).contains(&wanted) {
         let detail = format!("replicas is {wanted}: 1 to {MAX_REPLICAS} is allowed");
         return Err(Refusal::new(Cause::BadRequest, detail));
     }
     state.desired.scale(&app, wanted).await?;
-    let mut told = replicas_of(&fleet.view(), &app).ok_or_else(|| Refusal::no_app(&app))?;
+    let view = state.desired.look_at(slice::from_ref(&app)).await?;
+    let mut told = replicas_of(&view, &app).ok_or_else(|| Refusal::no_app(&app))?;
     (told.wanted, told.min, told.max) = (wanted, wanted, wanted);
     Ok(Json(told))
 }
@@ -131,20 +139,23 @@ pub(super) async fn replicas(
     State(state): State<Shared>,
     Named(app): Named,
 ) -> Result<Json<wire::Replicas>, Refusal> {
-    let fleet = state.fleet()?;
-    Ok(Json(placed(fleet, &app, state.headroom).await.ok_or_else(|| Refusal::no_app(&app))?))
+    Ok(Json(placed(&state, &app).await?.ok_or_else(|| Refusal::no_app(&app))?))
 }
 
 /// The same for what is told along with other things; `None` also where this host is alone.
 pub(super) async fn placed_if_any(state: &ApiState, app: &AppName) -> Option<wire::Replicas> {
-    placed(state.context.fleet.as_ref()?, app, state.headroom).await
+    if state.desired.fleet().is_alone() {
+        return None;
+    }
+    placed(state, app).await.ok()?
 }
 
 /// Where an app runs, and what is lacking where some of it does not; `None` where the fleet does not
 /// know it.
-async fn placed(fleet: &Fleet, app: &AppName, headroom: u32) -> Option<wire::Replicas> {
-    let view = fleet.view();
-    let mut told = replicas_of(&view, app)?;
+async fn placed(state: &ApiState, app: &AppName) -> Result<Option<wire::Replicas>, DeployError> {
+    let (fleet, headroom) = (state.desired.fleet(), state.headroom);
+    let view = state.desired.look_at(slice::from_ref(app)).await?;
+    let Some(mut told) = replicas_of(&view, app) else { return Ok(None) };
     let n_placed = view.assigned_to(app).map_or(0, HostSet::len);
     if n_placed < usize::try_from(told.wanted).unwrap_or(usize::MAX) && view.is_frozen() {
         told.lacks = Some("a plan: nothing is planned until `steerage fleet thaw`".to_owned());
@@ -158,7 +169,7 @@ async fn placed(fleet: &Fleet, app: &AppName, headroom: u32) -> Option<wire::Rep
         let unplaced = plan.unplaced.into_iter().find(|unplaced| unplaced.app == *app);
         told.lacks = unplaced.map(|unplaced| unplaced.lacks.to_string());
     }
-    Some(told)
+    Ok(Some(told))
 }
 
 #[derive(Debug, Deserialize)]
@@ -205,11 +216,12 @@ pub(super) async fn plan(
     State(state): State<Shared>,
     Asked(query): Asked<PlanQuery>,
 ) -> Result<Json<wire::Plan>, Refusal> {
-    let fleet = state.fleet()?;
+    let (fleet, looked) = (state.desired.fleet(), state.desired.look().await?);
+    let frozen = frozen(&looked);
     let (headroom, aims) = (state.headroom, Aims { consolidate: query.consolidate });
     let planned_for = fleet.clone();
     let planned = tokio::task::spawn_blocking(move || {
-        let mut view = placement::of(&planned_for, &planned_for.view(), headroom);
+        let mut view = placement::of(&planned_for, &looked, headroom);
         suppose(&query, &mut view).map(|()| place::plan(&view, &aims))
     });
     let planned = planned.await;
@@ -232,17 +244,8 @@ pub(super) async fn plan(
         unplaced: unplaced.collect(),
         spare: plan.spare.iter().map(ToString::to_string).collect(),
         store_answers: !fleet.is_cut_off(),
-        frozen: state.frozen(),
+        frozen,
     }))
-}
-
-impl ApiState {
-    fn fleet(&self) -> Result<&Fleet, Refusal> {
-        self.context.fleet.as_ref().ok_or_else(|| {
-            let detail = "this host is alone; it joins a fleet with --store etcd://...";
-            Refusal::new(Cause::NotFound, detail)
-        })
-    }
 }
 
 /// The fleet as its metrics tell it.

@@ -10,7 +10,9 @@ use steerage_core::units;
 
 use super::deploy::to_the_end;
 use super::problem::{Cause, Refusal};
-use super::{ApiState, Sent, Shared, wire};
+use super::{Sent, Shared, wire};
+use crate::desired::Desired;
+use crate::fleet::View;
 
 /// Most bytes of a reason to freeze a fleet, which every host keeps and tells.
 const LONGEST_WHY: usize = 200;
@@ -61,12 +63,10 @@ pub(super) async fn thaw(State(state): State<Shared>) -> Result<Json<wire::Fleet
     Ok(Json(wire::FleetChanged { done, ..wire::FleetChanged::default() }))
 }
 
-impl ApiState {
-    /// That nothing is planned, as it is told.
-    pub(super) fn frozen(&self) -> Option<wire::Frozen> {
-        let frozen = self.desired.frozen()?;
-        let since = UNIX_EPOCH + Duration::from_millis(frozen.since);
-        let seconds = since.elapsed().unwrap_or_default().as_secs();
-        Some(wire::Frozen { seconds, why: frozen.why.clone() })
-    }
+/// That nothing is planned, as it is told.
+pub(super) fn frozen(view: &View) -> Option<wire::Frozen> {
+    let frozen = Desired::frozen(view)?;
+    let since = UNIX_EPOCH + Duration::from_millis(frozen.since);
+    let seconds = since.elapsed().unwrap_or_default().as_secs();
+    Some(wire::Frozen { seconds, why: frozen.why.clone() })
 }

@@ -25,6 +25,7 @@ use crate::code::MappedSettings;
 use crate::code::{Loader, LoaderParts};
 use crate::cpu::{Cpu, GuestThreads};
 use crate::desired::Desired;
+use crate::fleet::Fleet;
 use crate::ledger::Ledger;
 use crate::request::{Hops, PeerApiSlot};
 use crate::sandbox::compiler;
@@ -32,6 +33,7 @@ use crate::sandbox::engine::{PoolSettings, Slots};
 use crate::sandbox::module::Sandbox;
 use crate::sandbox::outbound::Egress;
 use crate::shutdown::Shutdown;
+use crate::store::Store;
 use crate::telemetry::Telemetry;
 use crate::telemetry::events::{Event, Events};
 
@@ -166,9 +168,10 @@ fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> Api
         is_for_one_app: false,
         trusted_proxies: Vec::new(),
     };
-    let agent = Agent::new(loader.clone(), own.clone(), None);
+    let fleet = Fleet::alone(Store::embedded(folder).unwrap(), folder).unwrap();
+    let agent = Agent::new(loader.clone(), own.clone(), fleet.clone());
     ApiState {
-        desired: Desired::new(agent.clone(), loader, own.clone(), None),
+        desired: Desired::new(agent.clone(), loader, own.clone(), fleet),
         agent,
         own,
         memory,

@@ -32,7 +32,7 @@ impl Desired {
         (app, generation): (&AppName, Generation),
         crash: &CrashRecord,
     ) -> Result<Noted, DeployError> {
-        let view = self.fleet()?.view();
+        let view = self.look_at(&[app.clone()]).await?;
         let Some((record, _)) = view.apps.get(app) else { return Ok(Noted::Nothing) };
         let generation = generation.get();
         if record.canary.as_ref().is_some_and(|canary| canary.generation == generation) {

@@ -16,6 +16,7 @@ use super::StartError;
 use crate::backup;
 use crate::blobs::Blobs;
 use crate::ledger::Ledger;
+use crate::store;
 use crate::telemetry::events::{Event, Events, Severity};
 
 /// The folder with the components.
@@ -36,7 +37,8 @@ pub(super) fn prepare(data: &Path) -> Result<(), StartError> {
     let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(data);
     made.map_err(|source| StartError::Data { path: data.to_owned(), source })?;
     let ledger = Ledger::path(data);
-    for path in [data.to_owned(), ledger.clone(), data.join(BLOBS), data.join("fleet.json")] {
+    let (store, copy) = (store::embedded_path(data), data.join("fleet.json"));
+    for path in [data.to_owned(), ledger.clone(), data.join(BLOBS), store, copy] {
         if let Err(error) = close(&path) {
             let path = path.display();
             tracing::warn!(%path, %error, "others may read this, and it cannot be closed to them");
