@@ -10,6 +10,10 @@ pub mod assignments;
 pub mod follower;
 #[cfg(test)]
 mod nothing;
+pub mod origin;
+pub mod pace;
+pub mod plan_numbers;
+pub mod progress;
 pub mod reconciler;
 pub mod records;
 pub mod status;
@@ -17,11 +21,14 @@ pub mod turns;
 pub mod view;
 
 pub use self::announcer::{Announcer, CodeAtHand};
-pub use self::assignments::{Assignment, assignments};
+pub use self::assignments::{Assignment, PlanStamp, assignments};
 pub use self::follower::{FollowStep, Follower};
+pub use self::origin::{Assigned, Origin};
+pub use self::plan_numbers::PlanNumbers;
+pub use self::progress::MoveProgress;
 pub use self::reconciler::Reconciler;
 pub use self::records::{AppFacts, FleetItem, FleetKey, FleetValue, HostFacts, ReadyFacts};
 pub use self::records::{LeaseId, Records, Revision};
 pub use self::status::AppHere;
-pub use self::turns::{PlanSituation, PlanTurn, PlanTurns};
+pub use self::turns::{PlanEnd, PlanSituation, PlanTurn, PlanTurns};
 pub use self::view::{FleetView, ViewChange};

@@ -14,6 +14,7 @@ use steerage_core::manifest::MAX_REPLICAS;
 use steerage_core::place::{self, Aims, BadNewHosts, MOST_NEW_HOSTS, NewHosts};
 use steerage_core::units::Cpu;
 
+use super::plans::placed_by;
 use super::problem::{Cause, Refusal};
 use super::{ApiState, Asked, Named, OfHost, Sent, Shared, wire};
 use crate::fleet::record::{HostRecord, HostSpec};
@@ -131,17 +132,17 @@ pub(super) async fn replicas(
     Named(app): Named,
 ) -> Result<Json<wire::Replicas>, Refusal> {
     let fleet = state.fleet()?;
-    Ok(Json(placed(fleet, &app, state.headroom).await.ok_or_else(|| Refusal::no_app(&app))?))
+    Ok(Json(placed(&state, fleet, &app).await.ok_or_else(|| Refusal::no_app(&app))?))
 }
 
 /// The same for what is told along with other things; `None` also where this host is alone.
 pub(super) async fn placed_if_any(state: &ApiState, app: &AppName) -> Option<wire::Replicas> {
-    placed(state.context.fleet.as_ref()?, app, state.headroom).await
+    placed(state, state.context.fleet.as_ref()?, app).await
 }
 
 /// Where an app runs, and what is lacking where some of it does not; `None` where the fleet does not
 /// know it.
-async fn placed(fleet: &Fleet, app: &AppName, headroom: u32) -> Option<wire::Replicas> {
+async fn placed(state: &ApiState, fleet: &Fleet, app: &AppName) -> Option<wire::Replicas> {
     let view = fleet.view();
     let mut told = replicas_of(&view, app)?;
     let n_placed = view.assigned_to(app).map_or(0, imbl::OrdSet::len);
@@ -149,9 +150,10 @@ async fn placed(fleet: &Fleet, app: &AppName, headroom: u32) -> Option<wire::Rep
         told.lacks = Some("a plan: nothing is planned until `steerage fleet thaw`".to_owned());
     } else if n_placed < usize::try_from(told.wanted).unwrap_or(usize::MAX) {
         // Any host may plan, so this one knows as well as the one that does.
-        let (fleet, view) = (fleet.clone(), view.clone());
+        let (fleet, view, headroom) = (fleet.clone(), view.clone(), state.headroom);
+        let aims = Aims { policy: state.policy, ..Aims::default() };
         let planned = tokio::task::spawn_blocking(move || {
-            place::plan(&placement::of(&fleet, &view, headroom), &Aims::default())
+            place::plan(&placement::of(&fleet, &view, headroom), &aims)
         });
         let plan = planned.await.unwrap_or_default();
         let unplaced = plan.unplaced.into_iter().find(|unplaced| unplaced.app == *app);
@@ -166,6 +168,7 @@ pub(super) struct PlanQuery {
     #[serde(default)]
     consolidate: bool,
     without: Option<String>,
+    drained: Option<String>,
     with: Option<String>,
 }
 
@@ -175,12 +178,19 @@ fn suppose(query: &PlanQuery, view: &mut place::View) -> Result<(), Refusal> {
         let parts = list.iter().flat_map(|list| list.split(between));
         parts.map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect()
     };
+    let unknown = |view: &place::View, host: &str, how: &str| {
+        let known: Vec<_> = view.hosts.keys().map(HostName::as_str).collect();
+        let detail = format!("no host named {host} {how}; there are {}", known.join(", "));
+        Refusal::new(Cause::NotFound, detail)
+    };
     for host in given(&query.without, ',') {
         if !host.parse().is_ok_and(|name| view.take_away(&name)) {
-            let known: Vec<_> = view.hosts.keys().map(HostName::as_str).collect();
-            let detail =
-                format!("no host named {host} to plan without; there are {}", known.join(", "));
-            return Err(Refusal::new(Cause::NotFound, detail));
+            return Err(unknown(view, &host, "to plan without"));
+        }
+    }
+    for host in given(&query.drained, ',') {
+        if !host.parse().is_ok_and(|name| view.drain(&name)) {
+            return Err(unknown(view, &host, "to drain"));
         }
     }
     let mut n_new = 0;
@@ -205,7 +215,8 @@ pub(super) async fn plan(
     Asked(query): Asked<PlanQuery>,
 ) -> Result<Json<wire::Plan>, Refusal> {
     let fleet = state.fleet()?;
-    let (headroom, aims) = (state.headroom, Aims { consolidate: query.consolidate });
+    let aims = Aims { consolidate: query.consolidate, policy: state.policy };
+    let headroom = state.headroom;
     let planned_for = fleet.clone();
     let planned = tokio::task::spawn_blocking(move || {
         let mut view = placement::of(&planned_for, &planned_for.view(), headroom);
@@ -236,7 +247,7 @@ pub(super) async fn plan(
 }
 
 impl ApiState {
-    fn fleet(&self) -> Result<&Fleet, Refusal> {
+    pub(super) fn fleet(&self) -> Result<&Fleet, Refusal> {
         self.context.fleet.as_ref().ok_or_else(|| {
             let detail = "this host is alone; it joins a fleet with --store etcd://...";
             Refusal::new(Cause::NotFound, detail)
@@ -270,7 +281,7 @@ struct Counts<'v> {
 impl<'v> Counts<'v> {
     fn of(view: &'v View) -> Self {
         let mut counts = Self::default();
-        for host in view.assigned.values().flat_map(|(hosts, _)| hosts.iter()) {
+        for host in view.assigned.values().flat_map(|(assigned, _)| assigned.hosts()) {
             *counts.replicas.entry(host).or_default() += 1;
         }
         for host in view.ready.values().flat_map(imbl::OrdMap::keys) {
@@ -335,6 +346,7 @@ fn replicas_of(view: &View, app: &AppName) -> Option<wire::Replicas> {
             state: state.to_owned(),
             generation: generation(host),
             canary: ready.get(host).and_then(|ready| ready.canary),
+            placed: placed_by(view.assigned.get(app).and_then(|(on, _)| on.origin(host))),
         })
         .collect();
     let n_ready = hosts.iter().filter(|replica| replica.state == "ready").count();

@@ -88,7 +88,7 @@ impl View {
         let idle: Vec<AppName> = self
             .assigned
             .iter()
-            .filter(|(app, (hosts, _))| hosts.contains(host) && listed(parts, app).is_none())
+            .filter(|(app, (on, _))| on.hosts().contains(host) && listed(parts, app).is_none())
             .map(|(app, _)| app.clone())
             .collect();
         let nothing = AppUse { looks: AppUse::BELIEVED, ..AppUse::default() };

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
 
+use super::origin::Assigned;
 use super::records::{
     AppFacts as _, FleetItem, FleetKey, FleetValue, HostFacts as _, Records, Revision,
 };
@@ -23,7 +24,7 @@ pub struct FleetView<R: Records> {
     /// That nothing is to be planned; see [`FleetView::is_frozen`].
     pub frozen: Option<Arc<R::Freeze>>,
     /// Where each app shall run, and since which revision.
-    pub assigned: OrdMap<AppName, (OrdSet<HostName>, Revision)>,
+    pub assigned: OrdMap<AppName, (Assigned, Revision)>,
     /// The hosts that are registered.
     pub hosts: OrdMap<HostName, Arc<R::Host>>,
     /// Hosts that the store has lost and that answer nevertheless; before it was read, those that are
@@ -193,7 +194,7 @@ impl<R: Records> FleetView<R> {
     /// The hosts an app is assigned to, whether they are there or not.
     #[must_use]
     pub fn assigned_to(&self, app: &AppName) -> Option<&OrdSet<HostName>> {
-        self.assigned.get(app).map(|(hosts, _)| hosts)
+        self.assigned.get(app).map(|(assigned, _)| assigned.hosts())
     }
 
     /// Takes what is wanted of an app.

@@ -133,7 +133,7 @@ impl Process {
             reconciler: Reconciler::default(),
             announcer: Announcer::default(),
             is_announcing: false,
-            turns: PlanTurns::new(Duration::from_secs(3), None),
+            turns: PlanTurns::new(Duration::from_secs(3), None, 1000),
             is_planning: false,
             probes: BTreeMap::new(),
             gone: BTreeMap::new(),
