@@ -18,6 +18,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::{Instant, SystemTime};
 
 use steerage_core::id::HostName;
+use steerage_core::place::Policy;
 use steerage_core::units;
 use tokio::runtime::Runtime;
 
@@ -265,6 +266,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         admin,
         most_mapped: settings.mapped.most,
         headroom: settings.fleet.as_ref().map_or(0, |fleet| fleet.headroom),
+        policy: settings.fleet.as_ref().map_or(Policy::default(), |fleet| fleet.policy),
         started_at,
         backups: Arc::default(),
     };

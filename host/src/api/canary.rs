@@ -8,7 +8,7 @@ use axum::extract::State;
 use http::StatusCode;
 use steerage_core::canary::{self, Allowed, CanaryVerdict, Margin, Share, Side};
 use steerage_core::id::AppName;
-use steerage_core::node::HostSet;
+use steerage_core::node::Assigned;
 
 use super::deploy::to_the_end;
 use super::problem::Refusal;
@@ -62,7 +62,7 @@ fn shown(view: &View, app: &AppName, record: &CanaryRecord) -> wire::Canary {
         CanaryVerdict::Worse(_) => "worse",
     };
     let allowed = Allowed::beside(&old, &Margin::STATED);
-    let n_hosts = view.assigned_to(app).map_or(0, HostSet::len);
+    let n_hosts = view.assigned_to(app).map_or(0, Assigned::len);
     let n_trying = view.trying(app, record.generation).count();
     wire::Canary {
         generation: record.generation,

@@ -12,11 +12,12 @@ use axum::extract::State;
 use serde::Deserialize;
 use steerage_core::id::{AppName, HostName};
 use steerage_core::manifest::MAX_REPLICAS;
-use steerage_core::node::{HostMap, HostSet};
+use steerage_core::node::{Assigned, HostMap};
 use steerage_core::place::{self, Aims, BadNewHosts, MOST_NEW_HOSTS, NewHosts};
 use steerage_core::units::Cpu;
 
 use super::lineage::frozen;
+use super::plans::placed_by;
 use super::problem::{Cause, Refusal};
 use super::{ApiState, Asked, Named, OfHost, Sent, Shared, wire};
 use crate::desired::DeployError;
@@ -153,17 +154,18 @@ pub(super) async fn placed_if_any(state: &ApiState, app: &AppName) -> Option<wir
 /// Where an app runs, and what is lacking where some of it does not; `None` where the fleet does not
 /// know it.
 async fn placed(state: &ApiState, app: &AppName) -> Result<Option<wire::Replicas>, DeployError> {
-    let (fleet, headroom) = (state.desired.fleet(), state.headroom);
+    let fleet = state.desired.fleet();
     let view = state.desired.look_at(slice::from_ref(app)).await?;
     let Some(mut told) = replicas_of(&view, app) else { return Ok(None) };
-    let n_placed = view.assigned_to(app).map_or(0, HostSet::len);
+    let n_placed = view.assigned_to(app).map_or(0, Assigned::len);
     if n_placed < usize::try_from(told.wanted).unwrap_or(usize::MAX) && view.is_frozen() {
         told.lacks = Some("a plan: nothing is planned until `steerage fleet thaw`".to_owned());
     } else if n_placed < usize::try_from(told.wanted).unwrap_or(usize::MAX) {
         // Any host may plan, so this one knows as well as the one that does.
-        let (fleet, view) = (fleet.clone(), view.clone());
+        let (fleet, view, headroom) = (fleet.clone(), view.clone(), state.headroom);
+        let aims = Aims { policy: state.policy, ..Aims::default() };
         let planned = tokio::task::spawn_blocking(move || {
-            place::plan(&placement::of(&fleet, &view, headroom), &Aims::default())
+            place::plan(&placement::of(&fleet, &view, headroom), &aims)
         });
         let plan = planned.await.unwrap_or_default();
         let unplaced = plan.unplaced.into_iter().find(|unplaced| unplaced.app == *app);
@@ -178,6 +180,7 @@ pub(super) struct PlanQuery {
     #[serde(default)]
     consolidate: bool,
     without: Option<String>,
+    drained: Option<String>,
     with: Option<String>,
 }
 
@@ -187,12 +190,19 @@ fn suppose(query: &PlanQuery, view: &mut place::View) -> Result<(), Refusal> {
         let parts = list.iter().flat_map(|list| list.split(between));
         parts.map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect()
     };
+    let unknown = |view: &place::View, host: &str, how: &str| {
+        let known: Vec<_> = view.hosts.keys().map(HostName::as_str).collect();
+        let detail = format!("no host named {host} {how}; there are {}", known.join(", "));
+        Refusal::new(Cause::NotFound, detail)
+    };
     for host in given(&query.without, ',') {
         if !host.parse().is_ok_and(|name| view.take_away(&name)) {
-            let known: Vec<_> = view.hosts.keys().map(HostName::as_str).collect();
-            let detail =
-                format!("no host named {host} to plan without; there are {}", known.join(", "));
-            return Err(Refusal::new(Cause::NotFound, detail));
+            return Err(unknown(view, &host, "to plan without"));
+        }
+    }
+    for host in given(&query.drained, ',') {
+        if !host.parse().is_ok_and(|name| view.drain(&name)) {
+            return Err(unknown(view, &host, "to drain"));
         }
     }
     let mut n_new = 0;
@@ -218,7 +228,8 @@ pub(super) async fn plan(
 ) -> Result<Json<wire::Plan>, Refusal> {
     let (fleet, looked) = (state.desired.fleet(), state.desired.look().await?);
     let frozen = frozen(&looked);
-    let (headroom, aims) = (state.headroom, Aims { consolidate: query.consolidate });
+    let aims = Aims { consolidate: query.consolidate, policy: state.policy };
+    let headroom = state.headroom;
     let planned_for = fleet.clone();
     let planned = tokio::task::spawn_blocking(move || {
         let mut view = placement::of(&planned_for, &looked, headroom);
@@ -274,7 +285,7 @@ struct Counts<'v> {
 impl<'v> Counts<'v> {
     fn of(view: &'v View) -> Self {
         let mut counts = Self::default();
-        for host in view.assigned.values().flat_map(|(hosts, _)| hosts.iter()) {
+        for host in view.assigned.values().flat_map(|(assigned, _)| assigned.iter()) {
             *counts.replicas.entry(host).or_default() += 1;
         }
         for host in view.ready.values().flat_map(HostMap::keys) {
@@ -339,6 +350,7 @@ fn replicas_of(view: &View, app: &AppName) -> Option<wire::Replicas> {
             state: state.to_owned(),
             generation: generation(host),
             canary: ready.get(host).and_then(|ready| ready.canary),
+            placed: placed_by(view.assigned.get(app).and_then(|(on, _)| on.origin(host))),
         })
         .collect();
     let n_ready = hosts.iter().filter(|replica| replica.state == "ready").count();

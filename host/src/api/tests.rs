@@ -12,6 +12,7 @@ use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use steerage_core::outbound::PrivateNetworks;
+use steerage_core::place::Policy;
 use steerage_core::units::Fuel;
 use tower_service::Service;
 
@@ -185,6 +186,7 @@ fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> Api
         admin: SocketAddr::from(([127, 0, 0, 1], 8081)),
         most_mapped: 16,
         headroom: 0,
+        policy: Policy::default(),
         started_at: Instant::now(),
         backups: Arc::default(),
     }

@@ -49,7 +49,8 @@ impl Desired {
         let is_new = seen.entries.is_empty();
         let mut stored = BTreeMap::new();
         for entry in seen.entries {
-            let Some(Ok(app)) = entry.key.strip_prefix(keys::APPS).map(str::parse::<AppName>) else {
+            let Some(Ok(app)) = entry.key.strip_prefix(keys::APPS).map(str::parse::<AppName>)
+            else {
                 continue;
             };
             drop(stored.insert(app, entry));
@@ -215,7 +216,9 @@ impl Writes {
     async fn flush(&mut self, fleet: &Fleet) -> Result<(), DeployError> {
         let Self { all, .. } = std::mem::take(self);
         if !all.is_empty() {
-            fleet.commit(Commit { guards: Vec::new(), writes: all.into_values().collect() }).await?;
+            fleet
+                .commit(Commit { guards: Vec::new(), writes: all.into_values().collect() })
+                .await?;
         }
         Ok(())
     }

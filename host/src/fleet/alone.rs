@@ -111,9 +111,8 @@ impl Fleet {
         if let Some(record) = alone.and_then(|alone| alone.record.get()) {
             view.hosts.insert(me.clone(), record.clone());
         }
-        let placed = |app: &AppName| {
-            (app.clone(), ([me.clone()].into_iter().collect(), Revision::OF_COPY))
-        };
+        let placed =
+            |app: &AppName| (app.clone(), ([me.clone()].into_iter().collect(), Revision::OF_COPY));
         view.assigned = view.apps.keys().map(placed).collect();
         view
     }

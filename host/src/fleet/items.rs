@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::de::DeserializeOwned;
 use steerage_core::id::HostName;
-use steerage_core::node::{AppFacts, FleetItem, FleetValue, HostFacts, HostSet, ReadyFacts, Records};
+use steerage_core::node::{AppFacts, FleetItem, FleetValue, HostFacts, ReadyFacts, Records};
 
 use super::keys;
 use super::record::{
@@ -106,10 +106,7 @@ fn try_read(
         FleetItem::Removed(name(key, app)?, map(removed, |record| record.generation))
     } else if let Some(app) = key.strip_prefix(keys::ASSIGNED) {
         let assigned = record.read::<AssignedRecord>();
-        let hosts = |record: AssignedRecord| -> HostSet {
-            record.hosts.iter().filter_map(|host| host.parse().ok()).collect()
-        };
-        FleetItem::Assigned(name(key, app)?, map(assigned, hosts))
+        FleetItem::Assigned(name(key, app)?, map(assigned, |record| record.assigned()))
     } else if let Some(rest) = key.strip_prefix(keys::READY) {
         let (host, app) = rest.split_once('/').ok_or("a ready key without an app")?;
         FleetItem::Ready(name(key, host)?, name(key, app)?, record.read::<ReadyRecord>())

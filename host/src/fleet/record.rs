@@ -1,12 +1,15 @@
 //! What is kept in the store, as it is written there. Every record has a version; one that a newer
 //! host wrote is refused and not guessed at. Does not know keys, nor what follows from a record.
 
+mod plan;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+pub use self::plan::{AssignedRecord, MoveRecord, OriginRecord, PlanRecord, PlanResult};
 use crate::ledger::record::Fingerprint;
 
 /// The version written by this host.
@@ -201,13 +204,6 @@ pub struct FreezeRecord {
     /// What a newer host has written.
     #[serde(flatten)]
     pub rest: Rest,
-}
-
-/// Where an app shall run.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-pub struct AssignedRecord {
-    /// The hosts, in the order of their names.
-    pub hosts: BTreeSet<String>,
 }
 
 /// A host that is there.

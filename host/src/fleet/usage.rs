@@ -25,7 +25,7 @@ impl View {
     #[must_use]
     pub fn used_by(&self, app: &AppName) -> Option<AppUse> {
         let ready = self.ready.get(app).into_iter().flat_map(HostMap::keys);
-        let assigned = self.assigned_to(app).into_iter().flatten();
+        let assigned = self.assigned_to(app).into_iter().flat_map(Assigned::iter);
         let only_assigned = assigned
             .filter(|host| self.ready.get(app).is_none_or(|ready| !ready.contains_key(*host)));
         let told = ready.chain(only_assigned).filter_map(|host| listed(self.usage.get(host)?, app));
@@ -89,7 +89,7 @@ impl View {
         let idle: Vec<AppName> = self
             .assigned
             .iter()
-            .filter(|(app, (hosts, _))| hosts.contains(host) && listed(parts, app).is_none())
+            .filter(|(app, (on, _))| on.contains(host) && listed(parts, app).is_none())
             .map(|(app, _)| app.clone())
             .collect();
         let nothing = AppUse { looks: AppUse::BELIEVED, ..AppUse::default() };

@@ -75,9 +75,8 @@ impl Embedded {
 
     pub(super) async fn get(&self, key: &str) -> Result<Option<Entry>, StoreError> {
         let (inner, key) = (self.0.clone(), key.to_owned());
-        let read = move || {
-            inner.file.with(|database| Reader::open(&database.begin_read()?)?.get(&key))
-        };
+        let read =
+            move || inner.file.with(|database| Reader::open(&database.begin_read()?)?.get(&key));
         blocking(read).await?
     }
 

@@ -242,7 +242,10 @@ async fn what_speaks_of_fleets_speaks_of_one_host() {
     host.serve("web", &says("web"), "[replicas]\nmin = 1\nmax = 4").await;
     let hosts = host.admin("GET", "/v1/hosts", "").await.json();
     let all = hosts["hosts"].as_array().unwrap();
-    assert_eq!((all.len(), &all[0]["state"], &all[0]["replicas"]), (1, &json!("answers"), &json!(1)));
+    assert_eq!(
+        (all.len(), &all[0]["state"], &all[0]["replicas"]),
+        (1, &json!("answers"), &json!(1))
+    );
     let planned = host.admin("GET", "/v1/plan", "").await.json();
     assert_eq!((&planned["moves"], &planned["unplaced"]), (&json!([]), &json!([])), "{planned}");
     let with = host.admin("GET", "/v1/plan?with=2x4cpu,8GiB", "").await;

@@ -24,7 +24,7 @@ async fn keep_calling(hosts: &[Host], path: &str, answer: &str, stop: &AtomicBoo
 
 #[tokio::test]
 async fn replicas_follow_load_between_min_and_max() {
-    let Some(fleet) = Fleet::start(3).await else { return };
+    let Some(fleet) = Fleet::start_with(3, &["--scale-down", "20s"]).await else { return };
     let more = "[replicas]\nmin = 1\nmax = 3\n[resources]\ncpu = \"100m\"";
     fleet.first().deploy(&works(20_000_000, "done"), &manifest("busy", "/busy/...", more)).await;
     fleet.ready_on("busy", 1).await;

@@ -12,7 +12,7 @@ impl<R: Records> FleetView<R> {
     #[must_use]
     pub fn answering(&self, app: &AppName) -> Vec<&HostName> {
         let is_there = |host: &&HostName| self.host(host).is_some();
-        let assigned = || self.assigned_to(app).into_iter().flatten().filter(is_there);
+        let assigned = || self.assigned_to(app).into_iter().flat_map(Assigned::iter).filter(is_there);
         let ready = self.ready.get(app);
         let has_code = |host: &&HostName| ready.is_some_and(|ready| ready.contains_key(*host));
         let best: Vec<_> = assigned().filter(has_code).collect();
@@ -51,8 +51,7 @@ impl<R: Records> FleetView<R> {
         // Another deployment of the same number is another one.
         let wanted = self.apps.get(app).and_then(|(record, _)| record.fingerprint());
         let is_same = |ready: &R::Ready| {
-            ready.generation() == generation
-                && wanted.is_none_or(|wanted| ready.may_be(wanted))
+            ready.generation() == generation && wanted.is_none_or(|wanted| ready.may_be(wanted))
         };
         reached.peek().is_some()
             && reached.all(|host| ready.and_then(|ready| ready.get(host)).is_some_and(is_same))

@@ -4,21 +4,30 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::few_hosts::HostSet;
+use super::origin::Origin;
 use super::records::{FleetKey, Records, Revision};
 use super::view::FleetView;
 use crate::id::{AppName, HostName};
-use crate::place::Plan;
+use crate::place::{Plan, Why};
 
 /// Where an app shall run from now on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Assignment {
     /// The app.
     pub app: AppName,
-    /// The hosts; `None` for no word of it any more.
-    pub hosts: Option<BTreeSet<HostName>>,
+    /// The hosts, each with why its replica is there; `None` for no word of it any more.
+    pub hosts: Option<BTreeMap<HostName, Origin>>,
     /// When it was assigned that the plan was made of; `None` where it was not.
     pub since: Option<Revision>,
+}
+
+/// Which plan it is whose moves are written: what replicas that it places say of themselves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PlanStamp {
+    /// Its number.
+    pub number: u32,
+    /// When it was made, in seconds since the epoch.
+    pub at: u32,
 }
 
 /// What a plan that was made of this view changes, and that what was removed runs nowhere.
@@ -27,18 +36,19 @@ pub fn assignments<R: Records>(
     view: &FleetView<R>,
     plan: &Plan,
     orphans: &BTreeSet<AppName>,
+    stamp: PlanStamp,
 ) -> Vec<Assignment> {
-    let mut after: BTreeMap<&AppName, BTreeSet<HostName>> = BTreeMap::new();
+    let mut after: BTreeMap<&AppName, BTreeMap<HostName, Origin>> = BTreeMap::new();
     for step in &plan.moves {
         let hosts = after.entry(&step.app).or_insert_with(|| {
-            let now = view.assigned_to(&step.app).map(HostSet::iter);
-            now.into_iter().flatten().cloned().collect()
+            let now = view.assigned.get(&step.app).map(|(assigned, _)| assigned.with_origins());
+            now.into_iter().flatten().map(|(host, origin)| (host.clone(), origin)).collect()
         });
         if let Some(from) = &step.from {
             hosts.remove(from);
         }
         if let Some(to) = &step.to {
-            hosts.insert(to.clone());
+            hosts.insert(to.clone(), origin(stamp, &step.why));
         }
     }
     // Where an app is placed that nobody here can read is not written over.
@@ -48,4 +58,8 @@ pub fn assignments<R: Records>(
     let all = moved.chain(orphans.iter().map(|app| (app, None)));
     let all = all.map(|(app, hosts)| Assignment { app: app.clone(), hosts, since: since(app) });
     all.collect()
+}
+
+fn origin(stamp: PlanStamp, why: &Why) -> Origin {
+    Origin { plan: stamp.number, at: stamp.at, why: why.code() }
 }

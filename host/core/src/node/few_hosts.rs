@@ -1,11 +1,9 @@
-//! What is known of one app on the few hosts that it is on: a small map by host and a set of hosts, sorted,
-//! each in one piece of memory. A fleet keeps one of either for each of its apps, and a tree for each
-//! would take ten times the memory of what is in it.
+//! What is known of one app on the few hosts that it is on: a small map by host, sorted, in one piece of
+//! memory. Each host keeps two of these for each app of its fleet, and a tree for each would take ten times
+//! the memory of what is in it.
 //! Not for maps of many hosts: whoever changes one copies it.
 
 use std::fmt;
-use std::iter::Map;
-use std::slice::Iter;
 use std::sync::Arc;
 
 use crate::id::HostName;
@@ -16,10 +14,6 @@ pub struct HostMap<V>(
     /// In the order of the names, each name once.
     Arc<[(HostName, V)]>,
 );
-
-/// A few hosts. Clones share them.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct HostSet(HostMap<()>);
 
 impl<V> HostMap<V> {
     /// How many hosts there are.
@@ -70,31 +64,6 @@ impl<V: Clone> HostMap<V> {
     }
 }
 
-impl HostSet {
-    /// How many hosts there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Whether a host is one of them.
-    #[must_use]
-    pub fn contains(&self, host: &HostName) -> bool {
-        self.0.contains_key(host)
-    }
-
-    /// The hosts, in the order of their names.
-    pub fn iter(&self) -> <&Self as IntoIterator>::IntoIter {
-        self.into_iter()
-    }
-}
-
 impl<V> Default for HostMap<V> {
     fn default() -> Self {
         Self(Arc::default())
@@ -113,36 +82,15 @@ impl<V> FromIterator<(HostName, V)> for HostMap<V> {
     }
 }
 
-impl FromIterator<HostName> for HostSet {
-    fn from_iter<I: IntoIterator<Item = HostName>>(hosts: I) -> Self {
-        Self(hosts.into_iter().map(|host| (host, ())).collect())
-    }
-}
-
-impl<'h> IntoIterator for &'h HostSet {
-    type Item = &'h HostName;
-    type IntoIter = Map<Iter<'h, (HostName, ())>, fn(&(HostName, ())) -> &HostName>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.0.0.iter().map(|(host, ())| host)
-    }
-}
-
 impl<V: fmt::Debug> fmt::Debug for HostMap<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_map().entries(self.iter()).finish()
     }
 }
 
-impl fmt::Debug for HostSet {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self).finish()
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
+    use std::collections::BTreeMap;
 
     use proptest::prelude::*;
 
@@ -154,7 +102,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn they_are_a_map_and_a_set(
+        fn it_is_a_map(
             pairs in prop::collection::vec((0u8..12, 0u32..9), 0..20),
             then in 0u8..12,
         ) {
@@ -165,11 +113,6 @@ mod tests {
             let then = host(then);
             prop_assert_eq!(map.get(&then), model.get(&then));
             prop_assert_eq!(map.contains_key(&then), model.contains_key(&then));
-            let hosts = || pairs().map(|(host, _)| host);
-            let (all, set): (BTreeSet<_>, HostSet) = (hosts().collect(), hosts().collect());
-            prop_assert!(set.iter().eq(&all));
-            prop_assert_eq!((set.len(), set.is_empty()), (all.len(), all.is_empty()));
-            prop_assert_eq!(set.contains(&then), all.contains(&then));
             let mut changed = model.clone();
             changed.insert(then.clone(), 77);
             prop_assert!(map.with(then.clone(), Some(77)).iter().eq(&changed));

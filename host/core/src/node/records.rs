@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 
-use super::few_hosts::HostSet;
+use super::origin::Assigned;
 use crate::id::{AppName, HostName};
 
 /// A moment in the store's history; later ones are larger.
@@ -102,7 +102,7 @@ pub enum FleetItem<R: Records> {
     /// That they have removed it, with the highest generation it had.
     Removed(AppName, FleetValue<u64>),
     /// Where it shall run.
-    Assigned(AppName, FleetValue<HostSet>),
+    Assigned(AppName, FleetValue<Assigned>),
     /// That a host has its code at hand.
     Ready(HostName, AppName, FleetValue<R::Ready>),
     /// A host that is registered.

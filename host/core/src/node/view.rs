@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
 
-use super::few_hosts::{HostMap, HostSet};
+use super::few_hosts::HostMap;
+use super::origin::Assigned;
 use super::records::{
     AppFacts as _, FleetItem, FleetKey, FleetValue, HostFacts as _, Records, Revision,
 };
@@ -25,7 +26,7 @@ pub struct FleetView<R: Records> {
     /// That nothing is to be planned; see [`FleetView::is_frozen`].
     pub frozen: Option<Arc<R::Freeze>>,
     /// Where each app shall run, and since which revision.
-    pub assigned: OrdMap<AppName, (HostSet, Revision)>,
+    pub assigned: OrdMap<AppName, (Assigned, Revision)>,
     /// The hosts that are registered.
     pub hosts: OrdMap<HostName, Arc<R::Host>>,
     /// Hosts that the store has lost and that answer nevertheless; before it was read, those that are
@@ -203,8 +204,8 @@ impl<R: Records> FleetView<R> {
 
     /// The hosts an app is assigned to, whether they are there or not.
     #[must_use]
-    pub fn assigned_to(&self, app: &AppName) -> Option<&HostSet> {
-        self.assigned.get(app).map(|(hosts, _)| hosts)
+    pub fn assigned_to(&self, app: &AppName) -> Option<&Assigned> {
+        self.assigned.get(app).map(|(assigned, _)| assigned)
     }
 
     /// Takes what is wanted of an app.
@@ -252,10 +253,11 @@ impl<R: Records> FleetView<R> {
             FleetItem::Assigned(app, value) => {
                 let app = self.shared_app(app);
                 change.apps.insert(app.clone());
-                let hosts = value.read().map(|hosts| {
-                    hosts.iter().map(|host| self.shared_host(host.clone())).collect::<HostSet>()
+                let assigned = value.read().map(|on| {
+                    let on = on.with_origins();
+                    on.map(|(host, origin)| (self.shared_host(host.clone()), origin)).collect()
                 });
-                put(&mut self.assigned, app, hosts.map(|hosts| (hosts, revision)));
+                put(&mut self.assigned, app, assigned.map(|assigned| (assigned, revision)));
             }
             FleetItem::Ready(host, app, value) => {
                 let (app, host) = (self.shared_app(app), self.shared_host(host));

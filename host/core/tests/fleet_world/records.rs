@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use steerage_core::id::{AppName, HostName};
 use steerage_core::lineage::FleetId;
 use steerage_core::node::{
-    AppFacts, FleetItem, FleetKey, FleetValue, HostFacts, HostSet, ReadyFacts, Records,
+    AppFacts, Assigned, FleetItem, FleetKey, FleetValue, HostFacts, ReadyFacts, Records,
 };
 
 /// The records of these tests.
@@ -136,7 +136,7 @@ pub(crate) enum Value {
     Mark(FleetId, u64),
     App(AppRecord),
     Removed(u64),
-    Assigned(HostSet),
+    Assigned(Assigned),
     Ready(ReadyRecord),
     Host(HostRecord),
     HostWanted(bool),
@@ -165,7 +165,7 @@ pub(crate) fn item(key: &Key, value: Option<&Value>, reads: u32) -> Option<Fleet
         }
         (FleetKey::Removed(app), _) => FleetItem::Removed(app.clone(), FleetValue::Gone),
         (FleetKey::Assigned(app), Some(Value::Assigned(hosts))) => {
-            FleetItem::Assigned(app.clone(), FleetValue::Is(hosts.clone()))
+            FleetItem::Assigned(app.clone(), FleetValue::Is(hosts.iter().cloned().collect()))
         }
         (FleetKey::Assigned(app), _) => FleetItem::Assigned(app.clone(), FleetValue::Gone),
         (FleetKey::Ready(host, app), Some(Value::Ready(ready))) => {
