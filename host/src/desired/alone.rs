@@ -24,7 +24,7 @@ impl Desired {
         let (own, component) = (&self.own, spec.component);
         let turn = self.agent.turn().await;
         // The only other app that used it may have been removed meanwhile.
-        if !own.blobs.contains(&component) {
+        if !own.blobs.touch(&component) {
             return Err(DeployError::NoComponent(component));
         }
         own.catalog.check(&manifest)?;

@@ -10,6 +10,7 @@ use steerage_core::manifest::Manifest;
 use super::current::{Current, TRIES, deployments, put};
 use super::{DeployError, DeploySpec, Desired};
 use crate::agent::{ApplyError, now};
+use crate::blobs::PinOwner;
 use crate::catalog::App;
 use crate::fleet::record::AppRecord;
 use crate::fleet::{Fleet, keys};
@@ -32,13 +33,13 @@ impl Desired {
     /// # Errors
     /// See [`DeployError`].
     pub async fn deploy(&self, spec: DeploySpec) -> Result<Arc<App>, DeployError> {
-        let component = spec.component;
+        let (app, component) = (spec.app.clone(), spec.component);
         let flight = self.in_flight.enter(component);
         let deployed = self.deploy_checked(spec).await;
         let is_last = flight.leave();
         // What may be durable needs its component, of which this may be the only copy.
         if deployed.as_ref().is_err_and(|error| !error.may_have_happened()) && is_last {
-            self.agent.forget(component).await?;
+            self.agent.forget(&app, component).await?;
         }
         deployed
     }
@@ -51,7 +52,7 @@ impl Desired {
         let manifest = Arc::new(manifest::read(&spec.manifest, &own.limits)?);
         spec.check(&manifest)?;
         let component = spec.component;
-        if !own.blobs.contains(&component) {
+        if !own.blobs.touch(&component) {
             return Err(DeployError::NoComponent(component));
         }
         own.catalog.check(&manifest)?;
@@ -61,7 +62,7 @@ impl Desired {
         self.loader.compile(component).await?;
         let Some(fleet) = &self.fleet else { return self.deploy_alone(spec, manifest).await };
         // Until this host has the deployment itself, an app that is removed must not take it along.
-        own.blobs.pin(&component)?;
+        own.blobs.pin(&component, &PinOwner::App(manifest.name.clone()))?;
         let (deployment, n_copies) = self.write_deployed(fleet, manifest, &spec).await?;
         self.tell_deployed(&deployment, &spec);
         match spec.canary {
@@ -117,7 +118,7 @@ impl Desired {
             commit.check()?;
             let n_copies = match n_copies {
                 Some(n_copies) => n_copies,
-                None => *n_copies.insert(self.bring_copies(fleet, component).await),
+                None => *n_copies.insert(self.bring_copies(fleet, app, component).await),
             };
             let changed = self.change(fleet, app, (&current, &record), commit).await?;
             if let Some(at) = changed {
@@ -176,9 +177,9 @@ impl Desired {
 
     /// Brings a component to other hosts. In a fleet where nobody else answers it stays here alone,
     /// which is told. Returns how many have it.
-    async fn bring_copies(&self, fleet: &Fleet, component: Digest) -> usize {
+    async fn bring_copies(&self, fleet: &Fleet, app: &AppName, component: Digest) -> usize {
         let n_others = fleet.view().hosts.len().saturating_sub(1);
-        let n_copies = self.loader.spread(component, COPIES.min(n_others)).await;
+        let n_copies = self.loader.spread(app, component, COPIES.min(n_others)).await;
         if n_copies == 0 && n_others > 0 {
             self.own.events.push(Event {
                 severity: Severity::Warning,
