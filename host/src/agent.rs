@@ -7,7 +7,6 @@ mod canary;
 mod crashes;
 mod error;
 mod follow;
-mod pins;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -18,8 +17,7 @@ use steerage_core::limits::LimitsPolicy;
 use tokio::sync::{Mutex, MutexGuard};
 
 pub use self::error::ApplyError;
-use self::pins::Pins;
-use crate::blobs::Blobs;
+use crate::blobs::{Blobs, PinOwner};
 use crate::catalog::crash_log::CrashLog;
 use crate::catalog::{App, Catalog, LoadedDeployment, Snapshot};
 use crate::code::Loader;
@@ -56,8 +54,6 @@ pub struct Agent {
     fleet: Fleet,
     /// Held from the last check to publishing, so that two deployments cannot both pass the check.
     turn: Arc<Mutex<()>>,
-    /// Components that stay while they are copied.
-    pins: Arc<Pins>,
     /// Apps that had canaries here since the host started.
     canaries: Arc<std::sync::Mutex<BTreeSet<AppName>>>,
 }
@@ -83,8 +79,8 @@ impl Agent {
     /// [`Agent::restore`] or a deployment comes.
     #[must_use]
     pub fn new(loader: Loader, own: HostState, fleet: Fleet) -> Self {
-        let (turn, pins, canaries) = Default::default();
-        Self { loader, own, fleet, turn, pins, canaries }
+        let (turn, canaries) = Default::default();
+        Self { loader, own, fleet, turn, canaries }
     }
 
     /// Serves again what was served before the host stopped, without reading any of it; returns
@@ -163,12 +159,13 @@ impl Agent {
         Ok(true)
     }
 
-    /// Removes a component that was uploaded and that no deployment came to use.
+    /// Removes a component that was uploaded for a deployment of an app that did not come to be, unless
+    /// another deployment needs it.
     ///
     /// # Errors
     /// The ledger or the disk failed.
-    pub async fn forget(&self, component: Digest) -> Result<(), ApplyError> {
-        self.own.blobs.unpin(&component);
+    pub async fn forget(&self, app: &AppName, component: Digest) -> Result<(), ApplyError> {
+        self.own.blobs.unpin(&component, &PinOwner::App(app.clone()));
         self.turn().await.drop_unused([component])
     }
 
@@ -247,7 +244,7 @@ impl Turn<'_> {
         if !is_kept {
             return self.commit_all(vec![deployment.clone()]).await;
         }
-        blobs.unpin(&record.digest);
+        unpin(blobs, record);
         if !ledger.is_current(&record.app, generation)? {
             ledger.set_current(&record.app, generation)?;
         }
@@ -260,8 +257,7 @@ impl Turn<'_> {
         let (ledger, blobs) = (self.agent.own.ledger.clone(), self.agent.own.blobs.clone());
         let committed = tokio::task::spawn_blocking(move || {
             let pruned = ledger.commit_all(&deployments)?;
-            // The ledger keeps it from here on.
-            deployments.iter().for_each(|kept| blobs.unpin(&kept.record().digest));
+            deployments.iter().for_each(|kept| unpin(&blobs, kept.record()));
             Ok::<_, ApplyError>(pruned)
         });
         let pruned = committed.await.map_err(|error| ApplyError::Task(error.to_string()))??;
@@ -272,13 +268,11 @@ impl Turn<'_> {
     /// Removes those of these components that no deployment needs, with their compiled code. Not
     /// all unused ones: another may have been uploaded just now, to be deployed next.
     fn drop_unused(&self, digests: impl IntoIterator<Item = Digest>) -> Result<(), ApplyError> {
-        let Agent { own, pins, loader, .. } = self.agent;
+        let Agent { own, loader, .. } = self.agent;
         for digest in digests {
-            if !own.ledger.is_used(&digest)? && !pins.hold(&digest) {
-                // Somebody may have brought it for what comes next.
-                if own.blobs.remove_unpinned(&digest)? {
-                    loader.forget(digest);
-                }
+            // Somebody may have brought it for what comes next.
+            if !own.ledger.is_used(&digest)? && own.blobs.remove_unneeded(&digest)? {
+                loader.forget(digest);
             }
         }
         Ok(())
@@ -302,6 +296,11 @@ impl ServeCause {
             }
         }
     }
+}
+
+/// Ends what was pinned for a deployment: the ledger keeps its component from here on.
+fn unpin(blobs: &Blobs, kept: &DeploymentRecord) {
+    blobs.unpin(&kept.digest, &PinOwner::App(kept.app.clone()));
 }
 
 /// A deployment as it is served, or will be.

@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use redb::{Builder, Database, ReadableDatabase, ReadableTable, WriteTransaction};
 use steerage_core::id::{AppName, Digest, Generation};
+use tokio::sync::watch;
 
 use self::backing::Backing;
 use self::deployment::Deployment;
@@ -37,6 +38,7 @@ const CACHE: usize = 4 << 20;
 #[derive(Clone, Debug)]
 pub struct Ledger {
     backing: Arc<Backing>,
+    written: watch::Sender<()>,
 }
 
 /// Whether a host that runs has the ledger of this folder open. Not to be asked by that host: the
@@ -59,7 +61,13 @@ impl Ledger {
         // The file's name must survive a crash as well as what is in it.
         let synced = fs::File::open(folder).and_then(|folder| folder.sync_all());
         synced.map_err(|source| LedgerError::Open { path, source })?;
-        Ok(Self { backing: Arc::new(backing) })
+        Ok(Self { backing: Arc::new(backing), written: watch::Sender::new(()) })
+    }
+
+    /// Changes whenever something was written.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.written.subscribe()
     }
 
     /// Whether there is no ledger in a folder, or one that holds nothing: it was never written, or it
@@ -348,6 +356,7 @@ impl Ledger {
             let transaction = begin_write(database)?;
             let changed = change(&mut Tables::open(&transaction)?)?;
             transaction.commit()?;
+            self.written.send_replace(());
             Ok(changed)
         })
     }

@@ -30,7 +30,7 @@ use crate::admission::{Admission, CallBounds};
 use crate::agent::{Agent, ApplyError, HostState};
 use crate::api::auth::AuthError;
 use crate::api::{self, ApiState};
-use crate::blobs::{BlobError, Blobs};
+use crate::blobs::{self, BlobError, Blobs};
 use crate::budget::Memory;
 use crate::catalog::crash_log::CrashLog;
 use crate::code::{Loader, LoaderParts};
@@ -199,6 +199,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         limits: own.limits.clone(),
         peers: others.as_ref().map(|fleet| fleet.peers().clone()),
         max_component: settings.max_component,
+        disk: settings.disk_bound(),
     };
     let memory = parts.memory.clone();
     let loader = Loader::new(parts, settings.mapped);
@@ -248,6 +249,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         control.spawn(member.live_alone(turn));
     }
     control.spawn(loader.clone().evict_idle());
+    control.spawn(loader.clone().keep_within_bound());
     let token = files.token.clone();
     files.follow(&reload, &events, &control);
     control.spawn(disk::watch(own.ledger.clone(), events.clone()));
@@ -349,7 +351,7 @@ fn own_doors(settings: &Settings, admin: SocketAddr, peer: Option<SocketAddr>) -
 fn host_state(settings: &Settings, ledger: Ledger) -> Result<HostState, StartError> {
     Ok(HostState {
         ledger,
-        blobs: Blobs::open(&settings.data.join(disk::BLOBS))?,
+        blobs: Blobs::open(&settings.data.join(blobs::FOLDER))?,
         catalog: Arc::default(),
         events: Arc::default(),
         limits: Arc::new(settings.limits.clone()),

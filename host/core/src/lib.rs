@@ -11,6 +11,7 @@ pub mod admit;
 pub mod budget;
 pub mod canary;
 pub mod crash_loop;
+pub mod disk;
 pub mod doctor;
 pub mod excerpt;
 pub mod expiry;

@@ -41,7 +41,7 @@ impl Agent {
             error => ApplyError::Task(format!("cannot copy the ledger: {}", chain(&error))),
         })?;
         let pinned: Vec<Digest> = dumped.needs.keys().copied().collect();
-        self.pins.pin(pinned.iter());
+        own.blobs.hold(pinned.iter());
         drop(turn);
         let (lines, ledger) = lines.end();
         let mut manifest = BackupManifest::new(super::now(), ledger);
@@ -76,6 +76,6 @@ impl Backup {
 impl Drop for Backup {
     fn drop(&mut self) {
         let turn = self.agent.turn_blocking();
-        turn.drop_old(self.agent.pins.unpin(&self.pinned));
+        turn.drop_old(self.agent.own.blobs.release(&self.pinned));
     }
 }

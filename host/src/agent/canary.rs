@@ -7,6 +7,7 @@ use steerage_core::canary::Share;
 use steerage_core::id::{AppName, Generation};
 
 use super::{Agent, ApplyError};
+use crate::blobs::PinOwner;
 use crate::fleet::Fleet;
 use crate::fleet::record::RolledBack;
 use crate::ledger::deployment::Deployment;
@@ -35,7 +36,7 @@ impl Agent {
         let ledger = own.ledger.clone();
         let kept = tokio::task::spawn_blocking(move || ledger.keep(&record)).await;
         let pruned = kept.map_err(|error| ApplyError::Task(error.to_string()))??;
-        own.blobs.unpin(&component);
+        own.blobs.unpin(&component, &PinOwner::App(app.clone()));
         turn.drop_old(pruned);
         if own.catalog.app(&app).is_some_and(|served| served.generation == generation) {
             // It was promoted meanwhile.

@@ -366,6 +366,7 @@ impl From<BlobError> for Refusal {
             BlobError::Mismatch { .. } => Self::new(Cause::DigestMismatch, error.to_string()),
             BlobError::BrokenOff { .. } => Self::new(Cause::BadRequest, error.to_string()),
             BlobError::Damaged { .. } => Self::new(Cause::NotFound, error.to_string()),
+            BlobError::NoRoom { .. } => Self::new(Cause::DiskFull, error.to_string()),
             BlobError::Full { .. } => Self::disk_full(&error),
             BlobError::Io { .. } => Self::internal(&error),
         }

@@ -151,6 +151,7 @@ fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> Api
         limits: own.limits.clone(),
         peers: None,
         max_component: Bytes::mebi(1),
+        disk: None,
     };
     let loader = Loader::new(parts, MappedSettings { most: 4, idle: Duration::from_secs(60) });
     let context = CallContext {

@@ -229,9 +229,13 @@ fn heading(screen: Screen, url: &str, now: &Usage, interval: &Interval) -> Strin
         Some(sources) => human::many(sources.hosts.len(), "host"),
         None => format!("up {}", human::since(0, now.uptime_ms)),
     };
+    let disk = match host.disk_bound_bytes {
+        0 => format!("{} of disk", human::bytes(host.disk_bytes)),
+        bound => format!("{} of {} of disk", human::bytes(host.disk_bytes), human::bytes(bound)),
+    };
     format!(
         "{}  {who}, {} of {} cores, {} resident, {} connections, {} calls waiting\n\
-         {} of {} slots, {} of {} of memory, {}, {} of {} mapped",
+         {} of {} slots, {} of {} of memory, {disk}, {}, {} of {} mapped",
         screen.paint(Tone::Strong, url),
         decimal(interval.host_cpu),
         host.cores,
@@ -327,6 +331,8 @@ mod tests {
             resident_bytes: 80 << 20,
             memory_bytes: 5 << 20,
             memory_budget_bytes: 12 << 30,
+            disk_bytes: 3 << 30,
+            disk_bound_bytes: 50 << 30,
             slots_used: 3,
             slots_total: 10_079,
             apps: 1_000,
@@ -356,7 +362,7 @@ mod tests {
         let text = show(Screen::plain(true), "http://127.0.0.1:8081", &now, &interval);
         expect![[r#"
             http://127.0.0.1:8081  up 1m2s, 1.5 of 4 cores, 80.0 MiB resident, 7 connections, 2 calls waiting
-            3 of 10079 slots, 5.0 MiB of 12.0 GiB of memory, 1000 apps, 40 of 1008 mapped
+            3 of 10079 slots, 5.0 MiB of 12.0 GiB of memory, 3.0 GiB of 50.0 GiB of disk, 1000 apps, 40 of 1008 mapped
 
             APP     CPU   MEMORY  CALLS/S  FAILED/S  5XX/S  REFUSED/S  RUNNING  WAITING  WHY
             busy  50.0%  107 KiB     50.0       0.5      0        5.0        1        0  too_late host_memory

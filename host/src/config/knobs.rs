@@ -11,7 +11,7 @@ use self::knob::knob;
 pub(super) const TENANTS: &str = "tenants";
 
 /// All of them, in the order of the help and of the sample file.
-pub const KNOBS: [Knob; 64] = [
+pub const KNOBS: [Knob; 65] = [
     knob(
         "listen",
         ("listen", "STEERAGE_LISTEN"),
@@ -119,6 +119,12 @@ pub const KNOBS: [Knob; 64] = [
         ("max-component", "STEERAGE_MAX_COMPONENT"),
         ("SIZE", "100MiB"),
         "Largest component taken",
+    ),
+    knob(
+        "disk.components",
+        ("disk-components", "STEERAGE_DISK_COMPONENTS"),
+        ("SIZE|PERCENT", "50% of the file system"),
+        "Disk in the data directory for components and compiled code",
     ),
     knob(
         "memory.budget",

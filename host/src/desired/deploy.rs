@@ -10,6 +10,7 @@ use steerage_core::manifest::Manifest;
 use super::current::{Current, TRIES, deployments, put};
 use super::{DeployError, DeploySpec, Desired};
 use crate::agent::{ApplyError, now};
+use crate::blobs::PinOwner;
 use crate::catalog::{App, LoadedDeployment};
 use crate::fleet::record::AppRecord;
 use crate::fleet::{Fleet, keys};
@@ -41,13 +42,13 @@ impl Desired {
     /// # Errors
     /// See [`DeployError`].
     pub async fn deploy(&self, spec: DeploySpec) -> Result<Arc<App>, DeployError> {
-        let component = spec.component;
+        let (app, component) = (spec.app.clone(), spec.component);
         let flight = self.in_flight.enter(component);
         let deployed = self.deploy_checked(spec).await;
         let is_last = flight.leave();
         // What may be durable needs its component, of which this may be the only copy.
         if deployed.as_ref().is_err_and(|error| !error.may_have_happened()) && is_last {
-            self.agent.forget(component).await?;
+            self.agent.forget(&app, component).await?;
         }
         deployed
     }
@@ -57,7 +58,7 @@ impl Desired {
         let manifest = Arc::new(manifest::read(&spec.manifest, &own.limits)?);
         spec.check(&manifest)?;
         let component = spec.component;
-        if !own.blobs.contains(&component) {
+        if !own.blobs.touch(&component) {
             return Err(DeployError::NoComponent(component));
         }
         own.catalog.check(&manifest)?;
@@ -67,10 +68,11 @@ impl Desired {
         self.loader.compile(component).await?;
         let _turn = fleet.turn().await;
         // Until this host has the deployment itself, an app that is removed must not take it along.
-        own.blobs.pin(&component)?;
+        let pinned_for = PinOwner::App(manifest.name.clone());
+        own.blobs.pin(&component, &pinned_for)?;
         if !own.blobs.contains(&component) {
             // The only other app that used it was removed meanwhile.
-            own.blobs.unpin(&component);
+            own.blobs.unpin(&component, &pinned_for);
             return Err(DeployError::NoComponent(component));
         }
         let Written { deployment, loaded, n_copies } =
@@ -133,7 +135,7 @@ impl Desired {
             commit.check()?;
             let n_copies = match n_copies {
                 Some(n_copies) => n_copies,
-                None => *n_copies.insert(self.bring_copies(fleet, component).await),
+                None => *n_copies.insert(self.bring_copies(fleet, app, component).await),
             };
             let changed = self.change(fleet, app, (&current, &record), commit).await?;
             if let Some(at) = changed {
@@ -189,9 +191,9 @@ impl Desired {
 
     /// Brings a component to other hosts. In a fleet where nobody else answers it stays here alone,
     /// which is told. Returns how many have it.
-    async fn bring_copies(&self, fleet: &Fleet, component: Digest) -> usize {
+    async fn bring_copies(&self, fleet: &Fleet, app: &AppName, component: Digest) -> usize {
         let n_others = fleet.view().hosts.len().saturating_sub(1);
-        let n_copies = self.loader.spread(component, COPIES.min(n_others)).await;
+        let n_copies = self.loader.spread(app, component, COPIES.min(n_others)).await;
         if n_copies == 0 && n_others > 0 {
             self.own.events.push(Event {
                 severity: Severity::Warning,

@@ -124,6 +124,8 @@ fn add_host(sum: &mut HostUsage, host: &HostUsage) {
     sum.resident_bytes += host.resident_bytes;
     sum.memory_bytes += host.memory_bytes;
     sum.memory_budget_bytes += host.memory_budget_bytes;
+    sum.disk_bytes += host.disk_bytes;
+    sum.disk_bound_bytes += host.disk_bound_bytes;
     sum.slots_used += host.slots_used;
     sum.slots_total += host.slots_total;
     // All hosts of a fleet know the same apps.

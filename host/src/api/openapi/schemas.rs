@@ -223,6 +223,8 @@ const SCHEMAS: [Schema; 46] = [
             ("resident_bytes", "integer"),
             ("memory_bytes", "integer"),
             ("memory_budget_bytes", "integer"),
+            ("disk_bytes", "integer"),
+            ("disk_bound_bytes", "integer"),
             ("slots_used", "integer"),
             ("slots_total", "integer"),
             ("apps", "integer"),

@@ -37,6 +37,12 @@ pub struct HostUsage {
     pub memory_bytes: u64,
     /// Memory that the process may use.
     pub memory_budget_bytes: u64,
+    /// What components and compiled code take on the disk.
+    #[serde(default)]
+    pub disk_bytes: u64,
+    /// What they may take; 0 where there is no bound.
+    #[serde(default)]
+    pub disk_bound_bytes: u64,
     /// Instance slots in use.
     pub slots_used: u32,
     /// Instance slots there are.
