@@ -34,6 +34,7 @@ pub mod reconcile;
 pub mod replicas;
 pub mod restoring;
 pub mod retry;
+pub mod rollout;
 pub mod route;
 pub mod sheet;
 pub mod slots;
