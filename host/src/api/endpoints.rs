@@ -50,6 +50,7 @@ const FLEET_CHANGE: &[Cause] = &[
     Cause::Overtaken,
     Cause::BadRecord,
     Cause::Draining,
+    Cause::DiskFull,
 ];
 
 const SERVED_AGAIN: &[Cause] = &[
@@ -64,6 +65,7 @@ const SERVED_AGAIN: &[Cause] = &[
     Cause::Overtaken,
     Cause::BadRecord,
     Cause::Draining,
+    Cause::DiskFull,
 ];
 
 const GUARDED: Endpoint = Endpoint {
@@ -133,6 +135,7 @@ pub(super) const ENDPOINTS: [Endpoint; 29] = [
             Cause::Overtaken,
             Cause::BadRecord,
             Cause::Draining,
+            Cause::DiskFull,
         ],
         ..GUARDED
     },

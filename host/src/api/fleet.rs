@@ -15,8 +15,8 @@ use steerage_core::manifest::MAX_REPLICAS;
 use steerage_core::place::{self, Aims, BadNewHosts, MOST_NEW_HOSTS, NewHosts};
 use steerage_core::units::Cpu;
 
-use super::lineage::frozen;
 use super::problem::{Cause, Refusal};
+use super::view::frozen;
 use super::{ApiState, Asked, Named, OfHost, Sent, Shared, wire};
 use crate::desired::DeployError;
 use crate::fleet::record::{HostRecord, HostSpec};

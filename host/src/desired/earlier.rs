@@ -81,11 +81,7 @@ impl Desired {
 }
 
 /// There is no such deployment among those that are kept.
-fn no_deployment(
-    app: &AppName,
-    to: Option<Generation>,
-    kept: &[DeploymentRecord],
-) -> DeployError {
+fn no_deployment(app: &AppName, to: Option<Generation>, kept: &[DeploymentRecord]) -> DeployError {
     let known: Vec<String> = kept.iter().map(|kept| kept.generation.to_string()).collect();
     DeployError::NoDeployment {
         app: app.clone(),

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::{DeployError, Desired};
 use crate::agent::now;
-use crate::fleet::{View, keys};
 use crate::fleet::record::{self, FreezeRecord};
+use crate::fleet::{View, keys};
 use crate::store::{Commit, Write};
 use crate::telemetry::events::{Event, Severity};
 

@@ -105,9 +105,11 @@ impl Desired {
     pub async fn adopt(&self) -> Result<String, DeployError> {
         let fleet = &self.fleet;
         if fleet.is_alone() {
-            return Ok("this host is alone and follows its own store; it joins a fleet with --store \
+            return Ok(
+                "this host is alone and follows its own store; it joins a fleet with --store \
                        etcd://..."
-                .to_owned());
+                    .to_owned(),
+            );
         }
         let seen = fleet.store().read(keys::FLEET).await?;
         let Judged { verdict, stored, mark } = self.judge_store(&seen).await?;
@@ -155,7 +157,8 @@ impl Desired {
         let fleet = &self.fleet;
         if let Some(turn) = fleet.turn().await {
             let TakenOver { left_out, .. } = self.take_over(&turn).await?;
-            let left_out = left_out.into_iter().filter_map(|(app, why)| Some((app.parse().ok()?, why)));
+            let left_out =
+                left_out.into_iter().filter_map(|(app, why)| Some((app.parse().ok()?, why)));
             return Ok(Imported { left_out: left_out.collect(), ..Imported::default() });
         }
         for _ in 0..2 {
@@ -196,7 +199,10 @@ impl Desired {
         let alone = self.said_alone().await;
         for (app, generation) in current {
             let last = last.get(&app).copied().unwrap_or(generation).max(generation);
-            match self.import_one(fleet, (&app, generation, last), alone.get(&keys::app(&app))).await {
+            match self
+                .import_one(fleet, (&app, generation, last), alone.get(&keys::app(&app)))
+                .await
+            {
                 Ok(true) => imported.apps.push(app),
                 Ok(false) => {}
                 Err(error) if is_away(&error) => {
@@ -220,7 +226,10 @@ impl Desired {
         };
         let seen = read.await.unwrap_or_else(|error| {
             let error = chain(&error);
-            tracing::warn!(error, "what was said of apps while this host was alone is not imported");
+            tracing::warn!(
+                error,
+                "what was said of apps while this host was alone is not imported"
+            );
             Seen::default()
         });
         let records = seen.entries.into_iter().filter_map(|entry| {

@@ -67,11 +67,17 @@ async fn bring_together(member: &Member, mut turn: Option<LoneTurn>) {
         match done {
             Ok(TakenOver { n_imported, left_out }) => {
                 if n_imported > 0 {
-                    tracing::info!(n_imported, "apps of the ledger were put into this host's store");
+                    tracing::info!(
+                        n_imported,
+                        "apps of the ledger were put into this host's store"
+                    );
                 }
                 if !left_out.is_empty() {
-                    let apps: Vec<String> =
-                        left_out.iter().take(NAMED).map(|(app, why)| format!("{app}: {why}")).collect();
+                    let apps: Vec<String> = left_out
+                        .iter()
+                        .take(NAMED)
+                        .map(|(app, why)| format!("{app}: {why}"))
+                        .collect();
                     let message = format!(
                         "{} apps are served as the ledger has them and cannot be put into this host's store, \
                          among them {}",

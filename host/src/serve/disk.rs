@@ -49,7 +49,8 @@ pub(super) fn prepare(data: &Path) -> Result<(), StartError> {
         return Err(StartError::HalfRestored { data: data.to_owned() });
     }
     if Ledger::is_missing(data) && Blobs::are_in(&data.join(BLOBS)) {
-        return Err(StartError::LedgerLost { path: ledger, blobs: data.join(BLOBS) });
+        let (blobs, store) = (data.join(BLOBS), store::embedded_path(data));
+        return Err(StartError::LedgerLost { path: ledger, blobs, store });
     }
     Ok(())
 }
