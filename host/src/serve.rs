@@ -74,14 +74,16 @@ pub enum StartError {
     /// There are components, and no ledger that says what they are for.
     #[error(
         "the ledger {path} is missing or empty, and {blobs} holds components: nothing was changed; \
-         make the data folder anew of a backup (`steerage restore`), or move {blobs} away as well to start \
-         with nothing deployed"
+         make the data folder anew of a backup (`steerage restore`), or move {blobs} and {store} away as well \
+         to start with nothing deployed"
     )]
     LedgerLost {
         /// Where the ledger should be.
         path: PathBuf,
         /// Where the components are.
         blobs: PathBuf,
+        /// Where the store of a host that is alone is.
+        store: PathBuf,
     },
     /// A backup was being restored there.
     #[error(
@@ -181,9 +183,12 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     let presence = joined.as_ref().map(|_| runtimes::presence()).transpose();
     let presence = presence.map_err(StartError::System)?;
     let others = joined.as_ref().map(|joined| joined.fleet.clone());
-    let fleet = others.clone().map_or_else(|| alone::fleet(&settings.data), Ok)?;
+    let (fleet, damage) = match &others {
+        Some(others) => (others.clone(), None),
+        None => alone::fleet(&settings.data)?,
+    };
     // Until its ledger and its store were compared.
-    let turn = control.block_on(fleet.turn());
+    let turn = fleet.turn_blocking();
     let own = host_state(&settings, ledger)?;
     let telemetry = Arc::new(Telemetry::new(settings.telemetry, own.events.clone()));
     let parts = LoaderParts {
@@ -275,6 +280,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     operators.spawn(api::serve(admin_socket, doors::operators(&settings), descriptors, state));
     let watched = Watched { loader, sandbox, memory, telemetry, events: events.clone() };
     let memory_watch = MemoryWatch::start(watched).map_err(StartError::System)?;
+    damage.iter().for_each(|what| events.push(alone::store_damaged(what)));
     events.push(started(n_restored));
     Ok(Host {
         listen: ingress.listen,

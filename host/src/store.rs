@@ -3,6 +3,7 @@
 //! One contract over two stores: etcd, whose consensus, leases and watching are not written again
 //! here, and a file for a host that is alone. Does not know records.
 
+mod alone;
 mod batch;
 mod embedded;
 mod error;
@@ -10,22 +11,16 @@ mod etcd;
 mod settings;
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use steerage_core::node::{LeaseId, Revision};
 
+pub use self::alone::embedded_path;
 pub use self::batch::in_commits;
 use self::embedded::{Embedded, EmbeddedLease, EmbeddedWatch};
 pub use self::error::StoreError;
 use self::etcd::{Etcd, EtcdLease, EtcdWatch};
 pub use self::settings::{BadStore, EtcdSettings, StoreSettings, TlsFiles, has_password};
-
-/// Where the embedded store of a data folder is.
-#[must_use]
-pub fn embedded_path(folder: &Path) -> PathBuf {
-    folder.join(embedded::FILE)
-}
 
 /// As many writes go into one commit: etcd takes 128 unless it is told otherwise.
 pub const MOST_WRITES: usize = 120;
@@ -168,15 +163,6 @@ impl Store {
             }
             StoreSettings::Etcd(settings) => Ok(Self(Kind::Etcd(Etcd::open(settings).await?))),
         }
-    }
-
-    /// The embedded store in a data folder. Blocks. Where the disk has no room for it, that shows at the
-    /// first question, so that a host starts all the same.
-    ///
-    /// # Errors
-    /// The file is in use or makes no sense.
-    pub fn embedded(folder: &Path) -> Result<Self, StoreError> {
-        Ok(Self(Kind::Embedded(Embedded::open(folder)?)))
     }
 
     /// The same store over connections of its own, which belong to the runtime that asks over them first.

@@ -18,6 +18,7 @@ const FLEET_CHANGE: &[Cause] = &[
     Cause::Overtaken,
     Cause::BadRecord,
     Cause::Draining,
+    Cause::DiskFull,
 ];
 
 const SERVED_AGAIN: &[Cause] = &[
@@ -32,6 +33,7 @@ const SERVED_AGAIN: &[Cause] = &[
     Cause::Overtaken,
     Cause::BadRecord,
     Cause::Draining,
+    Cause::DiskFull,
 ];
 
 const GUARDED: Endpoint = Endpoint {
@@ -101,6 +103,7 @@ pub(super) const ENDPOINTS: [Endpoint; 31] = [
             Cause::Overtaken,
             Cause::BadRecord,
             Cause::Draining,
+            Cause::DiskFull,
         ],
         ..GUARDED
     },

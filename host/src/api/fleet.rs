@@ -16,9 +16,9 @@ use steerage_core::node::{Assigned, HostMap};
 use steerage_core::place::{self, Aims, BadNewHosts, MOST_NEW_HOSTS, NewHosts};
 use steerage_core::units::Cpu;
 
-use super::lineage::frozen;
 use super::plans::placed_by;
 use super::problem::{Cause, Refusal};
+use super::view::frozen;
 use super::{ApiState, Asked, Named, OfHost, Sent, Shared, wire};
 use crate::desired::DeployError;
 use crate::fleet::record::{HostRecord, HostSpec};

@@ -15,9 +15,8 @@ use crate::placement;
 
 /// `GET /v1/plans`.
 pub(super) async fn plans(State(state): State<Shared>) -> Result<Json<wire::Plans>, Refusal> {
-    let fleet = state.fleet()?;
-    let (plans, troubles) = placement::history(fleet).await?;
-    let view = fleet.view();
+    let (plans, troubles) = placement::history(state.desired.fleet()).await?;
+    let view = state.desired.look().await?;
     let last = plans.last().map(|(number, _)| *number);
     let plans = plans
         .iter()
@@ -31,18 +30,17 @@ pub(super) async fn plan(
     State(state): State<Shared>,
     Path(number): Path<String>,
 ) -> Result<Json<wire::PlanDetail>, Refusal> {
-    let fleet = state.fleet()?;
     let bad = |_| {
         let detail = format!("{number:?} is no number of a plan; `GET /v1/plans` lists them");
         Refusal::new(Cause::BadRequest, detail)
     };
     let wanted: u32 = number.parse().map_err(bad)?;
-    let (plans, troubles) = placement::history(fleet).await?;
+    let (plans, troubles) = placement::history(state.desired.fleet()).await?;
     let last = plans.last().map(|(number, _)| *number);
     let Some((_, plan)) = plans.iter().find(|(number, _)| *number == wanted) else {
         return Err(not_kept(wanted, &plans, &troubles));
     };
-    let view = fleet.view();
+    let view = state.desired.look().await?;
     let moves = plan.moves.iter().map(|step| wire::PlanStep {
         app: step.app.clone(),
         from: step.from.clone(),

@@ -170,7 +170,7 @@ fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> Api
         is_for_one_app: false,
         trusted_proxies: Vec::new(),
     };
-    let fleet = Fleet::alone(Store::embedded(folder).unwrap(), folder).unwrap();
+    let fleet = Fleet::alone(Store::embedded(folder).unwrap(), folder);
     let agent = Agent::new(loader.clone(), own.clone(), fleet.clone());
     ApiState {
         desired: Desired::new(agent.clone(), loader, own.clone(), fleet),

@@ -39,7 +39,7 @@ impl Desired {
         for app in view.apps.keys().filter_map(|app| served.apps.get(app)) {
             let canary = app.canary();
             let at_hand = ReadyRecord {
-                fingerprint: app.fingerprint.map(|fingerprint| fingerprint.to_string()),
+                fingerprint: app.fingerprint,
                 generation: app.generation.get(),
                 canary: canary.as_ref().map(|canary| canary.generation().get()),
             };

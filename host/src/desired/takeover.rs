@@ -3,8 +3,10 @@
 //! backup comes into the store, and what was written down before a kill is served.
 //! Does not say which of the two is right: `core::takeover` does.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, VecDeque};
 
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use steerage_core::canary::Share;
 use steerage_core::id::{AppName, Generation};
 use steerage_core::takeover::{InLedger, InStore, TakeOver, take_over};
@@ -14,9 +16,10 @@ use super::{DeployError, Desired};
 use crate::agent::ApplyError;
 use crate::fleet::record::{self, AppRecord};
 use crate::fleet::{Fleet, LoneTurn, keys};
+use crate::ledger::Ledger;
 use crate::ledger::index::IndexRecord;
 use crate::ledger::record::DeploymentRecord;
-use crate::store::{Commit, Entry, MOST_BYTES, MOST_WRITES, StoreError, Write};
+use crate::store::{Commit, Entry, MOST_BYTES, MOST_WRITES, Store, StoreError, Write};
 use crate::telemetry::chain;
 
 /// What a takeover came to.
@@ -28,14 +31,6 @@ pub struct TakenOver {
     pub left_out: BTreeMap<String, String>,
 }
 
-/// What the ledger says of all apps.
-#[derive(Debug, Default)]
-struct Ledgered {
-    current: BTreeMap<AppName, IndexRecord>,
-    last: BTreeMap<AppName, Generation>,
-    unreadable: BTreeSet<String>,
-}
-
 impl Desired {
     /// Brings the two together; nobody changes what shall run meanwhile, which `turn` shows.
     ///
@@ -44,77 +39,49 @@ impl Desired {
     pub async fn take_over(&self, turn: &LoneTurn) -> Result<TakenOver, DeployError> {
         let _turn = turn;
         let (fleet, mut done) = (&self.fleet, TakenOver::default());
-        let ledger = self.ledgered()?;
-        let seen = fleet.store().read(keys::APPS).await?;
-        let is_new = seen.entries.is_empty();
-        let mut stored = BTreeMap::new();
-        for entry in seen.entries {
-            let Some(Ok(app)) = entry.key.strip_prefix(keys::APPS).map(str::parse::<AppName>)
-            else {
-                continue;
-            };
-            drop(stored.insert(app, entry));
-        }
+        let (ledger, store) = (self.own.ledger.clone(), fleet.store().clone());
+        let compared = tokio::task::spawn_blocking(move || compare(&ledger, store));
+        let different = compared.await.map_err(|error| ApplyError::Task(error.to_string()))??;
         let mut writes = Writes::default();
-        let known: BTreeSet<&AppName> = ledger.current.keys().chain(stored.keys()).collect();
-        for app in known {
-            if ledger.unreadable.contains(app.as_str()) {
-                continue;
-            }
-            let taken = self.take_over_one(app, &ledger, stored.get(app), &mut writes).await;
-            match taken {
+        for app in different {
+            match self.take_over_one(&app, &mut writes).await {
                 Ok(is_imported) => done.n_imported += usize::from(is_imported),
                 Err(error) if is_of_store(&error) => return Err(error),
                 Err(error) => drop(done.left_out.insert(app.to_string(), chain(&error))),
             }
         }
         writes.flush(fleet).await?;
-        if is_new || done.n_imported > 0 {
+        if done.n_imported > 0 {
             self.raise_numbers(None).await?;
         }
         Ok(done)
     }
 
-    fn ledgered(&self) -> Result<Ledgered, DeployError> {
-        let mut all = Ledgered { last: self.own.ledger.last_of_all()?, ..Ledgered::default() };
-        self.own.ledger.each_current(|name, record| match record {
-            Ok(record) => drop(all.current.insert(record.app.clone(), record)),
-            // What cannot be read says nothing.
-            Err(_) => drop(all.unreadable.insert(name.to_owned())),
-        })?;
-        Ok(all)
-    }
-
     /// Whether the app goes into the store.
-    async fn take_over_one(
-        &self,
-        app: &AppName,
-        ledger: &Ledgered,
-        stored: Option<&Entry>,
-        writes: &mut Writes,
-    ) -> Result<bool, DeployError> {
-        let current = ledger.current.get(app);
-        let here = InLedger {
-            current: current.map(|index| index.generation),
-            last: ledger.last.get(app).copied(),
-        };
-        let record = stored.map(|entry| record::decode::<AppRecord>(&entry.key, &entry.value));
-        let record = record.transpose().map_err(DeployError::damaged)?;
+    async fn take_over_one(&self, app: &AppName, writes: &mut Writes) -> Result<bool, DeployError> {
+        let current = self.own.ledger.current(app)?;
+        let next = self.own.ledger.next_generation(app)?.get();
+        let last = Generation::new(next.saturating_sub(1));
+        let here = InLedger { current: current.as_ref().map(|index| index.generation), last };
+        let stored = self.fleet.get(&keys::app(app)).await?;
+        let record = stored.as_ref().map(|entry| record::decode(&entry.key, &entry.value));
+        let record: Option<AppRecord> = record.transpose().map_err(DeployError::damaged)?;
         let wanted = record.as_ref().and_then(|record| {
-            let ours = current.and_then(|index| index.fingerprint);
-            let theirs = record.fingerprint.as_ref();
-            let is_same = ours.zip(theirs).is_none_or(|(ours, theirs)| ours.to_string() == *theirs);
-            Some(InStore { generation: Generation::new(record.generation)?, is_same })
+            in_store(record.generation, record.fingerprint.as_deref(), current.as_ref())
         });
         let outcome = take_over(here, wanted);
-        match (outcome, wanted, current) {
+        match (outcome, wanted, &current) {
             (TakeOver::Import, _, Some(index)) => {
-                let before = Current::of(stored.cloned(), record);
-                self.import_alone(index, here.last, before, writes).await?;
+                let before = Current::of(stored, record);
+                self.import_alone(index, last, before, writes).await?;
                 return Ok(true);
             }
             (TakeOver::Serve, Some(wanted), _) => {
                 let deployment = self.agent.recall(&self.fleet, app, wanted.generation).await?;
+                let component = deployment.record().digest;
+                if !self.own.blobs.contains(&component) {
+                    return Err(DeployError::NoComponent(component));
+                }
                 self.agent.prepare(&deployment).await?;
             }
             (TakeOver::Remove, ..) => drop(self.write_removed(&self.fleet, app).await?),
@@ -174,6 +141,106 @@ impl Desired {
         writes.add(fleet, Write::Delete(keys::removed(app))).await?;
         // It comes last: where this ends before, the app is taken over again.
         writes.put(fleet, keys::app(app), record::encode(&record)).await
+    }
+}
+
+/// As many apps of the store are in memory at once, of which there may be a hundred thousand.
+const PAGE: usize = 1_000;
+
+/// What has to be known of an app's record to see whether anything is to be done.
+#[derive(Debug, Deserialize)]
+struct Brief {
+    generation: u64,
+    fingerprint: Option<String>,
+    canary: Option<IgnoredAny>,
+    #[serde(default)]
+    is_quarantined: bool,
+}
+
+/// The apps in which ledger and store may differ, or of which more is wanted than that they are served: both
+/// are read once in the order of the names, and little of them is in memory at a time. An app that cannot
+/// be read in the ledger says nothing.
+fn compare(ledger: &Ledger, store: Store) -> Result<Vec<AppName>, DeployError> {
+    let (mut stored, mut different) = (Stored::new(store), Vec::new());
+    let mut failed = Ok(());
+    ledger.each_current(|name, index| {
+        if failed.is_err() {
+            return;
+        }
+        failed = stored.take_until(name, &mut different).map(|brief| match (index, brief) {
+            (Ok(index), Some(brief)) if !brief.differs(&index) => {}
+            (Ok(index), _) => different.push(index.app),
+            (Err(_), _) => {}
+        });
+    })?;
+    failed?;
+    // What is left, the ledger does not have.
+    stored.take_until(AFTER_ALL, &mut different)?;
+    Ok(different)
+}
+
+/// No app's name comes after this.
+const AFTER_ALL: &str = "\u{10ffff}";
+
+impl Brief {
+    fn differs(&self, index: &IndexRecord) -> bool {
+        let wanted = in_store(self.generation, self.fingerprint.as_deref(), Some(index));
+        let here = InLedger { current: Some(index.generation), last: None };
+        let is_more = self.canary.is_some() || self.is_quarantined;
+        is_more || take_over(here, wanted) != TakeOver::Nothing
+    }
+}
+
+fn in_store(
+    generation: u64,
+    fingerprint: Option<&str>,
+    index: Option<&IndexRecord>,
+) -> Option<InStore> {
+    let ours = index.and_then(|index| index.fingerprint);
+    let is_same = ours.zip(fingerprint).is_none_or(|(ours, theirs)| ours.to_string() == theirs);
+    Some(InStore { generation: Generation::new(generation)?, is_same })
+}
+
+/// The records of apps in the store, one after the other.
+struct Stored {
+    store: Store,
+    page: VecDeque<Entry>,
+    /// The last key that was read.
+    last: String,
+    is_over: bool,
+}
+
+impl Stored {
+    fn new(store: Store) -> Self {
+        Self { store, page: VecDeque::new(), last: String::new(), is_over: false }
+    }
+
+    /// The record of this name; apps that come before it are not in the ledger.
+    fn take_until(
+        &mut self,
+        name: &str,
+        unknown: &mut Vec<AppName>,
+    ) -> Result<Option<Brief>, DeployError> {
+        loop {
+            if self.page.is_empty() && !self.is_over {
+                self.page = self.store.page_embedded(keys::APPS, &self.last, PAGE)?.into();
+                self.is_over = self.page.is_empty();
+            }
+            let Some(entry) = self.page.front() else { return Ok(None) };
+            let found = entry.key.strip_prefix(keys::APPS).unwrap_or_default();
+            if found > name {
+                return Ok(None);
+            }
+            let is_that = found == name;
+            // What cannot be read differs, and is told of then.
+            let brief = is_that.then(|| serde_json::from_slice(&entry.value).ok()).flatten();
+            unknown.extend(found.parse().ok().filter(|_| !is_that));
+            self.last.clone_from(&entry.key);
+            self.page.pop_front();
+            if is_that {
+                return Ok(brief);
+            }
+        }
     }
 }
 

@@ -14,10 +14,6 @@ use super::{Fleet, View, keys};
 use crate::forward::Peers;
 use crate::store::{Revision, Seen, Store, StoreError};
 
-/// What a host that is alone is called. Not the machine's name, which may change: crashes are counted by
-/// host.
-const NAME: &str = "localhost";
-
 /// What only a fleet of one host needs.
 #[derive(Debug, Default)]
 pub(super) struct Alone {
@@ -35,13 +31,10 @@ pub struct LoneTurn(#[expect(dead_code, reason = "it is held")] OwnedMutexGuard<
 
 impl Fleet {
     /// The fleet of a host that is alone, with the store of its data folder.
-    ///
-    /// # Errors
-    /// Never, in practice: its name is one.
-    pub fn alone(store: Store, data: &Path) -> Result<Self, StoreError> {
-        let me = NAME.parse().map_err(|error| StoreError::BadAddress(format!("{error}")))?;
+    #[must_use]
+    pub fn alone(store: Store, data: &Path) -> Self {
         let copy = (data.join("fleet.json"), &View::default(), 0);
-        Ok(Self::build(me, store, Peers::new(None), copy, Some(Alone::default())))
+        Self::build(HostName::alone(), store, Peers::new(None), copy, Some(Alone::default()))
     }
 
     /// Whether this host is alone.
@@ -62,6 +55,13 @@ impl Fleet {
     pub async fn turn(&self) -> Option<LoneTurn> {
         let turn = self.inner.alone.as_ref()?.turn.clone();
         Some(LoneTurn(turn.lock_owned().await))
+    }
+
+    /// The same on a thread that may block.
+    #[must_use]
+    pub fn turn_blocking(&self) -> Option<LoneTurn> {
+        let turn = self.inner.alone.as_ref()?.turn.clone();
+        Some(LoneTurn(turn.blocking_lock_owned()))
     }
 
     /// Notes that the ledger of a host that is alone did not take what its store has.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use steerage_core::id::{AppName, HostName};
-use steerage_core::node::HostMap;
+use steerage_core::node::{Assigned, HostMap};
 
 use super::View;
 use super::record::{AppUse, UseRecord};

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use steerage_core::id::AppName;
-use steerage_core::node::{Assignment, PlanNumbers, PlanStamp};
+use steerage_core::node::{Assigned, Assignment, PlanNumbers, PlanStamp};
 use steerage_core::place::{Move, Plan};
 
 use crate::fleet::record::{self, FleetRecordError, MoveRecord, PlanRecord, PlanResult};

@@ -1,6 +1,7 @@
 //! How a host that is alone is built: a fleet of one, with the store of its data folder.
 //! Holds no logic of any part.
 
+use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
@@ -15,12 +16,38 @@ use crate::kernel;
 use crate::member::Member;
 use crate::reload::Reload;
 use crate::shutdown::Shutdown;
-use crate::store::Store;
+use crate::store::{self, Store, StoreError};
+use crate::telemetry::events::{Event, Severity};
 
-/// Its fleet.
-pub(super) fn fleet(data: &Path) -> Result<Fleet, StartError> {
-    let store = Store::embedded(data).map_err(StartError::Store)?;
-    Fleet::alone(store, data).map_err(StartError::Store)
+/// What a damaged store is called once another one is in its place.
+const DAMAGED: &str = "store.redb.damaged";
+
+/// Its fleet; and why its store is made anew, where it was damaged: the ledger holds nearly all that is in
+/// it, and must be served.
+pub(super) fn fleet(data: &Path) -> Result<(Fleet, Option<String>), StartError> {
+    let (store, damage) = match Store::embedded(data) {
+        Err(StoreError::Damaged { what }) => {
+            let (from, to) = (store::embedded_path(data), data.join(DAMAGED));
+            let moved = fs::rename(&from, &to);
+            moved.map_err(|source| StartError::Data { path: from, source })?;
+            (Store::embedded(data), Some(format!("{what}; it is {} now", to.display())))
+        }
+        opened => (opened, None),
+    };
+    Ok((Fleet::alone(store.map_err(StartError::Store)?, data), damage))
+}
+
+/// That its store was damaged.
+pub(super) fn store_damaged(what: &str) -> Event {
+    let message = format!("the store of this host is made anew of its ledger: {what}");
+    tracing::error!("{message}");
+    let advice =
+        "check the disk; say again what was said of apps besides, such as `steerage scale`";
+    Event {
+        severity: Severity::Error,
+        advice: Some(advice.to_owned()),
+        ..Event::now("store_damaged", message)
+    }
 }
 
 /// Its part in that.

@@ -48,7 +48,8 @@ pub(super) fn prepare(data: &Path) -> Result<(), StartError> {
     }
     let blobs = data.join(blobs::FOLDER);
     if Ledger::is_missing(data) && Blobs::are_in(&blobs) {
-        return Err(StartError::LedgerLost { path: ledger, blobs });
+        let store = store::embedded_path(data);
+        return Err(StartError::LedgerLost { path: ledger, blobs, store });
     }
     Ok(())
 }

@@ -66,11 +66,26 @@ impl Embedded {
     }
 
     pub(super) async fn read(&self, prefix: &str) -> Result<Seen, StoreError> {
-        let (inner, prefix) = (self.0.clone(), prefix.to_owned());
-        let read = move || {
-            inner.file.with(|database| Reader::open(&database.begin_read()?)?.below(&prefix))
+        let (own, prefix) = (self.clone(), prefix.to_owned());
+        blocking(move || own.read_now(&prefix)).await?
+    }
+
+    /// Blocks.
+    pub(super) fn read_now(&self, prefix: &str) -> Result<Seen, StoreError> {
+        self.0.file.with(|database| Reader::open(&database.begin_read()?)?.below(prefix))
+    }
+
+    /// Blocks.
+    pub(super) fn page_now(
+        &self,
+        prefix: &str,
+        after: &str,
+        most: usize,
+    ) -> Result<Vec<Entry>, StoreError> {
+        let read = |database: &redb::Database| {
+            Reader::open(&database.begin_read()?)?.page(prefix, after, most)
         };
-        blocking(read).await?
+        self.0.file.with(read)
     }
 
     pub(super) async fn get(&self, key: &str) -> Result<Option<Entry>, StoreError> {
@@ -86,8 +101,13 @@ impl Embedded {
     }
 
     pub(super) async fn commit(&self, commit: Commit) -> Result<Revision, StoreError> {
-        let inner = self.0.clone();
-        blocking(move || inner.commit(&mut lock(&inner.leases), &commit)).await?
+        let own = self.clone();
+        blocking(move || own.commit_now(&commit)).await?
+    }
+
+    /// Blocks.
+    pub(super) fn commit_now(&self, commit: &Commit) -> Result<Revision, StoreError> {
+        self.0.commit(&mut lock(&self.0.leases), commit)
     }
 
     /// The task that ends the lease lives until then.

@@ -288,3 +288,33 @@ async fn one_component_of_two_apps_stays_for_the_one_that_is_left() {
     assert_eq!(host.admin("DELETE", "/v1/apps/two", "").await.status, 204);
     assert!(!blob.exists());
 }
+
+#[tokio::test]
+async fn a_damaged_store_is_made_anew_of_the_ledger() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, store) = (folder.path(), folder.path().join("store.redb"));
+    let mut host = Host::on(data, &[]);
+    for text in ["one", "two"] {
+        host.serve("web", &says(text), "").await;
+    }
+    host.kill();
+    let whole = fs::read(&store).unwrap();
+    let mut ends = whole.clone();
+    ends.truncate(whole.len() / 2);
+    for damaged in [b"no database".to_vec(), ends, vec![0xa5; whole.len()]] {
+        fs::write(&store, damaged).unwrap();
+        let mut host = Host::on(data, &[]);
+        assert_eq!(host.get("/web/").await.text(), "two");
+        let told = host
+            .until("store_damaged", || async {
+                let events = host.admin("GET", "/v1/events?limit=100", "").await.json();
+                let events = events["events"].as_array()?.clone();
+                events.into_iter().find(|event| event["kind"] == "store_damaged")
+            })
+            .await;
+        assert!(told["message"].as_str().unwrap().contains("store.redb.damaged"), "{told}");
+        assert_eq!(roll_back(&host, "web", 1).await["generation"], 1);
+        assert_eq!(roll_back(&host, "web", 2).await["generation"], 2);
+        host.kill();
+    }
+}

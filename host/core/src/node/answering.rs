@@ -2,6 +2,7 @@
 //! as the view has it. Does not ask any host.
 
 use super::few_hosts::HostMap;
+use super::origin::Assigned;
 use super::records::{AppFacts as _, HostFacts as _, ReadyFacts as _, Records};
 use super::view::FleetView;
 use crate::id::{AppName, HostName};

@@ -1,4 +1,4 @@
-//! What the control API says of a fleet: hosts, replicas, plans. A host that is alone has none.
+//! What the control API says of a fleet: hosts, replicas, plans. A host that is alone is a fleet of one.
 
 use std::collections::BTreeMap;
 

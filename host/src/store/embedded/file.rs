@@ -121,8 +121,8 @@ fn open(path: &Path, is_first: bool) -> Result<(Database, Revision), StoreError>
 fn damaged(path: &Path, why: &str) -> StoreError {
     StoreError::Damaged {
         what: format!(
-            "cannot open the embedded store {}: {why}; stop the process that uses it, or move it away: \
-             a host that is alone makes it anew of its ledger, but for what operators said besides",
+            "cannot open the embedded store {}: {why}; stop the process that uses it, or restore it from a \
+             copy",
             path.display()
         ),
     }

@@ -1,6 +1,8 @@
 //! The tables of the embedded store: what is under the keys, and the latest revision.
 //! Knows what a guard means; does not know when leases end.
 
+use std::ops::Bound;
+
 use redb::{
     ReadOnlyTable, ReadTransaction, ReadableTable, Table, TableDefinition, TableError,
     WriteTransaction,
@@ -44,6 +46,26 @@ impl Reader {
             seen.entries.push(entry(key.value(), row.value()));
         }
         Ok(seen)
+    }
+
+    /// So many of the entries below a prefix that come after a key.
+    pub(super) fn page(
+        &self,
+        prefix: &str,
+        after: &str,
+        most: usize,
+    ) -> Result<Vec<Entry>, StoreError> {
+        let after = after.max(prefix);
+        let rows = self.entries.range::<&str>((Bound::Excluded(after), Bound::Unbounded))?;
+        let mut page = Vec::new();
+        for row in rows.take(most) {
+            let (key, row) = row?;
+            if !key.value().starts_with(prefix) {
+                break;
+            }
+            page.push(entry(key.value(), row.value()));
+        }
+        Ok(page)
     }
 
     pub(super) fn get(&self, key: &str) -> Result<Option<Entry>, StoreError> {
