@@ -13,7 +13,8 @@ impl<R: Records> FleetView<R> {
     #[must_use]
     pub fn answering(&self, app: &AppName) -> Vec<&HostName> {
         let is_there = |host: &&HostName| self.host(host).is_some();
-        let assigned = || self.assigned_to(app).into_iter().flat_map(Assigned::iter).filter(is_there);
+        let assigned =
+            || self.assigned_to(app).into_iter().flat_map(Assigned::iter).filter(is_there);
         let ready = self.ready.get(app);
         let has_code = |host: &&HostName| ready.is_some_and(|ready| ready.contains_key(*host));
         let best: Vec<_> = assigned().filter(has_code).collect();
