@@ -25,7 +25,7 @@ pub use self::announcer::{Announcer, CodeAtHand};
 pub use self::assignments::{Assignment, PlanStamp, assignments};
 pub use self::few_hosts::HostMap;
 pub use self::follower::{FollowStep, Follower};
-pub use self::origin::{Assigned, Origin};
+pub use self::origin::{Assigned, ReplicaOrigin};
 pub use self::plan_numbers::PlanNumbers;
 pub use self::progress::MoveProgress;
 pub use self::reconciler::Reconciler;

@@ -4,7 +4,7 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use steerage_core::id::{AppName, HostName};
-use steerage_core::node::{MoveProgress, Origin};
+use steerage_core::node::{MoveProgress, ReplicaOrigin};
 use steerage_core::place;
 
 use super::problem::{Cause, Refusal};
@@ -65,8 +65,8 @@ fn not_kept(wanted: u32, plans: &[(u32, PlanRecord)], troubles: &[String]) -> Re
 }
 
 /// Since when and why a replica is where it is, as far as anybody has said.
-pub(super) fn placed_by(origin: Option<Origin>) -> Option<wire::PlacedBy> {
-    let Origin { plan, at, why } = origin.filter(|origin| origin.plan > 0)?;
+pub(super) fn placed_by(origin: Option<ReplicaOrigin>) -> Option<wire::PlacedBy> {
+    let ReplicaOrigin { plan, at, why } = origin.filter(|origin| origin.plan > 0)?;
     let why = place::reason(why).to_owned();
     Some(wire::PlacedBy { plan, at: u64::from(at) * 1000, why })
 }

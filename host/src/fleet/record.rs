@@ -2,6 +2,7 @@
 //! host wrote is refused and not guessed at. Does not know keys, nor what follows from a record.
 
 mod plan;
+mod rest;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -10,6 +11,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 pub use self::plan::{AssignedRecord, MoveRecord, OriginRecord, PlanRecord, PlanResult};
+pub use self::rest::Rest;
 use crate::ledger::record::Fingerprint;
 
 /// The version written by this host.
@@ -90,30 +92,6 @@ pub struct AppRecord {
     /// What a newer host has written.
     #[serde(flatten)]
     pub rest: Rest,
-}
-
-/// Fields that this version does not know. They are written again as they were: a host must not take
-/// away what a newer one has said.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Rest(
-    /// Boxed, since there are none as a rule and every host keeps the records of all apps.
-    Option<Box<BTreeMap<String, serde_json::Value>>>,
-);
-
-impl<'de> Deserialize<'de> for Rest {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut fields = BTreeMap::deserialize(deserializer)?;
-        // The version stands beside the record and is written with it.
-        fields.remove("v");
-        Ok(Self((!fields.is_empty()).then(|| Box::new(fields))))
-    }
-}
-
-impl Serialize for Rest {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // A map in any case: these stand among the fields of a record.
-        serializer.collect_map(self.0.iter().flat_map(|fields| fields.iter()))
-    }
 }
 
 /// Which fleet it is.

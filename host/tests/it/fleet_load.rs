@@ -85,3 +85,18 @@ async fn hosts_are_emptied_that_others_can_take_the_replicas_of() {
     let plan = fleet.first().admin("GET", "/v1/plan?consolidate=true", "").await.json();
     assert_eq!(plan["moves"], Value::Array(Vec::new()), "{plan}");
 }
+
+#[tokio::test]
+async fn replicas_go_to_the_least_used_host_where_they_are_spread() {
+    let Some(fleet) = Fleet::start_with(3, &["--placement", "spread"]).await else { return };
+    let mut used = std::collections::BTreeSet::new();
+    for app in ["one", "two", "three"] {
+        let more = "[resources]\ncpu = \"100m\"\nmemory = \"64MiB\"";
+        fleet.first().deploy(&says(app), &manifest(app, &format!("/{app}/..."), more)).await;
+        used.extend(fleet.ready_on(app, 1).await);
+    }
+    assert_eq!(used.len(), 3, "{used:?}");
+    // What `plan` says is what the planner does.
+    let plan = fleet.hosts[2].run(&["plan"]).done();
+    assert_eq!(plan.stdout.trim(), "nothing would move", "{plan:?}");
+}

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::origin::Origin;
+use super::origin::ReplicaOrigin;
 use super::records::{FleetKey, Records, Revision};
 use super::view::FleetView;
 use crate::id::{AppName, HostName};
@@ -16,7 +16,7 @@ pub struct Assignment {
     /// The app.
     pub app: AppName,
     /// The hosts, each with why its replica is there; `None` for no word of it any more.
-    pub hosts: Option<BTreeMap<HostName, Origin>>,
+    pub hosts: Option<BTreeMap<HostName, ReplicaOrigin>>,
     /// When it was assigned that the plan was made of; `None` where it was not.
     pub since: Option<Revision>,
 }
@@ -38,7 +38,7 @@ pub fn assignments<R: Records>(
     orphans: &BTreeSet<AppName>,
     stamp: PlanStamp,
 ) -> Vec<Assignment> {
-    let mut after: BTreeMap<&AppName, BTreeMap<HostName, Origin>> = BTreeMap::new();
+    let mut after: BTreeMap<&AppName, BTreeMap<HostName, ReplicaOrigin>> = BTreeMap::new();
     for step in &plan.moves {
         let hosts = after.entry(&step.app).or_insert_with(|| {
             let now = view.assigned.get(&step.app).map(|(assigned, _)| assigned.with_origins());
@@ -60,6 +60,34 @@ pub fn assignments<R: Records>(
     all.collect()
 }
 
-fn origin(stamp: PlanStamp, why: &Why) -> Origin {
-    Origin { plan: stamp.number, at: stamp.at, why: why.code() }
+fn origin(stamp: PlanStamp, why: &Why) -> ReplicaOrigin {
+    ReplicaOrigin { plan: stamp.number, at: stamp.at, why: why.code() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::nothing::Nothing;
+    use super::super::origin::Assigned;
+    use super::*;
+    use crate::place::Move;
+
+    #[test]
+    fn what_moves_says_by_which_plan_and_what_stays_says_what_it_said() {
+        let (app, host) = ("shop".parse::<AppName>().unwrap(), |name: &str| -> HostName {
+            name.parse().unwrap()
+        });
+        let before = |plan| ReplicaOrigin { plan, at: 1, why: 12 };
+        let on = [(host("a"), before(1)), (host("b"), before(2))];
+        let mut view = FleetView::<Nothing>::default();
+        view.assigned.insert(app.clone(), (Assigned::new(on.into()), Revision(7)));
+        let (from, to) = (Some(host("b")), Some(host("c")));
+        let step = Move { app: app.clone(), from, to, why: Why::Draining };
+        let plan = Plan { moves: vec![step], ..Plan::default() };
+        let stamp = PlanStamp { number: 9, at: 5 };
+        let all = assignments(&view, &plan, &BTreeSet::new(), stamp);
+        let [one] = &all[..] else { panic!("{all:?}") };
+        assert_eq!((&one.app, one.since), (&app, Some(Revision(7))));
+        let after = [(host("a"), before(1)), (host("c"), ReplicaOrigin { plan: 9, at: 5, why: 4 })];
+        assert_eq!(one.hosts, Some(after.into()));
+    }
 }

@@ -6,7 +6,7 @@ use crate::id::HostName;
 
 /// Since when, by which plan and why a replica is where it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Origin {
+pub struct ReplicaOrigin {
     /// The number of the plan; 0 where nobody has said, as in records of earlier versions.
     pub plan: u32,
     /// When, in seconds since the epoch, as the host said that planned.
@@ -17,7 +17,7 @@ pub struct Origin {
 
 /// The hosts that an app is assigned to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Assigned(HostMap<Origin>);
+pub struct Assigned(HostMap<ReplicaOrigin>);
 
 impl Assigned {
     /// How many hosts there are.
@@ -45,18 +45,18 @@ impl Assigned {
 
     /// What is known of the replica on a host; nothing where none is there.
     #[must_use]
-    pub fn origin(&self, host: &HostName) -> Option<Origin> {
+    pub fn origin(&self, host: &HostName) -> Option<ReplicaOrigin> {
         self.0.get(host).copied()
     }
 
     /// The hosts in their order, each with what is known of its replica.
-    pub fn with_origins(&self) -> impl Iterator<Item = (&HostName, Origin)> {
+    pub fn with_origins(&self) -> impl Iterator<Item = (&HostName, ReplicaOrigin)> {
         self.0.iter().map(|(host, origin)| (host, *origin))
     }
 }
 
-impl FromIterator<(HostName, Origin)> for Assigned {
-    fn from_iter<I: IntoIterator<Item = (HostName, Origin)>>(on: I) -> Self {
+impl FromIterator<(HostName, ReplicaOrigin)> for Assigned {
+    fn from_iter<I: IntoIterator<Item = (HostName, ReplicaOrigin)>>(on: I) -> Self {
         Self(on.into_iter().collect())
     }
 }
@@ -64,7 +64,7 @@ impl FromIterator<(HostName, Origin)> for Assigned {
 /// Hosts of which nobody has said why.
 impl FromIterator<HostName> for Assigned {
     fn from_iter<I: IntoIterator<Item = HostName>>(hosts: I) -> Self {
-        hosts.into_iter().map(|host| (host, Origin::default())).collect()
+        hosts.into_iter().map(|host| (host, ReplicaOrigin::default())).collect()
     }
 }
 
@@ -75,15 +75,15 @@ mod tests {
     #[test]
     fn each_replica_has_its_own_origin() {
         let host = |name: &str| -> HostName { name.parse().unwrap() };
-        let why = |plan| Origin { plan, at: 9, why: 4 };
-        let on = [(host("b"), why(2)), (host("a"), why(1)), (host("c"), Origin::default())];
+        let why = |plan| ReplicaOrigin { plan, at: 9, why: 4 };
+        let on = [(host("b"), why(2)), (host("a"), why(1)), (host("c"), ReplicaOrigin::default())];
         let assigned: Assigned = on.into_iter().collect();
         assert_eq!(assigned.origin(&host("a")), Some(why(1)));
         assert_eq!(assigned.origin(&host("b")), Some(why(2)));
-        assert_eq!(assigned.origin(&host("c")), Some(Origin::default()));
+        assert_eq!(assigned.origin(&host("c")), Some(ReplicaOrigin::default()));
         assert_eq!(assigned.origin(&host("d")), None);
         let unknown: Assigned = [host("a"), host("b")].into_iter().collect();
         assert_eq!(unknown.with_origins().count(), 2);
-        assert_eq!(size_of::<Origin>(), 12);
+        assert_eq!(size_of::<ReplicaOrigin>(), 12);
     }
 }

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use steerage_core::id::HostName;
-use steerage_core::node::{Assigned, Origin};
+use steerage_core::node::{Assigned, ReplicaOrigin};
 
-use super::Rest;
+use super::rest::Rest;
 
 /// Where an app shall run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -32,12 +32,12 @@ pub struct OriginRecord {
 
 impl AssignedRecord {
     /// These hosts, each with since when and why.
-    pub fn of<'h>(on: impl Iterator<Item = (&'h HostName, Origin)>) -> Self {
+    pub fn of<'h>(on: impl Iterator<Item = (&'h HostName, ReplicaOrigin)>) -> Self {
         let mut record = Self::default();
         for (host, origin) in on {
             record.hosts.insert(host.to_string());
-            if origin != Origin::default() {
-                let Origin { plan, at, why } = origin;
+            if origin != ReplicaOrigin::default() {
+                let ReplicaOrigin { plan, at, why } = origin;
                 record.since.insert(host.to_string(), OriginRecord { plan, at, why });
             }
         }
@@ -50,7 +50,7 @@ impl AssignedRecord {
         let hosts = self.hosts.iter().filter_map(|host| host.parse::<HostName>().ok());
         let origin = |host: &HostName| {
             let since = self.since.get(host.as_str()).copied().unwrap_or_default();
-            Origin { plan: since.plan, at: since.at, why: since.why }
+            ReplicaOrigin { plan: since.plan, at: since.at, why: since.why }
         };
         hosts.map(|host| (host.clone(), origin(&host))).collect()
     }
@@ -126,7 +126,7 @@ mod tests {
         let record: AssignedRecord = decode("assigned/shop", written).unwrap();
         let assigned = record.assigned();
         let a: HostName = "a".parse().unwrap();
-        assert_eq!(assigned.origin(&a), Some(Origin { plan: 7, at: 1_790_000_000, why: 4 }));
+        assert_eq!(assigned.origin(&a), Some(ReplicaOrigin { plan: 7, at: 1_790_000_000, why: 4 }));
         let again = AssignedRecord::of(assigned.with_origins());
         assert_eq!(again.since["b"], OriginRecord { plan: 9, at: 3, why: 200 });
         assert_eq!(again.since.len(), 2, "{again:?}");
