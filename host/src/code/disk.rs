@@ -213,10 +213,10 @@ impl Loader {
             scan.disk.wanted = Bytes::new(coming);
         }
         let plan = self.plan(&mut scan, looks).await;
+        self.tell_nearness(&scan, looks);
         if is_for_more && plan.missing > Bytes::ZERO {
             return Ok(Some(scan));
         }
-        self.tell_nearness(&scan, looks);
         let used = scan.disk.used.get();
         let freed = self.evict(scan, plan).await?;
         self.inner.disk.used.store(used.saturating_sub(freed), Ordering::Relaxed);

@@ -77,13 +77,11 @@ async fn what_was_brought_for_one_app_stays_when_another_that_had_it_goes() {
     assert_eq!(host.admin("DELETE", "/v1/apps/two", "").await.status, 204);
     let there = |method: &str| Request::builder().method(method).uri(&url).body(Full::default());
     assert_eq!(host.send_http2(there("GET").unwrap()).await.status, 200);
-    // Whoever asks for a promise gets it of what is there, and of nothing else.
-    assert_eq!(host.send_http2(there("POST").unwrap()).await.status, 200);
-    let other = format!("http://{door}/.well-known/steerage/fleet/blobs/{}", digest(b"other"));
-    let other = Request::post(other).body(Full::default()).unwrap();
-    assert_eq!(host.send_http2(other).await.status, 404);
-    // It is here, and nothing keeps it that nobody needs any more.
+    // Nobody can count on what no deployment here needs yet.
+    assert_eq!(host.send_http2(there("POST").unwrap()).await.status, 404);
     host.deploy(&wasm, &manifest("one", "/one/...", "")).await;
+    assert_eq!(host.send_http2(there("POST").unwrap()).await.status, 200);
+    // Neither a pin that is over nor a promise keeps what nobody needs any more.
     assert_eq!(host.admin("DELETE", "/v1/apps/one", "").await.status, 204);
     host.until("end of what nobody needs", || async {
         (host.send_http2(there("GET").unwrap()).await.status == 404).then_some(())
