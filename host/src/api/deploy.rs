@@ -38,7 +38,7 @@ pub(super) async fn put_blob(
     let mut chunks = body.into_data_stream();
     let blobs = &state.own.blobs;
     let was_there = blobs.contains(&digest);
-    let coming = announced.unwrap_or(limit.get());
+    let coming = announced.unwrap_or_else(|| limit.get());
     let taken = if announced.is_some_and(|length: u64| length > limit.get()) {
         Err(BlobError::TooLarge { limit })
     } else {

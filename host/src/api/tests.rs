@@ -11,6 +11,7 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
+use steerage_core::id::Generation;
 use steerage_core::outbound::PrivateNetworks;
 use steerage_core::place::Policy;
 use steerage_core::units::Fuel;
@@ -28,6 +29,7 @@ use crate::cpu::{Cpu, GuestThreads};
 use crate::desired::Desired;
 use crate::fleet::Fleet;
 use crate::ledger::Ledger;
+use crate::ledger::record::DeploymentRecord;
 use crate::request::{Hops, PeerApiSlot};
 use crate::sandbox::compiler;
 use crate::sandbox::engine::{PoolSettings, Slots};
@@ -43,6 +45,8 @@ struct Door {
     router: Router,
     shutdown: Shutdown,
     events: Arc<Events>,
+    loader: Loader,
+    ledger: Ledger,
     folder: tempfile::TempDir,
     threads: Option<GuestThreads>,
 }
@@ -70,8 +74,9 @@ impl Door {
         let threads = GuestThreads::start(1).unwrap();
         let state = state(folder.path(), &threads, token.map(Token::new));
         let (shutdown, events) = (state.context.shutdown.clone(), state.context.events.clone());
+        let (loader, ledger) = (state.context.loader.clone(), state.own.ledger.clone());
         let router = router(Arc::new(state));
-        Self { router, shutdown, events, folder, threads: Some(threads) }
+        Self { router, shutdown, events, loader, ledger, folder, threads: Some(threads) }
     }
 
     async fn send(&self, request: Request<Body>) -> Response<Body> {
@@ -260,6 +265,31 @@ async fn two_host_names_in_one_request_are_refused() {
         let reply = read(door.send(request.body(Body::empty()).unwrap()).await).await;
         assert_eq!(reply.refusal(), (400, "bad_request".to_owned()));
     }
+}
+
+#[tokio::test]
+async fn who_asks_what_is_kept_hears_of_it_as_soon_as_it_is() {
+    let door = Door::open(None);
+    let record = DeploymentRecord {
+        app: "shop".parse().unwrap(),
+        generation: Generation::FIRST,
+        digest: digest_of(b"hello"),
+        manifest: String::new(),
+        kind: String::new(),
+        size: 5,
+        deployed_at: 1,
+    };
+    // Nobody waits for so long.
+    let within = Duration::from_secs(24 * 3600);
+    let kept = door.loader.kept_within(record.app.clone(), record.generation, within);
+    let comes = async {
+        door.ledger.keep(&record).unwrap();
+        tokio::task::yield_now().await;
+        let path = format!("/v1/blobs/{}", record.digest);
+        assert_eq!(door.ask("PUT", &path, "hello").await.status, StatusCode::CREATED);
+    };
+    let (kept, ()) = tokio::join!(kept, comes);
+    assert_eq!(kept, Some(record.fingerprint()));
 }
 
 #[tokio::test]

@@ -24,6 +24,8 @@ use crate::telemetry::events::{Event, Severity};
 /// How often the disk is looked at where nothing asks for it, and the least time between two looks.
 const LOOK_EVERY: Duration = Duration::from_secs(300);
 const LEAST_PAUSE: Duration = Duration::from_millis(500);
+/// How often it is looked at while more is there than may be: what is mapped may go a little later.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// How often code that stays mapped is noted as used: a start after a kill knows no more.
 const TOUCH_EVERY: Duration = Duration::from_secs(600);
 /// How long the answers of other hosts count that do not keep enough copies of a component.
@@ -157,8 +159,9 @@ impl Loader {
             // Nobody waits for it here: what cannot be has been told.
             drop(self.look(false).await);
             tokio::time::sleep(LEAST_PAUSE).await;
+            let pause = if self.inner.disk.is_over() { LOOK_AGAIN } else { LOOK_EVERY };
             tokio::select! {
-                () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = tokio::time::sleep(pause) => {}
                 () = self.inner.disk.wake.notified() => {}
             }
         }
@@ -210,10 +213,10 @@ impl Loader {
             scan.disk.wanted = Bytes::new(coming);
         }
         let plan = self.plan(&mut scan, looks).await;
+        self.tell_nearness(&scan, looks);
         if is_for_more && plan.missing > Bytes::ZERO {
             return Ok(Some(scan));
         }
-        self.tell_nearness(&scan, looks);
         let used = scan.disk.used.get();
         let freed = self.evict(scan, plan).await?;
         self.inner.disk.used.store(used.saturating_sub(freed), Ordering::Relaxed);

@@ -9,7 +9,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Empty};
-use steerage_core::id::{AppName, Generation};
+use steerage_core::id::{AppName, Digest, Generation};
 
 use super::Loader;
 use super::carry::{answering, text_of};
@@ -57,7 +57,14 @@ impl Loader {
         kept.await.ok().flatten()
     }
 
-    /// The same, waiting for it at most for so long.
+    /// Whether a deployment in the ledger needs a component.
+    pub async fn needs(&self, digest: Digest) -> bool {
+        let loader = self.clone();
+        let is_used = self.blocking(move || Ok(loader.parts().ledger.is_used(&digest)?));
+        is_used.await.unwrap_or(false)
+    }
+
+    /// The same as [`Loader::kept`], waiting for it at most for so long.
     pub async fn kept_within(
         &self,
         app: AppName,
@@ -68,7 +75,8 @@ impl Loader {
         let until_kept = async {
             loop {
                 // What changes while it is looked for is noticed.
-                (written.mark_unchanged(), came.mark_unchanged());
+                written.mark_unchanged();
+                came.mark_unchanged();
                 if let Some(kept) = self.kept(app.clone(), generation).await {
                     return kept;
                 }

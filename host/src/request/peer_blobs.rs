@@ -127,10 +127,11 @@ async fn pin(context: &CallContext, digest: Digest, owner: PinOwner) -> Result<(
     }
 }
 
-/// Promises another host to keep a component for a while, which lets go of its own copy then.
+/// Promises another host to keep a component for a while, which lets go of its own copy then. What is here
+/// without a deployment that needs it may go at the next start, so that is no copy to count on.
 async fn keep(context: &CallContext, digest: Digest) -> Reply {
-    if !context.blobs.contains(&digest) {
-        return said(StatusCode::NOT_FOUND, "it does not have it");
+    if !context.blobs.contains(&digest) || !context.loader.needs(digest).await {
+        return said(StatusCode::NOT_FOUND, "it does not keep it");
     }
     if let Err(reply) = pin(context, digest, PinOwner::Promise).await {
         return reply;
@@ -163,7 +164,8 @@ async fn take(context: &CallContext, digest: Digest, owner: PinOwner, body: Inbo
 
 async fn put(context: &CallContext, digest: Digest, body: Inbound) -> Result<(), BlobError> {
     let most = context.loader.max_component();
-    let room = context.loader.reserve(body.size_hint().exact().unwrap_or(most.get())).await?;
+    let coming = body.size_hint().exact().unwrap_or_else(|| most.get());
+    let room = context.loader.reserve(coming).await?;
     let mut chunks = body.into_data_stream();
     room.came(context.blobs.put(digest, &mut chunks, most).await?);
     Ok(())

@@ -22,6 +22,7 @@ mod deploy;
 mod desired;
 mod developing;
 mod disk;
+mod disk_bound;
 mod doors;
 mod ending;
 mod etcd;
