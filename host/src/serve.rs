@@ -236,7 +236,6 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     let door = doors::ingress(&settings, n_cores, joined.as_ref().map(|it| it.door.clone()));
     let ingress = open_ingress(door, tls, &context, &descriptors)?;
     sandbox.set_doors(own_doors(&settings, admin, ingress.peers));
-    control.spawn(agent.clone().sweep(since));
     if let (Some(joined), Some(presence), Some(peers)) = (joined, &presence, ingress.peers) {
         let doors = fleet::Doors { listen: ingress.listen, admin, peers };
         joined.start(
@@ -251,7 +250,9 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         let doors = (ingress.listen, admin);
         let parts = (agent.clone(), desired.clone(), own.clone());
         let member = alone::member(&settings, doors, parts, (&shutdown, &reload));
-        control.spawn(member.live_alone(turn));
+        control.spawn(member.live_alone(turn, since));
+    } else {
+        control.spawn(agent.clone().sweep(since));
     }
     control.spawn(loader.clone().evict_idle());
     control.spawn(loader.clone().keep_within_bound());

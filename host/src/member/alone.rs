@@ -4,7 +4,9 @@
 //! Does not decide which of the two is right: `core::takeover` does.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
+use steerage_core::units;
 use tokio::sync::watch;
 
 use super::{Member, Shared, analysis, crashes, part, pause, settle, until_closed};
@@ -18,8 +20,9 @@ const NAMED: usize = 5;
 
 impl Member {
     /// Sees to what a host that is alone shall run, until it has drained. Nobody changes that before the
-    /// host has looked where its ledger and its store differ: `turn` is held until then.
-    pub async fn live_alone(self, turn: LoneTurn) {
+    /// host has looked where its ledger and its store differ: `turn` is held until then. What no deployment
+    /// needs that was there before `since` is removed after that, since the store may need it.
+    pub async fn live_alone(self, turn: LoneTurn, since: SystemTime) {
         let shared = Arc::new(Shared {
             member: self,
             lease: watch::channel(None).0,
@@ -29,6 +32,7 @@ impl Member {
         });
         let member = &shared.member;
         until_closed(&member.shutdown, bring_together(member, Some(turn))).await;
+        tokio::spawn(member.agent.clone().sweep(since));
         tokio::join!(
             part(&shared, "takeover", |all| async move {
                 until_closed(&all.member.shutdown, keep_together(&all.member)).await;
@@ -79,9 +83,9 @@ async fn bring_together(member: &Member, mut turn: Option<LoneTurn>) {
                         .map(|(app, why)| format!("{app}: {why}"))
                         .collect();
                     let message = format!(
-                        "{} apps are served as the ledger has them and cannot be put into this host's store, \
-                         among them {}",
-                        left_out.len(),
+                        "the ledger and the store of this host differ in {}, of which it serves what the \
+                         ledger has: {}",
+                        units::many(left_out.len(), "app"),
                         apps.join("; ")
                     );
                     tracing::error!("{message}");
