@@ -8,6 +8,7 @@ mod crashes;
 mod error;
 mod follow;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -49,10 +50,12 @@ pub struct HostState {
 pub struct Agent {
     loader: Loader,
     own: HostState,
-    /// Other hosts that may have what this one needs, where there are any.
-    fleet: Option<Fleet>,
+    /// The fleet it belongs to, if only of this one.
+    fleet: Fleet,
     /// Held from the last check to publishing, so that two deployments cannot both pass the check.
     turn: Arc<Mutex<()>>,
+    /// Apps that had canaries here since the host started.
+    canaries: Arc<std::sync::Mutex<BTreeSet<AppName>>>,
 }
 
 /// The turn of whoever changes what this host keeps and serves; the next one waits until it is dropped.
@@ -65,10 +68,6 @@ pub struct Turn<'a> {
 /// Why a deployment is served from now on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServeCause {
-    /// It was deployed through this host.
-    Deployed,
-    /// It was gone back to through this host.
-    RolledBack,
     /// It became what the fleet wants.
     Followed,
     /// It was known, and its code comes here.
@@ -79,8 +78,9 @@ impl Agent {
     /// An agent that has the code of apps from this loader. Nothing is served until
     /// [`Agent::restore`] or a deployment comes.
     #[must_use]
-    pub fn new(loader: Loader, own: HostState, fleet: Option<Fleet>) -> Self {
-        Self { loader, own, fleet, turn: Arc::default() }
+    pub fn new(loader: Loader, own: HostState, fleet: Fleet) -> Self {
+        let (turn, canaries) = Default::default();
+        Self { loader, own, fleet, turn, canaries }
     }
 
     /// Serves again what was served before the host stopped, without reading any of it; returns
@@ -208,16 +208,16 @@ impl Agent {
 
 impl Turn<'_> {
     /// Keeps a deployment as the app's current one, then serves it in place of the app's earlier one.
-    /// Its code was prepared before.
+    /// Its code was prepared before. `cause` is told, unless it was before.
     ///
     /// # Errors
     /// The ledger failed, and nothing has changed; or another app has one of the routes.
-    pub async fn serve(
+    async fn serve(
         &self,
         deployment: &Deployment,
         loaded: LoadedDeployment,
-        cause: ServeCause,
-    ) -> Result<Arc<App>, ApplyError> {
+        cause: Option<ServeCause>,
+    ) -> Result<(), ApplyError> {
         // First what may be refused.
         let app = as_served(deployment)?;
         self.keep(deployment).await?;
@@ -225,14 +225,14 @@ impl Turn<'_> {
         let app = self.agent.loader.publish(app, loaded)?;
         self.agent.loader.reshape(&state, deployment.manifest());
         let (name, generation) = (&app.name, app.generation);
-        let (kind, why) = cause.told();
+        let Some((kind, why)) = cause.map(ServeCause::told) else { return Ok(()) };
         self.agent.own.events.push(Event {
             app: Some(name.clone()),
             generation: Some(generation),
             evidence: vec![("component".to_owned(), app.digest.to_string())],
             ..Event::now(kind, format!("{name} now runs generation {generation}: {why}"))
         });
-        Ok(app)
+        Ok(())
     }
 
     /// Keeps a deployment in the ledger as the app's current one.
@@ -290,8 +290,6 @@ impl ServeCause {
     /// The kind of the event that tells it, and the reason in words.
     fn told(self) -> (&'static str, &'static str) {
         match self {
-            Self::Deployed => ("deployed", "it was deployed through this host"),
-            Self::RolledBack => ("rolled_back", "it was rolled back through this host"),
             Self::Followed => ("placed", "it was deployed in the fleet"),
             Self::Placed => {
                 ("placed", "it runs here from now on, after a move, a start or one more replica")

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use steerage_core::id::Generation;
 use steerage_core::outbound::PrivateNetworks;
+use steerage_core::place::Policy;
 use steerage_core::units::Fuel;
 use tower_service::Service;
 
@@ -26,6 +27,7 @@ use crate::code::MappedSettings;
 use crate::code::{Loader, LoaderParts};
 use crate::cpu::{Cpu, GuestThreads};
 use crate::desired::Desired;
+use crate::fleet::Fleet;
 use crate::ledger::Ledger;
 use crate::ledger::record::DeploymentRecord;
 use crate::request::{Hops, PeerApiSlot};
@@ -34,6 +36,7 @@ use crate::sandbox::engine::{PoolSettings, Slots};
 use crate::sandbox::module::Sandbox;
 use crate::sandbox::outbound::Egress;
 use crate::shutdown::Shutdown;
+use crate::store::Store;
 use crate::telemetry::Telemetry;
 use crate::telemetry::events::{Event, Events};
 
@@ -172,9 +175,10 @@ fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> Api
         is_for_one_app: false,
         trusted_proxies: Vec::new(),
     };
-    let agent = Agent::new(loader.clone(), own.clone(), None);
+    let fleet = Fleet::alone(Store::embedded(folder).unwrap(), folder);
+    let agent = Agent::new(loader.clone(), own.clone(), fleet.clone());
     ApiState {
-        desired: Desired::new(agent.clone(), loader, own.clone(), None),
+        desired: Desired::new(agent.clone(), loader, own.clone(), fleet),
         agent,
         own,
         memory,
@@ -188,6 +192,7 @@ fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> Api
         admin: SocketAddr::from(([127, 0, 0, 1], 8081)),
         most_mapped: 16,
         headroom: 0,
+        policy: Policy::default(),
         started_at: Instant::now(),
         backups: Arc::default(),
     }

@@ -16,6 +16,7 @@ use super::StartError;
 use crate::backup;
 use crate::blobs::{self, Blobs};
 use crate::ledger::Ledger;
+use crate::store;
 use crate::telemetry::events::{Event, Events, Severity};
 
 /// What others must not do with a file or a folder.
@@ -34,8 +35,8 @@ pub(super) fn prepare(data: &Path) -> Result<(), StartError> {
     let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(data);
     made.map_err(|source| StartError::Data { path: data.to_owned(), source })?;
     let ledger = Ledger::path(data);
-    for path in [data.to_owned(), ledger.clone(), data.join(blobs::FOLDER), data.join("fleet.json")]
-    {
+    let (store, copy) = (store::embedded_path(data), data.join("fleet.json"));
+    for path in [data.to_owned(), ledger.clone(), data.join(blobs::FOLDER), store, copy] {
         if let Err(error) = close(&path) {
             let path = path.display();
             tracing::warn!(%path, %error, "others may read this, and it cannot be closed to them");
@@ -47,7 +48,8 @@ pub(super) fn prepare(data: &Path) -> Result<(), StartError> {
     }
     let blobs = data.join(blobs::FOLDER);
     if Ledger::is_missing(data) && Blobs::are_in(&blobs) {
-        return Err(StartError::LedgerLost { path: ledger, blobs });
+        let store = store::embedded_path(data);
+        return Err(StartError::LedgerLost { path: ledger, blobs, store });
     }
     Ok(())
 }

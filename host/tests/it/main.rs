@@ -7,6 +7,8 @@
 )]
 #![expect(clippy::indexing_slicing, reason = "a missing field fails the test that reads it")]
 
+mod alone;
+mod alone_canary;
 mod backup;
 mod bad_input;
 mod bodies;

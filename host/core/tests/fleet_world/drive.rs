@@ -3,10 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use imbl::OrdSet;
 use steerage_core::id::{AppName, HostName};
 use steerage_core::liveness::{Liveness, Probe};
-use steerage_core::node::{Follower, PlanSituation, assignments};
+use steerage_core::node::{Assigned, Follower, PlanEnd, PlanSituation, PlanStamp, assignments};
 use steerage_core::place::{self, Aims};
 
 use crate::host::{Registration, Stage};
@@ -120,21 +119,21 @@ impl World {
         let Some(process) = self.hosts[at].up.as_mut() else { return };
         let since = now.saturating_sub(process.began_at);
         let Some(turn) = process.turns.begin(since, &situation) else { return };
-        let plan = place::plan(&process.place_view(&name), &Aims { consolidate: false });
+        let plan = place::plan(&process.place_view(&name), &Aims::default());
         let view = &process.view;
         let orphans: BTreeSet<AppName> =
             view.assigned.keys().filter(|app| view.is_orphan(app)).cloned().collect();
-        let assignments = assignments(view, &plan, &orphans);
+        let assignments = assignments(view, &plan, &orphans, PlanStamp::default());
         let mut commit = Commit::default();
         for assignment in &assignments {
             let key = Key::assigned(&assignment.app);
             commit.guards.push((key.clone(), assignment.since.map(|revision| revision.0)));
             let hosts = assignment.hosts.as_ref();
-            let hosts = hosts.map(|hosts| hosts.iter().cloned().collect::<OrdSet<_>>());
+            let hosts = hosts.map(|hosts| hosts.keys().cloned().collect::<Assigned>());
             commit.writes.push((key, hosts.map(Value::Assigned)));
         }
         if commit.writes.is_empty() {
-            process.turns.end(since, turn, Some(0));
+            process.turns.end(since, turn, PlanEnd { n_moved: Some(0), ..PlanEnd::default() });
             return;
         }
         process.is_planning = true;
@@ -146,7 +145,7 @@ impl World {
         self.story.add(format!("{now:?} {name}: knows {}", known.join(", ")));
         for assignment in &assignments {
             let hosts = assignment.hosts.as_ref();
-            let hosts = hosts.map(|hosts| hosts.iter().map(HostName::as_str).collect::<Vec<_>>());
+            let hosts = hosts.map(|hosts| hosts.keys().map(HostName::as_str).collect::<Vec<_>>());
             self.story.add(format!("{now:?} {name}: places {} on {hosts:?}", assignment.app));
         }
         self.commit(at, Op::Plan(turn, assignments.len()), commit);
@@ -241,7 +240,8 @@ impl World {
                 let Some(process) = self.hosts[at].up.as_mut() else { return };
                 process.is_planning = false;
                 let n_moved = matches!(reply, Reply::Done(Ok(_))).then_some(n_apps);
-                process.turns.end(now.saturating_sub(process.began_at), turn, n_moved);
+                let end = PlanEnd { n_moved, ..PlanEnd::default() };
+                process.turns.end(now.saturating_sub(process.began_at), turn, end);
             }
             (Op::Wish(wish, n_tries), Reply::Seen(seen)) => self.wish(at, wish, n_tries, &seen),
             (Op::Wished(wish, n_tries, given), reply) => {
