@@ -72,22 +72,21 @@ impl Loader {
         within: Duration,
     ) -> Option<Fingerprint> {
         let (mut written, mut came) = (self.parts().ledger.changes(), self.parts().blobs.changes());
-        let until_kept = async {
-            loop {
-                // What changes while it is looked for is noticed.
-                written.mark_unchanged();
-                came.mark_unchanged();
-                if let Some(kept) = self.kept(app.clone(), generation).await {
-                    return kept;
-                }
-                // Both senders live as long as `self`.
-                tokio::select! {
-                    _ = written.changed() => {}
-                    _ = came.changed() => {}
-                }
+        let until = tokio::time::Instant::now() + within;
+        loop {
+            // What changes while it is looked for is noticed.
+            written.mark_unchanged();
+            came.mark_unchanged();
+            if let Some(kept) = self.kept(app.clone(), generation).await {
+                return Some(kept);
             }
-        };
-        tokio::time::timeout(within, until_kept).await.ok()
+            // Both senders live as long as `self`.
+            tokio::select! {
+                _ = written.changed() => {}
+                _ = came.changed() => {}
+                () = tokio::time::sleep_until(until) => return None,
+            }
+        }
     }
 
     /// Asks the other hosts until `wanted` of them keep a deployment, or for as long as `within`.

@@ -3,15 +3,28 @@
 //! Does not hold values and does not read any; `examples/host.toml` says what each costs and buys.
 
 mod knob;
+mod limits;
 
 pub use self::knob::Knob;
 use self::knob::knob;
+use self::limits::LIMITS;
 
 /// The key of the tenants, who stand in a table of their own in the file.
 pub(super) const TENANTS: &str = "tenants";
 
 /// All of them, in the order of the help and of the sample file.
-pub const KNOBS: [Knob; 65] = [
+pub const KNOBS: [Knob; 65] = {
+    let mut all = [knob("", ("", ""), ("", ""), ""); 65];
+    let (host, rest) = all.split_at_mut(HOST.len());
+    let (limits, fleet) = rest.split_at_mut(LIMITS.len());
+    host.copy_from_slice(&HOST);
+    limits.copy_from_slice(&LIMITS);
+    fleet.copy_from_slice(&FLEET);
+    all
+};
+
+/// Those of a host by itself.
+const HOST: [Knob; 31] = [
     knob(
         "listen",
         ("listen", "STEERAGE_LISTEN"),
@@ -198,90 +211,10 @@ pub const KNOBS: [Knob; 65] = [
         ("NETWORK,...", "none"),
         "Private networks that apps may reach whose manifest names the host, such as 10.0.0.0/8",
     ),
-    knob(
-        "limits.default.memory",
-        ("default-memory", "STEERAGE_DEFAULT_MEMORY"),
-        ("SIZE", "128MiB"),
-        "Memory of one instance",
-    ),
-    knob(
-        "limits.default.fuel",
-        ("default-fuel", "STEERAGE_DEFAULT_FUEL"),
-        ("FUEL", "20G"),
-        "Work of one call",
-    ),
-    knob(
-        "limits.default.timeout",
-        ("default-timeout", "STEERAGE_DEFAULT_TIMEOUT"),
-        ("DURATION", "30s"),
-        "Time of one call",
-    ),
-    knob(
-        "limits.default.concurrency",
-        ("default-concurrency", "STEERAGE_DEFAULT_CONCURRENCY"),
-        ("COUNT", "100"),
-        "Calls running at once",
-    ),
-    knob(
-        "limits.default.queue",
-        ("default-queue", "STEERAGE_DEFAULT_QUEUE"),
-        ("COUNT", "1000"),
-        "Calls waiting at once",
-    ),
-    knob(
-        "limits.default.request_body",
-        ("default-request-body", "STEERAGE_DEFAULT_REQUEST_BODY"),
-        ("SIZE", "10MiB"),
-        "Body of one request",
-    ),
-    knob(
-        "limits.default.response_body",
-        ("default-response-body", "STEERAGE_DEFAULT_RESPONSE_BODY"),
-        ("SIZE", "100MiB"),
-        "Body of one response",
-    ),
-    knob(
-        "limits.maximum.memory",
-        ("maximum-memory", "STEERAGE_MAXIMUM_MEMORY"),
-        ("SIZE", "largest-memory"),
-        "Memory of one instance",
-    ),
-    knob(
-        "limits.maximum.fuel",
-        ("maximum-fuel", "STEERAGE_MAXIMUM_FUEL"),
-        ("FUEL", "100000G"),
-        "Work of one call",
-    ),
-    knob(
-        "limits.maximum.timeout",
-        ("maximum-timeout", "STEERAGE_MAXIMUM_TIMEOUT"),
-        ("DURATION", "1h"),
-        "Time of one call",
-    ),
-    knob(
-        "limits.maximum.concurrency",
-        ("maximum-concurrency", "STEERAGE_MAXIMUM_CONCURRENCY"),
-        ("COUNT", "10000"),
-        "Calls running at once",
-    ),
-    knob(
-        "limits.maximum.queue",
-        ("maximum-queue", "STEERAGE_MAXIMUM_QUEUE"),
-        ("COUNT", "100000"),
-        "Calls waiting at once",
-    ),
-    knob(
-        "limits.maximum.request_body",
-        ("maximum-request-body", "STEERAGE_MAXIMUM_REQUEST_BODY"),
-        ("SIZE", "16GiB"),
-        "Body of one request",
-    ),
-    knob(
-        "limits.maximum.response_body",
-        ("maximum-response-body", "STEERAGE_MAXIMUM_RESPONSE_BODY"),
-        ("SIZE", "16GiB"),
-        "Body of one response",
-    ),
+];
+
+/// Those of its tenants and its fleet.
+const FLEET: [Knob; 20] = [
     knob(
         TENANTS,
         ("tenants", "STEERAGE_TENANTS"),

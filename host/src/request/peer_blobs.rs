@@ -57,7 +57,7 @@ pub(super) async fn answer(
     Ok(match *request.method() {
         Method::GET => give(context, digest).await,
         Method::PUT => {
-            // One that a newer host has is not for nobody: it is not known for how long.
+            // An owner that only a newer host knows is one that is not said.
             let owner = value(request.uri(), FOR).and_then(|text| text.parse().ok());
             let owner = owner.unwrap_or(PinOwner::Unsaid);
             take(context, digest, owner, request.into_body()).await

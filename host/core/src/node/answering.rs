@@ -16,7 +16,7 @@ impl<R: Records> FleetView<R> {
         let assigned =
             || self.assigned_to(app).into_iter().flat_map(Assigned::iter).filter(is_there);
         let ready = self.ready.get(app);
-        let has_code = |host: &&HostName| ready.is_some_and(|ready| ready.contains_key(*host));
+        let has_code = |host: &&HostName| ready.is_some_and(|ready| ready.contains_key(host));
         let best: Vec<_> = assigned().filter(has_code).collect();
         if !best.is_empty() {
             return self.up_to_date(app, best);

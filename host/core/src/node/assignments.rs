@@ -79,7 +79,7 @@ mod tests {
         let before = |plan| ReplicaOrigin { plan, at: 1, why: 12 };
         let on = [(host("a"), before(1)), (host("b"), before(2))];
         let mut view = FleetView::<Nothing>::default();
-        view.assigned.insert(app.clone(), (Assigned::new(on.into()), Revision(7)));
+        view.assigned.insert(app.clone(), (on.into_iter().collect::<Assigned>(), Revision(7)));
         let (from, to) = (Some(host("b")), Some(host("c")));
         let step = Move { app: app.clone(), from, to, why: Why::Draining };
         let plan = Plan { moves: vec![step], ..Plan::default() };
