@@ -19,6 +19,7 @@ mod in_flight;
 pub mod lineage;
 mod ready;
 mod remove;
+mod revoke;
 mod routes;
 mod spec;
 mod update;
@@ -27,6 +28,7 @@ use std::sync::Arc;
 
 pub use self::error::DeployError;
 use self::in_flight::InFlight;
+pub use self::revoke::RevokeError;
 pub use self::spec::DeploySpec;
 use crate::agent::{Agent, HostState};
 use crate::code::Loader;

@@ -27,10 +27,10 @@ use self::watch::{MemoryWatch, Watched};
 use crate::admission::{Admission, CallBounds};
 use crate::agent::{Agent, ApplyError, HostState};
 use crate::api::auth::AuthError;
-use crate::api::{self, ApiState};
+use crate::api::{self, ApiState, CertificateSources};
 use crate::blobs::{BlobError, Blobs};
 use crate::budget::Memory;
-use crate::catalog::crash_log::CrashLog;
+use crate::catalog::crash_log::{CrashLog, LastRun};
 use crate::code::{Loader, LoaderParts};
 pub use crate::config::Settings;
 use crate::cpu::{Cpu, GuestThreads};
@@ -49,7 +49,7 @@ use crate::sandbox::{compiler, engine};
 use crate::shutdown::Shutdown;
 use crate::store::{StoreError, StoreSettings};
 use crate::telemetry::Telemetry;
-use crate::telemetry::events::Event;
+use crate::telemetry::events::{Event, Events};
 
 /// Files open beside connections and code, with room to spare.
 const FILES: u64 = 1000;
@@ -179,6 +179,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     let presence = joined.as_ref().map(|_| runtimes::presence()).transpose();
     let presence = presence.map_err(StartError::System)?;
     let fleet = joined.as_ref().map(|joined| joined.fleet.clone());
+    let hosts = joined.as_ref().and_then(|joined| joined.identity.clone());
     let own = host_state(&settings, ledger)?;
     let telemetry = Arc::new(Telemetry::new(settings.telemetry, own.events.clone()));
     let parts = LoaderParts {
@@ -238,6 +239,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     }
     control.spawn(loader.clone().evict_idle());
     let token = files.token.clone();
+    let certificates = CertificateSources { callers: files.certificates.clone(), hosts };
     files.follow(&reload, &events, &control);
     control.spawn(disk::watch(own.ledger.clone(), events.clone()));
     let state = ApiState {
@@ -254,6 +256,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         is_tls: settings.tls.is_some(),
         admin,
         most_mapped: settings.mapped.most,
+        certificates,
         headroom: settings.fleet.as_ref().map_or(0, |fleet| fleet.headroom),
         started_at,
         backups: Arc::default(),
@@ -261,7 +264,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     operators.spawn(api::serve(admin_socket, doors::operators(&settings), descriptors, state));
     let watched = Watched { loader, sandbox, memory, telemetry, events: events.clone() };
     let memory_watch = MemoryWatch::start(watched).map_err(StartError::System)?;
-    events.push(started(n_restored));
+    events.push(started(own.crash_log.last_run(), n_restored));
     Ok(Host {
         listen: ingress.listen,
         admin,
@@ -283,8 +286,20 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     })
 }
 
-fn started(n_restored: usize) -> Event {
-    Event::now("started", format!("serving {} from before", units::many(n_restored, "app")))
+fn started(last: LastRun, n_restored: usize) -> Event {
+    let serving = format!("serving {} from before", units::many(n_restored, "app"));
+    let message = match last {
+        LastRun::None => serving,
+        LastRun::Ended => format!("the host was started anew after it was told to end; {serving}"),
+        LastRun::Killed => format!(
+            "the host was started anew; it had ended without being told to: it was killed or crashed; \
+             {serving}"
+        ),
+        LastRun::WithMachine => format!(
+            "the host was started anew; it had ended with its machine, without being told to; {serving}"
+        ),
+    };
+    Event::now("started", message)
 }
 
 fn open_admin(
@@ -339,7 +354,7 @@ fn host_state(settings: &Settings, ledger: Ledger) -> Result<HostState, StartErr
         ledger,
         blobs: Blobs::open(&settings.data.join(disk::BLOBS))?,
         catalog: Arc::default(),
-        events: Arc::default(),
+        events: Events::open(&settings.data).map_err(StartError::System)?,
         limits: Arc::new(settings.limits.clone()),
         crash_log: CrashLog::open(&settings.data)
             .map_err(|source| StartError::Data { path: settings.data.clone(), source })?,

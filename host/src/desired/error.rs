@@ -4,6 +4,7 @@
 use steerage_core::id::{AppName, Digest, TenantName};
 use steerage_core::route::Conflict;
 
+use super::RevokeError;
 use crate::agent::ApplyError;
 use crate::blobs::BlobError;
 use crate::code::CodeError;
@@ -74,6 +75,9 @@ pub enum DeployError {
     /// This host is alone, and this is about fleets.
     #[error("this host is alone; it joins a fleet with --store etcd://...")]
     Alone,
+    /// A host's certificates cannot be revoked.
+    #[error(transparent)]
+    Revoke(#[from] RevokeError),
     /// One deployment is on trial already.
     #[error(
         "deployment {generation} of {app} is on trial already; promote it or roll it back first"

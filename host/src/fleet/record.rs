@@ -1,11 +1,15 @@
 //! What is kept in the store, as it is written there. Every record has a version; one that a newer
 //! host wrote is refused and not guessed at. Does not know keys, nor what follows from a record.
 
+mod certificate;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+
+pub use self::certificate::{CertificateRecord, RevokedRecord};
 
 /// The version written by this host.
 pub const VERSION: u32 = 1;
@@ -223,6 +227,12 @@ pub struct HostRecord {
     pub memory: u64,
     /// The program's version.
     pub version: String,
+    /// The certificate that it shows; `None` where hosts believe anybody, and of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<CertificateRecord>,
+    /// The authorities that it believes, by their fingerprints.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub believes: BTreeSet<String>,
 }
 
 /// That a host has an app's code at hand.
@@ -375,6 +385,8 @@ pub(super) fn outline(bytes: &[u8]) -> HostRecord {
         cpu_m: ROOM,
         memory: ROOM << 10,
         version: text("version").to_owned(),
+        certificate: None,
+        believes: BTreeSet::new(),
     }
 }
 

@@ -1,6 +1,5 @@
-//! The schemas of `api::wire`, in a short notation: `type?` may be null, `[type]` is a list,
-//! `key-` may be missing, `time` is a moment, and what is no basic type is the name of another
-//! schema.
+//! The schemas of `api::wire`, in a short notation: `type?` may be null, `[type]` is a list, `key-` may be
+//! missing, `time` is a moment, and what is no basic type is the name of another schema.
 //! A test compares them with what the wire types really write.
 
 use serde_json::{Map, Value, json};
@@ -10,7 +9,7 @@ type Schema = (&'static str, &'static [(&'static str, &'static str)]);
 const CANARY_SIDE: [(&str, &str); 4] =
     [("calls", "integer"), ("failed", "integer"), ("p50_us", "integer"), ("p95_us", "integer")];
 
-const SCHEMAS: [Schema; 41] = [
+const SCHEMAS: [Schema; 43] = [
     (
         "DeployRequest",
         &[
@@ -285,7 +284,7 @@ const SCHEMAS: [Schema; 41] = [
             ("address", "string"),
             ("admin", "string?"),
             ("standing", "open|cordoned|draining"),
-            ("state", "answers|silent|gone|unregistered|lost"),
+            ("state", "answers|silent|gone|unregistered|lost|revoked"),
             ("why", "string?"),
             ("lost_seconds", "integer?"),
             ("replicas", "integer"),
@@ -296,8 +295,11 @@ const SCHEMAS: [Schema; 41] = [
             ("memory_used_bytes", "integer"),
             ("clock_ahead_seconds", "integer"),
             ("version", "string"),
+            ("certificate", "Shown?"),
         ],
     ),
+    ("Shown", &[("authority", "string"), ("days_left", "integer"), ("believes", "[string]")]),
+    ("RevokeRequest", &[("host", "string"), ("force-", "boolean")]),
     (
         "Replicas",
         &[
