@@ -31,7 +31,6 @@ use self::heard::Heard;
 pub use self::items::StoreRecords;
 pub use self::lineage::Lineage;
 pub use self::lost::Lost;
-use self::record::HostRecord;
 use self::revoked::KeptRevoked;
 pub use self::usage::part_of;
 pub use self::view::{ChangeSummary, View};

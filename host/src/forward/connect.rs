@@ -147,7 +147,7 @@ pub(super) async fn connection(peer: &Arc<Peer>) -> Result<(SendRequest<Body>, S
         }
         _ => {}
     }
-    let connection = open_one(peer).await?;
+    let connection = open(peer).await?;
     let entered = connection.enter();
     pool.open.push(connection);
     Ok(entered)
@@ -155,18 +155,14 @@ pub(super) async fn connection(peer: &Arc<Peer>) -> Result<(SendRequest<Body>, S
 
 /// Makes another connection, while requests go on over those there are.
 async fn grow(slot: Slot, peer: Arc<Peer>) {
-    let opened = open_one(&peer).await;
+    let opened = open(&peer).await;
     let mut pool = slot.lock().await;
     pool.is_growing = false;
     pool.open.extend(opened.ok());
 }
 
 /// Opens a connection that nobody shares.
-pub(super) async fn open(peer: &Arc<Peer>) -> Result<SendRequest<Body>, String> {
-    open_one(peer).await.map(|connection| connection.sender)
-}
-
-async fn open_one(peer: &Arc<Peer>) -> Result<Connection, String> {
+async fn open(peer: &Arc<Peer>) -> Result<Connection, String> {
     match tokio::time::timeout(CONNECT, dial(peer)).await {
         Ok(Ok(connection)) => Ok(connection),
         Ok(Err(error)) => {

@@ -297,7 +297,8 @@ async fn ends_of_certificates_are_told_once_over_restarts_and_are_metrics() {
     }
     for (of, days) in [("callers", 4.0), ("hosts", 4.0), ("authority", 19.0)] {
         let found = first.metric(&format!("certificate_days_left{{of=\"{of}\"}}")).await;
-        assert!((found - days).abs() < 0.5, "{of}: {found}");
+        // The certificate is made within a second at best.
+        assert!(found == days || found == days + 1.0, "{of}: {found}");
     }
     let identity = path.join("h1");
     let words =

@@ -94,13 +94,15 @@ impl Kept {
                 self.remove(id);
             }
         }
-        event.id = event.id.max(self.last_id + 1);
+        if event.id == 0 || self.events.contains_key(&event.id) {
+            event.id = self.last_id + 1;
+        }
         // Not told in this run: what happens again is told, and not only counted.
         self.insert(event, 0);
     }
 
     fn insert(&mut self, event: Event, told_at: u64) {
-        self.last_id = event.id;
+        self.last_id = self.last_id.max(event.id);
         let is_failure = event.severity > Severity::Info;
         if is_failure {
             let before = self.newest.insert(fingerprint(&event.same()), event.id);
