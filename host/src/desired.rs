@@ -26,9 +26,8 @@ mod update;
 
 use std::sync::Arc;
 
-pub use self::error::DeployError;
+pub use self::error::{DeployError, RevokeError};
 use self::in_flight::InFlight;
-pub use self::revoke::RevokeError;
 pub use self::spec::DeploySpec;
 use crate::agent::{Agent, HostState};
 use crate::code::Loader;

@@ -5,6 +5,7 @@
 mod believed;
 mod certificate;
 mod error;
+mod files;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -22,18 +23,12 @@ use rustls::{CertificateError, ClientConfig, RootCertStore, ServerConfig, Signat
 use steerage_core::id::HostName;
 use steerage_core::revoked::CertificateFacts;
 
-use self::believed::Roots;
 pub use self::believed::{Believed, Parting, Seat};
+use self::believed::{Roots, provider};
 pub use self::error::IdentityError;
 use self::error::{bad, does_not_fit};
+pub use self::files::{CA, CERTIFICATE, KEY};
 use crate::pem;
-
-/// The file with the authority's certificate.
-pub const CA: &str = "ca.pem";
-/// The file with the host's own certificate.
-pub const CERTIFICATE: &str = "host.pem";
-/// The file with the host's private key.
-pub const KEY: &str = "host.key";
 
 /// Who this host is, and whom it believes. Clones share the certificate, which can be read again.
 #[derive(Clone, Debug)]
@@ -295,10 +290,6 @@ impl Read {
         let certificate = OwnCertificate { facts, ends, authority };
         Ok(Self { roots, authorities, name, shown: Shown { key, certificate } })
     }
-}
-
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(rustls::crypto::ring::default_provider())
 }
 
 fn server(

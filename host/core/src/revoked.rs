@@ -124,12 +124,11 @@ mod tests {
         revoked.add(format!("h{host}").parse().unwrap(), Revocation { before, certificates })
     }
 
-    proptest! {
-        #[test]
-        fn what_is_revoked_stays_so_in_whatever_order_it_is_told(
-            mut told in proptest::collection::vec(said(), 0..12),
-            asked in proptest::collection::vec((0..3_usize, 0..9_i64, 0..4_usize), 1..6),
-        ) {
+    #[test]
+    fn what_is_revoked_stays_so_in_whatever_order_it_is_told() {
+        let told = proptest::collection::vec(said(), 0..12);
+        let asked = proptest::collection::vec((0..3_usize, 0..9_i64, 0..4_usize), 1..6);
+        proptest!(|(mut told in told, asked in asked)| {
             let (mut one, mut other) = (Revoked::default(), Revoked::default());
             let asked: Vec<_> = asked.into_iter().map(|(h, b, p)| certificate(h, b, p)).collect();
             for said in &told {
@@ -143,7 +142,7 @@ mod tests {
                 add(&mut other, *said);
             }
             prop_assert_eq!(one, other);
-        }
+        });
     }
 
     #[test]

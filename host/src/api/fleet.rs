@@ -337,7 +337,7 @@ fn summary(
         memory_used_bytes: memory,
         clock_ahead_seconds: peer.and_then(|peer| peer.clock_ahead()).unwrap_or(0),
         version: record.version.clone(),
-        certificate: record.certificate.as_ref().map(|shown| wire::Shown {
+        certificate: record.certificate.as_ref().map(|shown| wire::Certificate {
             authority: shown.authority.clone(),
             days_left: expiry::days_left(shown.ends, Timestamp::now().as_second()),
             believes: record.believes.iter().cloned().collect(),

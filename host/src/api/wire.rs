@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 
 pub use self::canary::{Canary, CanarySide, TakenBack};
 pub use self::fleet::{
-    FleetChanged, FreezeRequest, Frozen, HostSummary, Hosts, Plan, PlannedMove, Replica, Replicas,
-    RevokeRequest, ScaleRequest, Shown, StandingRequest, Unplaced,
+    Certificate, FleetChanged, FreezeRequest, Frozen, HostSummary, Hosts, Plan, PlannedMove,
+    Replica, Replicas, RevokeRequest, ScaleRequest, StandingRequest, Unplaced,
 };
 pub use self::happened::{Call, Calls, Event, Events, LogLine, LogLines, Severity, Stream};
 pub use self::instances::{Instances, Made};

@@ -3,10 +3,10 @@
 
 use jiff::Timestamp;
 use steerage_core::id::HostName;
-use steerage_core::revoked::{BACKDATED, MOST_HOSTS, Revocation};
+use steerage_core::revoked::{BACKDATED, Revocation};
 
 use super::current::TRIES;
-use super::{DeployError, Desired};
+use super::{DeployError, Desired, RevokeError};
 use crate::agent::now;
 use crate::fleet::record::{self, RevokedRecord};
 use crate::fleet::{Fleet, keys};
@@ -16,42 +16,6 @@ use crate::telemetry::events::{Event, Severity};
 /// What to do next.
 const NEXT: &str = "if it shall come back, make another certificate for it where the authority is, with \
                     `steerage cert renew DIR`, and put its files in place of the old ones";
-
-/// Why certificates were not revoked.
-#[derive(Debug, thiserror::Error)]
-pub enum RevokeError {
-    /// There are none.
-    #[error(
-        "the hosts of this fleet believe anybody (--insecure-peers): there is no certificate to revoke"
-    )]
-    NoCertificates,
-    /// It is the host that was asked.
-    #[error(
-        "{0} is the host that was asked, and would cut itself off: ask another one (--url), or say --force"
-    )]
-    Itself(HostName),
-    /// No other host would be left.
-    #[error(
-        "{0} is the last host of the fleet: without it nobody is left; say --force to revoke it anyway"
-    )]
-    Last(HostName),
-    /// Nobody knows it.
-    #[error(
-        "no host named {name} is known; there are {known}; say --force to revoke what {name} may have"
-    )]
-    Unknown {
-        /// What was said.
-        name: HostName,
-        /// The hosts there are.
-        known: String,
-    },
-    /// There is no room for more.
-    #[error(
-        "certificates of {MOST_HOSTS} hosts are revoked, and there is no room for more: make another \
-             authority, and all are void"
-    )]
-    Full,
-}
 
 impl Desired {
     /// Revokes all certificates of a host that were made by now; returns what was done, in a sentence.

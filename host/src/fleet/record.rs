@@ -2,6 +2,7 @@
 //! host wrote is refused and not guessed at. Does not know keys, nor what follows from a record.
 
 mod certificate;
+mod rest;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -10,6 +11,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 pub use self::certificate::{CertificateRecord, RevokedRecord};
+pub use self::rest::Rest;
 
 /// The version written by this host.
 pub const VERSION: u32 = 1;
@@ -89,21 +91,6 @@ pub struct AppRecord {
     /// What a newer host has written.
     #[serde(flatten)]
     pub rest: Rest,
-}
-
-/// Fields that this version does not know. They are written again as they were: a host must not take
-/// away what a newer one has said.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
-pub struct Rest(BTreeMap<String, serde_json::Value>);
-
-impl<'de> Deserialize<'de> for Rest {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut fields = BTreeMap::deserialize(deserializer)?;
-        // The version stands beside the record and is written with it.
-        fields.remove("v");
-        Ok(Self(fields))
-    }
 }
 
 /// Which fleet it is.

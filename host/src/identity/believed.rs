@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arc_swap::ArcSwap;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
@@ -69,7 +70,7 @@ impl Roots {
     /// # Errors
     /// There are none, or they are of no use.
     pub(super) fn new(roots: RootCertStore) -> Result<Self, String> {
-        let (roots, provider) = (Arc::new(roots), super::provider());
+        let (roots, provider) = (Arc::new(roots), provider());
         let clients =
             WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone()).build();
         let servers = WebPkiServerVerifier::builder_with_provider(roots, provider).build();
@@ -86,6 +87,11 @@ impl Roots {
         };
         self.clients.verify_client_cert(own, between, UnixTime::now()).map(drop)
     }
+}
+
+/// The ciphers of both directions.
+pub(super) fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
 }
 
 impl Believed {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use steerage_core::id::HostName;
 
-use super::{CA, CERTIFICATE};
+use super::files::{CA, CERTIFICATE};
 
 /// Why a folder makes no identity.
 #[derive(Debug, thiserror::Error)]

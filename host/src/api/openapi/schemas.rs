@@ -295,10 +295,10 @@ const SCHEMAS: [Schema; 43] = [
             ("memory_used_bytes", "integer"),
             ("clock_ahead_seconds", "integer"),
             ("version", "string"),
-            ("certificate", "Shown?"),
+            ("certificate", "Certificate?"),
         ],
     ),
-    ("Shown", &[("authority", "string"), ("days_left", "integer"), ("believes", "[string]")]),
+    ("Certificate", &[("authority", "string"), ("days_left", "integer"), ("believes", "[string]")]),
     ("RevokeRequest", &[("host", "string"), ("force-", "boolean")]),
     (
         "Replicas",

@@ -71,7 +71,7 @@ pub struct HostSummary {
     pub version: String,
     /// The certificate that it shows, where it says.
     #[serde(default)]
-    pub certificate: Option<Shown>,
+    pub certificate: Option<Certificate>,
 }
 
 /// The body of a change of what is wanted of a host.
@@ -186,7 +186,7 @@ pub struct RevokeRequest {
 
 /// The certificate that a host shows to others.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-pub struct Shown {
+pub struct Certificate {
     /// The authority that made it: the sha-256 of that one's certificate.
     pub authority: String,
     /// Whole days until its time is over; less than nothing where it is.

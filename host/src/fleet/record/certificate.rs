@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::Rest;
+use super::rest::Rest;
 
 /// That certificates of a host are revoked.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
