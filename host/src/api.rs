@@ -17,6 +17,7 @@ mod here;
 mod lineage;
 mod observe;
 mod openapi;
+mod plans;
 mod problem;
 mod secrets;
 mod view;
@@ -38,6 +39,7 @@ use http::Response;
 use http::request::Parts;
 use serde::de::DeserializeOwned;
 use steerage_core::id::{AppName, Digest, HostName};
+use steerage_core::place::Policy;
 use steerage_core::units::Bytes;
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
@@ -91,6 +93,8 @@ pub struct ApiState {
     pub headroom: u32,
     /// The certificates that are shown to callers and to other hosts.
     pub certificates: CertificateSources,
+    /// Which hosts placement fills first.
+    pub policy: Policy,
     /// When the host started.
     pub started_at: Instant,
     /// Held while a backup is sent.
@@ -189,6 +193,8 @@ fn handler(operation: Operation) -> MethodRouter<Shared> {
         Operation::Thaw => post(lineage::thaw),
         Operation::Revoke => post(lineage::revoke),
         Operation::Plan => get(fleet::plan),
+        Operation::Plans => get(plans::plans),
+        Operation::PlanOf => get(plans::plan),
         Operation::Host => get(observe::host),
         Operation::Usage => get(observe::usage),
         Operation::Backup => get(backup::backup),

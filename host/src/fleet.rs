@@ -1,7 +1,9 @@
 //! The fleet as this host knows it: an immutable view of the store, swapped whole, and for each app
 //! the hosts that can answer for it. Kin of `catalog`, which holds what this host itself serves.
+//! A host that is alone is a fleet of one (`fleet/alone.rs`).
 //! Reads and writes no store: `member` does, and tells what came; decides no placement.
 
+mod alone;
 mod canary;
 mod heard;
 mod items;
@@ -14,7 +16,7 @@ mod saved;
 mod usage;
 mod view;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,6 +29,8 @@ use steerage_core::liveness::{self, Evidence, Eyes, LeaseState, Liveness, Probe,
 use steerage_core::node::ViewChange;
 use tokio::sync::watch;
 
+use self::alone::Alone;
+pub use self::alone::LoneTurn;
 use self::heard::Heard;
 pub use self::items::StoreRecords;
 pub use self::lineage::Lineage;
@@ -74,6 +78,8 @@ struct Inner {
     revoked: KeptRevoked,
     /// Hosts that were lost while this one runs and have not come back.
     lost: Mutex<BTreeMap<HostName, Lost>>,
+    /// What only a fleet of one host needs, where it is one.
+    alone: Option<Alone>,
 }
 
 /// Who can answer for an app.
@@ -92,8 +98,21 @@ impl Fleet {
     pub fn new(me: HostName, store: Store, peers: Peers, copy: PathBuf) -> Self {
         let is_known = copy.exists();
         let (mut view, revision) = saved::read(&copy);
-        let was_in_fleet = !view.detached.is_empty();
-        let lineage = Lineage::read(&copy, revision, was_in_fleet);
+        let fleet = Self::build(me, store, peers, (copy, &view, revision), None);
+        fleet.inner.is_known.store(is_known, Ordering::Relaxed);
+        fleet.expel_revoked(&mut view, &mut ViewChange::default());
+        fleet.swap(view, None);
+        fleet
+    }
+
+    fn build(
+        me: HostName,
+        store: Store,
+        peers: Peers,
+        (copy, view, revision): (PathBuf, &View, u64),
+        alone: Option<Alone>,
+    ) -> Self {
+        let lineage = Lineage::read(&copy, revision, !view.detached.is_empty());
         let (revoked, all) = KeptRevoked::read(&copy);
         if let Some(believed) = peers.believed() {
             believed.revoke(all);
@@ -107,21 +126,20 @@ impl Fleet {
             table: ArcSwap::default(),
             next: Mutex::default(),
             changed: watch::channel(0).0,
-            is_cut_off: AtomicBool::new(true),
+            // The embedded store is there as long as this process is.
+            is_cut_off: AtomicBool::new(alone.is_none()),
             heard: Mutex::default(),
-            is_known: AtomicBool::new(is_known),
+            is_known: AtomicBool::new(alone.is_some()),
             back_at: Mutex::default(),
-            away_since: Mutex::new(Some(Instant::now())),
+            away_since: Mutex::new(alone.is_none().then(Instant::now)),
             copy,
             trouble: ArcSwapOption::empty(),
             lineage,
             revoked,
             lost: Mutex::default(),
+            alone,
         };
-        let fleet = Self { inner: Arc::new(inner), store };
-        fleet.expel_revoked(&mut view, &mut ViewChange::default());
-        fleet.swap(view, None);
-        fleet
+        Self { inner: Arc::new(inner), store }
     }
 
     /// This host's name.
@@ -334,10 +352,17 @@ impl Fleet {
             peers.keep_only(|name| view.host(name).is_some());
             table = OrdMap::new();
         }
+        // Apps on the same hosts share what is kept of them: there are many apps and few sets of hosts.
+        let mut shared = HashMap::<Vec<&HostName>, Arc<Replicas>>::new();
         let all = || view.apps.keys().collect::<Vec<_>>();
         for app in changed.map_or_else(all, |told| told.change.apps.iter().collect()) {
-            if view.apps.contains_key(app) {
-                table.insert(app.clone(), Arc::new(self.replicas_in(&view, app)));
+            // The view's own name, whose text the table shares.
+            if let Some((app, _)) = view.apps.get_key_value(app) {
+                let hosts = view.answering(app);
+                let replicas = shared.get(&hosts).cloned();
+                let replicas = replicas.unwrap_or_else(|| Arc::new(self.replicas_on(&hosts)));
+                table.insert(app.clone(), replicas.clone());
+                shared.insert(hosts, replicas);
             } else {
                 table.remove(app);
             }
@@ -347,10 +372,10 @@ impl Fleet {
         self.inner.changed.send_modify(|n_views| *n_views += 1);
     }
 
-    fn replicas_in(&self, view: &View, app: &AppName) -> Replicas {
+    fn replicas_on(&self, hosts: &[&HostName]) -> Replicas {
         let mut replicas = Replicas::default();
-        for host in view.answering(app) {
-            if *host == self.inner.me {
+        for host in hosts {
+            if **host == self.inner.me {
                 replicas.is_here = true;
             } else {
                 replicas.elsewhere.extend(self.inner.peers.named(host));

@@ -42,7 +42,7 @@ pub(super) async fn app(
     let current = history.iter().find(|record| record.generation == app.generation);
     // It may have been removed just now.
     let current = current.ok_or_else(|| Refusal::no_app(&app.name))?;
-    let (canary, taken_back) = canary::of(&state, &app.name);
+    let (canary, taken_back) = canary::of(&state, &app.name).await;
     let detail = view::detail(&app, current, &history, &state.own.limits)?;
     let of = whom(&state, query.host.as_deref())?;
     let here = wire::Apps { apps: vec![detail.summary.clone()], sources: None };
@@ -188,6 +188,7 @@ impl ApiState {
     /// What the host's metrics say at this moment.
     pub(super) fn reading(&self) -> HostReading {
         let (slots_used, slots_total) = self.context.admission.slots();
+        let disk = self.context.loader.disk();
         HostReading {
             slots_used,
             slots_total,
@@ -198,6 +199,9 @@ impl ApiState {
             uptime: self.started_at.elapsed(),
             telemetry: self.telemetry.n_bytes().get(),
             certificates: self.certificates.days_left(Timestamp::now()),
+            disk_used: disk.used,
+            disk_bound: disk.bound,
+            disk_evicted: disk.evicted,
             fleet: self
                 .context
                 .fleet

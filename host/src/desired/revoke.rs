@@ -23,7 +23,7 @@ impl Desired {
     /// # Errors
     /// [`RevokeError`], or the store does not answer.
     pub async fn revoke(&self, host: &HostName, is_forced: bool) -> Result<String, DeployError> {
-        let fleet = self.fleet()?;
+        let fleet = self.fleet();
         check(fleet, host, is_forced)?;
         let shown = fleet.view().host(host).and_then(|record| record.certificate.clone());
         let shown = shown.map(|shown| shown.fingerprint);
@@ -40,7 +40,7 @@ impl Desired {
     /// # Errors
     /// The store does not answer, or what it says of them is changed again and again.
     pub async fn put_revoked(&self, host: &HostName, said: &Revocation) -> Result<(), DeployError> {
-        let (fleet, key) = (self.fleet()?, keys::revoked(host));
+        let (fleet, key) = (self.fleet(), keys::revoked(host));
         for _ in 0..TRIES {
             let entry = fleet.get(&key).await?;
             let known = entry.as_ref();

@@ -12,6 +12,7 @@ pub(super) const FLEET_CHANGE: &[Cause] = &[
     Cause::Overtaken,
     Cause::BadRecord,
     Cause::Draining,
+    Cause::DiskFull,
 ];
 
 /// Of changes after which an earlier deployment is served again.
@@ -27,4 +28,5 @@ pub(super) const SERVED_AGAIN: &[Cause] = &[
     Cause::Overtaken,
     Cause::BadRecord,
     Cause::Draining,
+    Cause::DiskFull,
 ];
