@@ -20,6 +20,7 @@ pub mod lineage;
 mod look;
 mod ready;
 mod remove;
+mod revoke;
 mod routes;
 mod spec;
 pub mod takeover;
@@ -27,7 +28,7 @@ mod update;
 
 use std::sync::Arc;
 
-pub use self::error::DeployError;
+pub use self::error::{DeployError, RevokeError};
 use self::in_flight::InFlight;
 pub use self::spec::DeploySpec;
 use crate::agent::{Agent, HostState};

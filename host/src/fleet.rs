@@ -9,7 +9,9 @@ mod heard;
 mod items;
 pub mod keys;
 mod lineage;
+mod lost;
 pub mod record;
+mod revoked;
 mod saved;
 mod usage;
 mod view;
@@ -24,6 +26,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use imbl::OrdMap;
 use steerage_core::id::{AppName, HostName};
 use steerage_core::liveness::{self, Evidence, Eyes, LeaseState, Liveness, Probe, Run};
+use steerage_core::node::ViewChange;
 use tokio::sync::watch;
 
 use self::alone::Alone;
@@ -31,7 +34,8 @@ pub use self::alone::LoneTurn;
 use self::heard::Heard;
 pub use self::items::StoreRecords;
 pub use self::lineage::Lineage;
-use self::record::HostRecord;
+pub use self::lost::Lost;
+use self::revoked::KeptRevoked;
 pub use self::usage::part_of;
 pub use self::view::{ChangeSummary, View};
 use crate::forward::{Peer, Peers};
@@ -70,36 +74,13 @@ struct Inner {
     trouble: ArcSwapOption<String>,
     /// Which fleet it follows, and whether the store is that fleet's.
     lineage: Lineage,
+    /// What is kept of revoked certificates.
+    revoked: KeptRevoked,
     /// Hosts that were lost while this one runs and have not come back.
     lost: Mutex<BTreeMap<HostName, Lost>>,
     /// What only a fleet of one host needs, where it is one.
     alone: Option<Alone>,
 }
-
-/// A host that was lost.
-#[derive(Clone, Debug)]
-pub struct Lost {
-    /// What it was.
-    pub record: Arc<HostRecord>,
-    since: Instant,
-}
-
-impl Lost {
-    /// One that was lost just now.
-    #[must_use]
-    pub fn now(record: Arc<HostRecord>) -> Self {
-        Self { record, since: Instant::now() }
-    }
-
-    /// How long ago that was.
-    #[must_use]
-    pub fn for_how_long(&self) -> Duration {
-        self.since.elapsed()
-    }
-}
-
-/// A lost host is remembered for so long: a day, so that who comes in the morning sees it.
-const LOST_FOR: Duration = Duration::from_secs(86_400);
 
 /// Who can answer for an app.
 #[derive(Debug, Default)]
@@ -116,9 +97,10 @@ impl Fleet {
     #[must_use]
     pub fn new(me: HostName, store: Store, peers: Peers, copy: PathBuf) -> Self {
         let is_known = copy.exists();
-        let (view, revision) = saved::read(&copy);
+        let (mut view, revision) = saved::read(&copy);
         let fleet = Self::build(me, store, peers, (copy, &view, revision), None);
         fleet.inner.is_known.store(is_known, Ordering::Relaxed);
+        fleet.expel_revoked(&mut view, &mut ViewChange::default());
         fleet.swap(view, None);
         fleet
     }
@@ -131,6 +113,10 @@ impl Fleet {
         alone: Option<Alone>,
     ) -> Self {
         let lineage = Lineage::read(&copy, revision, !view.detached.is_empty());
+        let (revoked, all) = KeptRevoked::read(&copy);
+        if let Some(believed) = peers.believed() {
+            believed.revoke(all);
+        }
         let inner = Inner {
             me,
             // JSON's readers elsewhere keep 53 bits of a number, and 0 stands for none.
@@ -149,6 +135,7 @@ impl Fleet {
             copy,
             trouble: ArcSwapOption::empty(),
             lineage,
+            revoked,
             lost: Mutex::default(),
             alone,
         };
@@ -259,24 +246,6 @@ impl Fleet {
         self.inner.trouble.load_full()
     }
 
-    /// Notes that a host was lost, or with `None` that it is not; returns what was noted before.
-    pub fn note_lost(&self, host: HostName, lost: Option<Lost>) -> Option<Lost> {
-        let mut all = self.inner.lost.lock().unwrap_or_else(PoisonError::into_inner);
-        all.retain(|_, lost| lost.for_how_long() < LOST_FOR);
-        match lost {
-            Some(lost) => all.insert(host, lost),
-            None => all.remove(&host),
-        }
-    }
-
-    /// The hosts that were lost and have not come back, in the order of their names.
-    #[must_use]
-    pub fn lost(&self) -> Vec<(HostName, Lost)> {
-        let all = self.inner.lost.lock().unwrap_or_else(PoisonError::into_inner);
-        let recent = all.iter().filter(|(_, lost)| lost.for_how_long() < LOST_FOR);
-        recent.map(|(host, lost)| (host.clone(), lost.clone())).collect()
-    }
-
     /// For how long the store has answered without a break.
     #[must_use]
     pub fn connected_for(&self) -> Duration {
@@ -301,8 +270,13 @@ impl Fleet {
     pub fn replace(&self, seen: &Seen) -> ChangeSummary {
         let _turn = self.inner.next.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.inner.view.load_full();
-        let (mut view, told) = View::read(seen);
+        let entries = seen.entries.iter().map(|entry| (&*entry.key, Some(&*entry.value)));
+        let (revokes, troubles) = self.take_revoked(entries);
+        let (mut view, mut told) = View::read(seen);
         view.keep_detached(&before, |host, run| self.outlives_lease(host, run));
+        self.expel_revoked(&mut view, &mut told.change);
+        told.revokes = revokes;
+        told.troubles.extend(troubles);
         self.swap(view, None);
         self.note_all_read();
         told
@@ -313,7 +287,12 @@ impl Fleet {
         let _turn = self.inner.next.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.inner.view.load_full();
         let mut view = View::clone(&before);
-        let told = view.apply(changes, |host, run| self.outlives_lease(host, run));
+        let entries = changes.iter().map(|change| (&*change.key, change.value.as_deref()));
+        let (revokes, troubles) = self.take_revoked(entries);
+        let mut told = view.apply(changes, |host, run| self.outlives_lease(host, run));
+        self.expel_revoked(&mut view, &mut told.change);
+        told.revokes = revokes;
+        told.troubles.extend(troubles);
         if told.change.is_news() {
             self.swap(view, (!told.change.hosts_changed).then_some(&told));
         } else {
@@ -335,6 +314,7 @@ impl Fleet {
 
     /// Keeps what is known on the disk, for a start without the store.
     pub fn save(&self) {
+        self.save_revoked();
         saved::write(&self.inner.copy, &self.view(), self.inner.lineage.revision());
     }
 

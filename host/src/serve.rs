@@ -8,6 +8,7 @@ mod files;
 mod fleet;
 mod running;
 mod runtimes;
+mod started;
 mod watch;
 
 use std::io;
@@ -19,7 +20,6 @@ use std::time::{Instant, SystemTime};
 
 use steerage_core::id::HostName;
 use steerage_core::place::Policy;
-use steerage_core::units;
 use tokio::runtime::Runtime;
 
 pub use self::disk::keep_private;
@@ -29,7 +29,7 @@ use self::watch::{MemoryWatch, Watched};
 use crate::admission::{Admission, CallBounds};
 use crate::agent::{Agent, ApplyError, HostState};
 use crate::api::auth::AuthError;
-use crate::api::{self, ApiState};
+use crate::api::{self, ApiState, CertificateSources};
 use crate::blobs::{self, BlobError, Blobs};
 use crate::budget::Memory;
 use crate::catalog::crash_log::CrashLog;
@@ -51,7 +51,7 @@ use crate::sandbox::{compiler, engine};
 use crate::shutdown::Shutdown;
 use crate::store::{StoreError, StoreSettings};
 use crate::telemetry::Telemetry;
-use crate::telemetry::events::Event;
+use crate::telemetry::events::Events;
 
 /// Files open beside connections and code, with room to spare.
 const FILES: u64 = 1000;
@@ -182,6 +182,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     let joined = join(&settings, &control)?;
     let presence = joined.as_ref().map(|_| runtimes::presence()).transpose();
     let presence = presence.map_err(StartError::System)?;
+    let hosts = joined.as_ref().and_then(|joined| joined.identity.clone());
     let others = joined.as_ref().map(|joined| joined.fleet.clone());
     let (fleet, damage) = match &others {
         Some(others) => (others.clone(), None),
@@ -257,6 +258,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     control.spawn(loader.clone().evict_idle());
     control.spawn(loader.clone().keep_within_bound());
     let token = files.token.clone();
+    let certificates = CertificateSources { callers: files.certificates.clone(), hosts };
     files.follow(&reload, &events, &control);
     control.spawn(disk::watch(own.ledger.clone(), events.clone()));
     let state = ApiState {
@@ -273,6 +275,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         is_tls: settings.tls.is_some(),
         admin,
         most_mapped: settings.mapped.most,
+        certificates,
         headroom: settings.fleet.as_ref().map_or(0, |fleet| fleet.headroom),
         policy: settings.fleet.as_ref().map_or(Policy::default(), |fleet| fleet.policy),
         started_at,
@@ -282,7 +285,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     let watched = Watched { loader, sandbox, memory, telemetry, events: events.clone() };
     let memory_watch = MemoryWatch::start(watched).map_err(StartError::System)?;
     damage.iter().for_each(|what| events.push(alone::store_damaged(what)));
-    events.push(started(n_restored));
+    events.push(started::event(own.crash_log.last_run(), n_restored));
     Ok(Host {
         listen: ingress.listen,
         admin,
@@ -302,10 +305,6 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         events,
         crash_log: own.crash_log,
     })
-}
-
-fn started(n_restored: usize) -> Event {
-    Event::now("started", format!("serving {} from before", units::many(n_restored, "app")))
 }
 
 fn open_admin(
@@ -360,7 +359,7 @@ fn host_state(settings: &Settings, ledger: Ledger) -> Result<HostState, StartErr
         ledger,
         blobs: Blobs::open(&settings.data.join(blobs::FOLDER))?,
         catalog: Arc::default(),
-        events: Arc::default(),
+        events: Events::open(&settings.data).map_err(StartError::System)?,
         limits: Arc::new(settings.limits.clone()),
         crash_log: CrashLog::open(&settings.data)
             .map_err(|source| StartError::Data { path: settings.data.clone(), source })?,

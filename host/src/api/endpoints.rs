@@ -2,39 +2,15 @@
 //! this table, so that neither can know one the other does not.
 //! Does not handle requests.
 
+mod causes;
 mod form;
 mod operation;
 
+use self::causes::{FLEET_CHANGE, SERVED_AGAIN};
 pub(super) use self::form::{Endpoint, Parameter, Returned, Sent};
 use self::form::{FOLLOW, LIMIT, OF_HOST};
 pub(super) use self::operation::Operation;
 use super::problem::Cause;
-
-const FLEET_CHANGE: &[Cause] = &[
-    Cause::BadRequest,
-    Cause::NotFound,
-    Cause::StoreAway,
-    Cause::NotRegistered,
-    Cause::Overtaken,
-    Cause::BadRecord,
-    Cause::Draining,
-    Cause::DiskFull,
-];
-
-const SERVED_AGAIN: &[Cause] = &[
-    Cause::BadRequest,
-    Cause::NotFound,
-    Cause::RouteConflict,
-    Cause::CanaryTakenBack,
-    Cause::CompileTimedOut,
-    Cause::CompileFailed,
-    Cause::StoreAway,
-    Cause::NotRegistered,
-    Cause::Overtaken,
-    Cause::BadRecord,
-    Cause::Draining,
-    Cause::DiskFull,
-];
 
 const GUARDED: Endpoint = Endpoint {
     operation: Operation::Host,
@@ -50,7 +26,7 @@ const GUARDED: Endpoint = Endpoint {
 };
 
 /// All of them.
-pub(super) const ENDPOINTS: [Endpoint; 31] = [
+pub(super) const ENDPOINTS: [Endpoint; 32] = [
     Endpoint {
         operation: Operation::PutBlob,
         method: "put",
@@ -284,6 +260,17 @@ pub(super) const ENDPOINTS: [Endpoint; 31] = [
         path: "/v1/fleet/thaw",
         summary: "Have plans made again",
         success: &[("200", "Plans are made again")],
+        returned: Returned::Json("FleetChanged"),
+        causes: FLEET_CHANGE,
+        ..GUARDED
+    },
+    Endpoint {
+        operation: Operation::Revoke,
+        method: "post",
+        path: "/v1/fleet/revoke",
+        summary: "Revoke a host's certificates: no host of the fleet lets it in or asks it any more",
+        sent: Sent::Json("RevokeRequest"),
+        success: &[("200", "All that were made by now are revoked, for good")],
         returned: Returned::Json("FleetChanged"),
         causes: FLEET_CHANGE,
         ..GUARDED

@@ -1,7 +1,7 @@
 //! The endpoints that speak of the fleet: hosts and what is wanted of them, replicas, plans.
 //! Does not place anything: what is wanted goes to the store, and placement sees it there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::slice;
 use std::sync::Arc;
@@ -9,7 +9,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::Json;
 use axum::extract::State;
+use jiff::Timestamp;
 use serde::Deserialize;
+use steerage_core::expiry;
 use steerage_core::id::{AppName, HostName};
 use steerage_core::manifest::MAX_REPLICAS;
 use steerage_core::node::{Assigned, HostMap};
@@ -41,12 +43,28 @@ pub(super) async fn hosts(State(state): State<Shared>) -> Result<Json<wire::Host
         wire::HostSummary { state: "lost".to_owned(), lost_seconds, ..told }
     });
     let mut hosts: Vec<_> = hosts.chain(lost).collect();
+    revoke(fleet, &mut hosts);
     hosts.sort_by(|one, other| one.host.cmp(&other.host));
     let (asked, store_answers) = (fleet.me().to_string(), !fleet.is_cut_off());
     let trouble = fleet.trouble().map(|trouble| trouble.to_string());
     let store_silent_seconds = fleet.silent_for().map(|silent| silent.as_secs());
     let frozen = frozen(&view);
     Ok(Json(wire::Hosts { asked, store_answers, store_silent_seconds, trouble, frozen, hosts }))
+}
+
+/// Shows hosts as revoked that do not count for that, also those of which nothing else is known.
+fn revoke(fleet: &Fleet, hosts: &mut Vec<wire::HostSummary>) {
+    let (view, revoked) = (fleet.view(), fleet.revoked());
+    for (name, _) in revoked.all().filter(|(name, _)| view.host(name).is_none()) {
+        let state = "revoked".to_owned();
+        match hosts.iter_mut().find(|host| host.host == name.as_str()) {
+            Some(host) => (host.state, host.lost_seconds) = (state, None),
+            None => {
+                let told = summary(fleet, &view, &Counts::default(), (name, &nowhere()));
+                hosts.push(wire::HostSummary { state, ..told });
+            }
+        }
+    }
 }
 
 /// `PUT /v1/hosts/{host}/standing`.
@@ -99,21 +117,26 @@ fn known_host(
     if let Some((_, lost)) = lost {
         return Some(lost.record);
     }
+    is_open_again.then(|| Arc::new(nowhere()))
+}
+
+/// The record of a host of which nothing is known.
+fn nowhere() -> HostRecord {
     let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
-    is_open_again.then(|| {
-        Arc::new(HostRecord {
-            id: String::new(),
-            run: 0,
-            address: nowhere,
-            listen: nowhere,
-            admin: nowhere,
-            zone: String::new(),
-            labels: BTreeMap::new(),
-            cpu_m: 0,
-            memory: 0,
-            version: String::new(),
-        })
-    })
+    HostRecord {
+        id: String::new(),
+        run: 0,
+        address: nowhere,
+        listen: nowhere,
+        admin: nowhere,
+        zone: String::new(),
+        labels: BTreeMap::new(),
+        cpu_m: 0,
+        memory: 0,
+        version: String::new(),
+        certificate: None,
+        believes: BTreeSet::new(),
+    }
 }
 
 /// `PUT /v1/apps/{app}/scale`.
@@ -329,6 +352,11 @@ fn summary(
         memory_used_bytes: memory,
         clock_ahead_seconds: peer.and_then(|peer| peer.clock_ahead()).unwrap_or(0),
         version: record.version.clone(),
+        certificate: record.certificate.as_ref().map(|shown| wire::Certificate {
+            authority: shown.authority.clone(),
+            days_left: expiry::days_left(shown.ends, Timestamp::now().as_second()),
+            believes: record.believes.iter().cloned().collect(),
+        }),
     }
 }
 

@@ -1,9 +1,11 @@
-//! The endpoints by which operators say which store a host follows, and whether its fleet is planned.
+//! The endpoints by which operators say which store a host follows, whether its fleet is planned, and
+//! whose certificates are revoked.
 //! Decides nothing: `desired` writes it down.
 
 use axum::Json;
 use axum::extract::State;
 
+use steerage_core::id::HostName;
 use steerage_core::units;
 
 use super::deploy::to_the_end;
@@ -56,5 +58,17 @@ pub(super) async fn freeze(
 pub(super) async fn thaw(State(state): State<Shared>) -> Result<Json<wire::FleetChanged>, Refusal> {
     state.check_open()?;
     let done = state.desired.thaw().await?;
+    Ok(Json(wire::FleetChanged { done, ..wire::FleetChanged::default() }))
+}
+
+/// `POST /v1/fleet/revoke`.
+pub(super) async fn revoke(
+    State(state): State<Shared>,
+    Sent(request): Sent<wire::RevokeRequest>,
+) -> Result<Json<wire::FleetChanged>, Refusal> {
+    state.check_open()?;
+    let host = request.host.parse::<HostName>();
+    let host = host.map_err(|error| Refusal::new(Cause::BadRequest, error.to_string()))?;
+    let done = state.desired.revoke(&host, request.force).await?;
     Ok(Json(wire::FleetChanged { done, ..wire::FleetChanged::default() }))
 }

@@ -9,13 +9,18 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::HeaderMap;
 use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, VARY};
+use jiff::Timestamp;
+use steerage_core::expiry;
 
 use super::fleet_wide::{self, Followed, Missing, whom};
 use super::here::{CallsQuery, EventsQuery, HostQuery, LogsQuery};
 use super::problem::{Cause, Refusal};
-use super::{ApiState, Asked, Named, Shared, canary, fleet, follow, view, wire};
+use super::{
+    ApiState, Asked, CertificateSources, Named, Shared, canary, fleet, follow, view, wire,
+};
+use crate::identity::Identity;
 use crate::telemetry::metrics::form::Form;
-use crate::telemetry::metrics::{self, AppReading, HostReading, Readings};
+use crate::telemetry::metrics::{self, AppReading, CertificateDays, HostReading, Readings};
 
 /// `GET /v1/apps`.
 pub(super) async fn apps(
@@ -193,6 +198,7 @@ impl ApiState {
             unrouted: self.context.unrouted.load(Ordering::Relaxed),
             uptime: self.started_at.elapsed(),
             telemetry: self.telemetry.n_bytes().get(),
+            certificates: self.certificates.days_left(Timestamp::now()),
             disk_used: disk.used,
             disk_bound: disk.bound,
             disk_evicted: disk.evicted,
@@ -201,6 +207,19 @@ impl ApiState {
                 .fleet
                 .as_ref()
                 .map(|fleet| fleet::reading(fleet, &self.context.hops)),
+        }
+    }
+}
+
+impl CertificateSources {
+    /// Whole days until each ends.
+    fn days_left(&self, now: Timestamp) -> CertificateDays {
+        let days = |ends: Timestamp| expiry::days_left(ends.as_second(), now.as_second());
+        let hosts = self.hosts.as_ref();
+        CertificateDays {
+            callers: self.callers.as_ref().map(|shown| days(shown.ends())),
+            hosts: hosts.map(|identity| days(identity.ends())),
+            authority: hosts.and_then(Identity::authority_end).map(days),
         }
     }
 }

@@ -12,7 +12,7 @@ use steerage_core::route::Conflict;
 use super::wire;
 use crate::agent::ApplyError;
 use crate::blobs::BlobError;
-use crate::desired::DeployError;
+use crate::desired::{DeployError, RevokeError};
 use crate::ledger::LedgerError;
 use crate::manifest::Mistakes;
 use crate::sandbox::compiler::CompileError;
@@ -252,6 +252,10 @@ impl From<DeployError> for Refusal {
             | DeployError::NoCanary(_)
             | DeployError::CanaryOfNothing(_)
             | DeployError::NoDeployment { .. } => Self::new(Cause::NotFound, error.to_string()),
+            DeployError::Revoke(RevokeError::Unknown { .. }) => {
+                Self::new(Cause::NotFound, error.to_string())
+            }
+            DeployError::Revoke(_) => Self::new(Cause::BadRequest, error.to_string()),
             DeployError::OtherTenant { .. } => Self::new(Cause::OtherTenant, error.to_string()),
             DeployError::CanaryRuns { .. } => Self::new(Cause::CanaryRuns, error.to_string()),
             DeployError::CanaryRolledBack { .. } => {

@@ -192,6 +192,7 @@ fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> Api
         admin: SocketAddr::from(([127, 0, 0, 1], 8081)),
         most_mapped: 16,
         headroom: 0,
+        certificates: CertificateSources::default(),
         policy: Policy::default(),
         started_at: Instant::now(),
         backups: Arc::default(),

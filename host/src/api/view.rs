@@ -205,7 +205,7 @@ pub(super) fn event(event: Event) -> wire::Event {
         id: event.id,
         first_at: event.first_at,
         at: event.at,
-        kind: event.kind.to_owned(),
+        kind: event.kind.into_owned(),
         severity: match event.severity {
             Severity::Info => wire::Severity::Info,
             Severity::Warning => wire::Severity::Warning,

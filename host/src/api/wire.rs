@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 
 pub use self::canary::{Canary, CanarySide, TakenBack};
 pub use self::fleet::{
-    FleetChanged, FreezeRequest, Frozen, HostSummary, Hosts, Plan, PlannedMove, Replica, Replicas,
-    ScaleRequest, StandingRequest, Unplaced,
+    Certificate, FleetChanged, FreezeRequest, Frozen, HostSummary, Hosts, Plan, PlannedMove,
+    Replica, Replicas, RevokeRequest, ScaleRequest, StandingRequest, Unplaced,
 };
 pub use self::happened::{Call, Calls, Event, Events, LogLine, LogLines, Severity, Stream};
 pub use self::instances::{Instances, Made};

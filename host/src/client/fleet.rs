@@ -6,7 +6,7 @@ use super::supposed::Supposed;
 use super::{CHANGE_TIMEOUT, Client, ClientError, app_path, nothing};
 use crate::api::wire::{
     Deployed, FleetChanged, FreezeRequest, HostSummary, Hosts, Plan, PlanDetail, Plans, Replicas,
-    ScaleRequest, StandingRequest,
+    RevokeRequest, ScaleRequest, StandingRequest,
 };
 
 impl Client {
@@ -66,6 +66,15 @@ impl Client {
     pub async fn freeze(&self, why: Option<&str>) -> Result<FleetChanged, ClientError> {
         let request = FreezeRequest { why: why.map(ToOwned::to_owned) };
         self.send_json(Method::POST, "/v1/fleet/freeze", &request, CHANGE_TIMEOUT).await
+    }
+
+    /// Revokes a host's certificates.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn revoke(&self, host: &str, force: bool) -> Result<FleetChanged, ClientError> {
+        let request = RevokeRequest { host: host.to_owned(), force };
+        self.send_json(Method::POST, "/v1/fleet/revoke", &request, CHANGE_TIMEOUT).await
     }
 
     /// Takes the deployment on trial back. Asks first who is there, as [`Client::remove`] does.

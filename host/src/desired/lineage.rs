@@ -2,7 +2,7 @@
 //! into a store that does not know them, and how a store that was restored is followed as it is.
 //! Does not judge: `core::lineage` does. Deletes nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use steerage_core::id::{AppName, Generation};
 use steerage_core::lineage::{FleetId, Followed, Here, LineageDecision, Reason, Stored, judge};
@@ -95,6 +95,23 @@ impl Desired {
             Ok(()) | Err(StoreError::Conflict { .. }) => Ok(()),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Has the mark of the store say which authorities the fleet's hosts believe.
+    ///
+    /// # Errors
+    /// The mark cannot be read, somebody else was first, or the store does not answer.
+    pub async fn note_authorities(&self, all: &BTreeSet<String>) -> Result<(), DeployError> {
+        let fleet = self.fleet();
+        let Some(entry) = fleet.get(keys::MARK).await? else { return Ok(()) };
+        let mark: MarkRecord = record::decode(keys::MARK, &entry.value)
+            .map_err(|error| StoreError::Damaged { what: error.to_string() })?;
+        if mark.authorities == *all || mark.authorities.is_empty() {
+            return Ok(());
+        }
+        let mark = MarkRecord { authorities: all.clone(), ..mark };
+        put_mark(fleet, &mark, Guard::At(keys::MARK.to_owned(), entry.revision)).await?;
+        Ok(())
     }
 
     /// Follows the store as it is, whatever this host followed before; returns what was done, in a

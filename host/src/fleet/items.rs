@@ -117,7 +117,9 @@ fn try_read(
     } else if let Some(host) = key.strip_prefix(keys::HOSTS) {
         let host = name::<HostName>(key, host)?;
         let registered = match record.read::<HostRecord>() {
-            FleetValue::Unreadable(_) => FleetValue::Unreadable(value.map(record::outline)),
+            FleetValue::Unreadable(_) => {
+                FleetValue::Unreadable(value.map(record::outline::outline))
+            }
             registered => registered,
         };
         FleetItem::Host(host, registered)

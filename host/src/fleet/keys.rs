@@ -11,6 +11,8 @@ pub const FLEET: &str = "fleet/";
 pub const MARK: &str = "fleet/mark";
 /// That operators want nothing to be planned.
 pub const FREEZE: &str = "fleet/freeze";
+/// Of which hosts the certificates are revoked; what stands there is never deleted.
+pub const REVOKED: &str = "fleet/revoked/";
 /// What operators want of each app.
 pub const APPS: &str = "desired/apps/";
 /// Which apps operators have removed.
@@ -67,6 +69,12 @@ pub fn route(route: &Route) -> String {
     let text = route.to_string();
     let parts = text.split('/').map(|part| if part.starts_with(':') { ":" } else { part });
     format!("desired/routes/{}", parts.collect::<Vec<_>>().join("/"))
+}
+
+/// That a host's certificates are revoked.
+#[must_use]
+pub fn revoked(host: &HostName) -> String {
+    format!("{REVOKED}{host}")
 }
 
 /// What operators want of a host.

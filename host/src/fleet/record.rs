@@ -1,6 +1,8 @@
 //! What is kept in the store, as it is written there. Every record has a version; one that a newer
 //! host wrote is refused and not guessed at. Does not know keys, nor what follows from a record.
 
+mod certificate;
+pub(super) mod outline;
 mod plan;
 mod rest;
 
@@ -10,6 +12,7 @@ use std::net::SocketAddr;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+pub use self::certificate::{CertificateRecord, RevokedRecord};
 pub use self::plan::{AssignedRecord, MoveRecord, OriginRecord, PlanRecord, PlanResult};
 pub use self::rest::Rest;
 use crate::ledger::record::Fingerprint;
@@ -208,6 +211,12 @@ pub struct HostRecord {
     pub memory: u64,
     /// The program's version.
     pub version: String,
+    /// The certificate that it shows; `None` where hosts believe anybody, and of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<CertificateRecord>,
+    /// The authorities that it believes, by their fingerprints.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub believes: BTreeSet<String>,
 }
 
 /// That a host has an app's code at hand.
@@ -364,29 +373,6 @@ pub fn decode<R: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<R, FleetRe
         return Err(FleetRecordError::Newer { key: key.to_owned(), found: v });
     }
     serde_json::from_slice(bytes).map_err(damaged)
-}
-
-/// As much of a host's record as can be guessed at that cannot be read. It has all the room there is,
-/// since nobody can say that what is on it does not fit.
-pub(super) fn outline(bytes: &[u8]) -> HostRecord {
-    const ROOM: u64 = 1 << 40;
-    let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
-    let fields: serde_json::Value = serde_json::from_slice(bytes).unwrap_or_default();
-    let text =
-        |name: &str| fields.get(name).and_then(serde_json::Value::as_str).unwrap_or_default();
-    let labels = fields.get("labels").cloned().unwrap_or_default();
-    HostRecord {
-        id: text("id").to_owned(),
-        run: 0,
-        address: nowhere,
-        listen: nowhere,
-        admin: nowhere,
-        zone: text("zone").to_owned(),
-        labels: serde_json::from_value(labels).unwrap_or_default(),
-        cpu_m: ROOM,
-        memory: ROOM << 10,
-        version: text("version").to_owned(),
-    }
 }
 
 #[cfg(test)]

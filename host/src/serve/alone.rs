@@ -71,6 +71,8 @@ pub(super) fn member(
         cpu_m: cores.saturating_mul(1000),
         memory: host.memory.budget.get(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        certificate: None,
+        believes: Default::default(),
     };
     fleet.describe(record.clone());
     Member {

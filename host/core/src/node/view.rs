@@ -179,6 +179,24 @@ impl<R: Records> FleetView<R> {
         !gone.is_empty()
     }
 
+    /// Takes out hosts that shall not count, whatever the store says of them, with what they have said.
+    pub fn expel(
+        &mut self,
+        is_expelled: impl Fn(&HostName, &R::Host) -> bool,
+        change: &mut ViewChange,
+    ) {
+        let all = self.all_hosts().filter(|(host, record)| is_expelled(host, record));
+        let all: Vec<HostName> = all.map(|(host, _)| host.clone()).collect();
+        for host in all {
+            change.hosts_changed = true;
+            let with = self.ready.iter().filter(|(_, hosts)| hosts.contains_key(&host));
+            change.apps.extend(with.map(|(app, _)| app.clone()));
+            self.hosts.remove(&host);
+            self.detached.remove(&host);
+            self.forget_ready(&host);
+        }
+    }
+
     /// What the store says of a host's registration.
     #[must_use]
     pub fn lease_of(&self, host: &HostName) -> LeaseState {

@@ -24,6 +24,7 @@ pub(in crate::api) enum Operation {
     Import,
     Freeze,
     Thaw,
+    Revoke,
     Plan,
     Plans,
     PlanOf,

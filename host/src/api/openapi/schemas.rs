@@ -1,6 +1,5 @@
-//! The schemas of `api::wire`, in a short notation: `type?` may be null, `[type]` is a list,
-//! `key-` may be missing, `time` is a moment, and what is no basic type is the name of another
-//! schema.
+//! The schemas of `api::wire`, in a short notation: `type?` may be null, `[type]` is a list, `key-` may be
+//! missing, `time` is a moment, and what is no basic type is the name of another schema.
 //! A test compares them with what the wire types really write.
 
 mod notation;
@@ -15,7 +14,7 @@ type Schema = (&'static str, &'static [(&'static str, &'static str)]);
 const CANARY_SIDE: [(&str, &str); 4] =
     [("calls", "integer"), ("failed", "integer"), ("p50_us", "integer"), ("p95_us", "integer")];
 
-const SCHEMAS: [Schema; 46] = [
+const SCHEMAS: [Schema; 48] = [
     (
         "DeployRequest",
         &[
@@ -292,7 +291,7 @@ const SCHEMAS: [Schema; 46] = [
             ("address", "string"),
             ("admin", "string?"),
             ("standing", "open|cordoned|draining"),
-            ("state", "answers|silent|gone|unregistered|lost"),
+            ("state", "answers|silent|gone|unregistered|lost|revoked"),
             ("why", "string?"),
             ("lost_seconds", "integer?"),
             ("replicas", "integer"),
@@ -303,8 +302,11 @@ const SCHEMAS: [Schema; 46] = [
             ("memory_used_bytes", "integer"),
             ("clock_ahead_seconds", "integer"),
             ("version", "string"),
+            ("certificate", "Certificate?"),
         ],
     ),
+    ("Certificate", &[("authority", "string"), ("days_left", "integer"), ("believes", "[string]")]),
+    ("RevokeRequest", &[("host", "string"), ("force-", "boolean")]),
     (
         "Replicas",
         &[

@@ -56,7 +56,7 @@ pub struct Fleet {
     pub verb: FleetVerb,
 }
 
-/// What can be said about the store that a host follows.
+/// What can be said about the store that a host follows, and about who is of its fleet.
 #[derive(Debug, Subcommand)]
 pub enum FleetVerb {
     /// Put those apps of a host into the store that it does not know, such as after its data was lost
@@ -67,6 +67,10 @@ pub enum FleetVerb {
     Freeze(Freeze),
     /// Have plans made again
     Thaw(FleetChange),
+    /// Revoke a host's certificates: no host lets it in or asks it any more
+    Revoke(Revoke),
+    /// Show which authority made each host's certificate, how long that is valid, and whom it believes
+    Authorities(FleetChange),
 }
 
 /// `steerage fleet freeze`.
@@ -80,7 +84,20 @@ pub struct Freeze {
     pub change: FleetChange,
 }
 
-/// `steerage fleet import`, `adopt` and `thaw`.
+/// `steerage fleet revoke`.
+#[derive(Debug, Args)]
+pub struct Revoke {
+    /// The host's name
+    pub host: String,
+    /// Also where that cuts off the host that is asked, leaves no host, or nobody knows the host
+    #[arg(long)]
+    pub force: bool,
+    /// How to reach the host that is asked, and how to print.
+    #[command(flatten)]
+    pub change: FleetChange,
+}
+
+/// `steerage fleet import`, `adopt`, `thaw` and `authorities`.
 #[derive(Debug, Args)]
 pub struct FleetChange {
     /// How to reach the host.
