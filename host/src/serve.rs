@@ -256,7 +256,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         admin,
         most_mapped: settings.mapped.most,
         headroom: settings.fleet.as_ref().map_or(0, |fleet| fleet.headroom),
-        policy: settings.fleet.as_ref().map_or(Policy::default(), |fleet| fleet.policy),
+        policy: settings.fleet.as_ref().map_or_else(Policy::default, |fleet| fleet.policy),
         started_at,
         backups: Arc::default(),
     };

@@ -50,7 +50,8 @@ impl Assigned {
 
     /// The hosts in their order, each with what is known of its replica.
     pub fn with_origins(&self) -> impl Iterator<Item = (&HostName, ReplicaOrigin)> {
-        let origins = self.origins.iter().copied().chain(std::iter::repeat(ReplicaOrigin::default()));
+        let origins =
+            self.origins.iter().copied().chain(std::iter::repeat(ReplicaOrigin::default()));
         self.hosts.iter().zip(origins)
     }
 }
