@@ -277,7 +277,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         most_mapped: settings.mapped.most,
         certificates,
         headroom: settings.fleet.as_ref().map_or(0, |fleet| fleet.headroom),
-        policy: settings.fleet.as_ref().map_or(Policy::default(), |fleet| fleet.policy),
+        policy: settings.fleet.as_ref().map_or_else(Policy::default, |fleet| fleet.policy),
         started_at,
         backups: Arc::default(),
     };

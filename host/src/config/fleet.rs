@@ -102,35 +102,7 @@ pub(super) fn read(said: &mut Said<'_, '_>, settings: &Settings) -> Option<Fleet
     let insecure = said.take("fleet.insecure_peers", |text| {
         text.parse().map_err(|_| format!("{text:?} is neither true nor false"))
     });
-    let headroom = said.take("fleet.headroom", |text| {
-        let number = text.strip_suffix('%').unwrap_or(text).trim();
-        let percent = number.parse().map_err(|_| format!("{text:?} is no percentage"))?;
-        bounded(percent, 0, MOST_HEADROOM, |percent| format!("{percent}%"))
-    });
-    let consolidate = said.take("fleet.consolidate", quiet);
-    let grace = said.take("fleet.grace", |text| {
-        let grace = parse_duration(text).map_err(|error| error.to_string())?;
-        bounded(grace, Duration::ZERO, GRACE, |grace| steerage_core::units::show_duration(*grace))
-    });
-    let move_rate = said.take("fleet.move_rate", |text| {
-        let rate = text.parse().map_err(|_| format!("{text:?} is no number of moves"))?;
-        bounded(rate, MOVE_RATES.0, MOVE_RATES.1, u32::to_string)
-    });
-    let scale_down = said.take("fleet.scale_down", |text| {
-        let window = parse_duration(text).map_err(|error| error.to_string())?;
-        let show = |window: &Duration| steerage_core::units::show_duration(*window);
-        bounded(window, Duration::ZERO, SCALE_DOWN, show)
-    });
-    let policy = said.take("fleet.placement", |text| match text {
-        "pack" => Ok(Policy::Pack),
-        "spread" => Ok(Policy::Spread),
-        other => Err(format!("{other:?} is neither pack nor spread")),
-    });
-    if policy == Some(Policy::Spread) && matches!(consolidate, Some(Some(_))) {
-        let message = "empties hosts, which --placement spread fills again: say never, or pack";
-        said.wrong("fleet.consolidate", message.to_owned());
-    }
-    let quiet_time = if policy == Some(Policy::Spread) { None } else { Some(QUIET) };
+    let planning = planning(said);
     let history = said.take("fleet.store_history", quiet);
     if !said.has("fleet.store") {
         lonely(said);
@@ -170,14 +142,64 @@ pub(super) fn read(said: &mut Said<'_, '_>, settings: &Settings) -> Option<Fleet
         peer_address,
         lease: lease.unwrap_or(LEASE),
         identity: if insecure == Some(true) { None } else { identity },
+        headroom: planning.headroom,
+        consolidate: planning.consolidate,
+        grace: planning.grace,
+        policy: planning.policy,
+        move_rate: planning.move_rate,
+        scale_down: planning.scale_down,
+        history: history.unwrap_or(Some(HISTORY)),
+    })
+}
+
+/// What is said of how the fleet is planned.
+struct Planning {
+    headroom: u32,
+    consolidate: Option<Duration>,
+    grace: Duration,
+    policy: Policy,
+    move_rate: u32,
+    scale_down: Duration,
+}
+
+fn planning(said: &mut Said<'_, '_>) -> Planning {
+    let headroom = said.take("fleet.headroom", |text| {
+        let number = text.strip_suffix('%').unwrap_or(text).trim();
+        let percent = number.parse().map_err(|_| format!("{text:?} is no percentage"))?;
+        bounded(percent, 0, MOST_HEADROOM, |percent| format!("{percent}%"))
+    });
+    let consolidate = said.take("fleet.consolidate", quiet);
+    let grace = said.take("fleet.grace", |text| {
+        let grace = parse_duration(text).map_err(|error| error.to_string())?;
+        bounded(grace, Duration::ZERO, GRACE, |grace| steerage_core::units::show_duration(*grace))
+    });
+    let move_rate = said.take("fleet.move_rate", |text| {
+        let rate = text.parse().map_err(|_| format!("{text:?} is no number of moves"))?;
+        bounded(rate, MOVE_RATES.0, MOVE_RATES.1, u32::to_string)
+    });
+    let scale_down = said.take("fleet.scale_down", |text| {
+        let window = parse_duration(text).map_err(|error| error.to_string())?;
+        let show = |window: &Duration| steerage_core::units::show_duration(*window);
+        bounded(window, Duration::ZERO, SCALE_DOWN, show)
+    });
+    let policy = said.take("fleet.placement", |text| match text {
+        "pack" => Ok(Policy::Pack),
+        "spread" => Ok(Policy::Spread),
+        other => Err(format!("{other:?} is neither pack nor spread")),
+    });
+    if policy == Some(Policy::Spread) && matches!(consolidate, Some(Some(_))) {
+        let message = "empties hosts, which --placement spread fills again: say never, or pack";
+        said.wrong("fleet.consolidate", message.to_owned());
+    }
+    let quiet_time = if policy == Some(Policy::Spread) { None } else { Some(QUIET) };
+    Planning {
         headroom: headroom.unwrap_or(HEADROOM),
         consolidate: consolidate.unwrap_or(quiet_time),
         grace: grace.unwrap_or_default(),
         policy: policy.unwrap_or_default(),
         move_rate: move_rate.unwrap_or(MOVE_RATE),
         scale_down: scale_down.unwrap_or(replicas::WINDOW),
-        history: history.unwrap_or(Some(HISTORY)),
-    })
+    }
 }
 
 /// The store with all that was said of the way to it.
