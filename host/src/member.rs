@@ -159,8 +159,8 @@ async fn keep_present(registration: Registration) {
         async move { lease::hold(&registration).await }
     };
     let watched = || {
-        let (peers, shutdown) = (fleet.peers().clone(), shutdown.clone());
-        async move { until_closed(&shutdown, forward::keep_watch(peers)).await }
+        let (peers, me, shutdown) = (fleet.peers().clone(), fleet.me().clone(), shutdown.clone());
+        async move { until_closed(&shutdown, forward::keep_watch(peers, me)).await }
     };
     tokio::join!(supervise("lease", events, held), supervise("probes", events, watched));
 }

@@ -23,5 +23,5 @@ pub use self::reconciler::Reconciler;
 pub use self::records::{AppFacts, FleetItem, FleetKey, FleetValue, HostFacts, ReadyFacts};
 pub use self::records::{LeaseId, Records, Revision};
 pub use self::status::AppHere;
-pub use self::turns::{PlanSituation, PlanTurn, PlanTurns};
+pub use self::turns::{KEEPERS, PlanSituation, PlanTurn, PlanTurns};
 pub use self::view::{FleetView, ViewChange};
