@@ -2,6 +2,7 @@
 //! the hosts that can answer for it. Kin of `catalog`, which holds what this host itself serves.
 //! Reads and writes no store: `member` does, and tells what came; decides no placement.
 
+mod asking;
 mod canary;
 mod heard;
 mod items;
@@ -24,6 +25,8 @@ use steerage_core::id::{AppName, HostName};
 use steerage_core::liveness::{self, Evidence, Eyes, LeaseState, Liveness, Probe, Run};
 use tokio::sync::watch;
 
+pub use self::asking::TOLD_USE;
+use self::asking::{Asked, OwnUse};
 use self::heard::Heard;
 pub use self::items::StoreRecords;
 pub use self::lineage::Lineage;
@@ -68,6 +71,11 @@ struct Inner {
     lineage: Lineage,
     /// Hosts that were lost while this one runs and have not come back.
     lost: Mutex<BTreeMap<HostName, Lost>>,
+    /// What apps use here, as others are told it.
+    own_use: Mutex<OwnUse>,
+    /// Held while others are asked what apps use there.
+    asking: tokio::sync::Mutex<()>,
+    asked: Mutex<Asked>,
 }
 
 /// A host that was lost.
@@ -131,6 +139,9 @@ impl Fleet {
             trouble: ArcSwapOption::empty(),
             lineage,
             lost: Mutex::default(),
+            own_use: Mutex::default(),
+            asking: tokio::sync::Mutex::default(),
+            asked: Mutex::default(),
         };
         let fleet = Self { inner: Arc::new(inner), store };
         fleet.swap(view, None);

@@ -3,6 +3,7 @@
 //! Does not decide where apps run: placement does.
 
 mod analysis;
+mod asking;
 mod attendance;
 mod certificate;
 mod clocks;
@@ -100,6 +101,9 @@ impl Member {
             }),
             part(&shared, "report", |all| async move {
                 until_closed(&all.member.shutdown, report::report(&all)).await;
+            }),
+            part(&shared, "asking", |all| async move {
+                until_closed(&all.member.shutdown, asking::ask(&all.member)).await;
             }),
             part(&shared, "analysis", |all| async move {
                 until_closed(&all.member.shutdown, analysis::analyze(&all.member)).await;

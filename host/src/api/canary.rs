@@ -8,6 +8,7 @@ use steerage_core::canary::{self, Allowed, CanaryVerdict, Margin, Share, Side};
 use steerage_core::id::AppName;
 
 use super::deploy::to_the_end;
+use super::fleet::USE_OF;
 use super::problem::Refusal;
 use super::{ApiState, Named, Shared, view, wire};
 use crate::fleet::View;
@@ -36,13 +37,16 @@ pub(super) async fn end(
 }
 
 /// What the fleet knows of a trial of an app: the one that goes on, and the last that it ended itself.
-pub(super) fn of(
+pub(super) async fn of(
     state: &ApiState,
     app: &AppName,
 ) -> (Option<wire::Canary>, Option<wire::TakenBack>) {
-    let Some(view) = state.context.fleet.as_ref().map(crate::fleet::Fleet::view) else {
-        return (None, None);
-    };
+    let Some(fleet) = &state.context.fleet else { return (None, None) };
+    if fleet.view().apps.get(app).is_some_and(|(record, _)| record.canary.is_some()) {
+        // What it did, every host counts for itself.
+        fleet.ask_use(USE_OF).await;
+    }
+    let view = fleet.view();
     let Some((record, _)) = view.apps.get(app) else { return (None, None) };
     let canary = record.canary.as_ref().map(|canary| shown(&view, app, canary));
     let taken_back = record.rolled_back.clone().map(|taken| wire::TakenBack {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
@@ -22,9 +23,13 @@ use crate::placement;
 use crate::request::Hops;
 use crate::telemetry::metrics::FleetReading;
 
+/// What apps use is asked for when an operator looks, unless that was so short a time ago.
+pub(super) const USE_OF: Duration = Duration::from_millis(500);
+
 /// `GET /v1/hosts`.
 pub(super) async fn hosts(State(state): State<Shared>) -> Result<Json<wire::Hosts>, Refusal> {
     let fleet = state.fleet()?;
+    fleet.ask_use(USE_OF).await;
     let view = fleet.view();
     let counts = Counts::of(&view);
     let hosts =
@@ -102,6 +107,7 @@ fn known_host(
             cpu_m: 0,
             memory: 0,
             version: String::new(),
+            tells_use: false,
         })
     })
 }
@@ -148,8 +154,9 @@ async fn placed(fleet: &Fleet, app: &AppName, headroom: u32) -> Option<wire::Rep
     if n_placed < usize::try_from(told.wanted).unwrap_or(usize::MAX) && view.is_frozen() {
         told.lacks = Some("a plan: nothing is planned until `steerage fleet thaw`".to_owned());
     } else if n_placed < usize::try_from(told.wanted).unwrap_or(usize::MAX) {
-        // Any host may plan, so this one knows as well as the one that does.
-        let (fleet, view) = (fleet.clone(), view.clone());
+        // Any host may plan: once it has asked it knows as well as the one that does.
+        fleet.ask_use(USE_OF).await;
+        let (fleet, view) = (fleet.clone(), fleet.view());
         let planned = tokio::task::spawn_blocking(move || {
             place::plan(&placement::of(&fleet, &view, headroom), &Aims::default())
         });
@@ -205,6 +212,7 @@ pub(super) async fn plan(
     Asked(query): Asked<PlanQuery>,
 ) -> Result<Json<wire::Plan>, Refusal> {
     let fleet = state.fleet()?;
+    fleet.ask_use(USE_OF).await;
     let (headroom, aims) = (state.headroom, Aims { consolidate: query.consolidate });
     let planned_for = fleet.clone();
     let planned = tokio::task::spawn_blocking(move || {
@@ -236,7 +244,7 @@ pub(super) async fn plan(
 }
 
 impl ApiState {
-    fn fleet(&self) -> Result<&Fleet, Refusal> {
+    pub(super) fn fleet(&self) -> Result<&Fleet, Refusal> {
         self.context.fleet.as_ref().ok_or_else(|| {
             let detail = "this host is alone; it joins a fleet with --store etcd://...";
             Refusal::new(Cause::NotFound, detail)

@@ -37,7 +37,7 @@ pub(super) async fn app(
     let current = history.iter().find(|record| record.generation == app.generation);
     // It may have been removed just now.
     let current = current.ok_or_else(|| Refusal::no_app(&app.name))?;
-    let (canary, taken_back) = canary::of(&state, &app.name);
+    let (canary, taken_back) = canary::of(&state, &app.name).await;
     let detail = view::detail(&app, current, &history, &state.own.limits)?;
     let of = whom(&state, query.host.as_deref())?;
     let here = wire::Apps { apps: vec![detail.summary.clone()], sources: None };

@@ -223,6 +223,10 @@ pub struct HostRecord {
     pub memory: u64,
     /// The program's version.
     pub version: String,
+    /// Whether it says what apps use there when it is asked, and asks the others: hosts of earlier versions
+    /// tell it through the store, and read it there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tells_use: bool,
 }
 
 /// That a host has an app's code at hand.
@@ -252,6 +256,23 @@ pub struct UseRecord {
     /// What canaries did, by app.
     #[serde(default, rename = "trials", skip_serializing_if = "BTreeMap::is_empty")]
     pub canaries: BTreeMap<String, CanaryUse>,
+}
+
+/// What a host says to another one that asks what apps use there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub struct ToldUse {
+    /// In which of its runs it says so.
+    pub run: u64,
+    /// Which of its own revisions this is up to.
+    pub at: u64,
+    /// Into how many parts it is divided, from 0.
+    pub n_parts: u32,
+    /// Those that are new to whoever asks.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub parts: BTreeMap<u32, UseRecord>,
+    /// What it knows or remembers of apps, on whatever host, where that was asked for.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub last_known: BTreeMap<String, AppUse>,
 }
 
 /// What the two deployments of an app did on one host since the trial began there.
@@ -375,6 +396,7 @@ pub(super) fn outline(bytes: &[u8]) -> HostRecord {
         cpu_m: ROOM,
         memory: ROOM << 10,
         version: text("version").to_owned(),
+        tells_use: false,
     }
 }
 

@@ -100,6 +100,7 @@ impl Joined {
             cpu_m: cores.saturating_mul(1000),
             memory: host.memory.budget.get(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            tells_use: true,
         };
         let fleet = self.fleet;
         let plan = PlanSettings {
