@@ -25,9 +25,9 @@ use steerage_core::id::{AppName, HostName};
 use steerage_core::liveness::{self, Evidence, Eyes, LeaseState, Liveness, Probe, Run};
 use tokio::sync::watch;
 
-pub use self::asking::TOLD_USE;
 use self::asking::{Asked, OwnUse};
-use self::heard::Heard;
+pub use self::asking::{TOLD_USE, ToldUse};
+use self::heard::{Heard, LeaseKept};
 pub use self::items::StoreRecords;
 pub use self::lineage::Lineage;
 use self::record::HostRecord;
@@ -76,6 +76,8 @@ struct Inner {
     /// Held while others are asked what apps use there.
     asking: tokio::sync::Mutex<()>,
     asked: Mutex<Asked>,
+    /// When the store said the last time that this host is registered.
+    lease: Mutex<Option<LeaseKept>>,
 }
 
 /// A host that was lost.
@@ -142,6 +144,7 @@ impl Fleet {
             own_use: Mutex::default(),
             asking: tokio::sync::Mutex::default(),
             asked: Mutex::default(),
+            lease: Mutex::default(),
         };
         let fleet = Self { inner: Arc::new(inner), store };
         fleet.swap(view, None);
@@ -322,6 +325,7 @@ impl Fleet {
         let before = self.inner.view.load_full();
         let mut view = View::clone(&before);
         if view.forget_gone(|host| self.liveness(&before, host) == Liveness::Gone) {
+            view.forget_unheard();
             self.swap(view, None);
         }
     }

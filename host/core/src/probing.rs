@@ -101,19 +101,18 @@ mod tests {
         }
     }
 
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(40))]
-
-        #[test]
-        fn who_is_lost_is_missed_by_somebody_though_some_that_ask_it_are_lost_as_well(
-            n_hosts in 8_usize..40,
-            lost in prop::collection::btree_set(0_usize..40, 0..=PROBERS),
-        ) {
+    #[test]
+    fn who_is_lost_is_missed_by_somebody_though_some_that_ask_it_are_lost_as_well() {
+        let lost = prop::collection::btree_set(0_usize..40, 0..=PROBERS);
+        let config = ProptestConfig::with_cases(40);
+        proptest!(config, |(n_hosts in 8_usize..40, lost in lost)| {
             let hosts = fleet(n_hosts);
-            let lost: BTreeSet<HostName> = lost.into_iter().map(|number| host(number % n_hosts)).collect();
+            let lost: BTreeSet<HostName> =
+                lost.into_iter().map(|number| host(number % n_hosts)).collect();
             for (of, probers) in probers(&hosts).into_iter().filter(|(of, _)| lost.contains(of)) {
-                prop_assert!(probers.iter().any(|prober| !lost.contains(*prober)), "{} {:?}", of, lost);
+                let is_missed = probers.iter().any(|prober| !lost.contains(*prober));
+                prop_assert!(is_missed, "{} {:?}", of, lost);
             }
-        }
+        });
     }
 }

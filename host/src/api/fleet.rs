@@ -11,6 +11,7 @@ use axum::Json;
 use axum::extract::State;
 use serde::Deserialize;
 use steerage_core::id::{AppName, HostName};
+use steerage_core::liveness::Liveness;
 use steerage_core::manifest::MAX_REPLICAS;
 use steerage_core::place::{self, Aims, BadNewHosts, MOST_NEW_HOSTS, NewHosts};
 use steerage_core::units::Cpu;
@@ -255,13 +256,20 @@ impl ApiState {
 /// The fleet as its metrics tell it.
 pub(super) fn reading(fleet: &Fleet, hops: &Hops) -> FleetReading {
     let view = fleet.view();
-    let answers = |name: &HostName| fleet.liveness(&view, name).is_candidate_for_calls();
+    let states: Vec<Liveness> =
+        view.all_hosts().map(|(name, _)| fleet.liveness(&view, name)).collect();
+    let n_in = |state: Liveness| states.iter().filter(|one| **one == state).count() as u64;
     let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     FleetReading {
         store_answers: !fleet.is_cut_off(),
         store_silent: fleet.silent_for().unwrap_or_default(),
-        hosts: view.all_hosts().count() as u64,
-        hosts_answering: view.all_hosts().filter(|(name, _)| answers(name)).count() as u64,
+        hosts: states.len() as u64,
+        hosts_answering: states.iter().filter(|one| one.is_candidate_for_calls()).count() as u64,
+        hosts_by_state: [Liveness::Ready, Liveness::Detached, Liveness::Suspect, Liveness::Gone]
+            .map(|state| (state.word(), n_in(state))),
+        lease_kept: fleet.lease_kept(),
+        view_age: fleet.heard_ago(),
+        use_age: fleet.asked_use_ago(),
         forwarded: count(&hops.sent),
         retried: count(&hops.again),
         fallen_back: count(&hops.fallen_back),

@@ -11,11 +11,12 @@ use std::time::{Duration, Instant};
 use futures_util::{StreamExt as _, stream};
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, Empty, Limited};
+use serde::{Deserialize, Serialize};
 use steerage_core::id::HostName;
 use steerage_core::node::KEEPERS;
 
 use super::Fleet;
-use super::record::{self, ToldUse, UseRecord};
+use super::record::{self, AppUse, UseRecord};
 use super::view::View;
 use crate::forward::{Body, OBSERVED, Peer};
 
@@ -32,6 +33,23 @@ const LONGEST: usize = 64 << 20;
 /// several times as often.
 const KNOWN_FOR: Duration = Duration::from_secs(30);
 
+/// What a host says to another one that asks what apps use there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub struct ToldUse {
+    /// In which of its runs it says so.
+    pub run: u64,
+    /// Which of its own revisions this is up to.
+    pub at: u64,
+    /// Into how many parts it is divided, from 0.
+    pub n_parts: u32,
+    /// Those that are new to whoever asks.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub parts: BTreeMap<u32, UseRecord>,
+    /// What it knows or remembers of apps, on whatever host, where that was asked for.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub last_known: BTreeMap<String, AppUse>,
+}
+
 /// What apps use on this host, as others are told it.
 #[derive(Debug, Default)]
 pub(super) struct OwnUse {
@@ -45,6 +63,8 @@ pub(super) struct OwnUse {
 #[derive(Debug, Default)]
 pub(super) struct Asked {
     ended_at: Option<Instant>,
+    /// Whether it knew then which hosts there are.
+    knew_all: bool,
 }
 
 impl OwnUse {
@@ -87,21 +107,28 @@ impl Fleet {
         told
     }
 
-    /// Whether this host has asked all others a short time ago. Before that it knows no more than what
-    /// apps used once, and plans nothing.
+    /// How long ago this host asked all others the last time, if it did.
+    #[must_use]
+    pub fn asked_use_ago(&self) -> Option<Duration> {
+        self.asked().ended_at.map(|at| at.elapsed())
+    }
+
+    /// Whether this host has asked all others a short time ago, and knew then of all. Before that it knows
+    /// no more than what apps used once, and plans nothing.
     #[must_use]
     pub fn knows_use(&self) -> bool {
-        self.asked().ended_at.is_some_and(|at| at.elapsed() < KNOWN_FOR)
+        let asked = self.asked();
+        asked.knew_all && asked.ended_at.is_some_and(|at| at.elapsed() < KNOWN_FOR)
     }
 
     /// Asks all others what apps use there, unless they were asked so long ago at most. Who knows nothing
     /// yet asks some also for what was used on hosts that are gone.
     pub async fn ask_use(&self, fresh: Duration) {
         let _turn = self.inner.asking.lock().await;
-        if self.asked().ended_at.is_some_and(|at| at.elapsed() <= fresh) {
+        if self.asked_use_ago().is_some_and(|ago| ago <= fresh) {
             return;
         }
-        let (view, knows_use) = (self.view(), self.knows_use());
+        let (view, knows_use, knew_all) = (self.view(), self.knows_use(), self.is_current());
         let others = view.all_hosts().filter(|(name, record)| {
             record.tells_use
                 && *name != self.me()
@@ -125,8 +152,8 @@ impl Fleet {
         // Who comes first has planned, and knows best what was.
         told.sort_by(|(one, _), (other, _)| other.cmp(one));
         self.hear_use(told);
-        self.asked().ended_at = Some(Instant::now());
-        if !knows_use {
+        *self.asked() = Asked { ended_at: Some(Instant::now()), knew_all };
+        if !knows_use && knew_all {
             // It may plan from now on.
             self.inner.changed.send_modify(|n_views| *n_views += 1);
         }

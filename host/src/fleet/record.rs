@@ -258,23 +258,6 @@ pub struct UseRecord {
     pub canaries: BTreeMap<String, CanaryUse>,
 }
 
-/// What a host says to another one that asks what apps use there.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-pub struct ToldUse {
-    /// In which of its runs it says so.
-    pub run: u64,
-    /// Which of its own revisions this is up to.
-    pub at: u64,
-    /// Into how many parts it is divided, from 0.
-    pub n_parts: u32,
-    /// Those that are new to whoever asks.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub parts: BTreeMap<u32, UseRecord>,
-    /// What it knows or remembers of apps, on whatever host, where that was asked for.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub last_known: BTreeMap<String, AppUse>,
-}
-
 /// What the two deployments of an app did on one host since the trial began there.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct CanaryUse {

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use steerage_core::id::{AppName, HostName};
 
 use super::View;
-use super::record::{AppUse, ToldUse, UseRecord};
+use super::asking::ToldUse;
+use super::record::{AppUse, UseRecord};
 use super::view::put;
 
 /// What one host tells, in parts.

@@ -133,3 +133,47 @@ async fn what_apps_use_goes_into_the_store_for_hosts_of_earlier_versions_only() 
     assert_eq!((n_now, n_after), (0, 0));
     assert!(n_before > 0, "the count finds nothing");
 }
+
+#[tokio::test]
+async fn a_host_tells_how_old_is_what_it_knows_of_its_fleet() {
+    let Some(mut fleet) = Fleet::start_with(2, &["--lease", "20s"]).await else { return };
+    let state = |state: &str| format!("fleet_hosts_by_state{{state=\"{state}\"}} ");
+    let lines = |metrics: String, name: &str| {
+        let start = format!("{name} ");
+        metrics.lines().filter(|line| line.contains(&start) && !line.starts_with('#')).count()
+    };
+    let first = fleet.first();
+    assert_eq!(first.metric(&state("answers")).await, 2.0);
+    // One that plans asks others all the time, and both renew their leases.
+    first
+        .until("all that is known", || async {
+            let metrics = first.admin("GET", "/metrics", "").await.text();
+            let names = ["lease_age", "store_latency", "view_age", "use_age"];
+            let mut names = names.iter().map(|name| format!("fleet_{name}_seconds"));
+            names.all(|name| lines(metrics.clone(), &name) == 1).then_some(())
+        })
+        .await;
+    for (name, most) in
+        [("lease_age", 20.0), ("store_latency", 2.0), ("view_age", 4.0), ("use_age", 30.0)]
+    {
+        let value = first.metric(&format!("fleet_{name}_seconds ")).await;
+        assert!((0.0..=most).contains(&value), "{name}: {value}");
+    }
+    fleet.hosts[1].signal("STOP");
+    let first = fleet.first();
+    first
+        .until("a silent host", || async {
+            (first.metric(&state("silent")).await > 0.0).then_some(())
+        })
+        .await;
+    fleet.hosts[1].signal("CONT");
+    fleet.etcd.kill(0);
+    let first = fleet.first();
+    first
+        .until("growing age of the view", || async {
+            (first.metric("fleet_view_age_seconds ").await > 4.0).then_some(())
+        })
+        .await;
+    fleet.etcd.run(0);
+    fleet.answers(fleet.first(), 2).await;
+}

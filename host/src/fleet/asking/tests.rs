@@ -14,7 +14,6 @@ use serde_json::json;
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::fleet::record::AppUse;
 use crate::forward::Peers;
 use crate::store::{Change, Revision, Seen, Store, StoreSettings};
 
@@ -129,6 +128,11 @@ async fn what_is_not_told_now_stays_as_it_was_told_last() {
     let folder = tempfile::tempdir().unwrap();
     let (fleet, other, address) = fleet(folder.path()).await;
     assert!(!fleet.knows_use(), "nobody was asked yet");
+    fleet.ask_use(Duration::ZERO).await;
+    assert!(!fleet.knows_use(), "the store was not read yet, and there may be others");
+    other.asked.lock().unwrap().clear();
+    fleet.note_cut_off(false);
+    fleet.note_all_read();
     let gone = [("b".to_owned(), used(5)), ("removed".to_owned(), used(1))].into();
     let first = ToldUse { last_known: gone, ..told(7, 3, &[(0, part(&[("a", 100)]))], 1) };
     *other.says.lock().unwrap() = Some(first);
