@@ -17,6 +17,7 @@ mod here;
 mod lineage;
 mod observe;
 mod openapi;
+mod plans;
 mod problem;
 mod secrets;
 mod view;
@@ -38,6 +39,7 @@ use http::Response;
 use http::request::Parts;
 use serde::de::DeserializeOwned;
 use steerage_core::id::{AppName, Digest, HostName};
+use steerage_core::place::Policy;
 use steerage_core::units::Bytes;
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
@@ -87,6 +89,8 @@ pub struct ApiState {
     pub most_mapped: u32,
     /// What placement keeps free beyond what apps use, in percent of that.
     pub headroom: u32,
+    /// Which hosts placement fills first.
+    pub policy: Policy,
     /// When the host started.
     pub started_at: Instant,
     /// Held while a backup is sent.
@@ -175,6 +179,8 @@ fn handler(operation: Operation) -> MethodRouter<Shared> {
         Operation::Freeze => post(lineage::freeze),
         Operation::Thaw => post(lineage::thaw),
         Operation::Plan => get(fleet::plan),
+        Operation::Plans => get(plans::plans),
+        Operation::PlanOf => get(plans::plan),
         Operation::Host => get(observe::host),
         Operation::Usage => get(observe::usage),
         Operation::Backup => get(backup::backup),

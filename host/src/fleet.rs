@@ -1,7 +1,9 @@
 //! The fleet as this host knows it: an immutable view of the store, swapped whole, and for each app
 //! the hosts that can answer for it. Kin of `catalog`, which holds what this host itself serves.
+//! A host that is alone is a fleet of one (`fleet/alone.rs`).
 //! Reads and writes no store: `member` does, and tells what came; decides no placement.
 
+mod alone;
 mod asking;
 mod canary;
 mod heard;
@@ -13,7 +15,7 @@ mod saved;
 mod usage;
 mod view;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,6 +27,8 @@ use steerage_core::id::{AppName, HostName};
 use steerage_core::liveness::{self, Evidence, Eyes, LeaseState, Liveness, Probe, Run};
 use tokio::sync::watch;
 
+use self::alone::Alone;
+pub use self::alone::LoneTurn;
 use self::asking::{Asked, OwnUse};
 pub use self::asking::{TOLD_USE, ToldUse};
 use self::heard::{Heard, LeaseKept};
@@ -78,6 +82,8 @@ struct Inner {
     asked: Mutex<Asked>,
     /// When the store said the last time that this host is registered.
     lease: Mutex<Option<LeaseKept>>,
+    /// What only a fleet of one host needs, where it is one.
+    alone: Option<Alone>,
 }
 
 /// A host that was lost.
@@ -121,8 +127,20 @@ impl Fleet {
     pub fn new(me: HostName, store: Store, peers: Peers, copy: PathBuf) -> Self {
         let is_known = copy.exists();
         let (view, revision) = saved::read(&copy);
-        let was_in_fleet = !view.detached.is_empty();
-        let lineage = Lineage::read(&copy, revision, was_in_fleet);
+        let fleet = Self::build(me, store, peers, (copy, &view, revision), None);
+        fleet.inner.is_known.store(is_known, Ordering::Relaxed);
+        fleet.swap(view, None);
+        fleet
+    }
+
+    fn build(
+        me: HostName,
+        store: Store,
+        peers: Peers,
+        (copy, view, revision): (PathBuf, &View, u64),
+        alone: Option<Alone>,
+    ) -> Self {
+        let lineage = Lineage::read(&copy, revision, !view.detached.is_empty());
         let inner = Inner {
             me,
             // JSON's readers elsewhere keep 53 bits of a number, and 0 stands for none.
@@ -132,11 +150,12 @@ impl Fleet {
             table: ArcSwap::default(),
             next: Mutex::default(),
             changed: watch::channel(0).0,
-            is_cut_off: AtomicBool::new(true),
+            // The embedded store is there as long as this process is.
+            is_cut_off: AtomicBool::new(alone.is_none()),
             heard: Mutex::default(),
-            is_known: AtomicBool::new(is_known),
+            is_known: AtomicBool::new(alone.is_some()),
             back_at: Mutex::default(),
-            away_since: Mutex::new(Some(Instant::now())),
+            away_since: Mutex::new(alone.is_none().then(Instant::now)),
             copy,
             trouble: ArcSwapOption::empty(),
             lineage,
@@ -145,10 +164,9 @@ impl Fleet {
             asking: tokio::sync::Mutex::default(),
             asked: Mutex::default(),
             lease: Mutex::default(),
+            alone,
         };
-        let fleet = Self { inner: Arc::new(inner), store };
-        fleet.swap(view, None);
-        fleet
+        Self { inner: Arc::new(inner), store }
     }
 
     /// This host's name.
@@ -369,10 +387,17 @@ impl Fleet {
             peers.keep_only(|name| view.host(name).is_some());
             table = OrdMap::new();
         }
+        // Apps on the same hosts share what is kept of them: there are many apps and few sets of hosts.
+        let mut shared = HashMap::<Vec<&HostName>, Arc<Replicas>>::new();
         let all = || view.apps.keys().collect::<Vec<_>>();
         for app in changed.map_or_else(all, |told| told.change.apps.iter().collect()) {
-            if view.apps.contains_key(app) {
-                table.insert(app.clone(), Arc::new(self.replicas_in(&view, app)));
+            // The view's own name, whose text the table shares.
+            if let Some((app, _)) = view.apps.get_key_value(app) {
+                let hosts = view.answering(app);
+                let replicas = shared.get(&hosts).cloned();
+                let replicas = replicas.unwrap_or_else(|| Arc::new(self.replicas_on(&hosts)));
+                table.insert(app.clone(), replicas.clone());
+                shared.insert(hosts, replicas);
             } else {
                 table.remove(app);
             }
@@ -382,10 +407,10 @@ impl Fleet {
         self.inner.changed.send_modify(|n_views| *n_views += 1);
     }
 
-    fn replicas_in(&self, view: &View, app: &AppName) -> Replicas {
+    fn replicas_on(&self, hosts: &[&HostName]) -> Replicas {
         let mut replicas = Replicas::default();
-        for host in view.answering(app) {
-            if *host == self.inner.me {
+        for host in hosts {
+            if **host == self.inner.me {
                 replicas.is_here = true;
             } else {
                 replicas.elsewhere.extend(self.inner.peers.named(host));

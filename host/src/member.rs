@@ -1,7 +1,9 @@
 //! The story of a host in its fleet: it registers, takes what the store tells, catches up with it one
-//! app at a time, and reports. Serves on with what it knows when the store is away.
+//! app at a time, and reports. Serves on with what it knows when the store is away. A host that is alone has
+//! a shorter story (`member/alone.rs`).
 //! Does not decide where apps run: placement does.
 
+mod alone;
 mod analysis;
 mod asking;
 mod attendance;

@@ -180,7 +180,7 @@ impl Allowed {
 impl Side {
     /// Its calls and failures, and how many of these are calls that were given up after so many
     /// microseconds.
-    fn within(&self, longest: u64) -> (u64, u64, u64) {
+    pub(crate) fn within(&self, longest: u64) -> (u64, u64, u64) {
         let n_given_up = self.abandoned.longer_than(longest);
         let failed = self.failed.saturating_add(n_given_up);
         (self.calls.saturating_add(n_given_up), failed, n_given_up)

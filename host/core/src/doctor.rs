@@ -6,6 +6,7 @@ pub mod doors;
 
 use std::fmt;
 
+use crate::disk;
 use crate::machine::{FILES_OF_HOST, LEAST_SLOTS, MAPPINGS_OF_CODE, MOST_MEMORY, Machine};
 use crate::mapped;
 use crate::units::Bytes;
@@ -29,6 +30,9 @@ pub struct WantedSize {
     pub backlog: u64,
     /// Free space where deployments are kept; `None` where it cannot be told.
     pub disk: Option<Bytes>,
+    /// What components take there, and the most that they and their compiled code may; `None` where there
+    /// is no bound.
+    pub components: Option<(Bytes, Bytes)>,
 }
 
 /// How well a thing is.
@@ -92,6 +96,7 @@ pub fn examine(machine: &Machine, wanted: &WantedSize) -> Vec<Finding> {
         swap(machine),
         written_pages(machine),
         disk(wanted),
+        components(wanted),
     ]
 }
 
@@ -375,6 +380,23 @@ fn disk(wanted: &WantedSize) -> Finding {
     )
 }
 
+fn components(wanted: &WantedSize) -> Finding {
+    let subject = "components in the data folder";
+    let Some((used, bound)) = wanted.components else { return ok(subject, "no bound") };
+    let found = format!("{} of {}", used.about(), bound.about());
+    if !disk::is_near(used, bound, false) {
+        return ok(subject, found);
+    }
+    let more = rounded(Bytes::new(bound.get().saturating_mul(2)));
+    let trouble = Trouble {
+        why: "no compiled code is kept beside them that is not called, and uploads are refused at the bound"
+            .to_owned(),
+        change: format!("[disk] components = \"{more}\", or remove apps that are not needed"),
+        trade: "as much of the disk, once components and compiled code take it".to_owned(),
+    };
+    warn(subject, found, trouble)
+}
+
 fn ok(subject: &'static str, found: impl fmt::Display) -> Finding {
     Finding { subject, verdict: Condition::Ok, found: found.to_string(), trouble: None }
 }
@@ -413,6 +435,7 @@ mod tests {
             threads: 8,
             backlog: 1024,
             disk: Some(Bytes::mebi(50 << 10)),
+            components: Some((Bytes::mebi(900), Bytes::mebi(1024))),
         }
     }
 
@@ -448,6 +471,16 @@ mod tests {
     fn the_fewest_mapped_apps_need_no_more_mappings() {
         let full = WantedSize { slots: 10_751, mapped: mapped::LEAST, ..wanted() };
         assert_eq!(troubles(&server(), &full), [""; 0]);
+    }
+
+    #[test]
+    fn components_near_their_bound_are_told_with_a_larger_one() {
+        let much =
+            WantedSize { components: Some((Bytes::mebi(922), Bytes::mebi(1024))), ..wanted() };
+        let change = "[disk] components = \"2GiB\", or remove apps that are not needed";
+        check(&server(), &much, &format!("Warn components in the data folder: {change}"));
+        let unbound = WantedSize { components: None, ..wanted() };
+        assert_eq!(troubles(&server(), &unbound), [""; 0]);
     }
 
     #[test]

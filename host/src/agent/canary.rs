@@ -1,10 +1,13 @@
 //! A canary on this host: its code beside that of the current deployment, from its start to its end.
 //! Neither begins nor judges one: `desired` and `core::canary` do.
 
+use std::sync::PoisonError;
+
 use steerage_core::canary::Share;
 use steerage_core::id::{AppName, Generation};
 
 use super::{Agent, ApplyError};
+use crate::blobs::PinOwner;
 use crate::fleet::Fleet;
 use crate::fleet::record::RolledBack;
 use crate::ledger::deployment::Deployment;
@@ -33,13 +36,14 @@ impl Agent {
         let ledger = own.ledger.clone();
         let kept = tokio::task::spawn_blocking(move || ledger.keep(&record)).await;
         let pruned = kept.map_err(|error| ApplyError::Task(error.to_string()))??;
-        own.blobs.unpin(&component);
+        own.blobs.unpin(&component, &PinOwner::App(app.clone()));
         turn.drop_old(pruned);
         if own.catalog.app(&app).is_some_and(|served| served.generation == generation) {
             // It was promoted meanwhile.
             return Ok(());
         }
         self.loader.start_canary(loaded, share)?;
+        self.canaries.lock().unwrap_or_else(PoisonError::into_inner).insert(app.clone());
         own.events.push(Event {
             app: Some(app.clone()),
             generation: Some(generation),
@@ -63,6 +67,15 @@ impl Agent {
                 format!("generation {generation} of {app} is no longer on trial: {reason}"),
             )
         });
+    }
+
+    /// The apps that have canaries here, without looking at all apps.
+    #[must_use]
+    pub fn canaries(&self) -> Vec<AppName> {
+        let mut all = self.canaries.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_tried = |app: &AppName| self.own.catalog.app(app)?.canary();
+        all.retain(|app| is_tried(app).is_some());
+        all.iter().cloned().collect()
     }
 
     /// The share that the fleet wants a canary to have, if it wants it to be.

@@ -1,11 +1,14 @@
 //! The endpoints that end a trial, and what is told of one.
 //! Does not begin one: that is a deploy.
 
+use std::slice;
+
 use axum::Json;
 use axum::extract::State;
 use http::StatusCode;
 use steerage_core::canary::{self, Allowed, CanaryVerdict, Margin, Share, Side};
 use steerage_core::id::AppName;
+use steerage_core::node::Assigned;
 
 use super::deploy::to_the_end;
 use super::fleet::USE_OF;
@@ -41,12 +44,12 @@ pub(super) async fn of(
     state: &ApiState,
     app: &AppName,
 ) -> (Option<wire::Canary>, Option<wire::TakenBack>) {
-    let Some(fleet) = &state.context.fleet else { return (None, None) };
+    let fleet = state.desired.fleet();
     if fleet.view().apps.get(app).is_some_and(|(record, _)| record.canary.is_some()) {
         // What it did, every host counts for itself.
         fleet.ask_use(USE_OF).await;
     }
-    let view = fleet.view();
+    let Ok(view) = state.desired.look_at(slice::from_ref(app)).await else { return (None, None) };
     let Some((record, _)) = view.apps.get(app) else { return (None, None) };
     let canary = record.canary.as_ref().map(|canary| shown(&view, app, canary));
     let taken_back = record.rolled_back.clone().map(|taken| wire::TakenBack {
@@ -65,7 +68,7 @@ fn shown(view: &View, app: &AppName, record: &CanaryRecord) -> wire::Canary {
         CanaryVerdict::Worse(_) => "worse",
     };
     let allowed = Allowed::beside(&old, &Margin::STATED);
-    let n_hosts = view.assigned_to(app).map_or(0, imbl::OrdSet::len);
+    let n_hosts = view.assigned_to(app).map_or(0, Assigned::len);
     let n_trying = view.trying(app, record.generation).count();
     wire::Canary {
         generation: record.generation,

@@ -3,44 +3,12 @@
 //! Does not handle requests.
 
 mod form;
+mod operation;
 
 pub(super) use self::form::{Endpoint, Parameter, Returned, Sent};
 use self::form::{FOLLOW, LIMIT, OF_HOST};
+pub(super) use self::operation::Operation;
 use super::problem::Cause;
-
-/// What can be asked of the control API.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Operation {
-    PutBlob,
-    HeadBlob,
-    Deploy,
-    ListApps,
-    ShowApp,
-    RollBack,
-    Promote,
-    EndCanary,
-    Remove,
-    Calls,
-    Logs,
-    Events,
-    Validate,
-    Hosts,
-    SetStanding,
-    Scale,
-    Replicas,
-    Adopt,
-    Import,
-    Freeze,
-    Thaw,
-    Plan,
-    Host,
-    Usage,
-    Backup,
-    OpenApi,
-    Metrics,
-    Healthz,
-    Readyz,
-}
 
 const FLEET_CHANGE: &[Cause] = &[
     Cause::BadRequest,
@@ -50,6 +18,7 @@ const FLEET_CHANGE: &[Cause] = &[
     Cause::Overtaken,
     Cause::BadRecord,
     Cause::Draining,
+    Cause::DiskFull,
 ];
 
 const SERVED_AGAIN: &[Cause] = &[
@@ -64,6 +33,7 @@ const SERVED_AGAIN: &[Cause] = &[
     Cause::Overtaken,
     Cause::BadRecord,
     Cause::Draining,
+    Cause::DiskFull,
 ];
 
 const GUARDED: Endpoint = Endpoint {
@@ -80,7 +50,7 @@ const GUARDED: Endpoint = Endpoint {
 };
 
 /// All of them.
-pub(super) const ENDPOINTS: [Endpoint; 29] = [
+pub(super) const ENDPOINTS: [Endpoint; 31] = [
     Endpoint {
         operation: Operation::PutBlob,
         method: "put",
@@ -133,6 +103,7 @@ pub(super) const ENDPOINTS: [Endpoint; 29] = [
             Cause::Overtaken,
             Cause::BadRecord,
             Cause::Draining,
+            Cause::DiskFull,
         ],
         ..GUARDED
     },
@@ -333,6 +304,11 @@ pub(super) const ENDPOINTS: [Endpoint; 29] = [
                 meaning: "plan as if these hosts were gone, with commas between their names",
             },
             Parameter {
+                name: "drained",
+                form: "string",
+                meaning: "plan as if these hosts were drained, with commas between their names",
+            },
+            Parameter {
                 name: "with",
                 form: "string",
                 meaning: "plan as if there were these hosts as well, such as 3x4cpu,16GiB,zone=b; more kinds \
@@ -341,6 +317,22 @@ pub(super) const ENDPOINTS: [Endpoint; 29] = [
         ],
         returned: Returned::Json("Plan"),
         causes: &[Cause::BadRequest, Cause::NotFound],
+        ..GUARDED
+    },
+    Endpoint {
+        operation: Operation::Plans,
+        path: "/v1/plans",
+        summary: "The last plans that changed something, the newest first",
+        returned: Returned::Json("Plans"),
+        causes: &[Cause::NotFound, Cause::StoreAway, Cause::NotRegistered],
+        ..GUARDED
+    },
+    Endpoint {
+        operation: Operation::PlanOf,
+        path: "/v1/plans/{number}",
+        summary: "One plan that was made, with its moves, why each was, and how far it is",
+        returned: Returned::Json("PlanDetail"),
+        causes: &[Cause::BadRequest, Cause::NotFound, Cause::StoreAway, Cause::NotRegistered],
         ..GUARDED
     },
     GUARDED,

@@ -130,6 +130,5 @@ async fn told_use(
     Asked(query): Asked<UseQuery>,
 ) -> Result<Vec<u8>, Refusal> {
     let UseQuery { run, since, last_known } = query;
-    let fleet = state.fleet()?;
-    Ok(record::encode(&fleet.tell_use((run, since), last_known)))
+    Ok(record::encode(&state.desired.fleet().tell_use((run, since), last_known)))
 }

@@ -1,8 +1,6 @@
 //! The endpoints by which operators say which store a host follows, and whether its fleet is planned.
 //! Decides nothing: `desired` writes it down.
 
-use std::time::{Duration, UNIX_EPOCH};
-
 use axum::Json;
 use axum::extract::State;
 
@@ -10,7 +8,7 @@ use steerage_core::units;
 
 use super::deploy::to_the_end;
 use super::problem::{Cause, Refusal};
-use super::{ApiState, Sent, Shared, wire};
+use super::{Sent, Shared, wire};
 
 /// Most bytes of a reason to freeze a fleet, which every host keeps and tells.
 const LONGEST_WHY: usize = 200;
@@ -59,14 +57,4 @@ pub(super) async fn thaw(State(state): State<Shared>) -> Result<Json<wire::Fleet
     state.check_open()?;
     let done = state.desired.thaw().await?;
     Ok(Json(wire::FleetChanged { done, ..wire::FleetChanged::default() }))
-}
-
-impl ApiState {
-    /// That nothing is planned, as it is told.
-    pub(super) fn frozen(&self) -> Option<wire::Frozen> {
-        let frozen = self.desired.frozen()?;
-        let since = UNIX_EPOCH + Duration::from_millis(frozen.since);
-        let seconds = since.elapsed().unwrap_or_default().as_secs();
-        Some(wire::Frozen { seconds, why: frozen.why.clone() })
-    }
 }

@@ -183,6 +183,7 @@ impl ApiState {
     /// What the host's metrics say at this moment.
     pub(super) fn reading(&self) -> HostReading {
         let (slots_used, slots_total) = self.context.admission.slots();
+        let disk = self.context.loader.disk();
         HostReading {
             slots_used,
             slots_total,
@@ -192,6 +193,9 @@ impl ApiState {
             unrouted: self.context.unrouted.load(Ordering::Relaxed),
             uptime: self.started_at.elapsed(),
             telemetry: self.telemetry.n_bytes().get(),
+            disk_used: disk.used,
+            disk_bound: disk.bound,
+            disk_evicted: disk.evicted,
             fleet: self
                 .context
                 .fleet

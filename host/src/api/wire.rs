@@ -6,6 +6,7 @@ mod canary;
 mod fleet;
 mod happened;
 mod instances;
+mod plans;
 mod problem;
 mod sources;
 mod time;
@@ -20,6 +21,7 @@ pub use self::fleet::{
 };
 pub use self::happened::{Call, Calls, Event, Events, LogLine, LogLines, Severity, Stream};
 pub use self::instances::{Instances, Made};
+pub use self::plans::{PlacedBy, PlanDetail, PlanMade, PlanStep, Plans};
 pub use self::problem::{Mistake, Problem};
 pub use self::sources::{Sources, Unanswered};
 pub use self::time::moment;

@@ -33,6 +33,8 @@ struct Effective {
     keep_resident_bytes: u64,
     memory_budget_bytes: u64,
     memory_overcommit: f64,
+    /// For components and compiled code; nothing where there is no bound.
+    disk_components_bytes: Option<u64>,
     mapped_apps: u32,
     idle_apps_s: u64,
     threads: usize,
@@ -104,6 +106,7 @@ fn effective(settings: &Settings) -> Effective {
         keep_resident_bytes: settings.pool.keep_resident.get(),
         memory_budget_bytes: settings.memory.budget.get(),
         memory_overcommit: settings.memory.overcommit,
+        disk_components_bytes: settings.disk_bound().map(Bytes::get),
         mapped_apps: settings.mapped.most,
         idle_apps_s: settings.mapped.idle.as_secs(),
         threads: settings.cpu.threads,
@@ -133,6 +136,11 @@ fn facts(settings: &Settings) -> String {
             memory.overcommit
         ),
     );
+    let disk = match settings.disk_bound() {
+        Some(bound) => format!("{} for components and compiled code", bound.about()),
+        None => "no bound for components and compiled code".to_owned(),
+    };
+    facts.add("disk", disk);
     let idle = show_duration(mapped.idle);
     facts.add("apps", format!("{} with mapped code, unmapped after {idle}", mapped.most));
     facts.add("cpu", format!("{} guest threads, slices of {} fuel", cpu.threads, cpu.slice));

@@ -5,8 +5,8 @@ use http::Method;
 use super::supposed::Supposed;
 use super::{CHANGE_TIMEOUT, Client, ClientError, app_path, nothing};
 use crate::api::wire::{
-    Deployed, FleetChanged, FreezeRequest, HostSummary, Hosts, Plan, Replicas, ScaleRequest,
-    StandingRequest,
+    Deployed, FleetChanged, FreezeRequest, HostSummary, Hosts, Plan, PlanDetail, Plans, Replicas,
+    ScaleRequest, StandingRequest,
 };
 
 impl Client {
@@ -86,6 +86,22 @@ impl Client {
         self.get(&app_path(app, "/replicas")).await
     }
 
+    /// The last plans that changed something, the newest first.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn plans(&self) -> Result<Plans, ClientError> {
+        self.get("/v1/plans").await
+    }
+
+    /// One of them whole.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn plan_made(&self, number: u32) -> Result<PlanDetail, ClientError> {
+        self.get(&format!("/v1/plans/{number}")).await
+    }
+
     /// What would move if the fleet were planned now, or were another.
     ///
     /// # Errors
@@ -97,7 +113,9 @@ impl Client {
         if supposed.consolidate {
             query.push("consolidate=true".to_owned());
         }
-        for (name, list) in [("without", supposed.without.join(",")), ("with", with.join(";"))] {
+        let (without, drained) = (supposed.without.join(","), supposed.drained.join(","));
+        let lists = [("without", without), ("drained", drained), ("with", with.join(";"))];
+        for (name, list) in lists {
             if !list.is_empty() {
                 query.push(format!("{name}={}", super::escape(&list)));
             }

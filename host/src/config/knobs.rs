@@ -5,21 +5,13 @@
 mod knob;
 
 pub use self::knob::Knob;
+use self::knob::knob;
 
 /// The key of the tenants, who stand in a table of their own in the file.
 pub(super) const TENANTS: &str = "tenants";
 
-const fn knob(
-    key: &'static str,
-    (flag, env): (&'static str, &'static str),
-    (form, default): (&'static str, &'static str),
-    help: &'static str,
-) -> Knob {
-    Knob { key, flag, env, form, default, help }
-}
-
 /// All of them, in the order of the help and of the sample file.
-pub const KNOBS: [Knob; 61] = [
+pub const KNOBS: [Knob; 65] = [
     knob(
         "listen",
         ("listen", "STEERAGE_LISTEN"),
@@ -127,6 +119,12 @@ pub const KNOBS: [Knob; 61] = [
         ("max-component", "STEERAGE_MAX_COMPONENT"),
         ("SIZE", "100MiB"),
         "Largest component taken",
+    ),
+    knob(
+        "disk.components",
+        ("disk-components", "STEERAGE_DISK_COMPONENTS"),
+        ("SIZE|PERCENT", "50% of the file system"),
+        "Disk in the data directory for components and compiled code",
     ),
     knob(
         "memory.budget",
@@ -369,6 +367,12 @@ pub const KNOBS: [Knob; 61] = [
         "What is kept free for an app beyond what it was seen to use",
     ),
     knob(
+        "fleet.placement",
+        ("placement", "STEERAGE_PLACEMENT"),
+        ("POLICY", "pack"),
+        "Which hosts get replicas: pack uses few of them, spread the least used one first",
+    ),
+    knob(
         "fleet.consolidate",
         ("consolidate", "STEERAGE_CONSOLIDATE"),
         ("DURATION", "5m"),
@@ -379,6 +383,18 @@ pub const KNOBS: [Knob; 61] = [
         ("grace", "STEERAGE_GRACE"),
         ("DURATION", "0s"),
         "How long a host that ended or was lost may take to come back before what it had starts elsewhere",
+    ),
+    knob(
+        "fleet.move_rate",
+        ("move-rate", "STEERAGE_MOVE_RATE"),
+        ("MOVES", "120"),
+        "Most replicas moved in a minute that could stay: to empty hosts, or off hosts that became too full",
+    ),
+    knob(
+        "fleet.scale_down",
+        ("scale-down", "STEERAGE_SCALE_DOWN"),
+        ("DURATION", "5m"),
+        "How long fewer replicas have to be enough for an app's load before some go",
     ),
     knob(
         "fleet.store_history",

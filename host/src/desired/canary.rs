@@ -8,7 +8,7 @@ use steerage_core::id::AppName;
 
 use super::current::{Current, TRIES, deployments};
 use super::{DeployError, Desired};
-use crate::catalog::App;
+use crate::catalog::{App, LoadedDeployment};
 use crate::fleet::Fleet;
 use crate::fleet::record::{AppRecord, RolledBack};
 use crate::ledger::deployment::Deployment;
@@ -19,9 +19,10 @@ impl Desired {
     /// # Errors
     /// None is on trial, or see [`DeployError`].
     pub async fn promote(&self, app: &AppName) -> Result<Arc<App>, DeployError> {
-        let fleet = self.fleet_with_canaries(app)?;
-        let deployment = self.write_promoted(fleet, app).await?;
-        self.serve(fleet, &deployment).await
+        let fleet = &self.fleet;
+        let _turn = fleet.turn().await;
+        let (deployment, loaded) = self.write_promoted(fleet, app).await?;
+        self.serve(fleet, &deployment, loaded).await
     }
 
     /// Rolls the canary back, as an operator wants it.
@@ -29,7 +30,7 @@ impl Desired {
     /// # Errors
     /// None is on trial, or the store does not answer.
     pub async fn end_canary(&self, app: &AppName) -> Result<(), DeployError> {
-        let current = Current::read(self.fleet_with_canaries(app)?, app).await?;
+        let current = Current::read(&self.fleet, app).await?;
         let Some(record) = current.record else { return Err(DeployError::NoApp(app.clone())) };
         let canary = record.canary.ok_or_else(|| DeployError::NoCanary(app.clone()))?;
         let change = |record: &mut AppRecord| {
@@ -60,16 +61,11 @@ impl Desired {
         Ok(record.rolled_back == Some(rolled_back))
     }
 
-    /// The fleet, in which there may be canaries; a host alone has none.
-    fn fleet_with_canaries(&self, app: &AppName) -> Result<&Fleet, DeployError> {
-        self.fleet().map_err(|_alone| DeployError::NoCanary(app.clone()))
-    }
-
     async fn write_promoted(
         &self,
         fleet: &Fleet,
         app: &AppName,
-    ) -> Result<Deployment, DeployError> {
+    ) -> Result<(Deployment, Option<LoadedDeployment>), DeployError> {
         for _ in 0..TRIES {
             let current = Current::read(fleet, app).await?;
             let Some(record) = &current.record else { return Err(DeployError::NoApp(app.clone())) };
@@ -85,11 +81,12 @@ impl Desired {
                 ))
             })?;
             let deployment = self.agent.read(promoted)?;
+            let loaded = self.load_alone(&deployment).await?;
             let record = current.with(&deployment, None);
             let mut commit = current.commit(app, &record);
             self.claim(fleet, app, &deployment.manifest().routes, &mut commit).await?;
             if self.change(fleet, app, (&current, &record), commit).await?.is_some() {
-                return Ok(deployment);
+                return Ok((deployment, loaded));
             }
         }
         Err(DeployError::overtaken(app))

@@ -68,12 +68,6 @@ pub enum DeployError {
         "no app named {0} is deployed that a canary could be tried beside; deploy it without one"
     )]
     CanaryOfNothing(AppName),
-    /// This host is alone, and canaries are tried by fleets.
-    #[error("this host is alone and tries no canaries; it joins a fleet with --store etcd://...")]
-    CanaryAlone,
-    /// This host is alone, and this is about fleets.
-    #[error("this host is alone; it joins a fleet with --store etcd://...")]
-    Alone,
     /// One deployment is on trial already.
     #[error(
         "deployment {generation} of {app} is on trial already; promote it or roll it back first"

@@ -124,6 +124,10 @@ impl Fleet {
     /// Asks all others what apps use there, unless they were asked so long ago at most. Who knows nothing
     /// yet asks some also for what was used on hosts that are gone.
     pub async fn ask_use(&self, fresh: Duration) {
+        if self.is_alone() {
+            // It keeps no view, and plans nothing.
+            return;
+        }
         let _turn = self.inner.asking.lock().await;
         if self.asked_use_ago().is_some_and(|ago| ago <= fresh) {
             return;

@@ -1,11 +1,18 @@
 //! What is kept in the store, as it is written there. Every record has a version; one that a newer
 //! host wrote is refused and not guessed at. Does not know keys, nor what follows from a record.
 
+mod plan;
+mod rest;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+
+pub use self::plan::{AssignedRecord, MoveRecord, OriginRecord, PlanRecord, PlanResult};
+pub use self::rest::Rest;
+use crate::ledger::record::Fingerprint;
 
 /// The version written by this host.
 pub const VERSION: u32 = 1;
@@ -85,21 +92,6 @@ pub struct AppRecord {
     /// What a newer host has written.
     #[serde(flatten)]
     pub rest: Rest,
-}
-
-/// Fields that this version does not know. They are written again as they were: a host must not take
-/// away what a newer one has said.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
-pub struct Rest(BTreeMap<String, serde_json::Value>);
-
-impl<'de> Deserialize<'de> for Rest {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut fields = BTreeMap::deserialize(deserializer)?;
-        // The version stands beside the record and is written with it.
-        fields.remove("v");
-        Ok(Self(fields))
-    }
 }
 
 /// Which fleet it is.
@@ -192,13 +184,6 @@ pub struct FreezeRecord {
     pub rest: Rest,
 }
 
-/// Where an app shall run.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-pub struct AssignedRecord {
-    /// The hosts, in the order of their names.
-    pub hosts: BTreeSet<String>,
-}
-
 /// A host that is there.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct HostRecord {
@@ -232,14 +217,40 @@ pub struct HostRecord {
 /// That a host has an app's code at hand.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct ReadyRecord {
-    /// What tells that deployment from another of its number.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fingerprint: Option<String>,
+    /// What tells that deployment from another of its number, as a number: every host keeps one for each
+    /// replica of each app. What cannot be read as one is not known.
+    #[serde(default, with = "fingerprint_text", skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<Fingerprint>,
     /// Of which deployment.
     pub generation: u64,
     /// Of which deployment on trial, besides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary: Option<u64>,
+}
+
+/// A fingerprint as it is written.
+mod fingerprint_text {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use crate::ledger::record::Fingerprint;
+
+    #[expect(clippy::ref_option, reason = "serde's way")]
+    pub(super) fn serialize<S: Serializer>(
+        fingerprint: &Option<Fingerprint>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match fingerprint {
+            Some(fingerprint) => serializer.collect_str(fingerprint),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Fingerprint>, D::Error> {
+        let text = Option::<String>::deserialize(deserializer)?;
+        Ok(text.and_then(|text| text.parse().ok()))
+    }
 }
 
 /// What apps use on a host, or a part of them: there may be more than one record of the store holds.

@@ -2,6 +2,7 @@
 //! Promotes none, and does not say what is worse: `core::canary` does.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use steerage_core::canary::{self, CanaryVerdict, Margin, Side, Worse};
@@ -32,10 +33,8 @@ pub(super) async fn analyze(member: &Member) {
     let mut ticks = tokio::time::interval(EVERY);
     loop {
         ticks.tick().await;
-        if !placement::is_planner(&member.fleet) {
-            continue;
-        }
-        for regression in found(&member.fleet.view()) {
+        let Some(view) = view(member).await else { continue };
+        for regression in found(&view) {
             let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             let rolled_back = RolledBack {
                 generation: regression.generation,
@@ -53,6 +52,18 @@ pub(super) async fn analyze(member: &Member) {
             }
         }
     }
+}
+
+/// What is looked at; nothing where another host does, or nothing is tried.
+async fn view(member: &Member) -> Option<Arc<View>> {
+    if !member.fleet.is_alone() {
+        return placement::is_planner(&member.fleet).then(|| member.fleet.view());
+    }
+    let tried = member.agent.canaries();
+    if tried.is_empty() {
+        return None;
+    }
+    member.desired.look_at(&tried).await.ok()
 }
 
 /// The canaries that do worse.
@@ -96,8 +107,6 @@ fn tell(member: &Member, regression: &Regression) {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use steerage_core::canary::Durations;
 
     use super::*;

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use imbl::OrdMap;
 use imbl::ordmap::DiffItem;
 use steerage_core::id::{AppName, HostName};
+use steerage_core::node::HostMap;
 
 use self::tell::{InStore, Told};
 use super::{Member, Shared};
@@ -61,7 +62,7 @@ struct Reading {
 struct Young {
     /// By app, the look at which it was there.
     since: BTreeMap<AppName, u32>,
-    before: OrdMap<AppName, OrdMap<HostName, ReadyRecord>>,
+    before: OrdMap<AppName, HostMap<ReadyRecord>>,
 }
 
 /// Reports until it is dropped.
@@ -118,7 +119,7 @@ impl Young {
     /// Notes what has come to be at hand, and what is not young any more. While the host itself is young,
     /// it says of nothing that it is idle, so there is nothing to note.
     fn look(&mut self, view: &View, me: &HostName, n_looks: u32) {
-        let here = |ready: &OrdMap<HostName, ReadyRecord>| ready.contains_key(me);
+        let here = |ready: &HostMap<ReadyRecord>| ready.contains_key(me);
         for item in self.before.diff(&view.ready) {
             let (app, was_here, is_here) = match item {
                 DiffItem::Add(app, ready) => (app, false, here(ready)),

@@ -108,6 +108,9 @@ impl Joined {
             patience: settings.lease,
             consolidate: settings.consolidate,
             grace: settings.grace,
+            move_rate: settings.move_rate,
+            scale_down: settings.scale_down,
+            policy: settings.policy,
         };
         let events = own.events.clone();
         let member = Member {

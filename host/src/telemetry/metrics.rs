@@ -73,6 +73,12 @@ pub struct HostReading {
     pub apps_mapped: u64,
     /// Open client connections.
     pub connections: u64,
+    /// Bytes that components and compiled code take on the disk.
+    pub disk_used: u64,
+    /// Bytes that they may take; 0 where there is no bound.
+    pub disk_bound: u64,
+    /// How often a component or compiled code was removed for want of room.
+    pub disk_evicted: u64,
     /// Bytes that log lines, last calls, counters and events take.
     pub telemetry: u64,
     /// Calls refused before an app was found for them.
@@ -278,6 +284,12 @@ fn encode_host(encoder: &mut DescriptorEncoder<'_>, host: &HostReading) -> fmt::
         ("apps", "Apps that are deployed", host.apps),
         ("apps_mapped", "Apps whose code is mapped", host.apps_mapped),
         ("http_server_connections", "Open client connections", host.connections),
+        (
+            "disk_components_bytes",
+            "What components and compiled code take on the disk",
+            host.disk_used,
+        ),
+        ("disk_components_bound_bytes", "What they may take; 0 for no bound", host.disk_bound),
         ("telemetry_bytes", "What log lines, last calls, counters and events take", host.telemetry),
         ("host_uptime_seconds", "Seconds since the host started", host.uptime.as_secs()),
     ];
@@ -285,13 +297,21 @@ fn encode_host(encoder: &mut DescriptorEncoder<'_>, host: &HostReading) -> fmt::
         let gauge = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
         encode_gauge(gauge, value)?;
     }
-    let mut metric = encoder.encode_descriptor(
-        "http_server_unrouted_requests",
-        "Requests refused before an app was found for them",
-        None,
-        MetricType::Counter,
-    )?;
-    metric.encode_counter::<NoLabels, _, u64>(&host.unrouted, None)?;
+    for (name, help, value) in [
+        (
+            "http_server_unrouted_requests",
+            "Requests refused before an app was found for them",
+            host.unrouted,
+        ),
+        (
+            "disk_evicted",
+            "Components, and compiled code of components, removed for want of room",
+            host.disk_evicted,
+        ),
+    ] {
+        let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        metric.encode_counter::<NoLabels, _, u64>(&value, None)?;
+    }
     if let Some(fleet) = &host.fleet {
         fleet.encode(encoder)?;
     }

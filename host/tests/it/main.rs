@@ -7,6 +7,8 @@
 )]
 #![expect(clippy::indexing_slicing, reason = "a missing field fails the test that reads it")]
 
+mod alone;
+mod alone_canary;
 mod backup;
 mod bad_input;
 mod bodies;
@@ -20,6 +22,7 @@ mod deploy;
 mod desired;
 mod developing;
 mod disk;
+mod disk_bound;
 mod doors;
 mod ending;
 mod etcd;

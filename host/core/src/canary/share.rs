@@ -27,6 +27,8 @@ pub enum BadShare {
 impl Share {
     /// All calls.
     pub const WHOLE: u32 = 10_000;
+    /// The smallest.
+    pub const LEAST: Self = Self(1);
 
     /// So many calls of ten thousand.
     ///

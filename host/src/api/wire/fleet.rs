@@ -1,8 +1,10 @@
-//! What the control API says of a fleet: hosts, replicas, plans. A host that is alone has none.
+//! What the control API says of a fleet: hosts, replicas, plans. A host that is alone is a fleet of one.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+
+use super::PlacedBy;
 
 /// All hosts of the fleet, in order of their names.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -121,6 +123,9 @@ pub struct Replica {
     pub generation: Option<u64>,
     /// The one that is tried beside it.
     pub canary: Option<u64>,
+    /// Since when and why it is there; nothing where nobody has said, or where it leaves.
+    #[serde(default)]
+    pub placed: Option<PlacedBy>,
 }
 
 /// What came of a change of which store a host follows.

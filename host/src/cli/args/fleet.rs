@@ -5,8 +5,16 @@ use clap::{Args, Subcommand};
 
 use super::{Print, Remote};
 
+const DRAIN: &str = "\
+What has nowhere to go is told at once, and then nothing is changed unless --force says so.
+
+Exit codes:
+  0  everything has gone elsewhere, or with --no-wait has somewhere to go
+  1  something has nowhere to go, and stays; or it took too long";
+
 /// `steerage drain`.
 #[derive(Debug, Args)]
+#[command(after_help = DRAIN)]
 pub struct Drain {
     /// The host's name
     pub host: String,
@@ -16,6 +24,9 @@ pub struct Drain {
     /// How long to wait at most, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     pub timeout: u64,
+    /// Drain it though some of its replicas have nowhere to go: these stay on it
+    #[arg(long)]
+    pub force: bool,
     /// How to reach a host of the fleet.
     #[command(flatten)]
     pub remote: Remote,

@@ -1,0 +1,37 @@
+//! What can be asked of the control API, by name. Does not say how: the table of endpoints does.
+
+/// What can be asked of the control API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::api) enum Operation {
+    PutBlob,
+    HeadBlob,
+    Deploy,
+    ListApps,
+    ShowApp,
+    RollBack,
+    Promote,
+    EndCanary,
+    Remove,
+    Calls,
+    Logs,
+    Events,
+    Validate,
+    Hosts,
+    SetStanding,
+    Scale,
+    Replicas,
+    Adopt,
+    Import,
+    Freeze,
+    Thaw,
+    Plan,
+    Plans,
+    PlanOf,
+    Host,
+    Usage,
+    Backup,
+    OpenApi,
+    Metrics,
+    Healthz,
+    Readyz,
+}
