@@ -4,6 +4,7 @@
 //! Reads and writes no store: `member` does, and tells what came; decides no placement.
 
 mod alone;
+mod asking;
 mod canary;
 mod heard;
 mod items;
@@ -31,7 +32,9 @@ use tokio::sync::watch;
 
 use self::alone::Alone;
 pub use self::alone::LoneTurn;
-use self::heard::Heard;
+use self::asking::{Asked, OwnUse};
+pub use self::asking::{TOLD_USE, ToldUse};
+use self::heard::{Heard, LeaseKept};
 pub use self::items::StoreRecords;
 pub use self::lineage::Lineage;
 pub use self::lost::Lost;
@@ -78,6 +81,13 @@ struct Inner {
     revoked: KeptRevoked,
     /// Hosts that were lost while this one runs and have not come back.
     lost: Mutex<BTreeMap<HostName, Lost>>,
+    /// What apps use here, as others are told it.
+    own_use: Mutex<OwnUse>,
+    /// Held while others are asked what apps use there.
+    asking: tokio::sync::Mutex<()>,
+    asked: Mutex<Asked>,
+    /// When the store said the last time that this host is registered.
+    lease: Mutex<Option<LeaseKept>>,
     /// What only a fleet of one host needs, where it is one.
     alone: Option<Alone>,
 }
@@ -137,6 +147,10 @@ impl Fleet {
             lineage,
             revoked,
             lost: Mutex::default(),
+            own_use: Mutex::default(),
+            asking: tokio::sync::Mutex::default(),
+            asked: Mutex::default(),
+            lease: Mutex::default(),
             alone,
         };
         Self { inner: Arc::new(inner), store }
@@ -308,6 +322,7 @@ impl Fleet {
         let before = self.inner.view.load_full();
         let mut view = View::clone(&before);
         if view.forget_gone(|host| self.liveness(&before, host) == Liveness::Gone) {
+            view.forget_unheard();
             self.swap(view, None);
         }
     }

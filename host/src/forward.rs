@@ -3,12 +3,13 @@
 //! Does not decide which host is asked, and does not ask another one: `request` does.
 
 mod connect;
+mod state;
 mod watch;
 mod why;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwapOption;
@@ -19,12 +20,13 @@ use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::body::Incoming;
 use steerage_core::id::HostName;
 use steerage_core::liveness::{self, Evidence, Eyes, LeaseState, Liveness, Probe, Run};
+use tokio::sync::Notify;
 use tokio::sync::watch as tokio_watch;
 
-use crate::identity::{Believed, Outgoing};
-
+use self::state::KnownState;
 pub use self::watch::keep_watch;
 pub use self::why::Silence;
+use crate::identity::{Believed, Outgoing};
 
 /// Clocks differ that are so many seconds apart: far more than an answer takes, and less than anybody
 /// who looks at times of two hosts would take for the same.
@@ -91,14 +93,13 @@ pub struct Peer {
     /// Under what this thread keeps its connection.
     key: u64,
     in_flight: AtomicUsize,
-    /// What came of asking it the last time.
-    probe: AtomicU8,
+    /// What came of asking it the last time, what the store says of its registration as of the current
+    /// view, whether the run answered that is known, and who is refused, as long as this host is.
+    state: KnownState,
     /// Which run of it answered the last time; 0 for one that did not say.
     run_seen: AtomicU64,
-    /// Whether most hosts are refused by it, as long as this one is.
-    are_most_refused: AtomicBool,
-    /// What the store says of its registration, as of the current view.
-    lease: AtomicU8,
+    /// Says to whoever watches it that it may not answer any more.
+    doubted: Notify,
     /// Why it did not answer, while it does not.
     why: ArcSwapOption<Silence>,
     clock_ahead: AtomicI64,
@@ -138,7 +139,7 @@ impl Peers {
         if let Some(peer) = by_name.get(name)
             && (peer.address, peer.run) == (address, run)
         {
-            peer.lease.store(lease as u8, Ordering::Relaxed);
+            peer.state.change(|known| known.lease = lease);
             return;
         }
         let peer = Arc::new(Peer {
@@ -148,10 +149,14 @@ impl Peers {
             tls: self.inner.tls.clone(),
             key: self.inner.next_key.fetch_add(1, Ordering::Relaxed),
             in_flight: AtomicUsize::new(0),
-            probe: AtomicU8::new(Probe::Answers as u8),
+            state: KnownState::new(Evidence {
+                lease,
+                probe: Probe::Answers,
+                run: Run::Same,
+                eyes: Eyes::Own,
+            }),
             run_seen: AtomicU64::new(0),
-            are_most_refused: AtomicBool::new(false),
-            lease: AtomicU8::new(lease as u8),
+            doubted: Notify::new(),
             why: ArcSwapOption::empty(),
             clock_ahead: AtomicI64::new(0),
             changed: self.inner.changed.clone(),
@@ -201,9 +206,7 @@ impl Peer {
     /// What came of asking it the last time.
     #[must_use]
     pub fn probe(&self) -> Probe {
-        let code = self.probe.load(Ordering::Relaxed);
-        let all = PROBES.into_iter().map(|(probe, _)| probe);
-        all.into_iter().find(|probe| *probe as u8 == code).unwrap_or(Probe::Silent)
+        self.state.read().probe
     }
 
     /// Asks it now whether it answers.
@@ -212,32 +215,26 @@ impl Peer {
         self.probe()
     }
 
+    /// Has whoever watches it ask it now: it may not answer any more.
+    pub fn doubt(&self) {
+        self.doubted.notify_one();
+    }
+
     /// Whether it is there, as of the current view.
     #[must_use]
     pub fn liveness(&self) -> Liveness {
-        let code = self.lease.load(Ordering::Relaxed);
-        let known =
-            [LeaseState::Held, LeaseState::Ended].into_iter().find(|lease| *lease as u8 == code);
-        self.liveness_under(known.unwrap_or(LeaseState::Unknown))
+        liveness::state(self.state.read())
     }
 
     /// The same where the store says this of its registration.
     #[must_use]
     pub fn liveness_under(&self, lease: LeaseState) -> Liveness {
-        let run_seen = self.run_seen.load(Ordering::Relaxed);
-        let is_same = run_seen == 0 || run_seen == self.run;
-        let are_most = self.are_most_refused.load(Ordering::Relaxed);
-        liveness::state(Evidence {
-            lease,
-            probe: self.probe(),
-            run: if is_same { Run::Same } else { Run::Other },
-            eyes: if are_most { Eyes::Most } else { Eyes::Own },
-        })
+        liveness::state(Evidence { lease, ..self.state.read() })
     }
 
     /// Notes who is refused by it. It counts for as long as this host is.
     pub fn note_eyes(&self, eyes: Eyes) {
-        self.are_most_refused.store(eyes == Eyes::Most, Ordering::Relaxed);
+        self.state.change(|known| known.eyes = eyes);
     }
 
     /// Asks it what it knows of another host; `None` where it does not say.
@@ -308,24 +305,29 @@ impl Peer {
 
     /// Keeps what was learnt of it; tells those who wait when that is news.
     fn note(&self, probe: Probe) {
-        let code = probe as u8;
-        if probe != Probe::Refused {
-            self.note_eyes(Eyes::Own);
-        }
         if probe == Probe::Answers && self.why.load().is_some() {
             self.why.store(None);
         }
-        if self.probe.load(Ordering::Relaxed) != code
-            && self.probe.swap(code, Ordering::Relaxed) != code
-        {
+        let before = self.state.change(|known| {
+            known.probe = probe;
+            if probe != Probe::Refused {
+                known.eyes = Eyes::Own;
+            }
+        });
+        if before.probe != probe {
             tracing::info!(host = %self.name, ?probe, "what is known of a host has changed");
             self.changed.send_modify(|n_changes| *n_changes += 1);
+            if probe != Probe::Answers {
+                self.doubt();
+            }
         }
     }
 
     /// Keeps which run of it answered; tells those who wait when that is news.
     fn note_run(&self, run: u64) {
         let before = self.run_seen.swap(run, Ordering::Relaxed);
+        let is_known = run == 0 || run == self.run;
+        self.state.change(|known| known.run = if is_known { Run::Same } else { Run::Other });
         if before != run && (before != 0 || run != self.run) {
             tracing::info!(host = %self.name, run, known = self.run, "another run of a host answers");
             self.changed.send_modify(|n_changes| *n_changes += 1);

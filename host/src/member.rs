@@ -5,6 +5,7 @@
 
 mod alone;
 mod analysis;
+mod asking;
 mod attendance;
 mod certificate;
 mod clocks;
@@ -104,6 +105,9 @@ impl Member {
             part(&shared, "report", |all| async move {
                 until_closed(&all.member.shutdown, report::report(&all)).await;
             }),
+            part(&shared, "asking", |all| async move {
+                until_closed(&all.member.shutdown, asking::ask(&all.member)).await;
+            }),
             part(&shared, "analysis", |all| async move {
                 until_closed(&all.member.shutdown, analysis::analyze(&all.member)).await;
             }),
@@ -172,8 +176,8 @@ async fn keep_present(registration: Registration) {
         async move { lease::hold(&registration).await }
     };
     let watched = || {
-        let (peers, shutdown) = (fleet.peers().clone(), shutdown.clone());
-        async move { until_closed(&shutdown, forward::keep_watch(peers)).await }
+        let (peers, me, shutdown) = (fleet.peers().clone(), fleet.me().clone(), shutdown.clone());
+        async move { until_closed(&shutdown, forward::keep_watch(peers, me)).await }
     };
     tokio::join!(supervise("lease", events, held), supervise("probes", events, watched));
 }

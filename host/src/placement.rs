@@ -109,11 +109,13 @@ pub async fn keep_planning(
     }
 }
 
-/// Whether this host is the one that plans, and knows what is now.
+/// Whether this host is the one that plans, and knows what is now: of the store, and of what apps use.
 #[must_use]
 pub fn is_planner(fleet: &Fleet) -> bool {
     let view = fleet.view();
-    fleet.is_current() && view.is_planner(fleet.me(), |host| counts(fleet, &view, host))
+    fleet.is_current()
+        && fleet.knows_use()
+        && view.is_planner(fleet.me(), |host| counts(fleet, &view, host))
 }
 
 /// What is known when a plan might be made.

@@ -97,8 +97,11 @@ pub fn for_host<B: Body>(
     }
     let refused = response.extensions().get().copied();
     if let Some(RefusedAs { cause, has_begun }) = refused {
-        let begun = if has_begun { BEGUN } else { "" };
-        if let Ok(value) = HeaderValue::try_from(format!("{cause}{begun}")) {
+        let value = match has_begun {
+            false => Some(HeaderValue::from_static(cause)),
+            true => HeaderValue::try_from(format!("{cause}{BEGUN}")).ok(),
+        };
+        if let Some(value) = value {
             response.headers_mut().insert(name, value);
         }
     }

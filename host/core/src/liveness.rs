@@ -13,6 +13,12 @@
 //! another certificate. Nor does not knowing: neither before the store was read, nor of a host whose
 //! record cannot be read. It takes the store, whose lease has ended, or most of the registered hosts.
 //! A lease that has ended is not enough while the host answers: then it is the store that has lost it.
+//!
+//! In a large fleet a host asks a few others only ([`crate::probing`]). Whom others ask it takes to answer,
+//! until a connection to it that is in use breaks, a call finds nobody there, or somebody that asks it and
+//! gets no answer has this host look. From then on this host asks it itself until it answers again. So the
+//! hosts that plan come to know by their own eyes of whoever is missed by anybody, and the others when they
+//! have something for it.
 
 /// What the store says of a host's registration, from what speaks least for its life to what does most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,7 +41,7 @@ pub enum Probe {
     Impossible,
     /// It did not answer in time, or a connection to it broke.
     Silent,
-    /// It answered. Also what has not been asked yet: it soon is, and what was known until then holds.
+    /// It answered. Also what others ask, or what has not been asked yet: what was known until then holds.
     Answers,
 }
 

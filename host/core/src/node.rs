@@ -32,5 +32,5 @@ pub use self::reconciler::Reconciler;
 pub use self::records::{AppFacts, FleetItem, FleetKey, FleetValue, HostFacts, ReadyFacts};
 pub use self::records::{LeaseId, Records, Revision};
 pub use self::status::AppHere;
-pub use self::turns::{PlanEnd, PlanSituation, PlanTurn, PlanTurns};
+pub use self::turns::{KEEPERS, PlanEnd, PlanSituation, PlanTurn, PlanTurns};
 pub use self::view::{FleetView, ViewChange};

@@ -11,6 +11,7 @@ use steerage_core::id::AppName;
 use steerage_core::node::Assigned;
 
 use super::deploy::to_the_end;
+use super::fleet::USE_OF;
 use super::problem::Refusal;
 use super::{ApiState, Named, Shared, view, wire};
 use crate::fleet::View;
@@ -43,6 +44,11 @@ pub(super) async fn of(
     state: &ApiState,
     app: &AppName,
 ) -> (Option<wire::Canary>, Option<wire::TakenBack>) {
+    let fleet = state.desired.fleet();
+    if fleet.view().apps.get(app).is_some_and(|(record, _)| record.canary.is_some()) {
+        // What it did, every host counts for itself.
+        fleet.ask_use(USE_OF).await;
+    }
     let Ok(view) = state.desired.look_at(slice::from_ref(app)).await else { return (None, None) };
     let Some((record, _)) = view.apps.get(app) else { return (None, None) };
     let canary = record.canary.as_ref().map(|canary| shown(&view, app, canary));

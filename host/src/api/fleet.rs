@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::slice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
@@ -13,6 +14,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use steerage_core::expiry;
 use steerage_core::id::{AppName, HostName};
+use steerage_core::liveness::Liveness;
 use steerage_core::manifest::MAX_REPLICAS;
 use steerage_core::node::{Assigned, HostMap};
 use steerage_core::place::{self, Aims, BadNewHosts, MOST_NEW_HOSTS, NewHosts};
@@ -29,9 +31,13 @@ use crate::placement;
 use crate::request::Hops;
 use crate::telemetry::metrics::FleetReading;
 
+/// What apps use is asked for when an operator looks, unless that was so short a time ago.
+pub(super) const USE_OF: Duration = Duration::from_millis(500);
+
 /// `GET /v1/hosts`.
 pub(super) async fn hosts(State(state): State<Shared>) -> Result<Json<wire::Hosts>, Refusal> {
     let fleet = state.desired.fleet();
+    fleet.ask_use(USE_OF).await;
     let view = state.desired.look().await?;
     let counts = Counts::of(&view);
     let hosts =
@@ -136,6 +142,7 @@ fn nowhere() -> HostRecord {
         version: String::new(),
         certificate: None,
         believes: BTreeSet::new(),
+        tells_use: false,
     }
 }
 
@@ -184,8 +191,10 @@ async fn placed(state: &ApiState, app: &AppName) -> Result<Option<wire::Replicas
     if n_placed < usize::try_from(told.wanted).unwrap_or(usize::MAX) && view.is_frozen() {
         told.lacks = Some("a plan: nothing is planned until `steerage fleet thaw`".to_owned());
     } else if n_placed < usize::try_from(told.wanted).unwrap_or(usize::MAX) {
-        // Any host may plan, so this one knows as well as the one that does.
-        let (fleet, view, headroom) = (fleet.clone(), view.clone(), state.headroom);
+        // Any host may plan: once it has asked it knows as well as the one that does.
+        fleet.ask_use(USE_OF).await;
+        let view = state.desired.look_at(slice::from_ref(app)).await?;
+        let (fleet, headroom) = (fleet.clone(), state.headroom);
         let aims = Aims { policy: state.policy, ..Aims::default() };
         let planned = tokio::task::spawn_blocking(move || {
             place::plan(&placement::of(&fleet, &view, headroom), &aims)
@@ -249,7 +258,9 @@ pub(super) async fn plan(
     State(state): State<Shared>,
     Asked(query): Asked<PlanQuery>,
 ) -> Result<Json<wire::Plan>, Refusal> {
-    let (fleet, looked) = (state.desired.fleet(), state.desired.look().await?);
+    let fleet = state.desired.fleet();
+    fleet.ask_use(USE_OF).await;
+    let looked = state.desired.look().await?;
     let frozen = frozen(&looked);
     let aims = Aims { consolidate: query.consolidate, policy: state.policy };
     let headroom = state.headroom;
@@ -285,13 +296,20 @@ pub(super) async fn plan(
 /// The fleet as its metrics tell it.
 pub(super) fn reading(fleet: &Fleet, hops: &Hops) -> FleetReading {
     let view = fleet.view();
-    let answers = |name: &HostName| fleet.liveness(&view, name).is_candidate_for_calls();
+    let states: Vec<Liveness> =
+        view.all_hosts().map(|(name, _)| fleet.liveness(&view, name)).collect();
+    let n_in = |state: Liveness| states.iter().filter(|one| **one == state).count() as u64;
     let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     FleetReading {
         store_answers: !fleet.is_cut_off(),
         store_silent: fleet.silent_for().unwrap_or_default(),
-        hosts: view.all_hosts().count() as u64,
-        hosts_answering: view.all_hosts().filter(|(name, _)| answers(name)).count() as u64,
+        hosts: states.len() as u64,
+        hosts_answering: states.iter().filter(|one| one.is_candidate_for_calls()).count() as u64,
+        hosts_by_state: [Liveness::Ready, Liveness::Detached, Liveness::Suspect, Liveness::Gone]
+            .map(|state| (state.word(), n_in(state))),
+        lease_kept: fleet.lease_kept(),
+        view_age: fleet.heard_ago(),
+        use_age: fleet.asked_use_ago(),
         forwarded: count(&hops.sent),
         retried: count(&hops.again),
         fallen_back: count(&hops.fallen_back),

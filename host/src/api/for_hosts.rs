@@ -12,12 +12,14 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::{Request, StatusCode, Uri};
 use http_body_util::BodyExt;
+use serde::Deserialize;
 use tokio::runtime::Handle;
 use tower_service::Service as _;
 
 use super::here::{CallsQuery, EventsQuery, LogsQuery};
 use super::problem::Refusal;
 use super::{ApiState, Asked, Named, Shared, follow, no_such_path, wire};
+use crate::fleet::{TOLD_USE, record};
 use crate::request::{PeerApi, Reply};
 use crate::respond::{Cut, ResponseBody};
 
@@ -65,6 +67,7 @@ fn router(state: Shared) -> Router {
         .route("/v1/apps/{app}/logs", get(logs))
         .route("/v1/events", get(events))
         .route("/v1/usage", get(usage))
+        .route(TOLD_USE, get(told_use))
         .fallback(no_such_path)
         .with_state(state)
 }
@@ -111,4 +114,21 @@ async fn events(
 
 async fn usage(State(state): State<Shared>) -> Json<wire::Usage> {
     Json(state.usage())
+}
+
+/// What a host knows already that asks what apps use here.
+#[derive(Debug, Deserialize)]
+struct UseQuery {
+    run: u64,
+    since: u64,
+    last_known: bool,
+}
+
+/// What apps use here, for those hosts that plan: it is none of the control API's business.
+async fn told_use(
+    State(state): State<Shared>,
+    Asked(query): Asked<UseQuery>,
+) -> Result<Vec<u8>, Refusal> {
+    let UseQuery { run, since, last_known } = query;
+    Ok(record::encode(&state.desired.fleet().tell_use((run, since), last_known)))
 }

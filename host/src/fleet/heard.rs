@@ -20,6 +20,14 @@ pub(super) struct Heard {
     at: Option<Instant>,
 }
 
+/// That the store has said that this host is registered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LeaseKept {
+    at: Instant,
+    /// How long it took to say so.
+    took: Duration,
+}
+
 impl Heard {
     /// Everything was read, and taken by now.
     pub(super) fn all(&mut self, now: Instant) {
@@ -73,6 +81,26 @@ impl Fleet {
     /// Notes that everything was read, and taken by now; what came since will be heard of.
     pub fn note_all_read(&self) {
         self.heard().all(Instant::now());
+    }
+
+    /// How long ago the store was heard of, if it was since everything was read.
+    #[must_use]
+    pub fn heard_ago(&self) -> Option<Duration> {
+        self.heard().at.map(|at| at.elapsed())
+    }
+
+    /// Notes how long the store took to say that this host is registered; nothing where it is not any more.
+    pub fn note_lease_kept(&self, took: Option<Duration>) {
+        let kept = took.map(|took| LeaseKept { at: Instant::now(), took });
+        *self.inner.lease.lock().unwrap_or_else(PoisonError::into_inner) = kept;
+    }
+
+    /// How long ago the store said that this host is registered, and how long it took to say so; nothing
+    /// while it is not.
+    #[must_use]
+    pub fn lease_kept(&self) -> Option<(Duration, Duration)> {
+        let kept = *self.inner.lease.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.map(|kept| (kept.at.elapsed(), kept.took))
     }
 
     fn heard(&self) -> MutexGuard<'_, Heard> {

@@ -29,7 +29,7 @@ pub const PLANS: &str = "plans/";
 pub const HOSTS: &str = "observed/hosts/";
 /// Which host has which app's code at hand.
 pub const READY: &str = "observed/ready/";
-/// What apps use on each host.
+/// What apps use on each host, as hosts of earlier versions tell it and read it.
 pub const USE: &str = "observed/use/";
 
 /// What operators want of an app.
@@ -107,7 +107,7 @@ pub fn ready(host: &HostName, app: &AppName) -> String {
     format!("{READY}{host}/{app}")
 }
 
-/// What apps use on a host, in parts that count from 0.
+/// What apps use on a host, in parts that count from 0, for hosts of earlier versions.
 #[must_use]
 pub fn usage(host: &HostName, part: u32) -> String {
     format!("{USE}{host}/{part}")

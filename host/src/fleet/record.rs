@@ -217,6 +217,10 @@ pub struct HostRecord {
     /// The authorities that it believes, by their fingerprints.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub believes: BTreeSet<String>,
+    /// Whether it says what apps use there when it is asked, and asks the others: hosts of earlier versions
+    /// tell it through the store, and read it there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tells_use: bool,
 }
 
 /// That a host has an app's code at hand.

@@ -70,13 +70,9 @@ pub(super) fn read(path: &Path) -> (View, u64) {
 /// Writes what is known, whole or not at all.
 pub(super) fn write(path: &Path, view: &View, revision: u64) {
     let text = |name: &dyn std::fmt::Display| name.to_string();
-    // What was told last comes after what is remembered.
-    let remembered = view.remembered.iter().map(|(app, used)| (text(app), *used));
-    let told = view.usage.keys().flat_map(|host| view.used_on(host));
-    let told = told.filter(|(_, used)| used.is_believed());
     let saved = Saved {
         revision,
-        used: remembered.chain(told.map(|(app, used)| (app.to_owned(), *used))).collect(),
+        used: view.last_known_use().iter().map(|(app, used)| (text(app), *used)).collect(),
         apps: view.apps.iter().map(|(app, (record, _))| (text(app), (**record).clone())).collect(),
         assigned: view
             .assigned

@@ -7,11 +7,25 @@ use steerage_core::id::{AppName, HostName};
 use steerage_core::node::{Assigned, HostMap};
 
 use super::View;
+use super::asking::ToldUse;
 use super::record::{AppUse, UseRecord};
 use super::view::put;
 
 /// What one host tells, in parts.
 type Parts = imbl::OrdMap<u32, Arc<UseRecord>>;
+
+/// How far it is known what a host tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct HeardOf {
+    /// In which of its runs.
+    pub(super) run: u64,
+    /// Up to which of its own revisions.
+    pub(super) at: u64,
+}
+
+/// Nothing, of an app that was looked at for long enough.
+const NOTHING: AppUse =
+    AppUse { cpu_u: 0, cpu_high_u: 0, memory: 0, memory_high: 0, looks: AppUse::BELIEVED };
 
 impl View {
     /// What apps use on a host, those that it lists.
@@ -27,7 +41,7 @@ impl View {
         let ready = self.ready.get(app).into_iter().flat_map(HostMap::keys);
         let assigned = self.assigned_to(app).into_iter().flat_map(Assigned::iter);
         let only_assigned = assigned
-            .filter(|host| self.ready.get(app).is_none_or(|ready| !ready.contains_key(*host)));
+            .filter(|host| self.ready.get(app).is_none_or(|ready| !ready.contains_key(host)));
         let told = ready.chain(only_assigned).filter_map(|host| listed(self.usage.get(host)?, app));
         told.fold(None, |all: Option<AppUse>, used| {
             let all = all.unwrap_or_default();
@@ -46,13 +60,96 @@ impl View {
     #[must_use]
     pub fn is_idle_on(&self, app: &AppName, host: &HostName) -> bool {
         let Some(parts) = self.usage.get(host) else { return false };
-        parts.get(&0).is_some_and(|first| first.rest_is_idle)
+        says_rest_is_idle(parts)
             && self.ready.get(app).is_some_and(|ready| ready.contains_key(host))
             && listed(parts, app).is_none()
     }
 
-    /// Takes one part of what a host tells; remembers what it told before where that is gone.
+    /// The last that is known of what apps use or used, by app: what hosts tell, and what is remembered.
+    pub(super) fn last_known_use(&self) -> imbl::OrdMap<AppName, AppUse> {
+        let mut known = self.clone();
+        self.usage
+            .values()
+            .flat_map(imbl::OrdMap::values)
+            .for_each(|part| known.remember_part(part));
+        let is_idle = |app: &AppName, host: &HostName| {
+            let parts = self.usage.get(host);
+            parts.is_some_and(|parts| says_rest_is_idle(parts) && listed(parts, app).is_none())
+        };
+        for (app, (hosts, _)) in &self.assigned {
+            if !known.remembered.contains_key(app) && hosts.iter().any(|host| is_idle(app, host)) {
+                known.remembered.insert(app.clone(), NOTHING);
+            }
+        }
+        known.remembered
+    }
+
+    /// Takes what a host that was asked tells. Of another run of it the earlier one is remembered.
+    pub(super) fn hear_use(&mut self, host: &HostName, told: ToldUse) {
+        let before = self.heard.get(host).copied();
+        if before.is_none_or(|before| before.run != told.run) {
+            self.forget_use_of(host);
+        }
+        let mut parts = self.usage.get(host).cloned().unwrap_or_default();
+        for (part, record) in told.parts {
+            parts.insert(part, Arc::new(record));
+        }
+        let over: Vec<u32> = parts.keys().filter(|part| **part >= told.n_parts).copied().collect();
+        over.iter().for_each(|part| drop(parts.remove(part)));
+        put(&mut self.usage, host.clone(), (!parts.is_empty()).then_some(parts));
+        self.heard.insert(host.clone(), HeardOf { run: told.run, at: told.at });
+        for (app, used) in told.last_known {
+            if let Ok(app) = app.parse::<AppName>()
+                && self.apps.contains_key(&app)
+            {
+                self.remembered.insert(app, used);
+            }
+        }
+    }
+
+    /// Keeps what hosts told that were asked and are there: it does not stand in the store.
+    pub(super) fn keep_heard(&mut self, before: &Self) {
+        let kept: Vec<_> = before.heard.iter().filter(|(host, _)| self.is_asked(host)).collect();
+        for (host, heard) in kept {
+            if let Some(parts) = before.usage.get(host) {
+                self.heard.insert(host.clone(), *heard);
+                self.usage.insert(host.clone(), parts.clone());
+            }
+        }
+    }
+
+    /// Remembers what hosts told that were asked and are not there any more, or have become hosts of an
+    /// earlier version, which tell it through the store.
+    pub(super) fn forget_unheard(&mut self) {
+        let gone: Vec<HostName> =
+            self.heard.keys().filter(|host| !self.is_asked(host)).cloned().collect();
+        for host in gone {
+            self.heard.remove(&host);
+            self.forget_use_of(&host);
+        }
+    }
+
+    /// Whether a host is there and is asked what apps use on it.
+    fn is_asked(&self, host: &HostName) -> bool {
+        self.host(host).is_some_and(|record| record.tells_use)
+    }
+
+    /// Remembers what a host told and tells no more.
+    fn forget_use_of(&mut self, host: &HostName) {
+        let Some(parts) = self.usage.remove(host) else { return };
+        parts.values().for_each(|part| self.remember_part(part));
+        if says_rest_is_idle(&parts) {
+            self.remember_idle(host, &parts);
+        }
+    }
+
+    /// Takes one part of what a host tells through the store; remembers what it told before where that is
+    /// gone.
     pub(super) fn take_use(&mut self, host: HostName, part: u32, record: Option<UseRecord>) {
+        if self.heard.contains_key(&host) {
+            // It has told it itself, and tells it there for hosts of earlier versions only.
+            return;
+        }
         let mut parts = self.usage.get(&host).cloned().unwrap_or_default();
         if record.is_none()
             && let Some(gone) = parts.get(&part)
@@ -77,7 +174,7 @@ impl View {
         for (host, parts) in &before.usage {
             if !self.usage.contains_key(host) {
                 parts.values().for_each(|part| self.remember_part(part));
-                if parts.get(&0).is_some_and(|first| first.rest_is_idle) {
+                if says_rest_is_idle(parts) {
                     self.remember_idle(host, parts);
                 }
             }
@@ -92,9 +189,8 @@ impl View {
             .filter(|(app, (on, _))| on.contains(host) && listed(parts, app).is_none())
             .map(|(app, _)| app.clone())
             .collect();
-        let nothing = AppUse { looks: AppUse::BELIEVED, ..AppUse::default() };
         for app in idle {
-            self.remembered.entry(app).or_insert(nothing);
+            self.remembered.entry(app).or_insert(NOTHING);
         }
     }
 
@@ -107,6 +203,11 @@ impl View {
             }
         }
     }
+}
+
+/// Whether a host says that what it does not list uses nothing.
+fn says_rest_is_idle(parts: &Parts) -> bool {
+    parts.get(&0).is_some_and(|first| first.rest_is_idle)
 }
 
 /// What a host tells of an app, if it lists it.

@@ -10,6 +10,7 @@ use steerage_core::node::{FleetItem, FleetView, Revision, ViewChange};
 
 use super::items::{Read, StoreRecords, read};
 use super::record::{AppUse, UseRecord};
+use super::usage::HeardOf;
 use crate::ledger::record::Fingerprint;
 use crate::store::{Change, Seen};
 
@@ -19,6 +20,9 @@ pub struct View {
     known: FleetView<StoreRecords>,
     /// What apps use on each host, in the parts in which it is told.
     pub usage: OrdMap<HostName, OrdMap<u32, Arc<UseRecord>>>,
+    /// The hosts that were asked for that, and how far it is known of each. What others tell stands in the
+    /// store.
+    pub(super) heard: OrdMap<HostName, HeardOf>,
     /// What apps used on hosts that are gone, so that it is not unknown again when they start elsewhere.
     pub remembered: OrdMap<AppName, AppUse>,
 }
@@ -82,6 +86,9 @@ impl View {
                 self.remembered.remove(app);
             }
         }
+        if change.hosts_changed {
+            self.forget_unheard();
+        }
         ChangeSummary { change, troubles, revokes: false }
     }
 
@@ -89,6 +96,7 @@ impl View {
     /// on the others, apps that nobody removed, and what it read of records that cannot be read now.
     pub fn keep_detached(&mut self, before: &Self, stays: impl Fn(&HostName, u64) -> bool) {
         self.known.keep_detached(&before.known, stays);
+        self.keep_heard(before);
         self.remember(before);
     }
 

@@ -26,7 +26,9 @@ use super::{Body, CONNECTION_WINDOW, Peer, STREAM_WINDOW, STREAMS};
 
 /// Longest wait for a connection and for the handshake on it: hosts of one fleet are near.
 const CONNECT: Duration = Duration::from_millis(700);
-/// How often a host is asked on each connection whether it is still there.
+/// How often a host is asked on each connection on which it has requests whether it is still there. A
+/// connection that nobody uses says nothing: the kernel tells when a process ends, and of a machine that is
+/// lost the next request hears.
 const PING: Duration = Duration::from_millis(250);
 /// How long it may take to say so. A machine that is shared stands still for some 20 ms now and then
 /// (measured), a busy one for longer.
@@ -220,7 +222,7 @@ where
         .timer(TokioTimer::new())
         .keep_alive_interval(PING)
         .keep_alive_timeout(PONG)
-        .keep_alive_while_idle(true)
+        .keep_alive_while_idle(false)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buf_size(SEND_BUFFER)

@@ -68,6 +68,7 @@ pub(super) async fn hold(member: &Registration) {
                 member.lease.send_replace(Some(lease.id()));
                 beat(member, lease).await;
                 member.lease.send_replace(None);
+                member.fleet.note_lease_kept(None);
             }
             Err(error) => {
                 complain(member, &error, n_failures);
@@ -104,8 +105,12 @@ async fn beat(member: &Registration, mut lease: Lease) {
         if now != written && write_again(member, &now, lease.id()).await {
             written = now;
         }
+        let asked_at = tokio::time::Instant::now();
         match lease.keep_alive().await {
-            Ok(_) => heard_at = tokio::time::Instant::now(),
+            Ok(_) => {
+                heard_at = tokio::time::Instant::now();
+                member.fleet.note_lease_kept(Some(heard_at - asked_at));
+            }
             Err(StoreError::LeaseLost) => {
                 // It was away for longer than others wait: what it has heard may be overtaken.
                 member.fleet.doubt();

@@ -1,7 +1,9 @@
 //! Reporting what apps use on this host, so that placement goes by what is used and not by what was
-//! asked for. Apps that use nothing are not listed, and what has hardly changed is not told again: a
-//! store bears thousands of hosts with thousands of apps each only if most have no news.
-//! Measures nothing itself: it reads the meters of the calls.
+//! asked for. Apps that use nothing are not listed, and what has hardly changed is not told again: who
+//! plans asks thousands of hosts with thousands of apps each, and most shall have no news.
+//! Measures nothing itself: it reads the meters of the calls. Asks nobody: `asking` does.
+
+mod tell;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -11,12 +13,11 @@ use imbl::ordmap::DiffItem;
 use steerage_core::id::{AppName, HostName};
 use steerage_core::node::HostMap;
 
+use self::tell::{InStore, Told};
 use super::{Member, Shared};
 use crate::catalog::RunningCanary;
-use crate::fleet::record::{self, AppRecord, AppUse, CanaryUse, ReadyRecord, UseRecord};
-use crate::fleet::{View, keys, part_of};
-use crate::store::{Commit, LeaseId, Write};
-use crate::telemetry::chain;
+use crate::fleet::record::{AppRecord, AppUse, CanaryUse, ReadyRecord, UseRecord};
+use crate::fleet::{View, part_of};
 
 /// How often is looked, and told what is news.
 const EVERY: Duration = Duration::from_secs(2);
@@ -33,13 +34,6 @@ const WINDOWS: usize = 20;
 const ONE_OF: usize = 20;
 /// Apps in one record: some 200 KiB.
 const APPS_IN_PART: usize = 2_000;
-/// What differs by less than one part of so many, and by less than the least, is no news that is told
-/// at once.
-const NEWS_FROM: u64 = 10;
-const LEAST_CPU: u64 = 5_000;
-const LEAST_MEMORY: u64 = 1 << 20;
-/// What is no such news is told so long after.
-const LATER: Duration = Duration::from_secs(20);
 
 /// Looks at one app.
 #[derive(Debug, Default)]
@@ -71,18 +65,12 @@ struct Young {
     before: OrdMap<AppName, HostMap<ReadyRecord>>,
 }
 
-/// What was told last.
-#[derive(Debug, Default)]
-struct Reported {
-    lease: Option<LeaseId>,
-    parts: BTreeMap<u32, (Instant, UseRecord)>,
-}
-
 /// Reports until it is dropped.
 pub(super) async fn report(shared: &Shared) {
     let Shared { member, lease, .. } = shared;
     let mut apps: BTreeMap<AppName, Memory> = BTreeMap::new();
-    let (mut told, mut now, mut young) = (Reported::default(), BTreeMap::new(), Young::default());
+    let (mut told, mut now, mut young) = (Told::default(), BTreeMap::new(), Young::default());
+    let mut in_store = InStore::default();
     let (mut n_looks, mut ticks) = (0, tokio::time::interval(EVERY / TRIALS));
     for n_tick in (0..TRIALS).cycle() {
         ticks.tick().await;
@@ -95,9 +83,10 @@ pub(super) async fn report(shared: &Shared) {
         } else if !count_canaries(member, &mut now) {
             continue;
         }
+        told.publish(&member.fleet, &now);
         let lease = *lease.borrow();
         if let Some(lease) = lease {
-            told.tell(member, lease, &now).await;
+            in_store.tell(&member.fleet, lease, &now).await;
         }
     }
 }
@@ -198,68 +187,6 @@ fn count_canaries(member: &Member, now: &mut BTreeMap<u32, UseRecord>) -> bool {
 
 fn counted(trial: &RunningCanary) -> CanaryUse {
     CanaryUse::of(trial.generation().get(), &trial.old.read(), &trial.canary.read())
-}
-
-impl Reported {
-    fn n_parts(&self) -> u32 {
-        u32::try_from(self.parts.len()).unwrap_or(u32::MAX)
-    }
-
-    /// Tells what is news, each part on its own.
-    async fn tell(&mut self, member: &Member, lease: LeaseId, now: &BTreeMap<u32, UseRecord>) {
-        if self.lease != Some(lease) {
-            // What was told under another lease is gone with it.
-            *self = Self { lease: Some(lease), parts: BTreeMap::new() };
-        }
-        let gone = self.parts.keys().filter(|part| !now.contains_key(*part));
-        let due = now.iter().filter(|(part, record)| self.is_news(**part, record));
-        let due: Vec<(u32, Option<UseRecord>)> = gone
-            .map(|part| (*part, None))
-            .chain(due.map(|(part, record)| (*part, Some(record.clone()))))
-            .collect();
-        for (part, record) in due {
-            let key = keys::usage(member.fleet.me(), part);
-            let write = match &record {
-                Some(record) => {
-                    Write::Put { key, value: record::encode(record), lease: Some(lease) }
-                }
-                None => Write::Delete(key),
-            };
-            let commit = Commit { guards: Vec::new(), writes: vec![write] };
-            if let Err(error) = member.fleet.commit(commit).await {
-                tracing::debug!(error = chain(&error), "cannot report what apps use");
-                return;
-            }
-            match record {
-                Some(record) => drop(self.parts.insert(part, (Instant::now(), record))),
-                None => drop(self.parts.remove(&part)),
-            }
-        }
-    }
-
-    fn is_news(&self, part: u32, now: &UseRecord) -> bool {
-        let Some((told_at, told)) = self.parts.get(&part) else { return true };
-        (told_at.elapsed() >= LATER && told != now)
-            || told.rest_is_idle != now.rest_is_idle
-            || told.canaries != now.canaries
-            || told.apps.len() != now.apps.len()
-            || now
-                .apps
-                .iter()
-                .any(|(app, now)| told.apps.get(app).is_none_or(|told| differs(told, now)))
-    }
-}
-
-/// Whether an app uses much more or less than was told.
-fn differs(told: &AppUse, now: &AppUse) -> bool {
-    let is_far = |told: u64, now: u64, least: u64| {
-        told.abs_diff(now) > (told.max(now) / NEWS_FROM).max(least)
-    };
-    told.is_believed() != now.is_believed()
-        || is_far(told.cpu_u, now.cpu_u, LEAST_CPU)
-        || is_far(told.cpu_high_u, now.cpu_high_u, LEAST_CPU)
-        || is_far(told.memory, now.memory, LEAST_MEMORY)
-        || is_far(told.memory_high, now.memory_high, LEAST_MEMORY)
 }
 
 impl Memory {
@@ -434,34 +361,9 @@ mod tests {
             assert_eq!(parts.len(), n_parts, "{n_apps} after {n_before}");
             assert_eq!(parts.values().map(|part| part.apps.len()).sum::<usize>(), n_apps);
             assert!(parts[&0].rest_is_idle);
-            let longest = parts.values().map(|part| record::encode(part).len()).max().unwrap();
+            let longest =
+                parts.values().map(|part| crate::fleet::record::encode(part).len()).max().unwrap();
             assert!(longest < crate::store::MOST_BYTES / 2, "{longest} bytes of {n_apps}");
         }
-    }
-
-    #[test]
-    fn what_has_hardly_changed_is_no_news() {
-        let parts = in_parts(uses(3, 100), 1).into_iter();
-        let parts = parts.map(|(part, record)| (part, (Instant::now(), record))).collect();
-        let told = Reported { lease: None, parts };
-        let is_news = |now: &UseRecord| told.is_news(0, now);
-        assert!(!is_news(&uses(3, 105)) && !is_news(&uses(3, 110)));
-        assert!(is_news(&uses(3, 120)) && is_news(&uses(2, 100)) && is_news(&uses(4, 100)));
-        let mut young = uses(3, 100);
-        young.apps.values_mut().for_each(|used| used.looks = 2);
-        assert!(is_news(&young));
-        assert!(told.is_news(1, &UseRecord::default()));
-    }
-
-    #[test]
-    fn what_goes_on_as_it_was_is_never_news_again() {
-        let mut parts = in_parts(uses(3, 100), 1);
-        let long_ago = Instant::now().checked_sub(LATER * 2).unwrap();
-        let told = parts.clone().into_iter().map(|(part, record)| (part, (long_ago, record)));
-        let told = Reported { lease: None, parts: told.collect() };
-        assert!(!told.is_news(0, &parts[&0]));
-        let first = parts.get_mut(&0).unwrap();
-        first.apps.values_mut().for_each(|used| used.cpu_u += LEAST_CPU);
-        assert!(told.is_news(0, first), "a small change, a while later");
     }
 }

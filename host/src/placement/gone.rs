@@ -136,7 +136,7 @@ mod tests {
         let h9: HostName = "h9".parse().unwrap();
         let peer = fleet.peers().named(&h9).unwrap();
         let mut changes = fleet.peers().changes();
-        let watching = tokio::spawn(forward::keep_watch(fleet.peers().clone()));
+        let watching = tokio::spawn(forward::keep_watch(fleet.peers().clone(), fleet.me().clone()));
         while peer.probe() != Probe::Refused {
             changes.changed().await.unwrap();
         }

@@ -2,9 +2,11 @@
 //! so that the app's timeout counts from then. Only hosts of the fleet are believed; a client's copy of the
 //! header never gets this far.
 
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::TRAILER;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use steerage_core::id::CallId;
@@ -13,22 +15,31 @@ use super::head::Caller;
 use crate::header::{is_of_connection, remove};
 
 const HOP: HeaderName = HeaderName::from_static("x-steerage-hop");
-/// Prepares headers for the next host.
-pub(super) fn tell(headers: &mut HeaderMap, peer: &Caller, id: CallId) {
-    remove(headers, |name| is_of_connection(name) || *name == TRAILER);
-    let scheme = if peer.https { "https" } else { "http" };
-    let text = format!("{} {} {scheme} {:032x}", peer.remote, peer.local, id.as_u128());
-    if let Ok(hop) = HeaderValue::try_from(text) {
-        headers.insert(HOP, hop);
-    }
-}
+/// Bytes that an age takes at most, with the space before it.
+const AGE: usize = 1 + 20;
 
-/// Says how long ago the request came; each time it is sent that is longer.
-pub(super) fn tell_age(headers: &mut HeaderMap, age: Duration) {
-    let told = headers.get(HOP).and_then(|hop| hop.to_str().ok());
-    let hop = told.map(|told| HeaderValue::try_from(format!("{told} {}", age.as_millis())));
-    if let Some(Ok(hop)) = hop {
-        headers.insert(HOP, hop);
+/// What stays the same of what the next host is told, however often the request is sent.
+#[derive(Debug)]
+pub(super) struct Hop(String);
+
+impl Hop {
+    /// Prepares headers for the next host.
+    pub(super) fn new(headers: &mut HeaderMap, peer: &Caller, id: CallId) -> Self {
+        remove(headers, |name| is_of_connection(name) || *name == TRAILER);
+        let scheme = if peer.https { "https" } else { "http" };
+        Self(format!("{} {} {scheme} {:032x}", peer.remote, peer.local, id.as_u128()))
+    }
+
+    /// Tells it, and how long ago the request came: each time it is sent that is longer.
+    pub(super) fn tell(&self, headers: &mut HeaderMap, age: Duration) {
+        // One text that becomes the value's own: this is done for every call between hosts.
+        let mut text = String::with_capacity(self.0.len() + AGE);
+        text.push_str(&self.0);
+        if write!(text, " {}", age.as_millis()).is_ok()
+            && let Ok(hop) = HeaderValue::from_maybe_shared(Bytes::from(text))
+        {
+            headers.insert(HOP, hop);
+        }
     }
 }
 
@@ -73,15 +84,19 @@ mod tests {
         };
         let mut headers = HeaderMap::new();
         headers.insert("connection", HeaderValue::from_static("keep-alive"));
-        tell(&mut headers, &peer, CallId::from_u128(77));
-        assert!(!headers.contains_key("connection"));
-        let mut aged = headers.clone();
-        let Forwarded { client: told, id, age } = take(&mut headers).unwrap();
-        assert_eq!((told.remote, told.local, told.https), (peer.remote, peer.local, true));
-        assert!(told.is_fleet && headers.is_empty());
-        assert_eq!((id, age), (CallId::from_u128(77), Duration::ZERO));
+        let hop = Hop::new(&mut headers, &peer, CallId::from_u128(77));
+        assert!(headers.is_empty());
+        for age in [Duration::ZERO, Duration::from_millis(1_500), Duration::from_millis(u64::MAX)] {
+            hop.tell(&mut headers, age);
+            let Forwarded { client: told, id, age: told_age } = take(&mut headers).unwrap();
+            assert_eq!((told.remote, told.local, told.https), (peer.remote, peer.local, true));
+            assert!(told.is_fleet && headers.is_empty());
+            assert_eq!(id, CallId::from_u128(77));
+            assert_eq!(told_age.as_millis(), age.as_millis());
+        }
         assert!(take(&mut headers).is_none());
-        tell_age(&mut aged, Duration::from_millis(1_500));
-        assert_eq!(take(&mut aged).unwrap().age, Duration::from_millis(1_500));
+        // Hosts of earlier versions do not say how long ago it came.
+        headers.insert(HOP, HeaderValue::from_static("9.8.7.6:5 [::1]:80 http 4d"));
+        assert_eq!(take(&mut headers).unwrap().age, Duration::ZERO);
     }
 }

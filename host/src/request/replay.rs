@@ -15,9 +15,10 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming as IncomingBody;
 use steerage_core::outcome::{Outcome, Refusal};
 
+use super::Accepted;
+use super::forwarded::Hop;
 use super::head::{self, Caller};
 use super::inbound::Inbound;
-use super::{Accepted, forwarded};
 use crate::forward::{self, BodyError, InFlight, SendError};
 
 /// Longest body, of a request or of an answer, that is held to be sent again or to be whole.
@@ -32,6 +33,7 @@ const READ_WITHIN: Duration = Duration::from_secs(30);
 /// A request on its way to another host.
 pub(super) struct ReplayableRequest {
     accepted: Accepted<()>,
+    hop: Hop,
     body: Content,
     is_idempotent: bool,
 }
@@ -104,9 +106,10 @@ impl ReplayableRequest {
         };
         let mut request = Request::from_parts(parts, ());
         complete(&mut request);
-        forwarded::tell(request.headers_mut(), peer, id);
+        let hop = Hop::new(request.headers_mut(), peer, id);
         Ok(Self {
             accepted: Accepted { id, is_late, started_at, host, is_completed, request },
+            hop,
             body,
             is_idempotent,
         })
@@ -179,9 +182,7 @@ impl ReplayableRequest {
                 std::mem::replace(&mut *kept, Inbound::Held(Full::default()))
             }
         };
-        let mut request = request.map(|()| body);
-        // What was told to others is not for this host's guests.
-        drop(forwarded::take(request.headers_mut()));
+        let request = request.map(|()| body);
         Accepted { id, is_late, started_at, host, is_completed, request }
     }
 
@@ -201,7 +202,7 @@ impl ReplayableRequest {
         *copy.method_mut() = head.method().clone();
         *copy.uri_mut() = head.uri().clone();
         *copy.headers_mut() = head.headers().clone();
-        forwarded::tell_age(copy.headers_mut(), self.accepted.started_at.elapsed());
+        self.hop.tell(copy.headers_mut(), self.accepted.started_at.elapsed());
         *copy.version_mut() = Version::HTTP_2;
         copy
     }

@@ -73,6 +73,7 @@ pub(super) fn member(
         version: env!("CARGO_PKG_VERSION").to_owned(),
         certificate: None,
         believes: Default::default(),
+        tells_use: true,
     };
     fleet.describe(record.clone());
     Member {

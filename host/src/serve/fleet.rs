@@ -102,6 +102,7 @@ impl Joined {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             certificate: None,
             believes: BTreeSet::new(),
+            tells_use: true,
         };
         let fleet = self.fleet;
         let plan = PlanSettings {

@@ -97,3 +97,26 @@ async fn operators_who_look_at_everything_cost_a_host_no_lease() {
     assert!(n_answers > 0);
     assert_eq!(registered().await, before, "it registered anew, after {n_answers} answers");
 }
+
+#[tokio::test]
+async fn where_hosts_are_asked_by_some_others_only_a_lost_one_is_replaced_long_before_its_lease_ends()
+ {
+    // More than ask each host, so that most pairs do not ask each other.
+    let Some(mut fleet) = Fleet::start_with(8, &["--lease", "60s"]).await else { return };
+    let store = fleet.etcd.store().await;
+    for host in ["h1", "h2", "h3", "h4", "h5", "h6", "h7"] {
+        fleet.stand(host, "cordoned").await;
+    }
+    let text = manifest("app", "/app/...", "[replicas]\nmin = 1\nmax = 1");
+    fleet.first().deploy(&says("here"), &text).await;
+    assert_eq!(fleet.ready_on("app", 1).await, ["h8"]);
+    fleet.all_answer("/app/", "here").await;
+    fleet.stand("h7", "open").await;
+    fleet.hosts[7].kill();
+    // Nobody hears of it but through those that ask it, or call it.
+    let replaced = || async { (fleet.ready_on("app", 1).await == ["h7"]).then_some(()) };
+    fleet.first().until("replica elsewhere", replaced).await;
+    assert!(store.get("observed/hosts/h8").await.unwrap().is_some(), "its lease has ended");
+    fleet.hosts.truncate(7);
+    fleet.all_answer("/app/", "here").await;
+}

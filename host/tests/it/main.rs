@@ -43,6 +43,7 @@ mod fleet_load;
 mod fleet_plan;
 mod fleet_store;
 mod fleet_trouble;
+mod fleet_use;
 mod fleet_views;
 mod guests;
 mod harness;

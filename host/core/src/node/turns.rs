@@ -17,6 +17,9 @@ use crate::liveness::LeaseState;
 pub const EVERY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(10));
 /// Plans without news take one part of so many of the time.
 const SHARE: u32 = 50;
+/// So many hosts keep what all others say of what apps use, and look at hosts that others miss: the one
+/// that plans, and those that plan after it. Two may be lost at once and the next one knows it all.
+pub const KEEPERS: usize = 3;
 /// Hosts of which it is not clear whether they are gone are asked about again so soon, and less often the
 /// longer it lasts: a firewall stays.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
@@ -165,6 +168,13 @@ impl<R: Records> FleetView<R> {
         well.next() == Some(me) && (1 + well.count()) * 2 >= self.n_registered()
     }
 
+    /// Whether this host is one of those that keep what apps use: the first of those that are registered
+    /// and well. Who plans is one of them.
+    #[must_use]
+    pub fn keeps_use(&self, me: &HostName, is_well: impl Fn(&HostName) -> bool) -> bool {
+        self.hosts.keys().filter(|host| is_well(host)).take(KEEPERS).any(|host| host == me)
+    }
+
     /// How many hosts are registered, those included whose records cannot be read here: of them most have
     /// to say that one is gone.
     #[must_use]
@@ -192,6 +202,29 @@ mod tests {
 
     fn at(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn who_plans_has_kept_what_apps_use_though_two_are_lost_before_it() {
+        let mut view = FleetView::<Nothing>::default();
+        let hosts: Vec<HostName> = (0..9).map(|host| format!("h{host}").parse().unwrap()).collect();
+        for host in &hosts {
+            view.hosts.insert(host.clone(), Arc::new(Nothing));
+        }
+        let all = |well: &BTreeSet<&HostName>, does: &dyn Fn(&HostName) -> bool| {
+            let found = hosts.iter().filter(|host| well.contains(host) && does(host));
+            found.cloned().collect::<BTreeSet<HostName>>()
+        };
+        let well: BTreeSet<&HostName> = hosts.iter().collect();
+        let kept = all(&well, &|host| view.keeps_use(host, |host| well.contains(host)));
+        assert_eq!(kept.len(), KEEPERS);
+        for (one, other) in hosts.iter().flat_map(|one| hosts.iter().map(move |other| (one, other)))
+        {
+            let mut left = well.clone();
+            left.retain(|host| *host != one && *host != other);
+            let plan = all(&left, &|host| view.is_planner(host, |host| left.contains(host)));
+            assert!(plan.len() == 1 && plan.is_subset(&kept), "{one} and {other}: {plan:?}");
+        }
     }
 
     #[test]

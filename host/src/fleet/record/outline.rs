@@ -28,5 +28,6 @@ pub(in crate::fleet) fn outline(bytes: &[u8]) -> HostRecord {
         version: text("version").to_owned(),
         certificate: None,
         believes: BTreeSet::new(),
+        tells_use: false,
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Unit;
 
 use super::NoLabels;
 
@@ -20,6 +21,15 @@ pub struct FleetReading {
     pub hosts: u64,
     /// Those of them that answer.
     pub hosts_answering: u64,
+    /// How many of them are in each state, by what operators are told.
+    pub hosts_by_state: [(&'static str, u64); 4],
+    /// How long ago the store said the last time that this host is registered, and how long it took to say
+    /// so; nothing while it is not.
+    pub lease_kept: Option<(Duration, Duration)>,
+    /// How long ago the store was heard of; nothing while everything is to be read again.
+    pub view_age: Option<Duration>,
+    /// How long ago this host asked all others what apps use there, if it did.
+    pub use_age: Option<Duration>,
     /// Times that another host was asked to serve a request.
     pub forwarded: u64,
     /// Those of them after which another one had to be asked.
@@ -49,6 +59,8 @@ impl FleetReading {
             let gauge = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
             super::encode_gauge(gauge, value)?;
         }
+        self.encode_states(encoder)?;
+        self.encode_ages(encoder)?;
         for (name, help, value) in [
             ("fleet_forwarded_requests", "Requests passed on to other hosts", self.forwarded),
             (
@@ -64,6 +76,40 @@ impl FleetReading {
         ] {
             let mut counter = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
             counter.encode_counter::<NoLabels, _, u64>(&value, None)?;
+        }
+        Ok(())
+    }
+
+    fn encode_states(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Hosts that are known, by how they stand with this one";
+        let mut metric =
+            encoder.encode_descriptor("fleet_hosts_by_state", help, None, MetricType::Gauge)?;
+        for (state, n_hosts) in self.hosts_by_state {
+            super::encode_gauge(metric.encode_family(&[("state", state)])?, n_hosts)?;
+        }
+        Ok(())
+    }
+
+    /// What is not known has no line: an age of nothing would look young.
+    fn encode_ages(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        for (name, help, age) in [
+            (
+                "fleet_lease_age",
+                "Since the store said that this host is registered",
+                self.lease_kept.map(|(age, _)| age),
+            ),
+            (
+                "fleet_store_latency",
+                "How long the store took to say so the last time",
+                self.lease_kept.map(|(_, took)| took),
+            ),
+            ("fleet_view_age", "Since the store was heard of", self.view_age),
+            ("fleet_use_age", "Since all others were asked what apps use there", self.use_age),
+        ] {
+            let Some(age) = age else { continue };
+            let unit = Some(&Unit::Seconds);
+            let mut gauge = encoder.encode_descriptor(name, help, unit, MetricType::Gauge)?;
+            gauge.encode_gauge(&age.as_secs_f64())?;
         }
         Ok(())
     }
