@@ -164,7 +164,7 @@ async fn grow(slot: Slot, peer: Arc<Peer>) {
 }
 
 /// Opens a connection that nobody shares.
-async fn open(peer: &Arc<Peer>) -> Result<Connection, String> {
+pub(super) async fn open(peer: &Arc<Peer>) -> Result<Connection, String> {
     match tokio::time::timeout(CONNECT, dial(peer)).await {
         Ok(Ok(connection)) => Ok(connection),
         Ok(Err(error)) => {
