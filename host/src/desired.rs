@@ -22,8 +22,11 @@ mod remove;
 mod routes;
 mod spec;
 mod update;
+mod watch;
 
 use std::sync::Arc;
+
+use steerage_core::rollout::WatchTime;
 
 pub use self::error::DeployError;
 use self::in_flight::InFlight;
@@ -41,13 +44,21 @@ pub struct Desired {
     /// Whose store it is written to; `None` where this host is alone.
     fleet: Option<Fleet>,
     in_flight: Arc<InFlight>,
+    /// How long deployments are watched of which nobody says more.
+    watch: WatchTime,
 }
 
 impl Desired {
     /// Writes to the store of this fleet, or for this host alone.
     #[must_use]
     pub fn new(agent: Agent, loader: Loader, own: HostState, fleet: Option<Fleet>) -> Self {
-        Self { agent, loader, own, fleet, in_flight: Arc::default() }
+        Self { agent, loader, own, fleet, in_flight: Arc::default(), watch: WatchTime::STATED }
+    }
+
+    /// Watches deployments for so long of which nobody says more.
+    #[must_use]
+    pub fn watching(self, watch: WatchTime) -> Self {
+        Self { watch, ..self }
     }
 
     /// The fleet.

@@ -1,10 +1,13 @@
-//! A canary on this host: its code beside that of the current deployment, from its start to its end.
+//! A canary on this host: its code beside that of the current deployment, from its start to its end; and
+//! the watch over a deployment that took the place of another.
 //! Neither begins nor judges one: `desired` and `core::canary` do.
+
+use std::time::Duration;
 
 use steerage_core::canary::Share;
 use steerage_core::id::{AppName, Generation};
 
-use super::{Agent, ApplyError};
+use super::{Agent, ApplyError, now};
 use crate::fleet::Fleet;
 use crate::fleet::record::RolledBack;
 use crate::ledger::deployment::Deployment;
@@ -46,6 +49,26 @@ impl Agent {
             ..Event::now("canary_began", format!("{share} of {app} is generation {generation} now"))
         });
         Ok(())
+    }
+
+    /// Gives the canary of an app the part of the calls that the fleet wants it to have by now.
+    pub fn follow_share(&self, fleet: &Fleet, app: &AppName) {
+        let Some(canary) = self.own.catalog.app(app).and_then(|here| here.canary()) else { return };
+        if let Some(share) = Self::wanted_share(fleet, app, canary.generation()) {
+            canary.set_share(share);
+        }
+    }
+
+    /// Watches the deployment of an app that is served here for as long as the fleet wants it watched.
+    pub fn follow_watch(&self, fleet: &Fleet, app: &AppName) {
+        let Some(here) = self.own.catalog.app(app) else { return };
+        let (view, now) = (fleet.view(), now());
+        let watch = view.apps.get(app).and_then(|(record, _)| record.watched(now));
+        let watch = watch.filter(|watch| watch.generation == here.generation.get());
+        here.set_watch(watch.and_then(|watch| {
+            let left = Duration::from_millis(watch.until.saturating_sub(now));
+            Some((Generation::new(watch.replaced)?, left))
+        }));
     }
 
     /// Gives the current deployment all calls of an app again. `why` tells of the fleet what ended

@@ -3,44 +3,12 @@
 //! Does not handle requests.
 
 mod form;
+mod operation;
 
 pub(super) use self::form::{Endpoint, Parameter, Returned, Sent};
 use self::form::{FOLLOW, LIMIT, OF_HOST};
+pub(super) use self::operation::Operation;
 use super::problem::Cause;
-
-/// What can be asked of the control API.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Operation {
-    PutBlob,
-    HeadBlob,
-    Deploy,
-    ListApps,
-    ShowApp,
-    RollBack,
-    Promote,
-    EndCanary,
-    Remove,
-    Calls,
-    Logs,
-    Events,
-    Validate,
-    Hosts,
-    SetStanding,
-    Scale,
-    Replicas,
-    Adopt,
-    Import,
-    Freeze,
-    Thaw,
-    Plan,
-    Host,
-    Usage,
-    Backup,
-    OpenApi,
-    Metrics,
-    Healthz,
-    Readyz,
-}
 
 const FLEET_CHANGE: &[Cause] = &[
     Cause::BadRequest,
@@ -80,7 +48,7 @@ const GUARDED: Endpoint = Endpoint {
 };
 
 /// All of them.
-pub(super) const ENDPOINTS: [Endpoint; 29] = [
+pub(super) const ENDPOINTS: [Endpoint; 30] = [
     Endpoint {
         operation: Operation::PutBlob,
         method: "put",
@@ -173,6 +141,17 @@ pub(super) const ENDPOINTS: [Endpoint; 29] = [
         success: &[("200", "It is served")],
         returned: Returned::Json("Deployed"),
         causes: SERVED_AGAIN,
+        ..GUARDED
+    },
+    Endpoint {
+        operation: Operation::PauseCanary,
+        method: "put",
+        path: "/v1/apps/{app}/canary",
+        summary: "Have the deployment on trial take no steps, or go on",
+        sent: Sent::Json("CanaryRequest"),
+        success: &[("204", "It waits, or goes on")],
+        returned: Returned::Nothing,
+        causes: FLEET_CHANGE,
         ..GUARDED
     },
     Endpoint {

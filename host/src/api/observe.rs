@@ -13,7 +13,7 @@ use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, VARY};
 use super::fleet_wide::{self, Followed, Missing, whom};
 use super::here::{CallsQuery, EventsQuery, HostQuery, LogsQuery};
 use super::problem::{Cause, Refusal};
-use super::{ApiState, Asked, Named, Shared, canary, fleet, follow, view, wire};
+use super::{ApiState, Asked, Named, Shared, canary, fleet, follow, view, watch, wire};
 use crate::telemetry::metrics::form::Form;
 use crate::telemetry::metrics::{self, AppReading, HostReading, Readings};
 
@@ -45,7 +45,9 @@ pub(super) async fn app(
     let told = fleet_wide::gather(of, &path, here, 1).await?;
     let summary = told.apps.into_iter().next().unwrap_or(detail.summary);
     let (replicas, sources) = (fleet::placed_if_any(&state, &app.name).await, told.sources);
-    let detail = wire::AppDetail { summary, canary, taken_back, replicas, sources, ..detail };
+    let watch = watch::of(&state, &app.name, app.generation);
+    let detail =
+        wire::AppDetail { summary, canary, taken_back, watch, replicas, sources, ..detail };
     Ok(Json(detail))
 }
 

@@ -29,6 +29,7 @@ pub(super) fn deployed(url: &str, app: &App) -> wire::Deployed {
         routes: app.route_texts().map(str::to_owned).collect(),
         url: url.to_owned(),
         replicas: None,
+        watch: None,
     }
 }
 
@@ -60,6 +61,7 @@ pub(super) fn summary(app: &App) -> wire::AppSummary {
         fuel,
         cpu_seconds: cpu.as_secs_f64(),
         memory_peak_bytes,
+        rollout: None,
     }
 }
 
@@ -86,6 +88,7 @@ pub(super) fn detail(
         deployments: deployments.collect(),
         canary: None,
         taken_back: None,
+        watch: None,
         replicas: None,
         sources: None,
     })

@@ -19,7 +19,7 @@ const fn knob(
 }
 
 /// All of them, in the order of the help and of the sample file.
-pub const KNOBS: [Knob; 61] = [
+pub const KNOBS: [Knob; 62] = [
     knob(
         "listen",
         ("listen", "STEERAGE_LISTEN"),
@@ -127,6 +127,12 @@ pub const KNOBS: [Knob; 61] = [
         ("max-component", "STEERAGE_MAX_COMPONENT"),
         ("SIZE", "100MiB"),
         "Largest component taken",
+    ),
+    knob(
+        "watch",
+        ("watch", "STEERAGE_WATCH"),
+        ("DURATION", "5m"),
+        "How long a deployment is watched, and rolled back if it fails where the one before did not; or never",
     ),
     knob(
         "memory.budget",

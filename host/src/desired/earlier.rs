@@ -61,7 +61,10 @@ impl Desired {
                 Some(to) => kept.generation == to,
                 // What is on trial goes first.
                 None if now.canary.is_some() => kept.generation.get() == now.generation,
-                None => kept.generation.get() < now.generation,
+                None => {
+                    let generation = kept.generation.get();
+                    generation < now.generation && !now.unfit.contains(&generation)
+                }
             });
             let wanted = wanted.ok_or_else(|| no_deployment(app, to, &kept))?;
             let deployment = self.agent.read(wanted.clone())?;

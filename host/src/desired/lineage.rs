@@ -220,7 +220,7 @@ impl Desired {
         // What operators have said of it besides, such as how many replicas it has.
         let known = fleet.view().apps.get(app).map(|(record, _)| AppRecord::clone(record));
         let known = known.filter(|known| known.generation == generation.get());
-        let record = known.map(|known| AppRecord { canary: None, ..known });
+        let record = known.map(|known| AppRecord { canary: None, watch: None, ..known });
         let record = record.unwrap_or_else(|| before.with(&deployment, None));
         let fingerprint = Some(current.fingerprint().to_string());
         let mut commit = before.commit(app, &AppRecord { fingerprint, ..record });

@@ -11,7 +11,7 @@ use imbl::ordmap::DiffItem;
 use steerage_core::id::{AppName, HostName};
 
 use super::{Member, Shared};
-use crate::catalog::RunningCanary;
+use crate::catalog::App;
 use crate::fleet::record::{self, AppRecord, AppUse, CanaryUse, ReadyRecord, UseRecord};
 use crate::fleet::{View, keys, part_of};
 use crate::store::{Commit, LeaseId, Write};
@@ -110,9 +110,12 @@ fn look_at_all(member: &Member, apps: &mut BTreeMap<AppName, Memory>, n_looks: u
         let Some(state) = app.state() else { continue };
         let (_, cpu, _) = state.meter.totals();
         let mut held = state.memory.held().get();
+        state.meter.look_back();
         if let Some(trial) = app.canary() {
             held += trial.deployed.state.memory.held().get();
-            whole.canaries.insert(app.name.to_string(), counted(&trial));
+        }
+        if let Some(counted) = counted(app) {
+            whole.canaries.insert(app.name.to_string(), counted);
         }
         let memory = apps.entry(app.name.clone()).or_default();
         let used = memory.look(Reading { at: Instant::now(), cpu }, held);
@@ -189,14 +192,21 @@ fn count_canaries(member: &Member, now: &mut BTreeMap<u32, UseRecord>) -> bool {
         .keys()
         .filter_map(|name| {
             let app = served.app(&name.parse().ok()?)?;
-            Some((name.clone(), counted(&*app.canary()?)))
+            Some((name.clone(), counted(&app)?))
         })
         .collect();
     true
 }
 
-fn counted(trial: &RunningCanary) -> CanaryUse {
-    CanaryUse::of(trial.generation().get(), &trial.old.read(), &trial.canary.read())
+/// What the canary of an app did, or a deployment of it that is watched, beside the one before it.
+fn counted(app: &App) -> Option<CanaryUse> {
+    if let Some(trial) = app.canary() {
+        let (old, canary) = (trial.old.read(), trial.canary.read());
+        return Some(CanaryUse::of(trial.generation().get(), &old, &canary));
+    }
+    let watch = app.watch()?;
+    let (old, new) = watch.read();
+    Some(CanaryUse::of(watch.generation().get(), &old, &new))
 }
 
 impl Reported {
