@@ -2,8 +2,10 @@
 
 use futures_util::StreamExt;
 use http::Request;
-use http_body_util::BodyExt;
+use http_body_util::{BodyDataStream, BodyExt};
+use hyper::body::Incoming;
 use serde_json::Value;
+use steerage_guests as guests;
 
 use crate::fleet::Fleet;
 use crate::harness::{Host, PATIENCE, manifest, prints};
@@ -114,41 +116,97 @@ async fn a_host_that_says_nothing_is_named_and_the_rest_is_told() {
     fleet.hosts[1].signal("CONT");
 }
 
-#[tokio::test]
-async fn events_of_all_hosts_are_followed_also_of_one_that_comes_back() {
-    let Some(fleet) = called_fleet().await else { return };
-    let address = fleet.first().admin.to_string();
-    let uri = format!("http://{address}/v1/events?host=*&follow=true&limit=1000");
-    let client = hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new())
-        .build_http::<http_body_util::Empty<bytes::Bytes>>();
-    let response =
-        client.request(Request::get(uri).body(Default::default()).unwrap()).await.unwrap();
-    let mut chunks = response.into_body().into_data_stream();
-    let mut text = String::new();
-    let mut until = async |wanted: &dyn Fn(&Value) -> bool| {
+/// Somebody who follows what a host tells, line by line.
+struct Follower {
+    chunks: BodyDataStream<Incoming>,
+    text: String,
+}
+
+impl Follower {
+    async fn of(host: &Host, path: &str) -> Self {
+        let uri = format!("http://{}{path}", host.admin);
+        let response = host.stream(Request::get(uri).body(Default::default()).unwrap()).await;
+        let response = response.unwrap();
+        assert_eq!(response.status(), 200, "{path}");
+        Self { chunks: response.into_body().into_data_stream(), text: String::new() }
+    }
+
+    /// Reads on until one of the lines is wanted.
+    async fn until(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
         let started_at = std::time::Instant::now();
         loop {
-            assert!(started_at.elapsed() < PATIENCE, "it did not come: {text}");
-            let events = text.lines().filter(|line| !line.is_empty());
-            let mut events = events.filter_map(|line| serde_json::from_str::<Value>(line).ok());
-            if let Some(found) = events.find(|event| wanted(event)) {
+            assert!(started_at.elapsed() < PATIENCE, "it did not come: {}", self.text);
+            let lines = self.text.lines().filter_map(|line| serde_json::from_str(line).ok());
+            if let Some(found) = lines.into_iter().find(&wanted) {
                 return found;
             }
-            let chunk = tokio::time::timeout(PATIENCE, chunks.next()).await;
-            let chunk = chunk.expect("an event in time").expect("the host goes on").unwrap();
-            text.push_str(std::str::from_utf8(&chunk).unwrap());
+            let chunk = tokio::time::timeout(PATIENCE, self.chunks.next()).await;
+            let chunk = chunk.expect("a line in time").expect("the host goes on").unwrap();
+            self.text.push_str(std::str::from_utf8(&chunk).unwrap());
         }
-    };
-    let placed = |event: &Value| event["kind"] == "placed" && event["host"] == "h2";
-    until(&placed).await;
+    }
+
+    /// How many lines have all these words.
+    fn n_lines(&self, words: &[&str]) -> usize {
+        let has_all = |line: &&str| words.iter().all(|word| line.contains(word));
+        self.text.lines().filter(has_all).count()
+    }
+}
+
+#[tokio::test]
+async fn events_of_all_hosts_are_followed_and_of_one_also_when_it_comes_back() {
+    let Some(fleet) = called_fleet().await else { return };
+    let path = |host| format!("/v1/events?host={host}&follow=true&limit=1000");
+    let mut all = Follower::of(fleet.first(), &path("*")).await;
+    let mut one = Follower::of(fleet.first(), &path("h2")).await;
+    for follower in [&mut all, &mut one] {
+        follower.until(|event| event["kind"] == "placed" && event["host"] == "h2").await;
+    }
     fleet.hosts[1].signal("STOP");
-    let gone = until(&|event| event["kind"] == "not_followed").await;
-    assert_eq!(gone["host"], "h2");
+    for follower in [&mut all, &mut one] {
+        let gone = follower.until(|event| event["kind"] == "not_followed").await;
+        assert_eq!(gone["host"], "h2");
+    }
     fleet.hosts[1].signal("CONT");
     let new = manifest("new", "/new/...", "[replicas]\nmin = 2\nmax = 2");
     fleet.hosts[1].deploy(&prints("\\nnew"), &new).await;
-    let deployed = |event: &Value| event["kind"] == "deployed" && event["app"] == "new";
-    assert_eq!(until(&deployed).await["host"], "h2");
-    let n_placed = text.lines().filter(|line| line.contains("placed") && line.contains("\"web\""));
-    assert_eq!(n_placed.count(), 2, "something was told twice: {text}");
+    for (follower, n_placed) in [(&mut all, 2), (&mut one, 1)] {
+        let deployed = |event: &Value| event["kind"] == "deployed" && event["app"] == "new";
+        assert_eq!(follower.until(deployed).await["host"], "h2");
+        let told = follower.n_lines(&["placed", "\"web\""]);
+        assert_eq!(told, n_placed, "told twice, or of others: {}", follower.text);
+    }
+}
+
+#[tokio::test]
+async fn lines_of_one_other_host_are_followed_also_when_it_comes_back() {
+    let Some(fleet) = called_fleet().await else { return };
+    let says = manifest("says", "/says/...", "[replicas]\nmin = 2\nmax = 2");
+    fleet.first().deploy(&std::fs::read(guests::LOGGER).unwrap(), &says).await;
+    fleet.ready_on("says", 2).await;
+    let call = async || fleet.hosts[1].get("/says/?n=1").await.header("x-request-id").to_owned();
+    let before = call().await;
+    let path = "/v1/apps/says/logs?host=h2&follow=true&lines=100";
+    let mut follower = Follower::of(fleet.first(), path).await;
+    follower.until(|line| line["call"] == *before && line["stream"] == "stderr").await;
+    fleet.hosts[1].signal("STOP");
+    let silent = "h2 tells nothing";
+    follower.until(|line| line["text"].as_str().is_some_and(|text| text.contains(silent))).await;
+    fleet.hosts[1].signal("CONT");
+    let after = call().await;
+    follower.until(|line| line["call"] == *after && line["stream"] == "stderr").await;
+    for (call, stream) in [(&before, "stdout"), (&before, "stderr"), (&after, "stdout")] {
+        assert_eq!(follower.n_lines(&[call, stream]), 1, "{}", follower.text);
+    }
+}
+
+#[tokio::test]
+async fn a_host_that_ends_ends_what_follows_another_one_through_it() {
+    let Some(fleet) = called_fleet().await else { return };
+    let mut follower = Follower::of(fleet.first(), "/v1/events?host=h2&follow=true").await;
+    follower.until(|event| event["kind"] == "placed").await;
+    fleet.first().signal("TERM");
+    let end =
+        tokio::time::timeout(PATIENCE, async { while follower.chunks.next().await.is_some() {} });
+    end.await.expect("it ends in time");
 }

@@ -72,7 +72,9 @@ struct Latest {
 }
 
 impl Followed {
-    /// Follows those who are meant; `own` is what this host tells.
+    /// Follows those who are meant; `own` is what this host tells. Where this host is not meant, its lines
+    /// are left out and its end is noticed all the same: who follows another host through it must not
+    /// hold it up.
     pub(in crate::api) fn of(
         self,
         whom: Whom,
@@ -91,10 +93,8 @@ impl Followed {
             look,
             is_begun: false,
         };
-        if following.whom.is_here() {
-            let me = following.whom.me().clone();
-            following.push(me, own.map(Ok).boxed());
-        }
+        let me = following.whom.me().clone();
+        following.push(me, own.map(Ok).boxed());
         for other in following.whom.others() {
             following.ask(other, following.followed.limit);
         }
@@ -113,7 +113,8 @@ impl Following {
         }
         loop {
             let (host, said) = tokio::select! {
-                said = self.streams.next(), if !self.streams.is_empty() => said?,
+                // This host's own stream is always among them, so they end with this host only.
+                said = self.streams.next() => said?,
                 _ = self.look.tick() => {
                     self.ask_again();
                     continue;
@@ -174,9 +175,12 @@ impl Following {
         self.latest.entry(host.clone()).or_insert_with(begun)
     }
 
-    /// Whether a line was not told before, which those of a host are that is asked again; keeps what was
-    /// told last.
+    /// Whether a line is wanted and was not told before, which those of a host are that is asked again;
+    /// keeps what was told last.
     fn is_news(&mut self, host: &HostName, at: &str, line: &Bytes) -> bool {
+        if host == self.whom.me() && !self.whom.is_here() {
+            return false;
+        }
         let latest = self.latest(host);
         if latest.is_behind && (at < &*latest.at || latest.lines.contains(line)) {
             return false;
