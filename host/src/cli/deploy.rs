@@ -62,13 +62,12 @@ pub(super) async fn run(args: &Deploy) -> anyhow::Result<()> {
             "`steerage promote {name}` gives it all calls, `steerage rollback {name}` none"
         ));
     }
-    if let Some(watch) = &deployed.watch {
-        screen.hint(&format!(
-            "  watched until {}: it goes back to generation {} by itself if it fails where that one did \
-             not (--no-watch)",
-            human::clock(watch.until),
-            watch.replaced
-        ))?;
+    match &deployed.watch {
+        Some(watch) => screen.hint(&watched(watch))?,
+        None if args.watch.is_some() => screen.note(
+            "it is not watched: there is no deployment before it to go back to, or the host is alone",
+        ),
+        None => {}
     }
     for line in ways_to_call(&app.manifest.routes, &deployed.url) {
         screen.hint(&line)?;
@@ -160,6 +159,16 @@ fn served(screen: Screen, deployed: &wire::Deployed) -> String {
         "{} is served as generation {}",
         screen.paint(Tone::Strong, &deployed.app),
         deployed.generation,
+    )
+}
+
+/// That a deployment is watched, and until when.
+fn watched(watch: &wire::Watch) -> String {
+    format!(
+        "  watched until {}: it goes back to generation {} by itself if it fails where that one did not \
+         (--no-watch)",
+        human::clock(watch.until),
+        watch.replaced
     )
 }
 
