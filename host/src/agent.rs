@@ -7,8 +7,8 @@ mod canary;
 mod crashes;
 mod error;
 mod follow;
-mod pins;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -17,8 +17,7 @@ use steerage_core::limits::LimitsPolicy;
 use tokio::sync::{Mutex, MutexGuard};
 
 pub use self::error::ApplyError;
-use self::pins::Pins;
-use crate::blobs::Blobs;
+use crate::blobs::{Blobs, PinOwner};
 use crate::catalog::crash_log::CrashLog;
 use crate::catalog::{App, Catalog, LoadedDeployment, Snapshot};
 use crate::code::Loader;
@@ -51,12 +50,12 @@ pub struct HostState {
 pub struct Agent {
     loader: Loader,
     own: HostState,
-    /// Other hosts that may have what this one needs, where there are any.
-    fleet: Option<Fleet>,
+    /// The fleet it belongs to, if only of this one.
+    fleet: Fleet,
     /// Held from the last check to publishing, so that two deployments cannot both pass the check.
     turn: Arc<Mutex<()>>,
-    /// Components that stay while they are copied.
-    pins: Arc<Pins>,
+    /// Apps that had canaries here since the host started.
+    canaries: Arc<std::sync::Mutex<BTreeSet<AppName>>>,
 }
 
 /// The turn of whoever changes what this host keeps and serves; the next one waits until it is dropped.
@@ -69,10 +68,6 @@ pub struct Turn<'a> {
 /// Why a deployment is served from now on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServeCause {
-    /// It was deployed through this host.
-    Deployed,
-    /// It was gone back to through this host.
-    RolledBack,
     /// It became what the fleet wants.
     Followed,
     /// It was known, and its code comes here.
@@ -83,8 +78,9 @@ impl Agent {
     /// An agent that has the code of apps from this loader. Nothing is served until
     /// [`Agent::restore`] or a deployment comes.
     #[must_use]
-    pub fn new(loader: Loader, own: HostState, fleet: Option<Fleet>) -> Self {
-        Self { loader, own, fleet, turn: Arc::default(), pins: Arc::default() }
+    pub fn new(loader: Loader, own: HostState, fleet: Fleet) -> Self {
+        let (turn, canaries) = Default::default();
+        Self { loader, own, fleet, turn, canaries }
     }
 
     /// Serves again what was served before the host stopped, without reading any of it; returns
@@ -163,12 +159,13 @@ impl Agent {
         Ok(true)
     }
 
-    /// Removes a component that was uploaded and that no deployment came to use.
+    /// Removes a component that was uploaded for a deployment of an app that did not come to be, unless
+    /// another deployment needs it.
     ///
     /// # Errors
     /// The ledger or the disk failed.
-    pub async fn forget(&self, component: Digest) -> Result<(), ApplyError> {
-        self.own.blobs.unpin(&component);
+    pub async fn forget(&self, app: &AppName, component: Digest) -> Result<(), ApplyError> {
+        self.own.blobs.unpin(&component, &PinOwner::App(app.clone()));
         self.turn().await.drop_unused([component])
     }
 
@@ -211,16 +208,16 @@ impl Agent {
 
 impl Turn<'_> {
     /// Keeps a deployment as the app's current one, then serves it in place of the app's earlier one.
-    /// Its code was prepared before.
+    /// Its code was prepared before. `cause` is told, unless it was before.
     ///
     /// # Errors
     /// The ledger failed, and nothing has changed; or another app has one of the routes.
-    pub async fn serve(
+    async fn serve(
         &self,
         deployment: &Deployment,
         loaded: LoadedDeployment,
-        cause: ServeCause,
-    ) -> Result<Arc<App>, ApplyError> {
+        cause: Option<ServeCause>,
+    ) -> Result<(), ApplyError> {
         // First what may be refused.
         let app = as_served(deployment)?;
         self.keep(deployment).await?;
@@ -228,14 +225,14 @@ impl Turn<'_> {
         let app = self.agent.loader.publish(app, loaded)?;
         self.agent.loader.reshape(&state, deployment.manifest());
         let (name, generation) = (&app.name, app.generation);
-        let (kind, why) = cause.told();
+        let Some((kind, why)) = cause.map(ServeCause::told) else { return Ok(()) };
         self.agent.own.events.push(Event {
             app: Some(name.clone()),
             generation: Some(generation),
             evidence: vec![("component".to_owned(), app.digest.to_string())],
             ..Event::now(kind, format!("{name} now runs generation {generation}: {why}"))
         });
-        Ok(app)
+        Ok(())
     }
 
     /// Keeps a deployment in the ledger as the app's current one.
@@ -247,7 +244,7 @@ impl Turn<'_> {
         if !is_kept {
             return self.commit_all(vec![deployment.clone()]).await;
         }
-        blobs.unpin(&record.digest);
+        unpin(blobs, record);
         if !ledger.is_current(&record.app, generation)? {
             ledger.set_current(&record.app, generation)?;
         }
@@ -260,8 +257,7 @@ impl Turn<'_> {
         let (ledger, blobs) = (self.agent.own.ledger.clone(), self.agent.own.blobs.clone());
         let committed = tokio::task::spawn_blocking(move || {
             let pruned = ledger.commit_all(&deployments)?;
-            // The ledger keeps it from here on.
-            deployments.iter().for_each(|kept| blobs.unpin(&kept.record().digest));
+            deployments.iter().for_each(|kept| unpin(&blobs, kept.record()));
             Ok::<_, ApplyError>(pruned)
         });
         let pruned = committed.await.map_err(|error| ApplyError::Task(error.to_string()))??;
@@ -272,13 +268,11 @@ impl Turn<'_> {
     /// Removes those of these components that no deployment needs, with their compiled code. Not
     /// all unused ones: another may have been uploaded just now, to be deployed next.
     fn drop_unused(&self, digests: impl IntoIterator<Item = Digest>) -> Result<(), ApplyError> {
-        let Agent { own, pins, loader, .. } = self.agent;
+        let Agent { own, loader, .. } = self.agent;
         for digest in digests {
-            if !own.ledger.is_used(&digest)? && !pins.hold(&digest) {
-                // Somebody may have brought it for what comes next.
-                if own.blobs.remove_unpinned(&digest)? {
-                    loader.forget(digest);
-                }
+            // Somebody may have brought it for what comes next.
+            if !own.ledger.is_used(&digest)? && own.blobs.remove_unneeded(&digest)? {
+                loader.forget(digest);
             }
         }
         Ok(())
@@ -296,14 +290,17 @@ impl ServeCause {
     /// The kind of the event that tells it, and the reason in words.
     fn told(self) -> (&'static str, &'static str) {
         match self {
-            Self::Deployed => ("deployed", "it was deployed through this host"),
-            Self::RolledBack => ("rolled_back", "it was rolled back through this host"),
             Self::Followed => ("placed", "it was deployed in the fleet"),
             Self::Placed => {
                 ("placed", "it runs here from now on, after a move, a start or one more replica")
             }
         }
     }
+}
+
+/// Ends what was pinned for a deployment: the ledger keeps its component from here on.
+fn unpin(blobs: &Blobs, kept: &DeploymentRecord) {
+    blobs.unpin(&kept.digest, &PinOwner::App(kept.app.clone()));
 }
 
 /// A deployment as it is served, or will be.

@@ -17,6 +17,7 @@ mod here;
 mod lineage;
 mod observe;
 mod openapi;
+mod plans;
 mod problem;
 mod secrets;
 mod view;
@@ -39,6 +40,7 @@ use http::Response;
 use http::request::Parts;
 use serde::de::DeserializeOwned;
 use steerage_core::id::{AppName, Digest, HostName};
+use steerage_core::place::Policy;
 use steerage_core::units::Bytes;
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
@@ -50,7 +52,9 @@ use self::problem::{Cause, Refusal};
 use crate::agent::{Agent, HostState};
 use crate::budget::Memory;
 use crate::desired::Desired;
+use crate::identity::Identity;
 use crate::listener::descriptors::Descriptors;
+use crate::listener::tls::Certificates;
 use crate::listener::upload::Upload;
 use crate::listener::{self, BoxError, Listener, Service};
 use crate::request::CallContext;
@@ -88,10 +92,23 @@ pub struct ApiState {
     pub most_mapped: u32,
     /// What placement keeps free beyond what apps use, in percent of that.
     pub headroom: u32,
+    /// The certificates that are shown to callers and to other hosts.
+    pub certificates: CertificateSources,
+    /// Which hosts placement fills first.
+    pub policy: Policy,
     /// When the host started.
     pub started_at: Instant,
     /// Held while a backup is sent.
     pub backups: Arc<Mutex<()>>,
+}
+
+/// The certificates of which it is told how many days are left.
+#[derive(Clone, Debug, Default)]
+pub struct CertificateSources {
+    /// What callers are shown, unless they speak plain text.
+    pub callers: Option<Arc<Certificates>>,
+    /// By what other hosts know this one.
+    pub hosts: Option<Identity>,
 }
 
 type Shared = Arc<ApiState>;
@@ -176,7 +193,10 @@ fn handler(operation: Operation) -> MethodRouter<Shared> {
         Operation::Import => post(lineage::import),
         Operation::Freeze => post(lineage::freeze),
         Operation::Thaw => post(lineage::thaw),
+        Operation::Revoke => post(lineage::revoke),
         Operation::Plan => get(fleet::plan),
+        Operation::Plans => get(plans::plans),
+        Operation::PlanOf => get(plans::plan),
         Operation::Host => get(observe::host),
         Operation::Usage => get(observe::usage),
         Operation::Backup => get(backup::backup),

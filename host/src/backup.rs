@@ -1,10 +1,11 @@
 //! A backup of one host in one file: an archive that `tar` reads, with a list of what is in it and its
-//! checksums first, then the ledger as lines, then the components. Written while the host runs, read
+//! checksums first, then the ledger as lines, then the store of a host that is alone, then the components. Written while the host runs, read
 //! whole before anything of it is believed.
 //! Does not keep what it copies from being changed or removed meanwhile: the agent does.
 
 mod error;
 mod restore;
+mod stored;
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Write};
@@ -17,13 +18,16 @@ use steerage_core::id::Digest;
 
 pub use self::error::BackupError;
 pub use self::restore::{AHEAD, WORK, restore};
+pub use self::stored::write_entries;
 use crate::blobs::Blobs;
 
-/// The version of the format.
-const FORMAT: u32 = 1;
+/// The latest version of the format, which has the store; the first one has none.
+const FORMAT: u32 = 2;
+const WITHOUT_STORE: u32 = 1;
 /// The names of the files in it.
 const MANIFEST: &str = "manifest.json";
 const LEDGER: &str = "ledger.jsonl";
+const STORE: &str = "store.jsonl";
 const COMPONENTS: &str = "components/";
 /// The most bytes of a manifest: some hundred thousand components.
 const LONGEST_MANIFEST: u64 = 64 << 20;
@@ -47,6 +51,9 @@ pub struct BackupManifest {
     pub deployments: usize,
     /// The ledger.
     pub ledger: Part,
+    /// The store, where the host is alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<Part>,
     /// The components that the deployments need, in the order of the archive.
     pub components: Vec<Part>,
     /// What the host could not read, and why: it is not in the backup.
@@ -65,16 +72,17 @@ pub struct Part {
 impl BackupManifest {
     /// A list that is filled in by who makes the backup, at this millisecond since the epoch.
     #[must_use]
-    pub fn new(made_at: u64, ledger: Part) -> Self {
+    pub fn new(made_at: u64, ledger: Part, store: Option<Part>) -> Self {
         let made_at = i64::try_from(made_at).unwrap_or(i64::MAX);
         let made_at = Timestamp::from_millisecond(made_at).unwrap_or(Timestamp::MAX);
         Self {
-            format: FORMAT,
+            format: if store.is_some() { FORMAT } else { WITHOUT_STORE },
             steerage: env!("CARGO_PKG_VERSION").to_owned(),
             made_at: format!("{made_at:.3}"),
             apps: 0,
             deployments: 0,
             ledger,
+            store,
             components: Vec::new(),
             left_out: Vec::new(),
         }
@@ -86,7 +94,7 @@ impl BackupManifest {
     /// Never, in practice.
     pub fn archive_bytes(&self) -> io::Result<u64> {
         let own = self.text()?.len() as u64;
-        let parts = self.components.iter().map(|part| part.bytes);
+        let parts = self.store.iter().chain(&self.components).map(|part| part.bytes);
         let file = |bytes: u64| BLOCK.saturating_add(bytes.div_ceil(BLOCK).saturating_mul(BLOCK));
         let files = [own, self.ledger.bytes].into_iter().chain(parts).map(file);
         Ok(files.fold(2 * BLOCK, u64::saturating_add))
@@ -95,11 +103,19 @@ impl BackupManifest {
     /// Writes the archive.
     ///
     /// # Errors
-    /// A component or the ledger cannot be read as it was listed, or `out` takes no more.
-    pub fn write(&self, out: impl Write, ledger: &mut impl Read, blobs: &Blobs) -> io::Result<()> {
+    /// A component, the ledger or the store cannot be read as it was listed, or `out` takes no more.
+    pub fn write<L: Read>(
+        &self,
+        out: impl Write,
+        (ledger, store): (&mut L, &mut L),
+        blobs: &Blobs,
+    ) -> io::Result<()> {
         let (mut archive, own) = (tar::Builder::new(out), self.text()?);
         append(&mut archive, MANIFEST, own.len() as u64, own.as_slice())?;
         append(&mut archive, LEDGER, self.ledger.bytes, ledger)?;
+        if let Some(part) = &self.store {
+            append(&mut archive, STORE, part.bytes, store)?;
+        }
         for part in &self.components {
             let digest: Digest = part.digest.parse().map_err(io::Error::other)?;
             let file = File::open(blobs.path(&digest))?;
@@ -115,6 +131,7 @@ impl BackupManifest {
     /// The names of the files that follow the manifest, and what they are.
     fn parts(&self) -> Result<Vec<(String, &Part)>, BackupError> {
         let mut parts = vec![(LEDGER.to_owned(), &self.ledger)];
+        parts.extend(self.store.iter().map(|store| (STORE.to_owned(), store)));
         for part in &self.components {
             let digest: Digest = part
                 .digest

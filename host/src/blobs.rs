@@ -1,11 +1,15 @@
 //! Components in a folder, each under its digest. A file that is there is whole and is what its
 //! name says. Does not know which deployment needs what.
 
+mod error;
+mod pins;
+mod usage;
+
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
@@ -13,72 +17,27 @@ use sha2::{Digest as _, Sha256};
 use steerage_core::id::Digest;
 use steerage_core::units;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::sync::watch;
 
+pub use self::error::BlobError;
+use self::error::failed;
+use self::pins::Pins;
+pub use self::pins::{BadPinOwner, PinOwner};
+pub use self::usage::BlobFile;
+
+/// The folder of the components, in that of a host's data.
+pub const FOLDER: &str = "blobs";
 /// Begins the names of files that are not whole yet.
 const PART: &str = "part-";
-/// Begins the names of files that each keep one component.
-const PIN: &str = "pin-";
-/// A component is kept so long that nobody needs yet: a deploy takes seconds, minutes where the store
-/// is slow.
-const PINNED: Duration = Duration::from_secs(3600);
+/// Begins the names of the files by which an older host pinned components, for whomever.
+const OLD_PIN: &str = "pin-";
 
 /// The components of one host.
 #[derive(Clone, Debug)]
 pub struct Blobs {
     folder: PathBuf,
-    /// Held by whoever pins a component, and from the look at pins until one is removed.
-    pins: Arc<Mutex<()>>,
-}
-
-/// Why a component was not taken or cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum BlobError {
-    /// It is larger than allowed.
-    #[error("the component is larger than {limit}")]
-    TooLarge {
-        /// The largest this host takes.
-        limit: units::Bytes,
-    },
-    /// The bytes are not those that were announced.
-    #[error("the bytes that came are {found}, announced was {wanted}")]
-    Mismatch {
-        /// What was announced.
-        wanted: Digest,
-        /// What came.
-        found: Digest,
-    },
-    /// The upload broke off.
-    #[error("the upload broke off after {received} bytes: {reason}")]
-    BrokenOff {
-        /// How much had come.
-        received: u64,
-        /// What the connection said.
-        reason: String,
-    },
-    /// It is no longer what it was when it came.
-    #[error("the component {digest} was damaged on this host's disk; upload it again")]
-    Damaged {
-        /// What it was.
-        digest: Digest,
-    },
-    /// The disk is full.
-    #[error("the disk of this host is full: cannot {what}")]
-    Full {
-        /// What was tried, with the path.
-        what: String,
-        /// What the system said.
-        #[source]
-        source: io::Error,
-    },
-    /// The disk failed.
-    #[error("cannot {what}")]
-    Io {
-        /// What was tried, with the path.
-        what: String,
-        /// Why it failed.
-        #[source]
-        source: io::Error,
-    },
+    pins: Arc<Pins>,
+    came: watch::Sender<()>,
 }
 
 /// A file that goes away unless it is kept.
@@ -103,7 +62,14 @@ impl Blobs {
     /// The folder cannot be made.
     pub fn open(folder: &Path) -> Result<Self, BlobError> {
         fs::create_dir_all(folder).map_err(|error| failed("make", folder, error))?;
-        Ok(Self { folder: folder.to_owned(), pins: Arc::default() })
+        let pins = Arc::new(Pins::open(folder));
+        Ok(Self { folder: folder.to_owned(), pins, came: watch::Sender::new(()) })
+    }
+
+    /// Changes whenever a component has come.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.came.subscribe()
     }
 
     /// Takes a component as it comes. It is there for good when this returns, or not at all.
@@ -139,6 +105,7 @@ impl Blobs {
                 .map_err(|error| failed("write", &folder, error))
         });
         kept.await.map_err(|error| failed("write", &self.folder, io::Error::other(error)))??;
+        self.came.send_replace(());
         Ok(received)
     }
 
@@ -149,6 +116,14 @@ impl Blobs {
         files.any(|file| {
             file.is_ok_and(|file| file.file_name().to_string_lossy().parse::<Digest>().is_ok())
         })
+    }
+
+    /// How many bytes the components in a folder have; nothing where it cannot be read.
+    #[must_use]
+    pub fn bytes_in(folder: &Path) -> units::Bytes {
+        let mut bytes = 0_u64;
+        drop(usage::each(folder, |file| bytes = bytes.saturating_add(file.bytes)));
+        units::Bytes::new(bytes)
     }
 
     /// Where a component is, if it is there.
@@ -198,44 +173,93 @@ impl Blobs {
         if self.contains(digest) { self.delete(&digest.hex()) } else { Ok(()) }
     }
 
-    /// Removes one component, unless it is pinned; whether it is not there any more.
+    /// Removes one component that no deployment needs, unless somebody counts on it; whether it is not
+    /// there any more.
     ///
     /// # Errors
     /// The disk failed.
-    pub fn remove_unpinned(&self, digest: &Digest) -> Result<bool, BlobError> {
-        let _turn = self.pins.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.is_pinned(digest) {
+    pub fn remove_unneeded(&self, digest: &Digest) -> Result<bool, BlobError> {
+        // Held from the look at pins until it is removed.
+        let mut pinned = self.pins.lock();
+        if pinned.holds_unneeded(digest) || self.has_old_pin(digest) {
             return Ok(false);
         }
         self.remove(digest)?;
         Ok(true)
     }
 
-    /// Keeps a component that no deployment here needs yet, also over a restart, whether it is there or
-    /// comes: until it is needed, or for an hour.
+    /// Keeps a component, whether it is there or comes, until its owner ends this or an hour has passed,
+    /// also over a restart.
     ///
     /// # Errors
     /// The disk failed.
-    pub fn pin(&self, digest: &Digest) -> Result<(), BlobError> {
-        let _turn = self.pins.lock().unwrap_or_else(PoisonError::into_inner);
-        let path = self.pin_path(digest);
-        fs::File::create(&path).map(drop).map_err(|error| failed("make", &path, error))
+    pub fn pin(&self, digest: &Digest, owner: &PinOwner) -> Result<(), BlobError> {
+        self.pins.pin(digest, owner)
     }
 
-    /// Keeps it no longer: a deployment here needs it by now, or none will.
-    pub fn unpin(&self, digest: &Digest) {
-        // Mostly there is none. One that stays is too old some time.
-        drop(fs::remove_file(self.pin_path(digest)));
+    /// Ends what one owner has pinned: a deployment here needs it by now, or none will. Others keep it.
+    pub fn unpin(&self, digest: &Digest, owner: &PinOwner) {
+        self.pins.unpin(digest, owner);
     }
 
-    fn pin_path(&self, digest: &Digest) -> PathBuf {
-        self.folder.join(format!("{PIN}{}", digest.hex()))
+    /// Keeps components while copies of them are taken.
+    pub fn hold<'d>(&self, digests: impl Iterator<Item = &'d Digest>) {
+        self.pins.lock().hold(digests);
     }
 
-    fn is_pinned(&self, digest: &Digest) -> bool {
-        let pinned_at = fs::metadata(self.pin_path(digest)).and_then(|pin| pin.modified());
-        // One of a time to come was made before the clock was set back.
-        pinned_at.is_ok_and(|at| at.elapsed().map_or(true, |passed| passed < PINNED))
+    /// Ends that; returns those that [`Blobs::remove_unneeded`] would have removed meanwhile.
+    #[must_use]
+    pub fn release(&self, digests: &[Digest]) -> Vec<Digest> {
+        self.pins.lock().release(digests)
+    }
+
+    /// Whether an older host has pinned it, for whomever.
+    fn has_old_pin(&self, digest: &Digest) -> bool {
+        let path = self.folder.join(format!("{OLD_PIN}{}", digest.hex()));
+        fs::metadata(path).and_then(|pin| pin.modified()).is_ok_and(pins::holds)
+    }
+
+    /// Shows all components. Reads the folder piece by piece: there may be very many.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn each(&self, show: impl FnMut(BlobFile)) -> Result<(), BlobError> {
+        usage::each(&self.folder, show)
+    }
+
+    /// Notes that a component is used now; whether it is there. It stays for an hour then.
+    #[must_use]
+    pub fn touch(&self, digest: &Digest) -> bool {
+        let _turn = self.pins.lock();
+        usage::touch(&self.path(digest))
+    }
+
+    /// Whether anybody counts on a component for now, whatever deployments need it.
+    #[must_use]
+    pub fn is_pinned(&self, digest: &Digest) -> bool {
+        self.pins.lock().holds(digest) || self.has_old_pin(digest)
+    }
+
+    /// Removes a component that can be had again, or that nobody needs; unless it was used since, or
+    /// anybody counts on it. Whether it went.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub fn evict(&self, file: &BlobFile) -> Result<bool, BlobError> {
+        let digest = &file.digest;
+        let (path, away) = (self.path(digest), format!("{PART}{:016x}", fastrand::u64(..)));
+        {
+            let pinned = self.pins.lock();
+            let is_counted_on = pinned.holds(digest) || self.has_old_pin(digest);
+            if is_counted_on || usage::is_used_since(&path, file.used_at) {
+                return Ok(false);
+            }
+            // Who pins one waits for this only; what takes long comes after.
+            let away = self.folder.join(&away);
+            fs::rename(&path, away).map_err(|error| failed("remove", &path, error))?;
+        }
+        self.delete(&away)?;
+        Ok(true)
     }
 
     /// Removes what was half-written before `since`, and offers every component that has been there
@@ -251,6 +275,7 @@ impl Blobs {
         mut discard: impl FnMut(Digest) -> Result<(), E>,
     ) -> Result<(), E> {
         let unreadable = |error| failed("read", &self.folder, error);
+        self.pins.sweep();
         for entry in fs::read_dir(&self.folder).map_err(unreadable)? {
             let entry = entry.map_err(unreadable)?;
             let name = entry.file_name();
@@ -264,8 +289,8 @@ impl Blobs {
                 if is_older() {
                     self.delete(&name)?;
                 }
-            } else if let Some(digest) = name.strip_prefix(PIN) {
-                if !digest.parse::<Digest>().is_ok_and(|digest| self.is_pinned(&digest)) {
+            } else if let Some(digest) = name.strip_prefix(OLD_PIN) {
+                if !digest.parse::<Digest>().is_ok_and(|digest| self.has_old_pin(&digest)) {
                     self.delete(&name)?;
                 }
             } else if let Ok(digest) = name.parse::<Digest>()
@@ -308,16 +333,6 @@ async fn receive<E: ToString>(
     Ok((Digest::from_bytes(hasher.finalize().into()), received))
 }
 
-fn failed(what: &str, path: &Path, source: io::Error) -> BlobError {
-    let what = format!("{what} {}", path.display());
-    match source.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            BlobError::Full { what, source }
-        }
-        _ => BlobError::Io { what, source },
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::pin::Pin;
@@ -325,6 +340,7 @@ mod tests {
     use std::time::Duration;
 
     use futures_util::stream;
+    use steerage_core::disk;
 
     use super::*;
 
@@ -347,27 +363,26 @@ mod tests {
     #[tokio::test]
     async fn a_pinned_component_stays_until_it_is_needed_or_an_hour_has_passed() {
         let folder = tempfile::tempdir().unwrap();
-        let blobs = Blobs::open(folder.path()).unwrap();
-        let digest = digest_of(b"hello");
+        let open = || Blobs::open(folder.path()).unwrap();
+        let (blobs, digest) = (open(), digest_of(b"hello"));
+        let owner = PinOwner::App("shop".parse().unwrap());
         put(&blobs, digest, &[Ok("hello")]).await.unwrap();
-        blobs.pin(&digest).unwrap();
+        blobs.pin(&digest, &owner).unwrap();
         let later = SystemTime::now() + Duration::from_secs(9);
-        let sweep = || {
-            let discard = |digest| blobs.remove_unpinned(&digest).map(drop);
+        let sweep = |blobs: &Blobs| {
+            let discard = |digest| blobs.remove_unneeded(&digest).map(drop);
             blobs.sweep::<BlobError>(later, |_| Ok(false), discard).unwrap();
             blobs.contains(&digest)
         };
-        assert!(!blobs.remove_unpinned(&digest).unwrap() && sweep());
-        let pin = fs::File::options().write(true).open(blobs.pin_path(&digest)).unwrap();
-        pin.set_modified(SystemTime::now() - PINNED).unwrap();
-        assert!(!sweep());
-        // The pin goes as well, by the next time at the latest.
-        sweep();
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
-        blobs.pin(&digest).unwrap();
+        assert!(!blobs.remove_unneeded(&digest).unwrap() && sweep(&blobs));
+        let path = folder.path().join(format!("pins/{}.{owner}", digest.hex()));
+        let pin = fs::File::options().write(true).open(&path).unwrap();
+        pin.set_modified(SystemTime::now() - Duration::from_millis(disk::KEEP_MS)).unwrap();
+        assert!(!sweep(&open()) && !path.exists());
+        blobs.pin(&digest, &owner).unwrap();
         put(&blobs, digest, &[Ok("hello")]).await.unwrap();
-        blobs.unpin(&digest);
-        assert!(blobs.remove_unpinned(&digest).unwrap() && !blobs.contains(&digest));
+        blobs.unpin(&digest, &owner);
+        assert!(blobs.remove_unneeded(&digest).unwrap() && !blobs.contains(&digest));
     }
 
     #[tokio::test]
@@ -447,5 +462,35 @@ mod tests {
         fs::write(blobs.path(&digest), "hallo").unwrap();
         let error = blobs.verify(&digest).unwrap_err().to_string();
         assert!(error.contains(&digest.to_string()), "{error}");
+    }
+
+    fn files(blobs: &Blobs) -> Vec<BlobFile> {
+        let mut files = Vec::new();
+        blobs.each(|file| files.push(file)).unwrap();
+        files
+    }
+
+    #[test]
+    fn only_what_nobody_has_used_since_and_nobody_counts_on_is_evicted() {
+        let folder = tempfile::tempdir().unwrap();
+        let blobs = Blobs::open(folder.path()).unwrap();
+        let digest = Digest::from_bytes([7; 32]);
+        assert!(!blobs.touch(&digest));
+        fs::write(blobs.path(&digest), "hello").unwrap();
+        let hour_ago = SystemTime::now() - Duration::from_secs(3600);
+        fs::File::open(blobs.path(&digest)).unwrap().set_modified(hour_ago).unwrap();
+        assert_eq!(files(&blobs), [BlobFile { digest, bytes: 5, used_at: hour_ago }]);
+        let before = files(&blobs)[0];
+        assert!(blobs.touch(&digest) && !blobs.evict(&before).unwrap());
+        let now = files(&blobs)[0];
+        assert!(now.used_at > before.used_at);
+        blobs.pin(&digest, &PinOwner::Promise).unwrap();
+        assert!(blobs.is_pinned(&digest) && !blobs.evict(&now).unwrap());
+        blobs.unpin(&digest, &PinOwner::Promise);
+        assert!(blobs.evict(&now).unwrap() && !blobs.contains(&digest));
+        assert!(!blobs.evict(&now).unwrap());
+        // Nothing is left of it.
+        assert_eq!(files(&blobs), []);
+        assert!(!fs::read_dir(folder.path()).unwrap().any(|file| file.unwrap().path().is_file()));
     }
 }

@@ -16,6 +16,7 @@ mod calls;
 mod cert;
 mod deploy;
 mod doctor;
+mod drain;
 pub mod ending;
 mod events;
 mod fleet;
@@ -74,7 +75,7 @@ fn run_verb(cli: Cli) -> anyhow::Result<()> {
         Command::Rollback(args) => wait(rollback::rollback(&args)),
         Command::Remove(args) => wait(rollback::remove(&args)),
         Command::Hosts(args) => wait(hosts::hosts(&args)),
-        Command::Drain(args) => wait(hosts::drain(&args)),
+        Command::Drain(args) => wait(drain::drain(&args)),
         Command::Cordon(args) => wait(hosts::cordon(&args)),
         Command::Uncordon(args) => wait(hosts::uncordon(&args)),
         Command::Scale(args) => wait(hosts::scale(&args)),

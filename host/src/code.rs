@@ -5,6 +5,7 @@
 
 mod canary;
 mod carry;
+mod disk;
 mod error;
 mod evict;
 mod kept;
@@ -22,9 +23,11 @@ use steerage_core::manifest::Manifest;
 use steerage_core::units::Bytes;
 use tokio::sync::Semaphore;
 
-pub use self::carry::COMPONENTS;
+pub use self::carry::{COMPONENTS, FOR};
+use self::disk::Disk;
+pub use self::disk::{Coming, DiskReading};
 pub use self::error::{CodeError, Unready};
-pub use self::kept::{KEPT, KeptBy, NOT_YET};
+pub use self::kept::{KEPT, KeptBy, NOT_YET, WAIT};
 use self::mapped::Mapped;
 pub use self::mapped::MappedSettings;
 use self::singleflight::{Joined, Load, Singleflight};
@@ -78,6 +81,8 @@ pub struct LoaderParts {
     pub peers: Option<Peers>,
     /// Largest component taken.
     pub max_component: Bytes,
+    /// What components and compiled code may take on the disk; `None` for no bound.
+    pub disk: Option<Bytes>,
 }
 
 /// The code of this host's apps. Clones share it.
@@ -93,6 +98,7 @@ struct Inner {
     idle: Duration,
     singleflight: Arc<Singleflight>,
     turns: Semaphore,
+    disk: Disk,
     started_at: Instant,
 }
 
@@ -100,12 +106,14 @@ impl Loader {
     /// A loader over these parts, with nothing mapped.
     #[must_use]
     pub fn new(parts: LoaderParts, settings: MappedSettings) -> Self {
+        let disk = Disk::new(parts.disk);
         let inner = Inner {
             parts,
             mapped: Mapped::new(settings.most),
             idle: settings.idle,
             singleflight: Arc::default(),
             turns: Semaphore::new(PARALLEL),
+            disk,
             started_at: Instant::now(),
         };
         Self { inner: Arc::new(inner) }
@@ -166,8 +174,14 @@ impl Loader {
         }
         // Any host may come to run an app whose calls it passed on until now.
         self.download(digest, &[]).await?;
+        // From here on it stays for a while.
+        let _is_there = parts.blobs.touch(&digest);
         self.verify(digest).await?;
-        Ok(parts.sandbox.compile(digest, &parts.blobs.path(&digest)).await?)
+        let compiled = parts.sandbox.compile(digest, &parts.blobs.path(&digest)).await?;
+        if compiled.fresh {
+            self.note_written(std::fs::metadata(&compiled.code).map_or(0, |file| file.len()));
+        }
+        Ok(compiled)
     }
 
     /// Makes a deployment ready to be called.
@@ -278,7 +292,12 @@ impl Loader {
                 sandbox.compiler().discard(digest);
                 Ok(None)
             }
-            loaded => Ok(Some(loaded?)),
+            // It has given way to others just now.
+            Err(_) if !compiled.code.exists() => Ok(None),
+            loaded => {
+                self.touch(digest);
+                Ok(Some(loaded?))
+            }
         }
     }
 

@@ -16,6 +16,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use steerage_core::disk::DiskBound;
 use steerage_core::doctor::WantedSize;
 use steerage_core::id::TenantName;
 use steerage_core::limits::LimitsPolicy;
@@ -28,6 +29,7 @@ use steerage_core::units::{Bytes, Fuel, Weight};
 pub use self::fleet::FleetSettings;
 pub use self::knobs::{KNOBS, Knob};
 pub use self::said::WrongFlag;
+use crate::blobs::{self, Blobs};
 use crate::budget::MemorySettings;
 use crate::code::MappedSettings;
 use crate::cpu::CpuSettings;
@@ -72,6 +74,8 @@ pub struct Settings {
     pub max_component: Bytes,
     /// How long a deployment is watched that took the place of another.
     pub watch: WatchTime,
+    /// What components and compiled code may take of the disk.
+    pub disk: DiskBound,
     /// Longest wait for a request's head.
     pub head_timeout: Duration,
     /// Longest wait for a client that neither sends nor reads.
@@ -135,6 +139,8 @@ pub struct Wrong {
 /// 80 % of the machine's memory: the rest is for the kernel, its buffers, compiling children and other
 /// programs.
 const BUDGET_PERCENT: u64 = 80;
+/// 50 %: the ledger, the system and other programs have the rest.
+const DISK_PERCENT: u64 = 50;
 /// Most instances hold half of what they reserved, so twice as many fit; the budget still holds.
 const OVERCOMMIT: f64 = 2.0;
 /// 256 KiB: what a small guest dirties, stack and heap; resetting it costs less than giving it back.
@@ -185,6 +191,7 @@ impl Settings {
             compile_memory: Bytes::mebi(4 << 10),
             max_component: Bytes::mebi(100),
             watch: WatchTime::STATED,
+            disk: DiskBound::Percent(DISK_PERCENT),
             head_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),
             trusted_proxies: Vec::new(),
@@ -273,7 +280,16 @@ impl Settings {
             threads: self.cpu.threads,
             backlog: sockets::BACKLOG.unsigned_abs().into(),
             disk: kernel::free_disk(&self.data),
+            components: self
+                .disk_bound()
+                .map(|bound| (Blobs::bytes_in(&self.data.join(blobs::FOLDER)), bound)),
         }
+    }
+
+    /// What components and compiled code may take on this machine; `None` for no bound.
+    #[must_use]
+    pub fn disk_bound(&self) -> Option<Bytes> {
+        self.disk.on(kernel::disk_size(&self.data))
     }
 }
 

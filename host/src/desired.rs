@@ -3,24 +3,27 @@
 //! change is tried again on what that one left.
 //! Serves nothing itself: `agent` does, here and on the other hosts. Does not parse requests.
 //!
-//! A host without a store writes what shall run into its own ledger (`desired/alone.rs`): that is the
-//! one place where it differs.
+//! A host that is alone has a store of its own, in its data folder, and is written to in the same way. Nobody
+//! hears of its store but itself, so it does at once what it has written (`desired/follow.rs`).
 
-mod alone;
 mod canary;
 pub mod crashes;
 mod current;
 mod deploy;
 mod earlier;
 mod error;
+mod follow;
 mod freeze;
 mod history;
 mod in_flight;
 pub mod lineage;
+mod look;
 mod ready;
 mod remove;
+mod revoke;
 mod routes;
 mod spec;
+pub mod takeover;
 mod update;
 mod watch;
 
@@ -28,7 +31,7 @@ use std::sync::Arc;
 
 use steerage_core::rollout::WatchTime;
 
-pub use self::error::DeployError;
+pub use self::error::{DeployError, RevokeError};
 use self::in_flight::InFlight;
 pub use self::spec::DeploySpec;
 use crate::agent::{Agent, HostState};
@@ -41,17 +44,17 @@ pub struct Desired {
     agent: Agent,
     loader: Loader,
     own: HostState,
-    /// Whose store it is written to; `None` where this host is alone.
-    fleet: Option<Fleet>,
+    /// Whose store it is written to.
+    fleet: Fleet,
     in_flight: Arc<InFlight>,
     /// How long deployments are watched of which nobody says more.
     watch: WatchTime,
 }
 
 impl Desired {
-    /// Writes to the store of this fleet, or for this host alone.
+    /// Writes to the store of this fleet, which may be one of this host alone.
     #[must_use]
-    pub fn new(agent: Agent, loader: Loader, own: HostState, fleet: Option<Fleet>) -> Self {
+    pub fn new(agent: Agent, loader: Loader, own: HostState, fleet: Fleet) -> Self {
         Self { agent, loader, own, fleet, in_flight: Arc::default(), watch: WatchTime::STATED }
     }
 
@@ -62,10 +65,8 @@ impl Desired {
     }
 
     /// The fleet.
-    ///
-    /// # Errors
-    /// [`DeployError::Alone`].
-    fn fleet(&self) -> Result<&Fleet, DeployError> {
-        self.fleet.as_ref().ok_or(DeployError::Alone)
+    #[must_use]
+    pub fn fleet(&self) -> &Fleet {
+        &self.fleet
     }
 }

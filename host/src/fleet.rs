@@ -1,18 +1,22 @@
 //! The fleet as this host knows it: an immutable view of the store, swapped whole, and for each app
 //! the hosts that can answer for it. Kin of `catalog`, which holds what this host itself serves.
+//! A host that is alone is a fleet of one (`fleet/alone.rs`).
 //! Reads and writes no store: `member` does, and tells what came; decides no placement.
 
+mod alone;
 mod canary;
 mod heard;
 mod items;
 pub mod keys;
 mod lineage;
+mod lost;
 pub mod record;
+mod revoked;
 mod saved;
 mod usage;
 mod view;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,12 +26,16 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use imbl::OrdMap;
 use steerage_core::id::{AppName, HostName};
 use steerage_core::liveness::{self, Evidence, Eyes, LeaseState, Liveness, Probe, Run};
+use steerage_core::node::ViewChange;
 use tokio::sync::watch;
 
+use self::alone::Alone;
+pub use self::alone::LoneTurn;
 use self::heard::Heard;
 pub use self::items::StoreRecords;
 pub use self::lineage::Lineage;
-use self::record::HostRecord;
+pub use self::lost::Lost;
+use self::revoked::KeptRevoked;
 pub use self::usage::part_of;
 pub use self::view::{ChangeSummary, View};
 use crate::forward::{Peer, Peers};
@@ -66,34 +74,13 @@ struct Inner {
     trouble: ArcSwapOption<String>,
     /// Which fleet it follows, and whether the store is that fleet's.
     lineage: Lineage,
+    /// What is kept of revoked certificates.
+    revoked: KeptRevoked,
     /// Hosts that were lost while this one runs and have not come back.
     lost: Mutex<BTreeMap<HostName, Lost>>,
+    /// What only a fleet of one host needs, where it is one.
+    alone: Option<Alone>,
 }
-
-/// A host that was lost.
-#[derive(Clone, Debug)]
-pub struct Lost {
-    /// What it was.
-    pub record: Arc<HostRecord>,
-    since: Instant,
-}
-
-impl Lost {
-    /// One that was lost just now.
-    #[must_use]
-    pub fn now(record: Arc<HostRecord>) -> Self {
-        Self { record, since: Instant::now() }
-    }
-
-    /// How long ago that was.
-    #[must_use]
-    pub fn for_how_long(&self) -> Duration {
-        self.since.elapsed()
-    }
-}
-
-/// A lost host is remembered for so long: a day, so that who comes in the morning sees it.
-const LOST_FOR: Duration = Duration::from_secs(86_400);
 
 /// Who can answer for an app.
 #[derive(Debug, Default)]
@@ -110,9 +97,26 @@ impl Fleet {
     #[must_use]
     pub fn new(me: HostName, store: Store, peers: Peers, copy: PathBuf) -> Self {
         let is_known = copy.exists();
-        let (view, revision) = saved::read(&copy);
-        let was_in_fleet = !view.detached.is_empty();
-        let lineage = Lineage::read(&copy, revision, was_in_fleet);
+        let (mut view, revision) = saved::read(&copy);
+        let fleet = Self::build(me, store, peers, (copy, &view, revision), None);
+        fleet.inner.is_known.store(is_known, Ordering::Relaxed);
+        fleet.expel_revoked(&mut view, &mut ViewChange::default());
+        fleet.swap(view, None);
+        fleet
+    }
+
+    fn build(
+        me: HostName,
+        store: Store,
+        peers: Peers,
+        (copy, view, revision): (PathBuf, &View, u64),
+        alone: Option<Alone>,
+    ) -> Self {
+        let lineage = Lineage::read(&copy, revision, !view.detached.is_empty());
+        let (revoked, all) = KeptRevoked::read(&copy);
+        if let Some(believed) = peers.believed() {
+            believed.revoke(all);
+        }
         let inner = Inner {
             me,
             // JSON's readers elsewhere keep 53 bits of a number, and 0 stands for none.
@@ -122,19 +126,20 @@ impl Fleet {
             table: ArcSwap::default(),
             next: Mutex::default(),
             changed: watch::channel(0).0,
-            is_cut_off: AtomicBool::new(true),
+            // The embedded store is there as long as this process is.
+            is_cut_off: AtomicBool::new(alone.is_none()),
             heard: Mutex::default(),
-            is_known: AtomicBool::new(is_known),
+            is_known: AtomicBool::new(alone.is_some()),
             back_at: Mutex::default(),
-            away_since: Mutex::new(Some(Instant::now())),
+            away_since: Mutex::new(alone.is_none().then(Instant::now)),
             copy,
             trouble: ArcSwapOption::empty(),
             lineage,
+            revoked,
             lost: Mutex::default(),
+            alone,
         };
-        let fleet = Self { inner: Arc::new(inner), store };
-        fleet.swap(view, None);
-        fleet
+        Self { inner: Arc::new(inner), store }
     }
 
     /// This host's name.
@@ -241,24 +246,6 @@ impl Fleet {
         self.inner.trouble.load_full()
     }
 
-    /// Notes that a host was lost, or with `None` that it is not; returns what was noted before.
-    pub fn note_lost(&self, host: HostName, lost: Option<Lost>) -> Option<Lost> {
-        let mut all = self.inner.lost.lock().unwrap_or_else(PoisonError::into_inner);
-        all.retain(|_, lost| lost.for_how_long() < LOST_FOR);
-        match lost {
-            Some(lost) => all.insert(host, lost),
-            None => all.remove(&host),
-        }
-    }
-
-    /// The hosts that were lost and have not come back, in the order of their names.
-    #[must_use]
-    pub fn lost(&self) -> Vec<(HostName, Lost)> {
-        let all = self.inner.lost.lock().unwrap_or_else(PoisonError::into_inner);
-        let recent = all.iter().filter(|(_, lost)| lost.for_how_long() < LOST_FOR);
-        recent.map(|(host, lost)| (host.clone(), lost.clone())).collect()
-    }
-
     /// For how long the store has answered without a break.
     #[must_use]
     pub fn connected_for(&self) -> Duration {
@@ -283,8 +270,13 @@ impl Fleet {
     pub fn replace(&self, seen: &Seen) -> ChangeSummary {
         let _turn = self.inner.next.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.inner.view.load_full();
-        let (mut view, told) = View::read(seen);
+        let entries = seen.entries.iter().map(|entry| (&*entry.key, Some(&*entry.value)));
+        let (revokes, troubles) = self.take_revoked(entries);
+        let (mut view, mut told) = View::read(seen);
         view.keep_detached(&before, |host, run| self.outlives_lease(host, run));
+        self.expel_revoked(&mut view, &mut told.change);
+        told.revokes = revokes;
+        told.troubles.extend(troubles);
         self.swap(view, None);
         self.note_all_read();
         told
@@ -295,7 +287,12 @@ impl Fleet {
         let _turn = self.inner.next.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.inner.view.load_full();
         let mut view = View::clone(&before);
-        let told = view.apply(changes, |host, run| self.outlives_lease(host, run));
+        let entries = changes.iter().map(|change| (&*change.key, change.value.as_deref()));
+        let (revokes, troubles) = self.take_revoked(entries);
+        let mut told = view.apply(changes, |host, run| self.outlives_lease(host, run));
+        self.expel_revoked(&mut view, &mut told.change);
+        told.revokes = revokes;
+        told.troubles.extend(troubles);
         if told.change.is_news() {
             self.swap(view, (!told.change.hosts_changed).then_some(&told));
         } else {
@@ -317,6 +314,7 @@ impl Fleet {
 
     /// Keeps what is known on the disk, for a start without the store.
     pub fn save(&self) {
+        self.save_revoked();
         saved::write(&self.inner.copy, &self.view(), self.inner.lineage.revision());
     }
 
@@ -354,10 +352,17 @@ impl Fleet {
             peers.keep_only(|name| view.host(name).is_some());
             table = OrdMap::new();
         }
+        // Apps on the same hosts share what is kept of them: there are many apps and few sets of hosts.
+        let mut shared = HashMap::<Vec<&HostName>, Arc<Replicas>>::new();
         let all = || view.apps.keys().collect::<Vec<_>>();
         for app in changed.map_or_else(all, |told| told.change.apps.iter().collect()) {
-            if view.apps.contains_key(app) {
-                table.insert(app.clone(), Arc::new(self.replicas_in(&view, app)));
+            // The view's own name, whose text the table shares.
+            if let Some((app, _)) = view.apps.get_key_value(app) {
+                let hosts = view.answering(app);
+                let replicas = shared.get(&hosts).cloned();
+                let replicas = replicas.unwrap_or_else(|| Arc::new(self.replicas_on(&hosts)));
+                table.insert(app.clone(), replicas.clone());
+                shared.insert(hosts, replicas);
             } else {
                 table.remove(app);
             }
@@ -367,10 +372,10 @@ impl Fleet {
         self.inner.changed.send_modify(|n_views| *n_views += 1);
     }
 
-    fn replicas_in(&self, view: &View, app: &AppName) -> Replicas {
+    fn replicas_on(&self, hosts: &[&HostName]) -> Replicas {
         let mut replicas = Replicas::default();
-        for host in view.answering(app) {
-            if *host == self.inner.me {
+        for host in hosts {
+            if **host == self.inner.me {
                 replicas.is_here = true;
             } else {
                 replicas.elsewhere.extend(self.inner.peers.named(host));

@@ -21,6 +21,8 @@ use steerage_core::id::HostName;
 use steerage_core::liveness::{self, Evidence, Eyes, LeaseState, Liveness, Probe, Run};
 use tokio::sync::watch as tokio_watch;
 
+use crate::identity::{Believed, Outgoing};
+
 pub use self::watch::keep_watch;
 pub use self::why::Silence;
 
@@ -70,7 +72,7 @@ pub struct Peers {
 
 #[derive(Debug)]
 struct Inner {
-    tls: Option<Arc<rustls::ClientConfig>>,
+    tls: Option<Outgoing>,
     by_name: Mutex<BTreeMap<HostName, Arc<Peer>>>,
     next_key: AtomicU64,
     changed: Arc<tokio_watch::Sender<u64>>,
@@ -85,7 +87,7 @@ pub struct Peer {
     pub address: SocketAddr,
     /// Which of its runs this is.
     pub run: u64,
-    tls: Option<Arc<rustls::ClientConfig>>,
+    tls: Option<Outgoing>,
     /// Under what this thread keeps its connection.
     key: u64,
     in_flight: AtomicUsize,
@@ -120,7 +122,7 @@ pub struct SendError {
 impl Peers {
     /// Nobody yet; they are asked over TLS with this configuration, in plain text without.
     #[must_use]
-    pub fn new(tls: Option<Arc<rustls::ClientConfig>>) -> Self {
+    pub fn new(tls: Option<Outgoing>) -> Self {
         let inner = Inner {
             tls,
             by_name: Mutex::default(),
@@ -155,6 +157,12 @@ impl Peers {
             changed: self.inner.changed.clone(),
         });
         by_name.insert(name.clone(), peer);
+    }
+
+    /// Whose certificates are believed; `None` where everybody is.
+    #[must_use]
+    pub fn believed(&self) -> Option<&Arc<Believed>> {
+        self.inner.tls.as_ref().map(|tls| &tls.believed)
     }
 
     /// Forgets every host that is not among these.

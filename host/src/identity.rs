@@ -1,42 +1,43 @@
 //! Who this host is to the other hosts of its fleet: a certificate of the fleet's own authority, and
-//! the TLS settings that let in nobody else. `steerage cert issue` makes the folder this reads.
+//! the TLS settings that let in nobody else, as far as they are not revoked. `steerage cert issue` makes the folder this reads.
 //! Does not issue or renew, does not look by itself whether there is a new one, and speaks with nobody.
 
-use std::collections::BTreeSet;
+mod believed;
+mod certificate;
+mod error;
+mod files;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use jiff::{SignedDuration, Timestamp};
-use rustls::client::ResolvesClientCert;
+use rustls::client::{ResolvesClientCert, Resumption};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
-use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{CertificateError, ClientConfig, RootCertStore, ServerConfig, SignatureScheme};
-use sha2::{Digest as _, Sha256};
 use steerage_core::id::HostName;
-use x509_parser::prelude::{FromDer as _, X509Certificate};
+use steerage_core::revoked::CertificateFacts;
 
+pub use self::believed::{Believed, Parting, Seat};
+use self::believed::{Roots, provider};
+pub use self::error::IdentityError;
+use self::error::{bad, does_not_fit};
+pub use self::files::{CA, CERTIFICATE, KEY};
 use crate::pem;
-
-/// The file with the authority's certificate.
-pub const CA: &str = "ca.pem";
-/// The file with the host's own certificate.
-pub const CERTIFICATE: &str = "host.pem";
-/// The file with the host's private key.
-pub const KEY: &str = "host.key";
 
 /// Who this host is, and whom it believes. Clones share the certificate, which can be read again.
 #[derive(Clone, Debug)]
 pub struct Identity {
     folder: PathBuf,
     name: HostName,
-    authorities: BTreeSet<String>,
+    authorities: Arc<ArcSwap<Authorities>>,
     own: Arc<Own>,
+    believed: Arc<Believed>,
     server: Arc<ServerConfig>,
     client: Arc<ClientConfig>,
 }
@@ -48,7 +49,27 @@ struct Own(ArcSwap<Shown>);
 #[derive(Debug)]
 struct Shown {
     key: Arc<CertifiedKey>,
-    ends: Timestamp,
+    certificate: OwnCertificate,
+}
+
+/// What a host's own certificate says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnCertificate {
+    /// What counts for whether it is revoked.
+    pub facts: CertificateFacts,
+    /// When its time is over.
+    pub ends: Timestamp,
+    /// The authority that made it, by its fingerprint.
+    pub authority: String,
+}
+
+/// How other hosts are spoken with.
+#[derive(Clone, Debug)]
+pub struct Outgoing {
+    /// Shows this host's certificate, and believes only who has one for the name that was asked for.
+    pub config: Arc<ClientConfig>,
+    /// Who is believed, while a connection is open.
+    pub believed: Arc<Believed>,
 }
 
 impl ResolvesServerCert for Own {
@@ -67,70 +88,6 @@ impl ResolvesClientCert for Own {
     }
 }
 
-/// Why a folder makes no identity.
-#[derive(Debug, thiserror::Error)]
-pub enum IdentityError {
-    /// A file cannot be read.
-    #[error("cannot read {path}: it is made by `steerage cert issue NAME --out DIR`")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// A file holds something else.
-    #[error("cannot use {path}: {why}")]
-    Bad {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// The certificate is of another authority.
-    #[error(
-        "{path} is of another authority than the one in {CA} beside it: issue it with the fleet's \
-         own, `steerage cert issue --dir FLEET-CA`"
-    )]
-    OtherAuthority {
-        /// The certificate.
-        path: PathBuf,
-    },
-    /// The certificate's time is over.
-    #[error(
-        "{path} expired at {ended}, and it is {now} here: issue another with `steerage cert issue`"
-    )]
-    Expired {
-        /// The certificate.
-        path: PathBuf,
-        /// When.
-        ended: Timestamp,
-        /// The time by this machine's clock.
-        now: Timestamp,
-    },
-    /// The certificate's time has not begun.
-    #[error(
-        "{path} is valid from {begins}, and it is {now} here: the clocks of this machine and of the \
-         one that issued it differ; set them right"
-    )]
-    NotYet {
-        /// The certificate.
-        path: PathBuf,
-        /// When it begins.
-        begins: Timestamp,
-        /// The time by this machine's clock.
-        now: Timestamp,
-    },
-    /// The certificate does not name a host.
-    #[error("{path} is not a host's certificate: {why}")]
-    NoName {
-        /// The certificate.
-        path: PathBuf,
-        /// What it says instead.
-        why: String,
-    },
-}
-
 impl Identity {
     /// Reads the folder and checks that what is in it belongs together and is valid now.
     ///
@@ -138,44 +95,76 @@ impl Identity {
     /// Which file is not as it should be, and what to do; see [`IdentityError`].
     pub fn load(folder: &Path) -> Result<Self, IdentityError> {
         let ca = folder.join(CA);
-        let roots = Arc::new(roots(&ca)?);
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let verifier = verifier(&ca, &roots, &provider)?;
-        let (name, shown) = shown(folder, &*verifier, &provider)?;
-        let own = Arc::new(Own(ArcSwap::from_pointee(shown)));
-        let server = server(&provider, verifier, own.clone()).map_err(|error| bad(&ca, error))?;
-        let client = client(&provider, roots, own.clone()).map_err(|error| bad(&ca, error))?;
-        let (server, client) = (Arc::new(server), Arc::new(client));
-        let authorities = certificates(&ca)?.iter().map(fingerprint).collect();
-        Ok(Self { folder: folder.to_owned(), name, authorities, own, server, client })
+        let Read { roots, authorities, name, shown } = Read::of(folder)?;
+        let (own, believed) = (Arc::new(Own(ArcSwap::from_pointee(shown))), Believed::new(roots));
+        let provider = provider();
+        let server = server(&provider, believed.clone(), own.clone());
+        let client = client(&provider, believed.clone(), own.clone());
+        let server = Arc::new(server.map_err(|error| bad(&ca, error))?);
+        let client = Arc::new(client.map_err(|error| bad(&ca, error))?);
+        let authorities = Arc::new(ArcSwap::from_pointee(authorities));
+        Ok(Self { folder: folder.to_owned(), name, authorities, own, believed, server, client })
     }
 
-    /// Reads the host's own certificate and key again, and shows them from now on; whether they are
-    /// other ones. The authority stays what it was at the start.
+    /// Reads the folder again, shows its certificate and believes its authorities from now on; what is
+    /// new. `needed` names the hosts that show certificates of each authority, by fingerprints: one that
+    /// somebody needs is not given up. `believes` names the authorities that each host believes: a
+    /// certificate of another one would not be believed there, and is not shown. What is held back for
+    /// such a reason is told, and the rest is done.
     ///
     /// # Errors
-    /// They cannot be used, and the ones before are shown on.
-    pub fn reload(&self) -> Result<bool, IdentityError> {
-        let ca = self.folder.join(CA);
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let verifier = verifier(&ca, &Arc::new(roots(&ca)?), &provider)?;
-        let (name, shown) = shown(&self.folder, &*verifier, &provider)?;
+    /// They cannot be used, and the ones before are used on.
+    pub fn reload(
+        &self,
+        needed: &BTreeMap<String, Vec<HostName>>,
+        believes: &BTreeMap<HostName, BTreeSet<String>>,
+    ) -> Result<Reloaded, IdentityError> {
+        let Read { mut roots, mut authorities, name, shown } = Read::of(&self.folder)?;
         if name != self.name {
             let path = self.folder.join(CERTIFICATE);
             let why = format!("it is for {name}, and this host is {}", self.name);
             return Err(IdentityError::NoName { path, why });
         }
-        let is_new = self.own.0.load().key.cert != shown.key.cert;
-        if is_new {
+        let mut held_back = None;
+        let before = self.authorities.load_full();
+        for (authority, kept) in before.iter() {
+            if authorities.contains_key(authority) {
+                continue;
+            }
+            let Some(hosts) = needed.get(authority) else { continue };
+            let (path, hosts) = (self.folder.join(CA), hosts.clone());
+            let authority = authority.clone();
+            held_back = Some(IdentityError::Needed { path, authority, hosts });
+            authorities.insert(kept.fingerprint(), kept.clone());
+        }
+        if held_back.is_some() {
+            let all: Vec<_> = authorities.values().map(|one| one.certificate.clone()).collect();
+            roots = self::roots(&self.folder.join(CA), &all)?;
+        }
+        let mut certificate = self.own.0.load().key.cert != shown.key.cert;
+        let authority = &shown.certificate.authority;
+        let without = believes.iter().filter(|(_, all)| !all.contains(authority));
+        let without: Vec<HostName> = without.map(|(host, _)| host.clone()).collect();
+        if certificate && !without.is_empty() {
+            let (path, authority) = (self.folder.join(CERTIFICATE), authority.clone());
+            held_back = Some(IdentityError::NotBelieved { path, authority, hosts: without });
+            certificate = false;
+        }
+        if certificate {
             self.own.0.store(Arc::new(shown));
         }
-        Ok(is_new)
+        let is_new = !before.keys().eq(authorities.keys());
+        if is_new {
+            self.authorities.store(Arc::new(authorities));
+            self.believed.set_roots(roots);
+        }
+        Ok(Reloaded { certificate, authorities: is_new, held_back })
     }
 
     /// The files that [`Identity::reload`] reads.
     #[must_use]
-    pub fn files(&self) -> [PathBuf; 2] {
-        [self.folder.join(CERTIFICATE), self.folder.join(KEY)]
+    pub fn files(&self) -> [PathBuf; 3] {
+        [CA, CERTIFICATE, KEY].map(|file| self.folder.join(file))
     }
 
     /// For the door through which other hosts come: who has no certificate of the authority gets
@@ -192,6 +181,18 @@ impl Identity {
         self.client.clone()
     }
 
+    /// The same, with who is believed while connections are open.
+    #[must_use]
+    pub fn outgoing(&self) -> Outgoing {
+        Outgoing { config: self.client.clone(), believed: self.believed.clone() }
+    }
+
+    /// Who is believed, in both directions.
+    #[must_use]
+    pub fn believed(&self) -> &Arc<Believed> {
+        &self.believed
+    }
+
     /// The name the certificate is for.
     #[must_use]
     pub fn name(&self) -> &HostName {
@@ -200,83 +201,142 @@ impl Identity {
 
     /// Fingerprints of the authorities that are believed: sha-256 of each certificate.
     #[must_use]
-    pub fn authorities(&self) -> &BTreeSet<String> {
-        &self.authorities
+    pub fn authorities(&self) -> BTreeSet<String> {
+        self.authorities.load().keys().cloned().collect()
+    }
+
+    /// The authorities that are believed, by their fingerprints, and when the time of each is over.
+    #[must_use]
+    pub fn authority_ends(&self) -> BTreeMap<String, Timestamp> {
+        let all = self.authorities.load();
+        all.iter().map(|(fingerprint, one)| (fingerprint.clone(), one.ends)).collect()
+    }
+
+    /// What the certificate says that is shown now.
+    #[must_use]
+    pub fn certificate(&self) -> OwnCertificate {
+        self.own.0.load().certificate.clone()
+    }
+
+    /// When the time of the authority is over that made the certificate.
+    #[must_use]
+    pub fn authority_end(&self) -> Option<Timestamp> {
+        self.authorities.load().get(&self.certificate().authority).map(|one| one.ends)
     }
 
     /// When the certificate's time is over.
     #[must_use]
     pub fn ends(&self) -> Timestamp {
-        self.own.0.load().ends
+        self.own.0.load().certificate.ends
     }
 }
 
-fn verifier(
-    ca: &Path,
-    roots: &Arc<RootCertStore>,
-    provider: &Arc<CryptoProvider>,
-) -> Result<Arc<dyn ClientCertVerifier>, IdentityError> {
-    let verifier =
-        WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone()).build();
-    verifier.map_err(|error| bad(ca, error))
+/// What is new since the folder was read last.
+#[derive(Debug)]
+pub struct Reloaded {
+    /// The host's own certificate.
+    pub certificate: bool,
+    /// The authorities.
+    pub authorities: bool,
+    /// Why something of it is not used yet.
+    pub held_back: Option<IdentityError>,
 }
 
-/// The certificate and the key in a folder, and whom they are for.
-fn shown(
-    folder: &Path,
-    verifier: &dyn ClientCertVerifier,
-    provider: &CryptoProvider,
-) -> Result<(HostName, Shown), IdentityError> {
-    let (own, key) = (folder.join(CERTIFICATE), folder.join(KEY));
-    let chain = certificates(&own)?;
-    let (name, ends) = subject(&own, &chain)?;
-    check(&own, &chain, verifier)?;
-    let certified = CertifiedKey::from_der(chain, private_key(&key)?, provider);
-    let key = Arc::new(certified.map_err(|error| bad(&key, does_not_fit(&error)))?);
-    Ok((name, Shown { key, ends }))
+/// The authorities that are believed, by their fingerprints.
+type Authorities = BTreeMap<String, AuthorityCertificate>;
+
+/// An authority's certificate.
+#[derive(Clone, Debug)]
+struct AuthorityCertificate {
+    certificate: CertificateDer<'static>,
+    ends: Timestamp,
+}
+
+impl AuthorityCertificate {
+    fn fingerprint(&self) -> String {
+        certificate::fingerprint(&self.certificate)
+    }
+}
+
+/// What is in a folder, checked.
+struct Read {
+    roots: Roots,
+    authorities: Authorities,
+    name: HostName,
+    shown: Shown,
+}
+
+impl Read {
+    fn of(folder: &Path) -> Result<Self, IdentityError> {
+        let (ca, own, key) = (folder.join(CA), folder.join(CERTIFICATE), folder.join(KEY));
+        let all = certificates(&ca)?;
+        let roots = roots(&ca, &all)?;
+        let chain = certificates(&own)?;
+        let (name, facts, ends) = subject(&own, &chain)?;
+        check(&own, &chain, &roots)?;
+        // One that made it there is: all of them together did.
+        let is_its = |one: &&CertificateDer<'static>| {
+            roots_of(std::slice::from_ref(*one)).is_ok_and(|roots| roots.check(&chain).is_ok())
+        };
+        let authority = all.iter().find(is_its).map(certificate::fingerprint).unwrap_or_default();
+        let authorities = all.iter().map(|one| {
+            let said = certificate::read(one).map_err(|error| bad(&ca, error))?;
+            let certificate = one.clone();
+            Ok((said.facts.fingerprint, AuthorityCertificate { certificate, ends: said.ends }))
+        });
+        let authorities = authorities.collect::<Result<_, IdentityError>>()?;
+        let certified = CertifiedKey::from_der(chain, private_key(&key)?, &provider());
+        let key = Arc::new(certified.map_err(|error| bad(&key, does_not_fit(&error)))?);
+        let certificate = OwnCertificate { facts, ends, authority };
+        Ok(Self { roots, authorities, name, shown: Shown { key, certificate } })
+    }
 }
 
 fn server(
     provider: &Arc<CryptoProvider>,
-    verifier: Arc<dyn ClientCertVerifier>,
+    believed: Arc<Believed>,
     own: Arc<Own>,
 ) -> Result<ServerConfig, rustls::Error> {
     let mut config = ServerConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(&[&rustls::version::TLS13])?
-        .with_client_cert_verifier(verifier)
+        .with_client_cert_verifier(believed)
         .with_cert_resolver(own);
     config.alpn_protocols = vec![b"h2".to_vec()];
+    // Who comes again shows its certificate again: it may have been revoked meanwhile.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
     Ok(config)
 }
 
 fn client(
     provider: &Arc<CryptoProvider>,
-    roots: Arc<RootCertStore>,
+    believed: Arc<Believed>,
     own: Arc<Own>,
 ) -> Result<ClientConfig, rustls::Error> {
     let mut config = ClientConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(&[&rustls::version::TLS13])?
-        .with_root_certificates(roots)
+        .dangerous()
+        .with_custom_certificate_verifier(believed)
         .with_client_cert_resolver(own);
     config.alpn_protocols = vec![b"h2".to_vec()];
+    config.resumption = Resumption::disabled();
     Ok(config)
 }
 
-fn roots(path: &Path) -> Result<RootCertStore, IdentityError> {
+fn roots(path: &Path, certificates: &[CertificateDer<'static>]) -> Result<Roots, IdentityError> {
+    roots_of(certificates).map_err(|why| bad(path, why))
+}
+
+fn roots_of(certificates: &[CertificateDer<'static>]) -> Result<Roots, String> {
     let mut roots = RootCertStore::empty();
-    for certificate in certificates(path)? {
-        roots.add(certificate).map_err(|error| bad(path, error))?;
+    for certificate in certificates {
+        roots.add(certificate.clone()).map_err(|error| error.to_string())?;
     }
-    Ok(roots)
+    Roots::new(roots)
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
     pem::certificates(&read(path)?).map_err(|why| bad(path, why))
-}
-
-fn fingerprint(certificate: &CertificateDer<'_>) -> String {
-    let hash = Sha256::digest(certificate.as_ref());
-    hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, IdentityError> {
@@ -287,31 +347,23 @@ fn read(path: &Path) -> Result<Vec<u8>, IdentityError> {
     fs::read(path).map_err(|source| IdentityError::Read { path: path.to_owned(), source })
 }
 
-/// Whom the certificate is for, and until when.
+/// Whom the certificate is for, which it is, and until when.
 fn subject(
     path: &Path,
     chain: &[CertificateDer<'_>],
-) -> Result<(HostName, Timestamp), IdentityError> {
-    let der = chain.first().map(AsRef::as_ref).unwrap_or_default();
-    let (_, parsed) = X509Certificate::from_der(der).map_err(|error| bad(path, error))?;
+) -> Result<(HostName, CertificateFacts, Timestamp), IdentityError> {
+    let own = chain.first().ok_or_else(|| bad(path, "it holds no certificate"))?;
+    let said = certificate::read(own).map_err(|error| bad(path, error))?;
     let no_name = |why: String| IdentityError::NoName { path: path.to_owned(), why };
-    let common = parsed.subject().iter_common_name().next().and_then(|name| name.as_str().ok());
-    let common = common.ok_or_else(|| no_name("its subject has no common name".to_owned()))?;
-    let name = HostName::parse(common).map_err(|error| no_name(error.to_string()))?;
-    let ends = Timestamp::from_second(parsed.validity().not_after.timestamp());
-    Ok((name, ends.map_err(|error| bad(path, error))?))
+    let common = said.common.ok_or_else(|| no_name("its subject has no common name".to_owned()))?;
+    let name = HostName::parse(&common).map_err(|error| no_name(error.to_string()))?;
+    Ok((name, said.facts, said.ends))
 }
 
 /// Whether other hosts would believe the certificate now.
-fn check(
-    path: &Path,
-    chain: &[CertificateDer<'_>],
-    verifier: &dyn ClientCertVerifier,
-) -> Result<(), IdentityError> {
-    let Some((own, between)) = chain.split_first() else { return Ok(()) };
-    let now = UnixTime::now();
-    let Err(error) = verifier.verify_client_cert(own, between, now) else { return Ok(()) };
-    let (path, now) = (path.to_owned(), stamp(now));
+fn check(path: &Path, chain: &[CertificateDer<'_>], roots: &Roots) -> Result<(), IdentityError> {
+    let Err(error) = roots.check(chain) else { return Ok(()) };
+    let (path, now) = (path.to_owned(), stamp(UnixTime::now()));
     Err(match error {
         rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)
         | rustls::Error::InvalidCertificate(CertificateError::BadSignature) => {
@@ -331,15 +383,4 @@ fn check(
 fn stamp(time: UnixTime) -> Timestamp {
     let since = SignedDuration::from_secs(i64::try_from(time.as_secs()).unwrap_or(i64::MAX));
     Timestamp::from_duration(since).unwrap_or(Timestamp::MAX)
-}
-
-fn does_not_fit(error: &rustls::Error) -> String {
-    match error {
-        rustls::Error::InconsistentKeys(_) => format!("it is not the key of {CERTIFICATE}"),
-        error => error.to_string(),
-    }
-}
-
-fn bad(path: &Path, why: impl ToString) -> IdentityError {
-    IdentityError::Bad { path: path.to_owned(), why: why.to_string() }
 }

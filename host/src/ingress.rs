@@ -16,7 +16,7 @@ use crate::io_charge;
 use crate::listener::descriptors::Descriptors;
 use crate::listener::threads::Threads;
 use crate::listener::upload::Upload;
-use crate::listener::{self, BoxError, Listener, Service, Windows, sockets};
+use crate::listener::{self, BoxError, Listener, Service, Tls, Windows, sockets};
 use crate::priority;
 use crate::request::head::Caller;
 use crate::request::{self, CallContext};
@@ -43,7 +43,7 @@ pub struct PeerDoor {
     /// Where to listen; port 0 takes a free one.
     pub listen: SocketAddr,
     /// How to tell hosts of the fleet from others; everybody is let in without.
-    pub tls: Option<Arc<ServerConfig>>,
+    pub tls: Option<Tls>,
 }
 
 /// Whose door could not be opened.
@@ -129,7 +129,7 @@ impl Ingress {
         let (listen, sockets) =
             sockets::open(settings.listen, settings.n_threads).map_err(for_callers)?;
         let (shared, runtimes) = Threads::build(settings.n_threads.max(1)).map_err(for_callers)?;
-        let listener = |is_fleet, tls: Option<Arc<ServerConfig>>| {
+        let listener = |is_fleet, tls: Option<Tls>| {
             let (is_tls, threads) = (tls.is_some(), shared.clone());
             let service = Callers { is_fleet, is_tls, context: context.clone(), threads };
             let door = listener::Settings {
@@ -146,7 +146,7 @@ impl Ingress {
             };
             Listener::new(service, door, tls, context.shutdown.clone(), descriptors.clone())
         };
-        let callers = listener(false, tls);
+        let callers = listener(false, tls.map(Tls::from));
         let (mut peers, mut peer_sockets) = (None, Vec::new());
         if let Some(door) = &settings.peers {
             let opened = sockets::open(door.listen, settings.n_threads);

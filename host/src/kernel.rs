@@ -77,6 +77,15 @@ pub fn free_disk(path: &Path) -> Option<Bytes> {
     Some(Bytes::new(status.f_bavail.saturating_mul(status.f_frsize)))
 }
 
+/// How large the file system is on which a folder is, or will be; `None` where it does not say.
+#[must_use]
+pub fn disk_size(path: &Path) -> Option<Bytes> {
+    let there = path.ancestors().find(|folder| folder.exists());
+    let status = rustix::fs::statvfs(there.unwrap_or_else(|| Path::new("."))).ok()?;
+    // Some over a network say nothing.
+    (status.f_blocks > 0).then(|| Bytes::new(status.f_blocks.saturating_mul(status.f_frsize)))
+}
+
 fn read(path: &str) -> String {
     fs::read_to_string(path).unwrap_or_default()
 }

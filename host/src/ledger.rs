@@ -2,6 +2,7 @@
 //! Does not hold components; the records name them by digest.
 
 mod backing;
+mod current;
 pub mod deployment;
 pub mod dump;
 mod error;
@@ -11,13 +12,13 @@ mod tables;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::slice;
 use std::sync::Arc;
 
 use redb::{Builder, Database, ReadableDatabase, ReadableTable, WriteTransaction};
 use steerage_core::id::{AppName, Digest, Generation};
+use tokio::sync::watch;
 
 use self::backing::Backing;
 use self::deployment::Deployment;
@@ -25,7 +26,7 @@ pub use self::error::LedgerError;
 use self::error::unreadable;
 use self::index::IndexRecord;
 use self::record::DeploymentRecord;
-use self::tables::{COPIES, CURRENT, DEPLOYMENTS, INDEX, LAST, REFS, Tables, is_used};
+use self::tables::{COPIES, CURRENT, DEPLOYMENTS, LAST, REFS, Tables, is_used};
 
 /// The file in a data folder; where it is, a host has its data.
 pub const FILE: &str = "steerage.redb";
@@ -37,6 +38,7 @@ const CACHE: usize = 4 << 20;
 #[derive(Clone, Debug)]
 pub struct Ledger {
     backing: Arc<Backing>,
+    written: watch::Sender<()>,
 }
 
 /// Whether a host that runs has the ledger of this folder open. Not to be asked by that host: the
@@ -59,7 +61,13 @@ impl Ledger {
         // The file's name must survive a crash as well as what is in it.
         let synced = fs::File::open(folder).and_then(|folder| folder.sync_all());
         synced.map_err(|source| LedgerError::Open { path, source })?;
-        Ok(Self { backing: Arc::new(backing) })
+        Ok(Self { backing: Arc::new(backing), written: watch::Sender::new(()) })
+    }
+
+    /// Changes whenever something was written.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.written.subscribe()
     }
 
     /// Whether there is no ledger in a folder, or one that holds nothing: it was never written, or it
@@ -88,10 +96,19 @@ impl Ledger {
         self.backing.is_there()
     }
 
-    /// Whether the disk has too little room for anything to be kept.
+    /// Whether the disk has too little room for anything to be kept. Once it has, a ledger that was read from
+    /// a copy meanwhile is read from its file again.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.backing.is_copy() || self.backing.is_full()
+        self.backing.is_full() || self.backing.leave_copy().is_err()
+    }
+
+    /// Refuses what the disk most likely has no room for.
+    ///
+    /// # Errors
+    /// [`LedgerError::Full`].
+    pub fn check_room(&self) -> Result<(), LedgerError> {
+        self.backing.check_room()
     }
 
     /// Adds a deployment and makes it the app's current one. Durable when this returns. Returns the
@@ -153,60 +170,6 @@ impl Ledger {
         self.write_now(|tables| {
             let dropped = tables.remove(app)?;
             dropped.map(|digests| tables.unused(digests)).transpose()
-        })
-    }
-
-    /// Shows what is known of every app, in the order of their names, without reading the
-    /// deployments themselves. One that cannot be read is shown as the error and ends nothing.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub fn each_current(
-        &self,
-        mut show: impl FnMut(&str, Result<IndexRecord, LedgerError>),
-    ) -> Result<(), LedgerError> {
-        // In the order of their names, so this says who was shown before a damaged page.
-        let mut last = String::new();
-        let walked = self.backing.with(|database| {
-            let transaction = database.begin_read()?;
-            let deployments = transaction.open_table(DEPLOYMENTS)?;
-            let index = transaction.open_table(INDEX)?;
-            for entry in transaction.open_table(CURRENT)?.iter()? {
-                let (app, generation) = entry?;
-                let key = (app.value(), generation.value());
-                let indexed = index.get(key.0)?.and_then(|bytes| read_index(key, bytes.value()));
-                let shown = match indexed {
-                    Some(indexed) => Ok(indexed),
-                    None => {
-                        let bytes = deployments.get(key)?;
-                        index_of(key, bytes.as_ref().map_or(&[], |bytes| bytes.value()))
-                    }
-                };
-                key.0.clone_into(&mut last);
-                show(key.0, shown);
-            }
-            Ok(())
-        });
-        match walked {
-            Err(error) if error.is_damage() => self.each_copy(&last, show),
-            walked => walked,
-        }
-    }
-
-    /// The same from the copies, of the apps whose names come after `last`.
-    fn each_copy(
-        &self,
-        last: &str,
-        mut show: impl FnMut(&str, Result<IndexRecord, LedgerError>),
-    ) -> Result<(), LedgerError> {
-        self.backing.with(|database| {
-            let transaction = database.begin_read()?;
-            let copies = transaction.open_table(COPIES)?;
-            for entry in copies.range::<&str>((Bound::Excluded(last), Bound::Unbounded))? {
-                let (app, bytes) = entry?;
-                show(app.value(), index_of((app.value(), 0), bytes.value()));
-            }
-            Ok(())
         })
     }
 
@@ -340,6 +303,7 @@ impl Ledger {
             let transaction = begin_write(database)?;
             let changed = change(&mut Tables::open(&transaction)?)?;
             transaction.commit()?;
+            self.written.send_replace(());
             Ok(changed)
         })
     }

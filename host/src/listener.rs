@@ -30,6 +30,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ServerConfig;
+use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
@@ -42,6 +43,7 @@ use self::room::{Entered, Room};
 use self::streams::Streams;
 use self::threads::{NewConnection, Threads};
 use self::upload::Upload;
+use crate::identity::{Believed, Parting, Seat};
 use crate::shutdown::Shutdown;
 
 /// What a request may end in that is not an answer.
@@ -117,9 +119,26 @@ pub struct Listener<S> {
     service: Arc<S>,
     settings: Settings,
     tls: Option<Arc<ServerConfig>>,
+    /// Who is let in by the certificate that they show; nobody is asked for one without.
+    believed: Option<Arc<Believed>>,
     shutdown: Shutdown,
     room: Arc<Room>,
     descriptors: Arc<Descriptors>,
+}
+
+/// How a listener speaks TLS.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// The certificates, and how they are checked.
+    pub config: Arc<ServerConfig>,
+    /// Who is let in by the certificate that they show; nobody is asked for one without.
+    pub believed: Option<Arc<Believed>>,
+}
+
+impl From<Arc<ServerConfig>> for Tls {
+    fn from(config: Arc<ServerConfig>) -> Self {
+        Self { config, believed: None }
+    }
 }
 
 /// Most bytes that a connection of HTTP/1.1 holds of what it has read, and of what it has to write. hyper's
@@ -137,12 +156,15 @@ impl<S: Service> Listener<S> {
     pub fn new(
         service: S,
         settings: Settings,
-        tls: Option<Arc<ServerConfig>>,
+        tls: Option<Tls>,
         shutdown: Shutdown,
         descriptors: Arc<Descriptors>,
     ) -> Arc<Self> {
         let room = Room::new(settings.n_connections, settings.n_untaken);
-        Arc::new(Self { service: Arc::new(service), settings, tls, shutdown, room, descriptors })
+        let service = Arc::new(service);
+        let (tls, believed) = tls.map(|tls| (tls.config, tls.believed)).unzip();
+        let believed = believed.flatten();
+        Arc::new(Self { service, settings, tls, believed, shutdown, room, descriptors })
     }
 
     /// How many connections are open, to be read whenever somebody asks.
@@ -188,7 +210,9 @@ impl<S: Service> Listener<S> {
         };
         match begun {
             Begun::Plain(stream, is_http2) => self.talk(stream, peer, is_http2, entered).await,
-            Begun::Tls(stream, is_http2) => self.talk(*stream, peer, is_http2, entered).await,
+            Begun::Tls(stream, is_http2, _seat) => {
+                self.talk(*stream, peer, is_http2, entered).await
+            }
         }
     }
 
@@ -201,10 +225,28 @@ impl<S: Service> Listener<S> {
             return Ok(Begun::Plain(stream, is_http2));
         };
         let stream = TlsAcceptor::from(tls.clone()).accept(stream).await?;
+        let seat = self.seat(stream.get_ref().1.peer_certificates(), &connection)?;
         let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         let stream = Patient::new(stream, connection, limits);
         let stream = if is_http2 { stream.http2() } else { stream };
-        Ok(Begun::Tls(Box::new(stream), is_http2))
+        Ok(Begun::Tls(Box::new(stream), is_http2, seat))
+    }
+
+    /// Has a connection ended once who has come in is not believed any more.
+    fn seat(
+        &self,
+        shown: Option<&[CertificateDer<'_>]>,
+        connection: &Arc<Connection>,
+    ) -> Result<Option<Seat>, BoxError> {
+        let Some(believed) = &self.believed else { return Ok(None) };
+        let connection = connection.clone();
+        let seat = believed.seat(shown.unwrap_or_default(), move |parting| {
+            connection.tell(match parting {
+                Parting::Finish => Word::Finish,
+                Parting::Cut => Word::End,
+            });
+        });
+        Ok(Some(seat.ok_or("it is not believed any more")?))
     }
 
     async fn talk<T>(
@@ -331,5 +373,5 @@ struct Parts<S: Service> {
 /// A connection whose version is known.
 enum Begun {
     Plain(Patient<TcpStream>, bool),
-    Tls(Box<Patient<tokio_rustls::server::TlsStream<TcpStream>>>, bool),
+    Tls(Box<Patient<tokio_rustls::server::TlsStream<TcpStream>>>, bool, Option<Seat>),
 }

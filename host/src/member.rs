@@ -1,7 +1,9 @@
 //! The story of a host in its fleet: it registers, takes what the store tells, catches up with it one
-//! app at a time, and reports. Serves on with what it knows when the store is away.
+//! app at a time, and reports. Serves on with what it knows when the store is away. A host that is alone has
+//! a shorter story (`member/alone.rs`).
 //! Does not decide where apps run: placement does.
 
+mod alone;
 mod analysis;
 mod attendance;
 mod certificate;
@@ -87,6 +89,7 @@ impl Member {
             own_record: Arc::default(),
             settle: settle::Queue::default(),
         });
+        shared.member.tell_revoked_trouble();
         shared.settle.all(&shared.member);
         let present = presence.spawn(keep_present(shared.registration()));
         // Each on its own: whoever takes long must not keep the others waiting.
@@ -126,6 +129,15 @@ impl Member {
         );
     }
 
+    fn tell_revoked_trouble(&self) {
+        let Some(why) = self.fleet.revoked_trouble() else { return };
+        let detail = format!("it cannot be read in full whose certificates are revoked: {why}");
+        tracing::error!("{detail}");
+        let advice =
+            "what could be read holds; the rest comes from the store as soon as that answers";
+        self.tell("revoked_unreadable", Severity::Error, detail, advice);
+    }
+
     fn tell(&self, kind: &'static str, severity: Severity, detail: String, advice: &str) {
         self.own.events.push(Event {
             severity,
@@ -141,6 +153,7 @@ impl Shared {
         Registration {
             fleet: member.fleet.with_own_connections(),
             record: member.record.clone(),
+            identity: member.identity.clone(),
             ttl: member.ttl,
             events: member.own.events.clone(),
             shutdown: member.shutdown.clone(),
@@ -321,6 +334,7 @@ mod tests {
         fleet.note_cut_off(false);
         let registration = Registration {
             record: host_record("h1", (([127, 0, 0, 1], 1).into(), fleet.run())),
+            identity: None,
             fleet: fleet.clone(),
             ttl,
             events: Arc::default(),

@@ -4,6 +4,7 @@
 //! written the other's commit does not find unchanged.
 
 mod gone;
+mod history;
 mod kept;
 mod news;
 mod view;
@@ -13,9 +14,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use steerage_core::id::HostName;
-use steerage_core::node::{PlanSituation, PlanTurn, PlanTurns};
-use steerage_core::place::Aims;
-use steerage_core::replicas;
+use steerage_core::node::{PlanEnd, PlanNumbers, PlanSituation, PlanTurn, PlanTurns};
+use steerage_core::place::{Aims, Policy, Trigger};
 
 use crate::fleet::{Fleet, View};
 use crate::shutdown::Shutdown;
@@ -23,10 +23,12 @@ use crate::store::StoreError;
 use crate::telemetry::chain;
 use crate::telemetry::events::Events;
 
-use self::kept::Kept;
+use self::history::Drawn;
+pub use self::history::history;
+use self::kept::{Asked, Kept};
 use self::news::News;
 pub use self::view::of;
-use self::write::write;
+use self::write::{Written, write};
 
 /// News is gathered for so long before a plan is made: a deploy is several changes.
 const GATHER: Duration = Duration::from_millis(20);
@@ -43,6 +45,12 @@ pub struct PlanSettings {
     pub consolidate: Option<Duration>,
     /// How long a host that ended or was lost may take to come back before its replicas are moved.
     pub grace: Duration,
+    /// How many replicas are moved in a minute at most that could stay where they are.
+    pub move_rate: u32,
+    /// Replicas go where fewer have been enough for so long.
+    pub scale_down: Duration,
+    /// Which of the hosts that would do gets a replica.
+    pub policy: Policy,
 }
 
 /// Plans until the host closes.
@@ -54,35 +62,37 @@ pub async fn keep_planning(
 ) {
     let (mut changes, mut health) = (fleet.changes(), fleet.peers().changes());
     let mut planning = Planning {
-        kept: Kept::new(settings.headroom, (replicas::WINDOW, settings.grace)),
+        kept: Kept::new(settings.headroom, (settings.scale_down, settings.grace)),
         news: News::new(events),
+        numbers: PlanNumbers::default(),
+        policy: settings.policy,
     };
-    let mut turns = PlanTurns::new(settings.patience, settings.consolidate);
+    let mut turns = PlanTurns::new(settings.patience, settings.consolidate, settings.move_rate);
     let started_at = Instant::now();
     while !shutdown.has_begun() {
         let turn = turns.begin(started_at.elapsed(), &situation(&fleet));
         let mut is_unclear = false;
         if let Some(turn) = turn {
             is_unclear = gone::ask(&fleet).await;
-            let n_moved = match planning.plan_once(&fleet, turn).await {
-                Ok(n_apps) => {
+            let end = match planning.plan_once(&fleet, turn).await {
+                Ok((Written { number, n_apps }, end)) => {
                     planning.news.tell_written();
                     if n_apps > 0 {
-                        tracing::info!(n_apps, "placed apps");
+                        tracing::info!(plan = number, n_apps, "placed apps");
                     }
-                    Some(n_apps)
+                    end
                 }
                 Err(StoreError::Conflict { .. }) => {
                     // The view that comes with what overtook this plan makes the next one.
                     tracing::debug!("a plan was overtaken");
-                    None
+                    PlanEnd::default()
                 }
                 Err(error) => {
                     planning.news.tell_failed(&chain(&error));
-                    None
+                    PlanEnd::default()
                 }
             };
-            turns.end(started_at.elapsed(), turn, n_moved);
+            turns.end(started_at.elapsed(), turn, end);
         } else {
             planning.kept.see(&view::hosts(&fleet, &fleet.view()));
         }
@@ -128,33 +138,49 @@ fn counts(fleet: &Fleet, view: &View, host: &HostName) -> bool {
 struct Planning {
     kept: Kept,
     news: News,
+    numbers: PlanNumbers,
+    policy: Policy,
 }
 
 impl Planning {
-    /// Makes one plan and writes it; returns of how many apps.
-    async fn plan_once(&mut self, fleet: &Fleet, turn: PlanTurn) -> Result<usize, StoreError> {
+    /// Makes one plan and writes it.
+    async fn plan_once(
+        &mut self,
+        fleet: &Fleet,
+        turn: PlanTurn,
+    ) -> Result<(Written, PlanEnd), StoreError> {
         let view = fleet.view();
         let (planned_for, planned_in) = (fleet.clone(), view.clone());
-        let anew = self.kept.anew();
+        let (anew, policy) = (self.kept.anew(), self.policy);
         let mut kept = std::mem::replace(&mut self.kept, anew);
         // Planning takes seconds where there are a million replicas.
         let planned = tokio::task::spawn_blocking(move || {
-            let first = Aims { consolidate: false };
-            let mut plan = kept.plan(&planned_for, &planned_in, turn.with_use, first);
+            let aims = Aims { consolidate: false, policy };
+            let asked = Asked { with_use: turn.with_use, aims, at_most: Some(turn.at_most) };
+            let mut plan = kept.plan(&planned_for, &planned_in, asked);
             // Only where nothing else is to be moved: what was lost goes first, and by itself.
             if turn.consolidates && plan.moves.is_empty() {
-                let emptied = Aims { consolidate: true };
-                plan = kept.plan(&planned_for, &planned_in, false, emptied);
+                let aims = Aims { consolidate: true, policy };
+                let asked = Asked { with_use: false, aims, ..asked };
+                plan = kept.plan(&planned_for, &planned_in, asked);
+                kept.triggers().note(Trigger::Quiet);
             }
             (kept, plan)
         });
-        let (kept, plan) = planned.await.map_err(|error| StoreError::Damaged {
+        // Meanwhile it is learnt which number the plan has; where that fails, writing it says so.
+        let learn = history::learn(fleet, &mut self.numbers);
+        let (planned, _) = tokio::join!(planned, learn);
+        let (kept, plan) = planned.map_err(|error| StoreError::Damaged {
             what: format!("making a plan failed, which is a fault of steerage: {error}"),
         })?;
         self.kept = kept;
         self.news.tell_room(&plan);
-        let n_apps = write(fleet, &view, &plan, self.kept.orphans()).await?;
+        let triggers = self.kept.triggers().texts();
+        let drawn = Drawn { plan: &plan, orphans: self.kept.orphans(), triggers };
+        let written = write(fleet, &view, &drawn, &mut self.numbers).await?;
+        self.kept.triggers().clear();
         self.news.tell_emptied(&plan);
-        Ok(n_apps)
+        let (n_moved, n_could_wait) = (Some(written.n_apps), plan.n_could_wait());
+        Ok((written, PlanEnd { n_moved, n_could_wait, is_cut: plan.is_cut }))
     }
 }

@@ -325,6 +325,10 @@ impl Routed {
         deployed.state.memory.admit()?;
         let (needs, deadline) = (deployed.prepared.slots(), self.guest_request.deadline);
         let permit = deployed.state.gate.admit(limits, needs, self.started_at, deadline).await?;
+        // What was cut has made room for what waited. It was not begun, so another host may have it.
+        if context.shutdown.is_cut() {
+            return Err(Refusal::Draining);
+        }
         context.crash_log.note(deployed);
         Ok(permit)
     }

@@ -1,12 +1,14 @@
 //! The composition root: builds every part once, bottom up, and takes them down in order.
 //! Does not parse command lines and holds no logic of any part.
 
+mod alone;
 mod disk;
 mod doors;
 mod files;
 mod fleet;
 mod running;
 mod runtimes;
+mod started;
 mod watch;
 
 use std::io;
@@ -17,7 +19,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::{Instant, SystemTime};
 
 use steerage_core::id::HostName;
-use steerage_core::units;
+use steerage_core::place::Policy;
 use tokio::runtime::Runtime;
 
 pub use self::disk::keep_private;
@@ -27,8 +29,8 @@ use self::watch::{MemoryWatch, Watched};
 use crate::admission::{Admission, CallBounds};
 use crate::agent::{Agent, ApplyError, HostState};
 use crate::api::auth::AuthError;
-use crate::api::{self, ApiState};
-use crate::blobs::{BlobError, Blobs};
+use crate::api::{self, ApiState, CertificateSources};
+use crate::blobs::{self, BlobError, Blobs};
 use crate::budget::Memory;
 use crate::catalog::crash_log::CrashLog;
 use crate::code::{Loader, LoaderParts};
@@ -49,7 +51,7 @@ use crate::sandbox::{compiler, engine};
 use crate::shutdown::Shutdown;
 use crate::store::{StoreError, StoreSettings};
 use crate::telemetry::Telemetry;
-use crate::telemetry::events::Event;
+use crate::telemetry::events::Events;
 
 /// Files open beside connections and code, with room to spare.
 const FILES: u64 = 1000;
@@ -72,14 +74,16 @@ pub enum StartError {
     /// There are components, and no ledger that says what they are for.
     #[error(
         "the ledger {path} is missing or empty, and {blobs} holds components: nothing was changed; \
-         make the data folder anew of a backup (`steerage restore`), or move {blobs} away as well to start \
-         with nothing deployed"
+         make the data folder anew of a backup (`steerage restore`), or move {blobs} and {store} away as well \
+         to start with nothing deployed"
     )]
     LedgerLost {
         /// Where the ledger should be.
         path: PathBuf,
         /// Where the components are.
         blobs: PathBuf,
+        /// Where the store of a host that is alone is.
+        store: PathBuf,
     },
     /// A backup was being restored there.
     #[error(
@@ -178,7 +182,14 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     let joined = join(&settings, &control)?;
     let presence = joined.as_ref().map(|_| runtimes::presence()).transpose();
     let presence = presence.map_err(StartError::System)?;
-    let fleet = joined.as_ref().map(|joined| joined.fleet.clone());
+    let hosts = joined.as_ref().and_then(|joined| joined.identity.clone());
+    let others = joined.as_ref().map(|joined| joined.fleet.clone());
+    let (fleet, damage) = match &others {
+        Some(others) => (others.clone(), None),
+        None => alone::fleet(&settings.data)?,
+    };
+    // Until its ledger and its store were compared.
+    let turn = fleet.turn_blocking();
     let own = host_state(&settings, ledger)?;
     let telemetry = Arc::new(Telemetry::new(settings.telemetry, own.events.clone()));
     let parts = LoaderParts {
@@ -192,8 +203,9 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         telemetry: telemetry.clone(),
         events: own.events.clone(),
         limits: own.limits.clone(),
-        peers: fleet.as_ref().map(|fleet| fleet.peers().clone()),
+        peers: others.as_ref().map(|fleet| fleet.peers().clone()),
         max_component: settings.max_component,
+        disk: settings.disk_bound(),
     };
     let memory = parts.memory.clone();
     let loader = Loader::new(parts, settings.mapped);
@@ -214,7 +226,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         events: events.clone(),
         shutdown: shutdown.clone(),
         unrouted: AtomicU64::new(0),
-        fleet,
+        fleet: others,
         hops: Hops::default(),
         peer_api: PeerApiSlot::default(),
         is_for_one_app: settings.is_for_one_app,
@@ -226,7 +238,6 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     let door = doors::ingress(&settings, n_cores, joined.as_ref().map(|it| it.door.clone()));
     let ingress = open_ingress(door, tls, &context, &descriptors)?;
     sandbox.set_doors(own_doors(&settings, admin, ingress.peers));
-    control.spawn(agent.clone().sweep(since));
     if let (Some(joined), Some(presence), Some(peers)) = (joined, &presence, ingress.peers) {
         let doors = fleet::Doors { listen: ingress.listen, admin, peers };
         joined.start(
@@ -237,8 +248,18 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
             (&control, presence),
         );
     }
+    if let Some(turn) = turn {
+        let doors = (ingress.listen, admin);
+        let parts = (agent.clone(), desired.clone(), own.clone());
+        let member = alone::member(&settings, doors, parts, (&shutdown, &reload));
+        control.spawn(member.live_alone(turn, since));
+    } else {
+        control.spawn(agent.clone().sweep(since));
+    }
     control.spawn(loader.clone().evict_idle());
+    control.spawn(loader.clone().keep_within_bound());
     let token = files.token.clone();
+    let certificates = CertificateSources { callers: files.certificates.clone(), hosts };
     files.follow(&reload, &events, &control);
     control.spawn(disk::watch(own.ledger.clone(), events.clone()));
     let state = ApiState {
@@ -255,14 +276,17 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         is_tls: settings.tls.is_some(),
         admin,
         most_mapped: settings.mapped.most,
+        certificates,
         headroom: settings.fleet.as_ref().map_or(0, |fleet| fleet.headroom),
+        policy: settings.fleet.as_ref().map_or_else(Policy::default, |fleet| fleet.policy),
         started_at,
         backups: Arc::default(),
     };
     operators.spawn(api::serve(admin_socket, doors::operators(&settings), descriptors, state));
     let watched = Watched { loader, sandbox, memory, telemetry, events: events.clone() };
     let memory_watch = MemoryWatch::start(watched).map_err(StartError::System)?;
-    events.push(started(n_restored));
+    damage.iter().for_each(|what| events.push(alone::store_damaged(what)));
+    events.push(started::event(own.crash_log.last_run(), n_restored));
     Ok(Host {
         listen: ingress.listen,
         admin,
@@ -282,10 +306,6 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         events,
         crash_log: own.crash_log,
     })
-}
-
-fn started(n_restored: usize) -> Event {
-    Event::now("started", format!("serving {} from before", units::many(n_restored, "app")))
 }
 
 fn open_admin(
@@ -338,9 +358,9 @@ fn own_doors(settings: &Settings, admin: SocketAddr, peer: Option<SocketAddr>) -
 fn host_state(settings: &Settings, ledger: Ledger) -> Result<HostState, StartError> {
     Ok(HostState {
         ledger,
-        blobs: Blobs::open(&settings.data.join(disk::BLOBS))?,
+        blobs: Blobs::open(&settings.data.join(blobs::FOLDER))?,
         catalog: Arc::default(),
-        events: Arc::default(),
+        events: Events::open(&settings.data).map_err(StartError::System)?,
         limits: Arc::new(settings.limits.clone()),
         crash_log: CrashLog::open(&settings.data)
             .map_err(|source| StartError::Data { path: settings.data.clone(), source })?,

@@ -3,6 +3,7 @@
 //! One contract over two stores: etcd, whose consensus, leases and watching are not written again
 //! here, and a file for a host that is alone. Does not know records.
 
+mod alone;
 mod batch;
 mod embedded;
 mod error;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 pub use steerage_core::node::{LeaseId, Revision};
 
+pub use self::alone::embedded_path;
 pub use self::batch::in_commits;
 use self::embedded::{Embedded, EmbeddedLease, EmbeddedWatch};
 pub use self::error::StoreError;
@@ -154,10 +156,13 @@ impl Store {
     /// # Errors
     /// The settings, or the files they name, cannot be used.
     pub async fn open(settings: &StoreSettings) -> Result<Self, StoreError> {
-        Ok(Self(match settings {
-            StoreSettings::Embedded(folder) => Kind::Embedded(Embedded::open(folder).await?),
-            StoreSettings::Etcd(settings) => Kind::Etcd(Etcd::open(settings).await?),
-        }))
+        match settings {
+            StoreSettings::Embedded(folder) => {
+                let folder = folder.clone();
+                embedded::blocking(move || Self::embedded(&folder)).await?
+            }
+            StoreSettings::Etcd(settings) => Ok(Self(Kind::Etcd(Etcd::open(settings).await?))),
+        }
     }
 
     /// The same store over connections of its own, which belong to the runtime that asks over them first.
@@ -352,7 +357,9 @@ impl Write {
         }
     }
 
-    fn size(&self) -> usize {
+    /// Bytes of it in a commit.
+    #[must_use]
+    pub fn size(&self) -> usize {
         match self {
             Self::Put { key, value, .. } => key.len() + value.len(),
             Self::Delete(key) => key.len(),

@@ -2,10 +2,12 @@
 //! which setting to change to what, and what that costs and buys.
 //! Does not look at the machine and changes nothing: facts and wishes are arguments.
 
+mod disk;
 pub mod doors;
+mod finding;
 
-use std::fmt;
-
+pub use self::finding::{Condition, Finding, Trouble};
+use self::finding::{bad, ok, rounded, warn};
 use crate::machine::{FILES_OF_HOST, LEAST_SLOTS, MAPPINGS_OF_CODE, MOST_MEMORY, Machine};
 use crate::mapped;
 use crate::units::Bytes;
@@ -29,47 +31,11 @@ pub struct WantedSize {
     pub backlog: u64,
     /// Free space where deployments are kept; `None` where it cannot be told.
     pub disk: Option<Bytes>,
+    /// What components take there, and the most that they and their compiled code may; `None` where there
+    /// is no bound.
+    pub components: Option<(Bytes, Bytes)>,
 }
 
-/// How well a thing is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Condition {
-    /// As it should be.
-    Ok,
-    /// The host runs, but not as well as it could.
-    Warn,
-    /// The host will not start, or calls will fail that should not.
-    Fail,
-}
-
-/// One thing looked at.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
-    /// What was looked at, as its own documentation calls it.
-    pub subject: &'static str,
-    /// How well it is.
-    pub verdict: Condition,
-    /// What was found.
-    pub found: String,
-    /// What to do, unless all is well.
-    pub trouble: Option<Trouble>,
-}
-
-/// What is wrong and how to mend it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trouble {
-    /// What will not work, or not well.
-    pub why: String,
-    /// The setting to change, and to what.
-    pub change: String,
-    /// What the change costs and buys.
-    pub trade: String,
-}
-
-/// Free space below which deploys will soon fail.
-const LITTLE_DISK: Bytes = Bytes::mebi(1 << 10);
-/// Free space below which they fail now.
-const NO_DISK: Bytes = Bytes::mebi(64);
 /// What others than the host need: the kernel and its buffers, a compiling child.
 const MEMORY_OF_OTHERS: Bytes = Bytes::mebi(64);
 /// The first kernel that tells which pages of a memory were written, without looking at each.
@@ -91,7 +57,8 @@ pub fn examine(machine: &Machine, wanted: &WantedSize) -> Vec<Finding> {
         kernel(machine),
         swap(machine),
         written_pages(machine),
-        disk(wanted),
+        disk::free(wanted.disk),
+        disk::components(wanted.components),
     ]
 }
 
@@ -354,50 +321,6 @@ fn written_pages(machine: &Machine) -> Finding {
     )
 }
 
-fn disk(wanted: &WantedSize) -> Finding {
-    let subject = "free disk of the data folder";
-    let Some(free) = wanted.disk else { return ok(subject, "unknown") };
-    if free >= LITTLE_DISK {
-        return ok(subject, rounded(free));
-    }
-    let verdict = if free < NO_DISK { Condition::Fail } else { Condition::Warn };
-    bad(
-        verdict,
-        subject,
-        rounded(free),
-        Trouble {
-            why: "components, their compiled code and the store need room; deploys fail without"
-                .to_owned(),
-            change: "free space there, or set data to a folder on a larger disk".to_owned(),
-            trade: "an app takes its component and three times as much for compiled code"
-                .to_owned(),
-        },
-    )
-}
-
-fn ok(subject: &'static str, found: impl fmt::Display) -> Finding {
-    Finding { subject, verdict: Condition::Ok, found: found.to_string(), trouble: None }
-}
-
-fn warn(subject: &'static str, found: impl fmt::Display, trouble: Trouble) -> Finding {
-    bad(Condition::Warn, subject, found, trouble)
-}
-
-fn bad(
-    verdict: Condition,
-    subject: &'static str,
-    found: impl fmt::Display,
-    trouble: Trouble,
-) -> Finding {
-    Finding { subject, verdict, found: found.to_string(), trouble: Some(trouble) }
-}
-
-/// Whole MiB, or GiB of many, for people.
-fn rounded(bytes: Bytes) -> Bytes {
-    let mebi = bytes.get() >> 20;
-    Bytes::mebi(if mebi < 100 << 10 { mebi } else { mebi >> 10 << 10 })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -413,6 +336,7 @@ mod tests {
             threads: 8,
             backlog: 1024,
             disk: Some(Bytes::mebi(50 << 10)),
+            components: Some((Bytes::mebi(900), Bytes::mebi(1024))),
         }
     }
 
@@ -448,6 +372,16 @@ mod tests {
     fn the_fewest_mapped_apps_need_no_more_mappings() {
         let full = WantedSize { slots: 10_751, mapped: mapped::LEAST, ..wanted() };
         assert_eq!(troubles(&server(), &full), [""; 0]);
+    }
+
+    #[test]
+    fn components_near_their_bound_are_told_with_a_larger_one() {
+        let much =
+            WantedSize { components: Some((Bytes::mebi(922), Bytes::mebi(1024))), ..wanted() };
+        let change = "[disk] components = \"2GiB\", or remove apps that are not needed";
+        check(&server(), &much, &format!("Warn components in the data folder: {change}"));
+        let unbound = WantedSize { components: None, ..wanted() };
+        assert_eq!(troubles(&server(), &unbound), [""; 0]);
     }
 
     #[test]

@@ -32,6 +32,12 @@ impl Expiry {
     }
 }
 
+/// Whole days from `now` until `ends`, both in seconds; less than nothing once that is over.
+#[must_use]
+pub fn days_left(ends: i64, now: i64) -> i64 {
+    ends.saturating_sub(now).div_euclid(DAY)
+}
+
 /// As the end of a sentence about a certificate.
 impl fmt::Display for Expiry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -63,6 +69,10 @@ mod tests {
         ];
         for (left, stage) in stages {
             assert_eq!(Expiry::of(left), stage, "{left} s left");
+        }
+        let days = [(2 * DAY, 2), (2 * DAY - 1, 1), (1, 0), (0, 0), (-1, -1), (-DAY - 1, -2)];
+        for (left, n_days) in days {
+            assert_eq!(days_left(100 + left, 100), n_days, "{left} s left");
         }
         assert!(Expiry::Over > Expiry::Day && Expiry::Day > Expiry::Week);
     }

@@ -24,6 +24,8 @@ mod names;
 mod planner;
 mod score;
 mod search;
+mod spend;
+mod trigger;
 mod view;
 mod what_if;
 mod why;
@@ -35,15 +37,30 @@ pub use self::check::check;
 use self::dense::Dense;
 use self::fill::Order;
 pub use self::planner::Planner;
+pub use self::spend::Budget;
+use self::spend::Spend;
+pub use self::trigger::{Trigger, Triggers, of_app, of_host};
 pub use self::view::{App, Host, Room, Spread, Standing, View};
 pub use self::what_if::{BadNewHosts, MOST_NEW_HOSTS, NewHosts};
-pub use self::why::{Lacks, Why};
+pub use self::why::{Lacks, Why, reason};
 
 /// What a plan is to achieve besides placing what is wanted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Aims {
     /// Whether hosts shall be emptied whose replicas others can take.
     pub consolidate: bool,
+    /// Which of the hosts that would do gets a replica.
+    pub policy: Policy,
+}
+
+/// Which of the hosts that would do gets a replica, where zones are equal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Policy {
+    /// One that has something to do already, and on which least is stranded: few hosts are used.
+    #[default]
+    Pack,
+    /// The least used: each host has room for bursts, and takes little along when it is lost.
+    Spread,
 }
 
 /// What to do so that the fleet becomes what is wanted.
@@ -55,6 +72,17 @@ pub struct Plan {
     pub unplaced: Vec<Unplaced>,
     /// Hosts that have nothing to do then, and could be given back.
     pub spare: Vec<HostName>,
+    /// Whether more would move if nothing had to wait.
+    pub is_cut: bool,
+}
+
+impl Plan {
+    /// How many of its moves could wait.
+    #[must_use]
+    pub fn n_could_wait(&self) -> u32 {
+        let waiting = self.moves.iter().filter(|step| step.why.can_wait());
+        u32::try_from(waiting.count()).unwrap_or(u32::MAX)
+    }
 }
 
 /// One replica that starts, stops, or both.
@@ -87,19 +115,21 @@ pub struct Unplaced {
 /// Plans a fleet. Who plans one again and again keeps a [`Planner`].
 #[must_use]
 pub fn plan(view: &View, aims: &Aims) -> Plan {
-    draw(&mut Dense::new(view), aims)
+    draw(&mut Dense::new(view), aims, None)
 }
 
 /// Makes a plan, and leaves the fleet as it is once that is carried out.
-fn draw(dense: &mut Dense, aims: &Aims) -> Plan {
-    keep::settle(dense);
+fn draw(dense: &mut Dense, aims: &Aims, budget: Option<Budget<'_>>) -> Plan {
+    let mut spend = Spend::of(budget);
+    dense.policy = aims.policy;
+    keep::settle(dense, &mut spend);
     let mut missing = fill_best(dense);
     // Emptying a host may leave room that was in pieces before.
-    while aims.consolidate && empty::consolidate(dense) {
+    while aims.consolidate && empty::consolidate(dense, &mut spend) {
         missing = fill::fill(dense, &Order::Largest);
     }
     let unplaced = fill::give_up(dense, missing);
-    dense.plan(unplaced)
+    Plan { is_cut: spend.is_cut, ..dense.plan(unplaced) }
 }
 
 /// Places what can be placed; returns the apps of which something could not. Where the largest first

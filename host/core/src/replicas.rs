@@ -16,9 +16,10 @@ pub const EMPTY: u64 = 50;
 /// its own is as fast as can be.
 pub const TARGET: Cpu = Cpu::milli(500);
 
-/// Replicas go where fewer have been enough for so long: load that comes in bursts would have them come
-/// and go, and each that comes is late by some seconds.
-pub const WINDOW: Duration = Duration::from_secs(30);
+/// Replicas go where fewer have been enough for so long, unless operators say otherwise: load that comes
+/// in bursts would have them come and go, and each that comes is late by some seconds. 5 min, as
+/// Kubernetes' autoscaler has it: a replica that is not needed for five minutes costs little.
+pub const WINDOW: Duration = Duration::from_secs(300);
 
 /// Since when fewer replicas than there are would do, and how many would.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,6 +128,27 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn no_fewer_are_left_than_load_wanted_at_any_time_in_the_window(
+            wishes in proptest::collection::vec((0u64..20, 0u32..9), 1..60), window in 0u64..90,
+        ) {
+            let window = Duration::from_secs(window);
+            let (mut low, mut now, mut at) = (None, 3, Duration::ZERO);
+            let mut wished = vec![(at, now)];
+            for (pause, wanted) in wishes {
+                at += Duration::from_secs(pause);
+                wished.push((at, wanted));
+                let next = settled(&mut low, wanted, now, at, window);
+                let lately = wished.iter().filter(|(then, _)| at - *then < window);
+                let most = lately.map(|(_, wanted)| *wanted).max().unwrap_or(wanted);
+                prop_assert!(next >= wanted && next >= most.min(now), "{} of {}", next, most);
+                // Up at once, down only after a whole window in which fewer were wanted.
+                prop_assert_eq!(next > now, wanted > now);
+                prop_assert!(next >= now || at >= window, "who has just begun to look waits");
+                now = next;
+            }
+        }
+
         #[test]
         fn the_number_is_within_bounds_and_stays_once_it_is_reached(
             min in 1u32..50, more in 0u32..50, now in 0u32..200, used in 0u64..100_000,

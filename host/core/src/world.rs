@@ -147,7 +147,10 @@ impl World {
 
     /// Plans for what has happened, and carries it out.
     fn plan(&mut self, mut told: Hour) -> (Hour, Plan) {
-        let plan = place::plan(&self.view, &Aims { consolidate: self.setup.consolidate });
+        let plan = place::plan(
+            &self.view,
+            &Aims { consolidate: self.setup.consolidate, ..Aims::default() },
+        );
         self.account(&plan, &mut told);
         self.view.apply(&plan);
         self.measure(&mut told);

@@ -1,5 +1,5 @@
-//! A copy of all that this host keeps, taken while it serves: the ledger as it is at one moment, and the
-//! components that it names, which stay until they are copied.
+//! A copy of all that this host keeps, taken while it serves: the ledger as it is at one moment, with the
+//! store of a host that is alone, and the components that it names, which stay until they are copied.
 //! Does not know where the copy goes.
 
 use std::io::{self, Seek as _, Write};
@@ -8,7 +8,7 @@ use steerage_core::id::Digest;
 use tempfile::SpooledTempFile;
 
 use super::{Agent, ApplyError};
-use crate::backup::{BackupManifest, Part, Summed};
+use crate::backup::{BackupManifest, Part, Summed, write_entries};
 use crate::ledger::dump::DumpError;
 use crate::telemetry::chain;
 
@@ -22,6 +22,7 @@ pub struct Backup {
     /// What is in it.
     pub manifest: BackupManifest,
     lines: SpooledTempFile,
+    store: SpooledTempFile,
     pinned: Vec<Digest>,
 }
 
@@ -33,21 +34,34 @@ impl Agent {
     /// The ledger failed.
     pub fn backup(&self) -> Result<Backup, ApplyError> {
         let own = &self.own;
+        let lone_turn = self.fleet.turn_blocking();
         let turn = self.turn_blocking();
-        let lines = tempfile::spooled_tempfile_in(IN_MEMORY, own.ledger.folder());
-        let mut lines = Summed::new(lines);
+        let file = || Summed::new(tempfile::spooled_tempfile_in(IN_MEMORY, own.ledger.folder()));
+        let (mut lines, mut store) = (file(), file());
         let dumped = own.ledger.dump(&mut lines).map_err(|error| match error {
             DumpError::Ledger(error) => ApplyError::Ledger(error),
             error => ApplyError::Task(format!("cannot copy the ledger: {}", chain(&error))),
         })?;
+        let seen = self.fleet.store().read_embedded();
+        let mut left_out = dumped.left_out;
+        let seen = seen.unwrap_or_else(|error| {
+            // The ledger holds all but what operators said besides.
+            left_out.push(format!("the store of this host: {}", chain(&error)));
+            None
+        });
+        let is_alone = seen.is_some();
+        let unread = write_entries(seen.unwrap_or_default().entries, &mut store)
+            .map_err(|error| ApplyError::Task(format!("cannot copy the store: {error}")))?;
+        left_out.extend(unread.into_iter().map(|key| format!("{key} is no text")));
         let pinned: Vec<Digest> = dumped.needs.keys().copied().collect();
-        self.pins.pin(pinned.iter());
-        drop(turn);
-        let (lines, ledger) = lines.end();
-        let mut manifest = BackupManifest::new(super::now(), ledger);
+        own.blobs.hold(pinned.iter());
+        drop((turn, lone_turn));
+        let ((lines, ledger), (store, stored)) = (lines.end(), store.end());
+        let stored = is_alone.then_some(stored);
+        let mut manifest = BackupManifest::new(super::now(), ledger, stored);
         (manifest.apps, manifest.deployments) = (dumped.n_apps, dumped.n_deployments);
-        manifest.left_out = dumped.left_out;
-        let mut backup = Backup { agent: self.clone(), manifest, lines, pinned };
+        manifest.left_out = left_out;
+        let mut backup = Backup { agent: self.clone(), manifest, lines, store, pinned };
         for (digest, app) in &dumped.needs {
             let size = own.blobs.verify(digest).and_then(|()| own.blobs.size(digest));
             match size {
@@ -58,7 +72,8 @@ impl Agent {
                 }
             }
         }
-        backup.lines.rewind().map_err(|error| ApplyError::Task(error.to_string()))?;
+        let rewound = backup.lines.rewind().and_then(|()| backup.store.rewind());
+        rewound.map_err(|error| ApplyError::Task(error.to_string()))?;
         Ok(backup)
     }
 }
@@ -69,13 +84,14 @@ impl Backup {
     /// # Errors
     /// The disk failed, or `out` takes no more.
     pub fn write(&mut self, out: impl Write) -> io::Result<()> {
-        self.manifest.write(out, &mut self.lines, &self.agent.own.blobs)
+        let parts = (&mut self.lines, &mut self.store);
+        self.manifest.write(out, parts, &self.agent.own.blobs)
     }
 }
 
 impl Drop for Backup {
     fn drop(&mut self) {
         let turn = self.agent.turn_blocking();
-        turn.drop_old(self.agent.pins.unpin(&self.pinned));
+        turn.drop_old(self.agent.own.blobs.release(&self.pinned));
     }
 }

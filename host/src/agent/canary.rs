@@ -2,14 +2,16 @@
 //! the watch over a deployment that took the place of another.
 //! Neither begins nor judges one: `desired` and `core::canary` do.
 
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use steerage_core::canary::Share;
 use steerage_core::id::{AppName, Generation};
 
 use super::{Agent, ApplyError, now};
-use crate::fleet::Fleet;
+use crate::blobs::PinOwner;
 use crate::fleet::record::RolledBack;
+use crate::fleet::{Fleet, View};
 use crate::ledger::deployment::Deployment;
 use crate::telemetry::events::Event;
 
@@ -36,13 +38,14 @@ impl Agent {
         let ledger = own.ledger.clone();
         let kept = tokio::task::spawn_blocking(move || ledger.keep(&record)).await;
         let pruned = kept.map_err(|error| ApplyError::Task(error.to_string()))??;
-        own.blobs.unpin(&component);
+        own.blobs.unpin(&component, &PinOwner::App(app.clone()));
         turn.drop_old(pruned);
         if own.catalog.app(&app).is_some_and(|served| served.generation == generation) {
             // It was promoted meanwhile.
             return Ok(());
         }
         self.loader.start_canary(loaded, share)?;
+        self.canaries.lock().unwrap_or_else(PoisonError::into_inner).insert(app.clone());
         own.events.push(Event {
             app: Some(app.clone()),
             generation: Some(generation),
@@ -60,15 +63,18 @@ impl Agent {
     }
 
     /// Watches the deployment of an app that is served here for as long as the fleet wants it watched.
-    pub fn follow_watch(&self, fleet: &Fleet, app: &AppName) {
+    pub fn follow_watch(&self, view: &View, app: &AppName) {
         let Some(here) = self.own.catalog.app(app) else { return };
-        let (view, now) = (fleet.view(), now());
+        let now = now();
         let watch = view.apps.get(app).and_then(|(record, _)| record.watched(now));
         let watch = watch.filter(|watch| watch.generation == here.generation.get());
         here.set_watch(watch.and_then(|watch| {
             let left = Duration::from_millis(watch.until.saturating_sub(now));
             Some((Generation::new(watch.replaced)?, left))
         }));
+        if here.watch().is_some() {
+            self.canaries.lock().unwrap_or_else(PoisonError::into_inner).insert(app.clone());
+        }
     }
 
     /// Gives the current deployment all calls of an app again. `why` tells of the fleet what ended
@@ -86,6 +92,18 @@ impl Agent {
                 format!("generation {generation} of {app} is no longer on trial: {reason}"),
             )
         });
+    }
+
+    /// The apps that have canaries here, or are watched, without looking at all apps.
+    #[must_use]
+    pub fn canaries(&self) -> Vec<AppName> {
+        let mut all = self.canaries.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_tried = |app: &AppName| {
+            let here = self.own.catalog.app(app);
+            here.is_some_and(|here| here.canary().is_some() || here.watch().is_some())
+        };
+        all.retain(is_tried);
+        all.iter().cloned().collect()
     }
 
     /// The share that the fleet wants a canary to have, if it wants it to be.

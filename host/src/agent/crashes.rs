@@ -10,7 +10,8 @@ use super::Agent;
 use crate::telemetry::events::{Event, Severity};
 
 impl Agent {
-    /// Tells of a crash of the last run, and quarantines what a host without a fleet has to.
+    /// Tells of a crash of the last run. A host that is alone has counted them itself, and quarantines
+    /// before its doors are open what others would have counted by now.
     pub fn look_at_crashes(&self) {
         let log = &self.own.crash_log;
         if let Some(crash) = log.last_crash() {
@@ -31,7 +32,7 @@ impl Agent {
                 ..Event::now("host_crashed", message)
             });
         }
-        if self.fleet.is_none() {
+        if self.fleet.is_alone() {
             for (app, generation) in log.held() {
                 let is_served = |app: &AppName| {
                     self.own.catalog.app(app).is_some_and(|app| app.generation == generation)

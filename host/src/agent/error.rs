@@ -58,6 +58,7 @@ impl ApplyError {
             Self::Ledger(LedgerError::Full { .. })
                 | Self::Blob(BlobError::Full { .. })
                 | Self::Compile(CompileError::Full { .. })
+                | Self::Store(StoreError::Full { .. })
         )
     }
 }

@@ -3,8 +3,10 @@
 
 use futures_util::{StreamExt as _, stream};
 use steerage_core::id::{AppName, Generation, HostName};
+use steerage_core::node::HostMap;
 
 use super::{Agent, ApplyError, ServeCause, as_served};
+use crate::catalog::LoadedDeployment;
 use crate::fleet::{Fleet, keys};
 use crate::ledger::deployment::Deployment;
 use crate::ledger::record::DeploymentRecord;
@@ -62,14 +64,25 @@ impl Agent {
             Some(served) if served == generation => ServeCause::Placed,
             _ => ServeCause::Followed,
         };
-        turn.serve(deployment, loaded, cause).await.map(drop)
+        turn.serve(deployment, loaded, Some(cause)).await
+    }
+
+    /// The same with code that was made ready before, of a deployment of which was told.
+    ///
+    /// # Errors
+    /// The ledger failed, or another app has one of the routes. The earlier deployment is served on.
+    pub async fn serve(
+        &self,
+        deployment: &Deployment,
+        loaded: LoadedDeployment,
+    ) -> Result<(), ApplyError> {
+        self.turn().await.serve(deployment, loaded, None).await
     }
 
     /// Hosts that have an app's code at hand: who needs its component asks them first.
     pub(super) fn who_has(&self, app: &AppName) -> Vec<HostName> {
-        let view = self.fleet.as_ref().map(Fleet::view);
-        let ready = view.as_ref().and_then(|view| view.ready.get(app));
-        ready.into_iter().flat_map(imbl::OrdMap::keys).cloned().collect()
+        let view = self.fleet.view();
+        view.ready.get(app).into_iter().flat_map(HostMap::keys).cloned().collect()
     }
 
     /// Learns the routes of a deployment that runs elsewhere.

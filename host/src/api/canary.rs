@@ -1,11 +1,14 @@
 //! The endpoints that pause and end a trial, and what is told of one.
 //! Does not begin one: that is a deploy.
 
+use std::slice;
+
 use axum::Json;
 use axum::extract::State;
 use http::StatusCode;
 use steerage_core::canary::{self, Allowed, CanaryVerdict, Margin, Share};
 use steerage_core::id::AppName;
+use steerage_core::node::Assigned;
 use steerage_core::rollout::{self, Next, Wait};
 
 use super::deploy::to_the_end;
@@ -51,13 +54,11 @@ pub(super) async fn pause(
 }
 
 /// What the fleet knows of a trial of an app: the one that goes on, and the last that it ended itself.
-pub(super) fn of(
+pub(super) async fn of(
     state: &ApiState,
     app: &AppName,
 ) -> (Option<wire::Canary>, Option<wire::TakenBack>) {
-    let Some(view) = state.context.fleet.as_ref().map(crate::fleet::Fleet::view) else {
-        return (None, None);
-    };
+    let Ok(view) = state.desired.look_at(slice::from_ref(app)).await else { return (None, None) };
     let Some((record, _)) = view.apps.get(app) else { return (None, None) };
     let canary = record.canary.as_ref().map(|canary| shown(&view, app, canary));
     let taken_back = record.rolled_back.clone().map(|taken| wire::TakenBack {
@@ -77,7 +78,7 @@ fn shown(view: &View, app: &AppName, record: &CanaryRecord) -> wire::Canary {
         CanaryVerdict::Worse(_) => "worse",
     };
     let allowed = Allowed::beside(&old, &Margin::STATED);
-    let n_hosts = view.assigned_to(app).map_or(0, imbl::OrdSet::len);
+    let n_hosts = view.assigned_to(app).map_or(0, Assigned::len);
     let n_trying = view.trying(app, record.generation).count();
     let steps = record.steps();
     let wait = match rollout::next(&steps, &record.progress(), (&old, &canary), now()) {

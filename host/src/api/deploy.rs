@@ -38,10 +38,11 @@ pub(super) async fn put_blob(
     let mut chunks = body.into_data_stream();
     let blobs = &state.own.blobs;
     let was_there = blobs.contains(&digest);
+    let coming = announced.unwrap_or_else(|| limit.get());
     let taken = if announced.is_some_and(|length: u64| length > limit.get()) {
         Err(BlobError::TooLarge { limit })
     } else {
-        blobs.put(digest, &mut chunks, limit).await
+        put_in(&state, digest, &mut chunks, if was_there { 0 } else { coming }).await
     };
     match taken {
         Ok(size_bytes) => {
@@ -58,15 +59,28 @@ pub(super) async fn put_blob(
     }
 }
 
+/// Takes a component, of so many bytes at most, for which room is kept meanwhile.
+async fn put_in(
+    state: &Shared,
+    digest: Digest,
+    chunks: &mut BodyDataStream,
+    coming: u64,
+) -> Result<u64, BlobError> {
+    let room = state.context.loader.reserve(coming).await?;
+    let size_bytes = state.own.blobs.put(digest, chunks, state.max_component).await?;
+    room.came(if coming == 0 { 0 } else { size_bytes });
+    Ok(size_bytes)
+}
+
 /// `HEAD /v1/blobs/{digest}`.
 pub(super) async fn head_blob(
     State(state): State<Shared>,
     Addressed(digest): Addressed,
 ) -> Result<StatusCode, Refusal> {
-    if !state.own.blobs.contains(&digest) {
+    // Whoever asks will not upload it where it is there: so it must be whole, and stay for a while.
+    if !state.own.blobs.touch(&digest) {
         return Err(DeployError::NoComponent(digest).into());
     }
-    // Whoever asks will not upload it where it is there: so it must be whole.
     state.context.loader.verify(digest).await.map_err(DeployError::from)?;
     Ok(StatusCode::OK)
 }
@@ -101,7 +115,7 @@ pub(super) async fn deploy(
     let deployed = to_the_end(&state, work).await?;
     let share = share.map(|share| share.to_string());
     let replicas = fleet::placed_if_any(&state, &deployed.name).await;
-    let watch = watch::of(&state, &deployed.name, deployed.generation);
+    let watch = watch::of(&state, &deployed.name, deployed.generation).await;
     let shown = view::deployed(&state.url(), &deployed);
     Ok((StatusCode::CREATED, Json(wire::Deployed { canary: share, replicas, watch, ..shown })))
 }

@@ -2,37 +2,15 @@
 //! this table, so that neither can know one the other does not.
 //! Does not handle requests.
 
+mod causes;
 mod form;
 mod operation;
 
+use self::causes::{FLEET_CHANGE, SERVED_AGAIN};
 pub(super) use self::form::{Endpoint, Parameter, Returned, Sent};
 use self::form::{FOLLOW, LIMIT, OF_HOST};
 pub(super) use self::operation::Operation;
 use super::problem::Cause;
-
-const FLEET_CHANGE: &[Cause] = &[
-    Cause::BadRequest,
-    Cause::NotFound,
-    Cause::StoreAway,
-    Cause::NotRegistered,
-    Cause::Overtaken,
-    Cause::BadRecord,
-    Cause::Draining,
-];
-
-const SERVED_AGAIN: &[Cause] = &[
-    Cause::BadRequest,
-    Cause::NotFound,
-    Cause::RouteConflict,
-    Cause::CanaryTakenBack,
-    Cause::CompileTimedOut,
-    Cause::CompileFailed,
-    Cause::StoreAway,
-    Cause::NotRegistered,
-    Cause::Overtaken,
-    Cause::BadRecord,
-    Cause::Draining,
-];
 
 const GUARDED: Endpoint = Endpoint {
     operation: Operation::Host,
@@ -48,7 +26,7 @@ const GUARDED: Endpoint = Endpoint {
 };
 
 /// All of them.
-pub(super) const ENDPOINTS: [Endpoint; 30] = [
+pub(super) const ENDPOINTS: [Endpoint; 33] = [
     Endpoint {
         operation: Operation::PutBlob,
         method: "put",
@@ -101,6 +79,7 @@ pub(super) const ENDPOINTS: [Endpoint; 30] = [
             Cause::Overtaken,
             Cause::BadRecord,
             Cause::Draining,
+            Cause::DiskFull,
         ],
         ..GUARDED
     },
@@ -297,6 +276,17 @@ pub(super) const ENDPOINTS: [Endpoint; 30] = [
         ..GUARDED
     },
     Endpoint {
+        operation: Operation::Revoke,
+        method: "post",
+        path: "/v1/fleet/revoke",
+        summary: "Revoke a host's certificates: no host of the fleet lets it in or asks it any more",
+        sent: Sent::Json("RevokeRequest"),
+        success: &[("200", "All that were made by now are revoked, for good")],
+        returned: Returned::Json("FleetChanged"),
+        causes: FLEET_CHANGE,
+        ..GUARDED
+    },
+    Endpoint {
         operation: Operation::Plan,
         path: "/v1/plan",
         summary: "What would move if the fleet were planned now, and why",
@@ -312,6 +302,11 @@ pub(super) const ENDPOINTS: [Endpoint; 30] = [
                 meaning: "plan as if these hosts were gone, with commas between their names",
             },
             Parameter {
+                name: "drained",
+                form: "string",
+                meaning: "plan as if these hosts were drained, with commas between their names",
+            },
+            Parameter {
                 name: "with",
                 form: "string",
                 meaning: "plan as if there were these hosts as well, such as 3x4cpu,16GiB,zone=b; more kinds \
@@ -320,6 +315,22 @@ pub(super) const ENDPOINTS: [Endpoint; 30] = [
         ],
         returned: Returned::Json("Plan"),
         causes: &[Cause::BadRequest, Cause::NotFound],
+        ..GUARDED
+    },
+    Endpoint {
+        operation: Operation::Plans,
+        path: "/v1/plans",
+        summary: "The last plans that changed something, the newest first",
+        returned: Returned::Json("Plans"),
+        causes: &[Cause::NotFound, Cause::StoreAway, Cause::NotRegistered],
+        ..GUARDED
+    },
+    Endpoint {
+        operation: Operation::PlanOf,
+        path: "/v1/plans/{number}",
+        summary: "One plan that was made, with its moves, why each was, and how far it is",
+        returned: Returned::Json("PlanDetail"),
+        causes: &[Cause::BadRequest, Cause::NotFound, Cause::StoreAway, Cause::NotRegistered],
         ..GUARDED
     },
     GUARDED,

@@ -1,21 +1,28 @@
 //! The endpoints that speak of the fleet: hosts and what is wanted of them, replicas, plans.
 //! Does not place anything: what is wanted goes to the store, and placement sees it there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::slice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::Json;
 use axum::extract::State;
+use jiff::Timestamp;
 use serde::Deserialize;
+use steerage_core::expiry;
 use steerage_core::id::{AppName, HostName};
 use steerage_core::manifest::MAX_REPLICAS;
+use steerage_core::node::{Assigned, HostMap};
 use steerage_core::place::{self, Aims, BadNewHosts, MOST_NEW_HOSTS, NewHosts};
 use steerage_core::units::Cpu;
 
+use super::plans::placed_by;
 use super::problem::{Cause, Refusal};
+use super::view::frozen;
 use super::{ApiState, Asked, Named, OfHost, Sent, Shared, wire};
+use crate::desired::DeployError;
 use crate::fleet::record::{HostRecord, HostSpec};
 use crate::fleet::{Fleet, View};
 use crate::placement;
@@ -24,8 +31,8 @@ use crate::telemetry::metrics::FleetReading;
 
 /// `GET /v1/hosts`.
 pub(super) async fn hosts(State(state): State<Shared>) -> Result<Json<wire::Hosts>, Refusal> {
-    let fleet = state.fleet()?;
-    let view = fleet.view();
+    let fleet = state.desired.fleet();
+    let view = state.desired.look().await?;
     let counts = Counts::of(&view);
     let hosts =
         view.all_hosts().map(|(name, record)| summary(fleet, &view, &counts, (name, record)));
@@ -36,12 +43,28 @@ pub(super) async fn hosts(State(state): State<Shared>) -> Result<Json<wire::Host
         wire::HostSummary { state: "lost".to_owned(), lost_seconds, ..told }
     });
     let mut hosts: Vec<_> = hosts.chain(lost).collect();
+    revoke(fleet, &mut hosts);
     hosts.sort_by(|one, other| one.host.cmp(&other.host));
     let (asked, store_answers) = (fleet.me().to_string(), !fleet.is_cut_off());
     let trouble = fleet.trouble().map(|trouble| trouble.to_string());
     let store_silent_seconds = fleet.silent_for().map(|silent| silent.as_secs());
-    let frozen = state.frozen();
+    let frozen = frozen(&view);
     Ok(Json(wire::Hosts { asked, store_answers, store_silent_seconds, trouble, frozen, hosts }))
+}
+
+/// Shows hosts as revoked that do not count for that, also those of which nothing else is known.
+fn revoke(fleet: &Fleet, hosts: &mut Vec<wire::HostSummary>) {
+    let (view, revoked) = (fleet.view(), fleet.revoked());
+    for (name, _) in revoked.all().filter(|(name, _)| view.host(name).is_none()) {
+        let state = "revoked".to_owned();
+        match hosts.iter_mut().find(|host| host.host == name.as_str()) {
+            Some(host) => (host.state, host.lost_seconds) = (state, None),
+            None => {
+                let told = summary(fleet, &view, &Counts::default(), (name, &nowhere()));
+                hosts.push(wire::HostSummary { state, ..told });
+            }
+        }
+    }
 }
 
 /// `PUT /v1/hosts/{host}/standing`.
@@ -51,7 +74,12 @@ pub(super) async fn set_standing(
     Sent(request): Sent<wire::StandingRequest>,
 ) -> Result<Json<wire::HostSummary>, Refusal> {
     state.check_open()?;
-    let fleet = state.fleet()?;
+    let fleet = state.desired.fleet();
+    if fleet.is_alone() {
+        let detail = "this host is alone: what runs here has nowhere else to go; it joins other hosts with \
+                      --store etcd://...";
+        return Err(Refusal::new(Cause::NotFound, detail));
+    }
     let view = fleet.view();
     let is_open_again = request.standing == "open" && view.host_specs.contains_key(&host);
     let Some(record) = known_host(fleet, &view, &host, is_open_again) else {
@@ -89,21 +117,26 @@ fn known_host(
     if let Some((_, lost)) = lost {
         return Some(lost.record);
     }
+    is_open_again.then(|| Arc::new(nowhere()))
+}
+
+/// The record of a host of which nothing is known.
+fn nowhere() -> HostRecord {
     let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
-    is_open_again.then(|| {
-        Arc::new(HostRecord {
-            id: String::new(),
-            run: 0,
-            address: nowhere,
-            listen: nowhere,
-            admin: nowhere,
-            zone: String::new(),
-            labels: BTreeMap::new(),
-            cpu_m: 0,
-            memory: 0,
-            version: String::new(),
-        })
-    })
+    HostRecord {
+        id: String::new(),
+        run: 0,
+        address: nowhere,
+        listen: nowhere,
+        admin: nowhere,
+        zone: String::new(),
+        labels: BTreeMap::new(),
+        cpu_m: 0,
+        memory: 0,
+        version: String::new(),
+        certificate: None,
+        believes: BTreeSet::new(),
+    }
 }
 
 /// `PUT /v1/apps/{app}/scale`.
@@ -113,14 +146,14 @@ pub(super) async fn scale(
     Sent(request): Sent<wire::ScaleRequest>,
 ) -> Result<Json<wire::Replicas>, Refusal> {
     state.check_open()?;
-    let fleet = state.fleet()?;
     let wanted = request.replicas;
     if !(1..=MAX_REPLICAS).contains(&wanted) {
         let detail = format!("replicas is {wanted}: 1 to {MAX_REPLICAS} is allowed");
         return Err(Refusal::new(Cause::BadRequest, detail));
     }
     state.desired.scale(&app, wanted).await?;
-    let mut told = replicas_of(&fleet.view(), &app).ok_or_else(|| Refusal::no_app(&app))?;
+    let view = state.desired.look_at(slice::from_ref(&app)).await?;
+    let mut told = replicas_of(&view, &app).ok_or_else(|| Refusal::no_app(&app))?;
     (told.wanted, told.min, told.max) = (wanted, wanted, wanted);
     Ok(Json(told))
 }
@@ -130,34 +163,38 @@ pub(super) async fn replicas(
     State(state): State<Shared>,
     Named(app): Named,
 ) -> Result<Json<wire::Replicas>, Refusal> {
-    let fleet = state.fleet()?;
-    Ok(Json(placed(fleet, &app, state.headroom).await.ok_or_else(|| Refusal::no_app(&app))?))
+    Ok(Json(placed(&state, &app).await?.ok_or_else(|| Refusal::no_app(&app))?))
 }
 
 /// The same for what is told along with other things; `None` also where this host is alone.
 pub(super) async fn placed_if_any(state: &ApiState, app: &AppName) -> Option<wire::Replicas> {
-    placed(state.context.fleet.as_ref()?, app, state.headroom).await
+    if state.desired.fleet().is_alone() {
+        return None;
+    }
+    placed(state, app).await.ok()?
 }
 
 /// Where an app runs, and what is lacking where some of it does not; `None` where the fleet does not
 /// know it.
-async fn placed(fleet: &Fleet, app: &AppName, headroom: u32) -> Option<wire::Replicas> {
-    let view = fleet.view();
-    let mut told = replicas_of(&view, app)?;
-    let n_placed = view.assigned_to(app).map_or(0, imbl::OrdSet::len);
+async fn placed(state: &ApiState, app: &AppName) -> Result<Option<wire::Replicas>, DeployError> {
+    let fleet = state.desired.fleet();
+    let view = state.desired.look_at(slice::from_ref(app)).await?;
+    let Some(mut told) = replicas_of(&view, app) else { return Ok(None) };
+    let n_placed = view.assigned_to(app).map_or(0, Assigned::len);
     if n_placed < usize::try_from(told.wanted).unwrap_or(usize::MAX) && view.is_frozen() {
         told.lacks = Some("a plan: nothing is planned until `steerage fleet thaw`".to_owned());
     } else if n_placed < usize::try_from(told.wanted).unwrap_or(usize::MAX) {
         // Any host may plan, so this one knows as well as the one that does.
-        let (fleet, view) = (fleet.clone(), view.clone());
+        let (fleet, view, headroom) = (fleet.clone(), view.clone(), state.headroom);
+        let aims = Aims { policy: state.policy, ..Aims::default() };
         let planned = tokio::task::spawn_blocking(move || {
-            place::plan(&placement::of(&fleet, &view, headroom), &Aims::default())
+            place::plan(&placement::of(&fleet, &view, headroom), &aims)
         });
         let plan = planned.await.unwrap_or_default();
         let unplaced = plan.unplaced.into_iter().find(|unplaced| unplaced.app == *app);
         told.lacks = unplaced.map(|unplaced| unplaced.lacks.to_string());
     }
-    Some(told)
+    Ok(Some(told))
 }
 
 #[derive(Debug, Deserialize)]
@@ -166,6 +203,7 @@ pub(super) struct PlanQuery {
     #[serde(default)]
     consolidate: bool,
     without: Option<String>,
+    drained: Option<String>,
     with: Option<String>,
 }
 
@@ -175,12 +213,19 @@ fn suppose(query: &PlanQuery, view: &mut place::View) -> Result<(), Refusal> {
         let parts = list.iter().flat_map(|list| list.split(between));
         parts.map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect()
     };
+    let unknown = |view: &place::View, host: &str, how: &str| {
+        let known: Vec<_> = view.hosts.keys().map(HostName::as_str).collect();
+        let detail = format!("no host named {host} {how}; there are {}", known.join(", "));
+        Refusal::new(Cause::NotFound, detail)
+    };
     for host in given(&query.without, ',') {
         if !host.parse().is_ok_and(|name| view.take_away(&name)) {
-            let known: Vec<_> = view.hosts.keys().map(HostName::as_str).collect();
-            let detail =
-                format!("no host named {host} to plan without; there are {}", known.join(", "));
-            return Err(Refusal::new(Cause::NotFound, detail));
+            return Err(unknown(view, &host, "to plan without"));
+        }
+    }
+    for host in given(&query.drained, ',') {
+        if !host.parse().is_ok_and(|name| view.drain(&name)) {
+            return Err(unknown(view, &host, "to drain"));
         }
     }
     let mut n_new = 0;
@@ -204,11 +249,13 @@ pub(super) async fn plan(
     State(state): State<Shared>,
     Asked(query): Asked<PlanQuery>,
 ) -> Result<Json<wire::Plan>, Refusal> {
-    let fleet = state.fleet()?;
-    let (headroom, aims) = (state.headroom, Aims { consolidate: query.consolidate });
+    let (fleet, looked) = (state.desired.fleet(), state.desired.look().await?);
+    let frozen = frozen(&looked);
+    let aims = Aims { consolidate: query.consolidate, policy: state.policy };
+    let headroom = state.headroom;
     let planned_for = fleet.clone();
     let planned = tokio::task::spawn_blocking(move || {
-        let mut view = placement::of(&planned_for, &planned_for.view(), headroom);
+        let mut view = placement::of(&planned_for, &looked, headroom);
         suppose(&query, &mut view).map(|()| place::plan(&view, &aims))
     });
     let planned = planned.await;
@@ -231,17 +278,8 @@ pub(super) async fn plan(
         unplaced: unplaced.collect(),
         spare: plan.spare.iter().map(ToString::to_string).collect(),
         store_answers: !fleet.is_cut_off(),
-        frozen: state.frozen(),
+        frozen,
     }))
-}
-
-impl ApiState {
-    fn fleet(&self) -> Result<&Fleet, Refusal> {
-        self.context.fleet.as_ref().ok_or_else(|| {
-            let detail = "this host is alone; it joins a fleet with --store etcd://...";
-            Refusal::new(Cause::NotFound, detail)
-        })
-    }
 }
 
 /// The fleet as its metrics tell it.
@@ -270,10 +308,10 @@ struct Counts<'v> {
 impl<'v> Counts<'v> {
     fn of(view: &'v View) -> Self {
         let mut counts = Self::default();
-        for host in view.assigned.values().flat_map(|(hosts, _)| hosts.iter()) {
+        for host in view.assigned.values().flat_map(|(assigned, _)| assigned.iter()) {
             *counts.replicas.entry(host).or_default() += 1;
         }
-        for host in view.ready.values().flat_map(imbl::OrdMap::keys) {
+        for host in view.ready.values().flat_map(HostMap::keys) {
             *counts.ready.entry(host).or_default() += 1;
         }
         counts
@@ -314,6 +352,11 @@ fn summary(
         memory_used_bytes: memory,
         clock_ahead_seconds: peer.and_then(|peer| peer.clock_ahead()).unwrap_or(0),
         version: record.version.clone(),
+        certificate: record.certificate.as_ref().map(|shown| wire::Certificate {
+            authority: shown.authority.clone(),
+            days_left: expiry::days_left(shown.ends, Timestamp::now().as_second()),
+            believes: record.believes.iter().cloned().collect(),
+        }),
     }
 }
 
@@ -335,6 +378,7 @@ fn replicas_of(view: &View, app: &AppName) -> Option<wire::Replicas> {
             state: state.to_owned(),
             generation: generation(host),
             canary: ready.get(host).and_then(|ready| ready.canary),
+            placed: placed_by(view.assigned.get(app).and_then(|(on, _)| on.origin(host))),
         })
         .collect();
     let n_ready = hosts.iter().filter(|replica| replica.state == "ready").count();

@@ -166,6 +166,8 @@ impl ApiState {
                 resident_bytes: kernel::resident_memory().get(),
                 memory_bytes: reserved.get(),
                 memory_budget_bytes: memory_budget.get(),
+                disk_bytes: reading.disk_used,
+                disk_bound_bytes: reading.disk_bound,
                 slots_used: reading.slots_used,
                 slots_total: reading.slots_total,
                 apps: snapshot.apps.len(),

@@ -1,16 +1,16 @@
-//! The endpoints by which operators say which store a host follows, and whether its fleet is planned.
+//! The endpoints by which operators say which store a host follows, whether its fleet is planned, and
+//! whose certificates are revoked.
 //! Decides nothing: `desired` writes it down.
-
-use std::time::{Duration, UNIX_EPOCH};
 
 use axum::Json;
 use axum::extract::State;
 
+use steerage_core::id::HostName;
 use steerage_core::units;
 
 use super::deploy::to_the_end;
 use super::problem::{Cause, Refusal};
-use super::{ApiState, Sent, Shared, wire};
+use super::{Sent, Shared, wire};
 
 /// Most bytes of a reason to freeze a fleet, which every host keeps and tells.
 const LONGEST_WHY: usize = 200;
@@ -61,12 +61,14 @@ pub(super) async fn thaw(State(state): State<Shared>) -> Result<Json<wire::Fleet
     Ok(Json(wire::FleetChanged { done, ..wire::FleetChanged::default() }))
 }
 
-impl ApiState {
-    /// That nothing is planned, as it is told.
-    pub(super) fn frozen(&self) -> Option<wire::Frozen> {
-        let frozen = self.desired.frozen()?;
-        let since = UNIX_EPOCH + Duration::from_millis(frozen.since);
-        let seconds = since.elapsed().unwrap_or_default().as_secs();
-        Some(wire::Frozen { seconds, why: frozen.why.clone() })
-    }
+/// `POST /v1/fleet/revoke`.
+pub(super) async fn revoke(
+    State(state): State<Shared>,
+    Sent(request): Sent<wire::RevokeRequest>,
+) -> Result<Json<wire::FleetChanged>, Refusal> {
+    state.check_open()?;
+    let host = request.host.parse::<HostName>();
+    let host = host.map_err(|error| Refusal::new(Cause::BadRequest, error.to_string()))?;
+    let done = state.desired.revoke(&host, request.force).await?;
+    Ok(Json(wire::FleetChanged { done, ..wire::FleetChanged::default() }))
 }

@@ -9,13 +9,18 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::HeaderMap;
 use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, VARY};
+use jiff::Timestamp;
+use steerage_core::expiry;
 
 use super::fleet_wide::{self, Followed, Missing, whom};
 use super::here::{CallsQuery, EventsQuery, HostQuery, LogsQuery};
 use super::problem::{Cause, Refusal};
-use super::{ApiState, Asked, Named, Shared, canary, fleet, follow, view, watch, wire};
+use super::{
+    ApiState, Asked, CertificateSources, Named, Shared, canary, fleet, follow, view, watch, wire,
+};
+use crate::identity::Identity;
 use crate::telemetry::metrics::form::Form;
-use crate::telemetry::metrics::{self, AppReading, HostReading, Readings};
+use crate::telemetry::metrics::{self, AppReading, CertificateDays, HostReading, Readings};
 
 /// `GET /v1/apps`.
 pub(super) async fn apps(
@@ -37,7 +42,7 @@ pub(super) async fn app(
     let current = history.iter().find(|record| record.generation == app.generation);
     // It may have been removed just now.
     let current = current.ok_or_else(|| Refusal::no_app(&app.name))?;
-    let (canary, taken_back) = canary::of(&state, &app.name);
+    let (canary, taken_back) = canary::of(&state, &app.name).await;
     let detail = view::detail(&app, current, &history, &state.own.limits)?;
     let of = whom(&state, query.host.as_deref())?;
     let here = wire::Apps { apps: vec![detail.summary.clone()], sources: None };
@@ -45,7 +50,7 @@ pub(super) async fn app(
     let told = fleet_wide::gather(of, &path, here, 1).await?;
     let summary = told.apps.into_iter().next().unwrap_or(detail.summary);
     let (replicas, sources) = (fleet::placed_if_any(&state, &app.name).await, told.sources);
-    let watch = watch::of(&state, &app.name, app.generation);
+    let watch = watch::of(&state, &app.name, app.generation).await;
     let detail =
         wire::AppDetail { summary, canary, taken_back, watch, replicas, sources, ..detail };
     Ok(Json(detail))
@@ -185,6 +190,7 @@ impl ApiState {
     /// What the host's metrics say at this moment.
     pub(super) fn reading(&self) -> HostReading {
         let (slots_used, slots_total) = self.context.admission.slots();
+        let disk = self.context.loader.disk();
         HostReading {
             slots_used,
             slots_total,
@@ -194,11 +200,28 @@ impl ApiState {
             unrouted: self.context.unrouted.load(Ordering::Relaxed),
             uptime: self.started_at.elapsed(),
             telemetry: self.telemetry.n_bytes().get(),
+            certificates: self.certificates.days_left(Timestamp::now()),
+            disk_used: disk.used,
+            disk_bound: disk.bound,
+            disk_evicted: disk.evicted,
             fleet: self
                 .context
                 .fleet
                 .as_ref()
                 .map(|fleet| fleet::reading(fleet, &self.context.hops)),
+        }
+    }
+}
+
+impl CertificateSources {
+    /// Whole days until each ends.
+    fn days_left(&self, now: Timestamp) -> CertificateDays {
+        let days = |ends: Timestamp| expiry::days_left(ends.as_second(), now.as_second());
+        let hosts = self.hosts.as_ref();
+        CertificateDays {
+            callers: self.callers.as_ref().map(|shown| days(shown.ends())),
+            hosts: hosts.map(|identity| days(identity.ends())),
+            authority: hosts.and_then(Identity::authority_end).map(days),
         }
     }
 }

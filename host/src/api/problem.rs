@@ -12,7 +12,7 @@ use steerage_core::route::Conflict;
 use super::wire;
 use crate::agent::ApplyError;
 use crate::blobs::BlobError;
-use crate::desired::DeployError;
+use crate::desired::{DeployError, RevokeError};
 use crate::ledger::LedgerError;
 use crate::manifest::Mistakes;
 use crate::sandbox::compiler::CompileError;
@@ -252,9 +252,10 @@ impl From<DeployError> for Refusal {
             | DeployError::NoCanary(_)
             | DeployError::CanaryOfNothing(_)
             | DeployError::NoDeployment { .. } => Self::new(Cause::NotFound, error.to_string()),
-            DeployError::CanaryAlone | DeployError::Alone => {
-                Self::new(Cause::BadRequest, error.to_string())
+            DeployError::Revoke(RevokeError::Unknown { .. }) => {
+                Self::new(Cause::NotFound, error.to_string())
             }
+            DeployError::Revoke(_) => Self::new(Cause::BadRequest, error.to_string()),
             DeployError::OtherTenant { .. } => Self::new(Cause::OtherTenant, error.to_string()),
             DeployError::CanaryRuns { .. } => Self::new(Cause::CanaryRuns, error.to_string()),
             DeployError::CanaryRolledBack { .. } => {
@@ -301,6 +302,7 @@ impl From<StoreError> for Refusal {
             StoreError::Conflict { .. } => Self::new(Cause::Overtaken, error.to_string()),
             StoreError::Damaged { .. } => Self::new(Cause::BadRecord, error.to_string()),
             StoreError::TooLarge { .. } => Self::new(Cause::TooLarge, error.to_string()),
+            StoreError::Full { .. } => Self::disk_full(&error),
             _ => Self::internal(&error),
         }
     }
@@ -368,6 +370,7 @@ impl From<BlobError> for Refusal {
             BlobError::Mismatch { .. } => Self::new(Cause::DigestMismatch, error.to_string()),
             BlobError::BrokenOff { .. } => Self::new(Cause::BadRequest, error.to_string()),
             BlobError::Damaged { .. } => Self::new(Cause::NotFound, error.to_string()),
+            BlobError::NoRoom { .. } => Self::new(Cause::DiskFull, error.to_string()),
             BlobError::Full { .. } => Self::disk_full(&error),
             BlobError::Io { .. } => Self::internal(&error),
         }

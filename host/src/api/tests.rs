@@ -11,7 +11,9 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
+use steerage_core::id::Generation;
 use steerage_core::outbound::PrivateNetworks;
+use steerage_core::place::Policy;
 use steerage_core::units::Fuel;
 use tower_service::Service;
 
@@ -25,13 +27,16 @@ use crate::code::MappedSettings;
 use crate::code::{Loader, LoaderParts};
 use crate::cpu::{Cpu, GuestThreads};
 use crate::desired::Desired;
+use crate::fleet::Fleet;
 use crate::ledger::Ledger;
+use crate::ledger::record::DeploymentRecord;
 use crate::request::{Hops, PeerApiSlot};
 use crate::sandbox::compiler;
 use crate::sandbox::engine::{PoolSettings, Slots};
 use crate::sandbox::module::Sandbox;
 use crate::sandbox::outbound::Egress;
 use crate::shutdown::Shutdown;
+use crate::store::Store;
 use crate::telemetry::Telemetry;
 use crate::telemetry::events::{Event, Events};
 
@@ -40,6 +45,8 @@ struct Door {
     router: Router,
     shutdown: Shutdown,
     events: Arc<Events>,
+    loader: Loader,
+    ledger: Ledger,
     folder: tempfile::TempDir,
     threads: Option<GuestThreads>,
 }
@@ -67,8 +74,9 @@ impl Door {
         let threads = GuestThreads::start(1).unwrap();
         let state = state(folder.path(), &threads, token.map(Token::new));
         let (shutdown, events) = (state.context.shutdown.clone(), state.context.events.clone());
+        let (loader, ledger) = (state.context.loader.clone(), state.own.ledger.clone());
         let router = router(Arc::new(state));
-        Self { router, shutdown, events, folder, threads: Some(threads) }
+        Self { router, shutdown, events, loader, ledger, folder, threads: Some(threads) }
     }
 
     async fn send(&self, request: Request<Body>) -> Response<Body> {
@@ -148,6 +156,7 @@ fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> Api
         limits: own.limits.clone(),
         peers: None,
         max_component: Bytes::mebi(1),
+        disk: None,
     };
     let loader = Loader::new(parts, MappedSettings { most: 4, idle: Duration::from_secs(60) });
     let context = CallContext {
@@ -166,9 +175,10 @@ fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> Api
         is_for_one_app: false,
         trusted_proxies: Vec::new(),
     };
-    let agent = Agent::new(loader.clone(), own.clone(), None);
+    let fleet = Fleet::alone(Store::embedded(folder).unwrap(), folder);
+    let agent = Agent::new(loader.clone(), own.clone(), fleet.clone());
     ApiState {
-        desired: Desired::new(agent.clone(), loader, own.clone(), None),
+        desired: Desired::new(agent.clone(), loader, own.clone(), fleet),
         agent,
         own,
         memory,
@@ -182,6 +192,8 @@ fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> Api
         admin: SocketAddr::from(([127, 0, 0, 1], 8081)),
         most_mapped: 16,
         headroom: 0,
+        certificates: CertificateSources::default(),
+        policy: Policy::default(),
         started_at: Instant::now(),
         backups: Arc::default(),
     }
@@ -254,6 +266,31 @@ async fn two_host_names_in_one_request_are_refused() {
         let reply = read(door.send(request.body(Body::empty()).unwrap()).await).await;
         assert_eq!(reply.refusal(), (400, "bad_request".to_owned()));
     }
+}
+
+#[tokio::test]
+async fn who_asks_what_is_kept_hears_of_it_as_soon_as_it_is() {
+    let door = Door::open(None);
+    let record = DeploymentRecord {
+        app: "shop".parse().unwrap(),
+        generation: Generation::FIRST,
+        digest: digest_of(b"hello"),
+        manifest: String::new(),
+        kind: String::new(),
+        size: 5,
+        deployed_at: 1,
+    };
+    // Nobody waits for so long.
+    let within = Duration::from_secs(24 * 3600);
+    let kept = door.loader.kept_within(record.app.clone(), record.generation, within);
+    let comes = async {
+        door.ledger.keep(&record).unwrap();
+        tokio::task::yield_now().await;
+        let path = format!("/v1/blobs/{}", record.digest);
+        assert_eq!(door.ask("PUT", &path, "hello").await.status, StatusCode::CREATED);
+    };
+    let (kept, ()) = tokio::join!(kept, comes);
+    assert_eq!(kept, Some(record.fingerprint()));
 }
 
 #[tokio::test]

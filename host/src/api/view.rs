@@ -1,6 +1,7 @@
 //! What the host knows, in the API's words. Only translates: asks nobody and decides nothing.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, UNIX_EPOCH};
 
 use steerage_core::id::{AppName, Generation};
 use steerage_core::limits::LimitsPolicy;
@@ -9,6 +10,8 @@ use steerage_core::units::show_duration;
 
 use super::{secrets, wire};
 use crate::catalog::App;
+use crate::desired::Desired;
+use crate::fleet::View;
 use crate::ledger::record::DeploymentRecord;
 use crate::manifest::Mistakes;
 use crate::telemetry::calls::CallSummary;
@@ -31,6 +34,14 @@ pub(super) fn deployed(url: &str, app: &App) -> wire::Deployed {
         replicas: None,
         watch: None,
     }
+}
+
+/// That nothing is planned.
+pub(super) fn frozen(view: &View) -> Option<wire::Frozen> {
+    let frozen = Desired::frozen(view)?;
+    let since = UNIX_EPOCH + Duration::from_millis(frozen.since);
+    let seconds = since.elapsed().unwrap_or_default().as_secs();
+    Some(wire::Frozen { seconds, why: frozen.why.clone() })
 }
 
 /// One app in a line.
@@ -197,7 +208,7 @@ pub(super) fn event(event: Event) -> wire::Event {
         id: event.id,
         first_at: event.first_at,
         at: event.at,
-        kind: event.kind.to_owned(),
+        kind: event.kind.into_owned(),
         severity: match event.severity {
             Severity::Info => wire::Severity::Info,
             Severity::Warning => wire::Severity::Warning,
@@ -255,7 +266,7 @@ fn texts(items: &[impl ToString]) -> Vec<String> {
     items.iter().map(ToString::to_string).collect()
 }
 
-fn microseconds(duration: std::time::Duration) -> u64 {
+fn microseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 

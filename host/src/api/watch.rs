@@ -1,6 +1,7 @@
 //! What is told of the watch over a deployment that took the place of another, and of canaries in short.
 //! Begins and ends none: a deploy does, and whatever changes the app after it.
 
+use std::slice;
 use std::time::Duration;
 
 use steerage_core::canary::{Share, Side};
@@ -12,8 +13,12 @@ use crate::agent::now;
 use crate::fleet::record::AppRecord;
 
 /// The watch over a deployment of an app, while it goes on.
-pub(super) fn of(state: &ApiState, app: &AppName, deployment: Generation) -> Option<wire::Watch> {
-    let view = state.context.fleet.as_ref()?.view();
+pub(super) async fn of(
+    state: &ApiState,
+    app: &AppName,
+    deployment: Generation,
+) -> Option<wire::Watch> {
+    let view = state.desired.look_at(slice::from_ref(app)).await.ok()?;
     let watch = view.apps.get(app)?.0.watched(now())?;
     let (old, new) = view.canary_sides(app, watch.generation);
     let (generation, replaced, until) = (watch.generation, watch.replaced, watch.until);

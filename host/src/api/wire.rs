@@ -7,6 +7,7 @@ mod fleet;
 mod happened;
 mod instances;
 mod maybe_time;
+mod plans;
 mod problem;
 mod sources;
 mod time;
@@ -16,11 +17,12 @@ use serde::{Deserialize, Serialize};
 
 pub use self::canary::{Canary, CanaryRequest, CanarySide, CanaryStep, TakenBack, Watch};
 pub use self::fleet::{
-    FleetChanged, FreezeRequest, Frozen, HostSummary, Hosts, Plan, PlannedMove, Replica, Replicas,
-    ScaleRequest, StandingRequest, Unplaced,
+    Certificate, FleetChanged, FreezeRequest, Frozen, HostSummary, Hosts, Plan, PlannedMove,
+    Replica, Replicas, RevokeRequest, ScaleRequest, StandingRequest, Unplaced,
 };
 pub use self::happened::{Call, Calls, Event, Events, LogLine, LogLines, Severity, Stream};
 pub use self::instances::{Instances, Made};
+pub use self::plans::{PlacedBy, PlanDetail, PlanMade, PlanStep, Plans};
 pub use self::problem::{Mistake, Problem};
 pub use self::sources::{Sources, Unanswered};
 pub use self::time::moment;

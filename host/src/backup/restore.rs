@@ -6,8 +6,11 @@ use std::io::{self, BufReader, Read};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use super::{BackupError, BackupManifest, COMPONENTS, LEDGER, check, each_part, found_in};
+use super::{
+    BackupError, BackupManifest, COMPONENTS, LEDGER, STORE, check, each_part, found_in, stored,
+};
 use crate::ledger::Ledger;
+use crate::store;
 
 /// How far numbers of deployments go on beyond those of a backup: some may have been given after it was
 /// made, and a name and a number mean one program.
@@ -41,12 +44,21 @@ pub fn restore(
         let reader = BufReader::new(File::open(&lines).map_err(read)?);
         Ledger::open(&work)?.load(reader, AHEAD)?;
         fs::remove_file(&lines).map_err(|error| cannot_write(&lines, error))?;
+        let lines = work.join(STORE);
+        if manifest.store.is_some() {
+            let made = stored::make(&lines, &work).and_then(|()| fs::remove_file(&lines));
+            made.map_err(|error| cannot_write(&lines, error))?;
+        }
         Ok(manifest)
     });
     let done = restored.and_then(|manifest| {
         // The ledger last: a host does not start on components without it, so that what is there is all
         // there or says that it is not.
-        for (from, to) in [(blobs, data.join("blobs")), (Ledger::path(&work), Ledger::path(data))] {
+        let store = store::embedded_path(&work);
+        let store = store.exists().then(|| (store, store::embedded_path(data)));
+        let blobs = (blobs, data.join("blobs"));
+        let ledger = (Ledger::path(&work), Ledger::path(data));
+        for (from, to) in [Some(blobs), store, Some(ledger)].into_iter().flatten() {
             fs::rename(from, &to).map_err(|error| cannot_write(&to, error))?;
         }
         Ok(manifest)

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use http::HeaderValue;
+use steerage_core::canary::Side;
 use steerage_core::id::{AppName, Digest, Generation};
 use steerage_core::route::Route;
 
@@ -152,6 +153,18 @@ impl App {
             return None;
         }
         Some(watch)
+    }
+
+    /// What its canary did beside it, or it did itself while it is watched beside the one before it: of
+    /// which deployment, what the old one did, and what that one did.
+    #[must_use]
+    pub fn evidence(&self) -> Option<(Generation, Side, Side)> {
+        if let Some(canary) = self.canary() {
+            return Some((canary.generation(), canary.old.read(), canary.canary.read()));
+        }
+        let watch = self.watch()?;
+        let (old, new) = watch.read();
+        Some((watch.generation(), old, new))
     }
 
     /// Its code, if it is mapped.

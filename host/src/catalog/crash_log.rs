@@ -52,6 +52,21 @@ struct Known {
     /// Whether the last run is one of them.
     is_new: bool,
     held: Vec<Suspect>,
+    last_run: LastRun,
+}
+
+/// How the run before this one ended, as far as that is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LastRun {
+    /// There was none, or nothing is known of it.
+    #[default]
+    None,
+    /// It was told to end.
+    Ended,
+    /// It was not, and the machine went on.
+    Killed,
+    /// It was not, and the machine started again.
+    WithMachine,
 }
 
 /// A run that ended without being told to.
@@ -115,10 +130,12 @@ impl CrashLog {
         let path = data.join(FILE);
         let text = fs::read_to_string(&path).unwrap_or_default();
         // What stands behind the first line is of a longer one that was there before.
-        let last = text.lines().next().map(serde_json::from_str::<Written>);
+        let last = text.lines().next().map(serde_json::from_str::<Written>).and_then(Result::ok);
         let (boot, now) = (kernel::boot_id(), now());
-        let (written, is_new) = next_run(last.and_then(Result::ok).unwrap_or_default(), boot, now);
-        let known = Known { crashes: written.crashes.clone(), is_new, held: written.held.clone() };
+        let last_run = last.as_ref().map_or(LastRun::None, |last| last.end(&boot));
+        let (written, is_new) = next_run(last.unwrap_or_default(), boot, now);
+        let (crashes, held) = (written.crashes.clone(), written.held.clone());
+        let known = Known { crashes, is_new, held, last_run };
         let file = OpenOptions::new().write(true).create(true).truncate(true).open(&path)?;
         let mut record = Record { file, written };
         if let Err(error) = record.write() {
@@ -162,6 +179,12 @@ impl CrashLog {
         self.known.crashes.last().filter(|_| self.known.is_new)
     }
 
+    /// How the run before this one ended.
+    #[must_use]
+    pub fn last_run(&self) -> LastRun {
+        self.known.last_run
+    }
+
     /// All crashes that still count.
     #[must_use]
     pub fn crashes(&self) -> &[Crashed] {
@@ -189,6 +212,17 @@ impl Suspect {
     #[must_use]
     pub fn named(&self) -> Option<(AppName, Generation)> {
         Some((self.app.parse().ok()?, Generation::new(self.generation)?))
+    }
+}
+
+impl Written {
+    /// How the run that has left this ended, on a machine that runs since this start now.
+    fn end(&self, boot: &str) -> LastRun {
+        match self.has_ended {
+            true => LastRun::Ended,
+            false if self.boot == boot => LastRun::Killed,
+            false => LastRun::WithMachine,
+        }
     }
 }
 
@@ -327,60 +361,4 @@ fn now() -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn left(running: &[(&str, u64)], has_ended: bool) -> Written {
-        let running = running.iter().map(|(app, n_over)| Running {
-            app: (*app).to_owned(),
-            generation: 3,
-            n_over: *n_over,
-            is_canary: *app == "tried",
-        });
-        Written {
-            boot: "b".to_owned(),
-            has_ended,
-            running: running.collect(),
-            ..Written::default()
-        }
-    }
-
-    /// The apps that are suspected after the last of these runs, and those that are held back.
-    fn after(runs: Vec<Written>) -> (Vec<String>, Vec<String>) {
-        let (mut next, mut is_crash) = (Written::default(), false);
-        for (run, at) in runs.into_iter().zip(1..) {
-            let run = Written { crashes: next.crashes, held: next.held, ..run };
-            (next, is_crash) = next_run(run, "b".to_owned(), at);
-        }
-        let suspects = next.crashes.last().filter(|_| is_crash).map(|crash| crash.suspects.clone());
-        let names = |all: Vec<Suspect>| all.into_iter().map(|suspect| suspect.app).collect();
-        (names(suspects.unwrap_or_default()), names(next.held))
-    }
-
-    #[test]
-    fn only_who_was_there_at_each_crash_is_held_back() {
-        let none: [&str; 0] = [];
-        let check = |runs: Vec<Written>, suspects: &[&str], held: &[&str]| {
-            let found = after(runs.clone());
-            let expected = [suspects, held].map(|names| names.iter().map(ToString::to_string));
-            let [suspects, held] = expected.map(Iterator::collect::<Vec<_>>);
-            assert_eq!(found, (suspects, held), "{runs:?}");
-        };
-        check(vec![left(&[("a", 0)], true)], &none, &none);
-        check(vec![left(&[("a", 0)], false)], &["a"], &none);
-        check(vec![left(&[("a", 9)], false), left(&[("a", 0)], false)], &["a"], &["a"]);
-        // A busy app always has a call that runs.
-        check(vec![left(&[("a", 10)], false), left(&[("a", 500)], false)], &none, &none);
-        // But what is on trial is, however often its app was called.
-        check(vec![left(&[("a", 10), ("tried", 500)], false)], &["tried"], &none);
-        let both = || left(&[("a", 0), ("b", 0)], false);
-        check(vec![both(), both()], &["a", "b"], &none);
-        check(vec![both(), both(), left(&[("b", 1)], false)], &["b"], &["b"]);
-        // An end in between that was wished for changes nothing.
-        let end = left(&[], true);
-        check(vec![left(&[("a", 0)], false), end, left(&[("a", 0)], false)], &["a"], &["a"]);
-        // The machine started again.
-        let other = Written { boot: "other".to_owned(), ..left(&[("a", 0)], false) };
-        check(vec![left(&[("a", 0)], false), other], &none, &none);
-    }
-}
+mod tests;

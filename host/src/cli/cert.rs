@@ -2,6 +2,8 @@
 //! in folders; nothing is sent anywhere.
 //! Does not read what a host makes of them: `identity` does, and this asks it whether all is well.
 
+mod trust;
+
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::net::IpAddr;
@@ -17,6 +19,7 @@ use rcgen::{
 };
 use rustls::pki_types::DnsName;
 use steerage_core::id::HostName;
+use steerage_core::revoked::BACKDATED;
 use x509_parser::extensions::GeneralName;
 use x509_parser::pem::parse_x509_pem;
 
@@ -29,8 +32,6 @@ use crate::pem;
 const CA_KEY: &str = "ca.key";
 /// The authority's name, which people see in error messages only.
 const AUTHORITY: &str = "Steerage fleet";
-/// Certificates are valid from so long ago, so that hosts whose clocks are late take them, too.
-const EARLIER: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// Runs the verb.
@@ -39,6 +40,8 @@ pub(super) fn run(args: &Cert) -> anyhow::Result<()> {
         CertVerb::Init(args) => init(args),
         CertVerb::Issue(args) => issue(args),
         CertVerb::Renew(args) => renew(args),
+        CertVerb::Trust(args) => trust::trust(args),
+        CertVerb::Distrust(args) => trust::distrust(args),
     }
 }
 
@@ -119,6 +122,7 @@ fn renew(args: &CertRenew) -> anyhow::Result<()> {
     write_new(&new(CERTIFICATE), &made.pem(), 0o644)?;
     let identity = Identity::load(beside.path())
         .with_context(|| format!("{} cannot issue certificates", args.dir.display()))?;
+    keep_authorities(&args.folder, beside.path())?;
     for (file, path) in [(KEY, &key), (CERTIFICATE, &certificate)] {
         fs::rename(new(file), path)
             .with_context(|| format!("cannot replace {}", path.display()))?;
@@ -130,6 +134,22 @@ fn renew(args: &CertRenew) -> anyhow::Result<()> {
          seconds, without a restart",
         identity.ends().strftime("%Y-%m-%d")
     ))
+}
+
+/// Checks that the host believes the authority of its new certificate: it is used by the file with its
+/// authorities, which stays.
+fn keep_authorities(folder: &Path, beside: &Path) -> anyhow::Result<()> {
+    let authorities = folder.join(CA);
+    if !authorities.exists() {
+        return Ok(());
+    }
+    fs::copy(&authorities, beside.join(CA))
+        .with_context(|| format!("cannot read {}", authorities.display()))?;
+    Identity::load(beside).map(drop).map_err(|error| {
+        let folder = folder.display();
+        let next = format!("`steerage cert trust {folder} --dir NEW` adds its authority there");
+        Refused(format!("the certificate in {folder} stays as it was: {error}; {next}")).into()
+    })
 }
 
 /// Whom a certificate is for, and where that host is reached.
@@ -215,7 +235,7 @@ fn params(days: u32) -> CertificateParams {
     let now = SystemTime::now();
     let mut params = CertificateParams::default();
     params.distinguished_name = rcgen::DistinguishedName::new();
-    params.not_before = (now - EARLIER).into();
+    params.not_before = (now - BACKDATED).into();
     params.not_after = (now + DAY * days).into();
     params
 }

@@ -64,9 +64,9 @@ pub(super) async fn run(args: &Deploy) -> anyhow::Result<()> {
     }
     match &deployed.watch {
         Some(watch) => screen.hint(&watched(watch))?,
-        None if args.watch.is_some() => screen.note(
-            "it is not watched: there is no deployment before it to go back to, or the host is alone",
-        ),
+        None if args.watch.is_some() => {
+            screen.note("it is not watched: there is no deployment before it to go back to")
+        }
         None => {}
     }
     for line in ways_to_call(&app.manifest.routes, &deployed.url) {

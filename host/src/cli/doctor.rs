@@ -4,8 +4,9 @@
 
 use jiff::Timestamp;
 use serde::Serialize;
-use steerage_core::doctor::doors::{self, Outside, Taken, Validity};
+use steerage_core::doctor::doors::{self, AUTHORITY, Outside, Taken, Validity};
 use steerage_core::doctor::{self, Condition, Finding};
+use steerage_core::expiry::Expiry;
 use steerage_core::units::{Bytes, show_duration};
 
 use super::args::Doctor;
@@ -14,6 +15,7 @@ use super::table::Facts;
 use super::{host, human};
 use crate::api::auth::Token;
 use crate::config::Settings;
+use crate::identity::Identity;
 use crate::kernel::{self, ports};
 use crate::ledger;
 use crate::telemetry::chain;
@@ -33,6 +35,8 @@ struct Effective {
     keep_resident_bytes: u64,
     memory_budget_bytes: u64,
     memory_overcommit: f64,
+    /// For components and compiled code; nothing where there is no bound.
+    disk_components_bytes: Option<u64>,
     mapped_apps: u32,
     idle_apps_s: u64,
     threads: usize,
@@ -82,6 +86,11 @@ fn outside(settings: &Settings) -> Outside {
         }
         Err(error) => Err(chain(&error)),
     });
+    let identity = settings.fleet.as_ref().and_then(|fleet| fleet.identity.as_deref());
+    let identity = identity.map(|folder| match Identity::load(folder) {
+        Ok(identity) => Ok(validities(&identity)),
+        Err(error) => Err(chain(&error)),
+    });
     let token = settings.token_file.as_deref().map(|path| match Token::read(path) {
         Ok(token) => Ok(token.is_short()),
         Err(error) => Err(chain(&error)),
@@ -94,7 +103,19 @@ fn outside(settings: &Settings) -> Outside {
     });
     let is_data_in_use = ledger::is_in_use(&settings.data);
     let data = is_data_in_use.then(|| settings.data.display().to_string());
-    Outside { certificate, token, taken: taken.collect(), data_in_use: data }
+    Outside { certificate, identity, token, taken: taken.collect(), data_in_use: data }
+}
+
+/// How long hosts believe each other.
+fn validities(identity: &Identity) -> Vec<(&'static str, Validity)> {
+    let now = Timestamp::now();
+    let until = |ends: Timestamp| {
+        let expiry = Expiry::of(ends.as_second().saturating_sub(now.as_second()));
+        Validity { begins: None, ends: ends.to_string(), expiry }
+    };
+    let authorities = identity.authority_ends();
+    let own = [("certificate for hosts", until(identity.ends()))];
+    own.into_iter().chain(authorities.values().map(|ends| (AUTHORITY, until(*ends)))).collect()
 }
 
 fn effective(settings: &Settings) -> Effective {
@@ -104,6 +125,7 @@ fn effective(settings: &Settings) -> Effective {
         keep_resident_bytes: settings.pool.keep_resident.get(),
         memory_budget_bytes: settings.memory.budget.get(),
         memory_overcommit: settings.memory.overcommit,
+        disk_components_bytes: settings.disk_bound().map(Bytes::get),
         mapped_apps: settings.mapped.most,
         idle_apps_s: settings.mapped.idle.as_secs(),
         threads: settings.cpu.threads,
@@ -133,6 +155,11 @@ fn facts(settings: &Settings) -> String {
             memory.overcommit
         ),
     );
+    let disk = match settings.disk_bound() {
+        Some(bound) => format!("{} for components and compiled code", bound.about()),
+        None => "no bound for components and compiled code".to_owned(),
+    };
+    facts.add("disk", disk);
     let idle = show_duration(mapped.idle);
     facts.add("apps", format!("{} with mapped code, unmapped after {idle}", mapped.most));
     facts.add("cpu", format!("{} guest threads, slices of {} fuel", cpu.threads, cpu.slice));

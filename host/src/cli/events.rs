@@ -38,19 +38,23 @@ pub(super) async fn run(args: &Events) -> anyhow::Result<()> {
 
 /// Prints one event, as data or as text.
 pub(super) fn print(screen: Screen, event: &wire::Event) -> anyhow::Result<()> {
-    if screen.is_json() { screen.json_line(event) } else { screen.say(&text(screen, event)) }
+    if screen.is_json() {
+        screen.json_line(event)
+    } else {
+        screen.say(&text(screen, event, human::now()))
+    }
 }
 
-/// The event in one line, then its evidence and advice, indented.
-pub(super) fn text(screen: Screen, event: &wire::Event) -> String {
-    let at = screen.paint(Tone::Faint, &human::clock(event.at));
+/// The event in one line, with the date where it was not today, then its evidence and advice, indented.
+pub(super) fn text(screen: Screen, event: &wire::Event, now: u64) -> String {
+    let at = screen.paint(Tone::Faint, &human::clock_of(event.at, now));
     let app = event.app.as_deref().unwrap_or("host");
     let host = event.host.as_ref().map_or_else(String::new, |host| format!("  {host}"));
     let tone = if event.severity == wire::Severity::Info { Tone::Good } else { Tone::Bad };
     let kind = screen.paint(tone, &event.kind);
     let times = match event.count {
         0 | 1 => String::new(),
-        count => format!(" ({count} times since {})", human::clock(event.first_at)),
+        count => format!(" ({count} times since {})", human::clock_of(event.first_at, now)),
     };
     // Indented, so that no line of a message can pass for an event of its own.
     let told = |text: &str| visible(text).replace('\n', "\n        ");
@@ -90,6 +94,6 @@ mod tests {
             17:09:00.001Z  shop  trapped  it panicked (40 times since 17:04:05.120Z)
                 call: 45bbf4d1
                 next: see `steerage logs shop`"#]]
-        .assert_eq(&text(Screen::new(print), &event));
+        .assert_eq(&text(Screen::new(print), &event, event.at));
     }
 }

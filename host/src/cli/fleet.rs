@@ -1,12 +1,14 @@
-//! `steerage fleet`: saying which store a host follows, after that was lost or restored, and whether its
-//! fleet is planned.
+//! `steerage fleet`: saying which store a host follows, after that was lost or restored, whether its
+//! fleet is planned, and whose certificates are believed.
 //! Decides nothing: the host knows whether it can be done.
 
 use anyhow::Context as _;
 
-use super::args::{Fleet, FleetVerb};
+use super::args::{Fleet, FleetChange, FleetVerb};
 use super::screen::{Screen, Tone};
+use super::table::Table;
 use super::{human, remote};
+use crate::api::wire;
 
 /// Runs the verb.
 pub(super) async fn run(args: &Fleet) -> anyhow::Result<()> {
@@ -15,11 +17,14 @@ pub(super) async fn run(args: &Fleet) -> anyhow::Result<()> {
         FleetVerb::Adopt(change) => ("adopt", change, "cannot follow the store"),
         FleetVerb::Freeze(freeze) => ("freeze", &freeze.change, "cannot stop the planner"),
         FleetVerb::Thaw(change) => ("thaw", change, "cannot have plans made again"),
+        FleetVerb::Revoke(revoke) => ("revoke", &revoke.change, "cannot revoke certificates"),
+        FleetVerb::Authorities(change) => return authorities(change).await,
     };
     let screen = Screen::new(change.print);
     let client = remote::connect(&change.remote)?;
     let changed = match &args.verb {
         FleetVerb::Freeze(freeze) => client.freeze(freeze.why.as_deref()).await,
+        FleetVerb::Revoke(revoke) => client.revoke(&revoke.host, revoke.force).await,
         _ => client.change_fleet(verb).await,
     };
     let changed = changed.context(what)?;
@@ -39,4 +44,68 @@ pub(super) async fn run(args: &Fleet) -> anyhow::Result<()> {
         human::many(n_left, "app")
     );
     Ok(())
+}
+
+/// Enough of a fingerprint to tell it from another one.
+const SHORT: usize = 16;
+
+/// Shows how far the fleet is with its authorities.
+async fn authorities(args: &FleetChange) -> anyhow::Result<()> {
+    let screen = Screen::new(args.print);
+    let client = remote::connect(&args.remote)?;
+    let hosts = client.hosts().await.context("cannot list the hosts")?;
+    if screen.is_json() {
+        return screen.json(&hosts);
+    }
+    screen.say(&table(&hosts))?;
+    screen.hint(&next(&hosts))
+}
+
+fn short(fingerprint: &str) -> &str {
+    fingerprint.get(..SHORT).unwrap_or(fingerprint)
+}
+
+fn table(hosts: &wire::Hosts) -> String {
+    let mut table = Table::new(&["HOST", "STATE", "CERTIFICATE OF", ">DAYS LEFT", "BELIEVES"]);
+    for host in &hosts.hosts {
+        let cells = host.certificate.as_ref().map(|shown| {
+            let believes: Vec<&str> = shown.believes.iter().map(|one| short(one)).collect();
+            (short(&shown.authority).to_owned(), shown.days_left.to_string(), believes.join(", "))
+        });
+        let (of, days, believes) = cells.unwrap_or_default();
+        table.row([host.host.clone(), host.state.clone(), of, days, believes]);
+    }
+    table.render()
+}
+
+/// The next step of a change of authorities.
+fn next(hosts: &wire::Hosts) -> String {
+    let shown: Vec<_> = hosts.hosts.iter().filter_map(|it| it.certificate.as_ref()).collect();
+    let mut all: Vec<&str> = shown.iter().flat_map(|it| &it.believes).map(|it| &**it).collect();
+    all.sort_unstable();
+    all.dedup();
+    let is_shown = |one: &&str| shown.iter().any(|it| it.authority == *one);
+    let is_believed = |one: &&str| shown.iter().all(|it| it.believes.iter().any(|it| it == *one));
+    let unused: Vec<&str> = all.iter().filter(|one| !is_shown(one)).map(|one| short(one)).collect();
+    let unbelieved: Vec<&str> =
+        all.iter().filter(|one| !is_believed(one)).map(|one| short(one)).collect();
+    match (all.len(), unbelieved.is_empty(), unused.is_empty()) {
+        (0, ..) => "the hosts of this fleet believe anybody (--insecure-peers)".to_owned(),
+        (1, ..) => "one authority, which all believe".to_owned(),
+        (_, false, _) => format!(
+            "{} is not believed by all: `steerage cert trust DIR --dir AUTHORITY` for the others, or \
+             `steerage cert distrust` for the rest",
+            unbelieved.join(", ")
+        ),
+        (_, true, false) => format!(
+            "all believe {} of which nobody shows a certificate: `steerage cert renew DIR --dir NEW` for \
+             each host if it is the new one, `steerage cert distrust DIR --dir OLD` if it is the old one",
+            unused.join(", ")
+        ),
+        (_, true, true) => {
+            "certificates of more than one authority are shown: renew the others, one \
+                            host after the other, with `steerage cert renew DIR --dir NEW`"
+                .to_owned()
+        }
+    }
 }

@@ -1,20 +1,16 @@
-//! `steerage hosts`, `drain`, `cordon`, `uncordon` and `scale`: a fleet's hosts, and what is wanted of
+//! `steerage hosts`, `cordon`, `uncordon` and `scale`: a fleet's hosts, and what is wanted of
 //! them. Only asks and arranges what it is told.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use steerage_core::units::show_duration;
 
-use super::args::{Drain, List, OneHost, Scale};
+use super::args::{List, OneHost, Scale};
 use super::screen::{Screen, Tone};
 use super::table::Table;
 use super::{human, remote};
 use crate::api::wire;
-use crate::client::{Client, Supposed};
-
-/// How often a drain looks how far it is.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// Lists the hosts.
 pub(super) async fn hosts(args: &List) -> anyhow::Result<()> {
@@ -120,82 +116,6 @@ fn hosts_table(hosts: &wire::Hosts) -> String {
 fn cores(millicores: u64) -> String {
     let (whole, rest) = (millicores / 1000, millicores % 1000 / 10);
     if rest == 0 { whole.to_string() } else { format!("{whole}.{rest:02}") }
-}
-
-/// Sends everything elsewhere, and waits until it is there.
-pub(super) async fn drain(args: &Drain) -> anyhow::Result<()> {
-    let screen = Screen::new(args.print);
-    let client = remote::connect(&args.remote)?;
-    let host = client
-        .set_standing(&args.host, "draining")
-        .await
-        .with_context(|| format!("cannot drain {}", args.host))?;
-    let host = if args.no_wait { host } else { wait_until_empty(screen, &client, args).await? };
-    if screen.is_json() {
-        return screen.json(&host);
-    }
-    let name = screen.paint(Tone::Strong, &args.host);
-    if args.no_wait {
-        screen.say(&format!("{name} is draining; `steerage hosts` tells how far it is"))
-    } else {
-        screen.say(&format!("{name} is empty; it can be stopped, or opened again with uncordon"))
-    }
-}
-
-async fn wait_until_empty(
-    screen: Screen,
-    client: &Client,
-    args: &Drain,
-) -> anyhow::Result<wire::HostSummary> {
-    let until = Instant::now() + Duration::from_secs(args.timeout);
-    let progress = screen.spinner("waiting for its replicas to start elsewhere");
-    let (mut has_told, mut n_looks) = (false, 0);
-    loop {
-        let hosts = client.hosts().await.context("cannot see how far it is")?;
-        let Some(host) = hosts.hosts.into_iter().find(|host| host.host == args.host) else {
-            anyhow::bail!("{} has left the fleet", args.host);
-        };
-        if host.replicas == 0 && host.ready == 0 && host.standing == "draining" {
-            progress.finish_and_clear();
-            return Ok(host);
-        }
-        n_looks += 1;
-        // A plan is more work than a look.
-        if !has_told && n_looks % 8 == 2 {
-            has_told = tell_stuck(screen, client, &args.host).await;
-        }
-        progress.set_message(format!(
-            "{} left, {} still ready",
-            human::many(host.replicas, "replica"),
-            host.ready
-        ));
-        anyhow::ensure!(
-            Instant::now() < until,
-            "{} still has {} after {} s; `steerage plan` says what has no room elsewhere",
-            args.host,
-            human::many(host.replicas.max(host.ready), "replica"),
-            args.timeout
-        );
-        tokio::time::sleep(LOOK_EVERY).await;
-    }
-}
-
-/// Tells what stays on a host that is drained since it has no room elsewhere, which the planner knows
-/// at once; whether there is any.
-async fn tell_stuck(screen: Screen, client: &Client, host: &str) -> bool {
-    // A plan that cannot be had is no reason to end: it is looked again.
-    let Ok(plan) = client.plan(&Supposed::default()).await else { return false };
-    if let Some(frozen) = &plan.frozen {
-        screen.note(&human::frozen(frozen));
-        return true;
-    }
-    let stuck = plan.unplaced.iter().filter(|app| app.stays_on.iter().any(|on| on == host));
-    let mut has_told = false;
-    for app in stuck {
-        screen.note(&format!("{} has no room elsewhere and stays: {}", app.app, app.lacks));
-        has_told = true;
-    }
-    has_told
 }
 
 /// Lets nothing new come to a host.

@@ -76,6 +76,17 @@ pub fn clock(at: u64) -> String {
     moment.map_or_else(|| "?".to_owned(), |moment| moment.strftime("%H:%M:%S.%3fZ").to_string())
 }
 
+/// The same, after the date where that is not the day of `now`: `2026-11-25 03:12:45.120Z`.
+#[must_use]
+pub fn clock_of(at: u64, now: u64) -> String {
+    let day = |at: u64| at / 86_400_000;
+    let moment = i64::try_from(at).ok().and_then(|at| Timestamp::from_millisecond(at).ok());
+    match moment.filter(|_| day(at) != day(now)) {
+        Some(moment) => format!("{} {}", moment.strftime("%Y-%m-%d"), clock(at)),
+        None => clock(at),
+    }
+}
+
 fn age(seconds: u64) -> String {
     let pair = |large: u64, large_unit: &str, small: u64, small_unit: &str| {
         if small == 0 || large >= 10 {
@@ -155,5 +166,12 @@ mod tests {
     fn clocks_show_milliseconds() {
         assert_eq!(clock(86_399_007), "23:59:59.007Z");
         assert_eq!(clock(u64::MAX), "?");
+    }
+
+    #[test]
+    fn the_date_is_shown_where_it_is_not_todays() {
+        assert_eq!(clock_of(86_399_007, 0), "23:59:59.007Z");
+        assert_eq!(clock_of(86_399_007, 86_400_000), "1970-01-01 23:59:59.007Z");
+        assert_eq!(clock_of(u64::MAX, 0), "?");
     }
 }

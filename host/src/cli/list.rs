@@ -110,6 +110,7 @@ fn facts(screen: Screen, detail: &wire::AppDetail, now: u64) -> String {
     facts.add("routes", app.routes.join("\n"));
     if let Some(replicas) = &detail.replicas {
         facts.add("replicas", replicas::shown(screen, replicas));
+        facts.add("placed", replicas::placed(replicas, now));
     }
     facts.add(
         "limits",

@@ -2,6 +2,9 @@
 //! terminal does after Ctrl-S, or a pipe nobody reads from: nothing else waits for that. What does not
 //! fit meanwhile is left out and counted.
 //! Does not choose what is logged.
+//!
+//! The writer of `tracing-appender` does half of this: it counts what it leaves out, and tells nobody; and
+//! it is flushed by ending it only, so what a host says while it ends would be lost.
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,7 +1,8 @@
-//! `steerage plan`: what would move in a fleet that runs, or what a fleet on paper would take, without
+//! `steerage plan`: what would move in a fleet that runs, what has moved and why, or what a fleet on paper would take, without
 //! touching any. Only reads, asks, prints and draws; `core::place`, `core::sheet` and `core::pack` decide.
 
 mod file;
+mod history;
 mod json;
 mod paper;
 mod running;
@@ -19,6 +20,9 @@ const EXAMPLE: &str = "--host 'm6i.large=2cpu,8GiB,0.096/h'";
 
 /// Runs the verb.
 pub(super) fn run(args: &Plan) -> anyhow::Result<()> {
+    if let Some(number) = args.history {
+        return super::wait(history::run(args, number));
+    }
     let Some(fleet) = &args.fleet else { return super::wait(running::run(args)) };
     // Before anything can fail: who asked for JSON reads the failure as JSON.
     let screen = Screen::new(args.print);

@@ -1,5 +1,6 @@
 //! Where an app runs in a fleet, in a line or two for people. Asks nobody.
 
+use super::human;
 use super::screen::{Screen, Tone};
 use crate::api::wire;
 
@@ -19,4 +20,13 @@ pub(super) fn shown(screen: Screen, replicas: &wire::Replicas) -> String {
         lines.push("until there is, whichever host is called runs it itself".to_owned());
     }
     lines.join("\n")
+}
+
+/// Since when each replica is where it is, and why; nothing where nobody has said.
+pub(super) fn placed(replicas: &wire::Replicas, now: u64) -> String {
+    let lines = replicas.hosts.iter().filter_map(|replica| {
+        let wire::PlacedBy { plan, at, why } = replica.placed.as_ref()?;
+        Some(format!("{} for {}, by plan {plan}: {why}", replica.host, human::since(*at, now)))
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }

@@ -16,6 +16,8 @@ use crate::api::wire::{AppUsage, HostUsage, Sources, Usage};
 
 /// Apps shown where neither the operator nor a terminal says how many.
 const LINES: usize = 20;
+/// Two readings of one moment are no reason to divide by nothing.
+const LEAST_SECONDS: f64 = 0.001;
 /// Lines of the terminal that are not apps: the host's, a gap, the header, the cursor's.
 const OTHER_LINES: usize = 6;
 
@@ -90,62 +92,24 @@ async fn watch(args: &Top) -> anyhow::Result<()> {
 
 impl Interval {
     fn between(before: &Usage, now: &Usage, sort: Sort) -> Self {
-        let mut interval = if now.each.is_empty() {
-            Self::of_host(before, now)
+        let used = if now.each.is_empty() {
+            Used::between(before, now)
         } else {
             // Of each host by itself: one that is started again, or says nothing now, is no use that falls.
-            let each = now.each.iter().map(|(host, usage)| {
+            let mut used = Used::default();
+            for (host, usage) in &now.each {
                 // Of a host that was not heard before nothing is known but what it holds now.
-                Self::of_host(before.each.get(host).unwrap_or(usage), usage)
-            });
-            Self::sum(now, each)
-        };
-        sort_by(&mut interval.apps, sort);
-        interval
-    }
-
-    fn sum(now: &Usage, each: impl Iterator<Item = Self>) -> Self {
-        let mut all = Self {
-            sources: now.sources.clone(),
-            interval_s: 0.0,
-            host_cpu: 0.0,
-            host: now.host.clone(),
-            apps_active: 0,
-            apps: Vec::new(),
-        };
-        let mut rows = BTreeMap::<String, Row>::new();
-        for interval in each {
-            all.interval_s = all.interval_s.max(interval.interval_s);
-            all.host_cpu += interval.host_cpu;
-            for row in interval.apps {
-                match rows.get_mut(&row.app) {
-                    Some(sum) => sum.add(row),
-                    None => drop(rows.insert(row.app.clone(), row)),
-                }
+                used.add(Used::between(before.each.get(host).unwrap_or(usage), usage));
             }
-        }
-        all.apps_active = rows.len();
-        all.apps = rows.into_values().collect();
-        all
-    }
-
-    fn of_host(before: &Usage, now: &Usage) -> Self {
-        let nothing = Usage::default();
-        // A host that was started again counts from zero.
-        let before = if before.uptime_ms <= now.uptime_ms { before } else { &nothing };
-        let passed = Duration::from_millis(now.uptime_ms - before.uptime_ms);
-        let seconds = passed.as_secs_f64().max(0.001);
-        let earlier: BTreeMap<&str, &AppUsage> =
-            before.apps.iter().map(|app| (app.app.as_str(), app)).collect();
-        let new = AppUsage::default();
-        let row = |now: &AppUsage| {
-            Row::between(earlier.get(now.app.as_str()).copied().unwrap_or(&new), now, seconds)
+            used
         };
-        let apps: Vec<Row> = now.apps.iter().map(row).collect();
+        let seconds = used.seconds.max(LEAST_SECONDS);
+        let mut apps: Vec<Row> = used.apps.into_values().map(|app| Row::of(app, seconds)).collect();
+        sort_by(&mut apps, sort);
         Self {
-            sources: None,
+            sources: now.sources.clone(),
             interval_s: seconds,
-            host_cpu: rate(before.host.cpu_seconds, now.host.cpu_seconds, seconds),
+            host_cpu: used.host_cpu_seconds / seconds,
             host: now.host.clone(),
             apps_active: apps.len(),
             apps,
@@ -153,51 +117,62 @@ impl Interval {
     }
 }
 
-impl Row {
-    /// Adds what the same app used on another host.
-    fn add(&mut self, other: Self) {
-        self.cpu += other.cpu;
-        self.memory_bytes += other.memory_bytes;
-        self.calls_per_s += other.calls_per_s;
-        self.failed_per_s += other.failed_per_s;
-        self.errors_per_s += other.errors_per_s;
-        self.refused_per_s += other.refused_per_s;
-        for (cause, count) in other.refused {
-            *self.refused.entry(cause).or_default() += count;
+/// What was counted between two readings.
+#[derive(Debug, Default)]
+struct Used {
+    seconds: f64,
+    host_cpu_seconds: f64,
+    apps: BTreeMap<String, AppUsage>,
+}
+
+impl Used {
+    /// On one host.
+    fn between(before: &Usage, now: &Usage) -> Self {
+        let nothing = Usage::default();
+        // A host that was started again counts from zero.
+        let before = if before.uptime_ms <= now.uptime_ms { before } else { &nothing };
+        let earlier: BTreeMap<&str, &AppUsage> =
+            before.apps.iter().map(|app| (app.app.as_str(), app)).collect();
+        let new = AppUsage::default();
+        let since = |now: &AppUsage| now.since(earlier.get(&*now.app).copied().unwrap_or(&new));
+        Self {
+            seconds: Duration::from_millis(now.uptime_ms - before.uptime_ms).as_secs_f64(),
+            host_cpu_seconds: now.host.cpu_seconds - before.host.cpu_seconds,
+            apps: now.apps.iter().map(|app| (app.app.clone(), since(app))).collect(),
         }
-        self.running += other.running;
-        self.waiting += other.waiting;
     }
 
-    fn between(before: &AppUsage, now: &AppUsage, seconds: f64) -> Self {
-        let refused = now.refused.iter().map(|(cause, count)| {
-            let earlier = before.refused.get(cause).copied().unwrap_or(0);
-            (cause.clone(), count.saturating_sub(earlier))
-        });
-        let refused: BTreeMap<String, u64> = refused.filter(|(_, count)| *count > 0).collect();
-        Self {
-            app: now.app.clone(),
-            cpu: rate(before.cpu_seconds, now.cpu_seconds, seconds),
-            memory_bytes: now.memory_bytes,
-            calls_per_s: count_rate(before.calls, now.calls, seconds),
-            failed_per_s: count_rate(before.failed, now.failed, seconds),
-            errors_per_s: count_rate(before.errors, now.errors, seconds),
-            refused_per_s: count_rate(0, refused.values().sum(), seconds),
-            refused,
-            running: now.running,
-            waiting: now.waiting,
+    /// Adds what was counted on another host, at about the same time.
+    fn add(&mut self, other: Self) {
+        self.seconds = self.seconds.max(other.seconds);
+        self.host_cpu_seconds += other.host_cpu_seconds;
+        for (name, app) in other.apps {
+            self.apps.entry(name).or_default().add(&app);
         }
     }
 }
 
-fn rate(before: f64, now: f64, seconds: f64) -> f64 {
-    // An app that was removed and deployed again counts from zero.
-    if now < before { now / seconds } else { (now - before) / seconds }
+impl Row {
+    /// As rates.
+    fn of(used: AppUsage, seconds: f64) -> Self {
+        Self {
+            cpu: used.cpu_seconds / seconds,
+            memory_bytes: used.memory_bytes,
+            calls_per_s: rate(used.calls, seconds),
+            failed_per_s: rate(used.failed, seconds),
+            errors_per_s: rate(used.errors, seconds),
+            refused_per_s: rate(used.refused.values().sum(), seconds),
+            running: used.running,
+            waiting: used.waiting,
+            refused: used.refused,
+            app: used.app,
+        }
+    }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a rate for people; counts stay far below 2^52")]
-fn count_rate(before: u64, now: u64, seconds: f64) -> f64 {
-    rate(before as f64, now as f64, seconds)
+fn rate(count: u64, seconds: f64) -> f64 {
+    count as f64 / seconds
 }
 
 /// The most first; those that are equal by calls and then by name, so that lines stay in place.
@@ -229,9 +204,13 @@ fn heading(screen: Screen, url: &str, now: &Usage, interval: &Interval) -> Strin
         Some(sources) => human::many(sources.hosts.len(), "host"),
         None => format!("up {}", human::since(0, now.uptime_ms)),
     };
+    let disk = match host.disk_bound_bytes {
+        0 => format!("{} of disk", human::bytes(host.disk_bytes)),
+        bound => format!("{} of {} of disk", human::bytes(host.disk_bytes), human::bytes(bound)),
+    };
     format!(
         "{}  {who}, {} of {} cores, {} resident, {} connections, {} calls waiting\n\
-         {} of {} slots, {} of {} of memory, {}, {} of {} mapped",
+         {} of {} slots, {} of {} of memory, {disk}, {}, {} of {} mapped",
         screen.paint(Tone::Strong, url),
         decimal(interval.host_cpu),
         host.cores,
@@ -327,6 +306,8 @@ mod tests {
             resident_bytes: 80 << 20,
             memory_bytes: 5 << 20,
             memory_budget_bytes: 12 << 30,
+            disk_bytes: 3 << 30,
+            disk_bound_bytes: 50 << 30,
             slots_used: 3,
             slots_total: 10_079,
             apps: 1_000,
@@ -356,7 +337,7 @@ mod tests {
         let text = show(Screen::plain(true), "http://127.0.0.1:8081", &now, &interval);
         expect![[r#"
             http://127.0.0.1:8081  up 1m2s, 1.5 of 4 cores, 80.0 MiB resident, 7 connections, 2 calls waiting
-            3 of 10079 slots, 5.0 MiB of 12.0 GiB of memory, 1000 apps, 40 of 1008 mapped
+            3 of 10079 slots, 5.0 MiB of 12.0 GiB of memory, 3.0 GiB of 50.0 GiB of disk, 1000 apps, 40 of 1008 mapped
 
             APP     CPU   MEMORY  CALLS/S  FAILED/S  5XX/S  REFUSED/S  RUNNING  WAITING  WHY
             busy  50.0%  107 KiB     50.0       0.5      0        5.0        1        0  too_late host_memory

@@ -6,8 +6,8 @@ use http::header::CONTENT_TYPE;
 use super::supposed::Supposed;
 use super::{CHANGE_TIMEOUT, Client, ClientError, app_path, nothing, whole};
 use crate::api::wire::{
-    CanaryRequest, Deployed, FleetChanged, FreezeRequest, HostSummary, Hosts, Plan, Replicas,
-    ScaleRequest, StandingRequest,
+    CanaryRequest, Deployed, FleetChanged, FreezeRequest, HostSummary, Hosts, Plan, PlanDetail,
+    Plans, Replicas, RevokeRequest, ScaleRequest, StandingRequest,
 };
 
 impl Client {
@@ -69,6 +69,15 @@ impl Client {
         self.send_json(Method::POST, "/v1/fleet/freeze", &request, CHANGE_TIMEOUT).await
     }
 
+    /// Revokes a host's certificates.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn revoke(&self, host: &str, force: bool) -> Result<FleetChanged, ClientError> {
+        let request = RevokeRequest { host: host.to_owned(), force };
+        self.send_json(Method::POST, "/v1/fleet/revoke", &request, CHANGE_TIMEOUT).await
+    }
+
     /// Takes the deployment on trial back. Asks first who is there, as [`Client::remove`] does.
     ///
     /// # Errors
@@ -99,6 +108,22 @@ impl Client {
         self.get(&app_path(app, "/replicas")).await
     }
 
+    /// The last plans that changed something, the newest first.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn plans(&self) -> Result<Plans, ClientError> {
+        self.get("/v1/plans").await
+    }
+
+    /// One of them whole.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn plan_made(&self, number: u32) -> Result<PlanDetail, ClientError> {
+        self.get(&format!("/v1/plans/{number}")).await
+    }
+
     /// What would move if the fleet were planned now, or were another.
     ///
     /// # Errors
@@ -110,7 +135,9 @@ impl Client {
         if supposed.consolidate {
             query.push("consolidate=true".to_owned());
         }
-        for (name, list) in [("without", supposed.without.join(",")), ("with", with.join(";"))] {
+        let (without, drained) = (supposed.without.join(","), supposed.drained.join(","));
+        let lists = [("without", without), ("drained", drained), ("with", with.join(";"))];
+        for (name, list) in lists {
             if !list.is_empty() {
                 query.push(format!("{name}={}", super::escape(&list)));
             }

@@ -9,6 +9,8 @@ pub struct Supposed {
     pub consolidate: bool,
     /// These hosts are gone.
     pub without: Vec<String>,
+    /// These hosts are drained.
+    pub drained: Vec<String>,
     /// There are these as well.
     pub with: Vec<NewHosts>,
 }

@@ -10,16 +10,18 @@ use futures_util::{Stream, StreamExt};
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty, StreamBody};
 use hyper::body::Incoming;
-use steerage_core::id::{Digest, HostName};
+use steerage_core::id::{AppName, Digest, HostName};
 use tokio_util::io::ReaderStream;
 
 use super::{CodeError, Loader};
-use crate::blobs::BlobError;
+use crate::blobs::{BlobError, PinOwner};
 use crate::forward::{Body, Peer, Peers};
 use crate::telemetry::chain;
 
 /// Where hosts ask each other for components.
 pub const COMPONENTS: &str = "/.well-known/steerage/fleet/blobs/";
+/// Before the owner of the pin under which a component is brought, in the query.
+pub const FOR: &str = "for=";
 /// How long a transfer may take at least, and how much more for each so many bytes: a host whose disk
 /// stands still is not waited for, and slow lines are.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -73,15 +75,19 @@ impl Loader {
         let taken = parts.blobs.put(digest, &mut chunks, parts.max_component).await;
         drop(in_flight);
         match taken {
-            Ok(_) => Ok(()),
+            Ok(bytes) => {
+                self.note_written(bytes);
+                Ok(())
+            }
             Err(error @ BlobError::Full { .. }) => Err(NotTaken::Full(error)),
             Err(error) => Err(there(&error)),
         }
     }
 
-    /// Brings a component to `wanted` other hosts; returns how many have it then. Fewer answer
-    /// where the fleet is smaller.
-    pub async fn spread(&self, digest: Digest, wanted: usize) -> usize {
+    /// Brings a component to `wanted` other hosts for a deployment of an app that they will hear of;
+    /// returns how many have it then. Fewer answer where the fleet is smaller.
+    pub async fn spread(&self, app: &AppName, digest: Digest, wanted: usize) -> usize {
+        let owner = PinOwner::App(app.clone());
         let Some(peers) = &self.parts().peers else { return 0 };
         let mut n_have = 0;
         let within = patience(self.parts().blobs.size(&digest).unwrap_or(0));
@@ -94,7 +100,7 @@ impl Loader {
             if n_have == wanted {
                 break;
             }
-            let loaded = tokio::time::timeout(within, self.bring_to(&peer, digest)).await;
+            let loaded = tokio::time::timeout(within, self.bring_to(&peer, digest, &owner)).await;
             match loaded.unwrap_or_else(|_| Err(format!("not taken within {within:?}"))) {
                 Ok(()) => n_have += 1,
                 Err(why) => {
@@ -105,7 +111,12 @@ impl Loader {
         n_have
     }
 
-    async fn bring_to(&self, peer: &Arc<Peer>, digest: Digest) -> Result<(), String> {
+    async fn bring_to(
+        &self,
+        peer: &Arc<Peer>,
+        digest: Digest,
+        owner: &PinOwner,
+    ) -> Result<(), String> {
         let blobs = &self.parts().blobs;
         let size = blobs.size(&digest).map_err(|error| chain(&error))?;
         let file = tokio::fs::File::open(blobs.path(&digest)).await;
@@ -117,7 +128,8 @@ impl Loader {
             Err(error) => Err(error.into()),
         });
         let body: Body = StreamBody::new(frames).boxed_unsync();
-        let request = Request::put(uri(&digest)).body(body).map_err(|error| error.to_string())?;
+        let uri = format!("{}?{FOR}{owner}", uri(&digest));
+        let request = Request::put(uri).body(body).map_err(|error| error.to_string())?;
         let (response, _in_flight) = peer.send(request).await.map_err(|error| error.to_string())?;
         if response.status().is_success() {
             return Ok(());
@@ -128,7 +140,7 @@ impl Loader {
 
 /// Those first that are said to have something, and either in an order that is another one each time:
 /// many hosts ask at once, and must not all ask the same one.
-fn in_turn(mut all: Vec<Arc<Peer>>, who_has: &[HostName]) -> Vec<Arc<Peer>> {
+pub(super) fn in_turn(mut all: Vec<Arc<Peer>>, who_has: &[HostName]) -> Vec<Arc<Peer>> {
     fastrand::shuffle(&mut all);
     all.sort_by_key(|peer| !who_has.contains(&peer.name));
     all
@@ -159,7 +171,7 @@ pub(super) async fn text_of(response: Response<Incoming>) -> String {
     String::from_utf8_lossy(&text.unwrap_or_default()).into_owned()
 }
 
-fn uri(digest: &Digest) -> String {
+pub(super) fn uri(digest: &Digest) -> String {
     format!("http://fleet{COMPONENTS}{digest}")
 }
 

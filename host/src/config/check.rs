@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use steerage_core::disk::DiskBound;
 use steerage_core::limits::{Limits, Violation};
 use steerage_core::machine::{LEAST_MEMORY, LEAST_SLOTS, MOST_MEMORY, Machine};
 use steerage_core::network::Network;
@@ -20,6 +21,8 @@ use crate::listener::tls;
 
 /// The least budget: some instances of a small guest.
 const LEAST_BUDGET: Bytes = Bytes::mebi(16);
+/// Less holds no component of any size with its compiled code.
+const LEAST_DISK: Bytes = Bytes::mebi(1);
 /// Less would hold the counters of few apps.
 const LEAST_TELEMETRY: Bytes = Bytes::mebi(1);
 /// Beyond it the budget would be a formality.
@@ -75,6 +78,7 @@ fn settings(said: &mut Said<'_, '_>, machine: &Machine, compiler: PathBuf) -> Se
     said.set("compile_memory", &mut settings.compile_memory, Bytes::parse);
     said.set("max_component", &mut settings.max_component, Bytes::parse);
     said.set("watch", &mut settings.watch, str::parse);
+    said.set("disk.components", &mut settings.disk, disk);
     let memory = &mut settings.memory;
     said.set("memory.budget", &mut memory.budget, |text| budget(text, machine.usable_memory()));
     said.set("memory.overcommit", &mut memory.overcommit, overcommit);
@@ -237,6 +241,16 @@ fn budget(text: &str, memory: Bytes) -> Result<Bytes, String> {
         return Err(format!("is {budget}: this machine has {}", Bytes::mebi(memory.get() >> 20)));
     }
     within(budget, LEAST_BUDGET, memory)
+}
+
+/// A size, or a part of the file system such as `50%`.
+fn disk(text: &str) -> Result<DiskBound, String> {
+    let Some(percent) = text.strip_suffix('%') else {
+        let bytes = Bytes::parse(text).map_err(told)?;
+        return within(bytes, LEAST_DISK, Bytes::new(u64::MAX)).map(DiskBound::Size);
+    };
+    let percent = whole::<u64>(percent.trim())?;
+    bounded(percent, 1, 100, |percent| format!("{percent}%")).map(DiskBound::Percent)
 }
 
 fn overcommit(text: &str) -> Result<f64, String> {

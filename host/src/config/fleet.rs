@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use steerage_core::id::HostName;
 use steerage_core::manifest;
+use steerage_core::place::Policy;
+use steerage_core::replicas;
 use steerage_core::units::parse_duration;
 
 use super::Settings;
@@ -32,6 +34,11 @@ const QUIET: Duration = Duration::from_secs(300);
 const HISTORY: Duration = Duration::from_secs(300);
 /// The longest time in which hosts may come back: calls of what ran there are served by others meanwhile.
 const GRACE: Duration = Duration::from_secs(3600);
+/// Two a second: what starts elsewhere is brought, compiled and called for the first time there.
+const MOVE_RATE: u32 = 120;
+const MOVE_RATES: (u32, u32) = (1, 1_000_000);
+/// The longest time in which replicas stay that load does not want any more.
+const SCALE_DOWN: Duration = Duration::from_secs(86_400);
 const QUIETS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(7 * 86_400));
 
 /// The fleet that a host belongs to.
@@ -60,6 +67,12 @@ pub struct FleetSettings {
     pub consolidate: Option<Duration>,
     /// How long a host that ended or was lost may take to come back before its replicas are moved.
     pub grace: Duration,
+    /// How many replicas are moved in a minute at most that could stay where they are.
+    pub move_rate: u32,
+    /// How long fewer replicas have to be enough for an app's load before some go.
+    pub scale_down: Duration,
+    /// Which of the hosts that would do gets a replica.
+    pub policy: Policy,
     /// How much of the store's history is kept; `None` where whoever runs it sees to that.
     pub history: Option<Duration>,
 }
@@ -89,16 +102,7 @@ pub(super) fn read(said: &mut Said<'_, '_>, settings: &Settings) -> Option<Fleet
     let insecure = said.take("fleet.insecure_peers", |text| {
         text.parse().map_err(|_| format!("{text:?} is neither true nor false"))
     });
-    let headroom = said.take("fleet.headroom", |text| {
-        let number = text.strip_suffix('%').unwrap_or(text).trim();
-        let percent = number.parse().map_err(|_| format!("{text:?} is no percentage"))?;
-        bounded(percent, 0, MOST_HEADROOM, |percent| format!("{percent}%"))
-    });
-    let consolidate = said.take("fleet.consolidate", quiet);
-    let grace = said.take("fleet.grace", |text| {
-        let grace = parse_duration(text).map_err(|error| error.to_string())?;
-        bounded(grace, Duration::ZERO, GRACE, |grace| steerage_core::units::show_duration(*grace))
-    });
+    let planning = planning(said);
     let history = said.take("fleet.store_history", quiet);
     if !said.has("fleet.store") {
         lonely(said);
@@ -138,11 +142,64 @@ pub(super) fn read(said: &mut Said<'_, '_>, settings: &Settings) -> Option<Fleet
         peer_address,
         lease: lease.unwrap_or(LEASE),
         identity: if insecure == Some(true) { None } else { identity },
-        headroom: headroom.unwrap_or(HEADROOM),
-        consolidate: consolidate.unwrap_or(Some(QUIET)),
-        grace: grace.unwrap_or_default(),
+        headroom: planning.headroom,
+        consolidate: planning.consolidate,
+        grace: planning.grace,
+        policy: planning.policy,
+        move_rate: planning.move_rate,
+        scale_down: planning.scale_down,
         history: history.unwrap_or(Some(HISTORY)),
     })
+}
+
+/// What is said of how the fleet is planned.
+struct Planning {
+    headroom: u32,
+    consolidate: Option<Duration>,
+    grace: Duration,
+    policy: Policy,
+    move_rate: u32,
+    scale_down: Duration,
+}
+
+fn planning(said: &mut Said<'_, '_>) -> Planning {
+    let headroom = said.take("fleet.headroom", |text| {
+        let number = text.strip_suffix('%').unwrap_or(text).trim();
+        let percent = number.parse().map_err(|_| format!("{text:?} is no percentage"))?;
+        bounded(percent, 0, MOST_HEADROOM, |percent| format!("{percent}%"))
+    });
+    let consolidate = said.take("fleet.consolidate", quiet);
+    let grace = said.take("fleet.grace", |text| {
+        let grace = parse_duration(text).map_err(|error| error.to_string())?;
+        bounded(grace, Duration::ZERO, GRACE, |grace| steerage_core::units::show_duration(*grace))
+    });
+    let move_rate = said.take("fleet.move_rate", |text| {
+        let rate = text.parse().map_err(|_| format!("{text:?} is no number of moves"))?;
+        bounded(rate, MOVE_RATES.0, MOVE_RATES.1, u32::to_string)
+    });
+    let scale_down = said.take("fleet.scale_down", |text| {
+        let window = parse_duration(text).map_err(|error| error.to_string())?;
+        let show = |window: &Duration| steerage_core::units::show_duration(*window);
+        bounded(window, Duration::ZERO, SCALE_DOWN, show)
+    });
+    let policy = said.take("fleet.placement", |text| match text {
+        "pack" => Ok(Policy::Pack),
+        "spread" => Ok(Policy::Spread),
+        other => Err(format!("{other:?} is neither pack nor spread")),
+    });
+    if policy == Some(Policy::Spread) && matches!(consolidate, Some(Some(_))) {
+        let message = "empties hosts, which --placement spread fills again: say never, or pack";
+        said.wrong("fleet.consolidate", message.to_owned());
+    }
+    let quiet_time = if policy == Some(Policy::Spread) { None } else { Some(QUIET) };
+    Planning {
+        headroom: headroom.unwrap_or(HEADROOM),
+        consolidate: consolidate.unwrap_or(quiet_time),
+        grace: grace.unwrap_or_default(),
+        policy: policy.unwrap_or_default(),
+        move_rate: move_rate.unwrap_or(MOVE_RATE),
+        scale_down: scale_down.unwrap_or(replicas::WINDOW),
+    }
 }
 
 /// The store with all that was said of the way to it.

@@ -3,23 +3,28 @@
 //! Does not hold values and does not read any; `examples/host.toml` says what each costs and buys.
 
 mod knob;
+mod limits;
 
 pub use self::knob::Knob;
+use self::knob::knob;
+use self::limits::LIMITS;
 
 /// The key of the tenants, who stand in a table of their own in the file.
 pub(super) const TENANTS: &str = "tenants";
 
-const fn knob(
-    key: &'static str,
-    (flag, env): (&'static str, &'static str),
-    (form, default): (&'static str, &'static str),
-    help: &'static str,
-) -> Knob {
-    Knob { key, flag, env, form, default, help }
-}
-
 /// All of them, in the order of the help and of the sample file.
-pub const KNOBS: [Knob; 62] = [
+pub const KNOBS: [Knob; 66] = {
+    let mut all = [knob("", ("", ""), ("", ""), ""); 66];
+    let (host, rest) = all.split_at_mut(HOST.len());
+    let (limits, fleet) = rest.split_at_mut(LIMITS.len());
+    host.copy_from_slice(&HOST);
+    limits.copy_from_slice(&LIMITS);
+    fleet.copy_from_slice(&FLEET);
+    all
+};
+
+/// Those of a host by itself.
+const HOST: [Knob; 32] = [
     knob(
         "listen",
         ("listen", "STEERAGE_LISTEN"),
@@ -135,6 +140,12 @@ pub const KNOBS: [Knob; 62] = [
         "How long a deployment is watched, and rolled back if it fails where the one before did not; or never",
     ),
     knob(
+        "disk.components",
+        ("disk-components", "STEERAGE_DISK_COMPONENTS"),
+        ("SIZE|PERCENT", "50% of the file system"),
+        "Disk in the data directory for components and compiled code",
+    ),
+    knob(
         "memory.budget",
         ("memory-budget", "STEERAGE_MEMORY_BUDGET"),
         ("SIZE|PERCENT", "80%"),
@@ -206,90 +217,10 @@ pub const KNOBS: [Knob; 62] = [
         ("NETWORK,...", "none"),
         "Private networks that apps may reach whose manifest names the host, such as 10.0.0.0/8",
     ),
-    knob(
-        "limits.default.memory",
-        ("default-memory", "STEERAGE_DEFAULT_MEMORY"),
-        ("SIZE", "128MiB"),
-        "Memory of one instance",
-    ),
-    knob(
-        "limits.default.fuel",
-        ("default-fuel", "STEERAGE_DEFAULT_FUEL"),
-        ("FUEL", "20G"),
-        "Work of one call",
-    ),
-    knob(
-        "limits.default.timeout",
-        ("default-timeout", "STEERAGE_DEFAULT_TIMEOUT"),
-        ("DURATION", "30s"),
-        "Time of one call",
-    ),
-    knob(
-        "limits.default.concurrency",
-        ("default-concurrency", "STEERAGE_DEFAULT_CONCURRENCY"),
-        ("COUNT", "100"),
-        "Calls running at once",
-    ),
-    knob(
-        "limits.default.queue",
-        ("default-queue", "STEERAGE_DEFAULT_QUEUE"),
-        ("COUNT", "1000"),
-        "Calls waiting at once",
-    ),
-    knob(
-        "limits.default.request_body",
-        ("default-request-body", "STEERAGE_DEFAULT_REQUEST_BODY"),
-        ("SIZE", "10MiB"),
-        "Body of one request",
-    ),
-    knob(
-        "limits.default.response_body",
-        ("default-response-body", "STEERAGE_DEFAULT_RESPONSE_BODY"),
-        ("SIZE", "100MiB"),
-        "Body of one response",
-    ),
-    knob(
-        "limits.maximum.memory",
-        ("maximum-memory", "STEERAGE_MAXIMUM_MEMORY"),
-        ("SIZE", "largest-memory"),
-        "Memory of one instance",
-    ),
-    knob(
-        "limits.maximum.fuel",
-        ("maximum-fuel", "STEERAGE_MAXIMUM_FUEL"),
-        ("FUEL", "100000G"),
-        "Work of one call",
-    ),
-    knob(
-        "limits.maximum.timeout",
-        ("maximum-timeout", "STEERAGE_MAXIMUM_TIMEOUT"),
-        ("DURATION", "1h"),
-        "Time of one call",
-    ),
-    knob(
-        "limits.maximum.concurrency",
-        ("maximum-concurrency", "STEERAGE_MAXIMUM_CONCURRENCY"),
-        ("COUNT", "10000"),
-        "Calls running at once",
-    ),
-    knob(
-        "limits.maximum.queue",
-        ("maximum-queue", "STEERAGE_MAXIMUM_QUEUE"),
-        ("COUNT", "100000"),
-        "Calls waiting at once",
-    ),
-    knob(
-        "limits.maximum.request_body",
-        ("maximum-request-body", "STEERAGE_MAXIMUM_REQUEST_BODY"),
-        ("SIZE", "16GiB"),
-        "Body of one request",
-    ),
-    knob(
-        "limits.maximum.response_body",
-        ("maximum-response-body", "STEERAGE_MAXIMUM_RESPONSE_BODY"),
-        ("SIZE", "16GiB"),
-        "Body of one response",
-    ),
+];
+
+/// Those of its tenants and its fleet.
+const FLEET: [Knob; 20] = [
     knob(
         TENANTS,
         ("tenants", "STEERAGE_TENANTS"),
@@ -375,6 +306,12 @@ pub const KNOBS: [Knob; 62] = [
         "What is kept free for an app beyond what it was seen to use",
     ),
     knob(
+        "fleet.placement",
+        ("placement", "STEERAGE_PLACEMENT"),
+        ("POLICY", "pack"),
+        "Which hosts get replicas: pack uses few of them, spread the least used one first",
+    ),
+    knob(
         "fleet.consolidate",
         ("consolidate", "STEERAGE_CONSOLIDATE"),
         ("DURATION", "5m"),
@@ -385,6 +322,18 @@ pub const KNOBS: [Knob; 62] = [
         ("grace", "STEERAGE_GRACE"),
         ("DURATION", "0s"),
         "How long a host that ended or was lost may take to come back before what it had starts elsewhere",
+    ),
+    knob(
+        "fleet.move_rate",
+        ("move-rate", "STEERAGE_MOVE_RATE"),
+        ("MOVES", "120"),
+        "Most replicas moved in a minute that could stay: to empty hosts, or off hosts that became too full",
+    ),
+    knob(
+        "fleet.scale_down",
+        ("scale-down", "STEERAGE_SCALE_DOWN"),
+        ("DURATION", "5m"),
+        "How long fewer replicas have to be enough for an app's load before some go",
     ),
     knob(
         "fleet.store_history",

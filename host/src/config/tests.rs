@@ -44,6 +44,23 @@ fn check(flags: &[(&'static str, &str)], text: &str, expect: &Expect) {
 }
 
 #[test]
+fn the_bound_of_the_disk_is_a_size_or_a_part_of_the_file_system() {
+    assert_eq!(read(&[], "").disk, DiskBound::Percent(50));
+    assert_eq!(read(&[], "[disk]\ncomponents = \"25%\"").disk, DiskBound::Percent(25));
+    let said = [("disk.components", "20GiB")];
+    assert_eq!(read(&said, "").disk, DiskBound::Size(Bytes::mebi(20 << 10)));
+    for (text, told) in [
+        ("0%", "is 0%: at least 1% is allowed"),
+        ("101%", "is 101%: at most 100% is allowed"),
+        ("7KiB", "is 7KiB: at least 1MiB is allowed"),
+        ("much", "\"much\" is not a size"),
+    ] {
+        let error = read_on(&machine(), &[("disk.components", text)], "").unwrap_err().to_string();
+        assert!(error.contains(told) && error.contains("--disk-components"), "{error}");
+    }
+}
+
+#[test]
 fn without_a_word_everything_is_computed_from_the_machine() {
     let settings = read(&[], "");
     assert_eq!(settings.memory.budget, percent_of(machine().memory, 80));

@@ -9,7 +9,7 @@ use steerage_core::id::AppName;
 use super::current::{Current, TRIES, deployments};
 use super::{DeployError, Desired};
 use crate::agent::now;
-use crate::catalog::App;
+use crate::catalog::{App, LoadedDeployment};
 use crate::fleet::Fleet;
 use crate::fleet::record::{AppRecord, CanaryRecord, RolledBack};
 use crate::ledger::deployment::Deployment;
@@ -20,13 +20,14 @@ impl Desired {
     /// # Errors
     /// None is on trial, or see [`DeployError`].
     pub async fn promote(&self, app: &AppName) -> Result<Arc<App>, DeployError> {
-        let fleet = self.fleet_with_canaries(app)?;
-        let deployment = self.write_promoted(fleet, app, |_| true).await?;
-        self.serve(fleet, &deployment).await
+        let fleet = &self.fleet;
+        let _turn = fleet.turn().await;
+        let (deployment, loaded) = self.write_promoted(fleet, app, |_| true).await?;
+        self.serve(fleet, &deployment, loaded).await
     }
 
     /// Makes a canary the app's current one, since it has done all its steps; whether it was still on
-    /// trial, and nobody had paused it. Every host follows by itself.
+    /// trial, and nobody had paused it. Every host of a fleet follows by itself.
     ///
     /// # Errors
     /// The store does not answer, or holds no such deployment.
@@ -38,8 +39,15 @@ impl Desired {
         let may = |canary: &CanaryRecord| {
             canary.generation == generation && canary.auto_promote && canary.paused_at.is_none()
         };
-        match self.write_promoted(self.fleet()?, app, may).await {
-            Ok(_) => Ok(true),
+        let fleet = &self.fleet;
+        let _turn = fleet.turn().await;
+        match self.write_promoted(fleet, app, may).await {
+            Ok((deployment, loaded)) => {
+                if fleet.is_alone() {
+                    self.serve(fleet, &deployment, loaded).await?;
+                }
+                Ok(true)
+            }
             Err(DeployError::NoCanary(_) | DeployError::NoApp(_)) => Ok(false),
             Err(error) => Err(error),
         }
@@ -77,7 +85,7 @@ impl Desired {
     /// # Errors
     /// None is on trial, or the store does not answer.
     pub async fn pause_canary(&self, app: &AppName, is_paused: bool) -> Result<(), DeployError> {
-        let current = Current::read(self.fleet_with_canaries(app)?, app).await?;
+        let current = Current::read(&self.fleet, app).await?;
         let Some(record) = current.record else { return Err(DeployError::NoApp(app.clone())) };
         let canary = record.canary.ok_or_else(|| DeployError::NoCanary(app.clone()))?;
         let at = now();
@@ -95,7 +103,7 @@ impl Desired {
     /// # Errors
     /// None is on trial, or the store does not answer.
     pub async fn end_canary(&self, app: &AppName) -> Result<(), DeployError> {
-        let current = Current::read(self.fleet_with_canaries(app)?, app).await?;
+        let current = Current::read(&self.fleet, app).await?;
         let Some(record) = current.record else { return Err(DeployError::NoApp(app.clone())) };
         let canary = record.canary.ok_or_else(|| DeployError::NoCanary(app.clone()))?;
         let change = |record: &mut AppRecord| {
@@ -126,17 +134,12 @@ impl Desired {
         Ok(record.rolled_back == Some(rolled_back))
     }
 
-    /// The fleet, in which there may be canaries; a host alone has none.
-    fn fleet_with_canaries(&self, app: &AppName) -> Result<&Fleet, DeployError> {
-        self.fleet().map_err(|_alone| DeployError::NoCanary(app.clone()))
-    }
-
     async fn write_promoted(
         &self,
         fleet: &Fleet,
         app: &AppName,
         may: impl Fn(&CanaryRecord) -> bool,
-    ) -> Result<Deployment, DeployError> {
+    ) -> Result<(Deployment, Option<LoadedDeployment>), DeployError> {
         for _ in 0..TRIES {
             let current = Current::read(fleet, app).await?;
             let Some(record) = &current.record else { return Err(DeployError::NoApp(app.clone())) };
@@ -152,11 +155,12 @@ impl Desired {
                 ))
             })?;
             let deployment = self.agent.read(promoted)?;
+            let loaded = self.load_alone(&deployment).await?;
             let record = current.with(&deployment, None);
             let mut commit = current.commit(app, &record);
             self.claim(fleet, app, &deployment.manifest().routes, &mut commit).await?;
             if self.change(fleet, app, (&current, &record), commit).await?.is_some() {
-                return Ok(deployment);
+                return Ok((deployment, loaded));
             }
         }
         Err(DeployError::overtaken(app))

@@ -3,6 +3,7 @@
 //! Does not say who is to blame: `core::crash_loop` does.
 
 use std::collections::BTreeSet;
+use std::slice;
 
 use steerage_core::crash_loop::{self, Crash};
 use steerage_core::id::{AppName, Generation};
@@ -32,7 +33,7 @@ impl Desired {
         (app, generation): (&AppName, Generation),
         crash: &CrashRecord,
     ) -> Result<Noted, DeployError> {
-        let view = self.fleet()?.view();
+        let view = self.look_at(slice::from_ref(app)).await?;
         let Some((record, _)) = view.apps.get(app) else { return Ok(Noted::Nothing) };
         let generation = generation.get();
         if record.canary.as_ref().is_some_and(|canary| canary.generation == generation) {

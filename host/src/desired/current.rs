@@ -40,6 +40,11 @@ impl Current {
         Ok(Self { app, record, last })
     }
 
+    /// What was read already, without its number.
+    pub(super) fn of(app: Option<Entry>, record: Option<AppRecord>) -> Self {
+        Self { app, record, last: None }
+    }
+
     /// Guards the number that is given.
     pub(super) fn guard_last(&self, app: &AppName) -> Guard {
         guard(keys::last(app), self.last.as_ref())

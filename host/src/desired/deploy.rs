@@ -1,4 +1,4 @@
-//! A deploy in a fleet: the component is compiled here, brought to other hosts, and the deployment is made
+//! A deploy: the component is compiled here, brought to other hosts, and the deployment is made
 //! durable in the store with its routes in one commit.
 //! Serves nothing; `ready` sees to that.
 
@@ -10,7 +10,8 @@ use steerage_core::manifest::Manifest;
 use super::current::{Current, TRIES, deployments, put};
 use super::{DeployError, DeploySpec, Desired};
 use crate::agent::{ApplyError, now};
-use crate::catalog::App;
+use crate::blobs::PinOwner;
+use crate::catalog::{App, LoadedDeployment};
 use crate::fleet::record::AppRecord;
 use crate::fleet::{Fleet, keys};
 use crate::ledger::deployment::Deployment;
@@ -24,6 +25,15 @@ const KEPT: usize = 20;
 /// Other hosts that have a component before its deployment is acknowledged.
 const COPIES: usize = 2;
 
+/// What was made durable.
+struct Written {
+    deployment: Deployment,
+    /// Its code.
+    loaded: LoadedDeployment,
+    /// How many other hosts have its component.
+    n_copies: usize,
+}
+
 impl Desired {
     /// Deploys a component that was uploaded before, in place of the app's current deployment, or as
     /// a canary that gets a share of its calls. One that is refused leaves nothing behind, neither its
@@ -32,26 +42,23 @@ impl Desired {
     /// # Errors
     /// See [`DeployError`].
     pub async fn deploy(&self, spec: DeploySpec) -> Result<Arc<App>, DeployError> {
-        let component = spec.component;
+        let (app, component) = (spec.app.clone(), spec.component);
         let flight = self.in_flight.enter(component);
         let deployed = self.deploy_checked(spec).await;
         let is_last = flight.leave();
         // What may be durable needs its component, of which this may be the only copy.
         if deployed.as_ref().is_err_and(|error| !error.may_have_happened()) && is_last {
-            self.agent.forget(component).await?;
+            self.agent.forget(&app, component).await?;
         }
         deployed
     }
 
     async fn deploy_checked(&self, spec: DeploySpec) -> Result<Arc<App>, DeployError> {
-        let own = &self.own;
-        if spec.canary.is_some() && self.fleet.is_none() {
-            return Err(DeployError::CanaryAlone);
-        }
+        let (own, fleet) = (&self.own, &self.fleet);
         let manifest = Arc::new(manifest::read(&spec.manifest, &own.limits)?);
         spec.check(&manifest)?;
         let component = spec.component;
-        if !own.blobs.contains(&component) {
+        if !own.blobs.touch(&component) {
             return Err(DeployError::NoComponent(component));
         }
         own.catalog.check(&manifest)?;
@@ -59,30 +66,42 @@ impl Desired {
         let served = own.catalog.app(&manifest.name).map(|app| app.generation);
         self.check_tenant(&spec, &manifest, served).await?;
         self.loader.compile(component).await?;
-        let Some(fleet) = &self.fleet else { return self.deploy_alone(spec, manifest).await };
+        let _turn = fleet.turn().await;
         // Until this host has the deployment itself, an app that is removed must not take it along.
-        own.blobs.pin(&component)?;
-        let (deployment, n_copies) = self.write_deployed(fleet, manifest, &spec).await?;
+        let pinned_for = PinOwner::App(manifest.name.clone());
+        own.blobs.pin(&component, &pinned_for)?;
+        if !own.blobs.contains(&component) {
+            // The only other app that used it was removed meanwhile.
+            own.blobs.unpin(&component, &pinned_for);
+            return Err(DeployError::NoComponent(component));
+        }
+        let Written { deployment, loaded, n_copies } =
+            self.write_deployed(fleet, manifest, &spec).await?;
         self.tell_deployed(&deployment, &spec);
         match &spec.canary {
-            Some(_) => self.await_canary(fleet, &deployment).await,
+            Some(plan) => self.await_canary(fleet, &deployment, plan.first).await,
             None => {
                 let kept = self.await_kept(&deployment, n_copies);
-                let (served, ()) = tokio::join!(self.serve(fleet, &deployment), kept);
+                let serve = self.serve(fleet, &deployment, Some(loaded));
+                let (served, ()) = tokio::join!(serve, kept);
+                self.watch_alone(deployment.app()).await;
                 served
             }
         }
     }
 
-    /// Makes a deployment durable in the store; returns it, and how many other hosts have its component.
+    /// Makes a deployment durable in the store.
     async fn write_deployed(
         &self,
         fleet: &Fleet,
         manifest: Arc<Manifest>,
         spec: &DeploySpec,
-    ) -> Result<(Deployment, usize), DeployError> {
+    ) -> Result<Written, DeployError> {
         let (app, component, canary) = (&manifest.name, spec.component, spec.canary.as_ref());
         fleet.check_store()?;
+        // What this host cannot keep it cannot serve after it has written it down.
+        self.own.ledger.check_room()?;
+        self.own.catalog.check(&manifest)?;
         let size = self.own.blobs.size(&component)?;
         // Only once nothing speaks against it: what is refused is on no other host.
         let mut n_copies = None;
@@ -120,12 +139,12 @@ impl Desired {
             commit.check()?;
             let n_copies = match n_copies {
                 Some(n_copies) => n_copies,
-                None => *n_copies.insert(self.bring_copies(fleet, component).await),
+                None => *n_copies.insert(self.bring_copies(fleet, app, component).await),
             };
             let changed = self.change(fleet, app, (&current, &record), commit).await?;
             if let Some(at) = changed {
                 self.prune(fleet, &record, app, at).await;
-                return Ok((deployment, n_copies));
+                return Ok(Written { deployment, loaded, n_copies });
             }
         }
         Err(DeployError::overtaken(app))
@@ -170,18 +189,15 @@ impl Desired {
     /// Whose a deployment is. `None` also where its record cannot be read: to deploy the app again is
     /// what mends that.
     async fn tenant_of(&self, app: &AppName, generation: Generation) -> Option<TenantName> {
-        let deployment = match &self.fleet {
-            Some(fleet) => self.agent.recall(fleet, app, generation).await,
-            None => self.agent.read(self.own.ledger.deployment(app, generation).ok()??),
-        };
+        let deployment = self.agent.recall(&self.fleet, app, generation).await;
         Some(deployment.ok()?.manifest().tenant.clone())
     }
 
     /// Brings a component to other hosts. In a fleet where nobody else answers it stays here alone,
     /// which is told. Returns how many have it.
-    async fn bring_copies(&self, fleet: &Fleet, component: Digest) -> usize {
+    async fn bring_copies(&self, fleet: &Fleet, app: &AppName, component: Digest) -> usize {
         let n_others = fleet.view().hosts.len().saturating_sub(1);
-        let n_copies = self.loader.spread(component, COPIES.min(n_others)).await;
+        let n_copies = self.loader.spread(app, component, COPIES.min(n_others)).await;
         if n_copies == 0 && n_others > 0 {
             self.own.events.push(Event {
                 severity: Severity::Warning,

@@ -7,7 +7,7 @@ use steerage_core::id::{AppName, Generation};
 
 use super::current::{Current, TRIES, deployments};
 use super::{DeployError, Desired};
-use crate::catalog::App;
+use crate::catalog::{App, LoadedDeployment};
 use crate::fleet::Fleet;
 use crate::ledger::deployment::Deployment;
 use crate::ledger::record::DeploymentRecord;
@@ -23,8 +23,9 @@ impl Desired {
         app: &AppName,
         to: Option<Generation>,
     ) -> Result<Arc<App>, DeployError> {
-        let Some(fleet) = &self.fleet else { return self.roll_back_alone(app, to).await };
-        let deployment = self.write_rolled_back(fleet, app, to).await?;
+        let fleet = &self.fleet;
+        let _turn = fleet.turn().await;
+        let (deployment, loaded) = self.write_rolled_back(fleet, app, to).await?;
         let generation = deployment.generation();
         let message = format!("{app} was rolled back to generation {generation} through this host");
         self.own.events.push(Event {
@@ -32,7 +33,7 @@ impl Desired {
             generation: Some(generation),
             ..Event::now("rolled_back", message)
         });
-        self.serve(fleet, &deployment).await
+        self.serve(fleet, &deployment, loaded).await
     }
 
     /// Makes an earlier deployment current again.
@@ -41,7 +42,7 @@ impl Desired {
         fleet: &Fleet,
         app: &AppName,
         to: Option<Generation>,
-    ) -> Result<Deployment, DeployError> {
+    ) -> Result<(Deployment, Option<LoadedDeployment>), DeployError> {
         for _ in 0..TRIES {
             let current = Current::read(fleet, app).await?;
             let Some(now) = &current.record else { return Err(DeployError::NoApp(app.clone())) };
@@ -68,13 +69,14 @@ impl Desired {
             });
             let wanted = wanted.ok_or_else(|| no_deployment(app, to, &kept))?;
             let deployment = self.agent.read(wanted.clone())?;
+            let loaded = self.load_alone(&deployment).await?;
             let mut record = current.with(&deployment, None);
             // What an operator said in a rush holds on, whatever the earlier manifest says.
             record.scaled = now.scaled;
             let mut commit = current.commit(app, &record);
             self.claim(fleet, app, &deployment.manifest().routes, &mut commit).await?;
             if self.change(fleet, app, (&current, &record), commit).await?.is_some() {
-                return Ok(deployment);
+                return Ok((deployment, loaded));
             }
         }
         Err(DeployError::overtaken(app))

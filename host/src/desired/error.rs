@@ -1,7 +1,8 @@
 //! Why what an operator asked for was not written down as what shall run.
 //! Does not know how this is told; the API does.
 
-use steerage_core::id::{AppName, Digest, TenantName};
+use steerage_core::id::{AppName, Digest, HostName, TenantName};
+use steerage_core::revoked::MOST_HOSTS;
 use steerage_core::route::Conflict;
 
 use crate::agent::ApplyError;
@@ -11,6 +12,42 @@ use crate::fleet::keys;
 use crate::ledger::LedgerError;
 use crate::manifest::Mistakes;
 use crate::store::StoreError;
+
+/// Why certificates were not revoked.
+#[derive(Debug, thiserror::Error)]
+pub enum RevokeError {
+    /// There are none.
+    #[error(
+        "the hosts of this fleet believe anybody (--insecure-peers): there is no certificate to revoke"
+    )]
+    NoCertificates,
+    /// It is the host that was asked.
+    #[error(
+        "{0} is the host that was asked, and would cut itself off: ask another one (--url), or say --force"
+    )]
+    Itself(HostName),
+    /// No other host would be left.
+    #[error(
+        "{0} is the last host of the fleet: without it nobody is left; say --force to revoke it anyway"
+    )]
+    Last(HostName),
+    /// Nobody knows it.
+    #[error(
+        "no host named {name} is known; there are {known}; say --force to revoke what {name} may have"
+    )]
+    Unknown {
+        /// What was said.
+        name: HostName,
+        /// The hosts there are.
+        known: String,
+    },
+    /// There is no room for more.
+    #[error(
+        "certificates of {MOST_HOSTS} hosts are revoked, and there is no room for more: make another \
+             authority, and all are void"
+    )]
+    Full,
+}
 
 /// Why a change was not made. Nothing has changed then, but for [`DeployError::Unsure`].
 #[derive(Debug, thiserror::Error)]
@@ -68,12 +105,9 @@ pub enum DeployError {
         "no app named {0} is deployed that a canary could be tried beside; deploy it without one"
     )]
     CanaryOfNothing(AppName),
-    /// This host is alone, and canaries are tried by fleets.
-    #[error("this host is alone and tries no canaries; it joins a fleet with --store etcd://...")]
-    CanaryAlone,
-    /// This host is alone, and this is about fleets.
-    #[error("this host is alone; it joins a fleet with --store etcd://...")]
-    Alone,
+    /// A host's certificates cannot be revoked.
+    #[error(transparent)]
+    Revoke(#[from] RevokeError),
     /// One deployment is on trial already.
     #[error(
         "deployment {generation} of {app} is on trial already; promote it or roll it back first"

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::{DeployError, Desired};
 use crate::agent::now;
-use crate::fleet::keys;
 use crate::fleet::record::{self, FreezeRecord};
+use crate::fleet::{View, keys};
 use crate::store::{Commit, Write};
 use crate::telemetry::events::{Event, Severity};
 
@@ -15,13 +15,12 @@ impl Desired {
     /// until [`Desired::thaw`]. Returns what was done, in a sentence.
     ///
     /// # Errors
-    /// This host is alone, or the store does not answer.
+    /// The store does not answer.
     pub async fn freeze(&self, why: Option<String>) -> Result<String, DeployError> {
-        let fleet = self.fleet()?;
         let frozen = FreezeRecord { since: now(), why, rest: Default::default() };
         let value = record::encode(&frozen);
         let write = Write::Put { key: keys::FREEZE.to_owned(), value, lease: None };
-        fleet.commit(Commit { guards: Vec::new(), writes: vec![write] }).await?;
+        self.fleet.commit(Commit { guards: Vec::new(), writes: vec![write] }).await?;
         let because = frozen.why.map_or_else(String::new, |why| format!(": {why}"));
         self.own.events.push(Event {
             severity: Severity::Warning,
@@ -36,14 +35,13 @@ impl Desired {
     /// Has plans made again; returns what was done, in a sentence.
     ///
     /// # Errors
-    /// This host is alone, or the store does not answer.
+    /// The store does not answer.
     pub async fn thaw(&self) -> Result<String, DeployError> {
-        let fleet = self.fleet()?;
-        if !fleet.view().is_frozen() {
+        if !self.look_at(&[]).await?.is_frozen() {
             return Ok("plans are made already".to_owned());
         }
         let write = Write::Delete(keys::FREEZE.to_owned());
-        fleet.commit(Commit { guards: Vec::new(), writes: vec![write] }).await?;
+        self.fleet.commit(Commit { guards: Vec::new(), writes: vec![write] }).await?;
         self.own.events.push(Event::now("planner_thawed", "plans are made again".to_owned()));
         Ok("plans are made again".to_owned())
     }
@@ -51,8 +49,7 @@ impl Desired {
     /// Since when nothing is planned, in milliseconds since the epoch, and why; nothing where plans are
     /// made.
     #[must_use]
-    pub fn frozen(&self) -> Option<Arc<FreezeRecord>> {
-        let view = self.fleet.as_ref()?.view();
+    pub fn frozen(view: &View) -> Option<Arc<FreezeRecord>> {
         let unreadable =
             || Arc::new(FreezeRecord { since: now(), why: None, rest: Default::default() });
         view.is_frozen().then(|| view.frozen.clone().unwrap_or_else(unreadable))

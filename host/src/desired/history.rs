@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 impl Desired {
     /// The deployments of an app, the oldest first: those of the store, which a rollback chooses from;
-    /// or those of this host's ledger, where it is alone, or the store does not answer or does not know
+    /// or those of this host's ledger, where the store does not answer or does not know
     /// the one that is `served` here.
     ///
     /// # Errors
@@ -24,7 +24,8 @@ impl Desired {
         app: &AppName,
         served: Generation,
     ) -> Result<Vec<DeploymentRecord>, DeployError> {
-        if let Some(fleet) = self.fleet.as_ref().filter(|fleet| fleet.check_store().is_ok())
+        let fleet = &self.fleet;
+        if fleet.check_store().is_ok()
             && let Ok(Ok(kept)) = tokio::time::timeout(PATIENCE, deployments(fleet, app)).await
             && kept.iter().any(|record| record.generation == served)
         {

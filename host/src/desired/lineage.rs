@@ -2,18 +2,22 @@
 //! into a store that does not know them, and how a store that was restored is followed as it is.
 //! Does not judge: `core::lineage` does. Deletes nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use steerage_core::id::{AppName, Generation};
 use steerage_core::lineage::{FleetId, Followed, Here, LineageDecision, Reason, Stored, judge};
 
 use super::current::{Current, put};
+use super::takeover::TakenOver;
 use super::{DeployError, Desired};
 use crate::agent::ApplyError;
 use crate::fleet::record::{self, AppRecord, MarkRecord, RemovedRecord};
 use crate::fleet::{Fleet, keys};
 use crate::ledger::record::DeploymentRecord;
-use crate::store::{Commit, Guard, MOST_BYTES, MOST_WRITES, Revision, Seen, StoreError, Write};
+use crate::store::{
+    self, Commit, Guard, MOST_BYTES, MOST_WRITES, Revision, Seen, Store, StoreError, StoreSettings,
+    Write,
+};
 use crate::telemetry::chain;
 
 /// Deployments of an app that are put into the store with it, the current one among them.
@@ -45,7 +49,7 @@ impl Desired {
     /// # Errors
     /// The mark cannot be read, or the store does not answer.
     pub async fn judge_store(&self, seen: &Seen) -> Result<Judged, DeployError> {
-        let fleet = self.fleet()?;
+        let fleet = &self.fleet;
         let (mut stored, mark) = Fleet::stored(seen)?;
         let lineage = fleet.lineage();
         let served = self.own.catalog.snapshot();
@@ -79,7 +83,7 @@ impl Desired {
     /// # Errors
     /// The store does not answer.
     pub async fn found(&self, known: Option<Followed>) -> Result<(), DeployError> {
-        let fleet = self.fleet()?;
+        let fleet = &self.fleet;
         let id = known.map_or_else(|| FleetId::new(fastrand::u128(..)), |known| known.id);
         let mark = MarkRecord {
             id: id.to_string(),
@@ -93,13 +97,37 @@ impl Desired {
         }
     }
 
+    /// Has the mark of the store say which authorities the fleet's hosts believe.
+    ///
+    /// # Errors
+    /// The mark cannot be read, somebody else was first, or the store does not answer.
+    pub async fn note_authorities(&self, all: &BTreeSet<String>) -> Result<(), DeployError> {
+        let fleet = self.fleet();
+        let Some(entry) = fleet.get(keys::MARK).await? else { return Ok(()) };
+        let mark: MarkRecord = record::decode(keys::MARK, &entry.value)
+            .map_err(|error| StoreError::Damaged { what: error.to_string() })?;
+        if mark.authorities == *all || mark.authorities.is_empty() {
+            return Ok(());
+        }
+        let mark = MarkRecord { authorities: all.clone(), ..mark };
+        put_mark(fleet, &mark, Guard::At(keys::MARK.to_owned(), entry.revision)).await?;
+        Ok(())
+    }
+
     /// Follows the store as it is, whatever this host followed before; returns what was done, in a
     /// sentence. What the store does not know is kept here.
     ///
     /// # Errors
     /// Its hosts believe another authority, or it does not answer.
     pub async fn adopt(&self) -> Result<String, DeployError> {
-        let fleet = self.fleet()?;
+        let fleet = &self.fleet;
+        if fleet.is_alone() {
+            return Ok(
+                "this host is alone and follows its own store; it joins a fleet with --store \
+                       etcd://..."
+                    .to_owned(),
+            );
+        }
         let seen = fleet.store().read(keys::FLEET).await?;
         let Judged { verdict, stored, mark } = self.judge_store(&seen).await?;
         let LineageDecision::Refuse(reason) = verdict else {
@@ -143,7 +171,13 @@ impl Desired {
     /// # Errors
     /// The store is not followed for another reason than that it is empty, or does not answer.
     pub async fn import(&self) -> Result<Imported, DeployError> {
-        let fleet = self.fleet()?;
+        let fleet = &self.fleet;
+        if let Some(turn) = fleet.turn().await {
+            let TakenOver { left_out, .. } = self.take_over(&turn).await?;
+            let left_out =
+                left_out.into_iter().filter_map(|(app, why)| Some((app.parse().ok()?, why)));
+            return Ok(Imported { left_out: left_out.collect(), ..Imported::default() });
+        }
         for _ in 0..2 {
             let seen = fleet.store().read(keys::FLEET).await?;
             let Judged { verdict, stored, mark } = self.judge_store(&seen).await?;
@@ -179,9 +213,13 @@ impl Desired {
             (Err(_), Err(_)) => {}
         })?;
         let last = self.own.ledger.last_of_all()?;
+        let alone = self.said_alone().await;
         for (app, generation) in current {
             let last = last.get(&app).copied().unwrap_or(generation).max(generation);
-            match self.import_one(fleet, &app, generation, last).await {
+            match self
+                .import_one(fleet, (&app, generation, last), alone.get(&keys::app(&app)))
+                .await
+            {
                 Ok(true) => imported.apps.push(app),
                 Ok(false) => {}
                 Err(error) if is_away(&error) => {
@@ -193,13 +231,37 @@ impl Desired {
         Ok(imported)
     }
 
+    /// What operators said of apps, by their keys, while this host was alone: its ledger does not hold that.
+    async fn said_alone(&self) -> BTreeMap<String, AppRecord> {
+        let folder = self.own.ledger.folder();
+        if self.fleet.is_alone() || !store::embedded_path(folder).exists() {
+            return BTreeMap::new();
+        }
+        let read = async {
+            let alone = Store::open(&StoreSettings::Embedded(folder.to_owned())).await?;
+            alone.read(keys::APPS).await
+        };
+        let seen = read.await.unwrap_or_else(|error| {
+            let error = chain(&error);
+            tracing::warn!(
+                error,
+                "what was said of apps while this host was alone is not imported"
+            );
+            Seen::default()
+        });
+        let records = seen.entries.into_iter().filter_map(|entry| {
+            let record = record::decode(&entry.key, &entry.value).ok()?;
+            Some((entry.key, record))
+        });
+        records.collect()
+    }
+
     /// Whether the app is new to the store.
     async fn import_one(
         &self,
         fleet: &Fleet,
-        app: &AppName,
-        generation: Generation,
-        last: Generation,
+        (app, generation, last): (&AppName, Generation, Generation),
+        alone: Option<&AppRecord>,
     ) -> Result<bool, DeployError> {
         let before = Current::look(fleet, app).await?;
         if before.record.is_some() {
@@ -219,6 +281,7 @@ impl Desired {
         let deployment = self.agent.read(current.clone())?;
         // What operators have said of it besides, such as how many replicas it has.
         let known = fleet.view().apps.get(app).map(|(record, _)| AppRecord::clone(record));
+        let known = known.or_else(|| alone.cloned());
         let known = known.filter(|known| known.generation == generation.get());
         let record = known.map(|known| AppRecord { canary: None, watch: None, ..known });
         let record = record.unwrap_or_else(|| before.with(&deployment, None));
@@ -235,12 +298,12 @@ impl Desired {
     }
 
     /// Sees to it that the store gives no number to an app that this host's ledger knows. `mark` says
-    /// when the mark was written of the store that this is about.
+    /// when the mark was written of the store that this is about; that of a host that is alone has none.
     ///
     /// # Errors
     /// The ledger failed, or the store does not answer.
-    pub async fn raise_numbers(&self, mark: Revision) -> Result<(), DeployError> {
-        let fleet = self.fleet()?;
+    pub async fn raise_numbers(&self, mark: Option<Revision>) -> Result<(), DeployError> {
+        let fleet = &self.fleet;
         let known = self.own.ledger.last_of_all()?;
         let seen = fleet.store().read(keys::LAST).await?;
         let stored: BTreeMap<&str, _> =
@@ -263,7 +326,7 @@ impl Desired {
         }
         for batch in changes.chunks(MOST_WRITES) {
             let (mut guards, writes): (Vec<_>, Vec<_>) = batch.iter().cloned().unzip();
-            guards.push(Guard::At(keys::MARK.to_owned(), mark));
+            guards.extend(mark.map(|mark| Guard::At(keys::MARK.to_owned(), mark)));
             fleet.store().commit(Commit { guards, writes }).await?;
         }
         Ok(())

@@ -5,9 +5,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use steerage_core::canary::Share;
+
 use super::{DeployError, Desired};
 use crate::agent::as_served;
-use crate::catalog::App;
+use crate::catalog::{App, LoadedDeployment};
 use crate::fleet::Fleet;
 use crate::ledger::deployment::Deployment;
 use crate::telemetry::chain;
@@ -22,23 +24,29 @@ const PLACED_WITHIN: Duration = Duration::from_secs(2);
 
 impl Desired {
     /// Serves what was just deployed through this host, and waits a while until those hosts have
-    /// its code at hand that it is placed on.
+    /// its code at hand that it is placed on. `loaded` is its code, where it was made ready before.
     pub(super) async fn serve(
         &self,
         fleet: &Fleet,
         deployment: &Deployment,
+        loaded: Option<LoadedDeployment>,
     ) -> Result<Arc<App>, DeployError> {
         let (app, generation) = (deployment.app(), deployment.generation());
         let is_here =
-            fleet.view().ready.get(app).is_some_and(|ready| ready.contains_key(fleet.me()));
-        let followed = match is_here {
-            true => self.agent.prepare(deployment).await,
-            false => self.agent.follow(deployment).await,
+            || fleet.view().ready.get(app).is_some_and(|ready| ready.contains_key(fleet.me()));
+        let followed = match loaded.filter(|_| fleet.is_alone()) {
+            Some(loaded) => self.agent.serve(deployment, loaded).await,
+            None if is_here() => self.agent.prepare(deployment).await,
+            None => self.agent.follow(deployment).await,
         };
         if let Err(error) = followed {
+            fleet.note_apart();
             // It is durable by now, and the others serve it: this host tries on by itself, and tells
             // when it does not get on.
             tracing::warn!(%app, %generation, error = chain(&error), "deployed, but not served here yet");
+        }
+        if fleet.is_alone() {
+            return Ok(Arc::new(as_served(deployment)?));
         }
         let is_placed = || fleet.view().assigned_to(app).is_some_and(|hosts| !hosts.is_empty());
         let is_ready = || fleet.view().is_ready_everywhere(app, generation.get());
@@ -83,8 +91,16 @@ impl Desired {
         &self,
         fleet: &Fleet,
         deployment: &Deployment,
+        share: Share,
     ) -> Result<Arc<App>, DeployError> {
         let (app, generation) = (deployment.app(), deployment.generation());
+        if fleet.is_alone() {
+            if let Err(error) = self.agent.start_canary(deployment, share).await {
+                fleet.note_apart();
+                tracing::warn!(%app, %generation, error = chain(&error), "on trial, but not tried yet");
+            }
+            return Ok(Arc::new(as_served(deployment)?));
+        }
         let is_tried = || fleet.view().is_canary_everywhere(app, generation.get());
         if !await_ready(fleet, READY_WITHIN, is_tried).await {
             tracing::warn!(%app, %generation, "on trial, but not tried yet where it is placed");

@@ -17,9 +17,15 @@ impl Desired {
     /// # Errors
     /// There is no such app, or the store or the ledger failed.
     pub async fn remove(&self, app: &AppName) -> Result<(), DeployError> {
-        let Some(fleet) = &self.fleet else { return self.remove_alone(app).await };
+        let fleet = &self.fleet;
+        let _turn = fleet.turn().await;
         let latest = self.write_removed(fleet, app).await?;
         if let Err(error) = self.agent.remove(app, latest).await {
+            if fleet.is_alone() {
+                // Nobody else forgets it: it comes back into the store.
+                fleet.note_apart();
+                return Err(error.into());
+            }
             // It is gone from the fleet by now, and this host tries on by itself.
             tracing::warn!(%app, error = chain(&error), "removed, but not forgotten here yet");
         }
@@ -29,7 +35,7 @@ impl Desired {
     /// Takes an app out of the store, with its deployments and routes. Its number stays, so that no
     /// generation is given twice, and that it was removed stays: no host forgets an app because it
     /// does not see it. Returns the highest generation that is removed.
-    async fn write_removed(
+    pub(super) async fn write_removed(
         &self,
         fleet: &Fleet,
         app: &AppName,

@@ -115,6 +115,9 @@ impl Desired {
             None => None,
         };
         let changed_at = make(fleet, app, commit).await?;
+        if changed_at.is_some() {
+            self.follow_alone(app, record);
+        }
         if let (Some(at), Some(ended)) = (changed_at, ended) {
             self.release_unnamed(fleet, app, at, slice::from_ref(ended.record())).await;
         }

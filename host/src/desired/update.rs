@@ -27,7 +27,8 @@ impl Desired {
         app: &AppName,
         change: impl Fn(&mut AppRecord),
     ) -> Result<AppRecord, DeployError> {
-        let fleet = self.fleet()?;
+        let fleet = &self.fleet;
+        let _turn = fleet.turn().await;
         for _ in 0..TRIES {
             let current = Current::read(fleet, app).await?;
             let Some(mut record) = current.record.clone() else {
@@ -57,7 +58,7 @@ impl Desired {
             None => Write::Delete(key),
         };
         let commit = Commit { guards: Vec::new(), writes: vec![write] };
-        self.fleet()?.commit(commit).await?;
+        self.fleet.commit(commit).await?;
         Ok(())
     }
 }

@@ -3,6 +3,7 @@
 
 use steerage_core::canary::{Durations, Side};
 use steerage_core::id::{AppName, HostName};
+use steerage_core::node::Assigned;
 
 use super::View;
 use super::record::{CanaryUse, SideUse};
@@ -29,13 +30,13 @@ impl View {
                 .and_then(|ready| ready.get(*host)?.canary)
                 .is_some_and(|tried| tried == generation)
         };
-        self.assigned_to(app).into_iter().flatten().filter(tries)
+        self.assigned_to(app).into_iter().flat_map(Assigned::iter).filter(tries)
     }
 
     /// Whether every host that an app is assigned to tries this deployment of it.
     #[must_use]
     pub fn is_canary_everywhere(&self, app: &AppName, generation: u64) -> bool {
-        let n_assigned = self.assigned_to(app).map_or(0, imbl::OrdSet::len);
+        let n_assigned = self.assigned_to(app).map_or(0, Assigned::len);
         n_assigned > 0 && self.trying(app, generation).count() == n_assigned
     }
 }

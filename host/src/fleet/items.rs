@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use imbl::OrdSet;
 use serde::de::DeserializeOwned;
 use steerage_core::id::HostName;
 use steerage_core::node::{AppFacts, FleetItem, FleetValue, HostFacts, ReadyFacts, Records};
@@ -64,8 +63,8 @@ impl ReadyFacts for ReadyRecord {
         self.generation
     }
 
-    fn fingerprint(&self) -> Option<&str> {
-        self.fingerprint.as_deref()
+    fn may_be(&self, fingerprint: &str) -> bool {
+        self.fingerprint.is_none_or(|own| fingerprint.parse() == Ok(own))
     }
 }
 
@@ -107,10 +106,7 @@ fn try_read(
         FleetItem::Removed(name(key, app)?, map(removed, |record| record.generation))
     } else if let Some(app) = key.strip_prefix(keys::ASSIGNED) {
         let assigned = record.read::<AssignedRecord>();
-        let hosts = |record: AssignedRecord| -> OrdSet<HostName> {
-            record.hosts.iter().filter_map(|host| host.parse().ok()).collect()
-        };
-        FleetItem::Assigned(name(key, app)?, map(assigned, hosts))
+        FleetItem::Assigned(name(key, app)?, map(assigned, |record| record.assigned()))
     } else if let Some(rest) = key.strip_prefix(keys::READY) {
         let (host, app) = rest.split_once('/').ok_or("a ready key without an app")?;
         FleetItem::Ready(name(key, host)?, name(key, app)?, record.read::<ReadyRecord>())
@@ -121,7 +117,9 @@ fn try_read(
     } else if let Some(host) = key.strip_prefix(keys::HOSTS) {
         let host = name::<HostName>(key, host)?;
         let registered = match record.read::<HostRecord>() {
-            FleetValue::Unreadable(_) => FleetValue::Unreadable(value.map(record::outline)),
+            FleetValue::Unreadable(_) => {
+                FleetValue::Unreadable(value.map(record::outline::outline))
+            }
             registered => registered,
         };
         FleetItem::Host(host, registered)

@@ -1,5 +1,5 @@
 //! The keys of the store, and who alone writes each: `desired/` and `fleet/` the module `desired`, as
-//! operators say it, `assigned/` placement, `observed/` the host it names.
+//! operators say it, `assigned/` and `plans/` placement, `observed/` the host it names.
 //! Does not know what is kept under them: `record` does.
 
 use steerage_core::id::{AppName, Generation, HostName};
@@ -11,6 +11,8 @@ pub const FLEET: &str = "fleet/";
 pub const MARK: &str = "fleet/mark";
 /// That operators want nothing to be planned.
 pub const FREEZE: &str = "fleet/freeze";
+/// Of which hosts the certificates are revoked; what stands there is never deleted.
+pub const REVOKED: &str = "fleet/revoked/";
 /// What operators want of each app.
 pub const APPS: &str = "desired/apps/";
 /// Which apps operators have removed.
@@ -21,6 +23,8 @@ pub const LAST: &str = "desired/last/";
 pub const HOSTS_WANTED: &str = "desired/hosts/";
 /// Where each app shall run.
 pub const ASSIGNED: &str = "assigned/";
+/// The last plans, for whoever wants to know why.
+pub const PLANS: &str = "plans/";
 /// The hosts that are there.
 pub const HOSTS: &str = "observed/hosts/";
 /// Which host has which app's code at hand.
@@ -67,6 +71,12 @@ pub fn route(route: &Route) -> String {
     format!("desired/routes/{}", parts.collect::<Vec<_>>().join("/"))
 }
 
+/// That a host's certificates are revoked.
+#[must_use]
+pub fn revoked(host: &HostName) -> String {
+    format!("{REVOKED}{host}")
+}
+
 /// What operators want of a host.
 #[must_use]
 pub fn host_wanted(host: &HostName) -> String {
@@ -77,6 +87,12 @@ pub fn host_wanted(host: &HostName) -> String {
 #[must_use]
 pub fn assigned(app: &AppName) -> String {
     format!("{ASSIGNED}{app}")
+}
+
+/// A plan; its number is padded so that keys stand in order.
+#[must_use]
+pub fn plan(number: u32) -> String {
+    format!("{PLANS}{number:010}")
 }
 
 /// A host that is there.

@@ -6,9 +6,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use serde::{Deserialize, Serialize};
 use steerage_core::lineage::{Followed, Reason, Stored};
 
@@ -27,7 +27,7 @@ pub struct Lineage {
     /// Whether it was in a fleet before fleets had ids.
     was_in_fleet: bool,
     /// Fingerprints of the authorities that this host believes; none where it speaks plain text.
-    authorities: OnceLock<BTreeSet<String>>,
+    authorities: ArcSwap<BTreeSet<String>>,
     /// Why the store is not followed, and what to do about it.
     refusal: ArcSwapOption<String>,
 }
@@ -63,20 +63,20 @@ impl Lineage {
             file,
             state: Mutex::new(State { followed, mark: None }),
             was_in_fleet,
-            authorities: OnceLock::new(),
+            authorities: ArcSwap::default(),
             refusal: ArcSwapOption::empty(),
         }
     }
 
-    /// Says once which authorities this host believes.
+    /// Says which authorities this host believes from now on.
     pub fn believe(&self, authorities: BTreeSet<String>) {
-        drop(self.authorities.set(authorities));
+        self.authorities.store(Arc::new(authorities));
     }
 
     /// Fingerprints of the authorities that this host believes.
     #[must_use]
     pub fn authorities(&self) -> BTreeSet<String> {
-        self.authorities.get().cloned().unwrap_or_default()
+        BTreeSet::clone(&self.authorities.load())
     }
 
     /// What this host followed last.

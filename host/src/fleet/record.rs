@@ -1,17 +1,24 @@
 //! What is kept in the store, as it is written there. Every record has a version; one that a newer
 //! host wrote is refused and not guessed at. Does not know keys, nor what follows from a record.
 
+mod certificate;
+pub(super) mod outline;
+mod plan;
+mod rest;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-mod rest;
 mod rollout;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+pub use self::certificate::{CertificateRecord, RevokedRecord};
+pub use self::plan::{AssignedRecord, MoveRecord, OriginRecord, PlanRecord, PlanResult};
 pub use self::rest::Rest;
 pub use self::rollout::{CanaryRecord, RolledBack, StepRecord, WatchRecord};
+use crate::ledger::record::Fingerprint;
 
 /// The version written by this host.
 pub const VERSION: u32 = 1;
@@ -169,13 +176,6 @@ pub struct FreezeRecord {
     pub rest: Rest,
 }
 
-/// Where an app shall run.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-pub struct AssignedRecord {
-    /// The hosts, in the order of their names.
-    pub hosts: BTreeSet<String>,
-}
-
 /// A host that is there.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct HostRecord {
@@ -200,19 +200,51 @@ pub struct HostRecord {
     pub memory: u64,
     /// The program's version.
     pub version: String,
+    /// The certificate that it shows; `None` where hosts believe anybody, and of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<CertificateRecord>,
+    /// The authorities that it believes, by their fingerprints.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub believes: BTreeSet<String>,
 }
 
 /// That a host has an app's code at hand.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct ReadyRecord {
-    /// What tells that deployment from another of its number.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fingerprint: Option<String>,
+    /// What tells that deployment from another of its number, as a number: every host keeps one for each
+    /// replica of each app. What cannot be read as one is not known.
+    #[serde(default, with = "fingerprint_text", skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<Fingerprint>,
     /// Of which deployment.
     pub generation: u64,
     /// Of which deployment on trial, besides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary: Option<u64>,
+}
+
+/// A fingerprint as it is written.
+mod fingerprint_text {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use crate::ledger::record::Fingerprint;
+
+    #[expect(clippy::ref_option, reason = "serde's way")]
+    pub(super) fn serialize<S: Serializer>(
+        fingerprint: &Option<Fingerprint>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match fingerprint {
+            Some(fingerprint) => serializer.collect_str(fingerprint),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Fingerprint>, D::Error> {
+        let text = Option::<String>::deserialize(deserializer)?;
+        Ok(text.and_then(|text| text.parse().ok()))
+    }
 }
 
 /// What apps use on a host, or a part of them: there may be more than one record of the store holds.
@@ -330,29 +362,6 @@ pub fn decode<R: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<R, FleetRe
         return Err(FleetRecordError::Newer { key: key.to_owned(), found: v });
     }
     serde_json::from_slice(bytes).map_err(damaged)
-}
-
-/// As much of a host's record as can be guessed at that cannot be read. It has all the room there is,
-/// since nobody can say that what is on it does not fit.
-pub(super) fn outline(bytes: &[u8]) -> HostRecord {
-    const ROOM: u64 = 1 << 40;
-    let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
-    let fields: serde_json::Value = serde_json::from_slice(bytes).unwrap_or_default();
-    let text =
-        |name: &str| fields.get(name).and_then(serde_json::Value::as_str).unwrap_or_default();
-    let labels = fields.get("labels").cloned().unwrap_or_default();
-    HostRecord {
-        id: text("id").to_owned(),
-        run: 0,
-        address: nowhere,
-        listen: nowhere,
-        admin: nowhere,
-        zone: text("zone").to_owned(),
-        labels: serde_json::from_value(labels).unwrap_or_default(),
-        cpu_m: ROOM,
-        memory: ROOM << 10,
-        version: text("version").to_owned(),
-    }
 }
 
 #[cfg(test)]

@@ -45,8 +45,7 @@ pub(super) fn read(path: &Path) -> (View, u64) {
     }
     for (app, record) in saved.assigned {
         if let Ok(app) = app.parse() {
-            let hosts = record.hosts.iter().filter_map(|host| host.parse().ok()).collect();
-            view.assigned.insert(app, (hosts, none));
+            view.assigned.insert(app, (record.assigned(), none));
         }
     }
     for (host, record) in saved.hosts {
@@ -82,9 +81,7 @@ pub(super) fn write(path: &Path, view: &View, revision: u64) {
         assigned: view
             .assigned
             .iter()
-            .map(|(app, (hosts, _))| {
-                (text(app), AssignedRecord { hosts: hosts.iter().map(|host| text(host)).collect() })
-            })
+            .map(|(app, (assigned, _))| (text(app), AssignedRecord::of(assigned.with_origins())))
             .collect(),
         hosts: view.all_hosts().map(|(host, record)| (text(host), (**record).clone())).collect(),
         ready: view

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use steerage_core::id::{AppName, HostName};
+use steerage_core::node::{Assigned, HostMap};
 
 use super::View;
 use super::record::{AppUse, UseRecord};
@@ -23,8 +24,8 @@ impl View {
     /// no host that has it at hand or shall have lists it.
     #[must_use]
     pub fn used_by(&self, app: &AppName) -> Option<AppUse> {
-        let ready = self.ready.get(app).into_iter().flat_map(imbl::OrdMap::keys);
-        let assigned = self.assigned_to(app).into_iter().flatten();
+        let ready = self.ready.get(app).into_iter().flat_map(HostMap::keys);
+        let assigned = self.assigned_to(app).into_iter().flat_map(Assigned::iter);
         let only_assigned = assigned
             .filter(|host| self.ready.get(app).is_none_or(|ready| !ready.contains_key(*host)));
         let told = ready.chain(only_assigned).filter_map(|host| listed(self.usage.get(host)?, app));
@@ -88,7 +89,7 @@ impl View {
         let idle: Vec<AppName> = self
             .assigned
             .iter()
-            .filter(|(app, (hosts, _))| hosts.contains(host) && listed(parts, app).is_none())
+            .filter(|(app, (on, _))| on.contains(host) && listed(parts, app).is_none())
             .map(|(app, _)| app.clone())
             .collect();
         let nothing = AppUse { looks: AppUse::BELIEVED, ..AppUse::default() };

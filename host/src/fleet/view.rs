@@ -30,6 +30,8 @@ pub struct ChangeSummary {
     pub change: ViewChange,
     /// Records that could not be used, as texts.
     pub troubles: Vec<String>,
+    /// Whether more certificates are revoked than before.
+    pub revokes: bool,
 }
 
 impl Deref for View {
@@ -56,7 +58,7 @@ impl View {
         let (items, troubles) = view.take_uses(entries);
         let (known, change) = FleetView::read(items);
         view.known = known;
-        (view, ChangeSummary { change, troubles })
+        (view, ChangeSummary { change, troubles, revokes: false })
     }
 
     /// Nothing yet of what an earlier run knew.
@@ -80,7 +82,7 @@ impl View {
                 self.remembered.remove(app);
             }
         }
-        ChangeSummary { change, troubles }
+        ChangeSummary { change, troubles, revokes: false }
     }
 
     /// Keeps what only `before` knows: hosts that are there though the store has lost them, what was used

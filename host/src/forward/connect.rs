@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hyper::client::conn::http2::{self, SendRequest};
@@ -17,7 +17,10 @@ use rustls::pki_types::ServerName;
 use steerage_core::liveness::Probe;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 use tokio_rustls::TlsConnector;
+
+use crate::identity::{Parting, Seat};
 
 use super::{Body, CONNECTION_WINDOW, Peer, STREAM_WINDOW, STREAMS};
 
@@ -39,6 +42,9 @@ const CALM: usize = STREAMS as usize / 4;
 /// Connections of one thread to one host: together some 7,700 requests.
 const MOST: usize = 32;
 
+/// Said of a connection whose other side is not believed any more.
+const NOT_BELIEVED: &str = "invalid peer certificate: it is not believed any more";
+
 type Slot = Arc<tokio::sync::Mutex<Pool>>;
 
 /// The connections of one thread to one host.
@@ -53,6 +59,8 @@ struct Pool {
 struct Connection {
     sender: SendRequest<Body>,
     n_streams: Arc<AtomicUsize>,
+    /// Whether nothing more is begun on it, since its other side is not believed any more.
+    is_parting: Arc<AtomicBool>,
 }
 
 /// A request's place on a connection, given up when this is dropped.
@@ -66,8 +74,12 @@ impl Drop for Stream {
 }
 
 impl Connection {
-    fn new(sender: SendRequest<Body>) -> Self {
-        Self { sender, n_streams: Arc::default() }
+    fn new(sender: SendRequest<Body>, is_parting: Arc<AtomicBool>) -> Self {
+        Self { sender, n_streams: Arc::default(), is_parting }
+    }
+
+    fn is_over(&self) -> bool {
+        self.sender.is_closed() || self.is_parting.load(Ordering::Relaxed)
     }
 
     fn n_streams(&self) -> usize {
@@ -83,7 +95,7 @@ impl Connection {
 impl Pool {
     /// Lets go of connections that are closed or not needed any more.
     fn tidy(&mut self) {
-        self.open.retain(|connection| !connection.sender.is_closed());
+        self.open.retain(|connection| !connection.is_over());
         if self.open.first().is_some_and(|first| first.n_streams() < CALM) {
             while self.open.len() > 1 && self.open.pop_if(|last| last.n_streams() == 0).is_some() {}
         }
@@ -135,7 +147,7 @@ pub(super) async fn connection(peer: &Arc<Peer>) -> Result<(SendRequest<Body>, S
         }
         _ => {}
     }
-    let connection = Connection::new(open(peer).await?);
+    let connection = open(peer).await?;
     let entered = connection.enter();
     pool.open.push(connection);
     Ok(entered)
@@ -146,13 +158,13 @@ async fn grow(slot: Slot, peer: Arc<Peer>) {
     let opened = open(&peer).await;
     let mut pool = slot.lock().await;
     pool.is_growing = false;
-    pool.open.extend(opened.ok().map(Connection::new));
+    pool.open.extend(opened.ok());
 }
 
 /// Opens a connection that nobody shares.
-pub(super) async fn open(peer: &Arc<Peer>) -> Result<SendRequest<Body>, String> {
+async fn open(peer: &Arc<Peer>) -> Result<Connection, String> {
     match tokio::time::timeout(CONNECT, dial(peer)).await {
-        Ok(Ok(sender)) => Ok(sender),
+        Ok(Ok(connection)) => Ok(connection),
         Ok(Err(error)) => {
             let is_refused = error.kind() == io::ErrorKind::ConnectionRefused;
             peer.note_why(&error.to_string());
@@ -168,16 +180,39 @@ pub(super) async fn open(peer: &Arc<Peer>) -> Result<SendRequest<Body>, String> 
     }
 }
 
-async fn dial(peer: &Arc<Peer>) -> io::Result<SendRequest<Body>> {
+async fn dial(peer: &Arc<Peer>) -> io::Result<Connection> {
     let stream = TcpStream::connect(peer.address).await?;
     stream.set_nodelay(true)?;
-    let Some(tls) = &peer.tls else { return shake_hands(peer, stream).await };
+    let Some(tls) = &peer.tls else {
+        return Ok(Connection::new(shake_hands(peer, stream, None).await?, Arc::default()));
+    };
     let name = ServerName::try_from(peer.name.as_str().to_owned()).map_err(io::Error::other)?;
-    let stream = TlsConnector::from(tls.clone()).connect(name, stream).await?;
-    shake_hands(peer, stream).await
+    let stream = TlsConnector::from(tls.config.clone()).connect(name, stream).await?;
+    let (cut, is_parting) = (Arc::new(Notify::new()), Arc::new(AtomicBool::new(false)));
+    let shown = stream.get_ref().1.peer_certificates().unwrap_or_default();
+    let part = {
+        let (cut, is_parting) = (cut.clone(), is_parting.clone());
+        move |parting| {
+            is_parting.store(true, Ordering::Relaxed);
+            if parting == Parting::Cut {
+                cut.notify_one();
+            }
+        }
+    };
+    let seat = tls.believed.seat(shown, part).ok_or_else(|| io::Error::other(NOT_BELIEVED))?;
+    let sender = shake_hands(peer, stream, Some((seat, cut))).await?;
+    Ok(Connection::new(sender, is_parting))
 }
 
-async fn shake_hands<S>(peer: &Arc<Peer>, stream: S) -> io::Result<SendRequest<Body>>
+/// A connection's place among those of hosts that are believed, and how it hears that its other side is
+/// not any more.
+type Believing = (Seat, Arc<Notify>);
+
+async fn shake_hands<S>(
+    peer: &Arc<Peer>,
+    stream: S,
+    believing: Option<Believing>,
+) -> io::Result<SendRequest<Body>>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -194,9 +229,19 @@ where
         .map_err(io::Error::other)?;
     let peer = peer.clone();
     tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(host = %peer.name, %error, "a connection to another host broke");
-            peer.note_why(&super::chain(&error));
+        let cut = async {
+            match &believing {
+                Some((_seat, cut)) => cut.notified().await,
+                None => std::future::pending().await,
+            }
+        };
+        let ended = tokio::select! {
+            ended = connection => ended.map_err(|error| super::chain(&error)),
+            () = cut => Err(NOT_BELIEVED.to_owned()),
+        };
+        if let Err(error) = ended {
+            tracing::debug!(host = %peer.name, error, "a connection to another host broke");
+            peer.note_why(&error);
             // At once, long before its lease ends; whoever watches asks whether that is true.
             if peer.probe() == Probe::Answers {
                 peer.note(Probe::Silent);

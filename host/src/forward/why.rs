@@ -11,16 +11,19 @@ pub struct Silence {
 }
 
 /// What the libraries say, and what it means. An alert is what the other one says of us.
-const MEANINGS: [(&str, &str); 9] = [
+const MEANINGS: [(&str, &str); 12] = [
     ("alert: CertificateExpired", "it does not take this host's certificate, whose time is over"),
     ("alert: UnknownCA", "it does not take this host's certificate, which is of another authority"),
     ("alert: BadCertificate", "it does not take this host's certificate"),
     ("alert: CertificateUnknown", "it does not take this host's certificate"),
+    ("alert: CertificateRevoked", "it does not take this host's certificate, which was revoked"),
     ("alert: CertificateRequired", "it wants a certificate of this host"),
     ("certificate: Expired", "the time of its certificate is over"),
     ("certificate: NotValidYet", "the time of its certificate has not begun"),
     ("certificate: UnknownIssuer", "its certificate is of another authority than this host's"),
     ("certificate: NotValidForName", "its certificate is for another name"),
+    ("certificate: Revoked", "its certificate was revoked"),
+    ("is not believed any more", "its certificate was revoked, or its authority was given up"),
 ];
 
 impl Silence {
@@ -59,6 +62,8 @@ mod tests {
         for (said, told) in [
             ("connection error: received fatal alert: CertificateExpired", "whose time is over"),
             ("received fatal alert: UnknownCA", "of another authority"),
+            ("received fatal alert: CertificateRevoked", "which was revoked"),
+            ("invalid peer certificate: Revoked", "its certificate was revoked"),
             ("invalid peer certificate: certificate expired: verification time 1", "is over"),
             ("invalid peer certificate: UnknownIssuer", "of another authority"),
             ("invalid peer certificate: BadSignature", "invalid peer certificate: BadSignature"),

@@ -29,8 +29,8 @@ pub enum LedgerError {
     /// The file is not a ledger, or no longer.
     #[error(
         "cannot open the ledger {path}: it is damaged, of another version, or was copied while a host \
-         ran ({reason}); make the data folder anew of a backup (`steerage restore`), or move the ledger \
-         and the blobs folder away to start empty; `steerage backup` copies what a host keeps while it runs"
+         ran ({reason}); make the data folder anew of a backup (`steerage restore`), or move the ledger, \
+         store.redb and the blobs folder away to start empty; `steerage backup` copies what a host keeps while it runs"
     )]
     Damaged {
         /// The database file.

@@ -2,7 +2,7 @@
 
 use steerage_core::limits::LimitsPolicy;
 
-use super::tables::KEPT;
+use super::tables::{INDEX, KEPT};
 use super::*;
 
 fn record(app: &str, generation: u64) -> DeploymentRecord {

@@ -234,6 +234,12 @@ impl Certificates {
         Ok(Arc::new(config))
     }
 
+    /// When the time of the certificate is over that is shown now.
+    #[must_use]
+    pub fn ends(&self) -> Timestamp {
+        self.current.load().ends
+    }
+
     /// Reads the files again and returns what is new. Blocks on the disk.
     pub fn refresh(&self, now: Timestamp) -> Vec<News> {
         let mut news = Vec::new();

@@ -6,6 +6,7 @@
 mod told;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use steerage_core::canary::Side;
@@ -52,11 +53,9 @@ pub(super) async fn analyze(member: &Member) {
     let mut failed: BTreeMap<AppName, Instant> = BTreeMap::new();
     loop {
         ticks.tick().await;
-        if !placement::is_planner(&member.fleet) {
-            continue;
-        }
+        let Some(view) = view(member).await else { continue };
         failed.retain(|_, at| at.elapsed() < AGAIN);
-        for finding in found(&member.fleet.view(), now()) {
+        for finding in found(&view, now()) {
             if failed.contains_key(&finding.app) {
                 continue;
             }
@@ -98,6 +97,18 @@ async fn act(member: &Member, finding: &Finding) -> Result<bool, DeployError> {
     }
 }
 
+/// What is looked at; nothing where another host does, or nothing is tried or watched.
+async fn view(member: &Member) -> Option<Arc<View>> {
+    if !member.fleet.is_alone() {
+        return placement::is_planner(&member.fleet).then(|| member.fleet.view());
+    }
+    let tried = member.agent.canaries();
+    if tried.is_empty() {
+        return None;
+    }
+    member.desired.look_at(&tried).await.ok()
+}
+
 /// The deployments of which something is to be done.
 fn found(view: &View, now: u64) -> Vec<Finding> {
     let parts = view.usage.values().flat_map(imbl::OrdMap::values);
@@ -123,8 +134,6 @@ fn found_of(view: &View, app: AppName, now: u64) -> Option<Finding> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use steerage_core::canary::Durations;
 
     use super::*;

@@ -11,8 +11,9 @@ use steerage_core::id::HostName;
 use tokio::sync::{Notify, watch};
 
 use super::pause;
-use crate::fleet::record::{self, FleetRecordError, HostRecord};
+use crate::fleet::record::{self, CertificateRecord, FleetRecordError, HostRecord};
 use crate::fleet::{Fleet, keys};
+use crate::identity::Identity;
 use crate::shutdown::Shutdown;
 use crate::store::{Commit, Guard, Lease, LeaseId, StoreError, Write};
 use crate::telemetry::chain;
@@ -34,8 +35,10 @@ const COPY_TRIES: u32 = 4;
 pub(super) struct Registration {
     /// The fleet, over connections that nobody else asks over.
     pub(super) fleet: Fleet,
-    /// How this host registers.
+    /// How this host registers, but for its certificate.
     pub(super) record: HostRecord,
+    /// By what other hosts know this one, unless they believe anybody.
+    pub(super) identity: Option<Identity>,
     /// How long it counts as there that is not heard of.
     pub(super) ttl: Duration,
     pub(super) events: Arc<Events>,
@@ -82,6 +85,7 @@ pub(super) async fn hold(member: &Registration) {
 /// store any more, or finds that its record is not its own.
 async fn beat(member: &Registration, mut lease: Lease) {
     let every = lease.ttl().min(member.ttl) / BEATS;
+    let mut written = member.record_now();
     let mut heard_at = tokio::time::Instant::now();
     let mut follows = member.follows.subscribe();
     loop {
@@ -95,6 +99,10 @@ async fn beat(member: &Registration, mut lease: Lease) {
             // So that the others do not wait for it to run out.
             drop(tokio::time::timeout(Duration::from_secs(2), lease.revoke()).await);
             return;
+        }
+        let now = member.record_now();
+        if now != written && write_again(member, &now, lease.id()).await {
+            written = now;
         }
         match lease.keep_alive().await {
             Ok(_) => heard_at = tokio::time::Instant::now(),
@@ -123,6 +131,9 @@ async fn becomes(follows: &mut watch::Receiver<bool>, wanted: bool) {
 /// Whether this host's record in the store is not its own any more, which is told. What was heard of
 /// it may be of the record before.
 async fn has_lost_record(member: &Registration) -> bool {
+    if member.is_revoked() {
+        return true;
+    }
     let key = keys::host(member.fleet.me());
     let Ok(entry) = member.fleet.get(&key).await else { return false };
     let how = match entry.map(|entry| record::decode::<HostRecord>(&key, &entry.value)) {
@@ -165,6 +176,12 @@ enum Unregistered {
         /// Where other hosts reach the other one.
         address: SocketAddr,
     },
+    /// The others do not believe it any more.
+    #[error("the certificate of {name} is revoked: no other host of the fleet believes it")]
+    Revoked {
+        /// Its name.
+        name: HostName,
+    },
     /// The other's record cannot be read.
     #[error(transparent)]
     Record(#[from] FleetRecordError),
@@ -174,6 +191,9 @@ enum Unregistered {
 }
 
 async fn register(member: &Registration, was_registered: bool) -> Result<Lease, Unregistered> {
+    if member.is_revoked() {
+        return Err(Unregistered::Revoked { name: member.fleet.me().clone() });
+    }
     let store = member.fleet.store();
     let key = keys::host(member.fleet.me());
     let guard = match member.fleet.get(&key).await? {
@@ -189,11 +209,22 @@ async fn register(member: &Registration, was_registered: bool) -> Result<Lease, 
         }
     };
     let lease = store.grant(member.ttl).await?;
-    let value = record::encode(&member.record);
+    let value = record::encode(&member.record_now());
     let write = Write::Put { key, value, lease: Some(lease.id()) };
     member.fleet.commit(Commit { guards: vec![guard], writes: vec![write] }).await?;
     tracing::info!(name = %member.fleet.me(), peer = %member.record.address, "registered in the fleet");
     Ok(lease)
+}
+
+/// Writes this host's record again, which is registered; whether that was done.
+async fn write_again(member: &Registration, now: &HostRecord, lease: LeaseId) -> bool {
+    let key = keys::host(member.fleet.me());
+    let Ok(Some(entry)) = member.fleet.get(&key).await else { return false };
+    let is_own = record::decode::<HostRecord>(&key, &entry.value)
+        .is_ok_and(|own| (&own.id, own.run) == (&now.id, now.run));
+    let guards = vec![Guard::At(key.clone(), entry.revision)];
+    let writes = vec![Write::Put { key, value: record::encode(now), lease: Some(lease) }];
+    is_own && member.fleet.commit(Commit { guards, writes }).await.is_ok()
 }
 
 /// Whether the place of a host that is registered under this one's name can be taken: it is an earlier
@@ -217,6 +248,28 @@ async fn check_other(member: &Registration, other: HostRecord) -> Result<(), Unr
 }
 
 impl Registration {
+    /// How this host registers now.
+    fn record_now(&self) -> HostRecord {
+        let Some(identity) = &self.identity else { return self.record.clone() };
+        let shown = identity.certificate();
+        HostRecord {
+            certificate: Some(CertificateRecord {
+                fingerprint: shown.facts.fingerprint,
+                authority: shown.authority,
+                begins: shown.facts.begins,
+                ends: shown.ends.as_second(),
+            }),
+            believes: identity.authorities(),
+            ..self.record.clone()
+        }
+    }
+
+    /// Whether the certificate is revoked that this host shows.
+    fn is_revoked(&self) -> bool {
+        let shown = self.identity.as_ref().map(Identity::certificate);
+        shown.is_some_and(|shown| self.fleet.revoked().covers(&shown.facts))
+    }
+
     fn tell(&self, kind: &'static str, severity: Severity, detail: String, advice: &str) {
         let advice = Some(advice.to_owned());
         self.events.push(Event { severity, advice, ..Event::now(kind, detail) });
@@ -234,6 +287,10 @@ fn complain(member: &Registration, error: &Unregistered, n_failures: u32) {
         Unregistered::Copy { .. } => {
             "stop one of the two; to make this one a host of its own, stop it, delete the file host-id \
              in its --data folder, and give it a --name and a certificate of its own"
+        }
+        Unregistered::Revoked { .. } => {
+            "it serves its own callers on; where it shall come back, make another certificate for it \
+             where the authority is, with `steerage cert renew DIR`, and put its files in place of these"
         }
         Unregistered::Record(_) => "update this host, or stop the one that wrote the record",
         Unregistered::Store(error) => error.advice(),

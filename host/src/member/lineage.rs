@@ -60,7 +60,7 @@ pub(super) async fn check(member: &Member) -> Result<bool, Broken> {
         match (follower.judged(verdict, marked_at.is_some()), marked_at) {
             (FollowStep::Take { raises, imports }, Some(at)) => {
                 if raises {
-                    desired.raise_numbers(at).await?;
+                    desired.raise_numbers(Some(at)).await?;
                 }
                 follow(fleet, &stored, at)?;
                 return Ok(imports);

@@ -100,6 +100,7 @@ async fn follow(
     lineage::confirm(&member.desired, &seen).await?;
     let since = seen.revision;
     let mut told = fleet.replace(&seen);
+    let unsaid = fleet.revoked_unknown_to(&seen);
     let strange = seen.strange.iter();
     told.troubles.extend(strange.map(|key| format!("a key in the store is no text: {key}")));
     drop(seen);
@@ -111,10 +112,17 @@ async fn follow(
         }
     }
     *tries = Tries::default();
+    note_revoked(shared, told.revokes).await;
     shared.follows.send_replace(true);
     complain(member, &told);
     if imports {
         lineage::import(member).await;
+    }
+    for (host, revocation) in unsaid {
+        // It was restored, or lost what it had: hosts that come anew must hear of it, too.
+        if let Err(error) = member.desired.put_revoked(&host, &revocation).await {
+            tracing::warn!(%host, error = chain(&error), "cannot tell the store what is revoked");
+        }
     }
     missing.look(member, !imports);
     // Also what the store does not know any more.
@@ -141,6 +149,7 @@ async fn follow(
             fleet.lineage().saw(change.revision);
         }
         let told = fleet.apply(&changes);
+        note_revoked(shared, told.revokes).await;
         if is_about_own_record(member, &changes) {
             shared.own_record.notify_one();
         }
@@ -151,6 +160,15 @@ async fn follow(
             unsaved.notify_one();
         }
         settle.add(told.apps);
+    }
+}
+
+/// Sees to it that what is revoked is kept, and that this host looks whether it is itself.
+async fn note_revoked(shared: &Shared, is_news: bool) {
+    if is_news {
+        shared.own_record.notify_one();
+        let fleet = shared.member.fleet.clone();
+        drop(tokio::task::spawn_blocking(move || fleet.save_revoked()).await);
     }
 }
 

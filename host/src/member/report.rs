@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use imbl::OrdMap;
 use imbl::ordmap::DiffItem;
 use steerage_core::id::{AppName, HostName};
+use steerage_core::node::HostMap;
 
 use super::{Member, Shared};
 use crate::catalog::App;
@@ -67,7 +68,7 @@ struct Reading {
 struct Young {
     /// By app, the look at which it was there.
     since: BTreeMap<AppName, u32>,
-    before: OrdMap<AppName, OrdMap<HostName, ReadyRecord>>,
+    before: OrdMap<AppName, HostMap<ReadyRecord>>,
 }
 
 /// What was told last.
@@ -132,7 +133,7 @@ impl Young {
     /// Notes what has come to be at hand, and what is not young any more. While the host itself is young,
     /// it says of nothing that it is idle, so there is nothing to note.
     fn look(&mut self, view: &View, me: &HostName, n_looks: u32) {
-        let here = |ready: &OrdMap<HostName, ReadyRecord>| ready.contains_key(me);
+        let here = |ready: &HostMap<ReadyRecord>| ready.contains_key(me);
         for item in self.before.diff(&view.ready) {
             let (app, was_here, is_here) = match item {
                 DiffItem::Add(app, ready) => (app, false, here(ready)),
@@ -200,13 +201,8 @@ fn count_canaries(member: &Member, now: &mut BTreeMap<u32, UseRecord>) -> bool {
 
 /// What the canary of an app did, or a deployment of it that is watched, beside the one before it.
 fn counted(app: &App) -> Option<CanaryUse> {
-    if let Some(trial) = app.canary() {
-        let (old, canary) = (trial.old.read(), trial.canary.read());
-        return Some(CanaryUse::of(trial.generation().get(), &old, &canary));
-    }
-    let watch = app.watch()?;
-    let (old, new) = watch.read();
-    Some(CanaryUse::of(watch.generation().get(), &old, &new))
+    let (generation, old, new) = app.evidence()?;
+    Some(CanaryUse::of(generation.get(), &old, &new))
 }
 
 impl Reported {

@@ -9,11 +9,22 @@ use std::time::{Duration, Instant};
 
 use imbl::ordmap::DiffItem;
 use steerage_core::id::{AppName, HostName};
-use steerage_core::place::{self, Aims, Plan, Planner};
+use steerage_core::place::{self, Aims, Budget, Plan, Planner, Trigger, Triggers};
 use steerage_core::replicas::{self, Low};
 
 use super::view;
 use crate::fleet::{Fleet, View};
+
+/// What a plan is to be.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Asked {
+    /// Whether what apps use is taken from the view: it changes all the time, and everything has to be
+    /// looked at.
+    pub(super) with_use: bool,
+    pub(super) aims: Aims,
+    /// How many replicas may move that could stay; all with `None`.
+    pub(super) at_most: Option<u32>,
+}
 
 /// A planner, and the view that it was led to.
 #[derive(Debug)]
@@ -33,6 +44,8 @@ pub(super) struct Kept {
     last: Option<(Arc<View>, Planner)>,
     /// Apps that are assigned and not wanted.
     orphans: BTreeSet<AppName>,
+    /// What has changed since a plan was written.
+    triggers: Triggers,
 }
 
 impl Kept {
@@ -48,21 +61,17 @@ impl Kept {
             low: BTreeMap::new(),
             last: None,
             orphans: BTreeSet::new(),
+            triggers: Triggers::default(),
         }
     }
 
-    /// Plans the fleet as it is in this view. What apps use is taken from it only where `with_use` says
-    /// so: it changes all the time, and everything has to be looked at.
-    pub(super) fn plan(
-        &mut self,
-        fleet: &Fleet,
-        now: &Arc<View>,
-        with_use: bool,
-        aims: Aims,
-    ) -> Plan {
+    /// Plans the fleet as it is in this view.
+    pub(super) fn plan(&mut self, fleet: &Fleet, now: &Arc<View>, asked: Asked) -> Plan {
+        let Asked { with_use, aims, at_most } = asked;
         let mut planner = match self.last.take() {
             Some((before, mut planner)) => {
-                follow_hosts(&mut planner, self.hosts(fleet, now));
+                let hosts = self.hosts(fleet, now);
+                self.follow_hosts(&mut planner, hosts);
                 let changed = if with_use { all(&before, now) } else { changed(&before, now) };
                 for app in changed {
                     self.follow_app(&mut planner, now, &app);
@@ -70,6 +79,7 @@ impl Kept {
                 planner
             }
             None => {
+                self.triggers.note(Trigger::Began);
                 self.orphans = orphans(now);
                 let mut view = view::of(fleet, now, self.headroom);
                 view.hosts = self.hosts(fleet, now);
@@ -79,7 +89,14 @@ impl Kept {
                 Planner::new(view)
             }
         };
-        let plan = planner.plan(&aims);
+        let is_settled = |app: &AppName| {
+            let record = now.apps.get(app).map(|(record, _)| record);
+            record.is_some_and(|record| now.is_ready_everywhere(app, record.generation))
+        };
+        let plan = match at_most {
+            Some(moves) => planner.plan_within(&aims, Budget { moves, is_settled: &is_settled }),
+            None => planner.plan(&aims),
+        };
         self.last = Some((now.clone(), planner));
         plan
     }
@@ -106,9 +123,35 @@ impl Kept {
             Some(app) => self.settle(now, name, app),
             None => drop(self.low.remove(name)),
         }
-        if planner.view().apps.get(name) != app.as_ref() {
+        let before = planner.view().apps.get(name);
+        if before != app.as_ref() {
+            if let Some(trigger) = place::of_app(name, before, app.as_ref()) {
+                self.triggers.note(trigger);
+            }
             planner.set_app(name, app);
         }
+    }
+
+    fn follow_hosts(&mut self, planner: &mut Planner, hosts: BTreeMap<HostName, place::Host>) {
+        let known = planner.view().hosts.keys();
+        let gone: Vec<HostName> =
+            known.filter(|name| !hosts.contains_key(*name)).cloned().collect();
+        let now = hosts.into_iter().map(|(name, host)| (name, Some(host)));
+        for (name, host) in gone.into_iter().map(|name| (name, None)).chain(now) {
+            let before = planner.view().hosts.get(&name);
+            if before == host.as_ref() {
+                continue;
+            }
+            if let Some(trigger) = place::of_host(&name, before, host.as_ref()) {
+                self.triggers.note(trigger);
+            }
+            planner.set_host(&name, host);
+        }
+    }
+
+    /// What has changed since a plan was written, or found that nothing is to be moved.
+    pub(super) fn triggers(&mut self) -> &mut Triggers {
+        &mut self.triggers
     }
 }
 
@@ -157,19 +200,6 @@ impl Kept {
         app.replicas = replicas::settled(&mut low, app.replicas, there, at, self.window);
         if let Some(low) = low {
             self.low.insert(name.clone(), low);
-        }
-    }
-}
-
-fn follow_hosts(planner: &mut Planner, hosts: BTreeMap<HostName, place::Host>) {
-    let known = planner.view().hosts.keys();
-    let gone: Vec<HostName> = known.filter(|name| !hosts.contains_key(*name)).cloned().collect();
-    for name in gone {
-        planner.set_host(&name, None);
-    }
-    for (name, host) in hosts {
-        if planner.view().hosts.get(&name) != Some(&host) {
-            planner.set_host(&name, Some(host));
         }
     }
 }
@@ -266,7 +296,7 @@ mod tests {
         let wanted = json!({ "v": 1, "generation": 1, "min": 2, "max": 2, "cpu_m": 100 });
         tell("assigned/shop", Some(json!({ "v": 1, "hosts": ["h1"] })));
         tell("desired/apps/shop", Some(wanted.clone()));
-        let mut moves = || kept.plan(&fleet, &fleet.view(), false, Aims::default()).moves.len();
+        let mut moves = || kept.plan(&fleet, &fleet.view(), Asked::default()).moves.len();
         assert_eq!(moves(), 1, "it has one replica of two");
         // Nobody removed it, and the store does not hold it; then it does, in a later version's words.
         tell("desired/apps/shop", None);
@@ -293,8 +323,9 @@ mod tests {
             let with_use = change.key.starts_with("observed/use/") || random.u8(..8) == 0;
             let told = fleet.apply(&[change]);
             assert!(told.troubles.is_empty(), "{told:?}");
-            let (view, aims) = (fleet.view(), Aims { consolidate: random.bool() });
-            let plan = kept.plan(&fleet, &view, with_use, aims);
+            let (view, aims) =
+                (fleet.view(), Aims { consolidate: random.bool(), ..Aims::default() });
+            let plan = kept.plan(&fleet, &view, Asked { with_use, aims, at_most: None });
             assert_eq!(plan, place::plan(&view::of(&fleet, &view, 20), &aims), "at {revision}");
             assert_eq!(*kept.orphans(), orphans(&view), "at {revision}");
             (n_moves, n_unplaced) = (n_moves + plan.moves.len(), n_unplaced + plan.unplaced.len());

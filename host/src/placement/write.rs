@@ -1,62 +1,154 @@
 //! A plan written into the store, where the hosts that it concerns find it.
 //! Does not decide anything: what the plan says is written, or left to the next one.
 
-use std::collections::BTreeSet;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use steerage_core::id::AppName;
-use steerage_core::node::{Assignment, assignments};
+use steerage_core::node::{Assignment, PlanNumbers, PlanStamp, assignments};
 use steerage_core::place::Plan;
 
-use crate::fleet::record::{self, AssignedRecord};
+use super::history::{self, Drawn};
+use crate::fleet::record::{self, AssignedRecord, PlanRecord, PlanResult};
 use crate::fleet::{Fleet, View, keys};
-use crate::store::{Commit, Guard, StoreError, Write, in_commits};
+use crate::store::{Commit, Guard, MOST_WRITES, Revision, StoreError, Write, in_commits};
+use crate::telemetry::chain;
 
 /// As many moves of one plan are told one by one in the log.
 const TOLD: usize = 20;
 
-/// Writes what the plan changes, app by app, each only where it is as the plan saw it; returns of how
-/// many apps. What others changed meanwhile is left out, and the rest is written all the same: the
-/// loss of a host moves thousands of apps, of which one may just be deployed anew.
+/// What came of writing a plan.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Written {
+    /// Its number; 0 where nothing was to be written.
+    pub(super) number: u32,
+    /// How many apps it has moved.
+    pub(super) n_apps: usize,
+}
+
+/// Writes what the plan changes, app by app, each only where it is as the plan saw it, and the plan
+/// itself for whoever asks why. What others changed meanwhile is left out, and the rest is written all
+/// the same: the loss of a host moves thousands of apps, of which one may just be deployed anew.
 ///
 /// # Errors
 /// The store does not take it.
 pub(super) async fn write(
     fleet: &Fleet,
     view: &View,
-    plan: &Plan,
-    orphans: &BTreeSet<AppName>,
-) -> Result<usize, StoreError> {
-    for (number, step) in plan.moves.iter().enumerate() {
-        if number < TOLD {
-            tracing::info!("{step}");
-        } else {
-            tracing::debug!("{step}");
-        }
+    drawn: &Drawn<'_>,
+    numbers: &mut PlanNumbers,
+) -> Result<Written, StoreError> {
+    if drawn.plan.moves.is_empty() && drawn.orphans.is_empty() {
+        return Ok(Written::default());
     }
-    if plan.moves.len() > TOLD {
-        tracing::info!("and {} moves more", plan.moves.len() - TOLD);
+    history::learn(fleet, numbers).await?;
+    let written = write_numbered(fleet, view, drawn, numbers).await;
+    if written.is_err() {
+        // Whether the number is taken now only the store can tell.
+        numbers.doubt();
     }
-    let changes = assignments(view, plan, orphans).into_iter().map(change);
-    let mut n_written = 0;
-    for commit in in_commits(changes) {
+    written
+}
+
+async fn write_numbered(
+    fleet: &Fleet,
+    view: &View,
+    drawn: &Drawn<'_>,
+    numbers: &mut PlanNumbers,
+) -> Result<Written, StoreError> {
+    let Some(number) = numbers.next() else { return Err(StoreError::Conflict { key: None }) };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let stamp = PlanStamp { number, at: u32::try_from(now.as_secs()).unwrap_or(u32::MAX) };
+    let assignments = assignments(view, drawn.plan, drawn.orphans, stamp);
+    if assignments.is_empty() {
+        return Ok(Written::default());
+    }
+    log(number, drawn.plan);
+    let at = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+    let mut record = history::kept(fleet, view, drawn, &assignments, at);
+    let n_apps = assignments.len();
+    let forgotten = numbers.forgotten();
+    if n_apps + 1 + forgotten.len() > MOST_WRITES {
+        record.result = PlanResult::Writing;
+    }
+    let of_plan = history::changes(stamp, &record, &forgotten);
+    let (mut n_written, mut written_at) = (0, None);
+    for commit in in_commits(of_plan.into_iter().chain(assignments.into_iter().map(change))) {
         if !fleet.is_current() {
             // This host stood still since it planned, and others may have planned meanwhile.
             return Err(StoreError::Conflict { key: None });
         }
-        n_written += commit_what_holds(fleet, commit).await?;
+        let committed = commit_what_holds(fleet, commit).await?;
+        if written_at.is_none() {
+            // The first has the plan itself, and nothing is written without it.
+            let Some((_, at)) = committed else { return Err(StoreError::Conflict { key: None }) };
+            numbers.wrote(number, at, &forgotten);
+            written_at = Some(at);
+        }
+        n_written += committed.map_or(0, |(n_apps, _)| n_apps);
     }
-    Ok(n_written)
+    let n_left = n_apps.saturating_sub(n_written);
+    if let Some(at) = written_at.filter(|_| n_left > 0 || record.result == PlanResult::Writing) {
+        record.result = PlanResult::Written;
+        record.n_left = u32::try_from(n_left).unwrap_or(u32::MAX);
+        // All is written by then, whatever becomes of this.
+        if let Err(error) = tell_result(fleet, number, at, &record, numbers).await {
+            tracing::debug!(error = chain(&error), "what came of a plan is not told");
+            numbers.doubt();
+        }
+    }
+    Ok(Written { number, n_apps: n_written })
 }
 
-/// Commits those changes whose guards hold; returns how many.
-async fn commit_what_holds(fleet: &Fleet, mut commit: Commit) -> Result<usize, StoreError> {
-    while !commit.writes.is_empty() {
+/// Says in a plan that was begun what came of it.
+async fn tell_result(
+    fleet: &Fleet,
+    number: u32,
+    at: Revision,
+    record: &PlanRecord,
+    numbers: &mut PlanNumbers,
+) -> Result<(), StoreError> {
+    let key = keys::plan(number);
+    let write = Write::Put { key: key.clone(), value: record::encode(record), lease: None };
+    let commit = Commit { guards: vec![Guard::At(key, at)], writes: vec![write] };
+    let at = fleet.commit_marked(commit).await?;
+    numbers.wrote(number, at, &[]);
+    Ok(())
+}
+
+fn log(number: u32, plan: &Plan) {
+    for (place, step) in plan.moves.iter().enumerate() {
+        if place < TOLD {
+            tracing::info!(plan = number, "{step}");
+        } else {
+            tracing::debug!(plan = number, "{step}");
+        }
+    }
+    if plan.moves.len() > TOLD {
+        tracing::info!(plan = number, "and {} moves more", plan.moves.len() - TOLD);
+    }
+}
+
+/// Commits those changes whose guards hold; returns of how many apps, and when that was, if of any.
+async fn commit_what_holds(
+    fleet: &Fleet,
+    mut commit: Commit,
+) -> Result<Option<(usize, Revision)>, StoreError> {
+    let is_of_app = |write: &&Write| write.key().starts_with(keys::ASSIGNED);
+    loop {
+        let n_apps = commit.writes.iter().filter(is_of_app).count();
+        if n_apps == 0 {
+            return Ok(None);
+        }
         let broken = match fleet.commit_marked(commit.clone()).await {
-            Ok(_) => return Ok(commit.writes.len()),
+            Ok(at) => return Ok(Some((n_apps, at))),
             Err(StoreError::Conflict { key: Some(key) }) => key,
             Err(error) => return Err(error),
         };
         let n_before = commit.writes.len();
+        let is_new_plan = |guard: &Guard| matches!(guard, Guard::Absent(key) if *key == broken);
+        if broken.starts_with(keys::PLANS) && commit.guards.iter().any(is_new_plan) {
+            // Somebody else has planned: of what they have written this plan knows nothing.
+            return Err(StoreError::Conflict { key: Some(broken) });
+        }
         commit.guards.retain(|guard| guard.key() != broken);
         commit.writes.retain(|write| write.key() != broken);
         if commit.writes.len() == n_before {
@@ -65,7 +157,6 @@ async fn commit_what_holds(fleet: &Fleet, mut commit: Commit) -> Result<usize, S
         }
         tracing::debug!(key = broken, "changed meanwhile, and left to the next plan");
     }
-    Ok(0)
 }
 
 /// What is written for an app, and what must hold then.
@@ -77,8 +168,8 @@ fn change(assignment: Assignment) -> (Guard, Write) {
     };
     let write = match assignment.hosts {
         Some(hosts) => {
-            let hosts = hosts.iter().map(ToString::to_string).collect();
-            Write::Put { key, value: record::encode(&AssignedRecord { hosts }), lease: None }
+            let record = AssignedRecord::of(hosts.iter().map(|(host, origin)| (host, *origin)));
+            Write::Put { key, value: record::encode(&record), lease: None }
         }
         None => Write::Delete(key),
     };
@@ -87,8 +178,10 @@ fn change(assignment: Assignment) -> (Guard, Write) {
 
 #[cfg(test)]
 mod tests {
-    use steerage_core::id::HostName;
-    use steerage_core::place::{Move, Why};
+    use std::collections::BTreeSet;
+
+    use steerage_core::id::{AppName, HostName};
+    use steerage_core::place::{Move, Why, reason};
 
     use super::*;
     use crate::forward::Peers;
@@ -101,7 +194,8 @@ mod tests {
         let fleet =
             Fleet::new("h1".parse().unwrap(), store, Peers::new(None), folder.path().join("copy"));
         let assigned = |app: &str, host: &str| {
-            let record = AssignedRecord { hosts: [host.to_owned()].into() };
+            let hosts = [host.to_owned()].into();
+            let record = AssignedRecord { hosts, ..AssignedRecord::default() };
             let key = keys::assigned(&app.parse().unwrap());
             Write::Put { key, value: record::encode(&record), lease: None }
         };
@@ -124,8 +218,22 @@ mod tests {
             why: Why::Wanted,
         });
         let plan = Plan { moves: moves.collect(), ..Plan::default() };
-        assert_eq!(write(&fleet, &view, &plan, &BTreeSet::new()).await.unwrap(), 298);
+        let (orphans, mut numbers) = (BTreeSet::new(), PlanNumbers::default());
+        let drawn = Drawn { plan: &plan, orphans: &orphans, triggers: vec!["it was time".into()] };
+        let written = write(&fleet, &view, &drawn, &mut numbers).await.unwrap();
+        assert_eq!(written, Written { number: 1, n_apps: 298 });
         let (view, _) = View::read(&fleet.store().read("").await.unwrap());
+        let (b, h2): (AppName, HostName) = ("b".parse().unwrap(), "h2".parse().unwrap());
+        let b = view.assigned[&b].0.origin(&h2).unwrap();
+        assert_eq!((b.plan, reason(b.why)), (1, "more replicas were wanted"));
+        let (plans, troubles) = history::history(&fleet).await.unwrap();
+        assert_eq!((plans.len(), troubles.len(), plans[0].0), (1, 0, 1));
+        let plan = &plans[0].1;
+        assert_eq!((plan.n_moves, plan.n_apps, plan.n_left), (302, 302, 4));
+        assert_eq!((plan.result, &*plan.host), (PlanResult::Written, "h1"));
+        assert_eq!(plan.triggers, ["it was time"]);
+        let size = serde_json::to_vec(plan).unwrap().len();
+        assert!(plan.moves.len() > 90 && size < 16 << 10, "{} in {size}", plan.moves.len());
         for (app, host) in [("a", "h7"), ("b", "h2"), ("app-099", "h2"), ("app-299", "h7")] {
             let on = view.assigned_to(&app.parse().unwrap()).unwrap();
             assert_eq!(on.iter().map(HostName::as_str).collect::<Vec<_>>(), [host], "{app}");

@@ -188,9 +188,12 @@ mod tests {
 
     #[test]
     fn a_refusal_says_whether_the_guest_had_begun() {
-        for (said, has_begun) in [("draining", false), ("draining; begun", true)] {
-            let headers = HeaderMap::from_iter([(REFUSED, said.parse().unwrap())]);
-            assert_eq!(refused_by_host(&headers), Some(Refused { cause: "draining", has_begun }));
+        for cause in OF_HOST {
+            for (begun, has_begun) in [("", false), (BEGUN, true)] {
+                let said = format!("{cause}{begun}").parse().unwrap();
+                let headers = HeaderMap::from_iter([(REFUSED, said)]);
+                assert_eq!(refused_by_host(&headers), Some(Refused { cause, has_begun }));
+            }
         }
         for said in ["app_busy", "app_busy; begun", "draining; of a later version"] {
             let headers = HeaderMap::from_iter([(REFUSED, said.parse().unwrap())]);

@@ -2,6 +2,8 @@
 //! what was compiled. Compiled code is never accepted from outside: only this module writes it.
 //! Does not load or run what it compiled.
 
+pub mod usage;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;

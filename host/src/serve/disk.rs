@@ -14,12 +14,11 @@ use rustix::fs::Mode;
 
 use super::StartError;
 use crate::backup;
-use crate::blobs::Blobs;
+use crate::blobs::{self, Blobs};
 use crate::ledger::Ledger;
+use crate::store;
 use crate::telemetry::events::{Event, Events, Severity};
 
-/// The folder with the components.
-pub(super) const BLOBS: &str = "blobs";
 /// What others must not do with a file or a folder.
 const OTHERS: u32 = 0o077;
 /// How often the disk is looked at.
@@ -36,7 +35,8 @@ pub(super) fn prepare(data: &Path) -> Result<(), StartError> {
     let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(data);
     made.map_err(|source| StartError::Data { path: data.to_owned(), source })?;
     let ledger = Ledger::path(data);
-    for path in [data.to_owned(), ledger.clone(), data.join(BLOBS), data.join("fleet.json")] {
+    let (store, copy) = (store::embedded_path(data), data.join("fleet.json"));
+    for path in [data.to_owned(), ledger.clone(), data.join(blobs::FOLDER), store, copy] {
         if let Err(error) = close(&path) {
             let path = path.display();
             tracing::warn!(%path, %error, "others may read this, and it cannot be closed to them");
@@ -46,8 +46,10 @@ pub(super) fn prepare(data: &Path) -> Result<(), StartError> {
     if Ledger::is_missing(data) && data.join(backup::WORK).exists() {
         return Err(StartError::HalfRestored { data: data.to_owned() });
     }
-    if Ledger::is_missing(data) && Blobs::are_in(&data.join(BLOBS)) {
-        return Err(StartError::LedgerLost { path: ledger, blobs: data.join(BLOBS) });
+    let blobs = data.join(blobs::FOLDER);
+    if Ledger::is_missing(data) && Blobs::are_in(&blobs) {
+        let store = store::embedded_path(data);
+        return Err(StartError::LedgerLost { path: ledger, blobs, store });
     }
     Ok(())
 }

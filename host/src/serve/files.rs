@@ -24,7 +24,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(60);
 
 /// What was read.
 pub(super) struct Files {
-    certificates: Option<Arc<Certificates>>,
+    /// What callers are shown.
+    pub(super) certificates: Option<Arc<Certificates>>,
     token_file: Option<PathBuf>,
     /// What operators must show, now.
     pub(super) token: Arc<ArcSwap<Option<Token>>>,
@@ -108,7 +109,12 @@ fn tell(news: &News, events: &Events) {
             (severity, "certificate_expires", message, Some(advice))
         }
     };
-    events.push(Event { severity, advice, ..Event::now(kind, message) });
+    let event = Event { severity, advice, ..Event::now(kind, message) };
+    match news {
+        // Each stage once, over restarts as well.
+        News::Expires { .. } => drop(events.push_once(event)),
+        _ => events.push(event),
+    }
 }
 
 /// Follows the operators' token until the host ends. Reads it when asked only: a file that is being

@@ -1,6 +1,7 @@
 //! How a host joins its fleet: the parts that only a host of a fleet has, built once.
 //! Holds no logic of any part.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
@@ -18,6 +19,7 @@ use crate::forward::Peers;
 use crate::identity::Identity;
 use crate::ingress::PeerDoor;
 use crate::kernel;
+use crate::listener::Tls;
 use crate::member::{self, Member};
 use crate::placement::{self, PlanSettings};
 use crate::reload::Reload;
@@ -33,7 +35,7 @@ const COPY: &str = "fleet.json";
 pub(super) struct Joined {
     pub(super) fleet: Fleet,
     pub(super) door: PeerDoor,
-    identity: Option<Identity>,
+    pub(super) identity: Option<Identity>,
     settings: FleetSettings,
     id: String,
 }
@@ -62,15 +64,13 @@ pub(super) fn join(
         tracing::warn!("other hosts are believed without certificates: only for trying out");
     }
     let store = control.block_on(Store::open(&settings.store)).map_err(StartError::Store)?;
-    let peers = Peers::new(identity.as_ref().map(Identity::client));
+    let peers = Peers::new(identity.as_ref().map(Identity::outgoing));
     let fleet = Fleet::new(settings.name.clone(), store, peers, data.join(COPY));
-    fleet
-        .lineage()
-        .believe(identity.as_ref().map(|one| one.authorities().clone()).unwrap_or_default());
+    fleet.lineage().believe(identity.as_ref().map(Identity::authorities).unwrap_or_default());
     let id = host_id(data).map_err(|source| StartError::Data { path: data.join(ID), source })?;
     Ok(Joined {
         fleet,
-        door: PeerDoor { listen: settings.peer, tls: identity.as_ref().map(Identity::server) },
+        door: PeerDoor { listen: settings.peer, tls: identity.as_ref().map(peer_tls) },
         identity,
         settings: settings.clone(),
         id,
@@ -100,6 +100,8 @@ impl Joined {
             cpu_m: cores.saturating_mul(1000),
             memory: host.memory.budget.get(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            certificate: None,
+            believes: BTreeSet::new(),
         };
         let fleet = self.fleet;
         let plan = PlanSettings {
@@ -107,6 +109,9 @@ impl Joined {
             patience: settings.lease,
             consolidate: settings.consolidate,
             grace: settings.grace,
+            move_rate: settings.move_rate,
+            scale_down: settings.scale_down,
+            policy: settings.policy,
         };
         let events = own.events.clone();
         let member = Member {
@@ -129,6 +134,11 @@ impl Joined {
             member::supervise("planner", &events, planning).await;
         });
     }
+}
+
+/// How other hosts come in.
+fn peer_tls(identity: &Identity) -> Tls {
+    Tls { config: identity.server(), believed: Some(identity.believed().clone()) }
 }
 
 /// What tells this data folder from all others, made at the first start.

@@ -26,6 +26,8 @@ const SAME_WISH: Duration = Duration::from_millis(250);
 const QUIET: Duration = Duration::from_secs(10);
 /// How long callers whose calls were cut may take to hear of it.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How long the last events may take to the disk.
+const LAST_EVENTS: Duration = Duration::from_secs(1);
 
 /// A host that runs.
 #[derive(Debug)]
@@ -213,6 +215,7 @@ impl Host {
         self.shutdown.close();
         self.ingress.join();
         self.memory_watch.join();
+        self.events.end(LAST_EVENTS);
         self.operators.shutdown_background();
         self.control.shutdown_background();
         if let Some(presence) = self.presence {

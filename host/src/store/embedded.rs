@@ -2,24 +2,26 @@
 //! A commit is durable when it returns. Leases live in memory; what stood under them when the process
 //! ended is deleted at the next start. Does not remember changes of earlier runs.
 
+mod file;
 mod leases;
 mod log;
 mod tables;
 
-use std::panic;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use redb::{Database, ReadableDatabase};
+use redb::ReadableDatabase;
 use tokio::time::Instant;
 
+use self::file::File;
 use self::leases::Leases;
 use self::log::Log;
 use self::tables::{Reader, Tables};
 use super::{Change, Commit, Entry, LeaseId, Revision, Seen, StoreError, Write};
 
-const FILE: &str = "store.redb";
+/// The file in a data folder.
+pub(super) const FILE: &str = "store.redb";
 
 /// The store in a file. Clones share it.
 #[derive(Clone, Debug)]
@@ -27,7 +29,7 @@ pub(super) struct Embedded(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    database: Database,
+    file: File,
     /// Held over a whole write, so that changes are told in the order of their revisions.
     leases: Mutex<Leases>,
     /// Held for moments only: watches take it on the threads of the runtime.
@@ -51,24 +53,11 @@ pub(super) struct EmbeddedLease {
 }
 
 impl Embedded {
-    pub(super) async fn open(folder: &Path) -> Result<Self, StoreError> {
-        let path = folder.join(FILE);
-        let opened = blocking(move || {
-            // The database panics on some damage instead of saying so.
-            let opened = panic::catch_unwind(|| open(&path));
-            opened.unwrap_or_else(|_| Err("it makes no sense".to_owned())).map_err(|why| {
-                let path = path.display();
-                StoreError::Damaged {
-                    what: format!(
-                        "cannot open the embedded store {path}: {why}; stop the process that uses \
-                         it, restore it from a copy, or move it away to start empty"
-                    ),
-                }
-            })
-        });
-        let (database, revision) = opened.await??;
+    /// Blocks.
+    pub(super) fn open(folder: &Path) -> Result<Self, StoreError> {
+        let (file, revision) = File::open(folder.join(FILE))?;
         let inner = Inner {
-            database,
+            file,
             leases: Mutex::default(),
             log: Mutex::new(Log::since(revision)),
             told: tokio::sync::watch::Sender::new(revision),
@@ -77,13 +66,33 @@ impl Embedded {
     }
 
     pub(super) async fn read(&self, prefix: &str) -> Result<Seen, StoreError> {
-        let (inner, prefix) = (self.0.clone(), prefix.to_owned());
-        blocking(move || Reader::open(&inner.database.begin_read()?)?.below(&prefix)).await?
+        let (own, prefix) = (self.clone(), prefix.to_owned());
+        blocking(move || own.read_now(&prefix)).await?
+    }
+
+    /// Blocks.
+    pub(super) fn read_now(&self, prefix: &str) -> Result<Seen, StoreError> {
+        self.0.file.with(|database| Reader::open(&database.begin_read()?)?.below(prefix))
+    }
+
+    /// Blocks.
+    pub(super) fn page_now(
+        &self,
+        prefix: &str,
+        after: &str,
+        most: usize,
+    ) -> Result<Vec<Entry>, StoreError> {
+        let read = |database: &redb::Database| {
+            Reader::open(&database.begin_read()?)?.page(prefix, after, most)
+        };
+        self.0.file.with(read)
     }
 
     pub(super) async fn get(&self, key: &str) -> Result<Option<Entry>, StoreError> {
         let (inner, key) = (self.0.clone(), key.to_owned());
-        blocking(move || Reader::open(&inner.database.begin_read()?)?.get(&key)).await?
+        let read =
+            move || inner.file.with(|database| Reader::open(&database.begin_read()?)?.get(&key));
+        blocking(read).await?
     }
 
     pub(super) fn watch(&self, prefix: &str, after: Revision) -> EmbeddedWatch {
@@ -92,8 +101,13 @@ impl Embedded {
     }
 
     pub(super) async fn commit(&self, commit: Commit) -> Result<Revision, StoreError> {
-        let inner = self.0.clone();
-        blocking(move || inner.commit(&mut lock(&inner.leases), &commit)).await?
+        let own = self.clone();
+        blocking(move || own.commit_now(&commit)).await?
+    }
+
+    /// Blocks.
+    pub(super) fn commit_now(&self, commit: &Commit) -> Result<Revision, StoreError> {
+        self.0.commit(&mut lock(&self.0.leases), commit)
     }
 
     /// The task that ends the lease lives until then.
@@ -124,13 +138,16 @@ impl Inner {
         if leased.is_some() {
             return Err(StoreError::LeaseLost);
         }
-        let transaction = self.database.begin_write()?;
-        let (revision, changes) = {
-            let mut tables = Tables::open(&transaction)?;
-            tables.check(&commit.guards)?;
-            tables.write(&commit.writes)?
-        };
-        transaction.commit()?;
+        let (revision, changes) = self.file.with(|database| {
+            let transaction = file::begin_write(database)?;
+            let written = {
+                let mut tables = Tables::open(&transaction)?;
+                tables.check(&commit.guards)?;
+                tables.write(&commit.writes)?
+            };
+            transaction.commit()?;
+            Ok(written)
+        })?;
         for write in &commit.writes {
             match write {
                 Write::Put { key, lease, .. } => leases.attach(key, *lease),
@@ -194,21 +211,8 @@ impl EmbeddedLease {
     }
 }
 
-/// Opens or makes the database, and deletes what stood under the leases of an earlier run.
-fn open(path: &Path) -> Result<(Database, Revision), String> {
-    let database = Database::create(path).map_err(|error| error.to_string())?;
-    let cleaned = || -> Result<Revision, StoreError> {
-        let transaction = database.begin_write()?;
-        let revision = Tables::open(&transaction)?.delete_leased()?;
-        transaction.commit()?;
-        Ok(revision)
-    };
-    let revision = cleaned().map_err(|error| error.to_string())?;
-    Ok((database, revision))
-}
-
 /// Runs what may wait for the disk apart from the runtime's threads.
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, StoreError> {
     let done = tokio::task::spawn_blocking(work).await;

@@ -1,6 +1,7 @@
 //! Why the store did not do what it was asked, by what the caller can do next.
 //! Does not know which kind of store it was.
 
+use std::io;
 use std::path::PathBuf;
 
 /// Why the store did not do what it was asked.
@@ -76,9 +77,32 @@ pub enum StoreError {
         /// What, and where.
         what: String,
     },
-    /// The embedded store failed, most likely because the disk is full.
+    /// There is no room for what was to be written into the embedded store.
+    #[error("the disk of this host is full: cannot write the embedded store")]
+    Full {
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The embedded store failed.
     #[error("the embedded store failed")]
-    Database(#[from] redb::Error),
+    Database(#[source] redb::Error),
+}
+
+impl From<redb::Error> for StoreError {
+    fn from(error: redb::Error) -> Self {
+        match error {
+            redb::Error::Io(source)
+                if matches!(
+                    source.kind(),
+                    io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+                ) =>
+            {
+                Self::Full { source }
+            }
+            error => Self::Database(error),
+        }
+    }
 }
 
 impl StoreError {
@@ -107,7 +131,8 @@ impl StoreError {
                 "upgrade this host if a newer one wrote it, or restore a snapshot of the store; this host \
                  tries on"
             }
-            Self::Database(_) => "see the disk of this host: it may be full",
+            Self::Full { .. } => "make room on the disk of this host, or remove apps",
+            Self::Database(_) => "see the disk of this host",
             Self::Conflict { .. } | Self::Compacted | Self::LeaseLost | Self::Twice { .. } => {
                 "this host tries on by itself"
             }
@@ -120,7 +145,7 @@ macro_rules! from_redb {
     ($($error:ty),*) => {
         $(impl From<$error> for StoreError {
             fn from(error: $error) -> Self {
-                Self::Database(error.into())
+                redb::Error::from(error).into()
             }
         })*
     };

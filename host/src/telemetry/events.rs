@@ -1,17 +1,24 @@
 //! What happened on this host: who, the evidence, and what to do about it, bounded in number and in
-//! bytes. Failures of one kind in one place are one event that counts; no app can push out what
-//! happened to the others. Does not know what a failure means: whoever tells it does.
+//! bytes, and kept on the disk over restarts. Failures of one kind in one place are one event that counts;
+//! no app can push out what happened to the others. Does not know what a failure means: whoever tells it
+//! does.
 
+mod disk;
 mod kept;
+mod line;
 
+use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use steerage_core::excerpt::{self, excerpt};
 use steerage_core::id::{AppName, CallId, Generation};
 use tokio::sync::broadcast;
 
+use self::disk::{Disk, Found};
 use self::kept::Kept;
 
 /// A failure that goes on is told again after so long, in milliseconds, so that followers hear of it
@@ -34,14 +41,14 @@ pub enum Severity {
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// Counts up from 1 since the host started; a new one each time it is told.
+    /// Counts up from 1 in this data folder; a new one each time it is told.
     pub id: u64,
     /// Milliseconds since the epoch, of the first time it happened.
     pub first_at: u64,
     /// The same of the last time.
     pub at: u64,
     /// What happened, as a stable code: a verb, or the cause of a failed call.
-    pub kind: &'static str,
+    pub kind: Cow<'static, str>,
     /// Who should care.
     pub severity: Severity,
     /// The app it happened to.
@@ -74,7 +81,7 @@ pub struct Same<'e> {
     /// The deployment it happens to.
     pub generation: Option<Generation>,
     /// What happens.
-    pub kind: &'static str,
+    pub kind: &'e str,
     /// Where.
     pub place: EventPlace,
 }
@@ -86,13 +93,15 @@ pub struct Events {
     followers: broadcast::Sender<Event>,
     /// Those that hear of repetitions, too.
     repeats: broadcast::Sender<Event>,
+    /// Where they are written, unless they end with the process.
+    disk: OnceLock<Disk>,
 }
 
 impl Default for Events {
     fn default() -> Self {
         let (followers, _) = broadcast::channel(FOLLOWER_LAG);
         let (repeats, _) = broadcast::channel(FOLLOWER_LAG);
-        Self { kept: Mutex::default(), followers, repeats }
+        Self { kept: Mutex::default(), followers, repeats, disk: OnceLock::new() }
     }
 }
 
@@ -120,7 +129,7 @@ impl Event {
             id: 0,
             first_at: at,
             at,
-            kind,
+            kind: Cow::Borrowed(kind),
             severity: Severity::Info,
             app: None,
             generation: None,
@@ -138,7 +147,7 @@ impl Event {
         Same {
             app: self.app.as_ref(),
             generation: self.generation,
-            kind: self.kind,
+            kind: &self.kind,
             place: self.place,
         }
     }
@@ -171,6 +180,41 @@ impl Event {
 }
 
 impl Events {
+    /// The events that are kept in a data folder, which must be there, and those that are told from now
+    /// on, which are kept there as well. Files that cannot be read are set aside, which is an event.
+    ///
+    /// # Errors
+    /// The system refuses a thread.
+    pub fn open(data: &Path) -> io::Result<Arc<Self>> {
+        let events = Arc::new(Self::default());
+        let found = Found::read(data);
+        let disk = found.write(Arc::downgrade(&events))?;
+        let mut kept = events.kept();
+        found.events.into_iter().for_each(|event| kept.restore(event));
+        drop(kept);
+        // It is empty: nobody else has seen these events yet.
+        drop(events.disk.set(disk));
+        found.trouble.into_iter().for_each(|event| events.push(event));
+        Ok(events)
+    }
+
+    /// Adds an event of a failure unless one of this kind was told of this place, in this run or in one
+    /// before. Whether it was added.
+    pub fn push_once(&self, event: Event) -> bool {
+        let is_new = !self.kept().has_told(&event.kind, event.place);
+        if is_new {
+            self.push(event);
+        }
+        is_new
+    }
+
+    /// Has what was counted since it was told written as well, and waits until all is, so long at most.
+    pub fn end(&self, patience: Duration) {
+        let Some(disk) = self.disk.get() else { return };
+        let last = self.kept().counted_since_told();
+        disk.end(last, patience);
+    }
+
     /// Counts a failure onto the event that tells of it already. `false` when there is none, or it
     /// should be told again: the whole event is wanted then.
     ///
@@ -189,6 +233,9 @@ impl Events {
             return self.repeat(event);
         }
         let event = kept.tell(event);
+        if let Some(disk) = self.disk.get() {
+            disk.write(&event);
+        }
         // Sent in the order of their ids, by which followers know what they have seen: the lock
         // is still held. Most of the time nobody follows.
         drop(self.followers.send(event));

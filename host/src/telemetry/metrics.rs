@@ -73,14 +73,33 @@ pub struct HostReading {
     pub apps_mapped: u64,
     /// Open client connections.
     pub connections: u64,
+    /// Bytes that components and compiled code take on the disk.
+    pub disk_used: u64,
+    /// Bytes that they may take; 0 where there is no bound.
+    pub disk_bound: u64,
+    /// How often a component or compiled code was removed for want of room.
+    pub disk_evicted: u64,
     /// Bytes that log lines, last calls, counters and events take.
     pub telemetry: u64,
     /// Calls refused before an app was found for them.
     pub unrouted: u64,
     /// Seconds since the host started.
     pub uptime: Duration,
+    /// Whole days until each certificate ends.
+    pub certificates: CertificateDays,
     /// Its fleet, if it has one.
     pub fleet: Option<FleetReading>,
+}
+
+/// Whole days until certificates end, less than nothing once they have; nothing of those there are not.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CertificateDays {
+    /// The one that callers are shown.
+    pub callers: Option<i64>,
+    /// The one by which other hosts know this one.
+    pub hosts: Option<i64>,
+    /// The authority that made that.
+    pub authority: Option<i64>,
 }
 
 /// Where readings come from.
@@ -278,6 +297,12 @@ fn encode_host(encoder: &mut DescriptorEncoder<'_>, host: &HostReading) -> fmt::
         ("apps", "Apps that are deployed", host.apps),
         ("apps_mapped", "Apps whose code is mapped", host.apps_mapped),
         ("http_server_connections", "Open client connections", host.connections),
+        (
+            "disk_components_bytes",
+            "What components and compiled code take on the disk",
+            host.disk_used,
+        ),
+        ("disk_components_bound_bytes", "What they may take; 0 for no bound", host.disk_bound),
         ("telemetry_bytes", "What log lines, last calls, counters and events take", host.telemetry),
         ("host_uptime_seconds", "Seconds since the host started", host.uptime.as_secs()),
     ];
@@ -285,13 +310,22 @@ fn encode_host(encoder: &mut DescriptorEncoder<'_>, host: &HostReading) -> fmt::
         let gauge = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
         encode_gauge(gauge, value)?;
     }
-    let mut metric = encoder.encode_descriptor(
-        "http_server_unrouted_requests",
-        "Requests refused before an app was found for them",
-        None,
-        MetricType::Counter,
-    )?;
-    metric.encode_counter::<NoLabels, _, u64>(&host.unrouted, None)?;
+    for (name, help, value) in [
+        (
+            "http_server_unrouted_requests",
+            "Requests refused before an app was found for them",
+            host.unrouted,
+        ),
+        (
+            "disk_evicted",
+            "Components, and compiled code of components, removed for want of room",
+            host.disk_evicted,
+        ),
+    ] {
+        let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        metric.encode_counter::<NoLabels, _, u64>(&value, None)?;
+    }
+    encode_certificates(encoder, &host.certificates)?;
     if let Some(fleet) = &host.fleet {
         fleet.encode(encoder)?;
     }
@@ -301,6 +335,22 @@ fn encode_host(encoder: &mut DescriptorEncoder<'_>, host: &HostReading) -> fmt::
     let mut metric =
         encoder.encode_descriptor("host_build", "The running version", None, MetricType::Info)?;
     metric.encode_info(&[("version", env!("CARGO_PKG_VERSION"))])
+}
+
+fn encode_certificates(encoder: &mut DescriptorEncoder<'_>, days: &CertificateDays) -> fmt::Result {
+    let all = [("callers", days.callers), ("hosts", days.hosts), ("authority", days.authority)];
+    if all.iter().all(|(_, days)| days.is_none()) {
+        return Ok(());
+    }
+    let help = "Whole days until a certificate ends; less than nothing once it has";
+    let mut metric =
+        encoder.encode_descriptor("certificate_days_left", help, None, MetricType::Gauge)?;
+    for (of, days) in all {
+        if let Some(days) = days {
+            metric.encode_family(&[("of", of)])?.encode_gauge(&days)?;
+        }
+    }
+    Ok(())
 }
 
 /// What calls have done to what all cores share, by the place in the source; counted in such builds only.

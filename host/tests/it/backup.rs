@@ -49,7 +49,10 @@ async fn a_host_that_is_lost_comes_back_from_its_backup() {
     host.serve("gone", &says("gone"), "").await;
     host.run(&["remove", "gone", "-y"]).done();
     // Two apps of one component.
-    host.serve("twin", &says("second"), "").await;
+    host.serve("twin", &says("second"), "[replicas]\nmax = 4").await;
+    // What no ledger holds.
+    host.run(&["scale", "twin", "3"]).done();
+    host.run(&["fleet", "freeze", "--why", "moving"]).done();
     let file = place.path("host.backup");
     let words = ["backup", file.to_str().unwrap(), "-o", "json"];
     let told = host.run(&words).done().json();
@@ -63,7 +66,10 @@ async fn a_host_that_is_lost_comes_back_from_its_backup() {
     // Any tar reads it.
     let listed = Command::new("tar").arg("-tf").arg(&file).output().unwrap();
     let listed = String::from_utf8(listed.stdout).unwrap();
-    assert!(listed.starts_with("manifest.json\nledger.jsonl\ncomponents/"), "{listed}");
+    assert!(
+        listed.starts_with("manifest.json\nledger.jsonl\nstore.jsonl\ncomponents/"),
+        "{listed}"
+    );
     // What came after the backup is lost with the host.
     host.serve("web", &says("lost"), "").await;
     host.kill();
@@ -75,6 +81,9 @@ async fn a_host_that_is_lost_comes_back_from_its_backup() {
     assert_eq!(host.get("/web/").await.text(), "second");
     assert_eq!(host.get("/twin/").await.text(), "second");
     assert_eq!(host.get("/gone/").await.status, 404);
+    let replicas = host.admin("GET", "/v1/apps/twin/replicas", "").await.json();
+    assert_eq!(replicas["min"], 3, "{replicas}");
+    assert_eq!(host.admin("GET", "/v1/plan", "").await.json()["frozen"]["why"], "moving");
     let shown = host.run(&["show", "web", "-o", "json"]).done().json();
     let kept = shown["deployments"].as_array().unwrap();
     let kept: Vec<_> = kept.iter().map(|one| one["generation"].as_u64().unwrap()).collect();
@@ -182,7 +191,7 @@ async fn a_backup_that_is_not_whole_is_refused_and_changes_nothing() {
     refused(&longer, 1, "more in it than it lists");
     refused(b"", 4, "is no backup of a host");
     refused(&says("a component"), 4, "is no backup of a host");
-    let newer = String::from_utf8_lossy(&whole[..1000]).find("\"format\": 1").unwrap();
+    let newer = String::from_utf8_lossy(&whole[..1000]).find("\"format\": 2").unwrap();
     let mut changed = whole.clone();
     changed[newer + 10] = b'9';
     refused(&changed, 4, "written by a newer steerage");

@@ -370,17 +370,3 @@ async fn all_old(fleet: &Tried) {
     let answers = fleet.call(120).await;
     assert_eq!(answers.of("old"), 120, "{answers:?}");
 }
-
-#[tokio::test]
-async fn a_host_that_is_alone_says_that_it_tries_no_canaries() {
-    let host = Host::start();
-    let wasm = says("old");
-    host.serve("shop", &wasm, "").await;
-    let body =
-        json!({ "manifest": shop(), "component": digest(&wasm), "canary": "5%" }).to_string();
-    let reply = host.admin("POST", "/v1/apps/shop/deployments", body).await;
-    assert_eq!((reply.status.as_u16(), reply.cause()), (400, "bad_request".to_owned()));
-    assert!(reply.text().contains("this host is alone"), "{}", reply.text());
-    let reply = host.admin("POST", "/v1/apps/shop/promote", "").await;
-    assert_eq!((reply.status.as_u16(), reply.cause()), (404, "not_found".to_owned()));
-}

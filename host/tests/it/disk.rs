@@ -86,6 +86,7 @@ async fn components_without_their_ledger_are_not_deleted() {
     // What it says works.
     fs::remove_file(&ledger).unwrap();
     fs::rename(&blobs, &away).unwrap();
+    fs::remove_file(folder.path().join("store.redb")).unwrap();
     let host = Host::on(folder.path(), &[]);
     assert_eq!(host.get("/hello/").await.status, 404);
 }

@@ -10,7 +10,7 @@ use http_body_util::Full;
 
 use crate::etcd::Etcd;
 use crate::fleet::Fleet;
-use crate::harness::{Host, digest, says};
+use crate::harness::{Host, digest, manifest, says};
 
 /// Starts the host on data of before, and waits until it has looked at what nobody needs.
 async fn start(store: &str, data: &Path) -> Host {
@@ -54,8 +54,37 @@ async fn what_was_brought_for_a_deployment_survives_a_restart_before_it_is_heard
         assert!(is_there());
     }
     host.kill();
-    let pin = fs::File::options().write(true).open(blobs.join(format!("pin-{name}"))).unwrap();
+    let pin = blobs.join(format!("pins/{name}.unsaid"));
+    let pin = fs::File::options().write(true).open(pin).unwrap();
     pin.set_modified(SystemTime::now() - Duration::from_secs(2 * 3600)).unwrap();
     let host = start(&etcd.url(), data).await;
     host.until("end of what nobody came to need", || async { (!is_there()).then_some(()) }).await;
+}
+
+#[tokio::test]
+async fn what_was_brought_for_one_app_stays_when_another_that_had_it_goes() {
+    let Some(fleet) = Fleet::start(1).await else { return };
+    let host = fleet.first();
+    let hosts = host.admin("GET", "/v1/hosts", "").await.json();
+    let door = hosts["hosts"][0]["address"].as_str().unwrap().to_owned();
+    let wasm = says("both");
+    let component = digest(&wasm);
+    let url = format!("http://{door}/.well-known/steerage/fleet/blobs/{component}");
+    let bring = Request::put(format!("{url}?for=app.one")).body(Full::new(wasm.clone().into()));
+    assert_eq!(host.send_http2(bring.unwrap()).await.status, 201);
+    // The other app comes and goes before the first is heard of.
+    host.deploy(&wasm, &manifest("two", "/two/...", "")).await;
+    assert_eq!(host.admin("DELETE", "/v1/apps/two", "").await.status, 204);
+    let there = |method: &str| Request::builder().method(method).uri(&url).body(Full::default());
+    assert_eq!(host.send_http2(there("GET").unwrap()).await.status, 200);
+    // Nobody can count on what no deployment here needs yet.
+    assert_eq!(host.send_http2(there("POST").unwrap()).await.status, 404);
+    host.deploy(&wasm, &manifest("one", "/one/...", "")).await;
+    assert_eq!(host.send_http2(there("POST").unwrap()).await.status, 200);
+    // Neither a pin that is over nor a promise keeps what nobody needs any more.
+    assert_eq!(host.admin("DELETE", "/v1/apps/one", "").await.status, 204);
+    host.until("end of what nobody needs", || async {
+        (host.send_http2(there("GET").unwrap()).await.status == 404).then_some(())
+    })
+    .await;
 }

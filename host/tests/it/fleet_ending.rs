@@ -8,7 +8,7 @@ use http_body_util::Full;
 use serde_json::Value;
 
 use crate::fleet::Fleet;
-use crate::harness::{Host, collect, manifest, reader, says};
+use crate::harness::{Host, collect, manifest, reader, says, wat};
 
 #[tokio::test]
 async fn uploads_that_cannot_be_sent_twice_are_taken_while_their_host_ends() {
@@ -80,6 +80,88 @@ async fn a_call_of_another_host_that_is_cut_at_the_end_is_told_so_and_the_exit_c
     let reply = collect(call.await.unwrap().unwrap()).await.unwrap();
     assert_eq!((reply.status.as_u16(), reply.cause().as_str()), (503, "draining"));
     assert!(!fleet.hosts[1].wait().success(), "a call was cut, and the exit code must say so");
+}
+
+#[tokio::test]
+async fn what_does_no_harm_is_asked_for_again_when_its_host_ends() {
+    let Some(fleet) = Fleet::start_with(2, &["--drain-timeout", "1s"]).await else { return };
+    fleet.stand("h1", "cordoned").await;
+    let wasm = std::fs::read(steerage_guests::SLOW).unwrap();
+    for (app, limits) in [("slow", "concurrency = 4"), ("single", "concurrency = 1")] {
+        let more = format!("[limits]\ntimeout = \"10m\"\n{limits}\n[replicas]\nmin = 1\nmax = 1");
+        fleet.first().deploy(&wasm, &manifest(app, &format!("/{app}/..."), &more)).await;
+        assert_eq!(fleet.ready_on(app, 1).await, ["h2"]);
+    }
+    let (first, second) = (fleet.first(), &fleet.hosts[1]);
+    let call = |method: &str, path: &str| {
+        let request = Request::builder().method(method).uri(first.url(path));
+        tokio::spawn(first.stream(request.body(Default::default()).unwrap()))
+    };
+    let until = async |name: &str, count: f64| {
+        second.until(name, || async { (second.metric(name).await >= count).then_some(()) }).await;
+    };
+    // One that runs where nobody knows what it does, and one that waits behind it.
+    let begun = call("POST", "/single/?ms=500000");
+    until("http_server_active_requests{app=\"single\"}", 1.0).await;
+    let waiting = call("POST", "/single/?ms=1");
+    until("http_server_waiting_requests{app=\"single\"}", 1.0).await;
+    // Longer than the end of the host takes.
+    let (get, head) = (call("GET", "/slow/?ms=8000"), call("HEAD", "/slow/?ms=8000"));
+    until("http_server_active_requests{app=\"slow\"}", 2.0).await;
+    second.signal("TERM");
+    let reply = async |call: tokio::task::JoinHandle<_>| {
+        let answered: Result<_, _> = call.await.unwrap();
+        collect(answered.unwrap()).await.unwrap()
+    };
+    let told = reply(begun).await;
+    assert_eq!((told.status.as_u16(), told.cause().as_str()), (503, "draining"));
+    let told = reply(waiting).await;
+    assert_eq!((told.status.as_u16(), told.text()), (200, "waited 1 ms\n".to_owned()));
+    let told = reply(get).await;
+    assert_eq!((told.status.as_u16(), told.text()), (200, "waited 8000 ms\n".to_owned()));
+    assert_eq!(reply(head).await.status.as_u16(), 200);
+    // All but the first were served here, since nobody else was there.
+    assert_eq!(first.metric("fleet_fallback_requests").await, 3.0);
+}
+
+/// Takes 320 MiB, and traps where it gets none.
+fn taker() -> Vec<u8> {
+    wat(r#"(module
+        (import "wasi_snapshot_preview1" "fd_write"
+            (func $write (param i32 i32 i32 i32) (result i32)))
+        (memory (export "memory") 1)
+        (data (i32.const 0) "\10\00\00\00\03\00\00\00")
+        (data (i32.const 16) "\nok")
+        (func (export "_start")
+            (if (i32.eq (memory.grow (i32.const 5120)) (i32.const -1)) (then unreachable))
+            (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))))"#)
+}
+
+#[tokio::test]
+async fn a_call_that_another_host_ends_for_want_of_memory_is_repeated_only_where_that_does_no_harm()
+{
+    let Some(etcd) = crate::etcd::Etcd::start(1) else { return };
+    drop(etcd.store().await);
+    let url = etcd.url();
+    let small = ["--memory-budget", "256MiB", "--memory-overcommit", "1"];
+    let hosts = vec![
+        Host::with(&Fleet::flags(&url, "h1", &[])),
+        Host::with(&Fleet::flags(&url, "h2", &small)),
+    ];
+    let fleet = Fleet { hosts, etcd };
+    fleet.answers(fleet.first(), 2).await;
+    fleet.stand("h1", "cordoned").await;
+    let more = "[limits]\nmemory = \"400MiB\"\n[replicas]\nmin = 1\nmax = 1";
+    fleet.first().deploy(&taker(), &manifest("taker", "/taker/...", more)).await;
+    assert_eq!(fleet.ready_on("taker", 1).await, ["h2"]);
+    let (first, url) = (fleet.first(), fleet.first().url("/taker/"));
+    // Its guest had begun, and nobody knows what it has done.
+    let posted = first.send(Request::post(&url).body(Full::default()).unwrap()).await;
+    assert_eq!((posted.status.as_u16(), posted.cause()), (503, "host_memory".to_owned()));
+    assert_eq!(first.metric("fleet_fallback_requests").await, 0.0);
+    let got = first.send(Request::get(&url).body(Full::default()).unwrap()).await;
+    assert_eq!((got.status.as_u16(), got.text()), (200, "ok".to_owned()));
+    assert_eq!(first.metric("fleet_fallback_requests").await, 1.0);
 }
 
 async fn events(host: &Host) -> Vec<Value> {

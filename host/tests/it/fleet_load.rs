@@ -24,7 +24,7 @@ async fn keep_calling(hosts: &[Host], path: &str, answer: &str, stop: &AtomicBoo
 
 #[tokio::test]
 async fn replicas_follow_load_between_min_and_max() {
-    let Some(fleet) = Fleet::start(3).await else { return };
+    let Some(fleet) = Fleet::start_with(3, &["--scale-down", "20s"]).await else { return };
     let more = "[replicas]\nmin = 1\nmax = 3\n[resources]\ncpu = \"100m\"";
     fleet.first().deploy(&works(20_000_000, "done"), &manifest("busy", "/busy/...", more)).await;
     fleet.ready_on("busy", 1).await;
@@ -84,4 +84,19 @@ async fn hosts_are_emptied_that_others_can_take_the_replicas_of() {
     // It is at rest now: planning what was planned moves nothing.
     let plan = fleet.first().admin("GET", "/v1/plan?consolidate=true", "").await.json();
     assert_eq!(plan["moves"], Value::Array(Vec::new()), "{plan}");
+}
+
+#[tokio::test]
+async fn replicas_go_to_the_least_used_host_where_they_are_spread() {
+    let Some(fleet) = Fleet::start_with(3, &["--placement", "spread"]).await else { return };
+    let mut used = std::collections::BTreeSet::new();
+    for app in ["one", "two", "three"] {
+        let more = "[resources]\ncpu = \"100m\"\nmemory = \"64MiB\"";
+        fleet.first().deploy(&says(app), &manifest(app, &format!("/{app}/..."), more)).await;
+        used.extend(fleet.ready_on(app, 1).await);
+    }
+    assert_eq!(used.len(), 3, "{used:?}");
+    // What `plan` says is what the planner does.
+    let plan = fleet.hosts[2].run(&["plan"]).done();
+    assert_eq!(plan.stdout.trim(), "nothing would move", "{plan:?}");
 }

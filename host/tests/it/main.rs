@@ -7,6 +7,8 @@
 )]
 #![expect(clippy::indexing_slicing, reason = "a missing field fails the test that reads it")]
 
+mod alone;
+mod alone_canary;
 mod backup;
 mod bad_input;
 mod bodies;
@@ -21,9 +23,11 @@ mod deploy_watch;
 mod desired;
 mod developing;
 mod disk;
+mod disk_bound;
 mod doors;
 mod ending;
 mod etcd;
+mod events_kept;
 mod examined;
 mod examples;
 mod fair;
@@ -62,6 +66,7 @@ mod response_heads;
 mod restored;
 mod restored_programs;
 mod reuse;
+mod revoked;
 mod routing;
 mod seeing;
 mod shared;

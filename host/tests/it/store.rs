@@ -463,3 +463,26 @@ async fn users_are_let_in_with_their_password_only() {
     let next = write(&store, &[put("a", "2")]).await;
     assert_eq!(changes(&mut watch, 1).await, [change("a", Some("2"), next)]);
 }
+
+#[tokio::test]
+async fn an_embedded_store_is_read_in_pages_and_made_again_of_what_it_holds() {
+    let [folder, other] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let settings = StoreSettings::Embedded(folder.path().to_owned());
+    let store = Store::open(&settings).await.unwrap();
+    write(&store, &[put("a/1", "x"), put("a/2", ""), put("a/3", "z"), put("b/1", "y")]).await;
+    let keys = |after: &str, most: usize| -> Vec<String> {
+        let page = store.page_embedded("a/", after, most).unwrap();
+        page.into_iter().map(|entry| entry.key).collect()
+    };
+    assert_eq!(keys("", 2), ["a/1", "a/2"]);
+    assert_eq!(keys("a/2", 2), ["a/3"]);
+    assert_eq!(keys("a/3", 2), Vec::<String>::new());
+    let whole = store.read_embedded().unwrap().unwrap().entries;
+    let entries = whole.iter().map(|entry| (entry.key.clone(), entry.value.clone())).collect();
+    Store::make(other.path(), entries).unwrap();
+    let made = Store::embedded(other.path()).unwrap().read_embedded().unwrap().unwrap().entries;
+    let plain = |entries: &[Entry]| -> Vec<_> {
+        entries.iter().map(|entry| (entry.key.clone(), entry.value.clone())).collect()
+    };
+    assert_eq!(plain(&made), plain(&whole));
+}

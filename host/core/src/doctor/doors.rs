@@ -4,11 +4,17 @@
 use super::{Condition, Finding, Trouble, bad, ok, warn};
 use crate::expiry::Expiry;
 
+/// What the authority of the hosts' certificates is called here.
+pub const AUTHORITY: &str = "authority of the hosts";
+
 /// What was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outside {
     /// The certificate for callers, or why it cannot be used; `None` without one.
     pub certificate: Option<Result<Validity, String>>,
+    /// The certificate for other hosts and its authorities, each under its name, or why they cannot be
+    /// used; `None` without one.
+    pub identity: Option<Result<Vec<(&'static str, Validity)>, String>>,
     /// Whether the operators' token is too short, or why it cannot be used; `None` without one.
     pub token: Option<Result<bool, String>>,
     /// Addresses that somebody else has.
@@ -44,6 +50,7 @@ pub struct Taken {
 pub fn examine(outside: &Outside) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(outside.certificate.as_ref().map(certificate));
+    findings.extend(outside.identity.as_ref().map(identity).into_iter().flatten());
     findings.extend(outside.token.as_ref().map(token));
     findings.extend(outside.taken.iter().map(taken));
     findings.extend(outside.data_in_use.as_deref().map(data));
@@ -75,6 +82,42 @@ fn certificate(found: &Result<Validity, String>) -> Finding {
             bad(Condition::Fail, subject, "cannot be used", Trouble { why, change, trade })
         }
     }
+}
+
+fn identity(found: &Result<Vec<(&'static str, Validity)>, String>) -> Vec<Finding> {
+    let all = match found {
+        Ok(all) => all,
+        Err(why) => {
+            let change =
+                "the folder of --identity, as `steerage cert issue` and `steerage cert renew` \
+                          make it"
+                    .to_owned();
+            let why = format!("{why}; a host does not start with it");
+            let trade = "nothing".to_owned();
+            let trouble = Trouble { why, change, trade };
+            return vec![bad(Condition::Fail, "certificate for hosts", "cannot be used", trouble)];
+        }
+    };
+    let finding = |(subject, validity): &(&'static str, Validity)| {
+        let ends = format!("ends at {}", validity.ends);
+        let Some(expiry) = &validity.expiry else { return ok(subject, ends) };
+        let verdict = if *expiry == Expiry::Over { Condition::Fail } else { Condition::Warn };
+        let why = format!("it {expiry}; the hosts of the fleet do not believe each other then");
+        let (change, trade) = match *subject {
+            AUTHORITY => (
+                "another authority, which all hosts trust before certificates are made with it: \
+                 `steerage cert trust`",
+                "a step for each host; none is restarted",
+            ),
+            _ => (
+                "renew it where the authority is, with `steerage cert renew`, and put its files in place",
+                "nothing: a host that runs reads them when they change",
+            ),
+        };
+        let trouble = Trouble { why, change: change.to_owned(), trade: trade.to_owned() };
+        bad(verdict, subject, ends, trouble)
+    };
+    all.iter().map(finding).collect()
 }
 
 fn token(found: &Result<bool, String>) -> Finding {
@@ -144,6 +187,18 @@ mod tests {
         let not_yet = of(Ok(Validity { begins, ..Validity::default() }));
         check(&not_yet, &[(Condition::Fail, "begins at 2026")]);
         check(&of(Err("no key".to_owned())), &[(Condition::Fail, "cannot be used")]);
+    }
+
+    #[test]
+    fn of_the_hosts_certificates_each_is_told_with_its_own_next_step() {
+        let of = |identity| Outside { identity: Some(identity), ..Outside::default() };
+        let ends = |expiry| Validity { begins: None, ends: "2027".to_owned(), expiry };
+        let all =
+            vec![("certificate for hosts", ends(None)), (AUTHORITY, ends(Some(Expiry::Week)))];
+        check(&of(Ok(all)), &[(Condition::Ok, "ends at 2027"), (Condition::Warn, "ends at 2027")]);
+        let over = vec![("certificate for hosts", ends(Some(Expiry::Over)))];
+        check(&of(Ok(over)), &[(Condition::Fail, "ends at 2027")]);
+        check(&of(Err("no file".to_owned())), &[(Condition::Fail, "cannot be used")]);
     }
 
     #[test]

@@ -41,6 +41,13 @@ impl HostName {
         }
     }
 
+    /// What a host is called that is alone. Not the machine's name, which may change: crashes are counted by
+    /// host.
+    #[must_use]
+    pub fn alone() -> Self {
+        Self(Arc::from("localhost"))
+    }
+
     /// The name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -1,8 +1,8 @@
 //! Who can answer for an app, who is waited for before a host stops, and where an app may run at all,
 //! as the view has it. Does not ask any host.
 
-use imbl::OrdMap;
-
+use super::few_hosts::HostMap;
+use super::origin::Assigned;
 use super::records::{AppFacts as _, HostFacts as _, ReadyFacts as _, Records};
 use super::view::FleetView;
 use crate::id::{AppName, HostName};
@@ -13,14 +13,15 @@ impl<R: Records> FleetView<R> {
     #[must_use]
     pub fn answering(&self, app: &AppName) -> Vec<&HostName> {
         let is_there = |host: &&HostName| self.host(host).is_some();
-        let assigned = || self.assigned_to(app).into_iter().flatten().filter(is_there);
+        let assigned =
+            || self.assigned_to(app).into_iter().flat_map(Assigned::iter).filter(is_there);
         let ready = self.ready.get(app);
-        let has_code = |host: &&HostName| ready.is_some_and(|ready| ready.contains_key(*host));
+        let has_code = |host: &&HostName| ready.is_some_and(|ready| ready.contains_key(host));
         let best: Vec<_> = assigned().filter(has_code).collect();
         if !best.is_empty() {
             return self.up_to_date(app, best);
         }
-        let leaving: Vec<_> = ready.into_iter().flat_map(OrdMap::keys).filter(is_there).collect();
+        let leaving: Vec<_> = ready.into_iter().flat_map(HostMap::keys).filter(is_there).collect();
         if leaving.is_empty() { assigned().collect() } else { leaving }
     }
 
@@ -52,10 +53,7 @@ impl<R: Records> FleetView<R> {
         // Another deployment of the same number is another one.
         let wanted = self.apps.get(app).and_then(|(record, _)| record.fingerprint());
         let is_same = |ready: &R::Ready| {
-            ready.generation() == generation
-                && (wanted.is_none()
-                    || ready.fingerprint().is_none()
-                    || ready.fingerprint() == wanted)
+            ready.generation() == generation && wanted.is_none_or(|wanted| ready.may_be(wanted))
         };
         reached.peek().is_some()
             && reached.all(|host| ready.and_then(|ready| ready.get(host)).is_some_and(is_same))

@@ -4,8 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 
-use imbl::OrdSet;
-
+use super::origin::Assigned;
 use crate::id::{AppName, HostName};
 
 /// A moment in the store's history; later ones are larger.
@@ -61,12 +60,12 @@ pub trait HostFacts {
 pub trait ReadyFacts {
     /// Of which deployment.
     fn generation(&self) -> u64;
-    /// What tells it from another of its number, where that is known.
-    fn fingerprint(&self) -> Option<&str>;
+    /// Whether it may be what this tells from another of its number; it may where that is not known.
+    fn may_be(&self, fingerprint: &str) -> bool;
 }
 
 /// Where something stands in the store.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FleetKey {
     /// What operators want of an app.
     App(AppName),
@@ -103,7 +102,7 @@ pub enum FleetItem<R: Records> {
     /// That they have removed it, with the highest generation it had.
     Removed(AppName, FleetValue<u64>),
     /// Where it shall run.
-    Assigned(AppName, FleetValue<OrdSet<HostName>>),
+    Assigned(AppName, FleetValue<Assigned>),
     /// That a host has its code at hand.
     Ready(HostName, AppName, FleetValue<R::Ready>),
     /// A host that is registered.

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::pace::Pace;
 use super::records::Records;
 use super::view::FleetView;
 use crate::id::HostName;
@@ -43,8 +44,21 @@ pub struct PlanTurn {
     pub consolidates: bool,
     /// Whether what apps use is looked at anew.
     pub with_use: bool,
+    /// How many replicas it may move that could stay where they are.
+    pub at_most: u32,
     began_at: Duration,
     is_quiet: bool,
+}
+
+/// What came of a plan.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PlanEnd {
+    /// How many apps it has moved; `None` where it was not written.
+    pub n_moved: Option<usize>,
+    /// How many of its moves could have waited.
+    pub n_could_wait: u32,
+    /// Whether more would have moved if nothing had to wait.
+    pub is_cut: bool,
 }
 
 /// When a host plans.
@@ -59,13 +73,17 @@ pub struct PlanTurns {
     /// Whether hosts are given time to come back.
     waits: bool,
     n_unclear: u32,
+    /// Whether hosts are being emptied, a few moves at a time.
+    is_emptying: bool,
+    pace: Pace,
 }
 
 impl PlanTurns {
     /// Nothing planned yet. Hosts are given `patience` to come back after the store, or this host, was
     /// away; hosts are emptied after nothing has moved for as long as `consolidate`, with `None` never.
+    /// In a minute `a_minute` replicas are moved at most that could stay where they are.
     #[must_use]
-    pub fn new(patience: Duration, consolidate: Option<Duration>) -> Self {
+    pub fn new(patience: Duration, consolidate: Option<Duration>, a_minute: u32) -> Self {
         Self {
             patience,
             consolidate,
@@ -74,6 +92,8 @@ impl PlanTurns {
             every: EVERY.0,
             waits: false,
             n_unclear: 0,
+            is_emptying: false,
+            pace: Pace::new(a_minute),
         }
     }
 
@@ -85,19 +105,34 @@ impl PlanTurns {
         self.waits = is_early && misses_hosts;
         if !is_planner || connected_for.is_none() || self.waits || is_frozen {
             self.quiet_since = None;
+            self.is_emptying = false;
             self.n_unclear = 0;
             return None;
         }
         let since = *self.quiet_since.get_or_insert(now);
         let is_quiet = self.consolidate.is_some_and(|long| now.saturating_sub(since) >= long);
-        let with_use = is_quiet || now.saturating_sub(self.use_taken_at) >= self.every;
-        Some(PlanTurn { consolidates: is_quiet && all_are_well, with_use, began_at: now, is_quiet })
+        let is_due = now.saturating_sub(self.use_taken_at) >= self.every;
+        // Each step of emptying looks at everything, so there is time between them.
+        let with_use = is_due || (is_quiet && !self.is_emptying);
+        let consolidates = is_quiet && all_are_well && with_use;
+        let at_most = self.pace.left(now);
+        Some(PlanTurn { consolidates, with_use, at_most, began_at: now, is_quiet })
     }
 
-    /// Takes what came of a plan: how many apps it has moved; `None` where it was not written.
-    pub fn end(&mut self, now: Duration, turn: PlanTurn, n_moved: Option<usize>) {
-        if n_moved.is_some_and(|n_moved| n_moved > 0 || turn.is_quiet) {
-            self.quiet_since = Some(now);
+    /// Takes what came of a plan.
+    pub fn end(&mut self, now: Duration, turn: PlanTurn, end: PlanEnd) {
+        let PlanEnd { n_moved, n_could_wait, is_cut } = end;
+        if let Some(n_moved) = n_moved {
+            self.pace.moved(now, n_could_wait);
+            if turn.consolidates {
+                self.is_emptying = is_cut;
+            } else if n_moved > 0 {
+                self.is_emptying = false;
+            }
+            // What has begun goes on without another quiet time.
+            if !self.is_emptying && (n_moved > 0 || turn.is_quiet) {
+                self.quiet_since = Some(now);
+            }
         }
         if turn.with_use {
             self.use_taken_at = now;
@@ -142,7 +177,7 @@ impl<R: Records> FleetView<R> {
     #[must_use]
     pub fn misses_hosts(&self, is_gone: impl Fn(&HostName) -> bool) -> bool {
         let assigned: BTreeSet<&HostName> =
-            self.assigned.values().flat_map(|(hosts, _)| hosts.iter()).collect();
+            self.assigned.values().flat_map(|(assigned, _)| assigned.iter()).collect();
         let is_missed = |host: &HostName| self.lease_of(host) == LeaseState::Ended && is_gone(host);
         assigned.into_iter().any(is_missed)
     }
@@ -189,7 +224,7 @@ mod tests {
     };
 
     fn turns() -> PlanTurns {
-        PlanTurns::new(at(3), Some(at(300)))
+        PlanTurns::new(at(3), Some(at(300)), 50)
     }
 
     #[test]
@@ -214,7 +249,7 @@ mod tests {
         let mut turns = turns();
         let mut consolidates = |now: u64, situation, n_moved| {
             let turn = turns.begin(at(now), &situation)?;
-            turns.end(at(now), turn, n_moved);
+            turns.end(at(now), turn, PlanEnd { n_moved, ..PlanEnd::default() });
             Some(turn.consolidates)
         };
         assert_eq!(consolidates(9000, WELL, Some(0)), Some(false));
@@ -234,11 +269,32 @@ mod tests {
     }
 
     #[test]
+    fn emptying_that_was_cut_goes_on_in_steps_and_ends_where_something_else_moves() {
+        let mut turns = turns();
+        let mut turn = |now: u64, n_moved: usize, n_could_wait: u32, is_cut: bool| {
+            let turn = turns.begin(at(now), &WELL).unwrap();
+            let n_moved = Some(n_moved);
+            turns.end(at(now), turn, PlanEnd { n_moved, n_could_wait, is_cut });
+            (turn.consolidates, turn.at_most)
+        };
+        assert_eq!(turn(1000, 0, 0, false), (false, 50));
+        assert_eq!(turn(1300, 30, 30, true), (true, 50), "after a quiet time");
+        assert_eq!(turn(1301, 0, 0, false), (false, 20), "news of its own moves");
+        assert_eq!(turn(1302, 20, 20, true), (true, 20));
+        assert_eq!(turn(1304, 0, 0, true), (true, 0), "nothing is left of this minute");
+        assert_eq!(turn(1360, 30, 30, true), (true, 30), "what moved first was a minute ago");
+        assert_eq!(turn(1361, 3, 0, false), (false, 0), "something was lost");
+        assert_eq!(turn(1480, 0, 0, false), (false, 50));
+        assert_eq!(turn(1661, 9, 9, false), (true, 50));
+        assert_eq!(turn(1663, 0, 0, false), (false, 41), "it was done");
+    }
+
+    #[test]
     fn use_is_taken_in_now_and_then_and_less_often_where_that_takes_long() {
         let mut turns = turns();
         let mut with_use = |now: u64, took: u64| {
             let turn = turns.begin(at(now), &WELL).unwrap();
-            turns.end(at(now + took), turn, Some(0));
+            turns.end(at(now + took), turn, PlanEnd { n_moved: Some(0), ..PlanEnd::default() });
             turn.with_use
         };
         assert!(with_use(2, 0) && !with_use(3, 0) && with_use(4, 1));

@@ -3,10 +3,13 @@
 //! because it is not seen: only its removal takes it out. Does not read the store.
 
 use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
 
+use super::few_hosts::HostMap;
+use super::origin::Assigned;
 use super::records::{
     AppFacts as _, FleetItem, FleetKey, FleetValue, HostFacts as _, Records, Revision,
 };
@@ -23,7 +26,7 @@ pub struct FleetView<R: Records> {
     /// That nothing is to be planned; see [`FleetView::is_frozen`].
     pub frozen: Option<Arc<R::Freeze>>,
     /// Where each app shall run, and since which revision.
-    pub assigned: OrdMap<AppName, (OrdSet<HostName>, Revision)>,
+    pub assigned: OrdMap<AppName, (Assigned, Revision)>,
     /// The hosts that are registered.
     pub hosts: OrdMap<HostName, Arc<R::Host>>,
     /// Hosts that the store has lost and that answer nevertheless; before it was read, those that are
@@ -32,7 +35,7 @@ pub struct FleetView<R: Records> {
     /// Whether this is what an earlier run knew, and the store was not read since.
     is_of_copy: bool,
     /// Who has whose code at hand.
-    pub ready: OrdMap<AppName, OrdMap<HostName, R::Ready>>,
+    pub ready: OrdMap<AppName, HostMap<R::Ready>>,
     /// Apps that operators removed, with the highest generation each had.
     pub removed: OrdMap<AppName, u64>,
     /// Those of `apps` that the store does not hold any more, although nobody removed them.
@@ -90,6 +93,15 @@ impl<R: Records> FleetView<R> {
     #[must_use]
     pub fn read(items: impl IntoIterator<Item = (FleetItem<R>, Revision)>) -> (Self, ViewChange) {
         let (mut view, mut change) = (Self::default(), ViewChange::default());
+        let mut items: Vec<_> = items.into_iter().collect();
+        // Hosts and apps first, so that whatever else names them shares their names. Within these in no
+        // order: a tree that is filled from one end to the other is left with half-empty nodes.
+        items.sort_by_cached_key(|(item, _)| {
+            let is_named = matches!(item, FleetItem::Host(..) | FleetItem::App(..));
+            let mut scattered = DefaultHasher::new();
+            item.key().hash(&mut scattered);
+            (!is_named, scattered.finish())
+        });
         for (item, revision) in items {
             view.take(item, revision, &mut change);
         }
@@ -150,7 +162,7 @@ impl<R: Records> FleetView<R> {
             self.detached.insert(host.clone(), record.clone());
             for (app, hosts) in &before.ready {
                 if let Some(ready) = hosts.get(host) {
-                    self.ready.entry(app.clone()).or_default().insert(host.clone(), ready.clone());
+                    self.take_ready(app.clone(), host.clone(), Some(ready.clone()));
                 }
             }
         }
@@ -165,6 +177,24 @@ impl<R: Records> FleetView<R> {
             self.forget_ready(host);
         }
         !gone.is_empty()
+    }
+
+    /// Takes out hosts that shall not count, whatever the store says of them, with what they have said.
+    pub fn expel(
+        &mut self,
+        is_expelled: impl Fn(&HostName, &R::Host) -> bool,
+        change: &mut ViewChange,
+    ) {
+        let all = self.all_hosts().filter(|(host, record)| is_expelled(host, record));
+        let all: Vec<HostName> = all.map(|(host, _)| host.clone()).collect();
+        for host in all {
+            change.hosts_changed = true;
+            let with = self.ready.iter().filter(|(_, hosts)| hosts.contains_key(&host));
+            change.apps.extend(with.map(|(app, _)| app.clone()));
+            self.hosts.remove(&host);
+            self.detached.remove(&host);
+            self.forget_ready(&host);
+        }
     }
 
     /// What the store says of a host's registration.
@@ -192,8 +222,8 @@ impl<R: Records> FleetView<R> {
 
     /// The hosts an app is assigned to, whether they are there or not.
     #[must_use]
-    pub fn assigned_to(&self, app: &AppName) -> Option<&OrdSet<HostName>> {
-        self.assigned.get(app).map(|(hosts, _)| hosts)
+    pub fn assigned_to(&self, app: &AppName) -> Option<&Assigned> {
+        self.assigned.get(app).map(|(assigned, _)| assigned)
     }
 
     /// Takes what is wanted of an app.
@@ -239,10 +269,16 @@ impl<R: Records> FleetView<R> {
                 }
             }
             FleetItem::Assigned(app, value) => {
+                let app = self.shared_app(app);
                 change.apps.insert(app.clone());
-                put(&mut self.assigned, app, value.read().map(|hosts| (hosts, revision)));
+                let assigned = value.read().map(|on| {
+                    let on = on.with_origins();
+                    on.map(|(host, origin)| (self.shared_host(host.clone()), origin)).collect()
+                });
+                put(&mut self.assigned, app, assigned.map(|assigned| (assigned, revision)));
             }
             FleetItem::Ready(host, app, value) => {
+                let (app, host) = (self.shared_app(app), self.shared_host(host));
                 change.apps.insert(app.clone());
                 self.take_ready(app, host, value.read());
             }
@@ -266,9 +302,22 @@ impl<R: Records> FleetView<R> {
         }
     }
 
+    /// The same name, sharing its text with that of the app, where there is one: a fleet has many apps,
+    /// and each is named in several places.
+    fn shared_app(&self, name: AppName) -> AppName {
+        self.apps.get_key_value(&name).map_or(name, |(known, _)| known.clone())
+    }
+
+    /// The same for a host.
+    fn shared_host(&self, name: HostName) -> HostName {
+        let known = |hosts: &OrdMap<HostName, Arc<R::Host>>| {
+            hosts.get_key_value(&name).map(|(known, _)| known.clone())
+        };
+        known(&self.hosts).or_else(|| known(&self.detached)).unwrap_or(name)
+    }
+
     fn take_ready(&mut self, app: AppName, host: HostName, record: Option<R::Ready>) {
-        let mut ready = self.ready.get(&app).cloned().unwrap_or_default();
-        put(&mut ready, host, record);
+        let ready = self.ready.get(&app).cloned().unwrap_or_default().with(host, record);
         put(&mut self.ready, app, (!ready.is_empty()).then_some(ready));
     }
 

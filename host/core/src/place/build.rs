@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::Policy;
 use super::dense::{AppIndex, Dense, DenseApp, DenseHost, Free, HostIndex, Lane, unit};
 use super::few::Few;
 use super::keep;
@@ -28,6 +29,7 @@ impl Dense {
             due: BTreeSet::new(),
             crowded: BTreeSet::new(),
             uncounted: BTreeSet::new(),
+            policy: Policy::default(),
             draft: Vec::new(),
         };
         for (name, host) in &view.hosts {

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::Policy;
 use super::draft::Change;
 use super::few::Few;
 use super::labels::{LabelSet, Labels};
@@ -45,6 +46,7 @@ pub(super) struct Dense {
     pub(super) crowded: BTreeSet<HostIndex>,
     /// Hosts of which it has to be counted anew what is free.
     pub(super) uncounted: BTreeSet<HostIndex>,
+    pub(super) policy: Policy,
     /// What the plan has changed so far.
     pub(super) draft: Vec<Change>,
 }

@@ -1,8 +1,10 @@
 //! What stays where it is: everything that still may. Takes off what is too much, or where it must not
 //! be any more, and no more than that.
 
+use super::Policy;
 use super::dense::{AppIndex, Dense, DenseApp, HostIndex};
 use super::few::Few;
+use super::spend::Spend;
 use super::view::{Spread, Standing};
 use super::why::Why;
 
@@ -46,7 +48,7 @@ fn sort_out(dense: &Dense, app: &DenseApp) -> (Few, Vec<(HostIndex, Why)>) {
 }
 
 /// Begins a plan: says what cannot stay, and takes off what is too much where it is.
-pub(super) fn settle(dense: &mut Dense) {
+pub(super) fn settle(dense: &mut Dense, spend: &mut Spend<'_>) {
     dense.count();
     dense.weigh();
     let due: Vec<AppIndex> = dense.due.iter().copied().collect();
@@ -66,7 +68,7 @@ pub(super) fn settle(dense: &mut Dense) {
         take_apart(dense, host);
     }
     for host in 0..dense.hosts.len() {
-        take_overload(dense, host);
+        take_overload(dense, host, spend);
     }
 }
 
@@ -76,7 +78,7 @@ fn is_crowded(dense: &Dense, host: HostIndex) -> bool {
 }
 
 /// Stops what is more than wanted: first on hosts that take nothing new, then in the zone that has
-/// most of it, then on the host that has the least else to do.
+/// most of it, then on the host that has the least else to do, or where replicas are spread the most.
 fn take_surplus(dense: &mut Dense, app: AppIndex) {
     loop {
         let Some(at) = dense.apps.get(app) else { return };
@@ -86,7 +88,9 @@ fn take_surplus(dense: &mut Dense, app: AppIndex) {
         let worst = at.on.iter().max_by_key(|host| {
             let is_closed = dense.standing(*host) != Some(Standing::Open);
             let n_else = dense.hosts.get(*host).map_or(0, |at| at.apps.len());
-            (is_closed, dense.n_in_zone(&at.on, *host), std::cmp::Reverse(n_else), *host)
+            let is_spread = dense.policy == Policy::Spread;
+            let burden = if is_spread { n_else } else { usize::MAX - n_else };
+            (is_closed, dense.n_in_zone(&at.on, *host), burden, *host)
         });
         let Some(worst) = worst else { return };
         dense.take(app, worst, Why::Surplus);
@@ -116,13 +120,18 @@ fn take_apart(dense: &mut Dense, host: HostIndex) {
 }
 
 /// Takes off the least important of what is on a host that has too little room by now, until the rest
-/// fits.
-fn take_overload(dense: &mut Dense, host: HostIndex) {
+/// fits, or no more may move by now.
+fn take_overload(dense: &mut Dense, host: HostIndex, spend: &mut Spend<'_>) {
     while dense.free(host).is_over() {
         let Some(at) = dense.hosts.get(host) else { return };
-        let least = at.apps.iter().copied().min_by_key(|app| importance(dense, *app));
-        let Some(least) = least else { return };
+        let movable = at.apps.iter().copied().filter(|app| spend.may_move(dense, *app));
+        let least = movable.min_by_key(|app| importance(dense, *app));
+        let Some(least) = least.filter(|_| spend.left() > 0) else {
+            spend.is_cut |= !at.apps.is_empty();
+            return;
+        };
         dense.take(least, host, Why::Full);
+        spend.spend(least);
     }
 }
 

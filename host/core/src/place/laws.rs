@@ -86,6 +86,11 @@ pub(super) fn any_view() -> impl Strategy<Value = View> {
     })
 }
 
+fn any_aims() -> impl Strategy<Value = Aims> {
+    let policy = prop_oneof![Just(Policy::Pack), Just(Policy::Spread)];
+    (any::<bool>(), policy).prop_map(|(consolidate, policy)| Aims { consolidate, policy })
+}
+
 fn settled(mut view: View, aims: &Aims) -> View {
     let made = plan(&view, aims);
     view.apply(&made);
@@ -103,14 +108,13 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(600))]
 
     #[test]
-    fn a_plan_breaks_no_rule(view in any_view(), consolidate in any::<bool>()) {
-        let made = plan(&view, &Aims { consolidate });
+    fn a_plan_breaks_no_rule(view in any_view(), aims in any_aims()) {
+        let made = plan(&view, &aims);
         prop_assert_eq!(check(&view, &made), Vec::<String>::new());
     }
 
     #[test]
-    fn planning_an_applied_plan_changes_nothing(view in any_view(), consolidate in any::<bool>()) {
-        let aims = Aims { consolidate };
+    fn planning_an_applied_plan_changes_nothing(view in any_view(), aims in any_aims()) {
         let first = plan(&view, &aims);
         let mut after = view;
         after.apply(&first);
@@ -132,7 +136,7 @@ proptest! {
             let is_lost = step.from.as_ref() == Some(&lost);
             let makes_room = matches!(step.why, Why::MakesRoom(_) | Why::Evicted(_));
             // What had no room before may find some that an eviction leaves, or a lost neighbour.
-            let had_no_room = matches!(step.why, Why::Wanted | Why::Draining);
+            let had_no_room = matches!(step.why, Why::New | Why::Wanted | Why::Draining);
             prop_assert!(is_lost || makes_room || had_no_room, "{}", step);
         }
     }
@@ -165,9 +169,33 @@ proptest! {
     }
 
     #[test]
+    fn spread_replicas_lie_evenly_and_stay_so(
+        n_hosts in 1usize..8, n_apps in 0usize..40, zones in 1u8..4, gone in 0usize..40,
+    ) {
+        let aims = Aims { policy: Policy::Spread, ..Aims::default() };
+        let hosts = (0..n_hosts).map(|number| host(u8::try_from(number).unwrap() % zones, 9000, 4096));
+        let apps = (0..n_apps).map(|_| app(1, 100, 16));
+        let mut view = settled(fleet(hosts.collect(), apps.collect()), &aims);
+        let on_each = |view: &View| {
+            let on = |host| view.apps.values().filter(|app| app.on.contains(host)).count();
+            view.hosts.keys().map(on).collect::<Vec<_>>()
+        };
+        let counts = on_each(&view);
+        prop_assert!(counts.iter().max().unwrap() - counts.iter().min().unwrap() <= 1, "{:?}", counts);
+        // What comes later goes where there is least.
+        view.apps.remove(&app_name(gone));
+        view.apps.insert(app_name(90), app(1, 100, 16));
+        let before = on_each(&view);
+        let view = settled(view, &aims);
+        let to = view.apps[&app_name(90)].on.first().unwrap();
+        let place = view.hosts.keys().position(|host| host == to).unwrap();
+        prop_assert_eq!(Some(&before[place]), before.iter().min());
+    }
+
+    #[test]
     fn an_emptied_fleet_still_holds_all_it_held(view in any_view()) {
         let before = settled(view, &Aims::default());
-        let after = settled(before.clone(), &Aims { consolidate: true });
+        let after = settled(before.clone(), &Aims { consolidate: true, ..Aims::default() });
         for (name, app) in &before.apps {
             prop_assert!(after.apps[name].on.len() >= app.on.len());
         }
@@ -199,12 +227,12 @@ fn replicas_spread_over_zones_and_then_over_few_hosts() {
     shows(
         &fleet(hosts, vec![app(2, 500, 32), app(2, 500, 32)]),
         &expect![[r#"
-        a0: starts on h0, since more replicas are wanted
-        a0: starts on h2, since more replicas are wanted
-        a1: starts on h0, since more replicas are wanted
-        a1: starts on h2, since more replicas are wanted
-        spare: h1
-        spare: h3"#]],
+            a0: starts on h0, since it runs nowhere yet
+            a0: starts on h2, since it runs nowhere yet
+            a1: starts on h0, since it runs nowhere yet
+            a1: starts on h2, since it runs nowhere yet
+            spare: h1
+            spare: h3"#]],
     );
 }
 
@@ -233,9 +261,9 @@ fn the_higher_priority_goes_first_and_the_lower_says_what_it_lacks() {
     shows(
         &fleet(vec![host(0, 1000, 256)], vec![low, high]),
         &expect![[r#"
-        a0: stops on h0, since a1 has a higher priority and needs the room
-        a1: starts on h0, since more replicas are wanted
-        a0: no room for 1 of its replicas: needs 900m cpu and 32MiB; the only host is short of cpu (100m free)"#]],
+            a0: stops on h0, since a1 has a higher priority and needs the room
+            a1: starts on h0, since it runs nowhere yet
+            a0: no room for 1 of its replicas: needs 900m cpu and 32MiB; the only host is short of cpu (100m free)"#]],
     );
 }
 
@@ -250,8 +278,8 @@ fn one_move_makes_room_for_what_fits_nowhere_else() {
     shows(
         &fleet(hosts, apps),
         &expect![[r#"
-        a1: h1 -> h0, since it makes room for a2, which fits nowhere else
-        a2: starts on h1, since more replicas are wanted"#]],
+            a1: h1 -> h0, since it makes room for a2, which fits nowhere else
+            a2: starts on h1, since it runs nowhere yet"#]],
     );
 }
 
@@ -268,14 +296,14 @@ fn labels_neighbours_and_zones_are_musts() {
     shows(
         &fleet(hosts, vec![picky, shy, wide]),
         &expect![[r#"
-        a0: starts on h0, since more replicas are wanted
-        a1: starts on h1, since more replicas are wanted
-        a1: starts on h2, since more replicas are wanted
-        a2: starts on h0, since more replicas are wanted
-        a2: starts on h1, since more replicas are wanted
-        a0: no room for 1 of its replicas: needs 100m cpu and 16MiB; of 3 hosts: 2 without its labels, 1 with a replica already
-        a1: no room for 1 of its replicas: needs 100m cpu and 16MiB; of 3 hosts: 2 with a replica already, 1 with an app it must not meet
-        a2: no room for 1 of its replicas: needs 100m cpu and 16MiB; of 3 hosts: 2 with a replica already, 1 in a zone with a replica"#]],
+            a0: starts on h0, since it runs nowhere yet
+            a1: starts on h1, since it runs nowhere yet
+            a1: starts on h2, since it runs nowhere yet
+            a2: starts on h0, since it runs nowhere yet
+            a2: starts on h1, since it runs nowhere yet
+            a0: no room for 1 of its replicas: needs 100m cpu and 16MiB; of 3 hosts: 2 without its labels, 1 with a replica already
+            a1: no room for 1 of its replicas: needs 100m cpu and 16MiB; of 3 hosts: 2 with a replica already, 1 with an app it must not meet
+            a2: no room for 1 of its replicas: needs 100m cpu and 16MiB; of 3 hosts: 2 with a replica already, 1 in a zone with a replica"#]],
     );
 }
 

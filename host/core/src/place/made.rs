@@ -21,7 +21,8 @@ impl Dense {
         }
         let spare = self.hosts.iter();
         let spare = spare.filter(|host| host.standing.is_some() && host.apps.is_empty());
-        Plan { moves, unplaced, spare: spare.map(|host| host.name.clone()).collect() }
+        let spare = spare.map(|host| host.name.clone()).collect();
+        Plan { moves, unplaced, spare, is_cut: false }
     }
 
     fn add_moves(&self, app: &DenseApp, changes: &[&Change], moves: &mut Vec<Move>) {
@@ -46,7 +47,8 @@ impl Dense {
         let mut add = |from: Option<&Change>, to: Option<&Change>| {
             let named = |at: Option<&Change>| -> Option<HostName> { name(at?.host).cloned() };
             // What only starts may have been moved in this very plan; that is nobody's concern.
-            let why = from.map_or(Why::Wanted, |change| change.why.clone());
+            let starts = if app.was.is_empty() { Why::New } else { Why::Wanted };
+            let why = from.map_or(starts, |change| change.why.clone());
             moves.push(Move { app: app.name.clone(), from: named(from), to: named(to), why });
         };
         for change in came {

@@ -7,6 +7,7 @@ mod tests;
 
 use super::dense::Dense;
 use super::keep;
+use super::spend::{Budget, Spend};
 use super::view::{App, Host, Room, View};
 use super::{Aims, Plan, draw};
 use crate::id::{AppName, HostName};
@@ -71,9 +72,19 @@ impl Planner {
     /// Plans the fleet as it is, and leaves it so: a plan takes effect when what it moved comes back
     /// through `set_app`.
     pub fn plan(&mut self, aims: &Aims) -> Plan {
+        self.draw(aims, None)
+    }
+
+    /// The same, moving no more of what can wait than the budget allows. Planned and applied again and
+    /// again, it comes to where nothing would be moved without a budget either.
+    pub fn plan_within(&mut self, aims: &Aims, budget: Budget<'_>) -> Plan {
+        self.draw(aims, Some(budget))
+    }
+
+    fn draw(&mut self, aims: &Aims, budget: Option<Budget<'_>>) -> Plan {
         self.forget_decisions();
         self.refresh();
-        let plan = draw(&mut self.dense, aims);
+        let plan = draw(&mut self.dense, aims, budget);
         self.dense.go_back(0);
         plan
     }
@@ -84,7 +95,7 @@ impl Planner {
     pub fn decide(&mut self, demand: &Room) -> Option<&HostName> {
         if !self.is_deciding {
             self.refresh();
-            keep::settle(&mut self.dense);
+            keep::settle(&mut self.dense, &mut Spend::of(None));
             self.is_deciding = true;
         }
         let host = self.dense.best_for(demand)?;

@@ -8,7 +8,7 @@ pub(super) struct Score {
     pub(super) in_zone: u32,
     /// Whether the host has nothing to do yet: few hosts.
     pub(super) is_idle: bool,
-    /// How badly what is left of it can be used.
+    /// How badly what is left of it can be used; or how much of it is used, where replicas are spread.
     pub(super) waste: u64,
     /// Its place.
     pub(super) host: u32,
@@ -38,6 +38,20 @@ pub(super) fn waste(cpu_left: u64, cpu: f64, memory_left: u64, memory: f64) -> u
     )]
     {
         (waste * SCALE) as u64
+    }
+}
+
+/// How much of a host is used when so much is left of it: the more used of both resources.
+pub(super) fn used(cpu_left: u64, cpu: f64, memory_left: u64, memory: f64) -> u64 {
+    #[expect(clippy::cast_precision_loss, reason = "a score, not an amount")]
+    let left = (cpu_left as f64 * cpu).min(memory_left as f64 * memory);
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "between 0 and 1, so within bounds"
+    )]
+    {
+        ((1.0 - left).clamp(0.0, 1.0) * SCALE) as u64
     }
 }
 

@@ -1,8 +1,9 @@
 //! Looking at all hosts for one replica: the best, or why none will do; and how large things are.
 //! Changes nothing.
 
+use super::Policy;
 use super::dense::{AppIndex, Dense, Free, HostIndex, Lane};
-use super::score::{Score, waste};
+use super::score::{Score, used, waste};
 use super::view::{Room, Standing};
 use super::why::Lacks;
 
@@ -41,16 +42,21 @@ impl Dense {
         may: impl Fn(HostIndex) -> bool,
     ) -> Option<HostIndex> {
         let mut best = Score::WORST;
+        let packs = self.policy == Policy::Pack;
         for (host, lane) in self.lanes.iter().enumerate() {
             if lane.free.cpu < need.cpu || lane.free.memory < need.memory || !lane.is_open {
                 continue;
             }
             let in_zone = zones.iter().map(|zone| u32::from(*zone == lane.zone)).sum();
             // Cheap to see, and true of nearly all hosts at first, since all of them are idle.
-            if (in_zone, lane.is_idle) > (best.in_zone, best.is_idle) {
+            if (in_zone, packs && lane.is_idle) > (best.in_zone, best.is_idle) {
                 continue;
             }
-            let score = lane.score(host, need, in_zone);
+            let score = if packs {
+                lane.score(host, need, in_zone)
+            } else {
+                lane.spread_score(host, need, in_zone)
+            };
             if score < best && may(host) {
                 best = score;
             }
@@ -134,6 +140,19 @@ impl Dense {
 }
 
 impl Lane {
+    /// The less used the host is then, the better.
+    fn spread_score(&self, host: HostIndex, need: Free, in_zone: u32) -> Score {
+        let left = |free: i64, need: i64| u64::try_from(free - need).unwrap_or(0);
+        let cpu = left(self.free.cpu, need.cpu);
+        let memory = left(self.free.memory, need.memory);
+        Score {
+            in_zone,
+            is_idle: false,
+            waste: used(cpu, self.cpu_unit, memory, self.memory_unit),
+            host: u32::try_from(host).unwrap_or(u32::MAX),
+        }
+    }
+
     fn score(&self, host: HostIndex, need: Free, in_zone: u32) -> Score {
         let left = |free: i64, need: i64| u64::try_from(free - need).unwrap_or(0);
         let cpu = left(self.free.cpu, need.cpu);

@@ -1,4 +1,4 @@
-//! What a fleet would be without some of its hosts, or with more of them: a view before it is planned.
+//! What a fleet would be without some of its hosts, with some drained, or with more of them: a view before it is planned.
 //! Plans nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -89,6 +89,11 @@ impl View {
     /// Takes a host away; whether it was there.
     pub fn take_away(&mut self, host: &HostName) -> bool {
         self.hosts.remove(host).is_some()
+    }
+
+    /// Drains a host; whether it was there.
+    pub fn drain(&mut self, host: &HostName) -> bool {
+        self.hosts.get_mut(host).map(|host| host.standing = Standing::Draining).is_some()
     }
 
     /// Adds hosts, called `new-1` and so on after those that are there.
@@ -192,6 +197,22 @@ mod tests {
         let step = with.moves.first().unwrap();
         assert_eq!(step.to.as_ref().unwrap().as_str(), "new-3");
         assert_eq!(step.why, Why::HostGone);
+    }
+
+    #[test]
+    fn what_has_nowhere_to_go_from_a_drained_host_is_said_to_stay_on_it() {
+        let mut view = View::default();
+        view.add_new(&new("2x1cpu,1GiB"));
+        for (name, on) in [("one", "new-1"), ("two", "new-2")] {
+            view.apps.insert(name.parse().unwrap(), app("600MiB", &[on]));
+        }
+        let first: HostName = "new-1".parse().unwrap();
+        assert!(view.drain(&first));
+        assert!(!view.drain(&"new-9".parse().unwrap()));
+        let drained = plan(&view, &Aims::default());
+        assert_eq!(drained.moves, []);
+        let stays = drained.unplaced.first().unwrap();
+        assert_eq!((stays.app.as_str(), &stays.stays_on[..]), ("one", &[first][..]));
     }
 
     #[test]

@@ -11,6 +11,8 @@ use super::{Move, Unplaced};
 /// Why a replica starts, stops or moves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Why {
+    /// The app is nowhere yet: it is new, or had no room.
+    New,
     /// The app wants more replicas than it has.
     Wanted,
     /// The app has more than it wants.
@@ -62,9 +64,61 @@ pub struct Lacks {
     pub most_memory: Bytes,
 }
 
+/// What the code of a reason means, said of a replica that is where it is for it. The place is the code,
+/// so none is ever taken out or moved: they are kept in the store.
+const CODES: [&str; 13] = [
+    "for a reason that this version does not know",
+    "more replicas were wanted",
+    "fewer replicas were wanted elsewhere",
+    "its host before was gone",
+    "its host before was drained",
+    "its host before did not have the labels it needs",
+    "its host before had too little room",
+    "it must not be on one host with another app",
+    "another replica was in the same zone",
+    "an app of higher priority needed the room",
+    "it made room for another app, which fitted nowhere else",
+    "its host before was emptied",
+    "it ran nowhere yet",
+];
+
+/// Why a replica is where it is, by the code of the reason.
+#[must_use]
+pub fn reason(code: u8) -> &'static str {
+    CODES.get(usize::from(code)).copied().unwrap_or(CODES[0])
+}
+
+impl Why {
+    /// The number that stands for the reason in the store, without the app that it may name.
+    #[must_use]
+    pub fn code(&self) -> u8 {
+        match self {
+            Self::Wanted => 1,
+            Self::Surplus => 2,
+            Self::HostGone => 3,
+            Self::Draining => 4,
+            Self::Labels => 5,
+            Self::Full => 6,
+            Self::Apart(_) => 7,
+            Self::Zone => 8,
+            Self::Evicted(_) => 9,
+            Self::MakesRoom(_) => 10,
+            Self::Consolidated => 11,
+            Self::New => 12,
+        }
+    }
+
+    /// Whether nobody asked for it, and it can wait: neither an operator nor what is missing somewhere.
+    #[must_use]
+    pub fn can_wait(&self) -> bool {
+        matches!(self, Self::Full | Self::Consolidated)
+    }
+}
+
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::New => f.write_str("it runs nowhere yet"),
             Self::Wanted => f.write_str("more replicas are wanted"),
             Self::Surplus => f.write_str("fewer replicas are wanted"),
             Self::HostGone => f.write_str("the host is gone"),

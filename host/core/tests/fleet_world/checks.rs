@@ -3,9 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use imbl::OrdSet;
 use steerage_core::id::{AppName, HostName};
-use steerage_core::node::FleetKey;
+use steerage_core::node::{Assigned, FleetKey};
 
 use crate::host::{SimHost, Stage};
 use crate::records::{AppRecord, Deployment, Key, Value};
@@ -207,7 +206,7 @@ impl World {
         let n_open = self.hosts.iter().filter(is_open).count();
         let assigned = match self.store.entries().get(&Key::assigned(app)).map(|it| &it.value) {
             Some(Value::Assigned(hosts)) => hosts.clone(),
-            _ => OrdSet::new(),
+            _ => Assigned::default(),
         };
         let n_wanted = usize::try_from(record.replicas).unwrap();
         // Cordoned hosts keep what they have.

@@ -7,7 +7,7 @@ use steerage_core::id::{AppName, HostName};
 use steerage_core::lineage::Followed;
 use steerage_core::liveness::{self, Evidence, Eyes, Liveness, Probe, Run};
 use steerage_core::node::{
-    Announcer, AppHere, FleetView, Follower, PlanTurns, Reconciler, Revision,
+    Announcer, AppHere, Assigned, FleetView, Follower, PlanTurns, Reconciler, Revision,
 };
 use steerage_core::place::{self, Room, Spread, Standing};
 use steerage_core::reconcile::AppStatus;
@@ -133,7 +133,7 @@ impl Process {
             reconciler: Reconciler::default(),
             announcer: Announcer::default(),
             is_announcing: false,
-            turns: PlanTurns::new(Duration::from_secs(3), None),
+            turns: PlanTurns::new(Duration::from_secs(3), None, 1000),
             is_planning: false,
             probes: BTreeMap::new(),
             gone: BTreeMap::new(),
@@ -208,8 +208,8 @@ impl Process {
             view.hosts.insert(name.clone(), host(Standing::Cordoned));
         }
         for (name, (record, _)) in &self.view.apps {
-            let on = self.view.assigned_to(name).into_iter().flatten().cloned();
-            let n_now = u32::try_from(self.view.assigned_to(name).map_or(0, imbl::OrdSet::len));
+            let on = self.view.assigned_to(name).into_iter().flat_map(Assigned::iter).cloned();
+            let n_now = u32::try_from(self.view.assigned_to(name).map_or(0, Assigned::len));
             let app = place::App {
                 replicas: if self.view.is_remembered(name) {
                     n_now.unwrap_or(0)

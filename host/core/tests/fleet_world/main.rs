@@ -13,8 +13,10 @@
     reason = "a test fails by panicking"
 )]
 
+mod apps;
 mod checks;
 mod drive;
+mod following;
 mod host;
 mod operators;
 mod ops;

@@ -2,11 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use imbl::OrdSet;
 use steerage_core::id::{AppName, HostName};
 use steerage_core::lineage::FleetId;
 use steerage_core::node::{
-    AppFacts, FleetItem, FleetKey, FleetValue, HostFacts, ReadyFacts, Records,
+    AppFacts, Assigned, FleetItem, FleetKey, FleetValue, HostFacts, ReadyFacts, Records,
 };
 
 /// The records of these tests.
@@ -97,8 +96,8 @@ impl ReadyFacts for ReadyRecord {
         self.generation
     }
 
-    fn fingerprint(&self) -> Option<&str> {
-        self.fingerprint.as_deref()
+    fn may_be(&self, fingerprint: &str) -> bool {
+        self.fingerprint.as_deref().is_none_or(|own| own == fingerprint)
     }
 }
 
@@ -137,7 +136,7 @@ pub(crate) enum Value {
     Mark(FleetId, u64),
     App(AppRecord),
     Removed(u64),
-    Assigned(OrdSet<HostName>),
+    Assigned(Assigned),
     Ready(ReadyRecord),
     Host(HostRecord),
     HostWanted(bool),
@@ -166,7 +165,7 @@ pub(crate) fn item(key: &Key, value: Option<&Value>, reads: u32) -> Option<Fleet
         }
         (FleetKey::Removed(app), _) => FleetItem::Removed(app.clone(), FleetValue::Gone),
         (FleetKey::Assigned(app), Some(Value::Assigned(hosts))) => {
-            FleetItem::Assigned(app.clone(), FleetValue::Is(hosts.clone()))
+            FleetItem::Assigned(app.clone(), FleetValue::Is(hosts.iter().cloned().collect()))
         }
         (FleetKey::Assigned(app), _) => FleetItem::Assigned(app.clone(), FleetValue::Gone),
         (FleetKey::Ready(host, app), Some(Value::Ready(ready))) => {

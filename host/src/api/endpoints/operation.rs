@@ -1,5 +1,4 @@
-//! What can be asked of the control API, one name each.
-//! Does not say how.
+//! What can be asked of the control API, by name. Does not say how: the table of endpoints does.
 
 /// What can be asked of the control API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +25,10 @@ pub(in crate::api) enum Operation {
     Import,
     Freeze,
     Thaw,
+    Revoke,
     Plan,
+    Plans,
+    PlanOf,
     Host,
     Usage,
     Backup,

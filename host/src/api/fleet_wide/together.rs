@@ -7,9 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use steerage_core::id::HostName;
 
-use crate::api::wire::{
-    AppSummary, AppUsage, Apps, Calls, Events, HostUsage, LogLines, Sources, Usage,
-};
+use crate::api::wire::{AppSummary, AppUsage, Apps, Calls, Events, LogLines, Sources, Usage};
 
 /// Something that each host tells, and that can be put together.
 pub(in crate::api) trait Together: Serialize + DeserializeOwned + Send {
@@ -108,9 +106,9 @@ impl Together for Usage {
     fn finish(&mut self, _: usize, sources: Sources) {
         let mut apps = BTreeMap::<&str, AppUsage>::new();
         for usage in self.each.values() {
-            add_host(&mut self.host, &usage.host);
+            self.host.add(&usage.host);
             for app in &usage.apps {
-                add_app(apps.entry(&app.app).or_default(), app);
+                apps.entry(&app.app).or_default().add(app);
             }
         }
         self.apps = apps.into_values().collect();
@@ -118,43 +116,12 @@ impl Together for Usage {
     }
 }
 
-fn add_host(sum: &mut HostUsage, host: &HostUsage) {
-    sum.cores += host.cores;
-    sum.cpu_seconds += host.cpu_seconds;
-    sum.resident_bytes += host.resident_bytes;
-    sum.memory_bytes += host.memory_bytes;
-    sum.memory_budget_bytes += host.memory_budget_bytes;
-    sum.slots_used += host.slots_used;
-    sum.slots_total += host.slots_total;
-    // All hosts of a fleet know the same apps.
-    sum.apps = sum.apps.max(host.apps);
-    sum.apps_mapped += host.apps_mapped;
-    sum.apps_mapped_most += host.apps_mapped_most;
-    sum.connections += host.connections;
-    sum.waiting += host.waiting;
-    sum.unrouted += host.unrouted;
-}
-
-fn add_app(sum: &mut AppUsage, app: &AppUsage) {
-    sum.app.clone_from(&app.app);
-    sum.cpu_seconds += app.cpu_seconds;
-    sum.fuel = sum.fuel.saturating_add(app.fuel);
-    sum.memory_bytes += app.memory_bytes;
-    sum.calls += app.calls;
-    sum.failed += app.failed;
-    sum.errors += app.errors;
-    for (cause, count) in &app.refused {
-        *sum.refused.entry(cause.clone()).or_default() += count;
-    }
-    sum.running += app.running;
-    sum.waiting += app.waiting;
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::api::wire::HostUsage;
 
     fn host(name: &str) -> HostName {
         name.parse().unwrap()

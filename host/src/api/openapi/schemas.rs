@@ -1,9 +1,13 @@
-//! The schemas of `api::wire`, in a short notation: `type?` may be null, `[type]` is a list,
-//! `key-` may be missing, `time` is a moment, and what is no basic type is the name of another
-//! schema.
+//! The schemas of `api::wire`, in a short notation: `type?` may be null, `[type]` is a list, `key-` may be
+//! missing, `time` is a moment, and what is no basic type is the name of another schema.
 //! A test compares them with what the wire types really write.
 
-use serde_json::{Map, Value, json};
+mod notation;
+
+use serde_json::{Value, json};
+
+pub(super) use self::notation::form;
+use self::notation::object;
 
 mod rollout;
 
@@ -12,7 +16,7 @@ use self::rollout::ROLLOUT;
 /// A name, and the keys with what stands behind each.
 type Schema = (&'static str, &'static [(&'static str, &'static str)]);
 
-const SCHEMAS: [Schema; 38] = [
+const SCHEMAS: [Schema; 45] = [
     (
         "DeployRequest",
         &[
@@ -207,6 +211,8 @@ const SCHEMAS: [Schema; 38] = [
             ("resident_bytes", "integer"),
             ("memory_bytes", "integer"),
             ("memory_budget_bytes", "integer"),
+            ("disk_bytes", "integer"),
+            ("disk_bound_bytes", "integer"),
             ("slots_used", "integer"),
             ("slots_total", "integer"),
             ("apps", "integer"),
@@ -274,7 +280,7 @@ const SCHEMAS: [Schema; 38] = [
             ("address", "string"),
             ("admin", "string?"),
             ("standing", "open|cordoned|draining"),
-            ("state", "answers|silent|gone|unregistered|lost"),
+            ("state", "answers|silent|gone|unregistered|lost|revoked"),
             ("why", "string?"),
             ("lost_seconds", "integer?"),
             ("replicas", "integer"),
@@ -285,8 +291,11 @@ const SCHEMAS: [Schema; 38] = [
             ("memory_used_bytes", "integer"),
             ("clock_ahead_seconds", "integer"),
             ("version", "string"),
+            ("certificate", "Certificate?"),
         ],
     ),
+    ("Certificate", &[("authority", "string"), ("days_left", "integer"), ("believes", "[string]")]),
+    ("RevokeRequest", &[("host", "string"), ("force-", "boolean")]),
     (
         "Replicas",
         &[
@@ -308,6 +317,34 @@ const SCHEMAS: [Schema; 38] = [
             ("state", "ready|starting|leaving"),
             ("generation", "integer?"),
             ("canary", "integer?"),
+            ("placed", "PlacedBy?"),
+        ],
+    ),
+    ("PlacedBy", &[("plan", "integer"), ("at", "time"), ("why", "string")]),
+    ("Plans", &[("plans", "[PlanMade]"), ("troubles", "[string]")]),
+    (
+        "PlanMade",
+        &[
+            ("number", "integer"),
+            ("at", "time"),
+            ("host", "string"),
+            ("triggers", "[string]"),
+            ("n_moves", "integer"),
+            ("n_apps", "integer"),
+            ("n_left", "integer"),
+            ("n_unplaced", "integer"),
+            ("outcome", "writing|broken_off|partly|written|settled"),
+        ],
+    ),
+    ("PlanDetail", &[("plan", "PlanMade"), ("moves", "[PlanStep]")]),
+    (
+        "PlanStep",
+        &[
+            ("app", "string"),
+            ("from", "string?"),
+            ("to", "string?"),
+            ("why", "string"),
+            ("state", "done|starting|leaving|superseded"),
         ],
     ),
     (
@@ -347,44 +384,6 @@ pub(super) fn all() -> Value {
     Value::Object(schemas.collect())
 }
 
-fn object(keys: &[(&str, &str)]) -> Value {
-    let (mut properties, mut required) = (Map::new(), Vec::new());
-    for (key, notation) in keys {
-        let name = key.strip_suffix('-').unwrap_or(key);
-        properties.insert(name.to_owned(), form(notation));
-        if name == *key {
-            required.push(name);
-        }
-    }
-    json!({ "type": "object", "properties": properties, "required": required })
-}
-
-/// The schema that a notation stands for.
-pub(super) fn form(notation: &str) -> Value {
-    let inside = |open, close| notation.strip_prefix(open)?.strip_suffix(close);
-    if let Some(base) = notation.strip_suffix('?') {
-        return match base {
-            "string" | "integer" | "number" | "boolean" => json!({ "type": [base, "null"] }),
-            name => json!({ "anyOf": [form(name), { "type": "null" }] }),
-        };
-    }
-    if let Some(item) = inside('[', ']') {
-        return json!({ "type": "array", "items": form(item) });
-    }
-    if let Some(value) = inside('{', '}') {
-        return json!({ "type": "object", "additionalProperties": form(value) });
-    }
-    if notation.contains('|') {
-        let values: Vec<&str> = notation.split('|').collect();
-        return json!({ "type": "string", "enum": values });
-    }
-    match notation {
-        "string" | "integer" | "number" | "boolean" => json!({ "type": notation }),
-        "time" => json!({ "type": "string", "format": "date-time" }),
-        name => json!({ "$ref": format!("#/components/schemas/{name}") }),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -410,6 +409,7 @@ mod tests {
             include_str!("../wire/fleet.rs"),
             include_str!("../wire/happened.rs"),
             include_str!("../wire/instances.rs"),
+            include_str!("../wire/plans.rs"),
             include_str!("../wire/problem.rs"),
             include_str!("../wire/sources.rs"),
             include_str!("../wire/usage.rs")

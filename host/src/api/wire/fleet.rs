@@ -1,8 +1,10 @@
-//! What the control API says of a fleet: hosts, replicas, plans. A host that is alone has none.
+//! What the control API says of a fleet: hosts, replicas, plans. A host that is alone is a fleet of one.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+
+use super::PlacedBy;
 
 /// All hosts of the fleet, in order of their names.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -43,7 +45,7 @@ pub struct HostSummary {
     /// What operators want of it: `open`, `cordoned` or `draining`.
     pub standing: String,
     /// Whether it answers: `answers`, `silent`, `gone`, `unregistered` where only the store has lost
-    /// it, or `lost` for a day after its lease has ended.
+    /// it, `lost` for a day after its lease has ended, or `revoked` where its certificates are.
     pub state: String,
     /// Why it does not answer, where that is known.
     #[serde(default)]
@@ -69,6 +71,9 @@ pub struct HostSummary {
     pub clock_ahead_seconds: i64,
     /// The program's version.
     pub version: String,
+    /// The certificate that it shows, where it says.
+    #[serde(default)]
+    pub certificate: Option<Certificate>,
 }
 
 /// The body of a change of what is wanted of a host.
@@ -121,6 +126,9 @@ pub struct Replica {
     pub generation: Option<u64>,
     /// The one that is tried beside it.
     pub canary: Option<u64>,
+    /// Since when and why it is there; nothing where nobody has said, or where it leaves.
+    #[serde(default)]
+    pub placed: Option<PlacedBy>,
 }
 
 /// What came of a change of which store a host follows.
@@ -168,6 +176,28 @@ pub struct FreezeRequest {
     /// Why, in the operator's words.
     #[serde(default)]
     pub why: Option<String>,
+}
+
+/// The body of a revocation.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RevokeRequest {
+    /// The host whose certificates are revoked.
+    pub host: String,
+    /// Also where that cuts off the host that is asked, leaves no host, or nobody knows the host.
+    #[serde(default)]
+    pub force: bool,
+}
+
+/// The certificate that a host shows to others.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Certificate {
+    /// The authority that made it: the sha-256 of that one's certificate.
+    pub authority: String,
+    /// Whole days until its time is over; less than nothing where it is.
+    pub days_left: i64,
+    /// The authorities that the host believes.
+    pub believes: Vec<String>,
 }
 
 /// What an earlier version meant that did not say.

@@ -107,7 +107,7 @@ pub struct Events {
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Event {
-    /// Counts up from 1 since the host started; each host counts its own.
+    /// Counts up from 1, over restarts; each host counts its own.
     pub id: u64,
     /// When it first happened.
     #[serde(with = "time", default)]

@@ -37,6 +37,12 @@ pub struct HostUsage {
     pub memory_bytes: u64,
     /// Memory that the process may use.
     pub memory_budget_bytes: u64,
+    /// What components and compiled code take on the disk.
+    #[serde(default)]
+    pub disk_bytes: u64,
+    /// What they may take; 0 where there is no bound.
+    #[serde(default)]
+    pub disk_bound_bytes: u64,
     /// Instance slots in use.
     pub slots_used: u32,
     /// Instance slots there are.
@@ -79,4 +85,65 @@ pub struct AppUsage {
     pub running: u32,
     /// Calls that wait now.
     pub waiting: u32,
+}
+
+impl HostUsage {
+    /// Adds what another host uses.
+    pub(in crate::api) fn add(&mut self, host: &Self) {
+        self.cores += host.cores;
+        self.cpu_seconds += host.cpu_seconds;
+        self.resident_bytes += host.resident_bytes;
+        self.memory_bytes += host.memory_bytes;
+        self.memory_budget_bytes += host.memory_budget_bytes;
+        self.disk_bytes += host.disk_bytes;
+        self.disk_bound_bytes += host.disk_bound_bytes;
+        self.slots_used += host.slots_used;
+        self.slots_total += host.slots_total;
+        // All hosts of a fleet know the same apps.
+        self.apps = self.apps.max(host.apps);
+        self.apps_mapped += host.apps_mapped;
+        self.apps_mapped_most += host.apps_mapped_most;
+        self.connections += host.connections;
+        self.waiting += host.waiting;
+        self.unrouted += host.unrouted;
+    }
+}
+
+impl AppUsage {
+    /// Adds what the same app uses on another host.
+    pub fn add(&mut self, app: &Self) {
+        self.app.clone_from(&app.app);
+        self.cpu_seconds += app.cpu_seconds;
+        self.fuel = self.fuel.saturating_add(app.fuel);
+        self.memory_bytes += app.memory_bytes;
+        self.calls += app.calls;
+        self.failed += app.failed;
+        self.errors += app.errors;
+        for (cause, count) in &app.refused {
+            *self.refused.entry(cause.clone()).or_default() += count;
+        }
+        self.running += app.running;
+        self.waiting += app.waiting;
+    }
+
+    /// What was counted on one host since an earlier reading; what is held now is held since then as well.
+    #[must_use]
+    pub fn since(&self, before: &Self) -> Self {
+        // An app that was removed and deployed again counts from zero.
+        let passed = |before: u64, now: u64| now.checked_sub(before).unwrap_or(now);
+        let refused = self.refused.iter().map(|(cause, count)| {
+            let earlier = before.refused.get(cause).copied().unwrap_or(0);
+            (cause.clone(), passed(earlier, *count))
+        });
+        let is_anew = self.cpu_seconds < before.cpu_seconds;
+        Self {
+            cpu_seconds: self.cpu_seconds - if is_anew { 0.0 } else { before.cpu_seconds },
+            fuel: passed(before.fuel, self.fuel),
+            calls: passed(before.calls, self.calls),
+            failed: passed(before.failed, self.failed),
+            errors: passed(before.errors, self.errors),
+            refused: refused.filter(|(_, count)| *count > 0).collect(),
+            ..self.clone()
+        }
+    }
 }

@@ -24,6 +24,24 @@ pub enum CertVerb {
     Issue(CertIssue),
     /// Make it again for the same names, before its time is over
     Renew(CertRenew),
+    /// Have a host believe another authority as well
+    Trust(CertTrust),
+    /// Have a host believe an authority no more
+    Distrust(CertTrust),
+}
+
+/// `steerage cert trust` and `steerage cert distrust`.
+#[derive(Debug, Args)]
+pub struct CertTrust {
+    /// Folder with the host's files, as `steerage cert issue` made it
+    #[arg(value_name = "FOLDER")]
+    pub folder: PathBuf,
+    /// Folder with the authority; only its ca.pem is read
+    #[arg(long, value_name = "DIR")]
+    pub dir: PathBuf,
+    /// Print nothing but errors
+    #[arg(short, long)]
+    pub quiet: bool,
 }
 
 /// `steerage cert init`.

@@ -5,8 +5,16 @@ use clap::{Args, Subcommand};
 
 use super::{Print, Remote};
 
+const DRAIN: &str = "\
+What has nowhere to go is told at once, and then nothing is changed unless --force says so.
+
+Exit codes:
+  0  everything has gone elsewhere, or with --no-wait has somewhere to go
+  1  something has nowhere to go, and stays; or it took too long";
+
 /// `steerage drain`.
 #[derive(Debug, Args)]
+#[command(after_help = DRAIN)]
 pub struct Drain {
     /// The host's name
     pub host: String,
@@ -16,6 +24,9 @@ pub struct Drain {
     /// How long to wait at most, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     pub timeout: u64,
+    /// Drain it though some of its replicas have nowhere to go: these stay on it
+    #[arg(long)]
+    pub force: bool,
     /// How to reach a host of the fleet.
     #[command(flatten)]
     pub remote: Remote,
@@ -45,7 +56,7 @@ pub struct Fleet {
     pub verb: FleetVerb,
 }
 
-/// What can be said about the store that a host follows.
+/// What can be said about the store that a host follows, and about who is of its fleet.
 #[derive(Debug, Subcommand)]
 pub enum FleetVerb {
     /// Put those apps of a host into the store that it does not know, such as after its data was lost
@@ -56,6 +67,10 @@ pub enum FleetVerb {
     Freeze(Freeze),
     /// Have plans made again
     Thaw(FleetChange),
+    /// Revoke a host's certificates: no host lets it in or asks it any more
+    Revoke(Revoke),
+    /// Show which authority made each host's certificate, how long that is valid, and whom it believes
+    Authorities(FleetChange),
 }
 
 /// `steerage fleet freeze`.
@@ -69,7 +84,20 @@ pub struct Freeze {
     pub change: FleetChange,
 }
 
-/// `steerage fleet import`, `adopt` and `thaw`.
+/// `steerage fleet revoke`.
+#[derive(Debug, Args)]
+pub struct Revoke {
+    /// The host's name
+    pub host: String,
+    /// Also where that cuts off the host that is asked, leaves no host, or nobody knows the host
+    #[arg(long)]
+    pub force: bool,
+    /// How to reach the host that is asked, and how to print.
+    #[command(flatten)]
+    pub change: FleetChange,
+}
+
+/// `steerage fleet import`, `adopt`, `thaw` and `authorities`.
 #[derive(Debug, Args)]
 pub struct FleetChange {
     /// How to reach the host.

@@ -18,6 +18,8 @@ Example:
   steerage plan --without h2       what would become of its apps if h2 died now
   steerage plan --with 3x4cpu,16GiB
                                    what would find room if three such hosts were bought
+  steerage plan --history          what was moved lately, and what led to it
+  steerage plan --history 12       all that plan 12 moved, and why
 
 The spreadsheet needs columns of apps, cpu and memory; measured use, replicas, today's machine and
 its kind are read where there are any. Headings and units may be written in most ways.
@@ -67,6 +69,11 @@ pub struct Plan {
     /// and labels as NAME=VALUE behind
     #[arg(long = "with", value_name = "HOSTS", conflicts_with = "fleet")]
     pub with: Vec<NewHosts>,
+    /// Show the last plans that changed something, or the one of this number: what led to it, what it
+    /// moved and why, and what came of it
+    #[arg(long, value_name = "N", num_args = 0..=1,
+          conflicts_with_all = ["fleet", "consolidate", "without", "with"])]
+    pub history: Option<Option<u32>>,
     /// How to reach a host of the fleet.
     #[command(flatten)]
     pub remote: Remote,

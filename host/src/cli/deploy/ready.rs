@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use crate::api::wire::{Deployed, Replicas};
+use crate::api::wire::{Deployed, Event, Replicas};
 use crate::cli::screen::Screen;
 use crate::cli::visible::visible;
 use crate::client::Client;
@@ -87,7 +87,7 @@ pub(super) async fn check(client: &Client, deployed: &Deployed) -> anyhow::Resul
             "{app} is deployed as generation {generation}, but no host has room for a replica of it"
         );
     }
-    let reasons = reasons(client, app).await;
+    let reasons = reasons(client, app, generation).await;
     let starting = placed.hosts.iter().filter(|replica| replica.state == "starting");
     let told: Vec<String> = starting
         .map(|replica| {
@@ -103,10 +103,12 @@ pub(super) async fn check(client: &Client, deployed: &Deployed) -> anyhow::Resul
 }
 
 /// The latest reason of each host why it cannot bring the app up.
-async fn reasons(client: &Client, app: &str) -> BTreeMap<String, String> {
+async fn reasons(client: &Client, app: &str, generation: u64) -> BTreeMap<String, String> {
     let told = client.events(Some(app), EVENTS, None).await;
     let events = told.map(|told| told.events).unwrap_or_default().into_iter();
-    let not_ready = events.filter(|event| event.kind == "not_ready");
+    // Events outlive hosts: those of an earlier deployment are there, too.
+    let is_of_it = |event: &Event| event.generation.is_none_or(|of| of == generation);
+    let not_ready = events.filter(|event| event.kind == "not_ready" && is_of_it(event));
     not_ready.filter_map(|event| Some((event.host?, event.message))).collect()
 }
 

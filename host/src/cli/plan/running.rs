@@ -17,8 +17,12 @@ pub(super) async fn run(args: &Plan) -> anyhow::Result<()> {
     let client = remote::connect(&args.remote).context(NoPlan)?;
     let Plan { consolidate, without, with, .. } = args;
     let is_supposed = !without.is_empty() || !with.is_empty();
-    let supposed =
-        Supposed { consolidate: *consolidate, without: without.clone(), with: with.clone() };
+    let supposed = Supposed {
+        consolidate: *consolidate,
+        without: without.clone(),
+        with: with.clone(),
+        ..Supposed::default()
+    };
     let plan = client.plan(&supposed).await.context(NoPlan)?;
     if screen.is_json() {
         screen.json(&plan).context(NoPlan)?;

@@ -54,7 +54,7 @@ async fn print_repeated(screen: Screen, mut repeats: Receiver<Event>) -> anyhow:
 
 fn line(screen: Screen, event: &Event) -> String {
     let at = screen.paint(Tone::Faint, &human::clock(event.at));
-    let kind = screen.paint(Tone::Bad, event.kind);
+    let kind = screen.paint(Tone::Bad, &event.kind);
     let app = event.app.as_ref().map_or("host", AppName::as_str);
     let told = |wanted: &str| {
         let found = event.evidence.iter().find(|(name, _)| name == wanted);

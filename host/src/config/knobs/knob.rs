@@ -31,3 +31,13 @@ impl Knob {
         self.key.rsplit_once('.').map_or(self.key, |(_, name)| name)
     }
 }
+
+/// One setting, with how it is said.
+pub(super) const fn knob(
+    key: &'static str,
+    (flag, env): (&'static str, &'static str),
+    (form, default): (&'static str, &'static str),
+    help: &'static str,
+) -> Knob {
+    Knob { key, flag, env, form, default, help }
+}

@@ -1,5 +1,4 @@
-//! What a newer host has written into a record and this one does not know.
-//! Does not guess what it means.
+//! What a newer host has written into a record, kept as it is. Understands nothing of it.
 
 use std::collections::BTreeMap;
 
@@ -7,15 +6,24 @@ use serde::{Deserialize, Serialize};
 
 /// Fields that this version does not know. They are written again as they were: a host must not take
 /// away what a newer one has said.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
-pub struct Rest(BTreeMap<String, serde_json::Value>);
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rest(
+    /// Boxed, since there are none as a rule and every host keeps the records of all apps.
+    Option<Box<BTreeMap<String, serde_json::Value>>>,
+);
 
 impl<'de> Deserialize<'de> for Rest {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut fields = BTreeMap::deserialize(deserializer)?;
         // The version stands beside the record and is written with it.
         fields.remove("v");
-        Ok(Self(fields))
+        Ok(Self((!fields.is_empty()).then(|| Box::new(fields))))
+    }
+}
+
+impl Serialize for Rest {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // A map in any case: these stand among the fields of a record.
+        serializer.collect_map(self.0.iter().flat_map(|fields| fields.iter()))
     }
 }

@@ -48,7 +48,6 @@ fn write(member: &Member, lease: LeaseId, app: &AppName, ready: Option<CodeAtHan
     let Some(CodeAtHand { generation, canary }) = ready else { return Write::Delete(key) };
     let here = member.own.catalog.app(app).filter(|here| here.generation == generation);
     let fingerprint = here.and_then(|here| member.agent.fingerprint(&here));
-    let fingerprint = fingerprint.map(|fingerprint| fingerprint.to_string());
     let canary = canary.map(Generation::get);
     let ready = ReadyRecord { generation: generation.get(), canary, fingerprint };
     Write::Put { key, value: record::encode(&ready), lease: Some(lease) }

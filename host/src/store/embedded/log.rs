@@ -6,9 +6,10 @@ use std::collections::VecDeque;
 use super::super::{Change, Revision, StoreError};
 
 /// As many changes are kept.
-const MOST_CHANGES: usize = 10_000;
-/// As many bytes of keys and values are kept.
-const MOST_BYTES: usize = 16 << 20;
+const MOST_CHANGES: usize = 2_000;
+/// As many bytes of keys and values are kept: more than one commit may have. On a host that is alone nobody
+/// watches, and idle apps must take next to no memory.
+const MOST_BYTES: usize = super::super::MOST_BYTES + (64 << 10);
 
 #[derive(Debug)]
 pub(super) struct Log {

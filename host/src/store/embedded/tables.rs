@@ -1,6 +1,8 @@
 //! The tables of the embedded store: what is under the keys, and the latest revision.
 //! Knows what a guard means; does not know when leases end.
 
+use std::ops::Bound;
+
 use redb::{
     ReadOnlyTable, ReadTransaction, ReadableTable, Table, TableDefinition, TableError,
     WriteTransaction,
@@ -8,10 +10,12 @@ use redb::{
 
 use super::super::{Change, Entry, Guard, Revision, Seen, StoreError, Write};
 
-/// Revision, whether it stands under a lease, and value.
-type Row = (u64, bool, &'static [u8]);
+/// Revision and value.
+type Row = (u64, &'static [u8]);
 
 const ENTRIES: TableDefinition<'_, &str, Row> = TableDefinition::new("entries");
+/// The keys that stand under leases, so that a start needs not look at all.
+const LEASED: TableDefinition<'_, &str, ()> = TableDefinition::new("leased");
 const LATEST: TableDefinition<'_, (), u64> = TableDefinition::new("latest");
 /// The revision of a store in which nothing was ever written, as etcd has it.
 const FIRST: u64 = 1;
@@ -44,25 +48,46 @@ impl Reader {
         Ok(seen)
     }
 
+    /// So many of the entries below a prefix that come after a key.
+    pub(super) fn page(
+        &self,
+        prefix: &str,
+        after: &str,
+        most: usize,
+    ) -> Result<Vec<Entry>, StoreError> {
+        let after = after.max(prefix);
+        let rows = self.entries.range::<&str>((Bound::Excluded(after), Bound::Unbounded))?;
+        let mut page = Vec::new();
+        for row in rows.take(most) {
+            let (key, row) = row?;
+            if !key.value().starts_with(prefix) {
+                break;
+            }
+            page.push(entry(key.value(), row.value()));
+        }
+        Ok(page)
+    }
+
     pub(super) fn get(&self, key: &str) -> Result<Option<Entry>, StoreError> {
         Ok(self.entries.get(key)?.map(|row| entry(key, row.value())))
     }
 }
 
-fn entry(key: &str, (revision, _, value): (u64, bool, &[u8])) -> Entry {
+fn entry(key: &str, (revision, value): (u64, &[u8])) -> Entry {
     Entry { key: key.to_owned(), value: value.to_vec(), revision: Revision(revision) }
 }
 
 /// The tables while they are changed.
 pub(super) struct Tables<'t> {
     entries: Table<'t, &'static str, Row>,
+    leased: Table<'t, &'static str, ()>,
     latest: Table<'t, (), u64>,
 }
 
 impl<'t> Tables<'t> {
     pub(super) fn open(transaction: &'t WriteTransaction) -> Result<Self, StoreError> {
-        let entries = transaction.open_table(ENTRIES)?;
-        Ok(Self { entries, latest: transaction.open_table(LATEST)? })
+        let (entries, leased) = (transaction.open_table(ENTRIES)?, transaction.open_table(LEASED)?);
+        Ok(Self { entries, leased, latest: transaction.open_table(LATEST)? })
     }
 
     pub(super) fn check(&self, guards: &[Guard]) -> Result<(), StoreError> {
@@ -90,10 +115,15 @@ impl<'t> Tables<'t> {
         for write in writes {
             let value = match write {
                 Write::Put { key, value, lease } => {
-                    self.entries.insert(&**key, (next, lease.is_some(), &**value))?;
+                    self.entries.insert(&**key, (next, &**value))?;
+                    match lease {
+                        Some(_) => drop(self.leased.insert(&**key, ())?),
+                        None => drop(self.leased.remove(&**key)?),
+                    }
                     Some(value.clone())
                 }
                 Write::Delete(key) => {
+                    self.leased.remove(&**key)?;
                     if self.entries.remove(&**key)?.is_none() {
                         continue;
                     }
@@ -110,11 +140,8 @@ impl<'t> Tables<'t> {
     /// Deletes what stood under leases, none of which outlives a process; returns the latest revision.
     pub(super) fn delete_leased(&mut self) -> Result<Revision, StoreError> {
         let mut leased = Vec::new();
-        for row in self.entries.iter()? {
-            let (key, row) = row?;
-            if row.value().1 {
-                leased.push(Write::Delete(key.value().to_owned()));
-            }
+        for row in self.leased.iter()? {
+            leased.push(Write::Delete(row?.0.value().to_owned()));
         }
         self.write(&leased).map(|(revision, _)| revision)
     }

@@ -39,8 +39,10 @@ pub(super) struct Kept {
 #[derive(Debug)]
 struct KeptEvent {
     event: Event,
-    /// When it was told: `at` moves with every repetition.
+    /// When it was told: `at` moves with every repetition. Never in this run, where it is 0.
     told_at: u64,
+    /// How often it had happened by then.
+    told_count: u64,
 }
 
 #[derive(Debug, Default)]
@@ -64,10 +66,8 @@ impl Kept {
 
     /// Takes an event, and with it the count of the one that told of the same before.
     pub(super) fn tell(&mut self, mut event: Event) -> Event {
-        let is_failure = event.severity > Severity::Info;
-        if is_failure {
+        if event.severity > Severity::Info {
             event.place = self.place(&event.same());
-            let same = fingerprint(&event.same());
             if let Some(KeptEvent { event: earlier, .. }) = self.newest(&event.same())
                 && event.at.saturating_sub(earlier.at) <= OVER_AFTER
             {
@@ -76,22 +76,59 @@ impl Kept {
                 event.count += count;
                 event.first_at = first_at;
             }
-            self.last_id += 1;
-            let before = self.newest.insert(same, self.last_id);
+        }
+        event.id = self.last_id + 1;
+        self.insert(event.clone(), event.at);
+        event
+    }
+
+    /// Takes an event of an earlier run, in the order in which they were told. Each has the count of those
+    /// that told of the same before.
+    pub(super) fn restore(&mut self, mut event: Event) {
+        if event.severity > Severity::Info {
+            event.place = self.place(&event.same());
+            if let Some(KeptEvent { event: earlier, .. }) = self.newest(&event.same())
+                && earlier.first_at == event.first_at
+            {
+                let id = earlier.id;
+                self.remove(id);
+            }
+        }
+        if event.id == 0 || self.events.contains_key(&event.id) {
+            event.id = self.last_id + 1;
+        }
+        // Not told in this run: what happens again is told, and not only counted.
+        self.insert(event, 0);
+    }
+
+    fn insert(&mut self, event: Event, told_at: u64) {
+        self.last_id = self.last_id.max(event.id);
+        let is_failure = event.severity > Severity::Info;
+        if is_failure {
+            let before = self.newest.insert(fingerprint(&event.same()), event.id);
             if before.is_none() {
                 *self.n_places.entry(kind(&event.same())).or_default() += 1;
             }
-        } else {
-            self.last_id += 1;
         }
-        event.id = self.last_id;
-        let queue = self.queues.entry((event.app.clone(), is_failure)).or_default();
+        let own = (event.app.clone(), is_failure);
+        let queue = self.queues.entry(own.clone()).or_default();
         queue.ids.push_back(event.id);
         queue.n_bytes += event.size();
         self.n_bytes += event.size();
-        self.events.insert(event.id, KeptEvent { told_at: event.at, event: event.clone() });
-        self.make_room(&event);
-        event
+        let told_count = event.count;
+        self.events.insert(event.id, KeptEvent { told_at, told_count, event });
+        self.make_room(&own);
+    }
+
+    /// Those that have happened again since they were told.
+    pub(super) fn counted_since_told(&self) -> Vec<Event> {
+        let counted = self.events.values().filter(|told| told.event.count > told.told_count);
+        counted.map(|told| told.event.clone()).collect()
+    }
+
+    /// Whether one of this kind and place is there.
+    pub(super) fn has_told(&self, kind: &str, place: EventPlace) -> bool {
+        self.events.values().any(|told| told.event.kind == kind && told.event.place == place)
     }
 
     /// Bytes of all events, with what is remembered beside each.
@@ -121,11 +158,10 @@ impl Kept {
     }
 
     /// Drops the oldest event of whoever has too many, or the most when room has run out for all.
-    fn make_room(&mut self, newest: &Event) {
-        let own = (newest.app.clone(), newest.severity > Severity::Info);
-        let of_app = self.queues.get(&own).filter(|queue| queue.ids.len() > OF_APP);
+    fn make_room(&mut self, own: &(Option<AppName>, bool)) {
+        let of_app = self.queues.get(own).filter(|queue| queue.ids.len() > OF_APP);
         let oldest = of_app.and_then(|queue| queue.ids.front().copied());
-        if let Some(oldest) = oldest.filter(|_| newest.app.is_some()) {
+        if let Some(oldest) = oldest.filter(|_| own.0.is_some()) {
             self.remove(oldest);
         }
         while self.events.len() > KEPT || self.n_bytes > KEPT_BYTES {

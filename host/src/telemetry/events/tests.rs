@@ -67,8 +67,8 @@ fn what_is_new_is_not_counted_onto_something_else() {
     events.push(Event { generation: Generation::new(2), ..failure("loop", 2) });
     events.push(failure("other", 3));
     let deployed = Event { severity: Severity::Info, ..failure("loop", 4) };
-    events.push(Event { kind: "deployed", ..deployed.clone() });
-    events.push(Event { kind: "deployed", ..deployed });
+    events.push(Event { kind: "deployed".into(), ..deployed.clone() });
+    events.push(Event { kind: "deployed".into(), ..deployed });
     assert_eq!(events.recent(None, 10).len(), 6);
     events.push(failure("loop", 5));
     let last = events.recent(None, 10).pop().unwrap();

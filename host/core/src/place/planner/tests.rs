@@ -156,7 +156,7 @@ impl Both {
                 self.change_app(n, |app| app.needs = like.unwrap_or_default());
             }
             Step::Plan { consolidate, is_carried_out: true } => {
-                let made = self.planner.plan(&Aims { consolidate });
+                let made = self.planner.plan(&Aims { consolidate, ..Aims::default() });
                 let mut after = self.view.clone();
                 after.apply(&made);
                 for step in made.moves {
@@ -180,14 +180,14 @@ proptest! {
         let mut both = Both { view, planner, gone: Default::default() };
         for step in steps {
             if let Step::Plan { consolidate, .. } = step {
-                let aims = Aims { consolidate };
+                let aims = Aims { consolidate, ..Aims::default() };
                 prop_assert_eq!(both.planner.plan(&aims), plan(&both.view, &aims));
             }
             both.take(step);
         }
         prop_assert_eq!(both.planner.view(), &both.view);
         for consolidate in [false, true] {
-            let aims = Aims { consolidate };
+            let aims = Aims { consolidate, ..Aims::default() };
             prop_assert_eq!(both.planner.plan(&aims), plan(&both.view, &aims));
         }
     }

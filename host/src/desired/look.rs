@@ -1,0 +1,59 @@
+//! What is wanted and where it stands, as whoever asks sees it. A fleet has a view at hand; that of a host
+//! that is alone is made of its store and of what it serves, for this one look.
+//! Shows; changes nothing.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use steerage_core::id::AppName;
+
+use super::{DeployError, Desired};
+use crate::fleet::View;
+use crate::fleet::record::{CanaryUse, ReadyRecord, UseRecord};
+
+impl Desired {
+    /// Everything. On a host that is alone this reads all that its store says of apps.
+    ///
+    /// # Errors
+    /// The store of a host that is alone cannot be read.
+    pub async fn look(&self) -> Result<Arc<View>, DeployError> {
+        self.look_at_some(None).await
+    }
+
+    /// What is about these apps, and about the fleet as a whole; there may be more in it.
+    ///
+    /// # Errors
+    /// The store of a host that is alone cannot be read.
+    pub async fn look_at(&self, apps: &[AppName]) -> Result<Arc<View>, DeployError> {
+        self.look_at_some(Some(apps)).await
+    }
+
+    async fn look_at_some(&self, apps: Option<&[AppName]>) -> Result<Arc<View>, DeployError> {
+        if !self.fleet.is_alone() {
+            return Ok(self.fleet.view());
+        }
+        let mut view = self.fleet.view_alone(apps).await?;
+        let me = self.fleet.me().clone();
+        let (served, mut canaries) = (self.own.catalog.snapshot(), BTreeMap::new());
+        let mut ready = imbl::OrdMap::new();
+        for app in view.apps.keys().filter_map(|app| served.apps.get(app)) {
+            let canary = app.canary();
+            let at_hand = ReadyRecord {
+                fingerprint: app.fingerprint,
+                generation: app.generation.get(),
+                canary: canary.as_ref().map(|canary| canary.generation().get()),
+            };
+            ready.insert(app.name.clone(), [(me.clone(), at_hand)].into_iter().collect());
+            if let Some((generation, old, new)) = app.evidence() {
+                let used = CanaryUse::of(generation.get(), &old, &new);
+                canaries.insert(app.name.to_string(), used);
+            }
+        }
+        view.ready = ready;
+        if !canaries.is_empty() {
+            let used = UseRecord { canaries, ..UseRecord::default() };
+            view.usage.insert(me, [(0_u32, Arc::new(used))].into_iter().collect());
+        }
+        Ok(Arc::new(view))
+    }
+}
