@@ -21,6 +21,7 @@ mod plans;
 mod problem;
 mod secrets;
 mod view;
+mod watch;
 
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -177,6 +178,7 @@ fn handler(operation: Operation) -> MethodRouter<Shared> {
         Operation::ShowApp => get(observe::app),
         Operation::RollBack => post(deploy::rollback),
         Operation::Promote => post(canary::promote),
+        Operation::PauseCanary => put(canary::pause),
         Operation::EndCanary => delete(canary::end),
         Operation::Remove => delete(deploy::remove),
         Operation::Calls => get(observe::calls),

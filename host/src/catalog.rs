@@ -5,6 +5,7 @@
 mod app;
 mod canary;
 pub mod crash_log;
+mod watched;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,6 +20,7 @@ use steerage_core::route::{Conflict, RouteTable};
 
 pub use self::app::{App, BadApp};
 pub use self::canary::{Count, RunningCanary};
+pub use self::watched::{Replaced, WatchedDeployment};
 use crate::admission::Gate;
 use crate::budget::Account;
 use crate::flow::Flow;

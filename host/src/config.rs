@@ -23,6 +23,7 @@ use steerage_core::limits::LimitsPolicy;
 use steerage_core::machine::{InstanceWishes, Machine};
 use steerage_core::network::Network;
 use steerage_core::outbound::PrivateNetworks;
+use steerage_core::rollout::WatchTime;
 use steerage_core::units::{Bytes, Fuel, Weight};
 
 pub use self::fleet::FleetSettings;
@@ -71,6 +72,8 @@ pub struct Settings {
     pub compile_memory: Bytes,
     /// Largest component taken.
     pub max_component: Bytes,
+    /// How long a deployment is watched that took the place of another.
+    pub watch: WatchTime,
     /// What components and compiled code may take of the disk.
     pub disk: DiskBound,
     /// Longest wait for a request's head.
@@ -187,6 +190,7 @@ impl Settings {
             compile_timeout: Duration::from_secs(60),
             compile_memory: Bytes::mebi(4 << 10),
             max_component: Bytes::mebi(100),
+            watch: WatchTime::STATED,
             disk: DiskBound::Percent(DISK_PERCENT),
             head_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),

@@ -25,8 +25,11 @@ mod routes;
 mod spec;
 pub mod takeover;
 mod update;
+mod watch;
 
 use std::sync::Arc;
+
+use steerage_core::rollout::WatchTime;
 
 pub use self::error::{DeployError, RevokeError};
 use self::in_flight::InFlight;
@@ -44,13 +47,21 @@ pub struct Desired {
     /// Whose store it is written to.
     fleet: Fleet,
     in_flight: Arc<InFlight>,
+    /// How long deployments are watched of which nobody says more.
+    watch: WatchTime,
 }
 
 impl Desired {
     /// Writes to the store of this fleet, which may be one of this host alone.
     #[must_use]
     pub fn new(agent: Agent, loader: Loader, own: HostState, fleet: Fleet) -> Self {
-        Self { agent, loader, own, fleet, in_flight: Arc::default() }
+        Self { agent, loader, own, fleet, in_flight: Arc::default(), watch: WatchTime::STATED }
+    }
+
+    /// Watches deployments for so long of which nobody says more.
+    #[must_use]
+    pub fn watching(self, watch: WatchTime) -> Self {
+        Self { watch, ..self }
     }
 
     /// The fleet.

@@ -213,7 +213,8 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     let agent = Agent::new(loader.clone(), own.clone(), fleet.clone());
     let n_restored = agent.restore()?;
     agent.look_at_crashes();
-    let desired = Desired::new(agent.clone(), loader.clone(), own.clone(), fleet.clone());
+    let desired = Desired::new(agent.clone(), loader.clone(), own.clone(), fleet.clone())
+        .watching(settings.watch);
     let shutdown = Shutdown::default();
     let context = Arc::new(CallContext {
         catalog: own.catalog.clone(),

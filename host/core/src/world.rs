@@ -2,7 +2,7 @@
 //! come, go, and change what they use. Drives `place`, and counts what it costs.
 //! The same setup always gives the same history. Knows no clock: an hour is a number.
 
-mod random;
+pub(crate) mod random;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,15 +1,17 @@
-//! A canary on this host: its code beside that of the current deployment, from its start to its end.
+//! A canary on this host: its code beside that of the current deployment, from its start to its end; and
+//! the watch over a deployment that took the place of another.
 //! Neither begins nor judges one: `desired` and `core::canary` do.
 
 use std::sync::PoisonError;
+use std::time::Duration;
 
 use steerage_core::canary::Share;
 use steerage_core::id::{AppName, Generation};
 
-use super::{Agent, ApplyError};
+use super::{Agent, ApplyError, now};
 use crate::blobs::PinOwner;
-use crate::fleet::Fleet;
 use crate::fleet::record::RolledBack;
+use crate::fleet::{Fleet, View};
 use crate::ledger::deployment::Deployment;
 use crate::telemetry::events::Event;
 
@@ -52,6 +54,29 @@ impl Agent {
         Ok(())
     }
 
+    /// Gives the canary of an app the part of the calls that the fleet wants it to have by now.
+    pub fn follow_share(&self, fleet: &Fleet, app: &AppName) {
+        let Some(canary) = self.own.catalog.app(app).and_then(|here| here.canary()) else { return };
+        if let Some(share) = Self::wanted_share(fleet, app, canary.generation()) {
+            canary.set_share(share);
+        }
+    }
+
+    /// Watches the deployment of an app that is served here for as long as the fleet wants it watched.
+    pub fn follow_watch(&self, view: &View, app: &AppName) {
+        let Some(here) = self.own.catalog.app(app) else { return };
+        let now = now();
+        let watch = view.apps.get(app).and_then(|(record, _)| record.watched(now));
+        let watch = watch.filter(|watch| watch.generation == here.generation.get());
+        here.set_watch(watch.and_then(|watch| {
+            let left = Duration::from_millis(watch.until.saturating_sub(now));
+            Some((Generation::new(watch.replaced)?, left))
+        }));
+        if here.watch().is_some() {
+            self.canaries.lock().unwrap_or_else(PoisonError::into_inner).insert(app.clone());
+        }
+    }
+
     /// Gives the current deployment all calls of an app again. `why` tells of the fleet what ended
     /// the trial.
     pub fn stop_canary(&self, app: &AppName, why: Option<&RolledBack>) {
@@ -69,12 +94,15 @@ impl Agent {
         });
     }
 
-    /// The apps that have canaries here, without looking at all apps.
+    /// The apps that have canaries here, or are watched, without looking at all apps.
     #[must_use]
     pub fn canaries(&self) -> Vec<AppName> {
         let mut all = self.canaries.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_tried = |app: &AppName| self.own.catalog.app(app)?.canary();
-        all.retain(|app| is_tried(app).is_some());
+        let is_tried = |app: &AppName| {
+            let here = self.own.catalog.app(app);
+            here.is_some_and(|here| here.canary().is_some() || here.watch().is_some())
+        };
+        all.retain(is_tried);
         all.iter().cloned().collect()
     }
 

@@ -10,12 +10,12 @@ use axum::extract::State;
 use futures_util::StreamExt;
 use http::header::{CONTENT_LENGTH, EXPECT};
 use http::{HeaderMap, StatusCode};
-use steerage_core::canary::Share;
 use steerage_core::id::{Digest, Generation};
+use steerage_core::rollout::{CanaryPlan, Steps, WatchTime};
 use steerage_core::units::Bytes;
 
 use super::problem::{Cause, Refusal};
-use super::{Addressed, Named, Sent, Shared, fleet, view, wire};
+use super::{Addressed, Named, Sent, Shared, fleet, view, watch, wire};
 use crate::blobs::BlobError;
 use crate::desired::{DeployError, DeploySpec};
 use crate::manifest;
@@ -96,24 +96,41 @@ pub(super) async fn deploy(
         .component
         .parse()
         .map_err(|error| Refusal::new(Cause::BadRequest, format!("component: {error}")))?;
-    let share = request.canary.as_deref().map(str::parse::<Share>).transpose();
-    let share =
-        share.map_err(|error| Refusal::new(Cause::BadRequest, format!("canary: {error}")))?;
+    let plan = canary_plan(&request)?;
+    let share = plan.as_ref().map(|plan| plan.first);
+    let asked = request.watch.as_deref().map(str::parse::<WatchTime>).transpose();
+    let asked =
+        asked.map_err(|error| Refusal::new(Cause::BadRequest, format!("watch: {error}")))?;
     let work = move |state: Shared| async move {
         let spec = DeploySpec {
             app,
             manifest: request.manifest,
             component: digest,
-            canary: share,
+            canary: plan,
+            watch: asked,
             change_tenant: request.change_tenant,
         };
         state.desired.deploy(spec).await
     };
     let deployed = to_the_end(&state, work).await?;
-    let canary = share.map(|share| share.to_string());
+    let share = share.map(|share| share.to_string());
     let replicas = fleet::placed_if_any(&state, &deployed.name).await;
+    let watch = watch::of(&state, &deployed.name, deployed.generation).await;
     let shown = view::deployed(&state.url(), &deployed);
-    Ok((StatusCode::CREATED, Json(wire::Deployed { canary, replicas, ..shown })))
+    Ok((StatusCode::CREATED, Json(wire::Deployed { canary: share, replicas, watch, ..shown })))
+}
+
+/// What a canary shall do, if there shall be one.
+fn canary_plan(request: &wire::DeployRequest) -> Result<Option<CanaryPlan>, Refusal> {
+    let bad = |why: String| Refusal::new(Cause::BadRequest, why);
+    let Some(text) = request.canary.as_deref() else {
+        return match request.auto_promote {
+            true => Err(bad("auto_promote: there is no canary to promote; say canary".to_owned())),
+            false => Ok(None),
+        };
+    };
+    let steps: Steps = text.parse().map_err(|error| bad(format!("canary: {error}")))?;
+    Ok(Some(steps.plan(request.auto_promote)))
 }
 
 /// `POST /v1/apps/{app}/rollback`.

@@ -26,7 +26,7 @@ const GUARDED: Endpoint = Endpoint {
 };
 
 /// All of them.
-pub(super) const ENDPOINTS: [Endpoint; 32] = [
+pub(super) const ENDPOINTS: [Endpoint; 33] = [
     Endpoint {
         operation: Operation::PutBlob,
         method: "put",
@@ -120,6 +120,17 @@ pub(super) const ENDPOINTS: [Endpoint; 32] = [
         success: &[("200", "It is served")],
         returned: Returned::Json("Deployed"),
         causes: SERVED_AGAIN,
+        ..GUARDED
+    },
+    Endpoint {
+        operation: Operation::PauseCanary,
+        method: "put",
+        path: "/v1/apps/{app}/canary",
+        summary: "Have the deployment on trial take no steps, or go on",
+        sent: Sent::Json("CanaryRequest"),
+        success: &[("204", "It waits, or goes on")],
+        returned: Returned::Nothing,
+        causes: FLEET_CHANGE,
         ..GUARDED
     },
     Endpoint {

@@ -10,8 +10,10 @@ use serde::Deserialize;
 use steerage_core::id::AppName;
 
 use super::problem::{Cause, Refusal};
-use super::{ApiState, follow, view, wire};
+use super::{ApiState, follow, view, watch, wire};
+use crate::agent::now;
 use crate::catalog::App;
+use crate::fleet::Fleet;
 use crate::kernel;
 
 /// How many of each are told unless somebody says otherwise.
@@ -88,7 +90,11 @@ impl ApiState {
     /// All apps.
     pub(super) fn apps(&self) -> wire::Apps {
         let snapshot = self.context.catalog.snapshot();
-        let apps = snapshot.apps.values().map(|app| view::summary(app)).collect();
+        let (fleet, now) = (self.context.fleet.as_ref().map(Fleet::view), now());
+        let rollout = |app: &AppName| watch::in_short(&fleet.as_ref()?.apps.get(app)?.0, now);
+        let summary =
+            |app: &App| wire::AppSummary { rollout: rollout(&app.name), ..view::summary(app) };
+        let apps = snapshot.apps.values().map(|app| summary(app)).collect();
         wire::Apps { apps, sources: None }
     }
 

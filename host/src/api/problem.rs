@@ -136,7 +136,7 @@ impl Cause {
             Self::RouteConflict => "Another app has the route",
             Self::OtherTenant => "The app belongs to another tenant",
             Self::CanaryRuns => "A deployment is on trial already",
-            Self::CanaryTakenBack => "The canary was rolled back already",
+            Self::CanaryTakenBack => "It was rolled back already",
             Self::TooLarge => "The body is too large",
             Self::BadComponent => "The component cannot run here",
             Self::CompileTimedOut => "The component takes too long to compile",

@@ -32,6 +32,7 @@ pub(super) fn deployed(url: &str, app: &App) -> wire::Deployed {
         routes: app.route_texts().map(str::to_owned).collect(),
         url: url.to_owned(),
         replicas: None,
+        watch: None,
     }
 }
 
@@ -71,6 +72,7 @@ pub(super) fn summary(app: &App) -> wire::AppSummary {
         fuel,
         cpu_seconds: cpu.as_secs_f64(),
         memory_peak_bytes,
+        rollout: None,
     }
 }
 
@@ -97,6 +99,7 @@ pub(super) fn detail(
         deployments: deployments.collect(),
         canary: None,
         taken_back: None,
+        watch: None,
         replicas: None,
         sources: None,
     })

@@ -6,6 +6,7 @@ mod canary;
 mod fleet;
 mod happened;
 mod instances;
+mod maybe_time;
 mod plans;
 mod problem;
 mod sources;
@@ -14,7 +15,7 @@ mod usage;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::canary::{Canary, CanarySide, TakenBack};
+pub use self::canary::{Canary, CanaryRequest, CanarySide, CanaryStep, TakenBack, Watch};
 pub use self::fleet::{
     Certificate, FleetChanged, FreezeRequest, Frozen, HostSummary, Hosts, Plan, PlannedMove,
     Replica, Replicas, RevokeRequest, ScaleRequest, StandingRequest, Unplaced,
@@ -35,10 +36,17 @@ pub struct DeployRequest {
     pub manifest: String,
     /// The digest of a component that was uploaded before.
     pub component: String,
-    /// The share of the calls that it gets beside the current deployment, like `5%`; where there is
-    /// none it takes that one's place.
+    /// The share of the calls that it gets beside the current deployment, like `5%`, or several, each after
+    /// the time of the one before: `5%:2m,25%:5m`; where there is none it takes that one's place.
     #[serde(default)]
     pub canary: Option<String>,
+    /// Whether the canary gets all calls by itself, after the time of its last step.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub auto_promote: bool,
+    /// How long it is watched where it takes that one's place, like `5m`, or `never`; as long as the host
+    /// says where there is nothing. It is rolled back if it fails where that one did not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watch: Option<String>,
     /// Whether the app may be taken from the tenant that it belongs to.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub change_tenant: bool,
@@ -106,6 +114,9 @@ pub struct Deployed {
     /// Where it runs in the fleet; nothing where the host is alone.
     #[serde(default)]
     pub replicas: Option<Replicas>,
+    /// The watch over it, where it took the place of another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watch: Option<Watch>,
 }
 
 /// One deployment that an app can be rolled back to, or that it runs now.
@@ -178,6 +189,9 @@ pub struct AppSummary {
     pub cpu_seconds: f64,
     /// The most memory one call had.
     pub memory_peak_bytes: u64,
+    /// Its canary with share and step, or for how long its deployment is watched; nothing where neither is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<String>,
 }
 
 /// One app with all its sides.
@@ -209,8 +223,11 @@ pub struct AppDetail {
     pub deployments: Vec<Deployment>,
     /// The one that is on trial.
     pub canary: Option<Canary>,
-    /// The last one that was on trial and did worse, until the next deploy.
+    /// The last one that did worse and was rolled back by the fleet, until the next deploy.
     pub taken_back: Option<TakenBack>,
+    /// The watch over the one that is served, since it took the place of another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watch: Option<Watch>,
     /// Where it runs in the fleet; nothing where the host is alone.
     #[serde(default)]
     pub replicas: Option<Replicas>,

@@ -3,13 +3,15 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use http::HeaderValue;
+use steerage_core::canary::Side;
 use steerage_core::id::{AppName, Digest, Generation};
 use steerage_core::route::Route;
 
-use super::{AppState, Count, LoadedDeployment, RunningCanary};
+use super::{AppState, Count, LoadedDeployment, Replaced, RunningCanary, WatchedDeployment};
 use crate::ledger::index::IndexRecord;
 use crate::ledger::record::Fingerprint;
 use crate::sandbox::verdict::GuestKind;
@@ -41,6 +43,10 @@ pub struct App {
     state: OnceLock<Box<AppState>>,
     /// The canary beside it.
     canary: ArcSwapOption<RunningCanary>,
+    /// The watch over it.
+    watch: ArcSwapOption<WatchedDeployment>,
+    /// What it replaced here, if that was called.
+    replaced: Option<Box<Replaced>>,
     /// When it was called last, on the clock of `code`.
     used_at: AtomicU64,
 }
@@ -84,6 +90,8 @@ impl App {
             routes: routes.into(),
             deployed: ArcSwapOption::empty(),
             canary: ArcSwapOption::empty(),
+            watch: ArcSwapOption::empty(),
+            replaced: None,
             state: OnceLock::new(),
             used_at: AtomicU64::new(0),
         })
@@ -103,6 +111,62 @@ impl App {
         Self { state, ..self }
     }
 
+    /// The same app, which replaces `before`: what that one did lately is kept to compare with, and where it
+    /// is the same deployment, it is watched on.
+    #[must_use]
+    pub fn replacing(self, before: Option<&Self>) -> Self {
+        let Some(before) = before else { return self };
+        if before.generation == self.generation {
+            let watch = ArcSwapOption::new(before.watch.load_full());
+            return Self { watch, replaced: before.replaced.clone(), ..self };
+        }
+        let replaced = before.state().map(|state| Replaced {
+            generation: before.generation,
+            did: state.meter.take_recent(),
+        });
+        Self { replaced: replaced.map(Box::new), ..self }
+    }
+
+    /// Watches it for so long, as one that replaced this deployment, or not any more. A watch that goes on
+    /// counts on.
+    pub fn set_watch(&self, wanted: Option<(Generation, Duration)>) {
+        let Some((replaced, left)) = wanted else {
+            if self.watch.load().is_some() {
+                self.watch.store(None);
+            }
+            return;
+        };
+        if self.watch.load().is_none() {
+            let before = self.replaced.as_ref().filter(|before| before.generation == replaced);
+            let watch =
+                WatchedDeployment::new(self.generation, left, before.map(|before| before.did));
+            self.watch.store(Some(Arc::new(watch)));
+        }
+    }
+
+    /// The watch over it, unless its time is over.
+    #[must_use]
+    pub fn watch(&self) -> Option<Arc<WatchedDeployment>> {
+        let watch = self.watch.load_full()?;
+        if watch.is_over() {
+            self.watch.store(None);
+            return None;
+        }
+        Some(watch)
+    }
+
+    /// What its canary did beside it, or it did itself while it is watched beside the one before it: of
+    /// which deployment, what the old one did, and what that one did.
+    #[must_use]
+    pub fn evidence(&self) -> Option<(Generation, Side, Side)> {
+        if let Some(canary) = self.canary() {
+            return Some((canary.generation(), canary.old.read(), canary.canary.read()));
+        }
+        let watch = self.watch()?;
+        let (old, new) = watch.read();
+        Some((watch.generation(), old, new))
+    }
+
     /// Its code, if it is mapped.
     #[must_use]
     pub fn deployed(&self) -> Option<Arc<LoadedDeployment>> {
@@ -117,8 +181,8 @@ impl App {
         draw: impl FnOnce() -> u32,
     ) -> (Option<Arc<LoadedDeployment>>, Option<Arc<Count>>) {
         match &*self.canary.load() {
-            None => (self.deployed(), None),
-            Some(canary) if canary.share.takes(draw()) => {
+            None => (self.deployed(), self.watch.load().as_ref().map(|watch| watch.count())),
+            Some(canary) if canary.takes(draw()) => {
                 (Some(canary.deployed.clone()), Some(canary.canary.clone()))
             }
             Some(canary) => (self.deployed(), Some(canary.old.clone())),

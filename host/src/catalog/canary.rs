@@ -3,7 +3,7 @@
 //! Does not judge: `core::canary` does, of what all hosts report.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use steerage_core::canary::{Durations, Share, Side};
@@ -18,8 +18,8 @@ pub struct RunningCanary {
     /// Its code, which stays mapped for as long as the trial lasts. It has a gate and memory of its
     /// own, so that one that hangs takes no room from the current one.
     pub deployed: Arc<LoadedDeployment>,
-    /// Its part of the calls.
-    pub share: Share,
+    /// Its part of the calls, out of [`Share::WHOLE`].
+    share: AtomicU32,
     /// What the current deployment did meanwhile.
     pub old: Arc<Count>,
     /// What this one did.
@@ -34,6 +34,9 @@ pub struct Count {
     durations: [AtomicU64; Durations::CLASSES],
     /// Of calls that their callers gave up.
     abandoned: [AtomicU64; Durations::CLASSES],
+    /// Whether a call that was given up counts also where its answer had begun: a stream that somebody
+    /// leaves is the same on both sides of a canary, and is no failure where there is no other side.
+    counts_streams: bool,
 }
 
 impl RunningCanary {
@@ -42,7 +45,18 @@ impl RunningCanary {
     pub fn new(deployed: LoadedDeployment, share: Share) -> Self {
         let (old, canary) = Default::default();
         let deployed = LoadedDeployment { is_canary: true, ..deployed };
-        Self { deployed: Arc::new(deployed), share, old, canary }
+        Self { deployed: Arc::new(deployed), share: share.get().into(), old, canary }
+    }
+
+    /// Whether a call is the canary's that drew this number below [`Share::WHOLE`].
+    #[must_use]
+    pub fn takes(&self, drawn: u32) -> bool {
+        Share::new(self.share.load(Ordering::Relaxed)).is_ok_and(|share| share.takes(drawn))
+    }
+
+    /// Gives it another part of the calls, from now on.
+    pub fn set_share(&self, share: Share) {
+        self.share.store(share.get(), Ordering::Relaxed);
     }
 
     /// The canary.
@@ -56,11 +70,16 @@ impl Default for Count {
     fn default() -> Self {
         let none = || std::array::from_fn(|_| AtomicU64::new(0));
         let (calls, failed) = Default::default();
-        Self { calls, failed, durations: none(), abandoned: none() }
+        Self { calls, failed, durations: none(), abandoned: none(), counts_streams: true }
     }
 }
 
 impl Count {
+    /// One that has no other to be compared with at the same time.
+    pub(super) fn of_watch() -> Self {
+        Self { counts_streams: false, ..Self::default() }
+    }
+
     /// Counts one call that is over, unless it says nothing of the deployment.
     pub fn record(&self, outcome: &Outcome, status: u16, duration: Duration) {
         let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
@@ -71,7 +90,12 @@ impl Count {
         };
         let has_failed = match outcome.fault() {
             // How long it lasted tells whether the caller had reason to.
-            _ if matches!(outcome, Outcome::ClientGone) => return count_in(&self.abandoned),
+            _ if matches!(outcome, Outcome::ClientGone) => {
+                if status == 0 || self.counts_streams {
+                    count_in(&self.abandoned);
+                }
+                return;
+            }
             // What an app answers itself is its own doing.
             Fault::None => status >= 500,
             Fault::Guest => true,
@@ -125,5 +149,16 @@ mod tests {
         let side = count.read();
         assert_eq!((side.calls, side.failed, side.durations.count()), (5, 3, 4));
         assert_eq!(side.abandoned.count(), 1);
+    }
+
+    #[test]
+    fn a_stream_that_is_left_is_no_failure_of_a_deployment_that_is_watched() {
+        let (watched, tried) = (Count::of_watch(), Count::default());
+        for count in [&watched, &tried] {
+            count.record(&Outcome::ClientGone, 200, Duration::from_secs(60));
+            count.record(&Outcome::ClientGone, 0, Duration::from_secs(5));
+        }
+        let abandoned = |count: &Count| count.read().abandoned.count();
+        assert_eq!((abandoned(&watched), abandoned(&tried)), (1, 2));
     }
 }

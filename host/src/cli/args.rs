@@ -77,7 +77,7 @@ pub enum Command {
     /// Show which apps use the CPU, memory and slots of a host or its fleet, live
     Top(Top),
     /// Give the deployment that is on trial as a canary all calls
-    Promote(OneApp),
+    Promote(Promote),
     /// Go back to an earlier deployment of an app, or take its canary back
     Rollback(Rollback),
     /// Take an app off a host, with all its deployments
@@ -184,11 +184,17 @@ pub struct List {
     pub print: Print,
 }
 
-/// A verb about one app.
+/// `steerage promote`.
 #[derive(Debug, Args)]
-pub struct OneApp {
+pub struct Promote {
     /// The app's name
     pub app: String,
+    /// Have the canary take no more steps until --resume, instead; it is still rolled back if it does worse
+    #[arg(long, conflicts_with = "resume")]
+    pub pause: bool,
+    /// Have a canary that was paused go on with its steps, instead
+    #[arg(long)]
+    pub resume: bool,
     /// How to reach the host.
     #[command(flatten)]
     pub remote: Remote,
@@ -315,9 +321,19 @@ mod tests {
 
     #[test]
     fn a_canary_gets_a_share_of_the_calls() {
-        assert_eq!(deploy("steerage deploy --canary 0.5%").canary.unwrap().get(), 50);
-        let error = parse("steerage deploy --canary 100%").unwrap_err();
-        assert!(error.contains("at most 99.99% of the calls"), "{error}");
+        let canary = |line| deploy(line).canary.unwrap().to_string();
+        assert_eq!(canary("steerage deploy --canary 0.5%"), "0.5%");
+        assert_eq!(canary("steerage deploy --canary 5%:2m,25% --auto-promote"), "5%:2m,25%");
+        for (line, why) in [
+            ("--canary 100%", "at most 99.99% of the calls"),
+            ("--canary 25%,5%", "5% comes after 25%"),
+            ("--canary 5%:0s", "at least 1s"),
+            ("--auto-promote", "--canary"),
+            ("--step 5m", "--canary"),
+        ] {
+            let error = parse(&format!("steerage deploy {line}")).unwrap_err();
+            assert!(error.contains(why), "{line}: {error}");
+        }
     }
 
     #[test]

@@ -4,14 +4,16 @@
 mod ready;
 
 use anyhow::Context as _;
-use steerage_core::canary::Share;
+use steerage_core::rollout::{Steps, WatchTime};
 use steerage_core::route::{HostPattern, Route, Segment};
+use steerage_core::units::show_duration;
 
 use super::app::App;
 use super::args::Deploy;
 use super::build::Built;
+use super::ending::Misused;
 use super::screen::{Screen, Tone};
-use super::{build, remote, replicas};
+use super::{build, human, remote, replicas};
 use crate::api::wire;
 use crate::client::Client;
 use crate::manifest::Overrides;
@@ -31,7 +33,12 @@ pub(super) async fn run(args: &Deploy) -> anyhow::Result<()> {
     } else {
         build::inspect(&app.source())?
     };
-    let options = DeployOptions { canary: args.canary, change_tenant: args.change_tenant };
+    let options = DeployOptions {
+        canary: canary(args)?,
+        auto_promote: args.auto_promote,
+        watch: if args.no_watch { Some(WatchTime::NEVER) } else { args.watch },
+        change_tenant: args.change_tenant,
+    };
     let mut deployed = send(&client, &app, &built, options, screen).await?;
     ready::wait(&client, &mut deployed, args.wait, screen).await;
     if screen.is_json() {
@@ -47,10 +54,20 @@ pub(super) async fn run(args: &Deploy) -> anyhow::Result<()> {
     }
     if deployed.canary.is_some() {
         let name = &deployed.app;
+        if let Some(steps) = args.canary.as_ref().and_then(|steps| told(steps, args.auto_promote)) {
+            screen.hint(&steps)?;
+        }
         screen.hint(&format!("`steerage show {name}` tells how it does beside the one served"))?;
         return screen.hint(&format!(
             "`steerage promote {name}` gives it all calls, `steerage rollback {name}` none"
         ));
+    }
+    match &deployed.watch {
+        Some(watch) => screen.hint(&watched(watch))?,
+        None if args.watch.is_some() => {
+            screen.note("it is not watched: there is no deployment before it to go back to")
+        }
+        None => {}
     }
     for line in ways_to_call(&app.manifest.routes, &deployed.url) {
         screen.hint(&line)?;
@@ -64,13 +81,35 @@ fn overrides(args: &Deploy) -> Overrides<'_> {
     Overrides { name: name.as_deref(), path: route.as_deref(), host: host.as_deref() }
 }
 
+/// The steps of the canary, each with its time.
+fn canary(args: &Deploy) -> anyhow::Result<Option<Steps>> {
+    let Some(steps) = &args.canary else { return Ok(None) };
+    let timed = args.step.map(|time| steps.with_time(time)).transpose();
+    Ok(Some(
+        timed
+            .map_err(|error| Misused(format!("--step: {error}")))?
+            .unwrap_or_else(|| steps.clone()),
+    ))
+}
+
 /// How an app is to be deployed.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct DeployOptions {
     /// The share of the calls that it gets beside what is served.
-    canary: Option<Share>,
+    canary: Option<Steps>,
+    /// Whether it gets all of them by itself in the end.
+    auto_promote: bool,
+    /// How long it is watched otherwise, unless the host shall say.
+    watch: Option<WatchTime>,
     /// Whether the app may be taken from the tenant that it belongs to.
     change_tenant: bool,
+}
+
+impl DeployOptions {
+    /// Served at once, and whatever it does: for whoever is still writing it.
+    pub(super) fn unwatched() -> Self {
+        Self { watch: Some(WatchTime::NEVER), ..Self::default() }
+    }
 }
 
 /// Uploads the component unless the host has it, and has it deployed.
@@ -93,7 +132,9 @@ pub(super) async fn send(
     let request = wire::DeployRequest {
         manifest: app.text.clone(),
         component: built.digest.to_string(),
-        canary: options.canary.map(|share| share.to_string()),
+        canary: options.canary.map(|steps| steps.to_string()),
+        auto_promote: options.auto_promote,
+        watch: options.watch.map(|watch| watch.to_string()),
         change_tenant: options.change_tenant,
     };
     let deployed = client
@@ -119,6 +160,34 @@ fn served(screen: Screen, deployed: &wire::Deployed) -> String {
         screen.paint(Tone::Strong, &deployed.app),
         deployed.generation,
     )
+}
+
+/// That a deployment is watched, and until when.
+fn watched(watch: &wire::Watch) -> String {
+    format!(
+        "  watched until {}: it goes back to generation {} by itself if it fails where that one did not \
+         (--no-watch)",
+        human::clock(watch.until),
+        watch.replaced
+    )
+}
+
+/// What comes after the first step of a canary; nothing where nothing does.
+fn told(steps: &Steps, promotes: bool) -> Option<String> {
+    let plan = steps.plan(promotes);
+    let (_, after) = plan.steps.split_first()?;
+    let mut times = plan.steps.iter().map(|step| show_duration(step.time));
+    let mut text: Vec<String> = after
+        .iter()
+        .zip(times.by_ref())
+        .map(|(step, time)| format!("{} after {time}", step.share))
+        .collect();
+    match times.next() {
+        Some(time) if promotes => text.push(format!("all of them after {time}")),
+        _ if text.is_empty() => return None,
+        _ => {}
+    }
+    Some(format!("then {}, each if it does no worse on enough calls", text.join(", ")))
 }
 
 /// The URLs of the app's routes, and one line to try it with.

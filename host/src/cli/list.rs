@@ -47,12 +47,19 @@ pub(super) async fn show(args: &Show) -> anyhow::Result<()> {
 }
 
 fn apps_table(apps: &[wire::AppSummary], now: u64) -> String {
-    let mut table = Table::new(&[
+    let mut columns = vec![
         "APP", ">GEN", "VERSION", ">AGE", ">CALLS", ">FAILED", ">5XX", ">REFUSED", ">RUNNING",
         ">PEAK", "ROUTES",
-    ]);
+    ];
+    // Most of the time there is none.
+    let has_rollouts = apps.iter().any(|app| app.rollout.is_some());
+    if has_rollouts {
+        columns.push("ROLLOUT");
+    }
+    let mut table = Table::new(&columns);
     for app in apps {
-        table.row([
+        let rollout = has_rollouts.then(|| app.rollout.clone().unwrap_or_default());
+        let cells = [
             app.app.clone(),
             app.generation.to_string(),
             app.version.clone(),
@@ -64,7 +71,8 @@ fn apps_table(apps: &[wire::AppSummary], now: u64) -> String {
             app.running.to_string(),
             human::bytes(app.memory_peak_bytes),
             first_routes(&app.routes),
-        ]);
+        ];
+        table.row(cells.into_iter().chain(rollout));
     }
     table.render()
 }
@@ -203,6 +211,7 @@ mod tests {
             fuel: calls * 10_000,
             cpu_seconds: 1.5,
             memory_peak_bytes: 1_200_000,
+            rollout: None,
         }
     }
 
@@ -249,6 +258,7 @@ mod tests {
             deployments: Vec::new(),
             canary: None,
             taken_back: None,
+            watch: None,
             replicas: None,
             sources: None,
         };

@@ -1,20 +1,35 @@
 //! `steerage promote`, and how a canary is shown: its figures beside those of the deployment that it
-//! shall replace. Judges nothing.
+//! shall replace, and what its next step waits for. Judges nothing.
 
 use std::time::Duration;
 
 use anyhow::Context as _;
 
-use super::args::OneApp;
+use super::args::Promote;
 use super::screen::{Screen, Tone};
 use super::table::Table;
 use super::{human, remote};
 use crate::api::wire;
 
-/// Gives the deployment on trial all calls.
-pub(super) async fn run(args: &OneApp) -> anyhow::Result<()> {
+/// Gives the deployment on trial all calls, or has it wait or go on with its steps.
+pub(super) async fn run(args: &Promote) -> anyhow::Result<()> {
     let screen = Screen::new(args.print);
     let client = remote::connect(&args.remote)?;
+    if args.pause || args.resume {
+        let doing = if args.pause { "pause" } else { "resume" };
+        let paused = client.pause_canary(&args.app, args.pause).await;
+        paused.with_context(|| format!("cannot {doing} a canary of {}", args.app))?;
+        if screen.is_json() {
+            return screen.json(&serde_json::json!({ "app": args.app, "paused": args.pause }));
+        }
+        let app = screen.paint(Tone::Strong, &args.app);
+        return screen.say(&match args.pause {
+            true => {
+                format!("the canary of {app} keeps its share until `steerage promote --resume`")
+            }
+            false => format!("the canary of {app} goes on with its steps"),
+        });
+    }
     let deployed = client
         .promote(&args.app)
         .await
@@ -29,14 +44,8 @@ pub(super) async fn run(args: &OneApp) -> anyhow::Result<()> {
 /// What there is to say of a trial of an app; nothing where there was none.
 pub(super) fn shown(detail: &wire::AppDetail, now: u64) -> Option<String> {
     let Some(canary) = &detail.canary else {
-        return detail.taken_back.as_ref().map(|taken| {
-            format!(
-                "canary generation {} was rolled back {} ago: {}",
-                taken.generation,
-                human::since(taken.at, now),
-                taken.why
-            )
-        });
+        let watch = detail.watch.as_ref().map(|watch| watched(watch, now));
+        return watch.or_else(|| Some(rolled_back(detail.taken_back.as_ref()?, now)));
     };
     let verdict = match &*canary.verdict {
         "too_early" => "too few calls yet to say how it does".to_owned(),
@@ -59,12 +68,60 @@ pub(super) fn shown(detail: &wire::AppDetail, now: u64) -> Option<String> {
         ]);
     }
     Some(format!(
-        "{}\nfor {}, on {} of {}: {verdict}",
+        "{}\nfor {}, on {} of {}: {verdict}{}",
         table.render(),
         human::since(canary.since, now),
         canary.trying,
-        human::many(canary.hosts, "host")
+        human::many(canary.hosts, "host"),
+        next_step(canary, now)
     ))
+}
+
+fn rolled_back(taken: &wire::TakenBack, now: u64) -> String {
+    let (generation, ago) = (taken.generation, human::since(taken.at, now));
+    let what = if taken.had_all { "generation" } else { "canary generation" };
+    format!("{what} {generation} was rolled back {ago} ago: {}", taken.why)
+}
+
+/// What there is to say of a deployment that is watched.
+fn watched(watch: &wire::Watch, now: u64) -> String {
+    let wire::Watch { generation, replaced, until, old, new } = watch;
+    format!(
+        "generation {generation} is watched for {} more: {} of its {} failed, and {} of the last {} of \
+         generation {replaced}, which is served again if that gets worse",
+        human::since(now, *until),
+        human::count(new.failed),
+        human::many(new.calls, "call"),
+        human::count(old.failed),
+        human::many(old.calls, "call"),
+    )
+}
+
+/// At which step a canary is, and what the next one waits for; nothing where it has none.
+fn next_step(canary: &wire::Canary, now: u64) -> String {
+    let n_steps = u32::try_from(canary.steps.len()).unwrap_or(u32::MAX);
+    if n_steps == 0 {
+        return String::new();
+    }
+    let after = canary.steps.get(usize::try_from(canary.step).unwrap_or(usize::MAX));
+    let next = match after {
+        Some(step) => format!("{} of the calls", step.share),
+        None => "all calls".to_owned(),
+    };
+    let why = match canary.waits_for.as_deref() {
+        None => format!("{next} now"),
+        Some("time") => {
+            let due_at = canary.due_at.unwrap_or(now);
+            format!("{next} in {} at the earliest", human::since(now, due_at))
+        }
+        Some("calls") => {
+            let calls = human::many(canary.lacks_calls, "call");
+            format!("{next} after {calls} more: too few so far to say how it does")
+        }
+        Some("resume") => "paused until `steerage promote --resume`".to_owned(),
+        _ => "until `steerage promote` or `steerage rollback`".to_owned(),
+    };
+    format!("\nstep {} of {n_steps}: {why}", canary.step)
 }
 
 /// How near it is to what is taken for worse. Processor and memory are not looked at.
@@ -124,7 +181,32 @@ mod tests {
             allowed_p95_us: 24_100,
             old: side(19_000, 3),
             canary: side(1_000, 0),
+            steps: Vec::new(),
+            step: 0,
+            waits_for: Some("promote".to_owned()),
+            due_at: None,
+            lacks_calls: 0,
+            auto_promote: false,
         };
+        let step = |share: &str| wire::CanaryStep { share: share.to_owned(), time_ms: 300_000 };
+        let mut stepped =
+            wire::Canary { steps: vec![step("5%"), step("25%")], step: 1, ..canary.clone() };
+        for (waits_for, due_at, lacks_calls, says) in [
+            (
+                Some("time"),
+                Some(290_000),
+                0,
+                "step 1 of 2: 25% of the calls in 1m30s at the earliest",
+            ),
+            (Some("calls"), None, 7, "step 1 of 2: 25% of the calls after 7 calls more:"),
+            (Some("resume"), None, 0, "step 1 of 2: paused until"),
+            (None, None, 0, "step 1 of 2: 25% of the calls now"),
+        ] {
+            stepped.waits_for = waits_for.map(str::to_owned);
+            (stepped.due_at, stepped.lacks_calls) = (due_at, lacks_calls);
+            let told = next_step(&stepped, 200_000);
+            assert!(told.trim().starts_with(says), "{told}");
+        }
         check(
             Some(canary),
             None,
@@ -134,7 +216,23 @@ mod tests {
             on trial, 5%    4   1.0k       0  900 us  4.1 ms
             for 3m10s, on 2 of 3 hosts: within what is allowed, which is up to 1.02 % failed (0.00 %) and a P95 of 24.1 ms (4.1 ms); fuel and memory are not judged"#]],
         );
-        let taken_back = wire::TakenBack { generation: 4, why: "it fails".to_owned(), at: 170_000 };
+        let why = "it fails".to_owned();
+        let taken_back = wire::TakenBack { generation: 4, why, at: 170_000, had_all: false };
+        assert!(rolled_back(&taken_back, 0).starts_with("canary generation 4"));
+        let had_all = wire::TakenBack { had_all: true, ..taken_back.clone() };
+        assert!(rolled_back(&had_all, 0).starts_with("generation 4 was rolled back"));
+        let watch = wire::Watch {
+            generation: 4,
+            replaced: 3,
+            until: 260_000,
+            old: side(800, 1),
+            new: side(1, 0),
+        };
+        assert_eq!(
+            watched(&watch, 200_000),
+            "generation 4 is watched for 1m more: 0 of its 1 call failed, and 1 of the last 800 calls \
+             of generation 3, which is served again if that gets worse"
+        );
         check(
             None,
             Some(taken_back),

@@ -220,9 +220,8 @@ impl Session {
             self.say(Tone::Faint, "the component is the same as before");
             return Ok(false);
         }
-        let deployed =
-            deploy::send(&self.client, app, built, deploy::DeployOptions::default(), self.screen)
-                .await?;
+        let options = deploy::DeployOptions::unwatched();
+        let deployed = deploy::send(&self.client, app, built, options, self.screen).await?;
         let is_first = self.name.borrow().is_none();
         self.say(
             Tone::Good,

@@ -1,12 +1,13 @@
 //! What can be asked of a host about its fleet.
 
 use http::Method;
+use http::header::CONTENT_TYPE;
 
 use super::supposed::Supposed;
-use super::{CHANGE_TIMEOUT, Client, ClientError, app_path, nothing};
+use super::{CHANGE_TIMEOUT, Client, ClientError, app_path, nothing, whole};
 use crate::api::wire::{
-    Deployed, FleetChanged, FreezeRequest, HostSummary, Hosts, Plan, PlanDetail, Plans, Replicas,
-    RevokeRequest, ScaleRequest, StandingRequest,
+    CanaryRequest, Deployed, FleetChanged, FreezeRequest, HostSummary, Hosts, Plan, PlanDetail,
+    Plans, Replicas, RevokeRequest, ScaleRequest, StandingRequest,
 };
 
 impl Client {
@@ -85,6 +86,18 @@ impl Client {
         self.host().await?;
         let request = self.request(Method::DELETE, &app_path(app, "/canary"));
         self.send(request, nothing(), CHANGE_TIMEOUT).await.map(drop)
+    }
+
+    /// Has the deployment on trial take no steps, or go on.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn pause_canary(&self, app: &str, paused: bool) -> Result<(), ClientError> {
+        let json =
+            serde_json::to_vec(&CanaryRequest { paused }).map_err(|error| self.broken(&error))?;
+        let request = self.request(Method::PUT, &app_path(app, "/canary"));
+        let request = request.header(CONTENT_TYPE, "application/json");
+        self.send(request, whole(json), CHANGE_TIMEOUT).await.map(drop)
     }
 
     /// Where an app runs.

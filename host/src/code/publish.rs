@@ -21,7 +21,9 @@ impl Loader {
         // It is mapped already, so where calls run in all others it is one too many for a while.
         self.drop_in_background(mapped.make_room().0);
         deployed.tell_limits();
-        let app = Arc::new(app.ready(Arc::new(deployed)));
+        let before = parts.catalog.app(&app.name);
+        let app = app.replacing(before.as_deref()).ready(Arc::new(deployed));
+        let app = Arc::new(app);
         app.touch(self.clock(Instant::now()));
         let replaced = parts.catalog.publish(app.clone())?;
         mapped.note(&app);
@@ -37,7 +39,7 @@ impl Loader {
     pub fn publish_light(&self, app: App) -> Result<(), Conflict> {
         let parts = self.parts();
         let app = match parts.catalog.app(&app.name) {
-            Some(before) => app.with_state_of(&before),
+            Some(before) => app.replacing(Some(&before)).with_state_of(&before),
             None => app,
         };
         self.retire(parts.catalog.publish(Arc::new(app))?);

@@ -13,8 +13,8 @@ use self::limits::LIMITS;
 pub(super) const TENANTS: &str = "tenants";
 
 /// All of them, in the order of the help and of the sample file.
-pub const KNOBS: [Knob; 65] = {
-    let mut all = [knob("", ("", ""), ("", ""), ""); 65];
+pub const KNOBS: [Knob; 66] = {
+    let mut all = [knob("", ("", ""), ("", ""), ""); 66];
     let (host, rest) = all.split_at_mut(HOST.len());
     let (limits, fleet) = rest.split_at_mut(LIMITS.len());
     host.copy_from_slice(&HOST);
@@ -24,7 +24,7 @@ pub const KNOBS: [Knob; 65] = {
 };
 
 /// Those of a host by itself.
-const HOST: [Knob; 31] = [
+const HOST: [Knob; 32] = [
     knob(
         "listen",
         ("listen", "STEERAGE_LISTEN"),
@@ -132,6 +132,12 @@ const HOST: [Knob; 31] = [
         ("max-component", "STEERAGE_MAX_COMPONENT"),
         ("SIZE", "100MiB"),
         "Largest component taken",
+    ),
+    knob(
+        "watch",
+        ("watch", "STEERAGE_WATCH"),
+        ("DURATION", "5m"),
+        "How long a deployment is watched, and rolled back if it fails where the one before did not; or never",
     ),
     knob(
         "disk.components",

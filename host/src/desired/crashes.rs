@@ -39,7 +39,7 @@ impl Desired {
         if record.canary.as_ref().is_some_and(|canary| canary.generation == generation) {
             // One is enough: it is on trial.
             let why = format!("host {} crashed while its calls ran", crash.host);
-            let rolled_back = RolledBack { generation, why, at: now() };
+            let rolled_back = RolledBack { generation, why, at: now(), had_all: false };
             let is_done = self.roll_back_canary(app, rolled_back).await?;
             return Ok(if is_done { Noted::RolledBack } else { Noted::Nothing });
         }

@@ -2,13 +2,13 @@
 //! where nobody has changed the app meanwhile.
 //! Does not say what shall be changed.
 
-use steerage_core::canary::Share;
 use steerage_core::id::{AppName, Generation};
 use steerage_core::manifest::Placement;
+use steerage_core::rollout::{CanaryPlan, WatchTime};
 
 use super::error::DeployError;
 use crate::agent::now;
-use crate::fleet::record::{self, AppRecord, CanaryRecord, Rest};
+use crate::fleet::record::{self, AppRecord, CanaryRecord, Rest, WatchRecord};
 use crate::fleet::{Fleet, keys};
 use crate::ledger::deployment::Deployment;
 use crate::ledger::record::DeploymentRecord;
@@ -57,13 +57,12 @@ impl Current {
     }
 
     /// What is wanted once this deployment is. One on trial leaves the current one in place.
-    pub(super) fn with(&self, deployment: &Deployment, canary: Option<Share>) -> AppRecord {
+    pub(super) fn with(&self, deployment: &Deployment, canary: Option<&CanaryPlan>) -> AppRecord {
         let generation = deployment.generation().get();
         let fingerprint = Some(deployment.fingerprint().to_string());
-        if let (Some(record), Some(share)) = (&self.record, canary) {
-            let (share, rest) = (share.get(), Rest::default());
-            let canary = Some(CanaryRecord { generation, share, since: now(), fingerprint, rest });
-            return AppRecord { canary, rolled_back: None, ..record.clone() };
+        if let (Some(record), Some(plan)) = (&self.record, canary) {
+            let canary = Some(CanaryRecord::begin((generation, fingerprint), plan, now()));
+            return AppRecord { canary, watch: None, rolled_back: None, ..record.clone() };
         }
         let placement = &deployment.manifest().placement;
         AppRecord {
@@ -78,6 +77,8 @@ impl Current {
             zones: placement.zones,
             scaled: self.scaled(placement),
             canary: None,
+            watch: None,
+            unfit: self.record.as_ref().map(|record| record.unfit.clone()).unwrap_or_default(),
             rolled_back: None,
             crashes: Vec::new(),
             is_quarantined: false,
@@ -90,6 +91,17 @@ impl Current {
     fn scaled(&self, placement: &Placement) -> Option<u32> {
         let record = self.record.as_ref()?;
         record.scaled.filter(|_| (record.min, record.max) == (placement.min, placement.max))
+    }
+
+    /// The watch over a deployment that takes the place of the one that is served. There is none where
+    /// nothing is served, or what was taken out of service: neither can be gone back to.
+    pub(super) fn watch(&self, deployment: &Deployment, time: WatchTime) -> Option<WatchRecord> {
+        let record = self.record.as_ref().filter(|record| !record.is_quarantined)?;
+        let (since, time) = (now(), time.get()?.as_millis());
+        let until = since.saturating_add(u64::try_from(time).unwrap_or(u64::MAX));
+        let generation = deployment.generation().get();
+        let (replaced, rest) = (record.generation, Rest::default());
+        Some(WatchRecord { generation, replaced, since, until, rest })
     }
 
     /// The generation that is served.

@@ -78,12 +78,13 @@ impl Desired {
         let Written { deployment, loaded, n_copies } =
             self.write_deployed(fleet, manifest, &spec).await?;
         self.tell_deployed(&deployment, &spec);
-        match spec.canary {
-            Some(share) => self.await_canary(fleet, &deployment, share).await,
+        match &spec.canary {
+            Some(plan) => self.await_canary(fleet, &deployment, plan.first).await,
             None => {
                 let kept = self.await_kept(&deployment, n_copies);
                 let serve = self.serve(fleet, &deployment, Some(loaded));
                 let (served, ()) = tokio::join!(serve, kept);
+                self.watch_alone(deployment.app()).await;
                 served
             }
         }
@@ -96,7 +97,7 @@ impl Desired {
         manifest: Arc<Manifest>,
         spec: &DeploySpec,
     ) -> Result<Written, DeployError> {
-        let (app, component, canary) = (&manifest.name, spec.component, spec.canary);
+        let (app, component, canary) = (&manifest.name, spec.component, spec.canary.as_ref());
         fleet.check_store()?;
         // What this host cannot keep it cannot serve after it has written it down.
         self.own.ledger.check_room()?;
@@ -125,7 +126,10 @@ impl Desired {
             };
             let encoded = record.encode().map_err(|error| ApplyError::Task(error.to_string()))?;
             let deployment = Deployment::new(record, manifest.clone());
-            let record = current.with(&deployment, canary);
+            let mut record = current.with(&deployment, canary);
+            if canary.is_none() {
+                record.watch = current.watch(&deployment, spec.watch.unwrap_or(self.watch));
+            }
             let mut commit = current.commit(app, &record);
             commit.guards.push(current.guard_last(app));
             commit.writes.push(Write::Delete(keys::removed(app)));
@@ -148,8 +152,8 @@ impl Desired {
 
     fn tell_deployed(&self, deployment: &Deployment, spec: &DeploySpec) {
         let (app, generation) = (deployment.app(), deployment.generation());
-        let what =
-            spec.canary.map_or_else(String::new, |share| format!(" as a canary for {share}"));
+        let plan = spec.canary.as_ref();
+        let what = plan.map_or_else(String::new, |plan| format!(" as a canary for {}", plan.first));
         let message =
             format!("generation {generation} of {app} was deployed through this host{what}");
         self.own.events.push(Event {

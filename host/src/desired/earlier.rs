@@ -62,7 +62,10 @@ impl Desired {
                 Some(to) => kept.generation == to,
                 // What is on trial goes first.
                 None if now.canary.is_some() => kept.generation.get() == now.generation,
-                None => kept.generation.get() < now.generation,
+                None => {
+                    let generation = kept.generation.get();
+                    generation < now.generation && !now.unfit.contains(&generation)
+                }
             });
             let wanted = wanted.ok_or_else(|| no_deployment(app, to, &kept))?;
             let deployment = self.agent.read(wanted.clone())?;
@@ -81,7 +84,11 @@ impl Desired {
 }
 
 /// There is no such deployment among those that are kept.
-fn no_deployment(app: &AppName, to: Option<Generation>, kept: &[DeploymentRecord]) -> DeployError {
+pub(super) fn no_deployment(
+    app: &AppName,
+    to: Option<Generation>,
+    kept: &[DeploymentRecord],
+) -> DeployError {
     let known: Vec<String> = kept.iter().map(|kept| kept.generation.to_string()).collect();
     DeployError::NoDeployment {
         app: app.clone(),

@@ -132,16 +132,16 @@ pub enum DeployError {
         /// What the store said, or did not say.
         source: StoreError,
     },
-    /// The canary that was to be rolled back has been before, by the fleet itself.
+    /// The deployment that was to be rolled back has been before, by the fleet itself.
     #[error(
-        "the canary of {app}, deployment {rolled_back}, was rolled back already: deployment {current} \
-         has all calls; to go back behind that one, say which it shall be: \
+        "deployment {rolled_back} of {app} was rolled back already, since it did worse: deployment \
+         {current} has all calls; to go back behind that one, say which it shall be: \
          `steerage rollback {app} --to N`"
     )]
     CanaryRolledBack {
         /// The app.
         app: AppName,
-        /// The deployment that was on trial.
+        /// The deployment that was on trial, or had all calls.
         rolled_back: u64,
         /// The one that is served.
         current: u64,

@@ -2,6 +2,7 @@
 //! their store: whoever changes it serves it in the same turn.
 //! Does nothing in a fleet: `member` follows its store there.
 
+use steerage_core::canary::Share;
 use steerage_core::id::{AppName, Generation};
 
 use super::{DeployError, Desired};
@@ -39,6 +40,12 @@ impl Desired {
         let wanted = record.canary.as_ref().map(|canary| canary.generation);
         if tried.is_some_and(|tried| Some(tried.generation().get()) != wanted) {
             self.agent.stop_canary(app, record.rolled_back.as_ref());
+        }
+        if let (Some(canary), Some(here)) =
+            (&record.canary, self.own.catalog.app(app).and_then(|here| here.canary()))
+            && let Ok(share) = Share::new(canary.share)
+        {
+            here.set_share(share);
         }
         if record.is_quarantined {
             self.agent.quarantine(app, Generation::new(record.generation));

@@ -283,7 +283,7 @@ impl Desired {
         let known = fleet.view().apps.get(app).map(|(record, _)| AppRecord::clone(record));
         let known = known.or_else(|| alone.cloned());
         let known = known.filter(|known| known.generation == generation.get());
-        let record = known.map(|known| AppRecord { canary: None, ..known });
+        let record = known.map(|known| AppRecord { canary: None, watch: None, ..known });
         let record = record.unwrap_or_else(|| before.with(&deployment, None));
         let fingerprint = Some(current.fingerprint().to_string());
         let mut commit = before.commit(app, &AppRecord { fingerprint, ..record });

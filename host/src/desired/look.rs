@@ -44,9 +44,8 @@ impl Desired {
                 canary: canary.as_ref().map(|canary| canary.generation().get()),
             };
             ready.insert(app.name.clone(), [(me.clone(), at_hand)].into_iter().collect());
-            if let Some(canary) = canary {
-                let (old, tried) = (canary.old.read(), canary.canary.read());
-                let used = CanaryUse::of(canary.generation().get(), &old, &tried);
+            if let Some((generation, old, new)) = app.evidence() {
+                let used = CanaryUse::of(generation.get(), &old, &new);
                 canaries.insert(app.name.to_string(), used);
             }
         }

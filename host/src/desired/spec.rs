@@ -2,9 +2,9 @@
 //! that was named, with the component that was sent, and of the tenant that the app belongs to.
 //! Does not know who asks: whoever has the token may ask for everything.
 
-use steerage_core::canary::Share;
 use steerage_core::id::{AppName, Digest};
 use steerage_core::manifest::Manifest;
+use steerage_core::rollout::{CanaryPlan, WatchTime};
 
 use super::error::DeployError;
 
@@ -17,8 +17,11 @@ pub struct DeploySpec {
     pub manifest: String,
     /// The component, which is here.
     pub component: Digest,
-    /// The share of the calls that it gets beside what is served.
-    pub canary: Option<Share>,
+    /// The share of the calls that it gets beside what is served, and its steps.
+    pub canary: Option<CanaryPlan>,
+    /// How long it is watched otherwise, and rolled back if it fails where what is served does not; where
+    /// nothing is said, as long as the host says.
+    pub watch: Option<WatchTime>,
     /// Whether the app may be taken from the tenant that it belongs to.
     pub change_tenant: bool,
 }

@@ -9,12 +9,15 @@ mod rest;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
+mod rollout;
+
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 pub use self::certificate::{CertificateRecord, RevokedRecord};
 pub use self::plan::{AssignedRecord, MoveRecord, OriginRecord, PlanRecord, PlanResult};
 pub use self::rest::Rest;
+pub use self::rollout::{CanaryRecord, RolledBack, StepRecord, WatchRecord};
 use crate::ledger::record::Fingerprint;
 
 /// The version written by this host.
@@ -79,6 +82,12 @@ pub struct AppRecord {
     /// A deployment that is tried on a part of the calls.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary: Option<CanaryRecord>,
+    /// The watch over the deployment that is served, since it took another's place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watch: Option<WatchRecord>,
+    /// Deployments that had all calls and were rolled back by themselves: no rollback goes to one unasked.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub unfit: BTreeSet<u64>,
     /// The last one that was rolled back by itself, and why.
     #[serde(default, rename = "taken_back", skip_serializing_if = "Option::is_none")]
     pub rolled_back: Option<RolledBack>,
@@ -120,6 +129,14 @@ pub struct RemovedRecord {
 }
 
 impl AppRecord {
+    /// The watch over the deployment that is served, while it goes on.
+    #[must_use]
+    pub fn watched(&self, now: u64) -> Option<&WatchRecord> {
+        let watch = self.watch.as_ref()?;
+        let is_served = watch.generation == self.generation && self.canary.is_none();
+        (is_served && now < watch.until && !self.is_quarantined).then_some(watch)
+    }
+
     /// Fewest and most replicas by now.
     #[must_use]
     pub fn bounds(&self) -> (u32, u32) {
@@ -137,34 +154,6 @@ pub struct CrashRecord {
     /// Other apps that may have been the cause.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub beside: BTreeSet<String>,
-}
-
-/// A deployment that was on trial and did worse than the current one.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-pub struct RolledBack {
-    /// Which.
-    pub generation: u64,
-    /// In what it did worse, in a sentence.
-    pub why: String,
-    /// When, in milliseconds since the epoch, as the host said that took it back.
-    pub at: u64,
-}
-
-/// A canary.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-pub struct CanaryRecord {
-    /// Which.
-    pub generation: u64,
-    /// Calls out of ten thousand that it gets.
-    pub share: u32,
-    /// When it began, in milliseconds since the epoch, as the host said that took the wish.
-    pub since: u64,
-    /// What tells it from another of its number.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fingerprint: Option<String>,
-    /// What a newer host has written.
-    #[serde(flatten)]
-    pub rest: Rest,
 }
 
 /// What operators want of a host.

@@ -15,7 +15,7 @@ use steerage_core::node::HostMap;
 
 use self::tell::{InStore, Told};
 use super::{Member, Shared};
-use crate::catalog::RunningCanary;
+use crate::catalog::App;
 use crate::fleet::record::{AppRecord, AppUse, CanaryUse, ReadyRecord, UseRecord};
 use crate::fleet::{View, part_of};
 
@@ -100,9 +100,12 @@ fn look_at_all(member: &Member, apps: &mut BTreeMap<AppName, Memory>, n_looks: u
         let Some(state) = app.state() else { continue };
         let (_, cpu, _) = state.meter.totals();
         let mut held = state.memory.held().get();
+        state.meter.look_back();
         if let Some(trial) = app.canary() {
             held += trial.deployed.state.memory.held().get();
-            whole.canaries.insert(app.name.to_string(), counted(&trial));
+        }
+        if let Some(counted) = counted(app) {
+            whole.canaries.insert(app.name.to_string(), counted);
         }
         let memory = apps.entry(app.name.clone()).or_default();
         let used = memory.look(Reading { at: Instant::now(), cpu }, held);
@@ -179,14 +182,16 @@ fn count_canaries(member: &Member, now: &mut BTreeMap<u32, UseRecord>) -> bool {
         .keys()
         .filter_map(|name| {
             let app = served.app(&name.parse().ok()?)?;
-            Some((name.clone(), counted(&*app.canary()?)))
+            Some((name.clone(), counted(&app)?))
         })
         .collect();
     true
 }
 
-fn counted(trial: &RunningCanary) -> CanaryUse {
-    CanaryUse::of(trial.generation().get(), &trial.old.read(), &trial.canary.read())
+/// What the canary of an app did, or a deployment of it that is watched, beside the one before it.
+fn counted(app: &App) -> Option<CanaryUse> {
+    let (generation, old, new) = app.evidence()?;
+    Some(CanaryUse::of(generation.get(), &old, &new))
 }
 
 impl Memory {

@@ -146,6 +146,8 @@ impl Settling {
     fn look(&mut self, member: &Member, app: AppName) {
         let standing = standing(member, &app, self.announcer.announced(&app));
         see_quarantine(member, &app);
+        member.agent.follow_share(&member.fleet, &app);
+        member.agent.follow_watch(&member.fleet.view(), &app);
         self.announcer.note_canary(&app, standing.tried, self.now());
         match self.reconciler.begin(&app, &standing) {
             None => {}

@@ -43,12 +43,37 @@ impl Tried {
 
     /// Deploys as a canary; returns the status and what was said.
     async fn try_out(&self, wasm: &[u8], share: &str) -> (u16, Value) {
+        self.try_out_with(wasm, json!({ "canary": share })).await
+    }
+
+    /// The same with more to be said.
+    async fn try_out_with(&self, wasm: &[u8], mut body: Value) -> (u16, Value) {
         let digest = digest(wasm);
         let upload = self.first().admin("PUT", &format!("/v1/blobs/{digest}"), wasm.to_vec()).await;
         assert!(upload.status.is_success(), "{}", upload.text());
-        let body = json!({ "manifest": shop(), "component": digest, "canary": share }).to_string();
-        let reply = self.first().admin("POST", "/v1/apps/shop/deployments", body).await;
+        body["manifest"] = shop().into();
+        body["component"] = digest.into();
+        let reply = self.first().admin("POST", "/v1/apps/shop/deployments", body.to_string()).await;
         (reply.status.as_u16(), reply.json())
+    }
+
+    /// Calls until the app is shown as this says.
+    async fn call_until<T>(&self, what: &str, is_so: impl Fn(&Value) -> Option<T>) -> T {
+        for _ in 0..1_000 {
+            let answers = self.call(60).await;
+            assert_eq!(answers.of("old") + answers.of("new"), 60, "{answers:?}");
+            if let Some(so) = is_so(&self.show(self.first()).await) {
+                return so;
+            }
+        }
+        panic!("{what}: not within 60,000 calls");
+    }
+
+    /// The kinds of the events of the app, of all hosts, the oldest first.
+    async fn kinds(&self) -> Vec<String> {
+        let events = self.first().admin("GET", "/v1/events?app=shop&limit=200", "").await.json();
+        let all = events["events"].as_array().unwrap();
+        all.iter().map(|event| event["kind"].as_str().unwrap().to_owned()).collect()
     }
 
     /// So many requests, over all hosts.
@@ -139,6 +164,72 @@ async fn a_canary_gets_its_share_and_is_promoted() {
     assert_eq!(answers.of("new"), 120, "{answers:?}");
     let shown = fleet.show(fleet.first()).await;
     assert_eq!((&shown["generation"], &shown["canary"]), (&json!(2), &Value::Null));
+}
+
+#[tokio::test]
+async fn a_canary_takes_its_steps_and_is_promoted_by_itself() {
+    let Some(fleet) = fleet_with_shop().await else { return };
+    let bad = json!({ "auto_promote": true });
+    let (status, refused) = fleet.try_out_with(&says("new"), bad).await;
+    assert_eq!((status, &refused["cause"]), (400, &json!("bad_request")), "{refused}");
+    let (status, refused) = fleet.try_out(&says("new"), "25%,5%").await;
+    assert_eq!(status, 400, "{refused}");
+    assert!(refused["detail"].as_str().unwrap().contains("5% comes after 25%"), "{refused}");
+
+    let steps = json!({ "canary": "10%:1s,50%:1s", "auto_promote": true });
+    let (status, begun) = fleet.try_out_with(&says("new"), steps).await;
+    assert_eq!((status, &begun["canary"]), (201, &json!("10%")), "{begun}");
+    let shown = fleet.first().run(&["show", "shop"]).done().stdout;
+    assert!(shown.contains("on trial, 10%") && shown.contains("step 1 of 2: 50% of"), "{shown}");
+    let listed = fleet.first().run(&["ps"]).done().stdout;
+    assert!(listed.contains("canary 2 at 10%, step 1 of 2"), "{listed}");
+    fleet
+        .call_until("second step", |shown| {
+            let canary = &shown["canary"];
+            (canary["step"] == 2 || canary.is_null()).then_some(())
+        })
+        .await;
+    let shown = fleet
+        .call_until("promotion", |shown| (shown["generation"] == 2).then(|| shown.clone()))
+        .await;
+    assert!(shown["canary"].is_null() && shown["taken_back"].is_null(), "{shown}");
+    let answers = fleet.call(120).await;
+    assert_eq!(answers.of("new"), 120, "{answers:?}");
+    let kinds = fleet.kinds().await;
+    let place = |kind: &str| kinds.iter().position(|there| there == kind).unwrap();
+    assert!(place("canary_advanced") < place("canary_promoted"), "{kinds:?}");
+}
+
+#[tokio::test]
+async fn a_canary_that_is_paused_takes_no_step_and_one_at_its_last_waits_for_an_operator() {
+    let Some(fleet) = fleet_with_shop().await else { return };
+    let (status, begun) = fleet.try_out(&says("new"), "20%:1s,60%:1s").await;
+    assert_eq!(status, 201, "{begun}");
+    let said = fleet.first().run(&["promote", "shop", "--pause"]).done().stdout;
+    assert!(said.contains("keeps its share"), "{said}");
+    // Long enough and calls enough for every step there is, by its own figures.
+    fleet
+        .call_until("calls enough", |shown| {
+            let canary = &shown["canary"];
+            assert_eq!((&canary["step"], &canary["share"]), (&json!(1), &json!("20%")), "{shown}");
+            let calls = |side: &str| canary[side]["calls"].as_u64().unwrap();
+            let is_late = calls("canary") > 400 && calls("old") > 400;
+            (is_late && canary["waits_for"] == "resume").then_some(())
+        })
+        .await;
+    let said = fleet.first().run(&["promote", "shop", "--resume"]).done().stdout;
+    assert!(said.contains("goes on"), "{said}");
+    fleet
+        .call_until("the last step", |shown| {
+            let canary = &shown["canary"];
+            (canary["step"] == 2 && canary["waits_for"] == "promote").then_some(())
+        })
+        .await;
+    let answers = fleet.call(600).await;
+    // The share of the step, by more than five standard deviations from that of the one before.
+    assert!(answers.of("new") > 270, "{answers:?}");
+    let said = fleet.first().run(&["promote", "shop"]).done().stdout;
+    assert!(said.contains("shop is served as generation 2"), "{said}");
 }
 
 #[tokio::test]

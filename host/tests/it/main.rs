@@ -19,6 +19,7 @@ mod cli;
 mod cpu;
 mod crash_loop;
 mod deploy;
+mod deploy_watch;
 mod desired;
 mod developing;
 mod disk;

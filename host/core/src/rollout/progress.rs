@@ -2,7 +2,7 @@
 //! rolled back.
 //! Does not compare the two deployments itself: `canary` does.
 
-use super::CanaryStep;
+use super::steps::CanaryStep;
 use crate::canary::{CanaryVerdict, Margin, Side, Worse, judge};
 
 /// Calls of the canary in each step before the next begins, beside those that the judgement needs in all.

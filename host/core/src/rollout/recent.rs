@@ -23,11 +23,18 @@ pub struct Totals {
 }
 
 /// The looks at them.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Recent {
     /// The latest last; the first `n_looks` are there.
     looks: [(Duration, Totals); KEPT],
     n_looks: usize,
+}
+
+impl Default for Recent {
+    /// Of counters that begin now: there were no calls at the time 0, whenever the first look is.
+    fn default() -> Self {
+        Self { looks: Default::default(), n_looks: 1 }
+    }
 }
 
 impl Recent {
@@ -53,7 +60,7 @@ impl Recent {
         let is_before = |(at, _): &&(Duration, Totals)| *at + WINDOW <= now;
         let since = looks.iter().rev().find(is_before).or_else(|| looks.first());
         let before = since.map(|(_, totals)| *totals).unwrap_or_default();
-        *self = Self::default();
+        self.n_looks = 0;
         self.look(now, || totals);
         Totals {
             calls: totals.calls.saturating_sub(before.calls),
@@ -93,6 +100,10 @@ mod tests {
     fn what_is_young_counts_from_its_beginning() {
         // Of an app that was never looked at, all is recent.
         assert_eq!(Recent::default().take(at(9), totals(90)), totals(90));
+        // And of one that was looked at for the first time after its calls.
+        let mut late = Recent::default();
+        late.look(at(70), || totals(90));
+        assert_eq!(late.take(at(80), totals(90)), totals(90));
         let mut recent = Recent::default();
         recent.take(at(9), totals(90));
         recent.look(at(100), || totals(200));

@@ -120,6 +120,7 @@ mod tests {
 
     use super::*;
     use crate::canary::Durations;
+    use crate::world::random::Random;
 
     fn side(calls: u64, failed: u64) -> Side {
         Side { calls, failed, ..Side::default() }
@@ -129,27 +130,15 @@ mod tests {
         failing(&side(old.0, old.1), &side(new.0, new.1)).is_some()
     }
 
-    /// Numbers from a seed.
-    struct Random(u64);
+    /// Whether something happens that has this chance, in millionths.
+    fn happens(random: &mut Random, chance: u64) -> bool {
+        random.below(1_000_000) < chance
+    }
 
-    impl Random {
-        fn next(&mut self) -> u64 {
-            self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mut mixed = self.0;
-            mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            mixed ^ (mixed >> 31)
-        }
-
-        /// Whether something happens that has this chance, in millionths.
-        fn happens(&mut self, chance: u64) -> bool {
-            self.next() % 1_000_000 < chance
-        }
-
-        fn side(&mut self, calls: u64, chance: u64) -> Side {
-            let failed = (0..calls).filter(|_| self.happens(chance)).count();
-            side(calls, u64::try_from(failed).unwrap())
-        }
+    /// What a deployment did that fails by this chance.
+    fn lived(random: &mut Random, calls: u64, chance: u64) -> Side {
+        let failed = (0..calls).filter(|_| happens(random, chance)).count();
+        side(calls, u64::try_from(failed).unwrap())
     }
 
     /// After how many calls a deployment is seen to fail that fails by this chance; nothing if it never is.
@@ -157,7 +146,7 @@ mod tests {
         let mut new = Side::default();
         for calls in 1..=most {
             new.calls = calls;
-            let has_failed = random.happens(chance);
+            let has_failed = happens(random, chance);
             new.failed += u64::from(has_failed);
             // A call that went well is evidence of nothing.
             if has_failed && failing(old, &new).is_some() {
@@ -172,13 +161,13 @@ mod tests {
         let mut n_false = 0;
         let n_histories = 4_000;
         for seed in 0..n_histories {
-            let mut random = Random(seed);
+            let mut random = Random::new(seed);
             // From one call in 10,000 to nearly all, after few calls of the old one and after many; it is
             // looked after each call.
             let chances = [100, 1_000, 10_000, 50_000, 200_000, 500_000, 950_000];
             let chance = chances[usize::try_from(seed).unwrap() % chances.len()];
-            let old_calls = [10, 30, 100, 1_000][usize::try_from(random.next() % 4).unwrap()];
-            let old = random.side(old_calls, chance);
+            let old_calls = [10, 30, 100, 1_000][usize::try_from(random.below(4)).unwrap()];
+            let old = lived(&mut random, old_calls, chance);
             n_false += u64::from(seen_after(&mut random, &old, chance, 1_500).is_some());
         }
         assert!(n_false * 1_000 < n_histories, "{n_false} of {n_histories}");
@@ -190,12 +179,12 @@ mod tests {
             [(10, 0, 40), (20, 0, 18), (100, 0, 10), (100, 1, 11), (1_000, 9, 10), (100_000, 0, 10)]
         {
             let old = side(old_calls, old_failed);
-            let seen = seen_after(&mut Random(1), &old, 1_000_000, 1_000).unwrap();
+            let seen = seen_after(&mut Random::new(1), &old, 1_000_000, 1_000).unwrap();
             assert!(seen <= within, "{old_failed} of {old_calls}: after {seen} calls");
         }
         // One call in twenty where none failed before.
         let mut n_calls: Vec<u64> = (0..200)
-            .map(|seed| seen_after(&mut Random(seed), &side(1_000, 0), 50_000, 5_000).unwrap())
+            .map(|seed| seen_after(&mut Random::new(seed), &side(1_000, 0), 50_000, 5_000).unwrap())
             .collect();
         n_calls.sort_unstable();
         assert!(n_calls[100] < 500 && n_calls[199] < 2_000, "{n_calls:?}");

@@ -10,6 +10,7 @@ pub(in crate::api) enum Operation {
     ShowApp,
     RollBack,
     Promote,
+    PauseCanary,
     EndCanary,
     Remove,
     Calls,

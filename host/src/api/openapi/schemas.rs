@@ -9,18 +9,22 @@ use serde_json::{Value, json};
 pub(super) use self::notation::form;
 use self::notation::object;
 
+mod rollout;
+
+use self::rollout::ROLLOUT;
+
+/// A name, and the keys with what stands behind each.
 type Schema = (&'static str, &'static [(&'static str, &'static str)]);
 
-const CANARY_SIDE: [(&str, &str); 4] =
-    [("calls", "integer"), ("failed", "integer"), ("p50_us", "integer"), ("p95_us", "integer")];
-
-const SCHEMAS: [Schema; 48] = [
+const SCHEMAS: [Schema; 45] = [
     (
         "DeployRequest",
         &[
             ("manifest", "string"),
             ("component", "string"),
             ("canary-", "string?"),
+            ("auto_promote-", "boolean"),
+            ("watch-", "string?"),
             ("change_tenant-", "boolean"),
         ],
     ),
@@ -41,6 +45,7 @@ const SCHEMAS: [Schema; 48] = [
             ("routes", "[string]"),
             ("url", "string"),
             ("replicas", "Replicas?"),
+            ("watch-", "Watch"),
         ],
     ),
     (
@@ -76,6 +81,7 @@ const SCHEMAS: [Schema; 48] = [
             ("fuel", "integer"),
             ("cpu_seconds", "number"),
             ("memory_peak_bytes", "integer"),
+            ("rollout-", "string?"),
         ],
     ),
     // Beside these an app in detail has what a summary has.
@@ -94,28 +100,11 @@ const SCHEMAS: [Schema; 48] = [
             ("deployments", "[Deployment]"),
             ("canary", "Canary?"),
             ("taken_back", "TakenBack?"),
+            ("watch-", "Watch"),
             ("replicas", "Replicas?"),
             ("sources-", "Sources"),
         ],
     ),
-    (
-        "Canary",
-        &[
-            ("generation", "integer"),
-            ("share", "string"),
-            ("share_percent", "number"),
-            ("since", "time"),
-            ("trying", "integer"),
-            ("hosts", "integer"),
-            ("verdict", "too_early|fine|worse"),
-            ("allowed_failed_percent", "number"),
-            ("allowed_p95_us", "integer"),
-            ("old", "CanarySide"),
-            ("canary", "CanarySide"),
-        ],
-    ),
-    ("CanarySide", &CANARY_SIDE),
-    ("TakenBack", &[("generation", "integer"), ("why", "string"), ("at", "time")]),
     (
         "Limits",
         &[
@@ -385,7 +374,7 @@ const SCHEMAS: [Schema; 48] = [
 
 /// All schemas by name.
 pub(super) fn all() -> Value {
-    let schemas = SCHEMAS.iter().map(|(name, keys)| {
+    let schemas = SCHEMAS.iter().chain(&ROLLOUT).map(|(name, keys)| {
         let mut schema = object(keys);
         if *name == "AppDetail" {
             schema = json!({ "allOf": [form("AppSummary"), schema] });
@@ -426,8 +415,8 @@ mod tests {
             include_str!("../wire/usage.rs")
         );
         let n_types = wire.matches("pub struct ").count();
-        assert_eq!(SCHEMAS.len(), n_types, "a wire type has no schema");
-        for (name, keys) in SCHEMAS {
+        assert_eq!(SCHEMAS.len() + ROLLOUT.len(), n_types, "a wire type has no schema");
+        for (name, keys) in SCHEMAS.into_iter().chain(ROLLOUT) {
             let keys: BTreeSet<String> =
                 keys.iter().map(|(key, _)| key.trim_end_matches('-').to_owned()).collect();
             let mut fields = written(wire, name);

@@ -42,6 +42,7 @@ fn an_app_in_detail_has_the_keys_of_a_summary_beside_its_own() {
         fuel: 100,
         cpu_seconds: 0.5,
         memory_peak_bytes: 65536,
+        rollout: None,
     };
     let limits = Limits {
         memory: "64KiB".to_owned(),
@@ -70,6 +71,7 @@ fn an_app_in_detail_has_the_keys_of_a_summary_beside_its_own() {
         deployments: Vec::new(),
         canary: None,
         taken_back: None,
+        watch: None,
         replicas: None,
         sources: None,
     };

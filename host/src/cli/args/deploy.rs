@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use steerage_core::canary::Share;
+use steerage_core::rollout::{Steps, WatchTime};
 use steerage_core::units::parse_duration;
 
 use super::{Print, Remote};
@@ -57,9 +57,23 @@ pub struct Deploy {
     /// Build the component first, as `steerage build` does
     #[arg(long, conflicts_with = "component")]
     pub build: bool,
-    /// Try it on so many of the calls, like 5%, beside the deployment that is served
-    #[arg(long, value_name = "SHARE")]
-    pub canary: Option<Share>,
+    /// Try it on so many of the calls beside the deployment that is served, like 5%, or in steps, like
+    /// 5%,25%,50% or 5%:2m,25%:5m; it is rolled back if it does worse
+    #[arg(long, value_name = "STEPS")]
+    pub canary: Option<Steps>,
+    /// How long each step of the canary takes at least that has no time of its own: 5m unless said otherwise
+    #[arg(long, value_name = "DURATION", requires = "canary", value_parser = parse_duration)]
+    pub step: Option<Duration>,
+    /// Give the canary all calls by itself after its last step, if it did no worse in any
+    #[arg(long, requires = "canary")]
+    pub auto_promote: bool,
+    /// How long it is watched in a fleet, and rolled back by itself if it fails where the deployment before
+    /// it did not; as long as the host was told otherwise, which is 5m unless it was told anything
+    #[arg(long, value_name = "DURATION", conflicts_with = "canary")]
+    pub watch: Option<WatchTime>,
+    /// Have it served whatever it does
+    #[arg(long, conflicts_with_all = ["watch", "canary"])]
+    pub no_watch: bool,
     /// Take the app from the tenant that it belongs to, and give it to the manifest's
     #[arg(long)]
     pub change_tenant: bool,

@@ -68,6 +68,17 @@ fn progress(placed: &Replicas) -> String {
 pub(super) async fn check(client: &Client, deployed: &Deployed) -> anyhow::Result<()> {
     let (app, generation) = (&deployed.app, deployed.generation);
     let Some(placed) = deployed.replicas.as_ref() else { return Ok(()) };
+    if placed.generation < generation
+        && let Ok(detail) = client.app(app, None).await
+        && let Some(taken) = detail.taken_back.filter(|taken| taken.generation == generation)
+    {
+        anyhow::bail!(
+            "generation {} of {app} is served again, and not generation {generation}, which was rolled \
+             back: {}; see `steerage show {app}`",
+            placed.generation,
+            visible(&taken.why)
+        );
+    }
     if placed.ready > 0 || placed.generation != generation || deployed.canary.is_some() {
         return Ok(());
     }

@@ -2,10 +2,11 @@
 //! thread. Does not know how they are shown.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use steerage_core::outcome::Outcome;
+use steerage_core::rollout::{Recent, Totals};
 use steerage_core::telemetry;
 use steerage_core::units::{Bytes, nanoseconds};
 
@@ -20,6 +21,9 @@ const MOST_SPREAD: u64 = 128;
 const SPREAD: u64 = 8;
 /// Counters that a call writes.
 const PER_CALL: u64 = 9;
+
+/// The causes that are want of room for which an app has only itself to blame.
+const BUSY: [&str; 4] = ["app_busy", "too_late", "host_memory", "quarantined"];
 
 /// Makes the counters of all apps.
 #[derive(Debug)]
@@ -47,6 +51,8 @@ pub struct AppMeter {
     began_at: Instant,
     /// When it was last looked at how often the app is called, in microseconds after it began.
     looked_at: AtomicU64,
+    /// What the deployment that is served did in its last minutes. No call writes it.
+    recent: Mutex<Recent>,
     /// Memory one call of the app may have, in bytes.
     pub memory_limit: AtomicU64,
     /// Outbound requests the policy refused.
@@ -88,6 +94,7 @@ impl AppMeters {
             room: self.room.clone(),
             began_at: Instant::now(),
             looked_at: AtomicU64::new(0),
+            recent: Mutex::default(),
             memory_limit: AtomicU64::new(0),
             outbound_denied: Arc::default(),
         })
@@ -151,6 +158,36 @@ impl AppMeter {
     #[must_use]
     pub fn errors(&self) -> u64 {
         self.sum(|counters| &counters.errors)
+    }
+
+    /// Looks at what was counted so far, so that it is known later what the last minutes brought. To be
+    /// asked for some times a minute.
+    pub fn look_back(&self) {
+        let now = self.began_at.elapsed();
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        recent.look(now, || self.judged());
+    }
+
+    /// What was counted in the last minutes, of the deployment that is replaced now.
+    pub fn take_recent(&self) -> Totals {
+        let (now, totals) = (self.began_at.elapsed(), self.judged());
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner).take(now, totals)
+    }
+
+    /// What tells of the deployment, as it is counted of a canary.
+    fn judged(&self) -> Totals {
+        let by_cause = self.sums(|counters| &counters.by_cause);
+        let of = |causes: &[&str]| -> u64 {
+            let all = Outcome::CAUSES.iter().zip(by_cause);
+            all.filter(|(cause, _)| causes.contains(cause)).map(|(_, count)| count).sum()
+        };
+        let (_, guest) = self.calls();
+        let failed = guest + of(&BUSY);
+        Totals {
+            calls: of(&["answered"]) + failed,
+            failed: failed + self.errors(),
+            given_up: of(&["client_gone"]),
+        }
     }
 
     /// Calls that were refused for want of room, by cause.
