@@ -163,8 +163,13 @@ async fn grow(slot: Slot, peer: Arc<Peer>) {
     pool.open.extend(opened.ok());
 }
 
+/// A connection for one question, which is in no pool and ends with what is returned.
+pub(super) async fn apart(peer: &Arc<Peer>) -> Result<SendRequest<Body>, String> {
+    Ok(open(peer).await?.sender)
+}
+
 /// Opens a connection that nobody shares.
-pub(super) async fn open(peer: &Arc<Peer>) -> Result<Connection, String> {
+async fn open(peer: &Arc<Peer>) -> Result<Connection, String> {
     match tokio::time::timeout(CONNECT, dial(peer)).await {
         Ok(Ok(connection)) => Ok(connection),
         Ok(Err(error)) => {

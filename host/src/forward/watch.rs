@@ -161,7 +161,7 @@ pub(super) async fn ask(peer: &Arc<Peer>) {
 
 /// The same over a connection of its own, of which nothing is left: thousands of hosts may know one.
 async fn ask_apart(peer: &Arc<Peer>) {
-    let asked = async { question(connect::open(peer).await?).await };
+    let asked = async { question(connect::apart(peer).await?).await };
     take(peer, tokio::time::timeout(PATIENCE, asked).await);
 }
 
