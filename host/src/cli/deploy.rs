@@ -65,7 +65,7 @@ pub(super) async fn run(args: &Deploy) -> anyhow::Result<()> {
     match &deployed.watch {
         Some(watch) => screen.hint(&watched(watch))?,
         None if args.watch.is_some() => {
-            screen.note("it is not watched: there is no deployment before it to go back to")
+            screen.note("it is not watched: there is no deployment before it to go back to");
         }
         None => {}
     }
