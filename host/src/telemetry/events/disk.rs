@@ -29,6 +29,8 @@ const BEFORE: &str = "before.jsonl";
 const DAMAGED: &str = "damaged.jsonl";
 /// Events that wait for the disk.
 const WAITING: usize = 256;
+/// How often the end looks whether there is room for the last events.
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
 /// A file is read up to so many bytes; one that is longer was not written by this program.
 const READ: u64 = FILE_BYTES + line::MOST as u64;
 
@@ -175,12 +177,22 @@ impl Disk {
     }
 
     /// Has the last ones written, and waits for that so long at most.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the host ends, and serves nobody on this thread"
+    )]
     pub(super) fn end(&self, last: Vec<Event>, patience: Duration) {
-        let (done, is_done) = sync_channel(1);
-        // Where there is no room the disk stands still, and the end does not wait for it.
-        if self.news.try_send(News::Ends(last, done)).is_ok() {
-            is_done.recv_timeout(patience).ok();
+        let (ends_at, (done, is_done)) = (Instant::now() + patience, sync_channel(1));
+        let mut news = News::Ends(last, done);
+        // There may be no room, while the thread that writes waits for its turn.
+        while let Err(TrySendError::Full(back)) = self.news.try_send(news) {
+            if Instant::now() >= ends_at {
+                return;
+            }
+            news = back;
+            thread::sleep(LOOK_AGAIN);
         }
+        is_done.recv_timeout(ends_at.saturating_duration_since(Instant::now())).ok();
     }
 }
 

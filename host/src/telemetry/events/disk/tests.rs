@@ -55,9 +55,9 @@ fn events_are_there_after_a_restart_and_count_on() {
     drop(events);
     let events = open(data.path());
     assert_eq!(events.recent(None, 10), before);
+    let mut coming = events.follow();
     assert!(!events.push_once(failure(1, now)) && events.push_once(failure(2, now)));
     // What happens again is told and counted; what is new has a new id.
-    let mut coming = events.follow();
     assert!(!events.counted(&same), "nobody has heard of it in this run");
     events.push(failure(1, now + 1));
     let told = coming.try_recv().unwrap();
@@ -119,7 +119,10 @@ fn what_is_no_file_or_too_long_holds_up_nothing() {
     let events = open(data.path());
     events.push(Event::now("one", String::new()));
     events.end(PATIENCE);
-    assert_eq!(kinds(&events), ["events_damaged", "one", "events_not_kept"]);
+    // The thread that writes may find out before the next event is told.
+    let mut told = kinds(&events);
+    told.sort();
+    assert_eq!(told, ["events_damaged", "events_not_kept", "one"]);
 }
 
 #[test]
