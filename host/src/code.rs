@@ -204,6 +204,7 @@ impl Loader {
         digest: Digest,
         state: AppState,
     ) -> Result<LoadedDeployment, CodeError> {
+        let _working = self.work_on(digest);
         let spec = self.spec(manifest.clone(), generation, &state);
         // Code that is there may turn out to be damaged, and is then compiled again.
         for _ in 0..2 {
@@ -242,6 +243,7 @@ impl Loader {
             let (loader, app) = (self.clone(), app.clone());
             self.blocking(move || loader.load_blocking(&app))
         };
+        let _working = self.work_on(app.digest);
         if let Some(deployed) = load_blocking().await? {
             return Ok(deployed);
         }

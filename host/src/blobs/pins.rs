@@ -108,6 +108,8 @@ impl Pins {
     fn forget(&self, digest: &Digest, owner: &PinOwner) {
         // One that stays is too old some time.
         drop(fs::remove_file(self.path(digest, owner)));
+        // The last one takes the folder along; it stays while there are others.
+        drop(fs::remove_dir(&self.folder));
     }
 
     fn path(&self, digest: &Digest, owner: &PinOwner) -> PathBuf {
@@ -223,7 +225,7 @@ mod tests {
         assert!(!pins.lock().holds_unneeded(&digest) && pins.lock().holds(&digest));
         pins.unpin(&digest, &PinOwner::Promise);
         assert!(!pins.lock().holds(&digest));
-        assert_eq!(fs::read_dir(folder.path().join(FOLDER)).unwrap().count(), 0);
+        assert!(!folder.path().join(FOLDER).exists());
     }
 
     #[test]

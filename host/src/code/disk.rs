@@ -8,6 +8,7 @@ mod scan;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex as StdMutex, MutexGuard as StdMutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use steerage_core::disk::{self, COPIES, EvictionPlan};
@@ -43,6 +44,9 @@ pub(super) struct Disk {
     /// What is on its way.
     coming: AtomicU64,
     n_evicted: AtomicU64,
+    /// Components that are compiled or mapped just now, and by how many: their code is not to go before
+    /// it was used once.
+    working: StdMutex<BTreeMap<Digest, u32>>,
     looks: Mutex<Looks>,
     wake: Notify,
 }
@@ -67,6 +71,12 @@ pub struct DiskReading {
     pub evicted: u64,
 }
 
+/// Somebody compiles or maps a component.
+pub(super) struct Working {
+    loader: Loader,
+    digest: Digest,
+}
+
 /// Room that is kept for something that comes, until this is dropped.
 #[derive(Debug)]
 pub struct Coming {
@@ -81,9 +91,14 @@ impl Disk {
             used: AtomicU64::new(0),
             coming: AtomicU64::new(0),
             n_evicted: AtomicU64::new(0),
+            working: StdMutex::default(),
             looks: Mutex::default(),
             wake: Notify::new(),
         }
+    }
+
+    fn working(&self) -> StdMutexGuard<'_, BTreeMap<Digest, u32>> {
+        self.working.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether what is there and what comes is more than may be.
@@ -132,6 +147,12 @@ impl Loader {
             })?;
         }
         Ok(coming)
+    }
+
+    /// Keeps a component and its code here until this is dropped: they are compiled or mapped meanwhile.
+    pub(super) fn work_on(&self, digest: Digest) -> Working {
+        *self.inner.disk.working().entry(digest).or_default() += 1;
+        Working { loader: self.clone(), digest }
     }
 
     /// Notes that so much was written: what was fetched or compiled to be served is refused nothing, and
@@ -201,7 +222,8 @@ impl Loader {
         let (loader, too_few) = (self.clone(), looks.too_few.clone());
         let mut scan = self
             .blocking(move || {
-                let mapped = loader.mapped_components();
+                let mut mapped = loader.mapped_components();
+                mapped.extend(loader.inner.disk.working().keys());
                 if !is_touched {
                     mapped.iter().for_each(|digest| loader.touch(*digest));
                 }
@@ -275,6 +297,18 @@ impl Coming {
     /// Notes that it has come, with so many bytes.
     pub fn came(self, bytes: u64) {
         self.loader.note_written(bytes);
+    }
+}
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        let mut working = self.loader.inner.disk.working();
+        let n_others = working.get(&self.digest).map_or(0, |count| count.saturating_sub(1));
+        if n_others == 0 {
+            working.remove(&self.digest);
+        } else {
+            working.insert(self.digest, n_others);
+        }
     }
 }
 
