@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::PlacedBy;
+use super::plans::PlacedBy;
 
 /// All hosts of the fleet, in order of their names.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
