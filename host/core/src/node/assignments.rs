@@ -67,6 +67,7 @@ fn origin(stamp: PlanStamp, why: &Why) -> ReplicaOrigin {
 #[cfg(test)]
 mod tests {
     use super::super::nothing::Nothing;
+    use super::super::origin::Assigned;
     use super::*;
     use crate::place::Move;
 
