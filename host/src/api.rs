@@ -19,6 +19,7 @@ mod observe;
 mod openapi;
 mod plans;
 mod problem;
+mod replicas;
 mod secrets;
 mod view;
 mod watch;
@@ -187,8 +188,8 @@ fn handler(operation: Operation) -> MethodRouter<Shared> {
         Operation::Validate => post(deploy::validate),
         Operation::Hosts => get(fleet::hosts),
         Operation::SetStanding => put(fleet::set_standing),
-        Operation::Scale => put(fleet::scale),
-        Operation::Replicas => get(fleet::replicas),
+        Operation::Scale => put(replicas::scale),
+        Operation::Replicas => get(replicas::replicas),
         Operation::Adopt => post(lineage::adopt),
         Operation::Import => post(lineage::import),
         Operation::Freeze => post(lineage::freeze),

@@ -12,6 +12,7 @@ pub mod keys;
 mod lineage;
 mod lost;
 pub mod record;
+mod replicas;
 mod revoked;
 mod saved;
 mod usage;
@@ -38,10 +39,11 @@ use self::heard::{Heard, LeaseKept};
 pub use self::items::StoreRecords;
 pub use self::lineage::Lineage;
 pub use self::lost::Lost;
+pub use self::replicas::Replicas;
 use self::revoked::KeptRevoked;
 pub use self::usage::part_of;
 pub use self::view::{ChangeSummary, View};
-use crate::forward::{Peer, Peers};
+use crate::forward::Peers;
 use crate::store::{Change, Seen, Store};
 
 /// What a host knows of its fleet. Clones share it.
@@ -90,15 +92,6 @@ struct Inner {
     lease: Mutex<Option<LeaseKept>>,
     /// What only a fleet of one host needs, where it is one.
     alone: Option<Alone>,
-}
-
-/// Who can answer for an app.
-#[derive(Debug, Default)]
-pub struct Replicas {
-    /// Whether this host is one of them.
-    pub is_here: bool,
-    /// The others.
-    pub elsewhere: Vec<Arc<Peer>>,
 }
 
 impl Fleet {
@@ -385,17 +378,5 @@ impl Fleet {
         self.inner.table.store(Arc::new(table));
         self.inner.view.store(Arc::new(view));
         self.inner.changed.send_modify(|n_views| *n_views += 1);
-    }
-
-    fn replicas_on(&self, hosts: &[&HostName]) -> Replicas {
-        let mut replicas = Replicas::default();
-        for host in hosts {
-            if **host == self.inner.me {
-                replicas.is_here = true;
-            } else {
-                replicas.elsewhere.extend(self.inner.peers.named(host));
-            }
-        }
-        replicas
     }
 }

@@ -42,7 +42,7 @@ use crate::blobs::Blobs;
 use crate::call::{CallSide, GuestResponse, ResponseSender};
 use crate::catalog::crash_log::CrashLog;
 use crate::catalog::{Catalog, LoadedDeployment};
-use crate::code::{Loader, Unready};
+use crate::code::Loader;
 use crate::cpu::Cpu;
 use crate::fleet::Fleet;
 use crate::forward::RUN;
@@ -388,16 +388,6 @@ impl Answered {
                 reply
             }
             Err(outcome) => respond::fail(&call, outcome),
-        }
-    }
-}
-
-impl From<Unready> for Outcome {
-    fn from(unready: Unready) -> Self {
-        match unready {
-            Unready::Gone => Self::Refused(Refusal::NoRoute),
-            Unready::Busy => Self::Refused(Refusal::NotReady),
-            Unready::Failed(detail) => Self::HostFailed { detail },
         }
     }
 }

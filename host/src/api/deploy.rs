@@ -15,7 +15,7 @@ use steerage_core::rollout::{CanaryPlan, Steps, WatchTime};
 use steerage_core::units::Bytes;
 
 use super::problem::{Cause, Refusal};
-use super::{Addressed, Named, Sent, Shared, fleet, view, watch, wire};
+use super::{Addressed, Named, Sent, Shared, replicas, view, watch, wire};
 use crate::blobs::BlobError;
 use crate::desired::{DeployError, DeploySpec};
 use crate::manifest;
@@ -114,7 +114,7 @@ pub(super) async fn deploy(
     };
     let deployed = to_the_end(&state, work).await?;
     let share = share.map(|share| share.to_string());
-    let replicas = fleet::placed_if_any(&state, &deployed.name).await;
+    let replicas = replicas::placed_if_any(&state, &deployed.name).await;
     let watch = watch::of(&state, &deployed.name, deployed.generation).await;
     let shown = view::deployed(&state.url(), &deployed);
     Ok((StatusCode::CREATED, Json(wire::Deployed { canary: share, replicas, watch, ..shown })))
@@ -147,7 +147,7 @@ pub(super) async fn rollback(
     };
     let work = move |state: Shared| async move { state.desired.roll_back(&app, to).await };
     let deployed = to_the_end(&state, work).await?;
-    let replicas = fleet::placed_if_any(&state, &deployed.name).await;
+    let replicas = replicas::placed_if_any(&state, &deployed.name).await;
     Ok(Json(wire::Deployed { replicas, ..view::deployed(&state.url(), &deployed) }))
 }
 

@@ -16,7 +16,8 @@ use super::fleet_wide::{self, Followed, Missing, whom};
 use super::here::{CallsQuery, EventsQuery, HostQuery, LogsQuery};
 use super::problem::{Cause, Refusal};
 use super::{
-    ApiState, Asked, CertificateSources, Named, Shared, canary, fleet, follow, view, watch, wire,
+    ApiState, Asked, CertificateSources, Named, Shared, canary, fleet, follow, replicas, view,
+    watch, wire,
 };
 use crate::identity::Identity;
 use crate::telemetry::metrics::form::Form;
@@ -49,7 +50,7 @@ pub(super) async fn app(
     let path = format!("/v1/apps/{}", app.name);
     let told = fleet_wide::gather(of, &path, here, 1).await?;
     let summary = told.apps.into_iter().next().unwrap_or(detail.summary);
-    let (replicas, sources) = (fleet::placed_if_any(&state, &app.name).await, told.sources);
+    let (replicas, sources) = (replicas::placed_if_any(&state, &app.name).await, told.sources);
     let watch = watch::of(&state, &app.name, app.generation).await;
     let detail =
         wire::AppDetail { summary, canary, taken_back, watch, replicas, sources, ..detail };

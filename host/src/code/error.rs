@@ -2,6 +2,7 @@
 //! Does not know how either is told.
 
 use steerage_core::id::Digest;
+use steerage_core::outcome::{Outcome, Refusal};
 
 use crate::blobs::BlobError;
 use crate::ledger::LedgerError;
@@ -67,6 +68,16 @@ impl From<&CodeError> for Unready {
             CodeError::Gone => Self::Gone,
             CodeError::NoRoom => Self::Busy,
             error => Self::Failed(format!("its code cannot be had: {}", chain(error))),
+        }
+    }
+}
+
+impl From<Unready> for Outcome {
+    fn from(unready: Unready) -> Self {
+        match unready {
+            Unready::Gone => Self::Refused(Refusal::NoRoute),
+            Unready::Busy => Self::Refused(Refusal::NotReady),
+            Unready::Failed(detail) => Self::HostFailed { detail },
         }
     }
 }

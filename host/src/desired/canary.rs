@@ -70,7 +70,7 @@ impl Desired {
                     && canary.step + 1 == step
                     && canary.paused_at.is_none()
             };
-            if let Some(canary) = record.canary.as_mut().filter(is_before) {
+            if let Some(canary) = record.canary.as_deref_mut().filter(is_before) {
                 canary.take_step(step, calls, at);
             }
         };
@@ -91,7 +91,7 @@ impl Desired {
         let at = now();
         let change = |record: &mut AppRecord| {
             let is_that = |one: &&mut CanaryRecord| one.generation == canary.generation;
-            if let Some(canary) = record.canary.as_mut().filter(is_that) {
+            if let Some(canary) = record.canary.as_deref_mut().filter(is_that) {
                 canary.pause(is_paused, at);
             }
         };
@@ -127,11 +127,11 @@ impl Desired {
         let change = |record: &mut AppRecord| {
             if record.canary.as_ref().is_some_and(|c| c.generation == rolled_back.generation) {
                 record.canary = None;
-                record.rolled_back = Some(rolled_back.clone());
+                record.rolled_back = Some(Box::new(rolled_back.clone()));
             }
         };
         let record = self.update(app, change).await?;
-        Ok(record.rolled_back == Some(rolled_back))
+        Ok(record.rolled_back.as_deref() == Some(&rolled_back))
     }
 
     async fn write_promoted(

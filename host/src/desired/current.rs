@@ -61,7 +61,8 @@ impl Current {
         let generation = deployment.generation().get();
         let fingerprint = Some(deployment.fingerprint().to_string());
         if let (Some(record), Some(plan)) = (&self.record, canary) {
-            let canary = Some(CanaryRecord::begin((generation, fingerprint), plan, now()));
+            let begun = CanaryRecord::begin((generation, fingerprint), plan, now());
+            let canary = Some(Box::new(begun));
             return AppRecord { canary, watch: None, rolled_back: None, ..record.clone() };
         }
         let placement = &deployment.manifest().placement;
@@ -116,8 +117,8 @@ impl Current {
         };
         match &record.canary {
             None => Ok(()),
-            Some(CanaryRecord { generation, .. }) => {
-                Err(DeployError::CanaryRuns { app: app.clone(), generation: *generation })
+            Some(canary) => {
+                Err(DeployError::CanaryRuns { app: app.clone(), generation: canary.generation })
             }
         }
     }

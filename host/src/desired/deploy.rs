@@ -128,7 +128,8 @@ impl Desired {
             let deployment = Deployment::new(record, manifest.clone());
             let mut record = current.with(&deployment, canary);
             if canary.is_none() {
-                record.watch = current.watch(&deployment, spec.watch.unwrap_or(self.watch));
+                let time = spec.watch.unwrap_or(self.watch);
+                record.watch = current.watch(&deployment, time).map(Box::new);
             }
             let mut commit = current.commit(app, &record);
             commit.guards.push(current.guard_last(app));

@@ -26,9 +26,7 @@ impl View {
     pub fn trying(&self, app: &AppName, generation: u64) -> impl Iterator<Item = &HostName> {
         let ready = self.ready.get(app);
         let tries = move |host: &&HostName| {
-            ready
-                .and_then(|ready| ready.get(*host)?.canary)
-                .is_some_and(|tried| tried == generation)
+            ready.and_then(|ready| ready.get(host)?.canary).is_some_and(|tried| tried == generation)
         };
         self.assigned_to(app).into_iter().flat_map(Assigned::iter).filter(tries)
     }

@@ -47,8 +47,8 @@ pub enum FleetRecordError {
     },
 }
 
-/// What operators want of an app: which of its deployments, how many replicas at least and at most, and what placement
-/// has to know of the manifest.
+/// What operators want of an app: which of its deployments, how many replicas at least and at most, and what
+/// placement has to know of the manifest. Every host keeps those of all apps, so what few apps have is boxed.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct AppRecord {
     /// The deployment that is served.
@@ -81,16 +81,16 @@ pub struct AppRecord {
     pub zones: bool,
     /// A deployment that is tried on a part of the calls.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub canary: Option<CanaryRecord>,
+    pub canary: Option<Box<CanaryRecord>>,
     /// The watch over the deployment that is served, since it took another's place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub watch: Option<WatchRecord>,
+    pub watch: Option<Box<WatchRecord>>,
     /// Deployments that had all calls and were rolled back by themselves: no rollback goes to one unasked.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub unfit: BTreeSet<u64>,
     /// The last one that was rolled back by itself, and why.
     #[serde(default, rename = "taken_back", skip_serializing_if = "Option::is_none")]
-    pub rolled_back: Option<RolledBack>,
+    pub rolled_back: Option<Box<RolledBack>>,
     /// Crashes of hosts while calls of the deployment that is served ran.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub crashes: Vec<CrashRecord>,

@@ -123,7 +123,7 @@ fn found_of(view: &View, app: AppName, now: u64) -> Option<Finding> {
         let (old, new) = view.canary_sides(&app, canary.generation);
         let next = rollout::next(&canary.steps(), &canary.progress(), (&old, &new), now);
         let is_due = !matches!(next, Next::Wait(_));
-        let what = What::Canary(Box::new(canary.clone()), next);
+        let what = What::Canary(canary.clone(), next);
         return is_due.then_some(Finding { app, what, old, new });
     }
     let watch = record.watched(now)?;

@@ -244,7 +244,7 @@ async fn look(member: Member, app: AppName, step: Step) -> Looked {
 fn end_canary(member: &Member, app: &AppName) {
     let view = member.fleet.view();
     let record = view.apps.get(app).map(|(record, _)| record);
-    member.agent.stop_canary(app, record.and_then(|record| record.rolled_back.as_ref()));
+    member.agent.stop_canary(app, record.and_then(|record| record.rolled_back.as_deref()));
 }
 
 async fn start_canary(

@@ -1,6 +1,8 @@
 //! What a host keeps of the apps of its fleet, in bytes that are asked of the allocator. A program of its
 //! own with one test, since everything that is allocated in the process is counted.
 //! Does not measure what is kept of apps that a host serves: `benches dense` does.
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+#![expect(clippy::print_stdout, reason = "the figure is for whoever runs it with --nocapture")]
 
 use std::alloc::System;
 
@@ -10,6 +12,7 @@ use steerage::fleet::Fleet;
 use steerage::forward::Peers;
 use steerage::store::{Entry, Revision, Seen, Store, StoreSettings};
 use steerage_core::id::AppName;
+use steerage_core::node::Assigned;
 
 #[global_allocator]
 static ALLOCATOR: Cap<System> = Cap::new(System, usize::MAX);
@@ -72,7 +75,7 @@ async fn what_a_host_knows_of_an_app_of_its_fleet_is_small() {
     let app: AppName = "app-000007".parse().unwrap();
     let view = fleet.view();
     assert_eq!(view.apps.len(), APPS);
-    assert_eq!(view.assigned_to(&app).map(|hosts| hosts.len()), Some(2));
+    assert_eq!(view.assigned_to(&app).map(Assigned::len), Some(2));
     assert_eq!(fleet.replicas(&app).map(|replicas| replicas.elsewhere.len()), Some(2));
     assert!(each <= MOST, "{each} bytes for each app, more than {MOST}");
 }

@@ -6,11 +6,12 @@ use serde::{Deserialize, Serialize};
 
 /// Fields that this version does not know. They are written again as they were: a host must not take
 /// away what a newer one has said.
+#[expect(
+    clippy::box_collection,
+    reason = "most records have none, and every host keeps those of all apps"
+)]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Rest(
-    /// Boxed, since there are none as a rule and every host keeps the records of all apps.
-    Option<Box<BTreeMap<String, serde_json::Value>>>,
-);
+pub struct Rest(Option<Box<BTreeMap<String, serde_json::Value>>>);
 
 impl<'de> Deserialize<'de> for Rest {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

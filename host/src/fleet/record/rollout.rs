@@ -217,7 +217,7 @@ mod tests {
         record.canary = None;
         let rest = Rest::default();
         let watch = WatchRecord { generation: 3, replaced: 2, since: 0, until: 100, rest };
-        record.watch = Some(watch.clone());
+        record.watch = Some(Box::new(watch.clone()));
         assert_eq!(record.watched(99), Some(&watch));
         assert_eq!(record.watched(100), None);
         // An older host deployed another one and kept what it did not know.
