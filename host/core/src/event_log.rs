@@ -34,13 +34,15 @@ pub struct EventLog {
     room: u64,
     /// Up to when `room` was counted.
     at: Duration,
+    /// Whether a full file is still in the way of the next one.
+    must_rotate: bool,
 }
 
 impl EventLog {
     /// A file that holds so much already, at this time on a clock that only moves forward.
     #[must_use]
     pub fn new(n_bytes: u64, n_lines: u64, now: Duration) -> Self {
-        Self { n_bytes, n_lines, room: BURST, at: now }
+        Self { n_bytes, n_lines, room: BURST, at: now, must_rotate: false }
     }
 
     /// What becomes of a line of so many bytes. What is not left out counts as written.
@@ -55,8 +57,8 @@ impl EventLog {
         let Some(room) = self.room.checked_sub(n_bytes) else { return Verdict::LeaveOut };
         self.room = room;
         let is_full = self.n_lines >= FILE_LINES || self.n_bytes + n_bytes > FILE_BYTES;
-        if is_full && self.n_lines > 0 {
-            (self.n_bytes, self.n_lines) = (n_bytes, 1);
+        if self.must_rotate || is_full && self.n_lines > 0 {
+            (self.n_bytes, self.n_lines, self.must_rotate) = (n_bytes, 1, false);
             return Verdict::Rotate;
         }
         self.n_bytes += n_bytes;
@@ -64,9 +66,17 @@ impl EventLog {
         Verdict::Append
     }
 
+    /// Notes that a line of so many bytes which was to be written is not: it counts neither for the file nor
+    /// for the rate, so what comes once the disk takes something again is not left out for it.
+    pub fn note_not_written(&mut self, n_bytes: u64) {
+        self.n_bytes = self.n_bytes.saturating_sub(n_bytes);
+        self.n_lines = self.n_lines.saturating_sub(1);
+        self.room = self.room.saturating_add(n_bytes).min(BURST);
+    }
+
     /// Notes that the file could not be put away: the next line tries again, and none is written before.
     pub fn note_not_rotated(&mut self) {
-        self.n_lines = FILE_LINES;
+        self.must_rotate = true;
     }
 }
 
@@ -105,6 +115,17 @@ mod tests {
         assert_eq!(log.take(10, Duration::ZERO), Verdict::Append);
         log.note_not_rotated();
         assert_eq!(log.take(10, Duration::ZERO), Verdict::Rotate);
+    }
+
+    #[test]
+    fn what_the_disk_did_not_take_counts_for_nothing() {
+        let mut log = EventLog::new(0, 0, Duration::ZERO);
+        let before = log.clone();
+        for _ in 0..10_000 {
+            assert_eq!(log.take(BURST / 8, Duration::ZERO), Verdict::Append);
+            log.note_not_written(BURST / 8);
+        }
+        assert_eq!(log, before);
     }
 
     #[test]

@@ -240,7 +240,8 @@ impl Writer {
     /// Writes an event; `false` when it is not written.
     fn write(&mut self, event: &Event) -> bool {
         let Some(line) = line::of(event) else { return false };
-        let verdict = self.log.take(line.len() as u64, self.begun.elapsed());
+        let n_bytes = line.len() as u64;
+        let verdict = self.log.take(n_bytes, self.begun.elapsed());
         let written = match verdict {
             Verdict::LeaveOut => return false,
             Verdict::Append => self.append(&line),
@@ -261,6 +262,7 @@ impl Writer {
                 true
             }
             Err(error) => {
+                self.log.note_not_written(n_bytes);
                 self.n_failed += 1;
                 if self.n_failed == 1 {
                     self.tell_failure(&error);
