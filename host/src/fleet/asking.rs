@@ -129,10 +129,13 @@ impl Fleet {
             return;
         }
         let _turn = self.inner.asking.lock().await;
-        if self.asked_use_ago().is_some_and(|ago| ago <= fresh) {
+        let (view, knows_use, knew_all) = (self.view(), self.knows_use(), self.is_current());
+        // Who did not know then which hosts there are, and does now, plans nothing until it has asked again.
+        let was_partial = !self.asked().knew_all;
+        let is_fresh = self.asked_use_ago().is_some_and(|ago| ago <= fresh);
+        if is_fresh && !(was_partial && knew_all) {
             return;
         }
-        let (view, knows_use, knew_all) = (self.view(), self.knows_use(), self.is_current());
         let others = view.all_hosts().filter(|(name, record)| {
             record.tells_use
                 && *name != self.me()
