@@ -139,7 +139,11 @@ impl Peers {
         if let Some(peer) = by_name.get(name)
             && (peer.address, peer.run) == (address, run)
         {
-            peer.state.change(|known| known.lease = lease);
+            let before = peer.state.change(|known| known.lease = lease).lease;
+            if before == LeaseState::Held && lease != before {
+                // Whoever asks it seldom has to know now whether it is there without its lease.
+                peer.doubt();
+            }
             return;
         }
         let peer = Arc::new(Peer {
@@ -218,6 +222,11 @@ impl Peer {
     /// Has whoever watches it ask it now: it may not answer any more.
     pub fn doubt(&self) {
         self.doubted.notify_one();
+    }
+
+    /// Whether the store says that its lease has ended.
+    fn has_no_lease(&self) -> bool {
+        self.state.read().lease == LeaseState::Ended
     }
 
     /// Whether it is there, as of the current view.

@@ -95,6 +95,9 @@ pub async fn keep_planning(
             turns.end(started_at.elapsed(), turn, end);
         } else {
             planning.kept.see(&view::hosts(&fleet, &fleet.view()));
+            // Load may want more meanwhile, and others may give numbers.
+            planning.kept.forget_low();
+            planning.numbers.doubt();
         }
         let next = turns.pause(is_unclear);
         tokio::select! {

@@ -13,6 +13,8 @@ pub struct InLedger {
     pub current: Option<Generation>,
     /// The highest generation that it ever had.
     pub last: Option<Generation>,
+    /// Whether it keeps any deployment, be it one that was on trial: after a removal it keeps none.
+    pub keeps_any: bool,
 }
 
 /// What the store says of an app that shall run.
@@ -48,6 +50,8 @@ pub fn take_over(ledger: InLedger, stored: Option<InStore>) -> TakeOver {
         (Some(_), None) => TakeOver::Import,
         // Numbers are never given twice, so this one was given after all that the ledger knows.
         (_, Some(stored)) if Some(stored.generation) > last => TakeOver::Serve,
+        // What was served first was not kept, and a canary was.
+        (None, Some(_)) if ledger.keeps_any => TakeOver::Serve,
         (None, Some(_)) => TakeOver::Remove,
         (Some(current), Some(stored)) if current == stored.generation && stored.is_same => {
             TakeOver::Nothing
@@ -85,19 +89,23 @@ mod tests {
             ("a fleet has another one of the number", 4, 4, stored(4, false), TakeOver::Import),
             ("a fleet has removed it since", 0, 4, stored(4, false), TakeOver::Remove),
         ] {
-            let ledger = InLedger { current: number(current), last: number(last) };
+            let keeps_any = current > 0;
+            let ledger = InLedger { current: number(current), last: number(last), keeps_any };
             assert_eq!(take_over(ledger, store), outcome, "{what}");
         }
+        let ledger = InLedger { current: None, last: number(2), keeps_any: true };
+        assert_eq!(take_over(ledger, stored(1, false)), TakeOver::Serve, "only a canary was kept");
     }
 
     proptest! {
         #[test]
         fn what_is_served_stays_and_what_nobody_has_had_comes(
-            current in 0u64..6, last in 0u64..6, wanted in 0u64..6, is_same: bool,
+            current in 0u64..6, last in 0u64..6, wanted in 0u64..6, is_same: bool, keeps_any: bool,
         ) {
-            let ledger = InLedger { current: number(current), last: number(last) };
+            let keeps_any = keeps_any || current > 0;
+            let ledger = InLedger { current: number(current), last: number(last), keeps_any };
             let outcome = take_over(ledger, stored(wanted, is_same));
-            if current > 0 {
+            if keeps_any {
                 prop_assert_ne!(outcome, TakeOver::Remove);
             }
             if wanted > last.max(current) {

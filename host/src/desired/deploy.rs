@@ -219,8 +219,10 @@ impl Desired {
         let Ok(kept) = deployments(fleet, app).await else { return };
         let n_old = kept.len().saturating_sub(KEPT).min(MOST_WRITES);
         let tried = record.canary.as_ref().map(|canary| canary.generation);
-        let is_needed =
-            |generation: u64| generation == record.generation || Some(generation) == tried;
+        // A deployment that is watched may go back to the one before it.
+        let replaced = record.watch.as_ref().map(|watch| watch.replaced);
+        let needed = [Some(record.generation), tried, replaced];
+        let is_needed = |generation: u64| needed.contains(&Some(generation));
         let old = kept.into_iter().take(n_old).filter(|kept| !is_needed(kept.generation.get()));
         let old: Vec<_> = old.collect();
         let deletes = old.iter().map(|old| Write::Delete(keys::deployment(app, old.generation)));

@@ -41,6 +41,13 @@ impl Desired {
         };
         if let Err(error) = followed {
             fleet.note_apart();
+            // Of a deployment that the ledger has had before, as after a rollback, the ledger's word counts
+            // when the two are brought together, and what was written is taken back.
+            let is_new =
+                || self.own.ledger.next_generation(app).is_ok_and(|next| next <= generation);
+            if fleet.is_alone() && !is_new() {
+                return Err(error.into());
+            }
             // It is durable by now, and the others serve it: this host tries on by itself, and tells
             // when it does not get on.
             tracing::warn!(%app, %generation, error = chain(&error), "deployed, but not served here yet");

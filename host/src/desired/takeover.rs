@@ -16,9 +16,9 @@ use super::{DeployError, Desired};
 use crate::agent::ApplyError;
 use crate::fleet::record::{self, AppRecord};
 use crate::fleet::{Fleet, LoneTurn, keys};
-use crate::ledger::Ledger;
 use crate::ledger::index::IndexRecord;
 use crate::ledger::record::DeploymentRecord;
+use crate::ledger::{Ledger, LedgerError};
 use crate::store::{Commit, Entry, MOST_BYTES, MOST_WRITES, Store, StoreError, Write};
 use crate::telemetry::chain;
 
@@ -46,7 +46,7 @@ impl Desired {
         for app in different {
             match self.take_over_one(&app, &mut writes).await {
                 Ok(is_imported) => done.n_imported += usize::from(is_imported),
-                Err(error) if is_of_store(&error) => return Err(error),
+                Err(error) if is_of_disk(&error) => return Err(error),
                 Err(error) => drop(done.left_out.insert(app.to_string(), chain(&error))),
             }
         }
@@ -62,7 +62,9 @@ impl Desired {
         let current = self.own.ledger.current(app)?;
         let next = self.own.ledger.next_generation(app)?.get();
         let last = Generation::new(next.saturating_sub(1));
-        let here = InLedger { current: current.as_ref().map(|index| index.generation), last };
+        let keeps_any = !self.own.ledger.history(app)?.is_empty();
+        let here =
+            InLedger { current: current.as_ref().map(|index| index.generation), last, keeps_any };
         let stored = self.fleet.get(&keys::app(app)).await?;
         let record = stored.as_ref().map(|entry| record::decode(&entry.key, &entry.value));
         let record: Option<AppRecord> = record.transpose().map_err(DeployError::damaged)?;
@@ -125,8 +127,9 @@ impl Desired {
         let deployment = self.agent.read(current.clone())?;
         let record = before.with(&deployment, None);
         let last = last.max(Some(index.generation)).map_or(0, Generation::get);
-        if before.app.is_some() {
+        if before.app.is_some() && !self.own.ledger.is_damaged() {
             // Another store, or none, has given numbers meanwhile: what stands under them here is not that.
+            // Of a damaged ledger what stands here may be all that can be read.
             for entry in fleet.store().read(&keys::deployments(app)).await?.entries {
                 writes.add(fleet, Write::Delete(entry.key)).await?;
             }
@@ -185,7 +188,7 @@ const AFTER_ALL: &str = "\u{10ffff}";
 impl Brief {
     fn differs(&self, index: &IndexRecord) -> bool {
         let wanted = in_store(self.generation, self.fingerprint.as_deref(), Some(index));
-        let here = InLedger { current: Some(index.generation), last: None };
+        let here = InLedger { current: Some(index.generation), last: None, keeps_any: true };
         let is_more = self.canary.is_some() || self.is_quarantined;
         is_more || take_over(here, wanted) != TakeOver::Nothing
     }
@@ -252,10 +255,18 @@ fn encode(record: &DeploymentRecord) -> Result<Vec<u8>, DeployError> {
     record.encode().map_err(|error| ApplyError::Task(error.to_string()).into())
 }
 
-/// Whether nothing more can be written.
-fn is_of_store(error: &DeployError) -> bool {
-    let DeployError::Apply(ApplyError::Store(error)) = error else { return false };
-    matches!(error, StoreError::Full { .. } | StoreError::Database(_) | StoreError::Away { .. })
+/// Whether nothing more can be written, into the store or into the ledger: it is tried again.
+fn is_of_disk(error: &DeployError) -> bool {
+    match error {
+        DeployError::Apply(ApplyError::Store(error)) => matches!(
+            error,
+            StoreError::Full { .. } | StoreError::Database(_) | StoreError::Away { .. }
+        ),
+        DeployError::Apply(ApplyError::Ledger(error)) => {
+            matches!(error, LedgerError::Full { .. } | LedgerError::Database(_))
+        }
+        _ => false,
+    }
 }
 
 /// Writes, in as few commits as the store takes, each key once: the last word counts.

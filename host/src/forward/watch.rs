@@ -83,7 +83,9 @@ impl Watch {
         let (mut n_silent, mut told_at) = (0_u32, None);
         while self.is_known() {
             // Once it is asked in any case: what is known of it may be from long ago.
-            let is_mine = self.asked.borrow_and_update().contains(&self.peer.name);
+            let is_asked = self.asked.borrow_and_update().contains(&self.peer.name);
+            // One that the store has lost is asked by all: each has to find out whether to keep it.
+            let is_mine = is_asked || self.peer.has_no_lease();
             if is_mine {
                 ask(&self.peer).await;
             } else {
@@ -95,7 +97,7 @@ impl Watch {
                 continue;
             }
             let is_due = |at: Instant| at.elapsed() >= TELL_AGAIN;
-            if is_mine && told_at.is_none_or(is_due) {
+            if is_asked && told_at.is_none_or(is_due) {
                 told_at = Some(Instant::now());
                 have_others_look(&self.peers, &self.peer);
             }

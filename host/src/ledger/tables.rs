@@ -90,16 +90,18 @@ impl<'t> Tables<'t> {
     /// Returns the components of the latter; others may need them.
     pub(super) fn add(&mut self, deployment: &Deployment) -> Result<Vec<Digest>, LedgerError> {
         let record = deployment.record();
+        let before = self.current.get(record.app.as_str())?.map(|current| current.value());
         let mut dropped = self.put(record)?;
         self.point(record, &deployment.index())?;
-        dropped.extend(self.make_room(record)?);
+        // The one before may be the oldest, and is what is gone back to first.
+        dropped.extend(self.make_room(record, before)?);
         Ok(dropped)
     }
 
     /// The same, without making it the current one.
     pub(super) fn keep(&mut self, record: &DeploymentRecord) -> Result<Vec<Digest>, LedgerError> {
         let mut dropped = self.put(record)?;
-        dropped.extend(self.make_room(record)?);
+        dropped.extend(self.make_room(record, None)?);
         Ok(dropped)
     }
 
@@ -129,14 +131,20 @@ impl<'t> Tables<'t> {
         Ok(dropped.into_iter().collect())
     }
 
-    /// Lets go of the oldest deployments beyond those that are kept, but for the current one.
-    fn make_room(&mut self, record: &DeploymentRecord) -> Result<Vec<Digest>, LedgerError> {
+    /// Lets go of the oldest deployments beyond those that are kept, but for the current one and the one
+    /// that was current before.
+    fn make_room(
+        &mut self,
+        record: &DeploymentRecord,
+        before: Option<u64>,
+    ) -> Result<Vec<Digest>, LedgerError> {
         let app = record.app.as_str();
         let kept = self.generations(app)?;
         let n_old = kept.len().saturating_sub(KEPT);
         let current = self.current.get(app)?.map(|current| current.value());
         let mut dropped = Vec::new();
-        for generation in kept.into_iter().filter(|kept| Some(*kept) != current).take(n_old) {
+        let is_spared = |kept: &u64| [current, before].contains(&Some(*kept));
+        for generation in kept.into_iter().filter(|kept| !is_spared(kept)).take(n_old) {
             dropped.extend(self.drop_one(app, generation)?);
         }
         Ok(dropped)

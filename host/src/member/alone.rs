@@ -4,7 +4,7 @@
 //! Does not decide which of the two is right: `core::takeover` does.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use steerage_core::units;
 use tokio::sync::watch;
@@ -17,6 +17,8 @@ use crate::telemetry::events::Severity;
 
 /// As many apps are named.
 const NAMED: usize = 5;
+/// How often counters of apps are looked at: they are kept by the minute.
+const LOOK_BACK: Duration = Duration::from_secs(10);
 
 impl Member {
     /// Sees to what a host that is alone shall run, until it has drained. Nobody changes that before the
@@ -31,14 +33,22 @@ impl Member {
             settle: settle::Queue::default(),
         });
         let member = &shared.member;
-        until_closed(&member.shutdown, bring_together(member, Some(turn))).await;
-        tokio::spawn(member.agent.clone().sweep(since));
+        let mut says_the_same = false;
+        let work = async { says_the_same = bring_together(member, Some(turn)).await };
+        until_closed(&member.shutdown, work).await;
+        // What is in the store only may need components that the ledger does not know of.
+        if says_the_same {
+            tokio::spawn(member.agent.clone().sweep(since));
+        }
         tokio::join!(
             part(&shared, "takeover", |all| async move {
                 until_closed(&all.member.shutdown, keep_together(&all.member)).await;
             }),
             part(&shared, "analysis", |all| async move {
                 until_closed(&all.member.shutdown, analysis::analyze(&all.member)).await;
+            }),
+            part(&shared, "usage", |all| async move {
+                until_closed(&all.member.shutdown, look_back(&all.member)).await;
             }),
             part(&shared, "crashes", |all| async move {
                 until_closed(&all.member.shutdown, crashes::tell(&all)).await;
@@ -47,24 +57,39 @@ impl Member {
     }
 }
 
+/// Has the last minutes of each app's counters known, with which a deployment is compared that takes the
+/// place of another. In a fleet whoever reports what apps use does that.
+async fn look_back(member: &Member) {
+    let mut ticks = tokio::time::interval(LOOK_BACK);
+    loop {
+        ticks.tick().await;
+        for app in member.own.catalog.snapshot().apps.values() {
+            if let Some(state) = app.state() {
+                state.meter.look_back();
+            }
+        }
+    }
+}
+
 /// Brings ledger and store together whenever one of them did not take what the other one has.
 async fn keep_together(member: &Member) {
     loop {
         member.fleet.comes_apart().await;
         tokio::time::sleep(pause(u32::MAX)).await;
-        bring_together(member, None).await;
+        // What differs still is told.
+        let _says_the_same = bring_together(member, None).await;
     }
 }
 
-/// Tries until both can be read and written.
-async fn bring_together(member: &Member, mut turn: Option<LoneTurn>) {
+/// Tries until both can be read and written; whether they say the same then.
+async fn bring_together(member: &Member, mut turn: Option<LoneTurn>) -> bool {
     let mut n_failures = 0;
     loop {
         let Some(held) = (match turn.take() {
             Some(turn) => Some(turn),
             None => member.fleet.turn().await,
         }) else {
-            return;
+            return false;
         };
         let done = member.desired.take_over(&held).await;
         drop(held);
@@ -92,7 +117,7 @@ async fn bring_together(member: &Member, mut turn: Option<LoneTurn>) {
                     let advice = "deploy them again";
                     member.tell("not_in_store", Severity::Error, message, advice);
                 }
-                return;
+                return left_out.is_empty();
             }
             Err(error) => {
                 if n_failures == 0 {

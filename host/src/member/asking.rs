@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::Member;
-use crate::fleet::{Fleet, View};
+use crate::fleet::View;
 use crate::placement;
 
 /// How often who plans asks while there is a canary, so that a bad one is rolled back soon.
@@ -29,15 +29,18 @@ pub(super) async fn ask(member: &Member) {
             _ = changes.changed(), if !fleet.knows_use() => {}
         }
         let view = fleet.view();
-        let Some(every) = how_often(fleet, &view) else { continue };
+        let Some(every) = how_often(member, &view) else { continue };
         // Ticks come a little late or early.
         fleet.ask_use(every.saturating_sub(EVERY_OF_CANARY / 2)).await;
     }
 }
 
-fn how_often(fleet: &Fleet, view: &View) -> Option<Duration> {
+fn how_often(member: &Member, view: &View) -> Option<Duration> {
+    let fleet = &member.fleet;
     if placement::is_planner(fleet) {
-        return Some(if has_canaries(view) { EVERY_OF_CANARY } else { EVERY });
+        // One that has begun here a moment ago was told by nobody yet.
+        let is_tried = has_canaries(view) || !member.agent.canaries().is_empty();
+        return Some(if is_tried { EVERY_OF_CANARY } else { EVERY });
     }
     let is_well = |host: &_| fleet.liveness(view, host).counts_for_planner();
     view.keeps_use(fleet.me(), is_well).then_some(EVERY_OF_NEXT)

@@ -116,9 +116,8 @@ fn others(member: &Member) -> Others {
         for authority in of {
             others.needed.entry(authority).or_default().push(host.clone());
         }
-        if !record.believes.is_empty() {
-            others.believes.insert(host.clone(), record.believes.clone());
-        }
+        // One that does not say it may believe none of them.
+        others.believes.insert(host.clone(), record.believes.clone());
     }
     others
 }

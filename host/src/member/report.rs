@@ -171,20 +171,17 @@ fn in_parts(whole: UseRecord, n_before: u32) -> BTreeMap<u32, UseRecord> {
     parts
 }
 
-/// Counts canaries anew; whether there are any.
+/// Counts canaries and watched deployments anew, also those that began since all apps were looked at;
+/// whether there are any, or were.
 fn count_canaries(member: &Member, now: &mut BTreeMap<u32, UseRecord>) -> bool {
-    let Some(first) = now.get_mut(&0).filter(|first| !first.canaries.is_empty()) else {
+    let (tried, served) = (member.agent.canaries(), &member.own.catalog);
+    let Some(first) =
+        now.get_mut(&0).filter(|first| !(tried.is_empty() && first.canaries.is_empty()))
+    else {
         return false;
     };
-    let served = &member.own.catalog;
-    first.canaries = first
-        .canaries
-        .keys()
-        .filter_map(|name| {
-            let app = served.app(&name.parse().ok()?)?;
-            Some((name.clone(), counted(&app)?))
-        })
-        .collect();
+    let counted = |app: &AppName| Some((app.to_string(), counted(&*served.app(app)?)?));
+    first.canaries = tried.iter().filter_map(counted).collect();
     true
 }
 

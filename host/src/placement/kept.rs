@@ -185,6 +185,11 @@ impl Kept {
         hosts
     }
 
+    /// Forgets since when load has wanted fewer replicas: nobody looked meanwhile.
+    pub(super) fn forget_low(&mut self) {
+        self.low.clear();
+    }
+
     /// Keeps replicas for a while that load does not want any more. Those that an operator or a manifest
     /// does not want go at once.
     fn settle(&mut self, now: &View, name: &AppName, app: &mut place::App) {

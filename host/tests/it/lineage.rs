@@ -172,9 +172,9 @@ async fn a_host_that_is_pointed_at_another_store_waits_for_its_operator() {
     let (url, folder) = (fleet.etcd.url(), tempfile::tempdir().unwrap());
     let mut host = Host::on(folder.path(), &Fleet::flags(&url, "h2", &[]));
     fleet.answers(&host, 2).await;
-    // It may answer through the other one before it has written down what it follows.
+    // It may answer through the other one before it knows the app, and before it has written it down.
     knows(&host, "hello", 1).await;
-    host.kill();
+    host.ends_in_time();
     // One letter is wrong.
     let mistyped = format!("{url}/steerag");
     let mut host = Host::on(folder.path(), &Fleet::flags(&mistyped, "h2", &[]));
