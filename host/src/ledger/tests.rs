@@ -91,6 +91,19 @@ fn old_deployments_make_room_and_their_numbers_are_not_given_again() {
 }
 
 #[test]
+fn what_was_current_before_a_deploy_is_kept_though_it_is_the_oldest() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(folder.path()).unwrap();
+    let kept = KEPT as u64;
+    for generation in (1..=kept).chain([1]) {
+        assert_eq!(ledger.commit(&deployment("a", generation)).unwrap(), []);
+    }
+    assert_eq!(ledger.commit(&deployment("a", kept + 1)).unwrap(), [record("a", 2).digest]);
+    let history = ledger.history(&"a".parse().unwrap()).unwrap();
+    assert!(history.iter().any(|kept| kept.generation.get() == 1));
+}
+
+#[test]
 fn a_second_host_on_the_same_folder_is_told_so() {
     let folder = tempfile::tempdir().unwrap();
     let _store = Ledger::open(folder.path()).unwrap();

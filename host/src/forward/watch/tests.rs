@@ -106,6 +106,15 @@ async fn a_host_asks_few_of_a_large_fleet_and_has_those_look_that_decide() {
     let mut changes = peers.changes();
     let asked = tokio::spawn(async move { peer.look().await });
     assert_eq!(asked.await.unwrap(), Probe::Refused);
+    // One that the store has lost is asked without anybody having said anything of it.
+    let (gone, host) = other.first().unwrap();
+    host.ends.send_replace(true);
+    let known = peers.named(gone).unwrap();
+    assert_eq!(known.probe(), Probe::Answers);
+    peers.know(gone, (known.address, known.run), LeaseState::Ended);
+    while known.probe() != Probe::Refused {
+        ticks.tick().await;
+    }
     // It is asked until it is back, which another process there shows.
     let listener = TcpListener::bind(host.address).await.unwrap();
     let again = tokio::spawn(async move { listener.accept().await.is_ok() });
