@@ -54,7 +54,7 @@ pub(super) async fn run(args: &Deploy) -> anyhow::Result<()> {
     }
     if deployed.canary.is_some() {
         let name = &deployed.app;
-        if let Some(steps) = args.canary.as_ref().and_then(|steps| told(steps, args.auto_promote)) {
+        if let Some(steps) = canary(args)?.and_then(|steps| told(&steps, args.auto_promote)) {
             screen.hint(&steps)?;
         }
         screen.hint(&format!("`steerage show {name}` tells how it does beside the one served"))?;

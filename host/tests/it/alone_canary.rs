@@ -123,3 +123,22 @@ async fn an_operator_ends_a_canary() {
         assert_eq!(call(&host, 30).await, [("old".to_owned(), 30)].into());
     }
 }
+
+#[tokio::test]
+async fn the_command_line_says_which_steps_a_canary_takes_and_when() {
+    let (host, folder) = (Host::start(), tempfile::tempdir().unwrap());
+    let deploy = |text: &str, more: &[&str]| {
+        let path = folder.path().join(text);
+        std::fs::write(&path, says(text)).unwrap();
+        let what = ["deploy", path.to_str().unwrap(), "--name", "shop"];
+        let said = host.run(&[&what[..], &["--route", "/shop/..."], more].concat()).done();
+        format!("{}{}", said.stdout, said.stderr)
+    };
+    deploy("one", &[]);
+    let said = deploy("two", &["--canary", "10%,50%", "--step", "2s", "--auto-promote"]);
+    assert!(said.contains("10% of the calls of shop go to generation 2"), "{said}");
+    assert!(said.contains("then 50% after 2s, all of them after 2s, each if"), "{said}");
+    let paused = host.run(&["promote", "shop", "--pause"]).done();
+    let shown = host.run(&["show", "shop"]).done().stdout;
+    assert!(shown.contains("paused"), "{paused:?} {shown}");
+}

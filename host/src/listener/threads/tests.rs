@@ -181,9 +181,11 @@ async fn what_was_asked_before_the_doors_shut_is_answered_though_nobody_had_acce
         let mut door = Door::listen(N_THREADS);
         let mut asked = Vec::new();
         for _ in 0..10 {
-            asked.push(tokio::task::spawn(ask(door.address, is_http2)));
+            // The kernel accepts the connection, and nobody else does.
+            let stream = TcpStream::connect(door.address).await.unwrap();
+            asked.push(tokio::task::spawn(ask(stream, is_http2)));
         }
-        // The clients write what they have to, as far as the kernel takes it.
+        // The clients write what they have to, which the kernel takes at once.
         for _ in 0..1000 {
             tokio::task::yield_now().await;
         }
@@ -196,11 +198,8 @@ async fn what_was_asked_before_the_doors_shut_is_answered_though_nobody_had_acce
 }
 
 /// Asks on a connection of its own.
-async fn ask(
-    address: SocketAddr,
-    is_http2: bool,
-) -> hyper::Result<Response<hyper::body::Incoming>> {
-    let stream = TokioIo::new(TcpStream::connect(address).await.unwrap());
+async fn ask(stream: TcpStream, is_http2: bool) -> hyper::Result<Response<hyper::body::Incoming>> {
+    let stream = TokioIo::new(stream);
     if is_http2 {
         let (mut sender, connection) =
             http2::handshake(TokioExecutor::new(), stream).await.unwrap();
