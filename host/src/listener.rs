@@ -150,6 +150,8 @@ const H2_SEND_BUFFER: usize = 64 << 10;
 const H2_STREAMS: u32 = 256;
 /// How often an HTTP/2 client is asked whether it is still there.
 const H2_PING: Duration = Duration::from_secs(30);
+/// After this the runtime has looked at its sockets: the shortest time that a timer takes.
+const LOOKED_AT: Duration = Duration::from_millis(1);
 
 impl<S: Service> Listener<S> {
     /// A door to this service.
@@ -199,9 +201,10 @@ impl<S: Service> Listener<S> {
         // ends here; later its driver hears of it.
         let told = async {
             std::future::poll_fn(|context| connection.poll_told(None, context)).await;
-            // What the client has written by now is known after the runtime has looked at its sockets
-            // once more.
-            tokio::task::yield_now().await;
+            // What the client has written by now is known once the runtime has looked at its sockets, which
+            // it does before a timer ends. To give way once would not do: that is over as soon as anybody
+            // wakes this task, as the other threads of the door do that tell it to finish.
+            tokio::time::sleep(LOOKED_AT).await;
         };
         let begun = tokio::select! {
             biased;

@@ -150,8 +150,10 @@ impl Connection {
 
     /// Tells it to end; the stronger word stays.
     pub(super) fn tell(&self, word: Word) {
-        self.told.fetch_max(word as u8, Ordering::AcqRel);
-        self.teller.wake();
+        // Each thread of a door tells all of them when it shuts.
+        if self.told.fetch_max(word as u8, Ordering::AcqRel) < word as u8 {
+            self.teller.wake();
+        }
     }
 
     pub(super) fn told(&self) -> Option<Word> {
