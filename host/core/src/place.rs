@@ -72,8 +72,10 @@ pub struct Plan {
     pub unplaced: Vec<Unplaced>,
     /// Hosts that have nothing to do then, and could be given back.
     pub spare: Vec<HostName>,
-    /// Whether more would move if nothing had to wait.
+    /// Whether emptying hosts stopped since no more may move by now.
     pub is_cut: bool,
+    /// Whether something stays on a host that is too full since it may not move by now.
+    pub overload_waits: bool,
 }
 
 impl Plan {
@@ -129,7 +131,8 @@ fn draw(dense: &mut Dense, aims: &Aims, budget: Option<Budget<'_>>) -> Plan {
         missing = fill::fill(dense, &Order::Largest);
     }
     let unplaced = fill::give_up(dense, missing);
-    Plan { is_cut: spend.is_cut, ..dense.plan(unplaced) }
+    let plan = dense.plan(unplaced);
+    Plan { is_cut: spend.is_cut, overload_waits: spend.overload_waits, ..plan }
 }
 
 /// Places what can be placed; returns the apps of which something could not. Where the largest first

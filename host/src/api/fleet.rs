@@ -262,7 +262,7 @@ struct Counts<'v> {
 impl<'v> Counts<'v> {
     fn of(view: &'v View) -> Self {
         let mut counts = Self::default();
-        for host in view.assigned.values().flat_map(|(assigned, _)| assigned.iter()) {
+        for host in view.assigned.values().flat_map(|(assigned, _)| assigned.keys()) {
             *counts.replicas.entry(host).or_default() += 1;
         }
         for host in view.ready.values().flat_map(HostMap::keys) {

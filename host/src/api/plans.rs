@@ -65,8 +65,8 @@ fn not_kept(wanted: u32, plans: &[(u32, PlanRecord)], troubles: &[String]) -> Re
 }
 
 /// Since when and why a replica is where it is, as far as anybody has said.
-pub(super) fn placed_by(origin: Option<ReplicaOrigin>) -> Option<wire::PlacedBy> {
-    let ReplicaOrigin { plan, at, why } = origin.filter(|origin| origin.plan > 0)?;
+pub(super) fn placed_by(origin: Option<&ReplicaOrigin>) -> Option<wire::PlacedBy> {
+    let ReplicaOrigin { plan, at, why } = *origin.filter(|origin| origin.plan > 0)?;
     let why = place::reason(why).to_owned();
     Some(wire::PlacedBy { plan, at: u64::from(at) * 1000, why })
 }

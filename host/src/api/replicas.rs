@@ -84,12 +84,12 @@ fn replicas_of(view: &View, app: &AppName) -> Option<wire::Replicas> {
     let assigned = view.assigned_to(app).cloned().unwrap_or_default();
     let ready = view.ready.get(app).cloned().unwrap_or_default();
     let generation = |host: &HostName| ready.get(host).map(|ready| ready.generation);
-    let placed = assigned.iter().map(|host| {
+    let placed = assigned.keys().map(|host| {
         let is_ready = generation(host) == Some(record.generation);
         (host, if is_ready { "ready" } else { "starting" })
     });
     let leaving =
-        ready.keys().filter(|host| !assigned.contains(host)).map(|host| (host, "leaving"));
+        ready.keys().filter(|host| !assigned.contains_key(host)).map(|host| (host, "leaving"));
     let hosts: Vec<wire::Replica> = placed
         .chain(leaving)
         .map(|(host, state)| wire::Replica {
@@ -97,7 +97,7 @@ fn replicas_of(view: &View, app: &AppName) -> Option<wire::Replicas> {
             state: state.to_owned(),
             generation: generation(host),
             canary: ready.get(host).and_then(|ready| ready.canary),
-            placed: placed_by(view.assigned.get(app).and_then(|(on, _)| on.origin(host))),
+            placed: placed_by(view.assigned.get(app).and_then(|(on, _)| on.get(host))),
         })
         .collect();
     let n_ready = hosts.iter().filter(|replica| replica.state == "ready").count();

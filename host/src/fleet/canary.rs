@@ -28,7 +28,7 @@ impl View {
         let tries = move |host: &&HostName| {
             ready.and_then(|ready| ready.get(host)?.canary).is_some_and(|tried| tried == generation)
         };
-        self.assigned_to(app).into_iter().flat_map(Assigned::iter).filter(tries)
+        self.assigned_to(app).into_iter().flat_map(Assigned::keys).filter(tries)
     }
 
     /// Whether every host that an app is assigned to tries this deployment of it.

@@ -77,7 +77,7 @@ pub(super) fn write(path: &Path, view: &View, revision: u64) {
         assigned: view
             .assigned
             .iter()
-            .map(|(app, (assigned, _))| (text(app), AssignedRecord::of(assigned.with_origins())))
+            .map(|(app, (assigned, _))| (text(app), AssignedRecord::of(assigned.iter())))
             .collect(),
         hosts: view.all_hosts().map(|(host, record)| (text(host), (**record).clone())).collect(),
         ready: view

@@ -39,7 +39,7 @@ impl View {
     #[must_use]
     pub fn used_by(&self, app: &AppName) -> Option<AppUse> {
         let ready = self.ready.get(app).into_iter().flat_map(HostMap::keys);
-        let assigned = self.assigned_to(app).into_iter().flat_map(Assigned::iter);
+        let assigned = self.assigned_to(app).into_iter().flat_map(Assigned::keys);
         let only_assigned = assigned
             .filter(|host| self.ready.get(app).is_none_or(|ready| !ready.contains_key(host)));
         let told = ready.chain(only_assigned).filter_map(|host| listed(self.usage.get(host)?, app));
@@ -77,7 +77,7 @@ impl View {
             parts.is_some_and(|parts| says_rest_is_idle(parts) && listed(parts, app).is_none())
         };
         for (app, (hosts, _)) in &self.assigned {
-            if !known.remembered.contains_key(app) && hosts.iter().any(|host| is_idle(app, host)) {
+            if !known.remembered.contains_key(app) && hosts.keys().any(|host| is_idle(app, host)) {
                 known.remembered.insert(app.clone(), NOTHING);
             }
         }
@@ -186,7 +186,7 @@ impl View {
         let idle: Vec<AppName> = self
             .assigned
             .iter()
-            .filter(|(app, (on, _))| on.contains(host) && listed(parts, app).is_none())
+            .filter(|(app, (on, _))| on.contains_key(host) && listed(parts, app).is_none())
             .map(|(app, _)| app.clone())
             .collect();
         for app in idle {

@@ -77,7 +77,7 @@ pub(super) fn kept(
     at: u64,
 ) -> PlanRecord {
     let removed = drawn.orphans.iter().flat_map(|app| {
-        let on = view.assigned_to(app).into_iter().flat_map(Assigned::iter);
+        let on = view.assigned_to(app).into_iter().flat_map(Assigned::keys);
         on.map(|host| MoveRecord {
             app: app.to_string(),
             from: Some(host.to_string()),

@@ -86,7 +86,7 @@ pub(super) fn app(view: &View, name: &AppName, record: &AppRecord, headroom: u32
         priority: record.priority,
         needs: record.labels.clone(),
         apart_from: record.apart_from.iter().filter_map(|app| app.parse().ok()).collect(),
-        on: assigned.map(|hosts| hosts.iter().cloned().collect()).unwrap_or_default(),
+        on: assigned.map(|hosts| hosts.keys().cloned().collect()).unwrap_or_default(),
         spread: if record.zones { Spread::Zones } else { Spread::BestEffort },
     }
 }
@@ -108,7 +108,7 @@ fn measured(
         return Some(room(seen));
     }
     let assigned = view.assigned_to(name);
-    if assigned.is_some_and(|hosts| hosts.iter().any(|host| view.is_idle_on(name, host))) {
+    if assigned.is_some_and(|hosts| hosts.keys().any(|host| view.is_idle_on(name, host))) {
         return Some(IDLE);
     }
     if let Some(remembered) = view.remembered.get(name) {

@@ -168,7 +168,7 @@ fn change(assignment: Assignment) -> (Guard, Write) {
     };
     let write = match assignment.hosts {
         Some(hosts) => {
-            let record = AssignedRecord::of(hosts.iter().map(|(host, origin)| (host, *origin)));
+            let record = AssignedRecord::of(hosts.iter());
             Write::Put { key, value: record::encode(&record), lease: None }
         }
         None => Write::Delete(key),
@@ -224,7 +224,7 @@ mod tests {
         assert_eq!(written, Written { number: 1, n_apps: 298 });
         let (view, _) = View::read(&fleet.store().read("").await.unwrap());
         let (b, h2): (AppName, HostName) = ("b".parse().unwrap(), "h2".parse().unwrap());
-        let b = view.assigned[&b].0.origin(&h2).unwrap();
+        let b = view.assigned[&b].0.get(&h2).unwrap();
         assert_eq!((b.plan, reason(b.why)), (1, "more replicas were wanted"));
         let (plans, troubles) = history::history(&fleet).await.unwrap();
         assert_eq!((plans.len(), troubles.len(), plans[0].0), (1, 0, 1));
@@ -236,7 +236,7 @@ mod tests {
         assert!(plan.moves.len() > 90 && size < 16 << 10, "{} in {size}", plan.moves.len());
         for (app, host) in [("a", "h7"), ("b", "h2"), ("app-099", "h2"), ("app-299", "h7")] {
             let on = view.assigned_to(&app.parse().unwrap()).unwrap();
-            assert_eq!(on.iter().map(HostName::as_str).collect::<Vec<_>>(), [host], "{app}");
+            assert_eq!(on.keys().map(HostName::as_str).collect::<Vec<_>>(), [host], "{app}");
         }
     }
 }

@@ -14,7 +14,7 @@ impl<R: Records> FleetView<R> {
     pub fn answering(&self, app: &AppName) -> Vec<&HostName> {
         let is_there = |host: &&HostName| self.host(host).is_some();
         let assigned =
-            || self.assigned_to(app).into_iter().flat_map(Assigned::iter).filter(is_there);
+            || self.assigned_to(app).into_iter().flat_map(Assigned::keys).filter(is_there);
         let ready = self.ready.get(app);
         let has_code = |host: &&HostName| ready.is_some_and(|ready| ready.contains_key(host));
         let best: Vec<_> = assigned().filter(has_code).collect();
@@ -49,7 +49,7 @@ impl<R: Records> FleetView<R> {
         let ready = self.ready.get(app);
         // One that is gone is waited for until it is placed elsewhere.
         let is_waited_for = |host: &&HostName| !self.detached.contains_key(*host);
-        let mut reached = assigned.iter().filter(is_waited_for).peekable();
+        let mut reached = assigned.keys().filter(is_waited_for).peekable();
         // Another deployment of the same number is another one.
         let wanted = self.apps.get(app).and_then(|(record, _)| record.fingerprint());
         let is_same = |ready: &R::Ready| {
@@ -65,7 +65,7 @@ impl<R: Records> FleetView<R> {
     pub fn may_run(&self, app: &AppName, host: &HostName) -> bool {
         let Some((record, _)) = self.apps.get(app) else { return true };
         let is_on = |app: &AppName| {
-            self.assigned_to(app).is_some_and(|hosts| hosts.contains(host))
+            self.assigned_to(app).is_some_and(|hosts| hosts.contains_key(host))
                 || self.ready.get(app).is_some_and(|ready| ready.contains_key(host))
         };
         let labels = self.host(host).map(|record| record.labels());

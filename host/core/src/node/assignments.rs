@@ -41,8 +41,8 @@ pub fn assignments<R: Records>(
     let mut after: BTreeMap<&AppName, BTreeMap<HostName, ReplicaOrigin>> = BTreeMap::new();
     for step in &plan.moves {
         let hosts = after.entry(&step.app).or_insert_with(|| {
-            let now = view.assigned.get(&step.app).map(|(assigned, _)| assigned.with_origins());
-            now.into_iter().flatten().map(|(host, origin)| (host.clone(), origin)).collect()
+            let now = view.assigned.get(&step.app).map(|(assigned, _)| assigned.iter());
+            now.into_iter().flatten().map(|(host, origin)| (host.clone(), *origin)).collect()
         });
         if let Some(from) = &step.from {
             hosts.remove(from);

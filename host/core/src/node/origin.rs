@@ -15,51 +15,8 @@ pub struct ReplicaOrigin {
     pub why: u8,
 }
 
-/// The hosts that an app is assigned to.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Assigned(HostMap<ReplicaOrigin>);
-
-impl Assigned {
-    /// How many hosts there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Whether a host is one of them.
-    #[must_use]
-    pub fn contains(&self, host: &HostName) -> bool {
-        self.0.contains_key(host)
-    }
-
-    /// The hosts, in the order of their names.
-    pub fn iter(&self) -> impl Iterator<Item = &HostName> + Clone {
-        self.0.keys()
-    }
-
-    /// What is known of the replica on a host; nothing where none is there.
-    #[must_use]
-    pub fn origin(&self, host: &HostName) -> Option<ReplicaOrigin> {
-        self.0.get(host).copied()
-    }
-
-    /// The hosts in their order, each with what is known of its replica.
-    pub fn with_origins(&self) -> impl Iterator<Item = (&HostName, ReplicaOrigin)> {
-        self.0.iter().map(|(host, origin)| (host, *origin))
-    }
-}
-
-impl FromIterator<(HostName, ReplicaOrigin)> for Assigned {
-    fn from_iter<I: IntoIterator<Item = (HostName, ReplicaOrigin)>>(on: I) -> Self {
-        Self(on.into_iter().collect())
-    }
-}
+/// The hosts that an app is assigned to, each with what is known of its replica.
+pub type Assigned = HostMap<ReplicaOrigin>;
 
 /// Hosts of which nobody has said why.
 impl FromIterator<HostName> for Assigned {
@@ -78,12 +35,12 @@ mod tests {
         let why = |plan| ReplicaOrigin { plan, at: 9, why: 4 };
         let on = [(host("b"), why(2)), (host("a"), why(1)), (host("c"), ReplicaOrigin::default())];
         let assigned: Assigned = on.into_iter().collect();
-        assert_eq!(assigned.origin(&host("a")), Some(why(1)));
-        assert_eq!(assigned.origin(&host("b")), Some(why(2)));
-        assert_eq!(assigned.origin(&host("c")), Some(ReplicaOrigin::default()));
-        assert_eq!(assigned.origin(&host("d")), None);
+        assert_eq!(assigned.get(&host("a")), Some(&why(1)));
+        assert_eq!(assigned.get(&host("b")), Some(&why(2)));
+        assert_eq!(assigned.get(&host("c")), Some(&ReplicaOrigin::default()));
+        assert_eq!(assigned.get(&host("d")), None);
         let unknown: Assigned = [host("a"), host("b")].into_iter().collect();
-        assert_eq!(unknown.with_origins().count(), 2);
+        assert_eq!(unknown.len(), 2);
         assert_eq!(size_of::<ReplicaOrigin>(), 12);
     }
 }

@@ -45,7 +45,7 @@ impl<R: Records> FleetView<R> {
         from: Option<&HostName>,
         to: Option<&HostName>,
     ) -> MoveProgress {
-        let is_on = |host: &HostName| self.assigned_to(app).is_some_and(|on| on.contains(host));
+        let is_on = |host: &HostName| self.assigned_to(app).is_some_and(|on| on.contains_key(host));
         let ready = |host: &HostName| self.ready.get(app).and_then(|ready| ready.get(host));
         if let Some(to) = to {
             if !is_on(to) {

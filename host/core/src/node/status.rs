@@ -49,7 +49,7 @@ impl<R: Records> FleetView<R> {
             let assigned = self.assigned_to(app);
             return Wish::Wanted(Wanted {
                 generation,
-                is_here: assigned.is_some_and(|hosts| hosts.contains(me)),
+                is_here: assigned.is_some_and(|hosts| hosts.contains_key(me)),
                 is_placed: assigned.is_some_and(|hosts| !hosts.is_empty()),
                 is_ready: self.is_ready_everywhere(app, generation.get()),
                 canary: record.canary().and_then(|(canary, _)| Generation::new(canary)),

@@ -272,8 +272,8 @@ impl<R: Records> FleetView<R> {
                 let app = self.shared_app(app);
                 change.apps.insert(app.clone());
                 let assigned = value.read().map(|on| {
-                    let on = on.with_origins();
-                    on.map(|(host, origin)| (self.shared_host(host.clone()), origin)).collect()
+                    let on = on.iter();
+                    on.map(|(host, origin)| (self.shared_host(host.clone()), *origin)).collect()
                 });
                 put(&mut self.assigned, app, assigned.map(|assigned| (assigned, revision)));
             }

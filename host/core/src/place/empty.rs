@@ -32,9 +32,6 @@ pub(super) fn consolidate(dense: &mut Dense, spend: &mut Spend<'_>) -> bool {
             }
             let is_emptied = empty(dense, host, spend);
             has_emptied |= is_emptied;
-            if spend.is_cut {
-                return has_emptied;
-            }
             n_emptied += usize::from(is_emptied);
         }
         if n_emptied == 0 {

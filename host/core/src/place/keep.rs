@@ -127,7 +127,7 @@ fn take_overload(dense: &mut Dense, host: HostIndex, spend: &mut Spend<'_>) {
         let movable = at.apps.iter().copied().filter(|app| spend.may_move(dense, *app));
         let least = movable.min_by_key(|app| importance(dense, *app));
         let Some(least) = least.filter(|_| spend.left() > 0) else {
-            spend.is_cut |= !at.apps.is_empty();
+            spend.overload_waits |= !at.apps.is_empty();
             return;
         };
         dense.take(least, host, Why::Full);

@@ -22,7 +22,7 @@ impl Dense {
         let spare = self.hosts.iter();
         let spare = spare.filter(|host| host.standing.is_some() && host.apps.is_empty());
         let spare = spare.map(|host| host.name.clone()).collect();
-        Plan { moves, unplaced, spare, is_cut: false }
+        Plan { moves, unplaced, spare, ..Plan::default() }
     }
 
     fn add_moves(&self, app: &DenseApp, changes: &[&Change], moves: &mut Vec<Move>) {

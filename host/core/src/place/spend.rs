@@ -31,15 +31,18 @@ pub(super) struct Spend<'b> {
     moving: BTreeSet<AppIndex>,
     /// Hosts that could not be emptied since something on them has to wait.
     held: BTreeSet<HostIndex>,
-    /// Whether something had to wait.
+    /// Whether emptying hosts stopped since no more may move by now.
     pub(super) is_cut: bool,
+    /// Whether something stays on a host that is too full since it may not move by now.
+    pub(super) overload_waits: bool,
 }
 
 impl<'b> Spend<'b> {
     /// Of a plan that may move this much; with `None` all that it likes.
     pub(super) fn of(budget: Option<Budget<'b>>) -> Self {
         let left = budget.map_or(u32::MAX, |budget| budget.moves);
-        Self { budget, left, moving: BTreeSet::new(), held: BTreeSet::new(), is_cut: false }
+        let (moving, held) = Default::default();
+        Self { budget, left, moving, held, is_cut: false, overload_waits: false }
     }
 
     /// How many may still move.

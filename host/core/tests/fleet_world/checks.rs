@@ -226,7 +226,7 @@ impl World {
                 Some(Value::Ready(ready)) => ready.generation == record.deployed.generation,
                 _ => false,
             };
-            let is_placed = assigned.contains(&host.name);
+            let is_placed = assigned.contains_key(&host.name);
             let needs = !assigned.is_empty();
             if needs && is_placed != is_ready {
                 let name = &host.name;

@@ -208,7 +208,7 @@ impl Process {
             view.hosts.insert(name.clone(), host(Standing::Cordoned));
         }
         for (name, (record, _)) in &self.view.apps {
-            let on = self.view.assigned_to(name).into_iter().flat_map(Assigned::iter).cloned();
+            let on = self.view.assigned_to(name).into_iter().flat_map(Assigned::keys).cloned();
             let n_now = u32::try_from(self.view.assigned_to(name).map_or(0, Assigned::len));
             let app = place::App {
                 replicas: if self.view.is_remembered(name) {

@@ -32,12 +32,12 @@ pub struct OriginRecord {
 
 impl AssignedRecord {
     /// These hosts, each with since when and why.
-    pub fn of<'h>(on: impl Iterator<Item = (&'h HostName, ReplicaOrigin)>) -> Self {
+    pub fn of<'h>(on: impl Iterator<Item = (&'h HostName, &'h ReplicaOrigin)>) -> Self {
         let mut record = Self::default();
         for (host, origin) in on {
             record.hosts.insert(host.to_string());
-            if origin != ReplicaOrigin::default() {
-                let ReplicaOrigin { plan, at, why } = origin;
+            if *origin != ReplicaOrigin::default() {
+                let ReplicaOrigin { plan, at, why } = *origin;
                 record.since.insert(host.to_string(), OriginRecord { plan, at, why });
             }
         }
@@ -126,13 +126,13 @@ mod tests {
         let record: AssignedRecord = decode("assigned/shop", written).unwrap();
         let assigned = record.assigned();
         let a: HostName = "a".parse().unwrap();
-        assert_eq!(assigned.origin(&a), Some(ReplicaOrigin { plan: 7, at: 1_790_000_000, why: 4 }));
-        let again = AssignedRecord::of(assigned.with_origins());
+        assert_eq!(assigned.get(&a), Some(&ReplicaOrigin { plan: 7, at: 1_790_000_000, why: 4 }));
+        let again = AssignedRecord::of(assigned.iter());
         assert_eq!(again.since["b"], OriginRecord { plan: 9, at: 3, why: 200 });
         assert_eq!(again.since.len(), 2, "{again:?}");
         // What an earlier version has written, or a replica of which nobody said why.
         let old: AssignedRecord = decode("assigned/shop", br#"{"v": 1, "hosts": ["a"]}"#).unwrap();
-        let text = String::from_utf8(encode(&AssignedRecord::of(old.assigned().with_origins())));
+        let text = String::from_utf8(encode(&AssignedRecord::of(old.assigned().iter())));
         assert_eq!(text.unwrap(), r#"{"v":1,"hosts":["a"]}"#);
     }
 }
