@@ -54,7 +54,7 @@ pub struct Agent {
     fleet: Fleet,
     /// Held from the last check to publishing, so that two deployments cannot both pass the check.
     turn: Arc<Mutex<()>>,
-    /// Apps that had canaries here since the host started.
+    /// Apps that have a canary here, or whose deployment is watched; some may be over by now.
     canaries: Arc<std::sync::Mutex<BTreeSet<AppName>>>,
 }
 

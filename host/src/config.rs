@@ -196,7 +196,7 @@ impl Settings {
             idle_timeout: Duration::from_secs(75),
             trusted_proxies: Vec::new(),
             memory: MemorySettings {
-                budget: percent_of(machine.usable_memory(), BUDGET_PERCENT),
+                budget: machine.usable_memory().percent(BUDGET_PERCENT),
                 overcommit: OVERCOMMIT,
             },
             telemetry: Bytes::ZERO,
@@ -291,12 +291,6 @@ impl Settings {
     pub fn disk_bound(&self) -> Option<Bytes> {
         self.disk.on(kernel::disk_size(&self.data))
     }
-}
-
-/// So many percent of an amount.
-fn percent_of(amount: Bytes, percent: u64) -> Bytes {
-    let part = u128::from(amount.get()) * u128::from(percent) / 100;
-    Bytes::new(u64::try_from(part).unwrap_or(u64::MAX))
 }
 
 impl fmt::Display for Wrong {

@@ -53,6 +53,12 @@ pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
 /// The body of a request to another host.
 pub type Body = UnsyncBoxBody<Bytes, BodyError>;
 
+/// The body of a question.
+#[must_use]
+pub fn no_body() -> Body {
+    Empty::<Bytes>::new().map_err(|never| match never {}).boxed_unsync()
+}
+
 /// In this header of its answer a host says which of its runs it is, where it is asked for itself.
 pub const RUN: HeaderName = HeaderName::from_static("x-steerage-run");
 
@@ -96,8 +102,6 @@ pub struct Peer {
     /// What came of asking it the last time, what the store says of its registration as of the current
     /// view, whether the run answered that is known, and who is refused, as long as this host is.
     state: KnownState,
-    /// Which run of it answered the last time; 0 for one that did not say.
-    run_seen: AtomicU64,
     /// Says to whoever watches it that it may not answer any more.
     doubted: Notify,
     /// Why it did not answer, while it does not.
@@ -159,7 +163,6 @@ impl Peers {
                 run: Run::Same,
                 eyes: Eyes::Own,
             }),
-            run_seen: AtomicU64::new(0),
             doubted: Notify::new(),
             why: ArcSwapOption::empty(),
             clock_ahead: AtomicI64::new(0),
@@ -248,9 +251,9 @@ impl Peer {
 
     /// Asks it what it knows of another host; `None` where it does not say.
     pub async fn ask_about(self: &Arc<Self>, other: &HostName) -> Option<Probe> {
-        let body: Body = Empty::<Bytes>::new().map_err(|never| match never {}).boxed_unsync();
         let uri = format!("http://fleet{HOSTS}{other}");
-        let (response, _in_flight) = self.send(Request::get(uri).body(body).ok()?).await.ok()?;
+        let request = Request::get(uri).body(no_body()).ok()?;
+        let (response, _in_flight) = self.send(request).await.ok()?;
         let said = Limited::new(response.into_body(), 64).collect().await.ok()?.to_bytes();
         PROBES.into_iter().find(|(_, name)| name.as_bytes() == said).map(|(probe, _)| probe)
     }
@@ -332,12 +335,11 @@ impl Peer {
         }
     }
 
-    /// Keeps which run of it answered; tells those who wait when that is news.
+    /// Notes which run of it answered; tells those who wait when that is news.
     fn note_run(&self, run: u64) {
-        let before = self.run_seen.swap(run, Ordering::Relaxed);
-        let is_known = run == 0 || run == self.run;
-        self.state.change(|known| known.run = if is_known { Run::Same } else { Run::Other });
-        if before != run && (before != 0 || run != self.run) {
+        // 0 is what a host says that does not say.
+        let now = if run == 0 || run == self.run { Run::Same } else { Run::Other };
+        if self.state.change(|known| known.run = now).run != now {
             tracing::info!(host = %self.name, run, known = self.run, "another run of a host answers");
             self.changed.send_modify(|n_changes| *n_changes += 1);
         }

@@ -2,8 +2,6 @@
 //! whether so much of them has to stay that an operator should know.
 //! Does not look at the disk and asks no host: sizes, times and what others keep are arguments.
 
-use std::cmp::Ordering;
-
 use crate::units::Bytes;
 
 /// Other hosts that must keep a component before this one lets it go.
@@ -143,7 +141,7 @@ pub fn must_stay(all: &[StoredComponent], disk: &DiskUse) -> Bytes {
 pub fn is_near(must_stay: Bytes, bound: Bytes, was_near: bool) -> bool {
     let percent = if was_near { 85 } else { 90 };
     let (stays, near) = (u128::from(must_stay.get()) * 100, u128::from(bound.get()) * percent);
-    stays.cmp(&near) != Ordering::Less
+    stays >= near
 }
 
 impl DiskBound {
@@ -153,10 +151,7 @@ impl DiskBound {
     pub fn on(self, file_system: Option<Bytes>) -> Option<Bytes> {
         match self {
             Self::Size(bytes) => Some(bytes),
-            Self::Percent(percent) => {
-                let part = u128::from(file_system?.get()) * u128::from(percent) / 100;
-                Some(Bytes::new(u64::try_from(part).unwrap_or(u64::MAX)))
-            }
+            Self::Percent(percent) => Some(file_system?.percent(percent)),
         }
     }
 }

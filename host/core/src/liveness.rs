@@ -14,11 +14,10 @@
 //! record cannot be read. It takes the store, whose lease has ended, or most of the registered hosts.
 //! A lease that has ended is not enough while the host answers: then it is the store that has lost it.
 //!
-//! In a large fleet a host asks a few others only ([`crate::probing`]). Whom others ask it takes to answer,
-//! until a connection to it that is in use breaks, a call finds nobody there, or somebody that asks it and
-//! gets no answer has this host look. From then on this host asks it itself until it answers again. So the
-//! hosts that plan come to know by their own eyes of whoever is missed by anybody, and the others when they
-//! have something for it.
+//! In a large fleet a host asks only a few others ([`crate::probing`]). It takes every other host to answer
+//! until one of these happens: a connection in use breaks, a call finds nobody there, the store says that the
+//! host's lease has ended, or another host reports that it got no answer. Then it asks that host itself until
+//! the host answers again. So the hosts that plan see with their own eyes whoever is missed by anybody.
 
 /// What the store says of a host's registration, from what speaks least for its life to what does most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -290,6 +290,9 @@ impl Outcome {
 }
 
 impl Refusal {
+    /// The causes of the refusals for which an app has only itself to blame.
+    pub const OF_GUEST: [&'static str; 4] = ["app_busy", "too_late", "host_memory", "quarantined"];
+
     /// The stable code of this refusal.
     #[must_use]
     pub fn cause(&self) -> &'static str {
@@ -382,6 +385,38 @@ impl Refusal {
             | Self::NotBuilt
             | Self::Draining
             | Self::UpgradeUnsupported => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_refusals_that_an_app_is_to_blame_for_are_those_of_its_fault() {
+        let (time, bytes) = (Duration::ZERO, Bytes::new(1));
+        let all = [
+            Refusal::NoRoute,
+            Refusal::NoHost,
+            Refusal::BadRequest { detail: String::new() },
+            Refusal::RequestTooLarge { limit: bytes },
+            Refusal::AppBusy { concurrency: 1, queue: 1 },
+            Refusal::TooLate { needs: time, limit: time },
+            Refusal::HostFull,
+            Refusal::HostBusy { queue: 1 },
+            Refusal::HostMemory { held: bytes, share: bytes, budget: bytes },
+            Refusal::HostExhausted { used: bytes, budget: bytes, held: bytes },
+            Refusal::NotReady,
+            Refusal::NotBuilt,
+            Refusal::NoReplica,
+            Refusal::Quarantined,
+            Refusal::Draining,
+            Refusal::UpgradeUnsupported,
+        ];
+        for refusal in all {
+            let is_of_guest = Refusal::OF_GUEST.contains(&refusal.cause());
+            assert_eq!(is_of_guest, refusal.fault() == Fault::Guest, "{refusal:?}");
         }
     }
 }

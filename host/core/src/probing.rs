@@ -1,6 +1,6 @@
 //! Which hosts a host asks whether they are there: each is asked by a few others, whatever the size of the
-//! fleet, so that questions grow with the hosts and not with their square. Who gets no answer has those look
-//! that decide, instead of being believed: a bad link between two hosts is told so from a host that is gone.
+//! fleet, so that questions grow with the hosts and not with their square. A host that gets no answer is not
+//! believed, since its own link may be bad: it asks the hosts that plan to look themselves.
 //! After SWIM (Das, Gupta, Motivala, DSN 2002), whose helpers are here the hosts that plan or will next.
 //! Asks nobody and reads no clock. Not being answered makes nobody gone: [`crate::liveness`] says what does.
 

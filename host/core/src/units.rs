@@ -63,6 +63,13 @@ impl Bytes {
         Self(count)
     }
 
+    /// So many percent of it.
+    #[must_use]
+    pub fn percent(self, percent: u64) -> Self {
+        let part = u128::from(self.0) * u128::from(percent) / 100;
+        Self(u64::try_from(part).unwrap_or(u64::MAX))
+    }
+
     /// Takes a count of 1,048,576 bytes each; the largest amount there is where that is more.
     #[must_use]
     pub const fn mebi(count: u64) -> Self {

@@ -67,7 +67,7 @@ impl Agent {
         turn.serve(deployment, loaded, Some(cause)).await
     }
 
-    /// The same with code that was made ready before, of a deployment of which was told.
+    /// Serves a deployment whose code is loaded. Sends no event: whoever calls this has sent one.
     ///
     /// # Errors
     /// The ledger failed, or another app has one of the routes. The earlier deployment is served on.

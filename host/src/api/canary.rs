@@ -2,6 +2,7 @@
 //! Does not begin one: that is a deploy.
 
 use std::slice;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
@@ -12,12 +13,14 @@ use steerage_core::node::Assigned;
 use steerage_core::rollout::{self, Next, Wait};
 
 use super::deploy::to_the_end;
-use super::fleet::USE_OF;
 use super::problem::Refusal;
 use super::{ApiState, Named, Sent, Shared, view, watch, wire};
 use crate::agent::now;
 use crate::fleet::View;
-use crate::fleet::record::CanaryRecord;
+use crate::fleet::record::{AppRecord, CanaryRecord};
+
+/// What a deployment did is asked for when an operator looks, unless that was so short a time ago.
+const COUNTS_OF: Duration = Duration::from_millis(500);
 
 /// `POST /v1/apps/{app}/promote`.
 pub(super) async fn promote(
@@ -60,9 +63,11 @@ pub(super) async fn of(
     app: &AppName,
 ) -> (Option<wire::Canary>, Option<wire::TakenBack>) {
     let fleet = state.desired.fleet();
-    if fleet.view().apps.get(app).is_some_and(|(record, _)| record.canary.is_some()) {
+    let is_counted =
+        |record: &AppRecord| record.canary.is_some() || record.watched(now()).is_some();
+    if fleet.view().apps.get(app).is_some_and(|(record, _)| is_counted(record)) {
         // What it did, every host counts for itself.
-        fleet.ask_use(USE_OF).await;
+        fleet.ask_use(COUNTS_OF).await;
     }
     let Ok(view) = state.desired.look_at(slice::from_ref(app)).await else { return (None, None) };
     let Some((record, _)) = view.apps.get(app) else { return (None, None) };

@@ -27,8 +27,9 @@ use crate::placement;
 use crate::request::Hops;
 use crate::telemetry::metrics::FleetReading;
 
-/// What apps use is asked for when an operator looks, unless that was so short a time ago.
-pub(super) const USE_OF: Duration = Duration::from_millis(500);
+/// What apps use is asked for when an operator looks, unless that was so short a time ago: hosts look at it
+/// as often.
+pub(super) const USE_OF: Duration = Duration::from_secs(2);
 
 /// `GET /v1/hosts`.
 pub(super) async fn hosts(State(state): State<Shared>) -> Result<Json<wire::Hosts>, Refusal> {
@@ -45,7 +46,7 @@ pub(super) async fn hosts(State(state): State<Shared>) -> Result<Json<wire::Host
         wire::HostSummary { state: "lost".to_owned(), lost_seconds, ..told }
     });
     let mut hosts: Vec<_> = hosts.chain(lost).collect();
-    revoke(fleet, &mut hosts);
+    show_revoked(fleet, &view, &mut hosts);
     hosts.sort_by(|one, other| one.host.cmp(&other.host));
     let (asked, store_answers) = (fleet.me().to_string(), !fleet.is_cut_off());
     let trouble = fleet.trouble().map(|trouble| trouble.to_string());
@@ -54,15 +55,15 @@ pub(super) async fn hosts(State(state): State<Shared>) -> Result<Json<wire::Host
     Ok(Json(wire::Hosts { asked, store_answers, store_silent_seconds, trouble, frozen, hosts }))
 }
 
-/// Shows hosts as revoked that do not count for that, also those of which nothing else is known.
-fn revoke(fleet: &Fleet, hosts: &mut Vec<wire::HostSummary>) {
-    let (view, revoked) = (fleet.view(), fleet.revoked());
+/// Gives revoked hosts their state, and lists those of which nothing else is known.
+fn show_revoked(fleet: &Fleet, view: &View, hosts: &mut Vec<wire::HostSummary>) {
+    let revoked = fleet.revoked();
     for (name, _) in revoked.all().filter(|(name, _)| view.host(name).is_none()) {
         let state = "revoked".to_owned();
         match hosts.iter_mut().find(|host| host.host == name.as_str()) {
             Some(host) => (host.state, host.lost_seconds) = (state, None),
             None => {
-                let told = summary(fleet, &view, &Counts::default(), (name, &nowhere()));
+                let told = summary(fleet, view, &Counts::default(), (name, &nowhere()));
                 hosts.push(wire::HostSummary { state, ..told });
             }
         }

@@ -13,7 +13,7 @@ use super::problem::{Cause, Refusal};
 use super::{ApiState, follow, view, watch, wire};
 use crate::agent::now;
 use crate::catalog::App;
-use crate::fleet::Fleet;
+use crate::fleet::View;
 use crate::kernel;
 
 /// How many of each are told unless somebody says otherwise.
@@ -87,11 +87,10 @@ impl ApiState {
         self.context.catalog.app(app).ok_or_else(|| Refusal::no_app(app))
     }
 
-    /// All apps.
-    pub(super) fn apps(&self) -> wire::Apps {
-        let snapshot = self.context.catalog.snapshot();
-        let (fleet, now) = (self.context.fleet.as_ref().map(Fleet::view), now());
-        let rollout = |app: &AppName| watch::in_short(&fleet.as_ref()?.apps.get(app)?.0, now);
+    /// All apps, with what the view says of their canaries and watches.
+    pub(super) fn apps(&self, view: &View) -> wire::Apps {
+        let (snapshot, now) = (self.context.catalog.snapshot(), now());
+        let rollout = |app: &AppName| watch::in_short(&view.apps.get(app)?.0, now);
         let summary =
             |app: &App| wire::AppSummary { rollout: rollout(&app.name), ..view::summary(app) };
         let apps = snapshot.apps.values().map(|app| summary(app)).collect();

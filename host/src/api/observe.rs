@@ -29,7 +29,9 @@ pub(super) async fn apps(
     Asked(query): Asked<HostQuery>,
 ) -> Result<Json<wire::Apps>, Refusal> {
     let of = whom(&state, query.host.as_deref())?;
-    Ok(Json(fleet_wide::gather(of, "/v1/apps", state.apps(), usize::MAX).await?))
+    // A host that is alone keeps no view: one is made of the few apps that it has something to say of.
+    let view = state.desired.look_at(&state.agent.canaries()).await?;
+    Ok(Json(fleet_wide::gather(of, "/v1/apps", state.apps(&view), usize::MAX).await?))
 }
 
 /// `GET /v1/apps/{app}`.

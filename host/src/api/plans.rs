@@ -61,7 +61,7 @@ fn not_kept(wanted: u32, plans: &[(u32, PlanRecord)], troubles: &[String]) -> Re
         0 => String::new(),
         n => format!("; {n} cannot be read: {}", troubles.join("; ")),
     };
-    Refusal::new(Cause::NotFound, format!("there is no plan {wanted} any more; {kept}{more}"))
+    Refusal::new(Cause::NotFound, format!("there is no plan {wanted}; {kept}{more}"))
 }
 
 /// Since when and why a replica is where it is, as far as anybody has said.

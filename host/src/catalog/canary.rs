@@ -36,7 +36,7 @@ pub struct Count {
     abandoned: [AtomicU64; Durations::CLASSES],
     /// Whether a call that was given up counts also where its answer had begun: a stream that somebody
     /// leaves is the same on both sides of a canary, and is no failure where there is no other side.
-    counts_streams: bool,
+    is_beside_another: bool,
 }
 
 impl RunningCanary {
@@ -70,14 +70,14 @@ impl Default for Count {
     fn default() -> Self {
         let none = || std::array::from_fn(|_| AtomicU64::new(0));
         let (calls, failed) = Default::default();
-        Self { calls, failed, durations: none(), abandoned: none(), counts_streams: true }
+        Self { calls, failed, durations: none(), abandoned: none(), is_beside_another: true }
     }
 }
 
 impl Count {
     /// One that has no other to be compared with at the same time.
     pub(super) fn of_watch() -> Self {
-        Self { counts_streams: false, ..Self::default() }
+        Self { is_beside_another: false, ..Self::default() }
     }
 
     /// Counts one call that is over, unless it says nothing of the deployment.
@@ -91,7 +91,7 @@ impl Count {
         let has_failed = match outcome.fault() {
             // How long it lasted tells whether the caller had reason to.
             _ if matches!(outcome, Outcome::ClientGone) => {
-                if status == 0 || self.counts_streams {
+                if status == 0 || self.is_beside_another {
                     count_in(&self.abandoned);
                 }
                 return;
@@ -102,9 +102,11 @@ impl Count {
             Fault::Client | Fault::Host => return,
         };
         self.calls.fetch_add(1, Ordering::Relaxed);
-        self.failed.fetch_add(u64::from(has_failed), Ordering::Relaxed);
-        if matches!(outcome, Outcome::Refused(_)) {
-            // It was quick, but did nothing.
+        if has_failed {
+            self.failed.fetch_add(1, Ordering::Relaxed);
+        }
+        // A refusal was quick, but did nothing; and what is beside no other is not compared in time.
+        if matches!(outcome, Outcome::Refused(_)) || !self.is_beside_another {
             return;
         }
         count_in(&self.durations);

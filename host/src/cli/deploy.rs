@@ -95,7 +95,7 @@ fn canary(args: &Deploy) -> anyhow::Result<Option<Steps>> {
 /// How an app is to be deployed.
 #[derive(Clone, Debug, Default)]
 pub(super) struct DeployOptions {
-    /// The share of the calls that it gets beside what is served.
+    /// The steps in which it gets calls beside what is served.
     canary: Option<Steps>,
     /// Whether it gets all of them by itself in the end.
     auto_promote: bool,

@@ -80,7 +80,11 @@ fn table(hosts: &wire::Hosts) -> String {
 
 /// The next step of a change of authorities.
 fn next(hosts: &wire::Hosts) -> String {
-    let shown: Vec<_> = hosts.hosts.iter().filter_map(|it| it.certificate.as_ref()).collect();
+    let counts = |it: &&wire::HostSummary| !matches!(&*it.state, "lost" | "revoked");
+    let here = || hosts.hosts.iter().filter(counts);
+    let shown: Vec<_> = here().filter_map(|it| it.certificate.as_ref()).collect();
+    let silent = here().filter(|it| it.certificate.is_none()).map(|it| it.host.as_str());
+    let silent: Vec<&str> = silent.collect();
     let mut all: Vec<&str> = shown.iter().flat_map(|it| &it.believes).map(|it| &**it).collect();
     all.sort_unstable();
     all.dedup();
@@ -90,7 +94,14 @@ fn next(hosts: &wire::Hosts) -> String {
     let unbelieved: Vec<&str> =
         all.iter().filter(|one| !is_believed(one)).map(|one| short(one)).collect();
     match (all.len(), unbelieved.is_empty(), unused.is_empty()) {
-        (0, ..) => "the hosts of this fleet believe anybody (--insecure-peers)".to_owned(),
+        (0, ..) => {
+            "no host shows a certificate: it is alone, or runs with --insecure-peers".to_owned()
+        }
+        _ if !silent.is_empty() => format!(
+            "{} do not say whom they believe, as hosts of an earlier version: change no authority before \
+             they do",
+            silent.join(", ")
+        ),
         (1, ..) => "one authority, which all believe".to_owned(),
         (_, false, _) => format!(
             "{} is not believed by all: `steerage cert trust DIR --dir AUTHORITY` for the others, or \
@@ -106,6 +117,55 @@ fn next(hosts: &wire::Hosts) -> String {
             "certificates of more than one authority are shown: renew the others, one \
                             host after the other, with `steerage cert renew DIR --dir NEW`"
                 .to_owned()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// A host with the authority of its certificate, if it shows one, and those that it believes.
+    fn host(name: &str, state: &str, of: Option<(&str, &[&str])>) -> wire::HostSummary {
+        let certificate = of.map(|(authority, believes)| {
+            json!({ "authority": authority, "days_left": 9, "believes": believes })
+        });
+        serde_json::from_value(json!({
+            "host": name, "zone": "z", "labels": {}, "listen": "", "address": "", "admin": null,
+            "standing": "open", "state": state, "why": null, "lost_seconds": null, "replicas": 0,
+            "ready": 0, "cpu_millicores": 0, "cpu_used_millicores": 0, "memory_bytes": 0,
+            "memory_used_bytes": 0, "clock_ahead_seconds": 0, "version": "1",
+            "certificate": certificate
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn each_state_of_a_change_of_authorities_has_its_next_step() {
+        let both: &[&str] = &["old", "new"];
+        let of = |authority, believes| host("h1", "answers", Some((authority, believes)));
+        for (hosts, says) in [
+            (vec![host("h1", "answers", None)], "no host shows a certificate"),
+            (vec![of("old", &["old"])], "one authority"),
+            (vec![of("old", both), host("h2", "answers", None)], "h2 do not say"),
+            (vec![of("old", both), host("h2", "lost", None)], "all believe new"),
+            (vec![of("old", both), of("old", &["old"])], "new is not believed by all"),
+            (vec![of("old", both), of("old", both)], "all believe new"),
+            (vec![of("old", both), of("new", both)], "certificates of more than one authority"),
+            (vec![of("new", both), of("new", both)], "all believe old"),
+        ] {
+            let hosts = wire::Hosts {
+                asked: "h1".to_owned(),
+                store_answers: true,
+                store_silent_seconds: None,
+                trouble: None,
+                frozen: None,
+                hosts,
+            };
+            let said = next(&hosts);
+            assert!(said.contains(says), "{says:?}: {said}");
         }
     }
 }

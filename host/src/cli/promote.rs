@@ -25,7 +25,8 @@ pub(super) async fn run(args: &Promote) -> anyhow::Result<()> {
         let app = screen.paint(Tone::Strong, &args.app);
         return screen.say(&match args.pause {
             true => {
-                format!("the canary of {app} keeps its share until `steerage promote --resume`")
+                let resume = format!("`steerage promote {} --resume`", args.app);
+                format!("the canary of {app} takes no step until {resume}")
             }
             false => format!("the canary of {app} goes on with its steps"),
         });
@@ -73,7 +74,7 @@ pub(super) fn shown(detail: &wire::AppDetail, now: u64) -> Option<String> {
         human::since(canary.since, now),
         canary.trying,
         human::many(canary.hosts, "host"),
-        next_step(canary, now)
+        next_step(&detail.summary.app, canary, now)
     ))
 }
 
@@ -98,7 +99,7 @@ fn watched(watch: &wire::Watch, now: u64) -> String {
 }
 
 /// At which step a canary is, and what the next one waits for; nothing where it has none.
-fn next_step(canary: &wire::Canary, now: u64) -> String {
+fn next_step(app: &str, canary: &wire::Canary, now: u64) -> String {
     let n_steps = u32::try_from(canary.steps.len()).unwrap_or(u32::MAX);
     if n_steps == 0 {
         return String::new();
@@ -118,8 +119,8 @@ fn next_step(canary: &wire::Canary, now: u64) -> String {
             let calls = human::many(canary.lacks_calls, "call");
             format!("{next} after {calls} more: too few so far to say how it does")
         }
-        Some("resume") => "paused until `steerage promote --resume`".to_owned(),
-        _ => "until `steerage promote` or `steerage rollback`".to_owned(),
+        Some("resume") => format!("paused until `steerage promote {app} --resume`"),
+        _ => format!("until `steerage promote {app}` or `steerage rollback {app}`"),
     };
     format!("\nstep {} of {n_steps}: {why}", canary.step)
 }
@@ -199,12 +200,12 @@ mod tests {
                 "step 1 of 2: 25% of the calls in 1m30s at the earliest",
             ),
             (Some("calls"), None, 7, "step 1 of 2: 25% of the calls after 7 calls more:"),
-            (Some("resume"), None, 0, "step 1 of 2: paused until"),
+            (Some("resume"), None, 0, "step 1 of 2: paused until `steerage promote shop --resume`"),
             (None, None, 0, "step 1 of 2: 25% of the calls now"),
         ] {
             stepped.waits_for = waits_for.map(str::to_owned);
             (stepped.due_at, stepped.lacks_calls) = (due_at, lacks_calls);
-            let told = next_step(&stepped, 200_000);
+            let told = next_step("shop", &stepped, 200_000);
             assert!(told.trim().starts_with(says), "{told}");
         }
         check(

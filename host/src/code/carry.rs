@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use http::{Request, Response, StatusCode};
-use http_body_util::{BodyExt, Empty, StreamBody};
+use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Incoming;
 use steerage_core::id::{AppName, Digest, HostName};
 use tokio_util::io::ReaderStream;
 
 use super::{CodeError, Loader};
 use crate::blobs::{BlobError, PinOwner};
-use crate::forward::{Body, Peer, Peers};
+use crate::forward::{Body, Peer, Peers, no_body};
 use crate::telemetry::chain;
 
 /// Where hosts ask each other for components.
@@ -60,8 +60,7 @@ impl Loader {
     async fn fetch_from(&self, peer: &Arc<Peer>, digest: Digest) -> Result<(), NotTaken> {
         let parts = self.parts();
         let there = |error: &dyn std::error::Error| NotTaken::There(chain(error));
-        let body: Body = Empty::<Bytes>::new().map_err(|never| match never {}).boxed_unsync();
-        let request = Request::get(uri(&digest)).body(body).map_err(|error| there(&error))?;
+        let request = Request::get(uri(&digest)).body(no_body()).map_err(|error| there(&error))?;
         let asked = tokio::time::timeout(PATIENCE, peer.send(request)).await;
         let asked = asked.map_err(|_| NotTaken::There(format!("no answer within {PATIENCE:?}")))?;
         let (response, in_flight) = asked.map_err(|error| there(&error))?;

@@ -4,16 +4,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use http::{Request, StatusCode};
-use http_body_util::{BodyExt, Empty};
 use steerage_core::id::{AppName, Digest, Generation};
 
 use super::Loader;
 use super::carry::{answering, text_of};
-use crate::forward::{Body, Peer};
+use crate::forward::{Peer, no_body};
 use crate::ledger::deployment::Deployment;
 use crate::ledger::record::Fingerprint;
 
@@ -133,8 +131,7 @@ async fn until_kept(peer: &Arc<Peer>, uri: &str, fingerprint: &str) -> bool {
 }
 
 async fn ask(peer: &Arc<Peer>, uri: &str, fingerprint: &str) -> Answer {
-    let body: Body = Empty::<Bytes>::new().map_err(|never| match never {}).boxed_unsync();
-    let Ok(request) = Request::get(uri).body(body) else { return Answer::Unsure };
+    let Ok(request) = Request::get(uri).body(no_body()) else { return Answer::Unsure };
     let Ok(Ok((response, _in_flight))) = tokio::time::timeout(PATIENCE, peer.send(request)).await
     else {
         return Answer::NotYet;

@@ -15,7 +15,7 @@ use steerage_core::units::{Bytes, Fuel, parse_duration, show_duration};
 use tracing_subscriber::EnvFilter;
 
 use super::said::Said;
-use super::{DEFAULT_LOG, File, LogFormat, Settings, Slots, Wrong, percent_of};
+use super::{DEFAULT_LOG, File, LogFormat, Settings, Slots, Wrong};
 use crate::document::{self, Findings, Section};
 use crate::listener::tls;
 
@@ -233,7 +233,7 @@ fn budget(text: &str, memory: Bytes) -> Result<Bytes, String> {
     let budget = match text.strip_suffix('%') {
         Some(percent) => {
             let percent = whole::<u64>(percent.trim())?;
-            percent_of(memory, bounded(percent, 1, 100, |percent| format!("{percent}%"))?)
+            memory.percent(bounded(percent, 1, 100, |percent| format!("{percent}%"))?)
         }
         None => Bytes::parse(text).map_err(told)?,
     };

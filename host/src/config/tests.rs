@@ -63,7 +63,7 @@ fn the_bound_of_the_disk_is_a_size_or_a_part_of_the_file_system() {
 #[test]
 fn without_a_word_everything_is_computed_from_the_machine() {
     let settings = read(&[], "");
-    assert_eq!(settings.memory.budget, percent_of(machine().memory, 80));
+    assert_eq!(settings.memory.budget, machine().memory.percent(80));
     assert_eq!(settings.pool.slots, Slots::AtMost(10_079));
     assert_eq!(settings.pool.largest_memory, Bytes::mebi(4096));
     assert_eq!((settings.mapped.most, settings.cpu.threads), (1_008, 4));

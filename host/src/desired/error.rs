@@ -18,7 +18,8 @@ use crate::store::StoreError;
 pub enum RevokeError {
     /// There are none.
     #[error(
-        "the hosts of this fleet believe anybody (--insecure-peers): there is no certificate to revoke"
+        "no certificates are used here, as this host is alone or was started with --insecure-peers: there is \
+         nothing to revoke"
     )]
     NoCertificates,
     /// It is the host that was asked.

@@ -41,8 +41,8 @@ impl Desired {
         };
         if let Err(error) = followed {
             fleet.note_apart();
-            // Of a deployment that the ledger has had before, as after a rollback, the ledger's word counts
-            // when the two are brought together, and what was written is taken back.
+            // The ledger has had this deployment before, as after a rollback. When ledger and store are brought
+            // together, the ledger counts then, and what the store says is undone: so this has failed.
             let is_new =
                 || self.own.ledger.next_generation(app).is_ok_and(|next| next <= generation);
             if fleet.is_alone() && !is_new() {

@@ -8,7 +8,7 @@ use steerage_core::revoked::{BACKDATED, Revocation};
 use super::current::TRIES;
 use super::{DeployError, Desired, RevokeError};
 use crate::agent::now;
-use crate::fleet::record::{self, RevokedRecord};
+use crate::fleet::record::{self, FleetRecordError, RevokedRecord};
 use crate::fleet::{Fleet, keys};
 use crate::store::{Commit, Guard, StoreError, Write};
 use crate::telemetry::events::{Event, Severity};
@@ -43,8 +43,14 @@ impl Desired {
         let (fleet, key) = (self.fleet(), keys::revoked(host));
         for _ in 0..TRIES {
             let entry = fleet.get(&key).await?;
-            let known = entry.as_ref();
-            let known = known.and_then(|it| record::decode::<RevokedRecord>(&key, &it.value).ok());
+            let known = entry.as_ref().map(|it| record::decode::<RevokedRecord>(&key, &it.value));
+            let known = match known {
+                // Written over, what it says would be lost.
+                Some(Err(error @ FleetRecordError::Newer { .. })) => {
+                    return Err(DeployError::damaged(error));
+                }
+                known => known.and_then(Result::ok),
+            };
             let mut record = known.unwrap_or_else(|| RevokedRecord::of(said, 0));
             record.before = record.before.max(said.before);
             record.certificates.extend(said.certificates.iter().cloned());

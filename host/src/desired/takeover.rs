@@ -257,16 +257,13 @@ fn encode(record: &DeploymentRecord) -> Result<Vec<u8>, DeployError> {
 
 /// Whether nothing more can be written, into the store or into the ledger: it is tried again.
 fn is_of_disk(error: &DeployError) -> bool {
-    match error {
-        DeployError::Apply(ApplyError::Store(error)) => matches!(
+    let DeployError::Apply(error) = error else { return false };
+    error.is_full_disk()
+        || matches!(
             error,
-            StoreError::Full { .. } | StoreError::Database(_) | StoreError::Away { .. }
-        ),
-        DeployError::Apply(ApplyError::Ledger(error)) => {
-            matches!(error, LedgerError::Full { .. } | LedgerError::Database(_))
-        }
-        _ => false,
-    }
+            ApplyError::Store(StoreError::Database(_) | StoreError::Away { .. })
+                | ApplyError::Ledger(LedgerError::Database(_))
+        )
 }
 
 /// Writes, in as few commits as the store takes, each key once: the last word counts.

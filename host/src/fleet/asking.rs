@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt as _, stream};
 use http::{Request, StatusCode};
-use http_body_util::{BodyExt as _, Empty, Limited};
+use http_body_util::{BodyExt as _, Limited};
 use serde::{Deserialize, Serialize};
 use steerage_core::id::HostName;
 use steerage_core::node::KEEPERS;
@@ -18,7 +18,7 @@ use steerage_core::node::KEEPERS;
 use super::Fleet;
 use super::record::{self, AppUse, UseRecord};
 use super::view::View;
-use crate::forward::{Body, OBSERVED, Peer};
+use crate::forward::{OBSERVED, Peer, no_body};
 
 /// Below [`OBSERVED`] hosts ask each other here what apps use.
 pub const TOLD_USE: &str = "/v1/use";
@@ -201,8 +201,7 @@ fn question(view: &View, host: &HostName, with_last_known: bool) -> String {
 
 /// Asks one host; nothing where it does not say, or in words of a later version.
 async fn ask(peer: &Arc<Peer>, path: &str) -> Option<ToldUse> {
-    let body: Body = Empty::new().map_err(|never| match never {}).boxed_unsync();
-    let request = Request::get(format!("http://fleet{OBSERVED}{path}")).body(body).ok()?;
+    let request = Request::get(format!("http://fleet{OBSERVED}{path}")).body(no_body()).ok()?;
     let (response, _in_flight) = peer.send(request).await.ok()?;
     if response.status() != StatusCode::OK {
         return None;

@@ -4,7 +4,6 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use steerage_core::lineage::{Followed, Reason, Stored};
 
 use super::record::{self, MarkRecord};
-use super::{Fleet, keys};
+use super::{Fleet, keys, saved};
 use crate::store::{Commit, Entry, Guard, Revision, Seen, StoreError};
 
 /// The file with what was followed, beside the copy of the view.
@@ -137,12 +136,7 @@ impl Lineage {
     fn write(&self, followed: &Followed) -> std::io::Result<()> {
         let Followed { id, epoch, cluster, revision } = *followed;
         let written = Written { id: id.to_string(), epoch, cluster, revision };
-        let folder = self.file.parent().unwrap_or_else(|| Path::new("."));
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        file.write_all(&serde_json::to_vec(&written)?)?;
-        file.as_file().sync_all()?;
-        file.persist(&self.file)?;
-        fs::File::open(folder)?.sync_all()
+        saved::write_whole(&self.file, |file| Ok(serde_json::to_writer(file, &written)?))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

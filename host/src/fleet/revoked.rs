@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,7 +16,7 @@ use steerage_core::node::ViewChange;
 use steerage_core::revoked::{CertificateFacts, Revocation, Revoked};
 
 use super::record::{self, HostRecord, RevokedRecord};
-use super::{Fleet, View, keys};
+use super::{Fleet, View, keys, saved};
 use crate::store::Seen;
 
 /// The file, beside the copy of the view.
@@ -69,12 +69,7 @@ impl KeptRevoked {
         };
         let hosts = revoked.all().map(|(host, revocation)| (host.to_string(), value(revocation)));
         let written = Written { v: record::VERSION, hosts: hosts.collect() };
-        let folder = self.file.parent().unwrap_or_else(|| Path::new("."));
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        file.write_all(&serde_json::to_vec(&written)?)?;
-        file.as_file().sync_all()?;
-        file.persist(&self.file)?;
-        fs::File::open(folder)?.sync_all()
+        saved::write_whole(&self.file, |file| Ok(serde_json::to_writer(file, &written)?))
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -89,19 +89,24 @@ pub(super) fn write(path: &Path, view: &View, revision: u64) {
             })
             .collect(),
     };
-    let write = || -> std::io::Result<()> {
-        let folder = path.parent().unwrap_or_else(|| Path::new("."));
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        // JSON is written token by token.
-        let mut writer = BufWriter::new(&mut file);
-        serde_json::to_writer(&mut writer, &saved)?;
-        writer.flush()?;
-        drop(writer);
-        file.as_file().sync_all()?;
-        file.persist(path)?;
-        Ok(())
-    };
-    if let Err(error) = write() {
+    if let Err(error) = write_whole(path, |file| Ok(serde_json::to_writer(file, &saved)?)) {
         tracing::warn!(path = %path.display(), %error, "cannot keep a copy of the fleet");
     }
+}
+
+/// Writes a file whole or not at all, and waits for the disk.
+pub(super) fn write_whole(
+    path: &Path,
+    write: impl FnOnce(&mut BufWriter<&mut fs::File>) -> io::Result<()>,
+) -> io::Result<()> {
+    let folder = path.parent().unwrap_or_else(|| Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    // JSON is written token by token.
+    let mut writer = BufWriter::new(file.as_file_mut());
+    write(&mut writer)?;
+    writer.flush()?;
+    drop(writer);
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    fs::File::open(folder)?.sync_all()
 }

@@ -1,4 +1,4 @@
-//! What is known of whether a host is there, in one word of memory: the evidence of `core::liveness`.
+//! What is known of whether a host is there, in one byte: the evidence of `core::liveness`.
 //! Every call looks at it for every host that may take it. Does not judge it.
 
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -8,9 +8,9 @@ use steerage_core::liveness::{Evidence, Eyes, LeaseState, Probe, Run};
 /// One byte: what it answered in bits 0 and 1, what the store says of its lease in 2 and 3, whether another
 /// run of it answered in 4, and whether most hosts are refused by it in 5.
 ///
-/// Probes, calls, views of the store and the planner each change their own bits, in any order and at any
-/// time, each by one exchange of the whole byte; so whoever reads sees all four as they were at one moment,
-/// and no change undoes another one. Nothing else is published by it: a reader that sees a change may still
+/// Probes, calls, views of the store and the planner change it in any order and at any time, each by one
+/// exchange of the whole byte: whoever reads sees all four as they were at one moment, and no change undoes
+/// another one. Nothing else is published by it: a reader that sees a change may still
 /// see the reason or the clock from before, so no order is asked for.
 #[derive(Debug)]
 pub(super) struct KnownState(AtomicU8);

@@ -8,10 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
-use bytes::Bytes;
 use http::header::DATE;
 use http::{HeaderMap, Request};
-use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http2::SendRequest;
 use steerage_core::id::HostName;
 use steerage_core::liveness::Probe;
@@ -20,7 +18,7 @@ use steerage_core::probing;
 use tokio::sync::watch::{Receiver, Sender};
 use tokio::task::JoinSet;
 
-use super::{Body, Peer, Peers, RUN, connect};
+use super::{Body, Peer, Peers, RUN, connect, no_body};
 
 /// How often a host that answers is asked. A connection that breaks is noticed at once besides.
 const EVERY: Duration = Duration::from_millis(500);
@@ -168,8 +166,7 @@ async fn ask_apart(peer: &Arc<Peer>) {
 }
 
 async fn question(mut sender: SendRequest<Body>) -> Result<HeaderMap, String> {
-    let body: Body = Empty::<Bytes>::new().map_err(|never| match never {}).boxed_unsync();
-    let request = Request::get(QUESTION).body(body).map_err(|error| error.to_string())?;
+    let request = Request::get(QUESTION).body(no_body()).map_err(|error| error.to_string())?;
     let answered = sender.try_send_request(request).await;
     let response = answered.map_err(|error| super::chain(error.error()))?;
     Ok(response.into_parts().0.headers)

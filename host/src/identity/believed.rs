@@ -129,10 +129,13 @@ impl Believed {
         }
         if is_news {
             self.revoked.store(Arc::new(revoked));
-        }
-        drop(seats);
-        if is_news {
-            self.part_from_strangers(Parting::Cut);
+            // Only theirs: connections under an authority that was given up are finishing.
+            let is_revoked = |open: &&Open| {
+                open.chain.first().is_none_or(|own| self.check_revoked(own).is_err())
+            };
+            for open in seats.values().filter(is_revoked) {
+                (open.part)(Parting::Cut);
+            }
         }
         is_news
     }
@@ -162,11 +165,15 @@ impl Believed {
 
     fn believes(&self, chain: &[CertificateDer<'_>]) -> bool {
         let is_revoked = chain.first().is_none_or(|own| self.check_revoked(own).is_err());
-        // Its time may be over: that cuts no connection that is open.
+        // Its time may be over, or not have begun where a clock was set back: that cuts no connection that
+        // is open.
         let is_ours = match self.roots.load().check(chain) {
             Ok(()) => true,
             Err(Error::InvalidCertificate(
-                CertificateError::Expired | CertificateError::ExpiredContext { .. },
+                CertificateError::Expired
+                | CertificateError::ExpiredContext { .. }
+                | CertificateError::NotValidYet
+                | CertificateError::NotValidYetContext { .. },
             )) => true,
             Err(_) => false,
         };

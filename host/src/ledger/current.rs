@@ -29,9 +29,12 @@ impl Ledger {
             let bytes = transaction.open_table(DEPLOYMENTS)?.get(key)?;
             index_of(key, bytes.as_ref().map_or(&[], |bytes| bytes.value())).map(Some)
         });
-        match (found, self.copy(app)) {
-            (Err(_), Ok(Some(copy))) => super::tables::index_of(&copy).map(Some),
-            (found, _) => found,
+        match found {
+            Err(error) => match self.copy(app) {
+                Ok(Some(copy)) => super::tables::index_of(&copy).map(Some),
+                _ => Err(error),
+            },
+            found => found,
         }
     }
 

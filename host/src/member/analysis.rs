@@ -106,7 +106,11 @@ async fn view(member: &Member) -> Option<Arc<View>> {
     if tried.is_empty() {
         return None;
     }
-    member.desired.look_at(&tried).await.ok()
+    let view = member.desired.look_at(&tried).await;
+    view.inspect_err(|error| {
+        tracing::warn!(error = chain(error), "canaries cannot be looked at");
+    })
+    .ok()
 }
 
 /// The deployments of which something is to be done.

@@ -21,15 +21,16 @@ pub(super) async fn ask(member: &Member) {
     let fleet = &member.fleet;
     let mut ticks = tokio::time::interval(EVERY_OF_CANARY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut changes = fleet.changes();
+    let (mut changes, mut asks) = (fleet.changes(), true);
     loop {
         // Who has just come is to plan as soon as it knows enough, and knows of others by the store.
         tokio::select! {
             _ = ticks.tick() => {}
-            _ = changes.changed(), if !fleet.knows_use() => {}
+            _ = changes.changed(), if asks && !fleet.knows_use() => {}
         }
-        let view = fleet.view();
-        let Some(every) = how_often(member, &view) else { continue };
+        let every = how_often(member, &fleet.view());
+        asks = every.is_some();
+        let Some(every) = every else { continue };
         // Ticks come a little late or early.
         fleet.ask_use(every.saturating_sub(EVERY_OF_CANARY / 2)).await;
     }

@@ -13,10 +13,12 @@ use steerage_core::id::HostName;
 
 use super::Member;
 use crate::identity::{Identity, IdentityError, Parting, Reloaded};
+use crate::placement;
 use crate::telemetry::chain;
 use crate::telemetry::events::{Event, EventPlace, Severity};
 
-/// How often is looked whether the files are others: looks at a folder, no reading.
+/// How often it is looked whether the files are others. They are read when they are, and as long as something
+/// of them waits for other hosts.
 const EVERY: Duration = Duration::from_secs(1);
 
 /// After an authority was given up, what is under way on connections of who showed a certificate of it may
@@ -124,6 +126,11 @@ fn others(member: &Member) -> Others {
 
 /// Has the fleet's mark name the authorities that its hosts believe.
 async fn note_authorities(member: &Member, noted: &mut BTreeSet<String>) {
+    // One host does: each change of the mark has all hosts read the store anew.
+    if !placement::is_planner(&member.fleet) {
+        noted.clear();
+        return;
+    }
     let view = member.fleet.view();
     let mut all = member.fleet.lineage().authorities();
     all.extend(view.all_hosts().flat_map(|(_, record)| record.believes.iter().cloned()));

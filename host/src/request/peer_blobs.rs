@@ -138,7 +138,11 @@ async fn keep(context: &CallContext, digest: Digest) -> Reply {
     }
     match context.loader.verify(digest).await {
         Ok(()) => said(StatusCode::OK, "kept"),
-        Err(error) => said(StatusCode::NOT_FOUND, &chain(&error)),
+        Err(error) => {
+            // A damaged file is no copy to keep.
+            context.blobs.unpin(&digest, &PinOwner::Promise);
+            said(StatusCode::NOT_FOUND, &chain(&error))
+        }
     }
 }
 

@@ -22,8 +22,8 @@ use crate::telemetry::events::{Event, Severity};
 /// What a damaged store is called once another one is in its place.
 const DAMAGED: &str = "store.redb.damaged";
 
-/// Its fleet; and why its store is made anew, where it was damaged: the ledger holds nearly all that is in
-/// it, and must be served.
+/// The fleet of one host; and the reason, if its store was damaged and is made anew. The ledger holds nearly
+/// all that was in it, and must be served.
 pub(super) fn fleet(data: &Path) -> Result<(Fleet, Option<String>), StartError> {
     let (store, damage) = match Store::embedded(data) {
         Err(StoreError::Damaged { what }) => {
@@ -50,7 +50,7 @@ pub(super) fn store_damaged(what: &str) -> Event {
     }
 }
 
-/// Its part in that.
+/// The member that follows the store of a host that is alone.
 pub(super) fn member(
     host: &Settings,
     (listen, admin): (SocketAddr, SocketAddr),

@@ -168,7 +168,7 @@ async fn any_host_tells_which_plan_moved_what_what_led_to_it_and_why_replicas_ar
     .await;
     let gone = h3.run(&["plan", "--history", "9"]);
     assert_eq!(gone.code, 4, "{gone:?}");
-    assert!(gone.stderr.contains("there is no plan 9 any more; kept are 1 to 4"), "{gone:?}");
+    assert!(gone.stderr.contains("there is no plan 9; kept are 1 to 4"), "{gone:?}");
     let bad = h3.admin("GET", "/v1/plans/-1", "").await;
     assert_eq!(bad.status.as_u16(), 400);
     assert!(bad.text().contains("no number of a plan"), "{}", bad.text());

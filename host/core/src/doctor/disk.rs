@@ -32,7 +32,7 @@ pub(super) fn free(free: Option<Bytes>) -> Finding {
     )
 }
 
-/// Judges what components take, of the most that they and their compiled code may; `None` for no bound.
+/// Examines what components take, of the most that they and their compiled code may; `None` for no bound.
 pub(super) fn components(taken: Option<(Bytes, Bytes)>) -> Finding {
     let subject = "components in the data folder";
     let Some((used, bound)) = taken else { return ok(subject, "no bound") };
@@ -42,7 +42,8 @@ pub(super) fn components(taken: Option<(Bytes, Bytes)>) -> Finding {
     }
     let more = rounded(Bytes::new(bound.get().saturating_mul(2)));
     let trouble = Trouble {
-        why: "no compiled code is kept beside them that is not called, and uploads are refused at the bound"
+        why: "little room is left for compiled code, so first calls compile again; and uploads are refused at \
+              the bound, unless two other hosts keep components that can go"
             .to_owned(),
         change: format!("[disk] components = \"{more}\", or remove apps that are not needed"),
         trade: "as much of the disk, once components and compiled code take it".to_owned(),

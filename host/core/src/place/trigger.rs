@@ -6,8 +6,8 @@ use std::fmt;
 use super::view::{App, Host, Standing};
 use crate::id::{AppName, HostName};
 
-/// As many are told one by one of one plan.
-const TOLD: usize = 12;
+/// As many are listed one by one for one plan.
+const MOST_LISTED: usize = 12;
 
 /// What made a plan necessary.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,18 +50,18 @@ pub enum Trigger {
 /// What has made a plan necessary so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Triggers {
-    told: Vec<Trigger>,
+    listed: Vec<Trigger>,
     n_more: usize,
 }
 
 impl Triggers {
     /// Notes one more, once.
     pub fn note(&mut self, trigger: Trigger) {
-        if self.told.contains(&trigger) {
+        if self.listed.contains(&trigger) {
             return;
         }
-        if self.told.len() < TOLD {
-            self.told.push(trigger);
+        if self.listed.len() < MOST_LISTED {
+            self.listed.push(trigger);
         } else {
             self.n_more += 1;
         }
@@ -76,7 +76,7 @@ impl Triggers {
     #[must_use]
     pub fn texts(&self) -> Vec<String> {
         let more = (self.n_more > 0).then(|| format!("and {} more", self.n_more));
-        self.told.iter().map(ToString::to_string).chain(more).collect()
+        self.listed.iter().map(ToString::to_string).chain(more).collect()
     }
 }
 
@@ -176,13 +176,13 @@ mod tests {
     #[test]
     fn many_are_counted_and_none_is_told_twice() {
         let mut triggers = Triggers::default();
-        for number in 0..TOLD + 3 {
+        for number in 0..MOST_LISTED + 3 {
             triggers.note(Trigger::NewApp(app_name(number)));
             triggers.note(Trigger::NewApp(app_name(0)));
         }
         let texts = triggers.texts();
-        assert_eq!((texts.len(), &*texts[0]), (TOLD + 1, "a0 was new"));
-        assert_eq!(texts[TOLD], "and 3 more");
+        assert_eq!((texts.len(), &*texts[0]), (MOST_LISTED + 1, "a0 was new"));
+        assert_eq!(texts[MOST_LISTED], "and 3 more");
         triggers.clear();
         assert_eq!(triggers.texts(), Vec::<String>::new());
     }

@@ -1,4 +1,5 @@
-//! What a fleet would be without some of its hosts, with some drained, or with more of them: a view before it is planned.
+//! What a fleet would be without some of its hosts, with some drained, or with more of them: a view before
+//! it is planned.
 //! Plans nothing.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -215,3 +215,33 @@ impl Lacks {
         self.most_memory = self.most_memory.max(free.memory);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What stands in the stores of fleets means the same in every version.
+    #[test]
+    fn each_reason_has_its_number_for_good() {
+        let app = || "a".parse::<AppName>().unwrap();
+        for (why, code, text) in [
+            (Why::Wanted, 1, "more replicas were wanted"),
+            (Why::Surplus, 2, "fewer replicas were wanted elsewhere"),
+            (Why::HostGone, 3, "its host before was gone"),
+            (Why::Draining, 4, "its host before was drained"),
+            (Why::Labels, 5, "its host before did not have the labels it needs"),
+            (Why::Full, 6, "its host before had too little room"),
+            (Why::Apart(app()), 7, "it must not be on one host with another app"),
+            (Why::Zone, 8, "another replica was in the same zone"),
+            (Why::Evicted(app()), 9, "an app of higher priority needed the room"),
+            (Why::MakesRoom(app()), 10, "it made room for another app, which fitted nowhere else"),
+            (Why::Consolidated, 11, "its host before was emptied"),
+            (Why::New, 12, "it ran nowhere yet"),
+        ] {
+            assert_eq!((why.code(), reason(code)), (code, text));
+        }
+        for unknown in [0, 13, 255] {
+            assert_eq!(reason(unknown), "for a reason that this version does not know");
+        }
+    }
+}

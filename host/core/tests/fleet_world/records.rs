@@ -165,7 +165,7 @@ pub(crate) fn item(key: &Key, value: Option<&Value>, reads: u32) -> Option<Fleet
         }
         (FleetKey::Removed(app), _) => FleetItem::Removed(app.clone(), FleetValue::Gone),
         (FleetKey::Assigned(app), Some(Value::Assigned(hosts))) => {
-            FleetItem::Assigned(app.clone(), FleetValue::Is(hosts.iter().cloned().collect()))
+            FleetItem::Assigned(app.clone(), FleetValue::Is(hosts.clone()))
         }
         (FleetKey::Assigned(app), _) => FleetItem::Assigned(app.clone(), FleetValue::Gone),
         (FleetKey::Ready(host, app), Some(Value::Ready(ready))) => {

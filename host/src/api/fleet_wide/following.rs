@@ -155,6 +155,8 @@ impl Following {
                     }
                 }
                 Next::Quiet => awaited.retain(|waiting| *waiting != host),
+                // This host ends, and whatever is followed through it.
+                Next::End(_) if host == *self.whom.me() => self.streams.clear(),
                 Next::End(why) => {
                     awaited.retain(|waiting| *waiting != host);
                     missed.extend(self.miss(&host, &why));

@@ -2,14 +2,13 @@
 //! Does not read what they say.
 
 use http::{Request, Response};
-use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use steerage_core::id::HostName;
 
 use crate::api::ApiState;
 use crate::api::problem::{Cause, Refusal};
 use crate::fleet::Fleet;
-use crate::forward::{InFlight, OBSERVED};
+use crate::forward::{InFlight, OBSERVED, no_body};
 
 /// By this name of a host all are meant.
 const ALL: &str = "*";
@@ -108,8 +107,7 @@ impl Whom {
                 (None, None) => format!("it is {}", liveness.word()),
             });
         }
-        let body = Empty::new().map_err(|never| match never {}).boxed_unsync();
-        let request = Request::get(format!("http://fleet{OBSERVED}{path}")).body(body);
+        let request = Request::get(format!("http://fleet{OBSERVED}{path}")).body(no_body());
         let request = request.map_err(|error| error.to_string())?;
         peer.send(request).await.map_err(|error| error.why)
     }

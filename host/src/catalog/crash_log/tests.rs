@@ -50,3 +50,11 @@ fn only_who_was_there_at_each_crash_is_held_back() {
     let other = Written { boot: "other".to_owned(), ..left(&[("a", 0)], false) };
     check(vec![left(&[("a", 0)], false), other], &none, &none);
 }
+
+#[test]
+fn a_run_that_ended_with_its_machine_is_told_from_one_that_was_killed() {
+    let earlier = Written { boot: "other".to_owned(), ..left(&[], false) };
+    assert_eq!(earlier.end("b"), LastRun::WithMachine);
+    assert_eq!(left(&[], false).end("b"), LastRun::Killed);
+    assert_eq!(left(&[], true).end("b"), LastRun::Ended);
+}

@@ -67,8 +67,8 @@ pub struct Deploy {
     /// Give the canary all calls by itself after its last step, if it did no worse in any
     #[arg(long, requires = "canary")]
     pub auto_promote: bool,
-    /// How long it is watched in a fleet, and rolled back by itself if it fails where the deployment before
-    /// it did not; as long as the host was told otherwise, which is 5m unless it was told anything
+    /// Watch it for so long, and roll it back if it fails where the deployment before it did not [default:
+    /// what the host was told, else 5m]
     #[arg(long, value_name = "DURATION", conflicts_with = "canary")]
     pub watch: Option<WatchTime>,
     /// Have it served whatever it does

@@ -9,7 +9,7 @@ const DRAIN: &str = "\
 What has nowhere to go is told at once, and then nothing is changed unless --force says so.
 
 Exit codes:
-  0  everything has gone elsewhere, or with --no-wait has somewhere to go
+  0  everything has gone elsewhere; with --no-wait: the host is told to drain
   1  something has nowhere to go, and stays; or it took too long";
 
 /// `steerage drain`.

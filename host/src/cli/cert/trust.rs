@@ -48,14 +48,14 @@ pub(super) fn trust(args: &CertTrust) -> anyhow::Result<()> {
     let (mut own, other) = both(args)?;
     let new: Vec<_> = other.0.into_iter().filter(|(_, one)| !own.has(one)).collect();
     if new.is_empty() {
-        return say(args, "believes it already", "nothing was changed");
+        return say(args, "is believed already", None);
     }
     own.0.extend(new);
     replace(&args.folder, &own)?;
     let next = "where the host reads its files from another folder, copy ca.pem there; it believes both \
                 within seconds, without a restart. Once `steerage fleet authorities` shows that all hosts \
                 do, renew their certificates with the new authority: `steerage cert renew DIR --dir NEW`";
-    say(args, "is believed as well", next)
+    say(args, "is believed as well", Some(next))
 }
 
 /// Takes an authority from those that a host believes.
@@ -64,7 +64,7 @@ pub(super) fn distrust(args: &CertTrust) -> anyhow::Result<()> {
     let n_before = own.0.len();
     own.0.retain(|(_, one)| !other.has(one));
     if own.0.len() == n_before {
-        return say(args, "is not believed", "nothing was changed");
+        return say(args, "is not believed", None);
     }
     if own.0.is_empty() {
         let (folder, dir) = (args.folder.display(), args.dir.display());
@@ -77,7 +77,7 @@ pub(super) fn distrust(args: &CertTrust) -> anyhow::Result<()> {
     replace(&args.folder, &own)?;
     let next = "where the host reads its files from another folder, copy ca.pem there; a host that runs \
                 goes on believing it while another one shows a certificate of it, and tells so";
-    say(args, "is not believed any more", next)
+    say(args, "is not believed any more", Some(next))
 }
 
 fn both(args: &CertTrust) -> Result<(Certificates, Certificates), Refused> {
@@ -102,8 +102,9 @@ fn replace(folder: &Path, all: &Certificates) -> anyhow::Result<()> {
         .with_context(|| format!("cannot replace {}", folder.join(CA).display()))
 }
 
-fn say(args: &CertTrust, what: &str, next: &str) -> anyhow::Result<()> {
+fn say(args: &CertTrust, what: &str, next: Option<&str>) -> anyhow::Result<()> {
     let (dir, folder) = (args.dir.display(), args.folder.display());
-    Screen::plain(args.quiet)
-        .hint(&format!("{folder}: the authority of {dir} {what}\n\nnext:\n  {next}"))
+    let next =
+        next.map_or_else(|| "; nothing was changed".into(), |next| format!("\n\nnext:\n  {next}"));
+    Screen::plain(args.quiet).hint(&format!("{folder}: the authority of {dir} {what}{next}"))
 }

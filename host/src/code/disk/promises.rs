@@ -1,21 +1,20 @@
-//! Asks other hosts to keep components that this one would let go. Who promises it lets go of none itself
-//! for an hour, so two hosts never both let go because each counts on the other.
+//! Asks other hosts to keep components that this one would let go. A host that promises does not let its copy
+//! go for an hour at its disk's bound, so two hosts do not both let go since each counts on the other. It goes
+//! all the same once no deployment there needs it.
 //! Does not decide what goes.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use http::{Request, StatusCode};
-use http_body_util::{BodyExt, Empty};
 use steerage_core::disk::COPIES;
 use steerage_core::id::Digest;
 
 use super::scan::Scan;
 use crate::code::Loader;
 use crate::code::carry::{answering, in_turn, uri};
-use crate::forward::{Body, Peer};
+use crate::forward::{Peer, no_body};
 
 /// About how many components others are asked at once.
 const AT_ONCE: usize = 8;
@@ -47,8 +46,7 @@ async fn n_promised(place: usize, digest: Digest, others: Vec<Arc<Peer>>) -> (us
 
 /// Whether another host has a component, and promises to keep it.
 async fn promises(peer: &Arc<Peer>, digest: Digest) -> bool {
-    let body: Body = Empty::<Bytes>::new().map_err(|never| match never {}).boxed_unsync();
-    let Ok(request) = Request::post(uri(&digest)).body(body) else { return false };
+    let Ok(request) = Request::post(uri(&digest)).body(no_body()) else { return false };
     let answered = tokio::time::timeout(PATIENCE, peer.send(request)).await;
     matches!(answered, Ok(Ok((response, _in_flight))) if response.status() == StatusCode::OK)
 }

@@ -92,7 +92,7 @@ impl Loader {
             let (mut freed, mut n_evicted) = (0, 0);
             if plan.drops_leftover {
                 compiler.drop_leftover();
-                freed = scan.disk.leftover.get();
+                freed = scan.disk.leftover.get().saturating_sub(compiler.leftover());
             }
             for (place, what) in &plan.evicted {
                 let (Some(stored), Some((digest, blob, code))) =

@@ -76,7 +76,8 @@ impl Compiler {
         if goes {
             self.forget(digest);
         }
-        goes
+        // The disk may keep it.
+        goes && !self.code_path(digest).exists()
     }
 
     /// The folders beside that of this version.

@@ -112,6 +112,10 @@ fn open(path: &Path, is_first: bool) -> Result<(Database, Revision), StoreError>
         {
             Err(redb::Error::Io(error).into())
         }
+        // Nothing is wrong with the file: another process has it, or another version has written it.
+        Ok(Err(StoreError::Database(
+            error @ (redb::Error::DatabaseAlreadyOpen | redb::Error::UpgradeRequired(_)),
+        ))) => Err(StoreError::Database(error)),
         Ok(Err(StoreError::Database(error))) => Err(damaged(path, &error.to_string())),
         Ok(opened) => opened,
         Err(_) => Err(damaged(path, "it makes no sense")),

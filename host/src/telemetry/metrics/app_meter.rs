@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use steerage_core::outcome::Outcome;
+use steerage_core::outcome::{Outcome, Refusal};
 use steerage_core::rollout::{Recent, Totals};
 use steerage_core::telemetry;
 use steerage_core::units::{Bytes, nanoseconds};
@@ -21,9 +21,6 @@ const MOST_SPREAD: u64 = 128;
 const SPREAD: u64 = 8;
 /// Counters that a call writes.
 const PER_CALL: u64 = 9;
-
-/// The causes that are want of room for which an app has only itself to blame.
-const BUSY: [&str; 4] = ["app_busy", "too_late", "host_memory", "quarantined"];
 
 /// Makes the counters of all apps.
 #[derive(Debug)]
@@ -165,24 +162,24 @@ impl AppMeter {
     pub fn look_back(&self) {
         let now = self.began_at.elapsed();
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        recent.look(now, || self.judged());
+        recent.look(now, || self.of_deployment());
     }
 
     /// What was counted in the last minutes, of the deployment that is replaced now.
     pub fn take_recent(&self) -> Totals {
-        let (now, totals) = (self.began_at.elapsed(), self.judged());
+        let (now, totals) = (self.began_at.elapsed(), self.of_deployment());
         self.recent.lock().unwrap_or_else(PoisonError::into_inner).take(now, totals)
     }
 
-    /// What tells of the deployment, as it is counted of a canary.
-    fn judged(&self) -> Totals {
+    /// What tells of the deployment, as `catalog::canary::Count` counts it of one on trial.
+    fn of_deployment(&self) -> Totals {
         let by_cause = self.sums(|counters| &counters.by_cause);
         let of = |causes: &[&str]| -> u64 {
             let all = Outcome::CAUSES.iter().zip(by_cause);
             all.filter(|(cause, _)| causes.contains(cause)).map(|(_, count)| count).sum()
         };
         let (_, guest) = self.calls();
-        let failed = guest + of(&BUSY);
+        let failed = guest + of(&Refusal::OF_GUEST);
         Totals {
             calls: of(&["answered"]) + failed,
             failed: failed + self.errors(),

@@ -126,7 +126,7 @@ fn what_is_no_file_or_too_long_holds_up_nothing() {
 }
 
 #[test]
-fn a_disk_that_takes_nothing_slows_nobody_and_is_written_again() {
+fn a_disk_that_took_nothing_is_written_again() {
     let data = two();
     let events = open(data.path());
     // As a full disk does, for whoever runs the test: the file cannot be opened.
@@ -162,4 +162,15 @@ fn the_disk_is_bounded_whatever_is_told() {
     assert!(sizes.iter().all(|size| *size <= FILE_BYTES), "{sizes:?}");
     assert_eq!(fs::read_dir(data.path().join(FOLDER)).unwrap().count(), 2);
     assert!(kinds(&open(data.path())).len() >= 500);
+}
+
+#[test]
+fn a_disk_that_stands_still_holds_nobody_up() {
+    // Nobody takes what is to be written. A writer that waited would wait for ever.
+    let (news, _waiting) = sync_channel(WAITING);
+    let disk = Disk { news, n_left_out: Arc::default() };
+    for number in 0..3 * WAITING {
+        disk.write(&failure(number as u64, 0));
+    }
+    assert_eq!(disk.n_left_out.load(Ordering::Relaxed), 2 * WAITING as u64);
 }
