@@ -206,7 +206,7 @@ async fn a_canary_that_is_paused_takes_no_step_and_one_at_its_last_waits_for_an_
     let (status, begun) = fleet.try_out(&says("new"), "20%:1s,60%:1s").await;
     assert_eq!(status, 201, "{begun}");
     let said = fleet.first().run(&["promote", "shop", "--pause"]).done().stdout;
-    assert!(said.contains("keeps its share"), "{said}");
+    assert!(said.contains("takes no step until `steerage promote shop --resume`"), "{said}");
     // Long enough and calls enough for every step there is, by its own figures.
     fleet
         .call_until("calls enough", |shown| {

@@ -122,7 +122,11 @@ async fn a_head_that_is_not_true_is_no_answer() {
         assert!(both.ends_with("good"), "{text:?}: {both}");
         let whole = host.until("answer in one piece over HTTP/2", || async {
             let request = Request::get(host.url("/bad")).body(Full::default()).unwrap();
-            let reply = collect(host.stream_http2(request).await.unwrap()).await;
+            // What is cut may be cut before its head was read.
+            let reply = match host.stream_http2(request).await {
+                Ok(response) => collect(response).await.map_err(|error| error.to_string()),
+                Err(error) => Err(format!("no head: {error}")),
+            };
             assert!(is_about_length || reply.is_ok(), "{text:?}: {reply:?}");
             reply.ok()
         });

@@ -112,21 +112,27 @@ fn open(path: &Path, is_first: bool) -> Result<(Database, Revision), StoreError>
         {
             Err(redb::Error::Io(error).into())
         }
-        // Nothing is wrong with the file: another process has it, or another version has written it.
-        Ok(Err(StoreError::Database(
-            error @ (redb::Error::DatabaseAlreadyOpen | redb::Error::UpgradeRequired(_)),
-        ))) => Err(StoreError::Database(error)),
+        // Nothing is wrong with the file.
+        Ok(Err(StoreError::Database(redb::Error::DatabaseAlreadyOpen))) => {
+            Err(unusable(path, "it is open already; stop the process that uses it".into()))
+        }
+        Ok(Err(StoreError::Database(error @ redb::Error::UpgradeRequired(_)))) => {
+            Err(unusable(path, format!("{error}; open it with the version that wrote it")))
+        }
         Ok(Err(StoreError::Database(error))) => Err(damaged(path, &error.to_string())),
         Ok(opened) => opened,
         Err(_) => Err(damaged(path, "it makes no sense")),
     }
 }
 
+fn unusable(path: &Path, why: String) -> StoreError {
+    StoreError::File { path: path.to_owned(), why }
+}
+
 fn damaged(path: &Path, why: &str) -> StoreError {
     StoreError::Damaged {
         what: format!(
-            "cannot open the embedded store {}: {why}; stop the process that uses it, or restore it from a \
-             copy",
+            "cannot open the embedded store {}: {why}; restore it from a copy",
             path.display()
         ),
     }
