@@ -121,8 +121,12 @@ impl World {
         let Some(turn) = process.turns.begin(since, &situation) else { return };
         let plan = place::plan(&process.place_view(&name), &Aims::default());
         let view = &process.view;
-        let orphans: BTreeSet<AppName> =
-            view.assigned.keys().filter(|app| view.is_orphan(app)).cloned().collect();
+        let orphans: BTreeSet<AppName> = view
+            .all_assigned()
+            .map(|(app, _)| app)
+            .filter(|app| view.is_orphan(app))
+            .cloned()
+            .collect();
         let assignments = assignments(view, &plan, &orphans, PlanStamp::default());
         let mut commit = Commit::default();
         for assignment in &assignments {

@@ -104,16 +104,18 @@ impl Process {
         let mut view = View::of_copy();
         if let Some(copy) = &disk.copy {
             let none = Revision::OF_COPY;
-            for (app, (record, _)) in &copy.apps {
-                view.put_app(app.clone(), Some((**record).clone()), none);
+            for (app, record) in copy.apps() {
+                view.put_app(app, Some(record.clone()), none);
             }
-            for (app, (hosts, _)) in &copy.assigned {
-                view.assigned.insert(app.clone(), (hosts.clone(), none));
+            for (app, hosts) in copy.all_assigned() {
+                view.put_assigned(app, Some((hosts.clone(), none)));
+            }
+            for (app, hosts) in copy.all_ready() {
+                view.put_ready(app, hosts.clone());
             }
             for (host, record) in copy.all_hosts() {
                 view.detached.insert(host.clone(), record.clone());
             }
-            view.ready.clone_from(&copy.ready);
         }
         let served = disk.current.iter().filter_map(|(app, generation)| {
             Some((app.clone(), disk.ledger.get(app)?.get(generation)?.clone()))
@@ -148,7 +150,7 @@ impl Process {
     }
 
     pub(crate) fn see_to_all(&mut self) {
-        let all = self.view.apps.keys().chain(self.served.keys()).cloned();
+        let all = self.view.apps().map(|(app, _)| app).chain(self.served.keys()).cloned();
         self.reconciler.add(all.collect::<Vec<_>>());
     }
 
@@ -207,7 +209,7 @@ impl Process {
         for (name, _) in self.view.outlined() {
             view.hosts.insert(name.clone(), host(Standing::Cordoned));
         }
-        for (name, (record, _)) in &self.view.apps {
+        for (name, record) in self.view.apps() {
             let on = self.view.assigned_to(name).into_iter().flat_map(Assigned::keys).cloned();
             let n_now = u32::try_from(self.view.assigned_to(name).map_or(0, Assigned::len));
             let app = place::App {
