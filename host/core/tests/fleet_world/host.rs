@@ -7,14 +7,22 @@ use steerage_core::id::{AppName, HostName};
 use steerage_core::lineage::Followed;
 use steerage_core::liveness::{self, Evidence, Eyes, Liveness, Probe, Run};
 use steerage_core::node::{
-    Announcer, AppHere, Assigned, FleetView, Follower, PlanTurns, Reconciler, Revision,
+    Announcer, AppFacts as _, AppHere, Assigned, FleetView, Follower, PlanTurn, PlanTurns,
+    Reconciler, Revision,
 };
-use steerage_core::place::{self, Room, Spread, Standing};
+use steerage_core::place::{self, Aims, Budget, Plan, Planner, Room, Spread, Standing};
 use steerage_core::reconcile::AppStatus;
 use steerage_core::units::{Bytes, Cpu};
 
 use crate::ops::Op;
 use crate::records::{Deployment, SimRecords};
+
+/// Hosts are given so long to come back after the store was away.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// Hosts are emptied after so long without a move: soon, since a history lasts for less than half a minute.
+const QUIET: Duration = Duration::from_millis(500);
+/// Replicas that may move in a minute though they could stay: few, so that plans are cut.
+const MOVE_RATE: u32 = 2;
 
 pub(crate) type View = FleetView<SimRecords>;
 
@@ -135,7 +143,7 @@ impl Process {
             reconciler: Reconciler::default(),
             announcer: Announcer::default(),
             is_announcing: false,
-            turns: PlanTurns::new(Duration::from_secs(3), None, 1000),
+            turns: PlanTurns::new(PATIENCE, Some(QUIET), MOVE_RATE),
             is_planning: false,
             probes: BTreeMap::new(),
             gone: BTreeMap::new(),
@@ -181,6 +189,22 @@ impl Process {
             !fingerprints || served.is_some_and(|served| served.fingerprint() == wanted)
         };
         self.view.status(me, app, here, is_same)
+    }
+
+    /// The plan of this turn, as `placement` makes it.
+    pub(crate) fn plan(&self, me: &HostName, turn: PlanTurn) -> Plan {
+        let is_settled = |app: &AppName| {
+            let record = self.view.app(app);
+            record.is_some_and(|record| self.view.is_ready_everywhere(app, record.generation()))
+        };
+        let budget = || Budget { moves: turn.at_most, is_settled: &is_settled };
+        let mut planner = Planner::new(self.place_view(me));
+        let plan = planner.plan_within(&Aims::default(), budget());
+        if turn.consolidates && plan.moves.is_empty() {
+            let aims = Aims { consolidate: true, ..Aims::default() };
+            return planner.plan_within(&aims, budget());
+        }
+        plan
     }
 
     /// What is placed on.
