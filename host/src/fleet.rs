@@ -5,6 +5,7 @@
 
 mod alone;
 mod asking;
+mod authorities;
 mod canary;
 mod heard;
 mod items;

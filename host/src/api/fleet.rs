@@ -139,6 +139,7 @@ fn nowhere() -> HostRecord {
         certificate: None,
         believes: BTreeSet::new(),
         tells_use: false,
+        signs: false,
     }
 }
 

@@ -126,6 +126,9 @@ pub struct HostRecord {
     /// tell it through the store, and read it there.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub tells_use: bool,
+    /// Whether it has the authority's key, and signs certificates of hosts that ask.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub signs: bool,
 }
 
 /// That a host has an app's code at hand.
