@@ -24,6 +24,7 @@ mod secrets;
 mod view;
 mod watch;
 
+use rustls::pki_types::CertificateDer;
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -121,7 +122,12 @@ impl Service for Operators {
     type Peer = ();
     type Body = Body;
 
-    fn meet(&self, _: SocketAddr, _: SocketAddr) -> Result<(), BoxError> {
+    fn meet(
+        &self,
+        _: SocketAddr,
+        _: SocketAddr,
+        _: Option<CertificateDer<'static>>,
+    ) -> Result<(), BoxError> {
         Ok(())
     }
 

@@ -5,6 +5,7 @@
 
 mod alone;
 mod asking;
+mod authorities;
 mod canary;
 mod heard;
 mod items;
@@ -362,14 +363,14 @@ impl Fleet {
         }
         // Apps on the same hosts share what is kept of them: there are many apps and few sets of hosts.
         let mut shared = HashMap::<Vec<&HostName>, Arc<Replicas>>::new();
-        let all = || view.apps.keys().collect::<Vec<_>>();
+        let all = || view.apps().map(|(app, _)| app).collect::<Vec<_>>();
         for app in changed.map_or_else(all, |told| told.change.apps.iter().collect()) {
             // The view's own name, whose text the table shares.
-            if let Some((app, _)) = view.apps.get_key_value(app) {
+            if view.app(app).is_some() {
                 let hosts = view.answering(app);
                 let replicas = shared.get(&hosts).cloned();
                 let replicas = replicas.unwrap_or_else(|| Arc::new(self.replicas_on(&hosts)));
-                table.insert(app.clone(), replicas.clone());
+                table.insert(view.rows.shared_name(app), replicas.clone());
                 shared.insert(hosts, replicas);
             } else {
                 table.remove(app);

@@ -16,7 +16,7 @@ use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use http::{HeaderName, Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt as _, Empty, Limited};
+use http_body_util::{BodyExt as _, Empty, Full, Limited};
 use hyper::body::Incoming;
 use steerage_core::id::HostName;
 use steerage_core::liveness::{self, Evidence, Eyes, LeaseState, Liveness, Probe, Run};
@@ -48,6 +48,9 @@ pub const HOSTS: &str = "/.well-known/steerage/fleet/hosts/";
 /// follows as in the control API.
 pub const OBSERVED: &str = "/.well-known/steerage/fleet/api";
 
+/// Where a host asks another one, which has the authority's key, to sign what it sends.
+pub const CERTIFICATES: &str = "/.well-known/steerage/fleet/certificate";
+
 /// Whatever went wrong while a body was read.
 pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
 /// The body of a request to another host.
@@ -57,6 +60,12 @@ pub type Body = UnsyncBoxBody<Bytes, BodyError>;
 #[must_use]
 pub fn no_body() -> Body {
     Empty::<Bytes>::new().map_err(|never| match never {}).boxed_unsync()
+}
+
+/// A body that is at hand.
+#[must_use]
+pub fn whole_body(bytes: impl Into<Bytes>) -> Body {
+    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
 }
 
 /// In this header of its answer a host says which of its runs it is, where it is asked for itself.

@@ -1,11 +1,14 @@
 //! Who this host is to the other hosts of its fleet: a certificate of the fleet's own authority, and
 //! the TLS settings that let in nobody else, as far as they are not revoked. `steerage cert issue` makes the folder this reads.
-//! Does not issue or renew, does not look by itself whether there is a new one, and speaks with nobody.
+//! Does not look by itself whether there is a new one, and speaks with nobody.
 
 mod believed;
 mod certificate;
 mod error;
 mod files;
+pub mod issuing;
+mod renewing;
+mod signing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -28,6 +31,7 @@ use self::believed::{Roots, provider};
 pub use self::error::IdentityError;
 use self::error::{bad, does_not_fit};
 pub use self::files::{CA, CERTIFICATE, KEY};
+pub use self::signing::{LONGEST_REQUEST, SignError, Signer};
 use crate::pem;
 
 /// Who this host is, and whom it believes. Clones share the certificate, which can be read again.
@@ -268,10 +272,20 @@ struct Read {
 
 impl Read {
     fn of(folder: &Path) -> Result<Self, IdentityError> {
+        // The authorities first: who makes a folder writes them first.
+        let all = certificates(&folder.join(CA))?;
+        Self::made_of(folder, &all, &read(&folder.join(CERTIFICATE))?)
+    }
+
+    /// The same with this certificate of the host.
+    fn made_of(
+        folder: &Path,
+        all: &[CertificateDer<'static>],
+        own_text: &[u8],
+    ) -> Result<Self, IdentityError> {
         let (ca, own, key) = (folder.join(CA), folder.join(CERTIFICATE), folder.join(KEY));
-        let all = certificates(&ca)?;
-        let roots = roots(&ca, &all)?;
-        let chain = certificates(&own)?;
+        let roots = roots(&ca, all)?;
+        let chain = pem::certificates(own_text).map_err(|why| bad(&own, why))?;
         let (name, facts, ends) = subject(&own, &chain)?;
         check(&own, &chain, &roots)?;
         // One that made it there is: all of them together did.

@@ -8,6 +8,7 @@ use std::thread::{self, JoinHandle};
 
 use http::{HeaderValue, Request, Response};
 use rustls::ServerConfig;
+use rustls::pki_types::CertificateDer;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
@@ -19,7 +20,7 @@ use crate::listener::upload::Upload;
 use crate::listener::{self, BoxError, Listener, Service, Tls, Windows, sockets};
 use crate::priority;
 use crate::request::head::Caller;
-use crate::request::{self, CallContext};
+use crate::request::{self, CallContext, Visitor};
 use crate::respond::ResponseBody;
 use crate::sandbox::engine;
 use crate::shared;
@@ -81,25 +82,31 @@ pub struct Callers {
 }
 
 impl Service for Callers {
-    type Peer = Caller;
+    type Peer = Visitor;
     type Body = ResponseBody;
 
-    fn meet(&self, remote: SocketAddr, local: SocketAddr) -> Result<Caller, BoxError> {
-        Ok(Caller {
+    fn meet(
+        &self,
+        remote: SocketAddr,
+        local: SocketAddr,
+        shown: Option<CertificateDer<'static>>,
+    ) -> Result<Visitor, BoxError> {
+        let caller = Caller {
             remote,
             remote_header: HeaderValue::from_str(&remote.ip().to_string())?,
             local,
             https: self.is_tls,
             is_fleet: self.is_fleet,
-        })
+        };
+        Ok(Visitor { caller, shown })
     }
 
     fn answer(
         &self,
-        peer: &Caller,
+        visitor: &Visitor,
         request: Request<Upload>,
     ) -> impl Future<Output = Response<Self::Body>> + Send {
-        request::serve(&self.context, peer, request)
+        request::serve(&self.context, visitor, request)
     }
 
     fn threads(&self) -> Option<&Arc<Threads>> {

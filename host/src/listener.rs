@@ -87,11 +87,16 @@ pub trait Service: Send + Sync + 'static {
     /// The body of an answer.
     type Body: Body<Data = Bytes, Error: Into<BoxError>> + Unpin + Send + 'static;
 
-    /// A client has come.
+    /// A client has come, and has shown this certificate if it was asked for one.
     ///
     /// # Errors
     /// It cannot be served.
-    fn meet(&self, client: SocketAddr, local: SocketAddr) -> Result<Self::Peer, BoxError>;
+    fn meet(
+        &self,
+        client: SocketAddr,
+        local: SocketAddr,
+        shown: Option<CertificateDer<'static>>,
+    ) -> Result<Self::Peer, BoxError>;
 
     /// Answers a request.
     fn answer(
@@ -195,7 +200,7 @@ impl<S: Service> Listener<S> {
     ) -> Result<(), BoxError> {
         let stream = stream.arrive()?;
         stream.set_nodelay(true)?;
-        let peer = self.service.meet(client, stream.local_addr()?)?;
+        let local = stream.local_addr()?;
         let connection = &entered.connection;
         // A connection that is made room of, or that the end of the host finds without a request,
         // ends here; later its driver hears of it.
@@ -212,8 +217,13 @@ impl<S: Service> Listener<S> {
             () = told => return Ok(()),
         };
         match begun {
-            Begun::Plain(stream, is_http2) => self.talk(stream, peer, is_http2, entered).await,
-            Begun::Tls(stream, is_http2, _seat) => {
+            Begun::Plain(stream, is_http2) => {
+                let peer = self.service.meet(client, local, None)?;
+                self.talk(stream, peer, is_http2, entered).await
+            }
+            Begun::Tls(stream, is_http2, seat) => {
+                let shown = seat.as_ref().and_then(Seat::shown);
+                let peer = self.service.meet(client, local, shown)?;
                 self.talk(*stream, peer, is_http2, entered).await
             }
         }

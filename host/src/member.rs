@@ -14,6 +14,7 @@ mod history;
 mod lease;
 mod lineage;
 mod mirror;
+mod renewal;
 mod report;
 mod settle;
 
@@ -29,7 +30,7 @@ use crate::desired::Desired;
 use crate::fleet::Fleet;
 use crate::fleet::record::HostRecord;
 use crate::forward;
-use crate::identity::Identity;
+use crate::identity::{Identity, Signer};
 use crate::reload::Reload;
 use crate::shutdown::Shutdown;
 use crate::store::LeaseId;
@@ -58,6 +59,8 @@ pub struct Member {
     pub ttl: Duration,
     /// By what other hosts know this one, unless they believe anybody.
     pub identity: Option<Identity>,
+    /// Signs certificates, where this host was given the authority's key.
+    pub signer: Option<Signer>,
     /// How much of its history the store keeps; `None` where this is not ours to say.
     pub history: Option<Duration>,
     /// Whether it is ending.
@@ -119,6 +122,9 @@ impl Member {
             }),
             part(&shared, "certificate", |all| async move {
                 until_closed(&all.member.shutdown, certificate::watch(&all.member)).await;
+            }),
+            part(&shared, "renewal", |all| async move {
+                until_closed(&all.member.shutdown, renewal::renew(&all.member)).await;
             }),
             part(&shared, "attendance", |all| async move {
                 until_closed(&all.member.shutdown, attendance::watch(&all.member)).await;

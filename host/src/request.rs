@@ -11,6 +11,7 @@ pub mod inbound;
 mod one_app;
 mod peer_api;
 mod peer_blobs;
+mod peer_certificates;
 mod proxied;
 mod proxy;
 mod record;
@@ -18,6 +19,7 @@ mod replay;
 mod trace;
 mod well_known;
 
+use rustls::pki_types::CertificateDer;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -47,6 +49,7 @@ use crate::cpu::Cpu;
 use crate::fleet::Fleet;
 use crate::forward::RUN;
 use crate::header::HostHeaders;
+use crate::identity::Signer;
 use crate::io_charge;
 use crate::listener::upload::Upload;
 use crate::meter;
@@ -58,6 +61,15 @@ use crate::telemetry::events::Events;
 
 /// How long a host of a fleet waits for the end of an answer whose head is there.
 const WHOLE_WITHIN: Duration = Duration::from_millis(3);
+
+/// Who has come in on a connection.
+#[derive(Debug)]
+pub struct Visitor {
+    /// The other end.
+    pub caller: Caller,
+    /// The certificate that it has shown, where it was asked for one.
+    pub shown: Option<CertificateDer<'static>>,
+}
 
 /// What every call needs of the host.
 #[derive(Debug)]
@@ -86,6 +98,8 @@ pub struct CallContext {
     pub hops: Hops,
     /// What other hosts are told of what this one knows.
     pub peer_api: PeerApiSlot,
+    /// Signs the certificates of other hosts, where this one was given the authority's key.
+    pub signer: Option<Signer>,
     /// Whether one app has the host to itself, as in `steerage up`: it answers under every name.
     pub is_for_one_app: bool,
     /// Where proxies are that are believed when they say whom a request comes from.
@@ -120,12 +134,17 @@ struct Answered {
 }
 
 /// Serves one request, from its head to the last byte of its answer.
-pub async fn serve(context: &Arc<CallContext>, peer: &Caller, request: Request<Upload>) -> Reply {
+pub async fn serve(
+    context: &Arc<CallContext>,
+    visitor: &Visitor,
+    request: Request<Upload>,
+) -> Reply {
+    let peer = &visitor.caller;
     let mut request = request.map(Inbound::Coming);
     let is_head = request.method() == Method::HEAD;
     // In boxes: what few calls need would make the future of every call larger, which is moved.
     let reply = if peer.is_fleet {
-        return Box::pin(serve_host(context, peer, request)).await;
+        return Box::pin(serve_host(context, visitor, request)).await;
     } else if context.trusts(peer) {
         Box::pin(serve_proxied(context, peer, request)).await
     } else {
@@ -137,11 +156,20 @@ pub async fn serve(context: &Arc<CallContext>, peer: &Caller, request: Request<U
 }
 
 /// The same for another host of the fleet.
-async fn serve_host(context: &Arc<CallContext>, peer: &Caller, request: Request<Inbound>) -> Reply {
+async fn serve_host(
+    context: &Arc<CallContext>,
+    visitor: &Visitor,
+    request: Request<Inbound>,
+) -> Reply {
+    let peer = &visitor.caller;
     let is_head = request.method() == Method::HEAD;
     if let Some(uri) = peer_api::asked(&request) {
         return context.peer_api.answer(uri).await;
     }
+    let request = match peer_certificates::answer(context, visitor, request).await {
+        Ok(reply) => return reply,
+        Err(request) => request,
+    };
     let mut request = match peer_blobs::answer(context, request).await {
         Ok(reply) => return reply,
         Err(request) => request,
@@ -397,7 +425,7 @@ mod tests {
     use super::*;
 
     fn size_of_future<'r, F>(
-        _: fn(&'r Arc<CallContext>, &'r Caller, Request<Upload>) -> F,
+        _: fn(&'r Arc<CallContext>, &'r Visitor, Request<Upload>) -> F,
     ) -> usize {
         size_of::<F>()
     }

@@ -229,6 +229,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         fleet: others,
         hops: Hops::default(),
         peer_api: PeerApiSlot::default(),
+        signer: joined.as_ref().and_then(|joined| joined.signer.clone()),
         is_for_one_app: settings.is_for_one_app,
         trusted_proxies: settings.trusted_proxies.clone(),
     });

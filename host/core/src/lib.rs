@@ -32,6 +32,7 @@ pub mod pack;
 pub mod place;
 pub mod probing;
 pub mod reconcile;
+pub mod renewal;
 pub mod replicas;
 pub mod restoring;
 pub mod retry;

@@ -66,7 +66,7 @@ impl Agent {
     pub fn follow_watch(&self, view: &View, app: &AppName) {
         let Some(here) = self.own.catalog.app(app) else { return };
         let now = now();
-        let watch = view.apps.get(app).and_then(|(record, _)| record.watched(now));
+        let watch = view.app(app).and_then(|record| record.watched(now));
         let watch = watch.filter(|watch| watch.generation == here.generation.get());
         here.set_watch(watch.and_then(|watch| {
             let left = Duration::from_millis(watch.until.saturating_sub(now));
@@ -110,7 +110,7 @@ impl Agent {
     #[must_use]
     pub fn wanted_share(fleet: &Fleet, app: &AppName, generation: Generation) -> Option<Share> {
         let view = fleet.view();
-        let canary = view.apps.get(app)?.0.canary.as_ref()?;
+        let canary = view.app(app)?.canary.as_ref()?;
         let is_that = canary.generation == generation.get();
         is_that.then(|| Share::new(canary.share).ok()).flatten()
     }

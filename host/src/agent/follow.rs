@@ -82,7 +82,7 @@ impl Agent {
     /// Hosts that have an app's code at hand: who needs its component asks them first.
     pub(super) fn who_has(&self, app: &AppName) -> Vec<HostName> {
         let view = self.fleet.view();
-        view.ready.get(app).into_iter().flat_map(HostMap::keys).cloned().collect()
+        view.ready(app).into_iter().flat_map(HostMap::keys).cloned().collect()
     }
 
     /// Learns the routes of a deployment that runs elsewhere.

@@ -65,12 +65,12 @@ pub(super) async fn of(
     let fleet = state.desired.fleet();
     let is_counted =
         |record: &AppRecord| record.canary.is_some() || record.watched(now()).is_some();
-    if fleet.view().apps.get(app).is_some_and(|(record, _)| is_counted(record)) {
+    if fleet.view().app(app).is_some_and(is_counted) {
         // What it did, every host counts for itself.
         fleet.ask_use(COUNTS_OF).await;
     }
     let Ok(view) = state.desired.look_at(slice::from_ref(app)).await else { return (None, None) };
-    let Some((record, _)) = view.apps.get(app) else { return (None, None) };
+    let Some(record) = view.app(app) else { return (None, None) };
     let canary = record.canary.as_ref().map(|canary| shown(&view, app, canary));
     let taken_back = record.rolled_back.clone().map(|taken| wire::TakenBack {
         generation: taken.generation,

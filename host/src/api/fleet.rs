@@ -14,7 +14,6 @@ use serde::Deserialize;
 use steerage_core::expiry;
 use steerage_core::id::HostName;
 use steerage_core::liveness::Liveness;
-use steerage_core::node::HostMap;
 use steerage_core::place::{self, Aims, BadNewHosts, MOST_NEW_HOSTS, NewHosts};
 use steerage_core::units::Cpu;
 
@@ -140,6 +139,7 @@ fn nowhere() -> HostRecord {
         certificate: None,
         believes: BTreeSet::new(),
         tells_use: false,
+        signs: false,
     }
 }
 
@@ -263,10 +263,10 @@ struct Counts<'v> {
 impl<'v> Counts<'v> {
     fn of(view: &'v View) -> Self {
         let mut counts = Self::default();
-        for host in view.assigned.values().flat_map(|(assigned, _)| assigned.keys()) {
+        for host in view.all_assigned().flat_map(|(_, assigned)| assigned.keys()) {
             *counts.replicas.entry(host).or_default() += 1;
         }
-        for host in view.ready.values().flat_map(HostMap::keys) {
+        for host in view.all_ready().flat_map(|(_, ready)| ready.keys()) {
             *counts.ready.entry(host).or_default() += 1;
         }
         counts

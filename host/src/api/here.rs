@@ -90,7 +90,7 @@ impl ApiState {
     /// All apps, with what the view says of their canaries and watches.
     pub(super) fn apps(&self, view: &View) -> wire::Apps {
         let (snapshot, now) = (self.context.catalog.snapshot(), now());
-        let rollout = |app: &AppName| watch::in_short(&view.apps.get(app)?.0, now);
+        let rollout = |app: &AppName| watch::in_short(view.app(app)?, now);
         let summary =
             |app: &App| wire::AppSummary { rollout: rollout(&app.name), ..view::summary(app) };
         let apps = snapshot.apps.values().map(|app| summary(app)).collect();

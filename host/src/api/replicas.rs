@@ -2,6 +2,7 @@
 //! is lacking where some have no place.
 //! Does not place anything: what is wanted goes to the store, and placement sees it there.
 
+use std::num::NonZeroU64;
 use std::slice;
 
 use axum::Json;
@@ -80,9 +81,9 @@ async fn placed(state: &ApiState, app: &AppName) -> Result<Option<wire::Replicas
 }
 
 fn replicas_of(view: &View, app: &AppName) -> Option<wire::Replicas> {
-    let (record, _) = view.apps.get(app)?;
+    let record = view.app(app)?;
     let assigned = view.assigned_to(app).cloned().unwrap_or_default();
-    let ready = view.ready.get(app).cloned().unwrap_or_default();
+    let ready = view.ready(app).cloned().unwrap_or_default();
     let generation = |host: &HostName| ready.get(host).map(|ready| ready.generation);
     let placed = assigned.keys().map(|host| {
         let is_ready = generation(host) == Some(record.generation);
@@ -96,8 +97,8 @@ fn replicas_of(view: &View, app: &AppName) -> Option<wire::Replicas> {
             host: host.to_string(),
             state: state.to_owned(),
             generation: generation(host),
-            canary: ready.get(host).and_then(|ready| ready.canary),
-            placed: placed_by(view.assigned.get(app).and_then(|(on, _)| on.get(host))),
+            canary: ready.get(host).and_then(|ready| ready.canary).map(NonZeroU64::get),
+            placed: placed_by(assigned.get(host)),
         })
         .collect();
     let n_ready = hosts.iter().filter(|replica| replica.state == "ready").count();

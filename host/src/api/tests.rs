@@ -172,6 +172,7 @@ fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> Api
         fleet: None,
         hops: Hops::default(),
         peer_api: PeerApiSlot::default(),
+        signer: None,
         is_for_one_app: false,
         trusted_proxies: Vec::new(),
     };

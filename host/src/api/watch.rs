@@ -19,7 +19,7 @@ pub(super) async fn of(
     deployment: Generation,
 ) -> Option<wire::Watch> {
     let view = state.desired.look_at(slice::from_ref(app)).await.ok()?;
-    let watch = view.apps.get(app)?.0.watched(now())?;
+    let watch = view.app(app)?.watched(now())?;
     let (old, new) = view.canary_sides(app, watch.generation);
     let (generation, replaced, until) = (watch.generation, watch.replaced, watch.until);
     let shown = || wire::Watch { generation, replaced, until, old: side(&old), new: side(&new) };

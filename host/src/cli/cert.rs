@@ -13,20 +13,16 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
 use jiff::Timestamp;
-use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose,
-};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use rustls::pki_types::DnsName;
 use steerage_core::id::HostName;
 use steerage_core::revoked::BACKDATED;
-use x509_parser::extensions::GeneralName;
 use x509_parser::pem::parse_x509_pem;
 
 use super::args::{Cert, CertInit, CertIssue, CertRenew, CertVerb};
 use super::ending::Refused;
 use super::screen::Screen;
-use crate::identity::{CA, CERTIFICATE, Identity, KEY};
+use crate::identity::{CA, CERTIFICATE, Identity, KEY, issuing};
 use crate::pem;
 
 const CA_KEY: &str = "ca.key";
@@ -52,7 +48,7 @@ fn init(args: &CertInit) -> anyhow::Result<()> {
         "a fleet has one authority; to make another fleet, give another --dir",
     )?;
     let keys = KeyPair::generate().context("cannot make a key")?;
-    let mut params = params(args.days);
+    let mut params = issuing::params(valid(args.days));
     params.distinguished_name.push(DnType::CommonName, AUTHORITY);
     // It signs hosts only, no further authorities.
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
@@ -162,25 +158,7 @@ fn named(path: &Path) -> anyhow::Result<(HostName, Vec<String>)> {
     };
     let pem = fs::read(path).map_err(|error| refused(&error))?;
     let (_, block) = parse_x509_pem(&pem).map_err(|error| refused(&error))?;
-    let parsed = block.parse_x509().map_err(|error| refused(&error))?;
-    let alternatives = parsed.subject_alternative_name().map_err(|error| refused(&error))?;
-    let mut names = Vec::new();
-    for name in alternatives.iter().flat_map(|names| &names.value.general_names) {
-        match name {
-            GeneralName::DNSName(name) => names.push((*name).to_owned()),
-            GeneralName::IPAddress(bytes) => names.extend(address(bytes).map(|ip| ip.to_string())),
-            _ => {}
-        }
-    }
-    let mut common = parsed.subject().iter_common_name();
-    let name = common.next().and_then(|name| name.as_str().ok()).unwrap_or_default();
-    let name = HostName::parse(name).map_err(|error| refused(&error))?;
-    Ok((name, names))
-}
-
-fn address(bytes: &[u8]) -> Option<IpAddr> {
-    let short = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
-    short.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
+    Ok(issuing::named(&block.contents).map_err(|why| refused(&why))?)
 }
 
 /// The authority, as `init` made it.
@@ -230,34 +208,18 @@ impl Authority {
     }
 }
 
-/// What all certificates have in common.
-fn params(days: u32) -> CertificateParams {
+/// From when on what is made now is valid, and until when.
+fn valid(days: u32) -> (SystemTime, SystemTime) {
     let now = SystemTime::now();
-    let mut params = CertificateParams::default();
-    params.distinguished_name = rcgen::DistinguishedName::new();
-    params.not_before = (now - BACKDATED).into();
-    params.not_after = (now + DAY * days).into();
-    params
+    (now - BACKDATED, now + DAY * days)
 }
 
-/// What a host's certificate says: it is a host of that name, and where it is reached.
 fn of_host(
     name: &HostName,
     addresses: Vec<String>,
     days: u32,
 ) -> anyhow::Result<CertificateParams> {
-    let mut names = vec![name.to_string()];
-    names.extend(addresses.into_iter().filter(|address| *address != name.as_str()));
-    let mut params = params(days);
-    let with_names = CertificateParams::new(names).context("cannot write the host's addresses")?;
-    params.subject_alt_names = with_names.subject_alt_names;
-    params.distinguished_name.push(DnType::CommonName, name.as_str());
-    params.is_ca = IsCa::ExplicitNoCa;
-    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages =
-        vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-    params.use_authority_key_identifier_extension = true;
-    Ok(params)
+    issuing::of_host(name, addresses, valid(days)).context("cannot write the host's addresses")
 }
 
 fn checked(address: &str) -> Result<String, Refused> {

@@ -60,6 +60,8 @@ pub struct FleetSettings {
     pub lease: Duration,
     /// The folder with the certificates by which hosts know each other; `None` for plain text.
     pub identity: Option<PathBuf>,
+    /// The key of the authority, where this host signs the certificates of others.
+    pub authority_key: Option<PathBuf>,
     /// What is kept free beyond what apps use, in percent of that.
     pub headroom: u32,
     /// How long nothing must have moved before hosts are emptied that others can take the replicas of;
@@ -99,6 +101,9 @@ pub(super) fn read(said: &mut Said<'_, '_>, settings: &Settings) -> Option<Fleet
     let identity = said.take("fleet.identity", |text| {
         if text.is_empty() { Err("is empty: expected a folder") } else { Ok(PathBuf::from(text)) }
     });
+    let authority_key = said.take("fleet.authority_key", |text| {
+        if text.is_empty() { Err("is empty: expected a file") } else { Ok(PathBuf::from(text)) }
+    });
     let insecure = said.take("fleet.insecure_peers", |text| {
         text.parse().map_err(|_| format!("{text:?} is neither true nor false"))
     });
@@ -118,6 +123,10 @@ pub(super) fn read(said: &mut Said<'_, '_>, settings: &Settings) -> Option<Fleet
              other; --insecure-peers true is for trying out on one machine"
                 .to_owned(),
         );
+    }
+    if authority_key.is_some() && (identity.is_none() || insecure == Some(true)) {
+        let message = "needs --identity too: who asks for a certificate shows the one that it has";
+        said.wrong("fleet.authority_key", message.to_owned());
     }
     let peer = peer.unwrap_or_else(|| SocketAddr::new(settings.listen.ip(), DEFAULT_PEER_PORT));
     if peer.ip().is_unspecified() && peer_address.is_none() {
@@ -142,6 +151,7 @@ pub(super) fn read(said: &mut Said<'_, '_>, settings: &Settings) -> Option<Fleet
         peer_address,
         lease: lease.unwrap_or(LEASE),
         identity: if insecure == Some(true) { None } else { identity },
+        authority_key,
         headroom: planning.headroom,
         consolidate: planning.consolidate,
         grace: planning.grace,
@@ -245,7 +255,9 @@ const DEFAULT_PEER_PORT: u16 = 8082;
 
 /// What only says something about a fleet is a mistake without one: it would be silently ignored.
 fn lonely(said: &mut Said<'_, '_>) {
-    for key in ["fleet.name", "fleet.fleet", "fleet.peer", "fleet.identity", "fleet.labels"] {
+    let of_fleets = ["name", "fleet", "peer", "identity", "authority_key", "labels"];
+    for key in of_fleets.map(|key| format!("fleet.{key}")) {
+        let key = &*key;
         if said.has(key) {
             said.wrong(key, "needs --store too: without one this host is alone".to_owned());
         }

@@ -13,8 +13,8 @@ use self::limits::LIMITS;
 pub(super) const TENANTS: &str = "tenants";
 
 /// All of them, in the order of the help and of the sample file.
-pub const KNOBS: [Knob; 66] = {
-    let mut all = [knob("", ("", ""), ("", ""), ""); 66];
+pub const KNOBS: [Knob; 67] = {
+    let mut all = [knob("", ("", ""), ("", ""), ""); 67];
     let (host, rest) = all.split_at_mut(HOST.len());
     let (limits, fleet) = rest.split_at_mut(LIMITS.len());
     host.copy_from_slice(&HOST);
@@ -220,7 +220,7 @@ const HOST: [Knob; 32] = [
 ];
 
 /// Those of its tenants and its fleet.
-const FLEET: [Knob; 20] = [
+const FLEET: [Knob; 21] = [
     knob(
         TENANTS,
         ("tenants", "STEERAGE_TENANTS"),
@@ -292,6 +292,12 @@ const FLEET: [Knob; 20] = [
         ("identity", "STEERAGE_IDENTITY"),
         ("DIR", ""),
         "Certificates by which hosts know each other, made by `steerage cert issue`",
+    ),
+    knob(
+        "fleet.authority_key",
+        ("authority-key", "STEERAGE_AUTHORITY_KEY"),
+        ("FILE", ""),
+        "Key of the fleet's authority: this host signs the others' certificates before they end",
     ),
     knob(
         "fleet.insecure_peers",

@@ -70,11 +70,11 @@ impl Desired {
                     && canary.step + 1 == step
                     && canary.paused_at.is_none()
             };
-            if let Some(canary) = record.canary.as_deref_mut().filter(is_before) {
+            if let Some(canary) = record.canary.as_mut().filter(is_before) {
                 canary.take_step(step, calls, at);
             }
         };
-        let canary = self.update(app, change).await?.canary;
+        let canary = self.update(app, change).await?.canary.clone();
         Ok(canary.is_some_and(|canary| {
             (canary.generation, canary.step, canary.step_since) == (generation, step, Some(at))
         }))
@@ -87,11 +87,11 @@ impl Desired {
     pub async fn pause_canary(&self, app: &AppName, is_paused: bool) -> Result<(), DeployError> {
         let current = Current::read(&self.fleet, app).await?;
         let Some(record) = current.record else { return Err(DeployError::NoApp(app.clone())) };
-        let canary = record.canary.ok_or_else(|| DeployError::NoCanary(app.clone()))?;
+        let canary = record.canary.clone().ok_or_else(|| DeployError::NoCanary(app.clone()))?;
         let at = now();
         let change = |record: &mut AppRecord| {
             let is_that = |one: &&mut CanaryRecord| one.generation == canary.generation;
-            if let Some(canary) = record.canary.as_deref_mut().filter(is_that) {
+            if let Some(canary) = record.canary.as_mut().filter(is_that) {
                 canary.pause(is_paused, at);
             }
         };
@@ -105,7 +105,7 @@ impl Desired {
     pub async fn end_canary(&self, app: &AppName) -> Result<(), DeployError> {
         let current = Current::read(&self.fleet, app).await?;
         let Some(record) = current.record else { return Err(DeployError::NoApp(app.clone())) };
-        let canary = record.canary.ok_or_else(|| DeployError::NoCanary(app.clone()))?;
+        let canary = record.canary.clone().ok_or_else(|| DeployError::NoCanary(app.clone()))?;
         let change = |record: &mut AppRecord| {
             record.canary = record.canary.take().filter(|c| c.generation != canary.generation);
         };
@@ -127,11 +127,11 @@ impl Desired {
         let change = |record: &mut AppRecord| {
             if record.canary.as_ref().is_some_and(|c| c.generation == rolled_back.generation) {
                 record.canary = None;
-                record.rolled_back = Some(Box::new(rolled_back.clone()));
+                record.rolled_back = Some(rolled_back.clone());
             }
         };
         let record = self.update(app, change).await?;
-        Ok(record.rolled_back.as_deref() == Some(&rolled_back))
+        Ok(record.rolled_back.as_ref() == Some(&rolled_back))
     }
 
     async fn write_promoted(

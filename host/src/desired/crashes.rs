@@ -34,7 +34,7 @@ impl Desired {
         crash: &CrashRecord,
     ) -> Result<Noted, DeployError> {
         let view = self.look_at(slice::from_ref(app)).await?;
-        let Some((record, _)) = view.apps.get(app) else { return Ok(Noted::Nothing) };
+        let Some(record) = view.app(app) else { return Ok(Noted::Nothing) };
         let generation = generation.get();
         if record.canary.as_ref().is_some_and(|canary| canary.generation == generation) {
             // One is enough: it is on trial.

@@ -8,7 +8,9 @@ use steerage_core::rollout::{CanaryPlan, WatchTime};
 
 use super::error::DeployError;
 use crate::agent::now;
-use crate::fleet::record::{self, AppRecord, CanaryRecord, Rest, WatchRecord};
+use crate::fleet::record::{
+    self, AppRecord, CanaryRecord, RareFields, RareParts, Rest, WatchRecord,
+};
 use crate::fleet::{Fleet, keys};
 use crate::ledger::deployment::Deployment;
 use crate::ledger::record::DeploymentRecord;
@@ -62,10 +64,12 @@ impl Current {
         let fingerprint = Some(deployment.fingerprint().to_string());
         if let (Some(record), Some(plan)) = (&self.record, canary) {
             let begun = CanaryRecord::begin((generation, fingerprint), plan, now());
-            let canary = Some(Box::new(begun));
-            return AppRecord { canary, watch: None, rolled_back: None, ..record.clone() };
+            let mut record = record.clone();
+            (record.canary, record.watch, record.rolled_back) = (Some(begun), None, None);
+            return record;
         }
         let placement = &deployment.manifest().placement;
+        let before = self.record.as_ref();
         AppRecord {
             generation,
             min: placement.min,
@@ -73,18 +77,17 @@ impl Current {
             cpu_m: placement.cpu.map(steerage_core::units::Cpu::as_millis),
             memory: placement.memory.map(steerage_core::units::Bytes::get),
             priority: placement.priority,
-            labels: placement.labels.clone(),
-            apart_from: placement.apart_from.iter().map(ToString::to_string).collect(),
             zones: placement.zones,
             scaled: self.scaled(placement),
-            canary: None,
-            watch: None,
-            unfit: self.record.as_ref().map(|record| record.unfit.clone()).unwrap_or_default(),
-            rolled_back: None,
-            crashes: Vec::new(),
             is_quarantined: false,
-            fingerprint,
-            rest: self.record.as_ref().map(|record| record.rest.clone()).unwrap_or_default(),
+            fingerprint: fingerprint.map(String::into_boxed_str),
+            rare: RareParts::from(RareFields {
+                labels: placement.labels.clone(),
+                apart_from: placement.apart_from.iter().map(ToString::to_string).collect(),
+                unfit: before.map(|record| record.unfit.clone()).unwrap_or_default(),
+                rest: before.map(|record| record.rest.clone()).unwrap_or_default(),
+                ..RareFields::NONE
+            }),
         }
     }
 

@@ -129,7 +129,7 @@ impl Desired {
             let mut record = current.with(&deployment, canary);
             if canary.is_none() {
                 let time = spec.watch.unwrap_or(self.watch);
-                record.watch = current.watch(&deployment, time).map(Box::new);
+                record.watch = current.watch(&deployment, time);
             }
             let mut commit = current.commit(app, &record);
             commit.guards.push(current.guard_last(app));

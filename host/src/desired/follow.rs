@@ -39,7 +39,7 @@ impl Desired {
         let tried = self.own.catalog.app(app).and_then(|app| app.canary());
         let wanted = record.canary.as_ref().map(|canary| canary.generation);
         if tried.is_some_and(|tried| Some(tried.generation().get()) != wanted) {
-            self.agent.stop_canary(app, record.rolled_back.as_deref());
+            self.agent.stop_canary(app, record.rolled_back.as_ref());
         }
         if let (Some(canary), Some(here)) =
             (&record.canary, self.own.catalog.app(app).and_then(|here| here.canary()))

@@ -71,7 +71,8 @@ impl Desired {
                 let entry = entries.get(&*wanted).or_else(|| entries.get(&*removed))?;
                 let record = record::decode::<AppRecord>(&entry.key, &entry.value).ok();
                 let theirs = record.and_then(|record| record.fingerprint);
-                let ours = self.agent.fingerprint(app).map(|ours| ours.to_string());
+                let ours =
+                    self.agent.fingerprint(app).map(|ours| ours.to_string().into_boxed_str());
                 (theirs.is_none() || theirs != ours).then(|| app.name.clone())
             });
         }
@@ -280,12 +281,15 @@ impl Desired {
         let current = current.ok_or_else(|| DeployError::NoApp(app.clone()))?;
         let deployment = self.agent.read(current.clone())?;
         // What operators have said of it besides, such as how many replicas it has.
-        let known = fleet.view().apps.get(app).map(|(record, _)| AppRecord::clone(record));
+        let known = fleet.view().app(app).cloned();
         let known = known.or_else(|| alone.cloned());
         let known = known.filter(|known| known.generation == generation.get());
-        let record = known.map(|known| AppRecord { canary: None, watch: None, ..known });
+        let record = known.map(|mut known| {
+            (known.canary, known.watch) = (None, None);
+            known
+        });
         let record = record.unwrap_or_else(|| before.with(&deployment, None));
-        let fingerprint = Some(current.fingerprint().to_string());
+        let fingerprint = Some(current.fingerprint().to_string().into_boxed_str());
         let mut commit = before.commit(app, &AppRecord { fingerprint, ..record });
         commit.guards.push(before.guard_last(app));
         let last = last.get().max(before.next_generation().get().saturating_sub(1)).to_string();

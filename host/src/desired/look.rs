@@ -3,6 +3,7 @@
 //! Shows; changes nothing.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use steerage_core::id::AppName;
@@ -35,21 +36,23 @@ impl Desired {
         let mut view = self.fleet.view_alone(apps).await?;
         let me = self.fleet.me().clone();
         let (served, mut canaries) = (self.own.catalog.snapshot(), BTreeMap::new());
-        let mut ready = imbl::OrdMap::new();
-        for app in view.apps.keys().filter_map(|app| served.apps.get(app)) {
+        let apps: Vec<_> =
+            view.apps().filter_map(|(app, _)| served.apps.get(app)).cloned().collect();
+        for app in apps {
             let canary = app.canary();
             let at_hand = ReadyRecord {
                 fingerprint: app.fingerprint,
                 generation: app.generation.get(),
-                canary: canary.as_ref().map(|canary| canary.generation().get()),
+                canary: canary
+                    .as_ref()
+                    .and_then(|canary| NonZeroU64::new(canary.generation().get())),
             };
-            ready.insert(app.name.clone(), [(me.clone(), at_hand)].into_iter().collect());
+            view.put_ready(&app.name, [(me.clone(), at_hand)].into_iter().collect());
             if let Some((generation, old, new)) = app.evidence() {
                 let used = CanaryUse::of(generation.get(), &old, &new);
                 canaries.insert(app.name.to_string(), used);
             }
         }
-        view.ready = ready;
         if !canaries.is_empty() {
             let used = UseRecord { canaries, ..UseRecord::default() };
             view.usage.insert(me, [(0_u32, Arc::new(used))].into_iter().collect());

@@ -33,7 +33,7 @@ impl Desired {
     ) -> Result<Arc<App>, DeployError> {
         let (app, generation) = (deployment.app(), deployment.generation());
         let is_here =
-            || fleet.view().ready.get(app).is_some_and(|ready| ready.contains_key(fleet.me()));
+            || fleet.view().ready(app).is_some_and(|ready| ready.contains_key(fleet.me()));
         let followed = match loaded.filter(|_| fleet.is_alone()) {
             Some(loaded) => self.agent.serve(deployment, loaded).await,
             None if is_here() => self.agent.prepare(deployment).await,

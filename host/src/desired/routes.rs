@@ -68,7 +68,7 @@ impl Desired {
         if let Some(entry) = &entry {
             let record: AppRecord =
                 record::decode(&key, &entry.value).map_err(DeployError::damaged)?;
-            let tried = record.canary.map(|canary| canary.generation);
+            let tried = record.canary.as_ref().map(|canary| canary.generation);
             for number in std::iter::once(record.generation).chain(tried) {
                 let Some(generation) = Generation::new(number) else { continue };
                 let deployment = self.agent.recall(fleet, owner, generation).await?;

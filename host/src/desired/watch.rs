@@ -40,7 +40,7 @@ impl Desired {
             let loaded = self.load_alone(&deployment).await?;
             let mut record = current.with(&deployment, None);
             record.scaled = now.scaled;
-            record.rolled_back = Some(Box::new(rolled_back.clone()));
+            record.rolled_back = Some(rolled_back.clone());
             record.unfit.insert(rolled_back.generation);
             record.unfit.retain(|unfit| kept.iter().any(|kept| kept.generation.get() == *unfit));
             let mut commit = current.commit(app, &record);

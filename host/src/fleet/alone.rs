@@ -111,9 +111,11 @@ impl Fleet {
         if let Some(record) = alone.and_then(|alone| alone.record.get()) {
             view.hosts.insert(me.clone(), record.clone());
         }
-        let placed =
-            |app: &AppName| (app.clone(), ([me.clone()].into_iter().collect(), Revision::OF_COPY));
-        view.assigned = view.apps.keys().map(placed).collect();
+        let apps: Vec<AppName> = view.apps().map(|(app, _)| app.clone()).collect();
+        for app in &apps {
+            let on_me = [me.clone()].into_iter().collect();
+            view.put_assigned(app, Some((on_me, Revision::OF_COPY)));
+        }
         view
     }
 }

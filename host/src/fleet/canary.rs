@@ -24,9 +24,11 @@ impl View {
 
     /// The hosts an app is assigned to that try this deployment of it.
     pub fn trying(&self, app: &AppName, generation: u64) -> impl Iterator<Item = &HostName> {
-        let ready = self.ready.get(app);
+        let ready = self.ready(app);
         let tries = move |host: &&HostName| {
-            ready.and_then(|ready| ready.get(host)?.canary).is_some_and(|tried| tried == generation)
+            ready
+                .and_then(|ready| ready.get(host)?.canary)
+                .is_some_and(|tried| tried.get() == generation)
         };
         self.assigned_to(app).into_iter().flat_map(Assigned::keys).filter(tries)
     }

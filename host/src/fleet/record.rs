@@ -1,6 +1,7 @@
 //! What is kept in the store, as it is written there. Every record has a version; one that a newer
 //! host wrote is refused and not guessed at. Does not know keys, nor what follows from a record.
 
+mod app;
 mod certificate;
 pub(super) mod outline;
 mod plan;
@@ -8,12 +9,14 @@ mod rest;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 
 mod rollout;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+pub use self::app::{AppRecord, CrashRecord, RareFields, RareParts};
 pub use self::certificate::{CertificateRecord, RevokedRecord};
 pub use self::plan::{AssignedRecord, MoveRecord, OriginRecord, PlanRecord, PlanResult};
 pub use self::rest::Rest;
@@ -47,65 +50,6 @@ pub enum FleetRecordError {
     },
 }
 
-/// What operators want of an app: which of its deployments, how many replicas at least and at most, and what
-/// placement has to know of the manifest. Every host keeps those of all apps, so what few apps have is boxed.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-pub struct AppRecord {
-    /// The deployment that is served.
-    pub generation: u64,
-    /// Fewest replicas, as the manifest says.
-    pub min: u32,
-    /// Most replicas, as the manifest says.
-    pub max: u32,
-    /// How many there shall be instead, as an operator said. It outlives deployments whose manifest says
-    /// the same as the one before, and every rollback.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub scaled: Option<u32>,
-    /// Thousandths of a core that one replica was said to need.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cpu_m: Option<u64>,
-    /// Bytes that one replica was said to need.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub memory: Option<u64>,
-    /// Who goes first where there is no room for all.
-    #[serde(default)]
-    pub priority: i32,
-    /// Labels that a host must have.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub labels: BTreeMap<String, String>,
-    /// Apps that must not be on the same host.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub apart_from: BTreeSet<String>,
-    /// Whether every replica needs a zone of its own.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub zones: bool,
-    /// A deployment that is tried on a part of the calls.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub canary: Option<Box<CanaryRecord>>,
-    /// The watch over the deployment that is served, since it took another's place.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub watch: Option<Box<WatchRecord>>,
-    /// Deployments that had all calls and were rolled back by themselves: no rollback goes to one unasked.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub unfit: BTreeSet<u64>,
-    /// The last one that was rolled back by itself, and why.
-    #[serde(default, rename = "taken_back", skip_serializing_if = "Option::is_none")]
-    pub rolled_back: Option<Box<RolledBack>>,
-    /// Crashes of hosts while calls of the deployment that is served ran.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub crashes: Vec<CrashRecord>,
-    /// Whether the deployment that is served is not called any more, for these crashes.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub is_quarantined: bool,
-    /// What tells the deployment that is served from another of its number, as the ledger has it:
-    /// after a store was restored there may be one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fingerprint: Option<String>,
-    /// What a newer host has written.
-    #[serde(flatten)]
-    pub rest: Rest,
-}
-
 /// Which fleet it is.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct MarkRecord {
@@ -126,34 +70,6 @@ pub struct MarkRecord {
 pub struct RemovedRecord {
     /// The highest generation it had.
     pub generation: u64,
-}
-
-impl AppRecord {
-    /// The watch over the deployment that is served, while it goes on.
-    #[must_use]
-    pub fn watched(&self, now: u64) -> Option<&WatchRecord> {
-        let watch = self.watch.as_ref()?;
-        let is_served = watch.generation == self.generation && self.canary.is_none();
-        (is_served && now < watch.until && !self.is_quarantined).then_some(watch)
-    }
-
-    /// Fewest and most replicas by now.
-    #[must_use]
-    pub fn bounds(&self) -> (u32, u32) {
-        self.scaled.map_or((self.min, self.max), |scaled| (scaled, scaled))
-    }
-}
-
-/// A crash of a host while calls of an app ran.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-pub struct CrashRecord {
-    /// The host.
-    pub host: String,
-    /// When it found out, in milliseconds since the epoch, as it said.
-    pub at: u64,
-    /// Other apps that may have been the cause.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub beside: BTreeSet<String>,
 }
 
 /// What operators want of a host.
@@ -210,6 +126,9 @@ pub struct HostRecord {
     /// tell it through the store, and read it there.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub tells_use: bool,
+    /// Whether it has the authority's key, and signs certificates of hosts that ask.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub signs: bool,
 }
 
 /// That a host has an app's code at hand.
@@ -223,7 +142,7 @@ pub struct ReadyRecord {
     pub generation: u64,
     /// Of which deployment on trial, besides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub canary: Option<u64>,
+    pub canary: Option<NonZeroU64>,
 }
 
 /// A fingerprint as it is written.

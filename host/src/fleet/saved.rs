@@ -38,25 +38,26 @@ pub(super) fn read(path: &Path) -> (View, u64) {
     };
     let none = Revision::OF_COPY;
     let mut view = View::of_copy();
-    for (app, record) in saved.apps {
-        if let Ok(app) = app.parse() {
-            view.put_app(app, Some(record), none);
-        }
-    }
-    for (app, record) in saved.assigned {
-        if let Ok(app) = app.parse() {
-            view.assigned.insert(app, (record.assigned(), none));
-        }
-    }
+    // Hosts first: whatever else names them shares their names.
     for (host, record) in saved.hosts {
         if let Ok(host) = host.parse() {
             view.detached.insert(host, Arc::new(record));
         }
     }
+    for (app, record) in saved.apps {
+        if let Ok(app) = app.parse() {
+            view.put_app(&app, Some(record), none);
+        }
+    }
+    for (app, record) in saved.assigned {
+        if let Ok(app) = app.parse() {
+            view.put_assigned(&app, Some((record.assigned(), none)));
+        }
+    }
     for (app, hosts) in saved.ready {
         let hosts = hosts.into_iter().filter_map(|(host, ready)| Some((host.parse().ok()?, ready)));
         if let Ok(app) = app.parse() {
-            view.ready.insert(app, hosts.collect());
+            view.put_ready(&app, hosts.collect());
         }
     }
     for (app, used) in saved.used {
@@ -73,16 +74,14 @@ pub(super) fn write(path: &Path, view: &View, revision: u64) {
     let saved = Saved {
         revision,
         used: view.last_known_use().iter().map(|(app, used)| (text(app), *used)).collect(),
-        apps: view.apps.iter().map(|(app, (record, _))| (text(app), (**record).clone())).collect(),
+        apps: view.apps().map(|(app, record)| (text(app), record.clone())).collect(),
         assigned: view
-            .assigned
-            .iter()
-            .map(|(app, (assigned, _))| (text(app), AssignedRecord::of(assigned.iter())))
+            .all_assigned()
+            .map(|(app, assigned)| (text(app), AssignedRecord::of(assigned.iter())))
             .collect(),
         hosts: view.all_hosts().map(|(host, record)| (text(host), (**record).clone())).collect(),
         ready: view
-            .ready
-            .iter()
+            .all_ready()
             .map(|(app, hosts)| {
                 let hosts = hosts.iter().map(|(host, ready)| (text(host), ready.clone()));
                 (text(app), hosts.collect())

@@ -38,10 +38,10 @@ impl View {
     /// no host that has it at hand or shall have lists it.
     #[must_use]
     pub fn used_by(&self, app: &AppName) -> Option<AppUse> {
-        let ready = self.ready.get(app).into_iter().flat_map(HostMap::keys);
+        let ready = self.ready(app).into_iter().flat_map(HostMap::keys);
         let assigned = self.assigned_to(app).into_iter().flat_map(Assigned::keys);
-        let only_assigned = assigned
-            .filter(|host| self.ready.get(app).is_none_or(|ready| !ready.contains_key(host)));
+        let only_assigned =
+            assigned.filter(|host| self.ready(app).is_none_or(|ready| !ready.contains_key(host)));
         let told = ready.chain(only_assigned).filter_map(|host| listed(self.usage.get(host)?, app));
         told.fold(None, |all: Option<AppUse>, used| {
             let all = all.unwrap_or_default();
@@ -61,7 +61,7 @@ impl View {
     pub fn is_idle_on(&self, app: &AppName, host: &HostName) -> bool {
         let Some(parts) = self.usage.get(host) else { return false };
         says_rest_is_idle(parts)
-            && self.ready.get(app).is_some_and(|ready| ready.contains_key(host))
+            && self.ready(app).is_some_and(|ready| ready.contains_key(host))
             && listed(parts, app).is_none()
     }
 
@@ -76,7 +76,7 @@ impl View {
             let parts = self.usage.get(host);
             parts.is_some_and(|parts| says_rest_is_idle(parts) && listed(parts, app).is_none())
         };
-        for (app, (hosts, _)) in &self.assigned {
+        for (app, hosts) in self.all_assigned() {
             if !known.remembered.contains_key(app) && hosts.keys().any(|host| is_idle(app, host)) {
                 known.remembered.insert(app.clone(), NOTHING);
             }
@@ -100,7 +100,7 @@ impl View {
         self.heard.insert(host.clone(), HeardOf { run: told.run, at: told.at });
         for (app, used) in told.last_known {
             if let Ok(app) = app.parse::<AppName>()
-                && self.apps.contains_key(&app)
+                && self.app(&app).is_some()
             {
                 self.remembered.insert(app, used);
             }
@@ -167,7 +167,7 @@ impl View {
     /// hear of.
     pub(super) fn remember(&mut self, before: &Self) {
         for (app, used) in &before.remembered {
-            if self.apps.contains_key(app) {
+            if self.app(app).is_some() {
                 self.remembered.insert(app.clone(), *used);
             }
         }
@@ -184,9 +184,8 @@ impl View {
     /// Remembers that apps used nothing that were placed on a host and are listed in none of its parts.
     fn remember_idle(&mut self, host: &HostName, parts: &Parts) {
         let idle: Vec<AppName> = self
-            .assigned
-            .iter()
-            .filter(|(app, (on, _))| on.contains_key(host) && listed(parts, app).is_none())
+            .all_assigned()
+            .filter(|(app, on)| on.contains_key(host) && listed(parts, app).is_none())
             .map(|(app, _)| app.clone())
             .collect();
         for app in idle {
@@ -197,7 +196,7 @@ impl View {
     fn remember_part(&mut self, part: &UseRecord) {
         for (app, used) in part.apps.iter().filter(|(_, used)| used.is_believed()) {
             if let Ok(app) = app.parse::<AppName>()
-                && self.apps.contains_key(&app)
+                && self.app(&app).is_some()
             {
                 self.remembered.insert(app, *used);
             }
@@ -247,7 +246,7 @@ mod tests {
         let mut view = View::default();
         for app in apps {
             let app: AppName = app.parse().unwrap();
-            view.apps.insert(app, (Arc::new(record.clone()), Revision(1)));
+            view.put_app(&app, Some(record.clone()), Revision(1));
         }
         view
     }
@@ -257,7 +256,7 @@ mod tests {
         let (mut view, h1) = (view(&["a", "b", "idle"]), "h1".parse::<HostName>().unwrap());
         for app in ["b", "idle"] {
             let hosts = [h1.clone()].into_iter().collect();
-            view.assigned.insert(app.parse().unwrap(), (hosts, Revision(1)));
+            view.put_assigned(&app.parse().unwrap(), Some((hosts, Revision(1))));
         }
         let told = [("a", used(300, 60)), ("b", used(900, 3)), ("removed", used(5, 60))];
         for number in [0, 1] {
@@ -300,12 +299,12 @@ mod tests {
         view.take_use(h1.clone(), 0, Some(part(false, &[("b", used(0, 2))])));
         let ready = ReadyRecord { generation: 1, canary: None, fingerprint: None };
         for app in [&a, &b] {
-            view.ready.insert(app.clone(), [(h1.clone(), ready.clone())].into_iter().collect());
+            view.put_ready(app, [(h1.clone(), ready.clone())].into_iter().collect());
         }
         assert!(!view.is_idle_on(&a, &h1), "the host has looked for a short time only");
         view.take_use(h1.clone(), 0, Some(part(true, &[("b", used(0, 2))])));
         assert!(view.is_idle_on(&a, &h1) && !view.is_idle_on(&b, &h1));
-        view.ready.remove(&a);
+        view.put_ready(&a, HostMap::default());
         assert!(!view.is_idle_on(&a, &h1), "it is not at hand there");
     }
 }

@@ -82,7 +82,7 @@ impl View {
         let (items, troubles) = self.take_uses(changes);
         let change = self.known.apply(items, stays);
         for app in &change.apps {
-            if !self.known.apps.contains_key(app) {
+            if self.known.app(app).is_none() {
                 self.remembered.remove(app);
             }
         }

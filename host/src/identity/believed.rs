@@ -197,6 +197,14 @@ impl Believed {
     }
 }
 
+impl Seat {
+    /// The certificate that the other side has shown as its own.
+    #[must_use]
+    pub fn shown(&self) -> Option<CertificateDer<'static>> {
+        self.believed.seats().get(&self.id)?.chain.first().cloned()
+    }
+}
+
 impl Drop for Seat {
     fn drop(&mut self) {
         self.believed.seats().remove(&self.id);

@@ -21,6 +21,35 @@ pub enum IdentityError {
         #[source]
         source: io::Error,
     },
+    /// A file cannot be written.
+    #[error("cannot write {path}")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The authority's key cannot be read.
+    #[error("cannot read {path}, the authority's key as `steerage cert init` made it")]
+    ReadKey {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// It is the key of another authority.
+    #[error(
+        "{path} is not the key of an authority in {ca}: with it this host would sign certificates that \
+         nobody believes"
+    )]
+    OtherKey {
+        /// The key.
+        path: PathBuf,
+        /// The authorities that are believed.
+        ca: PathBuf,
+    },
     /// A file holds something else.
     #[error("cannot use {path}: {why}")]
     Bad {

@@ -2,6 +2,7 @@
 //! meaning; what the host works with is free to change. Does not know the database.
 
 use std::fmt;
+use std::num::NonZeroU64;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -33,7 +34,17 @@ pub struct DeploymentRecord {
 /// What tells a deployment from another of its app and number: there may be one after a store or a
 /// ledger was restored. Sixty-four bits, since it guards against accidents and not against people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fingerprint(u64);
+pub struct Fingerprint(
+    /// Never 0, so that one that is not known takes no memory of its own.
+    NonZeroU64,
+);
+
+impl Fingerprint {
+    /// One in 2^64 is taken for another one.
+    fn new(number: u64) -> Self {
+        Self(NonZeroU64::new(number).unwrap_or(NonZeroU64::MAX))
+    }
+}
 
 impl fmt::Display for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -45,7 +56,7 @@ impl FromStr for Fingerprint {
     type Err = std::num::ParseIntError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        u64::from_str_radix(text, 16).map(Self)
+        u64::from_str_radix(text, 16).map(Self::new)
     }
 }
 
@@ -96,7 +107,8 @@ impl DeploymentRecord {
         hasher.update(self.digest.as_bytes());
         hasher.update(self.manifest.as_bytes());
         let hash = hasher.finalize();
-        Fingerprint(hash.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte)))
+        let first = hash.iter().take(8);
+        Fingerprint::new(first.fold(0, |number, byte| number << 8 | u64::from(*byte)))
     }
 
     /// The bytes to write.

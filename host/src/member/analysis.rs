@@ -122,12 +122,12 @@ fn found(view: &View, now: u64) -> Vec<Finding> {
 }
 
 fn found_of(view: &View, app: AppName, now: u64) -> Option<Finding> {
-    let (record, _) = view.apps.get(&app)?;
+    let record = view.app(&app)?;
     if let Some(canary) = &record.canary {
         let (old, new) = view.canary_sides(&app, canary.generation);
         let next = rollout::next(&canary.steps(), &canary.progress(), (&old, &new), now);
         let is_due = !matches!(next, Next::Wait(_));
-        let what = What::Canary(canary.clone(), next);
+        let what = What::Canary(Box::new(canary.clone()), next);
         return is_due.then_some(Finding { app, what, old, new });
     }
     let watch = record.watched(now)?;
@@ -157,7 +157,7 @@ mod tests {
         let record: AppRecord = decode("desired/apps/shop", record).unwrap();
         let mut view = View::default();
         let shop: AppName = "shop".parse().unwrap();
-        view.apps.insert(shop.clone(), (Arc::new(record), Revision(1)));
+        view.put_app(&shop, Some(record), Revision(1));
         for (host, generation) in [("h1", 2), ("h2", 2), ("h3", 9)] {
             let report = CanaryUse::of(generation, &side(1000, 0), &side(60, 30));
             let canaries = [("shop".to_owned(), report)].into();
@@ -171,12 +171,12 @@ mod tests {
             (found_now[0].generation(), found_now[0].new.calls, found_now[0].old.calls),
             (2, 120, 2000)
         );
-        let mut record = AppRecord::clone(&view.apps[&shop].0);
+        let mut record = view.app(&shop).unwrap().clone();
         record.canary.as_mut().unwrap().generation = 9;
-        view.apps.insert(shop.clone(), (Arc::new(record.clone()), Revision(2)));
+        view.put_app(&shop, Some(record.clone()), Revision(2));
         assert_eq!(found(&view, 0)[0].new.calls, 60);
         record.canary = None;
-        view.apps.insert(shop, (Arc::new(record), Revision(3)));
+        view.put_app(&shop, Some(record), Revision(3));
         assert!(found(&view, 0).is_empty());
     }
     #[test]
@@ -186,7 +186,7 @@ mod tests {
         let record: AppRecord = decode("desired/apps/shop", record).unwrap();
         let mut view = View::default();
         let shop: AppName = "shop".parse().unwrap();
-        view.apps.insert(shop.clone(), (Arc::new(record.clone()), Revision(1)));
+        view.put_app(&shop, Some(record.clone()), Revision(1));
         // One host served both, the other one has only the new one.
         for (host, old, new) in [("h1", side(80, 0), side(9, 8)), ("h2", side(0, 0), side(7, 7))] {
             let report = CanaryUse::of(2, &old, &new);
@@ -201,7 +201,7 @@ mod tests {
         // An operator has gone back, or deployed another one.
         for number in [1, 3] {
             let record = AppRecord { generation: number, ..record.clone() };
-            view.apps.insert(shop.clone(), (Arc::new(record), Revision(2)));
+            view.put_app(&shop, Some(record), Revision(2));
             assert!(found(&view, 99).is_empty());
         }
     }

@@ -1,7 +1,7 @@
 //! The certificate by which this host is known to others, and the authorities that it believes: read
 //! again when their files change or an operator asks, told before their time is over; and told when
 //! another host cannot be reached because of one.
-//! Does not issue any.
+//! Does not issue any, and asks for none: `renewal` does.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -28,7 +28,8 @@ const FINISH_WITHIN: Duration = Duration::from_secs(60);
 /// What to do about an end that is near.
 const RENEW: &str = "renew it where the authority is, with `steerage cert renew DIR` (`steerage cert issue \
                      NAME --out DIR` makes another), and put its files in place of these: they are read \
-                     when they change";
+                     when they change. Hosts renew by themselves where one of them has the authority's \
+                     key, `steerage host --authority-key FILE`";
 /// The same of an authority's.
 const ANOTHER: &str = "make another authority before, and have all hosts trust both: `steerage cert init \
                        --dir NEW`, then `steerage cert trust DIR --dir NEW` for each host, then `steerage \

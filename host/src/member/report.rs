@@ -8,16 +8,14 @@ mod tell;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use imbl::OrdMap;
-use imbl::ordmap::DiffItem;
 use steerage_core::id::{AppName, HostName};
-use steerage_core::node::HostMap;
+use steerage_core::node::{AppRow, AppRows};
 
 use self::tell::{InStore, Told};
 use super::{Member, Shared};
 use crate::catalog::App;
-use crate::fleet::record::{AppRecord, AppUse, CanaryUse, ReadyRecord, UseRecord};
-use crate::fleet::{View, part_of};
+use crate::fleet::record::{AppRecord, AppUse, CanaryUse, UseRecord};
+use crate::fleet::{StoreRecords, View, part_of};
 
 /// How often is looked, and told what is news.
 const EVERY: Duration = Duration::from_secs(2);
@@ -62,7 +60,7 @@ struct Reading {
 struct Young {
     /// By app, the look at which it was there.
     since: BTreeMap<AppName, u32>,
-    before: OrdMap<AppName, HostMap<ReadyRecord>>,
+    before: AppRows<StoreRecords>,
 }
 
 /// Reports until it is dropped.
@@ -122,24 +120,17 @@ impl Young {
     /// Notes what has come to be at hand, and what is not young any more. While the host itself is young,
     /// it says of nothing that it is idle, so there is nothing to note.
     fn look(&mut self, view: &View, me: &HostName, n_looks: u32) {
-        let here = |ready: &HostMap<ReadyRecord>| ready.contains_key(me);
-        for item in self.before.diff(&view.ready) {
-            let (app, was_here, is_here) = match item {
-                DiffItem::Add(app, ready) => (app, false, here(ready)),
-                DiffItem::Update { old: (_, old), new: (app, new) } => (app, here(old), here(new)),
-                DiffItem::Remove(app, _) => (app, true, false),
-            };
+        let here = |row: &AppRow<StoreRecords>| row.ready.contains_key(me);
+        for (app, old, new) in view.rows.changed_since(&self.before) {
+            let (was_here, is_here) = (old.is_some_and(here), new.is_some_and(here));
             let asks = |record: &AppRecord| record.cpu_m.is_some() || record.memory.is_some();
             if !is_here {
                 self.since.remove(app);
-            } else if !was_here
-                && n_looks >= AppUse::BELIEVED
-                && view.apps.get(app).is_some_and(|(record, _)| asks(record))
-            {
+            } else if !was_here && n_looks >= AppUse::BELIEVED && view.app(app).is_some_and(asks) {
                 self.since.insert(app.clone(), n_looks);
             }
         }
-        self.before = view.ready.clone();
+        self.before = view.rows.clone();
         self.since.retain(|_, since| n_looks - *since < AppUse::BELIEVED);
     }
 
@@ -247,9 +238,8 @@ impl Memory {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
+    use crate::fleet::record::ReadyRecord;
     use crate::store::Revision;
 
     const MIB: u64 = 1 << 20;
@@ -309,15 +299,15 @@ mod tests {
         let (mut view, mut young) = (View::default(), Young::default());
         let wants = |cpu_m: Option<u64>| {
             let record = serde_json::json!({ "generation": 1, "min": 1, "max": 1, "cpu_m": cpu_m });
-            (Arc::new(serde_json::from_value::<AppRecord>(record).unwrap()), Revision(1))
+            serde_json::from_value::<AppRecord>(record).unwrap()
         };
         for (app, cpu_m) in [("early", Some(500)), ("asks", Some(500)), ("asks-not", None)] {
-            view.apps.insert(app.parse().unwrap(), wants(cpu_m));
+            view.put_app(&app.parse().unwrap(), Some(wants(cpu_m)), Revision(1));
         }
         let come = |view: &mut View, app: &str, host: &str| {
             let ready = ReadyRecord { generation: 1, canary: None, fingerprint: None };
             let ready = [(host.parse().unwrap(), ready)].into_iter().collect();
-            view.ready.insert(app.parse().unwrap(), ready);
+            view.put_ready(&app.parse().unwrap(), ready);
         };
         let mut told = |view: &View, n_looks: u32, calls: &[&str]| {
             let used = AppUse { cpu_u: 7, looks: n_looks, ..AppUse::default() };

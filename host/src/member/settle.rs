@@ -44,7 +44,7 @@ impl Queue {
     pub(super) fn all(&self, member: &Member) {
         let view = member.fleet.view();
         let served = member.own.catalog.snapshot();
-        self.add(view.apps.keys().cloned().chain(served.apps.keys().cloned()));
+        self.add(view.apps().map(|(app, _)| app.clone()).chain(served.apps.keys().cloned()));
     }
 
     fn take(&self) -> BTreeSet<AppName> {
@@ -179,7 +179,7 @@ impl Settling {
         let served = member.own.catalog.snapshot();
         let is_known =
             |app: &AppName| served.apps.contains_key(app) || self.reconciler.has_failed(app);
-        self.reconciler.has_settled() && member.fleet.view().apps.keys().all(is_known)
+        self.reconciler.has_settled() && member.fleet.view().apps().all(|(app, _)| is_known(app))
     }
 }
 
@@ -206,7 +206,7 @@ async fn learn(member: Member, batch: Vec<(AppName, Generation)>) -> Vec<Looked>
 /// Quarantines an app here, or lets it go, as the fleet says.
 fn see_quarantine(member: &Member, app: &AppName) {
     let view = member.fleet.view();
-    let record = view.apps.get(app).map(|(record, _)| record);
+    let record = view.app(app);
     let record = record.filter(|record| record.is_quarantined);
     member.agent.quarantine(app, record.and_then(|record| Generation::new(record.generation)));
 }
@@ -243,8 +243,8 @@ async fn look(member: Member, app: AppName, step: Step) -> Looked {
 
 fn end_canary(member: &Member, app: &AppName) {
     let view = member.fleet.view();
-    let record = view.apps.get(app).map(|(record, _)| record);
-    member.agent.stop_canary(app, record.and_then(|record| record.rolled_back.as_deref()));
+    let record = view.app(app);
+    member.agent.stop_canary(app, record.and_then(|record| record.rolled_back.as_ref()));
 }
 
 async fn start_canary(

@@ -90,7 +90,7 @@ impl Kept {
             }
         };
         let is_settled = |app: &AppName| {
-            let record = now.apps.get(app).map(|(record, _)| record);
+            let record = now.app(app);
             record.is_some_and(|record| now.is_ready_everywhere(app, record.generation))
         };
         let plan = match at_most {
@@ -112,7 +112,7 @@ impl Kept {
     }
 
     fn follow_app(&mut self, planner: &mut Planner, now: &View, name: &AppName) {
-        let record = now.apps.get(name).map(|(record, _)| record);
+        let record = now.app(name);
         if now.is_orphan(name) {
             self.orphans.insert(name.clone());
         } else {
@@ -193,7 +193,7 @@ impl Kept {
     /// Keeps replicas for a while that load does not want any more. Those that an operator or a manifest
     /// does not want go at once.
     fn settle(&mut self, now: &View, name: &AppName, app: &mut place::App) {
-        let Some((record, _)) = now.apps.get(name) else { return };
+        let Some(record) = now.app(name) else { return };
         if now.is_remembered(name) {
             drop(self.low.remove(name));
             return;
@@ -210,14 +210,12 @@ impl Kept {
 }
 
 fn orphans(now: &View) -> BTreeSet<AppName> {
-    now.assigned.keys().filter(|app| now.is_orphan(app)).cloned().collect()
+    now.all_assigned().map(|(app, _)| app).filter(|app| now.is_orphan(app)).cloned().collect()
 }
 
 /// Every app of either view.
 fn all(before: &View, now: &View) -> BTreeSet<AppName> {
-    let apps = [&before.apps, &now.apps].into_iter().flat_map(imbl::OrdMap::keys);
-    let assigned = [&before.assigned, &now.assigned].into_iter().flat_map(imbl::OrdMap::keys);
-    apps.chain(assigned).cloned().collect()
+    before.rows.iter().chain(now.rows.iter()).map(|(app, _)| app.clone()).collect()
 }
 
 /// The apps of which something else is wanted, or that were assigned elsewhere. The parts that two
@@ -229,10 +227,14 @@ fn changed(before: &View, now: &View) -> BTreeSet<AppName> {
             DiffItem::Update { new: (name, _), .. } => name.clone(),
         }
     }
-    let wanted = before.apps.diff(&now.apps).map(name);
+    let rows = now.rows.changed_since(&before.rows).filter(|(_, old, new)| match (old, new) {
+        // Who has the code at hand makes no other plan.
+        (Some(old), Some(new)) => (&old.wanted, &old.assigned) != (&new.wanted, &new.assigned),
+        _ => true,
+    });
+    let rows = rows.map(|(app, ..)| app.clone());
     let removed = before.removed.diff(&now.removed).map(name);
-    let assigned = before.assigned.diff(&now.assigned).map(name);
-    wanted.chain(removed).chain(assigned).chain(now.memory_changed(before)).collect()
+    rows.chain(removed).chain(now.memory_changed(before)).collect()
 }
 
 #[cfg(test)]

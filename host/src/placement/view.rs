@@ -22,11 +22,11 @@ const IDLE: Room = Room { cpu: Cpu::ZERO, memory: Bytes::new(64 << 10) };
 /// What placement decides on.
 #[must_use]
 pub fn of(fleet: &Fleet, view: &View, headroom: u32) -> place::View {
-    let apps = view.apps.iter();
+    let apps = view.apps();
     place::View {
         hosts: hosts(fleet, view),
         apps: apps
-            .map(|(name, (record, _))| (name.clone(), app(view, name, record, headroom)))
+            .map(|(name, record)| (name.clone(), app(view, name, record, headroom)))
             .collect(),
     }
 }
@@ -143,12 +143,12 @@ mod tests {
         }))
         .unwrap();
         let mut view = View::default();
-        view.apps.insert(shop.clone(), (Arc::new(record.clone()), Revision(1)));
+        view.put_app(&shop, Some(record.clone()), Revision(1));
         if is_placed {
             let hosts = [h1()].into_iter().collect();
-            view.assigned.insert(shop.clone(), (hosts, Revision(1)));
+            view.put_assigned(&shop, Some((hosts, Revision(1))));
             let ready = ReadyRecord { generation: 1, canary: None, fingerprint: None };
-            view.ready.insert(shop.clone(), [(h1(), ready)].into_iter().collect());
+            view.put_ready(&shop, [(h1(), ready)].into_iter().collect());
         }
         (view, shop, record)
     }

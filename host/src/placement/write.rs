@@ -224,7 +224,7 @@ mod tests {
         assert_eq!(written, Written { number: 1, n_apps: 298 });
         let (view, _) = View::read(&fleet.store().read("").await.unwrap());
         let (b, h2): (AppName, HostName) = ("b".parse().unwrap(), "h2".parse().unwrap());
-        let b = view.assigned[&b].0.get(&h2).unwrap();
+        let b = view.assigned_to(&b).unwrap().get(&h2).unwrap();
         assert_eq!((b.plan, reason(b.why)), (1, "more replicas were wanted"));
         let (plans, troubles) = history::history(&fleet).await.unwrap();
         assert_eq!((plans.len(), troubles.len(), plans[0].0), (1, 0, 1));

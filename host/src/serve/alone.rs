@@ -74,6 +74,7 @@ pub(super) fn member(
         certificate: None,
         believes: Default::default(),
         tells_use: true,
+        signs: false,
     };
     fleet.describe(record.clone());
     Member {
@@ -84,6 +85,7 @@ pub(super) fn member(
         record,
         ttl: Duration::ZERO,
         identity: None,
+        signer: None,
         history: None,
         reload: reload.clone(),
         shutdown: shutdown.clone(),

@@ -16,7 +16,7 @@ use crate::desired::Desired;
 use crate::fleet::Fleet;
 use crate::fleet::record::HostRecord;
 use crate::forward::Peers;
-use crate::identity::Identity;
+use crate::identity::{Identity, Signer};
 use crate::ingress::PeerDoor;
 use crate::kernel;
 use crate::listener::Tls;
@@ -36,6 +36,8 @@ pub(super) struct Joined {
     pub(super) fleet: Fleet,
     pub(super) door: PeerDoor,
     pub(super) identity: Option<Identity>,
+    /// Signs for others, where this host was given the authority's key.
+    pub(super) signer: Option<Signer>,
     settings: FleetSettings,
     id: String,
 }
@@ -60,6 +62,8 @@ pub(super) fn join(
         let (said, certified) = (settings.name.clone(), identity.name().clone());
         return Err(StartError::OtherIdentity { said, certified });
     }
+    let signer = settings.authority_key.as_deref().zip(identity.as_ref());
+    let signer = signer.map(|(key, identity)| Signer::open(key, identity)).transpose()?;
     if identity.is_none() {
         tracing::warn!("other hosts are believed without certificates: only for trying out");
     }
@@ -72,6 +76,7 @@ pub(super) fn join(
         fleet,
         door: PeerDoor { listen: settings.peer, tls: identity.as_ref().map(peer_tls) },
         identity,
+        signer,
         settings: settings.clone(),
         id,
     })
@@ -103,6 +108,7 @@ impl Joined {
             certificate: None,
             believes: BTreeSet::new(),
             tells_use: true,
+            signs: self.signer.is_some(),
         };
         let fleet = self.fleet;
         let plan = PlanSettings {
@@ -123,6 +129,7 @@ impl Joined {
             record,
             ttl: settings.lease,
             identity: self.identity,
+            signer: self.signer,
             history: settings.history,
             reload: reload.clone(),
             shutdown: shutdown.clone(),

@@ -62,6 +62,7 @@ mod outbound;
 mod outbound_bounds;
 mod plan;
 mod reloading;
+mod renewed;
 mod request_heads;
 mod response_heads;
 mod restored;

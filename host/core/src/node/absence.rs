@@ -34,9 +34,9 @@ impl<R: Records> FleetView<R> {
     /// Whether an app is assigned that was removed. One that is only not seen may be wanted all the same.
     #[must_use]
     pub fn is_orphan(&self, app: &AppName) -> bool {
-        self.assigned.contains_key(app)
+        self.assigned(app).is_some()
             && self.removed.contains_key(app)
-            && !self.apps.contains_key(app)
+            && self.app(app).is_none()
             && !self.is_unreadable(&FleetKey::App(app.clone()))
     }
 
@@ -44,7 +44,7 @@ impl<R: Records> FleetView<R> {
     /// removed it.
     #[must_use]
     pub fn is_missing(&self, app: &AppName, generation: u64) -> bool {
-        !self.apps.contains_key(app)
+        self.app(app).is_none()
             && !self.is_removed(app, generation)
             && !self.is_unreadable(&FleetKey::App(app.clone()))
     }
@@ -85,7 +85,7 @@ impl<R: Records> FleetView<R> {
     /// store says.
     #[must_use]
     pub fn wanted_fingerprint(&self, app: &AppName, generation: u64) -> Option<&str> {
-        let (record, _) = self.apps.get(app)?;
+        let record = self.app(app)?;
         match record.canary() {
             Some((canary, fingerprint)) if canary == generation => fingerprint,
             _ if record.generation() == generation => record.fingerprint(),
@@ -95,10 +95,10 @@ impl<R: Records> FleetView<R> {
 
     /// Takes an app out that the store does not hold any more, if it was removed.
     pub(super) fn lose(&mut self, app: AppName) {
-        let Some((record, _)) = self.apps.get(&app) else { return };
+        let Some(record) = self.app(&app) else { return };
         if self.is_removed(&app, record.generation()) {
             self.vanished.remove(&app);
-            self.put_app(app, None, Revision::default());
+            self.put_app(&app, None, Revision::default());
         } else {
             self.vanished.insert(app);
         }
@@ -106,11 +106,12 @@ impl<R: Records> FleetView<R> {
 
     /// Keeps what only `before` knows of apps, and of records that cannot be read now.
     pub(super) fn keep_unseen(&mut self, before: &Self) {
-        for (app, (record, revision)) in &before.apps {
-            if self.apps.contains_key(app) || self.is_removed(app, record.generation()) {
+        for (app, row) in before.rows.iter() {
+            let Some((record, revision)) = &row.wanted else { continue };
+            if self.app(app).is_some() || self.is_removed(app, record.generation()) {
                 continue;
             }
-            self.put_app(app.clone(), Some(R::App::clone(record)), *revision);
+            self.put_app(app, Some(record.clone()), *revision);
             if !self.is_unreadable(&FleetKey::App(app.clone())) {
                 self.vanished.insert(app.clone());
             }
@@ -121,8 +122,8 @@ impl<R: Records> FleetView<R> {
         for key in self.unreadable.clone() {
             match &key {
                 FleetKey::Assigned(app) => {
-                    if let Some(on) = before.assigned.get(app) {
-                        self.assigned.insert(app.clone(), on.clone());
+                    if let Some(on) = before.assigned(app) {
+                        self.put_assigned(app, Some(on.clone()));
                     }
                 }
                 FleetKey::Host(host) => {

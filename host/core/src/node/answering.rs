@@ -15,7 +15,7 @@ impl<R: Records> FleetView<R> {
         let is_there = |host: &&HostName| self.host(host).is_some();
         let assigned =
             || self.assigned_to(app).into_iter().flat_map(Assigned::keys).filter(is_there);
-        let ready = self.ready.get(app);
+        let ready = self.ready(app);
         let has_code = |host: &&HostName| ready.is_some_and(|ready| ready.contains_key(host));
         let best: Vec<_> = assigned().filter(has_code).collect();
         if !best.is_empty() {
@@ -31,8 +31,8 @@ impl<R: Records> FleetView<R> {
         if self.detached.is_empty() {
             return hosts;
         }
-        let wanted = self.apps.get(app).map(|(record, _)| record.generation());
-        let ready = self.ready.get(app);
+        let wanted = self.app(app).map(R::App::generation);
+        let ready = self.ready(app);
         let is_old = |host: &HostName| {
             let has = ready.and_then(|ready| ready.get(host)).map(R::Ready::generation);
             !self.lease_of(host).hears_of_changes() && has != wanted
@@ -46,12 +46,12 @@ impl<R: Records> FleetView<R> {
     #[must_use]
     pub fn is_ready_everywhere(&self, app: &AppName, generation: u64) -> bool {
         let Some(assigned) = self.assigned_to(app) else { return false };
-        let ready = self.ready.get(app);
+        let ready = self.ready(app);
         // One that is gone is waited for until it is placed elsewhere.
         let is_waited_for = |host: &&HostName| !self.detached.contains_key(*host);
         let mut reached = assigned.keys().filter(is_waited_for).peekable();
         // Another deployment of the same number is another one.
-        let wanted = self.apps.get(app).and_then(|(record, _)| record.fingerprint());
+        let wanted = self.app(app).and_then(R::App::fingerprint);
         let is_same = |ready: &R::Ready| {
             ready.generation() == generation && wanted.is_none_or(|wanted| ready.may_be(wanted))
         };
@@ -63,16 +63,16 @@ impl<R: Records> FleetView<R> {
     /// is there that it must not meet or that must not meet it.
     #[must_use]
     pub fn may_run(&self, app: &AppName, host: &HostName) -> bool {
-        let Some((record, _)) = self.apps.get(app) else { return true };
+        let Some(record) = self.app(app) else { return true };
         let is_on = |app: &AppName| {
             self.assigned_to(app).is_some_and(|hosts| hosts.contains_key(host))
-                || self.ready.get(app).is_some_and(|ready| ready.contains_key(host))
+                || self.ready(app).is_some_and(|ready| ready.contains_key(host))
         };
         let labels = self.host(host).map(|record| record.labels());
         let has = |(name, value)| labels.is_some_and(|labels| labels.get(name) == Some(value));
         let others = record.apart_from().iter().filter_map(|other| other.parse().ok());
         let shuns = |other: &&AppName| {
-            let record = self.apps.get(*other).map(|(record, _)| record);
+            let record = self.app(other);
             record.is_some_and(|record| record.apart_from().contains(app.as_str()))
         };
         record.labels().iter().all(has)

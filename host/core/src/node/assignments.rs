@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::origin::ReplicaOrigin;
+use super::origin::{Assigned, ReplicaOrigin};
 use super::records::{FleetKey, Records, Revision};
 use super::view::FleetView;
 use crate::id::{AppName, HostName};
@@ -41,7 +41,7 @@ pub fn assignments<R: Records>(
     let mut after: BTreeMap<&AppName, BTreeMap<HostName, ReplicaOrigin>> = BTreeMap::new();
     for step in &plan.moves {
         let hosts = after.entry(&step.app).or_insert_with(|| {
-            let now = view.assigned.get(&step.app).map(|(assigned, _)| assigned.iter());
+            let now = view.assigned_to(&step.app).map(Assigned::iter);
             now.into_iter().flatten().map(|(host, origin)| (host.clone(), *origin)).collect()
         });
         if let Some(from) = &step.from {
@@ -53,7 +53,7 @@ pub fn assignments<R: Records>(
     }
     // Where an app is placed that nobody here can read is not written over.
     after.retain(|app, _| !view.is_unreadable(&FleetKey::Assigned(AppName::clone(app))));
-    let since = |app: &AppName| view.assigned.get(app).map(|(_, revision)| *revision);
+    let since = |app: &AppName| view.assigned(app).map(|(_, revision)| *revision);
     let moved = after.into_iter().map(|(app, hosts)| (app, Some(hosts)));
     let all = moved.chain(orphans.iter().map(|app| (app, None)));
     let all = all.map(|(app, hosts)| Assignment { app: app.clone(), hosts, since: since(app) });
@@ -67,7 +67,6 @@ fn origin(stamp: PlanStamp, why: &Why) -> ReplicaOrigin {
 #[cfg(test)]
 mod tests {
     use super::super::nothing::Nothing;
-    use super::super::origin::Assigned;
     use super::*;
     use crate::place::Move;
 
@@ -79,7 +78,7 @@ mod tests {
         let before = |plan| ReplicaOrigin { plan, at: 1, why: 12 };
         let on = [(host("a"), before(1)), (host("b"), before(2))];
         let mut view = FleetView::<Nothing>::default();
-        view.assigned.insert(app.clone(), (on.into_iter().collect::<Assigned>(), Revision(7)));
+        view.put_assigned(&app, Some((on.into_iter().collect(), Revision(7))));
         let (from, to) = (Some(host("b")), Some(host("c")));
         let step = Move { app: app.clone(), from, to, why: Why::Draining };
         let plan = Plan { moves: vec![step], ..Plan::default() };

@@ -78,7 +78,8 @@ impl<V> FromIterator<(HostName, V)> for HostMap<V> {
         pairs.reverse();
         pairs.sort_by(|(one, _), (other, _)| one.cmp(other));
         pairs.dedup_by(|(next, _), (first, _)| next == first);
-        Self(pairs.into())
+        // All empty ones share a piece of memory.
+        if pairs.is_empty() { Self::default() } else { Self(pairs.into()) }
     }
 }
 

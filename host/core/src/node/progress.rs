@@ -46,12 +46,12 @@ impl<R: Records> FleetView<R> {
         to: Option<&HostName>,
     ) -> MoveProgress {
         let is_on = |host: &HostName| self.assigned_to(app).is_some_and(|on| on.contains_key(host));
-        let ready = |host: &HostName| self.ready.get(app).and_then(|ready| ready.get(host));
+        let ready = |host: &HostName| self.ready(app).and_then(|ready| ready.get(host));
         if let Some(to) = to {
             if !is_on(to) {
                 return MoveProgress::Superseded;
             }
-            let wanted = self.apps.get(app).map(|(record, _)| record.generation());
+            let wanted = self.app(app).map(R::App::generation);
             if ready(to).map(R::Ready::generation) != wanted {
                 return MoveProgress::Starting;
             }
@@ -66,8 +66,6 @@ impl<R: Records> FleetView<R> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::super::nothing::Nothing;
     use super::super::records::Revision;
     use super::*;
@@ -81,18 +79,18 @@ mod tests {
         let mut view = FleetView::<Nothing>::default();
         let on = |view: &mut FleetView<Nothing>, hosts: &[&HostName]| {
             let assigned = hosts.iter().map(|host| (*host).clone()).collect();
-            view.assigned.insert(app.clone(), (assigned, Revision(1)));
+            view.put_assigned(&app, Some((assigned, Revision(1))));
         };
         let progress = |view: &FleetView<Nothing>| view.progress(&app, Some(&a), Some(&b));
         assert_eq!(progress(&view), MoveProgress::Superseded);
-        view.apps.insert(app.clone(), (Arc::default(), Revision(1)));
+        view.put_app(&app, Some(Nothing), Revision(1));
         on(&mut view, &[&b]);
-        view.ready.insert(app.clone(), [(a.clone(), Default::default())].into_iter().collect());
+        view.put_ready(&app, [(a.clone(), Default::default())].into_iter().collect());
         assert_eq!(progress(&view), MoveProgress::Starting);
         let both = [(a.clone(), Default::default()), (b.clone(), Default::default())];
-        view.ready.insert(app.clone(), both.into_iter().collect());
+        view.put_ready(&app, both.into_iter().collect());
         assert_eq!(progress(&view), MoveProgress::Leaving);
-        view.ready.insert(app.clone(), [(b.clone(), Default::default())].into_iter().collect());
+        view.put_ready(&app, [(b.clone(), Default::default())].into_iter().collect());
         assert_eq!(progress(&view), MoveProgress::Done);
         assert_eq!(view.progress(&app, Some(&a), None), MoveProgress::Done);
         on(&mut view, &[&a]);

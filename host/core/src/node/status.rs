@@ -37,7 +37,8 @@ impl<R: Records> FleetView<R> {
     }
 
     fn wish(&self, me: &HostName, app: &AppName, known: Option<Generation>) -> Wish {
-        let wanted = self.apps.get(app).and_then(|(record, revision)| {
+        let wanted = self.rows.get(app).and_then(|row| row.wanted.as_ref());
+        let wanted = wanted.and_then(|(record, revision)| {
             Some((record, revision, Generation::new(record.generation())?))
         });
         if let Some((record, revision, generation)) = wanted {

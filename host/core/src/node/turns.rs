@@ -187,7 +187,7 @@ impl<R: Records> FleetView<R> {
     #[must_use]
     pub fn misses_hosts(&self, is_gone: impl Fn(&HostName) -> bool) -> bool {
         let assigned: BTreeSet<&HostName> =
-            self.assigned.values().flat_map(|(assigned, _)| assigned.keys()).collect();
+            self.all_assigned().flat_map(|(_, assigned)| assigned.keys()).collect();
         let is_missed = |host: &HostName| self.lease_of(host) == LeaseState::Ended && is_gone(host);
         assigned.into_iter().any(is_missed)
     }

@@ -8,25 +8,20 @@ use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
 
-use super::few_hosts::HostMap;
-use super::origin::Assigned;
-use super::records::{
-    AppFacts as _, FleetItem, FleetKey, FleetValue, HostFacts as _, Records, Revision,
-};
+use super::records::{FleetItem, FleetKey, FleetValue, HostFacts as _, Records, Revision};
+use super::rows::AppRows;
 use crate::id::{AppName, HostName};
 use crate::liveness::LeaseState;
 
 /// Everything the store holds that hosts act on, but what apps use, at one revision.
 #[derive(Clone, Debug)]
 pub struct FleetView<R: Records> {
-    /// What operators want of each app, and since which revision.
-    pub apps: OrdMap<AppName, (Arc<R::App>, Revision)>,
+    /// What is wanted of each app, where it shall run, and who has its code at hand.
+    pub rows: AppRows<R>,
     /// What operators want of hosts.
     pub host_specs: OrdMap<HostName, R::HostSpec>,
     /// That nothing is to be planned; see [`FleetView::is_frozen`].
     pub frozen: Option<Arc<R::Freeze>>,
-    /// Where each app shall run, and since which revision.
-    pub assigned: OrdMap<AppName, (Assigned, Revision)>,
     /// The hosts that are registered.
     pub hosts: OrdMap<HostName, Arc<R::Host>>,
     /// Hosts that the store has lost and that answer nevertheless; before it was read, those that are
@@ -34,11 +29,9 @@ pub struct FleetView<R: Records> {
     pub detached: OrdMap<HostName, Arc<R::Host>>,
     /// Whether this is what an earlier run knew, and the store was not read since.
     is_of_copy: bool,
-    /// Who has whose code at hand.
-    pub ready: OrdMap<AppName, HostMap<R::Ready>>,
     /// Apps that operators removed, with the highest generation each had.
     pub removed: OrdMap<AppName, u64>,
-    /// Those of `apps` that the store does not hold any more, although nobody removed them.
+    /// Those that are wanted and that the store does not hold any more, although nobody removed them.
     pub vanished: OrdSet<AppName>,
     /// Where there are records that cannot be read. What they held before is kept.
     pub(super) unreadable: OrdSet<FleetKey>,
@@ -71,14 +64,12 @@ impl ViewChange {
 impl<R: Records> Default for FleetView<R> {
     fn default() -> Self {
         Self {
-            apps: OrdMap::new(),
+            rows: AppRows::default(),
             host_specs: OrdMap::new(),
             frozen: None,
-            assigned: OrdMap::new(),
             hosts: OrdMap::new(),
             detached: OrdMap::new(),
             is_of_copy: false,
-            ready: OrdMap::new(),
             removed: OrdMap::new(),
             vanished: OrdSet::new(),
             unreadable: OrdSet::new(),
@@ -160,9 +151,9 @@ impl<R: Records> FleetView<R> {
                 continue;
             }
             self.detached.insert(host.clone(), record.clone());
-            for (app, hosts) in &before.ready {
+            for (app, hosts) in before.all_ready() {
                 if let Some(ready) = hosts.get(host) {
-                    self.take_ready(app.clone(), host.clone(), Some(ready.clone()));
+                    self.take_ready(app, host.clone(), Some(ready.clone()));
                 }
             }
         }
@@ -189,7 +180,7 @@ impl<R: Records> FleetView<R> {
         let all: Vec<HostName> = all.map(|(host, _)| host.clone()).collect();
         for host in all {
             change.hosts_changed = true;
-            let with = self.ready.iter().filter(|(_, hosts)| hosts.contains_key(&host));
+            let with = self.all_ready().filter(|(_, hosts)| hosts.contains_key(&host));
             change.apps.extend(with.map(|(app, _)| app.clone()));
             self.hosts.remove(&host);
             self.detached.remove(&host);
@@ -220,23 +211,6 @@ impl<R: Records> FleetView<R> {
         self.hosts.get(name).or_else(|| self.detached.get(name))
     }
 
-    /// The hosts an app is assigned to, whether they are there or not.
-    #[must_use]
-    pub fn assigned_to(&self, app: &AppName) -> Option<&Assigned> {
-        self.assigned.get(app).map(|(assigned, _)| assigned)
-    }
-
-    /// Takes what is wanted of an app.
-    pub fn put_app(&mut self, app: AppName, record: Option<R::App>, revision: Revision) {
-        match &record {
-            Some(record) if !record.apart_from().is_empty() => {
-                drop(self.shy.insert(app.clone()));
-            }
-            _ => drop(self.shy.remove(&app)),
-        }
-        put(&mut self.apps, app, record.map(|record| (Arc::new(record), revision)));
-    }
-
     fn take(&mut self, item: FleetItem<R>, revision: Revision, change: &mut ViewChange) {
         let key = item.key();
         if item.is_unreadable() {
@@ -256,7 +230,7 @@ impl<R: Records> FleetView<R> {
                 match value.read() {
                     Some(record) => {
                         self.vanished.remove(&app);
-                        self.put_app(app, Some(record), revision);
+                        self.put_app(&app, Some(record), revision);
                     }
                     None => self.lose(app),
                 }
@@ -269,18 +243,13 @@ impl<R: Records> FleetView<R> {
                 }
             }
             FleetItem::Assigned(app, value) => {
-                let app = self.shared_app(app);
                 change.apps.insert(app.clone());
-                let assigned = value.read().map(|on| {
-                    let on = on.iter();
-                    on.map(|(host, origin)| (self.shared_host(host.clone()), *origin)).collect()
-                });
-                put(&mut self.assigned, app, assigned.map(|assigned| (assigned, revision)));
+                self.put_assigned(&app, value.read().map(|assigned| (assigned, revision)));
             }
             FleetItem::Ready(host, app, value) => {
-                let (app, host) = (self.shared_app(app), self.shared_host(host));
-                change.apps.insert(app.clone());
-                self.take_ready(app, host, value.read());
+                let host = self.shared_host(host);
+                self.take_ready(&app, host, value.read());
+                change.apps.insert(app);
             }
             FleetItem::Host(host, value) => {
                 change.hosts_changed = true;
@@ -302,29 +271,22 @@ impl<R: Records> FleetView<R> {
         }
     }
 
-    /// The same name, sharing its text with that of the app, where there is one: a fleet has many apps,
-    /// and each is named in several places.
-    fn shared_app(&self, name: AppName) -> AppName {
-        self.apps.get_key_value(&name).map_or(name, |(known, _)| known.clone())
-    }
-
-    /// The same for a host.
-    fn shared_host(&self, name: HostName) -> HostName {
+    /// The same name, sharing its text with that of the host, where it is known.
+    pub(super) fn shared_host(&self, name: HostName) -> HostName {
         let known = |hosts: &OrdMap<HostName, Arc<R::Host>>| {
             hosts.get_key_value(&name).map(|(known, _)| known.clone())
         };
         known(&self.hosts).or_else(|| known(&self.detached)).unwrap_or(name)
     }
 
-    fn take_ready(&mut self, app: AppName, host: HostName, record: Option<R::Ready>) {
-        let ready = self.ready.get(&app).cloned().unwrap_or_default().with(host, record);
-        put(&mut self.ready, app, (!ready.is_empty()).then_some(ready));
+    fn take_ready(&mut self, app: &AppName, host: HostName, record: Option<R::Ready>) {
+        self.rows.change(app, |row| row.ready = row.ready.with(host, record));
     }
 
     fn forget_ready(&mut self, host: &HostName) {
-        let with = self.ready.iter().filter(|(_, hosts)| hosts.contains_key(host));
+        let with = self.all_ready().filter(|(_, hosts)| hosts.contains_key(host));
         let with: Vec<AppName> = with.map(|(app, _)| app.clone()).collect();
-        for app in with {
+        for app in &with {
             self.take_ready(app, host.clone(), None);
         }
     }

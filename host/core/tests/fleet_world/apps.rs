@@ -25,7 +25,7 @@ impl World {
             while let Some(app) = process.reconciler.next_app() {
                 let mut status = process.status(&name, &app, rules.fingerprints);
                 let is_seen =
-                    process.view.apps.contains_key(&app) && !process.view.vanished.contains(&app);
+                    process.view.app(&app).is_some() && !process.view.vanished.contains(&app);
                 let is_unreadable = process.view.is_unreadable(&FleetKey::App(app.clone()));
                 let is_absent = if is_unreadable { !rules.unreadable } else { !rules.tombstones };
                 if is_absent && process.has_read && (!is_seen || is_unreadable) {

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use steerage_core::id::{AppName, HostName};
 use steerage_core::liveness::{Liveness, Probe};
 use steerage_core::node::{Assigned, Follower, PlanEnd, PlanSituation, PlanStamp, assignments};
-use steerage_core::place::{self, Aims};
+use steerage_core::place::Plan;
 
 use crate::host::{Registration, Stage};
 use crate::ops::{Op, Reply, Request};
@@ -119,10 +119,14 @@ impl World {
         let Some(process) = self.hosts[at].up.as_mut() else { return };
         let since = now.saturating_sub(process.began_at);
         let Some(turn) = process.turns.begin(since, &situation) else { return };
-        let plan = place::plan(&process.place_view(&name), &Aims::default());
+        let plan = process.plan(&name, turn);
         let view = &process.view;
-        let orphans: BTreeSet<AppName> =
-            view.assigned.keys().filter(|app| view.is_orphan(app)).cloned().collect();
+        let orphans: BTreeSet<AppName> = view
+            .all_assigned()
+            .map(|(app, _)| app)
+            .filter(|app| view.is_orphan(app))
+            .cloned()
+            .collect();
         let assignments = assignments(view, &plan, &orphans, PlanStamp::default());
         let mut commit = Commit::default();
         for assignment in &assignments {
@@ -133,7 +137,7 @@ impl World {
             commit.writes.push((key, hosts.map(Value::Assigned)));
         }
         if commit.writes.is_empty() {
-            process.turns.end(since, turn, PlanEnd { n_moved: Some(0), ..PlanEnd::default() });
+            process.turns.end(since, turn, plan_end(&plan, Some(0)));
             return;
         }
         process.is_planning = true;
@@ -148,7 +152,7 @@ impl World {
             let hosts = hosts.map(|hosts| hosts.keys().map(HostName::as_str).collect::<Vec<_>>());
             self.story.add(format!("{now:?} {name}: places {} on {hosts:?}", assignment.app));
         }
-        self.commit(at, Op::Plan(turn, assignments.len()), commit);
+        self.commit(at, Op::Plan(turn, plan_end(&plan, Some(assignments.len()))), commit);
     }
 
     fn refused_by(&self, at: usize, host: &HostName) -> usize {
@@ -236,11 +240,11 @@ impl World {
                 }
                 self.announce(at);
             }
-            (Op::Plan(turn, n_apps), reply) => {
+            (Op::Plan(turn, written), reply) => {
                 let Some(process) = self.hosts[at].up.as_mut() else { return };
                 process.is_planning = false;
-                let n_moved = matches!(reply, Reply::Done(Ok(_))).then_some(n_apps);
-                let end = PlanEnd { n_moved, ..PlanEnd::default() };
+                let is_written = matches!(reply, Reply::Done(Ok(_)));
+                let end = if is_written { written } else { PlanEnd::default() };
                 process.turns.end(now.saturating_sub(process.began_at), turn, end);
             }
             (Op::Wish(wish, n_tries), Reply::Seen(seen)) => self.wish(at, wish, n_tries, &seen),
@@ -250,4 +254,9 @@ impl World {
             (Op::Wish(..), _) => {}
         }
     }
+}
+
+/// What came of a plan that is written.
+fn plan_end(plan: &Plan, n_moved: Option<usize>) -> PlanEnd {
+    PlanEnd { n_moved, n_could_wait: plan.n_could_wait(), is_cut: plan.is_cut }
 }

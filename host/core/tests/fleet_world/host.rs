@@ -7,14 +7,22 @@ use steerage_core::id::{AppName, HostName};
 use steerage_core::lineage::Followed;
 use steerage_core::liveness::{self, Evidence, Eyes, Liveness, Probe, Run};
 use steerage_core::node::{
-    Announcer, AppHere, Assigned, FleetView, Follower, PlanTurns, Reconciler, Revision,
+    Announcer, AppFacts as _, AppHere, Assigned, FleetView, Follower, PlanTurn, PlanTurns,
+    Reconciler, Revision,
 };
-use steerage_core::place::{self, Room, Spread, Standing};
+use steerage_core::place::{self, Aims, Budget, Plan, Planner, Room, Spread, Standing};
 use steerage_core::reconcile::AppStatus;
 use steerage_core::units::{Bytes, Cpu};
 
 use crate::ops::Op;
 use crate::records::{Deployment, SimRecords};
+
+/// Hosts are given so long to come back after the store was away.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// Hosts are emptied after so long without a move: soon, since a history lasts for less than half a minute.
+const QUIET: Duration = Duration::from_millis(500);
+/// Replicas that may move in a minute though they could stay: few, so that plans are cut.
+const MOVE_RATE: u32 = 2;
 
 pub(crate) type View = FleetView<SimRecords>;
 
@@ -104,16 +112,18 @@ impl Process {
         let mut view = View::of_copy();
         if let Some(copy) = &disk.copy {
             let none = Revision::OF_COPY;
-            for (app, (record, _)) in &copy.apps {
-                view.put_app(app.clone(), Some((**record).clone()), none);
+            for (app, record) in copy.apps() {
+                view.put_app(app, Some(record.clone()), none);
             }
-            for (app, (hosts, _)) in &copy.assigned {
-                view.assigned.insert(app.clone(), (hosts.clone(), none));
+            for (app, hosts) in copy.all_assigned() {
+                view.put_assigned(app, Some((hosts.clone(), none)));
+            }
+            for (app, hosts) in copy.all_ready() {
+                view.put_ready(app, hosts.clone());
             }
             for (host, record) in copy.all_hosts() {
                 view.detached.insert(host.clone(), record.clone());
             }
-            view.ready.clone_from(&copy.ready);
         }
         let served = disk.current.iter().filter_map(|(app, generation)| {
             Some((app.clone(), disk.ledger.get(app)?.get(generation)?.clone()))
@@ -133,7 +143,7 @@ impl Process {
             reconciler: Reconciler::default(),
             announcer: Announcer::default(),
             is_announcing: false,
-            turns: PlanTurns::new(Duration::from_secs(3), None, 1000),
+            turns: PlanTurns::new(PATIENCE, Some(QUIET), MOVE_RATE),
             is_planning: false,
             probes: BTreeMap::new(),
             gone: BTreeMap::new(),
@@ -148,7 +158,7 @@ impl Process {
     }
 
     pub(crate) fn see_to_all(&mut self) {
-        let all = self.view.apps.keys().chain(self.served.keys()).cloned();
+        let all = self.view.apps().map(|(app, _)| app).chain(self.served.keys()).cloned();
         self.reconciler.add(all.collect::<Vec<_>>());
     }
 
@@ -181,6 +191,22 @@ impl Process {
         self.view.status(me, app, here, is_same)
     }
 
+    /// The plan of this turn, as `placement` makes it.
+    pub(crate) fn plan(&self, me: &HostName, turn: PlanTurn) -> Plan {
+        let is_settled = |app: &AppName| {
+            let record = self.view.app(app);
+            record.is_some_and(|record| self.view.is_ready_everywhere(app, record.generation()))
+        };
+        let budget = || Budget { moves: turn.at_most, is_settled: &is_settled };
+        let mut planner = Planner::new(self.place_view(me));
+        let plan = planner.plan_within(&Aims::default(), budget());
+        if turn.consolidates && plan.moves.is_empty() {
+            let aims = Aims { consolidate: true, ..Aims::default() };
+            return planner.plan_within(&aims, budget());
+        }
+        plan
+    }
+
     /// What is placed on.
     pub(crate) fn place_view(&self, me: &HostName) -> place::View {
         let room = Room { cpu: Cpu::cores(4), memory: Bytes::mebi(4096) };
@@ -207,7 +233,7 @@ impl Process {
         for (name, _) in self.view.outlined() {
             view.hosts.insert(name.clone(), host(Standing::Cordoned));
         }
-        for (name, (record, _)) in &self.view.apps {
+        for (name, record) in self.view.apps() {
             let on = self.view.assigned_to(name).into_iter().flat_map(Assigned::keys).cloned();
             let n_now = u32::try_from(self.view.assigned_to(name).map_or(0, Assigned::len));
             let app = place::App {

@@ -229,8 +229,8 @@ impl World {
             return None;
         }
         let mut commit = Commit::default();
-        let replicas = self.hosts[at].up.as_ref()?.view.apps.get(app);
-        let replicas = replicas.map_or(1, |(record, _)| record.replicas);
+        let replicas = self.hosts[at].up.as_ref()?.view.app(app);
+        let replicas = replicas.map_or(1, |record| record.replicas);
         self.put_app(at, app, (current, replicas), seen, &mut commit)?;
         guard(&mut commit, Key::Last(app.clone()), seen);
         let last = number(seen, app).max(disk.last.get(app).copied().unwrap_or(0));

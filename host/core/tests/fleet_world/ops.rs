@@ -2,7 +2,7 @@
 
 use steerage_core::id::AppName;
 use steerage_core::lineage::Followed;
-use steerage_core::node::{CodeAtHand, PlanTurn};
+use steerage_core::node::{CodeAtHand, PlanEnd, PlanTurn};
 
 use crate::operators::Wish;
 use crate::store::{Commit, Seen, StoreError};
@@ -43,7 +43,7 @@ pub(crate) enum Op {
     Register(i64),
     KeepAlive,
     Announce(Vec<(AppName, Option<CodeAtHand>)>),
-    Plan(PlanTurn, usize),
+    Plan(PlanTurn, PlanEnd),
     /// To do what an operator wishes, the how-many-eth time.
     Wish(Wish, usize),
     /// To tell that it is done; of a deployment its number, and how many hosts could take a copy.

@@ -29,5 +29,6 @@ pub(in crate::fleet) fn outline(bytes: &[u8]) -> HostRecord {
         certificate: None,
         believes: BTreeSet::new(),
         tells_use: false,
+        signs: false,
     }
 }

@@ -13,6 +13,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rest(Option<Box<BTreeMap<String, serde_json::Value>>>);
 
+impl Rest {
+    /// Nothing.
+    pub(super) const NONE: Self = Self(None);
+}
+
 impl<'de> Deserialize<'de> for Rest {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut fields = BTreeMap::deserialize(deserializer)?;

@@ -184,7 +184,7 @@ mod tests {
         let old = br#"{"v": 1, "generation": 3, "min": 1, "max": 2,
             "canary": {"generation": 4, "share": 5, "since": 6}}"#;
         let record: AppRecord = decode("desired/apps/a", old).unwrap();
-        let canary = record.canary.unwrap();
+        let canary = record.canary.clone().unwrap();
         assert_eq!((canary.steps(), canary.progress().since), (Vec::new(), 6));
         let record: AppRecord = decode("desired/apps/a", WRITTEN).unwrap();
         let written: serde_json::Value = serde_json::from_slice(WRITTEN).unwrap();
@@ -194,7 +194,7 @@ mod tests {
     #[test]
     fn a_step_changes_the_share_that_older_hosts_go_by() {
         let record: AppRecord = decode("desired/apps/a", WRITTEN).unwrap();
-        let mut canary = record.canary.unwrap();
+        let mut canary = record.canary.clone().unwrap();
         canary.take_step(1, 250, 90_000);
         assert_eq!((canary.share, canary.step), (2500, 1));
         let progress = canary.progress();
@@ -217,7 +217,7 @@ mod tests {
         record.canary = None;
         let rest = Rest::default();
         let watch = WatchRecord { generation: 3, replaced: 2, since: 0, until: 100, rest };
-        record.watch = Some(Box::new(watch.clone()));
+        record.watch = Some(watch.clone());
         assert_eq!(record.watched(99), Some(&watch));
         assert_eq!(record.watched(100), None);
         // An older host deployed another one and kept what it did not know.

@@ -1,5 +1,6 @@
 //! Real sockets on several threads: where connections are served, and where requests of one connection are.
 
+use rustls::pki_types::CertificateDer;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Mutex;
@@ -55,7 +56,12 @@ impl Service for Names {
     type Peer = ();
     type Body = Full<Bytes>;
 
-    fn meet(&self, _: SocketAddr, _: SocketAddr) -> Result<(), BoxError> {
+    fn meet(
+        &self,
+        _: SocketAddr,
+        _: SocketAddr,
+        _: Option<CertificateDer<'static>>,
+    ) -> Result<(), BoxError> {
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! Telling the store which code is at hand here, as `core::node::announcer` says.
 //! Does not bring code.
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use steerage_core::id::{AppName, Generation};
@@ -48,7 +49,7 @@ fn write(member: &Member, lease: LeaseId, app: &AppName, ready: Option<CodeAtHan
     let Some(CodeAtHand { generation, canary }) = ready else { return Write::Delete(key) };
     let here = member.own.catalog.app(app).filter(|here| here.generation == generation);
     let fingerprint = here.and_then(|here| member.agent.fingerprint(&here));
-    let canary = canary.map(Generation::get);
+    let canary = canary.map(Generation::get).and_then(NonZeroU64::new);
     let ready = ReadyRecord { generation: generation.get(), canary, fingerprint };
     Write::Put { key, value: record::encode(&ready), lease: Some(lease) }
 }

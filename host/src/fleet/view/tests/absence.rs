@@ -51,13 +51,13 @@ fn an_app_goes_by_its_removal_only() {
     ] {
         let mut view = view();
         view.apply(&changes, |_, _| true);
-        assert_eq!(view.apps.contains_key(&shop()), is_there, "{changes:?}");
+        assert_eq!(view.app(&shop()).is_some(), is_there, "{changes:?}");
         // One after the other is the same.
         let mut view = self::view();
         for change in &changes {
             view.apply(std::slice::from_ref(change), |_, _| true);
         }
-        assert_eq!(view.apps.contains_key(&shop()), is_there, "{changes:?}");
+        assert_eq!(view.app(&shop()).is_some(), is_there, "{changes:?}");
         let has_vanished = is_there && changes.contains(&gone());
         assert_eq!(view.vanished.contains(&shop()), has_vanished, "{changes:?}");
     }
@@ -69,7 +69,7 @@ fn an_app_goes_by_its_removal_only() {
     ] {
         let mut now = read(&entries);
         now.keep_detached(&view(), |_, _| false);
-        assert_eq!(now.apps.contains_key(&shop()), is_there, "{entries:?}");
+        assert_eq!(now.app(&shop()).is_some(), is_there, "{entries:?}");
         assert_eq!(now.vanished.contains(&shop()), is_there, "{entries:?}");
     }
     // It is there again.
@@ -88,7 +88,7 @@ fn what_cannot_be_read_is_what_it_was() {
             entry("observed/hosts/h1", bad),
         ];
         let mut now = read(&entries);
-        assert!(now.apps.is_empty() && now.hosts.is_empty(), "{bad}");
+        assert!(now.apps().next().is_none() && now.hosts.is_empty(), "{bad}");
         assert_eq!(now.outlined().count(), 1, "{bad}");
         let h1 = FleetKey::Host("h1".parse().unwrap());
         for key in [FleetKey::Assigned(shop()), FleetKey::App(shop()), h1.clone()] {
@@ -96,8 +96,8 @@ fn what_cannot_be_read_is_what_it_was() {
         }
         let before = view();
         now.keep_detached(&before, |_, _| false);
-        assert_eq!(now.apps, before.apps, "{bad}");
-        assert_eq!(now.assigned, before.assigned, "{bad}");
+        assert_eq!(now.app(&shop()), before.app(&shop()), "{bad}");
+        assert_eq!(now.assigned(&shop()), before.assigned(&shop()), "{bad}");
         assert_eq!(now.hosts, before.hosts, "{bad}");
         assert!(now.vanished.is_empty(), "{bad}");
         // It can be read again.
