@@ -1,6 +1,8 @@
 //! Who can answer for an app, who is waited for before a host stops, and where an app may run at all,
 //! as the view has it. Does not ask any host.
 
+use std::collections::BTreeSet;
+
 use super::few_hosts::HostMap;
 use super::origin::Assigned;
 use super::records::{AppFacts as _, HostFacts as _, ReadyFacts as _, Records};
@@ -23,6 +25,21 @@ impl<R: Records> FleetView<R> {
         }
         let leaving: Vec<_> = ready.into_iter().flat_map(HostMap::keys).filter(is_there).collect();
         if leaving.is_empty() { assigned().collect() } else { leaving }
+    }
+
+    /// The apps for which other hosts may answer when anything of these hosts has changed.
+    pub fn apps_on<'v>(
+        &'v self,
+        hosts: &'v BTreeSet<HostName>,
+    ) -> impl Iterator<Item = &'v AppName> {
+        let is_one = |host: &HostName| hosts.contains(host);
+        // Of no hosts nothing is looked at: there may be very many apps.
+        let all = (!hosts.is_empty()).then_some(self).into_iter();
+        let assigned = all.clone().flat_map(|all| &all.assigned);
+        let assigned = assigned.filter(move |(_, (on, _))| on.keys().any(is_one));
+        let ready = all.flat_map(|all| &all.ready);
+        let ready = ready.filter(move |(_, on)| on.keys().any(is_one));
+        assigned.map(|(app, _)| app).chain(ready.map(|(app, _)| app))
     }
 
     /// Those of the hosts that do not serve an older deployment because they no longer hear of the
