@@ -88,10 +88,7 @@ pub(crate) fn run(program: &Path, arguments: &Arguments) -> Result<()> {
     let mut fleet = build(program, folder, arguments, &mut report)?;
     rest(&fleet, arguments, &mut report)?;
     deploys::one_by_one(&fleet, (arguments.deploys, arguments.rate), &mut report)?;
-    let took = fleet.members.add_one()?;
-    let measured = format!("a new host of {} apps: start to ready", arguments.apps);
-    report.goal(&measured, took.as_secs_f64(), "s", Target::AtMost(5.0));
-    fleet.settle()?;
+    join(&mut fleet, arguments, &mut report)?;
     loss::of_hosts(&mut fleet, &mut report)?;
     fleet.settle()?;
     deploys::month(&fleet, arguments.month, &mut report)?;
@@ -197,6 +194,27 @@ fn rest(fleet: &Fleet, arguments: &Arguments, report: &mut Report) -> Result<()>
         .detail("memory_of_a_member_mib", json!(fleet.members.memory_each()? / f64::from(1 << 20)));
     report.detail("bytes_of_an_app_in_etcd", json!(after.in_use() / arguments.apps as f64));
     Ok(())
+}
+
+/// One host more, which knows of no app yet.
+fn join(fleet: &mut Fleet, arguments: &Arguments, report: &mut Report) -> Result<()> {
+    let (before, used) = (fleet.etcd.metrics()?, fleet.members.cpu_time()?);
+    let took = fleet.members.add_one()?;
+    let (after, own) = (fleet.etcd.metrics()?, fleet.members.last_cpu_time()?);
+    let others = fleet.members.cpu_time()?.saturating_sub(used).saturating_sub(own);
+    let measured = format!("a new host of {} apps: start to ready", arguments.apps);
+    report.goal(&measured, took.as_secs_f64(), "s", Target::AtMost(5.0));
+    report.detail(
+        "join",
+        json!({
+            "cpu_s": own.as_secs_f64(),
+            "cpu_of_all_others_s": others.as_secs_f64(),
+            "cpu_of_etcd_s": after.cpu() - before.cpu(),
+            "asked": after.n_asked() - before.n_asked(),
+            "sent_bytes": after.sent() - before.sent(),
+        }),
+    );
+    fleet.settle()
 }
 
 impl Fleet {

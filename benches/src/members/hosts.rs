@@ -20,7 +20,7 @@ const AT_ONCE: usize = 4;
 /// Longest wait for what hosts shall come to.
 const PATIENCE: Duration = Duration::from_secs(900);
 /// What is as small as a host lets it be: these hosts run one guest of 128 KiB now and then.
-const SMALL: [&str; 14] = [
+const SMALL: [&str; 12] = [
     "--slots",
     "16",
     "--largest-memory",
@@ -29,8 +29,6 @@ const SMALL: [&str; 14] = [
     "16",
     "--threads",
     "1",
-    "--memory-budget",
-    "1GiB",
     "--telemetry-memory",
     "4MiB",
     "--log",
@@ -173,6 +171,11 @@ impl Members {
     /// Processor time that all have used so far.
     pub(crate) fn cpu_time(&self) -> Result<Duration> {
         self.all.iter().map(|member| member.server.cpu_time()).sum()
+    }
+
+    /// The same of the one that came last.
+    pub(crate) fn last_cpu_time(&self) -> Result<Duration> {
+        self.all.last().context("no member runs")?.server.cpu_time()
     }
 
     /// Waits until each answers calls of an app with 200; when the last did so. Who has is not asked again.
