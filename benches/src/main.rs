@@ -13,6 +13,7 @@ mod http;
 mod live;
 mod load;
 mod many;
+mod members;
 mod overload;
 mod place;
 mod plain;
@@ -60,6 +61,8 @@ enum Bench {
     Live(live::Arguments),
     /// Placement: machines a cell needs, beside the rules of others, and how fast plans are made
     Place(place::Arguments),
+    /// A large fleet on one etcd: what its store sends, what members use, how long changes take
+    Members(members::Arguments),
     /// Locks taken and shared lines written per hello call, by a build of the host that counts them
     Shared(shared::Arguments),
     /// A bare hyper server, started by `http`
@@ -109,6 +112,7 @@ fn main() -> Result<()> {
         Bench::Cold(arguments) => cold::run(&host()?, &arguments),
         Bench::Overload(arguments) => overload::run(&host()?, &arguments),
         Bench::Live(arguments) => live::run(&host()?, &arguments),
+        Bench::Members(arguments) => members::run(&host()?, &arguments),
         Bench::Place(arguments) => place::run(&arguments),
         Bench::Shared(arguments) => shared::run(&host()?, &arguments),
         Bench::Raw { listen } => raw::serve(listen),

@@ -3,10 +3,14 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
 use crate::load::answer::whole;
+
+/// Longest wait for a part of an answer.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// An open connection.
 #[derive(Debug)]
@@ -46,4 +50,19 @@ impl Plain {
             }
         }
     }
+}
+
+/// Asks over a connection of its own for something whose length nobody says before; returns the body.
+pub(crate) fn fetch(address: SocketAddr, path: &str) -> Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(FETCH_TIMEOUT))?;
+    // This version of HTTP has no chunks: the end of the connection ends the answer.
+    stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes())?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text)?;
+    let (head, body) = text.split_once("\r\n\r\n").context("half an answer")?;
+    if head.split(' ').nth(1) != Some("200") {
+        bail!("GET {path}: {text}");
+    }
+    Ok(body.to_owned())
 }

@@ -27,13 +27,15 @@ pub(crate) struct Server {
 impl Server {
     /// Starts a command that will listen on `address`, and waits until it does.
     pub(crate) fn start(mut command: Command, address: SocketAddr) -> Result<Self> {
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        Self::start_as_said(command, address)
+    }
+
+    /// The same for a command that says where it writes to.
+    pub(crate) fn start_as_said(mut command: Command, address: SocketAddr) -> Result<Self> {
         let shown = format!("{command:?}");
         let started_at = Instant::now();
-        let child = command
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .with_context(|| format!("cannot start {shown}"))?;
+        let child = command.spawn().with_context(|| format!("cannot start {shown}"))?;
         let mut server = Self { child, address, start_time: Duration::ZERO };
         while TcpStream::connect(address).is_err() {
             if let Some(status) = server.child.try_wait()? {

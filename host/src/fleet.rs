@@ -19,7 +19,7 @@ mod saved;
 mod usage;
 mod view;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -302,7 +302,7 @@ impl Fleet {
         told.revokes = revokes;
         told.troubles.extend(troubles);
         if told.change.is_news() {
-            self.swap(view, (!told.change.hosts_changed).then_some(&told));
+            self.swap(view, Some(&told.change));
         } else {
             // What apps use is no reason to wake anybody: it changes all the time.
             self.inner.view.store(Arc::new(view));
@@ -351,20 +351,25 @@ impl Fleet {
     }
 
     /// Makes `view` the current one, with the table of those apps that changed, or of all.
-    fn swap(&self, view: View, changed: Option<&ChangeSummary>) {
-        let mut table = OrdMap::clone(&self.inner.table.load());
+    fn swap(&self, view: View, changed: Option<&ViewChange>) {
         let peers = &self.inner.peers;
-        if changed.is_none() {
+        if changed.is_none_or(|changed| changed.hosts_changed) {
             for (name, host) in view.all_hosts().filter(|(name, _)| **name != self.inner.me) {
                 peers.know(name, (host.address, host.run), view.lease_of(name));
             }
             peers.keep_only(|name| view.host(name).is_some());
-            table = OrdMap::new();
         }
+        let (mut table, apps): (_, BTreeSet<&AppName>) = match changed {
+            None => (OrdMap::new(), view.apps().map(|(app, _)| app).collect()),
+            // In a large fleet some host changes all the time, and few of all apps are on it.
+            Some(changed) => {
+                let on_hosts = view.apps_on(&changed.hosts);
+                (OrdMap::clone(&self.inner.table.load()), on_hosts.chain(&changed.apps).collect())
+            }
+        };
         // Apps on the same hosts share what is kept of them: there are many apps and few sets of hosts.
         let mut shared = HashMap::<Vec<&HostName>, Arc<Replicas>>::new();
-        let all = || view.apps().map(|(app, _)| app).collect::<Vec<_>>();
-        for app in changed.map_or_else(all, |told| told.change.apps.iter().collect()) {
+        for app in apps {
             // The view's own name, whose text the table shares.
             if view.app(app).is_some() {
                 let hosts = view.answering(app);

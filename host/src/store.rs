@@ -8,6 +8,7 @@ mod batch;
 mod embedded;
 mod error;
 mod etcd;
+mod many;
 mod settings;
 
 use std::collections::BTreeSet;

@@ -1,7 +1,6 @@
 //! What a host of a fleet does to serve what was decided elsewhere: it fetches and prepares code, or
 //! only learns routes, or forgets an app. Refuses nothing that is durable in the store already.
 
-use futures_util::{StreamExt as _, stream};
 use steerage_core::id::{AppName, Generation, HostName};
 use steerage_core::node::HostMap;
 
@@ -10,11 +9,8 @@ use crate::catalog::LoadedDeployment;
 use crate::fleet::{Fleet, keys};
 use crate::ledger::deployment::Deployment;
 use crate::ledger::record::DeploymentRecord;
-use crate::store::StoreError;
+use crate::store::{Entry, StoreError};
 use crate::telemetry::chain;
-
-/// Deployments that are asked of the store at once.
-const RECALLED_AT_ONCE: usize = 32;
 
 impl Agent {
     /// The deployment, from this host's ledger or from the store.
@@ -27,22 +23,77 @@ impl Agent {
         app: &AppName,
         generation: Generation,
     ) -> Result<Deployment, ApplyError> {
-        // After a restore the ledger may know another deployment of this number.
-        let wanted = fleet.view().fingerprint(app, generation.get());
-        let is_wanted =
-            |record: &DeploymentRecord| wanted.is_none_or(|wanted| record.fingerprint() == wanted);
-        if let Some(record) = self.own.ledger.deployment(app, generation)?
-            && is_wanted(&record)
-        {
-            return self.read(record);
+        if let Some(kept) = self.kept(fleet, app, generation)? {
+            return Ok(kept);
         }
+        let entry = fleet.get(&keys::deployment(app, generation)).await?;
+        self.stored(fleet, app, generation, entry)
+    }
+
+    /// The deployments, from this host's ledger or from the store, which is asked for many at once: a host
+    /// that joins has none of a hundred thousand.
+    async fn recall_all(
+        &self,
+        fleet: &Fleet,
+        wanted: Vec<(AppName, Generation)>,
+    ) -> Vec<(AppName, Result<Deployment, ApplyError>)> {
+        let (mut recalled, mut asked) = (Vec::new(), Vec::new());
+        for (app, generation) in wanted {
+            match self.kept(fleet, &app, generation) {
+                Ok(Some(kept)) => recalled.push((app, Ok(kept))),
+                Ok(None) => asked.push((app, generation)),
+                Err(error) => recalled.push((app, Err(error))),
+            }
+        }
+        let keys: Vec<String> =
+            asked.iter().map(|(app, generation)| keys::deployment(app, *generation)).collect();
+        match fleet.get_each(&keys).await {
+            Ok(entries) => {
+                recalled.extend(asked.into_iter().zip(entries).map(|((app, generation), entry)| {
+                    let stored = self.stored(fleet, &app, generation, entry);
+                    (app, stored)
+                }))
+            }
+            Err(error) => {
+                let why = match error {
+                    StoreError::Away { why } => why,
+                    error => chain(&error),
+                };
+                recalled.extend(asked.into_iter().map(|(app, _)| {
+                    let away = StoreError::Away { why: why.clone() };
+                    (app, Err(away.into()))
+                }));
+            }
+        }
+        recalled
+    }
+
+    /// The deployment as this host keeps it, if it does and if it is the one that is wanted.
+    fn kept(
+        &self,
+        fleet: &Fleet,
+        app: &AppName,
+        generation: Generation,
+    ) -> Result<Option<Deployment>, ApplyError> {
+        let record = self.own.ledger.deployment(app, generation)?;
+        let record = record.filter(|record| is_wanted(fleet, record));
+        record.map(|record| self.read(record)).transpose()
+    }
+
+    /// The deployment that the store has under its key.
+    fn stored(
+        &self,
+        fleet: &Fleet,
+        app: &AppName,
+        generation: Generation,
+        entry: Option<Entry>,
+    ) -> Result<Deployment, ApplyError> {
         let key = keys::deployment(app, generation);
         let damaged = |what: String| ApplyError::from(StoreError::Damaged { what });
-        let entry = fleet.get(&key).await?;
         let entry = entry.ok_or_else(|| damaged(format!("{key} is missing")))?;
         let record = DeploymentRecord::decode(&entry.value)
             .map_err(|error| damaged(format!("{key}: {error}")))?;
-        if is_wanted(&record) {
+        if is_wanted(fleet, &record) {
             return self.read(record);
         }
         Err(damaged(format!("{key} is not the deployment that is wanted: deploy the app again")))
@@ -104,11 +155,7 @@ impl Agent {
         fleet: &Fleet,
         wanted: Vec<(AppName, Generation)>,
     ) -> Vec<(AppName, Result<(), ApplyError>)> {
-        let recalled = stream::iter(wanted).map(|(app, generation)| async move {
-            let recalled = self.recall(fleet, &app, generation).await;
-            (app, recalled)
-        });
-        let recalled: Vec<_> = recalled.buffer_unordered(RECALLED_AT_ONCE).collect().await;
+        let recalled = self.recall_all(fleet, wanted).await;
         let known = recalled.iter().filter_map(|(_, recalled)| recalled.as_ref().ok());
         let new: Vec<_> = known.filter(|known| !self.is_kept(known.record())).cloned().collect();
         if new.len() > 1 {
@@ -136,4 +183,10 @@ impl Agent {
         kept.as_ref() == Some(record)
             && ledger.is_current(&record.app, record.generation).unwrap_or(false)
     }
+}
+
+/// Whether this is the deployment that is wanted of its app: after a restore another may have its number.
+fn is_wanted(fleet: &Fleet, record: &DeploymentRecord) -> bool {
+    let wanted = fleet.view().fingerprint(&record.app, record.generation.get());
+    wanted.is_none_or(|wanted| record.fingerprint() == wanted)
 }

@@ -232,4 +232,13 @@ impl Fleet {
         self.check_store()?;
         self.store().get(key).await
     }
+
+    /// What is under each of these keys of the store, in their order, if this host follows it.
+    ///
+    /// # Errors
+    /// See [`crate::store::Store::get_each`] and [`Fleet::check_store`].
+    pub async fn get_each(&self, keys: &[String]) -> Result<Vec<Option<Entry>>, StoreError> {
+        self.check_store()?;
+        self.store().get_each(keys).await
+    }
 }

@@ -3,6 +3,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use futures_util::{StreamExt as _, stream};
 use steerage_core::node::{Assignment, PlanNumbers, PlanStamp, assignments};
 use steerage_core::place::Plan;
 
@@ -12,6 +13,8 @@ use crate::fleet::{Fleet, View, keys};
 use crate::store::{Commit, Guard, MOST_WRITES, Revision, StoreError, Write, in_commits};
 use crate::telemetry::chain;
 
+/// As many commits of one plan are made at once: the store waits for its disk once for several.
+const COMMITS_AT_ONCE: usize = 8;
 /// As many moves of one plan are told one by one in the log.
 const TOLD: usize = 20;
 
@@ -70,27 +73,27 @@ async fn write_numbered(
         record.result = PlanResult::Writing;
     }
     let of_plan = history::changes(stamp, &record, &forgotten);
-    let (mut n_written, mut written_at) = (0, None);
-    for commit in in_commits(of_plan.into_iter().chain(assignments.into_iter().map(change))) {
-        if !fleet.is_current() {
-            // This host stood still since it planned, and others may have planned meanwhile.
-            return Err(StoreError::Conflict { key: None });
-        }
-        let committed = commit_what_holds(fleet, commit).await?;
-        if written_at.is_none() {
-            // The first has the plan itself, and nothing is written without it.
-            let Some((_, at)) = committed else { return Err(StoreError::Conflict { key: None }) };
-            numbers.wrote(number, at, &forgotten);
-            written_at = Some(at);
-        }
-        n_written += committed.map_or(0, |(n_apps, _)| n_apps);
+    let changes = of_plan.into_iter().chain(assignments.into_iter().map(change));
+    let mut commits = in_commits(changes).into_iter();
+    // The first has the plan itself, and nothing is written without it.
+    let first = commits.next().unwrap_or_default();
+    let Some((mut n_written, written_at)) = commit_if_current(fleet, first).await? else {
+        return Err(StoreError::Conflict { key: None });
+    };
+    numbers.wrote(number, written_at, &forgotten);
+    // The others are about other apps each, so they need not wait for one another.
+    let rest = stream::iter(commits).map(|commit| commit_if_current(fleet, commit));
+    let mut rest = rest.buffer_unordered(COMMITS_AT_ONCE);
+    while let Some(committed) = rest.next().await {
+        n_written += committed?.map_or(0, |(n_apps, _)| n_apps);
     }
     let n_left = n_apps.saturating_sub(n_written);
-    if let Some(at) = written_at.filter(|_| n_left > 0 || record.result == PlanResult::Writing) {
+    if n_left > 0 || record.result == PlanResult::Writing {
         record.result = PlanResult::Written;
         record.n_left = u32::try_from(n_left).unwrap_or(u32::MAX);
         // All is written by then, whatever becomes of this.
-        if let Err(error) = tell_result(fleet, number, at, &record, numbers).await {
+        let told = tell_result(fleet, number, written_at, &record, numbers).await;
+        if let Err(error) = told {
             tracing::debug!(error = chain(&error), "what came of a plan is not told");
             numbers.doubt();
         }
@@ -125,6 +128,17 @@ fn log(number: u32, plan: &Plan) {
     if plan.moves.len() > TOLD {
         tracing::info!(plan = number, "and {} moves more", plan.moves.len() - TOLD);
     }
+}
+
+/// Commits, unless this host stood still since it planned: others may have planned meanwhile.
+async fn commit_if_current(
+    fleet: &Fleet,
+    commit: Commit,
+) -> Result<Option<(usize, Revision)>, StoreError> {
+    if !fleet.is_current() {
+        return Err(StoreError::Conflict { key: None });
+    }
+    commit_what_holds(fleet, commit).await
 }
 
 /// Commits those changes whose guards hold; returns of how many apps, and when that was, if of any.

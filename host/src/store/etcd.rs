@@ -3,6 +3,7 @@
 //! Does not elect, replicate or expire anything: etcd does.
 
 mod error;
+mod many;
 mod member;
 mod watch;
 

@@ -1,7 +1,8 @@
 //! Real etcd on ports of its own, for tests: one member or a few, which can be killed, stopped and
 //! started again on their data. Tests are skipped with a message where etcd is not installed.
 
-use std::net::{IpAddr, TcpListener};
+use std::io::{Read as _, Write as _};
+use std::net::{IpAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -152,6 +153,17 @@ impl Etcd {
         let store = open(&self.url()).await.unwrap();
         self.answers(&store).await;
         store
+    }
+
+    /// How many requests a member was sent so far, those over streams not counted one by one.
+    pub(crate) fn n_requests(&self, member: usize) -> u64 {
+        let mut stream = TcpStream::connect(self.address(member)).unwrap();
+        // In this version of HTTP the end of the connection ends the answer.
+        stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        let counts = text.lines().filter(|line| line.starts_with("grpc_server_started_total{"));
+        counts.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
     }
 
     /// Waits until it answers.

@@ -49,14 +49,18 @@ async fn knows(host: &Host, n_apps: u64) {
 }
 
 #[tokio::test]
-async fn who_joins_a_large_fleet_keeps_all_its_apps_in_a_few_writes() {
+async fn who_joins_a_large_fleet_learns_of_all_its_apps_in_a_few_reads_and_writes() {
     let Some(fleet) = Fleet::start(1).await else { return };
     fleet.first().deploy(&says("one"), &manifest("one", "/one/...", "")).await;
     let n_apps = 600;
     multiply(&fleet.etcd.store().await, "one", n_apps).await;
-    let url = fleet.etcd.url();
+    knows(fleet.first(), 1 + n_apps as u64).await;
+    let (url, n_before) = (fleet.etcd.url(), fleet.etcd.n_requests(0));
     let mut joins = Host::logging_as("steerage=info", &Fleet::flags(&url, "h2", &[]));
     knows(&joins, 1 + n_apps as u64).await;
+    // Both hosts keep their leases alive and look at the store now and then meanwhile.
+    let n_reads = fleet.etcd.n_requests(0) - n_before;
+    assert!(n_reads < n_apps as u64 / 4, "{n_reads} requests for {n_apps} apps");
     // What is not there is told as that by whoever may not run it, and not as unknown.
     assert_eq!(joins.get("/one-7/").await.cause(), "no_replica");
     assert_eq!(joins.get("/one/").await.text(), "one");

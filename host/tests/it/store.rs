@@ -113,6 +113,30 @@ async fn more_than_a_page_is_read_whole_and_in_order() {
 }
 
 #[tokio::test]
+async fn what_is_under_many_keys_is_told_in_the_order_of_the_keys() {
+    on_both(async |store| {
+        let key = |number: usize| format!("n/{number:03}");
+        let all = 0..2 * MOST_WRITES;
+        for some in all.clone().collect::<Vec<_>>().chunks(MOST_WRITES) {
+            let odd = some.iter().filter(|number| *number % 2 == 1);
+            let writes: Vec<_> = odd.map(|number| put(&key(*number), &key(*number))).collect();
+            write(&store, &writes).await;
+        }
+        // The last first, and more than one question takes.
+        let asked: Vec<String> = all.rev().map(key).collect();
+        let found = store.get_each(&asked).await.unwrap();
+        assert_eq!(found.len(), asked.len());
+        for (number, (key, entry)) in asked.iter().zip(found).enumerate() {
+            let there = entry.map(|entry| (entry.key.clone(), entry.value));
+            let expected = (number % 2 == 0).then(|| (key.clone(), key.clone().into_bytes()));
+            assert_eq!(there, expected, "{key}");
+        }
+        assert_eq!(store.get_each(&[]).await.unwrap(), []);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_was_overwritten_before_a_revision_is_forgotten_when_it_is_said_so() {
     let Some(etcd) = Etcd::start(1) else { return };
     let store = etcd.store().await;

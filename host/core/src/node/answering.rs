@@ -1,9 +1,12 @@
 //! Who can answer for an app, who is waited for before a host stops, and where an app may run at all,
 //! as the view has it. Does not ask any host.
 
+use std::collections::BTreeSet;
+
 use super::few_hosts::HostMap;
 use super::origin::Assigned;
 use super::records::{AppFacts as _, HostFacts as _, ReadyFacts as _, Records};
+use super::rows::AppRow;
 use super::view::FleetView;
 use crate::id::{AppName, HostName};
 
@@ -23,6 +26,21 @@ impl<R: Records> FleetView<R> {
         }
         let leaving: Vec<_> = ready.into_iter().flat_map(HostMap::keys).filter(is_there).collect();
         if leaving.is_empty() { assigned().collect() } else { leaving }
+    }
+
+    /// The apps for which other hosts may answer when anything of these hosts has changed.
+    pub fn apps_on<'v>(
+        &'v self,
+        hosts: &'v BTreeSet<HostName>,
+    ) -> impl Iterator<Item = &'v AppName> {
+        let is_one = |host: &HostName| hosts.contains(host);
+        // Of no hosts nothing is looked at: there may be very many apps.
+        let rows = (!hosts.is_empty()).then(|| self.rows.iter()).into_iter().flatten();
+        let is_there = move |row: &AppRow<R>| {
+            let mut assigned = row.assigned.iter().flat_map(|(assigned, _)| assigned.keys());
+            assigned.any(is_one) || row.ready.keys().any(is_one)
+        };
+        rows.filter(move |(_, row)| is_there(row)).map(|(app, _)| app)
     }
 
     /// Those of the hosts that do not serve an older deployment because they no longer hear of the

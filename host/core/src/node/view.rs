@@ -48,6 +48,8 @@ pub struct ViewChange {
     pub apps: BTreeSet<AppName>,
     /// Whether hosts came, went or changed.
     pub hosts_changed: bool,
+    /// Which, unless everything was read anew.
+    pub hosts: BTreeSet<HostName>,
     /// Whether operators changed the spec of a host, or froze or thawed the fleet.
     pub specs_changed: bool,
 }
@@ -57,6 +59,11 @@ impl ViewChange {
     #[must_use]
     pub fn is_news(&self) -> bool {
         self.hosts_changed || self.specs_changed || !self.apps.is_empty()
+    }
+
+    fn note_host(&mut self, host: &HostName) {
+        self.hosts_changed = true;
+        self.hosts.insert(host.clone());
     }
 }
 
@@ -179,7 +186,7 @@ impl<R: Records> FleetView<R> {
         let all = self.all_hosts().filter(|(host, record)| is_expelled(host, record));
         let all: Vec<HostName> = all.map(|(host, _)| host.clone()).collect();
         for host in all {
-            change.hosts_changed = true;
+            change.note_host(&host);
             let with = self.all_ready().filter(|(_, hosts)| hosts.contains_key(&host));
             change.apps.extend(with.map(|(app, _)| app.clone()));
             self.hosts.remove(&host);
@@ -218,8 +225,8 @@ impl<R: Records> FleetView<R> {
             if let FleetItem::Host(host, FleetValue::Unreadable(Some(guess))) = item
                 && !self.hosts.contains_key(&host)
             {
+                change.note_host(&host);
                 self.outlined.insert(host, Arc::new(guess));
-                change.hosts_changed = true;
             }
             return;
         }
@@ -252,7 +259,7 @@ impl<R: Records> FleetView<R> {
                 change.apps.insert(app);
             }
             FleetItem::Host(host, value) => {
-                change.hosts_changed = true;
+                change.note_host(&host);
                 let record = value.read();
                 if record.is_some() {
                     self.detached.remove(&host);
