@@ -41,7 +41,7 @@ use axum::routing::{MethodRouter, delete, get, head, post, put};
 use http::Response;
 use http::request::Parts;
 use serde::de::DeserializeOwned;
-use steerage_core::id::{AppName, Digest, HostName};
+use steerage_core::id::{AppName, CallIdPrefix, Digest, HostName};
 use steerage_core::place::Policy;
 use steerage_core::units::Bytes;
 use tokio::net::TcpListener;
@@ -189,6 +189,7 @@ fn handler(operation: Operation) -> MethodRouter<Shared> {
         Operation::EndCanary => delete(canary::end),
         Operation::Remove => delete(deploy::remove),
         Operation::Calls => get(observe::calls),
+        Operation::CallsOfId => get(observe::calls_of_id),
         Operation::Logs => get(observe::logs),
         Operation::Events => get(observe::events),
         Operation::Validate => post(deploy::validate),
@@ -255,6 +256,9 @@ impl ApiState {
 /// The app named in the path.
 struct Named(AppName);
 
+/// How the id of a call begins, in the path.
+struct Begun(CallIdPrefix);
+
 /// The host named in the path.
 struct OfHost(HostName);
 
@@ -268,6 +272,14 @@ struct Sent<T>(T);
 struct Asked<T>(T);
 
 impl FromRequestParts<Shared> for Named {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &Shared) -> Result<Self, Refusal> {
+        in_path(parts, state).await.map(Self)
+    }
+}
+
+impl FromRequestParts<Shared> for Begun {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, state: &Shared) -> Result<Self, Refusal> {

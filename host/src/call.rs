@@ -6,7 +6,11 @@ mod side;
 mod state;
 #[cfg(test)]
 mod tests;
+mod time;
+mod usage;
 
 pub use self::sender::{LentSender, ResponseSender};
 pub use self::side::CallSide;
-pub use self::state::{Call, GuestResponse, Recorder, Usage};
+pub use self::state::{Call, GuestResponse, Recorder};
+pub use self::time::{CallTime, Paused, WaitedFor};
+pub use self::usage::Usage;

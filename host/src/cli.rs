@@ -12,6 +12,7 @@ mod app;
 pub mod args;
 mod backup;
 mod build;
+mod call;
 mod calls;
 mod cert;
 mod deploy;
@@ -70,6 +71,7 @@ fn run_verb(cli: Cli) -> anyhow::Result<()> {
         Command::Logs(args) => wait(logs::run(&args)),
         Command::Events(args) => wait(events::run(&args)),
         Command::Calls(args) => wait(calls::run(&args)),
+        Command::Call(args) => wait(call::run(&args)),
         Command::Top(args) => wait(top::run(&args)),
         Command::Promote(args) => wait(promote::run(&args)),
         Command::Rollback(args) => wait(rollback::rollback(&args)),

@@ -92,6 +92,12 @@ pub fn now() -> Instant {
     }
 }
 
+/// How long ago a moment was, by [`now`]: nothing where the piece at hand is the same as then.
+#[must_use]
+pub fn since(moment: Instant) -> Duration {
+    now().saturating_duration_since(moment)
+}
+
 /// The time, read now.
 #[must_use]
 pub fn read() -> Instant {

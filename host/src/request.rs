@@ -28,6 +28,7 @@ use http::{Method, Request, Response};
 use steerage_core::id::CallId;
 use steerage_core::network::Network;
 use steerage_core::outcome::{Outcome, Refusal};
+use steerage_core::spent::Phase;
 
 use self::accepted::{Accepted, Head, read, read_and_complete};
 use self::forwarded::Forwarded;
@@ -296,6 +297,7 @@ impl Accepted {
             let (ready, count) = app.pick(head::draw);
             (ready.ok_or_else(|| app.clone()), route, place, untold, count)
         };
+        let asked_at = meter::now();
         let deployed = match ready {
             Ok(deployed) => deployed,
             Err(app) => Box::pin(context.loader.load(&app)).await?,
@@ -303,6 +305,7 @@ impl Accepted {
         io_charge::is_for(&deployed.state.flow);
         let call = Beginning { id, started_at, deployed: &deployed, route: &route, count };
         let call = CallRecord::begin(context, call, &parts);
+        call.time().add(Phase::Code, meter::since(asked_at));
         let limits = deployed.prepared.limits();
         let deadline = tokio::time::Instant::from_std(started_at + limits.timeout);
         let head = ResponseSender::new(call.call().clone());
@@ -352,7 +355,10 @@ impl Routed {
         }
         deployed.state.memory.admit()?;
         let (needs, deadline) = (deployed.prepared.slots(), self.guest_request.deadline);
-        let permit = deployed.state.gate.admit(limits, needs, self.started_at, deadline).await?;
+        let asked_at = meter::now();
+        let permit = deployed.state.gate.admit(limits, needs, self.started_at, deadline).await;
+        self.call.time().add(Phase::Queue, meter::since(asked_at));
+        let permit = permit?;
         // What was cut has made room for what waited. It was not begun, so another host may have it.
         if context.shutdown.is_cut() {
             return Err(Refusal::Draining);

@@ -301,5 +301,55 @@ impl fmt::Debug for CallId {
     }
 }
 
+/// How the id of a call begins, as people copy it from a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallIdPrefix {
+    bits: u128,
+    n_digits: u32,
+}
+
+impl fmt::Display for CallIdPrefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { bits, n_digits } = self;
+        write!(f, "{bits:0width$x}", width = *n_digits as usize)
+    }
+}
+
+/// A text with which no call's id begins, or too short a one.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{} is not how a call's id begins: expected {} to 32 hexadecimal digits",
+    Quoted(.value),
+    CallIdPrefix::SHORTEST
+)]
+pub struct BadCallIdPrefix {
+    value: String,
+}
+
+impl CallIdPrefix {
+    /// Digits that there must be: of fewer, too many calls have an id that begins so.
+    pub const SHORTEST: usize = 4;
+
+    /// Whether this id begins so.
+    #[must_use]
+    pub fn begins(self, id: CallId) -> bool {
+        // Never by all bits: there is a digit at least.
+        id.as_u128() >> (128 - 4 * self.n_digits) == self.bits
+    }
+}
+
+impl FromStr for CallIdPrefix {
+    type Err = BadCallIdPrefix;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let well_formed = (Self::SHORTEST..=32).contains(&text.len())
+            && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let bits = well_formed.then(|| u128::from_str_radix(text, 16).ok()).flatten();
+        let n_digits = u32::try_from(text.len()).unwrap_or(u32::MAX);
+        bits.map(|bits| Self { bits, n_digits })
+            .ok_or_else(|| BadCallIdPrefix { value: text.to_owned() })
+    }
+}
+
 #[cfg(test)]
 mod tests;

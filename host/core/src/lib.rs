@@ -41,6 +41,7 @@ pub mod rollout;
 pub mod route;
 pub mod sheet;
 pub mod slots;
+pub mod spent;
 pub mod takeover;
 pub mod telemetry;
 pub mod threads;

@@ -26,7 +26,7 @@ const GUARDED: Endpoint = Endpoint {
 };
 
 /// All of them.
-pub(super) const ENDPOINTS: [Endpoint; 33] = [
+pub(super) const ENDPOINTS: [Endpoint; 34] = [
     Endpoint {
         operation: Operation::PutBlob,
         method: "put",
@@ -158,6 +158,15 @@ pub(super) const ENDPOINTS: [Endpoint; 33] = [
         path: "/v1/apps/{app}/calls",
         summary: "The app's last calls, the oldest first",
         query: &[LIMIT, OF_HOST],
+        returned: Returned::Json("Calls"),
+        causes: &[Cause::BadRequest, Cause::NotFound, Cause::HostSilent],
+        ..GUARDED
+    },
+    Endpoint {
+        operation: Operation::CallsOfId,
+        path: "/v1/calls/{id}",
+        summary: "The calls of all apps that are kept and whose ids begin so",
+        query: &[OF_HOST],
         returned: Returned::Json("Calls"),
         causes: &[Cause::BadRequest, Cause::NotFound, Cause::HostSilent],
         ..GUARDED

@@ -18,7 +18,7 @@ use tower_service::Service as _;
 
 use super::here::{CallsQuery, EventsQuery, LogsQuery};
 use super::problem::Refusal;
-use super::{ApiState, Asked, Named, Shared, follow, no_such_path, wire};
+use super::{ApiState, Asked, Begun, Named, Shared, follow, no_such_path, wire};
 use crate::fleet::{TOLD_USE, record};
 use crate::request::{PeerApi, Reply};
 use crate::respond::{Cut, ResponseBody};
@@ -64,6 +64,7 @@ fn router(state: Shared) -> Router {
         .route("/v1/apps", get(apps))
         .route("/v1/apps/{app}", get(app))
         .route("/v1/apps/{app}/calls", get(calls))
+        .route("/v1/calls/{id}", get(calls_of_id))
         .route("/v1/apps/{app}/logs", get(logs))
         .route("/v1/events", get(events))
         .route("/v1/usage", get(usage))
@@ -88,6 +89,10 @@ async fn calls(
     Asked(query): Asked<CallsQuery>,
 ) -> Result<Json<wire::Calls>, Refusal> {
     Ok(Json(state.calls(&app, query.limit())?))
+}
+
+async fn calls_of_id(State(state): State<Shared>, Begun(id): Begun) -> Json<wire::Calls> {
+    Json(state.calls_of_id(id))
 }
 
 async fn logs(

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::Stream;
 use serde::Deserialize;
-use steerage_core::id::AppName;
+use steerage_core::id::{AppName, CallIdPrefix};
 
 use super::problem::{Cause, Refusal};
 use super::{ApiState, follow, view, watch, wire};
@@ -108,7 +108,19 @@ impl ApiState {
     pub(super) fn calls(&self, app: &AppName, limit: usize) -> Result<wire::Calls, Refusal> {
         let app = self.app(app)?;
         let calls = app.state().map(|state| state.calls.tail(limit)).unwrap_or_default();
-        Ok(wire::Calls { calls: calls.into_iter().map(view::call).collect(), sources: None })
+        let calls = calls.into_iter().map(|call| view::call(&app.name, call)).collect();
+        Ok(wire::Calls { calls, sources: None })
+    }
+
+    /// The calls of all apps whose ids begin so.
+    pub(super) fn calls_of_id(&self, id: CallIdPrefix) -> wire::Calls {
+        let snapshot = self.context.catalog.snapshot();
+        let called = snapshot.apps.values().filter_map(|app| Some((&app.name, app.state()?)));
+        let calls = called.flat_map(|(name, state)| {
+            let found = state.calls.find(id);
+            found.into_iter().map(|call| view::call(name, call)).collect::<Vec<_>>()
+        });
+        wire::Calls { calls: calls.collect(), sources: None }
     }
 
     /// What an app printed last.

@@ -16,8 +16,8 @@ use super::fleet_wide::{self, Followed, Missing, whom};
 use super::here::{CallsQuery, EventsQuery, HostQuery, LogsQuery};
 use super::problem::{Cause, Refusal};
 use super::{
-    ApiState, Asked, CertificateSources, Named, Shared, canary, fleet, follow, replicas, view,
-    watch, wire,
+    ApiState, Asked, Begun, CertificateSources, Named, Shared, canary, fleet, follow, replicas,
+    view, watch, wire,
 };
 use crate::identity::Identity;
 use crate::telemetry::metrics::form::Form;
@@ -68,6 +68,17 @@ pub(super) async fn calls(
     let (limit, of) = (query.limit(), whom(&state, query.host.as_deref())?);
     let path = format!("/v1/apps/{app}/calls?limit={limit}");
     Ok(Json(fleet_wide::gather(of, &path, state.calls(&app, limit)?, limit).await?))
+}
+
+/// `GET /v1/calls/{id}`.
+pub(super) async fn calls_of_id(
+    State(state): State<Shared>,
+    Begun(id): Begun,
+    Asked(query): Asked<HostQuery>,
+) -> Result<Json<wire::Calls>, Refusal> {
+    let of = whom(&state, query.host.as_deref())?;
+    let here = state.calls_of_id(id);
+    Ok(Json(fleet_wide::gather(of, &format!("/v1/calls/{id}"), here, usize::MAX).await?))
 }
 
 /// `GET /v1/apps/{app}/logs`.

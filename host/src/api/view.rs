@@ -158,10 +158,13 @@ pub(super) fn limits(limits: &steerage_core::limits::Limits) -> wire::Limits {
     }
 }
 
-/// One call that is over.
-pub(super) fn call(call: CallSummary) -> wire::Call {
+/// One call of `app` that is over.
+pub(super) fn call(app: &AppName, call: CallSummary) -> wire::Call {
+    let time =
+        call.spent.each().map(|(phase, spent)| (phase.code().to_owned(), microseconds(spent)));
     wire::Call {
         id: call.id.to_string(),
+        app: app.to_string(),
         at: call.at,
         generation: call.generation.get(),
         method: call.method.to_string(),
@@ -169,6 +172,7 @@ pub(super) fn call(call: CallSummary) -> wire::Call {
         status: call.status,
         cause: call.cause.to_owned(),
         duration_us: microseconds(call.duration),
+        time_us: time.collect(),
         fuel: call.usage.fuel.get(),
         memory_bytes: call.usage.memory.get(),
         cpu_us: microseconds(call.usage.cpu),

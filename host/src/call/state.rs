@@ -4,15 +4,16 @@ use std::fmt;
 use std::future::poll_fn;
 use std::mem;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::Instant;
 
 use futures_util::task::AtomicWaker;
 use steerage_core::id::CallId;
 use steerage_core::outcome::Outcome;
-use steerage_core::units::{Bytes, Fuel};
 
+use super::time::CallTime;
+use super::usage::Usage;
 use crate::body::Produced;
 
 /// What a guest answers: a response, or in one line why there is none.
@@ -51,21 +52,6 @@ struct Progress {
     cut: Option<Outcome>,
 }
 
-/// What one call took.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Usage {
-    /// Fuel consumed by the guest.
-    pub fuel: Fuel,
-    /// The most memory the instance had, all memories and tables together.
-    pub memory: Bytes,
-    /// CPU time the guest ran for, host functions it called included.
-    pub cpu: Duration,
-    /// What of it was counted for the app while the call ran: all slices but the last.
-    pub cpu_counted: Duration,
-    /// Time to make the instance; zero when one was reused.
-    pub instantiate: Duration,
-}
-
 /// What a call is recorded by once it is over, and all that it is told of until then.
 pub trait Recorder: fmt::Debug + Send + Sync {
     /// Both sides of the call are gone. Called once.
@@ -95,6 +81,8 @@ pub struct Call<R: ?Sized = dyn Recorder> {
     served_before: AtomicU32,
     status: AtomicU16,
     response_bytes: AtomicU64,
+    /// Apart, since what a guest waits for may be left with an instance that outlives the call.
+    time: Arc<CallTime>,
     /// Last, for any type may stand here.
     record: R,
 }
@@ -105,9 +93,9 @@ impl Recorder for () {
 }
 
 impl<R> Call<R> {
-    /// A call that has just been accepted.
+    /// A call that came in then.
     #[must_use]
-    pub fn new(id: CallId, record: R) -> Self {
+    pub fn new(id: CallId, started_at: Instant, record: R) -> Self {
         Self {
             id,
             n_sides: AtomicU32::new(0),
@@ -118,6 +106,7 @@ impl<R> Call<R> {
             served_before: AtomicU32::new(0),
             status: AtomicU16::new(0),
             response_bytes: AtomicU64::new(0),
+            time: Arc::new(CallTime::since(started_at)),
             record,
         }
     }
@@ -126,8 +115,8 @@ impl<R> Call<R> {
 impl Call {
     /// A call that nobody records.
     #[cfg(test)]
-    pub(crate) fn unrecorded(id: u128) -> std::sync::Arc<Self> {
-        std::sync::Arc::new(Call::new(CallId::from_u128(id), ()))
+    pub(crate) fn unrecorded(id: u128) -> Arc<Self> {
+        Arc::new(Call::new(CallId::from_u128(id), Instant::now(), ()))
     }
 
     /// Another side of it is there.
@@ -172,6 +161,12 @@ impl Call {
     #[must_use]
     pub fn has_begun(&self) -> bool {
         self.is(BEGUN)
+    }
+
+    /// Where its time goes.
+    #[must_use]
+    pub fn time(&self) -> &Arc<CallTime> {
+        &self.time
     }
 
     /// Whether the guest's side is over.

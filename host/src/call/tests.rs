@@ -138,7 +138,8 @@ impl Recorder for Counted {
 #[test]
 fn a_call_is_recorded_once_when_its_last_side_is_gone_whoever_else_holds_it() {
     let n_records = Arc::new(AtomicU32::new(0));
-    let call = Call::new(CallId::from_u128(1), Counted(n_records.clone()));
+    let call =
+        Call::new(CallId::from_u128(1), std::time::Instant::now(), Counted(n_records.clone()));
     let client = CallSide::of(Arc::new(call));
     let (guest, held) = (client.clone(), client.call().clone());
     drop(client);

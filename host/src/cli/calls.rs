@@ -32,12 +32,21 @@ pub(super) async fn run(args: &Calls) -> anyhow::Result<()> {
     screen.say(&table(&calls.calls, human::now()))
 }
 
+/// What took most of a call's time, and how much of it: `outbound 97%`.
+fn mostly(call: &wire::Call) -> String {
+    let most = call.time_us.iter().max_by_key(|(_, us)| **us);
+    most.map_or_else(String::new, |(phase, us)| {
+        format!("{phase} {}%", us.saturating_mul(100) / call.time_us.values().sum::<u64>().max(1))
+    })
+}
+
 fn table(calls: &[wire::Call], now: u64) -> String {
     // Named where there is a choice of hosts.
     let is_of_fleet = calls.iter().any(|call| call.host.is_some());
     let of_host: &[&str] = if is_of_fleet { &["HOST"] } else { &[] };
     let columns = [
-        ">AGE", "CALL", "GEN", "REQUEST", ">STATUS", "OUTCOME", ">FUEL", ">MEMORY", ">CPU", ">TIME",
+        ">AGE", "CALL", "GEN", "REQUEST", ">STATUS", "OUTCOME", ">FUEL", ">MEMORY", ">CPU",
+        ">TIME", "MOSTLY",
     ];
     let mut table = Table::new(&[columns.as_slice(), of_host].concat());
     for call in calls {
@@ -52,6 +61,7 @@ fn table(calls: &[wire::Call], now: u64) -> String {
             human::bytes(call.memory_bytes),
             human::duration(Duration::from_micros(call.cpu_us)),
             human::duration(Duration::from_micros(call.duration_us)),
+            mostly(call),
         ];
         table.row(row.into_iter().chain(call.host.clone().filter(|_| is_of_fleet)));
     }

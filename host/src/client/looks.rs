@@ -2,6 +2,7 @@
 //! Changes nothing.
 
 use futures_util::Stream;
+use steerage_core::id::CallIdPrefix;
 
 use super::{Client, ClientError, app_path, escape};
 use crate::api::wire::{AppDetail, Apps, Calls, Event, Events, LogLine, LogLines, Usage};
@@ -88,6 +89,18 @@ impl Client {
         host: Option<&str>,
     ) -> Result<impl Stream<Item = Result<Event, ClientError>> + Send + use<>, ClientError> {
         self.follow(&format!("{}&follow=true", events_path(app, limit, host))).await
+    }
+
+    /// The calls of all apps that are kept and whose ids begin so.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn calls_of_id(
+        &self,
+        id: CallIdPrefix,
+        host: Option<&str>,
+    ) -> Result<Calls, ClientError> {
+        self.get(&format!("/v1/calls/{id}?{}", of(host))).await
     }
 
     /// What the hosts and the apps that were called use.

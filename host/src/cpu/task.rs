@@ -170,7 +170,10 @@ impl Wake for Task {
                 _ => None,
             });
         match woken {
-            Ok(ASLEEP) => self.queue.enqueue(self.clone()),
+            Ok(ASLEEP) => {
+                self.call.time().note_woken(meter::read());
+                self.queue.enqueue(self.clone());
+            }
             Err(WAITING) if self.must_stop() => self.queue.expedite(self.clone()),
             _ => {}
         }

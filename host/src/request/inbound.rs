@@ -10,11 +10,12 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use steerage_core::outcome::{Outcome, Refusal};
+use steerage_core::spent::Phase;
 use steerage_core::units;
 use wasmtime_wasi_http::Error;
 
 use super::host_headers;
-use crate::call::Call;
+use crate::call::{Call, WaitedFor};
 use crate::header::remove;
 use crate::listener::upload::Upload;
 
@@ -79,13 +80,15 @@ pub struct RequestBody {
     left: u64,
     limit: units::Bytes,
     call: Arc<Call>,
+    waited_for: WaitedFor,
 }
 
 impl RequestBody {
     /// Lets `limit` bytes of `inner` through. A body that goes on, or breaks off, ends `call`.
     #[must_use]
     pub fn new(inner: Inbound, limit: units::Bytes, call: Arc<Call>) -> Self {
-        Self { inner, left: limit.get(), limit, call }
+        let waited_for = WaitedFor::new(call.time().clone(), Phase::RequestBody);
+        Self { inner, left: limit.get(), limit, call, waited_for }
     }
 
     /// Ends the call, whatever the guest makes of it, unless it is over: a program's stdin is read
@@ -106,7 +109,9 @@ impl Body for RequestBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        let frame = match std::task::ready!(Pin::new(&mut self.inner).poll_frame(context)) {
+        let polled = Pin::new(&mut self.inner).poll_frame(context);
+        self.waited_for.set(polled.is_pending());
+        let frame = match std::task::ready!(polled) {
             None => return Poll::Ready(None),
             Some(Err(error)) => {
                 self.end(broken(&error));

@@ -1,6 +1,7 @@
 //! What is recorded of a call when both its sides are gone: it is counted, logged and told once.
 //! Does not decide how it ended; `Call` holds that.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -8,6 +9,7 @@ use http::request::Parts;
 use http::{HeaderValue, Method};
 use steerage_core::id::CallId;
 use steerage_core::outcome::{Fault, Outcome};
+use steerage_core::spent::TimeSpent;
 
 use super::CallContext;
 use crate::call::{Call, CallSide, Recorder, Usage};
@@ -27,7 +29,6 @@ pub(super) struct CallRecord {
     deployed: Arc<LoadedDeployment>,
     count: Option<Arc<Count>>,
     context: Arc<CallContext>,
-    started_at: Instant,
     method: Method,
     path: Arc<str>,
     span: tracing::Span,
@@ -69,10 +70,8 @@ impl CallRecord {
             fuel = tracing::field::Empty,
         );
         let (deployed, context, path) = (deployed.clone(), context.clone(), path.into());
-        CallSide::of(Arc::new(Call::new(
-            id,
-            Self { deployed, count, context, started_at, method, path, span },
-        )))
+        let record = Self { deployed, count, context, method, path, span };
+        CallSide::of(Arc::new(Call::new(id, started_at, record)))
     }
 
     /// Tells that the host does not do as the manifest says.
@@ -96,7 +95,7 @@ impl CallRecord {
         });
     }
 
-    fn tell(&self, call: CallId, outcome: &Outcome, usage: &Usage) {
+    fn tell(&self, call: CallId, outcome: &Outcome, usage: &Usage, spent: &TimeSpent) {
         let severity = match outcome.fault() {
             Fault::None | Fault::Client => return,
             Fault::Guest => Severity::Warning,
@@ -119,6 +118,7 @@ impl CallRecord {
             ("fuel".to_owned(), usage.fuel.about()),
             ("memory".to_owned(), usage.memory.about()),
             ("cpu".to_owned(), format!("{:.1?}", usage.cpu)),
+            ("time".to_owned(), told(spent)),
         ];
         let frames = outcome.backtrace().iter();
         evidence.extend(frames.map(|frame| ("backtrace".to_owned(), frame.clone())));
@@ -129,7 +129,7 @@ impl CallRecord {
             call: Some(call),
             severity,
             evidence,
-            advice: outcome.advice(),
+            advice: advice(outcome, spent),
             ..Event::now(outcome.cause(), outcome.to_string())
         };
         if is_counted {
@@ -157,14 +157,17 @@ impl Recorder for CallRecord {
     fn record(&self, call: &Call) {
         let ended = call.ended();
         let (outcome, usage) = ended.unwrap_or_else(|| (Outcome::ClientGone, Usage::default()));
-        let duration = meter::read().saturating_duration_since(self.started_at);
+        let (started_at, now) = (call.time().started_at(), meter::read());
+        let duration = now.saturating_duration_since(started_at);
+        let spent = call.time().spent(now, &usage);
         let (status, response_bytes) = (call.status(), call.response_bytes());
         let state = &self.deployed.state;
         state.meter.record(&outcome, status, duration, &usage, response_bytes);
+        state.meter.add_waits(&spent);
         if let Some(count) = &self.count {
             count.record(&outcome, status, duration);
         }
-        self.tell(call.id, &outcome, &usage);
+        self.tell(call.id, &outcome, &usage, &spent);
         if let Some(n_served) = call.most_served() {
             self.tell_of_reuse(call.id, n_served);
         }
@@ -173,7 +176,7 @@ impl Recorder for CallRecord {
         self.span.record("fuel", usage.fuel.get());
         let duration_us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
         tracing::debug!(parent: &self.span, duration_us, "call ended");
-        let began = meter::since_epoch(self.started_at);
+        let began = meter::since_epoch(started_at);
         let summary = CallSummary {
             id: call.id,
             at: u64::try_from(began.as_millis()).unwrap_or(u64::MAX),
@@ -183,11 +186,29 @@ impl Recorder for CallRecord {
             status,
             cause: outcome.cause(),
             duration,
+            spent,
             usage,
             response_bytes,
         };
         state.calls.push(summary, state.meter.is_spread());
     }
+}
+
+/// What to do about it. Of a call whose time was over it is known where that went.
+fn advice(outcome: &Outcome, spent: &TimeSpent) -> Option<String> {
+    match outcome {
+        Outcome::TimedOut { limit } => spent.advice(*limit),
+        _ => None,
+    }
+    .or_else(|| outcome.advice())
+}
+
+/// Where the time of a call went, what took most of it first.
+fn told(spent: &TimeSpent) -> String {
+    let mut each: Vec<_> = spent.each().collect();
+    each.sort_by_key(|(_, spent)| Reverse(*spent));
+    let each = each.into_iter().map(|(phase, spent)| format!("{} {spent:.1?}", phase.code()));
+    each.collect::<Vec<_>>().join(", ")
 }
 
 /// The method as it is kept: a caller may send any.

@@ -10,12 +10,14 @@ use http::{Response, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Full};
 use steerage_core::outcome::Outcome;
+use steerage_core::spent::Phase;
 use steerage_core::units;
 
 use super::head::{self, Promise};
 use super::{Cut, ResponseBody, gathered};
 use crate::body::Produced;
-use crate::call::CallSide;
+use crate::call::{CallSide, WaitedFor};
+use crate::meter;
 
 /// What a guest did that dropped its response's body before its end.
 const ABANDONED: &str = "the guest abandoned its response body";
@@ -25,6 +27,8 @@ const ABANDONED: &str = "the guest abandoned its response body";
 pub struct GuestBody {
     inner: Produced,
     call: CallSide,
+    /// Whether a piece is on its way to the client, whoever has not asked for the next one.
+    waited_for: WaitedFor,
     limit: units::Bytes,
     /// How long the body is, by its head or by itself.
     promised: Option<u64>,
@@ -45,6 +49,7 @@ pub fn answer(
     call: &CallSide,
     limit: units::Bytes,
 ) -> Result<Response<ResponseBody>, Outcome> {
+    call.time().note_left_to_client(meter::now());
     let (mut head, mut body) = response.into_parts();
     let promise = head::read(&mut head, is_head).map_err(no_answer)?;
     if call.is_over() {
@@ -69,8 +74,16 @@ pub fn answer(
     let is_sound = !call.failed();
     let promised = promise.length.or_else(|| exact.filter(|_| is_sound));
     let call = call.clone();
-    let mut body =
-        GuestBody { inner: body, call, limit, promised, sent: 0, complete: false, ended: false };
+    let mut body = GuestBody {
+        inner: body,
+        waited_for: WaitedFor::new(call.time().clone(), Phase::Client),
+        call,
+        limit,
+        promised,
+        sent: 0,
+        complete: false,
+        ended: false,
+    };
     body.complete = promised == Some(0) || (is_empty && is_sound && !body.is_short());
     Ok(Response::from_parts(head, ResponseBody::Guest(body)))
 }
@@ -189,7 +202,9 @@ impl Body for GuestBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
-        let frame = match std::task::ready!(Pin::new(&mut self.inner).poll_frame(context)) {
+        let polled = Pin::new(&mut self.inner).poll_frame(context);
+        self.waited_for.set(polled.is_ready());
+        let frame = match std::task::ready!(polled) {
             Some(Ok(frame)) => frame,
             Some(Err(_)) => {
                 self.ended = true;

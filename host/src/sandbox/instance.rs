@@ -104,7 +104,11 @@ impl InstanceTemplate {
     ) -> (Finish, Cpu) {
         let mut timer = pin!(tokio::time::sleep_until(deadline));
         let (mut cpu, mut is_evictable) = (Cpu::default(), false);
+        let mut paused = None;
         let finish = poll_fn(|context| {
+            if let Some(paused) = paused.take() {
+                call.time().resume(paused, meter::now());
+            }
             // Told to stop between two slices, it does not get another.
             if call.must_stop() {
                 return Poll::Ready(Finish::Stopped);
@@ -121,6 +125,8 @@ impl InstanceTemplate {
             }
             self.meter.add_cpu(slice);
             cpu.counted += slice;
+            // At the time that was read for the slice.
+            paused = Some(call.time().pause(meter::now()));
             // What outlives its first slice can be ended for the memory it holds.
             if !is_evictable {
                 self.memory.make_evictable(call);
@@ -136,6 +142,7 @@ impl InstanceTemplate {
             timer.as_mut().poll(context).map(|()| Finish::TimedOut)
         })
         .await;
+        call.time().note_left_to_client(meter::now());
         (finish, cpu)
     }
 }

@@ -23,6 +23,7 @@ use hyper::client::conn::http1;
 use hyper::rt::{Read, Write};
 use hyper_util::rt::TokioIo;
 use steerage_core::outbound::{Denial, OutboundDecision, OutboundPolicy};
+use steerage_core::spent::Phase;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 use wasmtime_wasi_http::{Error, ForbiddenHeaderFilter, RequestOptions, WasiBody, WasiHttpHooks};
@@ -35,6 +36,7 @@ pub use self::egress::{Egress, OwnDoors};
 use self::names::Names;
 use self::prepare::{direct, empty, repeatable, settle};
 use super::held::Sent;
+use crate::call::{CallTime, WaitedFor};
 use crate::header::is_forbidden;
 use crate::meter;
 
@@ -58,6 +60,8 @@ pub struct Outbound {
     turns: Option<Arc<Semaphore>>,
     /// What its requests weigh that wait or are under way; made as late.
     sent: Option<Sent>,
+    /// The time of the call that the instance serves.
+    time: Option<Arc<CallTime>>,
 }
 
 /// Whom the work on connections is charged to.
@@ -130,13 +134,18 @@ impl Outbound {
         let (files, names) = egress.for_app();
         let connections = Arc::default();
         let inner = Inner { policy, egress, files, names, connections, denials, charge };
-        Self { inner: Arc::new(inner), turns: None, sent: None }
+        Self { inner: Arc::new(inner), turns: None, sent: None, time: None }
     }
 
     /// The same way out, for an instance of its own: requests of a call are counted apart.
     #[must_use]
     pub fn for_instance(&self) -> Self {
-        Self { inner: self.inner.clone(), turns: None, sent: None }
+        Self { inner: self.inner.clone(), turns: None, sent: None, time: None }
+    }
+
+    /// From now on its instance serves this call, whose time it takes.
+    pub(super) fn start_call(&mut self, time: &Arc<CallTime>) {
+        self.time = Some(time.clone());
     }
 
     /// Lets none of the requests begin that wait for their turn: the instance is over.
@@ -164,6 +173,7 @@ impl Inner {
         request: Request<WasiBody>,
         options: RequestOptions,
         turns: Arc<Semaphore>,
+        waited_for: Option<WaitedFor>,
     ) -> Result<Answer, Error> {
         let destination = Destination::of(request.uri()).ok_or(Error::HttpRequestUriInvalid)?;
         if request.method() == Method::CONNECT {
@@ -181,7 +191,8 @@ impl Inner {
             return Err(Error::ConnectionLimitReached);
         };
         let response = self.exchange(request, &destination, is_named, &patience).await?;
-        let body = |body| AnswerBody::new(body, patience.between_bytes, turn).boxed_unsync();
+        let body =
+            |body| AnswerBody::new(body, patience.between_bytes, turn, waited_for).boxed_unsync();
         Ok((response.map(body), Box::new(async { Ok(()) })))
     }
 
@@ -353,7 +364,13 @@ impl WasiHttpHooks for Outbound {
         let turns = self.turns.get_or_insert_with(|| Arc::new(Semaphore::new(MOST_PER_CALL)));
         let turns = turns.clone();
         let counted = self.sent.get_or_insert_default().count(&request);
-        let sent = self.inner.clone().send(request, options.unwrap_or_default(), turns);
+        let waited_for = self.time.as_ref().map(|time| {
+            let mut waited_for = WaitedFor::new(time.clone(), Phase::Outbound);
+            // From now on, not when a task begins to send it: the guest may stop running before.
+            waited_for.set(true);
+            waited_for
+        });
+        let sent = self.inner.clone().send(request, options.unwrap_or_default(), turns, waited_for);
         Box::new(async move {
             let answer = sent.await;
             drop(counted);

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use dashmap::DashMap;
 use http::Method;
-use steerage_core::id::{AppName, CallId, Generation};
+use steerage_core::id::{AppName, CallId, CallIdPrefix, Generation};
+use steerage_core::spent::TimeSpent;
 use steerage_core::telemetry::KeptOfApp;
 
 use crate::call::Usage;
@@ -37,6 +38,8 @@ pub struct CallSummary {
     pub cause: &'static str,
     /// From accepting the request to the last response byte.
     pub duration: Duration,
+    /// Where that time went.
+    pub spent: TimeSpent,
     /// What the guest took.
     pub usage: Usage,
     /// Bytes of response body.
@@ -141,6 +144,16 @@ impl Calls {
         calls
     }
 
+    /// The calls that are kept and whose ids begin so.
+    #[must_use]
+    pub fn find(&self, id: CallIdPrefix) -> Vec<CallSummary> {
+        let mut found = Vec::new();
+        for ring in self.rings() {
+            found.extend(ring.iter().filter(|call| id.begins(call.id)).cloned());
+        }
+        found
+    }
+
     fn kept(&self) -> Option<KeptOfApp> {
         let mut kept = KeptOfApp { last_at: 0, bytes: 0 };
         for ring in self.rings() {
@@ -197,6 +210,7 @@ mod tests {
             status: 200,
             cause: "answered",
             duration: Duration::ZERO,
+            spent: TimeSpent::default(),
             usage: Usage::default(),
             response_bytes: 0,
         }

@@ -250,6 +250,19 @@ fn encode_sums(encoder: &mut DescriptorEncoder<'_>, apps: &[AppReading]) -> fmt:
         family.encode_counter::<NoLabels, _, u64>(&cpu.as_secs_f64(), None)?;
     }
     let mut metric = encoder.encode_descriptor(
+        "call_time",
+        "Time of calls that are over, by what they did or waited for",
+        Some(&Unit::Seconds),
+        MetricType::Counter,
+    )?;
+    for app in apps {
+        for (phase, spent) in app.meter.time().each() {
+            let labels = [("app", app.app.as_str()), ("phase", phase.code())];
+            let mut family = metric.encode_family(&labels)?;
+            family.encode_counter::<NoLabels, _, u64>(&spent.as_secs_f64(), None)?;
+        }
+    }
+    let mut metric = encoder.encode_descriptor(
         "requests_shed",
         "Requests refused for want of room",
         None,

@@ -82,6 +82,7 @@ mod tenant_slots;
 mod tenants;
 mod threads;
 mod tidy;
+mod time_spent;
 mod up;
 mod uploads;
 mod watchdog;

@@ -14,6 +14,7 @@ pub(in crate::api) enum Operation {
     EndCanary,
     Remove,
     Calls,
+    CallsOfId,
     Logs,
     Events,
     Validate,

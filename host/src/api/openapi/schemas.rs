@@ -127,6 +127,7 @@ const SCHEMAS: [Schema; 45] = [
         "Call",
         &[
             ("id", "string"),
+            ("app", "string"),
             ("at", "time"),
             ("generation", "integer"),
             ("method", "string"),
@@ -134,6 +135,7 @@ const SCHEMAS: [Schema; 45] = [
             ("status", "integer"),
             ("cause", "string"),
             ("duration_us", "integer"),
+            ("time_us", "{integer}"),
             ("fuel", "integer"),
             ("memory_bytes", "integer"),
             ("cpu_us", "integer"),

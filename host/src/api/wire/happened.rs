@@ -23,6 +23,9 @@ pub struct Calls {
 pub struct Call {
     /// Its id, as the client was told it.
     pub id: String,
+    /// The app that it was of.
+    #[serde(default)]
+    pub app: String,
     /// When it came in.
     #[serde(with = "time")]
     pub at: u64,
@@ -38,6 +41,10 @@ pub struct Call {
     pub cause: String,
     /// From accepting the request to the last response byte.
     pub duration_us: u64,
+    /// Where that time went: microseconds of each phase that took any, by its code. They add up to
+    /// `duration_us`, but for what was rounded.
+    #[serde(default)]
+    pub time_us: BTreeMap<String, u64>,
     /// Fuel the guest took.
     pub fuel: u64,
     /// The most memory the instance had.

@@ -2,6 +2,7 @@
 //! Only describes.
 
 use clap::Args;
+use steerage_core::id::CallIdPrefix;
 
 use super::{Print, Remote};
 
@@ -76,6 +77,22 @@ pub struct Events {
     /// How many of the kept events to print
     #[arg(short = 'n', long, value_name = "EVENTS", default_value_t = 50)]
     pub lines: u32,
+    /// Whose word is wanted.
+    #[command(flatten)]
+    pub of: OfHost,
+    /// How to reach the host.
+    #[command(flatten)]
+    pub remote: Remote,
+    /// How to print.
+    #[command(flatten)]
+    pub print: Print,
+}
+
+/// `steerage call`.
+#[derive(Debug, Args)]
+pub struct Call {
+    /// Its id, or how that begins: the `x-request-id` of the answer, or a CALL of another table
+    pub id: CallIdPrefix,
     /// Whose word is wanted.
     #[command(flatten)]
     pub of: OfHost,

@@ -12,6 +12,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep};
 use wasmtime_wasi_http::Error;
 
+use crate::call::WaitedFor;
+
 /// A body that ends with an error where nothing comes for too long while somebody waits for it.
 pub(super) struct AnswerBody {
     body: Incoming,
@@ -19,14 +21,30 @@ pub(super) struct AnswerBody {
     timer: Pin<Box<Sleep>>,
     /// Whether somebody has been waiting since the timer was set.
     is_waiting: bool,
+    waited_for: Option<WaitedFor>,
     /// The request is one of its call's until its response is taken.
     _turn: OwnedSemaphorePermit,
 }
 
 impl AnswerBody {
-    pub(super) fn new(body: Incoming, patience: Duration, turn: OwnedSemaphorePermit) -> Self {
+    /// `waited_for` has said that the response was waited for.
+    pub(super) fn new(
+        body: Incoming,
+        patience: Duration,
+        turn: OwnedSemaphorePermit,
+        waited_for: Option<WaitedFor>,
+    ) -> Self {
         let timer = Box::pin(sleep(patience));
-        Self { body, patience, timer, is_waiting: false, _turn: turn }
+        let mut body = Self { body, patience, timer, is_waiting: false, waited_for, _turn: turn };
+        body.note_waiting(false);
+        body
+    }
+
+    fn note_waiting(&mut self, is_waiting: bool) {
+        self.is_waiting = is_waiting;
+        if let Some(waited_for) = &mut self.waited_for {
+            waited_for.set(is_waiting);
+        }
     }
 }
 
@@ -40,12 +58,12 @@ impl Body for AnswerBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let this = self.get_mut();
         if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(context) {
-            this.is_waiting = false;
+            this.note_waiting(false);
             return Poll::Ready(frame.map(|frame| frame.map_err(Error::from)));
         }
         // From the moment somebody waits: a guest that takes its time is not the server's delay.
         if !this.is_waiting {
-            this.is_waiting = true;
+            this.note_waiting(true);
             this.timer.as_mut().reset(Instant::now() + this.patience);
         }
         let timer = this.timer.as_mut().poll(context);

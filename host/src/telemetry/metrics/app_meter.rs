@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use steerage_core::outcome::{Outcome, Refusal};
 use steerage_core::rollout::{Recent, Totals};
+use steerage_core::spent::{Phase, TimeSpent};
 use steerage_core::telemetry;
 use steerage_core::units::{Bytes, nanoseconds};
 
@@ -69,6 +70,9 @@ pub(super) struct Counters {
     pub(super) response_bytes: AtomicU64,
     pub(super) memory_refused: AtomicU64,
     errors: AtomicU64,
+    /// Microseconds that calls waited, by phase. Those of the others are known from what else is counted, so a
+    /// call that waits for nothing writes none of these.
+    waited: [AtomicU64; Phase::ALL.len()],
     pub(super) restored: AtomicU64,
     pub(super) not_restored: [AtomicU64; NOT_RESTORED.len()],
 }
@@ -117,6 +121,27 @@ impl AppMeter {
         if (n_before + 1).is_multiple_of(telemetry::LOOK_EVERY) {
             self.look();
         }
+    }
+
+    /// Counts what a call waited for that is over.
+    pub fn add_waits(&self, spent: &TimeSpent) {
+        if spent.waits().next().is_some() {
+            self.here().add_waits(spent);
+        }
+    }
+
+    /// Where the time of all calls went. That of guests is what the processor was used for, also for calls
+    /// that are not over.
+    pub fn time(&self) -> TimeSpent {
+        let waited = self.sums(|counters| &counters.waited);
+        let sum = |of: fn(&Counters) -> &Buckets| self.all().map(|one| of(one).sum()).sum();
+        let (_, cpu, _) = self.totals();
+        let instantiate: Duration = sum(|counters| &counters.instantiate);
+        TimeSpent::of(sum(|counters| &counters.duration), |phase| match phase {
+            Phase::Instance => instantiate,
+            Phase::Guest => cpu.saturating_sub(instantiate),
+            _ => Duration::from_micros(waited.get(phase as usize).copied().unwrap_or(0)),
+        })
     }
 
     /// Counts CPU time of a call that is not over: one that runs for minutes is seen while it does.
@@ -317,6 +342,15 @@ impl Counters {
             self.memory_refused.fetch_add(1, Ordering::Relaxed);
         }
         n_before
+    }
+
+    fn add_waits(&self, spent: &TimeSpent) {
+        for (phase, spent) in spent.waits() {
+            if let Some(time) = self.waited.get(phase as usize) {
+                let us = u64::try_from(spent.as_micros()).unwrap_or(u64::MAX);
+                time.fetch_add(us, Ordering::Relaxed);
+            }
+        }
     }
 
     fn add_cpu(&self, used: Duration) {

@@ -1,0 +1,244 @@
+//! Where the time of a call goes while it runs: what its guest waits for, and for how long it did.
+//! Does not decide what counts as what: `core::spent` does.
+//!
+//! Only a call that waits writes here. One that ends in its first slice has its time from what is measured
+//! anyway: what its instance and its guest took, and when nothing was left but its client.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use steerage_core::spent::{Phase, TimeSpent, Waits};
+use steerage_core::units::nanoseconds;
+
+use super::usage::Usage;
+
+/// The time of one call. All that is in it is written by whoever knows, without a lock, and summed up once
+/// the call is over; that needs no order among the writes, since the last side of a call to go sees all that
+/// the others have done.
+#[derive(Debug)]
+pub struct CallTime {
+    started_at: Instant,
+    /// Nanoseconds of the phases that are over; those of guest and host are known from elsewhere.
+    known: [AtomicU64; Phase::ALL.len()],
+    /// What is waited for now: requests and bodies of others, bodies of the request, readers.
+    outbound: AtomicU32,
+    request_body: AtomicU32,
+    client: AtomicU32,
+    /// When the guest was woken that had slept, in nanoseconds after the start; 0 where it was not.
+    woken_after: AtomicU64,
+    /// From when on only the client was waited for, in nanoseconds after the start; 0 before.
+    left_after: AtomicU64,
+}
+
+/// When a guest stopped running that has more to do, and what it waits for.
+#[derive(Clone, Copy, Debug)]
+pub struct Paused {
+    at: Instant,
+    waits_for: Phase,
+}
+
+/// Whoever may have a guest wait for one thing. What it says is taken back when it is dropped.
+#[derive(Debug)]
+pub struct WaitedFor {
+    time: Arc<CallTime>,
+    phase: Phase,
+    is_waiting: bool,
+}
+
+impl CallTime {
+    /// That of a call that came in then.
+    #[must_use]
+    pub fn since(started_at: Instant) -> Self {
+        Self {
+            started_at,
+            known: Default::default(),
+            outbound: AtomicU32::new(0),
+            request_body: AtomicU32::new(0),
+            client: AtomicU32::new(0),
+            woken_after: AtomicU64::new(0),
+            left_after: AtomicU64::new(0),
+        }
+    }
+
+    /// When the call came in.
+    #[must_use]
+    pub fn started_at(&self) -> Instant {
+        self.started_at
+    }
+
+    /// Adds what a phase took that is over.
+    pub fn add(&self, phase: Phase, spent: Duration) {
+        if !spent.is_zero()
+            && let Some(known) = self.known.get(phase as usize)
+        {
+            known.fetch_add(nanoseconds(spent), Ordering::Relaxed);
+        }
+    }
+
+    /// The guest has stopped running, and has more to do.
+    #[must_use]
+    pub fn pause(&self, now: Instant) -> Paused {
+        let is_any = |count: &AtomicU32| count.load(Ordering::Relaxed) > 0;
+        let waits = Waits {
+            outbound: is_any(&self.outbound),
+            request_body: is_any(&self.request_body),
+            client: is_any(&self.client),
+        };
+        Paused { at: now, waits_for: waits.phase() }
+    }
+
+    /// The guest runs again: until it was woken it waited for something, and then for a core. One that
+    /// was not woken could have run all the time.
+    pub fn resume(&self, paused: Paused, now: Instant) {
+        let woken_after = self.woken_after.swap(0, Ordering::Relaxed);
+        let woken_at = (woken_after > 0)
+            .then(|| self.started_at + Duration::from_nanos(woken_after))
+            .map_or(paused.at, |at| at.clamp(paused.at, now.max(paused.at)));
+        self.add(paused.waits_for, woken_at - paused.at);
+        self.add(Phase::Core, now.saturating_duration_since(woken_at));
+    }
+
+    /// A guest that slept is woken, and waits for a core from now on.
+    pub fn note_woken(&self, now: Instant) {
+        self.woken_after.store(self.after(now), Ordering::Relaxed);
+    }
+
+    /// Either the guest has ended or its answer is on its way: after the later of the two only the client is
+    /// waited for.
+    pub fn note_left_to_client(&self, now: Instant) {
+        self.left_after.fetch_max(self.after(now), Ordering::Relaxed);
+    }
+
+    /// The time of a call that is over, whose guest took this.
+    #[must_use]
+    pub fn spent(&self, now: Instant, usage: &Usage) -> TimeSpent {
+        let whole = now.saturating_duration_since(self.started_at);
+        let reading = match self.left_after.load(Ordering::Relaxed) {
+            0 => Duration::ZERO,
+            after => whole.saturating_sub(Duration::from_nanos(after)),
+        };
+        TimeSpent::of(whole, |phase| {
+            let known = self.known.get(phase as usize);
+            let known = known.map_or(0, |known| known.load(Ordering::Relaxed));
+            let more = match phase {
+                Phase::Instance => usage.instantiate,
+                Phase::Guest => usage.cpu.saturating_sub(usage.instantiate),
+                Phase::Client => reading,
+                _ => Duration::ZERO,
+            };
+            Duration::from_nanos(known) + more
+        })
+    }
+
+    /// At least 1, since 0 is for what has not happened.
+    fn after(&self, now: Instant) -> u64 {
+        nanoseconds(now.saturating_duration_since(self.started_at)).max(1)
+    }
+
+    fn count(&self, phase: Phase) -> Option<&AtomicU32> {
+        match phase {
+            Phase::Outbound => Some(&self.outbound),
+            Phase::RequestBody => Some(&self.request_body),
+            Phase::Client => Some(&self.client),
+            _ => None,
+        }
+    }
+}
+
+impl WaitedFor {
+    /// Has nobody wait yet.
+    #[must_use]
+    pub fn new(time: Arc<CallTime>, phase: Phase) -> Self {
+        Self { time, phase, is_waiting: false }
+    }
+
+    /// Says whether somebody would wait from now on.
+    pub fn set(&mut self, is_waiting: bool) {
+        if is_waiting == self.is_waiting {
+            return;
+        }
+        self.is_waiting = is_waiting;
+        let Some(count) = self.time.count(self.phase) else { return };
+        if is_waiting {
+            count.fetch_add(1, Ordering::Relaxed);
+        } else {
+            count.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for WaitedFor {
+    fn drop(&mut self) {
+        self.set(false);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn spent(time: &CallTime, whole: Duration, cpu: Duration) -> TimeSpent {
+        let usage = Usage { cpu, ..Usage::default() };
+        time.spent(time.started_at() + whole, &usage)
+    }
+
+    #[test]
+    fn a_guest_that_is_woken_waits_for_a_core_from_then_on() {
+        let start = Instant::now();
+        let time = Arc::new(CallTime::since(start));
+        let mut outbound = WaitedFor::new(time.clone(), Phase::Outbound);
+        outbound.set(true);
+        let paused = time.pause(start + MS);
+        time.note_woken(start + 8 * MS);
+        outbound.set(false);
+        time.resume(paused, start + 10 * MS);
+        time.note_left_to_client(start + 11 * MS);
+        time.note_left_to_client(start + 10 * MS);
+        let spent = spent(&time, 15 * MS, 2 * MS);
+        let each: Vec<_> = spent.each().collect();
+        assert_eq!(
+            each,
+            [
+                (Phase::Core, 2 * MS),
+                (Phase::Guest, 2 * MS),
+                (Phase::Outbound, 7 * MS),
+                (Phase::Client, 4 * MS)
+            ]
+        );
+    }
+
+    #[test]
+    fn a_guest_that_was_not_woken_could_have_run_all_the_time() {
+        let start = Instant::now();
+        let time = CallTime::since(start);
+        let paused = time.pause(start);
+        time.resume(paused, start + 3 * MS);
+        // What was said of an earlier pause is not said of the next one.
+        time.note_woken(start + MS);
+        let paused = time.pause(start + 4 * MS);
+        time.resume(paused, start + 6 * MS);
+        let spent = spent(&time, 6 * MS, MS);
+        assert_eq!(spent.get(Phase::Core), 5 * MS);
+        assert_eq!((spent.get(Phase::Sleep), spent.get(Phase::Guest)), (Duration::ZERO, MS));
+    }
+
+    #[test]
+    fn whoever_has_somebody_wait_takes_that_back_when_it_goes() {
+        let time = Arc::new(CallTime::since(Instant::now()));
+        let waits_for = || time.pause(Instant::now()).waits_for;
+        let mut body = WaitedFor::new(time.clone(), Phase::RequestBody);
+        let mut outbound = WaitedFor::new(time.clone(), Phase::Outbound);
+        for _ in 0..2 {
+            body.set(true);
+            outbound.set(true);
+        }
+        assert_eq!(waits_for(), Phase::Outbound);
+        drop(outbound);
+        assert_eq!(waits_for(), Phase::RequestBody);
+        body.set(false);
+        assert_eq!(waits_for(), Phase::Sleep);
+    }
+}

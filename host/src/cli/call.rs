@@ -1,0 +1,190 @@
+//! `steerage call`: one call, how it ended, where its time went and what it printed.
+//! Knows what hosts keep of it, which is not much for long: metrics and logs are the place for more.
+
+use std::cmp::Reverse;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use steerage_core::spent::Phase;
+
+use super::args::Call;
+use super::screen::Screen;
+use super::table::Facts;
+use super::visible::visible;
+use super::{human, remote, sources};
+use crate::api::wire;
+
+/// Lines and events of the app among which those of the call are looked for.
+const LOOKED_THROUGH: u32 = 1000;
+/// Columns of the bar that a call's whole time takes.
+const BAR: u64 = 40;
+
+/// Runs the verb.
+pub(super) async fn run(args: &Call) -> anyhow::Result<()> {
+    let screen = Screen::new(args.print);
+    let client = remote::connect(&args.remote)?;
+    let host = args.of.host.as_deref();
+    let cannot = || format!("cannot look for the call {}", args.id);
+    let found = client.calls_of_id(args.id, host).await.with_context(cannot)?;
+    if screen.is_json() {
+        return screen.json(&found);
+    }
+    sources::tell(screen, found.sources.as_ref());
+    let call = match &*found.calls {
+        [] => bail!(
+            "no call {} is kept; hosts keep the last calls of each app: see `steerage calls APP`",
+            args.id
+        ),
+        [call] => call,
+        several => {
+            let ids: Vec<_> = several.iter().map(|call| &*call.id).collect();
+            bail!("{} calls begin with {}: {}", several.len(), args.id, ids.join(" "));
+        }
+    };
+    let lines = client.logs(&call.app, LOOKED_THROUGH, host).await.with_context(cannot)?.lines;
+    let events = client.events(Some(&call.app), LOOKED_THROUGH, host);
+    let events = events.await.with_context(cannot)?.events;
+    let of_call = |id: &str| id == call.id;
+    let lines: Vec<_> = lines.into_iter().filter(|line| of_call(&line.call)).collect();
+    let event = events.iter().find(|event| event.call.as_deref().is_some_and(of_call));
+    screen.say(&facts(call, &lines, event, human::now()))
+}
+
+fn facts(
+    call: &wire::Call,
+    lines: &[wire::LogLine],
+    event: Option<&wire::Event>,
+    now: u64,
+) -> String {
+    let mut facts = Facts::default();
+    facts.add("call", &*call.id);
+    facts.add("request", visible(&format!("{} {}", call.method, call.path)));
+    facts.add("app", format!("{}, generation {}", call.app, call.generation));
+    facts.add("host", call.host.clone().unwrap_or_default());
+    facts.add(
+        "began",
+        format!("{}, {} ago", human::clock_of(call.at, now), human::since(call.at, now)),
+    );
+    facts.add("ended", format!("{}, status {}", call.cause, call.status));
+    if let Some(event) = event {
+        facts.add("because", visible(&event.message));
+        facts.add(
+            "at",
+            event.evidence.get("backtrace").map(|frames| shown(frames)).unwrap_or_default(),
+        );
+        facts.add("next", event.advice.clone().unwrap_or_default());
+    }
+    facts.add("took", human::duration(Duration::from_micros(call.duration_us)));
+    facts.add("time", bars(call));
+    facts.add(
+        "used",
+        format!(
+            "{} fuel, {} of CPU, {} of memory",
+            human::count(call.fuel),
+            human::duration(Duration::from_micros(call.cpu_us)),
+            human::bytes(call.memory_bytes)
+        ),
+    );
+    facts.add("answer", human::bytes(call.response_bytes));
+    facts.add(
+        "printed",
+        lines.iter().map(|line| visible(&line.text)).collect::<Vec<_>>().join("\n"),
+    );
+    facts.render()
+}
+
+/// Each line made harmless: a guest names its own functions.
+fn shown(lines: &str) -> String {
+    lines.lines().map(visible).collect::<Vec<_>>().join("\n")
+}
+
+/// A line and a bar for each phase that took any time, what took most first.
+fn bars(call: &wire::Call) -> String {
+    let whole = call.time_us.values().sum::<u64>().max(1);
+    let mut each: Vec<_> = call.time_us.iter().collect();
+    each.sort_by_key(|(_, us)| Reverse(**us));
+    let width = each.iter().map(|(phase, _)| phase.len()).max().unwrap_or(0);
+    let lines = each.into_iter().map(|(phase, us)| {
+        let length = us.saturating_mul(BAR).div_ceil(whole);
+        let bar = "#".repeat(usize::try_from(length).unwrap_or(0));
+        let known = Phase::ALL.iter().find(|known| known.code() == phase);
+        let meaning = known.map_or("", |known| known.meaning());
+        let took = human::duration(Duration::from_micros(*us));
+        let percent = us.saturating_mul(100) / whole;
+        format!("{phase:width$}  {took:>9}  {percent:>3}%  {bar:40}  {meaning}")
+            .trim_end()
+            .to_owned()
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use super::*;
+
+    #[test]
+    fn a_call_is_shown_with_where_its_time_went_and_what_it_printed() {
+        let call = wire::Call {
+            id: "0af7651916cd43dd8448eb211c80319c".to_owned(),
+            app: "shop".to_owned(),
+            at: 1_790_000_000_000,
+            generation: 3,
+            method: "GET".to_owned(),
+            path: "/cart".to_owned(),
+            status: 504,
+            cause: "timed_out".to_owned(),
+            duration_us: 2_000_000,
+            time_us: [("guest", 20_000), ("outbound", 1_960_000), ("host", 20_000)]
+                .map(|(phase, us)| (phase.to_owned(), us))
+                .into(),
+            fuel: 1_200_000,
+            memory_bytes: 3 << 20,
+            cpu_us: 20_000,
+            instantiate_us: 0,
+            response_bytes: 120,
+            host: Some("ada".to_owned()),
+        };
+        let line = wire::LogLine {
+            at: call.at,
+            app: "shop".to_owned(),
+            generation: 3,
+            call: call.id.clone(),
+            stream: wire::Stream::Stdout,
+            text: "asking for prices\u{1b}[2J".to_owned(),
+            host: None,
+        };
+        let event = wire::Event {
+            id: 1,
+            first_at: call.at,
+            at: call.at,
+            kind: "timed_out".to_owned(),
+            severity: wire::Severity::Warning,
+            app: Some("shop".to_owned()),
+            generation: Some(3),
+            call: Some(call.id.clone()),
+            message: "its time was over after 2s".to_owned(),
+            evidence: Default::default(),
+            advice: Some("find what the call waited for".to_owned()),
+            count: 1,
+            host: None,
+        };
+        expect![[r#"
+            call     0af7651916cd43dd8448eb211c80319c
+            request  GET /cart
+            app      shop, generation 3
+            host     ada
+            began    14:13:20.000Z, 1m30s ago
+            ended    timed_out, status 504
+            because  its time was over after 2s
+            next     find what the call waited for
+            took     2.0 s
+            time     outbound      1.9 s   98%  ########################################  waited for an outbound request
+                     guest       20.0 ms    1%  #                                         ran
+                     host        20.0 ms    1%  #                                         was handled by the host
+            used     1.2M fuel, 20.0 ms of CPU, 3.0 MiB of memory
+            answer   120 B
+            printed  asking for prices\u{1b}[2J"#]].assert_eq(&facts(&call, &[line], Some(&event), call.at + 90_000));
+    }
+}

@@ -1,0 +1,155 @@
+//! Where the time of a call goes is known of each call, and adds up to the whole.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use steerage_guests as guests;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::harness::Host;
+use crate::outbound::LOOPBACK;
+
+/// How long somebody is waited for here.
+const WAIT: Duration = Duration::from_millis(400);
+/// What must be found of it: clocks and threads take their part.
+const FOUND: u64 = 390_000;
+
+fn read(path: &str) -> Vec<u8> {
+    std::fs::read(path).unwrap()
+}
+
+fn spent(call: &Value, phase: &str) -> u64 {
+    call["time_us"][phase].as_u64().unwrap_or(0)
+}
+
+/// The phases of a call, which must add up to its whole time.
+fn sound(call: &Value) -> &Value {
+    let phases = call["time_us"].as_object().unwrap();
+    let sum: u64 = phases.values().map(|us| us.as_u64().unwrap()).sum();
+    let whole = call["duration_us"].as_u64().unwrap();
+    // Each phase is rounded down, and the processor's time is not measured by the clock of the wall.
+    assert!(sum <= whole + whole / 50 + 100 && sum + 20 >= whole, "{sum} of {whole} us: {call}");
+    call
+}
+
+/// A server that takes its time.
+async fn late() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let answer = service_fn(|_| async {
+                tokio::time::sleep(WAIT).await;
+                Ok::<_, Infallible>(http::Response::new(Full::new(Bytes::from("late"))))
+            });
+            let http = hyper::server::conn::http1::Builder::new();
+            tokio::spawn(http.serve_connection(TokioIo::new(stream), answer));
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn a_call_that_waits_for_another_server_says_so_everywhere() {
+    let port = late().await;
+    let host = Host::with(&LOOPBACK);
+    let may = format!("allowed_outbound_hosts = [\"http://127.0.0.1:{port}\"]");
+    host.serve("out", &read(guests::OUT), &may).await;
+    let reply = host.get(&format!("/out?url=http://127.0.0.1:{port}/")).await;
+    assert!(reply.text().contains("late"), "{}", reply.text());
+    let call = host.last_call("out").await;
+    let (outbound, whole) =
+        (spent(sound(&call), "outbound"), call["duration_us"].as_u64().unwrap());
+    assert!(outbound >= FOUND, "{call}");
+
+    let listed = host.run(&["calls", "out"]).done().stdout;
+    let percent = outbound * 100 / whole;
+    assert!(listed.contains("MOSTLY") && listed.contains("outbound 9"), "{percent}: {listed}");
+    // By how its id begins, as it stands in that table.
+    let id = &call["id"].as_str().unwrap()[..8];
+    let shown = host.run(&["call", id]).done().stdout;
+    for part in
+        ["GET /out", "out, generation 1", "outbound ", "####", "waited for an outbound request"]
+    {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    let metric = host.metric("call_time_seconds_total{app=\"out\",phase=\"outbound\"}").await;
+    assert!(metric >= 0.39, "{metric}");
+
+    // One whose time is over is told what it waited for.
+    let brief = format!("{may}\n[limits]\ntimeout = \"200ms\"");
+    host.serve("brief", &read(guests::OUT), &brief).await;
+    let reply = host.get(&format!("/brief?url=http://127.0.0.1:{port}/")).await;
+    assert_eq!(reply.cause(), "timed_out");
+    let told = host.until("event", || async {
+        let events = host.admin("GET", "/v1/events?app=brief", "").await.json();
+        events["events"].as_array()?.iter().find(|event| event["kind"] == "timed_out").cloned()
+    });
+    let told = told.await;
+    let advice = told["advice"].as_str().unwrap();
+    assert!(advice.contains("of its time it waited for an outbound request"), "{told}");
+    assert!(advice.contains("above 200ms"), "{told}");
+    assert!(told["evidence"]["time"].as_str().unwrap().starts_with("outbound "), "{told}");
+    let unknown = host.run(&["call", "0000"]);
+    assert_eq!(unknown.code, 1, "{unknown:?}");
+    assert!(unknown.stderr.contains("no call 0000 is kept"), "{unknown:?}");
+}
+
+#[tokio::test]
+async fn what_clients_take_is_told_apart_from_what_guests_take() {
+    let host = Host::start();
+    host.serve("echo", &read(guests::ECHO), "").await;
+    let mut slow = TcpStream::connect(&host.listen).await.unwrap();
+    let head =
+        "POST /echo/body HTTP/1.1\r\nhost: h\r\ncontent-length: 4\r\nconnection: close\r\n\r\n";
+    slow.write_all(head.as_bytes()).await.unwrap();
+    tokio::time::sleep(WAIT).await;
+    slow.write_all(b"body").await.unwrap();
+    slow.read_to_end(&mut Vec::new()).await.unwrap();
+    let call = host.last_call("echo").await;
+    // What the host took to come to it is not its client's.
+    assert!(spent(sound(&call), "request_body") >= FOUND / 2, "{call}");
+
+    host.serve("flood", &read(guests::FLOOD), "").await;
+    let mut slow = TcpStream::connect(&host.listen).await.unwrap();
+    slow.write_all(b"GET /flood HTTP/1.1\r\nhost: h\r\n\r\n").await.unwrap();
+    slow.read_exact(&mut [0; 1000]).await.unwrap();
+    tokio::time::sleep(WAIT).await;
+    drop(slow);
+    let call = host.last_call("flood").await;
+    // What buffers of sockets take comes before.
+    assert!(spent(sound(&call), "client") >= FOUND / 2, "{call}");
+}
+
+#[tokio::test]
+async fn a_call_that_sleeps_one_that_runs_and_one_that_waits_its_turn_are_told_apart() {
+    let host = Host::start();
+    host.serve("slow", &read(guests::SLOW), "[limits]\nconcurrency = 1").await;
+    let path = format!("/slow?ms={}", WAIT.as_millis());
+    tokio::join!(host.get(&path), host.get(&path));
+    let calls = host
+        .until("two calls", || async {
+            let calls = host.admin("GET", "/v1/apps/slow/calls", "").await.json();
+            calls["calls"].as_array().filter(|calls| calls.len() == 2).cloned()
+        })
+        .await;
+    for call in &calls {
+        assert!(spent(sound(call), "sleep") >= FOUND, "{call}");
+    }
+    assert_eq!(spent(&calls[0], "queue") / FOUND, 0, "{calls:?}");
+    assert!(spent(&calls[1], "queue") >= FOUND, "{calls:?}");
+
+    host.serve("spin", &read(guests::SPIN), "[limits]\ntimeout = \"400ms\"").await;
+    assert_eq!(host.get("/spin").await.cause(), "timed_out");
+    let call = host.last_call("spin").await;
+    let (guest, core) = (spent(sound(&call), "guest"), spent(&call, "core"));
+    assert!(guest > 0 && guest + core + spent(&call, "host") >= FOUND, "{call}");
+    assert_eq!((spent(&call, "sleep"), spent(&call, "outbound")), (0, 0), "{call}");
+}
