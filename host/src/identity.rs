@@ -8,7 +8,7 @@ mod error;
 mod files;
 pub mod issuing;
 mod renewing;
-mod signing;
+pub mod signing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -28,10 +28,10 @@ use steerage_core::revoked::CertificateFacts;
 
 pub use self::believed::{Believed, Parting, Seat};
 use self::believed::{Roots, provider};
+pub use self::certificate::fingerprint;
 pub use self::error::IdentityError;
 use self::error::{bad, does_not_fit};
 pub use self::files::{CA, CERTIFICATE, KEY};
-pub use self::signing::{LONGEST_REQUEST, SignError, Signer};
 use crate::pem;
 
 /// Who this host is, and whom it believes. Clones share the certificate, which can be read again.
@@ -258,7 +258,7 @@ struct AuthorityCertificate {
 
 impl AuthorityCertificate {
     fn fingerprint(&self) -> String {
-        certificate::fingerprint(&self.certificate)
+        fingerprint(&self.certificate)
     }
 }
 
@@ -292,7 +292,7 @@ impl Read {
         let is_its = |one: &&CertificateDer<'static>| {
             roots_of(std::slice::from_ref(*one)).is_ok_and(|roots| roots.check(&chain).is_ok())
         };
-        let authority = all.iter().find(is_its).map(certificate::fingerprint).unwrap_or_default();
+        let authority = all.iter().find(is_its).map(fingerprint).unwrap_or_default();
         let authorities = all.iter().map(|one| {
             let said = certificate::read(one).map_err(|error| bad(&ca, error))?;
             let certificate = one.clone();

@@ -19,7 +19,6 @@ mod replay;
 mod trace;
 mod well_known;
 
-use rustls::pki_types::CertificateDer;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -33,7 +32,7 @@ use steerage_core::spent::Phase;
 use self::accepted::{Accepted, Head, read, read_and_complete};
 use self::forwarded::Forwarded;
 use self::guards::{EndOnDrop, StopOnDrop};
-use self::head::{Caller, REQUEST_ID};
+use self::head::{Caller, REQUEST_ID, Visitor};
 pub use self::hops::Hops;
 use self::host_headers::DeferredHeaders;
 use self::inbound::{Inbound, RequestBody};
@@ -50,7 +49,7 @@ use crate::cpu::Cpu;
 use crate::fleet::Fleet;
 use crate::forward::RUN;
 use crate::header::HostHeaders;
-use crate::identity::Signer;
+use crate::identity::signing::Signer;
 use crate::io_charge;
 use crate::listener::upload::Upload;
 use crate::meter;
@@ -62,15 +61,6 @@ use crate::telemetry::events::Events;
 
 /// How long a host of a fleet waits for the end of an answer whose head is there.
 const WHOLE_WITHIN: Duration = Duration::from_millis(3);
-
-/// Who has come in on a connection.
-#[derive(Debug)]
-pub struct Visitor {
-    /// The other end.
-    pub caller: Caller,
-    /// The certificate that it has shown, where it was asked for one.
-    pub shown: Option<CertificateDer<'static>>,
-}
 
 /// What every call needs of the host.
 #[derive(Debug)]
@@ -135,18 +125,14 @@ struct Answered {
 }
 
 /// Serves one request, from its head to the last byte of its answer.
-pub async fn serve(
-    context: &Arc<CallContext>,
-    visitor: &Visitor,
-    request: Request<Upload>,
-) -> Reply {
-    let peer = &visitor.caller;
+pub async fn serve(context: &Arc<CallContext>, by: &Visitor, request: Request<Upload>) -> Reply {
+    let peer = &by.caller;
     let mut request = request.map(Inbound::Coming);
     let is_head = request.method() == Method::HEAD;
     // In boxes: what few calls need would make the future of every call larger, which is moved.
     let reply = if peer.is_fleet {
-        return Box::pin(serve_host(context, visitor, request)).await;
-    } else if context.trusts(peer) {
+        return Box::pin(serve_host(context, by, request)).await;
+    } else if proxied::is_trusted(peer, &context.trusted_proxies) {
         Box::pin(serve_proxied(context, peer, request)).await
     } else {
         let id = head::new_call_id();
@@ -157,20 +143,15 @@ pub async fn serve(
 }
 
 /// The same for another host of the fleet.
-async fn serve_host(
-    context: &Arc<CallContext>,
-    visitor: &Visitor,
-    request: Request<Inbound>,
-) -> Reply {
-    let peer = &visitor.caller;
+async fn serve_host(context: &Arc<CallContext>, by: &Visitor, request: Request<Inbound>) -> Reply {
+    let peer = &by.caller;
     let is_head = request.method() == Method::HEAD;
     if let Some(uri) = peer_api::asked(&request) {
         return context.peer_api.answer(uri).await;
     }
-    let request = match peer_certificates::answer(context, visitor, request).await {
-        Ok(reply) => return reply,
-        Err(request) => request,
-    };
+    if peer_certificates::is_asked(&request) {
+        return peer_certificates::answer(context, by, request).await;
+    }
     let mut request = match peer_blobs::answer(context, request).await {
         Ok(reply) => return reply,
         Err(request) => request,
@@ -258,11 +239,6 @@ async fn tell_story(
 }
 
 impl CallContext {
-    fn trusts(&self, peer: &Caller) -> bool {
-        let address = peer.remote.ip();
-        self.trusted_proxies.iter().any(|network| network.contains(address))
-    }
-
     fn turn_away(&self, id: CallId, outcome: Outcome) -> Reply {
         self.unrouted.fetch_add(1, Ordering::Relaxed);
         tracing::debug!(call_id = %id, cause = outcome.cause(), "turned away");

@@ -21,7 +21,7 @@ const DOUBT: i64 = 60;
 
 /// When a certificate begins and ends, in seconds since the epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Validity {
+pub struct CertificateLife {
     /// As the certificate says, which is dated back.
     pub begins: i64,
     /// When its time is over.
@@ -51,7 +51,7 @@ pub enum SignRefusal {
     AuthorityEnds,
 }
 
-impl Validity {
+impl CertificateLife {
     /// When it was made, as far as that can be told: tools date certificates back.
     fn made(self) -> i64 {
         let dated = self.begins.saturating_add(backdated());
@@ -81,11 +81,11 @@ impl Validity {
 /// # Errors
 /// Why nothing is signed; see [`SignRefusal`].
 pub fn sign(
-    shown: (&CertificateFacts, Validity),
+    shown: (&CertificateFacts, CertificateLife),
     revoked: Option<&Revoked>,
     not_believed_by: Vec<HostName>,
     (authority_ends, now): (i64, i64),
-) -> Result<Validity, SignRefusal> {
+) -> Result<CertificateLife, SignRefusal> {
     let (facts, validity) = shown;
     let revoked = revoked.ok_or(SignRefusal::Unknown)?;
     if facts.host.is_none() {
@@ -106,7 +106,7 @@ pub fn sign(
     if ends <= validity.ends {
         return Err(SignRefusal::AuthorityEnds);
     }
-    Ok(Validity { begins: made.saturating_sub(backdated()), ends })
+    Ok(CertificateLife { begins: made.saturating_sub(backdated()), ends })
 }
 
 fn backdated() -> i64 {
@@ -138,8 +138,8 @@ mod tests {
     }
 
     /// A certificate that was made at this time for so long.
-    fn made(at: i64, life: i64) -> Validity {
-        Validity { begins: at - HOUR, ends: at + life }
+    fn made(at: i64, life: i64) -> CertificateLife {
+        CertificateLife { begins: at - HOUR, ends: at + life }
     }
 
     #[test]
@@ -149,13 +149,13 @@ mod tests {
         assert_eq!(year.due_at(500), 1_000_000 + 258 * DAY);
         assert!(year.due_at(999) < 1_000_000 + 276 * DAY);
         // Of one of another tool, that is not dated back and ends within the hour.
-        let short = Validity { begins: 0, ends: 1_800 };
+        let short = CertificateLife { begins: 0, ends: 1_800 };
         assert_eq!(short.due_at(0), 1_200);
     }
 
     #[test]
     fn the_less_is_left_the_sooner_it_is_asked_again() {
-        let (now, ends) = (0, |ends| Validity { begins: 0, ends });
+        let (now, ends) = (0, |ends| CertificateLife { begins: 0, ends });
         assert_eq!(ends(100 * DAY).pause(now), Duration::from_secs(3_600));
         assert_eq!(ends(HOUR).pause(now), Duration::from_secs(180));
         assert_eq!(ends(5).pause(now), Duration::from_secs(1));

@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use self::backup::{Backup, Restore};
-pub use self::cert::{Cert, CertInit, CertIssue, CertRenew, CertTrust, CertVerb};
+pub use self::cert::{Cert, CertInit, CertIssue, CertRenew, CertRotate, CertTrust, CertVerb};
 pub use self::deploy::{Build, Deploy, Validate};
 pub use self::fleet::{Drain, Fleet, FleetChange, FleetVerb, Freeze, OneHost, Revoke, Scale};
 pub use self::host::{Check, Doctor, Flags, Host, HostVerb, Wishes};

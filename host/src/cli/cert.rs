@@ -1,7 +1,8 @@
 //! `steerage cert`: the fleet's own authority, and the certificates of its hosts. Everything is made
-//! in folders; nothing is sent anywhere.
+//! in folders, and sent nowhere.
 //! Does not read what a host makes of them: `identity` does, and this asks it whether all is well.
 
+mod rotate;
 mod trust;
 
 use std::fs::{self, OpenOptions};
@@ -38,6 +39,7 @@ pub(super) fn run(args: &Cert) -> anyhow::Result<()> {
         CertVerb::Renew(args) => renew(args),
         CertVerb::Trust(args) => trust::trust(args),
         CertVerb::Distrust(args) => trust::distrust(args),
+        CertVerb::Rotate(args) => super::wait(rotate::rotate(args)),
     }
 }
 

@@ -21,6 +21,7 @@ use crate::api::auth::{self, Token};
 use crate::api::wire;
 use crate::config::{File, LogFormat, Settings, Wrong};
 use crate::identity::Identity;
+use crate::identity::signing::Signer;
 use crate::listener::tls;
 use crate::serve::AtReload;
 use crate::telemetry::chain;
@@ -177,9 +178,16 @@ fn look(settings: &Settings) -> Vec<(&'static str, String)> {
     if let Some(Err(error)) = settings.tls.as_ref().map(tls::Files::load) {
         wrong.push((error.key(), chain(&error)));
     }
-    let identity = settings.fleet.as_ref().and_then(|fleet| fleet.identity.as_deref());
-    if let Some(Err(error)) = identity.map(Identity::load) {
-        wrong.push(("fleet.identity", chain(&error)));
+    let fleet = settings.fleet.as_ref();
+    match fleet.and_then(|fleet| fleet.identity.as_deref()).map(Identity::load) {
+        Some(Err(error)) => wrong.push(("fleet.identity", chain(&error))),
+        Some(Ok(identity)) => {
+            let key = fleet.and_then(|fleet| fleet.authority_key.as_deref());
+            if let Some(Err(error)) = key.map(|key| Signer::open(key, &identity)) {
+                wrong.push(("fleet.authority_key", chain(&error)));
+            }
+        }
+        None => {}
     }
     wrong
 }

@@ -19,7 +19,8 @@ pub(super) struct Said {
 }
 
 /// Which certificate it is: the sha-256 of the whole, in hexadecimal digits.
-pub(super) fn fingerprint(certificate: &CertificateDer<'_>) -> String {
+#[must_use]
+pub fn fingerprint(certificate: &CertificateDer<'_>) -> String {
     let hash = Sha256::digest(certificate.as_ref());
     hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -12,7 +12,7 @@ use rcgen::{CertificateSigningRequestParams, Issuer, KeyPair, PublicKeyData as _
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, CertificateSigningRequestDer};
 use steerage_core::id::HostName;
-use steerage_core::renewal::{self, SignRefusal, Validity};
+use steerage_core::renewal::{self, CertificateLife, SignRefusal};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::certificate;
@@ -85,7 +85,8 @@ impl Signer {
     ) -> Result<String, SignError> {
         let unread = |error: &dyn std::fmt::Display| SignError::BadRequest(error.to_string());
         let said = certificate::read(shown).map_err(|error| unread(&error))?;
-        let validity = Validity { begins: said.begins.as_second(), ends: said.ends.as_second() };
+        let validity =
+            CertificateLife { begins: said.begins.as_second(), ends: said.ends.as_second() };
         let authority = self.authority()?;
         let revoked = self.identity.believed().revoked();
         let ends = (authority.ends.as_second(), Timestamp::now().as_second());

@@ -10,7 +10,7 @@ use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use jiff::Timestamp;
 use steerage_core::id::HostName;
-use steerage_core::renewal::Validity;
+use steerage_core::renewal::CertificateLife;
 
 use super::Member;
 use crate::forward::{self, CERTIFICATES, Peer};
@@ -38,7 +38,7 @@ pub(super) async fn renew(member: &Member) {
     let mut told = None;
     loop {
         let shown = identity.certificate();
-        let validity = Validity { begins: shown.facts.begins, ends: shown.ends.as_second() };
+        let validity = CertificateLife { begins: shown.facts.begins, ends: shown.ends.as_second() };
         let now = Timestamp::now().as_second();
         let due = validity.due_at(jitter(&shown));
         if now < due {

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use http::header::{CONTENT_LENGTH, HOST, HeaderName, TRANSFER_ENCODING, UPGRADE};
 use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version};
+use rustls::pki_types::CertificateDer;
 use steerage_core::canary::Share;
 use steerage_core::id::CallId;
 use steerage_core::outcome::Refusal;
@@ -29,6 +30,15 @@ pub struct Caller {
     pub https: bool,
     /// Whether the other end is a host of the fleet, or one has passed the request on.
     pub is_fleet: bool,
+}
+
+/// Who has come in on a connection.
+#[derive(Debug)]
+pub struct Visitor {
+    /// The other end.
+    pub caller: Caller,
+    /// The certificate that it has shown, where it was asked for one.
+    pub shown: Option<CertificateDer<'static>>,
 }
 
 /// A fresh call id. Ids need to be different, not secret.

@@ -7,33 +7,36 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, Limited};
 
+use super::head::Visitor;
 use super::inbound::Inbound;
-use super::{CallContext, Reply, Visitor};
+use super::{CallContext, Reply};
 use crate::forward::CERTIFICATES;
-use crate::identity::{LONGEST_REQUEST, SignError};
+use crate::identity::signing::{LONGEST_REQUEST, SignError};
 use crate::respond::ResponseBody;
 use crate::telemetry::chain;
 use crate::telemetry::events::{Event, Severity};
 
-/// Answers if another host asks for a certificate; gives the request back otherwise.
+/// Whether another host asks for a certificate by this request.
+pub(super) fn is_asked<B>(request: &Request<B>) -> bool {
+    *request.method() == Method::POST && request.uri().path() == CERTIFICATES
+}
+
+/// Answers it.
 pub(super) async fn answer(
     context: &Arc<CallContext>,
     visitor: &Visitor,
     request: Request<Inbound>,
-) -> Result<Reply, Request<Inbound>> {
-    if *request.method() != Method::POST || request.uri().path() != CERTIFICATES {
-        return Err(request);
-    }
+) -> Reply {
     let (Some(signer), Some(fleet)) = (&context.signer, &context.fleet) else {
-        return Ok(said(StatusCode::NOT_FOUND, "it has not the authority's key".to_owned()));
+        return said(StatusCode::NOT_FOUND, "it has not the authority's key".to_owned());
     };
     // Nobody is let in without one where hosts have certificates.
     let Some(shown) = visitor.shown.clone() else {
-        return Ok(said(StatusCode::FORBIDDEN, "no certificate was shown".to_owned()));
+        return said(StatusCode::FORBIDDEN, "no certificate was shown".to_owned());
     };
     let asked = Limited::new(request.into_body(), LONGEST_REQUEST).collect().await;
     let Ok(asked) = asked.map(http_body_util::Collected::to_bytes) else {
-        return Ok(said(StatusCode::BAD_REQUEST, "its request broke off".to_owned()));
+        return said(StatusCode::BAD_REQUEST, "its request broke off".to_owned());
     };
     let (signer, fleet) = (signer.clone(), fleet.clone());
     let who = visitor.caller.remote;
@@ -42,7 +45,7 @@ pub(super) async fn answer(
         let without = |authority: &str| fleet.not_believing(authority);
         signer.sign(&shown, &asked, fleet.is_current(), without)
     });
-    Ok(match signed.await {
+    match signed.await {
         Ok(Ok(certificate)) => said(StatusCode::OK, certificate),
         Ok(Err(error)) => {
             tracing::warn!(%who, error = chain(&error), "a host was given no certificate");
@@ -57,7 +60,7 @@ pub(super) async fn answer(
             said(status, chain(&error))
         }
         Err(_) => said(StatusCode::INTERNAL_SERVER_ERROR, "it failed".to_owned()),
-    })
+    }
 }
 
 fn tell_no_key(context: &CallContext, why: &str) {

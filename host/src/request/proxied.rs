@@ -131,6 +131,12 @@ fn call_id(text: &str) -> Option<CallId> {
     (id.as_u128() != 0).then_some(id)
 }
 
+/// Whether a proxy is believed that comes from there.
+pub(super) fn is_trusted(peer: &Caller, trusted: &[Network]) -> bool {
+    let address = peer.remote.ip();
+    trusted.iter().any(|network| network.contains(address))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -220,3 +220,47 @@ async fn where_nobody_has_the_key_the_warning_says_what_to_do() {
     assert!(advice.contains("--authority-key"), "{told}");
     assert_eq!(fs::read(folder.path().join("h1/host.pem")).unwrap(), before);
 }
+
+#[tokio::test]
+async fn one_command_puts_another_authority_in_the_place_of_the_first_and_goes_on_where_it_ended() {
+    let Some(mut fleet) = Fleet::start(0).await else { return };
+    let folder = certificates(&["h1", "h2"], 24 * HOUR);
+    let path = folder.path();
+    run_in(path, &["cert", "init", "--dir", "new-ca"]).done();
+    let key = path.join("key");
+    fs::copy(path.join("fleet-ca/ca.key"), &key).unwrap();
+    let h1 = start(&fleet, path, "h1", &["--authority-key", key.to_str().unwrap()]);
+    fleet.hosts.push(h1);
+    let h2 = start(&fleet, path, "h2", &[]);
+    fleet.hosts.push(h2);
+    for host in &fleet.hosts {
+        fleet.answers(host, 2).await;
+    }
+    let admin = format!("http://{}", fleet.first().admin);
+    let rotate = |folders: &[&str], more: &[&str]| {
+        let words = ["cert", "rotate", "--new", "new-ca", "--admin", &admin];
+        run_in(path, &[&words[..], folders, more].concat())
+    };
+    let said = rotate(&["h1"], &[]);
+    assert!(said.code == 4 && said.stderr.contains("no folder is given for h2"), "{said:?}");
+    let said = run_in(path, &["cert", "rotate", "--new", "nowhere", "--admin", &admin, "h1", "h2"]);
+    assert!(said.stderr.contains("steerage cert init --dir nowhere"), "{said:?}");
+    // h2 reads its files elsewhere, and is given them by nobody yet.
+    fs::create_dir(path.join("copy")).unwrap();
+    for file in ["ca.pem", "host.pem", "host.key"] {
+        fs::copy(path.join("h2").join(file), path.join("copy").join(file)).unwrap();
+    }
+    let said = rotate(&["h1", "copy"], &["--timeout", "3"]);
+    assert!(said.code != 0 && said.stderr.contains("h2 did not come so far"), "{said:?}");
+    assert!(said.stdout.contains("1 of 3") && !said.stdout.contains("2 of 3"), "{said:?}");
+
+    fs::copy(path.join("new-ca/ca.key"), &key).unwrap();
+    let said = rotate(&["h1", "h2"], &["--timeout", "60"]).done();
+    assert!(said.stdout.contains("3 of 3") && said.stdout.contains("done"), "{said:?}");
+    let said = fleet.first().run(&["fleet", "authorities"]).done();
+    assert!(said.stdout.contains("one authority, which all believe"), "{said:?}");
+    for host in &fleet.hosts {
+        fleet.answers(host, 2).await;
+    }
+    rotate(&["h1", "h2"], &[]).done();
+}

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use super::Remote;
+
 const DEFAULT_DIR: &str = "fleet-ca";
 
 /// `steerage cert`.
@@ -28,6 +30,8 @@ pub enum CertVerb {
     Trust(CertTrust),
     /// Have a host believe an authority no more
     Distrust(CertTrust),
+    /// Put another authority in the place of the fleet's: all of these, one step after the other
+    Rotate(CertRotate),
 }
 
 /// `steerage cert trust` and `steerage cert distrust`.
@@ -39,6 +43,32 @@ pub struct CertTrust {
     /// Folder with the authority; only its ca.pem is read
     #[arg(long, value_name = "DIR")]
     pub dir: PathBuf,
+    /// Print nothing but errors
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+/// `steerage cert rotate`.
+#[derive(Debug, Args)]
+pub struct CertRotate {
+    /// Folders with the files of all hosts of the fleet, as `steerage cert issue` made them
+    #[arg(value_name = "FOLDER", required = true)]
+    pub folders: Vec<PathBuf>,
+    /// Folder with the authority that goes; only its ca.pem is read
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_DIR)]
+    pub dir: PathBuf,
+    /// Folder with the authority that comes, as `steerage cert init --dir NEW` made it
+    #[arg(long, value_name = "DIR")]
+    pub new: PathBuf,
+    /// How many days the new certificates are valid
+    #[arg(long, default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=3650))]
+    pub days: u32,
+    /// How many seconds to wait for the hosts in each step; what is done stays, and the same again goes on
+    #[arg(long, default_value_t = 600)]
+    pub timeout: u64,
+    /// How to reach a host of the fleet
+    #[command(flatten)]
+    pub remote: Remote,
     /// Print nothing but errors
     #[arg(short, long)]
     pub quiet: bool,
