@@ -46,9 +46,9 @@ pub enum SignRefusal {
     /// The authority is not believed by all, so certificates of it cannot be shown yet.
     #[error("the authority is not believed by {} yet", names(.0))]
     NotBelieved(Vec<HostName>),
-    /// It would be over as soon as it is made.
-    #[error("the authority's own time is nearly over")]
-    AuthorityEnds,
+    /// It was made a moment ago, or the authority ends as soon.
+    #[error("another one would end no later than the one that it shows")]
+    EndsNoLater,
 }
 
 impl CertificateLife {
@@ -104,7 +104,7 @@ pub fn sign(
     let ends = made.saturating_add(validity.ends.saturating_sub(validity.made()));
     let ends = ends.min(authority_ends);
     if ends <= validity.ends {
-        return Err(SignRefusal::AuthorityEnds);
+        return Err(SignRefusal::EndsNoLater);
     }
     Ok(CertificateLife { begins: made.saturating_sub(backdated()), ends })
 }
@@ -190,7 +190,7 @@ mod tests {
         let early = sign((&own, shown), Some(&nobody), Vec::new(), (ends, shown.begins - 1));
         assert_eq!(early, Err(SignRefusal::NotValid));
         let late = sign((&own, shown), Some(&nobody), Vec::new(), (shown.ends, now));
-        assert_eq!(late, Err(SignRefusal::AuthorityEnds));
+        assert_eq!(late, Err(SignRefusal::EndsNoLater));
     }
 
     proptest! {
