@@ -52,7 +52,7 @@ impl Agent {
                 recalled.extend(asked.into_iter().zip(entries).map(|((app, generation), entry)| {
                     let stored = self.stored(fleet, &app, generation, entry);
                     (app, stored)
-                }))
+                }));
             }
             Err(error) => {
                 let why = match error {
