@@ -27,6 +27,9 @@ use crate::report::{Report, Target};
 /// What a member takes without apps, and for each of them, in bytes: measured, and rounded up.
 const MEMBER: u64 = 60 << 20;
 const APP_OF_MEMBER: u64 = 2500;
+/// So many members for each core: one uses 0.8 % at rest, and several times that when others come and go.
+/// With twice as many they have no time to answer each other, lose their leases, and ask each other more.
+const MEMBERS_OF_CORE: usize = 25;
 /// Longest wait for the fleet to have nothing to do.
 const PATIENCE: Duration = Duration::from_secs(900);
 /// It has nothing to do when it has changed nothing in the store for so long.
@@ -35,10 +38,13 @@ const QUIET: Duration = Duration::from_secs(4);
 #[derive(clap::Args, Debug)]
 pub(crate) struct Arguments {
     /// How many hosts
-    #[arg(long, value_name = "COUNT", default_value_t = 200)]
+    #[arg(long, value_name = "COUNT", default_value_t = 50)]
     members: usize,
+    /// Also where there are more of them than the processors bear
+    #[arg(long)]
+    crowded: bool,
     /// How many apps
-    #[arg(long, value_name = "COUNT", default_value_t = 10_000)]
+    #[arg(long, value_name = "COUNT", default_value_t = 5_000)]
     apps: usize,
     /// Seconds that are measured of a fleet that has nothing to do
     #[arg(long, default_value_t = 30)]
@@ -83,6 +89,7 @@ pub(crate) fn run(program: &Path, arguments: &Arguments) -> Result<()> {
     let kept = arguments.keep.as_deref();
     let folder = kept.unwrap_or_else(|| folder.path());
     ensure!(kept.is_none_or(|kept| !kept.exists()), "{} is there already", folder.display());
+    check_cores(arguments)?;
     check_memory(arguments)?;
     let mut report = Report::new("members");
     let mut fleet = build(program, folder, arguments, &mut report)?;
@@ -95,6 +102,18 @@ pub(crate) fn run(program: &Path, arguments: &Arguments) -> Result<()> {
     fleet.settle()?;
     loss::of_store(&mut fleet, (arguments.away, arguments.stand_still), &mut report)?;
     report.finish(arguments.json.as_deref())
+}
+
+/// Refuses more members than have time to answer each other.
+fn check_cores(arguments: &Arguments) -> Result<()> {
+    let n_cores = std::thread::available_parallelism()?.get();
+    let (n_members, most) = (arguments.members, n_cores * MEMBERS_OF_CORE);
+    ensure!(
+        arguments.crowded || n_members <= most,
+        "{n_cores} cores bear {most} members, and {n_members} are to be started: say --crowded to see \
+         what comes of it"
+    );
+    Ok(())
 }
 
 /// Refuses what does not fit the memory that is free.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::load::pause;
 use crate::plain::{Plain, fetch};
-use crate::server::{Server, free_address};
+use crate::server::Server;
 
 /// Threads that ask hosts at once, or start them.
 const AT_ONCE: usize = 4;
@@ -61,15 +61,16 @@ pub(crate) struct Members {
 
 impl Member {
     /// Starts one, which has what its folder holds of an earlier time.
-    fn start(settings: &Settings, name: &str) -> Result<Self> {
+    fn start(settings: &Settings, number: usize) -> Result<Self> {
         let Settings { program, folder, store, history } = settings;
-        let (listen, admin) = (free_address()?, free_address()?);
+        let name = &format!("m{number:03}");
+        let [listen, admin, peer] = doors(number)?;
         let log = folder.join(format!("{name}.log"));
         let log = File::options().create(true).append(true).open(log)?;
         let mut command = Command::new(program);
         command
             .args(["host", "--listen", &listen.to_string(), "--admin", &admin.to_string()])
-            .args(["--peer", "127.0.0.1:0", "--insecure-peers", "true", "--name", name])
+            .args(["--peer", &peer.to_string(), "--insecure-peers", "true", "--name", name])
             .args(["--store", &format!("etcd://{store}"), "--store-history", history])
             // One that packs would have all of them on a few: they do nothing.
             .args(["--placement", "spread"])
@@ -116,21 +117,26 @@ impl Member {
     }
 }
 
+/// Where a member listens for callers, operators and other hosts. Each has an address of its own: on one
+/// for all, a port that is free now is that of some connection a moment later.
+fn doors(number: usize) -> Result<[SocketAddr; 3]> {
+    let run = u8::try_from(std::process::id() % 250)?;
+    let (high, low) = (u8::try_from(number / 250)?, u8::try_from(number % 250)?);
+    let address = IpAddr::from([127, high + 1, run + 1, low + 1]);
+    Ok([8080, 8081, 8082].map(|port| SocketAddr::new(address, port)))
+}
+
 /// A lease of 3 s is kept alive each second, and a watch that is silent says so each second.
 const YOUNG: Duration = Duration::from_millis(2500);
 
 impl Members {
-    pub(crate) fn name(number: usize) -> String {
-        format!("m{number:03}")
-    }
-
     /// Starts so many more, some at once; returns when all of them know all apps.
     pub(crate) fn add(&mut self, n_members: usize) -> Result<()> {
         let first = self.all.len();
         let numbers: Vec<usize> = (first..first + n_members).collect();
         let settings = &self.settings;
         let started = in_threads(&numbers, |number| {
-            let member = Member::start(settings, &Self::name(*number))?;
+            let member = Member::start(settings, *number)?;
             member.wait_until_ready()?;
             if (number + 1).is_multiple_of(25) {
                 eprintln!("{} members are ready", number + 1);
@@ -144,7 +150,7 @@ impl Members {
     /// Starts one more, and says how long it took to know all apps.
     pub(crate) fn add_one(&mut self) -> Result<Duration> {
         let began_at = Instant::now();
-        let member = Member::start(&self.settings, &Self::name(self.all.len()))?;
+        let member = Member::start(&self.settings, self.all.len())?;
         member.wait_until_ready()?;
         self.all.push(member);
         Ok(began_at.elapsed())

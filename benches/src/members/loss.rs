@@ -60,16 +60,16 @@ pub(super) fn of_store(
     report: &mut Report,
 ) -> Result<()> {
     if stands_still {
-        fleet.etcd.signal(Signal::STOP)?
+        fleet.etcd.signal(Signal::STOP)?;
     } else {
-        fleet.etcd.kill()?
+        fleet.etcd.kill()?;
     }
     pause(Duration::from_secs(seconds));
     let began_at = Instant::now();
     if stands_still {
-        fleet.etcd.signal(Signal::CONT)?
+        fleet.etcd.signal(Signal::CONT)?;
     } else {
-        fleet.etcd.run()?
+        fleet.etcd.run()?;
     }
     let started = began_at.elapsed();
     let is_over = AtomicBool::new(false);

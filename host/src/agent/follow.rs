@@ -49,10 +49,12 @@ impl Agent {
             asked.iter().map(|(app, generation)| keys::deployment(app, *generation)).collect();
         match fleet.get_each(&keys).await {
             Ok(entries) => {
-                recalled.extend(asked.into_iter().zip(entries).map(|((app, generation), entry)| {
-                    let stored = self.stored(fleet, &app, generation, entry);
-                    (app, stored)
-                }))
+                recalled.extend(asked.into_iter().zip(entries).map(
+                    |((app, generation), entry)| {
+                        let stored = self.stored(fleet, &app, generation, entry);
+                        (app, stored)
+                    },
+                ));
             }
             Err(error) => {
                 let why = match error {
