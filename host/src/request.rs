@@ -227,7 +227,7 @@ async fn tell_story(
         Ok(routed) => routed,
         Err(outcome) => return context.turn_away(id, outcome),
     };
-    if peer.is_fleet && routed.is_over() {
+    if peer.is_fleet && routed.guest_request.deadline <= tokio::time::Instant::now() {
         // The host before this one, or those that it asked, have taken all its time.
         let limit = routed.deployed.prepared.limits().timeout;
         return respond::fail(&routed.call, Outcome::TimedOut { limit });
@@ -306,11 +306,6 @@ impl Accepted {
 }
 
 impl Routed {
-    /// Whether its time is over before it ran.
-    fn is_over(&self) -> bool {
-        self.guest_request.deadline <= tokio::time::Instant::now()
-    }
-
     /// Waits until it may run; returns the call where it may not.
     async fn admit(self, context: &CallContext) -> Result<Admitted, (CallSide, Refusal)> {
         match self.permit(context).await {

@@ -13,6 +13,9 @@ use steerage_core::units::nanoseconds;
 
 use super::usage::Usage;
 
+/// What an answer takes to be written where its client is not waited for, or less.
+const BRIEF: Duration = Duration::from_millis(1);
+
 /// The time of one call. All that is in it is written by whoever knows, without a lock, and summed up once
 /// the call is over; that needs no order among the writes, since the last side of a call to go sees all that
 /// the others have done.
@@ -118,6 +121,8 @@ impl CallTime {
             0 => Duration::ZERO,
             after => whole.saturating_sub(Duration::from_nanos(after)),
         };
+        // What takes less is the host's own writing, for which nobody waited.
+        let reading = if reading < BRIEF { Duration::ZERO } else { reading };
         TimeSpent::of(whole, |phase| {
             let known = self.known.get(phase as usize);
             let known = known.map_or(0, |known| known.load(Ordering::Relaxed));
