@@ -193,6 +193,13 @@ async fn a_canary_takes_its_steps_and_is_promoted_by_itself() {
         .call_until("promotion", |shown| (shown["generation"] == 2).then(|| shown.clone()))
         .await;
     assert!(shown["canary"].is_null() && shown["taken_back"].is_null(), "{shown}");
+    // Each host hears of it by itself.
+    for host in fleet.hosts() {
+        host.until("promotion everywhere", || async {
+            (fleet.show(host).await["generation"] == 2).then_some(())
+        })
+        .await;
+    }
     let answers = fleet.call(120).await;
     assert_eq!(answers.of("new"), 120, "{answers:?}");
     let kinds = fleet.kinds().await;
