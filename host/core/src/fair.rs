@@ -12,6 +12,8 @@
 //!   alone, and a second flow that arrives then does not find the first one in debt.
 //! - A flow that comes back starts at the clock: it banked nothing, it owes nothing that it did not
 //!   run up itself.
+//! - A flow that only waits for its callers to ask again keeps what it is behind, up to [`CREDIT`]: by the
+//!   rule before, who asks on few connections would get less than its share, however little it uses.
 //! - When nobody is left, all debts are forgiven.
 //!
 //! Two levels, and not shares of one: among sixty flows of one tenant a slice would count sixty
@@ -31,7 +33,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use self::flow::Flow;
-pub use self::flow::{FIRST_ESTIMATE, LINGER, LONGEST_HERE, learn};
+pub use self::flow::{CREDIT, FIRST_ESTIMATE, LINGER, LONGEST_HERE, learn};
 use self::level::{Level, Seat, Virtual, stretch};
 use crate::units::Weight;
 
@@ -73,6 +75,8 @@ pub struct Fair<T> {
     lingering: VecDeque<(Duration, FlowKey)>,
     n_waiting: usize,
     n_running: usize,
+    /// [`CREDIT`] of all cores.
+    credit: Duration,
 }
 
 #[derive(Debug)]
@@ -84,7 +88,17 @@ struct Tenant {
 
 impl<T> Default for Fair<T> {
     fn default() -> Self {
+        Self::of_cores(1)
+    }
+}
+
+impl<T> Fair<T> {
+    /// The order of what so many cores run.
+    #[must_use]
+    pub fn of_cores(n_cores: usize) -> Self {
+        let n_cores = u32::try_from(n_cores).unwrap_or(u32::MAX);
         Self {
+            credit: CREDIT.saturating_mul(n_cores),
             flows: Vec::new(),
             free: Vec::new(),
             tenants: Vec::new(),
@@ -94,9 +108,7 @@ impl<T> Default for Fair<T> {
             n_running: 0,
         }
     }
-}
 
-impl<T> Fair<T> {
     /// Adds a tenant, whose share is divided among those of its flows that are busy: owning many
     /// apps buys no more CPU than owning one.
     pub fn add_tenant(&mut self, weight: Weight) -> TenantKey {
@@ -299,16 +311,18 @@ impl<T> Fair<T> {
         self.flows.get_mut(key.0 as usize)?.as_mut()
     }
 
-    /// Has a flow take part, and its tenant. Who of them has nothing in line comes to the clock;
-    /// with something in line it has waited its turn since it was put there.
+    /// Has a flow take part, and its tenant. Who of them has nothing in line comes to the clock, or to what
+    /// is left of its credit; with something in line it has waited its turn since it was put there.
     fn arrive(&mut self, key: FlowKey) {
         let Some(Some(flow)) = self.flows.get_mut(key.0 as usize) else { return };
         let Some(tenant) = self.tenants.get_mut(flow.tenant.0 as usize) else { return };
         if !tenant.level.has_ready() {
-            self.level.arrive(flow.tenant, &mut tenant.seat);
+            let credit = stretch(self.credit, tenant.weight);
+            self.level.arrive(flow.tenant, credit, &mut tenant.seat);
         }
         if flow.waiting.is_empty() || !flow.seat.is_present {
-            tenant.level.arrive(key, &mut flow.seat);
+            let credit = stretch(self.credit, flow.weight);
+            tenant.level.arrive(key, credit, &mut flow.seat);
         }
     }
 

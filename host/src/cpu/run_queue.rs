@@ -40,7 +40,7 @@ pub(super) struct RunQueue {
     began_at: Instant,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct State {
     pub(super) fair: Fair<Arc<Task>>,
     /// Tasks whose calls were told to stop. A task that is here is in `fair` as well, where it is found
@@ -70,7 +70,7 @@ pub(super) enum Worker {
 impl RunQueue {
     pub(super) fn new(n_threads: usize) -> Self {
         Self {
-            state: CachePadded::default(),
+            state: CachePadded::new(Locked::new(State::of_cores(n_threads))),
             more: Condvar::new(),
             stops: Condvar::new(),
             n_busy: CachePadded::default(),
@@ -340,6 +340,19 @@ impl Order for RunQueue {
 }
 
 impl State {
+    fn of_cores(n_cores: usize) -> Self {
+        Self {
+            fair: Fair::of_cores(n_cores),
+            stopping: VecDeque::new(),
+            tasks: HashMap::new(),
+            n_spawned: 0,
+            is_closed: false,
+            inline: Vec::new(),
+            parked: Vec::new(),
+            n_asleep: 0,
+        }
+    }
+
     fn settle(&mut self, charge: Charge, flow: &Flow, used: Duration, now: Duration) {
         self.fair.settle(charge, used, now);
         if let Some(debt) = flow.take_io_debt() {

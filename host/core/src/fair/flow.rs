@@ -15,6 +15,11 @@ pub const LONGEST_HERE: Duration = Duration::from_micros(250);
 /// How long a flow counts as present after its last slice: many times what a caller nearby needs to
 /// ask again.
 pub const LINGER: Duration = Duration::from_millis(5);
+/// How far behind the clock who asks again while it lingers may be, as CPU time of each core. Twice what the
+/// longest slice takes, of which each core may begin one at the same time: while they run, who asks on few
+/// connections is answered and asks again many times, and would lose each time what the slices have cost the
+/// others.
+pub const CREDIT: Duration = Duration::from_millis(4);
 /// How slowly an estimate follows slices that take longer: one that was held up by chance must not
 /// cost its flow much, one of many milliseconds must show at once.
 const ESTIMATE_RISE: u32 = 4;

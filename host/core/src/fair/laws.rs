@@ -207,6 +207,39 @@ fn who_was_answered_a_moment_ago_still_counts() {
     assert_eq!(fair.check(), Ok(()));
 }
 
+/// So many slices of 2 ms run, during each of which the other flow has ten small calls answered at once.
+/// How many more it is given then before it has had as much.
+fn calls_owed_after(n_slices: u32) -> u32 {
+    let (mut fair, [busy, modest]) = two_of_one_tenant();
+    let (long, small) = (Duration::from_millis(2), Duration::from_micros(20));
+    let answer = |fair: &mut Fair<()>| {
+        let charge = fair.start_here(modest, NOW)?;
+        fair.settle(charge, small, NOW);
+        Some(())
+    };
+    fair.expect(busy, long);
+    fair.expect(modest, small);
+    fair.enqueue(busy, ());
+    fair.enqueue(busy, ());
+    for _ in 0..n_slices {
+        let ((), running) = fair.pop().unwrap();
+        (0..10).for_each(|_| answer(&mut fair).unwrap());
+        fair.settle(running, long, NOW);
+        fair.enqueue(busy, ());
+    }
+    let n_owed = (0..).take_while(|_| answer(&mut fair).is_some()).count();
+    assert_eq!(fair.check(), Ok(()));
+    u32::try_from(n_owed).unwrap()
+}
+
+#[test]
+fn who_is_answered_at_once_keeps_what_it_is_owed_and_no_more_than_its_credit() {
+    // Two slices of 2 ms less what it had: 180 calls of 20 us, which is below its credit.
+    assert_eq!(calls_owed_after(2), 181);
+    // Far more than its credit of 4 ms, which counts from where the last slice began.
+    assert_eq!(calls_owed_after(20), 301 - 10);
+}
+
 #[test]
 fn what_was_done_outside_of_slices_counts() {
     let (mut fair, [one, other]) = two_of_one_tenant::<()>();

@@ -44,9 +44,11 @@ impl<K> Default for Level<K> {
 }
 
 impl<K: Copy + Ord> Level<K> {
-    /// Has a member take part, no earlier than the clock.
-    pub(super) fn arrive(&mut self, key: K, seat: &mut Seat) {
-        let at = seat.at.max(self.clock);
+    /// Has a member take part of which nothing waits, no earlier than the clock; or by its credit earlier
+    /// where it has been here all the time, since then it is owed what others were given meanwhile.
+    pub(super) fn arrive(&mut self, key: K, credit: Virtual, seat: &mut Seat) {
+        let credit = if seat.is_present { credit } else { 0 };
+        let at = seat.at.max(self.clock.saturating_sub(credit));
         self.move_to(key, seat, at);
         if !seat.is_present {
             seat.is_present = true;
