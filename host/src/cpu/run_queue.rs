@@ -329,7 +329,7 @@ impl Order for RunQueue {
     }
 
     fn least(&self, keys: &mut dyn Iterator<Item = FlowKey>) -> Option<usize> {
-        let state = self.lock();
+        let mut state = self.lock();
         let (index, _) = keys.enumerate().min_by_key(|(_, key)| state.fair.standing(*key))?;
         Some(index)
     }
@@ -382,7 +382,7 @@ impl State {
     ///
     /// Nothing is next once the queue is closed: an inline worker that is woken for what it is not given
     /// would wake itself, and never let go of its thread.
-    fn is_next_inline(&self) -> Option<bool> {
+    fn is_next_inline(&mut self) -> Option<bool> {
         if self.is_closed {
             return None;
         }
