@@ -40,7 +40,7 @@ pub(super) struct RunQueue {
     began_at: Instant,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) fair: Fair<Arc<Task>>,
     /// Tasks whose calls were told to stop. A task that is here is in `fair` as well, where it is found
@@ -69,8 +69,9 @@ pub(super) enum Worker {
 
 impl RunQueue {
     pub(super) fn new(n_threads: usize) -> Self {
+        let fair = Fair::of_cores(n_threads);
         Self {
-            state: CachePadded::new(Locked::new(State::of_cores(n_threads))),
+            state: CachePadded::new(Locked::new(State { fair, ..State::default() })),
             more: Condvar::new(),
             stops: Condvar::new(),
             n_busy: CachePadded::default(),
@@ -340,19 +341,6 @@ impl Order for RunQueue {
 }
 
 impl State {
-    fn of_cores(n_cores: usize) -> Self {
-        Self {
-            fair: Fair::of_cores(n_cores),
-            stopping: VecDeque::new(),
-            tasks: HashMap::new(),
-            n_spawned: 0,
-            is_closed: false,
-            inline: Vec::new(),
-            parked: Vec::new(),
-            n_asleep: 0,
-        }
-    }
-
     fn settle(&mut self, charge: Charge, flow: &Flow, used: Duration, now: Duration) {
         self.fair.settle(charge, used, now);
         if let Some(debt) = flow.take_io_debt() {
