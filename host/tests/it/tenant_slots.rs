@@ -72,10 +72,14 @@ async fn one_app_comes_to_hold_as_much_as_many_of_another_tenant() {
         (running(&host, "one").await >= 1.0).then_some(())
     })
     .await;
-    // Calls of the many end, and more of theirs wait.
-    held.iter().take(N_APPS).for_each(tokio::task::JoinHandle::abort);
-    host.until("an equal part", || async { (running(&host, "one").await >= 13.0).then_some(()) })
-        .await;
+    // Calls of the many end one by one, whichever of them have the slots, and more of theirs wait.
+    let mut ending = held.iter();
+    host.until("an equal part", || {
+        ending.next().into_iter().for_each(tokio::task::JoinHandle::abort);
+        let host = &host;
+        async move { (running(host, "one").await >= 13.0).then_some(()) }
+    })
+    .await;
     let many = join_all((0..N_APPS).map(|n| {
         let (host, app) = (&host, format!("many{n}"));
         async move { running(host, &app).await }
