@@ -350,10 +350,11 @@ impl Fleet {
         peer.is_some_and(|peer| peer.liveness_under(LeaseState::Ended).keeps_replicas())
     }
 
-    /// Makes `view` the current one, with the table of those apps that changed, or of all.
+    /// Makes `view` the current one, with the table of those apps that changed or are on hosts that did, or of
+    /// all.
     fn swap(&self, view: View, changed: Option<&ViewChange>) {
         let peers = &self.inner.peers;
-        if changed.is_none_or(|changed| changed.hosts_changed) {
+        if changed.is_none_or(|changed| !changed.hosts.is_empty()) {
             for (name, host) in view.all_hosts().filter(|(name, _)| **name != self.inner.me) {
                 peers.know(name, (host.address, host.run), view.lease_of(name));
             }

@@ -74,24 +74,18 @@ pub async fn keep_planning(
         let mut is_unclear = false;
         if let Some(turn) = turn {
             is_unclear = gone::ask(&fleet).await;
-            let end = match planning.plan_once(&fleet, turn).await {
-                Ok((Written { number, n_apps }, end)) => {
+            let (written, end) = planning.plan_once(&fleet, turn).await;
+            match written {
+                Ok(Written { number, n_apps }) => {
                     planning.news.tell_written();
                     if n_apps > 0 {
                         tracing::info!(plan = number, n_apps, "placed apps");
                     }
-                    end
                 }
-                Err(StoreError::Conflict { .. }) => {
-                    // The view that comes with what overtook this plan makes the next one.
-                    tracing::debug!("a plan was overtaken");
-                    PlanEnd::default()
-                }
-                Err(error) => {
-                    planning.news.tell_failed(&chain(&error));
-                    PlanEnd::default()
-                }
-            };
+                // The view that comes with what overtook this plan makes the next one.
+                Err(StoreError::Conflict { .. }) => tracing::debug!("a plan was overtaken"),
+                Err(error) => planning.news.tell_failed(&chain(&error)),
+            }
             turns.end(started_at.elapsed(), turn, end);
         } else {
             planning.kept.see(&view::hosts(&fleet, &fleet.view()));
@@ -148,12 +142,12 @@ struct Planning {
 }
 
 impl Planning {
-    /// Makes one plan and writes it.
+    /// Makes one plan and writes it. Where that fails, a part of it may be written all the same.
     async fn plan_once(
         &mut self,
         fleet: &Fleet,
         turn: PlanTurn,
-    ) -> Result<(Written, PlanEnd), StoreError> {
+    ) -> (Result<Written, StoreError>, PlanEnd) {
         let view = fleet.view();
         let (planned_for, planned_in) = (fleet.clone(), view.clone());
         let (anew, policy) = (self.kept.anew(), self.policy);
@@ -175,17 +169,24 @@ impl Planning {
         // Meanwhile it is learnt which number the plan has; where that fails, writing it says so.
         let learn = history::learn(fleet, &mut self.numbers);
         let (planned, _) = tokio::join!(planned, learn);
-        let (kept, plan) = planned.map_err(|error| StoreError::Damaged {
-            what: format!("making a plan failed, which is a fault of steerage: {error}"),
-        })?;
+        let (kept, plan) = match planned {
+            Ok(planned) => planned,
+            Err(error) => {
+                let what = format!("making a plan failed, which is a fault of steerage: {error}");
+                return (Err(StoreError::Damaged { what }), PlanEnd::default());
+            }
+        };
         self.kept = kept;
         self.news.tell_room(&plan);
         let triggers = self.kept.triggers().texts();
         let drawn = Drawn { plan: &plan, orphans: self.kept.orphans(), triggers };
-        let written = write(fleet, &view, &drawn, &mut self.numbers).await?;
-        self.kept.triggers().clear();
-        self.news.tell_emptied(&plan);
-        let (n_moved, n_could_wait) = (Some(written.n_apps), plan.n_could_wait());
-        Ok((written, PlanEnd { n_moved, n_could_wait, is_cut: plan.is_cut }))
+        let written = write(fleet, &view, &drawn, &mut self.numbers).await;
+        if written.is_ok() {
+            self.kept.triggers().clear();
+            self.news.tell_emptied(&plan);
+        }
+        let n_moved = written.as_ref().ok().map(|written| written.n_apps);
+        let end = PlanEnd { n_moved, n_could_wait: plan.n_could_wait(), is_cut: plan.is_cut };
+        (written, end)
     }
 }

@@ -1,5 +1,6 @@
 //! Where the time of a call went. Each moment from the request's head to the last byte of the answer
-//! belongs to one phase, so that the phases add up to the whole.
+//! belongs to one phase, so that the phases add up to the whole: to more only where the processor's clock,
+//! which measures guests, and that of the wall disagree.
 //! Reads no clock: whoever sees a phase end says how long it was.
 
 use std::time::Duration;
@@ -9,7 +10,7 @@ use crate::units::show_duration;
 /// What a call does at a moment, or what it waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Phase {
-    /// It waits for its turn: its app has as many calls running as it may have.
+    /// It waits to be let in: its app has as many calls running as it may have, or no slot is free.
     Queue,
     /// It waits for the app's code, which was not at hand.
     Code,
@@ -67,7 +68,7 @@ impl Phase {
     #[must_use]
     pub fn meaning(self) -> &'static str {
         match self {
-            Self::Queue => "waited for other calls of its app to end",
+            Self::Queue => "waited for its turn, or for a free slot",
             Self::Code => "waited for its code to be loaded",
             Self::Core => "waited for a free core",
             Self::Instance => "had its instance made",
@@ -79,14 +80,14 @@ impl Phase {
             Self::Host => "was handled by the host",
         }
     }
-}
 
-impl Phase {
     /// What makes it shorter, where the app's developer or the operator can do something about it.
     #[must_use]
     pub fn remedy(self) -> &'static str {
         match self {
-            Self::Queue => "raise [limits] concurrency, or make the app's calls shorter",
+            Self::Queue => {
+                "raise [limits] concurrency or the host's slots, or make the app's calls shorter"
+            }
             Self::Code => "call it more often than code is given up, or make the component smaller",
             Self::Core => "give the app more weight or more hosts, or other apps less",
             Self::Instance => "make the component smaller, or set [instance] reuse",
@@ -127,7 +128,7 @@ impl Waits {
     }
 }
 
-/// The time of one call or of many, by phases, each in whole microseconds.
+/// The time of one call by phases, each in whole microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TimeSpent {
     us: [u64; Phase::ALL.len()],
@@ -183,9 +184,9 @@ impl TimeSpent {
     #[must_use]
     pub fn most(&self) -> Option<(Phase, u32)> {
         let sum: u64 = self.us.iter().sum();
-        // Of two that took the same the earlier one: `max_by_key` takes the last.
+        // Of two that took the same, the earlier one.
         let (phase, spent) =
-            self.each().collect::<Vec<_>>().into_iter().rev().max_by_key(|one| one.1)?;
+            self.each().reduce(|most, next| if next.1 > most.1 { next } else { most })?;
         let percent = spent.as_micros().saturating_mul(100) / u128::from(sum.max(1));
         Some((phase, u32::try_from(percent).unwrap_or(100)))
     }

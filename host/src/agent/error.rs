@@ -1,6 +1,8 @@
 //! Why a host does not serve what it shall.
 //! Does not know how this is told; the API does.
 
+use std::sync::Arc;
+
 use steerage_core::id::Digest;
 use steerage_core::route::Conflict;
 
@@ -36,6 +38,9 @@ pub enum ApplyError {
     /// The store that all hosts share does not answer, or does not hold it.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The same of a question about many deployments, each of which has this answer.
+    #[error(transparent)]
+    Recall(#[from] Arc<StoreError>),
     /// No host that answers has the component.
     #[error("no host has component {digest}: {asked}")]
     Missing {

@@ -1,6 +1,8 @@
 //! What a host of a fleet does to serve what was decided elsewhere: it fetches and prepares code, or
 //! only learns routes, or forgets an app. Refuses nothing that is durable in the store already.
 
+use std::sync::Arc;
+
 use steerage_core::id::{AppName, Generation, HostName};
 use steerage_core::node::HostMap;
 
@@ -57,14 +59,8 @@ impl Agent {
                 ));
             }
             Err(error) => {
-                let why = match error {
-                    StoreError::Away { why } => why,
-                    error => chain(&error),
-                };
-                recalled.extend(asked.into_iter().map(|(app, _)| {
-                    let away = StoreError::Away { why: why.clone() };
-                    (app, Err(away.into()))
-                }));
+                let error = Arc::new(error);
+                recalled.extend(asked.into_iter().map(|(app, _)| (app, Err(error.clone().into()))));
             }
         }
         recalled

@@ -281,7 +281,8 @@ impl From<ApplyError> for Refusal {
             ApplyError::Ledger(LedgerError::Page { .. }) => {
                 Self::new(Cause::Internal, error.to_string())
             }
-            ApplyError::Ledger(_) | ApplyError::Task(_) => Self::internal(&error),
+            // No operator asks for several deployments at once.
+            _ => Self::internal(&error),
         }
     }
 }

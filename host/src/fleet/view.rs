@@ -86,7 +86,7 @@ impl View {
                 self.remembered.remove(app);
             }
         }
-        if change.hosts_changed {
+        if !change.hosts.is_empty() {
             self.forget_unheard();
         }
         ChangeSummary { change, troubles, revokes: false }

@@ -40,7 +40,7 @@ pub struct Fingerprint(
 );
 
 impl Fingerprint {
-    /// One in 2^64 is taken for another one.
+    /// 0 becomes the largest number, so one fingerprint in 2^64 is mistaken for another.
     fn new(number: u64) -> Self {
         Self(NonZeroU64::new(number).unwrap_or(NonZeroU64::MAX))
     }

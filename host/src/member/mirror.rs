@@ -156,7 +156,7 @@ async fn follow(
         complain(member, &told);
         missing.look(member, false);
         let told = told.change;
-        if told.hosts_changed || !told.apps.is_empty() {
+        if !told.hosts.is_empty() || !told.apps.is_empty() {
             unsaved.notify_one();
         }
         settle.add(told.apps);

@@ -3,7 +3,8 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use futures_util::{StreamExt as _, stream};
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use steerage_core::node::{Assignment, PlanNumbers, PlanStamp, assignments};
 use steerage_core::place::Plan;
 
@@ -13,7 +14,7 @@ use crate::fleet::{Fleet, View, keys};
 use crate::store::{Commit, Guard, MOST_WRITES, Revision, StoreError, Write, in_commits};
 use crate::telemetry::chain;
 
-/// As many commits of one plan are made at once: the store waits for its disk once for several.
+/// How many commits of one plan are under way at once: the store then waits for its disk once for several.
 const COMMITS_AT_ONCE: usize = 8;
 /// As many moves of one plan are told one by one in the log.
 const TOLD: usize = 20;
@@ -82,11 +83,11 @@ async fn write_numbered(
     };
     numbers.wrote(number, written_at, &forgotten);
     // The others are about other apps each, so they need not wait for one another.
-    let rest = stream::iter(commits).map(|commit| commit_if_current(fleet, commit));
-    let mut rest = rest.buffer_unordered(COMMITS_AT_ONCE);
-    while let Some(committed) = rest.next().await {
-        n_written += committed?.map_or(0, |(n_apps, _)| n_apps);
-    }
+    let rest = commits.map(|commit| async {
+        let committed = commit_if_current(fleet, commit).await?;
+        Ok(committed.map_or(0, |(n_apps, _)| n_apps))
+    });
+    n_written += sum_of(rest).await?;
     let n_left = n_apps.saturating_sub(n_written);
     if n_left > 0 || record.result == PlanResult::Writing {
         record.result = PlanResult::Written;
@@ -130,7 +131,27 @@ fn log(number: u32, plan: &Plan) {
     }
 }
 
-/// Commits, unless this host stood still since it planned: others may have planned meanwhile.
+/// What all commits together have written; [`COMMITS_AT_ONCE`] of them are under way at the same time.
+///
+/// # Errors
+/// That of the first that fails. No other one begins after it, and nothing is under way any more when this
+/// returns: what were to land later would be news to nobody.
+async fn sum_of<F>(mut commits: impl Iterator<Item = F>) -> Result<usize, StoreError>
+where
+    F: Future<Output = Result<usize, StoreError>>,
+{
+    let mut under_way: FuturesUnordered<F> = commits.by_ref().take(COMMITS_AT_ONCE).collect();
+    let mut sum = Ok(0);
+    while let Some(written) = under_way.next().await {
+        sum = sum.and_then(|sum| written.map(|written| sum + written));
+        if sum.is_ok() {
+            under_way.extend(commits.next());
+        }
+    }
+    sum
+}
+
+/// Commits, but not where this host stood still since it planned: another host may have planned meanwhile.
 async fn commit_if_current(
     fleet: &Fleet,
     commit: Commit,
@@ -193,6 +214,7 @@ fn change(assignment: Assignment) -> (Guard, Write) {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use steerage_core::id::{AppName, HostName};
     use steerage_core::place::{Move, Why, reason};
@@ -200,6 +222,30 @@ mod tests {
     use super::*;
     use crate::forward::Peers;
     use crate::store::{Store, StoreSettings};
+
+    #[tokio::test]
+    async fn after_a_commit_that_fails_none_begins_and_none_is_left_under_way() {
+        let (n_begun, n_done) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let commit = |number: usize| {
+            let (n_begun, n_done) = (&n_begun, &n_done);
+            async move {
+                n_begun.fetch_add(1, Ordering::Relaxed);
+                // The others take longer than the one that fails.
+                for _ in 0..number {
+                    tokio::task::yield_now().await;
+                }
+                n_done.fetch_add(1, Ordering::Relaxed);
+                if number == 2 { Err(StoreError::LeaseLost) } else { Ok(100) }
+            }
+        };
+        let failed = sum_of((0..50).map(commit)).await;
+        assert!(matches!(failed, Err(StoreError::LeaseLost)), "{failed:?}");
+        // Two had ended well before.
+        assert_eq!(n_begun.load(Ordering::Relaxed), COMMITS_AT_ONCE + 2);
+        assert_eq!(n_done.load(Ordering::Relaxed), COMMITS_AT_ONCE + 2);
+        let all = sum_of((0..50).map(|number| commit(number + 3))).await;
+        assert!(matches!(all, Ok(5000)), "{all:?}");
+    }
 
     #[tokio::test]
     async fn what_others_changed_meanwhile_keeps_back_nothing_else() {

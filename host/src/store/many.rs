@@ -12,7 +12,7 @@ impl Store {
     pub async fn get_each(&self, keys: &[String]) -> Result<Vec<Option<Entry>>, StoreError> {
         let mut found = Vec::with_capacity(keys.len());
         match &self.0 {
-            // Nobody is far away there.
+            // It is on this host's own disk: there is no network to save.
             Kind::Embedded(embedded) => {
                 for key in keys {
                     found.push(embedded.get(key).await?);

@@ -250,13 +250,13 @@ fn encode_sums(encoder: &mut DescriptorEncoder<'_>, apps: &[AppReading]) -> fmt:
         family.encode_counter::<NoLabels, _, u64>(&cpu.as_secs_f64(), None)?;
     }
     let mut metric = encoder.encode_descriptor(
-        "call_time",
-        "Time of calls that are over, by what they did or waited for",
+        "call_wait",
+        "Time that calls which are over have waited, by what they waited for",
         Some(&Unit::Seconds),
         MetricType::Counter,
     )?;
     for app in apps {
-        for (phase, spent) in app.meter.time().each() {
+        for (phase, spent) in app.meter.waits() {
             let labels = [("app", app.app.as_str()), ("phase", phase.code())];
             let mut family = metric.encode_family(&labels)?;
             family.encode_counter::<NoLabels, _, u64>(&spent.as_secs_f64(), None)?;

@@ -1,5 +1,7 @@
 //! Outbound requests: only where the manifest says, whatever a name resolves to.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::service::service_fn;
@@ -13,12 +15,18 @@ pub(crate) const LOOPBACK: [&str; 2] = ["--outbound-private", "127.0.0.0/8,::1"]
 
 /// A server to be called, on loopback.
 pub(crate) async fn target() -> u16 {
+    target_after(Duration::ZERO).await
+}
+
+/// One that takes so long to answer.
+pub(crate) async fn target_after(wait: Duration) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
         loop {
             let (stream, _) = listener.accept().await.unwrap();
-            let answer = service_fn(|_| async {
+            let answer = service_fn(move |_| async move {
+                tokio::time::sleep(wait).await;
                 Ok::<_, std::convert::Infallible>(http::Response::new(Full::new(Bytes::from(
                     "reached",
                 ))))

@@ -63,3 +63,21 @@ proptest! {
         prop_assert_eq!(generation.to_string().parse(), Ok(generation));
     }
 }
+
+#[test]
+fn a_call_is_found_by_how_its_id_begins() {
+    let id: CallId = "00f7651916cd43dd8448eb211c80319c".parse().unwrap();
+    for begins in ["00f7", "00f76519", "00F7651916CD43DD8448EB211C80319C", &id.to_string()] {
+        let prefix: CallIdPrefix = begins.parse().unwrap();
+        assert!(prefix.begins(id), "{begins}");
+        assert_eq!(prefix.to_string(), begins.to_lowercase());
+    }
+    for other in ["00f8", "0f76", "00f7651a", "00f7651916cd43dd8448eb211c80319d"] {
+        assert!(!other.parse::<CallIdPrefix>().unwrap().begins(id), "{other}");
+    }
+    let longer = format!("{id}0");
+    for wrong in ["", "00f", "00g7", "+0f7", " 00f7", &longer] {
+        let error = wrong.parse::<CallIdPrefix>().unwrap_err().to_string();
+        assert!(error.ends_with("expected 4 to 32 hexadecimal digits"), "{error}");
+    }
+}

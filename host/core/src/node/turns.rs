@@ -56,9 +56,9 @@ pub struct PlanTurn {
 /// What came of a plan.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PlanEnd {
-    /// How many apps it has moved; `None` where it was not written.
+    /// How many apps it has moved; `None` where it was not written, or only a part of it.
     pub n_moved: Option<usize>,
-    /// How many of its moves could have waited.
+    /// How many of its moves could have waited, whether all of them were written or not.
     pub n_could_wait: u32,
     /// Whether more would have moved if nothing had to wait.
     pub is_cut: bool,
@@ -125,8 +125,8 @@ impl PlanTurns {
     /// Takes what came of a plan.
     pub fn end(&mut self, now: Duration, turn: PlanTurn, end: PlanEnd) {
         let PlanEnd { n_moved, n_could_wait, is_cut } = end;
+        self.pace.moved(now, n_could_wait);
         if let Some(n_moved) = n_moved {
-            self.pace.moved(now, n_could_wait);
             if turn.consolidates {
                 self.is_emptying = is_cut;
             } else if n_moved > 0 {
@@ -320,6 +320,15 @@ mod tests {
         assert_eq!(turn(1480, 0, 0, false), (false, 50));
         assert_eq!(turn(1661, 9, 9, false), (true, 50));
         assert_eq!(turn(1663, 0, 0, false), (false, 41), "it was done");
+    }
+
+    #[test]
+    fn a_plan_of_which_nobody_knows_how_much_was_written_counts_as_written() {
+        let mut turns = turns();
+        let turn = turns.begin(at(1000), &WELL).unwrap();
+        turns.end(at(1000), turn, PlanEnd { n_moved: None, n_could_wait: 30, is_cut: false });
+        assert_eq!(turns.begin(at(1001), &WELL).unwrap().at_most, 20);
+        assert_eq!(turns.begin(at(1061), &WELL).unwrap().at_most, 50);
     }
 
     #[test]

@@ -46,9 +46,7 @@ pub struct FleetView<R: Records> {
 pub struct ViewChange {
     /// Apps of which anything changed.
     pub apps: BTreeSet<AppName>,
-    /// Whether hosts came, went or changed.
-    pub hosts_changed: bool,
-    /// Which, unless everything was read anew.
+    /// Hosts that came, went or changed.
     pub hosts: BTreeSet<HostName>,
     /// Whether operators changed the spec of a host, or froze or thawed the fleet.
     pub specs_changed: bool,
@@ -58,11 +56,10 @@ impl ViewChange {
     /// Whether anything came at all.
     #[must_use]
     pub fn is_news(&self) -> bool {
-        self.hosts_changed || self.specs_changed || !self.apps.is_empty()
+        !self.hosts.is_empty() || self.specs_changed || !self.apps.is_empty()
     }
 
     fn note_host(&mut self, host: &HostName) {
-        self.hosts_changed = true;
         self.hosts.insert(host.clone());
     }
 }
@@ -92,10 +89,10 @@ impl<R: Records> FleetView<R> {
     pub fn read(items: impl IntoIterator<Item = (FleetItem<R>, Revision)>) -> (Self, ViewChange) {
         let (mut view, mut change) = (Self::default(), ViewChange::default());
         let mut items: Vec<_> = items.into_iter().collect();
-        // Hosts and apps first, so that whatever else names them shares their names. Within these in no
-        // order: a tree that is filled from one end to the other is left with half-empty nodes.
+        // Hosts first, so that whatever else names them shares their names. All others in no order: a tree
+        // that is filled from one end to the other is left with half-empty nodes.
         items.sort_by_cached_key(|(item, _)| {
-            let is_named = matches!(item, FleetItem::Host(..) | FleetItem::App(..));
+            let is_named = matches!(item, FleetItem::Host(..));
             let mut scattered = DefaultHasher::new();
             item.key().hash(&mut scattered);
             (!is_named, scattered.finish())
@@ -103,7 +100,6 @@ impl<R: Records> FleetView<R> {
         for (item, revision) in items {
             view.take(item, revision, &mut change);
         }
-        change.hosts_changed = true;
         (view, change)
     }
 

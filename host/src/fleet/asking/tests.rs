@@ -140,7 +140,7 @@ async fn what_is_not_told_now_stays_as_it_was_told_last() {
     let first = ToldUse { last_known: gone, ..told(7, 3, &[(0, part(&[("a", 100)]))], 1) };
     *other.says.lock().unwrap() = Some(first);
     fleet.publish_use([(0, part(&[("here", 1)]))].into(), 1);
-    // That others were asked a moment ago says nothing: there may have been more of them.
+    // It is asked again although others were asked a moment ago: this host did not know all hosts then.
     fleet.ask_use(Duration::from_secs(3600)).await;
     assert!(fleet.knows_use());
     assert_eq!(known(&fleet), (of(&[("here", 1), ("a", 100)]), of(&[("b", 5)])));

@@ -151,7 +151,7 @@ impl From<RareFields> for RareParts {
     }
 }
 
-/// Whether there is nothing of it, or no memory for it, makes no difference.
+/// No memory, and memory with nothing in it, are equal.
 impl PartialEq for RareParts {
     fn eq(&self, other: &Self) -> bool {
         self.fields() == other.fields()

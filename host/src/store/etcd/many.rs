@@ -1,5 +1,5 @@
-//! Many keys in one question to etcd: a transaction that only looks, which etcd answers like a look at one
-//! key, without its members having to agree.
+//! Many keys in one question to etcd: a transaction that only looks. etcd answers it as a look at one key:
+//! nothing is written into its log.
 //! Does not bound how many: whoever asks does.
 
 use etcd_client::{Txn, TxnOp};

@@ -70,8 +70,8 @@ pub(super) struct Counters {
     pub(super) response_bytes: AtomicU64,
     pub(super) memory_refused: AtomicU64,
     errors: AtomicU64,
-    /// Microseconds that calls waited, by phase. Those of the others are known from what else is counted, so a
-    /// call that waits for nothing writes none of these.
+    /// Microseconds that calls waited, by phase; a call that waits for nothing writes none of these. The time
+    /// of guests and of making instances is counted elsewhere.
     waited: [AtomicU64; Phase::ALL.len()],
     pub(super) restored: AtomicU64,
     pub(super) not_restored: [AtomicU64; NOT_RESTORED.len()],
@@ -130,18 +130,10 @@ impl AppMeter {
         }
     }
 
-    /// Where the time of all calls went. That of guests is what the processor was used for, also for calls
-    /// that are not over.
-    pub fn time(&self) -> TimeSpent {
-        let waited = self.sums(|counters| &counters.waited);
-        let sum = |of: fn(&Counters) -> &Buckets| self.all().map(|one| of(one).sum()).sum();
-        let (_, cpu, _) = self.totals();
-        let instantiate: Duration = sum(|counters| &counters.instantiate);
-        TimeSpent::of(sum(|counters| &counters.duration), |phase| match phase {
-            Phase::Instance => instantiate,
-            Phase::Guest => cpu.saturating_sub(instantiate),
-            _ => Duration::from_micros(waited.get(phase as usize).copied().unwrap_or(0)),
-        })
+    /// How long calls that are over waited, by what they waited for.
+    pub fn waits(&self) -> impl Iterator<Item = (Phase, Duration)> {
+        let sums = Phase::ALL.into_iter().zip(self.sums(|counters| &counters.waited));
+        sums.map(|(phase, us)| (phase, Duration::from_micros(us))).filter(|(_, us)| !us.is_zero())
     }
 
     /// Counts CPU time of a call that is not over: one that runs for minutes is seen while it does.

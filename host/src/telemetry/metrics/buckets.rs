@@ -31,11 +31,6 @@ impl Buckets {
         self.nanoseconds.fetch_add(nanoseconds(duration), Ordering::Relaxed);
     }
 
-    /// All durations together.
-    pub(super) fn sum(&self) -> Duration {
-        Duration::from_nanos(self.nanoseconds.load(Ordering::Relaxed))
-    }
-
     /// Writes several as one.
     pub(super) fn encode<'b>(
         all: impl Iterator<Item = &'b Self>,
