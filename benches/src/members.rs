@@ -1,6 +1,7 @@
 //! A large fleet on one machine: real hosts as processes of their own, on one real etcd, with as many
 //! apps as fit the memory. What the store sends, what being a member costs, and how long changes take.
-//! Nothing is faked. All apps have one component, so that its code is compiled once and kept once.
+//! All apps but one are copies of that one's records, and have its component, so that its code is compiled
+//! once and kept once. Hosts speak plain text to each other.
 
 mod deploys;
 mod etcd;

@@ -317,6 +317,16 @@ impl Peer {
         }
     }
 
+    /// Asks it over a connection of its own, on which the certificate of now is shown: others keep the one that
+    /// they began with. Fails as [`Peer::send`] does.
+    pub async fn send_apart(
+        self: &Arc<Self>,
+        request: Request<Body>,
+    ) -> Result<Response<Incoming>, String> {
+        let mut sender = connect::apart(self).await?;
+        sender.try_send_request(request).await.map_err(|error| chain(error.error()))
+    }
+
     fn broken(&self, why: String, unsent: Option<Request<Body>>) -> SendError {
         let (host, address) = (self.name.clone(), self.address);
         let known = self.why().filter(|why| why.is_about_certificates());

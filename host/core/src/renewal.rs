@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::id::HostName;
 use crate::revoked::{BACKDATED, CertificateFacts, Revoked};
 
-/// Of the time that it is valid, a certificate is left to grow old for two parts of three.
+/// A certificate is renewed after two thirds of its life.
 const AGE: (i64, i64) = (2, 3);
 /// And for up to one part of so many more, so that the hosts of a fleet, whose certificates were made one
 /// after the other, do not all ask at once.
@@ -31,7 +31,7 @@ pub struct CertificateLife {
 /// Why nothing is signed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SignRefusal {
-    /// The certificate is revoked that the host shows.
+    /// The host shows a certificate that is revoked.
     #[error("the certificate that it shows is revoked")]
     Revoked,
     /// It names no host.

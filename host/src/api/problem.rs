@@ -278,11 +278,10 @@ impl From<ApplyError> for Refusal {
             ApplyError::Store(error) => Self::from(error),
             ApplyError::Missing { .. } => Self::new(Cause::StoreAway, error.to_string()),
             ApplyError::Ledger(LedgerError::Full { .. }) => Self::disk_full(&error),
-            ApplyError::Ledger(LedgerError::Page { .. }) => {
+            ApplyError::Ledger(LedgerError::Page { .. }) | ApplyError::Recall(_) => {
                 Self::new(Cause::Internal, error.to_string())
             }
-            // No operator asks for several deployments at once.
-            _ => Self::internal(&error),
+            ApplyError::Ledger(_) | ApplyError::Task(_) => Self::internal(&error),
         }
     }
 }

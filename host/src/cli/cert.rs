@@ -1,5 +1,5 @@
 //! `steerage cert`: the fleet's own authority, and the certificates of its hosts. Everything is made
-//! in folders, and sent nowhere.
+//! in folders, and not sent.
 //! Does not read what a host makes of them: `identity` does, and this asks it whether all is well.
 
 mod rotate;

@@ -11,7 +11,7 @@ use rcgen::{CertificateParams, DnType, KeyPair};
 use rustls::pki_types::CertificateDer;
 
 use super::error::{IdentityError, bad};
-use super::{CA, CERTIFICATE, Identity, KEY, Read, certificates, read};
+use super::{CA, CERTIFICATE, Identity, KEY, OwnCertificate, Read, certificates, read};
 
 impl Identity {
     /// What this host sends: its key's public half, and that it has the other one.
@@ -39,8 +39,8 @@ impl Identity {
     /// valid.
     ///
     /// # Errors
-    /// It is not for this host and its key, not of an authority that this host believes, or it cannot be
-    /// written.
+    /// It is not for this host and its key, not of an authority that this host believes, is revoked, or ends
+    /// no later than the one that is shown; or it cannot be written.
     pub fn take_renewed(&self, certificate: &[u8]) -> Result<Timestamp, IdentityError> {
         let path = self.folder.join(CERTIFICATE);
         let all = certificates(&self.folder.join(CA))?;
@@ -48,6 +48,13 @@ impl Identity {
         if name != self.name {
             let why = format!("what was signed is for {name}, and this host is {}", self.name);
             return Err(IdentityError::NoName { path, why });
+        }
+        let OwnCertificate { facts, ends, .. } = &shown.certificate;
+        if self.believed().revoked().covers(facts) {
+            return Err(bad(&path, "what was signed is revoked"));
+        }
+        if *ends <= self.ends() {
+            return Err(bad(&path, "what was signed ends no later than what is shown"));
         }
         let written = || {
             let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
@@ -59,6 +66,6 @@ impl Identity {
         };
         let written: std::io::Result<()> = written();
         written.map_err(|source| IdentityError::Write { path: path.clone(), source })?;
-        Ok(shown.certificate.ends)
+        Ok(*ends)
     }
 }

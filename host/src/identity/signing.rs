@@ -5,6 +5,7 @@
 //! Does not know who is let in: whoever calls this has seen the certificate shown on a connection.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -111,8 +112,13 @@ impl Signer {
     /// The authority whose key is in the file by now.
     fn authority(&self) -> Result<Authority, IdentityError> {
         let path = &self.key;
-        let text = fs::read(path)
-            .map_err(|source| IdentityError::ReadKey { path: path.clone(), source })?;
+        let unread = |source| IdentityError::ReadKey { path: path.clone(), source };
+        // Whoever has it can let hosts in.
+        if fs::metadata(path).map_err(unread)?.permissions().mode() & 0o077 != 0 {
+            let why = "other users of this machine can read or write it; chmod 600 it";
+            return Err(bad(path, why));
+        }
+        let text = fs::read(path).map_err(unread)?;
         pem::private_key(&text).map_err(|why| bad(path, why))?;
         let keys = std::str::from_utf8(&text).map_err(|error| bad(path, error))?;
         let keys = KeyPair::from_pem(keys).map_err(|error| bad(path, error))?;

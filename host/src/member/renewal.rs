@@ -18,10 +18,9 @@ use crate::identity::{Identity, OwnCertificate};
 use crate::telemetry::chain;
 use crate::telemetry::events::Severity;
 
-/// How often it is looked whether it is time, since an operator may have replaced the certificate.
-const LOOK: Duration = Duration::from_secs(60);
-/// How often it is looked whether somebody has the key by now, once it is time.
-const SEEK: Duration = Duration::from_secs(5);
+/// How often it is looked whether it is time, since an operator may have replaced the certificate, and then
+/// whether somebody has the key.
+const LOOK: Duration = Duration::from_secs(5);
 /// How long another host may take.
 const WITHIN: Duration = Duration::from_secs(10);
 /// Longest answer: a certificate has some two thousand bytes.
@@ -41,9 +40,9 @@ pub(super) async fn renew(member: &Member) {
         let validity = CertificateLife { begins: shown.facts.begins, ends: shown.ends.as_second() };
         let now = Timestamp::now().as_second();
         let due = validity.due_at(jitter(&shown));
-        if now < due {
-            let left = Duration::from_secs(now.abs_diff(due));
-            tokio::time::sleep(left.min(LOOK)).await;
+        // Nobody signs for a host whose certificate has ended.
+        if now < due || now >= validity.ends {
+            tokio::time::sleep(LOOK).await;
             continue;
         }
         if !member.fleet.is_current() {
@@ -62,7 +61,7 @@ pub(super) async fn renew(member: &Member) {
                 until_shown(&identity, &shown, pause).await;
                 continue;
             }
-            Ok(None) => pause = SEEK,
+            Ok(None) => pause = LOOK,
             Err(why) if told.as_ref() == Some(&why) => {}
             Err(why) => {
                 let detail =
@@ -115,18 +114,24 @@ async fn renew_once(
             signed.map_err(|error| chain(&error))
         });
         match signed.await {
-            Ok(certificate) => return take(identity, me, certificate).await.map(Some),
+            Ok(certificate) => match take(identity, me, certificate).await {
+                Ok(taken) => return Ok(Some(taken)),
+                Err(why) => refused.push(why),
+            },
             Err(why) => refused.push(format!("this host does not sign it: {why}")),
         }
     }
     for peer in peers {
         match ask(&peer, &request).await {
-            Ok(certificate) => {
-                return take(identity, peer.name.clone(), certificate).await.map(Some);
-            }
+            Ok(certificate) => match take(identity, peer.name.clone(), certificate).await {
+                Ok(taken) => return Ok(Some(taken)),
+                Err(why) => refused.push(why),
+            },
             Err(why) => refused.push(format!("{} does not sign it: {why}", peer.name)),
         }
     }
+    // They are asked in any order, and the same reasons are told once.
+    refused.sort();
     Err(refused.join("; "))
 }
 
@@ -144,7 +149,7 @@ async fn ask(peer: &Arc<Peer>, request: &str) -> Result<String, String> {
     let request = Request::post(format!("http://fleet{CERTIFICATES}")).body(body);
     let request = request.map_err(|error| error.to_string())?;
     let answered = async {
-        let (response, _in_flight) = peer.send(request).await.map_err(|error| chain(&error))?;
+        let response = peer.send_apart(request).await?;
         let status = response.status();
         let body = Limited::new(response.into_body(), LONGEST).collect().await;
         let body = body.map_err(|error| error.to_string())?.to_bytes();

@@ -2,6 +2,7 @@
 //! authority's key, before they end.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -26,14 +27,19 @@ const HOUR: Duration = Duration::from_secs(3600);
 /// Makes a host's certificate anew, as if that had been done five hours ago and for until so long from now:
 /// more than two thirds of its time are over.
 fn age(folder: &Path, name: &str, left: Duration) {
+    age_for(folder, name, left, &["127.0.0.1"]);
+}
+
+/// The same with these addresses.
+fn age_for(folder: &Path, name: &str, left: Duration, addresses: &[&str]) {
     let read = |path: &str| fs::read_to_string(folder.join(path)).unwrap();
     let authority = KeyPair::from_pem(&read("fleet-ca/ca.key")).unwrap();
     let issuer = Issuer::from_ca_cert_pem(&read("fleet-ca/ca.pem"), authority).unwrap();
     let key = KeyPair::from_pem(&read(&format!("{name}/host.key"))).unwrap();
     let now = SystemTime::now();
     let host: HostName = name.parse().unwrap();
-    let params =
-        issuing::of_host(&host, vec!["127.0.0.1".to_owned()], (now - 6 * HOUR, now + left));
+    let addresses = addresses.iter().map(ToString::to_string).collect();
+    let params = issuing::of_host(&host, addresses, (now - 6 * HOUR, now + left));
     let made = params.unwrap().signed_by(&key, &issuer).unwrap();
     fs::write(folder.join(name).join("host.pem"), made.pem()).unwrap();
 }
@@ -107,6 +113,45 @@ async fn hosts_have_their_certificates_renewed_by_the_one_that_has_the_key() {
         let kinds: Vec<_> =
             all["events"].as_array().unwrap().iter().map(|it| &it["kind"]).collect();
         assert!(!kinds.iter().any(|kind| *kind == "certificate_not_renewed"), "{kinds:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_an_operator_has_put_in_place_is_what_is_renewed_and_not_what_was_there_before() {
+    let Some(mut fleet) = Fleet::start(0).await else { return };
+    let folder = certificates(&["h1", "h2"], HOUR);
+    let path = folder.path();
+    let ca = path.join("fleet-ca/ca.key");
+    let h1 = start(&fleet, path, "h1", &["--authority-key", ca.to_str().unwrap()]);
+    let h2 = start(&fleet, path, "h2", &[]);
+    fleet.hosts.extend([h1, h2]);
+    for host in &fleet.hosts {
+        fleet.event(host, "certificate_replaced").await;
+        fleet.answers(host, 2).await;
+    }
+    // With another address, and to be renewed again; the connections between the two go on.
+    age_for(path, "h2", HOUR, &["127.0.0.1", "10.1.1.1"]);
+    let due = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(5);
+    fleet
+        .first()
+        .until("another renewal", || async {
+            let is_renewed = ends(path, "h2") > due;
+            is_renewed.then(|| assert!(names(path, "h2").1.contains(&"10.1.1.1".to_owned())))
+        })
+        .await;
+}
+
+#[test]
+fn a_key_of_the_authority_that_others_can_read_is_refused() {
+    let folder = certificates(&["h1"], HOUR);
+    let key = folder.path().join("fleet-ca/ca.key");
+    for mode in [0o640, 0o604, 0o620] {
+        fs::set_permissions(&key, fs::Permissions::from_mode(mode)).unwrap();
+        let words = ["host", "--store", "etcd://127.0.0.1:1", "--name", "h1", "--identity", "h1"];
+        let key = key.to_str().unwrap();
+        let more = ["--data", "data", "--authority-key", key];
+        let said = run_in(folder.path(), &[&words[..], &more].concat());
+        assert!(said.code != 0 && said.stderr.contains("chmod 600"), "{mode:o}: {said:?}");
     }
 }
 
@@ -254,7 +299,7 @@ async fn one_command_puts_another_authority_in_the_place_of_the_first_and_goes_o
         fs::copy(path.join("h2").join(file), path.join("copy").join(file)).unwrap();
     }
     let said = rotate(&["h1", "copy"], &["--timeout", "3"]);
-    assert!(said.code != 0 && said.stderr.contains("h2 did not come so far"), "{said:?}");
+    assert!(said.code != 0 && said.stderr.contains("h2 did not get there"), "{said:?}");
     assert!(said.stdout.contains("1 of 3") && !said.stdout.contains("2 of 3"), "{said:?}");
 
     fs::copy(path.join("new-ca/ca.key"), &key).unwrap();
@@ -266,4 +311,25 @@ async fn one_command_puts_another_authority_in_the_place_of_the_first_and_goes_o
         fleet.answers(host, 2).await;
     }
     rotate(&["h1", "h2"], &[]).done();
+
+    // As where it was killed between the two files of a host.
+    fs::write(path.join("h2/host.key"), KeyPair::generate().unwrap().serialize_pem()).unwrap();
+    assert!(Identity::load(&path.join("h2")).is_err());
+    rotate(&["h1", "h2"], &["--timeout", "60"]).done();
+    assert!(Identity::load(&path.join("h2")).is_ok());
+
+    // A host that is lost may come back, and must not be a stranger then.
+    fleet.hosts[1].kill();
+    fleet
+        .first()
+        .until("loss of h2", || async {
+            let hosts = fleet.first().admin("GET", "/v1/hosts", "").await.json();
+            let is_lost = |host: &&Value| host["host"] == "h2" && host["state"] == "lost";
+            hosts["hosts"].as_array()?.iter().find(is_lost).map(drop)
+        })
+        .await;
+    let said = rotate(&["h1"], &[]);
+    assert!(said.code == 4 && said.stderr.contains("no folder is given for h2"), "{said:?}");
+    let said = rotate(&["h1", "h2"], &[]).done();
+    assert!(said.stdout.contains("not there: h2"), "{said:?}");
 }

@@ -65,8 +65,16 @@ pub(super) async fn rotate(args: &CertRotate) -> anyhow::Result<()> {
         }
         take(step, args, (&folders, &authorities), (screen, &client)).await?;
     }
+    let lost = hosts(&client).await?.into_iter().filter(is_lost);
+    let lost: Vec<String> = lost.map(|host| host.host).collect();
+    if !lost.is_empty() {
+        screen.hint(&format!(
+            "not there: {}; copy their folders to them before they start again",
+            lost.join(", ")
+        ))?;
+    }
     screen.hint(&format!(
-        "done: all hosts show certificates of the authority in {new}/, and believe no other\n\nnext:\n  \
+        "done: all hosts that are there show certificates of the authority in {new}/, and believe no other\n\nnext:\n  \
          keep {new}/ in the place of {}/, which is of no use any more",
         args.dir.display()
     ))
@@ -88,8 +96,10 @@ async fn take(
             step.prepare(folder, args, authorities)?;
         }
         let hosts = hosts(client).await?;
+        // One that is lost is given its files, and says nothing.
+        let there = hosts.iter().filter(|host| !is_lost(host));
         let left: Vec<&wire::HostSummary> =
-            hosts.iter().filter(|host| !step.is_done(host, authorities)).collect();
+            there.filter(|host| !step.is_done(host, authorities)).collect();
         if left.is_empty() {
             return Ok(());
         }
@@ -109,7 +119,7 @@ async fn take(
         }
         anyhow::ensure!(
             began_at.elapsed() < Duration::from_secs(args.timeout),
-            "{} did not come so far within {} s: {}; see `steerage events` there, and say the same again to \
+            "{} did not get there within {} s: {}; see `steerage events` there, and say the same again to \
              go on",
             names.join(", "),
             args.timeout,
@@ -143,22 +153,29 @@ impl Step {
         args: &CertRotate,
         authorities: &Authorities,
     ) -> anyhow::Result<()> {
-        let identity = Identity::load(folder)
-            .with_context(|| format!("cannot use the files in {}", folder.display()))?;
+        let renewal = CertRenew {
+            folder: folder.to_owned(),
+            dir: args.new.clone(),
+            days: args.days,
+            quiet: true,
+        };
+        let load = || {
+            Identity::load(folder)
+                .with_context(|| format!("cannot use the files in {}", folder.display()))
+        };
+        let identity = match load() {
+            // Where this was ended between two files, key and certificate do not belong together.
+            Err(error) if renew(&renewal).is_err() => return Err(error),
+            Err(_) => load()?,
+            Ok(identity) => identity,
+        };
         let change =
             |dir: &Path| CertTrust { folder: folder.to_owned(), dir: dir.to_owned(), quiet: true };
         match self {
             Self::Trust if !identity.authorities().contains(&authorities.new) => {
                 trust::trust(&change(&args.new))
             }
-            Self::Renew if identity.certificate().authority != authorities.new => {
-                renew(&CertRenew {
-                    folder: folder.to_owned(),
-                    dir: args.new.clone(),
-                    days: args.days,
-                    quiet: true,
-                })
-            }
+            Self::Renew if identity.certificate().authority != authorities.new => renew(&renewal),
             Self::Distrust if identity.authorities().contains(&authorities.old) => {
                 trust::distrust(&change(&args.dir))
             }
@@ -192,11 +209,14 @@ fn authority(folder: &Path) -> Result<String, Refused> {
     }
 }
 
-/// The hosts that count: one that is lost may come back, and has to be given its files then.
+/// The hosts that count: also one that is lost, which may come back.
 async fn hosts(client: &Client) -> anyhow::Result<Vec<wire::HostSummary>> {
     let hosts = client.hosts().await.context("cannot see how far the hosts are")?;
-    let counts = |host: &wire::HostSummary| !matches!(&*host.state, "lost" | "revoked");
-    Ok(hosts.hosts.into_iter().filter(counts).collect())
+    Ok(hosts.hosts.into_iter().filter(|host| host.state != "revoked").collect())
+}
+
+fn is_lost(host: &wire::HostSummary) -> bool {
+    host.state == "lost"
 }
 
 /// Looks whether there is a folder for each host: one that is left out would be a stranger afterwards.
@@ -214,7 +234,8 @@ fn complete(
         return Ok(());
     }
     Err(Refused(format!(
-        "no folder is given for {}: a host that is left out would be a stranger to the others at the end",
+        "no folder is given for {}: a host that is left out would be a stranger to the others at the end; for \
+         one that does not come back: `steerage fleet revoke HOST`",
         left.join(", ")
     )))
 }
