@@ -318,7 +318,10 @@ impl Peer {
     }
 
     /// Asks it over a connection of its own, on which the certificate of now is shown: others keep the one that
-    /// they began with. Fails as [`Peer::send`] does.
+    /// they began with.
+    ///
+    /// # Errors
+    /// As of [`Peer::send`].
     pub async fn send_apart(
         self: &Arc<Self>,
         request: Request<Body>,
