@@ -36,6 +36,7 @@ use self::alone::Alone;
 pub use self::alone::LoneTurn;
 use self::asking::{Asked, OwnUse};
 pub use self::asking::{TOLD_USE, ToldUse};
+pub use self::heard::Beginnings;
 use self::heard::{Heard, LeaseKept};
 pub use self::items::StoreRecords;
 pub use self::lineage::Lineage;

@@ -194,7 +194,19 @@ impl Store {
     pub async fn get(&self, key: &str) -> Result<Option<Entry>, StoreError> {
         match &self.0 {
             Kind::Embedded(embedded) => embedded.get(key).await,
-            Kind::Etcd(etcd) => etcd.get(key).await,
+            Kind::Etcd(etcd) => etcd.get(key, None).await,
+        }
+    }
+
+    /// What was under a key at a revision.
+    ///
+    /// # Errors
+    /// [`StoreError::Compacted`] where that was forgotten, as the embedded store does at once; see
+    /// [`StoreError`].
+    pub async fn get_at(&self, key: &str, at: Revision) -> Result<Option<Entry>, StoreError> {
+        match &self.0 {
+            Kind::Embedded(_) => Err(StoreError::Compacted),
+            Kind::Etcd(etcd) => etcd.get(key, Some(at)).await,
         }
     }
 

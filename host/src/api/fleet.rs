@@ -237,6 +237,7 @@ pub(super) fn reading(fleet: &Fleet, hops: &Hops) -> FleetReading {
         view.all_hosts().map(|(name, _)| fleet.liveness(&view, name)).collect();
     let n_in = |state: Liveness| states.iter().filter(|one| **one == state).count() as u64;
     let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let beginnings = fleet.beginnings();
     FleetReading {
         store_answers: !fleet.is_cut_off(),
         store_silent: fleet.silent_for().unwrap_or_default(),
@@ -247,6 +248,7 @@ pub(super) fn reading(fleet: &Fleet, hops: &Hops) -> FleetReading {
         lease_kept: fleet.lease_kept(),
         view_age: fleet.heard_ago(),
         use_age: fleet.asked_use_ago(),
+        beginnings: [("all", beginnings.whole), ("missed", beginnings.resumed)],
         forwarded: count(&hops.sent),
         retried: count(&hops.again),
         fallen_back: count(&hops.fallen_back),

@@ -18,6 +18,17 @@ const FRESH: Duration = Duration::from_secs(4);
 pub(super) struct Heard {
     /// The last time, if there was one since everything was read.
     at: Option<Instant>,
+    /// How often this host has begun to hear of it.
+    began: Beginnings,
+}
+
+/// How often a host has begun to take what the store tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Beginnings {
+    /// Behind all that it held, which was read.
+    pub whole: u64,
+    /// From where this host was.
+    pub resumed: u64,
 }
 
 /// That the store has said that this host is registered.
@@ -81,6 +92,19 @@ impl Fleet {
     /// Notes that everything was read, and taken by now; what came since will be heard of.
     pub fn note_all_read(&self) {
         self.heard().all(Instant::now());
+    }
+
+    /// Counts a beginning.
+    pub fn count_beginning(&self, is_whole: bool) {
+        let began = &mut self.heard().began;
+        let counter = if is_whole { &mut began.whole } else { &mut began.resumed };
+        *counter += 1;
+    }
+
+    /// How often this host has begun to take what the store tells.
+    #[must_use]
+    pub fn beginnings(&self) -> Beginnings {
+        self.heard().began
     }
 
     /// How long ago the store was heard of, if it was since everything was read.

@@ -31,6 +31,8 @@ pub const HOSTS: &str = "observed/hosts/";
 pub const READY: &str = "observed/ready/";
 /// What apps use on each host, as hosts of earlier versions tell it and read it.
 pub const USE: &str = "observed/use/";
+/// Written and deleted by a host that wants to know when it has heard of all that came before.
+const HEARD: &str = "observed/heard/";
 
 /// What operators want of an app.
 #[must_use]
@@ -111,4 +113,10 @@ pub fn ready(host: &HostName, app: &AppName) -> String {
 #[must_use]
 pub fn usage(host: &HostName, part: u32) -> String {
     format!("{USE}{host}/{part}")
+}
+
+/// What a host writes to know when it has heard of all that came before.
+#[must_use]
+pub fn heard(host: &HostName) -> String {
+    format!("{HEARD}{host}")
 }

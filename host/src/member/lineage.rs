@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use steerage_core::id::AppName;
 use steerage_core::lineage::Reason;
-use steerage_core::node::{FollowStep, Follower};
+use steerage_core::node::{FollowStep, Follower, StoreNow};
 use steerage_core::units;
 
 use super::Member;
@@ -49,8 +49,17 @@ impl From<DeployError> for Broken {
     }
 }
 
-/// Sees to it that the store is this host's to follow; returns whether its apps shall be put into it.
-pub(super) async fn check(member: &Member) -> Result<bool, Broken> {
+/// A store that is this host's to follow.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FollowedStore {
+    /// Whether the apps of this host shall be put into it.
+    pub(super) imports: bool,
+    /// Where it is.
+    pub(super) now: StoreNow,
+}
+
+/// Sees to it that the store is this host's to follow.
+pub(super) async fn check(member: &Member) -> Result<FollowedStore, Broken> {
     let (desired, fleet) = (&member.desired, &member.fleet);
     let mut follower = Follower::default();
     loop {
@@ -63,7 +72,11 @@ pub(super) async fn check(member: &Member) -> Result<bool, Broken> {
                     desired.raise_numbers(Some(at)).await?;
                 }
                 follow(fleet, &stored, at)?;
-                return Ok(imports);
+                let (cluster, revision) = (seen.cluster, seen.revision);
+                return Ok(FollowedStore {
+                    imports,
+                    now: StoreNow { cluster, mark: at, revision },
+                });
             }
             (FollowStep::WriteMark, _) => desired.found(None).await?,
             (FollowStep::Refuse(reason), _) => return Err(Broken::Refused(reason)),

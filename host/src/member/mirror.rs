@@ -1,17 +1,20 @@
-//! Taking what the store tells: all of it once, then what changes. When the connection breaks,
-//! everything is read again: a lost event is harmless. What is not this host's to follow is not taken.
+//! Taking what the store tells: all of it once, then what changes. When the connection breaks, this host
+//! goes on from the last change where it can (`beginning`), and reads all again where it cannot: a lost
+//! event is harmless. What is not this host's to follow is not taken.
 //! Does not act on it: `settle` does.
+
+mod beginning;
 
 use std::time::{Duration, Instant};
 
-use steerage_core::node::FleetKey;
+use steerage_core::node::{FleetKey, Position};
 use steerage_core::units::show_duration;
 use tokio::sync::Notify;
 
 use super::lineage::{self, Broken, Missing};
 use super::{Member, Shared, pause};
 use crate::fleet::{ChangeSummary, Fleet, keys};
-use crate::store::{Change, Seen, StoreError};
+use crate::store::{Change, StoreError};
 use crate::telemetry::chain;
 use crate::telemetry::events::Severity;
 
@@ -34,44 +37,129 @@ struct Tries {
     is_told_away: bool,
 }
 
+/// What is taken of the store, and how far.
+struct Mirror<'a> {
+    shared: &'a Shared,
+    /// Says that the copy on the disk is older than what is known.
+    unsaved: &'a Notify,
+    tries: Tries,
+    missing: Missing,
+    /// How far the store was taken; nothing before it was read.
+    position: Option<Position<String, Vec<u8>>>,
+}
+
 /// Takes what comes until it is dropped.
 pub(super) async fn mirror(shared: &Shared) {
     let unsaved = Notify::new();
-    tokio::join!(take_all(shared, &unsaved), keep_saved(&shared.member.fleet, &unsaved));
+    let mirror = Mirror {
+        shared,
+        unsaved: &unsaved,
+        tries: Tries::default(),
+        missing: Missing::default(),
+        position: None,
+    };
+    tokio::join!(mirror.take_all(), keep_saved(&shared.member.fleet, &unsaved));
 }
 
-async fn take_all(shared: &Shared, unsaved: &Notify) {
-    let Shared { member, .. } = shared;
-    let (mut tries, mut missing) = (Tries::default(), Missing::default());
-    loop {
-        let followed = follow(shared, unsaved, &mut tries, &mut missing).await;
-        match followed {
-            Ok(never) => match never {},
-            Err(Broken::Changed | Broken::Store(StoreError::Compacted)) => {
-                // At once, but not again and again.
-                tokio::time::sleep(pause(tries.n_changes)).await;
-                tries.n_changes += 1;
-            }
-            Err(Broken::Refused(reason)) => {
-                member.fleet.note_cut_off(true);
-                shared.follows.send_replace(false);
-                lineage::refuse(member, &reason);
-                tokio::time::sleep(LOOK_AGAIN).await;
-            }
-            Err(Broken::Store(error)) => {
-                if member.fleet.note_cut_off(true) || tries.n_failures == 0 {
-                    tracing::warn!(
-                        error = chain(&error),
-                        "the store is away; serving what is known"
-                    );
-                    let advice = format!("{}; calls are answered meanwhile", error.advice());
-                    member.tell("store_away", Severity::Error, chain(&error), &advice);
-                    tries.is_told_away = true;
+impl Mirror<'_> {
+    async fn take_all(mut self) {
+        let shared = self.shared;
+        let Shared { member, .. } = shared;
+        loop {
+            let followed = self.follow().await;
+            match followed {
+                Ok(never) => match never {},
+                Err(Broken::Changed | Broken::Store(StoreError::Compacted)) => {
+                    // At once, but not again and again.
+                    tokio::time::sleep(pause(self.tries.n_changes)).await;
+                    self.tries.n_changes += 1;
                 }
-                tries.n_failures += 1;
-                tokio::time::sleep(pause(tries.n_failures)).await;
+                Err(Broken::Refused(reason)) => {
+                    member.fleet.note_cut_off(true);
+                    shared.follows.send_replace(false);
+                    lineage::refuse(member, &reason);
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                }
+                Err(Broken::Store(error)) => {
+                    if member.fleet.note_cut_off(true) || self.tries.n_failures == 0 {
+                        tracing::warn!(
+                            error = chain(&error),
+                            "the store is away; serving what is known"
+                        );
+                        let advice = format!("{}; calls are answered meanwhile", error.advice());
+                        member.tell("store_away", Severity::Error, chain(&error), &advice);
+                        self.tries.is_told_away = true;
+                    }
+                    self.tries.n_failures += 1;
+                    tokio::time::sleep(pause(self.tries.n_failures)).await;
+                }
             }
         }
+    }
+
+    async fn follow(&mut self) -> Result<std::convert::Infallible, Broken> {
+        let fleet = &self.shared.member.fleet;
+        let store = lineage::check(&self.shared.member).await?;
+        let mut watch = match self.go_on(store).await? {
+            Some(watch) => watch,
+            None => self.read_all(store).await?,
+        };
+        // An import may have taken its time: hearing begins here.
+        fleet.note_all_read();
+        loop {
+            let changes = watch.next_sign().await?;
+            if let Err(silent) = fleet.note_heard() {
+                // What comes now may be as old as the silence, and more may be on its way.
+                tell_stood_still(&self.shared.member, silent);
+                return Err(Broken::Changed);
+            }
+            self.take(&changes).await?;
+        }
+    }
+
+    /// Takes changes.
+    async fn take(&mut self, changes: &[Change]) -> Result<(), Broken> {
+        let Shared { member, settle, own_record, .. } = self.shared;
+        let fleet = &member.fleet;
+        let Some(last) = changes.last() else { return Ok(()) };
+        if changes.iter().any(|change| change.key == keys::MARK) {
+            // Not even the rest of it is taken: it may be of another store.
+            return Err(Broken::Changed);
+        }
+        fleet.lineage().saw(last.revision);
+        let told = fleet.apply(changes);
+        if let Some(position) = &mut self.position {
+            let taken = changes.iter();
+            position
+                .took(taken.map(|change| (&change.key, change.value.as_ref(), change.revision)));
+        }
+        note_revoked(self.shared, told.revokes).await;
+        if is_about_own_record(member, changes) {
+            own_record.notify_one();
+        }
+        complain(member, &told);
+        self.missing.look(member, false);
+        let told = told.change;
+        if !told.hosts.is_empty() || !told.apps.is_empty() {
+            self.unsaved.notify_one();
+        }
+        settle.add(told.apps);
+        Ok(())
+    }
+
+    /// Notes that what is known is what the store holds.
+    fn note_back(&mut self, how: &str) {
+        let Shared { member, follows, .. } = self.shared;
+        if member.fleet.note_cut_off(false) {
+            let revision = self.position.as_ref().map(|position| position.through().0);
+            tracing::info!(revision, how, "the store answers");
+            // At a start it answers for the first time, which is no news.
+            if self.tries.is_told_away {
+                member.tell("store_back", Severity::Info, "the store answers again".to_owned(), "");
+            }
+        }
+        self.tries = Tries::default();
+        follows.send_replace(true);
     }
 }
 
@@ -84,82 +172,6 @@ async fn keep_saved(fleet: &Fleet, unsaved: &Notify) {
         let (saved, began_at) = (fleet.clone(), Instant::now());
         drop(tokio::task::spawn_blocking(move || saved.save()).await);
         wait = SAVE_AFTER.max(began_at.elapsed() * SAVE_SHARE);
-    }
-}
-
-async fn follow(
-    shared: &Shared,
-    unsaved: &Notify,
-    tries: &mut Tries,
-    missing: &mut Missing,
-) -> Result<std::convert::Infallible, Broken> {
-    let Shared { member, settle, .. } = shared;
-    let (fleet, store) = (&member.fleet, member.fleet.store());
-    let imports = lineage::check(member).await?;
-    let seen = read_all(member).await?;
-    lineage::confirm(&member.desired, &seen).await?;
-    let since = seen.revision;
-    let mut told = fleet.replace(&seen);
-    let unsaid = fleet.revoked_unknown_to(&seen);
-    let strange = seen.strange.iter();
-    told.troubles.extend(strange.map(|key| format!("a key in the store is no text: {key}")));
-    drop(seen);
-    if fleet.note_cut_off(false) {
-        tracing::info!(revision = since.0, "the store answers");
-        // At a start it answers for the first time, which is no news.
-        if tries.is_told_away {
-            member.tell("store_back", Severity::Info, "the store answers again".to_owned(), "");
-        }
-    }
-    *tries = Tries::default();
-    note_revoked(shared, told.revokes).await;
-    shared.follows.send_replace(true);
-    complain(member, &told);
-    if imports {
-        lineage::import(member).await;
-    }
-    for (host, revocation) in unsaid {
-        // It was restored, or lost what it had: hosts that come anew must hear of it, too.
-        if let Err(error) = member.desired.put_revoked(&host, &revocation).await {
-            tracing::warn!(%host, error = chain(&error), "cannot tell the store what is revoked");
-        }
-    }
-    missing.look(member, !imports);
-    // Also what the store does not know any more.
-    settle.all(member);
-    unsaved.notify_one();
-    let mut watch = store.watch("", since).await?;
-    // An import may have taken its time: hearing begins here.
-    fleet.note_all_read();
-    loop {
-        let changes = watch.next_sign().await?;
-        if let Err(silent) = fleet.note_heard() {
-            // What comes now may be as old as the silence, and more may be on its way.
-            tell_stood_still(member, silent);
-            return Err(Broken::Changed);
-        }
-        if changes.is_empty() {
-            continue;
-        }
-        if changes.iter().any(|change| change.key == keys::MARK) {
-            // Not even the rest of it is taken: it may be of another store.
-            return Err(Broken::Changed);
-        }
-        if let Some(change) = changes.last() {
-            fleet.lineage().saw(change.revision);
-        }
-        let told = fleet.apply(&changes);
-        note_revoked(shared, told.revokes).await;
-        if is_about_own_record(member, &changes) {
-            shared.own_record.notify_one();
-        }
-        complain(member, &told);
-        missing.look(member, false);
-        let told = told.change;
-        if !told.hosts.is_empty() || !told.apps.is_empty() {
-            unsaved.notify_one();
-        }
-        settle.add(told.apps);
     }
 }
 
@@ -176,7 +188,7 @@ fn tell_stood_still(member: &Member, silent: Option<Duration>) {
     let Some(silent) = silent else { return };
     let silent = show_duration(Duration::from_secs(silent.as_secs()));
     let detail = format!(
-        "this host stood still for {silent}: it reads the store again before it decides anything"
+        "this host stood still for {silent}: it reads what it missed before it decides anything"
     );
     tracing::warn!("{detail}");
     let advice = "see whether its machine was paused, swaps or is overloaded; others may have taken over \
@@ -194,27 +206,6 @@ fn is_about_own_record(member: &Member, changes: &[Change]) -> bool {
             .is_some_and(|host| (&host.id, host.run) == (&member.record.id, member.record.run))
     };
     changes.iter().any(|change| change.key == key) && (view.is_unreadable(&own) || !is_own())
-}
-
-/// Everything hosts act on. Parts are read one after the other; what changes meanwhile comes with the
-/// watch, which begins where the first part was read.
-async fn read_all(member: &Member) -> Result<Seen, StoreError> {
-    let store = member.fleet.store();
-    let mut all: Option<Seen> = None;
-    // The mark comes first: the rest is read at the same revision or later.
-    for prefix in
-        [keys::FLEET, keys::REMOVED, keys::APPS, keys::HOSTS_WANTED, keys::ASSIGNED, "observed/"]
-    {
-        let seen = store.read(prefix).await?;
-        match &mut all {
-            Some(all) => {
-                all.entries.extend(seen.entries);
-                all.strange.extend(seen.strange);
-            }
-            None => all = Some(seen),
-        }
-    }
-    all.ok_or(StoreError::Compacted)
 }
 
 fn complain(member: &Member, told: &ChangeSummary) {

@@ -166,11 +166,17 @@ impl Etcd {
         }
     }
 
-    pub(super) async fn get(&self, key: &str) -> Result<Option<Entry>, StoreError> {
+    /// As it is now, or was at a revision.
+    pub(super) async fn get(
+        &self,
+        key: &str,
+        at: Option<Revision>,
+    ) -> Result<Option<Entry>, StoreError> {
         let key = self.whole(key);
+        let options = at.map(|at| GetOptions::new().with_revision(signed(at.0)));
         let asked = self.ask(|client| {
-            let key = key.clone();
-            async move { client.kv_client().get(key, None).await }
+            let (key, options) = (key.clone(), options.clone());
+            async move { client.kv_client().get(key, options).await }
         });
         Ok(asked.await?.kvs().first().and_then(|kv| self.entry(kv)))
     }

@@ -29,6 +29,11 @@ async fn state(host: &Host, of: &str, state: &str) -> Value {
     .await
 }
 
+/// An app that runs on all hosts.
+fn everywhere(app: &str) -> String {
+    manifest(app, &format!("/{app}/..."), "[replicas]\nmin = 2\nmax = 2")
+}
+
 /// Where every app shall run, and when that was written.
 async fn assigned(store: &Store) -> Vec<Entry> {
     store.read("assigned/").await.unwrap().entries
@@ -95,6 +100,54 @@ async fn a_host_that_stood_still_decides_nothing_by_what_it_knew() {
         fleet.all_answer(&format!("/{app}/"), app).await;
     }
     assert_eq!(assigned(&store).await, before);
+}
+
+/// What a host has read before it followed the store, and how often: all of it, and what it missed.
+async fn store_reads(host: &Host) -> [f64; 2] {
+    let read = |what| async move {
+        host.metric(&format!("fleet_store_reads_total{{read=\"{what}\"}}")).await
+    };
+    [read("all").await, read("missed").await]
+}
+
+#[tokio::test]
+async fn a_host_that_has_lost_the_store_reads_only_what_it_missed() {
+    let Some(mut fleet) = Fleet::start(2).await else { return };
+    let store = fleet.etcd.store().await;
+    for app in ["stays", "goes"] {
+        fleet.first().deploy(&says(app), &everywhere(app)).await;
+        fleet.ready_on(app, 2).await;
+    }
+    assert_eq!(store_reads(&fleet.hosts[1]).await, [1.0, 0.0]);
+    stand_still(&fleet, 1, &store).await;
+    fleet.first().deploy(&says("comes"), &everywhere("comes")).await;
+    fleet.first().run(&["remove", "goes", "--yes"]).done();
+    fleet.hosts[1].signal("CONT");
+    fleet.ready_on("comes", 2).await;
+    fleet.hosts[1]
+        .until("end of what was removed", || async {
+            (fleet.hosts[1].get("/goes/").await.status == 404).then_some(())
+        })
+        .await;
+    let [all, missed] = store_reads(&fleet.hosts[1]).await;
+    assert!(all == 1.0 && missed >= 1.0, "{all}, {missed}");
+    // The store itself was away, and says nothing new when it is back.
+    fleet.etcd.kill(0);
+    for host in &fleet.hosts {
+        fleet.event(host, "store_away").await;
+    }
+    fleet.etcd.run(0);
+    for (number, host) in fleet.hosts.iter().enumerate() {
+        fleet.event(host, "store_back").await;
+        let [all, missed] = store_reads(host).await;
+        let before = [1.0, missed][number.min(1)];
+        assert!(all == 1.0 && missed >= before, "{number}: {all}, {missed}");
+    }
+    fleet.answers(fleet.first(), 2).await;
+    fleet.first().deploy(&says("later"), &everywhere("later")).await;
+    fleet.ready_on("later", 2).await;
+    // What was written to know that all was heard of is gone again.
+    assert_eq!(store.read("observed/heard/").await.unwrap().entries, []);
 }
 
 #[tokio::test]

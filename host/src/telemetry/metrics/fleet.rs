@@ -30,6 +30,9 @@ pub struct FleetReading {
     pub view_age: Option<Duration>,
     /// How long ago this host asked all others what apps use there, if it did.
     pub use_age: Option<Duration>,
+    /// How often this host began to take what the store tells, by what it read before: all, or what it
+    /// missed.
+    pub beginnings: [(&'static str, u64); 2],
     /// Times that another host was asked to serve a request.
     pub forwarded: u64,
     /// Those of them after which another one had to be asked.
@@ -61,6 +64,14 @@ impl FleetReading {
         }
         self.encode_states(encoder)?;
         self.encode_ages(encoder)?;
+        let help = "Times that this host began to follow the store, by what it read before";
+        let mut metric =
+            encoder.encode_descriptor("fleet_store_reads", help, None, MetricType::Counter)?;
+        for (what, n_times) in self.beginnings {
+            let labels = [("read", what)];
+            let mut counter = metric.encode_family(&labels)?;
+            counter.encode_counter::<NoLabels, _, u64>(&n_times, None)?;
+        }
         for (name, help, value) in [
             ("fleet_forwarded_requests", "Requests passed on to other hosts", self.forwarded),
             (
