@@ -14,8 +14,17 @@ pub struct Position<K, V> {
     mark: Revision,
     /// Everything up to here was taken.
     through: Revision,
-    /// What was written last of all that was taken, unless it was deleted since.
-    last: Option<(K, V, Revision)>,
+    /// What was written last of all that was taken.
+    last: Option<LastPut<K, V>>,
+}
+
+#[derive(Clone, Debug)]
+struct LastPut<K, V> {
+    key: K,
+    value: V,
+    at: Revision,
+    /// Whether it was deleted since.
+    is_gone: bool,
 }
 
 /// Where a store is now.
@@ -43,7 +52,7 @@ impl<K: Clone + PartialEq, V: Clone + PartialEq> Position<K, V> {
         let StoreNow { cluster, mark, revision: through } = now;
         let taken = entries.into_iter().filter(|(.., at)| *at <= through);
         let last = taken.max_by_key(|(.., at)| *at);
-        let last = last.map(|(key, value, at)| (key.clone(), value.clone(), at));
+        let last = last.map(|(key, value, at)| LastPut::of(key, value, at));
         Self { cluster, mark, through, last }
     }
 
@@ -54,17 +63,20 @@ impl<K: Clone + PartialEq, V: Clone + PartialEq> Position<K, V> {
         V: 'e,
     {
         let mut last: Option<(&K, &V, Revision)> = None;
+        let mut deleted = Vec::new();
         for (key, value, at) in changes {
             self.through = self.through.max(at);
-            if let Some(value) = value {
-                last = Some((key, value, at));
-                continue;
+            match value {
+                Some(value) => last = Some((key, value, at)),
+                None => deleted.push((key, at)),
             }
-            last = last.filter(|(written, ..)| *written != key);
-            self.last = self.last.take().filter(|(written, ..)| written != key);
         }
         if let Some((key, value, at)) = last {
-            self.last = Some((key.clone(), value.clone(), at));
+            self.last = Some(LastPut::of(key, value, at));
+        }
+        if let Some(last) = &mut self.last {
+            let is_gone = deleted.iter().any(|(key, at)| **key == last.key && *at > last.at);
+            last.is_gone |= is_gone;
         }
     }
 
@@ -74,20 +86,26 @@ impl<K: Clone + PartialEq, V: Clone + PartialEq> Position<K, V> {
         self.through
     }
 
-    /// The key to be looked up in the store as it was at [`Position::through`], before it is gone on from
-    /// there; nothing where all is to be read again.
+    /// The key to be looked up, and the revision at which, before the store is gone on from; nothing where
+    /// all is to be read again. It is late where it can be: older revisions may be forgotten.
     #[must_use]
-    pub fn evidence(&self, now: StoreNow) -> Option<&K> {
+    pub fn evidence(&self, now: StoreNow) -> Option<(&K, Revision)> {
         let is_same = (self.cluster, self.mark) == (now.cluster, now.mark);
-        let last = self.last.as_ref().filter(|_| is_same && now.revision >= self.through);
-        last.map(|(key, ..)| key)
+        let last = self.last.as_ref().filter(|_| is_same && now.revision >= self.through)?;
+        Some((&last.key, if last.is_gone { last.at } else { self.through }))
     }
 
     /// Whether what was found there shows that the store has the same past as this host knows: another
     /// past would have had to write the same value under the same key as exactly the same change.
     pub fn is_proved_by(&self, found: Option<(&V, Revision)>) -> bool {
-        let last = self.last.as_ref().map(|(_, value, at)| (value, *at));
+        let last = self.last.as_ref().map(|last| (&last.value, last.at));
         last.is_some() && last == found
+    }
+}
+
+impl<K: Clone, V: Clone> LastPut<K, V> {
+    fn of(key: &K, value: &V, at: Revision) -> Self {
+        Self { key: key.clone(), value: value.clone(), at, is_gone: false }
     }
 }
 
@@ -107,11 +125,11 @@ mod tests {
         let mut position = position();
         assert_eq!(position.through(), Revision(10));
         // What was read later than the first part comes again.
-        assert_eq!(position.evidence(NOW), Some(&"a"));
+        assert_eq!(position.evidence(NOW), Some((&"a", Revision(10))));
         assert!(position.is_proved_by(Some((&1, Revision(4)))));
         position.took([(&"b", Some(&2), Revision(12)), (&"c", None, Revision(13))]);
         let now = StoreNow { revision: Revision(20), ..NOW };
-        assert_eq!((position.through(), position.evidence(now)), (Revision(13), Some(&"b")));
+        assert_eq!(position.evidence(now), Some((&"b", Revision(13))));
         assert!(position.is_proved_by(Some((&2, Revision(12)))));
     }
 
@@ -131,14 +149,17 @@ mod tests {
     }
 
     #[test]
-    fn what_was_deleted_proves_nothing() {
+    fn what_was_deleted_is_looked_up_as_it_was_before() {
         let mut position = position();
-        position.took([
-            (&"b", Some(&2), Revision(11)),
-            (&"a", None, Revision(11)),
-            (&"b", None, Revision(11)),
-        ]);
-        assert_eq!(position.evidence(StoreNow { revision: Revision(11), ..NOW }), None);
+        let now = StoreNow { revision: Revision(12), ..NOW };
+        position.took([(&"b", Some(&2), Revision(11)), (&"b", None, Revision(12))]);
+        assert_eq!(position.evidence(now), Some((&"b", Revision(11))));
+        assert!(position.is_proved_by(Some((&2, Revision(11)))));
         assert!(!position.is_proved_by(None));
+        let mut position = self::position();
+        position.took([(&"c", None, Revision(12))]);
+        assert_eq!(position.evidence(now), Some((&"a", Revision(12))));
+        position.took([(&"a", None, Revision(12))]);
+        assert_eq!(position.evidence(now), Some((&"a", Revision(4))));
     }
 }

@@ -192,6 +192,7 @@ impl World {
             (Op::Raised(followed, mark, imports), Reply::Done(Ok(_))) => {
                 self.follow(at, followed, mark, imports);
             }
+            (Op::GoOn, Reply::Was(found)) => self.go_on(at, found.ok().flatten()),
             (Op::ReadFirst(imports), Reply::Seen(first)) => {
                 self.send(at, Op::ReadRest(first, imports), Request::See);
             }
@@ -199,7 +200,12 @@ impl World {
                 self.take_all(at, &first, &rest, imports);
             }
             (
-                Op::Judge | Op::WroteMark | Op::Raised(..) | Op::ReadFirst(_) | Op::ReadRest(..),
+                Op::Judge
+                | Op::WroteMark
+                | Op::Raised(..)
+                | Op::GoOn
+                | Op::ReadFirst(_)
+                | Op::ReadRest(..),
                 _,
             ) => self.lose_store(at),
             (Op::OwnRecord, Reply::Seen(seen)) => {

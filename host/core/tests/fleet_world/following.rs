@@ -8,7 +8,9 @@ use std::time::Duration;
 use steerage_core::id::{AppName, HostName};
 use steerage_core::lineage::{self, FleetId, Followed, Here, LineageDecision, Stored};
 use steerage_core::liveness::Probe;
-use steerage_core::node::{FleetKey, FleetView, FollowStep, Follower, Revision};
+use steerage_core::node::{
+    FleetKey, FleetView, FollowStep, Follower, Position, Revision, StoreNow,
+};
 
 use crate::host::{Registration, Stage};
 use crate::operators::Wish;
@@ -118,7 +120,37 @@ impl World {
         self.hosts[at].disk.followed = Some(followed);
         let Some(process) = self.hosts[at].up.as_mut() else { return };
         (process.is_refused, process.mark) = (false, Some(mark));
-        self.send(at, Op::ReadFirst(imports), Request::See);
+        let (mark, revision) = (Revision(mark), Revision(followed.revision));
+        let now = StoreNow { cluster: followed.cluster, mark, revision };
+        let position = process.position.as_ref().filter(|_| !imports);
+        let evidence = position.and_then(|position| match position.evidence(now) {
+            None if !self.rules.past => Some((Key::Mark, position.through())),
+            evidence => evidence.map(|(key, at)| (key.clone(), at)),
+        });
+        match evidence {
+            Some((key, revision)) => self.send(at, Op::GoOn, Request::Was(key, revision.0)),
+            None => self.send(at, Op::ReadFirst(imports), Request::See),
+        }
+    }
+
+    /// Goes on from where it was, if what was found shows that the store has the same past.
+    pub(crate) fn go_on(&mut self, at: usize, found: Option<(Value, u64)>) {
+        let (now, watch) = (self.now, self.random.next());
+        let Some(process) = self.hosts[at].up.as_mut() else { return };
+        let found = found.as_ref().map(|(value, at)| (value, Revision(*at)));
+        let position = process.position.as_ref();
+        match position.filter(|position| !self.rules.past || position.is_proved_by(found)) {
+            Some(position) => {
+                process.stage = Stage::Watching { watch, since: position.through().0 };
+                process.back_at.get_or_insert(now);
+                process.see_to_all();
+                self.n_resumed += 1;
+                // All that came meanwhile is taken before anything is decided.
+                self.take_changes(at);
+                self.changes_by(at);
+            }
+            None => self.send(at, Op::ReadFirst(false), Request::See),
+        }
     }
 
     /// Takes what was read in two parts, one after the other.
@@ -147,6 +179,11 @@ impl World {
         let answers = |host: &HostName, run| probes.get(host) == Some(&(run, Probe::Answers));
         view.keep_detached(&process.view, answers);
         process.view = view;
+        let entries = first.entries.iter();
+        let entries = entries.map(|(key, entry)| (key, &entry.value, Revision(entry.revision)));
+        let mark = Revision(process.mark.unwrap_or_default());
+        let (cluster, revision) = (first.cluster, Revision(first.revision));
+        process.position = Some(Position::read(StoreNow { cluster, mark, revision }, entries));
         process.has_read = true;
         process.back_at.get_or_insert(now);
         process.stage = Stage::Watching { watch, since: first.revision };
@@ -181,6 +218,13 @@ impl World {
             return;
         }
         process.stage = Stage::Watching { watch, since: last };
+        if let Some(position) = &mut process.position {
+            position.took(
+                changes
+                    .iter()
+                    .map(|change| (&change.key, change.value.as_ref(), Revision(change.revision))),
+            );
+        }
         if let Some(followed) = &mut host.disk.followed {
             followed.revision = followed.revision.max(last);
         }

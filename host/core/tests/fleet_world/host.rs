@@ -8,14 +8,14 @@ use steerage_core::lineage::Followed;
 use steerage_core::liveness::{self, Evidence, Eyes, Liveness, Probe, Run};
 use steerage_core::node::{
     Announcer, AppFacts as _, AppHere, Assigned, FleetView, Follower, PlanTurn, PlanTurns,
-    Reconciler, Revision,
+    Position, Reconciler, Revision,
 };
 use steerage_core::place::{self, Aims, Budget, Plan, Planner, Room, Spread, Standing};
 use steerage_core::reconcile::AppStatus;
 use steerage_core::units::{Bytes, Cpu};
 
 use crate::ops::Op;
-use crate::records::{Deployment, SimRecords};
+use crate::records::{Deployment, Key, SimRecords, Value};
 
 /// Hosts are given so long to come back after the store was away.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -73,6 +73,8 @@ pub(crate) struct Process {
     pub(crate) is_refused: bool,
     /// When the mark was written that it follows.
     pub(crate) mark: Option<u64>,
+    /// How far it has taken the store.
+    pub(crate) position: Option<Position<Key, Value>>,
     pub(crate) registration: Registration,
     pub(crate) has_read: bool,
     /// Since when the store answers.
@@ -137,6 +139,7 @@ impl Process {
             stage: Stage::Idle(now),
             is_refused: false,
             mark: None,
+            position: None,
             registration: Registration::None,
             has_read: false,
             back_at: None,

@@ -152,3 +152,19 @@ fn acknowledging_what_is_on_one_disk_is_noticed() {
 fn believing_ones_own_eyes_is_noticed() {
     is_missed(Rules { majority: false, ..Rules::ALL }, "was placed", 85);
 }
+
+#[test]
+fn going_on_in_a_store_with_another_past_is_noticed() {
+    is_missed(Rules { past: false, ..Rules::ALL }, "", 1);
+}
+
+#[test]
+fn hosts_go_on_from_where_they_were() {
+    let resumed = (1..=40).map(|seed| {
+        let mut world = World::new(seed, Rules::ALL);
+        through(&mut world).unwrap();
+        world.n_resumed
+    });
+    let n_resumed: u64 = resumed.sum();
+    assert!(n_resumed >= 10, "{n_resumed}");
+}

@@ -5,11 +5,14 @@ use steerage_core::lineage::Followed;
 use steerage_core::node::{CodeAtHand, PlanEnd, PlanTurn};
 
 use crate::operators::Wish;
+use crate::records::{Key, Value};
 use crate::store::{Commit, Seen, StoreError};
 
 #[derive(Clone, Debug)]
 pub(crate) enum Request {
     See,
+    /// What was under a key at a revision.
+    Was(Key, u64),
     Commit(Commit),
     Grant,
     KeepAlive(i64),
@@ -18,6 +21,7 @@ pub(crate) enum Request {
 #[derive(Clone, Debug)]
 pub(crate) enum Reply {
     Seen(Seen),
+    Was(Result<Option<(Value, u64)>, StoreError>),
     Done(Result<u64, StoreError>),
     Lease(i64),
     /// Nothing came in time: it may have happened.
@@ -33,6 +37,8 @@ pub(crate) enum Op {
     WroteMark,
     /// To follow it, now that it gives no number that this host knows.
     Raised(Followed, u64, bool),
+    /// To go on from where it was, if the store has the same past.
+    GoOn,
     /// To read the rest of what it holds.
     ReadFirst(bool),
     /// To take it.

@@ -35,7 +35,7 @@ impl Deployment {
     }
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct AppRecord {
     /// The version that it is written in.
     pub(crate) version: u32,
@@ -68,7 +68,7 @@ impl AppFacts for AppRecord {
     }
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct HostRecord {
     pub(crate) version: u32,
     pub(crate) run: u64,
@@ -85,7 +85,7 @@ impl HostFacts for HostRecord {
     }
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ReadyRecord {
     pub(crate) generation: u64,
     pub(crate) fingerprint: Option<String>,
@@ -131,7 +131,7 @@ impl Key {
 }
 
 /// What stands there.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Value {
     Mark(FleetId, u64),
     App(AppRecord),

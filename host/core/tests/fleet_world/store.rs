@@ -103,6 +103,20 @@ impl Store {
         Ok(self.log.range(later..).cloned().collect())
     }
 
+    /// What was under a key at a revision, if it was written or touched since the store was compacted.
+    pub(crate) fn was(&self, key: &Key, at: u64) -> Result<Option<(Value, u64)>, StoreError> {
+        let of_key = self.log.iter().filter(|change| change.key == *key);
+        let (before, after): (Vec<_>, Vec<_>) = of_key.partition(|change| change.revision <= at);
+        match before.last() {
+            _ if at < self.compacted => Err(StoreError::Compacted),
+            Some(change) => Ok(change.value.clone().map(|value| (value, change.revision))),
+            None if after.is_empty() => {
+                Ok(self.entries.get(key).map(|entry| (entry.value.clone(), entry.revision)))
+            }
+            None => Err(StoreError::Compacted),
+        }
+    }
+
     pub(crate) fn grant(&mut self, now: Duration) -> i64 {
         self.next_lease += 1;
         self.leases.insert(self.next_lease, now + TTL);

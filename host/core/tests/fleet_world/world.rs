@@ -33,6 +33,8 @@ pub(crate) struct Rules {
     pub(crate) copies: bool,
     /// One host's eyes make nobody gone.
     pub(crate) majority: bool,
+    /// A host goes on only in a store that has the same past.
+    pub(crate) past: bool,
 }
 
 impl Rules {
@@ -44,6 +46,7 @@ impl Rules {
         fingerprints: true,
         copies: true,
         majority: true,
+        past: true,
     };
 }
 
@@ -75,6 +78,8 @@ pub(crate) struct World {
     n_events: u64,
     snapshot: Option<Store>,
     n_clusters: u64,
+    /// How often a host went on from where it was.
+    pub(crate) n_resumed: u64,
     next_run: u64,
     /// Whether things go wrong.
     pub(crate) is_troubled: bool,
@@ -112,6 +117,7 @@ impl World {
             n_events: 0,
             snapshot: None,
             n_clusters: 1,
+            n_resumed: 0,
             next_run: 1,
             is_troubled: true,
             has_lost_disk: false,
@@ -251,6 +257,7 @@ impl World {
         for _ in 0..copies {
             let answer = match request.clone() {
                 Request::See => Reply::Seen(self.store.see()),
+                Request::Was(key, at) => Reply::Was(self.store.was(&key, at)),
                 Request::Grant => Reply::Lease(self.store.grant(now)),
                 Request::KeepAlive(lease) => {
                     Reply::Done(self.store.keep_alive(lease, now).map(|()| 0))

@@ -41,9 +41,9 @@ impl Mirror<'_> {
     /// Where this host was, if the store has the same past as it knows.
     async fn proved(&self, now: StoreNow) -> Result<Option<Revision>, Broken> {
         let Some(position) = &self.position else { return Ok(None) };
-        let Some(key) = position.evidence(now) else { return Ok(None) };
+        let Some((key, at)) = position.evidence(now) else { return Ok(None) };
         let store = self.shared.member.fleet.store();
-        let found = match store.get_at(key, position.through()).await {
+        let found = match store.get_at(key, at).await {
             Err(StoreError::Compacted) => return Ok(None),
             found => found?,
         };
