@@ -198,18 +198,6 @@ impl Store {
         }
     }
 
-    /// What was under a key at a revision.
-    ///
-    /// # Errors
-    /// [`StoreError::Compacted`] where that was forgotten, as the embedded store does at once; see
-    /// [`StoreError`].
-    pub async fn get_at(&self, key: &str, at: Revision) -> Result<Option<Entry>, StoreError> {
-        match &self.0 {
-            Kind::Embedded(_) => Err(StoreError::Compacted),
-            Kind::Etcd(etcd) => etcd.get(key, Some(at)).await,
-        }
-    }
-
     /// Every change below a prefix after a revision, in their order.
     ///
     /// # Errors

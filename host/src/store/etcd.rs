@@ -3,6 +3,7 @@
 //! Does not elect, replicate or expire anything: etcd does.
 
 mod error;
+mod lease;
 mod many;
 mod member;
 mod watch;
@@ -17,9 +18,10 @@ use etcd_client::{
 };
 
 use self::error::Trouble;
+pub(super) use self::lease::EtcdLease;
 use self::member::Member;
 pub(super) use self::watch::EtcdWatch;
-use super::{Commit, Entry, EtcdSettings, Fill, Guard, LeaseId, Revision, Seen, StoreError, Write};
+use super::{Commit, Entry, EtcdSettings, Fill, Guard, Revision, Seen, StoreError, Write};
 
 /// Entries of one page.
 const PAGE: i64 = 1000;
@@ -40,12 +42,6 @@ pub(super) struct Etcd {
     current: Arc<AtomicUsize>,
     prefix: Arc<str>,
     timeout: Duration,
-}
-
-#[derive(Debug)]
-pub(super) struct EtcdLease {
-    id: i64,
-    etcd: Etcd,
 }
 
 impl Etcd {
@@ -294,19 +290,6 @@ impl Etcd {
         })
     }
 
-    pub(super) async fn grant(
-        &self,
-        seconds: u32,
-    ) -> Result<(LeaseId, Duration, EtcdLease), StoreError> {
-        let asked = self.ask(|client| async move {
-            client.lease_client().grant(i64::from(seconds), None).await
-        });
-        let granted = asked.await?;
-        let ttl = Duration::from_secs(unsigned(granted.ttl()));
-        let id = granted.id();
-        Ok((LeaseId(id), ttl, EtcdLease { id, etcd: self.clone() }))
-    }
-
     /// `None` where the key is no text.
     fn entry(&self, kv: &KeyValue) -> Option<Entry> {
         Some(Entry {
@@ -318,25 +301,6 @@ impl Etcd {
 
     fn relative(&self, key: &[u8]) -> Option<String> {
         std::str::from_utf8(key).ok()?.strip_prefix(&*self.prefix).map(str::to_owned)
-    }
-}
-
-impl EtcdLease {
-    pub(super) async fn keep_alive(&self) -> Result<(), StoreError> {
-        let id = self.id;
-        // It waits for the first answer itself, and refuses one that says that no time is left.
-        let asked =
-            self.etcd.ask(|client| async move { client.lease_client().keep_alive(id).await });
-        asked.await.map(drop)
-    }
-
-    pub(super) async fn revoke(self) -> Result<(), StoreError> {
-        let id = self.id;
-        let asked = self.etcd.ask(|client| async move { client.lease_client().revoke(id).await });
-        match asked.await {
-            Ok(_) | Err(StoreError::LeaseLost) => Ok(()),
-            Err(error) => Err(error),
-        }
     }
 }
 

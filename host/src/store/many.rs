@@ -1,10 +1,22 @@
 //! What is under many keys, asked for together: a host that joins a fleet has to learn of a hundred
 //! thousand apps, and as many questions would take the store seconds of its processor.
-//! Does not know what is under them.
+//! And what was under one earlier. Does not know what is under them.
 
-use super::{Entry, Kind, MOST_WRITES, Store, StoreError};
+use super::{Entry, Kind, MOST_WRITES, Revision, Store, StoreError};
 
 impl Store {
+    /// What was under a key at a revision.
+    ///
+    /// # Errors
+    /// [`StoreError::Compacted`] where that was forgotten, as the embedded store does at once; see
+    /// [`StoreError`].
+    pub async fn get_at(&self, key: &str, at: Revision) -> Result<Option<Entry>, StoreError> {
+        match &self.0 {
+            Kind::Embedded(_) => Err(StoreError::Compacted),
+            Kind::Etcd(etcd) => etcd.get(key, Some(at)).await,
+        }
+    }
+
     /// What is under each of these keys, in their order. Some are read at a time, each time at one moment.
     ///
     /// # Errors
