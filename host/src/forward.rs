@@ -2,6 +2,7 @@
 //! and what is known of whether a host answers.
 //! Does not decide which host is asked, and does not ask another one: `request` does.
 
+mod body;
 mod connect;
 mod state;
 mod watch;
@@ -13,16 +14,15 @@ use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwapOption;
-use bytes::Bytes;
 use http::{HeaderName, Request, Response};
-use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt as _, Empty, Full, Limited};
+use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use steerage_core::id::HostName;
 use steerage_core::liveness::{self, Evidence, Eyes, LeaseState, Liveness, Probe, Run};
 use tokio::sync::Notify;
 use tokio::sync::watch as tokio_watch;
 
+pub use self::body::{Body, BodyError, no_body, whole_body};
 use self::state::KnownState;
 pub use self::watch::keep_watch;
 pub use self::why::Silence;
@@ -50,23 +50,6 @@ pub const OBSERVED: &str = "/.well-known/steerage/fleet/api";
 
 /// Where a host asks another one, which has the authority's key, to sign what it sends.
 pub const CERTIFICATES: &str = "/.well-known/steerage/fleet/certificate";
-
-/// Whatever went wrong while a body was read.
-pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
-/// The body of a request to another host.
-pub type Body = UnsyncBoxBody<Bytes, BodyError>;
-
-/// The body of a question.
-#[must_use]
-pub fn no_body() -> Body {
-    Empty::<Bytes>::new().map_err(|never| match never {}).boxed_unsync()
-}
-
-/// A body that is at hand.
-#[must_use]
-pub fn whole_body(bytes: impl Into<Bytes>) -> Body {
-    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
-}
 
 /// In this header of its answer a host says which of its runs it is, where it is asked for itself.
 pub const RUN: HeaderName = HeaderName::from_static("x-steerage-run");
