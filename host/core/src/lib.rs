@@ -46,6 +46,7 @@ pub mod takeover;
 pub mod telemetry;
 pub mod threads;
 pub mod units;
+pub mod why;
 pub mod world;
 
 mod quote;

@@ -167,6 +167,25 @@ pub enum Fault {
     Host,
 }
 
+/// Whose fault an ending with this cause code is; `None` where there is no such code.
+#[must_use]
+pub fn fault_of(cause: &str) -> Option<Fault> {
+    Some(match cause {
+        "answered" => Fault::None,
+        "trapped" | "out_of_fuel" | "out_of_memory" | "timed_out" | "response_too_large"
+        | "no_answer" => Fault::Guest,
+        "client_gone"
+        | "no_route"
+        | "no_host"
+        | "bad_request"
+        | "request_too_large"
+        | "upgrade_unsupported" => Fault::Client,
+        cause if Refusal::OF_GUEST.contains(&cause) => Fault::Guest,
+        cause if Outcome::CAUSES.contains(&cause) => Fault::Host,
+        _ => return None,
+    })
+}
+
 impl Outcome {
     /// The stable code of this ending, used in problem documents, metrics, logs and events.
     #[must_use]
@@ -417,6 +436,7 @@ mod tests {
         for refusal in all {
             let is_of_guest = Refusal::OF_GUEST.contains(&refusal.cause());
             assert_eq!(is_of_guest, refusal.fault() == Fault::Guest, "{refusal:?}");
+            assert_eq!(fault_of(refusal.cause()), Some(refusal.fault()), "{refusal:?}");
         }
     }
 }

@@ -1,0 +1,214 @@
+//! Why an app fails, is slow or is not there, from what its hosts keep of it: a claim, the evidence for it,
+//! and a remedy, in this order. It joins what is known apart: which deployment, which path, where the time
+//! went, what happened before.
+//! Knows no host and no clock. Judges only what is kept of the last calls: it raises no alarm.
+
+mod failing;
+mod placed;
+mod slow;
+
+use std::time::Duration;
+
+use crate::id::AppName;
+use crate::outcome::{Fault, fault_of};
+use crate::spent::Phase;
+
+/// What is kept of an app.
+#[derive(Clone, Debug)]
+pub struct AppPast {
+    /// The app.
+    pub app: AppName,
+    /// Milliseconds since the epoch: the moment of the question.
+    pub now: u64,
+    /// The deployment that is served.
+    pub current: u64,
+    /// Its timeout.
+    pub timeout: Duration,
+    /// The last calls, as they came, the oldest first.
+    pub calls: Vec<PastCall>,
+    /// Calls that failed and are kept for longer.
+    pub older_failures: Vec<PastCall>,
+    /// What happened to it, the oldest first.
+    pub events: Vec<PastEvent>,
+    /// Its deployments, with when each was made.
+    pub deployments: Vec<(u64, u64)>,
+    /// How it stands in its fleet; nothing where its host is alone.
+    pub replicas: Option<PastReplicas>,
+}
+
+/// One call that is over.
+#[derive(Clone, Debug)]
+pub struct PastCall {
+    /// Its id.
+    pub id: String,
+    /// Milliseconds since the epoch when it came in.
+    pub at: u64,
+    /// The deployment that served it.
+    pub generation: u64,
+    /// Its method.
+    pub method: String,
+    /// Its path, without the query.
+    pub path: String,
+    /// The status sent; 0 when none was.
+    pub status: u16,
+    /// How it ended: a code of [`crate::outcome::Outcome::cause`].
+    pub cause: String,
+    /// How long it took.
+    pub took: Duration,
+    /// Where that time went.
+    pub phases: Vec<(Phase, Duration)>,
+    /// The host that served it, in a fleet.
+    pub host: Option<String>,
+}
+
+/// Something that happened to the app.
+#[derive(Clone, Debug)]
+pub struct PastEvent {
+    /// What, as a stable code: a verb, or the cause of failed calls.
+    pub kind: String,
+    /// Milliseconds since the epoch of the first and of the last time.
+    pub first_at: u64,
+    /// The same of the last time.
+    pub at: u64,
+    /// The deployment that it happened to.
+    pub generation: Option<u64>,
+    /// What happened, in a sentence.
+    pub message: String,
+    /// What to do about it.
+    pub advice: Option<String>,
+    /// Where the guest was, innermost frame first.
+    pub frames: Vec<String>,
+}
+
+/// How an app stands in its fleet.
+#[derive(Clone, Debug)]
+pub struct PastReplicas {
+    /// Replicas that are wanted.
+    pub wanted: u32,
+    /// Those that are ready.
+    pub ready: u32,
+    /// What is lacking for those that are placed nowhere.
+    pub lacks: Option<String>,
+}
+
+/// Something that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// What is wrong, in a sentence.
+    pub claim: String,
+    /// What the claim is concluded from, and what narrows it down.
+    pub evidence: Vec<String>,
+    /// What to do about it.
+    pub remedy: Option<Remedy>,
+}
+
+/// What to do about something that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remedy {
+    /// In a sentence.
+    pub text: String,
+    /// As a command that can be run.
+    pub command: Option<String>,
+    /// Whether the command changes something, so that it can be wrong. One that only looks cannot.
+    pub changes: bool,
+}
+
+/// What came of the question.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explanation {
+    /// What is wrong, the worst first; nothing where the app is well.
+    pub findings: Vec<Finding>,
+    /// How the app does, in a sentence.
+    pub standing: String,
+}
+
+/// Says what is wrong with an app.
+#[must_use]
+pub fn explain(past: &AppPast) -> Explanation {
+    let findings = [placed::replicas(past), failing::calls(past), slow::calls(past)];
+    Explanation { findings: findings.into_iter().flatten().collect(), standing: standing(past) }
+}
+
+/// How the app does, whatever is wrong.
+fn standing(past: &AppPast) -> String {
+    let Some(last) = past.calls.last() else {
+        return format!("no call of {} is kept: nothing is known of how it does", past.app);
+    };
+    let n_failed = past.calls.iter().filter(|call| call.is_failed()).count();
+    let failed = match n_failed {
+        0 => "none".to_owned(),
+        failed => failed.to_string(),
+    };
+    let took = percentiles(past.calls.iter());
+    format!(
+        "{failed} of its last {} failed; they took {} at the median and {} at the 95th percentile, the \
+         last one {} ago",
+        crate::units::many(past.calls.len(), "call"),
+        shown(took.0),
+        shown(took.1),
+        ago(past.now, last.at),
+    )
+}
+
+impl PastCall {
+    /// Whether it failed through the app or the host: a client that goes away, or asks for what there is
+    /// not, makes no app fail.
+    #[must_use]
+    pub fn is_failed(&self) -> bool {
+        match fault_of(&self.cause) {
+            Some(Fault::Client) => false,
+            Some(Fault::None) | None => self.status >= 500,
+            Some(Fault::Guest | Fault::Host) => true,
+        }
+    }
+}
+
+/// The phase in which calls spent most of their time together, and its part in percent.
+fn mostly<'c>(calls: impl Iterator<Item = &'c PastCall>) -> Option<(Phase, u128)> {
+    let mut spent = [Duration::ZERO; Phase::ALL.len()];
+    for (phase, took) in calls.flat_map(|call| &call.phases) {
+        if let Some(spent) = spent.get_mut(*phase as usize) {
+            *spent += *took;
+        }
+    }
+    let whole: Duration = spent.iter().sum();
+    let (phase, most) = Phase::ALL.into_iter().zip(spent).max_by_key(|(_, spent)| *spent)?;
+    (!most.is_zero()).then(|| (phase, most.as_nanos() * 100 / whole.as_nanos().max(1)))
+}
+
+/// The median and the 95th percentile of what calls took.
+fn percentiles<'c>(calls: impl Iterator<Item = &'c PastCall>) -> (Duration, Duration) {
+    let mut took: Vec<Duration> = calls.map(|call| call.took).collect();
+    took.sort_unstable();
+    // The nearest rank.
+    let at = |percent: usize| {
+        let rank = (took.len() * percent).div_ceil(100).max(1) - 1;
+        took.get(rank).copied().unwrap_or_default()
+    };
+    (at(50), at(95))
+}
+
+/// How long ago something was, in one unit.
+fn ago(now: u64, at: u64) -> String {
+    let seconds = now.saturating_sub(at) / 1000;
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        7200..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
+/// A duration as people read it: two or three digits and one unit.
+fn shown(took: Duration) -> String {
+    match took.as_micros() {
+        us @ 0..1_000 => format!("{us} us"),
+        us @ 1_000..10_000 => format!("{}.{} ms", us / 1_000, us % 1_000 / 100),
+        us @ 10_000..1_000_000 => format!("{} ms", us / 1_000),
+        us @ 1_000_000..100_000_000 => format!("{}.{} s", us / 1_000_000, us % 1_000_000 / 100_000),
+        us => format!("{} s", us / 1_000_000),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,43 @@
+//! What is wrong with where an app runs: replicas that there should be and are not.
+
+use super::{AppPast, Finding, PastReplicas, Remedy};
+use crate::units::many;
+
+/// Replicas that are not ready.
+pub(super) fn replicas(past: &AppPast) -> Option<Finding> {
+    let PastReplicas { wanted, ready, lacks } = past.replicas.as_ref()?;
+    if ready >= wanted {
+        return None;
+    }
+    let claim = if *ready == 0 {
+        format!("no replica of {} is ready, of {wanted} that are wanted", past.app)
+    } else {
+        format!("{ready} of {} of {} {} ready", many(wanted, "replica"), past.app, is_are(*ready))
+    };
+    let (evidence, remedy) = match lacks {
+        Some(lacks) => (
+            vec![format!("there is no place for the rest: {lacks}")],
+            Remedy {
+                text: "see what the fleet has room for; add hosts, or ask for fewer replicas with \
+                       `steerage scale`"
+                    .to_owned(),
+                command: Some("steerage plan".to_owned()),
+                changes: false,
+            },
+        ),
+        None => (
+            vec!["the rest has a place and is being started".to_owned()],
+            Remedy {
+                text: "wait a moment; a host that cannot start it says why among its events"
+                    .to_owned(),
+                command: Some(format!("steerage events {}", past.app)),
+                changes: false,
+            },
+        ),
+    };
+    Some(Finding { claim, evidence, remedy: Some(remedy) })
+}
+
+fn is_are(number: u32) -> &'static str {
+    if number == 1 { "is" } else { "are" }
+}

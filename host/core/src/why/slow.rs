@@ -1,0 +1,61 @@
+//! What is wrong with how long an app's calls take: longer than those of the deployment before, or nearly
+//! as long as they may.
+//! Judges calls that were answered: those that failed have a finding of their own.
+
+use std::time::Duration;
+
+use super::{AppPast, Finding, PastCall, Remedy, mostly, percentiles, shown};
+
+/// So many calls of each of two deployments are compared, at least.
+const COMPARED: usize = 8;
+/// A deployment is slower whose median is so many times the other's, and by so much.
+const TIMES: u32 = 2;
+const BY: Duration = Duration::from_millis(10);
+
+/// Calls that take long.
+pub(super) fn calls(past: &AppPast) -> Option<Finding> {
+    let answered: Vec<&PastCall> = past.calls.iter().filter(|call| !call.is_failed()).collect();
+    let of = |generation: u64| answered.iter().copied().filter(move |c| c.generation == generation);
+    let current = of(past.current);
+    if current.clone().count() < COMPARED {
+        return None;
+    }
+    let (median, high) = percentiles(current.clone());
+    let before = past.deployments.iter().map(|(generation, _)| *generation);
+    let before = before.filter(|generation| *generation < past.current).max();
+    let earlier = before.map(|before| (before, of(before)));
+    let slower = earlier.filter(|(_, calls)| calls.clone().count() >= COMPARED);
+    let slower = slower.map(|(before, calls)| (before, percentiles(calls).0));
+    let slower = slower.filter(|(_, was)| median > *was * TIMES && median > *was + BY);
+    let (claim, rollback) = if let Some((before, was)) = slower {
+        let claim = format!(
+            "generation {} of {} takes {} at the median, where generation {before} took {}",
+            past.current,
+            past.app,
+            shown(median),
+            shown(was)
+        );
+        (claim, Some(before))
+    } else if high >= past.timeout / 2 {
+        let claim = format!(
+            "calls of {} take {} at the 95th percentile, and are cut after {}",
+            past.app,
+            shown(high),
+            shown(past.timeout)
+        );
+        (claim, None)
+    } else {
+        return None;
+    };
+    let (phase, percent) = mostly(current)?;
+    let evidence = vec![format!("{percent}% of the time of a call it {}", phase.meaning())];
+    let remedy = Remedy {
+        text: match rollback {
+            Some(before) => format!("{}; or go back to generation {before}", phase.remedy()),
+            None => phase.remedy().to_owned(),
+        },
+        command: rollback.map(|before| format!("steerage rollback {} --to {before}", past.app)),
+        changes: rollback.is_some(),
+    };
+    Some(Finding { claim, evidence, remedy: Some(remedy) })
+}

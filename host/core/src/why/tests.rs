@@ -1,0 +1,221 @@
+use super::*;
+
+/// The moment of the question.
+const NOW: u64 = 1_000_000_000;
+
+fn past(calls: Vec<PastCall>) -> AppPast {
+    AppPast {
+        app: "web".parse().unwrap(),
+        now: NOW,
+        current: 2,
+        timeout: Duration::from_secs(30),
+        calls,
+        older_failures: Vec::new(),
+        events: Vec::new(),
+        deployments: vec![(2, NOW - 180_000), (1, NOW - 86_400_000 * 3)],
+        replicas: None,
+    }
+}
+
+/// Calls that were well, one a second, the last so many seconds ago.
+fn good(generation: u64, number: u64, until: u64) -> Vec<PastCall> {
+    let at = |place: u64| NOW - (until + number - place) * 1000;
+    (0..number).map(|place| call(generation, at(place), "answered", 200)).collect()
+}
+
+fn call(generation: u64, at: u64, cause: &str, status: u16) -> PastCall {
+    PastCall {
+        id: format!("{at:08x}"),
+        at,
+        generation,
+        method: "GET".to_owned(),
+        path: "/web/".to_owned(),
+        status,
+        cause: cause.to_owned(),
+        took: Duration::from_millis(2),
+        phases: vec![(Phase::Guest, Duration::from_millis(2))],
+        host: None,
+    }
+}
+
+fn failing(generation: u64, number: u64, cause: &str, status: u16) -> Vec<PastCall> {
+    let at = |place: u64| NOW - (number - place) * 1000;
+    (0..number).map(|place| call(generation, at(place), cause, status)).collect()
+}
+
+fn event(kind: &str, first_at: u64, message: &str, advice: &str) -> PastEvent {
+    PastEvent {
+        kind: kind.to_owned(),
+        first_at,
+        at: first_at,
+        generation: Some(2),
+        message: message.to_owned(),
+        advice: Some(advice.to_owned()),
+        frames: Vec::new(),
+    }
+}
+
+fn only(past: &AppPast) -> Finding {
+    let mut findings = explain(past).findings;
+    assert_eq!(findings.len(), 1, "{findings:?}");
+    findings.remove(0)
+}
+
+fn command(finding: &Finding) -> Option<(&str, bool)> {
+    let remedy = finding.remedy.as_ref()?;
+    Some((remedy.command.as_deref()?, remedy.changes))
+}
+
+#[test]
+fn of_an_app_that_is_well_nothing_is_wrong() {
+    let told = explain(&past(good(2, 20, 5)));
+    assert_eq!(told.findings, []);
+    assert_eq!(
+        told.standing,
+        "none of its last 20 calls failed; they took 2.0 ms at the median and 2.0 ms at the 95th \
+         percentile, the last one 6 s ago"
+    );
+    let told = explain(&past(Vec::new()));
+    assert_eq!(
+        (told.findings.len(), &*told.standing),
+        (0, "no call of web is kept: nothing is known of how it does")
+    );
+}
+
+#[test]
+fn what_clients_do_is_no_fault_of_the_app() {
+    let mut calls = good(2, 5, 40);
+    calls.extend(failing(2, 10, "client_gone", 0));
+    calls.extend(failing(2, 10, "request_too_large", 413));
+    calls.extend(failing(2, 10, "answered", 404));
+    assert_eq!(explain(&past(calls)).findings, []);
+}
+
+#[test]
+fn a_deployment_that_fails_where_the_one_before_did_not_is_named_and_gone_back_from() {
+    let mut calls = good(1, 20, 10);
+    calls.extend(failing(2, 6, "trapped", 500));
+    let mut past = past(calls);
+    past.events = vec![
+        event("deployed", NOW - 8_000, "generation 2 of web was deployed through this host", ""),
+        event("trapped", NOW - 6_000, "the guest trapped: unreachable", "read the backtrace"),
+    ];
+    past.events[1].frames = vec!["web::handle".to_owned(), "web::main".to_owned()];
+    let found = only(&past);
+    assert_eq!(
+        found.claim,
+        "6 of the last 26 calls of web failed (trapped): the guest trapped: unreachable"
+    );
+    assert_eq!(
+        found.evidence,
+        [
+            "all are of generation 2, deployed 3 min ago; of generation 1 the last 20 calls went well",
+            "the guest was in web::handle, called by web::main",
+            "2 s before the first of them: generation 2 of web was deployed through this host",
+            &format!("the last of them is {:08x}, 1 s ago", NOW - 1000),
+        ]
+    );
+    assert_eq!(command(&found), Some(("steerage rollback web --to 1", true)));
+}
+
+#[test]
+fn what_fails_in_two_deployments_is_not_blamed_on_the_last() {
+    let mut calls = good(1, 10, 20);
+    calls.extend(failing(1, 3, "answered", 503));
+    calls.extend(failing(2, 7, "answered", 503));
+    let found = only(&past(calls));
+    assert_eq!(found.claim, "10 of the last 20 calls of web were answered 503 by the app itself");
+    assert!(found.evidence[0].contains("generations 1 and 2 fail alike"), "{:?}", found.evidence);
+    assert_eq!(command(&found), Some(("steerage logs web", false)));
+    // Also where the earlier one's failures are kept only for longer.
+    let mut calls = good(1, 10, 20);
+    calls.extend(failing(2, 7, "answered", 503));
+    let mut past = past(calls);
+    assert_eq!(command(&only(&past)), Some(("steerage rollback web --to 1", true)));
+    past.older_failures = failing(1, 1, "answered", 503);
+    assert_eq!(command(&only(&past)), Some(("steerage logs web", false)));
+}
+
+#[test]
+fn the_one_path_that_fails_is_named() {
+    let mut calls = good(2, 10, 20);
+    calls.extend(
+        failing(2, 4, "answered", 500)
+            .into_iter()
+            .map(|call| PastCall { path: "/web/pay".to_owned(), ..call }),
+    );
+    let found = only(&past(calls.clone()));
+    assert_eq!(
+        found.evidence[0],
+        "all have the path /web/pay: 4 of 4 fail there, none of 10 elsewhere"
+    );
+    // One failure in one place shows nothing of the place.
+    calls.truncate(11);
+    assert!(!only(&past(calls)).evidence.iter().any(|line| line.contains("path")));
+}
+
+#[test]
+fn what_failed_calls_waited_for_is_told_with_what_can_be_done_about_it() {
+    let mut calls = good(2, 10, 20);
+    calls.extend(failing(2, 4, "timed_out", 504).into_iter().map(|call| PastCall {
+        phases: vec![
+            (Phase::Guest, Duration::from_millis(20)),
+            (Phase::Outbound, Duration::from_secs(29)),
+        ],
+        ..call
+    }));
+    let found = only(&past(calls));
+    assert!(
+        found.evidence[0].starts_with("99% of the time of a call that failed it waited for an")
+    );
+    let remedy = found.remedy.unwrap();
+    assert_eq!((&*remedy.text, remedy.changes), (Phase::Outbound.remedy(), false));
+}
+
+#[test]
+fn what_the_host_refuses_is_not_gone_back_from() {
+    let mut calls = good(1, 20, 10);
+    calls.extend(failing(2, 6, "host_full", 503));
+    let mut past = past(calls);
+    past.events = vec![event("host_full", NOW - 6_000, "no slot is free", "add hosts")];
+    let found = only(&past);
+    assert_eq!(found.remedy.unwrap().text, "add hosts");
+}
+
+#[test]
+fn a_deployment_that_is_slower_than_the_one_before_is_named() {
+    let slow = |call: PastCall| PastCall {
+        took: Duration::from_millis(80),
+        phases: vec![(Phase::Outbound, Duration::from_millis(78))],
+        ..call
+    };
+    let mut calls = good(1, 20, 20);
+    calls.extend(good(2, 10, 5).into_iter().map(slow));
+    let found = only(&past(calls));
+    assert_eq!(
+        found.claim,
+        "generation 2 of web takes 80 ms at the median, where generation 1 took 2.0 ms"
+    );
+    assert_eq!(command(&found), Some(("steerage rollback web --to 1", true)));
+}
+
+#[test]
+fn calls_that_take_nearly_as_long_as_they_may_are_told_before_they_fail() {
+    let slow = |call: PastCall| PastCall { took: Duration::from_secs(20), ..call };
+    let found = only(&past(good(2, 10, 5).into_iter().map(slow).collect()));
+    assert_eq!(
+        found.claim,
+        "calls of web take 20.0 s at the 95th percentile, and are cut after 30.0 s"
+    );
+}
+
+#[test]
+fn replicas_that_lack_a_place_come_first() {
+    let mut past = past(failing(2, 4, "answered", 500));
+    past.replicas =
+        Some(PastReplicas { wanted: 3, ready: 1, lacks: Some("2 hosts lack memory".to_owned()) });
+    let told = explain(&past);
+    assert_eq!(told.findings.len(), 2);
+    assert_eq!(told.findings[0].claim, "1 of 3 replicas of web is ready");
+    assert_eq!(told.findings[0].evidence, ["there is no place for the rest: 2 hosts lack memory"]);
+}
