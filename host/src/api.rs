@@ -23,6 +23,7 @@ mod replicas;
 mod secrets;
 mod view;
 mod watch;
+mod why;
 
 use rustls::pki_types::CertificateDer;
 use std::convert::Infallible;
@@ -190,6 +191,7 @@ fn handler(operation: Operation) -> MethodRouter<Shared> {
         Operation::Remove => delete(deploy::remove),
         Operation::Calls => get(observe::calls),
         Operation::CallsOfId => get(observe::calls_of_id),
+        Operation::Why => get(why::why),
         Operation::Logs => get(observe::logs),
         Operation::Events => get(observe::events),
         Operation::Validate => post(deploy::validate),

@@ -42,6 +42,7 @@ mod up;
 mod validate;
 mod visible;
 mod watch;
+mod why;
 
 pub use self::args::Cli;
 use self::args::{Command, Compile, Completions, Version};
@@ -72,6 +73,7 @@ fn run_verb(cli: Cli) -> anyhow::Result<()> {
         Command::Events(args) => wait(events::run(&args)),
         Command::Calls(args) => wait(calls::run(&args)),
         Command::Call(args) => wait(call::run(&args)),
+        Command::Why(args) => wait(why::run(&args)),
         Command::Top(args) => wait(top::run(&args)),
         Command::Promote(args) => wait(promote::run(&args)),
         Command::Rollback(args) => wait(rollback::rollback(&args)),

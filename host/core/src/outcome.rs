@@ -1,10 +1,12 @@
 //! How a call ended, and whose fault it was: one closed type for every ending.
 //! Does not know HTTP, metrics or how a guest is run: `respond` maps these values to the outside.
 
+mod fault;
 mod shown;
 
 use std::time::Duration;
 
+pub use self::fault::{Fault, fault_of};
 use crate::units::{Bytes, Fuel};
 
 /// How a call ended. A guest's failure is a value of this type, never an error of the host.
@@ -152,38 +154,6 @@ pub enum Refusal {
     Draining,
     /// The request asks to switch protocols.
     UpgradeUnsupported,
-}
-
-/// Who has to act for this ending not to come again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Fault {
-    /// Nobody: the call went well.
-    None,
-    /// The app's developer.
-    Guest,
-    /// The client that sent the request.
-    Client,
-    /// The operator of the host.
-    Host,
-}
-
-/// Whose fault an ending with this cause code is; `None` where there is no such code.
-#[must_use]
-pub fn fault_of(cause: &str) -> Option<Fault> {
-    Some(match cause {
-        "answered" => Fault::None,
-        "trapped" | "out_of_fuel" | "out_of_memory" | "timed_out" | "response_too_large"
-        | "no_answer" => Fault::Guest,
-        "client_gone"
-        | "no_route"
-        | "no_host"
-        | "bad_request"
-        | "request_too_large"
-        | "upgrade_unsupported" => Fault::Client,
-        cause if Refusal::OF_GUEST.contains(&cause) => Fault::Guest,
-        cause if Outcome::CAUSES.contains(&cause) => Fault::Host,
-        _ => return None,
-    })
 }
 
 impl Outcome {
@@ -411,6 +381,20 @@ impl Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_cause_says_whose_fault_it_is() {
+        for cause in Outcome::CAUSES {
+            assert!(fault_of(cause).is_some(), "{cause}");
+        }
+        let timed_out = Outcome::TimedOut { limit: Duration::ZERO };
+        let failed = Outcome::HostFailed { detail: String::new() };
+        let no_answer = Outcome::NoAnswer { detail: String::new() };
+        for outcome in [Outcome::Answered, Outcome::ClientGone, timed_out, failed, no_answer] {
+            assert_eq!(fault_of(outcome.cause()), Some(outcome.fault()), "{outcome:?}");
+        }
+        assert_eq!(fault_of("deployed"), None);
+    }
 
     #[test]
     fn the_refusals_that_an_app_is_to_blame_for_are_those_of_its_fault() {

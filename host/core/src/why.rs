@@ -22,8 +22,10 @@ pub struct AppPast {
     pub now: u64,
     /// The deployment that is served.
     pub current: u64,
-    /// Its timeout.
-    pub timeout: Duration,
+    /// The one on trial beside it.
+    pub canary: Option<u64>,
+    /// Its timeout, where its manifest can be read.
+    pub timeout: Option<Duration>,
     /// The last calls, as they came, the oldest first.
     pub calls: Vec<PastCall>,
     /// Calls that failed and are kept for longer.
@@ -93,7 +95,7 @@ pub struct PastReplicas {
 
 /// Something that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
+pub struct Diagnosis {
     /// What is wrong, in a sentence.
     pub claim: String,
     /// What the claim is concluded from, and what narrows it down.
@@ -117,7 +119,7 @@ pub struct Remedy {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explanation {
     /// What is wrong, the worst first; nothing where the app is well.
-    pub findings: Vec<Finding>,
+    pub diagnoses: Vec<Diagnosis>,
     /// How the app does, in a sentence.
     pub standing: String,
 }
@@ -125,8 +127,8 @@ pub struct Explanation {
 /// Says what is wrong with an app.
 #[must_use]
 pub fn explain(past: &AppPast) -> Explanation {
-    let findings = [placed::replicas(past), failing::calls(past), slow::calls(past)];
-    Explanation { findings: findings.into_iter().flatten().collect(), standing: standing(past) }
+    let diagnoses = [placed::replicas(past), failing::calls(past), slow::calls(past)];
+    Explanation { diagnoses: diagnoses.into_iter().flatten().collect(), standing: standing(past) }
 }
 
 /// How the app does, whatever is wrong.
@@ -150,16 +152,21 @@ fn standing(past: &AppPast) -> String {
     )
 }
 
+/// Whether a call with this cause and status failed through the app or the host: a client that goes away,
+/// or asks for what there is not, makes no app fail.
+#[must_use]
+pub fn is_failed(cause: &str, status: u16) -> bool {
+    match fault_of(cause) {
+        Some(Fault::Client) => false,
+        Some(Fault::None) | None => status >= 500,
+        Some(Fault::Guest | Fault::Host) => true,
+    }
+}
+
 impl PastCall {
-    /// Whether it failed through the app or the host: a client that goes away, or asks for what there is
-    /// not, makes no app fail.
-    #[must_use]
-    pub fn is_failed(&self) -> bool {
-        match fault_of(&self.cause) {
-            Some(Fault::Client) => false,
-            Some(Fault::None) | None => self.status >= 500,
-            Some(Fault::Guest | Fault::Host) => true,
-        }
+    /// See [`is_failed`].
+    fn is_failed(&self) -> bool {
+        is_failed(&self.cause, self.status)
     }
 }
 

@@ -8,7 +8,7 @@ mod operation;
 
 use self::causes::{FLEET_CHANGE, SERVED_AGAIN};
 pub(super) use self::form::{Endpoint, Parameter, Returned, Sent};
-use self::form::{FOLLOW, LIMIT, OF_HOST};
+use self::form::{FAILED, FOLLOW, LIMIT, OF_HOST, PLANNED};
 pub(super) use self::operation::Operation;
 use super::problem::Cause;
 
@@ -26,7 +26,7 @@ const GUARDED: Endpoint = Endpoint {
 };
 
 /// All of them.
-pub(super) const ENDPOINTS: [Endpoint; 34] = [
+pub(super) const ENDPOINTS: [Endpoint; 35] = [
     Endpoint {
         operation: Operation::PutBlob,
         method: "put",
@@ -157,8 +157,17 @@ pub(super) const ENDPOINTS: [Endpoint; 34] = [
         operation: Operation::Calls,
         path: "/v1/apps/{app}/calls",
         summary: "The app's last calls, the oldest first",
-        query: &[LIMIT, OF_HOST],
+        query: &[LIMIT, FAILED, OF_HOST],
         returned: Returned::Json("Calls"),
+        causes: &[Cause::BadRequest, Cause::NotFound, Cause::HostSilent],
+        ..GUARDED
+    },
+    Endpoint {
+        operation: Operation::Why,
+        path: "/v1/apps/{app}/why",
+        summary: "What is wrong with an app, the evidence for it, and what to do about it",
+        query: &[OF_HOST],
+        returned: Returned::Json("Why"),
         causes: &[Cause::BadRequest, Cause::NotFound, Cause::HostSilent],
         ..GUARDED
     },
@@ -299,29 +308,7 @@ pub(super) const ENDPOINTS: [Endpoint; 34] = [
         operation: Operation::Plan,
         path: "/v1/plan",
         summary: "What would move if the fleet were planned now, and why",
-        query: &[
-            Parameter {
-                name: "consolidate",
-                form: "boolean",
-                meaning: "whether hosts shall be emptied that others can absorb",
-            },
-            Parameter {
-                name: "without",
-                form: "string",
-                meaning: "plan as if these hosts were gone, with commas between their names",
-            },
-            Parameter {
-                name: "drained",
-                form: "string",
-                meaning: "plan as if these hosts were drained, with commas between their names",
-            },
-            Parameter {
-                name: "with",
-                form: "string",
-                meaning: "plan as if there were these hosts as well, such as 3x4cpu,16GiB,zone=b; more kinds \
-                      with semicolons between",
-            },
-        ],
+        query: &PLANNED,
         returned: Returned::Json("Plan"),
         causes: &[Cause::BadRequest, Cause::NotFound],
         ..GUARDED

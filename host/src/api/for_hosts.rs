@@ -88,7 +88,7 @@ async fn calls(
     Named(app): Named,
     Asked(query): Asked<CallsQuery>,
 ) -> Result<Json<wire::Calls>, Refusal> {
-    Ok(Json(state.calls(&app, query.limit())?))
+    Ok(Json(state.calls_of(&app, &query)?))
 }
 
 async fn calls_of_id(State(state): State<Shared>, Begun(id): Begun) -> Json<wire::Calls> {

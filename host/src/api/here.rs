@@ -32,6 +32,8 @@ pub(super) struct HostQuery {
 #[serde(deny_unknown_fields)]
 pub(super) struct CallsQuery {
     limit: Option<usize>,
+    #[serde(default)]
+    pub(super) failed: bool,
     pub(super) host: Option<String>,
 }
 
@@ -110,6 +112,24 @@ impl ApiState {
         let calls = app.state().map(|state| state.calls.tail(limit)).unwrap_or_default();
         let calls = calls.into_iter().map(|call| view::call(&app.name, call)).collect();
         Ok(wire::Calls { calls, sources: None })
+    }
+
+    /// An app's last calls that failed, which are kept for longer.
+    pub(super) fn failed_calls(&self, app: &AppName, limit: usize) -> Result<wire::Calls, Refusal> {
+        let app = self.app(app)?;
+        let calls = app.state().map(|state| state.calls.failed(limit)).unwrap_or_default();
+        let calls = calls.into_iter().map(|call| view::call(&app.name, call)).collect();
+        Ok(wire::Calls { calls, sources: None })
+    }
+
+    /// What is asked for of an app's last calls.
+    pub(super) fn calls_of(
+        &self,
+        app: &AppName,
+        query: &CallsQuery,
+    ) -> Result<wire::Calls, Refusal> {
+        let limit = query.limit();
+        if query.failed { self.failed_calls(app, limit) } else { self.calls(app, limit) }
     }
 
     /// The calls of all apps whose ids begin so.

@@ -66,8 +66,9 @@ pub(super) async fn calls(
     Asked(query): Asked<CallsQuery>,
 ) -> Result<Json<wire::Calls>, Refusal> {
     let (limit, of) = (query.limit(), whom(&state, query.host.as_deref())?);
-    let path = format!("/v1/apps/{app}/calls?limit={limit}");
-    Ok(Json(fleet_wide::gather(of, &path, state.calls(&app, limit)?, limit).await?))
+    let failed = if query.failed { "&failed=true" } else { "" };
+    let path = format!("/v1/apps/{app}/calls?limit={limit}{failed}");
+    Ok(Json(fleet_wide::gather(of, &path, state.calls_of(&app, &query)?, limit).await?))
 }
 
 /// `GET /v1/calls/{id}`.

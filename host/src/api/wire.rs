@@ -12,6 +12,7 @@ mod problem;
 mod sources;
 mod time;
 mod usage;
+mod why;
 
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +28,7 @@ pub use self::problem::{Mistake, Problem};
 pub use self::sources::{Sources, Unanswered};
 pub use self::time::moment;
 pub use self::usage::{AppUsage, HostUsage, Usage};
+pub use self::why::{Diagnosis, Remedy, Why};
 
 /// The body of a deploy.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]

@@ -16,7 +16,7 @@ pub(super) async fn run(args: &Calls) -> anyhow::Result<()> {
     let screen = Screen::new(args.print);
     let client = remote::connect(&args.remote)?;
     let calls = client
-        .calls(&args.app, args.lines, args.of.host.as_deref())
+        .calls(&args.app, (args.lines, args.failed), args.of.host.as_deref())
         .await
         .with_context(|| format!("cannot read the calls of {}", args.app))?;
     if screen.is_json() {
@@ -27,7 +27,8 @@ pub(super) async fn run(args: &Calls) -> anyhow::Result<()> {
         if args.lines == 0 {
             return screen.hint("no calls were asked for (-n 0)");
         }
-        return screen.hint(&format!("no calls of {} are kept", args.app));
+        let failed = if args.failed { " that failed" } else { "" };
+        return screen.hint(&format!("no calls of {}{failed} are kept", args.app));
     }
     screen.say(&table(&calls.calls, human::now()))
 }

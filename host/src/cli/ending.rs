@@ -59,10 +59,15 @@ pub struct NoPlan;
 #[error("the plan would change something")]
 pub struct WouldChange;
 
+/// Marks something that is wrong and was shown: exit code 1, and nothing more to say.
+#[derive(Debug, thiserror::Error)]
+#[error("something is wrong")]
+pub struct IsWrong;
+
 /// Prints the error with all its causes and chooses the exit code.
 #[must_use]
 pub fn report(error: &anyhow::Error) -> ExitCode {
-    if error.is::<WouldChange>() {
+    if error.is::<WouldChange>() || error.is::<IsWrong>() {
         return ExitCode::from(1);
     }
     if reader_is_gone(error) {

@@ -5,7 +5,7 @@ use futures_util::Stream;
 use steerage_core::id::CallIdPrefix;
 
 use super::{Client, ClientError, app_path, escape};
-use crate::api::wire::{AppDetail, Apps, Calls, Event, Events, LogLine, LogLines, Usage};
+use crate::api::wire::{AppDetail, Apps, Calls, Event, Events, LogLine, LogLines, Usage, Why};
 
 /// In each of these `host` names one host of the fleet; without a name all are asked.
 impl Client {
@@ -32,10 +32,19 @@ impl Client {
     pub async fn calls(
         &self,
         app: &str,
-        limit: u32,
+        (limit, only_failed): (u32, bool),
         host: Option<&str>,
     ) -> Result<Calls, ClientError> {
-        self.get(&app_path(app, &format!("/calls?limit={limit}&{}", of(host)))).await
+        let failed = if only_failed { "failed=true&" } else { "" };
+        self.get(&app_path(app, &format!("/calls?limit={limit}&{failed}{}", of(host)))).await
+    }
+
+    /// What is wrong with an app, and what to do about it.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn why(&self, app: &str, host: Option<&str>) -> Result<Why, ClientError> {
+        self.get(&app_path(app, &format!("/why?{}", of(host)))).await
     }
 
     /// The last lines the app printed, at most `limit`.

@@ -10,6 +10,7 @@ use http::Method;
 use steerage_core::id::{AppName, CallId, CallIdPrefix, Generation};
 use steerage_core::spent::TimeSpent;
 use steerage_core::telemetry::KeptOfApp;
+use steerage_core::why;
 
 use crate::call::Usage;
 use crate::shared::{Locked, Sharded, Sum};
@@ -18,6 +19,9 @@ use crate::shared::{Locked, Sharded, Sum};
 const KEPT: usize = 64;
 /// How many each thread keeps of an app that is called very often.
 const KEPT_OF_THREAD: usize = 16;
+/// How many are kept of those that failed, after later calls have taken their places: one failure among a
+/// thousand good calls is what people look for.
+const KEPT_OF_FAILED: usize = 32;
 
 /// One call, after it is over.
 #[derive(Clone, Debug)]
@@ -64,6 +68,8 @@ pub struct Calls {
     /// One of each thread, once the app is called very often: the lock of one ring would be what all cores
     /// write for each call. Nobody else takes these locks but who reads.
     of_threads: OnceLock<Sharded<Locked<Ring>>>,
+    /// Those that failed and are no longer among the last.
+    failed: Locked<Ring>,
     /// Bytes kept of all apps.
     n_bytes_of_all: Arc<Sum>,
 }
@@ -80,6 +86,7 @@ impl AllCalls {
         let ring = Arc::new(Calls {
             ring: Locked::default(),
             of_threads: OnceLock::new(),
+            failed: Locked::default(),
             n_bytes_of_all: self.n_bytes.clone(),
         });
         self.rings.insert(app.clone(), Arc::downgrade(&ring));
@@ -125,8 +132,17 @@ impl Calls {
         let oldest = if ring.len() == most { ring.pop_front() } else { None };
         ring.push_back(call);
         drop(ring);
-        if let Some(oldest) = oldest {
-            self.n_bytes_of_all.subtract(oldest.n_bytes());
+        let gone = oldest.and_then(|oldest| {
+            if !oldest.is_failed() {
+                return Some(oldest);
+            }
+            let mut failed = self.failed.lock();
+            let gone = if failed.len() == KEPT_OF_FAILED { failed.pop_front() } else { None };
+            failed.push_back(oldest);
+            gone
+        });
+        if let Some(gone) = gone {
+            self.n_bytes_of_all.subtract(gone.n_bytes());
         }
     }
 
@@ -135,11 +151,23 @@ impl Calls {
     pub fn tail(&self, n: usize) -> Vec<CallSummary> {
         let mut calls: Vec<CallSummary> = self.ring.lock().iter().cloned().collect();
         if self.of_threads.get().is_some() {
-            for ring in self.rings().skip(1) {
+            for ring in self.of_threads() {
                 calls.extend(ring.iter().cloned());
             }
             calls.sort_by_key(CallSummary::ended_at);
         }
+        calls.drain(..calls.len().saturating_sub(n));
+        calls
+    }
+
+    /// The last `n` calls that failed, in the order in which they ended. They are kept for longer than others.
+    #[must_use]
+    pub fn failed(&self, n: usize) -> Vec<CallSummary> {
+        let mut calls = Vec::new();
+        for ring in self.rings() {
+            calls.extend(ring.iter().filter(|call| call.is_failed()).cloned());
+        }
+        calls.sort_by_key(CallSummary::ended_at);
         calls.drain(..calls.len().saturating_sub(n));
         calls
     }
@@ -172,12 +200,20 @@ impl Calls {
 
     /// Each ring in turn, locked.
     fn rings(&self) -> impl Iterator<Item = MutexGuard<'_, Ring>> {
-        let of_threads = self.of_threads.get().into_iter().flat_map(Sharded::iter);
-        std::iter::once(&self.ring).chain(of_threads).map(Locked::lock)
+        [&self.failed, &self.ring].into_iter().map(Locked::lock).chain(self.of_threads())
+    }
+
+    fn of_threads(&self) -> impl Iterator<Item = MutexGuard<'_, Ring>> {
+        self.of_threads.get().into_iter().flat_map(Sharded::iter).map(Locked::lock)
     }
 }
 
 impl CallSummary {
+    /// Whether it failed through the app or the host, an answer of class 5xx of the app's own included.
+    fn is_failed(&self) -> bool {
+        why::is_failed(self.cause, self.status)
+    }
+
     /// What it takes, with the room that its ring has before it is full.
     fn n_bytes(&self) -> u64 {
         (size_of::<Self>() * 3 / 2 + self.path.len()) as u64
@@ -214,6 +250,27 @@ mod tests {
             usage: Usage::default(),
             response_bytes: 0,
         }
+    }
+
+    #[test]
+    fn what_failed_is_kept_for_longer() {
+        let all = AllCalls::new(Arc::new(Sum::new(0)));
+        let calls = all.ring(&"app".parse().unwrap());
+        let failed = |at, status, cause| CallSummary { status, cause, ..call(at) };
+        for at in 0..40 {
+            calls.push(failed(at, 500, "answered"), false);
+        }
+        calls.push(failed(40, 0, "client_gone"), false);
+        (41..500).for_each(|at| calls.push(call(at), at % 2 == 0));
+        assert!(calls.tail(1000).iter().all(|call| call.at > 40));
+        let kept: Vec<u64> = calls.failed(100).iter().map(|call| call.at).collect();
+        assert_eq!(kept, (40 - KEPT_OF_FAILED as u64..40).collect::<Vec<_>>());
+        assert_eq!(calls.failed(1).len(), 1);
+        assert_eq!(calls.find("00000000000000000000000000000027".parse().unwrap()).len(), 1);
+        let n_bytes: u64 = calls.rings().flat_map(|ring| ring.clone()).map(|c| c.n_bytes()).sum();
+        assert_eq!(all.n_bytes.get(), n_bytes);
+        drop(calls);
+        assert_eq!(all.n_bytes.get(), 0);
     }
 
     #[test]

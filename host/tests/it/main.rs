@@ -86,6 +86,7 @@ mod time_spent;
 mod up;
 mod uploads;
 mod watchdog;
+mod why;
 
 /// Longer than any test takes, on a machine that other things keep busy too.
 fn longest_test() -> std::time::Duration {

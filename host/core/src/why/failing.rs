@@ -3,8 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{AppPast, Finding, PastCall, PastEvent, Remedy, ago, mostly};
-use crate::id::Generation;
+use super::{AppPast, Diagnosis, PastCall, PastEvent, Remedy, ago, mostly};
 use crate::outcome::{Fault, fault_of};
 use crate::spent::Phase;
 use crate::units::many;
@@ -21,8 +20,12 @@ const MOST_OF_IT: u128 = 60;
 const FRAMES: usize = 3;
 
 /// Calls that failed.
-pub(super) fn calls(past: &AppPast) -> Option<Finding> {
-    let failed: Vec<&PastCall> = past.calls.iter().filter(|call| call.is_failed()).collect();
+pub(super) fn calls(past: &AppPast) -> Option<Diagnosis> {
+    // What was gone back from fails no more.
+    let is_served =
+        |call: &PastCall| call.generation == past.current || Some(call.generation) == past.canary;
+    let failed = past.calls.iter().filter(|call| call.is_failed());
+    let failed: Vec<&PastCall> = failed.filter(|call| is_served(call)).collect();
     let mut ways = BTreeMap::<(&str, u16), Vec<&PastCall>>::new();
     for call in &failed {
         ways.entry(way(call)).or_default().push(call);
@@ -76,7 +79,7 @@ pub(super) fn calls(past: &AppPast) -> Option<Finding> {
         evidence.push(format!("the last of them is {}, {} ago", last.id, ago(past.now, last.at)));
     }
     let remedy = remedy(past, way.0, event, &deployment, waited.map(|(phase, _)| phase));
-    Some(Finding { claim, evidence, remedy: Some(remedy) })
+    Some(Diagnosis { claim, evidence, remedy: Some(remedy) })
 }
 
 /// What is the same of calls that fail in the same way.
@@ -89,7 +92,7 @@ enum Deployment {
     /// Only this one fails; the one before it has answered so many calls, and not failed so.
     Only { generation: u64, deployed: Option<String>, before: u64, n_good: usize },
     /// These all fail alike.
-    Alike(Vec<u64>),
+    Alike(BTreeSet<u64>),
     /// There is nothing to compare with.
     Unknown,
 }
@@ -97,12 +100,13 @@ enum Deployment {
 fn deployment(past: &AppPast, these: &[&PastCall]) -> Deployment {
     let the_way = these.first().map(|call| way(call));
     // What failed earlier and in the same way counts, too.
-    let earlier = past.older_failures.iter().filter(|call| Some(way(call)) == the_way);
-    let failing: BTreeSet<u64> =
+    let earlier = past.older_failures.iter().chain(&past.calls);
+    let earlier = earlier.filter(|call| call.is_failed() && Some(way(call)) == the_way);
+    let all: BTreeSet<u64> =
         these.iter().copied().chain(earlier).map(|call| call.generation).collect();
-    let mut failing = failing.into_iter();
+    let mut failing = all.iter().copied();
     let (Some(generation), None) = (failing.next(), failing.next()) else {
-        return Deployment::Alike(these.iter().map(|call| call.generation).collect());
+        return Deployment::Alike(all);
     };
     let good = past.calls.iter().filter(|call| call.generation < generation && !call.is_failed());
     let before = good.clone().map(|call| call.generation).max();
@@ -131,7 +135,6 @@ impl Deployment {
                 ))
             }
             Self::Alike(generations) => {
-                let generations: BTreeSet<u64> = generations.iter().copied().collect();
                 let several = generations.len() > 1;
                 let named: Vec<String> = generations.iter().map(u64::to_string).collect();
                 several.then(|| {
@@ -192,12 +195,16 @@ fn remedy(
 ) -> Remedy {
     if let Deployment::Only { generation, before, .. } = deployment
         && fault_of(cause) != Some(Fault::Host)
-        && *generation == past.current
-        && Generation::new(*before).is_some()
     {
+        // Going back takes a canary back, and the number would take away what is served beside it.
+        let to = if Some(*generation) == past.canary {
+            String::new()
+        } else {
+            format!(" --to {before}")
+        };
         return Remedy {
             text: format!("go back to generation {before}, and find out what has changed since"),
-            command: Some(format!("steerage rollback {} --to {before}", past.app)),
+            command: Some(format!("steerage rollback {}{to}", past.app)),
             changes: true,
         };
     }

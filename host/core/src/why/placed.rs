@@ -1,10 +1,10 @@
 //! What is wrong with where an app runs: replicas that there should be and are not.
 
-use super::{AppPast, Finding, PastReplicas, Remedy};
+use super::{AppPast, Diagnosis, PastReplicas, Remedy};
 use crate::units::many;
 
 /// Replicas that are not ready.
-pub(super) fn replicas(past: &AppPast) -> Option<Finding> {
+pub(super) fn replicas(past: &AppPast) -> Option<Diagnosis> {
     let PastReplicas { wanted, ready, lacks } = past.replicas.as_ref()?;
     if ready >= wanted {
         return None;
@@ -35,7 +35,7 @@ pub(super) fn replicas(past: &AppPast) -> Option<Finding> {
             },
         ),
     };
-    Some(Finding { claim, evidence, remedy: Some(remedy) })
+    Some(Diagnosis { claim, evidence, remedy: Some(remedy) })
 }
 
 fn is_are(number: u32) -> &'static str {

@@ -1,10 +1,10 @@
 //! What is wrong with how long an app's calls take: longer than those of the deployment before, or nearly
 //! as long as they may.
-//! Judges calls that were answered: those that failed have a finding of their own.
+//! Judges calls that were answered: those that failed have a diagnosis of their own.
 
 use std::time::Duration;
 
-use super::{AppPast, Finding, PastCall, Remedy, mostly, percentiles, shown};
+use super::{AppPast, Diagnosis, PastCall, Remedy, mostly, percentiles, shown};
 
 /// So many calls of each of two deployments are compared, at least.
 const COMPARED: usize = 8;
@@ -13,7 +13,7 @@ const TIMES: u32 = 2;
 const BY: Duration = Duration::from_millis(10);
 
 /// Calls that take long.
-pub(super) fn calls(past: &AppPast) -> Option<Finding> {
+pub(super) fn calls(past: &AppPast) -> Option<Diagnosis> {
     let answered: Vec<&PastCall> = past.calls.iter().filter(|call| !call.is_failed()).collect();
     let of = |generation: u64| answered.iter().copied().filter(move |c| c.generation == generation);
     let current = of(past.current);
@@ -36,12 +36,12 @@ pub(super) fn calls(past: &AppPast) -> Option<Finding> {
             shown(was)
         );
         (claim, Some(before))
-    } else if high >= past.timeout / 2 {
+    } else if let Some(timeout) = past.timeout.filter(|timeout| high >= *timeout / 2) {
         let claim = format!(
             "calls of {} take {} at the 95th percentile, and are cut after {}",
             past.app,
             shown(high),
-            shown(past.timeout)
+            shown(timeout)
         );
         (claim, None)
     } else {
@@ -57,5 +57,5 @@ pub(super) fn calls(past: &AppPast) -> Option<Finding> {
         command: rollback.map(|before| format!("steerage rollback {} --to {before}", past.app)),
         changes: rollback.is_some(),
     };
-    Some(Finding { claim, evidence, remedy: Some(remedy) })
+    Some(Diagnosis { claim, evidence, remedy: Some(remedy) })
 }

@@ -1,3 +1,5 @@
+//! What is said of pasts that are made up.
+
 use super::*;
 
 /// The moment of the question.
@@ -8,7 +10,8 @@ fn past(calls: Vec<PastCall>) -> AppPast {
         app: "web".parse().unwrap(),
         now: NOW,
         current: 2,
-        timeout: Duration::from_secs(30),
+        canary: None,
+        timeout: Some(Duration::from_secs(30)),
         calls,
         older_failures: Vec::new(),
         events: Vec::new(),
@@ -55,21 +58,21 @@ fn event(kind: &str, first_at: u64, message: &str, advice: &str) -> PastEvent {
     }
 }
 
-fn only(past: &AppPast) -> Finding {
-    let mut findings = explain(past).findings;
-    assert_eq!(findings.len(), 1, "{findings:?}");
-    findings.remove(0)
+fn only(past: &AppPast) -> Diagnosis {
+    let mut diagnoses = explain(past).diagnoses;
+    assert_eq!(diagnoses.len(), 1, "{diagnoses:?}");
+    diagnoses.remove(0)
 }
 
-fn command(finding: &Finding) -> Option<(&str, bool)> {
-    let remedy = finding.remedy.as_ref()?;
+fn command(diagnosis: &Diagnosis) -> Option<(&str, bool)> {
+    let remedy = diagnosis.remedy.as_ref()?;
     Some((remedy.command.as_deref()?, remedy.changes))
 }
 
 #[test]
 fn of_an_app_that_is_well_nothing_is_wrong() {
     let told = explain(&past(good(2, 20, 5)));
-    assert_eq!(told.findings, []);
+    assert_eq!(told.diagnoses, []);
     assert_eq!(
         told.standing,
         "none of its last 20 calls failed; they took 2.0 ms at the median and 2.0 ms at the 95th \
@@ -77,7 +80,7 @@ fn of_an_app_that_is_well_nothing_is_wrong() {
     );
     let told = explain(&past(Vec::new()));
     assert_eq!(
-        (told.findings.len(), &*told.standing),
+        (told.diagnoses.len(), &*told.standing),
         (0, "no call of web is kept: nothing is known of how it does")
     );
 }
@@ -88,7 +91,7 @@ fn what_clients_do_is_no_fault_of_the_app() {
     calls.extend(failing(2, 10, "client_gone", 0));
     calls.extend(failing(2, 10, "request_too_large", 413));
     calls.extend(failing(2, 10, "answered", 404));
-    assert_eq!(explain(&past(calls)).findings, []);
+    assert_eq!(explain(&past(calls)).diagnoses, []);
 }
 
 #[test]
@@ -124,7 +127,7 @@ fn what_fails_in_two_deployments_is_not_blamed_on_the_last() {
     calls.extend(failing(1, 3, "answered", 503));
     calls.extend(failing(2, 7, "answered", 503));
     let found = only(&past(calls));
-    assert_eq!(found.claim, "10 of the last 20 calls of web were answered 503 by the app itself");
+    assert_eq!(found.claim, "7 of the last 20 calls of web were answered 503 by the app itself");
     assert!(found.evidence[0].contains("generations 1 and 2 fail alike"), "{:?}", found.evidence);
     assert_eq!(command(&found), Some(("steerage logs web", false)));
     // Also where the earlier one's failures are kept only for longer.
@@ -134,6 +137,20 @@ fn what_fails_in_two_deployments_is_not_blamed_on_the_last() {
     assert_eq!(command(&only(&past)), Some(("steerage rollback web --to 1", true)));
     past.older_failures = failing(1, 1, "answered", 503);
     assert_eq!(command(&only(&past)), Some(("steerage logs web", false)));
+}
+
+#[test]
+fn what_was_gone_back_from_is_wrong_no_more() {
+    let mut calls = good(1, 20, 10);
+    calls.extend(failing(2, 6, "trapped", 500));
+    let mut past = past(calls);
+    past.current = 1;
+    assert_eq!(explain(&past).diagnoses, []);
+    // But what is on trial is served, too.
+    past.canary = Some(2);
+    let found = only(&past);
+    assert!(found.claim.starts_with("6 of the last 26 calls"), "{found:?}");
+    assert_eq!(command(&found), Some(("steerage rollback web", true)));
 }
 
 #[test]
@@ -215,7 +232,7 @@ fn replicas_that_lack_a_place_come_first() {
     past.replicas =
         Some(PastReplicas { wanted: 3, ready: 1, lacks: Some("2 hosts lack memory".to_owned()) });
     let told = explain(&past);
-    assert_eq!(told.findings.len(), 2);
-    assert_eq!(told.findings[0].claim, "1 of 3 replicas of web is ready");
-    assert_eq!(told.findings[0].evidence, ["there is no place for the rest: 2 hosts lack memory"]);
+    assert_eq!(told.diagnoses.len(), 2);
+    assert_eq!(told.diagnoses[0].claim, "1 of 3 replicas of web is ready");
+    assert_eq!(told.diagnoses[0].evidence, ["there is no place for the rest: 2 hosts lack memory"]);
 }

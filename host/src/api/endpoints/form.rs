@@ -49,6 +49,38 @@ pub(super) const FOLLOW: Parameter = Parameter {
     meaning: "stay and send what comes as lines of JSON; an empty line means that the host lives",
 };
 
+/// Which calls.
+pub(super) const FAILED: Parameter = Parameter {
+    name: "failed",
+    form: "boolean",
+    meaning: "only calls that failed through the app or the host, which are kept for longer",
+};
+
+/// Under which conditions a plan is made.
+pub(super) const PLANNED: [Parameter; 4] = [
+    Parameter {
+        name: "consolidate",
+        form: "boolean",
+        meaning: "whether hosts shall be emptied that others can absorb",
+    },
+    Parameter {
+        name: "without",
+        form: "string",
+        meaning: "plan as if these hosts were gone, with commas between their names",
+    },
+    Parameter {
+        name: "drained",
+        form: "string",
+        meaning: "plan as if these hosts were drained, with commas between their names",
+    },
+    Parameter {
+        name: "with",
+        form: "string",
+        meaning: "plan as if there were these hosts as well, such as 3x4cpu,16GiB,zone=b; more kinds \
+                      with semicolons between",
+    },
+];
+
 /// Whose word is wanted.
 pub(super) const OF_HOST: Parameter = Parameter {
     name: "host",

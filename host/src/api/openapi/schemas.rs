@@ -10,8 +10,10 @@ pub(super) use self::notation::form;
 use self::notation::object;
 
 mod rollout;
+mod why;
 
 use self::rollout::ROLLOUT;
+use self::why::WHY;
 
 /// A name, and the keys with what stands behind each.
 type Schema = (&'static str, &'static [(&'static str, &'static str)]);
@@ -376,7 +378,7 @@ const SCHEMAS: [Schema; 45] = [
 
 /// All schemas by name.
 pub(super) fn all() -> Value {
-    let schemas = SCHEMAS.iter().chain(&ROLLOUT).map(|(name, keys)| {
+    let schemas = SCHEMAS.iter().chain(&ROLLOUT).chain(&WHY).map(|(name, keys)| {
         let mut schema = object(keys);
         if *name == "AppDetail" {
             schema = json!({ "allOf": [form("AppSummary"), schema] });
@@ -414,11 +416,12 @@ mod tests {
             include_str!("../wire/plans.rs"),
             include_str!("../wire/problem.rs"),
             include_str!("../wire/sources.rs"),
-            include_str!("../wire/usage.rs")
+            include_str!("../wire/usage.rs"),
+            include_str!("../wire/why.rs")
         );
         let n_types = wire.matches("pub struct ").count();
-        assert_eq!(SCHEMAS.len() + ROLLOUT.len(), n_types, "a wire type has no schema");
-        for (name, keys) in SCHEMAS.into_iter().chain(ROLLOUT) {
+        assert_eq!(SCHEMAS.len() + ROLLOUT.len() + WHY.len(), n_types, "a wire type has no schema");
+        for (name, keys) in SCHEMAS.into_iter().chain(ROLLOUT).chain(WHY) {
             let keys: BTreeSet<String> =
                 keys.iter().map(|(key, _)| key.trim_end_matches('-').to_owned()).collect();
             let mut fields = written(wire, name);

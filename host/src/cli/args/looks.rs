@@ -104,6 +104,22 @@ pub struct Call {
     pub print: Print,
 }
 
+/// `steerage why`.
+#[derive(Debug, Args)]
+pub struct Why {
+    /// The app's name; all apps with failures where there is none
+    pub app: Option<String>,
+    /// Whose word is wanted.
+    #[command(flatten)]
+    pub of: OfHost,
+    /// How to reach the host.
+    #[command(flatten)]
+    pub remote: Remote,
+    /// How to print.
+    #[command(flatten)]
+    pub print: Print,
+}
+
 /// `steerage calls`.
 #[derive(Debug, Args)]
 pub struct Calls {
@@ -112,6 +128,9 @@ pub struct Calls {
     /// How many calls to show
     #[arg(short = 'n', long, value_name = "CALLS", default_value_t = 20)]
     pub lines: u32,
+    /// Show only calls that failed through the app or the host; they are kept for longer than others
+    #[arg(long)]
+    pub failed: bool,
     /// Whose word is wanted.
     #[command(flatten)]
     pub of: OfHost,

@@ -1,0 +1,112 @@
+//! `GET /v1/apps/{app}/why`: what is wrong with an app, from what all hosts keep of it.
+//! Does not judge: `core::why` does.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use steerage_core::spent::Phase;
+use steerage_core::why::{self, AppPast, PastCall, PastEvent, PastReplicas};
+
+use super::fleet_wide::{self, whom};
+use super::here::HostQuery;
+use super::problem::Refusal;
+use super::{Asked, Named, Shared, canary, replicas, wire};
+use crate::agent::now;
+use crate::manifest;
+
+/// Calls that are judged, of all hosts together.
+const CALLS: usize = 64;
+/// Events among which the reason is looked for.
+const EVENTS: usize = 200;
+
+/// `GET /v1/apps/{app}/why`.
+pub(super) async fn why(
+    State(state): State<Shared>,
+    Named(app): Named,
+    Asked(query): Asked<HostQuery>,
+) -> Result<Json<wire::Why>, Refusal> {
+    let served = state.app(&app)?;
+    let whose = || whom(&state, query.host.as_deref());
+    let path = format!("/v1/apps/{app}/calls?limit={CALLS}");
+    let calls = fleet_wide::gather(whose()?, &path, state.calls(&app, CALLS)?, CALLS);
+    let failed_path = format!("{path}&failed=true");
+    let failed =
+        fleet_wide::gather(whose()?, &failed_path, state.failed_calls(&app, CALLS)?, CALLS);
+    let events_path = format!("/v1/events?app={app}&limit={EVENTS}");
+    let here = state.events(Some(&app), EVENTS);
+    let events = fleet_wide::gather(whose()?, &events_path, here, EVENTS);
+    let (calls, failed, events) = tokio::try_join!(calls, failed, events)?;
+    let deployments = state.desired.history(&app, served.generation).await?;
+    let (canary, _) = canary::of(&state, &app).await;
+    let placed = replicas::placed_if_any(&state, &app).await;
+    let current = deployments.iter().find(|record| record.generation == served.generation);
+    let current =
+        current.and_then(|record| manifest::reread(&record.manifest, &state.own.limits).ok());
+    let is_last = |call: &PastCall| calls.calls.iter().any(|last| last.id == call.id);
+    let past = AppPast {
+        app: app.clone(),
+        now: now(),
+        current: served.generation.get(),
+        canary: canary.map(|canary| canary.generation),
+        timeout: current.map(|manifest| manifest.limits.timeout),
+        older_failures: failed.calls.iter().map(call).filter(|call| !is_last(call)).collect(),
+        calls: calls.calls.iter().map(call).collect(),
+        events: events.events.into_iter().map(event).collect(),
+        deployments: deployments
+            .iter()
+            .map(|deployment| (deployment.generation.get(), deployment.deployed_at))
+            .collect(),
+        replicas: placed.map(|placed| PastReplicas {
+            wanted: placed.wanted,
+            ready: placed.ready,
+            lacks: placed.lacks,
+        }),
+    };
+    let told = why::explain(&past);
+    Ok(Json(wire::Why {
+        app: app.to_string(),
+        diagnoses: told.diagnoses.into_iter().map(diagnosis).collect(),
+        standing: told.standing,
+        sources: calls.sources,
+    }))
+}
+
+fn call(call: &wire::Call) -> PastCall {
+    let phases = Phase::ALL
+        .into_iter()
+        .filter_map(|phase| Some((phase, Duration::from_micros(*call.time_us.get(phase.code())?))));
+    PastCall {
+        id: call.id.clone(),
+        at: call.at,
+        generation: call.generation,
+        method: call.method.clone(),
+        path: call.path.clone(),
+        status: call.status,
+        cause: call.cause.clone(),
+        took: Duration::from_micros(call.duration_us),
+        phases: phases.collect(),
+        host: call.host.clone(),
+    }
+}
+
+fn event(mut event: wire::Event) -> PastEvent {
+    let frames = event.evidence.remove("backtrace").unwrap_or_default();
+    PastEvent {
+        kind: event.kind,
+        first_at: event.first_at,
+        at: event.at,
+        generation: event.generation,
+        message: event.message,
+        advice: event.advice,
+        frames: frames.lines().map(str::to_owned).collect(),
+    }
+}
+
+fn diagnosis(found: why::Diagnosis) -> wire::Diagnosis {
+    let remedy = found.remedy.map(|remedy| {
+        let why::Remedy { text, command, changes } = remedy;
+        wire::Remedy { text, command, changes }
+    });
+    wire::Diagnosis { claim: found.claim, evidence: found.evidence, remedy }
+}

@@ -1,0 +1,81 @@
+//! `steerage why`: what is wrong with an app, or with any, and what to do about it.
+//! Judges nothing: the host does.
+
+use anyhow::Context as _;
+
+use super::args::Why;
+use super::ending::IsWrong;
+use super::screen::{Screen, Tone};
+use super::visible::visible;
+use super::{remote, sources};
+use crate::api::wire;
+use crate::client::Client;
+
+/// As many apps are looked at where none is named: those with the most failures.
+const LOOKED_AT: usize = 20;
+
+/// Runs the verb; fails without a word of its own where something is wrong.
+pub(super) async fn run(args: &Why) -> anyhow::Result<()> {
+    let screen = Screen::new(args.print);
+    let client = remote::connect(&args.remote)?;
+    let host = args.of.host.as_deref();
+    let (apps, is_all) = match &args.app {
+        Some(app) => (vec![app.clone()], false),
+        None => (suspects(&client, host).await?, true),
+    };
+    let mut told = Vec::new();
+    for app in &apps {
+        let why = client.why(app, host).await;
+        told.push(why.with_context(|| format!("cannot say what is wrong with {app}"))?);
+    }
+    if is_all {
+        told.retain(|why| !why.diagnoses.is_empty());
+    }
+    let is_wrong = told.iter().any(|why| !why.diagnoses.is_empty());
+    if screen.is_json() {
+        screen.json(&told)?;
+    } else {
+        sources::tell(screen, told.first().and_then(|why| why.sources.as_ref()));
+        for why in &told {
+            screen.say(&shown(why, screen))?;
+        }
+        if is_all && !is_wrong {
+            screen.say("nothing is wrong: no app has failed among the last calls that are kept")?;
+        }
+    }
+    if is_wrong { Err(IsWrong.into()) } else { Ok(()) }
+}
+
+/// The apps that something went wrong with, those with the most failures first.
+async fn suspects(client: &Client, host: Option<&str>) -> anyhow::Result<Vec<String>> {
+    let mut apps = client.apps(host).await.context("cannot list the apps")?.apps;
+    let n_wrong = |app: &wire::AppSummary| app.failed + app.errors + app.refused;
+    apps.retain(|app| n_wrong(app) > 0);
+    apps.sort_by_key(|app| std::cmp::Reverse(n_wrong(app)));
+    Ok(apps.into_iter().take(LOOKED_AT).map(|app| app.app).collect())
+}
+
+fn shown(why: &wire::Why, screen: Screen) -> String {
+    if why.diagnoses.is_empty() {
+        let well = screen.paint(Tone::Good, "nothing is wrong");
+        return format!("{}: {well}: {}", why.app, visible(&why.standing));
+    }
+    let mut lines = Vec::new();
+    for diagnosis in &why.diagnoses {
+        lines.push(screen.paint(Tone::Bad, &visible(&diagnosis.claim)));
+        let evidence = diagnosis.evidence.iter();
+        lines.extend(evidence.enumerate().map(|(number, line)| {
+            format!("{:>9}  {}", if number == 0 { "because" } else { "" }, visible(line))
+        }));
+        if let Some(remedy) = &diagnosis.remedy {
+            lines.push(format!("{:>9}  {}", "next", visible(&remedy.text)));
+            if let Some(command) = &remedy.command {
+                let note =
+                    if remedy.changes { "changes the app; may be wrong" } else { "only looks" };
+                lines.push(format!("{:>9}  $ {}    ({note})", "", visible(command)));
+            }
+        }
+    }
+    lines.push(format!("{:>9}  {}", "overall", visible(&why.standing)));
+    lines.join("\n")
+}
