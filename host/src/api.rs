@@ -192,6 +192,7 @@ fn handler(operation: Operation) -> MethodRouter<Shared> {
         Operation::Calls => get(observe::calls),
         Operation::CallsOfId => get(observe::calls_of_id),
         Operation::Why => get(why::why),
+        Operation::WhyFleet => get(why::why_fleet),
         Operation::Logs => get(observe::logs),
         Operation::Events => get(observe::events),
         Operation::Validate => post(deploy::validate),

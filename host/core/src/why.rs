@@ -3,12 +3,16 @@
 //! went, what happened before.
 //! Knows no host and no clock. Judges only what is kept of the last calls: it raises no alarm.
 
+mod diagnosis;
 mod failing;
+mod fleet;
 mod placed;
 mod slow;
 
 use std::time::Duration;
 
+pub use self::diagnosis::{Diagnosis, Explanation, Remedy};
+pub use self::fleet::{FleetPast, PastHost, PastUsage, explain_fleet};
 use crate::id::AppName;
 use crate::outcome::{Fault, fault_of};
 use crate::spent::Phase;
@@ -91,37 +95,6 @@ pub struct PastReplicas {
     pub ready: u32,
     /// What is lacking for those that are placed nowhere.
     pub lacks: Option<String>,
-}
-
-/// Something that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Diagnosis {
-    /// What is wrong, in a sentence.
-    pub claim: String,
-    /// What the claim is concluded from, and what narrows it down.
-    pub evidence: Vec<String>,
-    /// What to do about it.
-    pub remedy: Option<Remedy>,
-}
-
-/// What to do about something that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Remedy {
-    /// In a sentence.
-    pub text: String,
-    /// As a command that can be run.
-    pub command: Option<String>,
-    /// Whether the command changes something, so that it can be wrong. One that only looks cannot.
-    pub changes: bool,
-}
-
-/// What came of the question.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Explanation {
-    /// What is wrong, the worst first; nothing where the app is well.
-    pub diagnoses: Vec<Diagnosis>,
-    /// How the app does, in a sentence.
-    pub standing: String,
 }
 
 /// Says what is wrong with an app.

@@ -26,7 +26,7 @@ const GUARDED: Endpoint = Endpoint {
 };
 
 /// All of them.
-pub(super) const ENDPOINTS: [Endpoint; 35] = [
+pub(super) const ENDPOINTS: [Endpoint; 36] = [
     Endpoint {
         operation: Operation::PutBlob,
         method: "put",
@@ -169,6 +169,15 @@ pub(super) const ENDPOINTS: [Endpoint; 35] = [
         query: &[OF_HOST],
         returned: Returned::Json("Why"),
         causes: &[Cause::BadRequest, Cause::NotFound, Cause::HostSilent],
+        ..GUARDED
+    },
+    Endpoint {
+        operation: Operation::WhyFleet,
+        path: "/v1/why",
+        summary: "What is wrong with the hosts of the fleet, the evidence, and what to do about it",
+        query: &[OF_HOST],
+        returned: Returned::Json("Why"),
+        causes: &[Cause::NotFound, Cause::HostSilent],
         ..GUARDED
     },
     Endpoint {

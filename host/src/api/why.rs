@@ -1,4 +1,5 @@
-//! `GET /v1/apps/{app}/why`: what is wrong with an app, from what all hosts keep of it.
+//! `GET /v1/apps/{app}/why` and `/v1/why`: what is wrong with an app, or with the hosts, from what all hosts
+//! keep of it.
 //! Does not judge: `core::why` does.
 
 use std::time::Duration;
@@ -6,12 +7,14 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::State;
 use steerage_core::spent::Phase;
-use steerage_core::why::{self, AppPast, PastCall, PastEvent, PastReplicas};
+use steerage_core::why::{
+    self, AppPast, FleetPast, PastCall, PastEvent, PastHost, PastReplicas, PastUsage,
+};
 
 use super::fleet_wide::{self, whom};
 use super::here::HostQuery;
 use super::problem::Refusal;
-use super::{Asked, Named, Shared, canary, replicas, wire};
+use super::{Asked, Named, Shared, canary, fleet, replicas, wire};
 use crate::agent::now;
 use crate::manifest;
 
@@ -65,10 +68,55 @@ pub(super) async fn why(
     };
     let told = why::explain(&past);
     Ok(Json(wire::Why {
-        app: app.to_string(),
+        app: Some(app.to_string()),
         diagnoses: told.diagnoses.into_iter().map(diagnosis).collect(),
         standing: told.standing,
         sources: calls.sources,
+    }))
+}
+
+/// `GET /v1/why`.
+pub(super) async fn why_fleet(
+    State(state): State<Shared>,
+    Asked(query): Asked<HostQuery>,
+) -> Result<Json<wire::Why>, Refusal> {
+    let whose = whom(&state, query.host.as_deref())?;
+    let usage = fleet_wide::gather(whose, "/v1/usage", state.usage(), usize::MAX).await?;
+    let Json(known) = fleet::hosts(State(state)).await?;
+    let used = |name: &str| {
+        // A host that is alone tells its own without a name.
+        let is_only = usage.each.is_empty() && name == known.asked;
+        let of = usage.each.get(name).map(|usage| &usage.host);
+        let of = of.or_else(|| is_only.then_some(&usage.host))?;
+        Some(PastUsage {
+            memory: (of.memory_bytes, of.memory_budget_bytes),
+            disk: (of.disk_bytes, of.disk_bound_bytes),
+            slots: (of.slots_used.into(), of.slots_total.into()),
+            waiting: of.waiting,
+        })
+    };
+    let host = |host: &wire::HostSummary| PastHost {
+        name: host.host.clone(),
+        state: host.state.clone(),
+        why: host.why.clone(),
+        lost: host.lost_seconds.map(Duration::from_secs),
+        replicas: host.replicas,
+        clock_ahead: host.clock_ahead_seconds,
+        certificate_days: host.certificate.as_ref().map(|shown| shown.days_left),
+        used: used(&host.host),
+    };
+    let told = why::explain_fleet(&FleetPast {
+        asked: known.asked.clone(),
+        store_silent: known.store_silent_seconds.map(Duration::from_secs),
+        hosts: known.hosts.iter().map(host).collect(),
+        frozen: known.frozen.map(|frozen| (Duration::from_secs(frozen.seconds), frozen.why)),
+        trouble: known.trouble,
+    });
+    Ok(Json(wire::Why {
+        app: None,
+        diagnoses: told.diagnoses.into_iter().map(diagnosis).collect(),
+        standing: told.standing,
+        sources: usage.sources,
     }))
 }
 

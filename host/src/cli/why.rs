@@ -1,4 +1,4 @@
-//! `steerage why`: what is wrong with an app, or with any, and what to do about it.
+//! `steerage why`: what is wrong with an app, or with the hosts and any app, and what to do about it.
 //! Judges nothing: the host does.
 
 use anyhow::Context as _;
@@ -19,28 +19,35 @@ pub(super) async fn run(args: &Why) -> anyhow::Result<()> {
     let screen = Screen::new(args.print);
     let client = remote::connect(&args.remote)?;
     let host = args.of.host.as_deref();
-    let (apps, is_all) = match &args.app {
-        Some(app) => (vec![app.clone()], false),
-        None => (suspects(&client, host).await?, true),
-    };
     let mut told = Vec::new();
+    let apps = match &args.app {
+        Some(app) => vec![app.clone()],
+        None => {
+            told.push(
+                client.why_fleet(host).await.context("cannot say what is wrong with the hosts")?,
+            );
+            suspects(&client, host).await?
+        }
+    };
     for app in &apps {
         let why = client.why(app, host).await;
         told.push(why.with_context(|| format!("cannot say what is wrong with {app}"))?);
-    }
-    if is_all {
-        told.retain(|why| !why.diagnoses.is_empty());
     }
     let is_wrong = told.iter().any(|why| !why.diagnoses.is_empty());
     if screen.is_json() {
         screen.json(&told)?;
     } else {
         sources::tell(screen, told.first().and_then(|why| why.sources.as_ref()));
-        for why in &told {
+        // Where no app was named, those that are well are not.
+        for why in told.iter().filter(|why| args.app.is_some() || !why.diagnoses.is_empty()) {
             screen.say(&shown(why, screen))?;
         }
-        if is_all && !is_wrong {
-            screen.say("nothing is wrong: no app has failed among the last calls that are kept")?;
+        if args.app.is_none() && !is_wrong {
+            let hosts = told.first().map_or("", |why| &why.standing);
+            screen.say(&format!(
+                "{}: {hosts}, and no app has failed among the last calls that are kept",
+                screen.paint(Tone::Good, "nothing is wrong")
+            ))?;
         }
     }
     if is_wrong { Err(IsWrong.into()) } else { Ok(()) }
@@ -58,7 +65,8 @@ async fn suspects(client: &Client, host: Option<&str>) -> anyhow::Result<Vec<Str
 fn shown(why: &wire::Why, screen: Screen) -> String {
     if why.diagnoses.is_empty() {
         let well = screen.paint(Tone::Good, "nothing is wrong");
-        return format!("{}: {well}: {}", why.app, visible(&why.standing));
+        let app = why.app.as_deref().unwrap_or_default();
+        return format!("{app}: {well}: {}", visible(&why.standing));
     }
     let mut lines = Vec::new();
     for diagnosis in &why.diagnoses {

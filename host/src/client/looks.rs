@@ -39,6 +39,14 @@ impl Client {
         self.get(&app_path(app, &format!("/calls?limit={limit}&{failed}{}", of(host)))).await
     }
 
+    /// What is wrong with the hosts, and what to do about it.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn why_fleet(&self, host: Option<&str>) -> Result<Why, ClientError> {
+        self.get(&format!("/v1/why?{}", of(host))).await
+    }
+
     /// What is wrong with an app, and what to do about it.
     ///
     /// # Errors

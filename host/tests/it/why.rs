@@ -129,8 +129,8 @@ async fn failures_are_kept_when_good_calls_have_taken_their_places() {
 }
 
 #[tokio::test]
-async fn a_host_says_what_is_wrong_with_an_app_that_runs_on_others() {
-    let Some(fleet) = Fleet::start(2).await else { return };
+async fn a_host_says_what_is_wrong_with_an_app_that_runs_on_others_and_with_them() {
+    let Some(mut fleet) = Fleet::start(2).await else { return };
     fleet.stand("h1", "cordoned").await;
     let text = manifest("web", "/web/...", "[replicas]\nmin = 1\nmax = 1");
     fleet.first().deploy(&fails(), &text).await;
@@ -144,6 +144,9 @@ async fn a_host_says_what_is_wrong_with_an_app_that_runs_on_others() {
         })
         .await;
     assert_eq!(said.code, 1, "{said:?}");
+    // A host that is lost is wrong, and so is a store.
+    let well = fleet.first().run(&["why", "--host", "h1"]);
+    assert!(!well.stdout.contains("does not answer"), "{well:?}");
     // What nobody has room for is wrong, too.
     fleet.first().run(&["scale", "web", "2"]).done();
     fleet
@@ -153,6 +156,16 @@ async fn a_host_says_what_is_wrong_with_an_app_that_runs_on_others() {
             (said.contains("1 of 2 replicas of web is ready")
                 && said.contains("there is no place for the rest"))
             .then_some(())
+        })
+        .await;
+    fleet.hosts[1].kill();
+    fleet.etcd.kill(0);
+    let parts = ["h2 does not answer", "h1 has not heard of the store for ", "steerage hosts"];
+    fleet
+        .first()
+        .until("loss of a host and of the store", || async {
+            let said = fleet.first().run(&["why"]);
+            (said.code == 1 && parts.iter().all(|part| said.stdout.contains(part))).then_some(())
         })
         .await;
 }

@@ -16,6 +16,7 @@ pub(in crate::api) enum Operation {
     Calls,
     CallsOfId,
     Why,
+    WhyFleet,
     Logs,
     Events,
     Validate,

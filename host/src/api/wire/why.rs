@@ -4,11 +4,12 @@ use serde::{Deserialize, Serialize};
 
 use super::Sources;
 
-/// What is wrong with an app.
+/// What is wrong with an app, or with the hosts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Why {
-    /// The app.
-    pub app: String,
+    /// The app; nothing where it is about the hosts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app: Option<String>,
     /// What is wrong, the worst first; nothing where the app is well.
     pub diagnoses: Vec<Diagnosis>,
     /// How the app does, in a sentence.

@@ -8,7 +8,7 @@ pub(super) const WHY: [Schema; 3] = [
     (
         "Why",
         &[
-            ("app", "string"),
+            ("app-", "string"),
             ("diagnoses", "[Diagnosis]"),
             ("standing", "string"),
             ("sources-", "Sources"),

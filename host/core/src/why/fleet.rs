@@ -1,0 +1,318 @@
+//! What is wrong with hosts: one that is not there, a store that is not heard of, what is nearly used up.
+//! Says nothing of apps: those have diagnoses of their own.
+
+use std::time::Duration;
+
+use super::diagnosis::{Diagnosis, Explanation, Remedy};
+use crate::units::{Bytes, many, show_duration};
+
+/// A certificate that ends within so many days is told.
+const SOON: i64 = 7;
+/// What is used to so many percent is nearly used up.
+const NEARLY: u64 = 90;
+
+/// How a fleet stands, as one of its hosts knows.
+#[derive(Clone, Debug, Default)]
+pub struct FleetPast {
+    /// The host that knows it.
+    pub asked: String,
+    /// For how long it has heard nothing of the store; nothing while it does.
+    pub store_silent: Option<Duration>,
+    /// Why it is not registered, and what to do about it.
+    pub trouble: Option<String>,
+    /// For how long nothing is planned, and why; nothing while plans are made.
+    pub frozen: Option<(Duration, Option<String>)>,
+    /// The hosts, itself included.
+    pub hosts: Vec<PastHost>,
+}
+
+/// How one host stands.
+#[derive(Clone, Debug, Default)]
+pub struct PastHost {
+    /// Its name.
+    pub name: String,
+    /// `answers`, `silent`, `gone`, `unregistered`, `lost` or `revoked`.
+    pub state: String,
+    /// Why it does not answer, where that is known.
+    pub why: Option<String>,
+    /// How long ago it was lost.
+    pub lost: Option<Duration>,
+    /// Replicas that shall run on it.
+    pub replicas: u32,
+    /// By how many seconds its clock is ahead of that of who knows this.
+    pub clock_ahead: i64,
+    /// Whole days until its certificate ends.
+    pub certificate_days: Option<i64>,
+    /// What is used there, where it says.
+    pub used: Option<PastUsage>,
+}
+
+/// What is used of what a host has, and how much that is; where there is no bound it is 0.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PastUsage {
+    /// Bytes of memory.
+    pub memory: (u64, u64),
+    /// Bytes of disk for components and compiled code.
+    pub disk: (u64, u64),
+    /// Instance slots.
+    pub slots: (u64, u64),
+    /// Calls that wait.
+    pub waiting: u32,
+}
+
+/// Says what is wrong with the hosts of a fleet.
+#[must_use]
+pub fn explain_fleet(past: &FleetPast) -> Explanation {
+    let mut diagnoses = Vec::new();
+    diagnoses.extend(registration(past));
+    diagnoses.extend(store(past));
+    diagnoses.extend(past.hosts.iter().filter_map(absence));
+    diagnoses.extend(past.hosts.iter().flat_map(used_up));
+    diagnoses.extend(past.hosts.iter().filter_map(certificate));
+    diagnoses.extend(past.hosts.iter().filter_map(|host| clock(past, host)));
+    diagnoses.extend(frozen(past));
+    let n_there = past.hosts.iter().filter(|host| host.state == "answers").count();
+    let standing = format!("{n_there} of {} answer", many(past.hosts.len(), "host"));
+    Explanation { diagnoses, standing }
+}
+
+fn registration(past: &FleetPast) -> Option<Diagnosis> {
+    let trouble = past.trouble.as_ref()?;
+    // What is wrong comes before the semicolon, and what to do behind it.
+    let (claim, next) = trouble.split_once("; ").unwrap_or((trouble, ""));
+    let claim = match claim.strip_prefix("it ") {
+        Some(rest) => format!("{} {rest}", past.asked),
+        None => format!("{}: {claim}", past.asked),
+    };
+    let evidence = vec!["it serves what it knows; no replicas come to it meanwhile".to_owned()];
+    let remedy = (!next.is_empty()).then(|| only_text(next));
+    Some(Diagnosis { claim, evidence, remedy })
+}
+
+fn store(past: &FleetPast) -> Option<Diagnosis> {
+    let silent = past.store_silent?;
+    Some(Diagnosis {
+        claim: format!("{} has not heard of the store for {}", past.asked, whole(silent)),
+        evidence: vec![
+            "apps are served with what was known last; changes are refused, and what is lost meanwhile \
+             starts nowhere else"
+                .to_owned(),
+        ],
+        remedy: Some(Remedy {
+            text: "see that etcd runs, has a leader and room, and that this host reaches it; the event \
+                   store_away has its last words"
+                .to_owned(),
+            command: Some("steerage events".to_owned()),
+            changes: false,
+        }),
+    })
+}
+
+fn absence(host: &PastHost) -> Option<Diagnosis> {
+    let PastHost { name, state, why, lost, replicas, .. } = host;
+    let (claim, text) = match &**state {
+        "lost" => {
+            let ago = lost.map(|lost| format!(" {} ago", whole(lost))).unwrap_or_default();
+            (
+                format!("{name} was lost{ago}, and has not come back"),
+                "start it again; or let it be, if it was taken away for good: it is forgotten after a day",
+            )
+        }
+        "silent" | "gone" => (
+            format!("{name} does not answer"),
+            "see whether its machine and its process run, and whether the hosts reach each other",
+        ),
+        "unregistered" => (
+            format!("{name} answers, and the store has lost it"),
+            "see what it says itself, with `steerage hosts` there: it may not reach the store",
+        ),
+        // That was asked for.
+        _ => return None,
+    };
+    let mut evidence: Vec<String> = why.iter().cloned().collect();
+    if *replicas > 0 && state != "lost" {
+        evidence.push(format!("{} shall run on it", many(*replicas, "replica")));
+    }
+    let remedy = Remedy {
+        text: text.to_owned(),
+        command: Some("steerage hosts".to_owned()),
+        changes: false,
+    };
+    Some(Diagnosis { claim, evidence, remedy: Some(remedy) })
+}
+
+/// What is nearly used up of a host.
+fn used_up(host: &PastHost) -> Vec<Diagnosis> {
+    let Some(used) = host.used else { return Vec::new() };
+    let name = &host.name;
+    let bytes = |(used, of): (u64, u64)| {
+        format!("{} of {}", Bytes::new(used).about(), Bytes::new(of).about())
+    };
+    let mut found = Vec::new();
+    if is_nearly(used.memory) {
+        found.push(Diagnosis {
+            claim: format!("the memory of {name} is nearly used up"),
+            evidence: vec![format!("{} are reserved", bytes(used.memory))],
+            remedy: Some(looks(
+                "see which apps hold it; give the host more with --memory-budget, or add hosts",
+                "steerage top --sort memory",
+            )),
+        });
+    }
+    if is_nearly(used.slots) {
+        let (n_used, of) = used.slots;
+        let mut evidence = vec![format!("{n_used} of {of} instance slots are in use")];
+        if used.waiting > 0 {
+            evidence.push(format!("{} for one", many_wait(used.waiting)));
+        }
+        found.push(Diagnosis {
+            claim: format!("{name} has hardly any room for another instance"),
+            evidence,
+            remedy: Some(looks(
+                "see which apps hold them; raise the host's pool_slots, or add hosts",
+                "steerage top",
+            )),
+        });
+    }
+    if is_nearly(used.disk) {
+        found.push(Diagnosis {
+            claim: format!("components and compiled code have nearly all the disk that {name} gives them"),
+            evidence: vec![
+                format!("{} are taken", bytes(used.disk)),
+                "what was not used for the longest time goes first, and is brought or compiled again \
+                 when it is called"
+                    .to_owned(),
+            ],
+            remedy: Some(only_text("raise [disk] components, or remove apps that nobody calls")),
+        });
+    }
+    found
+}
+
+fn certificate(host: &PastHost) -> Option<Diagnosis> {
+    let days = host.certificate_days.filter(|days| *days <= SOON)?;
+    let name = &host.name;
+    let claim = if days < 0 {
+        format!("the certificate of {name} has ended")
+    } else {
+        format!("the certificate of {name} ends in {}", many(days, "day"))
+    };
+    let evidence = vec!["other hosts do not believe it afterwards".to_owned()];
+    let text = "make another one where the authority's key is, and put its files in place; the host reads \
+                them by itself"
+        .to_owned();
+    let command = Some("steerage cert renew DIR".to_owned());
+    Some(Diagnosis { claim, evidence, remedy: Some(Remedy { text, command, changes: true }) })
+}
+
+fn clock(past: &FleetPast, host: &PastHost) -> Option<Diagnosis> {
+    if host.clock_ahead == 0 {
+        return None;
+    }
+    let gap = show_duration(Duration::from_secs(host.clock_ahead.unsigned_abs()));
+    let way = if host.clock_ahead > 0 { "ahead of" } else { "behind" };
+    Some(Diagnosis {
+        claim: format!("the clock of {} is {gap} {way} that of {}", host.name, past.asked),
+        evidence: vec!["times of events and calls of the two do not fit together".to_owned()],
+        remedy: Some(only_text("set both clocks by the network: see chronyd or systemd-timesyncd")),
+    })
+}
+
+fn frozen(past: &FleetPast) -> Option<Diagnosis> {
+    let (since, why) = past.frozen.as_ref()?;
+    let because = why.as_ref().map_or_else(String::new, |why| format!(", since {why:?}"));
+    Some(Diagnosis {
+        claim: format!("nothing is planned, for {} by now", whole(*since)),
+        evidence: vec![format!("an operator has frozen the fleet{because}")],
+        remedy: Some(Remedy {
+            text: "let it go on once that is over".to_owned(),
+            command: Some("steerage fleet thaw".to_owned()),
+            changes: true,
+        }),
+    })
+}
+
+fn is_nearly((used, of): (u64, u64)) -> bool {
+    of > 0 && used >= of / 100 * NEARLY
+}
+
+fn many_wait(number: u32) -> String {
+    let calls = many(number, "call");
+    if number == 1 { format!("{calls} waits") } else { format!("{calls} wait") }
+}
+
+fn looks(text: &str, command: &str) -> Remedy {
+    Remedy { text: text.to_owned(), command: Some(command.to_owned()), changes: false }
+}
+
+fn only_text(text: &str) -> Remedy {
+    Remedy { text: text.to_owned(), command: None, changes: false }
+}
+
+/// In whole seconds.
+fn whole(duration: Duration) -> String {
+    show_duration(Duration::from_secs(duration.as_secs()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host(name: &str) -> PastHost {
+        PastHost { name: name.to_owned(), state: "answers".to_owned(), ..PastHost::default() }
+    }
+
+    fn of(hosts: Vec<PastHost>) -> FleetPast {
+        FleetPast { asked: "h1".to_owned(), hosts, ..FleetPast::default() }
+    }
+
+    fn claims(past: &FleetPast) -> Vec<String> {
+        explain_fleet(past).diagnoses.into_iter().map(|found| found.claim).collect()
+    }
+
+    #[test]
+    fn of_hosts_that_are_well_nothing_is_wrong() {
+        let used = PastUsage { memory: (80, 100), disk: (5, 0), slots: (0, 0), waiting: 0 };
+        let well = PastHost { used: Some(used), certificate_days: Some(30), ..host("h1") };
+        let revoked = PastHost { state: "revoked".to_owned(), ..host("h3") };
+        let told = explain_fleet(&of(vec![well, revoked]));
+        assert_eq!((told.diagnoses, &*told.standing), (Vec::new(), "1 of 2 hosts answer"));
+    }
+
+    #[test]
+    fn each_trouble_of_a_host_is_told() {
+        let used = PastUsage { memory: (95, 100), disk: (99, 100), slots: (9, 10), waiting: 2 };
+        let lost = Some(Duration::from_millis(61_900));
+        let hosts = vec![
+            PastHost { used: Some(used), certificate_days: Some(1), ..host("h1") },
+            PastHost { state: "silent".to_owned(), replicas: 2, ..host("h2") },
+            PastHost { state: "lost".to_owned(), lost, ..host("h3") },
+            PastHost { clock_ahead: -600, ..host("h4") },
+        ];
+        let past = FleetPast {
+            store_silent: Some(Duration::from_secs(120)),
+            trouble: Some("it is not registered: the store is empty; see --store".to_owned()),
+            frozen: Some((Duration::from_secs(60), Some("a move of racks".to_owned()))),
+            ..of(hosts)
+        };
+        assert_eq!(
+            claims(&past),
+            [
+                "h1 is not registered: the store is empty",
+                "h1 has not heard of the store for 2m",
+                "h2 does not answer",
+                "h3 was lost 1m1s ago, and has not come back",
+                "the memory of h1 is nearly used up",
+                "h1 has hardly any room for another instance",
+                "components and compiled code have nearly all the disk that h1 gives them",
+                "the certificate of h1 ends in 1 day",
+                "the clock of h4 is 10m behind that of h1",
+                "nothing is planned, for 1m by now",
+            ]
+        );
+        let told = explain_fleet(&past).diagnoses;
+        assert_eq!(told[0].remedy.as_ref().unwrap().text, "see --store");
+        assert_eq!(told[2].evidence, ["2 replicas shall run on it"]);
+        assert_eq!(told[5].evidence[1], "2 calls wait for one");
+    }
+}
