@@ -5,6 +5,7 @@ use std::cmp::Reverse;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use steerage_core::id::CallIdPrefix;
 use steerage_core::spent::Phase;
 
 use super::args::Call;
@@ -13,6 +14,7 @@ use super::table::Facts;
 use super::visible::visible;
 use super::{human, remote, sources};
 use crate::api::wire;
+use crate::client::Client;
 
 /// Lines and events of the app among which those of the call are looked for.
 const LOOKED_THROUGH: u32 = 1000;
@@ -21,24 +23,31 @@ const BAR: u64 = 40;
 
 /// Runs the verb.
 pub(super) async fn run(args: &Call) -> anyhow::Result<()> {
-    let screen = Screen::new(args.print);
-    let client = remote::connect(&args.remote)?;
-    let host = args.of.host.as_deref();
-    let cannot = || format!("cannot look for the call {}", args.id);
-    let found = client.calls_of_id(args.id, host).await.with_context(cannot)?;
+    let (screen, client) = (Screen::new(args.print), remote::connect(&args.remote)?);
+    show(screen, &client, args.id, args.of.host.as_deref()).await
+}
+
+/// Shows the call whose id begins so.
+pub(super) async fn show(
+    screen: Screen,
+    client: &Client,
+    id: CallIdPrefix,
+    host: Option<&str>,
+) -> anyhow::Result<()> {
+    let cannot = || format!("cannot look for the call {id}");
+    let found = client.calls_of_id(id, host).await.with_context(cannot)?;
     if screen.is_json() {
         return screen.json(&found);
     }
     sources::tell(screen, found.sources.as_ref());
     let call = match &*found.calls {
         [] => bail!(
-            "no call {} is kept; hosts keep the last calls of each app: see `steerage calls APP`",
-            args.id
+            "no call {id} is kept; hosts keep the last calls of each app: see `steerage calls APP`",
         ),
         [call] => call,
         several => {
             let ids: Vec<_> = several.iter().map(|call| &*call.id).collect();
-            bail!("{} calls begin with {}: {}", several.len(), args.id, ids.join(" "));
+            bail!("{} calls begin with {}: {}", several.len(), id, ids.join(" "));
         }
     };
     let lines = client.logs(&call.app, LOOKED_THROUGH, host).await.with_context(cannot)?.lines;

@@ -2,12 +2,13 @@
 //! Judges nothing: the host does.
 
 use anyhow::Context as _;
+use steerage_core::id::CallIdPrefix;
 
 use super::args::Why;
 use super::ending::IsWrong;
 use super::screen::{Screen, Tone};
 use super::visible::visible;
-use super::{remote, sources};
+use super::{call, remote, sources};
 use crate::api::wire;
 use crate::client::Client;
 
@@ -31,6 +32,10 @@ pub(super) async fn run(args: &Why) -> anyhow::Result<()> {
     };
     for app in &apps {
         let why = client.why(app, host).await;
+        // What is no app may be a call.
+        if let (Err(_), Ok(id)) = (&why, app.parse::<CallIdPrefix>()) {
+            return call::show(screen, &client, id, host).await;
+        }
         told.push(why.with_context(|| format!("cannot say what is wrong with {app}"))?);
     }
     let is_wrong = told.iter().any(|why| !why.diagnoses.is_empty());

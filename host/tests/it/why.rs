@@ -39,6 +39,12 @@ fn command(said: &Said) -> Vec<String> {
     words.split(' ').map(str::to_owned).collect()
 }
 
+/// The call that is named as the last that failed.
+fn told_call(said: &Said) -> String {
+    let words = said.stdout.split("the last of them is ").nth(1).unwrap();
+    words.split(',').next().unwrap().to_owned()
+}
+
 #[tokio::test]
 async fn a_deployment_that_fails_is_named_and_going_back_from_it_cures_it() {
     let host = Host::with(&["--watch", "never"]);
@@ -84,6 +90,10 @@ async fn a_deployment_that_fails_is_named_and_going_back_from_it_cures_it() {
     call(&host, "/web/", 1, 200).await;
     let cured = why(&host, "web", 15).await;
     assert_eq!(cured.code, 0, "{cured:?}");
+    // What is wrong with one call is what `call` says of it.
+    let id = told_call(&said);
+    let of_call = host.run(&["why", &id]).done().stdout;
+    assert!(of_call.contains(&id) && of_call.contains("answered, status 500"), "{of_call}");
     let none = host.run(&["why", "nobody"]);
     assert_eq!(none.code, 4, "{none:?}");
     assert!(none.stderr.contains("nobody"), "{none:?}");

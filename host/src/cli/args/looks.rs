@@ -107,7 +107,7 @@ pub struct Call {
 /// `steerage why`.
 #[derive(Debug, Args)]
 pub struct Why {
-    /// The app's name; without one, what is wrong with the hosts and with apps that failed
+    /// The app's name, or how the id of a call begins; without one, what is wrong with the hosts and with apps that failed
     pub app: Option<String>,
     /// Whose word is wanted.
     #[command(flatten)]
