@@ -348,7 +348,10 @@ impl Admitted {
         let guest = {
             let deployed = deployed.clone();
             let ending = EndOnDrop { call: call.clone(), context: context.clone() };
+            let admitted_at = meter::now();
             Box::pin(async move {
+                // Until its first slice it waited for a thread to run it.
+                ending.call.call().time().add(Phase::Core, meter::since(admitted_at));
                 ending.call.begin();
                 deployed.prepared.run(ending.call.call(), guest_request).await;
                 drop(permit);
