@@ -19,7 +19,7 @@ mod saved;
 mod usage;
 mod view;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -41,6 +41,7 @@ use self::heard::{Heard, LeaseKept};
 pub use self::items::StoreRecords;
 pub use self::lineage::Lineage;
 pub use self::lost::Lost;
+use self::replicas::KnownReplicas;
 pub use self::replicas::Replicas;
 use self::revoked::KeptRevoked;
 pub use self::usage::part_of;
@@ -65,6 +66,8 @@ struct Inner {
     table: ArcSwap<OrdMap<AppName, Arc<Replicas>>>,
     /// Held by whoever makes the next view.
     next: Mutex<()>,
+    /// What apps in the table share.
+    sets: Mutex<KnownReplicas>,
     changed: watch::Sender<u64>,
     is_cut_off: AtomicBool,
     /// When the store was heard of.
@@ -130,6 +133,7 @@ impl Fleet {
             view: ArcSwap::default(),
             table: ArcSwap::default(),
             next: Mutex::default(),
+            sets: Mutex::default(),
             changed: watch::channel(0).0,
             // The embedded store is there as long as this process is.
             is_cut_off: AtomicBool::new(alone.is_none()),
@@ -369,16 +373,14 @@ impl Fleet {
                 (OrdMap::clone(&self.inner.table.load()), on_hosts.chain(&changed.apps).collect())
             }
         };
-        // Apps on the same hosts share what is kept of them: there are many apps and few sets of hosts.
-        let mut shared = HashMap::<Vec<&HostName>, Arc<Replicas>>::new();
+        let mut shared = self.inner.sets.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.forget(changed.map(|changed| &changed.hosts));
         for app in apps {
             // The view's own name, whose text the table shares.
             if view.app(app).is_some() {
                 let hosts = view.answering(app);
-                let replicas = shared.get(&hosts).cloned();
-                let replicas = replicas.unwrap_or_else(|| Arc::new(self.replicas_on(&hosts)));
-                table.insert(view.rows.shared_name(app), replicas.clone());
-                shared.insert(hosts, replicas);
+                let replicas = shared.of(&hosts, &self.inner.me, || self.replicas_on(&hosts));
+                table.insert(view.rows.shared_name(app), replicas);
             } else {
                 table.remove(app);
             }

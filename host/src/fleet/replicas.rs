@@ -1,6 +1,8 @@
 //! Who can answer for an app. Does not choose among them: `request::proxy` does, call by call.
 
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, Weak};
 
 use steerage_core::id::HostName;
 
@@ -14,6 +16,61 @@ pub struct Replicas {
     pub is_here: bool,
     /// The others.
     pub elsewhere: Vec<Arc<Peer>>,
+}
+
+/// Sets of hosts that apps are on. Apps on the same hosts share what is kept of them: there are many apps and
+/// few sets of hosts. What no app uses any more goes.
+#[derive(Debug, Default)]
+pub(super) struct KnownReplicas {
+    /// By a hash of the hosts, which two sets may have in common: names as keys would cost more than the sets.
+    sets: HashMap<u64, Weak<Replicas>>,
+    /// How many sets there may be before those that no app uses are looked for.
+    most: usize,
+}
+
+impl KnownReplicas {
+    /// Forgets the sets with one of these hosts, since it may be another run of it; all where none are named.
+    pub(super) fn forget(&mut self, changed: Option<&BTreeSet<HostName>>) {
+        let Some(changed) = changed else { return self.sets.clear() };
+        if !changed.is_empty() {
+            let is_known = |set: &Replicas| {
+                let mut others = set.elsewhere.iter();
+                !others.any(|peer| changed.contains(&peer.name))
+            };
+            self.sets.retain(|_, set| set.upgrade().is_some_and(|set| is_known(&set)));
+        }
+    }
+
+    /// The set of these hosts, of which `me` is this one; made by `make` where it is not known.
+    pub(super) fn of(
+        &mut self,
+        hosts: &[&HostName],
+        me: &HostName,
+        make: impl FnOnce() -> Replicas,
+    ) -> Arc<Replicas> {
+        let mut hasher = DefaultHasher::new();
+        hosts.hash(&mut hasher);
+        let key = hasher.finish();
+        let known = self.sets.get(&key).and_then(Weak::upgrade);
+        if let Some(known) = known.filter(|known| known.is_of(hosts, me)) {
+            return known;
+        }
+        if self.sets.len() >= self.most {
+            self.sets.retain(|_, set| set.strong_count() > 0);
+            self.most = self.sets.len() * 2 + 16;
+        }
+        let replicas = Arc::new(make());
+        self.sets.insert(key, Arc::downgrade(&replicas));
+        replicas
+    }
+}
+
+impl Replicas {
+    fn is_of(&self, hosts: &[&HostName], me: &HostName) -> bool {
+        let others = hosts.iter().copied().filter(|host| *host != me);
+        self.is_here == hosts.contains(&me)
+            && others.eq(self.elsewhere.iter().map(|peer| &peer.name))
+    }
 }
 
 impl Fleet {
@@ -73,12 +130,14 @@ mod tests {
         let fleet = Fleet::new(me, store, Peers::new(None), folder.path().join("copy"));
         fleet.apply(&[host("h2", 1), host("h3", 1)]);
         fleet.apply(&[app("two", "h2"), app("three", "h3")].concat());
+        fleet.apply(&app("other", "h3"));
         let replicas = |app: &str| fleet.replicas(&app.parse::<AppName>().unwrap()).unwrap();
         let runs = |app: &str| {
             let replicas = replicas(app);
             replicas.elsewhere.iter().map(|peer| peer.run).collect::<Vec<_>>()
         };
         let (two, three) = (replicas("two"), replicas("three"));
+        assert!(Arc::ptr_eq(&three, &replicas("other")), "what came later shares nothing");
         // It was started anew.
         fleet.apply(&[host("h2", 2)]);
         assert_eq!((runs("two"), runs("three")), (vec![2], vec![1]));

@@ -10,7 +10,7 @@ use cap::Cap;
 use serde_json::{Value, json};
 use steerage::fleet::Fleet;
 use steerage::forward::Peers;
-use steerage::store::{Entry, Revision, Seen, Store, StoreSettings};
+use steerage::store::{Change, Entry, Revision, Seen, Store, StoreSettings};
 use steerage_core::id::AppName;
 use steerage_core::node::Assigned;
 
@@ -59,6 +59,22 @@ fn told() -> Seen {
     Seen { entries, revision, ..Seen::default() }
 }
 
+/// The same as changes, one app after the other.
+fn told_one_by_one(seen: &Seen) -> Vec<Vec<Change>> {
+    let mut of_apps = std::collections::BTreeMap::<String, Vec<Change>>::new();
+    for entry in &seen.entries {
+        let change = Change {
+            key: entry.key.clone(),
+            value: Some(entry.value.clone()),
+            revision: entry.revision,
+        };
+        // Hosts come first.
+        let app = entry.key.rsplit('/').next().filter(|name| name.starts_with("app-"));
+        of_apps.entry(app.unwrap_or_default().to_owned()).or_default().push(change);
+    }
+    of_apps.into_values().collect()
+}
+
 #[tokio::test]
 async fn what_a_host_knows_of_an_app_of_its_fleet_is_small() {
     let folder = tempfile::tempdir().unwrap();
@@ -77,5 +93,20 @@ async fn what_a_host_knows_of_an_app_of_its_fleet_is_small() {
     assert_eq!(view.apps().count(), APPS);
     assert_eq!(view.assigned_to(&app).map(Assigned::len), Some(2));
     assert_eq!(fleet.replicas(&app).map(|replicas| replicas.elsewhere.len()), Some(2));
+    assert!(each <= MOST, "{each} bytes for each app, more than {MOST}");
+    drop((view, fleet));
+
+    // A host that was there when each of them was deployed knows no more of it.
+    let store = Store::open(&settings).await.unwrap();
+    let copy = folder.path().join("other.json");
+    let fleet = Fleet::new("host-none".parse().unwrap(), store, Peers::new(None), copy);
+    let changes = told_one_by_one(&seen);
+    let before = ALLOCATOR.allocated();
+    for changes in &changes {
+        fleet.apply(changes);
+    }
+    let each = ALLOCATOR.allocated().saturating_sub(before) / APPS;
+    println!("{each} bytes where apps came one by one");
+    assert_eq!(fleet.view().apps().count(), APPS);
     assert!(each <= MOST, "{each} bytes for each app, more than {MOST}");
 }
