@@ -350,7 +350,6 @@ impl Admitted {
             let ending = EndOnDrop { call: call.clone(), context: context.clone() };
             let admitted_at = meter::now();
             Box::pin(async move {
-                // Until its first slice it waited for a thread to run it.
                 ending.call.call().time().add(Phase::Core, meter::since(admitted_at));
                 ending.call.begin();
                 deployed.prepared.run(ending.call.call(), guest_request).await;
@@ -367,8 +366,7 @@ impl Admitted {
             call.over().await;
         }
         if peer.is_fleet && is_idempotent && !call.is_over() {
-            // A small answer that goes out in one piece is there whole, or not at all and asked for
-            // again, should this host be lost just now.
+            // A small answer is there whole, or not at all and asked for again, should this host be lost.
             drop(Box::pin(tokio::time::timeout(WHOLE_WITHIN, call.over())).await);
         }
         watch.disarm();

@@ -30,7 +30,7 @@ pub use self::few_hosts::HostMap;
 pub use self::follower::{FollowStep, Follower};
 pub use self::origin::{Assigned, ReplicaOrigin};
 pub use self::plan_numbers::PlanNumbers;
-pub use self::position::{Position, StoreNow};
+pub use self::position::{Position, PositionEvidence, StoreNow};
 pub use self::progress::MoveProgress;
 pub use self::reconciler::Reconciler;
 pub use self::records::{AppFacts, FleetItem, FleetKey, FleetValue, HostFacts, ReadyFacts};

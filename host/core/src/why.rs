@@ -36,7 +36,7 @@ pub struct AppPast {
     pub older_failures: Vec<PastCall>,
     /// What happened to it, the oldest first.
     pub events: Vec<PastEvent>,
-    /// Its deployments, with when each was made.
+    /// Its deployments that it can be rolled back to, and the current one, with when each was made.
     pub deployments: Vec<(u64, u64)>,
     /// How it stands in its fleet; nothing where its host is alone.
     pub replicas: Option<PastReplicas>,
@@ -93,6 +93,8 @@ pub struct PastReplicas {
     pub wanted: u32,
     /// Those that are ready.
     pub ready: u32,
+    /// Hosts that serve another deployment of it meanwhile.
+    pub others: u32,
     /// What is lacking for those that are placed nowhere.
     pub lacks: Option<String>,
 }
@@ -106,19 +108,21 @@ pub fn explain(past: &AppPast) -> Explanation {
 
 /// How the app does, whatever is wrong.
 fn standing(past: &AppPast) -> String {
-    let Some(last) = past.calls.last() else {
+    let is_served = |call: &&PastCall| past.is_served(call.generation);
+    let Some(last) = past.calls.iter().rfind(is_served) else {
         return format!("no call of {} is kept: nothing is known of how it does", past.app);
     };
-    let n_failed = past.calls.iter().filter(|call| call.is_failed()).count();
+    let calls = || past.calls.iter().filter(is_served);
+    let n_failed = calls().filter(|call| call.is_failed()).count();
     let failed = match n_failed {
         0 => "none".to_owned(),
         failed => failed.to_string(),
     };
-    let took = percentiles(past.calls.iter());
+    let took = percentiles(calls());
     format!(
         "{failed} of its last {} failed; they took {} at the median and {} at the 95th percentile, the \
          last one {} ago",
-        crate::units::many(past.calls.len(), "call"),
+        crate::units::many(calls().count(), "call"),
         shown(took.0),
         shown(took.1),
         ago(past.now, last.at),
@@ -133,6 +137,18 @@ pub fn is_failed(cause: &str, status: u16) -> bool {
         Some(Fault::Client) => false,
         Some(Fault::None) | None => status >= 500,
         Some(Fault::Guest | Fault::Host) => true,
+    }
+}
+
+impl AppPast {
+    /// Whether a deployment is served now.
+    fn is_served(&self, generation: u64) -> bool {
+        generation == self.current || Some(generation) == self.canary
+    }
+
+    /// Whether a call is among the last, and not only kept for longer since it failed.
+    fn is_among_the_last(&self, call: &PastCall) -> bool {
+        self.calls.iter().any(|last| last.id == call.id)
     }
 }
 

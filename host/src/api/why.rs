@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
+use steerage_core::id::Generation;
 use steerage_core::spent::Phase;
 use steerage_core::why::{
     self, AppPast, FleetPast, PastCall, PastEvent, PastHost, PastReplicas, PastUsage,
@@ -34,14 +35,20 @@ pub(super) async fn why(
     let path = format!("/v1/apps/{app}/calls?limit={CALLS}");
     let calls = fleet_wide::gather(whose()?, &path, state.calls(&app, CALLS)?, CALLS);
     let failed_path = format!("{path}&failed=true");
+    // A host of an earlier version keeps none.
     let failed =
         fleet_wide::gather(whose()?, &failed_path, state.failed_calls(&app, CALLS)?, CALLS);
+    let failed = async { Ok(failed.await.unwrap_or_default()) };
     let events_path = format!("/v1/events?app={app}&limit={EVENTS}");
     let here = state.events(Some(&app), EVENTS);
     let events = fleet_wide::gather(whose()?, &events_path, here, EVENTS);
     let (calls, failed, events) = tokio::try_join!(calls, failed, events)?;
     let deployments = state.desired.history(&app, served.generation).await?;
     let (canary, _) = canary::of(&state, &app).await;
+    let view = state.desired.look_at(std::slice::from_ref(&app)).await?;
+    let is_unfit = |generation: &Generation| {
+        view.app(&app).is_some_and(|record| record.unfit.contains(&generation.get()))
+    };
     let placed = replicas::placed_if_any(&state, &app).await;
     let current = deployments.iter().find(|record| record.generation == served.generation);
     let current =
@@ -58,11 +65,13 @@ pub(super) async fn why(
         events: events.events.into_iter().map(event).collect(),
         deployments: deployments
             .iter()
+            .filter(|deployment| !is_unfit(&deployment.generation))
             .map(|deployment| (deployment.generation.get(), deployment.deployed_at))
             .collect(),
         replicas: placed.map(|placed| PastReplicas {
             wanted: placed.wanted,
             ready: placed.ready,
+            others: others(&placed),
             lacks: placed.lacks,
         }),
     };
@@ -89,8 +98,7 @@ pub(super) async fn why_fleet(
         let of = usage.each.get(name).map(|usage| &usage.host);
         let of = of.or_else(|| is_only.then_some(&usage.host))?;
         Some(PastUsage {
-            memory: (of.memory_bytes, of.memory_budget_bytes),
-            disk: (of.disk_bytes, of.disk_bound_bytes),
+            memory: (of.resident_bytes, of.memory_budget_bytes),
             slots: (of.slots_used.into(), of.slots_total.into()),
             waiting: of.waiting,
         })
@@ -118,6 +126,14 @@ pub(super) async fn why_fleet(
         standing: told.standing,
         sources: usage.sources,
     }))
+}
+
+/// How many hosts serve another deployment than the one that is wanted.
+fn others(placed: &wire::Replicas) -> u32 {
+    let is_other = |replica: &&wire::Replica| {
+        replica.state == "starting" && replica.generation.is_some_and(|of| of != placed.generation)
+    };
+    u32::try_from(placed.hosts.iter().filter(is_other).count()).unwrap_or(u32::MAX)
 }
 
 fn call(call: &wire::Call) -> PastCall {

@@ -10,7 +10,7 @@ use super::screen::{Screen, Tone};
 use super::visible::visible;
 use super::{call, remote, sources};
 use crate::api::wire;
-use crate::client::Client;
+use crate::client::{Client, ClientError};
 
 /// As many apps are looked at where none is named: those with the most failures.
 const LOOKED_AT: usize = 20;
@@ -31,12 +31,21 @@ pub(super) async fn run(args: &Why) -> anyhow::Result<()> {
         }
     };
     for app in &apps {
-        let why = client.why(app, host).await;
-        // What is no app may be a call.
-        if let (Err(_), Ok(id)) = (&why, app.parse::<CallIdPrefix>()) {
-            return call::show(screen, &client, id, host).await;
+        match client.why(app, host).await {
+            Ok(why) => told.push(why),
+            // It was removed since they were listed.
+            Err(error) if args.app.is_none() && is_unknown(&error) => {}
+            Err(error) => {
+                // What is no app may be a call.
+                if let (true, Ok(id)) = (is_unknown(&error), app.parse::<CallIdPrefix>())
+                    && client.calls_of_id(id, host).await.is_ok_and(|found| !found.calls.is_empty())
+                {
+                    return call::show(screen, &client, id, host).await;
+                }
+                let error = anyhow::Error::from(error);
+                return Err(error.context(format!("cannot say what is wrong with {app}")));
+            }
         }
-        told.push(why.with_context(|| format!("cannot say what is wrong with {app}"))?);
     }
     let is_wrong = told.iter().any(|why| !why.diagnoses.is_empty());
     if screen.is_json() {
@@ -50,12 +59,17 @@ pub(super) async fn run(args: &Why) -> anyhow::Result<()> {
         if args.app.is_none() && !is_wrong {
             let hosts = told.first().map_or("", |why| &why.standing);
             screen.say(&format!(
-                "{}: {hosts}, and no app has failed among the last calls that are kept",
+                "{}: {hosts}, and of the apps that ever failed none does among its last calls",
                 screen.paint(Tone::Good, "nothing is wrong")
             ))?;
         }
     }
     if is_wrong { Err(IsWrong.into()) } else { Ok(()) }
+}
+
+/// Whether there is no such app.
+fn is_unknown(error: &ClientError) -> bool {
+    matches!(error, ClientError::Refused(problem) if problem.cause == "not_found")
 }
 
 /// The apps that something went wrong with, those with the most failures first.
@@ -78,13 +92,15 @@ fn shown(why: &wire::Why, screen: Screen) -> String {
         lines.push(screen.paint(Tone::Bad, &visible(&diagnosis.claim)));
         let evidence = diagnosis.evidence.iter();
         lines.extend(evidence.enumerate().map(|(number, line)| {
-            format!("{:>9}  {}", if number == 0 { "because" } else { "" }, visible(line))
+            let word = if number == 0 { "because" } else { "" };
+            // A guest may have a say in it: no line of it stands where a remedy does.
+            format!("{word:>9}  {}", visible(line).replace('\n', " "))
         }));
         if let Some(remedy) = &diagnosis.remedy {
             lines.push(format!("{:>9}  {}", "next", visible(&remedy.text)));
             if let Some(command) = &remedy.command {
                 let note =
-                    if remedy.changes { "changes the app; may be wrong" } else { "only looks" };
+                    if remedy.changes { "changes something; may be wrong" } else { "only looks" };
                 lines.push(format!("{:>9}  $ {}    ({note})", "", visible(command)));
             }
         }

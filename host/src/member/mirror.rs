@@ -149,7 +149,7 @@ impl Mirror<'_> {
 
     /// Notes that what is known is what the store holds.
     fn note_back(&mut self, how: &str) {
-        let Shared { member, follows, .. } = self.shared;
+        let Shared { member, .. } = self.shared;
         if member.fleet.note_cut_off(false) {
             let revision = self.position.as_ref().map(|position| position.through().0);
             tracing::info!(revision, how, "the store answers");
@@ -159,7 +159,6 @@ impl Mirror<'_> {
             }
         }
         self.tries = Tries::default();
-        follows.send_replace(true);
     }
 }
 

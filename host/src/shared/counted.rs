@@ -1,7 +1,7 @@
 //! Locks and atomics that are counted where they are used. Does not count them itself.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use super::count::{self, SharedUse};
 
@@ -26,6 +26,17 @@ impl<T> Locked<T> {
     /// A lock around this.
     pub const fn new(value: T) -> Self {
         Self(Mutex::new(value))
+    }
+
+    /// Takes the lock if nobody holds it.
+    #[track_caller]
+    pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        count::note(SharedUse::Lock, 1);
+        match self.0.try_lock() {
+            Ok(held) => Some(held),
+            Err(TryLockError::Poisoned(held)) => Some(held.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 
     /// Takes the lock. A panic of who held it before does not matter: no holder leaves halves behind.

@@ -136,7 +136,8 @@ impl Calls {
             if !oldest.is_failed() {
                 return Some(oldest);
             }
-            let mut failed = self.failed.lock();
+            // Where every call fails, threads must not wait for each other here.
+            let Some(mut failed) = self.failed.try_lock() else { return Some(oldest) };
             let gone = if failed.len() == KEPT_OF_FAILED { failed.pop_front() } else { None };
             failed.push_back(oldest);
             gone

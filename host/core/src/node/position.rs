@@ -15,7 +15,9 @@ pub struct Position<K, V> {
     /// Everything up to here was taken.
     through: Revision,
     /// What was written last of all that was taken.
-    last: Option<LastPut<K, V>>,
+    put: Option<LastPut<K, V>>,
+    /// What was deleted last, if that was after it.
+    deleted: Option<(K, Revision)>,
 }
 
 #[derive(Clone, Debug)]
@@ -23,8 +25,16 @@ struct LastPut<K, V> {
     key: K,
     value: V,
     at: Revision,
-    /// Whether it was deleted since.
-    is_gone: bool,
+}
+
+/// What is to be looked up before a store is gone on from, to know that it has the same past. It is gone on
+/// from the later of the two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PositionEvidence<'p, K> {
+    /// This key, as it was at this revision.
+    pub put: (&'p K, Revision),
+    /// This one, which was deleted at this revision: whether it is there just before, and is not then.
+    pub deleted: Option<(&'p K, Revision)>,
 }
 
 /// Where a store is now.
@@ -51,9 +61,9 @@ impl<K: Clone + PartialEq, V: Clone + PartialEq> Position<K, V> {
     {
         let StoreNow { cluster, mark, revision: through } = now;
         let taken = entries.into_iter().filter(|(.., at)| *at <= through);
-        let last = taken.max_by_key(|(.., at)| *at);
-        let last = last.map(|(key, value, at)| LastPut::of(key, value, at));
-        Self { cluster, mark, through, last }
+        let put = taken.max_by_key(|(.., at)| *at);
+        let put = put.map(|(key, value, at)| LastPut::of(key, value, at));
+        Self { cluster, mark, through, put, deleted: None }
     }
 
     /// Takes changes, which come in the order of their revisions.
@@ -62,21 +72,19 @@ impl<K: Clone + PartialEq, V: Clone + PartialEq> Position<K, V> {
         K: 'e,
         V: 'e,
     {
-        let mut last: Option<(&K, &V, Revision)> = None;
-        let mut deleted = Vec::new();
+        let (mut put, mut deleted) = (None, None);
         for (key, value, at) in changes {
             self.through = self.through.max(at);
             match value {
-                Some(value) => last = Some((key, value, at)),
-                None => deleted.push((key, at)),
+                Some(value) => (put, deleted) = (Some((key, value, at)), None),
+                None => deleted = Some((key, at)),
             }
         }
-        if let Some((key, value, at)) = last {
-            self.last = Some(LastPut::of(key, value, at));
+        if let Some((key, value, at)) = put {
+            (self.put, self.deleted) = (Some(LastPut::of(key, value, at)), None);
         }
-        if let Some(last) = &mut self.last {
-            let is_gone = deleted.iter().any(|(key, at)| **key == last.key && *at > last.at);
-            last.is_gone |= is_gone;
+        if let Some((key, at)) = deleted {
+            self.deleted = Some((key.clone(), at));
         }
     }
 
@@ -86,26 +94,37 @@ impl<K: Clone + PartialEq, V: Clone + PartialEq> Position<K, V> {
         self.through
     }
 
-    /// The key to be looked up, and the revision at which, before the store is gone on from; nothing where
-    /// all is to be read again. It is late where it can be: older revisions may be forgotten.
+    /// What is to be looked up before the store is gone on from; nothing where all is to be read again.
     #[must_use]
-    pub fn evidence(&self, now: StoreNow) -> Option<(&K, Revision)> {
+    pub fn evidence(&self, now: StoreNow) -> Option<PositionEvidence<'_, K>> {
         let is_same = (self.cluster, self.mark) == (now.cluster, now.mark);
-        let last = self.last.as_ref().filter(|_| is_same && now.revision >= self.through)?;
-        Some((&last.key, if last.is_gone { last.at } else { self.through }))
+        let put = self.put.as_ref().filter(|_| is_same && now.revision >= self.through)?;
+        let deleted = self.deleted.as_ref().map(|(key, at)| (key, *at));
+        Some(PositionEvidence { put: (&put.key, put.at), deleted })
     }
 
-    /// Whether what was found there shows that the store has the same past as this host knows: another
-    /// past would have had to write the same value under the same key as exactly the same change.
-    pub fn is_proved_by(&self, found: Option<(&V, Revision)>) -> bool {
-        let last = self.last.as_ref().map(|last| (&last.value, last.at));
-        last.is_some() && last == found
+    /// Whether what was found shows that the store has the same past as this host knows: another past would
+    /// have had to write the same value under the same key, or delete the same key, as exactly the same
+    /// change. `deleted` says whether the deleted key was there just before, and when it was deleted.
+    pub fn is_proved_by(&self, put: Option<(&V, Revision)>, deleted: Option<(bool, bool)>) -> bool {
+        let known = self.put.as_ref().map(|put| (&put.value, put.at));
+        let was_deleted = self.deleted.as_ref().map(|_| (true, false));
+        known.is_some() && known == put && deleted == was_deleted
+    }
+}
+
+impl<K> PositionEvidence<'_, K> {
+    /// After which revision the store is gone on from: not after that up to which nothing else was told,
+    /// since another past may have had something to tell there.
+    #[must_use]
+    pub fn from(&self) -> Revision {
+        self.deleted.map_or(self.put.1, |(_, at)| at.max(self.put.1))
     }
 }
 
 impl<K: Clone, V: Clone> LastPut<K, V> {
     fn of(key: &K, value: &V, at: Revision) -> Self {
-        Self { key: key.clone(), value: value.clone(), at, is_gone: false }
+        Self { key: key.clone(), value: value.clone(), at }
     }
 }
 
@@ -125,12 +144,32 @@ mod tests {
         let mut position = position();
         assert_eq!(position.through(), Revision(10));
         // What was read later than the first part comes again.
-        assert_eq!(position.evidence(NOW), Some((&"a", Revision(10))));
-        assert!(position.is_proved_by(Some((&1, Revision(4)))));
-        position.took([(&"b", Some(&2), Revision(12)), (&"c", None, Revision(13))]);
+        let evidence = position.evidence(NOW).unwrap();
+        assert_eq!(evidence, PositionEvidence { put: (&"a", Revision(4)), deleted: None });
+        // Others may have written between, and in another past it may be this fleet.
+        assert_eq!(evidence.from(), Revision(4));
+        assert!(position.is_proved_by(Some((&1, Revision(4))), None));
+        position.took([(&"c", None, Revision(11)), (&"b", Some(&2), Revision(12))]);
         let now = StoreNow { revision: Revision(20), ..NOW };
-        assert_eq!(position.evidence(now), Some((&"b", Revision(13))));
-        assert!(position.is_proved_by(Some((&2, Revision(12)))));
+        let evidence = position.evidence(now).unwrap();
+        assert_eq!((evidence.put, evidence.deleted), ((&"b", Revision(12)), None));
+        assert!(position.is_proved_by(Some((&2, Revision(12))), None));
+    }
+
+    #[test]
+    fn what_was_deleted_after_it_is_looked_up_as_well() {
+        let mut position = position();
+        position.took([(&"b", Some(&2), Revision(11)), (&"b", None, Revision(12))]);
+        let now = StoreNow { revision: Revision(12), ..NOW };
+        let evidence = position.evidence(now).unwrap();
+        assert_eq!(evidence.deleted, Some((&"b", Revision(12))));
+        assert_eq!(evidence.from(), Revision(12));
+        let put = Some((&2, Revision(11)));
+        assert!(position.is_proved_by(put, Some((true, false))));
+        // In another past it is still there, or was never.
+        for deleted in [None, Some((true, true)), Some((false, false))] {
+            assert!(!position.is_proved_by(put, deleted), "{deleted:?}");
+        }
     }
 
     #[test]
@@ -144,22 +183,7 @@ mod tests {
             assert_eq!(position.evidence(now), None, "{now:?}");
         }
         for found in [None, Some((&2, Revision(4))), Some((&1, Revision(5)))] {
-            assert!(!position.is_proved_by(found), "{found:?}");
+            assert!(!position.is_proved_by(found, None), "{found:?}");
         }
-    }
-
-    #[test]
-    fn what_was_deleted_is_looked_up_as_it_was_before() {
-        let mut position = position();
-        let now = StoreNow { revision: Revision(12), ..NOW };
-        position.took([(&"b", Some(&2), Revision(11)), (&"b", None, Revision(12))]);
-        assert_eq!(position.evidence(now), Some((&"b", Revision(11))));
-        assert!(position.is_proved_by(Some((&2, Revision(11)))));
-        assert!(!position.is_proved_by(None));
-        let mut position = self::position();
-        position.took([(&"c", None, Revision(12))]);
-        assert_eq!(position.evidence(now), Some((&"a", Revision(12))));
-        position.took([(&"a", None, Revision(12))]);
-        assert_eq!(position.evidence(now), Some((&"a", Revision(4))));
     }
 }

@@ -122,21 +122,23 @@ impl<R: Records> FleetView<R> {
         for (item, revision) in removals {
             self.take(item, revision, &mut change);
         }
-        // A lease that ends takes all keys of its host at once. Where the host answers, it is the
-        // store that lost it.
+        // A lease that ends takes all keys of its host at once, as one change. Where the host answers, it is
+        // the store that lost it. What the host itself takes back later, once it is registered again, may
+        // come along with that.
         let mut lost = BTreeSet::new();
-        for (item, _) in &others {
+        for (item, revision) in &others {
             if let FleetItem::Host(host, FleetValue::Gone) = item
                 && let Some(record) = self.hosts.get(host)
                 && stays(host, record.run())
             {
                 self.detached.insert(host.clone(), record.clone());
-                lost.insert(host.clone());
+                lost.insert((host.clone(), *revision));
             }
         }
         for (item, revision) in others {
             let is_of_lost = matches!(
-                &item, FleetItem::Ready(host, _, FleetValue::Gone) if lost.contains(host)
+                &item,
+                FleetItem::Ready(host, _, FleetValue::Gone) if lost.contains(&(host.clone(), revision))
             );
             if !is_of_lost {
                 self.take(item, revision, &mut change);

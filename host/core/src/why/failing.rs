@@ -10,44 +10,58 @@ use crate::units::many;
 
 /// As many good calls of one deployment show that it does not fail as the other does.
 const ENOUGH: usize = 5;
+/// A deployment is to blame where as many failures would have been among the good calls of the one before,
+/// had it failed as often.
+const EXPECTED: usize = 3;
+/// Fewer failures of an earlier deployment do not show that it fails alike.
+const ALIKE: usize = 3;
+/// Failures that began so long after a deployment have another reason: milliseconds.
+const AFTER_DEPLOY: u64 = 600_000;
 /// As many failed calls in one place, and none anywhere else, show that it is the place.
 const IN_ONE_PLACE: usize = 3;
 /// What happened so long before the first failure may have to do with it: milliseconds.
 const JUST_BEFORE: u64 = 60_000;
+/// Failures that are kept for longer count for so long: milliseconds.
+const RECENT: u64 = 600_000;
+/// Endings for which load is to blame: going back would not help.
+const OF_LOAD: [&str; 4] = ["app_busy", "too_late", "host_memory", "quarantined"];
 /// A phase that takes so much of the time of failed calls says what they waited for: percent.
 const MOST_OF_IT: u128 = 60;
+/// As many calls fill what is kept of the last.
+const MANY: usize = 64;
 /// Frames that are told.
 const FRAMES: usize = 3;
 
 /// Calls that failed.
 pub(super) fn calls(past: &AppPast) -> Option<Diagnosis> {
     // What was gone back from fails no more.
-    let is_served =
-        |call: &PastCall| call.generation == past.current || Some(call.generation) == past.canary;
-    let failed = past.calls.iter().filter(|call| call.is_failed());
-    let failed: Vec<&PastCall> = failed.filter(|call| is_served(call)).collect();
+    let is_served = |call: &PastCall| past.is_served(call.generation);
+    let is_recent = |call: &PastCall| call.at.saturating_add(RECENT) >= past.now;
+    let older = past.older_failures.iter().filter(|call| is_recent(call));
+    let failed = older.chain(past.calls.iter().filter(|call| call.is_failed()));
     let mut ways = BTreeMap::<(&str, u16), Vec<&PastCall>>::new();
-    for call in &failed {
+    for call in failed.filter(|call| is_served(call)) {
         ways.entry(way(call)).or_default().push(call);
     }
     // Of two that are as frequent the later one.
     let (way, these) = ways
         .iter()
         .max_by_key(|(_, calls)| (calls.len(), calls.iter().map(|call| call.at).max()))?;
-    let event = past.events.iter().rev().find(|event| event.kind == way.0);
-    let n_calls = past.calls.len();
-    let how_many = if these.len() == n_calls && n_calls > 1 {
-        format!("all of the last {} of {}", many(n_calls, "call"), past.app)
-    } else {
-        format!("{} of the last {} of {}", these.len(), many(n_calls, "call"), past.app)
+    let last = these.last()?;
+    let is_same = |event: &&PastEvent| {
+        event.kind == way.0 && event.generation.is_none_or(|of| of == last.generation)
     };
-    let claim = match (*way, event) {
-        (("answered", status), _) => format!("{how_many} were answered {status} by the app itself"),
-        ((cause, _), Some(event)) => format!("{how_many} failed ({cause}): {}", event.message),
-        ((cause, _), None) => format!("{how_many} failed ({cause})"),
+    let event = past.events.iter().rev().find(is_same);
+    let how_many = how_many(past, these);
+    let claim = match *way {
+        ("answered", status) => format!("{how_many}: the app itself answered {status}"),
+        (cause, _) => format!("{how_many}: failed ({cause})"),
     };
+    let waited = mostly(these.iter().copied()).filter(|(_, percent)| *percent >= MOST_OF_IT);
+    let waited = waited.filter(|(phase, _)| !matches!(phase, Phase::Guest | Phase::Host));
     let deployment = deployment(past, these);
     let mut evidence = Vec::new();
+    evidence.extend(event.map(|event| format!("what was said of it last: {}", event.message)));
     evidence.extend(deployment.told());
     evidence.extend(one_place(past, these, "path", |call| &call.path));
     evidence.extend(one_place(past, these, "method", |call| &call.method));
@@ -57,14 +71,12 @@ pub(super) fn calls(past: &AppPast) -> Option<Diagnosis> {
         let frames: Vec<&str> = frames.iter().take(FRAMES).map(String::as_str).collect();
         evidence.push(format!("the guest was in {}", frames.join(", called by ")));
     }
-    let waited = mostly(these.iter().copied()).filter(|(_, percent)| *percent >= MOST_OF_IT);
-    let waited = waited.filter(|(phase, _)| !matches!(phase, Phase::Guest | Phase::Host));
     if let Some((phase, percent)) = waited {
         evidence
             .push(format!("{percent}% of the time of a call that failed it {}", phase.meaning()));
     }
     evidence.extend(just_before(past, these));
-    let others: usize = failed.len() - these.len();
+    let others: usize = ways.values().map(Vec::len).sum::<usize>() - these.len();
     if others > 0 {
         let causes: BTreeSet<&str> =
             ways.keys().filter(|other| *other != way).map(|(cause, _)| *cause).collect();
@@ -75,11 +87,22 @@ pub(super) fn calls(past: &AppPast) -> Option<Diagnosis> {
             causes.join(", ")
         ));
     }
-    if let Some(last) = these.last() {
-        evidence.push(format!("the last of them is {}, {} ago", last.id, ago(past.now, last.at)));
-    }
+    evidence.push(format!("the last of them is {}, {} ago", last.id, ago(past.now, last.at)));
     let remedy = remedy(past, way.0, event, &deployment, waited.map(|(phase, _)| phase));
     Some(Diagnosis { claim, evidence, remedy: Some(remedy) })
+}
+
+/// How many calls failed, of how many.
+fn how_many(past: &AppPast, these: &[&PastCall]) -> String {
+    let (app, n_calls) = (&past.app, past.calls.len());
+    let n_last = these.iter().filter(|call| past.is_among_the_last(call)).count();
+    if n_last == 0 {
+        let first = these.iter().map(|call| call.at).min().unwrap_or(past.now);
+        let calls = many(these.len(), "call");
+        return format!("within {} {calls} of {app}", ago(past.now, first));
+    }
+    let whose = if n_last == n_calls && n_calls > 1 { "all" } else { &n_last.to_string() };
+    format!("{whose} of the last {} of {app}", many(n_calls, "call"))
 }
 
 /// What is the same of calls that fail in the same way.
@@ -89,60 +112,69 @@ fn way(call: &PastCall) -> (&str, u16) {
 
 /// Whether a deployment is to blame.
 enum Deployment {
-    /// Only this one fails; the one before it has answered so many calls, and not failed so.
-    Only { generation: u64, deployed: Option<String>, before: u64, n_good: usize },
+    /// This one fails since it was deployed; the one before it has answered so many calls well, and has
+    /// failed in the same way so often.
+    Only { generation: u64, deployed: Option<String>, before: u64, n_good: usize, n_failed: usize },
     /// These all fail alike.
     Alike(BTreeSet<u64>),
-    /// There is nothing to compare with.
+    /// There is nothing to compare with, or it shows nothing.
     Unknown,
 }
 
 fn deployment(past: &AppPast, these: &[&PastCall]) -> Deployment {
-    let the_way = these.first().map(|call| way(call));
-    // What failed earlier and in the same way counts, too.
-    let earlier = past.older_failures.iter().chain(&past.calls);
-    let earlier = earlier.filter(|call| call.is_failed() && Some(way(call)) == the_way);
-    let all: BTreeSet<u64> =
-        these.iter().copied().chain(earlier).map(|call| call.generation).collect();
-    let mut failing = all.iter().copied();
-    let (Some(generation), None) = (failing.next(), failing.next()) else {
-        return Deployment::Alike(all);
-    };
-    let good = past.calls.iter().filter(|call| call.generation < generation && !call.is_failed());
-    let before = good.clone().map(|call| call.generation).max();
-    let n_good = good.filter(|call| Some(call.generation) == before).count();
-    match before {
-        Some(before) if n_good >= ENOUGH => {
-            let deployed = past.deployments.iter().find(|(known, _)| *known == generation);
-            let deployed = deployed.map(|(_, at)| ago(past.now, *at));
-            Deployment::Only { generation, deployed, before, n_good }
-        }
-        _ => Deployment::Unknown,
+    let Some(last) = these.last() else { return Deployment::Unknown };
+    let (the_way, generation) = (way(last), last.generation);
+    let is_same = |call: &&PastCall| call.is_failed() && way(call) == the_way;
+    let all = || past.older_failures.iter().chain(&past.calls);
+    let earlier = || all().filter(is_same).filter(|call| call.generation != generation);
+    if earlier().count() >= ALIKE {
+        let others = earlier().map(|call| call.generation);
+        return Deployment::Alike(others.chain([generation]).collect());
     }
+    // Where it was gone back to: not what was taken back, nor what is kept no more.
+    let before =
+        past.deployments.iter().map(|(known, _)| *known).filter(|known| *known < generation);
+    let Some(before) = before.max() else { return Deployment::Unknown };
+    let of = |generation: u64| past.calls.iter().filter(move |call| call.generation == generation);
+    let n_good = of(before).filter(|call| !call.is_failed()).count();
+    let n_failed = of(before).count() - n_good;
+    let n_these = of(generation).filter(is_same).count();
+    let n_all = of(generation).count().max(1);
+    let deployed_at = past.deployments.iter().find(|(known, _)| *known == generation);
+    let first = all().filter(is_same).filter(|call| call.generation == generation);
+    let first = first.map(|call| call.at).min().unwrap_or(last.at);
+    let is_since = deployed_at.is_none_or(|(_, at)| first <= at.saturating_add(AFTER_DEPLOY));
+    let is_more = n_these * n_good >= EXPECTED * n_all && n_failed * n_all * 2 <= n_these * n_good;
+    if n_good < ENOUGH || !is_since || !is_more {
+        return Deployment::Unknown;
+    }
+    let deployed = deployed_at.map(|(_, at)| ago(past.now, *at));
+    Deployment::Only { generation, deployed, before, n_good, n_failed }
 }
 
 impl Deployment {
     fn told(&self) -> Option<String> {
         match self {
-            Self::Only { generation, deployed, before, n_good } => {
+            Self::Only { generation, deployed, before, n_good, n_failed } => {
                 let deployed = deployed.as_ref();
                 let deployed =
                     deployed.map(|ago| format!(", deployed {ago} ago")).unwrap_or_default();
+                let failed = match n_failed {
+                    0 => "none".to_owned(),
+                    number => number.to_string(),
+                };
                 Some(format!(
-                    "all are of generation {generation}{deployed}; of generation {before} the last {} \
-                     went well",
-                    many(n_good, "call")
+                    "all are of generation {generation}{deployed}; of generation {before} {failed} of \
+                     the last {} failed",
+                    many(n_good + n_failed, "call")
                 ))
             }
             Self::Alike(generations) => {
-                let several = generations.len() > 1;
                 let named: Vec<String> = generations.iter().map(u64::to_string).collect();
-                several.then(|| {
-                    format!(
-                        "generations {} fail alike: it is not what was deployed last",
-                        named.join(" and ")
-                    )
-                })
+                Some(format!(
+                    "generations {} fail alike: it is not what was deployed last",
+                    named.join(" and ")
+                ))
             }
             Self::Unknown => None,
         }
@@ -159,12 +191,18 @@ fn one_place<'c>(
     let values: BTreeSet<&str> = these.iter().map(|call| value(call)).collect();
     let mut values = values.into_iter().filter(|value| !value.is_empty());
     let (Some(only), None) = (values.next(), values.next()) else { return None };
-    let there = past.calls.iter().filter(|call| value(call) == only).count();
-    let elsewhere = past.calls.len() - there;
-    (these.len() >= IN_ONE_PLACE && elsewhere >= IN_ONE_PLACE).then(|| {
+    let served = || past.calls.iter().filter(|call| past.is_served(call.generation));
+    let there = || served().filter(|call| value(call) == only);
+    let n_these = there().filter(|call| these.iter().any(|one| one.id == call.id)).count();
+    let elsewhere = || served().filter(|call| value(call) != only);
+    let is_shown = n_these >= IN_ONE_PLACE
+        && elsewhere().count() >= IN_ONE_PLACE
+        && !elsewhere().any(PastCall::is_failed);
+    is_shown.then(|| {
         format!(
-            "all have the {what} {only}: {} of {there} fail there, none of {elsewhere} elsewhere",
-            these.len()
+            "all have the {what} {only}: {n_these} of {} fail there, none of {} elsewhere",
+            there().count(),
+            elsewhere().count()
         )
     })
 }
@@ -172,11 +210,15 @@ fn one_place<'c>(
 /// What happened just before the first failure of this kind.
 fn just_before(past: &AppPast, these: &[&PastCall]) -> Option<String> {
     let first = these.iter().map(|call| call.at).min()?;
+    // It may have begun before what is kept.
+    if past.calls.first().is_none_or(|oldest| oldest.at >= first && past.calls.len() >= MANY) {
+        return None;
+    }
     // Failures are no reasons: only changes are.
     let changes = past.events.iter().filter(|event| {
         fault_of(&event.kind).is_none()
             && event.first_at <= first
-            && event.first_at + JUST_BEFORE >= first
+            && event.first_at.saturating_add(JUST_BEFORE) >= first
     });
     let change = changes.max_by_key(|event| event.first_at)?;
     Some(format!(
@@ -193,18 +235,23 @@ fn remedy(
     deployment: &Deployment,
     waited: Option<Phase>,
 ) -> Remedy {
+    let is_of_others = fault_of(cause) == Some(Fault::Host) || OF_LOAD.contains(&cause);
     if let Deployment::Only { generation, before, .. } = deployment
-        && fault_of(cause) != Some(Fault::Host)
+        && !is_of_others
     {
-        // Going back takes a canary back, and the number would take away what is served beside it.
-        let to = if Some(*generation) == past.canary {
-            String::new()
-        } else {
-            format!(" --to {before}")
-        };
+        let is_canary = Some(*generation) == past.canary;
         return Remedy {
-            text: format!("go back to generation {before}, and find out what has changed since"),
-            command: Some(format!("steerage rollback {}{to}", past.app)),
+            text: if is_canary {
+                "take the canary back, and find out what it does otherwise".to_owned()
+            } else {
+                format!("go back to generation {before}, and find out what has changed since")
+            },
+            // The number would take away what is served beside a canary.
+            command: Some(if is_canary {
+                format!("steerage rollback {}", past.app)
+            } else {
+                format!("steerage rollback {} --to {before}", past.app)
+            }),
             changes: true,
         };
     }

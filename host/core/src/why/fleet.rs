@@ -7,9 +7,9 @@ use super::diagnosis::{Diagnosis, Explanation, Remedy};
 use crate::units::{Bytes, many, show_duration};
 
 /// A certificate that ends within so many days is told.
-const SOON: i64 = 7;
+const SOON: i64 = 2;
 /// What is used to so many percent is nearly used up.
-const NEARLY: u64 = 90;
+const NEARLY: u128 = 90;
 
 /// How a fleet stands, as one of its hosts knows.
 #[derive(Clone, Debug, Default)]
@@ -50,10 +50,8 @@ pub struct PastHost {
 /// What is used of what a host has, and how much that is; where there is no bound it is 0.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PastUsage {
-    /// Bytes of memory.
+    /// Bytes of memory that the process holds, and may hold.
     pub memory: (u64, u64),
-    /// Bytes of disk for components and compiled code.
-    pub disk: (u64, u64),
     /// Instance slots.
     pub slots: (u64, u64),
     /// Calls that wait.
@@ -78,15 +76,18 @@ pub fn explain_fleet(past: &FleetPast) -> Explanation {
 
 fn registration(past: &FleetPast) -> Option<Diagnosis> {
     let trouble = past.trouble.as_ref()?;
-    // What is wrong comes before the semicolon, and what to do behind it.
-    let (claim, next) = trouble.split_once("; ").unwrap_or((trouble, ""));
-    let claim = match claim.strip_prefix("it ") {
-        Some(rest) => format!("{} {rest}", past.asked),
-        None => format!("{}: {claim}", past.asked),
-    };
-    let evidence = vec!["it serves what it knows; no replicas come to it meanwhile".to_owned()];
-    let remedy = (!next.is_empty()).then(|| only_text(next));
-    Some(Diagnosis { claim, evidence, remedy })
+    let evidence = vec![
+        trouble.clone(),
+        "it serves what it knows; no replicas come to it meanwhile".to_owned(),
+    ];
+    Some(Diagnosis {
+        claim: format!("{} has no place in its fleet", past.asked),
+        evidence,
+        remedy: Some(looks(
+            "do as its trouble says; its events tell since when",
+            "steerage events",
+        )),
+    })
 }
 
 fn store(past: &FleetPast) -> Option<Diagnosis> {
@@ -152,7 +153,7 @@ fn used_up(host: &PastHost) -> Vec<Diagnosis> {
     if is_nearly(used.memory) {
         found.push(Diagnosis {
             claim: format!("the memory of {name} is nearly used up"),
-            evidence: vec![format!("{} are reserved", bytes(used.memory))],
+            evidence: vec![format!("its process holds {}", bytes(used.memory))],
             remedy: Some(looks(
                 "see which apps hold it; give the host more with --memory-budget, or add hosts",
                 "steerage top --sort memory",
@@ -169,28 +170,16 @@ fn used_up(host: &PastHost) -> Vec<Diagnosis> {
             claim: format!("{name} has hardly any room for another instance"),
             evidence,
             remedy: Some(looks(
-                "see which apps hold them; raise the host's pool_slots, or add hosts",
+                "see which apps hold them; raise the host's --slots, or add hosts",
                 "steerage top",
             )),
-        });
-    }
-    if is_nearly(used.disk) {
-        found.push(Diagnosis {
-            claim: format!("components and compiled code have nearly all the disk that {name} gives them"),
-            evidence: vec![
-                format!("{} are taken", bytes(used.disk)),
-                "what was not used for the longest time goes first, and is brought or compiled again \
-                 when it is called"
-                    .to_owned(),
-            ],
-            remedy: Some(only_text("raise [disk] components, or remove apps that nobody calls")),
         });
     }
     found
 }
 
 fn certificate(host: &PastHost) -> Option<Diagnosis> {
-    let days = host.certificate_days.filter(|days| *days <= SOON)?;
+    let days = host.certificate_days.filter(|days| *days <= SOON && host.state == "answers")?;
     let name = &host.name;
     let claim = if days < 0 {
         format!("the certificate of {name} has ended")
@@ -198,11 +187,9 @@ fn certificate(host: &PastHost) -> Option<Diagnosis> {
         format!("the certificate of {name} ends in {}", many(days, "day"))
     };
     let evidence = vec!["other hosts do not believe it afterwards".to_owned()];
-    let text = "make another one where the authority's key is, and put its files in place; the host reads \
-                them by itself"
-        .to_owned();
-    let command = Some("steerage cert renew DIR".to_owned());
-    Some(Diagnosis { claim, evidence, remedy: Some(Remedy { text, command, changes: true }) })
+    let text = "renew it where the authority's key is, with `steerage cert renew FOLDER --dir AUTHORITY`, and \
+                put its files in place; the host reads them by itself";
+    Some(Diagnosis { claim, evidence, remedy: Some(only_text(text)) })
 }
 
 fn clock(past: &FleetPast, host: &PastHost) -> Option<Diagnosis> {
@@ -233,7 +220,7 @@ fn frozen(past: &FleetPast) -> Option<Diagnosis> {
 }
 
 fn is_nearly((used, of): (u64, u64)) -> bool {
-    of > 0 && used >= of / 100 * NEARLY
+    of > 0 && u128::from(used) * 100 >= u128::from(of) * NEARLY
 }
 
 fn many_wait(number: u32) -> String {
@@ -272,7 +259,7 @@ mod tests {
 
     #[test]
     fn of_hosts_that_are_well_nothing_is_wrong() {
-        let used = PastUsage { memory: (80, 100), disk: (5, 0), slots: (0, 0), waiting: 0 };
+        let used = PastUsage { memory: (80, 100), slots: (0, 50), waiting: 0 };
         let well = PastHost { used: Some(used), certificate_days: Some(30), ..host("h1") };
         let revoked = PastHost { state: "revoked".to_owned(), ..host("h3") };
         let told = explain_fleet(&of(vec![well, revoked]));
@@ -281,7 +268,7 @@ mod tests {
 
     #[test]
     fn each_trouble_of_a_host_is_told() {
-        let used = PastUsage { memory: (95, 100), disk: (99, 100), slots: (9, 10), waiting: 2 };
+        let used = PastUsage { memory: (95, 100), slots: (9, 10), waiting: 2 };
         let lost = Some(Duration::from_millis(61_900));
         let hosts = vec![
             PastHost { used: Some(used), certificate_days: Some(1), ..host("h1") },
@@ -298,20 +285,19 @@ mod tests {
         assert_eq!(
             claims(&past),
             [
-                "h1 is not registered: the store is empty",
+                "h1 has no place in its fleet",
                 "h1 has not heard of the store for 2m",
                 "h2 does not answer",
                 "h3 was lost 1m1s ago, and has not come back",
                 "the memory of h1 is nearly used up",
                 "h1 has hardly any room for another instance",
-                "components and compiled code have nearly all the disk that h1 gives them",
                 "the certificate of h1 ends in 1 day",
                 "the clock of h4 is 10m behind that of h1",
                 "nothing is planned, for 1m by now",
             ]
         );
         let told = explain_fleet(&past).diagnoses;
-        assert_eq!(told[0].remedy.as_ref().unwrap().text, "see --store");
+        assert_eq!(told[0].evidence[0], "it is not registered: the store is empty; see --store");
         assert_eq!(told[2].evidence, ["2 replicas shall run on it"]);
         assert_eq!(told[5].evidence[1], "2 calls wait for one");
     }

@@ -5,8 +5,9 @@ use crate::units::many;
 
 /// Replicas that are not ready.
 pub(super) fn replicas(past: &AppPast) -> Option<Diagnosis> {
-    let PastReplicas { wanted, ready, lacks } = past.replicas.as_ref()?;
-    if ready >= wanted {
+    let PastReplicas { wanted, ready, others, lacks } = past.replicas.as_ref()?;
+    // While one deployment takes the place of another, the other one answers.
+    if ready + others >= *wanted {
         return None;
     }
     let claim = if *ready == 0 {

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use super::{AppPast, Diagnosis, PastCall, Remedy, mostly, percentiles, shown};
+use crate::spent::Phase;
 
 /// So many calls of each of two deployments are compared, at least.
 const COMPARED: usize = 8;
@@ -14,7 +15,8 @@ const BY: Duration = Duration::from_millis(10);
 
 /// Calls that take long.
 pub(super) fn calls(past: &AppPast) -> Option<Diagnosis> {
-    let answered: Vec<&PastCall> = past.calls.iter().filter(|call| !call.is_failed()).collect();
+    let answered: Vec<&PastCall> =
+        past.calls.iter().filter(|call| call.cause == "answered" && call.status < 500).collect();
     let of = |generation: u64| answered.iter().copied().filter(move |c| c.generation == generation);
     let current = of(past.current);
     if current.clone().count() < COMPARED {
@@ -48,6 +50,10 @@ pub(super) fn calls(past: &AppPast) -> Option<Diagnosis> {
         return None;
     };
     let (phase, percent) = mostly(current)?;
+    // A client that sends or reads slowly is nobody's fault here.
+    if matches!(phase, Phase::Client | Phase::RequestBody) {
+        return None;
+    }
     let evidence = vec![format!("{percent}% of the time of a call it {}", phase.meaning())];
     let remedy = Remedy {
         text: match rollback {

@@ -105,14 +105,12 @@ fn a_deployment_that_fails_where_the_one_before_did_not_is_named_and_gone_back_f
     ];
     past.events[1].frames = vec!["web::handle".to_owned(), "web::main".to_owned()];
     let found = only(&past);
-    assert_eq!(
-        found.claim,
-        "6 of the last 26 calls of web failed (trapped): the guest trapped: unreachable"
-    );
+    assert_eq!(found.claim, "6 of the last 26 calls of web: failed (trapped)");
     assert_eq!(
         found.evidence,
         [
-            "all are of generation 2, deployed 3 min ago; of generation 1 the last 20 calls went well",
+            "what was said of it last: the guest trapped: unreachable",
+            "all are of generation 2, deployed 3 min ago; of generation 1 none of the last 20 calls failed",
             "the guest was in web::handle, called by web::main",
             "2 s before the first of them: generation 2 of web was deployed through this host",
             &format!("the last of them is {:08x}, 1 s ago", NOW - 1000),
@@ -127,7 +125,7 @@ fn what_fails_in_two_deployments_is_not_blamed_on_the_last() {
     calls.extend(failing(1, 3, "answered", 503));
     calls.extend(failing(2, 7, "answered", 503));
     let found = only(&past(calls));
-    assert_eq!(found.claim, "7 of the last 20 calls of web were answered 503 by the app itself");
+    assert_eq!(found.claim, "7 of the last 20 calls of web: the app itself answered 503");
     assert!(found.evidence[0].contains("generations 1 and 2 fail alike"), "{:?}", found.evidence);
     assert_eq!(command(&found), Some(("steerage logs web", false)));
     // Also where the earlier one's failures are kept only for longer.
@@ -135,8 +133,67 @@ fn what_fails_in_two_deployments_is_not_blamed_on_the_last() {
     calls.extend(failing(2, 7, "answered", 503));
     let mut past = past(calls);
     assert_eq!(command(&only(&past)), Some(("steerage rollback web --to 1", true)));
-    past.older_failures = failing(1, 1, "answered", 503);
+    past.older_failures = old(failing(1, 3, "answered", 503));
     assert_eq!(command(&only(&past)), Some(("steerage logs web", false)));
+    // One that failed once, a week ago, is no excuse.
+    past.older_failures.truncate(1);
+    assert_eq!(command(&only(&past)), Some(("steerage rollback web --to 1", true)));
+}
+
+/// Calls that are no longer among the last.
+fn old(calls: Vec<PastCall>) -> Vec<PastCall> {
+    let old = |call: PastCall| PastCall { id: format!("old{}", call.id), at: 0, ..call };
+    calls.into_iter().map(old).collect()
+}
+
+#[test]
+fn one_failure_among_many_good_calls_blames_no_deployment() {
+    let mut calls = good(1, 5, 80);
+    calls.extend(good(2, 58, 10));
+    calls.extend(failing(2, 1, "answered", 500));
+    let mut past = past(calls);
+    assert_eq!(command(&only(&past)), Some(("steerage logs web", false)));
+    // Nor does what began long after it was deployed.
+    past.calls = good(1, 20, 100);
+    past.calls.extend(failing(2, 40, "answered", 500));
+    assert!(command(&only(&past)).unwrap().1);
+    past.deployments = vec![(2, NOW - 3_600_000), (1, 0)];
+    assert!(!command(&only(&past)).unwrap().1);
+    // Nor load.
+    past.deployments = vec![(2, NOW - 60_000), (1, 0)];
+    past.calls = good(1, 20, 100);
+    past.calls.extend(failing(2, 40, "app_busy", 503));
+    assert_eq!(command(&only(&past)), Some(("steerage logs web", false)));
+}
+
+#[test]
+fn what_cannot_be_gone_back_to_is_not_offered() {
+    let mut calls = good(1, 20, 10);
+    calls.extend(failing(2, 6, "trapped", 500));
+    let mut past = past(calls);
+    past.deployments = vec![(2, NOW - 180_000)];
+    assert_eq!(command(&only(&past)), Some(("steerage logs web", false)));
+}
+
+#[test]
+fn what_failed_a_moment_ago_is_told_though_later_calls_were_well() {
+    let mut past = past(good(2, 64, 1));
+    let recent = |call: PastCall| PastCall { at: NOW - 300_000, id: "old".to_owned(), ..call };
+    past.older_failures = failing(2, 1, "answered", 500).into_iter().map(recent).collect();
+    let found = only(&past);
+    assert_eq!(found.claim, "within 5 min 1 call of web: the app itself answered 500");
+    past.older_failures[0].at = NOW - 3_600_000;
+    assert_eq!(explain(&past).diagnoses, []);
+}
+
+#[test]
+fn clients_that_are_slow_make_no_app_slow() {
+    let slow = |call: PastCall| PastCall {
+        took: Duration::from_secs(20),
+        phases: vec![(Phase::Client, Duration::from_secs(20))],
+        ..call
+    };
+    assert_eq!(explain(&past(good(2, 10, 5).into_iter().map(slow).collect())).diagnoses, []);
 }
 
 #[test]
@@ -229,10 +286,17 @@ fn calls_that_take_nearly_as_long_as_they_may_are_told_before_they_fail() {
 #[test]
 fn replicas_that_lack_a_place_come_first() {
     let mut past = past(failing(2, 4, "answered", 500));
-    past.replicas =
-        Some(PastReplicas { wanted: 3, ready: 1, lacks: Some("2 hosts lack memory".to_owned()) });
+    past.replicas = Some(PastReplicas {
+        wanted: 3,
+        ready: 1,
+        others: 0,
+        lacks: Some("2 hosts lack memory".to_owned()),
+    });
     let told = explain(&past);
     assert_eq!(told.diagnoses.len(), 2);
     assert_eq!(told.diagnoses[0].claim, "1 of 3 replicas of web is ready");
     assert_eq!(told.diagnoses[0].evidence, ["there is no place for the rest: 2 hosts lack memory"]);
+    // While one takes the place of another, the other one answers.
+    past.replicas = Some(PastReplicas { wanted: 3, ready: 0, others: 3, lacks: None });
+    assert_eq!(explain(&past).diagnoses.len(), 1);
 }

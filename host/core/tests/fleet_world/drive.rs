@@ -192,7 +192,7 @@ impl World {
             (Op::Raised(followed, mark, imports), Reply::Done(Ok(_))) => {
                 self.follow(at, followed, mark, imports);
             }
-            (Op::GoOn, Reply::Was(found)) => self.go_on(at, found.ok().flatten()),
+            (Op::GoOn, Reply::Was(found)) => self.go_on(at, found.unwrap_or_default()),
             (Op::ReadFirst(imports), Reply::Seen(first)) => {
                 self.send(at, Op::ReadRest(first, imports), Request::See);
             }

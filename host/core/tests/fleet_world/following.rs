@@ -123,23 +123,34 @@ impl World {
         let (mark, revision) = (Revision(mark), Revision(followed.revision));
         let now = StoreNow { cluster: followed.cluster, mark, revision };
         let position = process.position.as_ref().filter(|_| !imports);
-        let evidence = position.and_then(|position| match position.evidence(now) {
-            None if !self.rules.past => Some((Key::Mark, position.through())),
-            evidence => evidence.map(|(key, at)| (key.clone(), at)),
+        let evidence = position.and_then(|position| position.evidence(now));
+        let looks = evidence.map(|evidence| {
+            let (key, put_at) = evidence.put;
+            let deleted = evidence.deleted.into_iter();
+            let deleted =
+                deleted.flat_map(|(key, at)| [(key.clone(), at.0 - 1), (key.clone(), at.0)]);
+            std::iter::once((key.clone(), put_at.0)).chain(deleted).collect()
         });
-        match evidence {
-            Some((key, revision)) => self.send(at, Op::GoOn, Request::Was(key, revision.0)),
+        let looks = looks.or_else(|| (position.is_some() && !self.rules.past).then(Vec::new));
+        match looks {
+            Some(looks) => self.send(at, Op::GoOn, Request::Was(looks)),
             None => self.send(at, Op::ReadFirst(imports), Request::See),
         }
     }
 
     /// Goes on from where it was, if what was found shows that the store has the same past.
-    pub(crate) fn go_on(&mut self, at: usize, found: Option<(Value, u64)>) {
+    pub(crate) fn go_on(&mut self, at: usize, found: Vec<Option<(Value, u64)>>) {
         let (now, watch) = (self.now, self.random.next());
         let Some(process) = self.hosts[at].up.as_mut() else { return };
-        let found = found.as_ref().map(|(value, at)| (value, Revision(*at)));
+        let put = found.first().and_then(Option::as_ref);
+        let put = put.map(|(value, at)| (value, Revision(*at)));
+        let deleted = match found.get(1..) {
+            Some([before, then]) => Some((before.is_some(), then.is_some())),
+            _ => None,
+        };
         let position = process.position.as_ref();
-        match position.filter(|position| !self.rules.past || position.is_proved_by(found)) {
+        let is_proved = |position: &&Position<Key, Value>| position.is_proved_by(put, deleted);
+        match position.filter(|position| !self.rules.past || is_proved(position)) {
             Some(position) => {
                 process.stage = Stage::Watching { watch, since: position.through().0 };
                 process.back_at.get_or_insert(now);

@@ -11,8 +11,8 @@ use crate::store::{Commit, Seen, StoreError};
 #[derive(Clone, Debug)]
 pub(crate) enum Request {
     See,
-    /// What was under a key at a revision.
-    Was(Key, u64),
+    /// What was under keys at revisions.
+    Was(Vec<(Key, u64)>),
     Commit(Commit),
     Grant,
     KeepAlive(i64),
@@ -21,7 +21,7 @@ pub(crate) enum Request {
 #[derive(Clone, Debug)]
 pub(crate) enum Reply {
     Seen(Seen),
-    Was(Result<Option<(Value, u64)>, StoreError>),
+    Was(Result<Vec<Option<(Value, u64)>>, StoreError>),
     Done(Result<u64, StoreError>),
     Lease(i64),
     /// Nothing came in time: it may have happened.

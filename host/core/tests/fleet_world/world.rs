@@ -257,7 +257,10 @@ impl World {
         for _ in 0..copies {
             let answer = match request.clone() {
                 Request::See => Reply::Seen(self.store.see()),
-                Request::Was(key, at) => Reply::Was(self.store.was(&key, at)),
+                Request::Was(looks) => {
+                    let found = looks.iter().map(|(key, at)| self.store.was(key, *at));
+                    Reply::Was(found.collect())
+                }
                 Request::Grant => Reply::Lease(self.store.grant(now)),
                 Request::KeepAlive(lease) => {
                     Reply::Done(self.store.keep_alive(lease, now).map(|()| 0))

@@ -3,7 +3,7 @@
 //! that it knows already.
 //! Does not judge whether the store has the same past: `core::node::position` does.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use steerage_core::node::{Position, StoreNow};
 
@@ -17,60 +17,96 @@ use crate::telemetry::chain;
 /// After so long without a change of the fleet, though the store has counted on, this host writes something
 /// to know that it has heard of all that came before: others may write into the same etcd.
 const QUIET: Duration = Duration::from_millis(200);
+/// After so long all is read instead: the watch tells too little.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Who took so long to go on looks again how far the store is by now.
+const LONG: Duration = Duration::from_secs(3);
 
 impl Mirror<'_> {
     /// Goes on from where this host was in the same store, with all taken that came meanwhile; nothing
     /// where it cannot.
     pub(super) async fn go_on(&mut self, store: FollowedStore) -> Result<Option<Watch>, Broken> {
-        let fleet = &self.shared.member.fleet;
-        let Some(through) = self.proved(store.now).await?.filter(|_| !store.imports) else {
+        let (fleet, began_at) = (&self.shared.member.fleet, Instant::now());
+        let Some(from) = self.proved(store.now).await?.filter(|_| !store.imports) else {
             return Ok(None);
         };
-        let mut watch = fleet.store().watch("", through).await?;
+        let mut watch = fleet.store().watch("", from).await?;
         match self.catch_up(&mut watch, store.now.revision).await {
-            Err(Broken::Store(StoreError::Compacted)) => return Ok(None),
-            caught_up => caught_up?,
+            Ok(true) => {}
+            // It cannot be known that all was heard of, or what was missed is forgotten.
+            Ok(false) | Err(Broken::Store(StoreError::Compacted)) => return Ok(None),
+            Err(broken) => return Err(broken),
+        }
+        if began_at.elapsed() > LONG {
+            // This host stood still, or had much to take: by now there is more.
+            return Err(Broken::Changed);
         }
         self.note_back("what was missed is read");
+        self.shared.follows.send_replace(true);
         fleet.count_beginning(false);
         // Also what could not be done meanwhile.
         self.shared.settle.all(&self.shared.member);
         Ok(Some(watch))
     }
 
-    /// Where this host was, if the store has the same past as it knows.
+    /// After which revision this host goes on, if the store has the same past as it knows.
     async fn proved(&self, now: StoreNow) -> Result<Option<Revision>, Broken> {
         let Some(position) = &self.position else { return Ok(None) };
-        let Some((key, at)) = position.evidence(now) else { return Ok(None) };
+        let Some(evidence) = position.evidence(now) else { return Ok(None) };
         let store = self.shared.member.fleet.store();
-        let found = match store.get_at(key, at).await {
+        let looked_up = async {
+            let (key, at) = evidence.put;
+            let put = store.get_at(key, at).await?;
+            let Some((key, at)) = evidence.deleted else { return Ok((put, None)) };
+            let before = store.get_at(key, Revision(at.0.saturating_sub(1))).await?;
+            Ok((put, Some((before.is_some(), store.get_at(key, at).await?.is_some()))))
+        };
+        let (put, deleted) = match looked_up.await {
             Err(StoreError::Compacted) => return Ok(None),
             found => found?,
         };
-        let found = found.as_ref().map(|entry| (&entry.value, entry.revision));
-        Ok(position.is_proved_by(found).then(|| position.through()))
+        let put = put.as_ref().map(|entry| (&entry.value, entry.revision));
+        Ok(position.is_proved_by(put, deleted).then(|| evidence.from()))
     }
 
-    /// Takes changes until all are taken up to a revision. A sign of life would not do: etcd before 3.4.25
-    /// and 3.5.8 gives one to a watch that has yet to be told of older changes.
-    async fn catch_up(&mut self, watch: &mut Watch, revision: Revision) -> Result<(), Broken> {
+    /// Takes changes until all are taken up to a revision; whether that is known. A sign of life would not
+    /// do: etcd before 3.4.25 and 3.5.8 gives one to a watch that has yet to be told of older changes.
+    async fn catch_up(&mut self, watch: &mut Watch, revision: Revision) -> Result<bool, Broken> {
         let fleet = &self.shared.member.fleet;
-        let (mut until, mut is_written) = (revision, false);
+        let (mut until, mut is_written, began_at) = (revision, false, Instant::now());
         while self.position.as_ref().is_some_and(|position| position.through() < until) {
+            if began_at.elapsed() > PATIENCE {
+                return Ok(false);
+            }
             match tokio::time::timeout(QUIET, watch.next_sign()).await {
                 Ok(changes) => self.take(&changes?).await?,
-                Err(_) if !is_written => {
-                    let key = keys::heard(fleet.me());
-                    let put = Write::Put { key: key.clone(), value: b"{}".to_vec(), lease: None };
-                    until = commit(fleet, put).await?;
-                    commit(fleet, Write::Delete(key)).await?;
-                    is_written = true;
-                }
-                // A watch that is silent for long ends.
+                Err(_) if !is_written => match self.write_heard().await {
+                    Ok(written) => (until, is_written) = (written, true),
+                    // It takes no writes, and may be full: reading needs none.
+                    Err(error) => {
+                        tracing::debug!(error = chain(&error), "cannot write into the store");
+                        return Ok(false);
+                    }
+                },
                 Err(_) => {}
             }
         }
-        Ok(())
+        if is_written {
+            let delete = Write::Delete(keys::heard(fleet.me()));
+            // One that stays is written over the next time.
+            drop(commit(fleet, delete).await);
+        }
+        Ok(true)
+    }
+
+    /// Writes what this host waits for: nothing that was ever there before.
+    async fn write_heard(&self) -> Result<Revision, StoreError> {
+        let fleet = &self.shared.member.fleet;
+        let value =
+            format!("{{\"run\":{},\"mark\":{}}}", self.shared.member.record.run, fastrand::u32(..));
+        let put =
+            Write::Put { key: keys::heard(fleet.me()), value: value.into_bytes(), lease: None };
+        commit(fleet, put).await
     }
 
     /// Reads all that the store holds; the watch begins behind it.
@@ -92,6 +128,7 @@ impl Mirror<'_> {
         drop(seen);
         self.note_back("all is read");
         note_revoked(self.shared, told.revokes).await;
+        self.shared.follows.send_replace(true);
         complain(member, &told);
         if store.imports {
             lineage::import(member).await;
@@ -100,6 +137,8 @@ impl Mirror<'_> {
             // It was restored, or lost what it had: hosts that come anew must hear of it, too.
             if let Err(error) = member.desired.put_revoked(&host, &revocation).await {
                 tracing::warn!(%host, error = chain(&error), "cannot tell the store what is revoked");
+                // It is tried again with the next whole reading, which comes with the next loss.
+                self.position = None;
             }
         }
         self.missing.look(member, !store.imports);
