@@ -229,6 +229,8 @@ impl InstanceTemplate {
         {
             let idle = Idle { store, live, calls, birth, restorer: None, slots };
             self.idle.put(Waiting::Service(idle));
+            // Nothing is dropped that could be large.
+            meter::note_nearly_done();
         }
     }
 
@@ -242,7 +244,7 @@ impl InstanceTemplate {
         let Some((live, birth)) = serving.live.filter(|_| has_answered) else {
             return restoring.note_lost(&Lost::BadEnd);
         };
-        let before = meter::so_far();
+        let before = meter::so_far_as_read();
         let guest = self.service.guest(call.id, serving.slots.reservation());
         let restored = restorer.restore(&mut store, guest, restoring.learned());
         let (restorer, slots) = (Some(restorer), serving.slots);
@@ -261,6 +263,7 @@ impl InstanceTemplate {
                 // It may have been given up meanwhile.
                 if restoring.is_on() {
                     self.idle.put(waiting);
+                    meter::note_nearly_done();
                 }
             }
             Err(lost) => restoring.note_lost(&lost),
