@@ -30,6 +30,8 @@ struct Reading {
     read_at: Instant,
     /// Whether a piece is at hand.
     is_at_work: bool,
+    /// Whether the piece at hand is taken to end where the clock was last read.
+    is_done: bool,
 }
 
 /// What both clocks said at one moment.
@@ -52,7 +54,7 @@ pub fn begin() {
 fn begin_at(now: Instant) {
     let reading = match READING.get() {
         Some(last) if now.saturating_duration_since(last.asked_at) < FRESH => {
-            Reading { began_at: now, read_at: now, is_at_work: true, ..last }
+            Reading { began_at: now, read_at: now, is_at_work: true, is_done: false, ..last }
         }
         _ => ask(now),
     };
@@ -67,6 +69,25 @@ pub fn so_far() -> Duration {
         return passed;
     }
     used(&reading, thread_cpu_time(), passed)
+}
+
+/// The same by what the clock said when it was last read.
+#[must_use]
+pub fn so_far_as_read() -> Duration {
+    let Some(reading) = READING.get() else { return Duration::ZERO };
+    let passed = reading.read_at.saturating_duration_since(reading.began_at);
+    if passed <= SHORT {
+        return passed;
+    }
+    used(&reading, thread_cpu_time(), passed)
+}
+
+/// Says that what remains of the piece at hand is too little to read the clock for: it counts to the next
+/// piece, or to none.
+pub fn note_nearly_done() {
+    if let Some(reading) = READING.get() {
+        READING.set(Some(Reading { is_done: true, ..reading }));
+    }
 }
 
 /// How long ago the piece at hand began by the clock; zero when none was begun.
@@ -86,10 +107,13 @@ fn look_up() -> Option<(Reading, Duration)> {
 /// far; read now where none is at hand. For what is told to the millisecond, or less often than it is noted.
 #[must_use]
 pub fn now() -> Instant {
-    match READING.get() {
-        Some(reading) if reading.is_at_work => reading.read_at,
-        _ => Instant::now(),
-    }
+    read_last().unwrap_or_else(Instant::now)
+}
+
+/// When the clock was last read within the piece at hand; `None` where none is.
+#[must_use]
+pub fn read_last() -> Option<Instant> {
+    READING.get().filter(|reading| reading.is_at_work).map(|reading| reading.read_at)
 }
 
 /// How long ago a moment was, by [`now`]: nothing where the piece at hand is the same as then.
@@ -122,7 +146,7 @@ pub fn since_epoch(moment: Instant) -> Duration {
 /// Ends the piece at hand and begins another; says what the former took.
 #[must_use]
 pub fn next() -> Duration {
-    let now = Instant::now();
+    let now = end_of_piece();
     let used = end_at(now);
     begin_at(now);
     used
@@ -131,7 +155,12 @@ pub fn next() -> Duration {
 /// Ends the piece at hand; says what it took.
 #[must_use]
 pub fn end() -> Duration {
-    end_at(Instant::now())
+    end_at(end_of_piece())
+}
+
+fn end_of_piece() -> Instant {
+    let reading = READING.get().filter(|reading| reading.is_at_work && reading.is_done);
+    reading.map_or_else(Instant::now, |reading| reading.read_at)
 }
 
 fn end_at(now: Instant) -> Duration {
@@ -159,6 +188,7 @@ fn ask(now: Instant) -> Reading {
         accounted: Duration::ZERO,
         read_at: now,
         is_at_work: true,
+        is_done: false,
     }
 }
 
@@ -207,6 +237,20 @@ mod tests {
         let used = end();
         assert!(used >= Duration::from_millis(1), "{used:?}");
         assert!(now() > later, "no piece is at hand any more");
+    }
+
+    #[test]
+    fn a_piece_that_is_nearly_done_ends_where_the_clock_was_last_read() {
+        begin();
+        let so_far = so_far();
+        note_nearly_done();
+        work(Duration::from_millis(1));
+        assert_eq!(so_far_as_read(), so_far);
+        assert!(next() < Duration::from_millis(1), "the rest counts to the next piece");
+        assert!(next() >= Duration::from_millis(1), "which is measured as any other");
+        let from = read();
+        work(Duration::from_millis(1));
+        assert!(end() >= Duration::from_millis(1) && read() > from);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Says what it sees of heads, its request's and those it makes, and writes bodies in ways of its own.
 //!
 //! `?what=request` says its request's head and that it cannot be changed, `fields` what its own fields
-//! do, `response` what a response it makes says of itself, `pieces` answers in `?n=` pieces of `?size=`
+//! do, `bounds` what is too long for them and what they may hold, `full` fills them, `response` what a response it makes says of itself, `pieces` answers in `?n=` pieces of `?size=`
 //! bytes, and `upload` begins a request to `?to=` and traps before that is whole. `held` writes a body
 //! and says nothing of its end.
 
@@ -18,6 +18,8 @@ fn heads(request: IncomingRequest, out: ResponseOutparam) {
     match query(&request, "what").as_deref() {
         Some("request") => reply(out, 200, &seen(request)),
         Some("fields") => reply(out, 200, &made()),
+        Some("bounds") => reply(out, 200, &bounds()),
+        Some("full") => reply(out, 200, &full(&query(&request, "by").unwrap_or_default())),
         Some("response") => reply(out, 200, &answered()),
         Some("pieces") => pieces(&request, out),
         Some("held") => held(out),
@@ -109,6 +111,56 @@ fn made() -> String {
     let copy = fields.clone();
     drop(fields);
     text + &entries(&copy)
+}
+
+fn bounds() -> String {
+    let fields = Fields::new();
+    let mut text = String::new();
+    let mut say = |what: &str, done| text += &format!("{what}: {}\n", told(done));
+    say("a name of 70,000 bytes", fields.append(&"x".repeat(70_000), b"1"));
+    say("no name", fields.append("", b"1"));
+    say("a name that is no ASCII", fields.set("x-\u{e9}", &[]));
+    say("a value with a zero", fields.append("x", b"a\0"));
+    let list = |name: &str, value: &[u8]| {
+        let some = ("x-some".to_owned(), b"1".to_vec());
+        Fields::from_list(&[some, (name.to_owned(), value.to_vec())]).map(drop)
+    };
+    say("a list with a host", list("Host", b"a"));
+    say("a list with a line end", list("x", b"a\nb"));
+    say("a list with a blank", list("x y", b"a"));
+    say("a list with one name twice", list("X-Some", b"2"));
+    say("bytes", fields.append("X-Bytes", &[0xff, 9, 0x80, b' ', b'"']));
+    say("a name of 1,000 bytes", fields.append(&"X".repeat(1_000), b""));
+    text += &format!("long {}\n", fields.has(&"x".repeat(1_000)));
+    text += &format!("get {:?}\n", fields.get("x-bytes"));
+    for (name, value) in fields.entries() {
+        text += &format!("  {name:.9}: {}\n", value.escape_ascii());
+    }
+    let first = Fields::new();
+    first.append("x-a", b"1").expect("a header");
+    let second = first.clone();
+    second.append("x-a", b"2").expect("a header");
+    let third = second.clone();
+    first.delete("x-a").expect("it is there");
+    third.set("x-a", &[b"3".to_vec()]).expect("a header");
+    drop(second.clone());
+    second.append("x-a", b"4").expect("a header");
+    let all = [&first, &second, &third].map(|fields| values(fields, "x-a"));
+    text + &format!("copies {all:?}\n")
+}
+
+/// Adds lines, values of one name or a value until there is no room.
+fn full(by: &str) -> String {
+    let fields = Fields::new();
+    for n in 0..100_000_u64 {
+        let name = if by == "lines" { format!("x-{n}") } else { "x".to_owned() };
+        let length = if by == "value" { n as usize * 1_000 } else { 1 };
+        let value = vec![b'x'; length];
+        let done =
+            if by == "value" { fields.set(&name, &[value]) } else { fields.append(&name, &value) };
+        done.expect("a header");
+    }
+    "there was room for all\n".to_owned()
 }
 
 fn answered() -> String {

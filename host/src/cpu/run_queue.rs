@@ -22,6 +22,7 @@ use super::task::{Enqueue, Guest, Slice, Task};
 use super::wake_handle::WakeHandle;
 use crate::call::Call;
 use crate::flow::{Flow, Order};
+use crate::meter;
 use crate::shared::{Locked, Shared};
 
 /// Guests in the queue and what is known of those that are not.
@@ -81,9 +82,9 @@ impl RunQueue {
         }
     }
 
-    /// Time since the queue began.
+    /// Time since the queue began, as it was last read within the piece of work at hand.
     pub(super) fn now(&self) -> Duration {
-        self.began_at.elapsed()
+        meter::now().saturating_duration_since(self.began_at)
     }
 
     /// Notes that an app asks; says whether others have lately.

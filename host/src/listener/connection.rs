@@ -10,6 +10,8 @@ use std::time::Duration;
 use futures_util::task::AtomicWaker;
 use tokio::time::Instant;
 
+use crate::meter;
+
 /// A connection that is open. Its own task, its streams' tasks and the listener hold it.
 ///
 /// The counters are read without order between them: they decide how long to wait, and who is
@@ -186,7 +188,9 @@ impl Drop for Answering {
     fn drop(&mut self) {
         let connection = &self.0;
         if connection.n_answering.fetch_sub(1, Ordering::Relaxed) == 1 {
-            let now = connection.micros(Instant::now());
+            // As it was read when the call was recorded.
+            let now =
+                connection.micros(meter::read_last().map_or_else(Instant::now, Instant::from_std));
             connection.idle_since.store(now, Ordering::Relaxed);
             if connection.is_half_closed.load(Ordering::Relaxed) {
                 // hyper looked for more before it dropped the answer, and would wait for nothing.

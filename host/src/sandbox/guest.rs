@@ -12,7 +12,8 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::context::{Context, Environment};
 use super::engine::Flavor;
-use super::held::{MOST_FIELDS, MOST_RESOURCES, ResourceMeter};
+use super::held::{MOST_RESOURCES, ResourceMeter};
+use super::http02::MOST_FIELDS;
 use super::limiter::Limiter;
 use super::outbound::Outbound;
 use super::pace::Watched;
@@ -28,6 +29,7 @@ const FEW_RESOURCES: usize = 8;
 #[expect(missing_debug_implementations, reason = "the contexts of wasmtime-wasi have none")]
 pub struct Guest {
     wasi: Context,
+    /// Of `wasi:http` 0.3 only.
     pub(super) http: WasiHttpCtx,
     /// Dropped before the table, which holds the requests under way: those that wait must not begin
     /// when others end with the instance.

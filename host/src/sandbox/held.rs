@@ -1,7 +1,7 @@
 //! What the host holds for one guest: the weight of the resources in its table, of its streams,
 //! futures and tasks, and of the requests that it has sent.
-//! Does not bound it: the limiter does. Weighs by looking, since most of the types are not ours to count
-//! in: after every so many calls, and as soon as headers and words of some size were added.
+//! Does not bound it: the limiter does. Weighs by looking, since the types of WASI and of 0.3 are not ours
+//! to count in: after every so many calls, and as soon as headers and words of some size were added.
 //!
 //! The order of magnitude is what matters: a body is taken to be as full as it may get, and headers
 //! of many lines as large as they may be.
@@ -14,19 +14,14 @@ use http::HeaderMap;
 use http_body::Body;
 use steerage_core::units::Bytes;
 use wasmtime::component::ResourceTable;
-use wasmtime_wasi_http::FieldMap;
-use wasmtime_wasi_http::p2::bindings::http::types::{Method, Scheme};
-use wasmtime_wasi_http::p2::types::{HostFutureIncomingResponse, HostOutgoingRequest};
-use wasmtime_wasi_http::p3;
+use wasmtime_wasi_http::{FieldMap, p3};
 
 use super::BODY_CHUNK;
 use super::http02::{
-    BodyInput, IncomingBody, IncomingRequest, IncomingResponse, OutgoingBody, OutgoingResponse,
+    BodyInput, Fields, FutureResponse, FutureTrailers, IncomingBody, IncomingRequest,
+    IncomingResponse, MOST_FIELDS, OutgoingBody, OutgoingRequest, OutgoingResponse,
 };
 
-/// Most bytes of the headers that a guest makes: as much as a request brings, so that it can pass on
-/// what it was given.
-pub(super) const MOST_FIELDS: usize = 64 << 10;
 /// Most resources of the host (bodies, streams, timers, headers) one guest may hold.
 pub(super) const MOST_RESOURCES: usize = 1_000;
 
@@ -170,8 +165,8 @@ impl Drop for InSent {
 }
 
 fn weight(resource: &(dyn Any + Send)) -> usize {
-    if let Some(map) = resource.downcast_ref::<FieldMap>() {
-        fields_weight(map)
+    if let Some(fields) = resource.downcast_ref::<Fields>() {
+        fields_weight(fields.lines())
     } else if let Some(request) = resource.downcast_ref::<IncomingRequest>() {
         // An instance that serves again may hold those of its earlier calls.
         let path = request.head.uri.path_and_query().map_or(0, |path| path.as_str().len());
@@ -180,16 +175,18 @@ fn weight(resource: &(dyn Any + Send)) -> usize {
     } else if resource.is::<OutgoingBody>() {
         BODY
     } else if let Some(response) = resource.downcast_ref::<OutgoingResponse>() {
-        fields_weight(&response.headers).saturating_add(body(response.body.is_some()))
-    } else if let Some(request) = resource.downcast_ref::<HostOutgoingRequest>() {
-        let words = words(request).saturating_add(body(request.body.is_some()));
-        fields_weight(&request.headers).saturating_add(words)
+        fields_weight(response.headers.lines()).saturating_add(body(response.body.is_some()))
+    } else if let Some(request) = resource.downcast_ref::<OutgoingRequest>() {
+        let words = request.n_words().saturating_add(body(request.body.is_some()));
+        fields_weight(request.headers.lines()).saturating_add(words)
     } else if let Some(response) = resource.downcast_ref::<IncomingResponse>() {
-        fields_weight(&response.headers)
+        fields_weight(response.headers.lines())
     } else if let Some(stream) = resource.downcast_ref::<BodyInput>() {
         stream.n_held()
-    } else if resource.is::<IncomingBody>() || resource.is::<HostFutureIncomingResponse>() {
+    } else if is_coming(resource) {
         READ_AHEAD
+    } else if let Some(map) = resource.downcast_ref::<FieldMap>() {
+        fields_weight(map)
     } else if let Some(request) = resource.downcast_ref::<p3::Request>() {
         let path = request.path_with_query.as_ref().map_or(0, |path| path.as_str().len());
         let authority = request.authority.as_ref().map_or(0, |authority| authority.as_str().len());
@@ -207,19 +204,11 @@ fn body(is_there: bool) -> usize {
     if is_there { BODY } else { 0 }
 }
 
-/// What a request says beside its headers, each part as long as the guest likes.
-fn words(request: &HostOutgoingRequest) -> usize {
-    let method = match &request.method {
-        Method::Other(method) => method.len(),
-        _ => 0,
-    };
-    let scheme = match &request.scheme {
-        Some(Scheme::Other(scheme)) => scheme.len(),
-        _ => 0,
-    };
-    let authority = request.authority.as_ref().map_or(0, String::len);
-    let path = request.path_with_query.as_ref().map_or(0, String::len);
-    [method, scheme, authority, path].into_iter().fold(0, usize::saturating_add)
+/// Whether more of it may have been read on its connection.
+fn is_coming(resource: &(dyn Any + Send)) -> bool {
+    resource.is::<IncomingBody>()
+        || resource.is::<FutureResponse>()
+        || resource.is::<FutureTrailers>()
 }
 
 /// What headers weigh.
@@ -239,12 +228,13 @@ mod tests {
     use http_body_util::BodyExt;
 
     use super::*;
+    use crate::sandbox::http02::BodyOf;
 
-    fn map(value: usize) -> FieldMap {
-        let mut map = FieldMap::new_mutable(MOST_FIELDS);
+    fn map(value: usize) -> Fields {
+        let mut fields = Fields::new();
         let value = http::HeaderValue::from_str(&"x".repeat(value)).unwrap();
-        map.append_raw(http::HeaderName::from_static("x"), value).unwrap();
-        map
+        fields.append(http::HeaderName::from_static("x"), value).unwrap();
+        fields
     }
 
     #[test]
@@ -259,8 +249,7 @@ mod tests {
         }
         let ten = weigh(&mut table);
         assert!((100_000..110_000).contains(&ten), "{ten}");
-        let of = wasmtime_wasi_http::p2::body::StreamContext::Response;
-        table.push(OutgoingBody::new(of, None).0).unwrap();
+        table.push(OutgoingBody::new(BodyOf::Response, None).0).unwrap();
         assert_eq!(weigh(&mut table), ten + (BODY + RESOURCE) as u64);
     }
 

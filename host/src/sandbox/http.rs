@@ -8,10 +8,10 @@ use bytes::Bytes;
 use http_body::Body;
 use steerage_core::excerpt::{self, excerpt};
 use wasmtime::Store;
-use wasmtime_wasi_http::{Error, WasiHttpView, p2, p3};
+use wasmtime_wasi_http::{Error, WasiHttpView, p3};
 
 use super::guest::Guest;
-use super::http02::{IncomingRequest, OutparamHandle, RequestHandle};
+use super::http02::{Handler, IncomingRequest};
 use crate::body::Produced;
 use crate::call::ResponseSender;
 
@@ -21,16 +21,14 @@ use crate::call::ResponseSender;
 /// A trap, or a failure of a host function.
 pub(super) async fn call_p2(
     store: &mut Store<Guest>,
-    proxy: &p2::bindings::Proxy,
+    handler: &Handler,
     request: IncomingRequest,
     head: ResponseSender,
 ) -> wasmtime::Result<()> {
     let table = &mut store.data_mut().table;
     let request = table.push(request)?;
     let out = table.push(head)?;
-    let (request, out) =
-        (RequestHandle::new_own(request.rep()), OutparamHandle::new_own(out.rep()));
-    proxy.wasi_http_incoming_handler().call_handle(store, request, out).await
+    handler.handle(store, request, out).await
 }
 
 /// Lets a 0.3 handler answer. Returns when the guest has no task left, body included.

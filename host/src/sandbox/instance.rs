@@ -2,7 +2,7 @@
 //! ended. Does not choose the thread it runs on and does not answer the client.
 
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -102,7 +102,8 @@ impl InstanceTemplate {
         deadline: Instant,
         mut guest: Pin<&mut impl Future<Output = wasmtime::Result<()>>>,
     ) -> (Finish, Cpu) {
-        let mut timer = pin!(tokio::time::sleep_until(deadline));
+        // Made when the guest first waits: most are over before.
+        let mut timer = None;
         let (mut cpu, mut is_evictable) = (Cpu::default(), false);
         let mut paused = None;
         let finish = poll_fn(|context| {
@@ -136,9 +137,10 @@ impl InstanceTemplate {
                 return Poll::Ready(Finish::Stopped);
             }
             // The timer is told of the time by a thread that may be this one, busy with slices.
-            if deadline <= Instant::now() {
+            if deadline <= Instant::from_std(meter::now()) {
                 return Poll::Ready(Finish::TimedOut);
             }
+            let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
             timer.as_mut().poll(context).map(|()| Finish::TimedOut)
         })
         .await;

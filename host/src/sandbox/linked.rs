@@ -10,12 +10,12 @@ use steerage_core::units::Bytes;
 use wasmtime::component::{Component, Linker};
 use wasmtime::{Engine, InstancePre, Module};
 use wasmtime_wasi::p2::bindings::CommandPre;
-use wasmtime_wasi_http::p2::bindings::ProxyPre;
 use wasmtime_wasi_http::p3::bindings::ServicePre;
 
 use super::compiler::Compiled;
 use super::engine::{self, Flavor, PoolSettings, Slots};
 use super::guest::{CoreGuest, Guest};
+use super::http02::HandlerPre;
 use super::idle::Pool;
 use super::linker;
 use super::module::LoadError;
@@ -71,7 +71,7 @@ pub(super) struct LoadedComponent {
 
 /// Linked code of each kind.
 pub(super) enum Pre {
-    Http02(ProxyPre<Guest>),
+    Http02(HandlerPre<Guest>),
     Http03(ServicePre<Guest>),
     CgiComponent(CommandPre<Guest>),
     CgiModule(InstancePre<CoreGuest>),
@@ -182,7 +182,7 @@ impl Pre {
         let component = map_component(engine, code)?;
         let pre = components.instantiate_pre(&component).map_err(unlinkable)?;
         let pre = match kind {
-            GuestKind::Http02 => ProxyPre::new(pre).map(Self::Http02),
+            GuestKind::Http02 => HandlerPre::new(pre).map(Self::Http02),
             GuestKind::Http03 => ServicePre::new(pre).map(Self::Http03),
             GuestKind::CgiComponent | GuestKind::CgiModule => {
                 CommandPre::new(pre).map(Self::CgiComponent)

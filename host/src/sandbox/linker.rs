@@ -6,6 +6,7 @@ mod entry;
 mod fields;
 mod http02;
 mod incoming;
+mod outgoing;
 mod streams;
 
 use wasmtime::Engine;
@@ -27,16 +28,15 @@ use super::guest::{CoreGuest, Guest};
 pub(super) fn component_linker(engine: &Engine, flavor: Flavor) -> wasmtime::Result<Linker<Guest>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
-    wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
     if flavor == Flavor::Concurrent {
         wasmtime_wasi::p3::add_to_linker(&mut linker)?;
         wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
     }
+    http02::add_to_linker(&mut linker)?;
     linker.allow_shadowing(true);
     io::error::add_to_linker::<_, Io>(&mut linker, Guest::resources)?;
     io::poll::add_to_linker::<_, Io>(&mut linker, Guest::resources)?;
     streams::add_to_linker(&mut linker)?;
-    http02::add_to_linker(&mut linker)?;
     checked::components(&mut linker)?;
     linker.allow_shadowing(false);
     Ok(linker)

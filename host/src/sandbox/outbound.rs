@@ -50,7 +50,8 @@ const MOST_PER_CALL: usize = 64;
 /// Bytes that a connection buffers of what it reads, so also the longest head of a response.
 const MOST_BUFFERED: usize = 64 << 10;
 
-type Answer = (Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>);
+/// What `wasi:http` 0.3 is told besides, of connections that are worked on with a response: ours are not.
+type Done = Box<dyn Future<Output = Result<(), Error>> + Send>;
 
 /// The way out for one deployment's calls. Connections are kept, and never shared with others.
 #[derive(Debug)]
@@ -148,6 +149,29 @@ impl Outbound {
         self.time = Some(time.clone());
     }
 
+    /// Sends a request; the connection is asked for and the time counts once what this returns is polled.
+    pub(super) fn start(
+        &mut self,
+        request: Request<WasiBody>,
+        options: RequestOptions,
+    ) -> impl Future<Output = Result<Response<WasiBody>, Error>> + Send + use<> {
+        let turns = self.turns.get_or_insert_with(|| Arc::new(Semaphore::new(MOST_PER_CALL)));
+        let turns = turns.clone();
+        let counted = self.sent.get_or_insert_default().count(&request);
+        let waited_for = self.time.as_ref().map(|time| {
+            let mut waited_for = WaitedFor::new(time.clone(), Phase::Outbound);
+            // From now on, not when a task begins to send it: the guest may stop running before.
+            waited_for.set(true);
+            waited_for
+        });
+        let sent = self.inner.clone().send(request, options, turns, waited_for);
+        async move {
+            let answer = sent.await;
+            drop(counted);
+            answer
+        }
+    }
+
     /// Lets none of the requests begin that wait for their turn: the instance is over.
     fn close(&self) {
         if let Some(turns) = &self.turns {
@@ -174,7 +198,7 @@ impl Inner {
         options: RequestOptions,
         turns: Arc<Semaphore>,
         waited_for: Option<WaitedFor>,
-    ) -> Result<Answer, Error> {
+    ) -> Result<Response<WasiBody>, Error> {
         let destination = Destination::of(request.uri()).ok_or(Error::HttpRequestUriInvalid)?;
         if request.method() == Method::CONNECT {
             return Err(Error::HttpRequestMethodInvalid);
@@ -193,7 +217,7 @@ impl Inner {
         let response = self.exchange(request, &destination, is_named, &patience).await?;
         let body =
             |body| AnswerBody::new(body, patience.between_bytes, turn, waited_for).boxed_unsync();
-        Ok((response.map(body), Box::new(async { Ok(()) })))
+        Ok(response.map(body))
     }
 
     /// Sends a request over a connection that waits, or over a new one.
@@ -360,26 +384,12 @@ impl WasiHttpHooks for Outbound {
         request: Request<WasiBody>,
         options: Option<RequestOptions>,
         _processed: Box<dyn Future<Output = Result<(), Error>> + Send>,
-    ) -> Box<dyn Future<Output = Result<Answer, Error>> + Send> {
-        let turns = self.turns.get_or_insert_with(|| Arc::new(Semaphore::new(MOST_PER_CALL)));
-        let turns = turns.clone();
-        let counted = self.sent.get_or_insert_default().count(&request);
-        let waited_for = self.time.as_ref().map(|time| {
-            let mut waited_for = WaitedFor::new(time.clone(), Phase::Outbound);
-            // From now on, not when a task begins to send it: the guest may stop running before.
-            waited_for.set(true);
-            waited_for
-        });
-        let sent = self.inner.clone().send(request, options.unwrap_or_default(), turns, waited_for);
+    ) -> Box<dyn Future<Output = Result<(Response<WasiBody>, Done), Error>> + Send> {
+        let sent = self.start(request, options.unwrap_or_default());
         Box::new(async move {
-            let answer = sent.await;
-            drop(counted);
-            answer
+            let done: Done = Box::new(async { Ok(()) });
+            Ok((sent.await?, done))
         })
-    }
-
-    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
-        super::BODY_CHUNK
     }
 
     fn p3_outgoing_body_chunk_size(&mut self) -> usize {

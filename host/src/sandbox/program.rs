@@ -232,7 +232,7 @@ impl InstanceTemplate {
         if !has_ended_well {
             return restoring.note_lost(&Lost::BadEnd);
         }
-        let before = meter::so_far();
+        let before = meter::so_far_as_read();
         let restored = restore(restoring);
         self.keep_restored(before, restored.map(|program| Waiting::Program(Box::new(program))));
     }

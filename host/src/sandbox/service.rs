@@ -11,12 +11,12 @@ use steerage_core::manifest::ReuseStats;
 use steerage_core::outcome::Outcome;
 use steerage_core::units::Bytes;
 use wasmtime::Store;
-use wasmtime_wasi_http::{Error, p2, p3};
+use wasmtime_wasi_http::{Error, p3};
 
 use super::ending::{Finish, judge};
 use super::guest::Guest;
 use super::http::{call_p2, call_p3};
-use super::http02::IncomingRequest;
+use super::http02::{Handler, IncomingRequest};
 use super::idle::{InstanceSlots, Waiting};
 use super::instance::GuestRequest;
 use super::linked::Pre;
@@ -55,7 +55,7 @@ impl Birth {
 }
 
 enum Live {
-    Http02(p2::bindings::Proxy),
+    Http02(Handler),
     Http03(p3::bindings::Service),
 }
 
@@ -86,12 +86,12 @@ impl Idle {
     /// One that was made to be put back after each call, and has not served yet.
     pub(super) fn restored(
         store: Store<Guest>,
-        proxy: p2::bindings::Proxy,
+        handler: Handler,
         restorer: Restorer,
         slots: InstanceSlots,
     ) -> Self {
         let birth = Birth { at: std::time::Instant::now(), memory: store.data().limiter.used() };
-        let (live, restorer) = (Live::Http02(proxy), Some(Box::new(restorer)));
+        let (live, restorer) = (Live::Http02(handler), Some(Box::new(restorer)));
         Self { store, live, calls: 0, birth, restorer, slots }
     }
 }
@@ -179,9 +179,9 @@ impl InstanceTemplate {
                 };
                 let GuestRequest { request, host_headers, https, head, .. } = *guest_request;
                 match &live {
-                    Live::Http02(proxy) => {
+                    Live::Http02(handler) => {
                         let request = IncomingRequest::new(request, host_headers, https);
-                        call_p2(store, proxy, request, head).await?;
+                        call_p2(store, handler, request, head).await?;
                     }
                     Live::Http03(service) => {
                         Box::pin(call_p3(store, service, request, head)).await?;
@@ -229,6 +229,8 @@ impl InstanceTemplate {
         {
             let idle = Idle { store, live, calls, birth, restorer: None, slots };
             self.idle.put(Waiting::Service(idle));
+            // Nothing is dropped that could be large.
+            meter::note_nearly_done();
         }
     }
 
@@ -242,7 +244,7 @@ impl InstanceTemplate {
         let Some((live, birth)) = serving.live.filter(|_| has_answered) else {
             return restoring.note_lost(&Lost::BadEnd);
         };
-        let before = meter::so_far();
+        let before = meter::so_far_as_read();
         let guest = self.service.guest(call.id, serving.slots.reservation());
         let restored = restorer.restore(&mut store, guest, restoring.learned());
         let (restorer, slots) = (Some(restorer), serving.slots);
@@ -261,6 +263,7 @@ impl InstanceTemplate {
                 // It may have been given up meanwhile.
                 if restoring.is_on() {
                     self.idle.put(waiting);
+                    meter::note_nearly_done();
                 }
             }
             Err(lost) => restoring.note_lost(&lost),
@@ -269,7 +272,7 @@ impl InstanceTemplate {
 
     async fn instantiate(&self, store: &mut Store<Guest>) -> wasmtime::Result<Live> {
         match &self.linked.pre {
-            Pre::Http02(pre) => Ok(Live::Http02(pre.instantiate_async(store).await?)),
+            Pre::Http02(pre) => Ok(Live::Http02(pre.instantiate(store).await?)),
             Pre::Http03(pre) => Ok(Live::Http03(pre.instantiate_async(store).await?)),
             Pre::CgiComponent(_) | Pre::CgiModule(_) => {
                 Err(wasmtime::Error::msg("a CGI program has no handler"))

@@ -20,6 +20,7 @@ use crate::calls::the_sdk_costs_at_most_a_fifth_more_than_the_bindings as hello_
 use crate::harness::{Host, Reply, manifest};
 use crate::host_calls_http::no_function_of_0_3_holds_a_thread as p3_worst;
 use crate::host_calls_http::no_function_of_http_0_2_holds_a_thread as worst;
+use crate::http02::a_request_and_its_answer_are_whole as sends;
 use crate::http02::the_head_of_a_request_is_what_the_client_sent as heads;
 use crate::limits::a_guest_that_copies_in_bulk_is_stopped_in_time as copy;
 use crate::limits::a_guest_that_never_yields_is_stopped_in_time_and_its_thread_is_free as spin;

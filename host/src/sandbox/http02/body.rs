@@ -9,9 +9,17 @@ use bytes::Bytes;
 use http::HeaderMap;
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
-use wasmtime_wasi_http::p2::body::StreamContext;
 
 use crate::body::{self, Append, Reader, Writer};
+
+/// What a body is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::sandbox) enum BodyOf {
+    /// A request to somebody else.
+    Request,
+    /// The response.
+    Response,
+}
 
 /// A body that a guest writes.
 pub(in crate::sandbox) struct OutgoingBody {
@@ -23,7 +31,7 @@ pub(in crate::sandbox) struct OutgoingBody {
 /// How long a body is said to be, and by what.
 #[derive(Clone, Copy)]
 struct Length {
-    of: StreamContext,
+    of: BodyOf,
     announced: Option<u64>,
 }
 
@@ -34,9 +42,19 @@ pub(in crate::sandbox) struct BodyOutput {
     length: Length,
 }
 
+impl BodyOf {
+    /// Such a body has so many bytes, and was announced with others.
+    fn wrong_size(self, n_bytes: u64) -> ErrorCode {
+        match self {
+            Self::Request => ErrorCode::HttpRequestBodySize(Some(n_bytes)),
+            Self::Response => ErrorCode::HttpResponseBodySize(Some(n_bytes)),
+        }
+    }
+}
+
 impl OutgoingBody {
     /// A body of so many bytes, if that was announced, and the end to read it from.
-    pub(in crate::sandbox) fn new(of: StreamContext, announced: Option<u64>) -> (Self, Reader) {
+    pub(in crate::sandbox) fn new(of: BodyOf, announced: Option<u64>) -> (Self, Reader) {
         let (writer, reader) = body::channel();
         let length = Length { of, announced };
         (Self { writer, length, is_stream_taken: false }, reader)
@@ -65,7 +83,7 @@ impl OutgoingBody {
         let n_written = self.writer.n_written();
         if self.length.announced.is_some_and(|announced| announced != n_written) {
             self.writer.abort();
-            return Err(self.length.of.as_body_size_error(n_written));
+            return Err(self.length.of.wrong_size(n_written));
         }
         self.writer.finish(trailers);
         Ok(())
@@ -77,8 +95,8 @@ impl Drop for OutgoingBody {
     /// a request only sees the end.
     fn drop(&mut self) {
         match self.length.of {
-            StreamContext::Response => self.writer.finish(None),
-            StreamContext::Request => self.writer.abort(),
+            BodyOf::Response => self.writer.finish(None),
+            BodyOf::Request => self.writer.abort(),
         }
     }
 }
@@ -110,7 +128,7 @@ impl BodyOutput {
     /// What is too much goes out with the rest: whoever reads the body says how long it is.
     fn judge(&self, n_written: u64) -> StreamResult<()> {
         if self.length.announced.is_some_and(|announced| n_written > announced) {
-            let error = self.length.of.as_body_size_error(n_written);
+            let error = self.length.of.wrong_size(n_written);
             return Err(StreamError::LastOperationFailed(error.into()));
         }
         Ok(())

@@ -3,6 +3,7 @@
 //! Does not bound its length, and does not know where it comes from.
 
 use std::future::poll_fn;
+use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
@@ -10,7 +11,6 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::Body as _;
 use wasmtime_wasi::p2::{InputStream, Pollable, StreamError, StreamResult};
-use wasmtime_wasi_http::p2::body::{HostFutureTrailers, HostIncomingBody};
 use wasmtime_wasi_http::{Error, WasiBody};
 
 use super::body::Waited;
@@ -42,6 +42,17 @@ pub(in crate::sandbox) struct BodyInput {
     parent: u32,
 }
 
+/// The trailers of a body that nobody reads any more.
+pub(in crate::sandbox) enum FutureTrailers {
+    /// What is left of the body is passed over.
+    Waiting(WasiBody),
+    Ready(Come),
+    Taken,
+}
+
+/// Trailers, if there were any, or why the body broke off.
+type Come = Result<Option<HeaderMap>, Error>;
+
 impl IncomingBody {
     /// A body that may have no end yet.
     pub(in crate::sandbox) fn new(body: WasiBody) -> Self {
@@ -66,12 +77,51 @@ impl IncomingBody {
     }
 
     /// The trailers, which may be yet to come.
-    pub(in crate::sandbox) fn into_trailers(self) -> HostFutureTrailers {
+    pub(in crate::sandbox) fn into_trailers(self) -> FutureTrailers {
         match self.unread {
-            Some(Unread::Open(body)) => HostIncomingBody::new(body).into_future_trailers(),
-            Some(Unread::Over(trailers)) => HostFutureTrailers::Done(Ok(trailers)),
-            None => HostFutureTrailers::Done(Ok(None)),
+            Some(Unread::Open(body)) => FutureTrailers::Waiting(body),
+            Some(Unread::Over(trailers)) => FutureTrailers::Ready(Ok(trailers)),
+            None => FutureTrailers::Ready(Ok(None)),
         }
+    }
+}
+
+impl FutureTrailers {
+    /// What has come: `None` where nothing has yet, and an error where it was taken before.
+    pub(in crate::sandbox) fn take(&mut self) -> Option<Result<Come, ()>> {
+        // Whoever is to be woken says so when it waits.
+        if self.poll_ready(&mut Context::from_waker(Waker::noop())).is_pending() {
+            return None;
+        }
+        match mem::replace(self, Self::Taken) {
+            Self::Ready(come) => Some(Ok(come)),
+            Self::Taken | Self::Waiting(_) => Some(Err(())),
+        }
+    }
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        while let Self::Waiting(body) = self {
+            let come = match std::task::ready!(Pin::new(body).poll_frame(context)) {
+                None => Ok(None),
+                Some(Err(error)) => Err(error),
+                Some(Ok(frame)) => match frame.into_trailers() {
+                    Ok(trailers) => Ok(Some(trailers)),
+                    Err(_) => continue,
+                },
+            };
+            *self = Self::Ready(come);
+        }
+        Poll::Ready(())
+    }
+}
+
+impl Pollable for FutureTrailers {
+    fn ready<'s, 'f>(&'s mut self) -> Waited<'f>
+    where
+        's: 'f,
+        Self: 'f,
+    {
+        Box::pin(poll_fn(|context| self.poll_ready(context)))
     }
 }
 

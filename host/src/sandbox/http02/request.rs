@@ -10,8 +10,9 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
 use http_body::Body;
 use http_body_util::BodyExt;
-use wasmtime_wasi_http::{Error, FieldMap, WasiBody, WasiHttpHooks};
+use wasmtime_wasi_http::{Error, WasiBody};
 
+use super::fields::Fields;
 use super::incoming::IncomingBody;
 use crate::header::HostHeaders;
 
@@ -36,7 +37,7 @@ enum Headers {
     /// Those of the head; nobody has asked for them yet.
     InHead,
     /// Those a guest may see, and the host, which it is told as the authority.
-    Made(FieldMap, Option<HeaderValue>),
+    Made(Fields, Option<HeaderValue>),
 }
 
 impl IncomingRequest {
@@ -60,25 +61,26 @@ impl IncomingRequest {
     }
 
     /// The headers that the guest may see, as fields that it cannot change.
-    pub(in crate::sandbox) fn headers(&mut self, hooks: &mut dyn WasiHttpHooks) -> FieldMap {
-        if let Headers::Made(fields, _) = &self.headers {
-            return fields.clone();
+    pub(in crate::sandbox) fn headers(&mut self) -> Fields {
+        if let Headers::Made(fields, _) = &mut self.headers {
+            return fields.share();
         }
         let mut headers = mem::take(&mut self.head.headers);
         if let Some(host_headers) = self.host_headers.take() {
             host_headers.set(&mut headers);
         }
         let host = headers.get(HOST).cloned();
-        let fields = FieldMap::new_immutable(hooks, headers);
-        self.headers = Headers::Made(fields.clone(), host);
-        fields
+        let mut fields = Fields::shown(headers);
+        let shared = fields.share();
+        self.headers = Headers::Made(fields, host);
+        shared
     }
 
     /// Its headers, as far as the guest may see them once it has asked for them.
     pub(in crate::sandbox) fn shown_headers(&self) -> &HeaderMap {
         match &self.headers {
             Headers::InHead => &self.head.headers,
-            Headers::Made(fields, _) => fields,
+            Headers::Made(fields, _) => fields.lines(),
         }
     }
 

@@ -13,3 +13,13 @@ pub(super) type Context<'c> = StoreContextMut<'c, Guest>;
 pub(super) fn ours<T: 'static, U: 'static>(handle: &Resource<U>) -> Resource<T> {
     Resource::new_own(handle.rep())
 }
+
+/// A guest lets go of a resource of which nothing is to be done but to drop it.
+pub(super) fn dropped<T: Send + 'static>(
+    mut store: Context<'_>,
+    number: u32,
+) -> wasmtime::Result<()> {
+    let entry: Resource<T> = Resource::new_own(number);
+    store.data_mut().resources().delete(entry)?;
+    Ok(())
+}

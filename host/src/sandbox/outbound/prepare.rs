@@ -2,11 +2,12 @@
 //! Does not send it.
 
 use std::future::ready;
+use std::mem;
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
 use http::header::HOST;
-use http::{HeaderValue, Request, Uri, request};
+use http::{HeaderMap, HeaderValue, Request, Uri, request};
 use http_body::Body as _;
 use http_body_util::{BodyExt as _, BodyStream, Empty, StreamBody};
 use tokio::time::timeout;
@@ -22,7 +23,11 @@ pub(super) fn direct<B>(request: &mut Request<B>) -> Result<(), Error> {
         let authority = request.uri().authority().ok_or(Error::HttpRequestUriInvalid)?;
         let host = HeaderValue::from_str(authority.as_str());
         let host = host.map_err(|_| Error::HttpRequestUriInvalid)?;
-        request.headers_mut().insert(HOST, host);
+        // First, as RFC 9110, 7.2, would have it.
+        let mut headers = HeaderMap::with_capacity(request.headers().len() + 1);
+        headers.insert(HOST, host);
+        headers.extend(mem::take(request.headers_mut()));
+        *request.headers_mut() = headers;
     }
     let path = request.uri().path_and_query().cloned();
     *request.uri_mut() = path.map_or_else(|| Uri::from_static("/"), Uri::from);
@@ -96,7 +101,12 @@ mod tests {
     #[test]
     fn a_server_is_addressed_by_path_and_host() {
         let mut plain = request(Method::GET, "");
+        for text in ["1", "2"] {
+            plain.headers_mut().append("x-many", HeaderValue::from_static(text));
+        }
         direct(&mut plain).unwrap();
+        let lines: Vec<_> = plain.headers().iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(lines, ["host", "x-many", "x-many"]);
         assert_eq!(plain.uri(), "/a?b=c");
         assert_eq!(plain.headers()[HOST], "api.example.com:81");
         let mut named = request(Method::GET, "");

@@ -15,9 +15,8 @@ use http_body_util::Empty;
 use steerage_core::id::{AppName, CallId, Generation, TenantName};
 use steerage_core::outbound::{OutboundPolicy, PrivateNetworks};
 use steerage_core::units::{Bytes, Fuel, Weight};
-use wasmtime::component::{Component, Linker};
+use wasmtime::component::{Component, Linker, Resource};
 use wasmtime::{Engine, Store, Trap};
-use wasmtime_wasi_http::p2::bindings::{Proxy, ProxyPre};
 
 use super::learned::Learned;
 use super::live::{self, Code, Place, Restorer};
@@ -30,7 +29,7 @@ use super::unfit::Unfit;
 use crate::budget::{Memory, MemorySettings};
 use crate::sandbox::engine::{self, Flavor};
 use crate::sandbox::guest::{Guest, ServiceParts};
-use crate::sandbox::http02::{IncomingRequest, OutparamHandle, RequestHandle};
+use crate::sandbox::http02::{Handler, HandlerPre, IncomingRequest};
 use crate::sandbox::idle::{InstanceSlots, Pool};
 use crate::sandbox::linked::Pre;
 use crate::sandbox::outbound::{ConnectionCharge, Denials, Egress, Outbound};
@@ -73,7 +72,7 @@ struct Answer {
 }
 
 /// An instance that is put back.
-type Live = (Store<Guest>, Proxy, Restorer, InstanceSlots);
+type Live = (Store<Guest>, Handler, Restorer, InstanceSlots);
 
 impl EngineLinker {
     fn new(engine: Engine, flavor: Flavor) -> Self {
@@ -91,9 +90,9 @@ impl EngineLinker {
         Self { engine, linker, exchange, parts: parts() }
     }
 
-    fn pre(&self, bytes: &[u8]) -> ProxyPre<Guest> {
+    fn pre(&self, bytes: &[u8]) -> HandlerPre<Guest> {
         let component = Component::new(&self.engine, bytes).unwrap();
-        ProxyPre::new(self.linker.instantiate_pre(&component).unwrap()).unwrap()
+        HandlerPre::new(self.linker.instantiate_pre(&component).unwrap()).unwrap()
     }
 
     fn code(&self, bytes: &[u8]) -> Code {
@@ -101,7 +100,12 @@ impl EngineLinker {
     }
 
     /// Calls the handler; says what came of it, and whether the thread had page faults.
-    async fn call(&self, store: &mut Store<Guest>, proxy: &Proxy, number: u32) -> (Answer, bool) {
+    async fn call(
+        &self,
+        store: &mut Store<Guest>,
+        handler: &Handler,
+        number: u32,
+    ) -> (Answer, bool) {
         *self.exchange.lock().unwrap() = Exchange { number, said: Vec::new() };
         store.data_mut().stdio.start_call(CallId::from_u128(number.into()));
         let before = store.data_mut().told();
@@ -110,13 +114,11 @@ impl EngineLinker {
         store.set_max_component_handles(MOST_HANDLES);
         let table = &mut store.data_mut().table;
         let request = http::Request::new(Empty::<Chunk>::new());
-        let request = table.push(IncomingRequest::new(request, None, false)).unwrap().rep();
-        let out = table.push(()).unwrap().rep();
-        let handles = (RequestHandle::new_own(request), OutparamHandle::new_own(out));
+        let request = table.push(IncomingRequest::new(request, None, false)).unwrap();
+        let out = Resource::new_own(table.push(()).unwrap().rep());
         let mut has_faulted = false;
         let ended = {
-            let handler = proxy.wasi_http_incoming_handler();
-            let guest = pin!(handler.call_handle(&mut *store, handles.0, handles.1));
+            let guest = pin!(handler.handle(&mut *store, request, out));
             FaultWatch::new(guest, Some(&mut has_faulted)).await
         };
         let trap = ended.err().map(|error| *error.downcast_ref().expect("a trap"));
@@ -126,15 +128,15 @@ impl EngineLinker {
         (Answer { before, trap, said, fuel, after }, has_faulted)
     }
 
-    async fn call_new(&self, pre: &ProxyPre<Guest>, number: u32) -> Answer {
+    async fn call_new(&self, pre: &HandlerPre<Guest>, number: u32) -> Answer {
         let slots = self.slots();
         let mut store =
             Store::new(&self.engine, self.parts.guest(CallId::from_u128(1), slots.reservation()));
         store.limiter(|guest| &mut guest.limiter);
         pace::keep(&mut store);
         instance::start(&mut store, Fuel::new(FUEL), Fuel::new(u64::MAX)).unwrap();
-        let proxy = pre.instantiate_async(&mut store).await.unwrap();
-        self.call(&mut store, &proxy, number).await.0
+        let handler = pre.instantiate(&mut store).await.unwrap();
+        self.call(&mut store, &handler, number).await.0
     }
 
     fn live(&self, code: &Code) -> Live {
@@ -147,8 +149,8 @@ impl EngineLinker {
         let (places, Pre::Http02(pre)) = ((place(), place()), &code.pre) else { unreachable!() };
         let (mut store, instance, restorer) =
             live::make(code, pre.instance_pre(), &self.parts, slots.reservation(), places)?;
-        let proxy = Proxy::new(&mut store, &instance).unwrap();
-        Ok((store, proxy, restorer, slots))
+        let handler = pre.of(&mut store, &instance).unwrap();
+        Ok((store, handler, restorer, slots))
     }
 
     fn slots(&self) -> InstanceSlots {
@@ -156,8 +158,8 @@ impl EngineLinker {
     }
 
     async fn call_restored(&self, live: &mut Live, number: u32) -> Answer {
-        let (store, proxy, restorer, _) = live;
-        let (answer, has_faulted) = self.call(store, proxy, number).await;
+        let (store, handler, restorer, _) = live;
+        let (answer, has_faulted) = self.call(store, handler, number).await;
         restorer.note_faulted(has_faulted);
         answer
     }

@@ -9,14 +9,16 @@ use wasmtime::component::Type;
 use wasmtime::component::{ComponentNamedList, Instance, Lift, Lower};
 use wasmtime::component::{ResourceAny, ResourceType, TypedFunc};
 use wasmtime_wasi::p2::bindings::{cli, filesystem, io, sockets};
-use wasmtime_wasi_http::p2::bindings::http::types as http;
+use wasmtime_wasi_http::RequestOptions;
 
 use super::helper::{self, MOST_HANDLES, export_of};
 use super::learned::Learned;
 use super::outcome::{Lost, NotMade, failed};
 use super::step::{Step, is_left_out};
 use super::unfit::Unfit;
+use crate::call::ResponseSender;
 use crate::sandbox::guest::Guest;
+use crate::sandbox::http02;
 
 /// How often one instance may try a type that a handle has not: Wasmtime keeps some dozen bytes for each
 /// call that returned what it should not.
@@ -61,17 +63,17 @@ fn known() -> [(ResourceType, Forget); 25] {
         of::<io::poll::Pollable>(),
         of::<io::streams::InputStream>(),
         of::<io::streams::OutputStream>(),
-        of::<http::Fields>(),
-        of::<http::IncomingRequest>(),
-        of::<http::OutgoingRequest>(),
-        of::<http::RequestOptions>(),
-        of::<http::ResponseOutparam>(),
-        of::<http::IncomingResponse>(),
-        of::<http::IncomingBody>(),
-        of::<http::FutureTrailers>(),
-        of::<http::OutgoingResponse>(),
-        of::<http::OutgoingBody>(),
-        of::<http::FutureIncomingResponse>(),
+        of::<http02::Fields>(),
+        of::<http02::IncomingRequest>(),
+        of::<http02::OutgoingRequest>(),
+        of::<RequestOptions>(),
+        of::<ResponseSender>(),
+        of::<http02::IncomingResponse>(),
+        of::<http02::IncomingBody>(),
+        of::<http02::FutureTrailers>(),
+        of::<http02::OutgoingResponse>(),
+        of::<http02::OutgoingBody>(),
+        of::<http02::FutureResponse>(),
         of::<cli::terminal_input::TerminalInput>(),
         of::<cli::terminal_output::TerminalOutput>(),
         of::<filesystem::types::Descriptor>(),

@@ -12,7 +12,6 @@ use steerage_core::id::Digest;
 use steerage_core::restoring::MOST_LIVE;
 use tokio::sync::{Semaphore, mpsc};
 use wasmtime_wasi::p2::bindings::Command;
-use wasmtime_wasi_http::p2::bindings::Proxy;
 
 use super::deployment::{Restoring, Source};
 use super::live::{self, Code, Place, Places};
@@ -185,11 +184,10 @@ fn made(
     let reservation = slots.reservation();
     let program = match &code.pre {
         Pre::Http02(pre) => {
-            let pre = pre.instance_pre();
             let (mut store, instance, restorer) =
-                live::make(code, pre, parts, reservation, places)?;
-            let proxy = Proxy::new(&mut store, &instance).map_err(failed)?;
-            return Ok(Waiting::Service(Idle::restored(store, proxy, restorer, slots)));
+                live::make(code, pre.instance_pre(), parts, reservation, places)?;
+            let handler = pre.of(&mut store, &instance).map_err(failed)?;
+            return Ok(Waiting::Service(Idle::restored(store, handler, restorer, slots)));
         }
         Pre::CgiComponent(pre) => {
             let pre = pre.instance_pre();
