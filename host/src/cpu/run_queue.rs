@@ -69,9 +69,8 @@ pub(super) enum Worker {
 
 impl RunQueue {
     pub(super) fn new(n_threads: usize) -> Self {
-        let fair = Fair::of_cores(n_threads);
         Self {
-            state: CachePadded::new(Locked::new(State { fair, ..State::default() })),
+            state: CachePadded::new(Locked::new(State { ..State::default() })),
             more: Condvar::new(),
             stops: Condvar::new(),
             n_busy: CachePadded::default(),
@@ -330,7 +329,7 @@ impl Order for RunQueue {
     }
 
     fn least(&self, keys: &mut dyn Iterator<Item = FlowKey>) -> Option<usize> {
-        let state = self.lock();
+        let mut state = self.lock();
         let (index, _) = keys.enumerate().min_by_key(|(_, key)| state.fair.standing(*key))?;
         Some(index)
     }
@@ -383,7 +382,7 @@ impl State {
     ///
     /// Nothing is next once the queue is closed: an inline worker that is woken for what it is not given
     /// would wake itself, and never let go of its thread.
-    fn is_next_inline(&self) -> Option<bool> {
+    fn is_next_inline(&mut self) -> Option<bool> {
         if self.is_closed {
             return None;
         }

@@ -1,6 +1,7 @@
-//! What must hold of a queue at any time, for tests and simulations. Changes nothing.
+//! What must hold of a queue at any time.
+//! Changes nothing.
 
-use super::{Fair, FlowKey, TenantKey};
+use super::{Fair, Flow};
 
 impl<T> Fair<T> {
     /// What must hold at any time.
@@ -8,19 +9,18 @@ impl<T> Fair<T> {
     /// # Errors
     /// The first thing that does not.
     pub fn check(&self) -> Result<(), String> {
-        let flows = || {
-            let numbered = (0..).map(FlowKey).zip(&self.flows);
-            numbered.filter_map(|(key, flow)| Some((key, flow.as_ref()?)))
-        };
+        let flows = || self.flows.iter().map(|(key, flow)| (*key, flow));
         let waiting: usize = flows().map(|(_, flow)| flow.waiting.len()).sum();
         let running: usize = flows().map(|(_, flow)| flow.n_running).sum();
-        let tenants = || (0..).map(TenantKey).zip(&self.tenants);
+        let tenants = || self.tenants.iter().map(|(key, tenant)| (*key, tenant));
+        let is_known = |flow: &Flow<T>| flow.seat.is_present || flow.is_idle();
         let claims = [
             (waiting == self.n_waiting, "what waits is counted"),
             (running == self.n_running, "what runs is counted"),
+            (flows().all(|(_, flow)| is_known(flow)), "who waits or runs is present"),
             (
-                flows().all(|(_, flow)| flow.seat.is_present || flow.is_idle()),
-                "who waits or runs is present",
+                flows().all(|(_, flow)| flow.seat.is_present || !flow.is_forgotten()),
+                "who is gone is forgotten",
             ),
             (
                 tenants().all(|(_, tenant)| tenant.seat.is_present != tenant.level.is_empty()),

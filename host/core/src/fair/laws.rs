@@ -1,12 +1,16 @@
 //! The laws of fair queueing, proved on simulated machines: servers that poll, flows that arrive,
 //! slices of any length. Time is a number here.
 
+mod cores;
 mod machine;
+mod many_cores;
+mod two_workers;
 
 use proptest::prelude::*;
 
 use self::machine::{Busy, Machine, Reader};
 use super::*;
+use crate::units::Weight;
 
 const MICRO: u64 = 1_000;
 /// The longest slice of these simulations, in nanoseconds.
@@ -240,6 +244,50 @@ fn who_is_answered_at_once_keeps_what_it_is_owed_and_no_more_than_its_credit() {
     assert_eq!(calls_owed_after(20), 301 - 10);
 }
 
+proptest! {
+    /// However long an app asks for little, it is owed no more than the credit when it asks for more.
+    #[test]
+    fn who_asks_for_little_is_owed_a_bounded_time(
+        n_small in 1..300_u32,
+        micros in 1..20_u64,
+        weight_of in 1..5_u32,
+    ) {
+        let mut fair = Fair::default();
+        let tenant = fair.add_tenant(Weight::DEFAULT);
+        let (modest, busy) = (fair.add(tenant, weight(weight_of)), fair.add(tenant, weight(1)));
+        let slice = Duration::from_millis(1);
+        let mut now = NOW;
+        fair.enqueue(busy, ());
+        fair.enqueue(busy, ());
+        let run = |fair: &mut Fair<()>, now: &mut Duration| {
+            let ((), charge) = fair.pop().unwrap();
+            let flow = charge.flow;
+            let used = if flow == modest { slice / 4 } else { slice };
+            *now += used;
+            fair.settle(charge, used, *now);
+            fair.enqueue(flow, ());
+            (flow, used)
+        };
+        for _ in 0..n_small {
+            run(&mut fair, &mut now);
+            if let Some(small) = fair.start_here(modest, now) {
+                fair.settle(small, Duration::from_micros(micros), now);
+            }
+        }
+        // From now on it always has something that waits.
+        fair.enqueue(modest, ());
+        let (mut of_modest, mut of_busy) = (Duration::ZERO, Duration::ZERO);
+        for _ in 0..100 {
+            let (flow, used) = run(&mut fair, &mut now);
+            *(if flow == modest { &mut of_modest } else { &mut of_busy }) += used;
+        }
+        prop_assert_eq!(fair.check(), Ok(()));
+        let bound = of_busy * weight_of + CREDIT + slice * (2 + weight_of);
+        prop_assert!(of_modest <= bound, "{of_modest:?} beside {of_busy:?}");
+        prop_assert!(of_modest + slice * (2 + weight_of) >= of_busy * weight_of);
+    }
+}
+
 #[test]
 fn what_was_done_outside_of_slices_counts() {
     let (mut fair, [one, other]) = two_of_one_tenant::<()>();
@@ -341,7 +389,7 @@ proptest! {
 }
 
 #[test]
-fn a_removed_flow_ends_in_peace_and_its_key_is_given_anew() {
+fn a_removed_flow_ends_in_peace_and_nothing_of_it_is_kept() {
     let mut fair = Fair::default();
     let tenant = fair.add_tenant(Weight::DEFAULT);
     let key = fair.add(tenant, Weight::DEFAULT);
@@ -351,5 +399,7 @@ fn a_removed_flow_ends_in_peace_and_its_key_is_given_anew() {
     let (item, charge) = fair.pop().unwrap();
     assert_eq!(item, 1);
     fair.settle(charge, Duration::ZERO, NOW);
-    assert_eq!(fair.add(tenant, Weight::DEFAULT), key);
+    fair.expire(LINGER);
+    assert!(!fair.flows.contains_key(&key), "it is known for good");
+    assert_eq!(fair.check(), Ok(()));
 }
