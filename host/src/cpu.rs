@@ -5,12 +5,15 @@
 //! A call's first slice runs where its request was read, since a hop to another thread costs more
 //! than a small call: freely while cores are idle and one app asks alone, and by the grace of
 //! `core::fair` otherwise. Whatever does not end there, and all of an app that is over its share,
-//! is polled in fair order: apps of short slices by the threads that read requests, between two looks
-//! at what there is to read, apps of long ones by the guest threads.
+//! goes through the run queue of its core in fair order: apps of short slices are polled by the thread that
+//! reads requests there, between two looks at what there is to read, apps of long ones by its guest thread.
 
 mod contention;
+mod core_set;
+mod cores;
 mod inline_worker;
 mod run_queue;
+mod stopping;
 mod task;
 mod wake_handle;
 mod workers;
@@ -21,11 +24,12 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use steerage_core::fair::{self, Charge, TenantKey};
+use steerage_core::fair::{self, Charge, TenantEntry};
 use steerage_core::id::TenantName;
 use steerage_core::units::{Fuel, Weight};
 
-use self::run_queue::RunQueue;
+use self::cores::Cores;
+use self::run_queue::WorkerKind;
 pub use self::task::Guest;
 pub use self::workers::GuestThreads;
 use crate::call::Call;
@@ -45,15 +49,17 @@ pub struct CpuSettings {
 /// The host's cores. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Cpu {
-    queue: Arc<RunQueue>,
-    tenants: Arc<Tenants<TenantKey>>,
+    cores: Arc<Cores>,
+    tenants: Arc<Tenants<Arc<TenantEntry>>>,
 }
 
 /// The right to poll one slice here. Given back on every path, a panic of the guest's included.
 struct Turn<'s> {
-    queue: &'s RunQueue,
+    cores: &'s Cores,
+    /// The one of this thread.
+    core: usize,
     flow: &'s Flow,
-    /// What was charged for it; nothing while cores are idle and no other app asks, since nobody is
+    /// What was charged for it; nothing while the core is idle and no other app asks, since nobody is
     /// harmed.
     charge: Option<Charge>,
 }
@@ -62,7 +68,7 @@ impl Cpu {
     /// The cores of these threads, for tenants that weigh so much.
     #[must_use]
     pub fn new(threads: &GuestThreads, weights: BTreeMap<TenantName, Weight>) -> Self {
-        Self { queue: threads.queue().clone(), tenants: Arc::new(Tenants::new(weights)) }
+        Self { cores: threads.cores().clone(), tenants: Arc::new(Tenants::new(weights)) }
     }
 
     /// Makes the flow of one app. Its tenant's share of the CPU is divided among those of the tenant's
@@ -70,18 +76,17 @@ impl Cpu {
     #[must_use]
     pub fn flow(&self, tenant: &TenantName, weight: Weight) -> Arc<Flow> {
         let tenant = self.tenant(tenant);
-        let key = self.queue.lock().fair.add(tenant, weight);
-        Flow::new(key, self.queue.clone())
+        Flow::new(self.cores.common().flow(&tenant, weight), self.cores.clone())
     }
 
-    fn tenant(&self, name: &TenantName) -> TenantKey {
-        self.tenants.find(name, |weight, _| self.queue.lock().fair.add_tenant(weight))
+    fn tenant(&self, name: &TenantName) -> Arc<TenantEntry> {
+        self.tenants.find(name, |weight, _| self.cores.common().tenant(weight))
     }
 
     /// Makes the app's share as large as a new deployment says.
     pub fn reshape(&self, flow: &Flow, tenant: &TenantName, weight: Weight) {
         let tenant = self.tenant(tenant);
-        self.queue.set_weight(flow.key(), tenant, weight);
+        flow.entry().reshape(&tenant, weight);
     }
 
     /// Runs a guest to its end: its first slice here if it may, the rest in the queue. When
@@ -100,23 +105,27 @@ impl Cpu {
                 return;
             }
         }
-        self.queue.spawn(flow.clone(), call.clone(), guest);
+        self.cores.spawn(flow.clone(), call.clone(), guest);
     }
 
     /// Serves the queue on this thread for good, besides what else its runtime does. To be spawned
     /// on each thread that reads requests; as many work inline as threads are to run guests.
     pub fn work_inline(&self) -> impl Future<Output = ()> + Send + use<> {
-        inline_worker::work(self.queue.clone())
+        inline_worker::work(self.cores.clone())
     }
 
     fn turn<'s>(&'s self, flow: &'s Flow) -> Option<Turn<'s>> {
-        let queue = &*self.queue;
-        let is_idle = queue.has_idle_cores();
-        let mut turn = Turn { queue, flow, charge: None };
-        if !queue.note(flow.key()) && is_idle {
+        let cores = &*self.cores;
+        let core = cores.here();
+        let queue = cores.queue(core);
+        let is_idle = queue.is_idle();
+        let mut turn = Turn { cores, core, flow, charge: None };
+        if !cores.note(flow.key()) && is_idle {
             return (flow.estimate() <= fair::LONGEST_HERE).then_some(turn);
         }
-        turn.charge = Some(queue.lock().fair.start_here(flow.key(), queue.now())?);
+        let now = cores.now();
+        let waits = |other| cores.queue(other).shows(WorkerKind::Inline);
+        turn.charge = Some(queue.lock().start_here(flow, waits, now)?);
         Some(turn)
     }
 }
@@ -124,7 +133,7 @@ impl Cpu {
 impl Turn<'_> {
     fn settle(&mut self, used: Duration) {
         if let Some(charge) = self.charge.take() {
-            self.queue.settle(charge, self.flow, used);
+            self.cores.settle(self.core, charge, self.flow, used);
         }
     }
 }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
-use steerage_core::fair::{self, FlowKey};
+use steerage_core::fair::{self, FlowEntry, FlowKey};
 use steerage_core::units::nanoseconds;
 
 use crate::shared::Shared;
@@ -22,8 +22,8 @@ thread_local! {
     static N_SKIPPED: Cell<u32> = const { Cell::new(0) };
 }
 
-/// The order among flows, as those see it who run no slices. The run queue has it; each of these may
-/// take the queue's lock, so nobody calls one who holds that.
+/// The order among flows, as those see it who run no slices. The run queues have it; each of these may
+/// take the lock of a queue, so nobody calls one who holds that.
 pub trait Order: Debug + Send + Sync {
     /// Whether more than one app has asked lately, when last looked at. Takes no lock.
     fn is_contended(&self) -> bool;
@@ -33,15 +33,12 @@ pub trait Order: Debug + Send + Sync {
 
     /// Which of these apps was given the least, by its place among them.
     fn least(&self, keys: &mut dyn Iterator<Item = FlowKey>) -> Option<usize>;
-
-    /// Forgets an app. Called when the last that holds its flow lets go.
-    fn remove(&self, key: FlowKey);
 }
 
 /// One app among those that share the CPU. All its deployments, calls and connections share this.
 #[derive(Debug)]
 pub struct Flow {
-    key: FlowKey,
+    entry: Arc<FlowEntry>,
     order: Arc<dyn Order>,
     /// What a slice takes, wherever it runs, in nanoseconds: what can be asked without the lock of the
     /// run queue. `core::fair` has its own for the slices that it charges.
@@ -51,17 +48,23 @@ pub struct Flow {
 }
 
 impl Flow {
-    /// The flow of an app that `order` knows by this key, and forgets when this is dropped.
+    /// The flow of an app that `order` knows as this.
     #[must_use]
-    pub fn new(key: FlowKey, order: Arc<dyn Order>) -> Arc<Self> {
+    pub fn new(entry: Arc<FlowEntry>, order: Arc<dyn Order>) -> Arc<Self> {
         let estimate = Shared::new(AtomicU64::new(nanoseconds(fair::FIRST_ESTIMATE)));
-        Arc::new(Self { key, order, estimate: estimate.into(), io_debt: Shared::default() })
+        Arc::new(Self { entry, order, estimate: estimate.into(), io_debt: Shared::default() })
     }
 
     /// What the order knows the app by.
     #[must_use]
     pub fn key(&self) -> FlowKey {
-        self.key
+        self.entry.key()
+    }
+
+    /// The same with the app's tenant and weight.
+    #[must_use]
+    pub fn entry(&self) -> &Arc<FlowEntry> {
+        &self.entry
     }
 
     /// What a slice of the app takes, as learned so far.
@@ -103,12 +106,6 @@ impl Flow {
     /// Whether the app was given more than another that asks.
     #[must_use]
     pub fn is_over_share(&self) -> bool {
-        self.order.is_over_share(self.key)
-    }
-}
-
-impl Drop for Flow {
-    fn drop(&mut self) {
-        self.order.remove(self.key);
+        self.order.is_over_share(self.key())
     }
 }

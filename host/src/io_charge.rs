@@ -40,7 +40,6 @@ impl LastApp {
     fn set(&self, flow: &Arc<Flow>) {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if !last.as_ref().is_some_and(|known| Arc::ptr_eq(known, flow)) {
-            // Dropped without the lock: the last that holds a flow takes that of the run queue.
             let before = last.replace(flow.clone());
             drop(last);
             drop(before);
@@ -134,7 +133,7 @@ pub fn end_slice() -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use steerage_core::fair::{Fair, FlowKey};
+    use steerage_core::fair::{Common, FlowKey};
     use steerage_core::units::Weight;
 
     use super::*;
@@ -156,8 +155,6 @@ mod tests {
         fn least(&self, _: &mut dyn Iterator<Item = FlowKey>) -> Option<usize> {
             None
         }
-
-        fn remove(&self, _: FlowKey) {}
     }
 
     const A_WHILE: Duration = Duration::from_millis(2);
@@ -169,10 +166,9 @@ mod tests {
     }
 
     fn two_apps() -> [Arc<Flow>; 2] {
-        let mut fair: Fair<()> = Fair::default();
-        let tenant = fair.add_tenant(Weight::DEFAULT);
-        let keys = [(); 2].map(|()| fair.add(tenant, Weight::DEFAULT));
-        keys.map(|key| Flow::new(key, Arc::new(AllAsk)))
+        let common = Common::default();
+        let tenant = common.tenant(Weight::DEFAULT);
+        [(); 2].map(|()| Flow::new(common.flow(&tenant, Weight::DEFAULT), Arc::new(AllAsk)))
     }
 
     fn debt(flow: &Flow) -> Duration {

@@ -1,5 +1,5 @@
 //! Slices of guests on a thread that reads requests, while there is nothing to read.
-//! Does not choose whose: the run queue hands them out.
+//! Does not choose whose: the run queue of its core hands them out.
 //!
 //! A guest thread would have to be woken for a slice, would share the core with the thread that reads,
 //! and would have to wake it for the answer. And who asks on this thread waits for the slice at hand
@@ -8,7 +8,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::run_queue::{RunQueue, Worker};
+use super::cores::Cores;
+use super::run_queue::WorkerKind;
 use super::wake_handle::WakeHandle;
 use crate::io_charge::{self, backpressure};
 
@@ -22,8 +23,9 @@ const QUIET: Duration = Duration::from_millis(1);
 
 /// A worker on a thread that reads requests. Says that it is gone when it is dropped.
 struct InlineWorker {
-    queue: Arc<RunQueue>,
-    worker: Worker,
+    cores: Arc<Cores>,
+    /// The one whose queue it serves.
+    core: usize,
     /// How often connections had been worked on here when last looked at.
     n_connections: u64,
     /// Slices since that changed.
@@ -31,17 +33,14 @@ struct InlineWorker {
 }
 
 /// Serves the queue until the future is dropped; does nothing where enough threads do.
-pub(super) async fn work(queue: Arc<RunQueue>) {
-    let handle = Arc::new(WakeHandle::here());
-    if !queue.engage(&handle) {
-        return;
-    }
+pub(super) async fn work(cores: Arc<Cores>) {
+    let handle = Arc::new(WakeHandle::default());
+    let Some(core) = cores.engage(&handle) else { return };
     backpressure::released_by(Some(handle.notify().clone()));
-    let worker = Worker::Inline(handle.clone());
-    let mut inline = InlineWorker { queue, worker, n_connections: 0, quiet: Duration::ZERO };
+    let mut inline = InlineWorker { cores, core, n_connections: 0, quiet: Duration::ZERO };
     loop {
         let is_more = inline.round();
-        if backpressure::release(&*inline.queue) || is_more {
+        if backpressure::release(&*inline.cores) || is_more {
             tokio::task::yield_now().await;
         } else {
             handle.notify().notified().await;
@@ -59,10 +58,10 @@ impl InlineWorker {
         let mut used = Duration::ZERO;
         let round = if self.quiet < QUIET { ROUND } else { LONG_ROUND };
         while used < round {
-            let Some((task, charge)) = self.queue.take(&self.worker) else {
+            let Some(taken) = self.cores.take(self.core, WorkerKind::Inline) else {
                 return false;
             };
-            used += self.queue.run_slice(task, charge);
+            used += self.cores.run_slice(self.core, taken);
         }
         self.quiet += used;
         true
@@ -71,7 +70,7 @@ impl InlineWorker {
 
 impl Drop for InlineWorker {
     fn drop(&mut self) {
-        self.queue.dismiss(&self.worker);
+        self.cores.dismiss(self.core);
         backpressure::released_by(None);
     }
 }

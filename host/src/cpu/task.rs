@@ -1,4 +1,4 @@
-//! One guest on its way through the run queue: polled by one thread at a time, enqueued when woken.
+//! One guest on its way through the run queues: polled by one thread at a time, enqueued when woken.
 //! Does not choose its turn.
 //!
 //! `state` says who may do what. A waker that finds the task asleep makes it wait and enqueues it; one
@@ -9,7 +9,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
@@ -47,7 +47,10 @@ pub(super) trait Enqueue: std::fmt::Debug + Send + Sync {
 pub(super) struct Task {
     /// Whose it is.
     pub(super) flow: Arc<Flow>,
-    pub(super) number: u64,
+    /// The core where it began.
+    pub(super) origin: usize,
+    /// The core to whose queue it goes. Changed by whoever runs it, so before it is in a queue again.
+    home: AtomicUsize,
     queue: Arc<dyn Enqueue>,
     call: Arc<Call>,
     state: AtomicU8,
@@ -81,18 +84,34 @@ impl Task {
     pub(super) fn new(
         flow: Arc<Flow>,
         call: Arc<Call>,
-        number: u64,
+        origin: usize,
         queue: Arc<dyn Enqueue>,
         guest: Guest,
     ) -> Arc<Self> {
         Arc::new(Self {
             flow,
-            number,
+            origin,
+            home: AtomicUsize::new(origin),
             queue,
             call,
             state: AtomicU8::new(WAITING),
             guest: Mutex::new(Some(Unshown(guest))),
         })
+    }
+
+    /// What no other task has that is there at the same time.
+    pub(super) fn key(self: &Arc<Self>) -> usize {
+        Arc::as_ptr(self).addr()
+    }
+
+    /// The core to whose queue it goes.
+    pub(super) fn home(&self) -> usize {
+        self.home.load(Ordering::Relaxed)
+    }
+
+    /// Has it go to another core's queue.
+    pub(super) fn set_home(&self, core: usize) {
+        self.home.store(core, Ordering::Relaxed);
     }
 
     /// Polls one slice; says what came of it and what it took.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::Instant;
 
@@ -211,22 +211,7 @@ async fn a_lone_guest_disturbs_nobody_who_has_nothing_to_do() {
     let flow = flow(&cpu);
     let worker = tokio::spawn(cpu.work_inline());
     tokio::task::yield_now().await;
-    let (ready, other) = (Arc::new(std::sync::Barrier::new(2)), cpu.clone());
-    let (end, ended) = oneshot::channel::<()>();
-    let idle = thread::spawn({
-        let ready = ready.clone();
-        move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-            runtime.block_on(async {
-                let worker = tokio::spawn(other.work_inline());
-                tokio::task::yield_now().await;
-                ready.wait();
-                drop(ended.await);
-                worker.abort();
-            });
-        }
-    });
-    ready.wait();
+    let (idle, end) = another_reader(&cpu);
     let (tell, told) = oneshot::channel();
     let guest = async move {
         let (mut n_elsewhere, here) = (0, thread::current().id());
@@ -438,7 +423,7 @@ async fn who_comes_second_to_a_guest_does_not_wait_for_the_first() {
         began.send(()).unwrap();
         may_go.recv().unwrap();
     };
-    let task = task::Task::new(flow(&cpu), call(), 1, cpu.queue.clone(), Box::pin(guest));
+    let task = task::Task::new(flow(&cpu), call(), 0, cpu.cores.clone(), Box::pin(guest));
     let first = task.clone();
     let polls = thread::spawn(move || first.run().0);
     has_begun.recv().unwrap();
@@ -492,6 +477,152 @@ fn a_guest_that_is_woken_at_the_end_keeps_no_helper_busy() {
         tell.send(()).unwrap();
     });
     told.recv_timeout(Duration::from_secs(30)).expect("the worker never lets go of its thread");
+}
+
+/// Has another thread read requests on a core of its own until the sender is dropped.
+fn another_reader(cpu: &Cpu) -> (thread::JoinHandle<()>, oneshot::Sender<()>) {
+    let (end, ended) = oneshot::channel::<()>();
+    let (ready, cpu) = (Arc::new(std::sync::Barrier::new(2)), cpu.clone());
+    let reader = thread::spawn({
+        let ready = ready.clone();
+        move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            runtime.block_on(async {
+                let worker = tokio::spawn(cpu.work_inline());
+                tokio::task::yield_now().await;
+                ready.wait();
+                drop(ended.await);
+                worker.abort();
+            });
+        }
+    });
+    ready.wait();
+    (reader, end)
+}
+
+#[tokio::test]
+async fn what_waits_behind_a_slice_is_served_by_a_core_that_is_idle() {
+    let threads = GuestThreads::start(2).unwrap();
+    let cpu = cores(&threads);
+    let flow = flow(&cpu);
+    let worker = tokio::spawn(cpu.work_inline());
+    tokio::task::yield_now().await;
+    let (reader, end) = another_reader(&cpu);
+    // One that sleeps, and says where it goes on.
+    let waker = Arc::new(std::sync::Mutex::new(None::<std::task::Waker>));
+    let (tell, told) = std::sync::mpsc::sync_channel(1);
+    let guest = {
+        let (waker, mut n_polls) = (waker.clone(), 0);
+        poll_fn(move |context| {
+            n_polls += 1;
+            // The first is no task yet, the second has fallen asleep as one.
+            if n_polls == 3 {
+                tell.send(thread::current().id()).unwrap();
+                return Poll::Ready(());
+            }
+            *waker.lock().unwrap() = (n_polls == 2).then(|| context.waker().clone());
+            Poll::Pending
+        })
+    };
+    cpu.run(&flow, &call(), Box::pin(guest)).await;
+    while waker.lock().unwrap().is_none() {
+        tokio::task::yield_now().await;
+    }
+    // One whose second slice keeps this thread until the first one has gone on elsewhere.
+    let (went_on, where_it_did) = oneshot::channel();
+    let guest = async move {
+        tokio::task::yield_now().await;
+        thread::spawn(move || waker.lock().unwrap().take().unwrap().wake());
+        went_on.send(told.recv_timeout(Duration::from_secs(20))).unwrap();
+    };
+    cpu.run(&flow, &call(), Box::pin(guest)).await;
+    let went_on = where_it_did.await.unwrap().expect("it waits for the slice of another");
+    assert_eq!(went_on, reader.thread().id());
+    drop(end);
+    reader.join().unwrap();
+    worker.abort();
+    threads.stop();
+}
+
+/// A guest that takes its slices on whatever thread, and makes sure that it is on one at a time.
+struct Wanderer {
+    n_left: u32,
+    is_polled: AtomicBool,
+    call: Arc<Call>,
+    over: Arc<AtomicU32>,
+}
+
+impl Wanderer {
+    fn poll(&mut self, context: &mut std::task::Context<'_>) -> Poll<()> {
+        assert!(!self.is_polled.swap(true, Ordering::SeqCst), "two threads at once");
+        let ends = self.call.poll_stop(context).is_ready() || self.n_left == 0;
+        self.n_left = self.n_left.saturating_sub(1);
+        // Now and then a long one, so that both kinds of worker serve it.
+        compute(Duration::from_micros(if self.n_left % 16 == 7 { 600 } else { 5 }));
+        let waker = context.waker().clone();
+        if self.n_left.is_multiple_of(3) {
+            // By another thread, which has no queue of its own.
+            tokio::task::spawn_blocking(move || waker.wake());
+        } else {
+            waker.wake();
+        }
+        assert!(self.is_polled.swap(false, Ordering::SeqCst));
+        if !ends {
+            return Poll::Pending;
+        }
+        self.over.fetch_add(1, Ordering::SeqCst);
+        Poll::Ready(())
+    }
+}
+
+const WANDERERS: u32 = 100;
+
+/// Has a hundred guests begin on this thread, and works until those of all threads are over.
+async fn send_wanderers(reader: usize, cpu: Cpu, flows: &[Arc<Flow>], over: &Arc<AtomicU32>) {
+    let worker = tokio::spawn(cpu.work_inline());
+    tokio::task::yield_now().await;
+    for number in 0..WANDERERS {
+        let (call, over) = (call(), over.clone());
+        let is_polled = AtomicBool::new(false);
+        let mut guest = Wanderer { n_left: number % 40, is_polled, call: call.clone(), over };
+        let guest = poll_fn(move |context| guest.poll(context));
+        // All of one app on one thread, most of the others on any.
+        let flow = &flows[(number as usize * reader) % flows.len()];
+        cpu.run(flow, &call, Box::pin(guest)).await;
+        if number % 10 == 9 {
+            call.cut(Outcome::ClientGone);
+        }
+    }
+    let until = Instant::now() + Duration::from_secs(60);
+    while over.load(Ordering::SeqCst) < 3 * WANDERERS {
+        let n_over = over.load(Ordering::SeqCst);
+        assert!(Instant::now() < until, "{n_over} of {} have ended", 3 * WANDERERS);
+        tokio::task::yield_now().await;
+    }
+    worker.abort();
+}
+
+#[test]
+fn on_many_cores_no_guest_is_lost_or_runs_twice_at_once() {
+    let threads = GuestThreads::start(4).unwrap();
+    let cpu = cores(&threads);
+    let over = Arc::new(AtomicU32::new(0));
+    let flows: Vec<_> = (0..5).map(|_| flow(&cpu)).collect();
+    // One core has no thread that reads requests.
+    let readers: Vec<_> = (0..3)
+        .map(|reader| {
+            let (cpu, over, flows) = (cpu.clone(), over.clone(), flows.clone());
+            thread::spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+                runtime.unwrap().block_on(send_wanderers(reader, cpu, &flows, &over));
+            })
+        })
+        .collect();
+    for reader in readers {
+        reader.join().unwrap();
+    }
+    assert_eq!(over.load(Ordering::SeqCst), 3 * WANDERERS);
+    threads.join();
 }
 
 /// Ends when it was polled so often. Another thread wakes it, each time a moment after it has given the

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Runtime};
 
-use super::run_queue::RunQueue;
+use super::cores::Cores;
 use crate::priority;
 use crate::shared::count;
 
@@ -20,7 +20,7 @@ const STOP_TIMEOUT: Duration = Duration::from_millis(500);
 /// stop. Dropping this ends them with what runs there.
 #[derive(Debug)]
 pub struct GuestThreads {
-    queue: Arc<RunQueue>,
+    cores: Arc<Cores>,
     io: Runtime,
     ended: Receiver<()>,
     /// All of them.
@@ -48,32 +48,33 @@ impl GuestThreads {
             .on_thread_start(priority::prompt)
             .enable_all()
             .build()?;
-        let queue = Arc::new(RunQueue::new(n_threads));
+        let cores = Arc::new(Cores::new(n_threads));
         let (ending, ended) = sync_channel(n_threads + 1);
-        let start = |name: &str, serve: fn(&RunQueue)| {
-            let (queue, io, ending) = (queue.clone(), io.handle().clone(), ending.clone());
+        let start = |name: &str, serve: fn(&Cores, usize), core: usize| {
+            let (cores, io, ending) = (cores.clone(), io.handle().clone(), ending.clone());
             thread::Builder::new().name(name.to_owned()).spawn(move || {
                 count::count_here();
                 ready();
                 let entered = io.enter();
-                serve(&queue);
+                serve(&cores, core);
                 drop(entered);
                 // Whoever ends the threads may have stopped waiting.
                 ending.send(()).ok();
             })
         };
-        for _ in 0..n_threads {
-            start("guest", |queue| {
+        for core in 0..n_threads {
+            let serve = |cores: &Cores, core| {
                 priority::patient();
-                queue.serve();
-            })?;
+                cores.serve(core);
+            };
+            start("guest", serve, core)?;
         }
-        start("guest-stops", RunQueue::serve_stopping)?;
-        Ok(Self { queue, io, ended, n_threads: n_threads + 1 })
+        start("guest-stops", |cores, _| cores.serve_stopping(), 0)?;
+        Ok(Self { cores, io, ended, n_threads: n_threads + 1 })
     }
 
-    pub(super) fn queue(&self) -> &Arc<RunQueue> {
-        &self.queue
+    pub(super) fn cores(&self) -> &Arc<Cores> {
+        &self.cores
     }
 
     /// Ends the threads without waiting for the slices that run. May be called anywhere.
@@ -89,7 +90,7 @@ impl GuestThreads {
 
     /// Ends the threads, waiting at most this long for the slices that run, and drops the guests.
     fn end(self, patience: Duration) {
-        let tasks = self.queue.close();
+        let tasks = self.cores.close();
         let until = Instant::now() + patience;
         for _ in 0..self.n_threads {
             let left = until.saturating_duration_since(Instant::now());

@@ -157,8 +157,6 @@ mod tests {
         fn least(&self, keys: &mut dyn Iterator<Item = FlowKey>) -> Option<usize> {
             keys.next().map(|_| 0)
         }
-
-        fn remove(&self, _: FlowKey) {}
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Locks and atomics that are counted where they are used. Does not count them itself.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{
+    AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering,
+};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::count::{self, SharedUse};
@@ -80,4 +82,4 @@ macro_rules! readable {
     };
 }
 
-readable!(AtomicBool bool, AtomicI64 i64, AtomicU32 u32, AtomicU64 u64, AtomicUsize usize);
+readable!(AtomicBool bool, AtomicI64 i64, AtomicU8 u8, AtomicU32 u32, AtomicU64 u64, AtomicUsize usize);

@@ -1,0 +1,70 @@
+//! Who is woken when something waits, and what other cores are shown of it.
+//! Takes nothing from a queue. The protocol is said in [`super`].
+
+use std::mem;
+use std::sync::{Arc, MutexGuard};
+
+use super::{Cores, HERE, IS_INLINE};
+use crate::cpu::run_queue::{Shown, State, WorkerKind};
+use crate::cpu::wake_handle::WakeHandle;
+
+/// Who is to be woken.
+enum Wake {
+    Inline(Arc<WakeHandle>),
+    /// The guest thread of the same core.
+    Guests,
+    /// A worker of another core, which was taken off the idle ones.
+    Other(usize, WorkerKind),
+}
+
+impl Cores {
+    /// Shows others what waits in a queue, lets go of it, and wakes who is to serve what is next there.
+    pub(super) fn release(&self, core: usize, mut state: MutexGuard<'_, State>) {
+        let shown = self.show(core, &mut state);
+        let wake = self.whom_to_wake(core, shown, &mut state);
+        drop(state);
+        match wake {
+            Some(Wake::Inline(handle)) => handle.wake(),
+            Some(Wake::Guests) => self.queue(core).more.notify_one(),
+            Some(Wake::Other(other, WorkerKind::Guests)) => self.call_guests(other),
+            Some(Wake::Other(other, WorkerKind::Inline)) => {
+                let handle = self.queue(other).lock().inline.clone();
+                if let Some(handle) = handle {
+                    handle.wake();
+                }
+            }
+            None => {}
+        }
+    }
+
+    /// Tells the other cores what waits in a queue that they may take.
+    pub(super) fn show(&self, core: usize, state: &mut State) -> Shown {
+        // The inline worker of this thread takes one in a moment. If it is parked, this wakes it.
+        let is_own = IS_INLINE.get() && HERE.get() == core;
+        let shown = state.shown(usize::from(is_own));
+        self.queue(core).show(shown);
+        shown
+    }
+
+    /// Who has nothing to do and is to serve what is next in a queue.
+    fn whom_to_wake(&self, core: usize, shown: Shown, state: &mut State) -> Option<Wake> {
+        let kind = state.next_kind()?;
+        if kind == WorkerKind::Guests && state.is_asleep {
+            return Some(Wake::Guests);
+        }
+        if kind == WorkerKind::Inline && mem::take(&mut state.is_parked) {
+            self.idle(kind).remove(core);
+            return state.inline.clone().map(Wake::Inline);
+        }
+        if !shown.is_offered(kind) {
+            return None;
+        }
+        self.idle(kind).take_other(core).map(|other| Wake::Other(other, kind))
+    }
+
+    /// Has the guest thread of a core look at all there is, once it has nothing to do.
+    pub(super) fn call_guests(&self, core: usize) {
+        self.queue(core).lock().is_called = true;
+        self.queue(core).more.notify_one();
+    }
+}
