@@ -125,7 +125,7 @@ impl Cpu {
         }
         let now = cores.now();
         let waits = |other| cores.queue(other).shows(WorkerKind::Inline);
-        turn.charge = Some(queue.lock().start_here(flow, waits, now)?);
+        turn.charge = Some(cores.lock(core).start_here(flow, waits, now)?);
         Some(turn)
     }
 }

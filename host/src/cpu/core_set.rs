@@ -23,28 +23,36 @@ impl CoreSet {
         Self { words: (0..n_cores.div_ceil(BITS)).map(|_| CachePadded::default()).collect() }
     }
 
+    /// Puts a core in; writes nothing where it is in.
     pub(super) fn insert(&self, core: usize) {
-        if let Some(word) = self.words.get(core / BITS) {
-            word.write().fetch_or(1 << (core % BITS), Ordering::SeqCst);
+        let bit = 1 << (core % BITS);
+        if let Some(word) = self.words.get(core / BITS)
+            && word.load(Ordering::SeqCst) & bit == 0
+        {
+            word.write().fetch_or(bit, Ordering::SeqCst);
         }
     }
 
-    /// Takes a core out; says whether it was in.
-    pub(super) fn remove(&self, core: usize) -> bool {
-        let bit = 1 << (core % BITS);
-        let Some(word) = self.words.get(core / BITS) else { return false };
-        let is_in = word.load(Ordering::SeqCst) & bit != 0;
-        is_in && word.write().fetch_and(!bit, Ordering::SeqCst) & bit != 0
-    }
-
-    /// Takes one other core out, the next ones after it first.
-    pub(super) fn take_other(&self, core: usize) -> Option<usize> {
+    /// The first other core of which this holds, the next ones after it first. Takes out those on the way of
+    /// which it does not: it is asked once more then, and who comes to be one of which it holds puts itself in
+    /// after that.
+    pub(super) fn find_other(&self, core: usize, holds: impl Fn(usize) -> bool) -> Option<usize> {
         while let Some(other) = self.first_after(core) {
-            if self.remove(other) {
+            if holds(other) {
+                return Some(other);
+            }
+            self.remove(other);
+            if holds(other) {
                 return Some(other);
             }
         }
         None
+    }
+
+    fn remove(&self, core: usize) {
+        if let Some(word) = self.words.get(core / BITS) {
+            word.write().fetch_and(!(1 << (core % BITS)), Ordering::SeqCst);
+        }
     }
 
     /// The first core after this one that is in, in a circle.
@@ -76,8 +84,18 @@ mod tests {
         let found = |core| set.first_after(core);
         assert_eq!([found(0), found(3), found(64)], [Some(3), Some(64), Some(129)]);
         assert_eq!([found(129), found(130)], [Some(3), Some(3)]);
-        assert_eq!([set.take_other(64), set.take_other(64)], [Some(129), Some(3)]);
-        assert_eq!(set.take_other(64), None);
-        assert!(set.remove(64) && !set.remove(64));
+        assert_eq!(set.find_other(64, |core| core == 3), Some(3));
+        assert_eq!(found(64), Some(3), "the one of which it did not hold is out");
+        assert_eq!(set.find_other(64, |_| false), None);
+        assert_eq!(set.find_other(0, |_| true), Some(64));
+    }
+
+    #[test]
+    fn who_comes_to_be_meant_while_it_is_taken_out_is_found() {
+        let set = CoreSet::new(2);
+        set.insert(1);
+        let n_asked = std::cell::Cell::new(0);
+        let second_time = |_| n_asked.replace(n_asked.get() + 1) == 1;
+        assert_eq!(set.find_other(0, second_time), Some(1));
     }
 }

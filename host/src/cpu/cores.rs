@@ -13,9 +13,13 @@
 //! what is left.
 //!
 //! No wake is lost. Within a core, all of this happens under the queue's lock. Between cores, who adds
-//! something first shows it (`RunQueue::show`) and then looks for who is idle (`idle`); who finds nothing
-//! first says that it is idle and then looks at what all queues show. Both are sequentially consistent, so
-//! one of both sees the other. Of one thing that an inline worker's own thread leaves for it nobody else is
+//! something first shows it (`RunQueue::show`) and then looks for who is idle (`claim_other`); who finds nothing
+//! first says that it is idle (`show_idle`) and then looks at what all queues show. Both are sequentially
+//! consistent, so one of both sees the other. Who is idle says so on a line of its core and in a set for all of
+//! cores where this may be so, which it leaves as it is when it has something to do: a worker that is idle
+//! between any two calls would write for each of them what all cores read. Whoever finds that it is not so
+//! takes the core out and asks once more; who says that it is idle does so before it looks whether it is in the
+//! set. So one of both sees the other here, too. Of one thing that an inline worker's own thread leaves for it nobody else is
 //! told: it takes that in a moment, and another core would only take it away from its
 //! cache. What other threads leave there may find it in the middle of a slice.
 //!
@@ -60,8 +64,8 @@ thread_local! {
 #[derive(Debug)]
 pub(super) struct Cores {
     queues: Box<[RunQueue]>,
-    /// Cores whose workers of each kind have nothing to do.
-    idle: [CoreSet; 2],
+    /// Cores whose workers of each kind may have nothing to do: [`RunQueue::claim`] says whether.
+    maybe_idle: [CoreSet; 2],
     stopping: Stopping,
     contention: CachePadded<Contention>,
     /// Threads that read requests and have no queue for themselves: they add to those of others.
@@ -76,7 +80,7 @@ impl Cores {
         let common = Arc::new(Common::new(n_cores));
         Self {
             queues: (0..n_cores).map(|_| RunQueue::new(&common)).collect(),
-            idle: [(); 2].map(|()| CoreSet::new(n_cores)),
+            maybe_idle: [(); 2].map(|()| CoreSet::new(n_cores)),
             stopping: Stopping::default(),
             contention: CachePadded::default(),
             n_beyond: AtomicUsize::new(0),
@@ -110,10 +114,16 @@ impl Cores {
         &self.queues[core % self.queues.len()]
     }
 
+    /// Takes the lock of a core's queue.
+    #[track_caller]
+    pub(super) fn lock(&self, core: usize) -> MutexGuard<'_, State> {
+        if self.here() == core { self.queue(core).lock_own() } else { self.queue(core).lock() }
+    }
+
     /// Ends a slice that was charged to the queue of this core, where its request was read.
     pub(super) fn settle(&self, core: usize, charge: Charge, flow: &Flow, used: Duration) {
         let now = self.now();
-        let mut state = self.queue(core).lock();
+        let mut state = self.lock(core);
         state.settle(charge, flow, used, now);
         self.release(core, state);
     }
@@ -124,7 +134,7 @@ impl Cores {
         let task = Task::new(flow, call, core, self.clone(), guest);
         // Whom the call would tell so far is where its request was read, if anybody.
         task.watch_stop();
-        let mut state = self.queue(core).lock();
+        let mut state = self.lock(core);
         if state.is_closed {
             drop(state);
             return task.abandon();
@@ -144,8 +154,7 @@ impl Cores {
             task.flow.learn(used);
         }
         let now = self.now();
-        let queue = self.queue(from);
-        let mut state = queue.lock();
+        let mut state = self.lock(from);
         state.settle(charge, &task.flow, used, now);
         if slice == Slice::Again && from == core && !state.is_closed {
             state.enqueue(task, now);
@@ -183,7 +192,7 @@ impl Cores {
     /// Puts a task in the queue of the core that ran it.
     fn move_here(&self, core: usize, task: Arc<Task>) {
         let now = self.now();
-        let mut state = self.queue(core).lock();
+        let mut state = self.lock(core);
         if state.is_closed {
             drop(state);
             // Whoever closed the queue could not drop what was running.
@@ -195,7 +204,7 @@ impl Cores {
     }
 
     fn forget(&self, task: Arc<Task>) {
-        let listed = self.queue(task.origin).lock().tasks.remove(&task.key());
+        let listed = self.lock(task.origin).tasks.remove(&task.key());
         // It may be the last that knows of its app, or of a call.
         drop((listed, task));
     }
@@ -219,9 +228,9 @@ impl Cores {
     /// The inline worker of a core is gone.
     pub(super) fn dismiss(&self, core: usize) {
         IS_INLINE.set(false);
-        let mut state = self.queue(core).lock();
+        let mut state = self.lock(core);
         (state.inline, state.is_parked) = (None, false);
-        self.idle(WorkerKind::Inline).remove(core);
+        self.queue(core).set_busy(WorkerKind::Inline);
         // It may have been woken for what others are to do now.
         self.release(core, state);
     }
@@ -243,18 +252,18 @@ impl Cores {
     /// Has the guest thread of a core sleep until it is wanted. Says whether the queue is open.
     fn sleep(&self, core: usize) -> bool {
         let queue = self.queue(core);
-        let mut state = queue.lock();
+        let mut state = self.lock(core);
         state.is_asleep = true;
         let is_wanted = match state.next_kind() {
             Some(kind) => kind == WorkerKind::Guests,
-            None => self.show_idle(core, &mut state),
+            None => self.show_asleep(core, &mut state),
         };
         if !is_wanted && !state.is_called && !state.is_closed {
             state = queue.more.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         state.is_asleep = false;
         if mem::take(&mut state.is_shown_idle) {
-            self.idle(WorkerKind::Guests).remove(core);
+            queue.set_busy(WorkerKind::Guests);
         }
         !state.is_closed
     }
@@ -279,7 +288,7 @@ impl Cores {
                 waiting.push(task);
             }
             tasks.extend(mem::take(&mut state.tasks).into_values());
-            queue.show(state.shown(0));
+            queue.show(state.shown(0), false);
             drop(state);
             queue.more.notify_all();
         }
@@ -303,14 +312,25 @@ impl Cores {
     fn stop(&self, task: Arc<Task>) {
         let none = self.queues.len();
         if self.stopping.push(task) > 1
-            && let Some(core) = self.idle(WorkerKind::Guests).take_other(none)
+            && let Some(core) = self.claim_other(none, WorkerKind::Guests)
         {
             self.call_guests(core);
         }
     }
 
-    fn idle(&self, kind: WorkerKind) -> &CoreSet {
-        let [inline, guests] = &self.idle;
+    /// Shows other cores that a worker of this one has nothing to do.
+    fn show_idle(&self, core: usize, kind: WorkerKind) {
+        self.queue(core).set_idle(kind);
+        self.maybe_idle(kind).insert(core);
+    }
+
+    /// Another core whose worker of this kind has nothing to do and is to be woken by nobody but the caller.
+    fn claim_other(&self, core: usize, kind: WorkerKind) -> Option<usize> {
+        self.maybe_idle(kind).find_other(core, |other| self.queue(other).claim(kind))
+    }
+
+    fn maybe_idle(&self, kind: WorkerKind) -> &CoreSet {
+        let [inline, guests] = &self.maybe_idle;
         if kind == WorkerKind::Inline { inline } else { guests }
     }
 }
@@ -318,7 +338,7 @@ impl Cores {
 impl Enqueue for Cores {
     fn enqueue(&self, task: Arc<Task>) {
         let core = task.home();
-        let state = self.queue(core).lock();
+        let state = self.lock(core);
         if state.is_closed {
             // Whoever closed the queue drops the guest, which is among its tasks.
             drop(state);
@@ -338,11 +358,11 @@ impl Order for Cores {
     }
 
     fn is_over_share(&self, key: FlowKey) -> bool {
-        self.is_contended() && self.queue(self.here()).lock().fair.is_ahead(key, self.now())
+        self.is_contended() && self.lock(self.here()).fair.is_ahead(key, self.now())
     }
 
     fn least(&self, keys: &mut dyn Iterator<Item = FlowKey>) -> Option<usize> {
-        let mut state = self.queue(self.here()).lock();
+        let mut state = self.lock(self.here());
         let standings = keys.enumerate().map(|(index, key)| (state.fair.standing(key), index));
         Some(standings.min()?.1)
     }

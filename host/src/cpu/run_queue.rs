@@ -40,6 +40,9 @@ pub(super) struct Taken {
 pub(super) struct RunQueue {
     state: CachePadded<Locked<State>>,
     shown: CachePadded<Shared<AtomicU8>>,
+    /// Which of the two workers has nothing to do and can be woken by another core: bits of [`Shown`]. Set by
+    /// the worker, taken back by whoever wakes it or by itself.
+    idle: CachePadded<Shared<AtomicU8>>,
     /// The guest thread sleeps on it.
     pub(super) more: Condvar,
 }
@@ -103,13 +106,43 @@ impl RunQueue {
         Self {
             state: CachePadded::new(Locked::new(state)),
             shown: CachePadded::default(),
+            idle: CachePadded::default(),
             more: Condvar::new(),
         }
     }
 
+    /// Takes the lock, for a thread of the same core.
+    #[track_caller]
+    pub(super) fn lock_own(&self) -> MutexGuard<'_, State> {
+        self.state.lock_own()
+    }
+
+    /// Takes the lock, for any other.
     #[track_caller]
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock()
+    }
+
+    /// Says that a worker of this core has nothing to do.
+    pub(super) fn set_idle(&self, kind: WorkerKind) {
+        let Shown(bit) = Shown::waits_for(kind);
+        self.idle.write_own().fetch_or(bit, Ordering::SeqCst);
+    }
+
+    /// Takes back, on this core, that a worker has nothing to do.
+    pub(super) fn set_busy(&self, kind: WorkerKind) {
+        let Shown(bit) = Shown::waits_for(kind);
+        if self.idle.load(Ordering::SeqCst) & bit != 0 {
+            self.idle.write_own().fetch_and(!bit, Ordering::SeqCst);
+        }
+    }
+
+    /// The same for who is going to wake it; says whether it had nothing to do. Of several who do this at the
+    /// same time one is told so.
+    pub(super) fn claim(&self, kind: WorkerKind) -> bool {
+        let Shown(bit) = Shown::waits_for(kind);
+        let is_idle = self.idle.load(Ordering::SeqCst) & bit != 0;
+        is_idle && self.idle.write().fetch_and(!bit, Ordering::SeqCst) & bit != 0
     }
 
     /// Whether other cores are shown that something waits for this kind of worker.
@@ -117,10 +150,11 @@ impl RunQueue {
         Shown(self.shown.load(Ordering::SeqCst)).has(Shown::waits_for(kind))
     }
 
-    /// Shows this to other cores. To be called with the lock.
-    pub(super) fn show(&self, what: Shown) {
+    /// Shows this to other cores, as one of this core or another one. To be called with the lock.
+    pub(super) fn show(&self, what: Shown, is_own: bool) {
         if self.shown.load(Ordering::Relaxed) != what.0 {
-            self.shown.write().store(what.0, Ordering::SeqCst);
+            let shown = if is_own { self.shown.write_own() } else { self.shown.write() };
+            shown.store(what.0, Ordering::SeqCst);
         }
     }
 

@@ -11,8 +11,12 @@ use std::sync::{Mutex, PoisonError};
 pub enum SharedUse {
     /// A lock was taken.
     Lock,
+    /// A lock was taken that threads of other cores take seldom.
+    OwnLock,
     /// An atomic was written.
     Write,
+    /// An atomic was written that threads of other cores use seldom.
+    OwnWrite,
 }
 
 impl SharedUse {
@@ -21,7 +25,9 @@ impl SharedUse {
     pub fn name(self) -> &'static str {
         match self {
             Self::Lock => "lock",
+            Self::OwnLock => "own_lock",
             Self::Write => "write",
+            Self::OwnWrite => "own_write",
         }
     }
 }

@@ -38,6 +38,16 @@ impl<T> Locked<T> {
     }
 }
 
+impl<T> Locked<T> {
+    /// The same where threads of one core take it nearly always, and this is one of them: then it is on this
+    /// core's lines.
+    #[track_caller]
+    pub fn lock_own(&self) -> MutexGuard<'_, T> {
+        count::note(SharedUse::OwnLock, 1);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl<A> Shared<A> {
     /// An atomic, or several, that begin as this.
     pub const fn new(atomic: A) -> Self {
@@ -53,6 +63,13 @@ impl<A> Shared<A> {
     #[track_caller]
     pub fn write(&self) -> &A {
         self.write_all(1)
+    }
+
+    /// To write it where threads of one core do nearly always and others read it seldom, and this is one of them.
+    #[track_caller]
+    pub fn write_own(&self) -> &A {
+        count::note(SharedUse::OwnWrite, 1);
+        &self.0
     }
 
     /// To write so many that it has.

@@ -50,14 +50,18 @@ impl<T> Fair<T> {
         })
     }
 
-    /// Whether a flow was given no more than what was behind in another queue.
+    /// Whether a flow was given no more than what waits in another queue, as far as queues know of each other:
+    /// who is ahead by less than its own service of an [`EXCHANGE`] is not compared. By a closer look each
+    /// request that is read here would wait while anything of the same app waits there, since what is told
+    /// is always a little late.
     pub(super) fn precedes(&self, key: FlowKey, rival: &RivalStanding) -> bool {
         let Some(flow) = self.flows.get(&key) else { return false };
         let Some(tenant) = self.tenants.get(&flow.tenant) else { return false };
         if flow.tenant == rival.tenant {
-            flow.seat.at <= rival.of_flow
+            flow.seat.at <= rival.of_flow.saturating_add(stretch(EXCHANGE, flow.weight))
         } else {
-            tenant.seat.at <= rival.of_tenant
+            let allowed = stretch(EXCHANGE, tenant.entry.weight);
+            tenant.seat.at <= rival.of_tenant.saturating_add(allowed)
         }
     }
 

@@ -12,7 +12,7 @@ impl Cores {
     /// What the worker of a core is to run next. An inline worker that is given nothing is woken when
     /// there is more.
     pub(in crate::cpu) fn take(&self, core: usize, kind: WorkerKind) -> Option<Taken> {
-        let mut state = self.queue(core).lock();
+        let mut state = self.lock(core);
         let is_called = kind == WorkerKind::Guests && mem::take(&mut state.is_called);
         self.unpark(core, kind, &mut state);
         let mut has_looked = false;
@@ -38,9 +38,9 @@ impl Cores {
                 return taken.map(|(task, charge)| Taken { task, charge, from: core });
             }
             drop(state);
-            let before = partner.and_then(|_| self.queue(served).lock().fair.next_standing());
+            let before = partner.and_then(|_| self.lock(served).fair.next_standing());
             let taken = self.take_rival(partner.unwrap_or(served), before.as_ref(), kind);
-            state = self.queue(core).lock();
+            state = self.lock(core);
             if let Some((standing, taken)) = taken {
                 let exchange = state.exchange(kind);
                 if partner.is_some() {
@@ -79,7 +79,7 @@ impl Cores {
         before: Option<&RivalStanding>,
         kind: WorkerKind,
     ) -> Option<(RivalStanding, Taken)> {
-        let mut theirs = self.queue(from).lock();
+        let mut theirs = self.lock(from);
         let rival = theirs.take_rival(before, kind);
         self.release(from, theirs);
         let (standing, task, charge) = rival?;
@@ -89,8 +89,8 @@ impl Cores {
     /// The inline worker of a core has nothing to do. So its guest thread has the core, if it sleeps.
     fn park(&self, core: usize, state: &mut State) {
         state.is_parked = true;
-        self.idle(WorkerKind::Inline).insert(core);
-        if state.is_asleep && state.next_kind().is_none() && self.show_idle(core, state) {
+        self.show_idle(core, WorkerKind::Inline);
+        if state.is_asleep && state.next_kind().is_none() && self.show_asleep(core, state) {
             state.is_called = true;
             self.queue(core).more.notify_one();
         }
@@ -98,15 +98,15 @@ impl Cores {
 
     fn unpark(&self, core: usize, kind: WorkerKind, state: &mut State) {
         if kind == WorkerKind::Inline && mem::take(&mut state.is_parked) {
-            self.idle(kind).remove(core);
+            self.queue(core).set_busy(kind);
         }
     }
 
     /// Shows other cores that the guest thread of this one sleeps and nothing waits here. Says whether it is
     /// wanted, by what was shown before.
-    pub(super) fn show_idle(&self, core: usize, state: &mut State) -> bool {
+    pub(super) fn show_asleep(&self, core: usize, state: &mut State) -> bool {
         if !mem::replace(&mut state.is_shown_idle, true) {
-            self.idle(WorkerKind::Guests).insert(core);
+            self.show_idle(core, WorkerKind::Guests);
         }
         self.stopping.is_any() || self.first_from(core, core, WorkerKind::Guests).is_some()
     }

@@ -4,7 +4,7 @@
 use std::mem;
 use std::sync::{Arc, MutexGuard};
 
-use super::{Cores, HERE, IS_INLINE};
+use super::{Cores, IS_INLINE};
 use crate::cpu::run_queue::{Shown, State, WorkerKind};
 use crate::cpu::wake_handle::WakeHandle;
 
@@ -28,7 +28,7 @@ impl Cores {
             Some(Wake::Guests) => self.queue(core).more.notify_one(),
             Some(Wake::Other(other, WorkerKind::Guests)) => self.call_guests(other),
             Some(Wake::Other(other, WorkerKind::Inline)) => {
-                let handle = self.queue(other).lock().inline.clone();
+                let handle = self.lock(other).inline.clone();
                 if let Some(handle) = handle {
                     handle.wake();
                 }
@@ -40,9 +40,9 @@ impl Cores {
     /// Tells the other cores what waits in a queue that they may take.
     pub(super) fn show(&self, core: usize, state: &mut State) -> Shown {
         // The inline worker of this thread takes one in a moment. If it is parked, this wakes it.
-        let is_own = IS_INLINE.get() && HERE.get() == core;
-        let shown = state.shown(usize::from(is_own));
-        self.queue(core).show(shown);
+        let is_own = self.here() == core;
+        let shown = state.shown(usize::from(is_own && IS_INLINE.get()));
+        self.queue(core).show(shown, is_own);
         shown
     }
 
@@ -53,18 +53,18 @@ impl Cores {
             return Some(Wake::Guests);
         }
         if kind == WorkerKind::Inline && mem::take(&mut state.is_parked) {
-            self.idle(kind).remove(core);
+            self.queue(core).set_busy(kind);
             return state.inline.clone().map(Wake::Inline);
         }
         if !shown.is_offered(kind) {
             return None;
         }
-        self.idle(kind).take_other(core).map(|other| Wake::Other(other, kind))
+        self.claim_other(core, kind).map(|other| Wake::Other(other, kind))
     }
 
     /// Has the guest thread of a core look at all there is, once it has nothing to do.
     pub(super) fn call_guests(&self, core: usize) {
-        self.queue(core).lock().is_called = true;
+        self.lock(core).is_called = true;
         self.queue(core).more.notify_one();
     }
 }
