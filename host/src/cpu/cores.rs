@@ -317,22 +317,6 @@ impl Cores {
             self.call_guests(core);
         }
     }
-
-    /// Shows other cores that a worker of this one has nothing to do.
-    fn show_idle(&self, core: usize, kind: WorkerKind) {
-        self.queue(core).set_idle(kind);
-        self.maybe_idle(kind).insert(core);
-    }
-
-    /// Another core whose worker of this kind has nothing to do and is to be woken by nobody but the caller.
-    fn claim_other(&self, core: usize, kind: WorkerKind) -> Option<usize> {
-        self.maybe_idle(kind).find_other(core, |other| self.queue(other).claim(kind))
-    }
-
-    fn maybe_idle(&self, kind: WorkerKind) -> &CoreSet {
-        let [inline, guests] = &self.maybe_idle;
-        if kind == WorkerKind::Inline { inline } else { guests }
-    }
 }
 
 impl Enqueue for Cores {

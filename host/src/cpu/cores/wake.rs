@@ -5,6 +5,7 @@ use std::mem;
 use std::sync::{Arc, MutexGuard};
 
 use super::{Cores, IS_INLINE};
+use crate::cpu::core_set::CoreSet;
 use crate::cpu::run_queue::{Shown, State, WorkerKind};
 use crate::cpu::wake_handle::WakeHandle;
 
@@ -66,5 +67,21 @@ impl Cores {
     pub(super) fn call_guests(&self, core: usize) {
         self.lock(core).is_called = true;
         self.queue(core).more.notify_one();
+    }
+
+    /// Shows other cores that a worker of this one has nothing to do.
+    pub(super) fn show_idle(&self, core: usize, kind: WorkerKind) {
+        self.queue(core).set_idle(kind);
+        self.maybe_idle(kind).insert(core);
+    }
+
+    /// Another core whose worker of this kind has nothing to do and is to be woken by nobody but the caller.
+    pub(super) fn claim_other(&self, core: usize, kind: WorkerKind) -> Option<usize> {
+        self.maybe_idle(kind).find_other(core, |other| self.queue(other).claim(kind))
+    }
+
+    fn maybe_idle(&self, kind: WorkerKind) -> &CoreSet {
+        let [inline, guests] = &self.maybe_idle;
+        if kind == WorkerKind::Inline { inline } else { guests }
     }
 }
