@@ -288,7 +288,7 @@ impl Cores {
                 waiting.push(task);
             }
             tasks.extend(mem::take(&mut state.tasks).into_values());
-            queue.show(state.shown(0), false);
+            queue.show(state.shown(None, 0), false);
             drop(state);
             queue.more.notify_all();
         }

@@ -207,23 +207,16 @@ impl State {
         self.fair.is_next_short().map(|is_short| self.kind(is_short))
     }
 
-    /// What other cores are to see, where so much of what is next for the inline worker is not theirs.
-    pub(super) fn shown(&mut self, own: usize) -> Shown {
+    /// What other cores are to see, `next` being who serves what is next, where so much of that for the inline
+    /// worker is not theirs.
+    pub(super) fn shown(&self, next: Option<WorkerKind>, own: usize) -> Shown {
         let is_busy = self.fair.n_waiting() + self.fair.n_running() > 0;
         let Shown(busy) = if is_busy { Shown::BUSY } else { Shown::NOTHING };
-        let Some(next) = self.next_kind() else { return Shown(busy) };
+        let Some(next) = next else { return Shown(busy) };
         let own = if next == WorkerKind::Inline { own } else { 0 };
         let is_offered = self.fair.n_waiting() > own;
         let Shown(waits) = if is_offered { Shown::waits_for(next) } else { Shown::NOTHING };
         Shown(busy | waits)
-    }
-
-    /// What is next, if this kind of worker serves it.
-    pub(super) fn take(&mut self, kind: WorkerKind) -> Option<(Arc<Task>, Charge)> {
-        if self.next_kind()? != kind {
-            return None;
-        }
-        self.fair.pop()
     }
 
     /// What is to be served before what is next in another queue, if this kind of worker serves it, and

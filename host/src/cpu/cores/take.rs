@@ -33,7 +33,8 @@ impl Cores {
             };
             if partner.is_none() && served == core {
                 self.unpark(core, kind, &mut state);
-                let taken = state.take(kind);
+                // That this is for this kind of worker was found under the same hold of the lock.
+                let taken = state.fair.pop();
                 self.release(core, state);
                 return taken.map(|(task, charge)| Taken { task, charge, from: core });
             }
@@ -44,9 +45,9 @@ impl Cores {
             if let Some((standing, taken)) = taken {
                 let exchange = state.exchange(kind);
                 if partner.is_some() {
-                    exchange.found(standing)
+                    exchange.found(standing);
                 } else {
-                    exchange.took(standing)
+                    exchange.took(standing);
                 }
                 self.unpark(core, kind, &mut state);
                 return Some(taken);

@@ -21,8 +21,11 @@ enum Wake {
 impl Cores {
     /// Shows others what waits in a queue, lets go of it, and wakes who is to serve what is next there.
     pub(super) fn release(&self, core: usize, mut state: MutexGuard<'_, State>) {
-        let shown = self.show(core, &mut state);
-        let wake = self.whom_to_wake(core, shown, &mut state);
+        // Found once: while a guest thread that a thread with requests has pushed off the core holds this lock,
+        // that one waits for it.
+        let next = state.next_kind();
+        let shown = self.show_next(core, &state, next);
+        let wake = next.and_then(|next| self.whom_to_wake(core, next, shown, &mut state));
         drop(state);
         match wake {
             Some(Wake::Inline(handle)) => handle.wake(),
@@ -39,17 +42,27 @@ impl Cores {
     }
 
     /// Tells the other cores what waits in a queue that they may take.
-    pub(super) fn show(&self, core: usize, state: &mut State) -> Shown {
+    pub(super) fn show(&self, core: usize, state: &mut State) {
+        let next = state.next_kind();
+        self.show_next(core, state, next);
+    }
+
+    fn show_next(&self, core: usize, state: &State, next: Option<WorkerKind>) -> Shown {
         // The inline worker of this thread takes one in a moment. If it is parked, this wakes it.
         let is_own = self.here() == core;
-        let shown = state.shown(usize::from(is_own && IS_INLINE.get()));
+        let shown = state.shown(next, usize::from(is_own && IS_INLINE.get()));
         self.queue(core).show(shown, is_own);
         shown
     }
 
     /// Who has nothing to do and is to serve what is next in a queue.
-    fn whom_to_wake(&self, core: usize, shown: Shown, state: &mut State) -> Option<Wake> {
-        let kind = state.next_kind()?;
+    fn whom_to_wake(
+        &self,
+        core: usize,
+        kind: WorkerKind,
+        shown: Shown,
+        state: &mut State,
+    ) -> Option<Wake> {
         if kind == WorkerKind::Guests && state.is_asleep {
             return Some(Wake::Guests);
         }
