@@ -350,7 +350,7 @@ impl Admitted {
             let ending = EndOnDrop { call: call.clone(), context: context.clone() };
             let admitted_at = meter::now();
             Box::pin(async move {
-                ending.call.call().time().add(Phase::Core, meter::since(admitted_at));
+                ending.call.call().time().note_first_slice(admitted_at, meter::now());
                 ending.call.begin();
                 deployed.prepared.run(ending.call.call(), guest_request).await;
                 drop(permit);

@@ -16,6 +16,9 @@ use super::usage::Usage;
 /// What an answer takes to be written where its client is not waited for, or less.
 const BRIEF: Duration = Duration::from_millis(1);
 
+/// What it takes to hand a call to the thread that runs it, or less: for less it did not wait.
+const HANDED_OVER: Duration = Duration::from_micros(100);
+
 /// The time of one call. All that is in it is written by whoever knows, without a lock, and summed up once
 /// the call is over; that needs no order among the writes, since the last side of a call to go sees all that
 /// the others have done.
@@ -76,6 +79,14 @@ impl CallTime {
             && let Some(known) = self.known.get(phase as usize)
         {
             known.fetch_add(nanoseconds(spent), Ordering::Relaxed);
+        }
+    }
+
+    /// The guest runs for the first time, which could have run since then: it waited for a core.
+    pub fn note_first_slice(&self, could_run_at: Instant, now: Instant) {
+        let waited = now.saturating_duration_since(could_run_at);
+        if waited >= HANDED_OVER {
+            self.add(Phase::Core, waited);
         }
     }
 
@@ -213,6 +224,16 @@ mod tests {
                 (Phase::Client, 4 * MS)
             ]
         );
+    }
+
+    #[test]
+    fn a_guest_that_is_run_late_waited_for_a_core() {
+        let start = Instant::now();
+        let time = CallTime::since(start);
+        time.note_first_slice(start, start + HANDED_OVER / 2);
+        assert_eq!(spent(&time, MS, MS).get(Phase::Core), Duration::ZERO);
+        time.note_first_slice(start, start + 3 * MS);
+        assert_eq!(spent(&time, 4 * MS, MS).get(Phase::Core), 3 * MS);
     }
 
     #[test]

@@ -67,9 +67,10 @@ pub(super) async fn run(args: &Why) -> anyhow::Result<()> {
     if is_wrong { Err(IsWrong.into()) } else { Ok(()) }
 }
 
-/// Whether there is no such app.
+/// Whether there is no such app, or none can have such a name, as with most ids.
 fn is_unknown(error: &ClientError) -> bool {
-    matches!(error, ClientError::Refused(problem) if problem.cause == "not_found")
+    let causes = ["not_found", "bad_request"];
+    matches!(error, ClientError::Refused(problem) if causes.contains(&&*problem.cause))
 }
 
 /// The apps that something went wrong with, those with the most failures first.

@@ -150,7 +150,10 @@ impl Sent {
 
     /// Counts this request, and its body as full as it may get, until that is dropped.
     pub(super) fn count<B: Body>(&self, request: &http::Request<B>) -> InSent {
-        let said = request.uri().path_and_query().map_or(0, |path| path.as_str().len());
+        let uri = request.uri();
+        let said = request.method().as_str().len()
+            + uri.authority().map_or(0, |authority| authority.as_str().len())
+            + uri.path_and_query().map_or(0, |path| path.as_str().len());
         let body = body(!request.body().is_end_stream());
         let bytes = fields_weight(request.headers()).saturating_add(said).saturating_add(body);
         self.0.fetch_add(bytes, Ordering::Relaxed);

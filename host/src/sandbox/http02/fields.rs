@@ -66,9 +66,13 @@ pub(in crate::sandbox) fn name_of(text: &str) -> Result<HeaderName, Refusal> {
 /// It is no value.
 pub(in crate::sandbox) fn value_of(name: &HeaderName, text: &[u8]) -> Result<HeaderValue, Refusal> {
     // The digits of a length have no sign.
-    let is_valid = name != CONTENT_LENGTH || is_length(text);
-    let value = HeaderValue::from_bytes(text).ok().filter(|_| is_valid);
-    value.ok_or(Refusal::InvalidSyntax)
+    if name == CONTENT_LENGTH {
+        let digits = std::str::from_utf8(text).ok().filter(|_| is_length(text));
+        // As one writes a number: zeros before it would go out as they are.
+        let length = digits.and_then(|digits| digits.parse::<u64>().ok());
+        return length.map(HeaderValue::from).ok_or(Refusal::InvalidSyntax);
+    }
+    HeaderValue::from_bytes(text).map_err(|_| Refusal::InvalidSyntax)
 }
 
 fn is_length(text: &[u8]) -> bool {
@@ -187,6 +191,7 @@ impl Fields {
         let Some(first) = values.next() else {
             self.change().remove(&name);
             self.size = Some(size);
+            self.give_back();
             return Ok(());
         };
         let mut line = match self.change().try_entry(name).map_err(|_| Refusal::TooLarge)? {
@@ -214,8 +219,17 @@ impl Fields {
         if taken > 0 {
             self.change().remove(name);
             self.size = Some(size.saturating_sub(taken));
+            self.give_back();
         }
         Ok(())
+    }
+
+    /// A map keeps its room when lines are taken out: an empty one is made anew, since its room is weighed no
+    /// more.
+    fn give_back(&mut self) {
+        if self.lines().is_empty() {
+            self.lines = Lines::Own(HeaderMap::new());
+        }
     }
 
     fn change(&mut self) -> &mut HeaderMap {

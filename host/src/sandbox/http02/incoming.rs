@@ -15,6 +15,9 @@ use wasmtime_wasi_http::{Error, WasiBody};
 
 use super::body::Waited;
 
+/// Pieces of a body that are passed over in one look for its trailers.
+const FRAMES: usize = 16;
+
 /// A body that a guest reads.
 pub(in crate::sandbox) struct IncomingBody {
     /// What nobody has read of it, unless its stream has that.
@@ -100,7 +103,10 @@ impl FutureTrailers {
     }
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        while let Self::Waiting(body) = self {
+        // What lies before the trailers is thrown away, and may come as fast as that: a guest's slice ends
+        // between two looks only.
+        for _ in 0..FRAMES {
+            let Self::Waiting(body) = self else { return Poll::Ready(()) };
             let come = match std::task::ready!(Pin::new(body).poll_frame(context)) {
                 None => Ok(None),
                 Some(Err(error)) => Err(error),
@@ -110,6 +116,10 @@ impl FutureTrailers {
                 },
             };
             *self = Self::Ready(come);
+        }
+        if matches!(self, Self::Waiting(_)) {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
         }
         Poll::Ready(())
     }

@@ -11,6 +11,9 @@ use super::entry::{Context, dropped};
 use crate::sandbox::guest::Guest;
 use crate::sandbox::http02::{Fields, FutureResponse, OutgoingRequest, path_of};
 
+/// A method of more bytes than this is refused: none that is in use is half as long.
+const LONGEST_METHOD: usize = 64;
+
 /// The instance whose function sends requests; a component may name any earlier version of 0.2.
 const HANDLER: &str = "wasi:http/outgoing-handler@0.2.12";
 
@@ -90,7 +93,7 @@ fn link_words(types: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
         |mut store: Context<'_>, (request, method): (Request, Method)| {
             let n_added = if let Method::Other(method) = &method { method.len() } else { 0 };
             set(&mut store, &request, n_added, |request| {
-                request.method = method.try_into().ok()?;
+                request.method = method.try_into().ok().filter(|_| n_added <= LONGEST_METHOD)?;
                 Some(())
             })
         },
@@ -137,7 +140,9 @@ fn link_address(types: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
             let n_added = path.as_ref().map_or(0, String::len);
             set(&mut store, &request, n_added, |request| {
                 request.path = match path {
+                    // Clients that cut an address into parts say an empty path where it has none.
                     None => None,
+                    Some(path) if path.is_empty() => None,
                     Some(path) => Some(path_of(path)?),
                 };
                 Some(())
