@@ -312,7 +312,8 @@ mod tests {
             sent.count(&http::Request::get("http://a/").body(body).unwrap())
         };
         let two = (request(""), request("text"));
-        assert_eq!(meter.found_tasks(10, sent.n_bytes()).get(), (10 * TASK + BODY + 2) as u64);
+        // Each says `GET`, `a` and `/`.
+        assert_eq!(meter.found_tasks(10, sent.n_bytes()).get(), (10 * TASK + BODY + 10) as u64);
         drop(two);
         assert_eq!(meter.found_tasks(0, sent.n_bytes()).get(), 0);
     }
