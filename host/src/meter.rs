@@ -159,8 +159,11 @@ pub fn end() -> Duration {
 }
 
 fn end_of_piece() -> Instant {
+    // Of a long piece the processor's time is asked for, which is of now.
+    let is_short =
+        |reading: &Reading| reading.read_at.saturating_duration_since(reading.began_at) <= SHORT;
     let reading = READING.get().filter(|reading| reading.is_at_work && reading.is_done);
-    reading.map_or_else(Instant::now, |reading| reading.read_at)
+    reading.filter(is_short).map_or_else(Instant::now, |reading| reading.read_at)
 }
 
 fn end_at(now: Instant) -> Duration {
@@ -241,8 +244,18 @@ mod tests {
 
     #[test]
     fn a_piece_that_is_nearly_done_ends_where_the_clock_was_last_read() {
-        begin();
-        let so_far = so_far();
+        // One that is short: a test that loses its core meanwhile begins another.
+        let is_short = || {
+            let reading = READING.get().unwrap();
+            reading.read_at.saturating_duration_since(reading.began_at) <= SHORT
+        };
+        let so_far = loop {
+            begin();
+            let so_far = so_far();
+            if is_short() {
+                break so_far;
+            }
+        };
         note_nearly_done();
         work(Duration::from_millis(1));
         assert_eq!(so_far_as_read(), so_far);

@@ -51,9 +51,14 @@ fn words() -> String {
         request.set_path_with_query(Some("x")),
         request.set_path_with_query(Some("http://elsewhere/")),
         request.set_path_with_query(Some("/a b")),
+        request.set_method(&Method::Other("A".repeat(65))),
     ];
     text += &format!("refused {}\n", wrong.iter().all(Result::is_err));
     text += &said(&request);
+    // Clients that cut an address into parts find no path in some.
+    request.set_path_with_query(Some("")).expect("no path");
+    request.set_method(&Method::Other("A".repeat(64))).expect("a long method");
+    text += &format!("{:?}\n", request.path_with_query());
     request.set_method(&Method::Other("REPORT".to_owned())).expect("a method");
     request.set_scheme(Some(&Scheme::Other("ftp".to_owned()))).expect("a scheme");
     request.set_authority(Some("a:81")).expect("an authority");

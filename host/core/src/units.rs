@@ -4,6 +4,7 @@
 mod cpu;
 pub(crate) mod decimal;
 mod duration;
+mod rounded;
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -13,6 +14,7 @@ use crate::quote::Quoted;
 
 pub use self::cpu::Cpu;
 pub use self::duration::{nanoseconds, parse_duration, show_duration};
+pub use self::rounded::{about_duration, age};
 
 /// So many of something: `1 app`, `2 apps`.
 #[must_use]

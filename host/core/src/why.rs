@@ -16,6 +16,7 @@ pub use self::fleet::{FleetPast, PastHost, PastUsage, explain_fleet};
 use crate::id::AppName;
 use crate::outcome::{Fault, fault_of};
 use crate::spent::Phase;
+use crate::units::{about_duration, age, many};
 
 /// What is kept of an app.
 #[derive(Clone, Debug)]
@@ -122,9 +123,9 @@ fn standing(past: &AppPast) -> String {
     format!(
         "{failed} of its last {} failed; they took {} at the median and {} at the 95th percentile, the \
          last one {} ago",
-        crate::units::many(calls().count(), "call"),
-        shown(took.0),
-        shown(took.1),
+        many(calls().count(), "call"),
+        about_duration(took.0),
+        about_duration(took.1),
         ago(past.now, last.at),
     )
 }
@@ -184,26 +185,9 @@ fn percentiles<'c>(calls: impl Iterator<Item = &'c PastCall>) -> (Duration, Dura
     (at(50), at(95))
 }
 
-/// How long ago something was, in one unit.
+/// How long ago something was; a time that lies ahead, by another host's clock, counts as now.
 fn ago(now: u64, at: u64) -> String {
-    let seconds = now.saturating_sub(at) / 1000;
-    match seconds {
-        0..120 => format!("{seconds} s"),
-        120..7200 => format!("{} min", seconds / 60),
-        7200..172_800 => format!("{} h", seconds / 3600),
-        _ => format!("{} days", seconds / 86_400),
-    }
-}
-
-/// A duration as people read it: two or three digits and one unit.
-fn shown(took: Duration) -> String {
-    match took.as_micros() {
-        us @ 0..1_000 => format!("{us} us"),
-        us @ 1_000..10_000 => format!("{}.{} ms", us / 1_000, us % 1_000 / 100),
-        us @ 10_000..1_000_000 => format!("{} ms", us / 1_000),
-        us @ 1_000_000..100_000_000 => format!("{}.{} s", us / 1_000_000, us % 1_000_000 / 100_000),
-        us => format!("{} s", us / 1_000_000),
-    }
+    age(now.saturating_sub(at) / 1000)
 }
 
 #[cfg(test)]

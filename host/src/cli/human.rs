@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-pub use steerage_core::units::many;
-use steerage_core::units::show_duration;
+pub use steerage_core::units::{about_duration as duration, many};
+use steerage_core::units::{age, show_duration};
 
 use crate::api::wire;
 
@@ -40,20 +40,6 @@ fn scaled(number: u64, step: u64, units: &[&str], gap: &str) -> String {
     number.to_string()
 }
 
-/// A duration by its largest unit: `840 us`, `12.5 ms`, `3.2 s`, `4m10s`, `2h5m`, `3d4h`.
-#[must_use]
-pub fn duration(duration: Duration) -> String {
-    let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-    let seconds = duration.as_secs();
-    match seconds {
-        0 if micros < 1_000 => format!("{micros} us"),
-        0 if micros < 100_000 => format!("{}.{} ms", micros / 1_000, micros % 1_000 / 100),
-        0 => format!("{} ms", micros / 1_000),
-        1..60 => format!("{seconds}.{} s", duration.subsec_millis() / 100),
-        _ => age(seconds),
-    }
-}
-
 /// How long ago something was, by its two largest units: `12s`, `3m`, `2h5m`, `3d4h`.
 ///
 /// Both times are milliseconds since the epoch. A time that lies ahead, as between machines whose
@@ -84,22 +70,6 @@ pub fn clock_of(at: u64, now: u64) -> String {
     match moment.filter(|_| day(at) != day(now)) {
         Some(moment) => format!("{} {}", moment.strftime("%Y-%m-%d"), clock(at)),
         None => clock(at),
-    }
-}
-
-fn age(seconds: u64) -> String {
-    let pair = |large: u64, large_unit: &str, small: u64, small_unit: &str| {
-        if small == 0 || large >= 10 {
-            format!("{large}{large_unit}")
-        } else {
-            format!("{large}{large_unit}{small}{small_unit}")
-        }
-    };
-    match seconds {
-        0..60 => format!("{seconds}s"),
-        60..3_600 => pair(seconds / 60, "m", seconds % 60, "s"),
-        3_600..86_400 => pair(seconds / 3_600, "h", seconds % 3_600 / 60, "m"),
-        _ => pair(seconds / 86_400, "d", seconds % 86_400 / 3_600, "h"),
     }
 }
 
@@ -145,13 +115,6 @@ mod tests {
     fn counts_keep_three_digits() {
         let shown = [0, 950, 12_450, 3_140_000, 999_999_999].map(count);
         assert_eq!(shown, ["0", "950", "12.4k", "3.1M", "999M"]);
-    }
-
-    #[test]
-    fn durations_use_their_largest_unit() {
-        let shown = [15, 1_250, 99_900, 250_000, 3_210_000, 250_000_000, 7_500_000_000]
-            .map(|micros| duration(Duration::from_micros(micros)));
-        assert_eq!(shown, ["15 us", "1.2 ms", "99.9 ms", "250 ms", "3.2 s", "4m10s", "2h5m"]);
     }
 
     #[test]

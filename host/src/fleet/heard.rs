@@ -18,6 +18,9 @@ const FRESH: Duration = Duration::from_secs(4);
 pub(super) struct Heard {
     /// The last time, if there was one since everything was read.
     at: Option<Instant>,
+    /// Whether what was heard then may be overtaken. When it was is kept: it says for how long this host stood
+    /// still, whoever notices first.
+    is_doubted: bool,
     /// How often this host has begun to hear of it.
     began: Beginnings,
 }
@@ -42,7 +45,7 @@ pub(super) struct LeaseKept {
 impl Heard {
     /// Everything was read, and taken by now.
     pub(super) fn all(&mut self, now: Instant) {
-        self.at = Some(now);
+        (self.at, self.is_doubted) = (Some(now), false);
     }
 
     /// Something was heard; for how long nothing was, where that is too long for what is heard next to be
@@ -53,17 +56,17 @@ impl Heard {
             return Ok(());
         }
         let silent = self.at.take().map(|at| now.saturating_duration_since(at));
-        Err(silent)
+        Err(silent.filter(|silent| *silent > FRESH))
     }
 
     /// What was heard last may be overtaken, however short a time ago it was.
     pub(super) fn doubt(&mut self) {
-        self.at = None;
+        self.is_doubted = true;
     }
 
     /// Whether the view is of now.
     pub(super) fn is_fresh(&self, now: Instant) -> bool {
-        self.at.is_some_and(|at| now.saturating_duration_since(at) <= FRESH)
+        !self.is_doubted && self.at.is_some_and(|at| now.saturating_duration_since(at) <= FRESH)
     }
 }
 
@@ -110,7 +113,8 @@ impl Fleet {
     /// How long ago the store was heard of, if it was since everything was read.
     #[must_use]
     pub fn heard_ago(&self) -> Option<Duration> {
-        self.heard().at.map(|at| at.elapsed())
+        let heard = *self.heard();
+        heard.at.filter(|_| !heard.is_doubted).map(|at| at.elapsed())
     }
 
     /// Notes how long the store took to say that this host is registered; nothing where it is not any more.
@@ -155,5 +159,20 @@ mod tests {
         // The store has ended its lease, whatever its clock says.
         heard.doubt();
         assert!(!heard.is_fresh(at(25)));
+        assert_eq!(heard.something(at(26)), Err(None));
+        heard.all(at(27));
+        assert!(heard.is_fresh(at(27)));
+    }
+
+    #[test]
+    fn for_how_long_it_stood_still_is_told_whoever_notices_first() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut heard = Heard::default();
+        heard.all(at(1));
+        // The lease was kept alive by another thread, which wakes first and finds that it has ended.
+        heard.doubt();
+        assert_eq!(heard.something(at(21)), Err(Some(Duration::from_secs(20))));
+        assert_eq!(heard.something(at(21)), Err(None));
     }
 }

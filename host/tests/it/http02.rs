@@ -205,6 +205,7 @@ async fn a_request_says_of_itself_what_the_guest_set() {
         Method::Get None None None
         refused true
         Method::Get None None None
+        None
         Method::Other("REPORT") Some(Scheme::Other("ftp")) Some("a:81") Some("/p?q=r")
         Method::Other("REPORT") Some(Scheme::Https) None None
         options None Some(1) Some(18446744073709551615) None

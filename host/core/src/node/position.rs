@@ -27,8 +27,7 @@ struct LastPut<K, V> {
     at: Revision,
 }
 
-/// What is to be looked up before a store is gone on from, to know that it has the same past. It is gone on
-/// from the later of the two.
+/// What is to be looked up before a store is gone on from, to know that it has the same past.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PositionEvidence<'p, K> {
     /// This key, as it was at this revision.
@@ -94,6 +93,15 @@ impl<K: Clone + PartialEq, V: Clone + PartialEq> Position<K, V> {
         self.through
     }
 
+    /// Goes on from what was proved to be the same, and returns from where. What was taken later says nothing
+    /// of another past, which may have something to tell there.
+    pub fn rewind(&mut self) -> Revision {
+        let put = self.put.as_ref().map(|put| put.at);
+        let deleted = self.deleted.as_ref().map(|(_, at)| *at);
+        self.through = put.max(deleted).unwrap_or_default();
+        self.through
+    }
+
     /// What is to be looked up before the store is gone on from; nothing where all is to be read again.
     #[must_use]
     pub fn evidence(&self, now: StoreNow) -> Option<PositionEvidence<'_, K>> {
@@ -110,15 +118,6 @@ impl<K: Clone + PartialEq, V: Clone + PartialEq> Position<K, V> {
         let known = self.put.as_ref().map(|put| (&put.value, put.at));
         let was_deleted = self.deleted.as_ref().map(|_| (true, false));
         known.is_some() && known == put && deleted == was_deleted
-    }
-}
-
-impl<K> PositionEvidence<'_, K> {
-    /// After which revision the store is gone on from: not after that up to which nothing else was told,
-    /// since another past may have had something to tell there.
-    #[must_use]
-    pub fn from(&self) -> Revision {
-        self.deleted.map_or(self.put.1, |(_, at)| at.max(self.put.1))
     }
 }
 
@@ -146,9 +145,9 @@ mod tests {
         // What was read later than the first part comes again.
         let evidence = position.evidence(NOW).unwrap();
         assert_eq!(evidence, PositionEvidence { put: (&"a", Revision(4)), deleted: None });
-        // Others may have written between, and in another past it may be this fleet.
-        assert_eq!(evidence.from(), Revision(4));
         assert!(position.is_proved_by(Some((&1, Revision(4))), None));
+        // Others may have written between, and in another past it may be this fleet.
+        assert_eq!((position.rewind(), position.through()), (Revision(4), Revision(4)));
         position.took([(&"c", None, Revision(11)), (&"b", Some(&2), Revision(12))]);
         let now = StoreNow { revision: Revision(20), ..NOW };
         let evidence = position.evidence(now).unwrap();
@@ -163,7 +162,7 @@ mod tests {
         let now = StoreNow { revision: Revision(12), ..NOW };
         let evidence = position.evidence(now).unwrap();
         assert_eq!(evidence.deleted, Some((&"b", Revision(12))));
-        assert_eq!(evidence.from(), Revision(12));
+        assert_eq!(position.clone().rewind(), Revision(12));
         let put = Some((&2, Revision(11)));
         assert!(position.is_proved_by(put, Some((true, false))));
         // In another past it is still there, or was never.

@@ -6,15 +6,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{AppPast, Diagnosis, PastCall, PastEvent, Remedy, ago, mostly};
 use crate::outcome::{Fault, fault_of};
 use crate::spent::Phase;
-use crate::units::many;
+use crate::units::{age, many};
 
 /// As many good calls of one deployment show that it does not fail as the other does.
 const ENOUGH: usize = 5;
 /// A deployment is to blame where as many failures would have been among the good calls of the one before,
 /// had it failed as often.
 const EXPECTED: usize = 3;
-/// Fewer failures of an earlier deployment do not show that it fails alike.
+/// Fewer failures of other deployments, within so many milliseconds, do not show that they fail alike.
 const ALIKE: usize = 3;
+const ALIKE_WITHIN: u64 = 3_600_000;
 /// Failures that began so long after a deployment have another reason: milliseconds.
 const AFTER_DEPLOY: u64 = 600_000;
 /// As many failed calls in one place, and none anywhere else, show that it is the place.
@@ -126,9 +127,12 @@ fn deployment(past: &AppPast, these: &[&PastCall]) -> Deployment {
     let (the_way, generation) = (way(last), last.generation);
     let is_same = |call: &&PastCall| call.is_failed() && way(call) == the_way;
     let all = || past.older_failures.iter().chain(&past.calls);
-    let earlier = || all().filter(is_same).filter(|call| call.generation != generation);
-    if earlier().count() >= ALIKE {
-        let others = earlier().map(|call| call.generation);
+    let is_other = |call: &&PastCall| {
+        call.generation != generation && call.at.saturating_add(ALIKE_WITHIN) >= past.now
+    };
+    let others = || all().filter(is_same).filter(is_other);
+    if others().count() >= ALIKE {
+        let others = others().map(|call| call.generation);
         return Deployment::Alike(others.chain([generation]).collect());
     }
     // Where it was gone back to: not what was taken back, nor what is kept no more.
@@ -222,8 +226,8 @@ fn just_before(past: &AppPast, these: &[&PastCall]) -> Option<String> {
     });
     let change = changes.max_by_key(|event| event.first_at)?;
     Some(format!(
-        "{} s before the first of them: {}",
-        (first - change.first_at).div_ceil(1000),
+        "{} before the first of them: {}",
+        age((first - change.first_at).div_ceil(1000)),
         change.message
     ))
 }

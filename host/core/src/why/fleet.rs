@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::diagnosis::{Diagnosis, Explanation, Remedy};
-use crate::units::{Bytes, many, show_duration};
+use crate::units::{Bytes, age, many};
 
 /// A certificate that ends within so many days is told.
 const SOON: i64 = 2;
@@ -93,7 +93,7 @@ fn registration(past: &FleetPast) -> Option<Diagnosis> {
 fn store(past: &FleetPast) -> Option<Diagnosis> {
     let silent = past.store_silent?;
     Some(Diagnosis {
-        claim: format!("{} has not heard of the store for {}", past.asked, whole(silent)),
+        claim: format!("{} has not heard of the store for {}", past.asked, age(silent.as_secs())),
         evidence: vec![
             "apps are served with what was known last; changes are refused, and what is lost meanwhile \
              starts nowhere else"
@@ -113,7 +113,7 @@ fn absence(host: &PastHost) -> Option<Diagnosis> {
     let PastHost { name, state, why, lost, replicas, .. } = host;
     let (claim, text) = match &**state {
         "lost" => {
-            let ago = lost.map(|lost| format!(" {} ago", whole(lost))).unwrap_or_default();
+            let ago = lost.map(|lost| format!(" {} ago", age(lost.as_secs()))).unwrap_or_default();
             (
                 format!("{name} was lost{ago}, and has not come back"),
                 "start it again; or let it be, if it was taken away for good: it is forgotten after a day",
@@ -196,7 +196,7 @@ fn clock(past: &FleetPast, host: &PastHost) -> Option<Diagnosis> {
     if host.clock_ahead == 0 {
         return None;
     }
-    let gap = show_duration(Duration::from_secs(host.clock_ahead.unsigned_abs()));
+    let gap = age(host.clock_ahead.unsigned_abs());
     let way = if host.clock_ahead > 0 { "ahead of" } else { "behind" };
     Some(Diagnosis {
         claim: format!("the clock of {} is {gap} {way} that of {}", host.name, past.asked),
@@ -209,7 +209,7 @@ fn frozen(past: &FleetPast) -> Option<Diagnosis> {
     let (since, why) = past.frozen.as_ref()?;
     let because = why.as_ref().map_or_else(String::new, |why| format!(", since {why:?}"));
     Some(Diagnosis {
-        claim: format!("nothing is planned, for {} by now", whole(*since)),
+        claim: format!("nothing is planned, for {} by now", age(since.as_secs())),
         evidence: vec![format!("an operator has frozen the fleet{because}")],
         remedy: Some(Remedy {
             text: "let it go on once that is over".to_owned(),
@@ -234,11 +234,6 @@ fn looks(text: &str, command: &str) -> Remedy {
 
 fn only_text(text: &str) -> Remedy {
     Remedy { text: text.to_owned(), command: None, changes: false }
-}
-
-/// In whole seconds.
-fn whole(duration: Duration) -> String {
-    show_duration(Duration::from_secs(duration.as_secs()))
 }
 
 #[cfg(test)]

@@ -4,8 +4,9 @@
 
 use std::time::Duration;
 
-use super::{AppPast, Diagnosis, PastCall, Remedy, mostly, percentiles, shown};
+use super::{AppPast, Diagnosis, PastCall, Remedy, mostly, percentiles};
 use crate::spent::Phase;
+use crate::units::about_duration;
 
 /// So many calls of each of two deployments are compared, at least.
 const COMPARED: usize = 8;
@@ -34,16 +35,16 @@ pub(super) fn calls(past: &AppPast) -> Option<Diagnosis> {
             "generation {} of {} takes {} at the median, where generation {before} took {}",
             past.current,
             past.app,
-            shown(median),
-            shown(was)
+            about_duration(median),
+            about_duration(was)
         );
         (claim, Some(before))
     } else if let Some(timeout) = past.timeout.filter(|timeout| high >= *timeout / 2) {
         let claim = format!(
             "calls of {} take {} at the 95th percentile, and are cut after {}",
             past.app,
-            shown(high),
-            shown(timeout)
+            about_duration(high),
+            about_duration(timeout)
         );
         (claim, None)
     } else {

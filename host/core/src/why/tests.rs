@@ -76,7 +76,7 @@ fn of_an_app_that_is_well_nothing_is_wrong() {
     assert_eq!(
         told.standing,
         "none of its last 20 calls failed; they took 2.0 ms at the median and 2.0 ms at the 95th \
-         percentile, the last one 6 s ago"
+         percentile, the last one 6s ago"
     );
     let told = explain(&past(Vec::new()));
     assert_eq!(
@@ -110,10 +110,10 @@ fn a_deployment_that_fails_where_the_one_before_did_not_is_named_and_gone_back_f
         found.evidence,
         [
             "what was said of it last: the guest trapped: unreachable",
-            "all are of generation 2, deployed 3 min ago; of generation 1 none of the last 20 calls failed",
+            "all are of generation 2, deployed 3m ago; of generation 1 none of the last 20 calls failed",
             "the guest was in web::handle, called by web::main",
-            "2 s before the first of them: generation 2 of web was deployed through this host",
-            &format!("the last of them is {:08x}, 1 s ago", NOW - 1000),
+            "2s before the first of them: generation 2 of web was deployed through this host",
+            &format!("the last of them is {:08x}, 1s ago", NOW - 1000),
         ]
     );
     assert_eq!(command(&found), Some(("steerage rollback web --to 1", true)));
@@ -135,14 +135,17 @@ fn what_fails_in_two_deployments_is_not_blamed_on_the_last() {
     assert_eq!(command(&only(&past)), Some(("steerage rollback web --to 1", true)));
     past.older_failures = old(failing(1, 3, "answered", 503));
     assert_eq!(command(&only(&past)), Some(("steerage logs web", false)));
-    // One that failed once, a week ago, is no excuse.
-    past.older_failures.truncate(1);
+    // What failed yesterday is no excuse, nor what failed once.
+    past.older_failures.iter_mut().for_each(|call| call.at = NOW - 86_400_000);
+    assert_eq!(command(&only(&past)), Some(("steerage rollback web --to 1", true)));
+    past.older_failures = old(failing(1, 1, "answered", 503));
     assert_eq!(command(&only(&past)), Some(("steerage rollback web --to 1", true)));
 }
 
 /// Calls that are no longer among the last.
 fn old(calls: Vec<PastCall>) -> Vec<PastCall> {
-    let old = |call: PastCall| PastCall { id: format!("old{}", call.id), at: 0, ..call };
+    let at = NOW - 1_800_000;
+    let old = |call: PastCall| PastCall { id: format!("old{}", call.id), at, ..call };
     calls.into_iter().map(old).collect()
 }
 
@@ -181,7 +184,7 @@ fn what_failed_a_moment_ago_is_told_though_later_calls_were_well() {
     let recent = |call: PastCall| PastCall { at: NOW - 300_000, id: "old".to_owned(), ..call };
     past.older_failures = failing(2, 1, "answered", 500).into_iter().map(recent).collect();
     let found = only(&past);
-    assert_eq!(found.claim, "within 5 min 1 call of web: the app itself answered 500");
+    assert_eq!(found.claim, "within 5m 1 call of web: the app itself answered 500");
     past.older_failures[0].at = NOW - 3_600_000;
     assert_eq!(explain(&past).diagnoses, []);
 }
@@ -268,7 +271,7 @@ fn a_deployment_that_is_slower_than_the_one_before_is_named() {
     let found = only(&past(calls));
     assert_eq!(
         found.claim,
-        "generation 2 of web takes 80 ms at the median, where generation 1 took 2.0 ms"
+        "generation 2 of web takes 80.0 ms at the median, where generation 1 took 2.0 ms"
     );
     assert_eq!(command(&found), Some(("steerage rollback web --to 1", true)));
 }

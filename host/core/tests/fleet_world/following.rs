@@ -148,11 +148,10 @@ impl World {
             Some([before, then]) => Some((before.is_some(), then.is_some())),
             _ => None,
         };
-        let position = process.position.as_ref();
-        let is_proved = |position: &&Position<Key, Value>| position.is_proved_by(put, deleted);
-        match position.filter(|position| !self.rules.past || is_proved(position)) {
+        let position = process.position.as_mut();
+        match position.filter(|position| !self.rules.past || position.is_proved_by(put, deleted)) {
             Some(position) => {
-                process.stage = Stage::Watching { watch, since: position.through().0 };
+                process.stage = Stage::Watching { watch, since: position.rewind().0 };
                 process.back_at.get_or_insert(now);
                 process.see_to_all();
                 self.n_resumed += 1;

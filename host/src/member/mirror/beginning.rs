@@ -27,10 +27,11 @@ impl Mirror<'_> {
     /// where it cannot.
     pub(super) async fn go_on(&mut self, store: FollowedStore) -> Result<Option<Watch>, Broken> {
         let (fleet, began_at) = (&self.shared.member.fleet, Instant::now());
-        let Some(from) = self.proved(store.now).await?.filter(|_| !store.imports) else {
+        if store.imports || !self.is_proved(store.now).await? {
             return Ok(None);
-        };
-        let mut watch = fleet.store().watch("", from).await?;
+        }
+        let Some(position) = &mut self.position else { return Ok(None) };
+        let mut watch = fleet.store().watch("", position.rewind()).await?;
         match self.catch_up(&mut watch, store.now.revision).await {
             Ok(true) => {}
             // It cannot be known that all was heard of, or what was missed is forgotten.
@@ -49,10 +50,10 @@ impl Mirror<'_> {
         Ok(Some(watch))
     }
 
-    /// After which revision this host goes on, if the store has the same past as it knows.
-    async fn proved(&self, now: StoreNow) -> Result<Option<Revision>, Broken> {
-        let Some(position) = &self.position else { return Ok(None) };
-        let Some(evidence) = position.evidence(now) else { return Ok(None) };
+    /// Whether the store has the same past as this host knows.
+    async fn is_proved(&self, now: StoreNow) -> Result<bool, Broken> {
+        let Some(position) = &self.position else { return Ok(false) };
+        let Some(evidence) = position.evidence(now) else { return Ok(false) };
         let store = self.shared.member.fleet.store();
         let looked_up = async {
             let (key, at) = evidence.put;
@@ -62,11 +63,11 @@ impl Mirror<'_> {
             Ok((put, Some((before.is_some(), store.get_at(key, at).await?.is_some()))))
         };
         let (put, deleted) = match looked_up.await {
-            Err(StoreError::Compacted) => return Ok(None),
+            Err(StoreError::Compacted) => return Ok(false),
             found => found?,
         };
         let put = put.as_ref().map(|entry| (&entry.value, entry.revision));
-        Ok(position.is_proved_by(put, deleted).then(|| evidence.from()))
+        Ok(position.is_proved_by(put, deleted))
     }
 
     /// Takes changes until all are taken up to a revision; whether that is known. A sign of life would not

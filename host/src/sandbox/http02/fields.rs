@@ -365,6 +365,14 @@ mod tests {
         assert_eq!(fields.lines().len(), n_lines, "what is refused changes nothing");
         assert_eq!(fields.delete(&name("x-1")), Ok(()));
         assert_eq!(fields.append(name("x-1"), value("")), Ok(()));
+        for n_line in 0..n_lines {
+            fields.delete(&name(&format!("x-{n_line}"))).unwrap();
+        }
+        assert_eq!(
+            (fields.lines().capacity(), fields.size),
+            (0, Some(0)),
+            "its room is given back"
+        );
         let long = value(&"x".repeat(MOST_FIELDS));
         assert_eq!(Fields::new().append(name("x"), long.clone()), Err(Refusal::TooLarge));
         assert_eq!(Fields::new().set(name("x"), vec![long]), Err(Refusal::TooLarge));
@@ -384,9 +392,14 @@ mod tests {
         for wrong in [&b"a\r\nb"[..], b"a\0", b"\x7f"] {
             assert_eq!(value_of(&own, wrong), Err(Refusal::InvalidSyntax));
         }
-        for wrong in [&b""[..], b"+1", b"-1", b"1 ", b"0x1"] {
+        let too_large = u128::from(u64::MAX) + 1;
+        let too_large = too_large.to_string();
+        for wrong in [&b""[..], b"+1", b"-1", b"1 ", b"0x1", too_large.as_bytes()] {
             assert_eq!(value_of(&CONTENT_LENGTH, wrong), Err(Refusal::InvalidSyntax));
         }
+        let most = u64::MAX.to_string();
+        assert_eq!(value_of(&CONTENT_LENGTH, most.as_bytes()).unwrap(), most);
+        assert_eq!(value_of(&CONTENT_LENGTH, b"007").unwrap(), "7");
     }
 
     #[test]

@@ -49,12 +49,12 @@ pub(in crate::sandbox) struct BodyInput {
 pub(in crate::sandbox) enum FutureTrailers {
     /// What is left of the body is passed over.
     Waiting(WasiBody),
-    Ready(Come),
+    Ready(Trailers),
     Taken,
 }
 
 /// Trailers, if there were any, or why the body broke off.
-type Come = Result<Option<HeaderMap>, Error>;
+type Trailers = Result<Option<HeaderMap>, Error>;
 
 impl IncomingBody {
     /// A body that may have no end yet.
@@ -91,7 +91,7 @@ impl IncomingBody {
 
 impl FutureTrailers {
     /// What has come: `None` where nothing has yet, and an error where it was taken before.
-    pub(in crate::sandbox) fn take(&mut self) -> Option<Result<Come, ()>> {
+    pub(in crate::sandbox) fn take(&mut self) -> Option<Result<Trailers, ()>> {
         // Whoever is to be woken says so when it waits.
         if self.poll_ready(&mut Context::from_waker(Waker::noop())).is_pending() {
             return None;
@@ -219,3 +219,35 @@ impl Pollable for BodyInput {
 }
 
 type Read<'f> = Pin<Box<dyn Future<Output = StreamResult<Bytes>> + Send + 'f>>;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures_util::stream;
+    use http_body::Frame;
+    use http_body_util::{BodyExt as _, StreamBody};
+
+    use super::*;
+
+    #[test]
+    fn one_look_for_trailers_passes_over_a_few_pieces_and_several_over_all() {
+        let n_told = Arc::new(AtomicUsize::new(0));
+        let told = n_told.clone();
+        let frames = stream::iter((0..100).map(move |number| {
+            told.fetch_add(1, Ordering::Relaxed);
+            Ok(match number {
+                99 => Frame::trailers(HeaderMap::new()),
+                _ => Frame::data(Bytes::from_static(b"x")),
+            })
+        }));
+        let body = StreamBody::new(frames).boxed_unsync();
+        let mut trailers = FutureTrailers::Waiting(body);
+        assert!(trailers.take().is_none());
+        assert_eq!(n_told.load(Ordering::Relaxed), FRAMES);
+        let n_more = (0..).find(|_| trailers.take().is_some()).unwrap();
+        assert_eq!(n_more, 100 / FRAMES - 1);
+        assert!(matches!(trailers.take(), Some(Err(()))));
+    }
+}

@@ -29,12 +29,12 @@ pub(in crate::sandbox) struct OutgoingRequest {
 }
 
 /// What came of a request that was sent.
-type Come = Result<Response<WasiBody>, Error>;
+type Sent = Result<Response<WasiBody>, Error>;
 
 /// A response that may be yet to come. Nobody sends the request any more once this is dropped.
 pub(in crate::sandbox) enum FutureResponse {
-    Pending(AbortOnDropJoinHandle<Come>),
-    Ready(Come),
+    Pending(AbortOnDropJoinHandle<Sent>),
+    Ready(Sent),
     Taken,
 }
 
@@ -91,12 +91,12 @@ impl OutgoingRequest {
 
 impl FutureResponse {
     /// What comes of a request that is sent from now on, whether somebody waits for it or not.
-    pub(in crate::sandbox) fn new(sent: impl Future<Output = Come> + Send + 'static) -> Self {
+    pub(in crate::sandbox) fn new(sent: impl Future<Output = Sent> + Send + 'static) -> Self {
         Self::Pending(spawn(sent))
     }
 
     /// What has come: `None` where nothing has yet, and an error where it was taken before.
-    pub(in crate::sandbox) fn take(&mut self) -> Option<Result<Come, ()>> {
+    pub(in crate::sandbox) fn take(&mut self) -> Option<Result<Sent, ()>> {
         if let Self::Pending(sent) = self {
             *self = Self::Ready(poll_noop(Pin::new(sent))?);
         }

@@ -20,7 +20,7 @@ const HANDLER: &str = "wasi:http/outgoing-handler@0.2.12";
 type Request = Resource<OutgoingRequest>;
 type Options = Resource<RequestOptions>;
 /// What a function returns that sets a word, which may be none.
-type Returned = wasmtime::Result<(Result<(), ()>,)>;
+type WordSet = wasmtime::Result<(Result<(), ()>,)>;
 
 pub(super) fn link(types: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
     link_request(types)?;
@@ -74,7 +74,7 @@ fn set(
     request: &Request,
     n_added: usize,
     set: impl FnOnce(&mut OutgoingRequest) -> Option<()>,
-) -> Returned {
+) -> WordSet {
     let guest = store.data_mut();
     guest.holds_more(n_added);
     Ok((set(guest.resources().get_mut(request)?).ok_or(()),))
@@ -200,7 +200,7 @@ fn link_option(
     )?;
     types.func_wrap(
         &format!("[method]request-options.set-{name}"),
-        move |mut store: Context<'_>, (options, asked): (Options, Option<u64>)| -> Returned {
+        move |mut store: Context<'_>, (options, asked): (Options, Option<u64>)| -> WordSet {
             let options = store.data_mut().resources().get_mut(&options)?;
             *part(options) = asked.map(Duration::from_nanos);
             Ok((Ok(()),))
