@@ -259,12 +259,13 @@ impl InstanceTemplate {
         self.meter.add_cpu(meter::so_far().saturating_sub(before));
         match restored {
             Ok(waiting) => {
-                restoring.note_restored();
                 // It may have been given up meanwhile.
                 if restoring.is_on() {
                     self.idle.put(waiting);
                     meter::note_nearly_done();
                 }
+                // Once it waits: who sees the count finds it there.
+                restoring.note_restored();
             }
             Err(lost) => restoring.note_lost(&lost),
         }
