@@ -31,8 +31,8 @@ async fn call(host: &Host, path: &str) {
     runs(host, &format!("\"app\":\"{app}\"")).await;
 }
 
-/// Waits until a host has written down that calls of this run.
-async fn runs(host: &Host, what: &str) {
+/// Waits until a host has written down that calls of this run, or `"running":[]`, that none runs.
+pub(crate) async fn runs(host: &Host, what: &str) {
     host.until("call that runs", || async {
         let text = std::fs::read_to_string(host.data.join("running.json")).ok()?;
         let (running, _) = text.lines().next()?.split_once("\"crashes\"")?;

@@ -93,8 +93,9 @@ async fn a_call_takes_few_locks_and_writes_few_lines_that_all_cores_share() {
     // Its place in the app and the host, its memories and tables, its counters; the ring of last calls.
     let most = Most { locks: 1.0, writes: 25.0, of_all: 7.0, of_queue: 9.0 };
     check(&per_call(&host, &["new"]).await, &most);
-    // Nothing is reserved, and the instance is taken from a list and put back.
-    let most = Most { locks: 3.0, writes: 20.0, of_all: 7.0, of_queue: 9.0 };
+    // Nothing is reserved but for what a call holds now and then, and the instance is taken from a list and
+    // put back. Beside other work on the machine each call may wait for a core, which is one more counter.
+    let most = Most { locks: 3.0, writes: 21.0, of_all: 7.0, of_queue: 9.0 };
     check(&per_call(&host, &["reused"]).await, &most);
 }
 
