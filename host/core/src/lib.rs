@@ -31,6 +31,7 @@ pub mod outcome;
 pub mod pack;
 pub mod place;
 pub mod probing;
+pub mod problem;
 pub mod reconcile;
 pub mod renewal;
 pub mod replicas;
