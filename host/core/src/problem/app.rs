@@ -5,7 +5,7 @@
 
 use super::course::{Course, OpenProblem, ProblemTurn};
 use super::detector::{Detector, Odds, SinceStart};
-use super::evidence::{Asker, RecentFailures, FailureWay};
+use super::evidence::{Asker, FailureWay, RecentFailures};
 
 /// At most one in so many calls opens a problem that is none, however they come: a fleet of 10,000 apps
 /// with 1.6 billion calls a day waits two months for it.
