@@ -5,6 +5,7 @@ SOAK_SECONDS ?= 180
 SOAK_CALLS ?= 1000000
 DIFFERENTIAL_CALLS ?= 1000000
 FLEET_SEEDS ?= 100000
+PROBLEM_DAYS ?= 30
 FUZZ_SECONDS ?= 3600
 
 .PHONY: demo demo-fleet test soak fuzz check deny test-core bench doc setup
@@ -20,12 +21,13 @@ demo-fleet: setup ## etcd and three hosts on loopback; one is killed under load,
 test: setup ## every test there is
 	$(CARGO) test --workspace
 
-soak: setup ## hostile apps for SOAK_SECONDS, SOAK_CALLS small calls, DIFFERENTIAL_CALLS restored beside new, FLEET_SEEDS fleets
+soak: setup ## hostile apps for SOAK_SECONDS, SOAK_CALLS small calls, DIFFERENTIAL_CALLS restored beside new, FLEET_SEEDS fleets, PROBLEM_DAYS of 10,000 healthy apps
 	STEERAGE_SOAK_SECONDS=$(SOAK_SECONDS) STEERAGE_SOAK_CALLS=$(SOAK_CALLS) \
 		$(CARGO) test --workspace --test soak -- --nocapture
 	STEERAGE_DIFFERENTIAL_CALLS=$(DIFFERENTIAL_CALLS) \
 		$(CARGO) test -p steerage --lib -- restore::differential --nocapture
 	STEERAGE_FLEET_SEEDS=$(FLEET_SEEDS) $(CARGO) test -p steerage-core --test fleet_world
+	STEERAGE_PROBLEM_DAYS=$(PROBLEM_DAYS) $(CARGO) test -p steerage-core --test problems -- --nocapture
 
 fuzz: setup ## each fuzzer for FUZZ_SECONDS: request heads, manifests, binaries, output of CGI programs
 	BOLERO_RANDOM_TEST_TIME_MS=$(FUZZ_SECONDS)000 BOLERO_RANDOM_ITERATIONS=1000000000 \

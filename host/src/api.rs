@@ -19,6 +19,7 @@ mod observe;
 mod openapi;
 mod plans;
 mod problem;
+mod problems;
 mod replicas;
 mod secrets;
 mod view;
@@ -193,6 +194,7 @@ fn handler(operation: Operation) -> MethodRouter<Shared> {
         Operation::CallsOfId => get(observe::calls_of_id),
         Operation::Why => get(why::why),
         Operation::WhyFleet => get(why::why_fleet),
+        Operation::Problems => get(problems::problems),
         Operation::Logs => get(observe::logs),
         Operation::Events => get(observe::events),
         Operation::Validate => post(deploy::validate),

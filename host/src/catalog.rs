@@ -28,6 +28,7 @@ use crate::sandbox::module::InstanceTemplate;
 use crate::telemetry::calls::Calls;
 use crate::telemetry::logs::AppLog;
 use crate::telemetry::metrics::AppMeter;
+use crate::telemetry::problems::AppProblems;
 
 /// What outlives an app's deployments: its right to run, its numbers, its last words.
 #[derive(Clone, Debug)]
@@ -44,6 +45,8 @@ pub struct AppState {
     pub calls: Arc<Calls>,
     /// Its log lines.
     pub log: Arc<AppLog>,
+    /// Whether it does worse than it may.
+    pub problems: Arc<AppProblems>,
 }
 
 /// One deployment, ready to be called.

@@ -29,6 +29,7 @@ mod log;
 mod logs;
 mod new;
 mod plan;
+mod problems;
 mod promote;
 mod remote;
 mod replicas;
@@ -74,6 +75,7 @@ fn run_verb(cli: Cli) -> anyhow::Result<()> {
         Command::Calls(args) => wait(calls::run(&args)),
         Command::Call(args) => wait(call::run(&args)),
         Command::Why(args) => wait(why::run(&args)),
+        Command::Problems(args) => wait(problems::run(&args)),
         Command::Top(args) => wait(top::run(&args)),
         Command::Promote(args) => wait(promote::run(&args)),
         Command::Rollback(args) => wait(rollback::rollback(&args)),

@@ -206,6 +206,7 @@ impl Loader {
     ) -> Result<LoadedDeployment, CodeError> {
         let _working = self.work_on(digest);
         let spec = self.spec(manifest.clone(), generation, &state);
+        state.problems.note_deployment(generation);
         // Code that is there may turn out to be damaged, and is then compiled again.
         for _ in 0..2 {
             let is_fresh = self.compile(digest).await?.fresh;
@@ -330,11 +331,13 @@ impl Loader {
 
     fn new_state(&self, manifest: &Manifest) -> AppState {
         let parts = self.parts();
+        let meter = parts.telemetry.meters.meter();
         AppState {
+            problems: parts.telemetry.problems.of(&manifest.name, &meter),
             gate: parts.admission.gate(&manifest.limits, &manifest.tenant, manifest.weight),
             flow: parts.cpu.flow(&manifest.tenant, manifest.weight),
             memory: parts.memory.account(&manifest.tenant, manifest.weight),
-            meter: parts.telemetry.meters.meter(),
+            meter,
             calls: parts.telemetry.calls.ring(&manifest.name),
             log: parts.telemetry.logs.app(&manifest.name),
         }

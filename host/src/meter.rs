@@ -260,7 +260,9 @@ mod tests {
         work(Duration::from_millis(1));
         assert_eq!(so_far_as_read(), so_far);
         assert!(next() < Duration::from_millis(1), "the rest counts to the next piece");
-        assert!(next() >= Duration::from_millis(1), "which is measured as any other");
+        // The short one was measured by the clock, which goes on where the thread has no core.
+        let rest = next() + SHORT;
+        assert!(rest >= Duration::from_millis(1), "which is measured as any other");
         let from = read();
         work(Duration::from_millis(1));
         assert!(end() >= Duration::from_millis(1) && read() > from);

@@ -279,7 +279,8 @@ impl Accepted {
             Err(app) => Box::pin(context.loader.load(&app)).await?,
         };
         io_charge::is_for(&deployed.state.flow);
-        let call = Beginning { id, started_at, deployed: &deployed, route: &route, count };
+        let client = peer.remote.ip();
+        let call = Beginning { id, started_at, client, deployed: &deployed, route: &route, count };
         let call = CallRecord::begin(context, call, &parts);
         call.time().add(Phase::Code, meter::since(asked_at));
         let limits = deployed.prepared.limits();
@@ -299,9 +300,8 @@ impl Accepted {
             head::complete_uri(&mut request, peer.https);
         }
         let https = peer.https;
-        let guest_request =
-            Box::new(GuestRequest { request, host_headers, https, place, deadline, head });
-        Ok(Routed { is_late, call, started_at, deployed, guest_request })
+        let given = GuestRequest { request, host_headers, https, place, deadline, head };
+        Ok(Routed { is_late, call, started_at, deployed, guest_request: Box::new(given) })
     }
 }
 

@@ -6,6 +6,7 @@ mod disk;
 mod doors;
 mod files;
 mod fleet;
+mod problems;
 mod running;
 mod runtimes;
 mod started;
@@ -216,6 +217,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     let desired = Desired::new(agent.clone(), loader.clone(), own.clone(), fleet.clone())
         .watching(settings.watch);
     let shutdown = Shutdown::default();
+    control.spawn(problems::watch(telemetry.clone(), admission.clone(), &settings));
     let context = Arc::new(CallContext {
         catalog: own.catalog.clone(),
         loader: loader.clone(),

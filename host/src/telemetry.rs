@@ -5,6 +5,7 @@ pub mod calls;
 pub mod events;
 pub mod logs;
 pub mod metrics;
+pub mod problems;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use self::calls::AllCalls;
 use self::events::Events;
 use self::logs::Logs;
 use self::metrics::AppMeters;
+use self::problems::Problems;
 use crate::shared::Sum;
 
 /// What of the bound may not be known at a moment: threads keep what they added lately to themselves.
@@ -31,6 +33,8 @@ pub struct Telemetry {
     pub calls: AllCalls,
     /// The counters.
     pub meters: AppMeters,
+    /// What is wrong with them, and with the host.
+    pub problems: Problems,
     events: Arc<Events>,
     most: Bytes,
     /// Bytes of log lines and last calls.
@@ -49,6 +53,7 @@ impl Telemetry {
             logs: Logs::new(kept.clone()),
             calls: AllCalls::new(kept.clone()),
             meters: AppMeters::new(counters.clone(), most),
+            problems: Problems::new(events.clone()),
             events,
             most,
             kept,

@@ -3,11 +3,17 @@
 //! Knows no clock and does not say why something is wrong: `core::why` does.
 
 mod app;
+mod board;
 mod course;
 mod detector;
 mod evidence;
+mod level;
+mod told;
 
 pub use self::app::{AppWatch, FailedCall};
+pub use self::board::{FoundProblem, together};
 pub use self::course::{Course, OpenProblem, ProblemState, ProblemTurn};
 pub use self::detector::{Detector, Odds, SinceStart};
 pub use self::evidence::{Asker, FailureWay, RecentFailures};
+pub use self::level::{LevelWatch, OpenLevel};
+pub use self::told::{failing_claim, how_it_ended, level_claim, level_evidence, level_remedy};

@@ -12,7 +12,7 @@ mod slow;
 use std::time::Duration;
 
 pub use self::diagnosis::{Diagnosis, Explanation, Remedy};
-pub use self::fleet::{FleetPast, PastHost, PastUsage, explain_fleet};
+pub use self::fleet::{FleetPast, PastHost, PastUsage, explain_fleet, fleet_troubles};
 use crate::id::AppName;
 use crate::outcome::{Fault, fault_of};
 use crate::spent::Phase;

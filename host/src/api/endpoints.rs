@@ -26,7 +26,7 @@ const GUARDED: Endpoint = Endpoint {
 };
 
 /// All of them.
-pub(super) const ENDPOINTS: [Endpoint; 36] = [
+pub(super) const ENDPOINTS: [Endpoint; 37] = [
     Endpoint {
         operation: Operation::PutBlob,
         method: "put",
@@ -177,6 +177,15 @@ pub(super) const ENDPOINTS: [Endpoint; 36] = [
         summary: "What is wrong with the hosts of the fleet, the evidence, and what to do about it",
         query: &[OF_HOST],
         returned: Returned::Json("Why"),
+        causes: &[Cause::NotFound, Cause::HostSilent],
+        ..GUARDED
+    },
+    Endpoint {
+        operation: Operation::Problems,
+        path: "/v1/problems",
+        summary: "What is wrong now and surely so, since when, the evidence, and what to do about it",
+        query: &[OF_HOST],
+        returned: Returned::Json("Problems"),
         causes: &[Cause::NotFound, Cause::HostSilent],
         ..GUARDED
     },

@@ -68,6 +68,7 @@ fn router(state: Shared) -> Router {
         .route("/v1/apps/{app}/logs", get(logs))
         .route("/v1/events", get(events))
         .route("/v1/usage", get(usage))
+        .route("/v1/problems", get(problems))
         .route(TOLD_USE, get(told_use))
         .fallback(no_such_path)
         .with_state(state)
@@ -119,6 +120,10 @@ async fn events(
 
 async fn usage(State(state): State<Shared>) -> Json<wire::Usage> {
     Json(state.usage())
+}
+
+async fn problems(State(state): State<Shared>) -> Json<wire::Problems> {
+    Json(state.problems())
 }
 
 /// What a host knows already that asks what apps use here.

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
-use steerage_core::id::Generation;
+use steerage_core::id::{AppName, Generation};
 use steerage_core::spent::Phase;
 use steerage_core::why::{
-    self, AppPast, FleetPast, PastCall, PastEvent, PastHost, PastReplicas, PastUsage,
+    self, AppPast, Explanation, FleetPast, PastCall, PastEvent, PastHost, PastReplicas, PastUsage,
 };
 
 use super::fleet_wide::{self, whom};
@@ -24,32 +24,52 @@ const CALLS: usize = 64;
 /// Events among which the reason is looked for.
 const EVENTS: usize = 200;
 
+/// What is wrong with an app, and who told what that is concluded from.
+pub(super) struct ToldOfApp {
+    pub(super) explanation: Explanation,
+    sources: Option<wire::Sources>,
+}
+
 /// `GET /v1/apps/{app}/why`.
 pub(super) async fn why(
     State(state): State<Shared>,
     Named(app): Named,
     Asked(query): Asked<HostQuery>,
 ) -> Result<Json<wire::Why>, Refusal> {
-    let served = state.app(&app)?;
-    let whose = || whom(&state, query.host.as_deref());
+    let told = of_app(&state, &app, query.host.as_deref()).await?;
+    Ok(Json(wire::Why {
+        app: Some(app.to_string()),
+        diagnoses: told.explanation.diagnoses.into_iter().map(diagnosis).collect(),
+        standing: told.explanation.standing,
+        sources: told.sources,
+    }))
+}
+
+/// Says what is wrong with an app, by what all hosts know or one.
+pub(super) async fn of_app(
+    state: &Shared,
+    app: &AppName,
+    host: Option<&str>,
+) -> Result<ToldOfApp, Refusal> {
+    let served = state.app(app)?;
+    let whose = || whom(state, host);
     let path = format!("/v1/apps/{app}/calls?limit={CALLS}");
-    let calls = fleet_wide::gather(whose()?, &path, state.calls(&app, CALLS)?, CALLS);
+    let calls = fleet_wide::gather(whose()?, &path, state.calls(app, CALLS)?, CALLS);
     let failed_path = format!("{path}&failed=true");
     // A host of an earlier version keeps none.
-    let failed =
-        fleet_wide::gather(whose()?, &failed_path, state.failed_calls(&app, CALLS)?, CALLS);
+    let failed = fleet_wide::gather(whose()?, &failed_path, state.failed_calls(app, CALLS)?, CALLS);
     let failed = async { Ok(failed.await.unwrap_or_default()) };
     let events_path = format!("/v1/events?app={app}&limit={EVENTS}");
-    let here = state.events(Some(&app), EVENTS);
+    let here = state.events(Some(app), EVENTS);
     let events = fleet_wide::gather(whose()?, &events_path, here, EVENTS);
     let (calls, failed, events) = tokio::try_join!(calls, failed, events)?;
-    let deployments = state.desired.history(&app, served.generation).await?;
-    let (canary, _) = canary::of(&state, &app).await;
-    let view = state.desired.look_at(std::slice::from_ref(&app)).await?;
+    let deployments = state.desired.history(app, served.generation).await?;
+    let (canary, _) = canary::of(state, app).await;
+    let view = state.desired.look_at(std::slice::from_ref(app)).await?;
     let is_unfit = |generation: &Generation| {
-        view.app(&app).is_some_and(|record| record.unfit.contains(&generation.get()))
+        view.app(app).is_some_and(|record| record.unfit.contains(&generation.get()))
     };
-    let placed = replicas::placed_if_any(&state, &app).await;
+    let placed = replicas::placed_if_any(state, app).await;
     let current = deployments.iter().find(|record| record.generation == served.generation);
     let current =
         current.and_then(|record| manifest::reread(&record.manifest, &state.own.limits).ok());
@@ -75,13 +95,7 @@ pub(super) async fn why(
             lacks: placed.lacks,
         }),
     };
-    let told = why::explain(&past);
-    Ok(Json(wire::Why {
-        app: Some(app.to_string()),
-        diagnoses: told.diagnoses.into_iter().map(diagnosis).collect(),
-        standing: told.standing,
-        sources: calls.sources,
-    }))
+    Ok(ToldOfApp { explanation: why::explain(&past), sources: calls.sources })
 }
 
 /// `GET /v1/why`.
@@ -89,9 +103,34 @@ pub(super) async fn why_fleet(
     State(state): State<Shared>,
     Asked(query): Asked<HostQuery>,
 ) -> Result<Json<wire::Why>, Refusal> {
-    let whose = whom(&state, query.host.as_deref())?;
+    let (past, sources) = of_fleet(&state, query.host.as_deref()).await?;
+    let told = why::explain_fleet(&past);
+    Ok(Json(wire::Why {
+        app: None,
+        diagnoses: told.diagnoses.into_iter().map(diagnosis).collect(),
+        standing: told.standing,
+        sources,
+    }))
+}
+
+/// What is wrong with hosts, each with its kind, but for what is nearly used up: whoever watches that for
+/// longer tells it.
+pub(super) async fn troubles(
+    state: &Shared,
+    host: Option<&str>,
+) -> Result<Vec<(&'static str, why::Diagnosis)>, Refusal> {
+    let (past, _) = of_fleet(state, host).await?;
+    Ok(why::fleet_troubles(&past))
+}
+
+/// How the fleet stands.
+async fn of_fleet(
+    state: &Shared,
+    host: Option<&str>,
+) -> Result<(FleetPast, Option<wire::Sources>), Refusal> {
+    let whose = whom(state, host)?;
     let usage = fleet_wide::gather(whose, "/v1/usage", state.usage(), usize::MAX).await?;
-    let Json(known) = fleet::hosts(State(state)).await?;
+    let Json(known) = fleet::hosts(State(state.clone())).await?;
     let used = |name: &str| {
         // A host that is alone tells its own without a name.
         let is_only = usage.each.is_empty() && name == known.asked;
@@ -103,7 +142,7 @@ pub(super) async fn why_fleet(
             waiting: of.waiting,
         })
     };
-    let host = |host: &wire::HostSummary| PastHost {
+    let past_host = |host: &wire::HostSummary| PastHost {
         name: host.host.clone(),
         state: host.state.clone(),
         why: host.why.clone(),
@@ -113,19 +152,14 @@ pub(super) async fn why_fleet(
         certificate_days: host.certificate.as_ref().map(|shown| shown.days_left),
         used: used(&host.host),
     };
-    let told = why::explain_fleet(&FleetPast {
+    let past = FleetPast {
         asked: known.asked.clone(),
         store_silent: known.store_silent_seconds.map(Duration::from_secs),
-        hosts: known.hosts.iter().map(host).collect(),
+        hosts: known.hosts.iter().map(past_host).collect(),
         frozen: known.frozen.map(|frozen| (Duration::from_secs(frozen.seconds), frozen.why)),
         trouble: known.trouble,
-    });
-    Ok(Json(wire::Why {
-        app: None,
-        diagnoses: told.diagnoses.into_iter().map(diagnosis).collect(),
-        standing: told.standing,
-        sources: usage.sources,
-    }))
+    };
+    Ok((past, usage.sources))
 }
 
 /// How many hosts serve another deployment than the one that is wanted.
@@ -168,9 +202,11 @@ fn event(mut event: wire::Event) -> PastEvent {
 }
 
 fn diagnosis(found: why::Diagnosis) -> wire::Diagnosis {
-    let remedy = found.remedy.map(|remedy| {
-        let why::Remedy { text, command, changes } = remedy;
-        wire::Remedy { text, command, changes }
-    });
+    let remedy = found.remedy.map(remedy);
     wire::Diagnosis { claim: found.claim, evidence: found.evidence, remedy }
+}
+
+pub(super) fn remedy(remedy: why::Remedy) -> wire::Remedy {
+    let why::Remedy { text, command, changes } = remedy;
+    wire::Remedy { text, command, changes }
 }

@@ -9,6 +9,7 @@ mod instances;
 mod maybe_time;
 mod plans;
 mod problem;
+mod problems;
 mod sources;
 mod time;
 mod usage;
@@ -25,6 +26,7 @@ pub use self::happened::{Call, Calls, Event, Events, LogLine, LogLines, Severity
 pub use self::instances::{Instances, Made};
 pub use self::plans::{PlacedBy, PlanDetail, PlanMade, PlanStep, Plans};
 pub use self::problem::{Mistake, Problem};
+pub use self::problems::{Problems, ToldProblem};
 pub use self::sources::{Sources, Unanswered};
 pub use self::time::moment;
 pub use self::usage::{AppUsage, HostUsage, Usage};

@@ -22,7 +22,7 @@ pub use self::cert::{Cert, CertInit, CertIssue, CertRenew, CertRotate, CertTrust
 pub use self::deploy::{Build, Deploy, Validate};
 pub use self::fleet::{Drain, Fleet, FleetChange, FleetVerb, Freeze, OneHost, Revoke, Scale};
 pub use self::host::{Check, Doctor, Flags, Host, HostVerb, Wishes};
-pub use self::looks::{Call, Calls, Events, Logs, OfHost, Ps, Show, Why};
+pub use self::looks::{Call, Calls, Events, Logs, OfHost, Problems, Ps, Show, Why};
 pub use self::plan::{Apart, Drawing, Plan};
 pub use self::simulate::Simulate;
 pub use self::top::{Sort, Top};
@@ -78,6 +78,8 @@ pub enum Command {
     Call(Call),
     /// Say what is wrong with an app, the evidence for it, and what to do; exit code 1 where something is
     Why(Why),
+    /// Say what is wrong now and surely so, since when, and what to do; exit code 1 while something is
+    Problems(Problems),
     /// Show which apps use the CPU, memory and slots of a host or its fleet, live
     Top(Top),
     /// Give the deployment that is on trial as a canary all calls

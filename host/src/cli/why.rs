@@ -91,21 +91,28 @@ fn shown(why: &wire::Why, screen: Screen) -> String {
     let mut lines = Vec::new();
     for diagnosis in &why.diagnoses {
         lines.push(screen.paint(Tone::Bad, &visible(&diagnosis.claim)));
-        let evidence = diagnosis.evidence.iter();
-        lines.extend(evidence.enumerate().map(|(number, line)| {
-            let word = if number == 0 { "because" } else { "" };
-            // A guest may have a say in it: no line of it stands where a remedy does.
-            format!("{word:>9}  {}", visible(line).replace('\n', " "))
-        }));
-        if let Some(remedy) = &diagnosis.remedy {
-            lines.push(format!("{:>9}  {}", "next", visible(&remedy.text)));
-            if let Some(command) = &remedy.command {
-                let note =
-                    if remedy.changes { "changes something; may be wrong" } else { "only looks" };
-                lines.push(format!("{:>9}  $ {}    ({note})", "", visible(command)));
-            }
-        }
+        lines.extend(because(&diagnosis.evidence));
+        lines.extend(diagnosis.remedy.as_ref().into_iter().flat_map(next));
     }
     lines.push(format!("{:>9}  {}", "overall", visible(&why.standing)));
     lines.join("\n")
+}
+
+/// The evidence for a claim, a line each.
+pub(super) fn because(evidence: &[String]) -> impl Iterator<Item = String> {
+    evidence.iter().enumerate().map(|(number, line)| {
+        let word = if number == 0 { "because" } else { "" };
+        // A guest may have a say in it: no line of it stands where a remedy does.
+        format!("{word:>9}  {}", visible(line).replace('\n', " "))
+    })
+}
+
+/// What to do, and a command for it where there is one.
+pub(super) fn next(remedy: &wire::Remedy) -> Vec<String> {
+    let mut lines = vec![format!("{:>9}  {}", "next", visible(&remedy.text))];
+    if let Some(command) = &remedy.command {
+        let note = if remedy.changes { "changes something; may be wrong" } else { "only looks" };
+        lines.push(format!("{:>9}  $ {}    ({note})", "", visible(command)));
+    }
+    lines
 }

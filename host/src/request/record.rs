@@ -2,8 +2,9 @@
 //! Does not decide how it ended; `Call` holds that.
 
 use std::cmp::Reverse;
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::request::Parts;
 use http::{HeaderValue, Method};
@@ -17,6 +18,7 @@ use crate::catalog::{Count, LoadedDeployment};
 use crate::meter;
 use crate::telemetry::calls::CallSummary;
 use crate::telemetry::events::{Event, EventPlace, Same, Severity};
+use crate::telemetry::problems::EndedCall;
 
 /// A path of more bytes than this is cut where it is kept.
 const LONGEST_PATH: usize = 256;
@@ -29,6 +31,7 @@ pub(super) struct CallRecord {
     deployed: Arc<LoadedDeployment>,
     count: Option<Arc<Count>>,
     context: Arc<CallContext>,
+    client: IpAddr,
     method: Method,
     path: Arc<str>,
     span: tracing::Span,
@@ -38,6 +41,8 @@ pub(super) struct CallRecord {
 pub(super) struct Beginning<'c> {
     pub(super) id: CallId,
     pub(super) started_at: Instant,
+    /// Who called.
+    pub(super) client: IpAddr,
     /// The deployment that serves it.
     pub(super) deployed: &'c Arc<LoadedDeployment>,
     /// The route as the manifest has it.
@@ -53,7 +58,7 @@ impl CallRecord {
         call: Beginning<'_>,
         request: &Parts,
     ) -> CallSide {
-        let Beginning { id, started_at, deployed, route, count } = call;
+        let Beginning { id, started_at, client, deployed, route, count } = call;
         let path = request.uri.path();
         let path = path.get(..path.floor_char_boundary(LONGEST_PATH)).unwrap_or(path);
         let method = cut(&request.method);
@@ -70,7 +75,7 @@ impl CallRecord {
             fuel = tracing::field::Empty,
         );
         let (deployed, context, path) = (deployed.clone(), context.clone(), path.into());
-        let record = Self { deployed, count, context, method, path, span };
+        let record = Self { deployed, count, context, client, method, path, span };
         CallSide::of(Arc::new(Call::new(id, started_at, record)))
     }
 
@@ -167,6 +172,16 @@ impl Recorder for CallRecord {
         if let Some(count) = &self.count {
             count.record(&outcome, status, duration);
         }
+        let began = meter::since_epoch(started_at);
+        let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        state.problems.note(EndedCall {
+            at: milliseconds(began + duration),
+            client: self.client,
+            path: &self.path,
+            generation: self.deployed.generation,
+            outcome: &outcome,
+            status,
+        });
         self.tell(call.id, &outcome, &usage, &spent);
         if let Some(n_served) = call.most_served() {
             self.tell_of_reuse(call.id, n_served);
@@ -176,10 +191,9 @@ impl Recorder for CallRecord {
         self.span.record("fuel", usage.fuel.get());
         let duration_us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
         tracing::debug!(parent: &self.span, duration_us, "call ended");
-        let began = meter::since_epoch(started_at);
         let summary = CallSummary {
             id: call.id,
-            at: u64::try_from(began.as_millis()).unwrap_or(u64::MAX),
+            at: milliseconds(began),
             generation: self.deployed.generation,
             method: self.method.clone(),
             path: self.path.clone(),

@@ -81,6 +81,8 @@ pub struct HostReading {
     pub disk_evicted: u64,
     /// Bytes that log lines, last calls, counters and events take.
     pub telemetry: u64,
+    /// Open problems of apps on this host, and of what the host has only so much of.
+    pub problems: u64,
     /// Calls refused before an app was found for them.
     pub unrouted: u64,
     /// Seconds since the host started.
@@ -316,6 +318,7 @@ fn encode_host(encoder: &mut DescriptorEncoder<'_>, host: &HostReading) -> fmt::
             host.disk_used,
         ),
         ("disk_components_bound_bytes", "What they may take; 0 for no bound", host.disk_bound),
+        ("problems", "Open problems of apps here, and of what this host lacks", host.problems),
         ("telemetry_bytes", "What log lines, last calls, counters and events take", host.telemetry),
         ("host_uptime_seconds", "Seconds since the host started", host.uptime.as_secs()),
     ];

@@ -61,6 +61,7 @@ mod operating;
 mod outbound;
 mod outbound_bounds;
 mod plan;
+mod problems;
 mod reloading;
 mod renewed;
 mod request_heads;

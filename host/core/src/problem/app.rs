@@ -6,6 +6,7 @@
 use super::course::{Course, OpenProblem, ProblemTurn};
 use super::detector::{Detector, Odds, SinceStart};
 use super::evidence::{Asker, FailureWay, RecentFailures};
+use super::told::{failing_claim, how_it_ended};
 
 /// At most one in so many calls opens a problem that is none, however they come: a fleet of 10,000 apps
 /// with 1.6 billion calls a day waits two months for it.
@@ -14,6 +15,8 @@ const CALLS_FOR_ONE: f64 = 1e11;
 const DEPLOYMENTS_FOR_ONE: f64 = 1e5;
 /// Nothing has begun while it is no surer than so many times what it is with good calls only.
 const CALM: f64 = 2.0;
+/// Endings that are told apart.
+const ENDINGS: usize = 8;
 
 /// A call of an app that failed through the app or the host.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +27,8 @@ pub struct FailedCall {
     pub asker: Asker,
     /// How it failed.
     pub way: FailureWay,
+    /// The code of how it ended, and the status that was sent.
+    pub ended: (&'static str, u16),
     /// The deployment that it was.
     pub generation: u64,
     /// Calls of the app that were answered well up to now, and those of them since its deployment.
@@ -41,9 +46,12 @@ pub struct AppWatch {
     /// What was bad, and how much was good when it began, since it was calm the last time.
     run: Option<BadRun>,
     n_good: u64,
+    /// How calls ended since then, and how often each.
+    endings: Vec<((&'static str, u16), u64)>,
     course: Course,
     /// Bad things that the course was not told yet, and how much was good when it was told.
     n_untold: u64,
+    last_at: u64,
     n_good_told: u64,
     is_of_deployment: bool,
 }
@@ -75,8 +83,10 @@ impl AppWatch {
             since_start: None,
             run: None,
             n_good,
+            endings: Vec::new(),
             course: Course::default(),
             n_untold: 0,
+            last_at: 0,
             n_good_told: n_good,
             is_of_deployment: false,
         }
@@ -89,16 +99,18 @@ impl AppWatch {
         }
         let (n_good, n_good_of_deployment) = call.n_good;
         self.change.good(&self.odds, n_good.saturating_sub(self.n_good));
-        if self.is_calm() {
+        if self.is_calm() && self.course.open().is_none() {
             self.run = None;
+            self.endings.clear();
         }
+        self.note_ending(call.ended);
         let run = self.run.get_or_insert(BadRun { since: call.at, n_bad: 0, n_good });
         run.n_bad += 1;
         let run = *run;
         self.n_good = self.n_good.max(n_good);
         self.change.bad(&self.odds);
         let of = self.since_start.filter(|of| of.generation == call.generation);
-        let mut of = of.unwrap_or(OfDeployment {
+        let mut of = of.unwrap_or_else(|| OfDeployment {
             generation: call.generation,
             since: SinceStart::default(),
             n_good: 0,
@@ -111,6 +123,7 @@ impl AppWatch {
         }
         if self.course.open().is_some() {
             self.n_untold += 1;
+            self.last_at = call.at;
             return None;
         }
         self.is_of_deployment = of.since.evidence() >= DEPLOYMENTS_FOR_ONE;
@@ -142,15 +155,20 @@ impl AppWatch {
             self.change = Detector::new(&self.odds);
             self.since_start = None;
             self.run = None;
+            self.endings.clear();
             self.n_good = n_good;
         }
         Some(turn)
     }
 
-    /// The problem, while it is open.
+    /// The problem, while it is open, with what has failed since it was looked at.
     #[must_use]
-    pub fn open(&self) -> Option<&OpenProblem> {
-        self.course.open()
+    pub fn open(&self) -> Option<OpenProblem> {
+        let mut open = *self.course.open()?;
+        if self.n_untold > 0 {
+            (open.n_bad, open.last_at) = (open.n_bad + self.n_untold, self.last_at);
+        }
+        Some(open)
     }
 
     /// The deployment that fails since it is there, where that is how the problem was found.
@@ -158,6 +176,31 @@ impl AppWatch {
     pub fn of_deployment(&self) -> Option<u64> {
         let is_so = self.course.open().is_some() && self.is_of_deployment;
         self.since_start.filter(|_| is_so).map(|of| of.generation)
+    }
+
+    /// How most of the calls ended that belong to it: a code, and the status that was sent.
+    #[must_use]
+    pub fn mostly(&self) -> Option<(&'static str, u16)> {
+        self.endings.iter().max_by_key(|(_, n)| *n).map(|(ending, _)| *ending)
+    }
+
+    /// What is wrong, in a sentence, while something is.
+    #[must_use]
+    pub fn claim(&self, app: &str) -> Option<String> {
+        let open = self.open()?;
+        let (cause, status) = self.mostly()?;
+        let how = how_it_ended(cause, status);
+        Some(failing_claim(app, open.n_bad, open.n_bad + open.n_good, &how))
+    }
+
+    fn note_ending(&mut self, ended: (&'static str, u16)) {
+        // The status that the host sends for a cause is always the same.
+        let ended = if ended.0 == "answered" { ended } else { (ended.0, 0) };
+        if let Some((_, n)) = self.endings.iter_mut().find(|(known, _)| *known == ended) {
+            *n += 1;
+        } else if self.endings.len() < ENDINGS {
+            self.endings.push((ended, 1));
+        }
     }
 
     fn is_calm(&self) -> bool {
@@ -194,6 +237,7 @@ mod tests {
                 at: self.now,
                 asker: Asker(asker),
                 way: FailureWay(0),
+                ended: ("trapped", 500),
                 generation: 1,
                 n_good: (self.n_good, self.n_good - self.n_good_before),
             })
@@ -225,6 +269,8 @@ mod tests {
         assert_eq!(app.fails_for_another(), None);
         assert_eq!(app.fails_for_another(), Some(ProblemTurn::Opened));
         assert_eq!(app.watch.of_deployment(), Some(1));
+        let claim = app.watch.claim("shop").unwrap();
+        assert_eq!(claim, "shop fails: 2 of 2 calls, mostly: trapped");
     }
 
     #[test]

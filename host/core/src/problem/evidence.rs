@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 /// What failed within so many milliseconds in the same way is one piece.
-pub const WITHIN: u64 = 60_000;
+const WITHIN: u64 = 60_000;
 /// As many are told apart within that time; more are not needed to see that something is wrong.
 const MOST: usize = 64;
 

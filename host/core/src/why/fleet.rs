@@ -61,17 +61,25 @@ pub struct PastUsage {
 /// Says what is wrong with the hosts of a fleet.
 #[must_use]
 pub fn explain_fleet(past: &FleetPast) -> Explanation {
-    let mut diagnoses = Vec::new();
-    diagnoses.extend(registration(past));
-    diagnoses.extend(store(past));
-    diagnoses.extend(past.hosts.iter().filter_map(absence));
-    diagnoses.extend(past.hosts.iter().flat_map(used_up));
-    diagnoses.extend(past.hosts.iter().filter_map(certificate));
-    diagnoses.extend(past.hosts.iter().filter_map(|host| clock(past, host)));
-    diagnoses.extend(frozen(past));
+    let troubles = fleet_troubles(past).into_iter().map(|(_, found)| found);
+    let used_up = past.hosts.iter().flat_map(used_up);
+    let diagnoses = troubles.chain(used_up).chain(frozen(past)).collect();
     let n_there = past.hosts.iter().filter(|host| host.state == "answers").count();
     let standing = format!("{n_there} of {} answer", many(past.hosts.len(), "host"));
     Explanation { diagnoses, standing }
+}
+
+/// What is wrong with hosts beside what is nearly used up and what was asked for, each with its kind.
+#[must_use]
+pub fn fleet_troubles(past: &FleetPast) -> Vec<(&'static str, Diagnosis)> {
+    let of = |kind| move |found| (kind, found);
+    let registration = registration(past).map(of("registration"));
+    let store = store(past).map(of("store"));
+    let absences = past.hosts.iter().filter_map(absence).map(of("host"));
+    let certificates = past.hosts.iter().filter_map(certificate).map(of("certificate"));
+    let clocks = past.hosts.iter().filter_map(|host| clock(past, host)).map(of("clock"));
+    let own = registration.into_iter().chain(store);
+    own.chain(absences).chain(certificates).chain(clocks).collect()
 }
 
 fn registration(past: &FleetPast) -> Option<Diagnosis> {
@@ -284,16 +292,16 @@ mod tests {
                 "h1 has not heard of the store for 2m",
                 "h2 does not answer",
                 "h3 was lost 1m1s ago, and has not come back",
-                "the memory of h1 is nearly used up",
-                "h1 has hardly any room for another instance",
                 "the certificate of h1 ends in 1 day",
                 "the clock of h4 is 10m behind that of h1",
+                "the memory of h1 is nearly used up",
+                "h1 has hardly any room for another instance",
                 "nothing is planned, for 1m by now",
             ]
         );
         let told = explain_fleet(&past).diagnoses;
         assert_eq!(told[0].evidence[0], "it is not registered: the store is empty; see --store");
         assert_eq!(told[2].evidence, ["2 replicas shall run on it"]);
-        assert_eq!(told[5].evidence[1], "2 calls wait for one");
+        assert_eq!(told[7].evidence[1], "2 calls wait for one");
     }
 }

@@ -142,7 +142,14 @@ impl App {
         let mut now = at;
         loop {
             let n_good = self.n_good as u64;
-            let call = FailedCall { at: now, asker, way, generation: 1, n_good: (n_good, n_good) };
+            let call = FailedCall {
+                at: now,
+                asker,
+                way,
+                ended: ("answered", 500),
+                generation: 1,
+                n_good: (n_good, n_good),
+            };
             let opened = self.watch.failed(call) == Some(ProblemTurn::Opened);
             tell(self, &Event { at: now, opened, is_first_try: now == at });
             // What fails once in a thousand times fails for that caller for some seconds.

@@ -10,6 +10,11 @@
     clippy::indexing_slicing,
     reason = "a test fails by panicking"
 )]
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "numbers of calls and milliseconds of some weeks are small"
+)]
 
 mod app;
 mod chance;
@@ -26,6 +31,7 @@ const MINUTE: u64 = 60_000;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 
+#[expect(clippy::disallowed_methods, reason = "a test has no arguments")]
 fn days() -> u64 {
     std::env::var("STEERAGE_PROBLEM_DAYS").map_or(1, |days| days.parse().unwrap())
 }

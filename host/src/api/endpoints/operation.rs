@@ -17,6 +17,7 @@ pub(in crate::api) enum Operation {
     CallsOfId,
     Why,
     WhyFleet,
+    Problems,
     Logs,
     Events,
     Validate,

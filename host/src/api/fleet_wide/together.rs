@@ -7,7 +7,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use steerage_core::id::HostName;
 
-use crate::api::wire::{AppSummary, AppUsage, Apps, Calls, Events, LogLines, Sources, Usage};
+use crate::api::wire::{
+    AppSummary, AppUsage, Apps, Calls, Events, LogLines, Problems, Sources, Usage,
+};
 
 /// Something that each host tells, and that can be put together.
 pub(in crate::api) trait Together: Serialize + DeserializeOwned + Send {
@@ -80,6 +82,25 @@ impl Together for Apps {
             app.cpu_seconds += more.cpu_seconds;
             app.memory_peak_bytes = app.memory_peak_bytes.max(more.memory_peak_bytes);
         }
+    }
+
+    fn finish(&mut self, _: usize, sources: Sources) {
+        self.sources = Some(sources);
+    }
+}
+
+/// Which of them are one is for `core::problem` to say.
+impl Together for Problems {
+    fn come_from(&mut self, host: &HostName) {
+        self.problems.iter_mut().for_each(|problem| problem.hosts = vec![host.to_string()]);
+    }
+
+    fn forget_numbers(&mut self) {
+        self.problems.clear();
+    }
+
+    fn add(&mut self, other: Self) {
+        self.problems.extend(other.problems);
     }
 
     fn finish(&mut self, _: usize, sources: Sources) {

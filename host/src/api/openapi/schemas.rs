@@ -415,6 +415,7 @@ mod tests {
             include_str!("../wire/instances.rs"),
             include_str!("../wire/plans.rs"),
             include_str!("../wire/problem.rs"),
+            include_str!("../wire/problems.rs"),
             include_str!("../wire/sources.rs"),
             include_str!("../wire/usage.rs"),
             include_str!("../wire/why.rs")

@@ -120,6 +120,23 @@ pub struct Why {
     pub print: Print,
 }
 
+/// `steerage problems`.
+#[derive(Debug, Args)]
+pub struct Problems {
+    /// Stay, and tell each problem when it opens and when it is over
+    #[arg(short, long)]
+    pub watch: bool,
+    /// Whose word is wanted.
+    #[command(flatten)]
+    pub of: OfHost,
+    /// How to reach the host.
+    #[command(flatten)]
+    pub remote: Remote,
+    /// How to print.
+    #[command(flatten)]
+    pub print: Print,
+}
+
 /// `steerage calls`.
 #[derive(Debug, Args)]
 pub struct Calls {

@@ -167,6 +167,17 @@ impl AppMeter {
         (by_cause.iter().sum(), by_cause.iter().skip(1).take(6).sum())
     }
 
+    /// Calls that ended well for their callers: answered, and not with a status of class 5xx.
+    #[must_use]
+    pub fn answered_well(&self) -> u64 {
+        let answered: u64 = self
+            .all()
+            .filter_map(|counters| counters.by_cause.first())
+            .map(|n| n.load(Ordering::Relaxed))
+            .sum();
+        answered.saturating_sub(self.errors())
+    }
+
     /// Calls that the app itself answered with a status of class 5xx. The sandbox sees no failure in
     /// them, and callers do.
     #[must_use]

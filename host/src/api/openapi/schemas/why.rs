@@ -4,7 +4,7 @@
 /// A name, and the keys with what stands behind each.
 type Schema = (&'static str, &'static [(&'static str, &'static str)]);
 
-pub(super) const WHY: [Schema; 3] = [
+pub(super) const WHY: [Schema; 5] = [
     (
         "Why",
         &[
@@ -15,5 +15,25 @@ pub(super) const WHY: [Schema; 3] = [
         ],
     ),
     ("Diagnosis", &[("claim", "string"), ("evidence", "[string]"), ("remedy-", "Remedy")]),
+    ("Problems", &[("problems", "[ToldProblem]"), ("sources-", "Sources")]),
+    (
+        "ToldProblem",
+        &[
+            ("kind", "string"),
+            ("state", "string"),
+            ("app-", "string"),
+            ("hosts", "[string]"),
+            ("since-", "time"),
+            ("last_at-", "time"),
+            ("failed", "integer"),
+            ("answered", "integer"),
+            ("cause-", "string"),
+            ("how-", "string"),
+            ("claim", "string"),
+            ("evidence", "[string]"),
+            ("remedy-", "Remedy"),
+            ("symptoms", "[string]"),
+        ],
+    ),
     ("Remedy", &[("text", "string"), ("command-", "string"), ("changes", "boolean")]),
 ];

@@ -1,0 +1,184 @@
+//! The problems of a fleet: what several hosts say of one problem is one, and what a problem brings about
+//! stands beneath it.
+//! Asks nobody.
+
+use std::collections::BTreeMap;
+
+use super::course::ProblemState;
+use super::told::failing_claim;
+use crate::why::Remedy;
+
+/// A problem as one host or more tell it. Times are milliseconds since the epoch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundProblem {
+    /// What kind: `failing` of an app, else what of a host is nearly used up or wrong.
+    pub kind: String,
+    /// The app it is of.
+    pub app: Option<String>,
+    /// The hosts that have it.
+    pub hosts: Vec<String>,
+    /// How it stands.
+    pub state: ProblemState,
+    /// Since when, where that is known.
+    pub since: Option<u64>,
+    /// The last time that it was so.
+    pub last_at: Option<u64>,
+    /// Calls that failed, each a piece of evidence of its own, and those that were answered well meanwhile.
+    pub calls: (u64, u64),
+    /// The cause of most of them, and how that is said.
+    pub cause: Option<(String, String)>,
+    /// What is wrong, in a sentence.
+    pub claim: String,
+    /// What that is concluded from.
+    pub evidence: Vec<String>,
+    /// What to do about it.
+    pub remedy: Option<Remedy>,
+    /// Claims of other problems that this one brings about.
+    pub symptoms: Vec<String>,
+}
+
+/// For each kind of problem of a host the causes of failed calls that it brings about.
+const BRINGS: [(&str, &[&str]); 3] = [
+    ("memory", &["host_memory", "host_exhausted"]),
+    ("slots", &["host_full", "host_busy"]),
+    ("disk", &["host_failed"]),
+];
+
+/// Puts together what hosts say: each problem once, the oldest first, and beneath it what it brings about.
+#[must_use]
+pub fn together(found: Vec<FoundProblem>) -> Vec<FoundProblem> {
+    let mut each: BTreeMap<(String, Option<String>, Vec<String>), FoundProblem> = BTreeMap::new();
+    for problem in found {
+        // An app's is one wherever its calls are; what a host lacks is that host's.
+        let hosts = if problem.app.is_some() { Vec::new() } else { problem.hosts.clone() };
+        match each.entry((problem.kind.clone(), problem.app.clone(), hosts)) {
+            std::collections::btree_map::Entry::Vacant(place) => {
+                place.insert(problem);
+            }
+            std::collections::btree_map::Entry::Occupied(mut known) => known.get_mut().add(problem),
+        }
+    }
+    let (apps, mut problems): (Vec<_>, Vec<_>) =
+        each.into_values().partition(|problem| problem.app.is_some());
+    for problem in apps {
+        match problems.iter_mut().find(|of_host| of_host.brings(&problem)) {
+            Some(of_host) => of_host.symptoms.push(problem.claim),
+            None => problems.push(problem),
+        }
+    }
+    problems.sort_by_key(|problem| problem.since);
+    problems
+}
+
+impl FoundProblem {
+    /// Adds what another host says of the same one.
+    fn add(&mut self, other: Self) {
+        if other.calls.0 > self.calls.0 {
+            self.cause = other.cause;
+        }
+        self.calls = (self.calls.0 + other.calls.0, self.calls.1 + other.calls.1);
+        self.hosts.extend(other.hosts);
+        self.since = self.since.into_iter().chain(other.since).min();
+        self.last_at = self.last_at.max(other.last_at);
+        if other.state == ProblemState::Open {
+            self.state = ProblemState::Open;
+        }
+        self.evidence.extend(other.evidence);
+        if let (Some(app), Some((_, how))) = (&self.app, &self.cause) {
+            self.claim = failing_claim(app, self.calls.0, self.calls.0 + self.calls.1, how);
+        }
+    }
+
+    /// Whether this one of a host brings about that one of an app: on the same host, by its cause.
+    fn brings(&self, of_app: &Self) -> bool {
+        let cause = of_app.cause.as_ref().map_or("", |(cause, _)| cause);
+        let causes = BRINGS.iter().find(|(kind, _)| *kind == self.kind);
+        self.app.is_none()
+            && causes.is_some_and(|(_, causes)| causes.contains(&cause))
+            && of_app.hosts.iter().all(|host| self.hosts.contains(host))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of_app(app: &str, host: &str, cause: &str, calls: (u64, u64), since: u64) -> FoundProblem {
+        FoundProblem {
+            kind: "failing".to_owned(),
+            app: Some(app.to_owned()),
+            hosts: vec![host.to_owned()],
+            state: ProblemState::Open,
+            since: Some(since),
+            last_at: Some(since),
+            calls,
+            cause: Some((cause.to_owned(), cause.to_owned())),
+            claim: failing_claim(app, calls.0, calls.0 + calls.1, cause),
+            evidence: Vec::new(),
+            remedy: None,
+            symptoms: Vec::new(),
+        }
+    }
+
+    fn of_host(kind: &str, host: &str) -> FoundProblem {
+        FoundProblem {
+            app: None,
+            cause: None,
+            kind: kind.to_owned(),
+            claim: format!("{kind} of {host}"),
+            ..of_app("", host, "", (0, 0), 50)
+        }
+    }
+
+    #[test]
+    fn what_hosts_say_of_one_app_is_one_problem() {
+        let all = together(vec![
+            of_app("shop", "h1", "trapped", (4, 6), 20),
+            of_app("shop", "h2", "timed_out", (10, 0), 10),
+            of_app("web", "h2", "trapped", (4, 0), 30),
+        ]);
+        let claims: Vec<&str> = all.iter().map(|problem| &*problem.claim).collect();
+        assert_eq!(
+            claims,
+            [
+                "shop fails: 14 of 20 calls, mostly: timed_out",
+                "web fails: 4 of 4 calls, mostly: trapped"
+            ]
+        );
+        assert_eq!((all[0].since, all[0].last_at), (Some(10), Some(20)));
+        assert_eq!(all[0].hosts, ["h1", "h2"]);
+    }
+
+    #[test]
+    fn what_a_host_lacks_has_the_apps_that_suffer_beneath_it() {
+        let all = together(vec![
+            of_app("shop", "h1", "host_memory", (4, 6), 20),
+            of_app("web", "h2", "host_memory", (4, 6), 20),
+            of_app("api", "h1", "trapped", (4, 6), 20),
+            of_host("memory", "h1"),
+        ]);
+        let shown: Vec<(&str, usize)> =
+            all.iter().map(|problem| (&*problem.claim, problem.symptoms.len())).collect();
+        assert_eq!(
+            shown,
+            [
+                ("api fails: 4 of 10 calls, mostly: trapped", 0),
+                ("web fails: 4 of 10 calls, mostly: host_memory", 0),
+                ("memory of h1", 1),
+            ]
+        );
+    }
+
+    #[test]
+    fn what_two_hosts_lack_are_two_problems() {
+        assert_eq!(together(vec![of_host("memory", "h1"), of_host("memory", "h2")]).len(), 2);
+    }
+
+    #[test]
+    fn it_is_open_where_one_host_still_sees_it() {
+        let mut unmeasured = of_app("shop", "h1", "trapped", (4, 6), 20);
+        unmeasured.state = ProblemState::Unmeasured;
+        let open = of_app("shop", "h2", "trapped", (4, 6), 20);
+        assert_eq!(together(vec![unmeasured, open])[0].state, ProblemState::Open);
+    }
+}

@@ -1,0 +1,167 @@
+//! `GET /v1/problems`: what is wrong now, of all hosts, with the evidence and what to do about it.
+//! Does not judge: `core::problem` says what is a problem, `core::why` why.
+
+use axum::Json;
+use axum::extract::State;
+use steerage_core::problem::{
+    FoundProblem, ProblemState, how_it_ended, level_claim, level_evidence, level_remedy, together,
+};
+use steerage_core::why::{Diagnosis, Remedy};
+
+use super::fleet_wide::{self, whom};
+use super::here::HostQuery;
+use super::problem::Refusal;
+use super::{ApiState, Asked, Shared, why, wire};
+use crate::telemetry::problems::FailingApp;
+
+/// Reasons are looked for of as many apps: each takes asking all hosts.
+const EXPLAINED: usize = 10;
+/// What is told of a host that is alone.
+const HERE: &str = "this host";
+
+/// `GET /v1/problems`.
+pub(super) async fn problems(
+    State(state): State<Shared>,
+    Asked(query): Asked<HostQuery>,
+) -> Result<Json<wire::Problems>, Refusal> {
+    let host = query.host.as_deref();
+    let told =
+        fleet_wide::gather(whom(&state, host)?, "/v1/problems", state.problems(), usize::MAX)
+            .await?;
+    let mut found: Vec<FoundProblem> = told.problems.into_iter().map(read).collect();
+    let of_fleet = why::troubles(&state, host).await?;
+    found.extend(of_fleet.into_iter().map(|(kind, found)| of_hosts(kind, found)));
+    let mut problems = together(found);
+    let failing = problems.iter_mut().filter(|problem| problem.app.is_some());
+    for problem in failing.take(EXPLAINED) {
+        explain(&state, host, problem).await;
+    }
+    let problems = problems.into_iter().map(write).collect();
+    Ok(Json(wire::Problems { problems, sources: told.sources }))
+}
+
+/// Says why an app fails, as far as that can be said now.
+async fn explain(state: &Shared, host: Option<&str>, problem: &mut FoundProblem) {
+    let Some(app) = problem.app.as_ref().and_then(|app| app.parse().ok()) else { return };
+    // It may have been removed just now.
+    let Ok(told) = why::of_app(state, &app, host).await else { return };
+    let Some(first) = told.explanation.diagnoses.into_iter().next() else {
+        problem.remedy = Some(Remedy {
+            text: "see how its calls ended".to_owned(),
+            command: Some(format!("steerage calls {app} --failed")),
+            changes: false,
+        });
+        return;
+    };
+    if first.claim != problem.claim {
+        problem.evidence.push(first.claim);
+    }
+    problem.evidence.extend(first.evidence);
+    problem.remedy = first.remedy;
+}
+
+impl ApiState {
+    /// What is wrong with what runs here, and with this host.
+    pub(super) fn problems(&self) -> wire::Problems {
+        let problems = &self.telemetry.problems;
+        let is_there = |app: &FailingApp| self.context.catalog.app(&app.app).is_some();
+        let failing = problems.of_apps().into_iter().filter(is_there).map(of_app);
+        let me = self.context.fleet.as_ref().map_or(HERE, |fleet| fleet.me().as_str());
+        let levels = problems.of_levels().into_iter().map(|(what, level)| {
+            let told = Diagnosis {
+                claim: level_claim(me, what, &level),
+                evidence: vec![level_evidence(what, &level)],
+                remedy: Some(level_remedy(what)),
+            };
+            let (since, last_at) = (Some(level.since), Some(level.last_at));
+            FoundProblem { since, last_at, ..of_hosts(what, told) }
+        });
+        let problems = failing.chain(levels).map(write).collect();
+        wire::Problems { problems, sources: None }
+    }
+}
+
+fn of_app(failing: FailingApp) -> FoundProblem {
+    let FailingApp { app, claim, problem, ended: (cause, status), generation } = failing;
+    let of_generation =
+        generation.map(|number| format!("generation {number} fails since it is there"));
+    FoundProblem {
+        kind: "failing".to_owned(),
+        app: Some(app.to_string()),
+        hosts: Vec::new(),
+        state: problem.state,
+        since: Some(problem.since),
+        last_at: Some(problem.last_at),
+        calls: (problem.n_bad, problem.n_good),
+        cause: Some((cause.to_owned(), how_it_ended(cause, status))),
+        claim,
+        evidence: of_generation.into_iter().collect(),
+        remedy: None,
+        symptoms: Vec::new(),
+    }
+}
+
+fn of_hosts(kind: &str, told: Diagnosis) -> FoundProblem {
+    FoundProblem {
+        kind: kind.to_owned(),
+        app: None,
+        hosts: Vec::new(),
+        state: ProblemState::Open,
+        since: None,
+        last_at: None,
+        calls: (0, 0),
+        cause: None,
+        claim: told.claim,
+        evidence: told.evidence,
+        remedy: told.remedy,
+        symptoms: Vec::new(),
+    }
+}
+
+fn write(problem: FoundProblem) -> wire::ToldProblem {
+    let state = match problem.state {
+        ProblemState::Open => "open",
+        ProblemState::Unmeasured => "unmeasured",
+    };
+    let (cause, how) = problem.cause.unzip();
+    wire::ToldProblem {
+        kind: problem.kind,
+        state: state.to_owned(),
+        app: problem.app,
+        hosts: problem.hosts,
+        since: problem.since,
+        last_at: problem.last_at,
+        failed: problem.calls.0,
+        answered: problem.calls.1,
+        cause,
+        how,
+        claim: problem.claim,
+        evidence: problem.evidence,
+        remedy: problem.remedy.map(why::remedy),
+        symptoms: problem.symptoms,
+    }
+}
+
+fn read(told: wire::ToldProblem) -> FoundProblem {
+    let remedy = told.remedy.map(|remedy| {
+        let wire::Remedy { text, command, changes } = remedy;
+        Remedy { text, command, changes }
+    });
+    FoundProblem {
+        kind: told.kind,
+        app: told.app,
+        hosts: told.hosts,
+        state: match &*told.state {
+            "unmeasured" => ProblemState::Unmeasured,
+            _ => ProblemState::Open,
+        },
+        since: told.since,
+        last_at: told.last_at,
+        calls: (told.failed, told.answered),
+        cause: told.cause.zip(told.how),
+        claim: told.claim,
+        evidence: told.evidence,
+        remedy,
+        symptoms: told.symptoms,
+    }
+}

@@ -1,0 +1,60 @@
+//! What is wrong surely enough that somebody should be told.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Remedy, Sources};
+
+/// All that is wrong now.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Problems {
+    /// Each of them, the oldest first.
+    pub problems: Vec<ToldProblem>,
+    /// Which hosts of the fleet told; nothing where the host is alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sources: Option<Sources>,
+}
+
+/// One problem. What it brings about stands in it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct ToldProblem {
+    /// What kind: `failing`, `memory`, `slots`, `disk`, `open files`, `registration`, `store`, `host`,
+    /// `certificate` or `clock`.
+    pub kind: String,
+    /// `open`, or `unmeasured` where nothing has been measured since for ten minutes.
+    pub state: String,
+    /// The app, where it is one's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app: Option<String>,
+    /// The hosts that have it; nothing where the host is alone.
+    #[serde(default)]
+    pub hosts: Vec<String>,
+    /// Since when, where that is known.
+    #[serde(default, with = "super::maybe_time", skip_serializing_if = "Option::is_none")]
+    pub since: Option<u64>,
+    /// The last time that it was so.
+    #[serde(default, with = "super::maybe_time", skip_serializing_if = "Option::is_none")]
+    pub last_at: Option<u64>,
+    /// Of an app: calls that failed, each a piece of evidence of its own. A caller who tries again is none.
+    #[serde(default)]
+    pub failed: u64,
+    /// Of an app: calls that were answered well meanwhile.
+    #[serde(default)]
+    pub answered: u64,
+    /// Of an app: the cause of most failures.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
+    /// Of an app: the same with the status where the app itself answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub how: Option<String>,
+    /// What is wrong, in a sentence.
+    pub claim: String,
+    /// What that is concluded from, and what narrows it down.
+    #[serde(default)]
+    pub evidence: Vec<String>,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<Remedy>,
+    /// What else is wrong because of it.
+    #[serde(default)]
+    pub symptoms: Vec<String>,
+}

@@ -1,0 +1,407 @@
+//! What is wrong with apps and with what this host has only so much of, from when it opens to when it
+//! closes; both are told as events.
+//! Does not judge: `core::problem` does. Says no reasons: `core::why` does. Ends with the process.
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+
+use steerage_core::id::{AppName, Generation};
+use steerage_core::outcome::Outcome;
+use steerage_core::problem::{
+    AppWatch, Asker, FailedCall, FailureWay, LevelWatch, OpenLevel, OpenProblem, ProblemTurn,
+    level_claim,
+};
+use steerage_core::why;
+
+use super::events::{Event, Events, Severity};
+use super::metrics::AppMeter;
+
+/// The part of an app's calls that may fail.
+const MAY_FAIL: f64 = 0.001;
+/// A host that ends refuses calls, and others take them: that is no problem of the app.
+const WITHOUT: &str = "draining";
+
+/// A call that is over, as far as it tells whether its app is well.
+#[derive(Clone, Copy, Debug)]
+pub struct EndedCall<'c> {
+    /// Milliseconds since the epoch when it ended.
+    pub at: u64,
+    /// Who called.
+    pub client: IpAddr,
+    /// For what.
+    pub path: &'c str,
+    /// The deployment that served it.
+    pub generation: Generation,
+    /// How it ended.
+    pub outcome: &'c Outcome,
+    /// The status that was sent.
+    pub status: u16,
+}
+
+/// An app that is not well.
+#[derive(Clone, Debug)]
+pub struct FailingApp {
+    /// The app.
+    pub app: AppName,
+    /// What is wrong, in a sentence.
+    pub claim: String,
+    /// Since when, and how it stands.
+    pub problem: OpenProblem,
+    /// How most of its calls ended: the code, and the status that was sent.
+    pub ended: (&'static str, u16),
+    /// The deployment that fails since it is there, where it is to blame.
+    pub generation: Option<u64>,
+}
+
+/// Watches the calls of one app.
+#[derive(Debug)]
+pub struct AppProblems {
+    app: AppName,
+    meter: Arc<AppMeter>,
+    all: Arc<Known>,
+    /// Made by the first failure.
+    watch: OnceLock<Box<Mutex<AppWatch>>>,
+    /// Something failed lately: good answers are told as well.
+    is_waiting: AtomicBool,
+    /// The deployment that was loaded last, and how many calls had been answered well by then.
+    generation: AtomicU64,
+    n_good_before: AtomicU64,
+}
+
+/// What is watched.
+#[derive(Debug)]
+struct Known {
+    events: Arc<Events>,
+    /// Apps of which a call has failed.
+    apps: Mutex<Vec<Weak<AppProblems>>>,
+    levels: Mutex<BTreeMap<&'static str, LevelWatch>>,
+}
+
+/// What is wrong on this host. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Problems {
+    known: Arc<Known>,
+}
+
+impl Problems {
+    /// Nothing yet; what turns up is told there.
+    pub(super) fn new(events: Arc<Events>) -> Self {
+        let (apps, levels) = (Mutex::default(), Mutex::default());
+        Self { known: Arc::new(Known { events, apps, levels }) }
+    }
+
+    /// Watches an app that has these counters.
+    #[must_use]
+    pub fn of(&self, app: &AppName, meter: &Arc<AppMeter>) -> Arc<AppProblems> {
+        Arc::new(AppProblems {
+            app: app.clone(),
+            meter: meter.clone(),
+            all: self.known.clone(),
+            watch: OnceLock::new(),
+            is_waiting: AtomicBool::new(false),
+            generation: AtomicU64::new(0),
+            n_good_before: AtomicU64::new(0),
+        })
+    }
+
+    /// Looks at what has become of apps. To be called every few seconds.
+    pub fn look(&self, now: u64) {
+        for app in self.known.all_apps() {
+            app.look(now);
+        }
+    }
+
+    /// So much is used of something of which there is only so much; `new` makes its watch. To be called
+    /// every few seconds.
+    pub fn note_level(
+        &self,
+        what: &'static str,
+        now: u64,
+        (used, most): (u64, u64),
+        new: impl FnOnce() -> LevelWatch,
+    ) {
+        let mut levels = lock(&self.known.levels);
+        let level = levels.entry(what).or_insert_with(new);
+        let turn = level.note(now, used, most);
+        let open = level.open().copied();
+        drop(levels);
+        match (turn, open) {
+            (Some(ProblemTurn::Opened), Some(open)) => {
+                let message = level_claim("this host", what, &open);
+                self.known.tell(None, "problem_opened", Severity::Error, message);
+            }
+            (Some(ProblemTurn::Closed), _) => {
+                let message = format!("there is enough of the host's {what} again");
+                self.known.tell(None, "problem_closed", Severity::Info, message);
+            }
+            _ => {}
+        }
+    }
+
+    /// Apps that are not well.
+    #[must_use]
+    pub fn of_apps(&self) -> Vec<FailingApp> {
+        self.known.all_apps().iter().filter_map(|app| app.open()).collect()
+    }
+
+    /// What is nearly used up.
+    #[must_use]
+    pub fn of_levels(&self) -> Vec<(&'static str, OpenLevel)> {
+        let levels = lock(&self.known.levels);
+        levels.iter().filter_map(|(what, level)| Some((*what, *level.open()?))).collect()
+    }
+}
+
+impl Known {
+    fn all_apps(&self) -> Vec<Arc<AppProblems>> {
+        let mut apps = lock(&self.apps);
+        apps.retain(|app| app.strong_count() > 0);
+        apps.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    fn tell(&self, app: Option<&AppName>, kind: &'static str, severity: Severity, message: String) {
+        let opened = kind == "problem_opened";
+        let advice = match app {
+            Some(app) if opened => Some(format!("`steerage why {app}` says why, and what to do")),
+            None if opened => Some("`steerage problems` says what to do".to_owned()),
+            _ => None,
+        };
+        self.events.push(Event {
+            app: app.cloned(),
+            severity,
+            advice,
+            ..Event::now(kind, message)
+        });
+    }
+}
+
+impl AppProblems {
+    /// A deployment of the app was loaded: what fails from here on may be its doing.
+    pub fn note_deployment(&self, generation: Generation) {
+        if self.generation.swap(generation.get(), Ordering::Relaxed) != generation.get() {
+            self.n_good_before.store(self.meter.answered_well(), Ordering::Relaxed);
+        }
+    }
+
+    /// A call is over, and counted.
+    pub fn note(self: &Arc<Self>, call: EndedCall<'_>) {
+        let cause = call.outcome.cause();
+        if !why::is_failed(cause, call.status) {
+            if self.is_waiting.load(Ordering::Relaxed)
+                && cause == "answered"
+                // Who finds it locked waits for nobody: the next good answer tells as much.
+                && let Some(mut watch) = self.watch.get().and_then(|watch| watch.try_lock().ok())
+            {
+                watch.answered(call.asker());
+            }
+            return;
+        }
+        if cause == WITHOUT {
+            return;
+        }
+        let n_good = self.meter.answered_well();
+        let mut is_new = false;
+        let watch = self.watch.get_or_init(|| {
+            is_new = true;
+            Box::new(Mutex::new(AppWatch::new(MAY_FAIL, n_good)))
+        });
+        if is_new {
+            lock(&self.all.apps).push(Arc::downgrade(self));
+        }
+        let before = self.n_good_before.load(Ordering::Relaxed);
+        let mut watch = lock(watch);
+        let turn = watch.failed(FailedCall {
+            at: call.at,
+            asker: call.asker(),
+            way: call.way(),
+            ended: (cause, call.status),
+            generation: call.generation.get(),
+            n_good: (n_good, n_good.saturating_sub(before)),
+        });
+        if !self.is_waiting.load(Ordering::Relaxed) {
+            self.is_waiting.store(true, Ordering::Relaxed);
+        }
+        self.tell(turn, &watch);
+    }
+
+    fn look(&self, now: u64) {
+        let Some(watch) = self.watch.get() else { return };
+        let mut watch = lock(watch);
+        let turn = watch.look(now, self.meter.answered_well());
+        self.is_waiting.store(watch.is_waiting(now), Ordering::Relaxed);
+        self.tell(turn, &watch);
+    }
+
+    fn tell(&self, turn: Option<ProblemTurn>, watch: &AppWatch) {
+        let Some(turn) = turn else { return };
+        let app = &self.app;
+        let (kind, severity, message) = match turn {
+            ProblemTurn::Opened => {
+                ("problem_opened", Severity::Warning, watch.claim(app.as_str()).unwrap_or_default())
+            }
+            ProblemTurn::Closed => {
+                ("problem_closed", Severity::Info, format!("{app} answers its callers again"))
+            }
+            // Nothing that anybody should act on.
+            ProblemTurn::Unmeasured | ProblemTurn::Measured => return,
+        };
+        self.all.tell(Some(app), kind, severity, message);
+    }
+
+    fn open(&self) -> Option<FailingApp> {
+        let watch = lock(self.watch.get()?);
+        Some(FailingApp {
+            app: self.app.clone(),
+            claim: watch.claim(self.app.as_str())?,
+            problem: watch.open()?,
+            ended: watch.mostly()?,
+            generation: watch.of_deployment(),
+        })
+    }
+}
+
+impl EndedCall<'_> {
+    fn asker(&self) -> Asker {
+        Asker(hash((self.client, self.path)))
+    }
+
+    fn way(&self) -> FailureWay {
+        let frame = self.outcome.backtrace().first();
+        FailureWay(hash((self.outcome.cause(), self.status, frame)))
+    }
+}
+
+fn hash(what: impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    what.hash(&mut hasher);
+    hasher.finish()
+}
+
+fn lock<T: ?Sized>(what: &Mutex<T>) -> MutexGuard<'_, T> {
+    what.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use steerage_core::outcome::Trap;
+    use steerage_core::units::Bytes;
+
+    use super::*;
+    use crate::call::Usage;
+    use crate::telemetry::Telemetry;
+
+    struct Calls {
+        telemetry: Telemetry,
+        problems: Arc<AppProblems>,
+        now: u64,
+    }
+
+    impl Calls {
+        fn new() -> Self {
+            let events: Arc<Events> = Arc::default();
+            let telemetry = Telemetry::new(Bytes::mebi(8), events);
+            let app: AppName = "shop".parse().unwrap();
+            let problems = telemetry.problems.of(&app, &telemetry.meters.meter());
+            problems.note_deployment(Generation::FIRST);
+            Self { telemetry, problems, now: 1_000_000 }
+        }
+
+        fn end(&mut self, path: &str, outcome: &Outcome, status: u16) {
+            self.now += 100;
+            let took = Duration::from_millis(1);
+            self.problems.meter.record(outcome, status, took, &Usage::default(), 0);
+            self.problems.note(EndedCall {
+                at: self.now,
+                client: [127, 0, 0, 1].into(),
+                path,
+                generation: Generation::FIRST,
+                outcome,
+                status,
+            });
+        }
+
+        fn trap(&mut self, path: &str) {
+            let trap = Trap { reason: "unreachable".to_owned(), backtrace: Vec::new() };
+            self.end(path, &Outcome::Trapped(trap), 500);
+        }
+
+        fn answer(&mut self, n: u32) {
+            for _ in 0..n {
+                self.end("/", &Outcome::Answered, 200);
+            }
+        }
+
+        fn told(&self) -> Vec<String> {
+            let events = self.telemetry.problems.known.events.recent(None, 100);
+            events.into_iter().map(|event| event.message).collect()
+        }
+    }
+
+    #[test]
+    fn an_app_that_fails_has_a_problem_until_it_answers_again() {
+        let mut calls = Calls::new();
+        calls.answer(1000);
+        for n in 0..5 {
+            assert!(calls.telemetry.problems.of_apps().is_empty() || n >= 4, "after {n}");
+            calls.trap(&format!("/{n}"));
+        }
+        let failing = calls.telemetry.problems.of_apps();
+        assert_eq!(failing[0].claim, "shop fails: 5 of 5 calls, mostly: trapped");
+        assert_eq!((failing[0].ended.0, failing[0].generation), ("trapped", None));
+        for _ in 0..20 {
+            calls.answer(10);
+            calls.now += 10_000;
+            calls.telemetry.problems.look(calls.now);
+        }
+        assert!(calls.telemetry.problems.of_apps().is_empty());
+        assert_eq!(
+            calls.told(),
+            ["shop fails: 4 of 4 calls, mostly: trapped", "shop answers its callers again"]
+        );
+    }
+
+    #[test]
+    fn what_is_the_clients_doing_or_the_hosts_end_is_no_problem() {
+        let mut calls = Calls::new();
+        for n in 0..100 {
+            let path = format!("/{n}");
+            calls.end(&path, &Outcome::ClientGone, 0);
+            calls.end(&path, &Outcome::Answered, 404);
+            calls.end(&path, &Outcome::Refused(steerage_core::outcome::Refusal::Draining), 503);
+        }
+        assert!(
+            calls.problems.watch.get().is_none(),
+            "nothing is kept of an app that never failed"
+        );
+    }
+
+    #[test]
+    fn answers_of_5xx_are_failures() {
+        let mut calls = Calls::new();
+        for n in 0..2 {
+            calls.end(&format!("/{n}"), &Outcome::Answered, 503);
+        }
+        let failing = calls.telemetry.problems.of_apps();
+        assert_eq!(failing[0].claim, "shop fails: 2 of 2 calls, mostly: it answered 503");
+        assert_eq!(failing[0].generation, Some(1));
+    }
+
+    #[test]
+    fn what_is_nearly_used_up_is_told_when_it_begins_and_when_it_is_over() {
+        let telemetry = Telemetry::new(Bytes::mebi(8), Arc::default());
+        let watch = || LevelWatch::new(0.9, Duration::from_secs(60));
+        for n in 0..60 {
+            let used = if n < 20 { 95 } else { 10 };
+            telemetry.problems.note_level("memory", n * 10_000, (used, 100), watch);
+            assert_eq!(telemetry.problems.of_levels().len(), usize::from((6..26).contains(&n)));
+        }
+        let events = telemetry.problems.known.events.recent(None, 100);
+        let kinds: Vec<_> = events.iter().map(|event| &*event.kind).collect();
+        assert_eq!(kinds, ["problem_opened", "problem_closed"]);
+    }
+}
