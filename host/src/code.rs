@@ -206,7 +206,7 @@ impl Loader {
     ) -> Result<LoadedDeployment, CodeError> {
         let _working = self.work_on(digest);
         let spec = self.spec(manifest.clone(), generation, &state);
-        state.problems.note_deployment(generation);
+        state.problems.note_deployment(generation, &manifest.objective);
         // Code that is there may turn out to be damaged, and is then compiled again.
         for _ in 0..2 {
             let is_fresh = self.compile(digest).await?.fresh;

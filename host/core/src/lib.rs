@@ -26,6 +26,7 @@ pub mod manifest;
 pub mod mapped;
 pub mod network;
 pub mod node;
+pub mod objective;
 pub mod outbound;
 pub mod outcome;
 pub mod pack;

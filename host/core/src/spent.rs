@@ -81,6 +81,12 @@ impl Phase {
         }
     }
 
+    /// Whether it is the client who takes the time.
+    #[must_use]
+    pub fn is_of_client(self) -> bool {
+        matches!(self, Self::RequestBody | Self::Client)
+    }
+
     /// What makes it shorter, where the app's developer or the operator can do something about it.
     #[must_use]
     pub fn remedy(self) -> &'static str {
@@ -160,6 +166,13 @@ impl TimeSpent {
             .into_iter()
             .map(|phase| (phase, self.get(phase)))
             .filter(|(_, spent)| !spent.is_zero())
+    }
+
+    /// How long the client took to send and to read.
+    #[must_use]
+    pub fn of_client(&self) -> Duration {
+        let phases = Phase::ALL.into_iter().filter(|phase| phase.is_of_client());
+        phases.map(|phase| self.get(phase)).sum()
     }
 
     /// Each phase that took any time in which the call waited for somebody.

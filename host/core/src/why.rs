@@ -6,6 +6,7 @@
 mod diagnosis;
 mod failing;
 mod fleet;
+mod longer;
 mod placed;
 mod slow;
 
@@ -105,6 +106,13 @@ pub struct PastReplicas {
 pub fn explain(past: &AppPast) -> Explanation {
     let diagnoses = [placed::replicas(past), failing::calls(past), slow::calls(past)];
     Explanation { diagnoses: diagnoses.into_iter().flatten().collect(), standing: standing(past) }
+}
+
+/// Says where the time went of the last calls that were answered and took longer than this, of an app that
+/// is known to be slow.
+#[must_use]
+pub fn longer_than(past: &AppPast, slow_after: Duration) -> Option<Diagnosis> {
+    longer::calls(past, slow_after)
 }
 
 /// How the app does, whatever is wrong.

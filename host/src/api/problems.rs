@@ -1,18 +1,20 @@
 //! `GET /v1/problems`: what is wrong now, of all hosts, with the evidence and what to do about it.
 //! Does not judge: `core::problem` says what is a problem, `core::why` why.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::State;
 use steerage_core::problem::{
-    FoundProblem, ProblemState, how_it_ended, level_claim, level_evidence, level_remedy, together,
+    FoundProblem, ProblemState, level_claim, level_evidence, level_remedy, together,
 };
-use steerage_core::why::{Diagnosis, Remedy};
+use steerage_core::why::{Diagnosis, Remedy, longer_than};
 
 use super::fleet_wide::{self, whom};
 use super::here::HostQuery;
 use super::problem::Refusal;
 use super::{ApiState, Asked, Shared, why, wire};
-use crate::telemetry::problems::FailingApp;
+use crate::telemetry::problems::TroubledApp;
 
 /// Reasons are looked for of as many apps: each takes asking all hosts.
 const EXPLAINED: usize = 10;
@@ -40,20 +42,24 @@ pub(super) async fn problems(
     Ok(Json(wire::Problems { problems, sources: told.sources }))
 }
 
-/// Says why an app fails, as far as that can be said now.
+/// Says why an app fails or is slow, as far as that can be said now.
 async fn explain(state: &Shared, host: Option<&str>, problem: &mut FoundProblem) {
     let Some(app) = problem.app.as_ref().and_then(|app| app.parse().ok()) else { return };
     // It may have been removed just now.
     let Ok(told) = why::of_app(state, &app, host).await else { return };
-    let Some(first) = told.explanation.diagnoses.into_iter().next() else {
+    let first = match problem.slow_after {
+        Some(slow_after) => longer_than(&told.past, slow_after),
+        None => told.explanation.diagnoses.into_iter().next(),
+    };
+    let Some(first) = first else {
         problem.remedy = Some(Remedy {
-            text: "see how its calls ended".to_owned(),
-            command: Some(format!("steerage calls {app} --failed")),
+            text: "see how its calls ended, and where their time went".to_owned(),
+            command: Some(format!("steerage calls {app}")),
             changes: false,
         });
         return;
     };
-    if first.claim != problem.claim {
+    if !first.claim.is_empty() {
         problem.evidence.push(first.claim);
     }
     problem.evidence.extend(first.evidence);
@@ -64,8 +70,8 @@ impl ApiState {
     /// What is wrong with what runs here, and with this host.
     pub(super) fn problems(&self) -> wire::Problems {
         let problems = &self.telemetry.problems;
-        let is_there = |app: &FailingApp| self.context.catalog.app(&app.app).is_some();
-        let failing = problems.of_apps().into_iter().filter(is_there).map(of_app);
+        let is_there = |app: &TroubledApp| self.context.catalog.app(&app.app).is_some();
+        let of_apps = problems.of_apps().into_iter().filter(is_there).map(of_app);
         let me = self.context.fleet.as_ref().map_or(HERE, |fleet| fleet.me().as_str());
         let levels = problems.of_levels().into_iter().map(|(what, level)| {
             let told = Diagnosis {
@@ -76,24 +82,25 @@ impl ApiState {
             let (since, last_at) = (Some(level.since), Some(level.last_at));
             FoundProblem { since, last_at, ..of_hosts(what, told) }
         });
-        let problems = failing.chain(levels).map(write).collect();
+        let problems = of_apps.chain(levels).map(write).collect();
         wire::Problems { problems, sources: None }
     }
 }
 
-fn of_app(failing: FailingApp) -> FoundProblem {
-    let FailingApp { app, claim, problem, ended: (cause, status), generation } = failing;
+fn of_app(troubled: TroubledApp) -> FoundProblem {
+    let TroubledApp { kind, app, claim, problem, cause, slow_after, generation } = troubled;
     let of_generation =
         generation.map(|number| format!("generation {number} fails since it is there"));
     FoundProblem {
-        kind: "failing".to_owned(),
+        kind: kind.to_owned(),
         app: Some(app.to_string()),
         hosts: Vec::new(),
         state: problem.state,
         since: Some(problem.since),
         last_at: Some(problem.last_at),
         calls: (problem.n_bad, problem.n_good),
-        cause: Some((cause.to_owned(), how_it_ended(cause, status))),
+        cause: Some((cause.0.to_owned(), cause.1)),
+        slow_after,
         claim,
         evidence: of_generation.into_iter().collect(),
         remedy: None,
@@ -111,6 +118,7 @@ fn of_hosts(kind: &str, told: Diagnosis) -> FoundProblem {
         last_at: None,
         calls: (0, 0),
         cause: None,
+        slow_after: None,
         claim: told.claim,
         evidence: told.evidence,
         remedy: told.remedy,
@@ -135,6 +143,9 @@ fn write(problem: FoundProblem) -> wire::ToldProblem {
         answered: problem.calls.1,
         cause,
         how,
+        slow_after_us: problem
+            .slow_after
+            .map(|after| u64::try_from(after.as_micros()).unwrap_or(u64::MAX)),
         claim: problem.claim,
         evidence: problem.evidence,
         remedy: problem.remedy.map(why::remedy),
@@ -159,6 +170,7 @@ fn read(told: wire::ToldProblem) -> FoundProblem {
         last_at: told.last_at,
         calls: (told.failed, told.answered),
         cause: told.cause.zip(told.how),
+        slow_after: told.slow_after_us.map(Duration::from_micros),
         claim: told.claim,
         evidence: told.evidence,
         remedy,

@@ -91,6 +91,8 @@ pub(super) fn detail(
         description: manifest.description,
         limits: limits(&manifest.limits),
         reuse: manifest.instance.reuse.get(),
+        success: manifest.objective.success.to_string(),
+        latency: manifest.objective.latency.map(|latency| latency.to_string()),
         instances: instances(app, &manifest.instance),
         weight: manifest.weight.get(),
         env: manifest.env.into_keys().collect(),

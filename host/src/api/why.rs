@@ -26,6 +26,7 @@ const EVENTS: usize = 200;
 
 /// What is wrong with an app, and who told what that is concluded from.
 pub(super) struct ToldOfApp {
+    pub(super) past: AppPast,
     pub(super) explanation: Explanation,
     sources: Option<wire::Sources>,
 }
@@ -95,7 +96,7 @@ pub(super) async fn of_app(
             lacks: placed.lacks,
         }),
     };
-    Ok(ToldOfApp { explanation: why::explain(&past), sources: calls.sources })
+    Ok(ToldOfApp { explanation: why::explain(&past), past, sources: calls.sources })
 }
 
 /// `GET /v1/why`.

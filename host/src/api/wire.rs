@@ -212,6 +212,12 @@ pub struct AppDetail {
     pub limits: Limits,
     /// Calls one instance may serve; 1 means a fresh one for each.
     pub reuse: u32,
+    /// How many calls are to be answered well, like `99.9%`.
+    #[serde(default)]
+    pub success: String,
+    /// How soon how many of them are to be over, like `200ms at p99`, where that is promised.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency: Option<String>,
     /// How its calls get their instances.
     #[serde(default)]
     pub instances: Instances,

@@ -127,6 +127,11 @@ fn facts(screen: Screen, detail: &wire::AppDetail, now: u64) -> String {
         ),
     );
     facts.add("weight", detail.weight.to_string());
+    let latency = detail.latency.iter().map(|latency| format!(", {latency}"));
+    facts.add(
+        "objective",
+        format!("{} answered well{}", detail.success, latency.collect::<String>()),
+    );
     facts.add("instances", instances(detail.reuse, &detail.instances));
     facts.add("environment", detail.env.join(" "));
     facts.add("may call", detail.allowed_outbound_hosts.join("\n"));
@@ -247,6 +252,8 @@ mod tests {
                 response_body_bytes: 100 << 20,
             },
             reuse: 1,
+            success: "99.9%".to_owned(),
+            latency: Some("200ms at p99".to_owned()),
             instances: wire::Instances {
                 made: wire::Made::New,
                 in_the_way: Some("it makes resources of its own".to_owned()),
@@ -274,6 +281,7 @@ mod tests {
                         concurrency 100, queue 1000
                         request body 10MiB, response body 100MiB
             weight      1
+            objective   99.9% answered well, 200ms at p99
             instances   fresh for each call, new
                         not restored: it makes resources of its own
             may call    https://api.example.com

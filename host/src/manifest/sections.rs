@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use steerage_core::limits::{Limits, LimitsPolicy, MAX_CONCURRENCY, MAX_QUEUE};
 use steerage_core::manifest::{self, Broken, Build, Instance, MAX_REUSE, Manifest};
+use steerage_core::objective::Objective;
 use steerage_core::outbound::AllowedHost;
 use steerage_core::route::{HostPattern, Route};
 use steerage_core::units::{BadUnit, Weight, parse_duration};
@@ -17,7 +18,7 @@ use toml::de::DeTable;
 use crate::document::{self, Entry, Findings, Section};
 
 /// Every section and its keys; the first is the top of the file.
-pub(super) const KEYS: [(&str, &[&str]); 9] = [
+pub(super) const KEYS: [(&str, &[&str]); 10] = [
     (
         "",
         &[
@@ -36,6 +37,7 @@ pub(super) const KEYS: [(&str, &[&str]); 9] = [
             "replicas",
             "resources",
             "placement",
+            "objective",
             "build",
         ],
     ),
@@ -49,6 +51,7 @@ pub(super) const KEYS: [(&str, &[&str]); 9] = [
     ("replicas", &["min", "max"]),
     ("resources", &["cpu", "memory"]),
     ("placement", &["labels", "apart_from", "zones", "priority"]),
+    ("objective", &["success", "latency"]),
     ("build", &["command", "watch"]),
 ];
 
@@ -80,6 +83,7 @@ pub(super) fn manifest(
     let env = env(&top, findings);
     let allowed_outbound_hosts = allowed_hosts(&top, findings);
     let placement = placement::read(&top, findings);
+    let objective = objective(&top, findings);
     let build = build(&top, findings);
     Some(Manifest {
         name: name?,
@@ -95,6 +99,7 @@ pub(super) fn manifest(
         env,
         allowed_outbound_hosts,
         placement,
+        objective,
         build,
     })
 }
@@ -207,6 +212,17 @@ fn instance(top: &Section<'_, '_>, findings: &mut Findings<'_>) -> Instance {
         set(&mut instance.max_growth, max_growth);
     }
     instance
+}
+
+fn objective(top: &Section<'_, '_>, findings: &mut Findings<'_>) -> Objective {
+    let mut objective = Objective::default();
+    if let Some(section) = top.section("objective", findings) {
+        refuse_unknown(&section, "objective", findings);
+        let success = section.get("success").and_then(|entry| entry.parsed(findings));
+        set(&mut objective.success, success);
+        objective.latency = section.get("latency").and_then(|entry| entry.parsed(findings));
+    }
+    objective
 }
 
 fn weight(top: &Section<'_, '_>, findings: &mut Findings<'_>) -> Weight {

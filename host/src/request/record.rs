@@ -181,6 +181,7 @@ impl Recorder for CallRecord {
             generation: self.deployed.generation,
             outcome: &outcome,
             status,
+            took: duration.saturating_sub(spent.of_client()),
         });
         self.tell(call.id, &outcome, &usage, &spent);
         if let Some(n_served) = call.most_served() {

@@ -7,20 +7,21 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::Duration;
 
 use steerage_core::id::{AppName, Generation};
+use steerage_core::objective::{Latency, Objective};
 use steerage_core::outcome::Outcome;
 use steerage_core::problem::{
     AppWatch, Asker, FailedCall, FailureWay, LevelWatch, OpenLevel, OpenProblem, ProblemTurn,
-    level_claim,
+    SlowWatch, how_it_ended, level_claim,
 };
+use steerage_core::units::nanoseconds;
 use steerage_core::why;
 
 use super::events::{Event, Events, Severity};
 use super::metrics::AppMeter;
 
-/// The part of an app's calls that may fail.
-const MAY_FAIL: f64 = 0.001;
 /// A host that ends refuses calls, and others take them: that is no problem of the app.
 const WITHOUT: &str = "draining";
 
@@ -39,19 +40,25 @@ pub struct EndedCall<'c> {
     pub outcome: &'c Outcome,
     /// The status that was sent.
     pub status: u16,
+    /// How long it took, without what its client took to send and to read.
+    pub took: Duration,
 }
 
 /// An app that is not well.
 #[derive(Clone, Debug)]
-pub struct FailingApp {
+pub struct TroubledApp {
+    /// `failing` or `slow`.
+    pub kind: &'static str,
     /// The app.
     pub app: AppName,
     /// What is wrong, in a sentence.
     pub claim: String,
     /// Since when, and how it stands.
     pub problem: OpenProblem,
-    /// How most of its calls ended: the code, and the status that was sent.
-    pub ended: (&'static str, u16),
+    /// The cause of it, as a code and as it is said.
+    pub cause: (&'static str, String),
+    /// Of a slow app: calls that took longer are slow.
+    pub slow_after: Option<Duration>,
     /// The deployment that fails since it is there, where it is to blame.
     pub generation: Option<u64>,
 }
@@ -69,13 +76,27 @@ pub struct AppProblems {
     /// The deployment that was loaded last, and how many calls had been answered well by then.
     generation: AtomicU64,
     n_good_before: AtomicU64,
+    /// What the deployment promises.
+    objective: Mutex<Objective>,
+    slow: Slow,
+}
+
+/// How long the calls take of an app that promises something about it.
+#[derive(Debug)]
+struct Slow {
+    watch: Mutex<Option<SlowWatch>>,
+    /// Calls that take longer are slow: nanoseconds; the largest number where nothing is promised.
+    after: AtomicU64,
+    /// Calls since the last look.
+    n_quick: AtomicU64,
+    n_slow: AtomicU64,
 }
 
 /// What is watched.
 #[derive(Debug)]
 struct Known {
     events: Arc<Events>,
-    /// Apps of which a call has failed.
+    /// Apps of which a call has failed, or that promise something about how long calls take.
     apps: Mutex<Vec<Weak<AppProblems>>>,
     levels: Mutex<BTreeMap<&'static str, LevelWatch>>,
 }
@@ -104,6 +125,8 @@ impl Problems {
             is_waiting: AtomicBool::new(false),
             generation: AtomicU64::new(0),
             n_good_before: AtomicU64::new(0),
+            objective: Mutex::default(),
+            slow: Slow::default(),
         })
     }
 
@@ -143,8 +166,9 @@ impl Problems {
 
     /// Apps that are not well.
     #[must_use]
-    pub fn of_apps(&self) -> Vec<FailingApp> {
-        self.known.all_apps().iter().filter_map(|app| app.open()).collect()
+    pub fn of_apps(&self) -> Vec<TroubledApp> {
+        let apps = self.known.all_apps();
+        apps.iter().flat_map(|app| app.failing().into_iter().chain(app.slow())).collect()
     }
 
     /// What is nearly used up.
@@ -179,10 +203,20 @@ impl Known {
 }
 
 impl AppProblems {
-    /// A deployment of the app was loaded: what fails from here on may be its doing.
-    pub fn note_deployment(&self, generation: Generation) {
+    /// A deployment of the app was loaded, which promises this: what fails from here on may be its doing.
+    pub fn note_deployment(self: &Arc<Self>, generation: Generation, promised: &Objective) {
         if self.generation.swap(generation.get(), Ordering::Relaxed) != generation.get() {
             self.n_good_before.store(self.meter.answered_well(), Ordering::Relaxed);
+        }
+        let before = std::mem::replace(&mut *lock(&self.objective), *promised);
+        if before == *promised {
+            return;
+        }
+        if let Some(watch) = self.watch.get() {
+            lock(watch).set_allowed(promised.success.may_fail());
+        }
+        if self.slow.set(promised.latency) && self.watch.get().is_none() {
+            lock(&self.all.apps).push(Arc::downgrade(self));
         }
     }
 
@@ -190,6 +224,7 @@ impl AppProblems {
     pub fn note(self: &Arc<Self>, call: EndedCall<'_>) {
         let cause = call.outcome.cause();
         if !why::is_failed(cause, call.status) {
+            self.slow.note(cause, call.took);
             if self.is_waiting.load(Ordering::Relaxed)
                 && cause == "answered"
                 // Who finds it locked waits for nobody: the next good answer tells as much.
@@ -206,9 +241,10 @@ impl AppProblems {
         let mut is_new = false;
         let watch = self.watch.get_or_init(|| {
             is_new = true;
-            Box::new(Mutex::new(AppWatch::new(MAY_FAIL, n_good)))
+            let may_fail = lock(&self.objective).success.may_fail();
+            Box::new(Mutex::new(AppWatch::new(may_fail, n_good)))
         });
-        if is_new {
+        if is_new && lock(&self.slow.watch).is_none() {
             lock(&self.all.apps).push(Arc::downgrade(self));
         }
         let before = self.n_good_before.load(Ordering::Relaxed);
@@ -224,42 +260,105 @@ impl AppProblems {
         if !self.is_waiting.load(Ordering::Relaxed) {
             self.is_waiting.store(true, Ordering::Relaxed);
         }
-        self.tell(turn, &watch);
+        if let Some(turn) = turn {
+            self.tell(turn, watch.claim(self.app.as_str()), "");
+        }
     }
 
     fn look(&self, now: u64) {
+        let slow = self.slow.look(self.app.as_str(), now);
+        if let Some((turn, claim)) = slow {
+            self.tell(turn, claim, "takes no longer than it may again");
+        }
         let Some(watch) = self.watch.get() else { return };
         let mut watch = lock(watch);
         let turn = watch.look(now, self.meter.answered_well());
         self.is_waiting.store(watch.is_waiting(now), Ordering::Relaxed);
-        self.tell(turn, &watch);
+        if let Some(turn) = turn {
+            self.tell(turn, watch.claim(self.app.as_str()), "answers its callers again");
+        }
     }
 
-    fn tell(&self, turn: Option<ProblemTurn>, watch: &AppWatch) {
-        let Some(turn) = turn else { return };
+    fn tell(&self, turn: ProblemTurn, claim: Option<String>, well: &str) {
         let app = &self.app;
         let (kind, severity, message) = match turn {
-            ProblemTurn::Opened => {
-                ("problem_opened", Severity::Warning, watch.claim(app.as_str()).unwrap_or_default())
-            }
-            ProblemTurn::Closed => {
-                ("problem_closed", Severity::Info, format!("{app} answers its callers again"))
-            }
+            ProblemTurn::Opened => ("problem_opened", Severity::Warning, claim.unwrap_or_default()),
+            ProblemTurn::Closed => ("problem_closed", Severity::Info, format!("{app} {well}")),
             // Nothing that anybody should act on.
             ProblemTurn::Unmeasured | ProblemTurn::Measured => return,
         };
         self.all.tell(Some(app), kind, severity, message);
     }
 
-    fn open(&self) -> Option<FailingApp> {
+    fn failing(&self) -> Option<TroubledApp> {
         let watch = lock(self.watch.get()?);
-        Some(FailingApp {
+        let (cause, status) = watch.mostly()?;
+        Some(TroubledApp {
+            kind: "failing",
             app: self.app.clone(),
             claim: watch.claim(self.app.as_str())?,
             problem: watch.open()?,
-            ended: watch.mostly()?,
+            cause: (cause, how_it_ended(cause, status)),
+            slow_after: None,
             generation: watch.of_deployment(),
         })
+    }
+
+    fn slow(&self) -> Option<TroubledApp> {
+        let watch = lock(&self.slow.watch);
+        let watch = watch.as_ref()?;
+        Some(TroubledApp {
+            kind: "slow",
+            app: self.app.clone(),
+            claim: watch.claim(self.app.as_str())?,
+            problem: *watch.open()?,
+            cause: ("slow", watch.how()),
+            slow_after: Some(watch.slow_after()),
+            generation: None,
+        })
+    }
+}
+
+impl Slow {
+    /// Watches by what is promised from now on; whether this is the first time that anything is.
+    fn set(&self, promised: Option<Latency>) -> bool {
+        let watch = promised.map(|it| SlowWatch::new(it.slow_after, it.quick.rest()));
+        let after = promised.map_or(u64::MAX, |it| nanoseconds(it.slow_after));
+        let is_now = watch.is_some();
+        let before = std::mem::replace(&mut *lock(&self.watch), watch);
+        self.after.store(after, Ordering::Relaxed);
+        is_now && before.is_none()
+    }
+
+    /// A call that did not fail is over.
+    fn note(&self, cause: &str, took: Duration) {
+        let after = self.after.load(Ordering::Relaxed);
+        if after == u64::MAX || cause != "answered" {
+            return;
+        }
+        let is_slow = nanoseconds(took) > after;
+        let counter = if is_slow { &self.n_slow } else { &self.n_quick };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn look(&self, app: &str, now: u64) -> Option<(ProblemTurn, Option<String>)> {
+        let mut watch = lock(&self.watch);
+        let watch = watch.as_mut()?;
+        let quick = self.n_quick.swap(0, Ordering::Relaxed);
+        let slow = self.n_slow.swap(0, Ordering::Relaxed);
+        let turn = watch.look(now, quick, slow)?;
+        Some((turn, watch.claim(app)))
+    }
+}
+
+impl Default for Slow {
+    fn default() -> Self {
+        Self {
+            watch: Mutex::default(),
+            after: AtomicU64::new(u64::MAX),
+            n_quick: AtomicU64::new(0),
+            n_slow: AtomicU64::new(0),
+        }
     }
 }
 
@@ -286,8 +385,6 @@ fn lock<T: ?Sized>(what: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use steerage_core::outcome::Trap;
     use steerage_core::units::Bytes;
 
@@ -299,6 +396,7 @@ mod tests {
         telemetry: Telemetry,
         problems: Arc<AppProblems>,
         now: u64,
+        took: Duration,
     }
 
     impl Calls {
@@ -307,14 +405,13 @@ mod tests {
             let telemetry = Telemetry::new(Bytes::mebi(8), events);
             let app: AppName = "shop".parse().unwrap();
             let problems = telemetry.problems.of(&app, &telemetry.meters.meter());
-            problems.note_deployment(Generation::FIRST);
-            Self { telemetry, problems, now: 1_000_000 }
+            problems.note_deployment(Generation::FIRST, &Objective::default());
+            Self { telemetry, problems, now: 1_000_000, took: Duration::from_millis(1) }
         }
 
         fn end(&mut self, path: &str, outcome: &Outcome, status: u16) {
             self.now += 100;
-            let took = Duration::from_millis(1);
-            self.problems.meter.record(outcome, status, took, &Usage::default(), 0);
+            self.problems.meter.record(outcome, status, self.took, &Usage::default(), 0);
             self.problems.note(EndedCall {
                 at: self.now,
                 client: [127, 0, 0, 1].into(),
@@ -322,6 +419,7 @@ mod tests {
                 generation: Generation::FIRST,
                 outcome,
                 status,
+                took: self.took,
             });
         }
 
@@ -352,7 +450,7 @@ mod tests {
         }
         let failing = calls.telemetry.problems.of_apps();
         assert_eq!(failing[0].claim, "shop fails: 5 of 5 calls, mostly: trapped");
-        assert_eq!((failing[0].ended.0, failing[0].generation), ("trapped", None));
+        assert_eq!((failing[0].cause.0, failing[0].generation), ("trapped", None));
         for _ in 0..20 {
             calls.answer(10);
             calls.now += 10_000;
@@ -403,5 +501,28 @@ mod tests {
         let events = telemetry.problems.known.events.recent(None, 100);
         let kinds: Vec<_> = events.iter().map(|event| &*event.kind).collect();
         assert_eq!(kinds, ["problem_opened", "problem_closed"]);
+    }
+
+    #[test]
+    fn an_app_is_slow_by_what_it_promises_and_no_other_is() {
+        for (promised, n_problems) in [("50ms at p99", 1), ("500ms at p99", 0)] {
+            let mut calls = Calls::new();
+            let latency = Some(promised.parse().unwrap());
+            let objective = Objective { latency, ..Objective::default() };
+            calls.problems.note_deployment(Generation::FIRST, &objective);
+            calls.took = Duration::from_millis(80);
+            for _ in 0..10 {
+                calls.answer(20);
+                calls.now += 10_000;
+                calls.telemetry.problems.look(calls.now);
+            }
+            let slow = calls.telemetry.problems.of_apps();
+            assert_eq!(slow.len(), n_problems, "{promised}");
+            let Some(slow) = slow.first() else { continue };
+            assert_eq!((slow.kind, slow.slow_after), ("slow", Some(Duration::from_millis(50))));
+            assert!(slow.claim.ends_with("calls took longer than 50 ms"), "{}", slow.claim);
+            calls.problems.note_deployment(Generation::FIRST, &Objective::default());
+            assert!(calls.telemetry.problems.of_apps().is_empty(), "nothing is promised any more");
+        }
     }
 }

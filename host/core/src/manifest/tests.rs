@@ -3,7 +3,10 @@
 
 use expect_test::{Expect, expect};
 
+use std::time::Duration;
+
 use super::*;
+use crate::units::Bytes;
 
 fn valid() -> Manifest {
     Manifest {
@@ -20,6 +23,7 @@ fn valid() -> Manifest {
         env: BTreeMap::new(),
         allowed_outbound_hosts: Vec::new(),
         placement: Placement::default(),
+        objective: Objective::default(),
         build: Build::default(),
     }
 }

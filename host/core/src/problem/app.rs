@@ -92,6 +92,15 @@ impl AppWatch {
         }
     }
 
+    /// Judges by another part that may fail from now on.
+    pub fn set_allowed(&mut self, allowed: f64) {
+        self.allowed = allowed;
+        self.odds = Odds::new(allowed);
+        self.change = Detector::new(&self.odds);
+        self.since_start = None;
+        self.run = None;
+    }
+
     /// A call failed.
     pub fn failed(&mut self, call: FailedCall) -> Option<ProblemTurn> {
         if !self.recent.is_distinct(call.at, call.asker, call.way) {

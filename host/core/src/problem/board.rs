@@ -3,15 +3,17 @@
 //! Asks nobody.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::course::ProblemState;
+use super::slow::slow_claim;
 use super::told::failing_claim;
 use crate::why::Remedy;
 
 /// A problem as one host or more tell it. Times are milliseconds since the epoch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FoundProblem {
-    /// What kind: `failing` of an app, else what of a host is nearly used up or wrong.
+    /// What kind: `failing` or `slow` of an app, else what of a host is nearly used up or wrong.
     pub kind: String,
     /// The app it is of.
     pub app: Option<String>,
@@ -27,6 +29,8 @@ pub struct FoundProblem {
     pub calls: (u64, u64),
     /// The cause of most of them, and how that is said.
     pub cause: Option<(String, String)>,
+    /// Of an app that is slow: calls that took longer are.
+    pub slow_after: Option<Duration>,
     /// What is wrong, in a sentence.
     pub claim: String,
     /// What that is concluded from.
@@ -85,7 +89,8 @@ impl FoundProblem {
         }
         self.evidence.extend(other.evidence);
         if let (Some(app), Some((_, how))) = (&self.app, &self.cause) {
-            self.claim = failing_claim(app, self.calls.0, self.calls.0 + self.calls.1, how);
+            let say = if self.kind == "slow" { slow_claim } else { failing_claim };
+            self.claim = say(app, self.calls.0, self.calls.0 + self.calls.1, how);
         }
     }
 
@@ -113,6 +118,7 @@ mod tests {
             last_at: Some(since),
             calls,
             cause: Some((cause.to_owned(), cause.to_owned())),
+            slow_after: None,
             claim: failing_claim(app, calls.0, calls.0 + calls.1, cause),
             evidence: Vec::new(),
             remedy: None,

@@ -94,6 +94,8 @@ const SCHEMAS: [Schema; 45] = [
             ("description", "string?"),
             ("limits", "Limits"),
             ("reuse", "integer"),
+            ("success", "string"),
+            ("latency-", "string"),
             ("instances", "Instances"),
             ("weight", "integer"),
             ("env", "[string]"),

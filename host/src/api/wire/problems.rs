@@ -17,7 +17,7 @@ pub struct Problems {
 /// One problem. What it brings about stands in it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct ToldProblem {
-    /// What kind: `failing`, `memory`, `slots`, `disk`, `open files`, `registration`, `store`, `host`,
+    /// What kind: `failing`, `slow`, `memory`, `slots`, `disk`, `open files`, `registration`, `store`, `host`,
     /// `certificate` or `clock`.
     pub kind: String,
     /// `open`, or `unmeasured` where nothing has been measured since for ten minutes.
@@ -34,18 +34,22 @@ pub struct ToldProblem {
     /// The last time that it was so.
     #[serde(default, with = "super::maybe_time", skip_serializing_if = "Option::is_none")]
     pub last_at: Option<u64>,
-    /// Of an app: calls that failed, each a piece of evidence of its own. A caller who tries again is none.
+    /// Of an app: calls that failed, each a piece of evidence of its own, a caller who tries again being
+    /// none; or calls that were slow.
     #[serde(default)]
     pub failed: u64,
-    /// Of an app: calls that were answered well meanwhile.
+    /// Of an app: calls that were answered well, or soon, meanwhile.
     #[serde(default)]
     pub answered: u64,
-    /// Of an app: the cause of most failures.
+    /// Of an app: the cause of most failures, or `slow`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
-    /// Of an app: the same with the status where the app itself answered.
+    /// Of an app: the same in words, with the status that the app itself answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub how: Option<String>,
+    /// Of an app that is slow: calls that took longer are slow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slow_after_us: Option<u64>,
     /// What is wrong, in a sentence.
     pub claim: String,
     /// What that is concluded from, and what narrows it down.

@@ -63,6 +63,8 @@ fn an_app_in_detail_has_the_keys_of_a_summary_beside_its_own() {
         description: None,
         limits,
         reuse: 1,
+        success: "99.9%".to_owned(),
+        latency: Some("200ms at p99".to_owned()),
         instances: Instances::default(),
         weight: 100,
         env: vec!["TOKEN".to_owned()],

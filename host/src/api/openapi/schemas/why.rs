@@ -29,6 +29,7 @@ pub(super) const WHY: [Schema; 5] = [
             ("answered", "integer"),
             ("cause-", "string"),
             ("how-", "string"),
+            ("slow_after_us-", "integer"),
             ("claim", "string"),
             ("evidence", "[string]"),
             ("remedy-", "Remedy"),
