@@ -88,6 +88,28 @@ impl RequestEnd {
         }
     }
 
+    /// What can be done where requests to a destination end so again and again; nothing where nothing is
+    /// wrong.
+    #[must_use]
+    pub fn remedy(self) -> &'static str {
+        match self {
+            Self::Answered | Self::GivenUp => "",
+            Self::ServerError => "see in its own log why it answers so",
+            Self::Denied => {
+                "if the app is meant to ask it, allow it: the event `outbound_denied` has the line"
+            }
+            Self::NoRoom => "send fewer requests at once",
+            Self::Unconnected => {
+                "see whether it runs, and whether this host reaches it under that name and port"
+            }
+            Self::TimedOut => {
+                "see why it takes so long; give outbound requests a shorter timeout than the call has, and \
+                 answer without them"
+            }
+            Self::BrokeOff => "see in its own log why it ends connections before it has answered",
+        }
+    }
+
     /// Whether no whole answer came, and somebody wanted it.
     #[must_use]
     pub fn is_failure(self) -> bool {

@@ -165,7 +165,10 @@ mod tests {
         let mut counts = by_bounds(&[Duration::from_millis(7); 90]);
         assert_eq!(percentile(&counts, 50), Some(Duration::from_micros(7_500)));
         counts[BOUNDS.len()] = 10;
-        assert_eq!(percentile(&counts, 95), Some(Duration::from_secs(15) + Duration::from_secs(15)));
+        assert_eq!(
+            percentile(&counts, 95),
+            Some(Duration::from_secs(15) + Duration::from_secs(15))
+        );
         assert_eq!(percentile(&counts, 0), percentile(&counts, 1));
     }
 

@@ -132,6 +132,17 @@ impl ApiState {
         if query.failed { self.failed_calls(app, limit) } else { self.calls(app, limit) }
     }
 
+    /// Whom an app asked, and what came of it.
+    pub(super) fn destinations(&self, app: &AppName) -> Result<wire::Destinations, Refusal> {
+        let app = self.app(app)?;
+        let table = app.state().and_then(|state| state.calls.destinations.read());
+        let destinations = table
+            .iter()
+            .flat_map(|table| table.each())
+            .map(|(name, of)| view::destination(name, of));
+        Ok(wire::Destinations { destinations: destinations.collect(), sources: None })
+    }
+
     /// The calls of all apps whose ids begin so.
     pub(super) fn calls_of_id(&self, id: CallIdPrefix) -> wire::Calls {
         let snapshot = self.context.catalog.snapshot();

@@ -5,7 +5,9 @@ use futures_util::Stream;
 use steerage_core::id::CallIdPrefix;
 
 use super::{Client, ClientError, app_path, escape};
-use crate::api::wire::{AppDetail, Apps, Calls, Event, Events, LogLine, LogLines, Usage, Why};
+use crate::api::wire::{
+    AppDetail, Apps, Calls, Destinations, Event, Events, LogLine, LogLines, Usage, Why,
+};
 
 /// In each of these `host` names one host of the fleet; without a name all are asked.
 impl Client {
@@ -37,6 +39,18 @@ impl Client {
     ) -> Result<Calls, ClientError> {
         let failed = if only_failed { "failed=true&" } else { "" };
         self.get(&app_path(app, &format!("/calls?limit={limit}&{failed}{}", of(host)))).await
+    }
+
+    /// Whom the app's outbound requests asked, and what came of them.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn destinations(
+        &self,
+        app: &str,
+        host: Option<&str>,
+    ) -> Result<Destinations, ClientError> {
+        self.get(&app_path(app, &format!("/destinations?{}", of(host)))).await
     }
 
     /// What is wrong with the hosts, and what to do about it.

@@ -1,0 +1,129 @@
+//! Whom calls wait for, and who fails them: one destination of their outbound requests, with its figures.
+//! Names nobody where it is several, nor who fails good calls as often as others.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::{AppPast, PastCall};
+use crate::destinations::RequestEnd;
+use crate::units::{about_duration, many};
+
+/// A destination counts as what a call waited for that took so much of its time: percent.
+const MOST_OF_A_CALL: u32 = 60;
+/// What is over so long before the first of the calls has nothing to do with them: milliseconds. What is
+/// known of requests is known to the second.
+const SLACK: u64 = 1_000;
+
+/// A destination that is to blame.
+pub(super) struct Culprit<'p> {
+    pub(super) name: &'p str,
+    /// What is wrong with it; nothing where it is only slow.
+    pub(super) wrong: Option<RequestEnd>,
+    /// It with its figures, in a sentence.
+    pub(super) told: String,
+}
+
+/// The destination that these failed calls have in common.
+pub(super) fn of_failed<'p>(past: &'p AppPast, these: &[&'p PastCall]) -> Option<Culprit<'p>> {
+    let name = most_frequent(these.iter().filter_map(|call| blamed(call)))?;
+    let blames = |call: &&PastCall| blamed(call) == Some(name);
+    let n_blaming = these.iter().copied().filter(blames).count();
+    // Calls that end well with the same request failing show that the app can do without it.
+    let good = || past.calls.iter().filter(|call| !call.is_failed());
+    let n_good_blaming = good().filter(blames).count();
+    let is_shown = n_blaming * 2 >= these.len().max(1)
+        && n_good_blaming * these.len() * 2 <= n_blaming * good().count().max(1);
+    if !is_shown {
+        return None;
+    }
+    let wrongs = these.iter().copied().filter(blames).filter_map(wrong);
+    let wrong = most_frequent(wrongs);
+    let is_waited_for = these.iter().copied().filter(blames).filter(|call| is_mostly(call)).count();
+    let lead = if is_waited_for * 2 >= n_blaming {
+        format!("it waits for {name}")
+    } else {
+        format!("its requests to {name} fail")
+    };
+    let first = these.iter().map(|call| call.at).min().unwrap_or(past.now);
+    let figures = figures(past, name, wrong, first);
+    let figures = figures.unwrap_or_else(|| {
+        let calls = many(these.len(), "call");
+        format!("{n_blaming} of the {calls} had no good answer from it")
+    });
+    Some(Culprit { name, wrong, told: format!("{lead}: {figures}") })
+}
+
+/// The destination for which these slow calls wait, the most of their waiting for any.
+pub(super) fn of_slow<'p>(
+    past: &'p AppPast,
+    these: impl Iterator<Item = &'p PastCall> + Clone,
+) -> Option<Culprit<'p>> {
+    let mut waited = BTreeMap::<&str, Duration>::new();
+    for wait in these.clone().filter_map(|call| call.waited_for.as_ref()) {
+        *waited.entry(&wait.destination).or_default() += wait.waited;
+    }
+    let all: Duration = waited.values().sum();
+    let (name, most) = waited.into_iter().max_by_key(|(_, waited)| *waited)?;
+    if most * 2 < all || most.is_zero() {
+        return None;
+    }
+    let first = these.map(|call| call.at).min().unwrap_or(past.now);
+    let figures = figures(past, name, None, first)?;
+    Some(Culprit { name, wrong: None, told: format!("it waits for {name}: {figures}") })
+}
+
+/// The destination that a call was failed by, or that took most of its time.
+fn blamed(call: &PastCall) -> Option<&str> {
+    let wait = call.waited_for.as_ref()?;
+    (wait.wrong.is_some() || is_mostly(call)).then_some(&*wait.destination)
+}
+
+fn wrong(call: &PastCall) -> Option<RequestEnd> {
+    call.waited_for.as_ref().and_then(|wait| wait.wrong)
+}
+
+/// Whether a call did little but wait for one destination.
+fn is_mostly(call: &PastCall) -> bool {
+    let waited = call.waited_for.as_ref().map_or(Duration::ZERO, |wait| wait.waited);
+    !waited.is_zero() && waited * 100 >= call.took * MOST_OF_A_CALL
+}
+
+/// What the last requests to a destination came to since then: how many of them ended so, or how long they
+/// took. `None` where none is known.
+fn figures(past: &AppPast, name: &str, wrong: Option<RequestEnd>, since: u64) -> Option<String> {
+    let known = past.destinations.iter().find(|known| known.name == name)?;
+    let is_since = |at: u64| at.saturating_add(SLACK) >= since;
+    let recent: Vec<_> = known.recent.iter().filter(|(at, _, _)| is_since(*at)).collect();
+    let last = match recent.len() {
+        0 => return None,
+        1 => "its last request".to_owned(),
+        number => format!("its last {}", many(number, "request")),
+    };
+    if let Some(wrong) = wrong {
+        let n_wrong = recent.iter().filter(|(_, end, _)| *end == wrong).count();
+        if n_wrong > 0 {
+            let why = known.last_error.as_ref().map_or_else(String::new, |why| format!(" ({why})"));
+            let whose = if n_wrong == recent.len() { "all" } else { &n_wrong.to_string() };
+            return Some(match recent.len() {
+                1 => format!("{last}: {}{why}", wrong.code().replace('_', " ")),
+                _ => format!("{whose} of {last} {}{why}", wrong.meaning()),
+            });
+        }
+    }
+    let mut took: Vec<Duration> = recent.iter().map(|(_, _, took)| *took).collect();
+    took.sort_unstable();
+    let median = took.get((took.len() - 1) / 2).copied().unwrap_or_default();
+    Some(match recent.len() {
+        1 => format!("{last} took {}", about_duration(median)),
+        _ => format!("{last} took {} at the median", about_duration(median)),
+    })
+}
+
+/// Of two that are as frequent the one that comes last in their own order.
+fn most_frequent<T: Ord>(all: impl Iterator<Item = T>) -> Option<T> {
+    let mut counts = BTreeMap::<T, usize>::new();
+    for one in all {
+        *counts.entry(one).or_default() += 1;
+    }
+    counts.into_iter().max_by_key(|(_, count)| *count).map(|(one, _)| one)
+}
