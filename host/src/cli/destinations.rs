@@ -84,7 +84,8 @@ mod tests {
         expect![[r#"
             DESTINATION          CALLS  FAILED  5XX     P95  LAST ERROR
             db.internal:5432     12.3k       0    0  4.0 ms
-            api.example.com:443   15+2      13    1   2.0 s  no answer in time, 10s ago"#]].assert_eq(&table(&all, 200_000, Some(80)));
+            api.example.com:443   15+2      13    1   2.0 s  no answer in time, 10s ago"#]]
+        .assert_eq(&table(&all, 200_000, Some(80)));
         assert!(table(&all, 200_000, Some(80)).lines().all(|line| line.len() <= 80));
     }
 }

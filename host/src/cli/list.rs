@@ -262,7 +262,8 @@ mod tests {
         expect![[r#"
             APP    CALLS  FAILED  5XX  REFUSED     P95  ROUTES
             hello      0       0    0        0          /hello
-            shop   12.3k       2    0        0  175 ms  shop.example.com/... /a and 1 more"#]].assert_eq(&apps_table(&apps, 200_000, Some(80)));
+            shop   12.3k       2    0        0  175 ms  shop.example.com/... /a and 1 more"#]]
+        .assert_eq(&apps_table(&apps, 200_000, Some(80)));
     }
 
     #[test]

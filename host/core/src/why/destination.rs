@@ -45,10 +45,9 @@ pub(super) fn of_failed<'p>(past: &'p AppPast, these: &[&'p PastCall]) -> Option
         format!("its requests to {name} fail")
     };
     let first = these.iter().map(|call| call.at).min().unwrap_or(past.now);
-    let figures = figures(past, name, wrong, first);
-    let figures = figures.unwrap_or_else(|| {
+    let (wrong, figures) = figures(past, name, wrong, first).unwrap_or_else(|| {
         let calls = many(these.len(), "call");
-        format!("{n_blaming} of the {calls} had no good answer from it")
+        (wrong, format!("{n_blaming} of the {calls} had no good answer from it"))
     });
     Some(Culprit { name, wrong, told: format!("{lead}: {figures}") })
 }
@@ -68,8 +67,8 @@ pub(super) fn of_slow<'p>(
         return None;
     }
     let first = these.map(|call| call.at).min().unwrap_or(past.now);
-    let figures = figures(past, name, None, first)?;
-    Some(Culprit { name, wrong: None, told: format!("it waits for {name}: {figures}") })
+    let (wrong, figures) = figures(past, name, None, first)?;
+    Some(Culprit { name, wrong, told: format!("it waits for {name}: {figures}") })
 }
 
 /// The destination that a call was failed by, or that took most of its time.
@@ -88,9 +87,14 @@ fn is_mostly(call: &PastCall) -> bool {
     !waited.is_zero() && waited * 100 >= call.took * MOST_OF_A_CALL
 }
 
-/// What the last requests to a destination came to since then: how many of them ended so, or how long they
-/// took. `None` where none is known.
-fn figures(past: &AppPast, name: &str, wrong: Option<RequestEnd>, since: u64) -> Option<String> {
+/// What the last requests to a destination came to since then: what is wrong with most of them, or with those
+/// of the calls, `wrong`, and how many ended so; or how long they took. `None` where none is known.
+fn figures(
+    past: &AppPast,
+    name: &str,
+    wrong: Option<RequestEnd>,
+    since: u64,
+) -> Option<(Option<RequestEnd>, String)> {
     let known = past.destinations.iter().find(|known| known.name == name)?;
     let is_since = |at: u64| at.saturating_add(SLACK) >= since;
     let recent: Vec<_> = known.recent.iter().filter(|(at, _, _)| is_since(*at)).collect();
@@ -99,24 +103,33 @@ fn figures(past: &AppPast, name: &str, wrong: Option<RequestEnd>, since: u64) ->
         1 => "its last request".to_owned(),
         number => format!("its last {}", many(number, "request")),
     };
-    if let Some(wrong) = wrong {
-        let n_wrong = recent.iter().filter(|(_, end, _)| *end == wrong).count();
-        if n_wrong > 0 {
-            let why = known.last_error.as_ref().map_or_else(String::new, |why| format!(" ({why})"));
-            let whose = if n_wrong == recent.len() { "all" } else { &n_wrong.to_string() };
-            return Some(match recent.len() {
-                1 => format!("{last}: {}{why}", wrong.code().replace('_', " ")),
-                _ => format!("{whose} of {last} {}{why}", wrong.meaning()),
-            });
-        }
+    let n_ended = |end| recent.iter().filter(|(_, of, _)| *of == end).count();
+    // A call may be over before its request is, and does not know then how that ended.
+    let commonest = || {
+        let wrongs = recent.iter().map(|(_, end, _)| *end).filter(|end| end.is_wrong());
+        most_frequent(wrongs).filter(|end| n_ended(*end) * 2 >= recent.len())
+    };
+    let found = wrong.filter(|wrong| n_ended(*wrong) > 0).or_else(commonest);
+    if let Some(end) = found {
+        let why = known.last_error.as_ref().map_or_else(String::new, |why| format!(" ({why})"));
+        let whose = match n_ended(end) {
+            number if number == recent.len() => "all".to_owned(),
+            number => number.to_string(),
+        };
+        let told = match recent.len() {
+            1 => format!("{last}: {}{why}", end.code().replace('_', " ")),
+            _ => format!("{whose} of {last} {}{why}", end.meaning()),
+        };
+        return Some((found, told));
     }
     let mut took: Vec<Duration> = recent.iter().map(|(_, _, took)| *took).collect();
     took.sort_unstable();
     let median = took.get((took.len() - 1) / 2).copied().unwrap_or_default();
-    Some(match recent.len() {
+    let told = match recent.len() {
         1 => format!("{last} took {}", about_duration(median)),
         _ => format!("{last} took {} at the median", about_duration(median)),
-    })
+    };
+    Some((wrong, told))
 }
 
 /// Of two that are as frequent the one that comes last in their own order.
