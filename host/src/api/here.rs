@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::Stream;
 use serde::Deserialize;
+use steerage_core::destinations::DestinationTable;
 use steerage_core::id::{AppName, CallIdPrefix};
 
 use super::problem::{Cause, Refusal};
@@ -138,7 +139,7 @@ impl ApiState {
         let table = app.state().and_then(|state| state.calls.destinations.read());
         let destinations = table
             .iter()
-            .flat_map(|table| table.each())
+            .flat_map(DestinationTable::each)
             .map(|(name, of)| view::destination(name, of));
         Ok(wire::Destinations { destinations: destinations.collect(), sources: None })
     }

@@ -313,6 +313,13 @@ mod tests {
         all.forget(&app);
         assert!(calls.tail(100).is_empty());
         assert_eq!(all.n_bytes.get(), 0);
+        // Whom they asked weighs as they do, and is forgotten with them.
+        calls.destinations.begin("api.example.com:443");
+        let n_bytes = all.n_bytes.get();
+        assert!(n_bytes > 0);
+        all.weigh(|_, kept| assert_eq!(kept.bytes, n_bytes));
+        all.forget(&app);
+        assert_eq!(all.n_bytes.get(), 0);
         calls.push(call(1), false);
         drop(calls);
         assert_eq!(all.n_bytes.get(), 0);
