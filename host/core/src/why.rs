@@ -93,8 +93,8 @@ pub struct PastDestination {
     /// The last requests, the oldest first: when each was over in milliseconds since the epoch, to the
     /// second, how it ended, and how long it took.
     pub recent: Vec<(u64, RequestEnd, Duration)>,
-    /// Why the last one failed that did, in a few words.
-    pub last_error: Option<String>,
+    /// How the last one ended that had something wrong, and why, in a few words.
+    pub last_error: Option<(RequestEnd, String)>,
 }
 
 /// Something that happened to the app.

@@ -174,7 +174,9 @@ fn destination(known: wire::Destination) -> PastDestination {
     PastDestination {
         recent: recent.collect(),
         name: known.destination,
-        last_error: known.last_error.map(|error| error.why),
+        last_error: known
+            .last_error
+            .and_then(|error| Some((RequestEnd::of_code(&error.end)?, error.why))),
     }
 }
 

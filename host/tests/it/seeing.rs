@@ -158,7 +158,7 @@ async fn percentiles_and_answers_of_5xx_stand_beside_failures() {
         "{shown}"
     );
     // What was before its interval does not count.
-    let top = ["top", "--once", "--interval", "50ms", "-o", "json"];
+    let top = ["top", "--once", "--interval", "100ms", "-o", "json"];
     let quiet = host.run(&top).done().json_lines().remove(0);
     assert_eq!(
         (n_counted(&quiet["apps"][0]), &quiet["apps"][0]["latency"]["p99_us"]),

@@ -28,18 +28,23 @@ pub(super) fn of_failed<'p>(past: &'p AppPast, these: &[&'p PastCall]) -> Option
     let name = most_frequent(these.iter().filter_map(|call| blamed(call)))?;
     let blames = |call: &&PastCall| blamed(call) == Some(name);
     let n_blaming = these.iter().copied().filter(blames).count();
-    // Calls that end well with the same request failing show that the app can do without it.
+    // Where calls end well though they are failed by it as well, or wait for it as long, it is not the reason.
+    let blaming = || these.iter().copied().filter(blames);
+    let is_by_wrong = blaming().filter(|call| wrong(call).is_some()).count() * 2 >= n_blaming;
+    let shortest = blaming().map(waited).min().unwrap_or_default();
+    let is_as_bad = |call: &&PastCall| {
+        let is_as_long = !is_by_wrong && waited(call) * 2 >= shortest;
+        blames(call) && (wrong(call).is_some() || is_as_long)
+    };
     let good = || past.calls.iter().filter(|call| !call.is_failed());
-    let n_good_blaming = good().filter(blames).count();
+    let n_good_as_bad = good().filter(is_as_bad).count();
     let is_shown = n_blaming * 2 >= these.len().max(1)
-        && n_good_blaming * these.len() * 2 <= n_blaming * good().count().max(1);
+        && n_good_as_bad * these.len() * 2 <= n_blaming * good().count().max(1);
     if !is_shown {
         return None;
     }
-    let wrongs = these.iter().copied().filter(blames).filter_map(wrong);
-    let wrong = most_frequent(wrongs);
-    let is_waited_for = these.iter().copied().filter(blames).filter(|call| is_mostly(call)).count();
-    let lead = if is_waited_for * 2 >= n_blaming {
+    let wrong = most_frequent(blaming().filter_map(wrong));
+    let lead = if blaming().filter(|call| is_mostly(call)).count() * 2 >= n_blaming {
         format!("it waits for {name}")
     } else {
         format!("its requests to {name} fail")
@@ -81,9 +86,13 @@ fn wrong(call: &PastCall) -> Option<RequestEnd> {
     call.waited_for.as_ref().and_then(|wait| wait.wrong)
 }
 
+fn waited(call: &PastCall) -> Duration {
+    call.waited_for.as_ref().map_or(Duration::ZERO, |wait| wait.waited)
+}
+
 /// Whether a call did little but wait for one destination.
 fn is_mostly(call: &PastCall) -> bool {
-    let waited = call.waited_for.as_ref().map_or(Duration::ZERO, |wait| wait.waited);
+    let waited = waited(call);
     !waited.is_zero() && waited * 100 >= call.took * MOST_OF_A_CALL
 }
 
@@ -111,7 +120,8 @@ fn figures(
     };
     let found = wrong.filter(|wrong| n_ended(*wrong) > 0).or_else(commonest);
     if let Some(end) = found {
-        let why = known.last_error.as_ref().map_or_else(String::new, |why| format!(" ({why})"));
+        let why = known.last_error.as_ref().filter(|(of, _)| *of == end);
+        let why = why.map_or_else(String::new, |(_, why)| format!(" ({why})"));
         let whose = match n_ended(end) {
             number if number == recent.len() => "all".to_owned(),
             number => number.to_string(),

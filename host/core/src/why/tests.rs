@@ -329,7 +329,7 @@ fn asked(name: &str, ends: &[(RequestEnd, u64)], why: &str) -> PastDestination {
     PastDestination {
         name: name.to_owned(),
         recent: ends.iter().enumerate().map(|(n, (end, took))| (at(n), *end, *took)).collect(),
-        last_error: (!why.is_empty()).then(|| why.to_owned()),
+        last_error: ends.last().filter(|_| !why.is_empty()).map(|(end, _)| (*end, why.to_owned())),
     }
 }
 
@@ -420,4 +420,32 @@ fn the_destination_that_makes_calls_slow_is_named() {
         only(&past).evidence[1],
         format!("it waits for {API}: its last 10 requests took 76.0 ms at the median")
     );
+}
+
+#[test]
+fn a_destination_that_all_calls_wait_for_is_blamed_for_those_only_that_it_makes_fail() {
+    let ms = Duration::from_millis;
+    let quick = |call| waiting(call, API, ms(30), None);
+    let told = |past: &AppPast| only(past).evidence.iter().find(|line| line.contains(API)).cloned();
+    // It answers quickly mostly, and then not at all.
+    let mut calls: Vec<_> = good(2, 20, 20).into_iter().map(quick).collect();
+    let late = |call| waiting(call, API, ms(29_000), None);
+    calls.extend(failing(2, 4, "timed_out", 504).into_iter().map(late));
+    let mut past = past(calls);
+    past.destinations = vec![asked(API, &[(RequestEnd::TimedOut, 29_000); 4], "late")];
+    let all = format!("it waits for {API}: all of its last 4 requests timed out (late)");
+    assert_eq!(told(&past), Some(all));
+    // It answers 503 as quickly as it answers well.
+    past.calls.truncate(20);
+    let refused = |call| waiting(call, API, ms(30), Some(RequestEnd::ServerError));
+    past.calls.extend(failing(2, 4, "answered", 500).into_iter().map(refused));
+    past.destinations = vec![asked(API, &[(RequestEnd::ServerError, 30); 4], "answered 503")];
+    let all =
+        format!("it waits for {API}: all of its last 4 requests were answered 5xx (answered 503)");
+    assert_eq!(told(&past), Some(all));
+    // It does what it always does, and the app fails by itself.
+    past.calls.truncate(20);
+    past.calls.extend(failing(2, 4, "answered", 500).into_iter().map(quick));
+    past.destinations = vec![asked(API, &[(RequestEnd::Answered, 30); 4], "")];
+    assert_eq!(told(&past), None);
 }
