@@ -192,6 +192,7 @@ fn handler(operation: Operation) -> MethodRouter<Shared> {
         Operation::Remove => delete(deploy::remove),
         Operation::Calls => get(observe::calls),
         Operation::CallsOfId => get(observe::calls_of_id),
+        Operation::Destinations => get(observe::destinations),
         Operation::Why => get(why::why),
         Operation::WhyFleet => get(why::why_fleet),
         Operation::Problems => get(problems::problems),

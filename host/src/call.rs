@@ -8,9 +8,11 @@ mod state;
 mod tests;
 mod time;
 mod usage;
+mod waits;
 
 pub use self::sender::{LentSender, ResponseSender};
 pub use self::side::CallSide;
 pub use self::state::{Call, GuestResponse, Recorder};
 pub use self::time::{CallTime, Paused, WaitedFor};
 pub use self::usage::Usage;
+pub use self::waits::{LongestWait, OutboundWaits};

@@ -16,6 +16,7 @@ mod call;
 mod calls;
 mod cert;
 mod deploy;
+mod destinations;
 mod doctor;
 mod drain;
 pub mod ending;

@@ -317,6 +317,7 @@ impl Loader {
             meter: state.meter.clone(),
             memory: state.memory.clone(),
             denials: Denials::new(manifest.name, generation, count, events),
+            destinations: state.calls.destinations.clone(),
             charge: ConnectionCharge::to(move |used| flow.charge_io(used)),
         }
     }

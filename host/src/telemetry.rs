@@ -2,6 +2,7 @@
 //! Does not decide anything from what it knows, nor whose goes where it is too much: `core::telemetry` does.
 
 pub mod calls;
+pub mod destinations;
 pub mod events;
 pub mod logs;
 pub mod metrics;

@@ -3,6 +3,7 @@
 //! went, what happened before.
 //! Knows no host and no clock. Judges only what is kept of the last calls: it raises no alarm.
 
+mod destination;
 mod diagnosis;
 mod failing;
 mod fleet;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 pub use self::diagnosis::{Diagnosis, Explanation, Remedy};
 pub use self::fleet::{FleetPast, PastHost, PastUsage, explain_fleet, fleet_troubles};
+use crate::destinations::RequestEnd;
 use crate::id::AppName;
 use crate::outcome::{Fault, fault_of};
 use crate::spent::Phase;
@@ -40,6 +42,8 @@ pub struct AppPast {
     pub events: Vec<PastEvent>,
     /// Its deployments that it can be rolled back to, and the current one, with when each was made.
     pub deployments: Vec<(u64, u64)>,
+    /// Whom it asked in its outbound requests.
+    pub destinations: Vec<PastDestination>,
     /// How it stands in its fleet; nothing where its host is alone.
     pub replicas: Option<PastReplicas>,
 }
@@ -65,8 +69,33 @@ pub struct PastCall {
     pub took: Duration,
     /// Where that time went.
     pub phases: Vec<(Phase, Duration)>,
+    /// Whom it waited for longest of those that it had asked, or who failed it.
+    pub waited_for: Option<PastWait>,
     /// The host that served it, in a fleet.
     pub host: Option<String>,
+}
+
+/// Whom a call waited for.
+#[derive(Clone, Debug)]
+pub struct PastWait {
+    /// The destination of its requests, as `host:port`.
+    pub destination: String,
+    /// How long the call waited for it.
+    pub waited: Duration,
+    /// How a request to it ended that had something wrong.
+    pub wrong: Option<RequestEnd>,
+}
+
+/// Somebody whom the app asked.
+#[derive(Clone, Debug)]
+pub struct PastDestination {
+    /// As `host:port`.
+    pub name: String,
+    /// The last requests, the oldest first: when each was over in milliseconds since the epoch, to the
+    /// second, how it ended, and how long it took.
+    pub recent: Vec<(u64, RequestEnd, Duration)>,
+    /// How the last one ended that had something wrong, and why, in a few words.
+    pub last_error: Option<(RequestEnd, String)>,
 }
 
 /// Something that happened to the app.

@@ -26,7 +26,7 @@ const GUARDED: Endpoint = Endpoint {
 };
 
 /// All of them.
-pub(super) const ENDPOINTS: [Endpoint; 37] = [
+pub(super) const ENDPOINTS: [Endpoint; 38] = [
     Endpoint {
         operation: Operation::PutBlob,
         method: "put",
@@ -159,6 +159,15 @@ pub(super) const ENDPOINTS: [Endpoint; 37] = [
         summary: "The app's last calls, the oldest first",
         query: &[LIMIT, FAILED, OF_HOST],
         returned: Returned::Json("Calls"),
+        causes: &[Cause::BadRequest, Cause::NotFound, Cause::HostSilent],
+        ..GUARDED
+    },
+    Endpoint {
+        operation: Operation::Destinations,
+        path: "/v1/apps/{app}/destinations",
+        summary: "Whom the app's outbound requests asked, and what came of them",
+        query: &[OF_HOST],
+        returned: Returned::Json("Destinations"),
         causes: &[Cause::BadRequest, Cause::NotFound, Cause::HostSilent],
         ..GUARDED
     },

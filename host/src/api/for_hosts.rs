@@ -64,6 +64,7 @@ fn router(state: Shared) -> Router {
         .route("/v1/apps", get(apps))
         .route("/v1/apps/{app}", get(app))
         .route("/v1/apps/{app}/calls", get(calls))
+        .route("/v1/apps/{app}/destinations", get(destinations))
         .route("/v1/calls/{id}", get(calls_of_id))
         .route("/v1/apps/{app}/logs", get(logs))
         .route("/v1/events", get(events))
@@ -90,6 +91,13 @@ async fn calls(
     Asked(query): Asked<CallsQuery>,
 ) -> Result<Json<wire::Calls>, Refusal> {
     Ok(Json(state.calls_of(&app, &query)?))
+}
+
+async fn destinations(
+    State(state): State<Shared>,
+    Named(app): Named,
+) -> Result<Json<wire::Destinations>, Refusal> {
+    Ok(Json(state.destinations(&app)?))
 }
 
 async fn calls_of_id(State(state): State<Shared>, Begun(id): Begun) -> Json<wire::Calls> {

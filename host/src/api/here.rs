@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::Stream;
 use serde::Deserialize;
+use steerage_core::destinations::DestinationTable;
 use steerage_core::id::{AppName, CallIdPrefix};
 
 use super::problem::{Cause, Refusal};
@@ -130,6 +131,17 @@ impl ApiState {
     ) -> Result<wire::Calls, Refusal> {
         let limit = query.limit();
         if query.failed { self.failed_calls(app, limit) } else { self.calls(app, limit) }
+    }
+
+    /// Whom an app asked, and what came of it.
+    pub(super) fn destinations(&self, app: &AppName) -> Result<wire::Destinations, Refusal> {
+        let app = self.app(app)?;
+        let table = app.state().and_then(|state| state.calls.destinations.read());
+        let destinations = table
+            .iter()
+            .flat_map(DestinationTable::each)
+            .map(|(name, of)| view::destination(name, of));
+        Ok(wire::Destinations { destinations: destinations.collect(), sources: None })
     }
 
     /// The calls of all apps whose ids begin so.

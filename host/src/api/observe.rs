@@ -71,6 +71,17 @@ pub(super) async fn calls(
     Ok(Json(fleet_wide::gather(of, &path, state.calls_of(&app, &query)?, limit).await?))
 }
 
+/// `GET /v1/apps/{app}/destinations`.
+pub(super) async fn destinations(
+    State(state): State<Shared>,
+    Named(app): Named,
+    Asked(query): Asked<HostQuery>,
+) -> Result<Json<wire::Destinations>, Refusal> {
+    let of = whom(&state, query.host.as_deref())?;
+    let path = format!("/v1/apps/{app}/destinations");
+    Ok(Json(fleet_wide::gather(of, &path, state.destinations(&app)?, usize::MAX).await?))
+}
+
 /// `GET /v1/calls/{id}`.
 pub(super) async fn calls_of_id(
     State(state): State<Shared>,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, UNIX_EPOCH};
 
+use steerage_core::destinations::{DestinationCounts, RequestEnd};
 use steerage_core::id::{AppName, Generation};
 use steerage_core::limits::LimitsPolicy;
 use steerage_core::manifest::{Instance, Manifest};
@@ -54,6 +55,7 @@ pub(super) fn summary(app: &App) -> wire::AppSummary {
         state.map(|state| state.meter.totals()).unwrap_or_default();
     let errors = state.map(|state| state.meter.errors()).unwrap_or_default();
     let refused = state.map(|state| state.meter.refused().map(|(_, count)| count).sum());
+    let latency = state.map(|state| state.meter.latency().to_vec());
     wire::AppSummary {
         app: app.name.to_string(),
         generation: app.generation.get(),
@@ -67,6 +69,7 @@ pub(super) fn summary(app: &App) -> wire::AppSummary {
         failed,
         errors,
         refused: refused.unwrap_or_default(),
+        latency: wire::Latency::of(latency.unwrap_or_default()),
         running,
         waiting,
         fuel,
@@ -175,6 +178,11 @@ pub(super) fn call(app: &AppName, call: CallSummary) -> wire::Call {
         cause: call.cause.to_owned(),
         duration_us: microseconds(call.duration),
         time_us: time.collect(),
+        waited_for: call.waited_for.map(|wait| wire::WaitedFor {
+            destination: wait.destination.to_string(),
+            waited_us: microseconds(wait.waited),
+            wrong: wait.wrong.map(|end| end.code().to_owned()),
+        }),
         fuel: call.usage.fuel.get(),
         memory_bytes: call.usage.memory.get(),
         cpu_us: microseconds(call.usage.cpu),
@@ -241,12 +249,13 @@ pub(super) fn reading(app: &App) -> Option<telemetry::metrics::AppReading> {
         waiting,
         memory_used: state.memory.held().get(),
         meter: state.meter.clone(),
+        destinations: state.calls.destinations.clone(),
     })
 }
 
 /// What one app uses; `None` for one that nobody has called.
 pub(super) fn usage(app: &App) -> Option<wire::AppUsage> {
-    let telemetry::metrics::AppReading { app, running, waiting, memory_used, meter } =
+    let telemetry::metrics::AppReading { app, running, waiting, memory_used, meter, .. } =
         reading(app)?;
     let (calls, failed) = meter.calls();
     if calls == 0 && running == 0 && waiting == 0 {
@@ -263,9 +272,45 @@ pub(super) fn usage(app: &App) -> Option<wire::AppUsage> {
         failed,
         errors: meter.errors(),
         refused: refused.map(|(cause, count)| (cause.to_owned(), count)).collect(),
+        latency: wire::Latency::of(meter.latency().to_vec()),
         running,
         waiting,
     })
+}
+
+/// One destination that an app asked.
+pub(super) fn destination(name: &str, counts: &DestinationCounts) -> wire::Destination {
+    let ended = RequestEnd::ALL.into_iter().map(|end| (end, counts.ended(end)));
+    let failed = ended.clone().filter(|(end, _)| end.is_failure()).map(|(_, count)| count).sum();
+    let recent = counts.recent().map(|request| wire::DestinationRequest {
+        at: request.at(),
+        end: request.end().code().to_owned(),
+        took_us: microseconds(request.took()),
+    });
+    let mut destination = wire::Destination {
+        destination: name.to_owned(),
+        requests: counts.requests(),
+        running: counts.running(),
+        failed,
+        errors: counts.ended(RequestEnd::ServerError),
+        waited_us: microseconds(counts.waited()),
+        max_us: microseconds(counts.latencies().longest()),
+        steps: counts.latencies().each().collect(),
+        last_at: counts.last_at(),
+        last_error: counts.last_error().map(|error| wire::DestinationError {
+            at: error.at,
+            end: error.end.code().to_owned(),
+            why: error.text(),
+        }),
+        recent: recent.collect(),
+        ended: ended
+            .filter(|(_, count)| *count > 0)
+            .map(|(end, count)| (end.code().to_owned(), count))
+            .collect(),
+        ..wire::Destination::default()
+    };
+    destination.measure();
+    destination
 }
 
 fn texts(items: &[impl ToString]) -> Vec<String> {

@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
+use steerage_core::destinations::RequestEnd;
 use steerage_core::id::{AppName, Generation};
 use steerage_core::spent::Phase;
 use steerage_core::why::{
-    self, AppPast, Explanation, FleetPast, PastCall, PastEvent, PastHost, PastReplicas, PastUsage,
+    self, AppPast, Explanation, FleetPast, PastCall, PastDestination, PastEvent, PastHost,
+    PastReplicas, PastUsage, PastWait,
 };
 
 use super::fleet_wide::{self, whom};
@@ -63,7 +65,11 @@ pub(super) async fn of_app(
     let events_path = format!("/v1/events?app={app}&limit={EVENTS}");
     let here = state.events(Some(app), EVENTS);
     let events = fleet_wide::gather(whose()?, &events_path, here, EVENTS);
-    let (calls, failed, events) = tokio::try_join!(calls, failed, events)?;
+    let asked_path = format!("/v1/apps/{app}/destinations");
+    let asked = fleet_wide::gather(whose()?, &asked_path, state.destinations(app)?, usize::MAX);
+    // Of a host of an earlier version this is not known either.
+    let asked = async { Ok(asked.await.unwrap_or_default()) };
+    let (calls, failed, events, asked) = tokio::try_join!(calls, failed, events, asked)?;
     let deployments = state.desired.history(app, served.generation).await?;
     let (canary, _) = canary::of(state, app).await;
     let view = state.desired.look_at(std::slice::from_ref(app)).await?;
@@ -89,6 +95,7 @@ pub(super) async fn of_app(
             .filter(|deployment| !is_unfit(&deployment.generation))
             .map(|deployment| (deployment.generation.get(), deployment.deployed_at))
             .collect(),
+        destinations: asked.destinations.into_iter().map(destination).collect(),
         replicas: placed.map(|placed| PastReplicas {
             wanted: placed.wanted,
             ready: placed.ready,
@@ -185,7 +192,26 @@ fn call(call: &wire::Call) -> PastCall {
         cause: call.cause.clone(),
         took: Duration::from_micros(call.duration_us),
         phases: phases.collect(),
+        waited_for: call.waited_for.as_ref().map(|wait| PastWait {
+            destination: wait.destination.clone(),
+            waited: Duration::from_micros(wait.waited_us),
+            wrong: wait.wrong.as_deref().and_then(RequestEnd::of_code),
+        }),
         host: call.host.clone(),
+    }
+}
+
+fn destination(known: wire::Destination) -> PastDestination {
+    let recent = known.recent.iter().filter_map(|request| {
+        let end = RequestEnd::of_code(&request.end)?;
+        Some((request.at, end, Duration::from_micros(request.took_us)))
+    });
+    PastDestination {
+        recent: recent.collect(),
+        name: known.destination,
+        last_error: known
+            .last_error
+            .and_then(|error| Some((RequestEnd::of_code(&error.end)?, error.why))),
     }
 }
 

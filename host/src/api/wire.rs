@@ -3,9 +3,11 @@
 //! `deploy` do. Moments are texts of RFC 3339; every number has its unit in its name.
 
 mod canary;
+mod destinations;
 mod fleet;
 mod happened;
 mod instances;
+mod latency;
 mod maybe_time;
 mod plans;
 mod problem;
@@ -18,12 +20,16 @@ mod why;
 use serde::{Deserialize, Serialize};
 
 pub use self::canary::{Canary, CanaryRequest, CanarySide, CanaryStep, TakenBack, Watch};
+pub use self::destinations::{Destination, DestinationError, DestinationRequest, Destinations};
 pub use self::fleet::{
     Certificate, FleetChanged, FreezeRequest, Frozen, HostSummary, Hosts, Plan, PlannedMove,
     Replica, Replicas, RevokeRequest, ScaleRequest, StandingRequest, Unplaced,
 };
-pub use self::happened::{Call, Calls, Event, Events, LogLine, LogLines, Severity, Stream};
+pub use self::happened::{
+    Call, Calls, Event, Events, LogLine, LogLines, Severity, Stream, WaitedFor,
+};
 pub use self::instances::{Instances, Made};
+pub use self::latency::Latency;
 pub use self::plans::{PlacedBy, PlanDetail, PlanMade, PlanStep, Plans};
 pub use self::problem::{Mistake, Problem};
 pub use self::problems::{Problems, ToldProblem};
@@ -183,6 +189,9 @@ pub struct AppSummary {
     /// Those of them that were refused for want of room.
     #[serde(default)]
     pub refused: u64,
+    /// How long those took that are over, refused ones included.
+    #[serde(default)]
+    pub latency: Latency,
     /// Calls that run now.
     pub running: u32,
     /// Calls that wait now.

@@ -4,14 +4,15 @@
 //! Only a call that waits writes here. One that ends in its first slice has its time from what is measured
 //! anyway: what its instance and its guest took, and when nothing was left but its client.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use steerage_core::spent::{Phase, TimeSpent, Waits};
 use steerage_core::units::nanoseconds;
 
 use super::usage::Usage;
+use super::waits::{LongestWait, OutboundWaits};
 
 /// What an answer takes to be written where its client is not waited for, or less.
 const BRIEF: Duration = Duration::from_millis(1);
@@ -31,6 +32,8 @@ pub struct CallTime {
     outbound: AtomicU32,
     request_body: AtomicU32,
     client: AtomicU32,
+    /// Whom it asks; nothing of a call that asks nobody.
+    outbound_waits: OnceLock<Box<OutboundWaits>>,
     /// When the guest was woken that had slept, in nanoseconds after the start; 0 where it was not.
     woken_after: AtomicU64,
     /// From when on only the client was waited for, in nanoseconds after the start; 0 before.
@@ -62,6 +65,7 @@ impl CallTime {
             outbound: AtomicU32::new(0),
             request_body: AtomicU32::new(0),
             client: AtomicU32::new(0),
+            outbound_waits: OnceLock::new(),
             woken_after: AtomicU64::new(0),
             left_after: AtomicU64::new(0),
         }
@@ -122,6 +126,17 @@ impl CallTime {
     /// waited for.
     pub fn note_left_to_client(&self, now: Instant) {
         self.left_after.fetch_max(self.after(now), Ordering::Relaxed);
+    }
+
+    /// What its requests to others wait for, to be written by these.
+    pub fn outbound_waits(&self) -> &OutboundWaits {
+        self.outbound_waits.get_or_init(Box::default)
+    }
+
+    /// Whom it waited for longest of those that it asked, or who failed it; `None` where it asked nobody.
+    #[must_use]
+    pub fn longest_wait(&self, now: Instant) -> Option<LongestWait> {
+        self.outbound_waits.get()?.longest(now)
     }
 
     /// The time of a call that is over, whose guest took this.

@@ -85,6 +85,7 @@ fn facts(
     }
     facts.add("took", human::duration(Duration::from_micros(call.duration_us)));
     facts.add("time", bars(call));
+    facts.add("asked", call.waited_for.as_ref().map(asked).unwrap_or_default());
     facts.add(
         "used",
         format!(
@@ -100,6 +101,16 @@ fn facts(
         lines.iter().map(|line| visible(&line.text)).collect::<Vec<_>>().join("\n"),
     );
     facts.render()
+}
+
+/// Whom it waited for of those that it asked.
+fn asked(wait: &wire::WaitedFor) -> String {
+    let waited = human::duration(Duration::from_micros(wait.waited_us));
+    let to = visible(&wait.destination);
+    match &wait.wrong {
+        Some(wrong) => format!("{to}, which failed ({wrong}) after {waited}"),
+        None => format!("{to}, and waited {waited} for it"),
+    }
 }
 
 /// Each line made harmless: a guest names its own functions.
@@ -148,6 +159,11 @@ mod tests {
             time_us: [("guest", 20_000), ("outbound", 1_960_000), ("host", 20_000)]
                 .map(|(phase, us)| (phase.to_owned(), us))
                 .into(),
+            waited_for: Some(wire::WaitedFor {
+                destination: "api.example.com:443".to_owned(),
+                waited_us: 1_950_000,
+                wrong: Some("timed_out".to_owned()),
+            }),
             fuel: 1_200_000,
             memory_bytes: 3 << 20,
             cpu_us: 20_000,
@@ -192,6 +208,7 @@ mod tests {
             time     outbound      1.9 s   98%  ########################################  waited for an outbound request
                      guest       20.0 ms    1%  #                                         ran
                      host        20.0 ms    1%  #                                         was handled by the host
+            asked    api.example.com:443, which failed (timed_out) after 1.9 s
             used     1.2M fuel, 20.0 ms of CPU, 3.0 MiB of memory
             answer   120 B
             printed  asking for prices\u{1b}[2J"#]].assert_eq(&facts(&call, &[line], Some(&event), call.at + 90_000));

@@ -73,6 +73,12 @@ pub fn clock_of(at: u64, now: u64) -> String {
     }
 }
 
+/// The percentiles 50, 95 and 99 of how long calls took; nothing where none is over.
+pub(super) fn percentiles(latency: &wire::Latency) -> [String; 3] {
+    let shown = latency.percentiles().map(|each| each.map(duration));
+    shown.unwrap_or_default()
+}
+
 /// A digest short enough to read and long enough to recognise.
 #[must_use]
 pub fn short_digest(digest: &str) -> &str {

@@ -4,11 +4,12 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
+use serde::Serialize;
 
 use super::args::{Ps, Show};
 use super::screen::Screen;
 use super::table::{Facts, Table};
-use super::{human, promote, remote, replicas, sources};
+use super::{destinations, human, promote, remote, replicas, sources};
 use crate::api::wire;
 
 /// Lists the apps.
@@ -22,7 +23,7 @@ pub(super) async fn ps(args: &Ps) -> anyhow::Result<()> {
     if apps.apps.is_empty() {
         return screen.hint("no apps yet; `steerage deploy` sends one");
     }
-    screen.say(&apps_table(&apps.apps, human::now()))?;
+    screen.say(&apps_table(&apps.apps, human::now(), screen.n_columns()))?;
     sources::tell(screen, apps.sources.as_ref());
     Ok(())
 }
@@ -33,23 +34,40 @@ pub(super) async fn show(args: &Show) -> anyhow::Result<()> {
     let client = remote::connect(&args.remote)?;
     let app = client.app(&args.app, args.of.host.as_deref()).await;
     let app = app.with_context(|| format!("cannot show {}", args.app))?;
+    let asked = client.destinations(&args.app, args.of.host.as_deref()).await;
+    // A host of an earlier version does not tell, and what it tells of the app is shown all the same.
+    let asked = asked.map(|asked| asked.destinations).unwrap_or_default();
     if screen.is_json() {
-        return screen.json(&app);
+        return screen.json(&Shown { app: &app, destinations: &asked });
     }
     sources::tell(screen, app.sources.as_ref());
     let now = human::now();
     let deployments = deployments_table(&app.deployments, now);
     screen.say(&format!("{}\n\n{deployments}", facts(screen, &app, now)))?;
+    if !asked.is_empty() {
+        screen.say(&format!("\n{}", destinations::table(&asked, now, screen.n_columns())))?;
+    }
     match promote::shown(&app, now) {
         Some(canary) => screen.say(&format!("\n{canary}")),
         None => Ok(()),
     }
 }
 
-fn apps_table(apps: &[wire::AppSummary], now: u64) -> String {
+/// An app as JSON: what the API says of it, and of whom it asked.
+#[derive(Serialize)]
+struct Shown<'s> {
+    #[serde(flatten)]
+    app: &'s wire::AppDetail,
+    destinations: &'s [wire::Destination],
+}
+
+/// Columns of the list of apps that a narrow terminal does without, the first first.
+const LEAST: [&str; 8] = ["PEAK", "VERSION", "RUNNING", "P50", "GEN", "AGE", "P99", "ROUTES"];
+
+fn apps_table(apps: &[wire::AppSummary], now: u64, width: Option<usize>) -> String {
     let mut columns = vec![
-        "APP", ">GEN", "VERSION", ">AGE", ">CALLS", ">FAILED", ">5XX", ">REFUSED", ">RUNNING",
-        ">PEAK", "ROUTES",
+        "APP", ">GEN", "VERSION", ">AGE", ">CALLS", ">FAILED", ">5XX", ">REFUSED", ">P50", ">P95",
+        ">P99", ">RUNNING", ">PEAK", "ROUTES",
     ];
     // Most of the time there is none.
     let has_rollouts = apps.iter().any(|app| app.rollout.is_some());
@@ -59,6 +77,7 @@ fn apps_table(apps: &[wire::AppSummary], now: u64) -> String {
     let mut table = Table::new(&columns);
     for app in apps {
         let rollout = has_rollouts.then(|| app.rollout.clone().unwrap_or_default());
+        let [p50, p95, p99] = human::percentiles(&app.latency);
         let cells = [
             app.app.clone(),
             app.generation.to_string(),
@@ -68,12 +87,16 @@ fn apps_table(apps: &[wire::AppSummary], now: u64) -> String {
             human::count(app.failed),
             human::count(app.errors),
             human::count(app.refused),
+            p50,
+            p95,
+            p99,
             app.running.to_string(),
             human::bytes(app.memory_peak_bytes),
             first_routes(&app.routes),
         ];
         table.row(cells.into_iter().chain(rollout));
     }
+    table.fit(width, &LEAST);
     table.render()
 }
 
@@ -153,6 +176,9 @@ fn facts(screen: Screen, detail: &wire::AppDetail, now: u64) -> String {
             app.waiting
         ),
     );
+    if let Some([p50, p95, p99]) = app.latency.percentiles().map(|each| each.map(human::duration)) {
+        facts.add("took", format!("{p50} at the median, 95% within {p95}, 99% within {p99}"));
+    }
     facts.add(
         "used",
         format!(
@@ -211,6 +237,7 @@ mod tests {
             failed: calls / 5_000,
             errors: 0,
             refused: 0,
+            latency: latency(calls),
             running: 1,
             waiting: 0,
             fuel: calls * 10_000,
@@ -220,6 +247,13 @@ mod tests {
         }
     }
 
+    /// Of so many calls a tenth took 100 to 250 ms, the others 1 to 2.5.
+    fn latency(calls: u64) -> wire::Latency {
+        let mut counts = vec![0; 18];
+        (counts[4], counts[10]) = (calls - calls / 10, calls / 10);
+        wire::Latency::of(counts)
+    }
+
     #[test]
     fn apps_are_listed_one_a_line() {
         let apps = [
@@ -227,9 +261,14 @@ mod tests {
             summary("shop", &["shop.example.com/...", "/a", "/b"], 12_345),
         ];
         expect![[r#"
-            APP    GEN  VERSION    AGE  CALLS  FAILED  5XX  REFUSED  RUNNING     PEAK  ROUTES
-            hello    3  1.0.0    3m10s      0       0    0        0        1  1.1 MiB  /hello
-            shop     3  1.0.0    3m10s  12.3k       2    0        0        1  1.1 MiB  shop.example.com/... /a and 1 more"#]].assert_eq(&apps_table(&apps, 200_000));
+            APP    GEN  VERSION    AGE  CALLS  FAILED  5XX  REFUSED     P50     P95     P99  RUNNING     PEAK  ROUTES
+            hello    3  1.0.0    3m10s      0       0    0        0                                1  1.1 MiB  /hello
+            shop     3  1.0.0    3m10s  12.3k       2    0        0  1.8 ms  175 ms  235 ms        1  1.1 MiB  shop.example.com/... /a and 1 more"#]].assert_eq(&apps_table(&apps, 200_000, None));
+        expect![[r#"
+            APP    CALLS  FAILED  5XX  REFUSED     P95  ROUTES
+            hello      0       0    0        0          /hello
+            shop   12.3k       2    0        0  175 ms  shop.example.com/... /a and 1 more"#]]
+        .assert_eq(&apps_table(&apps, 200_000, Some(80)));
     }
 
     #[test]
@@ -286,6 +325,7 @@ mod tests {
                         not restored: it makes resources of its own
             may call    https://api.example.com
             calls       12.3k, of which 2 failed, 0 were answered 5xx, 0 refused; 1 running, 0 waiting
+            took        1.8 ms at the median, 95% within 175 ms, 99% within 235 ms
             used        123M fuel, 1.5 s of CPU, at most 1.1 MiB at once"#]]
         .assert_eq(&facts(Screen::plain(false), &detail, 200_000));
     }

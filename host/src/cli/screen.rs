@@ -101,6 +101,12 @@ impl Screen {
         terminal.size_checked().map(|(lines, _)| lines.into())
     }
 
+    /// How many columns the terminal has; `None` where there is none.
+    pub(super) fn n_columns(self) -> Option<usize> {
+        let terminal = console::Term::stdout();
+        terminal.size_checked().map(|(_, columns)| columns.into())
+    }
+
     /// Prints a whole document of JSON.
     pub(super) fn json(self, value: &impl Serialize) -> anyhow::Result<()> {
         let text = serde_json::to_string_pretty(value).context("cannot write as JSON")?;

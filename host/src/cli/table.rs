@@ -1,4 +1,5 @@
-//! Tables without borders: aligned columns, numbers to the right, nothing to cut away.
+//! Tables without borders: aligned columns, numbers to the right, no cell cut; where a terminal is narrow, and
+//! whoever makes the table says which matter least, whole columns are left out.
 //! Does not know what it shows; JSON output never comes through here.
 
 use comfy_table::{CellAlignment, presets};
@@ -6,17 +7,59 @@ use comfy_table::{CellAlignment, presets};
 /// A table under construction.
 #[derive(Debug)]
 pub struct Table {
-    inner: comfy_table::Table,
+    columns: Vec<String>,
+    rows: Vec<Vec<String>>,
 }
+
+/// Blanks between two columns.
+const GAP: usize = 2;
 
 impl Table {
     /// A table with these columns; a name that starts with `>` aligns its column to the right.
     #[must_use]
     pub fn new(columns: &[&str]) -> Self {
+        Self { columns: columns.iter().map(|&name| name.to_owned()).collect(), rows: Vec::new() }
+    }
+
+    /// Adds a row; cells that are missing stay empty.
+    pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+        self.rows.push(cells.into_iter().collect());
+    }
+
+    /// Leaves out columns until the table is no wider than so many characters: the first of these, then the
+    /// next. Where there is no width, or nothing of these is left, the table is as wide as it is.
+    pub fn fit(&mut self, width: Option<usize>, least_first: &[&str]) {
+        let Some(width) = width else { return };
+        for least in least_first {
+            if self.width() <= width {
+                return;
+            }
+            let is_least = |name: &String| name.trim_start_matches('>') == *least;
+            if let Some(place) = self.columns.iter().position(is_least) {
+                self.columns.remove(place);
+                for row in self.rows.iter_mut().filter(|row| place < row.len()) {
+                    row.remove(place);
+                }
+            }
+        }
+    }
+
+    fn width(&self) -> usize {
+        let widths = self.columns.iter().enumerate().map(|(place, name)| {
+            let cells = self.rows.iter().filter_map(|row| row.get(place));
+            let cells = cells.map(|cell| console::measure_text_width(cell));
+            cells.chain([name.trim_start_matches('>').len()]).max().unwrap_or(0)
+        });
+        widths.sum::<usize>() + GAP * self.columns.len().saturating_sub(1)
+    }
+
+    /// The table as lines, without trailing blanks or a last line break.
+    #[must_use]
+    pub fn render(&self) -> String {
         let mut inner = comfy_table::Table::new();
         inner.load_preset(presets::NOTHING);
-        inner.set_header(columns.iter().map(|name| name.trim_start_matches('>')));
-        for (index, name) in columns.iter().enumerate() {
+        inner.set_header(self.columns.iter().map(|name| name.trim_start_matches('>')));
+        for (index, name) in self.columns.iter().enumerate() {
             if let Some(column) = inner.column_mut(index) {
                 column.set_padding((0, 2));
                 if name.starts_with('>') {
@@ -24,18 +67,8 @@ impl Table {
                 }
             }
         }
-        Self { inner }
-    }
-
-    /// Adds a row; cells that are missing stay empty.
-    pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        self.inner.add_row(cells.into_iter().collect::<Vec<_>>());
-    }
-
-    /// The table as lines, without trailing blanks or a last line break.
-    #[must_use]
-    pub fn render(&self) -> String {
-        self.inner.trim_fmt()
+        inner.add_rows(&self.rows);
+        inner.trim_fmt()
     }
 }
 
@@ -82,6 +115,22 @@ mod tests {
             hello          64.0 MiB  ready
             a-longer-name   1.5 GiB"#]]
         .assert_eq(&table.render());
+    }
+
+    #[test]
+    fn where_it_is_narrow_whole_columns_go_those_that_matter_least_first() {
+        let within = |width| {
+            let mut table = Table::new(&["APP", ">AGE", ">PEAK", "ROUTES"]);
+            table.row(["hello", "3m", "64.0 MiB", "/hello"].map(str::to_owned));
+            table.fit(width, &["PEAK", "AGE"]);
+            table.render().lines().next().unwrap().to_owned()
+        };
+        assert_eq!(within(None), within(Some(28)));
+        assert_eq!(within(Some(28)), "APP    AGE      PEAK  ROUTES");
+        assert_eq!(within(Some(27)), "APP    AGE  ROUTES");
+        assert_eq!(within(Some(17)), "APP    ROUTES");
+        // What is left is shown whole.
+        assert_eq!(within(Some(3)), "APP    ROUTES");
     }
 
     #[test]

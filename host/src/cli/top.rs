@@ -12,7 +12,7 @@ use super::args::{Sort, Top};
 use super::screen::{Screen, Tone};
 use super::table::Table;
 use super::{human, remote, sources};
-use crate::api::wire::{AppUsage, HostUsage, Sources, Usage};
+use crate::api::wire::{AppUsage, HostUsage, Latency, Sources, Usage};
 
 /// Apps shown where neither the operator nor a terminal says how many.
 const LINES: usize = 20;
@@ -47,6 +47,8 @@ struct Row {
     failed_per_s: f64,
     errors_per_s: f64,
     refused_per_s: f64,
+    /// How long the calls took that ended in the interval; all 0 where none did.
+    latency: Latency,
     /// Refused calls of the interval, by cause.
     refused: BTreeMap<String, u64>,
     running: u32,
@@ -165,6 +167,7 @@ impl Row {
             running: used.running,
             waiting: used.waiting,
             refused: used.refused,
+            latency: used.latency,
             app: used.app,
         }
     }
@@ -191,7 +194,8 @@ fn sort_by(rows: &mut [Row], sort: Sort) {
 
 fn show(screen: Screen, url: &str, now: &Usage, interval: &Interval) -> String {
     let hidden = interval.apps_active - interval.apps.len();
-    let mut text = format!("{}\n\n{}", heading(screen, url, now, interval), table(&interval.apps));
+    let table = table(&interval.apps, screen.n_columns());
+    let mut text = format!("{}\n\n{table}", heading(screen, url, now, interval));
     if hidden > 0 {
         text.push_str(&format!("\n{}", screen.paint(Tone::Faint, &format!("and {hidden} more"))));
     }
@@ -227,7 +231,10 @@ fn heading(screen: Screen, url: &str, now: &Usage, interval: &Interval) -> Strin
     )
 }
 
-fn table(rows: &[Row]) -> String {
+/// Columns that a narrow terminal does without, the first first.
+const LEAST: [&str; 7] = ["WAITING", "P50", "RUNNING", "P99", "MEMORY", "WHY", "P95"];
+
+fn table(rows: &[Row], width: Option<usize>) -> String {
     let mut table = Table::new(&[
         "APP",
         ">CPU",
@@ -236,11 +243,15 @@ fn table(rows: &[Row]) -> String {
         ">FAILED/S",
         ">5XX/S",
         ">REFUSED/S",
+        ">P50",
+        ">P95",
+        ">P99",
         ">RUNNING",
         ">WAITING",
         "WHY",
     ]);
     for row in rows {
+        let [p50, p95, p99] = human::percentiles(&row.latency);
         table.row([
             row.app.clone(),
             percent(row.cpu),
@@ -249,11 +260,15 @@ fn table(rows: &[Row]) -> String {
             decimal(row.failed_per_s),
             decimal(row.errors_per_s),
             decimal(row.refused_per_s),
+            p50,
+            p95,
+            p99,
             row.running.to_string(),
             row.waiting.to_string(),
             why(&row.refused),
         ]);
     }
+    table.fit(width, &LEAST);
     table.render()
 }
 
@@ -294,6 +309,17 @@ mod tests {
             failed: calls / 100,
             memory_bytes: calls * 100,
             refused: refused.iter().map(|(cause, n)| ((*cause).to_owned(), *n)).collect(),
+            // Those of the first reading were quick.
+            latency: Latency::of(vec![
+                0,
+                0,
+                calls.min(1_000),
+                0,
+                0,
+                0,
+                0,
+                calls.saturating_sub(1_000),
+            ]),
             running: 1,
             ..AppUsage::default()
         }
@@ -339,10 +365,10 @@ mod tests {
             http://127.0.0.1:8081  up 1m2s, 1.5 of 4 cores, 80.0 MiB resident, 7 connections, 2 calls waiting
             3 of 10079 slots, 5.0 MiB of 12.0 GiB of memory, 3.0 GiB of 50.0 GiB of disk, 1000 apps, 40 of 1008 mapped
 
-            APP     CPU   MEMORY  CALLS/S  FAILED/S  5XX/S  REFUSED/S  RUNNING  WAITING  WHY
-            busy  50.0%  107 KiB     50.0       0.5      0        5.0        1        0  too_late host_memory
-            idle  25.0%      0 B        0         0      0          0        1        0
-            new    0.5%  4.8 KiB     25.0         0      0          0        1        0"#]].assert_eq(&text);
+            APP     CPU   MEMORY  CALLS/S  FAILED/S  5XX/S  REFUSED/S      P50      P95      P99  RUNNING  WAITING  WHY
+            busy  50.0%  107 KiB     50.0       0.5      0        5.0  17.5 ms  24.2 ms  24.8 ms        1        0  too_late host_memory
+            idle  25.0%      0 B        0         0      0          0                                   1        0
+            new    0.5%  4.8 KiB     25.0         0      0          0   375 us   490 us   500 us        1        0"#]].assert_eq(&text);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use steerage_core::id::CallIdPrefix;
 
 use super::{Client, ClientError, app_path, escape};
 use crate::api::wire::{
-    AppDetail, Apps, Calls, Event, Events, LogLine, LogLines, Problems, Usage, Why,
+    AppDetail, Apps, Calls, Destinations, Event, Events, LogLine, LogLines, Problems, Usage, Why,
 };
 
 /// In each of these `host` names one host of the fleet; without a name all are asked.
@@ -47,6 +47,18 @@ impl Client {
     /// See [`ClientError`].
     pub async fn problems(&self, host: Option<&str>) -> Result<Problems, ClientError> {
         self.get(&format!("/v1/problems?{}", of(host))).await
+    }
+
+    /// Whom the app's outbound requests asked, and what came of them.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn destinations(
+        &self,
+        app: &str,
+        host: Option<&str>,
+    ) -> Result<Destinations, ClientError> {
+        self.get(&app_path(app, &format!("/destinations?{}", of(host)))).await
     }
 
     /// What is wrong with the hosts, and what to do about it.

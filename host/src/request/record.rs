@@ -165,6 +165,7 @@ impl Recorder for CallRecord {
         let (started_at, now) = (call.time().started_at(), meter::read());
         let duration = now.saturating_duration_since(started_at);
         let spent = call.time().spent(now, &usage);
+        let waited_for = call.time().longest_wait(now).map(Box::new);
         let (status, response_bytes) = (call.status(), call.response_bytes());
         let state = &self.deployed.state;
         state.meter.record(&outcome, status, duration, &usage, response_bytes);
@@ -202,6 +203,7 @@ impl Recorder for CallRecord {
             cause: outcome.cause(),
             duration,
             spent,
+            waited_for,
             usage,
             response_bytes,
         };

@@ -30,6 +30,7 @@ use super::restore::{maker, qualify};
 use super::reuse::Reuse;
 use super::verdict::{GuestKind, Rejection, Shape};
 use crate::budget::Account;
+use crate::telemetry::destinations::Destinations;
 use crate::telemetry::logs::AppLog;
 use crate::telemetry::metrics::AppMeter;
 
@@ -83,6 +84,8 @@ pub struct Spec {
     pub memory: Arc<Account>,
     /// Where refused outbound requests are told.
     pub denials: Denials,
+    /// What becomes of its outbound requests.
+    pub destinations: Arc<Destinations>,
     /// Whom the work on its outbound connections is charged to.
     pub charge: ConnectionCharge,
 }
@@ -243,7 +246,7 @@ impl Sandbox {
         let outbound = Outbound::new(
             OutboundPolicy::new(spec.allowed_outbound_hosts),
             self.egress.clone(),
-            spec.denials,
+            (spec.denials, spec.destinations),
             spec.charge.clone(),
         );
         let service = Arc::new(ServiceParts {

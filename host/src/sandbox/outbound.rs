@@ -3,16 +3,15 @@
 //! Does not follow redirects and keeps no cookies: a guest does what it wants to itself.
 
 mod answer;
+mod charge;
 mod connect;
 mod connections;
 mod denials;
 mod egress;
 mod names;
 mod prepare;
+mod tally;
 
-use std::fmt;
-use std::future::poll_fn;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,22 +22,23 @@ use hyper::client::conn::http1;
 use hyper::rt::{Read, Write};
 use hyper_util::rt::TokioIo;
 use steerage_core::outbound::{Denial, OutboundDecision, OutboundPolicy};
-use steerage_core::spent::Phase;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 use wasmtime_wasi_http::{Error, ForbiddenHeaderFilter, RequestOptions, WasiBody, WasiHttpHooks};
 
 use self::answer::AnswerBody;
+pub use self::charge::ConnectionCharge;
 use self::connect::{ConnectFailure, Destination, Stream, connect};
 use self::connections::{Connections, Sender};
 pub use self::denials::Denials;
 pub use self::egress::{Egress, OwnDoors};
 use self::names::Names;
 use self::prepare::{direct, empty, repeatable, settle};
+use self::tally::{CallOf, RequestTally};
 use super::held::Sent;
-use crate::call::{CallTime, WaitedFor};
+use crate::call::CallTime;
 use crate::header::is_forbidden;
-use crate::meter;
+use crate::telemetry::destinations::Destinations;
 
 /// Longest wait for a connection unless the guest says otherwise.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -61,13 +61,9 @@ pub struct Outbound {
     turns: Option<Arc<Semaphore>>,
     /// What its requests weigh that wait or are under way; made as late.
     sent: Option<Sent>,
-    /// The time of the call that the instance serves.
-    time: Option<Arc<CallTime>>,
+    /// The call that the instance serves.
+    call: Option<CallOf>,
 }
-
-/// Whom the work on connections is charged to.
-#[derive(Clone)]
-pub struct ConnectionCharge(Arc<dyn Fn(Duration) + Send + Sync>);
 
 #[derive(Debug)]
 struct Inner {
@@ -78,6 +74,7 @@ struct Inner {
     names: Names,
     connections: Arc<Connections>,
     denials: Denials,
+    destinations: Arc<Destinations>,
     charge: ConnectionCharge,
 }
 
@@ -92,61 +89,32 @@ struct Patience {
 /// Files that a connection takes, of the app's and of the host's.
 type Files = (OwnedSemaphorePermit, OwnedSemaphorePermit);
 
-impl ConnectionCharge {
-    /// Calls `charge` with CPU time that was used.
-    #[must_use]
-    pub fn to(charge: impl Fn(Duration) + Send + Sync + 'static) -> Self {
-        Self(Arc::new(charge))
-    }
-
-    /// Charges CPU time that was used.
-    pub(super) fn with(&self, used: Duration) {
-        (self.0)(used);
-    }
-
-    /// Does work and charges it.
-    async fn of<T>(self, work: impl Future<Output = T>) -> T {
-        let mut work = pin!(work);
-        poll_fn(|context| {
-            meter::begin();
-            let polled = work.as_mut().poll(context);
-            (self.0)(meter::end());
-            polled
-        })
-        .await
-    }
-}
-
-impl fmt::Debug for ConnectionCharge {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("ConnectionCharge").finish_non_exhaustive()
-    }
-}
-
 impl Outbound {
-    /// A way out that `policy` guards; refusals are told to `denials`.
+    /// A way out that `policy` guards; refusals are told to `denials`, and what becomes of each request to
+    /// `destinations`.
     #[must_use]
     pub fn new(
         policy: OutboundPolicy,
         egress: Arc<Egress>,
-        denials: Denials,
+        (denials, destinations): (Denials, Arc<Destinations>),
         charge: ConnectionCharge,
     ) -> Self {
         let (files, names) = egress.for_app();
         let connections = Arc::default();
-        let inner = Inner { policy, egress, files, names, connections, denials, charge };
-        Self { inner: Arc::new(inner), turns: None, sent: None, time: None }
+        let inner =
+            Inner { policy, egress, files, names, connections, denials, destinations, charge };
+        Self { inner: Arc::new(inner), turns: None, sent: None, call: None }
     }
 
     /// The same way out, for an instance of its own: requests of a call are counted apart.
     #[must_use]
     pub fn for_instance(&self) -> Self {
-        Self { inner: self.inner.clone(), turns: None, sent: None, time: None }
+        Self { inner: self.inner.clone(), turns: None, sent: None, call: None }
     }
 
-    /// From now on its instance serves this call, whose time it takes.
-    pub(super) fn start_call(&mut self, time: &Arc<CallTime>) {
-        self.time = Some(time.clone());
+    /// From now on its instance serves this call, whose time it takes and which is cut then.
+    pub(super) fn start_call(&mut self, time: &Arc<CallTime>, deadline: Instant) {
+        self.call = Some(CallOf { time: time.clone(), deadline: deadline.into_std() });
     }
 
     /// Sends a request; the connection is asked for and the time counts once what this returns is polled.
@@ -158,13 +126,12 @@ impl Outbound {
         let turns = self.turns.get_or_insert_with(|| Arc::new(Semaphore::new(MOST_PER_CALL)));
         let turns = turns.clone();
         let counted = self.sent.get_or_insert_default().count(&request);
-        let waited_for = self.time.as_ref().map(|time| {
-            let mut waited_for = WaitedFor::new(time.clone(), Phase::Outbound);
-            // From now on, not when a task begins to send it: the guest may stop running before.
-            waited_for.set(true);
-            waited_for
-        });
-        let sent = self.inner.clone().send(request, options, turns, waited_for);
+        let destination = Destination::of(request.uri());
+        // From now on, not when a task begins to send it: the guest may stop running before.
+        let tally = destination
+            .as_ref()
+            .map(|to| RequestTally::new(self.inner.destinations.clone(), to, self.call.clone()));
+        let sent = self.inner.clone().send(request, options, turns, destination.zip(tally));
         async move {
             let answer = sent.await;
             drop(counted);
@@ -197,27 +164,40 @@ impl Inner {
         request: Request<WasiBody>,
         options: RequestOptions,
         turns: Arc<Semaphore>,
-        waited_for: Option<WaitedFor>,
+        to: Option<(Destination, RequestTally)>,
     ) -> Result<Response<WasiBody>, Error> {
-        let destination = Destination::of(request.uri()).ok_or(Error::HttpRequestUriInvalid)?;
+        let (destination, mut tally) = to.ok_or(Error::HttpRequestUriInvalid)?;
         if request.method() == Method::CONNECT {
             return Err(Error::HttpRequestMethodInvalid);
         }
+        let patience = Patience::of(&options);
+        let sent = self.send_when_let(request, &destination, &patience, (turns, &mut tally)).await;
+        let (response, turn) = sent.inspect_err(|error| tally.fail(error))?;
+        tally.answer(response.status().as_u16());
+        let body = |body| AnswerBody::new(body, patience.between_bytes, turn, tally).boxed_unsync();
+        Ok(response.map(body))
+    }
+
+    /// Sends a request that the policy allows, once it is its turn.
+    async fn send_when_let(
+        &self,
+        request: Request<WasiBody>,
+        destination: &Destination,
+        patience: &Patience,
+        (turns, tally): (Arc<Semaphore>, &mut RequestTally),
+    ) -> Result<(Response<Incoming>, OwnedSemaphorePermit), Error> {
         let asked =
             self.policy.permits(destination.scheme(), destination.host(), destination.port());
         let OutboundDecision::Allowed { is_named } = asked else {
-            self.denials.note(&destination, Denial::NotListed);
+            self.denials.note(destination, Denial::NotListed);
             return Err(Error::HttpRequestDenied);
         };
-        let patience = Patience::of(&options);
         // Otherwise the time is over, or the instance.
         let Ok(Ok(turn)) = timeout_at(patience.connect_until, turns.acquire_owned()).await else {
             return Err(Error::ConnectionLimitReached);
         };
-        let response = self.exchange(request, &destination, is_named, &patience).await?;
-        let body =
-            |body| AnswerBody::new(body, patience.between_bytes, turn, waited_for).boxed_unsync();
-        Ok(response.map(body))
+        tally.begin();
+        Ok((self.exchange(request, destination, is_named, patience).await?, turn))
     }
 
     /// Sends a request over a connection that waits, or over a new one.

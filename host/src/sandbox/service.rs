@@ -154,7 +154,7 @@ impl InstanceTemplate {
     {
         let deadline = guest_request.deadline;
         let (store, known) = (&mut serving.store, serving.live.take());
-        store.data_mut().outbound.start_call(call.time());
+        store.data_mut().outbound.start_call(call.time(), deadline);
         let is_restored = serving.restorer.is_some();
         let mut instantiate = Duration::ZERO;
         let mut kept = None;

@@ -12,7 +12,8 @@ use steerage_core::spent::TimeSpent;
 use steerage_core::telemetry::KeptOfApp;
 use steerage_core::why;
 
-use crate::call::Usage;
+use super::destinations::Destinations;
+use crate::call::{LongestWait, Usage};
 use crate::shared::{Locked, Sharded, Sum};
 
 /// How many calls are kept of each app.
@@ -44,6 +45,8 @@ pub struct CallSummary {
     pub duration: Duration,
     /// Where that time went.
     pub spent: TimeSpent,
+    /// Whom it had asked that it waited for longest, or that failed; nothing of one that asked nobody.
+    pub waited_for: Option<Box<LongestWait>>,
     /// What the guest took.
     pub usage: Usage,
     /// Bytes of response body.
@@ -70,6 +73,8 @@ pub struct Calls {
     of_threads: OnceLock<Sharded<Locked<Ring>>>,
     /// Those that failed and are no longer among the last.
     failed: Locked<Ring>,
+    /// Whom the calls have asked, and what came of it.
+    pub destinations: Arc<Destinations>,
     /// Bytes kept of all apps.
     n_bytes_of_all: Arc<Sum>,
 }
@@ -87,6 +92,7 @@ impl AllCalls {
             ring: Locked::default(),
             of_threads: OnceLock::new(),
             failed: Locked::default(),
+            destinations: Arc::new(Destinations::new(self.n_bytes.clone())),
             n_bytes_of_all: self.n_bytes.clone(),
         });
         self.rings.insert(app.clone(), Arc::downgrade(&ring));
@@ -109,11 +115,12 @@ impl AllCalls {
         self.rings.remove(app);
     }
 
-    /// Forgets the calls of an app.
+    /// Forgets the calls of an app, and whom they asked.
     pub(super) fn forget(&self, app: &AppName) {
         let ring = self.rings.get(app).and_then(|ring| ring.upgrade());
         if let Some(ring) = ring {
             ring.forget();
+            ring.destinations.forget();
         }
     }
 }
@@ -189,6 +196,10 @@ impl Calls {
             kept.last_at = kept.last_at.max(ring.back().map_or(0, |call| call.at));
             kept.bytes += ring.iter().map(CallSummary::n_bytes).sum::<u64>();
         }
+        if let Some(of_destinations) = self.destinations.kept() {
+            kept.last_at = kept.last_at.max(of_destinations.last_at);
+            kept.bytes += of_destinations.bytes;
+        }
         (kept.bytes > 0).then_some(kept)
     }
 
@@ -217,7 +228,8 @@ impl CallSummary {
 
     /// What it takes, with the room that its ring has before it is full.
     fn n_bytes(&self) -> u64 {
-        (size_of::<Self>() * 3 / 2 + self.path.len()) as u64
+        let waited_for = self.waited_for.as_ref().map_or(0, |wait| wait.n_bytes());
+        (size_of::<Self>() * 3 / 2 + self.path.len() + waited_for) as u64
     }
 
     /// Microseconds since the epoch when it was over.
@@ -248,6 +260,7 @@ mod tests {
             cause: "answered",
             duration: Duration::ZERO,
             spent: TimeSpent::default(),
+            waited_for: None,
             usage: Usage::default(),
             response_bytes: 0,
         }
@@ -299,6 +312,13 @@ mod tests {
         });
         all.forget(&app);
         assert!(calls.tail(100).is_empty());
+        assert_eq!(all.n_bytes.get(), 0);
+        // Whom they asked weighs as they do, and is forgotten with them.
+        calls.destinations.begin("api.example.com:443");
+        let n_bytes = all.n_bytes.get();
+        assert!(n_bytes > 0);
+        all.weigh(|_, kept| assert_eq!(kept.bytes, n_bytes));
+        all.forget(&app);
         assert_eq!(all.n_bytes.get(), 0);
         calls.push(call(1), false);
         drop(calls);

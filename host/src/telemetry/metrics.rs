@@ -1,11 +1,12 @@
-//! Every metric, declared once, with its unit in its name. Labels are bounded sets: apps, causes,
-//! status classes; never paths, hosts or digests.
+//! Every metric, declared once, with its unit in its name. Labels are bounded sets: apps, causes, status
+//! classes, and of each app a few destinations of its requests; never paths, hosts of callers or digests.
 //! Does not collect in the background: numbers are read when somebody asks.
 
 mod app_meter;
 mod buckets;
 mod fleet;
 pub mod form;
+mod outbound;
 
 pub use self::app_meter::{AppMeter, AppMeters};
 pub use self::fleet::FleetReading;
@@ -14,6 +15,7 @@ use self::buckets::Buckets;
 use self::form::{Form, Pieces};
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -24,6 +26,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 use steerage_core::outcome::Outcome;
 
+use super::destinations::Destinations;
 use crate::shared::count;
 
 /// The causes that are want of room.
@@ -57,7 +60,9 @@ pub struct AppReading {
     /// Bytes its instances hold now.
     pub memory_used: u64,
     /// Its counters.
-    pub meter: std::sync::Arc<AppMeter>,
+    pub meter: Arc<AppMeter>,
+    /// What its outbound requests came to.
+    pub destinations: Arc<Destinations>,
 }
 
 /// What is read of the host when somebody asks.
@@ -139,6 +144,7 @@ impl<R: Readings> Collector for Everything<R> {
         let apps = self.readings.apps();
         encode_histograms(&mut encoder, &apps)?;
         encode_counters(&mut encoder, &apps)?;
+        outbound::encode(&mut encoder, &apps)?;
         encode_gauges(&mut encoder, &apps)?;
         encode_host(&mut encoder, &self.readings.host())
     }
@@ -393,15 +399,14 @@ mod tests {
 
     impl Readings for Apps {
         fn apps(&self) -> Vec<AppReading> {
-            let meter =
-                AppMeters::new(std::sync::Arc::default(), steerage_core::units::Bytes::ZERO)
-                    .meter();
+            let meter = AppMeters::new(Arc::default(), steerage_core::units::Bytes::ZERO).meter();
             let reading = |number| AppReading {
                 app: format!("app-{number}"),
                 running: 0,
                 waiting: 0,
                 memory_used: 0,
                 meter: meter.clone(),
+                destinations: Arc::default(),
             };
             (0..self.0).map(reading).collect()
         }

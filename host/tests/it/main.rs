@@ -21,6 +21,7 @@ mod crash_loop;
 mod deploy;
 mod deploy_watch;
 mod desired;
+mod destinations;
 mod developing;
 mod disk;
 mod disk_bound;

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use http_body_util::BodyExt;
 use steerage_guests as guests;
 
-use crate::harness::{Host, manifest};
+use crate::harness::{Host, manifest, prints};
 
 #[tokio::test]
 pub(crate) async fn what_a_guest_prints_is_kept_with_its_call() {
@@ -127,6 +127,43 @@ async fn prometheus_own_checker_accepts_the_metrics() {
 
 fn promtool() -> Option<&'static Path> {
     ["/usr/bin/promtool", "/usr/local/bin/promtool"].map(Path::new).into_iter().find(|p| p.exists())
+}
+
+#[tokio::test]
+async fn percentiles_and_answers_of_5xx_stand_beside_failures() {
+    let host = Host::start();
+    host.deploy(&prints("Status: 500\\n\\nno"), &manifest("web", "/web/...", "")).await;
+    for _ in 0..5 {
+        assert_eq!(host.get("/web/").await.status, 500);
+    }
+    let apps = host
+        .until("record of the calls", || async {
+            let apps = host.admin("GET", "/v1/apps", "").await.json();
+            (apps["apps"][0]["calls"] == 5).then_some(apps)
+        })
+        .await;
+    let usage = host.admin("GET", "/v1/usage", "").await.json();
+    let n_counted = |app: &serde_json::Value| -> u64 {
+        let counts = app["latency"]["counts"].as_array().unwrap();
+        counts.iter().map(|count| count.as_u64().unwrap()).sum()
+    };
+    for app in [&apps["apps"][0], &usage["apps"][0]] {
+        assert_eq!((n_counted(app), &app["errors"], &app["failed"]), (5, &5.into(), &0.into()));
+        let at = |key: &str| app["latency"][key].as_u64().unwrap();
+        assert!(at("p50_us") > 0 && at("p50_us") <= at("p95_us") && at("p95_us") <= at("p99_us"));
+    }
+    let shown = host.run(&["ps"]).done().stdout;
+    assert!(
+        ["5XX", "REFUSED", "P50", "P95", "P99"].iter().all(|name| shown.contains(name)),
+        "{shown}"
+    );
+    // What was before its interval does not count.
+    let top = ["top", "--once", "--interval", "100ms", "-o", "json"];
+    let quiet = host.run(&top).done().json_lines().remove(0);
+    assert_eq!(
+        (n_counted(&quiet["apps"][0]), &quiet["apps"][0]["latency"]["p99_us"]),
+        (0, &0.into())
+    );
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::destination::{self, Culprit};
 use super::{AppPast, Diagnosis, PastCall, PastEvent, Remedy, ago, mostly};
 use crate::outcome::{Fault, fault_of};
 use crate::spent::Phase;
@@ -26,6 +27,8 @@ const JUST_BEFORE: u64 = 60_000;
 const RECENT: u64 = 600_000;
 /// Endings for which load is to blame: going back would not help.
 const OF_LOAD: [&str; 4] = ["app_busy", "too_late", "host_memory", "quarantined"];
+/// Endings for which somebody else may be to blame whom the guest has asked.
+const FAILED_BY_OTHERS: [&str; 3] = ["answered", "timed_out", "no_answer"];
 /// A phase that takes so much of the time of failed calls says what they waited for: percent.
 const MOST_OF_IT: u128 = 60;
 /// As many calls fill what is kept of the last.
@@ -76,6 +79,8 @@ pub(super) fn calls(past: &AppPast) -> Option<Diagnosis> {
         evidence
             .push(format!("{percent}% of the time of a call that failed it {}", phase.meaning()));
     }
+    let culprit = destination::of_failed(past, these);
+    evidence.extend(culprit.as_ref().map(|culprit| culprit.told.clone()));
     evidence.extend(just_before(past, these));
     let others: usize = ways.values().map(Vec::len).sum::<usize>() - these.len();
     if others > 0 {
@@ -89,7 +94,8 @@ pub(super) fn calls(past: &AppPast) -> Option<Diagnosis> {
         ));
     }
     evidence.push(format!("the last of them is {}, {} ago", last.id, ago(past.now, last.at)));
-    let remedy = remedy(past, way.0, event, &deployment, waited.map(|(phase, _)| phase));
+    let because = Because { deployment, waited: waited.map(|(phase, _)| phase), culprit };
+    let remedy = remedy(past, way.0, event, &because);
     Some(Diagnosis { claim, evidence, remedy: Some(remedy) })
 }
 
@@ -232,13 +238,15 @@ fn just_before(past: &AppPast, these: &[&PastCall]) -> Option<String> {
     ))
 }
 
-fn remedy(
-    past: &AppPast,
-    cause: &str,
-    event: Option<&PastEvent>,
-    deployment: &Deployment,
+/// What was found out about calls that fail.
+struct Because<'p> {
+    deployment: Deployment,
     waited: Option<Phase>,
-) -> Remedy {
+    culprit: Option<Culprit<'p>>,
+}
+
+fn remedy(past: &AppPast, cause: &str, event: Option<&PastEvent>, because: &Because<'_>) -> Remedy {
+    let Because { deployment, waited, culprit } = because;
     let is_of_others = fault_of(cause) == Some(Fault::Host) || OF_LOAD.contains(&cause);
     if let Deployment::Only { generation, before, .. } = deployment
         && !is_of_others
@@ -260,6 +268,13 @@ fn remedy(
         };
     }
     let advice = event.and_then(|event| event.advice.clone());
+    // Where one destination is to blame, it is the one to look at; but a guest that traps does wrong itself.
+    let is_passed_on = FAILED_BY_OTHERS.contains(&cause);
+    let of_culprit = culprit.as_ref().filter(|_| is_passed_on).and_then(|culprit| {
+        let wrong = culprit.wrong?;
+        Some(format!("{}: {}", culprit.name, wrong.remedy()))
+    });
+    let advice = of_culprit.or(advice);
     let advice = advice.or_else(|| waited.map(|phase| phase.remedy().to_owned()));
     let (text, command) = match advice {
         Some(advice) => (advice, None),

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::{AppPast, Diagnosis, PastCall, Remedy, mostly, percentiles};
+use super::{AppPast, Diagnosis, PastCall, Remedy, destination, mostly, percentiles};
 use crate::spent::Phase;
 use crate::units::about_duration;
 
@@ -50,12 +50,15 @@ pub(super) fn calls(past: &AppPast) -> Option<Diagnosis> {
     } else {
         return None;
     };
-    let (phase, percent) = mostly(current)?;
+    let (phase, percent) = mostly(current.clone())?;
     // A client that sends or reads slowly is nobody's fault here.
     if matches!(phase, Phase::Client | Phase::RequestBody) {
         return None;
     }
-    let evidence = vec![format!("{percent}% of the time of a call it {}", phase.meaning())];
+    let mut evidence = vec![format!("{percent}% of the time of a call it {}", phase.meaning())];
+    if phase == Phase::Outbound {
+        evidence.extend(destination::of_slow(past, current).map(|culprit| culprit.told));
+    }
     let remedy = Remedy {
         text: match rollback {
             Some(before) => format!("{}; or go back to generation {before}", phase.remedy()),

@@ -16,6 +16,7 @@ fn past(calls: Vec<PastCall>) -> AppPast {
         older_failures: Vec::new(),
         events: Vec::new(),
         deployments: vec![(2, NOW - 180_000), (1, NOW - 86_400_000 * 3)],
+        destinations: Vec::new(),
         replicas: None,
     }
 }
@@ -37,6 +38,7 @@ fn call(generation: u64, at: u64, cause: &str, status: u16) -> PastCall {
         cause: cause.to_owned(),
         took: Duration::from_millis(2),
         phases: vec![(Phase::Guest, Duration::from_millis(2))],
+        waited_for: None,
         host: None,
     }
 }
@@ -302,4 +304,148 @@ fn replicas_that_lack_a_place_come_first() {
     // While one takes the place of another, the other one answers.
     past.replicas = Some(PastReplicas { wanted: 3, ready: 0, others: 3, lacks: None });
     assert_eq!(explain(&past).diagnoses.len(), 1);
+}
+
+const API: &str = "api.example.com:443";
+
+/// A call that waited so long for a destination.
+fn waiting(
+    call: PastCall,
+    destination: &str,
+    waited: Duration,
+    wrong: Option<RequestEnd>,
+) -> PastCall {
+    let took = call.took.max(waited);
+    let phases = vec![(Phase::Guest, took - waited), (Phase::Outbound, waited)];
+    let waited_for = Some(PastWait { destination: destination.to_owned(), waited, wrong });
+    PastCall { took, phases, waited_for, ..call }
+}
+
+/// A destination whose last requests ended so, one a second, the last a second ago.
+fn asked(name: &str, ends: &[(RequestEnd, u64)], why: &str) -> PastDestination {
+    let of = |(end, ms): &(RequestEnd, u64)| (*end, Duration::from_millis(*ms));
+    let ends: Vec<_> = ends.iter().map(of).collect();
+    let at = |place: usize| NOW - (ends.len() - place) as u64 * 1000;
+    PastDestination {
+        name: name.to_owned(),
+        recent: ends.iter().enumerate().map(|(n, (end, took))| (at(n), *end, *took)).collect(),
+        last_error: ends.last().filter(|_| !why.is_empty()).map(|(end, _)| (*end, why.to_owned())),
+    }
+}
+
+#[test]
+fn the_destination_that_failed_calls_wait_for_is_named_with_its_figures() {
+    let long = Duration::from_secs(29);
+    let wait = |call| waiting(call, API, long, Some(RequestEnd::TimedOut));
+    let mut calls = good(2, 10, 20);
+    calls.extend(failing(2, 14, "timed_out", 504).into_iter().map(wait));
+    let mut past = past(calls);
+    let mut ends = vec![(RequestEnd::Answered, 30)];
+    ends.extend([(RequestEnd::TimedOut, 29_000); 14]);
+    past.destinations =
+        vec![asked("other:80", &[(RequestEnd::Answered, 1); 9], ""), asked(API, &ends, "late")];
+    let found = only(&past);
+    assert_eq!(
+        found.evidence[1],
+        format!("it waits for {API}: 14 of its last 15 requests timed out (late)")
+    );
+    let remedy = found.remedy.unwrap();
+    assert!(remedy.text.starts_with(&format!("{API}: see why it takes so long")), "{remedy:?}");
+    // A destination that is only slow is named as well, and so is one of which no request is over.
+    let slow = |call| waiting(call, API, long, None);
+    past.calls = failing(2, 14, "timed_out", 504).into_iter().map(slow).collect();
+    past.destinations = vec![asked(API, &[(RequestEnd::Answered, 9_000); 5], "")];
+    let told = |past: &AppPast| only(past).evidence.iter().find(|line| line.contains(API)).cloned();
+    assert_eq!(
+        told(&past),
+        Some(format!("it waits for {API}: its last 5 requests took 9.0 s at the median"))
+    );
+    past.destinations.clear();
+    assert_eq!(
+        told(&past),
+        Some(format!("it waits for {API}: 14 of the 14 calls had no good answer from it"))
+    );
+}
+
+#[test]
+fn a_destination_that_fails_calls_at_once_is_named_though_they_wait_for_nothing() {
+    let short = Duration::from_micros(100);
+    let wait = |call| waiting(call, API, short, Some(RequestEnd::Unconnected));
+    let mut calls = good(2, 10, 20);
+    calls.extend(failing(2, 4, "answered", 502).into_iter().map(wait));
+    let mut past = past(calls);
+    past.destinations = vec![asked(API, &[(RequestEnd::Unconnected, 0); 4], "connection refused")];
+    let found = only(&past);
+    assert_eq!(
+        found.evidence[0],
+        format!(
+            "its requests to {API} fail: all of its last 4 requests got no connection (connection \
+             refused)"
+        )
+    );
+    let remedy = found.remedy.unwrap();
+    assert!(remedy.text.starts_with(&format!("{API}: see whether it runs")), "{remedy:?}");
+    // A guest that traps over it is told what to do about the trap.
+    past.calls
+        .iter_mut()
+        .filter(|call| call.is_failed())
+        .for_each(|call| "trapped".clone_into(&mut call.cause));
+    assert!(!only(&past).remedy.unwrap().text.contains(API));
+}
+
+#[test]
+fn a_destination_is_not_blamed_that_fails_good_calls_as_well_nor_one_of_several() {
+    let short = Duration::from_micros(100);
+    let wait = |call| waiting(call, API, short, Some(RequestEnd::Unconnected));
+    let mut calls: Vec<_> = good(2, 10, 20).into_iter().map(wait).collect();
+    calls.extend(failing(2, 4, "answered", 502).into_iter().map(wait));
+    let is_named = |past: &AppPast| only(past).evidence.iter().any(|line| line.contains(API));
+    assert!(!is_named(&past(calls)));
+    let several = failing(2, 9, "timed_out", 504).into_iter().enumerate().map(|(number, call)| {
+        let name = format!("h{}:80", number % 3);
+        waiting(call, &name, Duration::from_secs(29), Some(RequestEnd::TimedOut))
+    });
+    let found = only(&past(several.collect()));
+    assert!(!found.evidence.iter().any(|line| line.contains(":80")), "{:?}", found.evidence);
+}
+
+#[test]
+fn the_destination_that_makes_calls_slow_is_named() {
+    let slow = |call| waiting(call, API, Duration::from_millis(78), None);
+    let mut calls = good(1, 20, 20);
+    calls.extend(good(2, 10, 5).into_iter().map(slow));
+    let mut past = past(calls);
+    past.destinations = vec![asked(API, &[(RequestEnd::Answered, 76); 10], "")];
+    assert_eq!(
+        only(&past).evidence[1],
+        format!("it waits for {API}: its last 10 requests took 76.0 ms at the median")
+    );
+}
+
+#[test]
+fn a_destination_that_all_calls_wait_for_is_blamed_for_those_only_that_it_makes_fail() {
+    let ms = Duration::from_millis;
+    let quick = |call| waiting(call, API, ms(30), None);
+    let told = |past: &AppPast| only(past).evidence.iter().find(|line| line.contains(API)).cloned();
+    // It answers quickly mostly, and then not at all.
+    let mut calls: Vec<_> = good(2, 20, 20).into_iter().map(quick).collect();
+    let late = |call| waiting(call, API, ms(29_000), None);
+    calls.extend(failing(2, 4, "timed_out", 504).into_iter().map(late));
+    let mut past = past(calls);
+    past.destinations = vec![asked(API, &[(RequestEnd::TimedOut, 29_000); 4], "late")];
+    let all = format!("it waits for {API}: all of its last 4 requests timed out (late)");
+    assert_eq!(told(&past), Some(all));
+    // It answers 503 as quickly as it answers well.
+    past.calls.truncate(20);
+    let refused = |call| waiting(call, API, ms(30), Some(RequestEnd::ServerError));
+    past.calls.extend(failing(2, 4, "answered", 500).into_iter().map(refused));
+    past.destinations = vec![asked(API, &[(RequestEnd::ServerError, 30); 4], "answered 503")];
+    let all =
+        format!("it waits for {API}: all of its last 4 requests were answered 5xx (answered 503)");
+    assert_eq!(told(&past), Some(all));
+    // It does what it always does, and the app fails by itself.
+    past.calls.truncate(20);
+    past.calls.extend(failing(2, 4, "answered", 500).into_iter().map(quick));
+    past.destinations = vec![asked(API, &[(RequestEnd::Answered, 30); 4], "")];
+    assert_eq!(told(&past), None);
 }

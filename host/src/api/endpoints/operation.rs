@@ -15,6 +15,7 @@ pub(in crate::api) enum Operation {
     Remove,
     Calls,
     CallsOfId,
+    Destinations,
     Why,
     WhyFleet,
     Problems,

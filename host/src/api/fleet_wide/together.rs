@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use steerage_core::destinations::OTHERS;
 use steerage_core::id::HostName;
 
 use crate::api::wire::{
-    AppSummary, AppUsage, Apps, Calls, Events, LogLines, Problems, Sources, Usage,
+    AppSummary, AppUsage, Apps, Calls, Destination, Destinations, Events, Latency, LogLines,
+    Problems, Sources, Usage,
 };
 
 /// Something that each host tells, and that can be put together.
@@ -63,6 +65,7 @@ impl Together for Apps {
             (app.calls, app.failed, app.errors, app.refused) = (0, 0, 0, 0);
             (app.running, app.waiting, app.fuel, app.memory_peak_bytes) = (0, 0, 0, 0);
             app.cpu_seconds = 0.0;
+            app.latency = Latency::default();
         }
     }
 
@@ -76,6 +79,7 @@ impl Together for Apps {
             app.failed += more.failed;
             app.errors += more.errors;
             app.refused += more.refused;
+            app.latency.add(&more.latency);
             app.running += more.running;
             app.waiting += more.waiting;
             app.fuel = app.fuel.saturating_add(more.fuel);
@@ -133,6 +137,33 @@ impl Together for Usage {
             }
         }
         self.apps = apps.into_values().collect();
+        self.sources = Some(sources);
+    }
+}
+
+impl Together for Destinations {
+    fn come_from(&mut self, _: &HostName) {}
+
+    fn forget_numbers(&mut self) {
+        self.destinations.clear();
+    }
+
+    fn add(&mut self, other: Self) {
+        self.destinations.extend(other.destinations);
+    }
+
+    fn finish(&mut self, limit: usize, sources: Sources) {
+        let mut each = BTreeMap::<String, Destination>::new();
+        for one in self.destinations.drain(..) {
+            match each.get_mut(&one.destination) {
+                Some(sum) => sum.add(one),
+                None => drop(each.insert(one.destination.clone(), one)),
+            }
+        }
+        self.destinations = each.into_values().collect();
+        self.destinations
+            .sort_by_key(|one| (one.destination == OTHERS, std::cmp::Reverse(one.requests)));
+        self.destinations.truncate(limit);
         self.sources = Some(sources);
     }
 }

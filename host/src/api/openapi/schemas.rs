@@ -9,9 +9,11 @@ use serde_json::{Value, json};
 pub(super) use self::notation::form;
 use self::notation::object;
 
+mod destinations;
 mod rollout;
 mod why;
 
+use self::destinations::DESTINATIONS;
 use self::rollout::ROLLOUT;
 use self::why::WHY;
 
@@ -78,6 +80,7 @@ const SCHEMAS: [Schema; 45] = [
             ("failed", "integer"),
             ("errors", "integer"),
             ("refused", "integer"),
+            ("latency", "Latency"),
             ("running", "integer"),
             ("waiting", "integer"),
             ("fuel", "integer"),
@@ -140,6 +143,7 @@ const SCHEMAS: [Schema; 45] = [
             ("cause", "string"),
             ("duration_us", "integer"),
             ("time_us", "{integer}"),
+            ("waited_for-", "WaitedFor"),
             ("fuel", "integer"),
             ("memory_bytes", "integer"),
             ("cpu_us", "integer"),
@@ -240,6 +244,7 @@ const SCHEMAS: [Schema; 45] = [
             ("failed", "integer"),
             ("errors", "integer"),
             ("refused", "{integer}"),
+            ("latency", "Latency"),
             ("running", "integer"),
             ("waiting", "integer"),
         ],
@@ -380,13 +385,14 @@ const SCHEMAS: [Schema; 45] = [
 
 /// All schemas by name.
 pub(super) fn all() -> Value {
-    let schemas = SCHEMAS.iter().chain(&ROLLOUT).chain(&WHY).map(|(name, keys)| {
-        let mut schema = object(keys);
-        if *name == "AppDetail" {
-            schema = json!({ "allOf": [form("AppSummary"), schema] });
-        }
-        ((*name).to_owned(), schema)
-    });
+    let schemas =
+        SCHEMAS.iter().chain(&ROLLOUT).chain(&WHY).chain(&DESTINATIONS).map(|(name, keys)| {
+            let mut schema = object(keys);
+            if *name == "AppDetail" {
+                schema = json!({ "allOf": [form("AppSummary"), schema] });
+            }
+            ((*name).to_owned(), schema)
+        });
     Value::Object(schemas.collect())
 }
 
@@ -412,9 +418,11 @@ mod tests {
         let wire = concat!(
             include_str!("../wire.rs"),
             include_str!("../wire/canary.rs"),
+            include_str!("../wire/destinations.rs"),
             include_str!("../wire/fleet.rs"),
             include_str!("../wire/happened.rs"),
             include_str!("../wire/instances.rs"),
+            include_str!("../wire/latency.rs"),
             include_str!("../wire/plans.rs"),
             include_str!("../wire/problem.rs"),
             include_str!("../wire/problems.rs"),
@@ -423,8 +431,9 @@ mod tests {
             include_str!("../wire/why.rs")
         );
         let n_types = wire.matches("pub struct ").count();
-        assert_eq!(SCHEMAS.len() + ROLLOUT.len() + WHY.len(), n_types, "a wire type has no schema");
-        for (name, keys) in SCHEMAS.into_iter().chain(ROLLOUT).chain(WHY) {
+        let all = || SCHEMAS.into_iter().chain(ROLLOUT).chain(WHY).chain(DESTINATIONS);
+        assert_eq!(all().count(), n_types, "a wire type has no schema");
+        for (name, keys) in all() {
             let keys: BTreeSet<String> =
                 keys.iter().map(|(key, _)| key.trim_end_matches('-').to_owned()).collect();
             let mut fields = written(wire, name);

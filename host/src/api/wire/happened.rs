@@ -45,6 +45,9 @@ pub struct Call {
     /// `duration_us`, but for what was rounded.
     #[serde(default)]
     pub time_us: BTreeMap<String, u64>,
+    /// Whom of those that it had asked it waited for longest, or who failed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waited_for: Option<WaitedFor>,
     /// Fuel the guest took.
     pub fuel: u64,
     /// The most memory the instance had.
@@ -58,6 +61,18 @@ pub struct Call {
     /// The host that tells it; nothing where that is alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
+}
+
+/// A destination of a call's outbound requests.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct WaitedFor {
+    /// As `host:port`.
+    pub destination: String,
+    /// How long the call waited for it, all its requests to it together.
+    pub waited_us: u64,
+    /// How a request to it ended that had something wrong: one of the codes of `Destination.ended`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wrong: Option<String>,
 }
 
 /// What an app printed, the oldest line first.

@@ -37,6 +37,7 @@ fn an_app_in_detail_has_the_keys_of_a_summary_beside_its_own() {
         failed: 1,
         errors: 0,
         refused: 0,
+        latency: Latency::default(),
         running: 0,
         waiting: 0,
         fuel: 100,

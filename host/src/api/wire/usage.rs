@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::latency::Latency;
 use super::sources::Sources;
 
 /// What is used, at one moment.
@@ -81,6 +82,9 @@ pub struct AppUsage {
     pub errors: u64,
     /// Those of them that were refused for want of room, by cause.
     pub refused: BTreeMap<String, u64>,
+    /// How long those took that are over, refused ones included.
+    #[serde(default)]
+    pub latency: Latency,
     /// Calls that run now.
     pub running: u32,
     /// Calls that wait now.
@@ -122,6 +126,7 @@ impl AppUsage {
         for (cause, count) in &app.refused {
             *self.refused.entry(cause.clone()).or_default() += count;
         }
+        self.latency.add(&app.latency);
         self.running += app.running;
         self.waiting += app.waiting;
     }
@@ -143,6 +148,7 @@ impl AppUsage {
             failed: passed(before.failed, self.failed),
             errors: passed(before.errors, self.errors),
             refused: refused.filter(|(_, count)| *count > 0).collect(),
+            latency: self.latency.since(&before.latency),
             ..self.clone()
         }
     }

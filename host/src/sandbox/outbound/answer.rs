@@ -12,7 +12,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep};
 use wasmtime_wasi_http::Error;
 
-use crate::call::WaitedFor;
+use super::tally::RequestTally;
 
 /// A body that ends with an error where nothing comes for too long while somebody waits for it.
 pub(super) struct AnswerBody {
@@ -21,30 +21,29 @@ pub(super) struct AnswerBody {
     timer: Pin<Box<Sleep>>,
     /// Whether somebody has been waiting since the timer was set.
     is_waiting: bool,
-    waited_for: Option<WaitedFor>,
+    tally: RequestTally,
     /// The request is one of its call's until its response is taken.
     _turn: OwnedSemaphorePermit,
 }
 
 impl AnswerBody {
-    /// `waited_for` has said that the response was waited for.
+    /// `tally` knows that its head is there.
     pub(super) fn new(
         body: Incoming,
         patience: Duration,
         turn: OwnedSemaphorePermit,
-        waited_for: Option<WaitedFor>,
+        mut tally: RequestTally,
     ) -> Self {
+        if body.is_end_stream() {
+            tally.finish();
+        }
         let timer = Box::pin(sleep(patience));
-        let mut body = Self { body, patience, timer, is_waiting: false, waited_for, _turn: turn };
-        body.note_waiting(false);
-        body
+        Self { body, patience, timer, is_waiting: false, tally, _turn: turn }
     }
 
     fn note_waiting(&mut self, is_waiting: bool) {
         self.is_waiting = is_waiting;
-        if let Some(waited_for) = &mut self.waited_for {
-            waited_for.set(is_waiting);
-        }
+        self.tally.wait(is_waiting);
     }
 }
 
@@ -59,7 +58,14 @@ impl Body for AnswerBody {
         let this = self.get_mut();
         if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(context) {
             this.note_waiting(false);
-            return Poll::Ready(frame.map(|frame| frame.map_err(Error::from)));
+            let frame = frame.map(|frame| frame.map_err(Error::from));
+            match &frame {
+                None => this.tally.finish(),
+                Some(Ok(_)) if this.body.is_end_stream() => this.tally.finish(),
+                Some(Ok(_)) => {}
+                Some(Err(error)) => this.tally.fail(error),
+            }
+            return Poll::Ready(frame);
         }
         // From the moment somebody waits: a guest that takes its time is not the server's delay.
         if !this.is_waiting {
@@ -67,7 +73,11 @@ impl Body for AnswerBody {
             this.timer.as_mut().reset(Instant::now() + this.patience);
         }
         let timer = this.timer.as_mut().poll(context);
-        timer.map(|()| Some(Err(Error::ConnectionReadTimeout)))
+        timer.map(|()| {
+            let late = Error::ConnectionReadTimeout;
+            this.tally.fail(&late);
+            Some(Err(late))
+        })
     }
 
     fn is_end_stream(&self) -> bool {

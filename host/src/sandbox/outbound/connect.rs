@@ -79,6 +79,12 @@ impl Destination {
         self.port
     }
 
+    /// As `host:port`, the host cut where it is longer than any can be.
+    pub(super) fn authority(&self) -> String {
+        let host = self.host.get(..SHOWN).unwrap_or(&self.host);
+        format!("{host}:{}", self.port)
+    }
+
     fn name(&self) -> &str {
         self.host.trim_start_matches('[').trim_end_matches(']')
     }

@@ -176,7 +176,12 @@ fn parts() -> ServiceParts {
         memory_limit: Bytes::mebi(16),
         memory: Memory::new(settings, BTreeMap::new())
             .account(&TenantName::default(), Weight::DEFAULT),
-        outbound: Outbound::new(policy, egress, denials, ConnectionCharge::to(|_| {})),
+        outbound: Outbound::new(
+            policy,
+            egress,
+            (denials, Arc::default()),
+            ConnectionCharge::to(|_| {}),
+        ),
         log: Arc::<AppLog>::default(),
         generation,
         flavor: Flavor::Plain,

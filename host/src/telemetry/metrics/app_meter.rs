@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use steerage_core::latency::BOUNDS;
 use steerage_core::outcome::{Outcome, Refusal};
 use steerage_core::rollout::{Recent, Totals};
 use steerage_core::spent::{Phase, TimeSpent};
@@ -183,6 +184,12 @@ impl AppMeter {
     #[must_use]
     pub fn errors(&self) -> u64 {
         self.sum(|counters| &counters.errors)
+    }
+
+    /// How many calls that are over took up to each of [`BOUNDS`], and longer than the last.
+    #[must_use]
+    pub fn latency(&self) -> [u64; BOUNDS.len() + 1] {
+        self.sums(|counters| counters.duration.counts())
     }
 
     /// Looks at what was counted so far, so that it is known later what the last minutes brought. To be

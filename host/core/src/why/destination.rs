@@ -1,0 +1,152 @@
+//! Whom calls wait for, and who fails them: one destination of their outbound requests, with its figures.
+//! Names nobody where it is several, nor who fails good calls as often as others.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::{AppPast, PastCall};
+use crate::destinations::RequestEnd;
+use crate::units::{about_duration, many};
+
+/// A destination counts as what a call waited for that took so much of its time: percent.
+const MOST_OF_A_CALL: u32 = 60;
+/// What is over so long before the first of the calls has nothing to do with them: milliseconds. What is
+/// known of requests is known to the second.
+const SLACK: u64 = 1_000;
+
+/// A destination that is to blame.
+pub(super) struct Culprit<'p> {
+    pub(super) name: &'p str,
+    /// What is wrong with it; nothing where it is only slow.
+    pub(super) wrong: Option<RequestEnd>,
+    /// It with its figures, in a sentence.
+    pub(super) told: String,
+}
+
+/// The destination that these failed calls have in common.
+pub(super) fn of_failed<'p>(past: &'p AppPast, these: &[&'p PastCall]) -> Option<Culprit<'p>> {
+    let name = most_frequent(these.iter().filter_map(|call| blamed(call)))?;
+    let blames = |call: &&PastCall| blamed(call) == Some(name);
+    let n_blaming = these.iter().copied().filter(blames).count();
+    // Where calls end well though they are failed by it as well, or wait for it as long, it is not the reason.
+    let blaming = || these.iter().copied().filter(blames);
+    let is_by_wrong = blaming().filter(|call| wrong(call).is_some()).count() * 2 >= n_blaming;
+    let shortest = blaming().map(waited).min().unwrap_or_default();
+    let is_as_bad = |call: &&PastCall| {
+        let is_as_long = !is_by_wrong && waited(call) * 2 >= shortest;
+        blames(call) && (wrong(call).is_some() || is_as_long)
+    };
+    let good = || past.calls.iter().filter(|call| !call.is_failed());
+    let n_good_as_bad = good().filter(is_as_bad).count();
+    let is_shown = n_blaming * 2 >= these.len().max(1)
+        && n_good_as_bad * these.len() * 2 <= n_blaming * good().count().max(1);
+    if !is_shown {
+        return None;
+    }
+    let wrong = most_frequent(blaming().filter_map(wrong));
+    let lead = if blaming().filter(|call| is_mostly(call)).count() * 2 >= n_blaming {
+        format!("it waits for {name}")
+    } else {
+        format!("its requests to {name} fail")
+    };
+    let first = these.iter().map(|call| call.at).min().unwrap_or(past.now);
+    let (wrong, figures) = figures(past, name, wrong, first).unwrap_or_else(|| {
+        let calls = many(these.len(), "call");
+        (wrong, format!("{n_blaming} of the {calls} had no good answer from it"))
+    });
+    Some(Culprit { name, wrong, told: format!("{lead}: {figures}") })
+}
+
+/// The destination for which these slow calls wait, the most of their waiting for any.
+pub(super) fn of_slow<'p>(
+    past: &'p AppPast,
+    these: impl Iterator<Item = &'p PastCall> + Clone,
+) -> Option<Culprit<'p>> {
+    let mut waited = BTreeMap::<&str, Duration>::new();
+    for wait in these.clone().filter_map(|call| call.waited_for.as_ref()) {
+        *waited.entry(&wait.destination).or_default() += wait.waited;
+    }
+    let all: Duration = waited.values().sum();
+    let (name, most) = waited.into_iter().max_by_key(|(_, waited)| *waited)?;
+    if most * 2 < all || most.is_zero() {
+        return None;
+    }
+    let first = these.map(|call| call.at).min().unwrap_or(past.now);
+    let (wrong, figures) = figures(past, name, None, first)?;
+    Some(Culprit { name, wrong, told: format!("it waits for {name}: {figures}") })
+}
+
+/// The destination that a call was failed by, or that took most of its time.
+fn blamed(call: &PastCall) -> Option<&str> {
+    let wait = call.waited_for.as_ref()?;
+    (wait.wrong.is_some() || is_mostly(call)).then_some(&*wait.destination)
+}
+
+fn wrong(call: &PastCall) -> Option<RequestEnd> {
+    call.waited_for.as_ref().and_then(|wait| wait.wrong)
+}
+
+fn waited(call: &PastCall) -> Duration {
+    call.waited_for.as_ref().map_or(Duration::ZERO, |wait| wait.waited)
+}
+
+/// Whether a call did little but wait for one destination.
+fn is_mostly(call: &PastCall) -> bool {
+    let waited = waited(call);
+    !waited.is_zero() && waited * 100 >= call.took * MOST_OF_A_CALL
+}
+
+/// What the last requests to a destination came to since then: what is wrong with most of them, or with those
+/// of the calls, `wrong`, and how many ended so; or how long they took. `None` where none is known.
+fn figures(
+    past: &AppPast,
+    name: &str,
+    wrong: Option<RequestEnd>,
+    since: u64,
+) -> Option<(Option<RequestEnd>, String)> {
+    let known = past.destinations.iter().find(|known| known.name == name)?;
+    let is_since = |at: u64| at.saturating_add(SLACK) >= since;
+    let recent: Vec<_> = known.recent.iter().filter(|(at, _, _)| is_since(*at)).collect();
+    let last = match recent.len() {
+        0 => return None,
+        1 => "its last request".to_owned(),
+        number => format!("its last {}", many(number, "request")),
+    };
+    let n_ended = |end| recent.iter().filter(|(_, of, _)| *of == end).count();
+    // A call may be over before its request is, and does not know then how that ended.
+    let commonest = || {
+        let wrongs = recent.iter().map(|(_, end, _)| *end).filter(|end| end.is_wrong());
+        most_frequent(wrongs).filter(|end| n_ended(*end) * 2 >= recent.len())
+    };
+    let found = wrong.filter(|wrong| n_ended(*wrong) > 0).or_else(commonest);
+    if let Some(end) = found {
+        let why = known.last_error.as_ref().filter(|(of, _)| *of == end);
+        let why = why.map_or_else(String::new, |(_, why)| format!(" ({why})"));
+        let whose = match n_ended(end) {
+            number if number == recent.len() => "all".to_owned(),
+            number => number.to_string(),
+        };
+        let told = match recent.len() {
+            1 => format!("{last}: {}{why}", end.code().replace('_', " ")),
+            _ => format!("{whose} of {last} {}{why}", end.meaning()),
+        };
+        return Some((found, told));
+    }
+    let mut took: Vec<Duration> = recent.iter().map(|(_, _, took)| *took).collect();
+    took.sort_unstable();
+    let median = took.get((took.len() - 1) / 2).copied().unwrap_or_default();
+    let told = match recent.len() {
+        1 => format!("{last} took {}", about_duration(median)),
+        _ => format!("{last} took {} at the median", about_duration(median)),
+    };
+    Some((wrong, told))
+}
+
+/// Of two that are as frequent the one that comes last in their own order.
+fn most_frequent<T: Ord>(all: impl Iterator<Item = T>) -> Option<T> {
+    let mut counts = BTreeMap::<T, usize>::new();
+    for one in all {
+        *counts.entry(one).or_default() += 1;
+    }
+    counts.into_iter().max_by_key(|(_, count)| *count).map(|(one, _)| one)
+}

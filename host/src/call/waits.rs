@@ -1,0 +1,150 @@
+//! Whom a call asks in its outbound requests, and how long it waits for each.
+//! Does not send them, and does not know what else the call waits for: `time` does.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use steerage_core::destinations::RequestEnd;
+
+/// Destinations of one call that are told apart; which are the first. How many there are is the guest's choice.
+const MOST: usize = 8;
+
+/// The destinations that one call asks, the first of them first. Written by its outbound requests, for which
+/// a lock of the call's own is little.
+#[derive(Debug, Default)]
+pub struct OutboundWaits {
+    each: Mutex<Vec<DestinationWait>>,
+}
+
+#[derive(Debug)]
+struct DestinationWait {
+    destination: Arc<str>,
+    /// What is over of it, in which at least one request was waited for.
+    waited: Duration,
+    /// Requests that are waited for, and since when any is.
+    n_waiting: u32,
+    since: Instant,
+    /// How the last of its requests ended that had something wrong.
+    wrong: Option<RequestEnd>,
+}
+
+/// The destination that a call waited for longest, or the one whose request ended badly.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LongestWait {
+    /// The destination, as `host:port`.
+    pub destination: Arc<str>,
+    /// How long the call waited for it, for several requests at once the time counts once.
+    pub waited: Duration,
+    /// How a request to it ended that had something wrong; the last, where several had.
+    pub wrong: Option<RequestEnd>,
+}
+
+impl OutboundWaits {
+    /// A request to this destination is waited for from now on.
+    pub fn begin(&self, destination: &Arc<str>, now: Instant) {
+        let mut each = self.each();
+        if let Some(wait) = each.iter_mut().find(|wait| wait.destination == *destination) {
+            if wait.n_waiting == 0 {
+                wait.since = now;
+            }
+            wait.n_waiting += 1;
+        } else if each.len() < MOST {
+            let destination = destination.clone();
+            let (waited, wrong) = (Duration::ZERO, None);
+            each.push(DestinationWait { destination, waited, n_waiting: 1, since: now, wrong });
+        }
+    }
+
+    /// One that was waited for is not any more.
+    pub fn pause(&self, destination: &str, now: Instant) {
+        let mut each = self.each();
+        let Some(wait) = each.iter_mut().find(|wait| *wait.destination == *destination) else {
+            return;
+        };
+        if wait.n_waiting == 1 {
+            wait.waited += now.saturating_duration_since(wait.since);
+        }
+        wait.n_waiting = wait.n_waiting.saturating_sub(1);
+    }
+
+    /// A request to this destination ended so.
+    pub fn end(&self, destination: &str, end: RequestEnd) {
+        if !end.is_wrong() {
+            return;
+        }
+        let mut each = self.each();
+        if let Some(wait) = each.iter_mut().find(|wait| *wait.destination == *destination) {
+            wait.wrong = Some(end);
+        }
+    }
+
+    /// The one that was waited for longest of those with something wrong, and of all where there is none.
+    pub(super) fn longest(&self, now: Instant) -> Option<LongestWait> {
+        let each = self.each();
+        let waited = |wait: &DestinationWait| {
+            let last = match wait.n_waiting {
+                0 => Duration::ZERO,
+                _ => now.saturating_duration_since(wait.since),
+            };
+            wait.waited + last
+        };
+        let longest = each.iter().max_by_key(|wait| (wait.wrong.is_some(), waited(wait)))?;
+        let (destination, wrong) = (longest.destination.clone(), longest.wrong);
+        Some(LongestWait { destination, waited: waited(longest), wrong })
+    }
+
+    fn each(&self) -> MutexGuard<'_, Vec<DestinationWait>> {
+        self.each.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl LongestWait {
+    /// Bytes that it takes.
+    #[must_use]
+    pub fn n_bytes(&self) -> usize {
+        size_of::<Self>() + self.destination.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn name(number: usize) -> Arc<str> {
+        format!("h{number}:80").into()
+    }
+
+    #[test]
+    fn requests_at_once_are_waited_for_once_and_what_is_under_way_counts() {
+        let (waits, start) = (OutboundWaits::default(), Instant::now());
+        assert_eq!(waits.longest(start), None);
+        waits.begin(&name(1), start);
+        waits.begin(&name(1), start + MS);
+        waits.pause("h1:80", start + 4 * MS);
+        waits.pause("h1:80", start + 5 * MS);
+        let longest = |now| waits.longest(now).map(|wait| (wait.destination, wait.waited));
+        assert_eq!(longest(start + 9 * MS), Some((name(1), 5 * MS)));
+        waits.begin(&name(2), start + 5 * MS);
+        assert_eq!(longest(start + 9 * MS), Some((name(1), 5 * MS)));
+        assert_eq!(longest(start + 11 * MS), Some((name(2), 6 * MS)));
+    }
+
+    #[test]
+    fn what_had_something_wrong_goes_first_and_few_are_kept() {
+        let (waits, start) = (OutboundWaits::default(), Instant::now());
+        for number in 0..100 {
+            let name = name(number);
+            waits.begin(&name, start);
+            waits.pause(&name, start + MS * 100);
+            let end = if number == 3 { RequestEnd::Unconnected } else { RequestEnd::Answered };
+            waits.end(&name, end);
+        }
+        waits.begin(&name(0), start);
+        let longest = waits.longest(start + 500 * MS).unwrap();
+        assert_eq!((longest.destination, longest.waited), (name(3), 100 * MS));
+        assert_eq!(longest.wrong, Some(RequestEnd::Unconnected));
+        assert_eq!(waits.each().len(), MOST);
+    }
+}
