@@ -191,7 +191,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     // Until its ledger and its store were compared.
     let turn = fleet.turn_blocking();
     let own = host_state(&settings, ledger)?;
-    let telemetry = Arc::new(Telemetry::new(settings.telemetry, own.events.clone()));
+    let telemetry = Arc::new(Telemetry::new(settings.telemetry, own.events.clone(), true));
     let parts = LoaderParts {
         sandbox: sandbox.clone(),
         admission: admission.clone(),

@@ -17,6 +17,7 @@ pub mod event_log;
 pub mod excerpt;
 pub mod expiry;
 pub mod fair;
+pub mod history;
 pub mod id;
 pub mod limits;
 pub mod lineage;
