@@ -74,8 +74,8 @@ impl History {
     pub fn start(
         settings: HistorySettings,
         data: &Path,
-        catalog: Arc<Catalog>,
-        events: Arc<Events>,
+        catalog: &Arc<Catalog>,
+        events: &Arc<Events>,
     ) -> io::Result<Option<(Arc<Self>, HistoryThread)>> {
         if !settings.is_on() {
             return Ok(None);
@@ -85,7 +85,9 @@ impl History {
             events.push(unusable(shelf.folder(), &error));
             None
         });
-        let rolled_to = Arc::new(AtomicU32::new(rolled_to.unwrap_or(0)));
+        // A clock that was ahead for a while must not keep hours from being made now.
+        let this_hour = Grain::Hour.slot_of(since_epoch().as_secs());
+        let rolled_to = Arc::new(AtomicU32::new(rolled_to.unwrap_or(0).min(this_hour)));
         let mut writer = Writer {
             shelf: shelf.clone(),
             catalog: catalog.clone(),
@@ -105,7 +107,7 @@ impl History {
             writer.write(since_epoch());
             done.try_send(()).ok();
         })?;
-        let reader = Reader { shelf, catalog, events, rolled_to };
+        let reader = Reader { shelf, catalog: catalog.clone(), events: events.clone(), rolled_to };
         Ok(Some((Arc::new(Self(reader)), HistoryThread { end, ended })))
     }
 

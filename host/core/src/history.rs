@@ -12,7 +12,7 @@ mod laws;
 
 pub use self::code::Unreadable;
 pub use self::histogram::Histogram;
-use crate::outcome::{Outcome, fault_of};
+use crate::outcome::Outcome;
 
 /// How long a slot is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -124,9 +124,7 @@ impl Grain {
 impl Slot {
     /// Counts a call that is over. Its CPU time is counted elsewhere, since that is told while calls run.
     pub fn record(&mut self, call: &SlotCall) {
-        let cause = Outcome::CAUSES.iter().position(|known| *known == call.cause);
-        let cause = cause.and_then(|place| u8::try_from(place).ok()).unwrap_or(UNKNOWN);
-        self.causes.count(cause, 1);
+        self.causes.add(call.cause, 1);
         if call.status >= 500 && call.cause == "answered" {
             self.errors += 1;
         }
@@ -185,20 +183,6 @@ impl Slot {
         failed.map(|(_, count)| u64::from(*count)).sum()
     }
 
-    /// How the calls ended, by the causes' codes. A cause that only a later version knows is `unknown`.
-    pub fn causes(&self) -> impl Iterator<Item = (&'static str, u32)> {
-        self.causes.counts.iter().map(|(cause, count)| {
-            let code = Outcome::CAUSES.get(usize::from(*cause)).copied();
-            (code.unwrap_or(UNKNOWN_CAUSE), *count)
-        })
-    }
-
-    /// Counts calls that ended with this cause, by its code; one that is not known counts as `unknown`.
-    pub fn count_cause(&mut self, code: &str, count: u32) {
-        let known = fault_of(code).and_then(|_| number_of(code));
-        self.causes.count(known.unwrap_or(UNKNOWN), count);
-    }
-
     /// Bytes of memory that it takes, itself included.
     #[must_use]
     pub fn n_bytes(&self) -> usize {
@@ -208,6 +192,19 @@ impl Slot {
 }
 
 impl CountedCauses {
+    /// How the calls ended, by the causes' codes. A cause that only a later version knows is `unknown`.
+    pub fn each(&self) -> impl Iterator<Item = (&'static str, u32)> {
+        self.counts.iter().map(|(cause, count)| {
+            let code = Outcome::CAUSES.get(usize::from(*cause)).copied();
+            (code.unwrap_or(UNKNOWN_CAUSE), *count)
+        })
+    }
+
+    /// Counts calls that ended with this cause, by its code; one that is not known counts as `unknown`.
+    pub fn add(&mut self, code: &str, count: u32) {
+        self.count(number_of(code).unwrap_or(UNKNOWN), count);
+    }
+
     fn count(&mut self, cause: u8, count: u32) {
         if count == 0 {
             return;

@@ -197,6 +197,7 @@ fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> Api
         policy: Policy::default(),
         started_at: Instant::now(),
         backups: Arc::default(),
+        history: None,
     }
 }
 

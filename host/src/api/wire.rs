@@ -5,6 +5,7 @@
 mod canary;
 mod fleet;
 mod happened;
+mod history;
 mod instances;
 mod maybe_time;
 mod plans;
@@ -22,6 +23,7 @@ pub use self::fleet::{
     Replica, Replicas, RevokeRequest, ScaleRequest, StandingRequest, Unplaced,
 };
 pub use self::happened::{Call, Calls, Event, Events, LogLine, LogLines, Severity, Stream};
+pub use self::history::{AppHistory, HistoryAt, HistorySlot, Step};
 pub use self::instances::{Instances, Made};
 pub use self::plans::{PlacedBy, PlanDetail, PlanMade, PlanStep, Plans};
 pub use self::problem::{Mistake, Problem};

@@ -68,9 +68,13 @@ impl Histogram {
         Some(if *bucket == LAST { least } else { least + (most - least) / 2 })
     }
 
-    /// The largest number that belongs to each bucket, and how many are in it.
+    /// The largest number that belongs to each bucket, and how many are in it; the last one is told as 2^32.
+    /// Who records so many of that number has the same histogram.
     pub fn buckets(&self) -> impl Iterator<Item = (u64, u32)> {
-        self.counts.iter().map(|(bucket, count)| (bounds_of(*bucket).1, *count))
+        self.counts.iter().map(|(bucket, count)| {
+            let (least, most) = bounds_of(*bucket);
+            (if *bucket == LAST { least } else { most }, *count)
+        })
     }
 
     /// Bytes of memory that the counts take.
@@ -172,6 +176,16 @@ mod tests {
             prop_assert!(least <= number && number <= most, "{number} in {least}..={most}");
             prop_assert!(bucket == LAST || most - least <= least / 20, "{least}..={most}");
             prop_assert_eq!(bucket_of(most), bucket, "the largest of a bucket stands for it");
+        }
+
+        #[test]
+        fn what_is_told_of_buckets_makes_the_same_histogram(
+            numbers in proptest::collection::vec((0..64_u32, any::<u64>()), 0..100),
+        ) {
+            let (mut histogram, mut again) = (Histogram::default(), Histogram::default());
+            numbers.iter().for_each(|(shift, number)| histogram.record(number >> shift));
+            histogram.buckets().for_each(|(most, count)| again.record_many(most, count));
+            prop_assert_eq!(again, histogram);
         }
 
         #[test]

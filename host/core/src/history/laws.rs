@@ -124,9 +124,9 @@ proptest! {
 fn a_slot_of_everything_takes_eight_kibibytes_and_one_of_little_little() {
     let mut all = Slot::default();
     for cause in Outcome::CAUSES {
-        all.count_cause(cause, 1);
+        all.causes.add(cause, 1);
     }
-    all.count_cause("of a later version", 1);
+    all.causes.add("of a later version", 1);
     for shift in 0..34 {
         for part in 32..64_u64 {
             all.latency.record((part << shift) / 32);
@@ -153,7 +153,7 @@ fn a_slot_says_what_failed_and_what_was_refused() {
     let ended = |cause| SlotCall { cause, status: 500, ..call(200, 10) };
     let slot = slot(&[call(200, 10), call(503, 20), ended("trapped"), ended("app_busy")]);
     assert_eq!((slot.calls(), slot.failed(), slot.errors), (4, 1, 1));
-    let causes: Vec<_> = slot.causes().collect();
+    let causes: Vec<_> = slot.causes.each().collect();
     assert_eq!(causes, [("answered", 2), ("trapped", 1), ("app_busy", 1)]);
     assert!(!slot.is_idle() && Slot::default().is_idle());
 }
@@ -161,8 +161,8 @@ fn a_slot_says_what_failed_and_what_was_refused() {
 #[test]
 fn causes_of_another_version_keep_their_meaning() {
     let mut written = Slot::default();
-    written.count_cause("trapped", 3);
-    written.count_cause("of a later version", 2);
+    written.causes.add("trapped", 3);
+    written.causes.add("of a later version", 2);
     let bytes = block_of(1, &[("app", written)]);
     // Of a version in which another cause stood where this one has that of traps.
     let body = bytes.get(20..).unwrap();
@@ -172,7 +172,7 @@ fn causes_of_another_version_keep_their_meaning() {
     let sum = block::checksum_of(&other);
     other[12..20].copy_from_slice(&sum.to_le_bytes());
     let (_, _, slot) = read(&other).remove(0);
-    assert_eq!(slot.causes().collect::<Vec<_>>(), [("unknown", 5)]);
+    assert_eq!(slot.causes.each().collect::<Vec<_>>(), [("unknown", 5)]);
 }
 
 #[test]

@@ -15,6 +15,8 @@ pub(in crate::api) enum Operation {
     Remove,
     Calls,
     CallsOfId,
+    AppHistory,
+    HistoryAt,
     Why,
     WhyFleet,
     Logs,

@@ -9,9 +9,11 @@ use serde_json::{Value, json};
 pub(super) use self::notation::form;
 use self::notation::object;
 
+mod history;
 mod rollout;
 mod why;
 
+use self::history::HISTORY;
 use self::rollout::ROLLOUT;
 use self::why::WHY;
 
@@ -378,7 +380,7 @@ const SCHEMAS: [Schema; 45] = [
 
 /// All schemas by name.
 pub(super) fn all() -> Value {
-    let schemas = SCHEMAS.iter().chain(&ROLLOUT).chain(&WHY).map(|(name, keys)| {
+    let schemas = SCHEMAS.iter().chain(&ROLLOUT).chain(&WHY).chain(&HISTORY).map(|(name, keys)| {
         let mut schema = object(keys);
         if *name == "AppDetail" {
             schema = json!({ "allOf": [form("AppSummary"), schema] });
@@ -412,6 +414,7 @@ mod tests {
             include_str!("../wire/canary.rs"),
             include_str!("../wire/fleet.rs"),
             include_str!("../wire/happened.rs"),
+            include_str!("../wire/history.rs"),
             include_str!("../wire/instances.rs"),
             include_str!("../wire/plans.rs"),
             include_str!("../wire/problem.rs"),
@@ -420,8 +423,9 @@ mod tests {
             include_str!("../wire/why.rs")
         );
         let n_types = wire.matches("pub struct ").count();
-        assert_eq!(SCHEMAS.len() + ROLLOUT.len() + WHY.len(), n_types, "a wire type has no schema");
-        for (name, keys) in SCHEMAS.into_iter().chain(ROLLOUT).chain(WHY) {
+        let n_schemas = SCHEMAS.len() + ROLLOUT.len() + WHY.len() + HISTORY.len();
+        assert_eq!(n_schemas, n_types, "a wire type has no schema");
+        for (name, keys) in SCHEMAS.into_iter().chain(ROLLOUT).chain(WHY).chain(HISTORY) {
             let keys: BTreeSet<String> =
                 keys.iter().map(|(key, _)| key.trim_end_matches('-').to_owned()).collect();
             let mut fields = written(wire, name);
