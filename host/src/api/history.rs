@@ -161,9 +161,10 @@ async fn read<T: Send + 'static>(read: impl FnOnce() -> T + Send + 'static) -> R
 impl RangeQuery {
     /// Which slots are asked for, at a time in seconds since the epoch.
     fn read(&self, now: u64) -> Result<Asks, Refusal> {
-        let until = moment("until", self.until.as_deref())?.unwrap_or(now.saturating_add(1));
+        let until =
+            moment("until", self.until.as_deref())?.unwrap_or_else(|| now.saturating_add(1));
         let since = moment("since", self.since.as_deref())?;
-        let since = since.unwrap_or(until.saturating_sub(RANGE));
+        let since = since.unwrap_or_else(|| until.saturating_sub(RANGE));
         if since >= until {
             let (since, until) = (wire::moment(since * 1000), wire::moment(until * 1000));
             return Err(bad(format!("since: {since} is not before {until}, the end")));

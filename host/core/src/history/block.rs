@@ -3,8 +3,9 @@
 //! so that another version with other causes reads it.
 //! Reads and writes no files.
 
-use super::code::{put, take_as, take_bytes};
-use super::{Grain, Slot, UNKNOWN, Unreadable, number_of};
+use super::code::{Unreadable, put, take_as, take_bytes};
+use super::grain::Grain;
+use super::slot::{Slot, UNKNOWN, number_of};
 use crate::outcome::Outcome;
 
 /// How each block begins; another version of the format begins otherwise.
@@ -65,7 +66,7 @@ pub struct Entries<'b> {
 
 /// What one app did, not read yet: most of it nobody asked for.
 #[derive(Clone, Copy, Debug)]
-pub struct Entry<'b> {
+pub struct AppEntry<'b> {
     /// The app.
     pub app: &'b str,
     bytes: &'b [u8],
@@ -194,7 +195,7 @@ impl<'b> Block<'b> {
 }
 
 impl<'b> Iterator for Entries<'b> {
-    type Item = Result<Entry<'b>, Unreadable>;
+    type Item = Result<AppEntry<'b>, Unreadable>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.left.is_empty() {
@@ -210,17 +211,17 @@ impl<'b> Iterator for Entries<'b> {
 }
 
 impl<'b> Entries<'b> {
-    fn take(&mut self) -> Result<Entry<'b>, Unreadable> {
+    fn take(&mut self) -> Result<AppEntry<'b>, Unreadable> {
         let app = take_bytes(&mut self.left)?;
         if app.len() > LONGEST_NAME {
             return Err(Unreadable);
         }
         let app = std::str::from_utf8(app).map_err(|_| Unreadable)?;
-        Ok(Entry { app, bytes: take_bytes(&mut self.left)?, causes: self.causes })
+        Ok(AppEntry { app, bytes: take_bytes(&mut self.left)?, causes: self.causes })
     }
 }
 
-impl Entry<'_> {
+impl AppEntry<'_> {
     /// What the app did.
     ///
     /// # Errors

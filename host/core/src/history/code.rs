@@ -3,33 +3,34 @@
 //! Does not know where the bytes go, nor what makes them safe against a damaged disk: `block` does.
 
 use super::histogram::Histogram;
-use super::{Slot, UNKNOWN};
+use super::slot::{Slot, UNKNOWN};
 
 /// Bytes that are no slots, or those of a version that this one cannot read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("these bytes are no history, or that of a later version")]
 pub struct Unreadable;
 
-/// The longest form of a number.
-const LONGEST: usize = 10;
+/// Seven bits a byte: by how much those of the last byte of the longest number are shifted.
+const LAST_SHIFT: u32 = 63;
 
 /// Adds a number: seven bits a byte, the lowest first.
 pub(super) fn put(out: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
-        out.push((number & 0x7f) as u8 | 0x80);
+        let [lowest, ..] = number.to_le_bytes();
+        out.push(lowest | 0x80);
         number >>= 7;
     }
-    out.push(number as u8);
+    let [lowest, ..] = number.to_le_bytes();
+    out.push(lowest);
 }
 
 /// Takes a number from the beginning of what is left.
 pub(super) fn take(from: &mut &[u8]) -> Result<u64, Unreadable> {
     let mut number = 0;
-    for place in 0..LONGEST {
+    for shift in (0..=LAST_SHIFT).step_by(7) {
         let (byte, rest) = from.split_first().ok_or(Unreadable)?;
         *from = rest;
         let bits = u64::from(byte & 0x7f);
-        let shift = 7 * place as u32;
         let shifted = bits << shift;
         if shifted >> shift != bits {
             return Err(Unreadable);

@@ -6,7 +6,7 @@ use std::fmt;
 use std::ops::Range;
 use std::str::FromStr;
 
-use super::Grain;
+use super::grain::Grain;
 
 /// How a file's name ends.
 const ENDING: &str = ".hist";

@@ -63,7 +63,7 @@ impl Histogram {
             sum += u64::from(*count);
             sum >= n_below
         });
-        let (bucket, _) = found.or(self.counts.last())?;
+        let (bucket, _) = found.or_else(|| self.counts.last())?;
         let (least, most) = bounds_of(*bucket);
         Some(if *bucket == LAST { least } else { least + (most - least) / 2 })
     }

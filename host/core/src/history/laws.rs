@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::block::{self, Block, BlockWriter, Blocks, Piece};
 use super::*;
+use crate::outcome::Outcome;
 
 fn calls() -> impl Strategy<Value = Vec<SlotCall>> {
     let call = (
