@@ -13,9 +13,9 @@ use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -107,7 +107,8 @@ impl History {
             writer.write(since_epoch());
             done.try_send(()).ok();
         })?;
-        let reader = Reader { shelf, catalog: catalog.clone(), events: events.clone(), rolled_to };
+        let (catalog, events, turn) = (catalog.clone(), events.clone(), Mutex::default());
+        let reader = Reader { shelf, catalog, events, rolled_to, turn };
         Ok(Some((Arc::new(Self(reader)), HistoryThread { end, ended })))
     }
 

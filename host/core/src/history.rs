@@ -8,9 +8,9 @@ mod code;
 pub mod files;
 mod grain;
 mod histogram;
-#[cfg(test)]
-mod laws;
 mod slot;
+#[cfg(test)]
+mod tests;
 
 pub use self::code::Unreadable;
 pub use self::grain::Grain;

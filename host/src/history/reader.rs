@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use steerage_core::history::block::{Block, Blocks, Piece};
 use steerage_core::history::files::HistoryFile;
@@ -26,6 +26,8 @@ pub(super) struct Reader {
     pub(super) catalog: Arc<Catalog>,
     pub(super) events: Arc<Events>,
     pub(super) rolled_to: Arc<AtomicU32>,
+    /// Held by who looks: a look may read all files, and operators may ask at once.
+    pub(super) turn: Mutex<()>,
 }
 
 impl Reader {
@@ -84,6 +86,7 @@ impl Reader {
 
     /// Goes through all blocks of these slots. Hours that are not written yet are told minute by minute.
     fn each(&self, grain: Grain, slots: &Range<u32>, mut tell: impl FnMut(u32, &Block<'_>)) {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         if grain == Grain::Minute {
             return self.scan(Grain::Minute, slots, |block| tell(block.slot, block));
         }
@@ -174,6 +177,7 @@ mod tests {
             catalog: Arc::default(),
             events: Arc::default(),
             rolled_to: Arc::new(AtomicU32::new(rolled_to)),
+            turn: Mutex::default(),
         }
     }
 
