@@ -13,7 +13,6 @@ use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
 use std::path::Path;
-use std::sync::atomic::AtomicU32;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -87,7 +86,7 @@ impl History {
         });
         // A clock that was ahead for a while must not keep hours from being made now.
         let this_hour = Grain::Hour.slot_of(since_epoch().as_secs());
-        let rolled_to = Arc::new(AtomicU32::new(rolled_to.unwrap_or(0).min(this_hour)));
+        let rolled_to = Arc::new(Mutex::new(rolled_to.unwrap_or(0).min(this_hour)));
         let mut writer = Writer {
             shelf: shelf.clone(),
             catalog: catalog.clone(),
@@ -107,8 +106,8 @@ impl History {
             writer.write(since_epoch());
             done.try_send(()).ok();
         })?;
-        let (catalog, events, turn) = (catalog.clone(), events.clone(), Mutex::default());
-        let reader = Reader { shelf, catalog, events, rolled_to, turn };
+        let (catalog, events) = (catalog.clone(), events.clone());
+        let reader = Reader { shelf, catalog, events, rolled_to };
         Ok(Some((Arc::new(Self(reader)), HistoryThread { end, ended })))
     }
 

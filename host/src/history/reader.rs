@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use steerage_core::history::block::{Block, Blocks, Piece};
@@ -25,9 +24,9 @@ pub(super) struct Reader {
     pub(super) shelf: Shelf,
     pub(super) catalog: Arc<Catalog>,
     pub(super) events: Arc<Events>,
-    pub(super) rolled_to: Arc<AtomicU32>,
-    /// Held by who looks: a look may read all files, and operators may ask at once.
-    pub(super) turn: Mutex<()>,
+    /// The last hour that is whole on the disk. Held by who writes and by who looks: what is taken and not yet
+    /// written would be nowhere, and a look may read all files, while several operators ask.
+    pub(super) rolled_to: Arc<Mutex<u32>>,
 }
 
 impl Reader {
@@ -41,7 +40,8 @@ impl Reader {
         now: u64,
     ) -> BTreeMap<u32, Slot> {
         let mut found = BTreeMap::<u32, Slot>::new();
-        self.each(grain, &slots, |slot, block| {
+        let written = self.rolled_to.lock().unwrap_or_else(PoisonError::into_inner);
+        self.each(grain, &slots, *written, |slot, block| {
             let entries = block.entries().flatten().filter(|entry| entry.app == app.as_str());
             for did in entries.filter_map(|entry| entry.slot().ok()) {
                 found.entry(slot).or_default().add(&did);
@@ -63,7 +63,8 @@ impl Reader {
             Some(sum) => sum.add(did),
             None => drop(found.insert(app.to_owned(), did.clone())),
         };
-        self.each(grain, &(slot..slot.saturating_add(1)), |_, block| {
+        let written = self.rolled_to.lock().unwrap_or_else(PoisonError::into_inner);
+        self.each(grain, &(slot..slot.saturating_add(1)), *written, |_, block| {
             for entry in block.entries().flatten() {
                 if let Ok(did) = entry.slot() {
                     add(entry.app, &did);
@@ -85,13 +86,17 @@ impl Reader {
     }
 
     /// Goes through all blocks of these slots. Hours that are not written yet are told minute by minute.
-    fn each(&self, grain: Grain, slots: &Range<u32>, mut tell: impl FnMut(u32, &Block<'_>)) {
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+    fn each(
+        &self,
+        grain: Grain,
+        slots: &Range<u32>,
+        written: u32,
+        mut tell: impl FnMut(u32, &Block<'_>),
+    ) {
         if grain == Grain::Minute {
             return self.scan(Grain::Minute, slots, |block| tell(block.slot, block));
         }
-        // One that is written at this moment counts as not written, here and there.
-        let written = self.rolled_to.load(Ordering::Acquire);
+        // One of which a killed process left a part counts as not written.
         self.scan(Grain::Hour, slots, |block| {
             if block.slot <= written {
                 tell(block.slot, block);
@@ -176,8 +181,7 @@ mod tests {
             shelf: Shelf::at(folder.join("history")),
             catalog: Arc::default(),
             events: Arc::default(),
-            rolled_to: Arc::new(AtomicU32::new(rolled_to)),
-            turn: Mutex::default(),
+            rolled_to: Arc::new(Mutex::new(rolled_to)),
         }
     }
 

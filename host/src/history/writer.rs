@@ -5,8 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use steerage_core::history::block::{BlockWriter, Blocks, Piece};
@@ -34,8 +33,8 @@ pub(super) struct Writer {
     pub(super) bound: Bytes,
     /// How often it writes.
     pub(super) every: Duration,
-    /// The last hour that is whole on the disk.
-    pub(super) rolled_to: Arc<AtomicU32>,
+    /// The last hour that is whole on the disk; held while this writes, see `reader`.
+    pub(super) rolled_to: Arc<Mutex<u32>>,
     /// Whether the last attempt failed.
     pub(super) has_failed: bool,
 }
@@ -51,7 +50,9 @@ impl Writer {
 
     /// Writes what apps did, and tells when it cannot or can again.
     pub(super) fn write(&mut self, now: Duration) {
-        let written = self.write_minute(now).and_then(|()| self.roll(now));
+        let rolled_to = self.rolled_to.clone();
+        let mut rolled_to = rolled_to.lock().unwrap_or_else(PoisonError::into_inner);
+        let written = self.write_minute(now).and_then(|()| self.roll(now, &mut rolled_to));
         match &written {
             Ok(()) if self.has_failed => {
                 let message = "the history of apps is written again".to_owned();
@@ -84,18 +85,18 @@ impl Writer {
     }
 
     /// Writes the hours that are over and not written yet.
-    fn roll(&self, now: Duration) -> io::Result<()> {
+    fn roll(&self, now: Duration, rolled_to: &mut u32) -> io::Result<()> {
         let this_hour = Grain::Hour.slot_of(now.as_secs());
-        let rolled_to = self.rolled_to.load(Ordering::Relaxed);
         let minutes = self.shelf.files()?.into_iter();
         let minutes: Vec<_> = minutes.filter(|(file, _)| file.grain == Grain::Minute).collect();
         let hours: BTreeSet<u32> = minutes.iter().map(|(file, _)| hour_of(file.first)).collect();
-        for hour in hours.into_iter().filter(|hour| *hour > rolled_to && *hour < this_hour) {
+        let before = *rolled_to;
+        for hour in hours.into_iter().filter(|hour| *hour > before && *hour < this_hour) {
             let of_hour: Vec<_> =
                 minutes.iter().filter(|(file, _)| hour_of(file.first) == hour).copied().collect();
             let bytes = self.hour(hour, &of_hour)?;
             self.append((Grain::Hour, hour), &bytes, now)?;
-            self.rolled_to.store(hour, Ordering::Release);
+            *rolled_to = hour;
         }
         Ok(())
     }
@@ -211,7 +212,7 @@ mod tests {
             events: Arc::default(),
             bound: Bytes::new(bound),
             every: Duration::from_secs(60),
-            rolled_to: Arc::new(AtomicU32::new(rolled_to)),
+            rolled_to: Arc::new(Mutex::new(rolled_to)),
             has_failed: false,
         }
     }
@@ -276,7 +277,7 @@ mod tests {
         after.write(hours(661));
         assert_eq!(hours_written(&after), [(10, "a".to_owned(), slot(1, 10))]);
         let again = writer(folder.path(), 1 << 20);
-        assert_eq!(again.rolled_to.load(Ordering::Relaxed), 10);
+        assert_eq!(*again.rolled_to.lock().unwrap(), 10);
     }
 
     #[test]

@@ -189,7 +189,8 @@ async fn top_and_show_tell_what_was() {
     assert_eq!(told["apps"].as_array().unwrap().len(), 1);
     let shown = host.run(&["top", "--at", "3m ago"]).done().stdout;
     assert!(shown.contains("0 apps called"), "{shown}");
-    let shown = host.run(&["top", "--at", "100h ago"]).done().stdout;
+    let at = text_of(u64::from(long_ago) * 3600 + 1800);
+    let shown = host.run(&["top", "--at", &at]).done().stdout;
     assert!(shown.contains("the hour of") && shown.contains("busy"), "{shown}");
 
     host.deploy(&says("busy"), &manifest("busy", "/...", "")).await;
@@ -228,9 +229,9 @@ async fn damaged_files_cost_what_was_in_them_and_are_told_once() {
     bytes[place] ^= 0x40;
     std::fs::write(&damaged, bytes).unwrap();
     // One of an hour that is over, all of which is nonsense; and hours of which a killed process wrote half.
-    let older = data.path().join(format!("history/minutes-{}.hist", minute - 60));
+    let older = data.path().join(format!("history/minutes-{}.hist", minute - 120));
     std::fs::write(&older, b"\0\0\0\0 nonsense").unwrap();
-    let hour = data.path().join(format!("history/hours-{}.hist", minute / 60 - 1));
+    let hour = data.path().join(format!("history/hours-{}.hist", minute / 60 - 2));
     std::fs::write(&hour, b"\xF5hist\r\n1half").unwrap();
     let mut host = Host::on(data.path(), &OFTEN);
     host.deploy(&says("well"), &manifest("well", "/...", "")).await;
