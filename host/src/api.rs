@@ -14,6 +14,7 @@ mod fleet_wide;
 mod follow;
 mod for_hosts;
 mod here;
+mod history;
 mod lineage;
 mod observe;
 mod openapi;
@@ -22,6 +23,7 @@ mod problem;
 mod problems;
 mod replicas;
 mod secrets;
+mod slots;
 mod view;
 mod watch;
 mod why;
@@ -56,6 +58,7 @@ use self::problem::{Cause, Refusal};
 use crate::agent::{Agent, HostState};
 use crate::budget::Memory;
 use crate::desired::Desired;
+use crate::history::History;
 use crate::identity::Identity;
 use crate::listener::descriptors::Descriptors;
 use crate::listener::tls::Certificates;
@@ -104,6 +107,8 @@ pub struct ApiState {
     pub started_at: Instant,
     /// Held while a backup is sent.
     pub backups: Arc<Mutex<()>>,
+    /// What apps did, minute by minute, where that is kept.
+    pub history: Option<Arc<History>>,
 }
 
 /// The certificates of which it is told how many days are left.
@@ -193,6 +198,8 @@ fn handler(operation: Operation) -> MethodRouter<Shared> {
         Operation::Calls => get(observe::calls),
         Operation::CallsOfId => get(observe::calls_of_id),
         Operation::Destinations => get(observe::destinations),
+        Operation::AppHistory => get(history::of_app),
+        Operation::HistoryAt => get(history::at),
         Operation::Why => get(why::why),
         Operation::WhyFleet => get(why::why_fleet),
         Operation::Problems => get(problems::problems),

@@ -22,6 +22,7 @@ mod drain;
 pub mod ending;
 mod events;
 mod fleet;
+mod history;
 mod host;
 mod hosts;
 pub mod human;

@@ -34,6 +34,7 @@ use crate::budget::MemorySettings;
 use crate::code::MappedSettings;
 use crate::cpu::CpuSettings;
 use crate::document::Mistakes;
+use crate::history::HistorySettings;
 use crate::kernel;
 use crate::listener::{sockets, tls};
 use crate::sandbox::engine::{PoolSettings, Slots};
@@ -76,6 +77,8 @@ pub struct Settings {
     pub watch: WatchTime,
     /// What components and compiled code may take of the disk.
     pub disk: DiskBound,
+    /// How much is kept of what apps did, minute by minute.
+    pub history: HistorySettings,
     /// Longest wait for a request's head.
     pub head_timeout: Duration,
     /// Longest wait for a client that neither sends nor reads.
@@ -192,6 +195,7 @@ impl Settings {
             max_component: Bytes::mebi(100),
             watch: WatchTime::STATED,
             disk: DiskBound::Percent(DISK_PERCENT),
+            history: HistorySettings::DEFAULT,
             head_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),
             trusted_proxies: Vec::new(),

@@ -25,6 +25,7 @@ pub mod forward;
 #[cfg(test)]
 mod fuzzing;
 pub mod header;
+pub mod history;
 pub mod identity;
 pub mod ingress;
 pub mod io_charge;

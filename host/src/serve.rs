@@ -6,6 +6,7 @@ mod disk;
 mod doors;
 mod files;
 mod fleet;
+mod guests;
 mod problems;
 mod running;
 mod runtimes;
@@ -38,6 +39,7 @@ use crate::code::{Loader, LoaderParts};
 pub use crate::config::Settings;
 use crate::cpu::{Cpu, GuestThreads};
 use crate::desired::Desired;
+use crate::history::History;
 use crate::identity::IdentityError;
 use crate::ingress::{self, Ingress, Who};
 use crate::kernel::{self, ports};
@@ -46,9 +48,9 @@ use crate::listener::descriptors::Descriptors;
 use crate::listener::tls::TlsError;
 use crate::reload::Reload;
 use crate::request::{CallContext, Hops, PeerApiSlot};
-use crate::sandbox::module::{Sandbox, SandboxError};
-use crate::sandbox::outbound::{Egress, OwnDoors};
-use crate::sandbox::{compiler, engine};
+use crate::sandbox::engine;
+use crate::sandbox::module::SandboxError;
+use crate::sandbox::outbound::OwnDoors;
 use crate::shutdown::Shutdown;
 use crate::store::{StoreError, StoreSettings};
 use crate::telemetry::Telemetry;
@@ -175,7 +177,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     // Before there are instances, which may take all address space.
     let guests = GuestThreads::start_ready(settings.cpu.threads, engine::ready_thread)
         .map_err(StartError::System)?;
-    let sandbox = sandbox(&settings, n_cores)?;
+    let sandbox = guests::sandbox(&settings, n_cores)?;
     let room = CallBounds { slots: sandbox.slots(), queue: settings.queue };
     let admission = Admission::new(room, settings.tenants.clone());
     let cpu = Cpu::new(&guests, settings.tenants.clone());
@@ -192,7 +194,8 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     // Until its ledger and its store were compared.
     let turn = fleet.turn_blocking();
     let own = host_state(&settings, ledger)?;
-    let telemetry = Arc::new(Telemetry::new(settings.telemetry, own.events.clone()));
+    let telemetry =
+        Arc::new(Telemetry::new(settings.telemetry, own.events.clone(), settings.history.is_on()));
     let parts = LoaderParts {
         sandbox: sandbox.clone(),
         admission: admission.clone(),
@@ -236,6 +239,8 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         trusted_proxies: settings.trusted_proxies.clone(),
     });
     let operators = runtimes::operators().map_err(StartError::System)?;
+    let history = History::start(settings.history, &settings.data, &own.catalog, &events);
+    let (history, history_thread) = history.map_err(StartError::System)?.unzip();
     let (admin, admin_socket) = open_admin(settings.admin, &operators)?;
     let descriptors = doors::descriptors(&events);
     let door = doors::ingress(&settings, n_cores, joined.as_ref().map(|it| it.door.clone()));
@@ -284,6 +289,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         policy: settings.fleet.as_ref().map_or_else(Policy::default, |fleet| fleet.policy),
         started_at,
         backups: Arc::default(),
+        history,
     };
     operators.spawn(api::serve(admin_socket, doors::operators(&settings), descriptors, state));
     let watched = Watched { loader, sandbox, memory, telemetry, events: events.clone() };
@@ -304,6 +310,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         presence,
         operators,
         memory_watch,
+        history: history_thread,
         guests,
         ingress,
         events,
@@ -333,13 +340,6 @@ fn open_ingress(
         (Who::Peers, Some(peers)) => refused(peers, ("other hosts", "--peer"), source),
         _ => refused(listen, ("callers", "--listen"), source),
     })
-}
-
-/// What runs guests.
-fn sandbox(settings: &Settings, n_cores: usize) -> Result<Sandbox, SandboxError> {
-    let egress = Egress::new(settings.outbound_private.clone(), kernel::open_files());
-    let compiler = compiler_settings(settings, n_cores);
-    Sandbox::start(settings.pool, settings.cpu.slice, compiler, egress)
 }
 
 /// The other hosts, where there shall be any.
@@ -380,17 +380,4 @@ fn refused(
     }
     let holder = ports::holder(address).unwrap_or_else(|| "another program".to_owned());
     StartError::Taken { address, who, holder, flag }
-}
-
-fn compiler_settings(settings: &Settings, n_cores: usize) -> compiler::Settings {
-    compiler::Settings {
-        program: settings.compiler.clone(),
-        cache: settings.cache.clone().unwrap_or_else(|| settings.data.join("code")),
-        is_shared: settings.cache.is_some(),
-        timeout: settings.compile_timeout,
-        memory: settings.compile_memory,
-        largest_memory: settings.pool.largest_memory,
-        is_soon: settings.is_compiled_soon,
-        parallel: n_cores.div_ceil(2),
-    }
 }

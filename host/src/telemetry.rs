@@ -40,19 +40,20 @@ pub struct Telemetry {
     most: Bytes,
     /// Bytes of log lines and last calls.
     kept: Arc<Sum>,
-    /// Bytes of counters.
+    /// Bytes of counters, and of what is added up for history.
     counters: Arc<Sum>,
 }
 
 impl Telemetry {
-    /// Nothing yet, of at most so many bytes with the `events`.
+    /// Nothing yet, of at most so many bytes with the `events`; `is_history_kept` where somebody takes what
+    /// is added up of calls.
     #[must_use]
-    pub fn new(most: Bytes, events: Arc<Events>) -> Self {
+    pub fn new(most: Bytes, events: Arc<Events>, is_history_kept: bool) -> Self {
         let sum = || Arc::new(Sum::new(UNCERTAIN.min(most.get() / 64)));
         let (kept, counters) = (sum(), sum());
         Self {
             logs: Logs::new(kept.clone()),
-            calls: AllCalls::new(kept.clone()),
+            calls: AllCalls::new(kept.clone(), is_history_kept.then(|| counters.clone())),
             meters: AppMeters::new(counters.clone(), most),
             problems: Problems::new(events.clone()),
             events,

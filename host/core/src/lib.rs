@@ -18,6 +18,7 @@ pub mod event_log;
 pub mod excerpt;
 pub mod expiry;
 pub mod fair;
+pub mod history;
 pub mod id;
 pub mod latency;
 pub mod limits;

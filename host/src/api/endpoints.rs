@@ -4,29 +4,17 @@
 
 mod causes;
 mod form;
+mod history;
 mod operation;
 
 use self::causes::{FLEET_CHANGE, SERVED_AGAIN};
 pub(super) use self::form::{Endpoint, Parameter, Returned, Sent};
-use self::form::{FAILED, FOLLOW, LIMIT, OF_HOST, PLANNED};
+use self::form::{FAILED, FOLLOW, GUARDED, LIMIT, OF_HOST, PLANNED};
 pub(super) use self::operation::Operation;
 use super::problem::Cause;
 
-const GUARDED: Endpoint = Endpoint {
-    operation: Operation::Host,
-    method: "get",
-    path: "/v1/host",
-    summary: "The host itself",
-    query: &[],
-    sent: Sent::Nothing,
-    success: &[("200", "What was asked for")],
-    returned: Returned::Json("HostInfo"),
-    causes: &[],
-    is_guarded: true,
-};
-
 /// All of them.
-pub(super) const ENDPOINTS: [Endpoint; 38] = [
+pub(super) const ENDPOINTS: [Endpoint; 40] = [
     Endpoint {
         operation: Operation::PutBlob,
         method: "put",
@@ -162,6 +150,8 @@ pub(super) const ENDPOINTS: [Endpoint; 38] = [
         causes: &[Cause::BadRequest, Cause::NotFound, Cause::HostSilent],
         ..GUARDED
     },
+    history::OF_APP,
+    history::AT_ONE_TIME,
     Endpoint {
         operation: Operation::Destinations,
         path: "/v1/apps/{app}/destinations",

@@ -140,7 +140,7 @@ fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> Api
     };
     let memory =
         Memory::new(MemorySettings { budget: Bytes::mebi(64), overcommit: 1.0 }, BTreeMap::new());
-    let telemetry = Arc::new(Telemetry::new(Bytes::mebi(8), own.events.clone()));
+    let telemetry = Arc::new(Telemetry::new(Bytes::mebi(8), own.events.clone(), false));
     let admission = Admission::new(CallBounds { slots: 4, queue: 4 }, BTreeMap::new());
     let cpu = Cpu::new(threads, BTreeMap::new());
     let parts = LoaderParts {
@@ -197,6 +197,7 @@ fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> Api
         policy: Policy::default(),
         started_at: Instant::now(),
         backups: Arc::default(),
+        history: None,
     }
 }
 

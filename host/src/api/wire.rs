@@ -6,6 +6,7 @@ mod canary;
 mod destinations;
 mod fleet;
 mod happened;
+mod history;
 mod instances;
 mod latency;
 mod maybe_time;
@@ -28,6 +29,7 @@ pub use self::fleet::{
 pub use self::happened::{
     Call, Calls, Event, Events, LogLine, LogLines, Severity, Stream, WaitedFor,
 };
+pub use self::history::{AppHistory, HistoryAt, HistorySlot, Step};
 pub use self::instances::{Instances, Made};
 pub use self::latency::Latency;
 pub use self::plans::{PlacedBy, PlanDetail, PlanMade, PlanStep, Plans};

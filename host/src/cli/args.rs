@@ -7,6 +7,7 @@ mod deploy;
 mod fleet;
 mod host;
 mod looks;
+mod moment;
 mod plan;
 mod simulate;
 mod top;
@@ -22,7 +23,8 @@ pub use self::cert::{Cert, CertInit, CertIssue, CertRenew, CertRotate, CertTrust
 pub use self::deploy::{Build, Deploy, Validate};
 pub use self::fleet::{Drain, Fleet, FleetChange, FleetVerb, Freeze, OneHost, Revoke, Scale};
 pub use self::host::{Check, Doctor, Flags, Host, HostVerb, Wishes};
-pub use self::looks::{Call, Calls, Events, Logs, OfHost, Problems, Ps, Show, Why};
+pub use self::looks::{Call, Calls, Events, Logs, OfHost, Problems, Ps, Show, Step, Why};
+pub use self::moment::Moment;
 pub use self::plan::{Apart, Drawing, Plan};
 pub use self::simulate::Simulate;
 pub use self::top::{Sort, Top};
@@ -66,7 +68,7 @@ pub enum Command {
     Deploy(Deploy),
     /// List the apps of a host, or of its whole fleet
     Ps(Ps),
-    /// Show one app: its deployments, routes and limits
+    /// Show one app: its deployments, routes and limits, or what it did in the last hours
     Show(Show),
     /// Print what an app wrote to stdout and stderr
     Logs(Logs),
@@ -80,7 +82,7 @@ pub enum Command {
     Why(Why),
     /// Say what is wrong now and surely so, since when, and what to do; exit code 1 while something is
     Problems(Problems),
-    /// Show which apps use the CPU, memory and slots of a host or its fleet, live
+    /// Show which apps use the CPU, memory and slots of a host or its fleet, live or at an earlier time
     Top(Top),
     /// Give the deployment that is on trial as a canary all calls
     Promote(Promote),

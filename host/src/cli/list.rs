@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::args::{Ps, Show};
 use super::screen::Screen;
 use super::table::{Facts, Table};
-use super::{destinations, human, promote, remote, replicas, sources};
+use super::{destinations, history, human, promote, remote, replicas, sources};
 use crate::api::wire;
 
 /// Lists the apps.
@@ -30,6 +30,9 @@ pub(super) async fn ps(args: &Ps) -> anyhow::Result<()> {
 
 /// Shows one app.
 pub(super) async fn show(args: &Show) -> anyhow::Result<()> {
+    if let Some(since) = args.since {
+        return history::of_app(args, since).await;
+    }
     let screen = Screen::new(args.print);
     let client = remote::connect(&args.remote)?;
     let app = client.app(&args.app, args.of.host.as_deref()).await;

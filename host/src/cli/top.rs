@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::args::{Sort, Top};
 use super::screen::{Screen, Tone};
 use super::table::Table;
-use super::{human, remote, sources};
+use super::{history, human, remote, sources};
 use crate::api::wire::{AppUsage, HostUsage, Latency, Sources, Usage};
 
 /// Apps shown where neither the operator nor a terminal says how many.
@@ -57,6 +57,9 @@ struct Row {
 
 /// Runs the verb.
 pub(super) async fn run(args: &Top) -> anyhow::Result<()> {
+    if let Some(at) = args.at {
+        return history::at(args, at).await;
+    }
     tokio::select! {
         ended = watch(args) => ended,
         interrupted = tokio::signal::ctrl_c() => interrupted.context("cannot wait for Ctrl-C"),

@@ -6,7 +6,8 @@ use steerage_core::id::CallIdPrefix;
 
 use super::{Client, ClientError, app_path, escape};
 use crate::api::wire::{
-    AppDetail, Apps, Calls, Destinations, Event, Events, LogLine, LogLines, Problems, Usage, Why,
+    self, AppDetail, AppHistory, Apps, Calls, Destinations, Event, Events, HistoryAt, LogLine,
+    LogLines, Problems, Usage, Why,
 };
 
 /// In each of these `host` names one host of the fleet; without a name all are asked.
@@ -140,6 +141,36 @@ impl Client {
         host: Option<&str>,
     ) -> Result<Calls, ClientError> {
         self.get(&format!("/v1/calls/{id}?{}", of(host))).await
+    }
+
+    /// What an app did since a moment, in milliseconds since the epoch, by minutes or hours; by the finer ones
+    /// that are kept for as long where nobody says.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn app_history(
+        &self,
+        app: &str,
+        (since, step): (u64, Option<&str>),
+        host: Option<&str>,
+    ) -> Result<AppHistory, ClientError> {
+        let step = step.map_or_else(String::new, |step| format!("&step={step}"));
+        let since = wire::moment(since);
+        self.get(&app_path(app, &format!("/history?since={since}{step}&{}", of(host)))).await
+    }
+
+    /// What at most so many apps did at a moment, in milliseconds since the epoch.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn history_at(
+        &self,
+        at: u64,
+        limit: usize,
+        host: Option<&str>,
+    ) -> Result<HistoryAt, ClientError> {
+        let at = wire::moment(at);
+        self.get(&format!("/v1/history?at={at}&limit={limit}&{}", of(host))).await
     }
 
     /// What the hosts and the apps that were called use.

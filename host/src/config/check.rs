@@ -17,12 +17,15 @@ use tracing_subscriber::EnvFilter;
 use super::said::Said;
 use super::{DEFAULT_LOG, File, LogFormat, Settings, Slots, Wrong};
 use crate::document::{self, Findings, Section};
+use crate::history::HistorySettings;
 use crate::listener::tls;
 
 /// The least budget: some instances of a small guest.
 const LEAST_BUDGET: Bytes = Bytes::mebi(16);
 /// Less holds no component of any size with its compiled code.
 const LEAST_DISK: Bytes = Bytes::mebi(1);
+/// Less would not hold an hour of some apps.
+const LEAST_HISTORY: Bytes = Bytes::mebi(1);
 /// Less would hold the counters of few apps.
 const LEAST_TELEMETRY: Bytes = Bytes::mebi(1);
 /// Beyond it the budget would be a formality.
@@ -79,6 +82,7 @@ fn settings(said: &mut Said<'_, '_>, machine: &Machine, compiler: PathBuf) -> Se
     said.set("max_component", &mut settings.max_component, Bytes::parse);
     said.set("watch", &mut settings.watch, str::parse);
     said.set("disk.components", &mut settings.disk, disk);
+    history(said, &mut settings.history);
     let memory = &mut settings.memory;
     said.set("memory.budget", &mut memory.budget, |text| budget(text, machine.usable_memory()));
     said.set("memory.overcommit", &mut memory.overcommit, overcommit);
@@ -161,6 +165,18 @@ fn doors(said: &mut Said<'_, '_>, settings: &mut Settings) {
         (false, true) => said.wrong("tls_key", "needs its certificate too: tls_cert".to_owned()),
         _ => {}
     }
+}
+
+fn history(said: &mut Said<'_, '_>, history: &mut HistorySettings) {
+    said.set("history.disk", &mut history.bound, |text| {
+        match Bytes::parse(text).map_err(told)? {
+            Bytes::ZERO => Ok(Bytes::ZERO),
+            bound => within(bound, LEAST_HISTORY, Bytes::new(u64::MAX))
+                .map_err(|wrong| format!("{wrong}, or 0 for no history")),
+        }
+    });
+    let (least, most) = HistorySettings::EVERY;
+    said.set("history.write", &mut history.every, |text| duration(text, least, most));
 }
 
 fn pool(said: &mut Said<'_, '_>, settings: &mut Settings, machine: &Machine) {

@@ -13,8 +13,8 @@ use self::limits::LIMITS;
 pub(super) const TENANTS: &str = "tenants";
 
 /// All of them, in the order of the help and of the sample file.
-pub const KNOBS: [Knob; 67] = {
-    let mut all = [knob("", ("", ""), ("", ""), ""); 67];
+pub const KNOBS: [Knob; 69] = {
+    let mut all = [knob("", ("", ""), ("", ""), ""); 69];
     let (host, rest) = all.split_at_mut(HOST.len());
     let (limits, fleet) = rest.split_at_mut(LIMITS.len());
     host.copy_from_slice(&HOST);
@@ -24,7 +24,7 @@ pub const KNOBS: [Knob; 67] = {
 };
 
 /// Those of a host by itself.
-const HOST: [Knob; 32] = [
+const HOST: [Knob; 34] = [
     knob(
         "listen",
         ("listen", "STEERAGE_LISTEN"),
@@ -144,6 +144,18 @@ const HOST: [Knob; 32] = [
         ("disk-components", "STEERAGE_DISK_COMPONENTS"),
         ("SIZE|PERCENT", "50% of the file system"),
         "Disk in the data directory for components and compiled code",
+    ),
+    knob(
+        "history.disk",
+        ("history-disk", "STEERAGE_HISTORY_DISK"),
+        ("SIZE", "256MiB"),
+        "Disk in the data directory for what apps did, by minutes and hours; 0 to keep none",
+    ),
+    knob(
+        "history.write",
+        ("history-write", "STEERAGE_HISTORY_WRITE"),
+        ("DURATION", "60s"),
+        "How often what apps did is written to the disk: a host that is killed loses as much",
     ),
     knob(
         "memory.budget",

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::watch::MemoryWatch;
 use crate::catalog::crash_log::CrashLog;
 use crate::cpu::GuestThreads;
+use crate::history::HistoryThread;
 use crate::ingress::Ingress;
 use crate::reload::Reload;
 use crate::shutdown::Shutdown;
@@ -26,7 +27,7 @@ const SAME_WISH: Duration = Duration::from_millis(250);
 const QUIET: Duration = Duration::from_secs(10);
 /// How long callers whose calls were cut may take to hear of it.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-/// How long the last events may take to the disk.
+/// How long the last events, and the last minute of history, may take to the disk.
 const LAST_EVENTS: Duration = Duration::from_secs(1);
 
 /// A host that runs.
@@ -51,6 +52,8 @@ pub struct Host {
     pub(super) presence: Option<Runtime>,
     pub(super) operators: Runtime,
     pub(super) memory_watch: MemoryWatch,
+    /// What writes the history of apps, where it is kept.
+    pub(super) history: Option<HistoryThread>,
     pub(super) guests: GuestThreads,
     pub(super) ingress: Ingress,
     pub(super) events: Arc<Events>,
@@ -215,6 +218,9 @@ impl Host {
         self.shutdown.close();
         self.ingress.join();
         self.memory_watch.join();
+        if let Some(history) = self.history {
+            history.end(LAST_EVENTS);
+        }
         self.events.end(LAST_EVENTS);
         self.operators.shutdown_background();
         self.control.shutdown_background();

@@ -1,4 +1,6 @@
-//! The last calls of each app: how each ended and what it took.
+//! The last calls of each app: how each ended and what it took; and the sum of those that ended since history
+//! was last written. That is added up where the call is kept, under the lock that it takes anyhow, so it costs
+//! no line of memory that others write.
 //! Does not keep more than a handful of an app, nor of all, and does not survive the process.
 
 use std::collections::VecDeque;
@@ -7,6 +9,7 @@ use std::time::Duration;
 
 use dashmap::DashMap;
 use http::Method;
+use steerage_core::history::{Slot, SlotCall};
 use steerage_core::id::{AppName, CallId, CallIdPrefix, Generation};
 use steerage_core::spent::TimeSpent;
 use steerage_core::telemetry::KeptOfApp;
@@ -59,41 +62,54 @@ pub struct AllCalls {
     rings: DashMap<AppName, Weak<Calls>>,
     /// Bytes kept of all apps.
     n_bytes: Arc<Sum>,
+    /// Bytes of what is added up of all apps; `None` where nobody writes history.
+    of_slots: Option<Arc<Sum>>,
 }
 
 /// Calls in the order in which they ended.
 type Ring = VecDeque<CallSummary>;
 
+/// What one lock guards: the last calls, and the sum of those that history does not have yet.
+#[derive(Debug, Default)]
+struct Ended {
+    ring: Ring,
+    /// Nothing as long as no call has ended: most apps are idle most of the time.
+    slot: Option<Box<Slot>>,
+}
+
 /// A ring of the last calls of one app.
 #[derive(Debug)]
 pub struct Calls {
-    ring: Locked<Ring>,
+    ended: Locked<Ended>,
     /// One of each thread, once the app is called very often: the lock of one ring would be what all cores
     /// write for each call. Nobody else takes these locks but who reads.
-    of_threads: OnceLock<Sharded<Locked<Ring>>>,
+    of_threads: OnceLock<Sharded<Locked<Ended>>>,
     /// Those that failed and are no longer among the last.
-    failed: Locked<Ring>,
+    failed: Locked<Ended>,
     /// Whom the calls have asked, and what came of it.
     pub destinations: Arc<Destinations>,
     /// Bytes kept of all apps.
     n_bytes_of_all: Arc<Sum>,
+    /// Bytes of all slots; see [`AllCalls`].
+    of_slots: Option<Arc<Sum>>,
 }
 
 impl AllCalls {
-    /// None yet; what is kept is added to `n_bytes`.
-    pub(super) fn new(n_bytes: Arc<Sum>) -> Self {
-        Self { rings: DashMap::new(), n_bytes }
+    /// None yet; what is kept is added to `n_bytes`, and what is added up for history to `of_slots`.
+    pub(super) fn new(n_bytes: Arc<Sum>, of_slots: Option<Arc<Sum>>) -> Self {
+        Self { rings: DashMap::new(), n_bytes, of_slots }
     }
 
     /// A ring for an app that has not been called yet.
     #[must_use]
     pub fn ring(&self, app: &AppName) -> Arc<Calls> {
         let ring = Arc::new(Calls {
-            ring: Locked::default(),
+            ended: Locked::default(),
             of_threads: OnceLock::new(),
             failed: Locked::default(),
             destinations: Arc::new(Destinations::new(self.n_bytes.clone())),
             n_bytes_of_all: self.n_bytes.clone(),
+            of_slots: self.of_slots.clone(),
         });
         self.rings.insert(app.clone(), Arc::downgrade(&ring));
         ring
@@ -129,22 +145,27 @@ impl Calls {
     /// Adds one, dropping the oldest when full. Where the app is called `very_often`, of what this thread
     /// has added.
     pub fn push(&self, call: CallSummary, very_often: bool) {
-        let (ring, most) = if very_often {
+        let (ended, most) = if very_often {
             (self.of_threads.get_or_init(Sharded::default).here(), KEPT_OF_THREAD)
         } else {
-            (&self.ring, KEPT)
+            (&self.ended, KEPT)
         };
-        let mut ring = ring.lock();
+        let mut ended = ended.lock();
         self.n_bytes_of_all.add(call.n_bytes());
+        if let Some(of_slots) = &self.of_slots {
+            ended.add_up(&call, of_slots);
+        }
+        let ring = &mut ended.ring;
         let oldest = if ring.len() == most { ring.pop_front() } else { None };
         ring.push_back(call);
-        drop(ring);
+        drop(ended);
         let gone = oldest.and_then(|oldest| {
             if !oldest.is_failed() {
                 return Some(oldest);
             }
             // Where every call fails, threads must not wait for each other here.
             let Some(mut failed) = self.failed.try_lock() else { return Some(oldest) };
+            let failed = &mut failed.ring;
             let gone = if failed.len() == KEPT_OF_FAILED { failed.pop_front() } else { None };
             failed.push_back(oldest);
             gone
@@ -157,10 +178,10 @@ impl Calls {
     /// The last `n` calls, in the order in which they ended.
     #[must_use]
     pub fn tail(&self, n: usize) -> Vec<CallSummary> {
-        let mut calls: Vec<CallSummary> = self.ring.lock().iter().cloned().collect();
+        let mut calls: Vec<CallSummary> = self.ended.lock().ring.iter().cloned().collect();
         if self.of_threads.get().is_some() {
-            for ring in self.of_threads() {
-                calls.extend(ring.iter().cloned());
+            for ended in self.of_threads() {
+                calls.extend(ended.ring.iter().cloned());
             }
             calls.sort_by_key(CallSummary::ended_at);
         }
@@ -172,8 +193,8 @@ impl Calls {
     #[must_use]
     pub fn failed(&self, n: usize) -> Vec<CallSummary> {
         let mut calls = Vec::new();
-        for ring in self.rings() {
-            calls.extend(ring.iter().filter(|call| call.is_failed()).cloned());
+        for ended in self.all() {
+            calls.extend(ended.ring.iter().filter(|call| call.is_failed()).cloned());
         }
         calls.sort_by_key(CallSummary::ended_at);
         calls.drain(..calls.len().saturating_sub(n));
@@ -184,15 +205,46 @@ impl Calls {
     #[must_use]
     pub fn find(&self, id: CallIdPrefix) -> Vec<CallSummary> {
         let mut found = Vec::new();
-        for ring in self.rings() {
-            found.extend(ring.iter().filter(|call| id.begins(call.id)).cloned());
+        for ended in self.all() {
+            found.extend(ended.ring.iter().filter(|call| id.begins(call.id)).cloned());
         }
         found
     }
 
+    /// What was added up since this was last asked for, which begins anew; `None` where no call has ended.
+    pub fn take_slot(&self) -> Option<Slot> {
+        let taken = self.all().filter_map(|mut ended| ended.slot.take());
+        taken
+            .map(|slot| {
+                self.subtract_slot(&slot);
+                *slot
+            })
+            .reduce(|mut sum, slot| {
+                sum.add(&slot);
+                sum
+            })
+    }
+
+    /// The same, and it goes on.
+    #[must_use]
+    pub fn slot(&self) -> Option<Slot> {
+        let slots = self.all().filter_map(|ended| ended.slot.as_deref().cloned());
+        slots.reduce(|mut sum, slot| {
+            sum.add(&slot);
+            sum
+        })
+    }
+
+    fn subtract_slot(&self, slot: &Slot) {
+        if let Some(of_slots) = &self.of_slots {
+            of_slots.subtract(slot.n_bytes() as u64);
+        }
+    }
+
     fn kept(&self) -> Option<KeptOfApp> {
         let mut kept = KeptOfApp { last_at: 0, bytes: 0 };
-        for ring in self.rings() {
+        for ended in self.all() {
+            let ring = &ended.ring;
             kept.last_at = kept.last_at.max(ring.back().map_or(0, |call| call.at));
             kept.bytes += ring.iter().map(CallSummary::n_bytes).sum::<u64>();
         }
@@ -204,19 +256,39 @@ impl Calls {
     }
 
     fn forget(&self) {
-        for mut ring in self.rings() {
-            let forgotten = std::mem::take(&mut *ring);
+        for mut ended in self.all() {
+            let forgotten = std::mem::take(&mut ended.ring);
             self.n_bytes_of_all.subtract(forgotten.iter().map(CallSummary::n_bytes).sum());
         }
     }
 
-    /// Each ring in turn, locked.
-    fn rings(&self) -> impl Iterator<Item = MutexGuard<'_, Ring>> {
-        [&self.failed, &self.ring].into_iter().map(Locked::lock).chain(self.of_threads())
+    /// What each lock guards in turn.
+    fn all(&self) -> impl Iterator<Item = MutexGuard<'_, Ended>> {
+        [&self.failed, &self.ended].into_iter().map(Locked::lock).chain(self.of_threads())
     }
 
-    fn of_threads(&self) -> impl Iterator<Item = MutexGuard<'_, Ring>> {
+    fn of_threads(&self) -> impl Iterator<Item = MutexGuard<'_, Ended>> {
         self.of_threads.get().into_iter().flat_map(Sharded::iter).map(Locked::lock)
+    }
+}
+
+impl Ended {
+    /// Adds a call to the slot, whose bytes are in `n_bytes`.
+    fn add_up(&mut self, call: &CallSummary, n_bytes: &Sum) {
+        let n_before = self.slot.as_ref().map_or(0, |slot| slot.n_bytes());
+        let slot = self.slot.get_or_insert_default();
+        slot.record(&SlotCall {
+            cause: call.cause,
+            status: call.status,
+            latency_us: u64::try_from(call.duration.as_micros()).unwrap_or(u64::MAX),
+            response_bytes: call.response_bytes,
+            fuel: call.usage.fuel.get(),
+            memory_bytes: call.usage.memory.get(),
+        });
+        let n_bytes_now = slot.n_bytes();
+        if n_bytes_now != n_before {
+            n_bytes.add((n_bytes_now - n_before) as u64);
+        }
     }
 }
 
@@ -242,6 +314,8 @@ impl CallSummary {
 impl Drop for Calls {
     fn drop(&mut self) {
         self.forget();
+        // What nobody will write.
+        drop(self.take_slot());
     }
 }
 
@@ -268,7 +342,7 @@ mod tests {
 
     #[test]
     fn what_failed_is_kept_for_longer() {
-        let all = AllCalls::new(Arc::new(Sum::new(0)));
+        let all = AllCalls::new(Arc::new(Sum::new(0)), None);
         let calls = all.ring(&"app".parse().unwrap());
         let failed = |at, status, cause| CallSummary { status, cause, ..call(at) };
         for at in 0..40 {
@@ -281,7 +355,8 @@ mod tests {
         assert_eq!(kept, (40 - KEPT_OF_FAILED as u64..40).collect::<Vec<_>>());
         assert_eq!(calls.failed(1).len(), 1);
         assert_eq!(calls.find("00000000000000000000000000000027".parse().unwrap()).len(), 1);
-        let n_bytes: u64 = calls.rings().flat_map(|ring| ring.clone()).map(|c| c.n_bytes()).sum();
+        let n_bytes: u64 =
+            calls.all().flat_map(|ended| ended.ring.clone()).map(|c| c.n_bytes()).sum();
         assert_eq!(all.n_bytes.get(), n_bytes);
         drop(calls);
         assert_eq!(all.n_bytes.get(), 0);
@@ -289,7 +364,7 @@ mod tests {
 
     #[test]
     fn what_threads_keep_by_themselves_is_one_list_in_order() {
-        let all = AllCalls::new(Arc::new(Sum::new(0)));
+        let all = AllCalls::new(Arc::new(Sum::new(0)), None);
         let app: AppName = "app".parse().unwrap();
         let calls = all.ring(&app);
         (0..10).for_each(|at| calls.push(call(at), false));
@@ -323,5 +398,24 @@ mod tests {
         calls.push(call(1), false);
         drop(calls);
         assert_eq!(all.n_bytes.get(), 0);
+    }
+
+    #[test]
+    fn what_history_does_not_have_yet_is_added_up_and_taken_once() {
+        let of_slots = Arc::new(Sum::new(0));
+        let all = AllCalls::new(Arc::new(Sum::new(0)), Some(of_slots.clone()));
+        let app: AppName = "app".parse().unwrap();
+        let calls = all.ring(&app);
+        assert_eq!((calls.slot(), of_slots.get()), (None, 0), "of an idle app there is nothing");
+        (0..1000).for_each(|at| calls.push(call(at), at % 2 == 0));
+        // Calls may be forgotten for want of memory, not what is added up of them.
+        all.forget(&app);
+        assert_eq!(calls.slot().unwrap().calls(), 1000);
+        assert!((1..1000).contains(&of_slots.get()), "{} bytes", of_slots.get());
+        assert_eq!(calls.take_slot().unwrap().latency.n_counted(), 1000);
+        assert_eq!((calls.take_slot(), of_slots.get()), (None, 0));
+        calls.push(call(7), false);
+        drop(calls);
+        assert_eq!(of_slots.get(), 0);
     }
 }

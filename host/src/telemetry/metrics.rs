@@ -30,7 +30,7 @@ use super::destinations::Destinations;
 use crate::shared::count;
 
 /// The causes that are want of room.
-const SHED: [&str; 7] = [
+pub const SHED: [&str; 7] = [
     "app_busy",
     "too_late",
     "host_full",

@@ -50,6 +50,7 @@ mod fleet_views;
 mod guests;
 mod harness;
 mod held;
+mod history;
 mod host_calls;
 mod host_calls_http;
 mod http;

@@ -22,6 +22,7 @@ const LEVELS: &[(&str, u32)] = &[
     ("placement", 6),
     ("agent", 6),
     ("code", 5),
+    ("history", 5),
     ("backup", 4),
     ("catalog", 4),
     ("fleet", 4),

@@ -106,3 +106,17 @@ pub(in crate::api) struct Endpoint {
     /// Whether only those who show the token may use it.
     pub(in crate::api) is_guarded: bool,
 }
+
+/// What the host tells of itself; the others that are guarded differ from it.
+pub(super) const GUARDED: Endpoint = Endpoint {
+    operation: Operation::Host,
+    method: "get",
+    path: "/v1/host",
+    summary: "The host itself",
+    query: &[],
+    sent: Sent::Nothing,
+    success: &[("200", "What was asked for")],
+    returned: Returned::Json("HostInfo"),
+    causes: &[],
+    is_guarded: true,
+};

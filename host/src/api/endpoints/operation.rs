@@ -16,6 +16,8 @@ pub(in crate::api) enum Operation {
     Calls,
     CallsOfId,
     Destinations,
+    AppHistory,
+    HistoryAt,
     Why,
     WhyFleet,
     Problems,

@@ -9,9 +9,10 @@ use steerage_core::destinations::OTHERS;
 use steerage_core::id::HostName;
 
 use crate::api::wire::{
-    AppSummary, AppUsage, Apps, Calls, Destination, Destinations, Events, Latency, LogLines,
-    Problems, Sources, Usage,
+    AppHistory, AppSummary, AppUsage, Apps, Calls, Destination, Destinations, Events, HistoryAt,
+    HistorySlot, Latency, LogLines, Problems, Sources, Usage,
 };
+use crate::api::{history, slots};
 
 /// Something that each host tells, and that can be put together.
 pub(in crate::api) trait Together: Serialize + DeserializeOwned + Send {
@@ -168,12 +169,69 @@ impl Together for Destinations {
     }
 }
 
+impl Together for AppHistory {
+    fn come_from(&mut self, _: &HostName) {}
+
+    fn forget_numbers(&mut self) {
+        self.slots.clear();
+    }
+
+    fn add(&mut self, other: Self) {
+        add_slots(&mut self.slots, other.slots, |slot| slot.at);
+    }
+
+    fn finish(&mut self, _: usize, sources: Sources) {
+        self.sources = Some(sources);
+    }
+}
+
+impl Together for HistoryAt {
+    fn come_from(&mut self, _: &HostName) {}
+
+    fn forget_numbers(&mut self) {
+        self.apps.clear();
+        self.apps_active = 0;
+    }
+
+    fn add(&mut self, other: Self) {
+        // Minutes and hours are no sum, where clocks differ at the end of the day for which minutes are kept.
+        if other.step == self.step {
+            add_slots(&mut self.apps, other.apps, |slot| slot.app.clone());
+            self.apps_active = self.apps_active.max(other.apps_active).max(self.apps.len());
+        }
+    }
+
+    fn finish(&mut self, limit: usize, sources: Sources) {
+        history::sort(&mut self.apps);
+        self.apps.truncate(limit);
+        self.sources = Some(sources);
+    }
+}
+
+/// Adds slots to those of the same key, in whose order all are then.
+fn add_slots<K: Ord>(
+    all: &mut Vec<HistorySlot>,
+    others: Vec<HistorySlot>,
+    key: impl Fn(&HistorySlot) -> K,
+) {
+    let mut sums: BTreeMap<K, HistorySlot> =
+        std::mem::take(all).into_iter().map(|slot| (key(&slot), slot)).collect();
+    for slot in others {
+        let sum = match sums.get(&key(&slot)) {
+            Some(one) => slots::together(one, &slot),
+            None => slot,
+        };
+        sums.insert(key(&sum), sum);
+    }
+    *all = sums.into_values().collect();
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::api::wire::HostUsage;
+    use crate::api::wire::{HostUsage, Step};
 
     fn host(name: &str) -> HostName {
         name.parse().unwrap()
@@ -225,6 +283,46 @@ mod tests {
         assert_eq!((all.apps[0].calls, all.apps[0].refused["app_busy"]), (30, 30));
         assert_eq!(all.each.keys().collect::<Vec<_>>(), ["h1", "h2"]);
         assert_eq!(all.each["h2"], usage(2.0, 20));
+    }
+
+    #[test]
+    fn history_of_the_same_time_is_a_sum() {
+        let slot = |at: u64, app: &str, cpu_us: u64, latency_us: u64| HistorySlot {
+            at,
+            app: app.to_owned(),
+            cpu_us,
+            causes: [("answered".to_owned(), 1)].into(),
+            latency_us: vec![(latency_us, 1)],
+            ..HistorySlot::default()
+        };
+        let history = |slots| AppHistory {
+            app: "web".to_owned(),
+            step: Step::Minute,
+            since: 0,
+            until: 180_000,
+            slots,
+            sources: None,
+        };
+        let mut all = history(vec![slot(60_000, "web", 5, 10), slot(0, "web", 1, 10)]);
+        all.add(history(vec![slot(60_000, "web", 7, 1_000), slot(120_000, "web", 2, 10)]));
+        all.finish(usize::MAX, Sources::default());
+        let told = all.slots.iter().map(|slot| (slot.at, slot.cpu_us));
+        assert_eq!(told.collect::<Vec<_>>(), [(0, 1), (60_000, 12), (120_000, 2)]);
+        let sum = &all.slots[1];
+        assert_eq!((sum.calls, sum.p50_us, sum.latency_us.len()), (2, Some(10), 2));
+        let at = |apps: Vec<HistorySlot>| HistoryAt {
+            at: 0,
+            step: Step::Minute,
+            apps_active: apps.len(),
+            apps,
+            sources: None,
+        };
+        let mut all = at(vec![slot(0, "a", 5, 10), slot(0, "b", 6, 10)]);
+        all.add(at(vec![slot(0, "a", 5, 10), slot(0, "c", 1, 10)]));
+        all.finish(2, Sources::default());
+        let told = all.apps.iter().map(|slot| (&*slot.app, slot.cpu_us));
+        assert_eq!(told.collect::<Vec<_>>(), [("a", 10), ("b", 6)]);
+        assert_eq!(all.apps_active, 3);
     }
 
     #[test]

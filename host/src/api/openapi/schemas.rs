@@ -10,10 +10,12 @@ pub(super) use self::notation::form;
 use self::notation::object;
 
 mod destinations;
+mod history;
 mod rollout;
 mod why;
 
 use self::destinations::DESTINATIONS;
+use self::history::HISTORY;
 use self::rollout::ROLLOUT;
 use self::why::WHY;
 
@@ -386,13 +388,15 @@ const SCHEMAS: [Schema; 45] = [
 /// All schemas by name.
 pub(super) fn all() -> Value {
     let schemas =
-        SCHEMAS.iter().chain(&ROLLOUT).chain(&WHY).chain(&DESTINATIONS).map(|(name, keys)| {
-            let mut schema = object(keys);
-            if *name == "AppDetail" {
-                schema = json!({ "allOf": [form("AppSummary"), schema] });
-            }
-            ((*name).to_owned(), schema)
-        });
+        SCHEMAS.iter().chain(&ROLLOUT).chain(&WHY).chain(&DESTINATIONS).chain(&HISTORY).map(
+            |(name, keys)| {
+                let mut schema = object(keys);
+                if *name == "AppDetail" {
+                    schema = json!({ "allOf": [form("AppSummary"), schema] });
+                }
+                ((*name).to_owned(), schema)
+            },
+        );
     Value::Object(schemas.collect())
 }
 
@@ -421,6 +425,7 @@ mod tests {
             include_str!("../wire/destinations.rs"),
             include_str!("../wire/fleet.rs"),
             include_str!("../wire/happened.rs"),
+            include_str!("../wire/history.rs"),
             include_str!("../wire/instances.rs"),
             include_str!("../wire/latency.rs"),
             include_str!("../wire/plans.rs"),
@@ -431,7 +436,8 @@ mod tests {
             include_str!("../wire/why.rs")
         );
         let n_types = wire.matches("pub struct ").count();
-        let all = || SCHEMAS.into_iter().chain(ROLLOUT).chain(WHY).chain(DESTINATIONS);
+        let all =
+            || SCHEMAS.into_iter().chain(ROLLOUT).chain(WHY).chain(DESTINATIONS).chain(HISTORY);
         assert_eq!(all().count(), n_types, "a wire type has no schema");
         for (name, keys) in all() {
             let keys: BTreeSet<String> =

@@ -1,9 +1,10 @@
 //! The command lines of the verbs that look at apps and at what happened.
 //! Only describes.
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use steerage_core::id::CallIdPrefix;
 
+use super::moment::{Moment, moment};
 use super::{Print, Remote};
 
 /// Whose word is wanted of the hosts of a fleet.
@@ -33,6 +34,13 @@ pub struct Ps {
 pub struct Show {
     /// The app's name
     pub app: String,
+    /// Show what it did since this moment instead: 6h, "10m ago", 2d, 2026-11-25T03:12:00Z
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub since: Option<Moment>,
+    /// In minutes, which are kept for a day, or in hours, kept for 30; in minutes for up to two hours when
+    /// absent
+    #[arg(long, value_enum, requires = "since")]
+    pub step: Option<Step>,
     /// Whose word is wanted.
     #[command(flatten)]
     pub of: OfHost,
@@ -42,6 +50,15 @@ pub struct Show {
     /// How to print.
     #[command(flatten)]
     pub print: Print,
+}
+
+/// How long each line of what an app did is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Step {
+    /// A minute.
+    Minute,
+    /// An hour.
+    Hour,
 }
 
 /// `steerage logs`.

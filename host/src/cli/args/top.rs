@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use steerage_core::units::parse_duration;
 
+use super::moment::{Moment, moment};
 use super::{OfHost, Print, Remote};
 
 /// `steerage top`.
@@ -23,6 +24,10 @@ pub struct Top {
     /// Show it once, over one interval, and end
     #[arg(long)]
     pub once: bool,
+    /// Show what it was in the minute of this moment and end: "10m ago", 2d, 2026-11-25T03:12:00Z; in the
+    /// hour, where that is more than a day ago
+    #[arg(long, value_name = "TIME", value_parser = moment, conflicts_with_all = ["once", "interval"])]
+    pub at: Option<Moment>,
     /// Whose word is wanted.
     #[command(flatten)]
     pub of: OfHost,

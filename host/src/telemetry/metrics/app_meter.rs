@@ -52,6 +52,8 @@ pub struct AppMeter {
     looked_at: AtomicU64,
     /// What the deployment that is served did in its last minutes. No call writes it.
     recent: Mutex<Recent>,
+    /// CPU time that history has, in nanoseconds. No call writes it.
+    cpu_told: AtomicU64,
     /// Memory one call of the app may have, in bytes.
     pub memory_limit: AtomicU64,
     /// Outbound requests the policy refused.
@@ -97,6 +99,7 @@ impl AppMeters {
             began_at: Instant::now(),
             looked_at: AtomicU64::new(0),
             recent: Mutex::default(),
+            cpu_told: AtomicU64::new(0),
             memory_limit: AtomicU64::new(0),
             outbound_denied: Arc::default(),
         })
@@ -140,6 +143,19 @@ impl AppMeter {
     /// Counts CPU time of a call that is not over: one that runs for minutes is seen while it does.
     pub fn add_cpu(&self, used: Duration) {
         self.here().add_cpu(used);
+    }
+
+    /// CPU time that history does not have, which has it from now on.
+    pub fn take_cpu(&self) -> Duration {
+        let now = self.sum(|counters| &counters.cpu_nanoseconds);
+        Duration::from_nanos(now.saturating_sub(self.cpu_told.swap(now, Ordering::Relaxed)))
+    }
+
+    /// CPU time that history does not have.
+    #[must_use]
+    pub fn cpu_untold(&self) -> Duration {
+        let now = self.sum(|counters| &counters.cpu_nanoseconds);
+        Duration::from_nanos(now.saturating_sub(self.cpu_told.load(Ordering::Relaxed)))
     }
 
     /// An instance was put back after a call.

@@ -1,0 +1,46 @@
+//! The endpoints that tell what apps did at other times.
+//! Does not handle requests.
+
+use super::form::{Endpoint, GUARDED, LIMIT, OF_HOST, Parameter, Returned};
+use super::operation::Operation;
+use crate::api::problem::Cause;
+
+/// Which moment.
+const AT: Parameter =
+    Parameter { name: "at", form: "time", meaning: "a moment, as RFC 3339 has it" };
+
+/// Of which time what an app did is told, and how finely.
+const RANGE: [Parameter; 4] = [
+    Parameter { name: "since", form: "time", meaning: "the first moment, as RFC 3339 has it" },
+    Parameter {
+        name: "until",
+        form: "time",
+        meaning: "the end, which is no part of it; now where it is left out",
+    },
+    Parameter {
+        name: "step",
+        form: "minute|hour",
+        meaning: "how long each part is; where it is left out, minutes as long as these are kept",
+    },
+    OF_HOST,
+];
+
+pub(super) const OF_APP: Endpoint = Endpoint {
+    operation: Operation::AppHistory,
+    path: "/v1/apps/{app}/history",
+    summary: "What an app did, minute by minute or hour by hour, the oldest first",
+    query: &RANGE,
+    returned: Returned::Json("AppHistory"),
+    causes: &[Cause::BadRequest, Cause::NotFound, Cause::HostSilent],
+    ..GUARDED
+};
+
+pub(super) const AT_ONE_TIME: Endpoint = Endpoint {
+    operation: Operation::HistoryAt,
+    path: "/v1/history",
+    summary: "What all apps did in one minute, or hour, the most CPU time first",
+    query: &[AT, LIMIT, OF_HOST],
+    returned: Returned::Json("HistoryAt"),
+    causes: &[Cause::BadRequest, Cause::NotFound, Cause::HostSilent],
+    ..GUARDED
+};

@@ -1,0 +1,53 @@
+//! The schemas of what apps did at other times.
+//! Written as all others are.
+
+/// A name, and the keys with what stands behind each.
+type Schema = (&'static str, &'static [(&'static str, &'static str)]);
+
+pub(super) const HISTORY: [Schema; 3] = [
+    (
+        "AppHistory",
+        &[
+            ("app", "string"),
+            ("step", "minute|hour"),
+            ("since", "time"),
+            ("until", "time"),
+            ("slots", "[HistorySlot]"),
+            ("sources-", "Sources"),
+        ],
+    ),
+    (
+        "HistoryAt",
+        &[
+            ("at", "time"),
+            ("step", "minute|hour"),
+            ("apps_active", "integer"),
+            ("apps", "[HistorySlot]"),
+            ("sources-", "Sources"),
+        ],
+    ),
+    (
+        "HistorySlot",
+        &[
+            ("at", "time"),
+            ("app", "string"),
+            ("calls", "integer"),
+            ("failed", "integer"),
+            ("errors", "integer"),
+            ("refused", "integer"),
+            ("causes", "{integer}"),
+            ("cpu_us", "integer"),
+            ("fuel", "integer"),
+            ("memory_peak_bytes", "integer"),
+            ("memory_bytes", "integer"),
+            ("running", "integer"),
+            ("waiting", "integer"),
+            ("response_bytes", "integer"),
+            ("p50_us", "integer?"),
+            ("p95_us", "integer?"),
+            ("p99_us", "integer?"),
+            ("latency_us", "[[integer]]"),
+            ("sizes_bytes", "[[integer]]"),
+        ],
+    ),
+];

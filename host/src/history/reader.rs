@@ -1,0 +1,239 @@
+//! What the files of history and the running minute say, of one app or of one moment.
+//! Writes nothing. What cannot be read is passed over and told once.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use steerage_core::history::block::{Block, Blocks, Piece};
+use steerage_core::history::files::HistoryFile;
+use steerage_core::history::{Grain, Slot};
+use steerage_core::id::AppName;
+
+use super::collect;
+use super::shelf::Shelf;
+use crate::catalog::Catalog;
+use crate::telemetry::events::{Event, EventPlace, Events, Severity};
+
+/// Minutes of an hour.
+const PER_HOUR: u32 = 60;
+
+/// Reads what was written and what was not yet.
+#[derive(Debug)]
+pub(super) struct Reader {
+    pub(super) shelf: Shelf,
+    pub(super) catalog: Arc<Catalog>,
+    pub(super) events: Arc<Events>,
+    /// The last hour that is whole on the disk. Held by who writes and by who looks: what is taken and not yet
+    /// written would be nowhere, and a look may read all files, while several operators ask.
+    pub(super) rolled_to: Arc<Mutex<u32>>,
+}
+
+impl Reader {
+    /// What one app did in these slots, but for those in which it was idle. `now` is in seconds since the
+    /// epoch.
+    pub(super) fn of_app(
+        &self,
+        app: &AppName,
+        grain: Grain,
+        slots: Range<u32>,
+        now: u64,
+    ) -> BTreeMap<u32, Slot> {
+        let mut found = BTreeMap::<u32, Slot>::new();
+        let written = self.rolled_to.lock().unwrap_or_else(PoisonError::into_inner);
+        self.each(grain, &slots, *written, |slot, block| {
+            let entries = block.entries().flatten().filter(|entry| entry.app == app.as_str());
+            for did in entries.filter_map(|entry| entry.slot().ok()) {
+                found.entry(slot).or_default().add(&did);
+            }
+        });
+        let this = grain.slot_of(now);
+        if slots.contains(&this)
+            && let Some(running) = self.running(app)
+        {
+            found.entry(this).or_default().add(&running);
+        }
+        found
+    }
+
+    /// What all apps did in a slot, but for those that were idle.
+    pub(super) fn at(&self, grain: Grain, slot: u32, now: u64) -> BTreeMap<String, Slot> {
+        let mut found = BTreeMap::<String, Slot>::new();
+        let mut add = |app: &str, did: &Slot| match found.get_mut(app) {
+            Some(sum) => sum.add(did),
+            None => drop(found.insert(app.to_owned(), did.clone())),
+        };
+        let written = self.rolled_to.lock().unwrap_or_else(PoisonError::into_inner);
+        self.each(grain, &(slot..slot.saturating_add(1)), *written, |_, block| {
+            for entry in block.entries().flatten() {
+                if let Ok(did) = entry.slot() {
+                    add(entry.app, &did);
+                }
+            }
+        });
+        if slot == grain.slot_of(now) {
+            for (name, app) in &self.catalog.snapshot().apps {
+                if let Some(did) = app.state().and_then(collect::look) {
+                    add(name.as_str(), &did);
+                }
+            }
+        }
+        found
+    }
+
+    fn running(&self, app: &AppName) -> Option<Slot> {
+        collect::look(self.catalog.app(app)?.state()?)
+    }
+
+    /// Goes through all blocks of these slots. Hours that are not written yet are told minute by minute.
+    fn each(
+        &self,
+        grain: Grain,
+        slots: &Range<u32>,
+        written: u32,
+        mut tell: impl FnMut(u32, &Block<'_>),
+    ) {
+        if grain == Grain::Minute {
+            return self.scan(Grain::Minute, slots, |block| tell(block.slot, block));
+        }
+        // One of which a killed process left a part counts as not written.
+        self.scan(Grain::Hour, slots, |block| {
+            if block.slot <= written {
+                tell(block.slot, block);
+            }
+        });
+        let first = slots.start.max(written.saturating_add(1));
+        let minutes = first.saturating_mul(PER_HOUR)..slots.end.saturating_mul(PER_HOUR);
+        self.scan(Grain::Minute, &minutes, |block| tell(block.slot / PER_HOUR, block));
+    }
+
+    fn scan(&self, grain: Grain, slots: &Range<u32>, mut tell: impl FnMut(&Block<'_>)) {
+        let files = match self.shelf.files() {
+            Ok(files) => files,
+            Err(error) => {
+                let folder = self.shelf.folder().display().to_string();
+                return self.tell_damaged(&folder, &error.to_string());
+            }
+        };
+        for (file, _) in files {
+            let of = file.slots();
+            if file.grain != grain || of.start >= slots.end || of.end <= slots.start {
+                continue;
+            }
+            let mut n_damaged = 0;
+            match self.shelf.read(file) {
+                Ok(bytes) => {
+                    for piece in Blocks::of(&bytes) {
+                        match piece {
+                            Piece::Block(block, _)
+                                if block.grain == grain && slots.contains(&block.slot) =>
+                            {
+                                tell(&block);
+                            }
+                            Piece::Damaged(n_bytes) => n_damaged += n_bytes,
+                            // One that is being written, or that a killed process left.
+                            Piece::Block(..) | Piece::Cut(_) => {}
+                        }
+                    }
+                }
+                Err(error) => self.tell_damaged(&self.shown(file), &error.to_string()),
+            }
+            if n_damaged > 0 {
+                let why = format!("{n_damaged} bytes of it are damaged or of a later version");
+                self.tell_damaged(&self.shown(file), &why);
+            }
+        }
+    }
+
+    fn shown(&self, file: HistoryFile) -> String {
+        self.shelf.path(file).display().to_string()
+    }
+
+    fn tell_damaged(&self, path: &str, why: &str) {
+        let message = format!("a part of the history of apps cannot be read from {path}: {why}");
+        let advice =
+            "check the disk; the rest of it is shown, and what happens from now on is written";
+        self.events.push_once(Event {
+            severity: Severity::Warning,
+            place: EventPlace::of(path),
+            advice: Some(advice.to_owned()),
+            ..Event::now("history_damaged", message)
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use steerage_core::history::block::BlockWriter;
+
+    use super::*;
+
+    fn block(grain: Grain, slot: u32, apps: &[(&str, u64)]) -> Vec<u8> {
+        let mut writer = BlockWriter::new(grain, slot);
+        for (app, cpu_us) in apps {
+            writer.push(app, &Slot { cpu_us: *cpu_us, ..Slot::default() });
+        }
+        writer.finish(true)
+    }
+
+    fn reader(folder: &std::path::Path, rolled_to: u32) -> Reader {
+        Reader {
+            shelf: Shelf::at(folder.join("history")),
+            catalog: Arc::default(),
+            events: Arc::default(),
+            rolled_to: Arc::new(Mutex::new(rolled_to)),
+        }
+    }
+
+    fn append(reader: &Reader, grain: Grain, first: u32, bytes: &[u8]) {
+        reader.shelf.append(HistoryFile { grain, first }, bytes).unwrap();
+    }
+
+    fn cpu(reader: &Reader, grain: Grain, slots: Range<u32>) -> Vec<(u32, u64)> {
+        let app = "a".parse().unwrap();
+        let found = reader.of_app(&app, grain, slots, 0);
+        found.into_iter().map(|(slot, did)| (slot, did.cpu_us)).collect()
+    }
+
+    #[test]
+    fn hours_that_are_not_written_yet_are_made_of_their_minutes() {
+        let folder = tempfile::tempdir().unwrap();
+        let reader = reader(folder.path(), 10);
+        append(&reader, Grain::Hour, 10, &block(Grain::Hour, 10, &[("a", 5), ("b", 1)]));
+        // Half written, so its minutes count.
+        append(&reader, Grain::Hour, 10, &block(Grain::Hour, 11, &[("a", 100)]));
+        append(&reader, Grain::Minute, 600, &block(Grain::Minute, 600, &[("a", 5)]));
+        append(&reader, Grain::Minute, 660, &block(Grain::Minute, 660, &[("a", 7)]));
+        append(&reader, Grain::Minute, 660, &block(Grain::Minute, 663, &[("b", 2), ("a", 8)]));
+        assert_eq!(cpu(&reader, Grain::Hour, 0..100), [(10, 5), (11, 15)]);
+        assert_eq!(cpu(&reader, Grain::Hour, 11..12), [(11, 15)]);
+        assert_eq!(cpu(&reader, Grain::Minute, 600..661), [(600, 5), (660, 7)]);
+        let at = |grain, slot| -> Vec<_> {
+            let found = reader.at(grain, slot, 0);
+            found.into_iter().map(|(app, did)| (app, did.cpu_us)).collect()
+        };
+        assert_eq!(at(Grain::Minute, 663), [("a".to_owned(), 8), ("b".to_owned(), 2)]);
+        assert_eq!(at(Grain::Hour, 10), [("a".to_owned(), 5), ("b".to_owned(), 1)]);
+        assert_eq!(at(Grain::Minute, 601), []);
+        assert!(reader.events.recent(None, 10).is_empty());
+    }
+
+    #[test]
+    fn what_is_damaged_is_told_once_and_the_rest_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let reader = reader(folder.path(), 0);
+        append(&reader, Grain::Minute, 600, &block(Grain::Minute, 600, &[("a", 5)]));
+        let mut damaged = block(Grain::Minute, 601, &[("a", 6)]);
+        let last = damaged.len() - 1;
+        damaged[last] ^= 1;
+        append(&reader, Grain::Minute, 600, &damaged);
+        append(&reader, Grain::Minute, 600, &block(Grain::Minute, 602, &[("a", 7)]));
+        append(&reader, Grain::Minute, 600, b"torn");
+        for _ in 0..3 {
+            assert_eq!(cpu(&reader, Grain::Minute, 0..1000), [(600, 5), (602, 7)]);
+        }
+        let events = reader.events.recent(None, 10);
+        assert_eq!(events.len(), 1, "{events:?}");
+        assert!(events[0].message.contains("minutes-600.hist"), "{events:?}");
+    }
+}

@@ -1,0 +1,334 @@
+//! The thread that writes: at the end of each minute what apps did in it, and the hours that are over, made
+//! of their minutes. What has no place any more goes before.
+//! A disk that is full or gone costs the minutes that could not be written, which is told once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use steerage_core::history::block::{BlockWriter, Blocks, Piece};
+use steerage_core::history::files::{self, HistoryFile};
+use steerage_core::history::{Grain, Slot};
+use steerage_core::units::Bytes;
+
+use super::collect;
+use super::shelf::Shelf;
+use crate::catalog::Catalog;
+use crate::telemetry::events::{Event, Events, Severity};
+
+/// A block of so many bytes is followed by another: it is held whole.
+const BLOCK: usize = 1 << 20;
+/// So much of the minutes of an hour is added up at once; what is more takes several rounds.
+const ROUND: u64 = 32 << 20;
+
+/// What the thread works with.
+#[derive(Debug)]
+pub(super) struct Writer {
+    pub(super) shelf: Shelf,
+    pub(super) catalog: Arc<Catalog>,
+    pub(super) events: Arc<Events>,
+    /// Most bytes of all files.
+    pub(super) bound: Bytes,
+    /// How often it writes.
+    pub(super) every: Duration,
+    /// The last hour that is whole on the disk; held while this writes, see `reader`.
+    pub(super) rolled_to: Arc<Mutex<u32>>,
+    /// Whether the last attempt failed.
+    pub(super) has_failed: bool,
+}
+
+impl Writer {
+    /// How long until it is time to write: the end of a minute, as the wall clock has it. That is `now`, since
+    /// the epoch, as everywhere here.
+    pub(super) fn next(&self, now: Duration) -> Duration {
+        let every = self.every.as_millis().max(1);
+        let left = every - now.as_millis() % every;
+        Duration::from_millis(u64::try_from(left).unwrap_or(1))
+    }
+
+    /// Writes what apps did, and tells when it cannot or can again.
+    pub(super) fn write(&mut self, now: Duration) {
+        let rolled_to = self.rolled_to.clone();
+        let mut rolled_to = rolled_to.lock().unwrap_or_else(PoisonError::into_inner);
+        let written = self.write_minute(now).and_then(|()| self.roll(now, &mut rolled_to));
+        match &written {
+            Ok(()) if self.has_failed => {
+                let message = "the history of apps is written again".to_owned();
+                self.events.push(Event::now("history_kept", message));
+            }
+            Err(error) if !self.has_failed => self.tell(error),
+            _ => {}
+        }
+        self.has_failed = written.is_err();
+    }
+
+    /// What each app did goes into the minute in which most of the time lies since this was done last. What
+    /// cannot be written is taken all the same: it must not pile up in memory.
+    fn write_minute(&self, now: Duration) -> io::Result<()> {
+        let minute = Grain::Minute.slot_of(now.saturating_sub(self.every / 2).as_secs());
+        let new = || BlockWriter::new(Grain::Minute, minute);
+        let (mut block, mut written) = (new(), Ok(()));
+        for (name, app) in &self.catalog.snapshot().apps {
+            let Some(slot) = app.state().and_then(collect::take) else { continue };
+            block.push(name.as_str(), &slot);
+            if block.n_bytes() >= BLOCK {
+                let full = std::mem::replace(&mut block, new()).finish(false);
+                written = written.and_then(|()| self.append((Grain::Minute, minute), &full, now));
+            }
+        }
+        if block.is_empty() {
+            return written;
+        }
+        written.and_then(|()| self.append((Grain::Minute, minute), &block.finish(true), now))
+    }
+
+    /// Writes the hours that are over and not written yet.
+    fn roll(&self, now: Duration, rolled_to: &mut u32) -> io::Result<()> {
+        let this_hour = Grain::Hour.slot_of(now.as_secs());
+        let minutes = self.shelf.files()?.into_iter();
+        let minutes: Vec<_> = minutes.filter(|(file, _)| file.grain == Grain::Minute).collect();
+        let hours: BTreeSet<u32> = minutes.iter().map(|(file, _)| hour_of(file.first)).collect();
+        let before = *rolled_to;
+        for hour in hours.into_iter().filter(|hour| *hour > before && *hour < this_hour) {
+            let of_hour: Vec<_> =
+                minutes.iter().filter(|(file, _)| hour_of(file.first) == hour).copied().collect();
+            let bytes = self.hour(hour, &of_hour)?;
+            self.append((Grain::Hour, hour), &bytes, now)?;
+            *rolled_to = hour;
+        }
+        Ok(())
+    }
+
+    /// An hour, as it is written: in one piece, so that none is there twice when this is broken off.
+    fn hour(&self, hour: u32, of_hour: &[(HistoryFile, u64)]) -> io::Result<Vec<u8>> {
+        let n_rounds = of_hour.iter().map(|(_, n_bytes)| n_bytes).sum::<u64>() / ROUND + 1;
+        let (mut bytes, mut block) = (Vec::new(), BlockWriter::new(Grain::Hour, hour));
+        for round in 0..n_rounds {
+            let mut apps = BTreeMap::<String, Slot>::new();
+            for (file, _) in of_hour {
+                add_up(&self.shelf.read(*file)?, &mut apps, |app| {
+                    n_rounds == 1 || hash(app) % n_rounds == round
+                });
+            }
+            for (app, slot) in apps {
+                block.push(&app, &slot);
+                if block.n_bytes() >= BLOCK {
+                    let full = std::mem::replace(&mut block, BlockWriter::new(Grain::Hour, hour));
+                    bytes.extend(full.finish(false));
+                }
+            }
+        }
+        bytes.extend(block.finish(true));
+        Ok(bytes)
+    }
+
+    /// Appends to the file of a slot; what must go for it, goes.
+    fn append(&self, of: (Grain, u32), bytes: &[u8], now: Duration) -> io::Result<()> {
+        let ((grain, slot), bound, more) = (of, self.bound.get(), bytes.len() as u64);
+        let mut files = self.shelf.files()?;
+        let gone = files::gone(&files, now.as_secs(), more, bound);
+        for file in &gone {
+            self.shelf.remove(*file)?;
+        }
+        files.retain(|(file, _)| !gone.contains(file));
+        let n_bytes: u64 = files.iter().map(|(_, n_bytes)| n_bytes).sum();
+        if n_bytes + more > bound {
+            let text = format!("{more} bytes more would pass the bound of {}", self.bound);
+            return Err(io::Error::other(text));
+        }
+        let last = files.iter().rev().find(|(file, _)| file.grain == grain);
+        self.shelf.append(HistoryFile::of(grain, slot, last.copied(), bound), bytes)?;
+        Ok(())
+    }
+
+    fn tell(&self, error: &io::Error) {
+        let folder = self.shelf.folder().display();
+        let message = format!("the history of apps is not kept, in {folder}: {error}");
+        tracing::warn!("{message}");
+        let advice = "make room or give it more (--history-disk), or look at who may write there; apps are \
+                      served as before, and history is written again when that is possible";
+        self.events.push(Event {
+            severity: Severity::Warning,
+            advice: Some(advice.to_owned()),
+            ..Event::now("history_not_kept", message)
+        });
+    }
+}
+
+/// Adds up what is in a file of minutes of the apps that are meant.
+fn add_up(bytes: &[u8], apps: &mut BTreeMap<String, Slot>, is_meant: impl Fn(&str) -> bool) {
+    for piece in Blocks::of(bytes) {
+        // What is damaged is told to whoever reads it.
+        let Piece::Block(block, _) = piece else { continue };
+        for entry in block.entries().flatten().filter(|entry| is_meant(entry.app)) {
+            let Ok(slot) = entry.slot() else { continue };
+            match apps.get_mut(entry.app) {
+                Some(sum) => sum.add(&slot),
+                None => drop(apps.insert(entry.app.to_owned(), slot)),
+            }
+        }
+    }
+}
+
+fn hour_of(minute: u32) -> u32 {
+    minute / 60
+}
+
+fn hash(app: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    app.hash(&mut hasher);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use steerage_core::history::SlotCall;
+
+    use super::*;
+
+    fn slot(n_calls: u32, latency_us: u64) -> Slot {
+        let mut slot = Slot { cpu_us: 5, memory_held: u64::from(n_calls), ..Slot::default() };
+        let (fuel, memory_bytes, response_bytes) = (1, 2, 3);
+        let call = SlotCall {
+            cause: "answered",
+            status: 200,
+            latency_us,
+            response_bytes,
+            fuel,
+            memory_bytes,
+        };
+        (0..n_calls).for_each(|_| slot.record(&call));
+        slot
+    }
+
+    fn writer(folder: &std::path::Path, bound: u64) -> Writer {
+        let shelf = Shelf::at(folder.join("history"));
+        let rolled_to = shelf.mend_hours().unwrap().unwrap_or(0);
+        Writer {
+            shelf,
+            catalog: Arc::default(),
+            events: Arc::default(),
+            bound: Bytes::new(bound),
+            every: Duration::from_secs(60),
+            rolled_to: Arc::new(Mutex::new(rolled_to)),
+            has_failed: false,
+        }
+    }
+
+    fn hours(minutes: u64) -> Duration {
+        Duration::from_secs(minutes * 60)
+    }
+
+    fn minute(writer: &Writer, minute: u32, apps: &[(&str, Slot)]) {
+        let mut block = BlockWriter::new(Grain::Minute, minute);
+        apps.iter().for_each(|(app, slot)| block.push(app, slot));
+        let now = hours(minute.into());
+        writer.append((Grain::Minute, minute), &block.finish(true), now).unwrap();
+    }
+
+    /// What stands in all files of hours.
+    fn hours_written(writer: &Writer) -> Vec<(u32, String, Slot)> {
+        let mut found = Vec::new();
+        for (file, _) in writer.shelf.files().unwrap() {
+            let bytes = writer.shelf.read(file).unwrap();
+            for piece in Blocks::of(&bytes).filter(|_| file.grain == Grain::Hour) {
+                let Piece::Block(block, _) = piece else { panic!("{piece:?}") };
+                for entry in block.entries().map(Result::unwrap) {
+                    found.push((block.slot, entry.app.to_owned(), entry.slot().unwrap()));
+                }
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn hours_are_the_sum_of_their_minutes_and_are_made_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = writer(folder.path(), 1 << 20);
+        minute(&writer, 600, &[("a", slot(1, 10)), ("b", slot(2, 10))]);
+        minute(&writer, 601, &[("a", slot(3, 2_000))]);
+        // The same minute again, as after a start in the middle of it.
+        minute(&writer, 601, &[("a", slot(1, 10))]);
+        minute(&writer, 665, &[("a", slot(9, 10))]);
+        writer.write(hours(666));
+        let mut sum = slot(1, 10);
+        sum.add(&slot(3, 2_000));
+        sum.add(&slot(1, 10));
+        let expected = [(10, "a".to_owned(), sum), (10, "b".to_owned(), slot(2, 10))];
+        assert_eq!(hours_written(&writer), expected);
+        writer.write(hours(667));
+        writer.write(hours(725));
+        let written = hours_written(&writer);
+        assert_eq!(written[..2], expected);
+        assert_eq!(written[2..], [(11, "a".to_owned(), slot(9, 10))]);
+    }
+
+    #[test]
+    fn an_hour_that_was_half_written_when_the_host_was_killed_is_made_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let before = writer(folder.path(), 1 << 20);
+        minute(&before, 600, &[("a", slot(1, 10))]);
+        let mut half = BlockWriter::new(Grain::Hour, 10);
+        half.push("a", &slot(1, 10));
+        before.append((Grain::Hour, 10), &half.finish(false), hours(660)).unwrap();
+        let mut after = writer(folder.path(), 1 << 20);
+        after.write(hours(661));
+        assert_eq!(hours_written(&after), [(10, "a".to_owned(), slot(1, 10))]);
+        let again = writer(folder.path(), 1 << 20);
+        assert_eq!(*again.rolled_to.lock().unwrap(), 10);
+    }
+
+    #[test]
+    fn files_go_at_the_bound_and_with_their_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = writer(folder.path(), 20_000);
+        for number in 600..900 {
+            minute(&writer, number, &[("a", slot(1, u64::from(number)))]);
+            let files = writer.shelf.files().unwrap();
+            assert!(files.iter().map(|(_, n_bytes)| n_bytes).sum::<u64>() <= 20_000);
+        }
+        let first = writer.shelf.files().unwrap()[0].0.first;
+        assert!(first > 600, "nothing has gone");
+        assert_eq!(writer.shelf.files().unwrap().last().unwrap().0.slots().end, 900);
+        writer.write(hours(900 + 1_500));
+        let left = writer.shelf.files().unwrap();
+        assert!(left.iter().all(|(file, _)| file.grain == Grain::Hour), "{left:?}");
+        let too_much = vec![0; 20_001];
+        let refused = writer.append((Grain::Minute, 900), &too_much, hours(900)).unwrap_err();
+        assert!(refused.to_string().contains("20001 bytes more"), "{refused}");
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_told_once_and_so_is_that_it_can_be_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = writer(folder.path(), 1 << 20);
+        minute(&writer, 600, &[("a", slot(1, 10))]);
+        let hours_file = HistoryFile { grain: Grain::Hour, first: 10 };
+        std::fs::create_dir(writer.shelf.path(hours_file)).unwrap();
+        let last = (hours_file, 0);
+        assert_eq!(HistoryFile::of(Grain::Hour, 10, Some(last), 1 << 20), hours_file);
+        let kinds = |writer: &Writer| -> Vec<_> {
+            let events = writer.events.recent(None, 10);
+            events.into_iter().map(|event| (event.kind.into_owned(), event.count)).collect()
+        };
+        writer.write(hours(660));
+        writer.write(hours(661));
+        assert_eq!(kinds(&writer), [("history_not_kept".to_owned(), 1)]);
+        std::fs::remove_dir(writer.shelf.path(hours_file)).unwrap();
+        writer.write(hours(662));
+        writer.write(hours(663));
+        assert_eq!(kinds(&writer)[1..], [("history_kept".to_owned(), 1)]);
+    }
+
+    #[test]
+    fn it_is_time_to_write_when_a_minute_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        let writer = writer(folder.path(), 1 << 20);
+        let next = |seconds| writer.next(Duration::from_millis(seconds));
+        assert_eq!(next(60_000), Duration::from_secs(60));
+        assert_eq!(next(61_500), Duration::from_millis(58_500));
+        assert_eq!(next(119_999), Duration::from_millis(1));
+    }
+}

@@ -1,0 +1,28 @@
+//! What runs guests, and what compiles them, as the settings want them.
+//! Runs nothing.
+
+use crate::config::Settings;
+use crate::kernel;
+use crate::sandbox::compiler;
+use crate::sandbox::module::{Sandbox, SandboxError};
+use crate::sandbox::outbound::Egress;
+
+/// What runs guests.
+pub(super) fn sandbox(settings: &Settings, n_cores: usize) -> Result<Sandbox, SandboxError> {
+    let egress = Egress::new(settings.outbound_private.clone(), kernel::open_files());
+    let compiler = compiler_settings(settings, n_cores);
+    Sandbox::start(settings.pool, settings.cpu.slice, compiler, egress)
+}
+
+fn compiler_settings(settings: &Settings, n_cores: usize) -> compiler::Settings {
+    compiler::Settings {
+        program: settings.compiler.clone(),
+        cache: settings.cache.clone().unwrap_or_else(|| settings.data.join("code")),
+        is_shared: settings.cache.is_some(),
+        timeout: settings.compile_timeout,
+        memory: settings.compile_memory,
+        largest_memory: settings.pool.largest_memory,
+        is_soon: settings.is_compiled_soon,
+        parallel: n_cores.div_ceil(2),
+    }
+}
