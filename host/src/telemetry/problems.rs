@@ -402,7 +402,7 @@ mod tests {
     impl Calls {
         fn new() -> Self {
             let events: Arc<Events> = Arc::default();
-            let telemetry = Telemetry::new(Bytes::mebi(8), events);
+            let telemetry = Telemetry::new(Bytes::mebi(8), events, false);
             let app: AppName = "shop".parse().unwrap();
             let problems = telemetry.problems.of(&app, &telemetry.meters.meter());
             problems.note_deployment(Generation::FIRST, &Objective::default());
@@ -491,7 +491,7 @@ mod tests {
 
     #[test]
     fn what_is_nearly_used_up_is_told_when_it_begins_and_when_it_is_over() {
-        let telemetry = Telemetry::new(Bytes::mebi(8), Arc::default());
+        let telemetry = Telemetry::new(Bytes::mebi(8), Arc::default(), false);
         let watch = || LevelWatch::new(0.9, Duration::from_secs(60));
         for n in 0..60 {
             let used = if n < 20 { 95 } else { 10 };
