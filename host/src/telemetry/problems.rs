@@ -520,7 +520,7 @@ mod tests {
             assert_eq!(slow.len(), n_problems, "{promised}");
             let Some(slow) = slow.first() else { continue };
             assert_eq!((slow.kind, slow.slow_after), ("slow", Some(Duration::from_millis(50))));
-            assert!(slow.claim.ends_with("calls took longer than 50 ms"), "{}", slow.claim);
+            assert!(slow.claim.ends_with("calls took longer than 50ms"), "{}", slow.claim);
             calls.problems.note_deployment(Generation::FIRST, &Objective::default());
             assert!(calls.telemetry.problems.of_apps().is_empty(), "nothing is promised any more");
         }

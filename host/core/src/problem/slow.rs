@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::course::{Course, OpenProblem, ProblemTurn};
 use super::detector::{Detector, Odds};
-use crate::units::{about_duration, many};
+use crate::units::{many, show_duration};
 
 /// At most one in so many looks opens a problem that is none: with one each ten seconds, one in three years
 /// over 10,000 apps.
@@ -89,7 +89,7 @@ impl SlowWatch {
     /// What its calls do that they should not.
     #[must_use]
     pub fn how(&self) -> String {
-        format!("longer than {}", about_duration(self.slow_after))
+        format!("longer than {}", show_duration(self.slow_after))
     }
 }
 
@@ -149,7 +149,7 @@ mod tests {
         found_after(&mut watch, 0, (50, 50)).unwrap();
         let claim = watch.claim("shop").unwrap();
         assert!(
-            claim.starts_with("shop is slow: ") && claim.ends_with("took longer than 200 ms"),
+            claim.starts_with("shop is slow: ") && claim.ends_with("took longer than 200ms"),
             "{claim}"
         );
         let since = watch.open().unwrap().opened_at;
