@@ -225,10 +225,10 @@ pub struct AppDetail {
     pub reuse: u32,
     /// How many calls are to be answered well, like `99.9%`.
     #[serde(default)]
-    pub success: String,
+    pub success_objective: String,
     /// How soon how many of them are to be over, like `200ms at p99`, where that is promised.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub latency: Option<String>,
+    pub latency_objective: Option<String>,
     /// How its calls get their instances.
     #[serde(default)]
     pub instances: Instances,

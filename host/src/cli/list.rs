@@ -153,10 +153,10 @@ fn facts(screen: Screen, detail: &wire::AppDetail, now: u64) -> String {
         ),
     );
     facts.add("weight", detail.weight.to_string());
-    let latency = detail.latency.iter().map(|latency| format!(", {latency}"));
+    let latency = detail.latency_objective.iter().map(|latency| format!(", {latency}"));
     facts.add(
         "objective",
-        format!("{} answered well{}", detail.success, latency.collect::<String>()),
+        format!("{} answered well{}", detail.success_objective, latency.collect::<String>()),
     );
     facts.add("instances", instances(detail.reuse, &detail.instances));
     facts.add("environment", detail.env.join(" "));
@@ -294,8 +294,8 @@ mod tests {
                 response_body_bytes: 100 << 20,
             },
             reuse: 1,
-            success: "99.9%".to_owned(),
-            latency: Some("200ms at p99".to_owned()),
+            success_objective: "99.9%".to_owned(),
+            latency_objective: Some("200ms at p99".to_owned()),
             instances: wire::Instances {
                 made: wire::Made::New,
                 in_the_way: Some("it makes resources of its own".to_owned()),
