@@ -16,6 +16,7 @@ use http::HeaderValue;
 use imbl::OrdMap;
 use steerage_core::id::{AppName, Generation};
 use steerage_core::manifest::Manifest;
+use steerage_core::objective::Objective;
 use steerage_core::route::{Conflict, RouteTable};
 
 pub use self::app::{App, BadApp};
@@ -60,6 +61,8 @@ pub struct LoadedDeployment {
     pub prepared: InstanceTemplate,
     /// What it shares with the app's other deployments.
     pub state: AppState,
+    /// What it promises its callers.
+    objective: Objective,
     /// Whether it is on trial.
     is_canary: bool,
     /// Whether the crash log watches it.
@@ -223,11 +226,19 @@ impl LoadedDeployment {
     ) -> Self {
         let (is_watched, is_written) = Default::default();
         let is_canary = false;
-        Self { app, generation, prepared, state, is_canary, is_watched, is_written }
+        let objective = Objective::default();
+        Self { app, generation, prepared, state, objective, is_canary, is_watched, is_written }
     }
 
-    /// Tells its limits where they are read of the app.
+    /// The same, which promises this.
+    #[must_use]
+    pub fn promising(self, objective: Objective) -> Self {
+        Self { objective, ..self }
+    }
+
+    /// Tells its limits and what it promises where they are read of the app, whose calls it gets.
     pub fn tell_limits(&self) {
+        self.state.problems.note_deployment(self.generation, &self.objective);
         let memory = self.prepared.limits().memory.get();
         self.state.meter.memory_limit.store(memory, Ordering::Relaxed);
     }

@@ -206,19 +206,15 @@ impl Loader {
     ) -> Result<LoadedDeployment, CodeError> {
         let _working = self.work_on(digest);
         let spec = self.spec(manifest.clone(), generation, &state);
-        state.problems.note_deployment(generation, &manifest.objective);
         // Code that is there may turn out to be damaged, and is then compiled again.
         for _ in 0..2 {
             let is_fresh = self.compile(digest).await?.fresh;
             let (loader, spec) = (self.clone(), spec.clone());
             let map = move || loader.map(digest, spec, is_fresh);
             if let Some(prepared) = self.blocking(map).await? {
-                return Ok(LoadedDeployment::new(
-                    manifest.name.clone(),
-                    generation,
-                    prepared,
-                    state,
-                ));
+                let name = manifest.name.clone();
+                let loaded = LoadedDeployment::new(name, generation, prepared, state);
+                return Ok(loaded.promising(manifest.objective));
             }
         }
         Err(CodeError::Unusable(digest))
@@ -263,10 +259,12 @@ impl Loader {
         }
         let manifest = self.read(app)?;
         let state = app.state_or(|| self.new_state(&manifest)).clone();
+        let objective = manifest.objective;
         let spec = self.spec(manifest, app.generation, &state);
         let Some(prepared) = self.map(app.digest, spec, false)? else { return Ok(None) };
         let (name, generation) = (app.name.clone(), app.generation);
-        let deployed = Arc::new(LoadedDeployment::new(name, generation, prepared, state));
+        let deployed = LoadedDeployment::new(name, generation, prepared, state);
+        let deployed = Arc::new(deployed.promising(objective));
         deployed.tell_limits();
         mapped.keep(&parts.catalog, app, deployed.clone());
         Ok(Some(deployed))

@@ -14,7 +14,7 @@ mod slow;
 use std::time::Duration;
 
 pub use self::diagnosis::{Diagnosis, Explanation, Remedy};
-pub use self::fleet::{FleetPast, PastHost, PastUsage, explain_fleet, fleet_troubles};
+pub use self::fleet::{FleetPast, HostTrouble, PastHost, PastUsage, explain_fleet, fleet_troubles};
 use crate::destinations::RequestEnd;
 use crate::id::AppName;
 use crate::outcome::{Fault, fault_of};

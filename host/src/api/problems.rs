@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
+use futures_util::future::join_all;
 use steerage_core::problem::{
     FoundProblem, ProblemState, level_claim, level_evidence, level_remedy, together,
 };
-use steerage_core::why::{Diagnosis, Remedy, longer_than};
+use steerage_core::why::{Diagnosis, HostTrouble, Remedy, longer_than};
 
 use super::fleet_wide::{self, whom};
 use super::here::HostQuery;
@@ -32,12 +33,17 @@ pub(super) async fn problems(
             .await?;
     let mut found: Vec<FoundProblem> = told.problems.into_iter().map(read).collect();
     let of_fleet = why::troubles(&state, host).await?;
-    found.extend(of_fleet.into_iter().map(|(kind, found)| of_hosts(kind, found)));
+    let is_meant =
+        |trouble: &HostTrouble| host.is_none_or(|host| host == "*" || host == trouble.host);
+    let is_in_fleet = state.context.fleet.is_some();
+    found.extend(of_fleet.into_iter().filter(is_meant).map(|trouble| {
+        let hosts = if is_in_fleet { vec![trouble.host] } else { Vec::new() };
+        FoundProblem { hosts, ..of_hosts(trouble.kind, trouble.found) }
+    }));
     let mut problems = together(found);
     let failing = problems.iter_mut().filter(|problem| problem.app.is_some());
-    for problem in failing.take(EXPLAINED) {
-        explain(&state, host, problem).await;
-    }
+    // At once, since each takes asking all hosts.
+    join_all(failing.take(EXPLAINED).map(|problem| explain(&state, host, problem))).await;
     let problems = problems.into_iter().map(write).collect();
     Ok(Json(wire::Problems { problems, sources: told.sources }))
 }
@@ -89,8 +95,8 @@ impl ApiState {
 
 fn of_app(troubled: TroubledApp) -> FoundProblem {
     let TroubledApp { kind, app, claim, problem, cause, slow_after, generation } = troubled;
-    let of_generation =
-        generation.map(|number| format!("generation {number} fails since it is there"));
+    let of_generation = generation
+        .map(|number| format!("generation {number} has hardly answered anybody since it is here"));
     FoundProblem {
         kind: kind.to_owned(),
         app: Some(app.to_string()),

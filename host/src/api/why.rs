@@ -10,8 +10,8 @@ use steerage_core::destinations::RequestEnd;
 use steerage_core::id::{AppName, Generation};
 use steerage_core::spent::Phase;
 use steerage_core::why::{
-    self, AppPast, Explanation, FleetPast, PastCall, PastDestination, PastEvent, PastHost,
-    PastReplicas, PastUsage, PastWait,
+    self, AppPast, Explanation, FleetPast, HostTrouble, PastCall, PastDestination, PastEvent,
+    PastHost, PastReplicas, PastUsage, PastWait,
 };
 
 use super::fleet_wide::{self, whom};
@@ -121,12 +121,11 @@ pub(super) async fn why_fleet(
     }))
 }
 
-/// What is wrong with hosts, each with its kind, but for what is nearly used up: whoever watches that for
-/// longer tells it.
+/// What is wrong with hosts, but for what is nearly used up: whoever watches that for longer tells it.
 pub(super) async fn troubles(
     state: &Shared,
     host: Option<&str>,
-) -> Result<Vec<(&'static str, why::Diagnosis)>, Refusal> {
+) -> Result<Vec<HostTrouble>, Refusal> {
     let (past, _) = of_fleet(state, host).await?;
     Ok(why::fleet_troubles(&past))
 }

@@ -2,7 +2,7 @@
 //! of it.
 //! Judges nothing: the host does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -12,7 +12,7 @@ use super::ending::IsWrong;
 use super::screen::{Screen, Tone};
 use super::visible::visible;
 use super::{human, remote, sources, why};
-use crate::api::wire::ToldProblem;
+use crate::api::wire::{self, ToldProblem};
 
 /// How often is looked with `-w`.
 const EVERY: Duration = Duration::from_secs(2);
@@ -50,19 +50,44 @@ async fn follow(args: &Problems) -> anyhow::Result<()> {
     let screen = Screen::new(args.print);
     let client = remote::connect(&args.remote)?;
     let mut known: BTreeMap<Key, ToldProblem> = BTreeMap::new();
-    let mut is_first = true;
+    let (mut is_first, mut is_away) = (true, false);
     loop {
-        let told = client.problems(args.of.host.as_deref()).await.context(CANNOT)?;
-        let is_whole = told.sources.as_ref().is_none_or(|all| all.unanswered.is_empty());
+        let told = match client.problems(args.of.host.as_deref()).await {
+            Ok(told) => told,
+            Err(error) if !is_first => {
+                if !is_away {
+                    screen.note(&format!("{CANNOT}: {error}; trying on"));
+                }
+                is_away = true;
+                tokio::time::sleep(EVERY).await;
+                continue;
+            }
+            Err(error) => return Err(anyhow::Error::from(error).context(CANNOT)),
+        };
+        is_away = false;
+        let silent = silent(&told);
         let now: BTreeMap<Key, ToldProblem> =
             told.problems.into_iter().map(|problem| (key(&problem), problem)).collect();
-        for problem in now.iter().filter(|(key, _)| !known.contains_key(*key)).map(|(_, told)| told)
-        {
+        let new = now.iter().filter(|(key, _)| !known.contains_key(*key));
+        for (_, problem) in new {
             turn(screen, "opened", problem)?;
         }
-        // A host that says nothing has not said that it is over.
-        let gone: Vec<Key> =
-            known.keys().filter(|key| is_whole && !now.contains_key(*key)).cloned().collect();
+        let is_over = |problem: &ToldProblem| {
+            // A host that says nothing has not said that it is over; and what another problem brings about
+            // stands beneath that one.
+            let is_heard = problem.hosts.iter().all(|host| !silent.contains(host));
+            let app = problem.app.as_ref().map(|app| format!("{app} "));
+            let is_beneath = app.is_some_and(|app| {
+                let symptoms = now.values().flat_map(|problem| &problem.symptoms);
+                symptoms.into_iter().any(|symptom| symptom.starts_with(&app))
+            });
+            is_heard && !is_beneath
+        };
+        let gone: Vec<Key> = known
+            .iter()
+            .filter(|(key, problem)| !now.contains_key(*key) && is_over(problem))
+            .map(|(key, _)| key.clone())
+            .collect();
         for key in gone {
             if let Some(problem) = known.remove(&key) {
                 turn(screen, "closed", &problem)?;
@@ -75,6 +100,12 @@ async fn follow(args: &Problems) -> anyhow::Result<()> {
         known.extend(now);
         tokio::time::sleep(EVERY).await;
     }
+}
+
+/// The hosts whose word is missing.
+fn silent(told: &wire::Problems) -> BTreeSet<String> {
+    let unanswered = told.sources.iter().flat_map(|sources| &sources.unanswered);
+    unanswered.map(|gone| gone.host.clone()).collect()
 }
 
 /// What tells one problem from another.

@@ -183,6 +183,7 @@ impl Recorder for CallRecord {
             outcome: &outcome,
             status,
             took: duration.saturating_sub(spent.of_client()),
+            is_of_client: spent.most().is_some_and(|(phase, _)| phase.is_of_client()),
         });
         self.tell(call.id, &outcome, &usage, &spent);
         if let Some(n_served) = call.most_served() {

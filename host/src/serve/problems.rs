@@ -61,8 +61,9 @@ impl LookedAt {
         let (problems, now) = (&self.telemetry.problems, now());
         problems.look(now);
         let of_hour = || LevelWatch::new(NEARLY, HOUR);
-        let memory = (kernel::resident_memory().get(), self.memory.get());
-        problems.note_level("memory", now, memory, of_hour);
+        // As the watch over the memory counts: what the kernel can drop is not used.
+        let used = kernel::anonymous_memory().get().saturating_sub(self.telemetry.n_bytes().get());
+        problems.note_level("memory", now, (used, self.memory.get()), of_hour);
         let (used, total) = self.admission.slots();
         // Idle instances keep slots that nobody else needs.
         let used = if self.admission.n_waiting() == 0 { 0 } else { used };

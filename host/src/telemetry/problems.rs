@@ -42,6 +42,8 @@ pub struct EndedCall<'c> {
     pub status: u16,
     /// How long it took, without what its client took to send and to read.
     pub took: Duration,
+    /// Whether its client took most of the time.
+    pub is_of_client: bool,
 }
 
 /// An app that is not well.
@@ -79,6 +81,8 @@ pub struct AppProblems {
     /// What the deployment promises.
     objective: Mutex<Objective>,
     slow: Slow,
+    /// It is among the apps that are looked at: whoever makes this true adds it.
+    is_looked_at: AtomicBool,
 }
 
 /// How long the calls take of an app that promises something about it.
@@ -127,6 +131,7 @@ impl Problems {
             n_good_before: AtomicU64::new(0),
             objective: Mutex::default(),
             slow: Slow::default(),
+            is_looked_at: AtomicBool::new(false),
         })
     }
 
@@ -209,13 +214,22 @@ impl AppProblems {
             self.n_good_before.store(self.meter.answered_well(), Ordering::Relaxed);
         }
         let before = std::mem::replace(&mut *lock(&self.objective), *promised);
-        if before == *promised {
-            return;
-        }
-        if let Some(watch) = self.watch.get() {
+        if before.success != promised.success
+            && let Some(watch) = self.watch.get()
+        {
             lock(watch).set_allowed(promised.success.may_fail());
         }
-        if self.slow.set(promised.latency) && self.watch.get().is_none() {
+        if before.latency != promised.latency {
+            if self.slow.set(promised.latency) {
+                let well = "has other promises about how long its calls take";
+                self.tell(ProblemTurn::Closed, None, well);
+            }
+            self.be_looked_at();
+        }
+    }
+
+    fn be_looked_at(self: &Arc<Self>) {
+        if !self.is_looked_at.swap(true, Ordering::Relaxed) {
             lock(&self.all.apps).push(Arc::downgrade(self));
         }
     }
@@ -234,19 +248,16 @@ impl AppProblems {
             }
             return;
         }
-        if cause == WITHOUT {
+        // A client that sends nothing until the time is over is no failure of the app.
+        if cause == WITHOUT || cause == "timed_out" && call.is_of_client {
             return;
         }
         let n_good = self.meter.answered_well();
-        let mut is_new = false;
         let watch = self.watch.get_or_init(|| {
-            is_new = true;
             let may_fail = lock(&self.objective).success.may_fail();
             Box::new(Mutex::new(AppWatch::new(may_fail, n_good)))
         });
-        if is_new && lock(&self.slow.watch).is_none() {
-            lock(&self.all.apps).push(Arc::downgrade(self));
-        }
+        self.be_looked_at();
         let before = self.n_good_before.load(Ordering::Relaxed);
         let mut watch = lock(watch);
         let turn = watch.failed(FailedCall {
@@ -320,23 +331,29 @@ impl AppProblems {
 }
 
 impl Slow {
-    /// Watches by what is promised from now on; whether this is the first time that anything is.
+    /// Watches by what is promised from now on; whether a problem was open by what was promised before.
     fn set(&self, promised: Option<Latency>) -> bool {
         let watch = promised.map(|it| SlowWatch::new(it.slow_after, it.quick.rest()));
         let after = promised.map_or(u64::MAX, |it| nanoseconds(it.slow_after));
-        let is_now = watch.is_some();
-        let before = std::mem::replace(&mut *lock(&self.watch), watch);
+        let mut known = lock(&self.watch);
         self.after.store(after, Ordering::Relaxed);
-        is_now && before.is_none()
+        self.n_quick.store(0, Ordering::Relaxed);
+        self.n_slow.store(0, Ordering::Relaxed);
+        let before = std::mem::replace(&mut *known, watch);
+        before.is_some_and(|watch| watch.open().is_some())
     }
 
     /// A call that did not fail is over.
     fn note(&self, cause: &str, took: Duration) {
         let after = self.after.load(Ordering::Relaxed);
-        if after == u64::MAX || cause != "answered" {
+        if after == u64::MAX {
             return;
         }
         let is_slow = nanoseconds(took) > after;
+        // Who went away after that time has waited longer; who did before says nothing.
+        if cause != "answered" && !(cause == "client_gone" && is_slow) {
+            return;
+        }
         let counter = if is_slow { &self.n_slow } else { &self.n_quick };
         counter.fetch_add(1, Ordering::Relaxed);
     }
@@ -420,6 +437,7 @@ mod tests {
                 outcome,
                 status,
                 took: self.took,
+                is_of_client: false,
             });
         }
 

@@ -43,7 +43,7 @@ async fn a_deployment_that_answers_nobody_is_a_problem_and_its_remedy_cures_it()
     for part in [
         "web fails: 2 of 2 calls, mostly: it answered 500",
         "open  for ",
-        "because  generation 2 fails since it is there",
+        "because  generation 2 has hardly answered anybody since it is here",
         "of generation 1 none of the last 10 calls failed",
         "next  go back to generation 1",
         "$ steerage rollback web --to 1    (changes something; may be wrong)",

@@ -31,7 +31,7 @@ pub struct FailedCall {
     pub ended: (&'static str, u16),
     /// The deployment that it was.
     pub generation: u64,
-    /// Calls of the app that were answered well up to now, and those of them since its deployment.
+    /// Calls of the app that were answered well up to now, and those of them before its deployment.
     pub n_good: (u64, u64),
 }
 
@@ -53,12 +53,15 @@ pub struct AppWatch {
     n_untold: u64,
     last_at: u64,
     n_good_told: u64,
-    is_of_deployment: bool,
+    /// The deployment that has hardly answered anybody, where that is how it was found.
+    of_deployment: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct OfDeployment {
     generation: u64,
+    n_good_before: u64,
+    n_bad: u64,
     since: SinceStart,
     n_good: u64,
 }
@@ -88,7 +91,7 @@ impl AppWatch {
             n_untold: 0,
             last_at: 0,
             n_good_told: n_good,
-            is_of_deployment: false,
+            of_deployment: None,
         }
     }
 
@@ -106,7 +109,7 @@ impl AppWatch {
         if !self.recent.is_distinct(call.at, call.asker, call.way) {
             return None;
         }
-        let (n_good, n_good_of_deployment) = call.n_good;
+        let (n_good, n_good_before) = call.n_good;
         self.change.good(&self.odds, n_good.saturating_sub(self.n_good));
         if self.is_calm() && self.course.open().is_none() {
             self.run = None;
@@ -118,14 +121,20 @@ impl AppWatch {
         let run = *run;
         self.n_good = self.n_good.max(n_good);
         self.change.bad(&self.odds);
-        let of = self.since_start.filter(|of| of.generation == call.generation);
-        let mut of = of.unwrap_or_else(|| OfDeployment {
+        let is_same = |of: &OfDeployment| {
+            of.generation == call.generation && of.n_good_before == n_good_before
+        };
+        let mut of = self.since_start.filter(is_same).unwrap_or_else(|| OfDeployment {
             generation: call.generation,
+            n_good_before,
+            n_bad: 0,
             since: SinceStart::default(),
             n_good: 0,
         });
+        let n_good_of_deployment = n_good.saturating_sub(n_good_before);
         of.since.add(&self.odds, n_good_of_deployment.saturating_sub(of.n_good), 1);
         of.n_good = of.n_good.max(n_good_of_deployment);
+        of.n_bad += 1;
         // A call of the deployment before may end late.
         if self.since_start.is_none_or(|known| known.generation <= call.generation) {
             self.since_start = Some(of);
@@ -135,10 +144,13 @@ impl AppWatch {
             self.last_at = call.at;
             return None;
         }
-        self.is_of_deployment = of.since.evidence() >= DEPLOYMENTS_FOR_ONE;
-        if !self.is_of_deployment && self.change.evidence() < CALLS_FOR_ONE {
+        let is_of_deployment = of.since.evidence() >= DEPLOYMENTS_FOR_ONE;
+        if !is_of_deployment && self.change.evidence() < CALLS_FOR_ONE {
             return None;
         }
+        // Something else may have broken under one that did well before.
+        let is_to_blame = is_of_deployment && of.n_good <= of.n_bad;
+        self.of_deployment = is_to_blame.then_some(call.generation);
         self.n_good_told = n_good;
         self.course.begin(call.at, run.since, run.n_bad, n_good.saturating_sub(run.n_good))
     }
@@ -159,6 +171,12 @@ impl AppWatch {
         let good = n_good.saturating_sub(self.n_good_told);
         self.n_good_told = self.n_good_told.max(n_good);
         let bad = std::mem::take(&mut self.n_untold);
+        // Who fails again and again is one piece of evidence, and good calls of others do not say that it
+        // is over for that one.
+        if self.course.open().is_some() && self.recent.goes_on(now) {
+            self.course.hold(now, good, bad);
+            return None;
+        }
         let turn = self.course.tell(now, self.allowed, good, bad)?;
         if turn == ProblemTurn::Closed {
             self.change = Detector::new(&self.odds);
@@ -180,11 +198,10 @@ impl AppWatch {
         Some(open)
     }
 
-    /// The deployment that fails since it is there, where that is how the problem was found.
+    /// The deployment that has hardly answered anybody, where that is how the problem was found.
     #[must_use]
     pub fn of_deployment(&self) -> Option<u64> {
-        let is_so = self.course.open().is_some() && self.is_of_deployment;
-        self.since_start.filter(|_| is_so).map(|of| of.generation)
+        self.of_deployment.filter(|_| self.course.open().is_some())
     }
 
     /// How most of the calls ended that belong to it: a code, and the status that was sent.
@@ -248,7 +265,7 @@ mod tests {
                 way: FailureWay(0),
                 ended: ("trapped", 500),
                 generation: 1,
-                n_good: (self.n_good, self.n_good - self.n_good_before),
+                n_good: (self.n_good, self.n_good_before),
             })
         }
 
@@ -299,6 +316,34 @@ mod tests {
             app.n_good += 2000;
             assert_eq!(app.fails_for_another(), None);
         }
+    }
+
+    #[test]
+    fn deployments_that_come_and_go_make_no_problem_of_what_may_fail() {
+        let mut app = App::new();
+        for n in 0..1000 {
+            app.n_good += 2000;
+            // Code that is loaded anew counts from there.
+            if n % 5 == 0 {
+                app.n_good_before = app.n_good - 1000;
+            }
+            assert_eq!(app.fails_for_another(), None, "{n}");
+        }
+    }
+
+    #[test]
+    fn it_is_not_over_for_who_fails_on_though_others_are_answered() {
+        let mut app = App::new();
+        app.n_good = 1_000_000;
+        while app.fails_for_another().is_none() {}
+        for _ in 0..30 {
+            for _ in 0..10 {
+                app.fails(7);
+            }
+            app.n_good += 10_000;
+            assert_eq!(app.watch.look(app.now, app.n_good), None);
+        }
+        assert!(app.watch.open().is_some());
     }
 
     #[test]

@@ -97,6 +97,16 @@ impl Course {
         Some(ProblemTurn::Opened)
     }
 
+    /// So many things happened since it was told the last time, and whatever they say, it is not over.
+    pub fn hold(&mut self, now: u64, n_good: u64, n_bad: u64) {
+        if let Some(open) = &mut self.open {
+            (open.n_good, open.n_bad) = (open.n_good + n_good, open.n_bad + n_bad);
+            open.n_good_among = open.n_good;
+            (open.state, open.last_at, open.measured_at) = (ProblemState::Open, now, now);
+            (open.over, open.well_since) = (0.0, None);
+        }
+    }
+
     /// So many things happened since it was told the last time, `allowed` of which may be bad.
     pub fn tell(&mut self, now: u64, allowed: f64, n_good: u64, n_bad: u64) -> Option<ProblemTurn> {
         let open = self.open.as_mut()?;
@@ -117,7 +127,9 @@ impl Course {
             open.n_good_among = open.n_good;
         }
         let was = std::mem::replace(&mut open.state, ProblemState::Open);
-        let goes_on = open.rate().max(allowed * LEAST_TIMES / PART).min(1.0) * PART;
+        let goes_on = (open.rate() * PART).max(allowed * LEAST_TIMES);
+        // Where much may be bad, going on lies between that and everything.
+        let goes_on = goes_on.min(f64::midpoint(1.0, allowed));
         let said = n_bad as f64 * (allowed / goes_on).ln()
             + n_good as f64 * ((1.0 - allowed) / (1.0 - goes_on)).ln();
         // Twice as sure is enough for ever, so that it notices soon when it goes on after all.
@@ -184,6 +196,17 @@ mod tests {
             course.tell(1000 + n * 10_000, ALLOWED, 1000, u64::from(n % 2 == 0)).is_some()
         });
         assert!(closed.is_some_and(|n| n < 12), "{closed:?}");
+    }
+
+    #[test]
+    fn it_closes_however_much_may_be_bad() {
+        for allowed in [1e-6, 0.001, 0.1, 0.3, 0.5] {
+            let mut course = open(100, 0);
+            let closed = (1_u64..200).find(|n| {
+                course.tell(1000 + n * 10_000, allowed, 100, 0) == Some(ProblemTurn::Closed)
+            });
+            assert!(closed.is_some(), "{allowed}");
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ const HIGHEST: f64 = 0.95;
 /// Nothing bad may ever happen by an objective of 100 %; one in a million is not told apart from that.
 const LEAST_ALLOWED: f64 = 1e-6;
 /// Where this much may be bad, hardly anything is too much.
-const MOST_ALLOWED: f64 = 0.3;
+const MOST_ALLOWED: f64 = 0.5;
 
 /// The rates that are looked for where so much is allowed: for each, what one good and what one bad thing
 /// says of it as a likelihood ratio.
@@ -42,7 +42,8 @@ impl Odds {
     pub fn new(allowed: f64) -> Self {
         let allowed = allowed.clamp(LEAST_ALLOWED, MOST_ALLOWED);
         let odds = |rate: f64| (rate / (1.0 - rate)).ln();
-        let (low, high) = (odds((allowed * LOWEST_TIMES).min(HIGHEST)), odds(HIGHEST));
+        let lowest = (allowed * LOWEST_TIMES).min(f64::midpoint(allowed, HIGHEST));
+        let (low, high) = (odds(lowest), odds(HIGHEST));
         let (mut good, mut bad) = ([0.0; RATES], [0.0; RATES]);
         for (place, (good, bad)) in good.iter_mut().zip(&mut bad).enumerate() {
             let part = place as f64 / (RATES - 1) as f64;

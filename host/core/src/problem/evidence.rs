@@ -9,6 +9,8 @@ use std::collections::VecDeque;
 const WITHIN: u64 = 60_000;
 /// As many are told apart within that time; more are not needed to see that something is wrong.
 const MOST: usize = 64;
+/// Who failed so often more has not only tried again.
+const TIMES: u32 = 5;
 
 /// Who called and for what: the client and the path, as a number that stands for both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -31,6 +33,8 @@ struct Piece {
     at: u64,
     /// The asker was answered well since.
     is_answered: bool,
+    /// The last time that it failed again, and how often it did since it was answered.
+    again: (u64, u32),
 }
 
 impl RecentFailures {
@@ -41,14 +45,20 @@ impl RecentFailures {
         if let Some(known) = known {
             let is_distinct = std::mem::take(&mut known.is_answered);
             if is_distinct {
-                known.at = at;
+                (known.at, known.again) = (at, (at, 0));
+            } else {
+                known.again = (at, known.again.1 + 1);
             }
             return is_distinct;
         }
         if self.pieces.len() == MOST {
-            self.pieces.pop_front();
+            // So many within a minute say enough.
+            let Some(answered) = self.pieces.iter().position(|piece| piece.is_answered) else {
+                return false;
+            };
+            self.pieces.remove(answered);
         }
-        self.pieces.push_back(Piece { asker, way, at, is_answered: false });
+        self.pieces.push_back(Piece { asker, way, at, is_answered: false, again: (at, 0) });
         true
     }
 
@@ -56,6 +66,12 @@ impl RecentFailures {
     pub fn answered(&mut self, asker: Asker) {
         let of_asker = self.pieces.iter_mut().filter(|piece| piece.asker == asker);
         of_asker.for_each(|piece| piece.is_answered = true);
+    }
+
+    /// Whether somebody has failed several times within the last minute and was not answered since.
+    pub fn goes_on(&mut self, now: u64) -> bool {
+        self.forget(now);
+        self.pieces.iter().any(|piece| !piece.is_answered && piece.again.1 >= TIMES)
     }
 
     /// Whether nothing failed within the last minute.
@@ -66,6 +82,10 @@ impl RecentFailures {
 
     fn forget(&mut self, now: u64) {
         self.pieces.retain(|piece| piece.at.saturating_add(WITHIN) > now);
+        if self.pieces.is_empty() {
+            // Most apps fail seldom: nothing is kept until then.
+            self.pieces = VecDeque::new();
+        }
     }
 }
 
@@ -108,9 +128,8 @@ mod tests {
     #[test]
     fn no_more_than_a_bounded_number_is_kept() {
         let mut recent = RecentFailures::default();
-        for asker in 0..1000 {
-            assert!(recent.is_distinct(0, Asker(asker), WAY));
-        }
+        let n_distinct = (0..1000).filter(|n| recent.is_distinct(0, Asker(*n), WAY)).count();
+        assert_eq!(n_distinct, MOST, "more say nothing new");
         assert_eq!(recent.pieces.len(), MOST);
         assert!(!recent.is_empty(WITHIN - 1));
         assert!(recent.is_empty(WITHIN));

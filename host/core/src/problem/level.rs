@@ -11,6 +11,8 @@ use super::course::ProblemTurn;
 const FOR: u64 = 60_000;
 /// Readings from which the growth is seen, at least and at most one in so many milliseconds.
 const EACH: u64 = 60_000;
+/// And one in this part of the time within which it is told: who looks a day ahead has to have seen hours.
+const PART_OF_HORIZON: u32 = 72;
 const LEAST: usize = 20;
 const MOST: usize = 30;
 /// What is used to less than this part is not told of, however fast it grows.
@@ -69,8 +71,10 @@ impl LevelWatch {
     /// 0, and nothing is told.
     pub fn note(&mut self, now: u64, used: u64, most: u64) -> Option<ProblemTurn> {
         self.last = (used, most);
+        let each = self.horizon / PART_OF_HORIZON;
+        let each = u64::try_from(each.as_millis()).unwrap_or(u64::MAX).max(EACH);
         let part = if most == 0 { 0.0 } else { used as f64 / most as f64 };
-        if self.readings.back().is_none_or(|(at, _)| at.saturating_add(EACH) <= now) {
+        if self.readings.back().is_none_or(|(at, _)| at.saturating_add(each) <= now) {
             if self.readings.len() == MOST {
                 self.readings.pop_front();
             }
@@ -85,8 +89,7 @@ impl LevelWatch {
                 (open.last_at, open.used, open.left) = (now, (used, most), left);
                 return None;
             }
-            // What is seen to grow was looked at for long enough.
-            if !is_soon && bad_since.saturating_add(FOR) > now {
+            if bad_since.saturating_add(FOR) > now {
                 return None;
             }
             self.open = Some(OpenLevel {
@@ -100,7 +103,7 @@ impl LevelWatch {
         }
         self.bad_since = None;
         let open = self.open.as_mut()?;
-        (open.used, open.left) = ((used, most), left);
+        open.used = (used, most);
         if part >= self.nearly * WELL {
             self.well_since = None;
             return None;
@@ -175,7 +178,7 @@ mod tests {
         let mut level = LevelWatch::new(0.9, HOUR);
         // A thousandth in ten seconds: from 600 to 900 in 50 minutes.
         let turns = turns(&mut level, 3000, |at| 600 + at / 10);
-        assert!(matches!(turns[..], [(at, ProblemTurn::Opened)] if at <= 1300), "{turns:?}");
+        assert!(matches!(turns[..], [(at, ProblemTurn::Opened)] if at <= 1400), "{turns:?}");
         let left = level.open().unwrap().left.unwrap().as_secs();
         assert!((900..1200).contains(&left), "{left} s");
     }

@@ -61,7 +61,7 @@ pub struct PastUsage {
 /// Says what is wrong with the hosts of a fleet.
 #[must_use]
 pub fn explain_fleet(past: &FleetPast) -> Explanation {
-    let troubles = fleet_troubles(past).into_iter().map(|(_, found)| found);
+    let troubles = fleet_troubles(past).into_iter().map(|trouble| trouble.found);
     let used_up = past.hosts.iter().flat_map(used_up);
     let diagnoses = troubles.chain(used_up).chain(frozen(past)).collect();
     let n_there = past.hosts.iter().filter(|host| host.state == "answers").count();
@@ -69,17 +69,37 @@ pub fn explain_fleet(past: &FleetPast) -> Explanation {
     Explanation { diagnoses, standing }
 }
 
-/// What is wrong with hosts beside what is nearly used up and what was asked for, each with its kind.
+/// Something that is wrong with a host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostTrouble {
+    /// What kind: `registration`, `store`, `host`, `certificate` or `clock`.
+    pub kind: &'static str,
+    /// The host.
+    pub host: String,
+    /// What is said of it.
+    pub found: Diagnosis,
+}
+
+/// What is wrong with hosts beside what is nearly used up and what was asked for.
 #[must_use]
-pub fn fleet_troubles(past: &FleetPast) -> Vec<(&'static str, Diagnosis)> {
-    let of = |kind| move |found| (kind, found);
-    let registration = registration(past).map(of("registration"));
-    let store = store(past).map(of("store"));
-    let absences = past.hosts.iter().filter_map(absence).map(of("host"));
-    let certificates = past.hosts.iter().filter_map(certificate).map(of("certificate"));
-    let clocks = past.hosts.iter().filter_map(|host| clock(past, host)).map(of("clock"));
-    let own = registration.into_iter().chain(store);
-    own.chain(absences).chain(certificates).chain(clocks).collect()
+pub fn fleet_troubles(past: &FleetPast) -> Vec<HostTrouble> {
+    let mut troubles = Vec::new();
+    let mut add = |kind, host: &str, found: Option<Diagnosis>| {
+        let host = host.to_owned();
+        troubles.extend(found.map(|found| HostTrouble { kind, host, found }));
+    };
+    add("registration", &past.asked, registration(past));
+    add("store", &past.asked, store(past));
+    for host in &past.hosts {
+        add("host", &host.name, absence(host));
+    }
+    for host in &past.hosts {
+        add("certificate", &host.name, certificate(host));
+    }
+    for host in &past.hosts {
+        add("clock", &host.name, clock(past, host));
+    }
+    troubles
 }
 
 fn registration(past: &FleetPast) -> Option<Diagnosis> {

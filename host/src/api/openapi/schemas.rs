@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 
 pub(super) use self::notation::form;
 use self::notation::object;
-
 mod destinations;
 mod history;
 mod rollout;
@@ -387,16 +386,14 @@ const SCHEMAS: [Schema; 45] = [
 
 /// All schemas by name.
 pub(super) fn all() -> Value {
-    let schemas =
-        SCHEMAS.iter().chain(&ROLLOUT).chain(&WHY).chain(&DESTINATIONS).chain(&HISTORY).map(
-            |(name, keys)| {
-                let mut schema = object(keys);
-                if *name == "AppDetail" {
-                    schema = json!({ "allOf": [form("AppSummary"), schema] });
-                }
-                ((*name).to_owned(), schema)
-            },
-        );
+    let all = SCHEMAS.iter().chain(&ROLLOUT).chain(&WHY).chain(&DESTINATIONS).chain(&HISTORY);
+    let schemas = all.map(|(name, keys)| {
+        let mut schema = object(keys);
+        if *name == "AppDetail" {
+            schema = json!({ "allOf": [form("AppSummary"), schema] });
+        }
+        ((*name).to_owned(), schema)
+    });
     Value::Object(schemas.collect())
 }
 
