@@ -266,7 +266,7 @@ impl AppProblems {
             way: call.way(),
             ended: (cause, call.status),
             generation: call.generation.get(),
-            n_good: (n_good, n_good.saturating_sub(before)),
+            n_good: (n_good, before),
         });
         if !self.is_waiting.load(Ordering::Relaxed) {
             self.is_waiting.store(true, Ordering::Relaxed);

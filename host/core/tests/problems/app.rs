@@ -148,7 +148,7 @@ impl App {
                 way,
                 ended: ("answered", 500),
                 generation: 1,
-                n_good: (n_good, n_good),
+                n_good: (n_good, 0),
             };
             let opened = self.watch.failed(call) == Some(ProblemTurn::Opened);
             tell(self, &Event { at: now, opened, is_first_try: now == at });
