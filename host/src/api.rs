@@ -228,9 +228,14 @@ fn handler(operation: Operation) -> MethodRouter<Shared> {
     }
 }
 
+/// How the detail begins where there is no such endpoint: by this, hosts see that another one is of a version
+/// that does not have it, so it stays as it is.
+const NO_ENDPOINT: &str = "no endpoint ";
+
 async fn no_such_path(request: Request) -> Refusal {
     let path = request.uri().path();
-    Refusal::new(Cause::NotFound, format!("no endpoint {path}; /v1/openapi.json lists them all"))
+    let detail = format!("{NO_ENDPOINT}{path}; /v1/openapi.json lists them all");
+    Refusal::new(Cause::NotFound, detail)
 }
 
 async fn no_such_method(request: Request) -> Refusal {

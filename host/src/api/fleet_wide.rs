@@ -18,7 +18,7 @@ pub(super) use self::following::{Followed, Missing};
 use self::together::Together;
 pub(super) use self::whom::{Whom, whom};
 use super::problem::{Cause, Refusal};
-use super::wire;
+use super::{NO_ENDPOINT, wire};
 
 /// How long another host may take to say what it knows.
 const WITHIN: Duration = Duration::from_secs(5);
@@ -26,6 +26,8 @@ const WITHIN: Duration = Duration::from_secs(5);
 const LARGEST: usize = 64 << 20;
 /// Hosts that are asked at once.
 const AT_ONCE: usize = 64;
+/// How the detail begins where a host knows no such app, in every version.
+const NO_APP: &str = "no app named ";
 
 /// Asks those who are meant, and puts what they say together with what is known here; at most so many
 /// things of those that have an order.
@@ -80,16 +82,62 @@ async fn ask<T: Together>(whom: &Whom, name: &HostName, path: &str) -> Result<Op
     let body = Limited::new(response.into_body(), LARGEST).collect().await;
     let body = body.map_err(|error| format!("its answer broke off: {error}"))?.to_bytes();
     if status != StatusCode::OK {
-        let problem: Option<wire::Problem> = serde_json::from_slice(&body).ok();
-        let cause = problem.as_ref().map_or("", |problem| &*problem.cause);
-        return match cause {
-            "not_found" => Ok(None),
-            // By its version it takes this for a call of some app.
-            "no_route" | "no_host" => Err("its version does not tell other hosts".to_owned()),
-            cause => Err(format!("it answers {status} {cause}")),
-        };
+        return refused(status, &body).map(|()| None);
     }
     serde_json::from_slice(&body)
         .map(Some)
         .map_err(|error| format!("what it says cannot be read: {error}"))
+}
+
+/// What it means that a host refuses to tell: nothing worse than that it knows no such app, or why it is
+/// silent.
+fn refused(status: StatusCode, body: &[u8]) -> Result<(), String> {
+    let problem: Option<wire::Problem> = serde_json::from_slice(body).ok();
+    let (cause, detail) =
+        problem.as_ref().map_or(("", ""), |problem| (&problem.cause, &problem.detail));
+    match cause {
+        "not_found" if detail.starts_with(NO_APP) => Ok(()),
+        "not_found" if detail.starts_with(NO_ENDPOINT) => {
+            Err("its version does not tell that".to_owned())
+        }
+        // What there is not is something else, as where it keeps no history.
+        "not_found" => Err(format!("it answers {detail:?}")),
+        // By its version it takes this for a call of some app.
+        "no_route" | "no_host" => Err("its version does not tell other hosts".to_owned()),
+        cause => Err(format!("it answers {status} {cause}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::response::IntoResponse;
+
+    use super::*;
+    use crate::api::no_such_path;
+
+    async fn meant(answer: Refusal) -> Result<(), String> {
+        let (head, body) = answer.into_response().into_parts();
+        refused(head.status, &body.collect().await.unwrap().to_bytes())
+    }
+
+    #[tokio::test]
+    async fn a_host_that_knows_no_such_app_has_told_and_one_of_an_older_version_has_not() {
+        assert_eq!(meant(Refusal::no_app(&"shop".parse().unwrap())).await, Ok(()));
+        let request = http::Request::get("/v1/apps/shop/destinations");
+        let request = request.body(axum::body::Body::empty()).unwrap();
+        let older = Err("its version does not tell that".to_owned());
+        assert_eq!(meant(no_such_path(request).await).await, older);
+        // As versions before this one have sent both.
+        let sent = |detail: &str| {
+            let title = "There is no such thing";
+            let sent = serde_json::json!({
+                "type": "about:blank", "title": title, "status": 404, "detail": detail,
+                "cause": "not_found",
+            });
+            refused(StatusCode::NOT_FOUND, sent.to_string().as_bytes())
+        };
+        assert_eq!(sent("no app named shop is deployed"), Ok(()));
+        assert_eq!(sent("no endpoint /v1/problems; /v1/openapi.json lists them all"), older);
+        assert_eq!(sent("it keeps none"), Err("it answers \"it keeps none\"".to_owned()));
+    }
 }
