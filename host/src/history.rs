@@ -26,7 +26,7 @@ use self::reader::Reader;
 use self::shelf::Shelf;
 use self::writer::Writer;
 use crate::catalog::Catalog;
-use crate::telemetry::events::{Event, Events, Severity};
+use crate::telemetry::events::{Event, EventPlace, Events, Severity};
 
 /// The folder in the data folder.
 const FOLDER: &str = "history";
@@ -80,13 +80,15 @@ impl History {
             return Ok(None);
         }
         let shelf = Shelf::at(data.join(FOLDER));
-        let rolled_to = shelf.mend_hours().unwrap_or_else(|error| {
+        let this_hour = Grain::Hour.slot_of(since_epoch().as_secs());
+        let tell = |file, error: &io::Error| {
+            events.push_once(unusable(&shelf.path(file), error));
+        };
+        let rolled_to = shelf.mend_hours(this_hour, tell).unwrap_or_else(|error| {
             events.push(unusable(shelf.folder(), &error));
             None
         });
-        // A clock that was ahead for a while must not keep hours from being made now.
-        let this_hour = Grain::Hour.slot_of(since_epoch().as_secs());
-        let rolled_to = Arc::new(Mutex::new(rolled_to.unwrap_or(0).min(this_hour)));
+        let rolled_to = Arc::new(Mutex::new(rolled_to.unwrap_or(0)));
         let mut writer = Writer {
             shelf: shelf.clone(),
             catalog: catalog.clone(),
@@ -139,13 +141,14 @@ impl HistoryThread {
     }
 }
 
-fn unusable(folder: &Path, error: &io::Error) -> Event {
-    let folder = folder.display();
+fn unusable(path: &Path, error: &io::Error) -> Event {
+    let shown = path.display();
     let advice = "look at the folder and at who may write to it; apps are served as before";
     Event {
         severity: Severity::Warning,
+        place: EventPlace::of(&shown.to_string()),
         advice: Some(advice.to_owned()),
-        ..Event::now("history_damaged", format!("the history in {folder} cannot be read: {error}"))
+        ..Event::now("history_damaged", format!("the history in {shown} cannot be used: {error}"))
     }
 }
 

@@ -13,6 +13,9 @@ use steerage_core::history::files::HistoryFile;
 
 /// A file that has more was not written by this program: see `core::history::files`.
 const MOST: u64 = 512 << 20;
+/// How the name of a file ends that was set aside, and how many of them there are at most.
+const UNREADABLE: &str = ".unreadable";
+const MOST_ASIDE: usize = 4;
 
 /// The folder.
 #[derive(Clone, Debug)]
@@ -25,8 +28,10 @@ pub(super) struct Shelf {
 pub(super) struct WholeHours {
     /// The last hour of which all is there.
     pub(super) last: Option<u32>,
-    /// Where that ends.
+    /// Where the last one of any that are whole ends.
     pub(super) end: usize,
+    /// Whether there are bytes that are no history.
+    pub(super) is_damaged: bool,
 }
 
 impl Shelf {
@@ -38,8 +43,8 @@ impl Shelf {
         &self.folder
     }
 
-    /// All files and how long each is, in order of their kinds and then of time. A folder that is not there is
-    /// empty.
+    /// All files and how long each is, in order of their kinds and then of time; what else has such a name is
+    /// left alone. A folder that is not there is empty.
     pub(super) fn files(&self) -> io::Result<Vec<(HistoryFile, u64)>> {
         let entries = match fs::read_dir(&self.folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -52,7 +57,9 @@ impl Shelf {
             let Some(file) = name.to_str().and_then(|name| name.parse().ok()) else { continue };
             // One that is removed at this moment is none.
             let Ok(found) = entry.metadata() else { continue };
-            files.push((file, found.len()));
+            if found.is_file() {
+                files.push((file, found.len()));
+            }
         }
         files.sort_unstable_by_key(|(file, _)| *file);
         Ok(files)
@@ -99,25 +106,59 @@ impl Shelf {
         }
     }
 
-    /// Finds up to which hour all is there, and takes off what follows: an hour that a killed process left
-    /// half is made anew of its minutes.
-    pub(super) fn mend_hours(&self) -> io::Result<Option<u32>> {
+    /// Finds up to which hour before this one all is there, and takes off what follows: an hour that a killed
+    /// process left half is made anew of its minutes. A file that fails is told, and older ones are looked at.
+    pub(super) fn mend_hours(
+        &self,
+        this_hour: u32,
+        mut tell: impl FnMut(HistoryFile, &io::Error),
+    ) -> io::Result<Option<u32>> {
         for (file, n_bytes) in self.files()?.into_iter().rev() {
             if file.grain != Grain::Hour {
                 continue;
             }
-            let whole = whole_hours(&self.read(file)?);
-            if whole.last.is_none() {
-                self.remove(file)?;
-                continue;
+            match self.mend(file, n_bytes, this_hour) {
+                Ok(None) => {}
+                Ok(last) => return Ok(last),
+                Err(error) => tell(file, &error),
             }
-            if (whole.end as u64) < n_bytes {
-                let opened = OpenOptions::new().write(true).open(self.path(file))?;
-                opened.set_len(whole.end as u64)?;
-            }
-            return Ok(whole.last);
         }
         Ok(None)
+    }
+
+    fn mend(&self, file: HistoryFile, n_bytes: u64, this_hour: u32) -> io::Result<Option<u32>> {
+        let whole = whole_hours(&self.read(file)?, this_hour);
+        if whole.end == 0 {
+            // What a killed process left is worth nothing; of what is damaged somebody may save something.
+            if whole.is_damaged { self.set_aside(file)? } else { self.remove(file)? }
+        } else if (whole.end as u64) < n_bytes {
+            let opened = OpenOptions::new().write(true).open(self.path(file))?;
+            opened.set_len(whole.end as u64)?;
+        }
+        Ok(whole.last)
+    }
+
+    /// Whether all of an hour is in this file.
+    pub(super) fn has_hour(&self, file: HistoryFile, hour: u32) -> io::Result<bool> {
+        let bytes = self.read(file)?;
+        let has = Blocks::of(&bytes).any(
+            |piece| matches!(piece, Piece::Block(block, _) if block.is_last && block.slot == hour),
+        );
+        Ok(has)
+    }
+
+    /// Renames a file that cannot be read, so that somebody may look at it; removes it where some lie there
+    /// already.
+    pub(super) fn set_aside(&self, file: HistoryFile) -> io::Result<()> {
+        let aside = |entry: &fs::DirEntry| {
+            entry.file_name().to_str().is_some_and(|name| name.ends_with(UNREADABLE))
+        };
+        let n_aside = fs::read_dir(&self.folder)?.flatten().filter(aside).count();
+        if n_aside >= MOST_ASIDE {
+            return self.remove(file);
+        }
+        let path = self.path(file);
+        fs::rename(&path, path.with_extension(format!("hist{UNREADABLE}")))
     }
 
     pub(super) fn path(&self, file: HistoryFile) -> PathBuf {
@@ -125,13 +166,18 @@ impl Shelf {
     }
 }
 
-fn whole_hours(bytes: &[u8]) -> WholeHours {
+fn whole_hours(bytes: &[u8], this_hour: u32) -> WholeHours {
     let mut whole = WholeHours::default();
     for piece in Blocks::of(bytes) {
-        if let Piece::Block(block, end) = piece
-            && block.is_last
-        {
-            whole = WholeHours { last: whole.last.max(Some(block.slot)), end };
+        match piece {
+            Piece::Block(block, end) if block.is_last => {
+                whole.end = end;
+                // One of the future was written by a clock that was wrong.
+                let is_past = block.slot < this_hour;
+                whole.last = whole.last.max(is_past.then_some(block.slot));
+            }
+            Piece::Damaged(_) => whole.is_damaged = true,
+            Piece::Block(..) | Piece::Cut(_) => {}
         }
     }
     whole
@@ -150,19 +196,48 @@ mod tests {
         writer.finish(is_last)
     }
 
+    fn mended(shelf: &Shelf, this_hour: u32) -> Option<u32> {
+        shelf.mend_hours(this_hour, |file, error| panic!("{file}: {error}")).unwrap()
+    }
+
+    #[test]
+    fn hours_of_the_future_and_unreadable_files_hide_no_older_hours() {
+        let folder = tempfile::tempdir().unwrap();
+        let shelf = Shelf::at(folder.path().join("history"));
+        let file = |first| HistoryFile { grain: Grain::Hour, first };
+        shelf.append(file(24), &hour(24, true)).unwrap();
+        shelf.append(file(960), &hour(960, true)).unwrap();
+        for first in [48, 72, 96, 120, 144] {
+            shelf.append(file(first), b"of a later version").unwrap();
+        }
+        assert_eq!(mended(&shelf, 50), Some(24));
+        let left: Vec<u32> = shelf.files().unwrap().iter().map(|(file, _)| file.first).collect();
+        assert_eq!(left, [24, 960]);
+        assert!(folder.path().join("history/hours-144.hist.unreadable").exists());
+        let n_entries = fs::read_dir(shelf.folder()).unwrap().count();
+        assert_eq!(n_entries, 2 + MOST_ASIDE);
+        // One that is too long cannot be read at all.
+        let long = OpenOptions::new().write(true).create_new(true).open(shelf.path(file(168)));
+        long.unwrap().set_len(MOST + 1).unwrap();
+        let mut told = Vec::new();
+        let last = shelf.mend_hours(50, |file, _| told.push(file)).unwrap();
+        assert_eq!((last, told), (Some(24), vec![file(168)]));
+        assert!(shelf.has_hour(file(24), 24).unwrap() && !shelf.has_hour(file(24), 25).unwrap());
+    }
+
     #[test]
     fn an_hour_that_was_left_half_is_taken_off() {
         let folder = tempfile::tempdir().unwrap();
         let shelf = Shelf::at(folder.path().join("history"));
-        assert_eq!((shelf.files().unwrap(), shelf.mend_hours().unwrap()), (vec![], None));
+        assert_eq!((shelf.files().unwrap(), mended(&shelf, 100)), (vec![], None));
         let file = |first| HistoryFile { grain: Grain::Hour, first };
         shelf.append(file(24), &hour(24, false)).unwrap();
         let whole = shelf.append(file(24), &hour(24, true)).unwrap();
         shelf.append(file(24), &hour(25, false)).unwrap();
         shelf.append(file(48), &hour(48, false)).unwrap();
-        assert_eq!(shelf.mend_hours().unwrap(), Some(24));
+        assert_eq!(mended(&shelf, 100), Some(24));
         assert_eq!(shelf.files().unwrap(), [(file(24), whole)]);
-        assert_eq!(shelf.mend_hours().unwrap(), Some(24));
+        assert_eq!(mended(&shelf, 100), Some(24));
     }
 
     #[test]
@@ -172,7 +247,7 @@ mod tests {
         fs::write(folder.path().join("notes.txt"), "mine").unwrap();
         let file = HistoryFile { grain: Grain::Minute, first: 7 };
         fs::create_dir(shelf.path(file)).unwrap();
-        assert_eq!(shelf.files().unwrap().len(), 1);
+        assert_eq!(shelf.files().unwrap(), []);
         assert!(shelf.read(file).is_err() && shelf.append(file, b"x").is_err());
         let gone = HistoryFile { first: 8, ..file };
         assert_eq!(shelf.read(gone).unwrap(), b"");

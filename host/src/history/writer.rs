@@ -16,7 +16,7 @@ use steerage_core::units::Bytes;
 use super::collect;
 use super::shelf::Shelf;
 use crate::catalog::Catalog;
-use crate::telemetry::events::{Event, Events, Severity};
+use crate::telemetry::events::{Event, EventPlace, Events, Severity};
 
 /// A block of so many bytes is followed by another: it is held whole.
 const BLOCK: usize = 1 << 20;
@@ -52,7 +52,15 @@ impl Writer {
     pub(super) fn write(&mut self, now: Duration) {
         let rolled_to = self.rolled_to.clone();
         let mut rolled_to = rolled_to.lock().unwrap_or_else(PoisonError::into_inner);
-        let written = self.write_minute(now).and_then(|()| self.roll(now, &mut rolled_to));
+        let this_hour = Grain::Hour.slot_of(now.as_secs());
+        let minute = Grain::Minute.slot_of(now.saturating_sub(self.every / 2).as_secs());
+        // A clock that was ahead for a while must not keep hours from being made now.
+        *rolled_to = (*rolled_to).min(this_hour.saturating_sub(1));
+        // Hours that are over come first, since minutes may have to go for this one.
+        let before = self.roll(hour_of(minute), now, &mut rolled_to);
+        let written = self.write_minute(minute, *rolled_to, now);
+        let after = self.roll(this_hour, now, &mut rolled_to);
+        let written = before.and(written).and(after);
         match &written {
             Ok(()) if self.has_failed => {
                 let message = "the history of apps is written again".to_owned();
@@ -66,8 +74,7 @@ impl Writer {
 
     /// What each app did goes into the minute in which most of the time lies since this was done last. What
     /// cannot be written is taken all the same: it must not pile up in memory.
-    fn write_minute(&self, now: Duration) -> io::Result<()> {
-        let minute = Grain::Minute.slot_of(now.saturating_sub(self.every / 2).as_secs());
+    fn write_minute(&self, minute: u32, rolled_to: u32, now: Duration) -> io::Result<()> {
         let new = || BlockWriter::new(Grain::Minute, minute);
         let (mut block, mut written) = (new(), Ok(()));
         for (name, app) in &self.catalog.snapshot().apps {
@@ -75,42 +82,64 @@ impl Writer {
             block.push(name.as_str(), &slot);
             if block.n_bytes() >= BLOCK {
                 let full = std::mem::replace(&mut block, new()).finish(false);
-                written = written.and_then(|()| self.append((Grain::Minute, minute), &full, now));
+                written = written
+                    .and_then(|()| self.append((Grain::Minute, minute), &full, rolled_to, now));
             }
         }
         if block.is_empty() {
             return written;
         }
-        written.and_then(|()| self.append((Grain::Minute, minute), &block.finish(true), now))
+        let block = block.finish(true);
+        written.and_then(|()| self.append((Grain::Minute, minute), &block, rolled_to, now))
     }
 
-    /// Writes the hours that are over and not written yet.
-    fn roll(&self, now: Duration, rolled_to: &mut u32) -> io::Result<()> {
-        let this_hour = Grain::Hour.slot_of(now.as_secs());
-        let minutes = self.shelf.files()?.into_iter();
-        let minutes: Vec<_> = minutes.filter(|(file, _)| file.grain == Grain::Minute).collect();
+    /// Writes the hours before this one that are not written yet.
+    fn roll(&self, this_hour: u32, now: Duration, rolled_to: &mut u32) -> io::Result<()> {
+        let (minutes, hour_files): (Vec<_>, Vec<_>) =
+            self.shelf.files()?.into_iter().partition(|(file, _)| file.grain == Grain::Minute);
         let hours: BTreeSet<u32> = minutes.iter().map(|(file, _)| hour_of(file.first)).collect();
         let before = *rolled_to;
         for hour in hours.into_iter().filter(|hour| *hour > before && *hour < this_hour) {
             let of_hour: Vec<_> =
                 minutes.iter().filter(|(file, _)| hour_of(file.first) == hour).copied().collect();
-            let bytes = self.hour(hour, &of_hour)?;
-            self.append((Grain::Hour, hour), &bytes, now)?;
+            if !self.is_written(hour, &hour_files)? {
+                let bytes = self.hour(hour, &of_hour);
+                self.append((Grain::Hour, hour), &bytes, hour, now)?;
+            }
             *rolled_to = hour;
         }
         Ok(())
     }
 
+    /// Whether all of an hour is there already, as after a clock that was put back. A file that may have it and
+    /// cannot be read is set aside: added to it, it could be there twice.
+    fn is_written(&self, hour: u32, hour_files: &[(HistoryFile, u64)]) -> io::Result<bool> {
+        for (file, _) in hour_files.iter().filter(|(file, _)| file.slots().contains(&hour)) {
+            match self.shelf.has_hour(*file, hour) {
+                Ok(true) => return Ok(true),
+                Ok(false) => {}
+                Err(error) => {
+                    self.pass_over(*file, &error);
+                    self.shelf.set_aside(*file)?;
+                }
+            }
+        }
+        Ok(false)
+    }
+
     /// An hour, as it is written: in one piece, so that none is there twice when this is broken off.
-    fn hour(&self, hour: u32, of_hour: &[(HistoryFile, u64)]) -> io::Result<Vec<u8>> {
+    fn hour(&self, hour: u32, of_hour: &[(HistoryFile, u64)]) -> Vec<u8> {
         let n_rounds = of_hour.iter().map(|(_, n_bytes)| n_bytes).sum::<u64>() / ROUND + 1;
         let (mut bytes, mut block) = (Vec::new(), BlockWriter::new(Grain::Hour, hour));
         for round in 0..n_rounds {
             let mut apps = BTreeMap::<String, Slot>::new();
             for (file, _) in of_hour {
-                add_up(&self.shelf.read(*file)?, &mut apps, |app| {
-                    n_rounds == 1 || hash(app) % n_rounds == round
-                });
+                match self.shelf.read(*file) {
+                    Ok(bytes) => add_up(&bytes, &mut apps, |app| {
+                        n_rounds == 1 || hash(app) % n_rounds == round
+                    }),
+                    Err(error) => self.pass_over(*file, &error),
+                }
             }
             for (app, slot) in apps {
                 block.push(&app, &slot);
@@ -121,26 +150,71 @@ impl Writer {
             }
         }
         bytes.extend(block.finish(true));
-        Ok(bytes)
+        bytes
     }
 
-    /// Appends to the file of a slot; what must go for it, goes.
-    fn append(&self, of: (Grain, u32), bytes: &[u8], now: Duration) -> io::Result<()> {
+    /// Appends to the file of a slot; what must go for it, goes, if that helps. `rolled_to` is the last hour
+    /// whose minutes are not needed any more.
+    fn append(
+        &self,
+        of: (Grain, u32),
+        bytes: &[u8],
+        rolled_to: u32,
+        now: Duration,
+    ) -> io::Result<()> {
         let ((grain, slot), bound, more) = (of, self.bound.get(), bytes.len() as u64);
         let mut files = self.shelf.files()?;
-        let gone = files::gone(&files, now.as_secs(), more, bound);
-        for file in &gone {
-            self.shelf.remove(*file)?;
+        // Of files that cannot be removed.
+        let mut stuck = 0;
+        loop {
+            let gone = files::gone(&files, now.as_secs(), more + stuck, bound);
+            if gone.is_empty() {
+                break;
+            }
+            for file in gone {
+                let Some(place) = files.iter().position(|(one, _)| *one == file) else { continue };
+                let (_, n_bytes) = files.remove(place);
+                match self.shelf.remove(file) {
+                    Ok(()) => self.tell_cut(file, rolled_to),
+                    Err(error) => {
+                        self.pass_over(file, &error);
+                        stuck += n_bytes;
+                    }
+                }
+            }
         }
-        files.retain(|(file, _)| !gone.contains(file));
-        let n_bytes: u64 = files.iter().map(|(_, n_bytes)| n_bytes).sum();
+        let n_bytes = files.iter().map(|(_, n_bytes)| n_bytes).sum::<u64>() + stuck;
         if n_bytes + more > bound {
             let text = format!("{more} bytes more would pass the bound of {}", self.bound);
             return Err(io::Error::other(text));
         }
-        let last = files.iter().rev().find(|(file, _)| file.grain == grain);
+        // Not the last of all: that may be one of the future.
+        let may_have = |file: HistoryFile| file.grain == grain && file.slots().contains(&slot);
+        let last = files.iter().rev().find(|(file, _)| may_have(*file));
         self.shelf.append(HistoryFile::of(grain, slot, last.copied(), bound), bytes)?;
         Ok(())
+    }
+
+    /// Tells that minutes went of which their hour has not been made: what it will say is too little.
+    fn tell_cut(&self, file: HistoryFile, rolled_to: u32) {
+        if file.grain == Grain::Hour || hour_of(file.first) <= rolled_to {
+            return;
+        }
+        let message = format!(
+            "an hour of apps has more history than the bound of {}: the first minutes of such an hour are gone \
+             before it is over, and what it says is too little",
+            self.bound
+        );
+        self.events.push_once(Event {
+            severity: Severity::Warning,
+            place: EventPlace::of(&self.shelf.folder().display().to_string()),
+            advice: Some("give it more (--history-disk)".to_owned()),
+            ..Event::now("history_cut", message)
+        });
+    }
+
+    fn pass_over(&self, file: HistoryFile, error: &io::Error) {
+        self.events.push_once(super::unusable(&self.shelf.path(file), error));
     }
 
     fn tell(&self, error: &io::Error) {
@@ -205,7 +279,7 @@ mod tests {
 
     fn writer(folder: &std::path::Path, bound: u64) -> Writer {
         let shelf = Shelf::at(folder.join("history"));
-        let rolled_to = shelf.mend_hours().unwrap().unwrap_or(0);
+        let rolled_to = shelf.mend_hours(u32::MAX, |_, _| {}).unwrap().unwrap_or(0);
         Writer {
             shelf,
             catalog: Arc::default(),
@@ -225,7 +299,7 @@ mod tests {
         let mut block = BlockWriter::new(Grain::Minute, minute);
         apps.iter().for_each(|(app, slot)| block.push(app, slot));
         let now = hours(minute.into());
-        writer.append((Grain::Minute, minute), &block.finish(true), now).unwrap();
+        writer.append((Grain::Minute, minute), &block.finish(true), 0, now).unwrap();
     }
 
     /// What stands in all files of hours.
@@ -272,7 +346,7 @@ mod tests {
         minute(&before, 600, &[("a", slot(1, 10))]);
         let mut half = BlockWriter::new(Grain::Hour, 10);
         half.push("a", &slot(1, 10));
-        before.append((Grain::Hour, 10), &half.finish(false), hours(660)).unwrap();
+        before.append((Grain::Hour, 10), &half.finish(false), 10, hours(660)).unwrap();
         let mut after = writer(folder.path(), 1 << 20);
         after.write(hours(661));
         assert_eq!(hours_written(&after), [(10, "a".to_owned(), slot(1, 10))]);
@@ -292,12 +366,82 @@ mod tests {
         let first = writer.shelf.files().unwrap()[0].0.first;
         assert!(first > 600, "nothing has gone");
         assert_eq!(writer.shelf.files().unwrap().last().unwrap().0.slots().end, 900);
-        writer.write(hours(900 + 1_500));
-        let left = writer.shelf.files().unwrap();
-        assert!(left.iter().all(|(file, _)| file.grain == Grain::Hour), "{left:?}");
+        // A day and more later; the clock is believed after it was written by for a day.
+        (0..50).for_each(|half| minute(&writer, 900 + 1_500 + half * 30, &[("b", slot(1, 10))]));
+        writer.write(hours(900 + 1_500 + 50 * 30));
+        let mut left = writer.shelf.files().unwrap();
+        left.retain(|(file, _)| file.grain == Grain::Minute);
+        assert!(left.iter().all(|(file, _)| file.first >= 2_400), "{left:?}");
         let too_much = vec![0; 20_001];
-        let refused = writer.append((Grain::Minute, 900), &too_much, hours(900)).unwrap_err();
+        let refused = writer.append((Grain::Minute, 900), &too_much, 0, hours(900)).unwrap_err();
         assert!(refused.to_string().contains("20001 bytes more"), "{refused}");
+    }
+
+    #[test]
+    fn what_has_no_place_costs_no_minutes_and_hours_are_made_before_theirs_go() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = writer(folder.path(), 4_000);
+        minute(&writer, 600, &[("a", slot(1, 10))]);
+        let before = writer.shelf.files().unwrap();
+        writer.append((Grain::Minute, 601), &[0; 4_001], 0, hours(601)).unwrap_err();
+        assert_eq!(writer.shelf.files().unwrap(), before);
+        writer.write(hours(662));
+        assert_eq!(hours_written(&writer), [(10, "a".to_owned(), slot(1, 10))]);
+        assert!(writer.events.recent(None, 10).is_empty());
+        let rolled_to = *writer.rolled_to.lock().unwrap();
+        let most = vec![0; 3_000];
+        writer.append((Grain::Minute, 662), &most, rolled_to, hours(662)).unwrap();
+        assert!(writer.events.recent(None, 10).is_empty(), "its hour is there");
+        writer.append((Grain::Minute, 720), &most, rolled_to, hours(720)).unwrap();
+        assert_eq!(writer.events.recent(None, 10)[0].kind, "history_cut");
+    }
+
+    #[test]
+    fn a_clock_that_was_wrong_for_a_while_leaves_hours_as_they_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = writer(folder.path(), 1 << 20);
+        minute(&writer, 600, &[("a", slot(1, 10))]);
+        writer.write(hours(661));
+        // 40 days ahead, and back.
+        let ahead = 600 + 40 * 24 * 60;
+        minute(&writer, ahead, &[("a", slot(1, 10))]);
+        writer.write(hours(u64::from(ahead) + 61));
+        assert_eq!(*writer.rolled_to.lock().unwrap(), ahead / 60);
+        minute(&writer, 661, &[("a", slot(2, 10))]);
+        minute(&writer, 662, &[("a", slot(2, 10))]);
+        writer.write(hours(659));
+        writer.write(hours(721));
+        let mut sum = slot(2, 10);
+        sum.add(&slot(2, 10));
+        let a = |hour, slot| (hour, "a".to_owned(), slot);
+        assert_eq!(
+            hours_written(&writer),
+            [a(10, slot(1, 10)), a(11, sum), a(ahead / 60, slot(1, 10))]
+        );
+        let files = writer.shelf.files().unwrap();
+        let minutes = files.iter().filter(|(file, _)| file.grain == Grain::Minute);
+        assert_eq!(minutes.map(|(file, _)| file.first).collect::<Vec<_>>(), [600, 661, ahead]);
+    }
+
+    #[test]
+    fn one_bad_entry_stops_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = writer(folder.path(), 1 << 20);
+        minute(&writer, 600, &[("a", slot(1, 10))]);
+        let bad = |grain, first| writer.shelf.path(HistoryFile { grain, first });
+        std::fs::create_dir(bad(Grain::Minute, 5)).unwrap();
+        for path in [bad(Grain::Minute, 601), bad(Grain::Hour, 9)] {
+            let file = std::fs::File::create(path).unwrap();
+            file.set_len((512 << 20) + 1).unwrap();
+        }
+        writer.bound = Bytes::new(8 << 30);
+        writer.write(hours(661));
+        writer.write(hours(662));
+        assert_eq!(*writer.rolled_to.lock().unwrap(), 10);
+        let events = writer.events.recent(None, 10);
+        let kinds = events.iter().map(|event| (&*event.kind, event.count));
+        assert_eq!(kinds.collect::<Vec<_>>(), [("history_damaged", 1); 2]);
+        assert!(folder.path().join("history/hours-9.hist.unreadable").exists());
     }
 
     #[test]

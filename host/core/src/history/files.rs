@@ -13,6 +13,8 @@ const ENDING: &str = ".hist";
 /// A file that has so many bytes is followed by another, or a sixteenth of the bound where that is less.
 const LONG: u64 = 16 << 20;
 const PART: u64 = 16;
+/// In seconds.
+const DAY: u64 = 24 * 3600;
 
 /// One file: all of its slots are of one hour, or of one day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -91,10 +93,37 @@ impl FromStr for HistoryFile {
 
 /// Which of the files go, so that `more` bytes can be written at a time, which is in seconds since the epoch:
 /// those whose slots are kept no longer; the oldest hours, where these have more than half of the bound; and
-/// then the oldest minutes, until all is within it. What is left may still be too much for a `more` that is
-/// most of the bound.
+/// then the oldest minutes, until all is within it. Where that cannot be, no minutes go for nothing: only what
+/// goes without a `more`, and what is left is still too much.
 #[must_use]
 pub fn gone(files: &[(HistoryFile, u64)], now: u64, more: u64, bound: u64) -> Vec<HistoryFile> {
+    let now = aged_at(files, now);
+    let gone = gone_for(files, now, more, bound);
+    let left = files.iter().filter(|(file, _)| !gone.contains(file));
+    let left: u64 = left.map(|(_, n_bytes)| n_bytes).sum();
+    if left.saturating_add(more) > bound { gone_for(files, now, 0, bound) } else { gone }
+}
+
+/// By which time files are aged. After a leap of more than a day the clock is not believed until it has been
+/// written by it for a day: that of a machine may be wrong when it boots, and all would be gone.
+fn aged_at(files: &[(HistoryFile, u64)], now: u64) -> u64 {
+    let begins = files.iter().map(|(file, _)| file.grain.begin_of(file.first));
+    let mut begins: Vec<u64> = begins.filter(|begin| *begin <= now).collect();
+    begins.sort_unstable();
+    let mut since = now;
+    for begin in begins.into_iter().rev() {
+        if now - since >= DAY {
+            break;
+        }
+        if since - begin > DAY {
+            return begin;
+        }
+        since = begin;
+    }
+    now
+}
+
+fn gone_for(files: &[(HistoryFile, u64)], now: u64, more: u64, bound: u64) -> Vec<HistoryFile> {
     let is_old = |file: HistoryFile| {
         file.slots().end <= file.grain.slot_of(now).saturating_sub(file.grain.kept())
     };
@@ -169,6 +198,29 @@ mod tests {
         assert_eq!(gone(&files, now, 0, 30), [files[0].0, files[2].0]);
     }
 
+    #[test]
+    fn a_clock_that_leaps_ages_nothing_until_it_was_written_by_for_a_day() {
+        let day = 24 * 60;
+        let before = [(file(Grain::Minute, 100 * day), 10), (file(Grain::Hour, 100 * 24), 10)];
+        let at = |minute: u32| u64::from(minute) * 60;
+        assert_eq!(gone(&before, at(140 * day), 0, 1000), []);
+        let mut after = before.to_vec();
+        after.push((file(Grain::Minute, 140 * day), 10));
+        assert_eq!(gone(&after, at(140 * day + 5), 0, 1000), []);
+        assert_eq!(gone(&after, at(100 * day + 5), 0, 1000), [], "it was put right");
+        after.push((file(Grain::Minute, 140 * day + 800), 10));
+        assert_eq!(gone(&after, at(141 * day), 0, 1000), [before[0].0, before[1].0]);
+        // The bound holds all the same.
+        assert_eq!(gone(&before, at(140 * day), 0, 15), [before[1].0]);
+    }
+
+    #[test]
+    fn nothing_goes_for_what_has_no_place_anyhow() {
+        let files = [(file(Grain::Minute, 60), 10), (file(Grain::Minute, 120), 10)];
+        assert_eq!(gone(&files, 8000, 101, 100), []);
+        assert_eq!(gone(&files, 8000, 90, 100), [files[0].0]);
+    }
+
     proptest! {
         #[test]
         fn what_stays_is_within_the_bound_and_hours_keep_their_half(
@@ -187,7 +239,8 @@ mod tests {
             };
             let (minutes, hours) = (left(Grain::Minute), left(Grain::Hour));
             prop_assert!(hours <= bound / 2);
-            prop_assert!(minutes + hours + more <= bound || minutes == 0);
+            prop_assert!(minutes + hours <= bound);
+            prop_assert!(minutes + hours + more <= bound || hours + more > bound);
             // The youngest stay.
             for grain in [Grain::Minute, Grain::Hour] {
                 let gone_last = gone.iter().filter(|file| file.grain == grain).map(|file| file.first).max();
