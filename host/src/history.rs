@@ -146,7 +146,7 @@ fn unusable(path: &Path, error: &io::Error) -> Event {
     let advice = "look at the folder and at who may write to it; apps are served as before";
     Event {
         severity: Severity::Warning,
-        place: EventPlace::of(&shown.to_string()),
+        place: EventPlace::of(shown.to_string()),
         advice: Some(advice.to_owned()),
         ..Event::now("history_damaged", format!("the history in {shown} cannot be used: {error}"))
     }

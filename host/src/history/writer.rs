@@ -207,7 +207,7 @@ impl Writer {
         );
         self.events.push_once(Event {
             severity: Severity::Warning,
-            place: EventPlace::of(&self.shelf.folder().display().to_string()),
+            place: EventPlace::of(self.shelf.folder().display().to_string()),
             advice: Some("give it more (--history-disk)".to_owned()),
             ..Event::now("history_cut", message)
         });
