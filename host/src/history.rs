@@ -5,6 +5,7 @@
 //! nothing that is served depends on it: a folder that is full, damaged or gone costs history and nothing else.
 
 mod collect;
+mod damage;
 mod reader;
 mod shelf;
 mod writer;
@@ -26,7 +27,7 @@ use self::reader::Reader;
 use self::shelf::Shelf;
 use self::writer::Writer;
 use crate::catalog::Catalog;
-use crate::telemetry::events::{Event, EventPlace, Events, Severity};
+use crate::telemetry::events::Events;
 
 /// The folder in the data folder.
 const FOLDER: &str = "history";
@@ -82,10 +83,10 @@ impl History {
         let shelf = Shelf::at(data.join(FOLDER));
         let this_hour = Grain::Hour.slot_of(since_epoch().as_secs());
         let tell = |file, error: &io::Error| {
-            events.push_once(unusable(&shelf.path(file), error));
+            events.push_once(damage::unusable(&shelf.path(file), error));
         };
         let rolled_to = shelf.mend_hours(this_hour, tell).unwrap_or_else(|error| {
-            events.push(unusable(shelf.folder(), &error));
+            events.push(damage::unusable(shelf.folder(), &error));
             None
         });
         let rolled_to = Arc::new(Mutex::new(rolled_to.unwrap_or(0)));
@@ -138,17 +139,6 @@ impl HistoryThread {
     pub fn end(self, patience: Duration) {
         drop(self.end);
         self.ended.recv_timeout(patience).ok();
-    }
-}
-
-fn unusable(path: &Path, error: &io::Error) -> Event {
-    let shown = path.display();
-    let advice = "look at the folder and at who may write to it; apps are served as before";
-    Event {
-        severity: Severity::Warning,
-        place: EventPlace::of(shown.to_string()),
-        advice: Some(advice.to_owned()),
-        ..Event::now("history_damaged", format!("the history in {shown} cannot be used: {error}"))
     }
 }
 

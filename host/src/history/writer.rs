@@ -14,6 +14,7 @@ use steerage_core::history::{Grain, Slot};
 use steerage_core::units::Bytes;
 
 use super::collect;
+use super::damage;
 use super::shelf::Shelf;
 use crate::catalog::Catalog;
 use crate::telemetry::events::{Event, EventPlace, Events, Severity};
@@ -214,7 +215,7 @@ impl Writer {
     }
 
     fn pass_over(&self, file: HistoryFile, error: &io::Error) {
-        self.events.push_once(super::unusable(&self.shelf.path(file), error));
+        self.events.push_once(damage::unusable(&self.shelf.path(file), error));
     }
 
     fn tell(&self, error: &io::Error) {

@@ -2,6 +2,8 @@
 //! closes; both are told as events.
 //! Does not judge: `core::problem` does. Says no reasons: `core::why` does. Ends with the process.
 
+mod slow;
+
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
@@ -10,15 +12,15 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use steerage_core::id::{AppName, Generation};
-use steerage_core::objective::{Latency, Objective};
+use steerage_core::objective::Objective;
 use steerage_core::outcome::Outcome;
 use steerage_core::problem::{
     AppWatch, Asker, FailedCall, FailureWay, LevelWatch, OpenLevel, OpenProblem, ProblemTurn,
-    SlowWatch, how_it_ended, level_claim,
+    how_it_ended, level_claim,
 };
-use steerage_core::units::nanoseconds;
 use steerage_core::why;
 
+use self::slow::Slow;
 use super::events::{Event, Events, Severity};
 use super::metrics::AppMeter;
 
@@ -83,17 +85,6 @@ pub struct AppProblems {
     slow: Slow,
     /// It is among the apps that are looked at: whoever makes this true adds it.
     is_looked_at: AtomicBool,
-}
-
-/// How long the calls take of an app that promises something about it.
-#[derive(Debug)]
-struct Slow {
-    watch: Mutex<Option<SlowWatch>>,
-    /// Calls that take longer are slow: nanoseconds; the largest number where nothing is promised.
-    after: AtomicU64,
-    /// Calls since the last look.
-    n_quick: AtomicU64,
-    n_slow: AtomicU64,
 }
 
 /// What is watched.
@@ -316,7 +307,7 @@ impl AppProblems {
     }
 
     fn slow(&self) -> Option<TroubledApp> {
-        let watch = lock(&self.slow.watch);
+        let watch = self.slow.watch();
         let watch = watch.as_ref()?;
         Some(TroubledApp {
             kind: "slow",
@@ -327,55 +318,6 @@ impl AppProblems {
             slow_after: Some(watch.slow_after()),
             generation: None,
         })
-    }
-}
-
-impl Slow {
-    /// Watches by what is promised from now on; whether a problem was open by what was promised before.
-    fn set(&self, promised: Option<Latency>) -> bool {
-        let watch = promised.map(|it| SlowWatch::new(it.slow_after, it.quick.rest()));
-        let after = promised.map_or(u64::MAX, |it| nanoseconds(it.slow_after));
-        let mut known = lock(&self.watch);
-        self.after.store(after, Ordering::Relaxed);
-        self.n_quick.store(0, Ordering::Relaxed);
-        self.n_slow.store(0, Ordering::Relaxed);
-        let before = std::mem::replace(&mut *known, watch);
-        before.is_some_and(|watch| watch.open().is_some())
-    }
-
-    /// A call that did not fail is over.
-    fn note(&self, cause: &str, took: Duration) {
-        let after = self.after.load(Ordering::Relaxed);
-        if after == u64::MAX {
-            return;
-        }
-        let is_slow = nanoseconds(took) > after;
-        // Who went away after that time has waited longer; who did before says nothing.
-        if cause != "answered" && !(cause == "client_gone" && is_slow) {
-            return;
-        }
-        let counter = if is_slow { &self.n_slow } else { &self.n_quick };
-        counter.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn look(&self, app: &str, now: u64) -> Option<(ProblemTurn, Option<String>)> {
-        let mut watch = lock(&self.watch);
-        let watch = watch.as_mut()?;
-        let quick = self.n_quick.swap(0, Ordering::Relaxed);
-        let slow = self.n_slow.swap(0, Ordering::Relaxed);
-        let turn = watch.look(now, quick, slow)?;
-        Some((turn, watch.claim(app)))
-    }
-}
-
-impl Default for Slow {
-    fn default() -> Self {
-        Self {
-            watch: Mutex::default(),
-            after: AtomicU64::new(u64::MAX),
-            n_quick: AtomicU64::new(0),
-            n_slow: AtomicU64::new(0),
-        }
     }
 }
 
