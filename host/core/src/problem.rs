@@ -1,5 +1,5 @@
 //! Problems: what is wrong for long enough and surely enough that somebody should be told, from when it
-//! opens to when it closes. One false problem in a hundred billion calls is what it may cost.
+//! opens to when it closes. One problem that is none in a hundred billion calls is what it may cost.
 //! Knows no clock and does not say why something is wrong: `core::why` does.
 
 mod app;
@@ -18,4 +18,4 @@ pub use self::detector::{Detector, Odds, SinceStart};
 pub use self::evidence::{Asker, FailureWay, RecentFailures};
 pub use self::level::{LevelWatch, OpenLevel};
 pub use self::slow::{SlowWatch, slow_claim};
-pub use self::told::{failing_claim, how_it_ended, level_claim, level_evidence, level_remedy};
+pub use self::told::{failing_claim, how_it_ended, level_claim, level_evidence};

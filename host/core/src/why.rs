@@ -14,7 +14,9 @@ mod slow;
 use std::time::Duration;
 
 pub use self::diagnosis::{Diagnosis, Explanation, Remedy};
-pub use self::fleet::{FleetPast, HostTrouble, PastHost, PastUsage, explain_fleet, fleet_troubles};
+pub use self::fleet::{
+    FleetPast, HostTrouble, PastHost, PastUsage, explain_fleet, fleet_troubles, remedy_of_lack,
+};
 use crate::destinations::RequestEnd;
 use crate::id::AppName;
 use crate::outcome::{Fault, fault_of};
@@ -69,8 +71,10 @@ pub struct PastCall {
     pub took: Duration,
     /// Where that time went.
     pub phases: Vec<(Phase, Duration)>,
-    /// Whom it waited for longest of those that it had asked, or who failed it.
+    /// Whom it waited for longest of those that it had asked.
     pub waited_for: Option<PastWait>,
+    /// Whom it had asked last, and longest, of those that gave it no good answer.
+    pub failed_by: Option<PastWait>,
     /// The host that served it, in a fleet.
     pub host: Option<String>,
 }

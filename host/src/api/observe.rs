@@ -226,7 +226,7 @@ impl ApiState {
             unrouted: self.context.unrouted.load(Ordering::Relaxed),
             uptime: self.started_at.elapsed(),
             telemetry: self.telemetry.n_bytes().get(),
-            problems: self.problems().problems.len() as u64,
+            problems: self.telemetry.problems.n_open() as u64,
             certificates: self.certificates.days_left(Timestamp::now()),
             disk_used: disk.used,
             disk_bound: disk.bound,

@@ -6,10 +6,8 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::State;
 use futures_util::future::join_all;
-use steerage_core::problem::{
-    FoundProblem, ProblemState, level_claim, level_evidence, level_remedy, together,
-};
-use steerage_core::why::{Diagnosis, HostTrouble, Remedy, longer_than};
+use steerage_core::problem::{FoundProblem, ProblemState, level_claim, level_evidence, together};
+use steerage_core::why::{Diagnosis, HostTrouble, Remedy, longer_than, remedy_of_lack};
 
 use super::fleet_wide::{self, whom};
 use super::here::HostQuery;
@@ -83,7 +81,7 @@ impl ApiState {
             let told = Diagnosis {
                 claim: level_claim(me, what, &level),
                 evidence: vec![level_evidence(what, &level)],
-                remedy: Some(level_remedy(what)),
+                remedy: Some(remedy_of_lack(what)),
             };
             let (since, last_at) = (Some(level.since), Some(level.last_at));
             FoundProblem { since, last_at, ..of_hosts(what, told) }

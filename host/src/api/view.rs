@@ -10,6 +10,7 @@ use steerage_core::manifest::{Instance, Manifest};
 use steerage_core::units::show_duration;
 
 use super::{secrets, wire};
+use crate::call::LongestWait;
 use crate::catalog::App;
 use crate::desired::Desired;
 use crate::fleet::View;
@@ -178,17 +179,22 @@ pub(super) fn call(app: &AppName, call: CallSummary) -> wire::Call {
         cause: call.cause.to_owned(),
         duration_us: microseconds(call.duration),
         time_us: time.collect(),
-        waited_for: call.waited_for.map(|wait| wire::WaitedFor {
-            destination: wait.destination.to_string(),
-            waited_us: microseconds(wait.waited),
-            wrong: wait.wrong.map(|end| end.code().to_owned()),
-        }),
+        waited_for: call.waited_for.map(|wait| waited_for(&wait)),
+        failed_by: call.failed_by.map(|wait| waited_for(&wait)),
         fuel: call.usage.fuel.get(),
         memory_bytes: call.usage.memory.get(),
         cpu_us: microseconds(call.usage.cpu),
         instantiate_us: microseconds(call.usage.instantiate),
         response_bytes: call.response_bytes,
         host: None,
+    }
+}
+
+fn waited_for(wait: &LongestWait) -> wire::WaitedFor {
+    wire::WaitedFor {
+        destination: wait.destination.to_string(),
+        waited_us: microseconds(wait.waited),
+        wrong: wait.wrong.map(|end| end.code().to_owned()),
     }
 }
 

@@ -191,12 +191,17 @@ fn call(call: &wire::Call) -> PastCall {
         cause: call.cause.clone(),
         took: Duration::from_micros(call.duration_us),
         phases: phases.collect(),
-        waited_for: call.waited_for.as_ref().map(|wait| PastWait {
-            destination: wait.destination.clone(),
-            waited: Duration::from_micros(wait.waited_us),
-            wrong: wait.wrong.as_deref().and_then(RequestEnd::of_code),
-        }),
+        waited_for: call.waited_for.as_ref().map(wait),
+        failed_by: call.failed_by.as_ref().map(wait),
         host: call.host.clone(),
+    }
+}
+
+fn wait(told: &wire::WaitedFor) -> PastWait {
+    PastWait {
+        destination: told.destination.clone(),
+        waited: Duration::from_micros(told.waited_us),
+        wrong: told.wrong.as_deref().and_then(RequestEnd::of_code),
     }
 }
 

@@ -133,10 +133,10 @@ impl CallTime {
         self.outbound_waits.get_or_init(Box::default)
     }
 
-    /// Whom it waited for longest of those that it asked, or who failed it; `None` where it asked nobody.
+    /// Whom it waited for longest of those that it asked, and of those that gave it no good answer.
     #[must_use]
-    pub fn longest_wait(&self, now: Instant) -> Option<LongestWait> {
-        self.outbound_waits.get()?.longest(now)
+    pub fn longest_waits(&self, now: Instant) -> [Option<LongestWait>; 2] {
+        self.outbound_waits.get().map_or([None, None], |waits| waits.longest(now))
     }
 
     /// The time of a call that is over, whose guest took this.

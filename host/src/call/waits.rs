@@ -24,18 +24,18 @@ struct DestinationWait {
     /// Requests that are waited for, and since when any is.
     n_waiting: u32,
     since: Instant,
-    /// How the last of its requests ended that had something wrong.
+    /// How the last of its requests ended, where something was wrong with it.
     wrong: Option<RequestEnd>,
 }
 
-/// The destination that a call waited for longest, or the one whose request ended badly.
+/// A destination that a call waited for longest: of all, or of those that gave it no good answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LongestWait {
     /// The destination, as `host:port`.
     pub destination: Arc<str>,
     /// How long the call waited for it, for several requests at once the time counts once.
     pub waited: Duration,
-    /// How a request to it ended that had something wrong; the last, where several had.
+    /// How the last request to it ended, where something was wrong with it.
     pub wrong: Option<RequestEnd>,
 }
 
@@ -69,17 +69,14 @@ impl OutboundWaits {
 
     /// A request to this destination ended so.
     pub fn end(&self, destination: &str, end: RequestEnd) {
-        if !end.is_wrong() {
-            return;
-        }
         let mut each = self.each();
         if let Some(wait) = each.iter_mut().find(|wait| *wait.destination == *destination) {
-            wait.wrong = Some(end);
+            wait.wrong = Some(end).filter(|end| end.is_wrong());
         }
     }
 
-    /// The one that was waited for longest of those with something wrong, and of all where there is none.
-    pub(super) fn longest(&self, now: Instant) -> Option<LongestWait> {
+    /// The one that was waited for longest, and the one of those with something wrong.
+    pub(super) fn longest(&self, now: Instant) -> [Option<LongestWait>; 2] {
         let each = self.each();
         let waited = |wait: &DestinationWait| {
             let last = match wait.n_waiting {
@@ -88,9 +85,14 @@ impl OutboundWaits {
             };
             wait.waited + last
         };
-        let longest = each.iter().max_by_key(|wait| (wait.wrong.is_some(), waited(wait)))?;
-        let (destination, wrong) = (longest.destination.clone(), longest.wrong);
-        Some(LongestWait { destination, waited: waited(longest), wrong })
+        let told = |wait: &DestinationWait| LongestWait {
+            destination: wait.destination.clone(),
+            waited: waited(wait),
+            wrong: wait.wrong,
+        };
+        let wrong = each.iter().filter(|wait| wait.wrong.is_some());
+        [each.iter().max_by_key(|wait| waited(wait)), wrong.max_by_key(|wait| waited(wait))]
+            .map(|longest| longest.map(told))
     }
 
     fn each(&self) -> MutexGuard<'_, Vec<DestinationWait>> {
@@ -119,12 +121,15 @@ mod tests {
     #[test]
     fn requests_at_once_are_waited_for_once_and_what_is_under_way_counts() {
         let (waits, start) = (OutboundWaits::default(), Instant::now());
-        assert_eq!(waits.longest(start), None);
+        assert_eq!(waits.longest(start), [None, None]);
         waits.begin(&name(1), start);
         waits.begin(&name(1), start + MS);
         waits.pause("h1:80", start + 4 * MS);
         waits.pause("h1:80", start + 5 * MS);
-        let longest = |now| waits.longest(now).map(|wait| (wait.destination, wait.waited));
+        let longest = |now| {
+            let [longest, _] = waits.longest(now);
+            longest.map(|wait| (wait.destination, wait.waited))
+        };
         assert_eq!(longest(start + 9 * MS), Some((name(1), 5 * MS)));
         waits.begin(&name(2), start + 5 * MS);
         assert_eq!(longest(start + 9 * MS), Some((name(1), 5 * MS)));
@@ -132,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_had_something_wrong_goes_first_and_few_are_kept() {
+    fn what_had_something_wrong_is_known_beside_the_longest_and_few_are_kept() {
         let (waits, start) = (OutboundWaits::default(), Instant::now());
         for number in 0..100 {
             let name = name(number);
@@ -142,9 +147,13 @@ mod tests {
             waits.end(&name, end);
         }
         waits.begin(&name(0), start);
-        let longest = waits.longest(start + 500 * MS).unwrap();
-        assert_eq!((longest.destination, longest.waited), (name(3), 100 * MS));
-        assert_eq!(longest.wrong, Some(RequestEnd::Unconnected));
+        let [longest, wrong] = waits.longest(start + 500 * MS).map(Option::unwrap);
+        assert_eq!((longest.destination, longest.waited), (name(0), 600 * MS));
+        assert_eq!((wrong.destination, wrong.waited), (name(3), 100 * MS));
+        assert_eq!((longest.wrong, wrong.wrong), (None, Some(RequestEnd::Unconnected)));
+        // A good answer after all is what counts.
+        waits.end("h3:80", RequestEnd::Answered);
+        assert_eq!(waits.longest(start)[1], None);
         assert_eq!(waits.each().len(), MOST);
     }
 }

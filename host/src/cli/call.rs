@@ -85,7 +85,9 @@ fn facts(
     }
     facts.add("took", human::duration(Duration::from_micros(call.duration_us)));
     facts.add("time", bars(call));
-    facts.add("asked", call.waited_for.as_ref().map(asked).unwrap_or_default());
+    let failed_by = call.failed_by.as_ref().filter(|wait| call.waited_for.as_ref() != Some(wait));
+    let waits: Vec<String> = call.waited_for.iter().chain(failed_by).map(asked).collect();
+    facts.add("asked", waits.join("\n"));
     facts.add(
         "used",
         format!(
@@ -159,6 +161,7 @@ mod tests {
             time_us: [("guest", 20_000), ("outbound", 1_960_000), ("host", 20_000)]
                 .map(|(phase, us)| (phase.to_owned(), us))
                 .into(),
+            failed_by: None,
             waited_for: Some(wire::WaitedFor {
                 destination: "api.example.com:443".to_owned(),
                 waited_us: 1_950_000,

@@ -16,7 +16,7 @@ use crate::api::wire::{self, ToldProblem};
 
 /// How often is looked with `-w`.
 const EVERY: Duration = Duration::from_secs(2);
-/// What is printed.
+/// What is said where the host cannot be asked.
 const CANNOT: &str = "cannot say what is wrong";
 
 /// Runs the verb; fails without a word of its own where something is wrong.
@@ -51,7 +51,9 @@ async fn follow(args: &Problems) -> anyhow::Result<()> {
     let client = remote::connect(&args.remote)?;
     let mut known: BTreeMap<Key, ToldProblem> = BTreeMap::new();
     let (mut is_first, mut is_away) = (true, false);
+    let mut looks = tokio::time::interval(EVERY);
     loop {
+        looks.tick().await;
         let told = match client.problems(args.of.host.as_deref()).await {
             Ok(told) => told,
             Err(error) if !is_first => {
@@ -59,7 +61,6 @@ async fn follow(args: &Problems) -> anyhow::Result<()> {
                     screen.note(&format!("{CANNOT}: {error}; trying on"));
                 }
                 is_away = true;
-                tokio::time::sleep(EVERY).await;
                 continue;
             }
             Err(error) => return Err(anyhow::Error::from(error).context(CANNOT)),
@@ -98,7 +99,6 @@ async fn follow(args: &Problems) -> anyhow::Result<()> {
         }
         is_first = false;
         known.extend(now);
-        tokio::time::sleep(EVERY).await;
     }
 }
 

@@ -165,7 +165,8 @@ impl Recorder for CallRecord {
         let (started_at, now) = (call.time().started_at(), meter::read());
         let duration = now.saturating_duration_since(started_at);
         let spent = call.time().spent(now, &usage);
-        let waited_for = call.time().longest_wait(now).map(Box::new);
+        let waits = call.time().longest_waits(now);
+        let [waited_for, failed_by] = waits.map(|wait| wait.map(Box::new));
         let (status, response_bytes) = (call.status(), call.response_bytes());
         let state = &self.deployed.state;
         state.meter.record(&outcome, status, duration, &usage, response_bytes);
@@ -182,8 +183,8 @@ impl Recorder for CallRecord {
             generation: self.deployed.generation,
             outcome: &outcome,
             status,
-            took: duration.saturating_sub(spent.of_client()),
-            is_of_client: spent.most().is_some_and(|(phase, _)| phase.is_of_client()),
+            took: duration,
+            spent: &spent,
         });
         self.tell(call.id, &outcome, &usage, &spent);
         if let Some(n_served) = call.most_served() {
@@ -205,6 +206,7 @@ impl Recorder for CallRecord {
             duration,
             spent,
             waited_for,
+            failed_by,
             usage,
             response_bytes,
         };

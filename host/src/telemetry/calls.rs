@@ -48,8 +48,10 @@ pub struct CallSummary {
     pub duration: Duration,
     /// Where that time went.
     pub spent: TimeSpent,
-    /// Whom it had asked that it waited for longest, or that failed; nothing of one that asked nobody.
+    /// Whom it had asked that it waited for longest; nothing of one that asked nobody.
     pub waited_for: Option<Box<LongestWait>>,
+    /// The same of those that gave it no good answer.
+    pub failed_by: Option<Box<LongestWait>>,
     /// What the guest took.
     pub usage: Usage,
     /// Bytes of response body.
@@ -300,8 +302,9 @@ impl CallSummary {
 
     /// What it takes, with the room that its ring has before it is full.
     fn n_bytes(&self) -> u64 {
-        let waited_for = self.waited_for.as_ref().map_or(0, |wait| wait.n_bytes());
-        (size_of::<Self>() * 3 / 2 + self.path.len() + waited_for) as u64
+        let waits = [&self.waited_for, &self.failed_by].into_iter().flatten();
+        let n_of_waits: usize = waits.map(|wait| wait.n_bytes()).sum();
+        (size_of::<Self>() * 3 / 2 + self.path.len() + n_of_waits) as u64
     }
 
     /// Microseconds since the epoch when it was over.
@@ -335,6 +338,7 @@ mod tests {
             duration: Duration::ZERO,
             spent: TimeSpent::default(),
             waited_for: None,
+            failed_by: None,
             usage: Usage::default(),
             response_bytes: 0,
         }

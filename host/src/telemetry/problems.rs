@@ -18,14 +18,15 @@ use steerage_core::problem::{
     AppWatch, Asker, FailedCall, FailureWay, LevelWatch, OpenLevel, OpenProblem, ProblemTurn,
     how_it_ended, level_claim,
 };
+use steerage_core::spent::TimeSpent;
 use steerage_core::why;
 
 use self::slow::Slow;
 use super::events::{Event, Events, Severity};
 use super::metrics::AppMeter;
 
-/// A host that ends refuses calls, and others take them: that is no problem of the app.
-const WITHOUT: &str = "draining";
+/// The cause of calls that a host refuses since it ends. Others take them: that is no problem of the app.
+const OF_ENDING_HOST: &str = "draining";
 
 /// A call that is over, as far as it tells whether its app is well.
 #[derive(Clone, Copy, Debug)]
@@ -42,10 +43,10 @@ pub struct EndedCall<'c> {
     pub outcome: &'c Outcome,
     /// The status that was sent.
     pub status: u16,
-    /// How long it took, without what its client took to send and to read.
+    /// How long it took.
     pub took: Duration,
-    /// Whether its client took most of the time.
-    pub is_of_client: bool,
+    /// Where that time went.
+    pub spent: &'c TimeSpent,
 }
 
 /// An app that is not well.
@@ -167,6 +168,12 @@ impl Problems {
         apps.iter().flat_map(|app| app.failing().into_iter().chain(app.slow())).collect()
     }
 
+    /// How many of both there are.
+    #[must_use]
+    pub fn n_open(&self) -> usize {
+        self.of_apps().len() + self.of_levels().len()
+    }
+
     /// What is nearly used up.
     #[must_use]
     pub fn of_levels(&self) -> Vec<(&'static str, OpenLevel)> {
@@ -220,7 +227,10 @@ impl AppProblems {
     }
 
     fn be_looked_at(self: &Arc<Self>) {
-        if !self.is_looked_at.swap(true, Ordering::Relaxed) {
+        // Nearly always it is: then nothing is written.
+        if !self.is_looked_at.load(Ordering::Relaxed)
+            && !self.is_looked_at.swap(true, Ordering::Relaxed)
+        {
             lock(&self.all.apps).push(Arc::downgrade(self));
         }
     }
@@ -229,7 +239,7 @@ impl AppProblems {
     pub fn note(self: &Arc<Self>, call: EndedCall<'_>) {
         let cause = call.outcome.cause();
         if !why::is_failed(cause, call.status) {
-            self.slow.note(cause, call.took);
+            self.slow.note(cause, || call.took.saturating_sub(call.spent.of_client()));
             if self.is_waiting.load(Ordering::Relaxed)
                 && cause == "answered"
                 // Who finds it locked waits for nobody: the next good answer tells as much.
@@ -240,7 +250,7 @@ impl AppProblems {
             return;
         }
         // A client that sends nothing until the time is over is no failure of the app.
-        if cause == WITHOUT || cause == "timed_out" && call.is_of_client {
+        if cause == OF_ENDING_HOST || cause == "timed_out" && call.is_of_client() {
             return;
         }
         let n_good = self.meter.answered_well();
@@ -322,6 +332,11 @@ impl AppProblems {
 }
 
 impl EndedCall<'_> {
+    /// Whether its client took most of the time.
+    fn is_of_client(&self) -> bool {
+        self.spent.most().is_some_and(|(phase, _)| phase.is_of_client())
+    }
+
     fn asker(&self) -> Asker {
         Asker(hash((self.client, self.path)))
     }
@@ -345,6 +360,7 @@ fn lock<T: ?Sized>(what: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use steerage_core::outcome::Trap;
+    use steerage_core::spent::Phase;
     use steerage_core::units::Bytes;
 
     use super::*;
@@ -356,6 +372,7 @@ mod tests {
         problems: Arc<AppProblems>,
         now: u64,
         took: Duration,
+        spent: TimeSpent,
     }
 
     impl Calls {
@@ -365,7 +382,13 @@ mod tests {
             let app: AppName = "shop".parse().unwrap();
             let problems = telemetry.problems.of(&app, &telemetry.meters.meter());
             problems.note_deployment(Generation::FIRST, &Objective::default());
-            Self { telemetry, problems, now: 1_000_000, took: Duration::from_millis(1) }
+            Self {
+                telemetry,
+                problems,
+                now: 1_000_000,
+                took: Duration::from_millis(1),
+                spent: TimeSpent::default(),
+            }
         }
 
         fn end(&mut self, path: &str, outcome: &Outcome, status: u16) {
@@ -379,7 +402,7 @@ mod tests {
                 outcome,
                 status,
                 took: self.took,
-                is_of_client: false,
+                spent: &self.spent,
             });
         }
 
@@ -436,6 +459,30 @@ mod tests {
             calls.problems.watch.get().is_none(),
             "nothing is kept of an app that never failed"
         );
+    }
+
+    #[test]
+    fn a_client_that_sends_or_reads_slowly_makes_no_app_fail_nor_slow() {
+        for phase in [Phase::RequestBody, Phase::Client, Phase::Outbound] {
+            let mut calls = Calls::new();
+            let latency = Some("50ms at p99".parse().unwrap());
+            let objective = Objective { latency, ..Objective::default() };
+            calls.problems.note_deployment(Generation::FIRST, &objective);
+            calls.took = Duration::from_secs(1);
+            calls.spent = TimeSpent::of(calls.took, |of| {
+                if of == phase { Duration::from_millis(990) } else { Duration::ZERO }
+            });
+            for n in 0..20 {
+                calls.end(&format!("/{n}"), &Outcome::TimedOut { limit: calls.took }, 504);
+                calls.answer(20);
+                calls.now += 10_000;
+                calls.telemetry.problems.look(calls.now);
+            }
+            let kinds: Vec<_> =
+                calls.telemetry.problems.of_apps().iter().map(|app| app.kind).collect();
+            let expected: &[&str] = if phase.is_of_client() { &[] } else { &["failing", "slow"] };
+            assert_eq!(kinds, expected, "{phase:?}");
+        }
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! One problem from when it opens to when it closes. It closes when good things say as clearly that it is
-//! over as bad ones said that it began, and not because nothing was heard: that is a state of its own.
+//! One problem from when it opens to when it closes. It closes when good things say clearly that it is over,
+//! and not because nothing was heard: that is a state of its own.
 //! Does not say when it opens: `detector` does.
 
 /// Milliseconds for which all must be well before it closes, so that it does not close and open in turns.

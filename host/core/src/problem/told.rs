@@ -3,7 +3,6 @@
 
 use super::level::OpenLevel;
 use crate::units::{Bytes, about_duration, many};
-use crate::why::Remedy;
 
 /// How most calls ended that belong to a problem.
 #[must_use]
@@ -44,27 +43,6 @@ pub fn level_evidence(what: &str, level: &OpenLevel) -> String {
     };
     let percent = u128::from(used) * 100 / u128::from(most.max(1));
     format!("{} of {} {} in use, {percent}%", shown(used), shown(most), is_or_are(what))
-}
-
-/// What to do about it.
-#[must_use]
-pub fn level_remedy(what: &str) -> Remedy {
-    let (text, command) = match what {
-        "memory" => (
-            "see which apps hold it; give the host more with --memory-budget, or add hosts",
-            Some("steerage top --sort memory --once"),
-        ),
-        "slots" => (
-            "see which apps hold them; raise the host's --slots, or add hosts",
-            Some("steerage top --once"),
-        ),
-        "disk" => (
-            "make room where the data folder is; bound what components and code take with --disk",
-            None,
-        ),
-        _ => ("raise the limit of open files (ulimit -n), or lower --connections", None),
-    };
-    Remedy { text: text.to_owned(), command: command.map(str::to_owned), changes: false }
 }
 
 fn is_or_are(what: &str) -> &'static str {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{AppPast, PastCall};
+use super::{AppPast, PastCall, PastWait};
 use crate::destinations::RequestEnd;
 use crate::units::{about_duration, many};
 
@@ -23,28 +23,45 @@ pub(super) struct Culprit<'p> {
     pub(super) told: String,
 }
 
+/// Of a call, whom it has to do with.
+type Pick = fn(&PastCall) -> Option<&PastWait>;
+
 /// The destination that these failed calls have in common.
 pub(super) fn of_failed<'p>(past: &'p AppPast, these: &[&'p PastCall]) -> Option<Culprit<'p>> {
-    let name = most_frequent(these.iter().filter_map(|call| blamed(call)))?;
-    let blames = |call: &&PastCall| blamed(call) == Some(name);
-    let n_blaming = these.iter().copied().filter(blames).count();
+    // A call that had no time left was failed by whom it waited for; another one by who gave it no answer.
+    let n_late = these.iter().filter(|call| call.cause == "timed_out").count();
+    let failed_by: Pick = |call| call.failed_by.as_ref();
+    let picks = if n_late * 2 >= these.len() { [mostly, failed_by] } else { [failed_by, mostly] };
+    picks.into_iter().find_map(|pick| in_common(past, these, pick))
+}
+
+/// The destination that these failed calls have in common, of those that are picked.
+fn in_common<'p>(past: &'p AppPast, these: &[&'p PastCall], pick: Pick) -> Option<Culprit<'p>> {
+    let name = most_frequent(these.iter().filter_map(|call| Some(&*pick(call)?.destination)))?;
+    let blaming: Vec<(&PastCall, &PastWait)> = these
+        .iter()
+        .filter_map(|call| Some((*call, pick(call)?)))
+        .filter(|(_, wait)| wait.destination == name)
+        .collect();
+    let wrongs = || blaming.iter().filter_map(|(_, wait)| wait.wrong);
+    let is_by_wrong = wrongs().count() * 2 >= blaming.len();
+    let shortest = blaming.iter().map(|(_, wait)| wait.waited).min().unwrap_or_default();
     // Where calls end well though they are failed by it as well, or wait for it as long, it is not the reason.
-    let blaming = || these.iter().copied().filter(blames);
-    let is_by_wrong = blaming().filter(|call| wrong(call).is_some()).count() * 2 >= n_blaming;
-    let shortest = blaming().map(waited).min().unwrap_or_default();
-    let is_as_bad = |call: &&PastCall| {
-        let is_as_long = !is_by_wrong && waited(call) * 2 >= shortest;
-        blames(call) && (wrong(call).is_some() || is_as_long)
+    let is_as_bad = |wait: &PastWait| {
+        let is_as_long = !is_by_wrong && wait.waited * 2 >= shortest;
+        wait.destination == name && (wait.wrong.is_some() || is_as_long)
     };
+    let waits = |call: &'p PastCall| [&call.waited_for, &call.failed_by].into_iter().flatten();
     let good = || past.calls.iter().filter(|call| !call.is_failed());
-    let n_good_as_bad = good().filter(is_as_bad).count();
-    let is_shown = n_blaming * 2 >= these.len().max(1)
-        && n_good_as_bad * these.len() * 2 <= n_blaming * good().count().max(1);
+    let n_good_as_bad = good().filter(|call| waits(call).any(is_as_bad)).count();
+    let is_shown = blaming.len() * 2 >= these.len().max(1)
+        && n_good_as_bad * these.len() * 2 <= blaming.len() * good().count().max(1);
     if !is_shown {
         return None;
     }
-    let wrong = most_frequent(blaming().filter_map(wrong));
-    let lead = if blaming().filter(|call| is_mostly(call)).count() * 2 >= n_blaming {
+    let wrong = most_frequent(wrongs());
+    let n_waiting = blaming.iter().filter(|(call, wait)| is_most_of(call, wait)).count();
+    let lead = if n_waiting * 2 >= blaming.len() {
         format!("it waits for {name}")
     } else {
         format!("its requests to {name} fail")
@@ -52,7 +69,7 @@ pub(super) fn of_failed<'p>(past: &'p AppPast, these: &[&'p PastCall]) -> Option
     let first = these.iter().map(|call| call.at).min().unwrap_or(past.now);
     let (wrong, figures) = figures(past, name, wrong, first).unwrap_or_else(|| {
         let calls = many(these.len(), "call");
-        (wrong, format!("{n_blaming} of the {calls} had no good answer from it"))
+        (wrong, format!("{} of the {calls} had no good answer from it", blaming.len()))
     });
     Some(Culprit { name, wrong, told: format!("{lead}: {figures}") })
 }
@@ -76,24 +93,13 @@ pub(super) fn of_slow<'p>(
     Some(Culprit { name, wrong, told: format!("it waits for {name}: {figures}") })
 }
 
-/// The destination that a call was failed by, or that took most of its time.
-fn blamed(call: &PastCall) -> Option<&str> {
-    let wait = call.waited_for.as_ref()?;
-    (wait.wrong.is_some() || is_mostly(call)).then_some(&*wait.destination)
+/// Whom a call waited for and did little else.
+fn mostly(call: &PastCall) -> Option<&PastWait> {
+    call.waited_for.as_ref().filter(|wait| is_most_of(call, wait))
 }
 
-fn wrong(call: &PastCall) -> Option<RequestEnd> {
-    call.waited_for.as_ref().and_then(|wait| wait.wrong)
-}
-
-fn waited(call: &PastCall) -> Duration {
-    call.waited_for.as_ref().map_or(Duration::ZERO, |wait| wait.waited)
-}
-
-/// Whether a call did little but wait for one destination.
-fn is_mostly(call: &PastCall) -> bool {
-    let waited = waited(call);
-    !waited.is_zero() && waited * 100 >= call.took * MOST_OF_A_CALL
+fn is_most_of(call: &PastCall, wait: &PastWait) -> bool {
+    !wait.waited.is_zero() && wait.waited * 100 >= call.took * MOST_OF_A_CALL
 }
 
 /// What the last requests to a destination came to since then: what is wrong with most of them, or with those

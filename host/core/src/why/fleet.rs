@@ -182,10 +182,7 @@ fn used_up(host: &PastHost) -> Vec<Diagnosis> {
         found.push(Diagnosis {
             claim: format!("the memory of {name} is nearly used up"),
             evidence: vec![format!("its process holds {}", bytes(used.memory))],
-            remedy: Some(looks(
-                "see which apps hold it; give the host more with --memory-budget, or add hosts",
-                "steerage top --sort memory",
-            )),
+            remedy: Some(remedy_of_lack("memory")),
         });
     }
     if is_nearly(used.slots) {
@@ -197,13 +194,30 @@ fn used_up(host: &PastHost) -> Vec<Diagnosis> {
         found.push(Diagnosis {
             claim: format!("{name} has hardly any room for another instance"),
             evidence,
-            remedy: Some(looks(
-                "see which apps hold them; raise the host's --slots, or add hosts",
-                "steerage top",
-            )),
+            remedy: Some(remedy_of_lack("slots")),
         });
     }
     found
+}
+
+/// What to do about something of which a host has too little: `memory`, `slots`, `disk` or `open files`.
+#[must_use]
+pub fn remedy_of_lack(what: &str) -> Remedy {
+    match what {
+        "memory" => looks(
+            "see which apps hold it; give the host more with --memory-budget, or add hosts",
+            "steerage top --sort memory --once",
+        ),
+        "slots" => looks(
+            "see which apps hold them; raise the host's --slots, or add hosts",
+            "steerage top --once",
+        ),
+        "disk" => only_text(
+            "make room where the data folder is; bound what components and code take with \
+             --disk-components, and what history takes with --history-disk",
+        ),
+        _ => only_text("raise the limit of open files (ulimit -n), or lower --connections"),
+    }
 }
 
 fn certificate(host: &PastHost) -> Option<Diagnosis> {

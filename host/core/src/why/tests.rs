@@ -39,6 +39,7 @@ fn call(generation: u64, at: u64, cause: &str, status: u16) -> PastCall {
         took: Duration::from_millis(2),
         phases: vec![(Phase::Guest, Duration::from_millis(2))],
         waited_for: None,
+        failed_by: None,
         host: None,
     }
 }
@@ -318,7 +319,15 @@ fn waiting(
     let took = call.took.max(waited);
     let phases = vec![(Phase::Guest, took - waited), (Phase::Outbound, waited)];
     let waited_for = Some(PastWait { destination: destination.to_owned(), waited, wrong });
-    PastCall { took, phases, waited_for, ..call }
+    let failed_by = waited_for.clone().filter(|wait| wait.wrong.is_some());
+    PastCall { took, phases, waited_for, failed_by, ..call }
+}
+
+/// The same, and it had no good answer at once from somebody else whom it does not need.
+fn beside(call: PastCall, failed_by: &str) -> PastCall {
+    let (destination, waited) = (failed_by.to_owned(), Duration::from_millis(1));
+    let wrong = Some(RequestEnd::Unconnected);
+    PastCall { failed_by: Some(PastWait { destination, waited, wrong }), ..call }
 }
 
 /// A destination whose last requests ended so, one a second, the last a second ago.
@@ -407,6 +416,54 @@ fn a_destination_is_not_blamed_that_fails_good_calls_as_well_nor_one_of_several(
     });
     let found = only(&past(several.collect()));
     assert!(!found.evidence.iter().any(|line| line.contains(":80")), "{:?}", found.evidence);
+}
+
+#[test]
+fn who_fails_every_call_at_once_and_is_not_needed_is_not_blamed_for_who_is_waited_for() {
+    let side = "side:80";
+    let wait = |call, long| beside(waiting(call, API, long, None), side);
+    let all = |failed: Vec<PastCall>| {
+        let mut calls: Vec<_> =
+            good(2, 10, 20).into_iter().map(|call| wait(call, Duration::from_millis(2))).collect();
+        calls.extend(failed);
+        let mut past = past(calls);
+        past.destinations = vec![
+            asked(API, &[(RequestEnd::Answered, 9_000); 5], ""),
+            asked(side, &[(RequestEnd::Unconnected, 1); 5], "connection refused"),
+        ];
+        past
+    };
+    let named = |past: &AppPast| {
+        let found = only(past);
+        [API, side].map(|name| found.evidence.iter().any(|line| line.contains(name)))
+    };
+    // It runs out of time, or answers 502 after it waited; with good calls beside these and without.
+    for (cause, status) in [("timed_out", 504), ("answered", 502)] {
+        let failed = failing(2, 8, cause, status).into_iter();
+        let failed: Vec<_> = failed.map(|call| wait(call, Duration::from_secs(4))).collect();
+        assert_eq!(named(&all(failed)), [true, false], "{cause}");
+    }
+    let failed = failing(2, 8, "timed_out", 504).into_iter();
+    let mut alone = all(failed.map(|call| wait(call, Duration::from_secs(4))).collect());
+    alone.calls.retain(PastCall::is_failed);
+    assert_eq!(named(&alone), [true, false]);
+    // Slow calls are not slow by it either.
+    let mut slow = all(Vec::new());
+    slow.calls = good(1, 20, 20);
+    slow.calls.extend(good(2, 10, 5).into_iter().map(|call| wait(call, Duration::from_secs(4))));
+    assert_eq!(named(&slow), [true, false]);
+}
+
+#[test]
+fn who_gives_no_answer_is_blamed_and_not_who_gave_one_after_longer() {
+    let wait = |call| beside(waiting(call, "slow:80", Duration::from_millis(50), None), API);
+    let mut calls: Vec<_> = good(2, 10, 20);
+    calls.extend(failing(2, 8, "answered", 502).into_iter().map(wait));
+    let mut past = past(calls);
+    past.destinations = vec![asked(API, &[(RequestEnd::Unconnected, 1); 8], "connection refused")];
+    let found = only(&past);
+    assert!(found.evidence[1].starts_with(&format!("its requests to {API} fail")), "{found:?}");
+    assert!(!found.evidence.iter().any(|line| line.contains("slow:80")), "{found:?}");
 }
 
 #[test]

@@ -145,6 +145,7 @@ const SCHEMAS: [Schema; 45] = [
             ("duration_us", "integer"),
             ("time_us", "{integer}"),
             ("waited_for-", "WaitedFor"),
+            ("failed_by-", "WaitedFor"),
             ("fuel", "integer"),
             ("memory_bytes", "integer"),
             ("cpu_us", "integer"),

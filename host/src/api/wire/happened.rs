@@ -45,9 +45,12 @@ pub struct Call {
     /// `duration_us`, but for what was rounded.
     #[serde(default)]
     pub time_us: BTreeMap<String, u64>,
-    /// Whom of those that it had asked it waited for longest, or who failed it.
+    /// Whom of those that it had asked it waited for longest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waited_for: Option<WaitedFor>,
+    /// The same of those that gave it no good answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed_by: Option<WaitedFor>,
     /// Fuel the guest took.
     pub fuel: u64,
     /// The most memory the instance had.

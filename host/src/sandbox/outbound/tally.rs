@@ -204,7 +204,8 @@ mod tests {
         assert_eq!((name, counts.requests(), counts.running()), ("api.example.com:443", 1, 0));
         let end = counts.recent().next().unwrap().end();
         assert_eq!(counts.last_error().is_some(), end.is_wrong());
-        (end, time.longest_wait(Instant::now()).unwrap().wrong)
+        let [longest, _] = time.longest_waits(Instant::now());
+        (end, longest.unwrap().wrong)
     }
 
     #[test]

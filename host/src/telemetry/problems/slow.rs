@@ -38,13 +38,13 @@ impl Slow {
         before.is_some_and(|watch| watch.open().is_some())
     }
 
-    /// A call that did not fail is over.
-    pub(super) fn note(&self, cause: &str, took: Duration) {
+    /// A call that did not fail is over, and took this without its client's time.
+    pub(super) fn note(&self, cause: &str, took: impl FnOnce() -> Duration) {
         let after = self.after.load(Ordering::Relaxed);
         if after == u64::MAX {
             return;
         }
-        let is_slow = nanoseconds(took) > after;
+        let is_slow = nanoseconds(took()) > after;
         // Who went away after that time has waited longer; who did before says nothing.
         if cause != "answered" && !(cause == "client_gone" && is_slow) {
             return;
