@@ -132,6 +132,13 @@ impl History {
     pub fn at(&self, grain: Grain, slot: u32, now: u64) -> BTreeMap<String, Slot> {
         self.0.at(grain, slot, now)
     }
+
+    /// Whether any minute of an hour is still kept: where none is, nobody can say that one was idle. Reads
+    /// files as well.
+    #[must_use]
+    pub fn has_minutes_of(&self, hour: u32) -> bool {
+        self.0.has_minutes_of(hour)
+    }
 }
 
 impl HistoryThread {

@@ -202,6 +202,10 @@ impl Outcome {
         "host_failed",
     ];
 
+    /// The places in [`Self::CAUSES`] of those of [`Self::Refused`]: such a call took as long as it takes to
+    /// refuse one, which tells nothing of how long its app's calls take.
+    pub const REFUSALS: std::ops::RangeInclusive<usize> = 8..=22;
+
     /// Where the guest was when it ended, innermost frame first; empty where that is not known.
     #[must_use]
     pub fn backtrace(&self) -> &[String] {
@@ -417,6 +421,11 @@ mod tests {
             Refusal::Draining,
             Refusal::UpgradeUnsupported,
         ];
+        let codes = &Outcome::CAUSES[Outcome::REFUSALS];
+        // Two of them are one cause to whoever reads it.
+        let mut causes: Vec<_> = all.iter().map(Refusal::cause).collect();
+        causes.dedup();
+        assert_eq!(causes, codes);
         for refusal in all {
             let is_of_guest = Refusal::OF_GUEST.contains(&refusal.cause());
             assert_eq!(is_of_guest, refusal.fault() == Fault::Guest, "{refusal:?}");

@@ -40,6 +40,7 @@ pub(super) struct RangeQuery {
 #[serde(deny_unknown_fields)]
 pub(super) struct AtQuery {
     at: Option<String>,
+    step: Option<String>,
     limit: Option<usize>,
     host: Option<String>,
 }
@@ -59,11 +60,14 @@ pub(super) async fn of_app(
 ) -> Result<Json<wire::AppHistory>, Refusal> {
     let of = whom(&state, query.host.as_deref())?;
     let asked = query.read(now() / 1000)?;
+    let is_empty = asked.slots.is_empty();
     let here = here_of_app(&state, &app, asked).await?;
-    let step = match here.step {
-        wire::Step::Minute => "minute",
-        wire::Step::Hour => "hour",
-    };
+    if is_empty {
+        // Nobody keeps anything of that time.
+        state.app(&app)?;
+        return Ok(Json(here));
+    }
+    let step = word(here.step);
     let (since, until) = (wire::moment(here.since), wire::moment(here.until));
     let path = format!("/v1/apps/{app}/history?since={since}&until={until}&step={step}");
     let told = fleet_wide::gather(of, &path, here, usize::MAX).await?;
@@ -80,10 +84,12 @@ pub(super) async fn at(
     Asked(query): Asked<AtQuery>,
 ) -> Result<Json<wire::HistoryAt>, Refusal> {
     let of = whom(&state, query.host.as_deref())?;
-    let (at, limit) = (query.read(now() / 1000)?, query.limit.unwrap_or(APPS));
-    let here = here_at(&state, at, usize::MAX).await?;
-    let of_each = limit.max(APPS_OF_EACH);
-    let path = format!("/v1/history?at={}&limit={of_each}", wire::moment(at * 1000));
+    let (asked, limit) = (query.read(now() / 1000)?, query.limit.unwrap_or(APPS));
+    let here = here_at(&state, asked, usize::MAX).await?;
+    let (of_each, at) = (limit.max(APPS_OF_EACH), wire::moment(asked.0 * 1000));
+    // As long as here: a minute and an hour are no sum.
+    let step = word(here.step);
+    let path = format!("/v1/history?at={at}&limit={of_each}&step={step}");
     let mut told = fleet_wide::gather(of, &path, here, limit).await?;
     told.apps.truncate(limit);
     Ok(Json(told))
@@ -126,16 +132,49 @@ async fn here_of_app(
     })
 }
 
-async fn here_at(state: &Shared, at: u64, limit: usize) -> Result<wire::HistoryAt, Refusal> {
+async fn here_at(
+    state: &Shared,
+    (at, grain): (u64, Option<Grain>),
+    limit: usize,
+) -> Result<wire::HistoryAt, Refusal> {
     let (history, now) = (kept(state)?, now() / 1000);
-    let grain = Grain::that_tells_of(at, now);
-    let (slot, begin) = (grain.slot_of(at), slots::begin(grain, grain.slot_of(at)));
-    let found = read(move || history.at(grain, slot, now)).await?;
+    let (grain, found) = read(move || {
+        let finest = grain.unwrap_or_else(|| Grain::that_tells_of(at, now));
+        let found = history.at(finest, finest.slot_of(at), now);
+        let hour = Grain::Hour.slot_of(at);
+        // Where the bound of the disk has taken the minutes, the hour still knows.
+        if found.is_empty() && grain.is_none() && !history.has_minutes_of(hour) {
+            let of_hour = history.at(Grain::Hour, hour, now);
+            if !of_hour.is_empty() {
+                return (Grain::Hour, of_hour);
+            }
+        }
+        (finest, found)
+    })
+    .await?;
+    let begin = slots::begin(grain, grain.slot_of(at));
     let mut apps: Vec<_> = found.iter().map(|(app, did)| slots::told(begin, app, did)).collect();
     sort(&mut apps);
     let apps_active = apps.len();
     apps.truncate(limit);
     Ok(wire::HistoryAt { at: begin, step: slots::step(grain), apps_active, apps, sources: None })
+}
+
+fn word(step: wire::Step) -> &'static str {
+    match step {
+        wire::Step::Minute => "minute",
+        wire::Step::Hour => "hour",
+    }
+}
+
+/// The length of slots that is asked for.
+fn grain(said: Option<&str>) -> Result<Option<Grain>, Refusal> {
+    match said {
+        None => Ok(None),
+        Some("minute") => Ok(Some(Grain::Minute)),
+        Some("hour") => Ok(Some(Grain::Hour)),
+        Some(other) => Err(bad(format!("step: {other:?} is neither minute nor hour"))),
+    }
 }
 
 /// The most CPU time first.
@@ -169,12 +208,8 @@ impl RangeQuery {
             let (since, until) = (wire::moment(since * 1000), wire::moment(until * 1000));
             return Err(bad(format!("since: {since} is not before {until}, the end")));
         }
-        let grain = match self.step.as_deref() {
-            None => Grain::that_tells_of(since, now),
-            Some("minute") => Grain::Minute,
-            Some("hour") => Grain::Hour,
-            Some(other) => return Err(bad(format!("step: {other:?} is neither minute nor hour"))),
-        };
+        let grain = grain(self.step.as_deref())?;
+        let grain = grain.unwrap_or_else(|| Grain::that_tells_of(since, now));
         // Before that nothing is kept, and the future has nothing to tell.
         let this = grain.slot_of(now);
         let first = grain.slot_of(since).max(this.saturating_sub(grain.kept()));
@@ -184,8 +219,9 @@ impl RangeQuery {
 }
 
 impl AtQuery {
-    /// Which moment is asked for, in seconds since the epoch.
-    fn read(&self, now: u64) -> Result<u64, Refusal> {
+    /// Which moment is asked for, in seconds since the epoch, and in which slots where that is said.
+    fn read(&self, now: u64) -> Result<(u64, Option<Grain>), Refusal> {
+        let grain = grain(self.step.as_deref())?;
         let at = moment("at", self.at.as_deref())?;
         let at =
             at.ok_or_else(|| bad("at: says no moment, such as 2026-11-25T03:12:00Z".to_owned()))?;
@@ -194,7 +230,7 @@ impl AtQuery {
             let (at, now) = (wire::moment(at * 1000), wire::moment(now * 1000));
             return Err(bad(format!("at: {at} is ahead: here it is {now}")));
         }
-        Ok(at)
+        Ok((at, grain))
     }
 }
 
@@ -260,11 +296,17 @@ mod tests {
 
     #[test]
     fn a_moment_has_to_be_said_and_must_not_be_ahead() {
-        let at = |text: &str| AtQuery { at: Some(text.to_owned()), limit: None, host: None };
-        assert_eq!(at("2026-11-25T16:00:00Z").read(NOW).unwrap(), 1_795_622_400);
+        let at = |text: &str| AtQuery {
+            at: Some(text.to_owned()),
+            step: Some("hour".to_owned()),
+            limit: None,
+            host: None,
+        };
+        let read = at("2026-11-25T16:00:00Z").read(NOW).unwrap();
+        assert_eq!(read, (1_795_622_400, Some(Grain::Hour)));
         let ahead = format!("{:?}", at("2026-11-25T18:00:00Z").read(NOW).unwrap_err());
         assert!(ahead.contains("is ahead"), "{ahead}");
-        let none = AtQuery { at: None, limit: None, host: None };
+        let none = AtQuery { at: None, step: None, limit: None, host: None };
         assert!(format!("{:?}", none.read(NOW).unwrap_err()).contains("at: says no moment"));
     }
 }

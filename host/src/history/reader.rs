@@ -81,6 +81,14 @@ impl Reader {
         found
     }
 
+    /// Whether any minute of this hour is written.
+    pub(super) fn has_minutes_of(&self, hour: u32) -> bool {
+        let minutes = minutes_of(&(hour..hour.saturating_add(1)));
+        let mut is_any = false;
+        self.scan(Grain::Minute, &minutes, |_| is_any = true);
+        is_any
+    }
+
     fn running(&self, app: &AppName) -> Option<Slot> {
         collect::look(self.catalog.app(app)?.state()?)
     }
@@ -103,8 +111,9 @@ impl Reader {
             }
         });
         let first = slots.start.max(written.saturating_add(1));
-        let minutes = first.saturating_mul(PER_HOUR)..slots.end.saturating_mul(PER_HOUR);
-        self.scan(Grain::Minute, &minutes, |block| tell(block.slot / PER_HOUR, block));
+        self.scan(Grain::Minute, &minutes_of(&(first..slots.end)), |block| {
+            tell(block.slot / PER_HOUR, block);
+        });
     }
 
     fn scan(&self, grain: Grain, slots: &Range<u32>, mut tell: impl FnMut(&Block<'_>)) {
@@ -162,6 +171,10 @@ impl Reader {
     }
 }
 
+fn minutes_of(hours: &Range<u32>) -> Range<u32> {
+    hours.start.saturating_mul(PER_HOUR)..hours.end.saturating_mul(PER_HOUR)
+}
+
 #[cfg(test)]
 mod tests {
     use steerage_core::history::block::BlockWriter;
@@ -216,6 +229,16 @@ mod tests {
         assert_eq!(at(Grain::Hour, 10), [("a".to_owned(), 5), ("b".to_owned(), 1)]);
         assert_eq!(at(Grain::Minute, 601), []);
         assert!(reader.events.recent(None, 10).is_empty());
+    }
+
+    #[test]
+    fn an_hour_is_known_by_its_minutes_while_any_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let reader = reader(folder.path(), 10);
+        append(&reader, Grain::Hour, 10, &block(Grain::Hour, 10, &[("app", 5)]));
+        append(&reader, Grain::Minute, 659, &block(Grain::Minute, 659, &[("app", 5)]));
+        assert!(reader.has_minutes_of(10));
+        assert!(!reader.has_minutes_of(9) && !reader.has_minutes_of(11));
     }
 
     #[test]

@@ -153,7 +153,7 @@ impl<R: Readings> Collector for Everything<R> {
 fn encode_histograms(encoder: &mut DescriptorEncoder<'_>, apps: &[AppReading]) -> fmt::Result {
     let mut metric = encoder.encode_descriptor(
         "http_server_request_duration",
-        "From accepting a request to the last response byte",
+        "From accepting a request to the last response byte, of calls that were not refused",
         Some(&Unit::Seconds),
         MetricType::Histogram,
     )?;

@@ -57,9 +57,9 @@ pub struct Slot {
     pub running: u32,
     /// Calls that waited then; the same.
     pub waiting: u32,
-    /// Latencies in microseconds.
+    /// Latencies in microseconds, of calls that were not refused.
     pub latency: Histogram,
-    /// Sizes of answers' bodies, in bytes.
+    /// Sizes of answers' bodies, in bytes, of the same calls.
     pub sizes: Histogram,
 }
 
@@ -73,8 +73,11 @@ impl Slot {
         self.fuel = self.fuel.saturating_add(call.fuel);
         self.response_bytes = self.response_bytes.saturating_add(call.response_bytes);
         self.memory_peak = self.memory_peak.max(call.memory_bytes);
-        self.latency.record(call.latency_us);
-        self.sizes.record(call.response_bytes);
+        let place = number_of(call.cause).map(usize::from);
+        if !place.is_some_and(|place| Outcome::REFUSALS.contains(&place)) {
+            self.latency.record(call.latency_us);
+            self.sizes.record(call.response_bytes);
+        }
     }
 
     /// Adds what happened at another time or place: sums, and the most of what has no sum. Of several hosts

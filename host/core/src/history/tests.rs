@@ -177,6 +177,23 @@ fn causes_of_another_version_keep_their_meaning() {
 }
 
 #[test]
+fn refused_calls_are_counted_and_make_no_app_look_quick() {
+    let of = |cause, latency_us| SlotCall {
+        cause,
+        status: 503,
+        latency_us,
+        response_bytes: 10,
+        fuel: 0,
+        memory_bytes: 0,
+    };
+    let mut calls = vec![of("app_busy", 100); 95];
+    calls.extend([of("answered", 5_000_000); 5]);
+    let slot = slot(&calls);
+    assert_eq!((slot.calls(), slot.latency.n_counted(), slot.sizes.n_counted()), (100, 5, 5));
+    assert!(slot.latency.percentile(500).unwrap() > 4_000_000);
+}
+
+#[test]
 fn moments_belong_to_slots_and_the_finest_that_is_kept_tells() {
     assert_eq!(Grain::Minute.slot_of(119), 1);
     assert_eq!(Grain::Hour.begin_of(2), 7200);

@@ -9,6 +9,13 @@ use crate::api::problem::Cause;
 const AT: Parameter =
     Parameter { name: "at", form: "time", meaning: "a moment, as RFC 3339 has it" };
 
+/// How finely.
+const STEP: Parameter = Parameter {
+    name: "step",
+    form: "minute|hour",
+    meaning: "how long each part is; where it is left out, minutes as long as these are kept",
+};
+
 /// Of which time what an app did is told, and how finely.
 const RANGE: [Parameter; 4] = [
     Parameter { name: "since", form: "time", meaning: "the first moment, as RFC 3339 has it" },
@@ -17,11 +24,7 @@ const RANGE: [Parameter; 4] = [
         form: "time",
         meaning: "the end, which is no part of it; now where it is left out",
     },
-    Parameter {
-        name: "step",
-        form: "minute|hour",
-        meaning: "how long each part is; where it is left out, minutes as long as these are kept",
-    },
+    STEP,
     OF_HOST,
 ];
 
@@ -39,7 +42,7 @@ pub(super) const AT_ONE_TIME: Endpoint = Endpoint {
     operation: Operation::HistoryAt,
     path: "/v1/history",
     summary: "What all apps did in one minute, or hour, the most CPU time first",
-    query: &[AT, LIMIT, OF_HOST],
+    query: &[AT, STEP, LIMIT, OF_HOST],
     returned: Returned::Json("HistoryAt"),
     causes: &[Cause::BadRequest, Cause::NotFound, Cause::HostSilent],
     ..GUARDED

@@ -350,7 +350,10 @@ impl Counters {
         if let Some(counter) = self.by_status.get(usize::from(status / 100)) {
             counter.fetch_add(1, Ordering::Relaxed);
         }
-        self.duration.record(duration);
+        // Refused calls are over at once: an app that can hardly serve anybody would look quick.
+        if !matches!(outcome, Outcome::Refused(_)) {
+            self.duration.record(duration);
+        }
         if usage.instantiate > Duration::ZERO {
             self.instantiate.record(usage.instantiate);
         }
@@ -423,6 +426,16 @@ mod tests {
         assert_eq!(meter.calls(), (n_calls, 0));
         assert_eq!(meter.sums(|counters| &counters.by_status)[2], n_calls);
         assert_eq!(meter.sum(|counters| &counters.response_bytes), 3 * n_calls);
+    }
+
+    #[test]
+    fn refused_calls_tell_nothing_of_how_long_calls_take() {
+        let meter = meters(MOST_SPREAD).meter();
+        let refused = Outcome::Refused(Refusal::HostFull);
+        meter.record(&refused, 503, Duration::from_micros(10), &Usage::default(), 0);
+        answer(&meter);
+        assert_eq!(meter.calls().0, 2);
+        assert_eq!(meter.latency().iter().sum::<u64>(), 1);
     }
 
     #[test]
