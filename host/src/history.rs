@@ -6,8 +6,8 @@
 
 mod collect;
 mod damage;
+mod disk;
 mod reader;
-mod shelf;
 mod writer;
 
 use std::collections::BTreeMap;
@@ -23,8 +23,8 @@ use steerage_core::history::{Grain, Slot};
 use steerage_core::id::AppName;
 use steerage_core::units::Bytes;
 
+use self::disk::HistoryDisk;
 use self::reader::Reader;
-use self::shelf::Shelf;
 use self::writer::Writer;
 use crate::catalog::Catalog;
 use crate::telemetry::events::Events;
@@ -80,18 +80,18 @@ impl History {
         if !settings.is_on() {
             return Ok(None);
         }
-        let shelf = Shelf::at(data.join(FOLDER));
+        let disk = HistoryDisk::at(data.join(FOLDER));
         let this_hour = Grain::Hour.slot_of(since_epoch().as_secs());
         let tell = |file, error: &io::Error| {
-            events.push_once(damage::unusable(&shelf.path(file), error));
+            events.push_once(damage::unusable(&disk.path(file), error));
         };
-        let rolled_to = shelf.mend_hours(this_hour, tell).unwrap_or_else(|error| {
-            events.push(damage::unusable(shelf.folder(), &error));
+        let rolled_to = disk.mend_hours(this_hour, tell).unwrap_or_else(|error| {
+            events.push(damage::unusable(disk.folder(), &error));
             None
         });
         let rolled_to = Arc::new(Mutex::new(rolled_to.unwrap_or(0)));
         let mut writer = Writer {
-            shelf: shelf.clone(),
+            disk: disk.clone(),
             catalog: catalog.clone(),
             events: events.clone(),
             bound: settings.bound,
@@ -110,7 +110,7 @@ impl History {
             done.try_send(()).ok();
         })?;
         let (catalog, events) = (catalog.clone(), events.clone());
-        let reader = Reader { shelf, catalog, events, rolled_to };
+        let reader = Reader { disk, catalog, events, rolled_to };
         Ok(Some((Arc::new(Self(reader)), HistoryThread { end, ended })))
     }
 

@@ -1,5 +1,5 @@
 //! What is told where a part of the history cannot be used.
-//! Sets nothing aside: `shelf` does.
+//! Sets nothing aside: `disk` does.
 
 use std::io;
 use std::path::Path;

@@ -11,7 +11,7 @@ use steerage_core::history::{Grain, Slot};
 use steerage_core::id::AppName;
 
 use super::collect;
-use super::shelf::Shelf;
+use super::disk::HistoryDisk;
 use crate::catalog::Catalog;
 use crate::telemetry::events::{Event, EventPlace, Events, Severity};
 
@@ -21,7 +21,7 @@ const PER_HOUR: u32 = 60;
 /// Reads what was written and what was not yet.
 #[derive(Debug)]
 pub(super) struct Reader {
-    pub(super) shelf: Shelf,
+    pub(super) disk: HistoryDisk,
     pub(super) catalog: Arc<Catalog>,
     pub(super) events: Arc<Events>,
     /// The last hour that is whole on the disk. Held by who writes and by who looks: what is taken and not yet
@@ -117,10 +117,10 @@ impl Reader {
     }
 
     fn scan(&self, grain: Grain, slots: &Range<u32>, mut tell: impl FnMut(&Block<'_>)) {
-        let files = match self.shelf.files() {
+        let files = match self.disk.files() {
             Ok(files) => files,
             Err(error) => {
-                let folder = self.shelf.folder().display().to_string();
+                let folder = self.disk.folder().display().to_string();
                 return self.tell_damaged(&folder, &error.to_string());
             }
         };
@@ -130,7 +130,7 @@ impl Reader {
                 continue;
             }
             let mut n_damaged = 0;
-            match self.shelf.read(file) {
+            match self.disk.read(file) {
                 Ok(bytes) => {
                     for piece in Blocks::of(&bytes) {
                         match piece {
@@ -155,7 +155,7 @@ impl Reader {
     }
 
     fn shown(&self, file: HistoryFile) -> String {
-        self.shelf.path(file).display().to_string()
+        self.disk.path(file).display().to_string()
     }
 
     fn tell_damaged(&self, path: &str, why: &str) {
@@ -191,7 +191,7 @@ mod tests {
 
     fn reader(folder: &std::path::Path, rolled_to: u32) -> Reader {
         Reader {
-            shelf: Shelf::at(folder.join("history")),
+            disk: HistoryDisk::at(folder.join("history")),
             catalog: Arc::default(),
             events: Arc::default(),
             rolled_to: Arc::new(Mutex::new(rolled_to)),
@@ -199,7 +199,7 @@ mod tests {
     }
 
     fn append(reader: &Reader, grain: Grain, first: u32, bytes: &[u8]) {
-        reader.shelf.append(HistoryFile { grain, first }, bytes).unwrap();
+        reader.disk.append(HistoryFile { grain, first }, bytes).unwrap();
     }
 
     fn cpu(reader: &Reader, grain: Grain, slots: Range<u32>) -> Vec<(u32, u64)> {

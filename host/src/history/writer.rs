@@ -15,7 +15,7 @@ use steerage_core::units::Bytes;
 
 use super::collect;
 use super::damage;
-use super::shelf::Shelf;
+use super::disk::HistoryDisk;
 use crate::catalog::Catalog;
 use crate::telemetry::events::{Event, EventPlace, Events, Severity};
 
@@ -27,7 +27,7 @@ const ROUND: u64 = 32 << 20;
 /// What the thread works with.
 #[derive(Debug)]
 pub(super) struct Writer {
-    pub(super) shelf: Shelf,
+    pub(super) disk: HistoryDisk,
     pub(super) catalog: Arc<Catalog>,
     pub(super) events: Arc<Events>,
     /// Most bytes of all files.
@@ -97,7 +97,7 @@ impl Writer {
     /// Writes the hours before this one that are not written yet.
     fn roll(&self, this_hour: u32, now: Duration, rolled_to: &mut u32) -> io::Result<()> {
         let (minutes, hour_files): (Vec<_>, Vec<_>) =
-            self.shelf.files()?.into_iter().partition(|(file, _)| file.grain == Grain::Minute);
+            self.disk.files()?.into_iter().partition(|(file, _)| file.grain == Grain::Minute);
         let hours: BTreeSet<u32> = minutes.iter().map(|(file, _)| hour_of(file.first)).collect();
         let before = *rolled_to;
         for hour in hours.into_iter().filter(|hour| *hour > before && *hour < this_hour) {
@@ -116,12 +116,12 @@ impl Writer {
     /// cannot be read is set aside: added to it, it could be there twice.
     fn is_written(&self, hour: u32, hour_files: &[(HistoryFile, u64)]) -> io::Result<bool> {
         for (file, _) in hour_files.iter().filter(|(file, _)| file.slots().contains(&hour)) {
-            match self.shelf.has_hour(*file, hour) {
+            match self.disk.has_hour(*file, hour) {
                 Ok(true) => return Ok(true),
                 Ok(false) => {}
                 Err(error) => {
                     self.pass_over(*file, &error);
-                    self.shelf.set_aside(*file)?;
+                    self.disk.set_aside(*file)?;
                 }
             }
         }
@@ -135,7 +135,7 @@ impl Writer {
         for round in 0..n_rounds {
             let mut apps = BTreeMap::<String, Slot>::new();
             for (file, _) in of_hour {
-                match self.shelf.read(*file) {
+                match self.disk.read(*file) {
                     Ok(bytes) => add_up(&bytes, &mut apps, |app| {
                         n_rounds == 1 || hash(app) % n_rounds == round
                     }),
@@ -164,7 +164,7 @@ impl Writer {
         now: Duration,
     ) -> io::Result<()> {
         let ((grain, slot), bound, more) = (of, self.bound.get(), bytes.len() as u64);
-        let mut files = self.shelf.files()?;
+        let mut files = self.disk.files()?;
         // Of files that cannot be removed.
         let mut stuck = 0;
         loop {
@@ -175,7 +175,7 @@ impl Writer {
             for file in gone {
                 let Some(place) = files.iter().position(|(one, _)| *one == file) else { continue };
                 let (_, n_bytes) = files.remove(place);
-                match self.shelf.remove(file) {
+                match self.disk.remove(file) {
                     Ok(()) => self.tell_cut(file, rolled_to),
                     Err(error) => {
                         self.pass_over(file, &error);
@@ -192,7 +192,7 @@ impl Writer {
         // Not the last of all: that may be one of the future.
         let may_have = |file: HistoryFile| file.grain == grain && file.slots().contains(&slot);
         let last = files.iter().rev().find(|(file, _)| may_have(*file));
-        self.shelf.append(HistoryFile::of(grain, slot, last.copied(), bound), bytes)?;
+        self.disk.append(HistoryFile::of(grain, slot, last.copied(), bound), bytes)?;
         Ok(())
     }
 
@@ -208,18 +208,18 @@ impl Writer {
         );
         self.events.push_once(Event {
             severity: Severity::Warning,
-            place: EventPlace::of(self.shelf.folder().display().to_string()),
+            place: EventPlace::of(self.disk.folder().display().to_string()),
             advice: Some("give it more (--history-disk)".to_owned()),
             ..Event::now("history_cut", message)
         });
     }
 
     fn pass_over(&self, file: HistoryFile, error: &io::Error) {
-        self.events.push_once(damage::unusable(&self.shelf.path(file), error));
+        self.events.push_once(damage::unusable(&self.disk.path(file), error));
     }
 
     fn tell(&self, error: &io::Error) {
-        let folder = self.shelf.folder().display();
+        let folder = self.disk.folder().display();
         let message = format!("the history of apps is not kept, in {folder}: {error}");
         tracing::warn!("{message}");
         let advice = "make room or give it more (--history-disk), or look at who may write there; apps are \
@@ -279,10 +279,10 @@ mod tests {
     }
 
     fn writer(folder: &std::path::Path, bound: u64) -> Writer {
-        let shelf = Shelf::at(folder.join("history"));
-        let rolled_to = shelf.mend_hours(u32::MAX, |_, _| {}).unwrap().unwrap_or(0);
+        let disk = HistoryDisk::at(folder.join("history"));
+        let rolled_to = disk.mend_hours(u32::MAX, |_, _| {}).unwrap().unwrap_or(0);
         Writer {
-            shelf,
+            disk,
             catalog: Arc::default(),
             events: Arc::default(),
             bound: Bytes::new(bound),
@@ -306,8 +306,8 @@ mod tests {
     /// What stands in all files of hours.
     fn hours_written(writer: &Writer) -> Vec<(u32, String, Slot)> {
         let mut found = Vec::new();
-        for (file, _) in writer.shelf.files().unwrap() {
-            let bytes = writer.shelf.read(file).unwrap();
+        for (file, _) in writer.disk.files().unwrap() {
+            let bytes = writer.disk.read(file).unwrap();
             for piece in Blocks::of(&bytes).filter(|_| file.grain == Grain::Hour) {
                 let Piece::Block(block, _) = piece else { panic!("{piece:?}") };
                 for entry in block.entries().map(Result::unwrap) {
@@ -361,16 +361,16 @@ mod tests {
         let mut writer = writer(folder.path(), 20_000);
         for number in 600..900 {
             minute(&writer, number, &[("a", slot(1, u64::from(number)))]);
-            let files = writer.shelf.files().unwrap();
+            let files = writer.disk.files().unwrap();
             assert!(files.iter().map(|(_, n_bytes)| n_bytes).sum::<u64>() <= 20_000);
         }
-        let first = writer.shelf.files().unwrap()[0].0.first;
+        let first = writer.disk.files().unwrap()[0].0.first;
         assert!(first > 600, "nothing has gone");
-        assert_eq!(writer.shelf.files().unwrap().last().unwrap().0.slots().end, 900);
+        assert_eq!(writer.disk.files().unwrap().last().unwrap().0.slots().end, 900);
         // A day and more later; the clock is believed after it was written by for a day.
         (0..50).for_each(|half| minute(&writer, 900 + 1_500 + half * 30, &[("b", slot(1, 10))]));
         writer.write(hours(900 + 1_500 + 50 * 30));
-        let mut left = writer.shelf.files().unwrap();
+        let mut left = writer.disk.files().unwrap();
         left.retain(|(file, _)| file.grain == Grain::Minute);
         assert!(left.iter().all(|(file, _)| file.first >= 2_400), "{left:?}");
         let too_much = vec![0; 20_001];
@@ -383,9 +383,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut writer = writer(folder.path(), 4_000);
         minute(&writer, 600, &[("a", slot(1, 10))]);
-        let before = writer.shelf.files().unwrap();
+        let before = writer.disk.files().unwrap();
         writer.append((Grain::Minute, 601), &[0; 4_001], 0, hours(601)).unwrap_err();
-        assert_eq!(writer.shelf.files().unwrap(), before);
+        assert_eq!(writer.disk.files().unwrap(), before);
         writer.write(hours(662));
         assert_eq!(hours_written(&writer), [(10, "a".to_owned(), slot(1, 10))]);
         assert!(writer.events.recent(None, 10).is_empty());
@@ -419,7 +419,7 @@ mod tests {
             hours_written(&writer),
             [a(10, slot(1, 10)), a(11, sum), a(ahead / 60, slot(1, 10))]
         );
-        let files = writer.shelf.files().unwrap();
+        let files = writer.disk.files().unwrap();
         let minutes = files.iter().filter(|(file, _)| file.grain == Grain::Minute);
         assert_eq!(minutes.map(|(file, _)| file.first).collect::<Vec<_>>(), [600, 661, ahead]);
     }
@@ -429,7 +429,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut writer = writer(folder.path(), 1 << 20);
         minute(&writer, 600, &[("a", slot(1, 10))]);
-        let bad = |grain, first| writer.shelf.path(HistoryFile { grain, first });
+        let bad = |grain, first| writer.disk.path(HistoryFile { grain, first });
         std::fs::create_dir(bad(Grain::Minute, 5)).unwrap();
         for path in [bad(Grain::Minute, 601), bad(Grain::Hour, 9)] {
             let file = std::fs::File::create(path).unwrap();
@@ -451,7 +451,7 @@ mod tests {
         let mut writer = writer(folder.path(), 1 << 20);
         minute(&writer, 600, &[("a", slot(1, 10))]);
         let hours_file = HistoryFile { grain: Grain::Hour, first: 10 };
-        std::fs::create_dir(writer.shelf.path(hours_file)).unwrap();
+        std::fs::create_dir(writer.disk.path(hours_file)).unwrap();
         let last = (hours_file, 0);
         assert_eq!(HistoryFile::of(Grain::Hour, 10, Some(last), 1 << 20), hours_file);
         let kinds = |writer: &Writer| -> Vec<_> {
@@ -461,7 +461,7 @@ mod tests {
         writer.write(hours(660));
         writer.write(hours(661));
         assert_eq!(kinds(&writer), [("history_not_kept".to_owned(), 1)]);
-        std::fs::remove_dir(writer.shelf.path(hours_file)).unwrap();
+        std::fs::remove_dir(writer.disk.path(hours_file)).unwrap();
         writer.write(hours(662));
         writer.write(hours(663));
         assert_eq!(kinds(&writer)[1..], [("history_kept".to_owned(), 1)]);

@@ -19,7 +19,7 @@ const MOST_ASIDE: usize = 4;
 
 /// The folder.
 #[derive(Clone, Debug)]
-pub(super) struct Shelf {
+pub(super) struct HistoryDisk {
     folder: PathBuf,
 }
 
@@ -34,7 +34,7 @@ pub(super) struct WholeHours {
     pub(super) is_damaged: bool,
 }
 
-impl Shelf {
+impl HistoryDisk {
     pub(super) fn at(folder: PathBuf) -> Self {
         Self { folder }
     }
@@ -196,61 +196,61 @@ mod tests {
         writer.finish(is_last)
     }
 
-    fn mended(shelf: &Shelf, this_hour: u32) -> Option<u32> {
-        shelf.mend_hours(this_hour, |file, error| panic!("{file}: {error}")).unwrap()
+    fn mended(disk: &HistoryDisk, this_hour: u32) -> Option<u32> {
+        disk.mend_hours(this_hour, |file, error| panic!("{file}: {error}")).unwrap()
     }
 
     #[test]
     fn hours_of_the_future_and_unreadable_files_hide_no_older_hours() {
         let folder = tempfile::tempdir().unwrap();
-        let shelf = Shelf::at(folder.path().join("history"));
+        let disk = HistoryDisk::at(folder.path().join("history"));
         let file = |first| HistoryFile { grain: Grain::Hour, first };
-        shelf.append(file(24), &hour(24, true)).unwrap();
-        shelf.append(file(960), &hour(960, true)).unwrap();
+        disk.append(file(24), &hour(24, true)).unwrap();
+        disk.append(file(960), &hour(960, true)).unwrap();
         for first in [48, 72, 96, 120, 144] {
-            shelf.append(file(first), b"of a later version").unwrap();
+            disk.append(file(first), b"of a later version").unwrap();
         }
-        assert_eq!(mended(&shelf, 50), Some(24));
-        let left: Vec<u32> = shelf.files().unwrap().iter().map(|(file, _)| file.first).collect();
+        assert_eq!(mended(&disk, 50), Some(24));
+        let left: Vec<u32> = disk.files().unwrap().iter().map(|(file, _)| file.first).collect();
         assert_eq!(left, [24, 960]);
         assert!(folder.path().join("history/hours-144.hist.unreadable").exists());
-        let n_entries = fs::read_dir(shelf.folder()).unwrap().count();
+        let n_entries = fs::read_dir(disk.folder()).unwrap().count();
         assert_eq!(n_entries, 2 + MOST_ASIDE);
         // One that is too long cannot be read at all.
-        let long = OpenOptions::new().write(true).create_new(true).open(shelf.path(file(168)));
+        let long = OpenOptions::new().write(true).create_new(true).open(disk.path(file(168)));
         long.unwrap().set_len(MOST + 1).unwrap();
         let mut told = Vec::new();
-        let last = shelf.mend_hours(50, |file, _| told.push(file)).unwrap();
+        let last = disk.mend_hours(50, |file, _| told.push(file)).unwrap();
         assert_eq!((last, told), (Some(24), vec![file(168)]));
-        assert!(shelf.has_hour(file(24), 24).unwrap() && !shelf.has_hour(file(24), 25).unwrap());
+        assert!(disk.has_hour(file(24), 24).unwrap() && !disk.has_hour(file(24), 25).unwrap());
     }
 
     #[test]
     fn an_hour_that_was_left_half_is_taken_off() {
         let folder = tempfile::tempdir().unwrap();
-        let shelf = Shelf::at(folder.path().join("history"));
-        assert_eq!((shelf.files().unwrap(), mended(&shelf, 100)), (vec![], None));
+        let disk = HistoryDisk::at(folder.path().join("history"));
+        assert_eq!((disk.files().unwrap(), mended(&disk, 100)), (vec![], None));
         let file = |first| HistoryFile { grain: Grain::Hour, first };
-        shelf.append(file(24), &hour(24, false)).unwrap();
-        let whole = shelf.append(file(24), &hour(24, true)).unwrap();
-        shelf.append(file(24), &hour(25, false)).unwrap();
-        shelf.append(file(48), &hour(48, false)).unwrap();
-        assert_eq!(mended(&shelf, 100), Some(24));
-        assert_eq!(shelf.files().unwrap(), [(file(24), whole)]);
-        assert_eq!(mended(&shelf, 100), Some(24));
+        disk.append(file(24), &hour(24, false)).unwrap();
+        let whole = disk.append(file(24), &hour(24, true)).unwrap();
+        disk.append(file(24), &hour(25, false)).unwrap();
+        disk.append(file(48), &hour(48, false)).unwrap();
+        assert_eq!(mended(&disk, 100), Some(24));
+        assert_eq!(disk.files().unwrap(), [(file(24), whole)]);
+        assert_eq!(mended(&disk, 100), Some(24));
     }
 
     #[test]
     fn what_is_no_file_of_history_is_left_alone() {
         let folder = tempfile::tempdir().unwrap();
-        let shelf = Shelf::at(folder.path().to_owned());
+        let disk = HistoryDisk::at(folder.path().to_owned());
         fs::write(folder.path().join("notes.txt"), "mine").unwrap();
         let file = HistoryFile { grain: Grain::Minute, first: 7 };
-        fs::create_dir(shelf.path(file)).unwrap();
-        assert_eq!(shelf.files().unwrap(), []);
-        assert!(shelf.read(file).is_err() && shelf.append(file, b"x").is_err());
+        fs::create_dir(disk.path(file)).unwrap();
+        assert_eq!(disk.files().unwrap(), []);
+        assert!(disk.read(file).is_err() && disk.append(file, b"x").is_err());
         let gone = HistoryFile { first: 8, ..file };
-        assert_eq!(shelf.read(gone).unwrap(), b"");
-        shelf.remove(gone).unwrap();
+        assert_eq!(disk.read(gone).unwrap(), b"");
+        disk.remove(gone).unwrap();
     }
 }
