@@ -70,6 +70,23 @@ pub(super) async fn at(args: &Top, at: Moment) -> anyhow::Result<()> {
     screen.say(&show_at(screen, client.url(), &told, now))
 }
 
+/// What `top` tells of each app, now and at an earlier time.
+pub(super) const TOP_COLUMNS: [&str; 13] = [
+    "APP",
+    ">CPU",
+    ">MEMORY",
+    ">CALLS/S",
+    ">FAILED/S",
+    ">5XX/S",
+    ">REFUSED/S",
+    ">P50",
+    ">P95",
+    ">P99",
+    ">RUNNING",
+    ">WAITING",
+    "WHY",
+];
+
 fn show_at(screen: Screen, url: &str, told: &HistoryAt, now: u64) -> String {
     let length = match told.step {
         SlotLength::Minute => "minute",
@@ -81,21 +98,7 @@ fn show_at(screen: Screen, url: &str, told: &HistoryAt, now: u64) -> String {
     if told.apps.is_empty() {
         return text;
     }
-    let mut table = Table::new(&[
-        "APP",
-        ">CPU",
-        ">MEMORY",
-        ">CALLS/S",
-        ">FAILED/S",
-        ">5XX/S",
-        ">REFUSED/S",
-        ">P50",
-        ">P95",
-        ">P99",
-        ">RUNNING",
-        ">WAITING",
-        "WHY",
-    ]);
+    let mut table = Table::new(&TOP_COLUMNS);
     for app in &told.apps {
         let seconds = seconds(told.step, told.at, now);
         let rate = |count: u64| decimal(quotient(count, seconds));

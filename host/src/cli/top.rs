@@ -238,21 +238,7 @@ fn heading(screen: Screen, url: &str, now: &Usage, interval: &Interval) -> Strin
 const LEAST: [&str; 7] = ["WAITING", "P50", "RUNNING", "P99", "MEMORY", "WHY", "P95"];
 
 fn table(rows: &[Row], width: Option<usize>) -> String {
-    let mut table = Table::new(&[
-        "APP",
-        ">CPU",
-        ">MEMORY",
-        ">CALLS/S",
-        ">FAILED/S",
-        ">5XX/S",
-        ">REFUSED/S",
-        ">P50",
-        ">P95",
-        ">P99",
-        ">RUNNING",
-        ">WAITING",
-        "WHY",
-    ]);
+    let mut table = Table::new(&history::TOP_COLUMNS);
     for row in rows {
         let [p50, p95, p99] = human::percentiles(&row.latency);
         table.row([
