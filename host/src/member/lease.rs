@@ -67,6 +67,9 @@ pub(super) async fn hold(member: &Registration) {
                 member.fleet.note_trouble(None);
                 member.lease.send_replace(Some(lease.id()));
                 beat(member, lease).await;
+                // Whoever has ended it and why: this host has no place in the store until it has another, and
+                // what it has heard may be overtaken by then.
+                member.fleet.doubt();
                 member.lease.send_replace(None);
                 member.fleet.note_lease_kept(None);
             }
@@ -112,8 +115,7 @@ async fn beat(member: &Registration, mut lease: Lease) {
                 member.fleet.note_lease_kept(Some(heard_at - asked_at));
             }
             Err(StoreError::LeaseLost) => {
-                // It was away for longer than others wait: what it has heard may be overtaken.
-                member.fleet.doubt();
+                // It was away for longer than others wait.
                 let detail = "the lease of this host has run out; it registers again".to_owned();
                 tracing::warn!("{detail}");
                 member.tell("lease_lost", Severity::Warning, detail, LEASE_LOST);

@@ -112,7 +112,7 @@ async fn store_reads(host: &Host) -> [f64; 2] {
 
 /// Waits until a host follows the store again, more often than `before`; how often that is. It has never read
 /// all again.
-async fn reads_what_it_missed(host: &Host, before: f64) -> f64 {
+pub(crate) async fn reads_what_it_missed(host: &Host, before: f64) -> f64 {
     host.until("what it missed", || async {
         let [all, missed] = store_reads(host).await;
         assert_eq!(all, 1.0, "it has read all again");
