@@ -10,6 +10,7 @@ mod watched;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use arc_swap::{ArcSwap, Guard};
 use http::HeaderValue;
@@ -17,7 +18,8 @@ use imbl::OrdMap;
 use steerage_core::id::{AppName, Generation};
 use steerage_core::manifest::Manifest;
 use steerage_core::objective::Objective;
-use steerage_core::route::{Conflict, RouteTable};
+use steerage_core::route::{Conflict, Route, RouteTable};
+use steerage_core::unrouted::{FormerRoute, FormerRoutes};
 
 pub use self::app::{App, BadApp};
 pub use self::canary::{Count, RunningCanary};
@@ -25,6 +27,7 @@ pub use self::watched::{Replaced, WatchedDeployment};
 use crate::admission::Gate;
 use crate::budget::Account;
 use crate::flow::Flow;
+use crate::meter;
 use crate::sandbox::module::InstanceTemplate;
 use crate::telemetry::calls::Calls;
 use crate::telemetry::logs::AppLog;
@@ -97,6 +100,8 @@ pub struct Catalog {
     next: Mutex<()>,
     /// Deployments that are not called any more, since they took hosts down.
     quarantine: ArcSwap<BTreeMap<AppName, Generation>>,
+    /// Routes that apps had.
+    former: Mutex<FormerRoutes>,
 }
 
 impl Catalog {
@@ -142,9 +147,28 @@ impl Catalog {
         let _turn = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         let mut snapshot = Snapshot::clone(&self.current.load());
         let replaced = snapshot.withdraw(&app.name);
-        snapshot.add(app)?;
+        snapshot.add(app.clone())?;
         self.current.store(Arc::new(snapshot));
+        if let Some(replaced) = &replaced {
+            let kept = app.routes();
+            self.note_former(replaced, |route| kept.contains(route));
+        }
         Ok(replaced)
+    }
+
+    /// Routes that apps of this host had since it was started, the last ones.
+    #[must_use]
+    pub fn former_routes(&self) -> Vec<FormerRoute> {
+        self.former.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+
+    fn note_former(&self, app: &App, is_kept: impl Fn(&Route) -> bool) {
+        let went = app.routes().into_iter().filter(|route| !is_kept(route));
+        let mut former = self.former.lock().unwrap_or_else(PoisonError::into_inner);
+        let until = meter::milliseconds_since_epoch(Instant::now());
+        for route in went {
+            former.note(FormerRoute { route, app: app.name.clone(), until });
+        }
     }
 
     /// Takes an app out and returns it, if there was one.
@@ -153,6 +177,7 @@ impl Catalog {
         let mut snapshot = Snapshot::clone(&self.current.load());
         let withdrawn = snapshot.withdraw(app)?;
         self.current.store(Arc::new(snapshot));
+        self.note_former(&withdrawn, |_| false);
         Some(withdrawn)
     }
 

@@ -96,6 +96,13 @@ pub fn passed() -> Duration {
     look_up().map_or(Duration::ZERO, |(_, passed)| passed)
 }
 
+/// The same by what the clock said when it was last read.
+#[must_use]
+pub fn passed_as_read() -> Duration {
+    let passed = |reading: Reading| reading.read_at.saturating_duration_since(reading.began_at);
+    READING.get().map_or(Duration::ZERO, passed)
+}
+
 fn look_up() -> Option<(Reading, Duration)> {
     let mut reading = READING.get()?;
     reading.read_at = Instant::now();
@@ -141,6 +148,12 @@ pub fn since_epoch(moment: Instant) -> Duration {
     });
     let later = moment.saturating_duration_since(at);
     (since_epoch + later).saturating_sub(at.saturating_duration_since(moment))
+}
+
+/// The same in whole milliseconds.
+#[must_use]
+pub fn milliseconds_since_epoch(moment: Instant) -> u64 {
+    u64::try_from(since_epoch(moment).as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Ends the piece at hand and begins another; says what the former took.

@@ -2,6 +2,7 @@
 //! Each stage takes what the one before it returned, so that none can be skipped.
 
 mod accepted;
+mod context;
 mod forwarded;
 mod guards;
 pub mod head;
@@ -20,16 +21,15 @@ mod trace;
 mod well_known;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use http::{Method, Request, Response};
 use steerage_core::id::CallId;
-use steerage_core::network::Network;
 use steerage_core::outcome::{Outcome, Refusal};
 use steerage_core::spent::Phase;
 
 use self::accepted::{Accepted, Head, read, read_and_complete};
+pub use self::context::CallContext;
 use self::forwarded::Forwarded;
 use self::guards::{EndOnDrop, StopOnDrop};
 use self::head::{Caller, REQUEST_ID, Visitor};
@@ -39,63 +39,20 @@ use self::inbound::{Inbound, RequestBody};
 pub use self::peer_api::{PeerApi, PeerApiSlot};
 use self::proxied::Proxied;
 use self::record::{Beginning, CallRecord};
-use crate::admission::{Admission, Permit};
-use crate::blobs::Blobs;
+use crate::admission::Permit;
 use crate::call::{CallSide, GuestResponse, ResponseSender};
-use crate::catalog::crash_log::CrashLog;
-use crate::catalog::{Catalog, LoadedDeployment};
-use crate::code::Loader;
-use crate::cpu::Cpu;
-use crate::fleet::Fleet;
+use crate::catalog::LoadedDeployment;
 use crate::forward::RUN;
 use crate::header::HostHeaders;
-use crate::identity::signing::Signer;
 use crate::io_charge;
 use crate::listener::upload::Upload;
 use crate::meter;
 use crate::respond::{self, ResponseBody, guest};
 use crate::sandbox::instance::GuestRequest;
 use crate::sandbox::verdict::GuestKind;
-use crate::shutdown::Shutdown;
-use crate::telemetry::events::Events;
 
 /// How long a host of a fleet waits for the end of an answer whose head is there.
 const WHOLE_WITHIN: Duration = Duration::from_millis(3);
-
-/// What every call needs of the host.
-#[derive(Debug)]
-pub struct CallContext {
-    /// What is served.
-    pub catalog: Arc<Catalog>,
-    /// Where the code is of what is served.
-    pub loader: Loader,
-    /// Which apps have calls running, for the run after a crash.
-    pub crash_log: CrashLog,
-    /// Components, for other hosts of the fleet.
-    pub blobs: Blobs,
-    /// Who may run.
-    pub admission: Admission,
-    /// Where, and when.
-    pub cpu: Cpu,
-    /// Where failures are told.
-    pub events: Arc<Events>,
-    /// Whether the host is ending.
-    pub shutdown: Shutdown,
-    /// Calls refused before an app was found and ready for them.
-    pub unrouted: AtomicU64,
-    /// The other hosts, if there are any.
-    pub fleet: Option<Fleet>,
-    /// Calls that were passed on.
-    pub hops: Hops,
-    /// What other hosts are told of what this one knows.
-    pub peer_api: PeerApiSlot,
-    /// Signs the certificates of other hosts, where this one was given the authority's key.
-    pub signer: Option<Signer>,
-    /// Whether one app has the host to itself, as in `steerage up`: it answers under every name.
-    pub is_for_one_app: bool,
-    /// Where proxies are that are believed when they say whom a request comes from.
-    pub trusted_proxies: Vec<Network>,
-}
 
 /// A response of this host.
 pub type Reply = Response<ResponseBody>;
@@ -238,14 +195,6 @@ async fn tell_story(
     }
 }
 
-impl CallContext {
-    fn turn_away(&self, id: CallId, outcome: Outcome) -> Reply {
-        self.unrouted.fetch_add(1, Ordering::Relaxed);
-        tracing::debug!(call_id = %id, cause = outcome.cause(), "turned away");
-        respond::problem(&outcome, id)
-    }
-}
-
 impl Accepted {
     async fn route(self, context: &Arc<CallContext>, peer: &Caller) -> Result<Routed, Outcome> {
         let Self { id, is_late, started_at, host, is_completed, request } = self;
@@ -257,6 +206,9 @@ impl Accepted {
                 None if context.is_for_one_app => one_app::find(&snapshot.routes, path),
                 found => found.ok_or(Refusal::NoRoute),
             };
+            if found.is_err() {
+                context.note_without_route(started_at, &host, path);
+            }
             let found = found.map_err(Outcome::Refused)?;
             let (route, place) = (found.target.route(), host_headers::place(&found, path, peer));
             let untold = if is_completed {

@@ -16,8 +16,8 @@ mod watch;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
 use std::time::{Instant, SystemTime};
 
 use steerage_core::id::HostName;
@@ -231,6 +231,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         events: events.clone(),
         shutdown: shutdown.clone(),
         unrouted: AtomicU64::new(0),
+        without_route: Mutex::default(),
         fleet: others,
         hops: Hops::default(),
         peer_api: PeerApiSlot::default(),

@@ -51,6 +51,7 @@ pub mod takeover;
 pub mod telemetry;
 pub mod threads;
 pub mod units;
+pub mod unrouted;
 pub mod why;
 pub mod world;
 

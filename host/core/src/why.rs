@@ -3,13 +3,17 @@
 //! went, what happened before.
 //! Knows no host and no clock. Judges only what is kept of the last calls: it raises no alarm.
 
+mod clients;
+mod common;
 mod destination;
 mod diagnosis;
 mod failing;
 mod fleet;
 mod longer;
 mod placed;
+mod printed;
 mod slow;
+mod unrouted;
 
 use std::time::Duration;
 
@@ -17,11 +21,12 @@ pub use self::diagnosis::{Diagnosis, Explanation, Remedy};
 pub use self::fleet::{
     FleetPast, HostTrouble, PastHost, PastUsage, explain_fleet, fleet_troubles, remedy_of_lack,
 };
+pub use self::unrouted::unrouted;
 use crate::destinations::RequestEnd;
 use crate::id::AppName;
 use crate::outcome::{Fault, fault_of};
 use crate::spent::Phase;
-use crate::units::{about_duration, age, many};
+use crate::units::{Bytes, about_duration, age, many};
 
 /// What is kept of an app.
 #[derive(Clone, Debug)]
@@ -34,14 +39,18 @@ pub struct AppPast {
     pub current: u64,
     /// The one on trial beside it.
     pub canary: Option<u64>,
-    /// Its timeout, where its manifest can be read.
+    /// Its timeout, and the most bytes that a request may have, where its manifest can be read.
     pub timeout: Option<Duration>,
+    /// See `timeout`.
+    pub request_body: Option<Bytes>,
     /// The last calls, as they came, the oldest first.
     pub calls: Vec<PastCall>,
     /// Calls that failed and are kept for longer.
     pub older_failures: Vec<PastCall>,
     /// What happened to it, the oldest first.
     pub events: Vec<PastEvent>,
+    /// What it printed last, the oldest line first.
+    pub lines: Vec<PastLine>,
     /// Its deployments that it can be rolled back to, and the current one, with when each was made.
     pub deployments: Vec<(u64, u64)>,
     /// Whom it asked in its outbound requests.
@@ -75,8 +84,23 @@ pub struct PastCall {
     pub waited_for: Option<PastWait>,
     /// Whom it had asked last, and longest, of those that gave it no good answer.
     pub failed_by: Option<PastWait>,
+    /// Bytes of its request's body.
+    pub request_bytes: u64,
+    /// The address that called, where it is known.
+    pub client: Option<String>,
     /// The host that served it, in a fleet.
     pub host: Option<String>,
+}
+
+/// A line that the app printed.
+#[derive(Clone, Debug)]
+pub struct PastLine {
+    /// The call in which it was printed.
+    pub call: String,
+    /// Whether it went to standard error.
+    pub is_error: bool,
+    /// The line.
+    pub text: String,
 }
 
 /// Whom a call waited for.
@@ -137,7 +161,11 @@ pub struct PastReplicas {
 /// Says what is wrong with an app.
 #[must_use]
 pub fn explain(past: &AppPast) -> Explanation {
-    let diagnoses = [placed::replicas(past), failing::calls(past), slow::calls(past)];
+    let (failing, slow) = (failing::calls(past), slow::calls(past));
+    // Where calls fail or are slow, whom they asked stands there, where it has to do with that.
+    let is_well = failing.is_none() && slow.is_none();
+    let asking = if is_well { destination::of_well(past) } else { None };
+    let diagnoses = [placed::replicas(past), failing, slow, asking, clients::calls(past)];
     Explanation { diagnoses: diagnoses.into_iter().flatten().collect(), standing: standing(past) }
 }
 

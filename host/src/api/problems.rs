@@ -77,7 +77,7 @@ impl ApiState {
         let is_there = |app: &TroubledApp| self.context.catalog.app(&app.app).is_some();
         let of_apps = problems.of_apps().into_iter().filter(is_there).map(of_app);
         let me = self.context.fleet.as_ref().map_or(HERE, |fleet| fleet.me().as_str());
-        let levels = problems.of_levels().into_iter().map(|(what, level)| {
+        let levels = problems.of_host().levels_open().into_iter().map(|(what, level)| {
             let told = Diagnosis {
                 claim: level_claim(me, what, &level),
                 evidence: vec![level_evidence(what, &level)],

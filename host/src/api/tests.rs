@@ -169,6 +169,7 @@ fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> Api
         events: own.events.clone(),
         shutdown: Shutdown::default(),
         unrouted: AtomicU64::new(3),
+        without_route: std::sync::Mutex::default(),
         fleet: None,
         hops: Hops::default(),
         peer_api: PeerApiSlot::default(),

@@ -185,7 +185,9 @@ pub(super) fn call(app: &AppName, call: CallSummary) -> wire::Call {
         memory_bytes: call.usage.memory.get(),
         cpu_us: microseconds(call.usage.cpu),
         instantiate_us: microseconds(call.usage.instantiate),
+        request_bytes: call.request_bytes,
         response_bytes: call.response_bytes,
+        client: Some(call.client.to_canonical().to_string()),
         host: None,
     }
 }

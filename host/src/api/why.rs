@@ -2,6 +2,7 @@
 //! keep of it.
 //! Does not judge: `core::why` does.
 
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use axum::Json;
@@ -10,8 +11,8 @@ use steerage_core::destinations::RequestEnd;
 use steerage_core::id::{AppName, Generation};
 use steerage_core::spent::Phase;
 use steerage_core::why::{
-    self, AppPast, Explanation, FleetPast, HostTrouble, PastCall, PastDestination, PastEvent,
-    PastHost, PastReplicas, PastUsage, PastWait,
+    self, AppPast, Diagnosis, Explanation, FleetPast, HostTrouble, PastCall, PastDestination,
+    PastEvent, PastHost, PastLine, PastReplicas, PastUsage, PastWait,
 };
 
 use super::fleet_wide::{self, whom};
@@ -25,6 +26,8 @@ use crate::manifest;
 const CALLS: usize = 64;
 /// Events among which the reason is looked for.
 const EVENTS: usize = 200;
+/// Lines among which are those that a failed call printed.
+const LINES: usize = 200;
 
 /// What is wrong with an app, and who told what that is concluded from.
 pub(super) struct ToldOfApp {
@@ -69,7 +72,10 @@ pub(super) async fn of_app(
     let asked = fleet_wide::gather(whose()?, &asked_path, state.destinations(app)?, usize::MAX);
     // Of a host of an earlier version this is not known either.
     let asked = async { Ok(asked.await.unwrap_or_default()) };
-    let (calls, failed, events, asked) = tokio::try_join!(calls, failed, events, asked)?;
+    let lines_path = format!("/v1/apps/{app}/logs?lines={LINES}");
+    let lines = fleet_wide::gather(whose()?, &lines_path, state.lines(app, LINES)?, LINES);
+    let (calls, failed, events, asked, lines) =
+        tokio::try_join!(calls, failed, events, asked, lines)?;
     let deployments = state.desired.history(app, served.generation).await?;
     let (canary, _) = canary::of(state, app).await;
     let view = state.desired.look_at(std::slice::from_ref(app)).await?;
@@ -86,10 +92,12 @@ pub(super) async fn of_app(
         now: now(),
         current: served.generation.get(),
         canary: canary.map(|canary| canary.generation),
-        timeout: current.map(|manifest| manifest.limits.timeout),
+        timeout: current.as_ref().map(|manifest| manifest.limits.timeout),
+        request_body: current.map(|manifest| manifest.limits.request_body),
         older_failures: failed.calls.iter().map(call).filter(|call| !is_last(call)).collect(),
         calls: calls.calls.iter().map(call).collect(),
         events: events.events.into_iter().map(event).collect(),
+        lines: lines.lines.into_iter().map(line).collect(),
         deployments: deployments
             .iter()
             .filter(|deployment| !is_unfit(&deployment.generation))
@@ -112,13 +120,27 @@ pub(super) async fn why_fleet(
     Asked(query): Asked<HostQuery>,
 ) -> Result<Json<wire::Why>, Refusal> {
     let (past, sources) = of_fleet(&state, query.host.as_deref()).await?;
-    let told = why::explain_fleet(&past);
+    let mut told = why::explain_fleet(&past);
+    told.diagnoses.extend(without_route(&state));
     Ok(Json(wire::Why {
         app: None,
         diagnoses: told.diagnoses.into_iter().map(diagnosis).collect(),
         standing: told.standing,
         sources,
     }))
+}
+
+/// Why requests to this host find no route, where that is known.
+fn without_route(state: &Shared) -> Option<Diagnosis> {
+    let context = &state.context;
+    let kinds = context.without_route.lock().unwrap_or_else(PoisonError::into_inner).told(now());
+    if kinds.is_empty() {
+        return None;
+    }
+    let snapshot = context.catalog.snapshot();
+    let routes = snapshot.routes.iter().map(|routed| (&routed.route, &routed.owner));
+    let routes: Vec<_> = routes.collect();
+    why::unrouted(now(), &kinds, &context.catalog.former_routes(), routes.iter().copied())
 }
 
 /// What is wrong with hosts, but for what is nearly used up: whoever watches that for longer tells it.
@@ -159,10 +181,16 @@ async fn of_fleet(
         certificate_days: host.certificate.as_ref().map(|shown| shown.days_left),
         used: used(&host.host),
     };
+    let folder_gone = state.telemetry.problems.of_host().folder_gone_since();
     let past = FleetPast {
-        asked: known.asked.clone(),
+        asked: if state.context.fleet.is_some() {
+            known.asked.clone()
+        } else {
+            "this host".to_owned()
+        },
         store_silent: known.store_silent_seconds.map(Duration::from_secs),
         hosts: known.hosts.iter().map(past_host).collect(),
+        folder_gone: folder_gone.map(|since| Duration::from_millis(now().saturating_sub(since))),
         frozen: known.frozen.map(|frozen| (Duration::from_secs(frozen.seconds), frozen.why)),
         trouble: known.trouble,
     };
@@ -193,8 +221,14 @@ fn call(call: &wire::Call) -> PastCall {
         phases: phases.collect(),
         waited_for: call.waited_for.as_ref().map(wait),
         failed_by: call.failed_by.as_ref().map(wait),
+        request_bytes: call.request_bytes,
+        client: call.client.clone(),
         host: call.host.clone(),
     }
+}
+
+fn line(line: wire::LogLine) -> PastLine {
+    PastLine { call: line.call, is_error: line.stream == wire::Stream::Stderr, text: line.text }
 }
 
 fn wait(told: &wire::WaitedFor) -> PastWait {
@@ -232,7 +266,7 @@ fn event(mut event: wire::Event) -> PastEvent {
     }
 }
 
-fn diagnosis(found: why::Diagnosis) -> wire::Diagnosis {
+fn diagnosis(found: Diagnosis) -> wire::Diagnosis {
     let remedy = found.remedy.map(remedy);
     wire::Diagnosis { claim: found.claim, evidence: found.evidence, remedy }
 }

@@ -80,6 +80,7 @@ pub struct Call<R: ?Sized = dyn Recorder> {
     /// Calls that an instance had served which did not answer this one; 0 where it is not so.
     served_before: AtomicU32,
     status: AtomicU16,
+    request_bytes: AtomicU64,
     response_bytes: AtomicU64,
     /// Apart, since what a guest waits for may be left with an instance that outlives the call.
     time: Arc<CallTime>,
@@ -105,6 +106,7 @@ impl<R> Call<R> {
             guest: AtomicWaker::new(),
             served_before: AtomicU32::new(0),
             status: AtomicU16::new(0),
+            request_bytes: AtomicU64::new(0),
             response_bytes: AtomicU64::new(0),
             time: Arc::new(CallTime::since(started_at)),
             record,
@@ -332,6 +334,17 @@ impl Call {
     #[must_use]
     pub fn status(&self) -> u16 {
         self.status.load(Ordering::Relaxed)
+    }
+
+    /// Its request has a body of so many bytes, as it says itself, or so many have come.
+    pub fn note_request_bytes(&self, bytes: u64) {
+        self.request_bytes.fetch_max(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes of request body.
+    #[must_use]
+    pub fn request_bytes(&self) -> u64 {
+        self.request_bytes.load(Ordering::Relaxed)
     }
 
     /// Counts response body bytes handed to the client's connection; returns the sum.

@@ -88,7 +88,11 @@ impl CallTime {
 
     /// The guest runs for the first time, which could have run since then: it waited for a core.
     pub fn note_first_slice(&self, could_run_at: Instant, now: Instant) {
-        let waited = now.saturating_duration_since(could_run_at);
+        self.note_interrupted(now.saturating_duration_since(could_run_at));
+    }
+
+    /// The thread that runs the guest was not run itself for so long: others had the core.
+    pub fn note_interrupted(&self, waited: Duration) {
         if waited >= HANDED_OVER {
             self.add(Phase::Core, waited);
         }

@@ -67,7 +67,12 @@ fn facts(
 ) -> String {
     let mut facts = Facts::default();
     facts.add("call", &*call.id);
-    facts.add("request", visible(&format!("{} {}", call.method, call.path)));
+    let with_body = match call.request_bytes {
+        0 => String::new(),
+        bytes => format!(", with {} of body", human::bytes(bytes)),
+    };
+    let from = call.client.as_ref().map(|client| format!(", from {client}")).unwrap_or_default();
+    facts.add("request", visible(&format!("{} {}{with_body}{from}", call.method, call.path)));
     facts.add("app", format!("{}, generation {}", call.app, call.generation));
     facts.add("host", call.host.clone().unwrap_or_default());
     facts.add(
@@ -171,7 +176,9 @@ mod tests {
             memory_bytes: 3 << 20,
             cpu_us: 20_000,
             instantiate_us: 0,
+            request_bytes: 2048,
             response_bytes: 120,
+            client: Some("10.0.0.7".to_owned()),
             host: Some("ada".to_owned()),
         };
         let line = wire::LogLine {
@@ -200,7 +207,7 @@ mod tests {
         };
         expect![[r#"
             call     0af7651916cd43dd8448eb211c80319c
-            request  GET /cart
+            request  GET /cart, with 2.0 KiB of body, from 10.0.0.7
             app      shop, generation 3
             host     ada
             began    14:13:20.000Z, 1m30s ago

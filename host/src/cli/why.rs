@@ -1,6 +1,8 @@
 //! `steerage why`: what is wrong with an app, or with the hosts and any app, and what to do about it.
 //! Judges nothing: the host does.
 
+use std::cmp::Reverse;
+
 use anyhow::Context as _;
 use steerage_core::id::CallIdPrefix;
 
@@ -14,6 +16,8 @@ use crate::client::{Client, ClientError};
 
 /// As many apps are looked at where none is named: those with the most failures.
 const LOOKED_AT: usize = 20;
+/// The same of those that were deployed last, and of those that take longest.
+const LOOKED_AT_OF_NEW: usize = 10;
 
 /// Runs the verb; fails without a word of its own where something is wrong.
 pub(super) async fn run(args: &Why) -> anyhow::Result<()> {
@@ -59,7 +63,7 @@ pub(super) async fn run(args: &Why) -> anyhow::Result<()> {
         if args.app.is_none() && !is_wrong {
             let hosts = told.first().map_or("", |why| &why.standing);
             screen.say(&format!(
-                "{}: {hosts}, and of the apps that ever failed none does among its last calls",
+                "{}: {hosts}, and of the apps that were looked at none fails among its last calls",
                 screen.paint(Tone::Good, "nothing is wrong")
             ))?;
         }
@@ -73,13 +77,25 @@ fn is_unknown(error: &ClientError) -> bool {
     matches!(error, ClientError::Refused(problem) if causes.contains(&&*problem.cause))
 }
 
-/// The apps that something went wrong with, those with the most failures first.
+/// The apps that something went wrong with, those with the most failures first; and those that were deployed
+/// last or take longest, which may do worse than before without failing.
 async fn suspects(client: &Client, host: Option<&str>) -> anyhow::Result<Vec<String>> {
     let mut apps = client.apps(host).await.context("cannot list the apps")?.apps;
+    apps.retain(|app| app.calls + app.refused > 0);
     let n_wrong = |app: &wire::AppSummary| app.failed + app.errors + app.refused;
-    apps.retain(|app| n_wrong(app) > 0);
-    apps.sort_by_key(|app| std::cmp::Reverse(n_wrong(app)));
-    Ok(apps.into_iter().take(LOOKED_AT).map(|app| app.app).collect())
+    let mut suspects: Vec<String> = Vec::new();
+    let mut add = |app: &wire::AppSummary| {
+        if !suspects.contains(&app.app) {
+            suspects.push(app.app.clone());
+        }
+    };
+    apps.sort_by_key(|app| Reverse(n_wrong(app)));
+    apps.iter().filter(|app| n_wrong(app) > 0).take(LOOKED_AT).for_each(&mut add);
+    apps.sort_by_key(|app| Reverse(app.deployed_at));
+    apps.iter().take(LOOKED_AT_OF_NEW).for_each(&mut add);
+    apps.sort_by_key(|app| Reverse(app.latency.p95_us));
+    apps.iter().take(LOOKED_AT_OF_NEW).for_each(&mut add);
+    Ok(suspects)
 }
 
 fn shown(why: &wire::Why, screen: Screen) -> String {

@@ -47,7 +47,12 @@ impl Loader {
     /// Gives the current deployment all calls again; returns what was on trial.
     #[must_use]
     pub fn end_canary(&self, app: &AppName) -> Option<Arc<RunningCanary>> {
-        let ended = self.parts().catalog.app(app)?.set_canary(None)?;
+        let app = self.parts().catalog.app(app)?;
+        let ended = app.set_canary(None)?;
+        // One that was promoted is served on.
+        if ended.generation() != app.generation {
+            ended.deployed.state.problems.note_gone(ended.generation());
+        }
         self.drop_in_background([ended.deployed.clone()]);
         Some(ended)
     }

@@ -88,6 +88,9 @@ impl RequestBody {
     #[must_use]
     pub fn new(inner: Inbound, limit: units::Bytes, call: Arc<Call>) -> Self {
         let waited_for = WaitedFor::new(call.time().clone(), Phase::RequestBody);
+        if let Some(said) = inner.size_hint().exact().filter(|said| *said > 0) {
+            call.note_request_bytes(said);
+        }
         Self { inner, left: limit.get(), limit, call, waited_for }
     }
 
@@ -126,6 +129,7 @@ impl Body for RequestBody {
                 return Poll::Ready(Some(Err(Error::HttpRequestBodySize(Some(limit.get())))));
             };
             self.left = left;
+            self.call.note_request_bytes(self.limit.get() - left);
         }
         // What a client may not say in a head, it may not say in trailers.
         Poll::Ready(Some(Ok(match frame.into_trailers() {

@@ -208,7 +208,9 @@ impl Recorder for CallRecord {
             waited_for,
             failed_by,
             usage,
+            request_bytes: call.request_bytes(),
             response_bytes,
+            client: self.client,
         };
         state.calls.push(summary, state.meter.is_spread());
     }

@@ -118,6 +118,7 @@ impl InstanceTemplate {
             // Whoever polls this has begun a piece of work; making the store belongs to it.
             let slice = meter::so_far();
             cpu.used += slice;
+            call.time().note_interrupted(meter::passed_as_read().saturating_sub(slice));
             if let Poll::Ready(result) = polled {
                 return Poll::Ready(match result {
                     Ok(()) => Finish::Returned,

@@ -3,12 +3,14 @@
 //! Does not judge: `core::problem` does.
 
 use std::fs;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use steerage_core::problem::LevelWatch;
 use steerage_core::units::Bytes;
+use tokio::time::MissedTickBehavior;
 
 use crate::admission::Admission;
 use crate::agent::now;
@@ -16,8 +18,11 @@ use crate::config::Settings;
 use crate::kernel;
 use crate::telemetry::Telemetry;
 
-/// How often is looked.
-const EVERY: Duration = Duration::from_secs(10);
+/// How often is seen whether this process runs, and in how many such ticks is looked once.
+const OFTEN: Duration = Duration::from_secs(1);
+const TICKS_OF_LOOK: u32 = 10;
+/// A tick that comes so late was kept from coming.
+const STALLED: Duration = Duration::from_secs(2);
 /// The files that are open are listed once in so many looks: of a hundred thousand that takes a while.
 const FILES_EVERY: u32 = 6;
 /// From this part on it is nearly used up.
@@ -35,8 +40,9 @@ struct LookedAt {
     admission: Admission,
     /// What the process may use.
     memory: Bytes,
-    /// The data folder.
+    /// The data folder, and what it is to the kernel: its device and its number there.
     data: PathBuf,
+    folder: Option<(u64, u64)>,
 }
 
 /// Looks until it is dropped.
@@ -46,38 +52,56 @@ pub(super) fn watch(
     settings: &Settings,
 ) -> impl Future<Output = ()> + Send + use<> {
     let (memory, data) = (settings.memory.budget, settings.data.clone());
-    let looked_at = LookedAt { telemetry, admission, memory, data };
+    let folder = place_of(&data);
+    let looked_at = LookedAt { telemetry, admission, memory, data, folder };
     async move {
-        let mut ticks = tokio::time::interval(EVERY);
-        for n_looks in (0..FILES_EVERY).cycle() {
+        let mut ticks = tokio::time::interval(OFTEN);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut last_at = Instant::now();
+        for n_ticks in (0..FILES_EVERY * TICKS_OF_LOOK).cycle() {
             ticks.tick().await;
-            looked_at.look(n_looks == 0);
+            let stalled = last_at.elapsed().saturating_sub(OFTEN);
+            if stalled >= STALLED {
+                looked_at.telemetry.problems.of_host().note_stall(stalled);
+            }
+            if n_ticks % TICKS_OF_LOOK == 0 {
+                looked_at.look(n_ticks == 0);
+            }
+            last_at = Instant::now();
         }
     }
+}
+
+/// What a folder is to the kernel: another one may have its name later. `None` where it cannot be looked at.
+fn place_of(folder: &Path) -> Option<(u64, u64)> {
+    fs::metadata(folder).ok().map(|found| (found.dev(), found.ino()))
 }
 
 impl LookedAt {
     fn look(&self, with_files: bool) {
         let (problems, now) = (&self.telemetry.problems, now());
         problems.look(now);
+        let host = problems.of_host();
+        let is_gone = self.folder.is_some() && place_of(&self.data) != self.folder;
+        host.note_folder(now, !is_gone);
         let of_hour = || LevelWatch::new(NEARLY, HOUR);
         // As the watch over the memory counts: what the kernel can drop is not used.
         let used = kernel::anonymous_memory().get().saturating_sub(self.telemetry.n_bytes().get());
-        problems.note_level("memory", now, (used, self.memory.get()), of_hour);
+        host.note_level("memory", now, (used, self.memory.get()), of_hour);
         let (used, total) = self.admission.slots();
         // Idle instances keep slots that nobody else needs.
         let used = if self.admission.n_waiting() == 0 { 0 } else { used };
-        problems.note_level("slots", now, (used.into(), total.into()), of_hour);
+        host.note_level("slots", now, (used.into(), total.into()), of_hour);
         if let (Some(free), Some(size)) =
             (kernel::free_disk(&self.data), kernel::disk_size(&self.data))
         {
             let used = size.get().saturating_sub(free.get());
             let of_day = || LevelWatch::new(DISK_NEARLY, DAY);
-            problems.note_level("disk", now, (used, size.get()), of_day);
+            host.note_level("disk", now, (used, size.get()), of_day);
         }
         if with_files && let Ok(files) = fs::read_dir("/proc/self/fd") {
             let used = (files.count() as u64, kernel::open_files());
-            problems.note_level("open files", now, used, of_hour);
+            host.note_level("open files", now, used, of_hour);
         }
     }
 }

@@ -4,6 +4,7 @@
 //! Does not keep more than a handful of an app, nor of all, and does not survive the process.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::sync::{Arc, MutexGuard, OnceLock, Weak};
 use std::time::Duration;
 
@@ -54,8 +55,12 @@ pub struct CallSummary {
     pub failed_by: Option<Box<LongestWait>>,
     /// What the guest took.
     pub usage: Usage,
+    /// Bytes of request body: as many as it was said to have, or as had come.
+    pub request_bytes: u64,
     /// Bytes of response body.
     pub response_bytes: u64,
+    /// Who called: the client, or what stands before it.
+    pub client: IpAddr,
 }
 
 /// The last calls of all apps.
@@ -340,7 +345,9 @@ mod tests {
             waited_for: None,
             failed_by: None,
             usage: Usage::default(),
+            request_bytes: 0,
             response_bytes: 0,
+            client: [127, 0, 0, 1].into(),
         }
     }
 

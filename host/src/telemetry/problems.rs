@@ -2,28 +2,30 @@
 //! closes; both are told as events.
 //! Does not judge: `core::problem` does. Says no reasons: `core::why` does. Ends with the process.
 
+mod of_host;
 mod slow;
+mod turn;
 
-use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use steerage_core::id::{AppName, Generation};
 use steerage_core::objective::Objective;
 use steerage_core::outcome::Outcome;
 use steerage_core::problem::{
-    AppWatch, Asker, FailedCall, FailureWay, LevelWatch, OpenLevel, OpenProblem, ProblemTurn,
-    how_it_ended, level_claim,
+    AppWatch, Asker, FailedCall, FailureWay, OpenProblem, ProblemTurn, how_it_ended,
 };
 use steerage_core::spent::TimeSpent;
 use steerage_core::why;
 
+pub use self::of_host::HostProblems;
 use self::slow::Slow;
-use super::events::{Event, Events, Severity};
+use super::events::{Events, Severity};
 use super::metrics::AppMeter;
+use crate::meter;
 
 /// The cause of calls that a host refuses since it ends. Others take them: that is no problem of the app.
 const OF_ENDING_HOST: &str = "draining";
@@ -81,6 +83,8 @@ pub struct AppProblems {
     /// The deployment that was loaded last, and how many calls had been answered well by then.
     generation: AtomicU64,
     n_good_before: AtomicU64,
+    /// The deployment that went last, current one or canary: calls of it may end late. 0 where none has.
+    gone: AtomicU64,
     /// What the deployment promises.
     objective: Mutex<Objective>,
     slow: Slow,
@@ -94,7 +98,7 @@ struct Known {
     events: Arc<Events>,
     /// Apps of which a call has failed, or that promise something about how long calls take.
     apps: Mutex<Vec<Weak<AppProblems>>>,
-    levels: Mutex<BTreeMap<&'static str, LevelWatch>>,
+    host: HostProblems,
 }
 
 /// What is wrong on this host. Clones share it.
@@ -106,8 +110,8 @@ pub struct Problems {
 impl Problems {
     /// Nothing yet; what turns up is told there.
     pub(super) fn new(events: Arc<Events>) -> Self {
-        let (apps, levels) = (Mutex::default(), Mutex::default());
-        Self { known: Arc::new(Known { events, apps, levels }) }
+        let (apps, host) = (Mutex::default(), HostProblems::new(events.clone()));
+        Self { known: Arc::new(Known { events, apps, host }) }
     }
 
     /// Watches an app that has these counters.
@@ -121,6 +125,7 @@ impl Problems {
             is_waiting: AtomicBool::new(false),
             generation: AtomicU64::new(0),
             n_good_before: AtomicU64::new(0),
+            gone: AtomicU64::new(0),
             objective: Mutex::default(),
             slow: Slow::default(),
             is_looked_at: AtomicBool::new(false),
@@ -134,31 +139,10 @@ impl Problems {
         }
     }
 
-    /// So much is used of something of which there is only so much; `new` makes its watch. To be called
-    /// every few seconds.
-    pub fn note_level(
-        &self,
-        what: &'static str,
-        now: u64,
-        (used, most): (u64, u64),
-        new: impl FnOnce() -> LevelWatch,
-    ) {
-        let mut levels = lock(&self.known.levels);
-        let level = levels.entry(what).or_insert_with(new);
-        let turn = level.note(now, used, most);
-        let open = level.open().copied();
-        drop(levels);
-        match (turn, open) {
-            (Some(ProblemTurn::Opened), Some(open)) => {
-                let message = level_claim("this host", what, &open);
-                self.known.tell(None, "problem_opened", Severity::Error, message);
-            }
-            (Some(ProblemTurn::Closed), _) => {
-                let message = format!("there is enough of the host's {what} again");
-                self.known.tell(None, "problem_closed", Severity::Info, message);
-            }
-            _ => {}
-        }
+    /// What this host lacks.
+    #[must_use]
+    pub fn of_host(&self) -> &HostProblems {
+        &self.known.host
     }
 
     /// Apps that are not well.
@@ -171,14 +155,7 @@ impl Problems {
     /// How many of both there are.
     #[must_use]
     pub fn n_open(&self) -> usize {
-        self.of_apps().len() + self.of_levels().len()
-    }
-
-    /// What is nearly used up.
-    #[must_use]
-    pub fn of_levels(&self) -> Vec<(&'static str, OpenLevel)> {
-        let levels = lock(&self.known.levels);
-        levels.iter().filter_map(|(what, level)| Some((*what, *level.open()?))).collect()
+        self.of_apps().len() + self.known.host.n_open()
     }
 }
 
@@ -188,28 +165,31 @@ impl Known {
         apps.retain(|app| app.strong_count() > 0);
         apps.iter().filter_map(Weak::upgrade).collect()
     }
-
-    fn tell(&self, app: Option<&AppName>, kind: &'static str, severity: Severity, message: String) {
-        let opened = kind == "problem_opened";
-        let advice = match app {
-            Some(app) if opened => Some(format!("`steerage why {app}` says why, and what to do")),
-            None if opened => Some("`steerage problems` says what to do".to_owned()),
-            _ => None,
-        };
-        self.events.push(Event {
-            app: app.cloned(),
-            severity,
-            advice,
-            ..Event::now(kind, message)
-        });
-    }
 }
 
 impl AppProblems {
+    /// A deployment of the app is served no more.
+    pub fn note_gone(&self, generation: Generation) {
+        self.gone.store(generation.get(), Ordering::Relaxed);
+        let Some(watch) = self.watch.get() else { return };
+        let mut watch = lock(watch);
+        let now = meter::milliseconds_since_epoch(Instant::now());
+        let turn = watch.gone(now, generation.get(), self.meter.answered_well());
+        if let Some(turn) = turn {
+            let well =
+                format!("is not served as generation {generation} any more, which was what failed");
+            self.tell(turn, None, &well);
+        }
+    }
+
     /// A deployment of the app was loaded, which promises this: what fails from here on may be its doing.
     pub fn note_deployment(self: &Arc<Self>, generation: Generation, promised: &Objective) {
-        if self.generation.swap(generation.get(), Ordering::Relaxed) != generation.get() {
+        let before = self.generation.swap(generation.get(), Ordering::Relaxed);
+        if before != generation.get() {
             self.n_good_before.store(self.meter.answered_well(), Ordering::Relaxed);
+            if let Some(before) = Generation::new(before) {
+                self.note_gone(before);
+            }
         }
         let before = std::mem::replace(&mut *lock(&self.objective), *promised);
         if before.success != promised.success
@@ -253,6 +233,12 @@ impl AppProblems {
         if cause == OF_ENDING_HOST || cause == "timed_out" && call.is_of_client() {
             return;
         }
+        let generation = call.generation.get();
+        if generation == self.gone.load(Ordering::Relaxed)
+            && generation != self.generation.load(Ordering::Relaxed)
+        {
+            return;
+        }
         let n_good = self.meter.answered_well();
         let watch = self.watch.get_or_init(|| {
             let may_fail = lock(&self.objective).success.may_fail();
@@ -266,7 +252,7 @@ impl AppProblems {
             asker: call.asker(),
             way: call.way(),
             ended: (cause, call.status),
-            generation: call.generation.get(),
+            generation,
             n_good: (n_good, before),
         });
         if !self.is_waiting.load(Ordering::Relaxed) {
@@ -299,7 +285,7 @@ impl AppProblems {
             // Nothing that anybody should act on.
             ProblemTurn::Unmeasured | ProblemTurn::Measured => return,
         };
-        self.all.tell(Some(app), kind, severity, message);
+        turn::tell(&self.all.events, Some(app), kind, severity, message);
     }
 
     fn failing(&self) -> Option<TroubledApp> {
@@ -494,20 +480,6 @@ mod tests {
         let failing = calls.telemetry.problems.of_apps();
         assert_eq!(failing[0].claim, "shop fails: 2 of 2 calls, mostly: it answered 503");
         assert_eq!(failing[0].generation, Some(1));
-    }
-
-    #[test]
-    fn what_is_nearly_used_up_is_told_when_it_begins_and_when_it_is_over() {
-        let telemetry = Telemetry::new(Bytes::mebi(8), Arc::default(), false);
-        let watch = || LevelWatch::new(0.9, Duration::from_secs(60));
-        for n in 0..60 {
-            let used = if n < 20 { 95 } else { 10 };
-            telemetry.problems.note_level("memory", n * 10_000, (used, 100), watch);
-            assert_eq!(telemetry.problems.of_levels().len(), usize::from((6..26).contains(&n)));
-        }
-        let events = telemetry.problems.known.events.recent(None, 100);
-        let kinds: Vec<_> = events.iter().map(|event| &*event.kind).collect();
-        assert_eq!(kinds, ["problem_opened", "problem_closed"]);
     }
 
     #[test]

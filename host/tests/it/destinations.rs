@@ -11,7 +11,7 @@ use crate::harness::{Host, manifest, raw};
 use crate::outbound::LOOPBACK;
 
 /// A server that does what the path says: answers with a status, says nothing, or breaks off.
-async fn server() -> u16 {
+pub(crate) async fn server() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
@@ -50,7 +50,7 @@ async fn serve(mut stream: TcpStream) -> Option<()> {
 }
 
 /// A port of this machine on which nobody listens.
-fn closed() -> u16 {
+pub(crate) fn closed() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 

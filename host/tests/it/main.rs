@@ -32,6 +32,7 @@ mod events_kept;
 mod examined;
 mod examples;
 mod fair;
+mod faults;
 mod fleet;
 mod fleet_copies;
 mod fleet_deploy;

@@ -68,6 +68,8 @@ struct OfDeployment {
 
 #[derive(Clone, Copy, Debug)]
 struct BadRun {
+    /// The deployment that failed, where it was one only.
+    generation: Option<u64>,
     since: u64,
     n_bad: u64,
     n_good: u64,
@@ -116,8 +118,14 @@ impl AppWatch {
             self.endings.clear();
         }
         self.note_ending(call.ended);
-        let run = self.run.get_or_insert(BadRun { since: call.at, n_bad: 0, n_good });
+        let run = self.run.get_or_insert(BadRun {
+            generation: Some(call.generation),
+            since: call.at,
+            n_bad: 0,
+            n_good,
+        });
         run.n_bad += 1;
+        run.generation = run.generation.filter(|known| *known == call.generation);
         let run = *run;
         self.n_good = self.n_good.max(n_good);
         self.change.bad(&self.odds);
@@ -179,13 +187,29 @@ impl AppWatch {
         }
         let turn = self.course.tell(now, self.allowed, good, bad)?;
         if turn == ProblemTurn::Closed {
-            self.change = Detector::new(&self.odds);
-            self.since_start = None;
-            self.run = None;
-            self.endings.clear();
-            self.n_good = n_good;
+            self.begin_anew(n_good);
         }
         Some(turn)
+    }
+
+    /// A deployment is not served any more, at a time when so many calls were answered well: what was wrong
+    /// with it alone is over.
+    pub fn gone(&mut self, now: u64, generation: u64, n_good: u64) -> Option<ProblemTurn> {
+        if self.run?.generation != Some(generation) {
+            return None;
+        }
+        self.n_untold = 0;
+        self.begin_anew(n_good);
+        self.course.end(now)
+    }
+
+    /// Nothing is held against the app.
+    fn begin_anew(&mut self, n_good: u64) {
+        self.change = Detector::new(&self.odds);
+        self.since_start = None;
+        self.run = None;
+        self.endings.clear();
+        self.n_good = n_good;
     }
 
     /// The problem, while it is open, with what has failed since it was looked at.
@@ -344,6 +368,19 @@ mod tests {
             assert_eq!(app.watch.look(app.now, app.n_good), None);
         }
         assert!(app.watch.open().is_some());
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_deployment_alone_is_over_when_it_is_gone() {
+        let mut app = App::new();
+        app.n_good = 1_000_000;
+        while app.fails_for_another().is_none() {}
+        assert_eq!(app.watch.gone(app.now, 2, app.n_good), None, "another one is gone");
+        assert_eq!(app.watch.gone(app.now, 1, app.n_good), Some(ProblemTurn::Closed));
+        assert!(app.watch.open().is_none() && app.watch.claim("shop").is_none());
+        // It opens anew when that was not the reason.
+        let n_failures = (1..).find(|_| app.fails_for_another().is_some());
+        assert_eq!(n_failures, Some(4));
     }
 
     #[test]

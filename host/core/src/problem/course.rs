@@ -142,8 +142,13 @@ impl Course {
         if well_since.saturating_add(WELL_FOR) > now {
             return None;
         }
+        self.end(now)
+    }
+
+    /// It is over, whatever things say.
+    pub fn end(&mut self, now: u64) -> Option<ProblemTurn> {
+        let open = self.open.take()?;
         self.closed = Some((now, open.n_again));
-        self.open = None;
         Some(ProblemTurn::Closed)
     }
 }

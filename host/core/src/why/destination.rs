@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{AppPast, PastCall, PastWait};
+use super::{AppPast, Diagnosis, PastCall, PastWait, Remedy};
 use crate::destinations::RequestEnd;
 use crate::units::{about_duration, many};
 
@@ -13,6 +13,10 @@ const MOST_OF_A_CALL: u32 = 60;
 /// What is over so long before the first of the calls has nothing to do with them: milliseconds. What is
 /// known of requests is known to the second.
 const SLACK: u64 = 1_000;
+/// A destination hardly answers where so many requests in a row are over and most of them had something wrong,
+/// the last of them within so many milliseconds.
+const LAST_REQUESTS: usize = 5;
+const RECENT: u64 = 600_000;
 
 /// A destination that is to blame.
 pub(super) struct Culprit<'p> {
@@ -21,6 +25,34 @@ pub(super) struct Culprit<'p> {
     pub(super) wrong: Option<RequestEnd>,
     /// It with its figures, in a sentence.
     pub(super) told: String,
+    /// Why the last request to it failed in this way, in a few words.
+    why: Option<String>,
+}
+
+impl Culprit<'_> {
+    /// What to do about requests that end so.
+    pub(super) fn remedy(&self, wrong: RequestEnd) -> String {
+        match &self.why {
+            Some(why) if wrong == RequestEnd::Denied => {
+                if why.contains("allowed_outbound_hosts") {
+                    "if the app is meant to ask it, add it to allowed_outbound_hosts in steerage.toml: the \
+                     event `outbound_denied` has the line"
+                        .to_owned()
+                } else {
+                    "if apps are meant to ask it, the operator opens such addresses with --outbound-private"
+                        .to_owned()
+                }
+            }
+            Some(why) if why.contains("no TLS") => {
+                "see whether it speaks TLS on that port: the app asked it with https".to_owned()
+            }
+            Some(why) if why.contains("certificate") => {
+                "renew its certificate, or have the app ask it by a name that its certificate has"
+                    .to_owned()
+            }
+            _ => wrong.remedy().to_owned(),
+        }
+    }
 }
 
 /// Of a call, whom it has to do with.
@@ -71,7 +103,46 @@ fn in_common<'p>(past: &'p AppPast, these: &[&'p PastCall], pick: Pick) -> Optio
         let calls = many(these.len(), "call");
         (wrong, format!("{} of the {calls} had no good answer from it", blaming.len()))
     });
-    Some(Culprit { name, wrong, told: format!("{lead}: {figures}") })
+    let why = why_last(past, name, wrong);
+    Some(Culprit { name, wrong, told: format!("{lead}: {figures}"), why })
+}
+
+/// Why the last request to it ended so.
+fn why_last(past: &AppPast, name: &str, wrong: Option<RequestEnd>) -> Option<String> {
+    let known = past.destinations.iter().find(|known| known.name == name)?;
+    let (end, why) = known.last_error.as_ref()?;
+    (Some(*end) == wrong).then(|| why.clone())
+}
+
+/// A destination that hardly answers an app whose own calls are answered: it does without, or passes on what
+/// it was told.
+pub(super) fn of_well(past: &AppPast) -> Option<Diagnosis> {
+    let failing = past.destinations.iter().filter_map(|known| {
+        let last = known.recent.iter().rev().take(LAST_REQUESTS);
+        let n_wrong = last.clone().filter(|(_, end, _)| end.is_wrong()).count();
+        let last_at = known.recent.last().map(|(at, _, _)| *at)?;
+        let is_recent = last_at.saturating_add(RECENT) >= past.now;
+        let is_failing = last.len() == LAST_REQUESTS && n_wrong * 5 >= LAST_REQUESTS * 4;
+        (is_recent && is_failing).then_some((&*known.name, last.map(|(at, _, _)| *at).min()?))
+    });
+    // Of several the one that comes first in their own order, so that it stays the same.
+    let (name, since) = failing.min()?;
+    let (wrong, figures) = figures(past, name, None, since)?;
+    let wrong = wrong?;
+    let culprit =
+        Culprit { name, wrong: Some(wrong), told: figures, why: why_last(past, name, Some(wrong)) };
+    Some(Diagnosis {
+        claim: format!(
+            "requests of {} to {name} fail, and its calls are answered all the same",
+            past.app
+        ),
+        evidence: vec![culprit.told.clone()],
+        remedy: Some(Remedy {
+            text: format!("{name}: {}", culprit.remedy(wrong)),
+            command: Some(format!("steerage show {}", past.app)),
+            changes: false,
+        }),
+    })
 }
 
 /// The destination for which these slow calls wait, the most of their waiting for any.
@@ -90,7 +161,8 @@ pub(super) fn of_slow<'p>(
     }
     let first = these.map(|call| call.at).min().unwrap_or(past.now);
     let (wrong, figures) = figures(past, name, None, first)?;
-    Some(Culprit { name, wrong, told: format!("it waits for {name}: {figures}") })
+    let why = why_last(past, name, wrong);
+    Some(Culprit { name, wrong, told: format!("it waits for {name}: {figures}"), why })
 }
 
 /// Whom a call waited for and did little else.

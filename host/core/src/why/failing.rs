@@ -2,9 +2,10 @@
 //! not. What fails in the same way everywhere is not blamed on one deployment, path or host.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::destination::{self, Culprit};
-use super::{AppPast, Diagnosis, PastCall, PastEvent, Remedy, ago, mostly};
+use super::{AppPast, Diagnosis, PastCall, PastEvent, Remedy, ago, common, mostly, printed};
 use crate::outcome::{Fault, fault_of};
 use crate::spent::Phase;
 use crate::units::{age, many};
@@ -19,8 +20,10 @@ const ALIKE: usize = 3;
 const ALIKE_WITHIN: u64 = 3_600_000;
 /// Failures that began so long after a deployment have another reason: milliseconds.
 const AFTER_DEPLOY: u64 = 600_000;
-/// As many failed calls in one place, and none anywhere else, show that it is the place.
-const IN_ONE_PLACE: usize = 3;
+/// Endings of calls whose time was over, or would have been.
+const OF_TIME: [&str; 2] = ["timed_out", "too_late"];
+/// A wait for less than this is the reason of nothing.
+const WORTH_TELLING: Duration = Duration::from_millis(10);
 /// What happened so long before the first failure may have to do with it: milliseconds.
 const JUST_BEFORE: u64 = 60_000;
 /// Failures that are kept for longer count for so long: milliseconds.
@@ -33,8 +36,6 @@ const FAILED_BY_OTHERS: [&str; 3] = ["answered", "timed_out", "no_answer"];
 const MOST_OF_IT: u128 = 60;
 /// As many calls fill what is kept of the last.
 const MANY: usize = 64;
-/// Frames that are told.
-const FRAMES: usize = 3;
 
 /// Calls that failed.
 pub(super) fn calls(past: &AppPast) -> Option<Diagnosis> {
@@ -62,19 +63,14 @@ pub(super) fn calls(past: &AppPast) -> Option<Diagnosis> {
         (cause, _) => format!("{how_many}: failed ({cause})"),
     };
     let waited = mostly(these.iter().copied()).filter(|(_, percent)| *percent >= MOST_OF_IT);
-    let waited = waited.filter(|(phase, _)| !matches!(phase, Phase::Guest | Phase::Host));
+    let waited = waited.filter(|(phase, _)| is_reason(*phase, way.0, these));
     let deployment = deployment(past, these);
     let mut evidence = Vec::new();
     evidence.extend(event.map(|event| format!("what was said of it last: {}", event.message)));
     evidence.extend(deployment.told());
-    evidence.extend(one_place(past, these, "path", |call| &call.path));
-    evidence.extend(one_place(past, these, "method", |call| &call.method));
-    evidence
-        .extend(one_place(past, these, "host", |call| call.host.as_deref().unwrap_or_default()));
-    if let Some(frames) = event.map(|event| &event.frames).filter(|frames| !frames.is_empty()) {
-        let frames: Vec<&str> = frames.iter().take(FRAMES).map(String::as_str).collect();
-        evidence.push(format!("the guest was in {}", frames.join(", called by ")));
-    }
+    evidence.extend(printed::by(past, these));
+    evidence.extend(common::all(past, these));
+    evidence.extend(event.and_then(|event| printed::frames(&event.frames)));
     if let Some((phase, percent)) = waited {
         evidence
             .push(format!("{percent}% of the time of a call that failed it {}", phase.meaning()));
@@ -99,8 +95,24 @@ pub(super) fn calls(past: &AppPast) -> Option<Diagnosis> {
     Some(Diagnosis { claim, evidence, remedy: Some(remedy) })
 }
 
+/// Whether what calls waited for may have to do with how they ended.
+fn is_reason(phase: Phase, cause: &str, these: &[&PastCall]) -> bool {
+    match phase {
+        Phase::Guest | Phase::Host => false,
+        // Whom a guest asks has a part in what it answers, however long that takes.
+        Phase::Outbound => {
+            let waited = these.iter().flat_map(|call| &call.phases);
+            let waited = waited.filter(|(of, _)| *of == phase).map(|(_, took)| *took);
+            let n_calls = u32::try_from(these.len()).unwrap_or(u32::MAX).max(1);
+            OF_TIME.contains(&cause) || waited.sum::<Duration>() / n_calls >= WORTH_TELLING
+        }
+        // Others make a call fail only where its time is over.
+        _ => OF_TIME.contains(&cause),
+    }
+}
+
 /// How many calls failed, of how many.
-fn how_many(past: &AppPast, these: &[&PastCall]) -> String {
+pub(super) fn how_many(past: &AppPast, these: &[&PastCall]) -> String {
     let (app, n_calls) = (&past.app, past.calls.len());
     let n_last = these.iter().filter(|call| past.is_among_the_last(call)).count();
     if n_last == 0 {
@@ -191,32 +203,6 @@ impl Deployment {
     }
 }
 
-/// That all calls with one value fail, and none of the others.
-fn one_place<'c>(
-    past: &'c AppPast,
-    these: &[&'c PastCall],
-    what: &str,
-    value: impl Fn(&'c PastCall) -> &'c str,
-) -> Option<String> {
-    let values: BTreeSet<&str> = these.iter().map(|call| value(call)).collect();
-    let mut values = values.into_iter().filter(|value| !value.is_empty());
-    let (Some(only), None) = (values.next(), values.next()) else { return None };
-    let served = || past.calls.iter().filter(|call| past.is_served(call.generation));
-    let there = || served().filter(|call| value(call) == only);
-    let n_these = there().filter(|call| these.iter().any(|one| one.id == call.id)).count();
-    let elsewhere = || served().filter(|call| value(call) != only);
-    let is_shown = n_these >= IN_ONE_PLACE
-        && elsewhere().count() >= IN_ONE_PLACE
-        && !elsewhere().any(PastCall::is_failed);
-    is_shown.then(|| {
-        format!(
-            "all have the {what} {only}: {n_these} of {} fail there, none of {} elsewhere",
-            there().count(),
-            elsewhere().count()
-        )
-    })
-}
-
 /// What happened just before the first failure of this kind.
 fn just_before(past: &AppPast, these: &[&PastCall]) -> Option<String> {
     let first = these.iter().map(|call| call.at).min()?;
@@ -272,7 +258,7 @@ fn remedy(past: &AppPast, cause: &str, event: Option<&PastEvent>, because: &Beca
     let is_passed_on = FAILED_BY_OTHERS.contains(&cause);
     let of_culprit = culprit.as_ref().filter(|_| is_passed_on).and_then(|culprit| {
         let wrong = culprit.wrong?;
-        Some(format!("{}: {}", culprit.name, wrong.remedy()))
+        Some(format!("{}: {}", culprit.name, culprit.remedy(wrong)))
     });
     let advice = of_culprit.or(advice);
     let advice = advice.or_else(|| waited.map(|phase| phase.remedy().to_owned()));

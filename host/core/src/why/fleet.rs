@@ -18,6 +18,8 @@ pub struct FleetPast {
     pub asked: String,
     /// For how long it has heard nothing of the store; nothing while it does.
     pub store_silent: Option<Duration>,
+    /// For how long its data folder is gone; nothing while that is there.
+    pub folder_gone: Option<Duration>,
     /// Why it is not registered, and what to do about it.
     pub trouble: Option<String>,
     /// For how long nothing is planned, and why; nothing while plans are made.
@@ -72,7 +74,7 @@ pub fn explain_fleet(past: &FleetPast) -> Explanation {
 /// Something that is wrong with a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostTrouble {
-    /// What kind: `registration`, `store`, `host`, `certificate` or `clock`.
+    /// What kind: `folder`, `registration`, `store`, `host`, `certificate` or `clock`.
     pub kind: &'static str,
     /// The host.
     pub host: String,
@@ -88,6 +90,7 @@ pub fn fleet_troubles(past: &FleetPast) -> Vec<HostTrouble> {
         let host = host.to_owned();
         troubles.extend(found.map(|found| HostTrouble { kind, host, found }));
     };
+    add("folder", &past.asked, folder(past));
     add("registration", &past.asked, registration(past));
     add("store", &past.asked, store(past));
     for host in &past.hosts {
@@ -100,6 +103,23 @@ pub fn fleet_troubles(past: &FleetPast) -> Vec<HostTrouble> {
         add("clock", &host.name, clock(past, host));
     }
     troubles
+}
+
+fn folder(past: &FleetPast) -> Option<Diagnosis> {
+    let gone = past.folder_gone?;
+    Some(Diagnosis {
+        claim: format!("the data folder of {} is gone", past.asked),
+        evidence: vec![
+            format!("it was removed, or something else has its name, for {} by now", age(gone.as_secs())),
+            "apps run on from memory; after a restart there is none of them, and what is deployed now is \
+             not kept"
+                .to_owned(),
+        ],
+        remedy: Some(only_text(
+            "bring the folder back, as by mounting its volume, before this host is restarted; or restore a \
+             backup into a new one",
+        )),
+    })
 }
 
 fn registration(past: &FleetPast) -> Option<Diagnosis> {

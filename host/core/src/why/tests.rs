@@ -5,13 +5,15 @@ use super::*;
 /// The moment of the question.
 const NOW: u64 = 1_000_000_000;
 
-fn past(calls: Vec<PastCall>) -> AppPast {
+pub(super) fn past(calls: Vec<PastCall>) -> AppPast {
     AppPast {
         app: "web".parse().unwrap(),
         now: NOW,
         current: 2,
         canary: None,
         timeout: Some(Duration::from_secs(30)),
+        request_body: Some(Bytes::new(1024)),
+        lines: Vec::new(),
         calls,
         older_failures: Vec::new(),
         events: Vec::new(),
@@ -22,12 +24,12 @@ fn past(calls: Vec<PastCall>) -> AppPast {
 }
 
 /// Calls that were well, one a second, the last so many seconds ago.
-fn good(generation: u64, number: u64, until: u64) -> Vec<PastCall> {
+pub(super) fn good(generation: u64, number: u64, until: u64) -> Vec<PastCall> {
     let at = |place: u64| NOW - (until + number - place) * 1000;
     (0..number).map(|place| call(generation, at(place), "answered", 200)).collect()
 }
 
-fn call(generation: u64, at: u64, cause: &str, status: u16) -> PastCall {
+pub(super) fn call(generation: u64, at: u64, cause: &str, status: u16) -> PastCall {
     PastCall {
         id: format!("{at:08x}"),
         at,
@@ -40,11 +42,13 @@ fn call(generation: u64, at: u64, cause: &str, status: u16) -> PastCall {
         phases: vec![(Phase::Guest, Duration::from_millis(2))],
         waited_for: None,
         failed_by: None,
+        request_bytes: 0,
+        client: None,
         host: None,
     }
 }
 
-fn failing(generation: u64, number: u64, cause: &str, status: u16) -> Vec<PastCall> {
+pub(super) fn failing(generation: u64, number: u64, cause: &str, status: u16) -> Vec<PastCall> {
     let at = |place: u64| NOW - (number - place) * 1000;
     (0..number).map(|place| call(generation, at(place), cause, status)).collect()
 }
@@ -505,4 +509,129 @@ fn a_destination_that_all_calls_wait_for_is_blamed_for_those_only_that_it_makes_
     past.calls.extend(failing(2, 4, "answered", 500).into_iter().map(quick));
     past.destinations = vec![asked(API, &[(RequestEnd::Answered, 30); 4], "")];
     assert_eq!(told(&past), None);
+}
+
+#[test]
+fn what_the_guest_printed_when_it_failed_is_told() {
+    let mut past = past(failing(2, 4, "trapped", 500));
+    let line = |call: &str, is_error, text: &str| PastLine {
+        call: call.to_owned(),
+        is_error,
+        text: text.to_owned(),
+    };
+    let last = past.calls[3].id.clone();
+    past.lines = vec![
+        line(&last, false, "begin"),
+        line(&last, true, "thread 'main' panicked at src/main.rs:7:5:"),
+        line(&last, true, "no such column: mail"),
+        line(
+            &last,
+            true,
+            "note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace",
+        ),
+        line("another", true, "all is well"),
+    ];
+    let printed = |past: &AppPast| {
+        let evidence = only(past).evidence;
+        evidence.into_iter().find(|line| line.starts_with("it printed: "))
+    };
+    let told = "it printed: thread 'main' panicked at src/main.rs:7:5: / no such column: mail";
+    assert_eq!(printed(&past).as_deref(), Some(told));
+    past.lines.truncate(1);
+    assert_eq!(printed(&past).as_deref(), Some("it printed: begin"));
+    past.lines[0].call = "another".to_owned();
+    assert_eq!(printed(&past), None);
+}
+
+#[test]
+fn where_the_guest_was_is_told_by_its_own_functions() {
+    let frames = ["abort", "std::process::abort", "web::handle", "core::ops::call", "main"];
+    let frames: Vec<String> = frames.into_iter().map(str::to_owned).collect();
+    let told = "the guest was in web::handle, called by core::ops::call, called by main";
+    assert_eq!(printed::frames(&frames).as_deref(), Some(told));
+    let told = "the guest was in abort, called by std::process::abort";
+    assert_eq!(printed::frames(&frames[..2]).as_deref(), Some(told));
+    assert_eq!(printed::frames(&[]), None);
+}
+
+#[test]
+fn one_client_and_large_requests_are_what_failing_calls_have_in_common() {
+    let of = |client: &str, request_bytes: u64, calls: Vec<PastCall>| -> Vec<PastCall> {
+        let of = |call| PastCall { client: Some(client.to_owned()), request_bytes, ..call };
+        calls.into_iter().map(of).collect()
+    };
+    let evidence = |bad: (&str, u64), good_calls: (&str, u64)| {
+        let mut calls = of(good_calls.0, good_calls.1, good(2, 5, 10));
+        calls.extend(of(bad.0, bad.1, failing(2, 5, "trapped", 500)));
+        only(&past(calls)).evidence.join("\n")
+    };
+    let one = evidence(("10.0.0.9", 10), ("10.0.0.1", 10));
+    assert!(one.contains("all have the client 10.0.0.9: 5 of 5 fail there, none of 5"), "{one}");
+    let large = evidence(("10.0.0.1", 300_000), ("10.0.0.1", 5000));
+    assert!(large.contains("all have a large request: of 292.9KiB of body"), "{large}");
+    assert!(large.contains("the 5 calls that did not fail had 4.8KiB at most"), "{large}");
+    for (bad, good_calls) in [(5000, 4000), (500, 0)] {
+        let told = evidence(("10.0.0.1", bad), ("10.0.0.1", good_calls));
+        assert!(!told.contains("large") && !told.contains("the client"), "{told}");
+    }
+}
+
+#[test]
+fn clients_that_keep_their_calls_from_being_answered_are_told_of() {
+    let gone = |number| {
+        let slow = |call: PastCall| PastCall {
+            took: Duration::from_millis(500),
+            phases: vec![(Phase::Outbound, Duration::from_millis(490))],
+            ..call
+        };
+        failing(2, number, "client_gone", 0).into_iter().map(slow)
+    };
+    let mut calls = good(2, 6, 20);
+    calls.extend(gone(6));
+    let told = only(&past(calls));
+    let claim = "6 of the last 12 calls of web: the client went away before it was answered \
+                 (client_gone), after 500 ms at the median";
+    assert_eq!(told.claim, claim);
+    let evidence = told.evidence.join("\n");
+    assert!(
+        evidence.contains("100% of the time until they went it waited for an outbound"),
+        "{evidence}"
+    );
+    let large = only(&past(failing(2, 6, "request_too_large", 413)));
+    let claim = "all of the last 6 calls of web: refused (request_too_large), the request is larger \
+                 than 1KiB";
+    assert_eq!(large.claim, claim);
+    assert!(large.remedy.unwrap().text.contains("raise [limits] request_body above 1KiB"));
+    // A few among many good calls are the affair of those few; who leaves an answer had enough of it.
+    let mut calls = good(2, 20, 20);
+    calls.extend(gone(6));
+    assert_eq!(explain(&past(calls)).diagnoses, []);
+    assert_eq!(explain(&past(failing(2, 9, "client_gone", 200))).diagnoses, []);
+}
+
+#[test]
+fn a_destination_that_does_not_answer_is_told_of_an_app_that_does_without() {
+    let mut past = past(good(2, 10, 1));
+    let recent = |end| (1..=6).map(move |n| (NOW - n * 1000, end, Duration::from_millis(1))).rev();
+    let known = |end, last_error| PastDestination {
+        name: "db:80".to_owned(),
+        recent: recent(end).collect(),
+        last_error,
+    };
+    past.destinations = vec![known(RequestEnd::ServerError, None)];
+    let told = only(&past);
+    assert_eq!(
+        told.claim,
+        "requests of web to db:80 fail, and its calls are answered all the same"
+    );
+    let denied = Some((RequestEnd::Denied, "its address is not open to apps".to_owned()));
+    past.destinations = vec![known(RequestEnd::Denied, denied)];
+    let told = only(&past);
+    assert!(told.remedy.unwrap().text.contains("--outbound-private"));
+    // What was wrong long ago, or once, is not told.
+    past.now += 3_600_000;
+    assert!(explain(&past).diagnoses.is_empty());
+    past.now = NOW;
+    past.destinations = vec![known(RequestEnd::Answered, None)];
+    assert!(explain(&past).diagnoses.is_empty());
 }

@@ -59,8 +59,14 @@ pub struct Call {
     pub cpu_us: u64,
     /// Time to make the instance; 0 when one was reused.
     pub instantiate_us: u64,
+    /// Bytes of request body: as many as it was said to have, or as had come.
+    #[serde(default)]
+    pub request_bytes: u64,
     /// Bytes of response body.
     pub response_bytes: u64,
+    /// The address that called: a client's, or that of what stands before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<String>,
     /// The host that tells it; nothing where that is alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,

@@ -1,0 +1,261 @@
+//! Why requests find no route: an app had the route a while ago, or they ask for something that is nearly what
+//! a route says. What is near nothing that there is, as bots ask for it, is nobody's mistake here.
+//! Finds no routes itself.
+
+use super::diagnosis::{Diagnosis, Remedy};
+use crate::id::AppName;
+use crate::route::{HostPattern, Route, Segment};
+use crate::units::{age, many};
+use crate::unrouted::{FormerRoute, UnroutedKind};
+
+/// As many requests for the same are no accident.
+const LEAST: u64 = 5;
+/// A route went so many milliseconds ago at most.
+const LATELY: u64 = 86_400_000;
+/// As many letters may be wrong in what is near, and no more than one in so many.
+const WRONG: usize = 2;
+const LETTERS_FOR_ONE: usize = 3;
+/// As many routes are looked at: among a hundred thousand apps something is always near.
+const LOOKED_AT: usize = 10_000;
+/// Stands for whatever segment.
+const ANY: &str = "...";
+
+/// Says of the most frequent of these requests for which it is known, why they find no route.
+pub fn unrouted<'r>(
+    now: u64,
+    kinds: &[UnroutedKind],
+    former: &[FormerRoute],
+    routes: impl Iterator<Item = (&'r Route, &'r AppName)> + Clone,
+) -> Option<Diagnosis> {
+    let whole = of_hosts(kinds);
+    let kinds = kinds.iter().filter(|kind| kind.count >= LEAST).chain(&whole);
+    let found = kinds.map(|kind| {
+        let went = former.iter().rev().filter(|former| former.until.saturating_add(LATELY) >= now);
+        let went = went.clone().find(|former| {
+            is_for_host(&former.route.host, &kind.host) && is_under(&former.route, &kind.segment)
+        });
+        went.map(|former| went_away(now, kind, former)).or_else(|| {
+            let near = routes.clone().take(LOOKED_AT);
+            let near = near.filter_map(|(route, app)| Some((distance(route, kind)?, route, app)));
+            let (_, route, app) =
+                near.min_by_key(|(distance, route, _)| (*distance, (*route).clone()))?;
+            Some(is_near(now, kind, route, app))
+        })
+    });
+    found.flatten().next()
+}
+
+/// The requests for each host name together, where no one segment is asked for often enough.
+fn of_hosts(kinds: &[UnroutedKind]) -> Vec<UnroutedKind> {
+    let mut hosts: Vec<UnroutedKind> = Vec::new();
+    for kind in kinds {
+        if let Some(known) = hosts.iter_mut().find(|known| known.host == kind.host) {
+            known.count += kind.count;
+            known.first_at = known.first_at.min(kind.first_at);
+            known.last_at = known.last_at.max(kind.last_at);
+        } else {
+            hosts.push(UnroutedKind { segment: ANY.to_owned(), ..kind.clone() });
+        }
+    }
+    hosts.retain(|host| host.count >= LEAST);
+    hosts
+}
+
+fn went_away(now: u64, kind: &UnroutedKind, former: &FormerRoute) -> Diagnosis {
+    let FormerRoute { route, app, until } = former;
+    Diagnosis {
+        claim: format!("{} found no route: {app} had {route}, and has not any more", asked(kind)),
+        evidence: vec![
+            format!(
+                "it went {} ago, when {app} was deployed without it or removed",
+                ago(now, *until)
+            ),
+            told_when(now, kind),
+        ],
+        remedy: Some(Remedy {
+            text: format!(
+                "if it is still wanted, add it to the manifest of {app} and deploy that again"
+            ),
+            command: Some(format!("steerage events {app}")),
+            changes: false,
+        }),
+    }
+}
+
+fn is_near(now: u64, kind: &UnroutedKind, route: &Route, app: &AppName) -> Diagnosis {
+    Diagnosis {
+        claim: format!("{} found no route: the nearest is {route} of {app}", asked(kind)),
+        evidence: vec![told_when(now, kind)],
+        remedy: Some(Remedy {
+            text: format!(
+                "have clients ask for {route}, or add a route for what they ask for to the manifest of {app}"
+            ),
+            command: Some(format!("steerage show {app}")),
+            changes: false,
+        }),
+    }
+}
+
+fn asked(kind: &UnroutedKind) -> String {
+    let UnroutedKind { host, segment, count, .. } = kind;
+    format!(
+        "{} for {host}/{segment}",
+        many(usize::try_from(*count).unwrap_or(usize::MAX), "request")
+    )
+}
+
+fn told_when(now: u64, kind: &UnroutedKind) -> String {
+    let (first, last) = (ago(now, kind.first_at), ago(now, kind.last_at));
+    format!("the first came {first} ago, the last one {last} ago; all were answered 404")
+}
+
+fn ago(now: u64, at: u64) -> String {
+    age(now.saturating_sub(at) / 1000)
+}
+
+fn is_for_host(pattern: &HostPattern, host: &str) -> bool {
+    match pattern {
+        HostPattern::Any => true,
+        HostPattern::Exact(name) => name.as_str() == host,
+        HostPattern::Suffix(name) => {
+            host.strip_suffix(name.as_str()).is_some_and(|below| below.ends_with('.'))
+        }
+    }
+}
+
+/// Whether a path that begins with this segment may be under the route.
+fn is_under(route: &Route, segment: &str) -> bool {
+    match route.path.segments().first() {
+        Some(Segment::Literal(literal)) => **literal == *segment,
+        Some(Segment::Param(_)) => !segment.is_empty() && segment != ANY,
+        None => route.path.has_rest() || segment.is_empty(),
+    }
+}
+
+/// How far a route is from what was asked for; `None` where the two have nothing to do with each other.
+fn distance(route: &Route, kind: &UnroutedKind) -> Option<usize> {
+    let of_host = match &route.host {
+        pattern if is_for_host(pattern, &kind.host) => 0,
+        HostPattern::Any => 0,
+        HostPattern::Exact(name) | HostPattern::Suffix(name) => {
+            between_hosts(name.as_str(), &kind.host)?
+        }
+    };
+    let of_path = if is_under(route, &kind.segment) {
+        0
+    } else if kind.segment == ANY {
+        // Of a host's paths taken together only its name can be wrong.
+        return None;
+    } else {
+        match route.path.segments().first() {
+            Some(Segment::Literal(literal)) => wrong_letters(literal, &kind.segment)?,
+            _ => return None,
+        }
+    };
+    Some(of_host + of_path)
+}
+
+/// One name is beneath the other, or hardly differs from it.
+fn between_hosts(one: &str, other: &str) -> Option<usize> {
+    let is_beneath = |below: &str, above: &str| {
+        above.contains('.') && below.strip_suffix(above).is_some_and(|rest| rest.ends_with('.'))
+    };
+    if is_beneath(one, other) || is_beneath(other, one) {
+        return Some(1);
+    }
+    wrong_letters(one, other)
+}
+
+fn wrong_letters(one: &str, other: &str) -> Option<usize> {
+    let length = one.chars().count().min(other.chars().count());
+    if one.to_lowercase() == other.to_lowercase() {
+        return Some(1);
+    }
+    let wrong = strsim::damerau_levenshtein(one, other);
+    (wrong <= WRONG && wrong * LETTERS_FOR_ONE <= length).then_some(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: u64 = 100_000_000;
+
+    fn kind(host: &str, segment: &str, count: u64) -> UnroutedKind {
+        let (host, segment) = (host.to_owned(), segment.to_owned());
+        UnroutedKind { host, segment, count, first_at: NOW - 60_000, last_at: NOW - 1000 }
+    }
+
+    fn claim(kinds: &[UnroutedKind], former: &[FormerRoute]) -> Option<String> {
+        let app: AppName = "web".parse().unwrap();
+        let routes = ["www.example.com/...", "/webshop/...", "api.example.org/v1/..."];
+        let routes = routes.map(|text| text.parse::<Route>().unwrap());
+        let routes = routes.iter().map(|route| (route, &app));
+        unrouted(NOW, kinds, former, routes).map(|found| found.claim)
+    }
+
+    #[test]
+    fn what_is_nearly_a_route_is_told_with_the_route() {
+        for (host, segment, route) in [
+            ("10.0.0.1", "webshpo", "/webshop/..."),
+            ("10.0.0.1", "WebShop", "/webshop/..."),
+            ("example.com", "anything", "www.example.com/..."),
+            ("wwww.example.com", "", "www.example.com/..."),
+            ("api.example.org", "v2", "api.example.org/v1/..."),
+        ] {
+            let told = claim(&[kind(host, segment, 5)], &[]);
+            if segment == "v2" {
+                // Of two letters one is half.
+                assert_eq!(told, None);
+                continue;
+            }
+            let expected = format!(
+                "5 requests for {host}/{segment} found no route: the nearest is {route} of web"
+            );
+            assert_eq!(told, Some(expected));
+        }
+    }
+
+    #[test]
+    fn a_wrong_host_name_is_told_whatever_paths_are_asked_for() {
+        let kinds: Vec<_> = (0..9).map(|n| kind("example.com", &n.to_string(), 1)).collect();
+        let expected = "9 requests for example.com/... found no route: the nearest is www.example.com/... \
+                        of web";
+        assert_eq!(claim(&kinds, &[]).as_deref(), Some(expected));
+        let kinds: Vec<_> = (0..9).map(|n| kind("203.0.113.9", &n.to_string(), 100)).collect();
+        assert_eq!(claim(&kinds, &[]), None);
+    }
+
+    #[test]
+    fn what_bots_ask_for_is_near_nothing() {
+        for (host, segment) in [
+            ("10.0.0.1", "wp-login.php"),
+            ("10.0.0.1", ".env"),
+            ("", "robots.txt"),
+            ("another.net", "shop"),
+            ("10.0.0.1", "webshpo"),
+        ] {
+            assert_eq!(claim(&[kind(host, segment, 4)], &[]), None);
+            if segment != "webshpo" {
+                assert_eq!(claim(&[kind(host, segment, 4000)], &[]), None, "{host} {segment}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_route_that_went_is_told_with_whose_it_was() {
+        let former = FormerRoute {
+            route: "shop.example.net/cart/...".parse().unwrap(),
+            app: "shop".parse().unwrap(),
+            until: NOW - 180_000,
+        };
+        let kinds = [kind("shop.example.net", "cart", 12)];
+        let told = claim(&kinds, std::slice::from_ref(&former)).unwrap();
+        let expected = "12 requests for shop.example.net/cart found no route: shop had \
+                        shop.example.net/cart/..., and has not any more";
+        assert_eq!(told, expected);
+        let long_ago = FormerRoute { until: 0, ..former.clone() };
+        assert_eq!(claim(&kinds, &[long_ago]), None);
+        assert_eq!(claim(&[kind("shop.example.net", "other", 12)], &[former]), None);
+    }
+}
