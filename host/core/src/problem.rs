@@ -8,6 +8,7 @@ mod course;
 mod detector;
 mod evidence;
 mod level;
+mod own_past;
 mod slow;
 mod told;
 
@@ -17,5 +18,6 @@ pub use self::course::{Course, OpenProblem, ProblemState, ProblemTurn};
 pub use self::detector::{Detector, Odds, SinceStart};
 pub use self::evidence::{Asker, FailureWay, RecentFailures};
 pub use self::level::{LevelWatch, OpenLevel};
+pub use self::own_past::OwnPast;
 pub use self::slow::{SlowWatch, slow_claim};
 pub use self::told::{failing_claim, how_it_ended, level_claim, level_evidence};

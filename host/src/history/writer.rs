@@ -143,6 +143,7 @@ impl Writer {
                 }
             }
             for (app, slot) in apps {
+                self.tell_past(hour, &app, &slot);
                 block.push(&app, &slot);
                 if block.n_bytes() >= BLOCK {
                     let full = std::mem::replace(&mut block, BlockWriter::new(Grain::Hour, hour));
@@ -152,6 +153,16 @@ impl Writer {
         }
         bytes.extend(block.finish(true));
         bytes
+    }
+
+    /// How long calls of an app took in an hour is what later ones are judged by.
+    fn tell_past(&self, hour: u32, app: &str, slot: &Slot) {
+        let app = app.parse().ok().and_then(|name| self.catalog.app(&name));
+        if let (Some(state), Some(p99)) =
+            (app.as_ref().and_then(|app| app.state()), slot.latency.percentile(990))
+        {
+            state.problems.note_hour(hour, slot.latency.n_counted(), p99);
+        }
     }
 
     /// Appends to the file of a slot; what must go for it, goes, if that helps. `rolled_to` is the last hour

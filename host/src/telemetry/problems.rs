@@ -168,6 +168,13 @@ impl Known {
 }
 
 impl AppProblems {
+    /// An hour is over, by its number since the epoch: of so many calls 99 of 100 took no longer than this.
+    pub fn note_hour(self: &Arc<Self>, hour: u32, n_calls: u64, p99_us: u64) {
+        if self.slow.note_hour(hour, n_calls, p99_us, self.meter.answered_well()) {
+            self.be_looked_at();
+        }
+    }
+
     /// A deployment of the app is served no more.
     pub fn note_gone(&self, generation: Generation) {
         self.gone.store(generation.get(), Ordering::Relaxed);
@@ -198,7 +205,7 @@ impl AppProblems {
             lock(watch).set_allowed(promised.success.may_fail());
         }
         if before.latency != promised.latency {
-            if self.slow.set(promised.latency) {
+            if self.slow.promise(promised.latency, self.meter.answered_well()) {
                 let well = "has other promises about how long its calls take";
                 self.tell(ProblemTurn::Closed, None, well);
             }
@@ -264,7 +271,7 @@ impl AppProblems {
     }
 
     fn look(&self, now: u64) {
-        let slow = self.slow.look(self.app.as_str(), now);
+        let slow = self.slow.look(self.app.as_str(), now, self.meter.answered_well());
         if let Some((turn, claim)) = slow {
             self.tell(turn, claim, "takes no longer than it may again");
         }
@@ -303,8 +310,8 @@ impl AppProblems {
     }
 
     fn slow(&self) -> Option<TroubledApp> {
-        let watch = self.slow.watch();
-        let watch = watch.as_ref()?;
+        let state = self.slow.state();
+        let watch = state.watch.as_ref()?;
         Some(TroubledApp {
             kind: "slow",
             app: self.app.clone(),
@@ -480,6 +487,35 @@ mod tests {
         let failing = calls.telemetry.problems.of_apps();
         assert_eq!(failing[0].claim, "shop fails: 2 of 2 calls, mostly: it answered 503");
         assert_eq!(failing[0].generation, Some(1));
+    }
+
+    #[test]
+    fn an_app_that_promises_nothing_is_slow_by_its_own_past() {
+        for (p99_us, n_problems) in [(50_000, 1), (100_000, 0)] {
+            let mut calls = Calls::new();
+            for hour in 0..24 {
+                calls.problems.note_hour(hour, 1000, p99_us);
+            }
+            calls.took = Duration::from_millis(80);
+            for _ in 0..10 {
+                calls.answer(20);
+                calls.now += 10_000;
+                calls.telemetry.problems.look(calls.now);
+            }
+            let slow = calls.telemetry.problems.of_apps();
+            assert_eq!(slow.len(), n_problems, "{p99_us}");
+            let Some(slow) = slow.first() else { continue };
+            assert!(
+                slow.claim.ends_with("took longer than 56ms, as hardly any did in the last days")
+            );
+            calls.took = Duration::from_millis(20);
+            for _ in 0..20 {
+                calls.answer(20);
+                calls.now += 10_000;
+                calls.telemetry.problems.look(calls.now);
+            }
+            assert!(calls.telemetry.problems.of_apps().is_empty(), "it is quick again");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::course::{Course, OpenProblem, ProblemTurn};
 use super::detector::{Detector, Odds};
+use super::own_past::MAY_BE;
 use crate::units::{many, show_duration};
 
 /// At most one in so many looks opens a problem that is none: with one each ten seconds, one in three years
@@ -21,6 +22,8 @@ const CALM: f64 = 2.0;
 pub struct SlowWatch {
     slow_after: Duration,
     may_be: f64,
+    /// Whether that is how it was before, and nobody has promised it.
+    is_by_past: bool,
     odds: Odds,
     change: Detector,
     /// Since when, and how many were slow and quick.
@@ -34,7 +37,14 @@ impl SlowWatch {
     pub fn new(slow_after: Duration, may_be: f64) -> Self {
         let odds = Odds::new(may_be);
         let change = Detector::new(&odds);
-        Self { slow_after, may_be, odds, change, run: None, course: Course::default() }
+        let (is_by_past, run, course) = (false, None, Course::default());
+        Self { slow_after, may_be, is_by_past, odds, change, run, course }
+    }
+
+    /// Watches an app of whose calls hardly any took longer than this in the last days.
+    #[must_use]
+    pub fn by_past(slow_after: Duration) -> Self {
+        Self { is_by_past: true, ..Self::new(slow_after, MAY_BE) }
     }
 
     /// Calls that take longer are slow.
@@ -89,7 +99,12 @@ impl SlowWatch {
     /// What its calls do that they should not.
     #[must_use]
     pub fn how(&self) -> String {
-        format!("longer than {}", show_duration(self.slow_after))
+        let slow_after = show_duration(self.slow_after);
+        if self.is_by_past {
+            format!("longer than {slow_after}, as hardly any did in the last days")
+        } else {
+            format!("longer than {slow_after}")
+        }
     }
 }
 

@@ -18,6 +18,7 @@
 
 mod app;
 mod chance;
+mod latency;
 mod others;
 #[allow(dead_code, reason = "fleets use more of it")]
 #[path = "../fleet_world/random.rs"]

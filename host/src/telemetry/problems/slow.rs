@@ -1,76 +1,125 @@
-//! How long the calls of one app take beside what it promises, as calls count it.
+//! How long the calls of one app take beside what it promises, or beside its own past, as calls count it.
 //! Does not judge: `core::problem` does.
+//!
+//! A call writes here only where it was slow: how many were not is known from the app's counters.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use steerage_core::objective::Latency;
-use steerage_core::problem::{ProblemTurn, SlowWatch};
+use steerage_core::problem::{OwnPast, ProblemTurn, SlowWatch};
 use steerage_core::units::nanoseconds;
 
-/// How long the calls take of an app that promises something about it.
+/// How long the calls take of an app.
 #[derive(Debug)]
 pub(super) struct Slow {
-    watch: Mutex<Option<SlowWatch>>,
-    /// Calls that take longer are slow: nanoseconds; the largest number where nothing is promised.
+    state: Mutex<SlowState>,
+    /// Calls that take longer are slow: nanoseconds; the largest number where nothing is judged.
     after: AtomicU64,
-    /// Calls since the last look.
-    n_quick: AtomicU64,
+    /// Slow calls since the last look: those that were answered, and those whose clients went away.
     n_slow: AtomicU64,
+    n_gone: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct SlowState {
+    /// Nothing where nothing is promised and too little is known of before.
+    pub(super) watch: Option<SlowWatch>,
+    promised: Option<Latency>,
+    past: OwnPast,
+    /// Calls of the app that had been answered at the last look.
+    n_answered: u64,
 }
 
 impl Slow {
-    /// The watch, where something is promised.
-    pub(super) fn watch(&self) -> MutexGuard<'_, Option<SlowWatch>> {
-        self.watch.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn state(&self) -> MutexGuard<'_, SlowState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Watches by what is promised from now on; whether a problem was open by what was promised before.
-    pub(super) fn set(&self, promised: Option<Latency>) -> bool {
-        let watch = promised.map(|it| SlowWatch::new(it.slow_after, it.quick.rest()));
-        let after = promised.map_or(u64::MAX, |it| nanoseconds(it.slow_after));
-        let mut known = self.watch();
+    /// Watches by what is promised from now on, when so many calls have been answered; whether a problem was
+    /// open by what was promised before.
+    pub(super) fn promise(&self, promised: Option<Latency>, n_answered: u64) -> bool {
+        let mut state = self.state();
+        let was_open = state.is_open();
+        state.promised = promised;
+        state.watch = None;
+        self.watch_anew(&mut state, n_answered);
+        was_open
+    }
+
+    /// An hour is over; see [`OwnPast::note`]. Whether the app is judged by its past from now on.
+    pub(super) fn note_hour(&self, hour: u32, n_calls: u64, p99_us: u64, n_answered: u64) -> bool {
+        let mut state = self.state();
+        let (was_open, before) = (state.is_open(), state.past.slow_after());
+        state.past.note(hour, n_calls, p99_us, was_open);
+        // What is open is judged on by what it was opened by.
+        let is_other = state.past.slow_after() != before || state.watch.is_none();
+        if state.promised.is_some() || was_open || !is_other {
+            return false;
+        }
+        self.watch_anew(&mut state, n_answered);
+        state.watch.is_some()
+    }
+
+    fn watch_anew(&self, state: &mut SlowState, n_answered: u64) {
+        state.watch = match state.promised {
+            Some(it) => Some(SlowWatch::new(it.slow_after, it.quick.rest())),
+            None => state.past.slow_after().map(SlowWatch::by_past),
+        };
+        state.n_answered = n_answered;
+        let after = state.watch.as_ref().map_or(u64::MAX, |it| nanoseconds(it.slow_after()));
         self.after.store(after, Ordering::Relaxed);
-        self.n_quick.store(0, Ordering::Relaxed);
         self.n_slow.store(0, Ordering::Relaxed);
-        let before = std::mem::replace(&mut *known, watch);
-        before.is_some_and(|watch| watch.open().is_some())
+        self.n_gone.store(0, Ordering::Relaxed);
     }
 
     /// A call that did not fail is over, and took this without its client's time.
     pub(super) fn note(&self, cause: &str, took: impl FnOnce() -> Duration) {
         let after = self.after.load(Ordering::Relaxed);
-        if after == u64::MAX {
+        if after == u64::MAX || nanoseconds(took()) <= after {
             return;
         }
-        let is_slow = nanoseconds(took()) > after;
-        // Who went away after that time has waited longer; who did before says nothing.
-        if cause != "answered" && !(cause == "client_gone" && is_slow) {
-            return;
+        match cause {
+            "answered" => drop(self.n_slow.fetch_add(1, Ordering::Relaxed)),
+            // Who went away after that time has waited longer; who did before says nothing.
+            "client_gone" => drop(self.n_gone.fetch_add(1, Ordering::Relaxed)),
+            _ => {}
         }
-        let counter = if is_slow { &self.n_slow } else { &self.n_quick };
-        counter.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Looks at the calls since the last look: what has become of it, and what is wrong.
-    pub(super) fn look(&self, app: &str, now: u64) -> Option<(ProblemTurn, Option<String>)> {
-        let mut watch = self.watch();
-        let watch = watch.as_mut()?;
-        let quick = self.n_quick.swap(0, Ordering::Relaxed);
+    /// Looks at the calls since the last look, up to which so many were answered in all: what has become of
+    /// it, and what is wrong.
+    pub(super) fn look(
+        &self,
+        app: &str,
+        now: u64,
+        n_answered: u64,
+    ) -> Option<(ProblemTurn, Option<String>)> {
+        let mut state = self.state();
+        let n_new = n_answered.saturating_sub(state.n_answered);
+        state.n_answered = n_answered;
+        let watch = state.watch.as_mut()?;
         let slow = self.n_slow.swap(0, Ordering::Relaxed);
-        let turn = watch.look(now, quick, slow)?;
+        let gone = self.n_gone.swap(0, Ordering::Relaxed);
+        let turn = watch.look(now, n_new.saturating_sub(slow), slow + gone)?;
         Some((turn, watch.claim(app)))
+    }
+}
+
+impl SlowState {
+    fn is_open(&self) -> bool {
+        self.watch.as_ref().is_some_and(|watch| watch.open().is_some())
     }
 }
 
 impl Default for Slow {
     fn default() -> Self {
         Self {
-            watch: Mutex::default(),
+            state: Mutex::default(),
             after: AtomicU64::new(u64::MAX),
-            n_quick: AtomicU64::new(0),
             n_slow: AtomicU64::new(0),
+            n_gone: AtomicU64::new(0),
         }
     }
 }
