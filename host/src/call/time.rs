@@ -157,7 +157,9 @@ impl CallTime {
             let known = self.known.get(phase as usize);
             let known = known.map_or(0, |known| known.load(Ordering::Relaxed));
             let more = match phase {
-                Phase::Instance => usage.instantiate,
+                // What it took by the wall's clock may hold time in which its thread was not run: that was a
+                // wait for a core.
+                Phase::Instance => usage.instantiate.min(usage.cpu),
                 Phase::Guest => usage.cpu.saturating_sub(usage.instantiate),
                 Phase::Client => reading,
                 _ => Duration::ZERO,
@@ -243,6 +245,17 @@ mod tests {
                 (Phase::Client, 4 * MS)
             ]
         );
+    }
+
+    #[test]
+    fn time_in_which_the_thread_was_not_run_counts_once() {
+        let start = Instant::now();
+        let time = CallTime::since(start);
+        time.note_interrupted(20 * MS);
+        let usage = Usage { cpu: 5 * MS, instantiate: 24 * MS, ..Usage::default() };
+        let spent = time.spent(start + 25 * MS, &usage);
+        let each: Vec<_> = spent.each().collect();
+        assert_eq!(each, [(Phase::Core, 20 * MS), (Phase::Instance, 5 * MS)]);
     }
 
     #[test]
