@@ -32,6 +32,7 @@ pub(super) fn told(at: u64, app: &str, slot: &Slot) -> HistorySlot {
         causes: slot.causes.each().map(|(cause, count)| (cause.to_owned(), count)).collect(),
         cpu_us: slot.cpu_us,
         fuel: slot.fuel,
+        fuel_peak: slot.fuel_peak,
         memory_peak_bytes: slot.memory_peak,
         memory_bytes: slot.memory_held,
         running: slot.running,
@@ -65,6 +66,8 @@ fn read(told: &HistorySlot) -> Slot {
         errors: told.errors,
         cpu_us: told.cpu_us,
         fuel: told.fuel,
+        // A host of an earlier version does not tell it: none took more than all together.
+        fuel_peak: if told.fuel_peak == 0 { told.fuel } else { told.fuel_peak },
         response_bytes: told.response_bytes,
         memory_peak: told.memory_peak_bytes,
         memory_held: told.memory_bytes,

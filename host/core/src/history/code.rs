@@ -70,6 +70,8 @@ impl Slot {
         }
         encode_histogram(&self.latency, out);
         encode_histogram(&self.sizes, out);
+        // Last, since earlier versions did not write it.
+        put(out, self.fuel_peak);
     }
 
     /// Reads one that takes all of the bytes; `causes` are the numbers here of those of who wrote it.
@@ -90,6 +92,7 @@ impl Slot {
         slot.waiting = take_as(from)?;
         slot.latency = decode_histogram(from)?;
         slot.sizes = decode_histogram(from)?;
+        slot.fuel_peak = if from.is_empty() { slot.fuel } else { take(from)? };
         if from.is_empty() { Ok(slot) } else { Err(Unreadable) }
     }
 

@@ -47,6 +47,9 @@ pub struct Slot {
     pub cpu_us: u64,
     /// Fuel of the calls that ended.
     pub fuel: u64,
+    /// No call took more fuel than this. It is the most that one took, but for slots that a version wrote which
+    /// did not note it: there it is the fuel of all calls together, which is no less.
+    pub fuel_peak: u64,
     /// Bytes of answers' bodies.
     pub response_bytes: u64,
     /// The most memory that one call had, in bytes.
@@ -71,6 +74,7 @@ impl Slot {
             self.errors += 1;
         }
         self.fuel = self.fuel.saturating_add(call.fuel);
+        self.fuel_peak = self.fuel_peak.max(call.fuel);
         self.response_bytes = self.response_bytes.saturating_add(call.response_bytes);
         self.memory_peak = self.memory_peak.max(call.memory_bytes);
         let place = number_of(call.cause).map(usize::from);
@@ -100,6 +104,7 @@ impl Slot {
         self.errors = self.errors.saturating_add(other.errors);
         self.cpu_us = self.cpu_us.saturating_add(other.cpu_us);
         self.fuel = self.fuel.saturating_add(other.fuel);
+        self.fuel_peak = self.fuel_peak.max(other.fuel_peak);
         self.response_bytes = self.response_bytes.saturating_add(other.response_bytes);
         self.memory_peak = self.memory_peak.max(other.memory_peak);
         self.memory_held = self.memory_held.saturating_add(other.memory_held);

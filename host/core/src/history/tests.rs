@@ -144,6 +144,19 @@ fn a_slot_of_everything_takes_eight_kibibytes_and_one_of_little_little() {
     assert!(bytes.len() <= 32, "{} bytes", bytes.len());
 }
 
+#[test]
+fn a_slot_of_a_version_that_noted_no_peak_of_fuel_tells_the_sum_as_its_bound() {
+    let ten = slot(&[call(200, 1_000); 10]);
+    assert_eq!((ten.fuel, ten.fuel_peak), (700_000, 70_000));
+    let (mut bytes, mut peak) = (Vec::new(), Vec::new());
+    ten.encode(&mut bytes);
+    code::put(&mut peak, ten.fuel_peak);
+    bytes.truncate(bytes.len() - peak.len());
+    let causes: Vec<u8> = (0..24).collect();
+    let old = Slot::decode(&bytes, &causes).unwrap();
+    assert_eq!(old, Slot { fuel_peak: 700_000, ..ten });
+}
+
 fn call(status: u16, latency_us: u64) -> SlotCall {
     let (fuel, memory_bytes, response_bytes) = (70_000, 1 << 20, 11);
     SlotCall { cause: "answered", status, latency_us, response_bytes, fuel, memory_bytes }

@@ -77,6 +77,10 @@ pub struct HistorySlot {
     pub cpu_us: u64,
     /// Fuel of the calls that ended.
     pub fuel: u64,
+    /// No call took more fuel than this: the most that one took, or what all took together where only that is
+    /// known.
+    #[serde(default)]
+    pub fuel_peak: u64,
     /// The most memory that one call had.
     pub memory_peak_bytes: u64,
     /// Memory that its instances held at the end; of an hour the most of its minutes.

@@ -38,6 +38,7 @@ pub(super) const HISTORY: [Schema; 3] = [
             ("causes", "{integer}"),
             ("cpu_us", "integer"),
             ("fuel", "integer"),
+            ("fuel_peak", "integer"),
             ("memory_peak_bytes", "integer"),
             ("memory_bytes", "integer"),
             ("running", "integer"),
