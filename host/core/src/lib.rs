@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 pub mod admit;
+pub mod advice;
 pub mod budget;
 pub mod canary;
 pub mod crash_loop;

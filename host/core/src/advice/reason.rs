@@ -1,0 +1,81 @@
+//! Why a value is advised, or why none is, in words.
+//! Does not decide it.
+
+use std::fmt;
+
+use super::margin::{MIN_CALLS, MIN_DAYS, MIN_DAYS_WITH_CALLS};
+
+/// Why a value is advised, or kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AdviceReason {
+    /// Calls need far less.
+    FarBelow,
+    /// Nothing is better than what it is.
+    Fits,
+    /// So many calls failed because of it.
+    Failed(u64),
+    /// So many calls failed because of it, and it is as high as this host allows.
+    FailedAtMost(u64),
+    /// So many calls failed because of it, and on days without such calls a quarter of it was enough.
+    RunsAway(u64),
+    /// So many calls failed because of it on the day of the deployment or before, perhaps when it was lower.
+    FailedBefore(u64),
+    /// Too little is known.
+    TooLittle {
+        /// Calls since the deployment.
+        calls: u64,
+        /// Days since the deployment.
+        days: u32,
+        /// Those of them on which there were calls.
+        days_with_calls: u64,
+    },
+    /// So many hosts did not say what they know, and may have seen calls that need more.
+    Silent(u32),
+    /// So many calls were refused, as the app ran as many as it may.
+    Busy(u64),
+    /// Its busiest hour used so much.
+    Used,
+}
+
+impl fmt::Display for AdviceReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::FarBelow => write!(f, "calls need far less"),
+            Self::Fits => write!(f, "it fits what was seen"),
+            Self::Failed(n) => write!(
+                f,
+                "{n} calls failed because of it; how much they need is not known, so it is doubled"
+            ),
+            Self::FailedAtMost(n) => write!(
+                f,
+                "{n} calls failed because of it, and this host allows no more; make the calls smaller"
+            ),
+            Self::RunsAway(n) => write!(
+                f,
+                "{n} calls failed because of it, and on days without such calls a quarter of it was \
+                 enough; `steerage why` shows what these calls do"
+            ),
+            Self::FailedBefore(n) => write!(
+                f,
+                "{n} calls failed because of it on the day of the deployment or before, so it is not \
+                 lowered"
+            ),
+            Self::TooLittle { calls, days, days_with_calls } => write!(
+                f,
+                "too little history since the deployment: {calls} calls in {days} days, on \
+                 {days_with_calls} of them; needed are {MIN_CALLS} calls in {MIN_DAYS} days, on \
+                 {MIN_DAYS_WITH_CALLS} of them"
+            ),
+            Self::Silent(n) => write!(
+                f,
+                "{n} hosts did not say what they know: they may have seen calls that need more"
+            ),
+            Self::Busy(n) => write!(
+                f,
+                "{n} calls were refused because as many ran as may; how many more are needed is not \
+                 known, so it is doubled"
+            ),
+            Self::Used => write!(f, "this is what the busiest hour used, and 15 % more"),
+        }
+    }
+}
