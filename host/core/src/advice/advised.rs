@@ -7,6 +7,7 @@ use super::needs::{AppNeeds, DayNeeds};
 use super::reason::AdviceReason;
 use crate::limits::Limits;
 use crate::manifest::{MAX_REPLICAS, Placement};
+use crate::units::{Bytes, Cpu};
 
 /// 4 MiB: less memory saves nothing worth a risk.
 const LEAST_MEMORY: u64 = 4 << 20;
@@ -268,8 +269,8 @@ fn reserved(needs: &AppNeeds, app: &AdvisedApp<'_>, basis: &Basis) -> [Advice; 2
         Advice { advised: Some(advised), ..kept }
     };
     [
-        of(AdviceKey::ReservedCpu, placement.cpu.map(|cpu| cpu.as_millis()), cpu),
-        of(AdviceKey::ReservedMemory, placement.memory.map(|size| size.get()), memory),
+        of(AdviceKey::ReservedCpu, placement.cpu.map(Cpu::as_millis), cpu),
+        of(AdviceKey::ReservedMemory, placement.memory.map(Bytes::get), memory),
     ]
 }
 

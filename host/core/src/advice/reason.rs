@@ -4,6 +4,7 @@
 use std::fmt;
 
 use super::margin::{MIN_CALLS, MIN_DAYS, MIN_DAYS_WITH_CALLS};
+use crate::units::many;
 
 /// Why a value is advised, or kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,36 +45,43 @@ impl fmt::Display for AdviceReason {
             Self::Fits => write!(f, "it fits what was seen"),
             Self::Failed(n) => write!(
                 f,
-                "{n} calls failed because of it; how much they need is not known, so it is doubled"
+                "{} failed because of it; how much more is needed is not known, so it is doubled, as far as \
+                 this host allows",
+                many(n, "call")
             ),
             Self::FailedAtMost(n) => write!(
                 f,
-                "{n} calls failed because of it, and this host allows no more; make the calls smaller"
+                "{} failed because of it, and this host allows no more; make the calls smaller",
+                many(n, "call")
             ),
             Self::RunsAway(n) => write!(
                 f,
-                "{n} calls failed because of it, and on days without such calls a quarter of it was \
-                 enough; `steerage why` shows what these calls do"
+                "{} failed because of it, and on days without such calls a quarter of it was enough; \
+                 `steerage why` shows what these calls do",
+                many(n, "call")
             ),
             Self::FailedBefore(n) => write!(
                 f,
-                "{n} calls failed because of it on the day of the deployment or before, so it is not \
-                 lowered"
+                "{} failed because of it on the day of the deployment or before, so it is not lowered",
+                many(n, "call")
             ),
             Self::TooLittle { calls, days, days_with_calls } => write!(
                 f,
-                "too little history since the deployment: {calls} calls in {days} days, on \
-                 {days_with_calls} of them; needed are {MIN_CALLS} calls in {MIN_DAYS} days, on \
-                 {MIN_DAYS_WITH_CALLS} of them"
+                "too little history since the deployment: {} in {}, on {days_with_calls} of them; needed are {MIN_CALLS} calls in {MIN_DAYS} days, on \
+                 {MIN_DAYS_WITH_CALLS} of them",
+                many(calls, "call"),
+                many(days, "day")
             ),
             Self::Silent(n) => write!(
                 f,
-                "{n} hosts did not say what they know: they may have seen calls that need more"
+                "{} did not say what is known there, and may have seen calls that need more",
+                many(n, "host")
             ),
             Self::Busy(n) => write!(
                 f,
-                "{n} calls were refused because as many ran as may; how many more are needed is not \
-                 known, so it is doubled"
+                "{} refused because as many ran as may; how many more are needed is not known, so it is \
+                 doubled, as far as hosts allow",
+                many(n, "call")
             ),
             Self::Used => write!(f, "this is what the busiest hour used, and 15 % more"),
         }

@@ -235,16 +235,16 @@ fn any_needs() -> impl Strategy<Value = AppNeeds> {
     })
 }
 
-proptest! {
-    /// The law: what is advised would have failed no call, is well above all that was seen, and is a limit
-    /// that hosts take.
-    #[test]
-    fn a_limit_that_is_lowered_harms_nothing_that_was_seen(
+/// The law: what is advised would have failed no call, is well above all that was seen, and is a limit that
+/// hosts take.
+#[test]
+fn a_limit_that_is_lowered_harms_nothing_that_was_seen() {
+    proptest!(|(
         needs in any_needs(),
         memory in 1..4096_u64,
         fuel in 1_000..100_000_000_000_000_u64,
         cpu in proptest::option::of(1..5_000_u64),
-    ) {
+    )| {
         let limits = Limits {
             memory: Bytes::mebi(memory), fuel: Fuel::new(fuel), ..Limits::default()
         };
@@ -289,8 +289,10 @@ proptest! {
                 prop_assert!(failed > 0, "{advice:?}");
             }
         }
-    }
+    });
+}
 
+proptest! {
     #[test]
     fn advice_that_was_taken_is_not_given_again(needs in any_needs()) {
         let (mut limits, mut placement) = (Limits::default(), Placement::default());

@@ -65,6 +65,15 @@ impl Shape {
     }
 }
 
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "what is made up is positive, and far from the largest number"
+)]
+fn whole(number: f64) -> u64 {
+    number as u64
+}
+
 /// Where a normal variable passes with this chance (Hastings' approximation, to within 0.0005).
 fn upper_normal(chance: f64) -> f64 {
     if chance > 0.5 {
@@ -105,7 +114,7 @@ fn days(base: f64, n_calls: f64, dice: &mut Dice) -> [u64; 14] {
         if dice.roll() < course.burst.0 {
             times *= course.burst.1;
         }
-        (base * times * shape.most(n_calls, dice)) as u64
+        whole(base * times * shape.most(n_calls, dice))
     })
 }
 
@@ -138,7 +147,7 @@ fn judge(seed: u64) {
                     let of = |needed: &[u64; 14], limit: u64| needed[day].min(limit);
                     let failed = |needed: &[u64; 14], limit: u64| u64::from(needed[day] > limit);
                     let did = DayNeeds {
-                        calls: n_calls as u64,
+                        calls: whole(n_calls),
                         memory: of(&memory, limit[0]),
                         fuel: of(&fuel, limit[1]),
                         latency_us: of(&latency, limit[2]),
