@@ -5,6 +5,7 @@
 pub mod auth;
 pub mod wire;
 
+mod advice;
 mod backup;
 mod canary;
 mod deploy;
@@ -16,6 +17,7 @@ mod for_hosts;
 mod here;
 mod history;
 mod lineage;
+mod needs;
 mod observe;
 mod openapi;
 mod plans;
@@ -200,6 +202,7 @@ fn handler(operation: Operation) -> MethodRouter<Shared> {
         Operation::Destinations => get(observe::destinations),
         Operation::AppHistory => get(history::of_app),
         Operation::HistoryAt => get(history::at),
+        Operation::Advice => get(advice::advice),
         Operation::Why => get(why::why),
         Operation::WhyFleet => get(why::why_fleet),
         Operation::Problems => get(problems::problems),

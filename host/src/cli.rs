@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use clap::CommandFactory as _;
 use steerage_core::units::Bytes;
 
+mod advise;
 mod again;
 mod app;
 pub mod args;
@@ -79,6 +80,7 @@ fn run_verb(cli: Cli) -> anyhow::Result<()> {
         Command::Why(args) => wait(why::run(&args)),
         Command::Problems(args) => wait(problems::run(&args)),
         Command::Top(args) => wait(top::run(&args)),
+        Command::Advise(args) => wait(advise::run(&args)),
         Command::Promote(args) => wait(promote::run(&args)),
         Command::Rollback(args) => wait(rollback::rollback(&args)),
         Command::Remove(args) => wait(rollback::remove(&args)),

@@ -10,7 +10,7 @@ mod disk;
 mod reader;
 mod writer;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::Range;
 use std::path::Path;
@@ -19,6 +19,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use steerage_core::advice::AppNeeds;
 use steerage_core::history::{Grain, Slot};
 use steerage_core::id::AppName;
 use steerage_core::units::Bytes;
@@ -131,6 +132,15 @@ impl History {
     #[must_use]
     pub fn at(&self, grain: Grain, slot: u32, now: u64) -> BTreeMap<String, Slot> {
         self.0.at(grain, slot, now)
+    }
+
+    /// What apps needed on each day that is kept: all of them, or those that are named. Reads all files of
+    /// hours, so it takes some tenths of a second.
+    #[must_use]
+    pub fn needs(&self, of: Option<&BTreeSet<String>>, now: u64) -> BTreeMap<String, AppNeeds> {
+        let this = Grain::Hour.slot_of(now);
+        let hours = this.saturating_sub(Grain::Hour.kept())..this.saturating_add(1);
+        self.0.needs(of, &hours, now)
     }
 
     /// Whether any minute of an hour is still kept: where none is, nobody can say that one was idle. Reads

@@ -1,6 +1,7 @@
 //! Reads `steerage.toml`: every mistake at once, each with its place and what would be right.
 //! Does not open files and does not decide what an app may ask for: `steerage-core` has the rules.
 
+mod keys;
 mod overrides;
 mod sections;
 mod write;
@@ -10,6 +11,7 @@ use steerage_core::manifest::Manifest;
 
 use crate::document;
 
+pub use self::keys::{has_key, set_keys};
 pub use self::overrides::Overrides;
 pub use self::write::bare;
 pub use crate::document::{Mistake, Mistakes};

@@ -14,7 +14,7 @@ pub(super) use self::operation::Operation;
 use super::problem::Cause;
 
 /// All of them.
-pub(super) const ENDPOINTS: [Endpoint; 40] = [
+pub(super) const ENDPOINTS: [Endpoint; 41] = [
     Endpoint {
         operation: Operation::PutBlob,
         method: "put",
@@ -152,6 +152,7 @@ pub(super) const ENDPOINTS: [Endpoint; 40] = [
     },
     history::OF_APP,
     history::AT_ONE_TIME,
+    history::ADVICE,
     Endpoint {
         operation: Operation::Destinations,
         path: "/v1/apps/{app}/destinations",

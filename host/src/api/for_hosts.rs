@@ -18,7 +18,9 @@ use tower_service::Service as _;
 
 use super::here::{CallsQuery, EventsQuery, LogsQuery};
 use super::problem::Refusal;
-use super::{ApiState, Asked, Begun, Named, Shared, follow, history, no_such_path, wire};
+use super::{
+    ApiState, Asked, Begun, Named, Shared, advice, follow, history, needs, no_such_path, wire,
+};
 use crate::fleet::{TOLD_USE, record};
 use crate::request::{PeerApi, Reply};
 use crate::respond::{Cut, ResponseBody};
@@ -72,6 +74,7 @@ fn router(state: Shared) -> Router {
         .route("/v1/problems", get(problems))
         .route("/v1/apps/{app}/history", get(history::of_app_here))
         .route("/v1/history", get(history::at_here))
+        .route(needs::PATH, get(advice::needs_here))
         .route(TOLD_USE, get(told_use))
         .fallback(no_such_path)
         .with_state(state)

@@ -182,7 +182,7 @@ pub(super) fn sort(apps: &mut [wire::HistorySlot]) {
     apps.sort_by(|one, other| other.cpu_us.cmp(&one.cpu_us).then_with(|| one.app.cmp(&other.app)));
 }
 
-fn kept(state: &Shared) -> Result<Arc<History>, Refusal> {
+pub(super) fn kept(state: &Shared) -> Result<Arc<History>, Refusal> {
     state.history.clone().ok_or_else(|| {
         let detail = "this host keeps no history: it was started with --history-disk 0";
         Refusal::new(Cause::NotFound, detail)
@@ -190,7 +190,9 @@ fn kept(state: &Shared) -> Result<Arc<History>, Refusal> {
 }
 
 /// On a thread that may wait for the disk.
-async fn read<T: Send + 'static>(read: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
+pub(super) async fn read<T: Send + 'static>(
+    read: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Refusal> {
     tokio::task::spawn_blocking(read).await.map_err(|error| {
         tracing::error!(%error, "reading the history of apps has failed");
         Refusal::new(Cause::Internal, "reading the history has failed; the host's log has more")

@@ -2,6 +2,7 @@
 //! Does not use the core's types, which stay free to change, and does not translate: `observe` and
 //! `deploy` do. Moments are texts of RFC 3339; every number has its unit in its name.
 
+mod advice;
 mod canary;
 mod destinations;
 mod fleet;
@@ -20,6 +21,7 @@ mod why;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::advice::{AdviceReport, AppAdvice, KeyAdvice};
 pub use self::canary::{Canary, CanaryRequest, CanarySide, CanaryStep, TakenBack, Watch};
 pub use self::destinations::{Destination, DestinationError, DestinationRequest, Destinations};
 pub use self::fleet::{

@@ -23,7 +23,7 @@ pub use self::cert::{Cert, CertInit, CertIssue, CertRenew, CertRotate, CertTrust
 pub use self::deploy::{Build, Deploy, Validate};
 pub use self::fleet::{Drain, Fleet, FleetChange, FleetVerb, Freeze, OneHost, Revoke, Scale};
 pub use self::host::{Check, Doctor, Flags, Host, HostVerb, Wishes};
-pub use self::looks::{Call, Calls, Events, Logs, OfHost, Problems, Ps, Show, Step, Why};
+pub use self::looks::{Advise, Call, Calls, Events, Logs, OfHost, Problems, Ps, Show, Step, Why};
 pub use self::moment::Moment;
 pub use self::plan::{Apart, Drawing, Plan};
 pub use self::simulate::Simulate;
@@ -84,6 +84,8 @@ pub enum Command {
     Problems(Problems),
     /// Show which apps use the CPU, memory and slots of a host or its fleet, live or at an earlier time
     Top(Top),
+    /// Say what limits, replicas and resources apps should have, from what they needed so far, with the risk
+    Advise(Advise),
     /// Give the deployment that is on trial as a canary all calls
     Promote(Promote),
     /// Go back to an earlier deployment of an app, or take its canary back

@@ -6,8 +6,8 @@ use steerage_core::id::CallIdPrefix;
 
 use super::{Client, ClientError, app_path, escape};
 use crate::api::wire::{
-    self, AppDetail, AppHistory, Apps, Calls, Destinations, Event, Events, HistoryAt, LogLine,
-    LogLines, Problems, Usage, Why,
+    self, AdviceReport, AppDetail, AppHistory, Apps, Calls, Destinations, Event, Events, HistoryAt,
+    LogLine, LogLines, Problems, Usage, Why,
 };
 
 /// In each of these `host` names one host of the fleet; without a name all are asked.
@@ -171,6 +171,19 @@ impl Client {
     ) -> Result<HistoryAt, ClientError> {
         let at = wire::moment(at);
         self.get(&format!("/v1/history?at={at}&limit={limit}&{}", of(host))).await
+    }
+
+    /// What limits, replicas and resources an app should have, or at most `limit` apps.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn advice(
+        &self,
+        app: Option<&str>,
+        limit: usize,
+    ) -> Result<AdviceReport, ClientError> {
+        let of_app = app.map_or_else(String::new, |app| format!("&app={}", escape(app)));
+        self.get(&format!("/v1/advice?limit={limit}{of_app}")).await
     }
 
     /// What the hosts and the apps that were called use.

@@ -1,10 +1,11 @@
 //! What the files of history and the running minute say, of one app or of one moment.
 //! Writes nothing. What cannot be read is passed over and told once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use steerage_core::advice::AppNeeds;
 use steerage_core::history::block::{Block, Blocks, Piece};
 use steerage_core::history::files::HistoryFile;
 use steerage_core::history::{Grain, Slot};
@@ -79,6 +80,44 @@ impl Reader {
             }
         }
         found
+    }
+
+    /// What apps needed, of all of them or of those that are named, in these hours.
+    pub(super) fn needs(
+        &self,
+        of: Option<&BTreeSet<String>>,
+        hours: &Range<u32>,
+        now: u64,
+    ) -> BTreeMap<String, AppNeeds> {
+        let is_meant = |app: &str| of.is_none_or(|of| of.contains(app));
+        let mut needs = BTreeMap::<String, AppNeeds>::new();
+        // Of these there are minutes only: they become hours first, since an hour's CPU time is a sum.
+        let mut unfinished = BTreeMap::<(u32, String), Slot>::new();
+        let written = self.rolled_to.lock().unwrap_or_else(PoisonError::into_inner);
+        self.each(Grain::Hour, hours, *written, |hour, block| {
+            for entry in block.entries().flatten().filter(|entry| is_meant(entry.app)) {
+                let Ok(did) = entry.slot() else { continue };
+                if hour > *written {
+                    unfinished.entry((hour, entry.app.to_owned())).or_default().add(&did);
+                } else if let Some(needs) = needs.get_mut(entry.app) {
+                    needs.add_hour(hour, &did);
+                } else {
+                    needs.entry(entry.app.to_owned()).or_default().add_hour(hour, &did);
+                }
+            }
+        });
+        let this = Grain::Hour.slot_of(now);
+        for (name, app) in &self.catalog.snapshot().apps {
+            if is_meant(name.as_str())
+                && let Some(did) = app.state().and_then(collect::look)
+            {
+                unfinished.entry((this, name.to_string())).or_default().add(&did);
+            }
+        }
+        for ((hour, app), did) in unfinished {
+            needs.entry(app).or_default().add_hour(hour, &did);
+        }
+        needs
     }
 
     /// Whether any minute of this hour is written.

@@ -7,6 +7,7 @@
 )]
 #![expect(clippy::indexing_slicing, reason = "a missing field fails the test that reads it")]
 
+mod advice;
 mod alone;
 mod alone_canary;
 mod backup;

@@ -1,4 +1,4 @@
-//! The endpoints that tell what apps did at other times.
+//! The endpoints that tell what apps did at other times, and what follows from that.
 //! Does not handle requests.
 
 use super::form::{Endpoint, GUARDED, LIMIT, OF_HOST, Parameter, Returned};
@@ -45,5 +45,15 @@ pub(super) const AT_ONE_TIME: Endpoint = Endpoint {
     query: &[AT, STEP, LIMIT, OF_HOST],
     returned: Returned::Json("HistoryAt"),
     causes: &[Cause::BadRequest, Cause::NotFound, Cause::HostSilent],
+    ..GUARDED
+};
+
+pub(super) const ADVICE: Endpoint = Endpoint {
+    operation: Operation::Advice,
+    path: "/v1/advice",
+    summary: "What limits, replicas and resources apps should have, from what all hosts saw, and why",
+    query: &[Parameter { name: "app", form: "string", meaning: "only this app" }, LIMIT],
+    returned: Returned::Json("AdviceReport"),
+    causes: &[Cause::BadRequest, Cause::NotFound],
     ..GUARDED
 };

@@ -18,6 +18,7 @@ pub(in crate::api) enum Operation {
     Destinations,
     AppHistory,
     HistoryAt,
+    Advice,
     Why,
     WhyFleet,
     Problems,

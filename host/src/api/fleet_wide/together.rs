@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use steerage_core::destinations::OTHERS;
 use steerage_core::id::HostName;
 
+use crate::api::needs::ToldNeeds;
 use crate::api::wire::{
     AppHistory, AppSummary, AppUsage, Apps, Calls, Destination, Destinations, Events, HistoryAt,
     HistorySlot, Latency, LogLines, Problems, Sources, Usage,
@@ -165,6 +166,22 @@ impl Together for Destinations {
         self.destinations
             .sort_by_key(|one| (one.destination == OTHERS, std::cmp::Reverse(one.requests)));
         self.destinations.truncate(limit);
+        self.sources = Some(sources);
+    }
+}
+
+impl Together for ToldNeeds {
+    fn come_from(&mut self, _: &HostName) {}
+
+    fn forget_numbers(&mut self) {
+        *self = Self::default();
+    }
+
+    fn add(&mut self, other: Self) {
+        self.add_beside(other);
+    }
+
+    fn finish(&mut self, _: usize, sources: Sources) {
         self.sources = Some(sources);
     }
 }

@@ -371,6 +371,7 @@ mod tests {
     fn schemas_have_the_keys_of_the_wire_types() {
         let wire = concat!(
             include_str!("../wire.rs"),
+            include_str!("../wire/advice.rs"),
             include_str!("../wire/canary.rs"),
             include_str!("../wire/destinations.rs"),
             include_str!("../wire/fleet.rs"),

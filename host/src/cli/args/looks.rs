@@ -29,6 +29,25 @@ pub struct Ps {
     pub print: Print,
 }
 
+/// `steerage advise`.
+#[derive(Debug, Args)]
+pub struct Advise {
+    /// The app's name; the apps for which there is something to change when absent
+    pub app: Option<String>,
+    /// Write what is advised into this manifest, or into the steerage.toml of this directory; print the difference
+    #[arg(long, value_name = "PATH", requires = "app")]
+    pub write: Option<std::path::PathBuf>,
+    /// Look at so many apps: those that used the most CPU time
+    #[arg(short = 'n', long, value_name = "COUNT", default_value_t = 100)]
+    pub limit: usize,
+    /// How to reach the host.
+    #[command(flatten)]
+    pub remote: Remote,
+    /// How to print.
+    #[command(flatten)]
+    pub print: Print,
+}
+
 /// `steerage show`.
 #[derive(Debug, Args)]
 pub struct Show {

@@ -1,10 +1,10 @@
-//! The schemas of what apps did at other times.
+//! The schemas of what apps did at other times, and of what follows from it.
 //! Written as all others are.
 
 /// A name, and the keys with what stands behind each.
 type Schema = (&'static str, &'static [(&'static str, &'static str)]);
 
-pub(super) const HISTORY: [Schema; 3] = [
+pub(super) const HISTORY: [Schema; 6] = [
     (
         "AppHistory",
         &[
@@ -49,6 +49,35 @@ pub(super) const HISTORY: [Schema; 3] = [
             ("p99_us", "integer?"),
             ("latency_us", "[[integer]]"),
             ("sizes_bytes", "[[integer]]"),
+        ],
+    ),
+    (
+        "AdviceReport",
+        &[("apps", "[AppAdvice]"), ("apps_called", "integer"), ("sources-", "Sources")],
+    ),
+    (
+        "AppAdvice",
+        &[
+            ("app", "string"),
+            ("tenant", "string"),
+            ("generation", "integer"),
+            ("deployed_at", "time"),
+            ("calls", "integer"),
+            ("days", "integer"),
+            ("keys", "[KeyAdvice]"),
+        ],
+    ),
+    (
+        "KeyAdvice",
+        &[
+            ("key", "string"),
+            ("present", "string?"),
+            ("advised", "string?"),
+            ("seen", "string"),
+            ("margin_percent", "integer?"),
+            ("would_have_failed", "integer"),
+            ("risk_per_million", "integer?"),
+            ("reason", "string"),
         ],
     ),
 ];
