@@ -3,6 +3,7 @@
 //! what came of it.
 
 pub mod auth;
+pub mod sessions;
 pub mod wire;
 
 mod advice;
@@ -20,11 +21,13 @@ mod lineage;
 mod needs;
 mod observe;
 mod openapi;
+mod page;
 mod plans;
 mod problem;
 mod problems;
 mod replicas;
 mod secrets;
+mod session;
 mod slots;
 mod view;
 mod watch;
@@ -57,6 +60,7 @@ use tower_service::Service as _;
 use self::auth::Token;
 use self::endpoints::{ENDPOINTS, Operation};
 use self::problem::{Cause, Refusal};
+use self::sessions::OpenSessions;
 use crate::agent::{Agent, HostState};
 use crate::budget::Memory;
 use crate::desired::Desired;
@@ -89,6 +93,8 @@ pub struct ApiState {
     pub connections: Arc<AtomicU64>,
     /// What operators must show; without one only this machine is let in. May be replaced.
     pub token: Arc<ArcSwap<Option<Token>>>,
+    /// Who is signed in on the page.
+    pub sessions: OpenSessions,
     /// Largest component taken.
     pub max_component: Bytes,
     /// Where callers come in.
@@ -177,6 +183,8 @@ fn router(state: Shared) -> Router {
             open = open.route(endpoint.path, handler);
         }
     }
+    // The page's own files are for whoever comes: they are in every copy of the program.
+    let open = open.route("/", get(page::index)).route("/page/{*file}", get(page::of_name));
     guarded
         .route_layer(middleware::from_fn_with_state(state.clone(), auth::guard))
         .merge(open)
@@ -226,6 +234,8 @@ fn handler(operation: Operation) -> MethodRouter<Shared> {
         Operation::Backup => get(backup::backup),
         Operation::OpenApi => get(openapi::serve),
         Operation::Metrics => get(observe::metrics),
+        Operation::SignIn => post(session::sign_in),
+        Operation::SignOut => delete(session::sign_out),
         Operation::Healthz => get(observe::healthz),
         Operation::Readyz => get(observe::readyz),
     }

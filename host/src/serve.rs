@@ -31,6 +31,7 @@ use self::watch::{MemoryWatch, Watched};
 use crate::admission::{Admission, CallBounds};
 use crate::agent::{Agent, ApplyError, HostState};
 use crate::api::auth::AuthError;
+use crate::api::sessions::OpenSessions;
 use crate::api::{self, ApiState, CertificateSources};
 use crate::blobs::{self, BlobError, Blobs};
 use crate::budget::Memory;
@@ -280,6 +281,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         context,
         connections: ingress.callers.n_open(),
         token,
+        sessions: OpenSessions::default(),
         max_component: settings.max_component,
         listen: ingress.listen,
         is_tls: settings.tls.is_some(),

@@ -45,6 +45,7 @@ pub mod retry;
 pub mod revoked;
 pub mod rollout;
 pub mod route;
+pub mod sessions;
 pub mod sheet;
 pub mod slots;
 pub mod spent;

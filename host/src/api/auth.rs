@@ -14,8 +14,8 @@ use axum::response::{IntoResponse, Response};
 use http::header::{AUTHORIZATION, HOST};
 use sha2::{Digest, Sha256};
 
-use super::Shared;
 use super::problem::Refusal;
+use super::{Shared, sessions};
 
 /// A token of fewer characters than this is warned of.
 pub const SHORTEST: usize = 16;
@@ -108,6 +108,11 @@ impl Token {
         self.is_short
     }
 
+    /// Its hash, of which a session is made as well.
+    pub(super) fn hash(&self) -> &[u8; 32] {
+        &self.hash
+    }
+
     /// Whether this text is the token. Takes the same time whatever the text.
     #[must_use]
     pub fn matches(&self, shown: &[u8]) -> bool {
@@ -134,20 +139,48 @@ pub fn check_listen(address: SocketAddr, token: Option<&Token>) -> Result<(), Au
     Ok(())
 }
 
-/// Lets a request through that shows the token. Without a token it must have been sent to a name of
+/// Lets a request through that shows the token, or a session that was opened with it. Without a token it must have been sent to a name of
 /// this machine: a web page that had its own name resolve to 127.0.0.1 cannot use the API then. And
 /// whatever changes something must not come from a page of another origin, which needs no leave of the
 /// browser to send a request without a body.
-pub(super) async fn guard(State(state): State<Shared>, request: Request, next: Next) -> Response {
-    let allowed = check_one_host(&request).and_then(|()| match &**state.token.load() {
-        Some(token) => check_token(token, &request),
+pub(super) async fn guard(
+    State(state): State<Shared>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let allowed = check_sender(&request).and_then(|()| match &**state.token.load() {
+        Some(token) => check_shown(&state, token, &mut request),
         None => check_host(&request),
     });
-    let allowed = allowed.and_then(|()| check_origin(&request));
     match allowed {
         Ok(()) => next.run(request).await,
         Err(refusal) => refusal.into_response(),
     }
+}
+
+/// What holds for every request, whoever sends it.
+pub(super) fn check_sender(request: &Request) -> Result<(), Refusal> {
+    check_one_host(request).and_then(|()| check_origin(request))
+}
+
+/// The token, or in its place a session. Browsers send cookies unasked, so with one a change must come
+/// from the page, and its browser must say so.
+fn check_shown(state: &Shared, token: &Token, request: &mut Request) -> Result<(), Refusal> {
+    let headers = request.headers();
+    if headers.contains_key(AUTHORIZATION) || !sessions::is_meant(headers) {
+        return check_token(token, request);
+    }
+    let Some(signed_in) = state.sessions.shown(&token.hash, headers, state.started_at.elapsed())
+    else {
+        let detail = "this session is over, or was never open: sign in again";
+        return Err(Refusal::unauthorized(detail));
+    };
+    let says_where = headers.contains_key("sec-fetch-site") || headers.contains_key("origin");
+    if !request.method().is_safe() && !says_where {
+        return Err(Refusal::cross_site());
+    }
+    request.extensions_mut().insert(signed_in);
+    Ok(())
 }
 
 fn check_token(token: &Token, request: &Request) -> Result<(), Refusal> {
@@ -172,7 +205,7 @@ fn check_one_host(request: &Request) -> Result<(), Refusal> {
     }
 }
 
-fn check_host(request: &Request) -> Result<(), Refusal> {
+pub(super) fn check_host(request: &Request) -> Result<(), Refusal> {
     let named = match request.uri().authority() {
         Some(authority) => Some(authority.host()),
         None => request.headers().get(HOST).and_then(|host| host.to_str().ok()).map(without_port),

@@ -4,8 +4,10 @@
 
 mod causes;
 mod form;
+mod health;
 mod history;
 mod operation;
+mod session;
 
 use self::causes::{FLEET_CHANGE, SERVED_AGAIN};
 pub(super) use self::form::{Endpoint, Parameter, Returned, Sent};
@@ -14,7 +16,7 @@ pub(super) use self::operation::Operation;
 use super::problem::Cause;
 
 /// All of them.
-pub(super) const ENDPOINTS: [Endpoint; 41] = [
+pub(super) const ENDPOINTS: [Endpoint; 43] = [
     Endpoint {
         operation: Operation::PutBlob,
         method: "put",
@@ -378,23 +380,8 @@ pub(super) const ENDPOINTS: [Endpoint; 41] = [
         returned: Returned::Text("text/plain"),
         ..GUARDED
     },
-    Endpoint {
-        operation: Operation::Healthz,
-        path: "/healthz",
-        summary: "Whether the process lives",
-        success: &[("200", "It does")],
-        returned: Returned::Text("text/plain"),
-        is_guarded: false,
-        ..GUARDED
-    },
-    Endpoint {
-        operation: Operation::Readyz,
-        path: "/readyz",
-        summary: "Whether the host takes new calls",
-        success: &[("200", "It does")],
-        returned: Returned::Text("text/plain"),
-        causes: &[Cause::Draining, Cause::DataLost, Cause::StoreAway],
-        is_guarded: false,
-        ..GUARDED
-    },
+    session::SIGN_IN,
+    session::SIGN_OUT,
+    health::HEALTHZ,
+    health::READYZ,
 ];

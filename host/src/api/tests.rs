@@ -188,6 +188,7 @@ fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> Api
         context: Arc::new(context),
         connections: Arc::default(),
         token: Arc::new(ArcSwap::from_pointee(token)),
+        sessions: OpenSessions::default(),
         max_component: Bytes::new(1000),
         listen: SocketAddr::from(([0, 0, 0, 0], 8080)),
         is_tls: false,
@@ -238,7 +239,7 @@ async fn every_endpoint_of_the_table_is_served() {
 }
 
 #[tokio::test]
-async fn only_health_is_open_to_those_without_the_token() {
+async fn only_health_and_signing_in_are_open_to_those_without_the_token() {
     let door = Door::open(Some("s3cret"));
     for endpoint in &ENDPOINTS {
         let method = Method::from_bytes(endpoint.method.to_uppercase().as_bytes()).unwrap();

@@ -56,6 +56,7 @@ pub(super) fn run(args: &Host) -> anyhow::Result<()> {
     let mut facts = Facts::default();
     facts.add("apps", url(host.listen, host.is_tls));
     facts.add("admin", url(host.admin, false));
+    facts.add("page", format!("{}/", url(host.admin, false)));
     Screen::new(Print { output: Format::Table, quiet: false }).say(&facts.render())?;
     let calm = host.run_until_signal(signals);
     anyhow::ensure!(calm, "calls were still running when the host had to end, and were cut");

@@ -42,6 +42,8 @@ pub(in crate::api) enum Operation {
     Backup,
     OpenApi,
     Metrics,
+    SignIn,
+    SignOut,
     Healthz,
     Readyz,
 }

@@ -12,12 +12,14 @@ mod destinations;
 mod happened;
 mod history;
 mod rollout;
+mod session;
 mod why;
 
 use self::destinations::DESTINATIONS;
 use self::happened::HAPPENED;
 use self::history::HISTORY;
 use self::rollout::ROLLOUT;
+use self::session::SESSION;
 use self::why::WHY;
 
 /// A name, and the keys with what stands behind each.
@@ -334,7 +336,7 @@ const SCHEMAS: [Schema; 39] = [
 /// Each schema.
 fn each() -> impl Iterator<Item = Schema> {
     let all = SCHEMAS.into_iter().chain(ROLLOUT).chain(WHY).chain(DESTINATIONS);
-    all.chain(HISTORY).chain(HAPPENED)
+    all.chain(HISTORY).chain(HAPPENED).chain(SESSION)
 }
 
 /// All schemas by name.
@@ -382,6 +384,7 @@ mod tests {
             include_str!("../wire/plans.rs"),
             include_str!("../wire/problem.rs"),
             include_str!("../wire/problems.rs"),
+            include_str!("../wire/session.rs"),
             include_str!("../wire/sources.rs"),
             include_str!("../wire/usage.rs"),
             include_str!("../wire/why.rs")
