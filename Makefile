@@ -8,7 +8,7 @@ FLEET_SEEDS ?= 100000
 PROBLEM_DAYS ?= 30
 FUZZ_SECONDS ?= 3600
 
-.PHONY: demo demo-fleet test soak fuzz check deny test-core bench doc setup
+.PHONY: demo demo-fleet test page-setup page-test soak fuzz check deny test-core bench doc setup
 
 demo: setup ## build everything from source, deploy the examples on loopback, show what calls cost
 	$(CARGO) build -p steerage --bin steerage --example demo
@@ -18,8 +18,14 @@ demo-fleet: setup ## etcd and three hosts on loopback; one is killed under load,
 	$(CARGO) build -p steerage --bin steerage --example demo_fleet
 	$(CARGO) run -q -p steerage --example demo_fleet
 
-test: setup ## every test there is
+test: setup ## every test there is; the page's in a browser where `make page-setup` has brought one
 	$(CARGO) test --workspace
+
+page-setup: ## node, Chromium and what drives it, for the test of the page
+	sh host/tests/page/setup.sh
+
+page-test: setup page-setup ## the page in a browser, with screenshots in target/tools/page/pictures
+	$(CARGO) test -p steerage --test it -- page:: --nocapture
 
 soak: setup ## hostile apps for SOAK_SECONDS, SOAK_CALLS small calls, DIFFERENTIAL_CALLS restored beside new, FLEET_SEEDS fleets, PROBLEM_DAYS of 10,000 healthy apps
 	STEERAGE_SOAK_SECONDS=$(SOAK_SECONDS) STEERAGE_SOAK_CALLS=$(SOAK_CALLS) \

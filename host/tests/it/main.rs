@@ -64,6 +64,7 @@ mod many;
 mod operating;
 mod outbound;
 mod outbound_bounds;
+mod page;
 mod plan;
 mod problems;
 mod reloading;

@@ -1,0 +1,58 @@
+#!/bin/sh
+# Makes sure that the page can be tested in a real browser: node, npm, Chromium, and two packages of npm, which it
+# puts into target/tools/page. It changes nothing when all of that is there, and fails with a word where it cannot.
+# The test is `page::each_screen_in_a_browser` of host/tests/it; without this it is skipped.
+set -eu
+cd "$(dirname "$0")/../../.."
+
+tools="${CARGO_TARGET_DIR:-target}/tools/page"
+here=host/tests/page
+
+say() { printf 'page setup: %s\n' "$*" >&2; }
+has() { command -v "$1" >/dev/null 2>&1; }
+
+has_browser() { has chromium || has chromium-browser || has google-chrome; }
+
+# install PACKAGE...
+install() {
+    has apt-get || return 1
+    if [ "$(id -u)" = 0 ]; then
+        as_root=
+    elif has sudo && sudo -n true 2>/dev/null; then
+        as_root="sudo -n"
+    else
+        return 1
+    fi
+    say "installing $*"
+    $as_root apt-get update -q >&2 &&
+        $as_root env DEBIAN_FRONTEND=noninteractive \
+            apt-get install -y -q --no-install-recommends "$@" >&2
+}
+
+if ! has node || ! has npm; then
+    install nodejs npm || true
+fi
+if ! has node || ! has npm; then
+    say "node and npm are missing: on Debian, apt-get install nodejs npm"
+    exit 1
+fi
+if ! has_browser && ! { install chromium && has_browser; }; then
+    say "Chromium is missing: on Debian, apt-get install chromium"
+    exit 1
+fi
+
+# What is there already is of these versions, or is brought again.
+if ! cmp -s "$here/package-lock.json" "$tools/package-lock.json" || [ ! -d "$tools/node_modules/axe-core" ]; then
+    say "bringing playwright-core and axe-core from npm"
+    mkdir -p "$tools"
+    cp "$here/package.json" "$tools/"
+    # The lock file comes last: it says that all before it went well.
+    rm -f "$tools/package-lock.json"
+    cp "$here/package-lock.json" "$tools/package-lock.new"
+    mv "$tools/package-lock.new" "$tools/package-lock.json"
+    (cd "$tools" && npm ci --no-audit --no-fund --ignore-scripts >&2) || {
+        rm -f "$tools/package-lock.json"
+        say "npm cannot bring them"
+        exit 1
+    }
+fi
