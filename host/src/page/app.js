@@ -2,41 +2,38 @@
 // last calls, what happened to it and what it printed.
 // Shows what the host tells; what there is none of has no place here.
 
-import { curve } from './curves.js';
 import { h } from './dom.js';
-import { age, bytes, clock, cores, count, duration, many, shortDigest, since, visible } from './format.js';
-import { ask, askIfThere } from './host.js';
+import { age, bytes, clock, count, duration, many, shortDigest, since, visible } from './format.js';
+import { ask } from './host.js';
 import { evidence, facts, remedy, state, table, unanswered } from './parts.js';
+import * as past from './past.js';
 
 export const title = ([app]) => visible(app);
 export const every = 4000;
 export const above = '#/apps';
 
-// How far back the curves go, and the seconds of a step.
-const RANGES = { '1h': [3600, 60, 'minute'], '24h': [86_400, 3600, 'hour'], '7d': [604_800, 3600, 'hour'] };
-let range = '1h';
 const LAST = 30;
-// Sizes are told in powers of two, so their axis goes by these.
-const POWERS = Array.from({ length: 50 }, (none, power) => 2 ** power);
-
-export function choose(which) {
-  range = which;
-}
 
 export async function load([app]) {
   const path = `/v1/apps/${encodeURIComponent(app)}`;
-  const [length, step, word] = RANGES[range];
-  const from = new Date(Math.floor((Date.now() / 1000 - length) / step + 1) * step * 1000).toISOString();
-  const [detail, calls, destinations, why, history, events, logs] = await Promise.all([
+  const [detail, calls, destinations, why, did, events, logs] = await Promise.all([
     ask(`${path}?host=*`),
     ask(`${path}/calls?host=*&limit=${LAST}`),
     ask(`${path}/destinations?host=*`),
     ask(`${path}/why?host=*`),
-    askIfThere(`${path}/history?host=*&since=${from}&step=${word}`),
+    past.load(app),
     ask(`/v1/events?host=*&app=${encodeURIComponent(app)}&limit=${LAST}`),
     ask(`${path}/logs?host=*&lines=${LAST}`),
   ]);
-  return { detail, calls: calls.calls, destinations: destinations.destinations, why, history, events: events.events, lines: logs.lines, shown: range };
+  return {
+    detail,
+    calls: calls.calls,
+    destinations: destinations.destinations,
+    why,
+    events: events.events,
+    lines: logs.lines,
+    past: did,
+  };
 }
 
 export function show(told) {
@@ -48,11 +45,18 @@ export function show(told) {
     unanswered(detail.sources),
     why.diagnoses.length === 0
       ? h('p', { class: 'well' }, `Nothing is wrong: ${visible(why.standing)}`)
-      : why.diagnoses.map((diagnosis) => h('article', { class: 'problem', 'data-key': diagnosis.claim },
-        h('h2', { class: 'claim' }, visible(diagnosis.claim)), evidence(diagnosis.evidence), remedy(diagnosis.remedy))),
+      : why.diagnoses.map((diagnosis) =>
+          h(
+            'article',
+            { class: 'problem', 'data-key': diagnosis.claim },
+            h('h2', { class: 'claim' }, visible(diagnosis.claim)),
+            evidence(diagnosis.evidence),
+            remedy(diagnosis.remedy),
+          ),
+        ),
     about(detail),
     detail.canary && canary(detail.canary),
-    did(told),
+    past.show(told.past),
     calls(told.calls),
     destinations(told.destinations),
     replicas(detail.replicas),
@@ -66,84 +70,139 @@ export function show(told) {
 function about(app) {
   const limits = app.limits;
   const is = (number, word) => number > 0 && many(number, word);
-  const latency = app.latency.counts.some((counted) => counted > 0) && `${duration(app.latency.p50_us)} p50, ${duration(app.latency.p95_us)} p95, ${duration(app.latency.p99_us)} p99`;
-  return facts([
-    ['Serves', `generation ${app.generation}, version ${visible(app.version)}, ${visible(app.kind)}, ${shortDigest(app.component)}, ${bytes(app.size_bytes)}, for ${since(app.deployed_at)}`],
-    ['Rollout', app.rollout && visible(app.rollout)],
-    ['Rolled back', app.taken_back && `generation ${app.taken_back.generation}, ${since(app.taken_back.at)} ago: ${visible(app.taken_back.why)}`],
-    ['Routes', app.routes.map((route) => h('div', {}, visible(route)))],
-    ['Calls', [many(app.calls, 'call'), is(app.failed, 'failure'), app.errors > 0 && `${count(app.errors)} 5xx`, app.refused > 0 && `${count(app.refused)} refused`].filter(Boolean).join(', ')],
-    ['Took', latency],
-    ['Now', app.running + app.waiting > 0 && `${app.running} running, ${app.waiting} waiting`],
-    ['Used', `${count(app.fuel)} fuel, ${duration(app.cpu_seconds * 1e6)} of CPU, ${bytes(app.memory_peak_bytes)} of memory at most in one call`],
-    ['Limits', `${visible(limits.memory)} memory, ${count(limits.fuel)} fuel, ${visible(limits.timeout)}, ${many(limits.concurrency, 'call')} at once and ${count(limits.queue)} waiting, bodies of ${visible(limits.request_body)} in and ${visible(limits.response_body)} out`],
-    ['Promises', [app.success_objective && `${visible(app.success_objective)} answered well`, app.latency_objective && visible(app.latency_objective)].filter(Boolean).join(', ')],
-    ['Instances', `${app.instances.made}${app.instances.in_the_way ? `: ${visible(app.instances.in_the_way)}` : ''}`],
-    ['Tenant', `${visible(app.tenant)}, weight ${app.weight}`],
-    ['May ask', app.allowed_outbound_hosts.map((host) => h('div', {}, visible(host)))],
-    ['Environment', app.env.map((name) => visible(name)).join(', ')],
-  ].filter(([, value]) => !Array.isArray(value) || value.length > 0));
+  const latency =
+    app.latency.counts.some((counted) => counted > 0) &&
+    `${duration(app.latency.p50_us)} p50, ${duration(app.latency.p95_us)} p95, ${duration(app.latency.p99_us)} p99`;
+  return facts(
+    [
+      [
+        'Serves',
+        `generation ${app.generation}, version ${visible(app.version)}, ${visible(app.kind)}, ${shortDigest(app.component)}, ${bytes(app.size_bytes)}, for ${since(app.deployed_at)}`,
+      ],
+      ['Rollout', app.rollout && visible(app.rollout)],
+      [
+        'Rolled back',
+        app.taken_back &&
+          `generation ${app.taken_back.generation}, ${since(app.taken_back.at)} ago: ${visible(app.taken_back.why)}`,
+      ],
+      ['Routes', app.routes.map((route) => h('div', {}, visible(route)))],
+      [
+        'Calls',
+        [
+          many(app.calls, 'call'),
+          is(app.failed, 'failure'),
+          app.errors > 0 && `${count(app.errors)} 5xx`,
+          app.refused > 0 && `${count(app.refused)} refused`,
+        ]
+          .filter(Boolean)
+          .join(', '),
+      ],
+      ['Took', latency],
+      ['Now', app.running + app.waiting > 0 && `${app.running} running, ${app.waiting} waiting`],
+      [
+        'Used',
+        `${count(app.fuel)} fuel, ${duration(app.cpu_seconds * 1e6)} of CPU, ${bytes(app.memory_peak_bytes)} of memory at most in one call`,
+      ],
+      [
+        'Limits',
+        `${visible(limits.memory)} memory, ${count(limits.fuel)} fuel, ${visible(limits.timeout)}, ${many(limits.concurrency, 'call')} at once and ${count(limits.queue)} waiting, bodies of ${visible(limits.request_body)} in and ${visible(limits.response_body)} out`,
+      ],
+      [
+        'Promises',
+        [
+          app.success_objective && `${visible(app.success_objective)} answered well`,
+          app.latency_objective && visible(app.latency_objective),
+        ]
+          .filter(Boolean)
+          .join(', '),
+      ],
+      [
+        'Instances',
+        `${app.instances.made}${app.instances.in_the_way ? `: ${visible(app.instances.in_the_way)}` : ''}`,
+      ],
+      ['Tenant', `${visible(app.tenant)}, weight ${app.weight}`],
+      ['May ask', app.allowed_outbound_hosts.map((host) => h('div', {}, visible(host)))],
+      ['Environment', app.env.map((name) => visible(name)).join(', ')],
+    ].filter(([, value]) => !Array.isArray(value) || value.length > 0),
+  );
 }
 
 function canary({ generation, share, since: at, verdict, old, canary: tried }) {
-  const side = (name, { calls: n, failed, p50_us, p95_us }) => ({ key: name, cells: [name, count(n), count(failed), duration(p50_us), duration(p95_us)] });
+  const side = (name, { calls: n, failed, p50_us, p95_us }) => ({
+    key: name,
+    cells: [name, count(n), count(failed), duration(p50_us), duration(p95_us)],
+  });
   return [
     h('h2', {}, 'On trial'),
-    h('p', {}, `Generation ${generation} gets ${visible(share)} of the calls, for ${since(at)}: ${visible(verdict)}.`),
-    table('Both since the trial began', [['Deployment'], ['Calls', 'number'], ['Failed', 'number'], ['p50', 'number'], ['p95', 'number']], [side('the one before', old), side('on trial', tried)]),
-  ];
-}
-
-function did({ history, shown }) {
-  const choice = h('p', { class: 'choice', role: 'group', 'aria-label': 'How far back' }, Object.keys(RANGES).map((name) =>
-    h('button', { type: 'button', 'data-range': name, 'aria-pressed': String(name === shown) }, name)));
-  const head = h('h2', {}, 'What it did');
-  if (history === null) return [head, h('p', { class: 'note' }, 'Nothing is kept of what it did: the host keeps no history, or has none of this app yet.')];
-  const [, step, word] = RANGES[shown];
-  const slots = new Map(history.slots.map((slot) => [Date.parse(slot.at) / 1000, slot]));
-  const times = [];
-  for (let at = Date.parse(history.since) / 1000; at < Date.parse(history.until) / 1000; at += step) times.push(at);
-  const of = (key, none) => times.map((at) => slots.get(at)?.[key] ?? none);
-  const cpu = of('cpu_us', 0).map((us) => us / 1e6 / step);
-  const wrong = of('failed', 0).map((failed, place) => failed + of('errors', 0)[place]);
-  const active = times.filter((at) => slots.has(at));
-  return [
-    head,
-    choice,
-    unanswered(history.sources),
-    h('div', { class: 'curves' },
-      curve('calls', `Calls of each ${word}`, times, [['all', of('calls', 0), 'one'], ['failed or 5xx', wrong, 'two'], ['refused', of('refused', 0), 'three']], count),
-      curve('took', 'How long they took', times, [['p50', of('p50_us', null), 'one'], ['p99', of('p99_us', null), 'two']], duration),
-      curve('cpu', 'Cores in use', times, [['cores', cpu, 'one']], (number) => String(Number(number.toPrecision(2)))),
-      curve('memory', 'Memory of its instances', times, [['held', of('memory_bytes', 0), 'one'], ['most in one call', of('memory_peak_bytes', 0), 'two']], bytes, POWERS)),
-    h('details', {}, h('summary', {}, `The same as a table: ${many(active.length, word)} in which it was called`),
-      table('What it did', [['From'], ['Calls', 'number'], ['Failed', 'number'], ['5xx', 'number'], ['Refused', 'number'], ['p50', 'number'], ['p99', 'number'], ['Cores', 'number'], ['Held', 'number'], ['Most in a call', 'number']],
-        active.toReversed().map((at) => {
-          const slot = slots.get(at);
-          return { key: String(at), cells: [clock(at * 1000), count(slot.calls), count(slot.failed), count(slot.errors), count(slot.refused), duration(slot.p50_us), duration(slot.p99_us), cores(slot.cpu_us / 1e6 / step), bytes(slot.memory_bytes), bytes(slot.memory_peak_bytes)] };
-        }))),
+    h(
+      'p',
+      {},
+      `Generation ${generation} gets ${visible(share)} of the calls, for ${since(at)}: ${visible(verdict)}.`,
+    ),
+    table(
+      'Both since the trial began',
+      [['Deployment'], ['Calls', 'number'], ['Failed', 'number'], ['p50', 'number'], ['p95', 'number']],
+      [side('the one before', old), side('on trial', tried)],
+    ),
   ];
 }
 
 // Ends that are a failure whatever status was sent before: a client may have half an answer.
-const FAILURES = ['trapped', 'out_of_fuel', 'out_of_memory', 'timed_out', 'response_too_large', 'no_answer', 'host_failed'];
+const FAILURES = [
+  'trapped',
+  'out_of_fuel',
+  'out_of_memory',
+  'timed_out',
+  'response_too_large',
+  'no_answer',
+  'host_failed',
+];
 
 export function isGood(call) {
   return call.status < 500 && !FAILURES.includes(call.cause);
 }
 
 function calls(list) {
-  if (list.length === 0) return [h('h2', {}, 'Last calls'), h('p', { class: 'note' }, 'None that a host still knows.')];
-  return [h('h2', {}, 'Last calls'), table('The last calls, the latest first',
-    [['Call'], ['At'], ['Request', 'text'], ['Status', 'number'], ['Ended'], ['Took', 'number'], ['Most of it', 'least'], ['Fuel', 'number least'], ['Memory', 'number least'], ['Host', 'least']],
-    list.toReversed().map((call) => ({
-      key: call.id,
-      class: isGood(call) ? null : 'failed',
-      cells: [
-        h('span', { 'data-row': '' }, h('a', { href: `#/call/${encodeURIComponent(call.id)}` }, call.id.slice(0, 8))),
-        clock(call.at), `${visible(call.method)} ${visible(call.path)}`, call.status, visible(call.cause), duration(call.duration_us), visible(longest(call)), count(call.fuel), bytes(call.memory_bytes), visible(call.host ?? ''),
+  if (list.length === 0)
+    return [h('h2', {}, 'Last calls'), h('p', { class: 'note' }, 'None that a host still knows.')];
+  return [
+    h('h2', {}, 'Last calls'),
+    table(
+      'The last calls, the latest first',
+      [
+        ['Call'],
+        ['At'],
+        ['Request', 'text'],
+        ['Status', 'number'],
+        ['Ended'],
+        ['Took', 'number'],
+        ['Most of it', 'least'],
+        ['Fuel', 'number least'],
+        ['Memory', 'number least'],
+        ['Host', 'least'],
       ],
-    })))];
+      list.toReversed().map((call) => ({
+        key: call.id,
+        class: isGood(call) ? null : 'failed',
+        cells: [
+          h(
+            'span',
+            { 'data-row': '' },
+            h('a', { href: `#/call/${encodeURIComponent(call.id)}` }, call.id.slice(0, 8)),
+          ),
+          clock(call.at),
+          `${visible(call.method)} ${visible(call.path)}`,
+          call.status,
+          visible(call.cause),
+          duration(call.duration_us),
+          visible(longest(call)),
+          count(call.fuel),
+          bytes(call.memory_bytes),
+          visible(call.host ?? ''),
+        ],
+      })),
+    ),
+  ];
 }
 
 function longest({ time_us: time }) {
@@ -152,38 +211,148 @@ function longest({ time_us: time }) {
 }
 
 function destinations(list) {
-  return list.length > 0 && [h('h2', {}, 'Whom it asked'), table('Whom it asked, and what came of it',
-    [['Destination', 'text'], ['Requests', 'number'], ['Failed', 'number'], ['5xx', 'number'], ['p50', 'number'], ['p95', 'number'], ['Waited', 'number least'], ['Last failure', 'text least']],
-    list.map((to) => ({
-      key: to.destination,
-      class: to.failed + to.errors > 0 ? 'failed' : null,
-      cells: [visible(to.destination), count(to.requests), count(to.failed), count(to.errors), duration(to.p50_us), duration(to.p95_us), duration(to.waited_us), to.last_error ? `${visible(to.last_error.end)} ${since(to.last_error.at)} ago: ${visible(to.last_error.why)}` : ''],
-    })))];
+  return (
+    list.length > 0 && [
+      h('h2', {}, 'Whom it asked'),
+      table(
+        'Whom it asked, and what came of it',
+        [
+          ['Destination', 'text'],
+          ['Requests', 'number'],
+          ['Failed', 'number'],
+          ['5xx', 'number'],
+          ['p50', 'number'],
+          ['p95', 'number'],
+          ['Waited', 'number least'],
+          ['Last failure', 'text least'],
+        ],
+        list.map((to) => ({
+          key: to.destination,
+          class: to.failed + to.errors > 0 ? 'failed' : null,
+          cells: [
+            visible(to.destination),
+            count(to.requests),
+            count(to.failed),
+            count(to.errors),
+            duration(to.p50_us),
+            duration(to.p95_us),
+            duration(to.waited_us),
+            to.last_error
+              ? `${visible(to.last_error.end)} ${since(to.last_error.at)} ago: ${visible(to.last_error.why)}`
+              : '',
+          ],
+        })),
+      ),
+    ]
+  );
 }
 
 function replicas(told) {
-  return told && [h('h2', {}, 'Where it runs'),
-    told.lacks && h('p', { class: 'warning' }, `${told.wanted} wanted, ${told.ready} ready: ${visible(told.lacks)}`),
-    table('Where it runs', [['Host'], ['State'], ['Generation', 'number'], ['Since', 'number'], ['Why there', 'text least']],
-      told.hosts.map((on) => ({ key: on.host, cells: [visible(on.host), state(on.state, on.state === 'ready'), on.generation ?? '', on.placed ? age((Date.now() - Date.parse(on.placed.at)) / 1000) : '', visible(on.placed?.why ?? '')] })))];
+  return (
+    told && [
+      h('h2', {}, 'Where it runs'),
+      told.lacks &&
+        h('p', { class: 'warning' }, `${told.wanted} wanted, ${told.ready} ready: ${visible(told.lacks)}`),
+      table(
+        'Where it runs',
+        [['Host'], ['State'], ['Generation', 'number'], ['Since', 'number'], ['Why there', 'text least']],
+        told.hosts.map((on) => ({
+          key: on.host,
+          cells: [
+            visible(on.host),
+            state(on.state, on.state === 'ready'),
+            on.generation ?? '',
+            on.placed ? age((Date.now() - Date.parse(on.placed.at)) / 1000) : '',
+            visible(on.placed?.why ?? ''),
+          ],
+        })),
+      ),
+    ]
+  );
 }
 
 function deployments(list) {
-  return [h('h2', {}, 'Deployments'), table('Deployments, the newest first',
-    [['Generation'], ['Version', 'text'], ['Component'], ['Kind', 'least'], ['Size', 'number'], ['Age', 'number'], ['Served']],
-    list.map((one) => ({ key: String(one.generation), cells: [one.generation, visible(one.version ?? ''), shortDigest(one.component), visible(one.kind), bytes(one.size_bytes), since(one.deployed_at), one.current ? 'now' : ''] })))];
+  return [
+    h('h2', {}, 'Deployments'),
+    table(
+      'Deployments, the newest first',
+      [
+        ['Generation'],
+        ['Version', 'text'],
+        ['Component'],
+        ['Kind', 'least'],
+        ['Size', 'number'],
+        ['Age', 'number'],
+        ['Served'],
+      ],
+      list.map((one) => ({
+        key: String(one.generation),
+        cells: [
+          one.generation,
+          visible(one.version ?? ''),
+          shortDigest(one.component),
+          visible(one.kind),
+          bytes(one.size_bytes),
+          since(one.deployed_at),
+          one.current ? 'now' : '',
+        ],
+      })),
+    ),
+  ];
 }
 
 function events(list) {
-  return list.length > 0 && [h('h2', {}, 'What happened'), table('What happened, the latest first', [['At'], ['Kind'], ['What', 'text'], ['Times', 'number'], ['What to do', 'text least']],
-    list.toReversed().map((event) => ({ key: `${event.host ?? ''} ${event.id}`, class: event.severity === 'info' ? null : 'failed', cells: [clock(event.at), visible(event.kind), visible(event.message), count(event.count), visible(event.advice ?? '')] })))];
+  return (
+    list.length > 0 && [
+      h('h2', {}, 'What happened'),
+      table(
+        'What happened, the latest first',
+        [['At'], ['Kind'], ['What', 'text'], ['Times', 'number'], ['What to do', 'text least']],
+        list.toReversed().map((event) => ({
+          key: `${event.host ?? ''} ${event.id}`,
+          class: event.severity === 'info' ? null : 'failed',
+          cells: [
+            clock(event.at),
+            visible(event.kind),
+            visible(event.message),
+            count(event.count),
+            visible(event.advice ?? ''),
+          ],
+        })),
+      ),
+    ]
+  );
 }
 
 export function printed(lines) {
-  return lines.length > 0 && [h('h2', {}, 'What it printed'), h('div', { class: 'wide', tabindex: '0', role: 'region', 'aria-label': 'What it printed' },
-    h('pre', {}, lines.map((line) => [h('span', { class: 'note' }, `${clock(line.at)} `), `${visible(line.text)}\n`])))];
+  return (
+    lines.length > 0 && [
+      h('h2', {}, 'What it printed'),
+      h(
+        'div',
+        { class: 'wide', tabindex: '0', role: 'region', 'aria-label': 'What it printed' },
+        h(
+          'pre',
+          {},
+          lines.map((line) => [h('span', { class: 'note' }, `${clock(line.at)} `), `${visible(line.text)}\n`]),
+        ),
+      ),
+    ]
+  );
 }
 
 function manifest(text) {
-  return text && h('details', {}, h('summary', {}, 'Its manifest'), h('div', { class: 'wide', tabindex: '0', role: 'region', 'aria-label': 'Its manifest' }, h('pre', {}, visible(text, true))));
+  return (
+    text &&
+    h(
+      'details',
+      {},
+      h('summary', {}, 'Its manifest'),
+      h(
+        'div',
+        { class: 'wide', tabindex: '0', role: 'region', 'aria-label': 'Its manifest' },
+        h('pre', {}, visible(text, true)),
+      ),
+    )
+  );
 }

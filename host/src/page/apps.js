@@ -18,27 +18,119 @@ const NONE = -1;
 
 const COLUMNS = [
   { key: 'app', name: 'App', of: (row) => row.app.app, show: (row) => appLink(row.app.app), isText: true },
-  { key: 'calls', name: 'Calls/s', of: (row) => row.callRate ?? NONE, show: (row) => rate(row.callRate), about: 'since the last look, some seconds ago' },
-  { key: 'total', name: 'Calls', of: (row) => row.app.calls, show: (row) => count(row.app.calls), about: 'since the hosts started', least: true },
-  { key: 'failed', name: 'Failed', of: (row) => row.app.failed, show: (row) => some(row.app.failed), about: 'through the fault of the app, since the hosts started' },
-  { key: 'errors', name: '5xx', of: (row) => row.app.errors, show: (row) => some(row.app.errors), about: 'answered so by the app itself, since the hosts started' },
-  { key: 'refused', name: 'Refused', of: (row) => row.app.refused, show: (row) => some(row.app.refused), about: 'for want of room, since the hosts started', least: true },
-  { key: 'p50', name: 'p50', of: (row) => latency(row, 'p50_us') ?? NONE, show: (row) => duration(latency(row, 'p50_us')), about: 'half of the calls took no longer', least: true },
-  { key: 'p99', name: 'p99', of: (row) => latency(row, 'p99_us') ?? NONE, show: (row) => duration(latency(row, 'p99_us')), about: '99 of 100 calls took no longer' },
-  { key: 'cpu', name: 'Cores', of: (row) => row.cpuRate ?? NONE, show: (row) => row.cpuRate === null ? '' : cores(row.cpuRate), about: 'in use, since the last look' },
-  { key: 'running', name: 'Running', of: (row) => row.app.running, show: (row) => some(row.app.running), about: 'calls that run now', least: true },
-  { key: 'waiting', name: 'Waiting', of: (row) => row.app.waiting, show: (row) => some(row.app.waiting), about: 'calls that wait now', least: true },
-  { key: 'peak', name: 'Peak', of: (row) => row.app.memory_peak_bytes, show: (row) => row.app.memory_peak_bytes ? bytes(row.app.memory_peak_bytes) : '', about: 'the most memory that one call had', least: true },
-  { key: 'age', name: 'Age', of: (row) => Date.now() - Date.parse(row.app.deployed_at), show: (row) => since(row.app.deployed_at), about: 'of the deployment that is served', least: true },
-  { key: 'rollout', name: 'Rollout', of: (row) => row.app.rollout ?? '', show: (row) => visible(row.app.rollout ?? ''), isText: true, least: true },
+  {
+    key: 'calls',
+    name: 'Calls/s',
+    of: (row) => row.callRate ?? NONE,
+    show: (row) => rate(row.callRate),
+    about: 'since the last look, some seconds ago',
+  },
+  {
+    key: 'total',
+    name: 'Calls',
+    of: (row) => row.app.calls,
+    show: (row) => count(row.app.calls),
+    about: 'since the hosts started',
+    least: true,
+  },
+  {
+    key: 'failed',
+    name: 'Failed',
+    of: (row) => row.app.failed,
+    show: (row) => some(row.app.failed),
+    about: 'through the fault of the app, since the hosts started',
+  },
+  {
+    key: 'errors',
+    name: '5xx',
+    of: (row) => row.app.errors,
+    show: (row) => some(row.app.errors),
+    about: 'answered so by the app itself, since the hosts started',
+  },
+  {
+    key: 'refused',
+    name: 'Refused',
+    of: (row) => row.app.refused,
+    show: (row) => some(row.app.refused),
+    about: 'for want of room, since the hosts started',
+    least: true,
+  },
+  {
+    key: 'p50',
+    name: 'p50',
+    of: (row) => latency(row, 'p50_us') ?? NONE,
+    show: (row) => duration(latency(row, 'p50_us')),
+    about: 'half of the calls took no longer',
+    least: true,
+  },
+  {
+    key: 'p99',
+    name: 'p99',
+    of: (row) => latency(row, 'p99_us') ?? NONE,
+    show: (row) => duration(latency(row, 'p99_us')),
+    about: '99 of 100 calls took no longer',
+  },
+  {
+    key: 'cpu',
+    name: 'Cores',
+    of: (row) => row.cpuRate ?? NONE,
+    show: (row) => (row.cpuRate === null ? '' : cores(row.cpuRate)),
+    about: 'in use, since the last look',
+  },
+  {
+    key: 'running',
+    name: 'Running',
+    of: (row) => row.app.running,
+    show: (row) => some(row.app.running),
+    about: 'calls that run now',
+    least: true,
+  },
+  {
+    key: 'waiting',
+    name: 'Waiting',
+    of: (row) => row.app.waiting,
+    show: (row) => some(row.app.waiting),
+    about: 'calls that wait now',
+    least: true,
+  },
+  {
+    key: 'peak',
+    name: 'Peak',
+    of: (row) => row.app.memory_peak_bytes,
+    show: (row) => (row.app.memory_peak_bytes ? bytes(row.app.memory_peak_bytes) : ''),
+    about: 'the most memory that one call had',
+    least: true,
+  },
+  {
+    key: 'age',
+    name: 'Age',
+    of: (row) => Date.now() - Date.parse(row.app.deployed_at),
+    show: (row) => since(row.app.deployed_at),
+    about: 'of the deployment that is served',
+    least: true,
+  },
+  {
+    key: 'rollout',
+    name: 'Rollout',
+    of: (row) => row.app.rollout ?? '',
+    show: (row) => visible(row.app.rollout ?? ''),
+    isText: true,
+    least: true,
+  },
 ];
 
-const some = (number) => number === 0 ? '' : count(number);
-const latency = ({ app }, key) => app.latency.counts.some((counted) => counted > 0) ? app.latency[key] : null;
+const some = (number) => (number === 0 ? '' : count(number));
+const latency = ({ app }, key) => (app.latency.counts.some((counted) => counted > 0) ? app.latency[key] : null);
 
 // What the reader chose, which stays when the screen is left and when the page is loaded again.
-const chosen = { sort: 'app', isDown: false, filter: '', ...JSON.parse(sessionStorage.getItem('apps') ?? '{}') };
+const chosen = {
+  sort: 'app',
+  isDown: false,
+  filter: '',
+  ...JSON.parse(sessionStorage.getItem('apps') ?? '{}'),
+};
 let before = null;
+const OLD = 60_000;
 
 function choose(what) {
   Object.assign(chosen, what);
@@ -48,12 +140,14 @@ function choose(what) {
 export async function load() {
   const told = await ask('/v1/apps?host=*');
   const at = performance.now();
-  const earlier = new Map(before?.apps.map((app) => [app.app, app]));
-  const seconds = before ? (at - before.at) / 1000 : 0;
+  // Of what was seen long ago no rate of now can be made.
+  const last = before && at - before.at < OLD ? before : null;
+  const earlier = new Map(last?.apps.map((app) => [app.app, app]));
+  const seconds = last ? (at - last.at) / 1000 : 0;
   const rows = told.apps.map((app) => {
     const was = earlier.get(app.app);
     // Counters that went back are of a host that was started anew, or of one that was not asked this time.
-    const passed = (key) => was && app[key] >= was[key] ? (app[key] - was[key]) / seconds : null;
+    const passed = (key) => (was && app[key] >= was[key] ? (app[key] - was[key]) / seconds : null);
     return { app, callRate: passed('calls'), cpuRate: passed('cpu_seconds') };
   });
   before = { at, apps: told.apps };
@@ -62,14 +156,24 @@ export async function load() {
 
 function chosenRows(rows) {
   const words = chosen.filter.toLowerCase().split(/\s+/).filter(Boolean);
-  const hit = ({ app }) => words.every((word) => app.app.includes(word) || app.routes.some((route) => route.toLowerCase().includes(word)));
+  const hit = ({ app }) =>
+    words.every(
+      (word) => app.app.includes(word) || app.routes.some((route) => route.toLowerCase().includes(word)),
+    );
   const { of, isText } = COLUMNS.find((column) => column.key === chosen.sort) ?? COLUMNS[0];
   const way = chosen.isDown ? -1 : 1;
-  const compare = isText ? (one, other) => way * (one < other ? -1 : one > other ? 1 : 0) : (one, other) => way * (one - other);
+  const compare = isText
+    ? (one, other) => way * (one < other ? -1 : one > other ? 1 : 0)
+    : (one, other) => way * (one - other);
   return rows
     .filter(hit)
     .map((row) => [of(row), row])
-    .sort(([one, a], [other, b]) => (isText ? 0 : (one === NONE) - (other === NONE)) || compare(one, other) || (a.app.app < b.app.app ? -1 : 1))
+    .sort(
+      ([one, a], [other, b]) =>
+        (isText ? 0 : (one === NONE) - (other === NONE)) ||
+        compare(one, other) ||
+        (a.app.app < b.app.app ? -1 : 1),
+    )
     .map(([, row]) => row);
 }
 
@@ -80,37 +184,102 @@ export function show({ rows, sources }) {
   const top = Math.min(view?.scrollTop ?? 0, Math.max(0, found.length * ROW - height));
   const first = Math.max(0, Math.floor(top / ROW) - BEYOND);
   const last = Math.min(found.length, Math.ceil((top + height) / ROW) + BEYOND);
-  const gap = (key, n) => n > 0 && h('tr', { class: 'gap', 'data-key': key, 'aria-hidden': 'true' }, h('td', { colspan: COLUMNS.length, style: { height: `${n * ROW}px` } }));
+  const gap = (key, n) =>
+    n > 0 &&
+    h(
+      'tr',
+      { class: 'gap', 'data-key': key, 'aria-hidden': 'true' },
+      h('td', { colspan: COLUMNS.length, style: { height: `${n * ROW}px` } }),
+    );
   const all = `${rows.length.toLocaleString('en')} app${rows.length === 1 ? '' : 's'}`;
   const said = chosen.filter ? `${found.length.toLocaleString('en')} of ${all}` : all;
   return [
     h('h1', { tabindex: '-1' }, 'Apps'),
     unanswered(sources),
-    h('p', { class: 'filter' },
-      h('label', { for: 'filter' }, 'Filter by name or route'), ' ',
-      h('input', { id: 'filter', type: 'search', autocomplete: 'off', spellcheck: 'false', value: chosen.filter }), ' ',
-      h('span', { class: 'note', id: 'found' }, said)),
+    h(
+      'p',
+      { class: 'filter' },
+      h('label', { for: 'filter' }, 'Filter by name or route'),
+      ' ',
+      h('input', {
+        id: 'filter',
+        type: 'search',
+        autocomplete: 'off',
+        spellcheck: 'false',
+        value: chosen.filter,
+      }),
+      ' ',
+      h('span', { class: 'note', id: 'found' }, said),
+    ),
     rows.length === 0
-      ? h('p', { class: 'well' }, 'No app is deployed yet. The command ', h('code', {}, 'steerage new hello'), ' makes one, and ', h('code', {}, 'steerage deploy'), ' puts it here.')
-      : h('div', { id: 'rows', class: 'wide tall', tabindex: '0', role: 'region', 'aria-label': 'Apps', 'data-redraw': '' },
-        h('table', { 'aria-rowcount': found.length + 1 },
-          h('caption', { class: 'unseen' }, 'Apps; the buttons in the first row sort them'),
-          h('thead', {}, h('tr', { 'aria-rowindex': 1 }, COLUMNS.map(heading))),
-          h('tbody', {}, gap('above', first), found.slice(first, last).map((row, place) => line(row, first + place)), gap('below', found.length - last)))),
+      ? h(
+          'p',
+          { class: 'well' },
+          'No app is deployed yet. The command ',
+          h('code', {}, 'steerage new hello'),
+          ' makes one, and ',
+          h('code', {}, 'steerage deploy'),
+          ' puts it here.',
+        )
+      : h(
+          'div',
+          {
+            id: 'rows',
+            class: 'wide tall',
+            tabindex: '0',
+            role: 'region',
+            'aria-label': 'Apps',
+            'data-redraw': '',
+          },
+          h(
+            'table',
+            { 'aria-rowcount': found.length + 1 },
+            h('caption', { class: 'unseen' }, 'Apps; the buttons in the first row sort them'),
+            h('thead', {}, h('tr', { 'aria-rowindex': 1 }, COLUMNS.map(heading))),
+            h(
+              'tbody',
+              {},
+              gap('above', first),
+              found.slice(first, last).map((row, place) => line(row, first + place)),
+              gap('below', found.length - last),
+            ),
+          ),
+        ),
   ];
 }
 
 function heading({ key, name, about, isText, least }) {
   const isChosen = chosen.sort === key;
   const sort = !isChosen ? 'none' : chosen.isDown ? 'descending' : 'ascending';
-  return h('th', { scope: 'col', class: `${isText ? '' : 'number'}${least ? ' least' : ''}`, 'aria-sort': sort },
-    h('button', { type: 'button', 'data-sort': key, title: about }, name, h('span', { 'aria-hidden': 'true' }, !isChosen ? '' : chosen.isDown ? ' ▼' : ' ▲')));
+  return h(
+    'th',
+    { scope: 'col', class: `${isText ? '' : 'number'}${least ? ' least' : ''}`, 'aria-sort': sort },
+    h(
+      'button',
+      { type: 'button', 'data-sort': key, title: about },
+      name,
+      h('span', { 'aria-hidden': 'true' }, !isChosen ? '' : chosen.isDown ? ' ▼' : ' ▲'),
+    ),
+  );
 }
 
 function line(row, place) {
   const { app } = row;
-  return h('tr', { 'data-key': app.app, 'aria-rowindex': place + 2, class: app.failed + app.errors > 0 ? 'failed' : null },
-    COLUMNS.map((column, at) => h(at === 0 ? 'th' : 'td', { scope: at === 0 ? 'row' : null, 'data-row': at === 0, class: `${column.isText ? '' : 'number'}${column.least ? ' least' : ''}` }, column.show(row))));
+  return h(
+    'tr',
+    { 'data-key': app.app, 'aria-rowindex': place + 2, class: app.failed + app.errors > 0 ? 'failed' : null },
+    COLUMNS.map((column, at) =>
+      h(
+        at === 0 ? 'th' : 'td',
+        {
+          scope: at === 0 ? 'row' : null,
+          'data-row': at === 0,
+          class: `${column.isText ? '' : 'number'}${column.least ? ' least' : ''}`,
+        },
+        column.show(row),
+      ),
+    ),
+  );
 }
 
 // A number begins with its most, a name with A.

@@ -11,9 +11,31 @@ const wanted = new Map();
 export function curve(id, name, times, lines, say, steps) {
   wanted.set(id, { data: [times, ...lines.map(([, values]) => values)], lines, say, steps });
   const most = Math.max(0, ...lines.flatMap(([, values]) => values.map((value) => value ?? 0)));
-  return h('figure', { class: 'curve', 'data-key': id },
-    h('figcaption', {}, name, h('span', { class: 'note' }, lines.length > 1 && lines.map(([line, , colour]) => [' ', h('span', { class: `mark ${colour}`, 'aria-hidden': 'true' }), ` ${line}`]))),
-    h('div', { class: 'plot', 'data-plot': id, role: 'img', 'aria-label': `${name}: ${say(most)} at most. The table below has each value.` }));
+  return h(
+    'figure',
+    { class: 'curve', 'data-key': id },
+    h(
+      'figcaption',
+      {},
+      name,
+      h(
+        'span',
+        { class: 'note' },
+        lines.length > 1 &&
+          lines.map(([line, , colour]) => [
+            ' ',
+            h('span', { class: `mark ${colour}`, 'aria-hidden': 'true' }),
+            ` ${line}`,
+          ]),
+      ),
+    ),
+    h('div', {
+      class: 'plot',
+      'data-plot': id,
+      role: 'img',
+      'aria-label': `${name}: ${say(most)} at most. The table below has each value.`,
+    }),
+  );
 }
 
 // Draws what is on the page now, and lets go of what is not.
@@ -30,9 +52,13 @@ export function draw() {
     const known = drawn.get(id);
     if (known) {
       known.plot.setData(data);
-      if (known.plot.width !== element.clientWidth) known.plot.setSize({ width: element.clientWidth, height: HEIGHT });
+      if (known.plot.width !== element.clientWidth)
+        known.plot.setSize({ width: element.clientWidth, height: HEIGHT });
     } else {
-      drawn.set(id, { element, plot: new uPlot(options(element.clientWidth, lines, say, steps), data, element) });
+      drawn.set(id, {
+        element,
+        plot: new uPlot(options(element.clientWidth, lines, say, steps), data, element),
+      });
     }
   }
 }
@@ -49,7 +75,12 @@ const HEIGHT = 130;
 function options(width, lines, say, steps) {
   const style = getComputedStyle(document.documentElement);
   const colour = (name) => style.getPropertyValue(`--${name}`).trim();
-  const axis = { stroke: colour('dim'), font: '11px system-ui, sans-serif', grid: { stroke: colour('line'), width: 1 }, ticks: { show: false } };
+  const axis = {
+    stroke: colour('dim'),
+    font: '11px system-ui, sans-serif',
+    grid: { stroke: colour('line'), width: 1 },
+    ticks: { show: false },
+  };
   return {
     width,
     height: HEIGHT,
@@ -60,9 +91,23 @@ function options(width, lines, say, steps) {
     scales: { y: { range: (plot, least, most) => [0, most > 0 ? most * 1.1 : 1] } },
     axes: [
       { ...axis, size: 24, space: 60, values: (plot, times) => times.map((at) => label(at, times)) },
-      { ...axis, size: 64, space: 30, ...(steps && { incrs: steps }), values: (plot, values) => values.map((value) => say(value)) },
+      {
+        ...axis,
+        size: 64,
+        space: 30,
+        ...(steps && { incrs: steps }),
+        values: (plot, values) => values.map((value) => say(value)),
+      },
     ],
-    series: [{}, ...lines.map(([name, , line]) => ({ label: name, stroke: colour(line), width: 1.5, points: { show: true, size: 4 } }))],
+    series: [
+      {},
+      ...lines.map(([name, , line]) => ({
+        label: name,
+        stroke: colour(line),
+        width: 1.5,
+        points: { show: true, size: 4 },
+      })),
+    ],
   };
 }
 

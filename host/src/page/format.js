@@ -25,6 +25,7 @@ export function cores(number) {
 
 export function duration(us) {
   if (us === null || us === undefined) return '';
+  if (us > 0 && us < 1) return '<1 us';
   if (us < 1000) return `${Math.round(us)} us`;
   if (us < 1_000_000) return `${(us / 1000).toFixed(us < 100_000 ? 1 : 0)} ms`;
   return us < 120_000_000 ? `${(us / 1_000_000).toFixed(1)} s` : age(us / 1_000_000);
@@ -33,7 +34,12 @@ export function duration(us) {
 // By the two largest units, like 2h5m.
 export function age(seconds) {
   const whole = Math.max(0, Math.floor(seconds));
-  const parts = [[86400, 'd'], [3600, 'h'], [60, 'm'], [1, 's']];
+  const parts = [
+    [86400, 'd'],
+    [3600, 'h'],
+    [60, 'm'],
+    [1, 's'],
+  ];
   const first = parts.findIndex(([unit]) => whole >= unit);
   if (first === -1) return '0s';
   const said = parts.slice(first, first + 2).map(([unit, name], place) => {
@@ -49,7 +55,9 @@ export const since = (at) => age((Date.now() - Date.parse(at)) / 1000);
 // The time of day, as all of Steerage tells it: in UTC.
 export function clock(at) {
   const text = new Date(at).toISOString();
-  return text.slice(0, 10) === new Date().toISOString().slice(0, 10) ? `${text.slice(11, 19)}Z` : `${text.slice(0, 10)} ${text.slice(11, 19)}Z`;
+  return text.slice(0, 10) === new Date().toISOString().slice(0, 10)
+    ? `${text.slice(11, 19)}Z`
+    : `${text.slice(0, 10)} ${text.slice(11, 19)}Z`;
 }
 
 export const many = (number, word) => `${count(number)} ${word}${number === 1 ? '' : 's'}`;
@@ -60,5 +68,6 @@ export const shortDigest = (digest) => digest.replace(/^sha256:/, '').slice(0, 1
 // out. Line ends stay where `lines` is true.
 export function visible(text, lines = false) {
   return String(text ?? '').replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu, (char) =>
-    (lines && char === '\n') ? char : `\\u{${char.codePointAt(0).toString(16)}}`);
+    lines && char === '\n' ? char : `\\u{${char.codePointAt(0).toString(16)}}`,
+  );
 }

@@ -47,9 +47,21 @@ async function send(method, path, body) {
   if (body) headers['content-type'] = 'application/json';
   let response;
   try {
-    response = await fetch(path, { method, headers, body, cache: 'no-store', redirect: 'error', signal: AbortSignal.timeout(PATIENCE) });
+    response = await fetch(path, {
+      method,
+      headers,
+      body,
+      cache: 'no-store',
+      redirect: 'error',
+      signal: AbortSignal.timeout(PATIENCE),
+    });
   } catch (error) {
-    throw new Error(error.name === 'TimeoutError' ? `the host did not answer within ${PATIENCE / 1000}s` : 'the host cannot be reached', { cause: error });
+    throw new Error(
+      error.name === 'TimeoutError'
+        ? `the host did not answer within ${PATIENCE / 1000}s`
+        : 'the host cannot be reached',
+      { cause: error },
+    );
   }
   if (response.ok) return response;
   const problem = await response.json().catch(() => ({}));

@@ -14,17 +14,38 @@ export async function load() {
   return { fleet, asked, why };
 }
 
-const COLUMNS = [['Host'], ['State'], ['Standing'], ['Zone', 'least'], ['CPU', 'number'], ['Memory', 'number'], ['Replicas', 'number'], ['Ready', 'number'], ['Version', 'least'], ['Certificate', 'least']];
+const COLUMNS = [
+  ['Host'],
+  ['State'],
+  ['Standing'],
+  ['Zone', 'least'],
+  ['CPU', 'number'],
+  ['Memory', 'number'],
+  ['Replicas', 'number'],
+  ['Ready', 'number'],
+  ['Version', 'least'],
+  ['Certificate', 'least'],
+];
 
 export function show({ fleet, asked, why }) {
   const there = fleet.hosts.filter((host) => host.lost_seconds === null || host.lost_seconds === undefined);
   const sum = (key) => there.reduce((all, host) => all + host[key], 0);
   return [
     h('h1', { tabindex: '-1' }, 'Hosts'),
-    !fleet.store_answers && h('p', { class: 'warning' },
-      `${visible(fleet.asked)} does not hear of the store`,
-      fleet.store_silent_seconds !== null && `, for ${age(fleet.store_silent_seconds)} by now`, ': this is what it knew last.'),
-    fleet.frozen && h('p', { class: 'warning' }, `Nothing is planned, for ${age(fleet.frozen.seconds)} by now${fleet.frozen.why ? ` (${visible(fleet.frozen.why)})` : ''}.`),
+    !fleet.store_answers &&
+      h(
+        'p',
+        { class: 'warning' },
+        `${visible(fleet.asked)} does not hear of the store`,
+        fleet.store_silent_seconds !== null && `, for ${age(fleet.store_silent_seconds)} by now`,
+        ': this is what it knew last.',
+      ),
+    fleet.frozen &&
+      h(
+        'p',
+        { class: 'warning' },
+        `Nothing is planned, for ${age(fleet.frozen.seconds)} by now${fleet.frozen.why ? ` (${visible(fleet.frozen.why)})` : ''}.`,
+      ),
     fleet.trouble && h('p', { class: 'warning' }, visible(fleet.trouble)),
     facts([
       ['Hosts', `${there.length} of ${fleet.hosts.length} there`],
@@ -35,8 +56,15 @@ export function show({ fleet, asked, why }) {
       ['Instances there', `${asked.slots_used} of ${asked.slots_total}`],
       ['Callers there', many(asked.connections, 'connection')],
     ]),
-    why.diagnoses.map((diagnosis) => h('article', { class: 'problem', 'data-key': diagnosis.claim },
-      h('h2', { class: 'claim' }, visible(diagnosis.claim)), evidence(diagnosis.evidence), remedy(diagnosis.remedy))),
+    why.diagnoses.map((diagnosis) =>
+      h(
+        'article',
+        { class: 'problem', 'data-key': diagnosis.claim },
+        h('h2', { class: 'claim' }, visible(diagnosis.claim)),
+        evidence(diagnosis.evidence),
+        remedy(diagnosis.remedy),
+      ),
+    ),
     table(`Hosts as ${visible(fleet.asked)} sees them`, COLUMNS, fleet.hosts.map(row)),
   ];
 }
@@ -50,7 +78,10 @@ function row(host) {
     key: host.host,
     cells: [
       visible(host.host),
-      [state(word, host.state === 'answers' && !isLost), host.why && h('span', { class: 'note' }, ` ${visible(host.why)}`)],
+      [
+        state(word, host.state === 'answers' && !isLost),
+        host.why && h('span', { class: 'note' }, ` ${visible(host.why)}`),
+      ],
       visible(host.standing),
       visible(host.zone),
       of(host.cpu_used_millicores / 1000, host.cpu_millicores / 1000, cores),

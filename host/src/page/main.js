@@ -11,6 +11,7 @@ import * as hosts from './hosts.js';
 import { listen } from './keys.js';
 import * as now from './now.js';
 import { copy } from './parts.js';
+import * as past from './past.js';
 
 const SCREENS = { now, hosts, apps, app, call };
 const main = document.querySelector('#main');
@@ -19,10 +20,11 @@ const announcer = document.querySelector('#announce');
 // The host works for each look, so it rests at least so many times as long as the last one took.
 const REST = 10;
 
-// What is shown: a screen with its parameters and what came last. A look that ends after the reader went
-// on belongs to an older place and is dropped.
+// What is shown: a screen with its parameters and what came last. Where another look has begun meanwhile, what
+// the older one brings is dropped: it may be of another place.
 let place = { screen: now, name: 'now', parameters: [], told: null };
 let timer = null;
+let looks = 0;
 let said = '';
 
 function read() {
@@ -35,7 +37,9 @@ function read() {
     // A link that somebody broke leads to the first screen.
   }
   const lacks = (screen === app || screen === call) && !decoded[0];
-  return lacks ? { screen: now, name: 'now', parameters: [], told: null } : { screen, name: screen === now ? 'now' : name, parameters: decoded, told: null };
+  return lacks
+    ? { screen: now, name: 'now', parameters: [], told: null }
+    : { screen, name: screen === now ? 'now' : name, parameters: decoded, told: null };
 }
 
 function go() {
@@ -47,7 +51,10 @@ function go() {
     if (link.dataset.screen === place.name) link.setAttribute('aria-current', 'page');
     else link.removeAttribute('aria-current');
   }
-  put(main, [h('h1', { tabindex: '-1' }, place.screen.title(place.parameters)), h('p', { class: 'note' }, 'Asking the host…')]);
+  put(main, [
+    h('h1', { tabindex: '-1' }, place.screen.title(place.parameters)),
+    h('p', { class: 'note' }, 'Asking the host…'),
+  ]);
   scrollTo(0, 0);
   // Who goes to another screen is taken to its heading, which a screen reader then reads.
   if (!isFirst) main.querySelector('h1').focus({ preventScroll: true });
@@ -57,16 +64,18 @@ function go() {
 async function look() {
   clearTimeout(timer);
   const here = place;
+  looks += 1;
+  const mine = looks;
   const began = performance.now();
   try {
     const told = await here.screen.load(here.parameters);
-    if (here !== place) return;
+    if (mine !== looks) return;
     here.told = told;
     render();
     tell('');
     announce(here.screen.announce?.(told) ?? '');
   } catch (error) {
-    if (here !== place) return;
+    if (mine !== looks) return;
     if (error instanceof SignInNeeded) return askForToken(error.message);
     failed(here, error);
   }
@@ -80,7 +89,10 @@ function failed(here, error) {
   const why = error.message;
   if (here.told) tell(`${why}; what is shown is from before`);
   else {
-    put(main, [h('h1', { tabindex: '-1' }, here.screen.title(here.parameters)), h('p', { class: 'warning' }, `Nothing can be shown: ${why}.`)]);
+    put(main, [
+      h('h1', { tabindex: '-1' }, here.screen.title(here.parameters)),
+      h('p', { class: 'warning' }, `Nothing can be shown: ${why}.`),
+    ]);
     tell(why);
   }
 }
@@ -108,11 +120,30 @@ function askForToken(why) {
   place.told = null;
   put(main, [
     h('h1', { tabindex: '-1' }, 'Sign in'),
-    h('form', { id: 'sign-in', autocomplete: 'on' },
-      h('p', {}, h('label', { for: 'token' }, 'The token of this host'), ' ',
-        h('input', { id: 'token', type: 'password', autocomplete: 'current-password', required: true, 'aria-describedby': 'token-note' }), ' ',
-        h('button', {}, 'Sign in')),
-      h('p', { id: 'token-note', class: 'note' }, 'It is in the file that the host was started with: --token-file.')),
+    h(
+      'form',
+      { id: 'sign-in', autocomplete: 'on' },
+      h(
+        'p',
+        {},
+        h('label', { for: 'token' }, 'The token of this host'),
+        ' ',
+        h('input', {
+          id: 'token',
+          type: 'password',
+          autocomplete: 'current-password',
+          required: true,
+          'aria-describedby': 'token-note',
+        }),
+        ' ',
+        h('button', {}, 'Sign in'),
+      ),
+      h(
+        'p',
+        { id: 'token-note', class: 'note' },
+        'It is in the file that the host was started with: --token-file.',
+      ),
+    ),
   ]);
   tell(hasSession() || said !== '' ? why : '');
   document.querySelector('#token').focus();
@@ -136,6 +167,8 @@ document.addEventListener('click', async (event) => {
   const button = event.target.closest('button');
   if (!button) return;
   if (button.id === 'sign-out') {
+    clearTimeout(timer);
+    looks += 1;
     await signOut().catch(() => {});
     askForToken('');
   } else if (button.dataset.copy !== undefined) {
@@ -145,7 +178,7 @@ document.addEventListener('click', async (event) => {
     apps.sortBy(button.dataset.sort);
     render();
   } else if (button.dataset.range) {
-    app.choose(button.dataset.range);
+    past.choose(button.dataset.range);
     look();
   }
 });
@@ -159,14 +192,18 @@ document.addEventListener('input', (event) => {
 
 // Rows that come into view are made then.
 let isDue = false;
-main.addEventListener('scroll', (event) => {
-  if (isDue || !event.target.hasAttribute?.('data-redraw')) return;
-  isDue = true;
-  requestAnimationFrame(() => {
-    isDue = false;
-    if (place.told && place.screen === apps) render();
-  });
-}, true);
+main.addEventListener(
+  'scroll',
+  (event) => {
+    if (isDue || !event.target.hasAttribute?.('data-redraw')) return;
+    isDue = true;
+    requestAnimationFrame(() => {
+      isDue = false;
+      if (place.told && place.screen === apps) render();
+    });
+  },
+  true,
+);
 
 document.addEventListener('visibilitychange', () => {
   clearTimeout(timer);
@@ -185,11 +222,12 @@ listen({
     const focus = () => document.querySelector('#filter')?.focus();
     // The screen may have to be asked for first.
     if (document.querySelector('#filter')) focus();
-    else new MutationObserver((changes, observer) => {
-      if (!document.querySelector('#filter')) return;
-      observer.disconnect();
-      focus();
-    }).observe(main, { childList: true, subtree: true });
+    else
+      new MutationObserver((changes, observer) => {
+        if (!document.querySelector('#filter')) return;
+        observer.disconnect();
+        focus();
+      }).observe(main, { childList: true, subtree: true });
   },
   clearFilter() {
     const field = document.querySelector('#filter');

@@ -40,15 +40,32 @@ function card(problem) {
   const { app, claim, hosts, kind, state } = problem;
   const where = hosts.length > 0 ? `on ${hosts.map((host) => visible(host)).join(', ')}` : null;
   const open = problem.since && `for ${since(problem.since)}`;
-  return h('article', { class: 'problem', 'data-key': `${kind} ${app ?? ''} ${app ? '' : hosts.join()}` },
+  return h(
+    'article',
+    { class: 'problem', 'data-key': `${kind} ${app ?? ''} ${app ? '' : hosts.join()}` },
     h('h2', { class: 'claim' }, visible(claim)),
-    h('p', { class: 'note' },
+    h(
+      'p',
+      { class: 'note' },
       [state, open, where].filter(Boolean).join(' '),
-      app && [' · ', h('span', { 'data-row': '' }, appLink(app))]),
-    state === 'unmeasured' && h('p', { class: 'warning' },
-      'Nobody has called it since, so whether it is over is not known',
-      problem.last_at && `; its last failure is ${since(problem.last_at)} ago`, '.'),
+      app && [' · ', h('span', { 'data-row': '' }, appLink(app))],
+    ),
+    state === 'unmeasured' &&
+      h(
+        'p',
+        { class: 'warning' },
+        'Nobody has called it since, so whether it is over is not known',
+        problem.last_at && `; its last failure is ${since(problem.last_at)} ago`,
+        '.',
+      ),
     evidence(problem.evidence),
-    problem.symptoms.length > 0 && h('p', {}, h('span', { class: 'word' }, 'So '), problem.symptoms.map((symptom) => visible(symptom)).join('; ')),
-    remedy(problem.remedy));
+    problem.symptoms.length > 0 &&
+      h(
+        'p',
+        {},
+        h('span', { class: 'word' }, 'So '),
+        problem.symptoms.map((symptom) => visible(symptom)).join('; '),
+      ),
+    remedy(problem.remedy),
+  );
 }

@@ -8,20 +8,45 @@ export const appLink = (app) => h('a', { href: `#/app/${encodeURIComponent(app)}
 
 // Names and what stands behind them; what is empty is left out.
 export function facts(pairs) {
-  const said = pairs.filter(([, value]) => value !== null && value !== undefined && value !== '' && value !== false);
-  return h('dl', { class: 'facts' }, said.map(([name, value]) => h('div', {}, h('dt', {}, name), h('dd', {}, value))));
+  const said = pairs.filter(
+    ([, value]) => value !== null && value !== undefined && value !== '' && value !== false,
+  );
+  return h(
+    'dl',
+    { class: 'facts' },
+    said.map(([name, value]) => h('div', {}, h('dt', {}, name), h('dd', {}, value))),
+  );
 }
 
 // A column is `[heading, class]`; a row is `{ key, cells, class }`. The first cell names its row.
 export function table(caption, columns, rows, attributes = {}) {
-  const cell = (value, place) => place === 0
-    ? h('th', { scope: 'row', class: columns[0][1] }, value)
-    : h('td', { class: columns[place][1] }, value);
-  return h('div', { class: 'wide', tabindex: '0', role: 'region', 'aria-label': caption },
-    h('table', attributes,
+  const cell = (value, place) =>
+    place === 0
+      ? h('th', { scope: 'row', class: columns[0][1] }, value)
+      : h('td', { class: columns[place][1] }, value);
+  return h(
+    'div',
+    { class: 'wide', tabindex: '0', role: 'region', 'aria-label': caption },
+    h(
+      'table',
+      attributes,
       h('caption', {}, caption),
-      h('thead', {}, h('tr', {}, columns.map(([name, kind]) => h('th', { scope: 'col', class: kind }, name)))),
-      h('tbody', {}, rows.map((row) => h('tr', { 'data-key': row.key, class: row.class }, row.cells.map(cell))))));
+      h(
+        'thead',
+        {},
+        h(
+          'tr',
+          {},
+          columns.map(([name, kind]) => h('th', { scope: 'col', class: kind }, name)),
+        ),
+      ),
+      h(
+        'tbody',
+        {},
+        rows.map((row) => h('tr', { 'data-key': row.key, class: row.class }, row.cells.map(cell))),
+      ),
+    ),
+  );
 }
 
 // A part of a whole. The words beside it say the same, so nobody has to see it.
@@ -33,20 +58,38 @@ export function meter(part, whole) {
 
 // A command as it is typed, and a button that copies it. Nothing on the page runs one.
 export function command(text, note) {
-  return h('p', { class: 'command' },
+  return h(
+    'p',
+    { class: 'command' },
     h('code', {}, visible(text)),
-    h('button', { type: 'button', 'data-copy': text }, h('span', {}, 'Copy'), h('span', { class: 'unseen' }, ` the command ${visible(text)}`)),
-    note && h('span', { class: 'note' }, note));
+    h(
+      'button',
+      { type: 'button', 'data-copy': text },
+      h('span', {}, 'Copy'),
+      h('span', { class: 'unseen' }, ` the command ${visible(text)}`),
+    ),
+    note && h('span', { class: 'note' }, note),
+  );
 }
 
 export function remedy(what) {
   if (!what) return null;
   const note = what.changes ? 'changes something' : 'only looks';
-  return [h('p', { class: 'remedy' }, h('span', { class: 'word' }, 'Next '), visible(what.text)), what.command && command(what.command, note)];
+  return [
+    h('p', { class: 'remedy' }, h('span', { class: 'word' }, 'Next '), visible(what.text)),
+    what.command && command(what.command, note),
+  ];
 }
 
 export function evidence(lines) {
-  return lines.length > 0 && h('ul', { class: 'evidence', 'aria-label': 'Because' }, lines.map((line) => h('li', {}, visible(line))));
+  return (
+    lines.length > 0 &&
+    h(
+      'ul',
+      { class: 'evidence', 'aria-label': 'Because' },
+      lines.map((line) => h('li', {}, visible(line))),
+    )
+  );
 }
 
 // Who was asked and did not say anything: what is shown then is not all.
