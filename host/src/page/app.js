@@ -118,7 +118,7 @@ function about(app) {
       ],
       [
         'Instances',
-        `${app.instances.made}${app.instances.in_the_way ? `: ${visible(app.instances.in_the_way)}` : ''}`,
+        `${visible(app.instances.made)}${app.instances.in_the_way ? `: ${visible(app.instances.in_the_way)}` : ''}`,
       ],
       ['Tenant', `${visible(app.tenant)}, weight ${app.weight}`],
       ['May ask', app.allowed_outbound_hosts.map((host) => h('div', {}, visible(host)))],
@@ -188,7 +188,7 @@ function calls(list) {
           h(
             'span',
             { 'data-row': '' },
-            h('a', { href: `#/call/${encodeURIComponent(call.id)}` }, call.id.slice(0, 8)),
+            h('a', { href: `#/call/${encodeURIComponent(call.id)}` }, visible(call.id.slice(0, 8))),
           ),
           clock(call.at),
           `${visible(call.method)} ${visible(call.path)}`,

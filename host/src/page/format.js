@@ -62,7 +62,7 @@ export function clock(at) {
 
 export const many = (number, word) => `${count(number)} ${word}${number === 1 ? '' : 's'}`;
 
-export const shortDigest = (digest) => digest.replace(/^sha256:/, '').slice(0, 12);
+export const shortDigest = (digest) => visible(digest.replace(/^sha256:/, '').slice(0, 12));
 
 // A text of a guest or a client: what cannot be seen, or turns the direction of what is around it, is written
 // out. Line ends stay where `lines` is true.

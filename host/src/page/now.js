@@ -47,7 +47,7 @@ function card(problem) {
     h(
       'p',
       { class: 'note' },
-      [state, open, where].filter(Boolean).join(' '),
+      [visible(state), open, where].filter(Boolean).join(' '),
       app && [' · ', h('span', { 'data-row': '' }, appLink(app))],
     ),
     state === 'unmeasured' &&

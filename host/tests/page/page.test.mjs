@@ -116,8 +116,9 @@ test('now: a problem with its claim, evidence, remedy and a command that can be 
     ]) {
       assert.ok(said.includes(part), `${part} is not in ${said}`);
     }
-    await page.click('[data-copy]');
-    await page.waitForFunction(() => document.querySelector('[data-copy] span').textContent === 'Copied');
+    const ours = '.problem[data-key^="failing web"] [data-copy]';
+    await page.click(ours);
+    await page.waitForFunction((ours) => document.querySelector(`${ours} span`).textContent === 'Copied', ours);
     assert.equal(await page.evaluate(() => navigator.clipboard.readText()), 'steerage rollback web --to 1');
     assert.equal(await text(page, '#announce'), 'Copied');
     await axe(page);
@@ -529,6 +530,7 @@ test('no text of a guest becomes HTML', async () => {
         await page.waitForSelector(selector);
         assert.ok((await text(page)).includes('<img src=x'), `${name} shows no text of a guest`);
         assert.ok((await text(page)).includes('\\u{202e}\\u{7}'), `${name} shows what cannot be seen`);
+        assert.ok(!/[\u202e\u0007]/.test(await page.evaluate(() => document.body.textContent)), name);
         assert.equal(await page.locator('main img, main script').count(), 0);
       },
       { prepare: all },
