@@ -97,6 +97,8 @@ export function show({ id, call, sources, lines, event }) {
           'Used',
           `${count(call.fuel)} fuel, ${duration(call.cpu_us)} of CPU, ${bytes(call.memory_bytes)} of memory`,
         ],
+        ['Client', call.client && visible(call.client)],
+        ['Body', call.request_bytes > 0 && bytes(call.request_bytes)],
         ['Answer', bytes(call.response_bytes)],
         ['App', `${visible(call.app)}, generation ${call.generation}`],
         ['Host', call.host && visible(call.host)],
