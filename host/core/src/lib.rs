@@ -30,6 +30,7 @@ pub mod manifest;
 pub mod mapped;
 pub mod network;
 pub mod node;
+pub mod notify;
 pub mod objective;
 pub mod outbound;
 pub mod outcome;

@@ -3,6 +3,7 @@
 //! Asks nobody.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 use super::course::ProblemState;
@@ -62,19 +63,63 @@ pub fn together(found: Vec<FoundProblem>) -> Vec<FoundProblem> {
             std::collections::btree_map::Entry::Occupied(mut known) => known.get_mut().add(problem),
         }
     }
-    let (apps, mut problems): (Vec<_>, Vec<_>) =
-        each.into_values().partition(|problem| problem.app.is_some());
-    for problem in apps {
-        match problems.iter_mut().find(|of_host| of_host.brings(&problem)) {
-            Some(of_host) => of_host.symptoms.push(problem.claim),
-            None => problems.push(problem),
-        }
-    }
+    let problems = with_symptoms(each.into_values().collect()).into_iter();
+    let problems = problems.filter(|(_, is_symptom)| !is_symptom);
+    let mut problems: Vec<_> = problems.map(|(problem, _)| problem).collect();
     problems.sort_by_key(|problem| problem.since);
     problems
 }
 
+/// Each problem, and whether another one of them brings it about, which then has its claim beneath it.
+#[must_use]
+pub fn with_symptoms(found: Vec<FoundProblem>) -> Vec<(FoundProblem, bool)> {
+    let (apps, mut of_hosts): (Vec<_>, Vec<_>) =
+        found.into_iter().partition(|problem| problem.app.is_some());
+    let mut all = Vec::new();
+    for problem in apps {
+        let bringing = of_hosts.iter_mut().find(|of_host| of_host.brings(&problem));
+        let is_symptom = bringing.is_some();
+        if let Some(of_host) = bringing {
+            of_host.symptoms.push(problem.claim.clone());
+        }
+        all.push((problem, is_symptom));
+    }
+    all.extend(of_hosts.into_iter().map(|problem| (problem, false)));
+    all
+}
+
+/// By what a problem is the same from look to look, whatever is said of it, and on each host that tells it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ProblemKey {
+    /// What kind.
+    pub kind: String,
+    /// The app it is of.
+    pub app: Option<String>,
+    /// The host it is of, where it is none of an app.
+    pub host: Option<String>,
+}
+
 impl FoundProblem {
+    /// By what it is the same.
+    #[must_use]
+    pub fn key(&self) -> ProblemKey {
+        let host = if self.app.is_some() { None } else { self.hosts.first().cloned() };
+        ProblemKey { kind: self.kind.clone(), app: self.app.clone(), host }
+    }
+
+    /// A number that changes when it is another problem than before to whoever has to mend it: how it
+    /// stands, the cause of most failures, the deployment that is to blame. How often it happened is not.
+    #[must_use]
+    pub fn material(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (self.state == ProblemState::Open).hash(&mut hasher);
+        if self.app.is_some() {
+            let cause = self.cause.as_ref().map(|(cause, _)| cause);
+            (cause, &self.evidence).hash(&mut hasher);
+        }
+        hasher.finish()
+    }
+
     /// Adds what another host says of the same one.
     fn add(&mut self, other: Self) {
         if other.calls.0 > self.calls.0 {
@@ -173,6 +218,20 @@ mod tests {
                 ("memory of h1", 1),
             ]
         );
+    }
+
+    #[test]
+    fn what_counts_of_a_problem_is_not_how_often_it_happened() {
+        let problem = of_app("shop", "h1", "trapped", (4, 6), 20);
+        let more = of_app("shop", "h2", "trapped", (40, 6), 20);
+        assert_eq!((problem.key(), problem.material()), (more.key(), more.material()));
+        let other = of_app("shop", "h1", "timed_out", (4, 6), 20);
+        assert_ne!(problem.material(), other.material());
+        let unmeasured = FoundProblem { state: ProblemState::Unmeasured, ..problem.clone() };
+        assert_ne!(problem.material(), unmeasured.material());
+        let blamed = FoundProblem { evidence: vec!["generation 2".to_owned()], ..problem };
+        assert_ne!(blamed.material(), more.material());
+        assert_ne!(of_host("memory", "h1").key(), of_host("memory", "h2").key());
     }
 
     #[test]

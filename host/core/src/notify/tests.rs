@@ -1,0 +1,311 @@
+//! Laws of telling: whatever receivers and problems do, each receiver comes to know how things are, in an
+//! order that makes sense, and what it never gets is counted.
+//! The model of a receiver here knows only what a real one would have got.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+
+const RULES: NotifyRules = NotifyRules {
+    wait: 10,
+    change_every: 60,
+    repeat: None,
+    at_once: 1,
+    most: 4,
+    first_pause: 5,
+    longest_pause: 300,
+    try_for: 3_600,
+};
+
+fn here(material: u64) -> Sighting {
+    Sighting::Here { material, is_symptom: false }
+}
+
+fn symptom(material: u64) -> Sighting {
+    Sighting::Here { material, is_symptom: true }
+}
+
+fn see(receiver: &mut Receiver<u8>, now: u64, seen: &[(u8, Sighting)]) {
+    receiver.note(now, &seen.iter().copied().collect());
+}
+
+/// Sends what is due; what was sent.
+fn send(receiver: &mut Receiver<u8>, now: u64, delivery: Delivery) -> Vec<(u8, Notice)> {
+    let sent = receiver.next(now);
+    if !sent.is_empty() {
+        assert!(receiver.next(now).is_empty(), "one message at a time");
+        receiver.done(now, delivery, 0);
+    }
+    sent
+}
+
+#[test]
+fn what_is_over_at_once_is_not_told() {
+    let mut receiver = Receiver::new(RULES);
+    see(&mut receiver, 0, &[(1, here(1))]);
+    assert_eq!(receiver.next_at(), Some(10));
+    assert!(receiver.next(9).is_empty());
+    see(&mut receiver, 9, &[]);
+    assert_eq!((receiver.next_at(), receiver.counts()), (None, NotifyCounts::default()));
+}
+
+#[test]
+fn a_problem_is_opened_changed_and_closed() {
+    let mut receiver = Receiver::new(RULES);
+    see(&mut receiver, 0, &[(1, here(1))]);
+    assert_eq!(send(&mut receiver, 10, Delivery::Taken), [(1, Notice::Opened)]);
+    assert_eq!(receiver.next_at(), None, "it is not repeated");
+    see(&mut receiver, 20, &[(1, here(2))]);
+    assert_eq!(receiver.next_at(), Some(70), "not sooner than a minute after the last");
+    assert_eq!(send(&mut receiver, 70, Delivery::Taken), [(1, Notice::Changed)]);
+    see(&mut receiver, 80, &[]);
+    assert_eq!(send(&mut receiver, 80, Delivery::Taken), [(1, Notice::Closed)]);
+    assert!(!receiver.knows(&1));
+    assert_eq!(receiver.counts(), NotifyCounts { taken: 3, failed: 0, lost: 0 });
+}
+
+#[test]
+fn what_is_open_is_repeated_where_that_is_wanted() {
+    let mut receiver = Receiver::new(NotifyRules { repeat: Some(100), wait: 0, ..RULES });
+    see(&mut receiver, 0, &[(1, here(1))]);
+    assert_eq!(send(&mut receiver, 0, Delivery::Taken), [(1, Notice::Opened)]);
+    assert_eq!(send(&mut receiver, 99, Delivery::Taken), []);
+    assert_eq!(send(&mut receiver, 100, Delivery::Taken), [(1, Notice::Repeated)]);
+    assert_eq!(send(&mut receiver, 200, Delivery::Taken), [(1, Notice::Repeated)]);
+}
+
+#[test]
+fn a_symptom_is_told_only_where_it_was_told_before() {
+    let mut receiver = Receiver::new(RULES);
+    see(&mut receiver, 0, &[(1, here(1)), (2, symptom(1)), (3, here(1))]);
+    assert_eq!(send(&mut receiver, 50, Delivery::Taken), [(1, Notice::Opened)]);
+    assert_eq!(send(&mut receiver, 50, Delivery::Taken), [(3, Notice::Opened)]);
+    see(&mut receiver, 60, &[(1, here(1)), (2, symptom(1)), (3, symptom(1))]);
+    assert_eq!(send(&mut receiver, 1000, Delivery::Taken), []);
+    see(&mut receiver, 1010, &[(2, here(1)), (3, symptom(1))]);
+    assert_eq!(send(&mut receiver, 1010, Delivery::Taken), [(2, Notice::Opened)]);
+    assert_eq!(send(&mut receiver, 1010, Delivery::Taken), [(1, Notice::Closed)]);
+}
+
+#[test]
+fn what_another_host_tells_is_not_closed_and_what_is_unclear_waits() {
+    let mut receiver = Receiver::new(NotifyRules { repeat: Some(100), ..RULES });
+    see(&mut receiver, 0, &[(1, here(1)), (2, here(1))]);
+    for _ in 0..2 {
+        assert_eq!(send(&mut receiver, 10, Delivery::Taken).len(), 1);
+    }
+    see(&mut receiver, 20, &[(1, Sighting::Unclear), (2, Sighting::Unclear)]);
+    assert_eq!(send(&mut receiver, 500, Delivery::Taken), [], "nor is it said to be there");
+    see(&mut receiver, 510, &[(1, Sighting::Elsewhere)]);
+    assert_eq!(send(&mut receiver, 510, Delivery::Taken), [(2, Notice::Closed)]);
+    assert_eq!(receiver.next_at(), None);
+}
+
+#[test]
+fn pauses_grow_to_a_bound_and_differ() {
+    let mut receiver = Receiver::new(RULES);
+    see(&mut receiver, 0, &[(1, here(1))]);
+    let (mut pauses, mut now) = (Vec::new(), 10);
+    for random in [0, u64::MAX, 0, 1, 0, 0, 0, 0, 0, 7] {
+        assert_eq!(receiver.next(now).len(), 1);
+        receiver.done(now, Delivery::NotReached, random);
+        let next = receiver.next_at().unwrap();
+        pauses.push(next - now);
+        now = next;
+    }
+    assert_eq!(pauses, [2, 8, 10, 21, 40, 80, 150, 150, 150, 157]);
+}
+
+#[test]
+fn a_receiver_that_fails_is_told_once_and_once_when_it_works() {
+    let mut receiver = Receiver::new(RULES);
+    see(&mut receiver, 0, &[(1, here(1))]);
+    let mut news = Vec::new();
+    for n in 1..=5 {
+        send(&mut receiver, n * 1000, Delivery::InDoubt);
+        news.extend(receiver.news().map(|news| (n, news)));
+    }
+    assert_eq!(send(&mut receiver, 9000, Delivery::Taken), [(1, Notice::Opened)]);
+    news.extend(receiver.news().map(|news| (9, news)));
+    assert_eq!(news, [(3, ReceiverNews::Fails), (9, ReceiverNews::Works)]);
+}
+
+#[test]
+fn what_a_dead_receiver_never_hears_is_counted() {
+    let mut receiver = Receiver::new(RULES);
+    see(&mut receiver, 0, &[(1, here(1)), (2, here(1))]);
+    send(&mut receiver, 10, Delivery::Taken);
+    send(&mut receiver, 10, Delivery::NotReached);
+    see(&mut receiver, 20, &[]);
+    assert_eq!(receiver.counts().lost, 1, "the second opened and closed unheard");
+    for n in 1..100 {
+        send(&mut receiver, 20 + n * 300, Delivery::NotReached);
+    }
+    assert_eq!(receiver.counts().lost, 2, "that the first closed was given up");
+    assert!(!receiver.knows(&1));
+    assert_eq!(receiver.next_at(), None);
+}
+
+#[test]
+fn what_may_have_been_heard_is_closed() {
+    let mut receiver = Receiver::new(RULES);
+    see(&mut receiver, 0, &[(1, here(1))]);
+    send(&mut receiver, 10, Delivery::InDoubt);
+    see(&mut receiver, 11, &[]);
+    assert_eq!(send(&mut receiver, 50, Delivery::Taken), [(1, Notice::Closed)]);
+    assert_eq!(receiver.counts().lost, 0);
+}
+
+/// Found by the law below: that it closed may have been heard, then it opened again, and nobody said so.
+#[test]
+fn what_may_have_been_heard_to_close_is_opened_again() {
+    let mut receiver = Receiver::new(RULES);
+    see(&mut receiver, 0, &[(1, here(1))]);
+    send(&mut receiver, 10, Delivery::Taken);
+    see(&mut receiver, 20, &[]);
+    assert_eq!(send(&mut receiver, 20, Delivery::InDoubt), [(1, Notice::Closed)]);
+    see(&mut receiver, 22, &[(1, here(1))]);
+    assert_eq!(send(&mut receiver, 100, Delivery::Taken), [(1, Notice::Opened)]);
+    assert_eq!(receiver.next_at(), None);
+}
+
+#[test]
+fn there_are_no_more_problems_than_fit_and_the_rest_has_its_turn() {
+    let mut receiver = Receiver::new(RULES);
+    let all: Vec<(u8, Sighting)> = (0..10).map(|key| (key, here(1))).collect();
+    see(&mut receiver, 0, &all);
+    assert_eq!(receiver.counts().lost, 6);
+    see(&mut receiver, 5, &all);
+    assert_eq!(receiver.counts().lost, 6, "they are counted once");
+    see(&mut receiver, 9, &all[4..]);
+    assert!(receiver.knows(&7) && !receiver.knows(&8));
+}
+
+/// What a receiver got.
+#[derive(Default)]
+struct Model {
+    got: BTreeMap<u8, Vec<Notice>>,
+}
+
+impl Model {
+    fn get(&mut self, key: u8, notice: Notice) {
+        self.got.entry(key).or_default().push(notice);
+    }
+
+    /// Whether it takes a problem for open.
+    fn is_open(&self, key: u8) -> bool {
+        self.got.get(&key).and_then(|got| got.last()).is_some_and(|last| *last != Notice::Closed)
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    See(u8, Option<Sighting>),
+    Later(u64),
+    Send(Delivery, bool),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let sighting = prop_oneof![
+        3 => (0_u64..3, any::<bool>()).prop_map(|(material, is_symptom)| Some(Sighting::Here {
+            material,
+            is_symptom,
+        })),
+        2 => Just(None),
+        1 => Just(Some(Sighting::Unclear)),
+    ];
+    let delivery = prop_oneof![
+        3 => Just(Delivery::Taken),
+        1 => Just(Delivery::NotReached),
+        1 => Just(Delivery::InDoubt),
+    ];
+    prop::collection::vec(
+        prop_oneof![
+            (0_u8..3, sighting).prop_map(|(key, sighting)| Step::See(key, sighting)),
+            (0_u64..200).prop_map(Step::Later),
+            (delivery, any::<bool>()).prop_map(|(how, was_got)| Step::Send(how, was_got)),
+        ],
+        0..200,
+    )
+}
+
+proptest! {
+    /// Whatever happens: nothing is changed, repeated or closed that was not opened; each message has one
+    /// meaning; and a receiver that is well at the end knows what is so, unless something is counted as lost.
+    #[test]
+    fn a_receiver_comes_to_know_what_is_so(steps in steps(), repeats in any::<bool>()) {
+        let rules = NotifyRules { repeat: repeats.then_some(50), ..RULES };
+        let (mut receiver, mut model, mut now) = (Receiver::new(rules), Model::default(), 0);
+        let mut seen: BTreeMap<u8, Sighting> = BTreeMap::new();
+        for step in steps {
+            match step {
+                Step::See(key, sighting) => {
+                    match sighting {
+                        Some(sighting) => drop(seen.insert(key, sighting)),
+                        None => drop(seen.remove(&key)),
+                    }
+                    receiver.note(now, &seen);
+                }
+                Step::Later(time) => now += time,
+                Step::Send(delivery, was_got) => {
+                    let sent = receiver.next(now);
+                    for (key, notice) in &sent {
+                        let may_be = model.is_open(*key)
+                            || model.got.get(key).and_then(|got| got.last()) == Some(notice)
+                            || *notice == Notice::Opened
+                            || receiver.known[key].told.is_some_and(|told| told.in_doubt.is_some());
+                        prop_assert!(may_be, "{key} {notice:?} after {:?}", model.got.get(key));
+                        let is_got = delivery == Delivery::Taken
+                            || delivery == Delivery::InDoubt && was_got;
+                        if is_got {
+                            model.get(*key, *notice);
+                        }
+                    }
+                    if !sent.is_empty() {
+                        receiver.done(now, delivery, 3);
+                    }
+                }
+            }
+            prop_assert!(receiver.known.len() <= rules.most);
+        }
+        seen.retain(|_, sighting| matches!(sighting, Sighting::Here { .. }));
+        for _ in 0..50 {
+            now += 1000;
+            receiver.note(now, &seen);
+            for (key, notice) in receiver.next(now) {
+                model.get(key, notice);
+                receiver.done(now, Delivery::Taken, 0);
+            }
+        }
+        for key in 0..3 {
+            match seen.get(&key) {
+                None => prop_assert!(!model.is_open(key), "{:?}", model.got.get(&key)),
+                Some(Sighting::Here { is_symptom: false, material }) => {
+                    prop_assert!(model.is_open(key));
+                    prop_assert_eq!(receiver.known[&key].told.unwrap().material, *material);
+                }
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// A dead receiver is asked no more often than the pauses let it.
+    #[test]
+    fn a_dead_receiver_is_left_in_peace(randoms in prop::collection::vec(any::<u64>(), 50)) {
+        let mut receiver = Receiver::new(RULES);
+        let (mut now, mut n_tries) = (0, 0_u64);
+        let mut randoms = randoms.into_iter().cycle();
+        while now < 10_000 {
+            receiver.note(now, &BTreeMap::from([(1_u8, here(now))]));
+            if !receiver.next(now).is_empty() {
+                n_tries += 1;
+                receiver.done(now, Delivery::InDoubt, randoms.next().unwrap());
+            }
+            now += 1;
+        }
+        // Seven doublings to the longest pause, of which half is the shortest.
+        prop_assert!((20..=8 + 10_000 / 150).contains(&n_tries), "{n_tries}");
+    }
+}
