@@ -29,6 +29,7 @@ mod replicas;
 mod secrets;
 mod session;
 mod slots;
+mod telling;
 mod view;
 mod watch;
 mod why;
@@ -55,6 +56,7 @@ use steerage_core::place::Policy;
 use steerage_core::units::Bytes;
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
+use tokio_util::task::AbortOnDropHandle;
 use tower_service::Service as _;
 
 use self::auth::Token;
@@ -70,6 +72,7 @@ use crate::listener::descriptors::Descriptors;
 use crate::listener::tls::Certificates;
 use crate::listener::upload::Upload;
 use crate::listener::{self, BoxError, Listener, Service};
+use crate::notify::Notifier;
 use crate::request::CallContext;
 use crate::shutdown::Shutdown;
 use crate::telemetry::Telemetry;
@@ -117,6 +120,8 @@ pub struct ApiState {
     pub backups: Arc<Mutex<()>>,
     /// What apps did, minute by minute, where that is kept.
     pub history: Option<Arc<History>>,
+    /// Tells receivers outside what is wrong here.
+    pub notifier: Arc<Notifier>,
 }
 
 /// The certificates of which it is told how many days are left.
@@ -168,9 +173,14 @@ pub async fn serve(
     let apart = Shutdown::default();
     let state = Arc::new(state);
     state.context.peer_api.set(Box::new(for_hosts::ForHosts::here(&state)));
+    let told =
+        state.notifier.clone().run(telling::TellingHost(state.clone()), state.own.events.clone());
     let operators = Operators(router(state));
     let listener = Listener::new(operators, door, None, apart, descriptors);
-    listener.accept(socket, async move { closed.closed().await }).await;
+    let accepted = listener.accept(socket, async move { closed.closed().await });
+    // Both end with the host.
+    let _telling = AbortOnDropHandle::new(tokio::spawn(told));
+    accepted.await;
 }
 
 fn router(state: Shared) -> Router {

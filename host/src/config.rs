@@ -8,6 +8,7 @@
 mod check;
 mod fleet;
 mod knobs;
+mod receivers;
 mod said;
 
 use std::collections::BTreeMap;
@@ -37,6 +38,7 @@ use crate::document::Mistakes;
 use crate::history::HistorySettings;
 use crate::kernel;
 use crate::listener::{sockets, tls};
+use crate::notify::NotifySettings;
 use crate::sandbox::engine::{PoolSettings, Slots};
 
 /// Everything a host can be told.
@@ -101,6 +103,8 @@ pub struct Settings {
     pub limits: LimitsPolicy,
     /// Networks that are not public and that apps may reach whose manifest names them.
     pub outbound_private: PrivateNetworks,
+    /// Who is told what is wrong.
+    pub notify: NotifySettings,
     /// Shares of tenants; one that is not among them weighs 1.
     pub tenants: BTreeMap<TenantName, Weight>,
     /// The fleet it belongs to; `None` for a host on its own.
@@ -215,6 +219,7 @@ impl Settings {
             queue: QUEUE,
             limits: LimitsPolicy::default(),
             outbound_private: PrivateNetworks::default(),
+            notify: NotifySettings::default(),
             tenants: BTreeMap::new(),
             fleet: None,
             is_for_one_app: false,

@@ -35,6 +35,7 @@ pub mod listener;
 pub mod manifest;
 pub mod member;
 pub mod meter;
+pub mod notify;
 pub mod pem;
 pub mod placement;
 pub mod priority;

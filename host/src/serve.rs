@@ -155,6 +155,12 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
+    /// The secret of the webhook cannot be used.
+    #[error("{why}")]
+    WebhookSecret {
+        /// Why.
+        why: String,
+    },
     /// The system refused threads or signals.
     #[error("the system refused threads or signals")]
     System(#[source] io::Error),
@@ -240,6 +246,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         is_for_one_app: settings.is_for_one_app,
         trusted_proxies: settings.trusted_proxies.clone(),
     });
+    let notifier = problems::notifier(&settings)?;
     let operators = runtimes::operators().map_err(StartError::System)?;
     let history = History::start(settings.history, &settings.data, &own.catalog, &events);
     let (history, history_thread) = history.map_err(StartError::System)?.unzip();
@@ -293,6 +300,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         started_at,
         backups: Arc::default(),
         history,
+        notifier,
     };
     operators.spawn(api::serve(admin_socket, doors::operators(&settings), descriptors, state));
     let watched = Watched { loader, sandbox, memory, telemetry, events: events.clone() };

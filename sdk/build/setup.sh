@@ -61,14 +61,16 @@ install() {
             apt-get install -y -q --no-install-recommends "$@" >&2
 }
 
-# take PACKAGE PATH: puts one program of a Debian package into /usr/local/bin. The package itself is
-# not installed, since those of etcd and prometheus would start a service of the machine.
+# take PACKAGE PROGRAM [FOLDER]: puts one program of a Debian package into /usr/local/bin, and the files of a
+# folder that it does not start without where the package has them. The package itself is not installed,
+# since those of etcd and of Prometheus' programs would start a service of the machine.
 take() {
     has apt-get && has dpkg-deb && [ -w /usr/local/bin ] || return 1
     say "taking $(basename "$2") from the package $1"
     folder=$(mktemp -d) &&
         apt-get update -q >&2 &&
         (cd "$folder" && apt-get download -q "$1" >&2 && dpkg-deb --extract ./*.deb tree) &&
+        { [ -z "${3:-}" ] || { mkdir -p "/$3" && cp "$folder/tree/$3"/*.tmpl "/$3/"; }; } &&
         cp "$folder/tree/$2" /usr/local/bin/ && chmod 755 "/usr/local/bin/$(basename "$2")"
     taken=$?
     rm -rf "$folder"
@@ -111,6 +113,10 @@ fi
 
 # A test has the metrics checked by Prometheus' own checker, and is skipped without.
 has promtool || take prometheus usr/bin/promtool || true
+
+# Tests send what is wrong to a real Alertmanager, and are skipped without.
+has prometheus-alertmanager || take prometheus-alertmanager usr/bin/prometheus-alertmanager \
+    usr/share/prometheus/alertmanager || true
 
 # A test sets the clock of one host wrong with it, and is skipped without.
 ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || install libfaketime || true

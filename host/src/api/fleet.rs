@@ -32,8 +32,13 @@ pub(super) const USE_OF: Duration = Duration::from_secs(2);
 
 /// `GET /v1/hosts`.
 pub(super) async fn hosts(State(state): State<Shared>) -> Result<Json<wire::Hosts>, Refusal> {
+    state.desired.fleet().ask_use(USE_OF).await;
+    hosts_known(&state).await.map(Json)
+}
+
+/// The same with what this host knows by itself of what is used.
+pub(super) async fn hosts_known(state: &Shared) -> Result<wire::Hosts, Refusal> {
     let fleet = state.desired.fleet();
-    fleet.ask_use(USE_OF).await;
     let view = state.desired.look().await?;
     let counts = Counts::of(&view);
     let hosts =
@@ -51,7 +56,7 @@ pub(super) async fn hosts(State(state): State<Shared>) -> Result<Json<wire::Host
     let trouble = fleet.trouble().map(|trouble| trouble.to_string());
     let store_silent_seconds = fleet.silent_for().map(|silent| silent.as_secs());
     let frozen = frozen(&view);
-    Ok(Json(wire::Hosts { asked, store_answers, store_silent_seconds, trouble, frozen, hosts }))
+    Ok(wire::Hosts { asked, store_answers, store_silent_seconds, trouble, frozen, hosts })
 }
 
 /// Gives revoked hosts their state, and lists those of which nothing else is known.

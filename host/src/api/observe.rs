@@ -21,7 +21,9 @@ use super::{
 };
 use crate::identity::Identity;
 use crate::telemetry::metrics::form::Form;
-use crate::telemetry::metrics::{self, AppReading, CertificateDays, HostReading, Readings};
+use crate::telemetry::metrics::{
+    self, AppReading, CertificateDays, HostReading, Readings, ReceiverReading,
+};
 
 /// `GET /v1/apps`.
 pub(super) async fn apps(
@@ -264,5 +266,9 @@ impl Readings for Now {
 
     fn host(&self) -> HostReading {
         self.0.reading()
+    }
+
+    fn receivers(&self) -> Vec<ReceiverReading> {
+        self.0.notifier.readings()
     }
 }

@@ -47,7 +47,7 @@ pub(super) async fn problems(
 }
 
 /// Says why an app fails or is slow, as far as that can be said now.
-async fn explain(state: &Shared, host: Option<&str>, problem: &mut FoundProblem) {
+pub(super) async fn explain(state: &Shared, host: Option<&str>, problem: &mut FoundProblem) {
     let Some(app) = problem.app.as_ref().and_then(|app| app.parse().ok()) else { return };
     // It may have been removed just now.
     let Ok(told) = why::of_app(state, &app, host).await else { return };
@@ -112,7 +112,7 @@ fn of_app(troubled: TroubledApp) -> FoundProblem {
     }
 }
 
-fn of_hosts(kind: &str, told: Diagnosis) -> FoundProblem {
+pub(super) fn of_hosts(kind: &str, told: Diagnosis) -> FoundProblem {
     FoundProblem {
         kind: kind.to_owned(),
         app: None,
@@ -157,7 +157,7 @@ fn write(problem: FoundProblem) -> wire::ToldProblem {
     }
 }
 
-fn read(told: wire::ToldProblem) -> FoundProblem {
+pub(super) fn read(told: wire::ToldProblem) -> FoundProblem {
     let remedy = told.remedy.map(|remedy| {
         let wire::Remedy { text, command, changes } = remedy;
         Remedy { text, command, changes }

@@ -200,6 +200,7 @@ fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> Api
         started_at: Instant::now(),
         backups: Arc::default(),
         history: None,
+        notifier: Arc::default(),
     }
 }
 

@@ -152,6 +152,14 @@ pub(super) async fn troubles(
     Ok(why::fleet_troubles(&past))
 }
 
+/// The same as far as this host knows by itself, and whether it is the first of those that answer.
+pub(super) async fn troubles_known(state: &Shared) -> Result<(Vec<HostTrouble>, bool), Refusal> {
+    let known = fleet::hosts_known(state).await?;
+    let first = known.hosts.iter().filter(|host| host.state == "answers").map(|host| &host.host);
+    let is_first = first.min().is_none_or(|first| *first == known.asked);
+    Ok((why::fleet_troubles(&past(state, known, &wire::Usage::default())), is_first))
+}
+
 /// How the fleet stands.
 async fn of_fleet(
     state: &Shared,
@@ -160,6 +168,10 @@ async fn of_fleet(
     let whose = whom(state, host)?;
     let usage = fleet_wide::gather(whose, "/v1/usage", state.usage(), usize::MAX).await?;
     let Json(known) = fleet::hosts(State(state.clone())).await?;
+    Ok((past(state, known, &usage), usage.sources))
+}
+
+fn past(state: &Shared, known: wire::Hosts, usage: &wire::Usage) -> FleetPast {
     let used = |name: &str| {
         // A host that is alone tells its own without a name.
         let is_only = usage.each.is_empty() && name == known.asked;
@@ -182,7 +194,7 @@ async fn of_fleet(
         used: used(&host.host),
     };
     let folder_gone = state.telemetry.problems.of_host().folder_gone_since();
-    let past = FleetPast {
+    FleetPast {
         asked: if state.context.fleet.is_some() {
             known.asked.clone()
         } else {
@@ -193,8 +205,7 @@ async fn of_fleet(
         folder_gone: folder_gone.map(|since| Duration::from_millis(now().saturating_sub(since))),
         frozen: known.frozen.map(|frozen| (Duration::from_secs(frozen.seconds), frozen.why)),
         trouble: known.trouble,
-    };
-    Ok((past, usage.sources))
+    }
 }
 
 /// How many hosts serve another deployment than the one that is wanted.

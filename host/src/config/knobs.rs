@@ -13,8 +13,8 @@ use self::limits::LIMITS;
 pub(super) const TENANTS: &str = "tenants";
 
 /// All of them, in the order of the help and of the sample file.
-pub const KNOBS: [Knob; 69] = {
-    let mut all = [knob("", ("", ""), ("", ""), ""); 69];
+pub const KNOBS: [Knob; 72] = {
+    let mut all = [knob("", ("", ""), ("", ""), ""); 72];
     let (host, rest) = all.split_at_mut(HOST.len());
     let (limits, fleet) = rest.split_at_mut(LIMITS.len());
     host.copy_from_slice(&HOST);
@@ -24,7 +24,7 @@ pub const KNOBS: [Knob; 69] = {
 };
 
 /// Those of a host by itself.
-const HOST: [Knob; 34] = [
+const HOST: [Knob; 37] = [
     knob(
         "listen",
         ("listen", "STEERAGE_LISTEN"),
@@ -228,6 +228,24 @@ const HOST: [Knob; 34] = [
         ("outbound-private", "STEERAGE_OUTBOUND_PRIVATE"),
         ("NETWORK,...", "none"),
         "Private networks that apps may reach whose manifest names the host, such as 10.0.0.0/8",
+    ),
+    knob(
+        "notify.webhook",
+        ("webhook", "STEERAGE_WEBHOOK"),
+        ("URL", ""),
+        "Gets a POST with JSON for each problem that opens, changes or closes",
+    ),
+    knob(
+        "notify.webhook_secret_file",
+        ("webhook-secret-file", "STEERAGE_WEBHOOK_SECRET_FILE"),
+        ("FILE", ""),
+        "File with the secret by which what the webhook gets is signed",
+    ),
+    knob(
+        "notify.alertmanager",
+        ("alertmanager", "STEERAGE_ALERTMANAGER"),
+        ("URL,...", ""),
+        "Alertmanagers that are told what is wrong, such as http://10.0.0.9:9093",
     ),
 ];
 

@@ -12,10 +12,12 @@ use steerage_core::problem::LevelWatch;
 use steerage_core::units::Bytes;
 use tokio::time::MissedTickBehavior;
 
+use super::StartError;
 use crate::admission::Admission;
 use crate::agent::now;
 use crate::config::Settings;
 use crate::kernel;
+use crate::notify::{Notifier, NotifyOrigin, read_secret};
 use crate::telemetry::Telemetry;
 
 /// How often is seen whether this process runs, and in how many such ticks is looked once.
@@ -33,6 +35,20 @@ const DISK_NEARLY: f64 = 0.95;
 const HOUR: Duration = Duration::from_secs(3600);
 /// The same of a disk, for which room has to be bought.
 const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// Who is told what is wrong outside.
+pub(super) fn notifier(settings: &Settings) -> Result<Arc<Notifier>, StartError> {
+    let webhook = settings.notify.webhook.as_ref();
+    let secret = webhook.and_then(|webhook| webhook.secret_file.as_deref()).map(read_secret);
+    secret.transpose().map_err(|why| StartError::WebhookSecret { why })?;
+    let fleet = settings.fleet.as_ref();
+    let origin = NotifyOrigin {
+        fleet: fleet.map(|fleet| fleet.store.keys_below().to_owned()),
+        host: fleet.map_or_else(kernel::machine_name, |fleet| fleet.name.to_string()),
+    };
+    let notifier = Notifier::new(&settings.notify, &origin).map_err(StartError::System)?;
+    Ok(Arc::new(notifier))
+}
 
 /// What is looked at.
 struct LookedAt {

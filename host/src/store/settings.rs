@@ -14,6 +14,17 @@ pub enum StoreSettings {
     Etcd(EtcdSettings),
 }
 
+impl StoreSettings {
+    /// What the keys of this fleet stand below in the store, by which it differs from others there.
+    #[must_use]
+    pub fn keys_below(&self) -> &str {
+        match self {
+            Self::Embedded(_) => "",
+            Self::Etcd(etcd) => etcd.prefix.trim_matches('/'),
+        }
+    }
+}
+
 /// How to reach etcd, 3.4 or later.
 #[derive(Clone, PartialEq, Eq)]
 pub struct EtcdSettings {

@@ -7,9 +7,11 @@ mod buckets;
 mod fleet;
 pub mod form;
 mod outbound;
+mod receivers;
 
 pub use self::app_meter::{AppMeter, AppMeters};
 pub use self::fleet::FleetReading;
+pub use self::receivers::ReceiverReading;
 
 use self::buckets::Buckets;
 use self::form::{Form, Pieces};
@@ -115,6 +117,8 @@ pub trait Readings: Send + Sync + fmt::Debug + 'static {
     fn apps(&self) -> Vec<AppReading>;
     /// The host itself.
     fn host(&self) -> HostReading;
+    /// Whom it tells what is wrong.
+    fn receivers(&self) -> Vec<ReceiverReading>;
 }
 
 /// All metrics in a text format, in pieces: those of 100,000 apps are half a gigabyte, of which no more
@@ -146,7 +150,8 @@ impl<R: Readings> Collector for Everything<R> {
         encode_counters(&mut encoder, &apps)?;
         outbound::encode(&mut encoder, &apps)?;
         encode_gauges(&mut encoder, &apps)?;
-        encode_host(&mut encoder, &self.readings.host())
+        encode_host(&mut encoder, &self.readings.host())?;
+        receivers::encode(&mut encoder, &self.readings.receivers())
     }
 }
 
@@ -413,6 +418,10 @@ mod tests {
 
         fn host(&self) -> HostReading {
             HostReading::default()
+        }
+
+        fn receivers(&self) -> Vec<ReceiverReading> {
+            Vec::new()
         }
     }
 

@@ -61,6 +61,7 @@ mod knobs;
 mod limits;
 mod lineage;
 mod many;
+mod notify;
 mod operating;
 mod outbound;
 mod outbound_bounds;

@@ -31,6 +31,7 @@ const LEVELS: &[(&str, u32)] = &[
     ("admission", 3),
     ("sandbox", 3),
     ("forward", 3),
+    ("notify", 3),
     ("ledger", 3),
     ("store", 3),
     ("blobs", 3),

@@ -132,6 +132,7 @@ fn heading(knob: &Knob) -> Option<&'static str> {
         "limits.maximum" => "The most an app may ask for",
         "fleet" => "The fleet it belongs to",
         "outbound" => "What guests may reach",
+        "notify" => "Who is told what is wrong",
         _ if knob.key == "tenants" => "Size of the host",
         _ => return None,
     })

@@ -1,0 +1,72 @@
+//! The problems of this host, as `notify` tells them to receivers outside.
+//! Does not decide whom to tell what, nor when.
+
+use std::collections::BTreeSet;
+
+use steerage_core::problem::{FoundProblem, ProblemKey};
+
+use super::fleet_wide::{self, whom};
+use super::problem::Refusal;
+use super::{Shared, problems, why, wire};
+use crate::notify::{ProblemSource, ProblemsHere, ToldElsewhere};
+
+/// All hosts.
+const ALL: &str = "*";
+/// Kinds of problems that a host has and cannot tell by itself: one of the others does.
+const OF_OTHERS: [&str; 2] = ["host", "clock"];
+
+/// What is wrong on the host of this state.
+pub(super) struct TellingHost(pub(super) Shared);
+
+impl ProblemSource for TellingHost {
+    async fn here(&self) -> ProblemsHere {
+        let state = &self.0;
+        let me = state.context.fleet.as_ref().map(|fleet| fleet.me().to_string());
+        let own = state.problems().problems.into_iter().map(|told| {
+            let found = problems::read(told);
+            FoundProblem { hosts: me.iter().cloned().collect(), ..found }
+        });
+        let mut here = ProblemsHere { own: own.collect(), of_others: BTreeSet::new() };
+        // While nothing is known of the fleet, that is told as an event.
+        let Ok((troubles, is_first)) = why::troubles_known(state).await else { return here };
+        for trouble in troubles {
+            let is_mine = if OF_OTHERS.contains(&trouble.kind) {
+                is_first
+            } else {
+                me.as_ref().is_none_or(|me| *me == trouble.host)
+            };
+            let hosts = me.iter().map(|_| trouble.host.clone()).collect();
+            let problem = FoundProblem { hosts, ..problems::of_hosts(trouble.kind, trouble.found) };
+            if is_mine {
+                here.own.push(problem);
+            } else {
+                here.of_others.insert(problem.key());
+            }
+        }
+        here
+    }
+
+    async fn explained(&self, mut problem: FoundProblem) -> FoundProblem {
+        problems::explain(&self.0, Some(ALL), &mut problem).await;
+        problem
+    }
+
+    async fn elsewhere(&self) -> ToldElsewhere {
+        match self.others().await {
+            Ok(told) => told,
+            Err(_) => ToldElsewhere { told: BTreeSet::new(), is_all: false },
+        }
+    }
+}
+
+impl TellingHost {
+    async fn others(&self) -> Result<ToldElsewhere, Refusal> {
+        let whose = whom(&self.0, Some(ALL))?;
+        // What is here is known.
+        let here = wire::Problems::default();
+        let told = fleet_wide::gather(whose, "/v1/problems", here, usize::MAX).await?;
+        let is_all = told.sources.is_none_or(|sources| sources.unanswered.is_empty());
+        let keys = told.problems.into_iter().map(|told| problems::read(told).key());
+        Ok(ToldElsewhere { told: keys.collect::<BTreeSet<ProblemKey>>(), is_all })
+    }
+}

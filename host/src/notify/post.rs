@@ -1,0 +1,94 @@
+//! One request to a receiver, with its deadline, and what its answer means.
+//! Does not try again.
+
+use std::error::Error;
+use std::io;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client as Connections;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use steerage_core::excerpt::excerpt;
+use steerage_core::notify::Delivery;
+
+/// Longest time to reach a receiver.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest time for a request and its answer.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// So much of an answer is read, and so much of it shown: bytes.
+const LARGEST_ANSWER: usize = 64 << 10;
+const SHOWN: usize = 200;
+
+/// Sends requests.
+#[derive(Debug)]
+pub(super) struct Poster {
+    connections: Connections<HttpsConnector<HttpConnector>, Full<Bytes>>,
+}
+
+impl Poster {
+    /// Nothing is sent yet.
+    ///
+    /// # Errors
+    /// TLS cannot be set up.
+    pub(super) fn new() -> io::Result<Self> {
+        let mut connector = HttpConnector::new();
+        connector.enforce_http(false);
+        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        connector.set_nodelay(true);
+        let connector = HttpsConnectorBuilder::new()
+            .with_provider_and_webpki_roots(rustls::crypto::ring::default_provider())
+            .map_err(io::Error::other)?
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(connector);
+        Ok(Self { connections: Connections::builder(TokioExecutor::new()).build(connector) })
+    }
+
+    /// Sends it; what became of it, and why, where it was not taken.
+    pub(super) async fn post(&self, request: Request<Full<Bytes>>) -> (Delivery, String) {
+        match tokio::time::timeout(TIMEOUT, self.ask(request)).await {
+            Ok(answered) => answered,
+            Err(_) => (Delivery::InDoubt, format!("it does not answer within {TIMEOUT:?}")),
+        }
+    }
+
+    async fn ask(&self, request: Request<Full<Bytes>>) -> (Delivery, String) {
+        let response = match self.connections.request(request).await {
+            Ok(response) => response,
+            Err(error) => {
+                let is_reached = !error.is_connect();
+                let delivery = if is_reached { Delivery::InDoubt } else { Delivery::NotReached };
+                return (delivery, last_cause(&error));
+            }
+        };
+        let status = response.status();
+        // Read also where it says nothing new: the connection can be used again then.
+        let body = Limited::new(response.into_body(), LARGEST_ANSWER).collect().await;
+        let body = body.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+        let body = String::from_utf8_lossy(&body);
+        (meant(status), format!("it answers {status}: {}", excerpt(SHOWN, body.trim())))
+    }
+}
+
+/// What a status says of a message. Only what says that the message itself is wrong is not tried again:
+/// an operator may mend a wrong path or token.
+fn meant(status: StatusCode) -> Delivery {
+    match status.as_u16() {
+        200..=299 => Delivery::Taken,
+        400 | 413 | 422 => Delivery::Refused,
+        _ => Delivery::InDoubt,
+    }
+}
+
+/// The library's own words say little; the first cause says what happened.
+fn last_cause(error: &dyn Error) -> String {
+    let mut cause = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause.to_string()
+}
