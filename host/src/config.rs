@@ -40,6 +40,7 @@ use crate::kernel;
 use crate::listener::{sockets, tls};
 use crate::notify::NotifySettings;
 use crate::sandbox::engine::{PoolSettings, Slots};
+use crate::telemetry::access::AccessTarget;
 
 /// Everything a host can be told.
 #[derive(Clone, Debug)]
@@ -60,6 +61,8 @@ pub struct Settings {
     pub log: String,
     /// How the host writes its own log.
     pub log_format: LogFormat,
+    /// Where a line for each call goes.
+    pub access_log: Option<AccessTarget>,
     /// How long calls may go on once the host was told to end.
     pub drain_timeout: Duration,
     /// How long callers are still let in once the host was told to end, so that those who choose hosts
@@ -190,6 +193,7 @@ impl Settings {
             tls: None,
             log: DEFAULT_LOG.to_owned(),
             log_format: LogFormat::Text,
+            access_log: None,
             drain_timeout: Duration::from_secs(30),
             lame_duck: LAME_DUCK,
             connections: CONNECTIONS,

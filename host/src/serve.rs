@@ -1,6 +1,7 @@
 //! The composition root: builds every part once, bottom up, and takes them down in order.
 //! Does not parse command lines and holds no logic of any part.
 
+mod access;
 mod alone;
 mod disk;
 mod doors;
@@ -155,9 +156,9 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
-    /// The secret of the webhook cannot be used.
+    /// The secret of the webhook, or the access log, cannot be used.
     #[error("{why}")]
-    WebhookSecret {
+    Outward {
         /// Why.
         why: String,
     },
@@ -228,6 +229,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         .watching(settings.watch);
     let shutdown = Shutdown::default();
     control.spawn(problems::watch(telemetry.clone(), admission.clone(), &settings));
+    let access_log = access::start(&settings, &events, &reload, &control)?;
     let context = Arc::new(CallContext {
         catalog: own.catalog.clone(),
         loader: loader.clone(),
@@ -236,6 +238,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         admission,
         cpu,
         events: events.clone(),
+        access_log: access_log.clone(),
         shutdown: shutdown.clone(),
         unrouted: AtomicU64::new(0),
         without_route: Mutex::default(),
@@ -324,6 +327,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         history: history_thread,
         guests,
         ingress,
+        access_log,
         events,
         crash_log: own.crash_log,
     })

@@ -1,6 +1,7 @@
 //! What the host knows and tells: metrics, log lines of guests, events.
 //! Does not decide anything from what it knows, nor whose goes where it is too much: `core::telemetry` does.
 
+pub mod access;
 pub mod calls;
 pub mod destinations;
 pub mod events;

@@ -226,6 +226,7 @@ impl ApiState {
             apps_mapped: self.context.loader.n_mapped() as u64,
             connections: self.connections.load(Ordering::Relaxed),
             unrouted: self.context.unrouted.load(Ordering::Relaxed),
+            access_log_left_out: self.context.access_log.as_ref().map_or(0, |log| log.n_left_out()),
             uptime: self.started_at.elapsed(),
             telemetry: self.telemetry.n_bytes().get(),
             problems: self.telemetry.problems.n_open() as u64,

@@ -167,6 +167,7 @@ fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> Api
         admission,
         cpu,
         events: own.events.clone(),
+        access_log: None,
         shutdown: Shutdown::default(),
         unrouted: AtomicU64::new(3),
         without_route: std::sync::Mutex::default(),

@@ -19,6 +19,7 @@ use super::{DEFAULT_LOG, File, LogFormat, Settings, Slots, Wrong};
 use crate::document::{self, Findings, Section};
 use crate::history::HistorySettings;
 use crate::listener::tls;
+use crate::telemetry::access::AccessTarget;
 
 /// The least budget: some instances of a small guest.
 const LEAST_BUDGET: Bytes = Bytes::mebi(16);
@@ -154,6 +155,7 @@ fn doors(said: &mut Said<'_, '_>, settings: &mut Settings) {
         "json" => Ok(LogFormat::Json),
         other => Err(format!("{other:?} is no format: expected text or json")),
     });
+    settings.access_log = said.take("access_log", AccessTarget::parse);
     said.set("trusted_proxies", &mut settings.trusted_proxies, Network::parse_list);
     settings.cache = said.take("cache", path);
     settings.token_file = said.take("token_file", path);

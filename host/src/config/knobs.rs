@@ -13,8 +13,8 @@ use self::limits::LIMITS;
 pub(super) const TENANTS: &str = "tenants";
 
 /// All of them, in the order of the help and of the sample file.
-pub const KNOBS: [Knob; 72] = {
-    let mut all = [knob("", ("", ""), ("", ""), ""); 72];
+pub const KNOBS: [Knob; 73] = {
+    let mut all = [knob("", ("", ""), ("", ""), ""); 73];
     let (host, rest) = all.split_at_mut(HOST.len());
     let (limits, fleet) = rest.split_at_mut(LIMITS.len());
     host.copy_from_slice(&HOST);
@@ -24,7 +24,7 @@ pub const KNOBS: [Knob; 72] = {
 };
 
 /// Those of a host by itself.
-const HOST: [Knob; 37] = [
+const HOST: [Knob; 38] = [
     knob(
         "listen",
         ("listen", "STEERAGE_LISTEN"),
@@ -78,6 +78,12 @@ const HOST: [Knob; 37] = [
         ("log-format", "STEERAGE_LOG_FORMAT"),
         ("FORMAT", "text"),
         "How the host writes its own log: text or json",
+    ),
+    knob(
+        "access_log",
+        ("access-log", "STEERAGE_ACCESS_LOG"),
+        ("FILE|-", "none"),
+        "Where a line of JSON for each call goes: a file, or - for stdout",
     ),
     knob(
         "drain_timeout",

@@ -119,6 +119,29 @@ fn trusted_proxies_are_networks() {
 }
 
 #[test]
+fn receivers_are_urls_and_a_secret_needs_its_webhook() {
+    let urls = "http://a:9093, https://b/alerts";
+    let settings = read(&[("notify.alertmanager", urls)], "").notify;
+    let places: Vec<String> = settings.alertmanagers.iter().map(|url| url.place()).collect();
+    assert_eq!(places, ["a:9093", "b"]);
+    assert!(settings.webhook.is_none());
+    check(
+        &[("notify.alertmanager", "a:9093")],
+        "[notify]\nwebhook = \"http://user:password@a/\"",
+        &expect![[r#"
+            --alertmanager (STEERAGE_ALERTMANAGER): "a:9093" is no URL that can be told: expected http://HOST:PORT/PATH or https://HOST:PORT/PATH
+            host.toml:2:11: notify.webhook: holds a user: user and password cannot be sent"#]],
+    );
+    check(
+        &[("notify.webhook_secret_file", "secret")],
+        "",
+        &expect![
+            "--webhook-secret-file (STEERAGE_WEBHOOK_SECRET_FILE): needs a webhook that it is the secret of"
+        ],
+    );
+}
+
+#[test]
 fn tenants_may_be_named_in_both_places() {
     let settings = read(
         &[("tenants", "acme=7, ops=1")],

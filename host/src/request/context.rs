@@ -24,6 +24,7 @@ use crate::identity::signing::Signer;
 use crate::meter;
 use crate::respond::{self, ResponseBody};
 use crate::shutdown::Shutdown;
+use crate::telemetry::access::AccessLog;
 use crate::telemetry::events::Events;
 
 /// What every call needs of the host.
@@ -43,6 +44,8 @@ pub struct CallContext {
     pub cpu: Cpu,
     /// Where failures are told.
     pub events: Arc<Events>,
+    /// Where each call is a line, if anywhere.
+    pub access_log: Option<Arc<AccessLog>>,
     /// Whether the host is ending.
     pub shutdown: Shutdown,
     /// Calls refused before an app was found and ready for them.

@@ -6,8 +6,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use http::header::HOST;
 use http::request::Parts;
-use http::{HeaderValue, Method};
+use http::uri::Authority;
+use http::{HeaderValue, Method, Version};
+use jiff::Timestamp;
 use steerage_core::id::CallId;
 use steerage_core::outcome::{Fault, Outcome};
 use steerage_core::spent::TimeSpent;
@@ -16,6 +19,7 @@ use super::CallContext;
 use crate::call::{Call, CallSide, Recorder, Usage};
 use crate::catalog::{Count, LoadedDeployment};
 use crate::meter;
+use crate::telemetry::access::AccessLine;
 use crate::telemetry::calls::CallSummary;
 use crate::telemetry::events::{Event, EventPlace, Same, Severity};
 use crate::telemetry::problems::EndedCall;
@@ -35,6 +39,16 @@ pub(super) struct CallRecord {
     method: Method,
     path: Arc<str>,
     span: tracing::Span,
+    /// What only the access log has, where there is one.
+    access: Option<Box<AccessHead>>,
+}
+
+/// What an access log says of a request, beside what is kept of each.
+#[derive(Debug)]
+struct AccessHead {
+    host: String,
+    route: HeaderValue,
+    protocol: &'static str,
 }
 
 /// A call that is about to begin.
@@ -75,7 +89,8 @@ impl CallRecord {
             fuel = tracing::field::Empty,
         );
         let (deployed, context, path) = (deployed.clone(), context.clone(), path.into());
-        let record = Self { deployed, count, context, client, method, path, span };
+        let access = context.access_log.is_some().then(|| Box::new(AccessHead::of(request, route)));
+        let record = Self { deployed, count, context, client, method, path, span, access };
         CallSide::of(Arc::new(Call::new(id, started_at, record)))
     }
 
@@ -195,6 +210,31 @@ impl Recorder for CallRecord {
         self.span.record("fuel", usage.fuel.get());
         let duration_us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
         tracing::debug!(parent: &self.span, duration_us, "call ended");
+        if let (Some(log), Some(head)) = (&self.context.access_log, &self.access) {
+            let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+            let began = i64::try_from(began.as_millis()).unwrap_or(i64::MAX);
+            let time = Timestamp::from_millisecond(began).unwrap_or_default();
+            log.write(&AccessLine {
+                time: format!("{time:.3}"),
+                call_id: call.id.to_string(),
+                client: self.client,
+                method: self.method.as_str(),
+                host: &head.host,
+                path: &self.path,
+                protocol: head.protocol,
+                route: head.route.to_str().unwrap_or_default(),
+                app: self.deployed.app.as_str(),
+                generation: self.deployed.generation.get(),
+                status,
+                cause: outcome.cause(),
+                response_bytes,
+                duration_us,
+                time_us: spent.each().map(|(phase, time)| (phase.code(), micros(time))).collect(),
+                fuel: usage.fuel.get(),
+                cpu_us: micros(usage.cpu),
+                memory_bytes: usage.memory.get(),
+            });
+        }
         let summary = CallSummary {
             id: call.id,
             at: milliseconds(began),
@@ -213,6 +253,21 @@ impl Recorder for CallRecord {
             client: self.client,
         };
         state.calls.push(summary, state.meter.is_spread());
+    }
+}
+
+impl AccessHead {
+    fn of(request: &Parts, route: &HeaderValue) -> Self {
+        let named = request.headers.get(HOST).and_then(|host| host.to_str().ok());
+        let host = named.or_else(|| request.uri.authority().map(Authority::as_str));
+        let host = host.unwrap_or_default();
+        let host = host.get(..host.floor_char_boundary(LONGEST_PATH)).unwrap_or(host).to_owned();
+        let protocol = match request.version {
+            Version::HTTP_10 => "HTTP/1.0",
+            Version::HTTP_2 => "HTTP/2",
+            _ => "HTTP/1.1",
+        };
+        Self { host, route: route.clone(), protocol }
     }
 }
 

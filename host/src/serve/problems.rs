@@ -40,7 +40,7 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 pub(super) fn notifier(settings: &Settings) -> Result<Arc<Notifier>, StartError> {
     let webhook = settings.notify.webhook.as_ref();
     let secret = webhook.and_then(|webhook| webhook.secret_file.as_deref()).map(read_secret);
-    secret.transpose().map_err(|why| StartError::WebhookSecret { why })?;
+    secret.transpose().map_err(|why| StartError::Outward { why })?;
     let fleet = settings.fleet.as_ref();
     let origin = NotifyOrigin {
         fleet: fleet.map(|fleet| fleet.store.keys_below().to_owned()),

@@ -18,6 +18,7 @@ use crate::history::HistoryThread;
 use crate::ingress::Ingress;
 use crate::reload::Reload;
 use crate::shutdown::Shutdown;
+use crate::telemetry::access::AccessLog;
 use crate::telemetry::events::{Event, Events, Severity};
 
 /// A signal that comes this soon after the first is the same wish: `timeout` sends one to the process
@@ -56,6 +57,7 @@ pub struct Host {
     pub(super) history: Option<HistoryThread>,
     pub(super) guests: GuestThreads,
     pub(super) ingress: Ingress,
+    pub(super) access_log: Option<Arc<AccessLog>>,
     pub(super) events: Arc<Events>,
     pub(super) crash_log: CrashLog,
 }
@@ -220,6 +222,9 @@ impl Host {
         self.memory_watch.join();
         if let Some(history) = self.history {
             history.end(LAST_EVENTS);
+        }
+        if let Some(access_log) = self.access_log {
+            access_log.flush(LAST_EVENTS);
         }
         self.events.end(LAST_EVENTS);
         self.operators.shutdown_background();

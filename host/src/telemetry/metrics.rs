@@ -4,12 +4,14 @@
 
 mod app_meter;
 mod buckets;
+mod certificates;
 mod fleet;
 pub mod form;
 mod outbound;
 mod receivers;
 
 pub use self::app_meter::{AppMeter, AppMeters};
+pub use self::certificates::CertificateDays;
 pub use self::fleet::FleetReading;
 pub use self::receivers::ReceiverReading;
 
@@ -92,23 +94,14 @@ pub struct HostReading {
     pub problems: u64,
     /// Calls refused before an app was found for them.
     pub unrouted: u64,
+    /// Lines of the access log that were left out.
+    pub access_log_left_out: u64,
     /// Seconds since the host started.
     pub uptime: Duration,
     /// Whole days until each certificate ends.
     pub certificates: CertificateDays,
     /// Its fleet, if it has one.
     pub fleet: Option<FleetReading>,
-}
-
-/// Whole days until certificates end, less than nothing once they have; nothing of those there are not.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct CertificateDays {
-    /// The one that callers are shown.
-    pub callers: Option<i64>,
-    /// The one by which other hosts know this one.
-    pub hosts: Option<i64>,
-    /// The authority that made that.
-    pub authority: Option<i64>,
 }
 
 /// Where readings come from.
@@ -348,11 +341,16 @@ fn encode_host(encoder: &mut DescriptorEncoder<'_>, host: &HostReading) -> fmt::
             "Components, and compiled code of components, removed for want of room",
             host.disk_evicted,
         ),
+        (
+            "access_log_lines_left_out",
+            "Lines of the access log that could not be written in time, or at all",
+            host.access_log_left_out,
+        ),
     ] {
         let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
         metric.encode_counter::<NoLabels, _, u64>(&value, None)?;
     }
-    encode_certificates(encoder, &host.certificates)?;
+    certificates::encode(encoder, &host.certificates)?;
     if let Some(fleet) = &host.fleet {
         fleet.encode(encoder)?;
     }
@@ -362,22 +360,6 @@ fn encode_host(encoder: &mut DescriptorEncoder<'_>, host: &HostReading) -> fmt::
     let mut metric =
         encoder.encode_descriptor("host_build", "The running version", None, MetricType::Info)?;
     metric.encode_info(&[("version", env!("CARGO_PKG_VERSION"))])
-}
-
-fn encode_certificates(encoder: &mut DescriptorEncoder<'_>, days: &CertificateDays) -> fmt::Result {
-    let all = [("callers", days.callers), ("hosts", days.hosts), ("authority", days.authority)];
-    if all.iter().all(|(_, days)| days.is_none()) {
-        return Ok(());
-    }
-    let help = "Whole days until a certificate ends; less than nothing once it has";
-    let mut metric =
-        encoder.encode_descriptor("certificate_days_left", help, None, MetricType::Gauge)?;
-    for (of, days) in all {
-        if let Some(days) = days {
-            metric.encode_family(&[("of", of)])?.encode_gauge(&days)?;
-        }
-    }
-    Ok(())
 }
 
 /// What calls have done to what all cores share, by the place in the source; counted in such builds only.

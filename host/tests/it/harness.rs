@@ -412,9 +412,15 @@ impl Host {
     }
 
     pub(crate) fn wait(&mut self) -> ExitStatus {
+        self.wait_for_output();
+        self.child.wait().unwrap()
+    }
+
+    /// What the host prints from here to its end.
+    pub(crate) fn wait_for_output(&mut self) -> String {
         let mut rest = String::new();
         while self.stdout.read_line(&mut rest).unwrap() > 0 {}
-        self.child.wait().unwrap()
+        rest
     }
 }
 

@@ -8,6 +8,7 @@
 #![expect(clippy::indexing_slicing, reason = "a missing field fails the test that reads it")]
 
 mod advice;
+mod access_log;
 mod alone;
 mod alone_canary;
 mod backup;
