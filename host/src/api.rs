@@ -173,8 +173,10 @@ pub async fn serve(
     let apart = Shutdown::default();
     let state = Arc::new(state);
     state.context.peer_api.set(Box::new(for_hosts::ForHosts::here(&state)));
-    let told =
-        state.notifier.clone().run(telling::TellingHost(state.clone()), state.own.events.clone());
+    let told = state
+        .notifier
+        .clone()
+        .run(telling::TellingHost::new(state.clone()), state.own.events.clone());
     let operators = Operators(router(state));
     let listener = Listener::new(operators, door, None, apart, descriptors);
     let accepted = listener.accept(socket, async move { closed.closed().await });

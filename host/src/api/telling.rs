@@ -2,8 +2,12 @@
 //! Does not decide whom to tell what, nor when.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use steerage_core::problem::{FoundProblem, ProblemKey};
+use steerage_core::why::HostTrouble;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use super::fleet_wide::{self, whom};
 use super::problem::Refusal;
@@ -15,12 +19,22 @@ const ALL: &str = "*";
 /// Kinds of problems that a host has and cannot tell by itself: one of the others does.
 const OF_OTHERS: [&str; 2] = ["host", "clock"];
 
+/// The hosts are looked at once in so long: that takes a look at all apps.
+const HOSTS_EVERY: Duration = Duration::from_secs(30);
+
 /// What is wrong on the host of this state.
-pub(super) struct TellingHost(pub(super) Shared);
+pub(super) struct TellingHost {
+    state: Shared,
+    /// What was wrong with the hosts at the last look, and when that was.
+    of_hosts: Mutex<Option<(Instant, OfHosts)>>,
+}
+
+/// What is wrong with hosts, and whether this one is the first of those that answer.
+type OfHosts = (Vec<HostTrouble>, bool);
 
 impl ProblemSource for TellingHost {
     async fn here(&self) -> ProblemsHere {
-        let state = &self.0;
+        let state = &self.state;
         let me = state.context.fleet.as_ref().map(|fleet| fleet.me().to_string());
         let own = state.problems().problems.into_iter().map(|told| {
             let found = problems::read(told);
@@ -28,7 +42,7 @@ impl ProblemSource for TellingHost {
         });
         let mut here = ProblemsHere { own: own.collect(), of_others: BTreeSet::new() };
         // While nothing is known of the fleet, that is told as an event.
-        let Ok((troubles, is_first)) = why::troubles_known(state).await else { return here };
+        let Ok((troubles, is_first)) = self.of_hosts().await else { return here };
         for trouble in troubles {
             let is_mine = if OF_OTHERS.contains(&trouble.kind) {
                 is_first
@@ -47,7 +61,7 @@ impl ProblemSource for TellingHost {
     }
 
     async fn explained(&self, mut problem: FoundProblem) -> FoundProblem {
-        problems::explain(&self.0, Some(ALL), &mut problem).await;
+        problems::explain(&self.state, Some(ALL), &mut problem).await;
         problem
     }
 
@@ -60,8 +74,24 @@ impl ProblemSource for TellingHost {
 }
 
 impl TellingHost {
+    pub(super) fn new(state: Shared) -> Self {
+        Self { state, of_hosts: Mutex::default() }
+    }
+
+    async fn of_hosts(&self) -> Result<OfHosts, Refusal> {
+        let mut known = self.of_hosts.lock().await;
+        if let Some((at, told)) = &*known
+            && at.elapsed() < HOSTS_EVERY
+        {
+            return Ok(told.clone());
+        }
+        let told = why::troubles_known(&self.state).await?;
+        *known = Some((Instant::now(), told.clone()));
+        Ok(told)
+    }
+
     async fn others(&self) -> Result<ToldElsewhere, Refusal> {
-        let whose = whom(&self.0, Some(ALL))?;
+        let whose = whom(&self.state, Some(ALL))?;
         // What is here is known.
         let here = wire::Problems::default();
         let told = fleet_wide::gather(whose, "/v1/problems", here, usize::MAX).await?;

@@ -4,6 +4,7 @@
 use expect_test::{Expect, expect};
 
 use super::*;
+use crate::notify::ReceiverUrl;
 
 fn machine() -> Machine {
     Machine {
@@ -122,7 +123,7 @@ fn trusted_proxies_are_networks() {
 fn receivers_are_urls_and_a_secret_needs_its_webhook() {
     let urls = "http://a:9093, https://b/alerts";
     let settings = read(&[("notify.alertmanager", urls)], "").notify;
-    let places: Vec<String> = settings.alertmanagers.iter().map(|url| url.place()).collect();
+    let places: Vec<String> = settings.alertmanagers.iter().map(ReceiverUrl::place).collect();
     assert_eq!(places, ["a:9093", "b"]);
     assert!(settings.webhook.is_none());
     check(

@@ -8,7 +8,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use super::events::{Event, Events, Severity};
 
-/// Lines that wait to be written at most. One is some 600 bytes, and 2 KiB where path and host are long.
+/// Lines that wait to be written at most. One is some 400 bytes, and 1 KiB where path and host are long.
 const WAITING: usize = 8192;
 /// So many bytes go to the file at once, if as many wait.
 const AT_ONCE: usize = 64 << 10;
@@ -209,11 +209,8 @@ impl Writer {
     fn write_all(mut self, waiting: &Receiver<AccessPiece>) {
         while let Ok(first) = waiting.recv() {
             self.take(first);
-            loop {
-                match waiting.try_recv() {
-                    Ok(piece) => self.take(piece),
-                    Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
-                }
+            while let Ok(piece) = waiting.try_recv() {
+                self.take(piece);
             }
             self.flush();
         }
