@@ -7,8 +7,8 @@
 )]
 #![expect(clippy::indexing_slicing, reason = "a missing field fails the test that reads it")]
 
-mod advice;
 mod access_log;
+mod advice;
 mod alone;
 mod alone_canary;
 mod backup;
