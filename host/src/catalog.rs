@@ -149,10 +149,13 @@ impl Catalog {
         let replaced = snapshot.withdraw(&app.name);
         snapshot.add(app.clone())?;
         self.current.store(Arc::new(snapshot));
+        let served = app.routes();
         if let Some(replaced) = &replaced {
-            let kept = app.routes();
-            self.note_former(replaced, |route| kept.contains(route));
+            self.note_former(replaced, |route| served.contains(route));
         }
+        let mut former = self.former.lock().unwrap_or_else(PoisonError::into_inner);
+        served.iter().for_each(|route| former.forget(route));
+        drop(former);
         Ok(replaced)
     }
 
@@ -163,7 +166,10 @@ impl Catalog {
     }
 
     fn note_former(&self, app: &App, is_kept: impl Fn(&Route) -> bool) {
-        let went = app.routes().into_iter().filter(|route| !is_kept(route));
+        let went: Vec<_> = app.routes().into_iter().filter(|route| !is_kept(route)).collect();
+        if went.is_empty() {
+            return;
+        }
         let mut former = self.former.lock().unwrap_or_else(PoisonError::into_inner);
         let until = meter::milliseconds_since_epoch(Instant::now());
         for route in went {

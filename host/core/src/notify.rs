@@ -300,15 +300,16 @@ impl KnownProblem {
     ) -> bool {
         match (seen, self.told) {
             (Some(Sighting::Here { material, is_symptom }), told) => {
-                if told.is_none() && !self.is_open() {
-                    self.since = now;
-                }
+                // Where its end may have been told, this is another one to the receiver.
+                let is_new = told.is_none_or(|told| told.in_doubt == Some(Notice::Opened));
+                self.since = if is_new && !self.is_open() { now } else { self.since };
                 self.state = CourseSeen::Open { material: *material, is_symptom: *is_symptom };
                 true
             }
             // Its receivers hear of it from there.
-            (Some(Sighting::Elsewhere), _) => false,
-            (Some(Sighting::Unclear), Some(_)) => {
+            (Some(Sighting::Elsewhere), None) => false,
+            // Whether they do is not known: what was told is over once nobody has it.
+            (Some(Sighting::Unclear | Sighting::Elsewhere), Some(_)) => {
                 if self.is_open() {
                     self.state = CourseSeen::Unclear;
                 }
@@ -333,7 +334,10 @@ impl KnownProblem {
     /// What is to be told next, and when.
     fn due(&self, rules: &NotifyRules) -> Option<(u64, Notice)> {
         let (material, is_symptom) = match (self.state, self.told) {
-            (CourseSeen::Over { at }, Some(_)) => return Some((at, Notice::Closed)),
+            // One that is in doubt stands behind what others wait for.
+            (CourseSeen::Over { at }, Some(told)) => {
+                return Some((at.max(told.at), Notice::Closed));
+            }
             (CourseSeen::Over { .. }, None) | (CourseSeen::Unclear, _) => return None,
             (CourseSeen::Open { material, is_symptom }, _) => (material, is_symptom),
         };
@@ -357,7 +361,7 @@ impl KnownProblem {
             (Notice::Closed, Delivery::InDoubt) => {
                 // Where it opens again, the receiver may take it for closed.
                 if let Some(told) = &mut self.told {
-                    told.in_doubt = Some(Notice::Opened);
+                    (told.in_doubt, told.at) = (Some(Notice::Opened), now);
                 }
                 true
             }

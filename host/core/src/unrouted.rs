@@ -29,6 +29,8 @@ pub struct UnroutedKind {
     pub host: String,
     /// The first segment of the path, without slashes; empty for `/`.
     pub segment: String,
+    /// The path of the last one.
+    pub example: String,
     /// How many there were since `first_at`.
     pub count: u64,
     /// Milliseconds since the epoch.
@@ -65,10 +67,14 @@ impl Unrouted {
                 (known.count, known.first_at) = (0, now);
             }
             (known.count, known.last_at) = (known.count + 1, now);
+            if known.example != path {
+                known.example = cut(path).to_owned();
+            }
             return;
         }
         let (host, segment) = (host.to_owned(), segment.to_owned());
-        let new = UnroutedKind { host, segment, count: 1, first_at: now, last_at: now };
+        let example = cut(path).to_owned();
+        let new = UnroutedKind { host, segment, example, count: 1, first_at: now, last_at: now };
         if self.kinds.len() < MOST {
             self.kinds.push(new);
             return;
@@ -96,11 +102,16 @@ impl Unrouted {
 impl FormerRoutes {
     /// An app has a route no more.
     pub fn note(&mut self, former: FormerRoute) {
-        self.routes.retain(|known| known.route != former.route);
+        self.forget(&former.route);
         if self.routes.len() == MOST {
             self.routes.pop_front();
         }
         self.routes.push_back(former);
+    }
+
+    /// An app has a route, or has it again.
+    pub fn forget(&mut self, route: &Route) {
+        self.routes.retain(|known| known.route != *route);
     }
 
     /// All of them, the last one last.
@@ -167,5 +178,7 @@ mod tests {
         }
         assert_eq!(former.iter().count(), MOST);
         assert_eq!(former.iter().next().unwrap().until, 11);
+        former.forget(&"/10/...".parse().unwrap());
+        assert_eq!(former.iter().next().unwrap().until, 12);
     }
 }

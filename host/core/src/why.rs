@@ -21,6 +21,7 @@ pub use self::diagnosis::{Diagnosis, Explanation, Remedy};
 pub use self::fleet::{
     FleetPast, HostTrouble, PastHost, PastUsage, explain_fleet, fleet_troubles, remedy_of_lack,
 };
+pub use self::printed::PRINTED;
 pub use self::unrouted::unrouted;
 use crate::destinations::RequestEnd;
 use crate::id::AppName;

@@ -127,8 +127,9 @@ async fn of_app(
             limits: &manifest.limits,
             maximum: &policy.maximum,
             placement: &manifest.placement,
-            deployed: day(current.deployed_at),
-            is_first: current.generation == Generation::FIRST,
+            // What failed by the limits of one that was taken back since says nothing of this one's.
+            deployed: day(records.iter().map(|record| record.deployed_at).max().unwrap_or(0)),
+            is_first: current.generation == Generation::FIRST && records.len() == 1,
             today: day(now()),
             n_hosts,
             n_silent,

@@ -165,9 +165,16 @@ pub(super) fn check_sender(request: &Request) -> Result<(), Refusal> {
 
 /// The token, or in its place a session. Browsers send cookies unasked, so with one a change must come
 /// from the page, and its browser must say so.
+/// What stands before a token.
+const BEARER: &[u8] = b"Bearer ";
+
 fn check_shown(state: &Shared, token: &Token, request: &mut Request) -> Result<(), Refusal> {
     let headers = request.headers();
-    if headers.contains_key(AUTHORIZATION) || !sessions::is_meant(headers) {
+    // A proxy may ask for a password of its own, and pass that on.
+    let is_bearer = headers.get(AUTHORIZATION).is_some_and(|header| {
+        header.as_bytes().get(..BEARER.len()).is_some_and(|it| it.eq_ignore_ascii_case(BEARER))
+    });
+    if is_bearer || !sessions::is_meant(headers) {
         return check_token(token, request);
     }
     let Some(signed_in) = state.sessions.shown(&token.hash, headers, state.started_at.elapsed())
@@ -190,9 +197,9 @@ fn check_token(token: &Token, request: &Request) -> Result<(), Refusal> {
                                           Bearer TOKEN`, or give --token-file",
         ));
     };
-    let shown = header.as_bytes().split_at_checked("Bearer ".len());
+    let shown = header.as_bytes().split_at_checked(BEARER.len());
     let is_right = shown.is_some_and(|(scheme, shown)| {
-        scheme.eq_ignore_ascii_case(b"Bearer ") && token.matches(shown.trim_ascii())
+        scheme.eq_ignore_ascii_case(BEARER) && token.matches(shown.trim_ascii())
     });
     if is_right { Ok(()) } else { Err(Refusal::unauthorized("this is not the host's token")) }
 }

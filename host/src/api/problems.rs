@@ -7,16 +7,21 @@ use axum::Json;
 use axum::extract::State;
 use futures_util::future::join_all;
 use steerage_core::problem::{FoundProblem, ProblemState, level_claim, level_evidence, together};
-use steerage_core::why::{Diagnosis, HostTrouble, Remedy, longer_than, remedy_of_lack};
+use steerage_core::why::{
+    Diagnosis, FleetPast, HostTrouble, Remedy, fleet_troubles, longer_than, remedy_of_lack,
+};
 
 use super::fleet_wide::{self, whom};
 use super::here::HostQuery;
 use super::problem::Refusal;
 use super::{ApiState, Asked, Shared, why, wire};
+use crate::agent::now;
 use crate::telemetry::problems::TroubledApp;
 
 /// Reasons are looked for of as many apps: each takes asking all hosts.
 const EXPLAINED: usize = 10;
+/// The kind of problem that a host whose data folder is gone has.
+pub(super) const FOLDER: &str = "folder";
 /// What is told of a host that is alone.
 const HERE: &str = "this host";
 
@@ -34,7 +39,9 @@ pub(super) async fn problems(
     let is_meant =
         |trouble: &HostTrouble| host.is_none_or(|host| host == "*" || host == trouble.host);
     let is_in_fleet = state.context.fleet.is_some();
-    found.extend(of_fleet.into_iter().filter(is_meant).map(|trouble| {
+    // Each host tells of its own folder.
+    let is_other = |trouble: &HostTrouble| trouble.kind != FOLDER;
+    found.extend(of_fleet.into_iter().filter(is_meant).filter(is_other).map(|trouble| {
         let hosts = if is_in_fleet { vec![trouble.host] } else { Vec::new() };
         FoundProblem { hosts, ..of_hosts(trouble.kind, trouble.found) }
     }));
@@ -86,14 +93,27 @@ impl ApiState {
             let (since, last_at) = (Some(level.since), Some(level.last_at));
             FoundProblem { since, last_at, ..of_hosts(what, told) }
         });
-        let problems = of_apps.chain(levels).map(write).collect();
+        let gone_since = problems.of_host().folder_gone_since();
+        let of_folder = fleet_troubles(&FleetPast {
+            asked: me.to_owned(),
+            folder_gone: gone_since.map(|since| Duration::from_millis(now().saturating_sub(since))),
+            ..FleetPast::default()
+        });
+        let of_folder = of_folder.into_iter().map(|trouble| FoundProblem {
+            since: gone_since,
+            last_at: gone_since.map(|_| now()),
+            ..of_hosts(trouble.kind, trouble.found)
+        });
+        let problems = of_apps.chain(levels).chain(of_folder).map(write).collect();
         wire::Problems { problems, sources: None }
     }
 }
 
 fn of_app(troubled: TroubledApp) -> FoundProblem {
     let TroubledApp { kind, app, claim, problem, cause, slow_after, generation } = troubled;
-    let of_generation = generation
+    // By now it may have answered more than it failed.
+    let of_generation = generation.filter(|_| problem.n_good <= problem.n_bad);
+    let of_generation = of_generation
         .map(|number| format!("generation {number} has hardly answered anybody since it is here"));
     FoundProblem {
         kind: kind.to_owned(),

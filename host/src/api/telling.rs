@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use steerage_core::problem::{FoundProblem, ProblemKey};
-use steerage_core::why::HostTrouble;
+use steerage_core::why::{HostTrouble, PRINTED};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
@@ -43,7 +43,8 @@ impl ProblemSource for TellingHost {
         let mut here = ProblemsHere { own: own.collect(), of_others: BTreeSet::new() };
         // While nothing is known of the fleet, that is told as an event.
         let Ok((troubles, is_first)) = self.of_hosts().await else { return here };
-        for trouble in troubles {
+        // That its folder is gone is among its own already.
+        for trouble in troubles.into_iter().filter(|trouble| trouble.kind != problems::FOLDER) {
             let is_mine = if OF_OTHERS.contains(&trouble.kind) {
                 is_first
             } else {
@@ -62,6 +63,8 @@ impl ProblemSource for TellingHost {
 
     async fn explained(&self, mut problem: FoundProblem) -> FoundProblem {
         problems::explain(&self.state, Some(ALL), &mut problem).await;
+        // What guests print may be private: it does not leave the host.
+        problem.evidence.retain(|line| !line.starts_with(PRINTED));
         problem
     }
 
@@ -81,13 +84,21 @@ impl TellingHost {
     async fn of_hosts(&self) -> Result<OfHosts, Refusal> {
         let mut known = self.of_hosts.lock().await;
         if let Some((at, told)) = &*known
+            // What is wrong is looked at each time: nobody should hear of it for longer than it is so.
+            && told.0.is_empty()
             && at.elapsed() < HOSTS_EVERY
         {
             return Ok(told.clone());
         }
-        let told = why::troubles_known(&self.state).await?;
-        *known = Some((Instant::now(), told.clone()));
-        Ok(told)
+        match (why::troubles_known(&self.state).await, &*known) {
+            (Ok(told), _) => {
+                *known = Some((Instant::now(), told.clone()));
+                Ok(told)
+            }
+            // That nothing could be read does not say that anything is over.
+            (Err(_), Some((_, told))) => Ok(told.clone()),
+            (Err(error), None) => Err(error),
+        }
     }
 
     async fn others(&self) -> Result<ToldElsewhere, Refusal> {

@@ -47,6 +47,7 @@ pub(super) async fn why(
         app: Some(app.to_string()),
         diagnoses: told.explanation.diagnoses.into_iter().map(diagnosis).collect(),
         standing: told.explanation.standing,
+        unrouted: Vec::new(),
         sources: told.sources,
     }))
 }
@@ -120,27 +121,34 @@ pub(super) async fn why_fleet(
     Asked(query): Asked<HostQuery>,
 ) -> Result<Json<wire::Why>, Refusal> {
     let (past, sources) = of_fleet(&state, query.host.as_deref()).await?;
-    let mut told = why::explain_fleet(&past);
-    told.diagnoses.extend(without_route(&state));
+    let told = why::explain_fleet(&past);
+    let unrouted = without_route(&state, query.host.as_deref());
     Ok(Json(wire::Why {
         app: None,
         diagnoses: told.diagnoses.into_iter().map(diagnosis).collect(),
         standing: told.standing,
+        unrouted: unrouted.into_iter().map(diagnosis).collect(),
         sources,
     }))
 }
 
-/// Why requests to this host find no route, where that is known.
-fn without_route(state: &Shared) -> Option<Diagnosis> {
+/// Why requests to this host find no route, where that is known, and this host is asked about.
+fn without_route(state: &Shared, host: Option<&str>) -> Option<Diagnosis> {
     let context = &state.context;
+    let me = context.fleet.as_ref().map(|fleet| fleet.me().as_str());
+    let is_meant = host.is_none_or(|host| host == "*" || me == Some(host));
     let kinds = context.without_route.lock().unwrap_or_else(PoisonError::into_inner).told(now());
-    if kinds.is_empty() {
+    if kinds.is_empty() || !is_meant {
         return None;
     }
     let snapshot = context.catalog.snapshot();
-    let routes = snapshot.routes.iter().map(|routed| (&routed.route, &routed.owner));
-    let routes: Vec<_> = routes.collect();
-    why::unrouted(now(), &kinds, &context.catalog.former_routes(), routes.iter().copied())
+    let routes: Vec<_> =
+        snapshot.routes.iter().map(|routed| (&routed.route, &routed.owner)).collect();
+    let is_routed = |host: &str, path: &str| snapshot.routes.find(host, path).is_some();
+    let former = context.catalog.former_routes();
+    let mut found = why::unrouted(now(), &kinds, &former, routes.iter().copied(), is_routed)?;
+    found.evidence.extend(me.map(|me| format!("they came to {me}")));
+    Some(found)
 }
 
 /// What is wrong with hosts, but for what is nearly used up: whoever watches that for longer tells it.

@@ -6,6 +6,7 @@ mod difference;
 use std::path::Path;
 
 use anyhow::Context as _;
+use steerage_core::limits::LimitsPolicy;
 use steerage_core::manifest::Manifest;
 use steerage_core::units::show_duration;
 
@@ -124,7 +125,9 @@ fn write(screen: Screen, path: &Path, advice: &AppAdvice) -> anyhow::Result<Stri
             continue;
         };
         let present = present(&app.manifest, &key.key);
-        if manifest::has_key(&app.text, section, name) && present != key.present {
+        // How many replicas there may be follows from how many there must be, where it is not said.
+        let is_said = key.key == "replicas.max" || manifest::has_key(&app.text, section, name);
+        if is_said && present != key.present {
             let of = |value: &Option<String>| value.clone().unwrap_or_else(|| "nothing".to_owned());
             screen.note(&format!(
                 "{} is left: it is {} in {}, and {} in the deployment that the advice is for",
@@ -140,6 +143,16 @@ fn write(screen: Screen, path: &Path, advice: &AppAdvice) -> anyhow::Result<Stri
     let text = manifest::set_keys(&app.text, &keys)
         .with_context(|| format!("cannot write into {}", file.display()))?;
     if text != app.text {
+        // What would not be read by a deploy is not written.
+        if let Err(mistakes) = manifest::read(&text, &LimitsPolicy::default()) {
+            let mistakes: Vec<_> =
+                mistakes.iter().map(|it| format!("{}: {}", it.key, it.message)).collect();
+            let (file, mistakes) = (file.display(), mistakes.join("; "));
+            let text = format!(
+                "{file} is left as it is: what is advised does not fit into it: {mistakes}"
+            );
+            return Err(Refused(text).into());
+        }
         std::fs::write(&file, &text).with_context(|| format!("cannot write {}", file.display()))?;
     }
     Ok(difference(&app.text, &text))

@@ -51,7 +51,7 @@ pub(super) async fn run(args: &Why) -> anyhow::Result<()> {
             }
         }
     }
-    let is_wrong = told.iter().any(|why| !why.diagnoses.is_empty());
+    let is_wrong = told.iter().any(|why| !(why.diagnoses.is_empty() && why.unrouted.is_empty()));
     if screen.is_json() {
         screen.json(&told)?;
     } else {
@@ -59,6 +59,11 @@ pub(super) async fn run(args: &Why) -> anyhow::Result<()> {
         // Where no app was named, those that are well are not.
         for why in told.iter().filter(|why| args.app.is_some() || !why.diagnoses.is_empty()) {
             screen.say(&shown(why, screen))?;
+        }
+        // Last: an app that fails is worse than callers who ask for what there is not.
+        let unrouted = told.iter().flat_map(|why| &why.unrouted);
+        for diagnosis in unrouted {
+            screen.say(&lines(diagnosis, screen).join("\n"))?;
         }
         if args.app.is_none() && !is_wrong {
             let hosts = told.first().map_or("", |why| &why.standing);
@@ -106,12 +111,17 @@ fn shown(why: &wire::Why, screen: Screen) -> String {
     }
     let mut lines = Vec::new();
     for diagnosis in &why.diagnoses {
-        lines.push(screen.paint(Tone::Bad, &visible(&diagnosis.claim)));
-        lines.extend(because(&diagnosis.evidence));
-        lines.extend(diagnosis.remedy.as_ref().into_iter().flat_map(next));
+        lines.extend(self::lines(diagnosis, screen));
     }
     lines.push(format!("{:>9}  {}", "overall", visible(&why.standing)));
     lines.join("\n")
+}
+
+/// A claim, its evidence and its remedy.
+fn lines(diagnosis: &wire::Diagnosis, screen: Screen) -> Vec<String> {
+    let claim = screen.paint(Tone::Bad, &visible(&diagnosis.claim));
+    let remedy = diagnosis.remedy.as_ref().into_iter().flat_map(next);
+    [claim].into_iter().chain(because(&diagnosis.evidence)).chain(remedy).collect()
 }
 
 /// The evidence for a claim, a line each.

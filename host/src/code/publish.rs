@@ -20,12 +20,14 @@ impl Loader {
         let Inner { parts, mapped, .. } = &*self.inner;
         // It is mapped already, so where calls run in all others it is one too many for a while.
         self.drop_in_background(mapped.make_room().0);
-        deployed.tell_limits();
         let before = parts.catalog.app(&app.name);
-        let app = app.replacing(before.as_deref()).ready(Arc::new(deployed));
+        let deployed = Arc::new(deployed);
+        let app = app.replacing(before.as_deref()).ready(deployed.clone());
         let app = Arc::new(app);
         app.touch(self.clock(Instant::now()));
         let replaced = parts.catalog.publish(app.clone())?;
+        // Not before: one that cannot be published leaves the one before it served.
+        deployed.tell_limits();
         mapped.note(&app);
         self.retire(replaced);
         Ok(app)

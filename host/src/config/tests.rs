@@ -130,7 +130,7 @@ fn receivers_are_urls_and_a_secret_needs_its_webhook() {
         &[("notify.alertmanager", "a:9093")],
         "[notify]\nwebhook = \"http://user:password@a/\"",
         &expect![[r#"
-            --alertmanager (STEERAGE_ALERTMANAGER): "a:9093" is no URL that can be told: expected http://HOST:PORT/PATH or https://HOST:PORT/PATH
+            --alertmanager (STEERAGE_ALERTMANAGER): "a:9093" and so on is no URL that can be told: expected http://HOST:PORT/PATH or https://HOST:PORT/PATH
             host.toml:2:11: notify.webhook: holds a user: user and password cannot be sent"#]],
     );
     check(

@@ -11,6 +11,7 @@ use std::time::Duration;
 use steerage_core::history::block::{BlockWriter, Blocks, Piece};
 use steerage_core::history::files::{self, HistoryFile};
 use steerage_core::history::{Grain, Slot};
+use steerage_core::id::AppName;
 use steerage_core::units::Bytes;
 
 use super::collect;
@@ -23,6 +24,9 @@ use crate::telemetry::events::{Event, EventPlace, Events, Severity};
 const BLOCK: usize = 1 << 20;
 /// So much of the minutes of an hour is added up at once; what is more takes several rounds.
 const ROUND: u64 = 32 << 20;
+
+/// An app, its calls in an hour, and within how many microseconds 99 of 100 were over.
+type AppPast = (AppName, u64, u64);
 
 /// What the thread works with.
 #[derive(Debug)]
@@ -104,8 +108,10 @@ impl Writer {
             let of_hour: Vec<_> =
                 minutes.iter().filter(|(file, _)| hour_of(file.first) == hour).copied().collect();
             if !self.is_written(hour, &hour_files)? {
-                let bytes = self.hour(hour, &of_hour);
+                let (bytes, past) = self.hour(hour, &of_hour);
                 self.append((Grain::Hour, hour), &bytes, hour, now)?;
+                // Once: what cannot be written is made again.
+                self.tell_past(hour, &past);
             }
             *rolled_to = hour;
         }
@@ -129,9 +135,11 @@ impl Writer {
     }
 
     /// An hour, as it is written: in one piece, so that none is there twice when this is broken off.
-    fn hour(&self, hour: u32, of_hour: &[(HistoryFile, u64)]) -> Vec<u8> {
+    /// With it, how many calls of each app there were and how long they took.
+    fn hour(&self, hour: u32, of_hour: &[(HistoryFile, u64)]) -> (Vec<u8>, Vec<AppPast>) {
         let n_rounds = of_hour.iter().map(|(_, n_bytes)| n_bytes).sum::<u64>() / ROUND + 1;
         let (mut bytes, mut block) = (Vec::new(), BlockWriter::new(Grain::Hour, hour));
+        let mut past = Vec::new();
         for round in 0..n_rounds {
             let mut apps = BTreeMap::<String, Slot>::new();
             for (file, _) in of_hour {
@@ -143,7 +151,7 @@ impl Writer {
                 }
             }
             for (app, slot) in apps {
-                self.tell_past(hour, &app, &slot);
+                past.extend(Self::past_of(&app, &slot));
                 block.push(&app, &slot);
                 if block.n_bytes() >= BLOCK {
                     let full = std::mem::replace(&mut block, BlockWriter::new(Grain::Hour, hour));
@@ -152,16 +160,21 @@ impl Writer {
             }
         }
         bytes.extend(block.finish(true));
-        bytes
+        (bytes, past)
     }
 
-    /// How long calls of an app took in an hour is what later ones are judged by.
-    fn tell_past(&self, hour: u32, app: &str, slot: &Slot) {
-        let app = app.parse().ok().and_then(|name| self.catalog.app(&name));
-        if let (Some(state), Some(p99)) =
-            (app.as_ref().and_then(|app| app.state()), slot.latency.percentile(990))
-        {
-            state.problems.note_hour(hour, slot.latency.n_counted(), p99);
+    fn past_of(app: &str, slot: &Slot) -> Option<AppPast> {
+        let p99_us = slot.latency.percentile(990)?;
+        Some((app.parse().ok()?, slot.latency.n_counted(), p99_us))
+    }
+
+    /// How long calls of apps took in an hour is what later ones are judged by.
+    fn tell_past(&self, hour: u32, past: &[AppPast]) {
+        for (name, n_calls, p99_us) in past {
+            let app = self.catalog.app(name);
+            if let Some(state) = app.as_ref().and_then(|app| app.state()) {
+                state.problems.note_hour(hour, *n_calls, *p99_us);
+            }
         }
     }
 

@@ -9,6 +9,9 @@ use toml_edit::{DocumentMut, Item, Table, TomlError, Value};
 /// # Errors
 /// When the text is no TOML.
 pub fn set_keys(manifest: &str, keys: &[(&str, &str, &str)]) -> Result<String, TomlError> {
+    if keys.is_empty() {
+        return Ok(manifest.to_owned());
+    }
     let mut document: DocumentMut = manifest.parse()?;
     for (section, key, value) in keys {
         let section = document.entry(section).or_insert_with(|| Item::Table(Table::new()));
@@ -24,7 +27,15 @@ pub fn set_keys(manifest: &str, keys: &[(&str, &str, &str)]) -> Result<String, T
             None => drop(table.insert(key, Item::Value(new))),
         }
     }
-    Ok(document.to_string())
+    let mut text = document.to_string();
+    // Lines end as they did, and the last one as it did.
+    if manifest.contains("\r\n") {
+        text = text.replace("\r\n", "\n").replace('\n', "\r\n");
+    }
+    if !manifest.ends_with('\n') {
+        text.truncate(text.trim_end_matches(['\r', '\n']).len());
+    }
+    Ok(text)
 }
 
 /// Whether the text says something of a key.
@@ -45,6 +56,14 @@ mod tests {
     use expect_test::expect;
 
     use super::*;
+
+    #[test]
+    fn lines_end_as_they_did() {
+        let set = |text: &str| set_keys(text, &[("limits", "fuel", "9")]).unwrap();
+        assert_eq!(set("[limits]\r\nfuel = 5\r\n"), "[limits]\r\nfuel = 9\r\n");
+        assert_eq!(set("[limits]\nfuel = 5"), "[limits]\nfuel = 9");
+        assert_eq!(set_keys("a = 1\r\nb = 2", &[]).unwrap(), "a = 1\r\nb = 2");
+    }
 
     #[test]
     fn keys_are_set_where_they_stand_and_comments_stay() {

@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use steerage_core::notify::Sighting;
 use steerage_core::problem::{FoundProblem, ProblemKey, with_symptoms};
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior};
 
 use super::source::{ProblemSource, ToldElsewhere};
 
@@ -44,6 +44,7 @@ struct Reason {
 /// Looks until nobody wants to know.
 pub(super) async fn look(source: impl ProblemSource, publish: watch::Sender<Arc<Looked>>) {
     let mut ticks = tokio::time::interval(EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut reasons = BTreeMap::new();
     let mut leaving: BTreeMap<ProblemKey, Instant> = BTreeMap::new();
     let mut before = Arc::new(Looked::default());
@@ -75,8 +76,13 @@ pub(super) async fn look(source: impl ProblemSource, publish: watch::Sender<Arc<
                 Some((key.clone(), FoundHere { sighting: left(key, &elsewhere)?, problem }))
             });
             let still: Looked = still.collect();
-            leaving.retain(|key, _| {
-                still.get(key).is_some_and(|found| found.sighting == Sighting::Unclear)
+            leaving.retain(|key, since| {
+                let Some(found) = still.get(key) else { return false };
+                // Nobody waits for who says nothing; for who has it, everybody does.
+                if found.sighting == Sighting::Elsewhere {
+                    *since = Instant::now();
+                }
+                true
             });
             found.extend(still);
         }
@@ -206,6 +212,11 @@ mod tests {
         let unclear = vec![("shop fails".to_owned(), Sighting::Unclear)];
         assert_eq!(next(&mut looks).await, unclear);
         says.elsewhere.lock().unwrap().is_all = true;
+        let elsewhere = vec![("web fails".to_owned(), Sighting::Elsewhere)];
+        for _ in 0..2 {
+            assert_eq!(next(&mut looks).await, elsewhere, "for as long as another host has it");
+        }
+        says.elsewhere.lock().unwrap().told.clear();
         assert_eq!(next(&mut looks).await, []);
     }
 

@@ -17,6 +17,8 @@ use steerage_core::notify::Delivery;
 
 /// Longest time to reach a receiver.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The status says whether it was taken: nobody waits longer for what is said beside.
+const BODY_TIMEOUT: Duration = Duration::from_secs(2);
 /// Longest time for a request and its answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// So much of an answer is read, and so much of it shown: bytes.
@@ -57,6 +59,7 @@ impl Poster {
     }
 
     async fn ask(&self, request: Request<Full<Bytes>>) -> (Delivery, String) {
+        let path = request.uri().path().to_owned();
         let response = match self.connections.request(request).await {
             Ok(response) => response,
             Err(error) => {
@@ -66,11 +69,16 @@ impl Poster {
             }
         };
         let status = response.status();
+        let delivery = meant(status);
         // Read also where it says nothing new: the connection can be used again then.
-        let body = Limited::new(response.into_body(), LARGEST_ANSWER).collect().await;
-        let body = body.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+        let body = Limited::new(response.into_body(), LARGEST_ANSWER).collect();
+        let body = tokio::time::timeout(BODY_TIMEOUT, body).await;
+        let body = body.ok().and_then(Result::ok).map(http_body_util::Collected::to_bytes);
+        let body = body.unwrap_or_default();
         let body = String::from_utf8_lossy(&body);
-        (meant(status), format!("it answers {status}: {}", excerpt(SHOWN, body.trim())))
+        // Some repeat the path that was asked for, which may hold a secret.
+        let body = if path.len() > 1 { body.replace(&path, "…") } else { body.into_owned() };
+        (delivery, format!("it answers {status}: {}", excerpt(SHOWN, body.trim())))
     }
 }
 

@@ -44,7 +44,9 @@ impl ReceiverUrl {
     /// # Errors
     /// What is wrong with it.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let wrong = |why: &str| format!("{text:?} is no URL that can be told: {why}");
+        // Its path may be a secret: what is shown is where it begins.
+        let shown = text.get(..text.find(['/', '?']).unwrap_or(text.len())).unwrap_or_default();
+        let wrong = |why: &str| format!("{shown:?} and so on is no URL that can be told: {why}");
         let uri: Uri = text.parse().map_err(|error| wrong(&format!("{error}")))?;
         if !matches!(uri.scheme_str(), Some("http" | "https")) {
             return Err(wrong("expected http://HOST:PORT/PATH or https://HOST:PORT/PATH"));

@@ -79,7 +79,8 @@ impl Limiter {
         Bytes::new(self.used)
     }
 
-    /// The most the instance had at any time.
+    /// The least limit that would have been enough: the most that the instance had at any time, or what the
+    /// host held for it beyond what it may hold beside any limit.
     #[must_use]
     pub fn peak(&self) -> Bytes {
         Bytes::new(self.peak)
@@ -111,6 +112,8 @@ impl Limiter {
             self.reservation.shrink(Bytes::new(before - held));
         }
         self.held = held;
+        // With a smaller limit than this the call would have been ended.
+        self.peak = self.peak.max(held.saturating_sub(HELD_BESIDE));
         true
     }
 

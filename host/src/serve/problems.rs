@@ -6,11 +6,12 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use steerage_core::problem::LevelWatch;
 use steerage_core::units::Bytes;
-use tokio::time::MissedTickBehavior;
 
 use super::StartError;
 use crate::admission::Admission;
@@ -20,9 +21,10 @@ use crate::kernel;
 use crate::notify::{Notifier, NotifyOrigin, read_secret};
 use crate::telemetry::Telemetry;
 
-/// How often is seen whether this process runs, and in how many such ticks is looked once.
+/// How often is looked.
+const EVERY: Duration = Duration::from_secs(10);
+/// How often is seen whether this process runs.
 const OFTEN: Duration = Duration::from_secs(1);
-const TICKS_OF_LOOK: u32 = 10;
 /// A tick that comes so late was kept from coming.
 const STALLED: Duration = Duration::from_secs(2);
 /// The files that are open are listed once in so many looks: of a hundred thousand that takes a while.
@@ -71,21 +73,33 @@ pub(super) fn watch(
     let folder = place_of(&data);
     let looked_at = LookedAt { telemetry, admission, memory, data, folder };
     async move {
-        let mut ticks = tokio::time::interval(OFTEN);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut last_at = Instant::now();
-        for n_ticks in (0..FILES_EVERY * TICKS_OF_LOOK).cycle() {
+        let _watching = watch_stalls(looked_at.telemetry.clone());
+        let mut ticks = tokio::time::interval(EVERY);
+        for n_looks in (0..FILES_EVERY).cycle() {
             ticks.tick().await;
-            let stalled = last_at.elapsed().saturating_sub(OFTEN);
-            if stalled >= STALLED {
-                looked_at.telemetry.problems.of_host().note_stall(stalled);
-            }
-            if n_ticks % TICKS_OF_LOOK == 0 {
-                looked_at.look(n_ticks == 0);
-            }
-            last_at = Instant::now();
+            looked_at.look(n_looks == 0);
         }
     }
+}
+
+/// Sees on a thread of its own whether the process runs: what keeps the host's own work from going on keeps no
+/// caller waiting. The thread ends when what is returned is dropped.
+fn watch_stalls(telemetry: Arc<Telemetry>) -> SyncSender<()> {
+    let (end, ending) = mpsc::sync_channel(1);
+    let watch = move || {
+        let mut began_at = Instant::now();
+        while ending.recv_timeout(OFTEN) == Err(RecvTimeoutError::Timeout) {
+            let stalled = began_at.elapsed().saturating_sub(OFTEN);
+            if stalled >= STALLED {
+                telemetry.problems.of_host().note_stall(stalled);
+            }
+            began_at = Instant::now();
+        }
+    };
+    if let Err(error) = thread::Builder::new().name("stalls".to_owned()).spawn(watch) {
+        tracing::warn!("nobody sees whether this host stands still: {error}");
+    }
+    end
 }
 
 /// What a folder is to the kernel: another one may have its name later. `None` where it cannot be looked at.

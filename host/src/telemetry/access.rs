@@ -16,6 +16,9 @@ use serde::Serialize;
 
 use super::events::{Event, Events, Severity};
 
+/// A file is begun anew though so many lines wait for a slow disk: whoever tells it to waits on a thread of its
+/// own.
+const REOPENED_WITHIN: Duration = Duration::from_secs(600);
 /// Lines that wait to be written at most. One is some 400 bytes, and 1 KiB where path and host are long.
 const WAITING: usize = 8192;
 /// So many bytes go to the file at once, if as many wait.
@@ -174,7 +177,7 @@ impl AccessLog {
 
     /// Begins a file of the same name; whoever moved the old one away has all lines up to here in it.
     pub fn reopen(&self) {
-        self.send(AccessPiece::Reopen, Instant::now() + Duration::from_secs(1));
+        self.send(AccessPiece::Reopen, Instant::now() + REOPENED_WITHIN);
     }
 
     /// Waits until all is written, for so long at most.
@@ -247,13 +250,14 @@ impl Writer {
             // So that a line which was cut takes none with it.
             self.buffer.insert(0, b'\n');
         }
-        let written = self.to.write_all(&self.buffer).and_then(|()| self.to.flush());
+        let mut n_written = 0;
+        let written = write_counting(&mut self.to, &self.buffer, &mut n_written);
         match written {
             Ok(()) => {
                 (self.is_torn, self.is_failing) = (false, false);
             }
             Err(error) => {
-                self.is_torn = true;
+                self.is_torn |= n_written > 0;
                 self.n_left_out.fetch_add(self.n_lines, Ordering::Relaxed);
                 self.fail(&error);
             }
@@ -277,6 +281,19 @@ impl Writer {
         let (severity, advice) = (Severity::Error, Some(advice));
         self.events.push(Event { severity, advice, ..Event::now("access_log_failing", message) });
     }
+}
+
+/// Writes all of it, and counts what was written before it could not go on.
+fn write_counting(to: &mut impl Write, bytes: &[u8], n_written: &mut usize) -> io::Result<()> {
+    while let Some(left) = bytes.get(*n_written..).filter(|left| !left.is_empty()) {
+        match to.write(left) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(more) => *n_written += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    to.flush()
 }
 
 #[cfg(test)]

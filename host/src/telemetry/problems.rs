@@ -22,7 +22,7 @@ use steerage_core::spent::TimeSpent;
 use steerage_core::why;
 
 pub use self::of_host::HostProblems;
-use self::slow::Slow;
+use self::slow::{PastTurn, Slow};
 use super::events::{Events, Severity};
 use super::metrics::AppMeter;
 use crate::meter;
@@ -85,6 +85,8 @@ pub struct AppProblems {
     n_good_before: AtomicU64,
     /// The deployment that went last, current one or canary: calls of it may end late. 0 where none has.
     gone: AtomicU64,
+    /// Something was wrong with it in the hour that runs.
+    was_wrong: AtomicBool,
     /// What the deployment promises.
     objective: Mutex<Objective>,
     slow: Slow,
@@ -126,6 +128,7 @@ impl Problems {
             generation: AtomicU64::new(0),
             n_good_before: AtomicU64::new(0),
             gone: AtomicU64::new(0),
+            was_wrong: AtomicBool::new(false),
             objective: Mutex::default(),
             slow: Slow::default(),
             is_looked_at: AtomicBool::new(false),
@@ -170,8 +173,18 @@ impl Known {
 impl AppProblems {
     /// An hour is over, by its number since the epoch: of so many calls 99 of 100 took no longer than this.
     pub fn note_hour(self: &Arc<Self>, hour: u32, n_calls: u64, p99_us: u64) {
-        if self.slow.note_hour(hour, n_calls, p99_us, self.meter.answered_well()) {
-            self.be_looked_at();
+        let was_wrong = self.was_wrong.swap(false, Ordering::Relaxed);
+        let n_answered = self.meter.answered_well();
+        match self.slow.note_hour(hour, (n_calls, p99_us), was_wrong, n_answered) {
+            PastTurn::None => {}
+            PastTurn::Judged => self.be_looked_at(),
+            PastTurn::IsUsual => {
+                self.tell(
+                    ProblemTurn::Closed,
+                    None,
+                    "has taken as long for a day: so it is judged by that",
+                );
+            }
         }
     }
 
@@ -275,8 +288,14 @@ impl AppProblems {
         if let Some((turn, claim)) = slow {
             self.tell(turn, claim, "takes no longer than it may again");
         }
+        if self.slow.state().is_open() {
+            self.was_wrong.store(true, Ordering::Relaxed);
+        }
         let Some(watch) = self.watch.get() else { return };
         let mut watch = lock(watch);
+        if watch.open().is_some() {
+            self.was_wrong.store(true, Ordering::Relaxed);
+        }
         let turn = watch.look(now, self.meter.answered_well());
         self.is_waiting.store(watch.is_waiting(now), Ordering::Relaxed);
         if let Some(turn) = turn {

@@ -36,23 +36,26 @@ if ! has node || ! has npm; then
     say "node and npm are missing: on Debian, apt-get install nodejs npm"
     exit 1
 fi
+major=$(node --version | sed 's/^v//; s/\..*//')
+if [ "$major" -lt 20 ]; then
+    say "node is of version $major: playwright-core wants 20 or later"
+    exit 1
+fi
 if ! has_browser && ! { install chromium && has_browser; }; then
     say "Chromium is missing: on Debian, apt-get install chromium"
     exit 1
 fi
 
 # What is there already is of these versions, or is brought again.
-if ! cmp -s "$here/package-lock.json" "$tools/package-lock.json" || [ ! -d "$tools/node_modules/axe-core" ]; then
+if ! cmp -s "$here/package-lock.json" "$tools/installed.json"; then
     say "bringing playwright-core and axe-core from npm"
     mkdir -p "$tools"
-    cp "$here/package.json" "$tools/"
-    # The lock file comes last: it says that all before it went well.
-    rm -f "$tools/package-lock.json"
-    cp "$here/package-lock.json" "$tools/package-lock.new"
-    mv "$tools/package-lock.new" "$tools/package-lock.json"
+    cp "$here/package.json" "$here/package-lock.json" "$tools/"
+    rm -f "$tools/installed.json"
     (cd "$tools" && npm ci --no-audit --no-fund --ignore-scripts >&2) || {
-        rm -f "$tools/package-lock.json"
         say "npm cannot bring them"
         exit 1
     }
+    # Last of all: it says that all before it went well.
+    cp "$here/package-lock.json" "$tools/installed.json"
 fi

@@ -252,7 +252,8 @@ fn reserved(needs: &AppNeeds, app: &AdvisedApp<'_>, basis: &Basis) -> [Advice; 2
     let cpu = most(needs, |day| day.cpu_hour_us);
     // Microseconds of an hour as thousandths of a core.
     let cpu = cpu.div_ceil(3_600_000);
-    let memory = most(needs, |day| day.held);
+    // What is held is looked at once a minute: a call that was over before has had as much all the same.
+    let memory = most(needs, |day| day.held.max(day.memory));
     let placement = app.placement;
     let of = |key: AdviceKey, present: Option<u64>, used: u64| {
         if let Some(lacking) = basis.lacking() {

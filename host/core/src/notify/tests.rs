@@ -101,6 +101,35 @@ fn what_another_host_tells_is_not_closed_and_what_is_unclear_waits() {
     see(&mut receiver, 510, &[(1, Sighting::Elsewhere)]);
     assert_eq!(send(&mut receiver, 510, Delivery::Taken), [(2, Notice::Closed)]);
     assert_eq!(receiver.next_at(), None);
+    // Whether the other one has told it is not known, so it is told that it is over once nobody has it.
+    see(&mut receiver, 520, &[]);
+    assert_eq!(send(&mut receiver, 520, Delivery::Taken), [(1, Notice::Closed)]);
+}
+
+#[test]
+fn an_end_that_is_not_taken_keeps_nobody_waiting() {
+    let mut receiver = Receiver::new(RULES);
+    see(&mut receiver, 0, &[(1, here(1))]);
+    assert_eq!(send(&mut receiver, 10, Delivery::Taken), [(1, Notice::Opened)]);
+    see(&mut receiver, 20, &[(2, here(1))]);
+    assert_eq!(send(&mut receiver, 20, Delivery::InDoubt), [(1, Notice::Closed)]);
+    let mut told = Vec::new();
+    for now in [30, 40, 60, 100, 200] {
+        told.extend(receiver.next(now));
+        receiver.done(now, Delivery::InDoubt, 0);
+    }
+    assert!(told.contains(&(2, Notice::Opened)), "{told:?}");
+}
+
+#[test]
+fn what_opens_again_after_an_end_that_may_have_been_told_is_another_one() {
+    let mut receiver = Receiver::new(RULES);
+    see(&mut receiver, 0, &[(1, here(1))]);
+    assert_eq!(send(&mut receiver, 10, Delivery::Taken), [(1, Notice::Opened)]);
+    see(&mut receiver, 20, &[]);
+    assert_eq!(send(&mut receiver, 20, Delivery::InDoubt), [(1, Notice::Closed)]);
+    see(&mut receiver, 22, &[(1, here(1))]);
+    assert_eq!(receiver.times(&1), Some((22, None)));
 }
 
 #[test]

@@ -4,13 +4,17 @@
 
 use std::time::Duration;
 
-use super::{AppPast, Diagnosis, PastCall, Remedy, common, failing, mostly, percentiles};
+use super::{
+    AppPast, Diagnosis, PastCall, Remedy, common, destination, failing, mostly, percentiles,
+};
 use crate::spent::Phase;
 use crate::units::{about_duration, many};
 
 /// As many calls, and this part of all, end so: percent.
 const LEAST: usize = 5;
 const MOST_OF_ALL: usize = 50;
+/// Who went away before that has not waited.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Calls that were not answered because of their clients.
 pub(super) fn calls(past: &AppPast) -> Option<Diagnosis> {
@@ -27,7 +31,19 @@ pub(super) fn calls(past: &AppPast) -> Option<Diagnosis> {
         return Some(too_large(past, &large));
     }
     let gone = ending(GONE);
-    is_most(&gone).then(|| went_away(past, &gone))
+    (is_most(&gone) && have_waited(past, &gone)).then(|| went_away(past, &gone))
+}
+
+/// Whether clients had reason to go: who searches while typing goes at once, and is not told of.
+fn have_waited(past: &AppPast, gone: &[&PastCall]) -> bool {
+    let (median, _) = percentiles(gone.iter().copied());
+    let answered = answered_calls(past);
+    let (of_answered, _) = percentiles(answered.clone());
+    median >= PATIENCE && (answered.count() == 0 || median > of_answered * 2)
+}
+
+fn answered_calls(past: &AppPast) -> impl Iterator<Item = &PastCall> + Clone {
+    past.calls.iter().filter(|call| past.is_served(call.generation) && call.cause == "answered")
 }
 
 const TOO_LARGE: &str = "request_too_large";
@@ -55,7 +71,12 @@ fn too_large(past: &AppPast, these: &[&PastCall]) -> Diagnosis {
 fn went_away(past: &AppPast, these: &[&PastCall]) -> Diagnosis {
     let (median, _) = percentiles(these.iter().copied());
     let phase = mostly(these.iter().copied());
-    let mut evidence = common::all(past, these);
+    let culprit = match phase {
+        Some((Phase::Outbound, _)) => destination::of_slow(past, these.iter().copied()),
+        _ => None,
+    };
+    let mut evidence: Vec<String> = culprit.iter().map(|culprit| culprit.told.clone()).collect();
+    evidence.extend(common::all(past, these));
     evidence.extend(phase.map(|(phase, percent)| {
         format!("{percent}% of the time until they went it {}", phase.meaning())
     }));
@@ -69,10 +90,14 @@ fn went_away(past: &AppPast, these: &[&PastCall]) -> Diagnosis {
         ),
         evidence,
         remedy: Some(Remedy {
-            text: format!(
-                "have clients wait for longer, or make the calls shorter: {}",
-                phase.unwrap_or(Phase::Guest).remedy()
-            ),
+            text: culprit
+                .map(|culprit| format!("see why {} takes so long", culprit.name))
+                .unwrap_or_else(|| {
+                    format!(
+                        "have clients wait for longer, or make the calls shorter: {}",
+                        phase.unwrap_or(Phase::Guest).remedy()
+                    )
+                }),
             command: these.last().map(|last| format!("steerage call {}", last.id)),
             changes: false,
         }),
@@ -81,10 +106,8 @@ fn went_away(past: &AppPast, these: &[&PastCall]) -> Diagnosis {
 
 /// How long the calls take that are answered.
 fn answered(past: &AppPast) -> Option<String> {
-    let is_answered =
-        |call: &&PastCall| past.is_served(call.generation) && call.cause == "answered";
-    let n_answered = past.calls.iter().filter(is_answered).count();
-    let (median, _): (Duration, _) = percentiles(past.calls.iter().filter(is_answered));
+    let n_answered = answered_calls(past).count();
+    let (median, _) = percentiles(answered_calls(past));
     (n_answered > 0).then(|| {
         let calls = many(n_answered, "call");
         format!("the {calls} that were answered took {} at the median", about_duration(median))

@@ -34,7 +34,10 @@ impl Culprit<'_> {
     pub(super) fn remedy(&self, wrong: RequestEnd) -> String {
         match &self.why {
             Some(why) if wrong == RequestEnd::Denied => {
-                if why.contains("allowed_outbound_hosts") {
+                if self.name.starts_with("169.254.") || self.name.starts_with("[fe80:") {
+                    "link-local addresses are open to no app: find out who has it ask there"
+                        .to_owned()
+                } else if why.contains("allowed_outbound_hosts") {
                     "if the app is meant to ask it, add it to allowed_outbound_hosts in steerage.toml: the \
                      event `outbound_denied` has the line"
                         .to_owned()
@@ -116,14 +119,23 @@ fn why_last(past: &AppPast, name: &str, wrong: Option<RequestEnd>) -> Option<Str
 
 /// A destination that hardly answers an app whose own calls are answered: it does without, or passes on what
 /// it was told.
+///
+/// What was denied is none of that: the host has done its work.
 pub(super) fn of_well(past: &AppPast) -> Option<Diagnosis> {
+    // What a deployment asked that is gone is over.
+    let current = past.deployments.iter().find(|(generation, _)| *generation == past.current);
+    let deployed_at = current.map_or(0, |(_, at)| *at);
     let failing = past.destinations.iter().filter_map(|known| {
         let last = known.recent.iter().rev().take(LAST_REQUESTS);
-        let n_wrong = last.clone().filter(|(_, end, _)| end.is_wrong()).count();
+        let is_failing = |end: RequestEnd| end.is_wrong() && end != RequestEnd::Denied;
+        let n_wrong = last.clone().filter(|(_, end, _)| is_failing(*end)).count();
+        let first_at = last.clone().map(|(at, _, _)| *at).min()?;
         let last_at = known.recent.last().map(|(at, _, _)| *at)?;
         let is_recent = last_at.saturating_add(RECENT) >= past.now;
         let is_failing = last.len() == LAST_REQUESTS && n_wrong * 5 >= LAST_REQUESTS * 4;
-        (is_recent && is_failing).then_some((&*known.name, last.map(|(at, _, _)| *at).min()?))
+        let is_of_current = first_at.saturating_add(SLACK) >= deployed_at;
+        (is_recent && is_failing && is_of_current && is_answered(past, first_at))
+            .then_some((&*known.name, first_at))
     });
     // Of several the one that comes first in their own order, so that it stays the same.
     let (name, since) = failing.min()?;
@@ -163,6 +175,16 @@ pub(super) fn of_slow<'p>(
     let (wrong, figures) = figures(past, name, None, first)?;
     let why = why_last(past, name, wrong);
     Some(Culprit { name, wrong, told: format!("it waits for {name}: {figures}"), why })
+}
+
+/// Whether most calls since then were answered.
+fn is_answered(past: &AppPast, since: u64) -> bool {
+    let since = past
+        .calls
+        .iter()
+        .filter(|call| past.is_served(call.generation) && call.at.saturating_add(SLACK) >= since);
+    let n_answered = since.clone().filter(|call| call.cause == "answered").count();
+    n_answered > 0 && n_answered * 2 > since.count()
 }
 
 /// Whom a call waited for and did little else.

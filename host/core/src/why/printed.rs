@@ -4,6 +4,8 @@
 use super::{AppPast, PastCall};
 use crate::excerpt::excerpt;
 
+/// How what a guest printed is told: it may be private.
+pub const PRINTED: &str = "it printed: ";
 /// Lines that are told of a call: the last ones say what was wrong.
 const LINES: usize = 2;
 /// Bytes of a line that are told.
@@ -30,7 +32,7 @@ pub(super) fn by(past: &AppPast, these: &[&PastCall]) -> Option<String> {
     };
     let lines = these.iter().rev().map(|call| of(call)).find(|lines| !lines.is_empty())?;
     let lines: Vec<String> = lines.into_iter().map(|line| excerpt(LONGEST, line)).collect();
-    Some(format!("it printed: {}", lines.join(" / ")))
+    Some(format!("{PRINTED}{}", lines.join(" / ")))
 }
 
 /// Whether a line is more than what each panic of a Rust guest ends with.

@@ -14,6 +14,15 @@ const COMPARED: usize = 8;
 const TIMES: u32 = 2;
 const BY: Duration = Duration::from_millis(10);
 
+/// What a call took without waiting for a core, for its turn, for code or for its client.
+fn own_time(call: &PastCall) -> Duration {
+    let is_others = |phase: Phase| {
+        phase.is_of_client() || matches!(phase, Phase::Core | Phase::Queue | Phase::Code)
+    };
+    let others = call.phases.iter().filter(|(phase, _)| is_others(*phase));
+    call.took.saturating_sub(others.map(|(_, took)| *took).sum())
+}
+
 /// Calls that take long.
 pub(super) fn calls(past: &AppPast) -> Option<Diagnosis> {
     let answered: Vec<&PastCall> =
@@ -23,12 +32,19 @@ pub(super) fn calls(past: &AppPast) -> Option<Diagnosis> {
     if current.clone().count() < COMPARED {
         return None;
     }
-    let (median, high) = percentiles(current.clone());
+    // What load, loading and clients took is no deployment's doing.
+    let own = |calls: &mut dyn Iterator<Item = &PastCall>| -> Duration {
+        let mut own: Vec<Duration> = calls.map(own_time).collect();
+        own.sort_unstable();
+        own.get((own.len().max(1) - 1) / 2).copied().unwrap_or_default()
+    };
+    let (_, high) = percentiles(current.clone());
+    let median = own(&mut current.clone());
     let before = past.deployments.iter().map(|(generation, _)| *generation);
     let before = before.filter(|generation| *generation < past.current).max();
     let earlier = before.map(|before| (before, of(before)));
     let slower = earlier.filter(|(_, calls)| calls.clone().count() >= COMPARED);
-    let slower = slower.map(|(before, calls)| (before, percentiles(calls).0));
+    let slower = slower.map(|(before, mut calls)| (before, own(&mut calls)));
     let slower = slower.filter(|(_, was)| median > *was * TIMES && median > *was + BY);
     let (claim, rollback) = if let Some((before, was)) = slower {
         let claim = format!(

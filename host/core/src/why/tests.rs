@@ -580,8 +580,8 @@ fn one_client_and_large_requests_are_what_failing_calls_have_in_common() {
 fn clients_that_keep_their_calls_from_being_answered_are_told_of() {
     let gone = |number| {
         let slow = |call: PastCall| PastCall {
-            took: Duration::from_millis(500),
-            phases: vec![(Phase::Outbound, Duration::from_millis(490))],
+            took: Duration::from_secs(5),
+            phases: vec![(Phase::Outbound, Duration::from_millis(4990))],
             ..call
         };
         failing(2, number, "client_gone", 0).into_iter().map(slow)
@@ -590,7 +590,7 @@ fn clients_that_keep_their_calls_from_being_answered_are_told_of() {
     calls.extend(gone(6));
     let told = only(&past(calls));
     let claim = "6 of the last 12 calls of web: the client went away before it was answered \
-                 (client_gone), after 500 ms at the median";
+                 (client_gone), after 5.0 s at the median";
     assert_eq!(told.claim, claim);
     let evidence = told.evidence.join("\n");
     assert!(
@@ -624,14 +624,59 @@ fn a_destination_that_does_not_answer_is_told_of_an_app_that_does_without() {
         told.claim,
         "requests of web to db:80 fail, and its calls are answered all the same"
     );
+    // What was denied is the host's work.
     let denied = Some((RequestEnd::Denied, "its address is not open to apps".to_owned()));
     past.destinations = vec![known(RequestEnd::Denied, denied)];
-    let told = only(&past);
-    assert!(told.remedy.unwrap().text.contains("--outbound-private"));
+    assert!(explain(&past).diagnoses.is_empty());
+    // Nor is it told where calls are not answered, or where another deployment asked it.
+    past.destinations = vec![known(RequestEnd::ServerError, None)];
+    past.deployments = vec![(2, NOW)];
+    assert!(explain(&past).diagnoses.is_empty());
+    past.deployments = Vec::new();
+    let answered = std::mem::replace(&mut past.calls, failing(2, 10, "client_gone", 0));
+    assert!(explain(&past).diagnoses.is_empty());
+    past.calls = answered;
     // What was wrong long ago, or once, is not told.
     past.now += 3_600_000;
     assert!(explain(&past).diagnoses.is_empty());
     past.now = NOW;
     past.destinations = vec![known(RequestEnd::Answered, None)];
     assert!(explain(&past).diagnoses.is_empty());
+}
+
+#[test]
+fn clients_that_went_since_somebody_else_is_slow_are_told_with_its_name() {
+    let gone = failing(2, 6, "client_gone", 0).into_iter().map(|call| PastCall {
+        took: Duration::from_secs(5),
+        phases: vec![(Phase::Outbound, Duration::from_secs(5))],
+        waited_for: Some(PastWait {
+            destination: "db:5432".to_owned(),
+            waited: Duration::from_secs(5),
+            wrong: None,
+        }),
+        ..call
+    });
+    let mut past = past(gone.collect());
+    past.destinations = vec![PastDestination {
+        name: "db:5432".to_owned(),
+        recent: vec![(NOW, RequestEnd::GivenUp, Duration::from_secs(5))],
+        last_error: None,
+    }];
+    let told = only(&past);
+    assert!(told.evidence[0].starts_with("it waits for db:5432"), "{told:?}");
+    assert_eq!(told.remedy.unwrap().text, "see why db:5432 takes so long");
+}
+
+#[test]
+fn a_deployment_is_not_slower_since_the_cores_are_busy() {
+    let phases =
+        vec![(Phase::Core, Duration::from_millis(88)), (Phase::Guest, Duration::from_millis(2))];
+    let slow = |call: PastCall| PastCall {
+        took: Duration::from_millis(90),
+        phases: phases.clone(),
+        ..call
+    };
+    let mut calls = good(1, 20, 40);
+    calls.extend(good(2, 20, 1).into_iter().map(slow));
+    assert_eq!(explain(&past(calls)).diagnoses, []);
 }

@@ -4,7 +4,7 @@
 
 use super::diagnosis::{Diagnosis, Remedy};
 use crate::id::AppName;
-use crate::route::{HostPattern, Route, Segment};
+use crate::route::{HostPattern, Route, RouteTable, Segment};
 use crate::units::{age, many};
 use crate::unrouted::{FormerRoute, UnroutedKind};
 
@@ -14,25 +14,32 @@ const LEAST: u64 = 5;
 const LATELY: u64 = 86_400_000;
 /// As many letters may be wrong in what is near, and no more than one in so many.
 const WRONG: usize = 2;
-const LETTERS_FOR_ONE: usize = 3;
+const LETTERS_FOR_ONE: usize = 4;
 /// As many routes are looked at: among a hundred thousand apps something is always near.
 const LOOKED_AT: usize = 10_000;
+/// The most frequent kinds of requests that are looked at: each is compared with all routes.
+const KINDS: usize = 8;
 /// Stands for whatever segment.
 const ANY: &str = "...";
 
-/// Says of the most frequent of these requests for which it is known, why they find no route.
+/// Says of the most frequent of these requests for which it is known, why they find no route. `is_routed` says
+/// whether there is a route by now for a host and a path.
 pub fn unrouted<'r>(
     now: u64,
     kinds: &[UnroutedKind],
     former: &[FormerRoute],
     routes: impl Iterator<Item = (&'r Route, &'r AppName)> + Clone,
+    is_routed: impl Fn(&str, &str) -> bool,
 ) -> Option<Diagnosis> {
-    let whole = of_hosts(kinds);
-    let kinds = kinds.iter().filter(|kind| kind.count >= LEAST).chain(&whole);
+    let kinds: Vec<UnroutedKind> =
+        kinds.iter().filter(|kind| !is_routed(&kind.host, &kind.example)).cloned().collect();
+    let whole = of_hosts(&kinds);
+    let kinds = kinds.iter().filter(|kind| kind.count >= LEAST).chain(&whole).take(KINDS);
     let found = kinds.map(|kind| {
-        let went = former.iter().rev().filter(|former| former.until.saturating_add(LATELY) >= now);
-        let went = went.clone().find(|former| {
-            is_for_host(&former.route.host, &kind.host) && is_under(&former.route, &kind.segment)
+        let lately = |former: &&FormerRoute| former.until.saturating_add(LATELY) >= now;
+        // It was asked for after it went, and not before only.
+        let went = former.iter().rev().filter(lately).find(|former| {
+            former.until <= kind.last_at && has(&former.route, &kind.host, &kind.example)
         });
         went.map(|former| went_away(now, kind, former)).or_else(|| {
             let near = routes.clone().take(LOOKED_AT);
@@ -43,6 +50,14 @@ pub fn unrouted<'r>(
         })
     });
     found.flatten().next()
+}
+
+/// Whether a route answers a path of a host.
+fn has(route: &Route, host: &str, path: &str) -> bool {
+    let mut table = RouteTable::new();
+    let owner: Result<AppName, _> = "any".parse();
+    owner.is_ok_and(|owner| table.insert(route, &owner, ()).is_ok())
+        && table.find(host, path).is_some()
 }
 
 /// The requests for each host name together, where no one segment is asked for often enough.
@@ -123,54 +138,50 @@ fn is_for_host(pattern: &HostPattern, host: &str) -> bool {
     }
 }
 
-/// Whether a path that begins with this segment may be under the route.
-fn is_under(route: &Route, segment: &str) -> bool {
-    match route.path.segments().first() {
-        Some(Segment::Literal(literal)) => **literal == *segment,
-        Some(Segment::Param(_)) => !segment.is_empty() && segment != ANY,
-        None => route.path.has_rest() || segment.is_empty(),
+/// How far a route is from what was asked for; `None` where the two have nothing to do with each other. What
+/// is beneath a route's first segment and finds none is no mistake in that: bots look for files everywhere.
+fn distance(route: &Route, kind: &UnroutedKind) -> Option<usize> {
+    let first = route.path.segments().first();
+    if is_for_host(&route.host, &kind.host) {
+        return match first {
+            Some(Segment::Literal(literal)) if kind.segment != ANY => {
+                wrong_letters(literal, &kind.segment).filter(|wrong| *wrong > 0)
+            }
+            _ => None,
+        };
+    }
+    let is_under = match first {
+        _ if kind.segment == ANY => true,
+        Some(Segment::Literal(literal)) => **literal == *kind.segment,
+        Some(Segment::Param(_)) => true,
+        None => route.path.has_rest() || kind.segment.is_empty(),
+    };
+    match &route.host {
+        HostPattern::Exact(name) | HostPattern::Suffix(name) if is_under => {
+            between_hosts(name.as_str(), &kind.host)
+        }
+        _ => None,
     }
 }
 
-/// How far a route is from what was asked for; `None` where the two have nothing to do with each other.
-fn distance(route: &Route, kind: &UnroutedKind) -> Option<usize> {
-    let of_host = match &route.host {
-        pattern if is_for_host(pattern, &kind.host) => 0,
-        HostPattern::Any => 0,
-        HostPattern::Exact(name) | HostPattern::Suffix(name) => {
-            between_hosts(name.as_str(), &kind.host)?
-        }
-    };
-    let of_path = if is_under(route, &kind.segment) {
-        0
-    } else if kind.segment == ANY {
-        // Of a host's paths taken together only its name can be wrong.
-        return None;
-    } else {
-        match route.path.segments().first() {
-            Some(Segment::Literal(literal)) => wrong_letters(literal, &kind.segment)?,
-            _ => return None,
-        }
-    };
-    Some(of_host + of_path)
-}
-
-/// One name is beneath the other, or hardly differs from it.
+/// One name is the other with `www.` before it, or hardly differs from it.
 fn between_hosts(one: &str, other: &str) -> Option<usize> {
-    let is_beneath = |below: &str, above: &str| {
-        above.contains('.') && below.strip_suffix(above).is_some_and(|rest| rest.ends_with('.'))
-    };
-    if is_beneath(one, other) || is_beneath(other, one) {
+    let is_www = |long: &str, short: &str| long.strip_prefix("www.") == Some(short);
+    if is_www(one, other) || is_www(other, one) {
         return Some(1);
     }
     wrong_letters(one, other)
 }
 
+/// How many letters are wrong, where these are few.
 fn wrong_letters(one: &str, other: &str) -> Option<usize> {
-    let length = one.chars().count().min(other.chars().count());
-    if one.to_lowercase() == other.to_lowercase() {
-        return Some(1);
+    if one.len().abs_diff(other.len()) > WRONG * 4 {
+        return None;
     }
+    if one.eq_ignore_ascii_case(other) {
+        return Some(usize::from(one != other));
+    }
+    let length = one.chars().count().min(other.chars().count());
     let wrong = strsim::damerau_levenshtein(one, other);
     (wrong <= WRONG && wrong * LETTERS_FOR_ONE <= length).then_some(wrong)
 }
@@ -183,15 +194,18 @@ mod tests {
 
     fn kind(host: &str, segment: &str, count: u64) -> UnroutedKind {
         let (host, segment) = (host.to_owned(), segment.to_owned());
-        UnroutedKind { host, segment, count, first_at: NOW - 60_000, last_at: NOW - 1000 }
+        let example = format!("/{segment}/x");
+        UnroutedKind { host, segment, example, count, first_at: NOW - 60_000, last_at: NOW - 1000 }
     }
 
     fn claim(kinds: &[UnroutedKind], former: &[FormerRoute]) -> Option<String> {
         let app: AppName = "web".parse().unwrap();
-        let routes = ["www.example.com/...", "/webshop/...", "api.example.org/v1/..."];
+        let routes =
+            ["www.example.com/...", "/webshop/...", "api.example.org/v1/...", "/docs/:page"];
         let routes = routes.map(|text| text.parse::<Route>().unwrap());
-        let routes = routes.iter().map(|route| (route, &app));
-        unrouted(NOW, kinds, former, routes).map(|found| found.claim)
+        let all = routes.iter().map(|route| (route, &app));
+        let is_routed = |host: &str, path: &str| routes.iter().any(|route| has(route, host, path));
+        unrouted(NOW, kinds, former, all, is_routed).map(|found| found.claim)
     }
 
     #[test]
@@ -233,6 +247,10 @@ mod tests {
             ("10.0.0.1", ".env"),
             ("", "robots.txt"),
             ("another.net", "shop"),
+            ("docs.example.com", "index.php"),
+            ("mail.example.com", "owa"),
+            ("10.0.0.1", "docs"),
+            ("10.0.0.1", "x"),
             ("10.0.0.1", "webshpo"),
         ] {
             assert_eq!(claim(&[kind(host, segment, 4)], &[]), None);
@@ -256,6 +274,13 @@ mod tests {
         assert_eq!(told, expected);
         let long_ago = FormerRoute { until: 0, ..former.clone() };
         assert_eq!(claim(&kinds, &[long_ago]), None);
-        assert_eq!(claim(&[kind("shop.example.net", "other", 12)], &[former]), None);
+        assert_eq!(
+            claim(&[kind("shop.example.net", "other", 12)], std::slice::from_ref(&former)),
+            None
+        );
+        // What was asked for before it went found it; and what finds a route by now is no mistake.
+        let later = FormerRoute { until: NOW, ..former };
+        assert_eq!(claim(&kinds, &[later]), None);
+        assert_eq!(claim(&[kind("10.0.0.1", "webshop", 12)], &[]), None);
     }
 }

@@ -14,6 +14,9 @@ pub struct Why {
     pub diagnoses: Vec<Diagnosis>,
     /// How the app does, in a sentence.
     pub standing: String,
+    /// Why requests find no route, where that is known; only where it is about the hosts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unrouted: Vec<Diagnosis>,
     /// Which hosts of the fleet told what this is concluded from; nothing where the host is alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sources: Option<Sources>,

@@ -32,6 +32,17 @@ pub(super) struct SlowState {
     n_answered: u64,
 }
 
+/// What has become of how an app is judged by its past.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PastTurn {
+    /// Nothing.
+    None,
+    /// It is judged by it from now on, or by other figures.
+    Judged,
+    /// What was a problem has been so for a day, and is how the app is.
+    IsUsual,
+}
+
 impl Slow {
     pub(super) fn state(&self) -> MutexGuard<'_, SlowState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -48,18 +59,31 @@ impl Slow {
         was_open
     }
 
-    /// An hour is over; see [`OwnPast::note`]. Whether the app is judged by its past from now on.
-    pub(super) fn note_hour(&self, hour: u32, n_calls: u64, p99_us: u64, n_answered: u64) -> bool {
+    /// An hour is over; see [`OwnPast::note`]. Something was wrong in it, or not. What has become of that the
+    /// app is slow.
+    pub(super) fn note_hour(
+        &self,
+        hour: u32,
+        (n_calls, p99_us): (u64, u64),
+        was_wrong: bool,
+        n_answered: u64,
+    ) -> PastTurn {
         let mut state = self.state();
         let (was_open, before) = (state.is_open(), state.past.slow_after());
-        state.past.note(hour, n_calls, p99_us, was_open);
-        // What is open is judged on by what it was opened by.
-        let is_other = state.past.slow_after() != before || state.watch.is_none();
-        if state.promised.is_some() || was_open || !is_other {
-            return false;
+        state.past.note(hour, n_calls, p99_us, was_open || was_wrong);
+        let now = state.past.slow_after();
+        let is_other = now != before || state.watch.is_none();
+        // What is open is judged on by what it was opened by, until that is how the app is.
+        let is_kept = was_open && now <= before;
+        if state.promised.is_some() || is_kept || !is_other {
+            return PastTurn::None;
         }
         self.watch_anew(&mut state, n_answered);
-        state.watch.is_some()
+        match (&state.watch, was_open) {
+            (Some(_), true) => PastTurn::IsUsual,
+            (Some(_), false) => PastTurn::Judged,
+            (None, _) => PastTurn::None,
+        }
     }
 
     fn watch_anew(&self, state: &mut SlowState, n_answered: u64) {
@@ -108,7 +132,7 @@ impl Slow {
 }
 
 impl SlowState {
-    fn is_open(&self) -> bool {
+    pub(super) fn is_open(&self) -> bool {
         self.watch.as_ref().is_some_and(|watch| watch.open().is_some())
     }
 }
@@ -121,5 +145,46 @@ impl Default for Slow {
             n_slow: AtomicU64::new(0),
             n_gone: AtomicU64::new(0),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_been_slow_for_a_day_is_how_the_app_is() {
+        let slow = Slow::default();
+        for hour in 0..24 {
+            let turn = slow.note_hour(hour, (1000, 50_000), false, 0);
+            assert_eq!(turn, if hour == 23 { PastTurn::Judged } else { PastTurn::None });
+        }
+        let mut n_answered = 0;
+        let mut found = false;
+        for look in 0..20 {
+            for _ in 0..50 {
+                slow.note("answered", || Duration::from_millis(300));
+            }
+            n_answered += 50;
+            found |= slow.look("shop", look * 10_000, n_answered).is_some();
+        }
+        assert!(found);
+        for hour in 24..48 {
+            assert_eq!(slow.note_hour(hour, (1000, 300_000), false, 0), PastTurn::None);
+        }
+        assert_eq!(slow.note_hour(48, (1000, 300_000), false, 0), PastTurn::IsUsual);
+        assert!(!slow.state().is_open());
+    }
+
+    #[test]
+    fn an_hour_in_which_something_was_wrong_is_not_learned() {
+        let slow = Slow::default();
+        for hour in 0..25 {
+            let was_wrong = hour == 7;
+            let p99 = if was_wrong { 30_000_000 } else { 50_000 };
+            slow.note_hour(hour, (1000, p99), was_wrong, 0);
+        }
+        let watch = slow.state().watch.clone().unwrap();
+        assert_eq!(watch.slow_after(), Duration::from_millis(56));
     }
 }

@@ -4,16 +4,19 @@ use steerage_guests as guests;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use super::{a_host, call, read, tells};
+use super::{a_host, call, is_well, read, tells};
 use crate::harness::{manifest, reader, says};
 
 #[tokio::test]
 async fn they_ask_for_a_path_that_is_nearly_a_route() {
     let host = a_host();
-    host.serve("web", &says("x"), "").await;
-    call(&host, "/wep/{n}", 20).await;
-    let told = ["the nearest is /web/... of web", "all were answered 404"];
-    tells(&host, "20 requests for x/wep found no route", &told).await;
+    host.serve("orders", &says("x"), "").await;
+    call(&host, "/order/{n}", 20).await;
+    let told = ["the nearest is /orders/... of orders", "all were answered 404"];
+    tells(&host, "20 requests for x/order found no route", &told).await;
+    // A route for it cures.
+    host.deploy(&says("x"), &manifest("more", "/order/...", "")).await;
+    is_well(&host).await;
 }
 
 #[tokio::test]
@@ -38,6 +41,8 @@ async fn they_ask_for_a_route_that_a_deployment_took_away() {
     call(&host, "/web/{n}", 8).await;
     let told = ["web had /web/..., and has not any more", "add it to the manifest of web"];
     tells(&host, "8 requests for x/web found no route", &told).await;
+    host.deploy(&says("x"), &manifest("web", "/web/...", "")).await;
+    is_well(&host).await;
 }
 
 #[tokio::test]

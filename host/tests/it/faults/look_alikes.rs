@@ -20,6 +20,12 @@ async fn a_host_with_an_app() -> Host {
 #[tokio::test]
 async fn callers_who_make_mistakes() {
     let host = a_host_with_an_app().await;
+    host.deploy(&says("x"), &manifest("api", "/api/v1/...", "")).await;
+    host.deploy(&says("x"), &manifest("docs", "/docs/:page", "")).await;
+    for path in ["/api/.env", "/api/swagger.json/{n}", "/docs/a/b/{n}", "/app/{n}", "/wep/{n}"] {
+        call(&host, path, 10).await;
+        nothing_is_told(&host, path);
+    }
     for path in ["/wp-login.php", "/.env", "/admin/{n}", "/{n}.php", "/favicon.ico", "/robots.txt"]
     {
         call(&host, path, 30).await;

@@ -11,6 +11,7 @@ pub(super) const WHY: [Schema; 5] = [
             ("app-", "string"),
             ("diagnoses", "[Diagnosis]"),
             ("standing", "string"),
+            ("unrouted-", "[Diagnosis]"),
             ("sources-", "Sources"),
         ],
     ),
