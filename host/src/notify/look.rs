@@ -209,7 +209,10 @@ mod tests {
         let shown = next(&mut looks).await;
         assert_eq!(shown[0], ("shop fails".to_owned(), Sighting::Unclear));
         assert_eq!(shown[1], ("web fails".to_owned(), Sighting::Elsewhere));
-        let unclear = vec![("shop fails".to_owned(), Sighting::Unclear)];
+        let unclear = vec![
+            ("shop fails".to_owned(), Sighting::Unclear),
+            ("web fails".to_owned(), Sighting::Elsewhere),
+        ];
         assert_eq!(next(&mut looks).await, unclear);
         says.elsewhere.lock().unwrap().is_all = true;
         let elsewhere = vec![("web fails".to_owned(), Sighting::Elsewhere)];
