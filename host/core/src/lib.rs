@@ -9,6 +9,7 @@
 
 pub mod admit;
 pub mod advice;
+pub mod bill;
 pub mod budget;
 pub mod canary;
 pub mod crash_loop;

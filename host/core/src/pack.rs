@@ -6,6 +6,7 @@
 mod fill;
 pub mod fleet;
 mod kind;
+mod kind_price;
 mod room;
 pub mod today;
 
@@ -14,6 +15,7 @@ use std::fmt;
 
 pub use self::fleet::{Group, PackItem, Wishes};
 pub use self::kind::{BadKind, MachineKind, Price};
+pub use self::kind_price::{BadPrice, KindPrice};
 pub use self::room::MachineRoom;
 pub use self::today::{CurrentMachine, Today};
 use crate::units::{Bytes, Cpu};

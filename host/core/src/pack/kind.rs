@@ -64,8 +64,15 @@ impl Price {
         Self(self.0.saturating_mul(MONTH))
     }
 
+    /// What so many seconds cost at this price an hour, to the nearest millionth.
+    #[must_use]
+    pub fn for_seconds(self, seconds: u64) -> Self {
+        let price = (u128::from(self.0) * u128::from(seconds) + 1800) / 3600;
+        Self(u64::try_from(price).unwrap_or(u64::MAX))
+    }
+
     /// Reads `0.096/h`, `$0.096/hour` or `70.08/month`, as a price an hour.
-    fn parse(text: &str) -> Option<Self> {
+    pub(super) fn parse(text: &str) -> Option<Self> {
         let (amount, per) = text.split_once('/')?;
         let hours = match &*per.trim().to_ascii_lowercase() {
             "h" | "hr" | "hour" => 1,
