@@ -245,7 +245,7 @@ fn each_invariant_names_a_test_that_there_is() {
         for (topic, test) in named {
             let is_in = |place: &String| {
                 let source = std::fs::read_to_string(root.join(place)).unwrap_or_default();
-                source.contains(&format!("fn {test}()"))
+                source.contains(&format!("fn {test}("))
             };
             if !places_of(topic).iter().any(is_in) {
                 wrong.push(format!("there is no test {topic}::{test}"));
