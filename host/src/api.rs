@@ -9,6 +9,7 @@ pub mod wire;
 mod advice;
 mod backup;
 mod canary;
+mod consumption;
 mod deploy;
 mod endpoints;
 mod fleet;
@@ -223,6 +224,7 @@ fn handler(operation: Operation) -> MethodRouter<Shared> {
         Operation::AppHistory => get(history::of_app),
         Operation::HistoryAt => get(history::at),
         Operation::Advice => get(advice::advice),
+        Operation::Consumption => get(consumption::consumption),
         Operation::Why => get(why::why),
         Operation::WhyFleet => get(why::why_fleet),
         Operation::Problems => get(problems::problems),

@@ -143,6 +143,11 @@ impl History {
         self.0.needs(of, &hours, now)
     }
 
+    /// Tells what each app did in each of these hours, but for those in which it was idle. Reads files as well.
+    pub fn each_hour(&self, hours: &Range<u32>, now: u64, tell: impl FnMut(u32, &str, &Slot)) {
+        self.0.each_hour(hours, now, |_| true, tell);
+    }
+
     /// Whether any minute of an hour is still kept: where none is, nobody can say that one was idle. Reads
     /// files as well.
     #[must_use]

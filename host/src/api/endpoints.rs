@@ -16,7 +16,7 @@ pub(super) use self::operation::Operation;
 use super::problem::Cause;
 
 /// All of them.
-pub(super) const ENDPOINTS: [Endpoint; 43] = [
+pub(super) const ENDPOINTS: [Endpoint; 44] = [
     Endpoint {
         operation: Operation::PutBlob,
         method: "put",
@@ -155,6 +155,7 @@ pub(super) const ENDPOINTS: [Endpoint; 43] = [
     history::OF_APP,
     history::AT_ONE_TIME,
     history::ADVICE,
+    history::CONSUMPTION,
     Endpoint {
         operation: Operation::Destinations,
         path: "/v1/apps/{app}/destinations",

@@ -19,7 +19,8 @@ use tower_service::Service as _;
 use super::here::{CallsQuery, EventsQuery, LogsQuery};
 use super::problem::Refusal;
 use super::{
-    ApiState, Asked, Begun, Named, Shared, advice, follow, history, needs, no_such_path, wire,
+    ApiState, Asked, Begun, Named, Shared, advice, consumption, follow, history, needs,
+    no_such_path, wire,
 };
 use crate::fleet::{TOLD_USE, record};
 use crate::request::{PeerApi, Reply};
@@ -75,6 +76,7 @@ fn router(state: Shared) -> Router {
         .route("/v1/apps/{app}/history", get(history::of_app_here))
         .route("/v1/history", get(history::at_here))
         .route(needs::PATH, get(advice::needs_here))
+        .route(consumption::PATH, get(consumption::consumption_here))
         .route(TOLD_USE, get(told_use))
         .fallback(no_such_path)
         .with_state(state)

@@ -237,7 +237,7 @@ impl AtQuery {
 }
 
 /// A moment in seconds since the epoch.
-fn moment(key: &str, said: Option<&str>) -> Result<Option<u64>, Refusal> {
+pub(super) fn moment(key: &str, said: Option<&str>) -> Result<Option<u64>, Refusal> {
     let Some(said) = said else { return Ok(None) };
     let read = said.parse::<Timestamp>().map_err(|error| error.to_string());
     let seconds = read

@@ -6,8 +6,8 @@ use steerage_core::id::CallIdPrefix;
 
 use super::{Client, ClientError, app_path, escape};
 use crate::api::wire::{
-    self, AdviceReport, AppDetail, AppHistory, Apps, Calls, Destinations, Event, Events, HistoryAt,
-    LogLine, LogLines, Problems, Usage, Why,
+    self, AdviceReport, AppDetail, AppHistory, Apps, Calls, Consumption, Destinations, Event,
+    Events, HistoryAt, LogLine, LogLines, Problems, Usage, Why,
 };
 
 /// In each of these `host` names one host of the fleet; without a name all are asked.
@@ -184,6 +184,14 @@ impl Client {
     ) -> Result<AdviceReport, ClientError> {
         let of_app = app.map_or_else(String::new, |app| format!("&app={}", escape(app)));
         self.get(&format!("/v1/advice?limit={limit}{of_app}")).await
+    }
+
+    /// What apps used of each host and reserved there, since a moment in milliseconds since the epoch.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn consumption(&self, since: u64) -> Result<Consumption, ClientError> {
+        self.get(&format!("/v1/consumption?since={}", wire::moment(since))).await
     }
 
     /// What the hosts and the apps that were called use.

@@ -91,6 +91,21 @@ impl Reader {
     ) -> BTreeMap<String, AppNeeds> {
         let is_meant = |app: &str| of.is_none_or(|of| of.contains(app));
         let mut needs = BTreeMap::<String, AppNeeds>::new();
+        self.each_hour(hours, now, is_meant, |hour, app, did| match needs.get_mut(app) {
+            Some(needs) => needs.add_hour(hour, did),
+            None => needs.entry(app.to_owned()).or_default().add_hour(hour, did),
+        });
+        needs
+    }
+
+    /// Tells what each app that is meant did in each of these hours, an hour of an app at a time.
+    pub(super) fn each_hour(
+        &self,
+        hours: &Range<u32>,
+        now: u64,
+        is_meant: impl Fn(&str) -> bool,
+        mut tell: impl FnMut(u32, &str, &Slot),
+    ) {
         // Of these there are minutes only: they become hours first, since an hour's CPU time is a sum.
         let mut unfinished = BTreeMap::<(u32, String), Slot>::new();
         let written = self.rolled_to.lock().unwrap_or_else(PoisonError::into_inner);
@@ -99,25 +114,23 @@ impl Reader {
                 let Ok(did) = entry.slot() else { continue };
                 if hour > *written {
                     unfinished.entry((hour, entry.app.to_owned())).or_default().add(&did);
-                } else if let Some(needs) = needs.get_mut(entry.app) {
-                    needs.add_hour(hour, &did);
                 } else {
-                    needs.entry(entry.app.to_owned()).or_default().add_hour(hour, &did);
+                    tell(hour, entry.app, &did);
                 }
             }
         });
         let this = Grain::Hour.slot_of(now);
         for (name, app) in &self.catalog.snapshot().apps {
-            if is_meant(name.as_str())
+            if hours.contains(&this)
+                && is_meant(name.as_str())
                 && let Some(did) = app.state().and_then(collect::look)
             {
                 unfinished.entry((this, name.to_string())).or_default().add(&did);
             }
         }
         for ((hour, app), did) in unfinished {
-            needs.entry(app).or_default().add_hour(hour, &did);
+            tell(hour, &app, &did);
         }
-        needs
     }
 
     /// Whether any minute of this hour is written.

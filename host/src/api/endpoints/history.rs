@@ -57,3 +57,17 @@ pub(super) const ADVICE: Endpoint = Endpoint {
     causes: &[Cause::BadRequest, Cause::NotFound],
     ..GUARDED
 };
+
+pub(super) const CONSUMPTION: Endpoint = Endpoint {
+    operation: Operation::Consumption,
+    path: "/v1/consumption",
+    summary: "What apps used of each host and reserved there, to be billed, and of how much time that is known",
+    query: &[Parameter {
+        name: "since",
+        form: "time",
+        meaning: "the first moment, as RFC 3339 has it, from the beginning of its hour; the last 30 days where it is left out",
+    }],
+    returned: Returned::Json("Consumption"),
+    causes: &[Cause::BadRequest, Cause::NotFound],
+    ..GUARDED
+};

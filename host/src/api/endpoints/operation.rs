@@ -19,6 +19,7 @@ pub(in crate::api) enum Operation {
     AppHistory,
     HistoryAt,
     Advice,
+    Consumption,
     Why,
     WhyFleet,
     Problems,

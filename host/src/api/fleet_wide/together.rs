@@ -10,8 +10,8 @@ use steerage_core::id::HostName;
 
 use crate::api::needs::ToldNeeds;
 use crate::api::wire::{
-    AppHistory, AppSummary, AppUsage, Apps, Calls, Destination, Destinations, Events, HistoryAt,
-    HistorySlot, Latency, LogLines, Problems, Sources, Usage,
+    AppHistory, AppSummary, AppUsage, Apps, Calls, Consumption, Destination, Destinations, Events,
+    HistoryAt, HistorySlot, Latency, LogLines, Problems, Sources, Usage,
 };
 use crate::api::{history, slots};
 
@@ -182,6 +182,23 @@ impl Together for ToldNeeds {
     }
 
     fn finish(&mut self, _: usize, sources: Sources) {
+        self.sources = Some(sources);
+    }
+}
+
+impl Together for Consumption {
+    fn come_from(&mut self, _: &HostName) {}
+
+    fn forget_numbers(&mut self) {
+        self.hosts.clear();
+    }
+
+    fn add(&mut self, other: Self) {
+        self.hosts.extend(other.hosts);
+    }
+
+    fn finish(&mut self, _: usize, sources: Sources) {
+        self.hosts.sort_by(|one, other| one.host.cmp(&other.host));
         self.sources = Some(sources);
     }
 }

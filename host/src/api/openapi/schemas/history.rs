@@ -4,7 +4,7 @@
 /// A name, and the keys with what stands behind each.
 type Schema = (&'static str, &'static [(&'static str, &'static str)]);
 
-pub(super) const HISTORY: [Schema; 6] = [
+pub(super) const HISTORY: [Schema; 9] = [
     (
         "AppHistory",
         &[
@@ -78,6 +78,30 @@ pub(super) const HISTORY: [Schema; 6] = [
             ("would_have_failed", "integer"),
             ("risk_per_million", "integer?"),
             ("reason", "string"),
+        ],
+    ),
+    (
+        "Consumption",
+        &[("hosts", "[HostConsumption]"), ("tenants", "{string}"), ("sources-", "Sources")],
+    ),
+    (
+        "HostConsumption",
+        &[
+            ("host", "string"),
+            ("since", "time"),
+            ("seconds", "integer"),
+            ("known_seconds", "integer"),
+            ("apps", "[AppConsumption]"),
+        ],
+    ),
+    (
+        "AppConsumption",
+        &[
+            ("app", "string"),
+            ("cpu_us", "integer"),
+            ("mebibyte_seconds", "integer"),
+            ("unused_cpu_us", "integer"),
+            ("unused_mebibyte_seconds", "integer"),
         ],
     ),
 ];
