@@ -12,6 +12,7 @@ mod again;
 mod app;
 pub mod args;
 mod backup;
+mod bill;
 mod build;
 mod call;
 mod calls;
@@ -81,6 +82,7 @@ fn run_verb(cli: Cli) -> anyhow::Result<()> {
         Command::Problems(args) => wait(problems::run(&args)),
         Command::Top(args) => wait(top::run(&args)),
         Command::Advise(args) => wait(advise::run(&args)),
+        Command::Bill(args) => wait(bill::run(&args)),
         Command::Promote(args) => wait(promote::run(&args)),
         Command::Rollback(args) => wait(rollback::rollback(&args)),
         Command::Remove(args) => wait(rollback::remove(&args)),

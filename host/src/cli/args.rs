@@ -2,6 +2,7 @@
 //! Only describes; what a verb does is in the module of the same name.
 
 mod backup;
+mod bill;
 mod cert;
 mod deploy;
 mod fleet;
@@ -19,6 +20,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use self::backup::{Backup, Restore};
+pub use self::bill::{Bill, BilledIdle};
 pub use self::cert::{Cert, CertInit, CertIssue, CertRenew, CertRotate, CertTrust, CertVerb};
 pub use self::deploy::{Build, Deploy, Validate};
 pub use self::fleet::{Drain, Fleet, FleetChange, FleetVerb, Freeze, OneHost, Revoke, Scale};
@@ -86,6 +88,8 @@ pub enum Command {
     Top(Top),
     /// Say what limits, replicas and resources apps should have, from what they needed so far, with the risk
     Advise(Advise),
+    /// Split what the hosts cost among tenants and apps: by use, by reservation, and what stood idle
+    Bill(Bill),
     /// Give the deployment that is on trial as a canary all calls
     Promote(Promote),
     /// Go back to an earlier deployment of an app, or take its canary back

@@ -13,6 +13,7 @@ mod alone;
 mod alone_canary;
 mod backup;
 mod bad_input;
+mod bill;
 mod bodies;
 mod calls;
 mod canary;
