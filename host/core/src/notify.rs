@@ -267,11 +267,8 @@ impl<K: Ord + Clone> Receiver<K> {
     #[must_use]
     pub fn times(&self, key: &K) -> Option<(u64, Option<u64>)> {
         let known = self.known.get(key)?;
-        let over = match known.state {
-            CourseSeen::Over { at } => Some(at),
-            CourseSeen::Open { .. } | CourseSeen::Unclear => None,
-        };
-        Some((known.since, over))
+        let CourseSeen::Over { at } = known.state else { return Some((known.since, None)) };
+        Some((known.since, Some(at)))
     }
 
     /// What was counted.
@@ -300,15 +297,15 @@ impl KnownProblem {
     ) -> bool {
         match (seen, self.told) {
             (Some(Sighting::Here { material, is_symptom }), told) => {
-                // Where its end may have been told, this is another one to the receiver.
                 let is_new = told.is_none_or(|told| told.in_doubt == Some(Notice::Opened));
-                self.since = if is_new && !self.is_open() { now } else { self.since };
+                if is_new && !self.is_open() {
+                    self.since = now;
+                }
                 self.state = CourseSeen::Open { material: *material, is_symptom: *is_symptom };
                 true
             }
-            // Its receivers hear of it from there.
             (Some(Sighting::Elsewhere), None) => false,
-            // Whether they do is not known: what was told is over once nobody has it.
+            // Whether it is told there is not known: what was told here is over once nobody has it.
             (Some(Sighting::Unclear | Sighting::Elsewhere), Some(_)) => {
                 if self.is_open() {
                     self.state = CourseSeen::Unclear;
@@ -389,10 +386,10 @@ impl KnownProblem {
     }
 
     fn material(&self) -> u64 {
-        match (self.state, self.told) {
-            (CourseSeen::Open { material, .. }, _) => material,
-            (_, told) => told.map_or(0, |told| told.material),
+        if let CourseSeen::Open { material, .. } = self.state {
+            return material;
         }
+        self.told.map_or(0, |told| told.material)
     }
 
     fn over_for(&self, now: u64) -> u64 {

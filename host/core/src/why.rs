@@ -17,11 +17,10 @@ mod unrouted;
 
 use std::time::Duration;
 
-pub use self::diagnosis::{Diagnosis, Explanation, Remedy};
+pub use self::diagnosis::{Diagnosis, Explanation, PRINTED, Remedy};
 pub use self::fleet::{
     FleetPast, HostTrouble, PastHost, PastUsage, explain_fleet, fleet_troubles, remedy_of_lack,
 };
-pub use self::printed::PRINTED;
 pub use self::unrouted::unrouted;
 use crate::destinations::RequestEnd;
 use crate::id::AppName;

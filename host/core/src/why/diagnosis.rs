@@ -1,6 +1,9 @@
 //! What is said of something that is wrong.
 //! Concludes nothing.
 
+/// How what a guest printed is told: it may be private.
+pub const PRINTED: &str = "it printed: ";
+
 /// Something that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnosis {

@@ -1,11 +1,10 @@
 //! What a guest says of its own failure: the lines that it printed, and where it was.
 //! Judges nothing.
 
+use super::diagnosis::PRINTED;
 use super::{AppPast, PastCall};
 use crate::excerpt::excerpt;
 
-/// How what a guest printed is told: it may be private.
-pub const PRINTED: &str = "it printed: ";
 /// Lines that are told of a call: the last ones say what was wrong.
 const LINES: usize = 2;
 /// Bytes of a line that are told.
