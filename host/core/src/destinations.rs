@@ -4,11 +4,13 @@
 //! the guest's choice.
 
 mod end;
+mod reason;
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 pub use self::end::RequestEnd;
+pub use self::reason::EndReason;
 use crate::latency::Latencies;
 
 /// Destinations that are kept apart. All others are one.

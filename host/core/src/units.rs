@@ -14,7 +14,7 @@ use crate::quote::Quoted;
 
 pub use self::cpu::Cpu;
 pub use self::duration::{nanoseconds, parse_duration, show_duration};
-pub use self::rounded::{about_duration, age};
+pub use self::rounded::{about_duration, age, ago};
 
 /// So many of something: `1 app`, `2 apps`.
 #[must_use]

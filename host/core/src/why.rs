@@ -26,7 +26,7 @@ use crate::destinations::RequestEnd;
 use crate::id::AppName;
 use crate::outcome::{Fault, fault_of};
 use crate::spent::Phase;
-use crate::units::{Bytes, about_duration, age, many};
+use crate::units::{Bytes, about_duration, ago, many};
 
 /// What is kept of an app.
 #[derive(Clone, Debug)]
@@ -39,9 +39,9 @@ pub struct AppPast {
     pub current: u64,
     /// The one on trial beside it.
     pub canary: Option<u64>,
-    /// Its timeout, and the most bytes that a request may have, where its manifest can be read.
+    /// Its timeout, where its manifest can be read.
     pub timeout: Option<Duration>,
-    /// See `timeout`.
+    /// The most bytes that a request may have, where its manifest can be read.
     pub request_body: Option<Bytes>,
     /// The last calls, as they came, the oldest first.
     pub calls: Vec<PastCall>,
@@ -188,7 +188,7 @@ fn standing(past: &AppPast) -> String {
         0 => "none".to_owned(),
         failed => failed.to_string(),
     };
-    let took = percentiles(calls());
+    let took = percentiles(calls().map(|call| call.took));
     format!(
         "{failed} of its last {} failed; they took {} at the median and {} at the 95th percentile, the \
          last one {} ago",
@@ -243,8 +243,8 @@ fn mostly<'c>(calls: impl Iterator<Item = &'c PastCall>) -> Option<(Phase, u128)
 }
 
 /// The median and the 95th percentile of what calls took.
-fn percentiles<'c>(calls: impl Iterator<Item = &'c PastCall>) -> (Duration, Duration) {
-    let mut took: Vec<Duration> = calls.map(|call| call.took).collect();
+fn percentiles(took: impl Iterator<Item = Duration>) -> (Duration, Duration) {
+    let mut took: Vec<Duration> = took.collect();
     took.sort_unstable();
     // The nearest rank.
     let at = |percent: usize| {
@@ -252,11 +252,6 @@ fn percentiles<'c>(calls: impl Iterator<Item = &'c PastCall>) -> (Duration, Dura
         took.get(rank).copied().unwrap_or_default()
     };
     (at(50), at(95))
-}
-
-/// How long ago something was; a time that lies ahead, by another host's clock, counts as now.
-fn ago(now: u64, at: u64) -> String {
-    age(now.saturating_sub(at) / 1000)
 }
 
 #[cfg(test)]

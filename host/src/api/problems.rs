@@ -20,10 +20,6 @@ use crate::telemetry::problems::TroubledApp;
 
 /// Reasons are looked for of as many apps: each takes asking all hosts.
 const EXPLAINED: usize = 10;
-/// The kind of problem that a host whose data folder is gone has.
-pub(super) const FOLDER: &str = "folder";
-/// What is told of a host that is alone.
-const HERE: &str = "this host";
 
 /// `GET /v1/problems`.
 pub(super) async fn problems(
@@ -40,7 +36,7 @@ pub(super) async fn problems(
         |trouble: &HostTrouble| host.is_none_or(|host| host == "*" || host == trouble.host);
     let is_in_fleet = state.context.fleet.is_some();
     // Each host tells of its own folder.
-    let is_other = |trouble: &HostTrouble| trouble.kind != FOLDER;
+    let is_other = |trouble: &HostTrouble| trouble.kind != HostTrouble::FOLDER;
     found.extend(of_fleet.into_iter().filter(is_meant).filter(is_other).map(|trouble| {
         let hosts = if is_in_fleet { vec![trouble.host] } else { Vec::new() };
         FoundProblem { hosts, ..of_hosts(trouble.kind, trouble.found) }
@@ -83,7 +79,7 @@ impl ApiState {
         let problems = &self.telemetry.problems;
         let is_there = |app: &TroubledApp| self.context.catalog.app(&app.app).is_some();
         let of_apps = problems.of_apps().into_iter().filter(is_there).map(of_app);
-        let me = self.context.fleet.as_ref().map_or(HERE, |fleet| fleet.me().as_str());
+        let me = self.context.fleet.as_ref().map_or(why::HERE, |fleet| fleet.me().as_str());
         let levels = problems.of_host().levels_open().into_iter().map(|(what, level)| {
             let told = Diagnosis {
                 claim: level_claim(me, what, &level),

@@ -44,7 +44,7 @@ impl ProblemSource for TellingHost {
         // While nothing is known of the fleet, that is told as an event.
         let Ok((troubles, is_first)) = self.of_hosts().await else { return here };
         // That its folder is gone is among its own already.
-        for trouble in troubles.into_iter().filter(|trouble| trouble.kind != problems::FOLDER) {
+        for trouble in troubles.into_iter().filter(|trouble| trouble.kind != HostTrouble::FOLDER) {
             let is_mine = if OF_OTHERS.contains(&trouble.kind) {
                 is_first
             } else {

@@ -22,6 +22,8 @@ use super::{Asked, Named, Shared, canary, fleet, replicas, wire};
 use crate::agent::now;
 use crate::manifest;
 
+/// What is told of a host that is alone.
+pub(super) const HERE: &str = "this host";
 /// Calls that are judged, of all hosts together.
 const CALLS: usize = 64;
 /// Events among which the reason is looked for.
@@ -203,11 +205,7 @@ fn past(state: &Shared, known: wire::Hosts, usage: &wire::Usage) -> FleetPast {
     };
     let folder_gone = state.telemetry.problems.of_host().folder_gone_since();
     FleetPast {
-        asked: if state.context.fleet.is_some() {
-            known.asked.clone()
-        } else {
-            "this host".to_owned()
-        },
+        asked: if state.context.fleet.is_some() { known.asked.clone() } else { HERE.to_owned() },
         store_silent: known.store_silent_seconds.map(Duration::from_secs),
         hosts: known.hosts.iter().map(past_host).collect(),
         folder_gone: folder_gone.map(|since| Duration::from_millis(now().saturating_sub(since))),

@@ -189,10 +189,9 @@ impl Recorder for CallRecord {
         if let Some(count) = &self.count {
             count.record(&outcome, status, duration);
         }
-        let began = meter::since_epoch(started_at);
-        let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let began = meter::milliseconds_since_epoch(started_at);
         state.problems.note(EndedCall {
-            at: milliseconds(began + duration),
+            at: meter::milliseconds_since_epoch(now),
             client: self.client,
             path: &self.path,
             generation: self.deployed.generation,
@@ -212,7 +211,7 @@ impl Recorder for CallRecord {
         tracing::debug!(parent: &self.span, duration_us, "call ended");
         if let (Some(log), Some(head)) = (&self.context.access_log, &self.access) {
             let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-            let began = i64::try_from(began.as_millis()).unwrap_or(i64::MAX);
+            let began = i64::try_from(began).unwrap_or(i64::MAX);
             let time = Timestamp::from_millisecond(began).unwrap_or_default();
             log.write(&AccessLine {
                 time: format!("{time:.3}"),
@@ -227,6 +226,7 @@ impl Recorder for CallRecord {
                 generation: self.deployed.generation.get(),
                 status,
                 cause: outcome.cause(),
+                request_bytes: call.request_bytes(),
                 response_bytes,
                 duration_us,
                 time_us: spent.each().map(|(phase, time)| (phase.code(), micros(time))).collect(),
@@ -237,7 +237,7 @@ impl Recorder for CallRecord {
         }
         let summary = CallSummary {
             id: call.id,
-            at: milliseconds(began),
+            at: began,
             generation: self.deployed.generation,
             method: self.method.clone(),
             path: self.path.clone(),

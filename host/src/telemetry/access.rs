@@ -62,6 +62,8 @@ pub struct AccessLine<'l> {
     pub status: u16,
     /// How it ended, as a stable code.
     pub cause: &'static str,
+    /// Bytes of request body: as many as it was said to have, or as had come.
+    pub request_bytes: u64,
     /// Bytes of the response's body.
     pub response_bytes: u64,
     /// From accepting the request to the last byte, in microseconds.
@@ -314,6 +316,7 @@ mod tests {
             generation: 1,
             status: 200,
             cause: "answered",
+            request_bytes: 7,
             response_bytes: 0,
             duration_us: 1,
             time_us: [("guest", 1)].into(),

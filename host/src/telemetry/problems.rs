@@ -16,13 +16,13 @@ use steerage_core::id::{AppName, Generation};
 use steerage_core::objective::Objective;
 use steerage_core::outcome::Outcome;
 use steerage_core::problem::{
-    AppWatch, Asker, FailedCall, FailureWay, OpenProblem, ProblemTurn, how_it_ended,
+    AppWatch, Asker, FailedCall, FailureWay, OpenProblem, PastTurn, ProblemTurn, how_it_ended,
 };
 use steerage_core::spent::TimeSpent;
 use steerage_core::why;
 
 pub use self::of_host::HostProblems;
-use self::slow::{PastTurn, Slow};
+use self::slow::Slow;
 use super::events::{Events, Severity};
 use super::metrics::AppMeter;
 use crate::meter;
@@ -174,16 +174,15 @@ impl AppProblems {
     /// An hour is over, by its number since the epoch: of so many calls 99 of 100 took no longer than this.
     pub fn note_hour(self: &Arc<Self>, hour: u32, n_calls: u64, p99_us: u64) {
         let was_wrong = self.was_wrong.swap(false, Ordering::Relaxed);
-        let n_answered = self.meter.answered_well();
-        match self.slow.note_hour(hour, (n_calls, p99_us), was_wrong, n_answered) {
+        let turn = self.slow.change(self.meter.answered_well(), |watch| {
+            watch.note_hour(hour, n_calls, p99_us, was_wrong)
+        });
+        match turn {
             PastTurn::None => {}
             PastTurn::Judged => self.be_looked_at(),
             PastTurn::IsUsual => {
-                self.tell(
-                    ProblemTurn::Closed,
-                    None,
-                    "has taken as long for a day: so it is judged by that",
-                );
+                let well = "has taken as long for a day: so it is judged by that";
+                self.tell(ProblemTurn::Closed, None, well);
             }
         }
     }
@@ -218,7 +217,8 @@ impl AppProblems {
             lock(watch).set_allowed(promised.success.may_fail());
         }
         if before.latency != promised.latency {
-            if self.slow.promise(promised.latency, self.meter.answered_well()) {
+            let n_answered = self.meter.answered_well();
+            if self.slow.change(n_answered, |watch| watch.promise(promised.latency)) {
                 let well = "has other promises about how long its calls take";
                 self.tell(ProblemTurn::Closed, None, well);
             }
@@ -284,19 +284,17 @@ impl AppProblems {
     }
 
     fn look(&self, now: u64) {
-        let slow = self.slow.look(self.app.as_str(), now, self.meter.answered_well());
-        if let Some((turn, claim)) = slow {
+        let n_answered = self.meter.answered_well();
+        let (turn, is_slow) = self.slow.look(self.app.as_str(), now, n_answered);
+        if let Some((turn, claim)) = turn {
             self.tell(turn, claim, "takes no longer than it may again");
         }
-        if self.slow.state().is_open() {
+        let watch = self.watch.get().map(|watch| lock(watch));
+        if is_slow || watch.as_ref().is_some_and(|watch| watch.open().is_some()) {
             self.was_wrong.store(true, Ordering::Relaxed);
         }
-        let Some(watch) = self.watch.get() else { return };
-        let mut watch = lock(watch);
-        if watch.open().is_some() {
-            self.was_wrong.store(true, Ordering::Relaxed);
-        }
-        let turn = watch.look(now, self.meter.answered_well());
+        let Some(mut watch) = watch else { return };
+        let turn = watch.look(now, n_answered);
         self.is_waiting.store(watch.is_waiting(now), Ordering::Relaxed);
         if let Some(turn) = turn {
             self.tell(turn, watch.claim(self.app.as_str()), "answers its callers again");
@@ -329,8 +327,8 @@ impl AppProblems {
     }
 
     fn slow(&self) -> Option<TroubledApp> {
-        let state = self.slow.state();
-        let watch = state.watch.as_ref()?;
+        let judged = self.slow.judged();
+        let watch = judged.watch.open()?;
         Some(TroubledApp {
             kind: "slow",
             app: self.app.clone(),
@@ -429,6 +427,15 @@ mod tests {
             }
         }
 
+        /// Looks so many times, each after twenty good calls.
+        fn live(&mut self, n_looks: u32) {
+            for _ in 0..n_looks {
+                self.answer(20);
+                self.now += 10_000;
+                self.telemetry.problems.look(self.now);
+            }
+        }
+
         fn told(&self) -> Vec<String> {
             let events = self.telemetry.problems.known.events.recent(None, 100);
             events.into_iter().map(|event| event.message).collect()
@@ -516,11 +523,7 @@ mod tests {
                 calls.problems.note_hour(hour, 1000, p99_us);
             }
             calls.took = Duration::from_millis(80);
-            for _ in 0..10 {
-                calls.answer(20);
-                calls.now += 10_000;
-                calls.telemetry.problems.look(calls.now);
-            }
+            calls.live(10);
             let slow = calls.telemetry.problems.of_apps();
             assert_eq!(slow.len(), n_problems, "{p99_us}");
             let Some(slow) = slow.first() else { continue };
@@ -528,11 +531,7 @@ mod tests {
                 slow.claim.ends_with("took longer than 56ms, as hardly any did in the last days")
             );
             calls.took = Duration::from_millis(20);
-            for _ in 0..20 {
-                calls.answer(20);
-                calls.now += 10_000;
-                calls.telemetry.problems.look(calls.now);
-            }
+            calls.live(20);
             assert!(calls.telemetry.problems.of_apps().is_empty(), "it is quick again");
         }
     }
@@ -545,11 +544,7 @@ mod tests {
             let objective = Objective { latency, ..Objective::default() };
             calls.problems.note_deployment(Generation::FIRST, &objective);
             calls.took = Duration::from_millis(80);
-            for _ in 0..10 {
-                calls.answer(20);
-                calls.now += 10_000;
-                calls.telemetry.problems.look(calls.now);
-            }
+            calls.live(10);
             let slow = calls.telemetry.problems.of_apps();
             assert_eq!(slow.len(), n_problems, "{promised}");
             let Some(slow) = slow.first() else { continue };

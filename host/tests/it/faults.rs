@@ -11,7 +11,9 @@ mod limits;
 mod look_alikes;
 mod outbound;
 
-use crate::harness::{Host, Said, raw};
+use std::time::Instant;
+
+use crate::harness::{Host, PATIENCE, Said, raw};
 
 /// A host that does not take deployments back by itself: a fault shall stay.
 pub(crate) fn a_host() -> Host {
@@ -42,17 +44,16 @@ fn first(said: &Said) -> String {
 /// Waits until what `why` tells first is of this and has all these parts; it is then told as a problem, or
 /// none is. Says what was told first.
 pub(crate) async fn tells(host: &Host, of: &str, parts: &[&str]) -> String {
-    let mut told = String::new();
-    host.until("cause that is told first", || {
-        told = first(&host.run(&["why"]));
+    let started_at = Instant::now();
+    let told = loop {
+        let told = first(&host.run(&["why"]));
         let claim = told.lines().next().unwrap_or_default();
-        let is_told = claim.contains(of) && parts.iter().all(|part| told.contains(part));
-        if !is_told && std::env::var_os("STEERAGE_FAULTS_SHOW").is_some() {
-            println!("wanted {of:?} and {parts:?} in {told}");
+        if claim.contains(of) && parts.iter().all(|part| told.contains(part)) {
+            break told;
         }
-        async move { is_told.then_some(()) }
-    })
-    .await;
+        assert!(started_at.elapsed() < PATIENCE, "no {of:?} with {parts:?}: {told}");
+        tokio::task::yield_now().await;
+    };
     let problems = host.run(&["problems"]);
     let claim = first(&problems);
     let claim = claim.lines().next().unwrap_or_default();
@@ -70,24 +71,23 @@ pub(crate) fn cure(host: &Host, told: &str) {
     host.run(&words).done();
 }
 
-/// Nothing is wrong with any app or with the host.
+/// Waits until nothing is wrong with any app or with the host.
 pub(crate) async fn is_well(host: &Host) {
-    let mut told = String::new();
-    host.until("word that nothing is wrong", || {
+    let started_at = Instant::now();
+    loop {
         let (why, problems) = (host.run(&["why"]), host.run(&["problems"]));
-        told = format!("{why:?} {problems:?}");
-        if std::env::var_os("STEERAGE_FAULTS_SHOW").is_some() {
-            println!("{told}");
+        if why.code == 0 && problems.code == 0 {
+            return;
         }
-        async move { (why.code == 0 && problems.code == 0).then_some(()) }
-    })
-    .await;
+        assert!(started_at.elapsed() < PATIENCE, "not well: {why:?} {problems:?}");
+        tokio::task::yield_now().await;
+    }
 }
 
-/// At no time for a while anything is wrong.
-pub(crate) fn nothing_is_told(host: &Host, of: &str) {
+/// Nothing is told, after something that only looks wrong.
+pub(crate) fn nothing_is_told(host: &Host, after: &str) {
     for verb in ["why", "problems"] {
         let said = host.run(&[verb]);
-        assert_eq!(said.code, 0, "of {of}: {said:?}");
+        assert_eq!(said.code, 0, "after {after}: {said:?}");
     }
 }

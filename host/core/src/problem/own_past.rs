@@ -23,9 +23,9 @@ pub(super) const MAY_BE: f64 = 0.02;
 
 /// The hours of an app's last days.
 #[derive(Clone, Debug, Default)]
-pub struct OwnPast {
+pub(super) struct OwnPast {
     days: VecDeque<PastDay>,
-    /// Hours in a row in which a problem was open.
+    /// Hours in a row in which something was wrong.
     n_open: u32,
 }
 
@@ -38,11 +38,11 @@ struct PastDay {
 }
 
 impl OwnPast {
-    /// An hour is over, by its number since the epoch: so many calls were answered, the 99th percentile of
-    /// them within so many microseconds; and calls were found to be slow, or not.
-    pub fn note(&mut self, hour: u32, n_calls: u64, p99_us: u64, was_slow: bool) {
-        self.n_open = if was_slow { self.n_open.saturating_add(1) } else { 0 };
-        if n_calls < LEAST_CALLS || was_slow && self.n_open <= HOURS_OF_DAY {
+    /// An hour is over, by its number since the epoch: 99 of 100 of so many calls took no longer than so many
+    /// microseconds; and something was wrong in it, or not.
+    pub(super) fn note(&mut self, hour: u32, n_calls: u64, p99_us: u64, was_wrong: bool) {
+        self.n_open = if was_wrong { self.n_open.saturating_add(1) } else { 0 };
+        if n_calls < LEAST_CALLS || was_wrong && self.n_open <= HOURS_OF_DAY {
             return;
         }
         let day = hour / HOURS_OF_DAY;
@@ -59,7 +59,7 @@ impl OwnPast {
 
     /// Calls that take longer than this are slow; nothing where too little is known.
     #[must_use]
-    pub fn slow_after(&self) -> Option<Duration> {
+    pub(super) fn slow_after(&self) -> Option<Duration> {
         let n_hours: u32 = self.days.iter().map(|day| day.n_hours).sum();
         if n_hours < LEAST_HOURS {
             return None;

@@ -97,6 +97,18 @@ impl HostPattern {
     }
 }
 
+impl HostPattern {
+    /// Whether it stands for this name, which is in lower case and has no port.
+    #[must_use]
+    pub fn matches(&self, host: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Exact(name) => name.as_str() == host,
+            Self::Suffix(name) => suffixes(host).any(|suffix| suffix == name.as_str()),
+        }
+    }
+}
+
 impl FromStr for HostPattern {
     type Err = BadHost;
 

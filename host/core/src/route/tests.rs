@@ -437,3 +437,22 @@ fn routes_that_resemble_each_other_do_not_make_requests_dear() {
     assert_eq!(*found.target, best.target);
     assert_eq!(found.params.len(), found.target.matches(':').count());
 }
+
+#[test]
+fn a_host_pattern_matches_where_the_table_finds_its_route() {
+    for pattern in ["*", "example.com", "*.example.com", "[::1]"] {
+        let host: HostPattern = pattern.parse().unwrap();
+        let routes = table(&[&format!("{host}/...")]);
+        for name in [
+            "example.com",
+            "a.example.com",
+            "b.a.example.com",
+            ".example.com",
+            "aexample.com",
+            "[::1]",
+        ] {
+            let is_found = routes.find(name, "/x").is_some();
+            assert_eq!(host.matches(name), is_found, "{pattern} and {name}");
+        }
+    }
+}

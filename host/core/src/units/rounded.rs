@@ -16,6 +16,13 @@ pub fn about_duration(duration: Duration) -> String {
     }
 }
 
+/// How long ago something was, both moments being milliseconds since the epoch; what lies ahead, by another
+/// host's clock, counts as now.
+#[must_use]
+pub fn ago(now: u64, at: u64) -> String {
+    age(now.saturating_sub(at) / 1000)
+}
+
 /// How long something is or has been, by its two largest units: `12s`, `3m`, `2h5m`, `3d4h`.
 #[must_use]
 pub fn age(seconds: u64) -> String {

@@ -10,6 +10,9 @@ use super::{
 use crate::spent::Phase;
 use crate::units::{about_duration, many};
 
+/// The endings that are looked at.
+const TOO_LARGE: &str = "request_too_large";
+const GONE: &str = "client_gone";
 /// As many calls, and this part of all, end so: percent.
 const LEAST: usize = 5;
 const MOST_OF_ALL: usize = 50;
@@ -36,18 +39,15 @@ pub(super) fn calls(past: &AppPast) -> Option<Diagnosis> {
 
 /// Whether clients had reason to go: who searches while typing goes at once, and is not told of.
 fn have_waited(past: &AppPast, gone: &[&PastCall]) -> bool {
-    let (median, _) = percentiles(gone.iter().copied());
+    let (median, _) = percentiles(gone.iter().map(|call| call.took));
     let answered = answered_calls(past);
-    let (of_answered, _) = percentiles(answered.clone());
+    let (of_answered, _) = percentiles(answered.clone().map(|call| call.took));
     median >= PATIENCE && (answered.count() == 0 || median > of_answered * 2)
 }
 
 fn answered_calls(past: &AppPast) -> impl Iterator<Item = &PastCall> + Clone {
     past.calls.iter().filter(|call| past.is_served(call.generation) && call.cause == "answered")
 }
-
-const TOO_LARGE: &str = "request_too_large";
-const GONE: &str = "client_gone";
 
 fn too_large(past: &AppPast, these: &[&PastCall]) -> Diagnosis {
     let limit = past.request_body;
@@ -69,7 +69,7 @@ fn too_large(past: &AppPast, these: &[&PastCall]) -> Diagnosis {
 }
 
 fn went_away(past: &AppPast, these: &[&PastCall]) -> Diagnosis {
-    let (median, _) = percentiles(these.iter().copied());
+    let (median, _) = percentiles(these.iter().map(|call| call.took));
     let phase = mostly(these.iter().copied());
     let culprit = match phase {
         Some((Phase::Outbound, _)) => destination::of_slow(past, these.iter().copied()),
@@ -90,14 +90,13 @@ fn went_away(past: &AppPast, these: &[&PastCall]) -> Diagnosis {
         ),
         evidence,
         remedy: Some(Remedy {
-            text: culprit
-                .map(|culprit| format!("see why {} takes so long", culprit.name))
-                .unwrap_or_else(|| {
-                    format!(
-                        "have clients wait for longer, or make the calls shorter: {}",
-                        phase.unwrap_or(Phase::Guest).remedy()
-                    )
-                }),
+            text: match culprit {
+                Some(culprit) => format!("see why {} takes so long", culprit.name),
+                None => format!(
+                    "have clients wait for longer, or make the calls shorter: {}",
+                    phase.unwrap_or(Phase::Guest).remedy()
+                ),
+            },
             command: these.last().map(|last| format!("steerage call {}", last.id)),
             changes: false,
         }),
@@ -107,7 +106,7 @@ fn went_away(past: &AppPast, these: &[&PastCall]) -> Diagnosis {
 /// How long the calls take that are answered.
 fn answered(past: &AppPast) -> Option<String> {
     let n_answered = answered_calls(past).count();
-    let (median, _) = percentiles(answered_calls(past));
+    let (median, _) = percentiles(answered_calls(past).map(|call| call.took));
     (n_answered > 0).then(|| {
         let calls = many(n_answered, "call");
         format!("the {calls} that were answered took {} at the median", about_duration(median))

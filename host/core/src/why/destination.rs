@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{AppPast, Diagnosis, PastCall, PastWait, Remedy};
-use crate::destinations::RequestEnd;
+use crate::destinations::{EndReason, RequestEnd};
 use crate::units::{about_duration, many};
 
 /// A destination counts as what a call waited for that took so much of its time: percent.
@@ -25,36 +25,23 @@ pub(super) struct Culprit<'p> {
     pub(super) wrong: Option<RequestEnd>,
     /// It with its figures, in a sentence.
     pub(super) told: String,
-    /// Why the last request to it failed in this way, in a few words.
-    why: Option<String>,
+    /// Why the last request to it failed in this way, where that is known.
+    reason: Option<EndReason>,
 }
 
-impl Culprit<'_> {
-    /// What to do about requests that end so.
-    pub(super) fn remedy(&self, wrong: RequestEnd) -> String {
-        match &self.why {
-            Some(why) if wrong == RequestEnd::Denied => {
-                if self.name.starts_with("169.254.") || self.name.starts_with("[fe80:") {
-                    "link-local addresses are open to no app: find out who has it ask there"
-                        .to_owned()
-                } else if why.contains("allowed_outbound_hosts") {
-                    "if the app is meant to ask it, add it to allowed_outbound_hosts in steerage.toml: the \
-                     event `outbound_denied` has the line"
-                        .to_owned()
-                } else {
-                    "if apps are meant to ask it, the operator opens such addresses with --outbound-private"
-                        .to_owned()
-                }
-            }
-            Some(why) if why.contains("no TLS") => {
-                "see whether it speaks TLS on that port: the app asked it with https".to_owned()
-            }
-            Some(why) if why.contains("certificate") => {
-                "renew its certificate, or have the app ask it by a name that its certificate has"
-                    .to_owned()
-            }
-            _ => wrong.remedy().to_owned(),
-        }
+impl<'p> Culprit<'p> {
+    fn new(past: &AppPast, name: &'p str, wrong: Option<RequestEnd>, told: String) -> Self {
+        let known = past.destinations.iter().find(|known| known.name == name);
+        let last = known.and_then(|known| known.last_error.as_ref());
+        let last = last.filter(|(end, _)| Some(*end) == wrong);
+        Self { name, wrong, told, reason: last.and_then(|(_, why)| EndReason::of_text(why)) }
+    }
+
+    /// What to do about requests that end so; nothing where it is only slow.
+    pub(super) fn remedy(&self) -> Option<String> {
+        let wrong = self.wrong?;
+        let remedy = self.reason.map_or_else(|| wrong.remedy(), EndReason::remedy);
+        Some(format!("{}: {remedy}", self.name))
     }
 }
 
@@ -106,15 +93,7 @@ fn in_common<'p>(past: &'p AppPast, these: &[&'p PastCall], pick: Pick) -> Optio
         let calls = many(these.len(), "call");
         (wrong, format!("{} of the {calls} had no good answer from it", blaming.len()))
     });
-    let why = why_last(past, name, wrong);
-    Some(Culprit { name, wrong, told: format!("{lead}: {figures}"), why })
-}
-
-/// Why the last request to it ended so.
-fn why_last(past: &AppPast, name: &str, wrong: Option<RequestEnd>) -> Option<String> {
-    let known = past.destinations.iter().find(|known| known.name == name)?;
-    let (end, why) = known.last_error.as_ref()?;
-    (Some(*end) == wrong).then(|| why.clone())
+    Some(Culprit::new(past, name, wrong, format!("{lead}: {figures}")))
 }
 
 /// A destination that hardly answers an app whose own calls are answered: it does without, or passes on what
@@ -140,17 +119,16 @@ pub(super) fn of_well(past: &AppPast) -> Option<Diagnosis> {
     // Of several the one that comes first in their own order, so that it stays the same.
     let (name, since) = failing.min()?;
     let (wrong, figures) = figures(past, name, None, since)?;
-    let wrong = wrong?;
-    let culprit =
-        Culprit { name, wrong: Some(wrong), told: figures, why: why_last(past, name, Some(wrong)) };
+    let culprit = Culprit::new(past, name, wrong, figures);
+    let text = culprit.remedy()?;
     Some(Diagnosis {
         claim: format!(
             "requests of {} to {name} fail, and its calls are answered all the same",
             past.app
         ),
-        evidence: vec![culprit.told.clone()],
+        evidence: vec![culprit.told],
         remedy: Some(Remedy {
-            text: format!("{name}: {}", culprit.remedy(wrong)),
+            text,
             command: Some(format!("steerage show {}", past.app)),
             changes: false,
         }),
@@ -173,8 +151,7 @@ pub(super) fn of_slow<'p>(
     }
     let first = these.map(|call| call.at).min().unwrap_or(past.now);
     let (wrong, figures) = figures(past, name, None, first)?;
-    let why = why_last(past, name, wrong);
-    Some(Culprit { name, wrong, told: format!("it waits for {name}: {figures}"), why })
+    Some(Culprit::new(past, name, wrong, format!("it waits for {name}: {figures}")))
 }
 
 /// Whether most calls since then were answered.

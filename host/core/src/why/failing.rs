@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::destination::{self, Culprit};
-use super::{AppPast, Diagnosis, PastCall, PastEvent, Remedy, ago, common, mostly, printed};
+use super::{AppPast, Diagnosis, PastCall, PastEvent, Remedy, common, mostly, printed};
 use crate::outcome::{Fault, fault_of};
 use crate::spent::Phase;
-use crate::units::{age, many};
+use crate::units::{age, ago, many};
 
 /// As many good calls of one deployment show that it does not fail as the other does.
 const ENOUGH: usize = 5;
@@ -256,10 +256,7 @@ fn remedy(past: &AppPast, cause: &str, event: Option<&PastEvent>, because: &Beca
     let advice = event.and_then(|event| event.advice.clone());
     // Where one destination is to blame, it is the one to look at; but a guest that traps does wrong itself.
     let is_passed_on = FAILED_BY_OTHERS.contains(&cause);
-    let of_culprit = culprit.as_ref().filter(|_| is_passed_on).and_then(|culprit| {
-        let wrong = culprit.wrong?;
-        Some(format!("{}: {}", culprit.name, culprit.remedy(wrong)))
-    });
+    let of_culprit = culprit.as_ref().filter(|_| is_passed_on).and_then(Culprit::remedy);
     let advice = of_culprit.or(advice);
     let advice = advice.or_else(|| waited.map(|phase| phase.remedy().to_owned()));
     let (text, command) = match advice {

@@ -82,6 +82,11 @@ pub struct HostTrouble {
     pub found: Diagnosis,
 }
 
+impl HostTrouble {
+    /// The kind of a host whose data folder is gone, of which each host knows its own only.
+    pub const FOLDER: &str = "folder";
+}
+
 /// What is wrong with hosts beside what is nearly used up and what was asked for.
 #[must_use]
 pub fn fleet_troubles(past: &FleetPast) -> Vec<HostTrouble> {
@@ -90,7 +95,7 @@ pub fn fleet_troubles(past: &FleetPast) -> Vec<HostTrouble> {
         let host = host.to_owned();
         troubles.extend(found.map(|found| HostTrouble { kind, host, found }));
     };
-    add("folder", &past.asked, folder(past));
+    add(HostTrouble::FOLDER, &past.asked, folder(past));
     add("registration", &past.asked, registration(past));
     add("store", &past.asked, store(past));
     for host in &past.hosts {

@@ -11,12 +11,13 @@ const LINES: usize = 2;
 const LONGEST: usize = 200;
 /// Frames that are told.
 const FRAMES: usize = 3;
-/// How functions begin that are not an app's own but of the library of its language. A panic ends in
-/// these, whatever is wrong.
-const OF_LIBRARY: [&str; 13] = [
-    "std::", "core::", "alloc::", "<std::", "<core::", "<alloc::", "abort", "__", "rust_",
-    "_start", "exit", "panic", "dlmalloc",
-];
+/// How functions begin that are not an app's own but of the library of its language. A panic ends in these,
+/// whatever is wrong.
+const OF_LIBRARY: [&str; 8] =
+    ["std::", "core::", "alloc::", "<std::", "<core::", "<alloc::", "__", "dlmalloc::"];
+/// The same of functions without a path: an app's own may only begin like one.
+const LIBRARY: [&str; 6] =
+    ["abort", "exit", "_start", "rust_panic", "rust_begin_unwind", "panic_fmt"];
 
 /// What the last of these calls printed that printed anything.
 pub(super) fn by(past: &AppPast, these: &[&PastCall]) -> Option<String> {
@@ -41,8 +42,11 @@ fn is_telling(text: &str) -> bool {
 
 /// Where the guest was, its own functions first.
 pub(super) fn frames(frames: &[String]) -> Option<String> {
-    let is_own = |frame: &&String| !OF_LIBRARY.iter().any(|start| frame.starts_with(start));
-    let from_own = frames.iter().position(|frame| is_own(&frame)).unwrap_or(0);
+    let is_own = |frame: &String| {
+        let is_in_library = OF_LIBRARY.iter().any(|start| frame.starts_with(start));
+        !is_in_library && !LIBRARY.contains(&frame.as_str())
+    };
+    let from_own = frames.iter().position(is_own).unwrap_or(0);
     let told: Vec<&str> = frames.iter().skip(from_own).take(FRAMES).map(String::as_str).collect();
     (!told.is_empty()).then(|| format!("the guest was in {}", told.join(", called by ")))
 }

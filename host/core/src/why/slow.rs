@@ -32,19 +32,14 @@ pub(super) fn calls(past: &AppPast) -> Option<Diagnosis> {
     if current.clone().count() < COMPARED {
         return None;
     }
+    let (_, high) = percentiles(current.clone().map(|call| call.took));
     // What load, loading and clients took is no deployment's doing.
-    let own = |calls: &mut dyn Iterator<Item = &PastCall>| -> Duration {
-        let mut own: Vec<Duration> = calls.map(own_time).collect();
-        own.sort_unstable();
-        own.get((own.len().max(1) - 1) / 2).copied().unwrap_or_default()
-    };
-    let (_, high) = percentiles(current.clone());
-    let median = own(&mut current.clone());
+    let (median, _) = percentiles(current.clone().map(own_time));
     let before = past.deployments.iter().map(|(generation, _)| *generation);
     let before = before.filter(|generation| *generation < past.current).max();
     let earlier = before.map(|before| (before, of(before)));
     let slower = earlier.filter(|(_, calls)| calls.clone().count() >= COMPARED);
-    let slower = slower.map(|(before, mut calls)| (before, own(&mut calls)));
+    let slower = slower.map(|(before, calls)| (before, percentiles(calls.map(own_time)).0));
     let slower = slower.filter(|(_, was)| median > *was * TIMES && median > *was + BY);
     let (claim, rollback) = if let Some((before, was)) = slower {
         let claim = format!(

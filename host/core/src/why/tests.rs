@@ -552,6 +552,13 @@ fn where_the_guest_was_is_told_by_its_own_functions() {
     let told = "the guest was in abort, called by std::process::abort";
     assert_eq!(printed::frames(&frames[..2]).as_deref(), Some(told));
     assert_eq!(printed::frames(&[]), None);
+    // What only begins like the library's is an app's own.
+    for own in
+        ["exit_order", "abortive::run", "rust_app::main", "panic_button::press", "coreutils::cut"]
+    {
+        let told = printed::frames(&["abort".to_owned(), own.to_owned()]);
+        assert_eq!(told, Some(format!("the guest was in {own}")));
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@
 use super::diagnosis::{Diagnosis, Remedy};
 use crate::id::AppName;
 use crate::route::{HostPattern, Route, RouteTable, Segment};
-use crate::units::{age, many};
+use crate::units::{ago, many};
 use crate::unrouted::{FormerRoute, UnroutedKind};
 
 /// As many requests for the same are no accident.
@@ -124,25 +124,11 @@ fn told_when(now: u64, kind: &UnroutedKind) -> String {
     format!("the first came {first} ago, the last one {last} ago; all were answered 404")
 }
 
-fn ago(now: u64, at: u64) -> String {
-    age(now.saturating_sub(at) / 1000)
-}
-
-fn is_for_host(pattern: &HostPattern, host: &str) -> bool {
-    match pattern {
-        HostPattern::Any => true,
-        HostPattern::Exact(name) => name.as_str() == host,
-        HostPattern::Suffix(name) => {
-            host.strip_suffix(name.as_str()).is_some_and(|below| below.ends_with('.'))
-        }
-    }
-}
-
 /// How far a route is from what was asked for; `None` where the two have nothing to do with each other. What
 /// is beneath a route's first segment and finds none is no mistake in that: bots look for files everywhere.
 fn distance(route: &Route, kind: &UnroutedKind) -> Option<usize> {
     let first = route.path.segments().first();
-    if is_for_host(&route.host, &kind.host) {
+    if route.host.matches(&kind.host) {
         return match first {
             Some(Segment::Literal(literal)) if kind.segment != ANY => {
                 wrong_letters(literal, &kind.segment).filter(|wrong| *wrong > 0)

@@ -1,7 +1,7 @@
 //! Apps whose calls take as long as they took before, with slow nights, weekends and hours; and apps whose
 //! calls take twice as long of a sudden. Judged by what the app's own past says.
 
-use steerage_core::problem::{OwnPast, ProblemTurn, SlowWatch};
+use steerage_core::problem::{LatencyWatch, PastTurn, ProblemTurn};
 
 use crate::chance::{poisson, unit};
 use crate::days;
@@ -22,8 +22,7 @@ struct SlowApp {
     night: f64,
     weekend: f64,
     jitter: f64,
-    past: OwnPast,
-    watch: Option<SlowWatch>,
+    watch: LatencyWatch,
 }
 
 impl SlowApp {
@@ -37,8 +36,7 @@ impl SlowApp {
             night: between(0.8, 1.3),
             weekend: between(0.8, 1.2),
             jitter: between(0.0, 0.1),
-            past: OwnPast::default(),
-            watch: None,
+            watch: LatencyWatch::default(),
             random,
         }
     }
@@ -58,17 +56,15 @@ impl SlowApp {
             median *= self.weekend;
         }
         let mut found = None;
-        let slow_after = self.past.slow_after();
-        let part = slow_after.map_or(0.0, |slow_after| {
+        let part = self.watch.slow_after().map_or(0.0, |slow_after| {
             let z = (slow_after.as_micros() as f64 / median).ln() / self.sigma;
             above(z)
         });
         for look in 0..LOOKS_OF_HOUR {
-            let Some(watch) = &mut self.watch else { break };
             let n = poisson(&mut self.random, self.per_second * 10.0);
             let slow = poisson(&mut self.random, n as f64 * part).min(n);
             let at = (u64::from(hour) * LOOKS_OF_HOUR + look) * LOOK;
-            if watch.look(at, n - slow, slow) == Some(ProblemTurn::Opened) {
+            if self.watch.look(at, n - slow, slow) == Some(ProblemTurn::Opened) {
                 found = found.or(Some(look));
             }
         }
@@ -76,13 +72,9 @@ impl SlowApp {
         let n_calls = self.per_second * 3600.0;
         let error = self.normal() * (0.01_f64 * 0.99 / n_calls.max(1.0)).sqrt() / 0.0267;
         let p99 = median * (self.sigma * (P99 + error)).exp();
-        let was_slow = self.watch.as_ref().is_some_and(|watch| watch.open().is_some());
-        self.past.note(hour, n_calls as u64, p99 as u64, was_slow);
-        let now = self.past.slow_after();
-        let is_other = now != slow_after || self.watch.is_none();
-        if let Some(slow_after) = now.filter(|_| is_other && !was_slow) {
-            self.watch = Some(SlowWatch::by_past(slow_after));
-        }
+        let turn = self.watch.note_hour(hour, n_calls as u64, p99 as u64, false);
+        // It is told as long as it is a problem, and not when it has become usual.
+        assert!(turn != PastTurn::IsUsual || times > 1.0);
         found
     }
 }
@@ -112,7 +104,7 @@ fn apps_that_are_as_they_were_are_not_slow() {
             n_false += u64::from(app.live(hour, 1.0).is_some());
             n_calls += per_second * 3600.0;
         }
-        assert!(app.past.slow_after().is_some(), "it is judged");
+        assert!(app.watch.slow_after().is_some(), "it is judged");
     }
     println!(
         "200 apps, {n_days} days, {n_calls:.2e} calls: {n_false} were found to be slow and were not"

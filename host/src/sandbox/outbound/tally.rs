@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use steerage_core::destinations::{CountedAs, RequestEnd, RequestOver};
+use steerage_core::destinations::{CountedAs, EndReason, RequestEnd, RequestOver};
 use steerage_core::spent::Phase;
 use wasmtime_wasi_http::Error;
 
@@ -38,7 +38,7 @@ pub(super) struct RequestTally {
     waited: Duration,
     /// The status of its answer, and how long that took.
     answered: Option<(u16, Duration)>,
-    failed: Option<(RequestEnd, &'static str)>,
+    failed: Option<EndReason>,
     is_told: bool,
 }
 
@@ -122,10 +122,10 @@ impl RequestTally {
         self.is_told = true;
         let is_late = self.call.as_ref().is_some_and(|(call, _)| call.deadline <= Instant::now());
         let (end, why) = match (self.failed, self.answered) {
-            (Some(failed), _) => failed,
+            (Some(reason), _) => (reason.end(), reason.text()),
             // Whoever was waiting has stopped doing so, and not because it had an answer.
             (None, _) if was_waiting && is_late => {
-                (RequestEnd::TimedOut, "the call's time was over first")
+                (EndReason::CallOver.end(), EndReason::CallOver.text())
             }
             (None, Some((500.., _))) => (RequestEnd::ServerError, "answered 5xx"),
             (None, Some(_)) => (RequestEnd::Answered, ""),
@@ -155,26 +155,22 @@ impl Drop for RequestTally {
     }
 }
 
-/// How a request ended whose guest was told this.
-fn reason(error: &Error, is_answered: bool) -> (RequestEnd, &'static str) {
+/// Why a request failed whose guest was told this.
+fn reason(error: &Error, is_answered: bool) -> EndReason {
     match error {
-        Error::HttpRequestDenied => (RequestEnd::Denied, "not in allowed_outbound_hosts"),
-        Error::DestinationIpProhibited => (RequestEnd::Denied, "its address is not open to apps"),
-        Error::ConnectionLimitReached => {
-            (RequestEnd::NoRoom, "too many requests or connections at once")
-        }
-        Error::DnsError { .. } => (RequestEnd::Unconnected, "its name was not found"),
-        Error::ConnectionTimeout => (RequestEnd::Unconnected, "no connection in time"),
-        Error::ConnectionRefused => (RequestEnd::Unconnected, "connection refused"),
-        Error::TlsCertificateError => (RequestEnd::Unconnected, "its certificate is not valid"),
-        Error::TlsProtocolError => (RequestEnd::Unconnected, "no TLS connection"),
-        Error::ConnectionReadTimeout if is_answered => {
-            (RequestEnd::TimedOut, "no more of the answer in time")
-        }
-        Error::ConnectionReadTimeout => (RequestEnd::TimedOut, "no answer in time"),
-        _ if is_answered => (RequestEnd::BrokeOff, "the answer broke off"),
-        Error::ConnectionTerminated => (RequestEnd::BrokeOff, "closed without an answer"),
-        _ => (RequestEnd::BrokeOff, "the answer was no HTTP"),
+        Error::HttpRequestDenied => EndReason::NotAllowed,
+        Error::DestinationIpProhibited => EndReason::AddressNotOpen,
+        Error::ConnectionLimitReached => EndReason::TooMany,
+        Error::DnsError { .. } => EndReason::NameNotFound,
+        Error::ConnectionTimeout => EndReason::NotConnectedInTime,
+        Error::ConnectionRefused => EndReason::ConnectionRefused,
+        Error::TlsCertificateError => EndReason::BadCertificate,
+        Error::TlsProtocolError => EndReason::NoTls,
+        Error::ConnectionReadTimeout if is_answered => EndReason::NoMoreInTime,
+        Error::ConnectionReadTimeout => EndReason::NoAnswerInTime,
+        _ if is_answered => EndReason::AnswerBrokeOff,
+        Error::ConnectionTerminated => EndReason::ClosedUnanswered,
+        _ => EndReason::NoHttp,
     }
 }
 
