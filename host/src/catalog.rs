@@ -100,7 +100,8 @@ pub struct Catalog {
     next: Mutex<()>,
     /// Deployments that are not called any more, since they took hosts down.
     quarantine: ArcSwap<BTreeMap<AppName, Generation>>,
-    /// Routes that apps had.
+    /// Routes that apps had. Taken after `next` by who publishes, and alone by who reads; it is held for a
+    /// few comparisons, never while something else is waited for.
     former: Mutex<FormerRoutes>,
 }
 

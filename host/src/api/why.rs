@@ -143,6 +143,7 @@ fn without_route(state: &Shared, host: Option<&str>) -> Option<Diagnosis> {
     if kinds.is_empty() || !is_meant {
         return None;
     }
+    // All of one moment: a route that is published meanwhile is neither near nor missing.
     let snapshot = context.catalog.snapshot();
     let routes: Vec<_> =
         snapshot.routes.iter().map(|routed| (&routed.route, &routed.owner)).collect();

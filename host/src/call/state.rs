@@ -338,6 +338,7 @@ impl Call {
 
     /// Its request has a body of so many bytes, as it says itself, or so many have come.
     pub fn note_request_bytes(&self, bytes: u64) {
+        // Relaxed: it is read when the last side of the call is gone, which orders it after all of these.
         self.request_bytes.fetch_max(bytes, Ordering::Relaxed);
     }
 

@@ -96,6 +96,7 @@ async fn suspects(client: &Client, host: Option<&str>) -> anyhow::Result<Vec<Str
     };
     apps.sort_by_key(|app| Reverse(n_wrong(app)));
     apps.iter().filter(|app| n_wrong(app) > 0).take(LOOKED_AT).for_each(&mut add);
+    // Neither fails, so no counter tells of them.
     apps.sort_by_key(|app| Reverse(app.deployed_at));
     apps.iter().take(LOOKED_AT_OF_NEW).for_each(&mut add);
     apps.sort_by_key(|app| Reverse(app.latency.p95_us));

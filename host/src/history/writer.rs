@@ -170,6 +170,7 @@ impl Writer {
 
     /// How long calls of apps took in an hour is what later ones are judged by.
     fn tell_past(&self, hour: u32, past: &[AppPast]) {
+        // An app without a state has not been called since the start: it is judged once it is.
         for (name, n_calls, p99_us) in past {
             let app = self.catalog.app(name);
             if let Some(state) = app.as_ref().and_then(|app| app.state()) {

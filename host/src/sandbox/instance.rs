@@ -118,6 +118,8 @@ impl InstanceTemplate {
             // Whoever polls this has begun a piece of work; making the store belongs to it.
             let slice = meter::so_far();
             cpu.used += slice;
+            // What the clock says beyond the processor's time is when the system ran others on this core: the
+            // guest could have run.
             call.time().note_interrupted(meter::passed_as_read().saturating_sub(slice));
             if let Poll::Ready(result) = polled {
                 return Poll::Ready(match result {

@@ -189,6 +189,7 @@ impl AppProblems {
 
     /// A deployment of the app is served no more.
     pub fn note_gone(&self, generation: Generation) {
+        // Before the watch is told: a call that ends in between would open the problem anew.
         self.gone.store(generation.get(), Ordering::Relaxed);
         let Some(watch) = self.watch.get() else { return };
         let mut watch = lock(watch);
@@ -253,6 +254,7 @@ impl AppProblems {
         if cause == OF_ENDING_HOST || cause == "timed_out" && call.is_of_client() {
             return;
         }
+        // It ends late, and says nothing of what is served now.
         let generation = call.generation.get();
         if generation == self.gone.load(Ordering::Relaxed)
             && generation != self.generation.load(Ordering::Relaxed)

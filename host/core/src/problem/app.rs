@@ -198,6 +198,7 @@ impl AppWatch {
         if self.run?.generation != Some(generation) {
             return None;
         }
+        // What failed and was not told yet was of that deployment, too.
         self.n_untold = 0;
         self.begin_anew(n_good);
         self.course.end(now)

@@ -26,6 +26,7 @@ pub(super) fn calls(past: &AppPast) -> Option<Diagnosis> {
         // Who goes away from an answer that has begun may have had enough of it.
         served().filter(|call| call.cause == cause && (cause != GONE || call.status == 0)).collect()
     };
+    // Where fewer end so, it is the affair of those clients: a scanner, or one program with a short timeout.
     let is_most = |these: &[&PastCall]| {
         these.len() >= LEAST && these.len() * 100 >= served().count() * MOST_OF_ALL
     };

@@ -5,7 +5,8 @@ use super::diagnosis::PRINTED;
 use super::{AppPast, PastCall};
 use crate::excerpt::excerpt;
 
-/// Lines that are told of a call: the last ones say what was wrong.
+/// Lines that are told of a call. Python ends a traceback with what was wrong, Rust says where and then what:
+/// the last two lines have both.
 const LINES: usize = 2;
 /// Bytes of a line that are told.
 const LONGEST: usize = 200;

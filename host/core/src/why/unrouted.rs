@@ -130,6 +130,7 @@ fn distance(route: &Route, kind: &UnroutedKind) -> Option<usize> {
     let first = route.path.segments().first();
     if route.host.matches(&kind.host) {
         return match first {
+            // Of a path's later segments nothing is known: there may be any, and bots try them.
             Some(Segment::Literal(literal)) if kind.segment != ANY => {
                 wrong_letters(literal, &kind.segment).filter(|wrong| *wrong > 0)
             }
@@ -161,6 +162,7 @@ fn between_hosts(one: &str, other: &str) -> Option<usize> {
 
 /// How many letters are wrong, where these are few.
 fn wrong_letters(one: &str, other: &str) -> Option<usize> {
+    // A letter has up to four bytes. Most pairs end here, before anything is counted.
     if one.len().abs_diff(other.len()) > WRONG * 4 {
         return None;
     }

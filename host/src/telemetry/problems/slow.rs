@@ -45,6 +45,8 @@ impl Slow {
         let changed = change(&mut judged.watch);
         let now = judged.watch.slow_after();
         if now != before {
+            // Without an order among these writes: a call that still reads the old time is counted by it, and
+            // one look in which a few calls are judged by the time before says nothing.
             judged.n_answered = n_answered;
             self.after.store(now.map_or(u64::MAX, nanoseconds), Ordering::Relaxed);
             self.n_slow.store(0, Ordering::Relaxed);
