@@ -168,6 +168,7 @@ pub(super) fn limits(limits: &steerage_core::limits::Limits) -> wire::Limits {
 pub(super) fn call(app: &AppName, call: CallSummary) -> wire::Call {
     let time =
         call.spent.each().map(|(phase, spent)| (phase.code().to_owned(), microseconds(spent)));
+    let failed = call.is_failed();
     wire::Call {
         id: call.id.to_string(),
         app: app.to_string(),
@@ -177,6 +178,7 @@ pub(super) fn call(app: &AppName, call: CallSummary) -> wire::Call {
         path: call.path.as_ref().to_owned(),
         status: call.status,
         cause: call.cause.to_owned(),
+        failed,
         duration_us: microseconds(call.duration),
         time_us: time.collect(),
         waited_for: call.waited_for.map(|wait| waited_for(&wait)),

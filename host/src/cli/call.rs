@@ -162,6 +162,7 @@ mod tests {
             path: "/cart".to_owned(),
             status: 504,
             cause: "timed_out".to_owned(),
+            failed: true,
             duration_us: 2_000_000,
             time_us: [("guest", 20_000), ("outbound", 1_960_000), ("host", 20_000)]
                 .map(|(phase, us)| (phase.to_owned(), us))

@@ -147,20 +147,8 @@ function canary({ generation, share, since: at, verdict, old, canary: tried }) {
   ];
 }
 
-// Ends that are a failure whatever status was sent before: a client may have half an answer.
-const FAILURES = [
-  'trapped',
-  'out_of_fuel',
-  'out_of_memory',
-  'timed_out',
-  'response_too_large',
-  'no_answer',
-  'host_failed',
-];
-
-export function isGood(call) {
-  return call.status < 500 && !FAILURES.includes(call.cause);
-}
+// The host says which calls failed; there is no second rule of it here.
+export const isGood = (call) => !call.failed;
 
 function calls(list) {
   if (list.length === 0)

@@ -301,7 +301,7 @@ impl Ended {
 
 impl CallSummary {
     /// Whether it failed through the app or the host, an answer of class 5xx of the app's own included.
-    fn is_failed(&self) -> bool {
+    pub(crate) fn is_failed(&self) -> bool {
         why::is_failed(self.cause, self.status)
     }
 

@@ -6,8 +6,44 @@ use std::process::{Command, Stdio};
 
 use http_body_util::BodyExt;
 use steerage_guests as guests;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
 
-use crate::harness::{Host, manifest, prints};
+use crate::harness::{Host, manifest, prints, reader};
+
+/// What a status alone does not tell: a refusal of class 4xx may be the app's, and a client's fault is nobody's
+/// failure.
+#[tokio::test]
+async fn a_call_says_whether_it_failed_through_the_app_or_the_host() {
+    let host = Host::start();
+    let limits = "[limits]\nconcurrency = 1\nqueue = 0\nrequest_body = \"1KiB\"";
+    host.serve("web", &reader(), limits).await;
+    host.serve("bad", &prints("Status: 500\\n\\nno"), "").await;
+    assert_eq!(host.get("/web/good").await.status, 200);
+    assert_eq!(host.post("/web/large", vec![b'x'; 5000]).await.cause(), "request_too_large");
+    assert_eq!(host.get("/bad/").await.status, 500);
+    // A body that does not end keeps the only place there is.
+    let mut held = TcpStream::connect(&host.listen).await.unwrap();
+    let head = b"POST /web/held HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\n";
+    held.write_all(head).await.unwrap();
+    host.until("a running call", || async {
+        let app = host.admin("GET", "/v1/apps/web", "").await.json();
+        (app["running"] == 1).then_some(())
+    })
+    .await;
+    assert_eq!(host.get("/web/busy").await.cause(), "app_busy");
+    drop(held);
+    for (app, path, cause, failed) in [
+        ("web", "/web/good", "answered", false),
+        ("web", "/web/large", "request_too_large", false),
+        ("bad", "/bad/", "answered", true),
+        ("web", "/web/busy", "app_busy", true),
+        ("web", "/web/held", "client_gone", false),
+    ] {
+        let call = host.call_of(app, path).await;
+        assert_eq!((&call["cause"], &call["failed"]), (&cause.into(), &failed.into()), "{call}");
+    }
+}
 
 #[tokio::test]
 pub(crate) async fn what_a_guest_prints_is_kept_with_its_call() {

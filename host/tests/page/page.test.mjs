@@ -428,6 +428,59 @@ test('app: what show tells, curves with a table beside them', () =>
     await axe(page);
   }));
 
+test('a call failed if the host says so, whatever its status and its end', async () => {
+  const ends = [
+    ['answered', 200, false],
+    ['app_busy', 429, true],
+    ['upgrade_unsupported', 501, false],
+    ['client_gone', 500, false],
+    ['trapped', 200, true],
+  ];
+  const calls = ends.map(([cause, status, failed], place) => ({
+    id: String(place).repeat(32),
+    app: 'slow',
+    at: '2026-11-25T10:00:00.000Z',
+    generation: 1,
+    method: 'GET',
+    path: '/slow',
+    status,
+    cause,
+    failed,
+    duration_us: 1000,
+    time_us: { guest: 1000 },
+    fuel: 1,
+    memory_bytes: 1,
+    cpu_us: 1,
+    instantiate_us: 0,
+    request_bytes: 0,
+    response_bytes: 1,
+  }));
+  await screen(
+    'app-failed',
+    told.open,
+    '#/app/slow',
+    async (page) => {
+      for (const [place, [cause, , failed]] of ends.entries()) {
+        const row = page.locator(`tr[data-key="${calls[place].id}"]`);
+        assert.equal(await row.getAttribute('class'), failed ? 'failed' : null, cause);
+      }
+    },
+    { prepare: (page) => page.route('**/v1/apps/slow/calls?*', (route) => route.fulfill({ json: { calls } })) },
+  );
+  for (const call of calls) {
+    await screen(
+      'call-failed',
+      told.open,
+      `#/call/${call.id}`,
+      async (page) => {
+        const state = page.locator('.facts .state');
+        assert.equal(await state.getAttribute('class'), call.failed ? 'state bad' : 'state good', call.cause);
+      },
+      { prepare: (page) => page.route('**/v1/calls/*', (route) => route.fulfill({ json: { calls: [call] } })) },
+    );
+  }
+});
+
 test('app: an app that there is not is an honest sentence', () =>
   screen(
     'app-none',

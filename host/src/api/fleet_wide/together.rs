@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use steerage_core::destinations::OTHERS;
 use steerage_core::id::HostName;
+use steerage_core::why;
 
 use crate::api::needs::ToldNeeds;
 use crate::api::wire::{
@@ -30,12 +31,14 @@ pub(in crate::api) trait Together: Serialize + DeserializeOwned + Send {
     fn finish(&mut self, limit: usize, sources: Sources);
 }
 
-/// For lists of nothing but items that have a host and a time.
+/// For lists of nothing but items that have a host and a time; `complete` adds what hosts of earlier versions do
+/// not tell.
 macro_rules! list {
-    ($list:ident, $items:ident) => {
+    ($list:ident, $items:ident, $complete:expr) => {
         impl Together for $list {
             fn come_from(&mut self, host: &HostName) {
                 self.$items.iter_mut().for_each(|item| item.host = Some(host.to_string()));
+                self.$items.iter_mut().for_each($complete);
             }
 
             fn forget_numbers(&mut self) {
@@ -55,9 +58,9 @@ macro_rules! list {
     };
 }
 
-list!(Calls, calls);
-list!(LogLines, lines);
-list!(Events, events);
+list!(Calls, calls, |call| call.failed |= why::is_failed(&call.cause, call.status));
+list!(LogLines, lines, |_| {});
+list!(Events, events, |_| {});
 
 impl Together for Apps {
     fn come_from(&mut self, _: &HostName) {}
@@ -293,6 +296,23 @@ mod tests {
         all.finish(3, Sources::default());
         let told = all.events.iter().map(|event| (&*event.message, event.host.as_deref().unwrap()));
         assert_eq!(told.collect::<Vec<_>>(), [("a", "h1"), ("d", "h2"), ("b", "h1")]);
+    }
+
+    #[test]
+    fn a_call_that_a_host_of_an_earlier_version_tells_failed_if_its_end_says_so() {
+        let ends =
+            [("answered", 200), ("app_busy", 429), ("upgrade_unsupported", 501), ("trapped", 200)];
+        let call = |(cause, status): (&str, u16)| {
+            json!({
+                "id": "1", "at": "2026-11-26T10:00:00.000Z", "generation": 1, "method": "GET", "path": "/",
+                "status": status, "cause": cause, "duration_us": 1, "fuel": 1, "memory_bytes": 1,
+                "cpu_us": 1, "instantiate_us": 1, "response_bytes": 1
+            })
+        };
+        let mut told: Calls = serde_json::from_value(json!({ "calls": ends.map(call) })).unwrap();
+        told.come_from(&host("h1"));
+        let failed: Vec<bool> = told.calls.iter().map(|call| call.failed).collect();
+        assert_eq!(failed, [false, true, false, true]);
     }
 
     #[test]

@@ -39,6 +39,9 @@ pub struct Call {
     pub status: u16,
     /// How it ended, as a stable code.
     pub cause: String,
+    /// Whether it failed through the app or the host, an answer of class 5xx of the app's own included.
+    #[serde(default)]
+    pub failed: bool,
     /// From accepting the request to the last response byte.
     pub duration_us: u64,
     /// Where that time went: microseconds of each phase that took any, by its code. They add up to

@@ -17,6 +17,7 @@ pub(super) const HAPPENED: [Schema; 6] = [
             ("path", "string"),
             ("status", "integer"),
             ("cause", "string"),
+            ("failed", "boolean"),
             ("duration_us", "integer"),
             ("time_us", "{integer}"),
             ("waited_for-", "WaitedFor"),
