@@ -97,6 +97,7 @@ pub(super) fn frozen(frozen: &wire::Frozen) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::visible::visible;
 
     #[test]
     fn sizes_keep_three_digits() {
@@ -129,6 +130,25 @@ mod tests {
             .map(|seconds| since(5_000, 5_000 + seconds * 1_000));
         assert_eq!(shown, ["0s", "59s", "1m", "3m10s", "11m", "2h5m", "1d1h", "10d"]);
         assert_eq!(since(5_000, 0), "0s");
+    }
+
+    /// Of the words that the page has to say as well; the test of the page compares it with the same file.
+    #[test]
+    fn the_words_that_the_page_shares_are_these() {
+        let words = include_str!("../../tests/page/words.json");
+        let words: serde_json::Value = serde_json::from_str(words).unwrap();
+        let check = |kind: &str, say: &dyn Fn(&serde_json::Value) -> String| {
+            let list = words[kind].as_array().unwrap();
+            assert!(list.len() > 8, "{kind}");
+            for pair in list {
+                assert_eq!(say(&pair[0]), pair[1].as_str().unwrap(), "{kind} of {}", pair[0]);
+            }
+        };
+        check("bytes", &|it| bytes(it.as_u64().unwrap()));
+        check("count", &|it| count(it.as_u64().unwrap()));
+        check("duration", &|it| duration(Duration::from_micros(it.as_u64().unwrap())));
+        check("age", &|it| age(it.as_u64().unwrap()));
+        check("visible", &|it| visible(it.as_str().unwrap()).into_owned());
     }
 
     #[test]

@@ -3,9 +3,9 @@
 // Shows what the host tells; what there is none of has no place here.
 
 import { h } from './dom.js';
-import { age, bytes, clock, count, duration, many, shortDigest, since, visible } from './format.js';
+import { bytes, clock, count, duration, many, shortDigest, since, visible } from './format.js';
 import { ask } from './host.js';
-import { evidence, facts, remedy, state, table, unanswered } from './parts.js';
+import { diagnosis, facts, region, state, table, unanswered } from './parts.js';
 import * as past from './past.js';
 
 export const title = ([app]) => visible(app);
@@ -45,15 +45,7 @@ export function show(told) {
     unanswered(detail.sources),
     why.diagnoses.length === 0
       ? h('p', { class: 'well' }, `Nothing is wrong: ${visible(why.standing)}`)
-      : why.diagnoses.map((diagnosis) =>
-          h(
-            'article',
-            { class: 'problem', 'data-key': diagnosis.claim },
-            h('h2', { class: 'claim' }, visible(diagnosis.claim)),
-            evidence(diagnosis.evidence),
-            remedy(diagnosis.remedy),
-          ),
-        ),
+      : why.diagnoses.map(diagnosis),
     about(detail),
     detail.canary && canary(detail.canary),
     past.show(told.past),
@@ -73,58 +65,56 @@ function about(app) {
   const latency =
     app.latency.counts.some((counted) => counted > 0) &&
     `${duration(app.latency.p50_us)} p50, ${duration(app.latency.p95_us)} p95, ${duration(app.latency.p99_us)} p99`;
-  return facts(
+  return facts([
     [
+      'Serves',
+      `generation ${app.generation}, version ${visible(app.version)}, ${visible(app.kind)}, ${shortDigest(app.component)}, ${bytes(app.size_bytes)}, for ${since(app.deployed_at)}`,
+    ],
+    ['Rollout', app.rollout && visible(app.rollout)],
+    [
+      'Rolled back',
+      app.taken_back &&
+        `generation ${app.taken_back.generation}, ${since(app.taken_back.at)} ago: ${visible(app.taken_back.why)}`,
+    ],
+    ['Routes', app.routes.map((route) => h('div', {}, visible(route)))],
+    [
+      'Calls',
       [
-        'Serves',
-        `generation ${app.generation}, version ${visible(app.version)}, ${visible(app.kind)}, ${shortDigest(app.component)}, ${bytes(app.size_bytes)}, for ${since(app.deployed_at)}`,
-      ],
-      ['Rollout', app.rollout && visible(app.rollout)],
+        many(app.calls, 'call'),
+        is(app.failed, 'failure'),
+        app.errors > 0 && `${count(app.errors)} 5xx`,
+        app.refused > 0 && `${count(app.refused)} refused`,
+      ]
+        .filter(Boolean)
+        .join(', '),
+    ],
+    ['Took', latency],
+    ['Now', app.running + app.waiting > 0 && `${app.running} running, ${app.waiting} waiting`],
+    [
+      'Used',
+      `${count(app.fuel)} fuel, ${duration(app.cpu_seconds * 1e6)} of CPU, ${bytes(app.memory_peak_bytes)} of memory at most in one call`,
+    ],
+    [
+      'Limits',
+      `${visible(limits.memory)} memory, ${count(limits.fuel)} fuel, ${visible(limits.timeout)}, ${many(limits.concurrency, 'call')} at once and ${count(limits.queue)} waiting, bodies of ${visible(limits.request_body)} in and ${visible(limits.response_body)} out`,
+    ],
+    [
+      'Promises',
       [
-        'Rolled back',
-        app.taken_back &&
-          `generation ${app.taken_back.generation}, ${since(app.taken_back.at)} ago: ${visible(app.taken_back.why)}`,
-      ],
-      ['Routes', app.routes.map((route) => h('div', {}, visible(route)))],
-      [
-        'Calls',
-        [
-          many(app.calls, 'call'),
-          is(app.failed, 'failure'),
-          app.errors > 0 && `${count(app.errors)} 5xx`,
-          app.refused > 0 && `${count(app.refused)} refused`,
-        ]
-          .filter(Boolean)
-          .join(', '),
-      ],
-      ['Took', latency],
-      ['Now', app.running + app.waiting > 0 && `${app.running} running, ${app.waiting} waiting`],
-      [
-        'Used',
-        `${count(app.fuel)} fuel, ${duration(app.cpu_seconds * 1e6)} of CPU, ${bytes(app.memory_peak_bytes)} of memory at most in one call`,
-      ],
-      [
-        'Limits',
-        `${visible(limits.memory)} memory, ${count(limits.fuel)} fuel, ${visible(limits.timeout)}, ${many(limits.concurrency, 'call')} at once and ${count(limits.queue)} waiting, bodies of ${visible(limits.request_body)} in and ${visible(limits.response_body)} out`,
-      ],
-      [
-        'Promises',
-        [
-          app.success_objective && `${visible(app.success_objective)} answered well`,
-          app.latency_objective && visible(app.latency_objective),
-        ]
-          .filter(Boolean)
-          .join(', '),
-      ],
-      [
-        'Instances',
-        `${visible(app.instances.made)}${app.instances.in_the_way ? `: ${visible(app.instances.in_the_way)}` : ''}`,
-      ],
-      ['Tenant', `${visible(app.tenant)}, weight ${app.weight}`],
-      ['May ask', app.allowed_outbound_hosts.map((host) => h('div', {}, visible(host)))],
-      ['Environment', app.env.map((name) => visible(name)).join(', ')],
-    ].filter(([, value]) => !Array.isArray(value) || value.length > 0),
-  );
+        app.success_objective && `${visible(app.success_objective)} answered well`,
+        app.latency_objective && visible(app.latency_objective),
+      ]
+        .filter(Boolean)
+        .join(', '),
+    ],
+    [
+      'Instances',
+      `${visible(app.instances.made)}${app.instances.in_the_way ? `: ${visible(app.instances.in_the_way)}` : ''}`,
+    ],
+    ['Tenant', `${visible(app.tenant)}, weight ${app.weight}`],
+    ['May ask', app.allowed_outbound_hosts.map((host) => h('div', {}, visible(host)))],
+    ['Environment', app.env.map((name) => visible(name)).join(', ')],
+  ]);
 }
 
 function canary({ generation, share, since: at, verdict, old, canary: tried }) {
@@ -250,7 +240,7 @@ function replicas(told) {
             visible(on.host),
             state(on.state, on.state === 'ready'),
             on.generation ?? '',
-            on.placed ? age((Date.now() - Date.parse(on.placed.at)) / 1000) : '',
+            on.placed ? since(on.placed.at) : '',
             visible(on.placed?.why ?? ''),
           ],
         })),
@@ -316,9 +306,9 @@ export function printed(lines) {
   return (
     lines.length > 0 && [
       h('h2', {}, 'What it printed'),
-      h(
-        'div',
-        { class: 'wide', tabindex: '0', role: 'region', 'aria-label': 'What it printed' },
+      region(
+        'What it printed',
+        {},
         h(
           'pre',
           {},
@@ -336,11 +326,7 @@ function manifest(text) {
       'details',
       {},
       h('summary', {}, 'Its manifest'),
-      h(
-        'div',
-        { class: 'wide', tabindex: '0', role: 'region', 'aria-label': 'Its manifest' },
-        h('pre', {}, visible(text, true)),
-      ),
+      region('Its manifest', {}, h('pre', {}, visible(text, true))),
     )
   );
 }

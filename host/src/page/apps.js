@@ -4,7 +4,7 @@
 import { h } from './dom.js';
 import { bytes, cores, count, duration, rate, since, visible } from './format.js';
 import { ask } from './host.js';
-import { appLink, unanswered } from './parts.js';
+import { appLink, region, unanswered } from './parts.js';
 
 export const title = () => 'Apps';
 export const every = 3000;
@@ -15,6 +15,27 @@ const ROW = 28;
 const BEYOND = 12;
 // What has no numbers yet comes last, whichever way is sorted.
 const NONE = -1;
+
+const some = (number) => (number === 0 ? '' : count(number));
+const latency = ({ app }, key) => (app.latency.counts.some((counted) => counted > 0) ? app.latency[key] : null);
+
+// A column of a number that the host counts, empty where it is none.
+const counter = (key, name, about, least) => ({
+  key,
+  name,
+  of: (row) => row.app[key],
+  show: (row) => some(row.app[key]),
+  about,
+  least,
+});
+const percentile = (key, about, least) => ({
+  key,
+  name: key,
+  of: (row) => latency(row, `${key}_us`) ?? NONE,
+  show: (row) => duration(latency(row, `${key}_us`)),
+  about,
+  least,
+});
 
 const COLUMNS = [
   { key: 'app', name: 'App', of: (row) => row.app.app, show: (row) => appLink(row.app.app), isText: true },
@@ -33,43 +54,11 @@ const COLUMNS = [
     about: 'since the hosts started',
     least: true,
   },
-  {
-    key: 'failed',
-    name: 'Failed',
-    of: (row) => row.app.failed,
-    show: (row) => some(row.app.failed),
-    about: 'through the fault of the app, since the hosts started',
-  },
-  {
-    key: 'errors',
-    name: '5xx',
-    of: (row) => row.app.errors,
-    show: (row) => some(row.app.errors),
-    about: 'answered so by the app itself, since the hosts started',
-  },
-  {
-    key: 'refused',
-    name: 'Refused',
-    of: (row) => row.app.refused,
-    show: (row) => some(row.app.refused),
-    about: 'for want of room, since the hosts started',
-    least: true,
-  },
-  {
-    key: 'p50',
-    name: 'p50',
-    of: (row) => latency(row, 'p50_us') ?? NONE,
-    show: (row) => duration(latency(row, 'p50_us')),
-    about: 'half of the calls took no longer',
-    least: true,
-  },
-  {
-    key: 'p99',
-    name: 'p99',
-    of: (row) => latency(row, 'p99_us') ?? NONE,
-    show: (row) => duration(latency(row, 'p99_us')),
-    about: '99 of 100 calls took no longer',
-  },
+  counter('failed', 'Failed', 'through the fault of the app, since the hosts started'),
+  counter('errors', '5xx', 'answered so by the app itself, since the hosts started'),
+  counter('refused', 'Refused', 'for want of room, since the hosts started', true),
+  percentile('p50', 'half of the calls took no longer', true),
+  percentile('p99', '99 of 100 calls took no longer'),
   {
     key: 'cpu',
     name: 'Cores',
@@ -77,22 +66,8 @@ const COLUMNS = [
     show: (row) => (row.cpuRate === null ? '' : cores(row.cpuRate)),
     about: 'in use, since the last look',
   },
-  {
-    key: 'running',
-    name: 'Running',
-    of: (row) => row.app.running,
-    show: (row) => some(row.app.running),
-    about: 'calls that run now',
-    least: true,
-  },
-  {
-    key: 'waiting',
-    name: 'Waiting',
-    of: (row) => row.app.waiting,
-    show: (row) => some(row.app.waiting),
-    about: 'calls that wait now',
-    least: true,
-  },
+  counter('running', 'Running', 'calls that run now', true),
+  counter('waiting', 'Waiting', 'calls that wait now', true),
   {
     key: 'peak',
     name: 'Peak',
@@ -118,9 +93,6 @@ const COLUMNS = [
     least: true,
   },
 ];
-
-const some = (number) => (number === 0 ? '' : count(number));
-const latency = ({ app }, key) => (app.latency.counts.some((counted) => counted > 0) ? app.latency[key] : null);
 
 // What the reader chose, which stays when the screen is left and when the page is loaded again.
 const chosen = {
@@ -154,7 +126,16 @@ export async function load() {
   return { rows, sources: told.sources };
 }
 
+// Each frame of a scroll shows other rows of the same list, so it is made once for what came and what was chosen.
+let sorted = { rows: null, choice: '', found: [] };
+
 function chosenRows(rows) {
+  const choice = JSON.stringify(chosen);
+  if (sorted.rows !== rows || sorted.choice !== choice) sorted = { rows, choice, found: sortedRows(rows) };
+  return sorted.found;
+}
+
+function sortedRows(rows) {
   const words = chosen.filter.toLowerCase().split(/\s+/).filter(Boolean);
   const hit = ({ app }) =>
     words.every(
@@ -221,16 +202,9 @@ export function show({ rows, sources }) {
           h('code', {}, 'steerage deploy'),
           ' puts it here.',
         )
-      : h(
-          'div',
-          {
-            id: 'rows',
-            class: 'wide tall',
-            tabindex: '0',
-            role: 'region',
-            'aria-label': 'Apps',
-            'data-redraw': '',
-          },
+      : region(
+          'Apps',
+          { id: 'rows', class: 'wide tall', 'data-redraw': '' },
           h(
             'table',
             { 'aria-rowcount': found.length + 1 },

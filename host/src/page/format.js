@@ -1,22 +1,29 @@
-// Numbers, times and texts as people read them, in the words of the command line.
+// Numbers, times and texts as people read them. Sizes, counts, durations and ages are in the words of the command
+// line, and what cannot be seen is written as it writes it: host/tests/page/words.json holds both to the same.
 // Does not make elements.
 
-function scaled(number, step, units, gap) {
+// What is beyond three digits is cut off, not rounded, so that nothing is said to be more than it is.
+function short(number, step, units, gap) {
   let unit = 0;
-  while (number >= 999.5 && unit < units.length - 1) {
-    number /= step;
+  let divisor = 1;
+  while (number / divisor >= 1000 && unit < units.length - 1) {
+    divisor *= step;
     unit += 1;
   }
-  const text = unit === 0 || number >= 99.95 ? Math.round(number) : number.toFixed(1);
+  const scaled = number / divisor;
+  const text = unit === 0 || scaled >= 100 ? Math.floor(scaled) : tenths(scaled);
   return `${text}${units[unit] && gap}${units[unit]}`;
 }
 
-export const bytes = (size) => scaled(size, 1024, ['B', 'KiB', 'MiB', 'GiB', 'TiB'], ' ');
-export const count = (number) => scaled(number, 1000, ['', 'k', 'M', 'G', 'T'], '');
+const tenths = (number) => (Math.floor(number * 10) / 10).toFixed(1);
+
+export const bytes = (size) => short(size, 1024, ['B', 'KiB', 'MiB', 'GiB', 'TiB'], ' ');
+export const count = (number) => short(number, 1000, ['', 'k', 'M', 'G', 'T'], '');
 
 export function rate(perSecond) {
   if (perSecond === null) return '';
-  return perSecond === 0 || perSecond >= 9.95 ? count(perSecond) : perSecond.toFixed(perSecond < 0.1 ? 2 : 1);
+  if (perSecond === 0 || perSecond >= 10) return count(perSecond);
+  return perSecond < 0.1 ? perSecond.toFixed(2) : tenths(perSecond);
 }
 
 export function cores(number) {
@@ -25,34 +32,35 @@ export function cores(number) {
 
 export function duration(us) {
   if (us === null || us === undefined) return '';
+  // The page divides times, the command line does not.
   if (us > 0 && us < 1) return '<1 us';
-  if (us < 1000) return `${Math.round(us)} us`;
-  if (us < 1_000_000) return `${(us / 1000).toFixed(us < 100_000 ? 1 : 0)} ms`;
-  return us < 120_000_000 ? `${(us / 1_000_000).toFixed(1)} s` : age(us / 1_000_000);
+  if (us < 1000) return `${Math.floor(us)} us`;
+  if (us < 100_000) return `${tenths(us / 1000)} ms`;
+  if (us < 1_000_000) return `${Math.floor(us / 1000)} ms`;
+  return us < 60_000_000 ? `${tenths(us / 1_000_000)} s` : age(us / 1_000_000);
 }
 
-// By the two largest units, like 2h5m.
+const UNITS = [
+  [86_400, 'd'],
+  [3600, 'h'],
+  [60, 'm'],
+  [1, 's'],
+];
+
+// By the two largest units, like 2h5m; from ten of the large unit on the small one does not matter.
 export function age(seconds) {
   const whole = Math.max(0, Math.floor(seconds));
-  const parts = [
-    [86400, 'd'],
-    [3600, 'h'],
-    [60, 'm'],
-    [1, 's'],
-  ];
-  const first = parts.findIndex(([unit]) => whole >= unit);
-  if (first === -1) return '0s';
-  const said = parts.slice(first, first + 2).map(([unit, name], place) => {
-    const amount = Math.floor((place === 0 ? whole : whole % parts[first][0]) / unit);
-    return amount > 0 ? `${amount}${name}` : '';
-  });
-  // From ten minutes on nobody counts seconds.
-  return first === 2 && whole >= 600 ? said[0] : said.join('');
+  const at = UNITS.findIndex(([unit]) => whole >= unit);
+  if (at === -1) return '0s';
+  const [[large, name], [small, smallName] = [1, '']] = UNITS.slice(at);
+  const amount = Math.floor(whole / large);
+  const rest = Math.floor((whole % large) / small);
+  return amount >= 10 || rest === 0 ? `${amount}${name}` : `${amount}${name}${rest}${smallName}`;
 }
 
 export const since = (at) => age((Date.now() - Date.parse(at)) / 1000);
 
-// The time of day, as all of Steerage tells it: in UTC.
+// The time of day to the second, as all of Steerage tells it: in UTC.
 export function clock(at) {
   const text = new Date(at).toISOString();
   return text.slice(0, 10) === new Date().toISOString().slice(0, 10)
@@ -64,10 +72,14 @@ export const many = (number, word) => `${count(number)} ${word}${number === 1 ? 
 
 export const shortDigest = (digest) => visible(digest.replace(/^sha256:/, '').slice(0, 12));
 
-// A text of a guest or a client: what cannot be seen, or turns the direction of what is around it, is written
-// out. Line ends stay where `lines` is true.
+// What the command line writes out: controls but for tabs, marks and embeddings of writing direction, separators
+// of lines, and characters that are none.
+const UNSEEN =
+  /[\0-\x08\n-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ufff9-\ufffb\u{e0000}-\u{e007f}]/gu;
+
+// A text of a guest or a client. Line ends stay where `lines` is true; elsewhere a browser would show none.
 export function visible(text, lines = false) {
-  return String(text ?? '').replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu, (char) =>
+  return String(text ?? '').replace(UNSEEN, (char) =>
     lines && char === '\n' ? char : `\\u{${char.codePointAt(0).toString(16)}}`,
   );
 }

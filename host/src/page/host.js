@@ -1,7 +1,8 @@
-// Asks the control API of this host, and signs in and out. Only reads: no request here changes an app or a
-// host. Shows nothing: it says what came, or why nothing did.
+// Asks the control API of this host, and signs in and out. Besides signing in and out it only reads.
+// Shows nothing: it says what came, or why nothing did.
 
-// The half of the session that scripts keep; the other half is a cookie that they cannot read.
+// The half of the session that scripts keep, under this name, which is that of its header as well; the other half
+// is a cookie that they cannot read.
 const KEY = 'steerage-session-key';
 // A host that asks all others answers within seconds, or says who did not.
 const PATIENCE = 30_000;
@@ -43,7 +44,7 @@ export async function signOut() {
 async function send(method, path, body) {
   const key = localStorage.getItem(KEY);
   const headers = { accept: 'application/json' };
-  if (key) headers['steerage-session-key'] = key;
+  if (key) headers[KEY] = key;
   if (body) headers['content-type'] = 'application/json';
   let response;
   try {

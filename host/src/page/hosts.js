@@ -4,7 +4,7 @@
 import { h } from './dom.js';
 import { age, bytes, cores, many, visible } from './format.js';
 import { ask } from './host.js';
-import { evidence, facts, meter, remedy, state, table } from './parts.js';
+import { diagnosis, facts, meter, state, table } from './parts.js';
 
 export const title = () => 'Hosts';
 export const every = 3000;
@@ -27,8 +27,10 @@ const COLUMNS = [
   ['Certificate', 'least'],
 ];
 
+const isLost = (host) => host.lost_seconds !== null && host.lost_seconds !== undefined;
+
 export function show({ fleet, asked, why }) {
-  const there = fleet.hosts.filter((host) => host.lost_seconds === null || host.lost_seconds === undefined);
+  const there = fleet.hosts.filter((host) => !isLost(host));
   const sum = (key) => there.reduce((all, host) => all + host[key], 0);
   return [
     h('h1', { tabindex: '-1' }, 'Hosts'),
@@ -56,22 +58,13 @@ export function show({ fleet, asked, why }) {
       ['Instances there', `${asked.slots_used} of ${asked.slots_total}`],
       ['Callers there', many(asked.connections, 'connection')],
     ]),
-    why.diagnoses.map((diagnosis) =>
-      h(
-        'article',
-        { class: 'problem', 'data-key': diagnosis.claim },
-        h('h2', { class: 'claim' }, visible(diagnosis.claim)),
-        evidence(diagnosis.evidence),
-        remedy(diagnosis.remedy),
-      ),
-    ),
+    why.diagnoses.map(diagnosis),
     table(`Hosts as ${visible(fleet.asked)} sees them`, COLUMNS, fleet.hosts.map(row)),
   ];
 }
 
 function row(host) {
-  const isLost = host.lost_seconds !== null && host.lost_seconds !== undefined;
-  const word = isLost ? `lost ${age(host.lost_seconds)} ago` : host.state;
+  const word = isLost(host) ? `lost ${age(host.lost_seconds)} ago` : host.state;
   const of = (used, whole, say) => [meter(used, whole), ` ${say(used)} of ${say(whole)}`];
   const days = host.certificate?.days_left;
   return {
@@ -79,7 +72,7 @@ function row(host) {
     cells: [
       visible(host.host),
       [
-        state(word, host.state === 'answers' && !isLost),
+        state(word, host.state === 'answers' && !isLost(host)),
         host.why && h('span', { class: 'note' }, ` ${visible(host.why)}`),
       ],
       visible(host.standing),

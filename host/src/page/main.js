@@ -17,29 +17,32 @@ const SCREENS = { now, hosts, apps, app, call };
 const main = document.querySelector('#main');
 const news = document.querySelector('#news');
 const announcer = document.querySelector('#announce');
-// The host works for each look, so it rests at least so many times as long as the last one took.
+// The host works for each look, so it rests at least so many times as long as the last one took, up to a bound:
+// where something is wrong looks take long, and just then somebody waits for news.
 const REST = 10;
+const MOST_REST = 15_000;
 
 // What is shown: a screen with its parameters and what came last. Where another look has begun meanwhile, what
 // the older one brings is dropped: it may be of another place.
-let place = { screen: now, name: 'now', parameters: [], told: null };
+let place = placeOf('now', []);
 let timer = null;
 let looks = 0;
 let said = '';
 
 function read() {
   const [name, ...parameters] = location.hash.replace(/^#\/?/, '').split('/');
-  const screen = Object.hasOwn(SCREENS, name) ? SCREENS[name] : now;
   let decoded = [];
   try {
     decoded = parameters.map(decodeURIComponent);
   } catch {
     // A link that somebody broke leads to the first screen.
   }
-  const lacks = (screen === app || screen === call) && !decoded[0];
-  return lacks
-    ? { screen: now, name: 'now', parameters: [], told: null }
-    : { screen, name: screen === now ? 'now' : name, parameters: decoded, told: null };
+  const lacks = (name === 'app' || name === 'call') && !decoded[0];
+  return lacks || !Object.hasOwn(SCREENS, name) ? placeOf('now', []) : placeOf(name, decoded);
+}
+
+function placeOf(name, parameters) {
+  return { screen: SCREENS[name], name, parameters, told: null };
 }
 
 function go() {
@@ -79,7 +82,8 @@ async function look() {
     if (error instanceof SignInNeeded) return askForToken(error.message);
     failed(here, error);
   }
-  const rest = Math.max(here.screen.every, REST * (performance.now() - began));
+  const took = performance.now() - began;
+  const rest = Math.max(here.screen.every, Math.min(MOST_REST, REST * took));
   if (!document.hidden) timer = setTimeout(look, rest);
 }
 

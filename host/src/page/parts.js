@@ -8,14 +8,20 @@ export const appLink = (app) => h('a', { href: `#/app/${encodeURIComponent(app)}
 
 // Names and what stands behind them; what is empty is left out.
 export function facts(pairs) {
-  const said = pairs.filter(
-    ([, value]) => value !== null && value !== undefined && value !== '' && value !== false,
-  );
+  const isEmpty = (value) =>
+    Array.isArray(value) ? value.length === 0 : [null, undefined, '', false].includes(value);
+  const said = pairs.filter(([, value]) => !isEmpty(value));
   return h(
     'dl',
     { class: 'facts' },
     said.map(([name, value]) => h('div', {}, h('dt', {}, name), h('dd', {}, value))),
   );
+}
+
+// What may be wider than the window: a box that scrolls by itself, which keys can reach.
+export function region(label, attributes, ...children) {
+  const fixed = { class: 'wide', tabindex: '0', role: 'region', 'aria-label': label };
+  return h('div', { ...fixed, ...attributes }, ...children);
 }
 
 // A column is `[heading, class]`; a row is `{ key, cells, class }`. The first cell names its row.
@@ -24,9 +30,9 @@ export function table(caption, columns, rows, attributes = {}) {
     place === 0
       ? h('th', { scope: 'row', class: columns[0][1] }, value)
       : h('td', { class: columns[place][1] }, value);
-  return h(
-    'div',
-    { class: 'wide', tabindex: '0', role: 'region', 'aria-label': caption },
+  return region(
+    caption,
+    {},
     h(
       'table',
       attributes,
@@ -92,12 +98,23 @@ export function evidence(lines) {
   );
 }
 
+// What is wrong with an app or with the hosts, as `why` tells it.
+export function diagnosis({ claim, evidence: lines, remedy: next }) {
+  return h(
+    'article',
+    { class: 'problem', 'data-key': claim },
+    h('h2', { class: 'claim' }, visible(claim)),
+    evidence(lines),
+    remedy(next),
+  );
+}
+
 // Who was asked and did not say anything: what is shown then is not all.
 export function unanswered(sources) {
   const silent = sources?.unanswered ?? [];
   if (silent.length === 0) return null;
   const names = silent.map(({ host, why }) => `${visible(host)} (${visible(why)})`).join(', ');
-  return h('p', { class: 'warning' }, `Not asked, so not in this: ${names}.`);
+  return h('p', { class: 'warning' }, `No answer from, so not in this: ${names}.`);
 }
 
 // A state as a word; the colour only repeats it.

@@ -62,8 +62,9 @@ export function show({ history, shown }) {
   for (let at = Date.parse(history.since) / 1000; at < Date.parse(history.until) / 1000; at += step)
     times.push(at);
   const of = (key, none) => times.map((at) => slots.get(at)?.[key] ?? none);
-  const cpu = of('cpu_us', 0).map((us) => us / 1e6 / step);
-  const wrong = of('failed', 0).map((failed, place) => failed + of('errors', 0)[place]);
+  const cpu = of('cpu_us', 0).map((us) => us / step);
+  const errors = of('errors', 0);
+  const wrong = of('failed', 0).map((failed, place) => failed + errors[place]);
   const active = times.filter((at) => slots.has(at));
   return [
     head,
@@ -94,7 +95,7 @@ export function show({ history, shown }) {
         ],
         duration,
       ),
-      curve('cpu', 'CPU time of each second', times, [['CPU', cpu.map((of) => of * 1e6), 'one']], duration),
+      curve('cpu', 'CPU time of each second', times, [['CPU', cpu, 'one']], duration),
       curve(
         'memory',
         'Memory of its instances',
