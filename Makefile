@@ -18,7 +18,7 @@ demo-fleet: setup ## etcd and three hosts on loopback; one is killed under load,
 	$(CARGO) build -p steerage --bin steerage --example demo_fleet
 	$(CARGO) run -q -p steerage --example demo_fleet
 
-test: setup ## every test there is; the page's in a browser where `make page-setup` has brought one
+test: setup ## every test; those of the page in a browser only after `make page-setup`
 	$(CARGO) test --workspace
 
 page-setup: ## node, Chromium and what drives it, for the test of the page

@@ -12,8 +12,8 @@ packages="rustc-web cargo-web rust-web-src rust-web-llvm lld-22 wasi-libc libcla
 rustup_seconds=60
 oldest_rustc=95    # the minor version in Cargo.toml's rust-version
 
-say() { printf 'setup: %s\n' "$*" >&2; }
-has() { command -v "$1" >/dev/null 2>&1; }
+name=setup
+. "$(dirname "$0")/install.sh"
 
 # Rustc prints where a target's libraries would be, whether or not they are there.
 targets_installed() {
@@ -43,22 +43,6 @@ add_targets() {
     else
         rustup target add $targets
     fi
-}
-
-# install PACKAGE...
-install() {
-    has apt-get || return 1
-    if [ "$(id -u)" = 0 ]; then
-        as_root=
-    elif has sudo && sudo -n true 2>/dev/null; then
-        as_root="sudo -n"
-    else
-        return 1
-    fi
-    say "installing $*"
-    $as_root apt-get update -q >&2 &&
-        $as_root env DEBIAN_FRONTEND=noninteractive \
-            apt-get install -y -q --no-install-recommends "$@" >&2
 }
 
 # take PACKAGE PROGRAM [FOLDER]: puts one program of a Debian package into /usr/local/bin, and the files of a

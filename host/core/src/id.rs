@@ -189,7 +189,9 @@ fn hex_digit(digit: u8) -> Option<u8> {
     }
 }
 
-fn hex_text(bytes: &[u8]) -> String {
+/// Bytes as lower-case hexadecimal digits, two of each.
+#[must_use]
+pub fn hex_text(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len() * 2);
     for byte in bytes {
         for half in [byte >> 4, byte & 0xf] {

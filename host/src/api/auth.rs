@@ -19,6 +19,8 @@ use super::{Shared, sessions};
 
 /// A token of fewer characters than this is warned of.
 pub const SHORTEST: usize = 16;
+/// What stands before a token.
+const BEARER: &[u8] = b"Bearer ";
 
 /// What operators must show. Two of them are compared through their hashes, so that the time it
 /// takes tells nothing about how much of a guess was right.
@@ -139,10 +141,10 @@ pub fn check_listen(address: SocketAddr, token: Option<&Token>) -> Result<(), Au
     Ok(())
 }
 
-/// Lets a request through that shows the token, or a session that was opened with it. Without a token it must have been sent to a name of
-/// this machine: a web page that had its own name resolve to 127.0.0.1 cannot use the API then. And
-/// whatever changes something must not come from a page of another origin, which needs no leave of the
-/// browser to send a request without a body.
+/// Lets a request through that shows the token, or a session that was opened with it. Without a token it
+/// must have been sent to a name of this machine: a web page that had its own name resolve to 127.0.0.1
+/// cannot use the API then. And whatever changes something must not come from a page of another origin,
+/// which needs no leave of the browser to send a request without a body.
 pub(super) async fn guard(
     State(state): State<Shared>,
     mut request: Request,
@@ -165,9 +167,6 @@ pub(super) fn check_sender(request: &Request) -> Result<(), Refusal> {
 
 /// The token, or in its place a session. Browsers send cookies unasked, so with one a change must come
 /// from the page, and its browser must say so.
-/// What stands before a token.
-const BEARER: &[u8] = b"Bearer ";
-
 fn check_shown(state: &Shared, token: &Token, request: &mut Request) -> Result<(), Refusal> {
     let headers = request.headers();
     // A proxy may ask for a password of its own, and pass that on.

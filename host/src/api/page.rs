@@ -11,6 +11,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use sha2::{Digest as _, Sha256};
+use steerage_core::id::Digest;
 
 use super::problem::{Cause, Refusal};
 
@@ -66,8 +67,8 @@ static FILES: [PageFile; 17] = files![
 
 /// The digest of each file, by which a browser knows that it has it.
 static TAGS: LazyLock<Vec<String>> = LazyLock::new(|| {
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    FILES.iter().map(|file| format!("\"{}\"", hex(&Sha256::digest(file.bytes)))).collect()
+    let digest = |bytes: &[u8]| Digest::from_bytes(Sha256::digest(bytes).into());
+    FILES.iter().map(|file| format!("\"{}\"", digest(file.bytes).hex())).collect()
 });
 
 /// `GET /`.

@@ -11,6 +11,7 @@ use http::HeaderMap;
 use http::header::COOKIE;
 use rustls::crypto::ring;
 use sha2::{Digest as _, Sha256};
+use steerage_core::id::hex_text;
 use steerage_core::sessions::{SessionDigest, Sessions};
 
 use crate::shared::Locked;
@@ -93,7 +94,7 @@ fn digest(token: &[u8; 32], cookie: &[u8], key: &[u8]) -> SessionDigest {
 fn secret() -> Option<String> {
     let mut bytes = [0; 32];
     ring::default_provider().secure_random.fill(&mut bytes).ok()?;
-    Some(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Some(hex_text(&bytes))
 }
 
 #[cfg(test)]

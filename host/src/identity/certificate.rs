@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use rustls::pki_types::CertificateDer;
 use sha2::{Digest as _, Sha256};
-use steerage_core::id::HostName;
+use steerage_core::id::{HostName, hex_text};
 use steerage_core::revoked::CertificateFacts;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
@@ -21,8 +21,7 @@ pub(super) struct Said {
 /// Which certificate it is: the sha-256 of the whole, in hexadecimal digits.
 #[must_use]
 pub fn fingerprint(certificate: &CertificateDer<'_>) -> String {
-    let hash = Sha256::digest(certificate.as_ref());
-    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex_text(&Sha256::digest(certificate.as_ref()))
 }
 
 /// What it says.

@@ -8,26 +8,10 @@ cd "$(dirname "$0")/../../.."
 tools="${CARGO_TARGET_DIR:-target}/tools/page"
 here=host/tests/page
 
-say() { printf 'page setup: %s\n' "$*" >&2; }
-has() { command -v "$1" >/dev/null 2>&1; }
+name="page setup"
+. sdk/build/install.sh
 
-has_browser() { has chromium || has chromium-browser || has google-chrome; }
-
-# install PACKAGE...
-install() {
-    has apt-get || return 1
-    if [ "$(id -u)" = 0 ]; then
-        as_root=
-    elif has sudo && sudo -n true 2>/dev/null; then
-        as_root="sudo -n"
-    else
-        return 1
-    fi
-    say "installing $*"
-    $as_root apt-get update -q >&2 &&
-        $as_root env DEBIAN_FRONTEND=noninteractive \
-            apt-get install -y -q --no-install-recommends "$@" >&2
-}
+browser() { command -v chromium || command -v chromium-browser || command -v google-chrome; }
 
 if ! has node || ! has npm; then
     install nodejs npm || true
@@ -41,15 +25,17 @@ if [ "$major" -lt 20 ]; then
     say "node is of version $major: playwright-core wants 20 or later"
     exit 1
 fi
-if ! has_browser && ! { install chromium && has_browser; }; then
+if ! browser >/dev/null && ! { install chromium && browser >/dev/null; }; then
     say "Chromium is missing: on Debian, apt-get install chromium"
     exit 1
 fi
+mkdir -p "$tools"
+# The test takes the one that was found here.
+browser > "$tools/browser"
 
 # What is there already is of these versions, or is brought again.
 if ! cmp -s "$here/package-lock.json" "$tools/installed.json"; then
     say "bringing playwright-core and axe-core from npm"
-    mkdir -p "$tools"
     cp "$here/package.json" "$here/package-lock.json" "$tools/"
     rm -f "$tools/installed.json"
     (cd "$tools" && npm ci --no-audit --no-fund --ignore-scripts >&2) || {
