@@ -22,9 +22,7 @@ use http::{HeaderValue, Method, Request, Response, Uri};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client as Connections;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -35,6 +33,7 @@ pub use self::supposed::Supposed;
 use crate::api::wire::{
     DeployRequest, Deployed, HostInfo, RollbackRequest, ValidateRequest, Validated,
 };
+use crate::connector::{Connector, connector};
 
 /// Longest time to reach the host.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -50,7 +49,7 @@ type Body = UnsyncBoxBody<Bytes, io::Error>;
 /// A host's control API. Nothing is sent until something is asked.
 #[derive(Clone, Debug)]
 pub struct Client {
-    connections: Connections<HttpsConnector<HttpConnector>, Body>,
+    connections: Connections<Connector, Body>,
     /// Without a slash at the end.
     url: String,
     token: Option<HeaderValue>,
@@ -74,16 +73,7 @@ impl Client {
             return Err(bad_url());
         }
         let token = token.as_deref().map(bearer).transpose()?;
-        let mut connector = HttpConnector::new();
-        connector.enforce_http(false);
-        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        connector.set_nodelay(true);
-        let connector = HttpsConnectorBuilder::new()
-            .with_provider_and_webpki_roots(rustls::crypto::ring::default_provider())
-            .map_err(|_| bad_url())?
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(connector);
+        let connector = connector(CONNECT_TIMEOUT).map_err(|_| bad_url())?;
         let connections = Connections::builder(TokioExecutor::new()).build(connector);
         Ok(Self { connections, url: trimmed.to_owned(), token })
     }

@@ -16,6 +16,7 @@ pub mod cli;
 pub mod client;
 pub mod code;
 pub mod config;
+pub mod connector;
 pub mod cpu;
 pub mod desired;
 pub mod document;

@@ -1,8 +1,9 @@
-//! Tells receivers outside, a webhook and Alertmanagers, what is wrong on this host: one task for each, which
-//! a slow or dead one holds up and nobody else.
+//! Tells receivers outside, a webhook and Alertmanagers, what is wrong on this host. Each receiver has a task
+//! of its own. A slow or dead receiver holds up only that task.
 //! Does not decide what to tell whom, nor when: `core::notify` does. Does not find problems: `api` does.
 
 mod alertmanager;
+mod clock;
 mod look;
 mod meter;
 mod post;
@@ -13,24 +14,22 @@ mod webhook;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
-use futures_util::future::{join, join_all};
-use steerage_core::notify::{Delivery, Notice, NotifyRules, Receiver, ReceiverNews, Sighting};
+use futures_util::future::{join, join_all, pending};
+use steerage_core::notify::{
+    Delivery, Notice, NoticeFacts, NotifyRules, Receiver, ReceiverNews, Sighting,
+};
 use steerage_core::problem::{FoundProblem, ProblemKey};
 use tokio::sync::watch;
-use tokio::time::Instant;
 
+use self::clock::{NotifyClock, NotifyMoment};
 use self::look::Looked;
 use self::meter::NotifyMeter;
 use self::post::Poster;
-pub use self::settings::{NotifySettings, ReceiverUrl, WebhookSettings, read_secret};
+pub use self::settings::{NotifySettings, ReceiverUrl, WebhookSettings};
 pub use self::source::{ProblemSource, ProblemsHere, ToldElsewhere};
 use crate::telemetry::events::{Event, Events, Severity};
 use crate::telemetry::metrics::ReceiverReading;
-
-/// Nobody waits for longer before it looks again whether something is to be sent.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// Who tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +72,16 @@ struct FullNotice {
     /// Milliseconds since the epoch when this host first saw it, and when it was over.
     opened_at: u64,
     closed_at: Option<u64>,
+    /// What makes it another notice than those before it, and the same each time that it is tried.
+    identity: NoticeIdentity,
+}
+
+/// By what two notices of one problem and one name are told apart.
+#[derive(Clone, Copy, Debug)]
+struct NoticeIdentity {
+    opening: u64,
+    n_settled: u64,
+    material: u64,
 }
 
 impl Notifier {
@@ -87,11 +96,12 @@ impl Notifier {
         }
         let urls = settings.alertmanagers.iter();
         ways.extend(urls.map(|url| (url.alerts(), Way::Alertmanager)));
+        let poster = Poster::new()?;
         let outlets = ways.into_iter().map(|(url, way)| {
-            let poster = Poster::new()?;
-            Ok(Outlet { way, url, poster, origin: origin.clone(), meter: Arc::default() })
+            let (poster, origin, meter) = (poster.clone(), origin.clone(), Arc::default());
+            Outlet { way, url, poster, origin, meter }
         });
-        Ok(Self { outlets: outlets.collect::<io::Result<_>>()? })
+        Ok(Self { outlets: outlets.collect() })
     }
 
     /// What was sent and lost, of each receiver.
@@ -131,7 +141,7 @@ impl Way {
 impl Outlet {
     /// Tells this one what was found, as soon as that is due.
     async fn tell(&self, mut looks: watch::Receiver<Arc<Looked>>, events: &Events) {
-        let clock = Clock::start();
+        let clock = NotifyClock::start();
         let mut receiver = Receiver::new(self.way.rules());
         let mut last: BTreeMap<ProblemKey, Arc<FoundProblem>> = BTreeMap::new();
         let mut is_loss_told = false;
@@ -146,7 +156,7 @@ impl Outlet {
             last.retain(|key, _| receiver.knows(key));
             let due = receiver.next(clock.now());
             if !due.is_empty() {
-                let notices = full(&clock, &receiver, &last, due);
+                let notices = full(clock.moment(), &receiver, &last, due);
                 let (delivery, why) = self.send(&notices).await;
                 receiver.done(clock.now(), delivery, fastrand::u64(..));
                 let news = receiver.news();
@@ -159,10 +169,15 @@ impl Outlet {
                 is_loss_told = true;
                 self.tell_loss(events);
             }
-            let pause = receiver.next_at().map(|at| clock.until(at)).unwrap_or(LONGEST_PAUSE);
+            let due = async {
+                match receiver.next_at() {
+                    Some(at) => tokio::time::sleep(clock.until(at)).await,
+                    None => pending().await,
+                }
+            };
             tokio::select! {
                 looked = looks.changed() => if looked.is_err() { return },
-                () = tokio::time::sleep(pause.min(LONGEST_PAUSE)) => {}
+                () = due => {}
             }
         }
     }
@@ -223,41 +238,21 @@ impl Outlet {
 }
 
 fn full(
-    clock: &Clock,
+    now: NotifyMoment,
     receiver: &Receiver<ProblemKey>,
     last: &BTreeMap<ProblemKey, Arc<FoundProblem>>,
     due: Vec<(ProblemKey, Notice)>,
 ) -> Vec<FullNotice> {
     let full = due.into_iter().filter_map(|(key, notice)| {
-        let (opened_at, closed_at) = receiver.times(&key)?;
-        let closed_at = closed_at.map(|at| clock.wall(at));
-        let (problem, opened_at) = (last.get(&key)?.clone(), clock.wall(opened_at));
-        Some(FullNotice { notice, key, problem, opened_at, closed_at })
+        let NoticeFacts { opened_at, closed_at, material, n_settled } = receiver.facts(&key)?;
+        let problem = last.get(&key)?.clone();
+        let identity = NoticeIdentity { opening: now.number_of(opened_at), n_settled, material };
+        let closed_at = closed_at.map(|at| now.wall_of(at));
+        let opened_at = now.wall_of(opened_at);
+        Some(FullNotice { notice, key, problem, opened_at, closed_at, identity })
     });
     full.collect()
 }
 
-/// Milliseconds that only go on, whatever becomes of the machine's clock.
-struct Clock {
-    begun: Instant,
-    wall: u64,
-}
-
-impl Clock {
-    fn start() -> Self {
-        Self { begun: Instant::now(), wall: Event::now("", String::new()).at }
-    }
-
-    fn now(&self) -> u64 {
-        u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
-
-    /// The same moment, since the epoch.
-    fn wall(&self, at: u64) -> u64 {
-        self.wall.saturating_add(at)
-    }
-
-    fn until(&self, at: u64) -> Duration {
-        Duration::from_millis(at.saturating_sub(self.now()))
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -37,10 +37,8 @@ pub(super) async fn problems(
     let is_in_fleet = state.context.fleet.is_some();
     // Each host tells of its own folder.
     let is_other = |trouble: &HostTrouble| trouble.kind != HostTrouble::FOLDER;
-    found.extend(of_fleet.into_iter().filter(is_meant).filter(is_other).map(|trouble| {
-        let hosts = if is_in_fleet { vec![trouble.host] } else { Vec::new() };
-        FoundProblem { hosts, ..of_hosts(trouble.kind, trouble.found) }
-    }));
+    let of_fleet = of_fleet.into_iter().filter(is_meant).filter(is_other);
+    found.extend(of_fleet.map(|trouble| of_trouble(trouble, is_in_fleet)));
     let mut problems = together(found);
     let failing = problems.iter_mut().filter(|problem| problem.app.is_some());
     // At once, since each takes asking all hosts.
@@ -74,8 +72,14 @@ pub(super) async fn explain(state: &Shared, host: Option<&str>, problem: &mut Fo
 }
 
 impl ApiState {
-    /// What is wrong with what runs here, and with this host.
+    /// What is wrong with what runs here and with this host, as others are told.
     pub(super) fn problems(&self) -> wire::Problems {
+        let problems = self.found_here().into_iter().map(write).collect();
+        wire::Problems { problems, sources: None }
+    }
+
+    /// What is wrong with what runs here, and with this host.
+    pub(super) fn found_here(&self) -> Vec<FoundProblem> {
         let problems = &self.telemetry.problems;
         let is_there = |app: &TroubledApp| self.context.catalog.app(&app.app).is_some();
         let of_apps = problems.of_apps().into_iter().filter(is_there).map(of_app);
@@ -100,8 +104,7 @@ impl ApiState {
             last_at: gone_since.map(|_| now()),
             ..of_hosts(trouble.kind, trouble.found)
         });
-        let problems = of_apps.chain(levels).chain(of_folder).map(write).collect();
-        wire::Problems { problems, sources: None }
+        of_apps.chain(levels).chain(of_folder).collect()
     }
 }
 
@@ -128,7 +131,13 @@ fn of_app(troubled: TroubledApp) -> FoundProblem {
     }
 }
 
-pub(super) fn of_hosts(kind: &str, told: Diagnosis) -> FoundProblem {
+/// What is wrong with a host. A host that is alone does not name itself.
+pub(super) fn of_trouble(trouble: HostTrouble, is_in_fleet: bool) -> FoundProblem {
+    let hosts = if is_in_fleet { vec![trouble.host] } else { Vec::new() };
+    FoundProblem { hosts, ..of_hosts(trouble.kind, trouble.found) }
+}
+
+fn of_hosts(kind: &str, told: Diagnosis) -> FoundProblem {
     FoundProblem {
         kind: kind.to_owned(),
         app: None,
@@ -147,14 +156,10 @@ pub(super) fn of_hosts(kind: &str, told: Diagnosis) -> FoundProblem {
 }
 
 fn write(problem: FoundProblem) -> wire::ToldProblem {
-    let state = match problem.state {
-        ProblemState::Open => "open",
-        ProblemState::Unmeasured => "unmeasured",
-    };
     let (cause, how) = problem.cause.unzip();
     wire::ToldProblem {
         kind: problem.kind,
-        state: state.to_owned(),
+        state: problem.state.code().to_owned(),
         app: problem.app,
         hosts: problem.hosts,
         since: problem.since,
@@ -182,10 +187,8 @@ pub(super) fn read(told: wire::ToldProblem) -> FoundProblem {
         kind: told.kind,
         app: told.app,
         hosts: told.hosts,
-        state: match &*told.state {
-            "unmeasured" => ProblemState::Unmeasured,
-            _ => ProblemState::Open,
-        },
+        // A newer host may say more of it than is known here, but that it is there it says in any case.
+        state: ProblemState::of_code(&told.state).unwrap_or(ProblemState::Open),
         since: told.since,
         last_at: told.last_at,
         calls: (told.failed, told.answered),

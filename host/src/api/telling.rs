@@ -19,7 +19,8 @@ const ALL: &str = "*";
 /// Kinds of problems that a host has and cannot tell by itself: one of the others does.
 const OF_OTHERS: [&str; 2] = ["host", "clock"];
 
-/// The hosts are looked at once in so long: that takes a look at all apps.
+/// While no host has a problem, the hosts are looked at once in so long, because that takes a look at all
+/// apps. While one has, at each look.
 const HOSTS_EVERY: Duration = Duration::from_secs(30);
 
 /// What is wrong on the host of this state.
@@ -36,10 +37,8 @@ impl ProblemSource for TellingHost {
     async fn here(&self) -> ProblemsHere {
         let state = &self.state;
         let me = state.context.fleet.as_ref().map(|fleet| fleet.me().to_string());
-        let own = state.problems().problems.into_iter().map(|told| {
-            let found = problems::read(told);
-            FoundProblem { hosts: me.iter().cloned().collect(), ..found }
-        });
+        let own = state.found_here().into_iter();
+        let own = own.map(|found| FoundProblem { hosts: me.iter().cloned().collect(), ..found });
         let mut here = ProblemsHere { own: own.collect(), of_others: BTreeSet::new() };
         // While nothing is known of the fleet, that is told as an event.
         let Ok((troubles, is_first)) = self.of_hosts().await else { return here };
@@ -50,8 +49,7 @@ impl ProblemSource for TellingHost {
             } else {
                 me.as_ref().is_none_or(|me| *me == trouble.host)
             };
-            let hosts = me.iter().map(|_| trouble.host.clone()).collect();
-            let problem = FoundProblem { hosts, ..problems::of_hosts(trouble.kind, trouble.found) };
+            let problem = problems::of_trouble(trouble, me.is_some());
             if is_mine {
                 here.own.push(problem);
             } else {

@@ -23,7 +23,6 @@ use crate::config::{File, LogFormat, Settings, Wrong};
 use crate::identity::Identity;
 use crate::identity::signing::Signer;
 use crate::listener::tls;
-use crate::notify::read_secret;
 use crate::serve::AtReload;
 use crate::telemetry::chain;
 use crate::{kernel, serve};
@@ -180,9 +179,7 @@ fn look(settings: &Settings) -> Vec<(&'static str, String)> {
     if let Some(Err(error)) = settings.tls.as_ref().map(tls::Files::load) {
         wrong.push((error.key(), chain(&error)));
     }
-    let webhook = settings.notify.webhook.as_ref();
-    let secret = webhook.and_then(|webhook| webhook.secret_file.as_deref()).map(read_secret);
-    if let Some(Err(error)) = secret {
+    if let Err(error) = settings.notify.check() {
         wrong.push(("notify.webhook_secret_file", error));
     }
     let fleet = settings.fleet.as_ref();

@@ -1,12 +1,13 @@
 //! What an operator says of who is told what is wrong.
-//! Does not look at files: `cli` does.
+//! Does not look at files: `cli` and `serve` do.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use super::said::Said;
 use crate::notify::{NotifySettings, ReceiverUrl, WebhookSettings};
 
-/// More than this no host has to tell, and each gets all.
+/// At most so many, because each of them is sent every problem.
 const MOST_ALERTMANAGERS: usize = 8;
 
 /// Reads it.
@@ -21,6 +22,9 @@ pub(super) fn read(said: &mut Said<'_, '_>) -> NotifySettings {
     }
     let alertmanagers = said.take("notify.alertmanager", |text| {
         let urls = ReceiverUrl::parse_list(text)?;
+        if let Some(place) = named_twice(&urls) {
+            return Err(format!("names {place} twice: each host and port is allowed once"));
+        }
         match urls.len() {
             0..=MOST_ALERTMANAGERS => Ok(urls),
             n_urls => Err(format!("names {n_urls}: at most {MOST_ALERTMANAGERS} are allowed")),
@@ -30,4 +34,11 @@ pub(super) fn read(said: &mut Said<'_, '_>) -> NotifySettings {
         webhook: url.map(|url| WebhookSettings { url, secret_file }),
         alertmanagers: alertmanagers.unwrap_or_default(),
     }
+}
+
+/// A host and port that stands twice among these. In the metrics the two could not be told apart.
+fn named_twice(urls: &[ReceiverUrl]) -> Option<String> {
+    let mut places = BTreeSet::new();
+    let mut each = urls.iter().map(ReceiverUrl::place);
+    each.find(|place| !places.insert(place.to_ascii_lowercase()))
 }

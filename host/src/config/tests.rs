@@ -134,6 +134,13 @@ fn receivers_are_urls_and_a_secret_needs_its_webhook() {
             host.toml:2:11: notify.webhook: holds a user: user and password cannot be sent"#]],
     );
     check(
+        &[("notify.alertmanager", "http://a:9093,http://b:9093/x,http://B:9093/y")],
+        "[notify]\nalertmanager = \"http://a/,https://a/\"",
+        &expect![[r#"
+            --alertmanager (STEERAGE_ALERTMANAGER): names B:9093 twice: each host and port is allowed once
+            host.toml:2:16: notify.alertmanager: names a twice: each host and port is allowed once"#]],
+    );
+    check(
         &[("notify.webhook_secret_file", "secret")],
         "",
         &expect![

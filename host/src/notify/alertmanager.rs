@@ -12,6 +12,7 @@ use steerage_core::notify::{Notice, NotifyRules};
 use steerage_core::problem::ProblemState;
 
 use super::{FullNotice, NotifyOrigin, ReceiverUrl};
+use crate::telemetry::destinations;
 
 /// What is open is sent again so often, as Prometheus does.
 const REPEAT: u64 = 60_000;
@@ -38,7 +39,7 @@ pub(super) fn request(
     origin: &NotifyOrigin,
     notices: &[FullNotice],
 ) -> Result<Request<Full<Bytes>>, String> {
-    let now = Timestamp::now();
+    let now = destinations::now();
     let alerts: Vec<Value> = notices.iter().map(|notice| alert(origin, notice, now)).collect();
     let body = serde_json::to_vec(&alerts).map_err(|error| error.to_string())?;
     let request = Request::builder().method(Method::POST).uri(url.uri());
@@ -46,16 +47,18 @@ pub(super) fn request(
     request.body(Full::new(Bytes::from(body))).map_err(|error| error.to_string())
 }
 
-fn alert(origin: &NotifyOrigin, notice: &FullNotice, now: Timestamp) -> Value {
+/// `now` is in milliseconds since the epoch, as all times are.
+fn alert(origin: &NotifyOrigin, notice: &FullNotice, now: u64) -> Value {
     let problem = &notice.problem;
+    // The machine's clock may have been set back since. An alert that ended in the future would go on, and
+    // one that ended before it began is refused.
     let ends_at = match (notice.notice, notice.closed_at) {
-        (Notice::Closed, Some(at)) => time(at),
-        _ => Timestamp::from_millisecond(now.as_millisecond() + i64_of(ENDS_AFTER))
-            .map(|at| at.to_string())
-            .ok(),
+        (Notice::Closed, Some(at)) => at.min(now),
+        _ => now.saturating_add(ENDS_AFTER),
     };
     // What it says of itself may be before this host looked, and never after.
     let began_at = problem.since.unwrap_or(notice.opened_at).min(notice.opened_at);
+    let began_at = began_at.min(ends_at).min(now);
     let mut annotations = Map::new();
     let mut say = |name: &str, value: String| {
         if !value.is_empty() {
@@ -76,7 +79,7 @@ fn alert(origin: &NotifyOrigin, notice: &FullNotice, now: Timestamp) -> Value {
         "labels": labels(origin, notice),
         "annotations": annotations,
         "startsAt": time(began_at),
-        "endsAt": ends_at,
+        "endsAt": time(ends_at),
     })
 }
 
@@ -112,9 +115,8 @@ fn alert_name(kind: &str) -> String {
 }
 
 fn time(at: u64) -> Option<String> {
-    Timestamp::from_millisecond(i64_of(at)).map(|at| at.to_string()).ok()
+    Timestamp::from_millisecond(i64::try_from(at).ok()?).map(|at| at.to_string()).ok()
 }
 
-fn i64_of(millis: u64) -> i64 {
-    i64::try_from(millis).unwrap_or(i64::MAX)
-}
+#[cfg(test)]
+mod tests;

@@ -16,7 +16,7 @@ use super::source::{ProblemSource, ToldElsewhere};
 
 /// How often is looked.
 const EVERY: Duration = Duration::from_secs(5);
-/// Reasons are looked for of so many problems at once, for so long: each takes asking all hosts.
+/// Reasons are looked for of so many problems at once, and of each for so long: each takes asking all hosts.
 const EXPLAINED: usize = 10;
 const EXPLAINED_WITHIN: Duration = Duration::from_secs(6);
 /// A host that says nothing for so long may have the problem or not: nobody waits for it any longer.
@@ -114,14 +114,14 @@ async fn explain(
     });
     let asked = new.take(EXPLAINED).map(|(key, found)| async {
         let material = found.problem.material();
-        let FoundProblem { evidence, remedy, .. } =
-            source.explained((*found.problem).clone()).await;
-        (key.clone(), Reason { material, evidence, remedy })
+        let explained = source.explained((*found.problem).clone());
+        // Each has a time of its own: one that does not come keeps no other from being told.
+        let explained = tokio::time::timeout(EXPLAINED_WITHIN, explained).await;
+        let FoundProblem { evidence, remedy, .. } = explained.ok()?;
+        Some((key.clone(), Reason { material, evidence, remedy }))
     });
     let asked: Vec<_> = asked.collect();
-    if let Ok(explained) = tokio::time::timeout(EXPLAINED_WITHIN, join_all(asked)).await {
-        reasons.extend(explained);
-    }
+    reasons.extend(join_all(asked).await.into_iter().flatten());
     for (key, reason) in reasons {
         if let Some(found) = found.get_mut(key) {
             let mut problem = (*found.problem).clone();
@@ -137,10 +137,9 @@ mod tests {
     use std::collections::BTreeSet;
     use std::sync::Mutex;
 
-    use steerage_core::problem::ProblemState;
-
     use super::*;
     use crate::notify::source::ProblemsHere;
+    use crate::notify::tests::failing;
 
     /// What is said, to be set by a test.
     #[derive(Clone, Default)]
@@ -148,6 +147,8 @@ mod tests {
         here: Arc<Mutex<ProblemsHere>>,
         elsewhere: Arc<Mutex<ToldElsewhere>>,
         n_explained: Arc<Mutex<usize>>,
+        /// Of this app no reason ever comes.
+        unexplained: Arc<Mutex<Option<String>>>,
     }
 
     impl ProblemSource for Says {
@@ -157,29 +158,15 @@ mod tests {
 
         async fn explained(&self, problem: FoundProblem) -> FoundProblem {
             *self.n_explained.lock().unwrap() += 1;
+            let is_unexplained = *self.unexplained.lock().unwrap() == problem.app;
+            if is_unexplained {
+                std::future::pending::<()>().await;
+            }
             FoundProblem { evidence: vec!["the reason".to_owned()], ..problem }
         }
 
         async fn elsewhere(&self) -> ToldElsewhere {
             self.elsewhere.lock().unwrap().clone()
-        }
-    }
-
-    fn failing(app: &str) -> FoundProblem {
-        FoundProblem {
-            kind: "failing".to_owned(),
-            app: Some(app.to_owned()),
-            hosts: Vec::new(),
-            state: ProblemState::Open,
-            since: None,
-            last_at: None,
-            calls: (4, 0),
-            cause: Some(("trapped".to_owned(), "it trapped".to_owned())),
-            slow_after: None,
-            claim: format!("{app} fails"),
-            evidence: Vec::new(),
-            remedy: None,
-            symptoms: Vec::new(),
         }
     }
 
@@ -244,6 +231,18 @@ mod tests {
         *says.here.lock().unwrap() =
             ProblemsHere { own: Vec::new(), of_others: BTreeSet::from([lost.key()]) };
         assert_eq!(next(&mut looks).await[0].1, Sighting::Elsewhere);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reason_that_does_not_come_keeps_no_other_from_being_told() {
+        let (says, mut looks) = looking();
+        *says.unexplained.lock().unwrap() = Some("shop".to_owned());
+        says.here.lock().unwrap().own = vec![failing("shop"), failing("web")];
+        next(&mut looks).await;
+        let looked = looks.borrow().clone();
+        let evidence: Vec<_> =
+            looked.values().map(|found| found.problem.evidence.clone()).collect();
+        assert_eq!(evidence, [Vec::new(), vec!["the reason".to_owned()]]);
     }
 
     #[tokio::test(start_paused = true)]

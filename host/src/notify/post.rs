@@ -8,12 +8,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client as Connections;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use steerage_core::excerpt::excerpt;
 use steerage_core::notify::Delivery;
+
+use crate::connector::{Connector, connector};
 
 /// Longest time to reach a receiver.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -26,9 +26,9 @@ const LARGEST_ANSWER: usize = 64 << 10;
 const SHOWN: usize = 200;
 
 /// Sends requests.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Poster {
-    connections: Connections<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    connections: Connections<Connector, Full<Bytes>>,
 }
 
 impl Poster {
@@ -37,16 +37,7 @@ impl Poster {
     /// # Errors
     /// TLS cannot be set up.
     pub(super) fn new() -> io::Result<Self> {
-        let mut connector = HttpConnector::new();
-        connector.enforce_http(false);
-        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        connector.set_nodelay(true);
-        let connector = HttpsConnectorBuilder::new()
-            .with_provider_and_webpki_roots(rustls::crypto::ring::default_provider())
-            .map_err(io::Error::other)?
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(connector);
+        let connector = connector(CONNECT_TIMEOUT)?;
         Ok(Self { connections: Connections::builder(TokioExecutor::new()).build(connector) })
     }
 
@@ -99,4 +90,23 @@ fn last_cause(error: &dyn Error) -> String {
         cause = deeper;
     }
     cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_answer_means_is_as_the_readme_says() {
+        let means = |status: u16| meant(StatusCode::from_u16(status).unwrap());
+        for status in [200, 201, 202, 204, 299] {
+            assert_eq!(means(status), Delivery::Taken, "{status}");
+        }
+        for status in [400, 413, 422] {
+            assert_eq!(means(status), Delivery::Refused, "{status}");
+        }
+        for status in [100, 199, 300, 302, 401, 403, 404, 408, 409, 410, 421, 429, 500, 503, 599] {
+            assert_eq!(means(status), Delivery::InDoubt, "{status}");
+        }
+    }
 }

@@ -34,6 +34,17 @@ pub struct WebhookSettings {
     pub secret_file: Option<PathBuf>,
 }
 
+impl NotifySettings {
+    /// Tries what is read only when something is told, so that an operator hears of it at the start.
+    ///
+    /// # Errors
+    /// The webhook's secret cannot be used, and why.
+    pub fn check(&self) -> Result<(), String> {
+        let secret_file = self.webhook.as_ref().and_then(|webhook| webhook.secret_file.as_deref());
+        secret_file.map(read_secret).transpose().map(drop)
+    }
+}
+
 /// Where a receiver is.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ReceiverUrl(Uri);
@@ -97,7 +108,7 @@ impl fmt::Debug for ReceiverUrl {
 ///
 /// # Errors
 /// Why it cannot be used.
-pub fn read_secret(path: &Path) -> Result<Vec<u8>, String> {
+pub(super) fn read_secret(path: &Path) -> Result<Vec<u8>, String> {
     let shown = path.display();
     let text = std::fs::read_to_string(path)
         .map_err(|error| format!("cannot read the webhook's secret {shown}: {error}"))?;

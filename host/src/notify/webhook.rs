@@ -11,10 +11,11 @@ use ring::hmac;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use steerage_core::notify::{Notice, NotifyRules};
-use steerage_core::problem::{FoundProblem, ProblemKey, ProblemState};
+use steerage_core::problem::{FoundProblem, ProblemKey};
 
-use super::{FullNotice, NotifyOrigin, WebhookSettings, read_secret};
-use crate::telemetry::events::Event;
+use super::settings::read_secret;
+use super::{FullNotice, NoticeIdentity, NotifyOrigin, WebhookSettings};
+use crate::telemetry::destinations;
 
 /// What opens together is found within two looks, so that what is a symptom is known by then.
 pub(super) const RULES: NotifyRules = NotifyRules {
@@ -87,7 +88,7 @@ pub(super) async fn request(
     origin: &NotifyOrigin,
     notice: &FullNotice,
 ) -> Result<Request<Full<Bytes>>, String> {
-    let sent_at = Event::now("", String::new()).at;
+    let sent_at = destinations::now();
     let message = message(origin, notice, sent_at);
     let body = serde_json::to_vec(&message).map_err(|error| error.to_string())?;
     let id = message_id(&message.id, notice);
@@ -134,10 +135,7 @@ fn name(notice: Notice) -> &'static str {
 fn told<'m>(problem: &'m FoundProblem, key: &'m ProblemKey) -> WebhookProblem<'m> {
     WebhookProblem {
         kind: &problem.kind,
-        state: match problem.state {
-            ProblemState::Open => "open",
-            ProblemState::Unmeasured => "unmeasured",
-        },
+        state: problem.state.code(),
         app: problem.app.as_deref(),
         host: key.host.as_deref(),
         since: problem.since,
@@ -163,13 +161,12 @@ fn problem_id(origin: &NotifyOrigin, key: &ProblemKey) -> String {
     short_digest(&parts)
 }
 
-/// The same each time that one message is tried.
+/// The same each time that one notice is tried, and of each notice another one. What the problem is like is
+/// not enough for that: it may change back to what it was.
 fn message_id(problem: &str, notice: &FullNotice) -> String {
-    let material = match notice.notice {
-        Notice::Changed => notice.problem.material().to_string(),
-        Notice::Opened | Notice::Repeated | Notice::Closed => String::new(),
-    };
-    short_digest(&[problem, &notice.opened_at.to_string(), name(notice.notice), &material])
+    let NoticeIdentity { opening, n_settled, material } = notice.identity;
+    let [opening, n_settled, material] = [opening, n_settled, material].map(|it| it.to_string());
+    short_digest(&[problem, &opening, name(notice.notice), &n_settled, &material])
 }
 
 fn or_nothing(text: Option<&String>) -> &str {
@@ -192,7 +189,61 @@ fn signature(secret: &[u8], id: &str, seconds: u64, body: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::sync::Arc;
+
+    use steerage_core::notify::{Delivery, Receiver, Sighting};
+    use steerage_core::problem::ProblemState;
+
     use super::*;
+    use crate::notify::clock::NotifyMoment;
+    use crate::notify::full;
+    use crate::notify::tests::failing;
+
+    #[test]
+    fn it_waits_as_the_readme_says() {
+        assert_eq!((RULES.wait, RULES.change_every), (10_000, 60_000));
+        assert_eq!((RULES.first_pause, RULES.longest_pause), (1_000, 60_000));
+    }
+
+    /// A problem that is measured, then not, and so on; what is said of it grows richer between two tries.
+    #[test]
+    fn each_notice_has_an_id_of_its_own_and_all_tries_of_it_the_same() {
+        let origin = NotifyOrigin { fleet: None, host: "h1".to_owned() };
+        let mut receiver = Receiver::new(RULES);
+        let (mut ids, mut names, mut now) = (Vec::new(), Vec::new(), 0);
+        for state in [ProblemState::Open, ProblemState::Unmeasured].repeat(2) {
+            let problem = FoundProblem { state, ..failing("web") };
+            let (key, material) = (problem.key(), problem.material());
+            let sighting = Sighting::Here { material, is_symptom: false };
+            receiver.note(now, &BTreeMap::from([(key.clone(), sighting)]));
+            let explained =
+                FoundProblem { evidence: vec!["the reason".to_owned()], ..problem.clone() };
+            for (problem, delivery) in [(problem, Delivery::InDoubt), (explained, Delivery::Taken)]
+            {
+                now += 100_000;
+                let due = receiver.next(now);
+                // The machine's clock is set back meanwhile.
+                let wall = 9_000_000 - now;
+                let moment = NotifyMoment { since_start: now, wall, wall_at_start: 5_000_000 };
+                let last = BTreeMap::from([(key.clone(), Arc::new(problem))]);
+                let notices = full(moment, &receiver, &last, due);
+                assert_eq!(notices.len(), 1);
+                ids.push(message_id(&problem_id(&origin, &key), &notices[0]));
+                names.push(name(notices[0].notice));
+                receiver.done(now, delivery, 0);
+            }
+        }
+        assert_eq!(
+            names,
+            ["opened", "opened", "changed", "changed"]
+                .into_iter()
+                .chain(["changed"; 4])
+                .collect::<Vec<_>>()
+        );
+        assert!(ids.chunks(2).all(|tries| tries[0] == tries[1]), "{ids:?}");
+        assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), 4, "{ids:?}");
+    }
 
     /// The example of the specification's own libraries.
     #[test]

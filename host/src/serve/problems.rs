@@ -18,7 +18,7 @@ use crate::admission::Admission;
 use crate::agent::now;
 use crate::config::Settings;
 use crate::kernel;
-use crate::notify::{Notifier, NotifyOrigin, read_secret};
+use crate::notify::{Notifier, NotifyOrigin};
 use crate::telemetry::Telemetry;
 
 /// How often is looked.
@@ -40,9 +40,7 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Who is told what is wrong outside.
 pub(super) fn notifier(settings: &Settings) -> Result<Arc<Notifier>, StartError> {
-    let webhook = settings.notify.webhook.as_ref();
-    let secret = webhook.and_then(|webhook| webhook.secret_file.as_deref()).map(read_secret);
-    secret.transpose().map_err(|why| StartError::Outward { why })?;
+    settings.notify.check().map_err(|why| StartError::Outward { why })?;
     let fleet = settings.fleet.as_ref();
     let origin = NotifyOrigin {
         fleet: fleet.map(|fleet| fleet.store.keys_below().to_owned()),

@@ -15,7 +15,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use ring::hmac;
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 
 use crate::fleet::Fleet;
@@ -90,9 +90,10 @@ async fn events(host: &Host, kind: &str) -> Vec<Value> {
 async fn a_webhook_is_told_what_opens_and_what_closes_and_who_says_so() {
     let inbox = Inbox::start(Some(204)).await;
     let folder = tempfile::tempdir().unwrap();
-    let secret = folder.path().join("secret");
-    std::fs::write(&secret, "a secret of this test\n").unwrap();
-    let secret = secret.to_string_lossy();
+    let secret_file = folder.path().join("secret");
+    let secrets = ["a secret of this test", "another one, put in its place"];
+    std::fs::write(&secret_file, secrets[0]).unwrap();
+    let secret = secret_file.to_string_lossy();
     let flags = ["--watch", "never", "--webhook", &inbox.url, "--webhook-secret-file", &secret];
     let host = Host::with(&flags);
     fails(&host, "web").await;
@@ -106,6 +107,8 @@ async fn a_webhook_is_told_what_opens_and_what_closes_and_who_says_so() {
     assert!(problem["remedy"]["text"].is_string(), "{opened}");
     assert!(problem["since"].as_u64().unwrap() <= opened["opened_at"].as_u64().unwrap());
 
+    // What was sent was signed before, and the next message is not due before it is over.
+    std::fs::write(&secret_file, secrets[1]).unwrap();
     host.run(&["remove", "web", "--yes"]).done();
     let got = inbox.until(&host, 2).await;
     let closed = &got[1];
@@ -117,11 +120,11 @@ async fn a_webhook_is_told_what_opens_and_what_closes_and_who_says_so() {
     .await;
     assert_eq!(inbox.bodies().len(), 2, "each is told once");
     let got = inbox.got.lock().unwrap().clone();
-    for (headers, body) in got {
+    for ((headers, body), secret) in got.into_iter().zip(secrets) {
         let text = |name: &str| headers[name].to_str().unwrap().to_owned();
         let said = format!("{}.{}.", text("webhook-id"), text("webhook-timestamp"));
         let signed = [said.as_bytes(), &body].concat();
-        let key = hmac::Key::new(hmac::HMAC_SHA256, b"a secret of this test");
+        let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
         use base64::Engine as _;
         let signature = text("webhook-signature");
         let signature = base64::engine::general_purpose::STANDARD
@@ -134,9 +137,10 @@ async fn a_webhook_is_told_what_opens_and_what_closes_and_who_says_so() {
 #[tokio::test]
 async fn receivers_that_are_dead_slow_or_failing_slow_no_call_and_what_they_miss_is_counted() {
     let inbox = Inbox::start(None).await;
-    let dead = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    // It is bound and does not listen, so nobody else takes its port.
+    let dead = TcpSocket::new_v4().unwrap();
+    dead.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let nobody = format!("http://{}", dead.local_addr().unwrap());
-    drop(dead);
     let host =
         Host::with(&["--watch", "never", "--webhook", &inbox.url, "--alertmanager", &nobody]);
     fails(&host, "web").await;
@@ -179,6 +183,7 @@ async fn receivers_that_are_dead_slow_or_failing_slow_no_call_and_what_they_miss
     let last = inbox.bodies().pop().unwrap();
     assert_eq!(last["notice"], "closed", "it may have taken that the problem opened");
     assert_eq!(events(&host, "receiver_failing").await.len(), 2);
+    drop(dead);
 }
 
 /// A real Alertmanager on a port of its own; gone with its data when this is dropped.
@@ -276,8 +281,11 @@ async fn an_alertmanager_is_told_what_is_wrong_and_that_it_is_over() {
     assert!(says["evidence"].is_string() && says["remedy"].is_string(), "{says}");
     host.run(&["remove", "web", "--yes"]).done();
     alertmanager.until(&host, 0).await;
-    let counted = host.metric("notices_taken_total{receiver=\"alertmanager\"").await;
-    assert!(counted >= 2.0, "{counted}");
+    host.until("the count", || async {
+        let counted = host.metric("notices_taken_total{receiver=\"alertmanager\"").await;
+        (counted >= 2.0).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

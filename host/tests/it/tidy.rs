@@ -43,6 +43,7 @@ const LEVELS: &[(&str, u32)] = &[
     ("telemetry", 2),
     ("body", 0),
     ("call", 1),
+    ("connector", 1),
     ("document", 1),
     ("flow", 1),
     ("fuzzing", 1),

@@ -2,7 +2,7 @@
 //! order that makes sense, and what it never gets is counted.
 //! The model of a receiver here knows only what a real one would have got.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
@@ -129,7 +129,8 @@ fn what_opens_again_after_an_end_that_may_have_been_told_is_another_one() {
     see(&mut receiver, 20, &[]);
     assert_eq!(send(&mut receiver, 20, Delivery::InDoubt), [(1, Notice::Closed)]);
     see(&mut receiver, 22, &[(1, here(1))]);
-    assert_eq!(receiver.times(&1), Some((22, None)));
+    let facts = receiver.facts(&1).unwrap();
+    assert_eq!((facts.opened_at, facts.closed_at), (22, None));
 }
 
 #[test]
@@ -212,14 +213,101 @@ fn there_are_no_more_problems_than_fit_and_the_rest_has_its_turn() {
     assert!(receiver.knows(&7) && !receiver.knows(&8));
 }
 
+#[test]
+fn what_is_refused_is_not_sent_again_until_it_says_something_else() {
+    let mut receiver = Receiver::new(RULES);
+    see(&mut receiver, 0, &[(1, here(1))]);
+    assert_eq!(send(&mut receiver, 10, Delivery::Refused), [(1, Notice::Opened)]);
+    assert_eq!(receiver.next_at(), None);
+    see(&mut receiver, 20, &[(1, here(2))]);
+    assert_eq!(send(&mut receiver, 69, Delivery::Taken), [], "a minute after the last");
+    assert_eq!(send(&mut receiver, 70, Delivery::Taken), [(1, Notice::Opened)]);
+    see(&mut receiver, 80, &[(1, here(3))]);
+    assert_eq!(send(&mut receiver, 130, Delivery::Refused), [(1, Notice::Changed)]);
+    see(&mut receiver, 140, &[(1, here(2))]);
+    assert_eq!(receiver.next_at(), None, "it knows that");
+    assert_eq!(receiver.counts().lost, 2);
+}
+
+#[test]
+fn what_is_refused_is_repeated_where_all_that_is_open_is() {
+    let mut receiver = Receiver::new(NotifyRules { repeat: Some(100), wait: 0, ..RULES });
+    see(&mut receiver, 0, &[(1, here(1))]);
+    assert_eq!(send(&mut receiver, 0, Delivery::Refused), [(1, Notice::Opened)]);
+    assert_eq!(send(&mut receiver, 99, Delivery::Taken), []);
+    assert_eq!(send(&mut receiver, 100, Delivery::Taken), [(1, Notice::Opened)]);
+    assert_eq!(send(&mut receiver, 200, Delivery::Taken), [(1, Notice::Repeated)]);
+}
+
+#[test]
+fn of_what_it_refused_to_hear_a_receiver_is_not_told_the_end() {
+    let mut receiver = Receiver::new(RULES);
+    see(&mut receiver, 0, &[(1, here(1))]);
+    assert_eq!(send(&mut receiver, 10, Delivery::Refused), [(1, Notice::Opened)]);
+    see(&mut receiver, 20, &[]);
+    assert!(!receiver.knows(&1));
+    assert_eq!((receiver.next_at(), receiver.counts().lost), (None, 1), "it is counted once");
+}
+
+#[test]
+fn what_may_have_been_heard_before_it_was_refused_is_closed() {
+    let mut receiver = Receiver::new(RULES);
+    see(&mut receiver, 0, &[(1, here(1))]);
+    assert_eq!(send(&mut receiver, 10, Delivery::InDoubt), [(1, Notice::Opened)]);
+    assert_eq!(send(&mut receiver, 20, Delivery::Refused), [(1, Notice::Opened)]);
+    see(&mut receiver, 30, &[]);
+    assert_eq!(send(&mut receiver, 40, Delivery::Taken), [(1, Notice::Closed)]);
+}
+
+/// That the change was refused says nothing of the opening: the receiver may take the problem for closed.
+#[test]
+fn what_opens_again_is_told_although_the_change_before_was_refused() {
+    let mut receiver = Receiver::new(RULES);
+    see(&mut receiver, 0, &[(1, here(1))]);
+    send(&mut receiver, 10, Delivery::Taken);
+    see(&mut receiver, 20, &[(1, here(2))]);
+    assert_eq!(send(&mut receiver, 70, Delivery::Refused), [(1, Notice::Changed)]);
+    see(&mut receiver, 80, &[]);
+    assert_eq!(send(&mut receiver, 80, Delivery::InDoubt), [(1, Notice::Closed)]);
+    see(&mut receiver, 90, &[(1, here(2))]);
+    assert_eq!(send(&mut receiver, 200, Delivery::Taken), [(1, Notice::Opened)]);
+}
+
+/// The state of a problem may go back and forth, so how it is now does not tell notices apart.
+#[test]
+fn each_notice_has_facts_of_its_own_and_all_tries_of_it_the_same() {
+    let mut receiver = Receiver::new(RULES);
+    let (mut tries, mut now) = (Vec::new(), 0);
+    for material in [1, 2, 1, 2] {
+        see(&mut receiver, now, &[(1, here(material))]);
+        now += 1000;
+        for delivery in [Delivery::NotReached, Delivery::InDoubt, Delivery::Taken] {
+            let sent = receiver.next(now);
+            assert_eq!(sent.len(), 1);
+            tries.push((sent[0].1, receiver.facts(&1).unwrap()));
+            receiver.done(now, delivery, 0);
+            now += 1000;
+        }
+    }
+    for tries in tries.chunks(3) {
+        assert!(tries.iter().all(|one| *one == tries[0]), "{tries:?}");
+    }
+    tries.dedup();
+    let settled: Vec<u64> = tries.iter().map(|(_, facts)| facts.n_settled).collect();
+    assert_eq!(settled, [0, 1, 2, 3]);
+}
+
 /// What a receiver got.
 #[derive(Default)]
 struct Model {
     got: BTreeMap<u8, Vec<Notice>>,
+    /// It refused the last message about these.
+    refused: BTreeSet<u8>,
 }
 
 impl Model {
     fn get(&mut self, key: u8, notice: Notice) {
+        self.refused.remove(&key);
         self.got.entry(key).or_default().push(notice);
     }
 
@@ -244,11 +332,13 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         })),
         2 => Just(None),
         1 => Just(Some(Sighting::Unclear)),
+        1 => Just(Some(Sighting::Elsewhere)),
     ];
     let delivery = prop_oneof![
         3 => Just(Delivery::Taken),
         1 => Just(Delivery::NotReached),
         1 => Just(Delivery::InDoubt),
+        1 => Just(Delivery::Refused),
     ];
     prop::collection::vec(
         prop_oneof![
@@ -262,7 +352,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 proptest! {
     /// Whatever happens: nothing is changed, repeated or closed that was not opened; each message has one
-    /// meaning; and a receiver that is well at the end knows what is so, unless something is counted as lost.
+    /// meaning; and a receiver that is well at the end knows what is so, but for what it refuses, unless
+    /// something is counted as lost.
     #[test]
     fn a_receiver_comes_to_know_what_is_so(steps in steps(), repeats in any::<bool>()) {
         let rules = NotifyRules { repeat: repeats.then_some(50), ..RULES };
@@ -291,6 +382,9 @@ proptest! {
                         if is_got {
                             model.get(*key, *notice);
                         }
+                        if delivery == Delivery::Refused {
+                            model.refused.insert(*key);
+                        }
                     }
                     if !sent.is_empty() {
                         receiver.done(now, delivery, 3);
@@ -308,7 +402,7 @@ proptest! {
                 receiver.done(now, Delivery::Taken, 0);
             }
         }
-        for key in 0..3 {
+        for key in (0..3).filter(|key| !model.refused.contains(key)) {
             match seen.get(&key) {
                 None => prop_assert!(!model.is_open(key), "{:?}", model.got.get(&key)),
                 Some(Sighting::Here { is_symptom: false, material }) => {

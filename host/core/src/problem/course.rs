@@ -24,6 +24,23 @@ pub enum ProblemState {
     Unmeasured,
 }
 
+impl ProblemState {
+    /// How it is written.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Unmeasured => "unmeasured",
+        }
+    }
+
+    /// Reads one; nothing where there is none of this name.
+    #[must_use]
+    pub fn of_code(code: &str) -> Option<Self> {
+        [Self::Open, Self::Unmeasured].into_iter().find(|state| state.code() == code)
+    }
+}
+
 /// What has become of a problem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProblemTurn {
