@@ -3,6 +3,7 @@
 //! Does not judge: `core::problem` does.
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,7 +26,7 @@ use crate::telemetry::Telemetry;
 const EVERY: Duration = Duration::from_secs(10);
 /// How often is seen whether this process runs.
 const OFTEN: Duration = Duration::from_secs(1);
-/// A tick that comes so late was kept from coming.
+/// A tick that comes this much too late means that the process stood still.
 const STALLED: Duration = Duration::from_secs(2);
 /// The files that are open are listed once in so many looks: of a hundred thousand that takes a while.
 const FILES_EVERY: u32 = 6;
@@ -68,7 +69,7 @@ pub(super) fn watch(
     settings: &Settings,
 ) -> impl Future<Output = ()> + Send + use<> {
     let (memory, data) = (settings.memory.budget, settings.data.clone());
-    let folder = place_of(&data);
+    let folder = place_of(&data).ok();
     let looked_at = LookedAt { telemetry, admission, memory, data, folder };
     async move {
         let _watching = watch_stalls(looked_at.telemetry.clone());
@@ -80,8 +81,9 @@ pub(super) fn watch(
     }
 }
 
-/// Sees on a thread of its own whether the process runs: what keeps the host's own work from going on keeps no
-/// caller waiting. The thread ends when what is returned is dropped.
+/// Sees whether the process runs. Has a thread of its own, so that it tells when the whole process stands
+/// still. When only the control runtime does, no caller waits. The thread ends when what is returned is
+/// dropped.
 fn watch_stalls(telemetry: Arc<Telemetry>) -> SyncSender<()> {
     let (end, ending) = mpsc::sync_channel(1);
     let watch = move || {
@@ -100,9 +102,21 @@ fn watch_stalls(telemetry: Arc<Telemetry>) -> SyncSender<()> {
     end
 }
 
-/// What a folder is to the kernel: another one may have its name later. `None` where it cannot be looked at.
-fn place_of(folder: &Path) -> Option<(u64, u64)> {
-    fs::metadata(folder).ok().map(|found| (found.dev(), found.ino()))
+/// What a folder is to the kernel: another one may have its name later.
+fn place_of(folder: &Path) -> io::Result<(u64, u64)> {
+    fs::metadata(folder).map(|found| (found.dev(), found.ino()))
+}
+
+/// Whether a folder that was at this place is there still. `None` where that is not known: a disk that fails,
+/// or a file system of another machine that does not answer, does not say that the folder is gone.
+fn is_there(before: (u64, u64), found: io::Result<(u64, u64)>) -> Option<bool> {
+    match found {
+        Ok(place) => Some(place == before),
+        Err(error) => match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Some(false),
+            _ => None,
+        },
+    }
 }
 
 impl LookedAt {
@@ -110,8 +124,11 @@ impl LookedAt {
         let (problems, now) = (&self.telemetry.problems, now());
         problems.look(now);
         let host = problems.of_host();
-        let is_gone = self.folder.is_some() && place_of(&self.data) != self.folder;
-        host.note_folder(now, !is_gone);
+        if let Some(is_there) =
+            self.folder.and_then(|folder| is_there(folder, place_of(&self.data)))
+        {
+            host.note_folder(now, is_there);
+        }
         let of_hour = || LevelWatch::new(NEARLY, HOUR);
         // As the watch over the memory counts: what the kernel can drop is not used.
         let used = kernel::anonymous_memory().get().saturating_sub(self.telemetry.n_bytes().get());
@@ -130,6 +147,39 @@ impl LookedAt {
         if with_files && let Ok(files) = fs::read_dir("/proc/self/fd") {
             let used = (files.count() as u64, kernel::open_files());
             host.note_level("open files", now, used, of_hour);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_gone_where_there_is_none_or_another_one() {
+        let parent = tempfile::tempdir().unwrap();
+        let above = parent.path().join("above");
+        let (data, moved) = (above.join("data"), parent.path().join("moved"));
+        fs::create_dir_all(&data).unwrap();
+        let place = place_of(&data).unwrap();
+        assert_eq!(is_there(place, place_of(&data)), Some(true));
+        fs::rename(&data, &moved).unwrap();
+        assert_eq!(is_there(place, place_of(&data)), Some(false));
+        fs::create_dir(&data).unwrap();
+        assert_eq!(is_there(place, place_of(&data)), Some(false), "it is another one");
+        fs::remove_dir_all(&above).unwrap();
+        fs::write(&above, "").unwrap();
+        assert_eq!(is_there(place, place_of(&data)), Some(false), "a file stands above it");
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_looked_at_is_not_gone() {
+        let parent = tempfile::tempdir().unwrap();
+        let turning = parent.path().join("turning");
+        std::os::unix::fs::symlink(&turning, &turning).unwrap();
+        assert_eq!(is_there((1, 1), place_of(&turning)), None);
+        for error in [rustix::io::Errno::IO, rustix::io::Errno::ACCESS, rustix::io::Errno::STALE] {
+            assert_eq!(is_there((1, 1), Err(error.into())), None, "{error}");
         }
     }
 }
