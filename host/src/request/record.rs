@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use http::header::HOST;
 use http::request::Parts;
-use http::uri::Authority;
 use http::{HeaderValue, Method, Version};
 use jiff::Timestamp;
 use steerage_core::id::CallId;
@@ -258,8 +257,8 @@ impl Recorder for CallRecord {
 
 impl AccessHead {
     fn of(request: &Parts, route: &HeaderValue) -> Self {
-        let named = request.headers.get(HOST).and_then(|host| host.to_str().ok());
-        let host = named.or_else(|| request.uri.authority().map(Authority::as_str));
+        // `head` has written there whom the request is for, however it was sent.
+        let host = request.headers.get(HOST).and_then(|host| host.to_str().ok());
         let host = host.unwrap_or_default();
         let host = host.get(..host.floor_char_boundary(LONGEST_PATH)).unwrap_or(host).to_owned();
         let protocol = match request.version {

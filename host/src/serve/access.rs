@@ -12,7 +12,7 @@ use crate::reload::Reload;
 use crate::telemetry::access::AccessLog;
 use crate::telemetry::events::Events;
 
-/// How often is looked whether the host still is: nobody has to ask.
+/// For so long one wait lasts. Nothing is done when nobody has asked by then.
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// The log, where one is wanted.

@@ -16,9 +16,6 @@ use serde::Serialize;
 
 use super::events::{Event, Events, Severity};
 
-/// A file is begun anew though so many lines wait for a slow disk: whoever tells it to waits on a thread of its
-/// own.
-const REOPENED_WITHIN: Duration = Duration::from_secs(600);
 /// Lines that wait to be written at most. One is some 400 bytes, and 1 KiB where path and host are long.
 const WAITING: usize = 8192;
 /// So many bytes go to the file at once, if as many wait.
@@ -99,7 +96,6 @@ struct Writer {
     target: AccessTarget,
     to: Box<dyn Write + Send>,
     buffer: Vec<u8>,
-    n_lines: u64,
     /// The last line may be cut.
     is_torn: bool,
     is_failing: bool,
@@ -156,7 +152,6 @@ impl AccessLog {
             target,
             to,
             buffer: Vec::new(),
-            n_lines: 0,
             is_torn: false,
             is_failing: false,
             n_left_out: n_left_out.clone(),
@@ -177,36 +172,33 @@ impl AccessLog {
         }
     }
 
-    /// Begins a file of the same name; whoever moved the old one away has all lines up to here in it.
+    /// Begins a file of the same name; whoever moved the old one away has all lines up to here in it. Waits
+    /// while lines wait for a slow disk, so it is to be called on a thread that may.
     pub fn reopen(&self) {
-        self.send(AccessPiece::Reopen, Instant::now() + REOPENED_WITHIN);
+        // The thread that writes ends only with the host.
+        self.pieces.send(AccessPiece::Reopen).ok();
     }
 
     /// Waits until all is written, for so long at most.
     pub fn flush(&self, within: Duration) {
         let ends_at = Instant::now() + within;
         let (done, is_done) = sync_channel(1);
-        if self.send(AccessPiece::Flush(done), ends_at) {
-            is_done.recv_timeout(ends_at.saturating_duration_since(Instant::now())).ok();
+        let mut piece = AccessPiece::Flush(done);
+        while let Err(unsent) = self.pieces.try_send(piece) {
+            let TrySendError::Full(unsent) = unsent else { return };
+            if Instant::now() >= ends_at {
+                return;
+            }
+            piece = unsent;
+            thread::park_timeout(A_MOMENT);
         }
+        is_done.recv_timeout(ends_at.saturating_duration_since(Instant::now())).ok();
     }
 
     /// Lines that were left out.
     #[must_use]
     pub fn n_left_out(&self) -> u64 {
         self.n_left_out.load(Ordering::Relaxed)
-    }
-
-    fn send(&self, mut piece: AccessPiece, ends_at: Instant) -> bool {
-        while let Err(unsent) = self.pieces.try_send(piece) {
-            let TrySendError::Full(unsent) = unsent else { return false };
-            if Instant::now() >= ends_at {
-                return false;
-            }
-            piece = unsent;
-            thread::park_timeout(A_MOMENT);
-        }
-        true
     }
 }
 
@@ -225,7 +217,6 @@ impl Writer {
         match piece {
             AccessPiece::Line(line) => {
                 self.buffer.extend_from_slice(&line);
-                self.n_lines += 1;
                 if self.buffer.len() >= AT_ONCE {
                     self.flush();
                 }
@@ -259,13 +250,16 @@ impl Writer {
                 (self.is_torn, self.is_failing) = (false, false);
             }
             Err(error) => {
-                self.is_torn |= n_written > 0;
-                self.n_left_out.fetch_add(self.n_lines, Ordering::Relaxed);
+                let last = n_written.checked_sub(1).and_then(|last| self.buffer.get(last));
+                self.is_torn = last.map_or(self.is_torn, |last| *last != b'\n');
+                // Of a line that lacks only its end all is there: the end comes with what is written next.
+                let left_out = self.buffer.get(n_written + 1..).unwrap_or_default();
+                let n_left_out = left_out.iter().filter(|byte| **byte == b'\n').count();
+                self.n_left_out.fetch_add(n_left_out as u64, Ordering::Relaxed);
                 self.fail(&error);
             }
         }
         self.buffer.clear();
-        self.n_lines = 0;
     }
 
     /// Told once until lines can be written again.
@@ -300,6 +294,8 @@ fn write_counting(to: &mut impl Write, bytes: &[u8], n_written: &mut usize) -> i
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use super::*;
 
     fn line(path: &str) -> AccessLine<'_> {
@@ -341,6 +337,69 @@ mod tests {
         let n_left_out = log.n_left_out();
         assert!((1..n_lines).contains(&n_left_out), "{n_left_out}");
         drop(reader);
+    }
+
+    /// Takes so many bytes and no more.
+    struct Narrow {
+        n_left: usize,
+        taken: Arc<Mutex<Vec<u8>>>,
+    }
+
+    impl Write for Narrow {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let n_taken = bytes.len().min(self.n_left);
+            if n_taken == 0 {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            self.n_left -= n_taken;
+            self.taken.lock().unwrap().extend_from_slice(&bytes[..n_taken]);
+            Ok(n_taken)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Three lines go to a disk that takes so many bytes, then none, then as many as there are; which of five
+    /// lines are whole in the end, and how many are counted as left out.
+    fn written(n_bytes: usize) -> (Vec<String>, u64) {
+        let (taken, n_left_out): (Arc<Mutex<Vec<u8>>>, Arc<AtomicU64>) = Default::default();
+        let narrow = |n_left| Box::new(Narrow { n_left, taken: taken.clone() });
+        let mut writer = Writer {
+            target: AccessTarget::Stdout,
+            to: narrow(n_bytes),
+            buffer: Vec::new(),
+            is_torn: false,
+            is_failing: false,
+            n_left_out: n_left_out.clone(),
+            events: Arc::default(),
+        };
+        for line in ["\"1\"\n", "\"2\"\n", "\"3\"\n"] {
+            writer.take(AccessPiece::Line(line.into()));
+        }
+        writer.flush();
+        writer.take(AccessPiece::Line("\"4\"\n".into()));
+        writer.flush();
+        writer.to = narrow(usize::MAX);
+        writer.take(AccessPiece::Line("\"5\"\n".into()));
+        writer.flush();
+        let text = String::from_utf8(taken.lock().unwrap().clone()).unwrap();
+        assert!(text.lines().all(|line| !line.is_empty()), "{text:?}");
+        let whole = text.lines().filter_map(|line| serde_json::from_str(line).ok());
+        (whole.collect(), n_left_out.load(Ordering::Relaxed))
+    }
+
+    #[test]
+    fn a_line_that_was_cut_takes_none_with_it_and_what_is_missing_is_counted() {
+        for n_bytes in 0..=12 {
+            let (whole, n_left_out) = written(n_bytes);
+            assert_eq!(whole.len() as u64 + n_left_out, 5, "{n_bytes}: {whole:?}");
+            // The end of a line, which is its last byte, is not missed.
+            let n_first = (n_bytes + 1) / 4;
+            assert_eq!(whole.len(), n_first + 1, "{n_bytes}: {whole:?}");
+            assert_eq!(whole.last().unwrap(), "5", "{n_bytes}: {whole:?}");
+        }
     }
 
     #[test]

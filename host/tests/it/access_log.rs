@@ -1,11 +1,12 @@
-//! `--access-log`: each call is one line, whatever became of it, and files can be moved away.
+//! `--access-log`: each call that reaches a deployment is one line, whatever became of it, or is counted as
+//! left out, and files can be moved away.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde_json::Value;
 
-use crate::harness::{Host, manifest, prints, run, says};
+use crate::harness::{Host, manifest, prints, reader, run, says, wat};
 
 /// The lines that are whole.
 fn lines(path: &Path) -> Vec<Value> {
@@ -25,16 +26,37 @@ async fn each_call_is_one_line_over_files_that_are_moved_away() {
     let host = Host::with(&["--access-log", &path.to_string_lossy()]);
     host.deploy(&says("fine"), &manifest("web", "/web/...", "")).await;
     host.deploy(&prints("Status: 503\\n\\nno"), &manifest("bad", "/bad/...", "")).await;
+    let traps = r#"(module (memory (export "memory") 1) (func (export "_start") unreachable))"#;
+    host.serve("traps", &wat(traps), "").await;
+    let spins = r#"(module (memory (export "memory") 1) (func (export "_start") (loop br 0)))"#;
+    let limits = "[limits]\nfuel = \"100000B\"\ntimeout = \"200ms\"";
+    host.serve("spins", &wat(spins), limits).await;
+    host.serve("reads", &reader(), "[limits]\nrequest_body = \"1KiB\"").await;
     let mut ids = BTreeSet::new();
     let mut call = async |path: &str, status: u16| {
-        let reply = host.get_from("shop.example.com", path).await;
+        let reply = match status {
+            413 => host.post(path, vec![b'x'; 2 << 10]).await,
+            _ => host.get_from("shop.example.com", path).await,
+        };
         assert_eq!(reply.status, status);
         ids.insert(reply.header("x-request-id").to_owned());
         reply.body.len()
     };
     let length = call("/web/a?secret=1", 200).await;
     call("/bad/", 503).await;
-    let told = until(&host, &path, 2).await;
+    let failing = [
+        ("traps", 500, "trapped"),
+        ("spins", 504, "timed_out"),
+        ("reads", 413, "request_too_large"),
+    ];
+    for (app, status, _) in failing {
+        call(&format!("/{app}"), status).await;
+    }
+    let told = until(&host, &path, 5).await;
+    for (app, status, cause) in failing {
+        let line = told.iter().find(|line| line["app"] == app).unwrap();
+        assert_eq!((&line["status"], &line["cause"]), (&status.into(), &cause.into()), "{line}");
+    }
     let line = told.iter().find(|line| line["app"] == "web").unwrap();
     for (name, value) in [
         ("client", "127.0.0.1"),
@@ -67,7 +89,7 @@ async fn each_call_is_one_line_over_files_that_are_moved_away() {
     }
     let new = until(&host, &path, 50).await;
     let old = lines(&moved);
-    assert_eq!((old.len(), new.len()), (2, 50));
+    assert_eq!((old.len(), new.len()), (5, 50));
     let told: Vec<&Value> = old.iter().chain(&new).map(|line| &line["call_id"]).collect();
     let told: BTreeSet<String> =
         told.into_iter().map(|id| id.as_str().unwrap().to_owned()).collect();
