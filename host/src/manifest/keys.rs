@@ -1,7 +1,8 @@
-//! Single keys of a manifest set in its text, as advice has them: everything else stays as it was written.
+//! Single keys of a manifest set in its text, as advice and flags have them: everything else stays as it was
+//! written.
 //! Does not check values: the text is read back by the same code as any other.
 
-use toml_edit::{DocumentMut, Item, Table, TomlError, Value};
+use toml_edit::{DocumentMut, Item, Table, TableLike, TomlError, Value};
 
 /// Sets keys, each named by its section, its name and its value. Comments and the order stay; what is new
 /// comes last. A key whose section is no table is left.
@@ -16,16 +17,7 @@ pub fn set_keys(manifest: &str, keys: &[(&str, &str, &str)]) -> Result<String, T
     for (section, key, value) in keys {
         let section = document.entry(section).or_insert_with(|| Item::Table(Table::new()));
         let Some(table) = section.as_table_like_mut() else { continue };
-        let mut new = written(value);
-        match table.get_mut(key) {
-            Some(Item::Value(old)) => {
-                // What stands around a value is a part of it, as the comment behind it.
-                *new.decor_mut() = old.decor().clone();
-                *old = new;
-            }
-            Some(other) => *other = Item::Value(new),
-            None => drop(table.insert(key, Item::Value(new))),
-        }
+        set(table, key, written(value));
     }
     let mut text = document.to_string();
     // Lines end as they did, and the last one as it did.
@@ -36,6 +28,19 @@ pub fn set_keys(manifest: &str, keys: &[(&str, &str, &str)]) -> Result<String, T
         text.truncate(text.trim_end_matches(['\r', '\n']).len());
     }
     Ok(text)
+}
+
+/// Changes a value where it stands, so that the comments around it stay; a new one comes last.
+pub(super) fn set(table: &mut dyn TableLike, key: &str, mut new: Value) {
+    match table.get_mut(key) {
+        Some(Item::Value(old)) => {
+            // What stands around a value is a part of it, as the comment behind it.
+            *new.decor_mut() = old.decor().clone();
+            *old = new;
+        }
+        Some(other) => *other = Item::Value(new),
+        None => drop(table.insert(key, Item::Value(new))),
+    }
 }
 
 /// Whether the text says something of a key.

@@ -1,7 +1,9 @@
 //! What flags of the command line say in place of a manifest, written into its text: name, path, host.
 //! Does not check values: the text is read back by the same code as any other.
 
-use toml_edit::{ArrayOfTables, DocumentMut, Item, Table, TomlError, value};
+use toml_edit::{ArrayOfTables, DocumentMut, Item, Table, TomlError};
+
+use super::keys::set;
 
 /// What is said in place of a manifest.
 #[derive(Clone, Copy, Debug, Default)]
@@ -28,7 +30,7 @@ impl Overrides<'_> {
     pub fn apply(&self, manifest: &str) -> Result<String, TomlError> {
         let mut document: DocumentMut = manifest.parse()?;
         if let Some(name) = self.name {
-            set(&mut document, "name", name);
+            set(&mut *document, "name", name.into());
         }
         if self.path.is_some() || self.host.is_some() {
             let mut routes = routes(&document);
@@ -41,7 +43,7 @@ impl Overrides<'_> {
             let routes = routes.into_iter().map(|mut route| {
                 for (key, text) in [("host", self.host), ("path", self.path)] {
                     if let Some(text) = text {
-                        set(&mut route, key, text);
+                        set(&mut route, key, text.into());
                     }
                 }
                 route
@@ -58,16 +60,6 @@ fn routes(document: &DocumentMut) -> Vec<Table> {
     match item.map(Item::into_array_of_tables) {
         Some(Ok(tables)) => tables.into_iter().collect(),
         Some(Err(_)) | None => Vec::new(),
-    }
-}
-
-/// Changes a value where it stands, so that the comments around it stay.
-fn set(table: &mut Table, key: &str, text: &str) {
-    match table.get_mut(key) {
-        Some(item) => *item = value(text),
-        None => {
-            table.insert(key, value(text));
-        }
     }
 }
 
@@ -90,7 +82,7 @@ mod tests {
             Overrides { name: Some("staging"), ..Overrides::default() },
             SHOP,
             expect![[r#"
-                name = "staging"
+                name = "staging" # ours
                 source = "shop.wasm"
 
                 [[route]]
