@@ -78,6 +78,9 @@ use crate::request::CallContext;
 use crate::shutdown::Shutdown;
 use crate::telemetry::Telemetry;
 
+/// How many deployments one answer reads from the store at a time.
+const AT_ONCE: usize = 16;
+
 /// What the control API works with.
 #[derive(Debug)]
 pub struct ApiState {

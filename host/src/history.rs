@@ -10,7 +10,7 @@ mod disk;
 mod reader;
 mod writer;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
 use std::path::Path;
@@ -134,10 +134,10 @@ impl History {
         self.0.at(grain, slot, now)
     }
 
-    /// What apps needed on each day that is kept: all of them, or those that are named. Reads all files of
-    /// hours, so it takes some tenths of a second.
+    /// What apps needed on each day that is kept: all of them, or one. Reads all files of hours, so it takes
+    /// some tenths of a second.
     #[must_use]
-    pub fn needs(&self, of: Option<&BTreeSet<String>>, now: u64) -> BTreeMap<String, AppNeeds> {
+    pub fn needs(&self, of: Option<&str>, now: u64) -> BTreeMap<String, AppNeeds> {
         let this = Grain::Hour.slot_of(now);
         let hours = this.saturating_sub(Grain::Hour.kept())..this.saturating_add(1);
         self.0.needs(of, &hours, now)
@@ -146,6 +146,14 @@ impl History {
     /// Tells what each app did in each of these hours, but for those in which it was idle. Reads files as well.
     pub fn each_hour(&self, hours: &Range<u32>, now: u64, tell: impl FnMut(u32, &str, &Slot)) {
         self.0.each_hour(hours, now, |_| true, tell);
+    }
+
+    /// The oldest hour of which anything may be kept, counted from the epoch: an hour since then that is not
+    /// told was idle, or nothing ran. To be asked after the hours are told, since what goes meanwhile is the
+    /// oldest. Reads the names of files.
+    #[must_use]
+    pub fn oldest_hour(&self) -> Option<u32> {
+        self.0.oldest_hour()
     }
 
     /// Whether any minute of an hour is still kept: where none is, nobody can say that one was idle. Reads

@@ -13,6 +13,5 @@ mod tests;
 
 pub use self::advised::{Advice, AdvisedApp, advise};
 pub use self::key::AdviceKey;
-pub use self::margin::{MIN_CALLS, MIN_DAYS, MIN_DAYS_WITH_CALLS};
-pub use self::needs::{AppNeeds, DayNeeds};
+pub use self::needs::{AppNeeds, DayNeeds, day_of};
 pub use self::reason::AdviceReason;

@@ -2,25 +2,25 @@
 //! Does not judge: `core::advice` does.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::State;
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use serde::Deserialize;
-use steerage_core::advice::{Advice, AdvisedApp, AppNeeds, advise};
+use steerage_core::advice::{Advice, AdvisedApp, AppNeeds, advise, day_of};
 use steerage_core::id::{AppName, Generation};
 
 use super::fleet_wide::{self, whom};
 use super::needs::ToldNeeds;
 use super::problem::{Cause, Refusal};
-use super::{Asked, Shared, history, needs, wire};
+use super::{AT_ONCE, Asked, Shared, history, needs, wire};
 use crate::agent::now;
+use crate::catalog::App;
 use crate::manifest;
 
 /// How many apps are told of unless somebody says otherwise.
 const APPS: usize = 100;
-/// Milliseconds of a day.
-const DAY: u64 = 24 * 3_600_000;
 
 /// What is asked for.
 #[derive(Debug, Deserialize)]
@@ -53,19 +53,22 @@ pub(super) async fn advice(
         // One that was never called is told of as well: nothing is known of it.
         by_app.entry(app.to_string()).or_default();
     }
-    let mut by_app: Vec<_> = by_app.into_iter().collect();
+    // An app that was removed has a past, and needs no advice.
+    let served = by_app
+        .into_iter()
+        .filter_map(|(app, needs)| Some((state.app(&app.parse().ok()?).ok()?, needs)));
+    let mut by_app: Vec<_> = served.collect();
     by_app.sort_by_cached_key(|(app, needs)| {
         let cpu_us = needs.days.values().fold(0, |sum, day| day.cpu_us.saturating_add(sum));
-        (Reverse(cpu_us), app.clone())
+        (Reverse(cpu_us), app.name.clone())
     });
-    // An app that was removed has a past, and needs no advice.
-    by_app.retain(|(app, _)| app.parse().is_ok_and(|app| state.app(&app).is_ok()));
     let apps_called = by_app.len();
-    let mut apps = Vec::new();
-    for (app, needs) in by_app.iter().take(query.limit.unwrap_or(APPS)) {
-        let Ok(app) = app.parse::<AppName>() else { continue };
-        apps.extend(of_app(&state, &app, needs, fleet).await?);
-    }
+    let asked = by_app.into_iter().take(query.limit.unwrap_or(APPS));
+    let state = &state;
+    let apps = stream::iter(asked)
+        .map(|(app, needs)| async move { of_app(state, &app, &needs, fleet).await });
+    let apps: Vec<Option<_>> = apps.buffered(AT_ONCE).try_collect().await?;
+    let apps = apps.into_iter().flatten().collect();
     Ok(Json(wire::AdviceReport { apps, apps_called, sources: told.sources }))
 }
 
@@ -88,8 +91,8 @@ pub(super) async fn needs_here(
 /// What this host knows of one app or all.
 async fn needs_of(state: &Shared, app: Option<&AppName>) -> Result<ToldNeeds, Refusal> {
     let history = history::kept(state)?;
-    let of = app.map(|app| BTreeSet::from([app.to_string()]));
-    let needs = history::read(move || history.needs(of.as_ref(), now() / 1000)).await?;
+    let of = app.map(AppName::to_string);
+    let needs = history::read(move || history.needs(of.as_deref(), now() / 1000)).await?;
     Ok(ToldNeeds::of(&needs))
 }
 
@@ -109,18 +112,17 @@ struct Hosts {
 /// What one app should have; `None` where it was removed just now.
 async fn of_app(
     state: &Shared,
-    app: &AppName,
+    served: &App,
     needs: &AppNeeds,
     Hosts { n_hosts, n_silent }: Hosts,
 ) -> Result<Option<wire::AppAdvice>, Refusal> {
-    let Ok(served) = state.app(app) else { return Ok(None) };
-    let records = state.desired.history(app, served.generation).await?;
+    let records = state.desired.history(&served.name, served.generation).await?;
     let current = records.iter().find(|record| record.generation == served.generation);
     let policy = &state.own.limits;
     let Some(current) = current else { return Ok(None) };
     let manifest = manifest::reread(&current.manifest, policy).ok();
     let Some(manifest) = manifest else { return Ok(None) };
-    let day = |at: u64| u32::try_from(at / DAY).unwrap_or(u32::MAX);
+    let day = |at: u64| day_of(at / 1000);
     let advised = advise(
         needs,
         &AdvisedApp {
@@ -137,7 +139,7 @@ async fn of_app(
     );
     let first = advised.first();
     Ok(Some(wire::AppAdvice {
-        app: app.to_string(),
+        app: served.name.to_string(),
         tenant: manifest.tenant.to_string(),
         generation: current.generation.get(),
         deployed_at: current.deployed_at,
@@ -156,7 +158,6 @@ fn key(advice: &Advice) -> wire::KeyAdvice {
         advised: advice.advised.map(shown),
         seen: shown(advice.seen),
         margin_percent: advice.margin_percent,
-        would_have_failed: advice.would_have_failed,
         risk_per_million: advice.risk_per_million,
         reason: advice.reason.to_string(),
     }

@@ -12,8 +12,8 @@ use super::wire;
 /// Where hosts ask each other.
 pub(super) const PATH: &str = "/v1/needs";
 
-/// The numbers of one day, in the order of the fields of [`DayNeeds`].
-type ToldDay = [u64; 12];
+/// The numbers of one day, in the order of [`numbers`].
+type ToldDay = [u64; 11];
 
 /// What apps needed.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -54,9 +54,22 @@ impl ToldNeeds {
     }
 }
 
-fn told(day: &DayNeeds) -> ToldDay {
-    let DayNeeds { calls, fuel, memory, latency_us, out_of_fuel, out_of_memory, .. } = *day;
-    let DayNeeds { timed_out, busy, cpu_us, cpu_hour_us, held, byte_hours, .. } = *day;
+/// The numbers of a day, in the order in which they are told.
+fn numbers(day: &mut DayNeeds) -> [&mut u64; 11] {
+    // Without `..`: a number that is not told would be nothing on other hosts.
+    let DayNeeds {
+        calls,
+        fuel,
+        memory,
+        latency_us,
+        out_of_fuel,
+        out_of_memory,
+        timed_out,
+        busy,
+        cpu_us,
+        cpu_hour_us,
+        held,
+    } = day;
     [
         calls,
         fuel,
@@ -69,27 +82,19 @@ fn told(day: &DayNeeds) -> ToldDay {
         cpu_us,
         cpu_hour_us,
         held,
-        byte_hours,
     ]
 }
 
-fn read(day: &ToldDay) -> DayNeeds {
-    let [calls, fuel, memory, latency_us, out_of_fuel, out_of_memory, ..] = *day;
-    let [.., timed_out, busy, cpu_us, cpu_hour_us, held, byte_hours] = *day;
-    DayNeeds {
-        calls,
-        fuel,
-        memory,
-        latency_us,
-        out_of_fuel,
-        out_of_memory,
-        timed_out,
-        busy,
-        cpu_us,
-        cpu_hour_us,
-        held,
-        byte_hours,
+fn told(day: &DayNeeds) -> ToldDay {
+    numbers(&mut { *day }).map(|number| *number)
+}
+
+fn read(told: &ToldDay) -> DayNeeds {
+    let mut day = DayNeeds::default();
+    for (number, told) in numbers(&mut day).into_iter().zip(told) {
+        *number = *told;
     }
+    day
 }
 
 #[cfg(test)]
@@ -108,7 +113,7 @@ mod tests {
         both.add_beside(one());
         let both = both.read()["web"].days[&3];
         // Counts are sums; what one call or one host had at most is not.
-        let DayNeeds { calls, fuel, held, busy, cpu_hour_us, byte_hours, .. } = both;
-        assert_eq!((calls, fuel, held, busy, cpu_hour_us, byte_hours), (2, 2, 11, 16, 10, 24));
+        let DayNeeds { calls, fuel, held, busy, cpu_us, cpu_hour_us, .. } = both;
+        assert_eq!((calls, fuel, held, busy, cpu_us, cpu_hour_us), (2, 2, 11, 16, 18, 10));
     }
 }

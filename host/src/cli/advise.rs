@@ -6,9 +6,9 @@ mod difference;
 use std::path::Path;
 
 use anyhow::Context as _;
+use steerage_core::advice::AdviceKey;
 use steerage_core::limits::LimitsPolicy;
 use steerage_core::manifest::Manifest;
-use steerage_core::units::show_duration;
 
 use self::difference::difference;
 use super::app::{self, App};
@@ -92,12 +92,15 @@ fn row(app: &AppAdvice, key: &KeyAdvice) -> [String; 10] {
     let or_none = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
     let margin =
         key.margin_percent.map(|percent| format!("x{}.{}", percent / 100, percent / 10 % 10));
+    // Of these it is how many calls were refused, which WHY says; there is no most that was needed.
+    let counts_refusals = [AdviceKey::Concurrency, AdviceKey::MostReplicas].map(Some);
+    let seen = if counts_refusals.contains(&key_named(&key.key)) { "-" } else { &key.seen };
     [
         app.app.clone(),
         key.key.clone(),
         or_none(&key.present),
         or_none(&key.advised),
-        key.seen.clone(),
+        seen.to_owned(),
         margin.unwrap_or_default(),
         human::count(app.calls),
         app.days.to_string(),
@@ -121,12 +124,12 @@ fn write(screen: Screen, path: &Path, advice: &AppAdvice) -> anyhow::Result<Stri
     }
     let mut keys = Vec::new();
     for key in &advice.keys {
-        let (Some(advised), Some((section, name))) = (&key.advised, key.key.split_once('.')) else {
-            continue;
-        };
-        let present = present(&app.manifest, &key.key);
+        let (Some(advised), Some(known)) = (&key.advised, key_named(&key.key)) else { continue };
+        let (section, name) = known.place();
+        let present = present(&app.manifest, known);
         // How many replicas there may be follows from how many there must be, where it is not said.
-        let is_said = key.key == "replicas.max" || manifest::has_key(&app.text, section, name);
+        let is_said =
+            known == AdviceKey::MostReplicas || manifest::has_key(&app.text, section, name);
         if is_said && present != key.present {
             let of = |value: &Option<String>| value.clone().unwrap_or_else(|| "nothing".to_owned());
             screen.note(&format!(
@@ -158,19 +161,25 @@ fn write(screen: Screen, path: &Path, advice: &AppAdvice) -> anyhow::Result<Stri
     Ok(difference(&app.text, &text))
 }
 
+/// The key of this name, such as `limits.memory`; `None` for one that a later version advises.
+fn key_named(name: &str) -> Option<AdviceKey> {
+    let (section, key) = name.split_once('.')?;
+    AdviceKey::ALL.into_iter().find(|known| known.place() == (section, key))
+}
+
 /// What a manifest says of a key, as the host writes it.
-fn present(manifest: &Manifest, key: &str) -> Option<String> {
+fn present(manifest: &Manifest, key: AdviceKey) -> Option<String> {
     let (limits, placement) = (&manifest.limits, &manifest.placement);
-    match key {
-        "limits.memory" => Some(limits.memory.to_string()),
-        "limits.fuel" => Some(limits.fuel.to_string()),
-        "limits.timeout" => Some(show_duration(limits.timeout)),
-        "limits.concurrency" => Some(limits.concurrency.to_string()),
-        "replicas.max" => Some(placement.max.to_string()),
-        "resources.cpu" => placement.cpu.map(|cpu| cpu.to_string()),
-        "resources.memory" => placement.memory.map(|memory| memory.to_string()),
-        _ => None,
-    }
+    let value = match key {
+        AdviceKey::Memory => limits.memory.get(),
+        AdviceKey::Fuel => limits.fuel.get(),
+        AdviceKey::Timeout => u64::try_from(limits.timeout.as_millis()).unwrap_or(u64::MAX),
+        AdviceKey::Concurrency => limits.concurrency.get().into(),
+        AdviceKey::MostReplicas => placement.max.into(),
+        AdviceKey::ReservedCpu => placement.cpu?.as_millis(),
+        AdviceKey::ReservedMemory => placement.memory?.get(),
+    };
+    Some(key.show(value))
 }
 
 #[cfg(test)]
@@ -186,7 +195,6 @@ mod tests {
             advised: advised.map(str::to_owned),
             seen: "3MiB".to_owned(),
             margin_percent: advised.map(|_| 400),
-            would_have_failed: 0,
             risk_per_million: advised.map(|_| 858),
             reason: advised.map_or("it fits what was seen", |_| "calls need far less").to_owned(),
         }
@@ -206,12 +214,22 @@ mod tests {
 
     #[test]
     fn a_table_tells_what_to_change_and_how_many_need_nothing() {
-        let web = app("web", vec![key("limits.memory", Some("12MiB")), key("limits.fuel", None)]);
+        let busy = KeyAdvice {
+            present: Some("1".to_owned()),
+            seen: "9".to_owned(),
+            margin_percent: None,
+            risk_per_million: None,
+            reason: "9 calls were refused".to_owned(),
+            ..key("replicas.max", Some("2"))
+        };
+        let memory = key("limits.memory", Some("12MiB"));
+        let web = app("web", vec![memory, key("limits.fuel", None), busy]);
         let apps = vec![web, app("fine", vec![key("limits.memory", None)])];
         let report = AdviceReport { apps, apps_called: 5, sources: None };
         expect![[r#"
             APP  KEY               NOW  ADVISED  SEEN  MARGIN  CALLS  DAYS   RISK  WHY
             web  limits.memory  128MiB    12MiB  3MiB    x4.0   3.5k     7  858/M  calls need far less
+            web  replicas.max        1        2     -           3.5k     7         9 calls were refused
 
             SEEN is the most of all calls that are kept, and ADVISED at least MARGIN times that: none of these calls would have failed. RISK: so many of a million calls may need more than SEEN, with 95 % certainty.
 

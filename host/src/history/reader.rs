@@ -1,7 +1,7 @@
 //! What the files of history and the running minute say, of one app or of one moment.
 //! Writes nothing. What cannot be read is passed over and told once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -82,14 +82,14 @@ impl Reader {
         found
     }
 
-    /// What apps needed, of all of them or of those that are named, in these hours.
+    /// What apps needed, of all of them or of one, in these hours.
     pub(super) fn needs(
         &self,
-        of: Option<&BTreeSet<String>>,
+        of: Option<&str>,
         hours: &Range<u32>,
         now: u64,
     ) -> BTreeMap<String, AppNeeds> {
-        let is_meant = |app: &str| of.is_none_or(|of| of.contains(app));
+        let is_meant = |app: &str| of.is_none_or(|of| of == app);
         let mut needs = BTreeMap::<String, AppNeeds>::new();
         self.each_hour(hours, now, is_meant, |hour, app, did| match needs.get_mut(app) {
             Some(needs) => needs.add_hour(hour, did),
@@ -131,6 +131,25 @@ impl Reader {
         for ((hour, app), did) in unfinished {
             tell(hour, &app, &did);
         }
+    }
+
+    /// The oldest hour of which a file may have something. Minutes of hours that are whole on the disk are not
+    /// looked at by who asks for hours, so they count for none.
+    pub(super) fn oldest_hour(&self) -> Option<u32> {
+        let written = self.rolled_to.lock().unwrap_or_else(PoisonError::into_inner);
+        let files = match self.disk.files() {
+            Ok(files) => files,
+            Err(error) => {
+                self.tell_damaged(&self.disk.folder().display().to_string(), &error.to_string());
+                // What nobody can list says of no hour that it was idle.
+                return Some(u32::MAX);
+            }
+        };
+        let hours = files.iter().filter_map(|(file, _)| match file.grain {
+            Grain::Hour => Some(file.first),
+            Grain::Minute => Some(file.first / PER_HOUR).filter(|hour| *hour > *written),
+        });
+        hours.min()
     }
 
     /// Whether any minute of this hour is written.
@@ -280,7 +299,42 @@ mod tests {
         assert_eq!(at(Grain::Minute, 663), [("a".to_owned(), 8), ("b".to_owned(), 2)]);
         assert_eq!(at(Grain::Hour, 10), [("a".to_owned(), 5), ("b".to_owned(), 1)]);
         assert_eq!(at(Grain::Minute, 601), []);
+        // A minute is told as a part of its hour, which is told once.
+        let mut told = Vec::new();
+        reader.each_hour(
+            &(0..100),
+            0,
+            |_| true,
+            |hour, app, did| {
+                told.push((hour, app.to_owned(), did.cpu_us));
+            },
+        );
+        let a_and_b = [(10, "a", 5), (10, "b", 1), (11, "a", 15), (11, "b", 2)];
+        assert_eq!(told, a_and_b.map(|(hour, app, cpu_us)| (hour, app.to_owned(), cpu_us)));
+        let needs = reader.needs(Some("a"), &(11..12), 0);
+        assert_eq!(needs.keys().collect::<Vec<_>>(), ["a"]);
+        assert_eq!(needs["a"].days[&0].cpu_hour_us, 15);
         assert!(reader.events.recent(None, 10).is_empty());
+    }
+
+    #[test]
+    fn the_oldest_hour_is_that_of_which_hours_are_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let reader = reader(folder.path(), 10);
+        assert_eq!(reader.oldest_hour(), None);
+        append(&reader, Grain::Minute, 665, b"");
+        assert_eq!(reader.oldest_hour(), Some(11), "it is not written as an hour yet");
+        // The hour of these minutes is gone, so nothing is told of it.
+        append(&reader, Grain::Minute, 540, b"");
+        assert_eq!(reader.oldest_hour(), Some(11));
+        append(&reader, Grain::Hour, 10, b"");
+        append(&reader, Grain::Hour, 24, b"");
+        assert_eq!(reader.oldest_hour(), Some(10));
+        // A folder that cannot be listed says nothing of any hour.
+        std::fs::remove_dir_all(reader.disk.folder()).unwrap();
+        std::fs::write(reader.disk.folder(), "a file").unwrap();
+        assert_eq!(reader.oldest_hour(), Some(u32::MAX));
+        assert_eq!(reader.events.recent(None, 10).len(), 1);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use serde_json::Value;
 use steerage_guests as guests;
 
 use crate::fleet::Fleet;
-use crate::harness::{Host, manifest, prints, says};
+use crate::harness::{Host, manifest, says};
 
 /// So that no test waits for the end of a minute.
 const OFTEN: [&str; 2] = ["--history-write", "100ms"];
@@ -96,15 +96,7 @@ async fn what_is_asked_wrongly_is_refused_by_name_and_no_history_gives_no_advice
 
 #[tokio::test]
 async fn a_fleet_advises_from_what_all_its_hosts_saw() {
-    let Some(mut fleet) = Fleet::start_with(2, &OFTEN).await else { return };
-    let text = manifest("web", "/web/...", "[replicas]\nmin = 2\nmax = 2");
-    fleet.first().deploy(&prints("Content-Type: text/plain\\n\\nok"), &text).await;
-    fleet.ready_on("web", 2).await;
-    for (host, n_calls) in fleet.hosts.iter().zip([3, 2]) {
-        for _ in 0..n_calls {
-            assert_eq!(host.get("/web/").await.text(), "ok");
-        }
-    }
+    let Some(mut fleet) = Fleet::called(&OFTEN).await else { return };
     for host in &fleet.hosts {
         host.until("calls of both hosts", || async {
             let told = advice(host, "").await;

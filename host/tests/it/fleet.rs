@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::etcd::Etcd;
-use crate::harness::Host;
+use crate::harness::{Host, manifest, prints};
 
 /// Running hosts, in the order of their names: `h1`, `h2` and so on, each a zone of its own.
 pub(crate) struct Fleet {
@@ -28,6 +28,20 @@ impl Fleet {
         let fleet = Self { hosts, etcd };
         for host in &fleet.hosts {
             fleet.answers(host, n_hosts).await;
+        }
+        Some(fleet)
+    }
+
+    /// Two hosts that serve `web` at `/web/`, of which the first was called three times and the second twice.
+    pub(crate) async fn called(flags: &[&str]) -> Option<Self> {
+        let fleet = Self::start_with(2, flags).await?;
+        let text = manifest("web", "/web/...", "[replicas]\nmin = 2\nmax = 2");
+        fleet.first().deploy(&prints("Content-Type: text/plain\\n\\nok"), &text).await;
+        fleet.ready_on("web", 2).await;
+        for (host, n_calls) in fleet.hosts.iter().zip([3, 2]) {
+            for _ in 0..n_calls {
+                assert_eq!(host.get("/web/").await.text(), "ok");
+            }
         }
         Some(fleet)
     }

@@ -11,7 +11,7 @@ use steerage_core::history::{Grain, Slot, SlotCall};
 use steerage_guests as guests;
 
 use crate::fleet::Fleet;
-use crate::harness::{Host, manifest, prints, run, says};
+use crate::harness::{Host, manifest, run, says};
 
 /// So that no test waits for the end of a minute.
 const OFTEN: [&str; 2] = ["--history-write", "100ms"];
@@ -309,15 +309,7 @@ async fn what_is_asked_wrongly_is_refused_by_name_and_no_history_is_said_so() {
 
 #[tokio::test]
 async fn a_fleet_tells_the_sum_of_its_hosts() {
-    let Some(fleet) = Fleet::start_with(2, &OFTEN).await else { return };
-    let text = manifest("web", "/web/...", "[replicas]\nmin = 2\nmax = 2");
-    fleet.first().deploy(&prints("Content-Type: text/plain\\n\\nok"), &text).await;
-    fleet.ready_on("web", 2).await;
-    for (host, n_calls) in fleet.hosts.iter().zip([3, 2]) {
-        for _ in 0..n_calls {
-            assert_eq!(host.get("/web/").await.text(), "ok");
-        }
-    }
+    let Some(fleet) = Fleet::called(&OFTEN).await else { return };
     for host in &fleet.hosts {
         host.until("calls of both hosts", || async {
             let told = history(host, "web", "?host=*&step=hour").await;

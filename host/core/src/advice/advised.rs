@@ -58,8 +58,6 @@ pub struct Advice {
     pub calls: u64,
     /// Days since the deployment, that of it and this one included, as far as history goes back.
     pub days: u32,
-    /// Calls of the history that would have failed by the advised value: always 0 of a limit that is lowered.
-    pub would_have_failed: u64,
     /// Where a limit is lowered: so many calls of a million may need more than was ever seen, with 95 %
     /// certainty. Fewer pass the limit, since it is above that.
     pub risk_per_million: Option<u64>,
@@ -70,12 +68,36 @@ pub struct Advice {
 /// How a limit on one call stands to what was needed.
 struct OfCall {
     key: AdviceKey,
-    present: u64,
-    maximum: u64,
+    allowed: fn(&Limits) -> u64,
     least: u64,
     needed: fn(&DayNeeds) -> u64,
     failed: fn(&DayNeeds) -> u64,
 }
+
+/// The limits on one call.
+const OF_CALL: [OfCall; 3] = [
+    OfCall {
+        key: AdviceKey::Memory,
+        allowed: |limits| limits.memory.get(),
+        least: LEAST_MEMORY,
+        needed: |day| day.memory,
+        failed: |day| day.out_of_memory,
+    },
+    OfCall {
+        key: AdviceKey::Fuel,
+        allowed: |limits| limits.fuel.get(),
+        least: LEAST_FUEL,
+        needed: |day| day.fuel,
+        failed: |day| day.out_of_fuel,
+    },
+    OfCall {
+        key: AdviceKey::Timeout,
+        allowed: |limits| u64::try_from(limits.timeout.as_millis()).unwrap_or(u64::MAX),
+        least: LEAST_TIMEOUT_MS,
+        needed: |day| day.latency_us.div_ceil(1000),
+        failed: |day| day.timed_out,
+    },
+];
 
 /// What is known since the deployment.
 struct Basis {
@@ -93,54 +115,24 @@ struct Basis {
 #[must_use]
 pub fn advise(needs: &AppNeeds, app: &AdvisedApp<'_>) -> Vec<Advice> {
     let basis = Basis::of(needs, app);
-    let (limits, maximum) = (app.limits, app.maximum);
-    let milliseconds =
-        |limits: &Limits| u64::try_from(limits.timeout.as_millis()).unwrap_or(u64::MAX);
-    let limits = [
-        OfCall {
-            key: AdviceKey::Memory,
-            present: limits.memory.get(),
-            maximum: maximum.memory.get(),
-            least: LEAST_MEMORY,
-            needed: |day| day.memory,
-            failed: |day| day.out_of_memory,
-        },
-        OfCall {
-            key: AdviceKey::Fuel,
-            present: limits.fuel.get(),
-            maximum: maximum.fuel.get(),
-            least: LEAST_FUEL,
-            needed: |day| day.fuel,
-            failed: |day| day.out_of_fuel,
-        },
-        OfCall {
-            key: AdviceKey::Timeout,
-            present: milliseconds(limits),
-            maximum: milliseconds(maximum),
-            least: LEAST_TIMEOUT_MS,
-            needed: |day| day.latency_us.div_ceil(1000),
-            failed: |day| day.timed_out,
-        },
-    ];
-    let mut advice: Vec<_> = limits.iter().map(|limit| limit.advise(needs, &basis)).collect();
+    let mut advice: Vec<_> = OF_CALL.iter().map(|limit| limit.advise(needs, app, &basis)).collect();
     advice.extend(more_at_once(needs, app, &basis));
     advice.extend(reserved(needs, app, &basis));
     advice
 }
 
 impl OfCall {
-    fn advise(&self, needs: &AppNeeds, basis: &Basis) -> Advice {
+    fn advise(&self, needs: &AppNeeds, app: &AdvisedApp<'_>, basis: &Basis) -> Advice {
+        let (present, maximum) = ((self.allowed)(app.limits), (self.allowed)(app.maximum));
         let seen = most(needs, self.needed);
         let failed = basis.sum(needs, self.failed);
-        let keep = |reason| basis.advice(self.key, Some(self.present), seen, reason);
+        let keep = |reason| basis.advice(self.key, Some(present), seen, reason);
         if failed > 0 {
-            let clean = needs.days.values().filter(|day| day.calls > 0 && (self.failed)(day) == 0);
-            let clean = clean.map(self.needed).max();
-            if clean.is_some_and(|clean| clean <= self.present / 4) {
+            if self.is_far_above_clean_days(needs, present) {
                 return keep(AdviceReason::RunsAway(failed));
             }
-            let doubled = self.present.saturating_mul(2).min(self.maximum);
-            if doubled <= self.present {
+            let doubled = present.saturating_mul(2).min(maximum);
+            if doubled <= present {
                 return keep(AdviceReason::FailedAtMost(failed));
             }
             return Advice { advised: Some(doubled), ..keep(AdviceReason::Failed(failed)) };
@@ -158,7 +150,7 @@ impl OfCall {
         let with_margin = u128::from(seen) * u128::from(margin) / 100;
         let with_margin = u64::try_from(with_margin).unwrap_or(u64::MAX).max(self.least);
         let advised = self.key.round_up(with_margin);
-        if advised > self.present / 100 * WORTH_PERCENT {
+        if advised > present / 100 * WORTH_PERCENT {
             return keep(AdviceReason::Fits);
         }
         Advice {
@@ -167,6 +159,14 @@ impl OfCall {
             risk_per_million: Some(risk_per_million(basis.calls)),
             ..keep(AdviceReason::FarBelow)
         }
+    }
+
+    /// Whether a quarter of the limit was enough on all days without a call that failed by it. A few calls on
+    /// such days tell nothing of what the others need.
+    fn is_far_above_clean_days(&self, needs: &AppNeeds, present: u64) -> bool {
+        let clean = needs.days.values().filter(|day| day.calls > 0 && (self.failed)(day) == 0);
+        let calls = clean.clone().fold(0, |sum, day| day.calls.saturating_add(sum));
+        calls >= MIN_CALLS && clean.map(self.needed).max().is_some_and(|most| most <= present / 4)
     }
 }
 
@@ -218,7 +218,6 @@ impl Basis {
             margin_percent: None,
             calls: self.calls,
             days: self.days,
-            would_have_failed: 0,
             risk_per_million: None,
             reason,
         }
@@ -242,7 +241,7 @@ fn more_at_once(needs: &AppNeeds, app: &AdvisedApp<'_>, basis: &Basis) -> Option
     let doubled = present.saturating_mul(2).min(most);
     let keep = |reason| basis.advice(key, Some(present), busy, reason);
     if doubled <= present {
-        return Some(keep(AdviceReason::FailedAtMost(busy)));
+        return Some(keep(AdviceReason::BusyAtMost(busy)));
     }
     Some(Advice { advised: Some(doubled), ..keep(AdviceReason::Busy(busy)) })
 }
@@ -255,7 +254,7 @@ fn reserved(needs: &AppNeeds, app: &AdvisedApp<'_>, basis: &Basis) -> [Advice; 2
     // What is held is looked at once a minute: a call that was over before has had as much all the same.
     let memory = most(needs, |day| day.held.max(day.memory));
     let placement = app.placement;
-    let of = |key: AdviceKey, present: Option<u64>, used: u64| {
+    let of = |key: AdviceKey, present: Option<u64>, used: u64, reason| {
         if let Some(lacking) = basis.lacking() {
             return basis.advice(key, present, used, lacking);
         }
@@ -266,12 +265,11 @@ fn reserved(needs: &AppNeeds, app: &AdvisedApp<'_>, basis: &Basis) -> [Advice; 2
         if !differs {
             return basis.advice(key, present, used, AdviceReason::Fits);
         }
-        let kept = basis.advice(key, present, used, AdviceReason::Used);
-        Advice { advised: Some(advised), ..kept }
+        Advice { advised: Some(advised), ..basis.advice(key, present, used, reason) }
     };
     [
-        of(AdviceKey::ReservedCpu, placement.cpu.map(Cpu::as_millis), cpu),
-        of(AdviceKey::ReservedMemory, placement.memory.map(Bytes::get), memory),
+        of(AdviceKey::ReservedCpu, placement.cpu.map(Cpu::as_millis), cpu, AdviceReason::Used),
+        of(AdviceKey::ReservedMemory, placement.memory.map(Bytes::get), memory, AdviceReason::Held),
     ]
 }
 

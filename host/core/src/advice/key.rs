@@ -62,12 +62,6 @@ impl AdviceKey {
         }
     }
 
-    /// Whether a manifest has the value as a number.
-    #[must_use]
-    pub const fn is_count(self) -> bool {
-        matches!(self, Self::Concurrency | Self::MostReplicas)
-    }
-
     /// The next value that people would write, at least this one. So a limit has few digits, and does not
     /// change with each look.
     pub(super) fn round_up(self, value: u64) -> u64 {

@@ -3,16 +3,15 @@
 //! Between weeks the most that a call needs differs by more than any fixed margin: where needs have a heavy
 //! tail, or grow, or come in bursts, the days of one week differ as well. So the margin grows with how far the
 //! worst day is from an ordinary one. The numbers were raised until, in `tests::held_out`, a week that the
-//! rule had not seen failed no call of 99 % of apps: 1.5 times what was seen, and 3.5 more by the number of
-//! days, held for 97.3 % of them.
+//! rule had not seen failed no call of 99 % of apps.
 //! Does not know what is limited.
 
 /// Fewer calls tell nothing of the rare ones.
-pub const MIN_CALLS: u64 = 1_000;
+pub(super) const MIN_CALLS: u64 = 1_000;
 /// From the first day to the last, both included: a week has days on which other things happen.
-pub const MIN_DAYS: u32 = 7;
+pub(super) const MIN_DAYS: u32 = 7;
 /// An app that is called on fewer days shows too little of how days differ.
-pub const MIN_DAYS_WITH_CALLS: u64 = 5;
+pub(super) const MIN_DAYS_WITH_CALLS: u64 = 5;
 
 /// The margin in percent of the most that was seen: 100 would be none.
 ///

@@ -3,8 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::history::Slot;
+use crate::history::{Grain, Slot};
 use crate::outcome::Outcome;
+
+/// Seconds of a day.
+const DAY: u64 = 24 * 3600;
 
 /// What an app needed in one day. Days add up, whether of other hours or of other hosts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,8 +34,6 @@ pub struct DayNeeds {
     pub cpu_hour_us: u64,
     /// The most memory that all instances on one host held at the end of a minute, in bytes.
     pub held: u64,
-    /// Byte-hours of memory: of each hour the most that was held, all hosts together.
-    pub byte_hours: u64,
 }
 
 /// What an app needed on each day that it was called, by days since the epoch.
@@ -52,7 +53,6 @@ impl AppNeeds {
             cpu_us: slot.cpu_us,
             cpu_hour_us: slot.cpu_us,
             held: slot.memory_held,
-            byte_hours: slot.memory_held,
             ..DayNeeds::default()
         };
         for (cause, count) in slot.causes.each() {
@@ -69,7 +69,8 @@ impl AppNeeds {
                 did.calls += count;
             }
         }
-        self.days.entry(hour / 24).or_default().add(&did);
+        let day = day_of(Grain::Hour.begin_of(hour));
+        self.days.entry(day).or_default().add(&did);
     }
 
     /// Adds what happened on another host.
@@ -94,6 +95,11 @@ impl DayNeeds {
         self.cpu_us = self.cpu_us.saturating_add(other.cpu_us);
         self.cpu_hour_us = self.cpu_hour_us.max(other.cpu_hour_us);
         self.held = self.held.max(other.held);
-        self.byte_hours = self.byte_hours.saturating_add(other.byte_hours);
     }
+}
+
+/// The day of a moment, which is in seconds since the epoch; days are counted from there, too.
+#[must_use]
+pub fn day_of(moment: u64) -> u32 {
+    u32::try_from(moment / DAY).unwrap_or(u32::MAX)
 }

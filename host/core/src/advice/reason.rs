@@ -17,7 +17,8 @@ pub enum AdviceReason {
     Failed(u64),
     /// So many calls failed because of it, and it is as high as this host allows.
     FailedAtMost(u64),
-    /// So many calls failed because of it, and on days without such calls a quarter of it was enough.
+    /// So many calls failed because of it, and on days without such calls, with enough others, a quarter of it
+    /// was enough.
     RunsAway(u64),
     /// So many calls failed because of it on the day of the deployment or before, perhaps when it was lower.
     FailedBefore(u64),
@@ -34,8 +35,12 @@ pub enum AdviceReason {
     Silent(u32),
     /// So many calls were refused, as the app ran as many as it may.
     Busy(u64),
-    /// Its busiest hour used so much.
+    /// So many calls were refused, as the app ran as many as it may, and it may have no more here.
+    BusyAtMost(u64),
+    /// The busiest hour of one host used so much.
     Used,
+    /// One host used so much at most: all instances together, or one call.
+    Held,
 }
 
 impl fmt::Display for AdviceReason {
@@ -81,9 +86,21 @@ impl fmt::Display for AdviceReason {
                 f,
                 "{} refused because as many ran as may; how many more are needed is not known, so it is \
                  doubled, as far as hosts allow",
-                many(n, "call")
+                calls_were(*n)
             ),
-            Self::Used => write!(f, "this is what the busiest hour used, and 15 % more"),
+            Self::BusyAtMost(n) => write!(
+                f,
+                "{} refused because as many ran as may, and this host allows no more; add hosts",
+                calls_were(*n)
+            ),
+            Self::Used => {
+                write!(f, "the busiest hour of one host used so much, and 15 % is added")
+            }
+            Self::Held => write!(f, "one host used so much at most, and 15 % is added"),
         }
     }
+}
+
+fn calls_were(n: u64) -> String {
+    format!("{} {}", many(n, "call"), if n == 1 { "was" } else { "were" })
 }

@@ -51,8 +51,6 @@ pub struct KeyAdvice {
     pub seen: String,
     /// How far above `seen` a lowered limit has to be: in percent of that.
     pub margin_percent: Option<u64>,
-    /// Calls of the history that would have failed by what is advised.
-    pub would_have_failed: u64,
     /// So many calls of a million may need more than `seen`, with 95 % certainty; fewer pass what is advised.
     pub risk_per_million: Option<u64>,
     /// Why.

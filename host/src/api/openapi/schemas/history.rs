@@ -75,7 +75,6 @@ pub(super) const HISTORY: [Schema; 9] = [
             ("advised", "string?"),
             ("seen", "string"),
             ("margin_percent", "integer?"),
-            ("would_have_failed", "integer"),
             ("risk_per_million", "integer?"),
             ("reason", "string"),
         ],
