@@ -60,7 +60,7 @@ pub enum IdleCost {
     Apart,
     /// Each app in proportion to what it pays otherwise.
     ByUse,
-    /// Each app the same.
+    /// Each app the same that pays anything otherwise.
     Evenly,
 }
 
@@ -166,7 +166,9 @@ fn share<K: Ord>(idle: IdleCost, left: &mut u128, apps: &mut BTreeMap<&K, [u128;
     let parts: Vec<u128> = match idle {
         IdleCost::Apart => return,
         IdleCost::ByUse => apps.values().map(|[used, unused, _]| used + unused).collect(),
-        IdleCost::Evenly => vec![1; apps.len()],
+        IdleCost::Evenly => {
+            apps.values().map(|[used, unused, _]| u128::from(used + unused > 0)).collect()
+        }
     };
     if parts.iter().all(|part| *part == 0) {
         return;

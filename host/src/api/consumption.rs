@@ -1,22 +1,21 @@
 //! `GET /v1/consumption`: what apps used of each host and reserved there, from the history of all hosts.
 //! Knows no prices: whoever pays for machines does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::Json;
 use axum::extract::State;
+use futures_util::stream::{self, StreamExt as _};
 use serde::Deserialize;
 use steerage_core::bill::hours::{AppReservation, HostUse};
 use steerage_core::history::Grain;
-use steerage_core::id::AppName;
 use steerage_core::pack::MachineRoom;
 use steerage_core::units::{Bytes, Cpu};
 
 use super::fleet_wide::{self, whom};
 use super::problem::Refusal;
-use super::{Asked, Shared, history, wire};
+use super::{AT_ONCE, Asked, Shared, history, wire};
 use crate::agent::now;
-use crate::manifest;
 
 /// Where operators and other hosts ask.
 pub(super) const PATH: &str = "/v1/consumption";
@@ -40,14 +39,13 @@ pub(super) async fn consumption(
         None => PATH.to_owned(),
     };
     let mut told = fleet_wide::gather(whom(&state, Some("*"))?, &path, here, usize::MAX).await?;
-    let apps = told.hosts.iter().flat_map(|host| &host.apps);
-    for app in apps {
-        if !told.tenants.contains_key(&app.app)
-            && let Some(tenant) = tenant_of(&state, &app.app).await?
-        {
-            told.tenants.insert(app.app.clone(), tenant);
-        }
-    }
+    let apps: BTreeSet<String> =
+        told.hosts.iter().flat_map(|host| &host.apps).map(|told| told.app.clone()).collect();
+    let state = &state;
+    let tenants = stream::iter(apps)
+        .map(|app| async move { tenant_of(state, &app).await.map(|tenant| (app, tenant)) });
+    let tenants: Vec<_> = tenants.buffered(AT_ONCE).collect().await;
+    told.tenants = tenants.into_iter().flatten().collect();
     Ok(Json(told))
 }
 
@@ -71,7 +69,8 @@ async fn here(state: &Shared, query: &ConsumptionQuery) -> Result<wire::Consumpt
         history.each_hour(&hours, now, |hour, app, did| {
             host.tell(hour, app, (did.cpu_us, did.memory_held));
         });
-        host.finish(started)
+        // After they are told: what goes meanwhile is the oldest.
+        host.finish(started, history.oldest_hour())
     })
     .await?;
     let mebibytes = |bytes: u128| u64::try_from(bytes >> 20).unwrap_or(u64::MAX);
@@ -116,16 +115,9 @@ async fn reserved(state: &Shared) -> Result<BTreeMap<String, AppReservation>, Re
     Ok(reserved)
 }
 
-/// Whose an app is; `None` where it was removed.
-async fn tenant_of(state: &Shared, app: &str) -> Result<Option<String>, Refusal> {
-    let Ok(served) =
-        app.parse::<AppName>().map_err(|_| ()).and_then(|app| state.app(&app).map_err(|_| ()))
-    else {
-        return Ok(None);
-    };
-    let records = state.desired.history(&served.name, served.generation).await?;
-    let current = records.iter().find(|record| record.generation == served.generation);
-    let manifest =
-        current.and_then(|current| manifest::reread(&current.manifest, &state.own.limits).ok());
-    Ok(manifest.map(|manifest| manifest.tenant.to_string()))
+/// Whose an app is; `None` where it was removed, or where neither this host nor the store can say it.
+async fn tenant_of(state: &Shared, app: &str) -> Option<String> {
+    let served = state.app(&app.parse().ok()?).ok()?;
+    let tenant = state.desired.tenant_of(&served.name, served.generation).await?;
+    Some(tenant.to_string())
 }

@@ -17,7 +17,7 @@ use super::{human, remote, sources};
 use crate::api::wire::{self, AppConsumption, Consumption, HostConsumption, HostSummary};
 use crate::client::Supposed;
 
-/// The tenant of an app that was removed.
+/// The tenant of an app of which nobody says it, such as one that was removed.
 const NOBODY: &str = "-";
 /// Millionths of a whole of the currency.
 const WHOLE: u64 = 1_000_000;
@@ -30,7 +30,8 @@ pub(super) async fn run(args: &Bill) -> anyhow::Result<()> {
     let screen = Screen::new(args.print);
     let client = remote::connect(&args.remote)?;
     let hosts = client.hosts().await.context("cannot list the hosts")?.hosts;
-    let there: Vec<_> = hosts.into_iter().filter(is_there).collect();
+    // One that is gone for good is not paid for any more.
+    let there: Vec<_> = hosts.into_iter().filter(HostSummary::is_there).collect();
     let prices = priced(&there, &args.price)?;
     let told = client.consumption(args.since.before(human::now())).await;
     let told = told.context("cannot read what apps used")?;
@@ -68,7 +69,7 @@ pub(super) async fn run(args: &Bill) -> anyhow::Result<()> {
 struct Spare {
     /// Their names; nothing where the planner knows only what the store said earlier.
     hosts: Option<Vec<String>>,
-    /// What they cost an hour.
+    /// What they cost an hour; 0 where they are not known.
     hourly_millionths: u64,
     /// What all hosts cost an hour.
     hourly_of_all_millionths: u64,
@@ -81,11 +82,9 @@ impl Spare {
             let prices = hosts.filter_map(|host| prices.get(&host.host));
             prices.fold(Price::default(), |sum, price| sum.plus(*price)).get()
         };
-        Self {
-            hosts: plan.store_answers.then(|| plan.spare.clone()),
-            hourly_millionths: sum(&|host| plan.spare.iter().any(|spare| spare == host)),
-            hourly_of_all_millionths: sum(&|_| true),
-        }
+        let hosts = plan.store_answers.then(|| plan.spare.clone());
+        let is_spare = |host: &str| hosts.iter().flatten().any(|spare| spare == host);
+        Self { hourly_millionths: sum(&is_spare), hourly_of_all_millionths: sum(&|_| true), hosts }
     }
 
     fn shown(&self) -> String {
@@ -103,11 +102,6 @@ impl Spare {
             ),
         }
     }
-}
-
-/// One that is gone for good is not paid for any more, as far as anybody here knows.
-fn is_there(host: &HostSummary) -> bool {
-    !matches!(&*host.state, "lost" | "revoked")
 }
 
 /// What each host costs an hour.

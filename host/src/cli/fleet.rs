@@ -80,8 +80,7 @@ fn table(hosts: &wire::Hosts) -> String {
 
 /// The next step of a change of authorities.
 fn next(hosts: &wire::Hosts) -> String {
-    let counts = |it: &&wire::HostSummary| !matches!(&*it.state, "lost" | "revoked");
-    let here = || hosts.hosts.iter().filter(counts);
+    let here = || hosts.hosts.iter().filter(|it| it.is_there());
     let shown: Vec<_> = here().filter_map(|it| it.certificate.as_ref()).collect();
     let silent = here().filter(|it| it.certificate.is_none()).map(|it| it.host.as_str());
     let silent: Vec<&str> = silent.collect();

@@ -189,7 +189,7 @@ impl Desired {
 
     /// Whose a deployment is. `None` also where its record cannot be read: to deploy the app again is
     /// what mends that.
-    async fn tenant_of(&self, app: &AppName, generation: Generation) -> Option<TenantName> {
+    pub async fn tenant_of(&self, app: &AppName, generation: Generation) -> Option<TenantName> {
         let deployment = self.agent.recall(&self.fleet, app, generation).await;
         Some(deployment.ok()?.manifest().tenant.clone())
     }

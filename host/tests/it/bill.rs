@@ -121,3 +121,26 @@ async fn what_a_silent_host_costs_is_shown_as_not_known() {
     let unknown = told["unknown_millionths"].as_u64().unwrap();
     assert!(unknown >= told["total_millionths"].as_u64().unwrap() / 2 - 1, "{told}");
 }
+
+#[tokio::test]
+async fn whose_an_app_is_is_told_without_asking_the_store() {
+    /// So often that what hosts ask the store meanwhile, by themselves, is less.
+    const ASKED: u64 = 200;
+    let Some(fleet) = Fleet::called(&OFTEN).await else { return };
+    let first = fleet.first();
+    let consumption = || async { first.admin("GET", "/v1/consumption", "").await.json() };
+    first
+        .until("what the app used", || async {
+            let told = consumption().await;
+            let is_used = |host: &Value| !host["apps"].as_array().unwrap().is_empty();
+            told["hosts"].as_array()?.iter().any(is_used).then_some(())
+        })
+        .await;
+    let n_before = fleet.etcd.n_requests(0);
+    for _ in 0..ASKED {
+        let told = consumption().await;
+        assert_eq!(told["tenants"]["web"], "default", "{told}");
+    }
+    let n_requests = fleet.etcd.n_requests(0) - n_before;
+    assert!(n_requests < ASKED / 2, "{n_requests} requests of the store for {ASKED} bills");
+}

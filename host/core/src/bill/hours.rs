@@ -84,13 +84,18 @@ impl HostUse {
     /// In how many seconds it is known what apps did, and what each had in these.
     ///
     /// Of an hour in which no app was called history has nothing. It is known to be idle where the process has
-    /// run since before it, which is in seconds since the epoch, and where an earlier hour, or none at all, is
-    /// kept, so that the bound of the disk has not taken it. Otherwise nobody knows.
+    /// run since before it, which is in seconds since the epoch, and where an hour that is no later, or none at
+    /// all, is kept, so that the bound of the disk has not taken it: `oldest` is the oldest that is on the disk,
+    /// whether it is told or not. Where nothing is there, that is the first one told. Otherwise nobody knows.
     #[must_use]
-    pub fn finish(mut self, started: u64) -> (u64, BTreeMap<String, BilledUse>) {
+    pub fn finish(
+        mut self,
+        started: u64,
+        oldest: Option<u32>,
+    ) -> (u64, BTreeMap<String, BilledUse>) {
         let mut apps = std::mem::take(&mut self.apps);
-        let first_told = self.told.first().copied().unwrap_or(0);
-        let idle_from = Grain::Hour.slot_of(started).saturating_add(1).max(first_told);
+        let oldest = oldest.or_else(|| self.told.first().copied()).unwrap_or(0);
+        let idle_from = Grain::Hour.slot_of(started).saturating_add(1).max(oldest);
         let is_known = |hour: &u32| *hour >= idle_from || self.told.contains(hour);
         let known: Vec<u32> = self.hours.clone().filter(is_known).collect();
         let seconds = |since| known.iter().map(|hour| self.seconds_of(*hour, since)).sum::<u64>();
@@ -128,7 +133,7 @@ impl Consumed {
         }
     }
 
-    fn plus(self, other: Self) -> Self {
+    pub(super) fn plus(self, other: Self) -> Self {
         Self {
             cpu_us: self.cpu_us.saturating_add(other.cpu_us),
             byte_seconds: self.byte_seconds.saturating_add(other.byte_seconds),
@@ -172,7 +177,7 @@ mod tests {
         host.tell(102, "web", (3_600_000_000, 0));
         host.tell(102, "other", (1_000_000, 0));
         host.tell(102, "refused", (0, 0));
-        let (known, apps) = host.finish(50 * HOUR);
+        let (known, apps) = host.finish(50 * HOUR, Some(100));
         assert_eq!(known, 3 * HOUR + 1800);
         let web = apps["web"];
         assert_eq!(web.used, consumed(10 + 3600, 3600));
@@ -184,17 +189,21 @@ mod tests {
 
     #[test]
     fn an_hour_without_calls_is_known_only_where_the_host_ran_and_history_goes_back() {
-        let of = |told: &[u32], started| {
+        let of = |told: &[u32], started, oldest| {
             let mut host = HostUse::new(100 * HOUR, 105 * HOUR, BTreeMap::new());
             told.iter().for_each(|hour| host.tell(*hour, "web", (1, 1)));
-            host.finish(started * HOUR).0 / HOUR
+            host.finish(started * HOUR, oldest).0 / HOUR
         };
         // The last hour has just begun.
-        assert_eq!(of(&[], 50), 5, "it ran all the time");
-        assert_eq!(of(&[], 102), 2, "it may have been down in the hour in which it started");
-        assert_eq!(of(&[101], 102), 3, "the hour before its start has calls");
-        assert_eq!(of(&[103], 50), 2, "what is before the first may be gone");
-        assert_eq!(of(&[], 105), 0);
+        assert_eq!(of(&[], 50, None), 5, "it ran all the time");
+        assert_eq!(of(&[], 102, None), 2, "it may have been down in the hour in which it started");
+        assert_eq!(of(&[101], 102, Some(101)), 3, "the hour before its start has calls");
+        assert_eq!(of(&[103], 50, Some(103)), 2, "what is before the first may be gone");
+        assert_eq!(of(&[], 105, None), 0);
+        assert_eq!(of(&[104], 50, None), 1, "what was to be written before may not have been");
+        // What was asked for begins later than what is kept: that an hour is not told hides no idle one.
+        assert_eq!(of(&[103], 50, Some(99)), 5, "an hour before these is kept");
+        assert_eq!(of(&[], 50, Some(102)), 3, "of the first two hours nothing is kept");
     }
 
     #[test]

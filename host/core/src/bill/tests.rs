@@ -66,22 +66,19 @@ proptest! {
     }
 
     #[test]
-    fn an_app_that_had_nothing_pays_nothing_but_its_part_of_what_is_idle(
+    fn an_app_that_had_nothing_pays_nothing(
         mut hosts in proptest::collection::vec(some_host(), 1..6),
         idle in some_idle(),
     ) {
         hosts[0].apps.insert(99, BilledUse::default());
         let with = bill(&hosts, idle, Price::new(1));
         let none = with.apps[&99];
-        prop_assert_eq!((none.used.get(), none.unused.get()), (0, 0));
-        if idle != IdleCost::Evenly {
-            prop_assert_eq!(none.idle.get(), 0);
-            // Nor does it change what others pay.
-            hosts[0].apps.remove(&99);
-            let mut with = with;
-            with.apps.remove(&99);
-            prop_assert_eq!(bill(&hosts, idle, Price::new(1)), with);
-        }
+        prop_assert_eq!((none.used.get(), none.unused.get(), none.idle.get()), (0, 0, 0));
+        // Nor does it change what others pay.
+        hosts[0].apps.remove(&99);
+        let mut with = with;
+        with.apps.remove(&99);
+        prop_assert_eq!(bill(&hosts, idle, Price::new(1)), with);
     }
 
     #[test]
@@ -104,14 +101,10 @@ proptest! {
     ) {
         let mut host = host;
         let least = had(room(10, 10), room(10, 10), host.known_seconds);
-        let plus = |one: Consumed, other: Consumed| Consumed {
-            cpu_us: one.cpu_us + other.cpu_us,
-            byte_seconds: one.byte_seconds + other.byte_seconds,
-        };
         let more = had(more.0, more.1, host.known_seconds);
         let most = BilledUse {
-            used: plus(least.used, more.used),
-            unused: plus(least.unused, more.unused),
+            used: least.used.plus(more.used),
+            unused: least.unused.plus(more.unused),
         };
         let mut pay = |small: u8, large: u8| {
             host.apps.insert(small, least);

@@ -13,7 +13,7 @@ use super::time;
 pub struct Consumption {
     /// The hosts that told, in order of their names.
     pub hosts: Vec<HostConsumption>,
-    /// The tenant of each app; of one that was removed nobody knows it.
+    /// The tenant of each app, but for those that were removed, and those whose deployment cannot be read.
     pub tenants: BTreeMap<String, String>,
     /// Which hosts of the fleet told this; nothing where the host is alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]

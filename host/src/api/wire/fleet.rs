@@ -76,6 +76,14 @@ pub struct HostSummary {
     pub certificate: Option<Certificate>,
 }
 
+impl HostSummary {
+    /// Whether it is not gone for good, as far as anybody knows.
+    #[must_use]
+    pub fn is_there(&self) -> bool {
+        !matches!(&*self.state, "lost" | "revoked")
+    }
+}
+
 /// The body of a change of what is wanted of a host.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]

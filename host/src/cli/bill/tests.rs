@@ -92,6 +92,8 @@ fn a_table_has_a_line_for_each_app_and_its_columns_sum_to_what_the_hosts_cost() 
     assert_eq!(spare(&plan(&[])).shown(), "no host could be given back now");
     let silent = wire::Plan { store_answers: false, ..plan(&["h2"]) };
     assert!(spare(&silent).shown().contains("is not known"));
+    assert_eq!((spare(&silent).hosts, spare(&silent).hourly_millionths), (None, 0));
+    assert_eq!(spare(&plan(&["h2"])).hourly_millionths, 333_333);
     let spare = spare(&plan(&["h2"]));
     let whole = bill::bill(&hosts, IdleCost::ByUse, Price::new(1));
     let report = serde_json::to_value(report(&hosts, &whole, &told, &spare)).unwrap();
