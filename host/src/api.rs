@@ -34,6 +34,7 @@ mod telling;
 mod view;
 mod watch;
 mod why;
+mod why_hosts;
 
 use rustls::pki_types::CertificateDer;
 use std::convert::Infallible;
@@ -53,6 +54,7 @@ use http::Response;
 use http::request::Parts;
 use serde::de::DeserializeOwned;
 use steerage_core::id::{AppName, CallIdPrefix, Digest, HostName};
+use steerage_core::mistaken::Mistaken;
 use steerage_core::place::Policy;
 use steerage_core::units::Bytes;
 use tokio::net::TcpListener;
@@ -98,6 +100,10 @@ pub struct ApiState {
     pub context: Arc<CallContext>,
     /// Open connections of callers.
     pub connections: Arc<AtomicU64>,
+    /// How many there ever were.
+    pub connections_ever: Arc<AtomicU64>,
+    /// Those of them that began with TLS where it is not spoken, or the other way round.
+    pub mistaken: Arc<std::sync::Mutex<Mistaken>>,
     /// What operators must show; without one only this machine is let in. May be replaced.
     pub token: Arc<ArcSwap<Option<Token>>>,
     /// Who is signed in on the page.
@@ -229,7 +235,7 @@ fn handler(operation: Operation) -> MethodRouter<Shared> {
         Operation::Advice => get(advice::advice),
         Operation::Consumption => get(consumption::consumption),
         Operation::Why => get(why::why),
-        Operation::WhyFleet => get(why::why_fleet),
+        Operation::WhyFleet => get(why_hosts::why_fleet),
         Operation::Problems => get(problems::problems),
         Operation::Logs => get(observe::logs),
         Operation::Events => get(observe::events),

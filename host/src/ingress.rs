@@ -149,6 +149,8 @@ impl Ingress {
                     stream: forward::STREAM_WINDOW,
                     connection: forward::CONNECTION_WINDOW,
                 }),
+                // What other hosts do wrong is no matter of callers.
+                mistaken: if is_fleet { Arc::default() } else { settings.door.mistaken.clone() },
                 ..settings.door.clone()
             };
             Listener::new(service, door, tls, context.shutdown.clone(), descriptors.clone())

@@ -77,6 +77,16 @@ pub fn free_disk(path: &Path) -> Option<Bytes> {
     Some(Bytes::new(status.f_bavail.saturating_mul(status.f_frsize)))
 }
 
+/// How much is used of the file system on which a folder is, and of how much, as `df` counts: what is kept for the
+/// administrator is neither used nor to be had. `None` where it does not say.
+#[must_use]
+pub fn used_disk(path: &Path) -> Option<(Bytes, Bytes)> {
+    let status = rustix::fs::statvfs(path).ok()?;
+    let bytes = |blocks: u64| Bytes::new(blocks.saturating_mul(status.f_frsize));
+    let used = bytes(status.f_blocks.saturating_sub(status.f_bfree));
+    (status.f_blocks > 0).then(|| (used, used.saturating_add(bytes(status.f_bavail))))
+}
+
 /// How large the file system is on which a folder is, or will be; `None` where it does not say.
 #[must_use]
 pub fn disk_size(path: &Path) -> Option<Bytes> {
@@ -219,5 +229,13 @@ mod tests {
         assert!(machine.kernel > (2, 6));
         assert!(Bytes::ZERO < anonymous_memory() && anonymous_memory() < resident_memory());
         assert!(free_disk(Path::new("not/there/yet")).is_some());
+        let (used, whole) = used_disk(Path::new(".")).unwrap();
+        let free = free_disk(Path::new(".")).unwrap();
+        // Others write meanwhile.
+        let rest = whole.saturating_sub(used).get();
+        assert!(
+            used < whole && rest.abs_diff(free.get()) < 1 << 30,
+            "{used:?} of {whole:?}, {free:?}"
+        );
     }
 }

@@ -5,6 +5,7 @@
 mod accept;
 mod connection;
 pub mod descriptors;
+mod drive;
 mod idle;
 pub mod patience;
 mod progress;
@@ -17,8 +18,8 @@ pub mod tls;
 pub mod upload;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -31,13 +32,13 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ServerConfig;
 use rustls::pki_types::CertificateDer;
+use steerage_core::mistaken::Mistaken;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
 use self::connection::{Connection, Word};
 use self::descriptors::Descriptors;
-use self::idle::Idle;
 use self::patience::{Answer, ClientTimeouts, Patient};
 use self::room::{Entered, Room};
 use self::streams::Streams;
@@ -67,6 +68,8 @@ pub struct Settings {
     pub windows: Option<Windows>,
     /// Files that are kept for its connections when the process may open no more.
     pub n_files_kept: usize,
+    /// Who spoke TLS where it is not spoken, or the other way round.
+    pub mistaken: Arc<Mutex<Mistaken>>,
 }
 
 /// What a connection of HTTP/2 may carry at once.
@@ -180,10 +183,28 @@ impl<S: Service> Listener<S> {
         self.room.n_open()
     }
 
+    /// How many connections there ever were, to be read whenever somebody asks.
+    #[must_use]
+    pub fn n_entered(&self) -> Arc<AtomicU64> {
+        self.room.n_entered()
+    }
+
+    /// Who spoke TLS where it is not spoken, or the other way round.
+    #[must_use]
+    pub fn mistaken(&self) -> Arc<Mutex<Mistaken>> {
+        self.settings.mistaken.clone()
+    }
+
     /// On how many connections requests are being answered.
     #[must_use]
     pub fn n_answering(&self) -> usize {
         self.room.n_answering()
+    }
+
+    /// The same, and how many connections there may be.
+    #[must_use]
+    pub fn answering(&self) -> (usize, usize) {
+        (self.n_answering(), self.settings.n_connections)
     }
 
     /// Whether nobody is connected, nor was for so long.
@@ -229,15 +250,29 @@ impl<S: Service> Listener<S> {
         }
     }
 
+    fn note_mistaken(&self) {
+        // This connection is counted already.
+        let n_before = self.n_entered().load(Ordering::Relaxed).saturating_sub(1);
+        tls::note_mistaken(&self.settings.mistaken, n_before);
+    }
+
     /// Learns which version the client speaks.
     async fn begin(&self, stream: TcpStream, entered: &Entered) -> Result<Begun, BoxError> {
         let (connection, limits) = (entered.connection.clone(), self.settings.limits);
         let Some(tls) = &self.tls else {
             let mut stream = Patient::new(stream, connection, limits);
             let is_http2 = stream.begins_http2().await?;
+            if stream.begins_tls() {
+                self.note_mistaken();
+            }
             return Ok(Begun::Plain(stream, is_http2));
         };
-        let stream = TlsAcceptor::from(tls.clone()).accept(stream).await?;
+        let accepted = TlsAcceptor::from(tls.clone()).accept(stream).await;
+        let is_mistaken = accepted.as_ref().is_err_and(tls::speaks_none);
+        if is_mistaken {
+            self.note_mistaken();
+        }
+        let stream = accepted?;
         let seat = self.seat(stream.get_ref().1.peer_certificates(), &connection)?;
         let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         let stream = Patient::new(stream, connection, limits);
@@ -334,44 +369,6 @@ impl<S: Service> Listener<S> {
                 .initial_connection_window_size(windows.connection);
         }
         builder
-    }
-
-    /// Serves a connection until it ends, or finishes it when it is told to.
-    async fn drive<C>(
-        &self,
-        connection: C,
-        finish: fn(std::pin::Pin<&mut C>),
-        entered: &Entered,
-        is_http2: bool,
-    ) -> Result<(), BoxError>
-    where
-        C: Future<Output = hyper::Result<()>>,
-    {
-        let mut driven = std::pin::pin!(connection);
-        let connection = &entered.connection;
-        let ends_idle = is_http2 && self.settings.ends_idle;
-        let mut idle = ends_idle.then(|| Idle::new(self.settings.limits));
-        let mut known = None;
-        std::future::poll_fn(|context| {
-            loop {
-                if let std::task::Poll::Ready(ended) = driven.as_mut().poll(context) {
-                    return std::task::Poll::Ready(ended.map_err(BoxError::from));
-                }
-                let told = match idle.as_mut().map(|idle| idle.poll(connection, context)) {
-                    Some(std::task::Poll::Ready(word)) => word,
-                    _ => std::task::ready!(connection.poll_told(known, context)),
-                };
-                // Who was not heard of yet has asked for nothing that could be finished.
-                if told == Word::End || !connection.is_heard() {
-                    return std::task::Poll::Ready(Ok(()));
-                }
-                if known < Some(told) {
-                    known = Some(told);
-                    finish(driven.as_mut());
-                }
-            }
-        })
-        .await
     }
 }
 

@@ -228,7 +228,6 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     let desired = Desired::new(agent.clone(), loader.clone(), own.clone(), fleet.clone())
         .watching(settings.watch);
     let shutdown = Shutdown::default();
-    control.spawn(problems::watch(telemetry.clone(), admission.clone(), &settings));
     let access_log = access::start(&settings, &events, &reload, &control)?;
     let context = Arc::new(CallContext {
         catalog: own.catalog.clone(),
@@ -257,6 +256,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     let descriptors = doors::descriptors(&events);
     let door = doors::ingress(&settings, n_cores, joined.as_ref().map(|it| it.door.clone()));
     let ingress = open_ingress(door, tls, &context, &descriptors)?;
+    control.spawn(problems::watch(&telemetry, &context, &ingress.callers, &settings));
     sandbox.set_doors(own_doors(&settings, admin, ingress.peers));
     if let (Some(joined), Some(presence), Some(peers)) = (joined, &presence, ingress.peers) {
         let doors = fleet::Doors { listen: ingress.listen, admin, peers };
@@ -290,6 +290,8 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         telemetry: telemetry.clone(),
         context,
         connections: ingress.callers.n_open(),
+        connections_ever: ingress.callers.n_entered(),
+        mistaken: ingress.callers.mistaken(),
         token,
         sessions: OpenSessions::default(),
         max_component: settings.max_component,

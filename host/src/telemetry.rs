@@ -2,6 +2,7 @@
 //! Does not decide anything from what it knows, nor whose goes where it is too much: `core::telemetry` does.
 
 pub mod access;
+pub mod busiest;
 pub mod calls;
 pub mod destinations;
 pub mod events;
@@ -16,6 +17,7 @@ use steerage_core::id::AppName;
 use steerage_core::telemetry::{KeptOfApp, TelemetryUse, longest_quiet};
 use steerage_core::units::Bytes;
 
+use self::busiest::Busiest;
 use self::calls::AllCalls;
 use self::events::Events;
 use self::logs::Logs;
@@ -37,6 +39,8 @@ pub struct Telemetry {
     pub meters: AppMeters,
     /// What is wrong with them, and with the host.
     pub problems: Problems,
+    /// Which of them used most of the cores lately.
+    pub busiest: Busiest,
     events: Arc<Events>,
     most: Bytes,
     /// Bytes of log lines and last calls.
@@ -57,6 +61,7 @@ impl Telemetry {
             calls: AllCalls::new(kept.clone(), is_history_kept.then(|| counters.clone())),
             meters: AppMeters::new(counters.clone(), most),
             problems: Problems::new(events.clone()),
+            busiest: Busiest::default(),
             events,
             most,
             kept,

@@ -29,6 +29,7 @@ pub mod liveness;
 pub mod machine;
 pub mod manifest;
 pub mod mapped;
+pub mod mistaken;
 pub mod network;
 pub mod node;
 pub mod notify;

@@ -3,15 +3,19 @@
 //! went, what happened before.
 //! Knows no host and no clock. Judges only what is kept of the last calls: it raises no alarm.
 
+mod busy;
 mod clients;
 mod common;
 mod destination;
 mod diagnosis;
 mod failing;
 mod fleet;
+mod lately;
 mod longer;
 mod placed;
 mod printed;
+mod protocol;
+mod room;
 mod slow;
 mod unrouted;
 
@@ -21,9 +25,13 @@ pub use self::diagnosis::{Diagnosis, Explanation, PRINTED, Remedy};
 pub use self::fleet::{
     FleetPast, HostTrouble, PastHost, PastUsage, explain_fleet, fleet_troubles, remedy_of_lack,
 };
-pub use self::unrouted::unrouted;
+pub use self::lately::HostEvent;
+pub use self::protocol::wrong_protocol;
+pub use self::room::PastUnplaced;
+pub use self::unrouted::{no_route, unrouted};
 use crate::destinations::RequestEnd;
 use crate::id::AppName;
+use crate::objective::Latency;
 use crate::outcome::{Fault, fault_of};
 use crate::spent::Phase;
 use crate::units::{Bytes, about_duration, ago, many};
@@ -37,10 +45,14 @@ pub struct AppPast {
     pub now: u64,
     /// The deployment that is served.
     pub current: u64,
+    /// Whether that is quarantined: it is called no more, since its host went down with it.
+    pub is_quarantined: bool,
     /// The one on trial beside it.
     pub canary: Option<u64>,
     /// Its timeout, where its manifest can be read.
     pub timeout: Option<Duration>,
+    /// How soon how many of its calls are to be over, where that is promised.
+    pub promised: Option<Latency>,
     /// The most bytes that a request may have, where its manifest can be read.
     pub request_body: Option<Bytes>,
     /// The last calls, as they came, the oldest first.
@@ -55,6 +67,8 @@ pub struct AppPast {
     pub deployments: Vec<(u64, u64)>,
     /// Whom it asked in its outbound requests.
     pub destinations: Vec<PastDestination>,
+    /// Which apps used most of the cores of its hosts, where that was asked for: see [`waited_for_a_core`].
+    pub busiest: Vec<PastBusy>,
     /// How it stands in its fleet; nothing where its host is alone.
     pub replicas: Option<PastReplicas>,
 }
@@ -126,6 +140,19 @@ pub struct PastDestination {
     pub last_error: Option<(RequestEnd, String)>,
 }
 
+/// What an app used of the cores of its host for some seconds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PastBusy {
+    /// The host, in a fleet.
+    pub host: Option<String>,
+    /// Milliseconds since the epoch: the end of those seconds.
+    pub at: u64,
+    /// The app.
+    pub app: AppName,
+    /// The part that it used of all cores that run guests, in percent.
+    pub percent: u32,
+}
+
 /// Something that happened to the app.
 #[derive(Clone, Debug)]
 pub struct PastEvent {
@@ -165,7 +192,9 @@ pub fn explain(past: &AppPast) -> Explanation {
     // Where calls fail or are slow, whom they asked stands there, where it has to do with that.
     let is_well = failing.is_none() && slow.is_none();
     let asking = if is_well { destination::of_well(past) } else { None };
-    let diagnoses = [placed::replicas(past), failing, slow, asking, clients::calls(past)];
+    let quarantined = placed::quarantined(past);
+    let diagnoses =
+        [placed::replicas(past), quarantined, failing, slow, asking, clients::calls(past)];
     Explanation { diagnoses: diagnoses.into_iter().flatten().collect(), standing: standing(past) }
 }
 
@@ -174,6 +203,13 @@ pub fn explain(past: &AppPast) -> Explanation {
 #[must_use]
 pub fn longer_than(past: &AppPast, slow_after: Duration) -> Option<Diagnosis> {
     longer::calls(past, slow_after)
+}
+
+/// Whether calls waited for a core for so long that it is worth asking who had the cores.
+#[must_use]
+pub fn waited_for_a_core(past: &AppPast) -> bool {
+    let calls = past.calls.iter().filter(|call| past.is_served(call.generation));
+    mostly(calls).is_some_and(|(phase, _)| busy::is_asked(phase))
 }
 
 /// How the app does, whatever is wrong.

@@ -11,7 +11,7 @@ mod session;
 
 use self::causes::{FLEET_CHANGE, SERVED_AGAIN};
 pub(super) use self::form::{Endpoint, Parameter, Returned, Sent};
-use self::form::{FAILED, FOLLOW, GUARDED, LIMIT, OF_HOST, PLANNED};
+use self::form::{FAILED, FOLLOW, GUARDED, LIMIT, OF_HOST, PLANNED, ROUTE};
 pub(super) use self::operation::Operation;
 use super::problem::Cause;
 
@@ -177,10 +177,11 @@ pub(super) const ENDPOINTS: [Endpoint; 44] = [
     Endpoint {
         operation: Operation::WhyFleet,
         path: "/v1/why",
-        summary: "What is wrong with the hosts of the fleet, the evidence, and what to do about it",
-        query: &[OF_HOST],
+        summary: "What is wrong with the hosts of the fleet, or with what a route leads to, the evidence, and \
+                  what to do about it",
+        query: &[OF_HOST, ROUTE],
         returned: Returned::Json("Why"),
-        causes: &[Cause::NotFound, Cause::HostSilent],
+        causes: &[Cause::BadRequest, Cause::NotFound, Cause::HostSilent],
         ..GUARDED
     },
     Endpoint {

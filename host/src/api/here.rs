@@ -219,6 +219,7 @@ impl ApiState {
                 connections: reading.connections,
                 waiting: self.context.admission.n_waiting(),
                 unrouted: reading.unrouted,
+                busiest: self.telemetry.busiest.recent().into_iter().map(view::busy_app).collect(),
             },
             apps: snapshot.apps.values().filter_map(|app| view::usage(app)).collect(),
             ..wire::Usage::default()

@@ -32,7 +32,7 @@ pub(super) async fn apps(
 ) -> Result<Json<wire::Apps>, Refusal> {
     let of = whom(&state, query.host.as_deref())?;
     // A host that is alone keeps no view: one is made of the few apps that it has something to say of.
-    let view = state.desired.look_at(&state.agent.canaries()).await?;
+    let view = state.desired.look_if_readable(&state.agent.canaries()).await;
     Ok(Json(fleet_wide::gather(of, "/v1/apps", state.apps(&view), usize::MAX).await?))
 }
 
@@ -245,7 +245,7 @@ impl ApiState {
 
 impl CertificateSources {
     /// Whole days until each ends.
-    fn days_left(&self, now: Timestamp) -> CertificateDays {
+    pub(super) fn days_left(&self, now: Timestamp) -> CertificateDays {
         let days = |ends: Timestamp| expiry::days_left(ends.as_second(), now.as_second());
         let hosts = self.hosts.as_ref();
         CertificateDays {

@@ -54,7 +54,7 @@ pub(super) enum Cause {
 /// A request that is not carried out.
 #[derive(Debug)]
 pub(super) struct Refusal {
-    cause: Cause,
+    pub(super) cause: Cause,
     detail: String,
     mistakes: Vec<wire::Mistake>,
     /// The app that has the route, and the route.

@@ -6,7 +6,9 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::State;
 use futures_util::future::join_all;
-use steerage_core::problem::{FoundProblem, ProblemState, level_claim, level_evidence, together};
+use steerage_core::problem::{
+    FoundProblem, OpenLevel, ProblemState, level_claim, level_evidence, together,
+};
 use steerage_core::why::{
     Diagnosis, FleetPast, HostTrouble, Remedy, fleet_troubles, longer_than, remedy_of_lack,
 };
@@ -14,7 +16,7 @@ use steerage_core::why::{
 use super::fleet_wide::{self, whom};
 use super::here::HostQuery;
 use super::problem::Refusal;
-use super::{ApiState, Asked, Shared, why, wire};
+use super::{ApiState, Asked, Shared, why, why_hosts, wire};
 use crate::agent::now;
 use crate::telemetry::problems::TroubledApp;
 
@@ -31,9 +33,10 @@ pub(super) async fn problems(
         fleet_wide::gather(whom(&state, host)?, "/v1/problems", state.problems(), usize::MAX)
             .await?;
     let mut found: Vec<FoundProblem> = told.problems.into_iter().map(read).collect();
-    let of_fleet = why::troubles(&state, host).await?;
-    let is_meant =
-        |trouble: &HostTrouble| host.is_none_or(|host| host == "*" || host == trouble.host);
+    let of_fleet = why_hosts::troubles(&state, host).await?;
+    let is_meant = |trouble: &HostTrouble| {
+        host.is_none_or(|host| host == "*" || trouble.host.as_deref() == Some(host))
+    };
     let is_in_fleet = state.context.fleet.is_some();
     // Each host tells of its own folder.
     let is_other = |trouble: &HostTrouble| trouble.kind != HostTrouble::FOLDER;
@@ -72,6 +75,22 @@ pub(super) async fn explain(state: &Shared, host: Option<&str>, problem: &mut Fo
 }
 
 impl ApiState {
+    /// What this host has nearly used up, and what is said of it.
+    pub(super) fn levels_open(
+        &self,
+    ) -> impl Iterator<Item = (&'static str, Diagnosis, OpenLevel)> + use<> {
+        let me = self.context.fleet.as_ref().map_or(why_hosts::HERE, |fleet| fleet.me().as_str());
+        let me = me.to_owned();
+        self.telemetry.problems.of_host().levels_open().into_iter().map(move |(what, level)| {
+            let told = Diagnosis {
+                claim: level_claim(&me, what, &level),
+                evidence: vec![level_evidence(what, &level)],
+                remedy: Some(remedy_of_lack(what)),
+            };
+            (what, told, level)
+        })
+    }
+
     /// What is wrong with what runs here and with this host, as others are told.
     pub(super) fn problems(&self) -> wire::Problems {
         let problems = self.found_here().into_iter().map(write).collect();
@@ -83,13 +102,8 @@ impl ApiState {
         let problems = &self.telemetry.problems;
         let is_there = |app: &TroubledApp| self.context.catalog.app(&app.app).is_some();
         let of_apps = problems.of_apps().into_iter().filter(is_there).map(of_app);
-        let me = self.context.fleet.as_ref().map_or(why::HERE, |fleet| fleet.me().as_str());
-        let levels = problems.of_host().levels_open().into_iter().map(|(what, level)| {
-            let told = Diagnosis {
-                claim: level_claim(me, what, &level),
-                evidence: vec![level_evidence(what, &level)],
-                remedy: Some(remedy_of_lack(what)),
-            };
+        let me = self.context.fleet.as_ref().map_or(why_hosts::HERE, |fleet| fleet.me().as_str());
+        let levels = self.levels_open().map(|(what, told, level)| {
             let (since, last_at) = (Some(level.since), Some(level.last_at));
             FoundProblem { since, last_at, ..of_hosts(what, told) }
         });
@@ -131,9 +145,9 @@ fn of_app(troubled: TroubledApp) -> FoundProblem {
     }
 }
 
-/// What is wrong with a host. A host that is alone does not name itself.
+/// What is wrong with a host, or with its fleet. A host that is alone does not name itself.
 pub(super) fn of_trouble(trouble: HostTrouble, is_in_fleet: bool) -> FoundProblem {
-    let hosts = if is_in_fleet { vec![trouble.host] } else { Vec::new() };
+    let hosts = trouble.host.filter(|_| is_in_fleet).into_iter().collect();
     FoundProblem { hosts, ..of_hosts(trouble.kind, trouble.found) }
 }
 

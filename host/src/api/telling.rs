@@ -11,13 +11,13 @@ use tokio::time::Instant;
 
 use super::fleet_wide::{self, whom};
 use super::problem::Refusal;
-use super::{Shared, problems, why, wire};
+use super::{Shared, problems, why_hosts, wire};
 use crate::notify::{ProblemSource, ProblemsHere, ToldElsewhere};
 
 /// All hosts.
 const ALL: &str = "*";
 /// Kinds of problems that a host has and cannot tell by itself: one of the others does.
-const OF_OTHERS: [&str; 2] = ["host", "clock"];
+const OF_OTHERS: [&str; 3] = ["host", "clock", "room"];
 
 /// While no host has a problem, the hosts are looked at once in so long, because that takes a look at all
 /// apps. While one has, at each look.
@@ -47,7 +47,7 @@ impl ProblemSource for TellingHost {
             let is_mine = if OF_OTHERS.contains(&trouble.kind) {
                 is_first
             } else {
-                me.as_ref().is_none_or(|me| *me == trouble.host)
+                me.is_none() || me == trouble.host
             };
             let problem = problems::of_trouble(trouble, me.is_some());
             if is_mine {
@@ -88,7 +88,7 @@ impl TellingHost {
         {
             return Ok(told.clone());
         }
-        match (why::troubles_known(&self.state).await, &*known) {
+        match (why_hosts::troubles_known(&self.state).await, &*known) {
             (Ok(told), _) => {
                 *known = Some((Instant::now(), told.clone()));
                 Ok(told)

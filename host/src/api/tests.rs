@@ -188,6 +188,8 @@ fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> Api
         telemetry,
         context: Arc::new(context),
         connections: Arc::default(),
+        connections_ever: Arc::default(),
+        mistaken: Arc::default(),
         token: Arc::new(ArcSwap::from_pointee(token)),
         sessions: OpenSessions::default(),
         max_component: Bytes::new(1000),

@@ -16,6 +16,7 @@ use crate::desired::Desired;
 use crate::fleet::View;
 use crate::ledger::record::DeploymentRecord;
 use crate::manifest::Mistakes;
+use crate::telemetry::busiest::BusyApp;
 use crate::telemetry::calls::CallSummary;
 use crate::telemetry::events::{Event, Severity};
 use crate::telemetry::logs::{LogLine, Stream};
@@ -261,6 +262,11 @@ pub(super) fn reading(app: &App) -> Option<telemetry::metrics::AppReading> {
         meter: state.meter.clone(),
         destinations: state.calls.destinations.clone(),
     })
+}
+
+/// Who used most of the cores for some seconds.
+pub(super) fn busy_app(busy: BusyApp) -> wire::BusyApp {
+    wire::BusyApp { at: busy.at, app: busy.app.to_string(), percent: busy.percent }
 }
 
 /// What one app uses; `None` for one that nobody has called.

@@ -43,7 +43,7 @@ pub use self::problems::{Problems, ToldProblem};
 pub use self::session::{SessionKey, SessionRequest};
 pub use self::sources::{Sources, Unanswered};
 pub use self::time::moment;
-pub use self::usage::{AppUsage, HostUsage, Usage};
+pub use self::usage::{AppUsage, BusyApp, HostUsage, Usage};
 pub use self::why::{Diagnosis, Remedy, Why};
 
 /// The body of a deploy.

@@ -1,4 +1,5 @@
-//! `steerage why`: what is wrong with an app, or with the hosts and any app, and what to do about it.
+//! `steerage why`: what is wrong with an app, a host, a route or a call, or with the hosts and any app, and what
+//! to do about it.
 //! Judges nothing: the host does.
 
 use std::cmp::Reverse;
@@ -24,56 +25,95 @@ pub(super) async fn run(args: &Why) -> anyhow::Result<()> {
     let screen = Screen::new(args.print);
     let client = remote::connect(&args.remote)?;
     let host = args.of.host.as_deref();
-    let mut told = Vec::new();
-    let apps = match &args.app {
-        Some(app) => vec![app.clone()],
-        None => {
-            told.push(
-                client.why_fleet(host).await.context("cannot say what is wrong with the hosts")?,
-            );
-            suspects(&client, host).await?
+    let told = match args.of_what.as_deref() {
+        None => of_all(&client, host).await?,
+        Some(route) if route.contains('/') => {
+            let why = client.why_route(route, host).await;
+            vec![why.with_context(|| format!("cannot say what is wrong with {route}"))?]
         }
+        Some(name) => match of_name(&client, name, host).await? {
+            Named::AppOrHost(why) => vec![why],
+            Named::Call(id) => return call::show(screen, &client, id, host).await,
+        },
     };
-    for app in &apps {
-        match client.why(app, host).await {
+    let is_wrong = told.iter().any(|why| !(why.diagnoses.is_empty() && why.unrouted.is_empty()));
+    if screen.is_json() {
+        screen.json(&told)?;
+    } else {
+        tell(screen, args, &told)?;
+    }
+    if is_wrong { Err(IsWrong.into()) } else { Ok(()) }
+}
+
+/// Tells the hosts, the apps with something wrong, and last the routes: an app that fails is worse than callers
+/// who ask for what there is not.
+fn tell(screen: Screen, args: &Why, told: &[wire::Why]) -> anyhow::Result<()> {
+    sources::tell(screen, told.first().and_then(|why| why.sources.as_ref()));
+    // Where nothing was named, those that are well are not.
+    let named = args.of_what.as_deref();
+    for why in told.iter().filter(|why| named.is_some() || !why.diagnoses.is_empty()) {
+        screen.say(&shown(why, named, screen))?;
+    }
+    for diagnosis in told.iter().flat_map(|why| &why.unrouted) {
+        screen.say(&lines(diagnosis, screen).join("\n"))?;
+    }
+    let is_well = |why: &wire::Why| why.diagnoses.is_empty() && why.unrouted.is_empty();
+    if named.is_none() && told.iter().all(is_well) {
+        let hosts = told.first().map_or("", |why| &why.standing);
+        screen.say(&format!(
+            "{}: {hosts}, and of the apps that were looked at none fails among its last calls",
+            screen.paint(Tone::Good, "nothing is wrong")
+        ))?;
+    }
+    Ok(())
+}
+
+/// What is wrong with the hosts, and with apps that it may be worth asking about.
+async fn of_all(client: &Client, host: Option<&str>) -> anyhow::Result<Vec<wire::Why>> {
+    let of_fleet = client.why_fleet(host).await;
+    let mut told = vec![of_fleet.context("cannot say what is wrong with the hosts")?];
+    for app in suspects(client, host).await? {
+        match client.why(&app, host).await {
             Ok(why) => told.push(why),
             // It was removed since they were listed.
-            Err(error) if args.app.is_none() && is_unknown(&error) => {}
+            Err(error) if is_unknown(&error) => {}
             Err(error) => {
-                // What is no app may be a call.
-                if let (true, Ok(id)) = (is_unknown(&error), app.parse::<CallIdPrefix>())
-                    && client.calls_of_id(id, host).await.is_ok_and(|found| !found.calls.is_empty())
-                {
-                    return call::show(screen, &client, id, host).await;
-                }
                 let error = anyhow::Error::from(error);
                 return Err(error.context(format!("cannot say what is wrong with {app}")));
             }
         }
     }
-    let is_wrong = told.iter().any(|why| !(why.diagnoses.is_empty() && why.unrouted.is_empty()));
-    if screen.is_json() {
-        screen.json(&told)?;
-    } else {
-        sources::tell(screen, told.first().and_then(|why| why.sources.as_ref()));
-        // Where no app was named, those that are well are not.
-        for why in told.iter().filter(|why| args.app.is_some() || !why.diagnoses.is_empty()) {
-            screen.say(&shown(why, screen))?;
+    Ok(told)
+}
+
+/// What has a name that was given.
+enum Named {
+    AppOrHost(wire::Why),
+    Call(CallIdPrefix),
+}
+
+/// What is wrong with an app; or where there is none of that name, with a host, or with a call whose id begins
+/// so.
+async fn of_name(client: &Client, name: &str, host: Option<&str>) -> anyhow::Result<Named> {
+    let error = match client.why(name, host).await {
+        Ok(why) => return Ok(Named::AppOrHost(why)),
+        Err(error) => error,
+    };
+    if is_unknown(&error) {
+        let known = client.hosts().await;
+        if known.is_ok_and(|known| known.hosts.iter().any(|known| known.host == name)) {
+            let why = client.why_fleet(Some(name)).await;
+            let why = why.with_context(|| format!("cannot say what is wrong with {name}"))?;
+            return Ok(Named::AppOrHost(why));
         }
-        // Last: an app that fails is worse than callers who ask for what there is not.
-        let unrouted = told.iter().flat_map(|why| &why.unrouted);
-        for diagnosis in unrouted {
-            screen.say(&lines(diagnosis, screen).join("\n"))?;
-        }
-        if args.app.is_none() && !is_wrong {
-            let hosts = told.first().map_or("", |why| &why.standing);
-            screen.say(&format!(
-                "{}: {hosts}, and of the apps that were looked at none fails among its last calls",
-                screen.paint(Tone::Good, "nothing is wrong")
-            ))?;
+        if let Ok(id) = name.parse::<CallIdPrefix>()
+            && client.calls_of_id(id, host).await.is_ok_and(|found| !found.calls.is_empty())
+        {
+            return Ok(Named::Call(id));
         }
     }
-    if is_wrong { Err(IsWrong.into()) } else { Ok(()) }
+    let error = anyhow::Error::from(error);
+    Err(error.context(format!("cannot say what is wrong with {name}")))
 }
 
 /// Whether there is no such app, or none can have such a name, as with most ids.
@@ -104,11 +144,11 @@ async fn suspects(client: &Client, host: Option<&str>) -> anyhow::Result<Vec<Str
     Ok(suspects)
 }
 
-fn shown(why: &wire::Why, screen: Screen) -> String {
+fn shown(why: &wire::Why, named: Option<&str>, screen: Screen) -> String {
     if why.diagnoses.is_empty() {
         let well = screen.paint(Tone::Good, "nothing is wrong");
-        let app = why.app.as_deref().unwrap_or_default();
-        return format!("{app}: {well}: {}", visible(&why.standing));
+        let what = why.app.as_deref().or(named).unwrap_or_default();
+        return format!("{}: {well}: {}", visible(what), visible(&why.standing));
     }
     let mut lines = Vec::new();
     for diagnosis in &why.diagnoses {

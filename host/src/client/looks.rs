@@ -70,6 +70,14 @@ impl Client {
         self.get(&format!("/v1/why?{}", of(host))).await
     }
 
+    /// What is wrong with what a client asks for: with the app that answers it, or that none does.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn why_route(&self, route: &str, host: Option<&str>) -> Result<Why, ClientError> {
+        self.get(&format!("/v1/why?{}&route={}", of(host), escape(route))).await
+    }
+
     /// What is wrong with an app, and what to do about it.
     ///
     /// # Errors

@@ -29,6 +29,12 @@ impl Desired {
         self.look_at_some(Some(apps)).await
     }
 
+    /// The same for whoever tells more where it is known, and something true without: of a host that is alone
+    /// and whose store cannot be read, as on a full disk, nothing is known.
+    pub async fn look_if_readable(&self, apps: &[AppName]) -> Arc<View> {
+        self.look_at(apps).await.unwrap_or_default()
+    }
+
     async fn look_at_some(&self, apps: Option<&[AppName]>) -> Result<Arc<View>, DeployError> {
         if !self.fleet.is_alone() {
             return Ok(self.fleet.view());

@@ -175,6 +175,13 @@ impl<S> Patient<S> {
 }
 
 impl<S: AsyncRead + Unpin> Patient<S> {
+    /// Whether the first bytes are those of a handshake of TLS (RFC 8446 section 5.1): a content type, and a
+    /// version that begins with three. To be asked once it is known that they are not HTTP/2's.
+    pub(super) fn begins_tls(&self) -> bool {
+        let start = self.start.get(..self.n_start).unwrap_or_default();
+        matches!(start, [22, 3, ..] | [22])
+    }
+
     /// Waits for the first bytes and says whether they are HTTP/2's.
     pub(super) async fn begins_http2(&mut self) -> io::Result<bool> {
         std::future::poll_fn(|context| {
@@ -501,9 +508,13 @@ mod tests {
             }
             drop(client);
             assert_eq!(patient.begins_http2().await.unwrap(), is_http2, "{start}");
+            assert!(!patient.begins_tls(), "{start}");
             let mut read = String::new();
             patient.read_to_string(&mut read).await.unwrap();
             assert_eq!(read, start);
         }
+        let (mut client, mut patient, _) = patient(16);
+        client.write_all(&[22, 3, 1, 0, 200]).await.unwrap();
+        assert!(!patient.begins_http2().await.unwrap() && patient.begins_tls());
     }
 }

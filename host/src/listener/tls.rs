@@ -7,6 +7,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
@@ -15,9 +16,10 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{InconsistentKeys, ServerConfig, crypto};
 use steerage_core::expiry::Expiry;
+use steerage_core::mistaken::Mistaken;
 use x509_parser::prelude::{FromDer as _, X509Certificate, X509Version};
 
-use crate::pem;
+use crate::{meter, pem};
 
 /// Said of a certificate that `openssl x509 -req` made without extensions.
 const OLD_VERSION: &str = "it is of X.509 version 1, which clients do not believe: issue it with its \
@@ -284,6 +286,18 @@ impl ResolvesServerCert for Certificates {
 
 fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
     fs::read(path).map_err(|source| TlsError::Read { what, path: path.to_owned(), source })
+}
+
+/// Counts a client that speaks TLS where it is not spoken, or the other way round.
+pub(super) fn note_mistaken(mistaken: &Mutex<Mistaken>, n_before: u64) {
+    let now = meter::milliseconds_since_epoch(Instant::now());
+    mistaken.lock().unwrap_or_else(PoisonError::into_inner).note(now, n_before);
+}
+
+/// Whether a handshake failed because what came is not TLS at all, as when a client sends plain HTTP.
+pub(super) fn speaks_none(error: &io::Error) -> bool {
+    let error = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
+    matches!(error, Some(rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType)))
 }
 
 #[cfg(test)]

@@ -140,6 +140,10 @@ fn tell_fill(member: &Member, told: Level, fill: Fill) -> Level {
         let severity = if now == Level::Full { Severity::Error } else { Severity::Warning };
         tracing::warn!("{detail}");
         member.tell(kind, severity, detail, advice);
+    } else if now == Level::Room && told > now {
+        let detail = format!("the store has room again, at {bytes}");
+        tracing::info!("{detail}");
+        member.tell("store_has_room", Severity::Info, detail, "");
     }
     now
 }

@@ -78,5 +78,6 @@ fn door(settings: &Settings, n_connections: usize) -> listener::Settings {
         ends_idle: true,
         windows: None,
         n_files_kept: 0,
+        mistaken: Arc::default(),
     }
 }

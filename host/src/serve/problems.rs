@@ -1,5 +1,5 @@
 //! Looks every few seconds at what has become of the problems of apps, and at what this host has only so
-//! much of: memory, places for instances, room on the disk, open files.
+//! much of: memory, places for instances, connections, room on the disk, open files.
 //! Does not judge: `core::problem` does.
 
 use std::fs;
@@ -15,11 +15,13 @@ use steerage_core::problem::LevelWatch;
 use steerage_core::units::Bytes;
 
 use super::StartError;
-use crate::admission::Admission;
 use crate::agent::now;
 use crate::config::Settings;
+use crate::ingress::Callers;
 use crate::kernel;
+use crate::listener::Listener;
 use crate::notify::{Notifier, NotifyOrigin};
+use crate::request::CallContext;
 use crate::telemetry::Telemetry;
 
 /// How often is looked.
@@ -54,7 +56,10 @@ pub(super) fn notifier(settings: &Settings) -> Result<Arc<Notifier>, StartError>
 /// What is looked at.
 struct LookedAt {
     telemetry: Arc<Telemetry>,
-    admission: Admission,
+    context: Arc<CallContext>,
+    callers: Arc<Listener<Callers>>,
+    /// Threads that run guests.
+    n_threads: usize,
     /// What the process may use.
     memory: Bytes,
     /// The data folder, and what it is to the kernel: its device and its number there.
@@ -64,13 +69,17 @@ struct LookedAt {
 
 /// Looks until it is dropped.
 pub(super) fn watch(
-    telemetry: Arc<Telemetry>,
-    admission: Admission,
+    telemetry: &Arc<Telemetry>,
+    context: &Arc<CallContext>,
+    callers: &Arc<Listener<Callers>>,
     settings: &Settings,
 ) -> impl Future<Output = ()> + Send + use<> {
     let (memory, data) = (settings.memory.budget, settings.data.clone());
     let folder = place_of(&data).ok();
-    let looked_at = LookedAt { telemetry, admission, memory, data, folder };
+    let n_threads = settings.cpu.threads;
+    let (context, callers) = (context.clone(), callers.clone());
+    let telemetry = telemetry.clone();
+    let looked_at = LookedAt { telemetry, context, callers, n_threads, memory, data, folder };
     async move {
         let _watching = watch_stalls(looked_at.telemetry.clone());
         let mut ticks = tokio::time::interval(EVERY);
@@ -123,6 +132,12 @@ impl LookedAt {
     fn look(&self, with_files: bool) {
         let (problems, now) = (&self.telemetry.problems, now());
         problems.look(now);
+        let snapshot = self.context.catalog.snapshot();
+        let used = snapshot
+            .apps
+            .values()
+            .filter_map(|app| Some((&app.name, app.state()?.meter.take_cpu_of_look())));
+        self.telemetry.busiest.look((Instant::now(), now), self.n_threads, used);
         let host = problems.of_host();
         if let Some(is_there) =
             self.folder.and_then(|folder| is_there(folder, place_of(&self.data)))
@@ -133,16 +148,15 @@ impl LookedAt {
         // As the watch over the memory counts: what the kernel can drop is not used.
         let used = kernel::anonymous_memory().get().saturating_sub(self.telemetry.n_bytes().get());
         host.note_level("memory", now, (used, self.memory.get()), of_hour);
-        let (used, total) = self.admission.slots();
+        let (used, total) = self.context.admission.slots();
         // Idle instances keep slots that nobody else needs.
-        let used = if self.admission.n_waiting() == 0 { 0 } else { used };
+        let used = if self.context.admission.n_waiting() == 0 { 0 } else { used };
         host.note_level("slots", now, (used.into(), total.into()), of_hour);
-        if let (Some(free), Some(size)) =
-            (kernel::free_disk(&self.data), kernel::disk_size(&self.data))
-        {
-            let used = size.get().saturating_sub(free.get());
+        let (used, most) = self.callers.answering();
+        host.note_level("connections", now, (used as u64, most as u64), of_hour);
+        if let Some((used, whole)) = kernel::used_disk(&self.data) {
             let of_day = || LevelWatch::new(DISK_NEARLY, DAY);
-            host.note_level("disk", now, (used, size.get()), of_day);
+            host.note_level("disk", now, (used.get(), whole.get()), of_day);
         }
         if with_files && let Ok(files) = fs::read_dir("/proc/self/fd") {
             let used = (files.count() as u64, kernel::open_files());

@@ -10,7 +10,7 @@ use crate::fleet::Fleet;
 use crate::harness::{Host, digest, manifest, says, wat};
 
 /// What takes its host down is played by a program that never ends, and a kill.
-fn endless() -> Vec<u8> {
+pub(crate) fn endless() -> Vec<u8> {
     wat(r#"(module (memory (export "memory") 1) (func (export "_start") (loop $on (br $on))))"#)
 }
 
@@ -21,7 +21,7 @@ fn app(name: &str, more: &str) -> String {
 }
 
 /// Calls an app of a host and does not wait; returns once that is written down.
-async fn call(host: &Host, path: &str) {
+pub(crate) async fn call(host: &Host, path: &str) {
     let (at, path) = (host.listen.clone(), path.to_owned());
     let app = path.split('/').nth(1).unwrap().to_owned();
     tokio::spawn(async move {

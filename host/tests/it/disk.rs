@@ -112,11 +112,11 @@ async fn a_data_folder_that_is_gone_is_told_while_apps_are_served_on() {
 }
 
 /// A small disk of its own, gone when this is dropped.
-struct Disk(tempfile::TempDir);
+pub(crate) struct Disk(tempfile::TempDir);
 
 impl Disk {
     /// `None`, with a message, where this process may not mount one.
-    fn mount(size: &str) -> Option<Self> {
+    pub(crate) fn mount(size: &str) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let options = format!("size={size}");
         let mounted = Command::new("mount")
@@ -130,12 +130,12 @@ impl Disk {
         Some(Self(folder))
     }
 
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.0.path()
     }
 
     /// Takes all there is.
-    fn fill(&self) -> std::path::PathBuf {
+    pub(crate) fn fill(&self) -> std::path::PathBuf {
         let filler = self.path().join("filler");
         for size in ["bs=64k", "bs=1"] {
             let out = format!("of={}", filler.display());

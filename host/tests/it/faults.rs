@@ -5,6 +5,7 @@
 
 mod client;
 mod deployments;
+mod fleet;
 mod guest;
 mod host;
 mod limits;
@@ -46,12 +47,13 @@ fn first(said: &Said) -> String {
 pub(crate) async fn tells(host: &Host, of: &str, parts: &[&str]) -> String {
     let started_at = Instant::now();
     let told = loop {
-        let told = first(&host.run(&["why"]));
+        let said = host.run(&["why"]);
+        let told = first(&said);
         let claim = told.lines().next().unwrap_or_default();
         if claim.contains(of) && parts.iter().all(|part| told.contains(part)) {
             break told;
         }
-        assert!(started_at.elapsed() < PATIENCE, "no {of:?} with {parts:?}: {told}");
+        assert!(started_at.elapsed() < PATIENCE, "no {of:?} with {parts:?}: {told}{}", said.stderr);
         tokio::task::yield_now().await;
     };
     let problems = host.run(&["problems"]);

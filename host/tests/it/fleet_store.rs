@@ -9,7 +9,7 @@ use crate::etcd::Etcd;
 use crate::fleet::Fleet;
 use crate::harness::{Host, manifest, says};
 
-async fn put(store: &Store, key: &str, n_bytes: usize) -> Result<(), StoreError> {
+pub(crate) async fn put(store: &Store, key: &str, n_bytes: usize) -> Result<(), StoreError> {
     let write = Write::Put { key: key.to_owned(), value: vec![b'x'; n_bytes], lease: None };
     store.commit(Commit { guards: Vec::new(), writes: vec![write] }).await.map(drop)
 }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -25,6 +26,14 @@ fn issue_from(folder: &Path, from: i32, year: i32) -> Vec<u8> {
     std::fs::write(folder.join("cert.pem"), certificate.pem()).unwrap();
     std::fs::write(folder.join("key.pem"), key.serialize_pem()).unwrap();
     certificate.der().to_vec()
+}
+
+/// A certificate that ends so long from now, and its key, both in PEM.
+pub(crate) fn certificate_until(left: Duration) -> (String, String) {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    params.not_after = (SystemTime::now() + left).into();
+    (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
 }
 
 /// Believes every certificate and keeps the last one.

@@ -16,7 +16,7 @@ fn hello() -> Vec<u8> {
 }
 
 /// Calls that hold their slots until they are dropped.
-async fn hold(host: &Host, path: &str, n: usize) -> Vec<tokio::task::JoinHandle<()>> {
+pub(crate) async fn hold(host: &Host, path: &str, n: usize) -> Vec<tokio::task::JoinHandle<()>> {
     (0..n)
         .map(|_| {
             let request = http::Request::get(host.url(path)).body(Full::default()).unwrap();
@@ -30,7 +30,7 @@ async fn hold(host: &Host, path: &str, n: usize) -> Vec<tokio::task::JoinHandle<
         .collect()
 }
 
-async fn used(host: &Host, at_least: f64) {
+pub(crate) async fn used(host: &Host, at_least: f64) {
     host.until("slots in use", || async {
         (host.metric("pool_slots_used").await >= at_least).then_some(())
     })

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::destination::{self, Culprit};
-use super::{AppPast, Diagnosis, PastCall, PastEvent, Remedy, common, mostly, printed};
+use super::{AppPast, Diagnosis, PastCall, PastEvent, Remedy, busy, common, mostly, printed};
 use crate::outcome::{Fault, fault_of};
 use crate::spent::Phase;
 use crate::units::{age, ago, many};
@@ -74,6 +74,7 @@ pub(super) fn calls(past: &AppPast) -> Option<Diagnosis> {
     if let Some((phase, percent)) = waited {
         evidence
             .push(format!("{percent}% of the time of a call that failed it {}", phase.meaning()));
+        evidence.extend(busy::neighbour(past, phase, these.iter().copied()));
     }
     let culprit = destination::of_failed(past, these);
     evidence.extend(culprit.as_ref().map(|culprit| culprit.told.clone()));

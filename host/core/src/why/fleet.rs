@@ -4,8 +4,12 @@
 use std::time::Duration;
 
 use super::diagnosis::{Diagnosis, Explanation, Remedy};
+use super::lately::{self, HostEvent};
+use super::room::{self, PastUnplaced};
 use crate::units::{Bytes, age, many};
 
+/// What is known of each host at the moment of the question.
+const OF_MOMENT: [&str; 2] = ["memory", "slots"];
 /// A certificate that ends within so many days is told.
 const SOON: i64 = 2;
 /// What is used to so many percent is nearly used up.
@@ -26,6 +30,19 @@ pub struct FleetPast {
     pub frozen: Option<(Duration, Option<String>)>,
     /// The hosts, itself included.
     pub hosts: Vec<PastHost>,
+    /// A host that takes nothing new because an operator said so.
+    pub closed: Option<String>,
+    /// Apps of which replicas have no place.
+    pub unplaced: Vec<PastUnplaced>,
+    /// What is nearly used up of the host that knows this, by what is watched there for longer: `memory`, `disk`
+    /// and so on, and what is said of it.
+    pub levels: Vec<(&'static str, Diagnosis)>,
+    /// Milliseconds since the epoch: the moment of the question.
+    pub now: u64,
+    /// What happened to hosts, the oldest first.
+    pub events: Vec<HostEvent>,
+    /// Whole days until the certificate ends that this host shows to callers.
+    pub callers_certificate_days: Option<i64>,
 }
 
 /// How one host stands.
@@ -64,20 +81,40 @@ pub struct PastUsage {
 #[must_use]
 pub fn explain_fleet(past: &FleetPast) -> Explanation {
     let troubles = fleet_troubles(past).into_iter().map(|trouble| trouble.found);
-    let used_up = past.hosts.iter().flat_map(used_up);
-    let diagnoses = troubles.chain(used_up).chain(frozen(past)).collect();
+    let used_up: Vec<Diagnosis> = past.hosts.iter().flat_map(used_up).collect();
+    // What is used up at this moment is told by that.
+    let levels =
+        past.levels.iter().filter(|(what, _)| used_up.is_empty() || !OF_MOMENT.contains(what));
+    let used_up = levels.map(|(_, found)| found.clone()).chain(used_up.clone());
+    let lately = lately::all(past.now, &past.events);
+    let diagnoses = troubles.chain(used_up).chain(lately).chain(frozen(past)).collect();
     let n_there = past.hosts.iter().filter(|host| host.state == "answers").count();
     let standing = format!("{n_there} of {} answer", many(past.hosts.len(), "host"));
     Explanation { diagnoses, standing }
 }
 
+impl FleetPast {
+    /// What of it is of one host alone.
+    pub fn keep_only(&mut self, host: &str) {
+        self.hosts.retain(|known| known.name == host);
+        self.events.retain(|event| event.host.as_deref() == Some(host));
+        self.unplaced.clear();
+        self.frozen = None;
+        if self.asked != host {
+            (self.store_silent, self.folder_gone, self.trouble) = (None, None, None);
+            self.callers_certificate_days = None;
+            self.levels.clear();
+        }
+    }
+}
+
 /// Something that is wrong with a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostTrouble {
-    /// What kind: `folder`, `registration`, `store`, `host`, `certificate` or `clock`.
+    /// What kind: `folder`, `registration`, `store`, `host`, `certificate`, `clock` or `room`.
     pub kind: &'static str,
-    /// The host.
-    pub host: String,
+    /// The host; nothing where it is the fleet that lacks something.
+    pub host: Option<String>,
     /// What is said of it.
     pub found: Diagnosis,
 }
@@ -92,21 +129,26 @@ impl HostTrouble {
 pub fn fleet_troubles(past: &FleetPast) -> Vec<HostTrouble> {
     let mut troubles = Vec::new();
     let mut add = |kind, host: &str, found: Option<Diagnosis>| {
-        let host = host.to_owned();
+        let host = Some(host.to_owned());
         troubles.extend(found.map(|found| HostTrouble { kind, host, found }));
     };
     add(HostTrouble::FOLDER, &past.asked, folder(past));
     add("registration", &past.asked, registration(past));
     add("store", &past.asked, store(past));
-    for host in &past.hosts {
+    // That the store does not know this host is what its registration says.
+    let is_told = |host: &&PastHost| past.trouble.is_some() && host.name == past.asked;
+    for host in past.hosts.iter().filter(|host| !is_told(host)) {
         add("host", &host.name, absence(host));
     }
+    add("certificate", &past.asked, certificate_of_callers(past));
     for host in &past.hosts {
         add("certificate", &host.name, certificate(host));
     }
     for host in &past.hosts {
         add("clock", &host.name, clock(past, host));
     }
+    let unplaced = room::unplaced(&past.unplaced, past.closed.as_deref());
+    troubles.extend(unplaced.map(|found| HostTrouble { kind: "room", host: None, found }));
     troubles
 }
 
@@ -225,7 +267,8 @@ fn used_up(host: &PastHost) -> Vec<Diagnosis> {
     found
 }
 
-/// What to do about something of which a host has too little: `memory`, `slots`, `disk` or `open files`.
+/// What to do about something of which a host has too little: `memory`, `slots`, `connections`, `disk` or `open
+/// files`.
 #[must_use]
 pub fn remedy_of_lack(what: &str) -> Remedy {
     match what {
@@ -241,18 +284,36 @@ pub fn remedy_of_lack(what: &str) -> Remedy {
             "make room where the data folder is; bound what components and code take with \
              --disk-components, and what history takes with --history-disk",
         ),
+        "connections" => looks(
+            "see which apps take long to answer; raise --connections, and the limit of open files with it \
+             (ulimit -n)",
+            "steerage top --once",
+        ),
         _ => only_text("raise the limit of open files (ulimit -n), or lower --connections"),
+    }
+}
+
+fn certificate_of_callers(past: &FleetPast) -> Option<Diagnosis> {
+    let days = past.callers_certificate_days.filter(|days| *days <= SOON)?;
+    let whose = format!("the certificate that {} shows to callers", past.asked);
+    let claim = ends(&whose, days);
+    let evidence = vec!["callers who check it refuse to connect afterwards".to_owned()];
+    let text = "renew it, and put its files where --tls-cert and --tls-key say; the host reads them by itself \
+                within a minute";
+    Some(Diagnosis { claim, evidence, remedy: Some(only_text(text)) })
+}
+
+fn ends(whose: &str, days: i64) -> String {
+    if days < 0 {
+        format!("{whose} has ended")
+    } else {
+        format!("{whose} ends in {}", many(days, "day"))
     }
 }
 
 fn certificate(host: &PastHost) -> Option<Diagnosis> {
     let days = host.certificate_days.filter(|days| *days <= SOON && host.state == "answers")?;
-    let name = &host.name;
-    let claim = if days < 0 {
-        format!("the certificate of {name} has ended")
-    } else {
-        format!("the certificate of {name} ends in {}", many(days, "day"))
-    };
+    let claim = ends(&format!("the certificate of {}", host.name), days);
     let evidence = vec!["other hosts do not believe it afterwards".to_owned()];
     let text = "renew it where the authority's key is, with `steerage cert renew FOLDER --dir AUTHORITY`, and \
                 put its files in place; the host reads them by itself";

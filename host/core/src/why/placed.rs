@@ -1,4 +1,4 @@
-//! What is wrong with where an app runs: replicas that there should be and are not.
+//! What is wrong with where an app runs: replicas that there should be and are not, or that are not called.
 
 use super::{AppPast, Diagnosis, PastReplicas, Remedy};
 use crate::units::many;
@@ -37,6 +37,28 @@ pub(super) fn replicas(past: &AppPast) -> Option<Diagnosis> {
         ),
     };
     Some(Diagnosis { claim, evidence, remedy: Some(remedy) })
+}
+
+/// That it is called no more.
+pub(super) fn quarantined(past: &AppPast) -> Option<Diagnosis> {
+    if !past.is_quarantined {
+        return None;
+    }
+    let event = past.events.iter().rev().find(|event| event.kind == "app_quarantined");
+    let advice = event.and_then(|event| event.advice.clone());
+    let text = advice.unwrap_or_else(|| "find out what it does, and deploy it again".to_owned());
+    Some(Diagnosis {
+        claim: format!(
+            "calls of {} are refused: its generation {} is quarantined",
+            past.app, past.current
+        ),
+        evidence: event.map(|event| event.message.clone()).into_iter().collect(),
+        remedy: Some(Remedy {
+            text,
+            command: Some(format!("steerage events {}", past.app)),
+            changes: false,
+        }),
+    })
 }
 
 fn is_are(number: u32) -> &'static str {

@@ -1,18 +1,22 @@
-//! What is wrong with how long an app's calls take: longer than those of the deployment before, or nearly
-//! as long as they may.
+//! What is wrong with how long an app's calls take: longer than those of the deployment before, than is
+//! promised, or nearly as long as they may.
 //! Judges calls that were answered: those that failed have a diagnosis of their own.
 
 use std::time::Duration;
 
-use super::{AppPast, Diagnosis, PastCall, Remedy, destination, mostly, percentiles};
+use super::{AppPast, Diagnosis, PastCall, Remedy, busy, destination, longer, mostly, percentiles};
 use crate::spent::Phase;
-use crate::units::about_duration;
+use crate::units::{about_duration, many};
 
 /// So many calls of each of two deployments are compared, at least.
 const COMPARED: usize = 8;
 /// A deployment is slower whose median is so many times the other's, and by so much.
 const TIMES: u32 = 2;
 const BY: Duration = Duration::from_millis(10);
+
+/// So many calls that take longer than is promised are told, and so many times as many as may.
+const LATE: usize = 4;
+const TIMES_AS_MANY: f64 = 4.0;
 
 /// What a call took without waiting for a core, for its turn, for code or for its client.
 fn own_time(call: &PastCall) -> Duration {
@@ -21,6 +25,24 @@ fn own_time(call: &PastCall) -> Duration {
     };
     let others = call.phases.iter().filter(|(phase, _)| is_others(*phase));
     call.took.saturating_sub(others.map(|(_, took)| *took).sum())
+}
+
+/// Calls of which many more take longer than is promised than may.
+fn longer_than_promised(past: &AppPast) -> Option<Diagnosis> {
+    let promised = past.promised?;
+    let served = past.calls.iter().filter(|call| past.is_served(call.generation));
+    let n_late = served.clone().filter(|call| longer::is_slow(call, promised.slow_after)).count();
+    let n_calls = served.count();
+    if n_late < LATE || (n_late as f64) < n_calls as f64 * promised.quick.rest() * TIMES_AS_MANY {
+        return None;
+    }
+    let claim = format!(
+        "{n_late} of the last {} of {} took longer than is promised: {promised}",
+        many(n_calls, "call"),
+        past.app,
+    );
+    let found = longer::calls(past, promised.slow_after)?;
+    Some(Diagnosis { claim, ..found })
 }
 
 /// Calls that take long.
@@ -50,6 +72,8 @@ pub(super) fn calls(past: &AppPast) -> Option<Diagnosis> {
             about_duration(was)
         );
         (claim, Some(before))
+    } else if let Some(diagnosis) = longer_than_promised(past) {
+        return Some(diagnosis);
     } else if let Some(timeout) = past.timeout.filter(|timeout| high >= *timeout / 2) {
         let claim = format!(
             "calls of {} take {} at the 95th percentile, and are cut after {}",
@@ -67,6 +91,7 @@ pub(super) fn calls(past: &AppPast) -> Option<Diagnosis> {
         return None;
     }
     let mut evidence = vec![format!("{percent}% of the time of a call it {}", phase.meaning())];
+    evidence.extend(busy::neighbour(past, phase, current.clone()));
     if phase == Phase::Outbound {
         evidence.extend(destination::of_slow(past, current).map(|culprit| culprit.told));
     }

@@ -10,8 +10,10 @@ pub(super) fn past(calls: Vec<PastCall>) -> AppPast {
         app: "web".parse().unwrap(),
         now: NOW,
         current: 2,
+        is_quarantined: false,
         canary: None,
         timeout: Some(Duration::from_secs(30)),
+        promised: None,
         request_body: Some(Bytes::new(1024)),
         lines: Vec::new(),
         calls,
@@ -19,6 +21,7 @@ pub(super) fn past(calls: Vec<PastCall>) -> AppPast {
         events: Vec::new(),
         deployments: vec![(2, NOW - 180_000), (1, NOW - 86_400_000 * 3)],
         destinations: Vec::new(),
+        busiest: Vec::new(),
         replicas: None,
     }
 }
@@ -74,6 +77,19 @@ fn only(past: &AppPast) -> Diagnosis {
 fn command(diagnosis: &Diagnosis) -> Option<(&str, bool)> {
     let remedy = diagnosis.remedy.as_ref()?;
     Some((remedy.command.as_deref()?, remedy.changes))
+}
+
+#[test]
+fn an_app_that_is_quarantined_is_told_though_no_call_of_it_is_kept() {
+    let mut past = past(Vec::new());
+    past.is_quarantined = true;
+    let advice = "deploy it again once it is mended";
+    past.events =
+        vec![event("app_quarantined", NOW - 5_000, "web was there at two crashes", advice)];
+    let told = only(&past);
+    assert_eq!(told.claim, "calls of web are refused: its generation 2 is quarantined");
+    assert_eq!(told.evidence, ["web was there at two crashes"]);
+    assert_eq!(told.remedy.unwrap().text, advice);
 }
 
 #[test]

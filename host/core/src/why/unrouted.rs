@@ -6,7 +6,7 @@ use super::diagnosis::{Diagnosis, Remedy};
 use crate::id::AppName;
 use crate::route::{HostPattern, Route, RouteTable, Segment};
 use crate::units::{ago, many};
-use crate::unrouted::{FormerRoute, UnroutedKind};
+use crate::unrouted::{FormerRoute, Unrouted, UnroutedKind};
 
 /// As many requests for the same are no accident.
 const LEAST: u64 = 5;
@@ -34,22 +34,54 @@ pub fn unrouted<'r>(
     let kinds: Vec<UnroutedKind> =
         kinds.iter().filter(|kind| !is_routed(&kind.host, &kind.example)).cloned().collect();
     let whole = of_hosts(&kinds);
-    let kinds = kinds.iter().filter(|kind| kind.count >= LEAST).chain(&whole).take(KINDS);
-    let found = kinds.map(|kind| {
-        let lately = |former: &&FormerRoute| former.until.saturating_add(LATELY) >= now;
-        // It was asked for after it went, and not before only.
-        let went = former.iter().rev().filter(lately).find(|former| {
-            former.until <= kind.last_at && has(&former.route, &kind.host, &kind.example)
-        });
-        went.map(|former| went_away(now, kind, former)).or_else(|| {
-            let near = routes.clone().take(LOOKED_AT);
-            let near = near.filter_map(|(route, app)| Some((distance(route, kind)?, route, app)));
-            let (_, route, app) =
-                near.min_by_key(|(distance, route, _)| (*distance, (*route).clone()))?;
-            Some(is_near(now, kind, route, app))
-        })
+    let mut kinds = kinds.iter().filter(|kind| kind.count >= LEAST).chain(&whole).take(KINDS);
+    kinds.find_map(|kind| of_kind(now, kind, former, routes.clone()))
+}
+
+/// Says why a path of a host has no route: an app had it, or one is near, or there is none.
+pub fn no_route<'r>(
+    now: u64,
+    (host, path): (&str, &str),
+    former: &[FormerRoute],
+    routes: impl Iterator<Item = (&'r Route, &'r AppName)> + Clone,
+) -> Diagnosis {
+    let mut asked = Unrouted::default();
+    asked.note(now, host, path);
+    let asked = asked.told(now);
+    let found = asked.first().and_then(|kind| {
+        let kind = UnroutedKind { count: 0, ..kind.clone() };
+        of_kind(now, &kind, former, routes)
     });
-    found.flatten().next()
+    found.unwrap_or_else(|| Diagnosis {
+        claim: format!("{host}{path} has no route, and no route is near it"),
+        evidence: Vec::new(),
+        remedy: Some(Remedy {
+            text: "see which routes there are, and deploy an app with one for it".to_owned(),
+            command: Some("steerage ps".to_owned()),
+            changes: false,
+        }),
+    })
+}
+
+/// What is known of requests of one kind; of none that came where their number is 0.
+fn of_kind<'r>(
+    now: u64,
+    kind: &UnroutedKind,
+    former: &[FormerRoute],
+    routes: impl Iterator<Item = (&'r Route, &'r AppName)>,
+) -> Option<Diagnosis> {
+    let lately = |former: &&FormerRoute| former.until.saturating_add(LATELY) >= now;
+    // It was asked for after it went, and not before only.
+    let went = former.iter().rev().filter(lately).find(|former| {
+        former.until <= kind.last_at && has(&former.route, &kind.host, &kind.example)
+    });
+    went.map(|former| went_away(now, kind, former)).or_else(|| {
+        let near = routes.take(LOOKED_AT);
+        let near = near.filter_map(|(route, app)| Some((distance(route, kind)?, route, app)));
+        let (_, route, app) =
+            near.min_by_key(|(distance, route, _)| (*distance, (*route).clone()))?;
+        Some(is_near(now, kind, route, app))
+    })
 }
 
 /// Whether a route answers a path of a host.
@@ -79,14 +111,14 @@ fn of_hosts(kinds: &[UnroutedKind]) -> Vec<UnroutedKind> {
 fn went_away(now: u64, kind: &UnroutedKind, former: &FormerRoute) -> Diagnosis {
     let FormerRoute { route, app, until } = former;
     Diagnosis {
-        claim: format!("{} found no route: {app} had {route}, and has not any more", asked(kind)),
-        evidence: vec![
-            format!(
-                "it went {} ago, when {app} was deployed without it or removed",
-                ago(now, *until)
-            ),
-            told_when(now, kind),
-        ],
+        claim: format!("{}: {app} had {route}, and has not any more", asked(kind)),
+        evidence: vec![format!(
+            "it went {} ago, when {app} was deployed without it or removed",
+            ago(now, *until)
+        )]
+        .into_iter()
+        .chain(told_when(now, kind))
+        .collect(),
         remedy: Some(Remedy {
             text: format!(
                 "if it is still wanted, add it to the manifest of {app} and deploy that again"
@@ -99,8 +131,8 @@ fn went_away(now: u64, kind: &UnroutedKind, former: &FormerRoute) -> Diagnosis {
 
 fn is_near(now: u64, kind: &UnroutedKind, route: &Route, app: &AppName) -> Diagnosis {
     Diagnosis {
-        claim: format!("{} found no route: the nearest is {route} of {app}", asked(kind)),
-        evidence: vec![told_when(now, kind)],
+        claim: format!("{}: the nearest is {route} of {app}", asked(kind)),
+        evidence: told_when(now, kind).into_iter().collect(),
         remedy: Some(Remedy {
             text: format!(
                 "have clients ask for {route}, or add a route for what they ask for to the manifest of {app}"
@@ -112,16 +144,20 @@ fn is_near(now: u64, kind: &UnroutedKind, route: &Route, app: &AppName) -> Diagn
 }
 
 fn asked(kind: &UnroutedKind) -> String {
-    let UnroutedKind { host, segment, count, .. } = kind;
-    format!(
-        "{} for {host}/{segment}",
-        many(usize::try_from(*count).unwrap_or(usize::MAX), "request")
-    )
+    let UnroutedKind { host, segment, example, count, .. } = kind;
+    if *count == 0 {
+        return format!("{host}{example} has no route");
+    }
+    let requests = many(usize::try_from(*count).unwrap_or(usize::MAX), "request");
+    format!("{requests} for {host}/{segment} found no route")
 }
 
-fn told_when(now: u64, kind: &UnroutedKind) -> String {
+fn told_when(now: u64, kind: &UnroutedKind) -> Option<String> {
+    if kind.count == 0 {
+        return None;
+    }
     let (first, last) = (ago(now, kind.first_at), ago(now, kind.last_at));
-    format!("the first came {first} ago, the last one {last} ago; all were answered 404")
+    Some(format!("the first came {first} ago, the last one {last} ago; all were answered 404"))
 }
 
 /// How far a route is from what was asked for; `None` where the two have nothing to do with each other. What
@@ -194,6 +230,33 @@ mod tests {
         let all = routes.iter().map(|route| (route, &app));
         let is_routed = |host: &str, path: &str| routes.iter().any(|route| has(route, host, path));
         unrouted(NOW, kinds, former, all, is_routed).map(|found| found.claim)
+    }
+
+    #[test]
+    fn one_path_is_explained_though_nobody_has_asked_for_it() {
+        let app: AppName = "web".parse().unwrap();
+        let route: Route = "example.com/shop/...".parse().unwrap();
+        let told = |path: &str, former: &[FormerRoute]| {
+            no_route(NOW, ("example.com", path), former, [(&route, &app)].into_iter())
+        };
+        let near = told("/shpo/cart", &[]);
+        assert_eq!(
+            near.claim,
+            "example.com/shpo/cart has no route: the nearest is example.com/shop/... of web"
+        );
+        assert_eq!(near.evidence, [""; 0]);
+        let none = told("/elsewhere", &[]);
+        assert_eq!(none.claim, "example.com/elsewhere has no route, and no route is near it");
+        let former = FormerRoute {
+            route: "example.com/elsewhere".parse().unwrap(),
+            app: app.clone(),
+            until: NOW - 5_000,
+        };
+        let went = told("/elsewhere", &[former]);
+        assert!(
+            went.claim.ends_with("web had example.com/elsewhere, and has not any more"),
+            "{went:?}"
+        );
     }
 
     #[test]

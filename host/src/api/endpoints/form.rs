@@ -88,6 +88,13 @@ pub(super) const OF_HOST: Parameter = Parameter {
     meaning: "which host of the fleet knows it, or `*` for all; the one that is asked where it is left out",
 };
 
+pub(super) const ROUTE: Parameter = Parameter {
+    name: "route",
+    form: "string",
+    meaning: "what a client asks for, as `host/path`, `/path` or a whole URL: the app that answers it is \
+              explained, or why none does",
+};
+
 /// One endpoint.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::api) struct Endpoint {

@@ -143,8 +143,9 @@ pub struct Call {
 /// `steerage why`.
 #[derive(Debug, Args)]
 pub struct Why {
-    /// The app's name, or how the id of a call begins; without one, what is wrong with the hosts and with apps that failed
-    pub app: Option<String>,
+    /// The app's name, how the id of a call begins, a host of the fleet, or what clients ask for, as host/path or /path; without one, what is wrong with the hosts and with apps that failed
+    #[arg(value_name = "APP|CALL|HOST|ROUTE")]
+    pub of_what: Option<String>,
     /// Whose word is wanted.
     #[command(flatten)]
     pub of: OfHost,

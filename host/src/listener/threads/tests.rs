@@ -112,6 +112,7 @@ impl Door {
             ends_idle: true,
             windows: None,
             n_files_kept: 0,
+            mistaken: Arc::default(),
         };
         let service = Names { threads: threads.clone(), seen: seen.clone() };
         let descriptors = Descriptors::new(1000, |_| {});

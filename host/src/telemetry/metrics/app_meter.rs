@@ -54,6 +54,8 @@ pub struct AppMeter {
     recent: Mutex<Recent>,
     /// CPU time that history has, in nanoseconds. No call writes it.
     cpu_told: AtomicU64,
+    /// The same by the last look at which apps are busiest.
+    cpu_looked_at: AtomicU64,
     /// Memory one call of the app may have, in bytes.
     pub memory_limit: AtomicU64,
     /// Outbound requests the policy refused.
@@ -100,6 +102,7 @@ impl AppMeters {
             looked_at: AtomicU64::new(0),
             recent: Mutex::default(),
             cpu_told: AtomicU64::new(0),
+            cpu_looked_at: AtomicU64::new(0),
             memory_limit: AtomicU64::new(0),
             outbound_denied: Arc::default(),
         })
@@ -156,6 +159,12 @@ impl AppMeter {
     pub fn cpu_untold(&self) -> Duration {
         let now = self.sum(|counters| &counters.cpu_nanoseconds);
         Duration::from_nanos(now.saturating_sub(self.cpu_told.load(Ordering::Relaxed)))
+    }
+
+    /// CPU time since this was asked the last time, for the look at which apps are busiest.
+    pub fn take_cpu_of_look(&self) -> Duration {
+        let now = self.sum(|counters| &counters.cpu_nanoseconds);
+        Duration::from_nanos(now.saturating_sub(self.cpu_looked_at.swap(now, Ordering::Relaxed)))
     }
 
     /// An instance was put back after a call.

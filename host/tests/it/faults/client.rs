@@ -5,7 +5,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use super::{a_host, call, is_well, read, tells};
-use crate::harness::{manifest, reader, says};
+use crate::harness::{manifest, prints, reader, says};
 
 #[tokio::test]
 async fn they_ask_for_a_path_that_is_nearly_a_route() {
@@ -83,4 +83,34 @@ async fn they_send_their_bodies_too_slowly() {
     }
     let told = ["timed_out", "waited for the client to send", "its client sends slowly"];
     tells(&host, "all of the last 6 calls of web", &told).await;
+}
+
+#[tokio::test]
+async fn somebody_asks_why_a_route_does_not_answer() {
+    let host = a_host();
+    host.serve("shop", &says("x"), "").await;
+    host.serve("broken", &prints("Status: 500\\n\\nno"), "").await;
+    call(&host, "/broken/{n}", 4).await;
+    let why = |route: &str| host.run(&["why", route]);
+    let well = why("http://any.example/shop/cart?n=1");
+    assert_eq!(well.code, 0, "{well:?}");
+    let text = "nothing is wrong: any.example/shop/cart is answered by /shop/... of shop; ";
+    assert!(well.stdout.contains(text), "{well:?}");
+    let near = why("/shpo/cart");
+    assert_eq!(near.code, 1, "{near:?}");
+    assert!(
+        near.stdout.contains("/shpo/cart has no route: the nearest is /shop/... of shop"),
+        "{near:?}"
+    );
+    let none = why("/elsewhere");
+    assert!(none.code == 1 && none.stdout.contains("no route is near it"), "{none:?}");
+    host.until("word of the failures", || async {
+        let said = why("/broken/1");
+        (said.code == 1 && said.stdout.contains("the app itself answered 500")).then_some(())
+    })
+    .await;
+    let bad = why("/a b");
+    assert!(bad.code == 4 && bad.stderr.contains("is no route"), "{bad:?}");
+    let unknown = host.run(&["why", "nobody"]);
+    assert_eq!(unknown.code, 4, "{unknown:?}");
 }

@@ -4,7 +4,9 @@ use futures_util::future::join_all;
 use steerage_guests as guests;
 
 use super::{a_host, call, is_well, read, tells};
+use crate::crash_loop::{self, endless};
 use crate::harness::{Host, says, works};
+use crate::slots::{hold, used};
 
 /// Calls so many times at once, a few times.
 async fn burst(host: &Host, path: &str, at_once: usize) {
@@ -107,4 +109,40 @@ async fn calls_come_faster_than_they_are_done() {
     burst(&host, "/web/{n}?ms=60", 40).await;
     let parts = ["too_late", "waited for its turn", "make calls shorter"];
     tells(&host, "web", &parts).await;
+}
+
+#[tokio::test]
+async fn other_calls_hold_all_slots() {
+    let host = Host::with(&["--watch", "never", "--slots", "16"]);
+    let limits = "[limits]\ntimeout = \"10m\"\nqueue = 0";
+    host.serve("greedy", &read(guests::SLOW), limits).await;
+    let held = hold(&host, "/greedy?ms=500000", 14).await;
+    used(&host, 14.0).await;
+    call(&host, "/greedy?ms=1", 6).await;
+    let parts = ["host_full", "add hosts, or raise the host's instance slots"];
+    tells(&host, "greedy", &parts).await;
+    held.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+#[tokio::test]
+async fn it_is_quarantined_since_it_takes_its_host_down() {
+    let data = tempfile::tempdir().unwrap();
+    let start = || Host::on(data.path(), &["--watch", "never"]);
+    let mut host = start();
+    host.serve("poison", &endless(), "").await;
+    host.serve("well", &says("well"), "").await;
+    for _ in 0..2 {
+        // A call that ends has the host write down anew what runs; it may be another suspect until then.
+        assert_eq!(host.get("/well/").await.text(), "well");
+        crash_loop::runs(&host, "\"running\":[]").await;
+        crash_loop::call(&host, "/poison/").await;
+        host.kill();
+        host = start();
+    }
+    call(&host, "/poison/{n}", 6).await;
+    tells(&host, "poison", &["app_quarantined", "deploy it again"]).await;
+    let told = host.run(&["why", "poison"]).stdout;
+    for part in ["its generation 1 is quarantined", "deploy it again"] {
+        assert!(told.contains(part), "no {part:?} in {told}");
+    }
 }

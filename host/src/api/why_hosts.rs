@@ -1,0 +1,255 @@
+//! `GET /v1/why`: what is wrong with the hosts, or with what a route leads to, from what all hosts know.
+//! Does not judge: `core::why` does.
+
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::Uri;
+use jiff::Timestamp;
+use serde::Deserialize;
+use steerage_core::id::AppName;
+use steerage_core::node::Assigned;
+use steerage_core::place::{self, Aims};
+use steerage_core::units::many;
+use steerage_core::why::{
+    self, Diagnosis, FleetPast, HostEvent, HostTrouble, PastHost, PastUnplaced, PastUsage,
+};
+
+use super::fleet_wide::{self, whom};
+use super::problem::{Cause, Refusal};
+use super::why::{diagnosis, why_app};
+use super::{Asked, Shared, fleet, wire};
+use crate::agent::now;
+use crate::placement;
+
+/// What is told of a host that is alone.
+pub(super) const HERE: &str = "this host";
+/// Events among which is what happened to hosts.
+const EVENTS_OF_HOSTS: usize = 1_000;
+
+/// What is asked about the hosts, or about a route.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WhyQuery {
+    host: Option<String>,
+    route: Option<String>,
+}
+
+/// `GET /v1/why`.
+pub(super) async fn why_fleet(
+    State(state): State<Shared>,
+    Asked(query): Asked<WhyQuery>,
+) -> Result<Json<wire::Why>, Refusal> {
+    let host = query.host.as_deref();
+    if let Some(route) = &query.route {
+        return why_route(&state, route, host).await.map(Json);
+    }
+    let (mut past, sources) = of_fleet(&state, host).await?;
+    let path = format!("/v1/events?limit={EVENTS_OF_HOSTS}");
+    let here = state.events(None, EVENTS_OF_HOSTS);
+    let events = fleet_wide::gather(whom(&state, host)?, &path, here, usize::MAX).await;
+    let events = or_silent(events)?;
+    past.events = events.events.into_iter().map(host_event).collect();
+    past.events.sort_by_key(|event| event.at);
+    if let Some(one) = host.filter(|host| *host != "*") {
+        past.keep_only(one);
+    }
+    let told = why::explain_fleet(&past);
+    // Told last: an app that fails is worse than callers who ask for what there is not.
+    let unrouted = [wrong_protocol(&state, host), without_route(&state, host)];
+    Ok(Json(wire::Why {
+        app: None,
+        diagnoses: told.diagnoses.into_iter().map(diagnosis).collect(),
+        standing: told.standing,
+        unrouted: unrouted.into_iter().flatten().map(diagnosis).collect(),
+        sources,
+    }))
+}
+
+/// The name of this host in its fleet, where there is one; and whether it is asked about.
+fn me<'s>(state: &'s Shared, asked: Option<&str>) -> (Option<&'s str>, bool) {
+    let me = state.context.fleet.as_ref().map(|fleet| fleet.me().as_str());
+    (me, asked.is_none_or(|asked| asked == "*" || me == Some(asked)))
+}
+
+/// That clients of this host speak another protocol than it does, where this host is asked about.
+fn wrong_protocol(state: &Shared, asked: Option<&str>) -> Option<Diagnosis> {
+    let (me, is_meant) = me(state, asked);
+    let mistaken = *state.mistaken.lock().unwrap_or_else(PoisonError::into_inner);
+    let ever = state.connections_ever.load(Ordering::Relaxed);
+    let found = why::wrong_protocol(now(), me.unwrap_or(HERE), (&mistaken, ever), state.is_tls);
+    found.filter(|_| is_meant)
+}
+
+/// Why requests to this host find no route, where that is known, and this host is asked about.
+fn without_route(state: &Shared, asked: Option<&str>) -> Option<Diagnosis> {
+    let context = &state.context;
+    let (me, is_meant) = me(state, asked);
+    let kinds = context.without_route.lock().unwrap_or_else(PoisonError::into_inner).told(now());
+    if kinds.is_empty() || !is_meant {
+        return None;
+    }
+    // All of one moment: a route that is published meanwhile is neither near nor missing.
+    let snapshot = context.catalog.snapshot();
+    let routes: Vec<_> =
+        snapshot.routes.iter().map(|routed| (&routed.route, &routed.owner)).collect();
+    let is_routed = |host: &str, path: &str| snapshot.routes.find(host, path).is_some();
+    let former = context.catalog.former_routes();
+    let mut found = why::unrouted(now(), &kinds, &former, routes.iter().copied(), is_routed)?;
+    found.evidence.extend(me.map(|me| format!("they came to {me}")));
+    Some(found)
+}
+
+/// What is wrong with hosts, but for what is nearly used up: whoever watches that for longer tells it.
+pub(super) async fn troubles(
+    state: &Shared,
+    host: Option<&str>,
+) -> Result<Vec<HostTrouble>, Refusal> {
+    let (past, _) = of_fleet(state, host).await?;
+    Ok(why::fleet_troubles(&past))
+}
+
+/// The same as far as this host knows by itself, and whether it is the first of those that answer.
+pub(super) async fn troubles_known(state: &Shared) -> Result<(Vec<HostTrouble>, bool), Refusal> {
+    let known = fleet::hosts_known(state).await?;
+    let first = known.hosts.iter().filter(|host| host.state == "answers").map(|host| &host.host);
+    let is_first = first.min().is_none_or(|first| *first == known.asked);
+    let past = FleetPast {
+        unplaced: unplaced(state).await?,
+        ..past(state, known, &wire::Usage::default())
+    };
+    Ok((why::fleet_troubles(&past), is_first))
+}
+
+/// How the fleet stands.
+async fn of_fleet(
+    state: &Shared,
+    host: Option<&str>,
+) -> Result<(FleetPast, Option<wire::Sources>), Refusal> {
+    let whose = whom(state, host)?;
+    let usage = fleet_wide::gather(whose, "/v1/usage", state.usage(), usize::MAX).await;
+    let usage = or_silent(usage)?;
+    let known = match fleet::hosts(State(state.clone())).await {
+        Ok(Json(known)) => known,
+        // Its own disk is its store: why that cannot be read is told among its events.
+        Err(_) if state.desired.fleet().is_alone() => wire::Hosts::default(),
+        Err(refusal) => return Err(refusal),
+    };
+    let past = FleetPast { unplaced: unplaced(state).await?, ..past(state, known, &usage) };
+    Ok((past, usage.sources))
+}
+
+/// A host that does not answer tells nothing. That it does not is what is wrong with it.
+fn or_silent<T: Default>(told: Result<T, Refusal>) -> Result<T, Refusal> {
+    told.or_else(
+        |refusal| if refusal.cause == Cause::HostSilent { Ok(T::default()) } else { Err(refusal) },
+    )
+}
+
+/// Apps of which replicas have no place, where plans are made.
+async fn unplaced(state: &Shared) -> Result<Vec<PastUnplaced>, Refusal> {
+    let fleet = state.desired.fleet();
+    if fleet.is_alone() {
+        return Ok(Vec::new());
+    }
+    let view = state.desired.look().await?;
+    let n_placed = |app: &AppName| view.assigned_to(app).map_or(0, Assigned::len);
+    let is_short = view.apps().any(|(app, record)| n_placed(app) < record.bounds().0 as usize);
+    if !is_short || view.is_frozen() {
+        return Ok(Vec::new());
+    }
+    // Why that is so, only a plan says.
+    let (planned_for, seen, headroom) = (fleet.clone(), view.clone(), state.headroom);
+    let aims = Aims { policy: state.policy, ..Aims::default() };
+    let planned = tokio::task::spawn_blocking(move || {
+        place::plan(&placement::of(&planned_for, &seen, headroom), &aims)
+    });
+    let plan = planned.await.map_err(|error| Refusal::internal(&error))?;
+    let told = plan.unplaced.into_iter().map(|found| PastUnplaced {
+        placed: u32::try_from(n_placed(&found.app)).unwrap_or(u32::MAX),
+        app: found.app,
+        replicas: found.replicas,
+        lacks: found.lacks,
+    });
+    Ok(told.collect())
+}
+
+fn past(state: &Shared, known: wire::Hosts, usage: &wire::Usage) -> FleetPast {
+    let used = |name: &str| {
+        // A host that is alone tells its own without a name.
+        let is_only = usage.each.is_empty() && name == known.asked;
+        let of = usage.each.get(name).map(|usage| &usage.host);
+        let of = of.or_else(|| is_only.then_some(&usage.host))?;
+        Some(PastUsage {
+            memory: (of.resident_bytes, of.memory_budget_bytes),
+            slots: (of.slots_used.into(), of.slots_total.into()),
+            waiting: of.waiting,
+        })
+    };
+    let past_host = |host: &wire::HostSummary| PastHost {
+        name: host.host.clone(),
+        state: host.state.clone(),
+        why: host.why.clone(),
+        lost: host.lost_seconds.map(Duration::from_secs),
+        replicas: host.replicas,
+        clock_ahead: host.clock_ahead_seconds,
+        certificate_days: host.certificate.as_ref().map(|shown| shown.days_left),
+        used: used(&host.host),
+    };
+    let folder_gone = state.telemetry.problems.of_host().folder_gone_since();
+    FleetPast {
+        asked: if state.context.fleet.is_some() { known.asked.clone() } else { HERE.to_owned() },
+        store_silent: known.store_silent_seconds.map(Duration::from_secs),
+        hosts: known.hosts.iter().map(past_host).collect(),
+        closed: known
+            .hosts
+            .iter()
+            .find(|host| host.state == "answers" && host.standing != "open")
+            .map(|host| host.host.clone()),
+        unplaced: Vec::new(),
+        levels: state.levels_open().map(|(what, found, _)| (what, found)).collect(),
+        now: now(),
+        events: Vec::new(),
+        callers_certificate_days: state.certificates.days_left(Timestamp::now()).callers,
+        folder_gone: folder_gone.map(|since| Duration::from_millis(now().saturating_sub(since))),
+        frozen: known.frozen.map(|frozen| (Duration::from_secs(frozen.seconds), frozen.why)),
+        trouble: known.trouble,
+    }
+}
+
+/// What is wrong with what a client asks for: with the app that answers it, or that none does.
+async fn why_route(state: &Shared, asked: &str, host: Option<&str>) -> Result<wire::Why, Refusal> {
+    let has_scheme = asked.contains("://");
+    // A path alone is one of any host name.
+    let is_path = asked.starts_with('/');
+    let whole = if has_scheme || is_path { asked.to_owned() } else { format!("http://{asked}") };
+    let url: Uri = whole.parse().map_err(|_| {
+        let detail = format!("{asked:?} is no route: expected host/path, /path or a whole URL");
+        Refusal::new(Cause::BadRequest, detail)
+    })?;
+    let (name, path) = (url.host().unwrap_or_default().to_lowercase(), url.path());
+    let snapshot = state.context.catalog.snapshot();
+    if let Some(found) = snapshot.routes.find(&name, path) {
+        let (route, app) = (found.target.route().clone(), found.target.app.name.clone());
+        let told = why_app(state, &app, host).await?;
+        let route = route.to_str().unwrap_or_default();
+        let standing = format!("{name}{path} is answered by {route} of {app}; {}", told.standing);
+        return Ok(wire::Why { standing, ..told });
+    }
+    let former = state.context.catalog.former_routes();
+    let all: Vec<_> = snapshot.routes.iter().map(|routed| (&routed.route, &routed.owner)).collect();
+    let found = why::no_route(now(), (&name, path), &former, all.iter().copied());
+    Ok(wire::Why {
+        diagnoses: vec![diagnosis(found)],
+        standing: format!("the host that was asked knows {}", many(all.len(), "route")),
+        ..wire::Why::default()
+    })
+}
+
+fn host_event(event: wire::Event) -> HostEvent {
+    let wire::Event { host, app, kind, at, message, advice, .. } = event;
+    HostEvent { host, app, kind, at, message, advice }
+}
