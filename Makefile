@@ -27,7 +27,7 @@ page-setup: ## node, Chromium and what drives it, for the test of the page
 page-test: setup page-setup ## the page in a browser, with screenshots in target/tools/page/pictures
 	$(CARGO) test -p steerage --test it -- page:: --nocapture
 
-soak: setup ## hostile apps for SOAK_SECONDS, SOAK_CALLS small calls, DIFFERENTIAL_CALLS restored beside new, FLEET_SEEDS fleets, PROBLEM_DAYS of 10,000 healthy apps
+soak: setup ## hostile apps, and a thousand healthy ones, for SOAK_SECONDS each, SOAK_CALLS small calls, DIFFERENTIAL_CALLS restored beside new, FLEET_SEEDS fleets, PROBLEM_DAYS of 10,000 healthy apps
 	STEERAGE_SOAK_SECONDS=$(SOAK_SECONDS) STEERAGE_SOAK_CALLS=$(SOAK_CALLS) \
 		$(CARGO) test --workspace --test soak -- --nocapture
 	STEERAGE_DIFFERENTIAL_CALLS=$(DIFFERENTIAL_CALLS) \

@@ -16,6 +16,7 @@ mod fleet;
 mod fleet_wide;
 mod follow;
 mod for_hosts;
+mod found;
 mod here;
 mod history;
 mod lineage;
@@ -100,8 +101,6 @@ pub struct ApiState {
     pub context: Arc<CallContext>,
     /// Open connections of callers.
     pub connections: Arc<AtomicU64>,
-    /// How many there ever were.
-    pub connections_ever: Arc<AtomicU64>,
     /// Those of them that began with TLS where it is not spoken, or the other way round.
     pub mistaken: Arc<std::sync::Mutex<Mistaken>>,
     /// What operators must show; without one only this machine is let in. May be replaced.

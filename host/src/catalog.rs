@@ -196,6 +196,17 @@ impl Catalog {
         !quarantine.is_empty() && quarantine.get(app) == Some(&generation)
     }
 
+    /// The deployments that are served and quarantined.
+    #[must_use]
+    pub fn quarantined(&self) -> Vec<(AppName, Generation)> {
+        let is_served = |app: &AppName, generation: Generation| {
+            self.app(app).is_some_and(|app| app.generation == generation)
+        };
+        let all = self.quarantine.load();
+        let served = all.iter().filter(|(app, generation)| is_served(app, **generation));
+        served.map(|(app, generation)| (app.clone(), *generation)).collect()
+    }
+
     /// Quarantines a deployment of an app, or none of its deployments; whether that is news.
     pub fn set_quarantine(&self, app: &AppName, generation: Option<Generation>) -> bool {
         if self.quarantine.load().get(app).copied() == generation {

@@ -18,7 +18,7 @@ pub mod tls;
 pub mod upload;
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -183,12 +183,6 @@ impl<S: Service> Listener<S> {
         self.room.n_open()
     }
 
-    /// How many connections there ever were, to be read whenever somebody asks.
-    #[must_use]
-    pub fn n_entered(&self) -> Arc<AtomicU64> {
-        self.room.n_entered()
-    }
-
     /// Who spoke TLS where it is not spoken, or the other way round.
     #[must_use]
     pub fn mistaken(&self) -> Arc<Mutex<Mistaken>> {
@@ -250,12 +244,6 @@ impl<S: Service> Listener<S> {
         }
     }
 
-    fn note_mistaken(&self) {
-        // This connection is counted already.
-        let n_before = self.n_entered().load(Ordering::Relaxed).saturating_sub(1);
-        tls::note_mistaken(&self.settings.mistaken, n_before);
-    }
-
     /// Learns which version the client speaks.
     async fn begin(&self, stream: TcpStream, entered: &Entered) -> Result<Begun, BoxError> {
         let (connection, limits) = (entered.connection.clone(), self.settings.limits);
@@ -263,14 +251,14 @@ impl<S: Service> Listener<S> {
             let mut stream = Patient::new(stream, connection, limits);
             let is_http2 = stream.begins_http2().await?;
             if stream.begins_tls() {
-                self.note_mistaken();
+                tls::note_mistaken(&self.settings.mistaken);
             }
             return Ok(Begun::Plain(stream, is_http2));
         };
         let accepted = TlsAcceptor::from(tls.clone()).accept(stream).await;
         let is_mistaken = accepted.as_ref().is_err_and(tls::speaks_none);
         if is_mistaken {
-            self.note_mistaken();
+            tls::note_mistaken(&self.settings.mistaken);
         }
         let stream = accepted?;
         let seat = self.seat(stream.get_ref().1.peer_certificates(), &connection)?;

@@ -290,7 +290,6 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         telemetry: telemetry.clone(),
         context,
         connections: ingress.callers.n_open(),
-        connections_ever: ingress.callers.n_entered(),
         mistaken: ingress.callers.mistaken(),
         token,
         sessions: OpenSessions::default(),

@@ -22,6 +22,7 @@ pub mod expiry;
 pub mod fair;
 pub mod history;
 pub mod id;
+pub mod lasting;
 pub mod latency;
 pub mod limits;
 pub mod lineage;

@@ -1,4 +1,4 @@
-//! Clients that speak TLS to a door that does not, or the other way round: how many came lately, of how many.
+//! Clients that speak TLS to a door that does not, or the other way round: how many came lately.
 //! Does not say what is wrong: `core::why` does.
 
 /// Who came the last time so many milliseconds ago counts no more.
@@ -9,8 +9,6 @@ const WITHIN: u64 = 600_000;
 pub struct Mistaken {
     /// How many there were since `first_at`.
     pub count: u64,
-    /// How many connections there had been when the first of them came.
-    pub before: u64,
     /// The first of them.
     pub first_at: u64,
     /// The last one.
@@ -18,12 +16,11 @@ pub struct Mistaken {
 }
 
 impl Mistaken {
-    /// One came at this time, after so many connections of any kind.
-    pub fn note(&mut self, now: u64, n_before: u64) {
+    /// One came at this time.
+    pub fn note(&mut self, now: u64) {
         let known = self.recent(now);
-        let (first_at, before) =
-            if known.count == 0 { (now, n_before) } else { (known.first_at, known.before) };
-        *self = Self { count: known.count + 1, before, first_at, last_at: now };
+        let first_at = if known.count == 0 { now } else { known.first_at };
+        *self = Self { count: known.count + 1, first_at, last_at: now };
     }
 
     /// What came lately; nothing where the last one was long ago.
@@ -41,15 +38,14 @@ mod tests {
     fn what_came_long_ago_counts_no_more() {
         let mut mistaken = Mistaken::default();
         assert_eq!(mistaken.recent(1_000_000).count, 0);
-        mistaken.note(1_000_000, 7);
-        mistaken.note(1_500_000, 8);
+        mistaken.note(1_000_000);
+        mistaken.note(1_500_000);
         assert_eq!(
             mistaken.recent(2_100_000),
-            Mistaken { count: 2, before: 7, first_at: 1_000_000, last_at: 1_500_000 }
+            Mistaken { count: 2, first_at: 1_000_000, last_at: 1_500_000 }
         );
         assert_eq!(mistaken.recent(2_100_001).count, 0);
-        mistaken.note(3_000_000, 99);
-        let last = Mistaken { count: 1, before: 99, first_at: 3_000_000, last_at: 3_000_000 };
-        assert_eq!(mistaken, last);
+        mistaken.note(3_000_000);
+        assert_eq!(mistaken, Mistaken { count: 1, first_at: 3_000_000, last_at: 3_000_000 });
     }
 }

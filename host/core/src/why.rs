@@ -23,9 +23,10 @@ use std::time::Duration;
 
 pub use self::diagnosis::{Diagnosis, Explanation, PRINTED, Remedy};
 pub use self::fleet::{
-    FleetPast, HostTrouble, PastHost, PastUsage, explain_fleet, fleet_troubles, remedy_of_lack,
+    FleetPast, HostTrouble, PastHost, PastTold, PastUsage, certificate_of_callers, explain_fleet,
+    fleet_troubles, remedy_of_lack,
 };
-pub use self::lately::HostEvent;
+pub use self::lately::{HostEvent, is_lately, lately};
 pub use self::protocol::wrong_protocol;
 pub use self::room::PastUnplaced;
 pub use self::unrouted::{no_route, unrouted};
@@ -212,8 +213,25 @@ pub fn waited_for_a_core(past: &AppPast) -> bool {
     mostly(calls).is_some_and(|(phase, _)| busy::is_asked(phase))
 }
 
-/// How the app does, whatever is wrong.
+/// What was gone back from so many milliseconds ago is what somebody who asks may mean.
+const WENT_BACK_WITHIN: u64 = 600_000;
+/// That a deployment was gone back from, because it did worse than the one before it.
+const WENT_BACK: [&str; 2] = ["deployment_rolled_back", "canary_rolled_back"];
+
+/// How the app does, whatever is wrong, and which deployment of it was gone back from lately.
 fn standing(past: &AppPast) -> String {
+    let is_lately = |event: &&PastEvent| {
+        WENT_BACK.contains(&&*event.kind) && event.at.saturating_add(WENT_BACK_WITHIN) >= past.now
+    };
+    let does = does(past);
+    match past.events.iter().rev().find(is_lately) {
+        Some(event) => format!("{does}; {} ago {}", ago(past.now, event.at), event.message),
+        None => does,
+    }
+}
+
+/// How the app does.
+fn does(past: &AppPast) -> String {
     let is_served = |call: &&PastCall| past.is_served(call.generation);
     let Some(last) = past.calls.iter().rfind(is_served) else {
         return format!("no call of {} is kept: nothing is known of how it does", past.app);
@@ -233,6 +251,12 @@ fn standing(past: &AppPast) -> String {
         about_duration(took.1),
         ago(past.now, last.at),
     )
+}
+
+/// That a deployment of an app is called no more.
+#[must_use]
+pub fn quarantine_claim(app: &AppName, generation: u64) -> String {
+    format!("calls of {app} are refused: its generation {generation} is quarantined")
 }
 
 /// Whether a call with this cause and status failed through the app or the host: a client that goes away,

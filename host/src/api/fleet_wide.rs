@@ -29,6 +29,9 @@ const AT_ONCE: usize = 64;
 /// How the detail begins where a host knows no such app, in every version.
 const NO_APP: &str = "no app named ";
 
+/// Where hosts tell each other what happened to them lately.
+pub(super) const LATELY: &str = "/v1/lately";
+
 /// Asks those who are meant, and puts what they say together with what is known here; at most so many
 /// things of those that have an order.
 pub(super) async fn gather<T: Together>(

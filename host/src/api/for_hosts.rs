@@ -16,6 +16,7 @@ use serde::Deserialize;
 use tokio::runtime::Handle;
 use tower_service::Service as _;
 
+use super::fleet_wide::LATELY;
 use super::here::{CallsQuery, EventsQuery, LogsQuery};
 use super::problem::Refusal;
 use super::{
@@ -73,6 +74,7 @@ fn router(state: Shared) -> Router {
         .route("/v1/events", get(events))
         .route("/v1/usage", get(usage))
         .route("/v1/problems", get(problems))
+        .route(LATELY, get(lately))
         .route("/v1/apps/{app}/history", get(history::of_app_here))
         .route("/v1/history", get(history::at_here))
         .route(needs::PATH, get(advice::needs_here))
@@ -135,6 +137,10 @@ async fn events(
 
 async fn usage(State(state): State<Shared>) -> Json<wire::Usage> {
     Json(state.usage())
+}
+
+async fn lately(State(state): State<Shared>) -> Json<wire::Lately> {
+    Json(state.lately())
 }
 
 async fn problems(State(state): State<Shared>) -> Json<wire::Problems> {

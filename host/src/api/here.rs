@@ -9,6 +9,7 @@ use futures_util::Stream;
 use serde::Deserialize;
 use steerage_core::destinations::DestinationTable;
 use steerage_core::id::{AppName, CallIdPrefix};
+use steerage_core::why::is_lately;
 
 use super::problem::{Cause, Refusal};
 use super::{ApiState, follow, view, watch, wire};
@@ -197,6 +198,17 @@ impl ApiState {
         follow::events(app, recent, coming, self.context.shutdown.clone())
     }
 
+    /// What happened to this host a moment ago, and which apps had its cores.
+    pub(super) fn lately(&self) -> wire::Lately {
+        let now = now();
+        let events = self.context.events.recent(None, usize::MAX).into_iter();
+        let events = events.filter(|event| is_lately(now, &event.kind, event.at));
+        wire::Lately {
+            events: events.map(view::event).collect(),
+            busiest: self.telemetry.busiest.recent().into_iter().map(view::busy_app).collect(),
+        }
+    }
+
     /// What the host and its apps use.
     pub(super) fn usage(&self) -> wire::Usage {
         let (snapshot, reading) = (self.context.catalog.snapshot(), self.reading());
@@ -219,7 +231,6 @@ impl ApiState {
                 connections: reading.connections,
                 waiting: self.context.admission.n_waiting(),
                 unrouted: reading.unrouted,
-                busiest: self.telemetry.busiest.recent().into_iter().map(view::busy_app).collect(),
             },
             apps: snapshot.apps.values().filter_map(|app| view::usage(app)).collect(),
             ..wire::Usage::default()

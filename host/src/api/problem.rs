@@ -55,7 +55,7 @@ pub(super) enum Cause {
 #[derive(Debug)]
 pub(super) struct Refusal {
     pub(super) cause: Cause,
-    detail: String,
+    pub(super) detail: String,
     mistakes: Vec<wire::Mistake>,
     /// The app that has the route, and the route.
     owned: Option<(String, String)>,

@@ -11,13 +11,13 @@ use tokio::time::Instant;
 
 use super::fleet_wide::{self, whom};
 use super::problem::Refusal;
-use super::{Shared, problems, why_hosts, wire};
+use super::{Shared, found, problems, why_hosts, wire};
 use crate::notify::{ProblemSource, ProblemsHere, ToldElsewhere};
 
 /// All hosts.
 const ALL: &str = "*";
 /// Kinds of problems that a host has and cannot tell by itself: one of the others does.
-const OF_OTHERS: [&str; 3] = ["host", "clock", "room"];
+const OF_OTHERS: [&str; 2] = ["host", "clock"];
 
 /// While no host has a problem, the hosts are looked at once in so long, because that takes a look at all
 /// apps. While one has, at each look.
@@ -47,7 +47,7 @@ impl ProblemSource for TellingHost {
             let is_mine = if OF_OTHERS.contains(&trouble.kind) {
                 is_first
             } else {
-                me.is_none() || me == trouble.host
+                me.as_ref().is_none_or(|me| *me == trouble.host)
             };
             let problem = problems::of_trouble(trouble, me.is_some());
             if is_mine {
@@ -105,7 +105,7 @@ impl TellingHost {
         let here = wire::Problems::default();
         let told = fleet_wide::gather(whose, "/v1/problems", here, usize::MAX).await?;
         let is_all = told.sources.is_none_or(|sources| sources.unanswered.is_empty());
-        let keys = told.problems.into_iter().map(|told| problems::read(told).key());
+        let keys = told.problems.into_iter().map(|told| found::read(told).key());
         Ok(ToldElsewhere { told: keys.collect::<BTreeSet<ProblemKey>>(), is_all })
     }
 }

@@ -188,7 +188,6 @@ fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> Api
         telemetry,
         context: Arc::new(context),
         connections: Arc::default(),
-        connections_ever: Arc::default(),
         mistaken: Arc::default(),
         token: Arc::new(ArcSwap::from_pointee(token)),
         sessions: OpenSessions::default(),

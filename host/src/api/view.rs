@@ -266,7 +266,7 @@ pub(super) fn reading(app: &App) -> Option<telemetry::metrics::AppReading> {
 
 /// Who used most of the cores for some seconds.
 pub(super) fn busy_app(busy: BusyApp) -> wire::BusyApp {
-    wire::BusyApp { at: busy.at, app: busy.app.to_string(), percent: busy.percent }
+    wire::BusyApp { at: busy.at, app: busy.app.to_string(), percent: busy.percent, host: None }
 }
 
 /// What one app uses; `None` for one that nobody has called.

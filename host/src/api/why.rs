@@ -13,7 +13,7 @@ use steerage_core::why::{
     PastLine, PastReplicas, PastWait,
 };
 
-use super::fleet_wide::{self, whom};
+use super::fleet_wide::{self, LATELY, whom};
 use super::here::HostQuery;
 use super::problem::Refusal;
 use super::{Asked, Named, Shared, canary, replicas, wire};
@@ -124,8 +124,8 @@ pub(super) async fn of_app(
     };
     if why::waited_for_a_core(&past) {
         // Of a host of an earlier version it is not known.
-        let usage = fleet_wide::gather(whose()?, "/v1/usage", state.usage(), usize::MAX).await;
-        past.busiest = usage.map(|usage| busiest(&usage)).unwrap_or_default();
+        let lately = fleet_wide::gather(whose()?, LATELY, state.lately(), usize::MAX).await;
+        past.busiest = lately.map(|lately| busiest(lately.busiest)).unwrap_or_default();
     }
     Ok(ToldOfApp { explanation: why::explain(&past), past, sources: calls.sources })
 }
@@ -187,15 +187,9 @@ fn destination(known: wire::Destination) -> PastDestination {
 }
 
 /// Who used most of the cores of each host.
-fn busiest(usage: &wire::Usage) -> Vec<PastBusy> {
-    let each = usage.each.iter().map(|(host, usage)| (Some(host.clone()), &usage.host));
-    // A host that is alone tells its own without a name.
-    let alone = usage.each.is_empty().then_some((None, &usage.host));
-    let busy = each.chain(alone).flat_map(|(host, usage)| {
-        usage.busiest.iter().filter_map(move |busy| {
-            let app = busy.app.parse().ok()?;
-            Some(PastBusy { host: host.clone(), at: busy.at, app, percent: busy.percent })
-        })
+fn busiest(told: Vec<wire::BusyApp>) -> Vec<PastBusy> {
+    let busy = told.into_iter().filter_map(|wire::BusyApp { at, app, percent, host }| {
+        Some(PastBusy { host, at, app: app.parse().ok()?, percent })
     });
     busy.collect()
 }

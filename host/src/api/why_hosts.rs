@@ -1,34 +1,33 @@
 //! `GET /v1/why`: what is wrong with the hosts, or with what a route leads to, from what all hosts know.
 //! Does not judge: `core::why` does.
 
+use std::collections::BTreeMap;
 use std::sync::PoisonError;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::Uri;
-use jiff::Timestamp;
 use serde::Deserialize;
-use steerage_core::id::AppName;
+use steerage_core::id::{AppName, HostName};
 use steerage_core::node::Assigned;
 use steerage_core::place::{self, Aims};
+use steerage_core::route::HostPattern;
 use steerage_core::units::many;
 use steerage_core::why::{
-    self, Diagnosis, FleetPast, HostEvent, HostTrouble, PastHost, PastUnplaced, PastUsage,
+    self, Diagnosis, FleetPast, HostEvent, HostTrouble, PastHost, PastTold, PastUnplaced, PastUsage,
 };
 
-use super::fleet_wide::{self, whom};
+use super::fleet_wide::{self, LATELY, whom};
+use super::found::{HERE, QUARANTINE};
 use super::problem::{Cause, Refusal};
 use super::why::{diagnosis, why_app};
-use super::{Asked, Shared, fleet, wire};
+use super::{Asked, Shared, fleet, found, wire};
 use crate::agent::now;
 use crate::placement;
 
-/// What is told of a host that is alone.
-pub(super) const HERE: &str = "this host";
-/// Events among which is what happened to hosts.
-const EVENTS_OF_HOSTS: usize = 1_000;
+/// As many cordoned hosts are supposed to be open, to see whether that would give replicas a place.
+const TRIED: usize = 4;
 
 /// What is asked about the hosts, or about a route.
 #[derive(Debug, Deserialize)]
@@ -48,23 +47,29 @@ pub(super) async fn why_fleet(
         return why_route(&state, route, host).await.map(Json);
     }
     let (mut past, sources) = of_fleet(&state, host).await?;
-    let path = format!("/v1/events?limit={EVENTS_OF_HOSTS}");
-    let here = state.events(None, EVENTS_OF_HOSTS);
-    let events = fleet_wide::gather(whom(&state, host)?, &path, here, usize::MAX).await;
-    let events = or_silent(events)?;
-    past.events = events.events.into_iter().map(host_event).collect();
-    past.events.sort_by_key(|event| event.at);
-    if let Some(one) = host.filter(|host| *host != "*") {
-        past.keep_only(one);
+    let one = host.filter(|host| *host != "*");
+    match one {
+        Some(one) => past.keep_only(one),
+        None => past.unplaced = unplaced(&state).await?,
     }
+    let lately = fleet_wide::gather(whom(&state, host)?, LATELY, state.lately(), usize::MAX);
+    let lately = or_silent(lately.await, &mut past, one)?;
+    let events: Vec<_> = lately.events.into_iter().map(host_event).collect();
+    let path = "/v1/problems";
+    let told = fleet_wide::gather(whom(&state, host)?, path, state.problems(), usize::MAX);
+    let told = or_silent(told.await, &mut past, one)?;
+    // What the host itself says is wrong is the reason of what could not be asked.
+    let unasked = std::mem::take(&mut past.told);
+    past.told = told.problems.into_iter().filter_map(of_host).chain(unasked).collect();
     let told = why::explain_fleet(&past);
-    // Told last: an app that fails is worse than callers who ask for what there is not.
+    // Told last: an app that fails is worse than callers who ask for what there is not, and than what is over.
     let unrouted = [wrong_protocol(&state, host), without_route(&state, host)];
+    let last = unrouted.into_iter().flatten().chain(why::lately(now(), &events));
     Ok(Json(wire::Why {
         app: None,
         diagnoses: told.diagnoses.into_iter().map(diagnosis).collect(),
         standing: told.standing,
-        unrouted: unrouted.into_iter().flatten().map(diagnosis).collect(),
+        unrouted: last.map(diagnosis).collect(),
         sources,
     }))
 }
@@ -79,8 +84,12 @@ fn me<'s>(state: &'s Shared, asked: Option<&str>) -> (Option<&'s str>, bool) {
 fn wrong_protocol(state: &Shared, asked: Option<&str>) -> Option<Diagnosis> {
     let (me, is_meant) = me(state, asked);
     let mistaken = *state.mistaken.lock().unwrap_or_else(PoisonError::into_inner);
-    let ever = state.connections_ever.load(Ordering::Relaxed);
-    let found = why::wrong_protocol(now(), me.unwrap_or(HERE), (&mistaken, ever), state.is_tls);
+    let snapshot = state.context.catalog.snapshot();
+    let called = snapshot.apps.values().filter_map(|app| app.state());
+    let last_calls = called.filter_map(|called| called.calls.tail(1).pop());
+    let last_call = last_calls.map(|call| call.at).max();
+    let told = (&mistaken, last_call);
+    let found = why::wrong_protocol(now(), me.unwrap_or(HERE), told, state.is_tls);
     found.filter(|_| is_meant)
 }
 
@@ -117,10 +126,7 @@ pub(super) async fn troubles_known(state: &Shared) -> Result<(Vec<HostTrouble>, 
     let known = fleet::hosts_known(state).await?;
     let first = known.hosts.iter().filter(|host| host.state == "answers").map(|host| &host.host);
     let is_first = first.min().is_none_or(|first| *first == known.asked);
-    let past = FleetPast {
-        unplaced: unplaced(state).await?,
-        ..past(state, known, &wire::Usage::default())
-    };
+    let past = past(state, known, &wire::Usage::default());
     Ok((why::fleet_troubles(&past), is_first))
 }
 
@@ -131,22 +137,76 @@ async fn of_fleet(
 ) -> Result<(FleetPast, Option<wire::Sources>), Refusal> {
     let whose = whom(state, host)?;
     let usage = fleet_wide::gather(whose, "/v1/usage", state.usage(), usize::MAX).await;
-    let usage = or_silent(usage)?;
+    let mut unread = Vec::new();
+    let usage = usage.or_else(|refusal| unless_silent(refusal).map(|()| wire::Usage::default()))?;
     let known = match fleet::hosts(State(state.clone())).await {
         Ok(Json(known)) => known,
-        // Its own disk is its store: why that cannot be read is told among its events.
-        Err(_) if state.desired.fleet().is_alone() => wire::Hosts::default(),
+        // Its own disk is its store.
+        Err(refusal) if state.desired.fleet().is_alone() => {
+            let claim = "what is wanted of this host cannot be read".to_owned();
+            let found = Diagnosis { claim, evidence: vec![refusal.detail], remedy: None };
+            unread.push(PastTold { kind: "unread".to_owned(), host: None, found });
+            wire::Hosts::default()
+        }
         Err(refusal) => return Err(refusal),
     };
-    let past = FleetPast { unplaced: unplaced(state).await?, ..past(state, known, &usage) };
-    Ok((past, usage.sources))
+    let sources = usage.sources.clone();
+    let mut past = past(state, known, &usage);
+    past.told.extend(unread);
+    Ok((past, sources))
 }
 
-/// A host that does not answer tells nothing. That it does not is what is wrong with it.
-fn or_silent<T: Default>(told: Result<T, Refusal>) -> Result<T, Refusal> {
-    told.or_else(
-        |refusal| if refusal.cause == Cause::HostSilent { Ok(T::default()) } else { Err(refusal) },
-    )
+/// A host that does not answer tells nothing: that is what is wrong with it, where nothing else says so.
+fn or_silent<T: Default>(
+    told: Result<T, Refusal>,
+    past: &mut FleetPast,
+    one: Option<&str>,
+) -> Result<T, Refusal> {
+    let refusal = match told {
+        Ok(told) => return Ok(told),
+        Err(refusal) => refusal,
+    };
+    let detail = refusal.detail.clone();
+    unless_silent(refusal)?;
+    let is_told = past.told.iter().any(|told| told.kind == "silent");
+    let answers = past.hosts.iter().any(|host| host.state == "answers");
+    if let Some(one) = one.filter(|_| answers && !is_told) {
+        let claim = format!("{one} does not say how it is");
+        let remedy = why::Remedy {
+            text: "see whether its process runs and which version it is".to_owned(),
+            command: Some("steerage hosts".to_owned()),
+            changes: false,
+        };
+        let found = Diagnosis { claim, evidence: vec![detail], remedy: Some(remedy) };
+        past.told.push(PastTold { kind: "silent".to_owned(), host: None, found });
+    }
+    Ok(T::default())
+}
+
+fn unless_silent(refusal: Refusal) -> Result<(), Refusal> {
+    if refusal.cause == Cause::HostSilent { Ok(()) } else { Err(refusal) }
+}
+
+/// For each app that lacks places, the first cordoned host that would take a replica of it, were it open.
+fn would_take(
+    now: &place::View,
+    aims: &Aims,
+    unplaced: &[place::Unplaced],
+) -> BTreeMap<AppName, HostName> {
+    let mut found = BTreeMap::new();
+    let cordoned = now.hosts.iter().filter(|(_, host)| host.standing == place::Standing::Cordoned);
+    for (name, _) in cordoned.take(TRIED) {
+        let mut supposed = now.clone();
+        supposed.open(name);
+        let still = place::plan(&supposed, aims).unplaced;
+        let left = |app: &AppName| {
+            still.iter().find(|still| still.app == *app).map_or(0, |still| still.replicas)
+        };
+        for lacking in unplaced.iter().filter(|lacking| left(&lacking.app) < lacking.replicas) {
+            found.entry(lacking.app.clone()).or_insert_with(|| name.clone());
+        }
+    }
+    found
 }
 
 /// Apps of which replicas have no place, where plans are made.
@@ -165,11 +225,15 @@ async fn unplaced(state: &Shared) -> Result<Vec<PastUnplaced>, Refusal> {
     let (planned_for, seen, headroom) = (fleet.clone(), view.clone(), state.headroom);
     let aims = Aims { policy: state.policy, ..Aims::default() };
     let planned = tokio::task::spawn_blocking(move || {
-        place::plan(&placement::of(&planned_for, &seen, headroom), &aims)
+        let now = placement::of(&planned_for, &seen, headroom);
+        let unplaced = place::plan(&now, &aims).unplaced;
+        let would_take = would_take(&now, &aims, &unplaced);
+        (unplaced, would_take)
     });
-    let plan = planned.await.map_err(|error| Refusal::internal(&error))?;
-    let told = plan.unplaced.into_iter().map(|found| PastUnplaced {
+    let (unplaced, would_take) = planned.await.map_err(|error| Refusal::internal(&error))?;
+    let told = unplaced.into_iter().map(|found| PastUnplaced {
         placed: u32::try_from(n_placed(&found.app)).unwrap_or(u32::MAX),
+        would_take: would_take.get(&found.app).map(ToString::to_string),
         app: found.app,
         replicas: found.replicas,
         lacks: found.lacks,
@@ -204,16 +268,8 @@ fn past(state: &Shared, known: wire::Hosts, usage: &wire::Usage) -> FleetPast {
         asked: if state.context.fleet.is_some() { known.asked.clone() } else { HERE.to_owned() },
         store_silent: known.store_silent_seconds.map(Duration::from_secs),
         hosts: known.hosts.iter().map(past_host).collect(),
-        closed: known
-            .hosts
-            .iter()
-            .find(|host| host.state == "answers" && host.standing != "open")
-            .map(|host| host.host.clone()),
         unplaced: Vec::new(),
-        levels: state.levels_open().map(|(what, found, _)| (what, found)).collect(),
-        now: now(),
-        events: Vec::new(),
-        callers_certificate_days: state.certificates.days_left(Timestamp::now()).callers,
+        told: Vec::new(),
         folder_gone: folder_gone.map(|since| Duration::from_millis(now().saturating_sub(since))),
         frozen: known.frozen.map(|frozen| (Duration::from_secs(frozen.seconds), frozen.why)),
         trouble: known.trouble,
@@ -222,7 +278,7 @@ fn past(state: &Shared, known: wire::Hosts, usage: &wire::Usage) -> FleetPast {
 
 /// What is wrong with what a client asks for: with the app that answers it, or that none does.
 async fn why_route(state: &Shared, asked: &str, host: Option<&str>) -> Result<wire::Why, Refusal> {
-    let has_scheme = asked.contains("://");
+    let has_scheme = ["http://", "https://"].iter().any(|scheme| asked.starts_with(scheme));
     // A path alone is one of any host name.
     let is_path = asked.starts_with('/');
     let whole = if has_scheme || is_path { asked.to_owned() } else { format!("http://{asked}") };
@@ -232,7 +288,13 @@ async fn why_route(state: &Shared, asked: &str, host: Option<&str>) -> Result<wi
     })?;
     let (name, path) = (url.host().unwrap_or_default().to_lowercase(), url.path());
     let snapshot = state.context.catalog.snapshot();
-    if let Some(found) = snapshot.routes.find(&name, path) {
+    // Where only a path is asked for, a route of any host name may be meant.
+    let names = snapshot.routes.iter().filter_map(|routed| match &routed.route.host {
+        HostPattern::Exact(name) if is_path => Some(name.as_str()),
+        _ => None,
+    });
+    let mut names = std::iter::once(name.as_str()).chain(names);
+    if let Some(found) = names.find_map(|name| snapshot.routes.find(name, path)) {
         let (route, app) = (found.target.route().clone(), found.target.app.name.clone());
         let told = why_app(state, &app, host).await?;
         let route = route.to_str().unwrap_or_default();
@@ -249,7 +311,22 @@ async fn why_route(state: &Shared, asked: &str, host: Option<&str>) -> Result<wi
     })
 }
 
+/// What a host tells of itself, where that is not told otherwise: each host knows of its own folder only.
+fn of_host(problem: wire::ToldProblem) -> Option<PastTold> {
+    let problem = found::read(problem);
+    let is_of_host = problem.app.is_none() || problem.kind == QUARANTINE;
+    if !is_of_host || problem.kind == HostTrouble::FOLDER && problem.hosts.is_empty() {
+        return None;
+    }
+    let host = problem.hosts.into_iter().next();
+    let named = host.as_ref().filter(|host| !problem.claim.contains(host.as_str()));
+    let on = named.map(|host| format!("on {host}: ")).unwrap_or_default();
+    let claim = format!("{on}{}", problem.claim);
+    let found = Diagnosis { claim, evidence: problem.evidence, remedy: problem.remedy };
+    Some(PastTold { kind: problem.kind, host, found })
+}
+
 fn host_event(event: wire::Event) -> HostEvent {
-    let wire::Event { host, app, kind, at, message, advice, .. } = event;
-    HostEvent { host, app, kind, at, message, advice }
+    let wire::Event { host, kind, at, message, advice, .. } = event;
+    HostEvent { host, kind, at, message, advice }
 }

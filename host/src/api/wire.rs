@@ -10,6 +10,7 @@ mod fleet;
 mod happened;
 mod history;
 mod instances;
+mod lately;
 mod latency;
 mod maybe_time;
 mod plans;
@@ -36,6 +37,7 @@ pub use self::happened::{
 };
 pub use self::history::{AppHistory, HistoryAt, HistorySlot, Step};
 pub use self::instances::{Instances, Made};
+pub use self::lately::{BusyApp, Lately};
 pub use self::latency::Latency;
 pub use self::plans::{PlacedBy, PlanDetail, PlanMade, PlanStep, Plans};
 pub use self::problem::{Mistake, Problem};
@@ -43,7 +45,7 @@ pub use self::problems::{Problems, ToldProblem};
 pub use self::session::{SessionKey, SessionRequest};
 pub use self::sources::{Sources, Unanswered};
 pub use self::time::moment;
-pub use self::usage::{AppUsage, BusyApp, HostUsage, Usage};
+pub use self::usage::{AppUsage, HostUsage, Usage};
 pub use self::why::{Diagnosis, Remedy, Why};
 
 /// The body of a deploy.

@@ -331,7 +331,6 @@ mod tests {
             connections: 7,
             waiting: 2,
             unrouted: 0,
-            busiest: Vec::new(),
         };
         Usage { uptime_ms, host, apps, ..Usage::default() }
     }

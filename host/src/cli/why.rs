@@ -52,7 +52,10 @@ fn tell(screen: Screen, args: &Why, told: &[wire::Why]) -> anyhow::Result<()> {
     // Where nothing was named, those that are well are not.
     let named = args.of_what.as_deref();
     for why in told.iter().filter(|why| named.is_some() || !why.diagnoses.is_empty()) {
-        screen.say(&shown(why, named, screen))?;
+        let shown = shown(why, named, screen);
+        if !shown.is_empty() {
+            screen.say(&shown)?;
+        }
     }
     for diagnosis in told.iter().flat_map(|why| &why.unrouted) {
         screen.say(&lines(diagnosis, screen).join("\n"))?;
@@ -145,6 +148,9 @@ async fn suspects(client: &Client, host: Option<&str>) -> anyhow::Result<Vec<Str
 }
 
 fn shown(why: &wire::Why, named: Option<&str>, screen: Screen) -> String {
+    if why.diagnoses.is_empty() && !why.unrouted.is_empty() {
+        return String::new();
+    }
     if why.diagnoses.is_empty() {
         let well = screen.paint(Tone::Good, "nothing is wrong");
         let what = why.app.as_deref().or(named).unwrap_or_default();

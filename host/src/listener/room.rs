@@ -27,7 +27,7 @@ pub(super) struct Room {
     /// Those that are open, by their numbers. None of the maps' locks is held over an await, nor with
     /// another one.
     open: DashMap<u64, Arc<Connection>>,
-    last_id: Arc<AtomicU64>,
+    last_id: AtomicU64,
     /// How many of them come from each address. None is 0.
     by_address: DashMap<IpAddr, usize>,
     began_at: Instant,
@@ -57,7 +57,7 @@ impl Room {
             n_most,
             permits: Arc::new(Semaphore::new(n_most)),
             open: DashMap::new(),
-            last_id: Arc::default(),
+            last_id: AtomicU64::new(0),
             by_address: DashMap::new(),
             began_at: Instant::now(),
             ended_at: AtomicU64::new(0),
@@ -126,11 +126,6 @@ impl Room {
     /// How many are open, to be read whenever somebody asks.
     pub(super) fn n_open(&self) -> Arc<AtomicU64> {
         self.n_open.clone()
-    }
-
-    /// How many there ever were: each has the next number.
-    pub(super) fn n_entered(&self) -> Arc<AtomicU64> {
-        self.last_id.clone()
     }
 
     /// How many requests are being answered.

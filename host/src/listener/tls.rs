@@ -289,9 +289,9 @@ fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
 }
 
 /// Counts a client that speaks TLS where it is not spoken, or the other way round.
-pub(super) fn note_mistaken(mistaken: &Mutex<Mistaken>, n_before: u64) {
+pub(super) fn note_mistaken(mistaken: &Mutex<Mistaken>) {
     let now = meter::milliseconds_since_epoch(Instant::now());
-    mistaken.lock().unwrap_or_else(PoisonError::into_inner).note(now, n_before);
+    mistaken.lock().unwrap_or_else(PoisonError::into_inner).note(now);
 }
 
 /// Whether a handshake failed because what came is not TLS at all, as when a client sends plain HTTP.

@@ -50,8 +50,9 @@ pub(super) async fn keep_short(member: &Member) {
     loop {
         ticks.tick().await;
         let plans = placement::is_planner(&member.fleet);
-        // At its start every host looks: it may be the only one that anybody watches.
-        if (plans || !has_looked)
+        // At its start every host looks: it may be the only one that anybody watches. Who has told that there
+        // is no room looks on until there is.
+        if (plans || !has_looked || told != Level::Room)
             && let Ok(fill) = member.fleet.store().fill().await
         {
             told = tell_fill(member, told, fill);
@@ -140,7 +141,7 @@ fn tell_fill(member: &Member, told: Level, fill: Fill) -> Level {
         let severity = if now == Level::Full { Severity::Error } else { Severity::Warning };
         tracing::warn!("{detail}");
         member.tell(kind, severity, detail, advice);
-    } else if now == Level::Room && told > now {
+    } else if told > now && (now == Level::Room || told == Level::Full) {
         let detail = format!("the store has room again, at {bytes}");
         tracing::info!("{detail}");
         member.tell("store_has_room", Severity::Info, detail, "");

@@ -16,6 +16,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use steerage_core::excerpt::{self, excerpt};
 use steerage_core::id::{AppName, CallId, Generation};
+use steerage_core::lasting::Lasting;
 use tokio::sync::broadcast;
 
 use self::disk::{Disk, Found};
@@ -95,13 +96,16 @@ pub struct Events {
     repeats: broadcast::Sender<Event>,
     /// Where they are written, unless they end with the process.
     disk: OnceLock<Disk>,
+    /// What began on this host in this run, and lasts. Taken by itself, before `kept`.
+    lasting: Mutex<Lasting<Event>>,
 }
 
 impl Default for Events {
     fn default() -> Self {
         let (followers, _) = broadcast::channel(FOLLOWER_LAG);
         let (repeats, _) = broadcast::channel(FOLLOWER_LAG);
-        Self { kept: Mutex::default(), followers, repeats, disk: OnceLock::new() }
+        let (disk, lasting) = (OnceLock::new(), Mutex::default());
+        Self { kept: Mutex::default(), followers, repeats, disk, lasting }
     }
 }
 
@@ -227,6 +231,9 @@ impl Events {
     /// Adds an event, or counts it onto the one that tells of it already.
     pub fn push(&self, event: Event) {
         let event = event.bounded();
+        if event.app.is_none() {
+            self.lasts().note(&event.kind, || event.clone());
+        }
         let mut kept = self.kept();
         if event.severity > Severity::Info && kept.count(&event.same(), event.at) {
             drop(kept);
@@ -245,6 +252,12 @@ impl Events {
     #[must_use]
     pub fn recent(&self, app: Option<&AppName>, n: usize) -> Vec<Event> {
         self.kept().recent(app, n)
+    }
+
+    /// What began on this host since it was started, and lasts, the oldest first.
+    #[must_use]
+    pub fn lasting(&self) -> Vec<Event> {
+        self.lasts().iter().cloned().collect()
     }
 
     /// Bytes that all of them take.
@@ -274,6 +287,10 @@ impl Events {
     #[must_use]
     pub fn follow(&self) -> broadcast::Receiver<Event> {
         self.followers.subscribe()
+    }
+
+    fn lasts(&self) -> MutexGuard<'_, Lasting<Event>> {
+        self.lasting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {

@@ -255,3 +255,25 @@ fn each_invariant_names_a_test_that_there_is() {
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
+
+/// Kinds of events are named in the core and made elsewhere: one that is misspelt would never be told.
+#[test]
+fn kinds_of_events_that_the_core_names_are_made_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path: &str| std::fs::read_to_string(root.join(path)).unwrap();
+    let mut made = String::new();
+    let mut files = Vec::new();
+    sources(&root.join("src"), &mut files);
+    files.iter().for_each(|file| made.push_str(&std::fs::read_to_string(file).unwrap()));
+    let mut n_kinds = 0;
+    for (path, list) in [("core/src/why/lately.rs", "MOMENTS"), ("core/src/lasting.rs", "STATES")] {
+        let text = read(path);
+        let list = text.split(&format!("const {list}: ")).nth(1).unwrap();
+        let list = list.split("];").next().unwrap();
+        for kind in list.split('"').skip(1).step_by(2) {
+            assert!(made.contains(&format!("\"{kind}\"")), "{path}: nobody tells {kind:?}");
+            n_kinds += 1;
+        }
+    }
+    assert!(n_kinds > 30, "{n_kinds}");
+}

@@ -56,7 +56,7 @@ impl Client {
     }
 }
 
-async fn connect(address: &str) -> http1::SendRequest<Full<Bytes>> {
+pub(crate) async fn connect(address: &str) -> http1::SendRequest<Full<Bytes>> {
     let stream = TcpStream::connect(address).await.expect("the host listens");
     stream.set_nodelay(true).unwrap();
     let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
@@ -68,7 +68,7 @@ fn request(path: &str) -> Request<Full<Bytes>> {
     Request::get(path).header("host", "soak").body(Full::default()).unwrap()
 }
 
-async fn ask(
+pub(crate) async fn ask(
     sender: &mut http1::SendRequest<Full<Bytes>>,
     path: &str,
 ) -> Result<(u16, Bytes), hyper::Error> {

@@ -16,6 +16,7 @@ mod clients;
 #[path = "../it/harness.rs"]
 #[expect(dead_code, reason = "the other binary uses all of it")]
 mod harness;
+mod healthy;
 mod watch;
 #[path = "../it/watchdog.rs"]
 mod watchdog;

@@ -97,6 +97,11 @@ impl View {
         self.hosts.get_mut(host).map(|host| host.standing = Standing::Draining).is_some()
     }
 
+    /// Opens a host that is cordoned or drained; whether it was there.
+    pub fn open(&mut self, host: &HostName) -> bool {
+        self.hosts.get_mut(host).map(|host| host.standing = Standing::Open).is_some()
+    }
+
     /// Adds hosts, called `new-1` and so on after those that are there.
     pub fn add_new(&mut self, new: &NewHosts) {
         // A host that was taken away leaves its name where its apps were.

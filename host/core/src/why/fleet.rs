@@ -4,12 +4,9 @@
 use std::time::Duration;
 
 use super::diagnosis::{Diagnosis, Explanation, Remedy};
-use super::lately::{self, HostEvent};
 use super::room::{self, PastUnplaced};
 use crate::units::{Bytes, age, many};
 
-/// What is known of each host at the moment of the question.
-const OF_MOMENT: [&str; 2] = ["memory", "slots"];
 /// A certificate that ends within so many days is told.
 const SOON: i64 = 2;
 /// What is used to so many percent is nearly used up.
@@ -30,19 +27,21 @@ pub struct FleetPast {
     pub frozen: Option<(Duration, Option<String>)>,
     /// The hosts, itself included.
     pub hosts: Vec<PastHost>,
-    /// A host that takes nothing new because an operator said so.
-    pub closed: Option<String>,
     /// Apps of which replicas have no place.
     pub unplaced: Vec<PastUnplaced>,
-    /// What is nearly used up of the host that knows this, by what is watched there for longer: `memory`, `disk`
-    /// and so on, and what is said of it.
-    pub levels: Vec<(&'static str, Diagnosis)>,
-    /// Milliseconds since the epoch: the moment of the question.
-    pub now: u64,
-    /// What happened to hosts, the oldest first.
-    pub events: Vec<HostEvent>,
-    /// Whole days until the certificate ends that this host shows to callers.
-    pub callers_certificate_days: Option<i64>,
+    /// What hosts tell of themselves that is wrong with them.
+    pub told: Vec<PastTold>,
+}
+
+/// What a host tells of itself.
+#[derive(Clone, Debug)]
+pub struct PastTold {
+    /// What kind it is of, as `disk` or `store_full`.
+    pub kind: String,
+    /// The host, in a fleet.
+    pub host: Option<String>,
+    /// What is said of it.
+    pub found: Diagnosis,
 }
 
 /// How one host stands.
@@ -81,13 +80,21 @@ pub struct PastUsage {
 #[must_use]
 pub fn explain_fleet(past: &FleetPast) -> Explanation {
     let troubles = fleet_troubles(past).into_iter().map(|trouble| trouble.found);
-    let used_up: Vec<Diagnosis> = past.hosts.iter().flat_map(used_up).collect();
-    // What is used up at this moment is told by that.
-    let levels =
-        past.levels.iter().filter(|(what, _)| used_up.is_empty() || !OF_MOMENT.contains(what));
-    let used_up = levels.map(|(_, found)| found.clone()).chain(used_up.clone());
-    let lately = lately::all(past.now, &past.events);
-    let diagnoses = troubles.chain(used_up).chain(lately).chain(frozen(past)).collect();
+    let used_up: Vec<_> = past.hosts.iter().flat_map(used_up).collect();
+    // What is used up of a host at this moment is told by that.
+    let is_new = |told: &&PastTold| {
+        let is_same = |(host, kind): (&str, &str)| {
+            kind == told.kind && told.host.as_ref().is_none_or(|of| of == host)
+        };
+        !used_up.iter().any(|(host, kind, _)| is_same((host, kind)))
+    };
+    let told = past.told.iter().filter(is_new).map(|told| told.found.clone());
+    let used_up = used_up.iter().map(|(.., found)| found.clone());
+    // Replicas of a host that is not there have no place because of that.
+    let are_all_there = past.hosts.iter().all(|host| absence(host).is_none());
+    let unplaced = room::unplaced(&past.unplaced).filter(|_| are_all_there);
+    let diagnoses =
+        troubles.chain(told).chain(used_up).chain(unplaced).chain(frozen(past)).collect();
     let n_there = past.hosts.iter().filter(|host| host.state == "answers").count();
     let standing = format!("{n_there} of {} answer", many(past.hosts.len(), "host"));
     Explanation { diagnoses, standing }
@@ -97,13 +104,10 @@ impl FleetPast {
     /// What of it is of one host alone.
     pub fn keep_only(&mut self, host: &str) {
         self.hosts.retain(|known| known.name == host);
-        self.events.retain(|event| event.host.as_deref() == Some(host));
         self.unplaced.clear();
         self.frozen = None;
         if self.asked != host {
             (self.store_silent, self.folder_gone, self.trouble) = (None, None, None);
-            self.callers_certificate_days = None;
-            self.levels.clear();
         }
     }
 }
@@ -111,10 +115,10 @@ impl FleetPast {
 /// Something that is wrong with a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostTrouble {
-    /// What kind: `folder`, `registration`, `store`, `host`, `certificate`, `clock` or `room`.
+    /// What kind: `folder`, `registration`, `store`, `host`, `certificate` or `clock`.
     pub kind: &'static str,
-    /// The host; nothing where it is the fleet that lacks something.
-    pub host: Option<String>,
+    /// The host.
+    pub host: String,
     /// What is said of it.
     pub found: Diagnosis,
 }
@@ -129,7 +133,7 @@ impl HostTrouble {
 pub fn fleet_troubles(past: &FleetPast) -> Vec<HostTrouble> {
     let mut troubles = Vec::new();
     let mut add = |kind, host: &str, found: Option<Diagnosis>| {
-        let host = Some(host.to_owned());
+        let host = host.to_owned();
         troubles.extend(found.map(|found| HostTrouble { kind, host, found }));
     };
     add(HostTrouble::FOLDER, &past.asked, folder(past));
@@ -140,15 +144,12 @@ pub fn fleet_troubles(past: &FleetPast) -> Vec<HostTrouble> {
     for host in past.hosts.iter().filter(|host| !is_told(host)) {
         add("host", &host.name, absence(host));
     }
-    add("certificate", &past.asked, certificate_of_callers(past));
     for host in &past.hosts {
         add("certificate", &host.name, certificate(host));
     }
     for host in &past.hosts {
         add("clock", &host.name, clock(past, host));
     }
-    let unplaced = room::unplaced(&past.unplaced, past.closed.as_deref());
-    troubles.extend(unplaced.map(|found| HostTrouble { kind: "room", host: None, found }));
     troubles
 }
 
@@ -237,8 +238,8 @@ fn absence(host: &PastHost) -> Option<Diagnosis> {
     Some(Diagnosis { claim, evidence, remedy: Some(remedy) })
 }
 
-/// What is nearly used up of a host.
-fn used_up(host: &PastHost) -> Vec<Diagnosis> {
+/// What is nearly used up of a host: its name, what that is, and what is said of it.
+fn used_up(host: &PastHost) -> Vec<(String, &'static str, Diagnosis)> {
     let Some(used) = host.used else { return Vec::new() };
     let name = &host.name;
     let bytes = |(used, of): (u64, u64)| {
@@ -246,11 +247,12 @@ fn used_up(host: &PastHost) -> Vec<Diagnosis> {
     };
     let mut found = Vec::new();
     if is_nearly(used.memory) {
-        found.push(Diagnosis {
+        let of_memory = Diagnosis {
             claim: format!("the memory of {name} is nearly used up"),
             evidence: vec![format!("its process holds {}", bytes(used.memory))],
             remedy: Some(remedy_of_lack("memory")),
-        });
+        };
+        found.push((name.clone(), "memory", of_memory));
     }
     if is_nearly(used.slots) {
         let (n_used, of) = used.slots;
@@ -258,11 +260,12 @@ fn used_up(host: &PastHost) -> Vec<Diagnosis> {
         if used.waiting > 0 {
             evidence.push(format!("{} for one", many_wait(used.waiting)));
         }
-        found.push(Diagnosis {
+        let of_slots = Diagnosis {
             claim: format!("{name} has hardly any room for another instance"),
             evidence,
             remedy: Some(remedy_of_lack("slots")),
-        });
+        };
+        found.push((name.clone(), "slots", of_slots));
     }
     found
 }
@@ -293,10 +296,13 @@ pub fn remedy_of_lack(what: &str) -> Remedy {
     }
 }
 
-fn certificate_of_callers(past: &FleetPast) -> Option<Diagnosis> {
-    let days = past.callers_certificate_days.filter(|days| *days <= SOON)?;
-    let whose = format!("the certificate that {} shows to callers", past.asked);
-    let claim = ends(&whose, days);
+/// That the certificate which a host shows to callers has ended or does within a day, by the whole days until then.
+#[must_use]
+pub fn certificate_of_callers(host: &str, days: i64) -> Option<Diagnosis> {
+    if days > 0 {
+        return None;
+    }
+    let claim = ends(&format!("the certificate that {host} shows to callers"), days);
     let evidence = vec!["callers who check it refuse to connect afterwards".to_owned()];
     let text = "renew it, and put its files where --tls-cert and --tls-key say; the host reads them by itself \
                 within a minute";
@@ -304,10 +310,10 @@ fn certificate_of_callers(past: &FleetPast) -> Option<Diagnosis> {
 }
 
 fn ends(whose: &str, days: i64) -> String {
-    if days < 0 {
-        format!("{whose} has ended")
-    } else {
-        format!("{whose} ends in {}", many(days, "day"))
+    match days {
+        ..0 => format!("{whose} has ended"),
+        0 => format!("{whose} ends within a day"),
+        _ => format!("{whose} ends in {}", many(days, "day")),
     }
 }
 

@@ -16,7 +16,9 @@ pub(super) fn is_slow(call: &PastCall, slow_after: Duration) -> bool {
 
 /// Calls that took longer than this.
 pub(super) fn calls(past: &AppPast, slow_after: Duration) -> Option<Diagnosis> {
-    let slow = past.calls.iter().filter(|call| is_slow(call, slow_after));
+    // What a deployment did that is not served any more is over.
+    let served = past.calls.iter().filter(|call| past.is_served(call.generation));
+    let slow = served.filter(|call| is_slow(call, slow_after));
     let last = slow.clone().next_back()?;
     let (phase, percent) = mostly(slow.clone())?;
     let mut evidence =

@@ -1,6 +1,6 @@
 //! What is wrong with where an app runs: replicas that there should be and are not, or that are not called.
 
-use super::{AppPast, Diagnosis, PastReplicas, Remedy};
+use super::{AppPast, Diagnosis, PastReplicas, Remedy, quarantine_claim};
 use crate::units::many;
 
 /// Replicas that are not ready.
@@ -48,10 +48,7 @@ pub(super) fn quarantined(past: &AppPast) -> Option<Diagnosis> {
     let advice = event.and_then(|event| event.advice.clone());
     let text = advice.unwrap_or_else(|| "find out what it does, and deploy it again".to_owned());
     Some(Diagnosis {
-        claim: format!(
-            "calls of {} are refused: its generation {} is quarantined",
-            past.app, past.current
-        ),
+        claim: quarantine_claim(&past.app, past.current),
         evidence: event.map(|event| event.message.clone()).into_iter().collect(),
         remedy: Some(Remedy {
             text,

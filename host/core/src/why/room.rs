@@ -20,10 +20,12 @@ pub struct PastUnplaced {
     pub placed: u32,
     /// Why no host takes them.
     pub lacks: Lacks,
+    /// A cordoned host that would take one, if it were open again.
+    pub would_take: Option<String>,
 }
 
-/// What is told of them; `closed` is a host that an operator has cordoned or drained.
-pub(super) fn unplaced(apps: &[PastUnplaced], closed: Option<&str>) -> Option<Diagnosis> {
+/// What is told of them.
+pub(super) fn unplaced(apps: &[PastUnplaced]) -> Option<Diagnosis> {
     // One that is not served anywhere is worse than one that is served by fewer.
     let worst = apps.iter().max_by_key(|app| (app.placed == 0, app.replicas))?;
     let n_replicas = apps.iter().map(|app| app.replicas as usize).sum::<usize>();
@@ -44,7 +46,7 @@ pub(super) fn unplaced(apps: &[PastUnplaced], closed: Option<&str>) -> Option<Di
         )
     };
     let evidence = vec![format!("{app}: {lacks}"), has_one];
-    Some(Diagnosis { claim, evidence, remedy: Some(remedy(worst, closed)) })
+    Some(Diagnosis { claim, evidence, remedy: Some(remedy(worst)) })
 }
 
 fn named(apps: &[PastUnplaced]) -> String {
@@ -55,29 +57,31 @@ fn named(apps: &[PastUnplaced]) -> String {
 }
 
 /// What takes the least to give a replica a place.
-fn remedy(worst: &PastUnplaced, closed: Option<&str>) -> Remedy {
-    let PastUnplaced { app, placed, lacks, .. } = worst;
+fn remedy(worst: &PastUnplaced) -> Remedy {
+    let PastUnplaced { app, placed, lacks, would_take, .. } = worst;
     let look = |text: String, command: &str| Remedy {
         text,
         command: Some(command.to_owned()),
         changes: false,
     };
+    if let Some(host) = would_take {
+        return Remedy {
+            text: format!("let {host} take replicas again, once what it was cordoned for is over"),
+            command: Some(format!("steerage uncordon {host}")),
+            changes: true,
+        };
+    }
     if lacks.short_of_cpu + lacks.short_of_memory > 0 {
         let text = format!(
             "add hosts, or let apps reserve less in [resources]: `steerage advise {app}` says what it needs"
         );
         return look(text, "steerage plan");
     }
-    if let Some(closed) = closed.filter(|_| lacks.closed > 0) {
-        return Remedy {
-            text: format!("let {closed} take replicas again, once what it was closed for is over"),
-            command: Some(format!("steerage uncordon {closed}")),
-            changes: true,
-        };
-    }
     if lacks.taken + lacks.zone > 0 && *placed > 0 {
         return Remedy {
-            text: "add hosts, or ask for as many replicas as there are places for".to_owned(),
+            text: "add hosts, or ask for as many replicas as there are places for: that takes the place of \
+                   [replicas] until a deployment says otherwise"
+                .to_owned(),
             command: Some(format!("steerage scale {app} {placed}")),
             changes: true,
         };
@@ -108,25 +112,29 @@ mod tests {
             ..Lacks::default()
         };
         change(&mut lacks);
-        PastUnplaced { app: name.parse().unwrap(), replicas, placed, lacks }
+        let app = name.parse().unwrap();
+        PastUnplaced { app, replicas, placed, lacks, would_take: None }
     }
 
-    fn told(apps: &[PastUnplaced], closed: Option<&str>) -> (String, Option<String>) {
-        let found = unplaced(apps, closed).unwrap();
+    fn told(apps: &[PastUnplaced]) -> (String, Option<String>) {
+        let found = unplaced(apps).unwrap();
         (found.claim, found.remedy.unwrap().command)
     }
 
     #[test]
     fn where_all_have_a_place_nothing_is_told() {
-        assert_eq!(unplaced(&[], Some("h1")), None);
+        assert_eq!(unplaced(&[]), None);
     }
 
     #[test]
     fn the_remedy_is_by_what_hosts_lack() {
-        let command =
-            |change: fn(&mut Lacks), placed| told(&[app("web", 1, placed, change)], Some("h2")).1;
-        let closed = command(|lacks| lacks.closed = 2, 0);
-        assert_eq!(closed.as_deref(), Some("steerage uncordon h2"));
+        let command = |change: fn(&mut Lacks), placed| told(&[app("web", 1, placed, change)]).1;
+        let would_take = Some("h2".to_owned());
+        let closed = PastUnplaced { would_take, ..app("web", 1, 0, |lacks| lacks.closed = 2) };
+        assert_eq!(told(&[closed]).1.as_deref(), Some("steerage uncordon h2"));
+        // What a drain is for is not undone for nothing.
+        let in_vain = command(|lacks| lacks.closed = 2, 0);
+        assert_eq!(in_vain.as_deref(), Some("steerage plan"));
         let short = command(|lacks| (lacks.closed, lacks.short_of_memory) = (1, 1), 0);
         assert_eq!(short.as_deref(), Some("steerage plan"));
         let taken = command(|lacks| lacks.taken = 2, 2);
@@ -140,10 +148,10 @@ mod tests {
         let closed = |lacks: &mut Lacks| lacks.closed = 2;
         let mut apps: Vec<_> = ["a", "b", "c", "d"].map(|name| app(name, 2, 1, closed)).into();
         apps.push(app("e", 1, 0, closed));
-        let found = unplaced(&apps, None).unwrap();
+        let found = unplaced(&apps).unwrap();
         assert_eq!(found.claim, "9 replicas of 5 apps have no place: a, b, c and 2 more");
         assert!(found.evidence[0].starts_with("e: needs 10m cpu"), "{:?}", found.evidence);
         assert_eq!(found.evidence[1], "no host is meant to run e");
-        assert_eq!(told(&apps[..1], None).0, "2 replicas of a have no place");
+        assert_eq!(told(&apps[..1]).0, "2 replicas of a have no place");
     }
 }

@@ -14,7 +14,8 @@ const COMPARED: usize = 8;
 const TIMES: u32 = 2;
 const BY: Duration = Duration::from_millis(10);
 
-/// So many calls that take longer than is promised are told, and so many times as many as may.
+/// So many calls that take longer than is promised are told, and so many times as many as may; or as many as lie
+/// in the middle between as many as may and all, where that is fewer.
 const LATE: usize = 4;
 const TIMES_AS_MANY: f64 = 4.0;
 
@@ -31,9 +32,17 @@ fn own_time(call: &PastCall) -> Duration {
 fn longer_than_promised(past: &AppPast) -> Option<Diagnosis> {
     let promised = past.promised?;
     let served = past.calls.iter().filter(|call| past.is_served(call.generation));
-    let n_late = served.clone().filter(|call| longer::is_slow(call, promised.slow_after)).count();
+    // A deployment that was just begun or moved has its code loaded once.
+    let of_code = |call: &PastCall| -> Duration {
+        let phases = call.phases.iter().filter(|(phase, _)| *phase == Phase::Code);
+        phases.map(|(_, took)| *took).sum()
+    };
+    let is_late = |call: &&PastCall| longer::is_slow(call, promised.slow_after + of_code(call));
+    let n_late = served.clone().filter(is_late).count();
     let n_calls = served.count();
-    if n_late < LATE || (n_late as f64) < n_calls as f64 * promised.quick.rest() * TIMES_AS_MANY {
+    let may_be = promised.quick.rest();
+    let part = (may_be * TIMES_AS_MANY).min(f64::midpoint(may_be, 1.0));
+    if n_late < LATE || (n_late as f64) < n_calls as f64 * part {
         return None;
     }
     let claim = format!(

@@ -80,6 +80,17 @@ fn command(diagnosis: &Diagnosis) -> Option<(&str, bool)> {
 }
 
 #[test]
+fn what_was_gone_back_from_lately_is_told_of_an_app_that_is_well() {
+    let mut past = past(good(2, 20, 1));
+    let told = |past: &AppPast| explain(past).standing;
+    let message = "generation 3 of web was rolled back to generation 2: 20 of its 20 calls failed";
+    past.events = vec![event("deployment_rolled_back", NOW - 5_000, message, "see it")];
+    assert!(told(&past).ends_with(&format!("; 5s ago {message}")), "{}", told(&past));
+    past.events[0].at = NOW - 600_001;
+    assert!(!told(&past).contains("rolled back"), "{}", told(&past));
+}
+
+#[test]
 fn an_app_that_is_quarantined_is_told_though_no_call_of_it_is_kept() {
     let mut past = past(Vec::new());
     past.is_quarantined = true;

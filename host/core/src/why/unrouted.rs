@@ -53,7 +53,7 @@ pub fn no_route<'r>(
         of_kind(now, &kind, former, routes)
     });
     found.unwrap_or_else(|| Diagnosis {
-        claim: format!("{host}{path} has no route, and no route is near it"),
+        claim: format!("{host}{path} has no route"),
         evidence: Vec::new(),
         remedy: Some(Remedy {
             text: "see which routes there are, and deploy an app with one for it".to_owned(),
@@ -246,7 +246,7 @@ mod tests {
         );
         assert_eq!(near.evidence, [""; 0]);
         let none = told("/elsewhere", &[]);
-        assert_eq!(none.claim, "example.com/elsewhere has no route, and no route is near it");
+        assert_eq!(none.claim, "example.com/elsewhere has no route");
         let former = FormerRoute {
             route: "example.com/elsewhere".parse().unwrap(),
             app: app.clone(),

@@ -12,7 +12,7 @@ use steerage_core::why;
 use crate::api::needs::ToldNeeds;
 use crate::api::wire::{
     AppHistory, AppSummary, AppUsage, Apps, Calls, Consumption, Destination, Destinations, Events,
-    HistoryAt, HistorySlot, Latency, LogLines, Problems, Sources, Usage,
+    HistoryAt, HistorySlot, Lately, Latency, LogLines, Problems, Sources, Usage,
 };
 use crate::api::{history, slots};
 
@@ -61,6 +61,28 @@ macro_rules! list {
 list!(Calls, calls, |call| call.failed |= why::is_failed(&call.cause, call.status));
 list!(LogLines, lines, |_| {});
 list!(Events, events, |_| {});
+
+impl Together for Lately {
+    fn come_from(&mut self, host: &HostName) {
+        let host = Some(host.to_string());
+        self.events.iter_mut().for_each(|event| event.host.clone_from(&host));
+        self.busiest.iter_mut().for_each(|busy| busy.host.clone_from(&host));
+    }
+
+    fn forget_numbers(&mut self) {
+        *self = Self::default();
+    }
+
+    fn add(&mut self, other: Self) {
+        self.events.extend(other.events);
+        self.busiest.extend(other.busiest);
+    }
+
+    fn finish(&mut self, _: usize, _: Sources) {
+        self.events.sort_by_key(|event| event.at);
+        self.busiest.sort_by_key(|busy| busy.at);
+    }
+}
 
 impl Together for Apps {
     fn come_from(&mut self, _: &HostName) {}

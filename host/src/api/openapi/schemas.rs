@@ -25,7 +25,7 @@ use self::why::WHY;
 /// A name, and the keys with what stands behind each.
 type Schema = (&'static str, &'static [(&'static str, &'static str)]);
 
-const SCHEMAS: [Schema; 40] = [
+const SCHEMAS: [Schema; 39] = [
     (
         "DeployRequest",
         &[
@@ -181,10 +181,8 @@ const SCHEMAS: [Schema; 40] = [
             ("connections", "integer"),
             ("waiting", "integer"),
             ("unrouted", "integer"),
-            ("busiest-", "[BusyApp]"),
         ],
     ),
-    ("BusyApp", &[("at", "time"), ("app", "string"), ("percent", "integer")]),
     (
         "AppUsage",
         &[

@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 
 use super::latency::Latency;
 use super::sources::Sources;
-use super::time;
 
 /// What is used, at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -61,21 +60,6 @@ pub struct HostUsage {
     pub waiting: u32,
     /// Calls refused before an app was found for them.
     pub unrouted: u64,
-    /// Which apps used most of the cores in the last ten minutes, ten seconds each, the oldest first.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub busiest: Vec<BusyApp>,
-}
-
-/// What an app used of the cores of its host for the seconds until a moment.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-pub struct BusyApp {
-    /// The end of those seconds.
-    #[serde(with = "time")]
-    pub at: u64,
-    /// The app.
-    pub app: String,
-    /// Its part of the cores that run guests, in percent.
-    pub percent: u32,
 }
 
 /// What one app uses.

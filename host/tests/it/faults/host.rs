@@ -8,6 +8,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::{a_host, call, is_well, read, tells};
+use crate::crash_loop;
 use crate::disk::Disk;
 use crate::harness::{Host, raw, says, works};
 use crate::reloading::certificate_until;
@@ -46,11 +47,7 @@ async fn it_was_killed() {
         let head = b"GET /web/?ms=20000 HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
         async move { raw(&listen, head).await }
     });
-    host.until("call that runs", || async {
-        let usage = host.admin("GET", "/v1/usage", "").await.json();
-        (usage["apps"][0]["running"] == 1).then_some(())
-    })
-    .await;
+    crash_loop::runs(&host, "\"app\":\"web\"").await;
     host.kill();
     drop(waiting.await);
     let host = Host::on(&host.data, &["--watch", "never"]);
@@ -66,11 +63,11 @@ async fn its_disk_is_full() {
     host.kill();
     let filler = disk.fill();
     let host = Host::on(disk.path(), &["--watch", "never"]);
-    tells(&host, "the disk", &["disk_full", "make room"]).await;
+    tells(&host, "the disk of this host is full", &["make room"]).await;
     std::fs::remove_file(filler).unwrap();
     host.until("room", || async {
         let told = host.run(&["why"]).stdout;
-        (!told.contains("disk_full")).then_some(())
+        (!told.contains("is full")).then_some(())
     })
     .await;
 }
@@ -88,7 +85,7 @@ async fn its_certificate_ends_tomorrow() {
     let [cert_flag, key_flag] = [&cert, &key].map(|path| path.to_str().unwrap());
     let flags = ["--watch", "never", "--tls-cert", cert_flag, "--tls-key", key_flag];
     let host = Host::with(&flags);
-    let of = "the certificate that this host shows to callers ends in ";
+    let of = "the certificate that this host shows to callers ends within a day";
     tells(&host, of, &["refuse to connect afterwards", "renew it"]).await;
     write(90);
     host.signal("HUP");
@@ -97,7 +94,7 @@ async fn its_certificate_ends_tomorrow() {
     for _ in 0..6 {
         drop(raw(&host.listen, b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await);
     }
-    let of = "6 connections to this host began with plain HTTP, where TLS is spoken";
+    let of = "6 connections to this host began with something that is not TLS, where TLS is spoken";
     tells(&host, of, &["have clients ask for https://"]).await;
 }
 

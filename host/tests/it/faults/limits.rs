@@ -140,7 +140,7 @@ async fn it_is_quarantined_since_it_takes_its_host_down() {
         host = start();
     }
     call(&host, "/poison/{n}", 6).await;
-    tells(&host, "poison", &["app_quarantined", "deploy it again"]).await;
+    tells(&host, "its generation 1 is quarantined", &["deploy it again"]).await;
     let told = host.run(&["why", "poison"]).stdout;
     for part in ["its generation 1 is quarantined", "deploy it again"] {
         assert!(told.contains(part), "no {part:?} in {told}");
