@@ -12,6 +12,7 @@ pub mod advice;
 pub mod bill;
 pub mod budget;
 pub mod canary;
+pub mod capsule;
 pub mod crash_loop;
 pub mod destinations;
 pub mod disk;

@@ -1,0 +1,144 @@
+//! Which capsules are kept: a few of each kind of failure, since the next thousand of a kind tell nothing new
+//! and each costs time to make. Does not know what is in one.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::id::CallId;
+
+/// So many capsules are kept of failures of one kind.
+pub const MOST_OF_A_KIND: usize = 4;
+/// So many kinds are kept of one app; of more, the one that was added to the longest ago gives way.
+pub const MOST_KINDS: usize = 16;
+/// For so long the first of a kind keep their places. Who looks for a failure of today then finds one.
+pub const KEPT_FOR: Duration = Duration::from_secs(600);
+
+/// A kind of failure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kind {
+    /// The deployment.
+    pub generation: u64,
+    /// The cause code.
+    pub cause: &'static str,
+    /// Where: the innermost frame, or what is known instead.
+    pub place: String,
+}
+
+/// The capsules of one app. `T` is what is kept of each.
+#[derive(Clone, Debug)]
+pub struct Shelf<T> {
+    /// The kind that was added to last comes last.
+    kinds: VecDeque<(Kind, VecDeque<Kept<T>>)>,
+}
+
+#[derive(Clone, Debug)]
+struct Kept<T> {
+    at: Duration,
+    call: CallId,
+    item: T,
+}
+
+impl<T> Default for Shelf<T> {
+    fn default() -> Self {
+        Self { kinds: VecDeque::new() }
+    }
+}
+
+impl<T> Shelf<T> {
+    /// Whether a capsule of this kind would be kept now: it need not be made otherwise. Times are since any
+    /// one moment.
+    #[must_use]
+    pub fn has_room(&self, kind: &Kind, now: Duration) -> bool {
+        let Some((_, kept)) = self.kinds.iter().find(|(known, _)| known == kind) else {
+            return true;
+        };
+        let is_old = |kept: &Kept<T>| now.saturating_sub(kept.at) >= KEPT_FOR;
+        kept.len() < MOST_OF_A_KIND || kept.front().is_some_and(is_old)
+    }
+
+    /// Keeps one where there is room for it; returns what went for it, or itself where there is none.
+    pub fn put(&mut self, kind: Kind, call: CallId, item: T, now: Duration) -> Vec<T> {
+        if !self.has_room(&kind, now) {
+            return vec![item];
+        }
+        let place = self.kinds.iter().position(|(known, _)| *known == kind);
+        let (kind, mut of_kind) = place
+            .and_then(|place| self.kinds.remove(place))
+            .unwrap_or_else(|| (kind, VecDeque::new()));
+        let mut gone = Vec::new();
+        if of_kind.len() >= MOST_OF_A_KIND {
+            gone.extend(of_kind.pop_front().map(|kept| kept.item));
+        }
+        of_kind.push_back(Kept { at: now, call, item });
+        if self.kinds.len() >= MOST_KINDS {
+            let oldest = self.kinds.pop_front();
+            gone.extend(oldest.into_iter().flat_map(|(_, kept)| kept).map(|kept| kept.item));
+        }
+        self.kinds.push_back((kind, of_kind));
+        gone
+    }
+
+    /// That of a call.
+    #[must_use]
+    pub fn of_call(&self, call: CallId) -> Option<&T> {
+        let all = self.kinds.iter().flat_map(|(_, kept)| kept);
+        all.filter(|kept| kept.call == call).map(|kept| &kept.item).next()
+    }
+
+    /// All that are kept.
+    pub fn all(&self) -> impl Iterator<Item = &T> {
+        self.kinds.iter().flat_map(|(_, kept)| kept).map(|kept| &kept.item)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn kind(place: &str) -> Kind {
+        Kind { generation: 1, cause: "trapped", place: place.to_owned() }
+    }
+
+    fn put(shelf: &mut Shelf<u64>, place: &str, number: u64, at: u64) -> Vec<u64> {
+        let call = CallId::from_u128(number.into());
+        shelf.put(kind(place), call, number, Duration::from_secs(at))
+    }
+
+    #[test]
+    fn four_of_a_kind_are_kept_and_the_fifth_once_the_first_is_old() {
+        let mut shelf = Shelf::default();
+        for number in 0..4 {
+            assert!(put(&mut shelf, "pay", number, number).is_empty());
+        }
+        assert!(!shelf.has_room(&kind("pay"), Duration::from_secs(599)));
+        assert_eq!(put(&mut shelf, "pay", 4, 599), [4], "it is not kept");
+        assert!(put(&mut shelf, "ship", 5, 599).is_empty(), "another kind has room of its own");
+        let later = Kind { generation: 2, ..kind("pay") };
+        assert!(shelf.has_room(&later, Duration::from_secs(599)));
+        assert_eq!(put(&mut shelf, "pay", 6, 600), [0], "the first is ten minutes old");
+        let kept = |number: u64| shelf.of_call(CallId::from_u128(number.into())).copied();
+        assert_eq!((kept(0), kept(1), kept(4), kept(6)), (None, Some(1), None, Some(6)));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_put_is_kept_or_given_back_and_never_too_much(
+            puts in prop::collection::vec((0..40_u8, 0..2000_u64), 0..300),
+        ) {
+            let mut shelf = Shelf::default();
+            let (mut now, mut n_gone) = (0, 0);
+            for (number, (place, later)) in puts.iter().enumerate() {
+                now += later;
+                let has_room = shelf.has_room(&kind(&place.to_string()), Duration::from_secs(now));
+                let gone = put(&mut shelf, &place.to_string(), number as u64, now);
+                prop_assert_eq!(gone.contains(&(number as u64)), !has_room);
+                n_gone += gone.len();
+                prop_assert!(shelf.kinds.len() <= MOST_KINDS);
+                prop_assert!(shelf.kinds.iter().all(|(_, kept)| kept.len() <= MOST_OF_A_KIND));
+            }
+            prop_assert_eq!(shelf.all().count() + n_gone, puts.len());
+        }
+    }
+}
