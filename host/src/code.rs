@@ -311,6 +311,7 @@ impl Loader {
             env: manifest.env.into_iter().collect(),
             instance: manifest.instance,
             allowed_outbound_hosts: manifest.allowed_outbound_hosts,
+            capture: manifest.capture,
             log: state.log.clone(),
             meter: state.meter.clone(),
             memory: state.memory.clone(),

@@ -11,6 +11,7 @@ pub mod blobs;
 pub mod body;
 pub mod budget;
 pub mod call;
+pub mod capsule;
 pub mod catalog;
 pub mod cli;
 pub mod client;

@@ -2,6 +2,7 @@
 //! Each stage takes what the one before it returned, so that none can be skipped.
 
 mod accepted;
+mod capture;
 mod context;
 mod forwarded;
 mod guards;
@@ -252,7 +253,7 @@ impl Accepted {
             head::complete_uri(&mut request, peer.https);
         }
         let https = peer.https;
-        let given = GuestRequest { request, host_headers, https, place, deadline, head };
+        let given = GuestRequest { request, host_headers, https, place, deadline, head, tape: None };
         Ok(Routed { is_late, call, started_at, deployed, guest_request: Box::new(given) })
     }
 }

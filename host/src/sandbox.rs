@@ -1,6 +1,7 @@
 //! Running guests: what is compiled, one instance per call, and limits that hold.
 //! Does not know tenants, queues, routes or how an outcome is shown to a client.
 
+mod captured;
 pub mod cgi;
 mod checked;
 pub mod child;
@@ -31,6 +32,7 @@ mod reuse;
 pub mod sections;
 mod service;
 pub mod stdio;
+mod taped;
 mod trust;
 pub mod verdict;
 

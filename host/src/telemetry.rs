@@ -4,6 +4,7 @@
 pub mod access;
 pub mod busiest;
 pub mod calls;
+pub mod capsules;
 pub mod destinations;
 pub mod events;
 pub mod logs;

@@ -26,6 +26,17 @@ pub struct Ending {
     pub fuel: u64,
 }
 
+/// What became of the capsule of a call that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CapsuleFate {
+    /// It is kept.
+    Kept,
+    /// As many of its kind are kept as may be.
+    Enough,
+    /// It would have been too large.
+    TooLarge,
+}
+
 /// What is not the same in a replay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Difference {
@@ -51,6 +62,18 @@ impl Ending {
             (Difference::Fuel, self.fuel != other.fuel),
         ];
         each.into_iter().filter_map(|(what, differs)| differs.then_some(what)).collect()
+    }
+}
+
+impl CapsuleFate {
+    /// Its stable code.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Kept => "kept",
+            Self::Enough => "enough",
+            Self::TooLarge => "too_large",
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a developer says about an app: the content of `steerage.toml`, read and checked.
 //! Does not know TOML or files: the host reads those and reports mistakes by their place.
 
+mod capture;
 mod instance;
 mod placement;
 
@@ -16,6 +17,7 @@ use crate::quote::Quoted;
 use crate::route::Route;
 use crate::units::Weight;
 
+pub use self::capture::{BadRedactedName, Capture, LONGEST_REDACTED, MOST_REDACTED, RedactedName};
 pub use self::instance::{BadFresh, Fresh, Instance, ReuseStats};
 pub use self::placement::{HIGHEST_PRIORITY, LONGEST_LABEL, MAX_REPLICAS, Placement, check_label};
 
@@ -53,6 +55,8 @@ pub struct Manifest {
     pub placement: Placement,
     /// What it promises its callers.
     pub objective: Objective,
+    /// What is kept of calls that fail.
+    pub capture: Capture,
     /// How `source` is made.
     pub build: Build,
 }
@@ -153,6 +157,9 @@ pub enum Broken {
     /// The command is empty or cannot be passed on.
     #[error("the build command is {}: expected a shell command", Quoted(.0))]
     Build(String),
+    /// Too many names are declared secret.
+    #[error("redact has {0} names: at most {MOST_REDACTED} are allowed")]
+    Redact(usize),
     /// What is to be watched is no path.
     #[error("watch has {}: expected a path or a pattern, such as src/**/*.ts", Quoted(.0))]
     Watch(String),
@@ -181,6 +188,7 @@ impl Manifest {
         broken.extend(check_replicas(self.placement.min, self.placement.max));
         let labels = &self.placement.labels;
         broken.extend(labels.keys().chain(labels.values()).filter_map(|text| check_label(text)));
+        broken.extend(check_redact_count(self.capture.redact.len()));
         broken.extend(self.build.command.as_deref().and_then(check_build));
         broken.extend(self.build.watch.iter().filter_map(|path| check_watch(path)));
         broken
@@ -304,6 +312,12 @@ pub fn check_env_of_requests(name: &str) -> Option<Broken> {
 pub fn check_env_size(env: &BTreeMap<String, String>) -> Option<Broken> {
     let bytes: usize = env.iter().map(|(name, value)| name.len() + value.len()).sum();
     (bytes > LARGEST_ENV).then_some(Broken::EnvSize(bytes))
+}
+
+/// Whether so many names may be declared secret.
+#[must_use]
+pub fn check_redact_count(names: usize) -> Option<Broken> {
+    (names > MOST_REDACTED).then_some(Broken::Redact(names))
 }
 
 /// Whether the text can be given to a shell.

@@ -191,6 +191,7 @@ pub(super) fn call(app: &AppName, call: CallSummary) -> wire::Call {
         request_bytes: call.request_bytes,
         response_bytes: call.response_bytes,
         client: Some(call.client.to_canonical().to_string()),
+        capsule: call.capsule.map(|fate| fate.code().to_owned()),
         host: None,
     }
 }

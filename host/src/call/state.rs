@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::mem;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -15,6 +15,7 @@ use steerage_core::outcome::Outcome;
 use super::time::CallTime;
 use super::usage::Usage;
 use crate::body::Produced;
+use crate::capsule::Recording;
 
 /// What a guest answers: a response, or in one line why there is none.
 pub type GuestResponse = Result<http::Response<Produced>, String>;
@@ -84,6 +85,8 @@ pub struct Call<R: ?Sized = dyn Recorder> {
     response_bytes: AtomicU64,
     /// Apart, since what a guest waits for may be left with an instance that outlives the call.
     time: Arc<CallTime>,
+    /// What its guest is told, where that is written down.
+    recording: OnceLock<Box<Recording>>,
     /// Last, for any type may stand here.
     record: R,
 }
@@ -109,6 +112,7 @@ impl<R> Call<R> {
             request_bytes: AtomicU64::new(0),
             response_bytes: AtomicU64::new(0),
             time: Arc::new(CallTime::since(started_at)),
+            recording: OnceLock::new(),
             record,
         }
     }
@@ -163,6 +167,17 @@ impl Call {
     #[must_use]
     pub fn has_begun(&self) -> bool {
         self.is(BEGUN)
+    }
+
+    /// The guest's side: what the guest is told is written down there. Said once at most.
+    pub fn record_to(&self, recording: Recording) {
+        drop(self.recording.set(Box::new(recording)));
+    }
+
+    /// What its guest was told, where that was written down.
+    #[must_use]
+    pub fn recording(&self) -> Option<&Recording> {
+        self.recording.get().map(|recording| &**recording)
     }
 
     /// Where its time goes.

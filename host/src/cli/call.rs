@@ -180,6 +180,7 @@ mod tests {
             request_bytes: 2048,
             response_bytes: 120,
             client: Some("10.0.0.7".to_owned()),
+            capsule: Some("kept".to_owned()),
             host: Some("ada".to_owned()),
         };
         let line = wire::LogLine {

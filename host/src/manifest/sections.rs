@@ -1,6 +1,7 @@
 //! The keys of a manifest, and how each becomes a part of [`Manifest`].
 //! Does not know how TOML is parsed or places are found.
 
+mod capture;
 mod placement;
 
 use std::collections::BTreeMap;
@@ -18,7 +19,7 @@ use toml::de::DeTable;
 use crate::document::{self, Entry, Findings, Section};
 
 /// Every section and its keys; the first is the top of the file.
-pub(super) const KEYS: [(&str, &[&str]); 10] = [
+pub(super) const KEYS: [(&str, &[&str]); 11] = [
     (
         "",
         &[
@@ -38,6 +39,7 @@ pub(super) const KEYS: [(&str, &[&str]); 10] = [
             "resources",
             "placement",
             "objective",
+            "capture",
             "build",
         ],
     ),
@@ -52,6 +54,7 @@ pub(super) const KEYS: [(&str, &[&str]); 10] = [
     ("resources", &["cpu", "memory"]),
     ("placement", &["labels", "apart_from", "zones", "priority"]),
     ("objective", &["success", "latency"]),
+    ("capture", &["failures", "redact"]),
     ("build", &["command", "watch"]),
 ];
 
@@ -84,6 +87,7 @@ pub(super) fn manifest(
     let allowed_outbound_hosts = allowed_hosts(&top, findings);
     let placement = placement::read(&top, findings);
     let objective = objective(&top, findings);
+    let capture = capture::read(&top, findings);
     let build = build(&top, findings);
     Some(Manifest {
         name: name?,
@@ -100,6 +104,7 @@ pub(super) fn manifest(
         allowed_outbound_hosts,
         placement,
         objective,
+        capture,
         build,
     })
 }

@@ -14,7 +14,7 @@ use steerage_core::id::CallId;
 use steerage_core::outcome::{Fault, Outcome};
 use steerage_core::spent::TimeSpent;
 
-use super::CallContext;
+use super::{CallContext, capture};
 use crate::call::{Call, CallSide, Recorder, Usage};
 use crate::catalog::{Count, LoadedDeployment};
 use crate::meter;
@@ -250,6 +250,9 @@ impl Recorder for CallRecord {
             request_bytes: call.request_bytes(),
             response_bytes,
             client: self.client,
+            capsule: call
+                .recording()
+                .and_then(|recording| capture::leave(&self.deployed, call, recording, &outcome)),
         };
         state.calls.push(summary, state.meter.is_spread());
     }

@@ -7,10 +7,11 @@ use wasmtime::{Caller, Extern, Linker, StoreContextMut};
 use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::p1::wasi_snapshot_preview1::{self, WasiSnapshotPreview1};
 use wasmtime_wasi::p2::DynPollable;
-use wasmtime_wasi::p2::bindings::io::poll::Host;
+use wasmtime_wasi::p2::bindings::io::poll::{Host, HostPollable};
 use wiggle::GuestMemory;
 
 use super::guest::{CoreGuest, Guest};
+use crate::capsule::Tape;
 
 /// Most bytes one call of a host function may bring along: they are the host's memory, which the
 /// guest's own limit does not count, and the host's time. Sixteen pieces of a body.
@@ -81,7 +82,37 @@ pub(super) fn components(linker: &mut component::Linker<Guest>) -> wasmtime::Res
                         "{n} pollables in one `poll`, where {MOST_EVENTS} are the most"
                     );
                 }
-                Ok((Host::poll(&mut store.data_mut().table, asked).await?,))
+                let tape = store.data().tape().cloned();
+                let table = &mut store.data_mut().table;
+                if let Some(planned) = tape.as_ref().and_then(|tape| tape.planned_poll(asked.len())) {
+                    for place in &planned {
+                        if let Some(asked) = asked.get(*place as usize) {
+                            table.block(Resource::new_borrow(asked.rep())).await?;
+                        }
+                    }
+                    return Ok((planned,));
+                }
+                let ready = Host::poll(table, asked).await?;
+                if let Some(tape) = tape {
+                    tape.note_poll(&ready);
+                }
+                Ok((ready,))
+            })
+        },
+    )?;
+    linker.instance("wasi:io/poll@0.2.12")?.func_wrap_async(
+        "[method]pollable.ready",
+        |mut store: StoreContextMut<'_, Guest>, (asked,): (Resource<DynPollable>,)| {
+            Box::new(async move {
+                let tape = store.data().tape().cloned();
+                if let Some(planned) = tape.as_ref().and_then(Tape::planned_look) {
+                    return Ok((planned,));
+                }
+                let is_ready = store.data_mut().table.ready(asked).await?;
+                if let Some(tape) = tape {
+                    tape.note_look(is_ready);
+                }
+                Ok((is_ready,))
             })
         },
     )?;

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use wasmtime_wasi::WasiCtx;
 
 use super::stdio::Stdio;
+use super::taped;
+use crate::capsule::Tape;
 use crate::telemetry::logs::Stream;
 
 /// Most random bytes asked for at once: as many as browsers give. They take a good part of 100 us.
@@ -20,34 +22,44 @@ pub(super) struct Context {
     /// Apart from its guest, which is moved.
     made: Option<Box<WasiCtx>>,
     env: Option<Environment>,
+    /// What tells the guest clocks and random numbers, where that is written down or said again.
+    tape: Option<Tape>,
 }
 
 impl Context {
     /// A context that is made when it is first asked for.
     pub(super) fn later(env: Environment) -> Self {
-        Self { made: None, env: Some(env) }
+        Self { made: None, env: Some(env), tape: None }
     }
 
     /// Whether there is one yet.
-    #[cfg(test)]
     pub(super) fn is_made(&self) -> bool {
         self.made.is_some()
     }
 
     /// A context that there is.
     pub(super) fn made(wasi: WasiCtx) -> Self {
-        Self { made: Some(Box::new(wasi)), env: None }
+        Self { made: Some(Box::new(wasi)), env: None, tape: None }
+    }
+
+    /// From now on a tape tells the guest clocks and random numbers. There is no context yet.
+    pub(super) fn tell_by(&mut self, tape: Tape) {
+        debug_assert!(self.made.is_none(), "its clocks have been read by nobody");
+        self.tape = Some(tape);
     }
 
     /// The context, made now where there is none; its output goes to `stdio`.
     pub(super) fn get(&mut self, stdio: &mut Stdio) -> &mut WasiCtx {
-        let env = &mut self.env;
+        let (env, tape) = (&mut self.env, &self.tape);
         self.made.get_or_insert_with(|| {
             let mut wasi = WasiCtx::builder();
             wasi.max_random_size(MOST_RANDOM)
                 .envs(&env.take().unwrap_or_default())
                 .stdout(stdio.stream(Stream::Stdout))
                 .stderr(stdio.stream(Stream::Stderr));
+            if let Some(tape) = tape {
+                taped::tell_by(tape, &mut wasi);
+            }
             Box::new(wasi.build())
         })
     }

@@ -20,6 +20,7 @@ use super::pace::Watched;
 use super::reservation::Reservation;
 use super::stdio::Stdio;
 use crate::budget::Account;
+use crate::capsule::Tape;
 use crate::telemetry::logs::AppLog;
 
 /// Resources that a small call has at once: room for them is made in one piece.
@@ -37,6 +38,8 @@ pub struct Guest {
     pub(super) table: ResourceTable,
     pub(super) limiter: Limiter,
     pub(super) stdio: Stdio,
+    /// Where it is written down what the guest is told, or from where it is said again.
+    tape: Option<Tape>,
     flavor: Flavor,
     meter: ResourceMeter,
     has_called_host: bool,
@@ -92,6 +95,7 @@ impl Guest {
             outbound,
             limiter,
             stdio,
+            tape: None,
             flavor,
             meter,
             has_called_host: false,
@@ -103,6 +107,21 @@ impl Guest {
     pub(super) fn begin_program(&mut self, wasi: Context, stdio: Stdio) {
         self.wasi = wasi;
         self.stdio = stdio;
+    }
+
+    /// From now on a tape has part in all that it is told. It has called no function yet.
+    pub(super) fn tell_by(&mut self, tape: &Tape) {
+        if !self.wasi.is_made() {
+            self.wasi.tell_by(tape.clone());
+        }
+        self.outbound.tell_by(tape.clone());
+        self.tape = Some(tape.clone());
+    }
+
+    /// What has part in what it is told.
+    #[inline]
+    pub(super) fn tape(&self) -> Option<&Tape> {
+        self.tape.as_ref()
     }
 
     /// Whether it has called a function of the host so far. Wasmtime's own count as well, such as that

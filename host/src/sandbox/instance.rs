@@ -19,6 +19,7 @@ use super::ending::Finish;
 use super::linked::Pre;
 use super::module::InstanceTemplate;
 use crate::call::{Call, ResponseSender, Usage};
+use crate::capsule::Tape;
 use crate::header::HostHeaders;
 use crate::meter;
 
@@ -48,11 +49,26 @@ pub struct GuestRequest<B> {
     pub deadline: Instant,
     /// Where the response goes.
     pub head: ResponseSender,
+    /// Where it is written down what the guest is told, or from where it is said again.
+    pub tape: Option<Tape>,
 }
 
 impl InstanceTemplate {
     /// Serves one call and says to `call` how it ended, before anything of the guest is dropped.
     pub async fn run<B>(&self, call: &Arc<Call>, guest_request: Box<GuestRequest<B>>)
+    where
+        B: Body<Data = bytes::Bytes> + Send + 'static,
+        B::Error: Into<Error>,
+    {
+        if self.is_captured() && guest_request.tape.is_none() {
+            let guest_request = self.taped(call, *guest_request);
+            return Box::pin(self.run_told(call, guest_request)).await;
+        }
+        self.run_told(call, guest_request).await;
+    }
+
+    /// Serves one call whose tape, if it is to have one, is there.
+    async fn run_told<B>(&self, call: &Arc<Call>, guest_request: Box<GuestRequest<B>>)
     where
         B: Body<Data = bytes::Bytes> + Send + 'static,
         B::Error: Into<Error>,

@@ -9,6 +9,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use rustix::io::Errno;
+use steerage_core::capsule::Redaction;
 use steerage_core::id::{Digest, Generation};
 use steerage_core::limits::Limits;
 use steerage_core::manifest;
@@ -76,6 +77,8 @@ pub struct Spec {
     pub instance: manifest::Instance,
     /// Where the guest may send requests to.
     pub allowed_outbound_hosts: Vec<AllowedHost>,
+    /// What is kept of calls that fail.
+    pub capture: manifest::Capture,
     /// Where its output goes.
     pub log: Arc<AppLog>,
     /// Where the CPU time of its calls is counted.
@@ -164,6 +167,9 @@ pub struct InstanceTemplate {
     pub(super) reuse: Reuse,
     /// What is known of restoring its instances, where that is asked for.
     pub(super) restoring: Option<Arc<Restoring>>,
+    /// What is never kept of a call, where those that fail leave a capsule.
+    redaction: Option<Redaction>,
+    digest: Digest,
     /// What stands in the way of it.
     unfit: Option<Unfit>,
     kind: GuestKind,
@@ -296,6 +302,8 @@ impl Sandbox {
             log: spec.log,
             meter: spec.meter,
             memory: spec.memory,
+            redaction: spec.capture.redaction(),
+            digest: compiled.digest,
             unfit,
             kind,
         })
@@ -303,6 +311,31 @@ impl Sandbox {
 }
 
 impl InstanceTemplate {
+    /// Whether it is written down what its guests are told. In an instance that serves more than one call a
+    /// guest knows what earlier ones left there, which is in no capsule of this one.
+    #[inline]
+    pub(super) fn is_captured(&self) -> bool {
+        self.redaction.is_some() && !self.is_reusing()
+    }
+
+    /// What is never kept of a call, where those that fail leave a capsule.
+    #[must_use]
+    pub fn redaction(&self) -> Option<&Redaction> {
+        self.redaction.as_ref()
+    }
+
+    /// The names and values that its guests have as their environment.
+    #[must_use]
+    pub fn env(&self) -> &[(String, String)] {
+        &self.env
+    }
+
+    /// The digest of its component.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
     /// Which kind of guest this is.
     #[must_use]
     pub fn kind(&self) -> GuestKind {

@@ -11,6 +11,7 @@ mod egress;
 mod names;
 mod prepare;
 mod tally;
+mod told;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,8 +36,10 @@ pub use self::egress::{Egress, OwnDoors};
 use self::names::Names;
 use self::prepare::{direct, empty, repeatable, settle};
 use self::tally::{CallOf, RequestTally};
+use self::told::ToldRequests;
 use super::held::Sent;
 use crate::call::CallTime;
+use crate::capsule::Tape;
 use crate::header::is_forbidden;
 use crate::telemetry::destinations::Destinations;
 
@@ -63,6 +66,8 @@ pub struct Outbound {
     sent: Option<Sent>,
     /// The call that the instance serves.
     call: Option<CallOf>,
+    /// Where it is written down what came of its requests, or from where it is said again.
+    told: Option<ToldRequests>,
 }
 
 #[derive(Debug)]
@@ -103,13 +108,13 @@ impl Outbound {
         let connections = Arc::default();
         let inner =
             Inner { policy, egress, files, names, connections, denials, destinations, charge };
-        Self { inner: Arc::new(inner), turns: None, sent: None, call: None }
+        Self { inner: Arc::new(inner), turns: None, sent: None, call: None, told: None }
     }
 
     /// The same way out, for an instance of its own: requests of a call are counted apart.
     #[must_use]
     pub fn for_instance(&self) -> Self {
-        Self { inner: self.inner.clone(), turns: None, sent: None, call: None }
+        Self { inner: self.inner.clone(), turns: None, sent: None, call: None, told: None }
     }
 
     /// From now on its instance serves this call, whose time it takes and which is cut then.
@@ -117,8 +122,38 @@ impl Outbound {
         self.call = Some(CallOf { time: time.clone(), deadline: deadline.into_std() });
     }
 
+    /// From now on a tape has part in what its guest is told of its requests.
+    pub(super) fn tell_by(&mut self, tape: Tape) {
+        self.told = Some(ToldRequests::new(tape));
+    }
+
     /// Sends a request; the connection is asked for and the time counts once what this returns is polled.
     pub(super) fn start(
+        &mut self,
+        request: Request<WasiBody>,
+        options: RequestOptions,
+    ) -> impl Future<Output = Result<Response<WasiBody>, Error>> + Send + use<> {
+        let told = self.told.as_mut().map(|told| told.begin(&request));
+        let (told, request) = match told {
+            // In a box, as it is rare.
+            Some(told) if told.is_played() => (None, Err(Box::pin(told.play(request)))),
+            told => (told, Ok(request)),
+        };
+        let sent = request.map(|request| self.send(request, options));
+        async move {
+            let sent = match sent {
+                Ok(sent) => sent,
+                Err(played) => return played.await,
+            };
+            let answer = sent.await;
+            match told {
+                Some(told) => told.note(answer),
+                None => answer,
+            }
+        }
+    }
+
+    fn send(
         &mut self,
         request: Request<WasiBody>,
         options: RequestOptions,

@@ -33,7 +33,9 @@ use super::restore::live_module::ModuleRestorer;
 use super::restore::outcome::Lost;
 use super::restore::pages::FaultWatch;
 use super::stdio::Stdio;
+use super::taped;
 use crate::call::{Call, ResponseSender, Usage};
+use crate::capsule::Tape;
 use crate::meter;
 use crate::telemetry::logs::Stream;
 
@@ -84,9 +86,12 @@ impl InstanceTemplate {
         B: Body<Data = Chunk> + Send + 'static,
         B::Error: Into<Error>,
     {
-        let GuestRequest { request, place, deadline, head, .. } = *guest_request;
-        let (mut wasi, stdio, output) = self.program(call, request, &place, head);
+        let GuestRequest { request, place, deadline, head, tape, .. } = *guest_request;
+        let (mut wasi, stdio, output) = self.program(call, request, &place, (head, tape.as_ref()));
         let mut program = self.component_program(Context::made(wasi.build()), stdio);
+        if let Some(tape) = &tape {
+            program.store.data_mut().tell_by(tape);
+        }
         let (store, entry) = (&mut program.store, &mut program.entry);
         let is_restored = program.restorer.is_some();
         let mut instantiate = Duration::ZERO;
@@ -134,8 +139,8 @@ impl InstanceTemplate {
         B: Body<Data = Chunk> + Send + 'static,
         B::Error: Into<Error>,
     {
-        let GuestRequest { request, place, deadline, head, .. } = *guest_request;
-        let (mut wasi, stdio, output) = self.program(call, request, &place, head);
+        let GuestRequest { request, place, deadline, head, tape, .. } = *guest_request;
+        let (mut wasi, stdio, output) = self.program(call, request, &place, (head, tape.as_ref()));
         let mut program = self.module_program();
         program.store.data_mut().begin_program(wasi.build_p1(), stdio);
         let (store, entry) = (&mut program.store, &mut program.entry);
@@ -243,7 +248,7 @@ impl InstanceTemplate {
         call: &Arc<Call>,
         request: http::Request<B>,
         place: &Origin,
-        head: ResponseSender,
+        (head, tape): (ResponseSender, Option<&Tape>),
     ) -> (WasiCtxBuilder, Stdio, Output)
     where
         B: Body<Data = Chunk> + Send + 'static,
@@ -261,6 +266,9 @@ impl InstanceTemplate {
             .stdin(cgi::stdin(body))
             .stdout(output.clone())
             .stderr(stdio.stream(Stream::Stderr));
+        if let Some(tape) = tape {
+            taped::tell_by(tape, &mut wasi);
+        }
         (wasi, stdio, output)
     }
 }

@@ -36,7 +36,7 @@ pub(super) struct SharedBody<B> {
 pub(super) fn replayable<B>(
     guest_request: GuestRequest<B>,
 ) -> (Box<GuestRequest<SharedBody<B>>>, Replay<B>) {
-    let GuestRequest { request, host_headers, https, place, deadline, head } = guest_request;
+    let GuestRequest { request, host_headers, https, place, deadline, head, .. } = guest_request;
     let (mut parts, body) = request.into_parts();
     if let Some(host_headers) = host_headers {
         host_headers.set(&mut parts.headers);
@@ -67,7 +67,7 @@ impl Rest {
         head: ResponseSender,
     ) -> Box<GuestRequest<SharedBody<B>>> {
         let (https, place, deadline) = (self.https, self.place.clone(), self.deadline);
-        Box::new(GuestRequest { request, host_headers: None, https, place, deadline, head })
+        Box::new(GuestRequest { request, host_headers: None, https, place, deadline, head, tape: None })
     }
 }
 

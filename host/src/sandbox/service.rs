@@ -155,6 +155,9 @@ impl InstanceTemplate {
         let deadline = guest_request.deadline;
         let (store, known) = (&mut serving.store, serving.live.take());
         store.data_mut().outbound.start_call(call.time(), deadline);
+        if let Some(tape) = &guest_request.tape {
+            store.data_mut().tell_by(tape);
+        }
         let is_restored = serving.restorer.is_some();
         let mut instantiate = Duration::ZERO;
         let mut kept = None;
@@ -290,7 +293,7 @@ impl InstanceTemplate {
         Serving { store, live: None, calls: 0, restorer: None, slots }
     }
 
-    fn is_reusing(&self) -> bool {
+    pub(super) fn is_reusing(&self) -> bool {
         self.instance.reuse.get() > 1
     }
 

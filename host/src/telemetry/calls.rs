@@ -10,12 +10,14 @@ use std::time::Duration;
 
 use dashmap::DashMap;
 use http::Method;
+use steerage_core::capsule::CapsuleFate;
 use steerage_core::history::{Slot, SlotCall};
 use steerage_core::id::{AppName, CallId, CallIdPrefix, Generation};
 use steerage_core::spent::TimeSpent;
 use steerage_core::telemetry::KeptOfApp;
 use steerage_core::why;
 
+use super::capsules::Capsules;
 use super::destinations::Destinations;
 use crate::call::{LongestWait, Usage};
 use crate::shared::{Locked, Sharded, Sum};
@@ -61,6 +63,8 @@ pub struct CallSummary {
     pub response_bytes: u64,
     /// Who called: the client, or what stands before it.
     pub client: IpAddr,
+    /// What became of its capsule, where it was to leave one.
+    pub capsule: Option<CapsuleFate>,
 }
 
 /// The last calls of all apps.
@@ -95,6 +99,8 @@ pub struct Calls {
     failed: Locked<Ended>,
     /// Whom the calls have asked, and what came of it.
     pub destinations: Arc<Destinations>,
+    /// What calls that failed have left.
+    pub capsules: Capsules,
     /// Bytes kept of all apps.
     n_bytes_of_all: Arc<Sum>,
     /// Bytes of all slots; see [`AllCalls`].
@@ -115,6 +121,7 @@ impl AllCalls {
             of_threads: OnceLock::new(),
             failed: Locked::default(),
             destinations: Arc::new(Destinations::new(self.n_bytes.clone())),
+            capsules: Capsules::new(self.n_bytes.clone()),
             n_bytes_of_all: self.n_bytes.clone(),
             of_slots: self.of_slots.clone(),
         });
@@ -144,6 +151,7 @@ impl AllCalls {
         if let Some(ring) = ring {
             ring.forget();
             ring.destinations.forget();
+            ring.capsules.forget();
         }
     }
 }
@@ -259,6 +267,7 @@ impl Calls {
             kept.last_at = kept.last_at.max(of_destinations.last_at);
             kept.bytes += of_destinations.bytes;
         }
+        kept.bytes += self.capsules.n_bytes();
         (kept.bytes > 0).then_some(kept)
     }
 
@@ -348,6 +357,7 @@ mod tests {
             request_bytes: 0,
             response_bytes: 0,
             client: [127, 0, 0, 1].into(),
+            capsule: None,
         }
     }
 

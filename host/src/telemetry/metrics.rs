@@ -215,7 +215,7 @@ fn encode_counters(encoder: &mut DescriptorEncoder<'_>, apps: &[AppReading]) -> 
 
 fn encode_sums(encoder: &mut DescriptorEncoder<'_>, apps: &[AppReading]) -> fmt::Result {
     type Read = fn(&AppMeter) -> u64;
-    let sums: [(&str, &str, Option<Unit>, Read); 5] = [
+    let sums: [(&str, &str, Option<Unit>, Read); 6] = [
         (
             "instances_restored",
             "Instances put back to their beginning after a call",
@@ -225,6 +225,9 @@ fn encode_sums(encoder: &mut DescriptorEncoder<'_>, apps: &[AppReading]) -> fmt:
         ("guest_fuel", "Fuel consumed by guests", None, |meter| meter.totals().0),
         ("guest_memory_refused", "Calls that failed for want of memory", None, |meter| {
             meter.sum(|counters| &counters.memory_refused)
+        }),
+        ("capsules_too_large", "Failed calls that left no capsule for want of room", None, |meter| {
+            meter.capsules_too_large.load(Ordering::Relaxed)
         }),
         ("outbound_denied", "Outbound requests the app may not make", None, |meter| {
             meter.outbound_denied.load(Ordering::Relaxed)

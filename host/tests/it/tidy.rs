@@ -43,6 +43,8 @@ const LEVELS: &[(&str, u32)] = &[
     ("telemetry", 2),
     ("body", 0),
     ("call", 1),
+    ("capsule", 0),
+    ("replay", 4),
     ("connector", 1),
     ("document", 1),
     ("flow", 1),

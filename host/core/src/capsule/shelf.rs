@@ -78,16 +78,10 @@ impl<T> Shelf<T> {
         gone
     }
 
-    /// That of a call.
-    #[must_use]
-    pub fn of_call(&self, call: CallId) -> Option<&T> {
+    /// All that are kept, with their calls.
+    pub fn all(&self) -> impl Iterator<Item = (CallId, &T)> {
         let all = self.kinds.iter().flat_map(|(_, kept)| kept);
-        all.filter(|kept| kept.call == call).map(|kept| &kept.item).next()
-    }
-
-    /// All that are kept.
-    pub fn all(&self) -> impl Iterator<Item = &T> {
-        self.kinds.iter().flat_map(|(_, kept)| kept).map(|kept| &kept.item)
+        all.map(|kept| (kept.call, &kept.item))
     }
 }
 
@@ -118,8 +112,8 @@ mod tests {
         let later = Kind { generation: 2, ..kind("pay") };
         assert!(shelf.has_room(&later, Duration::from_secs(599)));
         assert_eq!(put(&mut shelf, "pay", 6, 600), [0], "the first is ten minutes old");
-        let kept = |number: u64| shelf.of_call(CallId::from_u128(number.into())).copied();
-        assert_eq!((kept(0), kept(1), kept(4), kept(6)), (None, Some(1), None, Some(6)));
+        let kept: Vec<u64> = shelf.all().map(|(_, number)| *number).collect();
+        assert_eq!(kept, [5, 1, 2, 3, 6]);
     }
 
     proptest! {

@@ -24,6 +24,7 @@ fn valid() -> Manifest {
         allowed_outbound_hosts: Vec::new(),
         placement: Placement::default(),
         objective: Objective::default(),
+        capture: Capture::default(),
         build: Build::default(),
     }
 }

@@ -70,7 +70,7 @@ fn cpu<T: std::str::FromStr<Err: std::fmt::Display>>(
     entry.noted(text.parse(), findings)
 }
 
-fn flag(entry: &Entry<'_, '_>, findings: &mut Findings<'_>) -> Option<bool> {
+pub(super) fn flag(entry: &Entry<'_, '_>, findings: &mut Findings<'_>) -> Option<bool> {
     let text = entry.scalar(findings)?;
     entry.noted(text.parse().map_err(|_| format!("{text:?} is neither true nor false")), findings)
 }

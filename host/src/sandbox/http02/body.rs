@@ -125,6 +125,16 @@ impl BodyOutput {
         }
     }
 
+    /// Copies bytes into the body, whether there is room for them or not.
+    ///
+    /// # Errors
+    /// As of [`OutputStream::write`].
+    pub(in crate::sandbox) fn append_any(&self, bytes: &[u8]) -> StreamResult<()> {
+        let piece = Bytes::copy_from_slice(bytes);
+        let n_written = self.writer.write(piece).map_err(|_| StreamError::Closed)?;
+        self.judge(n_written)
+    }
+
     /// What is too much goes out with the rest: whoever reads the body says how long it is.
     fn judge(&self, n_written: u64) -> StreamResult<()> {
         if self.length.announced.is_some_and(|announced| n_written > announced) {

@@ -90,6 +90,11 @@ impl IncomingBody {
 }
 
 impl FutureTrailers {
+    /// Whether something has come, or was taken before.
+    pub(in crate::sandbox) fn is_there(&mut self) -> bool {
+        self.poll_ready(&mut Context::from_waker(Waker::noop())).is_ready()
+    }
+
     /// What has come: `None` where nothing has yet, and an error where it was taken before.
     pub(in crate::sandbox) fn take(&mut self) -> Option<Result<Trailers, ()>> {
         // Whoever is to be woken says so when it waits.

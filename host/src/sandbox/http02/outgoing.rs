@@ -95,6 +95,24 @@ impl FutureResponse {
         Self::Pending(spawn(sent))
     }
 
+    /// The same of what may have come already, as where nothing is sent.
+    pub(in crate::sandbox) fn at_once(sent: impl Future<Output = Sent> + Send + 'static) -> Self {
+        let mut sent = Box::pin(sent);
+        match poll_noop(sent.as_mut()) {
+            Some(come) => Self::Ready(come),
+            None => Self::new(sent),
+        }
+    }
+
+    /// Whether something has come, or was taken before.
+    pub(in crate::sandbox) fn is_there(&mut self) -> bool {
+        if let Self::Pending(sent) = self {
+            let Some(come) = poll_noop(Pin::new(sent)) else { return false };
+            *self = Self::Ready(come);
+        }
+        true
+    }
+
     /// What has come: `None` where nothing has yet, and an error where it was taken before.
     pub(in crate::sandbox) fn take(&mut self) -> Option<Result<Sent, ()>> {
         if let Self::Pending(sent) = self {

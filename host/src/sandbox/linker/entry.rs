@@ -2,7 +2,7 @@
 //! Does not know any of them.
 
 use wasmtime::StoreContextMut;
-use wasmtime::component::Resource;
+use wasmtime::component::{Resource, ResourceTable};
 
 use crate::sandbox::guest::Guest;
 
@@ -22,4 +22,21 @@ pub(super) fn dropped<T: Send + 'static>(
     let entry: Resource<T> = Resource::new_own(number);
     store.data_mut().resources().delete(entry)?;
     Ok(())
+}
+
+/// Whether there is something for which a guest looks without waiting. Where that is written down or said again,
+/// by the tape; it is not asked otherwise, since whoever takes it finds out.
+pub(super) fn looks_for(
+    guest: &mut Guest,
+    is_there: impl FnOnce(&mut ResourceTable) -> wasmtime::Result<bool>,
+) -> wasmtime::Result<bool> {
+    let Some(tape) = guest.tape().cloned() else { return Ok(true) };
+    match tape.planned_look() {
+        Some(planned) => Ok(planned),
+        None => {
+            let is_there = is_there(guest.resources())?;
+            tape.note_look(is_there);
+            Ok(is_there)
+        }
+    }
 }

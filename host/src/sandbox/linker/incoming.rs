@@ -4,7 +4,7 @@
 use wasmtime::component::{LinkerInstance, Resource, ResourceType};
 use wasmtime_wasi::p2::{DynInputStream, subscribe};
 
-use super::entry::{Context, dropped, ours};
+use super::entry::{Context, dropped, looks_for, ours};
 use crate::sandbox::guest::Guest;
 use crate::sandbox::http02::{
     Fields, FutureResponse, FutureTrailers, IncomingBody, IncomingResponse, code_of,
@@ -53,7 +53,11 @@ fn link_trailers(types: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> 
     types.func_wrap(
         "[method]future-trailers.get",
         |mut store: Context<'_>, (future,): (Resource<FutureTrailers>,)| {
-            let table = store.data_mut().resources();
+            let guest = store.data_mut();
+            if !looks_for(guest, |table| Ok(table.get_mut(&future)?.is_there()))? {
+                return Ok((None,));
+            }
+            let table = guest.resources();
             let told = match table.get_mut(&future)?.take() {
                 None => return Ok((None,)),
                 Some(Err(())) => Err(()),
@@ -106,7 +110,11 @@ fn link_future(types: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
     types.func_wrap(
         "[method]future-incoming-response.get",
         |mut store: Context<'_>, (future,): (Resource<FutureResponse>,)| {
-            let table = store.data_mut().resources();
+            let guest = store.data_mut();
+            if !looks_for(guest, |table| Ok(table.get_mut(&future)?.is_there()))? {
+                return Ok((None,));
+            }
+            let table = guest.resources();
             let told = match table.get_mut(&future)?.take() {
                 None => return Ok((None,)),
                 Some(Err(())) => Err(()),

@@ -42,7 +42,11 @@ pub(super) fn link_handler(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
                 Err(code) => return Ok((Err(code),)),
             };
             let sent = guest.outbound.start(request, options.unwrap_or_default());
-            Ok((Ok(guest.table.push(FutureResponse::new(sent))?),))
+            let future = match guest.tape() {
+                Some(tape) if tape.is_playing() => FutureResponse::at_once(sent),
+                _ => FutureResponse::new(sent),
+            };
+            Ok((Ok(guest.table.push(future)?),))
         },
     )
 }

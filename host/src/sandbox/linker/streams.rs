@@ -24,6 +24,7 @@ use wasmtime_wasi::p2::{
 
 use super::entry::{Context, ours};
 use crate::body::Append;
+use crate::capsule::Tape;
 use crate::sandbox::checked::MOST_PER_HOST_CALL;
 use crate::sandbox::guest::Guest;
 use crate::sandbox::http02::{BodyInput, BodyOutput, IncomingBody};
@@ -100,8 +101,16 @@ fn link_reads(streams: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
     streams.func_wrap(
         "[method]input-stream.read",
         |mut store: Context<'_>, (stream, most): (Input, u64)| {
-            let table = store.data_mut().resources();
+            let guest = store.data_mut();
+            let tape = guest.tape().cloned();
+            if tape.as_ref().and_then(Tape::planned_look) == Some(false) {
+                return Ok((Ok(Bytes::new()),));
+            }
+            let table = guest.resources();
             let read = input(table, &stream).and_then(|stream| stream.read(size(most)));
+            if let Some(tape) = tape {
+                tape.note_look(!matches!(&read, Ok(piece) if piece.is_empty()));
+            }
             to_guest(table, read)
         },
     )?;
@@ -132,7 +141,10 @@ fn link_writes(streams: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> 
     streams.func_wrap(
         "[method]output-stream.write",
         |mut store: Context<'_>, (stream, contents): (Output, WasmList<u8>)| {
+            let is_played = store.data().tape().is_some_and(Tape::is_playing);
             let wrote = match body_output(store.data_mut().resources(), &stream) {
+                // It was told how much room there was then.
+                Some(body) if is_played => body.append_any(contents.as_le_slice(&store)),
                 Some(body) => body.append_all(contents.as_le_slice(&store)),
                 None => {
                     let contents = copy(&store, &contents)?;
@@ -141,6 +153,19 @@ fn link_writes(streams: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> 
                 }
             };
             to_guest(&mut store.data_mut().table, wrote)
+        },
+    )?;
+    streams.func_wrap(
+        "[method]output-stream.check-write",
+        |mut store: Context<'_>, (stream,): (Output,)| {
+            let guest = store.data_mut();
+            let room = output(guest.resources(), &stream).and_then(|stream| stream.check_write());
+            let room = room.map(|room| room as u64);
+            let room = match guest.tape() {
+                Some(tape) => room.map(|room| tape.room(room)),
+                None => room,
+            };
+            to_guest(&mut guest.table, room)
         },
     )?;
     streams.func_wrap_async(

@@ -60,6 +60,8 @@ pub struct AppMeter {
     pub memory_limit: AtomicU64,
     /// Outbound requests the policy refused.
     pub outbound_denied: Arc<AtomicU64>,
+    /// Failing calls whose capsules would have been too large.
+    pub capsules_too_large: AtomicU64,
 }
 
 /// What is counted.
@@ -105,6 +107,7 @@ impl AppMeters {
             cpu_looked_at: AtomicU64::new(0),
             memory_limit: AtomicU64::new(0),
             outbound_denied: Arc::default(),
+            capsules_too_large: AtomicU64::new(0),
         })
     }
 }

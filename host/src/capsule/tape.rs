@@ -1,0 +1,393 @@
+//! The tape of one call: what its guest is told is written down on it as it is told, or said again from it.
+//! Does not know clocks, bodies or requests: whoever tells a guest something asks the tape.
+//!
+//! Of what is written down each kind is a list of its own, so that a component that was mended, and looks at
+//! the clock once more, is still told the same of everything else.
+
+use std::mem;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use steerage_core::capsule::LARGEST;
+
+use super::bytes::CapsuleBytes;
+use super::told::{Answer, BodyEnd, Exchange, Headers, Told, ToldBody, ToldOf, TooLarge};
+
+/// About what a number takes in a capsule.
+const NUMBER: usize = 20;
+/// About what stands around a request or a header.
+const WORDS: usize = 60;
+
+/// The tape of one call. Clones are the same tape.
+#[derive(Clone, Debug)]
+pub struct Tape(Arc<Machine>);
+
+#[derive(Debug)]
+struct Machine {
+    seed: [u8; 32],
+    is_playing: bool,
+    reel: Mutex<Reel>,
+}
+
+/// What a guest is to be told of its own request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Planned {
+    /// This.
+    Answer(Answer),
+    /// Nothing came while the call ran.
+    Never,
+    /// It sent no such request then.
+    Unknown,
+}
+
+#[derive(Debug, Default)]
+struct Reel {
+    told: Told,
+    /// About what it takes in a capsule.
+    n_bytes: usize,
+    is_too_large: bool,
+    /// How much was said again of each list.
+    said: Said,
+}
+
+#[derive(Debug, Default)]
+struct Said {
+    wall: Clock,
+    monotonic: Clock,
+    polls: usize,
+    looks: (usize, u32),
+    rooms: usize,
+}
+
+/// How far the readings of a clock were said again, and how it goes on after the last.
+#[derive(Debug, Default)]
+struct Clock {
+    n: usize,
+    /// What its last reading was ahead of the clock here.
+    ahead: Option<u64>,
+}
+
+impl Tape {
+    /// An empty one, to write on. Random numbers come of the seed.
+    #[must_use]
+    pub fn recording(seed: [u8; 32]) -> Self {
+        let told = Told { seed: CapsuleBytes(seed.to_vec()), ..Told::default() };
+        let reel = Reel { told, ..Reel::default() };
+        Self(Arc::new(Machine { seed, is_playing: false, reel: Mutex::new(reel) }))
+    }
+
+    /// One to be said again.
+    #[must_use]
+    pub fn playing(told: Told) -> Self {
+        let mut seed = [0; 32];
+        for (byte, from) in seed.iter_mut().zip(&told.seed.0) {
+            *byte = *from;
+        }
+        let reel = Reel { told, ..Reel::default() };
+        Self(Arc::new(Machine { seed, is_playing: true, reel: Mutex::new(reel) }))
+    }
+
+    /// What random numbers come of.
+    #[must_use]
+    pub fn seed(&self) -> [u8; 32] {
+        self.0.seed
+    }
+
+    /// Whether it says again what was told.
+    #[must_use]
+    pub fn is_playing(&self) -> bool {
+        self.0.is_playing
+    }
+
+    /// All that was told, once; nothing is written down any more.
+    ///
+    /// # Errors
+    /// It was too much.
+    pub fn take(&self) -> Result<Told, TooLarge> {
+        let mut reel = self.reel();
+        let is_too_large = mem::replace(&mut reel.is_too_large, true);
+        if is_too_large { Err(TooLarge) } else { Ok(mem::take(&mut reel.told)) }
+    }
+
+    /// What the clock of the wall says, which is this now.
+    #[must_use]
+    pub fn wall(&self, now: u64) -> u64 {
+        let mut reel = self.reel();
+        if self.0.is_playing {
+            let Reel { told, said, .. } = &mut *reel;
+            return said.wall.next(&told.wall_ns, now);
+        }
+        if reel.has_room(NUMBER) {
+            reel.told.wall_ns.push(now);
+        }
+        now
+    }
+
+    /// What the other clock says, which is this now.
+    #[must_use]
+    pub fn monotonic(&self, now: u64) -> u64 {
+        let mut reel = self.reel();
+        if self.0.is_playing {
+            let Reel { told, said, .. } = &mut *reel;
+            return said.monotonic.next(&told.monotonic_ns, now);
+        }
+        if reel.has_room(NUMBER) {
+            reel.told.monotonic_ns.push(now);
+        }
+        now
+    }
+
+    /// Which of so many things are to be ready for which the guest waits, where that is known.
+    #[must_use]
+    pub fn planned_poll(&self, n_things: usize) -> Option<Vec<u32>> {
+        if !self.0.is_playing {
+            return None;
+        }
+        let mut reel = self.reel();
+        let Reel { told, said, .. } = &mut *reel;
+        let planned = told.polls.get(said.polls)?;
+        said.polls += 1;
+        let fits = planned.iter().all(|place| (*place as usize) < n_things);
+        (fits && !planned.is_empty()).then(|| planned.clone())
+    }
+
+    /// Which were ready.
+    pub fn note_poll(&self, ready: &[u32]) {
+        let mut reel = self.reel();
+        if !self.0.is_playing && reel.has_room(4 + 4 * ready.len()) {
+            reel.told.polls.push(ready.to_vec());
+        }
+    }
+
+    /// Whether the guest, which looks without waiting, is to be told that there is something, where that is
+    /// known.
+    #[must_use]
+    pub fn planned_look(&self) -> Option<bool> {
+        if !self.0.is_playing {
+            return None;
+        }
+        let mut reel = self.reel();
+        let Reel { told, said, .. } = &mut *reel;
+        let (run, n_said) = &mut said.looks;
+        while told.looks.get(*run)? <= n_said {
+            (*run, *n_said) = (*run + 1, 0);
+        }
+        *n_said += 1;
+        Some(*run % 2 == 1)
+    }
+
+    /// Whether there was.
+    pub fn note_look(&self, is_there: bool) {
+        let mut reel = self.reel();
+        if self.0.is_playing || !reel.has_room(1) {
+            return;
+        }
+        let looks = &mut reel.told.looks;
+        if looks.is_empty() {
+            looks.push(0);
+        }
+        if (looks.len() % 2 == 0) != is_there {
+            looks.push(0);
+        }
+        if let Some(run) = looks.last_mut() {
+            *run = run.saturating_add(1);
+        }
+    }
+
+    /// How much the guest may write: so much now, and so much then.
+    #[must_use]
+    pub fn room(&self, now: u64) -> u64 {
+        let mut reel = self.reel();
+        if self.0.is_playing {
+            let Reel { told, said, .. } = &mut *reel;
+            let planned = told.rooms.get(said.rooms).copied();
+            said.rooms += 1;
+            return planned.unwrap_or(now);
+        }
+        if reel.has_room(8) {
+            reel.told.rooms.push(now);
+        }
+        now
+    }
+
+    /// A piece of a body.
+    pub fn note_piece(&self, of: ToldOf, piece: &[u8]) {
+        let mut reel = self.reel();
+        if !self.0.is_playing
+            && reel.has_room(piece.len() + 4)
+            && let Some(body) = reel.told.body_of(of)
+        {
+            body.bytes.0.extend_from_slice(piece);
+            body.pieces.push(piece.len());
+        }
+    }
+
+    /// What came after the last piece.
+    pub fn note_trailers(&self, of: ToldOf, trailers: Headers) {
+        let mut reel = self.reel();
+        if !self.0.is_playing
+            && reel.has_room(size(&trailers))
+            && let Some(body) = reel.told.body_of(of)
+        {
+            body.trailers = trailers;
+        }
+    }
+
+    /// How a body ended.
+    pub fn note_end(&self, of: ToldOf, end: BodyEnd) {
+        if !self.0.is_playing
+            && let Some(body) = self.reel().told.body_of(of)
+        {
+            body.end = end;
+        }
+    }
+
+    /// The body of the request, to be said again.
+    #[must_use]
+    pub fn body(&self) -> ToldBody {
+        self.reel().told.body.clone()
+    }
+
+    /// The guest sends a request of its own; returns its number.
+    pub fn begin_exchange(&self, number: usize, method: &str, to: &str) {
+        let mut reel = self.reel();
+        if !self.0.is_playing
+            && reel.has_room(WORDS + method.len() + to.len())
+            && reel.told.outbound.len() == number
+        {
+            let (method, to) = (method.to_owned(), to.to_owned());
+            reel.told.outbound.push(Exchange { method, to, answer: None });
+        }
+    }
+
+    /// What came of it.
+    pub fn note_answer(&self, number: usize, answer: Answer) {
+        let words = match &answer {
+            Answer::Failed { error } => error.len(),
+            Answer::Answered { headers, .. } => size(headers),
+        };
+        let mut reel = self.reel();
+        if !self.0.is_playing
+            && reel.has_room(WORDS + words)
+            && let Some(exchange) = reel.told.outbound.get_mut(number)
+        {
+            exchange.answer = Some(answer);
+        }
+    }
+
+    /// What is to come of it.
+    #[must_use]
+    pub fn planned_answer(&self, number: usize) -> Planned {
+        let answer = self.reel().told.outbound.get(number).map(|exchange| exchange.answer.clone());
+        match answer {
+            None => Planned::Unknown,
+            Some(None) => Planned::Never,
+            Some(Some(answer)) => Planned::Answer(answer),
+        }
+    }
+
+    fn reel(&self) -> MutexGuard<'_, Reel> {
+        self.0.reel.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Reel {
+    /// Whether so much more fits. What does not fit whole is not kept in part.
+    fn has_room(&mut self, n_bytes: usize) -> bool {
+        if self.is_too_large {
+            return false;
+        }
+        self.n_bytes = self.n_bytes.saturating_add(n_bytes);
+        if self.n_bytes > LARGEST {
+            self.is_too_large = true;
+            self.told = Told::default();
+        }
+        !self.is_too_large
+    }
+}
+
+impl Clock {
+    fn next(&mut self, readings: &[u64], now: u64) -> u64 {
+        if let Some(reading) = readings.get(self.n) {
+            self.n += 1;
+            self.ahead = Some(reading.wrapping_sub(now));
+            return *reading;
+        }
+        // It goes on from its last reading.
+        now.wrapping_add(self.ahead.unwrap_or(0))
+    }
+}
+
+fn size(headers: &Headers) -> usize {
+    headers.iter().map(|(name, value)| name.len() + value.0.len() + 8).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn recorded(tell: impl FnOnce(&Tape)) -> Result<Told, TooLarge> {
+        let tape = Tape::recording([7; 32]);
+        tell(&tape);
+        tape.take()
+    }
+
+    #[test]
+    fn what_was_told_is_said_again_and_clocks_go_on_after_it() {
+        let told = recorded(|tape| {
+            assert_eq!((tape.wall(10), tape.wall(12), tape.monotonic(3)), (10, 12, 3));
+            tape.note_poll(&[1]);
+            tape.note_poll(&[0, 2]);
+            for is_there in [true, true, false, true] {
+                tape.note_look(is_there);
+            }
+            assert_eq!(tape.room(65_536), 65_536);
+            assert_eq!(tape.planned_poll(3), None, "it is not known beforehand");
+        });
+        let told = told.unwrap();
+        assert_eq!(told.looks, [0, 2, 1, 1]);
+        let tape = Tape::playing(told);
+        assert_eq!(tape.seed(), [7; 32]);
+        assert_eq!((tape.wall(1000), tape.wall(1001), tape.wall(1004)), (10, 12, 15));
+        assert_eq!((tape.monotonic(50), tape.monotonic(51)), (3, 4));
+        assert_eq!((tape.planned_poll(2), tape.planned_poll(3)), (Some(vec![1]), Some(vec![0, 2])));
+        assert_eq!(tape.planned_poll(3), None);
+        let looks: Vec<_> = (0..5).map(|_| tape.planned_look()).collect();
+        assert_eq!(looks, [Some(true), Some(true), Some(false), Some(true), None]);
+        assert_eq!((tape.room(5), tape.room(5)), (65_536, 5));
+    }
+
+    #[test]
+    fn of_a_list_of_other_things_it_is_not_known_which_are_ready() {
+        let tape = Tape::playing(recorded(|tape| tape.note_poll(&[2])).unwrap());
+        assert_eq!(tape.planned_poll(2), None);
+    }
+
+    #[test]
+    fn what_is_too_much_is_kept_in_no_part() {
+        let told = recorded(|tape| {
+            for _ in 0..64 {
+                tape.note_piece(ToldOf::Request, &[0; 1024]);
+            }
+            let _ = tape.wall(1);
+        });
+        assert_eq!(told, Err(TooLarge));
+        let told = recorded(|tape| tape.note_piece(ToldOf::Request, &[0; 60 << 10])).unwrap();
+        assert_eq!(told.body.pieces, [60 << 10]);
+    }
+
+    #[test]
+    fn answers_belong_to_their_requests() {
+        let told = recorded(|tape| {
+            tape.begin_exchange(0, "GET", "http://a:80");
+            tape.begin_exchange(1, "POST", "http://b:80");
+            tape.note_answer(1, Answer::Failed { error: "connection-refused".to_owned() });
+            tape.note_piece(ToldOf::Answer(0), b"of no answer");
+        });
+        let told = told.unwrap();
+        let tape = Tape::playing(told);
+        assert_eq!(tape.planned_answer(0), Planned::Never);
+        assert!(matches!(tape.planned_answer(1), Planned::Answer(Answer::Failed { .. })));
+        assert_eq!(tape.planned_answer(2), Planned::Unknown);
+        assert_eq!(tape.take().unwrap().body, ToldBody::default());
+    }
+}

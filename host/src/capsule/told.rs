@@ -1,0 +1,167 @@
+//! What a guest was told while it ran, besides the head of its request: what clocks and random numbers said,
+//! what was ready when it looked, and what came of its request's body and of its own requests.
+//! Does not know who tells it: `tape` writes it down and says it again.
+
+use serde::{Deserialize, Serialize};
+use steerage_core::capsule::{LARGEST, Redactor};
+
+use super::bytes::CapsuleBytes;
+
+/// Headers in their order.
+pub type Headers = Vec<(String, CapsuleBytes)>;
+
+/// What a guest was told.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Told {
+    /// What its random numbers come of.
+    pub seed: CapsuleBytes,
+    /// Readings of the clock of the wall, in nanoseconds since the epoch.
+    pub wall_ns: Vec<u64>,
+    /// Readings of the other clock, in nanoseconds since it was made.
+    pub monotonic_ns: Vec<u64>,
+    /// Which of what it waited for was ready, each time.
+    pub polls: Vec<Vec<u32>>,
+    /// Whether there was something when it looked without waiting: how often there was not, was, was not.
+    pub looks: Vec<u32>,
+    /// Bytes that it might write, each time it asked.
+    pub rooms: Vec<u64>,
+    /// The body of its request.
+    pub body: ToldBody,
+    /// Its own requests in their order.
+    pub outbound: Vec<Exchange>,
+}
+
+/// A body as far as it was read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub struct ToldBody {
+    /// All pieces together.
+    pub bytes: CapsuleBytes,
+    /// How long each was.
+    pub pieces: Vec<usize>,
+    /// What came after them.
+    pub trailers: Headers,
+    /// How it ended.
+    pub end: BodyEnd,
+}
+
+/// How a body ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BodyEnd {
+    /// Nobody has read so far.
+    #[default]
+    Unread,
+    /// It was whole.
+    Whole,
+    /// It broke off.
+    Broken,
+}
+
+/// A request of the guest, and what came of it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Exchange {
+    /// Its method.
+    pub method: String,
+    /// Whom it asked: scheme, host and port.
+    pub to: String,
+    /// What came, if anything did before the call was over.
+    pub answer: Option<Answer>,
+}
+
+/// What came of a request.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// No response, for this reason.
+    Failed {
+        /// Its code, as `wasi:http` has it.
+        error: String,
+    },
+    /// A response.
+    Answered {
+        /// Its status.
+        status: u16,
+        /// Its headers.
+        headers: Headers,
+        /// Its body.
+        body: ToldBody,
+    },
+}
+
+/// Whose body it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ToldOf {
+    /// Of the request that the guest serves.
+    Request,
+    /// Of the answer to its own request of this number.
+    Answer(usize),
+}
+
+/// More than a capsule may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("what the guest was told takes more than {LARGEST} bytes, which is the most of a capsule")]
+pub struct TooLarge;
+
+impl Told {
+    /// The body of this part, where there is one.
+    pub(super) fn body_of(&mut self, of: ToldOf) -> Option<&mut ToldBody> {
+        match of {
+            ToldOf::Request => Some(&mut self.body),
+            ToldOf::Answer(number) => match &mut self.outbound.get_mut(number)?.answer {
+                Some(Answer::Answered { body, .. }) => Some(body),
+                _ => None,
+            },
+        }
+    }
+
+    /// Takes out what is secret by its name.
+    pub(super) fn redact(&mut self, redactor: &mut Redactor<'_>) {
+        self.body.redact(redactor);
+        for exchange in &mut self.outbound {
+            if let Some(Answer::Answered { headers, body, .. }) = &mut exchange.answer {
+                redact_headers(headers, redactor);
+                body.redact(redactor);
+            }
+        }
+    }
+
+    /// Takes out what was found to be secret.
+    pub(super) fn redact_everywhere(&mut self, redactor: &mut Redactor<'_>) {
+        self.body.redact_everywhere(redactor);
+        for exchange in &mut self.outbound {
+            for text in [&mut exchange.method, &mut exchange.to] {
+                let mut bytes = CapsuleBytes(std::mem::take(text).into_bytes());
+                redactor.everywhere(&mut bytes.0);
+                *text = bytes.into_text();
+            }
+            if let Some(Answer::Answered { headers, body, .. }) = &mut exchange.answer {
+                for (_, value) in headers {
+                    redactor.everywhere(&mut value.0);
+                }
+                body.redact_everywhere(redactor);
+            }
+        }
+    }
+}
+
+impl ToldBody {
+    fn redact(&mut self, redactor: &mut Redactor<'_>) {
+        // All pieces at once: a secret may lie across two.
+        redactor.body(&mut self.bytes.0);
+        redact_headers(&mut self.trailers, redactor);
+    }
+
+    fn redact_everywhere(&mut self, redactor: &mut Redactor<'_>) {
+        redactor.everywhere(&mut self.bytes.0);
+        for (_, value) in &mut self.trailers {
+            redactor.everywhere(&mut value.0);
+        }
+    }
+}
+
+/// Takes out the values of headers that are secret by their names.
+pub(super) fn redact_headers(headers: &mut Headers, redactor: &mut Redactor<'_>) {
+    for (name, value) in headers {
+        redactor.header(name, &mut value.0);
+    }
+}

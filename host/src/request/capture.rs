@@ -1,0 +1,90 @@
+//! What a call leaves that failed: a capsule, if its app asks for it.
+//! Does not know what was told to its guest, which is on the call's tape, nor what is secret.
+
+use std::sync::atomic::Ordering;
+
+use steerage_core::capsule::{CapsuleFate, Kind};
+use steerage_core::outcome::{Fault, Outcome};
+
+use crate::call::Call;
+use crate::capsule::{
+    Capsule, CapsuleEnding, CapsuleLimits, EnvName, Recording, Told, TooLarge, VERSION,
+};
+use crate::catalog::LoadedDeployment;
+use crate::meter;
+
+/// Keeps a capsule of a call that is over, if it failed by its guest; says what became of it.
+///
+/// What the host refused or failed to do is not in what the guest was told, and what the client ended is no
+/// failure.
+pub(super) fn leave(
+    deployed: &LoadedDeployment,
+    call: &Call,
+    recording: &Recording,
+    outcome: &Outcome,
+) -> Option<CapsuleFate> {
+    let redaction = deployed.prepared.redaction()?;
+    let status = if *outcome == Outcome::Answered { call.status() } else { 0 };
+    let is_guests = match outcome.fault() {
+        Fault::Guest => !matches!(outcome, Outcome::Refused(_)),
+        Fault::None => status >= 500,
+        Fault::Client | Fault::Host => false,
+    };
+    if !is_guests {
+        return None;
+    }
+    // Where the guest was is not known of each failure.
+    let place = outcome.backtrace().first().cloned();
+    let kind = Kind {
+        generation: deployed.generation.get(),
+        cause: outcome.cause(),
+        place: place.unwrap_or_else(|| status.to_string()),
+    };
+    let state = &deployed.state;
+    let made = state.calls.capsules.keep(kind, call.id, meter::now(), || {
+        let told = recording.tape.take()?;
+        capsule(deployed, call, (recording, told), (outcome, status)).seal(redaction)
+    });
+    Some(made.unwrap_or_else(|TooLarge| {
+        state.meter.capsules_too_large.fetch_add(1, Ordering::Relaxed);
+        CapsuleFate::TooLarge
+    }))
+}
+
+fn capsule(
+    deployed: &LoadedDeployment,
+    call: &Call,
+    (recording, told): (&Recording, Told),
+    (outcome, status): (&Outcome, u16),
+) -> Capsule {
+    let (prepared, limits) = (&deployed.prepared, deployed.prepared.limits());
+    let env = prepared.env().iter();
+    Capsule {
+        version: VERSION,
+        steerage: env!("CARGO_PKG_VERSION").to_owned(),
+        call: call.id.to_string(),
+        app: deployed.app.to_string(),
+        generation: deployed.generation.get(),
+        component: prepared.digest().to_string(),
+        at_ms: meter::milliseconds_since_epoch(call.time().started_at()),
+        limits: CapsuleLimits {
+            memory: limits.memory.get(),
+            fuel: limits.fuel.get(),
+            timeout_ms: u64::try_from(limits.timeout.as_millis()).unwrap_or(u64::MAX),
+            request_body: limits.request_body.get(),
+            response_body: limits.response_body.get(),
+        },
+        env: env
+            .map(|(name, value)| EnvName { name: name.clone(), value_bytes: value.len() })
+            .collect(),
+        request: recording.request.clone(),
+        told,
+        ending: CapsuleEnding {
+            cause: outcome.cause().to_owned(),
+            status,
+            frames: outcome.backtrace().to_vec(),
+            fuel: call.ended().map_or(0, |(_, usage)| usage.fuel.get()),
+        },
+        redacted: 0,
+    }
+}

@@ -1,0 +1,119 @@
+//! The capsules of one app: what its failing calls left, so that they can be run again.
+//! Does not know what is in one, nor how many are kept: `core::capsule` says that.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use steerage_core::capsule::{CapsuleFate, Kind, Shelf};
+use steerage_core::id::{CallId, CallIdPrefix};
+
+use crate::shared::{Locked, Sum};
+
+/// What stands around a capsule in memory.
+const AROUND: u64 = 200;
+
+/// The capsules of one app. Takes nothing but its own few words until a call leaves one.
+#[derive(Debug)]
+pub struct Capsules {
+    shelf: Locked<Option<Box<Shelf<Arc<[u8]>>>>>,
+    began_at: Instant,
+    /// Bytes kept of all apps.
+    n_bytes_of_all: Arc<Sum>,
+}
+
+impl Capsules {
+    /// None yet; what is kept is added to `n_bytes`.
+    pub(super) fn new(n_bytes: Arc<Sum>) -> Self {
+        Self { shelf: Locked::default(), began_at: Instant::now(), n_bytes_of_all: n_bytes }
+    }
+
+    /// Keeps the capsule of a call where there is room for one of its kind: only then is it made.
+    ///
+    /// # Errors
+    /// What making it says.
+    pub fn keep<E>(
+        &self,
+        kind: Kind,
+        call: CallId,
+        now: Instant,
+        make: impl FnOnce() -> Result<Vec<u8>, E>,
+    ) -> Result<CapsuleFate, E> {
+        let now = now.saturating_duration_since(self.began_at);
+        if !self.has_room(&kind, now) {
+            return Ok(CapsuleFate::Enough);
+        }
+        // Without the lock: it takes a good part of a millisecond. Others may be as fast.
+        let capsule: Arc<[u8]> = make()?.into();
+        self.n_bytes_of_all.add(n_bytes(&capsule));
+        let gone = self.shelf.lock().get_or_insert_default().put(kind, call, capsule.clone(), now);
+        self.n_bytes_of_all.subtract(gone.iter().map(n_bytes).sum());
+        let is_kept = !gone.iter().any(|gone| Arc::ptr_eq(gone, &capsule));
+        Ok(if is_kept { CapsuleFate::Kept } else { CapsuleFate::Enough })
+    }
+
+    /// Those of calls whose ids begin so.
+    #[must_use]
+    pub fn find(&self, id: CallIdPrefix) -> Vec<Arc<[u8]>> {
+        let shelf = self.shelf.lock();
+        let all = shelf.iter().flat_map(|shelf| shelf.all());
+        all.filter(|(call, _)| id.begins(*call)).map(|(_, capsule)| capsule.clone()).collect()
+    }
+
+    /// Bytes that they take.
+    pub(super) fn n_bytes(&self) -> u64 {
+        let shelf = self.shelf.lock();
+        shelf.iter().flat_map(|shelf| shelf.all()).map(|(_, capsule)| n_bytes(capsule)).sum()
+    }
+
+    pub(super) fn forget(&self) {
+        let forgotten = self.shelf.lock().take();
+        let all = forgotten.iter().flat_map(|shelf| shelf.all());
+        self.n_bytes_of_all.subtract(all.map(|(_, capsule)| n_bytes(capsule)).sum());
+    }
+
+    fn has_room(&self, kind: &Kind, now: Duration) -> bool {
+        self.shelf.lock().as_ref().is_none_or(|shelf| shelf.has_room(kind, now))
+    }
+}
+
+impl Drop for Capsules {
+    fn drop(&mut self) {
+        self.forget();
+    }
+}
+
+fn n_bytes(capsule: &Arc<[u8]>) -> u64 {
+    capsule.len() as u64 + AROUND
+}
+
+#[cfg(test)]
+mod tests {
+    use steerage_core::capsule::MOST_OF_A_KIND;
+
+    use super::*;
+
+    #[test]
+    fn a_few_of_a_kind_are_made_and_weighed_and_given_back() {
+        let n_bytes = Arc::new(Sum::new(0));
+        let capsules = Capsules::new(n_bytes.clone());
+        let kind = || Kind { generation: 1, cause: "trapped", place: "pay".to_owned() };
+        let (now, mut n_made) = (Instant::now(), 0);
+        for number in 0..10_u128 {
+            let fate = capsules.keep(kind(), CallId::from_u128(number << 120), now, || {
+                n_made += 1;
+                Ok::<_, ()>(vec![0; 1000])
+            });
+            let expected = if number < 4 { CapsuleFate::Kept } else { CapsuleFate::Enough };
+            assert_eq!(fate, Ok(expected), "{number}");
+        }
+        assert_eq!((n_made, capsules.n_bytes()), (MOST_OF_A_KIND, 4 * (1000 + AROUND)));
+        assert_eq!(n_bytes.get(), capsules.n_bytes());
+        assert_eq!(capsules.find("0300".parse().unwrap()).len(), 1);
+        assert!(capsules.find("0400".parse().unwrap()).is_empty());
+        let other = Kind { cause: "out_of_fuel", ..kind() };
+        let failed = capsules.keep(other, CallId::from_u128(99), now, || Err("too large"));
+        assert_eq!((failed, n_bytes.get()), (Err("too large"), capsules.n_bytes()));
+        drop(capsules);
+        assert_eq!(n_bytes.get(), 0);
+    }
+}
