@@ -9,6 +9,7 @@ pub mod wire;
 mod advice;
 mod backup;
 mod canary;
+mod capsule;
 mod consumption;
 mod deploy;
 mod endpoints;
@@ -218,6 +219,7 @@ fn handler(operation: Operation) -> MethodRouter<Shared> {
     match operation {
         Operation::PutBlob => put(deploy::put_blob),
         Operation::HeadBlob => head(deploy::head_blob),
+        Operation::GetBlob => get(capsule::component),
         Operation::Deploy => post(deploy::deploy),
         Operation::ListApps => get(observe::apps),
         Operation::ShowApp => get(observe::app),
@@ -228,6 +230,7 @@ fn handler(operation: Operation) -> MethodRouter<Shared> {
         Operation::Remove => delete(deploy::remove),
         Operation::Calls => get(observe::calls),
         Operation::CallsOfId => get(observe::calls_of_id),
+        Operation::Capsule => get(capsule::of_call),
         Operation::Destinations => get(observe::destinations),
         Operation::AppHistory => get(history::of_app),
         Operation::HistoryAt => get(history::at),

@@ -11,7 +11,7 @@ use steerage_core::capsule::{Ending, LARGEST, Redaction, Redactor};
 
 pub use self::bytes::CapsuleBytes;
 pub use self::tape::{Planned, Tape};
-pub use self::told::{Answer, BodyEnd, Exchange, Headers, Told, ToldBody, ToldOf, TooLarge};
+pub use self::told::{BodyEnd, Exchange, Headers, Told, ToldAnswer, ToldBody, ToldOf, TooLarge};
 
 /// The version of what is written down. Whoever changes what stands in a capsule, or how random numbers come
 /// of a seed, counts it up: a guest that is told something else takes another way.

@@ -36,6 +36,7 @@ mod plan;
 mod problems;
 mod promote;
 mod remote;
+mod replay;
 mod replicas;
 mod rollback;
 mod screen;
@@ -78,6 +79,7 @@ fn run_verb(cli: Cli) -> anyhow::Result<()> {
         Command::Events(args) => wait(events::run(&args)),
         Command::Calls(args) => wait(calls::run(&args)),
         Command::Call(args) => wait(call::run(&args)),
+        Command::Replay(args) => wait(replay::run(&args)),
         Command::Why(args) => wait(why::run(&args)),
         Command::Problems(args) => wait(problems::run(&args)),
         Command::Top(args) => wait(top::run(&args)),

@@ -42,6 +42,7 @@ pub mod pem;
 pub mod placement;
 pub mod priority;
 pub mod reload;
+pub mod replay;
 pub mod request;
 pub mod respond;
 pub mod sandbox;

@@ -253,7 +253,8 @@ impl Accepted {
             head::complete_uri(&mut request, peer.https);
         }
         let https = peer.https;
-        let given = GuestRequest { request, host_headers, https, place, deadline, head, tape: None };
+        let given =
+            GuestRequest { request, host_headers, https, place, deadline, head, tape: None };
         Ok(Routed { is_late, call, started_at, deployed, guest_request: Box::new(given) })
     }
 }

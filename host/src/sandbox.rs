@@ -1,7 +1,7 @@
 //! Running guests: what is compiled, one instance per call, and limits that hold.
 //! Does not know tenants, queues, routes or how an outcome is shown to a client.
 
-mod captured;
+pub mod captured;
 pub mod cgi;
 mod checked;
 pub mod child;

@@ -7,7 +7,7 @@ mod redact;
 mod shelf;
 
 pub use self::redact::{ALWAYS_REDACTED, Redaction, Redactor};
-pub use self::shelf::{KEPT_FOR, Kind, MOST_KINDS, MOST_OF_A_KIND, Shelf};
+pub use self::shelf::{FailureKind, KEPT_FOR, MOST_KINDS, MOST_OF_A_KIND, Shelf};
 
 /// The most bytes of a capsule as it is kept. A call that needs more leaves none: a part of what a guest was
 /// told replays nothing.
@@ -35,6 +35,8 @@ pub enum CapsuleFate {
     Enough,
     /// It would have been too large.
     TooLarge,
+    /// Instances serve more than one call, so that what a guest was told is not all that it knew.
+    Reused,
 }
 
 /// What is not the same in a replay.
@@ -73,6 +75,7 @@ impl CapsuleFate {
             Self::Kept => "kept",
             Self::Enough => "enough",
             Self::TooLarge => "too_large",
+            Self::Reused => "reused",
         }
     }
 }

@@ -7,6 +7,7 @@ mod form;
 mod health;
 mod history;
 mod operation;
+mod replay;
 mod session;
 
 use self::causes::{FLEET_CHANGE, SERVED_AGAIN};
@@ -16,7 +17,7 @@ pub(super) use self::operation::Operation;
 use super::problem::Cause;
 
 /// All of them.
-pub(super) const ENDPOINTS: [Endpoint; 44] = [
+pub(super) const ENDPOINTS: [Endpoint; 46] = [
     Endpoint {
         operation: Operation::PutBlob,
         method: "put",
@@ -44,6 +45,7 @@ pub(super) const ENDPOINTS: [Endpoint; 44] = [
         causes: &[Cause::BadRequest, Cause::NotFound],
         ..GUARDED
     },
+    replay::COMPONENT,
     Endpoint {
         operation: Operation::Deploy,
         method: "post",
@@ -202,6 +204,7 @@ pub(super) const ENDPOINTS: [Endpoint; 44] = [
         causes: &[Cause::BadRequest, Cause::NotFound, Cause::HostSilent],
         ..GUARDED
     },
+    replay::CAPSULE,
     Endpoint {
         operation: Operation::Logs,
         path: "/v1/apps/{app}/logs",

@@ -70,6 +70,7 @@ fn router(state: Shared) -> Router {
         .route("/v1/apps/{app}/calls", get(calls))
         .route("/v1/apps/{app}/destinations", get(destinations))
         .route("/v1/calls/{id}", get(calls_of_id))
+        .route("/v1/calls/{id}/capsule", get(capsules))
         .route("/v1/apps/{app}/logs", get(logs))
         .route("/v1/events", get(events))
         .route("/v1/usage", get(usage))
@@ -111,6 +112,10 @@ async fn destinations(
 
 async fn calls_of_id(State(state): State<Shared>, Begun(id): Begun) -> Json<wire::Calls> {
     Json(state.calls_of_id(id))
+}
+
+async fn capsules(State(state): State<Shared>, Begun(id): Begun) -> Json<wire::FoundCapsules> {
+    Json(state.capsules(id))
 }
 
 async fn logs(

@@ -4,6 +4,7 @@
 
 mod advice;
 mod canary;
+mod capsule;
 mod consumption;
 mod destinations;
 mod fleet;
@@ -26,6 +27,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::advice::{AdviceReport, AppAdvice, KeyAdvice};
 pub use self::canary::{Canary, CanaryRequest, CanarySide, CanaryStep, TakenBack, Watch};
+pub use self::capsule::FoundCapsules;
 pub use self::consumption::{AppConsumption, Consumption, HostConsumption};
 pub use self::destinations::{Destination, DestinationError, DestinationRequest, Destinations};
 pub use self::fleet::{

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use steerage_core::capsule::LARGEST;
 
 use super::bytes::CapsuleBytes;
-use super::told::{Answer, BodyEnd, Exchange, Headers, Told, ToldBody, ToldOf, TooLarge};
+use super::told::{BodyEnd, Exchange, Headers, Told, ToldAnswer, ToldBody, ToldOf, TooLarge};
 
 /// About what a number takes in a capsule.
 const NUMBER: usize = 20;
@@ -32,7 +32,7 @@ struct Machine {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Planned {
     /// This.
-    Answer(Answer),
+    Answer(ToldAnswer),
     /// Nothing came while the call ran.
     Never,
     /// It sent no such request then.
@@ -185,7 +185,7 @@ impl Tape {
         if looks.is_empty() {
             looks.push(0);
         }
-        if (looks.len() % 2 == 0) != is_there {
+        if looks.len().is_multiple_of(2) != is_there {
             looks.push(0);
         }
         if let Some(run) = looks.last_mut() {
@@ -260,10 +260,10 @@ impl Tape {
     }
 
     /// What came of it.
-    pub fn note_answer(&self, number: usize, answer: Answer) {
+    pub fn note_answer(&self, number: usize, answer: ToldAnswer) {
         let words = match &answer {
-            Answer::Failed { error } => error.len(),
-            Answer::Answered { headers, .. } => size(headers),
+            ToldAnswer::Failed { error } => error.len(),
+            ToldAnswer::Answered { headers, .. } => size(headers),
         };
         let mut reel = self.reel();
         if !self.0.is_playing
@@ -368,7 +368,7 @@ mod tests {
             for _ in 0..64 {
                 tape.note_piece(ToldOf::Request, &[0; 1024]);
             }
-            let _ = tape.wall(1);
+            assert_eq!(tape.wall(1), 1, "it goes on without a tape");
         });
         assert_eq!(told, Err(TooLarge));
         let told = recorded(|tape| tape.note_piece(ToldOf::Request, &[0; 60 << 10])).unwrap();
@@ -380,13 +380,13 @@ mod tests {
         let told = recorded(|tape| {
             tape.begin_exchange(0, "GET", "http://a:80");
             tape.begin_exchange(1, "POST", "http://b:80");
-            tape.note_answer(1, Answer::Failed { error: "connection-refused".to_owned() });
+            tape.note_answer(1, ToldAnswer::Failed { error: "connection-refused".to_owned() });
             tape.note_piece(ToldOf::Answer(0), b"of no answer");
         });
         let told = told.unwrap();
         let tape = Tape::playing(told);
         assert_eq!(tape.planned_answer(0), Planned::Never);
-        assert!(matches!(tape.planned_answer(1), Planned::Answer(Answer::Failed { .. })));
+        assert!(matches!(tape.planned_answer(1), Planned::Answer(ToldAnswer::Failed { .. })));
         assert_eq!(tape.planned_answer(2), Planned::Unknown);
         assert_eq!(tape.take().unwrap().body, ToldBody::default());
     }

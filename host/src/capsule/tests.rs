@@ -56,7 +56,7 @@ fn capsule() -> Capsule {
                 Exchange {
                     method: "GET".to_owned(),
                     to: "http://b:80".to_owned(),
-                    answer: Some(Answer::Answered {
+                    answer: Some(ToldAnswer::Answered {
                         status: 200,
                         headers: headers(),
                         body: body("{}"),
@@ -113,7 +113,7 @@ proptest! {
             let json = format!("{{\"a\":{{\"password\":\"{secret}\"}}}}").into_bytes();
             let header = |name: &str| (name.to_owned(), bytes(&format!("Bearer {secret}")));
             let Told { body, outbound, .. } = &mut planted.told;
-            let Some(Answer::Answered { headers, body: answer, .. }) = &mut outbound[0].answer else {
+            let Some(ToldAnswer::Answered { headers, body: answer, .. }) = &mut outbound[0].answer else {
                 panic!("an answer")
             };
             match place % 9 {
@@ -133,7 +133,7 @@ proptest! {
         planted.request.path_info = bytes(&said(1));
         planted.told.outbound[1].to = said(2);
         planted.request.headers.push(("x-echo".to_owned(), bytes(&said(3))));
-        if let Some(Answer::Answered { headers, body, .. }) = &mut planted.told.outbound[0].answer {
+        if let Some(ToldAnswer::Answered { headers, body, .. }) = &mut planted.told.outbound[0].answer {
             headers.push(("x-echo".to_owned(), bytes(&said(4))));
             body.bytes.0.extend(said(5).into_bytes());
         }

@@ -65,13 +65,13 @@ pub struct Exchange {
     /// Whom it asked: scheme, host and port.
     pub to: String,
     /// What came, if anything did before the call was over.
-    pub answer: Option<Answer>,
+    pub answer: Option<ToldAnswer>,
 }
 
 /// What came of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Answer {
+pub enum ToldAnswer {
     /// No response, for this reason.
     Failed {
         /// Its code, as `wasi:http` has it.
@@ -108,7 +108,7 @@ impl Told {
         match of {
             ToldOf::Request => Some(&mut self.body),
             ToldOf::Answer(number) => match &mut self.outbound.get_mut(number)?.answer {
-                Some(Answer::Answered { body, .. }) => Some(body),
+                Some(ToldAnswer::Answered { body, .. }) => Some(body),
                 _ => None,
             },
         }
@@ -118,7 +118,7 @@ impl Told {
     pub(super) fn redact(&mut self, redactor: &mut Redactor<'_>) {
         self.body.redact(redactor);
         for exchange in &mut self.outbound {
-            if let Some(Answer::Answered { headers, body, .. }) = &mut exchange.answer {
+            if let Some(ToldAnswer::Answered { headers, body, .. }) = &mut exchange.answer {
                 redact_headers(headers, redactor);
                 body.redact(redactor);
             }
@@ -134,7 +134,7 @@ impl Told {
                 redactor.everywhere(&mut bytes.0);
                 *text = bytes.into_text();
             }
-            if let Some(Answer::Answered { headers, body, .. }) = &mut exchange.answer {
+            if let Some(ToldAnswer::Answered { headers, body, .. }) = &mut exchange.answer {
                 for (_, value) in headers {
                     redactor.everywhere(&mut value.0);
                 }

@@ -10,6 +10,7 @@ mod host;
 mod looks;
 mod moment;
 mod plan;
+mod replay;
 mod simulate;
 mod top;
 mod up;
@@ -28,6 +29,7 @@ pub use self::host::{Check, Doctor, Flags, Host, HostVerb, Wishes};
 pub use self::looks::{Advise, Call, Calls, Events, Logs, OfHost, Problems, Ps, Show, Step, Why};
 pub use self::moment::Moment;
 pub use self::plan::{Apart, Drawing, Plan};
+pub use self::replay::Replay;
 pub use self::simulate::Simulate;
 pub use self::top::{Sort, Top};
 pub use self::up::Up;
@@ -80,6 +82,8 @@ pub enum Command {
     Calls(Calls),
     /// Show one call: how it ended, where its time went, what it printed
     Call(Call),
+    /// Run a call that failed again, here, with all that its guest was told; exit code 1 where it is not the same
+    Replay(Replay),
     /// Say what is wrong with an app, the evidence for it, and what to do; exit code 1 where something is
     Why(Why),
     /// Say what is wrong now and surely so, since when, and what to do; exit code 1 while something is

@@ -104,10 +104,29 @@ fn facts(
     );
     facts.add("answer", human::bytes(call.response_bytes));
     facts.add(
+        "replay",
+        call.capsule.as_deref().map(|fate| replay(&call.id, fate)).unwrap_or_default(),
+    );
+    facts.add(
         "printed",
         lines.iter().map(|line| visible(&line.text)).collect::<Vec<_>>().join("\n"),
     );
     facts.render()
+}
+
+/// What became of its capsule.
+fn replay(id: &str, fate: &str) -> String {
+    match fate {
+        "kept" => format!("steerage replay {}", id.get(..8).unwrap_or(id)),
+        "enough" => "it left no capsule: four of its kind are kept".to_owned(),
+        "too_large" => {
+            "it left no capsule: what its guest was told takes more than 64 KiB".to_owned()
+        }
+        "reused" => {
+            "it left no capsule: [instance] reuse has instances serve more than one call".to_owned()
+        }
+        other => format!("it left no capsule: {other}"),
+    }
 }
 
 /// Whom it waited for of those that it asked.
@@ -223,6 +242,7 @@ mod tests {
             asked    api.example.com:443, which failed (timed_out) after 1.9 s
             used     1.2M fuel, 20.0 ms of CPU, 3.0 MiB of memory
             answer   120 B
+            replay   steerage replay 0af76519
             printed  asking for prices\u{1b}[2J"#]].assert_eq(&facts(&call, &[line], Some(&event), call.at + 90_000));
     }
 }

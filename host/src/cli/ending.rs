@@ -64,10 +64,15 @@ pub struct WouldChange;
 #[error("something is wrong")]
 pub struct IsWrong;
 
+/// Marks a replay that was shown and is not exact: exit code 1, and nothing more to say.
+#[derive(Debug, thiserror::Error)]
+#[error("the replay is not exact")]
+pub struct IsOtherwise;
+
 /// Prints the error with all its causes and chooses the exit code.
 #[must_use]
 pub fn report(error: &anyhow::Error) -> ExitCode {
-    if error.is::<WouldChange>() || error.is::<IsWrong>() {
+    if error.is::<WouldChange>() || error.is::<IsWrong>() || error.is::<IsOtherwise>() {
         return ExitCode::from(1);
     }
     if reader_is_gone(error) {

@@ -1,13 +1,16 @@
 //! What can be asked of a host, or of all hosts of its fleet, about apps and what happened.
 //! Changes nothing.
 
+use bytes::Bytes;
 use futures_util::Stream;
+use http::Method;
+use http_body_util::{BodyExt as _, Collected};
 use steerage_core::id::CallIdPrefix;
 
-use super::{Client, ClientError, app_path, escape};
+use super::{CHANGE_TIMEOUT, Client, ClientError, app_path, escape, nothing};
 use crate::api::wire::{
     self, AdviceReport, AppDetail, AppHistory, Apps, Calls, Consumption, Destinations, Event,
-    Events, HistoryAt, LogLine, LogLines, Problems, Usage, Why,
+    Events, FoundCapsules, HistoryAt, LogLine, LogLines, Problems, Usage, Why,
 };
 
 /// In each of these `host` names one host of the fleet; without a name all are asked.
@@ -149,6 +152,29 @@ impl Client {
         host: Option<&str>,
     ) -> Result<Calls, ClientError> {
         self.get(&format!("/v1/calls/{id}?{}", of(host))).await
+    }
+
+    /// What calls left that failed and whose ids begin so.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn capsules(
+        &self,
+        id: CallIdPrefix,
+        host: Option<&str>,
+    ) -> Result<FoundCapsules, ClientError> {
+        self.get(&format!("/v1/calls/{id}/capsule?{}", of(host))).await
+    }
+
+    /// The bytes of a component.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn component(&self, digest: &str) -> Result<Bytes, ClientError> {
+        let request = self.request(Method::GET, &format!("/v1/blobs/{digest}"));
+        let response = self.send(request, nothing(), CHANGE_TIMEOUT).await?;
+        let body = response.into_body().collect().await;
+        body.map(Collected::to_bytes).map_err(|error| self.broken(&error))
     }
 
     /// What an app did since a moment, in milliseconds since the epoch, by minutes or hours; by the finer ones

@@ -265,6 +265,22 @@ fn a_key_in_the_wrong_section_is_sent_to_the_right_one() {
 }
 
 #[test]
+fn what_is_kept_of_failing_calls_is_read_and_mistakes_are_told() {
+    let bare = "name = \"a\"\nsource = \"b\"\n[[route]]\npath = \"/\"\n";
+    assert_eq!(read(bare).unwrap().capture.redaction(), None, "it is off");
+    let text = format!("{bare}[capture]\nfailures = true\nredact = [\"X-Api-Key\"]\n");
+    let redaction = read(&text).unwrap().capture.redaction().unwrap();
+    assert!(redaction.is_secret("x_api_key") && redaction.is_secret("cookie"));
+    check_below(
+        "[capture]\nfailures = \"maybe\"\nredact = [\"a b\"]\nkeep = 5",
+        &expect![[r#"
+            steerage.toml:5:12: capture.failures: "maybe" is neither true nor false
+            steerage.toml:6:11: capture.redact[1]: "a b" is no name of a header or a field: expected 1 to 64 letters, digits and any of - _ . without spaces
+            steerage.toml:7:1: capture.keep: unknown key, expected one of failures, redact"#]],
+    );
+}
+
+#[test]
 fn where_an_app_may_run_is_read_and_mistakes_are_told() {
     let text = "name = \"a\"\nsource = \"b\"\n[[route]]\npath = \"/\"\n\
                 [replicas]\nmin = 2\n[resources]\ncpu = 0.25\nmemory = \"64MiB\"\n\

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::Ordering;
 
-use steerage_core::capsule::{CapsuleFate, Kind};
+use steerage_core::capsule::{CapsuleFate, FailureKind};
 use steerage_core::outcome::{Fault, Outcome};
 
 use crate::call::Call;
@@ -20,7 +20,6 @@ use crate::meter;
 pub(super) fn leave(
     deployed: &LoadedDeployment,
     call: &Call,
-    recording: &Recording,
     outcome: &Outcome,
 ) -> Option<CapsuleFate> {
     let redaction = deployed.prepared.redaction()?;
@@ -33,9 +32,14 @@ pub(super) fn leave(
     if !is_guests {
         return None;
     }
+    if !deployed.prepared.is_captured() {
+        return Some(CapsuleFate::Reused);
+    }
+    // What was ended before its guest ran has none.
+    let recording = call.recording()?;
     // Where the guest was is not known of each failure.
     let place = outcome.backtrace().first().cloned();
-    let kind = Kind {
+    let kind = FailureKind {
         generation: deployed.generation.get(),
         cause: outcome.cause(),
         place: place.unwrap_or_else(|| status.to_string()),

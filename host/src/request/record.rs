@@ -250,9 +250,7 @@ impl Recorder for CallRecord {
             request_bytes: call.request_bytes(),
             response_bytes,
             client: self.client,
-            capsule: call
-                .recording()
-                .and_then(|recording| capture::leave(&self.deployed, call, recording, &outcome)),
+            capsule: capture::leave(&self.deployed, call, &outcome),
         };
         state.calls.push(summary, state.meter.is_spread());
     }

@@ -84,7 +84,8 @@ pub(super) fn components(linker: &mut component::Linker<Guest>) -> wasmtime::Res
                 }
                 let tape = store.data().tape().cloned();
                 let table = &mut store.data_mut().table;
-                if let Some(planned) = tape.as_ref().and_then(|tape| tape.planned_poll(asked.len())) {
+                if let Some(planned) = tape.as_ref().and_then(|tape| tape.planned_poll(asked.len()))
+                {
                     for place in &planned {
                         if let Some(asked) = asked.get(*place as usize) {
                             table.block(Resource::new_borrow(asked.rep())).await?;

@@ -7,6 +7,7 @@ mod fields;
 mod http02;
 mod incoming;
 mod outgoing;
+mod stream_drops;
 mod streams;
 
 use wasmtime::Engine;

@@ -313,8 +313,9 @@ impl Sandbox {
 impl InstanceTemplate {
     /// Whether it is written down what its guests are told. In an instance that serves more than one call a
     /// guest knows what earlier ones left there, which is in no capsule of this one.
+    #[must_use]
     #[inline]
-    pub(super) fn is_captured(&self) -> bool {
+    pub fn is_captured(&self) -> bool {
         self.redaction.is_some() && !self.is_reusing()
     }
 

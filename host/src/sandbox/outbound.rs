@@ -8,6 +8,7 @@ mod connect;
 mod connections;
 mod denials;
 mod egress;
+mod hooks;
 mod names;
 mod prepare;
 mod tally;
@@ -16,7 +17,7 @@ mod told;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderName, Method, Request, Response};
+use http::{Method, Request, Response};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
@@ -25,7 +26,7 @@ use hyper_util::rt::TokioIo;
 use steerage_core::outbound::{Denial, OutboundDecision, OutboundPolicy};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
-use wasmtime_wasi_http::{Error, ForbiddenHeaderFilter, RequestOptions, WasiBody, WasiHttpHooks};
+use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
 
 use self::answer::AnswerBody;
 pub use self::charge::ConnectionCharge;
@@ -40,7 +41,6 @@ use self::told::ToldRequests;
 use super::held::Sent;
 use crate::call::CallTime;
 use crate::capsule::Tape;
-use crate::header::is_forbidden;
 use crate::telemetry::destinations::Destinations;
 
 /// Longest wait for a connection unless the guest says otherwise.
@@ -52,9 +52,6 @@ const READ_TIMEOUT: Duration = Duration::from_secs(600);
 const MOST_PER_CALL: usize = 64;
 /// Bytes that a connection buffers of what it reads, so also the longest head of a response.
 const MOST_BUFFERED: usize = 64 << 10;
-
-/// What `wasi:http` 0.3 is told besides, of connections that are worked on with a response: ours are not.
-type Done = Box<dyn Future<Output = Result<(), Error>> + Send>;
 
 /// The way out for one deployment's calls. Connections are kept, and never shared with others.
 #[derive(Debug)]
@@ -382,32 +379,4 @@ fn is_broken(error: &hyper::Error) -> bool {
 
 fn explain(error: &hyper::Error) -> Error {
     if is_broken(error) { Error::ConnectionTerminated } else { Error::HttpProtocolError }
-}
-
-impl WasiHttpHooks for Outbound {
-    // The same as the defaults, which make and drop nine names, and a shared closure, for each header.
-    fn is_forbidden_header(&mut self, name: &HeaderName) -> bool {
-        is_forbidden(name)
-    }
-
-    fn forbidden_header_filter(&mut self) -> ForbiddenHeaderFilter {
-        Arc::new(is_forbidden)
-    }
-
-    fn send_request(
-        &mut self,
-        request: Request<WasiBody>,
-        options: Option<RequestOptions>,
-        _processed: Box<dyn Future<Output = Result<(), Error>> + Send>,
-    ) -> Box<dyn Future<Output = Result<(Response<WasiBody>, Done), Error>> + Send> {
-        let sent = self.start(request, options.unwrap_or_default());
-        Box::new(async move {
-            let done: Done = Box::new(async { Ok(()) });
-            Ok((sent.await?, done))
-        })
-    }
-
-    fn p3_outgoing_body_chunk_size(&mut self) -> usize {
-        super::BODY_CHUNK
-    }
 }

@@ -67,7 +67,15 @@ impl Rest {
         head: ResponseSender,
     ) -> Box<GuestRequest<SharedBody<B>>> {
         let (https, place, deadline) = (self.https, self.place.clone(), self.deadline);
-        Box::new(GuestRequest { request, host_headers: None, https, place, deadline, head, tape: None })
+        Box::new(GuestRequest {
+            request,
+            host_headers: None,
+            https,
+            place,
+            deadline,
+            head,
+            tape: None,
+        })
     }
 }
 

@@ -30,8 +30,7 @@ pub(super) fn tell_by(tape: &Tape, wasi: &mut WasiCtxBuilder) {
         }
         seed
     };
-    let [low, high] =
-        [seed(2), seed(3)].map(|seed| u128::from(StdRng::from_seed(seed).next_u64()));
+    let [low, high] = [seed(2), seed(3)].map(|seed| u128::from(StdRng::from_seed(seed).next_u64()));
     wasi.wall_clock(TapedWall(tape.clone()))
         .monotonic_clock(TapedMonotonic { tape: tape.clone(), made_at: Instant::now() })
         .secure_random(StdRng::from_seed(seed(0)))
@@ -192,14 +191,14 @@ pub(super) fn read(headers: &Headers) -> HeaderMap {
 
 #[cfg(test)]
 mod tests {
-    use http_body_util::BodyExt as _;
     use super::*;
+    use http_body_util::BodyExt as _;
 
     #[test]
     fn random_numbers_come_of_a_seed_in_the_same_way_in_every_version() {
         // Whoever sees this fail counts up the version of capsules: they hold seeds.
         let mut random = StdRng::from_seed([7; 32]);
-        assert_eq!(random.next_u64(), 0);
+        assert_eq!(random.next_u64(), 2_363_194_108_971_422_454);
     }
 
     #[tokio::test]

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use steerage_core::capsule::{CapsuleFate, Kind, Shelf};
+use steerage_core::capsule::{CapsuleFate, FailureKind, Shelf};
 use steerage_core::id::{CallId, CallIdPrefix};
 
 use crate::shared::{Locked, Sum};
@@ -12,10 +12,13 @@ use crate::shared::{Locked, Sum};
 /// What stands around a capsule in memory.
 const AROUND: u64 = 200;
 
+/// Capsules as they are kept.
+type SealedShelf = Shelf<Arc<[u8]>>;
+
 /// The capsules of one app. Takes nothing but its own few words until a call leaves one.
 #[derive(Debug)]
 pub struct Capsules {
-    shelf: Locked<Option<Box<Shelf<Arc<[u8]>>>>>,
+    shelf: Locked<Option<Box<SealedShelf>>>,
     began_at: Instant,
     /// Bytes kept of all apps.
     n_bytes_of_all: Arc<Sum>,
@@ -33,7 +36,7 @@ impl Capsules {
     /// What making it says.
     pub fn keep<E>(
         &self,
-        kind: Kind,
+        kind: FailureKind,
         call: CallId,
         now: Instant,
         make: impl FnOnce() -> Result<Vec<u8>, E>,
@@ -71,7 +74,7 @@ impl Capsules {
         self.n_bytes_of_all.subtract(all.map(|(_, capsule)| n_bytes(capsule)).sum());
     }
 
-    fn has_room(&self, kind: &Kind, now: Duration) -> bool {
+    fn has_room(&self, kind: &FailureKind, now: Duration) -> bool {
         self.shelf.lock().as_ref().is_none_or(|shelf| shelf.has_room(kind, now))
     }
 }
@@ -96,7 +99,7 @@ mod tests {
     fn a_few_of_a_kind_are_made_and_weighed_and_given_back() {
         let n_bytes = Arc::new(Sum::new(0));
         let capsules = Capsules::new(n_bytes.clone());
-        let kind = || Kind { generation: 1, cause: "trapped", place: "pay".to_owned() };
+        let kind = || FailureKind { generation: 1, cause: "trapped", place: "pay".to_owned() };
         let (now, mut n_made) = (Instant::now(), 0);
         for number in 0..10_u128 {
             let fate = capsules.keep(kind(), CallId::from_u128(number << 120), now, || {
@@ -110,7 +113,7 @@ mod tests {
         assert_eq!(n_bytes.get(), capsules.n_bytes());
         assert_eq!(capsules.find("0300".parse().unwrap()).len(), 1);
         assert!(capsules.find("0400".parse().unwrap()).is_empty());
-        let other = Kind { cause: "out_of_fuel", ..kind() };
+        let other = FailureKind { cause: "out_of_fuel", ..kind() };
         let failed = capsules.keep(other, CallId::from_u128(99), now, || Err("too large"));
         assert_eq!((failed, n_bytes.get()), (Err("too large"), capsules.n_bytes()));
         drop(capsules);

@@ -226,9 +226,12 @@ fn encode_sums(encoder: &mut DescriptorEncoder<'_>, apps: &[AppReading]) -> fmt:
         ("guest_memory_refused", "Calls that failed for want of memory", None, |meter| {
             meter.sum(|counters| &counters.memory_refused)
         }),
-        ("capsules_too_large", "Failed calls that left no capsule for want of room", None, |meter| {
-            meter.capsules_too_large.load(Ordering::Relaxed)
-        }),
+        (
+            "capsules_too_large",
+            "Failed calls that left no capsule for want of room",
+            None,
+            |meter| meter.capsules_too_large.load(Ordering::Relaxed),
+        ),
         ("outbound_denied", "Outbound requests the app may not make", None, |meter| {
             meter.outbound_denied.load(Ordering::Relaxed)
         }),

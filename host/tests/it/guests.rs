@@ -33,6 +33,7 @@ use crate::outbound::a_guest_reaches_only_what_its_manifest_allows as out;
 use crate::outbound::a_guest_that_calls_itself_has_no_more_calls_than_it_may as fork;
 use crate::outbound::{LOOPBACK, target};
 use crate::outbound_bounds::one_call_takes_few_connections_and_its_neighbour_none_the_less as asker;
+use crate::replayed::calls_that_fail_by_chance_are_run_again_and_do_the_same as dice;
 use crate::restored::no_trace_of_a_call_is_left as traces;
 use crate::reuse::a_guest_that_takes_one_request_is_noticed as once;
 use crate::seeing::what_a_guest_prints_is_kept_with_its_call as logger;

@@ -72,6 +72,7 @@ mod plan;
 mod problems;
 mod reloading;
 mod renewed;
+mod replayed;
 mod request_heads;
 mod response_heads;
 mod restored;

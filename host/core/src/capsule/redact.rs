@@ -158,7 +158,7 @@ fn words<'v>(name: &str, value: &'v [u8]) -> Vec<&'v [u8]> {
             let piece = piece.trim_ascii();
             [after(piece, b' '), after(piece, b'=')].into_iter().flatten()
         })
-        .map(|word| word.trim_ascii())
+        .map(<[u8]>::trim_ascii)
         .map(|word| word.strip_prefix(b"\"").unwrap_or(word))
         .map(|word| word.strip_suffix(b"\"").unwrap_or(word))
         .collect()

@@ -15,7 +15,7 @@ pub const KEPT_FOR: Duration = Duration::from_secs(600);
 
 /// A kind of failure.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Kind {
+pub struct FailureKind {
     /// The deployment.
     pub generation: u64,
     /// The cause code.
@@ -28,7 +28,7 @@ pub struct Kind {
 #[derive(Clone, Debug)]
 pub struct Shelf<T> {
     /// The kind that was added to last comes last.
-    kinds: VecDeque<(Kind, VecDeque<Kept<T>>)>,
+    kinds: VecDeque<(FailureKind, VecDeque<Kept<T>>)>,
 }
 
 #[derive(Clone, Debug)]
@@ -48,7 +48,7 @@ impl<T> Shelf<T> {
     /// Whether a capsule of this kind would be kept now: it need not be made otherwise. Times are since any
     /// one moment.
     #[must_use]
-    pub fn has_room(&self, kind: &Kind, now: Duration) -> bool {
+    pub fn has_room(&self, kind: &FailureKind, now: Duration) -> bool {
         let Some((_, kept)) = self.kinds.iter().find(|(known, _)| known == kind) else {
             return true;
         };
@@ -57,7 +57,7 @@ impl<T> Shelf<T> {
     }
 
     /// Keeps one where there is room for it; returns what went for it, or itself where there is none.
-    pub fn put(&mut self, kind: Kind, call: CallId, item: T, now: Duration) -> Vec<T> {
+    pub fn put(&mut self, kind: FailureKind, call: CallId, item: T, now: Duration) -> Vec<T> {
         if !self.has_room(&kind, now) {
             return vec![item];
         }
@@ -91,8 +91,8 @@ mod tests {
 
     use super::*;
 
-    fn kind(place: &str) -> Kind {
-        Kind { generation: 1, cause: "trapped", place: place.to_owned() }
+    fn kind(place: &str) -> FailureKind {
+        FailureKind { generation: 1, cause: "trapped", place: place.to_owned() }
     }
 
     fn put(shelf: &mut Shelf<u64>, place: &str, number: u64, at: u64) -> Vec<u64> {
@@ -109,7 +109,7 @@ mod tests {
         assert!(!shelf.has_room(&kind("pay"), Duration::from_secs(599)));
         assert_eq!(put(&mut shelf, "pay", 4, 599), [4], "it is not kept");
         assert!(put(&mut shelf, "ship", 5, 599).is_empty(), "another kind has room of its own");
-        let later = Kind { generation: 2, ..kind("pay") };
+        let later = FailureKind { generation: 2, ..kind("pay") };
         assert!(shelf.has_room(&later, Duration::from_secs(599)));
         assert_eq!(put(&mut shelf, "pay", 6, 600), [0], "the first is ten minutes old");
         let kept: Vec<u64> = shelf.all().map(|(_, number)| *number).collect();

@@ -79,7 +79,8 @@ mod tests {
         assert_eq!(Capture::default().redaction(), None);
         let redact = vec!["X-Api-Key".parse().unwrap()];
         let redaction = Capture { failures: true, redact }.redaction().unwrap();
-        for (name, is_secret) in [("x-api-key", true), ("Authorization", true), ("x-trace", false)] {
+        for (name, is_secret) in [("x-api-key", true), ("Authorization", true), ("x-trace", false)]
+        {
             assert_eq!(redaction.is_secret(name), is_secret, "{name}");
         }
     }

@@ -5,6 +5,7 @@
 pub(in crate::api) enum Operation {
     PutBlob,
     HeadBlob,
+    GetBlob,
     Deploy,
     ListApps,
     ShowApp,
@@ -15,6 +16,7 @@ pub(in crate::api) enum Operation {
     Remove,
     Calls,
     CallsOfId,
+    Capsule,
     Destinations,
     AppHistory,
     HistoryAt,

@@ -12,7 +12,7 @@ use steerage_core::why;
 use crate::api::needs::ToldNeeds;
 use crate::api::wire::{
     AppHistory, AppSummary, AppUsage, Apps, Calls, Consumption, Destination, Destinations, Events,
-    HistoryAt, HistorySlot, Lately, Latency, LogLines, Problems, Sources, Usage,
+    FoundCapsules, HistoryAt, HistorySlot, Lately, Latency, LogLines, Problems, Sources, Usage,
 };
 use crate::api::{history, slots};
 
@@ -113,6 +113,23 @@ impl Together for Apps {
             app.cpu_seconds += more.cpu_seconds;
             app.memory_peak_bytes = app.memory_peak_bytes.max(more.memory_peak_bytes);
         }
+    }
+
+    fn finish(&mut self, _: usize, sources: Sources) {
+        self.sources = Some(sources);
+    }
+}
+
+/// A call is of one host, and so is what it left.
+impl Together for FoundCapsules {
+    fn come_from(&mut self, _: &HostName) {}
+
+    fn forget_numbers(&mut self) {
+        self.capsules.clear();
+    }
+
+    fn add(&mut self, other: Self) {
+        self.capsules.extend(other.capsules);
     }
 
     fn finish(&mut self, _: usize, sources: Sources) {

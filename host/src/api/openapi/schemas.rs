@@ -375,6 +375,7 @@ mod tests {
             include_str!("../wire.rs"),
             include_str!("../wire/advice.rs"),
             include_str!("../wire/canary.rs"),
+            include_str!("../wire/capsule.rs"),
             include_str!("../wire/consumption.rs"),
             include_str!("../wire/destinations.rs"),
             include_str!("../wire/fleet.rs"),

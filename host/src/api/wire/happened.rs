@@ -70,8 +70,8 @@ pub struct Call {
     /// The address that called: a client's, or that of what stands before it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<String>,
-    /// What became of its capsule, by which it can be run again: `kept`, `enough` of its kind are kept, or it was
-    /// `too_large`. Nothing where it was to leave none.
+    /// What became of its capsule, by which it can be run again: `kept`, `enough` of its kind are kept, it was
+    /// `too_large`, or instances are `reused`. Nothing where it was to leave none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capsule: Option<String>,
     /// The host that tells it; nothing where that is alone.

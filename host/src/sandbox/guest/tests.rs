@@ -41,6 +41,7 @@ impl Guest {
             table,
             limiter,
             stdio,
+            tape,
             flavor,
             meter,
             // Of an instance that is being made only.
@@ -51,10 +52,11 @@ impl Guest {
         let limiter = format!("{:?} {:?} {:?}", limiter.used(), limiter.peak(), limiter.refused());
         format!(
             "wasi {} outbound {} resources {n_resources} of {most} limiter {limiter} stdio {} \
-             {flavor:?} {meter:?} rests {may_rest}",
+             {flavor:?} {meter:?} rests {may_rest} taped {}",
             wasi.is_made(),
             outbound.n_bytes_sent(),
             stdio.told(),
+            tape.is_some(),
         )
     }
 }

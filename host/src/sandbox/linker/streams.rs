@@ -10,10 +10,7 @@ use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll};
 
 use bytes::Bytes;
-use wasmtime::component::{
-    HasData, Linker, LinkerInstance, Resource, ResourceTable, ResourceTableError, ResourceType,
-    WasmList,
-};
+use wasmtime::component::{HasData, Linker, LinkerInstance, Resource, ResourceTable, WasmList};
 use wasmtime_wasi::p2::bindings::io::streams::{
     self, Host, HostInputStream, HostOutputStream, StreamError as GuestStreamError,
 };
@@ -23,11 +20,12 @@ use wasmtime_wasi::p2::{
 };
 
 use super::entry::{Context, ours};
+use super::stream_drops;
 use crate::body::Append;
 use crate::capsule::Tape;
 use crate::sandbox::checked::MOST_PER_HOST_CALL;
 use crate::sandbox::guest::Guest;
-use crate::sandbox::http02::{BodyInput, BodyOutput, IncomingBody};
+use crate::sandbox::http02::{BodyInput, BodyOutput};
 
 /// The instance of streams, in the version that `wasmtime-wasi` links.
 const STREAMS: &str = "wasi:io/streams@0.2.12";
@@ -57,44 +55,9 @@ impl HasData for AllStreams {
 pub(super) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     streams::add_to_linker::<_, AllStreams>(linker, |guest| Streams(guest.resources()))?;
     let mut streams = linker.instance(STREAMS)?;
-    link_drops(&mut streams)?;
+    stream_drops::link(&mut streams)?;
     link_reads(&mut streams)?;
     link_writes(&mut streams)
-}
-
-/// Makes dropping a stream an ordinary function. That of `wasmtime-wasi` is asynchronous, to wait for
-/// streams that work in the background: it costs each call two allocations and a look from its fiber.
-/// No stream that a guest can have here does anything in the background.
-fn link_drops(streams: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
-    let ty = ResourceType::host::<DynInputStream>();
-    streams.resource("input-stream", ty, |mut store: Context<'_>, rep| {
-        Ok(drop_input(store.data_mut().resources(), rep)?)
-    })?;
-    let ty = ResourceType::host::<DynOutputStream>();
-    streams.resource("output-stream", ty, |mut store: Context<'_>, rep| {
-        Ok(drop_output(store.data_mut().resources(), rep)?)
-    })
-}
-
-fn drop_input(table: &mut ResourceTable, rep: u32) -> Result<(), ResourceTableError> {
-    let stream: Resource<BodyInput> = Resource::new_own(rep);
-    if table.get(&stream).is_err() {
-        let stream: Input = Resource::new_own(rep);
-        return table.delete(stream).map(drop);
-    }
-    let stream = table.delete(stream)?;
-    let body: Resource<IncomingBody> = Resource::new_borrow(stream.parent());
-    table.get_mut(&body)?.take_back(stream);
-    Ok(())
-}
-
-fn drop_output(table: &mut ResourceTable, rep: u32) -> Result<(), ResourceTableError> {
-    let stream: Resource<BodyOutput> = Resource::new_own(rep);
-    if table.get(&stream).is_ok() {
-        return table.delete(stream).map(drop);
-    }
-    let stream: Output = Resource::new_own(rep);
-    table.delete(stream).map(drop)
 }
 
 fn link_reads(streams: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
@@ -159,7 +122,7 @@ fn link_writes(streams: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> 
         "[method]output-stream.check-write",
         |mut store: Context<'_>, (stream,): (Output,)| {
             let guest = store.data_mut();
-            let room = output(guest.resources(), &stream).and_then(|stream| stream.check_write());
+            let room = output(guest.resources(), &stream).and_then(OutputStream::check_write);
             let room = room.map(|room| room as u64);
             let room = match guest.tape() {
                 Some(tape) => room.map(|room| tape.room(room)),
@@ -290,7 +253,7 @@ impl Host for Streams<'_> {
 
 impl HostInputStream for Streams<'_> {
     async fn drop(&mut self, stream: Input) -> wasmtime::Result<()> {
-        Ok(drop_input(self.0, stream.rep())?)
+        Ok(stream_drops::drop_input(self.0, stream.rep())?)
     }
 
     fn read(&mut self, stream: Input, most: u64) -> StreamResult<Vec<u8>> {
@@ -320,7 +283,7 @@ impl HostInputStream for Streams<'_> {
 
 impl HostOutputStream for Streams<'_> {
     async fn drop(&mut self, stream: Output) -> wasmtime::Result<()> {
-        Ok(drop_output(self.0, stream.rep())?)
+        Ok(stream_drops::drop_output(self.0, stream.rep())?)
     }
 
     fn check_write(&mut self, stream: Output) -> StreamResult<u64> {

@@ -6,7 +6,7 @@ use http_body_util::BodyExt as _;
 use wasmtime_wasi_http::{Error, WasiBody};
 
 use super::connect::Destination;
-use crate::capsule::{Answer, Planned, Tape, ToldBody, ToldOf};
+use crate::capsule::{Planned, Tape, ToldAnswer, ToldBody, ToldOf};
 use crate::sandbox::taped::{PlayedBody, TapedBody, read, written};
 
 /// What is told of the requests of one call.
@@ -35,7 +35,12 @@ impl ToldRequests {
         self.n += 1;
         // Without the path, in which a secret may stand that nobody has declared.
         let to = Destination::of(request.uri()).map(|to| {
-            format!("{}://{}:{}", request.uri().scheme_str().unwrap_or_default(), to.host(), to.port())
+            format!(
+                "{}://{}:{}",
+                request.uri().scheme_str().unwrap_or_default(),
+                to.host(),
+                to.port()
+            )
         });
         self.tape.begin_exchange(number, request.method().as_str(), &to.unwrap_or_default());
         ToldRequest { tape: self.tape.clone(), number }
@@ -55,11 +60,11 @@ impl ToldRequest {
     ) -> Result<Response<WasiBody>, Error> {
         let Self { tape, number } = self;
         let response = sent.inspect_err(|error| {
-            tape.note_answer(number, Answer::Failed { error: code(error) });
+            tape.note_answer(number, ToldAnswer::Failed { error: code(error) });
         })?;
         let (status, headers) = (response.status().as_u16(), written(response.headers()));
         let body = ToldBody::default();
-        tape.note_answer(number, Answer::Answered { status, headers, body });
+        tape.note_answer(number, ToldAnswer::Answered { status, headers, body });
         Ok(response.map(|body| TapedBody::new(body, tape, ToldOf::Answer(number)).boxed_unsync()))
     }
 
@@ -76,8 +81,8 @@ impl ToldRequest {
             Planned::Unknown => {
                 Err(Error::InternalError(Some("the capsule has no answer to this".to_owned())))
             }
-            Planned::Answer(Answer::Failed { error }) => Err(of_code(&error)),
-            Planned::Answer(Answer::Answered { status, headers, body }) => {
+            Planned::Answer(ToldAnswer::Failed { error }) => Err(of_code(&error)),
+            Planned::Answer(ToldAnswer::Answered { status, headers, body }) => {
                 let mut response = Response::new(PlayedBody::new(body).boxed_unsync());
                 *response.status_mut() = StatusCode::from_u16(status).unwrap_or_default();
                 *response.headers_mut() = read(&headers);
@@ -120,6 +125,7 @@ fn code(error: &Error) -> String {
         Error::HttpRequestBodySize(size) => {
             format!("{BODY_SIZE} {}", size.map(|size| size.to_string()).unwrap_or_default())
         }
+        Error::InternalError(said) => said.clone().unwrap_or_default(),
         other => match PLAIN.iter().find(|(_, known)| is_same(known)) {
             Some((code, _)) => (*code).to_owned(),
             None => other.to_string(),
@@ -129,7 +135,9 @@ fn code(error: &Error) -> String {
 
 /// The failure of a code; what is no code is its text.
 fn of_code(code: &str) -> Error {
-    if let Some(plain) = PLAIN.into_iter().find_map(|(known, error)| (known == code).then_some(error)) {
+    if let Some(plain) =
+        PLAIN.into_iter().find_map(|(known, error)| (known == code).then_some(error))
+    {
         return plain;
     }
     match code.split_once(' ') {
@@ -139,7 +147,7 @@ fn of_code(code: &str) -> Error {
             Error::DnsError { rcode, info_code: info_code.parse().ok() }
         }
         Some((BODY_SIZE, size)) => Error::HttpRequestBodySize(size.parse().ok()),
-        _ => Error::InternalError(Some(code.to_owned())),
+        _ => Error::InternalError((!code.is_empty()).then(|| code.to_owned())),
     }
 }
 
@@ -155,7 +163,8 @@ mod tests {
             Error::DnsError { rcode: None, info_code: None },
             Error::HttpRequestBodySize(Some(7)),
             Error::HttpRequestBodySize(None),
-            Error::LoopDetected,
+            Error::InternalError(Some("of some kind".to_owned())),
+            Error::InternalError(None),
         ];
         let plain = PLAIN.into_iter().map(|(_, error)| error);
         for error in plain.chain(others) {

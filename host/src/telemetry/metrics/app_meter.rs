@@ -43,8 +43,7 @@ struct Room {
 #[derive(Debug)]
 pub struct AppMeter {
     first: Shared<Counters>,
-    /// One of each for every thread, from the moment on at which the app was called very often. What was
-    /// counted before stays where it is, so no sum ever gets smaller.
+    /// One of each for every thread, once the app was called very often. What was counted stays where it is.
     spread: OnceLock<Sharded<Counters>>,
     room: Arc<Room>,
     began_at: Instant,

@@ -4,7 +4,8 @@
 /// A name, and the keys with what stands behind each.
 type Schema = (&'static str, &'static [(&'static str, &'static str)]);
 
-pub(super) const HAPPENED: [Schema; 6] = [
+pub(super) const HAPPENED: [Schema; 7] = [
+    ("FoundCapsules", &[("capsules", "[object]"), ("sources-", "Sources")]),
     ("Calls", &[("calls", "[Call]"), ("sources-", "Sources")]),
     (
         "Call",
@@ -29,6 +30,7 @@ pub(super) const HAPPENED: [Schema; 6] = [
             ("request_bytes", "integer"),
             ("response_bytes", "integer"),
             ("client-", "string"),
+            ("capsule-", "kept|enough|too_large|reused"),
             ("host-", "string"),
         ],
     ),

@@ -35,7 +35,7 @@ pub(in crate::api) fn form(notation: &str) -> Value {
         return json!({ "type": "string", "enum": values });
     }
     match notation {
-        "string" | "integer" | "number" | "boolean" => json!({ "type": notation }),
+        "string" | "integer" | "number" | "boolean" | "object" => json!({ "type": notation }),
         "time" => json!({ "type": "string", "format": "date-time" }),
         name => json!({ "$ref": format!("#/components/schemas/{name}") }),
     }

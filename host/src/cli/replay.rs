@@ -1,0 +1,186 @@
+//! `steerage replay`: a call that failed, run again on this machine with all that its guest was told.
+//! Fetches what that takes and shows what came of it; `crate::replay` runs it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, bail};
+use serde::Serialize;
+use steerage_core::capsule::{Difference, Ending};
+use steerage_core::id::CallIdPrefix;
+
+use super::app::App;
+use super::args::Replay;
+use super::ending::IsOtherwise;
+use super::host::this_program;
+use super::screen::Screen;
+use super::table::Table;
+use super::visible::visible;
+use super::{human, remote, sources};
+use crate::capsule::Capsule;
+use crate::client::Client;
+use crate::replay::{self, Replayed, Settings};
+
+/// What `-o json` prints.
+#[derive(Debug, Serialize)]
+struct Told<'t> {
+    call: &'t str,
+    exact: bool,
+    differs: Vec<&'static str>,
+    /// Values in the capsule that were replaced.
+    redacted: usize,
+    unknown_env: &'t [String],
+    other_component: bool,
+    then: Side<'t>,
+    now: Side<'t>,
+    message: &'t str,
+    printed: &'t [String],
+}
+
+/// One run, as JSON.
+#[derive(Debug, Serialize)]
+struct Side<'t> {
+    cause: &'t str,
+    status: u16,
+    frames: &'t [String],
+    fuel: u64,
+}
+
+impl<'t> From<&'t Ending> for Side<'t> {
+    fn from(ending: &'t Ending) -> Self {
+        let Ending { cause, status, frames, fuel } = ending;
+        Self { cause, status: *status, frames, fuel: *fuel }
+    }
+}
+
+/// Runs the verb.
+pub(super) async fn run(args: &Replay) -> anyhow::Result<()> {
+    let screen = Screen::new(args.print);
+    let folder = tempfile::tempdir().context("cannot make a folder for compiled code")?;
+    let client = remote::connect(&args.remote)?;
+    let bytes = match (&args.capsule, args.id) {
+        (Some(path), _) => {
+            fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))?
+        }
+        (None, Some(id)) => fetch(screen, &client, id, args.of.host.as_deref()).await?,
+        (None, None) => bail!("say which call, or which file has its capsule"),
+    };
+    if let Some(path) = &args.save {
+        let write = fs::write(path, &bytes);
+        write.with_context(|| format!("cannot write `{}`", path.display()))?;
+    }
+    let capsule = Capsule::open(&bytes)?;
+    let wasm = component(args, &client, &capsule, folder.path().join("component.wasm")).await?;
+    let env = match &args.file {
+        Some(file) => App::read(file)?.manifest.env,
+        None => BTreeMap::new(),
+    };
+    let settings = Settings { program: this_program()?, folder: folder.path().join("code"), env };
+    let replayed = replay::replay(&capsule, &wasm, &settings).await;
+    let replayed = replayed.with_context(|| format!("cannot replay the call {}", capsule.call))?;
+    show(screen, &capsule, &replayed, args.component.is_some())
+}
+
+/// The capsule of the one call whose id begins so.
+async fn fetch(
+    screen: Screen,
+    client: &Client,
+    id: CallIdPrefix,
+    host: Option<&str>,
+) -> anyhow::Result<Vec<u8>> {
+    let found = client.capsules(id, host).await;
+    let found = found.with_context(|| format!("cannot fetch the capsule of the call {id}"))?;
+    sources::tell(screen, found.sources.as_ref());
+    match &*found.capsules {
+        [] => bail!(
+            "no capsule of a call {id} is kept: apps say failures = true in [capture] of their \
+             manifest to have failing calls leave one; `steerage call {id}` says what became of it"
+        ),
+        [capsule] => Ok(serde_json::to_vec(capsule)?),
+        several => {
+            bail!("{} calls that begin with {id} left a capsule: say more of it", several.len())
+        }
+    }
+}
+
+/// The file of the component that is to be run.
+async fn component(
+    args: &Replay,
+    client: &Client,
+    capsule: &Capsule,
+    fetched: PathBuf,
+) -> anyhow::Result<PathBuf> {
+    if let Some(component) = &args.component {
+        return Ok(component.clone());
+    }
+    let bytes = client.component(&capsule.component).await.with_context(|| {
+        format!(
+            "cannot fetch the component {} that served the call: give its file with --component",
+            capsule.component
+        )
+    })?;
+    fs::write(&fetched, bytes).context("cannot write the component")?;
+    Ok(fetched)
+}
+
+fn show(
+    screen: Screen,
+    capsule: &Capsule,
+    replayed: &Replayed,
+    is_other: bool,
+) -> anyhow::Result<()> {
+    let then = Ending::from(&capsule.ending);
+    let differs = then.differences(&replayed.ending);
+    if screen.is_json() {
+        screen.json(&Told {
+            call: &capsule.call,
+            exact: differs.is_empty(),
+            differs: differs.iter().map(|what| what.code()).collect(),
+            redacted: capsule.redacted,
+            unknown_env: &replayed.unknown_env,
+            other_component: is_other,
+            then: (&then).into(),
+            now: (&replayed.ending).into(),
+            message: &replayed.message,
+            printed: &replayed.printed,
+        })?;
+    } else {
+        screen.say(&text(capsule, &then, replayed, &differs))?;
+    }
+    if differs.is_empty() { Ok(()) } else { Err(IsOtherwise.into()) }
+}
+
+fn text(capsule: &Capsule, then: &Ending, replayed: &Replayed, differs: &[Difference]) -> String {
+    let mut table = Table::new(&["", "THEN", "NOW"]);
+    let mut row = |name: &str, of: fn(&Ending) -> String| {
+        table.row([name.to_owned(), of(then), of(&replayed.ending)]);
+    };
+    row("cause", |ending| ending.cause.clone());
+    if then.status != 0 || replayed.ending.status != 0 {
+        row("status", |ending| ending.status.to_string());
+    }
+    row("frame", |ending| {
+        ending.frames.first().map_or_else(|| "-".to_owned(), |frame| visible(frame).into_owned())
+    });
+    row("fuel", |ending| ending.fuel.to_string());
+    let mut lines = vec![table.render()];
+    if differs.is_empty() {
+        lines.push("exact: equal cause, equal frames, equal fuel".to_owned());
+    } else {
+        let differs: Vec<_> = differs.iter().map(|what| what.code()).collect();
+        lines.push(format!("not exact: {} differs", differs.join(", ")));
+    }
+    if capsule.redacted > 0 {
+        let values = human::many(capsule.redacted, "value");
+        lines.push(format!("{values} in the capsule stand in the place of secrets"));
+    }
+    if !replayed.unknown_env.is_empty() {
+        lines.push(format!(
+            "the value of {} is not known: give the app's manifest with --file",
+            replayed.unknown_env.join(", ")
+        ));
+    }
+    lines.extend(replayed.printed.iter().map(|line| format!("printed: {}", visible(line))));
+    lines.join("\n")
+}

@@ -1,0 +1,264 @@
+//! Calls that fail leave a capsule where their app asks for it, and are run again from it: with equal fuel, which
+//! proves that they are the same.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::Duration;
+
+use http::Request;
+use http_body_util::Full;
+use serde_json::Value;
+use steerage::capsule::Capsule;
+use steerage::replay::{Settings, replay};
+use steerage_core::capsule::{Difference, Ending};
+use steerage_guests as guests;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use crate::harness::{Host, Reply};
+use crate::outbound::LOOPBACK;
+
+const CAPTURE: &str = "[capture]\nfailures = true\nredact = [\"x-api-key\", \"password\"]\n";
+
+fn read(path: &str) -> Vec<u8> {
+    std::fs::read(path).unwrap()
+}
+
+/// The id of the call that was answered so.
+fn id(reply: &Reply) -> String {
+    reply.header("x-request-id").to_owned()
+}
+
+/// What is kept of a call.
+async fn capsule(host: &Host, id: &str) -> Value {
+    host.until("the capsule", || async {
+        let found = host.admin("GET", &format!("/v1/calls/{id}/capsule"), "").await.json();
+        found["capsules"].get(0).cloned()
+    })
+    .await
+}
+
+/// A server that answers each request in two pieces with a pause between them, with this header.
+async fn two_pieces(header: &'static str) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(async move {
+                let mut asked = [0; 4096];
+                while stream.read(&mut asked).await.is_ok_and(|n_read| n_read > 0) {
+                    let head =
+                        format!("HTTP/1.1 200 OK\r\n{header}\r\ncontent-length: 8\r\n\r\nfour");
+                    stream.write_all(head.as_bytes()).await.unwrap();
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                    stream.write_all(b"more").await.unwrap();
+                }
+            });
+        }
+    });
+    port
+}
+
+/// Runs capsules again without the command line, as often as that takes.
+struct Again {
+    folder: tempfile::TempDir,
+    env: BTreeMap<String, String>,
+}
+
+impl Again {
+    fn new(env: &[(&str, &str)]) -> Self {
+        let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Self { folder: tempfile::tempdir().unwrap(), env: env.collect() }
+    }
+
+    /// What differs.
+    async fn differs(&self, capsule: &Value, wasm: &str) -> Vec<Difference> {
+        let capsule = Capsule::open(capsule.to_string().as_bytes()).unwrap();
+        let settings = Settings {
+            program: env!("CARGO_BIN_EXE_steerage").into(),
+            folder: self.folder.path().join("code"),
+            env: self.env.clone(),
+        };
+        let replayed = replay(&capsule, Path::new(wasm), &settings).await.unwrap();
+        Ending::from(&capsule.ending).differences(&replayed.ending)
+    }
+}
+
+#[tokio::test]
+pub(crate) async fn calls_that_fail_by_chance_are_run_again_and_do_the_same() {
+    let host = Host::start();
+    let env = "[env]\nDICE = \"secret of the env\"\n";
+    let more = format!("[limits]\nfuel = 3_000_000\n{env}{CAPTURE}");
+    host.serve("dice", &read(guests::DICE), &more).await;
+    let again = Again::new(&[("DICE", "secret of the env")]);
+    let mut fuels = BTreeSet::new();
+    for how in ["panic", "panic", "panic", "loop", "nothing", "status"] {
+        let reply = host.post(&format!("/dice?how={how}"), "a body of the client").await;
+        let capsule = capsule(&host, &id(&reply)).await;
+        assert_eq!(again.differs(&capsule, guests::DICE).await, [], "{capsule}");
+        let cause = match how {
+            "loop" => "out_of_fuel",
+            "nothing" => "no_answer",
+            "status" => "answered",
+            _ => "trapped",
+        };
+        assert_eq!(capsule["ending"]["cause"], cause, "{capsule}");
+        fuels.insert(capsule["ending"]["fuel"].as_u64().unwrap());
+        let text = capsule.to_string();
+        assert!(text.contains("DICE") && !text.contains("secret of the env"), "{text}");
+        assert!(text.len() < 4000, "{} bytes: {text}", text.len());
+    }
+    assert!(fuels.len() >= 5, "it is chance: {fuels:?}");
+}
+
+#[tokio::test]
+async fn the_command_line_says_what_happened_then_and_now() {
+    let host = Host::start();
+    let more = format!("[env]\nDICE = \"six\"\n{CAPTURE}");
+    host.serve("dice", &read(guests::DICE), &more).await;
+    let reply = host.get("/dice?how=nothing&password=hunter2-hunter2").await;
+    let id = id(&reply);
+    capsule(&host, &id).await;
+    let shown = host.run(&["call", &id]).done().stdout;
+    let command = format!("steerage replay {}", &id[..8]);
+    assert!(shown.contains(&command), "{shown}");
+    // The value of its environment is not known, and a secret was replaced: it says so, and that it differs.
+    let said = host.run(&["replay", &id]);
+    assert_eq!(said.code, 1, "{said:?}");
+    for part in ["not exact: fuel differs", "in the place of secrets", "DICE is not known: give"] {
+        assert!(said.stdout.contains(part), "{part}: {said:?}");
+    }
+    let reply = host.get("/dice?how=nothing").await;
+    let id = self::id(&reply);
+    capsule(&host, &id).await;
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (manifest, saved) = (at("steerage.toml"), at("failed.json"));
+    std::fs::write(&manifest, crate::harness::manifest("dice", "/dice", &more)).unwrap();
+    let said = host.run(&["replay", &id, "--file", &manifest, "--save", &saved]).done();
+    for part in ["THEN", "no_answer", "exact: equal cause, equal frames, equal fuel"] {
+        assert!(said.stdout.contains(part), "{part}: {said:?}");
+    }
+    // Another component does something else with it, and no host is asked for that.
+    let words = ["replay", "--capsule", &saved, "--component", guests::HELLO, "-o", "json"];
+    let said = crate::harness::run(&words);
+    let told = said.json();
+    assert_eq!((said.code, &told["now"]["cause"]), (1, &Value::from("answered")), "{told}");
+    assert_eq!(told["differs"][0], "cause", "{told}");
+    let none = host.run(&["replay", "00000000"]);
+    assert!(none.code == 1 && none.stderr.contains("failures = true in [capture]"), "{none:?}");
+}
+
+#[tokio::test]
+async fn what_others_answered_is_told_again_and_nobody_is_asked() {
+    let plain = two_pieces("x-plain: said by them").await;
+    let secret = two_pieces("set-cookie: id=cookie-of-theirs").await;
+    let host = Host::with(&LOOPBACK);
+    let allowed = [plain, secret].map(|port| format!("\"http://127.0.0.1:{port}\""));
+    let may = format!("allowed_outbound_hosts = [{}]\n{CAPTURE}", allowed.join(", "));
+    host.serve("dice", &read(guests::DICE), &may).await;
+    let again = Again::new(&[]);
+    // Where somebody answers, where the answer holds a secret, and where the manifest allows no request.
+    for (port, expected, is_exact) in [
+        (plain, "said by them", true),
+        (secret, "set-cookie", false),
+        (1, "http-request-denied", true),
+    ] {
+        let reply = host.post(&format!("/dice?how=panic&port={port}"), "pieces").await;
+        let capsule = capsule(&host, &id(&reply)).await;
+        let outbound = capsule["told"]["outbound"].to_string();
+        assert!(outbound.contains(expected), "{outbound}");
+        assert!(!outbound.contains("cookie-of-theirs"), "{outbound}");
+        // The guest reads what was replaced, so its way is another one; and that is said.
+        let differs = again.differs(&capsule, guests::DICE).await;
+        let n_redacted = capsule["redacted"].as_u64().unwrap();
+        assert_eq!((differs.is_empty(), n_redacted == 0), (is_exact, is_exact), "{capsule}");
+    }
+}
+
+#[tokio::test]
+async fn programs_and_components_of_0_3_are_run_again_as_well() {
+    let host = Host::start();
+    let again = Again::new(&[]);
+    for (name, wasm) in [
+        ("core", guests::CGI_ECHO),
+        ("component", guests::CGI_ECHO_COMPONENT),
+        ("later", guests::P3_ECHO),
+    ] {
+        host.serve(name, &read(wasm), CAPTURE).await;
+        let mut fuels = BTreeSet::new();
+        for _ in 0..3 {
+            let reply = host.post(&format!("/{name}/dice"), "standard input").await;
+            let capsule = capsule(&host, &id(&reply)).await;
+            assert_eq!(again.differs(&capsule, wasm).await, [], "{capsule}");
+            assert_eq!(capsule["ending"]["cause"], "trapped", "{capsule}");
+            fuels.insert(capsule["ending"]["fuel"].as_u64().unwrap());
+        }
+        assert!(fuels.len() >= 2, "it is chance: {fuels:?}");
+    }
+}
+
+#[tokio::test]
+async fn secrets_of_clients_are_in_no_capsule() {
+    let host = Host::start();
+    host.serve("dice", &read(guests::DICE), CAPTURE).await;
+    let secret = |number: u8| format!("SECRET-{number}-of-a-client");
+    let body = format!(
+        "{{\"n\": 1, \"password\": \"{}\", \"said\": \"{} and {}\"}}",
+        secret(1),
+        secret(2),
+        secret(3)
+    );
+    let request = Request::post(host.url(&format!("/dice?how=panic&x_api_key={}", secret(4))))
+        .header("authorization", format!("Bearer {}", secret(2)))
+        .header("cookie", format!("session={}; theme=dark", secret(3)))
+        .header("X-Api-Key", secret(5))
+        .header("x-trace", format!("called with {}", secret(1)));
+    let reply = host.send(request.body(Full::new(body.into())).unwrap()).await;
+    let capsule = capsule(&host, &id(&reply)).await;
+    let text = capsule.to_string();
+    assert!(!text.contains("SECRET") && text.contains("called with xxxx"), "{text}");
+    assert!(capsule["redacted"].as_u64().unwrap() >= 7, "{text}");
+}
+
+#[tokio::test]
+async fn four_of_a_kind_are_kept_and_what_is_too_large_or_not_wanted_leaves_none() {
+    let host = Host::start();
+    host.serve("trap", &read(guests::TRAP), CAPTURE).await;
+    let mut ids = Vec::new();
+    for _ in 0..6 {
+        ids.push(id(&host.get("/trap/unreachable").await));
+    }
+    let fate = |id: String| {
+        let host = &host;
+        async move {
+            let call = host
+                .until("the call", || async {
+                    let found = host.admin("GET", &format!("/v1/calls/{id}"), "").await.json();
+                    found["calls"].get(0).cloned()
+                })
+                .await;
+            call["capsule"].as_str().unwrap_or("none").to_owned()
+        }
+    };
+    let mut fates = Vec::new();
+    for id in ids {
+        fates.push(fate(id).await);
+    }
+    assert_eq!(fates, ["kept", "kept", "kept", "kept", "enough", "enough"]);
+    // Another place has room of its own.
+    assert_eq!(fate(id(&host.get("/trap").await)).await, "kept");
+
+    host.serve("dice", &read(guests::DICE), CAPTURE).await;
+    let large = host.post("/dice?how=nothing", vec![b'a'; 100_000]).await;
+    assert_eq!(fate(id(&large)).await, "too_large");
+    assert!(host.metric("capsules_too_large_total{app=\"dice\"}").await >= 1.0);
+    // Calls that do well, apps that do not ask for it, and instances that serve more than one call.
+    host.serve("hello", &read(guests::HELLO), CAPTURE).await;
+    assert_eq!(fate(id(&host.get("/hello").await)).await, "none");
+    host.serve("off", &read(guests::TRAP), "").await;
+    assert_eq!(fate(id(&host.get("/off").await)).await, "none");
+    host.serve("reused", &read(guests::TRAP), &format!("[instance]\nreuse = 5\n{CAPTURE}")).await;
+    assert_eq!(fate(id(&host.get("/reused").await)).await, "reused");
+}
