@@ -1,0 +1,296 @@
+//! Batches on their way to a collector, one at a time: when one is full or old enough, how often it is tried,
+//! and what is counted of those that never arrive.
+//! Does not hold what waits behind the batch: whoever drives it asks for no more than there is room for.
+//!
+//! Add what `room` has a place for, send what `next` gives, and say in `done` what came of it. `next_at` says
+//! when there is something to send. Times are milliseconds.
+
+/// When a batch is sent, and for how long it is tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchRules {
+    /// Most that go at once.
+    pub at_once: usize,
+    /// Longest wait of the first one for others.
+    pub wait: u64,
+    /// The pause after the first failure; each further one doubles it.
+    pub first_pause: u64,
+    /// The longest pause of our own.
+    pub longest_pause: u64,
+    /// After so long a batch that is not taken is given up.
+    pub try_for: u64,
+    /// So long without a loss or a failure, and a collector is said to work again.
+    pub well_after: u64,
+}
+
+/// The batches of the OpenTelemetry specification, tried for a minute as its SDKs do.
+pub const RULES: BatchRules = BatchRules {
+    at_once: 512,
+    wait: 5_000,
+    first_pause: 1_000,
+    longest_pause: 30_000,
+    try_for: 60_000,
+    well_after: 60_000,
+};
+
+/// So many failures one after the other are told to operators.
+const FAILS_AFTER: u32 = 3;
+
+/// What became of a batch that was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BatchAnswer {
+    /// It was taken, but for so many in it.
+    Taken {
+        /// What the collector says that it did not take.
+        rejected: u64,
+    },
+    /// It will never be taken.
+    Refused,
+    /// It may be taken later, and when, where that was said, in milliseconds.
+    Later {
+        /// No sooner than after this.
+        after: Option<u64>,
+    },
+    /// Nobody was reached, so it can be sent again without being there twice.
+    NotReached,
+    /// It may have been taken: to send it again may double it.
+    InDoubt,
+}
+
+/// Why something is never sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DropReason {
+    /// Too much was waiting.
+    QueueFull,
+    /// The collector refused it.
+    Refused,
+    /// The collector did not take it for as long as it was tried.
+    GivenUp,
+    /// The collector did not say what became of it.
+    Unanswered,
+    /// The host ended before it was taken.
+    HostEnded,
+}
+
+impl DropReason {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::QueueFull, Self::Refused, Self::GivenUp, Self::Unanswered, Self::HostEnded];
+
+    /// Its name in metrics.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::QueueFull => "queue_full",
+            Self::Refused => "refused",
+            Self::GivenUp => "given_up",
+            Self::Unanswered => "unanswered",
+            Self::HostEnded => "host_ended",
+        }
+    }
+}
+
+/// What was sent and lost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BatchCounts {
+    /// Taken by the collector.
+    pub sent: u64,
+    /// Never sent, by reasons, in the order of [`DropReason::ALL`].
+    pub dropped: [u64; DropReason::ALL.len()],
+}
+
+/// What operators should hear.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BatchNews {
+    /// The collector does not take what it is sent, or something was lost.
+    Fails,
+    /// It has taken all for a while.
+    Works,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Course {
+    /// The batch takes more.
+    Fills,
+    /// It is on its way.
+    Sent { first_at: u64 },
+    /// It was not taken and is tried again then.
+    Pauses { first_at: u64, until: u64 },
+}
+
+/// The batch at hand, and what became of those before it.
+#[derive(Clone, Debug)]
+pub struct Batches<T> {
+    rules: BatchRules,
+    batch: Vec<T>,
+    /// When the first one of it came.
+    since: u64,
+    course: Course,
+    is_ending: bool,
+    counts: BatchCounts,
+    n_failed_in_row: u32,
+    is_failing: bool,
+    /// When something was lost last, and when something was not taken or lost.
+    lost_at: Option<u64>,
+    trouble_at: Option<u64>,
+}
+
+impl<T> Batches<T> {
+    /// An empty batch.
+    #[must_use]
+    pub fn new(rules: BatchRules) -> Self {
+        Self {
+            rules,
+            batch: Vec::new(),
+            since: 0,
+            course: Course::Fills,
+            is_ending: false,
+            counts: BatchCounts::default(),
+            n_failed_in_row: 0,
+            is_failing: false,
+            lost_at: None,
+            trouble_at: None,
+        }
+    }
+
+    /// How many it takes now.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        match self.course {
+            Course::Fills => self.rules.at_once.saturating_sub(self.batch.len()),
+            Course::Sent { .. } | Course::Pauses { .. } => 0,
+        }
+    }
+
+    /// Adds one, for which there is room.
+    pub fn add(&mut self, now: u64, one: T) {
+        if self.batch.is_empty() {
+            self.since = now;
+        }
+        self.batch.push(one);
+    }
+
+    /// Sends what there is from now on without waiting for more, and tries nothing again.
+    pub fn end(&mut self) {
+        self.is_ending = true;
+    }
+
+    /// What is to be sent now. Say in `done` what became of it.
+    pub fn next(&mut self, now: u64) -> Option<&[T]> {
+        if self.next_at().is_none_or(|at| now < at) {
+            return None;
+        }
+        let first_at = match self.course {
+            Course::Pauses { first_at, .. } | Course::Sent { first_at } => first_at,
+            Course::Fills => now,
+        };
+        self.course = Course::Sent { first_at };
+        Some(&self.batch)
+    }
+
+    /// What became of what `next` gave. `random` makes the pauses of many hosts differ.
+    pub fn done(&mut self, now: u64, answer: BatchAnswer, random: u64) {
+        let Course::Sent { first_at } = self.course else { return };
+        let n_spans = self.batch.len() as u64;
+        match answer {
+            BatchAnswer::Taken { rejected } => {
+                let rejected = rejected.min(n_spans);
+                self.counts.sent += n_spans - rejected;
+                self.n_failed_in_row = 0;
+                self.finish();
+                self.lose(now, DropReason::Refused, rejected);
+                return;
+            }
+            BatchAnswer::Refused => self.fail(now, DropReason::Refused),
+            BatchAnswer::InDoubt => self.fail(now, DropReason::Unanswered),
+            BatchAnswer::Later { .. } | BatchAnswer::NotReached if self.is_ending => {
+                self.fail(now, DropReason::HostEnded);
+            }
+            BatchAnswer::Later { after: Some(after) } => self.retry(now, first_at, after),
+            BatchAnswer::Later { after: None } | BatchAnswer::NotReached => {
+                self.retry(now, first_at, self.pause(random));
+            }
+        }
+        self.n_failed_in_row = self.n_failed_in_row.saturating_add(1);
+        self.trouble_at = Some(now);
+    }
+
+    /// So many were lost before they came here.
+    pub fn lose(&mut self, now: u64, reason: DropReason, n_lost: u64) {
+        if n_lost == 0 {
+            return;
+        }
+        if let Some(count) = self.counts.dropped.get_mut(reason as usize) {
+            *count += n_lost;
+        }
+        (self.lost_at, self.trouble_at) = (Some(now), Some(now));
+    }
+
+    /// When `next` has something to send unless more comes; nothing while a batch is on its way.
+    #[must_use]
+    pub fn next_at(&self) -> Option<u64> {
+        match self.course {
+            Course::Sent { .. } => None,
+            Course::Pauses { .. } if self.is_ending => Some(0),
+            Course::Pauses { until, .. } => Some(until),
+            Course::Fills if self.batch.is_empty() => None,
+            Course::Fills if self.is_ending || self.room() == 0 => Some(0),
+            Course::Fills => Some(self.since.saturating_add(self.rules.wait)),
+        }
+    }
+
+    /// What operators should hear, once each time.
+    pub fn news(&mut self, now: u64) -> Option<BatchNews> {
+        let is_recent =
+            |at: Option<u64>| at.is_some_and(|at| now.saturating_sub(at) < self.rules.well_after);
+        let is_bad = is_recent(self.lost_at) || self.n_failed_in_row >= FAILS_AFTER;
+        let was_bad_lately = is_recent(self.trouble_at);
+        if is_bad && !self.is_failing {
+            self.is_failing = true;
+            return Some(BatchNews::Fails);
+        }
+        if self.is_failing && !was_bad_lately && self.n_failed_in_row == 0 {
+            self.is_failing = false;
+            return Some(BatchNews::Works);
+        }
+        None
+    }
+
+    /// What was counted.
+    #[must_use]
+    pub fn counts(&self) -> BatchCounts {
+        self.counts
+    }
+
+    /// How many are in the batch.
+    #[must_use]
+    pub fn n_held(&self) -> usize {
+        self.batch.len()
+    }
+
+    fn finish(&mut self) {
+        self.batch.clear();
+        self.course = Course::Fills;
+    }
+
+    fn fail(&mut self, now: u64, reason: DropReason) {
+        let n_lost = self.batch.len() as u64;
+        self.finish();
+        self.lose(now, reason, n_lost);
+    }
+
+    fn retry(&mut self, now: u64, first_at: u64, pause: u64) {
+        let until = now.saturating_add(pause);
+        if until > first_at.saturating_add(self.rules.try_for) {
+            self.fail(now, DropReason::GivenUp);
+        } else {
+            self.course = Course::Pauses { first_at, until };
+        }
+    }
+
+    fn pause(&self, random: u64) -> u64 {
+        let whole = self.rules.first_pause.saturating_mul(1 << self.n_failed_in_row.min(30));
+        let whole = whole.min(self.rules.longest_pause);
+        // Between half of it and all of it.
+        whole / 2 + random % (whole / 2 + 1)
+    }
+}
