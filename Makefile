@@ -8,7 +8,7 @@ FLEET_SEEDS ?= 100000
 PROBLEM_DAYS ?= 30
 FUZZ_SECONDS ?= 3600
 
-.PHONY: demo demo-fleet test page-setup page-test soak fuzz check deny test-core bench doc setup
+.PHONY: demo demo-fleet test collector-setup page-setup page-test soak fuzz check deny test-core bench doc setup
 
 demo: setup ## build everything from source, deploy the examples on loopback, show what calls cost
 	$(CARGO) build -p steerage --bin steerage --example demo
@@ -18,8 +18,11 @@ demo-fleet: setup ## etcd and three hosts on loopback; one is killed under load,
 	$(CARGO) build -p steerage --bin steerage --example demo_fleet
 	$(CARGO) run -q -p steerage --example demo_fleet
 
-test: setup ## every test; those of the page in a browser only after `make page-setup`
+test: setup ## every test; those of the page in a browser and of a real collector only after their set-up
 	$(CARGO) test --workspace
+
+collector-setup: ## a collector of OpenTelemetry, for the test of spans
+	sh host/tests/it/otlp/setup.sh
 
 page-setup: ## node, Chromium and what drives it, for the test of the page
 	sh host/tests/page/setup.sh

@@ -15,4 +15,4 @@ pub use self::side::CallSide;
 pub use self::state::{Call, GuestResponse, Recorder};
 pub use self::time::{CallTime, Paused, WaitedFor};
 pub use self::usage::Usage;
-pub use self::waits::{LongestWait, OutboundWaits};
+pub use self::waits::{LongestWait, OTHER_METHOD, OutboundRequest, OutboundWaits, known_method};

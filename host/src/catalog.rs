@@ -279,6 +279,12 @@ impl LoadedDeployment {
         Self { objective, ..self }
     }
 
+    /// What it promises its callers.
+    #[must_use]
+    pub fn objective(&self) -> &Objective {
+        &self.objective
+    }
+
     /// Tells its limits and what it promises where they are read of the app, whose calls it gets.
     pub fn tell_limits(&self) {
         self.state.problems.note_deployment(self.generation, &self.objective);

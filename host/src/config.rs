@@ -8,6 +8,7 @@
 mod check;
 mod fleet;
 mod knobs;
+mod otlp;
 mod receivers;
 mod said;
 
@@ -39,6 +40,7 @@ use crate::history::HistorySettings;
 use crate::kernel;
 use crate::listener::{sockets, tls};
 use crate::notify::NotifySettings;
+use crate::otlp::OtlpSettings;
 use crate::sandbox::engine::{PoolSettings, Slots};
 use crate::telemetry::access::AccessTarget;
 
@@ -108,6 +110,8 @@ pub struct Settings {
     pub outbound_private: PrivateNetworks,
     /// Who is told what is wrong.
     pub notify: NotifySettings,
+    /// Who is told about calls.
+    pub otlp: OtlpSettings,
     /// Shares of tenants; one that is not among them weighs 1.
     pub tenants: BTreeMap<TenantName, Weight>,
     /// The fleet it belongs to; `None` for a host on its own.
@@ -224,6 +228,7 @@ impl Settings {
             limits: LimitsPolicy::default(),
             outbound_private: PrivateNetworks::default(),
             notify: NotifySettings::default(),
+            otlp: OtlpSettings::default(),
             tenants: BTreeMap::new(),
             fleet: None,
             is_for_one_app: false,

@@ -38,6 +38,7 @@ pub mod manifest;
 pub mod member;
 pub mod meter;
 pub mod notify;
+pub mod otlp;
 pub mod pem;
 pub mod placement;
 pub mod priority;

@@ -18,6 +18,7 @@ mod proxied;
 mod proxy;
 mod record;
 mod replay;
+mod told;
 mod trace;
 mod well_known;
 
@@ -200,6 +201,8 @@ impl Accepted {
     async fn route(self, context: &Arc<CallContext>, peer: &Caller) -> Result<Routed, Outcome> {
         let Self { id, is_late, started_at, host, is_completed, request } = self;
         let (mut parts, body) = request.into_parts();
+        let trace =
+            context.spans.as_ref().map(|spans| trace::of_call(&parts.headers, id, spans.sampler()));
         let (ready, route, place, untold, count) = {
             let snapshot = context.catalog.load();
             let path = parts.uri.path();
@@ -214,9 +217,12 @@ impl Accepted {
             let (route, place) = (found.target.route(), host_headers::place(&found, path, peer));
             let untold = if is_completed {
                 host_headers::tell_route(&found, &mut parts.headers);
+                if let Some(trace) = &trace {
+                    trace::tell(&mut parts.headers, trace);
+                }
                 None
             } else {
-                Some(DeferredHeaders::of(&found, id, peer))
+                Some(DeferredHeaders::of(&found, id, trace, peer))
             };
             let app = &found.target.app;
             if context.catalog.is_quarantined(&app.name, app.generation) {
@@ -232,8 +238,9 @@ impl Accepted {
             Err(app) => Box::pin(context.loader.load(&app)).await?,
         };
         io_charge::is_for(&deployed.state.flow);
-        let client = peer.remote.ip();
-        let call = Beginning { id, started_at, client, deployed: &deployed, route: &route, count };
+        let (route, deployed_to) = (&route, &deployed);
+        let call =
+            Beginning { id, started_at, client: peer, deployed: deployed_to, route, count, trace };
         let call = CallRecord::begin(context, call, &parts);
         call.time().add(Phase::Code, meter::since(asked_at));
         let limits = deployed.prepared.limits();

@@ -1,13 +1,13 @@
 //! The composition root: builds every part once, bottom up, and takes them down in order.
 //! Does not parse command lines and holds no logic of any part.
 
-mod access;
 mod alone;
 mod disk;
 mod doors;
 mod files;
 mod fleet;
 mod guests;
+mod outward;
 mod problems;
 mod running;
 mod runtimes;
@@ -228,7 +228,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
     let desired = Desired::new(agent.clone(), loader.clone(), own.clone(), fleet.clone())
         .watching(settings.watch);
     let shutdown = Shutdown::default();
-    let access_log = access::start(&settings, &events, &reload, &control)?;
+    let outward = outward::Outward::start(&settings, &events, &reload, &control)?;
     let context = Arc::new(CallContext {
         catalog: own.catalog.clone(),
         loader: loader.clone(),
@@ -237,7 +237,8 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         admission,
         cpu,
         events: events.clone(),
-        access_log: access_log.clone(),
+        access_log: outward.access_log.clone(),
+        spans: outward.spans.clone(),
         shutdown: shutdown.clone(),
         unrouted: AtomicU64::new(0),
         without_route: Mutex::default(),
@@ -248,7 +249,6 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         is_for_one_app: settings.is_for_one_app,
         trusted_proxies: settings.trusted_proxies.clone(),
     });
-    let notifier = problems::notifier(&settings)?;
     let operators = runtimes::operators().map_err(StartError::System)?;
     let history = History::start(settings.history, &settings.data, &own.catalog, &events);
     let (history, history_thread) = history.map_err(StartError::System)?.unzip();
@@ -304,7 +304,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         started_at,
         backups: Arc::default(),
         history,
-        notifier,
+        notifier: outward.notifier.clone(),
     };
     operators.spawn(api::serve(admin_socket, doors::operators(&settings), descriptors, state));
     let watched = Watched { loader, sandbox, memory, telemetry, events: events.clone() };
@@ -328,7 +328,7 @@ pub fn start(settings: Settings) -> Result<Host, StartError> {
         history: history_thread,
         guests,
         ingress,
-        access_log,
+        outward,
         events,
         crash_log: own.crash_log,
     })

@@ -227,6 +227,7 @@ impl ApiState {
             connections: self.connections.load(Ordering::Relaxed),
             unrouted: self.context.unrouted.load(Ordering::Relaxed),
             access_log_left_out: self.context.access_log.as_ref().map_or(0, |log| log.n_left_out()),
+            spans: self.context.spans.as_ref().map(|spans| spans.counts()),
             uptime: self.started_at.elapsed(),
             telemetry: self.telemetry.n_bytes().get(),
             problems: self.telemetry.problems.n_open() as u64,

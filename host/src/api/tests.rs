@@ -168,6 +168,7 @@ fn state(folder: &FilePath, threads: &GuestThreads, token: Option<Token>) -> Api
         cpu,
         events: own.events.clone(),
         access_log: None,
+        spans: None,
         shutdown: Shutdown::default(),
         unrouted: AtomicU64::new(3),
         without_route: std::sync::Mutex::default(),

@@ -12,7 +12,7 @@ use steerage_core::spent::{Phase, TimeSpent, Waits};
 use steerage_core::units::nanoseconds;
 
 use super::usage::Usage;
-use super::waits::{LongestWait, OutboundWaits};
+use super::waits::{LongestWait, OutboundRequest, OutboundWaits};
 
 /// What an answer takes to be written where its client is not waited for, or less.
 const BRIEF: Duration = Duration::from_millis(1);
@@ -141,6 +141,12 @@ impl CallTime {
     #[must_use]
     pub fn longest_waits(&self, now: Instant) -> [Option<LongestWait>; 2] {
         self.outbound_waits.get().map_or([None, None], |waits| waits.longest(now))
+    }
+
+    /// Its requests to others that are over: of many those that took longest.
+    #[must_use]
+    pub fn outbound_requests(&self) -> Vec<OutboundRequest> {
+        self.outbound_waits.get().map_or_else(Vec::new, |waits| waits.requests())
     }
 
     /// The time of a call that is over, whose guest took this.

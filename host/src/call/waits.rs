@@ -4,16 +4,51 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use http::Method;
 use steerage_core::destinations::RequestEnd;
 
 /// Destinations of one call that are told apart; which are the first. How many there are is the guest's choice.
 const MOST: usize = 8;
 
-/// The destinations that one call asks, the first of them first. Written by its outbound requests, for which
-/// a lock of the call's own is little.
+/// Requests of one call that are told apart: those that took longest.
+const MOST_REQUESTS: usize = 8;
+
+/// The destinations that one call asks, the first of them first, and its requests. Written by its outbound
+/// requests, for which a lock of the call's own is little.
 #[derive(Debug, Default)]
 pub struct OutboundWaits {
     each: Mutex<Vec<DestinationWait>>,
+    over: Mutex<Vec<OutboundRequest>>,
+}
+
+/// What stands for a method that few know, of which anybody may make up any.
+pub const OTHER_METHOD: &str = "_OTHER";
+
+/// The name of a method that the conventions for spans know, and of all others the same.
+#[must_use]
+pub fn known_method(method: &Method) -> &'static str {
+    const KNOWN: [&str; 9] =
+        ["CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"];
+    KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or(OTHER_METHOD)
+}
+
+/// One outbound request that is over.
+#[derive(Clone, Debug)]
+pub struct OutboundRequest {
+    /// The destination, as `host:port`.
+    pub destination: Arc<str>,
+    /// Its method, where that is known.
+    pub method: &'static str,
+    /// When it began, after the start of its call.
+    pub began_after: Duration,
+    /// When it was over.
+    pub ended_after: Duration,
+    /// How long the guest waited for it meanwhile.
+    pub waited: Duration,
+    /// The status of its answer, 0 where there was none.
+    pub status: u16,
+    /// How it ended.
+    pub end: RequestEnd,
 }
 
 #[derive(Debug)]
@@ -75,6 +110,25 @@ impl OutboundWaits {
         }
     }
 
+    /// This request is over.
+    pub fn note_over(&self, request: OutboundRequest) {
+        let mut over = self.over.lock().unwrap_or_else(PoisonError::into_inner);
+        if over.len() < MOST_REQUESTS {
+            over.push(request);
+        } else if let Some(shortest) = over.iter_mut().min_by_key(|one| one.took())
+            && shortest.took() < request.took()
+        {
+            *shortest = request;
+        }
+    }
+
+    /// The requests that are over, in the order in which they began: of many those that took longest.
+    pub(super) fn requests(&self) -> Vec<OutboundRequest> {
+        let mut over = self.over.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        over.sort_by_key(|request| request.began_after);
+        over
+    }
+
     /// The one that was waited for longest, and the one of those with something wrong.
     pub(super) fn longest(&self, now: Instant) -> [Option<LongestWait>; 2] {
         let each = self.each();
@@ -97,6 +151,12 @@ impl OutboundWaits {
 
     fn each(&self) -> MutexGuard<'_, Vec<DestinationWait>> {
         self.each.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl OutboundRequest {
+    fn took(&self) -> Duration {
+        self.ended_after.saturating_sub(self.began_after)
     }
 }
 

@@ -109,6 +109,7 @@ fn settings(said: &mut Said<'_, '_>, machine: &Machine, compiler: PathBuf) -> Se
     said.set("queue.most", &mut settings.queue, |text| count(text, 0, MANY));
     said.set("outbound.private", &mut settings.outbound_private, PrivateNetworks::parse);
     settings.notify = super::receivers::read(said);
+    settings.otlp = super::otlp::read(said);
     limits(said, &mut settings);
     settings.tenants = said.tenants();
     settings.fleet = super::fleet::read(said, &settings);

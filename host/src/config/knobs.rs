@@ -4,20 +4,24 @@
 
 mod knob;
 mod limits;
+mod otlp;
 
 pub use self::knob::Knob;
 use self::knob::knob;
 use self::limits::LIMITS;
+use self::otlp::OTLP;
 
 /// The key of the tenants, who stand in a table of their own in the file.
 pub(super) const TENANTS: &str = "tenants";
 
 /// All of them, in the order of the help and of the sample file.
-pub const KNOBS: [Knob; 73] = {
-    let mut all = [knob("", ("", ""), ("", ""), ""); 73];
+pub const KNOBS: [Knob; 83] = {
+    let mut all = [knob("", ("", ""), ("", ""), ""); 83];
     let (host, rest) = all.split_at_mut(HOST.len());
+    let (otlp, rest) = rest.split_at_mut(OTLP.len());
     let (limits, fleet) = rest.split_at_mut(LIMITS.len());
     host.copy_from_slice(&HOST);
+    otlp.copy_from_slice(&OTLP);
     limits.copy_from_slice(&LIMITS);
     fleet.copy_from_slice(&FLEET);
     all
@@ -397,7 +401,9 @@ mod tests {
             let named_after = format!("STEERAGE_{}", knob.flag.to_uppercase().replace('-', "_"));
             // STEERAGE_ADMIN is where the other verbs find a host.
             let expected = if knob.key == "admin" { "STEERAGE_ADMIN_LISTEN" } else { &named_after };
-            assert_eq!(knob.env, expected);
+            // These have the names that collectors' operators know.
+            let is_standard = knob.section() == "otlp" && knob.env.starts_with("OTEL_");
+            assert!(is_standard || knob.env == expected, "{}", knob.env);
             if knob.section().is_empty() {
                 assert_eq!(knob.flag.replace('-', "_"), knob.key);
             }

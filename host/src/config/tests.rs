@@ -264,6 +264,62 @@ fn what_is_said_by_a_flag_is_blamed_on_the_flag() {
     );
 }
 
+#[test]
+fn a_collector_is_said_as_the_specification_has_it() {
+    let otlp = |flags: &[(&'static str, &str)]| read(flags, "").otlp;
+    let place = |flags: &[(&'static str, &str)]| otlp(flags).traces.map(|url| format!("{url:?}"));
+    let base = ("otlp.endpoint", "http://base:4318");
+    let traces = ("otlp.traces_endpoint", "http://traces/x");
+    assert_eq!(place(&[]), None);
+    assert_eq!(place(&[base]).as_deref(), Some("CollectorUrl(base:4318)"));
+    assert_eq!(place(&[base, traces]).as_deref(), Some("CollectorUrl(traces)"));
+    assert_eq!(place(&[base, ("otlp.disabled", "TRUE")]), None);
+    // An empty variable is one that is not there.
+    assert_eq!(
+        place(&[base, ("otlp.traces_endpoint", ""), ("otlp.disabled", " ")]),
+        place(&[base])
+    );
+    let named = |flags: &[(&'static str, &str)]| (otlp(flags).service, otlp(flags).resource);
+    let in_resource = ("otlp.resource_attributes", "service.name=one,a=b%20c");
+    let resource = vec![("a".to_owned(), "b c".to_owned())];
+    assert_eq!(named(&[]), ("steerage".to_owned(), Vec::new()));
+    assert_eq!(named(&[in_resource]), ("one".to_owned(), resource.clone()));
+    assert_eq!(named(&[in_resource, ("otlp.service_name", "two")]), ("two".to_owned(), resource));
+    let timeout = |text| otlp(&[("otlp.timeout", text)]).timeout;
+    assert_eq!(
+        (timeout("2500"), timeout("2s")),
+        (Duration::from_millis(2500), Duration::from_secs(2))
+    );
+    let half = [("otlp.sampler", "traceidratio"), ("otlp.sampler_arg", "0.5")];
+    assert!(
+        otlp(&half).sampler.samples(1 << 62, None) && !otlp(&half).sampler.samples(3 << 62, None)
+    );
+}
+
+#[test]
+fn what_is_wrong_with_a_collector_is_told_by_the_name_of_its_variable() {
+    check(
+        &[
+            ("otlp.endpoint", "collector:4317"),
+            ("otlp.headers", "secret"),
+            ("otlp.protocol", "http/json"),
+            ("otlp.timeout", "0"),
+            ("otlp.sampler", "jaeger_remote"),
+            ("otlp.sampler_arg", "10"),
+            ("otlp.disabled", "yes"),
+        ],
+        "",
+        &expect![[r#"
+            --otlp-disabled (OTEL_SDK_DISABLED): "yes" is neither true nor false
+            --otlp-protocol (OTEL_EXPORTER_OTLP_PROTOCOL): "http/json" is no protocol spoken here: expected http/protobuf or grpc
+            --otlp-endpoint (OTEL_EXPORTER_OTLP_ENDPOINT): "collector:4317" is no URL of a collector: expected http://HOST:PORT
+            --otlp-headers (OTEL_EXPORTER_OTLP_HEADERS): part 1 between the commas has no =: expected NAME=VALUE,NAME=VALUE
+            --otlp-timeout (OTEL_EXPORTER_OTLP_TIMEOUT): is 0s: at least 1ms is allowed
+            --otlp-sampler-arg (OTEL_TRACES_SAMPLER_ARG): "10" is no ratio: expected a number from 0 to 1, such as 0.1
+            --otlp-sampler (OTEL_TRACES_SAMPLER): "jaeger_remote" is no sampler: expected one of always_on, always_off, traceidratio, parentbased_always_on, parentbased_always_off, parentbased_traceidratio"#]],
+    );
+}
+
 const SAMPLE: &str = include_str!("../../../examples/host.toml");
 
 #[test]

@@ -22,6 +22,7 @@ use crate::cpu::Cpu;
 use crate::fleet::Fleet;
 use crate::identity::signing::Signer;
 use crate::meter;
+use crate::otlp::SpanExporter;
 use crate::respond::{self, ResponseBody};
 use crate::shutdown::Shutdown;
 use crate::telemetry::access::AccessLog;
@@ -46,6 +47,8 @@ pub struct CallContext {
     pub events: Arc<Events>,
     /// Where each call is a line, if anywhere.
     pub access_log: Option<Arc<AccessLog>>,
+    /// Where calls become spans, if anywhere.
+    pub spans: Option<Arc<SpanExporter>>,
     /// Whether the host is ending.
     pub shutdown: Shutdown,
     /// Calls refused before an app was found and ready for them.

@@ -5,6 +5,7 @@ use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, TE};
 use http::{HeaderMap, HeaderValue};
 use steerage_core::id::CallId;
 use steerage_core::route::Match;
+use steerage_core::trace::CallTrace;
 
 use super::head::{Caller, mark};
 use super::trace;
@@ -75,6 +76,8 @@ struct AboutCall {
     id: CallId,
     remote: HeaderValue,
     https: bool,
+    /// Its span, where spans are exported.
+    trace: Option<CallTrace>,
 }
 
 #[derive(Debug)]
@@ -93,12 +96,12 @@ pub(super) fn clean(headers: &mut HeaderMap) {
 /// Says what the host says of the call. The request's host is settled, and what is not the client's to say
 /// is out.
 pub(super) fn set(headers: &mut HeaderMap, id: CallId, peer: &Caller) {
-    AboutCall::of(id, peer).set(headers);
+    AboutCall::of(id, peer, None).set(headers);
 }
 
 impl AboutCall {
-    fn of(id: CallId, peer: &Caller) -> Self {
-        Self { id, remote: peer.remote_header.clone(), https: peer.https }
+    fn of(id: CallId, peer: &Caller, trace: Option<CallTrace>) -> Self {
+        Self { id, remote: peer.remote_header.clone(), https: peer.https, trace }
     }
 
     fn set(self, headers: &mut HeaderMap) {
@@ -111,14 +114,22 @@ impl AboutCall {
             headers.insert(FORWARDED_HOST, host);
         }
         mark(headers, self.id);
-        trace::carry_on(headers, self.id);
+        match &self.trace {
+            Some(trace) => trace::tell(headers, trace),
+            None => trace::carry_on(headers, self.id),
+        }
     }
 }
 
 impl DeferredHeaders {
     /// What is to be told of this call on this route.
-    pub(super) fn of(found: &Match<'_, '_, RouteTarget>, id: CallId, peer: &Caller) -> Box<Self> {
-        Box::new(Self { about: AboutCall::of(id, peer), route: AboutRoute::of(found) })
+    pub(super) fn of(
+        found: &Match<'_, '_, RouteTarget>,
+        id: CallId,
+        trace: Option<CallTrace>,
+        peer: &Caller,
+    ) -> Box<Self> {
+        Box::new(Self { about: AboutCall::of(id, peer, trace), route: AboutRoute::of(found) })
     }
 }
 

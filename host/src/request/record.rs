@@ -4,28 +4,26 @@
 use std::cmp::Reverse;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use http::header::HOST;
 use http::request::Parts;
-use http::{HeaderValue, Method, Version};
-use jiff::Timestamp;
+use http::{HeaderValue, Method};
 use steerage_core::id::CallId;
 use steerage_core::outcome::{Fault, Outcome};
 use steerage_core::spent::TimeSpent;
+use steerage_core::trace::CallTrace;
 
 use super::{CallContext, capture};
+use super::head::Caller;
+use super::told::{EndedParts, LONGEST_PATH, ToldHead};
 use crate::call::{Call, CallSide, Recorder, Usage};
 use crate::catalog::{Count, LoadedDeployment};
 use crate::meter;
-use crate::telemetry::access::AccessLine;
 use crate::telemetry::calls::CallSummary;
 use crate::telemetry::events::{Event, EventPlace, Same, Severity};
 use crate::telemetry::problems::EndedCall;
 
-/// A path of more bytes than this is cut where it is kept.
-const LONGEST_PATH: usize = 256;
-/// The same of a method; none that is in use is half as long.
+/// A method of more bytes than this is cut where it is kept; none that is in use is half as long.
 const LONGEST_METHOD: usize = 32;
 
 /// What is recorded of a call that was routed, once both its sides are gone.
@@ -38,16 +36,8 @@ pub(super) struct CallRecord {
     method: Method,
     path: Arc<str>,
     span: tracing::Span,
-    /// What only the access log has, where there is one.
-    access: Option<Box<AccessHead>>,
-}
-
-/// What an access log says of a request, beside what is kept of each.
-#[derive(Debug)]
-struct AccessHead {
-    host: String,
-    route: HeaderValue,
-    protocol: &'static str,
+    /// What is told outside only, where anybody is told.
+    told: Option<Box<ToldHead>>,
 }
 
 /// A call that is about to begin.
@@ -55,13 +45,15 @@ pub(super) struct Beginning<'c> {
     pub(super) id: CallId,
     pub(super) started_at: Instant,
     /// Who called.
-    pub(super) client: IpAddr,
+    pub(super) client: &'c Caller,
     /// The deployment that serves it.
     pub(super) deployed: &'c Arc<LoadedDeployment>,
     /// The route as the manifest has it.
     pub(super) route: &'c HeaderValue,
     /// Where it is counted, while a deployment is on trial.
     pub(super) count: Option<Arc<Count>>,
+    /// Where it stands in its trace, where spans are exported.
+    pub(super) trace: Option<CallTrace>,
 }
 
 impl CallRecord {
@@ -71,7 +63,7 @@ impl CallRecord {
         call: Beginning<'_>,
         request: &Parts,
     ) -> CallSide {
-        let Beginning { id, started_at, client, deployed, route, count } = call;
+        let Beginning { id, started_at, client, deployed, route, count, trace } = call;
         let path = request.uri.path();
         let path = path.get(..path.floor_char_boundary(LONGEST_PATH)).unwrap_or(path);
         let method = cut(&request.method);
@@ -88,8 +80,10 @@ impl CallRecord {
             fuel = tracing::field::Empty,
         );
         let (deployed, context, path) = (deployed.clone(), context.clone(), path.into());
-        let access = context.access_log.is_some().then(|| Box::new(AccessHead::of(request, route)));
-        let record = Self { deployed, count, context, client, method, path, span, access };
+        let is_told = trace.is_some() || context.access_log.is_some();
+        let told = is_told.then(|| Box::new(ToldHead::of(request, route, client.https, trace)));
+        let client = client.remote.ip();
+        let record = Self { deployed, count, context, client, method, path, span, told };
         CallSide::of(Arc::new(Call::new(id, started_at, record)))
     }
 
@@ -208,30 +202,18 @@ impl Recorder for CallRecord {
         self.span.record("fuel", usage.fuel.get());
         let duration_us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
         tracing::debug!(parent: &self.span, duration_us, "call ended");
-        if let (Some(log), Some(head)) = (&self.context.access_log, &self.access) {
-            let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-            let began = i64::try_from(began).unwrap_or(i64::MAX);
-            let time = Timestamp::from_millisecond(began).unwrap_or_default();
-            log.write(&AccessLine {
-                time: format!("{time:.3}"),
-                call_id: call.id.to_string(),
+        if let Some(head) = &self.told {
+            head.tell(&EndedParts {
+                context: &self.context,
+                deployed: &self.deployed,
                 client: self.client,
-                method: self.method.as_str(),
-                host: &head.host,
+                method: &self.method,
                 path: &self.path,
-                protocol: head.protocol,
-                route: head.route.to_str().unwrap_or_default(),
-                app: self.deployed.app.as_str(),
-                generation: self.deployed.generation.get(),
-                status,
-                cause: outcome.cause(),
-                request_bytes: call.request_bytes(),
-                response_bytes,
-                duration_us,
-                time_us: spent.each().map(|(phase, time)| (phase.code(), micros(time))).collect(),
-                fuel: usage.fuel.get(),
-                cpu_us: micros(usage.cpu),
-                memory_bytes: usage.memory.get(),
+                call,
+                outcome: &outcome,
+                usage: &usage,
+                spent: &spent,
+                duration,
             });
         }
         let summary = CallSummary {
@@ -253,21 +235,6 @@ impl Recorder for CallRecord {
             capsule: capture::leave(&self.deployed, call, &outcome),
         };
         state.calls.push(summary, state.meter.is_spread());
-    }
-}
-
-impl AccessHead {
-    fn of(request: &Parts, route: &HeaderValue) -> Self {
-        // `head` has written there whom the request is for, however it was sent.
-        let host = request.headers.get(HOST).and_then(|host| host.to_str().ok());
-        let host = host.unwrap_or_default();
-        let host = host.get(..host.floor_char_boundary(LONGEST_PATH)).unwrap_or(host).to_owned();
-        let protocol = match request.version {
-            Version::HTTP_10 => "HTTP/1.0",
-            Version::HTTP_2 => "HTTP/2",
-            _ => "HTTP/1.1",
-        };
-        Self { host, route: route.clone(), protocol }
     }
 }
 

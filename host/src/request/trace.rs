@@ -1,56 +1,56 @@
-//! The W3C trace context that a guest is given: the caller's, or a new trace.
-//! Does not record spans: the host exports none, so it puts none of its own between.
+//! The W3C trace context that a guest is given. Where spans are exported, that is the call's own span, below the
+//! caller's. Otherwise the host puts none of its own between, and it is the caller's, or a new trace.
+//! Does not decide what a context means nor which calls are sampled: `core::trace` and `core::otlp` do.
+
+use std::num::NonZeroU64;
 
 use http::header::HeaderName;
 use http::{HeaderMap, HeaderValue};
 use steerage_core::id::CallId;
+use steerage_core::otlp::Sampler;
+use steerage_core::trace::{CallTrace, TraceParent};
 
-use super::head::{hex, random};
+use super::head::random;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// Leaves a valid context as it is. Otherwise begins a trace that carries the call's id.
 pub(super) fn carry_on(headers: &mut HeaderMap, id: CallId) {
-    let mut sent = headers.get_all(TRACEPARENT).iter();
-    let first = sent.next().and_then(|value| value.to_str().ok());
-    if sent.next().is_none() && first.is_some_and(is_valid) {
-        return;
+    if sent(headers).is_none() {
+        // W3C Trace Context, 3.3.1: the state belongs to a parent that could be read.
+        headers.remove(TRACESTATE);
+        put(headers, &TraceParent::begun(id));
     }
-    // W3C Trace Context, 3.3.1: the state belongs to a parent that could be read.
-    headers.remove(TRACESTATE);
-    match begin(id) {
-        Some(new) => headers.insert(TRACEPARENT, new),
-        None => headers.remove(TRACEPARENT),
-    };
 }
 
-fn begin(id: CallId) -> Option<HeaderValue> {
-    let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
-    let (trace, rest) = text.get_mut(3..)?.split_at_mut(32);
-    hex(id.as_u128(), trace);
-    hex(u128::from(random(|random| random.u64(1..))), rest.get_mut(1..17)?);
-    HeaderValue::from_bytes(&text).ok()
+/// Where a call with these headers stands, which is exported as a span.
+pub(super) fn of_call(headers: &HeaderMap, id: CallId, sampler: &Sampler) -> CallTrace {
+    let span = random(|random| random.u64(1..));
+    let span = NonZeroU64::new(span).unwrap_or(NonZeroU64::MIN);
+    CallTrace::of(id, sent(headers), span, |trace, parent| sampler.samples(trace, parent))
 }
 
-/// Whether the text is a `traceparent`; see W3C Trace Context, 3.2.
-fn is_valid(text: &str) -> bool {
-    let mut fields = text.split('-');
-    let mut next = || fields.next().unwrap_or("");
-    let (version, trace, span, flags) = (next(), next(), next(), next());
-    let hex = |field: &str, length: usize| {
-        field.len() == length
-            && field.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
-    };
-    let zero = |field: &str| field.bytes().all(|byte| byte == b'0');
-    hex(version, 2)
-        && version != "ff"
-        && (version != "00" || fields.next().is_none())
-        && hex(trace, 32)
-        && !zero(trace)
-        && hex(span, 16)
-        && !zero(span)
-        && hex(flags, 2)
+/// Tells the guest the call's own span.
+pub(super) fn tell(headers: &mut HeaderMap, trace: &CallTrace) {
+    if trace.parent.is_none() {
+        headers.remove(TRACESTATE);
+    }
+    put(headers, &trace.told());
+}
+
+/// The context that came with a request: two are none.
+fn sent(headers: &HeaderMap) -> Option<TraceParent> {
+    let mut sent = headers.get_all(TRACEPARENT).iter();
+    let first = TraceParent::parse(sent.next()?.as_bytes());
+    first.filter(|_| sent.next().is_none())
+}
+
+fn put(headers: &mut HeaderMap, context: &TraceParent) {
+    // It has digits and dashes only.
+    if let Ok(value) = HeaderValue::from_bytes(&context.text()) {
+        headers.insert(TRACEPARENT, value);
+    }
 }
 
 #[cfg(test)]
@@ -59,15 +59,25 @@ mod tests {
 
     const VALID: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
-    fn carried(sent: &[&str]) -> (String, bool) {
+    fn headers(sent: &[&str]) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for value in sent {
             headers.append(TRACEPARENT, value.parse().unwrap());
         }
         headers.insert(TRACESTATE, HeaderValue::from_static("a=1"));
+        headers
+    }
+
+    fn told(headers: &HeaderMap) -> (String, bool) {
+        assert_eq!(headers.get_all(TRACEPARENT).iter().count(), 1);
+        let told = headers[TRACEPARENT].to_str().unwrap().to_owned();
+        (told, headers.contains_key(TRACESTATE))
+    }
+
+    fn carried(sent: &[&str]) -> (String, bool) {
+        let mut headers = headers(sent);
         carry_on(&mut headers, CallId::from_u128(0xab));
-        let carried = headers[TRACEPARENT].to_str().unwrap().to_owned();
-        (carried, headers.contains_key(TRACESTATE))
+        told(&headers)
     }
 
     #[test]
@@ -86,8 +96,23 @@ mod tests {
         let capitals = VALID.to_uppercase();
         for sent in [&[][..], &["nonsense"], &[&zero], &[&extra], &[&of_ff], &[&capitals]] {
             let (new, has_state) = carried(sent);
-            assert!(is_valid(&new) && new.contains(&id) && !has_state, "{sent:?}: {new}");
+            let is_valid = TraceParent::parse(new.as_bytes()).is_some();
+            assert!(is_valid && new.contains(&id) && !has_state, "{sent:?}: {new}");
         }
         assert!(carried(&[VALID, VALID]).0.contains(&id), "two parents are none");
+    }
+
+    #[test]
+    fn what_is_told_is_the_span_of_the_call_with_the_callers_state() {
+        let id = CallId::from_u128(0xab);
+        for (sent, is_below) in [(&[VALID][..], true), (&[], false), (&[VALID, VALID], false)] {
+            let mut headers = headers(sent);
+            let trace = of_call(&headers, id, &Sampler::default());
+            tell(&mut headers, &trace);
+            let (told, has_state) = told(&headers);
+            assert_eq!(TraceParent::parse(told.as_bytes()), Some(trace.told()));
+            assert_eq!((trace.parent.is_some(), has_state), (is_below, is_below), "{sent:?}");
+            assert!(is_below || trace.trace == id.as_u128());
+        }
     }
 }

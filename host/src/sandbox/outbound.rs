@@ -160,9 +160,10 @@ impl Outbound {
         let counted = self.sent.get_or_insert_default().count(&request);
         let destination = Destination::of(request.uri());
         // From now on, not when a task begins to send it: the guest may stop running before.
-        let tally = destination
-            .as_ref()
-            .map(|to| RequestTally::new(self.inner.destinations.clone(), to, self.call.clone()));
+        let tally = destination.as_ref().map(|to| {
+            let (destinations, call) = (self.inner.destinations.clone(), self.call.clone());
+            RequestTally::new(destinations, to, request.method(), call)
+        });
         let sent = self.inner.clone().send(request, options, turns, destination.zip(tally));
         async move {
             let answer = sent.await;

@@ -11,6 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::broadcast;
 use tokio::time::Instant;
 
+use super::outward::Outward;
 use super::watch::MemoryWatch;
 use crate::catalog::crash_log::CrashLog;
 use crate::cpu::GuestThreads;
@@ -18,7 +19,6 @@ use crate::history::HistoryThread;
 use crate::ingress::Ingress;
 use crate::reload::Reload;
 use crate::shutdown::Shutdown;
-use crate::telemetry::access::AccessLog;
 use crate::telemetry::events::{Event, Events, Severity};
 
 /// A signal that comes this soon after the first is the same wish: `timeout` sends one to the process
@@ -57,7 +57,7 @@ pub struct Host {
     pub(super) history: Option<HistoryThread>,
     pub(super) guests: GuestThreads,
     pub(super) ingress: Ingress,
-    pub(super) access_log: Option<Arc<AccessLog>>,
+    pub(super) outward: Outward,
     pub(super) events: Arc<Events>,
     pub(super) crash_log: CrashLog,
 }
@@ -223,9 +223,7 @@ impl Host {
         if let Some(history) = self.history {
             history.end(LAST_EVENTS);
         }
-        if let Some(access_log) = self.access_log {
-            access_log.flush(LAST_EVENTS);
-        }
+        self.outward.flush(LAST_EVENTS);
         self.events.end(LAST_EVENTS);
         self.operators.shutdown_background();
         self.control.shutdown_background();

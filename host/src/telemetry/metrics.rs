@@ -9,6 +9,7 @@ mod fleet;
 pub mod form;
 mod outbound;
 mod receivers;
+mod spans;
 
 pub use self::app_meter::{AppMeter, AppMeters};
 pub use self::certificates::CertificateDays;
@@ -28,6 +29,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
+use steerage_core::otlp::BatchCounts;
 use steerage_core::outcome::Outcome;
 
 use super::destinations::Destinations;
@@ -96,6 +98,8 @@ pub struct HostReading {
     pub unrouted: u64,
     /// Lines of the access log that were left out.
     pub access_log_left_out: u64,
+    /// What a collector of traces got, where there is one.
+    pub spans: Option<BatchCounts>,
     /// Seconds since the host started.
     pub uptime: Duration,
     /// Whole days until each certificate ends.
@@ -357,6 +361,7 @@ fn encode_host(encoder: &mut DescriptorEncoder<'_>, host: &HostReading) -> fmt::
         metric.encode_counter::<NoLabels, _, u64>(&value, None)?;
     }
     certificates::encode(encoder, &host.certificates)?;
+    host.spans.as_ref().map_or(Ok(()), |counts| spans::encode(encoder, counts))?;
     if let Some(fleet) = &host.fleet {
         fleet.encode(encoder)?;
     }

@@ -65,6 +65,7 @@ mod lineage;
 mod many;
 mod notify;
 mod operating;
+mod otlp;
 mod outbound;
 mod outbound_bounds;
 mod page;

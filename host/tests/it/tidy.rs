@@ -32,6 +32,7 @@ const LEVELS: &[(&str, u32)] = &[
     ("sandbox", 3),
     ("forward", 3),
     ("notify", 3),
+    ("otlp", 3),
     ("ledger", 3),
     ("store", 3),
     ("blobs", 3),

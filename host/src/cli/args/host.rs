@@ -15,6 +15,8 @@ use crate::store::has_password;
 
 /// The setting that says where the store is.
 const STORE: &str = "fleet.store";
+/// The setting that holds what a collector knows a host by.
+const HEADERS: &str = "otlp.headers";
 
 /// `steerage host`.
 #[derive(Debug, Args)]
@@ -90,6 +92,11 @@ impl FromArgMatches for Flags {
                        etcd://USER@..., and the password into a file for --store-password-file\n";
             return Err(clap::Error::raw(ErrorKind::ValueValidation, why));
         }
+        if matches.value_source(HEADERS) == Some(ValueSource::CommandLine) {
+            let why = "--otlp-headers would be shown to everybody on this machine: say them in \
+                       OTEL_EXPORTER_OTLP_HEADERS, or as headers below [otlp] in a file for --config\n";
+            return Err(clap::Error::raw(ErrorKind::ValueValidation, why));
+        }
         let said = KNOBS.iter().filter_map(|knob| {
             let text = matches.get_one::<String>(knob.key)?;
             Some((knob.key, text.clone()))
@@ -133,6 +140,7 @@ fn heading(knob: &Knob) -> Option<&'static str> {
         "fleet" => "The fleet it belongs to",
         "outbound" => "What guests may reach",
         "notify" => "Who is told what is wrong",
+        "otlp" => "Who is told about calls",
         _ if knob.key == "tenants" => "Size of the host",
         _ => return None,
     })

@@ -5,12 +5,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use http::Method;
 use steerage_core::destinations::{CountedAs, EndReason, RequestEnd, RequestOver};
 use steerage_core::spent::Phase;
 use wasmtime_wasi_http::Error;
 
 use super::connect::Destination;
-use crate::call::{CallTime, WaitedFor};
+use crate::call::{CallTime, OutboundRequest, WaitedFor, known_method};
 use crate::telemetry::destinations::{Destinations, now};
 
 /// The call that a request is of.
@@ -28,10 +29,12 @@ pub(super) struct RequestTally {
     destinations: Arc<Destinations>,
     /// As `host:port`.
     destination: Arc<str>,
+    method: &'static str,
     call: Option<(CallOf, WaitedFor)>,
     /// How it is counted, since it is under way.
     begun: Option<CountedAs>,
-    /// When it could be sent.
+    /// When the guest sent it, and when it could be.
+    sent_at: Instant,
     began_at: Instant,
     /// Since when the guest waits for it, or for more of its answer.
     waiting_since: Option<Instant>,
@@ -47,18 +50,22 @@ impl RequestTally {
     pub(super) fn new(
         destinations: Arc<Destinations>,
         destination: &Destination,
+        method: &Method,
         call: Option<CallOf>,
     ) -> Self {
         let call = call.map(|call| {
             let waited_for = WaitedFor::new(call.time.clone(), Phase::Outbound);
             (call, waited_for)
         });
+        let now = Instant::now();
         let mut tally = Self {
             destinations,
             destination: destination.authority().into(),
+            method: known_method(method),
             call,
             begun: None,
-            began_at: Instant::now(),
+            sent_at: now,
+            began_at: now,
             waiting_since: None,
             waited: Duration::ZERO,
             answered: None,
@@ -131,8 +138,20 @@ impl RequestTally {
             (None, Some(_)) => (RequestEnd::Answered, ""),
             (None, None) => (RequestEnd::GivenUp, "given up by the guest or its client"),
         };
+        let status = self.answered.map_or(0, |(status, _)| status);
         if let Some((call, _)) = &self.call {
-            call.time.outbound_waits().end(&self.destination, end);
+            let waits = call.time.outbound_waits();
+            waits.end(&self.destination, end);
+            let after = |moment: Instant| moment.saturating_duration_since(call.time.started_at());
+            waits.note_over(OutboundRequest {
+                destination: self.destination.clone(),
+                method: self.method,
+                began_after: after(self.sent_at),
+                ended_after: after(Instant::now()),
+                waited: self.waited,
+                status,
+                end,
+            });
         }
         let over = RequestOver {
             end,
@@ -182,7 +201,7 @@ mod tests {
         let now = Instant::now();
         let call = CallOf { time: Arc::new(CallTime::since(now)), deadline: now + left };
         let destination = Destination::of(&"https://API.example.com/a".parse().unwrap()).unwrap();
-        RequestTally::new(destinations.clone(), &destination, Some(call))
+        RequestTally::new(destinations.clone(), &destination, &Method::GET, Some(call))
     }
 
     /// How a request ended that `done` was done to, and how its call was told.

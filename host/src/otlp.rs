@@ -1,0 +1,263 @@
+//! Tells a collector of traces about calls, by OTLP. Calls put what they are into a bounded queue and never wait;
+//! one task sends it.
+//! Does not decide which calls are kept, nor when they are sent: `core::otlp` does.
+
+mod grpc;
+mod message;
+mod meter;
+mod send;
+mod settings;
+mod span;
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::pending;
+use prost::Message as _;
+use steerage_core::otlp::{BatchCounts, BatchNews, Batches, DropReason, RULES, Sampler};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use self::message::{ExportTraces, KeyValue, ResourceSpans, ScopeSpans, SpanResource, SpanScope};
+use self::meter::SpanMeter;
+use self::send::SpanSender;
+pub use self::settings::{CollectorHeaders, CollectorUrl, OtlpProtocol, OtlpSettings, pairs};
+pub use self::span::CallSpan;
+use crate::telemetry::events::{Event, Events, Severity};
+
+/// Calls that wait to be told at most: by the OpenTelemetry specification.
+const WAITING: usize = 2048;
+/// While calls come, the task that sends looks after them this often: to be woken for each would cost more than
+/// all the rest. So 40,000 spans a second find a place.
+const REST: Duration = Duration::from_millis(50);
+/// The conventions that the attributes follow.
+const SCHEMA: &str = "https://opentelemetry.io/schemas/1.37.0";
+
+/// Takes calls that are over.
+#[derive(Debug)]
+pub struct SpanExporter {
+    sampler: Sampler,
+    spans: mpsc::Sender<Box<CallSpan>>,
+    /// Who asks that all be sent.
+    ends: mpsc::Sender<SyncSender<()>>,
+    meter: Arc<SpanMeter>,
+}
+
+/// Sends them.
+#[derive(Debug)]
+pub struct SpanDriver {
+    batches: Batches<Bytes>,
+    /// Spans of the call at hand that the batch had no room for.
+    left: VecDeque<Bytes>,
+    /// Calls came since it last rested.
+    is_busy: bool,
+    waiting: mpsc::Receiver<Box<CallSpan>>,
+    ends: mpsc::Receiver<SyncSender<()>>,
+    meter: Arc<SpanMeter>,
+    sender: SpanSender,
+    resource: SpanResource,
+    events: Arc<Events>,
+    started_at: Instant,
+}
+
+impl SpanExporter {
+    /// What takes calls and what sends them; nothing where nobody wants traces.
+    ///
+    /// # Errors
+    /// TLS cannot be set up.
+    pub fn new(
+        settings: &OtlpSettings,
+        host: &str,
+        events: &Arc<Events>,
+    ) -> io::Result<Option<(Self, SpanDriver)>> {
+        let url = settings.traces.as_ref().filter(|_| !settings.sampler.is_off());
+        let Some(url) = url else { return Ok(None) };
+        let (spans, waiting) = mpsc::channel(WAITING);
+        let (end, ends) = mpsc::channel(1);
+        let meter = Arc::<SpanMeter>::default();
+        let driver = SpanDriver {
+            batches: Batches::new(RULES),
+            left: VecDeque::new(),
+            is_busy: false,
+            waiting,
+            ends,
+            meter: meter.clone(),
+            sender: SpanSender::new(url, settings)?,
+            resource: resource(settings, host),
+            events: events.clone(),
+            started_at: Instant::now(),
+        };
+        Ok(Some((Self { sampler: settings.sampler, spans, ends: end, meter }, driver)))
+    }
+
+    /// Which calls are kept that neither failed nor were slow.
+    #[must_use]
+    pub fn sampler(&self) -> &Sampler {
+        &self.sampler
+    }
+
+    /// Tells about a call, soon. Where too many wait it is left out and counted.
+    pub fn tell(&self, span: Box<CallSpan>) {
+        let n_spans = span.n_spans();
+        if self.spans.try_send(span).is_err() {
+            self.meter.leave_out(n_spans);
+        }
+    }
+
+    /// Waits until all is told, for so long at most. To be called on a thread that may wait.
+    pub fn flush(&self, within: Duration) {
+        let (done, is_done) = sync_channel(1);
+        if self.ends.try_send(done).is_ok() {
+            is_done.recv_timeout(within).ok();
+        }
+    }
+
+    /// What was told and lost.
+    #[must_use]
+    pub fn counts(&self) -> BatchCounts {
+        self.meter.reading()
+    }
+}
+
+impl SpanDriver {
+    /// Sends what calls tell, until nobody can tell any more or somebody asks for the end.
+    pub async fn run(mut self) {
+        let mut done = None;
+        let (mut why, mut n_left_out) = (String::new(), 0);
+        loop {
+            self.fill();
+            let now = self.now();
+            if let Some(batch) = self.batches.next(now) {
+                let message = encode(&self.resource, batch);
+                let (answer, said) = self.sender.send(message).await;
+                self.batches.done(self.now(), answer, fastrand::u64(..));
+                why = said;
+            }
+            let n_before = std::mem::replace(&mut n_left_out, self.meter.n_left_out());
+            self.batches.lose(self.now(), DropReason::QueueFull, n_left_out - n_before);
+            self.meter.set(self.batches.counts());
+            self.tell_operators(&why);
+            if done.is_some() && self.is_empty() {
+                // Whoever waits may have given up.
+                done.take().map(|done: SyncSender<()>| done.try_send(()));
+                return;
+            }
+            let Some(wait) = self.wait() else { continue };
+            let (is_busy, has_room) = (std::mem::take(&mut self.is_busy), self.batches.room() > 0);
+            tokio::select! {
+                () = tokio::time::sleep(REST), if is_busy && has_room => {}
+                span = self.waiting.recv(), if !is_busy && has_room => match span {
+                    Some(call) => self.take(&call),
+                    // Nobody can tell any more.
+                    None => {
+                        self.batches.end();
+                        done.get_or_insert_with(|| sync_channel(1).0);
+                    }
+                },
+                end = self.ends.recv(), if done.is_none() => {
+                    self.batches.end();
+                    done = Some(end.unwrap_or_else(|| sync_channel(1).0));
+                }
+                () = wait => {}
+            }
+        }
+    }
+
+    fn take(&mut self, call: &CallSpan) {
+        self.is_busy = true;
+        let messages = call.messages(|| fastrand::u64(1..));
+        self.left.extend(messages.iter().map(|message| Bytes::from(message.encode_to_vec())));
+    }
+
+    /// Adds to the batch what there is room for.
+    fn fill(&mut self) {
+        while self.batches.room() > 0 {
+            if let Some(span) = self.left.pop_front() {
+                self.batches.add(self.now(), span);
+            } else if let Ok(call) = self.waiting.try_recv() {
+                self.take(&call);
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.batches.n_held() == 0 && self.left.is_empty() && self.waiting.is_empty()
+    }
+
+    /// Until the batch is due; `None` where it is.
+    fn wait(&self) -> Option<impl Future<Output = ()> + use<>> {
+        let at = self.batches.next_at();
+        let left = at.map(|at| at.saturating_sub(self.now()));
+        let until = left.map(|left| Instant::now() + Duration::from_millis(left));
+        (left != Some(0)).then_some(async move {
+            match until {
+                Some(until) => tokio::time::sleep_until(until).await,
+                None => pending().await,
+            }
+        })
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.started_at.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn tell_operators(&mut self, why: &str) {
+        let who = format!("the collector at {}", self.sender.place());
+        match self.batches.news(self.now()) {
+            Some(BatchNews::Fails) => {
+                let counts = self.batches.counts();
+                let n_lost: u64 = counts.dropped.iter().sum();
+                let message =
+                    format!("{who} does not take all spans of this host, {n_lost} are lost: {why}");
+                tracing::error!("{message}");
+                let advice = "see that it runs, can be reached from here and keeps up, or sample less with \
+                              OTEL_TRACES_SAMPLER; calls are not held up, and what is lost is counted in \
+                              otlp_spans_dropped_total"
+                    .to_owned();
+                let (severity, advice) = (Severity::Error, Some(advice));
+                let event = Event::now("collector_failing", message);
+                self.events.push(Event { severity, advice, ..event });
+            }
+            Some(BatchNews::Works) => {
+                let message = format!("{who} takes all spans of this host again");
+                tracing::info!("{message}");
+                self.events.push(Event::now("collector_works", message));
+            }
+            None => {}
+        }
+    }
+}
+
+fn resource(settings: &OtlpSettings, host: &str) -> SpanResource {
+    let own = [
+        ("service.name", settings.service.as_str()),
+        ("service.version", env!("CARGO_PKG_VERSION")),
+        ("host.name", host),
+    ];
+    // What the operator says goes before what the host would say.
+    let said = settings.resource.iter();
+    let mut attributes: Vec<KeyValue> =
+        said.map(|(name, value)| KeyValue::text(name, value.as_str())).collect();
+    let is_said = |name: &str| settings.resource.iter().any(|(said, _)| said == name);
+    let own = own.into_iter().filter(|(name, _)| !is_said(name));
+    attributes.extend(own.map(|(name, value)| KeyValue::text(name, value)));
+    SpanResource { attributes }
+}
+
+fn encode(resource: &SpanResource, batch: &[Bytes]) -> Bytes {
+    let (name, version) = ("steerage".to_owned(), env!("CARGO_PKG_VERSION").to_owned());
+    let scope_spans =
+        ScopeSpans { scope: Some(SpanScope { name, version }), spans: batch.to_vec() };
+    let resource_spans = ResourceSpans {
+        resource: Some(resource.clone()),
+        scope_spans: vec![scope_spans],
+        schema_url: SCHEMA.to_owned(),
+    };
+    Bytes::from(ExportTraces { resource_spans: vec![resource_spans] }.encode_to_vec())
+}

@@ -1,0 +1,191 @@
+//! The messages of OTLP for traces, as far as they are sent and read here: `opentelemetry.proto.trace.v1` and
+//! what it uses, by their field numbers. Fields that are not written are left out.
+//! Does not know what they are about.
+
+use bytes::Bytes;
+use prost::{Message, Oneof};
+
+/// What a collector is sent.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct ExportTraces {
+    #[prost(message, repeated, tag = "1")]
+    pub(super) resource_spans: Vec<ResourceSpans>,
+}
+
+/// Spans of one service.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct ResourceSpans {
+    #[prost(message, optional, tag = "1")]
+    pub(super) resource: Option<SpanResource>,
+    #[prost(message, repeated, tag = "2")]
+    pub(super) scope_spans: Vec<ScopeSpans>,
+    #[prost(string, tag = "3")]
+    pub(super) schema_url: String,
+}
+
+/// Where spans come from.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct SpanResource {
+    #[prost(message, repeated, tag = "1")]
+    pub(super) attributes: Vec<KeyValue>,
+}
+
+/// Spans made by one program.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct ScopeSpans {
+    #[prost(message, optional, tag = "1")]
+    pub(super) scope: Option<SpanScope>,
+    /// Each a `SpanMessage`, written already: on the wire that is the same, and what is tried again need not be
+    /// written again.
+    #[prost(bytes = "bytes", repeated, tag = "2")]
+    pub(super) spans: Vec<Bytes>,
+}
+
+/// The program that made them.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct SpanScope {
+    #[prost(string, tag = "1")]
+    pub(super) name: String,
+    #[prost(string, tag = "2")]
+    pub(super) version: String,
+}
+
+/// One span.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct SpanMessage {
+    #[prost(bytes = "vec", tag = "1")]
+    pub(super) trace_id: Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub(super) span_id: Vec<u8>,
+    #[prost(bytes = "vec", tag = "4")]
+    pub(super) parent_span_id: Vec<u8>,
+    #[prost(string, tag = "5")]
+    pub(super) name: String,
+    #[prost(enumeration = "SpanKind", tag = "6")]
+    pub(super) kind: i32,
+    #[prost(fixed64, tag = "7")]
+    pub(super) start_time_unix_nano: u64,
+    #[prost(fixed64, tag = "8")]
+    pub(super) end_time_unix_nano: u64,
+    #[prost(message, repeated, tag = "9")]
+    pub(super) attributes: Vec<KeyValue>,
+    #[prost(message, optional, tag = "15")]
+    pub(super) status: Option<SpanStatus>,
+    #[prost(fixed32, tag = "16")]
+    pub(super) flags: u32,
+}
+
+/// Whose side of a request a span is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Enumeration)]
+#[repr(i32)]
+pub(super) enum SpanKind {
+    Unspecified = 0,
+    Server = 2,
+    Client = 3,
+}
+
+/// How a span ended.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct SpanStatus {
+    #[prost(string, tag = "2")]
+    pub(super) message: String,
+    #[prost(enumeration = "SpanStatusCode", tag = "3")]
+    pub(super) code: i32,
+}
+
+/// Whether a span failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Enumeration)]
+#[repr(i32)]
+pub(super) enum SpanStatusCode {
+    Unset = 0,
+    Error = 2,
+}
+
+/// An attribute.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct KeyValue {
+    #[prost(string, tag = "1")]
+    pub(super) key: String,
+    #[prost(message, optional, tag = "2")]
+    pub(super) value: Option<AnyValue>,
+}
+
+/// Its value.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct AnyValue {
+    #[prost(oneof = "AttributeValue", tags = "1, 3")]
+    pub(super) value: Option<AttributeValue>,
+}
+
+/// The kinds of values that are sent here.
+#[derive(Clone, PartialEq, Oneof)]
+pub(super) enum AttributeValue {
+    #[prost(string, tag = "1")]
+    Text(String),
+    #[prost(int64, tag = "3")]
+    Whole(i64),
+}
+
+/// What a collector answers.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct ExportTracesAnswer {
+    #[prost(message, optional, tag = "1")]
+    pub(super) partial_success: Option<PartialSuccess>,
+}
+
+/// What of a request a collector did not take.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct PartialSuccess {
+    #[prost(int64, tag = "1")]
+    pub(super) rejected_spans: i64,
+    #[prost(string, tag = "2")]
+    pub(super) error_message: String,
+}
+
+/// `google.rpc.Status`, without what stands in headers as well.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct StatusDetails {
+    #[prost(message, repeated, tag = "3")]
+    pub(super) details: Vec<StatusDetail>,
+}
+
+/// `google.protobuf.Any`.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct StatusDetail {
+    #[prost(string, tag = "1")]
+    pub(super) type_url: String,
+    #[prost(bytes = "vec", tag = "2")]
+    pub(super) value: Vec<u8>,
+}
+
+/// `google.rpc.RetryInfo`.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct RetryInfo {
+    #[prost(message, optional, tag = "1")]
+    pub(super) retry_delay: Option<RetryDelay>,
+}
+
+/// `google.protobuf.Duration`.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(super) struct RetryDelay {
+    #[prost(int64, tag = "1")]
+    pub(super) seconds: i64,
+    #[prost(int32, tag = "2")]
+    pub(super) nanos: i32,
+}
+
+impl KeyValue {
+    /// An attribute that is a text.
+    pub(super) fn text(key: &str, text: impl Into<String>) -> Self {
+        Self::of(key, AttributeValue::Text(text.into()))
+    }
+
+    /// An attribute that is a number.
+    pub(super) fn whole(key: &str, number: impl TryInto<i64>) -> Self {
+        Self::of(key, AttributeValue::Whole(number.try_into().unwrap_or(i64::MAX)))
+    }
+
+    fn of(key: &str, value: AttributeValue) -> Self {
+        Self { key: key.to_owned(), value: Some(AnyValue { value: Some(value) }) }
+    }
+}

@@ -1,0 +1,212 @@
+//! A call that is over, as it is kept until it is sent, and what spans become of it: one of the server, and one
+//! of a client for each of its requests to others that are known.
+//! Attributes follow the stable conventions for HTTP; what these have no name for begins with `steerage.`.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderValue, Method};
+use steerage_core::id::{AppName, CallId, Generation};
+use steerage_core::spent::TimeSpent;
+use steerage_core::trace::CallTrace;
+
+use super::message::{KeyValue, SpanKind, SpanMessage, SpanStatus, SpanStatusCode};
+use crate::call::{OTHER_METHOD, OutboundRequest, Usage, known_method};
+
+/// In the flags of a span: it is known whether its parent is on another machine, and it is.
+const KNOWS_PARENT: u32 = 0x100;
+const PARENT_IS_REMOTE: u32 = 0x200;
+
+/// A call that is over.
+#[derive(Debug)]
+pub struct CallSpan {
+    /// Where it stands in its trace.
+    pub trace: CallTrace,
+    /// The call.
+    pub call: CallId,
+    /// When its request came in, since 1970.
+    pub began_at: Duration,
+    /// From then to the last byte of the answer.
+    pub took: Duration,
+    /// The app that served it.
+    pub app: AppName,
+    /// The generation of the deployment that did.
+    pub generation: Generation,
+    /// The request's method; cut when long.
+    pub method: Method,
+    /// The route as the manifest has it.
+    pub route: HeaderValue,
+    /// Its path without the query; cut when long.
+    pub path: Arc<str>,
+    /// The host it was for; cut when long.
+    pub host: String,
+    /// Whether it came over TLS.
+    pub https: bool,
+    /// The version of HTTP, without the name.
+    pub version: &'static str,
+    /// Who called.
+    pub client: IpAddr,
+    /// The status that was sent, 0 when none was.
+    pub status: u16,
+    /// How it ended, as a stable code; `None` where the guest answered.
+    pub error: Option<&'static str>,
+    /// Whether that, or the status, is a failure of the server, and which.
+    pub failure: Option<String>,
+    /// What it took.
+    pub usage: Usage,
+    /// Where its time went.
+    pub spent: TimeSpent,
+    /// Bytes of request body, and of the response's.
+    pub n_bytes: (u64, u64),
+    /// What it asked others.
+    pub outbound: Vec<OutboundRequest>,
+}
+
+/// A time since 1970 in nanoseconds.
+fn nanoseconds(since_epoch: Duration) -> u64 {
+    u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX)
+}
+
+impl CallSpan {
+    /// How many spans are made of it.
+    pub(super) fn n_spans(&self) -> u64 {
+        1 + self.outbound.len() as u64
+    }
+
+    /// The spans of it. `random` gives the ids of those that are not the call's own.
+    pub(super) fn messages(&self, mut random: impl FnMut() -> u64) -> Vec<SpanMessage> {
+        let mut messages = Vec::with_capacity(1 + self.outbound.len());
+        messages.push(self.of_server());
+        for request in &self.outbound {
+            messages.push(self.of_client(request, random()));
+        }
+        messages
+    }
+
+    fn of_server(&self) -> SpanMessage {
+        let method = known_method(&self.method);
+        let route = self.route.to_str().unwrap_or_default();
+        let name = if method == OTHER_METHOD { "HTTP" } else { method };
+        let remote = self.trace.parent.map_or(0, |_| PARENT_IS_REMOTE);
+        SpanMessage {
+            trace_id: self.trace.trace.to_be_bytes().to_vec(),
+            span_id: self.trace.span.get().to_be_bytes().to_vec(),
+            parent_span_id: self
+                .trace
+                .parent
+                .map(|parent| parent.get().to_be_bytes().to_vec())
+                .unwrap_or_default(),
+            name: format!("{name} {route}"),
+            kind: SpanKind::Server.into(),
+            start_time_unix_nano: nanoseconds(self.began_at),
+            end_time_unix_nano: nanoseconds(self.began_at + self.took),
+            attributes: self.attributes(method, route),
+            status: self.failure.as_ref().map(|message| SpanStatus {
+                message: message.clone(),
+                code: SpanStatusCode::Error.into(),
+            }),
+            flags: u32::from(self.trace.flags) | KNOWS_PARENT | remote,
+        }
+    }
+
+    fn attributes(&self, method: &str, route: &str) -> Vec<KeyValue> {
+        let scheme = if self.https { "https" } else { "http" };
+        let mut all = vec![
+            KeyValue::text("http.request.method", method),
+            KeyValue::text("http.route", route),
+            KeyValue::text("url.path", &*self.path),
+            KeyValue::text("url.scheme", scheme),
+            KeyValue::text("network.protocol.version", self.version),
+            KeyValue::text("client.address", self.client.to_canonical().to_string()),
+        ];
+        if method == OTHER_METHOD {
+            all.push(KeyValue::text("http.request.method_original", self.method.as_str()));
+        }
+        let (name, port) = parted(&self.host);
+        all.push(KeyValue::text("server.address", name));
+        all.extend(port.map(|port| KeyValue::whole("server.port", port)));
+        if self.status > 0 {
+            all.push(KeyValue::whole("http.response.status_code", self.status));
+        }
+        let is_failed = self.failure.is_some();
+        if let Some(error) = self.error {
+            all.push(KeyValue::text("error.type", error));
+        } else if is_failed {
+            all.push(KeyValue::text("error.type", self.status.to_string()));
+        }
+        let (request_bytes, response_bytes) = self.n_bytes;
+        let microseconds = |time: Duration| time.as_micros();
+        all.extend([
+            KeyValue::whole("http.request.body.size", request_bytes),
+            KeyValue::whole("http.response.body.size", response_bytes),
+            KeyValue::text("steerage.app", self.app.as_str()),
+            KeyValue::whole("steerage.generation", self.generation.get()),
+            KeyValue::text("steerage.call_id", self.call.to_string()),
+            KeyValue::whole("steerage.fuel", self.usage.fuel.get()),
+            KeyValue::whole("steerage.memory_peak_bytes", self.usage.memory.get()),
+            KeyValue::whole("steerage.cpu_us", microseconds(self.usage.cpu)),
+        ]);
+        let phases = self.spent.each().map(|(phase, spent)| {
+            KeyValue::whole(&format!("steerage.time.{}_us", phase.code()), microseconds(spent))
+        });
+        all.extend(phases);
+        all
+    }
+
+    fn of_client(&self, request: &OutboundRequest, id: u64) -> SpanMessage {
+        let method = request.method;
+        let mut attributes = vec![KeyValue::text("http.request.method", method)];
+        let (name, port) = parted(&request.destination);
+        attributes.push(KeyValue::text("server.address", name));
+        attributes.extend(port.map(|port| KeyValue::whole("server.port", port)));
+        if request.status > 0 {
+            attributes.push(KeyValue::whole("http.response.status_code", request.status));
+        }
+        // By the conventions a client's request has failed that was answered 4xx as well.
+        let is_error_status = request.status >= 400;
+        let is_wrong = request.end.is_wrong() || is_error_status;
+        if is_wrong {
+            let error = match request.status {
+                0 => request.end.code().to_owned(),
+                status => status.to_string(),
+            };
+            attributes.push(KeyValue::text("error.type", error));
+        }
+        let waited = request.waited.as_micros();
+        attributes.push(KeyValue::whole("steerage.waited_us", waited));
+        SpanMessage {
+            trace_id: self.trace.trace.to_be_bytes().to_vec(),
+            span_id: id.max(1).to_be_bytes().to_vec(),
+            parent_span_id: self.trace.span.get().to_be_bytes().to_vec(),
+            name: if method == OTHER_METHOD { "HTTP".to_owned() } else { method.to_owned() },
+            kind: SpanKind::Client.into(),
+            start_time_unix_nano: nanoseconds(self.began_at + request.began_after),
+            end_time_unix_nano: nanoseconds(self.began_at + request.ended_after),
+            attributes,
+            status: is_wrong
+                .then(|| SpanStatus { message: String::new(), code: SpanStatusCode::Error.into() }),
+            flags: u32::from(self.trace.flags) | KNOWS_PARENT,
+        }
+    }
+}
+
+/// A host and its port, where it has one.
+fn parted(authority: &str) -> (&str, Option<u16>) {
+    let parted = authority.rsplit_once(':');
+    let parted = parted.and_then(|(name, port)| Some((name, port.parse().ok()?)));
+    parted.map_or((authority, None), |(name, port)| (name, Some(port)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_is_told_apart_from_an_address() {
+        assert_eq!(parted("a.b:80"), ("a.b", Some(80)));
+        assert_eq!(parted("a.b"), ("a.b", None));
+        assert_eq!(parted("[::1]"), ("[::1]", None));
+        assert_eq!(parted("[::1]:8080"), ("[::1]", Some(8080)));
+    }
+}

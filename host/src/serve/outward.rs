@@ -1,0 +1,85 @@
+//! Opens what tells those outside: the access log, which is opened again when an operator asks, the spans that
+//! a collector gets, and the receivers of problems.
+//! Writes and sends nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Runtime;
+
+use super::{StartError, problems};
+use crate::config::Settings;
+use crate::kernel;
+use crate::notify::Notifier;
+use crate::otlp::SpanExporter;
+use crate::reload::Reload;
+use crate::telemetry::access::AccessLog;
+use crate::telemetry::events::Events;
+
+/// For so long one wait lasts. Nothing is done when nobody has asked by then.
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// Where calls are told, if anywhere, and problems.
+#[derive(Clone, Debug)]
+pub(super) struct Outward {
+    pub(super) access_log: Option<Arc<AccessLog>>,
+    pub(super) spans: Option<Arc<SpanExporter>>,
+    pub(super) notifier: Arc<Notifier>,
+}
+
+impl Outward {
+    /// What the settings want.
+    pub(super) fn start(
+        settings: &Settings,
+        events: &Arc<Events>,
+        reload: &Reload,
+        control: &Runtime,
+    ) -> Result<Self, StartError> {
+        let access_log = access_log(settings, events, reload, control)?;
+        let fleet = settings.fleet.as_ref();
+        let host = fleet.map_or_else(kernel::machine_name, |fleet| fleet.name.to_string());
+        let exporter = SpanExporter::new(&settings.otlp, &host, events);
+        let spans = exporter.map_err(StartError::System)?.map(|(exporter, driver)| {
+            control.spawn(driver.run());
+            Arc::new(exporter)
+        });
+        let notifier = problems::notifier(settings)?;
+        Ok(Self { access_log, spans, notifier })
+    }
+
+    /// Waits until what was told is written and sent, for so long at most each.
+    pub(super) fn flush(&self, within: Duration) {
+        if let Some(spans) = &self.spans {
+            spans.flush(within);
+        }
+        if let Some(access_log) = &self.access_log {
+            access_log.flush(within);
+        }
+    }
+}
+
+fn access_log(
+    settings: &Settings,
+    events: &Arc<Events>,
+    reload: &Reload,
+    control: &Runtime,
+) -> Result<Option<Arc<AccessLog>>, StartError> {
+    let Some(target) = settings.access_log.clone() else { return Ok(None) };
+    let opened = AccessLog::start(target.clone(), events.clone());
+    let log = opened.map_err(|error| {
+        let why = format!("cannot write the access log to {}: {error}", target.shown());
+        StartError::Outward { why }
+    })?;
+    let log = Arc::new(log);
+    let (reopened, mut asked) = (log.clone(), reload.subscribe());
+    control.spawn(async move {
+        loop {
+            let log = reopened.clone();
+            if asked.next(HOUR).await {
+                // Its disk may stand still.
+                drop(tokio::task::spawn_blocking(move || log.reopen()).await);
+            }
+        }
+    });
+    Ok(Some(log))
+}
