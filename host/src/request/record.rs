@@ -13,9 +13,9 @@ use steerage_core::outcome::{Fault, Outcome};
 use steerage_core::spent::TimeSpent;
 use steerage_core::trace::CallTrace;
 
-use super::{CallContext, capture};
 use super::head::Caller;
 use super::told::{EndedParts, LONGEST_PATH, ToldHead};
+use super::{CallContext, capture};
 use crate::call::{Call, CallSide, Recorder, Usage};
 use crate::catalog::{Count, LoadedDeployment};
 use crate::meter;
