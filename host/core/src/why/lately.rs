@@ -7,7 +7,7 @@ use crate::units::ago;
 /// It counts for so many milliseconds after the last time.
 const LATELY: u64 = 600_000;
 /// What is wrong with a host and over as soon as it is told.
-const MOMENTS: [&str; 18] = [
+const MOMENTS: [&str; 19] = [
     "host_crashed",
     "host_stalled",
     "out_of_files",
@@ -23,6 +23,7 @@ const MOMENTS: [&str; 18] = [
     "cannot_sign",
     "notices_lost",
     "receiver_failing",
+    "collector_failing",
     "plan_failed",
     "settings_unusable",
     "token_unusable",
