@@ -19,7 +19,7 @@ use steerage_core::units::Cpu;
 
 use super::problem::{Cause, Refusal};
 use super::view::frozen;
-use super::{Asked, OfHost, Sent, Shared, wire};
+use super::{ApiState, Asked, OfHost, Sent, Shared, wire};
 use crate::fleet::record::{HostRecord, HostSpec};
 use crate::fleet::{Fleet, View};
 use crate::placement;
@@ -195,6 +195,19 @@ fn suppose(query: &PlanQuery, view: &mut place::View) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Makes of a view what plans are made of, and has somebody plan with it, on a thread that may take long.
+pub(super) async fn plan_with<T: Send + 'static>(
+    state: &ApiState,
+    view: Arc<View>,
+    aims: Aims,
+    plan: impl FnOnce(place::View, &Aims) -> T + Send + 'static,
+) -> Result<T, Refusal> {
+    let (fleet, headroom) = (state.desired.fleet().clone(), state.headroom);
+    let planned =
+        tokio::task::spawn_blocking(move || plan(placement::of(&fleet, &view, headroom), &aims));
+    planned.await.map_err(|error| Refusal::internal(&error))
+}
+
 /// `GET /v1/plan`.
 pub(super) async fn plan(
     State(state): State<Shared>,
@@ -205,14 +218,10 @@ pub(super) async fn plan(
     let looked = state.desired.look().await?;
     let frozen = frozen(&looked);
     let aims = Aims { consolidate: query.consolidate, policy: state.policy };
-    let headroom = state.headroom;
-    let planned_for = fleet.clone();
-    let planned = tokio::task::spawn_blocking(move || {
-        let mut view = placement::of(&planned_for, &looked, headroom);
-        suppose(&query, &mut view).map(|()| place::plan(&view, &aims))
+    let planned = plan_with(&state, looked, aims, move |mut view, aims| {
+        suppose(&query, &mut view).map(|()| place::plan(&view, aims))
     });
-    let planned = planned.await;
-    let plan = planned.map_err(|error| Refusal::internal(&error))??;
+    let plan = planned.await??;
     let text = |name: &Option<HostName>| name.as_ref().map(ToString::to_string);
     let moves = plan.moves.iter().map(|step| wire::PlannedMove {
         app: step.app.to_string(),

@@ -12,13 +12,12 @@ use steerage_core::manifest::MAX_REPLICAS;
 use steerage_core::node::Assigned;
 use steerage_core::place::{self, Aims};
 
-use super::fleet::USE_OF;
+use super::fleet::{USE_OF, plan_with};
 use super::plans::placed_by;
 use super::problem::{Cause, Refusal};
 use super::{ApiState, Named, Sent, Shared, wire};
 use crate::desired::DeployError;
 use crate::fleet::View;
-use crate::placement;
 
 /// `PUT /v1/apps/{app}/scale`.
 pub(super) async fn scale(
@@ -68,11 +67,8 @@ async fn placed(state: &ApiState, app: &AppName) -> Result<Option<wire::Replicas
         // Any host may plan: once it has asked it knows as well as the one that does.
         fleet.ask_use(USE_OF).await;
         let view = state.desired.look_at(slice::from_ref(app)).await?;
-        let (fleet, headroom) = (fleet.clone(), state.headroom);
         let aims = Aims { policy: state.policy, ..Aims::default() };
-        let planned = tokio::task::spawn_blocking(move || {
-            place::plan(&placement::of(&fleet, &view, headroom), &aims)
-        });
+        let planned = plan_with(state, view, aims, |view, aims| place::plan(&view, aims));
         let plan = planned.await.unwrap_or_default();
         let unplaced = plan.unplaced.into_iter().find(|unplaced| unplaced.app == *app);
         told.lacks = unplaced.map(|unplaced| unplaced.lacks.to_string());

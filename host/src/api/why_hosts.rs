@@ -24,7 +24,6 @@ use super::problem::{Cause, Refusal};
 use super::why::{diagnosis, why_app};
 use super::{Asked, Shared, fleet, found, wire};
 use crate::agent::now;
-use crate::placement;
 
 /// As many cordoned hosts are supposed to be open, to see whether that would give replicas a place.
 const TRIED: usize = 4;
@@ -84,13 +83,15 @@ fn me<'s>(state: &'s Shared, asked: Option<&str>) -> (Option<&'s str>, bool) {
 fn wrong_protocol(state: &Shared, asked: Option<&str>) -> Option<Diagnosis> {
     let (me, is_meant) = me(state, asked);
     let mistaken = *state.mistaken.lock().unwrap_or_else(PoisonError::into_inner);
+    if !is_meant || mistaken.recent(now()).count == 0 {
+        return None;
+    }
     let snapshot = state.context.catalog.snapshot();
     let called = snapshot.apps.values().filter_map(|app| app.state());
     let last_calls = called.filter_map(|called| called.calls.tail(1).pop());
     let last_call = last_calls.map(|call| call.at).max();
     let told = (&mistaken, last_call);
-    let found = why::wrong_protocol(now(), me.unwrap_or(HERE), told, state.is_tls);
-    found.filter(|_| is_meant)
+    why::wrong_protocol(now(), me.unwrap_or(HERE), told, state.is_tls)
 }
 
 /// Why requests to this host find no route, where that is known, and this host is asked about.
@@ -211,8 +212,7 @@ fn would_take(
 
 /// Apps of which replicas have no place, where plans are made.
 async fn unplaced(state: &Shared) -> Result<Vec<PastUnplaced>, Refusal> {
-    let fleet = state.desired.fleet();
-    if fleet.is_alone() {
+    if state.desired.fleet().is_alone() {
         return Ok(Vec::new());
     }
     let view = state.desired.look().await?;
@@ -222,15 +222,13 @@ async fn unplaced(state: &Shared) -> Result<Vec<PastUnplaced>, Refusal> {
         return Ok(Vec::new());
     }
     // Why that is so, only a plan says.
-    let (planned_for, seen, headroom) = (fleet.clone(), view.clone(), state.headroom);
     let aims = Aims { policy: state.policy, ..Aims::default() };
-    let planned = tokio::task::spawn_blocking(move || {
-        let now = placement::of(&planned_for, &seen, headroom);
-        let unplaced = place::plan(&now, &aims).unplaced;
-        let would_take = would_take(&now, &aims, &unplaced);
+    let planned = fleet::plan_with(state, view.clone(), aims, |now, aims| {
+        let unplaced = place::plan(&now, aims).unplaced;
+        let would_take = would_take(&now, aims, &unplaced);
         (unplaced, would_take)
     });
-    let (unplaced, would_take) = planned.await.map_err(|error| Refusal::internal(&error))?;
+    let (unplaced, would_take) = planned.await?;
     let told = unplaced.into_iter().map(|found| PastUnplaced {
         placed: u32::try_from(n_placed(&found.app)).unwrap_or(u32::MAX),
         would_take: would_take.get(&found.app).map(ToString::to_string),

@@ -68,6 +68,11 @@ async fn no_host_has_the_labels() {
     fleet.first().deploy(&says("x"), &replicas("web", 1, labels)).await;
     let parts = ["2 without its labels", "--labels"];
     tells(fleet.first(), "1 replica of web has no place", &parts).await;
+    // A host that would not take it either is not opened for that.
+    fleet.stand("h2", "cordoned").await;
+    let parts = ["1 cordoned or drained", "1 without its labels", "--labels"];
+    let told = tells(fleet.first(), "1 replica of web has no place", &parts).await;
+    assert!(!told.contains("uncordon"), "{told}");
     fleet.first().deploy(&says("x"), &replicas("web", 1, "")).await;
     is_well(fleet.first()).await;
 }

@@ -10,8 +10,9 @@ use tokio::net::TcpStream;
 use super::{a_host, call, is_well, read, tells};
 use crate::crash_loop;
 use crate::disk::Disk;
-use crate::harness::{Host, raw, says, works};
+use crate::harness::{Host, PATIENCE, raw, says, works};
 use crate::reloading::certificate_until;
+use crate::slots::hold;
 
 #[tokio::test]
 async fn its_data_folder_is_gone() {
@@ -64,6 +65,12 @@ async fn its_disk_is_full() {
     let filler = disk.fill();
     let host = Host::on(disk.path(), &["--watch", "never"]);
     tells(&host, "the disk of this host is full", &["make room"]).await;
+    // Whatever only looks goes on.
+    for verb in ["ps", "show web", "calls web", "logs web", "events", "problems", "why web"] {
+        let words: Vec<&str> = verb.split(' ').collect();
+        let said = host.run(&words);
+        assert!(said.code <= 1 && !said.stderr.contains("error:"), "{verb}: {said:?}");
+    }
     std::fs::remove_file(filler).unwrap();
     host.until("room", || async {
         let told = host.run(&["why"]).stdout;
@@ -134,7 +141,7 @@ async fn another_app_has_its_cores() {
         if told.contains("meanwhile hog used ") {
             break told;
         }
-        assert!(started_at.elapsed() < crate::harness::PATIENCE, "{told}");
+        assert!(started_at.elapsed() < PATIENCE, "{told}");
     };
     for part in
         ["took longer than is promised: 1ms at p99", "waited for a free core", "% of the cores"]
@@ -142,4 +149,25 @@ async fn another_app_has_its_cores() {
         assert!(told.contains(part), "no {part:?} in {told}");
     }
     hogs.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+#[tokio::test]
+async fn its_connections_are_used_up() {
+    let host = Host::with(&["--watch", "never", "--connections", "16"]);
+    host.serve("web", &read(guests::SLOW), "[limits]\ntimeout = \"10m\"").await;
+    let held = hold(&host, "/web?ms=500000", 16).await;
+    // What is so for a minute is told, and a host looks every ten seconds.
+    let (started_at, longest) = (Instant::now(), Duration::from_secs(60) + PATIENCE);
+    let told = loop {
+        let told = host.run(&["problems"]).stdout;
+        if told.contains("the connections of this host are nearly used up") {
+            break told;
+        }
+        assert!(started_at.elapsed() < longest, "{told}");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    };
+    for part in ["16 of 16 are in use, 100%", "raise --connections"] {
+        assert!(told.contains(part), "no {part:?} in {told}");
+    }
+    held.iter().for_each(tokio::task::JoinHandle::abort);
 }
