@@ -28,7 +28,7 @@ use self::meter::NotifyMeter;
 use self::post::Poster;
 pub use self::settings::{NotifySettings, ReceiverUrl, WebhookSettings};
 pub use self::source::{ProblemSource, ProblemsHere, ToldElsewhere};
-use crate::telemetry::events::{Event, Events, Severity};
+use crate::telemetry::events::{Event, EventPlace, Events, Severity};
 use crate::telemetry::metrics::ReceiverReading;
 
 /// Who tells.
@@ -202,6 +202,8 @@ impl Outlet {
 
     fn tell_operators(&self, news: Option<ReceiverNews>, why: &str, events: &Events) {
         let who = format!("the {} at {}", self.way.name(), self.url.place());
+        // Both are of this receiver: the end of its failing is not that of another's.
+        let place = EventPlace::of(&who);
         match news {
             Some(ReceiverNews::Fails) => {
                 let message = format!("{who} does not take what this host tells it: {why}");
@@ -210,12 +212,13 @@ impl Outlet {
                               never hears is counted in notices_lost_total"
                     .to_owned();
                 let (severity, advice) = (Severity::Error, Some(advice));
-                events.push(Event { severity, advice, ..Event::now("receiver_failing", message) });
+                let event = Event::now("receiver_failing", message);
+                events.push(Event { severity, advice, place, ..event });
             }
             Some(ReceiverNews::Works) => {
                 let message = format!("{who} takes what this host tells it again");
                 tracing::info!("{message}");
-                events.push(Event::now("receiver_works", message));
+                events.push(Event { place, ..Event::now("receiver_works", message) });
             }
             None => {}
         }

@@ -88,6 +88,9 @@ pub async fn keep_planning(
             }
             turns.end(started_at.elapsed(), turn, end);
         } else {
+            if !is_planner(&fleet) {
+                planning.news.tell_passed();
+            }
             planning.kept.see(&view::hosts(&fleet, &fleet.view()));
             // Load may want more meanwhile, and others may give numbers.
             planning.kept.forget_low();

@@ -1,32 +1,42 @@
-//! Clients that speak TLS to a door that does not, or the other way round: how many came lately.
+//! Clients that speak TLS to a door that does not, or the other way round: how many came lately, and when the last of
+//! them did.
 //! Does not say what is wrong: `core::why` does.
+
+use std::collections::VecDeque;
 
 /// Who came the last time so many milliseconds ago counts no more.
 const WITHIN: u64 = 600_000;
+/// The times of as many are kept: more say no more.
+pub const KEPT: usize = 20;
 
 /// Connections that began so, without a long pause between them. Times are milliseconds since the epoch.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mistaken {
     /// How many there were since `first_at`.
     pub count: u64,
     /// The first of them.
     pub first_at: u64,
-    /// The last one.
-    pub last_at: u64,
+    /// When the last of them came, the oldest first.
+    pub last: VecDeque<u64>,
 }
 
 impl Mistaken {
     /// One came at this time.
     pub fn note(&mut self, now: u64) {
-        let known = self.recent(now);
-        let first_at = if known.count == 0 { now } else { known.first_at };
-        *self = Self { count: known.count + 1, first_at, last_at: now };
+        if self.is_over(now) {
+            *self = Self { first_at: now, ..Self::default() };
+        }
+        self.count += 1;
+        if self.last.len() == KEPT {
+            self.last.pop_front();
+        }
+        self.last.push_back(now);
     }
 
-    /// What came lately; nothing where the last one was long ago.
+    /// Whether none came lately.
     #[must_use]
-    pub fn recent(&self, now: u64) -> Self {
-        if self.last_at.saturating_add(WITHIN) < now { Self::default() } else { *self }
+    pub fn is_over(&self, now: u64) -> bool {
+        self.last.back().is_none_or(|last| last.saturating_add(WITHIN) < now)
     }
 }
 
@@ -37,15 +47,16 @@ mod tests {
     #[test]
     fn what_came_long_ago_counts_no_more() {
         let mut mistaken = Mistaken::default();
-        assert_eq!(mistaken.recent(1_000_000).count, 0);
+        assert!(mistaken.is_over(0));
         mistaken.note(1_000_000);
         mistaken.note(1_500_000);
-        assert_eq!(
-            mistaken.recent(2_100_000),
-            Mistaken { count: 2, first_at: 1_000_000, last_at: 1_500_000 }
-        );
-        assert_eq!(mistaken.recent(2_100_001).count, 0);
+        assert_eq!((mistaken.count, mistaken.first_at), (2, 1_000_000));
+        assert!(!mistaken.is_over(2_100_000) && mistaken.is_over(2_100_001));
         mistaken.note(3_000_000);
-        assert_eq!(mistaken, Mistaken { count: 1, first_at: 3_000_000, last_at: 3_000_000 });
+        assert_eq!((mistaken.count, mistaken.first_at), (1, 3_000_000));
+        for n in 0..100 {
+            mistaken.note(3_000_000 + n);
+        }
+        assert_eq!((mistaken.count, mistaken.last.len()), (101, KEPT));
     }
 }

@@ -99,6 +99,15 @@ impl Unrouted {
     }
 }
 
+impl UnroutedKind {
+    /// What would be asked for by such a request, though none came: their number is 0.
+    #[must_use]
+    pub fn of_nobody(now: u64, host: &str, path: &str) -> Self {
+        let (host, segment) = (host.to_owned(), first_segment(path).to_owned());
+        Self { host, segment, example: path.to_owned(), count: 0, first_at: now, last_at: now }
+    }
+}
+
 impl FormerRoutes {
     /// An app has a route no more.
     pub fn note(&mut self, former: FormerRoute) {

@@ -23,8 +23,8 @@ use std::time::Duration;
 
 pub use self::diagnosis::{Diagnosis, Explanation, PRINTED, Remedy};
 pub use self::fleet::{
-    FleetPast, HostTrouble, PastHost, PastTold, PastUsage, certificate_of_callers, explain_fleet,
-    fleet_troubles, remedy_of_lack,
+    FleetPast, HostTrouble, PastFinding, PastHost, PastUsage, certificate_of_callers,
+    explain_fleet, fleet_troubles, remedy_of_lack,
 };
 pub use self::lately::{HostEvent, is_lately, lately};
 pub use self::protocol::wrong_protocol;
@@ -206,11 +206,10 @@ pub fn longer_than(past: &AppPast, slow_after: Duration) -> Option<Diagnosis> {
     longer::calls(past, slow_after)
 }
 
-/// Whether calls waited for a core for so long that it is worth asking who had the cores.
+/// Whether a call waited for a core for so long that it is worth asking who had the cores.
 #[must_use]
 pub fn waited_for_a_core(past: &AppPast) -> bool {
-    let calls = past.calls.iter().filter(|call| past.is_served(call.generation));
-    mostly(calls).is_some_and(|(phase, _)| busy::is_asked(phase))
+    past.calls.iter().any(|call| past.is_served(call.generation) && busy::waited(call))
 }
 
 /// What was gone back from so many milliseconds ago is what somebody who asks may mean.

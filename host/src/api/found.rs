@@ -35,11 +35,11 @@ impl ApiState {
                 remedy: Some(remedy_of_lack(what)),
             };
             let (since, last_at) = (Some(level.since), Some(level.last_at));
-            FoundProblem { since, last_at, ..of_hosts(what, told) }
+            FoundProblem { since, last_at, ..found_now(what, told) }
         });
         let days = self.certificates.days_left(Timestamp::now()).callers;
         let certificate = days.and_then(|days| certificate_of_callers(me, days));
-        let certificate = certificate.map(|found| of_hosts("callers_certificate", found));
+        let certificate = certificate.map(|found| found_now("callers_certificate", found));
         let gone_since = problems.of_host().folder_gone_since();
         let of_folder = fleet_troubles(&FleetPast {
             asked: me.to_owned(),
@@ -49,7 +49,7 @@ impl ApiState {
         let of_folder = of_folder.into_iter().map(|trouble| FoundProblem {
             since: gone_since,
             last_at: gone_since.map(|_| now()),
-            ..of_hosts(trouble.kind, trouble.found)
+            ..found_now(trouble.kind, trouble.found)
         });
         let lasting = self.context.events.lasting().into_iter().map(of_event);
         let quarantined = self.context.catalog.quarantined().into_iter();
@@ -73,7 +73,7 @@ fn of_event(event: Event) -> FoundProblem {
     });
     let told = Diagnosis { claim: event.message, evidence: Vec::new(), remedy };
     let (since, last_at) = (Some(event.at), Some(now()));
-    FoundProblem { since, last_at, ..of_hosts(&event.kind, told) }
+    FoundProblem { since, last_at, ..found_now(&event.kind, told) }
 }
 
 /// That an app is called no more on this host.
@@ -87,7 +87,7 @@ fn of_quarantined(app: &AppName, generation: Generation) -> FoundProblem {
             changes: false,
         }),
     };
-    FoundProblem { app: Some(app.to_string()), ..of_hosts(QUARANTINE, told) }
+    FoundProblem { app: Some(app.to_string()), ..found_now(QUARANTINE, told) }
 }
 
 fn of_app(troubled: TroubledApp) -> FoundProblem {
@@ -113,8 +113,8 @@ fn of_app(troubled: TroubledApp) -> FoundProblem {
     }
 }
 
-/// What is wrong with a host.
-pub(super) fn of_hosts(kind: &str, told: Diagnosis) -> FoundProblem {
+/// What is wrong now, without counts of calls.
+pub(super) fn found_now(kind: &str, told: Diagnosis) -> FoundProblem {
     FoundProblem {
         kind: kind.to_owned(),
         app: None,

@@ -12,8 +12,9 @@ use super::wire;
 /// Where hosts ask each other.
 pub(super) const PATH: &str = "/v1/needs";
 
-/// The numbers of one day, in the order of [`numbers`].
-type ToldDay = [u64; 11];
+/// The numbers of one day, in the order of [`numbers`]; the last one is 0. Hosts of earlier versions tell something
+/// there and expect it, and an answer of another length they could not read.
+type ToldDay = [u64; 12];
 
 /// What apps needed.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -86,7 +87,11 @@ fn numbers(day: &mut DayNeeds) -> [&mut u64; 11] {
 }
 
 fn told(day: &DayNeeds) -> ToldDay {
-    numbers(&mut { *day }).map(|number| *number)
+    let mut told = ToldDay::default();
+    for (told, number) in told.iter_mut().zip(numbers(&mut { *day })) {
+        *told = *number;
+    }
+    told
 }
 
 fn read(told: &ToldDay) -> DayNeeds {
@@ -103,7 +108,8 @@ mod tests {
 
     #[test]
     fn days_are_told_and_read_and_those_of_two_hosts_add_up() {
-        let numbers: ToldDay = std::array::from_fn(|place| place as u64 + 1);
+        let mut numbers: ToldDay = std::array::from_fn(|place| place as u64 + 1);
+        numbers[11] = 0;
         assert_eq!(told(&read(&numbers)), numbers);
         let one = || ToldNeeds {
             apps: BTreeMap::from([("web".to_owned(), BTreeMap::from([(3, numbers)]))]),

@@ -8,7 +8,7 @@ use steerage_core::problem::{FoundProblem, together};
 use steerage_core::why::{HostTrouble, Remedy, longer_than};
 
 use super::fleet_wide::{self, whom};
-use super::found::{of_hosts, read};
+use super::found::{found_now, read};
 use super::here::HostQuery;
 use super::problem::Refusal;
 use super::{ApiState, Asked, Shared, why, why_hosts, wire};
@@ -77,7 +77,7 @@ impl ApiState {
 /// What is wrong with a host. A host that is alone does not name itself.
 pub(super) fn of_trouble(trouble: HostTrouble, is_in_fleet: bool) -> FoundProblem {
     let hosts = if is_in_fleet { vec![trouble.host] } else { Vec::new() };
-    FoundProblem { hosts, ..of_hosts(trouble.kind, trouble.found) }
+    FoundProblem { hosts, ..found_now(trouble.kind, trouble.found) }
 }
 
 fn write(problem: FoundProblem) -> wire::ToldProblem {

@@ -15,7 +15,8 @@ use steerage_core::place::{self, Aims};
 use steerage_core::route::HostPattern;
 use steerage_core::units::many;
 use steerage_core::why::{
-    self, Diagnosis, FleetPast, HostEvent, HostTrouble, PastHost, PastTold, PastUnplaced, PastUsage,
+    self, Diagnosis, FleetPast, HostEvent, HostTrouble, PastFinding, PastHost, PastUnplaced,
+    PastUsage,
 };
 
 use super::fleet_wide::{self, LATELY, whom};
@@ -51,12 +52,14 @@ pub(super) async fn why_fleet(
         Some(one) => past.keep_only(one),
         None => past.unplaced = unplaced(&state).await?,
     }
+    // At once: of a host that is silent each takes as long as hosts are waited for.
     let lately = fleet_wide::gather(whom(&state, host)?, LATELY, state.lately(), usize::MAX);
-    let lately = or_silent(lately.await, &mut past, one)?;
-    let events: Vec<_> = lately.events.into_iter().map(host_event).collect();
     let path = "/v1/problems";
     let told = fleet_wide::gather(whom(&state, host)?, path, state.problems(), usize::MAX);
-    let told = or_silent(told.await, &mut past, one)?;
+    let (lately, told) = tokio::join!(lately, told);
+    let lately = or_silent(lately, &mut past, one)?;
+    let events: Vec<_> = lately.events.into_iter().map(host_event).collect();
+    let told = or_silent(told, &mut past, one)?;
     // What the host itself says is wrong is the reason of what could not be asked.
     let unasked = std::mem::take(&mut past.told);
     past.told = told.problems.into_iter().filter_map(of_host).chain(unasked).collect();
@@ -82,8 +85,8 @@ fn me<'s>(state: &'s Shared, asked: Option<&str>) -> (Option<&'s str>, bool) {
 /// That clients of this host speak another protocol than it does, where this host is asked about.
 fn wrong_protocol(state: &Shared, asked: Option<&str>) -> Option<Diagnosis> {
     let (me, is_meant) = me(state, asked);
-    let mistaken = *state.mistaken.lock().unwrap_or_else(PoisonError::into_inner);
-    if !is_meant || mistaken.recent(now()).count == 0 {
+    let mistaken = state.mistaken.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    if !is_meant || mistaken.is_over(now()) {
         return None;
     }
     let snapshot = state.context.catalog.snapshot();
@@ -146,7 +149,7 @@ async fn of_fleet(
         Err(refusal) if state.desired.fleet().is_alone() => {
             let claim = "what is wanted of this host cannot be read".to_owned();
             let found = Diagnosis { claim, evidence: vec![refusal.detail], remedy: None };
-            unread.push(PastTold { kind: "unread".to_owned(), host: None, found });
+            unread.push(PastFinding { kind: "unread".to_owned(), host: None, found });
             wire::Hosts::default()
         }
         Err(refusal) => return Err(refusal),
@@ -179,7 +182,7 @@ fn or_silent<T: Default>(
             changes: false,
         };
         let found = Diagnosis { claim, evidence: vec![detail], remedy: Some(remedy) };
-        past.told.push(PastTold { kind: "silent".to_owned(), host: None, found });
+        past.told.push(PastFinding { kind: "silent".to_owned(), host: None, found });
     }
     Ok(T::default())
 }
@@ -288,11 +291,12 @@ async fn why_route(state: &Shared, asked: &str, host: Option<&str>) -> Result<wi
     let snapshot = state.context.catalog.snapshot();
     // Where only a path is asked for, a route of any host name may be meant.
     let names = snapshot.routes.iter().filter_map(|routed| match &routed.route.host {
-        HostPattern::Exact(name) if is_path => Some(name.as_str()),
+        HostPattern::Exact(name) if is_path => Some(name.to_string()),
+        HostPattern::Suffix(name) if is_path => Some(format!("any.{name}")),
         _ => None,
     });
-    let mut names = std::iter::once(name.as_str()).chain(names);
-    if let Some(found) = names.find_map(|name| snapshot.routes.find(name, path)) {
+    let mut names = std::iter::once(name.clone()).chain(names);
+    if let Some(found) = names.find_map(|name| snapshot.routes.find(&name, path)) {
         let (route, app) = (found.target.route().clone(), found.target.app.name.clone());
         let told = why_app(state, &app, host).await?;
         let route = route.to_str().unwrap_or_default();
@@ -310,18 +314,22 @@ async fn why_route(state: &Shared, asked: &str, host: Option<&str>) -> Result<wi
 }
 
 /// What a host tells of itself, where that is not told otherwise: each host knows of its own folder only.
-fn of_host(problem: wire::ToldProblem) -> Option<PastTold> {
+fn of_host(problem: wire::ToldProblem) -> Option<PastFinding> {
     let problem = found::read(problem);
     let is_of_host = problem.app.is_none() || problem.kind == QUARANTINE;
     if !is_of_host || problem.kind == HostTrouble::FOLDER && problem.hosts.is_empty() {
         return None;
     }
     let host = problem.hosts.into_iter().next();
-    let named = host.as_ref().filter(|host| !problem.claim.contains(host.as_str()));
+    let is_named = |host: &str| {
+        let is_part = |letter: char| letter.is_ascii_alphanumeric() || "-._".contains(letter);
+        problem.claim.split(|letter| !is_part(letter)).any(|word| word == host)
+    };
+    let named = host.as_ref().filter(|host| !is_named(host));
     let on = named.map(|host| format!("on {host}: ")).unwrap_or_default();
     let claim = format!("{on}{}", problem.claim);
     let found = Diagnosis { claim, evidence: problem.evidence, remedy: problem.remedy };
-    Some(PastTold { kind: problem.kind, host, found })
+    Some(PastFinding { kind: problem.kind, host, found })
 }
 
 fn host_event(event: wire::Event) -> HostEvent {

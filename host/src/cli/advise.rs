@@ -169,17 +169,7 @@ fn key_named(name: &str) -> Option<AdviceKey> {
 
 /// What a manifest says of a key, as the host writes it.
 fn present(manifest: &Manifest, key: AdviceKey) -> Option<String> {
-    let (limits, placement) = (&manifest.limits, &manifest.placement);
-    let value = match key {
-        AdviceKey::Memory => limits.memory.get(),
-        AdviceKey::Fuel => limits.fuel.get(),
-        AdviceKey::Timeout => u64::try_from(limits.timeout.as_millis()).unwrap_or(u64::MAX),
-        AdviceKey::Concurrency => limits.concurrency.get().into(),
-        AdviceKey::MostReplicas => placement.max.into(),
-        AdviceKey::ReservedCpu => placement.cpu?.as_millis(),
-        AdviceKey::ReservedMemory => placement.memory?.get(),
-    };
-    Some(key.show(value))
+    key.value(&manifest.limits, &manifest.placement).map(|value| key.show(value))
 }
 
 #[cfg(test)]

@@ -121,7 +121,14 @@ fn level(fill: Fill) -> Level {
 fn tell_fill(member: &Member, told: Level, fill: Fill) -> Level {
     let now = level(fill);
     let bytes = Bytes::new(fill.bytes >> 20 << 20);
-    if now > told {
+    let has_room_again = told > now && (now == Level::Room || told == Level::Full);
+    if has_room_again {
+        let detail = format!("the store takes changes, at {bytes}");
+        tracing::info!("{detail}");
+        member.tell("store_has_room", Severity::Info, detail, "");
+    }
+    // A store that was full and has little room again is told as filling, too.
+    if now > told || has_room_again && now == Level::Filling {
         let (kind, detail) = match now {
             Level::Full => (
                 "store_full",
@@ -141,10 +148,6 @@ fn tell_fill(member: &Member, told: Level, fill: Fill) -> Level {
         let severity = if now == Level::Full { Severity::Error } else { Severity::Warning };
         tracing::warn!("{detail}");
         member.tell(kind, severity, detail, advice);
-    } else if told > now && (now == Level::Room || told == Level::Full) {
-        let detail = format!("the store has room again, at {bytes}");
-        tracing::info!("{detail}");
-        member.tell("store_has_room", Severity::Info, detail, "");
     }
     now
 }

@@ -61,6 +61,13 @@ impl News {
         }
     }
 
+    /// Tells that this host plans no more, where its plans could not be written: another may write its own.
+    pub(super) fn tell_passed(&mut self) {
+        if std::mem::replace(&mut self.has_failed, false) {
+            self.tell("plan_written", None, "this host plans no more".to_owned(), "");
+        }
+    }
+
     /// Tells which apps have no room that had, and the other way round.
     pub(super) fn tell_room(&mut self, plan: &Plan) {
         let now: BTreeMap<AppName, u32> =

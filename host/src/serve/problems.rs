@@ -91,7 +91,7 @@ pub(super) fn watch(
 }
 
 /// Sees whether the process runs. Has a thread of its own, so that it tells when the whole process stands
-/// still. When only the control runtime does, no caller waits. The thread ends when what is returned is
+/// still. When only the control runtime stands still, no caller waits. The thread ends when what is returned is
 /// dropped.
 fn watch_stalls(telemetry: Arc<Telemetry>) -> SyncSender<()> {
     let (end, ending) = mpsc::sync_channel(1);

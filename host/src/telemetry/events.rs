@@ -97,7 +97,7 @@ pub struct Events {
     /// Where they are written, unless they end with the process.
     disk: OnceLock<Disk>,
     /// What began on this host in this run, and lasts. Taken by itself, before `kept`.
-    lasting: Mutex<Lasting<Event>>,
+    lasting: Mutex<Lasting<EventPlace, Event>>,
 }
 
 impl Default for Events {
@@ -232,7 +232,7 @@ impl Events {
     pub fn push(&self, event: Event) {
         let event = event.bounded();
         if event.app.is_none() {
-            self.lasts().note(&event.kind, || event.clone());
+            self.lasts().note(&event.kind, event.place, || event.clone());
         }
         let mut kept = self.kept();
         if event.severity > Severity::Info && kept.count(&event.same(), event.at) {
@@ -289,7 +289,7 @@ impl Events {
         self.followers.subscribe()
     }
 
-    fn lasts(&self) -> MutexGuard<'_, Lasting<Event>> {
+    fn lasts(&self) -> MutexGuard<'_, Lasting<EventPlace, Event>> {
         self.lasting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -7,7 +7,6 @@ use super::needs::{AppNeeds, DayNeeds};
 use super::reason::AdviceReason;
 use crate::limits::Limits;
 use crate::manifest::{MAX_REPLICAS, Placement};
-use crate::units::{Bytes, Cpu};
 
 /// 4 MiB: less memory saves nothing worth a risk.
 const LEAST_MEMORY: u64 = 4 << 20;
@@ -68,7 +67,6 @@ pub struct Advice {
 /// How a limit on one call stands to what was needed.
 struct OfCall {
     key: AdviceKey,
-    allowed: fn(&Limits) -> u64,
     least: u64,
     needed: fn(&DayNeeds) -> u64,
     failed: fn(&DayNeeds) -> u64,
@@ -78,21 +76,18 @@ struct OfCall {
 const OF_CALL: [OfCall; 3] = [
     OfCall {
         key: AdviceKey::Memory,
-        allowed: |limits| limits.memory.get(),
         least: LEAST_MEMORY,
         needed: |day| day.memory,
         failed: |day| day.out_of_memory,
     },
     OfCall {
         key: AdviceKey::Fuel,
-        allowed: |limits| limits.fuel.get(),
         least: LEAST_FUEL,
         needed: |day| day.fuel,
         failed: |day| day.out_of_fuel,
     },
     OfCall {
         key: AdviceKey::Timeout,
-        allowed: |limits| u64::try_from(limits.timeout.as_millis()).unwrap_or(u64::MAX),
         least: LEAST_TIMEOUT_MS,
         needed: |day| day.latency_us.div_ceil(1000),
         failed: |day| day.timed_out,
@@ -123,7 +118,9 @@ pub fn advise(needs: &AppNeeds, app: &AdvisedApp<'_>) -> Vec<Advice> {
 
 impl OfCall {
     fn advise(&self, needs: &AppNeeds, app: &AdvisedApp<'_>, basis: &Basis) -> Advice {
-        let (present, maximum) = ((self.allowed)(app.limits), (self.allowed)(app.maximum));
+        // A limit on one call always has a value.
+        let of = |limits| self.key.value(limits, app.placement).unwrap_or(u64::MAX);
+        let (present, maximum) = (of(app.limits), of(app.maximum));
         let seen = most(needs, self.needed);
         let failed = basis.sum(needs, self.failed);
         let keep = |reason| basis.advice(self.key, Some(present), seen, reason);
@@ -253,8 +250,8 @@ fn reserved(needs: &AppNeeds, app: &AdvisedApp<'_>, basis: &Basis) -> [Advice; 2
     let cpu = cpu.div_ceil(3_600_000);
     // What is held is looked at once a minute: a call that was over before has had as much all the same.
     let memory = most(needs, |day| day.held.max(day.memory));
-    let placement = app.placement;
-    let of = |key: AdviceKey, present: Option<u64>, used: u64, reason| {
+    let of = |key: AdviceKey, used: u64, reason| {
+        let present = key.value(app.limits, app.placement);
         if let Some(lacking) = basis.lacking() {
             return basis.advice(key, present, used, lacking);
         }
@@ -268,8 +265,8 @@ fn reserved(needs: &AppNeeds, app: &AdvisedApp<'_>, basis: &Basis) -> [Advice; 2
         Advice { advised: Some(advised), ..basis.advice(key, present, used, reason) }
     };
     [
-        of(AdviceKey::ReservedCpu, placement.cpu.map(Cpu::as_millis), cpu, AdviceReason::Used),
-        of(AdviceKey::ReservedMemory, placement.memory.map(Bytes::get), memory, AdviceReason::Held),
+        of(AdviceKey::ReservedCpu, cpu, AdviceReason::Used),
+        of(AdviceKey::ReservedMemory, memory, AdviceReason::Held),
     ]
 }
 

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use crate::limits::Limits;
+use crate::manifest::Placement;
 use crate::units::{Bytes, Cpu, Fuel, show_duration};
 
 /// What advice is about. Values are bytes, fuel, milliseconds, thousandths of a core, or counts.
@@ -48,6 +50,21 @@ impl AdviceKey {
             Self::ReservedCpu => ("resources", "cpu"),
             Self::ReservedMemory => ("resources", "memory"),
         }
+    }
+
+    /// Its value in a manifest; nothing where nothing is reserved.
+    #[must_use]
+    pub fn value(self, limits: &Limits, placement: &Placement) -> Option<u64> {
+        let value = match self {
+            Self::Memory => limits.memory.get(),
+            Self::Fuel => limits.fuel.get(),
+            Self::Timeout => u64::try_from(limits.timeout.as_millis()).unwrap_or(u64::MAX),
+            Self::Concurrency => limits.concurrency.get().into(),
+            Self::MostReplicas => placement.max.into(),
+            Self::ReservedCpu => placement.cpu?.as_millis(),
+            Self::ReservedMemory => placement.memory?.get(),
+        };
+        Some(value)
     }
 
     /// A value as a manifest has it, without the quotes of a text.

@@ -75,7 +75,8 @@ impl KnownProblem {
         match (seen, self.told) {
             (Some(Sighting::Here { material, is_symptom }), told) => {
                 let is_new = told.is_none_or(|told| told.in_doubt == Some(Notice::Opened));
-                if is_new && !self.is_open() {
+                // What was unclear for a while was never over.
+                if is_new && matches!(self.state, CourseSeen::Over { .. }) {
                     self.since = now;
                 }
                 self.state = CourseSeen::Open { material: *material, is_symptom: *is_symptom };

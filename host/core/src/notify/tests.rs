@@ -289,6 +289,17 @@ fn each_notice_has_facts_of_its_own_and_all_tries_of_it_the_same() {
             now += 1000;
         }
     }
+    // What opened, perhaps was told, and could not be asked about for a while is one opening.
+    let mut doubtful = Receiver::new(RULES);
+    see(&mut doubtful, 0, &[(1, here(1))]);
+    let mut openings = Vec::new();
+    for now in [1000, 3000] {
+        assert_eq!(send(&mut doubtful, now, Delivery::InDoubt).len(), 1);
+        see(&mut doubtful, now + 100, &[(1, Sighting::Unclear)]);
+        see(&mut doubtful, now + 200, &[(1, here(1))]);
+        openings.push(doubtful.facts(&1).unwrap().opened_at);
+    }
+    assert_eq!(openings, [0, 0]);
     for tries in tries.chunks(3) {
         assert!(tries.iter().all(|one| *one == tries[0]), "{tries:?}");
     }

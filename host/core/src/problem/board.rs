@@ -49,6 +49,13 @@ const BRINGS: [(&str, &[&str]); 3] = [
     ("disk", &["host_failed"]),
 ];
 
+/// And other problems of the same host. None of these brings about anything itself, so that each stands beneath one
+/// that is told.
+const BRINGS_HERE: [(&str, &[&str]); 2] = [
+    ("folder", &["history_not_kept", "events_not_kept"]),
+    ("disk_full", &["history_not_kept", "events_not_kept"]),
+];
+
 /// Puts together what hosts say: each problem once, the oldest first, and beneath it what it brings about.
 #[must_use]
 pub fn together(found: Vec<FoundProblem>) -> Vec<FoundProblem> {
@@ -73,18 +80,17 @@ pub fn together(found: Vec<FoundProblem>) -> Vec<FoundProblem> {
 /// Each problem, and whether another one of them brings it about, which then has its claim beneath it.
 #[must_use]
 pub fn with_symptoms(found: Vec<FoundProblem>) -> Vec<(FoundProblem, bool)> {
-    let (apps, mut of_hosts): (Vec<_>, Vec<_>) =
-        found.into_iter().partition(|problem| problem.app.is_some());
-    let mut all = Vec::new();
-    for problem in apps {
-        let bringing = of_hosts.iter_mut().find(|of_host| of_host.brings(&problem));
-        let is_symptom = bringing.is_some();
-        if let Some(of_host) = bringing {
-            of_host.symptoms.push(problem.claim.clone());
+    let by: Vec<Option<usize>> =
+        found.iter().map(|problem| found.iter().position(|other| other.brings(problem))).collect();
+    let mut all: Vec<_> =
+        found.into_iter().zip(&by).map(|(problem, by)| (problem, by.is_some())).collect();
+    for (place, by) in by.into_iter().enumerate() {
+        let symptom = all.get(place).map(|(problem, _)| problem.claim.clone());
+        let bringing = by.and_then(|by| all.get_mut(by));
+        if let (Some((bringing, _)), Some(symptom)) = (bringing, symptom) {
+            bringing.symptoms.push(symptom);
         }
-        all.push((problem, is_symptom));
     }
-    all.extend(of_hosts.into_iter().map(|problem| (problem, false)));
     all
 }
 
@@ -139,13 +145,21 @@ impl FoundProblem {
         }
     }
 
-    /// Whether this one of a host brings about that one of an app: on the same host, by its cause.
-    fn brings(&self, of_app: &Self) -> bool {
-        let cause = of_app.cause.as_ref().map_or("", |(cause, _)| cause);
-        let causes = BRINGS.iter().find(|(kind, _)| *kind == self.kind);
-        self.app.is_none()
-            && causes.is_some_and(|(_, causes)| causes.contains(&cause))
-            && of_app.hosts.iter().all(|host| self.hosts.contains(host))
+    /// Whether this one of a host brings about that one of an app, on the same host and by its cause, or that one of
+    /// the same host.
+    fn brings(&self, other: &Self) -> bool {
+        if self.app.is_some() {
+            return false;
+        }
+        let has = |brings: &[(&str, &[&str])], what: &str| {
+            let brought = brings.iter().find(|(kind, _)| *kind == self.kind);
+            brought.is_some_and(|(_, brought)| brought.contains(&what))
+        };
+        if other.app.is_none() {
+            return has(&BRINGS_HERE, &other.kind) && other.hosts == self.hosts;
+        }
+        let cause = other.cause.as_ref().map_or("", |(cause, _)| cause);
+        has(&BRINGS, cause) && other.hosts.iter().all(|host| self.hosts.contains(host))
     }
 }
 
@@ -218,6 +232,19 @@ mod tests {
                 ("memory of h1", 1),
             ]
         );
+    }
+
+    #[test]
+    fn a_folder_that_is_gone_has_beneath_it_what_is_not_kept_in_it() {
+        let all = together(vec![
+            of_host("history_not_kept", "h1"),
+            of_host("history_not_kept", "h2"),
+            of_host("folder", "h1"),
+        ]);
+        let shown: Vec<(&str, &[String])> =
+            all.iter().map(|problem| (&*problem.claim, &*problem.symptoms)).collect();
+        let beneath: &[String] = &["history_not_kept of h1".to_owned()];
+        assert_eq!(shown, [("folder of h1", beneath), ("history_not_kept of h2", &[])]);
     }
 
     #[test]

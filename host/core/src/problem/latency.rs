@@ -52,13 +52,13 @@ impl LatencyWatch {
 
     /// An hour is over, see the past of hours in `own_past`; something was wrong with the app in it, or not.
     pub fn note_hour(&mut self, hour: u32, n_calls: u64, p99_us: u64, was_wrong: bool) -> PastTurn {
-        let (was_open, before) = (self.open().is_some(), self.past.slow_after());
+        let (was_open, watched) = (self.open().is_some(), self.slow_after());
         self.past.note(hour, n_calls, p99_us, was_open || was_wrong);
         let now = self.past.slow_after();
-        let is_other = now != before || self.watch.is_none();
+        let is_other = now != watched;
         // What is open is judged on by what it was opened by: hours that are known better must not close it, and
         // only what was learned from a day of it can be higher.
-        let is_kept = was_open && now <= before;
+        let is_kept = was_open && now <= watched;
         if self.promised.is_some() || is_kept || !is_other {
             return PastTurn::None;
         }

@@ -11,9 +11,10 @@ const LOOK: u64 = 10_000;
 /// Who used less than this part of the cores kept nobody waiting: percent.
 const LEAST: u32 = 25;
 
-/// Whether it is to be asked who had the cores: calls waited for one more than for anything else.
-pub(super) fn is_asked(phase: Phase) -> bool {
-    phase == Phase::Core
+/// Whether a call waited for a core for at least half of its time.
+pub(super) fn waited(call: &PastCall) -> bool {
+    let spent = call.phases.iter().filter(|(phase, _)| *phase == Phase::Core);
+    spent.map(|(_, took)| *took).sum::<Duration>() * 2 >= call.took
 }
 
 /// Which other app used most of the cores while these calls waited for one, in a sentence.
@@ -22,11 +23,11 @@ pub(super) fn neighbour<'c>(
     phase: Phase,
     these: impl Iterator<Item = &'c PastCall> + Clone,
 ) -> Option<String> {
-    if !is_asked(phase) {
+    if phase != Phase::Core {
         return None;
     }
     // Calls that did not wait for a core say nothing of who had the cores.
-    let waited = these.filter(|call| is_mostly(call, phase));
+    let waited = these.filter(|call| waited(call));
     let is_meanwhile = |busy: &PastBusy| {
         waited.clone().any(|call| {
             let took = u64::try_from(call.took.as_millis()).unwrap_or(u64::MAX);
@@ -48,12 +49,6 @@ pub(super) fn neighbour<'c>(
     };
     let on = most.host.as_ref().map(|host| format!(" of {host}")).unwrap_or_default();
     Some(format!("meanwhile {} used {}% of the cores{on}{itself}", most.app, most.percent))
-}
-
-/// Whether a call spent at least half of its time in this phase.
-fn is_mostly(call: &PastCall, phase: Phase) -> bool {
-    let spent = call.phases.iter().filter(|(of, _)| *of == phase).map(|(_, took)| *took);
-    spent.sum::<Duration>() * 2 >= call.took
 }
 
 #[cfg(test)]

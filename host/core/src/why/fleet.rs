@@ -30,12 +30,12 @@ pub struct FleetPast {
     /// Apps of which replicas have no place.
     pub unplaced: Vec<PastUnplaced>,
     /// What hosts tell of themselves that is wrong with them.
-    pub told: Vec<PastTold>,
+    pub told: Vec<PastFinding>,
 }
 
 /// What a host tells of itself.
 #[derive(Clone, Debug)]
-pub struct PastTold {
+pub struct PastFinding {
     /// What kind it is of, as `disk` or `store_full`.
     pub kind: String,
     /// The host, in a fleet.
@@ -82,7 +82,7 @@ pub fn explain_fleet(past: &FleetPast) -> Explanation {
     let troubles = fleet_troubles(past).into_iter().map(|trouble| trouble.found);
     let used_up: Vec<_> = past.hosts.iter().flat_map(used_up).collect();
     // What is used up of a host at this moment is told by that.
-    let is_new = |told: &&PastTold| {
+    let is_new = |told: &&PastFinding| {
         let is_same = |(host, kind): (&str, &str)| {
             kind == told.kind && told.host.as_ref().is_none_or(|of| of == host)
         };

@@ -6,7 +6,7 @@ use crate::units::ago;
 
 /// It counts for so many milliseconds after the last time.
 const LATELY: u64 = 600_000;
-/// What is wrong with a host and over as soon as it is told.
+/// What is told of a host once, when it happens, and has no end that is told.
 const MOMENTS: [&str; 19] = [
     "host_crashed",
     "host_stalled",
@@ -22,12 +22,13 @@ const MOMENTS: [&str; 19] = [
     "certificate_unusable",
     "cannot_sign",
     "notices_lost",
-    "receiver_failing",
-    "collector_failing",
-    "plan_failed",
     "settings_unusable",
     "token_unusable",
+    "access_log_failing",
+    "store_not_compacted",
+    "host_fault",
 ];
+
 /// Whether an event of this kind, at this time the last time, is one that is told of a host for a while.
 #[must_use]
 pub fn is_lately(now: u64, kind: &str, at: u64) -> bool {

@@ -2,18 +2,17 @@
 //! Counts nothing itself.
 
 use super::diagnosis::{Diagnosis, Remedy};
-use crate::mistaken::Mistaken;
+use crate::mistaken::{KEPT, Mistaken};
 use crate::units::{ago, many};
 
 /// As many connections are no accident where nobody has ever called.
 const LEAST: u64 = 5;
-/// Where somebody has, as many are none, with no call for so many milliseconds.
-const LEAST_AFTER_CALLS: u64 = 20;
+/// Where somebody has, the last so many are none, with no call for so many milliseconds.
 const WITHOUT_CALLS: u64 = 60_000;
 
-/// Says that clients speak the wrong protocol, where no call has come since the first of them: beside those who
-/// speak the right one it is bots that try. `last_call` is when the last call came, in milliseconds since the
-/// epoch; `is_tls` is what the door of callers speaks.
+/// Says that clients speak the wrong protocol, where no call has come since: beside those who speak the right one it
+/// is bots that try. `last_call` is when the last call came, in milliseconds since the epoch; `is_tls` is what the
+/// door of callers speaks.
 #[must_use]
 pub fn wrong_protocol(
     now: u64,
@@ -21,13 +20,16 @@ pub fn wrong_protocol(
     (mistaken, last_call): (&Mistaken, Option<u64>),
     is_tls: bool,
 ) -> Option<Diagnosis> {
-    let Mistaken { count, first_at, last_at } = mistaken.recent(now);
-    let is_told = match last_call {
-        None => count >= LEAST,
-        Some(at) => {
-            let is_long = first_at.saturating_add(WITHOUT_CALLS) <= now;
-            count >= LEAST_AFTER_CALLS && at < first_at && is_long
+    let Mistaken { count, first_at, last } = mistaken;
+    let last_at = last.back().filter(|_| !mistaken.is_over(now))?;
+    let is_told = match (last_call, last.front()) {
+        (None, _) => *count >= LEAST,
+        // Bots that came before the last call say nothing of those who came after it.
+        (Some(call), Some(oldest)) => {
+            let is_long = oldest.saturating_add(WITHOUT_CALLS) <= now;
+            last.len() == KEPT && call < *oldest && is_long
         }
+        (Some(_), None) => false,
     };
     if !is_told {
         return None;
@@ -40,8 +42,8 @@ pub fn wrong_protocol(
         let text = "have clients ask for http://, or give this host a certificate with --tls-cert and --tls-key";
         ("TLS", "plain HTTP", text)
     };
-    let connections = many(usize::try_from(count).unwrap_or(usize::MAX), "connection");
-    let (first, last) = (ago(now, first_at), ago(now, last_at));
+    let connections = many(usize::try_from(*count).unwrap_or(usize::MAX), "connection");
+    let (first, last) = (ago(now, *first_at), ago(now, *last_at));
     Some(Diagnosis {
         claim: format!("{connections} to {host} began with {spoken}, where {expected} is spoken"),
         evidence: vec![format!(
@@ -78,13 +80,18 @@ mod tests {
     #[test]
     fn beside_calls_they_are_bots() {
         let mut mistaken = Mistaken::default();
-        (0..LEAST_AFTER_CALLS).for_each(|n| mistaken.note(100 + n));
-        let is_told = |now, last_call| {
-            wrong_protocol(now, "h1", (&mistaken, Some(last_call)), false).is_some()
+        let is_told = |mistaken: &Mistaken, now, last_call| {
+            wrong_protocol(now, "h1", (mistaken, Some(last_call)), false).is_some()
         };
-        let later = 100 + WITHOUT_CALLS;
-        assert!(is_told(later, 99));
-        assert!(!is_told(later, 100), "a call came meanwhile");
-        assert!(!is_told(later - 1, 99), "a burst");
+        // One each nine minutes, for days.
+        (0..500).for_each(|n| mistaken.note(n * 540_000));
+        let began = 500 * 540_000;
+        assert!(!is_told(&mistaken, began, began - 1_000));
+        // Then nobody calls any more, and all speak so.
+        (0..KEPT as u64).for_each(|n| mistaken.note(began + n * 1_000));
+        let later = began + WITHOUT_CALLS;
+        assert!(is_told(&mistaken, later, began - 1_000));
+        assert!(!is_told(&mistaken, later, began), "a call came meanwhile");
+        assert!(!is_told(&mistaken, later - 1, began - 1_000), "a burst");
     }
 }

@@ -6,7 +6,7 @@ use super::diagnosis::{Diagnosis, Remedy};
 use crate::id::AppName;
 use crate::route::{HostPattern, Route, RouteTable, Segment};
 use crate::units::{ago, many};
-use crate::unrouted::{FormerRoute, Unrouted, UnroutedKind};
+use crate::unrouted::{FormerRoute, UnroutedKind};
 
 /// As many requests for the same are no accident.
 const LEAST: u64 = 5;
@@ -45,14 +45,8 @@ pub fn no_route<'r>(
     former: &[FormerRoute],
     routes: impl Iterator<Item = (&'r Route, &'r AppName)> + Clone,
 ) -> Diagnosis {
-    let mut asked = Unrouted::default();
-    asked.note(now, host, path);
-    let asked = asked.told(now);
-    let found = asked.first().and_then(|kind| {
-        let kind = UnroutedKind { count: 0, ..kind.clone() };
-        of_kind(now, &kind, former, routes)
-    });
-    found.unwrap_or_else(|| Diagnosis {
+    let kind = UnroutedKind::of_nobody(now, host, path);
+    of_kind(now, &kind, former, routes).unwrap_or_else(|| Diagnosis {
         claim: format!("{host}{path} has no route"),
         evidence: Vec::new(),
         remedy: Some(Remedy {
@@ -245,6 +239,9 @@ mod tests {
             "example.com/shpo/cart has no route: the nearest is example.com/shop/... of web"
         );
         assert_eq!(near.evidence, [""; 0]);
+        let long = format!("/shpo/{}", "x".repeat(200));
+        let claim = told(&long, &[]).claim;
+        assert!(claim.starts_with(&format!("example.com{long} has no route: ")), "{claim}");
         let none = told("/elsewhere", &[]);
         assert_eq!(none.claim, "example.com/elsewhere has no route");
         let former = FormerRoute {

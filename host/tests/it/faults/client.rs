@@ -102,6 +102,10 @@ async fn somebody_asks_why_a_route_does_not_answer() {
         near.stdout.contains("/shpo/cart has no route: the nearest is /shop/... of shop"),
         "{near:?}"
     );
+    let wide = manifest("wide", "/wide/...", "") + "host = \"*.example.com\"\n";
+    host.deploy(&says("x"), &wide).await;
+    let wide = why("/wide/x");
+    assert!(wide.code == 0 && wide.stdout.contains("of wide"), "{wide:?}");
     let none = why("/elsewhere");
     assert!(none.code == 1 && none.stdout.starts_with("/elsewhere has no route\n"), "{none:?}");
     host.until("word of the failures", || async {

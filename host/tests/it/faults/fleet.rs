@@ -4,7 +4,7 @@
 use rustix::process::Signal;
 use steerage_guests as guests;
 
-use super::{call, cure, read, tells};
+use super::{call, cure, is_well, read, tells};
 use crate::etcd::Etcd;
 use crate::fleet::Fleet;
 use crate::fleet_store::put;
@@ -14,11 +14,6 @@ use crate::outbound::target;
 fn replicas(app: &str, number: u32, more: &str) -> String {
     let more = format!("{more}\n[replicas]\nmin = {number}\nmax = {number}");
     manifest(app, &format!("/{app}/..."), &more)
-}
-
-/// Waits until nothing is wrong with a host's fleet.
-async fn is_well(host: &Host) {
-    super::is_well(host).await;
 }
 
 #[tokio::test]
