@@ -64,4 +64,5 @@ pub mod unrouted;
 pub mod why;
 pub mod world;
 
+mod pause;
 mod quote;

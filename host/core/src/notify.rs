@@ -18,6 +18,7 @@ use self::known::KnownProblem;
 pub use self::words::{
     Delivery, Notice, NoticeFacts, NotifyCounts, NotifyRules, ReceiverNews, Sighting,
 };
+use crate::pause::pause;
 
 /// So many messages that are not taken one after the other are told to operators.
 const FAILS_AFTER: u32 = 3;
@@ -124,7 +125,9 @@ impl<K: Ord + Clone> Receiver<K> {
             Delivery::Refused | Delivery::NotReached | Delivery::InDoubt => {
                 self.counts.failed += 1;
                 self.n_failed_in_row = self.n_failed_in_row.saturating_add(1);
-                self.retry_at = now.saturating_add(self.pause(random));
+                let NotifyRules { first_pause, longest_pause, .. } = self.rules;
+                let pause = pause(first_pause, longest_pause, self.n_failed_in_row, random);
+                self.retry_at = now.saturating_add(pause);
             }
         }
     }
@@ -170,13 +173,5 @@ impl<K: Ord + Clone> Receiver<K> {
     #[must_use]
     pub fn counts(&self) -> NotifyCounts {
         self.counts
-    }
-
-    fn pause(&self, random: u64) -> u64 {
-        let doublings = self.n_failed_in_row.saturating_sub(1).min(30);
-        let whole = self.rules.first_pause.saturating_mul(1 << doublings);
-        let whole = whole.min(self.rules.longest_pause);
-        // Between half of it and all of it.
-        whole / 2 + random % (whole / 2 + 1)
     }
 }

@@ -5,6 +5,8 @@
 //! Add what `room` has a place for, send what `next` gives, and say in `done` what came of it. `next_at` says
 //! when there is something to send. Times are milliseconds.
 
+use crate::pause::pause;
+
 /// When a batch is sent, and for how long it is tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchRules {
@@ -18,6 +20,8 @@ pub struct BatchRules {
     pub longest_pause: u64,
     /// After so long a batch that is not taken is given up.
     pub try_for: u64,
+    /// A collector that wants to be left alone for longer is asked after so long.
+    pub longest_wait: u64,
     /// So long without a loss or a failure, and a collector is said to work again.
     pub well_after: u64,
 }
@@ -29,6 +33,8 @@ pub const RULES: BatchRules = BatchRules {
     first_pause: 1_000,
     longest_pause: 30_000,
     try_for: 60_000,
+    // A wrong clock of a collector may name a time that never comes.
+    longest_wait: 3_600_000,
     well_after: 60_000,
 };
 
@@ -103,12 +109,12 @@ pub struct BatchCounts {
 pub enum BatchNews {
     /// The collector does not take what it is sent, or something was lost.
     Fails,
-    /// It has taken all for a while.
+    /// It has taken all for a while, and at least one batch.
     Works,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Course {
+enum BatchState {
     /// The batch takes more.
     Fills,
     /// It is on its way.
@@ -124,13 +130,18 @@ pub struct Batches<T> {
     batch: Vec<T>,
     /// When the first one of it came.
     since: u64,
-    course: Course,
+    state: BatchState,
     is_ending: bool,
+    /// No batch is sent before. It matters to the next batch where this one is given up sooner.
+    not_before: u64,
     counts: BatchCounts,
     n_failed_in_row: u32,
     is_failing: bool,
-    /// When something was lost last, and when something was not taken or lost.
+    /// Whether a batch was taken whole since something was lost last.
+    is_taken_whole: bool,
+    /// When something was lost last.
     lost_at: Option<u64>,
+    /// When something was lost or not taken last.
     trouble_at: Option<u64>,
 }
 
@@ -142,11 +153,13 @@ impl<T> Batches<T> {
             rules,
             batch: Vec::new(),
             since: 0,
-            course: Course::Fills,
+            state: BatchState::Fills,
             is_ending: false,
+            not_before: 0,
             counts: BatchCounts::default(),
             n_failed_in_row: 0,
             is_failing: false,
+            is_taken_whole: false,
             lost_at: None,
             trouble_at: None,
         }
@@ -155,9 +168,9 @@ impl<T> Batches<T> {
     /// How many it takes now.
     #[must_use]
     pub fn room(&self) -> usize {
-        match self.course {
-            Course::Fills => self.rules.at_once.saturating_sub(self.batch.len()),
-            Course::Sent { .. } | Course::Pauses { .. } => 0,
+        match self.state {
+            BatchState::Fills => self.rules.at_once.saturating_sub(self.batch.len()),
+            BatchState::Sent { .. } | BatchState::Pauses { .. } => 0,
         }
     }
 
@@ -179,23 +192,24 @@ impl<T> Batches<T> {
         if self.next_at().is_none_or(|at| now < at) {
             return None;
         }
-        let first_at = match self.course {
-            Course::Pauses { first_at, .. } | Course::Sent { first_at } => first_at,
-            Course::Fills => now,
+        let first_at = match self.state {
+            BatchState::Pauses { first_at, .. } | BatchState::Sent { first_at } => first_at,
+            BatchState::Fills => now,
         };
-        self.course = Course::Sent { first_at };
+        self.state = BatchState::Sent { first_at };
         Some(&self.batch)
     }
 
     /// What became of what `next` gave. `random` makes the pauses of many hosts differ.
     pub fn done(&mut self, now: u64, answer: BatchAnswer, random: u64) {
-        let Course::Sent { first_at } = self.course else { return };
+        let BatchState::Sent { first_at } = self.state else { return };
         let n_spans = self.batch.len() as u64;
         match answer {
             BatchAnswer::Taken { rejected } => {
                 let rejected = rejected.min(n_spans);
                 self.counts.sent += n_spans - rejected;
                 self.n_failed_in_row = 0;
+                self.is_taken_whole = true;
                 self.finish();
                 self.lose(now, DropReason::Refused, rejected);
                 return;
@@ -207,7 +221,9 @@ impl<T> Batches<T> {
             }
             BatchAnswer::Later { after: Some(after) } => self.retry(now, first_at, after),
             BatchAnswer::Later { after: None } | BatchAnswer::NotReached => {
-                self.retry(now, first_at, self.pause(random));
+                let BatchRules { first_pause, longest_pause, .. } = self.rules;
+                let n_failed = self.n_failed_in_row.saturating_add(1);
+                self.retry(now, first_at, pause(first_pause, longest_pause, n_failed, random));
             }
         }
         self.n_failed_in_row = self.n_failed_in_row.saturating_add(1);
@@ -223,18 +239,22 @@ impl<T> Batches<T> {
             *count += n_lost;
         }
         (self.lost_at, self.trouble_at) = (Some(now), Some(now));
+        self.is_taken_whole = false;
     }
 
     /// When `next` has something to send unless more comes; nothing while a batch is on its way.
     #[must_use]
     pub fn next_at(&self) -> Option<u64> {
-        match self.course {
-            Course::Sent { .. } => None,
-            Course::Pauses { .. } if self.is_ending => Some(0),
-            Course::Pauses { until, .. } => Some(until),
-            Course::Fills if self.batch.is_empty() => None,
-            Course::Fills if self.is_ending || self.room() == 0 => Some(0),
-            Course::Fills => Some(self.since.saturating_add(self.rules.wait)),
+        match self.state {
+            BatchState::Sent { .. } => None,
+            BatchState::Pauses { .. } if self.is_ending => Some(0),
+            BatchState::Pauses { until, .. } => Some(until),
+            BatchState::Fills if self.batch.is_empty() => None,
+            BatchState::Fills if self.is_ending => Some(0),
+            BatchState::Fills if self.room() == 0 => Some(self.not_before),
+            BatchState::Fills => {
+                Some(self.since.saturating_add(self.rules.wait).max(self.not_before))
+            }
         }
     }
 
@@ -248,7 +268,9 @@ impl<T> Batches<T> {
             self.is_failing = true;
             return Some(BatchNews::Fails);
         }
-        if self.is_failing && !was_bad_lately && self.n_failed_in_row == 0 {
+        // A collector that rejects something of each batch does not work, however seldom a batch comes.
+        let is_well = self.is_taken_whole && self.n_failed_in_row == 0;
+        if self.is_failing && !was_bad_lately && is_well {
             self.is_failing = false;
             return Some(BatchNews::Works);
         }
@@ -269,7 +291,7 @@ impl<T> Batches<T> {
 
     fn finish(&mut self) {
         self.batch.clear();
-        self.course = Course::Fills;
+        self.state = BatchState::Fills;
     }
 
     fn fail(&mut self, now: u64, reason: DropReason) {
@@ -279,18 +301,12 @@ impl<T> Batches<T> {
     }
 
     fn retry(&mut self, now: u64, first_at: u64, pause: u64) {
-        let until = now.saturating_add(pause);
+        let until = now.saturating_add(pause.min(self.rules.longest_wait));
+        self.not_before = until;
         if until > first_at.saturating_add(self.rules.try_for) {
             self.fail(now, DropReason::GivenUp);
         } else {
-            self.course = Course::Pauses { first_at, until };
+            self.state = BatchState::Pauses { first_at, until };
         }
-    }
-
-    fn pause(&self, random: u64) -> u64 {
-        let whole = self.rules.first_pause.saturating_mul(1 << self.n_failed_in_row.min(30));
-        let whole = whole.min(self.rules.longest_pause);
-        // Between half of it and all of it.
-        whole / 2 + random % (whole / 2 + 1)
     }
 }

@@ -14,6 +14,7 @@ const QUICK: BatchRules = BatchRules {
     first_pause: 10,
     longest_pause: 40,
     try_for: 200,
+    longest_wait: 2_000,
     well_after: 1_000,
 };
 
@@ -70,6 +71,34 @@ fn a_collector_that_says_when_is_not_asked_sooner_and_never_waited_for_too_long(
     assert_eq!(batches.counts().dropped[DropReason::GivenUp as usize], 4);
 }
 
+/// A batch that is given up before the time that the collector named gives no other one the right to be sent.
+#[test]
+fn the_batches_after_one_that_is_given_up_wait_as_long_as_the_collector_said() {
+    for (said, waited) in [(1_000, 1_000), (u64::MAX, QUICK.longest_wait)] {
+        let mut batches = full();
+        batches.next(0);
+        batches.done(5, BatchAnswer::Later { after: Some(said) }, 0);
+        assert_eq!(batches.counts().dropped[DropReason::GivenUp as usize], 4);
+        // Neither one that is old enough goes sooner, nor one that is full.
+        batches.add(10, 4);
+        let until = 5 + waited;
+        assert_eq!((batches.next_at(), batches.next(until - 1)), (Some(until), None));
+        (5..8).for_each(|one| batches.add(20, one));
+        assert_eq!((batches.next_at(), batches.next(until - 1)), (Some(until), None));
+        assert_eq!(batches.next(until), Some(&[4, 5, 6, 7][..]));
+        batches.done(until, TAKEN, 0);
+        // Once that time has come nothing waits for it any more.
+        batches.add(until + 1, 8);
+        assert_eq!(batches.next_at(), Some(until + 1 + QUICK.wait));
+    }
+    let mut batches = full();
+    batches.next(0);
+    batches.done(5, BatchAnswer::Later { after: Some(1_000) }, 0);
+    batches.add(10, 4);
+    batches.end();
+    assert_eq!(batches.next_at(), Some(0), "a host that ends has no other time");
+}
+
 #[test]
 fn what_was_refused_or_may_be_there_is_not_sent_again() {
     for (answer, reason) in [
@@ -111,6 +140,24 @@ fn a_loss_is_told_once_until_all_was_well_for_a_while() {
     }
     batches.done(2_260, BatchAnswer::NotReached, 0);
     assert_eq!(batches.news(2_260), Some(BatchNews::Fails));
+}
+
+/// Batches come so seldom that nothing was lost lately when the next one does.
+#[test]
+fn a_collector_that_rejects_of_each_batch_never_works_until_one_is_taken_whole() {
+    let mut batches = Batches::new(QUICK);
+    let mut send = |at: u64, rejected: u64| {
+        batches.add(at, at);
+        batches.add(at, at + 1);
+        assert!(batches.next(at + QUICK.wait).is_some());
+        batches.done(at + QUICK.wait, BatchAnswer::Taken { rejected }, 0);
+        [at + QUICK.wait, at + 4_000].map(|now| batches.news(now))
+    };
+    assert_eq!(send(0, 2), [Some(BatchNews::Fails), None]);
+    for at in [5_000, 10_000, 15_000] {
+        assert_eq!(send(at, 1 + at % 2), [None, None], "{at}");
+    }
+    assert_eq!(send(20_000, 0), [Some(BatchNews::Works), None]);
 }
 
 #[test]
@@ -156,6 +203,8 @@ proptest! {
         let mut batches = Batches::new(QUICK);
         let (mut now, mut n_added, mut on_its_way) = (0, 0_u64, Vec::new());
         let (mut over, mut first_tries) = (BTreeSet::new(), BTreeMap::new());
+        // The collector wants to be left alone until then.
+        let mut alone_until = 0;
         for step in steps {
             match step {
                 Step::Pass(time) => now += time,
@@ -170,6 +219,9 @@ proptest! {
                 Step::Answer(answer) => {
                     let sent: Vec<u64> = std::mem::take(&mut on_its_way);
                     batches.done(now, answer, random);
+                    if let BatchAnswer::Later { after: Some(after) } = answer {
+                        alone_until = now + after;
+                    }
                     if !matches!(answer, BatchAnswer::Later { .. } | BatchAnswer::NotReached) {
                         over.extend(sent);
                     }
@@ -178,6 +230,7 @@ proptest! {
             prop_assert!(batches.n_held() <= QUICK.at_once);
             if let Some(batch) = batches.next(now) {
                 prop_assert!(on_its_way.is_empty() && !batch.is_empty());
+                prop_assert!(now >= alone_until, "sent sooner than the collector said");
                 prop_assert!(batch.iter().all(|one| !over.contains(one)), "sent again");
                 let first_at = *first_tries.entry(batch[0]).or_insert(now);
                 // A step may pass more time than there is left.
