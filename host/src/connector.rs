@@ -1,13 +1,36 @@
 //! Connections to servers by their URL, over TLS where it says `https`, as the command line and those who tell
-//! others outside make them.
-//! Does not send requests, and does not serve guests: theirs are made in `sandbox`, where a policy bounds them.
+//! others outside make them; and one request to somebody outside, whose answer is shown without its secrets.
+//! Does not judge answers and does not try again. Does not serve guests: theirs are made in `sandbox`, where a
+//! policy bounds them.
 
+mod url;
+
+use std::error::Error;
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
-use hyper_rustls::{ConfigBuilderExt as _, HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::connect::HttpConnector;
+use bytes::Bytes;
+use http::response::Parts;
+use http::{HeaderMap, Request};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
+use hyper_rustls::builderstates::WantsProtocols1;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client as Connections;
+use hyper_util::client::legacy::connect::{HttpConnector, capture_connection};
+use steerage_core::excerpt::excerpt;
+use tokio::time::{Instant, timeout_at};
+
+pub use self::url::{OutsideUrl, WrongUrl};
+
+/// So much of an answer is read, and so much of it shown: bytes.
+const LARGEST_ANSWER: usize = 64 << 10;
+const SHOWN: usize = 200;
+/// Where the status says all that matters nobody waits longer for what is said beside.
+const BODY_TIMEOUT: Duration = Duration::from_secs(2);
+/// A part of a path, or of a header's value, may be a key alone if it is at least as long: bytes. Shorter ones are
+/// words such as `v1`.
+const SHORTEST_KEY: usize = 8;
 
 /// What connects.
 pub type Connector = HttpsConnector<HttpConnector>;
@@ -17,13 +40,7 @@ pub type Connector = HttpsConnector<HttpConnector>;
 /// # Errors
 /// TLS cannot be set up.
 pub fn connector(within: Duration) -> io::Result<Connector> {
-    let connector = HttpsConnectorBuilder::new()
-        .with_provider_and_webpki_roots(rustls::crypto::ring::default_provider())
-        .map_err(io::Error::other)?
-        .https_or_http()
-        .enable_http1()
-        .wrap_connector(plain(within));
-    Ok(connector)
+    Ok(over_tls()?.enable_http1().wrap_connector(plain(within)))
 }
 
 /// The same for who speaks HTTP/2 and nothing else.
@@ -31,12 +48,14 @@ pub fn connector(within: Duration) -> io::Result<Connector> {
 /// # Errors
 /// TLS cannot be set up.
 pub fn http2_connector(within: Duration) -> io::Result<Connector> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider);
-    let config = config.with_safe_default_protocol_versions().map_err(io::Error::other)?;
-    let mut config = config.with_webpki_roots().with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    Ok((plain(within), config).into())
+    Ok(over_tls()?.enable_http2().wrap_connector(plain(within)))
+}
+
+fn over_tls() -> io::Result<HttpsConnectorBuilder<WantsProtocols1>> {
+    let builder = HttpsConnectorBuilder::new()
+        .with_provider_and_webpki_roots(rustls::crypto::ring::default_provider())
+        .map_err(io::Error::other)?;
+    Ok(builder.https_or_http())
 }
 
 fn plain(within: Duration) -> HttpConnector {
@@ -45,4 +64,180 @@ fn plain(within: Duration) -> HttpConnector {
     connector.set_connect_timeout(Some(within));
     connector.set_nodelay(true);
     connector
+}
+
+/// What an error is made of, itself first. Of an I/O error that is what is in it, which its source leaves out.
+pub fn causes<'e>(
+    error: &'e (dyn Error + 'static),
+) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| {
+        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        inner.map(|inner| inner as &(dyn Error + 'static)).or_else(|| error.source())
+    })
+}
+
+/// A library's own words say little; the first cause says what happened.
+pub fn first_cause(error: &(dyn Error + 'static)) -> String {
+    causes(error).last().map(ToString::to_string).unwrap_or_default()
+}
+
+/// What somebody outside answers.
+#[derive(Debug)]
+pub struct OutsideAnswer {
+    /// Its status and headers.
+    pub head: Parts,
+    body: Incoming,
+    until: Instant,
+    secrets: Secrets,
+}
+
+/// Nobody answered.
+#[derive(Debug)]
+pub struct NoAnswer {
+    /// Whether there was a connection. If not, nothing can have been taken.
+    pub is_reached: bool,
+    /// Why, in words.
+    pub why: String,
+}
+
+/// Sends a request to somebody outside, whose head must come within this time, and whose body too.
+///
+/// # Errors
+/// It does not come, and whether the request may have arrived.
+pub async fn ask(
+    connections: &Connections<Connector, Full<Bytes>>,
+    mut request: Request<Full<Bytes>>,
+    within: Duration,
+) -> Result<OutsideAnswer, NoAnswer> {
+    let until = Instant::now() + within;
+    let secrets = Secrets::of(&request);
+    // Names and TLS take part of the time, too. A request is sent only after there is a connection.
+    let connection = capture_connection(&mut request);
+    let answered = timeout_at(until, connections.request(request)).await;
+    let is_connected = connection.connection_metadata().is_some();
+    match answered {
+        Ok(Ok(response)) => {
+            let (head, body) = response.into_parts();
+            Ok(OutsideAnswer { head, body, until, secrets })
+        }
+        Ok(Err(error)) => {
+            let is_reached = is_connected && !error.is_connect();
+            Err(NoAnswer { is_reached, why: secrets.hide(&first_cause(&error)) })
+        }
+        Err(_) => {
+            let why = match is_connected {
+                true => format!("it does not answer within {within:?}"),
+                false => format!("there is no connection to it within {within:?}"),
+            };
+            Err(NoAnswer { is_reached: is_connected, why })
+        }
+    }
+}
+
+impl OutsideAnswer {
+    /// The body, and what comes after it; nothing where it breaks off, is too long or does not end in time.
+    pub async fn whole(&mut self) -> Option<(Bytes, Option<HeaderMap>)> {
+        self.read(self.until).await
+    }
+
+    /// Status and body in a few words, where the status says all that matters. The body is read even so, because
+    /// the connection can be used again then.
+    pub async fn words(&mut self) -> String {
+        let until = self.until.min(Instant::now() + BODY_TIMEOUT);
+        let (body, _) = self.read(until).await.unwrap_or_default();
+        let body = self.secrets.hide(String::from_utf8_lossy(&body).trim());
+        format!("it answers {}: {}", self.head.status, excerpt(SHOWN, body))
+    }
+
+    /// So much of what it says as is shown, without what it was sent in secret.
+    #[must_use]
+    pub fn shown(&self, said: &str) -> String {
+        excerpt(SHOWN, self.secrets.hide(said))
+    }
+
+    async fn read(&mut self, until: Instant) -> Option<(Bytes, Option<HeaderMap>)> {
+        let body = Limited::new(&mut self.body, LARGEST_ANSWER).collect();
+        let body = timeout_at(until, body).await.ok()?.ok()?;
+        let trailers = body.trailers().cloned();
+        Some((body.to_bytes(), trailers))
+    }
+}
+
+/// What a request holds that is told nobody but whom it is sent to. Some repeat it in their answers.
+#[derive(Clone)]
+struct Secrets(Vec<String>);
+
+impl Secrets {
+    /// The path, the query and the headers that are marked as sensitive, and what is long enough in them to be a
+    /// key.
+    fn of<B>(request: &Request<B>) -> Self {
+        let mut all = Vec::new();
+        let with_query = request.uri().path_and_query().map_or("", |path| path.as_str());
+        for path in [with_query, request.uri().path()] {
+            if path.len() > 1 {
+                all.push(path.to_owned());
+            }
+        }
+        let is_key = |part: &&str| part.len() >= SHORTEST_KEY;
+        all.extend(with_query.split(['/', '?', '&', '=']).filter(is_key).map(str::to_owned));
+        for value in request.headers().values().filter(|value| value.is_sensitive()) {
+            let value = String::from_utf8_lossy(value.as_bytes());
+            all.extend(value.split_whitespace().filter(is_key).map(str::to_owned));
+            all.push(value.into_owned());
+        }
+        all.retain(|secret| !secret.is_empty());
+        // Of two that begin alike the longer one must go first.
+        all.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        Self(all)
+    }
+
+    fn hide(&self, text: &str) -> String {
+        self.0.iter().fold(text.to_owned(), |text, secret| text.replace(secret, "…"))
+    }
+}
+
+impl std::fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} secrets", self.0.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn what_was_sent_in_secret_is_not_shown_whole_or_in_part() {
+        let mut request = Request::post("https://a/0123456789abcdef/v1/traces?token=querysecret");
+        let mut value = HeaderValue::from_static("Bearer headersecret");
+        value.set_sensitive(true);
+        request = request.header("authorization", value).header("content-type", "text/plain");
+        let secrets = Secrets::of(&request.body(()).unwrap());
+        for (said, shown) in [
+            ("Cannot POST /0123456789abcdef/v1/traces", "Cannot POST …"),
+            ("no /0123456789abcdef/v1/traces?token=querysecret here", "no … here"),
+            ("no tenant 0123456789abcdef", "no tenant …"),
+            (r#"{"path":"\/0123456789abcdef\/v1"}"#, r#"{"path":"\/…\/v1"}"#),
+            ("token querysecret is not known", "token … is not known"),
+            ("Bearer headersecret is expired", "… is expired"),
+            ("headersecret is expired", "… is expired"),
+            ("text/plain is not taken, v1 is", "text/plain is not taken, v1 is"),
+        ] {
+            assert_eq!(secrets.hide(said), shown);
+        }
+        assert!(!format!("{secrets:?}").contains("headersecret"));
+        let bare = Request::post("https://a/").body(()).unwrap();
+        assert_eq!(Secrets::of(&bare).hide("a/b is there"), "a/b is there");
+    }
+
+    #[test]
+    fn what_is_in_an_io_error_is_one_of_its_causes() {
+        let inner = io::Error::new(io::ErrorKind::TimedOut, "inner");
+        let outer = io::Error::other(inner);
+        let all: Vec<String> = causes(&outer).map(ToString::to_string).collect();
+        assert_eq!(all, ["inner", "inner"]);
+        assert_eq!(first_cause(&outer), "inner");
+    }
 }

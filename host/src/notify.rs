@@ -26,8 +26,9 @@ use self::clock::{NotifyClock, NotifyMoment};
 use self::look::Looked;
 use self::meter::NotifyMeter;
 use self::post::Poster;
-pub use self::settings::{NotifySettings, ReceiverUrl, WebhookSettings};
+pub use self::settings::{NotifySettings, WebhookSettings, parse_urls};
 pub use self::source::{ProblemSource, ProblemsHere, ToldElsewhere};
+use crate::connector::OutsideUrl;
 use crate::telemetry::events::{Event, EventPlace, Events, Severity};
 use crate::telemetry::metrics::ReceiverReading;
 
@@ -50,7 +51,7 @@ pub struct Notifier {
 #[derive(Debug)]
 struct Outlet {
     way: Way,
-    url: ReceiverUrl,
+    url: OutsideUrl,
     poster: Poster,
     origin: NotifyOrigin,
     meter: Arc<NotifyMeter>,
@@ -95,7 +96,7 @@ impl Notifier {
             ways.push((webhook.url.clone(), Way::Webhook(webhook.clone())));
         }
         let urls = settings.alertmanagers.iter();
-        ways.extend(urls.map(|url| (url.alerts(), Way::Alertmanager)));
+        ways.extend(urls.map(|url| (settings::alerts(url), Way::Alertmanager)));
         let poster = Poster::new()?;
         let outlets = ways.into_iter().map(|(url, way)| {
             let (poster, origin, meter) = (poster.clone(), origin.clone(), Arc::default());
@@ -107,7 +108,8 @@ impl Notifier {
     /// What was sent and lost, of each receiver.
     #[must_use]
     pub fn readings(&self) -> Vec<ReceiverReading> {
-        let read = |outlet: &Outlet| outlet.meter.reading(outlet.way.name(), outlet.url.place());
+        let read =
+            |outlet: &Outlet| outlet.meter.reading(outlet.way.name(), outlet.url.authority());
         self.outlets.iter().map(read).collect()
     }
 
@@ -201,7 +203,7 @@ impl Outlet {
     }
 
     fn tell_operators(&self, news: Option<ReceiverNews>, why: &str, events: &Events) {
-        let who = format!("the {} at {}", self.way.name(), self.url.place());
+        let who = format!("the {} at {}", self.way.name(), self.url.authority());
         // Both are of this receiver: the end of its failing is not that of another's.
         let place = EventPlace::of(&who);
         match news {
@@ -228,7 +230,7 @@ impl Outlet {
         let message = format!(
             "the {} at {} will never hear of some problems of this host",
             self.way.name(),
-            self.url.place()
+            self.url.authority()
         );
         tracing::error!("{message}");
         let advice =

@@ -5,6 +5,7 @@
 mod grpc;
 mod message;
 mod meter;
+mod pairs;
 mod send;
 mod settings;
 mod span;
@@ -24,8 +25,9 @@ use tokio::time::Instant;
 
 use self::message::{ExportTraces, KeyValue, ResourceSpans, ScopeSpans, SpanResource, SpanScope};
 use self::meter::SpanMeter;
+pub use self::pairs::pairs;
 use self::send::SpanSender;
-pub use self::settings::{CollectorHeaders, CollectorUrl, OtlpProtocol, OtlpSettings, pairs};
+pub use self::settings::{CollectorHeaders, OtlpProtocol, OtlpSettings, traces_at, traces_below};
 pub use self::span::CallSpan;
 use crate::telemetry::events::{Event, Events, Severity};
 
@@ -43,7 +45,7 @@ pub struct SpanExporter {
     sampler: Sampler,
     spans: mpsc::Sender<Box<CallSpan>>,
     /// Who asks that all be sent.
-    ends: mpsc::Sender<SyncSender<()>>,
+    ends: mpsc::Sender<SyncSender<bool>>,
     meter: Arc<SpanMeter>,
 }
 
@@ -56,7 +58,7 @@ pub struct SpanDriver {
     /// Calls came since it last rested.
     is_busy: bool,
     waiting: mpsc::Receiver<Box<CallSpan>>,
-    ends: mpsc::Receiver<SyncSender<()>>,
+    ends: mpsc::Receiver<SyncSender<bool>>,
     meter: Arc<SpanMeter>,
     sender: SpanSender,
     resource: SpanResource,
@@ -108,12 +110,12 @@ impl SpanExporter {
         }
     }
 
-    /// Waits until all is told, for so long at most. To be called on a thread that may wait.
-    pub fn flush(&self, within: Duration) {
+    /// Sends what is left, for so long at most, and tells whether the collector took all of it. What is still on
+    /// its way then is lost and cannot be counted any more. To be called on a thread that may wait.
+    #[must_use]
+    pub fn flush(&self, within: Duration) -> bool {
         let (done, is_done) = sync_channel(1);
-        if self.ends.try_send(done).is_ok() {
-            is_done.recv_timeout(within).ok();
-        }
+        self.ends.try_send(done).is_ok() && is_done.recv_timeout(within).unwrap_or(false)
     }
 
     /// What was told and lost.
@@ -126,7 +128,7 @@ impl SpanExporter {
 impl SpanDriver {
     /// Sends what calls tell, until nobody can tell any more or somebody asks for the end.
     pub async fn run(mut self) {
-        let mut done = None;
+        let mut done: Option<(SyncSender<bool>, u64)> = None;
         let (mut why, mut n_left_out) = (String::new(), 0);
         loop {
             self.fill();
@@ -139,11 +141,14 @@ impl SpanDriver {
             }
             let n_before = std::mem::replace(&mut n_left_out, self.meter.n_left_out());
             self.batches.lose(self.now(), DropReason::QueueFull, n_left_out - n_before);
-            self.meter.set(self.batches.counts());
+            // Whoever sees a loss in the metrics finds the event.
             self.tell_operators(&why);
-            if done.is_some() && self.is_empty() {
+            self.meter.set(self.batches.counts());
+            if self.is_empty()
+                && let Some((done, n_lost_before)) = &done
+            {
                 // Whoever waits may have given up.
-                done.take().map(|done: SyncSender<()>| done.try_send(()));
+                done.try_send(self.n_lost() == *n_lost_before).ok();
                 return;
             }
             let Some(wait) = self.wait() else { continue };
@@ -155,12 +160,12 @@ impl SpanDriver {
                     // Nobody can tell any more.
                     None => {
                         self.batches.end();
-                        done.get_or_insert_with(|| sync_channel(1).0);
+                        done.get_or_insert_with(|| (sync_channel(1).0, 0));
                     }
                 },
                 end = self.ends.recv(), if done.is_none() => {
                     self.batches.end();
-                    done = Some(end.unwrap_or_else(|| sync_channel(1).0));
+                    done = Some((end.unwrap_or_else(|| sync_channel(1).0), self.n_lost()));
                 }
                 () = wait => {}
             }
@@ -186,6 +191,10 @@ impl SpanDriver {
         }
     }
 
+    fn n_lost(&self) -> u64 {
+        self.batches.counts().dropped.iter().sum()
+    }
+
     fn is_empty(&self) -> bool {
         self.batches.n_held() == 0 && self.left.is_empty() && self.waiting.is_empty()
     }
@@ -208,11 +217,10 @@ impl SpanDriver {
     }
 
     fn tell_operators(&mut self, why: &str) {
-        let who = format!("the collector at {}", self.sender.place());
+        let who = format!("the collector at {}", self.sender.authority());
         match self.batches.news(self.now()) {
             Some(BatchNews::Fails) => {
-                let counts = self.batches.counts();
-                let n_lost: u64 = counts.dropped.iter().sum();
+                let n_lost = self.n_lost();
                 let message =
                     format!("{who} does not take all spans of this host, {n_lost} are lost: {why}");
                 tracing::error!("{message}");

@@ -1,9 +1,6 @@
 //! What came back: reads answers, and tells those of a control API from those of something else.
 //! Does not send anything.
 
-use std::error::Error;
-use std::io;
-
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{Response, StatusCode};
@@ -14,6 +11,7 @@ use serde::de::DeserializeOwned;
 
 use super::{Client, ClientError, LARGEST_ANSWER, LOOK_TIMEOUT};
 use crate::api::wire::Problem;
+use crate::connector::{causes, first_cause};
 
 impl Client {
     /// Why a request got no answer at all.
@@ -25,17 +23,12 @@ impl Client {
         if error.is_connect() {
             return ClientError::Unreachable { url: self.url.clone(), source: Box::new(error) };
         }
-        // The library's own words say little; the first cause says what happened.
-        let mut cause: &dyn Error = &error;
-        let mut is_no_http = false;
-        while let Some(deeper) = cause.source() {
-            is_no_http |= deeper.downcast_ref().is_some_and(hyper::Error::is_parse);
-            cause = deeper;
-        }
+        let is_parse = |cause: &hyper::Error| cause.is_parse();
+        let is_no_http = causes(&error).any(|cause| cause.downcast_ref().is_some_and(is_parse));
         if is_no_http {
             return self.not_admin("it does not answer in HTTP; where TLS is spoken, say https://");
         }
-        self.broken(&cause)
+        self.broken(&first_cause(&error))
     }
 
     pub(super) fn refused(&self, status: StatusCode, text: &[u8]) -> ClientError {
@@ -87,15 +80,8 @@ impl Client {
 
 /// Whether what answered an attempt at TLS was something else.
 fn is_no_tls(error: &SendError) -> bool {
-    let mut causes = std::iter::successors(Some(error as &dyn Error), |&error| within(error));
-    let tls = causes.find_map(|cause| cause.downcast_ref::<rustls::Error>());
+    let tls = causes(error).find_map(|cause| cause.downcast_ref::<rustls::Error>());
     matches!(tls, Some(rustls::Error::InvalidMessage(_)))
-}
-
-/// What an error is made of: of an I/O error what is in it, which its source leaves out.
-fn within<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e (dyn Error + 'static)> {
-    let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-    inner.map(|inner| inner as &(dyn Error + 'static)).or_else(|| error.source())
 }
 
 /// What the answer says it is; nothing where it does not say.

@@ -9,7 +9,7 @@ use steerage_core::units::{parse_duration, show_duration};
 
 use super::check::bounded;
 use super::said::Said;
-use crate::otlp::{CollectorHeaders, CollectorUrl, OtlpProtocol, OtlpSettings, pairs};
+use crate::otlp::{CollectorHeaders, OtlpProtocol, OtlpSettings, pairs, traces_at, traces_below};
 
 /// The attribute that names the service.
 const SERVICE_NAME: &str = "service.name";
@@ -25,8 +25,8 @@ pub(super) fn read(said: &mut Said<'_, '_>) -> OtlpSettings {
     let is_disabled = take(said, "otlp.disabled", truth).unwrap_or(false);
     let protocol = take(said, "otlp.protocol", OtlpProtocol::parse).unwrap_or_default();
     settings.protocol = protocol;
-    let base = take(said, "otlp.endpoint", |text| CollectorUrl::parse_base(text, protocol));
-    let traces = take(said, "otlp.traces_endpoint", |text| CollectorUrl::parse(text, protocol));
+    let base = take(said, "otlp.endpoint", |text| traces_below(text, protocol));
+    let traces = take(said, "otlp.traces_endpoint", |text| traces_at(text, protocol));
     settings.traces = traces.or(base).filter(|_| !is_disabled);
     settings.headers = take(said, "otlp.headers", CollectorHeaders::parse).unwrap_or_default();
     if let Some(timeout) = take(said, "otlp.timeout", timeout) {

@@ -5,14 +5,15 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use super::said::Said;
-use crate::notify::{NotifySettings, ReceiverUrl, WebhookSettings};
+use crate::connector::OutsideUrl;
+use crate::notify::{NotifySettings, WebhookSettings, parse_urls};
 
 /// At most so many, because each of them is sent every problem.
 const MOST_ALERTMANAGERS: usize = 8;
 
 /// Reads it.
 pub(super) fn read(said: &mut Said<'_, '_>) -> NotifySettings {
-    let url = said.take("notify.webhook", ReceiverUrl::parse);
+    let url = said.take("notify.webhook", OutsideUrl::parse);
     let secret_file = said.take("notify.webhook_secret_file", |text| {
         if text.is_empty() { Err("is empty: expected a file") } else { Ok(PathBuf::from(text)) }
     });
@@ -21,7 +22,7 @@ pub(super) fn read(said: &mut Said<'_, '_>) -> NotifySettings {
         said.wrong("notify.webhook_secret_file", message);
     }
     let alertmanagers = said.take("notify.alertmanager", |text| {
-        let urls = ReceiverUrl::parse_list(text)?;
+        let urls = parse_urls(text).map_err(|wrong| wrong.to_string())?;
         if let Some(place) = named_twice(&urls) {
             return Err(format!("names {place} twice: each host and port is allowed once"));
         }
@@ -37,8 +38,8 @@ pub(super) fn read(said: &mut Said<'_, '_>) -> NotifySettings {
 }
 
 /// A host and port that stands twice among these. In the metrics the two could not be told apart.
-fn named_twice(urls: &[ReceiverUrl]) -> Option<String> {
+fn named_twice(urls: &[OutsideUrl]) -> Option<String> {
     let mut places = BTreeSet::new();
-    let mut each = urls.iter().map(ReceiverUrl::place);
+    let mut each = urls.iter().map(OutsideUrl::authority);
     each.find(|place| !places.insert(place.to_ascii_lowercase()))
 }

@@ -4,7 +4,7 @@
 use expect_test::{Expect, expect};
 
 use super::*;
-use crate::notify::ReceiverUrl;
+use crate::connector::OutsideUrl;
 
 fn machine() -> Machine {
     Machine {
@@ -123,7 +123,7 @@ fn trusted_proxies_are_networks() {
 fn receivers_are_urls_and_a_secret_needs_its_webhook() {
     let urls = "http://a:9093, https://b/alerts";
     let settings = read(&[("notify.alertmanager", urls)], "").notify;
-    let places: Vec<String> = settings.alertmanagers.iter().map(ReceiverUrl::place).collect();
+    let places: Vec<String> = settings.alertmanagers.iter().map(OutsideUrl::authority).collect();
     assert_eq!(places, ["a:9093", "b"]);
     assert!(settings.webhook.is_none());
     check(
@@ -271,8 +271,8 @@ fn a_collector_is_said_as_the_specification_has_it() {
     let base = ("otlp.endpoint", "http://base:4318");
     let traces = ("otlp.traces_endpoint", "http://traces/x");
     assert_eq!(place(&[]), None);
-    assert_eq!(place(&[base]).as_deref(), Some("CollectorUrl(base:4318)"));
-    assert_eq!(place(&[base, traces]).as_deref(), Some("CollectorUrl(traces)"));
+    assert_eq!(place(&[base]).as_deref(), Some("OutsideUrl(base:4318)"));
+    assert_eq!(place(&[base, traces]).as_deref(), Some("OutsideUrl(traces)"));
     assert_eq!(place(&[base, ("otlp.disabled", "TRUE")]), None);
     // An empty variable is one that is not there.
     assert_eq!(

@@ -11,7 +11,8 @@ use serde_json::{Map, Value, json};
 use steerage_core::notify::{Notice, NotifyRules};
 use steerage_core::problem::ProblemState;
 
-use super::{FullNotice, NotifyOrigin, ReceiverUrl};
+use super::{FullNotice, NotifyOrigin};
+use crate::connector::OutsideUrl;
 use crate::telemetry::destinations;
 
 /// What is open is sent again so often, as Prometheus does.
@@ -35,7 +36,7 @@ pub(super) const RULES: NotifyRules = NotifyRules {
 
 /// All of them in one request.
 pub(super) fn request(
-    url: &ReceiverUrl,
+    url: &OutsideUrl,
     origin: &NotifyOrigin,
     notices: &[FullNotice],
 ) -> Result<Request<Full<Bytes>>, String> {

@@ -1,29 +1,22 @@
 //! One request to a receiver, with its deadline, and what its answer means.
 //! Does not try again.
 
-use std::error::Error;
 use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, StatusCode};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::Full;
 use hyper_util::client::legacy::Client as Connections;
 use hyper_util::rt::TokioExecutor;
-use steerage_core::excerpt::excerpt;
 use steerage_core::notify::Delivery;
 
-use crate::connector::{Connector, connector};
+use crate::connector::{Connector, NoAnswer, ask, connector};
 
 /// Longest time to reach a receiver.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// The status says whether it was taken: nobody waits longer for what is said beside.
-const BODY_TIMEOUT: Duration = Duration::from_secs(2);
 /// Longest time for a request and its answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// So much of an answer is read, and so much of it shown: bytes.
-const LARGEST_ANSWER: usize = 64 << 10;
-const SHOWN: usize = 200;
 
 /// Sends requests.
 #[derive(Clone, Debug)]
@@ -43,33 +36,11 @@ impl Poster {
 
     /// Sends it; what became of it, and why, where it was not taken.
     pub(super) async fn post(&self, request: Request<Full<Bytes>>) -> (Delivery, String) {
-        match tokio::time::timeout(TIMEOUT, self.ask(request)).await {
-            Ok(answered) => answered,
-            Err(_) => (Delivery::InDoubt, format!("it does not answer within {TIMEOUT:?}")),
+        match ask(&self.connections, request, TIMEOUT).await {
+            Ok(mut answer) => (meant(answer.head.status), answer.words().await),
+            Err(NoAnswer { is_reached: true, why }) => (Delivery::InDoubt, why),
+            Err(NoAnswer { is_reached: false, why }) => (Delivery::NotReached, why),
         }
-    }
-
-    async fn ask(&self, request: Request<Full<Bytes>>) -> (Delivery, String) {
-        let path = request.uri().path().to_owned();
-        let response = match self.connections.request(request).await {
-            Ok(response) => response,
-            Err(error) => {
-                let is_reached = !error.is_connect();
-                let delivery = if is_reached { Delivery::InDoubt } else { Delivery::NotReached };
-                return (delivery, last_cause(&error));
-            }
-        };
-        let status = response.status();
-        let delivery = meant(status);
-        // Read also where it says nothing new: the connection can be used again then.
-        let body = Limited::new(response.into_body(), LARGEST_ANSWER).collect();
-        let body = tokio::time::timeout(BODY_TIMEOUT, body).await;
-        let body = body.ok().and_then(Result::ok).map(http_body_util::Collected::to_bytes);
-        let body = body.unwrap_or_default();
-        let body = String::from_utf8_lossy(&body);
-        // Some repeat the path that was asked for, which may hold a secret.
-        let body = if path.len() > 1 { body.replace(&path, "…") } else { body.into_owned() };
-        (delivery, format!("it answers {status}: {}", excerpt(SHOWN, body.trim())))
     }
 }
 
@@ -81,15 +52,6 @@ fn meant(status: StatusCode) -> Delivery {
         400 | 413 | 422 => Delivery::Refused,
         _ => Delivery::InDoubt,
     }
-}
-
-/// The library's own words say little; the first cause says what happened.
-fn last_cause(error: &dyn Error) -> String {
-    let mut cause = error;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
-    }
-    cause.to_string()
 }
 
 #[cfg(test)]

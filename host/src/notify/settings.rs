@@ -1,13 +1,12 @@
 //! Whom an operator wants to be told: URLs, and the secret by which a webhook knows this host.
 //! Sends nothing.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::Uri;
-use http::uri::PathAndQuery;
+
+use crate::connector::{OutsideUrl, WrongUrl};
 
 /// A secret that begins so is written in base64, as the specification of Standard Webhooks has it.
 const ENCODED: &str = "whsec_";
@@ -22,14 +21,14 @@ pub struct NotifySettings {
     /// Gets one request for each problem that opens, changes or closes.
     pub webhook: Option<WebhookSettings>,
     /// Each of them is told everything.
-    pub alertmanagers: Vec<ReceiverUrl>,
+    pub alertmanagers: Vec<OutsideUrl>,
 }
 
 /// A webhook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebhookSettings {
     /// Where it is.
-    pub url: ReceiverUrl,
+    pub url: OutsideUrl,
     /// The file with the secret; nothing is signed without.
     pub secret_file: Option<PathBuf>,
 }
@@ -45,63 +44,18 @@ impl NotifySettings {
     }
 }
 
-/// Where a receiver is.
-#[derive(Clone, PartialEq, Eq)]
-pub struct ReceiverUrl(Uri);
-
-impl ReceiverUrl {
-    /// Reads one.
-    ///
-    /// # Errors
-    /// What is wrong with it.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        // Its path may be a secret: what is shown is where it begins.
-        let shown = text.get(..text.find(['/', '?']).unwrap_or(text.len())).unwrap_or_default();
-        let wrong = |why: &str| format!("{shown:?} and so on is no URL that can be told: {why}");
-        let uri: Uri = text.parse().map_err(|error| wrong(&format!("{error}")))?;
-        if !matches!(uri.scheme_str(), Some("http" | "https")) {
-            return Err(wrong("expected http://HOST:PORT/PATH or https://HOST:PORT/PATH"));
-        }
-        let authority = uri.authority().map_or("", |authority| authority.as_str());
-        if authority.contains('@') {
-            return Err("holds a user: user and password cannot be sent".to_owned());
-        }
-        Ok(Self(uri))
-    }
-
-    /// Reads some, with commas between.
-    ///
-    /// # Errors
-    /// What is wrong with one of them.
-    pub fn parse_list(text: &str) -> Result<Vec<Self>, String> {
-        let urls = text.split(',').map(str::trim).filter(|url| !url.is_empty());
-        urls.map(Self::parse).collect()
-    }
-
-    /// Where the Alertmanager at this URL takes alerts.
-    pub(super) fn alerts(&self) -> Self {
-        let mut parts = self.0.clone().into_parts();
-        let path = format!("{}{ALERTS}", self.0.path().trim_end_matches('/'));
-        parts.path_and_query = PathAndQuery::from_maybe_shared(path).ok();
-        Self(Uri::from_parts(parts).unwrap_or_else(|_| self.0.clone()))
-    }
-
-    /// The URL.
-    pub(super) fn uri(&self) -> &Uri {
-        &self.0
-    }
-
-    /// Host and port. The path may hold a secret and is told nobody.
-    #[must_use]
-    pub fn place(&self) -> String {
-        self.0.authority().map(ToString::to_string).unwrap_or_default()
-    }
+/// Reads some URLs, with commas between.
+///
+/// # Errors
+/// What is wrong with one of them.
+pub fn parse_urls(text: &str) -> Result<Vec<OutsideUrl>, WrongUrl> {
+    let urls = text.split(',').map(str::trim).filter(|url| !url.is_empty());
+    urls.map(OutsideUrl::parse).collect()
 }
 
-impl fmt::Debug for ReceiverUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ReceiverUrl({})", self.place())
-    }
+/// Where the Alertmanager at this URL takes alerts.
+pub(super) fn alerts(url: &OutsideUrl) -> OutsideUrl {
+    url.below(ALERTS)
 }
 
 /// Reads the secret of a webhook.
@@ -139,17 +93,25 @@ mod tests {
             ("https://a/", "https://a/api/v2/alerts"),
             ("http://a:9093/alerts/", "http://a:9093/alerts/api/v2/alerts"),
         ] {
-            assert_eq!(ReceiverUrl::parse(url).unwrap().alerts().uri().to_string(), expected);
+            assert_eq!(alerts(&OutsideUrl::parse(url).unwrap()).uri(), expected);
         }
     }
 
     #[test]
-    fn what_cannot_be_told_is_refused_and_paths_are_not_shown() {
-        for wrong in ["a:9093", "ftp://a/", "http://u:p@a/", "/path", "http://"] {
-            assert!(ReceiverUrl::parse(wrong).is_err(), "{wrong}");
+    fn what_cannot_be_told_is_refused_and_secrets_are_not_shown() {
+        for wrong in [
+            "https://a/SECRET x",
+            "htps://a/SECRET",
+            "u:SECRET@a:4318",
+            "u:SECRET@a",
+            "http://u:SECRET@a/",
+            "/SECRET",
+        ] {
+            let why = parse_urls(&format!("http://b, {wrong}")).unwrap_err().to_string();
+            assert!(!why.contains("SECRET"), "{wrong}: {why}");
         }
-        let url = ReceiverUrl::parse("https://hooks.example.com/T0/secret").unwrap();
-        assert_eq!(format!("{url:?}"), "ReceiverUrl(hooks.example.com)");
+        let urls = parse_urls(" http://a:1/x ,, https://b").unwrap();
+        assert_eq!(urls.iter().map(OutsideUrl::authority).collect::<Vec<_>>(), ["a:1", "b"]);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use prost::Message as _;
 use steerage_core::otlp::BatchAnswer;
 
 use super::message::{RetryInfo, StatusDetails};
+use super::pairs::decoded;
 
 /// Where traces are taken, of any collector.
 pub(super) const TRACES: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
@@ -49,7 +50,10 @@ pub(super) fn meant(end: &HeaderMap) -> (BatchAnswer, String) {
     let Some(code) = text(&STATUS).and_then(|code| code.parse::<u32>().ok()) else {
         return (BatchAnswer::InDoubt, "it answers without a status of gRPC".to_owned());
     };
-    let why = format!("it answers gRPC status {code}: {}", text(&MESSAGE).unwrap_or_default());
+    // It is percent-encoded, so that a secret in it would not be found.
+    let said = text(&MESSAGE).unwrap_or_default();
+    let said = decoded(said).unwrap_or_else(|| said.to_owned());
+    let why = format!("it answers gRPC status {code}: {said}");
     let answer = match (code, text(&DETAILS).and_then(retry_after)) {
         (0, _) => BatchAnswer::Taken { rejected: 0 },
         // Exhausted: by the specification it comes back only where it says when.

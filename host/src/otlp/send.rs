@@ -1,37 +1,38 @@
 //! One request to a collector, by HTTP or gRPC, with its deadline, and what its answer means.
 //! Does not try again.
 
-use std::error::Error;
 use std::io;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, RETRY_AFTER, TE, USER_AGENT};
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::body::Incoming;
+use http::{HeaderMap, HeaderValue, Request, StatusCode};
+use http_body_util::Full;
 use hyper_util::client::legacy::Client as Connections;
-use hyper_util::rt::TokioExecutor;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use prost::Message as _;
-use steerage_core::excerpt::excerpt;
 use steerage_core::otlp::BatchAnswer;
 
 use super::grpc;
 use super::message::ExportTracesAnswer;
-use super::settings::{CollectorHeaders, CollectorUrl, OtlpProtocol, OtlpSettings};
-use crate::connector::{Connector, connector, http2_connector};
+use super::settings::{CollectorHeaders, OtlpProtocol, OtlpSettings};
+use crate::connector::{
+    Connector, NoAnswer, OutsideAnswer, OutsideUrl, ask, connector, http2_connector,
+};
 
 /// Longest time to reach a collector, or the whole time of a request where that is less.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// So much of an answer is read, and so much of it shown: bytes.
-const LARGEST_ANSWER: usize = 64 << 10;
-const SHOWN: usize = 200;
+/// A server that went away without a word is noticed by a ping that it does not answer: otherwise each batch would
+/// go to the dead connection and be lost, until the kernel gives it up after many minutes. There are pings only
+/// while a request waits, since some collectors take those of idle connections for an attack.
+const PING_AFTER: Duration = Duration::from_secs(10);
+const PING_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Sends batches.
 #[derive(Debug)]
 pub(super) struct SpanSender {
     connections: Connections<Connector, Full<Bytes>>,
-    url: CollectorUrl,
+    url: OutsideUrl,
     protocol: OtlpProtocol,
     headers: CollectorHeaders,
     timeout: Duration,
@@ -42,12 +43,17 @@ impl SpanSender {
     ///
     /// # Errors
     /// TLS cannot be set up.
-    pub(super) fn new(url: &CollectorUrl, settings: &OtlpSettings) -> io::Result<Self> {
+    pub(super) fn new(url: &OutsideUrl, settings: &OtlpSettings) -> io::Result<Self> {
         let (within, protocol) = (CONNECT_TIMEOUT.min(settings.timeout), settings.protocol);
         let mut connections = Connections::builder(TokioExecutor::new());
         let connections = match protocol {
             OtlpProtocol::Http => connections.build(connector(within)?),
-            OtlpProtocol::Grpc => connections.http2_only(true).build(http2_connector(within)?),
+            OtlpProtocol::Grpc => connections
+                .http2_only(true)
+                .timer(TokioTimer::new())
+                .http2_keep_alive_interval(PING_AFTER)
+                .http2_keep_alive_timeout(PING_TIMEOUT)
+                .build(http2_connector(within)?),
         };
         Ok(Self {
             connections,
@@ -59,22 +65,20 @@ impl SpanSender {
     }
 
     /// Where it sends.
-    pub(super) fn place(&self) -> String {
-        self.url.place()
+    pub(super) fn authority(&self) -> String {
+        self.url.authority()
     }
 
     /// Sends a message; what became of it, and why something of it was lost, if anything was.
     pub(super) async fn send(&self, message: Bytes) -> (BatchAnswer, String) {
-        match tokio::time::timeout(self.timeout, self.ask(message)).await {
-            Ok(answered) => answered,
-            Err(_) => {
-                let why = format!("it does not answer within {:?}", self.timeout);
-                (BatchAnswer::InDoubt, why)
-            }
+        match ask(&self.connections, self.request(message), self.timeout).await {
+            Ok(answer) => self.understand(answer).await,
+            Err(NoAnswer { is_reached: true, why }) => (BatchAnswer::InDoubt, why),
+            Err(NoAnswer { is_reached: false, why }) => (BatchAnswer::NotReached, why),
         }
     }
 
-    async fn ask(&self, message: Bytes) -> (BatchAnswer, String) {
+    fn request(&self, message: Bytes) -> Request<Full<Bytes>> {
         let (message, content_type) = match self.protocol {
             OtlpProtocol::Http => (message, "application/x-protobuf"),
             OtlpProtocol::Grpc => (grpc::framed(&message), "application/grpc"),
@@ -92,42 +96,34 @@ impl SpanSender {
         if self.protocol == OtlpProtocol::Grpc {
             headers.insert(TE, HeaderValue::from_static("trailers"));
         }
-        match self.connections.request(request).await {
-            Ok(response) => self.understand(response).await,
-            Err(error) if error.is_connect() => (BatchAnswer::NotReached, last_cause(&error)),
-            Err(error) => (BatchAnswer::InDoubt, last_cause(&error)),
-        }
+        request
     }
 
-    async fn understand(&self, response: Response<Incoming>) -> (BatchAnswer, String) {
-        let status = response.status();
-        let answer = meant(status, response.headers(), SystemTime::now());
-        let head = response.headers().clone();
-        // Read also where it says nothing new: the connection can be used again then. It ends with the
-        // time of the whole request.
-        let body = Limited::new(response.into_body(), LARGEST_ANSWER).collect().await;
-        let trailers = body.as_ref().ok().and_then(|body| body.trailers().cloned());
-        let mut body = body.map(http_body_util::Collected::to_bytes).unwrap_or_default();
-        let is_taken = matches!(answer, BatchAnswer::Taken { .. });
-        if is_taken && self.protocol == OtlpProtocol::Grpc {
-            let (answer, why) = grpc::meant(&trailers.unwrap_or(head));
-            if !matches!(answer, BatchAnswer::Taken { .. }) {
-                return (answer, excerpt(SHOWN, why));
+    async fn understand(&self, mut answer: OutsideAnswer) -> (BatchAnswer, String) {
+        let meant = meant(answer.head.status, &answer.head.headers, SystemTime::now());
+        if !matches!(meant, BatchAnswer::Taken { .. }) {
+            return (meant, answer.words().await);
+        }
+        // Only the whole answer says what was taken.
+        let Some((mut body, trailers)) = answer.whole().await else {
+            let why = "its answer breaks off or does not end in time".to_owned();
+            return (BatchAnswer::InDoubt, why);
+        };
+        if self.protocol == OtlpProtocol::Grpc {
+            let (meant, why) = grpc::meant(trailers.as_ref().unwrap_or(&answer.head.headers));
+            if !matches!(meant, BatchAnswer::Taken { .. }) {
+                return (meant, answer.shown(&why));
             }
             body = grpc::unframed(body);
         }
-        if is_taken {
-            let told = ExportTracesAnswer::decode(body).ok().and_then(|told| told.partial_success);
-            let told = told.unwrap_or_default();
-            let rejected = u64::try_from(told.rejected_spans).unwrap_or(0);
-            let why = match rejected {
-                0 => "it takes them too slowly".to_owned(),
-                _ => excerpt(SHOWN, format_args!("it rejects {rejected}: {}", told.error_message)),
-            };
-            return (BatchAnswer::Taken { rejected }, why);
-        }
-        let text = String::from_utf8_lossy(&body);
-        (answer, format!("it answers {status}: {}", excerpt(SHOWN, text.trim())))
+        let told = ExportTracesAnswer::decode(body).ok().and_then(|told| told.partial_success);
+        let told = told.unwrap_or_default();
+        let rejected = u64::try_from(told.rejected_spans).unwrap_or(0);
+        let why = match rejected {
+            0 => "it takes them too slowly".to_owned(),
+            _ => answer.shown(&format!("it rejects {rejected}: {}", told.error_message)),
+        };
+        (BatchAnswer::Taken { rejected }, why)
     }
 }
 
@@ -149,15 +145,6 @@ fn after(headers: &HeaderMap, now: SystemTime) -> Option<u64> {
     let until = httpdate::parse_http_date(said).ok()?;
     let left = until.duration_since(now).unwrap_or_default();
     Some(u64::try_from(left.as_millis()).unwrap_or(u64::MAX))
-}
-
-/// The library's own words say little; the first cause says what happened.
-fn last_cause(error: &dyn Error) -> String {
-    let mut cause = error;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
-    }
-    cause.to_string()
 }
 
 #[cfg(test)]

@@ -1,14 +1,14 @@
 //! Where spans go, and how: what the `OTEL_*` variables say, read as the OpenTelemetry specification has it.
 //! Sends nothing and reads no environment.
 
-use std::fmt;
 use std::time::Duration;
 
-use http::uri::PathAndQuery;
-use http::{HeaderName, HeaderValue, Uri};
+use http::{HeaderName, HeaderValue};
 use steerage_core::otlp::Sampler;
 
 use super::grpc;
+use super::pairs::pairs;
+use crate::connector::{OutsideUrl, WrongUrl};
 
 /// Where traces are taken below the URL of a collector.
 const TRACES: &str = "/v1/traces";
@@ -16,14 +16,12 @@ const TRACES: &str = "/v1/traces";
 const SERVICE: &str = "steerage";
 /// As the specification has it.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// More of them no collector needs, and each batch carries them.
-const MOST_PAIRS: usize = 64;
 
 /// A collector, and what it is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OtlpSettings {
     /// Where traces go; `None` where nobody wants any.
-    pub traces: Option<CollectorUrl>,
+    pub traces: Option<OutsideUrl>,
     /// What is spoken there.
     pub protocol: OtlpProtocol,
     /// Headers of each request.
@@ -78,72 +76,37 @@ impl OtlpProtocol {
     }
 }
 
-/// Where a collector takes one signal.
-#[derive(Clone, PartialEq, Eq)]
-pub struct CollectorUrl(Uri);
-
-impl CollectorUrl {
-    /// Reads the URL of traces. By HTTP it is used as it is; by gRPC the path is always the same.
-    ///
-    /// # Errors
-    /// What is wrong with it.
-    pub fn parse(text: &str, protocol: OtlpProtocol) -> Result<Self, String> {
-        let url = Self::read(text)?;
-        match protocol {
-            OtlpProtocol::Http => Ok(url),
-            OtlpProtocol::Grpc => url.with_path(grpc::TRACES),
-        }
-    }
-
-    /// The same of a URL below which each signal has its own.
-    ///
-    /// # Errors
-    /// What is wrong with it.
-    pub fn parse_base(text: &str, protocol: OtlpProtocol) -> Result<Self, String> {
-        let base = Self::read(text)?;
-        let path = match protocol {
-            OtlpProtocol::Http => format!("{}{TRACES}", base.0.path().trim_end_matches('/')),
-            OtlpProtocol::Grpc => grpc::TRACES.to_owned(),
-        };
-        base.with_path(&path)
-    }
-
-    fn read(text: &str) -> Result<Self, String> {
-        let uri: Uri = text.parse().map_err(|error| format!("{text:?} is no URL: {error}"))?;
-        let is_http = matches!(uri.scheme_str(), Some("http" | "https"));
-        let Some(authority) = uri.authority().filter(|_| is_http) else {
-            return Err(format!("{text:?} is no URL of a collector: expected http://HOST:PORT"));
-        };
-        if authority.as_str().contains('@') {
-            // It is not shown: it may hold a password.
-            return Err("holds a user: a password goes into OTEL_EXPORTER_OTLP_HEADERS".to_owned());
-        }
-        Ok(Self(uri))
-    }
-
-    fn with_path(self, path: &str) -> Result<Self, String> {
-        let place = self.place();
-        let mut parts = self.0.into_parts();
-        parts.path_and_query = path.parse::<PathAndQuery>().ok();
-        Uri::from_parts(parts).map(Self).map_err(|error| format!("{place} has no {path}: {error}"))
-    }
-
-    /// The URL.
-    pub(super) fn uri(&self) -> &Uri {
-        &self.0
-    }
-
-    /// Host and port, for messages. The path may hold a key and is told nobody.
-    #[must_use]
-    pub fn place(&self) -> String {
-        self.0.authority().map(ToString::to_string).unwrap_or_default()
-    }
+/// Reads the URL of traces. By HTTP it is used as it is; by gRPC the path is always the same.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn traces_at(text: &str, protocol: OtlpProtocol) -> Result<OutsideUrl, String> {
+    let url = read_url(text)?;
+    Ok(match protocol {
+        OtlpProtocol::Http => url,
+        OtlpProtocol::Grpc => url.at(grpc::TRACES),
+    })
 }
 
-impl fmt::Debug for CollectorUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "CollectorUrl({})", self.place())
-    }
+/// The same of a URL below which each signal has its own.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn traces_below(text: &str, protocol: OtlpProtocol) -> Result<OutsideUrl, String> {
+    let base = read_url(text)?;
+    Ok(match protocol {
+        OtlpProtocol::Http => base.below(TRACES),
+        OtlpProtocol::Grpc => base.at(grpc::TRACES),
+    })
+}
+
+fn read_url(text: &str) -> Result<OutsideUrl, String> {
+    OutsideUrl::parse(text).map_err(|wrong| match wrong {
+        WrongUrl::User => {
+            "holds a user: a password goes into OTEL_EXPORTER_OTLP_HEADERS".to_owned()
+        }
+        WrongUrl::NoUrl { .. } | WrongUrl::TooLong(_) => wrong.to_string(),
+    })
 }
 
 /// Headers by which a collector knows who sends. Their values are secrets and are never shown.
@@ -174,49 +137,6 @@ impl CollectorHeaders {
     }
 }
 
-/// Reads `NAME=VALUE,...` as `OTEL_RESOURCE_ATTRIBUTES` has it.
-///
-/// # Errors
-/// What is wrong with it. Values are not shown, since headers have the same form.
-pub fn pairs(text: &str) -> Result<Vec<(String, String)>, String> {
-    let each = text.split(',').map(str::trim).filter(|pair| !pair.is_empty());
-    let pairs = each.enumerate().map(|(place, pair)| {
-        let number = place + 1;
-        let wrong = |what: &str| format!("part {number} between the commas {what}");
-        let (name, value) = pair
-            .split_once('=')
-            .ok_or_else(|| wrong("has no =: expected NAME=VALUE,NAME=VALUE"))?;
-        let name = decoded(name.trim()).filter(|name| !name.is_empty());
-        let name = name.ok_or_else(|| wrong("has no name that can be read"))?;
-        let value = decoded(value.trim()).ok_or_else(|| {
-            wrong(&format!("has a value of {name:?} that is no percent-encoded text"))
-        })?;
-        Ok((name, value))
-    });
-    let pairs = pairs.collect::<Result<Vec<_>, String>>()?;
-    match pairs.len() {
-        0..=MOST_PAIRS => Ok(pairs),
-        n_pairs => Err(format!("has {n_pairs} pairs: at most {MOST_PAIRS} are allowed")),
-    }
-}
-
-/// The text without percent-encoding; `None` where that is wrong.
-fn decoded(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut left = text.as_bytes();
-    while let [first, rest @ ..] = left {
-        if *first == b'%' {
-            let digits = std::str::from_utf8(rest.get(..2)?).ok()?;
-            bytes.push(u8::from_str_radix(digits, 16).ok()?);
-            left = rest.get(2..)?;
-        } else {
-            bytes.push(*first);
-            left = rest;
-        }
-    }
-    String::from_utf8(bytes).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -228,35 +148,32 @@ mod tests {
             ("http://a:4318/", "http://a:4318/v1/traces"),
             ("https://a/otlp/", "https://a/otlp/v1/traces"),
         ] {
-            let parsed = CollectorUrl::parse_base(base, OtlpProtocol::Http).unwrap();
+            let parsed = traces_below(base, OtlpProtocol::Http).unwrap();
             assert_eq!(parsed.uri(), expected);
         }
         for url in ["http://a:4318/", "http://a:4318/other"] {
-            assert_eq!(CollectorUrl::parse(url, OtlpProtocol::Http).unwrap().uri(), url);
-            for parse in [CollectorUrl::parse, CollectorUrl::parse_base] {
+            assert_eq!(traces_at(url, OtlpProtocol::Http).unwrap().uri(), url);
+            for parse in [traces_at, traces_below] {
                 let parsed = parse(url, OtlpProtocol::Grpc).unwrap();
                 assert_eq!(parsed.uri(), &*format!("http://a:4318{}", grpc::TRACES));
             }
         }
         for wrong in ["a:4318", "a", "grpc://a:4317", "/v1/traces", "http://"] {
-            assert!(CollectorUrl::read(wrong).is_err(), "{wrong}");
+            assert!(read_url(wrong).is_err(), "{wrong}");
         }
-        let with_password = CollectorUrl::read("http://u:secret@a").unwrap_err();
-        assert!(!with_password.contains("secret"), "{with_password}");
+        for wrong in [
+            "https://collector/SECRET x",
+            "htps://host/SECRET",
+            "u:SECRET@host:4318",
+            "http://u:SECRET@a",
+        ] {
+            let why = read_url(wrong).unwrap_err();
+            assert!(!why.contains("SECRET"), "{wrong}: {why}");
+        }
     }
 
     #[test]
-    fn pairs_are_read_as_the_specification_has_them_and_secrets_are_not_shown() {
-        let read = pairs(" a = 1 , b=x%20y%2Cz==,").unwrap();
-        let expected = [("a", "1"), ("b", "x y,z==")];
-        assert_eq!(read, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
-        assert_eq!(pairs(""), Ok(Vec::new()));
-        for wrong in ["secret", "=secret", "a=secret%2", "a=secret%zz", "a=secret%ff"] {
-            let why = pairs(wrong).unwrap_err();
-            assert!(why.contains("part 1") && !why.contains("secret"), "{why}");
-        }
-        let many = "a=1,".repeat(MOST_PAIRS + 1);
-        assert!(pairs(&many).unwrap_err().contains("has 65 pairs: at most 64"));
+    fn what_is_secret_in_headers_is_not_shown() {
         let headers = CollectorHeaders::parse("api-key=secret").unwrap();
         assert!(!format!("{headers:?}").contains("secret"), "{headers:?}");
         for wrong in ["a b=secret", "a=secret%0A"] {

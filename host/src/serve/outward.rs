@@ -50,7 +50,13 @@ impl Outward {
     /// Waits until what was told is written and sent, for so long at most each.
     pub(super) fn flush(&self, within: Duration) {
         if let Some(spans) = &self.spans {
-            spans.flush(within);
+            if !spans.flush(within) {
+                let seconds = within.as_secs_f64();
+                tracing::warn!(
+                    seconds,
+                    "the collector did not take all spans before this host ended"
+                );
+            }
         }
         if let Some(access_log) = &self.access_log {
             access_log.flush(within);

@@ -254,6 +254,16 @@ impl Host {
         host
     }
 
+    /// The same with these variables.
+    pub(crate) fn logging_with_env(env: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = Self::command(folder.path(), &[]);
+        command.env("RUST_LOG", "steerage=debug").envs(env.iter().copied()).stderr(Stdio::piped());
+        let mut host = Self::spawn(command, folder.path());
+        host._folder = Some(folder);
+        host
+    }
+
     /// Everything the host logged, once it has ended.
     pub(crate) fn wait_for_log(&mut self) -> String {
         let mut log = String::new();
