@@ -15,6 +15,7 @@ pub mod capsule;
 pub mod catalog;
 pub mod cli;
 pub mod client;
+pub mod clock;
 pub mod code;
 pub mod config;
 pub mod connector;

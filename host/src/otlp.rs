@@ -21,7 +21,6 @@ use futures_util::future::pending;
 use prost::Message as _;
 use steerage_core::otlp::{BatchCounts, BatchNews, Batches, DropReason, RULES, Sampler};
 use tokio::sync::mpsc;
-use tokio::time::Instant;
 
 use self::message::{ExportTraces, KeyValue, ResourceSpans, ScopeSpans, SpanResource, SpanScope};
 use self::meter::SpanMeter;
@@ -29,6 +28,7 @@ pub use self::pairs::pairs;
 use self::send::SpanSender;
 pub use self::settings::{CollectorHeaders, OtlpProtocol, OtlpSettings, traces_at, traces_below};
 pub use self::span::CallSpan;
+use crate::clock::RunClock;
 use crate::telemetry::events::{Event, Events, Severity};
 
 /// Calls that wait to be told at most: by the OpenTelemetry specification.
@@ -63,7 +63,7 @@ pub struct SpanDriver {
     sender: SpanSender,
     resource: SpanResource,
     events: Arc<Events>,
-    started_at: Instant,
+    clock: RunClock,
 }
 
 impl SpanExporter {
@@ -91,7 +91,7 @@ impl SpanExporter {
             sender: SpanSender::new(url, settings)?,
             resource: resource(settings, host),
             events: events.clone(),
-            started_at: Instant::now(),
+            clock: RunClock::start(),
         };
         Ok(Some((Self { sampler: settings.sampler, spans, ends: end, meter }, driver)))
     }
@@ -132,15 +132,15 @@ impl SpanDriver {
         let (mut why, mut n_left_out) = (String::new(), 0);
         loop {
             self.fill();
-            let now = self.now();
+            let now = self.clock.now();
             if let Some(batch) = self.batches.next(now) {
                 let message = encode(&self.resource, batch);
                 let (answer, said) = self.sender.send(message).await;
-                self.batches.done(self.now(), answer, fastrand::u64(..));
+                self.batches.done(self.clock.now(), answer, fastrand::u64(..));
                 why = said;
             }
             let n_before = std::mem::replace(&mut n_left_out, self.meter.n_left_out());
-            self.batches.lose(self.now(), DropReason::QueueFull, n_left_out - n_before);
+            self.batches.lose(self.clock.now(), DropReason::QueueFull, n_left_out - n_before);
             // Whoever sees a loss in the metrics finds the event.
             self.tell_operators(&why);
             self.meter.set(self.batches.counts());
@@ -182,7 +182,7 @@ impl SpanDriver {
     fn fill(&mut self) {
         while self.batches.room() > 0 {
             if let Some(span) = self.left.pop_front() {
-                self.batches.add(self.now(), span);
+                self.batches.add(self.clock.now(), span);
             } else if let Ok(call) = self.waiting.try_recv() {
                 self.take(&call);
             } else {
@@ -201,24 +201,18 @@ impl SpanDriver {
 
     /// Until the batch is due; `None` where it is.
     fn wait(&self) -> Option<impl Future<Output = ()> + use<>> {
-        let at = self.batches.next_at();
-        let left = at.map(|at| at.saturating_sub(self.now()));
-        let until = left.map(|left| Instant::now() + Duration::from_millis(left));
-        (left != Some(0)).then_some(async move {
-            match until {
-                Some(until) => tokio::time::sleep_until(until).await,
+        let left = self.batches.next_at().map(|at| self.clock.until(at));
+        (left != Some(Duration::ZERO)).then_some(async move {
+            match left {
+                Some(left) => tokio::time::sleep(left).await,
                 None => pending().await,
             }
         })
     }
 
-    fn now(&self) -> u64 {
-        u64::try_from(self.started_at.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
-
     fn tell_operators(&mut self, why: &str) {
         let who = format!("the collector at {}", self.sender.authority());
-        match self.batches.news(self.now()) {
+        match self.batches.news(self.clock.now()) {
             Some(BatchNews::Fails) => {
                 let n_lost = self.n_lost();
                 let message =

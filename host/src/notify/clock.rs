@@ -3,14 +3,13 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
-
+use crate::clock::RunClock;
 use crate::telemetry::destinations;
 
 /// Milliseconds that only go on, whatever becomes of the machine's clock.
 #[derive(Debug)]
 pub(super) struct NotifyClock {
-    begun: Instant,
+    run: RunClock,
     wall_at_start: u64,
 }
 
@@ -27,7 +26,7 @@ pub(super) struct NotifyMoment {
 
 impl NotifyClock {
     pub(super) fn start() -> Self {
-        Self { begun: Instant::now(), wall_at_start: destinations::now() }
+        Self { run: RunClock::start(), wall_at_start: destinations::now() }
     }
 
     pub(super) fn moment(&self) -> NotifyMoment {
@@ -36,11 +35,11 @@ impl NotifyClock {
     }
 
     pub(super) fn now(&self) -> u64 {
-        u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
+        self.run.now()
     }
 
     pub(super) fn until(&self, at: u64) -> Duration {
-        Duration::from_millis(at.saturating_sub(self.now()))
+        self.run.until(at)
     }
 }
 

@@ -46,6 +46,7 @@ const LEVELS: &[(&str, u32)] = &[
     ("call", 1),
     ("capsule", 0),
     ("replay", 4),
+    ("clock", 1),
     ("connector", 1),
     ("document", 1),
     ("flow", 1),
