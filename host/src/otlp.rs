@@ -245,10 +245,10 @@ fn resource(settings: &OtlpSettings, host: &str) -> SpanResource {
     // What the operator says goes before what the host would say.
     let said = settings.resource.iter();
     let mut attributes: Vec<KeyValue> =
-        said.map(|(name, value)| KeyValue::text(name, value.as_str())).collect();
+        said.map(|(name, value)| KeyValue::string(name, value.as_str())).collect();
     let is_said = |name: &str| settings.resource.iter().any(|(said, _)| said == name);
     let own = own.into_iter().filter(|(name, _)| !is_said(name));
-    attributes.extend(own.map(|(name, value)| KeyValue::text(name, value)));
+    attributes.extend(own.map(|(name, value)| KeyValue::string(name, value)));
     SpanResource { attributes }
 }
 

@@ -5,6 +5,12 @@
 use bytes::Bytes;
 use prost::{Message, Oneof};
 
+/// The kinds of spans that are sent here: whose side of a request they are.
+pub(super) const SERVER: i32 = 2;
+pub(super) const CLIENT: i32 = 3;
+/// The status of a span that failed.
+pub(super) const FAILED: i32 = 2;
+
 /// What a collector is sent.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct ExportTraces {
@@ -61,7 +67,8 @@ pub(super) struct SpanMessage {
     pub(super) parent_span_id: Vec<u8>,
     #[prost(string, tag = "5")]
     pub(super) name: String,
-    #[prost(enumeration = "SpanKind", tag = "6")]
+    /// [`SERVER`] or [`CLIENT`].
+    #[prost(int32, tag = "6")]
     pub(super) kind: i32,
     #[prost(fixed64, tag = "7")]
     pub(super) start_time_unix_nano: u64,
@@ -75,30 +82,14 @@ pub(super) struct SpanMessage {
     pub(super) flags: u32,
 }
 
-/// Whose side of a request a span is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Enumeration)]
-#[repr(i32)]
-pub(super) enum SpanKind {
-    Unspecified = 0,
-    Server = 2,
-    Client = 3,
-}
-
 /// How a span ended.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct SpanStatus {
     #[prost(string, tag = "2")]
     pub(super) message: String,
-    #[prost(enumeration = "SpanStatusCode", tag = "3")]
+    /// [`FAILED`]; a span that did not fail has no status.
+    #[prost(int32, tag = "3")]
     pub(super) code: i32,
-}
-
-/// Whether a span failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Enumeration)]
-#[repr(i32)]
-pub(super) enum SpanStatusCode {
-    Unset = 0,
-    Error = 2,
 }
 
 /// An attribute.
@@ -121,9 +112,9 @@ pub(super) struct AnyValue {
 #[derive(Clone, PartialEq, Oneof)]
 pub(super) enum AttributeValue {
     #[prost(string, tag = "1")]
-    Text(String),
+    String(String),
     #[prost(int64, tag = "3")]
-    Whole(i64),
+    Int(i64),
 }
 
 /// What a collector answers.
@@ -176,13 +167,13 @@ pub(super) struct RetryDelay {
 
 impl KeyValue {
     /// An attribute that is a text.
-    pub(super) fn text(key: &str, text: impl Into<String>) -> Self {
-        Self::of(key, AttributeValue::Text(text.into()))
+    pub(super) fn string(key: &str, text: impl Into<String>) -> Self {
+        Self::of(key, AttributeValue::String(text.into()))
     }
 
     /// An attribute that is a number.
-    pub(super) fn whole(key: &str, number: impl TryInto<i64>) -> Self {
-        Self::of(key, AttributeValue::Whole(number.try_into().unwrap_or(i64::MAX)))
+    pub(super) fn int(key: &str, number: impl TryInto<i64>) -> Self {
+        Self::of(key, AttributeValue::Int(number.try_into().unwrap_or(i64::MAX)))
     }
 
     fn of(key: &str, value: AttributeValue) -> Self {

@@ -3,6 +3,8 @@
 //! Attributes follow the stable conventions for HTTP; what these have no name for begins with `steerage.`.
 
 use std::net::IpAddr;
+use std::num::NonZeroU64;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +13,7 @@ use steerage_core::id::{AppName, CallId, Generation};
 use steerage_core::spent::TimeSpent;
 use steerage_core::trace::CallTrace;
 
-use super::message::{KeyValue, SpanKind, SpanMessage, SpanStatus, SpanStatusCode};
+use super::message::{CLIENT, FAILED, KeyValue, SERVER, SpanMessage, SpanStatus};
 use crate::call::{OTHER_METHOD, OutboundRequest, Usage, known_method};
 
 /// In the flags of a span: it is known whether its parent is on another machine, and it is.
@@ -90,65 +92,65 @@ impl CallSpan {
         let name = if method == OTHER_METHOD { "HTTP" } else { method };
         let remote = self.trace.parent.map_or(0, |_| PARENT_IS_REMOTE);
         SpanMessage {
-            trace_id: self.trace.trace.to_be_bytes().to_vec(),
-            span_id: self.trace.span.get().to_be_bytes().to_vec(),
-            parent_span_id: self
-                .trace
-                .parent
-                .map(|parent| parent.get().to_be_bytes().to_vec())
-                .unwrap_or_default(),
+            parent_span_id: self.trace.parent.map(id_bytes).unwrap_or_default(),
             name: format!("{name} {route}"),
-            kind: SpanKind::Server.into(),
-            start_time_unix_nano: nanoseconds(self.began_at),
-            end_time_unix_nano: nanoseconds(self.began_at + self.took),
+            kind: SERVER,
             attributes: self.attributes(method, route),
-            status: self.failure.as_ref().map(|message| SpanStatus {
-                message: message.clone(),
-                code: SpanStatusCode::Error.into(),
-            }),
+            status: self.failure.as_ref().map(|message| failed(message)),
             flags: u32::from(self.trace.flags) | KNOWS_PARENT | remote,
+            ..self.message(self.trace.span, Duration::ZERO..self.took)
+        }
+    }
+
+    /// What all spans of this call have, with their ids and times after it began.
+    fn message(&self, id: NonZeroU64, times: Range<Duration>) -> SpanMessage {
+        SpanMessage {
+            trace_id: self.trace.trace.to_be_bytes().to_vec(),
+            span_id: id_bytes(id),
+            start_time_unix_nano: nanoseconds(self.began_at + times.start),
+            end_time_unix_nano: nanoseconds(self.began_at + times.end),
+            flags: u32::from(self.trace.flags) | KNOWS_PARENT,
+            ..SpanMessage::default()
         }
     }
 
     fn attributes(&self, method: &str, route: &str) -> Vec<KeyValue> {
         let scheme = if self.https { "https" } else { "http" };
         let mut all = vec![
-            KeyValue::text("http.request.method", method),
-            KeyValue::text("http.route", route),
-            KeyValue::text("url.path", &*self.path),
-            KeyValue::text("url.scheme", scheme),
-            KeyValue::text("network.protocol.version", self.version),
-            KeyValue::text("client.address", self.client.to_canonical().to_string()),
+            KeyValue::string("http.request.method", method),
+            KeyValue::string("http.route", route),
+            KeyValue::string("url.path", &*self.path),
+            KeyValue::string("url.scheme", scheme),
+            KeyValue::string("network.protocol.version", self.version),
+            KeyValue::string("client.address", self.client.to_canonical().to_string()),
         ];
         if method == OTHER_METHOD {
-            all.push(KeyValue::text("http.request.method_original", self.method.as_str()));
+            all.push(KeyValue::string("http.request.method_original", self.method.as_str()));
         }
-        let (name, port) = parted(&self.host);
-        all.push(KeyValue::text("server.address", name));
-        all.extend(port.map(|port| KeyValue::whole("server.port", port)));
+        all.extend(server(&self.host));
         if self.status > 0 {
-            all.push(KeyValue::whole("http.response.status_code", self.status));
+            all.push(KeyValue::int("http.response.status_code", self.status));
         }
         let is_failed = self.failure.is_some();
         if let Some(error) = self.error {
-            all.push(KeyValue::text("error.type", error));
+            all.push(KeyValue::string("error.type", error));
         } else if is_failed {
-            all.push(KeyValue::text("error.type", self.status.to_string()));
+            all.push(KeyValue::string("error.type", self.status.to_string()));
         }
         let (request_bytes, response_bytes) = self.n_bytes;
         let microseconds = |time: Duration| time.as_micros();
         all.extend([
-            KeyValue::whole("http.request.body.size", request_bytes),
-            KeyValue::whole("http.response.body.size", response_bytes),
-            KeyValue::text("steerage.app", self.app.as_str()),
-            KeyValue::whole("steerage.generation", self.generation.get()),
-            KeyValue::text("steerage.call_id", self.call.to_string()),
-            KeyValue::whole("steerage.fuel", self.usage.fuel.get()),
-            KeyValue::whole("steerage.memory_peak_bytes", self.usage.memory.get()),
-            KeyValue::whole("steerage.cpu_us", microseconds(self.usage.cpu)),
+            KeyValue::int("http.request.body.size", request_bytes),
+            KeyValue::int("http.response.body.size", response_bytes),
+            KeyValue::string("steerage.app", self.app.as_str()),
+            KeyValue::int("steerage.generation", self.generation.get()),
+            KeyValue::string("steerage.call_id", self.call.to_string()),
+            KeyValue::int("steerage.fuel", self.usage.fuel.get()),
+            KeyValue::int("steerage.memory_peak_bytes", self.usage.memory.get()),
+            KeyValue::int("steerage.cpu_us", microseconds(self.usage.cpu)),
         ]);
         let phases = self.spent.each().map(|(phase, spent)| {
-            KeyValue::whole(&format!("steerage.time.{}_us", phase.code()), microseconds(spent))
+            KeyValue::int(&format!("steerage.time.{}_us", phase.code()), microseconds(spent))
         });
         all.extend(phases);
         all
@@ -156,12 +158,10 @@ impl CallSpan {
 
     fn of_client(&self, request: &OutboundRequest, id: u64) -> SpanMessage {
         let method = request.method;
-        let mut attributes = vec![KeyValue::text("http.request.method", method)];
-        let (name, port) = parted(&request.destination);
-        attributes.push(KeyValue::text("server.address", name));
-        attributes.extend(port.map(|port| KeyValue::whole("server.port", port)));
+        let mut attributes = vec![KeyValue::string("http.request.method", method)];
+        attributes.extend(server(&request.destination));
         if request.status > 0 {
-            attributes.push(KeyValue::whole("http.response.status_code", request.status));
+            attributes.push(KeyValue::int("http.response.status_code", request.status));
         }
         // By the conventions a client's request has failed that was answered 4xx as well.
         let is_error_status = request.status >= 400;
@@ -171,28 +171,39 @@ impl CallSpan {
                 0 => request.end.code().to_owned(),
                 status => status.to_string(),
             };
-            attributes.push(KeyValue::text("error.type", error));
+            attributes.push(KeyValue::string("error.type", error));
         }
         let waited = request.waited.as_micros();
-        attributes.push(KeyValue::whole("steerage.waited_us", waited));
+        attributes.push(KeyValue::int("steerage.waited_us", waited));
+        let id = NonZeroU64::new(id).unwrap_or(NonZeroU64::MIN);
         SpanMessage {
-            trace_id: self.trace.trace.to_be_bytes().to_vec(),
-            span_id: id.max(1).to_be_bytes().to_vec(),
-            parent_span_id: self.trace.span.get().to_be_bytes().to_vec(),
+            parent_span_id: id_bytes(self.trace.span),
             name: if method == OTHER_METHOD { "HTTP".to_owned() } else { method.to_owned() },
-            kind: SpanKind::Client.into(),
-            start_time_unix_nano: nanoseconds(self.began_at + request.began_after),
-            end_time_unix_nano: nanoseconds(self.began_at + request.ended_after),
+            kind: CLIENT,
             attributes,
-            status: is_wrong
-                .then(|| SpanStatus { message: String::new(), code: SpanStatusCode::Error.into() }),
-            flags: u32::from(self.trace.flags) | KNOWS_PARENT,
+            status: is_wrong.then(|| failed("")),
+            ..self.message(id, request.began_after..request.ended_after)
         }
     }
 }
 
+fn id_bytes(id: NonZeroU64) -> Vec<u8> {
+    id.get().to_be_bytes().to_vec()
+}
+
+fn failed(message: &str) -> SpanStatus {
+    SpanStatus { message: message.to_owned(), code: FAILED }
+}
+
+/// Whom a request is for.
+fn server(authority: &str) -> impl Iterator<Item = KeyValue> + use<> {
+    let (name, port) = split_port(authority);
+    let port = port.map(|port| KeyValue::int("server.port", port));
+    [KeyValue::string("server.address", name)].into_iter().chain(port)
+}
+
 /// A host and its port, where it has one.
-fn parted(authority: &str) -> (&str, Option<u16>) {
+fn split_port(authority: &str) -> (&str, Option<u16>) {
     let parted = authority.rsplit_once(':');
     let parted = parted.and_then(|(name, port)| Some((name, port.parse().ok()?)));
     parted.map_or((authority, None), |(name, port)| (name, Some(port)))
@@ -204,9 +215,9 @@ mod tests {
 
     #[test]
     fn a_port_is_told_apart_from_an_address() {
-        assert_eq!(parted("a.b:80"), ("a.b", Some(80)));
-        assert_eq!(parted("a.b"), ("a.b", None));
-        assert_eq!(parted("[::1]"), ("[::1]", None));
-        assert_eq!(parted("[::1]:8080"), ("[::1]", Some(8080)));
+        assert_eq!(split_port("a.b:80"), ("a.b", Some(80)));
+        assert_eq!(split_port("a.b"), ("a.b", None));
+        assert_eq!(split_port("[::1]"), ("[::1]", None));
+        assert_eq!(split_port("[::1]:8080"), ("[::1]", Some(8080)));
     }
 }

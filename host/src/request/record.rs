@@ -14,7 +14,7 @@ use steerage_core::spent::TimeSpent;
 use steerage_core::trace::CallTrace;
 
 use super::head::Caller;
-use super::told::{EndedParts, LONGEST_PATH, ToldHead};
+use super::told::{EndedParts, LONGEST_PATH, RequestHead};
 use super::{CallContext, capture};
 use crate::call::{Call, CallSide, Recorder, Usage};
 use crate::catalog::{Count, LoadedDeployment};
@@ -37,7 +37,7 @@ pub(super) struct CallRecord {
     path: Arc<str>,
     span: tracing::Span,
     /// What is told outside only, where anybody is told.
-    told: Option<Box<ToldHead>>,
+    told: Option<Box<RequestHead>>,
 }
 
 /// A call that is about to begin.
@@ -81,7 +81,7 @@ impl CallRecord {
         );
         let (deployed, context, path) = (deployed.clone(), context.clone(), path.into());
         let is_told = trace.is_some() || context.access_log.is_some();
-        let told = is_told.then(|| Box::new(ToldHead::of(request, route, client.https, trace)));
+        let told = is_told.then(|| Box::new(RequestHead::of(request, route, client.https, trace)));
         let client = client.remote.ip();
         let record = Self { deployed, count, context, client, method, path, span, told };
         CallSide::of(Arc::new(Call::new(id, started_at, record)))

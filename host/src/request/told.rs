@@ -29,7 +29,7 @@ const SHOWN: usize = 200;
 
 /// What is told of a request beside what is kept of each.
 #[derive(Debug)]
-pub(super) struct ToldHead {
+pub(super) struct RequestHead {
     /// A copy: the header may be a part of all that was read of the head.
     host: String,
     route: HeaderValue,
@@ -53,7 +53,7 @@ pub(super) struct EndedParts<'e> {
     pub(super) duration: Duration,
 }
 
-impl ToldHead {
+impl RequestHead {
     /// Of a request that begins.
     pub(super) fn of(
         request: &Parts,
@@ -103,11 +103,7 @@ impl ToldHead {
             path: ended.path.clone(),
             host: self.host.clone(),
             https: self.https,
-            version: match self.version {
-                Version::HTTP_10 => "1.0",
-                Version::HTTP_2 => "2",
-                _ => "1.1",
-            },
+            version: self.protocol().trim_start_matches("HTTP/"),
             client: ended.client,
             status: call.status(),
             error,
@@ -117,6 +113,14 @@ impl ToldHead {
             n_bytes: (call.request_bytes(), call.response_bytes()),
             outbound: call.time().outbound_requests(),
         })
+    }
+
+    fn protocol(&self) -> &'static str {
+        match self.version {
+            Version::HTTP_10 => "HTTP/1.0",
+            Version::HTTP_2 => "HTTP/2",
+            _ => "HTTP/1.1",
+        }
     }
 
     fn write_line(&self, ended: &EndedParts<'_>) {
@@ -133,11 +137,7 @@ impl ToldHead {
             method: ended.method.as_str(),
             host: &self.host,
             path: ended.path,
-            protocol: match self.version {
-                Version::HTTP_10 => "HTTP/1.0",
-                Version::HTTP_2 => "HTTP/2",
-                _ => "HTTP/1.1",
-            },
+            protocol: self.protocol(),
             route: self.route.to_str().unwrap_or_default(),
             app: ended.deployed.app.as_str(),
             generation: ended.deployed.generation.get(),
