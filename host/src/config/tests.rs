@@ -130,7 +130,7 @@ fn receivers_are_urls_and_a_secret_needs_its_webhook() {
         &[("notify.alertmanager", "a:9093")],
         "[notify]\nwebhook = \"http://user:password@a/\"",
         &expect![[r#"
-            --alertmanager (STEERAGE_ALERTMANAGER): "a:9093" and so on is no URL that can be told: expected http://HOST:PORT/PATH or https://HOST:PORT/PATH
+            --alertmanager (STEERAGE_ALERTMANAGER): "a:9093" is no URL: expected http://HOST:PORT or https://HOST:PORT
             host.toml:2:11: notify.webhook: holds a user: user and password cannot be sent"#]],
     );
     check(
@@ -312,7 +312,7 @@ fn what_is_wrong_with_a_collector_is_told_by_the_name_of_its_variable() {
         &expect![[r#"
             --otlp-disabled (OTEL_SDK_DISABLED): "yes" is neither true nor false
             --otlp-protocol (OTEL_EXPORTER_OTLP_PROTOCOL): "http/json" is no protocol spoken here: expected http/protobuf or grpc
-            --otlp-endpoint (OTEL_EXPORTER_OTLP_ENDPOINT): "collector:4317" is no URL of a collector: expected http://HOST:PORT
+            --otlp-endpoint (OTEL_EXPORTER_OTLP_ENDPOINT): "collector:4317" is no URL: expected http://HOST:PORT or https://HOST:PORT
             --otlp-headers (OTEL_EXPORTER_OTLP_HEADERS): part 1 between the commas has no =: expected NAME=VALUE,NAME=VALUE
             --otlp-timeout (OTEL_EXPORTER_OTLP_TIMEOUT): is 0s: at least 1ms is allowed
             --otlp-sampler-arg (OTEL_TRACES_SAMPLER_ARG): "10" is no ratio: expected a number from 0 to 1, such as 0.1
