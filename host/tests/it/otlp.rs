@@ -2,11 +2,10 @@
 //! slows no call, and what it never gets is counted.
 
 mod decode;
+mod rotel;
 mod strange;
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -24,7 +23,6 @@ use tokio::sync::watch;
 use self::decode::{Span, spans};
 use crate::harness::{Host, manifest, prints, says, wat};
 use crate::outbound::{LOOPBACK, target_after};
-use crate::watchdog::{self, Watched};
 
 /// What a collector answers: a status, how many seconds it wants to be left alone, and a body.
 type Answer = (u16, Option<u64>, &'static [u8]);
@@ -443,116 +441,4 @@ async fn by_grpc_spans_arrive_and_a_status_means_what_it_says() {
     }
     ids.dedup();
     assert_eq!(ids.len(), 2, "the first one again and again, and then the other one once");
-}
-
-/// `rotel`, a collector in Rust, that prints what it takes; gone when this is dropped.
-struct Rotel {
-    child: Child,
-    _watched: Arc<Watched>,
-    folder: tempfile::TempDir,
-    /// Where it takes gRPC, and where HTTP.
-    urls: [String; 2],
-}
-
-impl Drop for Rotel {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
-
-impl Rotel {
-    /// Starts one; `None` where it is not there.
-    async fn start() -> Option<Self> {
-        let tools =
-            PathBuf::from(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("tools/rotel");
-        let program = tools.join("rotel-agent");
-        if !program.exists() {
-            eprintln!("SKIPPED: no rotel in {}; `make collector-setup` brings it", tools.display());
-            return None;
-        }
-        let folder = tempfile::tempdir().unwrap();
-        let mut held = Vec::new();
-        for _ in 0..2 {
-            held.push(TcpListener::bind("127.0.0.1:0").await.unwrap());
-        }
-        let ports: Vec<_> =
-            held.iter().map(|listener| listener.local_addr().unwrap().to_string()).collect();
-        drop(held);
-        let log = std::fs::File::create(folder.path().join("log")).unwrap();
-        let child = Command::new(program)
-            .args([
-                "start",
-                "--exporter",
-                "blackhole",
-                "--debug-log",
-                "traces",
-                "--pid-file",
-                "pid",
-            ])
-            .args(["--debug-log-verbosity", "detailed"])
-            .args(["--otlp-grpc-endpoint", &ports[0], "--otlp-http-endpoint", &ports[1]])
-            .current_dir(folder.path())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .stdin(Stdio::null())
-            .spawn()
-            .unwrap();
-        let watched = watchdog::watch(&child, "a rotel");
-        let urls = [&ports[0], &ports[1]].map(|port| format!("http://{port}"));
-        let mut started = Self { child, _watched: watched, folder, urls };
-        for port in &ports {
-            while tokio::net::TcpStream::connect(port).await.is_err() {
-                if let Some(ended) = started.child.try_wait().unwrap() {
-                    panic!("rotel ended ({ended}): {}", started.printed());
-                }
-                tokio::task::yield_now().await;
-            }
-        }
-        Some(started)
-    }
-
-    fn printed(&self) -> String {
-        std::fs::read_to_string(self.folder.path().join("log")).unwrap()
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_real_collector_takes_all_spans_and_reads_them_as_they_are_meant() {
-    let Some(rotel) = Rotel::start().await else { return };
-    let port = target_after(Duration::ZERO).await;
-    let may = format!("allowed_outbound_hosts = [\"http://127.0.0.1:{port}\"]");
-    for (protocol, url) in ["grpc", "http/protobuf"].into_iter().zip(&rotel.urls) {
-        let app = &protocol[..4];
-        let env =
-            [("OTEL_EXPORTER_OTLP_ENDPOINT", &**url), ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)];
-        let host = Host::with_env(&LOOPBACK, &env);
-        host.serve(app, &std::fs::read(guests::OUT).unwrap(), &may).await;
-        let request = Request::get(host.url(&format!("/{app}?url=http://127.0.0.1:{port}/")));
-        let request = request.header("traceparent", PARENT).body(Full::default()).unwrap();
-        assert_eq!(host.send(request).await.status, 200);
-        host.until("both spans", || async {
-            (host.metric("otlp_spans_sent_total").await == 2.0).then_some(())
-        })
-        .await;
-        for reason in ["queue_full", "refused", "given_up", "unanswered", "host_ended"] {
-            assert_eq!(dropped(&host, reason).await, 0.0, "{reason}");
-        }
-        let name = format!("GET /{app}");
-        let printed = host
-            .until("what it printed", || async {
-                let printed = rotel.printed();
-                (printed.contains(&name) && printed.contains("steerage.waited_us"))
-                    .then_some(printed)
-            })
-            .await;
-        for said in [
-            "0af7651916cd43dd8448eb211c80319c",
-            "b7ad6b7169203331",
-            "service.name",
-            "steerage.fuel",
-        ] {
-            assert!(printed.contains(said), "{said}: {printed}");
-        }
-    }
 }

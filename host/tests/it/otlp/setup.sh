@@ -1,7 +1,7 @@
 #!/bin/sh
 # Brings a real collector of OpenTelemetry for the test of spans: `rotel`, whose program lies in a package of PyPI.
 # It goes into target/tools/rotel. It changes nothing when it is there, and fails with a word where it cannot be had.
-# The test is `otlp::a_real_collector_takes_all_spans_and_reads_them_as_they_are_meant`; without this it is skipped.
+# The tests are those of `otlp::rotel`; without this they are skipped.
 set -eu
 cd "$(dirname "$0")/../../../.."
 
