@@ -19,7 +19,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::pending;
 use prost::Message as _;
-use steerage_core::otlp::{BatchCounts, BatchNews, Batches, DropReason, RULES, Sampler};
+use steerage_core::otlp::{
+    BatchAnswer, BatchCounts, BatchNews, Batches, DropReason, RULES, Sampler,
+};
 use tokio::sync::mpsc;
 
 use self::message::{ExportTraces, KeyValue, ResourceSpans, ScopeSpans, SpanResource, SpanScope};
@@ -64,6 +66,12 @@ pub struct SpanDriver {
     resource: SpanResource,
     events: Arc<Events>,
     clock: RunClock,
+    /// What was lost last, and why.
+    why: String,
+    /// How many of those that found no place are counted.
+    n_left_out: u64,
+    /// Who waits for the end, and how many were lost before that was asked for.
+    ending: Option<(SyncSender<bool>, u64)>,
 }
 
 impl SpanExporter {
@@ -92,6 +100,9 @@ impl SpanExporter {
             resource: resource(settings, host),
             events: events.clone(),
             clock: RunClock::start(),
+            why: String::new(),
+            n_left_out: 0,
+            ending: None,
         };
         Ok(Some((Self { sampler: settings.sampler, spans, ends: end, meter }, driver)))
     }
@@ -126,26 +137,29 @@ impl SpanExporter {
 }
 
 impl SpanDriver {
-    /// Sends what calls tell, until nobody can tell any more or somebody asks for the end.
-    pub async fn run(mut self) {
-        let mut done: Option<(SyncSender<bool>, u64)> = None;
-        let (mut why, mut n_left_out) = (String::new(), 0);
+    /// Sends what calls tell, until nobody can tell any more or somebody asks for the end. It can be begun again
+    /// when it has failed: a batch that was on its way then may have arrived.
+    pub async fn run(&mut self) {
+        self.batches.done(self.clock.now(), BatchAnswer::InDoubt, 0);
         loop {
             self.fill();
             let now = self.clock.now();
             if let Some(batch) = self.batches.next(now) {
                 let message = encode(&self.resource, batch);
+                // It says so unless there is an answer.
+                self.why = "what sends spans here has failed".to_owned();
                 let (answer, said) = self.sender.send(message).await;
                 self.batches.done(self.clock.now(), answer, fastrand::u64(..));
-                why = said;
+                self.why = said;
             }
-            let n_before = std::mem::replace(&mut n_left_out, self.meter.n_left_out());
-            self.batches.lose(self.clock.now(), DropReason::QueueFull, n_left_out - n_before);
+            let n_before = std::mem::replace(&mut self.n_left_out, self.meter.n_left_out());
+            let n_new = self.n_left_out - n_before;
+            self.batches.lose(self.clock.now(), DropReason::QueueFull, n_new);
             // Whoever sees a loss in the metrics finds the event.
-            self.tell_operators(&why);
+            self.tell_operators();
             self.meter.set(self.batches.counts());
             if self.is_empty()
-                && let Some((done, n_lost_before)) = &done
+                && let Some((done, n_lost_before)) = &self.ending
             {
                 // Whoever waits may have given up.
                 done.try_send(self.n_lost() == *n_lost_before).ok();
@@ -160,12 +174,12 @@ impl SpanDriver {
                     // Nobody can tell any more.
                     None => {
                         self.batches.end();
-                        done.get_or_insert_with(|| (sync_channel(1).0, 0));
+                        self.ending.get_or_insert_with(|| (sync_channel(1).0, 0));
                     }
                 },
-                end = self.ends.recv(), if done.is_none() => {
+                end = self.ends.recv(), if self.ending.is_none() => {
                     self.batches.end();
-                    done = Some((end.unwrap_or_else(|| sync_channel(1).0), self.n_lost()));
+                    self.ending = Some((end.unwrap_or_else(|| sync_channel(1).0), self.n_lost()));
                 }
                 () = wait => {}
             }
@@ -210,11 +224,12 @@ impl SpanDriver {
         })
     }
 
-    fn tell_operators(&mut self, why: &str) {
+    fn tell_operators(&mut self) {
         let who = format!("the collector at {}", self.sender.authority());
         match self.batches.news(self.clock.now()) {
             Some(BatchNews::Fails) => {
                 let n_lost = self.n_lost();
+                let why = &self.why;
                 let message =
                     format!("{who} does not take all spans of this host, {n_lost} are lost: {why}");
                 tracing::error!("{message}");
@@ -262,4 +277,84 @@ fn encode(resource: &SpanResource, batch: &[Bytes]) -> Bytes {
         schema_url: SCHEMA.to_owned(),
     };
     Bytes::from(ExportTraces { resource_spans: vec![resource_spans] }.encode_to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderValue, Method};
+    use steerage_core::id::{CallId, Generation};
+    use steerage_core::spent::TimeSpent;
+    use steerage_core::trace::CallTrace;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::call::Usage;
+
+    fn call() -> Box<CallSpan> {
+        Box::new(CallSpan {
+            trace: CallTrace { trace: 1, parent: None, span: std::num::NonZeroU64::MIN, flags: 1 },
+            call: CallId::from_u128(1),
+            began_at: Duration::ZERO,
+            took: Duration::ZERO,
+            app: "app".parse().unwrap(),
+            generation: Generation::FIRST,
+            method: Method::GET,
+            route: HeaderValue::from_static("/..."),
+            path: "/".into(),
+            host: "a".to_owned(),
+            https: false,
+            version: "1.1",
+            client: [127, 0, 0, 1].into(),
+            status: 200,
+            error: None,
+            failure: None,
+            usage: Usage::default(),
+            spent: TimeSpent::default(),
+            n_bytes: (0, 0),
+            outbound: Vec::new(),
+        })
+    }
+
+    /// As when it panics, its work is dropped where it stands and begun again.
+    #[tokio::test]
+    async fn a_driver_that_failed_loses_the_batch_that_was_on_its_way_and_sends_the_rest() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let traces = Some(traces_below(&url, OtlpProtocol::Http).unwrap());
+        let settings = OtlpSettings { traces, ..OtlpSettings::default() };
+        let started = SpanExporter::new(&settings, "host", &Arc::default()).unwrap();
+        let (exporter, mut driver) = started.unwrap();
+        // So that a batch goes at once.
+        driver.batches.end();
+        exporter.meter.leave_out(3);
+        exporter.tell(call());
+        let is_sent = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.read_u8().await.unwrap();
+            stream
+        };
+        let _unanswered = tokio::select! {
+            () = driver.run() => panic!("it ends"),
+            stream = is_sent => stream,
+        };
+        exporter.tell(call());
+        let is_taken = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.read_u8().await.unwrap();
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+            while exporter.counts().sent == 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            () = driver.run() => panic!("it ends"),
+            taken = tokio::time::timeout(Duration::from_secs(60), is_taken) => taken.unwrap(),
+        }
+        let counts = driver.batches.counts();
+        assert_eq!(counts.sent, 1);
+        assert_eq!(counts.dropped[DropReason::Unanswered as usize], 1);
+        assert_eq!(counts.dropped[DropReason::QueueFull as usize], 3, "each is counted once");
+        assert_eq!(exporter.counts(), counts);
+    }
 }

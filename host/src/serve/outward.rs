@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
+use tokio::sync::Mutex;
 
 use super::{StartError, problems};
 use crate::config::Settings;
 use crate::kernel;
+use crate::member;
 use crate::notify::Notifier;
 use crate::otlp::SpanExporter;
 use crate::reload::Reload;
@@ -40,7 +42,14 @@ impl Outward {
         let host = fleet.map_or_else(kernel::machine_name, |fleet| fleet.name.to_string());
         let exporter = SpanExporter::new(&settings.otlp, &host, events);
         let spans = exporter.map_err(StartError::System)?.map(|(exporter, driver)| {
-            control.spawn(driver.run());
+            let (driver, events) = (Arc::new(Mutex::new(driver)), events.clone());
+            control.spawn(async move {
+                let run = || {
+                    let driver = driver.clone();
+                    async move { driver.lock().await.run().await }
+                };
+                member::supervise("spans", &events, run).await;
+            });
             Arc::new(exporter)
         });
         let notifier = problems::notifier(settings)?;
@@ -49,14 +58,11 @@ impl Outward {
 
     /// Waits until what was told is written and sent, for so long at most each.
     pub(super) fn flush(&self, within: Duration) {
-        if let Some(spans) = &self.spans {
-            if !spans.flush(within) {
-                let seconds = within.as_secs_f64();
-                tracing::warn!(
-                    seconds,
-                    "the collector did not take all spans before this host ended"
-                );
-            }
+        if let Some(spans) = &self.spans
+            && !spans.flush(within)
+        {
+            let seconds = within.as_secs_f64();
+            tracing::warn!(seconds, "the collector did not take all spans before this host ended");
         }
         if let Some(access_log) = &self.access_log {
             access_log.flush(within);
