@@ -66,7 +66,7 @@ pub struct SpanDriver {
     resource: SpanResource,
     events: Arc<Events>,
     clock: RunClock,
-    /// What was lost last, and why.
+    /// Why a batch was lost last, if one was.
     why: String,
     /// How many of those that found no place are counted.
     n_left_out: u64,
@@ -141,13 +141,14 @@ impl SpanDriver {
     /// when it has failed: a batch that was on its way then may have arrived.
     pub async fn run(&mut self) {
         self.batches.done(self.clock.now(), BatchAnswer::InDoubt, 0);
+        self.tell_operators();
         loop {
             self.fill();
             let now = self.clock.now();
             if let Some(batch) = self.batches.next(now) {
-                let message = encode(&self.resource, batch);
-                // It says so unless there is an answer.
+                // Operators are told so unless it comes to an answer.
                 self.why = "what sends spans here has failed".to_owned();
+                let message = encode(&self.resource, batch);
                 let (answer, said) = self.sender.send(message).await;
                 self.batches.done(self.clock.now(), answer, fastrand::u64(..));
                 self.why = said;
@@ -323,7 +324,8 @@ mod tests {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let traces = Some(traces_below(&url, OtlpProtocol::Http).unwrap());
         let settings = OtlpSettings { traces, ..OtlpSettings::default() };
-        let started = SpanExporter::new(&settings, "host", &Arc::default()).unwrap();
+        let events = Arc::<Events>::default();
+        let started = SpanExporter::new(&settings, "host", &events).unwrap();
         let (exporter, mut driver) = started.unwrap();
         // So that a batch goes at once.
         driver.batches.end();
@@ -351,10 +353,15 @@ mod tests {
             () = driver.run() => panic!("it ends"),
             taken = tokio::time::timeout(Duration::from_secs(60), is_taken) => taken.unwrap(),
         }
+        // Once more, with nothing on its way.
+        tokio::time::timeout(Duration::ZERO, driver.run()).await.unwrap_err();
         let counts = driver.batches.counts();
         assert_eq!(counts.sent, 1);
         assert_eq!(counts.dropped[DropReason::Unanswered as usize], 1);
         assert_eq!(counts.dropped[DropReason::QueueFull as usize], 3, "each is counted once");
         assert_eq!(exporter.counts(), counts);
+        let told = events.recent(None, 10);
+        let why = "what sends spans here has failed";
+        assert!(told.len() == 1 && told[0].message.contains(why), "{told:?}");
     }
 }

@@ -79,7 +79,9 @@ async fn an_answer_without_an_end_is_later_where_its_head_says_so_and_in_doubt_w
     let (say, says_what) =
         watch::channel(("HTTP/1.1 503 Full\r\ncontent-length: 9\r\n\r\nfull", false));
     let (address, n_taken) = strange(says_what).await;
-    let host = Host::with(&["--otlp-endpoint", &format!("http://{address}")]);
+    let url = format!("http://{address}");
+    // So long nobody waits for what is said beside a status.
+    let host = Host::with(&["--otlp-endpoint", &url, "--otlp-timeout", "600s"]);
     host.serve("fine", &says("fine"), "").await;
     assert_eq!(host.get("/fine").await.status, 200);
     until_connected(&host, &n_taken, 2).await;
