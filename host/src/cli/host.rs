@@ -53,11 +53,17 @@ pub(super) fn run(args: &Host) -> anyhow::Result<()> {
         host.at_reload(log);
     }
     // Whoever started this with port 0 learns the addresses here, once both doors are open.
+    let (apps, admin) = (url(host.listen, host.is_tls), url(host.admin, false));
     let mut facts = Facts::default();
-    facts.add("apps", url(host.listen, host.is_tls));
-    facts.add("admin", url(host.admin, false));
-    facts.add("page", format!("{}/", url(host.admin, false)));
-    Screen::new(Print { output: Format::Table, quiet: false }).say(&facts.render())?;
+    facts.add("apps", apps.clone());
+    facts.add("admin", admin.clone());
+    facts.add("page", format!("{admin}/"));
+    let told = Screen::new(Print { output: Format::Table, quiet: false }).say(&facts.render());
+    // Who started the host may have gone, or read no more than it needed. Callers come all the same.
+    if let Err(error) = told {
+        let error = format!("{error:#}");
+        tracing::warn!(apps, admin, error, "nobody reads the addresses of this host");
+    }
     let calm = host.run_until_signal(signals);
     anyhow::ensure!(calm, "calls were still running when the host had to end, and were cut");
     Ok(())

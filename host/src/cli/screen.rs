@@ -201,9 +201,12 @@ pub(super) fn warn_json(value: &serde_json::Value) {
     writeln!(io::stderr().lock(), "{}", visible_json(&value.to_string())).ok();
 }
 
+/// Writes all lines at once where the pipe has room: who reads only the first of them, as `head` does, may close it.
 fn print(line: &str) -> anyhow::Result<()> {
     let mut stdout = io::stdout().lock();
-    writeln!(stdout, "{line}").and_then(|()| stdout.flush()).context("cannot write to stdout")
+    let whole = format!("{line}\n");
+    let written = stdout.write_all(whole.as_bytes()).and_then(|()| stdout.flush());
+    written.context("cannot write to stdout")
 }
 
 /// The colour convention of <https://no-color.org>, and the older one for simple terminals.

@@ -9,7 +9,8 @@ use steerage_guests as guests;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::harness::{Host, PATIENCE, collect, manifest, says, steerage};
+use crate::harness::{Host, PATIENCE, collect, manifest, raw, says, steerage};
+use crate::watchdog::watch;
 
 /// Longer than any test may take: what waits for it fails.
 const LONG: &str = "10m";
@@ -166,4 +167,25 @@ async fn a_signal_that_comes_while_the_host_starts_is_obeyed_once_it_runs() {
         }
         assert_eq!(child.wait().unwrap().code(), code, "{signal}");
     }
+}
+
+#[tokio::test]
+async fn a_host_serves_though_nobody_reads_its_addresses() {
+    let data = tempfile::tempdir().unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = steerage();
+    command.args(["host", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--data"]);
+    command.arg(data.path()).env("RUST_LOG", "warn").stdout(writer).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let _watched = watch(&child, format!("{command:?}"));
+    let lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let mut told = lines.filter(|line| line.contains("nobody reads the addresses"));
+    let told = told.next().expect("the host ended");
+    let apps = told.split_once("apps=\"http://").unwrap().1.split_once('"').unwrap().0;
+    let answer = raw(apps, b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
+    let id = child.id().to_string();
+    assert!(Command::new("kill").args(["-s", "TERM", &id]).status().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
 }
