@@ -6,7 +6,7 @@ mod fields;
 mod redact;
 mod shelf;
 
-pub use self::redact::{ALWAYS_REDACTED, Redaction, Redactor};
+pub use self::redact::{ALWAYS_REDACTED, MOST_SECRETS, Redaction, Redactor, TooManySecrets};
 pub use self::shelf::{FailureKind, KEPT_FOR, MOST_KINDS, MOST_OF_A_KIND, Shelf};
 
 /// The most bytes of a capsule as it is kept. A call that needs more leaves none: a part of what a guest was
@@ -35,6 +35,10 @@ pub enum CapsuleFate {
     Enough,
     /// It would have been too large.
     TooLarge,
+    /// More values in it are secret than are looked for.
+    TooManySecrets,
+    /// A body in it is compressed or otherwise encoded, so that no secret would be found in it.
+    Encoded,
     /// Instances serve more than one call, so that what a guest was told is not all that it knew.
     Reused,
 }
@@ -75,6 +79,8 @@ impl CapsuleFate {
             Self::Kept => "kept",
             Self::Enough => "enough",
             Self::TooLarge => "too_large",
+            Self::TooManySecrets => "too_many_secrets",
+            Self::Encoded => "encoded",
             Self::Reused => "reused",
         }
     }

@@ -5,9 +5,11 @@
 //! A value is replaced by as many bytes, so that lengths that a guest was told stay true. What a guest makes
 //! of another value may be something else, so it is counted how many were replaced.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
+use std::ops::Range;
 
-use super::fields::{form_values, json_values, multipart_values};
+use super::fields::{self, find_each, form_values, json_values, multipart_values, without_percent};
 
 /// Headers whose values are never kept, and fields of that name.
 pub const ALWAYS_REDACTED: [&str; 4] =
@@ -21,36 +23,47 @@ const INSTEAD: u8 = b'x';
 /// The same for numbers, where a letter would be no JSON. No zero: numbers do not begin with one.
 const INSTEAD_OF_DIGIT: u8 = b'1';
 
+/// The most secrets of one capsule that are looked for everywhere: for each, each byte is looked at once, while
+/// whoever ended the call waits. Those that are no client's, as values of the environment, are not counted.
+pub const MOST_SECRETS: usize = 128;
+
 /// The names of what is secret.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Redaction {
-    /// In lower case.
     names: BTreeSet<String>,
 }
+
+/// A capsule with more secrets than are looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("more than {MOST_SECRETS} values are secret, which is the most of a capsule")]
+pub struct TooManySecrets;
 
 /// Takes the secrets out of one capsule: first each part is named to it, then it looks through all of them.
 #[derive(Debug)]
 pub struct Redactor<'r> {
     redaction: &'r Redaction,
-    /// Values that were taken out, and texts that they are made of.
-    secrets: BTreeSet<Vec<u8>>,
+    /// Values that were taken out, and texts that they are made of. The longest come first: what is left of one
+    /// whose middle was taken out would not be found.
+    secrets: BTreeSet<(Reverse<usize>, Vec<u8>)>,
+    /// How many of them were found in the capsule.
+    n_found: usize,
     n_redacted: usize,
 }
 
 impl Redaction {
     /// What an app declares, in whatever case, besides what is always redacted.
     pub fn new<S: AsRef<str>>(declared: impl IntoIterator<Item = S>) -> Self {
-        let declared = declared.into_iter().map(|name| name.as_ref().to_ascii_lowercase());
+        let declared = declared.into_iter().map(|name| name.as_ref().to_owned());
         Self { names: ALWAYS_REDACTED.into_iter().map(str::to_owned).chain(declared).collect() }
     }
 
     /// Whether what has this name is a secret. Case does not matter, nor whether words are joined by `-` or
-    /// `_`, as the same thing has both in headers, forms and JSON.
+    /// `_`, as the same thing has both in headers, forms and JSON. Of `user[password]` and `user.password`, as forms
+    /// write what is inside of something, each part is a name as well.
     #[must_use]
     pub fn is_secret(&self, name: &str) -> bool {
-        let plain = |name: &str| name.to_ascii_lowercase().replace('_', "-");
-        let name = plain(name);
-        self.names.iter().any(|secret| plain(secret) == name)
+        let is_declared = |name: &str| self.names.iter().any(|secret| is_same_name(secret, name));
+        is_declared(name) || name.split(['.', '[', ']']).any(is_declared)
     }
 }
 
@@ -58,13 +71,22 @@ impl<'r> Redactor<'r> {
     /// Nothing was taken out yet.
     #[must_use]
     pub fn new(redaction: &'r Redaction) -> Self {
-        Self { redaction, secrets: BTreeSet::new(), n_redacted: 0 }
+        Self { redaction, secrets: BTreeSet::new(), n_found: 0, n_redacted: 0 }
     }
 
-    /// How many values were replaced so far.
-    #[must_use]
-    pub fn n_redacted(&self) -> usize {
-        self.n_redacted
+    /// A value that is no client's and known to be secret: it is taken out wherever it stands.
+    pub fn secret(&mut self, value: &[u8]) {
+        if is_searchable(value) {
+            self.secrets.insert((Reverse(value.len()), value.to_vec()));
+        }
+    }
+
+    /// How many values were replaced.
+    ///
+    /// # Errors
+    /// Not all were, as there are too many.
+    pub fn finish(self) -> Result<usize, TooManySecrets> {
+        if self.n_found > MOST_SECRETS { Err(TooManySecrets) } else { Ok(self.n_redacted) }
     }
 
     /// A header, or a trailer.
@@ -82,16 +104,15 @@ impl<'r> Redactor<'r> {
         self.replace(value);
     }
 
-    /// A path with its query, or a text in which such may stand.
+    /// A path with its query, or a text in which such may stand, or JSON; as it is and where `%XX` stands for bytes
+    /// of it.
     pub fn query(&mut self, text: &mut [u8]) {
-        let values = form_values(text, |name| self.redaction.is_secret(name));
-        self.replace_each(text, values);
+        self.each_form(text, |text, is_meant| json_values(text, is_meant));
+        self.each_form(text, |text, is_meant| form_values(text, is_meant));
     }
 
     /// A body, of whatever type: what it is said to be need not be true.
     pub fn body(&mut self, body: &mut [u8]) {
-        let values = json_values(body, |name| self.redaction.is_secret(name));
-        self.replace_each(body, values);
         let values = multipart_values(body, |name| self.redaction.is_secret(name));
         self.replace_each(body, values);
         self.query(body);
@@ -99,25 +120,43 @@ impl<'r> Redactor<'r> {
 
     /// Once all parts were named: each of them, and whatever else is a text of somebody's.
     pub fn everywhere(&mut self, part: &mut [u8]) {
-        // The longest first: what is left of one whose middle was taken out would not be found.
-        let mut secrets: Vec<&Vec<u8>> = self.secrets.iter().collect();
-        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
-        for secret in secrets {
-            let mut from = 0;
-            while let Some(at) = find(part, secret, from) {
-                from = at + secret.len();
-                part.get_mut(at..from).unwrap_or_default().fill(instead_of(secret));
+        if self.n_found > MOST_SECRETS {
+            return;
+        }
+        for (_, secret) in &self.secrets {
+            for at in find_each(part, secret) {
+                part.get_mut(at..at + secret.len()).unwrap_or_default().fill(instead_of(secret));
                 self.n_redacted += 1;
             }
         }
     }
 
-    fn replace_each(&mut self, text: &mut [u8], values: Vec<std::ops::Range<usize>>) {
+    /// Replaces the values that are found in a text, and those that are found in what its `%XX` stand for.
+    fn each_form(
+        &mut self,
+        text: &mut [u8],
+        values: impl Fn(&[u8], &dyn Fn(&str) -> bool) -> Vec<Range<usize>>,
+    ) {
+        let redaction = self.redaction;
+        let is_meant = |name: &str| redaction.is_secret(name);
+        let found = values(text, &is_meant);
+        self.replace_each(text, found);
+        let Some((read, stood)) = without_percent(text) else { return };
+        let place = |at: usize| stood.get(at).copied().unwrap_or(text.len());
+        let found = values(&read, &is_meant).into_iter();
+        let found = found.map(|value| place(value.start)..place(value.end)).collect();
+        self.replace_each(text, found);
+    }
+
+    fn replace_each(&mut self, text: &mut [u8], values: Vec<Range<usize>>) {
         for value in values {
             let value = text.get_mut(value).unwrap_or_default();
-            let raw = value.to_vec();
-            self.note(&raw);
-            self.note(&unescaped(&raw));
+            if is_replaced(value) {
+                continue;
+            }
+            for read in read_as(value) {
+                self.note(&read);
+            }
             self.replace(value);
         }
     }
@@ -132,11 +171,30 @@ impl<'r> Redactor<'r> {
     }
 
     fn note(&mut self, secret: &[u8]) {
-        let is_replaced = |byte: u8| secret.iter().all(|of| *of == byte);
-        if secret.len() >= SHORTEST && !is_replaced(INSTEAD) && !is_replaced(INSTEAD_OF_DIGIT) {
-            self.secrets.insert(secret.to_vec());
+        if self.n_found <= MOST_SECRETS
+            && is_searchable(secret)
+            && self.secrets.insert((Reverse(secret.len()), secret.to_vec()))
+        {
+            self.n_found += 1;
         }
     }
+}
+
+/// Whether two names are the same but for their case and for how their words are joined.
+fn is_same_name(one: &str, other: &str) -> bool {
+    let plain = |byte: u8| if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
+    one.len() == other.len() && one.bytes().map(plain).eq(other.bytes().map(plain))
+}
+
+/// Whether a secret is long enough to be looked for, and still there.
+fn is_searchable(secret: &[u8]) -> bool {
+    secret.len() >= SHORTEST && !is_replaced(secret)
+}
+
+/// Whether nothing is left of a value.
+fn is_replaced(value: &[u8]) -> bool {
+    let is_all = |byte: u8| value.iter().all(|of| *of == byte);
+    is_all(INSTEAD) || is_all(INSTEAD_OF_DIGIT)
 }
 
 /// What stands in the place of each byte of it: what is a number stays one.
@@ -164,21 +222,11 @@ fn words<'v>(name: &str, value: &'v [u8]) -> Vec<&'v [u8]> {
         .collect()
 }
 
-/// Where the needle next stands.
-fn find(text: &[u8], needle: &[u8], from: usize) -> Option<usize> {
-    let (first, rest) = (needle.first()?, text.get(from..)?);
-    let mut starts = rest.iter().enumerate().filter(|(_, byte)| *byte == first);
-    let begins = |at: usize| rest.get(at..).is_some_and(|text| text.starts_with(needle));
-    starts.find(|(at, _)| begins(*at)).map(|(at, _)| from + at)
-}
-
-/// The value as a program has it that reads a form or JSON.
-fn unescaped(value: &[u8]) -> Vec<u8> {
-    let text = String::from_utf8_lossy(value);
-    if text.contains('\\') {
-        return super::fields::from_json(&text).into_bytes();
-    }
-    super::fields::from_form(value)
+/// The value as programs have it that read a form, or JSON, or JSON in a form.
+fn read_as(value: &[u8]) -> [Vec<u8>; 3] {
+    let from_json = |text: &[u8]| fields::unescaped(&String::from_utf8_lossy(text)).into_bytes();
+    let from_form = fields::from_form(value);
+    [from_json(value), from_json(&from_form), from_form]
 }
 
 #[cfg(test)]
