@@ -7,7 +7,7 @@ mod tape;
 mod told;
 
 use serde::{Deserialize, Serialize};
-use steerage_core::capsule::{Ending, LARGEST, Redaction, Redactor};
+use steerage_core::capsule::{CapsuleFate, Ending, LARGEST, Redaction, Redactor, TooManySecrets};
 
 pub use self::bytes::CapsuleBytes;
 pub use self::tape::{Planned, Tape};
@@ -122,6 +122,20 @@ pub enum BadCapsule {
     Unreadable(#[from] serde_json::Error),
 }
 
+/// Why a call leaves no capsule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unsealed {
+    /// It would be too large.
+    #[error(transparent)]
+    TooLarge(#[from] TooLarge),
+    /// Not all secrets in it can be taken out.
+    #[error(transparent)]
+    TooManySecrets(#[from] TooManySecrets),
+    /// Nor can those in a body that cannot be read.
+    #[error("a body has a content-encoding, so that no secret can be found in it")]
+    Encoded,
+}
+
 /// What is written down while a call runs.
 #[derive(Debug)]
 pub struct Recording {
@@ -132,13 +146,28 @@ pub struct Recording {
 }
 
 impl Capsule {
-    /// As it is kept: without secrets, and no larger than it may be.
+    /// As it is kept: without secrets, which the values of the environment are as well, and no larger than it may
+    /// be.
     ///
     /// # Errors
-    /// It is too large.
-    pub fn seal(mut self, redaction: &Redaction) -> Result<Vec<u8>, TooLarge> {
-        self.redact(redaction);
-        let bytes = serde_json::to_vec(&self).map_err(|_| TooLarge)?;
+    /// See [`Unsealed`].
+    pub fn seal<'e>(
+        mut self,
+        redaction: &Redaction,
+        env: impl IntoIterator<Item = &'e str>,
+    ) -> Result<Vec<u8>, Unsealed> {
+        // Before secrets are looked for, which takes the longer the larger it is.
+        self.written()?;
+        if told::is_encoded(&self.request.headers, &self.told.body) || self.told.is_encoded() {
+            return Err(Unsealed::Encoded);
+        }
+        self.redact(redaction, env)?;
+        // What stands in the place of secrets may take more bytes as JSON.
+        Ok(self.written()?)
+    }
+
+    fn written(&self) -> Result<Vec<u8>, TooLarge> {
+        let bytes = serde_json::to_vec(self).map_err(|_| TooLarge)?;
         if bytes.len() > LARGEST { Err(TooLarge) } else { Ok(bytes) }
     }
 
@@ -158,24 +187,45 @@ impl Capsule {
         Ok(serde_json::from_slice(bytes)?)
     }
 
-    fn redact(&mut self, redaction: &Redaction) {
+    fn redact<'e>(
+        &mut self,
+        redaction: &Redaction,
+        env: impl IntoIterator<Item = &'e str>,
+    ) -> Result<(), TooManySecrets> {
         let mut redactor = Redactor::new(redaction);
+        for value in env {
+            redactor.secret(value.as_bytes());
+        }
         let request = &mut self.request;
-        redactor.query(&mut request.uri.0);
+        for part in [&mut request.uri, &mut request.script_name, &mut request.path_info] {
+            redactor.query(&mut part.0);
+        }
         told::redact_headers(&mut request.headers, &mut redactor);
         self.told.redact(&mut redactor);
         // All are named now.
         for part in [&mut request.uri, &mut request.script_name, &mut request.path_info] {
             redactor.everywhere(&mut part.0);
         }
-        for (_, value) in &mut request.headers {
-            redactor.everywhere(&mut value.0);
+        told::redact_headers_everywhere(&mut request.headers, &mut redactor);
+        let frames = self.ending.frames.iter_mut();
+        for text in frames.chain([&mut request.method]) {
+            told::redact_text(text, |text| redactor.everywhere(text));
         }
-        let mut method = CapsuleBytes(request.method.clone().into_bytes());
-        redactor.everywhere(&mut method.0);
-        request.method = method.into_text();
         self.told.redact_everywhere(&mut redactor);
-        self.redacted = redactor.n_redacted();
+        self.redacted = redactor.finish()?;
+        Ok(())
+    }
+}
+
+impl Unsealed {
+    /// What became of the capsule.
+    #[must_use]
+    pub fn fate(self) -> CapsuleFate {
+        match self {
+            Self::TooLarge(_) => CapsuleFate::TooLarge,
+            Self::TooManySecrets(_) => CapsuleFate::TooManySecrets,
+            Self::Encoded => CapsuleFate::Encoded,
+        }
     }
 }
 

@@ -6,7 +6,9 @@ mod fields;
 mod redact;
 mod shelf;
 
-pub use self::redact::{ALWAYS_REDACTED, MOST_SECRETS, Redaction, Redactor, TooManySecrets};
+pub use self::redact::{
+    ALWAYS_REDACTED, MOST_SECRETS, Redaction, Redactor, TooManySecrets, is_same_but_for_secrets,
+};
 pub use self::shelf::{FailureKind, KEPT_FOR, MOST_KINDS, MOST_OF_A_KIND, Shelf};
 
 /// The most bytes of a capsule as it is kept. A call that needs more leaves none: a part of what a guest was

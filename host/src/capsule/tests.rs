@@ -77,7 +77,7 @@ fn capsule() -> Capsule {
 
 #[test]
 fn what_was_sealed_is_opened_and_is_the_same_where_nothing_is_secret() {
-    let sealed = capsule().seal(&Redaction::new(["x-api-key"])).unwrap();
+    let sealed = capsule().seal(&Redaction::new(["x-api-key"]), []).unwrap();
     assert_eq!(Capsule::open(&sealed).unwrap(), capsule());
 }
 
@@ -98,14 +98,43 @@ fn what_is_too_large_is_not_sealed() {
     let mut large = capsule();
     large.told.body.bytes.0 = vec![b'"'; LARGEST / 2];
     // Each quote is two bytes as JSON, so what fits the tape may not fit here.
-    assert_eq!(large.seal(&Redaction::new([""; 0])), Err(TooLarge));
+    assert_eq!(large.seal(&Redaction::new([""; 0]), []), Err(TooLarge.into()));
+}
+
+#[test]
+fn what_is_encoded_or_has_too_many_secrets_is_not_sealed() {
+    let redaction = Redaction::new(["password"]);
+    let encoding = |value: &str| ("Content-Encoding".to_owned(), bytes(value));
+    for (value, is_sealed) in [("gzip", false), ("identity, br", false), (" Identity", true)] {
+        let mut asked = capsule();
+        asked.request.headers.push(encoding(value));
+        let mut answered = capsule();
+        let Some(ToldAnswer::Answered { headers, .. }) = &mut answered.told.outbound[0].answer
+        else {
+            panic!("an answer")
+        };
+        headers.push(encoding(value));
+        for capsule in [asked, answered] {
+            let sealed = capsule.seal(&redaction, []);
+            assert_eq!(sealed.is_ok(), is_sealed, "{value}");
+            assert!(is_sealed || sealed == Err(Unsealed::Encoded));
+        }
+    }
+    let mut unread = capsule();
+    unread.request.headers.push(encoding("gzip"));
+    unread.told.body = ToldBody::default();
+    assert!(unread.seal(&redaction, []).is_ok(), "nothing of it is in the capsule");
+    let mut many = capsule();
+    let secrets: Vec<String> = (100_000..101_000).map(|number| format!("\"{number}\"")).collect();
+    many.told.body.bytes = bytes(&format!("{{\"password\":[{}]}}", secrets.join(",")));
+    assert_eq!(many.seal(&redaction, []), Err(Unsealed::TooManySecrets(TooManySecrets)));
 }
 
 proptest! {
     #[test]
     fn thirty_planted_secrets_are_found_nowhere_in_a_sealed_capsule(
         secrets in prop::collection::vec("[A-Z0-9]{4}[A-Za-z0-9_.~-]{4,30}", 30),
-        echoed in prop::collection::vec(0..30_usize, 6),
+        echoed in prop::collection::vec(0..30_usize, 9),
     ) {
         let mut planted = capsule();
         for (place, secret) in secrets.iter().enumerate() {
@@ -116,7 +145,7 @@ proptest! {
             let Some(ToldAnswer::Answered { headers, body: answer, .. }) = &mut outbound[0].answer else {
                 panic!("an answer")
             };
-            match place % 9 {
+            match place % 12 {
                 0 => planted.request.headers.push(header("authorization")),
                 1 => planted.request.uri.0.extend(form),
                 2 => body.bytes.0.extend(form),
@@ -125,20 +154,33 @@ proptest! {
                 5 => body.trailers.push(header("X-API-KEY")),
                 6 => planted.request.headers.push(("cookie".to_owned(), bytes(&format!("a={secret}")))),
                 7 => headers.push(header("proxy-authorization")),
+                8 => planted.request.path_info.0.extend(form),
+                9 => planted.request.script_name.0.extend(form),
+                10 => {
+                    let error = format!("cannot reach http://a/?password={secret}");
+                    let answer = Some(ToldAnswer::Failed { error });
+                    let (method, to) = ("GET".to_owned(), "http://d:80".to_owned());
+                    outbound.push(Exchange { method, to, answer });
+                }
                 _ => body.bytes.0.splice(0..0, json).for_each(drop),
             }
         }
         let said = |place: usize| format!("you said {}!", secrets[echoed[place]]);
         planted.request.method = said(0);
-        planted.request.path_info = bytes(&said(1));
+        planted.request.path_info.0.extend(said(1).into_bytes());
         planted.told.outbound[1].to = said(2);
         planted.request.headers.push(("x-echo".to_owned(), bytes(&said(3))));
         if let Some(ToldAnswer::Answered { headers, body, .. }) = &mut planted.told.outbound[0].answer {
             headers.push(("x-echo".to_owned(), bytes(&said(4))));
             body.bytes.0.extend(said(5).into_bytes());
+            body.bytes.0.extend(b"and the key-of-the-env");
+            body.trailers.push((said(6), bytes("")));
         }
-        let sealed = planted.seal(&Redaction::new(["X-Api-Key", "password"])).unwrap();
+        planted.ending.frames.push(said(7));
+        planted.request.headers.push((said(8), bytes("")));
+        let sealed = planted.seal(&Redaction::new(["X-Api-Key", "password"]), ["key-of-the-env"]).unwrap();
         let text = String::from_utf8(sealed.clone()).unwrap();
+        prop_assert!(!text.contains("key-of-the-env"), "{text}");
         for secret in &secrets {
             prop_assert!(!text.contains(secret.as_str()), "{secret} in {text}");
         }

@@ -21,7 +21,7 @@ pub struct Told {
     pub monotonic_ns: Vec<u64>,
     /// Which of what it waited for was ready, each time.
     pub polls: Vec<Vec<u32>>,
-    /// Whether there was something when it looked without waiting: how often there was not, was, was not.
+    /// Whether there was something when it looked without waiting: the lengths of runs, beginning with not ready.
     pub looks: Vec<u32>,
     /// Bytes that it might write, each time it asked.
     pub rooms: Vec<u64>,
@@ -118,11 +118,25 @@ impl Told {
     pub(super) fn redact(&mut self, redactor: &mut Redactor<'_>) {
         self.body.redact(redactor);
         for exchange in &mut self.outbound {
-            if let Some(ToldAnswer::Answered { headers, body, .. }) = &mut exchange.answer {
-                redact_headers(headers, redactor);
-                body.redact(redactor);
+            match &mut exchange.answer {
+                Some(ToldAnswer::Answered { headers, body, .. }) => {
+                    redact_headers(headers, redactor);
+                    body.redact(redactor);
+                }
+                Some(ToldAnswer::Failed { error }) => {
+                    redact_text(error, |error| redactor.query(error));
+                }
+                None => {}
             }
         }
+    }
+
+    /// Whether a secret may stand in an answer that nobody finds there.
+    pub(super) fn is_encoded(&self) -> bool {
+        self.outbound.iter().any(|exchange| match &exchange.answer {
+            Some(ToldAnswer::Answered { headers, body, .. }) => is_encoded(headers, body),
+            _ => false,
+        })
     }
 
     /// Takes out what was found to be secret.
@@ -130,15 +144,17 @@ impl Told {
         self.body.redact_everywhere(redactor);
         for exchange in &mut self.outbound {
             for text in [&mut exchange.method, &mut exchange.to] {
-                let mut bytes = CapsuleBytes(std::mem::take(text).into_bytes());
-                redactor.everywhere(&mut bytes.0);
-                *text = bytes.into_text();
+                redact_text(text, |text| redactor.everywhere(text));
             }
-            if let Some(ToldAnswer::Answered { headers, body, .. }) = &mut exchange.answer {
-                for (_, value) in headers {
-                    redactor.everywhere(&mut value.0);
+            match &mut exchange.answer {
+                Some(ToldAnswer::Answered { headers, body, .. }) => {
+                    redact_headers_everywhere(headers, redactor);
+                    body.redact_everywhere(redactor);
                 }
-                body.redact_everywhere(redactor);
+                Some(ToldAnswer::Failed { error }) => {
+                    redact_text(error, |error| redactor.everywhere(error));
+                }
+                None => {}
             }
         }
     }
@@ -153,10 +169,34 @@ impl ToldBody {
 
     fn redact_everywhere(&mut self, redactor: &mut Redactor<'_>) {
         redactor.everywhere(&mut self.bytes.0);
-        for (_, value) in &mut self.trailers {
-            redactor.everywhere(&mut value.0);
-        }
+        redact_headers_everywhere(&mut self.trailers, redactor);
     }
+}
+
+/// Whether a body is compressed, or otherwise is something else than what it says.
+pub(super) fn is_encoded(headers: &Headers, body: &ToldBody) -> bool {
+    let is_plain = |value: &[u8]| {
+        let value = value.trim_ascii();
+        value.is_empty() || value.eq_ignore_ascii_case(b"identity")
+    };
+    let encodings =
+        headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("content-encoding"));
+    !body.bytes.0.is_empty() && encodings.into_iter().any(|(_, value)| !is_plain(&value.0))
+}
+
+/// Takes out what was found to be secret, also where it is a name.
+pub(super) fn redact_headers_everywhere(headers: &mut Headers, redactor: &mut Redactor<'_>) {
+    for (name, value) in headers {
+        redact_text(name, |name| redactor.everywhere(name));
+        redactor.everywhere(&mut value.0);
+    }
+}
+
+/// Has something taken out of a text.
+pub(super) fn redact_text(text: &mut String, redact: impl FnOnce(&mut [u8])) {
+    let mut bytes = CapsuleBytes(std::mem::take(text).into_bytes());
+    redact(&mut bytes.0);
+    *text = bytes.into_text();
 }
 
 /// Takes out the values of headers that are secret by their names.

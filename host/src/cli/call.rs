@@ -122,6 +122,13 @@ fn replay(id: &str, fate: &str) -> String {
         "too_large" => {
             "it left no capsule: what its guest was told takes more than 64 KiB".to_owned()
         }
+        "too_many_secrets" => {
+            "it left no capsule: more values in it or in [env] are secret than are looked for"
+                .to_owned()
+        }
+        "encoded" => "it left no capsule: a body has a content-encoding, so that no secret can be \
+                      found in it"
+            .to_owned(),
         "reused" => {
             "it left no capsule: [instance] reuse has instances serve more than one call".to_owned()
         }

@@ -8,10 +8,11 @@ use steerage_core::outcome::{Fault, Outcome};
 
 use crate::call::Call;
 use crate::capsule::{
-    Capsule, CapsuleEnding, CapsuleLimits, EnvName, Recording, Told, TooLarge, VERSION,
+    Capsule, CapsuleEnding, CapsuleLimits, EnvName, Recording, Told, Unsealed, VERSION,
 };
 use crate::catalog::LoadedDeployment;
 use crate::meter;
+use crate::telemetry::events::EventPlace;
 
 /// Keeps a capsule of a call that is over, if it failed by its guest; says what became of it.
 ///
@@ -37,21 +38,28 @@ pub(super) fn leave(
     }
     // What was ended before its guest ran has none.
     let recording = call.recording()?;
-    // Where the guest was is not known of each failure.
-    let place = outcome.backtrace().first().cloned();
+    // All frames: the innermost one is the same function for all panics of a language. Where the guest was is not
+    // known of each failure.
+    let place = match outcome.backtrace() {
+        [] => EventPlace::of(status),
+        frames => EventPlace::of(frames),
+    };
     let kind = FailureKind {
         generation: deployed.generation.get(),
         cause: outcome.cause(),
-        place: place.unwrap_or_else(|| status.to_string()),
+        place: place.number(),
     };
     let state = &deployed.state;
     let made = state.calls.capsules.keep(kind, call.id, meter::now(), || {
         let told = recording.tape.take()?;
-        capsule(deployed, call, (recording, told), (outcome, status)).seal(redaction)
+        let env = deployed.prepared.env().iter().map(|(_, value)| &**value);
+        capsule(deployed, call, (recording, told), (outcome, status)).seal(redaction, env)
     });
-    Some(made.unwrap_or_else(|TooLarge| {
-        state.meter.capsules_too_large.fetch_add(1, Ordering::Relaxed);
-        CapsuleFate::TooLarge
+    Some(made.unwrap_or_else(|unsealed: Unsealed| {
+        if matches!(unsealed, Unsealed::TooLarge(_)) {
+            state.meter.capsules_too_large.fetch_add(1, Ordering::Relaxed);
+        }
+        unsealed.fate()
     }))
 }
 

@@ -12,7 +12,8 @@ use crate::shared::{Locked, Sum};
 /// What stands around a capsule in memory.
 const AROUND: u64 = 200;
 
-/// Capsules as they are kept.
+/// Capsules as they are kept. An empty one stands for what could not be made: it takes a place of its kind, since
+/// trying costs as much as making one.
 type SealedShelf = Shelf<Arc<[u8]>>;
 
 /// The capsules of one app. Takes nothing but its own few words until a call leaves one.
@@ -46,10 +47,12 @@ impl Capsules {
             return Ok(CapsuleFate::Enough);
         }
         // Without the lock: it takes a good part of a millisecond. Others may be as fast.
-        let capsule: Arc<[u8]> = make()?.into();
+        let made = make();
+        let capsule: Arc<[u8]> = made.as_deref().unwrap_or_default().into();
         self.n_bytes_of_all.add(n_bytes(&capsule));
         let gone = self.shelf.lock().get_or_insert_default().put(kind, call, capsule.clone(), now);
         self.n_bytes_of_all.subtract(gone.iter().map(n_bytes).sum());
+        made?;
         let is_kept = !gone.iter().any(|gone| Arc::ptr_eq(gone, &capsule));
         Ok(if is_kept { CapsuleFate::Kept } else { CapsuleFate::Enough })
     }
@@ -59,7 +62,8 @@ impl Capsules {
     pub fn find(&self, id: CallIdPrefix) -> Vec<Arc<[u8]>> {
         let shelf = self.shelf.lock();
         let all = shelf.iter().flat_map(|shelf| shelf.all());
-        all.filter(|(call, _)| id.begins(*call)).map(|(_, capsule)| capsule.clone()).collect()
+        let found = all.filter(|(call, capsule)| id.begins(*call) && !capsule.is_empty());
+        found.map(|(_, capsule)| capsule.clone()).collect()
     }
 
     /// Bytes that they take.
@@ -99,7 +103,7 @@ mod tests {
     fn a_few_of_a_kind_are_made_and_weighed_and_given_back() {
         let n_bytes = Arc::new(Sum::new(0));
         let capsules = Capsules::new(n_bytes.clone());
-        let kind = || FailureKind { generation: 1, cause: "trapped", place: "pay".to_owned() };
+        let kind = || FailureKind { generation: 1, cause: "trapped", place: 7 };
         let (now, mut n_made) = (Instant::now(), 0);
         for number in 0..10_u128 {
             let fate = capsules.keep(kind(), CallId::from_u128(number << 120), now, || {
@@ -114,8 +118,18 @@ mod tests {
         assert_eq!(capsules.find("0300".parse().unwrap()).len(), 1);
         assert!(capsules.find("0400".parse().unwrap()).is_empty());
         let other = FailureKind { cause: "out_of_fuel", ..kind() };
-        let failed = capsules.keep(other, CallId::from_u128(99), now, || Err("too large"));
-        assert_eq!((failed, n_bytes.get()), (Err("too large"), capsules.n_bytes()));
+        let mut n_tried = 0;
+        for number in 0..10_u128 {
+            let failed = capsules.keep(other.clone(), CallId::from_u128(number), now, || {
+                n_tried += 1;
+                Err("too large")
+            });
+            let expected = if number < 4 { Err("too large") } else { Ok(CapsuleFate::Enough) };
+            assert_eq!(failed, expected, "{number}");
+        }
+        // It is not tried again and again, and nobody finds what was not made.
+        assert_eq!((n_tried, capsules.find("0000".parse().unwrap()).len()), (MOST_OF_A_KIND, 1));
+        assert_eq!(n_bytes.get(), capsules.n_bytes());
         drop(capsules);
         assert_eq!(n_bytes.get(), 0);
     }

@@ -121,6 +121,12 @@ impl EventPlace {
         // Zero is taken.
         Self(hasher.finish() | 1)
     }
+
+    /// The number.
+    #[must_use]
+    pub fn number(self) -> u64 {
+        self.0
+    }
 }
 
 impl Event {

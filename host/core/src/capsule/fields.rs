@@ -380,16 +380,16 @@ pub(super) mod steps {
     }
 
     #[cfg(test)]
-    pub(in crate::capsule) fn count(n: usize) {
+    pub(crate) fn count(n: usize) {
         N.set(N.get() + n);
     }
 
     #[cfg(not(test))]
-    pub(in crate::capsule) fn count(_: usize) {}
+    pub(crate) fn count(_: usize) {}
 
     /// All until now, which are forgotten.
     #[cfg(test)]
-    pub(in crate::capsule) fn take() -> usize {
+    pub(crate) fn take() -> usize {
         N.take()
     }
 }

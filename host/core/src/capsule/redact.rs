@@ -24,7 +24,7 @@ const INSTEAD: u8 = b'x';
 const INSTEAD_OF_DIGIT: u8 = b'1';
 
 /// The most secrets of one capsule that are looked for everywhere: for each, each byte is looked at once, while
-/// whoever ended the call waits. Those that are no client's, as values of the environment, are not counted.
+/// whoever ended the call waits. So many may be in what others sent, and so many more in the environment.
 pub const MOST_SECRETS: usize = 128;
 
 /// The names of what is secret.
@@ -35,7 +35,9 @@ pub struct Redaction {
 
 /// A capsule with more secrets than are looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("more than {MOST_SECRETS} values are secret, which is the most of a capsule")]
+#[error(
+    "more than {MOST_SECRETS} values of the capsule or of [env] are secret, which is the most that are looked for"
+)]
 pub struct TooManySecrets;
 
 /// Takes the secrets out of one capsule: first each part is named to it, then it looks through all of them.
@@ -47,6 +49,8 @@ pub struct Redactor<'r> {
     secrets: BTreeSet<(Reverse<usize>, Vec<u8>)>,
     /// How many of them were found in the capsule.
     n_found: usize,
+    /// How many of them were known before.
+    n_known: usize,
     n_redacted: usize,
 }
 
@@ -71,13 +75,13 @@ impl<'r> Redactor<'r> {
     /// Nothing was taken out yet.
     #[must_use]
     pub fn new(redaction: &'r Redaction) -> Self {
-        Self { redaction, secrets: BTreeSet::new(), n_found: 0, n_redacted: 0 }
+        Self { redaction, secrets: BTreeSet::new(), n_found: 0, n_known: 0, n_redacted: 0 }
     }
 
     /// A value that is no client's and known to be secret: it is taken out wherever it stands.
     pub fn secret(&mut self, value: &[u8]) {
-        if is_searchable(value) {
-            self.secrets.insert((Reverse(value.len()), value.to_vec()));
+        if self.n_known <= MOST_SECRETS && self.insert(value) {
+            self.n_known += 1;
         }
     }
 
@@ -86,7 +90,7 @@ impl<'r> Redactor<'r> {
     /// # Errors
     /// Not all were, as there are too many.
     pub fn finish(self) -> Result<usize, TooManySecrets> {
-        if self.n_found > MOST_SECRETS { Err(TooManySecrets) } else { Ok(self.n_redacted) }
+        if self.are_too_many() { Err(TooManySecrets) } else { Ok(self.n_redacted) }
     }
 
     /// A header, or a trailer.
@@ -120,10 +124,11 @@ impl<'r> Redactor<'r> {
 
     /// Once all parts were named: each of them, and whatever else is a text of somebody's.
     pub fn everywhere(&mut self, part: &mut [u8]) {
-        if self.n_found > MOST_SECRETS {
+        if self.are_too_many() {
             return;
         }
-        for (_, secret) in &self.secrets {
+        // What is longer than the part does not stand in it, and most parts are short.
+        for (_, secret) in self.secrets.range((Reverse(part.len()), Vec::new())..) {
             for at in find_each(part, secret) {
                 part.get_mut(at..at + secret.len()).unwrap_or_default().fill(instead_of(secret));
                 self.n_redacted += 1;
@@ -171,13 +176,27 @@ impl<'r> Redactor<'r> {
     }
 
     fn note(&mut self, secret: &[u8]) {
-        if self.n_found <= MOST_SECRETS
-            && is_searchable(secret)
-            && self.secrets.insert((Reverse(secret.len()), secret.to_vec()))
-        {
+        if self.n_found <= MOST_SECRETS && self.insert(secret) {
             self.n_found += 1;
         }
     }
+
+    /// Whether it is looked for, and was not so far.
+    fn insert(&mut self, secret: &[u8]) -> bool {
+        is_searchable(secret) && self.secrets.insert((Reverse(secret.len()), secret.to_vec()))
+    }
+
+    fn are_too_many(&self) -> bool {
+        self.n_found.max(self.n_known) > MOST_SECRETS
+    }
+}
+
+/// Whether a text may be what the first was before secrets in it were replaced.
+#[must_use]
+pub fn is_same_but_for_secrets(redacted: &str, text: &str) -> bool {
+    let mut pairs = redacted.bytes().zip(text.bytes());
+    let may_be = |(then, now)| then == now || then == INSTEAD || then == INSTEAD_OF_DIGIT;
+    redacted.len() == text.len() && pairs.all(may_be)
 }
 
 /// Whether two names are the same but for their case and for how their words are joined.

@@ -20,8 +20,8 @@ pub struct FailureKind {
     pub generation: u64,
     /// The cause code.
     pub cause: &'static str,
-    /// Where: the innermost frame, or what is known instead.
-    pub place: String,
+    /// Where: a number that stands for all its frames, or for what is known instead.
+    pub place: u64,
 }
 
 /// The capsules of one app. `T` is what is kept of each.
@@ -91,11 +91,14 @@ mod tests {
 
     use super::*;
 
-    fn kind(place: &str) -> FailureKind {
-        FailureKind { generation: 1, cause: "trapped", place: place.to_owned() }
+    const PAY: u64 = 1;
+    const SHIP: u64 = 2;
+
+    fn kind(place: u64) -> FailureKind {
+        FailureKind { generation: 1, cause: "trapped", place }
     }
 
-    fn put(shelf: &mut Shelf<u64>, place: &str, number: u64, at: u64) -> Vec<u64> {
+    fn put(shelf: &mut Shelf<u64>, place: u64, number: u64, at: u64) -> Vec<u64> {
         let call = CallId::from_u128(number.into());
         shelf.put(kind(place), call, number, Duration::from_secs(at))
     }
@@ -104,14 +107,14 @@ mod tests {
     fn four_of_a_kind_are_kept_and_the_fifth_once_the_first_is_old() {
         let mut shelf = Shelf::default();
         for number in 0..4 {
-            assert!(put(&mut shelf, "pay", number, number).is_empty());
+            assert!(put(&mut shelf, PAY, number, number).is_empty());
         }
-        assert!(!shelf.has_room(&kind("pay"), Duration::from_secs(599)));
-        assert_eq!(put(&mut shelf, "pay", 4, 599), [4], "it is not kept");
-        assert!(put(&mut shelf, "ship", 5, 599).is_empty(), "another kind has room of its own");
-        let later = FailureKind { generation: 2, ..kind("pay") };
+        assert!(!shelf.has_room(&kind(PAY), Duration::from_secs(599)));
+        assert_eq!(put(&mut shelf, PAY, 4, 599), [4], "it is not kept");
+        assert!(put(&mut shelf, SHIP, 5, 599).is_empty(), "another kind has room of its own");
+        let later = FailureKind { generation: 2, ..kind(PAY) };
         assert!(shelf.has_room(&later, Duration::from_secs(599)));
-        assert_eq!(put(&mut shelf, "pay", 6, 600), [0], "the first is ten minutes old");
+        assert_eq!(put(&mut shelf, PAY, 6, 600), [0], "the first is ten minutes old");
         let kept: Vec<u64> = shelf.all().map(|(_, number)| *number).collect();
         assert_eq!(kept, [5, 1, 2, 3, 6]);
     }
@@ -125,8 +128,8 @@ mod tests {
             let (mut now, mut n_gone) = (0, 0);
             for (number, (place, later)) in puts.iter().enumerate() {
                 now += later;
-                let has_room = shelf.has_room(&kind(&place.to_string()), Duration::from_secs(now));
-                let gone = put(&mut shelf, &place.to_string(), number as u64, now);
+                let has_room = shelf.has_room(&kind(u64::from(*place)), Duration::from_secs(now));
+                let gone = put(&mut shelf, u64::from(*place), number as u64, now);
                 prop_assert_eq!(gone.contains(&(number as u64)), !has_room);
                 n_gone += gone.len();
                 prop_assert!(shelf.kinds.len() <= MOST_KINDS);

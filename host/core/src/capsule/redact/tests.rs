@@ -264,6 +264,14 @@ fn so_many_secrets_are_looked_for_and_no_more() {
     assert_eq!(many(MOST_SECRETS).1, Ok(MOST_SECRETS));
     assert_eq!(many(MOST_SECRETS + 1), (true, Err(TooManySecrets)));
     assert_eq!(many(7000), (true, Err(TooManySecrets)));
+    // Values of the environment are bounded as well, and by themselves.
+    let redaction = redaction();
+    for (n_known, is_enough) in [(MOST_SECRETS, false), (MOST_SECRETS + 1, true)] {
+        let mut redactor = Redactor::new(&redaction);
+        (0..n_known).for_each(|number| redactor.secret(format!("value-{number}").as_bytes()));
+        redactor.body(&mut b"password=hunter2-hunter2".to_vec());
+        assert_eq!(redactor.finish().is_err(), is_enough, "{n_known}");
+    }
 }
 
 proptest! {
