@@ -7,15 +7,19 @@
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use steerage_core::capsule::LARGEST;
+use steerage_core::capsule::{LARGEST, is_same_but_for_secrets};
 
 use super::bytes::CapsuleBytes;
 use super::told::{BodyEnd, Exchange, Headers, Told, ToldAnswer, ToldBody, ToldOf, TooLarge};
 
 /// About what a number takes in a capsule.
 const NUMBER: usize = 20;
-/// About what stands around a request or a header.
+/// About what stands around an answer.
 const WORDS: usize = 60;
+/// What a request of the guest takes in memory besides its method and whom it asks.
+const EXCHANGE: usize = 250;
+/// What a list of what is ready takes in memory besides its places.
+const POLL: usize = 32;
 
 /// The tape of one call. Clones are the same tape.
 #[derive(Clone, Debug)]
@@ -56,6 +60,10 @@ struct Said {
     polls: usize,
     looks: (usize, u32),
     rooms: usize,
+    /// Which of the guest's own requests were sent again.
+    sent: Vec<bool>,
+    /// Whether they are sent in another order, or others are: what is ready is no longer known then.
+    has_another_order: bool,
 }
 
 /// How far the readings of a clock were said again, and how it goes on after the last.
@@ -144,6 +152,10 @@ impl Tape {
         }
         let mut reel = self.reel();
         let Reel { told, said, .. } = &mut *reel;
+        // What was ready then may never be where other requests were sent before.
+        if said.has_another_order {
+            return None;
+        }
         let planned = told.polls.get(said.polls)?;
         said.polls += 1;
         let fits = planned.iter().all(|place| (*place as usize) < n_things);
@@ -153,7 +165,7 @@ impl Tape {
     /// Which were ready.
     pub fn note_poll(&self, ready: &[u32]) {
         let mut reel = self.reel();
-        if !self.0.is_playing && reel.has_room(4 + 4 * ready.len()) {
+        if !self.0.is_playing && reel.has_room(POLL + 4 * ready.len()) {
             reel.told.polls.push(ready.to_vec());
         }
     }
@@ -178,7 +190,11 @@ impl Tape {
     /// Whether there was.
     pub fn note_look(&self, is_there: bool) {
         let mut reel = self.reel();
-        if self.0.is_playing || !reel.has_room(1) {
+        // A look that says the same as the one before takes no memory, and still costs time in a replay.
+        let is_same =
+            !reel.told.looks.is_empty() && reel.told.looks.len().is_multiple_of(2) == is_there;
+        let n_bytes = if is_same { 1 } else { 4 };
+        if self.0.is_playing || !reel.has_room(n_bytes) {
             return;
         }
         let looks = &mut reel.told.looks;
@@ -207,6 +223,11 @@ impl Tape {
             reel.told.rooms.push(now);
         }
         now
+    }
+
+    /// The head of the request is kept as well, which takes so much.
+    pub fn note_head(&self, n_bytes: usize) {
+        self.reel().has_room(n_bytes);
     }
 
     /// A piece of a body.
@@ -247,16 +268,35 @@ impl Tape {
         self.reel().told.body.clone()
     }
 
-    /// The guest sends a request of its own; returns its number.
-    pub fn begin_exchange(&self, number: usize, method: &str, to: &str) {
+    /// The guest sends a request of its own; returns its number, or that of the first which it sent then by this
+    /// method to there, and has not sent again so far. A component that was mended may ask in another order.
+    #[must_use]
+    pub fn begin_exchange(&self, method: &str, to: &str) -> Option<usize> {
         let mut reel = self.reel();
-        if !self.0.is_playing
-            && reel.has_room(WORDS + method.len() + to.len())
-            && reel.told.outbound.len() == number
-        {
-            let (method, to) = (method.to_owned(), to.to_owned());
-            reel.told.outbound.push(Exchange { method, to, answer: None });
+        let Reel { told, said, .. } = &mut *reel;
+        if self.0.is_playing {
+            let is_unsent = |number: &usize| said.sent.get(*number) != Some(&true);
+            let find = |is_it: fn(&str, &str) -> bool| {
+                let mut each = told.outbound.iter().enumerate();
+                let same = |of: &Exchange| is_it(&of.method, method) && is_it(&of.to, to);
+                each.find(|(number, of)| is_unsent(number) && same(of)).map(|(number, _)| number)
+            };
+            // A secret that stood in it was replaced.
+            let number = find(|then, now| then == now).or_else(|| find(is_same_but_for_secrets));
+            let n_sent = said.sent.iter().filter(|is_sent| **is_sent).count();
+            said.has_another_order |= number != Some(n_sent);
+            said.sent.resize(told.outbound.len(), false);
+            if let Some(is_sent) = number.and_then(|number| said.sent.get_mut(number)) {
+                *is_sent = true;
+            }
+            return number;
         }
+        if !reel.has_room(EXCHANGE + method.len() + to.len()) {
+            return None;
+        }
+        let (method, to) = (method.to_owned(), to.to_owned());
+        reel.told.outbound.push(Exchange { method, to, answer: None });
+        Some(reel.told.outbound.len() - 1)
     }
 
     /// What came of it.
@@ -276,9 +316,10 @@ impl Tape {
 
     /// What is to come of it.
     #[must_use]
-    pub fn planned_answer(&self, number: usize) -> Planned {
-        let answer = self.reel().told.outbound.get(number).map(|exchange| exchange.answer.clone());
-        match answer {
+    pub fn planned_answer(&self, number: Option<usize>) -> Planned {
+        let reel = self.reel();
+        let exchange = number.and_then(|number| reel.told.outbound.get(number));
+        match exchange.map(|exchange| exchange.answer.clone()) {
             None => Planned::Unknown,
             Some(None) => Planned::Never,
             Some(Some(answer)) => Planned::Answer(answer),
@@ -378,16 +419,54 @@ mod tests {
     #[test]
     fn answers_belong_to_their_requests() {
         let told = recorded(|tape| {
-            tape.begin_exchange(0, "GET", "http://a:80");
-            tape.begin_exchange(1, "POST", "http://b:80");
+            assert_eq!(tape.begin_exchange("GET", "http://a:80"), Some(0));
+            assert_eq!(tape.begin_exchange("POST", "http://b:80"), Some(1));
             tape.note_answer(1, ToldAnswer::Failed { error: "connection-refused".to_owned() });
             tape.note_piece(ToldOf::Answer(0), b"of no answer");
         });
         let told = told.unwrap();
         let tape = Tape::playing(told);
-        assert_eq!(tape.planned_answer(0), Planned::Never);
-        assert!(matches!(tape.planned_answer(1), Planned::Answer(ToldAnswer::Failed { .. })));
-        assert_eq!(tape.planned_answer(2), Planned::Unknown);
+        let answer = |method, to| tape.planned_answer(tape.begin_exchange(method, to));
+        assert_eq!(answer("GET", "http://a:80"), Planned::Never);
+        assert!(matches!(
+            answer("POST", "http://b:80"),
+            Planned::Answer(ToldAnswer::Failed { .. })
+        ));
+        assert_eq!(answer("POST", "http://b:80"), Planned::Unknown);
         assert_eq!(tape.take().unwrap().body, ToldBody::default());
+    }
+
+    #[test]
+    fn a_mended_component_that_asks_in_another_order_is_told_the_same_by_each() {
+        let answers = [("GET", "http://a:80"), ("GET", "http://b:80"), ("GET", "http://a:80")];
+        let told = recorded(|tape| {
+            for (number, (method, to)) in answers.into_iter().enumerate() {
+                let number_there = tape.begin_exchange(method, to).unwrap();
+                let error = format!("{number} of {to}");
+                tape.note_answer(number_there, ToldAnswer::Failed { error });
+            }
+            tape.note_poll(&[0]);
+            tape.note_poll(&[1]);
+        });
+        let told = told.unwrap();
+        let failed = |error: &str| Planned::Answer(ToldAnswer::Failed { error: error.to_owned() });
+        let tape = Tape::playing(told.clone());
+        let answer = |to| tape.planned_answer(tape.begin_exchange("GET", to));
+        assert_eq!(answer("http://a:80"), failed("0 of http://a:80"));
+        assert_eq!(tape.planned_poll(2), Some(vec![0]));
+        assert_eq!(answer("http://a:80"), failed("2 of http://a:80"));
+        assert_eq!(tape.planned_poll(2), None, "what is ready now is another thing");
+        assert_eq!(answer("http://c:80"), Planned::Unknown);
+        assert_eq!(answer("http://b:80"), failed("1 of http://b:80"));
+        assert_eq!(
+            tape.planned_answer(tape.begin_exchange("PUT", "http://b:80")),
+            Planned::Unknown
+        );
+        // A host whose name is a value of the environment is not in the capsule.
+        let mut masked = told;
+        masked.outbound[1].to = "http://x:80".to_owned();
+        let tape = Tape::playing(masked);
+        let answer = tape.planned_answer(tape.begin_exchange("GET", "http://b:80"));
+        assert_eq!(answer, failed("1 of http://b:80"));
     }
 }

@@ -43,6 +43,8 @@ impl InstanceTemplate {
         }
         let tape = Tape::recording(taped::new_seed());
         let request = written(&parts, https, &place);
+        let headers = request.headers.iter().map(|(name, value)| name.len() + value.0.len() + 48);
+        tape.note_head(headers.sum::<usize>() + request.uri.0.len());
         call.record_to(Recording { request, tape: tape.clone() });
         let body = body.map_err(Into::into).boxed_unsync();
         let body = TapedBody::new(body, tape.clone(), ToldOf::Request).boxed_unsync();

@@ -130,7 +130,7 @@ impl Outbound {
         request: Request<WasiBody>,
         options: RequestOptions,
     ) -> impl Future<Output = Result<Response<WasiBody>, Error>> + Send + use<> {
-        let told = self.told.as_mut().map(|told| told.begin(&request));
+        let told = self.told.as_ref().map(|told| told.begin(&request));
         let (told, request) = match told {
             // In a box, as it is rare.
             Some(told) if told.is_played() => (None, Err(Box::pin(told.play(request)))),

@@ -13,26 +13,23 @@ use crate::sandbox::taped::{PlayedBody, TapedBody, read, written};
 #[derive(Debug)]
 pub(super) struct ToldRequests {
     tape: Tape,
-    /// How many were sent.
-    n: usize,
 }
 
 /// One of them.
 #[derive(Debug)]
 pub(super) struct ToldRequest {
     tape: Tape,
-    number: usize,
+    /// Which it is of those that are in the capsule.
+    number: Option<usize>,
 }
 
 impl ToldRequests {
     pub(super) fn new(tape: Tape) -> Self {
-        Self { tape, n: 0 }
+        Self { tape }
     }
 
     /// The next one.
-    pub(super) fn begin(&mut self, request: &Request<WasiBody>) -> ToldRequest {
-        let number = self.n;
-        self.n += 1;
+    pub(super) fn begin(&self, request: &Request<WasiBody>) -> ToldRequest {
         // Without the path, in which a secret may stand that nobody has declared.
         let to = Destination::of(request.uri()).map(|to| {
             format!(
@@ -42,7 +39,8 @@ impl ToldRequests {
                 to.port()
             )
         });
-        self.tape.begin_exchange(number, request.method().as_str(), &to.unwrap_or_default());
+        let method = request.method().as_str();
+        let number = self.tape.begin_exchange(method, &to.unwrap_or_default());
         ToldRequest { tape: self.tape.clone(), number }
     }
 }
@@ -58,7 +56,7 @@ impl ToldRequest {
         self,
         sent: Result<Response<WasiBody>, Error>,
     ) -> Result<Response<WasiBody>, Error> {
-        let Self { tape, number } = self;
+        let Self { tape, number: Some(number) } = self else { return sent };
         let response = sent.inspect_err(|error| {
             tape.note_answer(number, ToldAnswer::Failed { error: code(error) });
         })?;
