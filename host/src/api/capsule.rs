@@ -33,10 +33,14 @@ pub(super) async fn component(
     State(state): State<Shared>,
     Addressed(digest): Addressed,
 ) -> Result<Response, Refusal> {
-    let blobs = &state.own.blobs;
-    let no_component = |_| DeployError::NoComponent(digest);
-    let file = tokio::fs::File::open(blobs.path(&digest)).await.map_err(no_component)?;
-    let size = blobs.size(&digest).map_err(|error| Refusal::internal(&error))?;
+    let loader = &state.context.loader;
+    let mut opened = loader.open_verified(digest).await.map_err(DeployError::from)?;
+    // Another host may have served the call. Where none answers that has it, the error says what each said.
+    if opened.is_none() {
+        loader.download(digest, &[]).await.map_err(DeployError::from)?;
+        opened = loader.open_verified(digest).await.map_err(DeployError::from)?;
+    }
+    let (file, size) = opened.ok_or(DeployError::NoComponent(digest))?;
     let headers = [
         (CONTENT_TYPE, "application/wasm".to_owned()),
         (CONTENT_LENGTH, size.to_string()),

@@ -2,13 +2,16 @@
 //! Fetches what that takes and shows what came of it; `crate::replay` runs it.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::PathBuf;
+use std::fs::{self, OpenOptions, Permissions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use serde::Serialize;
+use sha2::{Digest as _, Sha256};
 use steerage_core::capsule::{Difference, Ending};
-use steerage_core::id::CallIdPrefix;
+use steerage_core::id::{CallIdPrefix, Digest};
 
 use super::app::App;
 use super::args::Replay;
@@ -67,8 +70,7 @@ pub(super) async fn run(args: &Replay) -> anyhow::Result<()> {
         (None, None) => bail!("say which call, or which file has its capsule"),
     };
     if let Some(path) = &args.save {
-        let write = fs::write(path, &bytes);
-        write.with_context(|| format!("cannot write `{}`", path.display()))?;
+        save(path, &bytes).with_context(|| format!("cannot write `{}`", path.display()))?;
     }
     let capsule = Capsule::open(&bytes)?;
     let wasm = component(args, &client, &capsule, folder.path().join("component.wasm")).await?;
@@ -79,7 +81,22 @@ pub(super) async fn run(args: &Replay) -> anyhow::Result<()> {
     let settings = Settings { program: this_program()?, folder: folder.path().join("code"), env };
     let replayed = replay::replay(&capsule, &wasm, &settings).await;
     let replayed = replayed.with_context(|| format!("cannot replay the call {}", capsule.call))?;
-    show(screen, &capsule, &replayed, args.component.is_some())
+    let ran = fs::read(&wasm).with_context(|| format!("cannot read `{}`", wasm.display()))?;
+    let is_other = digest(&ran).to_string() != capsule.component;
+    show(screen, &capsule, &replayed, is_other)
+}
+
+/// Writes the capsule for nobody else to read: what a client sent is in it.
+fn save(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    // A file that was there keeps its mode otherwise.
+    file.set_permissions(Permissions::from_mode(0o600))?;
+    file.write_all(bytes)
+}
+
+fn digest(bytes: &[u8]) -> Digest {
+    Digest::from_bytes(Sha256::digest(bytes).into())
 }
 
 /// The capsule of the one call whose id begins so.
@@ -93,9 +110,16 @@ async fn fetch(
     let found = found.with_context(|| format!("cannot fetch the capsule of the call {id}"))?;
     sources::tell(screen, found.sources.as_ref());
     match &*found.capsules {
+        [] if found.sources.as_ref().is_some_and(|sources| !sources.unanswered.is_empty()) => {
+            bail!(
+                "of the hosts that answered, none keeps a capsule of a call {id}; apps say failures = \
+             true in [capture] of their manifest to have failing calls leave one"
+            )
+        }
         [] => bail!(
-            "no capsule of a call {id} is kept: apps say failures = true in [capture] of their \
-             manifest to have failing calls leave one; `steerage call {id}` says what became of it"
+            "no capsule of a call {id} is kept: none was left, or it gave way to a newer one; apps say \
+             failures = true in [capture] of their manifest to have failing calls leave one; `steerage \
+             call {id}` says what became of it"
         ),
         [capsule] => Ok(serde_json::to_vec(capsule)?),
         several => {
@@ -120,6 +144,10 @@ async fn component(
             capsule.component
         )
     })?;
+    let found = digest(&bytes).to_string();
+    if found != capsule.component {
+        bail!("the host gave the component {found} where {} was asked for", capsule.component);
+    }
     fs::write(&fetched, bytes).context("cannot write the component")?;
     Ok(fetched)
 }
@@ -160,9 +188,19 @@ fn text(capsule: &Capsule, then: &Ending, replayed: &Replayed, differs: &[Differ
     if then.status != 0 || replayed.ending.status != 0 {
         row("status", |ending| ending.status.to_string());
     }
-    row("frame", |ending| {
-        ending.frames.first().map_or_else(|| "-".to_owned(), |frame| visible(frame).into_owned())
-    });
+    // The first that differs: the innermost one is the same function for all panics of a language.
+    let mut pairs = then.frames.iter().zip(&replayed.ending.frames);
+    let n_same = pairs.position(|(then, now)| then != now);
+    let shorter = then.frames.len().min(replayed.ending.frames.len());
+    let first = if then.frames == replayed.ending.frames { 0 } else { n_same.unwrap_or(shorter) };
+    let frame = |ending: &Ending| {
+        ending.frames.get(first).map_or_else(|| "-".to_owned(), |frame| visible(frame).into_owned())
+    };
+    let name = if first == 0 { "frame".to_owned() } else { format!("frame {}", first + 1) };
+    table.row([name, frame(then), frame(&replayed.ending)]);
+    let mut row = |name: &str, of: fn(&Ending) -> String| {
+        table.row([name.to_owned(), of(then), of(&replayed.ending)]);
+    };
     row("fuel", |ending| ending.fuel.to_string());
     let mut lines = vec![table.render()];
     if differs.is_empty() {

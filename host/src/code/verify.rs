@@ -1,7 +1,10 @@
 //! Finding components that the disk has changed, before they are compiled or given to other hosts.
 //! Does not fetch them anew: who needs one does.
 
+use std::io::ErrorKind;
+
 use steerage_core::id::Digest;
+use tokio::fs::File;
 
 use super::{CodeError, Loader};
 use crate::blobs::BlobError;
@@ -39,5 +42,24 @@ impl Loader {
             });
         }
         verified
+    }
+
+    /// A component for whoever asks for its bytes, with how many there are, if it is here and still what its name
+    /// says.
+    ///
+    /// # Errors
+    /// See [`Self::verify`].
+    pub async fn open_verified(&self, digest: Digest) -> Result<Option<(File, u64)>, CodeError> {
+        let path = self.parts().blobs.path(&digest);
+        let opened = match File::open(&path).await {
+            Ok(file) => file.metadata().await.map(|found| (file, found.len())),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => Err(error),
+        };
+        let unreadable =
+            |source| BlobError::Io { what: format!("read {}", path.display()), source };
+        let opened = opened.map_err(unreadable)?;
+        self.verify(digest).await?;
+        Ok(Some(opened))
     }
 }

@@ -93,16 +93,10 @@ fn named_deployment(named: &str) -> Option<(AppName, Generation)> {
 }
 
 async fn give(context: &CallContext, digest: Digest) -> Reply {
-    let blobs = &context.blobs;
-    if blobs.contains(&digest)
-        && let Err(error) = context.loader.verify(digest).await
-    {
-        return said(StatusCode::NOT_FOUND, &chain(&error));
-    }
-    let (Ok(file), Ok(size)) =
-        (tokio::fs::File::open(blobs.path(&digest)).await, blobs.size(&digest))
-    else {
-        return said(StatusCode::NOT_FOUND, "it does not have it");
+    let (file, size) = match context.loader.open_verified(digest).await {
+        Ok(Some(opened)) => opened,
+        Ok(None) => return said(StatusCode::NOT_FOUND, "it does not have it"),
+        Err(error) => return said(StatusCode::NOT_FOUND, &chain(&error)),
     };
     let chunks = ReaderStream::with_capacity(file, 64 << 10);
     let frames = chunks.map(|chunk| match chunk {

@@ -2,6 +2,7 @@
 //! proves that they are the same.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -15,7 +16,8 @@ use steerage_guests as guests;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use crate::harness::{Host, Reply};
+use crate::fleet::Fleet;
+use crate::harness::{Host, Reply, manifest};
 use crate::outbound::LOOPBACK;
 
 const CAPTURE: &str = "[capture]\nfailures = true\nredact = [\"x-api-key\", \"password\"]\n";
@@ -134,18 +136,23 @@ async fn the_command_line_says_what_happened_then_and_now() {
     capsule(&host, &id).await;
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
-    let (manifest, saved) = (at("steerage.toml"), at("failed.json"));
-    std::fs::write(&manifest, crate::harness::manifest("dice", "/dice", &more)).unwrap();
-    let said = host.run(&["replay", &id, "--file", &manifest, "--save", &saved]).done();
+    let (file, saved) = (at("steerage.toml"), at("failed.json"));
+    std::fs::write(&file, manifest("dice", "/dice", &more)).unwrap();
+    let said = host.run(&["replay", &id, "--file", &file, "--save", &saved]).done();
     for part in ["THEN", "no_answer", "exact: equal cause, equal frames, equal fuel"] {
         assert!(said.stdout.contains(part), "{part}: {said:?}");
     }
+    let mode = std::fs::metadata(&saved).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "what a client sent is in it");
     // Another component does something else with it, and no host is asked for that.
     let words = ["replay", "--capsule", &saved, "--component", guests::HELLO, "-o", "json"];
     let said = crate::harness::run(&words);
     let told = said.json();
     assert_eq!((said.code, &told["now"]["cause"]), (1, &Value::from("answered")), "{told}");
     assert_eq!(told["differs"][0], "cause", "{told}");
+    assert_eq!(told["other_component"], true, "{told}");
+    let words = ["replay", "--capsule", &saved, "--component", guests::DICE, "-o", "json"];
+    assert_eq!(crate::harness::run(&words).json()["other_component"], false);
     let none = host.run(&["replay", "00000000"]);
     assert!(none.code == 1 && none.stderr.contains("failures = true in [capture]"), "{none:?}");
 }
@@ -154,22 +161,29 @@ async fn the_command_line_says_what_happened_then_and_now() {
 async fn what_others_answered_is_told_again_and_nobody_is_asked() {
     let plain = two_pieces("x-plain: said by them").await;
     let secret = two_pieces("set-cookie: id=cookie-of-theirs").await;
+    // As servers do that say which key was not valid.
+    let echo = two_pieces("x-wrong: the key of-the-env-1234 is not valid").await;
     let host = Host::with(&LOOPBACK);
-    let allowed = [plain, secret].map(|port| format!("\"http://127.0.0.1:{port}\""));
-    let may = format!("allowed_outbound_hosts = [{}]\n{CAPTURE}", allowed.join(", "));
+    let allowed = [plain, secret, echo].map(|port| format!("\"http://127.0.0.1:{port}\""));
+    let env = "[env]\nAPI_KEY = \"of-the-env-1234\"\n";
+    let may = format!("allowed_outbound_hosts = [{}]\n{env}{CAPTURE}", allowed.join(", "));
     host.serve("dice", &read(guests::DICE), &may).await;
-    let again = Again::new(&[]);
-    // Where somebody answers, where the answer holds a secret, and where the manifest allows no request.
+    let again = Again::new(&[("API_KEY", "of-the-env-1234")]);
+    // Where somebody answers, where the answer holds a secret or one of the environment, and where the manifest
+    // allows no request.
     for (port, expected, is_exact) in [
         (plain, "said by them", true),
         (secret, "set-cookie", false),
+        (echo, "the key xxxxxxxxxxxxxxx is not valid", false),
         (1, "http-request-denied", true),
     ] {
         let reply = host.post(&format!("/dice?how=panic&port={port}"), "pieces").await;
         let capsule = capsule(&host, &id(&reply)).await;
         let outbound = capsule["told"]["outbound"].to_string();
         assert!(outbound.contains(expected), "{outbound}");
-        assert!(!outbound.contains("cookie-of-theirs"), "{outbound}");
+        for gone in ["cookie-of-theirs", "of-the-env-1234"] {
+            assert!(!capsule.to_string().contains(gone), "{capsule}");
+        }
         // The guest reads what was replaced, so its way is another one; and that is said.
         let differs = again.differs(&capsule, guests::DICE).await;
         let n_redacted = capsule["redacted"].as_u64().unwrap();
@@ -199,6 +213,54 @@ async fn programs_and_components_of_0_3_are_run_again_as_well() {
     }
 }
 
+/// What became of the capsule of a call.
+async fn fate(host: &Host, id: String) -> String {
+    let call = host
+        .until("the call", || async {
+            let found = host.admin("GET", &format!("/v1/calls/{id}"), "").await.json();
+            found["calls"].get(0).cloned()
+        })
+        .await;
+    call["capsule"].as_str().unwrap_or("none").to_owned()
+}
+
+#[tokio::test]
+async fn panics_in_two_places_are_two_kinds() {
+    let host = Host::start();
+    host.serve("dice", &read(guests::DICE), CAPTURE).await;
+    // All panics of Rust end in the same innermost frame. That one side comes less than four times of fifty is
+    // less likely than one in ten thousand million.
+    let (mut places, mut n_kept) = (BTreeSet::new(), 0);
+    for _ in 0..50 {
+        let id = id(&host.get("/dice?how=panic").await);
+        if fate(&host, id.clone()).await == "kept" {
+            let capsule = capsule(&host, &id).await;
+            places.insert(capsule["ending"]["frames"].to_string());
+            n_kept += 1;
+        }
+    }
+    assert_eq!((places.len(), n_kept), (2, 8), "{places:?}");
+}
+
+#[tokio::test]
+async fn a_host_without_the_component_has_it_from_one_that_served_the_call() {
+    let Some(fleet) = Fleet::start(2).await else { return };
+    let text = manifest("dice", "/dice", CAPTURE);
+    fleet.first().deploy(&read(guests::DICE), &text).await;
+    let holders = fleet.ready_on("dice", 1).await;
+    let hosts = ["h1", "h2"].into_iter().zip(&fleet.hosts);
+    let (there, other): (Vec<_>, Vec<_>) =
+        hosts.partition(|(name, _)| holders.iter().any(|holder| holder == name));
+    let (there, other) = (there[0].1, other[0].1);
+    let id = id(&there.get("/dice?how=nothing").await);
+    capsule(there, &id).await;
+    let digest = crate::harness::digest(&read(guests::DICE));
+    let copy = other.data.join("blobs").join(digest.trim_start_matches("sha256:"));
+    drop(std::fs::remove_file(copy));
+    let told = other.run(&["replay", &id, "-o", "json"]).done().json();
+    assert_eq!((&told["exact"], &told["other_component"]), (&true.into(), &false.into()), "{told}");
+}
+
 #[tokio::test]
 async fn secrets_of_clients_are_in_no_capsule() {
     let host = Host::start();
@@ -226,25 +288,11 @@ async fn secrets_of_clients_are_in_no_capsule() {
 async fn four_of_a_kind_are_kept_and_what_is_too_large_or_not_wanted_leaves_none() {
     let host = Host::start();
     host.serve("trap", &read(guests::TRAP), CAPTURE).await;
-    let mut ids = Vec::new();
-    for _ in 0..6 {
-        ids.push(id(&host.get("/trap/unreachable").await));
-    }
-    let fate = |id: String| {
-        let host = &host;
-        async move {
-            let call = host
-                .until("the call", || async {
-                    let found = host.admin("GET", &format!("/v1/calls/{id}"), "").await.json();
-                    found["calls"].get(0).cloned()
-                })
-                .await;
-            call["capsule"].as_str().unwrap_or("none").to_owned()
-        }
-    };
+    let fate = |id: String| fate(&host, id);
     let mut fates = Vec::new();
-    for id in ids {
-        fates.push(fate(id).await);
+    for _ in 0..6 {
+        // One after the other: a call may leave its capsule after the next call has left one.
+        fates.push(fate(id(&host.get("/trap/unreachable").await)).await);
     }
     assert_eq!(fates, ["kept", "kept", "kept", "kept", "enough", "enough"]);
     // Another place has room of its own.
@@ -254,6 +302,10 @@ async fn four_of_a_kind_are_kept_and_what_is_too_large_or_not_wanted_leaves_none
     let large = host.post("/dice?how=nothing", vec![b'a'; 100_000]).await;
     assert_eq!(fate(id(&large)).await, "too_large");
     assert!(host.metric("capsules_too_large_total{app=\"dice\"}").await >= 1.0);
+    // A body in which no secret would be found.
+    let request = Request::post(host.url("/dice?how=status")).header("content-encoding", "gzip");
+    let encoded = host.send(request.body(Full::new("packed".into())).unwrap()).await;
+    assert_eq!(fate(id(&encoded)).await, "encoded");
     // Calls that do well, apps that do not ask for it, and instances that serve more than one call.
     host.serve("hello", &read(guests::HELLO), CAPTURE).await;
     assert_eq!(fate(id(&host.get("/hello").await)).await, "none");
